@@ -1,0 +1,65 @@
+/**
+ * Linear addresses. A linear address is a JavaScript number holding the low 48 bits, 0 <= la < 2^48: exact, and ordered
+ * as the hardware orders it. Bits 63:48 repeat bit 47 (Intel SDM vol. 1, 3.3.7.1 "Canonical Addressing"); they are added
+ * where an address is shown and checked where one is read.
+ */
+
+/** Bytes in a 4 KiB page. */
+export const PAGE_SIZE = 4096;
+/** log2 of {@link PAGE_SIZE}. */
+export const PAGE_SHIFT = 12;
+/** Bytes mapped by a page-directory entry with PS = 1. */
+export const PMD_SIZE = 0x20_0000;
+/** Bytes mapped by a page-directory-pointer entry with PS = 1. */
+export const PUD_SIZE = 0x4000_0000;
+/** One past the highest linear address. */
+export const LINEAR_SPACE_BYTES = 2 ** 48;
+
+const UPPER_HALF = 2 ** 47;
+const SIGN_EXTENSION = 0xffffn << 48n;
+
+/** An address whose bits 63:47 are not all equal was used: #GP(0) (Intel SDM vol. 1, 3.3.7.1). */
+export class NonCanonicalAddress extends Error {
+  override readonly name = "NonCanonicalAddress";
+  readonly address: bigint;
+  constructor(address: bigint) {
+    super(`0x${address.toString(16)} is not a canonical 48-bit linear address (bits 63:47 must all be equal)`);
+    this.address = address;
+  }
+}
+
+/**
+ * The 48-bit form of a full 64-bit address.
+ * @throws NonCanonicalAddress when bits 63:47 differ from each other
+ */
+export function linearAddressFromBigInt(address: bigint): number {
+  const bits = BigInt.asUintN(64, address);
+  const low = BigInt.asUintN(48, bits);
+  if (BigInt.asUintN(64, BigInt.asIntN(48, low)) !== bits) throw new NonCanonicalAddress(bits);
+  return Number(low);
+}
+
+/**
+ * The 48-bit form of a hexadecimal address such as `0xffffc90000000000`.
+ * @throws NonCanonicalAddress when bits 63:47 differ from each other
+ * @throws SyntaxError when the text is not a hexadecimal number of at most 64 bits
+ */
+export function parseLinearAddress(text: string): number {
+  if (!/^0x[0-9a-f]{1,16}$/i.test(text)) throw new SyntaxError(`"${text}" is not a 64-bit hexadecimal address`);
+  return linearAddressFromBigInt(BigInt(text));
+}
+
+/** The 64-bit value of a 48-bit linear address. */
+export function linearAddressToBigInt(la: number): bigint {
+  return la >= UPPER_HALF ? BigInt(la) | SIGN_EXTENSION : BigInt(la);
+}
+
+/** `0x` and the 64-bit address in hexadecimal, without leading zeros: `0xffffc90000000000`, `0x0`. */
+export function formatLinearAddress(la: number): string {
+  return la >= UPPER_HALF ? `0xffff${la.toString(16)}` : `0x${la.toString(16)}`;
+}
+
+/** `0x` and the 64-bit address in 16 hexadecimal digits, as the kernel's `0x%016lx` prints it. */
+export function formatLinearAddress16(la: number): string {
+  return la >= UPPER_HALF ? `0xffff${la.toString(16)}` : `0x${la.toString(16).padStart(16, "0")}`;
+}

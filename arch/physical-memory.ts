@@ -1,0 +1,146 @@
+/**
+ * Physical memory: sparse, in chunks that exist once something has been written to them, so that the size of the guest's
+ * memory costs nothing until it is touched. Page tables live here and nowhere else.
+ */
+
+/** Frames (of 4096 bytes) in one chunk. The host commits a chunk's memory page by page as it is touched. */
+export const CHUNK_FRAMES = 1024;
+/** log2 of {@link CHUNK_FRAMES}. */
+export const CHUNK_FRAMES_SHIFT = 10;
+/** Index of a frame in its chunk. */
+export const CHUNK_FRAME_MASK = CHUNK_FRAMES - 1;
+/** 32-bit words in a frame. */
+export const FRAME_WORDS = 1024;
+/** log2 of {@link FRAME_WORDS}. */
+export const FRAME_WORDS_SHIFT = 10;
+
+const MAX_MEMORY_BYTES = 2 ** 46;
+const CHUNK_WORDS = CHUNK_FRAMES * FRAME_WORDS;
+
+/** A physical address with no memory behind it was used: on real hardware the access would go to the bus. */
+export class NoPhysicalMemory extends Error {
+  override readonly name = "NoPhysicalMemory";
+  readonly frame: number;
+  constructor(frame: number) {
+    super(`no memory at physical frame 0x${frame.toString(16)}`);
+    this.frame = frame;
+  }
+}
+
+/**
+ * `frames` frames of 4096 bytes from physical address 0, all zero at first.
+ *
+ * Hot loops take a chunk (`chunkForWrite`, `chunkForRead`) and index it themselves: the 32-bit word `w` of frame `f` is
+ * `chunk[((f & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + w]`.
+ */
+export class PhysicalMemory {
+  /** Number of frames. */
+  readonly frames: number;
+  private readonly chunks: Int32Array[];
+  private readonly bytes: (Uint8Array | undefined)[];
+  private readonly zero = new Int32Array(CHUNK_WORDS);
+
+  /**
+   * @param sizeBytes a positive multiple of 4096, at most 2^46 (64 TiB, what Linux supports with 4-level paging)
+   * @throws RangeError when it is not
+   */
+  constructor(sizeBytes: number) {
+    if (!Number.isInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % 4096 !== 0 || sizeBytes > MAX_MEMORY_BYTES) {
+      throw new RangeError(`memory size ${sizeBytes}: expected a positive multiple of 4096 bytes, at most 2^46`);
+    }
+    this.frames = sizeBytes / 4096;
+    const chunkCount = Math.ceil(this.frames / CHUNK_FRAMES);
+    this.chunks = new Array<Int32Array>(chunkCount).fill(this.zero);
+    this.bytes = new Array<Uint8Array | undefined>(chunkCount);
+  }
+
+  /** Bytes of memory. */
+  get sizeBytes(): number {
+    return this.frames * 4096;
+  }
+
+  /** Whether `frame` has memory behind it. */
+  has(frame: number): boolean {
+    return frame < this.frames;
+  }
+
+  /**
+   * The chunk that holds `frame`, made if nothing was written there yet.
+   * @throws NoPhysicalMemory beyond the end of memory
+   */
+  chunkForWrite(frame: number): Int32Array {
+    const index = Math.floor(frame / CHUNK_FRAMES);
+    const chunk = this.chunks[index];
+    if (chunk !== this.zero && chunk !== undefined) return chunk;
+    return this.makeChunk(index, frame);
+  }
+
+  /**
+   * The chunk that holds `frame`, or a shared chunk of zeros that must not be written.
+   * @throws NoPhysicalMemory beyond the end of memory
+   */
+  chunkForRead(frame: number): Int32Array {
+    const chunk = this.chunks[Math.floor(frame / CHUNK_FRAMES)];
+    if (chunk === undefined) throw new NoPhysicalMemory(frame);
+    return chunk;
+  }
+
+  /** The 32-bit word at byte offset `word * 4` of `frame`. */
+  readWord(frame: number, word: number): number {
+    return this.chunkForRead(frame)[((frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + word];
+  }
+
+  /** Writes the 32-bit word at byte offset `word * 4` of `frame`. */
+  writeWord(frame: number, word: number, value: number): void {
+    this.chunkForWrite(frame)[((frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + word] = value;
+  }
+
+  /** One byte; `offset` 0 to 4095. */
+  readByte(frame: number, offset: number): number {
+    return (this.readWord(frame, offset >> 2) >>> ((offset & 3) << 3)) & 0xff;
+  }
+
+  /** Writes one byte; `offset` 0 to 4095. */
+  writeByte(frame: number, offset: number, value: number): void {
+    this.bytesOf(frame)[((frame & CHUNK_FRAME_MASK) << 12) + offset] = value;
+  }
+
+  /** The frame's 4096 bytes, writable. The view stays valid as long as the memory. */
+  frameBytes(frame: number): Uint8Array {
+    const base = (frame & CHUNK_FRAME_MASK) << 12;
+    return this.bytesOf(frame).subarray(base, base + 4096);
+  }
+
+  /** Fills a frame with zeros; a frame that was never written stays untouched. */
+  zeroFrame(frame: number): void {
+    const chunk = this.chunkForRead(frame);
+    if (chunk === this.zero) return;
+    const base = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
+    chunk.fill(0, base, base + FRAME_WORDS);
+  }
+
+  /** Bytes of chunks that exist, which is the most that the host can have committed. */
+  get touchedBytes(): number {
+    let count = 0;
+    for (const chunk of this.chunks) if (chunk !== this.zero) count++;
+    return count * CHUNK_WORDS * 4;
+  }
+
+  private bytesOf(frame: number): Uint8Array {
+    const index = Math.floor(frame / CHUNK_FRAMES);
+    return this.bytes[index] ?? this.makeBytes(index, frame);
+  }
+
+  private makeBytes(index: number, frame: number): Uint8Array {
+    const made = new Uint8Array(this.chunkForWrite(frame).buffer);
+    this.bytes[index] = made;
+    return made;
+  }
+
+  private makeChunk(index: number, frame: number): Int32Array {
+    if (!(frame < this.frames)) throw new NoPhysicalMemory(frame);
+    const made = new Int32Array(CHUNK_WORDS);
+    this.chunks[index] = made;
+    return made;
+  }
+}
