@@ -14,7 +14,7 @@ export const FRAME_WORDS = 1024;
 /** log2 of {@link FRAME_WORDS}. */
 export const FRAME_WORDS_SHIFT = 10;
 
-const MAX_MEMORY_BYTES = 2 ** 46;
+const MAX_MEMORY_BYTES = 2 ** 44;
 const CHUNK_WORDS = CHUNK_FRAMES * FRAME_WORDS;
 
 /** A physical address with no memory behind it was used: on real hardware the access would go to the bus. */
@@ -41,12 +41,12 @@ export class PhysicalMemory {
   private readonly zero = new Int32Array(CHUNK_WORDS);
 
   /**
-   * @param sizeBytes a positive multiple of 4096, at most 2^46 (64 TiB, what Linux supports with 4-level paging)
+   * @param sizeBytes a positive multiple of 4096, at most 2^44 (16 TiB), so that a frame number fits 32 bits
    * @throws RangeError when it is not
    */
   constructor(sizeBytes: number) {
     if (!Number.isInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % 4096 !== 0 || sizeBytes > MAX_MEMORY_BYTES) {
-      throw new RangeError(`memory size ${sizeBytes}: expected a positive multiple of 4096 bytes, at most 2^46`);
+      throw new RangeError(`memory size ${sizeBytes}: expected a positive multiple of 4096 bytes, at most 2^44`);
     }
     this.frames = sizeBytes / 4096;
     const chunkCount = Math.ceil(this.frames / CHUNK_FRAMES);

@@ -1,0 +1,10 @@
+/** Error numbers, as the kernel returns them: negative. */
+
+/** Out of memory. */
+export const ENOMEM = 12;
+/** Bad address. */
+export const EFAULT = 14;
+/** Device or resource busy. */
+export const EBUSY = 16;
+/** Invalid argument. */
+export const EINVAL = 22;

@@ -1,0 +1,145 @@
+/**
+ * The gaps of the address space (`free_vmap_area_root`): a tree augmented with the largest gap below each node, so that a
+ * search finds room in logarithmic time. Kernel functions: `find_vmap_lowest_match`, `va_clip`, `merge_or_add_vmap_area`.
+ */
+import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { AreaTree } from "./area-tree.ts";
+import type { KernelLog } from "./kernel-log.ts";
+import type { VmapAreas } from "./vmap-areas.ts";
+
+/** All free ranges, disjoint and never touching each other. */
+export class FreeTree extends AreaTree {
+  constructor(areas: VmapAreas, log: KernelLog) {
+    super(areas, log, true);
+  }
+
+  /**
+   * Takes `sizeBytes` bytes, aligned to `align`, from the window [vstart, vend) (`__alloc_vmap_area`).
+   * @returns the address, or `vend` when no room was found
+   */
+  alloc(sizeBytes: number, align: number, vstart: number, vend: number): number {
+    const adjustForAlign = align > PAGE_SIZE && vend - vstart !== sizeBytes;
+    const gap = this.findLowestMatch(sizeBytes, align, vstart, adjustForAlign ? sizeBytes + align - 1 : sizeBytes);
+    if (gap === 0) return vend;
+    const address = alignUp(Math.max(this.areas.start[gap], vstart), align);
+    if (address + sizeBytes > vend) return vend;
+    this.clip(gap, address, sizeBytes);
+    return address;
+  }
+
+  /**
+   * Gives a range back: `area` is merged with the neighbours that it touches, or inserted (`merge_or_add_vmap_area`).
+   * The area belongs to the tree afterwards.
+   */
+  giveBack(area: number): void {
+    const { areas } = this;
+    const { start, end, child, next, previous } = areas;
+    const areaStart = start[area];
+    const areaEnd = end[area];
+    let above = 0;
+    let side = 0;
+    let node = this.root;
+    while (node !== 0) {
+      above = node;
+      if (areaEnd <= start[node]) side = 0;
+      else if (areaStart >= end[node]) side = 1;
+      else {
+        this.warnOverlap(area, node);
+        return;
+      }
+      node = child[2 * node + side];
+    }
+    const follower = above === 0 ? this.head : side === 1 ? next[above] : above;
+    let merged = 0;
+    if (follower !== this.head && start[follower] === areaEnd) {
+      start[follower] = areaStart;
+      merged = follower;
+    }
+    const predecessor = previous[follower];
+    if (predecessor !== this.head && end[predecessor] === areaStart) {
+      if (merged !== 0) {
+        this.unlink(merged);
+        areas.release(merged);
+      }
+      end[predecessor] = areaEnd;
+      merged = predecessor;
+    }
+    if (merged === 0) {
+      this.linkAt(area, above, side);
+      return;
+    }
+    areas.release(area);
+    this.propagate(merged);
+  }
+
+  /** Takes [address, address + sizeBytes) out of `gap`, which contains it (`va_clip`). */
+  clip(gap: number, address: number, sizeBytes: number): void {
+    const { areas } = this;
+    const gapStart = areas.start[gap];
+    const gapEnd = areas.end[gap];
+    const end = address + sizeBytes;
+    if (gapStart === address && gapEnd === end) {
+      this.unlink(gap);
+      areas.release(gap);
+      return;
+    }
+    if (gapStart === address) {
+      areas.start[gap] = end;
+      this.propagate(gap);
+    } else if (gapEnd === end) {
+      areas.end[gap] = address;
+      this.propagate(gap);
+    } else {
+      const left = areas.make(gapStart, address);
+      areas.start[gap] = end;
+      this.propagate(gap);
+      this.insertBelow(left, gap);
+    }
+  }
+
+  /**
+   * The gap in which a request is to be placed. Descends only into subtrees that hold a gap of `searchBytes`; for
+   * alignments above a page the result depends on the shape of the tree and need not be the lowest.
+   */
+  private findLowestMatch(sizeBytes: number, align: number, vstart: number, searchBytes: number): number {
+    const { start, subtreeMaxSize, child, parent } = this.areas;
+    let lowest = vstart;
+    let node = this.root;
+    while (node !== 0) {
+      const left = child[2 * node];
+      if (left !== 0 && subtreeMaxSize[left] >= searchBytes && lowest < start[node]) {
+        node = left;
+        continue;
+      }
+      if (this.fits(node, sizeBytes, align, lowest)) return node;
+      let right = child[2 * node + 1];
+      if (right !== 0 && subtreeMaxSize[right] >= searchBytes) {
+        node = right;
+        continue;
+      }
+      node = parent[node];
+      while (node !== 0) {
+        if (this.fits(node, sizeBytes, align, lowest)) return node;
+        right = child[2 * node + 1];
+        if (right !== 0 && subtreeMaxSize[right] >= searchBytes && lowest <= start[node]) {
+          lowest = start[node] + 1;
+          node = right;
+          break;
+        }
+        node = parent[node];
+      }
+    }
+    return 0;
+  }
+
+  private fits(gap: number, sizeBytes: number, align: number, vstart: number): boolean {
+    const gapStart = this.areas.start[gap];
+    const from = Math.max(gapStart, vstart);
+    return alignUp(from, align) + sizeBytes <= this.areas.end[gap];
+  }
+}
+
+/** `value` rounded up to a multiple of `align`, a power of two. */
+export function alignUp(value: number, align: number): number {
+  return Math.ceil(value / align) * align;
+}

@@ -1,0 +1,22 @@
+/** Allocation flags that matter here (`include/linux/gfp_types.h`), with the values of Linux 6.12. */
+
+/** Only from memory below 4 GiB. */
+export const GFP_DMA32_ZONE = 0x04;
+/** Fill with zeros. */
+export const __GFP_ZERO = 0x100;
+/** May reclaim, and so may sleep. */
+export const __GFP_DIRECT_RECLAIM = 0x400;
+/** Never fail. */
+export const __GFP_NOFAIL = 0x8000;
+/** Do not warn on failure. */
+export const __GFP_NOWARN = 0x2000;
+/** Only from the given node. */
+export const __GFP_THISNODE = 0x200000;
+
+/** Ordinary kernel allocation: may sleep. */
+export const GFP_KERNEL = 0xcc0;
+/** Must not sleep. */
+export const GFP_NOWAIT = 0x2800;
+
+/** No NUMA node is preferred. */
+export const NUMA_NO_NODE = -1;

@@ -1,0 +1,245 @@
+/**
+ * A red-black tree of vmap areas ordered by address, of exactly the shape that the kernel's `lib/rbtree.c` gives: which
+ * gap an aligned search finds depends on it. Left and right are one case here: side 0 is left, 1 is right, and a rotation
+ * "towards" a side moves a node down to that side.
+ */
+import type { VmapAreas } from "./vmap-areas.ts";
+
+/** Links, rotations, insertion and removal. An augmented tree keeps `subtreeMaxSize` right in every node. */
+export class RbTree {
+  /** The root's area, 0 when empty. */
+  root = 0;
+  protected readonly areas: VmapAreas;
+  private readonly augmented: boolean;
+
+  constructor(areas: VmapAreas, augmented: boolean) {
+    this.areas = areas;
+    this.augmented = augmented;
+  }
+
+  /** The area that starts at `start`, or 0. */
+  findStart(start: number): number {
+    const { areas } = this;
+    let node = this.root;
+    while (node !== 0) {
+      const at = areas.start[node];
+      if (start === at) return node;
+      node = areas.child[2 * node + (start < at ? 0 : 1)];
+    }
+    return 0;
+  }
+
+  /** The area that contains `address`, or 0 (`__find_vmap_area`). */
+  findContaining(address: number): number {
+    const { areas } = this;
+    let node = this.root;
+    while (node !== 0) {
+      if (address < areas.start[node]) node = areas.child[2 * node];
+      else if (address >= areas.end[node]) node = areas.child[2 * node + 1];
+      else return node;
+    }
+    return 0;
+  }
+
+  /** The lowest area that ends above `address`, or 0 (`__find_vmap_area_exceed_addr`). */
+  findEndingAbove(address: number): number {
+    const { areas } = this;
+    let node = this.root;
+    let best = 0;
+    while (node !== 0) {
+      if (areas.end[node] > address) {
+        best = node;
+        if (areas.start[node] <= address) break;
+        node = areas.child[2 * node];
+      } else {
+        node = areas.child[2 * node + 1];
+      }
+    }
+    return best;
+  }
+
+  /** Hangs `node` as a leaf below `parent` (0: as the root) on `side`, and rebalances. */
+  link(node: number, parent: number, side: number): void {
+    const { areas } = this;
+    areas.child[2 * node] = 0;
+    areas.child[2 * node + 1] = 0;
+    areas.parent[node] = parent;
+    areas.black[node] = 0;
+    if (parent === 0) this.root = node;
+    else areas.child[2 * parent + side] = node;
+    if (this.augmented) {
+      areas.subtreeMaxSize[node] = areas.end[node] - areas.start[node];
+      this.propagate(parent);
+    }
+    this.rebalanceAfterInsert(node);
+  }
+
+  /** Removes `node`; its place is taken by its successor when it has two children. */
+  remove(node: number): void {
+    const { areas } = this;
+    const { child, parent, black } = areas;
+    const left = child[2 * node];
+    const right = child[2 * node + 1];
+    const above = parent[node];
+    if (left === 0 || right === 0) {
+      const only = left === 0 ? right : left;
+      this.replaceChild(above, node, only);
+      if (only !== 0) {
+        parent[only] = above;
+        black[only] = black[node];
+        if (this.augmented) this.propagate(above);
+      } else {
+        if (this.augmented) this.propagate(above);
+        if (black[node] && above !== 0) this.rebalanceAfterRemove(above);
+      }
+      return;
+    }
+    let successor = right;
+    let deficient = successor;
+    if (child[2 * successor] !== 0) {
+      do successor = child[2 * successor];
+      while (child[2 * successor] !== 0);
+      deficient = parent[successor];
+      const orphan = child[2 * successor + 1];
+      child[2 * deficient] = orphan;
+      if (orphan !== 0) parent[orphan] = deficient;
+      child[2 * successor + 1] = right;
+      parent[right] = successor;
+    }
+    const orphan = deficient === successor ? child[2 * successor + 1] : child[2 * deficient];
+    child[2 * successor] = left;
+    parent[left] = successor;
+    this.replaceChild(above, node, successor);
+    parent[successor] = above;
+    const lostBlack = black[successor] !== 0;
+    black[successor] = black[node];
+    if (this.augmented) {
+      areas.subtreeMaxSize[successor] = areas.subtreeMaxSize[node];
+      if (deficient !== successor) this.propagate(deficient);
+      this.propagate(successor);
+    }
+    if (orphan !== 0) black[orphan] = 1;
+    else if (lostBlack) this.rebalanceAfterRemove(deficient);
+  }
+
+  /** Makes `subtreeMaxSize` right from `node` upwards, as far as it changes (`augment_tree_propagate_from`). */
+  propagate(node: number): void {
+    const { start, end, subtreeMaxSize, child, parent } = this.areas;
+    let at = node;
+    while (at !== 0) {
+      let max = end[at] - start[at];
+      const left = child[2 * at];
+      const right = child[2 * at + 1];
+      if (left !== 0 && subtreeMaxSize[left] > max) max = subtreeMaxSize[left];
+      if (right !== 0 && subtreeMaxSize[right] > max) max = subtreeMaxSize[right];
+      if (subtreeMaxSize[at] === max) return;
+      subtreeMaxSize[at] = max;
+      at = parent[at];
+    }
+  }
+
+  private replaceChild(above: number, old: number, replacement: number): void {
+    const { child } = this.areas;
+    if (above === 0) this.root = replacement;
+    else child[2 * above + (child[2 * above] === old ? 0 : 1)] = replacement;
+  }
+
+  /** Moves `node` down to `side`; its child on the other side takes its place. */
+  private rotate(node: number, side: number): void {
+    const { child, parent, subtreeMaxSize } = this.areas;
+    const riser = child[2 * node + (side ^ 1)];
+    const inner = child[2 * riser + side];
+    child[2 * node + (side ^ 1)] = inner;
+    if (inner !== 0) parent[inner] = node;
+    const above = parent[node];
+    child[2 * riser + side] = node;
+    parent[node] = riser;
+    parent[riser] = above;
+    this.replaceChild(above, node, riser);
+    if (this.augmented) {
+      subtreeMaxSize[riser] = subtreeMaxSize[node];
+      this.recompute(node);
+    }
+  }
+
+  private recompute(node: number): void {
+    const { start, end, subtreeMaxSize, child } = this.areas;
+    let max = end[node] - start[node];
+    const left = child[2 * node];
+    const right = child[2 * node + 1];
+    if (left !== 0 && subtreeMaxSize[left] > max) max = subtreeMaxSize[left];
+    if (right !== 0 && subtreeMaxSize[right] > max) max = subtreeMaxSize[right];
+    subtreeMaxSize[node] = max;
+  }
+
+  private rebalanceAfterInsert(inserted: number): void {
+    const { child, parent, black } = this.areas;
+    let node = inserted;
+    while (true) {
+      let above = parent[node];
+      if (above === 0) {
+        black[node] = 1;
+        return;
+      }
+      if (black[above]) return;
+      const grandparent = parent[above];
+      const side = child[2 * grandparent] === above ? 0 : 1;
+      const uncle = child[2 * grandparent + (side ^ 1)];
+      if (uncle !== 0 && !black[uncle]) {
+        black[uncle] = 1;
+        black[above] = 1;
+        black[grandparent] = 0;
+        node = grandparent;
+        continue;
+      }
+      if (child[2 * above + (side ^ 1)] === node) {
+        this.rotate(above, side);
+        above = node;
+      }
+      black[above] = 1;
+      black[grandparent] = 0;
+      this.rotate(grandparent, side ^ 1);
+      return;
+    }
+  }
+
+  /** One path below `deficient`, through a missing child, has a black node too few. */
+  private rebalanceAfterRemove(deficient: number): void {
+    const { child, parent, black } = this.areas;
+    let node = 0;
+    let above = deficient;
+    while (true) {
+      const side = child[2 * above + 1] === node ? 1 : 0;
+      let sibling = child[2 * above + (side ^ 1)];
+      if (!black[sibling]) {
+        black[sibling] = 1;
+        black[above] = 0;
+        this.rotate(above, side);
+        sibling = child[2 * above + (side ^ 1)];
+      }
+      let far = child[2 * sibling + (side ^ 1)];
+      if (far === 0 || black[far]) {
+        const near = child[2 * sibling + side];
+        if (near === 0 || black[near]) {
+          black[sibling] = 0;
+          if (!black[above]) {
+            black[above] = 1;
+            return;
+          }
+          node = above;
+          above = parent[node];
+          if (above === 0) return;
+          continue;
+        }
+        this.rotate(sibling, side ^ 1);
+        far = sibling;
+        sibling = near;
+      }
+      this.rotate(above, side);
+      black[sibling] = black[above];
+      black[above] = 1;
+      black[far] = 1;
+      return;
+    }
+  }
+}

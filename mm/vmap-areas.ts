@@ -1,0 +1,144 @@
+/**
+ * vmap areas (`struct vmap_area`) as a struct of arrays, indexed by a small integer; index 0 is "no area". An area is in
+ * at most one tree and on at most one list at a time, as in the kernel, so it has one set of links for each.
+ */
+import { growFloat64, growInt32, growUint8 } from "./grow.ts";
+
+/** The area is a `vm_map_ram` area, of either kind. */
+export const VMAP_RAM = 0x1;
+/** With {@link VMAP_RAM}: the area is a vmap block, cut up by a CPU. */
+export const VMAP_BLOCK = 0x2;
+/** The bits of an area's flags that say what it is for. */
+export const VMAP_FLAGS_MASK = 0x3;
+
+const FIRST_CAPACITY = 256;
+
+/** Storage for vmap areas and for the heads of the lists they are on. */
+export class VmapAreas {
+  /** First byte. */
+  start = new Float64Array(FIRST_CAPACITY);
+  /** One past the last byte. */
+  end = new Float64Array(FIRST_CAPACITY);
+  /** In the free tree: the size of the largest area of the subtree below, this one included. */
+  subtreeMaxSize = new Float64Array(FIRST_CAPACITY);
+  /** {@link VMAP_RAM}, {@link VMAP_BLOCK}, and from bit 8 up the id of the vmap node it came from, plus one. */
+  flags = new Int32Array(FIRST_CAPACITY);
+  /** While busy: its vm_struct, or 0. */
+  vm = new Int32Array(FIRST_CAPACITY);
+  /** Tree links: left child at `2 * i`, right child at `2 * i + 1`. */
+  child = new Int32Array(2 * FIRST_CAPACITY);
+  /** Tree link: parent, 0 at the root. */
+  parent = new Int32Array(FIRST_CAPACITY);
+  /** Tree link: 1 for a black node, 0 for a red one. */
+  black = new Uint8Array(FIRST_CAPACITY);
+  /** List links. A node on no list points to itself. */
+  next = new Int32Array(FIRST_CAPACITY);
+  previous = new Int32Array(FIRST_CAPACITY);
+  /** Areas in use, list heads not counted. */
+  liveCount = 0;
+
+  private capacity = FIRST_CAPACITY;
+  private used = 1;
+  private freeHead = 0;
+
+  /** A new area [start, end) with no flags, in no tree and on no list. */
+  make(start: number, end: number): number {
+    const area = this.take();
+    this.start[area] = start;
+    this.end[area] = end;
+    this.flags[area] = 0;
+    this.vm[area] = 0;
+    this.liveCount++;
+    return area;
+  }
+
+  /** Gives an area's storage back. It must be in no tree and on no list. */
+  release(area: number): void {
+    this.liveCount--;
+    this.next[area] = this.freeHead;
+    this.freeHead = area;
+  }
+
+  /** A new empty list; lists are circular through their head. */
+  makeListHead(): number {
+    return this.take();
+  }
+
+  /** Size in bytes. */
+  sizeBytes(area: number): number {
+    return this.end[area] - this.start[area];
+  }
+
+  listIsEmpty(head: number): boolean {
+    return this.next[head] === head;
+  }
+
+  /** Puts `area` directly behind `position` (a list head: at the front). */
+  listAddAfter(area: number, position: number): void {
+    const { next, previous } = this;
+    const follower = next[position];
+    next[area] = follower;
+    previous[area] = position;
+    previous[follower] = area;
+    next[position] = area;
+  }
+
+  /** Puts `area` directly before `position` (a list head: at the end). */
+  listAddBefore(area: number, position: number): void {
+    this.listAddAfter(area, this.previous[position]);
+  }
+
+  /** Takes `area` off its list; it then points to itself. */
+  listRemove(area: number): void {
+    const { next, previous } = this;
+    next[previous[area]] = next[area];
+    previous[next[area]] = previous[area];
+    next[area] = area;
+    previous[area] = area;
+  }
+
+  /** Moves everything from list `from` to the empty list `to`. */
+  listMoveAll(from: number, to: number): void {
+    if (this.listIsEmpty(from)) return;
+    const { next, previous } = this;
+    next[to] = next[from];
+    previous[to] = previous[from];
+    previous[next[to]] = to;
+    next[previous[to]] = to;
+    next[from] = from;
+    previous[from] = from;
+  }
+
+  /** Bytes of host memory held. */
+  get hostBytes(): number {
+    return this.capacity * (3 * 8 + 7 * 4 + 1);
+  }
+
+  private take(): number {
+    let area = this.freeHead;
+    if (area !== 0) {
+      this.freeHead = this.next[area];
+    } else {
+      if (this.used === this.capacity) this.grow();
+      area = this.used++;
+    }
+    this.next[area] = area;
+    this.previous[area] = area;
+    return area;
+  }
+
+  private grow(): void {
+    const capacity = this.capacity * 2;
+    this.capacity = capacity;
+    this.start = growFloat64(this.start, capacity);
+    this.end = growFloat64(this.end, capacity);
+    this.subtreeMaxSize = growFloat64(this.subtreeMaxSize, capacity);
+    this.flags = growInt32(this.flags, capacity);
+    this.vm = growInt32(this.vm, capacity);
+    this.child = growInt32(this.child, 2 * capacity);
+    this.parent = growInt32(this.parent, capacity);
+    this.black = growUint8(this.black, capacity);
+    this.next = growInt32(this.next, capacity);
+    this.previous = growInt32(this.previous, capacity);
+  }
+}
