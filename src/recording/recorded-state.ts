@@ -1,0 +1,129 @@
+/** The state lines of a recording (`init` and `final`), collected into a snapshot and the kernel's own text views. */
+import type { ZodError } from "zod";
+import type {
+  BusyAreaRecord,
+  FreeAreaRecord,
+  FreeVmapBlockRecord,
+  LazyAreaRecord,
+  PooledAreaRecord,
+  VmallocSnapshot,
+  VmapBlockRecord,
+} from "../../mm/vmalloc-snapshot.ts";
+import { metaSchema, schemaProblem, stateSchemas, textSchema } from "./line-schemas.ts";
+import { isKernelLogLine } from "./page-table-text.ts";
+
+/** vmalloc's state at one moment: its records, and what the kernel's own files said of it. */
+export interface RecordedState {
+  readonly snapshot: VmallocSnapshot;
+  /** `/proc/vmallocinfo`. */
+  readonly vmallocinfo: readonly string[];
+  /** `/sys/kernel/debug/page_tables/kernel`, the vmalloc range. */
+  readonly pageTables: readonly string[];
+  /** Lines of `/proc/meminfo`. */
+  readonly meminfo: readonly string[];
+}
+
+/** Whether state lines are those of the start or of the end. */
+export type StatePhase = "init" | "final";
+
+type Line = Record<string, unknown>;
+
+const TEXT_KEYS = ["vmallocinfo", "ptdump", "meminfo", "vmstat"] as const;
+const REQUIRED_TEXT = ["vmallocinfo", "ptdump", "meminfo"] as const;
+
+/** Collects the lines of one state. */
+export class StateCollector {
+  private lazyNr: number | null = null;
+  private readonly free: FreeAreaRecord[] = [];
+  private readonly busy: BusyAreaRecord[] = [];
+  private readonly lazy: LazyAreaRecord[] = [];
+  private readonly pool: PooledAreaRecord[] = [];
+  private readonly blocks: VmapBlockRecord[] = [];
+  private readonly freeBlocks: FreeVmapBlockRecord[] = [];
+  private readonly text = new Map<(typeof TEXT_KEYS)[number], string[]>();
+
+  /** Takes one line; what is wrong with it, or null. */
+  add(phase: StatePhase, line: Line): string | null {
+    if (phase in line) return this.addRecord(phase, line);
+    for (const key of TEXT_KEYS) {
+      const text = line[`${phase}_${key}`];
+      if (text !== undefined) return this.addText(`${phase}_${key}`, key, text);
+    }
+    return `a line with ${JSON.stringify(Object.keys(line)[0] ?? "nothing")} is no part of the ${phase} state`;
+  }
+
+  /** What a complete state would still need, or null. */
+  missing(phase: StatePhase): string | null {
+    if (this.free.length === 0) return `any {"${phase}":"free"} line`;
+    if (phase === "final" && this.lazyNr === null) return '{"final":"meta"}';
+    for (const key of REQUIRED_TEXT) if (!this.text.has(key)) return `"${phase}_${key}"`;
+    return null;
+  }
+
+  /**
+   * The state. Lines of the kernel log, which get among what the console prints, are left out of the page-table dump.
+   * @param lazyNr lazily freed pages, where no `meta` line has told
+   */
+  finish(lazyNr = 0): RecordedState {
+    return {
+      snapshot: {
+        free: this.free,
+        busy: this.busy,
+        lazy: this.lazy,
+        pool: this.pool,
+        blocks: this.blocks,
+        freeBlocks: this.freeBlocks,
+        lazyNr: this.lazyNr ?? lazyNr,
+      },
+      vmallocinfo: this.text.get("vmallocinfo") ?? [],
+      pageTables: (this.text.get("ptdump") ?? []).filter((line) => !isKernelLogLine(line)),
+      meminfo: this.text.get("meminfo") ?? [],
+    };
+  }
+
+  private addRecord(phase: StatePhase, line: Line): string | null {
+    const kind = line[phase];
+    switch (kind) {
+      case "free":
+        return this.check(stateSchemas.free, phase, line, this.free);
+      case "busy":
+        return this.check(stateSchemas.busy, phase, line, this.busy);
+      case "lazy":
+        return this.check(stateSchemas.lazy, phase, line, this.lazy);
+      case "pool":
+        return this.check(stateSchemas.pool, phase, line, this.pool);
+      case "vbfree":
+        return this.check(stateSchemas.vbfree, phase, line, this.freeBlocks);
+      case "vb":
+        return this.check(stateSchemas.vb, phase, line, this.blocks);
+      case "meta": {
+        const meta: { lazy_nr: number }[] = [];
+        const problem = this.check(metaSchema, phase, line, meta);
+        if (problem === null) this.lazyNr = meta[0].lazy_nr;
+        return problem;
+      }
+      default:
+        return `unknown state line {"${phase}":${JSON.stringify(kind)}}`;
+    }
+  }
+
+  private check<T>(schema: StateSchema<T>, phase: StatePhase, line: Line, into: T[]): string | null {
+    const result = schema.safeParse(line);
+    if (!result.success) return `{"${phase}":"${line[phase]}"}: ${schemaProblem(line, result.error)}`;
+    into.push(result.data);
+    return null;
+  }
+
+  private addText(name: string, key: (typeof TEXT_KEYS)[number], text: unknown): string | null {
+    const lines = textSchema.safeParse(typeof text === "string" ? [text] : text);
+    if (!lines.success) return `"${name}" is neither a line nor a list of lines`;
+    const known = this.text.get(key);
+    if (known === undefined) this.text.set(key, lines.data);
+    else known.push(...lines.data);
+    return null;
+  }
+}
+
+interface StateSchema<T> {
+  safeParse(line: unknown): { success: true; data: T } | { success: false; error: ZodError };
+}

@@ -1,0 +1,215 @@
+/** Recordings of a real kernel's vmalloc, read line by line into typed items; nothing is kept of what has been read. */
+import type { ZodError } from "zod";
+import {
+  callSchemas,
+  headerSchema,
+  migrateSchema,
+  type RecordedCall,
+  type RecordingHeader,
+  schemaProblem,
+} from "./line-schemas.ts";
+import { eventProblem, type RecordedEvent } from "./recorded-event.ts";
+import { type RecordedState, StateCollector, type StatePhase } from "./recorded-state.ts";
+import { RecordingError } from "./recording-error.ts";
+import { readLineBatches } from "./text-lines.ts";
+
+/** The kernel's constants and the state from which the recording starts. */
+export interface StartItem {
+  readonly kind: "start";
+  readonly header: RecordingHeader;
+  readonly state: RecordedState;
+}
+
+/** A call and the events it caused. */
+export interface CallItem {
+  readonly kind: "call";
+  /** The call's line number. */
+  readonly line: number;
+  readonly call: RecordedCall;
+  readonly events: readonly RecordedEvent[];
+}
+
+/** The thread slept until scheduled work had run; the work's events. */
+export interface WaitItem {
+  readonly kind: "wait";
+  readonly line: number;
+  readonly events: readonly RecordedEvent[];
+}
+
+/** The thread moved to another CPU. */
+export interface MigrateItem {
+  readonly kind: "migrate";
+  readonly line: number;
+  readonly cpu: number;
+}
+
+/** The state at the end. */
+export interface EndItem {
+  readonly kind: "end";
+  /** The line at which the calls ended. */
+  readonly line: number;
+  readonly state: RecordedState;
+}
+
+/** A step of a recording, in the file's order: one `start`, then calls, waits and migrations, one `end`. */
+export type RecordingItem = StartItem | CallItem | WaitItem | MigrateItem | EndItem;
+
+/**
+ * Reads a recording, gzip or plain.
+ * @throws RecordingError when `file` cannot be read or is not a recording of version 1, at the line that shows it
+ */
+export async function* readRecording(file: string): AsyncGenerator<RecordingItem> {
+  const parser = new RecordingParser(file);
+  for await (const batch of readLineBatches(file)) {
+    for (let i = 0; i < batch.lines.length; i++) {
+      const item = parser.feed(batch.lines[i], batch.firstLine + i);
+      if (item !== null) yield item;
+    }
+  }
+  yield parser.finish();
+}
+
+type Line = Record<string, unknown>;
+
+/** Turns lines into items; a step's item comes once the line after its last event has been seen. */
+class RecordingParser {
+  private readonly file: string;
+  private section: "header" | "init" | "calls" | "final" = "header";
+  private header: RecordingHeader | null = null;
+  private state = new StateCollector();
+  /** The step whose events are being read, but for these. */
+  private open: CallItem | WaitItem | MigrateItem | null = null;
+  private events: RecordedEvent[] = [];
+  private endLine = 0;
+  private line = 0;
+
+  constructor(file: string) {
+    this.file = file;
+  }
+
+  feed(text: string, lineNumber: number): RecordingItem | null {
+    this.line = lineNumber;
+    const line = this.parseJson(text);
+    if (this.section === "calls") return this.readStep(line);
+    if (this.section === "init") return this.readInit(line);
+    if (this.section === "header") this.readHeader(line);
+    else this.addState("final", line);
+    return null;
+  }
+
+  finish(): EndItem {
+    if (this.section === "header") throw new RecordingError(this.file, 0, "is empty");
+    if (this.section === "init") throw this.problem('ends before {"init":"end"}');
+    if (this.section === "calls") throw this.problem('ends before {"end_of_calls":1}');
+    const missing = this.state.missing("final");
+    if (missing !== null) throw this.problem(`ends without ${missing}`);
+    return { kind: "end", line: this.endLine, state: this.state.finish() };
+  }
+
+  private parseJson(text: string): Line {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (error) {
+      if (this.section === "header") throw this.problem("not a recording: its first line is not JSON");
+      throw this.problem(`not JSON: ${(error as Error).message}`);
+    }
+    if (typeof value !== "object" || value === null || Array.isArray(value)) throw this.problem("not a JSON object");
+    return value as Line;
+  }
+
+  private readHeader(line: Line): void {
+    if (!("header" in line)) throw this.problem('not a recording: its first line has no "header"');
+    if (line.header !== 1) {
+      throw this.problem(`header version ${JSON.stringify(line.header)}: only version 1 is understood`);
+    }
+    this.header = this.check(headerSchema, line, "header");
+    this.section = "init";
+  }
+
+  private readInit(line: Line): StartItem | null {
+    if (line.init !== "end") {
+      if ("call" in line || "ev" in line) throw this.problem('a call or event before {"init":"end"}');
+      this.addState("init", line);
+      return null;
+    }
+    const missing = this.state.missing("init");
+    if (missing !== null) throw this.problem(`the initial state ends without ${missing}`);
+    const header = this.header as RecordingHeader;
+    const state = this.state.finish(header.lazy_nr);
+    this.state = new StateCollector();
+    this.section = "calls";
+    return { kind: "start", header, state };
+  }
+
+  private readStep(line: Line): RecordingItem | null {
+    if ("ev" in line) {
+      this.readEvent(line);
+      return null;
+    }
+    if ("wait_done" in line) {
+      if (this.open?.kind !== "wait") throw this.problem('"wait_done" without "wait"');
+      return this.replaceOpen(null);
+    }
+    if (this.open?.kind === "wait") throw this.problem('something else than an event between "wait" and "wait_done"');
+    return this.replaceOpen(this.readStepStart(line));
+  }
+
+  private readStepStart(line: Line): CallItem | WaitItem | MigrateItem | null {
+    if ("call" in line) return { kind: "call", line: this.line, call: this.readCall(line), events: [] };
+    if ("migrate" in line) {
+      const cpu = this.check(migrateSchema, line, "migrate").migrate;
+      if (cpu < (this.header as RecordingHeader).smp) return { kind: "migrate", line: this.line, cpu };
+      throw this.problem(`migrate to CPU ${cpu}: the machine has ${this.header?.smp}`);
+    }
+    if ("wait" in line) {
+      if (line.wait === "drain") return { kind: "wait", line: this.line, events: [] };
+      throw this.problem(`wait for ${JSON.stringify(line.wait)}: only "drain" is understood`);
+    }
+    if (!("end_of_calls" in line)) throw this.problem(`unknown kind of line ${JSON.stringify(Object.keys(line)[0])}`);
+    this.section = "final";
+    this.endLine = this.line;
+    return null;
+  }
+
+  private readCall(line: Line): RecordedCall {
+    if (!Object.hasOwn(callSchemas, String(line.call))) throw this.problem(`unknown call ${JSON.stringify(line.call)}`);
+    const name = line.call as keyof typeof callSchemas;
+    const schema: { safeParse(line: Line): SafeParseResult<RecordedCall> } = callSchemas[name];
+    return this.check(schema, line, `call "${name}"`);
+  }
+
+  private readEvent(line: Line): void {
+    const problem = eventProblem(line);
+    if (problem !== null) throw this.problem(problem);
+    if (this.open === null || this.open.kind === "migrate")
+      throw this.problem(`event "${line.ev}" outside any call or wait`);
+    this.events.push(line as RecordedEvent);
+  }
+
+  /** Ends the open step, if there is one, and begins another. */
+  private replaceOpen(next: CallItem | WaitItem | MigrateItem | null): RecordingItem | null {
+    const { open, events } = this;
+    this.open = next;
+    if (open === null || open.kind === "migrate") return open;
+    this.events = [];
+    return { ...open, events };
+  }
+
+  private addState(phase: StatePhase, line: Line): void {
+    const problem = this.state.add(phase, line);
+    if (problem !== null) throw this.problem(problem);
+  }
+
+  private check<T>(schema: { safeParse(line: Line): SafeParseResult<T> }, line: Line, what: string): T {
+    const result = schema.safeParse(line);
+    if (!result.success) throw this.problem(`${what}: ${schemaProblem(line, result.error)}`);
+    return result.data;
+  }
+
+  private problem(reason: string): RecordingError {
+    return new RecordingError(this.file, this.line, reason);
+  }
+}
+
+type SafeParseResult<T> = { success: true; data: T } | { success: false; error: ZodError };
