@@ -10,7 +10,8 @@ import type {
   VmapBlockRecord,
 } from "../../mm/vmalloc-snapshot.ts";
 import { metaSchema, schemaProblem, stateSchemas, textSchema } from "./line-schemas.ts";
-import { isKernelLogLine } from "./page-table-text.ts";
+import { isKernelLogLine, parseAddressMarker, parsePageTableRun } from "./page-table-text.ts";
+import { parseVmallocinfoLine } from "./vmallocinfo-text.ts";
 
 /** vmalloc's state at one moment: its records, and what the kernel's own files said of it. */
 export interface RecordedState {
@@ -117,10 +118,25 @@ export class StateCollector {
   private addText(name: string, key: (typeof TEXT_KEYS)[number], text: unknown): string | null {
     const lines = textSchema.safeParse(typeof text === "string" ? [text] : text);
     if (!lines.success) return `"${name}" is neither a line nor a list of lines`;
+    for (const line of lines.data) {
+      const problem = textProblem(key, line);
+      if (problem !== null) return `"${name}": ${problem}`;
+    }
     const known = this.text.get(key);
     if (known === undefined) this.text.set(key, lines.data);
     else known.push(...lines.data);
     return null;
+  }
+}
+
+/** What is wrong with a line of one of the kernel's text views, or null. */
+function textProblem(key: (typeof TEXT_KEYS)[number], line: string): string | null {
+  try {
+    if (key === "vmallocinfo") parseVmallocinfoLine(line);
+    if (key === "ptdump" && !isKernelLogLine(line) && parseAddressMarker(line) === null) parsePageTableRun(line);
+    return null;
+  } catch (error) {
+    return (error as Error).message;
   }
 }
 
