@@ -16,6 +16,8 @@ export const FRAME_WORDS_SHIFT = 10;
 
 const MAX_MEMORY_BYTES = 2 ** 44;
 const CHUNK_WORDS = CHUNK_FRAMES * FRAME_WORDS;
+/** Stands in the chunk directory for addresses without memory. */
+const NO_CHUNK = new Int32Array(0);
 
 /** A physical address with no memory behind it was used: on real hardware the access would go to the bus. */
 export class NoPhysicalMemory extends Error {
@@ -27,14 +29,21 @@ export class NoPhysicalMemory extends Error {
   }
 }
 
+/** Where memory above {@link LOW_MEMORY_BYTES} goes on; device registers lie between, as on a PC. */
+export const HIGH_MEMORY_START = 2 ** 32;
+/** Memory below the hole for device registers. */
+export const LOW_MEMORY_BYTES = 3 * 2 ** 30;
+
 /**
- * `frames` frames of 4096 bytes from physical address 0, all zero at first.
+ * Memory in frames of 4096 bytes from physical address 0, all zero at first. What exceeds 3 GiB starts at 4 GiB.
  *
  * Hot loops take a chunk (`chunkForWrite`, `chunkForRead`) and index it themselves: the 32-bit word `w` of frame `f` is
  * `chunk[((f & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + w]`.
  */
 export class PhysicalMemory {
-  /** Number of frames. */
+  /** Bytes of memory. */
+  readonly sizeBytes: number;
+  /** One past the highest frame number. */
   readonly frames: number;
   private readonly chunks: Int32Array[];
   private readonly bytes: (Uint8Array | undefined)[];
@@ -48,20 +57,21 @@ export class PhysicalMemory {
     if (!Number.isInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % 4096 !== 0 || sizeBytes > MAX_MEMORY_BYTES) {
       throw new RangeError(`memory size ${sizeBytes}: expected a positive multiple of 4096 bytes, at most 2^44`);
     }
-    this.frames = sizeBytes / 4096;
+    this.sizeBytes = sizeBytes;
+    const highBytes = Math.max(0, sizeBytes - LOW_MEMORY_BYTES);
+    this.frames = (highBytes > 0 ? HIGH_MEMORY_START + highBytes : sizeBytes) / 4096;
     const chunkCount = Math.ceil(this.frames / CHUNK_FRAMES);
     this.chunks = new Array<Int32Array>(chunkCount).fill(this.zero);
+    if (highBytes > 0) {
+      const hole = LOW_MEMORY_BYTES / 4096 / CHUNK_FRAMES;
+      this.chunks.fill(NO_CHUNK, hole, HIGH_MEMORY_START / 4096 / CHUNK_FRAMES);
+    }
     this.bytes = new Array<Uint8Array | undefined>(chunkCount);
-  }
-
-  /** Bytes of memory. */
-  get sizeBytes(): number {
-    return this.frames * 4096;
   }
 
   /** Whether `frame` has memory behind it. */
   has(frame: number): boolean {
-    return frame < this.frames;
+    return frame < this.frames && this.chunks[Math.floor(frame / CHUNK_FRAMES)] !== NO_CHUNK;
   }
 
   /**
@@ -71,7 +81,7 @@ export class PhysicalMemory {
   chunkForWrite(frame: number): Int32Array {
     const index = Math.floor(frame / CHUNK_FRAMES);
     const chunk = this.chunks[index];
-    if (chunk !== this.zero && chunk !== undefined) return chunk;
+    if (chunk !== this.zero && chunk !== NO_CHUNK && chunk !== undefined) return chunk;
     return this.makeChunk(index, frame);
   }
 
@@ -81,7 +91,7 @@ export class PhysicalMemory {
    */
   chunkForRead(frame: number): Int32Array {
     const chunk = this.chunks[Math.floor(frame / CHUNK_FRAMES)];
-    if (chunk === undefined) throw new NoPhysicalMemory(frame);
+    if (chunk === undefined || chunk === NO_CHUNK) throw new NoPhysicalMemory(frame);
     return chunk;
   }
 
@@ -122,7 +132,7 @@ export class PhysicalMemory {
   /** Bytes of chunks that exist, which is the most that the host can have committed. */
   get touchedBytes(): number {
     let count = 0;
-    for (const chunk of this.chunks) if (chunk !== this.zero) count++;
+    for (const chunk of this.chunks) if (chunk !== this.zero && chunk !== NO_CHUNK) count++;
     return count * CHUNK_WORDS * 4;
   }
 
@@ -138,7 +148,7 @@ export class PhysicalMemory {
   }
 
   private makeChunk(index: number, frame: number): Int32Array {
-    if (!(frame < this.frames)) throw new NoPhysicalMemory(frame);
+    if (!this.has(frame)) throw new NoPhysicalMemory(frame);
     const made = new Int32Array(CHUNK_WORDS);
     this.chunks[index] = made;
     return made;

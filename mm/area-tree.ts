@@ -47,6 +47,51 @@ export class AreaTree extends RbTree {
     return true;
   }
 
+  /**
+   * Gives a range back: `area` is merged with the neighbours that it touches, or inserted (`merge_or_add_vmap_area`).
+   * The area belongs to the tree afterwards.
+   */
+  giveBack(area: number): void {
+    const { areas } = this;
+    const { start, end, child, next, previous } = areas;
+    const areaStart = start[area];
+    const areaEnd = end[area];
+    let above = 0;
+    let side = 0;
+    let node = this.root;
+    while (node !== 0) {
+      above = node;
+      if (areaEnd <= start[node]) side = 0;
+      else if (areaStart >= end[node]) side = 1;
+      else {
+        this.warnOverlap(area, node);
+        return;
+      }
+      node = child[2 * node + side];
+    }
+    const follower = above === 0 ? this.head : side === 1 ? next[above] : above;
+    let merged = 0;
+    if (follower !== this.head && start[follower] === areaEnd) {
+      start[follower] = areaStart;
+      merged = follower;
+    }
+    const predecessor = previous[follower];
+    if (predecessor !== this.head && end[predecessor] === areaStart) {
+      if (merged !== 0) {
+        this.unlink(merged);
+        areas.release(merged);
+      }
+      end[predecessor] = areaEnd;
+      merged = predecessor;
+    }
+    if (merged === 0) {
+      this.linkAt(area, above, side);
+      return;
+    }
+    areas.release(area);
+    if (this.augmented) this.propagate(merged);
+  }
+
   /** Takes an area out of the tree and off the list. */
   unlink(area: number): void {
     this.remove(area);

@@ -1,2 +1,74 @@
+/** Linux's memory management on the emulated machine: the public names. */
+export { allocVmapArea } from "./alloc-vmap-area.ts";
+export { directMapAddress, makeDirectMap, PAGE_OFFSET } from "./direct-map.ts";
+export * from "./errno.ts";
+export { type AllocationKind, FaultInjection } from "./fault-injection.ts";
+export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./free-vmap-area.ts";
+export * from "./gfp.ts";
+export { ioremap, iounmap } from "./ioremap.ts";
+export { DEFAULT_KERNEL_COSTS, type IpiCosts, type KernelCosts } from "./kernel-costs.ts";
+export { KernelLog } from "./kernel-log.ts";
+export { type LockCosts, Mutex, SpinLock } from "./lock.ts";
+export {
+  FRAME_CALLER,
+  FRAME_FREE,
+  FRAME_PAGE_TABLE,
+  FRAME_RESERVED,
+  FRAME_USER,
+  FRAME_VMALLOC,
+  PageAllocator,
+} from "./page-allocator.ts";
+export { ADDRESS_MARKERS, dumpPageTables, pageTableRuns, VMALLOC_DUMP_END } from "./page-table-dump.ts";
+export {
+  formatAddressMarker,
+  formatPageTableRun,
+  type PageTableLevel,
+  type PageTableRun,
+} from "./page-table-run.ts";
+export { PageTables } from "./page-tables.ts";
+export {
+  type CacheMode,
+  ioProtection,
+  PAGE_KERNEL,
+  PAGE_KERNEL_EXEC,
+  PAGE_KERNEL_RO,
+  type Protection,
+} from "./protection.ts";
+export { drainVmapAreaWork, purgeVmapAreaLazy, reclaimAndPurgeVmapAreas } from "./purge.ts";
+export { flushTlbAll, flushTlbKernelRange, onEachCpu } from "./tlb-flush.ts";
+export { vfree, vunmap } from "./vfree.ts";
+export { findVmArea, freeVmArea, getVmArea, getVmAreaCaller, removeVmArea } from "./vm-area.ts";
+export { vmMapRam, vmUnmapRam } from "./vm-map-ram.ts";
+export * from "./vm-structs.ts";
+export { vmUnmapAliases } from "./vm-unmap-aliases.ts";
+export {
+  __vmallocNodeRange,
+  vmalloc,
+  vmalloc32,
+  vmallocHuge,
+  vmallocNode,
+  vmallocUser,
+  vzalloc,
+} from "./vmalloc.ts";
+export {
+  ADDRESS_MAX,
+  ConfigError,
+  MAX_VA_SIZE_PAGES,
+  MODULES_END,
+  MODULES_VADDR,
+  VMALLOC_END,
+  VMALLOC_START,
+  VMAP_MAX_ALLOC,
+  type VmallocConfig,
+  vmallocConfig,
+} from "./vmalloc-config.ts";
 export type { VmallocEvents } from "./vmalloc-events.ts";
-export type * from "./vmalloc-snapshot.ts";
+export { vmallocInit } from "./vmalloc-init.ts";
+export { type RestoredArea, RestoreError, restoreVmalloc } from "./vmalloc-restore.ts";
+export * from "./vmalloc-snapshot.ts";
+export { type PurgeNotifier, Vmalloc, type VmallocParts } from "./vmalloc-state.ts";
+export { meminfoLine, vmallocinfo, vmallocMeminfo } from "./vmallocinfo.ts";
+export { vmap } from "./vmap.ts";
+export { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM, VmapAreas } from "./vmap-areas.ts";
+export { mapFrames, mapPhysical } from "./vmap-pages.ts";
+export { Work } from "./work.ts";

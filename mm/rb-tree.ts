@@ -10,7 +10,7 @@ export class RbTree {
   /** The root's area, 0 when empty. */
   root = 0;
   protected readonly areas: VmapAreas;
-  private readonly augmented: boolean;
+  protected readonly augmented: boolean;
 
   constructor(areas: VmapAreas, augmented: boolean) {
     this.areas = areas;

@@ -85,6 +85,11 @@ export class VmStructs {
     return (this.flags[vm] & VM_NO_GUARD) !== 0 ? this.sizeBytes[vm] : this.sizeBytes[vm] - 4096;
   }
 
+  /** Length of its array of frames: that of the usable area. */
+  arrayLength(vm: number): number {
+    return this.usableSizeBytes(vm) / 4096;
+  }
+
   /** Bytes of host memory held. */
   get hostBytes(): number {
     return this.capacity * (5 * 8 + 4 * 4 + 1);

@@ -2,6 +2,8 @@
  * The whole state of vmalloc as plain records: what a recording of a real kernel starts from and ends with, what
  * `--save` keeps, and what two runs are compared by. Addresses are 48-bit linear addresses.
  */
+import type { Vmalloc } from "./vmalloc-state.ts";
+import type { VmapNode } from "./vmap-node.ts";
 
 /** A gap in the free tree, in pre-order. `depth` 0 is the root. */
 export interface FreeAreaRecord {
@@ -73,4 +75,106 @@ export interface VmallocSnapshot {
   readonly freeBlocks: readonly FreeVmapBlockRecord[];
   /** Lazily freed pages. */
   readonly lazyNr: number;
+}
+
+/** The state at this moment. */
+export function snapshotVmalloc(state: Vmalloc): VmallocSnapshot {
+  const { nodes } = state;
+  return {
+    free: freeRecords(state),
+    busy: nodes.flatMap((node) => busyRecords(state, node)),
+    lazy: nodes.flatMap((node) => listed(state, node.lazy.head).map((area) => areaRecord(state, area, node))),
+    pool: nodes.flatMap((node) => poolRecords(state, node)),
+    blocks: blockRecords(state),
+    freeBlocks: freeBlockRecords(state),
+    lazyNr: state.lazyNr,
+  };
+}
+
+function listed(state: Vmalloc, head: number): number[] {
+  const { areas } = state;
+  const found: number[] = [];
+  for (let area = areas.next[head]; area !== head; area = areas.next[area]) found.push(area);
+  return found;
+}
+
+function areaRecord(state: Vmalloc, area: number, node: VmapNode): LazyAreaRecord {
+  const { start, end, flags } = state.areas;
+  return { start: start[area], end: end[area], vaFlags: flags[area], node: node.id };
+}
+
+function freeRecords(state: Vmalloc): FreeAreaRecord[] {
+  const { start, end, subtreeMaxSize, child, black } = state.areas;
+  const records: FreeAreaRecord[] = [];
+  const visit = (node: number, depth: number): void => {
+    if (node === 0) return;
+    const [left, right] = [child[2 * node], child[2 * node + 1]];
+    records.push({
+      start: start[node],
+      end: end[node],
+      subtreeMaxSize: subtreeMaxSize[node],
+      depth,
+      black: black[node] !== 0,
+      hasLeft: left !== 0,
+      hasRight: right !== 0,
+    });
+    visit(left, depth + 1);
+    visit(right, depth + 1);
+  };
+  visit(state.freeTree.root, 0);
+  return records;
+}
+
+function busyRecords(state: Vmalloc, node: VmapNode): BusyAreaRecord[] {
+  const { areas, vms } = state;
+  return listed(state, node.busy.head).map((area) => {
+    const vm = areas.vm[area];
+    const record =
+      vm === 0
+        ? null
+        : { flags: vms.flags[vm], requestedSizeBytes: vms.requestedSizeBytes[vm], pageOrder: vms.pageOrder[vm] };
+    return { ...areaRecord(state, area, node), vm: record };
+  });
+}
+
+function poolRecords(state: Vmalloc, node: VmapNode): PooledAreaRecord[] {
+  const records: PooledAreaRecord[] = [];
+  for (let index = 0; index < node.poolHeads.length; index++) {
+    for (const area of listed(state, node.poolHeads[index])) {
+      records.push({ ...areaRecord(state, area, node), index, length: node.poolLengths[index] });
+    }
+  }
+  return records;
+}
+
+function blockRecords(state: Vmalloc): VmapBlockRecord[] {
+  const { blocks } = state;
+  return blocks.index.flatMap((index, hash) =>
+    [...index.keys()]
+      .sort((a, b) => a - b)
+      .map((start) => {
+        const block = index.get(start) ?? 0;
+        return {
+          start,
+          cpu: blocks.cpu[block],
+          hash,
+          free: blocks.free[block],
+          dirty: blocks.dirty[block],
+          dirtyMin: blocks.dirtyMin[block],
+          dirtyMax: blocks.dirtyMax[block],
+        };
+      }),
+  );
+}
+
+function freeBlockRecords(state: Vmalloc): FreeVmapBlockRecord[] {
+  const { areas, blocks } = state;
+  const records: FreeVmapBlockRecord[] = [];
+  for (let cpu = 0; cpu < blocks.queueHead.length; cpu++) {
+    for (let block = blocks.queueHead[cpu]; block !== 0; block = blocks.next[block]) {
+      const start = areas.start[blocks.area[block]];
+      records.push({ start, cpu, free: blocks.free[block], dirty: blocks.dirty[block] });
+    }
+  }
+  return records;
 }

@@ -64,6 +64,12 @@ export class VmapAreas {
     return this.take();
   }
 
+  /** Gives the storage of an empty list's head back. */
+  releaseListHead(head: number): void {
+    this.next[head] = this.freeHead;
+    this.freeHead = head;
+  }
+
   /** Size in bytes. */
   sizeBytes(area: number): number {
     return this.end[area] - this.start[area];

@@ -1,0 +1,68 @@
+/** `ioremap`: device registers at kernel addresses (`arch/x86/mm/ioremap.c`). */
+import type { KernelCode } from "../arch/event-loop.ts";
+import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { formatRange } from "./kernel-log.ts";
+import { type CacheMode, ioProtection } from "./protection.ts";
+import { freeVmArea, getVmArea, removeVmArea, UNKNOWN_CALLER } from "./vm-area.ts";
+import { VM_IOREMAP } from "./vm-structs.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+import { mapPhysical } from "./vmap-pages.ts";
+
+/** One past the highest physical address (52 bits). */
+const PHYSICAL_SPACE_BYTES = 2 ** 52;
+
+/**
+ * Maps physical addresses [phys, phys + sizeBytes), which must not be RAM, uncached unless `mode` says otherwise.
+ * @returns the address of `phys` itself, or 0 (NULL)
+ */
+export function* ioremap(
+  state: Vmalloc,
+  phys: number,
+  sizeBytes: number,
+  mode: CacheMode = "uc-",
+  caller: string = UNKNOWN_CALLER,
+): KernelCode<number> {
+  const last = phys + sizeBytes - 1;
+  if (!(sizeBytes > 0) || !(phys >= 0) || last >= PHYSICAL_SPACE_BYTES) {
+    state.log.warnOnce("ioremap", `ioremap: invalid physical address ${phys.toString(16)}`);
+    return 0;
+  }
+  if (touchesRam(state, phys, last)) {
+    state.log.warnOnce("ioremap on RAM", `ioremap on RAM at 0x${phys.toString(16)} - 0x${last.toString(16)}`);
+    return 0;
+  }
+  const offset = phys % PAGE_SIZE;
+  const base = phys - offset;
+  const pages = Math.floor((last - base) / PAGE_SIZE) + 1;
+  const vm = yield* getVmArea(state, pages * PAGE_SIZE, VM_IOREMAP, caller);
+  if (vm === 0) return 0;
+  const { vms } = state;
+  vms.physAddr[vm] = base;
+  const start = vms.addr[vm];
+  const result = yield* mapPhysical(state, start, start + pages * PAGE_SIZE, base, ioProtection(mode));
+  if (result < 0) {
+    yield* freeVmArea(state, vm);
+    return 0;
+  }
+  return start + offset;
+}
+
+/** Undoes an `ioremap`. An address that was not ioremapped is warned of and left alone. */
+export function* iounmap(state: Vmalloc, address: number): KernelCode<void> {
+  const page = address - (address % PAGE_SIZE);
+  const vm = yield* removeVmArea(state, page);
+  if (vm === 0) {
+    state.log.warn(`iounmap: bad address ${formatRange(address, address)}`);
+    return;
+  }
+  state.vms.release(vm);
+}
+
+function touchesRam(state: Vmalloc, phys: number, last: number): boolean {
+  const { memory } = state.machine;
+  const lastFrame = Math.floor(last / PAGE_SIZE);
+  for (let frame = Math.floor(phys / PAGE_SIZE); frame <= lastFrame && frame < memory.frames; frame++) {
+    if (memory.has(frame)) return true;
+  }
+  return false;
+}

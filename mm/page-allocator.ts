@@ -1,0 +1,282 @@
+/**
+ * Frames: a buddy allocator per NUMA node (`mm/page_alloc.c`) with per-CPU lists of single frames in front. Memory that
+ * was never handed out costs no bookkeeping: each zone keeps a mark above which everything is free.
+ */
+import { HIGH_MEMORY_START, LOW_MEMORY_BYTES, type PhysicalMemory } from "../arch/physical-memory.ts";
+import type { FaultInjection } from "./fault-injection.ts";
+import { __GFP_THISNODE, __GFP_ZERO, GFP_DMA32_ZONE, NUMA_NO_NODE } from "./gfp.ts";
+import { MAX_PAGE_ORDER, Zone } from "./zone.ts";
+
+/** What a frame is used for. */
+export const FRAME_FREE = 0;
+/** Kept for firmware, or memory that does not exist. */
+export const FRAME_RESERVED = 1;
+export const FRAME_PAGE_TABLE = 2;
+/** Belongs to a vmalloc area. */
+export const FRAME_VMALLOC = 3;
+/** Belongs to a caller: `vmap` and `vm_map_ram` pages, workloads. */
+export const FRAME_CALLER = 4;
+/** Belongs to a user address space. */
+export const FRAME_USER = 5;
+
+/** The first MiB is left to firmware, as on a PC. */
+const FIRMWARE_FRAMES = 256;
+/** Frames moved between a per-CPU list and its zone at a time. */
+const PCP_BATCH = 63;
+/** A per-CPU list longer than this gives a batch back. */
+const PCP_HIGH = 1024;
+
+interface PerCpuFrames {
+  readonly frames: Uint32Array;
+  count: number;
+}
+
+/** All frames of a machine. Frame 0 is never handed out and stands for "none". */
+export class PageAllocator {
+  readonly zones: readonly Zone[] = [];
+  /** Frames that can be allocated at all (`totalram_pages`). */
+  readonly totalPages: number;
+  /** Allocations and frees of frames so far, counted in 4 KiB pages. */
+  allocatedPages = 0;
+  freedPages = 0;
+
+  private readonly memory: PhysicalMemory;
+  private readonly perCpu: PerCpuFrames[][];
+  private readonly faults: FaultInjection;
+  /** NUMA nodes with memory. */
+  readonly numaNodes: number;
+
+  constructor(memory: PhysicalMemory, cpus: number, numaNodes: number, faults: FaultInjection) {
+    this.memory = memory;
+    this.faults = faults;
+    this.numaNodes = numaNodes;
+    this.zones = makeZones(memory, numaNodes);
+    this.totalPages = this.zones.reduce((sum, zone) => sum + zone.managedPages, 0);
+    this.perCpu = Array.from({ length: cpus }, () =>
+      this.zones.map(() => ({ frames: new Uint32Array(PCP_HIGH + PCP_BATCH + 1), count: 0 })),
+    );
+  }
+
+  /** Pages not allocated, those on per-CPU lists included. */
+  get freePages(): number {
+    return this.totalPages - (this.allocatedPages - this.freedPages);
+  }
+
+  /**
+   * One block of 2^order frames for `use`, aligned to its size.
+   * @param order 0 to 10
+   * @param node the NUMA node to prefer, or {@link NUMA_NO_NODE} for that of `cpu`
+   * @returns the first frame, or 0 when there is none
+   */
+  allocPages(cpu: number, order: number, use: number, gfp: number, node: number = NUMA_NO_NODE): number {
+    if (this.faults.fails("frame")) return 0;
+    const frame = order === 0 && (gfp & GFP_DMA32_ZONE) === 0 ? this.takeSingle(cpu, node, gfp) : 0;
+    const first = frame !== 0 ? frame : this.takeBlock(order, node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node, gfp);
+    if (first === 0) return 0;
+    const zone = this.zoneOf(first);
+    for (let i = 0; i < 1 << order; i++) zone.use[first - zone.startFrame + i] = use;
+    if ((gfp & __GFP_ZERO) !== 0) for (let i = 0; i < 1 << order; i++) this.memory.zeroFrame(first + i);
+    this.allocatedPages += 1 << order;
+    return first;
+  }
+
+  /**
+   * Up to `count` single frames into `out` from `offset` on (`alloc_pages_bulk_array_node`).
+   * @returns how many there were
+   */
+  allocBulk(
+    cpu: number,
+    count: number,
+    use: number,
+    gfp: number,
+    node: number,
+    out: Uint32Array,
+    offset: number,
+  ): number {
+    if (this.zones.length > 1 || this.faults.isArmed || (gfp & (__GFP_ZERO | GFP_DMA32_ZONE)) !== 0) {
+      return this.allocOneByOne(cpu, count, use, gfp, node, out, offset);
+    }
+    const zone = this.zones[0];
+    const list = this.perCpu[cpu][0];
+    let done = 0;
+    while (done < count) {
+      if (list.count === 0 && !this.refill(list, zone)) break;
+      const step = Math.min(count - done, list.count);
+      for (let i = 0; i < step; i++) {
+        const frame = list.frames[--list.count];
+        zone.use[frame - zone.startFrame] = use;
+        out[offset + done + i] = frame;
+      }
+      done += step;
+    }
+    this.allocatedPages += done;
+    return done < count ? done + this.allocOneByOne(cpu, count - done, use, gfp, node, out, offset + done) : done;
+  }
+
+  /** Gives back a block that `allocPages` returned. */
+  freePagesOf(cpu: number, first: number, order: number): void {
+    const index = this.zoneIndexOf(first);
+    const zone = this.zones[index];
+    for (let i = 0; i < 1 << order; i++) zone.use[first - zone.startFrame + i] = FRAME_FREE;
+    this.freedPages += 1 << order;
+    if (order > 0) zone.giveBack(first, order);
+    else this.putSingle(cpu, index, first);
+  }
+
+  /** Gives back `count` single frames, or, with `order` > 0, blocks of 2^order whose frames are listed one by one. */
+  freeBulk(cpu: number, frames: Uint32Array, offset: number, count: number, order: number): void {
+    if (order > 0) {
+      for (let i = 0; i < count; i += 1 << order) this.freePagesOf(cpu, frames[offset + i], order);
+      return;
+    }
+    for (let i = 0; i < count; i++) {
+      const frame = frames[offset + i];
+      const index = this.zoneIndexOf(frame);
+      const zone = this.zones[index];
+      zone.use[frame - zone.startFrame] = FRAME_FREE;
+      this.putSingle(cpu, index, frame);
+    }
+    this.freedPages += count;
+  }
+
+  /** What a frame is used for: one of the `FRAME_` values. */
+  useOf(frame: number): number {
+    const index = this.zoneIndexOf(frame);
+    if (index < 0) return FRAME_RESERVED;
+    const zone = this.zones[index];
+    return frame < zone.touchedEnd ? zone.use[frame - zone.startFrame] : FRAME_FREE;
+  }
+
+  /** The NUMA node that holds a frame. */
+  nodeOfFrame(frame: number): number {
+    return this.zones[Math.max(0, this.zoneIndexOf(frame))].node;
+  }
+
+  /** Bytes of host memory held for bookkeeping. */
+  get hostBytes(): number {
+    return this.zones.reduce((sum, zone) => sum + zone.hostBytes, 0);
+  }
+
+  /** The NUMA node that `cpu` belongs to: CPUs are dealt out in turn. */
+  nodeOfCpu(cpu: number): number {
+    return cpu % this.numaNodes;
+  }
+
+  private zoneOf(frame: number): Zone {
+    return this.zones[this.zoneIndexOf(frame)];
+  }
+
+  private zoneIndexOf(frame: number): number {
+    const { zones } = this;
+    for (let i = 0; i < zones.length; i++) {
+      if (frame >= zones[i].startFrame && frame < zones[i].endFrame) return i;
+    }
+    return -1;
+  }
+
+  private allocOneByOne(
+    cpu: number,
+    count: number,
+    use: number,
+    gfp: number,
+    node: number,
+    out: Uint32Array,
+    offset: number,
+  ): number {
+    for (let i = 0; i < count; i++) {
+      const frame = this.allocPages(cpu, 0, use, gfp, node);
+      if (frame === 0) return i;
+      out[offset + i] = frame;
+    }
+    return count;
+  }
+
+  private takeSingle(cpu: number, node: number, gfp: number): number {
+    const preferred = node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node;
+    const { zones } = this;
+    // Zones are in address order; the kernel's zone lists put the highest zone of a node first.
+    for (let i = zones.length - 1; i >= 0; i--) {
+      if (zones[i].node !== preferred) continue;
+      const list = this.perCpu[cpu][i];
+      if (list.count > 0 || this.refill(list, zones[i])) return list.frames[--list.count];
+    }
+    return (gfp & __GFP_THISNODE) !== 0 ? 0 : this.takeBlock(0, preferred, gfp);
+  }
+
+  private putSingle(cpu: number, zoneIndex: number, frame: number): void {
+    const list = this.perCpu[cpu][zoneIndex];
+    list.frames[list.count++] = frame;
+    if (list.count <= PCP_HIGH) return;
+    const zone = this.zones[zoneIndex];
+    for (let i = 0; i < PCP_BATCH; i++) zone.giveBack(list.frames[i], 0);
+    list.frames.copyWithin(0, PCP_BATCH, list.count);
+    list.count -= PCP_BATCH;
+  }
+
+  private refill(list: PerCpuFrames, zone: Zone): boolean {
+    let taken = 0;
+    while (taken < PCP_BATCH) {
+      const frame = zone.take(0);
+      if (frame === 0) break;
+      list.frames[taken++] = frame;
+    }
+    list.frames.subarray(0, taken).reverse();
+    list.count = taken;
+    return taken > 0;
+  }
+
+  private takeBlock(order: number, preferred: number, gfp: number): number {
+    const low = (gfp & GFP_DMA32_ZONE) !== 0;
+    for (const own of [true, false]) {
+      if (!own && (gfp & __GFP_THISNODE) !== 0) break;
+      for (let i = this.zones.length - 1; i >= 0; i--) {
+        const zone = this.zones[i];
+        if ((zone.node === preferred) !== own) continue;
+        if (low && zone.startFrame >= HIGH_MEMORY_START / 4096) continue;
+        const frame = zone.take(order);
+        if (frame !== 0) return frame;
+      }
+    }
+    return order === 0 ? this.stealSingle(low) : 0;
+  }
+
+  /** The last frames of a machine may sit on other CPUs' lists: the kernel drains those before it gives up. */
+  private stealSingle(low: boolean): number {
+    for (const lists of this.perCpu) {
+      for (let i = 0; i < lists.length; i++) {
+        if (low && this.zones[i].startFrame >= HIGH_MEMORY_START / 4096) continue;
+        if (lists[i].count > 0) return lists[i].frames[--lists[i].count];
+      }
+    }
+    return 0;
+  }
+}
+
+/** Cuts the memory into zones: below and above the hole for devices, and by NUMA node in equal parts. */
+function makeZones(memory: PhysicalMemory, numaNodes: number): Zone[] {
+  const ranges: [number, number][] = [];
+  const lowFrames = Math.min(memory.frames, LOW_MEMORY_BYTES / 4096);
+  ranges.push([Math.min(FIRMWARE_FRAMES, lowFrames), lowFrames]);
+  if (memory.frames > HIGH_MEMORY_START / 4096) ranges.push([HIGH_MEMORY_START / 4096, memory.frames]);
+  const block = 1 << MAX_PAGE_ORDER;
+  const perNode = Math.ceil(memory.sizeBytes / 4096 / numaNodes / block) * block;
+  const zones: Zone[] = [];
+  let node = 0;
+  let room = perNode;
+  for (const [start, end] of ranges) {
+    let at = start;
+    while (at < end) {
+      const stop = Math.min(end, at + room);
+      zones.push(new Zone(node, at, stop));
+      room -= stop - at;
+      at = stop;
+      if (room === 0 && node < numaNodes - 1) {
+        node++;
+        room = perNode;
+      } else if (room === 0) {
+        room = Number.POSITIVE_INFINITY;
+      }
+    }
+  }
+  return zones;
+}

@@ -1,0 +1,248 @@
+/**
+ * Page tables that the kernel writes: finding and making tables, mapping and unmapping 4 KiB pages. They live in emulated
+ * physical memory and nowhere else. Kernel functions: `vmap_pages_range_noflush`, `vunmap_range_noflush`,
+ * `pte_alloc_kernel`. Large pages are in `huge-map.ts`.
+ */
+import { PAGE_SIZE, PMD_SIZE, PUD_SIZE } from "../arch/linear-address.ts";
+import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../arch/physical-memory.ts";
+import {
+  ENTRIES_PER_TABLE,
+  entryFrame,
+  entryHigh,
+  entryLow,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PAGE_SIZE,
+  PTE_PRESENT,
+  PTE_RW,
+  PTE_USER,
+} from "../arch/pte.ts";
+import { EBUSY, ENOMEM } from "./errno.ts";
+import type { FaultInjection } from "./fault-injection.ts";
+import { GFP_KERNEL, NUMA_NO_NODE } from "./gfp.ts";
+import { formatRange, type KernelLog } from "./kernel-log.ts";
+import { FRAME_PAGE_TABLE, type PageAllocator } from "./page-allocator.ts";
+import type { VmallocEvents } from "./vmalloc-events.ts";
+
+/** Attributes of an entry that names a table (`_PAGE_TABLE`). */
+export const TABLE_ATTRIBUTES = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
+
+/** Bytes that one entry of a level covers: index 1 PTE, 2 PMD, 3 PUD, 4 PGD (or P4D), 5 PGD of five levels. */
+export const LEVEL_BYTES: readonly number[] = [0, PAGE_SIZE, PMD_SIZE, PUD_SIZE, 2 ** 39, 2 ** 48];
+
+/** What a page-table walk for mapping met instead of a table of PTEs. */
+const NO_MEMORY = 0;
+
+/** The current CPU, for the page allocator. */
+export interface CurrentCpu {
+  readonly currentCpu: number;
+}
+
+/** One tree of page tables: the kernel's, or a user address space's. */
+export class PageTables {
+  /** The frame of the top table: what CR3 holds. */
+  readonly rootFrame: number;
+  /** 4, or 5 with LA57. */
+  readonly levels: 4 | 5;
+  readonly memory: PhysicalMemory;
+  readonly log: KernelLog;
+  /** Who looks on; null for nobody. */
+  events: VmallocEvents | null = null;
+  /** Leaf entries written and cleared so far, by any size. */
+  leavesSet = 0;
+  leavesCleared = 0;
+  /** Tables at present, by level (index 1 to 5), the top one included. */
+  readonly tables: number[] = [0, 0, 0, 0, 0, 0];
+
+  private readonly pages: PageAllocator;
+  private readonly faults: FaultInjection;
+  private readonly cpu: CurrentCpu;
+
+  /** @throws RangeError when not even the top table can be allocated */
+  constructor(
+    memory: PhysicalMemory,
+    pages: PageAllocator,
+    faults: FaultInjection,
+    log: KernelLog,
+    cpu: CurrentCpu,
+    levels: 4 | 5,
+  ) {
+    this.memory = memory;
+    this.pages = pages;
+    this.faults = faults;
+    this.log = log;
+    this.cpu = cpu;
+    this.levels = levels;
+    this.rootFrame = this.takeTableFrame();
+    if (this.rootFrame === 0) throw new RangeError("no memory for the top page table");
+    this.tables[levels]++;
+  }
+
+  /** Page-table pages at present (`PageTables:` counts them in kB). */
+  get tablePages(): number {
+    return this.tables.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** The frame of the table that an entry of `level` for `la` stands in, or 0 when there is none. */
+  tableAt(la: number, level: number): number {
+    let table = this.rootFrame;
+    for (let at = this.levels; at > level; at--) {
+      const word = this.entryWord(table, la, at);
+      const chunk = this.memory.chunkForRead(table);
+      if ((chunk[word] & PTE_PRESENT) === 0 || (chunk[word] & PTE_PAGE_SIZE) !== 0) return 0;
+      table = entryFrame(chunk[word], chunk[word + 1]);
+    }
+    return table;
+  }
+
+  /** The same, with missing tables made on the way; 0 when memory ran out or a large page is in the way. */
+  makeTableAt(la: number, level: number): number {
+    let table = this.rootFrame;
+    for (let at = this.levels; at > level; at--) {
+      const word = this.entryWord(table, la, at);
+      const chunk = this.memory.chunkForRead(table);
+      const low = chunk[word];
+      if ((low & PTE_PRESENT) === 0) {
+        table = this.addTable(table, la, at);
+        if (table === 0) return NO_MEMORY;
+      } else if ((low & PTE_PAGE_SIZE) !== 0 && at < 4) {
+        this.log.warn(`page table entry for ${formatRange(la, la)} is a large page`);
+        return NO_MEMORY;
+      } else {
+        table = entryFrame(low, chunk[word + 1]);
+      }
+    }
+    return table;
+  }
+
+  /** Index, in 32-bit words of its chunk, of the entry for `la` in the table `frame` of `level`. */
+  entryWord(frame: number, la: number, level: number): number {
+    return ((frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + 2 * indexAt(la, level);
+  }
+
+  /** Physical address of the entry for `la` in the table `frame` of `level`. */
+  entryAddress(frame: number, la: number, level: number): number {
+    return frame * PAGE_SIZE + 8 * indexAt(la, level);
+  }
+
+  /**
+   * Maps [start, end) to the frames listed from `frames[offset]` on, with 4 KiB pages and the attributes `prot`.
+   * @returns 0, or -ENOMEM (no table), or -EBUSY (something is mapped there: warned of); what was mapped stays
+   */
+  mapSmallPages(
+    start: number,
+    end: number,
+    protLow: number,
+    protHigh: number,
+    frames: Uint32Array,
+    offset: number,
+  ): number {
+    let la = start;
+    let at = offset;
+    while (la < end) {
+      const table = this.makeTableAt(la, 1);
+      if (table === NO_MEMORY) return -ENOMEM;
+      const chunk = this.memory.chunkForWrite(table);
+      const base = (table & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
+      const first = indexAt(la, 1);
+      const count = Math.min(ENTRIES_PER_TABLE - first, (end - la) / PAGE_SIZE);
+      let word = base + 2 * first;
+      for (let i = 0; i < count; i++, word += 2) {
+        if ((chunk[word] | chunk[word + 1]) !== 0) {
+          this.leavesSet += i;
+          this.log.warn(`mapping ${formatRange(la + i * PAGE_SIZE, end)}: an entry is in use`);
+          return -EBUSY;
+        }
+        const frame = frames[at + i];
+        chunk[word] = (frame << 12) | protLow;
+        chunk[word + 1] = protHigh | (frame >>> 20);
+      }
+      this.leavesSet += count;
+      at += count;
+      la += count * PAGE_SIZE;
+    }
+    return 0;
+  }
+
+  /** Clears all leaves in [start, end); tables stay (`vunmap_range_noflush`). */
+  unmapRange(start: number, end: number): void {
+    this.events?.vunmap(start, end);
+    let la = start;
+    while (la < end) {
+      const table = this.tableAt(la, 1);
+      if (table === 0) {
+        la = this.unmapLargeOrSkip(la, end);
+        continue;
+      }
+      const chunk = this.memory.chunkForRead(table);
+      const first = indexAt(la, 1);
+      const count = Math.min(ENTRIES_PER_TABLE - first, (end - la) / PAGE_SIZE);
+      let word = ((table & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + 2 * first;
+      let cleared = 0;
+      for (let i = 0; i < count; i++, word += 2) {
+        if ((chunk[word] | chunk[word + 1]) === 0) continue;
+        chunk[word] = 0;
+        chunk[word + 1] = 0;
+        cleared++;
+      }
+      this.leavesCleared += cleared;
+      la += count * PAGE_SIZE;
+    }
+  }
+
+  /** Writes a leaf or table entry. */
+  writeEntry(table: number, la: number, level: number, low: number, high: number): void {
+    const chunk = this.memory.chunkForWrite(table);
+    const word = this.entryWord(table, la, level);
+    chunk[word] = low;
+    chunk[word + 1] = high;
+  }
+
+  /** Makes a table for the entry of `level` and hangs it there; 0 when memory ran out. */
+  addTable(table: number, la: number, level: number): number {
+    const made = this.takeTableFrame();
+    if (made === 0) return 0;
+    this.tables[level - 1]++;
+    this.writeEntry(table, la, level, entryLow(made, TABLE_ATTRIBUTES), entryHigh(made, 0));
+    this.events?.ptAlloc(level - 1, made * PAGE_SIZE, this.entryAddress(table, la, level));
+    return made;
+  }
+
+  /** Gives a table's frame back; no entry may name it any more. */
+  freeTable(frame: number, level: number): void {
+    this.tables[level]--;
+    this.pages.freePagesOf(this.cpu.currentCpu, frame, 0);
+  }
+
+  /** Clears a large page that covers `la`, or skips what is not mapped; returns where to go on. */
+  private unmapLargeOrSkip(la: number, end: number): number {
+    for (let level = this.levels as number; level > 1; level--) {
+      const table = this.tableAt(la, level);
+      const chunk = this.memory.chunkForRead(table);
+      const word = this.entryWord(table, la, level);
+      const low = chunk[word];
+      const next = Math.min(end, (Math.floor(la / LEVEL_BYTES[level]) + 1) * LEVEL_BYTES[level]);
+      if ((low & PTE_PRESENT) === 0) return next;
+      if ((low & PTE_PAGE_SIZE) === 0) continue;
+      if (next - la < LEVEL_BYTES[level]) this.log.warn(`unmapping ${formatRange(la, next)} splits a large page`);
+      chunk[word] = 0;
+      chunk[word + 1] = 0;
+      this.leavesCleared++;
+      return next;
+    }
+    return end;
+  }
+
+  private takeTableFrame(): number {
+    if (this.faults.fails("pageTable")) return 0;
+    const frame = this.pages.allocPages(this.cpu.currentCpu, 0, FRAME_PAGE_TABLE, GFP_KERNEL, NUMA_NO_NODE);
+    if (frame !== 0) this.memory.zeroFrame(frame);
+    return frame;
+  }
+}
+
+/** Index of the entry for `la` in a table of `level`; bits 56:48 repeat bit 47. */
+export function indexAt(la: number, level: number): number {
+  if (level === 5) return la >= 2 ** 47 ? 511 : 0;
+  return (la / LEVEL_BYTES[level]) & 511;
+}

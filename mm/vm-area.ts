@@ -1,0 +1,110 @@
+/** Areas with a vm_struct: reserving and releasing them (`__get_vm_area_node`, `remove_vm_area`, `free_vm_area`). */
+import type { KernelCode } from "../arch/event-loop.ts";
+import { PAGE_SHIFT, PAGE_SIZE, PUD_SIZE } from "../arch/linear-address.ts";
+import { allocVmapArea } from "./alloc-vmap-area.ts";
+import { alignUp } from "./free-tree.ts";
+import { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
+import { GFP_KERNEL } from "./gfp.ts";
+import { formatRange } from "./kernel-log.ts";
+import { VM_IOREMAP, VM_NO_GUARD } from "./vm-structs.ts";
+import { roundUpToPowerOfTwo, VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+
+/** No caller is known: `/proc/vmallocinfo` then shows none. */
+export const UNKNOWN_CALLER = "";
+
+/**
+ * Reserves an area with a vm_struct, and a guard page behind it unless the flags say `VM_NO_GUARD`.
+ * @param sizeBytes what the caller asked for; rounded up to whole pages of 2^shift bytes
+ * @returns the vm_struct, or 0
+ */
+export function* getVmAreaNode(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  shift: number,
+  flags: number,
+  start: number,
+  end: number,
+  gfp: number,
+  caller: string,
+): KernelCode<number> {
+  const rounded = alignUp(sizeBytes, 2 ** shift);
+  if (!(rounded > 0)) return 0;
+  const alignment = (flags & VM_IOREMAP) !== 0 ? ioremapAlignment(rounded) : align;
+  if (state.faults.fails("vmStruct")) return 0;
+  const { vms } = state;
+  const vm = vms.make(flags, sizeBytes, caller);
+  const withGuard = (flags & VM_NO_GUARD) !== 0 ? rounded : rounded + PAGE_SIZE;
+  const area = yield* allocVmapArea(state, withGuard, alignment, start, end, gfp, 0, vm);
+  if (area < 0) {
+    vms.release(vm);
+    return 0;
+  }
+  return vm;
+}
+
+/** Reserves address space in the vmalloc range (`get_vm_area_caller`); the vm_struct, or 0. Nothing is mapped. */
+export function getVmArea(
+  state: Vmalloc,
+  sizeBytes: number,
+  flags: number,
+  caller: string = UNKNOWN_CALLER,
+): KernelCode<number> {
+  return getVmAreaCaller(state, sizeBytes, flags, VMALLOC_START, VMALLOC_END, caller);
+}
+
+/** Reserves address space in the window [start, end) (`__get_vm_area_caller`); the vm_struct, or 0. */
+export function getVmAreaCaller(
+  state: Vmalloc,
+  sizeBytes: number,
+  flags: number,
+  start: number,
+  end: number,
+  caller: string = UNKNOWN_CALLER,
+): KernelCode<number> {
+  return getVmAreaNode(state, sizeBytes, 1, PAGE_SHIFT, flags, start, end, GFP_KERNEL, caller);
+}
+
+/** The vm_struct of the busy area that contains `address`, or 0 (`find_vm_area`). */
+export function* findVmArea(state: Vmalloc, address: number): KernelCode<number> {
+  const area = yield* findVmapArea(state, address);
+  return area === 0 ? 0 : state.areas.vm[area];
+}
+
+/**
+ * Takes the area that contains `address` out of use, unmaps it and frees its range lazily. Finding and unlinking are one
+ * critical section, so a second caller finds nothing. Areas without a vm_struct (`vm_map_ram`) are left alone.
+ * @returns the vm_struct, now the caller's to release, or 0
+ */
+export function* removeVmArea(state: Vmalloc, address: number): KernelCode<number> {
+  const { areas } = state;
+  if (address % PAGE_SIZE !== 0) {
+    state.log.warn(`Trying to vfree() bad address (${formatRange(address, address)})`);
+    return 0;
+  }
+  const area = yield* findUnlinkVmapArea(state, address, (found) => areas.vm[found] !== 0);
+  if (area === 0) return 0;
+  const vm = areas.vm[area];
+  areas.vm[area] = 0;
+  yield* freeUnmapVmapArea(state, area);
+  return vm;
+}
+
+/** Releases an area that `getVmArea` reserved (`free_vm_area`). */
+export function* freeVmArea(state: Vmalloc, vm: number): KernelCode<void> {
+  const removed = yield* removeVmArea(state, state.vms.addr[vm]);
+  if (removed !== vm) {
+    state.log.warnOnce(
+      "free_vm_area",
+      `free_vm_area of ${formatRange(state.vms.addr[vm], state.vms.addr[vm])}: not there`,
+    );
+    return;
+  }
+  state.vms.release(vm);
+}
+
+/** Device mappings are aligned to their size, between one page and 1 GiB. */
+function ioremapAlignment(sizeBytes: number): number {
+  return Math.min(Math.max(roundUpToPowerOfTwo(sizeBytes), PAGE_SIZE), PUD_SIZE);
+}

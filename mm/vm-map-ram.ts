@@ -1,0 +1,69 @@
+/** `vm_map_ram`: short-lived mappings of the caller's frames, small ones out of per-CPU vmap blocks. */
+import type { KernelCode } from "../arch/event-loop.ts";
+import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { allocVmapArea } from "./alloc-vmap-area.ts";
+import { findUnlinkVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
+import { GFP_KERNEL } from "./gfp.ts";
+import { formatRange } from "./kernel-log.ts";
+import { PAGE_KERNEL } from "./protection.ts";
+import { VMALLOC_END, VMALLOC_START, VMAP_MAX_ALLOC } from "./vmalloc-config.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+import { VMAP_BLOCK, VMAP_RAM } from "./vmap-areas.ts";
+import { vbAlloc, vbFree } from "./vmap-block.ts";
+import { mapFrames } from "./vmap-pages.ts";
+
+/** Maps `frames` (frame numbers); the address, or 0 (NULL). */
+export function* vmMapRam(state: Vmalloc, frames: Uint32Array): KernelCode<number> {
+  const count = frames.length;
+  if (count === 0) {
+    state.log.warnOnce("vm_map_ram", "vm_map_ram of 0 pages");
+    return 0;
+  }
+  const sizeBytes = count * PAGE_SIZE;
+  state.loop.spend(state.costs.callCycles);
+  let start: number;
+  if (count <= VMAP_MAX_ALLOC) {
+    start = yield* vbAlloc(state, count, GFP_KERNEL);
+    if (start < 0) return 0;
+  } else {
+    const [from, to] = [VMALLOC_START, VMALLOC_END];
+    const area = yield* allocVmapArea(state, sizeBytes, PAGE_SIZE, from, to, GFP_KERNEL, VMAP_RAM, 0);
+    if (area < 0) return 0;
+    start = state.areas.start[area];
+  }
+  const result = yield* mapFrames(state, start, start + sizeBytes, PAGE_KERNEL, frames, 0);
+  if (result < 0) {
+    yield* vmUnmapRam(state, start, count);
+    return 0;
+  }
+  return start;
+}
+
+/**
+ * Unmaps what `vmMapRam` returned, with the same number of pages. An address that is not a `vm_map_ram` mapping is warned
+ * of once and left alone.
+ */
+export function* vmUnmapRam(state: Vmalloc, address: number, pages: number): KernelCode<void> {
+  state.loop.spend(state.costs.callCycles);
+  const range = formatRange(address, address + pages * PAGE_SIZE);
+  if (address < VMALLOC_START || address > VMALLOC_END || address % PAGE_SIZE !== 0 || !(pages > 0)) {
+    state.log.warnOnce("vm_unmap_ram", `vm_unmap_ram of ${range}: not a vmalloc address`);
+    return;
+  }
+  if (pages <= VMAP_MAX_ALLOC) {
+    yield* vbFree(state, address, pages);
+    return;
+  }
+  const { areas } = state;
+  const area = yield* findUnlinkVmapArea(state, address, (found) => {
+    const isWhole = (areas.flags[found] & (VMAP_RAM | VMAP_BLOCK)) === VMAP_RAM;
+    if (!isWhole || areas.start[found] !== address) return false;
+    areas.flags[found] &= ~VMAP_RAM;
+    return true;
+  });
+  if (area === 0) {
+    state.log.warnOnce("vm_unmap_ram", `vm_unmap_ram of ${range}: no such area`);
+    return;
+  }
+  yield* freeUnmapVmapArea(state, area);
+}

@@ -1,0 +1,46 @@
+/** `vm_unmap_aliases`: flushing whatever stale translations lazily freed mappings may have left. */
+import type { KernelCode } from "../arch/event-loop.ts";
+import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { purgeVmapAreaLazy } from "./purge.ts";
+import { flushTlbKernelRange } from "./tlb-flush.ts";
+import { ADDRESS_MAX } from "./vmalloc-config.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+import { freeVmapBlock, purgeFragmentedBlock } from "./vmap-block-purge.ts";
+
+/**
+ * Purges fragmented vmap blocks, collects the dirty ranges of the others, purges all lazily freed areas, and flushes.
+ * Afterwards no TLB holds a translation that the page tables do not.
+ */
+export function* vmUnmapAliases(state: Vmalloc): KernelCode<void> {
+  const { blocks, areas, config } = state;
+  if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
+  let start = ADDRESS_MAX;
+  let end = 0;
+  let dirtySeen = false;
+  const purged: number[] = [];
+  for (let cpu = 0; cpu < config.possibleCpus; cpu++) {
+    const addresses = [...blocks.index[cpu].keys()].sort((a, b) => a - b);
+    for (const address of addresses) {
+      const block = blocks.index[cpu].get(address);
+      if (block === undefined) continue;
+      const lock = blocks.locks[block];
+      if (!lock.tryTake()) yield* lock.take();
+      if (yield* purgeFragmentedBlock(state, block, false)) {
+        purged.push(block);
+      } else if (blocks.dirtyMax[block] > 0 && blocks.dirty[block] !== config.blockPages) {
+        const base = areas.start[blocks.area[block]];
+        start = Math.min(start, base + blocks.dirtyMin[block] * PAGE_SIZE);
+        end = Math.max(end, base + blocks.dirtyMax[block] * PAGE_SIZE);
+        blocks.dirtyMin[block] = config.blockPages;
+        blocks.dirtyMax[block] = 0;
+        dirtySeen = true;
+      }
+      lock.release();
+    }
+  }
+  for (const block of purged) yield* freeVmapBlock(state, block);
+  state.events?.aliases(start, end, dirtySeen);
+  const anyPurged = yield* purgeVmapAreaLazy(state, start, end, false);
+  if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state, start, end);
+  state.purgeLock.release();
+}

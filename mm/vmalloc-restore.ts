@@ -1,0 +1,238 @@
+/** Bringing vmalloc into a recorded state: trees of exactly the recorded shape, lists in the recorded order. */
+import { PAGE_SIZE } from "../arch/linear-address.ts";
+import {
+  entryHigh,
+  entryLow,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_GLOBAL,
+  PTE_PAGE_SIZE,
+  PTE_PAT,
+  PTE_PAT_LARGE,
+  PTE_PCD,
+  PTE_PRESENT,
+  PTE_PWT,
+  PTE_RW,
+  PTE_USER,
+  PTE_XD_HIGH,
+} from "../arch/pte.ts";
+import { GFP_KERNEL, NUMA_NO_NODE } from "./gfp.ts";
+import { FRAME_VMALLOC } from "./page-allocator.ts";
+import type { PageTableRun } from "./page-table-run.ts";
+import { LEVEL_BYTES } from "./page-tables.ts";
+import { PAGE_KERNEL } from "./protection.ts";
+import { VM_MAP } from "./vm-structs.ts";
+import type { VmallocSnapshot } from "./vmalloc-snapshot.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+
+/** What `/proc/vmallocinfo` says of a busy area beyond its snapshot record. */
+export interface RestoredArea {
+  readonly start: number;
+  /** `symbol+0xoffset/0xsize`, or "" if unknown. */
+  readonly caller: string;
+  /** Pages allocated for it. */
+  readonly pages: number;
+  /** Physical address that it maps, or null. */
+  readonly physAddr: number | null;
+}
+
+/** A recorded state that contradicts itself. */
+export class RestoreError extends Error {
+  override readonly name = "RestoreError";
+}
+
+/**
+ * Replaces the state of a freshly booted vmalloc.
+ * @param details one entry a busy area that has a vm_struct
+ * @param runs the page tables of the vmalloc range; areas that they do not cover are mapped as `vmalloc` would
+ * @throws RestoreError when the records contradict each other, RangeError when memory runs out
+ */
+export function restoreVmalloc(
+  state: Vmalloc,
+  snapshot: VmallocSnapshot,
+  details: readonly RestoredArea[],
+  runs: readonly PageTableRun[],
+): void {
+  restoreFreeTree(state, snapshot);
+  restoreBusy(state, snapshot, details);
+  const { areas } = state;
+  for (const record of snapshot.lazy) {
+    const area = areas.make(record.start, record.end);
+    areas.flags[area] = record.vaFlags;
+    state.nodes[record.node].lazy.insert(area);
+  }
+  for (const record of snapshot.pool) {
+    const area = areas.make(record.start, record.end);
+    areas.flags[area] = record.vaFlags;
+    const node = state.nodes[record.node];
+    areas.listAddBefore(area, node.poolHeads[record.index]);
+    node.poolLengths[record.index]++;
+  }
+  state.lazyNr = snapshot.lazyNr;
+  for (const run of runs) restoreRun(state, run);
+  mapUncovered(state, snapshot, runs);
+  restoreBlocks(state, snapshot);
+}
+
+function restoreFreeTree(state: Vmalloc, snapshot: VmallocSnapshot): void {
+  const { areas, freeTree } = state;
+  while (!areas.listIsEmpty(freeTree.head)) {
+    const area = areas.next[freeTree.head];
+    areas.listRemove(area);
+    areas.release(area);
+  }
+  freeTree.root = 0;
+  const records = snapshot.free;
+  let at = 0;
+  const build = (above: number): number => {
+    if (at >= records.length) throw new RestoreError("the free tree's records end before the tree is complete");
+    const record = records[at++];
+    const node = areas.make(record.start, record.end);
+    areas.parent[node] = above;
+    areas.black[node] = record.black ? 1 : 0;
+    const left = record.hasLeft ? build(node) : 0;
+    areas.listAddBefore(node, freeTree.head);
+    const right = record.hasRight ? build(node) : 0;
+    areas.child[2 * node] = left;
+    areas.child[2 * node + 1] = right;
+    areas.subtreeMaxSize[node] = Math.max(
+      record.end - record.start,
+      left === 0 ? 0 : areas.subtreeMaxSize[left],
+      right === 0 ? 0 : areas.subtreeMaxSize[right],
+    );
+    return node;
+  };
+  if (records.length > 0) freeTree.root = build(0);
+  if (at !== records.length) throw new RestoreError("the free tree has more records than its shape has nodes");
+}
+
+function restoreBusy(state: Vmalloc, snapshot: VmallocSnapshot, details: readonly RestoredArea[]): void {
+  const { areas, vms } = state;
+  const detailsOf = new Map(details.map((detail) => [detail.start, detail]));
+  for (const record of snapshot.busy) {
+    const area = areas.make(record.start, record.end);
+    areas.flags[area] = record.vaFlags;
+    state.nodes[record.node].busy.insert(area);
+    if (record.vm === null) continue;
+    const detail = detailsOf.get(record.start);
+    const vm = vms.make(record.vm.flags, record.vm.requestedSizeBytes, detail?.caller ?? "");
+    vms.addr[vm] = record.start;
+    vms.sizeBytes[vm] = record.end - record.start;
+    vms.pageOrder[vm] = record.vm.pageOrder;
+    vms.physAddr[vm] = detail?.physAddr ?? 0;
+    areas.vm[area] = vm;
+    const pages = detail?.pages ?? 0;
+    if (pages > 0) takeFrames(state, vm, pages);
+  }
+}
+
+/** Frames for a restored area, in blocks of its page order. */
+function takeFrames(state: Vmalloc, vm: number, pages: number): void {
+  const { vms, pageArrays } = state;
+  const array = pageArrays.take(Math.max(pages, vms.arrayLength(vm)));
+  const order = vms.pageOrder[vm];
+  for (let i = 0; i < pages; i += 1 << order) {
+    const first = state.pages.allocPages(0, order, FRAME_VMALLOC, GFP_KERNEL, NUMA_NO_NODE);
+    if (first === 0) throw new RangeError("memory is too small for the recorded state");
+    for (let k = 0; k < 1 << order; k++) pageArrays.frames[array + i + k] = first + k;
+  }
+  vms.pages[vm] = array;
+  vms.nrPages[vm] = pages;
+  state.nrVmallocPages += pages;
+}
+
+const LEVEL_NUMBERS = { pte: 1, pmd: 2, pud: 3, p4d: 4, pgd: 4 } as const;
+
+/** Makes the tables in which a run's entries stand, and its leaves. */
+function restoreRun(state: Vmalloc, run: PageTableRun): void {
+  const { tables } = state;
+  const level = run.level === "pgd" ? tables.levels : LEVEL_NUMBERS[run.level];
+  const bytes = LEVEL_BYTES[level];
+  const tableBytes = bytes * 512;
+  for (let la = run.start; la < run.end; la = (Math.floor(la / tableBytes) + 1) * tableBytes) {
+    if (level < tables.levels && tables.makeTableAt(la, level) === 0) {
+      throw new RangeError("memory is too small for the recorded page tables");
+    }
+  }
+  if (!run.present) return;
+  const high = run.nx ? PTE_XD_HIGH : 0;
+  const low = attributesOf(run);
+  for (let la = run.start; la < run.end; la += bytes) {
+    const frame = frameBehind(state, la);
+    tables.writeEntry(tables.tableAt(la, level), la, level, entryLow(frame, 0) | low, entryHigh(frame, high));
+    tables.leavesSet++;
+  }
+}
+
+function attributesOf(run: PageTableRun): number {
+  const large = run.level !== "pte";
+  return (
+    PTE_PRESENT |
+    PTE_ACCESSED |
+    PTE_DIRTY |
+    (run.rw ? PTE_RW : 0) |
+    (run.user ? PTE_USER : 0) |
+    (run.pwt ? PTE_PWT : 0) |
+    (run.pcd ? PTE_PCD : 0) |
+    (run.pse ? PTE_PAGE_SIZE : 0) |
+    (run.pat ? (large ? PTE_PAT_LARGE : PTE_PAT) : 0) |
+    (run.global ? PTE_GLOBAL : 0)
+  );
+}
+
+/** The frame that a restored leaf at `la` maps: the area's own, or what it says it maps. */
+function frameBehind(state: Vmalloc, la: number): number {
+  const { areas, vms, pageArrays } = state;
+  for (const node of state.nodes) {
+    const area = node.busy.findContaining(la);
+    if (area === 0) continue;
+    const vm = areas.vm[area];
+    const page = (la - areas.start[area]) / PAGE_SIZE;
+    if (vm !== 0 && vms.physAddr[vm] !== 0) return vms.physAddr[vm] / PAGE_SIZE + page;
+    if (vm !== 0 && page < vms.nrPages[vm]) return pageArrays.frames[vms.pages[vm] + page];
+    break;
+  }
+  const frame = state.pages.allocPages(0, 0, FRAME_VMALLOC, GFP_KERNEL, NUMA_NO_NODE);
+  if (frame === 0) throw new RangeError("memory is too small for the recorded page tables");
+  return frame;
+}
+
+/** Maps areas with pages outside the range that the dump covers (modules). */
+function mapUncovered(state: Vmalloc, snapshot: VmallocSnapshot, runs: readonly PageTableRun[]): void {
+  const { areas, vms, tables, pageArrays } = state;
+  const covered = (la: number): boolean => runs.some((run) => la >= run.start && la < run.end);
+  for (const record of snapshot.busy) {
+    if (record.vm === null || covered(record.start)) continue;
+    const vm = areas.vm[state.nodes[record.node].busy.findStart(record.start)];
+    const pages = vms.nrPages[vm];
+    if (pages === 0 || (record.vm.flags & VM_MAP) !== 0) continue;
+    const { low, high } = PAGE_KERNEL;
+    tables.mapSmallPages(record.start, record.start + pages * PAGE_SIZE, low, high, pageArrays.frames, vms.pages[vm]);
+  }
+}
+
+function restoreBlocks(state: Vmalloc, snapshot: VmallocSnapshot): void {
+  const { blocks, areas, tables, config } = state;
+  for (const record of snapshot.blocks) {
+    const area = state.nodeOf(record.start).busy.findStart(record.start);
+    if (area === 0) throw new RestoreError(`the vmap block at 0x${record.start.toString(16)} has no busy area`);
+    const block = blocks.make(area, record.cpu);
+    blocks.free[block] = record.free;
+    blocks.dirty[block] = record.dirty;
+    blocks.dirtyMin[block] = record.dirtyMin;
+    blocks.dirtyMax[block] = record.dirtyMax;
+    blocks.index[record.hash].set(record.start, block);
+    for (let page = 0; page < config.blockPages; page++) {
+      const la = areas.start[area] + page * PAGE_SIZE;
+      const table = tables.tableAt(la, 1);
+      if (table === 0) continue;
+      const low = tables.memory.chunkForRead(table)[tables.entryWord(table, la, 1)];
+      if ((low & PTE_PRESENT) !== 0) blocks.markUsed(block, page, 1, true);
+    }
+  }
+  for (const record of snapshot.freeBlocks) {
+    const block = blocks.index[state.blockHashOf(record.start)].get(record.start);
+    if (block === undefined) throw new RestoreError(`no vmap block at 0x${record.start.toString(16)}`);
+    blocks.enqueue(block);
+  }
+}

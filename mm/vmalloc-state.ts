@@ -1,0 +1,137 @@
+/** The state of vmalloc: what `mm/vmalloc.c` keeps in its static variables. */
+import type { EventLoop } from "../arch/event-loop.ts";
+import type { Machine } from "../arch/machine.ts";
+import type { FaultInjection } from "./fault-injection.ts";
+import { FreeTree } from "./free-tree.ts";
+import type { KernelCosts } from "./kernel-costs.ts";
+import type { KernelLog } from "./kernel-log.ts";
+import { Mutex, SpinLock } from "./lock.ts";
+import type { PageAllocator } from "./page-allocator.ts";
+import { PageArrays } from "./page-arrays.ts";
+import type { PageTables } from "./page-tables.ts";
+import { VmStructs } from "./vm-structs.ts";
+import { ADDRESS_MAX, type VmallocConfig } from "./vmalloc-config.ts";
+import type { VmallocEvents } from "./vmalloc-events.ts";
+import { VmapAreas } from "./vmap-areas.ts";
+import { VmapBlocks } from "./vmap-blocks.ts";
+import { VmapNode } from "./vmap-node.ts";
+import type { Work } from "./work.ts";
+
+/** 2^64 - 2^48: what the 48-bit form of an upper-half address leaves out. */
+const UPPER_HALF_OFFSET = 0xffffn << 48n;
+
+/** A function that may free kernel virtual addresses when they run out; returns how many pages it freed. */
+export type PurgeNotifier = () => number;
+
+/** What vmalloc stands on. */
+export interface VmallocParts {
+  readonly machine: Machine;
+  readonly pages: PageAllocator;
+  readonly tables: PageTables;
+  readonly log: KernelLog;
+  readonly faults: FaultInjection;
+  readonly costs: KernelCosts;
+  readonly config: VmallocConfig;
+}
+
+/** All of vmalloc's state. `vmallocInit` (`vmalloc-init.ts`) makes it ready for use. */
+export class Vmalloc {
+  readonly machine: Machine;
+  readonly loop: EventLoop;
+  readonly pages: PageAllocator;
+  readonly tables: PageTables;
+  readonly log: KernelLog;
+  readonly faults: FaultInjection;
+  readonly costs: KernelCosts;
+  readonly config: VmallocConfig;
+
+  readonly areas = new VmapAreas();
+  readonly vms = new VmStructs();
+  readonly pageArrays = new PageArrays();
+  readonly blocks: VmapBlocks;
+  readonly freeTree: FreeTree;
+  readonly freeTreeLock: SpinLock;
+  readonly nodes: readonly VmapNode[];
+  /** Serializes purges (`vmap_purge_lock`). */
+  readonly purgeLock: Mutex;
+  /** The work that purges when too much is lazily freed (`drain_vmap_work`). Set by `vmallocInit`. */
+  drainWork: Work | null = null;
+  readonly purgeNotifiers: PurgeNotifier[] = [];
+
+  /** Pages freed and not yet purged (`vmap_lazy_nr`). */
+  lazyNr = 0;
+  /** Pages that vmalloc allocated and still holds (`nr_vmalloc_pages`). */
+  nrVmallocPages = 0;
+  /** Purges so far, and how many of them found something. */
+  purges = 0;
+  purgesWithAreas = 0;
+  /** Kernel range flushes so far: whole TLBs, and page by page. */
+  fullFlushes = 0;
+  rangeFlushes = 0;
+
+  private observer: VmallocEvents | null = null;
+  private readonly zoneOffset: number;
+  private readonly blockOffset: number;
+
+  constructor(parts: VmallocParts) {
+    this.machine = parts.machine;
+    this.loop = parts.machine.loop;
+    this.pages = parts.pages;
+    this.tables = parts.tables;
+    this.log = parts.log;
+    this.faults = parts.faults;
+    this.costs = parts.costs;
+    this.config = parts.config;
+    const { loop, costs, config } = this;
+    this.freeTree = new FreeTree(this.areas, this.log);
+    this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock);
+    this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);
+    this.nodes = Array.from(
+      { length: config.vmapNodes },
+      (_, id) => new VmapNode(id, this.areas, this.log, loop, costs.lock),
+    );
+    this.blocks = new VmapBlocks(config.possibleCpus, config.blockPages, loop, costs.lock);
+    this.zoneOffset = offsetModulo(config.zoneSizeBytes, config.vmapNodes);
+    this.blockOffset = offsetModulo(this.blockBytes, config.possibleCpus);
+  }
+
+  /** Bytes of address space of a vmap block (`VMAP_BLOCK_SIZE`). */
+  get blockBytes(): number {
+    return this.config.blockPages * 4096;
+  }
+
+  /** Who looks on, or null. */
+  get events(): VmallocEvents | null {
+    return this.observer;
+  }
+
+  set events(observer: VmallocEvents | null) {
+    this.observer = observer;
+    this.tables.events = observer;
+  }
+
+  /** The node that an address belongs to (`addr_to_node`). */
+  nodeOf(address: number): VmapNode {
+    const { zoneSizeBytes, vmapNodes } = this.config;
+    if (vmapNodes === 1) return this.nodes[0];
+    return this.nodes[(Math.floor(address / zoneSizeBytes) + this.zoneOffset) % vmapNodes];
+  }
+
+  /** The CPU under whose hash the vmap block at an address is filed (`addr_to_vb_xa`). */
+  blockHashOf(address: number): number {
+    return (Math.floor(address / this.blockBytes) + this.blockOffset) % this.config.possibleCpus;
+  }
+
+  /** Puts the whole address space into the free tree: the gap [1, 2^48 - 1). */
+  freeWholeSpace(): void {
+    this.freeTree.insert(this.areas.make(1, ADDRESS_MAX));
+  }
+}
+
+/**
+ * What the bits above 47 contribute to `(address / unit) % modulus`: the kernel divides 64-bit addresses, and a modulus
+ * that is not a power of two sees them.
+ */
+function offsetModulo(unit: number, modulus: number): number {
+  return Number((UPPER_HALF_OFFSET / BigInt(unit)) % BigInt(modulus));
+}

@@ -1,0 +1,190 @@
+/** `vmalloc` and its family: virtually contiguous memory from single frames or 2 MiB pages. */
+import type { KernelCode } from "../arch/event-loop.ts";
+import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE } from "../arch/linear-address.ts";
+import { alignUp } from "./free-tree.ts";
+import { __GFP_NOWARN, __GFP_ZERO, GFP_DMA32_ZONE, GFP_KERNEL, NUMA_NO_NODE } from "./gfp.ts";
+import { PMD_SHIFT } from "./huge-map.ts";
+import { FRAME_VMALLOC } from "./page-allocator.ts";
+import { PAGE_KERNEL, type Protection } from "./protection.ts";
+import { vfree } from "./vfree.ts";
+import { freeVmArea, getVmAreaNode, UNKNOWN_CALLER } from "./vm-area.ts";
+import { VM_ALLOC, VM_ALLOW_HUGE_VMAP, VM_UNINITIALIZED, VM_USERMAP } from "./vm-structs.ts";
+import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+import { mapPageArray } from "./vmap-pages.ts";
+
+/** Bytes of a pointer in an array of page pointers. */
+const POINTER_BYTES = 8;
+
+/** `vmalloc`: `sizeBytes` bytes, rounded up to whole pages; the address, or 0 (NULL). */
+export function vmalloc(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+  return vmallocNode(state, sizeBytes, 1, GFP_KERNEL, NUMA_NO_NODE, caller);
+}
+
+/** `vzalloc`: the same, filled with zeros. */
+export function vzalloc(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+  return vmallocNode(state, sizeBytes, 1, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE, caller);
+}
+
+/** `__vmalloc_node`: with an alignment, allocation flags and a preferred NUMA node. */
+export function vmallocNode(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  gfp: number,
+  node: number,
+  caller?: string,
+): KernelCode<number> {
+  return __vmallocNodeRange(state, sizeBytes, align, VMALLOC_START, VMALLOC_END, gfp, PAGE_KERNEL, 0, node, caller);
+}
+
+/** `vmalloc_huge`: mapped with 2 MiB pages where the size allows it. */
+export function vmallocHuge(state: Vmalloc, sizeBytes: number, gfp = GFP_KERNEL, caller?: string): KernelCode<number> {
+  const { allowHuge } = state.config;
+  const flags = allowHuge ? VM_ALLOW_HUGE_VMAP : 0;
+  return __vmallocNodeRange(
+    state,
+    sizeBytes,
+    1,
+    VMALLOC_START,
+    VMALLOC_END,
+    gfp,
+    PAGE_KERNEL,
+    flags,
+    NUMA_NO_NODE,
+    caller,
+  );
+}
+
+/** `vmalloc_user`: zeroed memory that may be mapped into a user address space. */
+export function vmallocUser(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+  const gfp = GFP_KERNEL | __GFP_ZERO;
+  const [start, end] = [VMALLOC_START, VMALLOC_END];
+  return __vmallocNodeRange(state, sizeBytes, 1, start, end, gfp, PAGE_KERNEL, VM_USERMAP, NUMA_NO_NODE, caller);
+}
+
+/** `vmalloc_32`: memory below 4 GiB. */
+export function vmalloc32(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+  return vmallocNode(state, sizeBytes, 1, GFP_KERNEL | GFP_DMA32_ZONE, NUMA_NO_NODE, caller);
+}
+
+/**
+ * `__vmalloc_node_range`: the general form. Tries 2 MiB pages first where allowed and worth it, then single frames.
+ * @returns the address, or 0 (NULL) with everything rolled back
+ */
+export function* __vmallocNodeRange(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  start: number,
+  end: number,
+  gfp: number,
+  protection: Protection,
+  flags: number,
+  node: number,
+  caller: string = UNKNOWN_CALLER,
+): KernelCode<number> {
+  if (!(sizeBytes > 0)) {
+    state.log.warnOnce("vmalloc size 0", `vmalloc of ${sizeBytes} bytes`);
+    return 0;
+  }
+  if (sizeBytes / PAGE_SIZE > state.pages.totalPages) {
+    complain(state, gfp, `vmalloc error: size ${sizeBytes}, exceeds total pages`);
+    return 0;
+  }
+  let shift = PAGE_SHIFT;
+  let alignment = align;
+  if (state.config.allowHuge && (flags & VM_ALLOW_HUGE_VMAP) !== 0) {
+    const sizePerNode = node === NUMA_NO_NODE ? sizeBytes / state.pages.numaNodes : sizeBytes;
+    if (sizePerNode >= PMD_SIZE) shift = PMD_SHIFT;
+    alignment = Math.max(align, 2 ** shift);
+  }
+  while (true) {
+    const vmFlags = VM_ALLOC | VM_UNINITIALIZED | flags;
+    const vm = yield* getVmAreaNode(state, sizeBytes, alignment, shift, vmFlags, start, end, gfp, caller);
+    if (vm === 0) {
+      complain(state, gfp, `vmalloc error: size ${alignUp(sizeBytes, 2 ** shift)}, vm_struct allocation failed`);
+    } else if (yield* vmallocAreaNode(state, vm, gfp, protection, shift, node)) {
+      state.vms.flags[vm] &= ~VM_UNINITIALIZED;
+      return state.vms.addr[vm];
+    }
+    if (shift === PAGE_SHIFT) return 0;
+    shift = PAGE_SHIFT;
+    alignment = align;
+  }
+}
+
+/** Allocates and maps the pages of a reserved area (`__vmalloc_area_node`); on failure the area is gone. */
+function* vmallocAreaNode(
+  state: Vmalloc,
+  vm: number,
+  gfp: number,
+  protection: Protection,
+  shift: number,
+  node: number,
+): KernelCode<boolean> {
+  const { vms, loop, costs } = state;
+  const pages = vms.usableSizeBytes(vm) / PAGE_SIZE;
+  const start = vms.addr[vm];
+  if (!(yield* allocPageArray(state, vm, pages, gfp, node))) {
+    complain(
+      state,
+      gfp,
+      `vmalloc error: size ${pages * PAGE_SIZE}, failed to allocated page array size ${pages * POINTER_BYTES}`,
+    );
+    yield* freeVmArea(state, vm);
+    return false;
+  }
+  const order = shift - PAGE_SHIFT;
+  vms.pageOrder[vm] = order;
+  const got = allocAreaPages(state, vm, pages, order, gfp, node);
+  vms.nrPages[vm] = got;
+  state.nrVmallocPages += got;
+  loop.spend(got * (costs.frameCycles + ((gfp & __GFP_ZERO) !== 0 ? costs.zeroPageCycles : 0)));
+  if (got !== pages) {
+    if (order === 0) complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to allocate pages`);
+    yield* vfree(state, start);
+    return false;
+  }
+  const end = start + pages * PAGE_SIZE;
+  const result = yield* mapPageArray(state, start, end, protection, vms.pages[vm], shift);
+  if (result < 0) {
+    complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
+    yield* vfree(state, start);
+    return false;
+  }
+  return true;
+}
+
+/** The array of page pointers: vmalloc'ed itself when it is larger than a page. */
+function* allocPageArray(state: Vmalloc, vm: number, pages: number, gfp: number, node: number): KernelCode<boolean> {
+  const { vms } = state;
+  const arrayBytes = pages * POINTER_BYTES;
+  if (arrayBytes > PAGE_SIZE) {
+    const address = yield* vmallocNode(state, arrayBytes, 1, gfp & ~GFP_DMA32_ZONE, node, vms.callerOf(vm));
+    if (address === 0) return false;
+    vms.pagesAddr[vm] = address;
+  } else if (state.faults.fails("pageArray")) {
+    return false;
+  }
+  vms.pages[vm] = state.pageArrays.take(pages);
+  return true;
+}
+
+/** Takes up to `pages` frames, in blocks of 2^order; returns how many (`vm_area_alloc_pages`). */
+function allocAreaPages(state: Vmalloc, vm: number, pages: number, order: number, gfp: number, node: number): number {
+  const { pages: allocator, pageArrays, vms } = state;
+  const cpu = state.loop.currentCpu;
+  const offset = vms.pages[vm];
+  if (order === 0) return allocator.allocBulk(cpu, pages, FRAME_VMALLOC, gfp, node, pageArrays.frames, offset);
+  for (let done = 0; done < pages; done += 1 << order) {
+    const first = allocator.allocPages(cpu, order, FRAME_VMALLOC, gfp, node);
+    if (first === 0) return done;
+    for (let i = 0; i < 1 << order; i++) pageArrays.frames[offset + done + i] = first + i;
+  }
+  return pages;
+}
+
+function complain(state: Vmalloc, gfp: number, line: string): void {
+  if ((gfp & __GFP_NOWARN) === 0) state.log.print(line);
+}

@@ -1,0 +1,60 @@
+/** Taking vmap blocks out of use: full ones, and fragmented ones when a purge asks (`purge_fragmented_block`). */
+import type { KernelCode } from "../arch/event-loop.ts";
+import { freeVmapAreaNoflush } from "./free-vmap-area.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+
+/** Unlinks a block from everything and frees its area lazily (`free_vmap_block`). */
+export function* freeVmapBlock(state: Vmalloc, block: number): KernelCode<void> {
+  const { areas, blocks } = state;
+  const area = blocks.area[block];
+  const start = areas.start[area];
+  state.events?.freeBlock(start, areas.end[area], blocks.cpu[block]);
+  blocks.index[state.blockHashOf(start)].delete(start);
+  const node = state.nodeOf(start);
+  if (!node.busyLock.tryTake()) yield* node.busyLock.take();
+  node.busy.unlink(area);
+  node.busyLock.release();
+  yield* freeVmapAreaNoflush(state, area);
+  blocks.release(block);
+}
+
+/**
+ * Takes a block out of use if all that was ever handed out of it has come back, and little of it is left, or `force`.
+ * The caller holds the block's lock. The block is then full and wholly dirty, so that nobody allocates from it.
+ * @returns whether it did; the caller frees the block
+ */
+export function* purgeFragmentedBlock(state: Vmalloc, block: number, force: boolean): KernelCode<boolean> {
+  const { blocks, areas, config } = state;
+  const free = blocks.free[block];
+  const dirty = blocks.dirty[block];
+  if (free + dirty !== config.blockPages || dirty === config.blockPages) return false;
+  if (!force && free >= config.purgeThresholdPages) return false;
+  state.events?.purgeFrag(areas.start[blocks.area[block]], free, dirty, force, blocks.cpu[block]);
+  blocks.free[block] = 0;
+  blocks.dirty[block] = config.blockPages;
+  blocks.dirtyMin[block] = 0;
+  blocks.dirtyMax[block] = config.blockPages;
+  const queueLock = blocks.queueLocks[blocks.cpu[block]];
+  if (!queueLock.tryTake()) yield* queueLock.take();
+  blocks.dequeue(block);
+  queueLock.release();
+  return true;
+}
+
+/** Purges what can be purged on the queues of all CPUs, whatever the threshold (`purge_fragmented_blocks_allcpus`). */
+export function* purgeFragmentedBlocksAllCpus(state: Vmalloc): KernelCode<void> {
+  const { blocks } = state;
+  for (let cpu = 0; cpu < state.config.possibleCpus; cpu++) {
+    const purged: number[] = [];
+    let block = blocks.queueHead[cpu];
+    while (block !== 0) {
+      const next = blocks.next[block];
+      const lock = blocks.locks[block];
+      if (!lock.tryTake()) yield* lock.take();
+      if (yield* purgeFragmentedBlock(state, block, true)) purged.push(block);
+      lock.release();
+      block = next;
+    }
+    for (const each of purged) yield* freeVmapBlock(state, each);
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * vmap blocks: each CPU cuts up blocks of address space for small `vm_map_ram` requests (`vb_alloc`, `vb_free`,
+ * `new_vmap_block`). Room that was given back is not used again before the whole block has been purged.
+ */
+import type { KernelCode } from "../arch/event-loop.ts";
+import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { allocVmapArea } from "./alloc-vmap-area.ts";
+import { ENOMEM } from "./errno.ts";
+import { findUnlinkVmapArea, freeVmapAreaNoflush } from "./free-vmap-area.ts";
+import { formatRange } from "./kernel-log.ts";
+import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+import { VMAP_BLOCK, VMAP_RAM } from "./vmap-areas.ts";
+import { freeVmapBlock } from "./vmap-block-purge.ts";
+
+/** Room for `pages` (1 to 64) pages in a block of the current CPU; an address, or a negative errno. */
+export function* vbAlloc(state: Vmalloc, pages: number, gfp: number): KernelCode<number> {
+  const { blocks, areas, config, loop } = state;
+  const order = orderOf(pages);
+  const count = 1 << order;
+  for (let block = blocks.queueHead[loop.currentCpu]; block !== 0; block = blocks.next[block]) {
+    if (blocks.free[block] < count) continue;
+    const lock = blocks.locks[block];
+    if (!lock.tryTake()) yield* lock.take();
+    if (blocks.free[block] < count) {
+      lock.release();
+      continue;
+    }
+    const first = config.blockPages - blocks.free[block];
+    const start = areas.start[blocks.area[block]];
+    blocks.free[block] -= count;
+    blocks.markUsed(block, first, pages, true);
+    const left = blocks.free[block];
+    const cpu = blocks.cpu[block];
+    state.events?.vbAlloc(start + first * PAGE_SIZE, order, start, left, blocks.dirty[block], cpu);
+    if (left === 0) {
+      const queueLock = blocks.queueLocks[cpu];
+      if (!queueLock.tryTake()) yield* queueLock.take();
+      blocks.dequeue(block);
+      queueLock.release();
+    }
+    lock.release();
+    return start + first * PAGE_SIZE;
+  }
+  return yield* newVmapBlock(state, pages, order, gfp);
+}
+
+/**
+ * Unmaps `pages` pages at `address` and gives them back to their block. An address that is in no block, or pages that are
+ * not in use, are warned of once and left alone.
+ */
+export function* vbFree(state: Vmalloc, address: number, pages: number): KernelCode<void> {
+  const { blocks, areas, config } = state;
+  const blockStart = Math.floor(address / state.blockBytes) * state.blockBytes;
+  const block = blocks.index[state.blockHashOf(address)].get(blockStart);
+  if (block === undefined) {
+    state.log.warnOnce(
+      "vb_free",
+      `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: no such block`,
+    );
+    return;
+  }
+  const order = orderOf(pages);
+  const count = 1 << order;
+  const first = (address - blockStart) / PAGE_SIZE;
+  const lock = blocks.locks[block];
+  if (!lock.tryTake()) yield* lock.take();
+  if (!blocks.isUsed(block, first) || first + pages > config.blockPages) {
+    lock.release();
+    state.log.warnOnce("vb_free", `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: not mapped`);
+    return;
+  }
+  blocks.markUsed(block, first, pages, false);
+  lock.release();
+  state.tables.unmapRange(address, address + pages * PAGE_SIZE);
+  state.loop.spend(pages * state.costs.entryWriteCycles);
+  if (!lock.tryTake()) yield* lock.take();
+  blocks.dirtyMin[block] = Math.min(blocks.dirtyMin[block], first);
+  blocks.dirtyMax[block] = Math.max(blocks.dirtyMax[block], first + count);
+  // Pages freed in other portions than they were mapped in round up to more than there are.
+  blocks.dirty[block] = Math.min(blocks.dirty[block] + count, config.blockPages - blocks.free[block]);
+  const dirty = blocks.dirty[block];
+  const start = areas.start[blocks.area[block]];
+  state.events?.vbFree(address, order, start, blocks.free[block], dirty, blocks.cpu[block]);
+  lock.release();
+  if (dirty === config.blockPages) yield* freeVmapBlock(state, block);
+}
+
+/** log2 of `pages` rounded up to a power of two (`get_order`). */
+function orderOf(pages: number): number {
+  return pages <= 1 ? 0 : 32 - Math.clz32(pages - 1);
+}
+
+/** A new block for the current CPU, with its first allocation already made. */
+function* newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number): KernelCode<number> {
+  const { blocks, areas, loop, blockBytes } = state;
+  if (state.faults.fails("vmapBlock")) return -ENOMEM;
+  const flags = VMAP_RAM | VMAP_BLOCK;
+  const area = yield* allocVmapArea(state, blockBytes, blockBytes, VMALLOC_START, VMALLOC_END, gfp, flags, 0);
+  if (area < 0) return area;
+  const start = areas.start[area];
+  const cpu = loop.currentCpu;
+  if (state.faults.fails("blockIndex")) {
+    yield* findUnlinkVmapArea(state, start, (found) => found === area);
+    yield* freeVmapAreaNoflush(state, area);
+    return -ENOMEM;
+  }
+  const block = blocks.make(area, cpu);
+  blocks.free[block] -= 1 << order;
+  blocks.markUsed(block, 0, pages, true);
+  blocks.index[state.blockHashOf(start)].set(start, block);
+  const queueLock = blocks.queueLocks[cpu];
+  if (!queueLock.tryTake()) yield* queueLock.take();
+  blocks.enqueue(block);
+  queueLock.release();
+  state.events?.newBlock(start, areas.end[area], cpu, order);
+  return start;
+}

@@ -1,0 +1,137 @@
+/** Storage for vmap blocks (`struct vmap_block`) and their per-CPU queues (`struct vmap_block_queue`); block 0 is "none". */
+import type { EventLoop } from "../arch/event-loop.ts";
+import { growInt32 } from "./grow.ts";
+import { type LockCosts, SpinLock } from "./lock.ts";
+
+const FIRST_CAPACITY = 16;
+
+/** All vmap blocks. Counts are pages. */
+export class VmapBlocks {
+  /** The block's vmap area. */
+  area = new Int32Array(FIRST_CAPACITY);
+  /** The CPU whose queue it is on. */
+  cpu = new Int32Array(FIRST_CAPACITY);
+  /** Pages never handed out. */
+  free = new Int32Array(FIRST_CAPACITY);
+  /** Pages given back. */
+  dirty = new Int32Array(FIRST_CAPACITY);
+  /** Pages [dirtyMin, dirtyMax) have been unmapped and not flushed yet. */
+  dirtyMin = new Int32Array(FIRST_CAPACITY);
+  dirtyMax = new Int32Array(FIRST_CAPACITY);
+  /** Which pages are in use: `wordsPerBlock` words of 32 bits each. */
+  usedMap: Int32Array;
+  /** Queue links of blocks with free pages; 0 ends a queue. */
+  next = new Int32Array(FIRST_CAPACITY);
+  previous = new Int32Array(FIRST_CAPACITY);
+  /** Each block's lock. */
+  readonly locks: SpinLock[] = [];
+  /** First and last block of each CPU's queue, and the queues' locks. */
+  readonly queueHead: Int32Array;
+  readonly queueTail: Int32Array;
+  readonly queueLocks: readonly SpinLock[];
+  /** Blocks by address, one index a CPU hash: address of the block -> block (`vbq->vmap_blocks`). */
+  readonly index: readonly Map<number, number>[];
+  readonly wordsPerBlock: number;
+
+  private readonly loop: EventLoop;
+  private readonly lockCosts: LockCosts;
+  private readonly pages: number;
+  private capacity = FIRST_CAPACITY;
+  private used = 1;
+  private readonly recycled: number[] = [];
+
+  constructor(cpus: number, pages: number, loop: EventLoop, lockCosts: LockCosts) {
+    this.pages = pages;
+    this.wordsPerBlock = pages / 32;
+    this.loop = loop;
+    this.lockCosts = lockCosts;
+    this.usedMap = new Int32Array(FIRST_CAPACITY * this.wordsPerBlock);
+    this.queueHead = new Int32Array(cpus);
+    this.queueTail = new Int32Array(cpus);
+    this.queueLocks = Array.from({ length: cpus }, () => new SpinLock("vbq->lock", loop, lockCosts));
+    this.index = Array.from({ length: cpus }, () => new Map<number, number>());
+  }
+
+  /** A new block over `area` for `cpu`: all free, nothing dirty, on no queue. */
+  make(area: number, cpu: number): number {
+    const block = this.recycled.pop() ?? this.fresh();
+    this.area[block] = area;
+    this.cpu[block] = cpu;
+    this.free[block] = this.pages;
+    this.dirty[block] = 0;
+    this.dirtyMin[block] = this.pages;
+    this.dirtyMax[block] = 0;
+    this.usedMap.fill(0, block * this.wordsPerBlock, (block + 1) * this.wordsPerBlock);
+    this.next[block] = 0;
+    this.previous[block] = 0;
+    return block;
+  }
+
+  release(block: number): void {
+    this.recycled.push(block);
+  }
+
+  /** Appends a block to its CPU's queue. */
+  enqueue(block: number): void {
+    const cpu = this.cpu[block];
+    const tail = this.queueTail[cpu];
+    this.previous[block] = tail;
+    this.next[block] = 0;
+    if (tail === 0) this.queueHead[cpu] = block;
+    else this.next[tail] = block;
+    this.queueTail[cpu] = block;
+  }
+
+  /** Takes a block off its CPU's queue; one that is on none is left alone. */
+  dequeue(block: number): void {
+    if (!this.isQueued(block)) return;
+    const cpu = this.cpu[block];
+    const next = this.next[block];
+    const previous = this.previous[block];
+    if (previous === 0) this.queueHead[cpu] = next;
+    else this.next[previous] = next;
+    if (next === 0) this.queueTail[cpu] = previous;
+    else this.previous[next] = previous;
+    this.next[block] = 0;
+    this.previous[block] = 0;
+  }
+
+  isQueued(block: number): boolean {
+    return this.previous[block] !== 0 || this.queueHead[this.cpu[block]] === block;
+  }
+
+  /** Marks `count` pages from `first` on as used or not. */
+  markUsed(block: number, first: number, count: number, used: boolean): void {
+    const base = block * this.wordsPerBlock;
+    for (let page = first; page < first + count; page++) {
+      const bit = 1 << (page & 31);
+      if (used) this.usedMap[base + (page >> 5)] |= bit;
+      else this.usedMap[base + (page >> 5)] &= ~bit;
+    }
+  }
+
+  isUsed(block: number, page: number): boolean {
+    return ((this.usedMap[block * this.wordsPerBlock + (page >> 5)] >>> (page & 31)) & 1) !== 0;
+  }
+
+  private fresh(): number {
+    if (this.used === this.capacity) this.grow();
+    const block = this.used++;
+    this.locks[block] = new SpinLock("vb->lock", this.loop, this.lockCosts);
+    return block;
+  }
+
+  private grow(): void {
+    const capacity = this.capacity * 2;
+    this.capacity = capacity;
+    this.area = growInt32(this.area, capacity);
+    this.cpu = growInt32(this.cpu, capacity);
+    this.free = growInt32(this.free, capacity);
+    this.dirty = growInt32(this.dirty, capacity);
+    this.dirtyMin = growInt32(this.dirtyMin, capacity);
+    this.dirtyMax = growInt32(this.dirtyMax, capacity);
+    this.usedMap = growInt32(this.usedMap, capacity * this.wordsPerBlock);
+    this.next = growInt32(this.next, capacity);
+    this.previous = growInt32(this.previous, capacity);
+  }
+}

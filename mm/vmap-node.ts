@@ -1,0 +1,59 @@
+/** A vmap node (`struct vmap_node`): its share of the busy and lazily freed areas, and its pools of areas by size. */
+import type { EventLoop } from "../arch/event-loop.ts";
+import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { AreaTree } from "./area-tree.ts";
+import type { KernelLog } from "./kernel-log.ts";
+import { type LockCosts, SpinLock } from "./lock.ts";
+import { MAX_VA_SIZE_PAGES } from "./vmalloc-config.ts";
+import type { VmapAreas } from "./vmap-areas.ts";
+import type { Work } from "./work.ts";
+
+/** One node. With several, each CPU allocates from the pools of its own. */
+export class VmapNode {
+  readonly id: number;
+  /** Areas in use whose address belongs to this node. */
+  readonly busy: AreaTree;
+  readonly busyLock: SpinLock;
+  /** Areas freed and not yet purged. */
+  readonly lazy: AreaTree;
+  readonly lazyLock: SpinLock;
+  readonly poolLock: SpinLock;
+  /** List heads of the pools: pool `i` holds areas of `i + 1` pages. */
+  readonly poolHeads = new Int32Array(MAX_VA_SIZE_PAGES);
+  readonly poolLengths = new Int32Array(MAX_VA_SIZE_PAGES);
+  /** Areas that the running purge has taken off the lazy list. */
+  readonly purgeList: number;
+  /** Whether the running purge gives everything back to the tree instead of filling the pools. */
+  skipPopulate = false;
+  /** Areas that the running purge has dealt with. */
+  nrPurged = 0;
+  /** The helper that purges this node, if one was started. */
+  purgeWork: Work | null = null;
+
+  constructor(id: number, areas: VmapAreas, log: KernelLog, loop: EventLoop, costs: LockCosts) {
+    this.id = id;
+    this.busy = new AreaTree(areas, log);
+    this.lazy = new AreaTree(areas, log);
+    this.busyLock = new SpinLock("vn->busy.lock", loop, costs);
+    this.lazyLock = new SpinLock("vn->lazy.lock", loop, costs);
+    this.poolLock = new SpinLock("vn->pool_lock", loop, costs);
+    this.purgeList = areas.makeListHead();
+    for (let i = 0; i < MAX_VA_SIZE_PAGES; i++) this.poolHeads[i] = areas.makeListHead();
+  }
+}
+
+/** Index of the pool for areas of `sizeBytes`, or -1 when they are too large for one (`size_to_va_pool`). */
+export function poolIndexOf(sizeBytes: number): number {
+  const index = Math.floor((sizeBytes - 1) / PAGE_SIZE);
+  return index < MAX_VA_SIZE_PAGES ? index : -1;
+}
+
+/** The bits of an area's flags that carry a node's id (`encode_vn_id`). */
+export function encodeNodeId(id: number): number {
+  return (id + 1) << 8;
+}
+
+/** The node's id in an area's flags, or -1 when it carries none (`decode_vn_id`). */
+export function decodeNodeId(flags: number): number {
+  return (flags >>> 8) - 1;
+}

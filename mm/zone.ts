@@ -1,0 +1,130 @@
+/** A run of physical memory on one NUMA node, handed out in blocks of 2^order frames (buddy system). */
+import { growUint8, growUint32 } from "./grow.ts";
+
+/** The largest block: 2^10 frames, 4 MiB. */
+export const MAX_PAGE_ORDER = 10;
+
+const NOT_FREE = 0xff;
+const NONE = 0xffff_ffff;
+
+/** Free lists of one zone. Frames from `touchedEnd` on have never been handed out and have no bookkeeping yet. */
+export class Zone {
+  readonly node: number;
+  /** First frame. */
+  readonly startFrame: number;
+  /** One past the last frame. */
+  readonly endFrame: number;
+  /** What each frame is used for, from `startFrame` on: one of the `FRAME_` values of `page-allocator.ts`. */
+  use = new Uint8Array(0);
+  /** One past the highest frame that has ever been part of a free list or handed out. */
+  touchedEnd: number;
+  /** Free blocks by order, those never touched not counted (`/proc/buddyinfo`). */
+  readonly freeBlocks = new Uint32Array(MAX_PAGE_ORDER + 1);
+
+  private orderOf = new Uint8Array(0);
+  private next = new Uint32Array(0);
+  private previous = new Uint32Array(0);
+  private readonly heads = new Uint32Array(MAX_PAGE_ORDER + 1).fill(NONE);
+
+  /** Frames [startFrame, endFrame) on NUMA node `node`. */
+  constructor(node: number, startFrame: number, endFrame: number) {
+    this.node = node;
+    this.startFrame = startFrame;
+    this.endFrame = endFrame;
+    this.touchedEnd = startFrame;
+  }
+
+  /** Frames in the zone. */
+  get managedPages(): number {
+    return this.endFrame - this.startFrame;
+  }
+
+  /** Bytes of host memory held for bookkeeping. */
+  get hostBytes(): number {
+    return this.use.length * 10;
+  }
+
+  /** Takes a block of 2^order frames; 0 when there is none. */
+  take(order: number): number {
+    let have = order;
+    while (have <= MAX_PAGE_ORDER && this.heads[have] === NONE) have++;
+    if (have > MAX_PAGE_ORDER) {
+      while (this.touchBlock()) {
+        have = order;
+        while (have <= MAX_PAGE_ORDER && this.heads[have] === NONE) have++;
+        if (have <= MAX_PAGE_ORDER) break;
+      }
+      if (have > MAX_PAGE_ORDER) return 0;
+    }
+    const index = this.heads[have];
+    this.unlink(index, have);
+    while (have > order) {
+      have--;
+      this.pushFree(index + (1 << have), have);
+    }
+    return this.startFrame + index;
+  }
+
+  /** Gives back a block, merging it with its free buddies. */
+  giveBack(frame: number, order: number): void {
+    let index = frame - this.startFrame;
+    let at = order;
+    while (at < MAX_PAGE_ORDER) {
+      // Buddies are found by frame number, which the zone's start need not be aligned for.
+      const buddy = (((index + this.startFrame) ^ (1 << at)) >>> 0) - this.startFrame;
+      if (buddy < 0 || buddy + this.startFrame >= this.touchedEnd || this.orderOf[buddy] !== at) break;
+      this.unlink(buddy, at);
+      index = Math.min(index, buddy);
+      at++;
+    }
+    this.pushFree(index, at);
+  }
+
+  /** Free blocks of `order`, untouched memory included. */
+  freeBlocksOf(order: number): number {
+    const untouched = order === MAX_PAGE_ORDER ? Math.floor((this.endFrame - this.touchedEnd) / (1 << order)) : 0;
+    return this.freeBlocks[order] + untouched;
+  }
+
+  /** Puts the next untouched block, as large as its place allows, on a free list; false when all is touched. */
+  private touchBlock(): boolean {
+    const frame = this.touchedEnd;
+    if (frame >= this.endFrame) return false;
+    let order = MAX_PAGE_ORDER;
+    while (frame % (1 << order) !== 0 || frame + (1 << order) > this.endFrame) order--;
+    this.touchedEnd = frame + (1 << order);
+    const needed = this.touchedEnd - this.startFrame;
+    if (needed > this.use.length) this.grow(Math.min(this.managedPages, Math.max(2 * this.use.length, needed)));
+    this.pushFree(frame - this.startFrame, order);
+    return true;
+  }
+
+  private pushFree(index: number, order: number): void {
+    const head = this.heads[order];
+    this.next[index] = head;
+    this.previous[index] = NONE;
+    if (head !== NONE) this.previous[head] = index;
+    this.heads[order] = index;
+    this.orderOf[index] = order;
+    this.freeBlocks[order]++;
+  }
+
+  private unlink(index: number, order: number): void {
+    const next = this.next[index];
+    const previous = this.previous[index];
+    if (previous === NONE) this.heads[order] = next;
+    else this.next[previous] = next;
+    if (next !== NONE) this.previous[next] = previous;
+    this.orderOf[index] = NOT_FREE;
+    this.freeBlocks[order]--;
+  }
+
+  private grow(capacity: number): void {
+    const had = this.use.length;
+    this.use = growUint8(this.use, capacity);
+    this.orderOf = growUint8(this.orderOf, capacity);
+    this.orderOf.fill(NOT_FREE, had);
+    this.next = growUint32(this.next, capacity);
+    this.previous = growUint32(this.previous, capacity);
+  }
+}
