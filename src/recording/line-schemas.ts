@@ -66,6 +66,8 @@ export const headerSchema = z.object({
   nr_cpu_ids: wholeNumber,
   NR_CPUS: wholeNumber,
   tlb_single_page_flush_ceiling: wholeNumber,
+  ioremap_max_page_shift: wholeNumber,
+  vmap_allow_huge: z.literal([0, 1]),
 });
 
 /** The constants of the kernel that was recorded. */

@@ -1,0 +1,77 @@
+/** An emulated kernel in the state in which a recording begins, and the state in which it is later. */
+import type { KernelCode, Thread } from "../../arch/event-loop.ts";
+import {
+  dumpPageTables,
+  type PageTableRun,
+  type RestoredArea,
+  restoreVmalloc,
+  snapshotVmalloc,
+  VMALLOC_DUMP_END,
+  VMALLOC_START,
+  vmallocinfo,
+  vmallocMeminfo,
+} from "../../mm/index.ts";
+import { bootKernel, type Kernel } from "../kernel.ts";
+import type { RecordingHeader } from "./line-schemas.ts";
+import { parseAddressMarker, parsePageTableRun } from "./page-table-text.ts";
+import type { RecordedState } from "./recorded-state.ts";
+import { parseVmallocinfoLine } from "./vmallocinfo-text.ts";
+
+/** Memory of the machines that were recorded. */
+const RECORDED_MEMORY_BYTES = 4 * 2 ** 30;
+
+/** Boots a kernel with the recorded one's constants and brings vmalloc into the recorded state. */
+export function bootRecordedKernel(header: RecordingHeader, state: RecordedState): Kernel {
+  const kernel = bootKernel({
+    cpus: header.smp,
+    memoryBytes: RECORDED_MEMORY_BYTES,
+    vmalloc: {
+      onlineCpus: header.num_online_cpus,
+      possibleCpus: header.num_possible_cpus,
+      nrCpus: header.NR_CPUS,
+      vmapNodes: header.nr_vmap_nodes,
+      zoneSizeBytes: header.vmap_zone_size,
+      lazyMaxPages: header.lazy_max_pages,
+      flushCeilingPages: header.tlb_single_page_flush_ceiling,
+      blockPages: header.vmap_bbmap_bits,
+      purgeThresholdPages: header.vmap_purge_threshold,
+      allowHuge: header.vmap_allow_huge === 1,
+      ioremapMaxPageShift: header.ioremap_max_page_shift,
+    },
+  });
+  restoreVmalloc(kernel.vm, state.snapshot, restoredAreas(state), pageTableRuns(state));
+  kernel.currentCpu = header.pinned_cpu;
+  return kernel;
+}
+
+/** The state of a kernel in the form in which recordings have it. */
+export function captureState(kernel: Kernel): RecordedState {
+  const { vm, tables } = kernel;
+  return {
+    snapshot: snapshotVmalloc(vm),
+    vmallocinfo: vmallocinfo(vm),
+    pageTables: dumpPageTables(tables, VMALLOC_START, VMALLOC_DUMP_END),
+    meminfo: vmallocMeminfo(vm),
+  };
+}
+
+/** The thread as which synchronous calls on a kernel run. */
+export function callingThread(kernel: Kernel): Thread | null {
+  return kernel.run(currentThread(kernel));
+}
+
+// biome-ignore lint/correctness/useYield: kernel code is a generator even where it never waits
+function* currentThread(kernel: Kernel): KernelCode<Thread | null> {
+  return kernel.machine.loop.currentThread;
+}
+
+function restoredAreas(state: RecordedState): RestoredArea[] {
+  return state.vmallocinfo
+    .map(parseVmallocinfoLine)
+    .filter((line) => !line.vmMapRam && !line.unpurged)
+    .map(({ start, caller, pages, phys }) => ({ start, caller, pages, physAddr: phys }));
+}
+
+function pageTableRuns(state: RecordedState): PageTableRun[] {
+  return state.pageTables.filter((line) => parseAddressMarker(line) === null).map(parsePageTableRun);
+}
