@@ -77,11 +77,11 @@ export class AreaTree extends RbTree {
     }
     const predecessor = previous[follower];
     if (predecessor !== this.head && end[predecessor] === areaStart) {
+      end[predecessor] = merged === 0 ? areaEnd : end[merged];
       if (merged !== 0) {
         this.unlink(merged);
         areas.release(merged);
       }
-      end[predecessor] = areaEnd;
       merged = predecessor;
     }
     if (merged === 0) {

@@ -1,6 +1,6 @@
 /** The direct map: all of memory at consecutive kernel addresses (`init_mem_mapping`, `arch/x86/mm/init.c`). */
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES } from "../arch/physical-memory.ts";
-import { mapPhysicalRange } from "./huge-map.ts";
+import { type KernelRangeFlush, mapPhysicalRange } from "./huge-map.ts";
 import type { PageTables } from "./page-tables.ts";
 import { PAGE_KERNEL } from "./protection.ts";
 
@@ -34,6 +34,6 @@ function mapRam(tables: PageTables, from: number, to: number): void {
 }
 
 /** At boot nothing was mapped before, so no table is replaced and nothing is flushed. */
-function* nothingToFlush(): Generator<never, void, void> {
+const nothingToFlush: KernelRangeFlush = () => {
   throw new Error("the direct map replaced a page table");
-}
+};
