@@ -134,22 +134,12 @@ const freeArea = z
     hasRight: (line.kids & 2) !== 0,
   }));
 
+/** An area without a vm_struct has zeros where one would be described; a vm_struct never has a requested size of 0. */
 const busyArea = z
-  .object({
-    ...area,
-    vm_flags: flagWord.optional(),
-    requested_size: wholeNumber.optional(),
-    page_order: wholeNumber.optional(),
-  })
-  .transform((line, context) => {
-    const { start, end, va_flags: vaFlags, node } = line;
-    const { vm_flags: flags, requested_size: requestedSizeBytes, page_order: pageOrder } = line;
-    if (flags === undefined) return { start, end, vaFlags, node, vm: null };
-    if (requestedSizeBytes === undefined || pageOrder === undefined) {
-      context.addIssue({ code: "custom", message: "has vm_flags but lacks requested_size or page_order" });
-      return z.NEVER;
-    }
-    return { start, end, vaFlags, node, vm: { flags, requestedSizeBytes, pageOrder } };
+  .object({ ...area, vm_flags: flagWord, requested_size: wholeNumber, page_order: wholeNumber })
+  .transform(({ start, end, va_flags, node, vm_flags, requested_size, page_order }) => {
+    const vm = { flags: vm_flags, requestedSizeBytes: requested_size, pageOrder: page_order };
+    return { start, end, vaFlags: va_flags, node, vm: requested_size === 0 ? null : vm };
   });
 
 const lazyArea = z

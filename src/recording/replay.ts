@@ -1,9 +1,11 @@
 /** Replays a recording: the same initial state and the same calls, compared address by address and event by event. */
 import { formatLinearAddress } from "../../arch/linear-address.ts";
+import { ConfigError, RestoreError } from "../../mm/index.ts";
 import type { Kernel } from "../kernel.ts";
 import { EventRecorder } from "./event-recorder.ts";
 import { compareFinalState } from "./final-state.ts";
 import { type RecordedEvent, sameEvent } from "./recorded-event.ts";
+import { RecordingError } from "./recording-error.ts";
 import { type CallItem, type EndItem, type RecordingItem, readRecording, type StartItem } from "./recording-reader.ts";
 import { ReplayCalls } from "./replay-calls.ts";
 import { describeCall, describeEvent, eventContext, type ReplayDifference } from "./replay-difference.ts";
@@ -48,11 +50,23 @@ const PROGRESS_CALLS = 1024;
 export async function replayRecording(file: string, options: ReplayOptions = {}): Promise<ReplayResult> {
   let replay: Replay | null = null;
   for await (const item of readRecording(file)) {
-    if (item.kind === "start") replay = new Replay(item, options);
+    if (item.kind === "start") replay = startReplay(file, item, options);
     else replay?.step(item);
   }
   if (replay === null) throw new Error(`${file} was read without its start`);
   return replay.result();
+}
+
+/** Boots the recorded kernel; a recorded state in which none can be is the recording's fault. */
+function startReplay(file: string, start: StartItem, options: ReplayOptions): Replay {
+  try {
+    return new Replay(start, options);
+  } catch (error) {
+    if (error instanceof RestoreError || error instanceof ConfigError || error instanceof RangeError) {
+      throw new RecordingError(file, 0, `its initial state is impossible: ${error.message}`);
+    }
+    throw error;
+  }
 }
 
 /** A replay under way. */
