@@ -18,6 +18,8 @@ const MAX_MEMORY_BYTES = 2 ** 44;
 const CHUNK_WORDS = CHUNK_FRAMES * FRAME_WORDS;
 /** Stands in the chunk directory for addresses without memory. */
 const NO_CHUNK = new Int32Array(0);
+/** Stands for a view that was not made yet. */
+const ZERO_DOUBLES = new Float64Array(0);
 
 /** A physical address with no memory behind it was used: on real hardware the access would go to the bus. */
 export class NoPhysicalMemory extends Error {
@@ -47,6 +49,7 @@ export class PhysicalMemory {
   readonly frames: number;
   private readonly chunks: Int32Array[];
   private readonly bytes: (Uint8Array | undefined)[];
+  private readonly doubles: Float64Array[];
   private readonly zero = new Int32Array(CHUNK_WORDS);
 
   /**
@@ -66,6 +69,7 @@ export class PhysicalMemory {
       const hole = LOW_MEMORY_BYTES / 4096 / CHUNK_FRAMES;
       this.chunks.fill(NO_CHUNK, hole, HIGH_MEMORY_START / 4096 / CHUNK_FRAMES);
     }
+    this.doubles = new Array<Float64Array>(chunkCount).fill(ZERO_DOUBLES);
     this.bytes = new Array<Uint8Array | undefined>(chunkCount);
   }
 
@@ -93,6 +97,15 @@ export class PhysicalMemory {
     const chunk = this.chunks[Math.floor(frame / CHUNK_FRAMES)];
     if (chunk === undefined || chunk === NO_CHUNK) throw new NoPhysicalMemory(frame);
     return chunk;
+  }
+
+  /**
+   * The chunk that holds `frame` as 64-bit elements, for loops over whole entries: an entry is zero exactly when its
+   * element is, and storing 0 clears it. Element `i` of frame `f` is `((f & CHUNK_FRAME_MASK) << 9) + i`.
+   */
+  entriesForWrite(frame: number): Float64Array {
+    const entries = this.doubles[Math.floor(frame / CHUNK_FRAMES)];
+    return entries !== ZERO_DOUBLES && entries !== undefined ? entries : this.makeDoubles(frame);
   }
 
   /** The 32-bit word at byte offset `word * 4` of `frame`. */
@@ -144,6 +157,12 @@ export class PhysicalMemory {
   private makeBytes(index: number, frame: number): Uint8Array {
     const made = new Uint8Array(this.chunkForWrite(frame).buffer);
     this.bytes[index] = made;
+    return made;
+  }
+
+  private makeDoubles(frame: number): Float64Array {
+    const made = new Float64Array(this.chunkForWrite(frame).buffer);
+    this.doubles[Math.floor(frame / CHUNK_FRAMES)] = made;
     return made;
   }
 

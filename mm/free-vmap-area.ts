@@ -3,26 +3,47 @@ import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { formatRange } from "./kernel-log.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { decodeNodeId } from "./vmap-node.ts";
+import { decodeNodeId, type VmapNode } from "./vmap-node.ts";
 
 /**
  * Puts an area, already unmapped and in no tree, on a lazy list: its address range is not used again before the next
  * purge has flushed the TLBs.
  */
 export function* freeVmapAreaNoflush(state: Vmalloc, area: number): KernelCode<void> {
+  const node = lazyNodeOf(state, area);
+  if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
+  addLazy(state, node, area);
+}
+
+/** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed. */
+export function* freeUnmapVmapArea(state: Vmalloc, area: number): KernelCode<void> {
+  const { start, end } = state.areas;
+  state.tables.unmapRange(start[area], end[area]);
+  state.loop.spend(((end[area] - start[area]) / PAGE_SIZE) * state.costs.entryWriteCycles);
+  const node = lazyNodeOf(state, area);
+  if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
+  addLazy(state, node, area);
+}
+
+/** The node whose lazy list an area goes to: the one it came from, else the one of its address. */
+function lazyNodeOf(state: Vmalloc, area: number): VmapNode {
+  const id = decodeNodeId(state.areas.flags[area]);
+  return id >= 0 && id < state.nodes.length ? state.nodes[id] : state.nodeOf(state.areas.start[area]);
+}
+
+/** Puts an area on a lazy list whose lock is held, and releases the lock; too much there schedules the drain work. */
+function addLazy(state: Vmalloc, node: VmapNode, area: number): void {
   const { areas, config } = state;
-  if (!areas.listIsEmpty(area)) {
-    state.log.warnOnce("free_vmap_area_noflush", `${formatRange(areas.start[area], areas.end[area])} is on a list`);
-    return;
-  }
   const start = areas.start[area];
   const end = areas.end[area];
-  const flags = areas.flags[area];
+  if (!areas.listIsEmpty(area)) {
+    node.lazyLock.release();
+    state.log.warnOnce("free_vmap_area_noflush", `${formatRange(start, end)} is on a list`);
+    return;
+  }
   state.lazyNr += (end - start) / PAGE_SIZE;
   const lazyNr = state.lazyNr;
-  const id = decodeNodeId(flags);
-  const node = id >= 0 && id < state.nodes.length ? state.nodes[id] : state.nodeOf(start);
-  if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
+  const flags = areas.flags[area];
   node.lazy.insert(area);
   node.lazyLock.release();
   state.events?.free(start, end, lazyNr, config.lazyMaxPages, flags, node.id);
@@ -32,16 +53,8 @@ export function* freeVmapAreaNoflush(state: Vmalloc, area: number): KernelCode<v
   }
 }
 
-/** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed. */
-export function freeUnmapVmapArea(state: Vmalloc, area: number): KernelCode<void> {
-  const { start, end } = state.areas;
-  state.tables.unmapRange(start[area], end[area]);
-  state.loop.spend(((end[area] - start[area]) / PAGE_SIZE) * state.costs.entryWriteCycles);
-  return freeVmapAreaNoflush(state, area);
-}
-
-/** Which of the areas that a search found is the one meant. */
-type AreaTest = (area: number) => boolean;
+/** Whether the area found at `address` is one that the caller means. */
+export type AreaTest = (state: Vmalloc, area: number, address: number) => boolean;
 
 /**
  * Finds the busy area that contains `address` and takes it out of its tree, under one hold of the node's lock
@@ -56,7 +69,7 @@ export function* findUnlinkVmapArea(state: Vmalloc, address: number, isMeant: Ar
     const node = nodes[(first + i) % nodes.length];
     if (!node.busyLock.tryTake()) yield* node.busyLock.take();
     const area = node.busy.findContaining(address);
-    const meant = area !== 0 && isMeant(area);
+    const meant = area !== 0 && isMeant(state, area, address);
     if (meant) node.busy.unlink(area);
     node.busyLock.release();
     if (area !== 0) return meant ? area : 0;

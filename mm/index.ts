@@ -70,5 +70,5 @@ export { type PurgeNotifier, Vmalloc, type VmallocParts } from "./vmalloc-state.
 export { meminfoLine, vmallocinfo, vmallocMeminfo } from "./vmallocinfo.ts";
 export { vmap } from "./vmap.ts";
 export { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM, VmapAreas } from "./vmap-areas.ts";
-export { mapFrames, mapPhysical } from "./vmap-pages.ts";
+export { mapLargeFrames, mapPhysical, mapSmallFrames } from "./vmap-pages.ts";
 export { Work } from "./work.ts";

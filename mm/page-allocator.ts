@@ -93,24 +93,20 @@ export class PageAllocator {
     out: Uint32Array,
     offset: number,
   ): number {
-    if (this.zones.length > 1 || this.faults.isArmed || (gfp & (__GFP_ZERO | GFP_DMA32_ZONE)) !== 0) {
-      return this.allocOneByOne(cpu, count, use, gfp, node, out, offset);
-    }
-    const zone = this.zones[0];
-    const list = this.perCpu[cpu][0];
     let done = 0;
-    while (done < count) {
-      if (list.count === 0 && !this.refill(list, zone)) break;
-      const step = Math.min(count - done, list.count);
-      for (let i = 0; i < step; i++) {
-        const frame = list.frames[--list.count];
-        zone.use[frame - zone.startFrame] = use;
-        out[offset + done + i] = frame;
+    if (!this.faults.isArmed && (gfp & (__GFP_ZERO | GFP_DMA32_ZONE)) === 0) {
+      const preferred = node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node;
+      for (let i = this.zones.length - 1; i >= 0 && done < count; i--) {
+        if (this.zones[i].node === preferred) done += this.takeRun(cpu, i, count - done, use, out, offset + done);
       }
-      done += step;
+      this.allocatedPages += done;
     }
-    this.allocatedPages += done;
-    return done < count ? done + this.allocOneByOne(cpu, count - done, use, gfp, node, out, offset + done) : done;
+    for (; done < count; done++) {
+      const frame = this.allocPages(cpu, 0, use, gfp, node);
+      if (frame === 0) break;
+      out[offset + done] = frame;
+    }
+    return done;
   }
 
   /** Gives back a block that `allocPages` returned. */
@@ -129,13 +125,7 @@ export class PageAllocator {
       for (let i = 0; i < count; i += 1 << order) this.freePagesOf(cpu, frames[offset + i], order);
       return;
     }
-    for (let i = 0; i < count; i++) {
-      const frame = frames[offset + i];
-      const index = this.zoneIndexOf(frame);
-      const zone = this.zones[index];
-      zone.use[frame - zone.startFrame] = FRAME_FREE;
-      this.putSingle(cpu, index, frame);
-    }
+    for (let done = 0; done < count; ) done += this.putRun(cpu, frames, offset + done, count - done);
     this.freedPages += count;
   }
 
@@ -174,21 +164,33 @@ export class PageAllocator {
     return -1;
   }
 
-  private allocOneByOne(
+  /** Up to `count` frames of one zone through the CPU's list. */
+  private takeRun(
     cpu: number,
+    zoneIndex: number,
     count: number,
     use: number,
-    gfp: number,
-    node: number,
     out: Uint32Array,
     offset: number,
   ): number {
-    for (let i = 0; i < count; i++) {
-      const frame = this.allocPages(cpu, 0, use, gfp, node);
-      if (frame === 0) return i;
-      out[offset + i] = frame;
+    const zone = this.zones[zoneIndex];
+    const list = this.perCpu[cpu][zoneIndex];
+    const { frames } = list;
+    let done = 0;
+    while (done < count && (list.count > 0 || this.refill(list, zone))) {
+      const { use: uses } = zone;
+      const { startFrame } = zone;
+      const step = Math.min(count - done, list.count);
+      let top = list.count;
+      for (let i = 0; i < step; i++) {
+        const frame = frames[--top];
+        uses[frame - startFrame] = use;
+        out[offset + done + i] = frame;
+      }
+      list.count = top;
+      done += step;
     }
-    return count;
+    return done;
   }
 
   private takeSingle(cpu: number, node: number, gfp: number): number {
@@ -206,8 +208,33 @@ export class PageAllocator {
   private putSingle(cpu: number, zoneIndex: number, frame: number): void {
     const list = this.perCpu[cpu][zoneIndex];
     list.frames[list.count++] = frame;
-    if (list.count <= PCP_HIGH) return;
+    if (list.count > PCP_HIGH) this.shrink(list, this.zones[zoneIndex]);
+  }
+
+  /** Puts frames that lie in the zone of the first of them on the CPU's list; returns how many that were. */
+  private putRun(cpu: number, from: Uint32Array, offset: number, count: number): number {
+    const zoneIndex = this.zoneIndexOf(from[offset]);
     const zone = this.zones[zoneIndex];
+    const { use, startFrame, endFrame } = zone;
+    const list = this.perCpu[cpu][zoneIndex];
+    const { frames } = list;
+    let top = list.count;
+    let done = 0;
+    const stop = Math.min(count, PCP_HIGH + PCP_BATCH - top);
+    while (done < stop) {
+      const frame = from[offset + done];
+      if (frame < startFrame || frame >= endFrame) break;
+      use[frame - startFrame] = FRAME_FREE;
+      frames[top++] = frame;
+      done++;
+    }
+    list.count = top;
+    while (list.count > PCP_HIGH) this.shrink(list, zone);
+    return done;
+  }
+
+  /** Gives a batch of the oldest frames of a list back to its zone. */
+  private shrink(list: PerCpuFrames, zone: Zone): void {
     for (let i = 0; i < PCP_BATCH; i++) zone.giveBack(list.frames[i], 0);
     list.frames.copyWithin(0, PCP_BATCH, list.count);
     list.count -= PCP_BATCH;

@@ -30,6 +30,9 @@ export const TABLE_ATTRIBUTES = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED |
 /** Bytes that one entry of a level covers: index 1 PTE, 2 PMD, 3 PUD, 4 PGD (or P4D), 5 PGD of five levels. */
 export const LEVEL_BYTES: readonly number[] = [0, PAGE_SIZE, PMD_SIZE, PUD_SIZE, 2 ** 39, 2 ** 48];
 
+/** log2 of {@link ENTRIES_PER_TABLE}. */
+const ENTRIES_SHIFT = 9;
+
 /** What a page-table walk for mapping met instead of a table of PTEs. */
 const NO_MEMORY = 0;
 
@@ -142,22 +145,14 @@ export class PageTables {
     while (la < end) {
       const table = this.makeTableAt(la, 1);
       if (table === NO_MEMORY) return -ENOMEM;
-      const chunk = this.memory.chunkForWrite(table);
-      const base = (table & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
       const first = indexAt(la, 1);
       const count = Math.min(ENTRIES_PER_TABLE - first, (end - la) / PAGE_SIZE);
-      let word = base + 2 * first;
-      for (let i = 0; i < count; i++, word += 2) {
-        if ((chunk[word] | chunk[word + 1]) !== 0) {
-          this.leavesSet += i;
-          this.log.warn(`mapping ${formatRange(la + i * PAGE_SIZE, end)}: an entry is in use`);
-          return -EBUSY;
-        }
-        const frame = frames[at + i];
-        chunk[word] = (frame << 12) | protLow;
-        chunk[word + 1] = protHigh | (frame >>> 20);
+      const set = this.setLeaves(table, first, count, protLow, protHigh, frames, at);
+      this.leavesSet += set;
+      if (set < count) {
+        this.log.warn(`mapping ${formatRange(la + set * PAGE_SIZE, end)}: an entry is in use`);
+        return -EBUSY;
       }
-      this.leavesSet += count;
       at += count;
       la += count * PAGE_SIZE;
     }
@@ -174,18 +169,9 @@ export class PageTables {
         la = this.unmapLargeOrSkip(la, end);
         continue;
       }
-      const chunk = this.memory.chunkForRead(table);
       const first = indexAt(la, 1);
       const count = Math.min(ENTRIES_PER_TABLE - first, (end - la) / PAGE_SIZE);
-      let word = ((table & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + 2 * first;
-      let cleared = 0;
-      for (let i = 0; i < count; i++, word += 2) {
-        if ((chunk[word] | chunk[word + 1]) === 0) continue;
-        chunk[word] = 0;
-        chunk[word + 1] = 0;
-        cleared++;
-      }
-      this.leavesCleared += cleared;
+      this.leavesCleared += this.clearLeaves(table, first, count);
       la += count * PAGE_SIZE;
     }
   }
@@ -212,6 +198,41 @@ export class PageTables {
   freeTable(frame: number, level: number): void {
     this.tables[level]--;
     this.pages.freePagesOf(this.cpu.currentCpu, frame, 0);
+  }
+
+  /** Fills `count` entries of a PTE table; stops at one that is in use and returns how many it filled. */
+  private setLeaves(
+    table: number,
+    first: number,
+    count: number,
+    protLow: number,
+    protHigh: number,
+    frames: Uint32Array,
+    offset: number,
+  ): number {
+    const entries = this.memory.entriesForWrite(table);
+    const words = this.memory.chunkForWrite(table);
+    const base = ((table & CHUNK_FRAME_MASK) << ENTRIES_SHIFT) + first;
+    for (let i = 0; i < count; i++) {
+      if (entries[base + i] !== 0) return i;
+      const frame = frames[offset + i];
+      words[2 * (base + i)] = (frame << 12) | protLow;
+      words[2 * (base + i) + 1] = protHigh | (frame >>> 20);
+    }
+    return count;
+  }
+
+  /** Clears `count` entries of a PTE table; returns how many were in use. */
+  private clearLeaves(table: number, first: number, count: number): number {
+    const entries = this.memory.entriesForWrite(table);
+    const base = ((table & CHUNK_FRAME_MASK) << ENTRIES_SHIFT) + first;
+    let cleared = 0;
+    for (let i = base; i < base + count; i++) {
+      if (entries[i] === 0) continue;
+      entries[i] = 0;
+      cleared++;
+    }
+    return cleared;
   }
 
   /** Clears a large page that covers `la`, or skips what is not mapped; returns where to go on. */

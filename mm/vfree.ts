@@ -27,9 +27,9 @@ export function* vfree(state: Vmalloc, address: number): KernelCode<void> {
     if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) state.nrVmallocPages -= count;
   }
   const arrayAddress = vms.pagesAddr[vm];
-  if (vms.pages[vm] !== 0) pageArrays.giveBack(vms.pages[vm], Math.max(1, vms.arrayLength(vm)));
+  if (vms.pages[vm] !== 0) pageArrays.giveBack(vms.pages[vm], vms.arrayLength(vm));
   vms.release(vm);
-  yield* vfree(state, arrayAddress);
+  if (arrayAddress !== 0) yield* vfree(state, arrayAddress);
 }
 
 /** Unmaps what `vmap` returned; the frames stay the caller's. */

@@ -3,7 +3,7 @@ import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SHIFT, PAGE_SIZE, PUD_SIZE } from "../arch/linear-address.ts";
 import { allocVmapArea } from "./alloc-vmap-area.ts";
 import { alignUp } from "./free-tree.ts";
-import { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
+import { type AreaTest, findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
 import { GFP_KERNEL } from "./gfp.ts";
 import { formatRange } from "./kernel-log.ts";
 import { VM_IOREMAP, VM_NO_GUARD } from "./vm-structs.ts";
@@ -30,18 +30,15 @@ export function* getVmAreaNode(
   caller: string,
 ): KernelCode<number> {
   const rounded = alignUp(sizeBytes, 2 ** shift);
-  if (!(rounded > 0)) return 0;
-  const alignment = (flags & VM_IOREMAP) !== 0 ? ioremapAlignment(rounded) : align;
-  if (state.faults.fails("vmStruct")) return 0;
+  if (!(rounded > 0) || state.faults.fails("vmStruct")) return 0;
   const { vms } = state;
   const vm = vms.make(flags, sizeBytes, caller);
+  const alignment = (flags & VM_IOREMAP) !== 0 ? ioremapAlignment(rounded) : align;
   const withGuard = (flags & VM_NO_GUARD) !== 0 ? rounded : rounded + PAGE_SIZE;
   const area = yield* allocVmapArea(state, withGuard, alignment, start, end, gfp, 0, vm);
-  if (area < 0) {
-    vms.release(vm);
-    return 0;
-  }
-  return vm;
+  if (area >= 0) return vm;
+  vms.release(vm);
+  return 0;
 }
 
 /** Reserves address space in the vmalloc range (`get_vm_area_caller`); the vm_struct, or 0. Nothing is mapped. */
@@ -83,13 +80,15 @@ export function* removeVmArea(state: Vmalloc, address: number): KernelCode<numbe
     state.log.warn(`Trying to vfree() bad address (${formatRange(address, address)})`);
     return 0;
   }
-  const area = yield* findUnlinkVmapArea(state, address, (found) => areas.vm[found] !== 0);
+  const area = yield* findUnlinkVmapArea(state, address, hasVmStruct);
   if (area === 0) return 0;
   const vm = areas.vm[area];
   areas.vm[area] = 0;
   yield* freeUnmapVmapArea(state, area);
   return vm;
 }
+
+const hasVmStruct: AreaTest = (state, area) => state.areas.vm[area] !== 0;
 
 /** Releases an area that `getVmArea` reserved (`free_vm_area`). */
 export function* freeVmArea(state: Vmalloc, vm: number): KernelCode<void> {

@@ -2,7 +2,7 @@
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { allocVmapArea } from "./alloc-vmap-area.ts";
-import { findUnlinkVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
+import { type AreaTest, findUnlinkVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
 import { GFP_KERNEL } from "./gfp.ts";
 import { formatRange } from "./kernel-log.ts";
 import { PAGE_KERNEL } from "./protection.ts";
@@ -10,7 +10,7 @@ import { VMALLOC_END, VMALLOC_START, VMAP_MAX_ALLOC } from "./vmalloc-config.ts"
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./vmap-areas.ts";
 import { vbAlloc, vbFree } from "./vmap-block.ts";
-import { mapFrames } from "./vmap-pages.ts";
+import { mapSmallFrames } from "./vmap-pages.ts";
 
 /** Maps `frames` (frame numbers); the address, or 0 (NULL). */
 export function* vmMapRam(state: Vmalloc, frames: Uint32Array): KernelCode<number> {
@@ -31,7 +31,7 @@ export function* vmMapRam(state: Vmalloc, frames: Uint32Array): KernelCode<numbe
     if (area < 0) return 0;
     start = state.areas.start[area];
   }
-  const result = yield* mapFrames(state, start, start + sizeBytes, PAGE_KERNEL, frames, 0);
+  const result = mapSmallFrames(state, start, start + sizeBytes, PAGE_KERNEL, frames, 0);
   if (result < 0) {
     yield* vmUnmapRam(state, start, count);
     return 0;
@@ -55,14 +55,14 @@ export function* vmUnmapRam(state: Vmalloc, address: number, pages: number): Ker
     yield* vbFree(state, address, pages);
     return;
   }
-  const { areas } = state;
-  const area = yield* findUnlinkVmapArea(state, address, (found) => {
-    const isWhole = (areas.flags[found] & (VMAP_RAM | VMAP_BLOCK)) === VMAP_RAM;
-    return isWhole && areas.start[found] === address;
-  });
+  const area = yield* findUnlinkVmapArea(state, address, isWholeMapRamArea);
   if (area === 0) {
     state.log.warnOnce("vm_unmap_ram", `vm_unmap_ram of ${range}: no such area`);
     return;
   }
   yield* freeUnmapVmapArea(state, area);
 }
+
+/** Whether the area is a `vm_map_ram` area of its own, not a block, and begins at the address. */
+const isWholeMapRamArea: AreaTest = ({ areas }, area, address) =>
+  (areas.flags[area] & (VMAP_RAM | VMAP_BLOCK)) === VMAP_RAM && areas.start[area] === address;

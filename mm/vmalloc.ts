@@ -7,11 +7,11 @@ import { PMD_SHIFT } from "./huge-map.ts";
 import { FRAME_VMALLOC } from "./page-allocator.ts";
 import { PAGE_KERNEL, type Protection } from "./protection.ts";
 import { vfree } from "./vfree.ts";
-import { freeVmArea, getVmAreaNode, UNKNOWN_CALLER } from "./vm-area.ts";
+import { getVmAreaNode, UNKNOWN_CALLER } from "./vm-area.ts";
 import { VM_ALLOC, VM_ALLOW_HUGE_VMAP, VM_UNINITIALIZED, VM_USERMAP } from "./vm-structs.ts";
 import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { mapPageArray } from "./vmap-pages.ts";
+import { mapLargeFrames, mapSmallFrames } from "./vmap-pages.ts";
 
 /** Bytes of a pointer in an array of page pointers. */
 const POINTER_BYTES = 8;
@@ -104,7 +104,11 @@ export function* __vmallocNodeRange(
     const vm = yield* getVmAreaNode(state, sizeBytes, alignment, shift, vmFlags, start, end, gfp, caller);
     if (vm === 0) {
       complain(state, gfp, `vmalloc error: size ${alignUp(sizeBytes, 2 ** shift)}, vm_struct allocation failed`);
-    } else if (yield* vmallocAreaNode(state, vm, gfp, protection, shift, node)) {
+    } else if (
+      isPopulatedAtOnce(state, vm, shift)
+        ? populateSmall(state, vm, gfp, protection, node) || (yield* giveUp(state, vm))
+        : yield* populateLarge(state, vm, gfp, protection, shift, node)
+    ) {
       state.vms.flags[vm] &= ~VM_UNINITIALIZED;
       return state.vms.addr[vm];
     }
@@ -114,8 +118,30 @@ export function* __vmallocNodeRange(
   }
 }
 
-/** Allocates and maps the pages of a reserved area (`__vmalloc_area_node`); on failure the area is gone. */
-function* vmallocAreaNode(
+/** Whether the array of page pointers fits a page and the pages are small: then nothing can make the caller wait. */
+function isPopulatedAtOnce(state: Vmalloc, vm: number, shift: number): boolean {
+  return shift === PAGE_SHIFT && state.vms.arrayLength(vm) * POINTER_BYTES <= PAGE_SIZE;
+}
+
+/** Allocates and maps the pages of a reserved area (`__vmalloc_area_node`); false when something ran out. */
+function populateSmall(state: Vmalloc, vm: number, gfp: number, protection: Protection, node: number): boolean {
+  const { vms } = state;
+  const pages = vms.arrayLength(vm);
+  if (state.faults.fails("pageArray")) {
+    complainOfPageArray(state, gfp, pages);
+    return false;
+  }
+  vms.pages[vm] = state.pageArrays.take(pages);
+  if (!takeFrames(state, vm, pages, 0, gfp, node)) return false;
+  const start = vms.addr[vm];
+  const { frames } = state.pageArrays;
+  if (mapSmallFrames(state, start, start + pages * PAGE_SIZE, protection, frames, vms.pages[vm]) === 0) return true;
+  complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
+  return false;
+}
+
+/** The same for large pages, and for so many pages that the array of page pointers is vmalloc'ed itself. */
+function* populateLarge(
   state: Vmalloc,
   vm: number,
   gfp: number,
@@ -123,52 +149,48 @@ function* vmallocAreaNode(
   shift: number,
   node: number,
 ): KernelCode<boolean> {
-  const { vms, loop, costs } = state;
-  const pages = vms.usableSizeBytes(vm) / PAGE_SIZE;
-  const start = vms.addr[vm];
-  if (!(yield* allocPageArray(state, vm, pages, gfp, node))) {
-    complain(
-      state,
-      gfp,
-      `vmalloc error: size ${pages * PAGE_SIZE}, failed to allocated page array size ${pages * POINTER_BYTES}`,
-    );
-    yield* freeVmArea(state, vm);
-    return false;
-  }
-  const order = shift - PAGE_SHIFT;
-  vms.pageOrder[vm] = order;
-  const got = allocAreaPages(state, vm, pages, order, gfp, node);
-  vms.nrPages[vm] = got;
-  state.nrVmallocPages += got;
-  loop.spend(got * (costs.frameCycles + ((gfp & __GFP_ZERO) !== 0 ? costs.zeroPageCycles : 0)));
-  if (got !== pages) {
-    if (order === 0) complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to allocate pages`);
-    yield* vfree(state, start);
-    return false;
-  }
-  const end = start + pages * PAGE_SIZE;
-  const result = yield* mapPageArray(state, start, end, protection, vms.pages[vm], shift);
-  if (result < 0) {
-    complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
-    yield* vfree(state, start);
-    return false;
-  }
-  return true;
-}
-
-/** The array of page pointers: vmalloc'ed itself when it is larger than a page. */
-function* allocPageArray(state: Vmalloc, vm: number, pages: number, gfp: number, node: number): KernelCode<boolean> {
   const { vms } = state;
-  const arrayBytes = pages * POINTER_BYTES;
-  if (arrayBytes > PAGE_SIZE) {
-    const address = yield* vmallocNode(state, arrayBytes, 1, gfp & ~GFP_DMA32_ZONE, node, vms.callerOf(vm));
-    if (address === 0) return false;
-    vms.pagesAddr[vm] = address;
-  } else if (state.faults.fails("pageArray")) {
-    return false;
+  const pages = vms.arrayLength(vm);
+  if (pages * POINTER_BYTES > PAGE_SIZE) {
+    const arrayGfp = gfp & ~(GFP_DMA32_ZONE | __GFP_ZERO);
+    vms.pagesAddr[vm] = yield* vmallocNode(state, pages * POINTER_BYTES, 1, arrayGfp, node, vms.callerOf(vm));
+  }
+  if (pages * POINTER_BYTES > PAGE_SIZE ? vms.pagesAddr[vm] === 0 : state.faults.fails("pageArray")) {
+    complainOfPageArray(state, gfp, pages);
+    return yield* giveUp(state, vm);
   }
   vms.pages[vm] = state.pageArrays.take(pages);
-  return true;
+  const order = shift - PAGE_SHIFT;
+  vms.pageOrder[vm] = order;
+  if (!takeFrames(state, vm, pages, order, gfp, node)) return yield* giveUp(state, vm);
+  const start = vms.addr[vm];
+  const end = start + pages * PAGE_SIZE;
+  const { frames } = state.pageArrays;
+  const result =
+    order === 0
+      ? mapSmallFrames(state, start, end, protection, frames, vms.pages[vm])
+      : yield* mapLargeFrames(state, start, end, protection, frames, vms.pages[vm], shift);
+  if (result === 0) return true;
+  complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
+  return yield* giveUp(state, vm);
+}
+
+/** Rolls a half-made area back: whatever it has is freed with it. */
+function* giveUp(state: Vmalloc, vm: number): KernelCode<false> {
+  yield* vfree(state, state.vms.addr[vm]);
+  return false;
+}
+
+/** Takes the frames of an area; false when there are not enough (those taken are freed with the area). */
+function takeFrames(state: Vmalloc, vm: number, pages: number, order: number, gfp: number, node: number): boolean {
+  const got = allocAreaPages(state, vm, pages, order, gfp, node);
+  state.vms.nrPages[vm] = got;
+  state.nrVmallocPages += got;
+  const { frameCycles, zeroPageCycles } = state.costs;
+  state.loop.spend(got * (frameCycles + ((gfp & __GFP_ZERO) !== 0 ? zeroPageCycles : 0)));
+  if (got === pages) return true;
+  if (order === 0) complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to allocate pages`);
+  return false;
 }
 
 /** Takes up to `pages` frames, in blocks of 2^order; returns how many (`vm_area_alloc_pages`). */
@@ -183,6 +205,11 @@ function allocAreaPages(state: Vmalloc, vm: number, pages: number, order: number
     for (let i = 0; i < 1 << order; i++) pageArrays.frames[offset + done + i] = first + i;
   }
   return pages;
+}
+
+function complainOfPageArray(state: Vmalloc, gfp: number, pages: number): void {
+  const arrayBytes = pages * POINTER_BYTES;
+  complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to allocated page array size ${arrayBytes}`);
 }
 
 function complain(state: Vmalloc, gfp: number, line: string): void {

@@ -6,7 +6,7 @@ import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { allocVmapArea } from "./alloc-vmap-area.ts";
 import { ENOMEM } from "./errno.ts";
-import { findUnlinkVmapArea, freeVmapAreaNoflush } from "./free-vmap-area.ts";
+import { type AreaTest, findUnlinkVmapArea, freeVmapAreaNoflush } from "./free-vmap-area.ts";
 import { formatRange } from "./kernel-log.ts";
 import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -101,7 +101,7 @@ function* newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number
   const start = areas.start[area];
   const cpu = loop.currentCpu;
   if (state.faults.fails("blockIndex")) {
-    yield* findUnlinkVmapArea(state, start, (found) => found === area);
+    yield* findUnlinkVmapArea(state, start, isVmapBlock);
     yield* freeVmapAreaNoflush(state, area);
     return -ENOMEM;
   }
@@ -116,3 +116,6 @@ function* newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number
   state.events?.newBlock(start, areas.end[area], cpu, order);
   return start;
 }
+
+const isVmapBlock: AreaTest = ({ areas }, area, address) =>
+  (areas.flags[area] & VMAP_BLOCK) !== 0 && areas.start[area] === address;

@@ -6,35 +6,36 @@ import type { Protection } from "./protection.ts";
 import { flushTlbKernelRange } from "./tlb-flush.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
-/** Maps [start, end) to the frames of the array at `array` in `state.pageArrays`; 0 or a negative errno. */
-export function mapPageArray(
-  state: Vmalloc,
-  start: number,
-  end: number,
-  protection: Protection,
-  array: number,
-  pageShift: number,
-): KernelCode<number> {
-  return mapFrames(state, start, end, protection, state.pageArrays.frames, array, pageShift);
-}
-
-/** Maps [start, end) to `frames[offset]` and those that follow; 0 or a negative errno. */
-export function* mapFrames(
+/** Maps [start, end) to single frames: `frames[offset]` and those that follow; 0 or a negative errno. */
+export function mapSmallFrames(
   state: Vmalloc,
   start: number,
   end: number,
   protection: Protection,
   frames: Uint32Array,
   offset: number,
-  pageShift: number = PAGE_SHIFT,
+): number {
+  const { low, high } = protection;
+  state.events?.mapPages(start, end, PAGE_SHIFT, low, high, frames[offset]);
+  state.loop.spend(((end - start) / PAGE_SIZE) * state.costs.entryWriteCycles);
+  return state.tables.mapSmallPages(start, end, low, high, frames, offset);
+}
+
+/** The same with large pages of 2^pageShift bytes, for which every 4 KiB page has its own entry in `frames`. */
+export function* mapLargeFrames(
+  state: Vmalloc,
+  start: number,
+  end: number,
+  protection: Protection,
+  frames: Uint32Array,
+  offset: number,
+  pageShift: number,
 ): KernelCode<number> {
-  const { tables } = state;
   const { low, high } = protection;
   state.events?.mapPages(start, end, pageShift, low, high, frames[offset]);
-  state.loop.spend(((end - start) / PAGE_SIZE) * state.costs.entryWriteCycles);
-  if (pageShift === PAGE_SHIFT) return tables.mapSmallPages(start, end, low, high, frames, offset);
+  state.loop.spend(((end - start) / 2 ** pageShift) * state.costs.entryWriteCycles);
   const flush = (from: number, to: number) => flushTlbKernelRange(state, from, to);
-  return yield* mapLargePages(tables, flush, start, end, low, high, frames, offset, pageShift);
+  return yield* mapLargePages(state.tables, flush, start, end, low, high, frames, offset, pageShift);
 }
 
 /** Maps [start, end) to physical addresses from `phys` on, with the largest pages that fit; 0 or a negative errno. */

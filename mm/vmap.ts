@@ -6,7 +6,7 @@ import { vunmap } from "./vfree.ts";
 import { getVmArea, UNKNOWN_CALLER } from "./vm-area.ts";
 import { VM_MAP, VM_MAP_PUT_PAGES } from "./vm-structs.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { mapFrames } from "./vmap-pages.ts";
+import { mapSmallFrames } from "./vmap-pages.ts";
 
 /**
  * Maps `frames` (frame numbers, at least one). With `VM_MAP_PUT_PAGES` among the flags `vfree` gives the frames back.
@@ -25,7 +25,7 @@ export function* vmap(
   const vm = yield* getVmArea(state, count * PAGE_SIZE, flags, caller);
   if (vm === 0) return 0;
   const start = vms.addr[vm];
-  const result = yield* mapFrames(state, start, start + count * PAGE_SIZE, protection, frames, 0);
+  const result = mapSmallFrames(state, start, start + count * PAGE_SIZE, protection, frames, 0);
   if (result < 0) {
     yield* vunmap(state, start);
     return 0;
