@@ -83,7 +83,8 @@ export class PhysicalMemory {
    * @throws NoPhysicalMemory beyond the end of memory
    */
   chunkForWrite(frame: number): Int32Array {
-    const index = Math.floor(frame / CHUNK_FRAMES);
+    if (frame >= this.frames) throw new NoPhysicalMemory(frame);
+    const index = frame >>> CHUNK_FRAMES_SHIFT;
     const chunk = this.chunks[index];
     if (chunk !== this.zero && chunk !== NO_CHUNK && chunk !== undefined) return chunk;
     return this.makeChunk(index, frame);
@@ -94,7 +95,8 @@ export class PhysicalMemory {
    * @throws NoPhysicalMemory beyond the end of memory
    */
   chunkForRead(frame: number): Int32Array {
-    const chunk = this.chunks[Math.floor(frame / CHUNK_FRAMES)];
+    if (frame >= this.frames) throw new NoPhysicalMemory(frame);
+    const chunk = this.chunks[frame >>> CHUNK_FRAMES_SHIFT];
     if (chunk === undefined || chunk === NO_CHUNK) throw new NoPhysicalMemory(frame);
     return chunk;
   }
@@ -104,8 +106,8 @@ export class PhysicalMemory {
    * element is, and storing 0 clears it. Element `i` of frame `f` is `((f & CHUNK_FRAME_MASK) << 9) + i`.
    */
   entriesForWrite(frame: number): Float64Array {
-    const entries = this.doubles[Math.floor(frame / CHUNK_FRAMES)];
-    return entries !== ZERO_DOUBLES && entries !== undefined ? entries : this.makeDoubles(frame);
+    const entries = this.doubles[frame >>> CHUNK_FRAMES_SHIFT];
+    return frame < this.frames && entries !== ZERO_DOUBLES ? entries : this.makeDoubles(frame);
   }
 
   /** The 32-bit word at byte offset `word * 4` of `frame`. */
@@ -150,7 +152,7 @@ export class PhysicalMemory {
   }
 
   private bytesOf(frame: number): Uint8Array {
-    const index = Math.floor(frame / CHUNK_FRAMES);
+    const index = frame >>> CHUNK_FRAMES_SHIFT;
     return this.bytes[index] ?? this.makeBytes(index, frame);
   }
 
@@ -162,7 +164,7 @@ export class PhysicalMemory {
 
   private makeDoubles(frame: number): Float64Array {
     const made = new Float64Array(this.chunkForWrite(frame).buffer);
-    this.doubles[Math.floor(frame / CHUNK_FRAMES)] = made;
+    this.doubles[frame >>> CHUNK_FRAMES_SHIFT] = made;
     return made;
   }
 

@@ -1,6 +1,6 @@
 /** Finding room (`alloc_vmap_area`): from the current CPU's pool if it fits, else from the free tree. */
 import type { KernelCode } from "../arch/event-loop.ts";
-import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { isAligned, isPageAligned, isPowerOfTwo } from "./align.ts";
 import { EBUSY, EINVAL, ENOMEM } from "./errno.ts";
 import { __GFP_NOWARN } from "./gfp.ts";
 import { formatRange } from "./kernel-log.ts";
@@ -24,7 +24,7 @@ export function* allocVmapArea(
   vaFlags: number,
   vm: number,
 ): KernelCode<number> {
-  if (!(sizeBytes > 0) || sizeBytes % PAGE_SIZE !== 0 || !isPowerOfTwo(align)) return -EINVAL;
+  if (!(sizeBytes > 0) || !isPageAligned(sizeBytes) || !isPowerOfTwo(align)) return -EINVAL;
   const { areas, loop, costs } = state;
   loop.spend(costs.callCycles);
 
@@ -96,10 +96,6 @@ export function* allocVmapArea(
 /** Tree steps charged for one search: the depth of a tree of about a thousand nodes. */
 const TREE_STEPS = 10;
 
-function isPowerOfTwo(value: number): boolean {
-  return value >= 1 && Number.isInteger(Math.log2(value));
-}
-
 /** The pool's head if it is aligned as asked; a misaligned head goes to the tail (`node_pool_del_va`). */
 function takeFromPool(
   state: Vmalloc,
@@ -116,7 +112,7 @@ function takeFromPool(
   const area = areas.next[head];
   const start = areas.start[area];
   const end = areas.end[area];
-  if (start % align !== 0) {
+  if (!isAligned(start, align)) {
     areas.listRemove(area);
     areas.listAddBefore(area, head);
     state.events?.poolRot(node.id, start, end, align);

@@ -8,7 +8,7 @@ import type { VmapAreas } from "./vmap-areas.ts";
 export class AreaTree extends RbTree {
   /** Head of the list of all its areas, lowest address first. */
   readonly head: number;
-  protected readonly log: KernelLog;
+  private readonly log: KernelLog;
 
   constructor(areas: VmapAreas, log: KernelLog, augmented = false) {
     super(areas, augmented);
@@ -27,23 +27,9 @@ export class AreaTree extends RbTree {
 
   /** Inserts an area whose place is known to be below `from`. */
   insertBelow(area: number, from: number): boolean {
-    const { start, end, child } = this.areas;
-    const areaStart = start[area];
-    const areaEnd = end[area];
-    let above = 0;
-    let side = 0;
-    let node = from;
-    while (node !== 0) {
-      above = node;
-      if (areaEnd <= start[node]) side = 0;
-      else if (areaStart >= end[node]) side = 1;
-      else {
-        this.warnOverlap(area, node);
-        return false;
-      }
-      node = child[2 * node + side];
-    }
-    this.linkAt(area, above, side);
+    const place = this.findPlace(area, from);
+    if (place < 0) return false;
+    this.linkAt(area, place >> 1, place & 1);
     return true;
   }
 
@@ -52,32 +38,19 @@ export class AreaTree extends RbTree {
    * The area belongs to the tree afterwards.
    */
   giveBack(area: number): void {
-    const { areas } = this;
-    const { start, end, child, next, previous } = areas;
-    const areaStart = start[area];
-    const areaEnd = end[area];
-    let above = 0;
-    let side = 0;
-    let node = this.root;
-    while (node !== 0) {
-      above = node;
-      if (areaEnd <= start[node]) side = 0;
-      else if (areaStart >= end[node]) side = 1;
-      else {
-        this.warnOverlap(area, node);
-        return;
-      }
-      node = child[2 * node + side];
-    }
-    const follower = above === 0 ? this.head : side === 1 ? next[above] : above;
+    const place = this.findPlace(area, this.root);
+    if (place < 0) return;
+    const { areas, head } = this;
+    const { start, end, previous } = areas;
+    const follower = this.followerAt(place);
+    const predecessor = previous[follower];
     let merged = 0;
-    if (follower !== this.head && start[follower] === areaEnd) {
-      start[follower] = areaStart;
+    if (follower !== head && start[follower] === end[area]) {
+      start[follower] = start[area];
       merged = follower;
     }
-    const predecessor = previous[follower];
-    if (predecessor !== this.head && end[predecessor] === areaStart) {
-      end[predecessor] = merged === 0 ? areaEnd : end[merged];
+    if (predecessor !== head && end[predecessor] === start[area]) {
+      end[predecessor] = end[merged === 0 ? area : merged];
       if (merged !== 0) {
         this.unlink(merged);
         areas.release(merged);
@@ -85,7 +58,7 @@ export class AreaTree extends RbTree {
       merged = predecessor;
     }
     if (merged === 0) {
-      this.linkAt(area, above, side);
+      this.linkAt(area, place >> 1, place & 1);
       return;
     }
     areas.release(area);
@@ -104,17 +77,45 @@ export class AreaTree extends RbTree {
     this.areas.listMoveAll(this.head, to);
   }
 
-  protected linkAt(area: number, above: number, side: number): void {
+  /**
+   * Where an area belongs: twice the node below which it hangs (0: it becomes the root), plus its side. -1, and a warning,
+   * when it overlaps one that is there.
+   */
+  private findPlace(area: number, from: number): number {
+    const { start, end, child, previous } = this.areas;
+    const areaStart = start[area];
+    let place = 0;
+    let node = from;
+    while (node !== 0) {
+      place = 2 * node + (areaStart < start[node] ? 0 : 1);
+      node = child[place];
+    }
+    // Only the neighbours in address order can overlap; the list knows them.
+    const follower = this.followerAt(place);
+    const predecessor = previous[follower];
+    if (follower !== this.head && end[area] > start[follower]) return this.refuse(area, follower);
+    if (predecessor !== this.head && end[predecessor] > areaStart) return this.refuse(area, predecessor);
+    return place;
+  }
+
+  /** The area, or the list's head, that comes behind a place that `findPlace` found. */
+  private followerAt(place: number): number {
+    if (place === 0) return this.head;
+    return (place & 1) === 0 ? place >> 1 : this.areas.next[place >> 1];
+  }
+
+  private linkAt(area: number, above: number, side: number): void {
     this.link(area, above, side);
     if (above === 0) this.areas.listAddAfter(area, this.head);
     else if (side === 0) this.areas.listAddBefore(area, above);
     else this.areas.listAddAfter(area, above);
   }
 
-  protected warnOverlap(area: number, other: number): void {
+  private refuse(area: number, other: number): -1 {
     const { start, end } = this.areas;
     this.log.warn(
       `vmalloc bug: ${formatRange(start[area], end[area])} overlaps with ${formatRange(start[other], end[other])}`,
     );
+    return -1;
   }
 }

@@ -3,6 +3,7 @@
  * search finds room in logarithmic time. Kernel functions: `find_vmap_lowest_match`, `va_clip`, `merge_or_add_vmap_area`.
  */
 import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { alignUp } from "./align.ts";
 import { AreaTree } from "./area-tree.ts";
 import type { KernelLog } from "./kernel-log.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
@@ -92,9 +93,4 @@ export class FreeTree extends AreaTree {
     const from = Math.max(gapStart, vstart);
     return alignUp(from, align) + sizeBytes <= this.areas.end[gap];
   }
-}
-
-/** `value` rounded up to a multiple of `align`, a power of two. */
-export function alignUp(value: number, align: number): number {
-  return Math.ceil(value / align) * align;
 }

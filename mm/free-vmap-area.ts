@@ -17,22 +17,25 @@ export function* freeVmapAreaNoflush(state: Vmalloc, area: number): KernelCode<v
 
 /** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed. */
 export function* freeUnmapVmapArea(state: Vmalloc, area: number): KernelCode<void> {
+  unmapVmapArea(state, area);
+  yield* freeVmapAreaNoflush(state, area);
+}
+
+/** Clears an area's page-table entries. */
+export function unmapVmapArea(state: Vmalloc, area: number): void {
   const { start, end } = state.areas;
   state.tables.unmapRange(start[area], end[area]);
   state.loop.spend(((end[area] - start[area]) / PAGE_SIZE) * state.costs.entryWriteCycles);
-  const node = lazyNodeOf(state, area);
-  if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
-  addLazy(state, node, area);
 }
 
 /** The node whose lazy list an area goes to: the one it came from, else the one of its address. */
-function lazyNodeOf(state: Vmalloc, area: number): VmapNode {
+export function lazyNodeOf(state: Vmalloc, area: number): VmapNode {
   const id = decodeNodeId(state.areas.flags[area]);
   return id >= 0 && id < state.nodes.length ? state.nodes[id] : state.nodeOf(state.areas.start[area]);
 }
 
 /** Puts an area on a lazy list whose lock is held, and releases the lock; too much there schedules the drain work. */
-function addLazy(state: Vmalloc, node: VmapNode, area: number): void {
+export function addLazy(state: Vmalloc, node: VmapNode, area: number): void {
   const { areas, config } = state;
   const start = areas.start[area];
   const end = areas.end[area];
@@ -68,13 +71,26 @@ export function* findUnlinkVmapArea(state: Vmalloc, address: number, isMeant: Ar
   for (let i = 0; i < nodes.length; i++) {
     const node = nodes[(first + i) % nodes.length];
     if (!node.busyLock.tryTake()) yield* node.busyLock.take();
-    const area = node.busy.findContaining(address);
-    const meant = area !== 0 && isMeant(state, area, address);
-    if (meant) node.busy.unlink(area);
-    node.busyLock.release();
-    if (area !== 0) return meant ? area : 0;
+    const area = unlinkBusy(state, node, address, isMeant);
+    if (area !== NOT_HERE) return area;
   }
   return 0;
+}
+
+/** No area of this node contains the address. */
+export const NOT_HERE = -1;
+
+/**
+ * What `findUnlinkVmapArea` does in one node, whose lock is held, and released here: the area, 0 when it is not the one
+ * meant, or {@link NOT_HERE}.
+ */
+export function unlinkBusy(state: Vmalloc, node: VmapNode, address: number, isMeant: AreaTest): number {
+  const found = node.busy.findContaining(address);
+  const meant = found !== 0 && isMeant(state, found, address);
+  if (meant) node.busy.unlink(found);
+  node.busyLock.release();
+  if (found === 0) return NOT_HERE;
+  return meant ? found : 0;
 }
 
 /** The busy area that contains `address`, or 0 (`find_vmap_area`). It may be gone once other code has run. */

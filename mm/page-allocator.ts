@@ -142,6 +142,17 @@ export class PageAllocator {
     return this.zones[Math.max(0, this.zoneIndexOf(frame))].node;
   }
 
+  /** The free frames on a CPU's list of the zone number `zone`: a view, for checks. */
+  perCpuFrames(cpu: number, zone: number): Uint32Array {
+    const list = this.perCpu[cpu][zone];
+    return list.frames.subarray(0, list.count);
+  }
+
+  /** CPUs that have lists of their own. */
+  get cpus(): number {
+    return this.perCpu.length;
+  }
+
   /** Bytes of host memory held for bookkeeping. */
   get hostBytes(): number {
     return this.zones.reduce((sum, zone) => sum + zone.hostBytes, 0);

@@ -36,6 +36,21 @@ export class PageArrays {
     this.freeHeads[sizeClass] = offset;
   }
 
+  /** One past the last frame number that has ever been part of an array. */
+  get usedLength(): number {
+    return this.used;
+  }
+
+  /** Visits the arrays that were given back, for checks; stops where a list runs in a circle. */
+  forEachFree(visit: (offset: number, length: number) => void): void {
+    for (let sizeClass = 0; sizeClass < CLASSES; sizeClass++) {
+      let left = this.used;
+      for (let at = this.freeHeads[sizeClass]; at !== 0 && left > 0; at = this.frames[at], left--) {
+        visit(at, 2 ** sizeClass);
+      }
+    }
+  }
+
   /** Bytes of host memory held. */
   get hostBytes(): number {
     return this.frames.byteLength;

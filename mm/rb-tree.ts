@@ -31,14 +31,16 @@ export class RbTree {
 
   /** The area that contains `address`, or 0 (`__find_vmap_area`). */
   findContaining(address: number): number {
-    const { areas } = this;
+    const { start, end, child } = this.areas;
     let node = this.root;
+    let below = 0;
     while (node !== 0) {
-      if (address < areas.start[node]) node = areas.child[2 * node];
-      else if (address >= areas.end[node]) node = areas.child[2 * node + 1];
-      else return node;
+      const at = start[node];
+      if (address === at) return node;
+      if (address > at) below = node;
+      node = child[2 * node + (address < at ? 0 : 1)];
     }
-    return 0;
+    return below !== 0 && address < end[below] ? below : 0;
   }
 
   /** The lowest area that ends above `address`, or 0 (`__find_vmap_area_exceed_addr`). */

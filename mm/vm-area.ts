@@ -1,9 +1,18 @@
 /** Areas with a vm_struct: reserving and releasing them (`__get_vm_area_node`, `remove_vm_area`, `free_vm_area`). */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SHIFT, PAGE_SIZE, PUD_SIZE } from "../arch/linear-address.ts";
+import { alignUp, isPageAligned } from "./align.ts";
 import { allocVmapArea } from "./alloc-vmap-area.ts";
-import { alignUp } from "./free-tree.ts";
-import { type AreaTest, findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
+import {
+  type AreaTest,
+  addLazy,
+  findUnlinkVmapArea,
+  findVmapArea,
+  lazyNodeOf,
+  NOT_HERE,
+  unlinkBusy,
+  unmapVmapArea,
+} from "./free-vmap-area.ts";
 import { GFP_KERNEL } from "./gfp.ts";
 import { formatRange } from "./kernel-log.ts";
 import { VM_IOREMAP, VM_NO_GUARD } from "./vm-structs.ts";
@@ -29,7 +38,7 @@ export function* getVmAreaNode(
   gfp: number,
   caller: string,
 ): KernelCode<number> {
-  const rounded = alignUp(sizeBytes, 2 ** shift);
+  const rounded = alignUp(sizeBytes, shift === PAGE_SHIFT ? PAGE_SIZE : 2 ** shift);
   if (!(rounded > 0) || state.faults.fails("vmStruct")) return 0;
   const { vms } = state;
   const vm = vms.make(flags, sizeBytes, caller);
@@ -76,15 +85,21 @@ export function* findVmArea(state: Vmalloc, address: number): KernelCode<number>
  */
 export function* removeVmArea(state: Vmalloc, address: number): KernelCode<number> {
   const { areas } = state;
-  if (address % PAGE_SIZE !== 0) {
+  if (!isPageAligned(address)) {
     state.log.warn(`Trying to vfree() bad address (${formatRange(address, address)})`);
     return 0;
   }
-  const area = yield* findUnlinkVmapArea(state, address, hasVmStruct);
+  // The general path inlined: nearly always the area is in the node of its address and no lock has to be waited for.
+  const home = state.nodeOf(address);
+  let area = home.busyLock.tryTake() ? unlinkBusy(state, home, address, hasVmStruct) : NOT_HERE;
+  if (area === NOT_HERE) area = yield* findUnlinkVmapArea(state, address, hasVmStruct);
   if (area === 0) return 0;
   const vm = areas.vm[area];
   areas.vm[area] = 0;
-  yield* freeUnmapVmapArea(state, area);
+  unmapVmapArea(state, area);
+  const node = lazyNodeOf(state, area);
+  if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
+  addLazy(state, node, area);
   return vm;
 }
 

@@ -1,6 +1,7 @@
 /** `vm_map_ram`: short-lived mappings of the caller's frames, small ones out of per-CPU vmap blocks. */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { isPageAligned } from "./align.ts";
 import { allocVmapArea } from "./alloc-vmap-area.ts";
 import { type AreaTest, findUnlinkVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
 import { GFP_KERNEL } from "./gfp.ts";
@@ -47,7 +48,7 @@ export function* vmMapRam(state: Vmalloc, frames: Uint32Array): KernelCode<numbe
 export function* vmUnmapRam(state: Vmalloc, address: number, pages: number): KernelCode<void> {
   state.loop.spend(state.costs.callCycles);
   const range = formatRange(address, address + pages * PAGE_SIZE);
-  if (address < VMALLOC_START || address > VMALLOC_END || address % PAGE_SIZE !== 0 || !(pages > 0)) {
+  if (address < VMALLOC_START || address > VMALLOC_END || !isPageAligned(address) || !(pages > 0)) {
     state.log.warnOnce("vm_unmap_ram", `vm_unmap_ram of ${range}: not a vmalloc address`);
     return;
   }

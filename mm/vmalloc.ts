@@ -1,7 +1,7 @@
 /** `vmalloc` and its family: virtually contiguous memory from single frames or 2 MiB pages. */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE } from "../arch/linear-address.ts";
-import { alignUp } from "./free-tree.ts";
+import { alignUp } from "./align.ts";
 import { __GFP_NOWARN, __GFP_ZERO, GFP_DMA32_ZONE, GFP_KERNEL, NUMA_NO_NODE } from "./gfp.ts";
 import { PMD_SHIFT } from "./huge-map.ts";
 import { FRAME_VMALLOC } from "./page-allocator.ts";

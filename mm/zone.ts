@@ -86,6 +86,16 @@ export class Zone {
     return this.freeBlocks[order] + untouched;
   }
 
+  /** Visits the free blocks of touched memory, for checks; stops where a list runs in a circle. */
+  forEachFreeBlock(visit: (frame: number, order: number) => void): void {
+    for (let order = 0; order <= MAX_PAGE_ORDER; order++) {
+      let left = this.managedPages;
+      for (let at = this.heads[order]; at !== NONE && left > 0; at = this.next[at], left--) {
+        visit(this.startFrame + at, order);
+      }
+    }
+  }
+
   /** Puts the next untouched block, as large as its place allows, on a free list; false when all is touched. */
   private touchBlock(): boolean {
     const frame = this.touchedEnd;
