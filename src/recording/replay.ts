@@ -51,7 +51,7 @@ export async function replayRecording(file: string, options: ReplayOptions = {})
   let replay: Replay | null = null;
   for await (const item of readRecording(file)) {
     if (item.kind === "start") replay = startReplay(file, item, options);
-    else replay?.step(item);
+    else if (replay !== null) stepReplay(file, replay, item);
   }
   if (replay === null) throw new Error(`${file} was read without its start`);
   return replay.result();
@@ -65,6 +65,16 @@ function startReplay(file: string, start: StartItem, options: ReplayOptions): Re
     if (error instanceof RestoreError || error instanceof ConfigError || error instanceof RangeError) {
       throw new RecordingError(file, 0, `its initial state is impossible: ${error.message}`);
     }
+    throw error;
+  }
+}
+
+/** Takes one step; a call that asks for more than any machine has is the recording's fault. */
+function stepReplay(file: string, replay: Replay, item: Exclude<RecordingItem, StartItem>): void {
+  try {
+    replay.step(item);
+  } catch (error) {
+    if (error instanceof RangeError) throw new RecordingError(file, item.line, `cannot be replayed: ${error.message}`);
     throw error;
   }
 }

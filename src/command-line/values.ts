@@ -1,0 +1,52 @@
+/** Values of options, read strictly: a wrong one is refused with what was expected. */
+import { InvalidArgumentError } from "commander";
+
+const UNIT_BYTES: Readonly<Record<string, number>> = {
+  "": 1,
+  b: 1,
+  k: 2 ** 10,
+  kib: 2 ** 10,
+  m: 2 ** 20,
+  mib: 2 ** 20,
+  g: 2 ** 30,
+  gib: 2 ** 30,
+  t: 2 ** 40,
+  tib: 2 ** 40,
+};
+
+/**
+ * A parser of whole decimal numbers from `low` to `high` for commander.
+ * @throws InvalidArgumentError (from the parser) for anything else
+ */
+export function wholeNumber(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= low && value <= high) return value;
+    throw new InvalidArgumentError(`Expected a whole number from ${low} to ${high}.`);
+  };
+}
+
+/**
+ * A parser of sizes such as `4GiB`, `512M` or `65536` (bytes), from `low` to `high` bytes and a multiple of 4096. Units are
+ * powers of 1024.
+ * @throws InvalidArgumentError (from the parser) for anything else
+ */
+export function memorySize(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const match = /^(\d+(?:\.\d+)?) ?([a-z]*)$/i.exec(text);
+    const unit = match === null ? undefined : UNIT_BYTES[match[2].toLowerCase()];
+    const bytes = match === null || unit === undefined ? Number.NaN : Number(match[1]) * unit;
+    if (bytes >= low && bytes <= high && bytes % 4096 === 0) return bytes;
+    const range = `from ${formatBinarySize(low)} to ${formatBinarySize(high)}`;
+    throw new InvalidArgumentError(`Expected a size such as 4GiB or 512MiB, a multiple of 4KiB ${range}.`);
+  };
+}
+
+/** `16MiB`, `4GiB`: a size in the largest unit that divides it. */
+function formatBinarySize(bytes: number): string {
+  for (const unit of ["TiB", "GiB", "MiB", "KiB"]) {
+    const size = UNIT_BYTES[unit.toLowerCase()];
+    if (bytes % size === 0) return `${bytes / size}${unit}`;
+  }
+  return `${bytes}B`;
+}

@@ -1,0 +1,93 @@
+/** The report of a run, for people to read. */
+import prettyBytes from "pretty-bytes";
+import type { RunReport } from "./run-report.ts";
+import { type Cell, grouped, renderTable } from "./tables.ts";
+import { sumCounts, type TlbCounts } from "./tlb-counts.ts";
+
+const PAGE_SIZE = 4096;
+
+/** The whole report; ends with a newline. */
+export function renderRunReport(report: RunReport): string {
+  const { machine } = report;
+  const title = `${report.workload}: ${machine.cpus} CPUs (${machine.preset}), ${binary(machine.memoryBytes)} of memory, seed ${report.seed}`;
+  const sections = [operations(report), mappings(report), tlbs(report), purging(report), cpus(report)];
+  return `${title}\n\n${sections.join("\n")}`;
+}
+
+function operations(report: RunReport): string {
+  const rows = Object.entries(report.operations)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, count]): Cell[] => [name, count.done, count.failed, binary(count.bytes)]);
+  const { loads, stores, wrongLoads } = report.memory;
+  const memory = `  memory touched: ${grouped(stores)} stores, ${grouped(loads)} loads checked, ${grouped(wrongLoads)} wrong\n`;
+  return `Operations\n${renderTable(["call", "done", "NULL", "bytes"], rows)}${memory}`;
+}
+
+function mappings(report: RunReport): string {
+  const { leavesMapped, leavesUnmapped, tablesAllocated, tablesFreed, tablesByLevel } = report.pageTables;
+  const tables = tablesByLevel.reduce((sum, count) => sum + count, 0);
+  const levels = ["PTE", "PMD", "PUD", "PGD"].map((name, i) => `${tablesByLevel[i + 1]} ${name}`).join(", ");
+  return `Page tables\n${renderTable(
+    ["", "count", ""],
+    [
+      ["leaf entries mapped", leavesMapped, ""],
+      ["leaf entries unmapped", leavesUnmapped, ""],
+      ["tables allocated", tablesAllocated, ""],
+      ["tables freed", tablesFreed, ""],
+      ["tables at the end", tables, binary(tables * PAGE_SIZE)],
+    ],
+  )}  of these ${levels}\n`;
+}
+
+function tlbs(report: RunReport): string {
+  const rows = report.tlb.map((cpu, id): Cell[] => tlbRow(`CPU ${id}`, cpu));
+  if (report.tlb.length > 1) rows.push(tlbRow("all", sumCounts(report.tlb)));
+  const headings = ["", "loads", "stores", "L1 hits", "L2 hits", "misses", "walks", "walk cycles", "miss rate"];
+  return `TLBs (data)\n${renderTable(headings, rows)}`;
+}
+
+function tlbRow(name: string, cpu: TlbCounts): Cell[] {
+  const accesses = cpu.loads + cpu.stores;
+  const rate = accesses === 0 ? "" : `${((100 * cpu.misses) / accesses).toFixed(2)}%`;
+  return [name, cpu.loads, cpu.stores, cpu.l1Hits, cpu.l2Hits, cpu.misses, cpu.walks, cpu.walkCycles, rate];
+}
+
+function purging(report: RunReport): string {
+  const { vmalloc } = report;
+  const pages = (count: number): string => binary(count * PAGE_SIZE);
+  return `Lazy freeing and flushes\n${renderTable(
+    ["", "count", ""],
+    [
+      ["areas found in the free tree", vmalloc.areasAllocated - vmalloc.areasFromPools, ""],
+      ["areas taken from pools", vmalloc.areasFromPools, ""],
+      ["searches that failed", vmalloc.areasFailed, ""],
+      ["allocations from vmap blocks", vmalloc.blockAllocations, ""],
+      ["vmap blocks made, freed", `${grouped(vmalloc.blocksMade)}, ${grouped(vmalloc.blocksFreed)}`, ""],
+      ["areas freed lazily", vmalloc.areasFreed, pages(vmalloc.pagesFreedLazily)],
+      ["purges", vmalloc.purges, ""],
+      ["  of these by the drain work", vmalloc.drains, ""],
+      ["areas purged", vmalloc.areasPurged, ""],
+      ["flushes of whole TLBs", vmalloc.fullFlushes, ""],
+      ["flushes page by page", vmalloc.rangeFlushes, `${grouped(vmalloc.pagesFlushedOneByOne)} pages`],
+      ["most pages lazily freed at a time", vmalloc.lazyPagesMax, pages(vmalloc.lazyPagesMax)],
+      ["pages lazily freed at the end", vmalloc.lazyPages, pages(vmalloc.lazyPages)],
+      ["a purge is due above (pages)", vmalloc.lazyMaxPages, pages(vmalloc.lazyMaxPages)],
+    ],
+  )}`;
+}
+
+function cpus(report: RunReport): string {
+  const rows = report.cycles.map(({ total, idle, spin }, cpu): Cell[] => [
+    `CPU ${cpu}`,
+    Math.round(total),
+    Math.round(idle),
+    Math.round(spin),
+  ]);
+  const warnings = report.kernelWarnings === 0 ? "" : `  the kernel warned ${report.kernelWarnings} times\n`;
+  return `Cycles\n${renderTable(["", "clock", "idle", "waiting"], rows)}${warnings}`;
+}
+
+/** A size in powers of 1024: `4 GiB`. */
+function binary(sizeBytes: number): string {
+  return prettyBytes(sizeBytes, { binary: true });
+}
