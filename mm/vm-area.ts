@@ -75,7 +75,7 @@ export function getVmAreaCaller(
 /** The vm_struct of the busy area that contains `address`, or 0 (`find_vm_area`). */
 export function* findVmArea(state: Vmalloc, address: number): KernelCode<number> {
   const area = yield* findVmapArea(state, address);
-  return area === 0 ? 0 : state.areas.vm[area];
+  return area === 0 ? 0 : state.areas.vmOf(area);
 }
 
 /**
@@ -94,8 +94,8 @@ export function* removeVmArea(state: Vmalloc, address: number): KernelCode<numbe
   let area = home.busyLock.tryTake() ? unlinkBusy(state, home, address, hasVmStruct) : NOT_HERE;
   if (area === NOT_HERE) area = yield* findUnlinkVmapArea(state, address, hasVmStruct);
   if (area === 0) return 0;
-  const vm = areas.vm[area];
-  areas.vm[area] = 0;
+  const vm = areas.vmOf(area);
+  areas.setVm(area, 0);
   unmapVmapArea(state, area);
   const node = lazyNodeOf(state, area);
   if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
@@ -103,7 +103,7 @@ export function* removeVmArea(state: Vmalloc, address: number): KernelCode<numbe
   return vm;
 }
 
-const hasVmStruct: AreaTest = (state, area) => state.areas.vm[area] !== 0;
+const hasVmStruct: AreaTest = (state, area) => state.areas.vmOf(area) !== 0;
 
 /** Releases an area that `getVmArea` reserved (`free_vm_area`). */
 export function* freeVmArea(state: Vmalloc, vm: number): KernelCode<void> {

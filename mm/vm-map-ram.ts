@@ -30,7 +30,7 @@ export function* vmMapRam(state: Vmalloc, frames: Uint32Array): KernelCode<numbe
     const [from, to] = [VMALLOC_START, VMALLOC_END];
     const area = yield* allocVmapArea(state, sizeBytes, PAGE_SIZE, from, to, GFP_KERNEL, VMAP_RAM, 0);
     if (area < 0) return 0;
-    start = state.areas.start[area];
+    start = state.areas.startOf(area);
   }
   const result = mapSmallFrames(state, start, start + sizeBytes, PAGE_KERNEL, frames, 0);
   if (result < 0) {
@@ -66,4 +66,4 @@ export function* vmUnmapRam(state: Vmalloc, address: number, pages: number): Ker
 
 /** Whether the area is a `vm_map_ram` area of its own, not a block, and begins at the address. */
 const isWholeMapRamArea: AreaTest = ({ areas }, area, address) =>
-  (areas.flags[area] & (VMAP_RAM | VMAP_BLOCK)) === VMAP_RAM && areas.start[area] === address;
+  (areas.flagsOf(area) & (VMAP_RAM | VMAP_BLOCK)) === VMAP_RAM && areas.startOf(area) === address;

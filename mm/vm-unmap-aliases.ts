@@ -28,7 +28,7 @@ export function* vmUnmapAliases(state: Vmalloc): KernelCode<void> {
       if (yield* purgeFragmentedBlock(state, block, false)) {
         purged.push(block);
       } else if (blocks.dirtyMax[block] > 0 && blocks.dirty[block] !== config.blockPages) {
-        const base = areas.start[blocks.area[block]];
+        const base = areas.startOf(blocks.area[block]);
         start = Math.min(start, base + blocks.dirtyMin[block] * PAGE_SIZE);
         end = Math.max(end, base + blocks.dirtyMax[block] * PAGE_SIZE);
         blocks.dirtyMin[block] = config.blockPages;

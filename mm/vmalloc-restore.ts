@@ -58,12 +58,12 @@ export function restoreVmalloc(
   const { areas } = state;
   for (const record of snapshot.lazy) {
     const area = areas.make(record.start, record.end);
-    areas.flags[area] = record.vaFlags;
+    areas.setFlags(area, record.vaFlags);
     state.nodes[record.node].lazy.insert(area);
   }
   for (const record of snapshot.pool) {
     const area = areas.make(record.start, record.end);
-    areas.flags[area] = record.vaFlags;
+    areas.setFlags(area, record.vaFlags);
     const node = state.nodes[record.node];
     areas.listAddBefore(area, node.poolHeads[record.index]);
     node.poolLengths[record.index]++;
@@ -77,7 +77,7 @@ export function restoreVmalloc(
 function restoreFreeTree(state: Vmalloc, snapshot: VmallocSnapshot): void {
   const { areas, freeTree } = state;
   while (!areas.listIsEmpty(freeTree.head)) {
-    const area = areas.next[freeTree.head];
+    const area = areas.nextOf(freeTree.head);
     areas.listRemove(area);
     areas.release(area);
   }
@@ -88,18 +88,10 @@ function restoreFreeTree(state: Vmalloc, snapshot: VmallocSnapshot): void {
     if (at >= records.length) throw new RestoreError("the free tree's records end before the tree is complete");
     const record = records[at++];
     const node = areas.make(record.start, record.end);
-    areas.parent[node] = above;
-    areas.black[node] = record.black ? 1 : 0;
     const left = record.hasLeft ? build(node) : 0;
     areas.listAddBefore(node, freeTree.head);
     const right = record.hasRight ? build(node) : 0;
-    areas.child[2 * node] = left;
-    areas.child[2 * node + 1] = right;
-    areas.subtreeMaxSize[node] = Math.max(
-      record.end - record.start,
-      left === 0 ? 0 : areas.subtreeMaxSize[left],
-      right === 0 ? 0 : areas.subtreeMaxSize[right],
-    );
+    freeTree.adopt(node, above, left, right, record.black);
     return node;
   };
   if (records.length > 0) freeTree.root = build(0);
@@ -111,7 +103,7 @@ function restoreBusy(state: Vmalloc, snapshot: VmallocSnapshot, details: readonl
   const detailsOf = new Map(details.map((detail) => [detail.start, detail]));
   for (const record of snapshot.busy) {
     const area = areas.make(record.start, record.end);
-    areas.flags[area] = record.vaFlags;
+    areas.setFlags(area, record.vaFlags);
     state.nodes[record.node].busy.insert(area);
     if (record.vm === null) continue;
     const detail = detailsOf.get(record.start);
@@ -120,7 +112,7 @@ function restoreBusy(state: Vmalloc, snapshot: VmallocSnapshot, details: readonl
     vms.sizeBytes[vm] = record.end - record.start;
     vms.pageOrder[vm] = record.vm.pageOrder;
     vms.physAddr[vm] = detail?.physAddr ?? 0;
-    areas.vm[area] = vm;
+    areas.setVm(area, vm);
     const pages = detail?.pages ?? 0;
     if (pages > 0) takeFrames(state, vm, pages);
   }
@@ -186,8 +178,8 @@ function frameBehind(state: Vmalloc, la: number): number {
   for (const node of state.nodes) {
     const area = node.busy.findContaining(la);
     if (area === 0) continue;
-    const vm = areas.vm[area];
-    const page = (la - areas.start[area]) / PAGE_SIZE;
+    const vm = areas.vmOf(area);
+    const page = (la - areas.startOf(area)) / PAGE_SIZE;
     if (vm !== 0 && vms.physAddr[vm] !== 0) return vms.physAddr[vm] / PAGE_SIZE + page;
     if (vm !== 0 && page < vms.nrPages[vm]) return pageArrays.frames[vms.pages[vm] + page];
     break;
@@ -203,7 +195,7 @@ function mapUncovered(state: Vmalloc, snapshot: VmallocSnapshot, runs: readonly 
   const covered = (la: number): boolean => runs.some((run) => la >= run.start && la < run.end);
   for (const record of snapshot.busy) {
     if (record.vm === null || covered(record.start)) continue;
-    const vm = areas.vm[state.nodes[record.node].busy.findStart(record.start)];
+    const vm = areas.vmOf(state.nodes[record.node].busy.findStart(record.start));
     const pages = vms.nrPages[vm];
     if (pages === 0 || (record.vm.flags & VM_MAP) !== 0) continue;
     const { low, high } = PAGE_KERNEL;
@@ -223,7 +215,7 @@ function restoreBlocks(state: Vmalloc, snapshot: VmallocSnapshot): void {
     blocks.dirtyMax[block] = record.dirtyMax;
     blocks.index[record.hash].set(record.start, block);
     for (let page = 0; page < config.blockPages; page++) {
-      const la = areas.start[area] + page * PAGE_SIZE;
+      const la = areas.startOf(area) + page * PAGE_SIZE;
       const table = tables.tableAt(la, 1);
       if (table === 0) continue;
       const low = tables.memory.chunkForRead(table)[tables.entryWord(table, la, 1)];

@@ -94,27 +94,30 @@ export function snapshotVmalloc(state: Vmalloc): VmallocSnapshot {
 function listed(state: Vmalloc, head: number): number[] {
   const { areas } = state;
   const found: number[] = [];
-  for (let area = areas.next[head]; area !== head; area = areas.next[area]) found.push(area);
+  for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) found.push(area);
   return found;
 }
 
 function areaRecord(state: Vmalloc, area: number, node: VmapNode): LazyAreaRecord {
-  const { start, end, flags } = state.areas;
-  return { start: start[area], end: end[area], vaFlags: flags[area], node: node.id };
+  return {
+    start: state.areas.startOf(area),
+    end: state.areas.endOf(area),
+    vaFlags: state.areas.flagsOf(area),
+    node: node.id,
+  };
 }
 
 function freeRecords(state: Vmalloc): FreeAreaRecord[] {
-  const { start, end, subtreeMaxSize, child, black } = state.areas;
   const records: FreeAreaRecord[] = [];
   const visit = (node: number, depth: number): void => {
     if (node === 0) return;
-    const [left, right] = [child[2 * node], child[2 * node + 1]];
+    const [left, right] = [state.areas.leftOf(node), state.areas.rightOf(node)];
     records.push({
-      start: start[node],
-      end: end[node],
-      subtreeMaxSize: subtreeMaxSize[node],
+      start: state.areas.startOf(node),
+      end: state.areas.endOf(node),
+      subtreeMaxSize: state.areas.subtreeMaxSizeOf(node),
       depth,
-      black: black[node] !== 0,
+      black: state.areas.blackOf(node) !== 0,
       hasLeft: left !== 0,
       hasRight: right !== 0,
     });
@@ -128,7 +131,7 @@ function freeRecords(state: Vmalloc): FreeAreaRecord[] {
 function busyRecords(state: Vmalloc, node: VmapNode): BusyAreaRecord[] {
   const { areas, vms } = state;
   return listed(state, node.busy.head).map((area) => {
-    const vm = areas.vm[area];
+    const vm = areas.vmOf(area);
     const record =
       vm === 0
         ? null
@@ -172,7 +175,7 @@ function freeBlockRecords(state: Vmalloc): FreeVmapBlockRecord[] {
   const records: FreeVmapBlockRecord[] = [];
   for (let cpu = 0; cpu < blocks.queueHead.length; cpu++) {
     for (let block = blocks.queueHead[cpu]; block !== 0; block = blocks.next[block]) {
-      const start = areas.start[blocks.area[block]];
+      const start = areas.startOf(blocks.area[block]);
       records.push({ start, cpu, free: blocks.free[block], dirty: blocks.dirty[block] });
     }
   }

@@ -27,14 +27,14 @@ export function vmallocinfo(state: Vmalloc): string[] {
   const { areas } = state;
   const lines: string[] = [];
   for (const node of state.nodes) {
-    for (let area = areas.next[node.busy.head]; area !== node.busy.head; area = areas.next[area]) {
+    for (let area = areas.nextOf(node.busy.head); area !== node.busy.head; area = areas.nextOf(area)) {
       const line = busyLine(state, area);
       if (line !== null) lines.push(line);
     }
   }
   for (const node of state.nodes) {
-    for (let area = areas.next[node.lazy.head]; area !== node.lazy.head; area = areas.next[area]) {
-      lines.push(`${rangeAndSize(areas.start[area], areas.end[area])} unpurged vm_area`);
+    for (let area = areas.nextOf(node.lazy.head); area !== node.lazy.head; area = areas.nextOf(area)) {
+      lines.push(`${rangeAndSize(areas.startOf(area), areas.endOf(area))} unpurged vm_area`);
     }
   }
   return lines;
@@ -61,10 +61,10 @@ function rangeAndSize(start: number, end: number): string {
 
 function busyLine(state: Vmalloc, area: number): string | null {
   const { areas, vms } = state;
-  const vm = areas.vm[area];
+  const vm = areas.vmOf(area);
   if (vm === 0) {
-    if ((areas.flags[area] & VMAP_RAM) === 0) return null;
-    return `${rangeAndSize(areas.start[area], areas.end[area])} vm_map_ram`;
+    if ((areas.flagsOf(area) & VMAP_RAM) === 0) return null;
+    return `${rangeAndSize(areas.startOf(area), areas.endOf(area))} vm_map_ram`;
   }
   const flags = vms.flags[vm];
   if ((flags & VM_UNINITIALIZED) !== 0) return null;

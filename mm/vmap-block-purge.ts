@@ -7,8 +7,8 @@ import type { Vmalloc } from "./vmalloc-state.ts";
 export function* freeVmapBlock(state: Vmalloc, block: number): KernelCode<void> {
   const { areas, blocks } = state;
   const area = blocks.area[block];
-  const start = areas.start[area];
-  state.events?.freeBlock(start, areas.end[area], blocks.cpu[block]);
+  const start = areas.startOf(area);
+  state.events?.freeBlock(start, areas.endOf(area), blocks.cpu[block]);
   blocks.index[state.blockHashOf(start)].delete(start);
   const node = state.nodeOf(start);
   if (!node.busyLock.tryTake()) yield* node.busyLock.take();
@@ -29,7 +29,7 @@ export function* purgeFragmentedBlock(state: Vmalloc, block: number, force: bool
   const dirty = blocks.dirty[block];
   if (free + dirty !== config.blockPages || dirty === config.blockPages) return false;
   if (!force && free >= config.purgeThresholdPages) return false;
-  state.events?.purgeFrag(areas.start[blocks.area[block]], free, dirty, force, blocks.cpu[block]);
+  state.events?.purgeFrag(areas.startOf(blocks.area[block]), free, dirty, force, blocks.cpu[block]);
   blocks.free[block] = 0;
   blocks.dirty[block] = config.blockPages;
   blocks.dirtyMin[block] = 0;

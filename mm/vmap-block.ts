@@ -6,7 +6,7 @@ import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { allocVmapArea } from "./alloc-vmap-area.ts";
 import { ENOMEM } from "./errno.ts";
-import { type AreaTest, findUnlinkVmapArea, freeVmapAreaNoflush } from "./free-vmap-area.ts";
+import { type AreaTest, findUnlinkVmapArea } from "./free-vmap-area.ts";
 import { formatRange } from "./kernel-log.ts";
 import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -18,20 +18,28 @@ export function* vbAlloc(state: Vmalloc, pages: number, gfp: number): KernelCode
   const { blocks, areas, config, loop } = state;
   const order = orderOf(pages);
   const count = 1 << order;
-  for (let block = blocks.queueHead[loop.currentCpu]; block !== 0; block = blocks.next[block]) {
-    if (blocks.free[block] < count) continue;
-    const lock = blocks.locks[block];
-    if (!lock.tryTake()) yield* lock.take();
+  const cpu = loop.currentCpu;
+  let block = blocks.queueHead[cpu];
+  while (block !== 0) {
     if (blocks.free[block] < count) {
-      lock.release();
+      block = blocks.next[block];
       continue;
     }
+    const lock = blocks.locks[block];
+    if (!lock.tryTake()) {
+      yield* lock.take();
+      // A purge may have taken the block meanwhile, and it may even serve another CPU by now.
+      if (blocks.cpu[block] !== cpu || !blocks.isQueued(block) || blocks.free[block] < count) {
+        lock.release();
+        block = blocks.queueHead[cpu];
+        continue;
+      }
+    }
     const first = config.blockPages - blocks.free[block];
-    const start = areas.start[blocks.area[block]];
+    const start = areas.startOf(blocks.area[block]);
     blocks.free[block] -= count;
     blocks.markUsed(block, first, pages, true);
     const left = blocks.free[block];
-    const cpu = blocks.cpu[block];
     state.events?.vbAlloc(start + first * PAGE_SIZE, order, start, left, blocks.dirty[block], cpu);
     if (left === 0) {
       const queueLock = blocks.queueLocks[cpu];
@@ -46,8 +54,9 @@ export function* vbAlloc(state: Vmalloc, pages: number, gfp: number): KernelCode
 }
 
 /**
- * Unmaps `pages` pages at `address` and gives them back to their block. An address that is in no block, or pages that are
- * not in use, are warned of once and left alone.
+ * Unmaps `pages` pages at `address` and gives them back to their block. An address that is in no block, or pages that
+ * cannot be one mapping (some are not in use, or one in use lies in the room that it was rounded up to), are warned of once
+ * and left alone.
  */
 export function* vbFree(state: Vmalloc, address: number, pages: number): KernelCode<void> {
   const { blocks, areas, config } = state;
@@ -65,7 +74,11 @@ export function* vbFree(state: Vmalloc, address: number, pages: number): KernelC
   const first = (address - blockStart) / PAGE_SIZE;
   const lock = blocks.locks[block];
   if (!lock.tryTake()) yield* lock.take();
-  if (!blocks.isUsed(block, first) || first + pages > config.blockPages) {
+  const isMapping =
+    first + count <= config.blockPages - blocks.free[block] &&
+    blocks.countUsed(block, first, pages) === pages &&
+    blocks.countUsed(block, first + pages, count - pages) === 0;
+  if (!isMapping) {
     lock.release();
     state.log.warnOnce("vb_free", `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: not mapped`);
     return;
@@ -77,10 +90,11 @@ export function* vbFree(state: Vmalloc, address: number, pages: number): KernelC
   if (!lock.tryTake()) yield* lock.take();
   blocks.dirtyMin[block] = Math.min(blocks.dirtyMin[block], first);
   blocks.dirtyMax[block] = Math.max(blocks.dirtyMax[block], first + count);
-  // Pages freed in other portions than they were mapped in round up to more than there are.
-  blocks.dirty[block] = Math.min(blocks.dirty[block] + count, config.blockPages - blocks.free[block]);
+  // Pages freed in other portions than they were mapped in may round up to more than there are.
+  const handedBack = config.blockPages - blocks.free[block] - blocks.usedPages[block];
+  blocks.dirty[block] = Math.min(blocks.dirty[block] + count, handedBack);
   const dirty = blocks.dirty[block];
-  const start = areas.start[blocks.area[block]];
+  const start = areas.startOf(blocks.area[block]);
   state.events?.vbFree(address, order, start, blocks.free[block], dirty, blocks.cpu[block]);
   lock.release();
   if (dirty === config.blockPages) yield* freeVmapBlock(state, block);
@@ -98,11 +112,14 @@ function* newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number
   const flags = VMAP_RAM | VMAP_BLOCK;
   const area = yield* allocVmapArea(state, blockBytes, blockBytes, VMALLOC_START, VMALLOC_END, gfp, flags, 0);
   if (area < 0) return area;
-  const start = areas.start[area];
+  const start = areas.startOf(area);
   const cpu = loop.currentCpu;
   if (state.faults.fails("blockIndex")) {
+    // Nothing was ever mapped there: no flush is owed, and the room is free at once (`free_vmap_area`).
     yield* findUnlinkVmapArea(state, start, isVmapBlock);
-    yield* freeVmapAreaNoflush(state, area);
+    if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
+    state.freeTree.giveBack(area);
+    state.freeTreeLock.release();
     return -ENOMEM;
   }
   const block = blocks.make(area, cpu);
@@ -113,9 +130,9 @@ function* newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number
   if (!queueLock.tryTake()) yield* queueLock.take();
   blocks.enqueue(block);
   queueLock.release();
-  state.events?.newBlock(start, areas.end[area], cpu, order);
+  state.events?.newBlock(start, areas.endOf(area), cpu, order);
   return start;
 }
 
 const isVmapBlock: AreaTest = ({ areas }, area, address) =>
-  (areas.flags[area] & VMAP_BLOCK) !== 0 && areas.start[area] === address;
+  (areas.flagsOf(area) & VMAP_BLOCK) !== 0 && areas.startOf(area) === address;

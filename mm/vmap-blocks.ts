@@ -18,6 +18,8 @@ export class VmapBlocks {
   /** Pages [dirtyMin, dirtyMax) have been unmapped and not flushed yet. */
   dirtyMin = new Int32Array(FIRST_CAPACITY);
   dirtyMax = new Int32Array(FIRST_CAPACITY);
+  /** Pages in use: mapped for somebody. */
+  usedPages = new Int32Array(FIRST_CAPACITY);
   /** Which pages are in use: `wordsPerBlock` words of 32 bits each. */
   usedMap: Int32Array;
   /** Queue links of blocks with free pages; 0 ends a queue. */
@@ -61,6 +63,7 @@ export class VmapBlocks {
     this.dirty[block] = 0;
     this.dirtyMin[block] = this.pages;
     this.dirtyMax[block] = 0;
+    this.usedPages[block] = 0;
     this.usedMap.fill(0, block * this.wordsPerBlock, (block + 1) * this.wordsPerBlock);
     this.next[block] = 0;
     this.previous[block] = 0;
@@ -100,9 +103,10 @@ export class VmapBlocks {
     return this.previous[block] !== 0 || this.queueHead[this.cpu[block]] === block;
   }
 
-  /** Marks `count` pages from `first` on as used or not. */
+  /** Marks `count` pages from `first` on as used or not; they must have been the contrary. */
   markUsed(block: number, first: number, count: number, used: boolean): void {
     const base = block * this.wordsPerBlock;
+    this.usedPages[block] += used ? count : -count;
     for (let page = first; page < first + count; page++) {
       const bit = 1 << (page & 31);
       if (used) this.usedMap[base + (page >> 5)] |= bit;
@@ -112,6 +116,18 @@ export class VmapBlocks {
 
   isUsed(block: number, page: number): boolean {
     return ((this.usedMap[block * this.wordsPerBlock + (page >> 5)] >>> (page & 31)) & 1) !== 0;
+  }
+
+  /** How many of `count` pages from `first` on are in use. */
+  countUsed(block: number, first: number, count: number): number {
+    let used = 0;
+    for (let page = first; page < first + count; page++) if (this.isUsed(block, page)) used++;
+    return used;
+  }
+
+  /** Blocks in use. */
+  get liveCount(): number {
+    return this.used - 1 - this.recycled.length;
   }
 
   private fresh(): number {
@@ -130,6 +146,7 @@ export class VmapBlocks {
     this.dirty = growInt32(this.dirty, capacity);
     this.dirtyMin = growInt32(this.dirtyMin, capacity);
     this.dirtyMax = growInt32(this.dirtyMax, capacity);
+    this.usedPages = growInt32(this.usedPages, capacity);
     this.usedMap = growInt32(this.usedMap, capacity * this.wordsPerBlock);
     this.next = growInt32(this.next, capacity);
     this.previous = growInt32(this.previous, capacity);

@@ -23,6 +23,7 @@ import {
   removeVmArea,
   type Vmalloc,
   type VmallocConfig,
+  verifyVmalloc,
   vfree,
   vmalloc,
   vmallocConfig,
@@ -128,6 +129,11 @@ export class Kernel {
     this.machine.loop.run();
   }
 
+  /** What is wrong in the whole state, one line a finding; empty when all is well. No call may be under way. */
+  verify(): string[] {
+    return verifyVmalloc(this.vm);
+  }
+
   /** Single frames for a caller's own use; throws RangeError when there are not enough. */
   allocFrames(count: number): Uint32Array {
     const frames = new Uint32Array(count);
@@ -215,7 +221,7 @@ export class Kernel {
 function* freeVmAreaAt(state: Vmalloc, address: number): KernelCode<void> {
   const node = state.nodeOf(address);
   const area = node.busy.findStart(address);
-  const vm = area === 0 ? 0 : state.areas.vm[area];
+  const vm = area === 0 ? 0 : state.areas.vmOf(area);
   if (vm !== 0) yield* freeVmArea(state, vm);
   else yield* removeVmArea(state, address);
 }

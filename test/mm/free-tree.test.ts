@@ -20,20 +20,20 @@ function checkTree(areas: VmapAreas, tree: FreeTree): [number, number][] {
   const gaps: [number, number][] = [];
   const visit = (node: number, parent: number): { blackHeight: number; max: number } => {
     if (node === 0) return { blackHeight: 1, max: 0 };
-    expect(areas.parent[node]).toBe(parent);
-    if (!areas.black[node]) expect(parent !== 0 && areas.black[parent]).toBeTruthy();
-    const left = visit(areas.child[2 * node], node);
-    gaps.push([areas.start[node], areas.end[node]]);
-    const right = visit(areas.child[2 * node + 1], node);
+    expect(areas.parentOf(node)).toBe(parent);
+    if (!areas.blackOf(node)) expect(parent !== 0 && areas.blackOf(parent)).toBeTruthy();
+    const left = visit(areas.leftOf(node), node);
+    gaps.push([areas.startOf(node), areas.endOf(node)]);
+    const right = visit(areas.rightOf(node), node);
     expect(left.blackHeight).toBe(right.blackHeight);
     const max = Math.max(areas.sizeBytes(node), left.max, right.max);
-    expect(areas.subtreeMaxSize[node]).toBe(max);
-    return { blackHeight: left.blackHeight + areas.black[node], max };
+    expect(areas.subtreeMaxSizeOf(node)).toBe(max);
+    return { blackHeight: left.blackHeight + areas.blackOf(node), max };
   };
   visit(tree.root, 0);
   const listed: [number, number][] = [];
-  for (let area = areas.next[tree.head]; area !== tree.head; area = areas.next[area]) {
-    listed.push([areas.start[area], areas.end[area]]);
+  for (let area = areas.nextOf(tree.head); area !== tree.head; area = areas.nextOf(area)) {
+    listed.push([areas.startOf(area), areas.endOf(area)]);
   }
   expect(listed).toEqual(gaps);
   for (let i = 1; i < gaps.length; i++) expect(gaps[i][0]).toBeGreaterThan(gaps[i - 1][1]);
