@@ -36,6 +36,7 @@ export {
 } from "./protection.ts";
 export { drainVmapAreaWork, purgeVmapAreaLazy, reclaimAndPurgeVmapAreas } from "./purge.ts";
 export { flushTlbAll, flushTlbKernelRange, onEachCpu } from "./tlb-flush.ts";
+export { verifyVmalloc } from "./verify.ts";
 export { vfree, vunmap } from "./vfree.ts";
 export { findVmArea, freeVmArea, getVmArea, getVmAreaCaller, removeVmArea } from "./vm-area.ts";
 export { vmMapRam, vmUnmapRam } from "./vm-map-ram.ts";

@@ -51,7 +51,7 @@ export function verifyAreas(state: Vmalloc, findings: Findings): AreaCensus {
   if (areas.liveCount !== found.length) {
     findings.add(`${areas.liveCount} areas are in use, but ${found.length} are in trees and on lists`);
   }
-  found.sort(([a], [b]) => areas.start[a] - areas.start[b]);
+  found.sort(([a], [b]) => areas.startOf(a) - areas.startOf(b));
   const census: AreaCensus = {
     all: found.map(([area]) => area),
     places: found.map(([, place]) => place),
@@ -62,7 +62,7 @@ export function verifyAreas(state: Vmalloc, findings: Findings): AreaCensus {
 }
 
 function pagesOf({ areas }: Vmalloc, area: number): number {
-  return (areas.end[area] - areas.start[area]) / PAGE_SIZE;
+  return (areas.endOf(area) - areas.startOf(area)) / PAGE_SIZE;
 }
 
 /** Which node's zone an address lies in: the kernel divides the 64-bit address, sign extension included. */
@@ -80,30 +80,30 @@ function originOf(flags: number): number {
 function verifyBusy(state: Vmalloc, area: number, node: number, findings: Findings): void {
   const { areas } = state;
   const range = areaRange(areas, area);
-  const own = zoneNode(state, areas.start[area]);
+  const own = zoneNode(state, areas.startOf(area));
   if (own !== node) findings.add(`busy area ${range} is in node ${node}, but its address belongs to node ${own}`);
-  const kind = areas.flags[area] & VMAP_FLAGS_MASK;
+  const kind = areas.flagsOf(area) & VMAP_FLAGS_MASK;
   if (kind === VMAP_BLOCK) findings.add(`busy area ${range} has VMAP_BLOCK without VMAP_RAM`);
-  if (areas.vm[area] !== 0 && kind !== 0) findings.add(`busy area ${range} has a vm_struct and vm_map_ram flags`);
-  if (areas.vm[area] === 0 && kind === 0) findings.add(`busy area ${range} has neither a vm_struct nor VMAP_RAM`);
+  if (areas.vmOf(area) !== 0 && kind !== 0) findings.add(`busy area ${range} has a vm_struct and vm_map_ram flags`);
+  if (areas.vmOf(area) === 0 && kind === 0) findings.add(`busy area ${range} has neither a vm_struct nor VMAP_RAM`);
   verifyOrigin(state, area, findings);
 }
 
 function verifyOrigin(state: Vmalloc, area: number, findings: Findings): void {
   const { areas } = state;
-  const origin = originOf(areas.flags[area]);
+  const origin = originOf(areas.flagsOf(area));
   if (origin < state.nodes.length && (origin < 0 || state.nodes.length > 1)) return;
   findings.add(`area ${areaRange(areas, area)} carries the id of node ${origin}, of ${state.nodes.length} nodes`);
 }
 
 function verifyLazy(state: Vmalloc, area: number, node: number, findings: Findings): void {
   const { areas } = state;
-  const origin = originOf(areas.flags[area]);
-  const own = origin >= 0 && origin < state.nodes.length ? origin : zoneNode(state, areas.start[area]);
+  const origin = originOf(areas.flagsOf(area));
+  const own = origin >= 0 && origin < state.nodes.length ? origin : zoneNode(state, areas.startOf(area));
   if (own !== node) {
     findings.add(`lazily freed area ${areaRange(areas, area)} is in node ${node}, but belongs to node ${own}`);
   }
-  if (areas.vm[area] !== 0) findings.add(`lazily freed area ${areaRange(areas, area)} still has a vm_struct`);
+  if (areas.vmOf(area) !== 0) findings.add(`lazily freed area ${areaRange(areas, area)} still has a vm_struct`);
   verifyOrigin(state, area, findings);
 }
 
@@ -119,7 +119,7 @@ function verifyPool(state: Vmalloc, shapes: ShapeCheck, id: number, pool: number
     const range = areaRange(areas, area);
     const pages = pagesOf(state, area);
     if (pages !== pool + 1) findings.add(`${name} holds ${range} of ${pages} pages, but is for ${pool + 1} pages`);
-    const origin = originOf(areas.flags[area]);
+    const origin = originOf(areas.flagsOf(area));
     if (origin !== id) findings.add(`${name} holds ${range}, which carries the id of node ${origin}`);
   }
   return pooled;
@@ -132,7 +132,7 @@ function verifyCover({ areas }: Vmalloc, census: AreaCensus, findings: Findings)
     const area = census.all[i];
     const place = census.places[i];
     const what = `${place} area ${areaRange(areas, area)}`;
-    const [start, end] = [areas.start[area], areas.end[area]];
+    const [start, end] = [areas.startOf(area), areas.endOf(area)];
     if (!(start < end)) findings.add(`${what} is empty`);
     if (place !== "free" && (start % PAGE_SIZE !== 0 || end % PAGE_SIZE !== 0)) {
       findings.add(`${what} is not a whole number of pages`);

@@ -25,7 +25,7 @@ export class Findings {
 
 /** `0x<start>-0x<end>` of an area. */
 export function areaRange(areas: VmapAreas, area: number): string {
-  return formatRange(areas.start[area], areas.end[area]);
+  return formatRange(areas.startOf(area), areas.endOf(area));
 }
 
 /** A linear address in 16 digits. */

@@ -20,25 +20,24 @@ export class ShapeCheck {
   constructor(areas: VmapAreas, findings: Findings) {
     this.areas = areas;
     this.findings = findings;
-    this.inTree = new Uint8Array(areas.start.length);
-    this.onList = new Uint8Array(areas.start.length);
+    this.inTree = new Uint8Array(areas.capacityAreas);
+    this.onList = new Uint8Array(areas.capacityAreas);
   }
 
   /** Checks a tree with its list; returns its areas in tree order. `name` begins every finding. */
   tree(tree: AreaTree, name: string, augmented: boolean): number[] {
     const order: number[] = [];
-    if (tree.root !== 0 && !this.areas.black[tree.root]) {
+    if (tree.root !== 0 && !this.areas.blackOf(tree.root)) {
       this.findings.add(`${name}: the root ${areaRange(this.areas, tree.root)} is red`);
     }
     this.visit(tree.root, 0, name, augmented, order, 0);
-    const { start, end } = this.areas;
     for (let i = 1; i < order.length; i++) {
       const [before, after] = [order[i - 1], order[i]];
-      if (end[before] > start[after]) {
+      if (this.areas.endOf(before) > this.areas.startOf(after)) {
         this.findings.add(
           `${name}: ${areaRange(this.areas, before)} stands before ${areaRange(this.areas, after)} but is not below it`,
         );
-      } else if (augmented && end[before] === start[after]) {
+      } else if (augmented && this.areas.endOf(before) === this.areas.startOf(after)) {
         this.findings.add(
           `${name}: ${areaRange(this.areas, before)} and ${areaRange(this.areas, after)} touch and were not merged`,
         );
@@ -50,11 +49,10 @@ export class ShapeCheck {
 
   /** Checks the links of a list; returns its areas, first to last. */
   list(head: number, name: string): number[] {
-    const { next, previous } = this.areas;
     const found: number[] = [];
     let before = head;
-    for (let area = next[head]; area !== head; before = area, area = next[area]) {
-      if (area <= 0 || area >= next.length) {
+    for (let area = this.areas.nextOf(head); area !== head; before = area, area = this.areas.nextOf(area)) {
+      if (area <= 0 || area >= this.areas.capacityAreas) {
         this.findings.add(`${name}: the link behind ${this.member(before, head)} leads to no area (${area})`);
         return found;
       }
@@ -63,12 +61,13 @@ export class ShapeCheck {
         return found;
       }
       this.onList[area] = 1;
-      if (previous[area] !== before) {
+      if (this.areas.previousOf(area) !== before) {
         this.findings.add(`${name}: ${areaRange(this.areas, area)} does not point back to the area before it`);
       }
       found.push(area);
     }
-    if (previous[head] !== before) this.findings.add(`${name}: the head does not point back to the last area`);
+    if (this.areas.previousOf(head) !== before)
+      this.findings.add(`${name}: the head does not point back to the last area`);
     return found;
   }
 
@@ -83,8 +82,7 @@ export class ShapeCheck {
   ): number {
     if (node === 0) return 1;
     const { areas, findings } = this;
-    const { child, black, start, end, subtreeMaxSize } = areas;
-    if (node < 0 || node >= start.length) {
+    if (node < 0 || node >= areas.capacityAreas) {
       findings.add(`${name}: a child of ${areaRange(areas, parent)} is no area (${node})`);
       return 1;
     }
@@ -94,13 +92,13 @@ export class ShapeCheck {
       return 1;
     }
     this.inTree[node] = 1;
-    if (areas.parent[node] !== parent) {
+    if (areas.parentOf(node) !== parent) {
       findings.add(`${name}: ${areaRange(areas, node)} does not point to its parent`);
     }
-    if (!black[node] && parent !== 0 && !black[parent]) {
+    if (!areas.blackOf(node) && parent !== 0 && !areas.blackOf(parent)) {
       findings.add(`${name}: ${areaRange(areas, node)} and its parent ${areaRange(areas, parent)} are both red`);
     }
-    const [left, right] = [child[2 * node], child[2 * node + 1]];
+    const [left, right] = [areas.leftOf(node), areas.rightOf(node)];
     const leftHeight = this.visit(left, node, name, augmented, order, depth + 1);
     order.push(node);
     const rightHeight = this.visit(right, node, name, augmented, order, depth + 1);
@@ -111,17 +109,17 @@ export class ShapeCheck {
     }
     if (augmented) {
       const largest = Math.max(
-        end[node] - start[node],
-        left === 0 ? 0 : subtreeMaxSize[left],
-        right === 0 ? 0 : subtreeMaxSize[right],
+        this.areas.endOf(node) - this.areas.startOf(node),
+        left === 0 ? 0 : areas.subtreeMaxSizeOf(left),
+        right === 0 ? 0 : areas.subtreeMaxSizeOf(right),
       );
-      if (subtreeMaxSize[node] !== largest) {
+      if (areas.subtreeMaxSizeOf(node) !== largest) {
         findings.add(
-          `${name}: subtreeMaxSize of ${areaRange(areas, node)} is ${subtreeMaxSize[node]}, but the largest gap of its subtree is ${largest}`,
+          `${name}: subtreeMaxSize of ${areaRange(areas, node)} is ${areas.subtreeMaxSizeOf(node)}, but the largest gap of its subtree is ${largest}`,
         );
       }
     }
-    return leftHeight + (black[node] ? 1 : 0);
+    return leftHeight + (areas.blackOf(node) ? 1 : 0);
   }
 
   private compare(inTree: readonly number[], listed: readonly number[], name: string): void {
@@ -137,6 +135,6 @@ export class ShapeCheck {
   }
 
   private member(area: number, head: number): string {
-    return area === head ? "the head" : address(this.areas.start[area]);
+    return area === head ? "the head" : address(this.areas.startOf(area));
   }
 }

@@ -13,17 +13,17 @@ export function verifyVmStructs(state: Vmalloc, census: AreaCensus, findings: Fi
   const { areas, vms } = state;
   const areaOf = new Map<number, number>();
   const areaAt = new Map<number, number>();
-  for (const area of census.busy) areaAt.set(areas.start[area], area);
+  for (const area of census.busy) areaAt.set(areas.startOf(area), area);
   const arrayUsers = new Map<number, number>();
   let vmallocPages = 0;
   for (const area of census.busy) {
-    const vm = areas.vm[area];
+    const vm = areas.vmOf(area);
     if (vm === 0) continue;
     const range = areaRange(areas, area);
     const other = areaOf.get(vm);
     if (other !== undefined) findings.add(`areas ${areaRange(areas, other)} and ${range} have the same vm_struct`);
     areaOf.set(vm, area);
-    if (vms.addr[vm] !== areas.start[area] || vms.sizeBytes[vm] !== areas.end[area] - areas.start[area]) {
+    if (vms.addr[vm] !== areas.startOf(area) || vms.sizeBytes[vm] !== areas.endOf(area) - areas.startOf(area)) {
       findings.add(`the vm_struct of ${range} says ${address(vms.addr[vm])} and ${vms.sizeBytes[vm]} bytes`);
     }
     if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) vmallocPages += vms.nrPages[vm];
@@ -64,7 +64,7 @@ function verifyPointers(
   area: number | undefined,
   findings: Findings,
 ): void {
-  const vm = area === undefined ? 0 : areas.vm[area];
+  const vm = area === undefined ? 0 : areas.vmOf(area);
   if (vm === 0 || (vms.flags[vm] & VM_ALLOC) === 0) {
     findings.add(`area ${range} keeps its page pointers at ${address(pointers)}, where no vmalloc'ed area is`);
   }
@@ -75,7 +75,7 @@ function verifyArrayStore(state: Vmalloc, census: AreaCensus, findings: Findings
   const { areas, vms, pageArrays } = state;
   const pieces: [offset: number, length: number, owner: string][] = [];
   for (const area of census.busy) {
-    const vm = areas.vm[area];
+    const vm = areas.vmOf(area);
     if (vm === 0 || vms.pages[vm] === 0) continue;
     const range = areaRange(areas, area);
     const length = vms.arrayLength(vm);

@@ -1,0 +1,44 @@
+/**
+ * The independent checker: walks all of vmalloc's state, the page tables, the frames and the TLBs, and says what contradicts
+ * what. It works from what the state must be and calls none of the code that keeps it so.
+ */
+import type { PageTables } from "./page-tables.ts";
+import { verifyAreas } from "./verify-areas.ts";
+import { verifyBlocks } from "./verify-blocks.ts";
+import { Findings } from "./verify-findings.ts";
+import { verifyFrames } from "./verify-frames.ts";
+import { verifyMappings } from "./verify-mappings.ts";
+import { verifyPageTables } from "./verify-page-tables.ts";
+import { verifyVmStructs } from "./verify-vm-structs.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+
+/**
+ * Checks the whole state while no call is under way (queued work may be pending).
+ * @param userTables page tables beside the kernel's whose frames come from the same page allocator
+ * @returns one line a finding, naming addresses and frames; empty when all is well
+ */
+export function verifyVmalloc(state: Vmalloc, userTables: readonly PageTables[] = []): string[] {
+  const findings = new Findings();
+  verifyLocks(state, findings);
+  const census = verifyAreas(state, findings);
+  verifyVmStructs(state, census, findings);
+  const blockOf = verifyBlocks(state, census, findings);
+  const kernelWalk = verifyPageTables(state.tables, "kernel page tables", findings);
+  verifyMappings(state, census, blockOf, kernelWalk.leaves, findings);
+  const userWalks = userTables.map((tables, i) => verifyPageTables(tables, `user page tables ${i}`, findings));
+  verifyFrames(state, census, [kernelWalk, ...userWalks], findings);
+  return findings.result();
+}
+
+/** Nobody holds a lock while no call is under way. */
+function verifyLocks(state: Vmalloc, findings: Findings): void {
+  const { blocks } = state;
+  const locks = [
+    state.freeTreeLock,
+    state.purgeLock,
+    ...state.nodes.flatMap((node) => [node.busyLock, node.lazyLock, node.poolLock]),
+    ...blocks.queueLocks,
+    ...blocks.locks.filter((lock) => lock !== undefined),
+  ];
+  for (const lock of locks) if (lock.isHeld) findings.add(`${lock.name} is held, although no call is under way`);
+}
