@@ -72,4 +72,5 @@ export { meminfoLine, vmallocinfo, vmallocMeminfo } from "./vmallocinfo.ts";
 export { vmap } from "./vmap.ts";
 export { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM, VmapAreas } from "./vmap-areas.ts";
 export { mapLargeFrames, mapPhysical, mapSmallFrames } from "./vmap-pages.ts";
+export { type VreadCopy, vread, vreadIter } from "./vread.ts";
 export { Work } from "./work.ts";
