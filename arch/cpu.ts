@@ -1,0 +1,373 @@
+/**
+ * A CPU as a program sees it: memory accesses, control registers, invalidation instructions. The methods of the first part
+ * are the fast path; everything they cannot do at once goes through `Mmu`.
+ */
+import { ACCESS_FETCH, ACCESS_IS_SHADOW_STACK, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "./access.ts";
+import { ControlRegisters, CR4_CET, CR4_PGE } from "./control-registers.ts";
+import type { EventLoop } from "./event-loop.ts";
+import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "./faults.ts";
+import { FlushAttribution } from "./flush-attribution.ts";
+import { HIT_FETCHES, HIT_MASK, HIT_STORES } from "./hit-cache.ts";
+import { Invalidations } from "./invalidations.ts";
+import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "./linear-address.ts";
+import { type MEMORY_TYPE_NAMES, MemoryTypes } from "./memory-type.ts";
+import { Mmu } from "./mmu.ts";
+import { COUNT_ACCESS, type CounterSnapshot, snapshotCounters } from "./perf-counters.ts";
+import { PhysicalBytes } from "./physical-bytes.ts";
+import type { PhysicalMemory } from "./physical-memory.ts";
+import type { CpuFeatures, Preset } from "./preset.ts";
+import { type ProbeResult, probe } from "./probe.ts";
+
+const LOWER_HALF_END = 2 ** 47;
+
+/** What a CPU is made from. */
+export interface CpuParts {
+  readonly memory: PhysicalMemory;
+  readonly loop: EventLoop;
+  readonly preset: Preset;
+  readonly features: CpuFeatures;
+  readonly maxPhyAddr: number;
+  readonly levels: 4 | 5;
+  /** All CPUs of the machine, for instructions that reach others. */
+  readonly cpus: readonly Cpu[];
+}
+
+/** One logical processor in 64-bit mode. Linear addresses are 48-bit numbers. */
+export class Cpu {
+  readonly id: number;
+  readonly mmu: Mmu;
+  readonly registers: ControlRegisters;
+  readonly invalidations: Invalidations;
+  readonly memoryTypes: MemoryTypes;
+  private readonly parts: CpuParts;
+  private readonly bytes: PhysicalBytes;
+  private readonly clockCycles: Float64Array;
+  private readonly counts: Float64Array;
+  private readonly loadCycles: number;
+  private readonly storeCycles: number;
+  private readonly fetchCycles: number;
+  private readonly hitTag: Float64Array;
+  private readonly hitInfo: Int32Array;
+  private readonly hitState: Int32Array;
+  private readonly hitChunk: Int32Array[];
+  private readonly hitPhysical: Float64Array;
+
+  constructor(id: number, parts: CpuParts) {
+    const { preset, loop, memory, features, maxPhyAddr } = parts;
+    const spend = (cycles: number): void => {
+      loop.clockCycles[id] += cycles;
+    };
+    this.id = id;
+    this.parts = parts;
+    this.bytes = new PhysicalBytes(memory);
+    this.mmu = new Mmu(id, loop.clockCycles, memory, preset);
+    this.memoryTypes = new MemoryTypes(features, maxPhyAddr);
+    this.registers = new ControlRegisters(this.mmu, features, maxPhyAddr, preset, this.memoryTypes, spend);
+    this.registers.reset(parts.levels);
+    this.invalidations = new Invalidations(this.mmu, this.registers, features, preset, parts.cpus, spend);
+    this.clockCycles = loop.clockCycles;
+    this.counts = this.mmu.counts;
+    this.loadCycles = preset.costs.load.value;
+    this.storeCycles = preset.costs.store.value;
+    this.fetchCycles = preset.costs.fetch.value;
+    const { hits } = this.mmu.tlbs;
+    this.hitTag = hits.tag;
+    this.hitInfo = hits.info;
+    this.hitState = hits.state;
+    this.hitChunk = hits.chunk;
+    this.hitPhysical = hits.physical;
+  }
+
+  /**
+   * Reads 1 to 4 bytes at linear address `la`, little-endian, zero-extended. Where no memory answers, bits read as ones.
+   * @throws PageFault, with CR2 set
+   * @throws GeneralProtectionFault for an address (given as a bigint) that is not canonical
+   */
+  load(la: number | bigint, sizeBytes: number): number {
+    if (typeof la !== "number") return this.load(this.linearAddress(la), sizeBytes);
+    const vpn = Math.floor(la / 4096);
+    const entry = vpn & HIT_MASK;
+    if (this.hitTag[entry] === vpn && sizeBytes === 4 && (la & 3) === 0) {
+      this.hit(entry);
+      this.counts[COUNT_ACCESS]++;
+      this.clockCycles[this.id] += this.loadCycles;
+      return this.hitChunk[entry][this.hitInfo[(entry << 2) + 3] + ((la & 4095) >> 2)] >>> 0;
+    }
+    return this.loadSlow(ACCESS_LOAD, la, sizeBytes);
+  }
+
+  /**
+   * Writes the low 1 to 4 bytes of `value` at linear address `la`, little-endian. A store that crosses into a page that
+   * faults writes nothing. Where no memory answers, the write is lost.
+   * @throws PageFault, with CR2 set
+   * @throws GeneralProtectionFault for an address (given as a bigint) that is not canonical
+   */
+  store(la: number | bigint, sizeBytes: number, value: number): void {
+    if (typeof la !== "number") {
+      this.store(this.linearAddress(la), sizeBytes, value);
+      return;
+    }
+    const vpn = Math.floor(la / 4096);
+    const entry = (vpn & HIT_MASK) | HIT_STORES;
+    if (this.hitTag[entry] === vpn && sizeBytes === 4 && (la & 3) === 0) {
+      this.hit(entry);
+      this.counts[COUNT_ACCESS + 1]++;
+      this.clockCycles[this.id] += this.storeCycles;
+      this.hitChunk[entry][this.hitInfo[(entry << 2) + 3] + ((la & 4095) >> 2)] = value;
+      return;
+    }
+    this.storeSlow(ACCESS_STORE, la, sizeBytes, value);
+  }
+
+  /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
+  fetch(la: number | bigint, sizeBytes: number): number {
+    if (typeof la !== "number") return this.fetch(this.linearAddress(la), sizeBytes);
+    const vpn = Math.floor(la / 4096);
+    const entry = (vpn & HIT_MASK) | HIT_FETCHES;
+    if (this.hitTag[entry] === vpn && sizeBytes === 4 && (la & 3) === 0) {
+      this.hit(entry);
+      this.counts[COUNT_ACCESS + 2]++;
+      this.clockCycles[this.id] += this.fetchCycles;
+      return this.hitChunk[entry][this.hitInfo[(entry << 2) + 3] + ((la & 4095) >> 2)] >>> 0;
+    }
+    return this.loadSlow(ACCESS_FETCH, la, sizeBytes);
+  }
+
+  /**
+   * Translates `la` for a load as {@link load} does, with all its effects, but without reading memory; returns the physical
+   * address. For references whose data does not matter.
+   */
+  touch(la: number): number {
+    const vpn = Math.floor(la / 4096);
+    const entry = vpn & HIT_MASK;
+    if (this.hitTag[entry] === vpn) {
+      this.hit(entry);
+      this.counts[COUNT_ACCESS]++;
+      this.clockCycles[this.id] += this.loadCycles;
+      return this.hitPhysical[entry] + (la & 4095);
+    }
+    return this.touchAs(ACCESS_LOAD, la);
+  }
+
+  /** As {@link touch}, for any kind of access. */
+  touchAs(access: Access, la: number): number {
+    this.check(la, 1);
+    this.checkAccess(access);
+    const frame = this.mmu.translate(access, Math.floor(la / 4096), la);
+    this.count(access);
+    return frame * 4096 + (la & 4095);
+  }
+
+  /** Reads 1 to 8 bytes as a bigint, by default as an explicit data read. */
+  load64(la: number | bigint, sizeBytes = 8, access: Access = ACCESS_LOAD): bigint {
+    const at = typeof la === "number" ? la : this.linearAddress(la);
+    this.locate(access, at, sizeBytes);
+    return this.bytes.read64(sizeBytes);
+  }
+
+  /** Writes the low 1 to 8 bytes of a bigint, by default as an explicit data write. */
+  store64(la: number | bigint, value: bigint, sizeBytes = 8, access: Access = ACCESS_STORE): void {
+    const at = typeof la === "number" ? la : this.linearAddress(la);
+    this.locate(access, at, sizeBytes);
+    this.bytes.write64(value, sizeBytes);
+  }
+
+  /** A load of any kind of access: implicit, shadow-stack, fetch; 1 to 4 bytes. */
+  loadAs(access: Access, la: number | bigint, sizeBytes: number): number {
+    return this.loadSlow(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
+  }
+
+  /** A store of any kind of access: implicit, shadow-stack; 1 to 4 bytes. */
+  storeAs(access: Access, la: number | bigint, sizeBytes: number, value: number): void {
+    this.storeSlow(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes, value);
+  }
+
+  /**
+   * The 48-bit form of a 64-bit address.
+   * @throws GeneralProtectionFault when it is not canonical
+   */
+  linearAddress(address: bigint): number {
+    try {
+      return linearAddressFromBigInt(address);
+    } catch (error) {
+      if (error instanceof NonCanonicalAddress) throw new GeneralProtectionFault(error.message);
+      throw error;
+    }
+  }
+
+  /** INVLPG: removes what is cached for the page of `la` in the current PCID, and global translations of it. */
+  invlpg(la: number): void {
+    this.check(la, 1);
+    this.invalidations.invlpg(la);
+  }
+
+  /** INVPCID of type 0 (address), 1 (one PCID), 2 (all with globals) or 3 (all but globals). */
+  invpcid(type: number, pcid: number, la: number | bigint): void {
+    this.invalidations.invpcid(type, pcid, typeof la === "number" ? la : this.linearAddress(la));
+  }
+
+  /** Removes every translation, global ones included, the way `__flush_tlb_all` does: INVPCID, or CR4.PGE toggled. */
+  flushTlbAll(): void {
+    const { cr4 } = this.registers;
+    if (this.parts.features.invpcid) {
+      this.invalidations.invpcid(2, 0, 0);
+    } else if ((cr4 & CR4_PGE) !== 0) {
+      this.registers.writeCr4(cr4 - CR4_PGE);
+      this.registers.writeCr4(cr4);
+    } else {
+      this.registers.writeCr3(this.registers.cr3, false);
+    }
+  }
+
+  /** MOV to CR0. @throws GeneralProtectionFault for what the CPU refuses */
+  writeCr0(value: number): void {
+    this.registers.writeCr0(value);
+  }
+
+  /**
+   * MOV to CR3: the top table's address, with the PCID in bits 11:0 under CR4.PCIDE. Bit 63 of a bigint, or
+   * `keepTranslations`, keeps what is cached for that PCID.
+   * @throws GeneralProtectionFault for what the CPU refuses
+   */
+  writeCr3(value: number | bigint, keepTranslations = false): void {
+    this.registers.writeCr3(value, keepTranslations);
+  }
+
+  /** MOV to CR4. @throws GeneralProtectionFault for what the CPU refuses */
+  writeCr4(value: number): void {
+    this.registers.writeCr4(value);
+  }
+
+  /** WRMSR: IA32_EFER, IA32_PAT, IA32_PKRS, MTRRs. @throws GeneralProtectionFault for what the CPU refuses */
+  wrmsr(index: number, value: number | bigint): void {
+    this.registers.wrmsr(index, value);
+  }
+
+  /** RDMSR. @throws GeneralProtectionFault for a register that the CPU does not have */
+  rdmsr(index: number): bigint {
+    return this.registers.rdmsr(index);
+  }
+
+  /** WRPKRU. @throws InvalidOpcode while CR4.PKE = 0 */
+  writePkru(value: number): void {
+    this.registers.writePkru(value);
+  }
+
+  get cr0(): number {
+    return this.registers.cr0;
+  }
+
+  /** The linear address (48 bits) of the last page fault. */
+  get cr2(): number {
+    return this.mmu.faultAddress;
+  }
+
+  get cr3(): number {
+    return this.registers.cr3;
+  }
+
+  get cr4(): number {
+    return this.registers.cr4;
+  }
+
+  /** The current privilege level; 3 is user mode. */
+  get cpl(): number {
+    return this.registers.cpl;
+  }
+
+  /** Goes to another privilege level, as an interrupt, SYSCALL or IRET would. */
+  setCpl(cpl: number): void {
+    if (![0, 1, 2, 3].includes(cpl)) throw new MachineUsageError("CPL", cpl, "0, 1, 2 or 3");
+    this.registers.cpl = cpl;
+    this.registers.update();
+  }
+
+  /** Sets or clears EFLAGS.AC (STAC, CLAC, POPF): with CR4.SMAP, explicit supervisor accesses to user pages need it. */
+  setAlignmentCheck(on: boolean): void {
+    this.registers.alignmentCheck = on;
+    this.registers.update();
+  }
+
+  /** Walks the page tables for `la` without any effect, and explains every level. */
+  probe(la: number): ProbeResult {
+    this.check(la, 1);
+    return probe(la, this.parts.memory, this.mmu.mode, this.memoryTypes);
+  }
+
+  /** The effective memory type of `la`'s translation in the page tables; null when there is none. */
+  memoryType(la: number): (typeof MEMORY_TYPE_NAMES)[number] | null {
+    return this.probe(la).memoryType;
+  }
+
+  /** All counters by name. */
+  counters(): CounterSnapshot {
+    return snapshotCounters(this.counts);
+  }
+
+  /** Starts to keep, at a cost in speed, the tags of flushed translations, so that refills can be laid at a flush's door. */
+  attributeFlushes(): FlushAttribution {
+    if (this.mmu.attribution === null) {
+      this.mmu.attribution = new FlushAttribution(this.parts.preset, this.mmu.tlbs);
+      this.mmu.tlbs.hits.clear();
+    }
+    return this.mmu.attribution;
+  }
+
+  /** Updates the replacement state of the TLB whose hit the entry stands for. */
+  private hit(entry: number): void {
+    const { hitInfo, hitState } = this;
+    const at = entry << 2;
+    const state = hitInfo[at];
+    if (state >= 0) hitState[state] = (hitState[state] & hitInfo[at + 1]) | hitInfo[at + 2];
+    else this.mmu.tlbs.hits.touchOwner(entry);
+  }
+
+  private loadSlow(access: Access, la: number, sizeBytes: number): number {
+    if (sizeBytes > 4) throw new MachineUsageError("access size", sizeBytes, "1 to 4 bytes; 5 to 8 with load64");
+    this.locate(access, la, sizeBytes);
+    return this.bytes.read(sizeBytes);
+  }
+
+  private storeSlow(access: Access, la: number, sizeBytes: number, value: number): void {
+    if (sizeBytes > 4) throw new MachineUsageError("access size", sizeBytes, "1 to 4 bytes; 5 to 8 with store64");
+    this.locate(access, la, sizeBytes);
+    this.bytes.write(value, sizeBytes);
+  }
+
+  /** Translates every page of an access before any byte of it moves. */
+  private locate(access: Access, la: number, sizeBytes: number): void {
+    this.check(la, sizeBytes);
+    this.checkAccess(access);
+    const vpn = Math.floor(la / 4096);
+    const offset = la & 4095;
+    const frame = this.mmu.translate(access, vpn, la);
+    this.bytes.at(frame, offset);
+    if (offset + sizeBytes > 4096) {
+      const next = (vpn + 1) * 4096;
+      if (next === LOWER_HALF_END) throw new GeneralProtectionFault("the access crosses into non-canonical addresses");
+      const nextPage = next === LINEAR_SPACE_BYTES ? 0 : next;
+      this.bytes.next = this.mmu.translate(access, nextPage / 4096, nextPage);
+    }
+    this.count(access);
+  }
+
+  private count(access: Access): void {
+    const kind = TLB_KIND[access];
+    this.counts[COUNT_ACCESS + kind]++;
+    this.clockCycles[this.id] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
+  }
+
+  private check(la: number, sizeBytes: number): void {
+    if (!Number.isInteger(la) || la < 0 || la >= LINEAR_SPACE_BYTES) {
+      throw new MachineUsageError("linear address", la, "a whole number from 0 to 2^48 - 1 (64-bit forms as bigint)");
+    }
+    if (!Number.isInteger(sizeBytes) || sizeBytes < 1 || sizeBytes > 8) {
+      throw new MachineUsageError("access size", sizeBytes, "1 to 8 bytes");
+    }
+  }
+
+  private checkAccess(access: Access): void {
+    if (!ACCESS_IS_SHADOW_STACK[access]) return;
+    if ((this.registers.cr4 & CR4_CET) === 0) throw new InvalidOpcode("shadow-stack access", "CR4.CET = 0");
+  }
+}

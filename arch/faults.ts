@@ -1,0 +1,79 @@
+/** Exceptions that the memory-management unit raises (Intel SDM vol. 3A, 6.15). */
+import { formatLinearAddress } from "./linear-address.ts";
+
+/** P: 0, the page was not present; 1, a present translation was refused, or an entry had a reserved bit set. */
+export const PF_PRESENT = 1 << 0;
+/** W: the access was a write. */
+export const PF_WRITE = 1 << 1;
+/** U: the access was a user-mode access. */
+export const PF_USER = 1 << 2;
+/** RSVD: an entry had a reserved bit set. */
+export const PF_RESERVED = 1 << 3;
+/** I: the access was an instruction fetch (only with EFER.NXE = 1 or CR4.SMEP = 1). */
+export const PF_FETCH = 1 << 4;
+/** PK: a protection key refused the access. */
+export const PF_PROTECTION_KEY = 1 << 5;
+/** SS: the access was a shadow-stack access. */
+export const PF_SHADOW_STACK = 1 << 6;
+
+const PF_NAMES = ["P", "W", "U", "RSVD", "I", "PK", "SS"];
+
+/** The set bits of a page-fault error code by the manual's names, such as `P|W|U`; `0` for none. */
+export function formatErrorCode(errorCode: number): string {
+  return PF_NAMES.filter((_, bit) => (errorCode & (1 << bit)) !== 0).join("|") || "0";
+}
+
+/** #PF. CR2 of the CPU holds `linearAddress` too (Intel SDM vol. 3A, 4.7 "Page-Fault Exceptions"). */
+export class PageFault extends Error {
+  override readonly name = "PageFault";
+  /** Bits as in {@link PF_PRESENT} and its neighbours. */
+  readonly errorCode: number;
+  /** The 48-bit linear address whose access faulted. */
+  readonly linearAddress: number;
+  /** The CPU's number. */
+  readonly cpu: number;
+  constructor(errorCode: number, linearAddress: number, cpu: number) {
+    super(`#PF(${formatErrorCode(errorCode)}) at ${formatLinearAddress(linearAddress)} on CPU ${cpu}`);
+    this.errorCode = errorCode;
+    this.linearAddress = linearAddress;
+    this.cpu = cpu;
+  }
+}
+
+/** #GP(0): the instruction asked for what the CPU refuses. */
+export class GeneralProtectionFault extends Error {
+  override readonly name = "GeneralProtectionFault";
+  /** Always 0 for the causes in this machine. */
+  readonly errorCode = 0;
+  /** What was refused. */
+  readonly reason: string;
+  constructor(reason: string) {
+    super(`#GP(0): ${reason}`);
+    this.reason = reason;
+  }
+}
+
+/** #UD: the CPU does not have the instruction, or it is not enabled. */
+export class InvalidOpcode extends Error {
+  override readonly name = "InvalidOpcode";
+  readonly instruction: string;
+  constructor(instruction: string, why: string) {
+    super(`#UD: ${instruction}: ${why}`);
+    this.instruction = instruction;
+  }
+}
+
+/** A caller of the emulator passed something that no program on the machine could: not a fault of the machine. */
+export class MachineUsageError extends RangeError {
+  override readonly name = "MachineUsageError";
+  /** What was being set or passed. */
+  readonly field: string;
+  readonly value: unknown;
+  readonly expected: string;
+  constructor(field: string, value: unknown, expected: string) {
+    super(`${field}: ${String(value)}: expected ${expected}`);
+    this.field = field;
+    this.value = value;
+    this.expected = expected;
+  }
+}

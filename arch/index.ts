@@ -1,0 +1,117 @@
+/** The machine's public interface. Start with machine.ts. */
+export {
+  ACCESS_FETCH,
+  ACCESS_IMPLICIT_LOAD,
+  ACCESS_IMPLICIT_STORE,
+  ACCESS_LOAD,
+  ACCESS_SHADOW_STACK_LOAD,
+  ACCESS_SHADOW_STACK_STORE,
+  ACCESS_STORE,
+  ACCESS_USER_SHADOW_STACK_STORE,
+  type Access,
+} from "./access.ts";
+export {
+  CR0_AM,
+  CR0_CD,
+  CR0_ET,
+  CR0_MP,
+  CR0_NE,
+  CR0_NW,
+  CR0_PE,
+  CR0_PG,
+  CR0_WP,
+  CR4_CET,
+  CR4_LA57,
+  CR4_PAE,
+  CR4_PCIDE,
+  CR4_PGE,
+  CR4_PKE,
+  CR4_PKS,
+  CR4_SMAP,
+  CR4_SMEP,
+  EFER_LMA,
+  EFER_LME,
+  EFER_NXE,
+  EFER_SCE,
+  MSR_EFER,
+  MSR_PAT,
+  MSR_PKRS,
+} from "./control-registers.ts";
+export { Cpu } from "./cpu.ts";
+export {
+  Deadlock,
+  EventLoop,
+  type InterruptHandler,
+  type KernelCode,
+  PAUSE_RESCHED,
+  PAUSE_SLEEP,
+  PAUSE_SPIN,
+  PAUSE_TURN,
+  type Pause,
+  Thread,
+} from "./event-loop.ts";
+export {
+  formatErrorCode,
+  GeneralProtectionFault,
+  InvalidOpcode,
+  MachineUsageError,
+  PageFault,
+  PF_FETCH,
+  PF_PRESENT,
+  PF_PROTECTION_KEY,
+  PF_RESERVED,
+  PF_SHADOW_STACK,
+  PF_USER,
+  PF_WRITE,
+} from "./faults.ts";
+export { FlushAttribution, type RefillCost } from "./flush-attribution.ts";
+export { INVLPGB_PAGES_MAX, type InvlpgbRequest } from "./invalidations.ts";
+export {
+  formatLinearAddress,
+  formatLinearAddress16,
+  LINEAR_SPACE_BYTES,
+  linearAddressFromBigInt,
+  linearAddressToBigInt,
+  NonCanonicalAddress,
+  PAGE_SHIFT,
+  PAGE_SIZE,
+  PMD_SIZE,
+  PUD_SIZE,
+  parseLinearAddress,
+} from "./linear-address.ts";
+export { Machine, type MachineConfig } from "./machine.ts";
+export { type CounterSnapshot, counterDifference, sumCounters } from "./perf-counters.ts";
+export {
+  CHUNK_FRAME_MASK,
+  CHUNK_FRAMES,
+  CHUNK_FRAMES_SHIFT,
+  FRAME_WORDS,
+  FRAME_WORDS_SHIFT,
+  HIGH_MEMORY_START,
+  LOW_MEMORY_BYTES,
+  NoPhysicalMemory,
+  PhysicalMemory,
+} from "./physical-memory.ts";
+export type { CostProfile, CpuFeatures, Figure, Preset, TlbPreset } from "./preset.ts";
+export { formatProbe, type ProbeLevel, type ProbeResult } from "./probe.ts";
+export { PRESETS, presetByName } from "./profiles/index.ts";
+export {
+  ENTRIES_PER_TABLE,
+  entryFrame,
+  entryHigh,
+  entryLow,
+  PTE_ACCESSED,
+  PTE_ADDRESS_HIGH,
+  PTE_DIRTY,
+  PTE_GLOBAL,
+  PTE_PAGE_SIZE,
+  PTE_PAT,
+  PTE_PAT_LARGE,
+  PTE_PCD,
+  PTE_PKEY_SHIFT_HIGH,
+  PTE_PRESENT,
+  PTE_PWT,
+  PTE_RW,
+  PTE_USER,
+  PTE_XD_HIGH,
+} from "./pte.ts";

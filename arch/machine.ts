@@ -1,0 +1,57 @@
+/**
+ * The machine: start here.
+ *
+ *   Machine
+ *   ├── memory: PhysicalMemory      frames, sparse; page tables live here       physical-memory.ts, pte.ts
+ *   ├── loop: EventLoop             a cycle clock a CPU, interleaving, IPIs     event-loop.ts
+ *   └── cpus: Cpu[]                 load, store, fetch, instructions            cpu.ts
+ *       ├── registers               CR0, CR3, CR4, EFER, PKRU, CPL: checked     control-registers.ts
+ *       ├── invalidations           INVLPG, INVPCID, INVLPGB, TLBSYNC           invalidations.ts
+ *       ├── memoryTypes             PAT and MTRRs                               memory-type.ts
+ *       └── mmu: Mmu                TLB lookup, else a walk, else a fault       mmu.ts
+ *           ├── mode                what the registers mean for each access     paging-mode.ts, access.ts
+ *           ├── tlbs                both levels, and their refills              tlb-hierarchy.ts, tlb.ts, replacement.ts
+ *           │   └── hits            the host's shortcut for first-level hits    hit-cache.ts
+ *           ├── structures          paging-structure caches                     paging-structure-caches.ts
+ *           ├── walker              the page walk, A and D bits                 page-walk.ts
+ *           ├── walkCaches          data caches that entries come through       walk-caches.ts
+ *           ├── counts              event counters                              perf-counters.ts
+ *           └── attribution         refills that a flush made necessary         flush-attribution.ts
+ *
+ * An access: `Cpu.load` asks `hits`; a miss there goes to `Mmu.translate`, which asks `tlbs`, then has `walker` walk from what
+ * `structures` knows, and fills `tlbs` or raises a `PageFault` (faults.ts). Microarchitectures are data: preset.ts, profiles/.
+ */
+import { Cpu } from "./cpu.ts";
+import { EventLoop } from "./event-loop.ts";
+import { type CheckedConfig, checkConfig, type MachineConfig } from "./machine-config.ts";
+import { PhysicalMemory } from "./physical-memory.ts";
+import type { CpuFeatures, Preset } from "./preset.ts";
+
+export type { MachineConfig } from "./machine-config.ts";
+
+/**
+ * Memory, clocks and CPUs. Its CPUs run in 64-bit mode with paging on, CPL 0, and CR0, CR4 (PAE, PGE) and EFER (NXE) as Linux
+ * sets them early; CR3 is 0, so nothing is mapped until `writeCr3`.
+ */
+export class Machine {
+  readonly config: CheckedConfig;
+  readonly preset: Preset;
+  readonly features: CpuFeatures;
+  readonly memory: PhysicalMemory;
+  readonly loop: EventLoop;
+  readonly cpus: readonly Cpu[];
+
+  /** @throws MachineUsageError for a setting that is not possible */
+  constructor(config: MachineConfig = {}) {
+    this.config = checkConfig(config);
+    const { preset, features, maxPhyAddr, pagingLevels: levels } = this.config;
+    this.preset = preset;
+    this.features = features;
+    this.memory = new PhysicalMemory(this.config.memoryBytes);
+    this.loop = new EventLoop(this.config.cpus);
+    const cpus: Cpu[] = [];
+    const parts = { memory: this.memory, loop: this.loop, preset, features, maxPhyAddr, levels, cpus };
+    for (let id = 0; id < this.config.cpus; id++) cpus.push(new Cpu(id, parts));
+    this.cpus = cpus;
+  }
+}

@@ -1,0 +1,164 @@
+/**
+ * The memory-management unit of one CPU: TLBs, then a walk, then a fault; and the primitive invalidations that instructions
+ * are made of. `Cpu` adds registers, instructions and the fast path for pages that the first level is known to hold.
+ */
+import { ACCESS_FETCH, type Access, TLB_KIND } from "./access.ts";
+import { PageFault } from "./faults.ts";
+import type { FlushAttribution } from "./flush-attribution.ts";
+import { PageWalker, WALK_OK } from "./page-walk.ts";
+import { PagingMode } from "./paging-mode.ts";
+import { PagingStructureCaches } from "./paging-structure-caches.ts";
+import {
+  COUNT_BITS_SET,
+  COUNT_FLUSH_FIRST,
+  COUNT_FLUSH_SECOND,
+  COUNT_PAGE_FAULT,
+  COUNT_SECOND_LEVEL_HIT,
+  COUNT_WALK,
+  COUNT_WALK_CYCLES,
+  COUNT_WALK_FAULT,
+  COUNTERS,
+} from "./perf-counters.ts";
+import type { PhysicalMemory } from "./physical-memory.ts";
+import type { Preset } from "./preset.ts";
+import { HIT_SECOND_LEVEL, MISS, TlbHierarchy } from "./tlb-hierarchy.ts";
+import { TR_SIZE_SHIFT } from "./translation.ts";
+import { WalkCaches } from "./walk-caches.ts";
+
+/** One CPU's unit. */
+export class Mmu {
+  readonly tlbs: TlbHierarchy;
+  readonly structures: PagingStructureCaches;
+  readonly walkCaches: WalkCaches;
+  readonly walker: PageWalker;
+  readonly mode = new PagingMode();
+  /** Raw counts, indexed by `COUNT_*`. */
+  readonly counts = new Float64Array(COUNTERS);
+  /** The address of the last page fault: CR2. */
+  faultAddress = 0;
+  /** Who learns which refills a flush made necessary; null when nobody does. */
+  attribution: FlushAttribution | null = null;
+
+  private readonly cpu: number;
+  private readonly clockCycles: Float64Array;
+  private readonly secondLevelHitCycles: number;
+  private readonly walkCycles: number;
+  private readonly setBitsCycles: number;
+  private readonly pageFaultCycles: number;
+
+  constructor(cpu: number, clockCycles: Float64Array, memory: PhysicalMemory, preset: Preset) {
+    this.cpu = cpu;
+    this.clockCycles = clockCycles;
+    this.tlbs = new TlbHierarchy(preset, memory);
+    this.structures = new PagingStructureCaches(preset, this.tlbs);
+    this.walkCaches = new WalkCaches(preset);
+    this.walker = new PageWalker(memory, this.mode, this.structures, this.walkCaches);
+    this.secondLevelHitCycles = preset.costs.secondLevelHit.value;
+    this.walkCycles = preset.costs.walk.value;
+    this.setBitsCycles = preset.costs.setAccessedDirty.value;
+    this.pageFaultCycles = preset.costs.pageFault.value;
+  }
+
+  /**
+   * The frame of the 4 KiB page `vpn`, for an access at linear address `la` of it.
+   * @throws PageFault when there is no translation, or it does not allow the access
+   */
+  translate(access: Access, vpn: number, la: number): number {
+    const { tlbs, mode } = this;
+    const kind = TLB_KIND[access];
+    const found = tlbs.lookup(kind, vpn, mode.pcid);
+    if (found === MISS) {
+      this.walk(access, kind, vpn, la);
+    } else if (!mode.usable(access, tlbs.flags)) {
+      // Intel SDM vol. 3A, 4.10.2.3 and 4.10.4.3: what the cached translation refuses is decided by a new walk.
+      tlbs.dropPage(vpn, mode.pcid, true);
+      this.walk(access, kind, vpn, la);
+    } else {
+      if (found === HIT_SECOND_LEVEL) {
+        this.counts[COUNT_SECOND_LEVEL_HIT + kind]++;
+        this.clockCycles[this.cpu] += this.secondLevelHitCycles;
+      }
+      if (this.attribution !== null) this.attribution.hit(kind, vpn, mode.pcid);
+    }
+    if (access <= ACCESS_FETCH && this.attribution === null) {
+      tlbs.hits.fill(kind, vpn, tlbs.tlb, tlbs.slot, tlbs.frame);
+    }
+    return tlbs.frame;
+  }
+
+  /** INVLPG: the page in the current PCID and global, every paging-structure entry of the current PCID. */
+  invalidatePage(vpn: number): void {
+    this.tlbs.dropPage(vpn, this.mode.pcid, true);
+    this.structures.dropPcid(this.mode.pcid);
+  }
+
+  /** INVPCID type 0: the page in one PCID, and the paging-structure entries used for it. */
+  invalidatePageInPcid(vpn: number, pcid: number): void {
+    this.tlbs.dropPage(vpn, pcid, false);
+    this.structures.dropPage(vpn, pcid);
+  }
+
+  /** INVLPGB of a page: in one PCID, or in all (-1). */
+  invalidatePageEverywhere(vpn: number, pcid: number, globals: boolean): void {
+    this.tlbs.dropPage(vpn, pcid, globals);
+    if (pcid === -1) this.structures.clear();
+    else this.structures.dropPcid(pcid);
+  }
+
+  /** INVPCID type 1, MOV to CR3: everything of one PCID but global translations. */
+  invalidatePcid(pcid: number): void {
+    this.countFlush();
+    this.tlbs.dropPcid(pcid);
+    this.structures.dropPcid(pcid);
+    this.tlbs.hits.clear();
+  }
+
+  /** INVPCID type 3: everything but global translations. */
+  invalidateNonGlobal(): void {
+    this.countFlush();
+    this.tlbs.dropNonGlobal();
+    this.structures.clear();
+    this.tlbs.hits.clear();
+  }
+
+  /** INVPCID type 2, a change of CR4.PGE: everything. */
+  invalidateAll(): void {
+    this.countFlush();
+    this.tlbs.clear();
+    this.structures.clear();
+  }
+
+  private countFlush(): void {
+    this.counts[COUNT_FLUSH_FIRST]++;
+    this.counts[COUNT_FLUSH_SECOND]++;
+  }
+
+  private walk(access: Access, kind: number, vpn: number, la: number): void {
+    const { walker, counts } = this;
+    const result = walker.walk(vpn, access);
+    let cycles = this.walkCycles + walker.fetchCycles;
+    if (walker.bitsSet > 0) {
+      cycles += this.setBitsCycles;
+      counts[COUNT_BITS_SET] += walker.bitsSet;
+    }
+    counts[COUNT_WALK_CYCLES + kind] += cycles;
+    this.clockCycles[this.cpu] += cycles;
+    if (result !== WALK_OK) this.fault(result, kind, vpn, la);
+    counts[COUNT_WALK + kind * 3 + ((walker.flags >> TR_SIZE_SHIFT) & 3)]++;
+    this.tlbs.insert(kind, vpn, this.mode.pcid, walker.frame, walker.flags);
+    if (this.attribution !== null) {
+      this.attribution.refill(kind, vpn, this.mode.pcid, walker.frame, walker.flags, cycles);
+    }
+  }
+
+  /** Raises #PF; what was cached for the page goes (Intel SDM vol. 3A, 4.10.4.1, at its end). */
+  private fault(errorCode: number, kind: number, vpn: number, la: number): never {
+    this.counts[COUNT_WALK_FAULT + kind]++;
+    this.counts[COUNT_PAGE_FAULT]++;
+    this.tlbs.dropPage(vpn, this.mode.pcid, true);
+    this.structures.dropPage(vpn, this.mode.pcid);
+    this.faultAddress = la;
+    this.clockCycles[this.cpu] += this.pageFaultCycles;
+    throw new PageFault(errorCode, la, this.cpu);
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * What the control registers mean for paging, precomputed: which attributes of a translation each kind of access needs, and
+ * which bits of entries are reserved. Recomputed after every write of a register (Intel SDM vol. 3A, 4.1 and 4.6).
+ */
+import {
+  ACCESS_FETCH,
+  ACCESS_IMPLICIT_LOAD,
+  ACCESS_IMPLICIT_STORE,
+  ACCESS_IS_SHADOW_STACK,
+  ACCESS_KINDS,
+  ACCESS_WRITES,
+  type Access,
+  isUserAccess,
+} from "./access.ts";
+import { PF_FETCH, PF_PROTECTION_KEY, PF_SHADOW_STACK, PF_USER, PF_WRITE } from "./faults.ts";
+import { PTE_ADDRESS_HIGH, PTE_XD_HIGH } from "./pte.ts";
+import { TR_DIRTY, TR_KEY_SHIFT, TR_RW, TR_UPPER_RW, TR_USER, TR_XD } from "./translation.ts";
+
+/** The bits of the registers that paging looks at. */
+export interface PagingRegisters {
+  readonly cpl: number;
+  /** EFLAGS.AC. */
+  readonly alignmentCheck: boolean;
+  /** CR0.WP. */
+  readonly writeProtect: boolean;
+  /** EFER.NXE. */
+  readonly noExecute: boolean;
+  readonly smep: boolean;
+  readonly smap: boolean;
+  /** CR4.PKE and CR4.PKS. */
+  readonly pke: boolean;
+  readonly pks: boolean;
+  /** CR4.PGE. */
+  readonly globalPages: boolean;
+  readonly pkru: number;
+  readonly pkrs: number;
+  readonly maxPhyAddr: number;
+  /** Whether a PDPTE may map a 1 GiB page. */
+  readonly page1g: boolean;
+}
+
+/** The precomputed tables. `access` indexes all of them. */
+export class PagingMode {
+  /** Attributes (`TR_*`) that a cached translation must have, among those in `hitCare`, for an access to use it. */
+  readonly want = new Int32Array(ACCESS_KINDS);
+  /** Attributes that matter for using a cached translation; for writes D too, as a walk must set it. */
+  readonly hitCare = new Int32Array(ACCESS_KINDS);
+  /** Attributes that decide whether the access is allowed. */
+  readonly rightsCare = new Int32Array(ACCESS_KINDS);
+  /** Bit k: key k of a supervisor page is refused; bit 16 + k: key k of a user page is. */
+  readonly keyDeny = new Int32Array(ACCESS_KINDS);
+  /** The bits of a page-fault error code that depend only on the access. */
+  readonly errorBits = new Int32Array(ACCESS_KINDS);
+  /** Reserved bits of the high word of every entry. */
+  reservedHigh = 0;
+  globalPages = false;
+  page1g = false;
+  /** Frame of the top table. */
+  rootFrame = 0;
+  /** Levels of page tables, 4 or 5. */
+  levels = 4;
+  /** The current PCID; 0 with CR4.PCIDE = 0. */
+  pcid = 0;
+
+  /** Recomputes all tables. */
+  update(registers: PagingRegisters): void {
+    for (let access = 0; access < ACCESS_KINDS; access++) this.updateAccess(access as Access, registers);
+    this.reservedHigh = reservedHighBits(registers.maxPhyAddr) | (registers.noExecute ? 0 : PTE_XD_HIGH);
+    this.globalPages = registers.globalPages;
+    this.page1g = registers.page1g;
+  }
+
+  /** Whether a translation with `flags` lets `access` use it from a TLB. */
+  usable(access: Access, flags: number): boolean {
+    return (
+      ((flags ^ this.want[access]) & this.hitCare[access]) === 0 &&
+      ((this.keyDeny[access] >>> ((flags >> TR_KEY_SHIFT) & 31)) & 1) === 0
+    );
+  }
+
+  /** The PK bit when the translation's protection key refuses the access, and -1 when all is allowed; else 0. */
+  refusal(access: Access, flags: number): number {
+    if (((this.keyDeny[access] >>> ((flags >> TR_KEY_SHIFT) & 31)) & 1) !== 0) return PF_PROTECTION_KEY;
+    return ((flags ^ this.want[access]) & this.rightsCare[access]) === 0 ? -1 : 0;
+  }
+
+  private updateAccess(access: Access, registers: PagingRegisters): void {
+    const user = isUserAccess(access, registers.cpl);
+    const write = ACCESS_WRITES[access];
+    const shadowStack = ACCESS_IS_SHADOW_STACK[access];
+    const fetch = access === ACCESS_FETCH;
+    const implicit = access === ACCESS_IMPLICIT_LOAD || access === ACCESS_IMPLICIT_STORE;
+    let care = 0;
+    let want = 0;
+    if (user) {
+      care |= TR_USER;
+      want |= TR_USER;
+    } else if (fetch ? registers.smep : registers.smap && (implicit || !registers.alignmentCheck)) {
+      care |= TR_USER;
+    }
+    if (fetch) care |= TR_XD;
+    if (shadowStack) {
+      care |= TR_USER | TR_RW | TR_DIRTY | TR_UPPER_RW;
+      want |= TR_DIRTY | TR_UPPER_RW;
+    } else if (write) {
+      want |= TR_RW | TR_DIRTY;
+      if (user || registers.writeProtect) care |= TR_RW;
+    }
+    this.want[access] = want;
+    this.rightsCare[access] = care;
+    this.hitCare[access] = write ? care | TR_DIRTY : care;
+    this.keyDeny[access] = fetch ? 0 : deniedKeys(registers, write, user);
+    this.errorBits[access] =
+      (write ? PF_WRITE : 0) |
+      (user ? PF_USER : 0) |
+      (shadowStack ? PF_SHADOW_STACK : 0) |
+      (fetch && (registers.noExecute || registers.smep) ? PF_FETCH : 0);
+  }
+}
+
+/** Address bits at or above MAXPHYADDR, in the high word. */
+export function reservedHighBits(maxPhyAddr: number): number {
+  return PTE_ADDRESS_HIGH & ~(2 ** (maxPhyAddr - 32) - 1);
+}
+
+/** Keys whose AD, or WD for a write that it binds, is set (Intel SDM vol. 3A, 4.6.2). */
+function deniedKeys(registers: PagingRegisters, write: boolean, user: boolean): number {
+  let denied = 0;
+  const writesBound = write && (user || registers.writeProtect);
+  for (let key = 0; key < 16; key++) {
+    const refuses = (rights: number): boolean =>
+      ((rights >>> (key * 2)) & 1) !== 0 || (writesBound && ((rights >>> (key * 2 + 1)) & 1) !== 0);
+    if (registers.pks && refuses(registers.pkrs)) denied |= 1 << key;
+    if (registers.pke && refuses(registers.pkru)) denied |= 1 << (16 + key);
+  }
+  return denied;
+}

@@ -1,0 +1,88 @@
+/**
+ * Event counters of a CPU, under the names that `perf list` gives the events of Intel CPUs, and others of this machine's own.
+ * Each access counts once, when it completes; a `walk_completed` may end with a fault, as in Intel's event reference.
+ */
+
+/** Index of the counter of loads; stores and fetches follow. */
+export const COUNT_ACCESS = 0;
+/** Second-level hits, by kind of access (load 0, store 1, fetch 2). */
+export const COUNT_SECOND_LEVEL_HIT = 3;
+/** Completed walks that found a page, by kind * 3 + page size. */
+export const COUNT_WALK = 6;
+/** Walks that ended with a page fault, by kind. */
+export const COUNT_WALK_FAULT = 15;
+/** Cycles of walks, by kind. */
+export const COUNT_WALK_CYCLES = 18;
+/** Entries in which a walk set A or D. */
+export const COUNT_BITS_SET = 21;
+/** Page faults. */
+export const COUNT_PAGE_FAULT = 22;
+/** Invalidations, by instruction, and their effects. */
+export const COUNT_INVLPG = 23;
+/** INVPCID of each type. */
+export const COUNT_INVPCID = 24;
+export const COUNT_MOV_CR3 = 28;
+export const COUNT_MOV_CR3_NO_FLUSH = 29;
+export const COUNT_MOV_CR4_FLUSH = 30;
+export const COUNT_INVLPGB = 31;
+/** Full flushes of the first level and of the second. */
+export const COUNT_FLUSH_FIRST = 32;
+export const COUNT_FLUSH_SECOND = 33;
+/** Number of counters. */
+export const COUNTERS = 34;
+
+const KIND_EVENTS = ["dtlb_load_misses", "dtlb_store_misses", "itlb_misses"] as const;
+const GENERIC_EVENTS = ["dTLB-load", "dTLB-store", "iTLB-load"] as const;
+
+/** Counters by name. */
+export type CounterSnapshot = Readonly<Record<string, number>>;
+
+/** All counters of a CPU by name, from its raw counts. */
+export function snapshotCounters(counts: Float64Array): CounterSnapshot {
+  const named: Record<string, number> = {};
+  GENERIC_EVENTS.forEach((event, kind) => {
+    named[`${event}s`] = counts[COUNT_ACCESS + kind];
+    named[`${event}-misses`] = completedWalks(counts, kind);
+  });
+  KIND_EVENTS.forEach((event, kind) => {
+    const walk = COUNT_WALK + kind * 3;
+    named[`${event}.walk_completed`] = completedWalks(counts, kind);
+    named[`${event}.walk_completed_4k`] = counts[walk];
+    named[`${event}.walk_completed_2m_4m`] = counts[walk + 1];
+    named[`${event}.walk_completed_1g`] = counts[walk + 2];
+    named[`${event}.walk_active`] = counts[COUNT_WALK_CYCLES + kind];
+    named[`${event}.stlb_hit`] = counts[COUNT_SECOND_LEVEL_HIT + kind];
+  });
+  named["tlb_flush.dtlb_thread"] = counts[COUNT_FLUSH_FIRST];
+  named["tlb_flush.stlb_any"] = counts[COUNT_FLUSH_SECOND];
+  named["page-faults"] = counts[COUNT_PAGE_FAULT];
+  named["accessed-dirty-updates"] = counts[COUNT_BITS_SET];
+  named.invlpg = counts[COUNT_INVLPG];
+  for (let type = 0; type < 4; type++) named[`invpcid.type_${type}`] = counts[COUNT_INVPCID + type];
+  named["mov_cr3.flush"] = counts[COUNT_MOV_CR3];
+  named["mov_cr3.no_flush"] = counts[COUNT_MOV_CR3_NO_FLUSH];
+  named["mov_cr4.flush"] = counts[COUNT_MOV_CR4_FLUSH];
+  named.invlpgb = counts[COUNT_INVLPGB];
+  return named;
+}
+
+/** What was counted between two snapshots. */
+export function counterDifference(before: CounterSnapshot, after: CounterSnapshot): CounterSnapshot {
+  const difference: Record<string, number> = {};
+  for (const [name, count] of Object.entries(after)) difference[name] = count - (before[name] ?? 0);
+  return difference;
+}
+
+/** The sum of several CPUs' snapshots. */
+export function sumCounters(snapshots: readonly CounterSnapshot[]): CounterSnapshot {
+  const sum: Record<string, number> = {};
+  for (const snapshot of snapshots) {
+    for (const [name, count] of Object.entries(snapshot)) sum[name] = (sum[name] ?? 0) + count;
+  }
+  return sum;
+}
+
+function completedWalks(counts: Float64Array, kind: number): number {
+  const walk = COUNT_WALK + kind * 3;
+  return counts[walk] + counts[walk + 1] + counts[walk + 2] + counts[COUNT_WALK_FAULT + kind];
+}

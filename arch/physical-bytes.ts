@@ -1,0 +1,64 @@
+/** Moving 1 to 8 bytes at physical addresses, possibly on two pages. Where there is no memory, reads give ones and writes vanish. */
+import type { PhysicalMemory } from "./physical-memory.ts";
+
+/** A place in memory: an offset in one frame, and the frame where it goes on. */
+export class PhysicalBytes {
+  private readonly memory: PhysicalMemory;
+  private frame = 0;
+  private offset = 0;
+  /** The frame that holds the bytes beyond the first page. */
+  next = 0;
+
+  constructor(memory: PhysicalMemory) {
+    this.memory = memory;
+  }
+
+  /** Chooses the place. */
+  at(frame: number, offset: number): void {
+    this.frame = frame;
+    this.offset = offset;
+  }
+
+  /** Reads 1 to 4 bytes, zero-extended. */
+  read(sizeBytes: number): number {
+    const { memory, frame, offset } = this;
+    if (sizeBytes === 4 && (offset & 3) === 0 && memory.has(frame)) return memory.readWord(frame, offset >> 2) >>> 0;
+    let value = 0;
+    for (let i = 0; i < sizeBytes; i++) value |= this.readByte(i) << (i * 8);
+    return value >>> 0;
+  }
+
+  /** Reads 1 to 8 bytes. */
+  read64(sizeBytes: number): bigint {
+    let value = 0n;
+    for (let i = 0; i < sizeBytes; i++) value |= BigInt(this.readByte(i)) << BigInt(i * 8);
+    return value;
+  }
+
+  /** Writes the low 1 to 4 bytes of `value`. */
+  write(value: number, sizeBytes: number): void {
+    const { memory, frame, offset } = this;
+    if (sizeBytes === 4 && (offset & 3) === 0) {
+      if (memory.has(frame)) memory.writeWord(frame, offset >> 2, value);
+      return;
+    }
+    for (let i = 0; i < sizeBytes; i++) this.writeByte(i, (value >>> (i * 8)) & 0xff);
+  }
+
+  /** Writes the low 1 to 8 bytes of `value`. */
+  write64(value: bigint, sizeBytes: number): void {
+    for (let i = 0; i < sizeBytes; i++) this.writeByte(i, Number((value >> BigInt(i * 8)) & 0xffn));
+  }
+
+  private readByte(i: number): number {
+    const offset = this.offset + i;
+    const frame = offset < 4096 ? this.frame : this.next;
+    return this.memory.has(frame) ? this.memory.readByte(frame, offset & 4095) : 0xff;
+  }
+
+  private writeByte(i: number, value: number): void {
+    const offset = this.offset + i;
+    const frame = offset < 4096 ? this.frame : this.next;
+    if (this.memory.has(frame)) this.memory.writeByte(frame, offset & 4095, value);
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * What a TLB keeps of a translation beside its page frame, packed in one 32-bit word, and the page sizes (Intel SDM vol.
+ * 3A, 4.10.2.2 "Caching Translations in TLBs": the access rights and attributes come from all entries of the walk).
+ */
+
+/** R/W: 1 in every entry of the walk. */
+export const TR_RW = 1 << 0;
+/** U/S: 1 in every entry of the walk: a user-mode address. */
+export const TR_USER = 1 << 1;
+/** XD: 1 in some entry of the walk. */
+export const TR_XD = 1 << 2;
+/** D of the leaf when it was read. */
+export const TR_DIRTY = 1 << 3;
+/** G of the leaf, with CR4.PGE = 1. */
+export const TR_GLOBAL = 1 << 4;
+/** R/W: 1 in every entry above the leaf. */
+export const TR_UPPER_RW = 1 << 5;
+/** Position of the three-bit PAT index (PAT, PCD, PWT). */
+export const TR_PAT_SHIFT = 6;
+/** Position of the size of the page in the page tables. */
+export const TR_SIZE_SHIFT = 10;
+/** Position of the protection key; the bit above it repeats {@link TR_USER}. */
+export const TR_KEY_SHIFT = 16;
+
+/** A 4 KiB page. */
+export const SIZE_4K = 0;
+/** A 2 MiB page. */
+export const SIZE_2M = 1;
+/** A 1 GiB page. */
+export const SIZE_1G = 2;
+/** Not a page: an entry of a paging-structure cache. */
+export const SIZE_TABLE = 3;
+
+/** A page size, as a small number. */
+export type PageSize = typeof SIZE_4K | typeof SIZE_2M | typeof SIZE_1G;
+
+/** 4 KiB frames in a page of each size. */
+export const SIZE_FRAMES = [1, 512, 512 * 512] as const;
+
+/** What people call the sizes. */
+export const SIZE_NAMES = ["4K", "2M", "1G", "table"] as const;
+
+/** The PCID part of the tag of a global translation: no real PCID. */
+export const GLOBAL_CONTEXT = 4096;
+/** Position of the size in a tag's context word. */
+export const CONTEXT_SIZE_SHIFT = 13;
+/** The PCID part of a context word. */
+export const CONTEXT_PCID_MASK = 0x1fff;
