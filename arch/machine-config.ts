@@ -11,7 +11,7 @@ export interface MachineConfig {
   /** Memory, a positive multiple of 4096, at most 2^44. Default 4 GiB. */
   readonly memoryBytes?: number;
   /** The microarchitecture: `skylake`, `icelake`, `sapphire-rapids`, `zen2`, `zen4`, or one's own. Default `skylake`. */
-  readonly preset?: string | Preset;
+  readonly preset?: string | Preset | undefined;
   /** Features to take away from or to add to the preset's. */
   readonly features?: Partial<CpuFeatures>;
   /** Physical-address width, 36 to 52 bits. Default: the preset's. */
