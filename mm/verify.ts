@@ -9,6 +9,7 @@ import { Findings } from "./verify-findings.ts";
 import { verifyFrames } from "./verify-frames.ts";
 import { verifyMappings } from "./verify-mappings.ts";
 import { verifyPageTables } from "./verify-page-tables.ts";
+import { verifyTlbs } from "./verify-tlbs.ts";
 import { verifyVmStructs } from "./verify-vm-structs.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
@@ -25,6 +26,7 @@ export function verifyVmalloc(state: Vmalloc, userTables: readonly PageTables[] 
   const blockOf = verifyBlocks(state, census, findings);
   const kernelWalk = verifyPageTables(state.tables, "kernel page tables", findings);
   verifyMappings(state, census, blockOf, kernelWalk.leaves, findings);
+  verifyTlbs(state, census, blockOf, findings);
   const userWalks = userTables.map((tables, i) => verifyPageTables(tables, `user page tables ${i}`, findings));
   verifyFrames(state, census, [kernelWalk, ...userWalks], findings);
   return findings.result();

@@ -1,16 +1,25 @@
 import { describe, expect, it } from "vitest";
-import { entryFrame, entryHigh, entryLow, PTE_PRESENT, PTE_XD_HIGH } from "../../arch/pte.ts";
-import { FRAME_CALLER, FRAME_VMALLOC, GFP_KERNEL, PAGE_OFFSET, VM_ALLOC, VMAP_RAM } from "../../mm/index.ts";
+import { entryFrame, entryHigh, entryLow, PTE_PRESENT, PTE_RW, PTE_XD_HIGH } from "../../arch/pte.ts";
+import {
+  FRAME_CALLER,
+  FRAME_VMALLOC,
+  GFP_KERNEL,
+  PAGE_OFFSET,
+  VM_ALLOC,
+  VMAP_RAM,
+  type VmapAreas,
+} from "../../mm/index.ts";
 import { busyArea, readEntry, shown, type VariedKernel, variedKernel, vmAt, writeEntry } from "./verify-state.ts";
 
 const PAGE = 4096;
-/** Where the fields of an area's record of 64 bytes are: words, and the double of the augmentation. */
-const WORDS_SHIFT = 4;
-const DOUBLES_SHIFT = 3;
-const SUBTREE_MAX = 2;
-const PARENT = 8;
-const BLACK = 9;
-const PREVIOUS = 13;
+/** A field of areas that only the trees and lists themselves write. */
+type Field = "blackOf" | "parentOf" | "previousOf" | "subtreeMaxSizeOf";
+
+/** Makes one area's field read as another value, however areas are stored. */
+function misreport(areas: VmapAreas, field: Field, area: number, value: number): void {
+  const read = areas[field].bind(areas);
+  areas[field] = (asked) => (asked === area ? value : read(asked));
+}
 
 type Corruption = [name: string, corrupt: (state: VariedKernel) => string];
 
@@ -42,7 +51,7 @@ describe("verify finds what is wrong with trees and lists", () => {
       ({ kernel }) => {
         const { areas, freeTree } = kernel.vm;
         const leaf = areas.nextOf(freeTree.head);
-        areas.words[(leaf << WORDS_SHIFT) + BLACK] ^= 1;
+        misreport(areas, "blackOf", leaf, 1 - areas.blackOf(leaf));
         return "free tree: ";
       },
     ],
@@ -50,7 +59,7 @@ describe("verify finds what is wrong with trees and lists", () => {
       "a red root",
       ({ kernel }) => {
         const { areas, freeTree } = kernel.vm;
-        areas.words[(freeTree.root << WORDS_SHIFT) + BLACK] = 0;
+        misreport(areas, "blackOf", freeTree.root, 0);
         return `the root ${shown(areas.startOf(freeTree.root))}`;
       },
     ],
@@ -58,7 +67,7 @@ describe("verify finds what is wrong with trees and lists", () => {
       "a wrong subtreeMaxSize",
       ({ kernel }) => {
         const { areas, freeTree } = kernel.vm;
-        areas.doubles[(freeTree.root << DOUBLES_SHIFT) + SUBTREE_MAX] -= PAGE;
+        misreport(areas, "subtreeMaxSizeOf", freeTree.root, PAGE);
         return `subtreeMaxSize of ${shown(areas.startOf(freeTree.root))}`;
       },
     ],
@@ -67,7 +76,7 @@ describe("verify finds what is wrong with trees and lists", () => {
       ({ kernel, small }) => {
         const { areas } = kernel.vm;
         const area = busyArea(kernel, small);
-        areas.words[(area << WORDS_SHIFT) + PARENT] = area;
+        misreport(areas, "parentOf", area, area);
         return `${shown(small)}-${shown(small + 4 * PAGE)} does not point to its parent`;
       },
     ],
@@ -75,7 +84,7 @@ describe("verify finds what is wrong with trees and lists", () => {
       "a wrong backward link of a list",
       ({ kernel, small }) => {
         const { areas } = kernel.vm;
-        areas.words[(busyArea(kernel, small) << WORDS_SHIFT) + PREVIOUS] = 1;
+        misreport(areas, "previousOf", busyArea(kernel, small), 1);
         return `${shown(small)}-${shown(small + 4 * PAGE)} does not point back`;
       },
     ],
@@ -606,6 +615,82 @@ describe("verify finds what is wrong with frames", () => {
           pageArrays.frames[array + 5],
         ];
         return `page 5 of the area at ${shown(state.huge)} breaks its block of 512 frames`;
+      },
+    ],
+  ]);
+});
+
+describe("verify finds TLB entries that nobody will flush", () => {
+  /** A CPU that ignores every request to flush. */
+  const deaf = ({ kernel }: VariedKernel, cpu: number): void => {
+    Object.assign(kernel.machine.cpus[cpu], { flushTlbAll: () => {}, invlpg: () => {} });
+  };
+
+  it("but accepts stale entries in a lazily freed area and in the dirty range of a block", () => {
+    const { kernel, small, inBlock } = variedKernel();
+    const cpu = kernel.machine.cpus[2];
+    cpu.load(small, 4);
+    cpu.load(inBlock + PAGE, 4);
+    expect(kernel.verify()).toEqual([]);
+    kernel.vfree(small);
+    kernel.vmUnmapRam(inBlock, 5);
+    expect(() => cpu.load(small, 4)).not.toThrow();
+    expect(() => cpu.load(inBlock + PAGE, 4)).not.toThrow();
+    expect(kernel.verify()).toEqual([]);
+    kernel.vmUnmapAliases();
+    expect(() => cpu.load(small, 4)).toThrow();
+    expect(() => cpu.load(inBlock + PAGE, 4)).toThrow();
+    expect(kernel.verify()).toEqual([]);
+  });
+
+  caught([
+    [
+      "of a CPU that missed the flush of a purge",
+      (state) => {
+        const { kernel, small } = state;
+        kernel.machine.cpus[2].load(small + PAGE, 4);
+        deaf(state, 2);
+        kernel.vfree(small);
+        kernel.vmUnmapAliases();
+        return `translates ${shown(small + PAGE)} to frame`;
+      },
+    ],
+    [
+      "of a CPU that missed the flush of a block's dirty range",
+      (state) => {
+        const { kernel, inBlock } = state;
+        kernel.machine.cpus[3].load(inBlock, 4);
+        deaf(state, 3);
+        kernel.vmUnmapRam(inBlock, 5);
+        kernel.vmUnmapAliases();
+        return `translates ${shown(inBlock)} to frame`;
+      },
+    ],
+    [
+      "of an entry that was changed without a flush",
+      ({ kernel, other, small }) => {
+        kernel.machine.cpus[0].load(other, 4);
+        const [low, high] = readEntry(kernel, small, 1);
+        writeEntry(kernel, other, 1, low, high);
+        return `the tables map frame 0x${entryFrame(low, high).toString(16)} there, and no flush is owed`;
+      },
+    ],
+    [
+      "of a page that has become read-only",
+      ({ kernel, other }) => {
+        kernel.machine.cpus[0].load(other, 4);
+        const [low, high] = readEntry(kernel, other, 1);
+        writeEntry(kernel, other, 1, low & ~PTE_RW, high);
+        return "the tables forbid writing there";
+      },
+    ],
+    [
+      "of a large page that was split",
+      ({ kernel, huge }) => {
+        kernel.machine.cpus[1].load(huge + 5 * PAGE, 4);
+        writeEntry(kernel, huge, 2, 0, 0);
+        writeEntry(kernel, huge + 5 * PAGE, 1, entryLow(300, PTE_PRESENT), 0);
+        return `translates ${shown(huge)} to frame`;
       },
     ],
   ]);
