@@ -42,7 +42,7 @@ export function* allocVmapArea(
     }
   }
 
-  let address = area === 0 ? vend : areas.startOf(area);
+  let address = area === 0 ? vend : areas.start[area];
   if (area === 0) {
     if (state.faults.fails("vmapArea")) return -ENOMEM;
     area = areas.make(0, 0);
@@ -77,10 +77,10 @@ export function* allocVmapArea(
     return -EBUSY;
   }
 
-  areas.setStart(area, address);
-  areas.setEnd(area, address + sizeBytes);
-  areas.setFlags(area, flags);
-  areas.setVm(area, vm);
+  areas.start[area] = address;
+  areas.end[area] = address + sizeBytes;
+  areas.flags[area] = flags;
+  areas.vm[area] = vm;
   if (vm !== 0) {
     state.vms.addr[vm] = address;
     state.vms.sizeBytes[vm] = sizeBytes;
@@ -109,9 +109,9 @@ function takeFromPool(
   const { areas } = state;
   const head = node.poolHeads[pool];
   if (areas.listIsEmpty(head)) return 0;
-  const area = areas.nextOf(head);
-  const start = areas.startOf(area);
-  const end = areas.endOf(area);
+  const area = areas.next[head];
+  const start = areas.start[area];
+  const end = areas.end[area];
   if (!isAligned(start, align)) {
     areas.listRemove(area);
     areas.listAddBefore(area, head);

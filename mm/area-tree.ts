@@ -2,7 +2,7 @@
 import type { KernelLog } from "./kernel-log.ts";
 import { formatRange } from "./kernel-log.ts";
 import { RbTree } from "./rb-tree.ts";
-import { AREA_DOUBLES_SHIFT, AREA_LEFT, AREA_START, AREA_WORDS_SHIFT, type VmapAreas } from "./vmap-areas.ts";
+import type { VmapAreas } from "./vmap-areas.ts";
 
 /** A tree with its list: the busy and the lazily freed areas of a vmap node, and the free areas. */
 export class AreaTree extends RbTree {
@@ -41,15 +41,16 @@ export class AreaTree extends RbTree {
     const place = this.findPlace(area, this.root);
     if (place < 0) return;
     const { areas, head } = this;
+    const { start, end, previous } = areas;
     const follower = this.followerAt(place);
-    const predecessor = areas.previousOf(follower);
+    const predecessor = previous[follower];
     let merged = 0;
-    if (follower !== head && areas.startOf(follower) === areas.endOf(area)) {
-      areas.setStart(follower, areas.startOf(area));
+    if (follower !== head && start[follower] === end[area]) {
+      start[follower] = start[area];
       merged = follower;
     }
-    if (predecessor !== head && areas.endOf(predecessor) === areas.startOf(area)) {
-      areas.setEnd(predecessor, areas.endOf(merged === 0 ? area : merged));
+    if (predecessor !== head && end[predecessor] === start[area]) {
+      end[predecessor] = end[merged === 0 ? area : merged];
       if (merged !== 0) {
         this.unlink(merged);
         areas.release(merged);
@@ -81,28 +82,26 @@ export class AreaTree extends RbTree {
    * when it overlaps one that is there.
    */
   private findPlace(area: number, from: number): number {
-    const { areas } = this;
-    const { doubles, words } = areas;
-    const start = areas.startOf(area);
+    const { start, end, child, previous } = this.areas;
+    const areaStart = start[area];
     let place = 0;
     let node = from;
     while (node !== 0) {
-      const side = start < doubles[(node << AREA_DOUBLES_SHIFT) + AREA_START] ? 0 : 1;
-      place = 2 * node + side;
-      node = words[(node << AREA_WORDS_SHIFT) + AREA_LEFT + side];
+      place = 2 * node + (areaStart < start[node] ? 0 : 1);
+      node = child[place];
     }
     // Only the neighbours in address order can overlap; the list knows them.
     const follower = this.followerAt(place);
-    const predecessor = areas.previousOf(follower);
-    if (follower !== this.head && areas.endOf(area) > areas.startOf(follower)) return this.refuse(area, follower);
-    if (predecessor !== this.head && areas.endOf(predecessor) > start) return this.refuse(area, predecessor);
+    const predecessor = previous[follower];
+    if (follower !== this.head && end[area] > start[follower]) return this.refuse(area, follower);
+    if (predecessor !== this.head && end[predecessor] > areaStart) return this.refuse(area, predecessor);
     return place;
   }
 
   /** The area, or the list's head, that comes behind a place that `findPlace` found. */
   private followerAt(place: number): number {
     if (place === 0) return this.head;
-    return (place & 1) === 0 ? place >> 1 : this.areas.nextOf(place >> 1);
+    return (place & 1) === 0 ? place >> 1 : this.areas.next[place >> 1];
   }
 
   private linkAt(area: number, above: number, side: number): void {
@@ -113,9 +112,10 @@ export class AreaTree extends RbTree {
   }
 
   private refuse(area: number, other: number): -1 {
-    const { areas } = this;
-    const [given, there] = [area, other].map((each) => formatRange(areas.startOf(each), areas.endOf(each)));
-    this.log.warn(`vmalloc bug: ${given} overlaps with ${there}`);
+    const { start, end } = this.areas;
+    this.log.warn(
+      `vmalloc bug: ${formatRange(start[area], end[area])} overlaps with ${formatRange(start[other], end[other])}`,
+    );
     return -1;
   }
 }

@@ -22,7 +22,7 @@ export class FreeTree extends AreaTree {
     const adjustForAlign = align > PAGE_SIZE && vend - vstart !== sizeBytes;
     const gap = this.findLowestMatch(sizeBytes, align, vstart, adjustForAlign ? sizeBytes + align - 1 : sizeBytes);
     if (gap === 0) return vend;
-    const address = alignUp(Math.max(this.areas.startOf(gap), vstart), align);
+    const address = alignUp(Math.max(this.areas.start[gap], vstart), align);
     if (address + sizeBytes > vend) return vend;
     this.clip(gap, address, sizeBytes);
     return address;
@@ -31,8 +31,8 @@ export class FreeTree extends AreaTree {
   /** Takes [address, address + sizeBytes) out of `gap`, which contains it (`va_clip`). */
   clip(gap: number, address: number, sizeBytes: number): void {
     const { areas } = this;
-    const gapStart = areas.startOf(gap);
-    const gapEnd = areas.endOf(gap);
+    const gapStart = areas.start[gap];
+    const gapEnd = areas.end[gap];
     const end = address + sizeBytes;
     if (gapStart === address && gapEnd === end) {
       this.unlink(gap);
@@ -40,14 +40,14 @@ export class FreeTree extends AreaTree {
       return;
     }
     if (gapStart === address) {
-      areas.setStart(gap, end);
+      areas.start[gap] = end;
       this.propagate(gap);
     } else if (gapEnd === end) {
-      areas.setEnd(gap, address);
+      areas.end[gap] = address;
       this.propagate(gap);
     } else {
       const left = areas.make(gapStart, address);
-      areas.setStart(gap, end);
+      areas.start[gap] = end;
       this.propagate(gap);
       this.insertBelow(left, gap);
     }
@@ -58,38 +58,39 @@ export class FreeTree extends AreaTree {
    * alignments above a page the result depends on the shape of the tree and need not be the lowest.
    */
   private findLowestMatch(sizeBytes: number, align: number, vstart: number, searchBytes: number): number {
-    const { areas } = this;
+    const { start, subtreeMaxSize, child, parent } = this.areas;
     let lowest = vstart;
     let node = this.root;
     while (node !== 0) {
-      const left = areas.leftOf(node);
-      if (left !== 0 && areas.subtreeMaxSizeOf(left) >= searchBytes && lowest < areas.startOf(node)) {
+      const left = child[2 * node];
+      if (left !== 0 && subtreeMaxSize[left] >= searchBytes && lowest < start[node]) {
         node = left;
         continue;
       }
       if (this.fits(node, sizeBytes, align, lowest)) return node;
-      let right = areas.rightOf(node);
-      if (right !== 0 && areas.subtreeMaxSizeOf(right) >= searchBytes) {
+      let right = child[2 * node + 1];
+      if (right !== 0 && subtreeMaxSize[right] >= searchBytes) {
         node = right;
         continue;
       }
-      node = areas.parentOf(node);
+      node = parent[node];
       while (node !== 0) {
         if (this.fits(node, sizeBytes, align, lowest)) return node;
-        right = areas.rightOf(node);
-        if (right !== 0 && areas.subtreeMaxSizeOf(right) >= searchBytes && lowest <= areas.startOf(node)) {
-          lowest = areas.startOf(node) + 1;
+        right = child[2 * node + 1];
+        if (right !== 0 && subtreeMaxSize[right] >= searchBytes && lowest <= start[node]) {
+          lowest = start[node] + 1;
           node = right;
           break;
         }
-        node = areas.parentOf(node);
+        node = parent[node];
       }
     }
     return 0;
   }
 
   private fits(gap: number, sizeBytes: number, align: number, vstart: number): boolean {
-    const from = Math.max(this.areas.startOf(gap), vstart);
-    return alignUp(from, align) + sizeBytes <= this.areas.endOf(gap);
+    const gapStart = this.areas.start[gap];
+    const from = Math.max(gapStart, vstart);
+    return alignUp(from, align) + sizeBytes <= this.areas.end[gap];
   }
 }

@@ -23,21 +23,22 @@ export function* freeUnmapVmapArea(state: Vmalloc, area: number): KernelCode<voi
 
 /** Clears an area's page-table entries. */
 export function unmapVmapArea(state: Vmalloc, area: number): void {
-  state.tables.unmapRange(state.areas.startOf(area), state.areas.endOf(area));
-  state.loop.spend(((state.areas.endOf(area) - state.areas.startOf(area)) / PAGE_SIZE) * state.costs.entryWriteCycles);
+  const { start, end } = state.areas;
+  state.tables.unmapRange(start[area], end[area]);
+  state.loop.spend(((end[area] - start[area]) / PAGE_SIZE) * state.costs.entryWriteCycles);
 }
 
 /** The node whose lazy list an area goes to: the one it came from, else the one of its address. */
 export function lazyNodeOf(state: Vmalloc, area: number): VmapNode {
-  const id = decodeNodeId(state.areas.flagsOf(area));
-  return id >= 0 && id < state.nodes.length ? state.nodes[id] : state.nodeOf(state.areas.startOf(area));
+  const id = decodeNodeId(state.areas.flags[area]);
+  return id >= 0 && id < state.nodes.length ? state.nodes[id] : state.nodeOf(state.areas.start[area]);
 }
 
 /** Puts an area on a lazy list whose lock is held, and releases the lock; too much there schedules the drain work. */
 export function addLazy(state: Vmalloc, node: VmapNode, area: number): void {
   const { areas, config } = state;
-  const start = areas.startOf(area);
-  const end = areas.endOf(area);
+  const start = areas.start[area];
+  const end = areas.end[area];
   if (!areas.listIsEmpty(area)) {
     node.lazyLock.release();
     state.log.warnOnce("free_vmap_area_noflush", `${formatRange(start, end)} is on a list`);
@@ -45,7 +46,7 @@ export function addLazy(state: Vmalloc, node: VmapNode, area: number): void {
   }
   state.lazyNr += (end - start) / PAGE_SIZE;
   const lazyNr = state.lazyNr;
-  const flags = areas.flagsOf(area);
+  const flags = areas.flags[area];
   node.lazy.insert(area);
   node.lazyLock.release();
   state.events?.free(start, end, lazyNr, config.lazyMaxPages, flags, node.id);

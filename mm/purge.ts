@@ -37,8 +37,8 @@ export function* purgeVmapAreaLazy(
     if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
     node.lazy.detachAll(node.purgeList);
     node.lazyLock.release();
-    flushStart = Math.min(flushStart, areas.startOf(areas.nextOf(node.purgeList)));
-    flushEnd = Math.max(flushEnd, areas.endOf(areas.previousOf(node.purgeList)));
+    flushStart = Math.min(flushStart, areas.start[areas.next[node.purgeList]]);
+    flushEnd = Math.max(flushEnd, areas.end[areas.previous[node.purgeList]]);
     taken.push(node);
   }
   let purged = 0;
@@ -96,18 +96,18 @@ function* purgeVmapNode(state: Vmalloc, node: VmapNode): KernelCode<void> {
   let pages = 0;
   node.nrPurged = 0;
   while (!areas.listIsEmpty(node.purgeList)) {
-    const area = areas.nextOf(node.purgeList);
+    const area = areas.next[node.purgeList];
     areas.listRemove(area);
     pages += areas.sizeBytes(area) / PAGE_SIZE;
     node.nrPurged++;
-    const id = decodeNodeId(areas.flagsOf(area));
+    const id = decodeNodeId(areas.flags[area]);
     const pool = id >= 0 && id < state.nodes.length && !node.skipPopulate ? poolIndexOf(areas.sizeBytes(area)) : -1;
     if (pool >= 0) {
       if (!node.poolLock.tryTake()) yield* node.poolLock.take();
       areas.listAddAfter(area, node.poolHeads[pool]);
       node.poolLengths[pool]++;
       node.poolLock.release();
-      state.events?.poolAdd(node.id, areas.startOf(area), areas.endOf(area), node.poolLengths[pool]);
+      state.events?.poolAdd(node.id, areas.start[area], areas.end[area], node.poolLengths[pool]);
     } else {
       areas.listAddAfter(area, global);
     }
@@ -124,9 +124,9 @@ function* reclaimListGlobal(state: Vmalloc, head: number): KernelCode<void> {
   if (areas.listIsEmpty(head)) return;
   if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
   while (!areas.listIsEmpty(head)) {
-    const area = areas.nextOf(head);
+    const area = areas.next[head];
     areas.listRemove(area);
-    state.events?.merge(areas.startOf(area), areas.endOf(area));
+    state.events?.merge(areas.start[area], areas.end[area]);
     state.freeTree.giveBack(area);
     state.loop.spend(costs.treeStepCycles * MERGE_STEPS);
   }
@@ -152,10 +152,10 @@ function* decayVaPoolNode(state: Vmalloc, node: VmapNode, full: boolean): Kernel
     state.events?.decay(node.id, pool, node.poolLengths[pool], full, quarter);
     decayed ??= new AreaTree(areas, state.log);
     for (let left = quarter > 0 ? quarter : -1; left !== 0 && !areas.listIsEmpty(head); left--) {
-      const area = areas.nextOf(head);
+      const area = areas.next[head];
       areas.listRemove(area);
       if (!full) node.poolLengths[pool]--;
-      state.events?.decayVa(node.id, areas.startOf(area), areas.endOf(area));
+      state.events?.decayVa(node.id, areas.start[area], areas.end[area]);
       decayed.giveBack(area);
     }
     node.poolLock.release();
