@@ -1,8 +1,10 @@
 /** The report of a run, for people to read. */
+
 import prettyBytes from "pretty-bytes";
+import { sumCounters } from "../../arch/index.ts";
 import type { RunReport } from "./run-report.ts";
 import { type Cell, grouped, renderTable } from "./tables.ts";
-import { sumCounts, type TlbCounts } from "./tlb-counts.ts";
+import { type TlbCounts, tlbCounts } from "./tlb-counts.ts";
 
 const PAGE_SIZE = 4096;
 
@@ -40,16 +42,16 @@ function mappings(report: RunReport): string {
 }
 
 function tlbs(report: RunReport): string {
-  const rows = report.tlb.map((cpu, id): Cell[] => tlbRow(`CPU ${id}`, cpu));
-  if (report.tlb.length > 1) rows.push(tlbRow("all", sumCounts(report.tlb)));
-  const headings = ["", "loads", "stores", "L1 hits", "L2 hits", "misses", "walks", "walk cycles", "miss rate"];
+  const rows = report.counters.map((cpu, id): Cell[] => tlbRow(`CPU ${id}`, tlbCounts(cpu)));
+  if (report.counters.length > 1) rows.push(tlbRow("all", tlbCounts(sumCounters(report.counters))));
+  const headings = ["", "loads", "stores", "L1 hits", "L2 hits", "misses", "walk cycles", "INVLPG", "full flushes"];
   return `TLBs (data)\n${renderTable(headings, rows)}`;
 }
 
-function tlbRow(name: string, cpu: TlbCounts): Cell[] {
-  const accesses = cpu.loads + cpu.stores;
-  const rate = accesses === 0 ? "" : `${((100 * cpu.misses) / accesses).toFixed(2)}%`;
-  return [name, cpu.loads, cpu.stores, cpu.l1Hits, cpu.l2Hits, cpu.misses, cpu.walks, cpu.walkCycles, rate];
+function tlbRow(name: string, counts: TlbCounts): Cell[] {
+  const { loads, stores, firstLevelHits, secondLevelHits, misses, walkCycles, invlpgs, fullFlushes } = counts;
+  const cells = [loads, stores, firstLevelHits, secondLevelHits, misses, Math.round(walkCycles), invlpgs, fullFlushes];
+  return [name, ...cells];
 }
 
 function purging(report: RunReport): string {
@@ -77,14 +79,16 @@ function purging(report: RunReport): string {
 }
 
 function cpus(report: RunReport): string {
+  const { frequencyGhz } = report.machine;
   const rows = report.cycles.map(({ total, idle, spin }, cpu): Cell[] => [
     `CPU ${cpu}`,
     Math.round(total),
+    `${(total / frequencyGhz / 1e6).toFixed(2)} ms`,
     Math.round(idle),
     Math.round(spin),
   ]);
   const warnings = report.kernelWarnings === 0 ? "" : `  the kernel warned ${report.kernelWarnings} times\n`;
-  return `Cycles\n${renderTable(["", "clock", "idle", "waiting"], rows)}${warnings}`;
+  return `Cycles of the emulated machine\n${renderTable(["", "clock", "time", "idle", "waiting"], rows)}${warnings}`;
 }
 
 /** A size in powers of 1024: `4 GiB`. */

@@ -1,14 +1,19 @@
 /** What a run of a workload did, as plain data. */
+import type { CounterSnapshot } from "../../arch/index.ts";
 import type { Kernel } from "../kernel.ts";
 import type { OperationCount, WorkloadOptions, WorkloadResult } from "../workloads/workload.ts";
 import type { EventCounter } from "./event-counter.ts";
-import { type TlbCounts, tlbCounts } from "./tlb-counts.ts";
 
 /** The report of a run. Sizes are bytes, times are cycles of the emulated machine, everything else is a count. */
 export interface RunReport {
   readonly workload: string;
   readonly seed: number;
-  readonly machine: { readonly cpus: number; readonly memoryBytes: number; readonly preset: string };
+  readonly machine: {
+    readonly cpus: number;
+    readonly memoryBytes: number;
+    readonly preset: string;
+    readonly frequencyGhz: number;
+  };
   /** By the kernel function's name. */
   readonly operations: Readonly<Record<string, Readonly<OperationCount>>>;
   /** What the workload's threads did with the memory they got. */
@@ -23,8 +28,8 @@ export interface RunReport {
     /** Tables at the end, by level: index 1 PTE tables to 4 the top table. */
     readonly tablesByLevel: readonly number[];
   };
-  /** One entry a CPU. */
-  readonly tlb: readonly TlbCounts[];
+  /** Counters of each CPU under the names that `perf list` gives them. */
+  readonly counters: readonly CounterSnapshot[];
   readonly vmalloc: {
     readonly areasAllocated: number;
     readonly areasFromPools: number;
@@ -78,7 +83,12 @@ export function gatherReport(
   return {
     workload,
     seed: options.seed,
-    machine: { cpus: loop.cpus, memoryBytes: machine.memory.sizeBytes, preset: machine.preset.name },
+    machine: {
+      cpus: loop.cpus,
+      memoryBytes: machine.memory.sizeBytes,
+      preset: machine.preset.name,
+      frequencyGhz: machine.preset.frequencyGhz.value,
+    },
     operations: Object.fromEntries(result.operations),
     memory: { loads: result.loads, stores: result.stores, wrongLoads: result.wrongLoads },
     pageTables: {
@@ -88,7 +98,7 @@ export function gatherReport(
       tablesFreed: counter.tablesFreed,
       tablesByLevel: [...tables.tables],
     },
-    tlb: machine.cpus.map(tlbCounts),
+    counters: machine.cpus.map((cpu) => cpu.counters()),
     vmalloc: {
       areasAllocated: counter.areasAllocated,
       areasFromPools: counter.areasFromPools,

@@ -28,6 +28,9 @@ const LIVE_PER_CPU = 48;
 const POOL_FRAMES = 1024;
 /** Pages of one allocation that are stored to. */
 const TOUCHED_PAGES = 16;
+/** Words stored in each of these, and the bytes from one to the next. */
+const TOUCHED_WORDS = 8;
+const WORD_STEP_BYTES = PAGE_SIZE / TOUCHED_WORDS;
 /** Where the registers of an emulated device are: in the hole below 4 GiB. */
 const DEVICE_PHYS = 0xd000_0000;
 const PROGRESS_OPERATIONS = 256;
@@ -199,11 +202,13 @@ class MixedRun {
     if (name === "ioremap") return;
     const step = Math.ceil(pages / TOUCHED_PAGES);
     for (let page = 0; page < pages; page += step) {
-      const la = address + page * PAGE_SIZE;
-      if (name === "vzalloc") this.expect(cpu, la, 0);
       const value = (tag + page) | 0;
-      this.kernel.machine.cpus[cpu].store(la, 4, value);
-      this.stores++;
+      for (let word = 0; word < TOUCHED_WORDS; word++) {
+        const la = address + page * PAGE_SIZE + word * WORD_STEP_BYTES;
+        if (name === "vzalloc") this.expect(cpu, la, 0);
+        this.kernel.machine.cpus[cpu].store(la, 4, value);
+        this.stores++;
+      }
       if (isMapping(name)) this.poolValues[firstFrame + page] = value;
     }
   }
@@ -215,7 +220,10 @@ class MixedRun {
     for (let page = 0; page < pages; page += step) {
       const stored = isMapping(name) ? this.poolValues[firstFrame + page] : (tag + page) | 0;
       // Nothing answers at the device's address: the bus reads all ones.
-      this.expect(cpu, address + page * PAGE_SIZE, name === "ioremap" ? -1 : stored);
+      const value = name === "ioremap" ? -1 : stored;
+      for (let word = 0; word < TOUCHED_WORDS; word++) {
+        this.expect(cpu, address + page * PAGE_SIZE + word * WORD_STEP_BYTES, value);
+      }
     }
   }
 

@@ -1,0 +1,19 @@
+/** The workloads that `mmulab run` knows. */
+import { UsageError } from "../command-line/errors.ts";
+import { suggestion } from "../command-line/suggestion.ts";
+import { mixed } from "./mixed.ts";
+import type { Workload } from "./workload.ts";
+
+/** All workloads, in the order in which they are listed. */
+export const WORKLOADS: readonly Workload[] = [mixed];
+
+/**
+ * The workload called `name`.
+ * @throws UsageError when there is none, naming the nearest
+ */
+export function findWorkload(name: string): Workload {
+  const found = WORKLOADS.find((workload) => workload.name === name);
+  if (found !== undefined) return found;
+  const names = WORKLOADS.map((workload) => workload.name);
+  throw new UsageError(`unknown workload '${name}'${suggestion(name, names)}; mmulab run --list shows all`);
+}
