@@ -49,18 +49,26 @@ async function replayFiles(files: readonly string[], options: ReplayCommandOptio
         onProgress: (calls) => progress.update(i, `${file}: call ${calls}`),
       });
     } catch (error) {
-      progress.stop();
-      if (!(error instanceof RecordingError)) throw error;
-      process.stderr.write(`mmulab: ${error.message}\n`);
-      code = EXIT_USAGE;
+      progress.clear();
+      code = Math.max(code, reportFailure(file, error));
       continue;
     }
-    progress.update(i + 1, file);
+    progress.clear();
     if (hasMismatches(result)) code = Math.max(code, EXIT_DIFFERENCES);
     print(result, options);
   }
-  progress.stop();
   return code;
+}
+
+/** An unreadable file is the user's mistake, anything else the emulator's; the other files are replayed in both cases. */
+function reportFailure(file: string, error: unknown): number {
+  if (error instanceof RecordingError) {
+    process.stderr.write(`mmulab: ${error.message}\n`);
+    return EXIT_USAGE;
+  }
+  const details = error instanceof Error ? error.stack : String(error);
+  process.stderr.write(`mmulab: ${file}: the emulator failed (please report this): ${details}\n`);
+  return EXIT_DIFFERENCES;
 }
 
 function hasMismatches(result: ReplayResult): boolean {

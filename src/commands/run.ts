@@ -70,7 +70,7 @@ function run(name: string, options: RunCommandOptions): number {
     seed: options.seed,
     onProgress: (operations) => progress.update(operations, workload.name),
   });
-  progress.stop();
+  progress.clear();
   if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
   else if (!options.quiet) process.stdout.write(renderRunReport(report));
   if (report.memory.wrongLoads === 0) return EXIT_OK;
