@@ -1,11 +1,11 @@
 /** `mmulab run`: a workload on an emulated machine, and a report. */
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { EXIT_DIFFERENCES, EXIT_OK } from "../command-line/errors.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { memorySize, wholeNumber } from "../command-line/values.ts";
 import { renderRunReport } from "../report/run-report-text.ts";
 import { findWorkload, WORKLOADS } from "../workloads/index.ts";
-import { findPreset } from "../workloads/presets.ts";
+import { findPreset, presetNames } from "../workloads/presets.ts";
 import { runWorkload } from "../workloads/run.ts";
 
 interface RunCommandOptions {
@@ -41,15 +41,14 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .description("Boot an emulated machine, run a workload on all its CPUs, and report what its MMU and vmalloc did.")
     .argument("[workload]", "which workload (--list shows all)", "mixed")
     .option("--cpus <number>", "CPUs of the machine, 1 to 1024", wholeNumber(1, 1024), 4)
-    .option(
-      "--memory <size>",
-      "memory of the machine, such as 512MiB or 1TiB",
-      memorySize(MEMORY_MIN, MEMORY_MAX),
-      2 ** 32,
+    .addOption(
+      new Option("--memory <size>", "memory of the machine, such as 512MiB or 1TiB")
+        .argParser(memorySize(MEMORY_MIN, MEMORY_MAX))
+        .default(2 ** 32, "4GiB"),
     )
     .option("--ops <number>", "operations over all CPUs", wholeNumber(1, 1e9), 20_000)
     .option("--seed <number>", "seed of the random choices", wholeNumber(0, 2 ** 32 - 1), 1)
-    .option("--preset <name>", "microarchitecture: its TLBs and costs", "skylake")
+    .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
     .option("--list", "list the workloads and stop")
     .option("--json", "print the report as one JSON object")
     .option("--quiet", "print nothing but errors (and the object of --json)")

@@ -10,6 +10,11 @@ import { suggestion } from "../command-line/suggestion.ts";
 export function findPreset(name: string): Preset {
   const found = PRESETS.find((preset) => preset.name === name);
   if (found !== undefined) return found;
-  const names = PRESETS.map((preset) => preset.name);
+  const names = presetNames();
   throw new UsageError(`unknown preset '${name}'${suggestion(name, names)}; there are ${names.join(", ")}`);
+}
+
+/** The names of all presets. */
+export function presetNames(): string[] {
+  return PRESETS.map((preset) => preset.name);
 }
