@@ -1,0 +1,104 @@
+/** Runs the benchmarks: `npm run bench -- --help`. */
+import { Command, CommanderError } from "commander";
+import { table } from "table";
+import { Bench } from "tinybench";
+import { LOAD_TASKS, loadSink } from "./load.ts";
+import type { BenchTask } from "./task.ts";
+import { VMALLOC_TASKS } from "./vmalloc.ts";
+
+const TASKS: readonly BenchTask[] = [...LOAD_TASKS, ...VMALLOC_TASKS];
+const EXIT_USAGE = 2;
+const NS_PER_MS = 1e6;
+
+/** What one task was measured to cost. */
+interface Measured {
+  readonly name: string;
+  /** Median over the runs, in nanoseconds an operation. */
+  readonly medianNs: number;
+  /** Quickest and slowest run. */
+  readonly minNs: number;
+  readonly maxNs: number;
+  readonly runs: number;
+}
+
+interface Options {
+  readonly json?: true;
+  readonly smoke?: true;
+  readonly filter?: string;
+}
+
+/** Measures one task on its own: what it works on is made just before and dropped after. */
+function measure(task: BenchTask, smoke: boolean): Measured {
+  const time = smoke ? 1 : 1500;
+  const bench = new Bench({
+    time,
+    iterations: smoke ? 1 : 7,
+    warmupTime: smoke ? 1 : 500,
+    warmupIterations: smoke ? 1 : 3,
+    throws: true,
+  });
+  bench.add(task.name, task.setup());
+  bench.runSync();
+  const { result } = bench.tasks[0];
+  if (result.state !== "completed") throw new Error(`${task.name} ended as ${result.state}`);
+  const { latency } = result;
+  const perOperation = NS_PER_MS / task.operationsPerRun;
+  return {
+    name: task.name,
+    medianNs: latency.p50 * perOperation,
+    minNs: latency.min * perOperation,
+    maxNs: latency.max * perOperation,
+    runs: latency.samplesCount,
+  };
+}
+
+function asTable(measured: readonly Measured[]): string {
+  const rows = measured.map(({ name, medianNs, minNs, maxNs, runs }) => [
+    name,
+    medianNs.toFixed(2),
+    minNs.toFixed(2),
+    maxNs.toFixed(2),
+    runs,
+  ]);
+  return table([["task", "ns/op (median)", "quickest run", "slowest run", "runs"], ...rows], {
+    columnDefault: { alignment: "right" },
+    columns: { 0: { alignment: "left" } },
+  });
+}
+
+function asJson(measured: readonly Measured[]): string {
+  const rounded = measured.map(({ name, medianNs }) => [name, Number(medianNs.toFixed(2))]);
+  return `${JSON.stringify(Object.fromEntries(rounded))}\n`;
+}
+
+function run({ json, smoke, filter }: Options): void {
+  const tasks = TASKS.filter(({ name }) => name.includes(filter ?? ""));
+  if (tasks.length === 0) {
+    const names = TASKS.map(({ name }) => name).join(", ");
+    process.stderr.write(`bench: --filter ${filter}: expected part of one of ${names}\n`);
+    process.exitCode = EXIT_USAGE;
+    return;
+  }
+  const measured = tasks.map((task) => measure(task, smoke ?? false));
+  if (Number.isNaN(loadSink())) throw new Error("a load returned no number");
+  process.stdout.write(json ? asJson(measured) : asTable(measured));
+}
+
+try {
+  new Command("bench")
+    .description("Measures the emulator's operations on this machine.")
+    .option("--json", "print one JSON object: task name to nanoseconds per operation (median)")
+    .option("--smoke", "run everything very briefly, only to see that it runs")
+    .option("--filter <part>", "run only the tasks whose name contains <part>")
+    .configureOutput({ outputError: () => {} })
+    .exitOverride()
+    .allowExcessArguments(false)
+    .action(run)
+    .parse();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  if (error.exitCode !== 0) {
+    process.stderr.write(`bench: ${error.message.replace(/^error: /, "")}\n`);
+    process.exitCode = EXIT_USAGE;
+  }
+}
