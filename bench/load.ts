@@ -1,4 +1,6 @@
 /** What a translated access costs: hits of the first and second TLB level, and page walks. */
+
+import type { Cpu } from "../arch/index.ts";
 import {
   entryHigh,
   entryLow,
@@ -10,7 +12,6 @@ import {
   PTE_RW,
   PTE_XD_HIGH,
 } from "../arch/index.ts";
-import type { Cpu } from "../arch/index.ts";
 import type { BenchTask } from "./task.ts";
 
 const PAGE = 4096;
