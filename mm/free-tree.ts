@@ -28,6 +28,18 @@ export class FreeTree extends AreaTree {
     return address;
   }
 
+  /** The gap that contains `address`, else the highest below it, or 0 (`pvm_find_va_enclose_addr`). */
+  findAtOrBelow(address: number): number {
+    const { start, child } = this.areas;
+    let node = this.root;
+    let best = 0;
+    while (node !== 0) {
+      if (start[node] <= address) best = node;
+      node = child[2 * node + (start[node] <= address ? 1 : 0)];
+    }
+    return best;
+  }
+
   /** Takes [address, address + sizeBytes) out of `gap`, which contains it (`va_clip`). */
   clip(gap: number, address: number, sizeBytes: number): void {
     const { areas } = this;

@@ -4,6 +4,7 @@ export { directMapAddress, makeDirectMap, PAGE_OFFSET } from "./direct-map.ts";
 export * from "./errno.ts";
 export { type AllocationKind, FaultInjection } from "./fault-injection.ts";
 export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./free-vmap-area.ts";
+export { type FtraceOptions, ftraceText } from "./ftrace-text.ts";
 export * from "./gfp.ts";
 export { ioremap, iounmap } from "./ioremap.ts";
 export { DEFAULT_KERNEL_COSTS, type IpiCosts, type KernelCosts } from "./kernel-costs.ts";
@@ -26,6 +27,7 @@ export {
   type PageTableRun,
 } from "./page-table-run.ts";
 export { PageTables } from "./page-tables.ts";
+export { pcpuFreeVmAreas, pcpuGetVmAreas } from "./pcpu-areas.ts";
 export {
   type CacheMode,
   ioProtection,
@@ -35,9 +37,13 @@ export {
   type Protection,
 } from "./protection.ts";
 export { drainVmapAreaWork, purgeVmapAreaLazy, reclaimAndPurgeVmapAreas } from "./purge.ts";
+export { remapVmallocRange } from "./remap-vmalloc.ts";
+export { vmAreaMapPages, vmAreaUnmapPages } from "./sparse-area.ts";
 export { flushTlbAll, flushTlbKernelRange, onEachCpu } from "./tlb-flush.ts";
+export { TlbVmstat } from "./tlb-vmstat.ts";
 export { verifyVmalloc } from "./verify.ts";
 export { vfree, vunmap } from "./vfree.ts";
+export { vfreeAtomic } from "./vfree-atomic.ts";
 export { findVmArea, freeVmArea, getVmArea, getVmAreaCaller, removeVmArea } from "./vm-area.ts";
 export { vmMapRam, vmUnmapRam } from "./vm-map-ram.ts";
 export * from "./vm-structs.ts";
@@ -63,8 +69,9 @@ export {
   type VmallocConfig,
   vmallocConfig,
 } from "./vmalloc-config.ts";
-export type { VmallocEvents } from "./vmalloc-events.ts";
+export { NO_EVENTS, type VmallocEvents } from "./vmalloc-events.ts";
 export { vmallocInit } from "./vmalloc-init.ts";
+export { isVmallocAddr, vmallocDumpObj, vmallocNrPages, vmallocToPfn } from "./vmalloc-lookup.ts";
 export { type RestoredArea, RestoreError, restoreVmalloc } from "./vmalloc-restore.ts";
 export * from "./vmalloc-snapshot.ts";
 export { type PurgeNotifier, Vmalloc, type VmallocParts } from "./vmalloc-state.ts";
@@ -72,5 +79,7 @@ export { meminfoLine, vmallocinfo, vmallocMeminfo } from "./vmallocinfo.ts";
 export { vmap } from "./vmap.ts";
 export { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM, VmapAreas } from "./vmap-areas.ts";
 export { mapLargeFrames, mapPhysical, mapSmallFrames } from "./vmap-pages.ts";
+export { vmapPfn } from "./vmap-pfn.ts";
 export { type VreadCopy, vread, vreadIter } from "./vread.ts";
+export { vrealloc } from "./vrealloc.ts";
 export { Work } from "./work.ts";

@@ -26,6 +26,8 @@ export interface PageTableRun {
   readonly nx: boolean;
 }
 
+const UPPER_HALF = 2 ** 47;
+const HOLE_BYTES = 2 ** 64 - 2 ** 48;
 const UNITS = "BKMGTPE";
 const NOT_PRESENT = " ".repeat(30);
 
@@ -33,7 +35,9 @@ const NOT_PRESENT = " ".repeat(30);
 export function formatPageTableRun(run: PageTableRun): string {
   const end = run.end === LINEAR_SPACE_BYTES ? "0x0000000000000000" : formatLinearAddress16(run.end);
   const range = `${formatLinearAddress16(run.start)}-${end}`;
-  return `${range}   ${formatRunSize(run.end - run.start).padStart(10)} ${formatFlags(run)}${run.level}`;
+  // A run over the non-canonical hole counts it in: the kernel subtracts 64-bit addresses.
+  const hole = run.start < UPPER_HALF && run.end >= UPPER_HALF ? HOLE_BYTES : 0;
+  return `${range}   ${formatRunSize(run.end - run.start + hole).padStart(10)} ${formatFlags(run)}${run.level}`;
 }
 
 /** The marker line at which an address range begins: `---[ vmalloc() Area ]---`. */

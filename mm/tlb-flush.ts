@@ -16,11 +16,14 @@ export function* flushTlbKernelRange(state: Vmalloc, start: number, end: number)
   state.events?.flushRange(start, end, full);
   if (full) {
     state.fullFlushes++;
-    yield* onEachCpu(machine, state.costs.ipi, (cpu) => machine.cpus[cpu].flushTlbAll());
+    yield* onEachCpu(machine, state.costs.ipi, (cpu) => flushWholeTlb(state, cpu));
   } else {
     state.rangeFlushes++;
     yield* onEachCpu(machine, state.costs.ipi, (cpu) => {
-      for (let la = start; la < end; la += PAGE_SIZE) machine.cpus[cpu].invlpg(la);
+      for (let la = start; la < end; la += PAGE_SIZE) {
+        state.vmstat.localFlushOne++;
+        machine.cpus[cpu].invlpg(la);
+      }
     });
   }
 }
@@ -30,7 +33,14 @@ export function* flushTlbAll(state: Vmalloc): KernelCode<void> {
   const { machine } = state;
   state.events?.flushAll();
   state.fullFlushes++;
-  yield* onEachCpu(machine, state.costs.ipi, (cpu) => machine.cpus[cpu].flushTlbAll());
+  state.vmstat.remoteFlush++;
+  yield* onEachCpu(machine, state.costs.ipi, (cpu) => flushWholeTlb(state, cpu));
+}
+
+/** `do_flush_tlb_all` on one CPU. */
+function flushWholeTlb(state: Vmalloc, cpu: number): void {
+  state.vmstat.remoteFlushReceived++;
+  state.machine.cpus[cpu].flushTlbAll();
 }
 
 /** Runs `handler` on every CPU, on the others by interrupt, and waits until all have run it (`on_each_cpu`). */

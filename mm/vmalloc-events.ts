@@ -67,3 +67,37 @@ export interface VmallocEvents {
   /** An empty page table gave way to a huge leaf at `addr`. */
   ptFree(level: number, table: number, entry: number, addr: number): void;
 }
+
+function ignore(): void {
+  // Nobody wants to know.
+}
+
+/** Observes nothing: to be spread below the few events that an observer cares for. */
+export const NO_EVENTS: VmallocEvents = {
+  alloc: ignore,
+  free: ignore,
+  purgeBegin: ignore,
+  purge: ignore,
+  purgeNode: ignore,
+  merge: ignore,
+  flushRange: ignore,
+  flushAll: ignore,
+  poolAdd: ignore,
+  poolDel: ignore,
+  poolRot: ignore,
+  decay: ignore,
+  decayVa: ignore,
+  newBlock: ignore,
+  freeBlock: ignore,
+  purgeFrag: ignore,
+  vbAlloc: ignore,
+  vbFree: ignore,
+  drainSched: ignore,
+  drain: ignore,
+  aliases: ignore,
+  mapPages: ignore,
+  mapRange: ignore,
+  vunmap: ignore,
+  ptAlloc: ignore,
+  ptFree: ignore,
+};

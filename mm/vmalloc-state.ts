@@ -9,6 +9,8 @@ import { Mutex, SpinLock } from "./lock.ts";
 import type { PageAllocator } from "./page-allocator.ts";
 import { PageArrays } from "./page-arrays.ts";
 import type { PageTables } from "./page-tables.ts";
+import { TlbVmstat } from "./tlb-vmstat.ts";
+import type { DeferredFrees } from "./vfree-atomic.ts";
 import { VmStructs } from "./vm-structs.ts";
 import { ADDRESS_MAX, type VmallocConfig } from "./vmalloc-config.ts";
 import type { VmallocEvents } from "./vmalloc-events.ts";
@@ -57,6 +59,8 @@ export class Vmalloc {
   /** The work that purges when too much is lazily freed (`drain_vmap_work`). Set by `vmallocInit`. */
   drainWork: Work | null = null;
   readonly purgeNotifiers: PurgeNotifier[] = [];
+  /** What each CPU's `vfreeAtomic` has put off. */
+  readonly deferredFrees: (DeferredFrees | undefined)[] = [];
 
   /** Pages freed and not yet purged (`vmap_lazy_nr`). */
   lazyNr = 0;
@@ -68,6 +72,9 @@ export class Vmalloc {
   /** Kernel range flushes so far: whole TLBs, and page by page. */
   fullFlushes = 0;
   rangeFlushes = 0;
+
+  /** The TLB lines of `/proc/vmstat`. */
+  readonly vmstat = new TlbVmstat();
 
   private observer: VmallocEvents | null = null;
   private readonly zoneOffset: number;
@@ -98,6 +105,17 @@ export class Vmalloc {
   /** Bytes of address space of a vmap block (`VMAP_BLOCK_SIZE`). */
   get blockBytes(): number {
     return this.config.blockPages * 4096;
+  }
+
+  /**
+   * Has `notify` called when address space runs out (`register_vmap_purge_notifier`); the returned function takes it back.
+   */
+  registerVmapPurgeNotifier(notify: PurgeNotifier): () => void {
+    this.purgeNotifiers.push(notify);
+    return () => {
+      const at = this.purgeNotifiers.indexOf(notify);
+      if (at >= 0) this.purgeNotifiers.splice(at, 1);
+    };
   }
 
   /** Who looks on, or null. */

@@ -1,0 +1,45 @@
+/** `remap_vmalloc_range`: vmalloc'ed memory in a user address space. */
+import type { KernelCode } from "../arch/event-loop.ts";
+import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { PTE_ACCESSED, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../arch/pte.ts";
+import { alignUp, isPageAligned } from "./align.ts";
+import { EINVAL } from "./errno.ts";
+import type { PageTables } from "./page-tables.ts";
+import { findVmArea } from "./vm-area.ts";
+import { VM_DMA_COHERENT, VM_USERMAP } from "./vm-structs.ts";
+import { vmallocToPfn } from "./vmalloc-lookup.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+
+/** Attributes of user pages: readable, writable, not executable (`PAGE_SHARED`). */
+const USER_LOW = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED;
+
+/**
+ * Maps `sizeBytes` bytes of a `vmallocUser` area, from page `pageOffset` on, at `userAddress` of `user`.
+ * @returns 0, or -EINVAL (not aligned, no area, not for users, beyond its end), -EBUSY, -ENOMEM; what was mapped stays,
+ *   as the kernel leaves it to the caller's `munmap`
+ */
+export function* remapVmallocRange(
+  state: Vmalloc,
+  user: PageTables,
+  userAddress: number,
+  kernelAddress: number,
+  pageOffset: number,
+  sizeBytes: number,
+): KernelCode<number> {
+  if (!isPageAligned(userAddress) || !isPageAligned(kernelAddress)) return -EINVAL;
+  const vm = yield* findVmArea(state, kernelAddress);
+  if (vm === 0) return -EINVAL;
+  const { vms } = state;
+  if ((vms.flags[vm] & (VM_USERMAP | VM_DMA_COHERENT)) === 0) return -EINVAL;
+  const bytes = alignUp(sizeBytes, PAGE_SIZE);
+  const offset = pageOffset * PAGE_SIZE;
+  if (!(offset >= 0) || offset + bytes > vms.usableSizeBytes(vm)) return -EINVAL;
+  const frame = new Uint32Array(1);
+  for (let at = 0; at < bytes; at += PAGE_SIZE) {
+    frame[0] = vmallocToPfn(state, kernelAddress + offset + at);
+    const to = userAddress + at;
+    const result = user.mapSmallPages(to, to + PAGE_SIZE, USER_LOW, PTE_XD_HIGH, frame, 0);
+    if (result < 0) return result;
+  }
+  return 0;
+}

@@ -1,0 +1,42 @@
+/** `vmap_pfn`: physical frames without memory management behind them (device memory) at consecutive addresses. */
+import type { KernelCode } from "../arch/event-loop.ts";
+import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { entryHigh, entryLow } from "../arch/pte.ts";
+import type { Protection } from "./protection.ts";
+import { freeVmArea, getVmArea } from "./vm-area.ts";
+import { VM_IOREMAP } from "./vm-structs.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+
+/** Marks a leaf whose frame has no `struct page` (`_PAGE_SPECIAL`, an ignored bit). */
+const PTE_SPECIAL = 1 << 9;
+
+/**
+ * Maps frame numbers that are not RAM; one that is warned of, and nothing is mapped.
+ * @returns the address, or 0 (NULL)
+ */
+export function* vmapPfn(
+  state: Vmalloc,
+  pfns: ArrayLike<number>,
+  protection: Protection,
+  caller?: string,
+): KernelCode<number> {
+  const { vms, tables } = state;
+  const vm = yield* getVmArea(state, pfns.length * PAGE_SIZE, VM_IOREMAP, caller);
+  if (vm === 0) return 0;
+  const start = vms.addr[vm];
+  state.loop.spend(pfns.length * state.costs.entryWriteCycles);
+  for (let i = 0; i < pfns.length; i++) {
+    const la = start + i * PAGE_SIZE;
+    const isRam = tables.memory.has(pfns[i]);
+    if (isRam) state.log.warnOnce("vmap_pfn", `vmap_pfn of frame 0x${pfns[i].toString(16)}, which is RAM`);
+    const table = isRam ? 0 : tables.makePteTableAt(la);
+    if (table === 0) {
+      yield* freeVmArea(state, vm);
+      return 0;
+    }
+    const high = entryHigh(pfns[i], protection.high);
+    tables.writeEntry(table, la, 1, entryLow(pfns[i], 0) | protection.low | PTE_SPECIAL, high);
+    tables.leavesSet++;
+  }
+  return start;
+}
