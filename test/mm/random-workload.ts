@@ -240,7 +240,9 @@ export class RandomWorkload {
       expectWord(held, cpu.load(held.address, 4), held.tag);
       expectWord(held, cpu.load(end + PAGE - 4, 4), held.tag);
     } else if (held.kind === "vmap" || held.kind === "vmMapRam") {
-      expectWord(held, cpu.load(held.address, 4), this.frames[held.offset]);
+      for (let page = 0; page < held.pages; page += 3) {
+        expectWord(held, cpu.load(held.address + page * PAGE, 4), this.frames[held.offset + page]);
+      }
       expectWord(held, cpu.load(end, 4), this.frames[held.offset + held.pages - 1]);
     } else if (held.kind === "ioremap") {
       expectWord(held, cpu.load(end, 4), 0xffff_ffff);

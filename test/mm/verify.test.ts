@@ -9,6 +9,7 @@ import {
   VMAP_RAM,
   type VmapAreas,
 } from "../../mm/index.ts";
+import { bootKernel } from "../../src/kernel.ts";
 import { busyArea, readEntry, shown, type VariedKernel, variedKernel, vmAt, writeEntry } from "./verify-state.ts";
 
 const PAGE = 4096;
@@ -641,6 +642,21 @@ describe("verify finds TLB entries that nobody will flush", () => {
     expect(() => cpu.load(small, 4)).toThrow();
     expect(() => cpu.load(inBlock + PAGE, 4)).toThrow();
     expect(kernel.verify()).toEqual([]);
+  });
+
+  it.each([1, 2, 33, 34, 64])("and finds none after vm_unmap_aliases of %i pages of a block alone", (pages) => {
+    const kernel = bootKernel({ cpus: 2, memoryBytes: 32 * 2 ** 20 });
+    const frames = kernel.allocFrames(64);
+    const kept = kernel.vmMapRam(frames.slice(0, 1));
+    const address = kernel.vmMapRam(frames.slice(0, pages));
+    const touch = (page: number): number => kernel.machine.cpus[1].load(address + page * PAGE, 4);
+    for (let page = 0; page < pages; page++) touch(page);
+    kernel.vmUnmapRam(address, pages);
+    expect(() => touch(pages - 1)).not.toThrow();
+    kernel.vmUnmapAliases();
+    expect(kernel.verify()).toEqual([]);
+    for (let page = 0; page < pages; page++) expect(() => touch(page)).toThrow();
+    kernel.vmUnmapRam(kept, 1);
   });
 
   caught([
