@@ -1,15 +1,8 @@
 /** `vfree_atomic`: freeing from where nothing may sleep. The work is left to a worker of the same CPU. */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { vfree } from "./vfree.ts";
-import type { Vmalloc } from "./vmalloc-state.ts";
+import type { DeferredFrees, Vmalloc } from "./vmalloc-state.ts";
 import { Work } from "./work.ts";
-
-/** What one CPU has put off (`struct vfree_deferred`). */
-export interface DeferredFrees {
-  /** Addresses, the latest last. */
-  readonly addresses: number[];
-  readonly work: Work;
-}
 
 /** Puts an address on the current CPU's list and has a worker free it. 0 (NULL) does nothing. */
 export function vfreeAtomic(state: Vmalloc, address: number): void {

@@ -9,8 +9,8 @@ import { Mutex, SpinLock } from "./lock.ts";
 import type { PageAllocator } from "./page-allocator.ts";
 import { PageArrays } from "./page-arrays.ts";
 import type { PageTables } from "./page-tables.ts";
+import { Smp } from "./smp.ts";
 import { TlbVmstat } from "./tlb-vmstat.ts";
-import type { DeferredFrees } from "./vfree-atomic.ts";
 import { VmStructs } from "./vm-structs.ts";
 import { ADDRESS_MAX, type VmallocConfig } from "./vmalloc-config.ts";
 import type { VmallocEvents } from "./vmalloc-events.ts";
@@ -24,6 +24,13 @@ const UPPER_HALF_OFFSET = 0xffffn << 48n;
 
 /** A function that may free kernel virtual addresses when they run out; returns how many pages it freed. */
 export type PurgeNotifier = () => number;
+
+/** What one CPU's `vfreeAtomic` has put off (`struct vfree_deferred`). */
+export interface DeferredFrees {
+  /** Addresses, the latest last. */
+  readonly addresses: number[];
+  readonly work: Work;
+}
 
 /** What vmalloc stands on. */
 export interface VmallocParts {
@@ -51,6 +58,8 @@ export class Vmalloc {
   readonly vms = new VmStructs();
   readonly pageArrays = new PageArrays();
   readonly blocks: VmapBlocks;
+  /** Calls between CPUs. */
+  readonly smp: Smp;
   readonly freeTree: FreeTree;
   readonly freeTreeLock: SpinLock;
   readonly nodes: readonly VmapNode[];
@@ -90,6 +99,7 @@ export class Vmalloc {
     this.costs = parts.costs;
     this.config = parts.config;
     const { loop, costs, config } = this;
+    this.smp = new Smp(loop, costs.ipi);
     this.freeTree = new FreeTree(this.areas, this.log);
     this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock);
     this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);
