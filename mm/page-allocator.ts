@@ -275,14 +275,15 @@ export class PageAllocator {
         if (frame !== 0) return frame;
       }
     }
-    return order === 0 ? this.stealSingle(low) : 0;
+    return order === 0 ? this.stealSingle(low, (gfp & __GFP_THISNODE) !== 0 ? preferred : NUMA_NO_NODE) : 0;
   }
 
   /** The last frames of a machine may sit on other CPUs' lists: the kernel drains those before it gives up. */
-  private stealSingle(low: boolean): number {
+  private stealSingle(low: boolean, node: number): number {
     for (const lists of this.perCpu) {
       for (let i = 0; i < lists.length; i++) {
         if (low && this.zones[i].startFrame >= HIGH_MEMORY_START / 4096) continue;
+        if (node !== NUMA_NO_NODE && this.zones[i].node !== node) continue;
         if (lists[i].count > 0) return lists[i].frames[--lists[i].count];
       }
     }
