@@ -4,105 +4,87 @@
  * processes are in discrete-event simulators; between two pauses it runs without interruption.
  *
  * A CPU may run ahead of the others between two pauses. What it shares with them it must touch only when no other CPU
- * could act before it: `mustYield()` says so, and locks (`mm/lock.ts`) ask.
+ * could act before it: `mustYield()` says so, and locks (`mm/lock.ts`) ask. Interrupts are taken at pauses: one that
+ * arrives between two of them waits for the next, at the latest where `mustYield()` is asked again.
  */
+import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH, CycleAccounts } from "./cycle-accounts.ts";
+import { ReadyQueue } from "./ready-queue.ts";
+import { Deadlock, type KernelCode, PAUSE_RESCHED, PAUSE_SLEEP, PAUSE_SPIN, type Pause, Thread } from "./thread.ts";
+import { Topology } from "./topology.ts";
 
-/** Pause: another CPU may act before this one; go on when this CPU is the furthest behind. */
-export const PAUSE_TURN = 0;
-/** Pause: busy-wait until `wake`; interrupts are taken meanwhile when they are on. */
-export const PAUSE_SPIN = 1;
-/** Pause: sleep until `wake`; the CPU runs its other threads meanwhile. */
-export const PAUSE_SLEEP = 2;
-/** Pause: let the CPU's other ready threads run first (`cond_resched`). */
-export const PAUSE_RESCHED = 3;
-
-/** Why a thread gave up its CPU. */
-export type Pause = typeof PAUSE_TURN | typeof PAUSE_SPIN | typeof PAUSE_SLEEP | typeof PAUSE_RESCHED;
-
-/** Code that may wait; its value is the generator's return value. */
-export type KernelCode<T> = Generator<Pause, T, void>;
+export {
+  Deadlock,
+  type KernelCode,
+  PAUSE_RESCHED,
+  PAUSE_SLEEP,
+  PAUSE_SPIN,
+  PAUSE_TURN,
+  type Pause,
+  Thread,
+} from "./thread.ts";
 
 /** What an interrupt does when it is taken, on the CPU that takes it. It cannot wait. */
 export type InterruptHandler = (cpu: number) => void;
+
+/** What a CPU was doing when an interrupt came. */
+export const INTERRUPTED_RUNNING = 0;
+/** It was waiting busily, for a lock or for acknowledgements. */
+export const INTERRUPTED_WAITING = 1;
+/** It had nothing to run. */
+export const INTERRUPTED_IDLE = 2;
 
 interface PendingInterrupt {
   readonly arrivalCycles: number;
   readonly handler: InterruptHandler;
 }
 
-/** A thread of execution, tied to one CPU until it migrates itself. */
-export class Thread {
-  readonly name: string;
-  /** The CPU that runs it. */
-  cpu: number;
-  /** Earliest time at which it can go on. */
-  readyCycles: number;
-  /** Whether it waits for `wake`. */
-  waiting = false;
-  done = false;
-  /** What its code returned, once it is done. */
-  result: unknown = undefined;
-  /** What its code threw, when it ended that way. */
-  failure: unknown = undefined;
-  code: KernelCode<unknown>;
-
-  constructor(name: string, cpu: number, readyCycles: number, code: KernelCode<unknown>) {
-    this.name = name;
-    this.cpu = cpu;
-    this.readyCycles = readyCycles;
-    this.code = code;
-  }
-}
-
-/** The machine has come to a state in which nothing can ever happen again although somebody still waits. */
-export class Deadlock extends Error {
-  override readonly name = "Deadlock";
-  readonly waiting: readonly string[];
-  constructor(waiting: readonly string[]) {
-    super(`every CPU is idle but ${waiting.join(", ")} still wait(s)`);
-    this.waiting = waiting;
-  }
-}
-
 /** Clocks, threads and interrupts of `cpus` CPUs. */
 export class EventLoop {
   readonly cpus: number;
+  readonly topology: Topology;
   /** Each CPU's cycle clock. */
   readonly clockCycles: Float64Array;
+  /** What every cycle of every CPU went to. */
+  readonly accounts: CycleAccounts;
   /** Cycles each CPU spent with nothing to run. */
   readonly idleCycles: Float64Array;
   /** Cycles each CPU spent busy-waiting. */
   readonly spinCycles: Float64Array;
+  /** What changing from one thread to another costs. */
+  contextSwitchCycles = 0;
   /** The CPU whose code runs now. */
   currentCpu = 0;
   /** The thread that runs now; null in an interrupt handler and outside the loop. */
   currentThread: Thread | null = null;
-  /** Earliest time at which another CPU than the current one can act. */
+  /** Earliest time at which another CPU than the current one can act, or an interrupt reaches the current one. */
   horizonCycles = Number.POSITIVE_INFINITY;
 
-  /** When each CPU can act next; infinite for one with nothing to do. */
-  private readonly readyAt: Float64Array;
+  private readonly ready: ReadyQueue;
   private readonly irqsOff: Int32Array;
   private readonly running: (Thread | null)[];
+  private readonly lastThread: (Thread | null)[];
   private readonly runQueues: Thread[][];
   private readonly interrupts: PendingInterrupt[][];
+  private readonly sleeping = new Set<Thread>();
   /** The thread in whose name `runSync` runs; one is enough because such calls do not nest. */
   private readonly syncThread = new Thread("sync", 0, 0, nothing());
-  private readyCpus = 0;
   private depth = 0;
 
   /** @param cpus 1 to 4096 */
-  constructor(cpus: number) {
+  constructor(cpus: number, topology?: Topology) {
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > 4096) {
       throw new RangeError(`${cpus} CPUs: expected a whole number from 1 to 4096`);
     }
     this.cpus = cpus;
+    this.topology = topology ?? new Topology(cpus);
     this.clockCycles = new Float64Array(cpus);
+    this.accounts = new CycleAccounts(this.clockCycles);
     this.idleCycles = new Float64Array(cpus);
     this.spinCycles = new Float64Array(cpus);
-    this.readyAt = new Float64Array(cpus).fill(Number.POSITIVE_INFINITY);
+    this.ready = new ReadyQueue(cpus);
     this.irqsOff = new Int32Array(cpus);
     this.running = new Array<Thread | null>(cpus).fill(null);
+    this.lastThread = new Array<Thread | null>(cpus).fill(null);
     this.runQueues = Array.from({ length: cpus }, () => []);
     this.interrupts = Array.from({ length: cpus }, () => []);
   }
@@ -117,9 +99,14 @@ export class EventLoop {
     return this.clockCycles[this.currentCpu];
   }
 
-  /** Whether another CPU can act before the current one, so that shared state must not be touched yet. */
+  /** Whether something can happen before the current CPU's time, so that shared state must not be touched yet. */
   mustYield(): boolean {
     return this.clockCycles[this.currentCpu] > this.horizonCycles;
+  }
+
+  /** Begins an activity of the current CPU; returns the one to go back to (`cycle-accounts.ts`). */
+  enterActivity(activity: number): number {
+    return this.accounts.enter(this.currentCpu, activity);
   }
 
   /** Starts a thread on `cpu`; it first runs when the loop runs. */
@@ -136,7 +123,10 @@ export class EventLoop {
     if (!thread.waiting) return;
     thread.waiting = false;
     thread.readyCycles = atCycles;
-    if (this.running[thread.cpu] !== thread) this.runQueues[thread.cpu].push(thread);
+    if (this.running[thread.cpu] !== thread) {
+      this.sleeping.delete(thread);
+      this.runQueues[thread.cpu].push(thread);
+    }
     this.refresh(thread.cpu);
   }
 
@@ -146,6 +136,7 @@ export class EventLoop {
     let at = queue.length;
     while (at > 0 && queue[at - 1].arrivalCycles > arrivalCycles) at--;
     queue.splice(at, 0, { arrivalCycles, handler });
+    if (cpu === this.currentCpu) this.lookAhead(cpu);
     this.refresh(cpu);
   }
 
@@ -154,9 +145,28 @@ export class EventLoop {
     this.irqsOff[this.currentCpu]++;
   }
 
-  /** Undoes one `disableInterrupts`; interrupts that came meanwhile are taken at the thread's next pause. */
+  /**
+   * Undoes one `disableInterrupts`; interrupts that came meanwhile are taken at the thread's next pause.
+   * @throws RangeError when interrupts are on
+   */
   enableInterrupts(): void {
-    if (--this.irqsOff[this.currentCpu] === 0) this.refresh(this.currentCpu);
+    const cpu = this.currentCpu;
+    if (this.irqsOff[cpu] === 0) throw new RangeError(`interrupts of CPU ${cpu} are on already`);
+    if (--this.irqsOff[cpu] > 0) return;
+    this.lookAhead(cpu);
+    this.refresh(cpu);
+  }
+
+  /** Whether `cpu` takes interrupts. */
+  interruptsEnabled(cpu: number): boolean {
+    return this.irqsOff[cpu] === 0;
+  }
+
+  /** What `cpu` is doing, as an interrupt finds it: one of the `INTERRUPTED_` values. */
+  stateOf(cpu: number): number {
+    const thread = this.running[cpu];
+    if (thread === null) return INTERRUPTED_IDLE;
+    return thread.waiting ? INTERRUPTED_WAITING : INTERRUPTED_RUNNING;
   }
 
   /** Whether the current thread's CPU has another thread ready to run. */
@@ -171,15 +181,17 @@ export class EventLoop {
   runSync<T>(cpu: number, code: KernelCode<T>): T {
     if (this.depth > 0) throw new Error("runSync was called from code that the event loop runs; use yield* there");
     const outer = this.currentCpu;
+    const activity = this.accounts.current[cpu];
     this.depth++;
     this.currentCpu = cpu;
-    this.horizonCycles = this.readyCpus === 0 ? Number.POSITIVE_INFINITY : this.earliestExcept(cpu);
+    this.horizonCycles = this.ready.earliestExcept(cpu);
     const thread = this.syncThread;
     thread.cpu = cpu;
     thread.waiting = false;
     thread.done = false;
     thread.code = code;
     this.currentThread = thread;
+    if (activity !== ACTIVITY_OTHER) this.accounts.enter(cpu, ACTIVITY_OTHER);
     try {
       const first = code.next();
       if (first.done) return first.value;
@@ -188,6 +200,7 @@ export class EventLoop {
       this.depth--;
       this.currentCpu = outer;
       this.currentThread = null;
+      if (this.accounts.current[cpu] !== activity) this.accounts.enter(cpu, activity);
     }
   }
 
@@ -201,8 +214,8 @@ export class EventLoop {
     try {
       while (!until?.()) {
         if (!this.step()) {
-          const waiting = this.running.filter((thread) => thread !== null).map((thread) => thread.name);
-          if (waiting.length > 0) throw new Deadlock(waiting);
+          const stuck = [...this.running.filter((thread) => thread !== null), ...this.sleeping];
+          if (stuck.length > 0) throw new Deadlock(stuck.map((thread) => thread.name));
           return;
         }
       }
@@ -222,6 +235,7 @@ export class EventLoop {
       while (!thread.done) if (!this.step()) throw new Deadlock([thread.name]);
     } finally {
       this.running[cpu] = displaced;
+      this.sleeping.delete(thread);
       this.refresh(cpu);
     }
     return thread.result;
@@ -229,34 +243,30 @@ export class EventLoop {
 
   /** Lets the CPU that is furthest behind act once; false when none can. */
   private step(): boolean {
-    if (this.readyCpus === 0) return false;
-    const { readyAt } = this;
-    let cpu = -1;
-    let earliest = Number.POSITIVE_INFINITY;
-    let second = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < this.cpus; i++) {
-      const at = readyAt[i];
-      if (at < earliest) {
-        second = earliest;
-        earliest = at;
-        cpu = i;
-      } else if (at < second) {
-        second = at;
-      }
-    }
+    const { ready } = this;
+    const cpu = ready.first;
+    if (cpu < 0) return false;
     this.currentCpu = cpu;
-    this.horizonCycles = second;
-    this.catchUp(cpu, earliest);
-    if (!this.takeInterrupts(cpu)) this.resume(cpu);
+    this.horizonCycles = ready.secondAt;
+    this.catchUp(cpu, ready.at[cpu]);
+    if (!this.takeInterrupts(cpu)) {
+      this.lookAhead(cpu);
+      this.resume(cpu);
+    }
     this.refresh(cpu);
     return true;
   }
 
-  /** Moves a CPU's clock to the time at which it acts, booking the time between as idle or as spinning. */
+  /** Moves a CPU's clock to the time at which it acts; the time between was idle, or spent as the thread said. */
   private catchUp(cpu: number, atCycles: number): void {
     const gap = atCycles - this.clockCycles[cpu];
     if (gap <= 0) return;
-    (this.running[cpu] === null ? this.idleCycles : this.spinCycles)[cpu] += gap;
+    if (this.running[cpu] === null) {
+      this.accounts.idle(cpu, atCycles);
+      this.idleCycles[cpu] += gap;
+    } else {
+      this.spinCycles[cpu] += gap;
+    }
     this.clockCycles[cpu] = atCycles;
   }
 
@@ -266,10 +276,19 @@ export class EventLoop {
     let taken = false;
     while (queue.length > 0 && queue[0].arrivalCycles <= this.clockCycles[cpu]) {
       const next = queue.shift() as PendingInterrupt;
+      const activity = this.accounts.enter(cpu, ACTIVITY_INTERRUPT);
       next.handler(cpu);
+      this.accounts.enter(cpu, activity);
       taken = true;
     }
     return taken;
+  }
+
+  /** The current CPU must not go past the arrival of its own next interrupt, if it can take it. */
+  private lookAhead(cpu: number): void {
+    const queue = this.interrupts[cpu];
+    if (queue.length === 0 || this.irqsOff[cpu] > 0) return;
+    if (queue[0].arrivalCycles < this.horizonCycles) this.horizonCycles = queue[0].arrivalCycles;
   }
 
   private resume(cpu: number): void {
@@ -277,7 +296,7 @@ export class EventLoop {
     if (thread === null) {
       thread = this.takeReady(cpu);
       if (thread === null) return;
-      this.running[cpu] = thread;
+      this.switchTo(cpu, thread);
     }
     if (thread.waiting) return;
     this.currentThread = thread;
@@ -286,18 +305,36 @@ export class EventLoop {
       if (result.done) {
         thread.done = true;
         thread.result = result.value;
-        this.running[thread.cpu] = null;
+        this.leave(cpu, thread);
       } else {
         this.applyPause(cpu, thread, result.value);
       }
     } catch (failure) {
       thread.done = true;
       thread.failure = failure;
-      this.running[cpu] = null;
+      this.leave(cpu, thread);
       throw failure;
     } finally {
       this.currentThread = null;
     }
+  }
+
+  private switchTo(cpu: number, thread: Thread): void {
+    this.running[cpu] = thread;
+    if (this.lastThread[cpu] !== thread) {
+      this.lastThread[cpu] = thread;
+      if (this.contextSwitchCycles > 0) {
+        this.accounts.enter(cpu, ACTIVITY_SWITCH);
+        this.clockCycles[cpu] += this.contextSwitchCycles;
+      }
+    }
+    this.accounts.enter(cpu, thread.activity);
+  }
+
+  /** The thread no longer runs on `cpu`. */
+  private leave(cpu: number, thread: Thread): void {
+    this.running[cpu] = null;
+    thread.activity = this.accounts.enter(cpu, ACTIVITY_OTHER);
   }
 
   private applyPause(cpu: number, thread: Thread, pause: Pause): void {
@@ -306,9 +343,10 @@ export class EventLoop {
       thread.waiting = true;
     } else if (pause === PAUSE_SLEEP) {
       thread.waiting = true;
-      this.running[cpu] = null;
+      this.sleeping.add(thread);
+      this.leave(cpu, thread);
     } else if (pause === PAUSE_RESCHED) {
-      this.running[cpu] = null;
+      this.leave(cpu, thread);
       this.runQueues[thread.cpu].push(thread);
       if (thread.cpu !== cpu) this.refresh(thread.cpu);
     }
@@ -323,12 +361,6 @@ export class EventLoop {
     return null;
   }
 
-  private earliestExcept(cpu: number): number {
-    let earliest = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < this.cpus; i++) if (i !== cpu && this.readyAt[i] < earliest) earliest = this.readyAt[i];
-    return earliest;
-  }
-
   /** Recomputes when `cpu` can act next. */
   private refresh(cpu: number): void {
     const clock = this.clockCycles[cpu];
@@ -337,16 +369,14 @@ export class EventLoop {
     if (thread !== null) {
       if (!thread.waiting) at = Math.max(clock, thread.readyCycles);
     } else {
-      for (const waiting of this.runQueues[cpu]) at = Math.min(at, Math.max(clock, waiting.readyCycles));
+      const queue = this.runQueues[cpu];
+      for (let i = 0; i < queue.length; i++) at = Math.min(at, Math.max(clock, queue[i].readyCycles));
     }
-    if (this.interrupts[cpu].length > 0 && this.irqsOff[cpu] === 0) {
-      at = Math.min(at, Math.max(clock, this.interrupts[cpu][0].arrivalCycles));
+    const interrupts = this.interrupts[cpu];
+    if (interrupts.length > 0 && this.irqsOff[cpu] === 0) {
+      at = Math.min(at, Math.max(clock, interrupts[0].arrivalCycles));
     }
-    const was = this.readyAt[cpu];
-    if (was === at) return;
-    if (was === Number.POSITIVE_INFINITY) this.readyCpus++;
-    if (at === Number.POSITIVE_INFINITY) this.readyCpus--;
-    this.readyAt[cpu] = at;
+    this.ready.set(cpu, at);
     if (cpu !== this.currentCpu && at < this.horizonCycles) this.horizonCycles = at;
   }
 }

@@ -39,8 +39,24 @@ export {
 } from "./control-registers.ts";
 export { Cpu } from "./cpu.ts";
 export {
+  ACTIVITY_FLUSH,
+  ACTIVITY_IDLE,
+  ACTIVITY_INTERRUPT,
+  ACTIVITY_IPI_SEND,
+  ACTIVITY_IPI_WAIT,
+  ACTIVITY_LOCK_WAIT,
+  ACTIVITY_OTHER,
+  ACTIVITY_SWITCH,
+  ACTIVITY_WALK,
+  type ActivityObserver,
+  CycleAccounts,
+} from "./cycle-accounts.ts";
+export {
   Deadlock,
   EventLoop,
+  INTERRUPTED_IDLE,
+  INTERRUPTED_RUNNING,
+  INTERRUPTED_WAITING,
   type InterruptHandler,
   type KernelCode,
   PAUSE_RESCHED,
@@ -115,3 +131,16 @@ export {
   PTE_USER,
   PTE_XD_HIGH,
 } from "./pte.ts";
+export {
+  type ByDistance,
+  DISTANCE_CORE,
+  DISTANCE_REMOTE,
+  DISTANCE_SELF,
+  DISTANCE_SOCKET,
+  type Distance,
+  defaultTopology,
+  formatTopology,
+  parseTopology,
+  Topology,
+  type TopologyConfig,
+} from "./topology.ts";

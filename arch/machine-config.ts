@@ -3,6 +3,7 @@ import { MachineUsageError } from "./faults.ts";
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES } from "./physical-memory.ts";
 import type { CpuFeatures, Preset } from "./preset.ts";
 import { presetByName } from "./profiles/index.ts";
+import type { TopologyConfig } from "./topology.ts";
 
 /** Settings of a machine. */
 export interface MachineConfig {
@@ -18,6 +19,8 @@ export interface MachineConfig {
   readonly maxPhyAddr?: number;
   /** Levels of page tables, 4 or 5; five need the feature `la57`. Default 4. */
   readonly pagingLevels?: 4 | 5;
+  /** Sockets, cores, threads; their product is `cpus`. Default: one thread a core, sockets of 64 cores. */
+  readonly topology?: TopologyConfig | undefined;
 }
 
 /** All settings filled in. */
@@ -28,6 +31,7 @@ export interface CheckedConfig {
   readonly features: CpuFeatures;
   readonly maxPhyAddr: number;
   readonly pagingLevels: 4 | 5;
+  readonly topology: TopologyConfig | undefined;
 }
 
 /**
@@ -65,5 +69,5 @@ export function checkConfig(config: MachineConfig): CheckedConfig {
   if (pagingLevels === 5 && !features.la57) {
     throw new MachineUsageError("pagingLevels", 5, `4: ${preset.name} has no five-level paging (feature la57)`);
   }
-  return { cpus, memoryBytes, preset, features, maxPhyAddr, pagingLevels };
+  return { cpus, memoryBytes, preset, features, maxPhyAddr, pagingLevels, topology: config.topology };
 }

@@ -3,7 +3,9 @@
  *
  *   Machine
  *   ├── memory: PhysicalMemory      frames, sparse; page tables live here       physical-memory.ts, pte.ts
- *   ├── loop: EventLoop             a cycle clock a CPU, interleaving, IPIs     event-loop.ts
+ *   ├── loop: EventLoop             a cycle clock a CPU, interleaving, IPIs     event-loop.ts, thread.ts, ready-queue.ts
+ *   │   ├── accounts                what every cycle of every CPU went to       cycle-accounts.ts
+ *   │   └── topology                threads, cores, sockets and their distance  topology.ts
  *   └── cpus: Cpu[]                 load, store, fetch, instructions            cpu.ts
  *       ├── registers               CR0, CR3, CR4, EFER, PKRU, CPL: checked     control-registers.ts
  *       ├── invalidations           INVLPG, INVPCID, INVLPGB, TLBSYNC           invalidations.ts
@@ -26,6 +28,7 @@ import { EventLoop } from "./event-loop.ts";
 import { type CheckedConfig, checkConfig, type MachineConfig } from "./machine-config.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
 import type { CpuFeatures, Preset } from "./preset.ts";
+import { Topology } from "./topology.ts";
 
 export type { MachineConfig } from "./machine-config.ts";
 
@@ -48,10 +51,11 @@ export class Machine {
     this.preset = preset;
     this.features = features;
     this.memory = new PhysicalMemory(this.config.memoryBytes);
-    this.loop = new EventLoop(this.config.cpus);
+    this.loop = new EventLoop(this.config.cpus, new Topology(this.config.cpus, this.config.topology));
     const cpus: Cpu[] = [];
     const parts = { memory: this.memory, loop: this.loop, preset, features, maxPhyAddr, levels, cpus };
     for (let id = 0; id < this.config.cpus; id++) cpus.push(new Cpu(id, parts));
     this.cpus = cpus;
+    this.loop.accounts.walkCyclesOf = (id) => cpus[id].mmu.walkCycleCount;
   }
 }

@@ -86,6 +86,12 @@ export class Mmu {
     return tlbs.frame;
   }
 
+  /** Cycles of all page walks so far. */
+  get walkCycleCount(): number {
+    const { counts } = this;
+    return counts[COUNT_WALK_CYCLES] + counts[COUNT_WALK_CYCLES + 1] + counts[COUNT_WALK_CYCLES + 2];
+  }
+
   /** INVLPG: the page in the current PCID and global, every paging-structure entry of the current PCID. */
   invalidatePage(vpn: number): void {
     this.tlbs.dropPage(vpn, this.mode.pcid, true);

@@ -7,9 +7,10 @@ export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflus
 export { type FtraceOptions, ftraceText } from "./ftrace-text.ts";
 export * from "./gfp.ts";
 export { ioremap, iounmap } from "./ioremap.ts";
-export { DEFAULT_KERNEL_COSTS, type IpiCosts, type KernelCosts } from "./kernel-costs.ts";
+export { DEFAULT_KERNEL_COSTS, type DestinationMode, type IpiCosts, type KernelCosts } from "./kernel-costs.ts";
 export { KernelLog } from "./kernel-log.ts";
 export { type LockCosts, Mutex, SpinLock } from "./lock.ts";
+export { LockClass, type LockStatistics, lockClass, lockStatistics } from "./lock-stat.ts";
 export {
   FRAME_CALLER,
   FRAME_FREE,
@@ -38,8 +39,9 @@ export {
 } from "./protection.ts";
 export { drainVmapAreaWork, purgeVmapAreaLazy, reclaimAndPurgeVmapAreas } from "./purge.ts";
 export { remapVmallocRange } from "./remap-vmalloc.ts";
+export { allCpus, type CallBill, type IpiObserver, Smp } from "./smp.ts";
 export { vmAreaMapPages, vmAreaUnmapPages } from "./sparse-area.ts";
-export { flushTlbAll, flushTlbKernelRange, onEachCpu } from "./tlb-flush.ts";
+export { flushTlbAll, flushTlbKernelRange } from "./tlb-flush.ts";
 export { TlbVmstat } from "./tlb-vmstat.ts";
 export { verifyVmalloc } from "./verify.ts";
 export { vfree, vunmap } from "./vfree.ts";

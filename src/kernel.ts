@@ -2,6 +2,7 @@
 import type { KernelCode, Thread } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { Machine, type MachineConfig } from "../arch/machine.ts";
+import type { TopologyConfig } from "../arch/topology.ts";
 import {
   type CacheMode,
   ConfigError,
@@ -46,6 +47,8 @@ export interface KernelConfig {
   readonly memoryBytes: number;
   /** The machine's microarchitecture, by name or as data. */
   readonly preset: MachineConfig["preset"];
+  /** Sockets, cores and threads; absent: one thread a core, sockets of 64 cores. */
+  readonly topology?: TopologyConfig | undefined;
   /** NUMA nodes that share the memory equally. */
   readonly numaNodes: number;
   /** What kernel primitives cost. */
@@ -97,7 +100,8 @@ export class Kernel {
       throw new ConfigError("numaNodes", numaNodes, "a whole number from 1 to 64");
     }
     this.config = config;
-    this.machine = new Machine({ cpus, memoryBytes, preset: config.preset });
+    this.machine = new Machine({ cpus, memoryBytes, preset: config.preset, topology: config.topology });
+    this.machine.loop.contextSwitchCycles = config.costs.contextSwitchCycles;
     const { memory, loop } = this.machine;
     this.pages = new PageAllocator(memory, cpus, numaNodes, this.faults);
     this.tables = new PageTables(memory, this.pages, this.faults, this.log, loop, 4);

@@ -1,0 +1,134 @@
+/**
+ * Where every cycle of every CPU went. At any moment a CPU is in one activity; whatever advances its clock meanwhile is
+ * booked there, so that the parts of a CPU sum up to its clock exactly. Page walks are taken out of the activity in which
+ * they happen and booked on their own.
+ */
+
+/** Kernel code outside any named activity. */
+export const ACTIVITY_OTHER = 0;
+/** Nothing to run. */
+export const ACTIVITY_IDLE = 1;
+/** Busy-waiting for a lock. */
+export const ACTIVITY_LOCK_WAIT = 2;
+/** Telling other CPUs to run something: filling in requests, writing the interrupt command register. */
+export const ACTIVITY_IPI_SEND = 3;
+/** Busy-waiting for other CPUs' acknowledgements. */
+export const ACTIVITY_IPI_WAIT = 4;
+/** In an interrupt handler: cycles stolen from whatever the CPU was doing. */
+export const ACTIVITY_INTERRUPT = 5;
+/** Invalidating translations of the CPU's own TLB for a flush that it began. */
+export const ACTIVITY_FLUSH = 6;
+/** Changing from one thread to another. */
+export const ACTIVITY_SWITCH = 7;
+/** Page walks, whatever the CPU was doing. */
+export const ACTIVITY_WALK = 8;
+
+const BUILT_IN = [
+  "other",
+  "idle",
+  "lock wait",
+  "IPI send",
+  "IPI wait",
+  "interrupts",
+  "TLB flush",
+  "context switch",
+  "page walks",
+];
+
+/** Sees every change of activity; `atCycles` is the CPU's clock. Only looks. */
+export interface ActivityObserver {
+  activityChanged(cpu: number, from: number, to: number, atCycles: number): void;
+}
+
+/** Cycles by CPU and activity. */
+export class CycleAccounts {
+  /** Names of the activities, by number. */
+  readonly names: string[] = [...BUILT_IN];
+  /** What each CPU is doing. Change it with {@link enter}. */
+  readonly current: Int32Array;
+  /** Who looks on; null for nobody. */
+  observer: ActivityObserver | null = null;
+  /** All page-walk cycles of a CPU so far; the machine sets it. */
+  walkCyclesOf: (cpu: number) => number = () => 0;
+
+  private readonly clockCycles: Float64Array;
+  private readonly since: Float64Array;
+  private readonly walksSince: Float64Array;
+  /** By activity, then by CPU. */
+  private readonly booked: Float64Array[];
+
+  /** @param clockCycles each CPU's clock: read, never written */
+  constructor(clockCycles: Float64Array) {
+    const cpus = clockCycles.length;
+    this.clockCycles = clockCycles;
+    this.current = new Int32Array(cpus);
+    this.since = new Float64Array(cpus);
+    this.walksSince = new Float64Array(cpus);
+    this.booked = BUILT_IN.map(() => new Float64Array(cpus));
+  }
+
+  /** The number of the activity called `name`, made when there is none yet. */
+  activity(name: string): number {
+    const known = this.names.indexOf(name);
+    if (known >= 0) return known;
+    this.names.push(name);
+    this.booked.push(new Float64Array(this.clockCycles.length));
+    return this.names.length - 1;
+  }
+
+  /** Begins an activity on `cpu`; returns the one that ends, to be entered again afterwards. */
+  enter(cpu: number, activity: number): number {
+    const was = this.current[cpu];
+    if (was === activity) return was;
+    this.settle(cpu);
+    this.current[cpu] = activity;
+    this.observer?.activityChanged(cpu, was, activity, this.clockCycles[cpu]);
+    return was;
+  }
+
+  /** Books the time from the CPU's clock to `untilCycles`, to which the caller then sets the clock, as idle. */
+  idle(cpu: number, untilCycles: number): void {
+    this.settle(cpu);
+    this.booked[ACTIVITY_IDLE][cpu] += untilCycles - this.clockCycles[cpu];
+    this.since[cpu] = untilCycles;
+  }
+
+  /** Books what has not been booked yet of one CPU. */
+  settle(cpu: number): void {
+    const now = this.clockCycles[cpu];
+    const walks = this.walkCyclesOf(cpu);
+    const walked = walks - this.walksSince[cpu];
+    this.booked[this.current[cpu]][cpu] += now - this.since[cpu] - walked;
+    this.booked[ACTIVITY_WALK][cpu] += walked;
+    this.since[cpu] = now;
+    this.walksSince[cpu] = walks;
+  }
+
+  /** Cycles of one CPU that went to one activity, up to now. */
+  cycles(cpu: number, activity: number): number {
+    this.settle(cpu);
+    return this.booked[activity][cpu];
+  }
+
+  /** Cycles of one CPU by activity; those without any are left out. Sums up to the CPU's clock. */
+  ofCpu(cpu: number): Map<string, number> {
+    this.settle(cpu);
+    const parts = new Map<string, number>();
+    this.names.forEach((name, activity) => {
+      const cycles = this.booked[activity][cpu];
+      if (cycles !== 0) parts.set(name, cycles);
+    });
+    return parts;
+  }
+
+  /** Cycles of all CPUs by activity, in the order of the activities' numbers. */
+  total(): Map<string, number> {
+    const parts = new Map<string, number>();
+    this.names.forEach((name, activity) => {
+      let cycles = 0;
+      for (let cpu = 0; cpu < this.clockCycles.length; cpu++) cycles += this.cycles(cpu, activity);
+      if (cycles !== 0) parts.set(name, cycles);
+    });
+    return parts;
+  }
+}

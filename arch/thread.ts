@@ -1,0 +1,53 @@
+/** Threads of execution, and why they pause. */
+import { ACTIVITY_OTHER } from "./cycle-accounts.ts";
+
+/** Pause: another CPU may act before this one; go on when this CPU is the furthest behind. */
+export const PAUSE_TURN = 0;
+/** Pause: busy-wait until `wake`; interrupts are taken meanwhile when they are on. */
+export const PAUSE_SPIN = 1;
+/** Pause: sleep until `wake`; the CPU runs its other threads meanwhile. */
+export const PAUSE_SLEEP = 2;
+/** Pause: let the CPU's other ready threads run first (`cond_resched`). */
+export const PAUSE_RESCHED = 3;
+
+/** Why a thread gave up its CPU. */
+export type Pause = typeof PAUSE_TURN | typeof PAUSE_SPIN | typeof PAUSE_SLEEP | typeof PAUSE_RESCHED;
+
+/** Code that may wait; its value is the generator's return value. */
+export type KernelCode<T> = Generator<Pause, T, void>;
+
+/** A thread of execution, tied to one CPU until it migrates itself. */
+export class Thread {
+  readonly name: string;
+  /** The CPU that runs it. */
+  cpu: number;
+  /** Earliest time at which it can go on. */
+  readyCycles: number;
+  /** Whether it waits for `wake`. */
+  waiting = false;
+  done = false;
+  /** What its code returned, once it is done. */
+  result: unknown = undefined;
+  /** What its code threw, when it ended that way. */
+  failure: unknown = undefined;
+  /** What it was doing when it last left its CPU (`cycle-accounts.ts`). */
+  activity: number = ACTIVITY_OTHER;
+  code: KernelCode<unknown>;
+
+  constructor(name: string, cpu: number, readyCycles: number, code: KernelCode<unknown>) {
+    this.name = name;
+    this.cpu = cpu;
+    this.readyCycles = readyCycles;
+    this.code = code;
+  }
+}
+
+/** The machine has come to a state in which nothing can ever happen again although somebody still waits. */
+export class Deadlock extends Error {
+  override readonly name = "Deadlock";
+  readonly waiting: readonly string[];
+  constructor(waiting: readonly string[]) {
+    super(`every CPU is idle but ${waiting.join(", ")} still wait(s)`);
+    this.waiting = waiting;
+  }
+}
