@@ -69,6 +69,9 @@ export class EventLoop {
   /** The thread in whose name `runSync` runs; one is enough because such calls do not nest. */
   private readonly syncThread = new Thread("sync", 0, 0, nothing());
   private depth = 0;
+  /** The current CPU, and what the called one was doing, before the call that `enterSync` began. */
+  private outerCpu = 0;
+  private outerActivity = 0;
 
   /** @param cpus 1 to 4096 */
   constructor(cpus: number, topology?: Topology) {
@@ -179,29 +182,47 @@ export class EventLoop {
    * @throws whatever `code` throws; Deadlock when it waits for what cannot come
    */
   runSync<T>(cpu: number, code: KernelCode<T>): T {
+    this.enterSync(cpu);
+    try {
+      return this.finishSync(code);
+    } finally {
+      this.leaveSync();
+    }
+  }
+
+  /**
+   * Begins a call from outside on `cpu`, as `runSync` does, for code that is a plain function as long as it need not wait:
+   * `finishSync` runs what is left where it has to, `leaveSync` ends the call, whatever happened.
+   */
+  enterSync(cpu: number): void {
     if (this.depth > 0) throw new Error("runSync was called from code that the event loop runs; use yield* there");
-    const outer = this.currentCpu;
-    const activity = this.accounts.current[cpu];
     this.depth++;
+    this.outerCpu = this.currentCpu;
+    this.outerActivity = this.accounts.current[cpu];
     this.currentCpu = cpu;
     this.horizonCycles = this.ready.earliestExcept(cpu);
+    this.syncThread.cpu = cpu;
+    this.currentThread = this.syncThread;
+    if (this.outerActivity !== ACTIVITY_OTHER) this.accounts.enter(cpu, ACTIVITY_OTHER);
+  }
+
+  /** Runs `code` to its end within a call begun with `enterSync`. */
+  finishSync<T>(code: KernelCode<T>): T {
     const thread = this.syncThread;
-    thread.cpu = cpu;
     thread.waiting = false;
     thread.done = false;
     thread.code = code;
-    this.currentThread = thread;
-    if (activity !== ACTIVITY_OTHER) this.accounts.enter(cpu, ACTIVITY_OTHER);
-    try {
-      const first = code.next();
-      if (first.done) return first.value;
-      return this.finishSync(cpu, first.value) as T;
-    } finally {
-      this.depth--;
-      this.currentCpu = outer;
-      this.currentThread = null;
-      if (this.accounts.current[cpu] !== activity) this.accounts.enter(cpu, activity);
-    }
+    const first = code.next();
+    return first.done ? first.value : (this.waitForSync(this.currentCpu, first.value) as T);
+  }
+
+  /** Ends a call begun with `enterSync`. */
+  leaveSync(): void {
+    const { cpu } = this.syncThread;
+    this.depth--;
+    this.currentCpu = this.outerCpu;
+    this.currentThread = null;
+    if (this.accounts.current[cpu] !== this.outerActivity) this.accounts.enter(cpu, this.outerActivity);
   }
 
   /**
@@ -225,7 +246,7 @@ export class EventLoop {
     }
   }
 
-  private finishSync(cpu: number, firstPause: Pause): unknown {
+  private waitForSync(cpu: number, firstPause: Pause): unknown {
     const thread = this.syncThread;
     const displaced = this.running[cpu];
     this.running[cpu] = thread;

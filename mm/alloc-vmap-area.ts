@@ -5,6 +5,7 @@ import { EBUSY, EINVAL, ENOMEM } from "./errno.ts";
 import { __GFP_NOWARN } from "./gfp.ts";
 import { formatRange } from "./kernel-log.ts";
 import { reclaimAndPurgeVmapAreas } from "./purge.ts";
+import { finish, type Soon } from "./soon.ts";
 import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { encodeNodeId, poolIndexOf, type VmapNode } from "./vmap-node.ts";
@@ -24,73 +25,186 @@ export function* allocVmapArea(
   vaFlags: number,
   vm: number,
 ): KernelCode<number> {
-  if (!(sizeBytes > 0) || !isPageAligned(sizeBytes) || !isPowerOfTwo(align)) return -EINVAL;
-  const { areas, loop, costs } = state;
-  loop.spend(costs.callCycles);
+  const area = allocVmapAreaSoon(state, sizeBytes, align, vstart, vend, gfp, vaFlags, vm);
+  return typeof area === "number" ? area : yield* area;
+}
 
+/** The same, as a plain function as long as no lock has to be waited for and there is room (`soon.ts`). */
+export function allocVmapAreaSoon(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  vstart: number,
+  vend: number,
+  gfp: number,
+  vaFlags: number,
+  vm: number,
+): Soon<number> {
+  if (!(sizeBytes > 0) || !isPageAligned(sizeBytes) || !isPowerOfTwo(align)) return -EINVAL;
+  const { areas, loop, costs, nodes } = state;
+  loop.spend(costs.callCycles);
   let flags = vaFlags;
   let area = 0;
   // Requests over the whole vmalloc range may be served from the pools; windows of their own carry no node.
-  if (vstart === VMALLOC_START && vend === VMALLOC_END && state.nodes.length > 1) {
-    const node = state.nodes[loop.currentCpu % state.nodes.length];
+  if (nodes.length > 1 && vstart === VMALLOC_START && vend === VMALLOC_END) {
+    const node = nodes[loop.currentCpu % nodes.length];
     flags |= encodeNodeId(node.id);
     const pool = poolIndexOf(sizeBytes);
     if (pool >= 0 && !areas.listIsEmpty(node.poolHeads[pool])) {
-      if (!node.poolLock.tryTake()) yield* node.poolLock.take();
+      if (!node.poolLock.tryTake()) return waitForPool(state, node, sizeBytes, align, vstart, vend, gfp, flags, vm);
       area = takeFromPool(state, node, pool, sizeBytes, align, vstart, vend);
       node.poolLock.release();
     }
   }
+  return takeRoom(state, area, sizeBytes, align, vstart, vend, gfp, flags, vm);
+}
 
-  let address = area === 0 ? vend : areas.start[area];
-  if (area === 0) {
-    if (state.faults.fails("vmapArea")) return -ENOMEM;
-    area = areas.make(0, 0);
+/** Goes on with an area from a pool, or, with none (0), with room from the free tree. */
+function takeRoom(
+  state: Vmalloc,
+  pooled: number,
+  sizeBytes: number,
+  align: number,
+  vstart: number,
+  vend: number,
+  gfp: number,
+  flags: number,
+  vm: number,
+): Soon<number> {
+  const { areas } = state;
+  if (pooled !== 0) {
+    state.events?.alloc(areas.start[pooled], sizeBytes, align, vstart, vend, flags, false);
+    return addBusy(state, pooled, areas.start[pooled], sizeBytes, flags, vm);
   }
-  let purged = false;
-  while (true) {
-    if (address === vend) {
-      if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
-      // Taking room out of the middle of a gap needs one more area; the kernel keeps one at hand for each CPU.
-      address = state.freeTree.alloc(sizeBytes, align, vstart, vend);
-      loop.spend(costs.treeStepCycles * TREE_STEPS);
-      state.freeTreeLock.release();
-    }
-    const failed = address === vend;
-    state.events?.alloc(address, sizeBytes, align, vstart, vend, flags, failed);
-    if (!failed) break;
-    if (!purged) {
-      yield* reclaimAndPurgeVmapAreas(state);
-      purged = true;
-      continue;
-    }
-    if (callPurgeNotifiers(state) > 0) {
-      purged = false;
-      continue;
-    }
-    if ((gfp & __GFP_NOWARN) === 0) {
-      state.log.print(
-        `vmalloc_node_range for size ${sizeBytes} failed: Address range restricted to ${formatRange(vstart, vend)}`,
-      );
-    }
-    areas.release(area);
-    return -EBUSY;
-  }
+  if (state.faults.isArmed && state.faults.fails("vmapArea")) return -ENOMEM;
+  const area = areas.make(0, 0);
+  if (!state.freeTreeLock.tryTake()) return waitForRoom(state, area, sizeBytes, align, vstart, vend, gfp, flags, vm);
+  const address = takeFromTree(state, sizeBytes, align, vstart, vend, flags);
+  if (address === vend) return makeRoom(state, area, sizeBytes, align, vstart, vend, gfp, flags, vm);
+  return addBusy(state, area, address, sizeBytes, flags, vm);
+}
 
+/** Takes room out of the free tree, whose lock is held, and releases the lock; `vend` when there is none. */
+function takeFromTree(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  vstart: number,
+  vend: number,
+  flags: number,
+): number {
+  // Taking room out of the middle of a gap needs one more area; the kernel keeps one at hand for each CPU.
+  const address = state.freeTree.alloc(sizeBytes, align, vstart, vend);
+  state.loop.spend(state.costs.treeStepCycles * TREE_STEPS);
+  state.freeTreeLock.release();
+  state.events?.alloc(address, sizeBytes, align, vstart, vend, flags, address === vend);
+  return address;
+}
+
+/** Gives an area its place and puts it into the busy tree of its node. */
+function addBusy(
+  state: Vmalloc,
+  area: number,
+  address: number,
+  sizeBytes: number,
+  flags: number,
+  vm: number,
+): Soon<number> {
+  const { areas, vms } = state;
   areas.start[area] = address;
   areas.end[area] = address + sizeBytes;
   areas.flags[area] = flags;
   areas.vm[area] = vm;
   if (vm !== 0) {
-    state.vms.addr[vm] = address;
-    state.vms.sizeBytes[vm] = sizeBytes;
+    vms.addr[vm] = address;
+    vms.sizeBytes[vm] = sizeBytes;
   }
   const node = state.nodeOf(address);
-  if (!node.busyLock.tryTake()) yield* node.busyLock.take();
-  node.busy.insert(area);
-  loop.spend(costs.treeStepCycles * TREE_STEPS);
-  node.busyLock.release();
+  if (!node.busyLock.tryTake()) return waitForBusy(state, node, area);
+  insertBusy(state, node, area);
   return area;
+}
+
+/** Inserts into a busy tree whose lock is held, and releases the lock. */
+function insertBusy(state: Vmalloc, node: VmapNode, area: number): void {
+  node.busy.insert(area);
+  state.loop.spend(state.costs.treeStepCycles * TREE_STEPS);
+  node.busyLock.release();
+}
+
+function* waitForPool(
+  state: Vmalloc,
+  node: VmapNode,
+  sizeBytes: number,
+  align: number,
+  vstart: number,
+  vend: number,
+  gfp: number,
+  flags: number,
+  vm: number,
+): KernelCode<number> {
+  yield* node.poolLock.take();
+  const area = takeFromPool(state, node, poolIndexOf(sizeBytes), sizeBytes, align, vstart, vend);
+  node.poolLock.release();
+  return yield* finish(takeRoom(state, area, sizeBytes, align, vstart, vend, gfp, flags, vm));
+}
+
+function* waitForRoom(
+  state: Vmalloc,
+  area: number,
+  sizeBytes: number,
+  align: number,
+  vstart: number,
+  vend: number,
+  gfp: number,
+  flags: number,
+  vm: number,
+): KernelCode<number> {
+  yield* state.freeTreeLock.take();
+  const address = takeFromTree(state, sizeBytes, align, vstart, vend, flags);
+  if (address === vend) return yield* makeRoom(state, area, sizeBytes, align, vstart, vend, gfp, flags, vm);
+  return yield* finish(addBusy(state, area, address, sizeBytes, flags, vm));
+}
+
+function* waitForBusy(state: Vmalloc, node: VmapNode, area: number): KernelCode<number> {
+  yield* node.busyLock.take();
+  insertBusy(state, node, area);
+  return area;
+}
+
+/** No room was found: gives back everything that can be, and tries again until nothing more is gained. */
+function* makeRoom(
+  state: Vmalloc,
+  area: number,
+  sizeBytes: number,
+  align: number,
+  vstart: number,
+  vend: number,
+  gfp: number,
+  flags: number,
+  vm: number,
+): KernelCode<number> {
+  let purged = false;
+  while (true) {
+    if (!purged) {
+      yield* reclaimAndPurgeVmapAreas(state);
+      purged = true;
+    } else if (callPurgeNotifiers(state) > 0) {
+      purged = false;
+    } else {
+      break;
+    }
+    if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
+    const address = takeFromTree(state, sizeBytes, align, vstart, vend, flags);
+    if (address !== vend) return yield* finish(addBusy(state, area, address, sizeBytes, flags, vm));
+  }
+  if ((gfp & __GFP_NOWARN) === 0) {
+    state.log.print(
+      `vmalloc_node_range for size ${sizeBytes} failed: Address range restricted to ${formatRange(vstart, vend)}`,
+    );
+  }
+  state.areas.release(area);
+  return -EBUSY;
 }
 
 /** Tree steps charged for one search: the depth of a tree of about a thousand nodes. */

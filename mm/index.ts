@@ -44,7 +44,7 @@ export { vmAreaMapPages, vmAreaUnmapPages } from "./sparse-area.ts";
 export { flushTlbAll, flushTlbKernelRange } from "./tlb-flush.ts";
 export { TlbVmstat } from "./tlb-vmstat.ts";
 export { verifyVmalloc } from "./verify.ts";
-export { vfree, vunmap } from "./vfree.ts";
+export { vfree, vfreeSoon, vunmap } from "./vfree.ts";
 export { vfreeAtomic } from "./vfree-atomic.ts";
 export { findVmArea, freeVmArea, getVmArea, getVmAreaCaller, removeVmArea } from "./vm-area.ts";
 export { vmMapRam, vmUnmapRam } from "./vm-map-ram.ts";
@@ -56,6 +56,7 @@ export {
   vmalloc32,
   vmallocHuge,
   vmallocNode,
+  vmallocSoon,
   vmallocUser,
   vzalloc,
 } from "./vmalloc.ts";

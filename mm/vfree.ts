@@ -1,7 +1,8 @@
 /** `vfree` and `vunmap`: giving back what `vmalloc` and `vmap` returned. */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { formatRange } from "./kernel-log.ts";
-import { removeVmArea } from "./vm-area.ts";
+import { finish, type Soon } from "./soon.ts";
+import { removeVmArea, removeVmAreaSoon } from "./vm-area.ts";
 import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./vm-structs.ts";
 import { vmUnmapAliases } from "./vm-unmap-aliases.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -11,25 +12,50 @@ import type { Vmalloc } from "./vmalloc-state.ts";
  * that was not vmalloc'ed is warned of, with no other effect.
  */
 export function* vfree(state: Vmalloc, address: number): KernelCode<void> {
-  if (address === 0) return;
-  const { vms, pages, pageArrays } = state;
+  const rest = vfreeSoon(state, address);
+  if (rest !== undefined) yield* rest;
+}
+
+/** The same, as a plain function as long as nothing has to be waited for (`soon.ts`). */
+export function vfreeSoon(state: Vmalloc, address: number): Soon<undefined> {
+  if (address === 0) return undefined;
   state.loop.spend(state.costs.callCycles);
-  const vm = yield* removeVmArea(state, address);
+  const vm = removeVmAreaSoon(state, address);
+  return typeof vm === "number" ? freeVm(state, vm, address) : waitForRemoval(state, vm, address);
+}
+
+function* waitForRemoval(state: Vmalloc, vm: KernelCode<number>, address: number): KernelCode<undefined> {
+  return yield* finish(freeVm(state, yield* vm, address));
+}
+
+/** Frees a vm_struct that was removed from `address`, with its pages; 0 is warned of. */
+function freeVm(state: Vmalloc, vm: number, address: number): Soon<undefined> {
   if (vm === 0) {
     state.log.warn(`Trying to vfree() nonexistent vm area (${formatRange(address, address)})`);
-    return;
+    return undefined;
   }
-  if ((vms.flags[vm] & VM_FLUSH_RESET_PERMS) !== 0) yield* vmUnmapAliases(state);
+  if ((state.vms.flags[vm] & VM_FLUSH_RESET_PERMS) !== 0) return flushAndFreePages(state, vm);
+  return freePages(state, vm);
+}
+
+function* flushAndFreePages(state: Vmalloc, vm: number): KernelCode<undefined> {
+  yield* vmUnmapAliases(state);
+  return yield* finish(freePages(state, vm));
+}
+
+function freePages(state: Vmalloc, vm: number): Soon<undefined> {
+  const { vms, pages, pageArrays } = state;
+  const array = vms.pages[vm];
   const count = vms.nrPages[vm];
   if (count > 0) {
-    pages.freeBulk(state.loop.currentCpu, pageArrays.frames, vms.pages[vm], count, vms.pageOrder[vm]);
+    pages.freeBulk(state.loop.currentCpu, pageArrays.frames, array, count, vms.pageOrder[vm]);
     state.loop.spend(count * state.costs.frameCycles);
     if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) state.nrVmallocPages -= count;
   }
+  if (array !== 0) pageArrays.giveBack(array, vms.arrayLength(vm));
   const arrayAddress = vms.pagesAddr[vm];
-  if (vms.pages[vm] !== 0) pageArrays.giveBack(vms.pages[vm], vms.arrayLength(vm));
   vms.release(vm);
-  if (arrayAddress !== 0) yield* vfree(state, arrayAddress);
+  return arrayAddress !== 0 ? vfreeSoon(state, arrayAddress) : undefined;
 }
 
 /** Unmaps what `vmap` returned; the frames stay the caller's. */

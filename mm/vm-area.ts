@@ -2,7 +2,7 @@
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SHIFT, PAGE_SIZE, PUD_SIZE } from "../arch/linear-address.ts";
 import { alignUp, isPageAligned } from "./align.ts";
-import { allocVmapArea } from "./alloc-vmap-area.ts";
+import { allocVmapAreaSoon } from "./alloc-vmap-area.ts";
 import {
   type AreaTest,
   addLazy,
@@ -15,19 +15,22 @@ import {
 } from "./free-vmap-area.ts";
 import { GFP_KERNEL } from "./gfp.ts";
 import { formatRange } from "./kernel-log.ts";
+import { finish, type Soon } from "./soon.ts";
 import { VM_IOREMAP, VM_NO_GUARD } from "./vm-structs.ts";
 import { roundUpToPowerOfTwo, VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
+import type { VmapNode } from "./vmap-node.ts";
 
 /** No caller is known: `/proc/vmallocinfo` then shows none. */
 export const UNKNOWN_CALLER = "";
 
 /**
- * Reserves an area with a vm_struct, and a guard page behind it unless the flags say `VM_NO_GUARD`.
+ * Reserves an area with a vm_struct, and a guard page behind it unless the flags say `VM_NO_GUARD`
+ * (`__get_vm_area_node`). A plain function as long as nothing has to be waited for.
  * @param sizeBytes what the caller asked for; rounded up to whole pages of 2^shift bytes
  * @returns the vm_struct, or 0
  */
-export function* getVmAreaNode(
+export function getVmAreaNode(
   state: Vmalloc,
   sizeBytes: number,
   align: number,
@@ -37,16 +40,25 @@ export function* getVmAreaNode(
   end: number,
   gfp: number,
   caller: string,
-): KernelCode<number> {
+): Soon<number> {
   const rounded = alignUp(sizeBytes, shift === PAGE_SHIFT ? PAGE_SIZE : 2 ** shift);
-  if (!(rounded > 0) || state.faults.fails("vmStruct")) return 0;
+  if (!(rounded > 0) || (state.faults.isArmed && state.faults.fails("vmStruct"))) return 0;
   const { vms } = state;
   const vm = vms.make(flags, sizeBytes, caller);
   const alignment = (flags & VM_IOREMAP) !== 0 ? ioremapAlignment(rounded) : align;
   const withGuard = (flags & VM_NO_GUARD) !== 0 ? rounded : rounded + PAGE_SIZE;
-  const area = yield* allocVmapArea(state, withGuard, alignment, start, end, gfp, 0, vm);
+  const area = allocVmapAreaSoon(state, withGuard, alignment, start, end, gfp, 0, vm);
+  return typeof area === "number" ? vmOrNone(state, vm, area) : waitForArea(state, vm, area);
+}
+
+function* waitForArea(state: Vmalloc, vm: number, area: KernelCode<number>): KernelCode<number> {
+  return vmOrNone(state, vm, yield* area);
+}
+
+/** The vm_struct if it got an area, else none. */
+function vmOrNone(state: Vmalloc, vm: number, area: number): number {
   if (area >= 0) return vm;
-  vms.release(vm);
+  state.vms.release(vm);
   return 0;
 }
 
@@ -61,7 +73,7 @@ export function getVmArea(
 }
 
 /** Reserves address space in the window [start, end) (`__get_vm_area_caller`); the vm_struct, or 0. */
-export function getVmAreaCaller(
+export function* getVmAreaCaller(
   state: Vmalloc,
   sizeBytes: number,
   flags: number,
@@ -69,7 +81,8 @@ export function getVmAreaCaller(
   end: number,
   caller: string = UNKNOWN_CALLER,
 ): KernelCode<number> {
-  return getVmAreaNode(state, sizeBytes, 1, PAGE_SHIFT, flags, start, end, GFP_KERNEL, caller);
+  const vm = getVmAreaNode(state, sizeBytes, 1, PAGE_SHIFT, flags, start, end, GFP_KERNEL, caller);
+  return typeof vm === "number" ? vm : yield* vm;
 }
 
 /** The vm_struct of the busy area that contains `address`, or 0 (`find_vm_area`). */
@@ -84,23 +97,44 @@ export function* findVmArea(state: Vmalloc, address: number): KernelCode<number>
  * @returns the vm_struct, now the caller's to release, or 0
  */
 export function* removeVmArea(state: Vmalloc, address: number): KernelCode<number> {
-  const { areas } = state;
+  const vm = removeVmAreaSoon(state, address);
+  return typeof vm === "number" ? vm : yield* vm;
+}
+
+/** The same, as a plain function as long as the area is in the node of its address and no lock has to be waited for. */
+export function removeVmAreaSoon(state: Vmalloc, address: number): Soon<number> {
   if (!isPageAligned(address)) {
     state.log.warn(`Trying to vfree() bad address (${formatRange(address, address)})`);
     return 0;
   }
-  // The general path inlined: nearly always the area is in the node of its address and no lock has to be waited for.
   const home = state.nodeOf(address);
-  let area = home.busyLock.tryTake() ? unlinkBusy(state, home, address, hasVmStruct) : NOT_HERE;
-  if (area === NOT_HERE) area = yield* findUnlinkVmapArea(state, address, hasVmStruct);
-  if (area === 0) return 0;
-  const vm = areas.vmOf(area);
-  areas.setVm(area, 0);
+  if (!home.busyLock.tryTake()) return searchAndRemove(state, address);
+  const area = unlinkBusy(state, home, address, hasVmStruct);
+  if (area === NOT_HERE) return searchAndRemove(state, address);
+  return area === 0 ? 0 : detachVm(state, area);
+}
+
+/** Unmaps an area that is in no tree any more and frees it lazily; its vm_struct. */
+function detachVm(state: Vmalloc, area: number): Soon<number> {
+  const { areas } = state;
+  const vm = areas.vm[area];
+  areas.vm[area] = 0;
   unmapVmapArea(state, area);
   const node = lazyNodeOf(state, area);
-  if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
+  if (!node.lazyLock.tryTake()) return waitForLazy(state, node, area, vm);
   addLazy(state, node, area);
   return vm;
+}
+
+function* waitForLazy(state: Vmalloc, node: VmapNode, area: number, vm: number): KernelCode<number> {
+  yield* node.lazyLock.take();
+  addLazy(state, node, area);
+  return vm;
+}
+
+function* searchAndRemove(state: Vmalloc, address: number): KernelCode<number> {
+  const area = yield* findUnlinkVmapArea(state, address, hasVmStruct);
+  return area === 0 ? 0 : yield* finish(detachVm(state, area));
 }
 
 const hasVmStruct: AreaTest = (state, area) => state.areas.vmOf(area) !== 0;

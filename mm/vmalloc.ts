@@ -6,6 +6,7 @@ import { __GFP_NOWARN, __GFP_ZERO, GFP_DMA32_ZONE, GFP_KERNEL, NUMA_NO_NODE } fr
 import { PMD_SHIFT } from "./huge-map.ts";
 import { FRAME_VMALLOC } from "./page-allocator.ts";
 import { PAGE_KERNEL, type Protection } from "./protection.ts";
+import { finish, type Soon } from "./soon.ts";
 import { vfree } from "./vfree.ts";
 import { getVmAreaNode, UNKNOWN_CALLER } from "./vm-area.ts";
 import { VM_ALLOC, VM_ALLOW_HUGE_VMAP, VM_UNINITIALIZED, VM_USERMAP } from "./vm-structs.ts";
@@ -84,6 +85,28 @@ export function* __vmallocNodeRange(
   node: number,
   caller: string = UNKNOWN_CALLER,
 ): KernelCode<number> {
+  const address = nodeRangeSoon(state, sizeBytes, align, start, end, gfp, protection, flags, node, caller);
+  return typeof address === "number" ? address : yield* address;
+}
+
+/** `vmalloc` as a plain function as long as nothing has to be waited for (`soon.ts`). */
+export function vmallocSoon(state: Vmalloc, sizeBytes: number, caller: string = UNKNOWN_CALLER): Soon<number> {
+  const [start, end] = [VMALLOC_START, VMALLOC_END];
+  return nodeRangeSoon(state, sizeBytes, 1, start, end, GFP_KERNEL, PAGE_KERNEL, 0, NUMA_NO_NODE, caller);
+}
+
+function nodeRangeSoon(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  start: number,
+  end: number,
+  gfp: number,
+  protection: Protection,
+  flags: number,
+  node: number,
+  caller: string,
+): Soon<number> {
   if (!(sizeBytes > 0)) {
     state.log.warnOnce("vmalloc size 0", `vmalloc of ${sizeBytes} bytes`);
     return 0;
@@ -92,30 +115,91 @@ export function* __vmallocNodeRange(
     complain(state, gfp, `vmalloc error: size ${sizeBytes}, exceeds total pages`);
     return 0;
   }
-  let shift = PAGE_SHIFT;
   let alignment = align;
-  if (state.config.allowHuge && (flags & VM_ALLOW_HUGE_VMAP) !== 0) {
+  if ((flags & VM_ALLOW_HUGE_VMAP) !== 0 && state.config.allowHuge) {
     const sizePerNode = node === NUMA_NO_NODE ? sizeBytes / state.pages.numaNodes : sizeBytes;
-    if (sizePerNode >= PMD_SIZE) shift = PMD_SHIFT;
-    alignment = Math.max(align, 2 ** shift);
-  }
-  while (true) {
-    const vmFlags = VM_ALLOC | VM_UNINITIALIZED | flags;
-    const vm = yield* getVmAreaNode(state, sizeBytes, alignment, shift, vmFlags, start, end, gfp, caller);
-    if (vm === 0) {
-      complain(state, gfp, `vmalloc error: size ${alignUp(sizeBytes, 2 ** shift)}, vm_struct allocation failed`);
-    } else if (
-      isPopulatedAtOnce(state, vm, shift)
-        ? populateSmall(state, vm, gfp, protection, node) || (yield* giveUp(state, vm))
-        : yield* populateLarge(state, vm, gfp, protection, shift, node)
-    ) {
-      state.vms.flags[vm] &= ~VM_UNINITIALIZED;
-      return state.vms.addr[vm];
+    if (sizePerNode >= PMD_SIZE) {
+      return tryLargePages(state, sizeBytes, align, start, end, gfp, protection, flags, node, caller);
     }
-    if (shift === PAGE_SHIFT) return 0;
-    shift = PAGE_SHIFT;
-    alignment = align;
+    alignment = Math.max(align, PAGE_SIZE);
   }
+  return attempt(state, sizeBytes, alignment, PAGE_SHIFT, start, end, gfp, protection, flags, node, caller);
+}
+
+function* tryLargePages(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  start: number,
+  end: number,
+  gfp: number,
+  protection: Protection,
+  flags: number,
+  node: number,
+  caller: string,
+): KernelCode<number> {
+  const largeAlign = Math.max(align, PMD_SIZE);
+  const large = attempt(state, sizeBytes, largeAlign, PMD_SHIFT, start, end, gfp, protection, flags, node, caller);
+  const address = yield* finish(large);
+  if (address !== 0) return address;
+  return yield* finish(attempt(state, sizeBytes, align, PAGE_SHIFT, start, end, gfp, protection, flags, node, caller));
+}
+
+/** Reserves an area and populates it with pages of 2^shift bytes; its address, or 0 with everything rolled back. */
+function attempt(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  shift: number,
+  start: number,
+  end: number,
+  gfp: number,
+  protection: Protection,
+  flags: number,
+  node: number,
+  caller: string,
+): Soon<number> {
+  const vmFlags = VM_ALLOC | VM_UNINITIALIZED | flags;
+  const vm = getVmAreaNode(state, sizeBytes, align, shift, vmFlags, start, end, gfp, caller);
+  return typeof vm === "number"
+    ? populate(state, vm, sizeBytes, gfp, protection, shift, node)
+    : waitAndPopulate(state, vm, sizeBytes, gfp, protection, shift, node);
+}
+
+function* waitAndPopulate(
+  state: Vmalloc,
+  vm: KernelCode<number>,
+  sizeBytes: number,
+  gfp: number,
+  protection: Protection,
+  shift: number,
+  node: number,
+): KernelCode<number> {
+  return yield* finish(populate(state, yield* vm, sizeBytes, gfp, protection, shift, node));
+}
+
+/** Allocates and maps the pages of a reserved area (`__vmalloc_area_node`); its address, or 0 with it freed. */
+function populate(
+  state: Vmalloc,
+  vm: number,
+  sizeBytes: number,
+  gfp: number,
+  protection: Protection,
+  shift: number,
+  node: number,
+): Soon<number> {
+  if (vm === 0) {
+    complain(state, gfp, `vmalloc error: size ${alignUp(sizeBytes, 2 ** shift)}, vm_struct allocation failed`);
+    return 0;
+  }
+  if (!isPopulatedAtOnce(state, vm, shift)) return populateLarge(state, vm, gfp, protection, shift, node);
+  return populateSmall(state, vm, gfp, protection, node) ? publish(state, vm) : giveUp(state, vm);
+}
+
+/** The area is complete (`clear_vm_uninitialized_flag`); its address. */
+function publish(state: Vmalloc, vm: number): number {
+  state.vms.flags[vm] &= ~VM_UNINITIALIZED;
+  return state.vms.addr[vm];
 }
 
 /** Whether the array of page pointers fits a page and the pages are small: then nothing can make the caller wait. */
@@ -123,11 +207,11 @@ function isPopulatedAtOnce(state: Vmalloc, vm: number, shift: number): boolean {
   return shift === PAGE_SHIFT && state.vms.arrayLength(vm) * POINTER_BYTES <= PAGE_SIZE;
 }
 
-/** Allocates and maps the pages of a reserved area (`__vmalloc_area_node`); false when something ran out. */
+/** `populate` for few and small pages, without clearing up: false when something ran out. */
 function populateSmall(state: Vmalloc, vm: number, gfp: number, protection: Protection, node: number): boolean {
   const { vms } = state;
   const pages = vms.arrayLength(vm);
-  if (state.faults.fails("pageArray")) {
+  if (state.faults.isArmed && state.faults.fails("pageArray")) {
     complainOfPageArray(state, gfp, pages);
     return false;
   }
@@ -140,7 +224,7 @@ function populateSmall(state: Vmalloc, vm: number, gfp: number, protection: Prot
   return false;
 }
 
-/** The same for large pages, and for so many pages that the array of page pointers is vmalloc'ed itself. */
+/** `populate` for large pages, and for so many pages that the array of page pointers is vmalloc'ed itself. */
 function* populateLarge(
   state: Vmalloc,
   vm: number,
@@ -148,7 +232,7 @@ function* populateLarge(
   protection: Protection,
   shift: number,
   node: number,
-): KernelCode<boolean> {
+): KernelCode<number> {
   const { vms } = state;
   const pages = vms.arrayLength(vm);
   if (pages * POINTER_BYTES > PAGE_SIZE) {
@@ -170,15 +254,15 @@ function* populateLarge(
     order === 0
       ? mapSmallFrames(state, start, end, protection, frames, vms.pages[vm])
       : yield* mapLargeFrames(state, start, end, protection, frames, vms.pages[vm], shift);
-  if (result === 0) return true;
+  if (result === 0) return publish(state, vm);
   complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
   return yield* giveUp(state, vm);
 }
 
-/** Rolls a half-made area back: whatever it has is freed with it. */
-function* giveUp(state: Vmalloc, vm: number): KernelCode<false> {
+/** Rolls a half-made area back: whatever it has is freed with it. Returns 0 (NULL). */
+function* giveUp(state: Vmalloc, vm: number): KernelCode<number> {
   yield* vfree(state, state.vms.addr[vm]);
-  return false;
+  return 0;
 }
 
 /** Takes the frames of an area; false when there are not enough (those taken are freed with the area). */

@@ -25,12 +25,12 @@ import {
   type Vmalloc,
   type VmallocConfig,
   verifyVmalloc,
-  vfree,
-  vmalloc,
+  vfreeSoon,
   vmallocConfig,
   vmallocHuge,
   vmallocInit,
   vmallocNode,
+  vmallocSoon,
   vmap,
   vmMapRam,
   vmUnmapAliases,
@@ -155,7 +155,14 @@ export class Kernel {
   }
 
   vmalloc(sizeBytes: number, caller?: string): number {
-    return this.run(vmalloc(this.vm, sizeBytes, caller));
+    const { loop } = this.machine;
+    loop.enterSync(this.currentCpu);
+    try {
+      const address = vmallocSoon(this.vm, sizeBytes, caller);
+      return typeof address === "number" ? address : loop.finishSync(address);
+    } finally {
+      loop.leaveSync();
+    }
   }
 
   vzalloc(sizeBytes: number, caller?: string): number {
@@ -172,7 +179,14 @@ export class Kernel {
   }
 
   vfree(address: number): void {
-    this.run(vfree(this.vm, address));
+    const { loop } = this.machine;
+    loop.enterSync(this.currentCpu);
+    try {
+      const rest = vfreeSoon(this.vm, address);
+      if (rest !== undefined) loop.finishSync(rest);
+    } finally {
+      loop.leaveSync();
+    }
   }
 
   /** Maps frame numbers at consecutive addresses. */
