@@ -47,9 +47,11 @@ export function* vmMapRam(state: Vmalloc, frames: Uint32Array): KernelCode<numbe
  */
 export function* vmUnmapRam(state: Vmalloc, address: number, pages: number): KernelCode<void> {
   state.loop.spend(state.costs.callCycles);
-  const range = formatRange(address, address + pages * PAGE_SIZE);
   if (address < VMALLOC_START || address > VMALLOC_END || !isPageAligned(address) || !(pages > 0)) {
-    state.log.warnOnce("vm_unmap_ram", `vm_unmap_ram of ${range}: not a vmalloc address`);
+    state.log.warnOnce(
+      "vm_unmap_ram",
+      `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: not a vmalloc address`,
+    );
     return;
   }
   if (pages <= VMAP_MAX_ALLOC) {
@@ -58,7 +60,10 @@ export function* vmUnmapRam(state: Vmalloc, address: number, pages: number): Ker
   }
   const area = yield* findUnlinkVmapArea(state, address, isWholeMapRamArea);
   if (area === 0) {
-    state.log.warnOnce("vm_unmap_ram", `vm_unmap_ram of ${range}: no such area`);
+    state.log.warnOnce(
+      "vm_unmap_ram",
+      `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: no such area`,
+    );
     return;
   }
   yield* freeUnmapVmapArea(state, area);

@@ -1,10 +1,12 @@
 /** `mmulab run`: a workload on an emulated machine, and a report. */
 import { type Command, Option } from "commander";
-import { EXIT_DIFFERENCES, EXIT_OK } from "../command-line/errors.ts";
+import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { memorySize, wholeNumber } from "../command-line/values.ts";
+import { WallClock } from "../command-line/wall-clock.ts";
 import { renderRunReport } from "../report/run-report-text.ts";
 import { findWorkload, WORKLOADS } from "../workloads/index.ts";
+import { describeParameter, parseParameters } from "../workloads/parameters.ts";
 import { findPreset, presetNames } from "../workloads/presets.ts";
 import { runWorkload } from "../workloads/run.ts";
 
@@ -15,6 +17,7 @@ interface RunCommandOptions {
   readonly seed: number;
   readonly preset: string;
   readonly list?: boolean;
+  readonly wall?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -26,11 +29,13 @@ const HELP = `
 The machine is emulated: page tables in its memory, a TLB for each CPU, one kernel thread a CPU. The same seed gives the
 same report, byte for byte.
 
-Exit code: 0 the workload ran, 1 memory did not hold what was stored in it, 2 an option or name is wrong.
+Exit code: 0 the workload ran, 1 it failed or memory did not hold what was stored in it,
+2 an option or name is wrong.
 
 Examples:
   $ mmulab run
   $ mmulab run mixed --cpus 8 --memory 16GiB --ops 100000 --seed 7 --json
+  $ mmulab run test_vmalloc run_test_mask=7 test_loop_count=100000 --wall
   $ mmulab run --list`;
 
 /** Adds the command; `exit` takes its exit code. */
@@ -40,6 +45,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .summary("boot an emulated machine, run a workload, print a report")
     .description("Boot an emulated machine, run a workload on all its CPUs, and report what its MMU and vmalloc did.")
     .argument("[workload]", "which workload (--list shows all)", "mixed")
+    .argument("[parameters...]", "the workload's own parameters, NAME=VALUE (--list shows them)")
     .option("--cpus <number>", "CPUs of the machine, 1 to 1024", wholeNumber(1, 1024), 4)
     .addOption(
       new Option("--memory <size>", "memory of the machine, such as 512MiB or 1TiB")
@@ -49,30 +55,55 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option("--ops <number>", "operations over all CPUs", wholeNumber(1, 1e9), 20_000)
     .option("--seed <number>", "seed of the random choices", wholeNumber(0, 2 ** 32 - 1), 1)
     .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
-    .option("--list", "list the workloads and stop")
+    .option("--list", "list the workloads with their parameters and stop")
+    .option("--wall", "print on standard error how long it took on this computer")
     .option("--json", "print the report as one JSON object")
     .option("--quiet", "print nothing but errors (and the object of --json)")
     .addHelpText("after", HELP)
-    .action((workload: string, options: RunCommandOptions) => exit(run(workload, options)));
+    .action((workload: string, parameters: string[], options: RunCommandOptions, command: Command) =>
+      exit(run(workload, parameters, options, command.getOptionValueSource("ops") === "cli")),
+    );
 }
 
-function run(name: string, options: RunCommandOptions): number {
+function run(name: string, words: readonly string[], options: RunCommandOptions, opsGiven: boolean): number {
   if (options.list) {
-    for (const { name, summary } of WORKLOADS) process.stdout.write(`${name.padEnd(12)} ${summary}\n`);
+    process.stdout.write(listWorkloads());
     return EXIT_OK;
   }
   const workload = findWorkload(name);
-  const progress = startProgress(options.ops, options.quiet === true);
+  const specs = workload.parameters ?? [];
+  const parameters = parseParameters(workload.name, specs, words);
+  if (opsGiven && workload.usesOperations === false) {
+    throw new UsageError(
+      `${workload.name} does not take --ops; its parameters are ${specs.map((s) => s.name).join(", ")}`,
+    );
+  }
+  const total = workload.operationsOf?.(parameters, options.ops) ?? options.ops;
+  const progress = startProgress(total, options.quiet === true);
   const config = { cpus: options.cpus, memoryBytes: options.memory, preset: findPreset(options.preset) };
+  const wall = options.wall === true ? new WallClock() : null;
   const report = runWorkload(workload, config, {
     operations: options.ops,
     seed: options.seed,
     onProgress: (operations) => progress.update(operations, workload.name),
+    ...(specs.length > 0 ? { parameters } : {}),
+    ...(wall === null ? {} : { phases: wall }),
   });
   progress.clear();
+  if (wall !== null) process.stderr.write(wall.report());
   if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
   else if (!options.quiet) process.stdout.write(renderRunReport(report));
-  if (report.memory.wrongLoads === 0) return EXIT_OK;
-  process.stderr.write(`mmulab: ${report.memory.wrongLoads} loads did not give what had been stored\n`);
-  return EXIT_DIFFERENCES;
+  if (report.failure !== undefined) process.stderr.write(`mmulab: ${report.failure}\n`);
+  if (report.memory.wrongLoads > 0) {
+    process.stderr.write(`mmulab: ${report.memory.wrongLoads} loads did not give what had been stored\n`);
+  }
+  return report.failure === undefined && report.memory.wrongLoads === 0 ? EXIT_OK : EXIT_DIFFERENCES;
+}
+
+function listWorkloads(): string {
+  const lines = WORKLOADS.flatMap(({ name, summary, parameters }) => [
+    `${name.padEnd(14)} ${summary}`,
+    ...(parameters ?? []).map((spec) => `  ${describeParameter(spec)}`),
+  ]);
+  return lines.map((line) => `${line}\n`).join("");
 }

@@ -12,7 +12,8 @@ const PAGE_SIZE = 4096;
 export function renderRunReport(report: RunReport): string {
   const { machine } = report;
   const title = `${report.workload}: ${machine.cpus} CPUs (${machine.preset}), ${binary(machine.memoryBytes)} of memory, seed ${report.seed}`;
-  const sections = [operations(report), mappings(report), tlbs(report), purging(report), cpus(report)];
+  const own = report.lines === undefined ? [] : [report.lines.map((line) => `${line}\n`).join("")];
+  const sections = [...own, operations(report), mappings(report), tlbs(report), purging(report), cpus(report)];
   return `${title}\n\n${sections.join("\n")}`;
 }
 
@@ -22,7 +23,8 @@ function operations(report: RunReport): string {
     .map(([name, count]): Cell[] => [name, count.done, count.failed, binary(count.bytes)]);
   const { loads, stores, wrongLoads } = report.memory;
   const memory = `  memory touched: ${grouped(stores)} stores, ${grouped(loads)} loads checked, ${grouped(wrongLoads)} wrong\n`;
-  return `Operations\n${renderTable(["call", "done", "NULL", "bytes"], rows)}${memory}`;
+  const table = rows.length === 0 ? "" : renderTable(["call", "done", "NULL", "bytes"], rows);
+  return `Operations\n${table}${memory}`;
 }
 
 function mappings(report: RunReport): string {

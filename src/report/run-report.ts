@@ -1,6 +1,7 @@
 /** What a run of a workload did, as plain data. */
 import type { CounterSnapshot } from "../../arch/index.ts";
 import type { Kernel } from "../kernel.ts";
+import type { ParameterValues } from "../workloads/parameters.ts";
 import type { OperationCount, WorkloadOptions, WorkloadResult } from "../workloads/workload.ts";
 import type { EventCounter } from "./event-counter.ts";
 
@@ -8,6 +9,14 @@ import type { EventCounter } from "./event-counter.ts";
 export interface RunReport {
   readonly workload: string;
   readonly seed: number;
+  /** Values of the workload's own parameters. */
+  readonly parameters?: ParameterValues;
+  /** What the workload itself reports. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  /** The same as text. */
+  readonly lines?: readonly string[];
+  /** Why the run counts as failed; absent when it does not. */
+  readonly failure?: string;
   readonly machine: {
     readonly cpus: number;
     readonly memoryBytes: number;
@@ -83,6 +92,10 @@ export function gatherReport(
   return {
     workload,
     seed: options.seed,
+    ...(options.parameters === undefined ? {} : { parameters: options.parameters }),
+    ...(result.details === undefined ? {} : { details: result.details }),
+    ...(result.lines === undefined ? {} : { lines: result.lines }),
+    ...(result.failure === undefined ? {} : { failure: result.failure }),
     machine: {
       cpus: loop.cpus,
       memoryBytes: machine.memory.sizeBytes,

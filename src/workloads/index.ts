@@ -2,10 +2,11 @@
 import { UsageError } from "../command-line/errors.ts";
 import { suggestion } from "../command-line/suggestion.ts";
 import { mixed } from "./mixed.ts";
+import { testVmalloc } from "./test-vmalloc/index.ts";
 import type { Workload } from "./workload.ts";
 
 /** All workloads, in the order in which they are listed. */
-export const WORKLOADS: readonly Workload[] = [mixed];
+export const WORKLOADS: readonly Workload[] = [mixed, testVmalloc];
 
 /**
  * The workload called `name`.

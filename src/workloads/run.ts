@@ -1,7 +1,8 @@
-/** Runs a workload on a machine of its own and gathers what happened. */
-import { bootKernel, type KernelConfig } from "../kernel.ts";
+/** Runs a workload on a machine and gathers what happened. */
+import { bootKernel, type Kernel, type KernelConfig } from "../kernel.ts";
 import { EventCounter } from "../report/event-counter.ts";
 import { baseline, gatherReport, type RunReport } from "../report/run-report.ts";
+import { defaultParameters } from "./parameters.ts";
 import type { Workload, WorkloadOptions } from "./workload.ts";
 
 /**
@@ -9,10 +10,19 @@ import type { Workload, WorkloadOptions } from "./workload.ts";
  * @throws ConfigError for a machine that is not possible
  */
 export function runWorkload(workload: Workload, config: Partial<KernelConfig>, options: WorkloadOptions): RunReport {
-  const kernel = bootKernel(config);
+  return runOnKernel(bootKernel(config), workload, options);
+}
+
+/** Runs `workload` to its end on a kernel that is idle, and reports what happened meanwhile. */
+export function runOnKernel(kernel: Kernel, workload: Workload, options: WorkloadOptions): RunReport {
   const counter = new EventCounter();
+  const outer = kernel.vm.events;
   kernel.vm.events = counter;
   const before = baseline(kernel);
-  const result = workload.run(kernel, options);
-  return gatherReport(kernel, workload.name, options, before, counter, result);
+  const { parameters: specs } = workload;
+  const parameters = options.parameters ?? (specs === undefined ? undefined : defaultParameters(specs));
+  const full = parameters === undefined ? options : { ...options, parameters };
+  const result = workload.run(kernel, full);
+  kernel.vm.events = outer;
+  return gatherReport(kernel, workload.name, full, before, counter, result);
 }

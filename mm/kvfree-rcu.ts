@@ -1,0 +1,106 @@
+/**
+ * `kvfree_rcu` for vmalloc'ed memory (`kernel/rcu/tree.c`): pointers are collected per CPU and freed in batches after a
+ * grace period. A batch starts one jiffy after a page of pointers is full, else after five seconds; each CPU has two
+ * batches that can wait for their grace periods at a time.
+ */
+import { type EventLoop, type KernelCode, PAUSE_SLEEP } from "../arch/event-loop.ts";
+import { vfree } from "./vfree.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+
+/** Pointers in a page of them: 4096 bytes less the header (`KVFREE_BULK_MAX_ENTR`). */
+export const KVFREE_BULK_MAX_ENTRIES = 507;
+/** Batches of a CPU that can be under way (`KFREE_N_BATCHES`). */
+const BATCHES_MAX = 2;
+/** What a collection that never fills waits (`KFREE_DRAIN_JIFFIES`), in seconds. */
+const DRAIN_SECONDS = 5;
+
+/** Times that the model does not derive. */
+export interface RcuTimes {
+  /** Timer ticks a second (`CONFIG_HZ`). */
+  readonly ticksPerSecond: number;
+  /** Ticks from a callback's registration to the end of its grace period on a busy machine [M]. */
+  readonly gracePeriodTicks: number;
+}
+
+/** HZ=250, grace periods of three ticks (12 ms) [M]. */
+export const DEFAULT_RCU_TIMES: RcuTimes = { ticksPerSecond: 250, gracePeriodTicks: 3 };
+
+interface CpuBatch {
+  pending: number[];
+  /** When the monitor will next run; infinite when it is not scheduled. */
+  monitorAtCycles: number;
+  underWay: number;
+}
+
+/** Memory that waits for a grace period, per CPU. */
+export class KvfreeRcu {
+  /** Batches freed so far. */
+  batches = 0;
+  private readonly state: Vmalloc;
+  private readonly tickCycles: number;
+  private readonly times: RcuTimes;
+  private readonly cpus: CpuBatch[];
+
+  /** @param cyclesPerSecond of the machine's clocks */
+  constructor(state: Vmalloc, cyclesPerSecond: number, times: RcuTimes = DEFAULT_RCU_TIMES) {
+    this.state = state;
+    this.times = times;
+    this.tickCycles = cyclesPerSecond / times.ticksPerSecond;
+    this.cpus = Array.from({ length: state.loop.cpus }, () => ({
+      pending: [],
+      monitorAtCycles: Number.POSITIVE_INFINITY,
+      underWay: 0,
+    }));
+  }
+
+  /** `kvfree_rcu`: frees the area at `address` once a grace period has passed. Does not wait. */
+  free(address: number): void {
+    const { loop } = this.state;
+    const batch = this.cpus[loop.currentCpu];
+    batch.pending.push(address);
+    const isFull = batch.pending.length >= KVFREE_BULK_MAX_ENTRIES;
+    const delayTicks = isFull ? 1 : DRAIN_SECONDS * this.times.ticksPerSecond;
+    const at = loop.nowCycles() + delayTicks * this.tickCycles;
+    if (at < batch.monitorAtCycles) this.scheduleMonitor(batch, loop.currentCpu, at);
+  }
+
+  /** Pages' worth of pointers that are not freed yet, over all CPUs. */
+  get waiting(): number {
+    return this.cpus.reduce((sum, batch) => sum + batch.pending.length, 0);
+  }
+
+  private scheduleMonitor(batch: CpuBatch, cpu: number, atCycles: number): void {
+    batch.monitorAtCycles = atCycles;
+    this.state.loop.spawn(`kworker/${cpu}:kfree_rcu`, cpu, this.monitor(batch, cpu, atCycles));
+  }
+
+  /** `kfree_rcu_monitor`: hands what is collected to a batch, if one is free, and comes back otherwise. */
+  private *monitor(batch: CpuBatch, cpu: number, atCycles: number): KernelCode<void> {
+    const { loop } = this.state;
+    yield* sleepUntil(loop, atCycles);
+    // A later call may have brought the monitor forward, or an earlier one have run already.
+    if (batch.monitorAtCycles !== atCycles) return;
+    batch.monitorAtCycles = Number.POSITIVE_INFINITY;
+    if (batch.pending.length === 0) return;
+    if (batch.underWay >= BATCHES_MAX) {
+      this.scheduleMonitor(batch, cpu, loop.nowCycles() + this.tickCycles);
+      return;
+    }
+    const taken = batch.pending;
+    batch.pending = [];
+    batch.underWay++;
+    yield* sleepUntil(loop, loop.nowCycles() + this.times.gracePeriodTicks * this.tickCycles);
+    for (const address of taken) yield* vfree(this.state, address);
+    this.batches++;
+    batch.underWay--;
+  }
+}
+
+/** Lets the current thread sleep until its CPU's clock has come to `atCycles`: a timer interrupt wakes it. */
+export function* sleepUntil(loop: EventLoop, atCycles: number): KernelCode<void> {
+  const thread = loop.currentThread;
+  if (thread === null) throw new Error("sleepUntil was called outside any thread");
+  if (atCycles <= loop.nowCycles()) return;
+  loop.postInterrupt(thread.cpu, atCycles, () => loop.wake(thread, loop.nowCycles()));
+  yield PAUSE_SLEEP;
+}

@@ -1,0 +1,157 @@
+/** One chunk of per-CPU memory: which parts of its unit are free, and which pages are there. Offsets are bytes in a unit. */
+
+/** Everything is allocated in pieces of this size (`PCPU_MIN_ALLOC_SIZE`). */
+export const PCPU_MIN_ALLOC_BYTES = 4;
+
+const FIRST_RUNS = 64;
+/** log2 of the largest alignment, a page. */
+const ALIGN_SHIFT_MAX = 12;
+const NEVER_REFUSED = 2 ** 31 - 1;
+
+/** A chunk of a unit for each CPU. */
+export class PercpuChunk {
+  /** Address of the first CPU's unit. */
+  readonly base: number;
+  /** vm_structs of its areas. */
+  readonly vms: readonly number[];
+  /** Frames, by CPU and page: `cpu * pages + page`; 0 where the page is not populated. */
+  readonly frames: Uint32Array;
+  /** Pages of one unit. */
+  readonly pages: number;
+  /** Bytes free in a unit. */
+  freeBytes: number;
+  /** Bytes of the longest free run. */
+  contigBytes: number;
+  /** The list that it is on, by the length of its longest free run; -1 for none. */
+  slot = -1;
+
+  private runStart = new Int32Array(FIRST_RUNS);
+  private runBytes = new Int32Array(FIRST_RUNS);
+  private runs = 1;
+  private readonly allocated = new Map<number, number>();
+  /** By log2 of the alignment: the smallest size that did not fit, valid until something is freed. */
+  private readonly refused = new Int32Array(ALIGN_SHIFT_MAX + 1).fill(NEVER_REFUSED);
+
+  constructor(base: number, vms: readonly number[], unitBytes: number, cpus: number) {
+    this.base = base;
+    this.vms = vms;
+    this.pages = unitBytes / 4096;
+    this.frames = new Uint32Array(cpus * this.pages);
+    this.freeBytes = unitBytes;
+    this.contigBytes = unitBytes;
+    this.runBytes[0] = unitBytes;
+  }
+
+  /** Takes the first run that fits; its offset, or -1. `sizeBytes` is a multiple of
+   * {@link PCPU_MIN_ALLOC_BYTES}, `align` a power of two up to a page. */
+  alloc(sizeBytes: number, align: number): number {
+    const shift = 31 - Math.clz32(align);
+    if (sizeBytes > this.contigBytes || sizeBytes >= this.refused[shift]) return -1;
+    const { runStart, runBytes } = this;
+    for (let run = 0; run < this.runs; run++) {
+      const start = runStart[run];
+      const offset = (start + align - 1) & -align;
+      const end = start + runBytes[run];
+      if (offset + sizeBytes > end) continue;
+      this.take(run, offset, sizeBytes);
+      this.allocated.set(offset, sizeBytes);
+      this.freeBytes -= sizeBytes;
+      return offset;
+    }
+    // What fits no place of this alignment fits none of a larger one.
+    for (let i = shift; i <= ALIGN_SHIFT_MAX; i++) this.refused[i] = Math.min(this.refused[i], sizeBytes);
+    return -1;
+  }
+
+  /** Gives back what `alloc` returned; its size, or 0 when nothing was allocated there. */
+  free(offset: number): number {
+    const sizeBytes = this.allocated.get(offset);
+    if (sizeBytes === undefined) return 0;
+    this.allocated.delete(offset);
+    this.giveBack(offset, sizeBytes);
+    this.freeBytes += sizeBytes;
+    this.refused.fill(NEVER_REFUSED);
+    return sizeBytes;
+  }
+
+  /** Whether all CPUs have the page. */
+  isPopulated(page: number): boolean {
+    return this.frames[page] !== 0;
+  }
+
+  private take(run: number, offset: number, sizeBytes: number): void {
+    const start = this.runStart[run];
+    const end = start + this.runBytes[run];
+    const wasLongest = end - start === this.contigBytes;
+    const before = offset - start;
+    const after = end - offset - sizeBytes;
+    if (before > 0) this.runBytes[run] = before;
+    if (after > 0) {
+      if (before > 0) this.insert(run + 1, offset + sizeBytes, after);
+      else {
+        this.runStart[run] = offset + sizeBytes;
+        this.runBytes[run] = after;
+      }
+    } else if (before === 0) {
+      this.remove(run);
+    }
+    if (wasLongest) this.findLongest();
+  }
+
+  private giveBack(offset: number, sizeBytes: number): void {
+    let low = 0;
+    let high = this.runs;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.runStart[middle] < offset) low = middle + 1;
+      else high = middle;
+    }
+    const joinsPrevious = low > 0 && this.runStart[low - 1] + this.runBytes[low - 1] === offset;
+    const joinsNext = low < this.runs && this.runStart[low] === offset + sizeBytes;
+    let at = low;
+    if (joinsPrevious) {
+      at = low - 1;
+      this.runBytes[at] += sizeBytes;
+      if (joinsNext) {
+        this.runBytes[at] += this.runBytes[low];
+        this.remove(low);
+      }
+    } else if (joinsNext) {
+      this.runStart[at] = offset;
+      this.runBytes[at] += sizeBytes;
+    } else {
+      this.insert(at, offset, sizeBytes);
+    }
+    this.contigBytes = Math.max(this.contigBytes, this.runBytes[at]);
+  }
+
+  private insert(at: number, start: number, sizeBytes: number): void {
+    if (this.runs === this.runStart.length) {
+      this.runStart = grown(this.runStart);
+      this.runBytes = grown(this.runBytes);
+    }
+    this.runStart.copyWithin(at + 1, at, this.runs);
+    this.runBytes.copyWithin(at + 1, at, this.runs);
+    this.runStart[at] = start;
+    this.runBytes[at] = sizeBytes;
+    this.runs++;
+  }
+
+  private remove(at: number): void {
+    this.runStart.copyWithin(at, at + 1, this.runs);
+    this.runBytes.copyWithin(at, at + 1, this.runs);
+    this.runs--;
+  }
+
+  private findLongest(): void {
+    let longest = 0;
+    for (let run = 0; run < this.runs; run++) if (this.runBytes[run] > longest) longest = this.runBytes[run];
+    this.contigBytes = longest;
+  }
+}
+
+function grown(from: Int32Array): Int32Array<ArrayBuffer> {
+  const to = new Int32Array(from.length * 2);
+  to.set(from);
+  return to;
+}

@@ -1,0 +1,237 @@
+/**
+ * The tests of the kernel's lib/test_vmalloc.c (Linux 6.12), each a generator that runs on a worker's CPU and returns
+ * whether it passed. They make the same calls with the same sizes and alignments, and store where those store.
+ */
+import type { KernelCode } from "../../../arch/event-loop.ts";
+import { PAGE_SIZE } from "../../../arch/linear-address.ts";
+import {
+  __GFP_ZERO,
+  GFP_KERNEL,
+  NUMA_NO_NODE,
+  vfree,
+  vmalloc,
+  vmallocHuge,
+  vmallocNode,
+  vmMapRam,
+  vmUnmapRam,
+} from "../../../mm/index.ts";
+import type { Worker } from "./worker.ts";
+
+/** `THREAD_ALIGN << 1` on x86-64: kernel stacks are aligned to 16 KiB. */
+const FIX_ALIGN_BYTES = 2 * 16384;
+/** The areas that long_busy_list_alloc_test and pcpu_alloc_test keep at a time. */
+const BUSY_AREAS = 15_000;
+const PCPU_OBJECTS = 35_000;
+/** Where `struct test_kvfree_rcu` has its array: behind the rcu_head. */
+const KVFREE_ARRAY_OFFSET = 16;
+/** The character that the kernel's tests store. */
+const LETTER_A = 0x61;
+
+/** A test: its name, and what it does. Its id is 2 to the power of its place. */
+export interface VmallocTest {
+  readonly name: string;
+  readonly run: (worker: Worker) => KernelCode<boolean>;
+  /** Expected to fail. */
+  readonly expectedToFail?: boolean;
+  /** Loops that it makes whatever test_loop_count says. */
+  readonly ownLoops?: number;
+}
+
+/** All tests in the order of their ids: 1, 2, 4, ... */
+export const VMALLOC_TESTS: readonly VmallocTest[] = [
+  { name: "fix_size_alloc_test", run: fixSizeAlloc },
+  { name: "full_fit_alloc_test", run: fullFitAlloc },
+  { name: "long_busy_list_alloc_test", run: longBusyListAlloc },
+  { name: "random_size_alloc_test", run: randomSizeAlloc },
+  { name: "fix_align_alloc_test", run: fixAlignAlloc },
+  { name: "random_size_align_alloc_test", run: randomSizeAlignAlloc },
+  { name: "align_shift_alloc_test", run: alignShiftAlloc, expectedToFail: true, ownLoops: 64 },
+  { name: "pcpu_alloc_test", run: pcpuAlloc, ownLoops: PCPU_OBJECTS },
+  { name: "kvfree_rcu_1_arg_vmalloc_test", run: kvfreeRcu },
+  { name: "kvfree_rcu_2_arg_vmalloc_test", run: kvfreeRcu },
+  { name: "vm_map_ram_test", run: vmMapRamTest },
+];
+
+function* fixSizeAlloc(worker: Worker): KernelCode<boolean> {
+  const { vm, turns, loops } = worker;
+  const sizeBytes = worker.pages * PAGE_SIZE;
+  for (let i = 0; i < loops; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(i);
+    const address = worker.useHuge ? yield* vmallocHuge(vm, sizeBytes) : yield* vmalloc(vm, sizeBytes);
+    if (address === 0) return false;
+    worker.storeByte(address, 0);
+    yield* vfree(vm, address);
+  }
+  return true;
+}
+
+function* fullFitAlloc(worker: Worker): KernelCode<boolean> {
+  const { vm, turns, loops } = worker;
+  const count = flsOf(worker.cpus) * ((32 * 1024 * 1024) / PAGE_SIZE);
+  const kept = yield* vmalloc(vm, 8 * count);
+  if (kept === 0) return false;
+  const junk = yield* vmalloc(vm, 8 * count);
+  if (junk === 0) {
+    yield* vfree(vm, kept);
+    return false;
+  }
+  for (let i = 0; i < count; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(0);
+    worker.storePointer(kept + 8 * i, yield* vmalloc(vm, PAGE_SIZE));
+    worker.storePointer(junk + 8 * i, yield* vmalloc(vm, PAGE_SIZE));
+  }
+  yield* freeAll(worker, junk, count);
+  let passed = true;
+  for (let i = 0; i < loops && passed; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(i);
+    const address = yield* vmalloc(vm, PAGE_SIZE);
+    passed = address !== 0;
+    if (!passed) break;
+    worker.storeByte(address, 1);
+    yield* vfree(vm, address);
+  }
+  yield* freeAll(worker, kept, count);
+  yield* vfree(vm, kept);
+  yield* vfree(vm, junk);
+  return passed;
+}
+
+function* longBusyListAlloc(worker: Worker): KernelCode<boolean> {
+  const { vm, turns, loops } = worker;
+  const kept = yield* vmalloc(vm, 8 * BUSY_AREAS);
+  if (kept === 0) return false;
+  for (let i = 0; i < BUSY_AREAS; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(0);
+    worker.storePointer(kept + 8 * i, yield* vmalloc(vm, PAGE_SIZE));
+  }
+  let passed = false;
+  for (let i = 0; i < loops; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(i);
+    const large = yield* vmalloc(vm, 100 * PAGE_SIZE);
+    if (large === 0) break;
+    const small = yield* vmalloc(vm, PAGE_SIZE);
+    if (small === 0) {
+      yield* vfree(vm, large);
+      break;
+    }
+    worker.storeByte(large, 0);
+    worker.storeByte(small, 1);
+    yield* vfree(vm, large);
+    yield* vfree(vm, small);
+    passed = i === loops - 1;
+  }
+  yield* freeAll(worker, kept, BUSY_AREAS);
+  yield* vfree(vm, kept);
+  return passed;
+}
+
+function* randomSizeAlloc(worker: Worker): KernelCode<boolean> {
+  const { vm, turns, loops, random } = worker;
+  for (let i = 0; i < loops; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(i);
+    const address = yield* vmalloc(vm, random.between(1, 100) * PAGE_SIZE);
+    if (address === 0) return false;
+    worker.storeByte(address, 1);
+    yield* vfree(vm, address);
+  }
+  return true;
+}
+
+function* fixAlignAlloc(worker: Worker): KernelCode<boolean> {
+  const { vm, turns, loops } = worker;
+  for (let i = 0; i < loops; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(i);
+    const address = yield* vmallocNode(vm, 5 * PAGE_SIZE, FIX_ALIGN_BYTES, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    if (address === 0) return false;
+    yield* vfree(vm, address);
+  }
+  return true;
+}
+
+function* randomSizeAlignAlloc(worker: Worker): KernelCode<boolean> {
+  const { vm, turns, loops, random } = worker;
+  for (let i = 0; i < loops; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(i);
+    const byte = random.between(0, 255);
+    const sizeBytes = ((byte % 10) + 1) * PAGE_SIZE;
+    const address = yield* vmallocNode(vm, sizeBytes, 2 ** (byte % 23), GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    if (address === 0) return false;
+    yield* vfree(vm, address);
+  }
+  return true;
+}
+
+/** Fails where the alignment no longer fits the address space. */
+function* alignShiftAlloc(worker: Worker): KernelCode<boolean> {
+  const { vm } = worker;
+  for (let shift = 0; shift < 64; shift++) {
+    const address = yield* vmallocNode(vm, PAGE_SIZE, 2 ** shift, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    if (address === 0) return false;
+    yield* vfree(vm, address);
+  }
+  return true;
+}
+
+function* pcpuAlloc(worker: Worker): KernelCode<boolean> {
+  const { vm, turns, random } = worker;
+  const objects = yield* vmalloc(vm, 8 * PCPU_OBJECTS);
+  if (objects === 0) return false;
+  let passed = true;
+  for (let i = 0; i < PCPU_OBJECTS; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(i);
+    const sizeBytes = random.between(1, PAGE_SIZE / 4);
+    const object = yield* worker.percpu.alloc(sizeBytes, 2 ** random.between(1, 11));
+    worker.storePointer(objects + 8 * i, object);
+    if (object === 0) passed = false;
+  }
+  for (let i = 0; i < PCPU_OBJECTS; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(PCPU_OBJECTS);
+    yield* worker.percpu.free(worker.loadPointer(objects + 8 * i));
+  }
+  yield* vfree(vm, objects);
+  return passed;
+}
+
+/** Both variants come to the same here: only where the pointers are kept differs when memory for them runs out. */
+function* kvfreeRcu(worker: Worker): KernelCode<boolean> {
+  const { vm, turns, loops } = worker;
+  for (let i = 0; i < loops; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(i);
+    const address = yield* vmalloc(vm, PAGE_SIZE);
+    if (address === 0) return false;
+    worker.storeByte(address + KVFREE_ARRAY_OFFSET, LETTER_A);
+    worker.kvfreeRcu.free(address);
+  }
+  return true;
+}
+
+function* vmMapRamTest(worker: Worker): KernelCode<boolean> {
+  const { vm, turns, loops, pages } = worker;
+  const frames = worker.takeFrames(pages);
+  if (frames === null) return false;
+  let passed = true;
+  for (let i = 0; i < loops && passed; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(i);
+    const address = yield* vmMapRam(vm, frames);
+    passed = address !== 0;
+    if (!passed) break;
+    worker.storeByte(address, LETTER_A);
+    yield* vmUnmapRam(vm, address, pages);
+  }
+  worker.giveFramesBack(frames);
+  return passed;
+}
+
+/** Frees what `count` pointers in emulated memory point to. */
+function* freeAll(worker: Worker, pointers: number, count: number): KernelCode<void> {
+  const { vm, turns } = worker;
+  for (let i = 0; i < count; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(worker.loops);
+    yield* vfree(vm, worker.loadPointer(pointers + 8 * i));
+  }
+}
+
+/** `fls`: the place of the highest bit that is set, from 1. */
+function flsOf(value: number): number {
+  return 32 - Math.clz32(value);
+}
