@@ -50,11 +50,14 @@ export class AreaTree extends RbTree {
       merged = follower;
     }
     if (predecessor !== head && end[predecessor] === start[area]) {
-      end[predecessor] = end[merged === 0 ? area : merged];
+      const mergedEnd = end[merged === 0 ? area : merged];
+      // The follower goes first: were the predecessor extended before, a rotation could bring its new size into its
+      // subtreeMaxSize alone, and the propagation below would stop there.
       if (merged !== 0) {
         this.unlink(merged);
         areas.release(merged);
       }
+      end[predecessor] = mergedEnd;
       merged = predecessor;
     }
     if (merged === 0) {
