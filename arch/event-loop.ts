@@ -8,10 +8,23 @@
  * arrives between two of them waits for the next, at the latest where `mustYield()` is asked again.
  */
 import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH, CycleAccounts } from "./cycle-accounts.ts";
+import {
+  INTERRUPTED_IDLE,
+  INTERRUPTED_RUNNING,
+  INTERRUPTED_WAITING,
+  type InterruptHandler,
+  PendingInterrupts,
+} from "./pending-interrupts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
 import { Deadlock, type KernelCode, PAUSE_RESCHED, PAUSE_SLEEP, PAUSE_SPIN, type Pause, Thread } from "./thread.ts";
 import { Topology } from "./topology.ts";
 
+export {
+  INTERRUPTED_IDLE,
+  INTERRUPTED_RUNNING,
+  INTERRUPTED_WAITING,
+  type InterruptHandler,
+} from "./pending-interrupts.ts";
 export {
   Deadlock,
   type KernelCode,
@@ -22,21 +35,6 @@ export {
   type Pause,
   Thread,
 } from "./thread.ts";
-
-/** What an interrupt does when it is taken, on the CPU that takes it. It cannot wait. */
-export type InterruptHandler = (cpu: number) => void;
-
-/** What a CPU was doing when an interrupt came. */
-export const INTERRUPTED_RUNNING = 0;
-/** It was waiting busily, for a lock or for acknowledgements. */
-export const INTERRUPTED_WAITING = 1;
-/** It had nothing to run. */
-export const INTERRUPTED_IDLE = 2;
-
-interface PendingInterrupt {
-  readonly arrivalCycles: number;
-  readonly handler: InterruptHandler;
-}
 
 /** Clocks, threads and interrupts of `cpus` CPUs. */
 export class EventLoop {
@@ -60,11 +58,10 @@ export class EventLoop {
   horizonCycles = Number.POSITIVE_INFINITY;
 
   private readonly ready: ReadyQueue;
-  private readonly irqsOff: Int32Array;
   private readonly running: (Thread | null)[];
   private readonly lastThread: (Thread | null)[];
   private readonly runQueues: Thread[][];
-  private readonly interrupts: PendingInterrupt[][];
+  private readonly interrupts: PendingInterrupts;
   private readonly sleeping = new Set<Thread>();
   /** The thread in whose name `runSync` runs; one is enough because such calls do not nest. */
   private readonly syncThread = new Thread("sync", 0, 0, nothing());
@@ -73,23 +70,25 @@ export class EventLoop {
   private outerCpu = 0;
   private outerActivity = 0;
 
-  /** @param cpus 1 to 4096 */
-  constructor(cpus: number, topology?: Topology) {
+  /**
+   * @param cpus 1 to 4096
+   * @param clockCycles where the clocks are kept, one a CPU; by default an array of their own
+   */
+  constructor(cpus: number, topology?: Topology, clockCycles: Float64Array = new Float64Array(cpus)) {
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > 4096) {
       throw new RangeError(`${cpus} CPUs: expected a whole number from 1 to 4096`);
     }
     this.cpus = cpus;
     this.topology = topology ?? new Topology(cpus);
-    this.clockCycles = new Float64Array(cpus);
+    this.clockCycles = clockCycles;
     this.accounts = new CycleAccounts(this.clockCycles);
     this.idleCycles = new Float64Array(cpus);
     this.spinCycles = new Float64Array(cpus);
     this.ready = new ReadyQueue(cpus);
-    this.irqsOff = new Int32Array(cpus);
     this.running = new Array<Thread | null>(cpus).fill(null);
     this.lastThread = new Array<Thread | null>(cpus).fill(null);
     this.runQueues = Array.from({ length: cpus }, () => []);
-    this.interrupts = Array.from({ length: cpus }, () => []);
+    this.interrupts = new PendingInterrupts(cpus);
   }
 
   /** Advances the current CPU's clock. */
@@ -135,17 +134,14 @@ export class EventLoop {
 
   /** Sends an interrupt that reaches `cpu` at `arrivalCycles`; it is taken then, or as soon as interrupts are on. */
   postInterrupt(cpu: number, arrivalCycles: number, handler: InterruptHandler): void {
-    const queue = this.interrupts[cpu];
-    let at = queue.length;
-    while (at > 0 && queue[at - 1].arrivalCycles > arrivalCycles) at--;
-    queue.splice(at, 0, { arrivalCycles, handler });
+    this.interrupts.post(cpu, arrivalCycles, handler);
     if (cpu === this.currentCpu) this.lookAhead(cpu);
     this.refresh(cpu);
   }
 
   /** Disables interrupts on the current CPU; nests. */
   disableInterrupts(): void {
-    this.irqsOff[this.currentCpu]++;
+    this.interrupts.disable(this.currentCpu);
   }
 
   /**
@@ -154,15 +150,14 @@ export class EventLoop {
    */
   enableInterrupts(): void {
     const cpu = this.currentCpu;
-    if (this.irqsOff[cpu] === 0) throw new RangeError(`interrupts of CPU ${cpu} are on already`);
-    if (--this.irqsOff[cpu] > 0) return;
+    this.interrupts.enable(cpu);
     this.lookAhead(cpu);
     this.refresh(cpu);
   }
 
   /** Whether `cpu` takes interrupts. */
   interruptsEnabled(cpu: number): boolean {
-    return this.irqsOff[cpu] === 0;
+    return this.interrupts.isEnabled(cpu);
   }
 
   /** What `cpu` is doing, as an interrupt finds it: one of the `INTERRUPTED_` values. */
@@ -174,7 +169,10 @@ export class EventLoop {
 
   /** Whether the current thread's CPU has another thread ready to run. */
   needsResched(): boolean {
-    return this.runQueues[this.currentCpu].length > 0;
+    const queue = this.runQueues[this.currentCpu];
+    if (queue.length === 0) return false;
+    const now = this.nowCycles();
+    return queue.some((thread) => thread.readyCycles <= now);
   }
 
   /**
@@ -292,13 +290,10 @@ export class EventLoop {
   }
 
   private takeInterrupts(cpu: number): boolean {
-    const queue = this.interrupts[cpu];
-    if (queue.length === 0 || this.irqsOff[cpu] > 0) return false;
     let taken = false;
-    while (queue.length > 0 && queue[0].arrivalCycles <= this.clockCycles[cpu]) {
-      const next = queue.shift() as PendingInterrupt;
+    while (this.interrupts.nextArrival(cpu) <= this.clockCycles[cpu]) {
       const activity = this.accounts.enter(cpu, ACTIVITY_INTERRUPT);
-      next.handler(cpu);
+      this.interrupts.take(cpu)?.(cpu);
       this.accounts.enter(cpu, activity);
       taken = true;
     }
@@ -307,9 +302,8 @@ export class EventLoop {
 
   /** The current CPU must not go past the arrival of its own next interrupt, if it can take it. */
   private lookAhead(cpu: number): void {
-    const queue = this.interrupts[cpu];
-    if (queue.length === 0 || this.irqsOff[cpu] > 0) return;
-    if (queue[0].arrivalCycles < this.horizonCycles) this.horizonCycles = queue[0].arrivalCycles;
+    const arrival = this.interrupts.nextArrival(cpu);
+    if (arrival < this.horizonCycles) this.horizonCycles = arrival;
   }
 
   private resume(cpu: number): void {
@@ -393,10 +387,7 @@ export class EventLoop {
       const queue = this.runQueues[cpu];
       for (let i = 0; i < queue.length; i++) at = Math.min(at, Math.max(clock, queue[i].readyCycles));
     }
-    const interrupts = this.interrupts[cpu];
-    if (interrupts.length > 0 && this.irqsOff[cpu] === 0) {
-      at = Math.min(at, Math.max(clock, interrupts[0].arrivalCycles));
-    }
+    at = Math.min(at, Math.max(clock, this.interrupts.nextArrival(cpu)));
     this.ready.set(cpu, at);
     if (cpu !== this.currentCpu && at < this.horizonCycles) this.horizonCycles = at;
   }

@@ -2,6 +2,7 @@
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { formatRange } from "./kernel-log.ts";
+import { flushTlbKernelRange } from "./tlb-flush.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { decodeNodeId, type VmapNode } from "./vmap-node.ts";
 
@@ -15,10 +16,25 @@ export function* freeVmapAreaNoflush(state: Vmalloc, area: number): KernelCode<v
   addLazy(state, node, area);
 }
 
-/** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed. */
+/** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed, unless the policy is eager. */
 export function* freeUnmapVmapArea(state: Vmalloc, area: number): KernelCode<void> {
   unmapVmapArea(state, area);
-  yield* freeVmapAreaNoflush(state, area);
+  yield* state.flushing.isEager ? freeVmapAreaFlushed(state, area) : freeVmapAreaNoflush(state, area);
+}
+
+/**
+ * Flushes an area, already unmapped and in no tree, on every CPU and gives its range back at once: what `vunmap` did before
+ * lazy purging (Linux 2.6.27), and what an eager flush policy does.
+ */
+export function* freeVmapAreaFlushed(state: Vmalloc, area: number): KernelCode<void> {
+  const { areas } = state;
+  const start = areas.start[area];
+  const end = areas.end[area];
+  state.flushing.accounts?.freed(area, start, end);
+  yield* flushTlbKernelRange(state, start, end, "vunmap", (accounts, record) => accounts.feed(record, area));
+  if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
+  state.freeTree.giveBack(area);
+  state.freeTreeLock.release();
 }
 
 /** Clears an area's page-table entries. */
@@ -45,6 +61,7 @@ export function addLazy(state: Vmalloc, node: VmapNode, area: number): void {
     return;
   }
   state.lazyNr += (end - start) / PAGE_SIZE;
+  state.flushing.accounts?.freed(area, start, end);
   const lazyNr = state.lazyNr;
   const flags = areas.flags[area];
   node.lazy.insert(area);

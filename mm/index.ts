@@ -3,6 +3,26 @@ export { allocVmapArea } from "./alloc-vmap-area.ts";
 export { directMapAddress, makeDirectMap, PAGE_OFFSET } from "./direct-map.ts";
 export * from "./errno.ts";
 export { type AllocationKind, FaultInjection } from "./fault-injection.ts";
+export {
+  FlushAccounts,
+  type FlushAccountsOptions,
+  type FlushCause,
+  type FlushCost,
+  FlushRecord,
+} from "./flush-accounts.ts";
+export {
+  DEFERRED_POLICY,
+  EAGER_POLICY,
+  FLUSH_POLICIES,
+  type FlushContext,
+  type FlushPolicy,
+  type FlushRequest,
+  flushPolicyByName,
+  INVLPGB_POLICY,
+  IPI_POLICY,
+} from "./flush-policy.ts";
+export { Flushing, type FlushingConfig } from "./flushing.ts";
+export { FreeLedger } from "./free-ledger.ts";
 export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./free-vmap-area.ts";
 export { type FtraceOptions, ftraceText } from "./ftrace-text.ts";
 export * from "./gfp.ts";
@@ -43,6 +63,7 @@ export { allCpus, type CallBill, type IpiObserver, Smp } from "./smp.ts";
 export { vmAreaMapPages, vmAreaUnmapPages } from "./sparse-area.ts";
 export { flushTlbAll, flushTlbKernelRange } from "./tlb-flush.ts";
 export { TlbVmstat } from "./tlb-vmstat.ts";
+export { type OwedFlush, UserMode } from "./user-mode.ts";
 export { verifyVmalloc } from "./verify.ts";
 export { vfree, vfreeSoon, vunmap } from "./vfree.ts";
 export { vfreeAtomic } from "./vfree-atomic.ts";

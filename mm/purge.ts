@@ -5,6 +5,7 @@
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { AreaTree } from "./area-tree.ts";
+import type { FlushCause } from "./flush-accounts.ts";
 import { flushTlbKernelRange } from "./tlb-flush.ts";
 import { ADDRESS_MAX, MAX_VA_SIZE_PAGES } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -16,6 +17,7 @@ import { Work } from "./work.ts";
  * Purges every node. The caller holds the purge lock.
  * @param start the range that the caller wants flushed as well; `ADDRESS_MAX` and 0 for none
  * @param fullPoolDecay whether the pools are emptied, and not filled again
+ * @param cause why, for the accounts
  * @returns whether any area was purged; if none was, nothing was flushed
  */
 export function* purgeVmapAreaLazy(
@@ -23,8 +25,10 @@ export function* purgeVmapAreaLazy(
   start: number,
   end: number,
   fullPoolDecay: boolean,
+  cause: FlushCause,
 ): KernelCode<boolean> {
   const { areas, config } = state;
+  const activity = state.loop.enterActivity(state.purgeActivity);
   state.events?.purgeBegin(start, end, fullPoolDecay, state.lazyNr);
   state.purges++;
   let flushStart = start;
@@ -43,7 +47,11 @@ export function* purgeVmapAreaLazy(
   }
   let purged = 0;
   if (taken.length > 0) {
-    yield* flushTlbKernelRange(state, flushStart, flushEnd);
+    yield* flushTlbKernelRange(state, flushStart, flushEnd, cause, (accounts, record) => {
+      for (const { purgeList } of taken) {
+        for (let area = areas.next[purgeList]; area !== purgeList; area = areas.next[area]) accounts.feed(record, area);
+      }
+    });
     const helpers = helperCount(state.lazyNr, config.lazyMaxPages, taken.length);
     for (let i = 0; i < taken.length; i++) {
       if (i < helpers) startHelper(state, taken[i]);
@@ -57,6 +65,7 @@ export function* purgeVmapAreaLazy(
     if (purged > 0) state.purgesWithAreas++;
   }
   state.events?.purge(flushStart, flushEnd, purged, fullPoolDecay, taken.length, state.lazyNr);
+  state.loop.enterActivity(activity);
   return purged > 0;
 }
 
@@ -64,7 +73,7 @@ export function* purgeVmapAreaLazy(
 export function* reclaimAndPurgeVmapAreas(state: Vmalloc): KernelCode<void> {
   if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
   yield* purgeFragmentedBlocksAllCpus(state);
-  yield* purgeVmapAreaLazy(state, ADDRESS_MAX, 0, true);
+  yield* purgeVmapAreaLazy(state, ADDRESS_MAX, 0, true, "overflow");
   state.purgeLock.release();
 }
 
@@ -72,7 +81,7 @@ export function* reclaimAndPurgeVmapAreas(state: Vmalloc): KernelCode<void> {
 export function* drainVmapAreaWork(state: Vmalloc): KernelCode<void> {
   state.events?.drain(state.lazyNr);
   if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
-  yield* purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false);
+  yield* purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");
   state.purgeLock.release();
 }
 

@@ -170,7 +170,12 @@ export class Smp {
     this.observer?.ipiTaken(underWay[cpu], cpu, began);
     underWay[cpu] = 0;
     loop.spend(costs.entryCycles);
-    this.onKernelEntry?.(cpu);
+    if (this.onKernelEntry !== null) {
+      const entered = loop.nowCycles();
+      this.onKernelEntry(cpu);
+      // What the entry itself brought about is not this interrupt's doing.
+      began += loop.nowCycles() - entered;
+    }
     const requests = this.queues[cpu].splice(0);
     for (let i = 0; i < requests.length; i++) {
       const request = requests[i];

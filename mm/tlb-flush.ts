@@ -1,29 +1,32 @@
 /**
  * Flushing kernel translations on every CPU (`arch/x86/mm/tlb.c`: `flush_tlb_kernel_range`, `flush_tlb_all`; `kernel/smp.c`:
- * `on_each_cpu`). A CPU's TLB changes when its interrupt handler runs, not before.
+ * `on_each_cpu`). A CPU's TLB changes when its interrupt handler runs, not before. How a flush reaches the other CPUs is the
+ * policy's choice (`flush-policy.ts`).
  */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
+import type { FlushAccounts, FlushCause, FlushRecord } from "./flush-accounts.ts";
 import { ADDRESS_MAX } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
-/** Flushes [start, end) on every CPU: page by page up to the ceiling, the whole TLB above it. */
-export function* flushTlbKernelRange(state: Vmalloc, start: number, end: number): KernelCode<void> {
-  const { machine, config } = state;
-  const full = end === ADDRESS_MAX || end - start > config.flushCeilingPages * PAGE_SIZE;
+/**
+ * Flushes [start, end) on every CPU: page by page up to the ceiling, the whole TLB above it.
+ * @param paidFor tells the accounts which frees led to this flush; called once it is done, if anybody keeps accounts
+ */
+export function* flushTlbKernelRange(
+  state: Vmalloc,
+  start: number,
+  end: number,
+  cause: FlushCause = "call",
+  paidFor?: (accounts: FlushAccounts, record: FlushRecord) => void,
+): KernelCode<void> {
+  const full = end === ADDRESS_MAX || end - start > state.config.flushCeilingPages * PAGE_SIZE;
   state.events?.flushRange(start, end, full);
-  if (full) {
-    state.fullFlushes++;
-    yield* state.smp.onEachCpu((cpu) => flushWholeTlb(state, cpu));
-  } else {
-    state.rangeFlushes++;
-    yield* state.smp.onEachCpu((cpu) => {
-      for (let la = start; la < end; la += PAGE_SIZE) {
-        state.vmstat.localFlushOne++;
-        machine.cpus[cpu].invlpg(la);
-      }
-    });
-  }
+  if (full) state.fullFlushes++;
+  else state.rangeFlushes++;
+  const record = yield* flushEverywhere(state, start, end, full, cause);
+  const { accounts } = state.flushing;
+  if (accounts !== null && record !== null) paidFor?.(accounts, record);
 }
 
 /** Flushes every TLB whole, global entries included. */
@@ -31,11 +34,33 @@ export function* flushTlbAll(state: Vmalloc): KernelCode<void> {
   state.events?.flushAll();
   state.fullFlushes++;
   state.vmstat.remoteFlush++;
-  yield* state.smp.onEachCpu((cpu) => flushWholeTlb(state, cpu));
+  yield* flushEverywhere(state, 0, ADDRESS_MAX, true, "call");
 }
 
-/** `do_flush_tlb_all` on one CPU. */
-function flushWholeTlb(state: Vmalloc, cpu: number): void {
-  state.vmstat.remoteFlushReceived++;
-  state.machine.cpus[cpu].flushTlbAll();
+function* flushEverywhere(
+  state: Vmalloc,
+  start: number,
+  end: number,
+  full: boolean,
+  cause: FlushCause,
+): KernelCode<FlushRecord | null> {
+  const { flushing, vmstat } = state;
+  const { accounts, policy } = flushing;
+  const record = accounts === null ? null : accounts.begin(cause, policy.name, start, end, full);
+  const wholeTlb = (cpu: number): void => {
+    vmstat.remoteFlushReceived++;
+    flushing.machine.cpus[cpu].flushTlbAll();
+  };
+  const pages = (cpu: number): void => {
+    for (let la = start; la < end; la += PAGE_SIZE) {
+      vmstat.localFlushOne++;
+      flushing.machine.cpus[cpu].invlpg(la);
+    }
+  };
+  const inItsName = (invalidate: (cpu: number) => void): ((cpu: number) => void) =>
+    accounts === null || record === null ? invalidate : (cpu) => accounts.attributed(record, cpu, invalidate);
+  const invalidateAll = inItsName(wholeTlb);
+  const invalidate = full ? invalidateAll : inItsName(pages);
+  yield* policy.flush(flushing, { start, end, full, invalidate, invalidateAll, record });
+  return record;
 }

@@ -8,6 +8,7 @@ import {
   addLazy,
   findUnlinkVmapArea,
   findVmapArea,
+  freeVmapAreaFlushed,
   lazyNodeOf,
   NOT_HERE,
   unlinkBusy,
@@ -120,9 +121,16 @@ function detachVm(state: Vmalloc, area: number): Soon<number> {
   const vm = areas.vm[area];
   areas.vm[area] = 0;
   unmapVmapArea(state, area);
+  state.flushing.accounts?.freedFor(area, state.vms.callerOf(vm));
+  if (state.flushing.isEager) return flushAndFree(state, area, vm);
   const node = lazyNodeOf(state, area);
   if (!node.lazyLock.tryTake()) return waitForLazy(state, node, area, vm);
   addLazy(state, node, area);
+  return vm;
+}
+
+function* flushAndFree(state: Vmalloc, area: number, vm: number): KernelCode<number> {
+  yield* freeVmapAreaFlushed(state, area);
   return vm;
 }
 

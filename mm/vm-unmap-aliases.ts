@@ -40,7 +40,7 @@ export function* vmUnmapAliases(state: Vmalloc): KernelCode<void> {
   }
   for (const block of purged) yield* freeVmapBlock(state, block);
   state.events?.aliases(start, end, dirtySeen);
-  const anyPurged = yield* purgeVmapAreaLazy(state, start, end, false);
-  if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state, start, end);
+  const anyPurged = yield* purgeVmapAreaLazy(state, start, end, false, "aliases");
+  if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state, start, end, "aliases");
   state.purgeLock.release();
 }

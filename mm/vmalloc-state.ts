@@ -2,6 +2,7 @@
 import type { EventLoop } from "../arch/event-loop.ts";
 import type { Machine } from "../arch/machine.ts";
 import type { FaultInjection } from "./fault-injection.ts";
+import { Flushing, type FlushingConfig } from "./flushing.ts";
 import { FreeTree } from "./free-tree.ts";
 import type { KernelCosts } from "./kernel-costs.ts";
 import type { KernelLog } from "./kernel-log.ts";
@@ -9,7 +10,6 @@ import { Mutex, SpinLock } from "./lock.ts";
 import type { PageAllocator } from "./page-allocator.ts";
 import { PageArrays } from "./page-arrays.ts";
 import type { PageTables } from "./page-tables.ts";
-import { Smp } from "./smp.ts";
 import { TlbVmstat } from "./tlb-vmstat.ts";
 import { VmStructs } from "./vm-structs.ts";
 import { ADDRESS_MAX, type VmallocConfig } from "./vmalloc-config.ts";
@@ -41,6 +41,8 @@ export interface VmallocParts {
   readonly faults: FaultInjection;
   readonly costs: KernelCosts;
   readonly config: VmallocConfig;
+  /** How flushes reach the CPUs; Linux's default when absent. */
+  readonly flushing?: FlushingConfig;
 }
 
 /** All of vmalloc's state. `vmallocInit` (`vmalloc-init.ts`) makes it ready for use. */
@@ -58,8 +60,8 @@ export class Vmalloc {
   readonly vms = new VmStructs();
   readonly pageArrays = new PageArrays();
   readonly blocks: VmapBlocks;
-  /** Calls between CPUs. */
-  readonly smp: Smp;
+  /** How flushes reach the CPUs. */
+  readonly flushing: Flushing;
   readonly freeTree: FreeTree;
   readonly freeTreeLock: SpinLock;
   readonly nodes: readonly VmapNode[];
@@ -82,6 +84,8 @@ export class Vmalloc {
   fullFlushes = 0;
   rangeFlushes = 0;
 
+  /** Under which the accounts of cycles book purges. */
+  readonly purgeActivity: number;
   /** The TLB lines of `/proc/vmstat`. */
   readonly vmstat = new TlbVmstat();
 
@@ -99,7 +103,8 @@ export class Vmalloc {
     this.costs = parts.costs;
     this.config = parts.config;
     const { loop, costs, config } = this;
-    this.smp = new Smp(loop, costs.ipi);
+    this.purgeActivity = loop.accounts.activity("purge");
+    this.flushing = new Flushing(parts.machine, costs, parts.flushing);
     this.freeTree = new FreeTree(this.areas, this.log);
     this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock);
     this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);

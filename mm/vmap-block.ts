@@ -8,6 +8,7 @@ import { allocVmapArea } from "./alloc-vmap-area.ts";
 import { ENOMEM } from "./errno.ts";
 import { type AreaTest, findUnlinkVmapArea } from "./free-vmap-area.ts";
 import { formatRange } from "./kernel-log.ts";
+import { flushTlbKernelRange } from "./tlb-flush.ts";
 import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./vmap-areas.ts";
@@ -87,6 +88,7 @@ export function* vbFree(state: Vmalloc, address: number, pages: number): KernelC
   lock.release();
   state.tables.unmapRange(address, address + pages * PAGE_SIZE);
   state.loop.spend(pages * state.costs.entryWriteCycles);
+  if (state.flushing.isEager) yield* flushTlbKernelRange(state, address, address + pages * PAGE_SIZE, "vunmap");
   if (!lock.tryTake()) yield* lock.take();
   blocks.dirtyMin[block] = Math.min(blocks.dirtyMin[block], first);
   blocks.dirtyMax[block] = Math.max(blocks.dirtyMax[block], first + count);

@@ -34,7 +34,7 @@ export function* mapLargeFrames(
   const { low, high } = protection;
   state.events?.mapPages(start, end, pageShift, low, high, frames[offset]);
   state.loop.spend(((end - start) / 2 ** pageShift) * state.costs.entryWriteCycles);
-  const flush = (from: number, to: number) => flushTlbKernelRange(state, from, to);
+  const flush = (from: number, to: number) => flushTlbKernelRange(state, from, to, "table freed");
   return yield* mapLargePages(state.tables, flush, start, end, low, high, frames, offset, pageShift);
 }
 
@@ -50,6 +50,6 @@ export function* mapPhysical(
   const maxShift = state.config.ioremapMaxPageShift;
   state.events?.mapRange(start, end, phys, low, high, maxShift);
   state.loop.spend(((end - start) / PAGE_SIZE) * state.costs.entryWriteCycles);
-  const flush = (from: number, to: number) => flushTlbKernelRange(state, from, to);
+  const flush = (from: number, to: number) => flushTlbKernelRange(state, from, to, "table freed");
   return yield* mapPhysicalRange(state.tables, flush, start, end, phys, low, high, maxShift);
 }

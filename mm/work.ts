@@ -7,6 +7,7 @@ export class Work {
   readonly name: string;
   private readonly loop: EventLoop;
   private readonly body: () => KernelCode<void>;
+  private readonly activity: number;
   private pending = false;
   private worker: Thread | null = null;
   private readonly waiters: Thread[] = [];
@@ -15,6 +16,7 @@ export class Work {
     this.name = name;
     this.loop = loop;
     this.body = body;
+    this.activity = loop.accounts.activity(name);
   }
 
   /** Whether the work has been queued and has not begun. */
@@ -48,6 +50,7 @@ export class Work {
   private *run(): KernelCode<void> {
     const self = this.loop.currentThread;
     this.pending = false;
+    this.loop.enterActivity(this.activity);
     yield* this.body();
     if (this.worker === self) this.worker = null;
     const now = this.loop.nowCycles();

@@ -2,12 +2,14 @@
 import type { KernelCode, Thread } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { Machine, type MachineConfig } from "../arch/machine.ts";
+import type { CpuFeatures } from "../arch/preset.ts";
 import type { TopologyConfig } from "../arch/topology.ts";
 import {
   type CacheMode,
   ConfigError,
   DEFAULT_KERNEL_COSTS,
   FaultInjection,
+  type FlushPolicy,
   FRAME_CALLER,
   freeVmArea,
   GFP_KERNEL,
@@ -47,10 +49,16 @@ export interface KernelConfig {
   readonly memoryBytes: number;
   /** The machine's microarchitecture, by name or as data. */
   readonly preset: MachineConfig["preset"];
+  /** CPU features to add to or to take from the preset's. */
+  readonly features?: Partial<CpuFeatures> | undefined;
   /** Sockets, cores and threads; absent: one thread a core, sockets of 64 cores. */
   readonly topology?: TopologyConfig | undefined;
   /** NUMA nodes that share the memory equally. */
   readonly numaNodes: number;
+  /** How flushes of kernel addresses reach the CPUs. Default: interrupts. */
+  readonly flushPolicy?: FlushPolicy | undefined;
+  /** CPUs that the flush policy `deferred` leaves in peace while they are in user mode. Default: none. */
+  readonly isolatedCpus?: readonly number[] | undefined;
   /** What kernel primitives cost. */
   readonly costs: KernelCosts;
   /** Settings of vmalloc; defaults are the kernel's. */
@@ -100,7 +108,13 @@ export class Kernel {
       throw new ConfigError("numaNodes", numaNodes, "a whole number from 1 to 64");
     }
     this.config = config;
-    this.machine = new Machine({ cpus, memoryBytes, preset: config.preset, topology: config.topology });
+    this.machine = new Machine({
+      cpus,
+      memoryBytes,
+      preset: config.preset,
+      features: config.features ?? {},
+      topology: config.topology,
+    });
     this.machine.loop.contextSwitchCycles = config.costs.contextSwitchCycles;
     const { memory, loop } = this.machine;
     this.pages = new PageAllocator(memory, cpus, numaNodes, this.faults);
@@ -113,6 +127,7 @@ export class Kernel {
       log: this.log,
       faults: this.faults,
       costs: config.costs,
+      flushing: { policy: config.flushPolicy, isolatedCpus: config.isolatedCpus },
       config: vmallocConfig({ onlineCpus: cpus, ...config.vmalloc }),
     });
     for (const cpu of this.machine.cpus) cpu.writeCr3(this.tables.rootFrame * PAGE_SIZE);

@@ -1,0 +1,64 @@
+/** Interrupts on their way to CPUs, and whether each CPU takes them. */
+
+/** What an interrupt does when it is taken, on the CPU that takes it. It cannot wait. */
+export type InterruptHandler = (cpu: number) => void;
+
+/** What a CPU was doing when an interrupt came. */
+export const INTERRUPTED_RUNNING = 0;
+/** It was waiting busily, for a lock or for acknowledgements. */
+export const INTERRUPTED_WAITING = 1;
+/** It had nothing to run. */
+export const INTERRUPTED_IDLE = 2;
+
+interface PendingInterrupt {
+  readonly arrivalCycles: number;
+  readonly handler: InterruptHandler;
+}
+
+/** Interrupts of all CPUs. */
+export class PendingInterrupts {
+  private readonly queues: PendingInterrupt[][];
+  /** How many times each CPU has disabled interrupts. */
+  private readonly off: Int32Array;
+
+  constructor(cpus: number) {
+    this.queues = Array.from({ length: cpus }, () => []);
+    this.off = new Int32Array(cpus);
+  }
+
+  /** Adds one; those that arrive at the same time keep the order in which they were sent. */
+  post(cpu: number, arrivalCycles: number, handler: InterruptHandler): void {
+    const queue = this.queues[cpu];
+    let at = queue.length;
+    while (at > 0 && queue[at - 1].arrivalCycles > arrivalCycles) at--;
+    if (at === queue.length) queue.push({ arrivalCycles, handler });
+    else queue.splice(at, 0, { arrivalCycles, handler });
+  }
+
+  /** When `cpu` can take the next one at the earliest; infinity when there is none or interrupts are off. */
+  nextArrival(cpu: number): number {
+    const queue = this.queues[cpu];
+    return queue.length > 0 && this.off[cpu] === 0 ? queue[0].arrivalCycles : Number.POSITIVE_INFINITY;
+  }
+
+  /** Takes the next one off. */
+  take(cpu: number): InterruptHandler | undefined {
+    return this.queues[cpu].shift()?.handler;
+  }
+
+  /** Disables interrupts of `cpu`; nests. */
+  disable(cpu: number): void {
+    this.off[cpu]++;
+  }
+
+  /** Undoes one `disable`. @throws RangeError when interrupts are on */
+  enable(cpu: number): void {
+    if (this.off[cpu] === 0) throw new RangeError(`interrupts of CPU ${cpu} are on already`);
+    this.off[cpu]--;
+  }
+
+  /** Whether `cpu` takes interrupts. */
+  isEnabled(cpu: number): boolean {
+    return this.off[cpu] === 0;
+  }
+}

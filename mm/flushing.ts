@@ -1,0 +1,51 @@
+/** What flushes work with on one machine: the policy, calls between CPUs, user mode, the accounts if anybody keeps them. */
+import type { Machine } from "../arch/machine.ts";
+import { FlushAccounts, type FlushAccountsOptions } from "./flush-accounts.ts";
+import type { FlushContext, FlushPolicy } from "./flush-policy.ts";
+import { IPI_POLICY } from "./flush-policy.ts";
+import type { KernelCosts } from "./kernel-costs.ts";
+import { Smp } from "./smp.ts";
+import { UserMode } from "./user-mode.ts";
+import { ConfigError } from "./vmalloc-config.ts";
+
+/** Settings of flushing. */
+export interface FlushingConfig {
+  /** How flushes reach other CPUs. Default: interrupts. */
+  readonly policy?: FlushPolicy | undefined;
+  /** CPUs for which the policy `deferred` puts flushes off while they are in user mode. Default: none. */
+  readonly isolatedCpus?: readonly number[] | undefined;
+}
+
+/** Flushing on one machine. */
+export class Flushing implements FlushContext {
+  readonly machine: Machine;
+  readonly smp: Smp;
+  readonly userMode: UserMode;
+  readonly policy: FlushPolicy;
+  /** Whether every `vunmap` flushes at once. */
+  readonly isEager: boolean;
+  accounts: FlushAccounts | null = null;
+
+  /** @throws ConfigError for a policy that the machine cannot carry out, or an isolated CPU that it does not have */
+  constructor(machine: Machine, costs: KernelCosts, config: FlushingConfig = {}) {
+    const { policy = IPI_POLICY, isolatedCpus = [] } = config;
+    const { loop } = machine;
+    policy.check(machine);
+    for (const cpu of isolatedCpus) {
+      if (Number.isInteger(cpu) && cpu >= 0 && cpu < loop.cpus) continue;
+      throw new ConfigError("isolated CPU", cpu, `a CPU from 0 to ${loop.cpus - 1}`);
+    }
+    this.machine = machine;
+    this.policy = policy;
+    this.isEager = policy.eager;
+    this.smp = new Smp(loop, costs.ipi);
+    this.userMode = new UserMode(loop, costs, isolatedCpus);
+    this.smp.onKernelEntry = (cpu) => this.userMode.interruptEntry(cpu);
+  }
+
+  /** Starts to keep accounts of every flush from now on; those already kept are returned as they are. */
+  keepAccounts(options: FlushAccountsOptions = {}): FlushAccounts {
+    this.accounts ??= new FlushAccounts(this.machine, options);
+    return this.accounts;
+  }
+}
