@@ -1,8 +1,7 @@
 /** What a CPU has cached of the page tables, listed without side effects: for checkers and views. */
 import type { Cpu } from "./cpu.ts";
-import { PAGE_SIZE } from "./linear-address.ts";
 import type { Tlb } from "./tlb.ts";
-import { CONTEXT_PCID_MASK, CONTEXT_SIZE_SHIFT, GLOBAL_CONTEXT, SIZE_FRAMES, SIZE_TABLE } from "./translation.ts";
+import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE } from "./translation.ts";
 
 /** One entry of a TLB. */
 export interface CachedTranslation {
@@ -29,18 +28,17 @@ export function cachedTranslations(cpu: Cpu): CachedTranslation[] {
 function translationsIn(tlb: Tlb): CachedTranslation[] {
   const found: CachedTranslation[] = [];
   if (tlb.isEmpty) return found;
-  for (let slot = 0; slot < tlb.tag.length; slot++) {
-    const size = tlb.context[slot] >> CONTEXT_SIZE_SHIFT;
-    if (tlb.tag[slot] === -1 || size === SIZE_TABLE) continue;
-    const sizeBytes = SIZE_FRAMES[size] * PAGE_SIZE;
-    const pcid = tlb.context[slot] & CONTEXT_PCID_MASK;
+  for (let slot = 0; slot < tlb.slots; slot++) {
+    const size = tlb.sizeOf(slot);
+    if (!tlb.isUsed(slot) || size === SIZE_TABLE) continue;
+    const pcid = tlb.pcidOf(slot);
     found.push({
       tlb: tlb.name,
-      la: tlb.tag[slot] * sizeBytes,
-      sizeBytes,
-      frame: tlb.frame[slot],
+      la: tlb.addressOf(slot),
+      sizeBytes: SIZE_BYTES[size],
+      frame: tlb.frameOf(slot),
       pcid: pcid === GLOBAL_CONTEXT ? null : pcid,
-      flags: tlb.flags[slot],
+      flags: tlb.flagsOf(slot),
     });
   }
   return found;

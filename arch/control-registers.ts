@@ -104,7 +104,7 @@ export class ControlRegisters {
       maxPhyAddr: this.maxPhyAddr,
       page1g: this.features.page1g,
     });
-    this.mmu.tlbs.hits.clear();
+    this.mmu.tlbs.predicted.clear();
   }
 
   /** @throws GeneralProtectionFault unless the CPL is 0 */
@@ -141,7 +141,7 @@ export class ControlRegisters {
     if (keepBit) {
       counts[COUNT_MOV_CR3_NO_FLUSH]++;
       this.spend(this.preset.costs.movCr3NoFlush.value);
-      tlbs.hits.clear();
+      tlbs.predicted.clear();
       return;
     }
     counts[COUNT_MOV_CR3]++;

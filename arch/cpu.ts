@@ -2,28 +2,32 @@
  * A CPU as a program sees it: memory accesses, control registers, invalidation instructions. The methods of the first part
  * are the fast path; everything they cannot do at once goes through `Mmu`.
  */
-import { ACCESS_FETCH, ACCESS_IS_SHADOW_STACK, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "./access.ts";
+import { ACCESS_IS_SHADOW_STACK, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "./access.ts";
 import { ControlRegisters, CR4_CET, CR4_PGE } from "./control-registers.ts";
+import { cpuArrays } from "./cpu-arrays.ts";
 import type { EventLoop } from "./event-loop.ts";
 import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "./faults.ts";
 import { FlushAttribution } from "./flush-attribution.ts";
-import { HIT_FETCHES, HIT_MASK, HIT_STORES } from "./hit-cache.ts";
 import { Invalidations } from "./invalidations.ts";
 import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "./linear-address.ts";
 import { type MEMORY_TYPE_NAMES, MemoryTypes } from "./memory-type.ts";
 import { Mmu } from "./mmu.ts";
-import { COUNT_ACCESS, type CounterSnapshot, snapshotCounters } from "./perf-counters.ts";
+import { type CounterSnapshot, snapshotCounters } from "./perf-counters.ts";
 import { PhysicalBytes } from "./physical-bytes.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
 import type { CpuFeatures, Preset } from "./preset.ts";
 import { type ProbeResult, probe } from "./probe.ts";
+import type { SmallPages } from "./small-pages.ts";
 
 const LOWER_HALF_END = 2 ** 47;
+const SPACE = 0x1_0000_0000_0000;
 
 /** What a CPU is made from. */
 export interface CpuParts {
   readonly memory: PhysicalMemory;
   readonly loop: EventLoop;
+  /** The machine's cells (cpu-arrays.ts). */
+  readonly cells: Float64Array;
   readonly preset: Preset;
   readonly features: CpuFeatures;
   readonly maxPhyAddr: number;
@@ -41,41 +45,45 @@ export class Cpu {
   readonly memoryTypes: MemoryTypes;
   private readonly parts: CpuParts;
   private readonly bytes: PhysicalBytes;
-  private readonly clockCycles: Float64Array;
-  private readonly counts: Float64Array;
+  private readonly cells: Float64Array;
+  private readonly words: Int32Array;
+  private readonly small: SmallPages;
+  private readonly chunks: Int32Array[];
+  /** Cells of the counters and of the first place's tag and physical address; word of its record. */
+  private readonly countsAt: number;
+  private readonly firstTag: number;
+  private readonly physicalAt: number;
+  private readonly recordsAt: number;
   private readonly loadCycles: number;
   private readonly storeCycles: number;
   private readonly fetchCycles: number;
-  private readonly hitTag: Float64Array;
-  private readonly hitInfo: Int32Array;
-  private readonly hitState: Int32Array;
-  private readonly hitChunk: Int32Array[];
-  private readonly hitPhysical: Float64Array;
 
   constructor(id: number, parts: CpuParts) {
     const { preset, loop, memory, features, maxPhyAddr } = parts;
     const spend = (cycles: number): void => {
       loop.clockCycles[id] += cycles;
     };
+    const arrays = cpuArrays(preset, parts.cells, id, loop.cpus);
     this.id = id;
     this.parts = parts;
     this.bytes = new PhysicalBytes(memory);
-    this.mmu = new Mmu(id, loop.clockCycles, memory, preset);
+    this.mmu = new Mmu(id, loop.clockCycles, memory, preset, arrays);
     this.memoryTypes = new MemoryTypes(features, maxPhyAddr);
     this.registers = new ControlRegisters(this.mmu, features, maxPhyAddr, preset, this.memoryTypes, spend);
     this.registers.reset(parts.levels);
     this.invalidations = new Invalidations(this.mmu, this.registers, features, preset, parts.cpus, spend);
-    this.clockCycles = loop.clockCycles;
-    this.counts = this.mmu.counts;
+    const { predicted } = this.mmu.tlbs;
+    this.cells = arrays.cells;
+    this.words = arrays.words;
+    this.small = this.mmu.small;
+    this.chunks = predicted.chunks;
+    this.countsAt = this.mmu.countsAt;
+    this.firstTag = predicted.firstTag;
+    this.physicalAt = predicted.physicalAt;
+    this.recordsAt = predicted.recordsAt;
     this.loadCycles = preset.costs.load.value;
     this.storeCycles = preset.costs.store.value;
     this.fetchCycles = preset.costs.fetch.value;
-    const { hits } = this.mmu.tlbs;
-    this.hitTag = hits.tag;
-    this.hitInfo = hits.info;
-    this.hitState = hits.state;
-    this.hitChunk = hits.chunk;
-    this.hitPhysical = hits.physical;
   }
 
   /**
@@ -85,15 +93,24 @@ export class Cpu {
    */
   load(la: number | bigint, sizeBytes: number): number {
     if (typeof la !== "number") return this.load(this.linearAddress(la), sizeBytes);
-    const vpn = Math.floor(la / 4096);
-    const entry = vpn & HIT_MASK;
-    if (this.hitTag[entry] === vpn && sizeBytes === 4 && (la & 3) === 0) {
-      this.hit(entry);
-      this.counts[COUNT_ACCESS]++;
-      this.clockCycles[this.id] += this.loadCycles;
-      return this.hitChunk[entry][this.hitInfo[(entry << 2) + 3] + ((la & 4095) >> 2)] >>> 0;
+    const low = la | 0;
+    const offset = low & 4095;
+    const { words, cells } = this;
+    const place = words[(low >>> 12) & 255];
+    if (cells[(this.firstTag + place) | 0] === la - offset && sizeBytes === 4 && (offset & 3) === 0) {
+      const at = (this.recordsAt + (place << 1)) | 0;
+      const record = words[at];
+      if (record >= 0) {
+        const use = words[(at + 1) | 0];
+        words[record >> 10] = (words[record >> 10] & (use >>> 16)) | (use & 0xffff);
+      } else {
+        this.mmu.tlbs.predicted.touch(place);
+      }
+      cells[this.countsAt]++;
+      cells[this.id] += this.loadCycles;
+      return this.chunks[place][((record & 1023) << 10) | (offset >> 2)] >>> 0;
     }
-    return this.loadSlow(ACCESS_LOAD, la, sizeBytes);
+    return this.loadMiss(0, la, sizeBytes);
   }
 
   /**
@@ -107,30 +124,48 @@ export class Cpu {
       this.store(this.linearAddress(la), sizeBytes, value);
       return;
     }
-    const vpn = Math.floor(la / 4096);
-    const entry = (vpn & HIT_MASK) | HIT_STORES;
-    if (this.hitTag[entry] === vpn && sizeBytes === 4 && (la & 3) === 0) {
-      this.hit(entry);
-      this.counts[COUNT_ACCESS + 1]++;
-      this.clockCycles[this.id] += this.storeCycles;
-      this.hitChunk[entry][this.hitInfo[(entry << 2) + 3] + ((la & 4095) >> 2)] = value;
+    const low = la | 0;
+    const offset = low & 4095;
+    const { words, cells } = this;
+    const place = words[((low >>> 12) & 255) | 256];
+    if (cells[(this.firstTag + place) | 0] === la - offset && sizeBytes === 4 && (offset & 3) === 0) {
+      const at = (this.recordsAt + (place << 1)) | 0;
+      const record = words[at];
+      if (record >= 0) {
+        const use = words[(at + 1) | 0];
+        words[record >> 10] = (words[record >> 10] & (use >>> 16)) | (use & 0xffff);
+      } else {
+        this.mmu.tlbs.predicted.touch(place);
+      }
+      cells[(this.countsAt + 1) | 0]++;
+      cells[this.id] += this.storeCycles;
+      this.chunks[place][((record & 1023) << 10) | (offset >> 2)] = value;
       return;
     }
-    this.storeSlow(ACCESS_STORE, la, sizeBytes, value);
+    this.storeSlow(1, la, sizeBytes, value);
   }
 
   /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
   fetch(la: number | bigint, sizeBytes: number): number {
     if (typeof la !== "number") return this.fetch(this.linearAddress(la), sizeBytes);
-    const vpn = Math.floor(la / 4096);
-    const entry = (vpn & HIT_MASK) | HIT_FETCHES;
-    if (this.hitTag[entry] === vpn && sizeBytes === 4 && (la & 3) === 0) {
-      this.hit(entry);
-      this.counts[COUNT_ACCESS + 2]++;
-      this.clockCycles[this.id] += this.fetchCycles;
-      return this.hitChunk[entry][this.hitInfo[(entry << 2) + 3] + ((la & 4095) >> 2)] >>> 0;
+    const low = la | 0;
+    const offset = low & 4095;
+    const { words, cells } = this;
+    const place = words[((low >>> 12) & 255) | 512];
+    if (cells[(this.firstTag + place) | 0] === la - offset && sizeBytes === 4 && (offset & 3) === 0) {
+      const at = (this.recordsAt + (place << 1)) | 0;
+      const record = words[at];
+      if (record >= 0) {
+        const use = words[(at + 1) | 0];
+        words[record >> 10] = (words[record >> 10] & (use >>> 16)) | (use & 0xffff);
+      } else {
+        this.mmu.tlbs.predicted.touch(place);
+      }
+      cells[(this.countsAt + 2) | 0]++;
+      cells[this.id] += this.fetchCycles;
+      return this.chunks[place][((record & 1023) << 10) | (offset >> 2)] >>> 0;
     }
-    return this.loadSlow(ACCESS_FETCH, la, sizeBytes);
+    return this.loadMiss(2, la, sizeBytes);
   }
 
   /**
@@ -138,24 +173,40 @@ export class Cpu {
    * address. For references whose data does not matter.
    */
   touch(la: number): number {
-    const vpn = Math.floor(la / 4096);
-    const entry = vpn & HIT_MASK;
-    if (this.hitTag[entry] === vpn) {
-      this.hit(entry);
-      this.counts[COUNT_ACCESS]++;
-      this.clockCycles[this.id] += this.loadCycles;
-      return this.hitPhysical[entry] + (la & 4095);
+    const low = la | 0;
+    const offset = low & 4095;
+    const { words, cells } = this;
+    const place = words[(low >>> 12) & 255];
+    if (cells[(this.firstTag + place) | 0] === la - offset) {
+      const at = (this.recordsAt + (place << 1)) | 0;
+      const record = words[at];
+      if (record >= 0) {
+        const use = words[(at + 1) | 0];
+        words[record >> 10] = (words[record >> 10] & (use >>> 16)) | (use & 0xffff);
+      } else {
+        this.mmu.tlbs.predicted.touch(place);
+      }
+      cells[this.countsAt]++;
+      cells[this.id] += this.loadCycles;
+      return cells[(this.physicalAt + place) | 0] + offset;
     }
-    return this.touchAs(ACCESS_LOAD, la);
+    return this.touchAs(0, la);
   }
 
   /** As {@link touch}, for any kind of access. */
   touchAs(access: Access, la: number): number {
+    if (access <= 2 && la >= 0 && la < SPACE) {
+      const place = this.small.translate(access, la);
+      if (place !== 0) {
+        this.count(access);
+        return this.cells[this.physicalAt + place] + (la & 4095);
+      }
+    }
     this.check(la, 1);
     this.checkAccess(access);
-    const frame = this.mmu.translate(access, Math.floor(la / 4096), la);
+    this.mmu.translate(access, la);
     this.count(access);
-    return frame * 4096 + (la & 4095);
+    return this.mmu.tlbs.currentFrame(la) * 4096 + (la & 4095);
   }
 
   /** Reads 1 to 8 bytes as a bigint, by default as an explicit data read. */
@@ -301,25 +352,31 @@ export class Cpu {
 
   /** All counters by name. */
   counters(): CounterSnapshot {
-    return snapshotCounters(this.counts);
+    return snapshotCounters(this.mmu.counts);
   }
 
   /** Starts to keep, at a cost in speed, the tags of flushed translations, so that refills can be laid at a flush's door. */
   attributeFlushes(): FlushAttribution {
     if (this.mmu.attribution === null) {
       this.mmu.attribution = new FlushAttribution(this.parts.preset, this.mmu.tlbs);
-      this.mmu.tlbs.hits.clear();
+      this.mmu.small.enabled = false;
+      this.mmu.tlbs.predicted.clear();
     }
     return this.mmu.attribution;
   }
 
-  /** Updates the replacement state of the TLB whose hit the entry stands for. */
-  private hit(entry: number): void {
-    const { hitInfo, hitState } = this;
-    const at = entry << 2;
-    const state = hitInfo[at];
-    if (state >= 0) hitState[state] = (hitState[state] & hitInfo[at + 1]) | hitInfo[at + 2];
-    else this.mmu.tlbs.hits.touchOwner(entry);
+  /** A load or fetch that was not predicted, or is no aligned word. */
+  private loadMiss(access: Access, la: number, sizeBytes: number): number {
+    if (sizeBytes === 4 && (la & 3) === 0 && la >= 0 && la < SPACE) {
+      const place = this.small.translate(access, la);
+      if (place !== 0) {
+        this.cells[this.countsAt + access]++;
+        this.cells[this.id] += access === 0 ? this.loadCycles : this.fetchCycles;
+        const record = this.words[this.recordsAt + (place << 1)];
+        return this.chunks[place][((record & 1023) << 10) | ((la & 4095) >> 2)] >>> 0;
+      }
+    }
+    return this.loadSlow(access, la, sizeBytes);
   }
 
   private loadSlow(access: Access, la: number, sizeBytes: number): number {
@@ -338,23 +395,24 @@ export class Cpu {
   private locate(access: Access, la: number, sizeBytes: number): void {
     this.check(la, sizeBytes);
     this.checkAccess(access);
-    const vpn = Math.floor(la / 4096);
+    const { mmu, bytes } = this;
     const offset = la & 4095;
-    const frame = this.mmu.translate(access, vpn, la);
-    this.bytes.at(frame, offset);
+    mmu.translate(access, la);
+    bytes.at(mmu.tlbs.currentFrame(la), offset);
     if (offset + sizeBytes > 4096) {
-      const next = (vpn + 1) * 4096;
+      const next = la - offset + 4096;
       if (next === LOWER_HALF_END) throw new GeneralProtectionFault("the access crosses into non-canonical addresses");
       const nextPage = next === LINEAR_SPACE_BYTES ? 0 : next;
-      this.bytes.next = this.mmu.translate(access, nextPage / 4096, nextPage);
+      mmu.translate(access, nextPage);
+      bytes.next = mmu.tlbs.currentFrame(nextPage);
     }
     this.count(access);
   }
 
   private count(access: Access): void {
     const kind = TLB_KIND[access];
-    this.counts[COUNT_ACCESS + kind]++;
-    this.clockCycles[this.id] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
+    this.cells[this.countsAt + kind]++;
+    this.cells[this.id] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
   }
 
   private check(la: number, sizeBytes: number): void {

@@ -4,18 +4,12 @@
  * second set holds with the same frame refills what a flush took away, and is laid at the door of the last flush that
  * removed it; a walk for one that it lost as well was due to capacity; one for another frame is for a new mapping.
  */
+
+import { privateArrays } from "./cpu-arrays.ts";
 import type { Preset } from "./preset.ts";
 import type { Tlb } from "./tlb.ts";
-import { MISS, TlbHierarchy } from "./tlb-hierarchy.ts";
-import {
-  CONTEXT_PCID_MASK,
-  CONTEXT_SIZE_SHIFT,
-  GLOBAL_CONTEXT,
-  SIZE_FRAMES,
-  SIZE_TABLE,
-  TR_GLOBAL,
-  TR_SIZE_SHIFT,
-} from "./translation.ts";
+import { TlbHierarchy } from "./tlb-hierarchy.ts";
+import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE, TR_GLOBAL, TR_SIZE_SHIFT } from "./translation.ts";
 
 /** What the refills after one flush cost on one CPU. */
 export interface RefillCost {
@@ -43,7 +37,7 @@ export class FlushAttribution {
 
   constructor(preset: Preset, tlbs: TlbHierarchy) {
     this.tlbs = tlbs;
-    this.unflushed = new TlbHierarchy(preset, null);
+    this.unflushed = new TlbHierarchy(preset, privateArrays(preset), null);
     for (const tlb of [...tlbs.first, ...tlbs.second]) tlb.onDrop = (from, slot) => this.dropped(from, slot);
   }
 
@@ -58,31 +52,33 @@ export class FlushAttribution {
   }
 
   /** An access of `kind` that the TLBs translated. */
-  hit(kind: number, vpn: number, pcid: number): void {
+  hit(kind: number, la: number, pcid: number): void {
     const { tlbs, unflushed } = this;
-    this.flushes[kind >> 1].delete(keyOf(vpn, pcid, tlbs.flags));
-    if (unflushed.lookup(kind, vpn, pcid) === MISS) unflushed.insert(kind, vpn, pcid, tlbs.frame, tlbs.flags);
+    const flags = tlbs.currentFlags();
+    this.flushes[kind >> 1].delete(keyOf(la, pcid, flags));
+    if (!unflushed.lookup(kind, la, pcid)) unflushed.insert(kind, la, pcid, tlbs.currentFrame(la), flags);
   }
 
   /** A walk of an access of `kind` that found a translation. */
-  refill(kind: number, vpn: number, pcid: number, frame: number, flags: number, cycles: number): void {
+  refill(kind: number, la: number, pcid: number, frame: number, flags: number, cycles: number): void {
     const { unflushed } = this;
     const side = this.flushes[kind >> 1];
-    const key = keyOf(vpn, pcid, flags);
+    const key = keyOf(la, pcid, flags);
     const flush = side.get(key);
     if (flush !== undefined) side.delete(key);
-    if (unflushed.lookup(kind, vpn, pcid) === MISS) {
-      unflushed.insert(kind, vpn, pcid, frame, flags);
+    if (!unflushed.lookup(kind, la, pcid)) {
+      unflushed.insert(kind, la, pcid, frame, flags);
       return;
     }
-    const same = unflushed.frame === frame && unflushed.flags === flags;
-    if (unflushed.frame === frame) {
+    const sameFrame = unflushed.currentFrame(la) === frame;
+    const same = sameFrame && unflushed.currentFlags() === flags;
+    if (sameFrame) {
       if (flush !== undefined) this.charge(flush, cycles);
       else if (same) this.unexplainedWalks++;
     }
     if (!same) {
-      unflushed.dropPage(vpn, pcid, true);
-      unflushed.insert(kind, vpn, pcid, frame, flags);
+      unflushed.dropPage(la, pcid, true);
+      unflushed.insert(kind, la, pcid, frame, flags);
     }
   }
 
@@ -97,10 +93,8 @@ export class FlushAttribution {
   }
 
   private dropped(tlb: Tlb, slot: number): void {
-    const size = tlb.context[slot] >> CONTEXT_SIZE_SHIFT;
-    if (this.currentFlush === 0 || size === SIZE_TABLE) return;
-    const vpn = tlb.tag[slot] * SIZE_FRAMES[size];
-    const key = keyOf(vpn, tlb.context[slot] & CONTEXT_PCID_MASK, tlb.flags[slot]);
+    if (this.currentFlush === 0 || tlb.sizeOf(slot) === SIZE_TABLE) return;
+    const key = keyOf(tlb.addressOf(slot), tlb.pcidOf(slot), tlb.flagsOf(slot));
     if (tlb.kinds.includes("load") || tlb.kinds.includes("store")) this.remember(0, key);
     if (tlb.kinds.includes("fetch")) this.remember(1, key);
   }
@@ -117,14 +111,14 @@ export class FlushAttribution {
   private isHeld(sideIndex: 0 | 1, key: number): boolean {
     const context = key % 8192;
     const size = Math.floor(key / 8192) % 4;
-    const vpn = Math.floor(key / 32_768) * SIZE_FRAMES[size];
-    return this.unflushed.holds(sideIndex === 0 ? [0, 1] : [2], vpn, context);
+    const la = Math.floor(key / 32_768) * SIZE_BYTES[size];
+    return this.unflushed.holds(sideIndex === 0 ? [0, 1] : [2], la, context);
   }
 }
 
 /** One number for a page (in units of its size in the page tables), its size, and its PCID or global mark. */
-function keyOf(vpn: number, pcid: number, flags: number): number {
+function keyOf(la: number, pcid: number, flags: number): number {
   const size = (flags >> TR_SIZE_SHIFT) & 3;
   const context = (flags & TR_GLOBAL) !== 0 ? GLOBAL_CONTEXT : pcid;
-  return (Math.floor(vpn / SIZE_FRAMES[size]) * 4 + size) * 8192 + context;
+  return (Math.floor(la / SIZE_BYTES[size]) * 4 + size) * 8192 + context;
 }

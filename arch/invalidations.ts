@@ -58,7 +58,7 @@ export class Invalidations {
     this.registers.requirePrivilege("INVLPG");
     this.mmu.counts[COUNT_INVLPG]++;
     this.spend(this.preset.costs.invlpg.value);
-    this.mmu.invalidatePage(Math.floor(la / 4096));
+    this.mmu.invalidatePage(la);
   }
 
   /** INVPCID. With CR4.PCIDE = 0 the only PCID is 0 (Intel SDM vol. 2A, INVPCID). */
@@ -76,7 +76,7 @@ export class Invalidations {
     this.mmu.counts[COUNT_INVPCID + type]++;
     if (type === 0) {
       this.spend(costs.invpcidAddress.value);
-      this.mmu.invalidatePageInPcid(Math.floor(la / 4096), pcid);
+      this.mmu.invalidatePageInPcid(la, pcid);
     } else if (type === 1) {
       this.spend(costs.invpcidContext.value);
       this.mmu.invalidatePcid(pcid);
@@ -127,8 +127,8 @@ function carryOut(mmu: Mmu, request: InvlpgbRequest): void {
     else mmu.invalidateNonGlobal();
     return;
   }
-  const stridePages = (request.strideBytes ?? 4096) / 4096;
+  const strideBytes = request.strideBytes ?? 4096;
   for (let i = 0; i < (request.pages ?? 1); i++) {
-    mmu.invalidatePageEverywhere(Math.floor(la / 4096) + i * stridePages, pcid ?? -1, includeGlobals);
+    mmu.invalidatePageEverywhere(la + i * strideBytes, pcid ?? -1, includeGlobals);
   }
 }

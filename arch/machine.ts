@@ -13,17 +13,19 @@
  *       └── mmu: Mmu                TLB lookup, else a walk, else a fault       mmu.ts
  *           ├── mode                what the registers mean for each access     paging-mode.ts, access.ts
  *           ├── tlbs                both levels, and their refills              tlb-hierarchy.ts, tlb.ts, replacement.ts
- *           │   └── hits            the host's shortcut for first-level hits    hit-cache.ts
+ *           │   └── predicted       the host's shortcut for first-level hits    predicted-hits.ts
+ *           ├── small               the host's shortcut for 4 KiB pages         small-pages.ts
  *           ├── structures          paging-structure caches                     paging-structure-caches.ts
  *           ├── walker              the page walk, A and D bits                 page-walk.ts
  *           ├── walkCaches          data caches that entries come through       walk-caches.ts
  *           ├── counts              event counters                              perf-counters.ts
  *           └── attribution         refills that a flush made necessary         flush-attribution.ts
  *
- * An access: `Cpu.load` asks `hits`; a miss there goes to `Mmu.translate`, which asks `tlbs`, then has `walker` walk from what
+ * An access: `Cpu.load` asks `predicted`; a miss there goes to `Mmu.translate`, which asks `tlbs`, then has `walker` walk from what
  * `structures` knows, and fills `tlbs` or raises a `PageFault` (faults.ts). Microarchitectures are data: preset.ts, profiles/.
  */
 import { Cpu } from "./cpu.ts";
+import { machineCells } from "./cpu-arrays.ts";
 import { EventLoop } from "./event-loop.ts";
 import { type CheckedConfig, checkConfig, type MachineConfig } from "./machine-config.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
@@ -51,10 +53,12 @@ export class Machine {
     this.preset = preset;
     this.features = features;
     this.memory = new PhysicalMemory(this.config.memoryBytes);
-    this.loop = new EventLoop(this.config.cpus, new Topology(this.config.cpus, this.config.topology));
+    const { cpus: count, topology } = this.config;
+    const cells = machineCells(preset, count);
+    this.loop = new EventLoop(count, new Topology(count, topology), cells.subarray(0, count));
     const cpus: Cpu[] = [];
-    const parts = { memory: this.memory, loop: this.loop, preset, features, maxPhyAddr, levels, cpus };
-    for (let id = 0; id < this.config.cpus; id++) cpus.push(new Cpu(id, parts));
+    const parts = { memory: this.memory, loop: this.loop, cells, preset, features, maxPhyAddr, levels, cpus };
+    for (let id = 0; id < count; id++) cpus.push(new Cpu(id, parts));
     this.cpus = cpus;
     this.loop.accounts.walkCyclesOf = (id) => cpus[id].mmu.walkCycleCount;
   }

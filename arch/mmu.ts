@@ -21,7 +21,9 @@ import {
 } from "./perf-counters.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
 import type { Preset } from "./preset.ts";
-import { HIT_SECOND_LEVEL, MISS, TlbHierarchy } from "./tlb-hierarchy.ts";
+import { SmallPages } from "./small-pages.ts";
+import type { TlbArrays } from "./tlb.ts";
+import { TlbHierarchy } from "./tlb-hierarchy.ts";
 import { TR_SIZE_SHIFT } from "./translation.ts";
 import { WalkCaches } from "./walk-caches.ts";
 
@@ -32,8 +34,11 @@ export class Mmu {
   readonly walkCaches: WalkCaches;
   readonly walker: PageWalker;
   readonly mode = new PagingMode();
+  readonly small: SmallPages;
   /** Raw counts, indexed by `COUNT_*`. */
-  readonly counts = new Float64Array(COUNTERS);
+  readonly counts: Float64Array;
+  /** Cell of the first count. */
+  readonly countsAt: number;
   /** The address of the last page fault: CR2. */
   faultAddress = 0;
   /** Who learns which refills a flush made necessary; null when nobody does. */
@@ -46,13 +51,26 @@ export class Mmu {
   private readonly setBitsCycles: number;
   private readonly pageFaultCycles: number;
 
-  constructor(cpu: number, clockCycles: Float64Array, memory: PhysicalMemory, preset: Preset) {
+  constructor(cpu: number, clockCycles: Float64Array, memory: PhysicalMemory, preset: Preset, arrays: TlbArrays) {
     this.cpu = cpu;
     this.clockCycles = clockCycles;
-    this.tlbs = new TlbHierarchy(preset, memory);
-    this.structures = new PagingStructureCaches(preset, this.tlbs);
+    this.countsAt = arrays.takeCells(COUNTERS);
+    this.counts = arrays.cells.subarray(this.countsAt, this.countsAt + COUNTERS);
+    this.tlbs = new TlbHierarchy(preset, arrays, memory);
+    this.structures = new PagingStructureCaches(preset, arrays, this.tlbs);
     this.walkCaches = new WalkCaches(preset);
     this.walker = new PageWalker(memory, this.mode, this.structures, this.walkCaches);
+    this.small = new SmallPages(
+      arrays,
+      cpu,
+      this.countsAt,
+      this.tlbs,
+      this.structures,
+      this.walkCaches,
+      this.mode,
+      memory,
+      preset,
+    );
     this.secondLevelHitCycles = preset.costs.secondLevelHit.value;
     this.walkCycles = preset.costs.walk.value;
     this.setBitsCycles = preset.costs.setAccessedDirty.value;
@@ -60,30 +78,29 @@ export class Mmu {
   }
 
   /**
-   * The frame of the 4 KiB page `vpn`, for an access at linear address `la` of it.
+   * Finds the translation of `la` for an access; `tlbs` then says where it is in the first level.
    * @throws PageFault when there is no translation, or it does not allow the access
    */
-  translate(access: Access, vpn: number, la: number): number {
+  translate(access: Access, la: number): void {
     const { tlbs, mode } = this;
     const kind = TLB_KIND[access];
-    const found = tlbs.lookup(kind, vpn, mode.pcid);
-    if (found === MISS) {
-      this.walk(access, kind, vpn, la);
-    } else if (!mode.usable(access, tlbs.flags)) {
+    if (!tlbs.lookup(kind, la, mode.pcid)) {
+      this.walk(access, kind, la);
+    } else if (!mode.usable(access, tlbs.currentFlags())) {
       // Intel SDM vol. 3A, 4.10.2.3 and 4.10.4.3: what the cached translation refuses is decided by a new walk.
-      tlbs.dropPage(vpn, mode.pcid, true);
-      this.walk(access, kind, vpn, la);
+      tlbs.dropPage(la, mode.pcid, true);
+      this.walk(access, kind, la);
     } else {
-      if (found === HIT_SECOND_LEVEL) {
+      if (tlbs.wasSecondLevel) {
         this.counts[COUNT_SECOND_LEVEL_HIT + kind]++;
         this.clockCycles[this.cpu] += this.secondLevelHitCycles;
+        tlbs.predicted.forget(la, tlbs.tlb, tlbs.slot);
       }
-      if (this.attribution !== null) this.attribution.hit(kind, vpn, mode.pcid);
+      if (this.attribution !== null) this.attribution.hit(kind, la, mode.pcid);
     }
-    if (access <= ACCESS_FETCH && this.attribution === null) {
-      tlbs.hits.fill(kind, vpn, tlbs.tlb, tlbs.slot, tlbs.frame);
+    if (access <= ACCESS_FETCH && this.attribution === null && tlbs.isSmall()) {
+      tlbs.predicted.remember(kind, la, tlbs.tlb, tlbs.slot);
     }
-    return tlbs.frame;
   }
 
   /** Cycles of all page walks so far. */
@@ -93,20 +110,20 @@ export class Mmu {
   }
 
   /** INVLPG: the page in the current PCID and global, every paging-structure entry of the current PCID. */
-  invalidatePage(vpn: number): void {
-    this.tlbs.dropPage(vpn, this.mode.pcid, true);
+  invalidatePage(la: number): void {
+    this.tlbs.dropPage(la, this.mode.pcid, true);
     this.structures.dropPcid(this.mode.pcid);
   }
 
   /** INVPCID type 0: the page in one PCID, and the paging-structure entries used for it. */
-  invalidatePageInPcid(vpn: number, pcid: number): void {
-    this.tlbs.dropPage(vpn, pcid, false);
-    this.structures.dropPage(vpn, pcid);
+  invalidatePageInPcid(la: number, pcid: number): void {
+    this.tlbs.dropPage(la, pcid, false);
+    this.structures.dropPage(la, pcid);
   }
 
   /** INVLPGB of a page: in one PCID, or in all (-1). */
-  invalidatePageEverywhere(vpn: number, pcid: number, globals: boolean): void {
-    this.tlbs.dropPage(vpn, pcid, globals);
+  invalidatePageEverywhere(la: number, pcid: number, globals: boolean): void {
+    this.tlbs.dropPage(la, pcid, globals);
     if (pcid === -1) this.structures.clear();
     else this.structures.dropPcid(pcid);
   }
@@ -116,7 +133,7 @@ export class Mmu {
     this.countFlush();
     this.tlbs.dropPcid(pcid);
     this.structures.dropPcid(pcid);
-    this.tlbs.hits.clear();
+    this.tlbs.predicted.clear();
   }
 
   /** INVPCID type 3: everything but global translations. */
@@ -124,7 +141,7 @@ export class Mmu {
     this.countFlush();
     this.tlbs.dropNonGlobal();
     this.structures.clear();
-    this.tlbs.hits.clear();
+    this.tlbs.predicted.clear();
   }
 
   /** INVPCID type 2, a change of CR4.PGE: everything. */
@@ -139,9 +156,9 @@ export class Mmu {
     this.counts[COUNT_FLUSH_SECOND]++;
   }
 
-  private walk(access: Access, kind: number, vpn: number, la: number): void {
-    const { walker, counts } = this;
-    const result = walker.walk(vpn, access);
+  private walk(access: Access, kind: number, la: number): void {
+    const { walker, counts, tlbs } = this;
+    const result = walker.walk(la, access);
     let cycles = this.walkCycles + walker.fetchCycles;
     if (walker.bitsSet > 0) {
       cycles += this.setBitsCycles;
@@ -149,20 +166,21 @@ export class Mmu {
     }
     counts[COUNT_WALK_CYCLES + kind] += cycles;
     this.clockCycles[this.cpu] += cycles;
-    if (result !== WALK_OK) this.fault(result, kind, vpn, la);
+    if (result !== WALK_OK) this.fault(result, kind, la);
     counts[COUNT_WALK + kind * 3 + ((walker.flags >> TR_SIZE_SHIFT) & 3)]++;
-    this.tlbs.insert(kind, vpn, this.mode.pcid, walker.frame, walker.flags);
+    tlbs.insert(kind, la, this.mode.pcid, walker.frame, walker.flags);
+    tlbs.predicted.forget(la, tlbs.tlb, tlbs.slot);
     if (this.attribution !== null) {
-      this.attribution.refill(kind, vpn, this.mode.pcid, walker.frame, walker.flags, cycles);
+      this.attribution.refill(kind, la, this.mode.pcid, walker.frame, walker.flags, cycles);
     }
   }
 
   /** Raises #PF; what was cached for the page goes (Intel SDM vol. 3A, 4.10.4.1, at its end). */
-  private fault(errorCode: number, kind: number, vpn: number, la: number): never {
+  private fault(errorCode: number, kind: number, la: number): never {
     this.counts[COUNT_WALK_FAULT + kind]++;
     this.counts[COUNT_PAGE_FAULT]++;
-    this.tlbs.dropPage(vpn, this.mode.pcid, true);
-    this.structures.dropPage(vpn, this.mode.pcid);
+    this.tlbs.dropPage(la, this.mode.pcid, true);
+    this.structures.dropPage(la, this.mode.pcid);
     this.faultAddress = la;
     this.clockCycles[this.cpu] += this.pageFaultCycles;
     throw new PageFault(errorCode, la, this.cpu);

@@ -66,12 +66,13 @@ export class PageWalker {
     this.caches = caches;
   }
 
-  /** Walks for page `vpn`. Returns {@link WALK_OK}, or the error code of the page fault. */
-  walk(vpn: number, access: Access): number {
+  /** Walks for the page of `la`. Returns {@link WALK_OK}, or the error code of the page fault. */
+  walk(la: number, access: Access): number {
+    const vpn = Math.floor(la / 4096);
     const { mode, memory } = this;
     this.fetchCycles = 0;
     this.bitsSet = 0;
-    let level = this.structures.lookup(vpn, mode.pcid, mode.levels);
+    let level = this.structures.lookup(la, mode.pcid, mode.levels);
     let frame = mode.rootFrame;
     let rights = ALL_RIGHTS;
     if (level === 0) {
@@ -112,7 +113,7 @@ export class PageWalker {
       }
       rights = combineRights(rights, low, high);
       frame = entryFrame(low, high);
-      this.structures.insert(vpn, level, mode.pcid, frame, rights);
+      this.structures.insert(la, level, mode.pcid, frame, rights);
       level--;
     }
   }

@@ -14,7 +14,9 @@ import {
 } from "./access.ts";
 import { PF_FETCH, PF_PROTECTION_KEY, PF_SHADOW_STACK, PF_USER, PF_WRITE } from "./faults.ts";
 import { PTE_ADDRESS_HIGH, PTE_XD_HIGH } from "./pte.ts";
-import { TR_DIRTY, TR_KEY_SHIFT, TR_RW, TR_UPPER_RW, TR_USER, TR_XD } from "./translation.ts";
+import { TR_DIRTY, TR_GLOBAL, TR_KEY_SHIFT, TR_RW, TR_UPPER_RW, TR_USER, TR_XD } from "./translation.ts";
+
+const KEY_SHIFT = TR_KEY_SHIFT;
 
 /** The bits of the registers that paging looks at. */
 export interface PagingRegisters {
@@ -39,21 +41,21 @@ export interface PagingRegisters {
   readonly page1g: boolean;
 }
 
-/** The precomputed tables. `access` indexes all of them. */
+/** The precomputed tables. */
 export class PagingMode {
-  /** Attributes (`TR_*`) that a cached translation must have, among those in `hitCare`, for an access to use it. */
-  readonly want = new Int32Array(ACCESS_KINDS);
-  /** Attributes that matter for using a cached translation; for writes D too, as a walk must set it. */
-  readonly hitCare = new Int32Array(ACCESS_KINDS);
-  /** Attributes that decide whether the access is allowed. */
-  readonly rightsCare = new Int32Array(ACCESS_KINDS);
-  /** Bit k: key k of a supervisor page is refused; bit 16 + k: key k of a user page is. */
-  readonly keyDeny = new Int32Array(ACCESS_KINDS);
+  /**
+   * Four words for each kind of access. First, attributes (`TR_*`) that a translation must have; second, which of them matter
+   * for using a cached one (for writes D too, as a walk must set it); third, which decide whether the access is allowed;
+   * fourth, keys that refuse it: bit k, key k of a supervisor page; bit 16 + k, key k of a user page.
+   */
+  readonly rules = new Int32Array(ACCESS_KINDS * 4);
   /** The bits of a page-fault error code that depend only on the access. */
   readonly errorBits = new Int32Array(ACCESS_KINDS);
   /** Reserved bits of the high word of every entry. */
   reservedHigh = 0;
   globalPages = false;
+  /** `TR_GLOBAL` while CR4.PGE = 1, else 0. */
+  globalFlag = 0;
   page1g = false;
   /** Frame of the top table. */
   rootFrame = 0;
@@ -67,21 +69,23 @@ export class PagingMode {
     for (let access = 0; access < ACCESS_KINDS; access++) this.updateAccess(access as Access, registers);
     this.reservedHigh = reservedHighBits(registers.maxPhyAddr) | (registers.noExecute ? 0 : PTE_XD_HIGH);
     this.globalPages = registers.globalPages;
+    this.globalFlag = registers.globalPages ? TR_GLOBAL : 0;
     this.page1g = registers.page1g;
   }
 
   /** Whether a translation with `flags` lets `access` use it from a TLB. */
   usable(access: Access, flags: number): boolean {
-    return (
-      ((flags ^ this.want[access]) & this.hitCare[access]) === 0 &&
-      ((this.keyDeny[access] >>> ((flags >> TR_KEY_SHIFT) & 31)) & 1) === 0
-    );
+    const { rules } = this;
+    const at = access << 2;
+    return ((flags ^ rules[at]) & rules[at + 1]) === 0 && ((rules[at + 3] >>> (flags >> KEY_SHIFT)) & 1) === 0;
   }
 
   /** The PK bit when the translation's protection key refuses the access, and -1 when all is allowed; else 0. */
   refusal(access: Access, flags: number): number {
-    if (((this.keyDeny[access] >>> ((flags >> TR_KEY_SHIFT) & 31)) & 1) !== 0) return PF_PROTECTION_KEY;
-    return ((flags ^ this.want[access]) & this.rightsCare[access]) === 0 ? -1 : 0;
+    const { rules } = this;
+    const at = access << 2;
+    if (((rules[at + 3] >>> (flags >> KEY_SHIFT)) & 1) !== 0) return PF_PROTECTION_KEY;
+    return ((flags ^ rules[at]) & rules[at + 2]) === 0 ? -1 : 0;
   }
 
   private updateAccess(access: Access, registers: PagingRegisters): void {
@@ -106,10 +110,11 @@ export class PagingMode {
       want |= TR_RW | TR_DIRTY;
       if (user || registers.writeProtect) care |= TR_RW;
     }
-    this.want[access] = want;
-    this.rightsCare[access] = care;
-    this.hitCare[access] = write ? care | TR_DIRTY : care;
-    this.keyDeny[access] = fetch ? 0 : deniedKeys(registers, write, user);
+    const at = access << 2;
+    this.rules[at] = want;
+    this.rules[at + 1] = write ? care | TR_DIRTY : care;
+    this.rules[at + 2] = care;
+    this.rules[at + 3] = fetch ? 0 : deniedKeys(registers, write, user);
     this.errorBits[access] =
       (write ? PF_WRITE : 0) |
       (user ? PF_USER : 0) |
@@ -125,6 +130,7 @@ export function reservedHighBits(maxPhyAddr: number): number {
 
 /** Keys whose AD, or WD for a write that it binds, is set (Intel SDM vol. 3A, 4.6.2). */
 function deniedKeys(registers: PagingRegisters, write: boolean, user: boolean): number {
+  if (!registers.pke && !registers.pks) return 0;
   let denied = 0;
   const writesBound = write && (user || registers.writeProtect);
   for (let key = 0; key < 16; key++) {

@@ -3,20 +3,28 @@
  * walk starts at the deepest table that one of them names, and does not fetch the entries above. An entry holds the frame of
  * the table it names and the rights that the entries so far combine to.
  */
-import type { PagingStructureCachePreset, Preset } from "./preset.ts";
-import { Tlb } from "./tlb.ts";
+import type { PagingStructureCachePreset, Preset, TlbGeometry } from "./preset.ts";
+import { LEVEL_BYTES, TABLE_TAG, Tlb, type TlbArrays } from "./tlb.ts";
 import type { TlbHierarchy } from "./tlb-hierarchy.ts";
 import { CONTEXT_SIZE_SHIFT, SIZE_TABLE } from "./translation.ts";
 
 const TABLE_CONTEXT = SIZE_TABLE << CONTEXT_SIZE_SHIFT;
-/** Keeps the numbers of different levels apart where levels share a structure; above the bits that index. */
-const LEVEL_TAG = 2 ** 40;
-/** What a page number is divided by for the entry of level 2 (PDE) to 5 (PML5E, which sees only bit 47). */
-const LEVEL_PAGES = [0, 1, 512, 512 ** 2, 512 ** 3, 2 ** 35];
+const REGION_BYTES = LEVEL_BYTES;
 
 /** Level of a page-directory entry, and of the entries above it. */
 export const LEVEL_PDE = 2;
 export const LEVEL_PML5E = 5;
+
+/** Names of the caches, from level 2 on. */
+const STRUCTURE_NAMES = ["pde", "pdpte", "pml4e", "pml5e"] as const;
+
+/** Shapes of the caches of a preset that are not part of a TLB. */
+export function ownStructures(preset: Preset): TlbGeometry[] {
+  return STRUCTURE_NAMES.flatMap((name) => {
+    const shape = preset.pagingStructureCaches[name];
+    return shape === undefined || "sharedWith" in shape ? [] : [{ ...shape, name, indexHash: "linear" as const }];
+  });
+}
 
 /** The caches of one CPU. */
 export class PagingStructureCaches {
@@ -30,46 +38,46 @@ export class PagingStructureCaches {
   /** Second-level TLBs that hold entries of tables. */
   private readonly shared: Tlb[] = [];
 
-  constructor(preset: Preset, tlbs: TlbHierarchy) {
-    const { pde, pdpte, pml4e, pml5e } = preset.pagingStructureCaches;
-    const shapes: [string, PagingStructureCachePreset | undefined][] = [
-      ["pde", pde],
-      ["pdpte", pdpte],
-      ["pml4e", pml4e],
-      ["pml5e", pml5e],
-    ];
-    shapes.forEach(([name, shape], index) => {
-      if (shape !== undefined) this.levels[index + 2] = this.build(name, shape, tlbs);
+  constructor(preset: Preset, arrays: TlbArrays, tlbs: TlbHierarchy) {
+    STRUCTURE_NAMES.forEach((name, index) => {
+      const shape = preset.pagingStructureCaches[name];
+      if (shape !== undefined) this.levels[index + 2] = this.build(name, shape, arrays, tlbs);
     });
   }
 
-  /** The level of the deepest cached entry for page `vpn`, 2 (PDE) to `levels`; 0 when there is none. */
-  lookup(vpn: number, pcid: number, levels: number): number {
+  /** The level of the deepest cached entry for `la`, 2 (PDE) to `levels`; 0 when there is none. */
+  lookup(la: number, pcid: number, levels: number): number {
     for (let level = LEVEL_PDE; level <= levels; level++) {
       const tlb = this.levels[level];
       if (tlb === null) continue;
-      const slot = tlb.find(numberOf(vpn, level), pcid | TABLE_CONTEXT, pcid | TABLE_CONTEXT);
+      const bytes = REGION_BYTES[level];
+      const number = Math.floor(la / bytes);
+      const slot = tlb.find(number * bytes + tagOf(level), number | 0, pcid);
       if (slot < 0) continue;
       tlb.touch(slot);
-      this.frame = tlb.frame[slot];
-      this.flags = tlb.flags[slot];
+      this.frame = tlb.cells[tlb.frameAt + slot];
+      this.flags = tlb.words[tlb.metaAt + (slot << 1) + 1];
       return level;
     }
     return 0;
   }
 
-  /** Puts in the entry of `level` that a walk for `vpn` used. There must be none for it. */
-  insert(vpn: number, level: number, pcid: number, frame: number, flags: number): void {
+  /** Puts in the entry of `level` that a walk for `la` used. There must be none for it. */
+  insert(la: number, level: number, pcid: number, frame: number, flags: number): void {
     const tlb = this.levels[level];
-    if (tlb !== null) tlb.insert(numberOf(vpn, level), pcid | TABLE_CONTEXT, frame, flags);
+    if (tlb === null) return;
+    const bytes = REGION_BYTES[level];
+    const number = Math.floor(la / bytes);
+    tlb.insert(number * bytes + tagOf(level), number | 0, pcid | TABLE_CONTEXT, frame, flags);
   }
 
-  /** Removes the entries that would be used for `vpn` under `pcid`, as a page fault does. */
-  dropPage(vpn: number, pcid: number): void {
+  /** Removes the entries that would be used for `la` under `pcid`, as a page fault does. */
+  dropPage(la: number, pcid: number): void {
     for (let level = LEVEL_PDE; level <= LEVEL_PML5E; level++) {
       const tlb = this.levels[level];
       if (tlb === null) continue;
-      const slot = tlb.find(numberOf(vpn, level), pcid | TABLE_CONTEXT, pcid | TABLE_CONTEXT);
+      const number = Math.floor(la / REGION_BYTES[level]);
+      const slot = tlb.find(number * REGION_BYTES[level] + tagOf(level), number | 0, pcid);
       if (slot >= 0) tlb.drop(slot);
     }
   }
@@ -86,14 +94,20 @@ export class PagingStructureCaches {
     for (const tlb of this.shared) dropTables(tlb, -1);
   }
 
+  /** The cache of PDEs where it is one of its own that is searched way by way; else null. */
+  simplePde(): Tlb | null {
+    const pde = this.levels[LEVEL_PDE];
+    return pde !== null && this.own.includes(pde) && pde.headAt < 0 && !pde.isListed ? pde : null;
+  }
+
   /** The structures that hold nothing else, for those who look at them. */
   structures(): readonly Tlb[] {
     return this.own;
   }
 
-  private build(name: string, shape: PagingStructureCachePreset, tlbs: TlbHierarchy): Tlb {
+  private build(name: string, shape: PagingStructureCachePreset, arrays: TlbArrays, tlbs: TlbHierarchy): Tlb {
     if (!("sharedWith" in shape)) {
-      const tlb = new Tlb({ ...shape, name, indexHash: "linear" }, new Int32Array(shape.sets), 0);
+      const tlb = new Tlb({ ...shape, name, indexHash: "linear" }, arrays);
       this.own.push(tlb);
       return tlb;
     }
@@ -106,15 +120,15 @@ export class PagingStructureCaches {
   }
 }
 
-function numberOf(vpn: number, level: number): number {
-  return Math.floor(vpn / LEVEL_PAGES[level]) + level * LEVEL_TAG;
+/** What the tag of an entry of `level` adds to the address. */
+function tagOf(level: number): number {
+  return TABLE_TAG + level / 32;
 }
 
 function dropTables(tlb: Tlb, pcid: number): void {
-  if (tlb.sizeCount[SIZE_TABLE] === 0) return;
-  for (let slot = 0; slot < tlb.tag.length; slot++) {
-    const context = tlb.context[slot];
-    if (tlb.tag[slot] === -1 || context >> CONTEXT_SIZE_SHIFT !== SIZE_TABLE) continue;
-    if (pcid === -1 || (context & 0x1fff) === pcid) tlb.drop(slot);
+  if (tlb.words[tlb.sizeAt + SIZE_TABLE] === 0) return;
+  for (let slot = 0; slot < tlb.slots; slot++) {
+    if (!tlb.isUsed(slot) || tlb.sizeOf(slot) !== SIZE_TABLE) continue;
+    if (pcid === -1 || tlb.pcidOf(slot) === pcid) tlb.drop(slot);
   }
 }

@@ -101,6 +101,14 @@ export class PhysicalMemory {
     return chunk;
   }
 
+  /** The chunk that holds `frame`, made if nothing was written there yet; null where no memory is. */
+  chunkAt(frame: number): Int32Array | null {
+    const index = Math.floor(frame / CHUNK_FRAMES);
+    const chunk = index < this.chunks.length ? this.chunks[index] : NO_CHUNK;
+    if (chunk !== this.zero && chunk !== NO_CHUNK) return chunk;
+    return chunk === NO_CHUNK ? null : this.chunkForWrite(frame);
+  }
+
   /**
    * The chunk that holds `frame` as 64-bit elements, for loops over whole entries: an entry is zero exactly when its
    * element is, and storing 0 clears it. Element `i` of frame `f` is `((f & CHUNK_FRAME_MASK) << 9) + i`.

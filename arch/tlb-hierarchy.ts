@@ -2,138 +2,190 @@
  * The TLBs of one CPU and how translations move between them: a walk fills the first and the second level; a hit in the
  * second level fills the first; nothing moves from the first level to the second (TLB;DR, section 5). A level that cannot
  * hold a page's size holds the piece of the page that was used (Intel SDM vol. 3A, 4.10.2.3).
+ *
+ * `PredictedHits` remembers which first-level slot to try first.
  */
-import { HitCache } from "./hit-cache.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
+import { PredictedHits } from "./predicted-hits.ts";
 import { type Preset, TLB_KINDS, TLB_PAGE_SIZES, type TlbPreset } from "./preset.ts";
-import { Tlb } from "./tlb.ts";
+import { TAG_SIZE_STEP, Tlb, type TlbArrays } from "./tlb.ts";
 import {
   CONTEXT_PCID_MASK,
   CONTEXT_SIZE_SHIFT,
   GLOBAL_CONTEXT,
   SIZE_1G,
+  SIZE_2M,
   SIZE_4K,
-  SIZE_FRAMES,
+  SIZE_BYTES,
   SIZE_TABLE,
   TR_GLOBAL,
   TR_SIZE_SHIFT,
 } from "./translation.ts";
 
-/** Where to look for, or to put, a translation: one size in one TLB. */
-interface Place {
+// V8 folds a module's own constants into the code, but not those that it imports.
+const GLOBAL = GLOBAL_CONTEXT;
+const PCID_MASK = CONTEXT_PCID_MASK;
+const GLOBAL_FLAG = TR_GLOBAL;
+const SIZE_SHIFT = TR_SIZE_SHIFT;
+
+/** One size in one TLB. */
+interface Holder {
   readonly tlb: Tlb;
   readonly size: number;
 }
 
-/** Result of a lookup that found nothing. */
-export const MISS = 0;
-/** Found in a first-level TLB. */
-export const HIT_FIRST_LEVEL = 1;
-/** Found in a second-level TLB. */
-export const HIT_SECOND_LEVEL = 2;
+/** The TLBs that one kind of access uses. */
+class Side {
+  /** The first-level TLB of 4 KiB pages. */
+  readonly small: Tlb;
+  /** The second-level TLBs of 4 KiB pages. */
+  readonly secondSmall: readonly Tlb[];
+  /** Where larger pages can be. */
+  readonly large: readonly Holder[];
+  readonly secondLarge: readonly Holder[];
+  /** Where a page of each size is put. */
+  readonly homes: readonly (readonly Holder[])[];
+  readonly secondHomes: readonly (readonly Holder[])[];
+
+  constructor(first: readonly Holder[], second: readonly Holder[]) {
+    this.small = first.filter(({ size }) => size === SIZE_4K)[0].tlb;
+    this.secondSmall = second.filter(({ size }) => size === SIZE_4K).map(({ tlb }) => tlb);
+    this.large = first.filter(({ size }) => size !== SIZE_4K);
+    this.secondLarge = second.filter(({ size }) => size !== SIZE_4K);
+    this.homes = homesOf(first);
+    this.secondHomes = homesOf(second);
+  }
+}
 
 /** All TLBs of a CPU. */
 export class TlbHierarchy {
   readonly first: readonly Tlb[];
   readonly second: readonly Tlb[];
-  readonly hits: HitCache;
-  /** After a lookup that hit, or an insertion: where the translation is in the first level. */
+  readonly predicted: PredictedHits;
+  /** Whether the last lookup found its translation in the second level. */
+  wasSecondLevel = false;
+  /** After an insertion or a hit: the TLB and the slot that now hold the translation in the first level. */
   tlb: Tlb;
   slot = 0;
-  /** After a lookup that hit: rights and attributes, and the frame of the 4 KiB page looked up. */
-  flags = 0;
-  frame = 0;
 
-  /** Where each kind's translations can be, by kind. */
-  private readonly firstPlaces: readonly (readonly Place[])[];
-  private readonly secondPlaces: readonly (readonly Place[])[];
-  /** Where a translation is put, by kind * 3 + size of the page. */
-  private readonly firstHomes: readonly (readonly Place[])[];
-  private readonly secondHomes: readonly (readonly Place[])[];
+  private readonly sides: readonly [Side, Side, Side];
 
-  /** @param memory null for a model of the TLBs alone, whose hits nobody caches */
-  constructor(preset: Preset, memory: PhysicalMemory | null) {
-    const state = new Int32Array(preset.tlbs.reduce((total, tlb) => total + tlb.sets, 0));
-    let stateBase = 0;
-    const built = preset.tlbs.map((shape) => {
-      const tlb = new Tlb(shape, state, stateBase, shape.kinds);
-      stateBase += shape.sets;
-      return { shape, tlb };
+  /** @param memory null for a model of the TLBs alone, whose hits are not predicted */
+  constructor(preset: Preset, arrays: TlbArrays, memory: PhysicalMemory | null) {
+    const make = (level: 1 | 2) =>
+      tlbsOf(preset, level).map((shape) => ({ shape, tlb: new Tlb(shape, arrays, shape.kinds) }));
+    let first: ReturnType<typeof make> = [];
+    this.predicted = new PredictedHits(arrays, firstLevelSlots(preset), memory, () => {
+      first = make(1);
+      return first.map(({ tlb }) => tlb);
     });
-    this.hits = new HitCache(memory, state);
-    this.first = built.filter(({ shape }) => shape.level === 1).map(({ tlb }) => tlb);
-    this.second = built.filter(({ shape }) => shape.level === 2).map(({ tlb }) => tlb);
-    if (memory !== null) for (const tlb of this.first) this.hits.attach(tlb);
-    const level = (wanted: 1 | 2) => built.filter(({ shape }) => shape.level === wanted);
-    this.firstPlaces = TLB_KINDS.map((_, kind) => placesOf(level(1), kind));
-    this.secondPlaces = TLB_KINDS.map((_, kind) => placesOf(level(2), kind));
-    this.firstHomes = this.firstPlaces.flatMap(homesOf);
-    this.secondHomes = this.secondPlaces.flatMap(homesOf);
+    const second = make(2);
+    this.first = first.map(({ tlb }) => tlb);
+    this.second = second.map(({ tlb }) => tlb);
+    const side = (kind: number) => new Side(holdersOf(first, kind), holdersOf(second, kind));
+    this.sides = [side(0), side(1), side(2)];
     this.tlb = this.first[0];
   }
 
-  /**
-   * Looks page `vpn` up for accesses of `kind` (0 load, 1 store, 2 fetch) under `pcid`; a hit in the second level fills the
-   * first. Returns one of {@link MISS}, {@link HIT_FIRST_LEVEL}, {@link HIT_SECOND_LEVEL}.
-   */
-  lookup(kind: number, vpn: number, pcid: number): number {
-    const first = this.firstPlaces[kind];
-    for (let i = 0; i < first.length; i++) {
-      const { tlb, size } = first[i];
-      if (tlb.sizeCount[size] === 0) continue;
-      const slot = findPage(tlb, size, vpn, pcid);
-      if (slot < 0) continue;
-      tlb.touch(slot);
-      this.take(tlb, slot, size, vpn);
-      return HIT_FIRST_LEVEL;
+  /** Whether the kind's first level or, if not, its second level translates `la` under `pcid`; a second-level hit fills the first. */
+  lookup(kind: number, la: number, pcid: number): boolean {
+    const side = this.sides[kind];
+    const page = la - ((la | 0) & 4095);
+    const number = (la / 4096) | 0;
+    const { small } = side;
+    this.wasSecondLevel = false;
+    const slot = small.find(page, number, pcid);
+    if (slot >= 0) {
+      small.touch(slot);
+      this.tlb = small;
+      this.slot = slot;
+      return true;
     }
-    const second = this.secondPlaces[kind];
-    for (let i = 0; i < second.length; i++) {
-      const { tlb, size } = second[i];
-      if (tlb.sizeCount[size] === 0) continue;
-      const slot = findPage(tlb, size, vpn, pcid);
-      if (slot < 0) continue;
-      tlb.touch(slot);
-      this.take(tlb, slot, size, vpn);
-      this.insertFirst(kind, vpn, tlb.context[slot] & CONTEXT_PCID_MASK);
-      return HIT_SECOND_LEVEL;
+    for (let i = 0; i < side.large.length; i++) {
+      const { tlb, size } = side.large[i];
+      if (tlb.words[tlb.sizeAt + size] !== 0 && this.lookupLarge(tlb, size, la, pcid)) return true;
     }
-    return MISS;
+    for (let i = 0; i < side.secondSmall.length; i++) {
+      const tlb = side.secondSmall[i];
+      const found = tlb.find(page, number, pcid);
+      if (found < 0) continue;
+      tlb.touch(found);
+      this.wasSecondLevel = true;
+      const { words } = tlb;
+      const meta = tlb.metaAt + (found << 1);
+      const flags = words[meta + 1];
+      this.insertFirst(side, la, words[meta] & PCID_MASK, tlb.cells[tlb.frameAt + found], flags);
+      return true;
+    }
+    for (let i = 0; i < side.secondLarge.length; i++) {
+      const { tlb, size } = side.secondLarge[i];
+      if (tlb.words[tlb.sizeAt + size] !== 0 && this.lookupSecondLarge(side, tlb, size, la, pcid)) return true;
+    }
+    return false;
   }
 
-  /** Puts the translation that a walk found for `kind` into both levels. There must be none for the page. */
-  insert(kind: number, vpn: number, pcid: number, frame: number, flags: number): void {
-    const context = (flags & TR_GLOBAL) !== 0 ? GLOBAL_CONTEXT : pcid;
-    this.frame = frame;
-    this.flags = flags;
-    const homes = this.secondHomes[kind * 3 + ((flags >> TR_SIZE_SHIFT) & 3)];
-    if (homes.length > 0) putPage(homes, vpn, context, frame, flags);
-    this.insertFirst(kind, vpn, context);
+  /** Puts the translation that a walk found for `kind` into both levels: `frame` is that of the 4 KiB page. */
+  insert(kind: number, la: number, pcid: number, frame: number, flags: number): void {
+    const side = this.sides[kind];
+    const context = (flags & GLOBAL_FLAG) !== 0 ? GLOBAL : pcid;
+    const homes = side.secondHomes[(flags >> SIZE_SHIFT) & 3];
+    if (homes.length > 0) {
+      const { tlb, size } = homeOf(homes, la);
+      insertInto(tlb, size, la, context, frame, flags);
+    }
+    this.insertFirst(side, la, context, frame, flags);
   }
 
-  /** Whether a translation of page `vpn` for one of `kinds` is held, under `context` or global. Changes nothing. */
-  holds(kinds: readonly number[], vpn: number, context: number): boolean {
-    return kinds.some((kind) =>
-      [...this.firstPlaces[kind], ...this.secondPlaces[kind]].some(
-        ({ tlb, size }) => findPage(tlb, size, vpn, context) >= 0,
-      ),
-    );
+  /** For each kind, its TLBs of 4 KiB pages where there is one a level, with replacement state in words; else null. */
+  simpleSides(): ({ first: Tlb; second: Tlb } | null)[] {
+    return this.sides.map(({ small, secondSmall }) => {
+      const second = secondSmall[0];
+      const isSimple = secondSmall.length === 1 && second.headAt >= 0 && !second.isListed && !small.isListed;
+      return isSimple ? { first: small, second } : null;
+    });
+  }
+
+  /** Rights and attributes of the translation found or inserted last. */
+  currentFlags(): number {
+    const { tlb } = this;
+    return tlb.words[tlb.metaAt + (this.slot << 1) + 1];
+  }
+
+  /** The frame of the 4 KiB page at `la` by the translation found or inserted last. */
+  currentFrame(la: number): number {
+    const { tlb, slot } = this;
+    const frame = tlb.cells[tlb.frameAt + slot];
+    const size = tlb.sizeOf(slot);
+    return size === SIZE_4K ? frame : frame + Math.floor((la - tlb.addressOf(slot)) / 4096);
+  }
+
+  /** Whether the entry found or inserted last is one of 4 KiB. */
+  isSmall(): boolean {
+    return this.tlb.words[this.tlb.metaAt + (this.slot << 1)] < 1 << 13;
+  }
+
+  /** Whether a translation of `la` for one of `kinds` is held, under `pcid` or global. Changes nothing. */
+  holds(kinds: readonly number[], la: number, pcid: number): boolean {
+    return kinds.some((kind) => {
+      const { small, secondSmall, large, secondLarge } = this.sides[kind];
+      const smalls = [small, ...secondSmall].map((tlb) => ({ tlb, size: SIZE_4K as number }));
+      return [...smalls, ...large, ...secondLarge].some(({ tlb, size }) => findIn(tlb, size, la, pcid) >= 0);
+    });
   }
 
   /**
-   * Removes the translations of the page of `vpn`, of every size: those of one PCID, or of all (-1), and global ones when
+   * Removes the translations of the page of `la`, of every size: those of one PCID, or of all (-1), and global ones when
    * asked to.
    */
-  dropPage(vpn: number, pcid: number, globals: boolean): void {
-    for (let i = 0; i < this.first.length; i++) dropPageIn(this.first[i], vpn, pcid, globals);
-    for (let i = 0; i < this.second.length; i++) dropPageIn(this.second[i], vpn, pcid, globals);
+  dropPage(la: number, pcid: number, globals: boolean): void {
+    for (let i = 0; i < this.first.length; i++) dropPageIn(this.first[i], la, pcid, globals);
+    for (let i = 0; i < this.second.length; i++) dropPageIn(this.second[i], la, pcid, globals);
   }
 
   /** Removes everything, paging-structure entries kept in TLBs included. */
   clear(): void {
     for (const tlb of this.first) tlb.clear();
     for (const tlb of this.second) tlb.clear();
-    this.hits.clear();
   }
 
   /** Removes every entry but the global ones. */
@@ -148,80 +200,98 @@ export class TlbHierarchy {
     for (const tlb of this.second) tlb.dropPcid(pcid);
   }
 
-  private take(tlb: Tlb, slot: number, size: number, vpn: number): void {
+  private insertFirst(side: Side, la: number, context: number, frame: number, flags: number): void {
+    const homes = side.homes[(flags >> SIZE_SHIFT) & 3];
+    const { tlb, size } = homeOf(homes, la);
     this.tlb = tlb;
-    this.slot = slot;
-    this.flags = tlb.flags[slot];
-    this.frame = size === SIZE_4K ? tlb.frame[slot] : tlb.frame[slot] + (vpn % SIZE_FRAMES[size]);
+    this.slot = insertInto(tlb, size, la, context, frame, flags);
   }
 
-  private insertFirst(kind: number, vpn: number, context: number): void {
-    const homes = this.firstHomes[kind * 3 + ((this.flags >> TR_SIZE_SHIFT) & 3)];
-    this.tlb = homeOf(homes, vpn).tlb;
-    this.slot = putPage(homes, vpn, context, this.frame, this.flags);
+  private lookupLarge(tlb: Tlb, size: number, la: number, pcid: number): boolean {
+    const slot = findIn(tlb, size, la, pcid);
+    if (slot < 0) return false;
+    tlb.touch(slot);
+    this.tlb = tlb;
+    this.slot = slot;
+    return true;
+  }
+
+  private lookupSecondLarge(side: Side, tlb: Tlb, size: number, la: number, pcid: number): boolean {
+    const slot = findIn(tlb, size, la, pcid);
+    if (slot < 0) return false;
+    tlb.touch(slot);
+    this.wasSecondLevel = true;
+    const frame = tlb.frameOf(slot) + Math.floor((la - tlb.addressOf(slot)) / 4096);
+    this.insertFirst(side, la, tlb.pcidOf(slot), frame, tlb.flagsOf(slot));
+    return true;
   }
 }
 
-function findPage(tlb: Tlb, size: number, vpn: number, pcid: number): number {
-  const sizeBits = size << CONTEXT_SIZE_SHIFT;
-  const number = size === SIZE_4K ? vpn : Math.floor(vpn / SIZE_FRAMES[size]);
-  return tlb.find(number, pcid | sizeBits, GLOBAL_CONTEXT | sizeBits);
+function tlbsOf(preset: Preset, level: 1 | 2): TlbPreset[] {
+  return preset.tlbs.filter((shape) => shape.level === level);
+}
+
+/** Slots of all first-level TLBs of a preset. */
+export function firstLevelSlots(preset: Preset): number {
+  return tlbsOf(preset, 1).reduce((total, { sets, ways }) => total + sets * ways, 0);
 }
 
 /** Of several TLBs of one level that can hold a page, the address chooses one. */
-function homeOf(homes: readonly Place[], vpn: number): Place {
+function homeOf(homes: readonly Holder[], la: number): Holder {
   if (homes.length === 1) return homes[0];
   const { tlb, size } = homes[0];
-  const number = size === SIZE_4K ? vpn : Math.floor(vpn / SIZE_FRAMES[size]);
-  return homes[Math.floor(number / tlb.sets) % homes.length];
+  return homes[Math.floor(la / SIZE_BYTES[size] / tlb.sets) % homes.length];
 }
 
-function putPage(homes: readonly Place[], vpn: number, context: number, frame: number, flags: number): number {
-  const { tlb, size } = homeOf(homes, vpn);
-  if (size === SIZE_4K) return tlb.insert(vpn, context, frame, flags);
-  const inPage = vpn % SIZE_FRAMES[size];
-  return tlb.insert((vpn - inPage) / SIZE_FRAMES[size], context | (size << CONTEXT_SIZE_SHIFT), frame - inPage, flags);
+function insertInto(tlb: Tlb, size: number, la: number, context: number, frame: number, flags: number): number {
+  if (size === SIZE_4K) return tlb.insert(la - ((la | 0) & 4095), (la / 4096) | 0, context, frame, flags);
+  const inPage = la % SIZE_BYTES[size];
+  const base = la - inPage;
+  const first = frame - Math.floor(inPage / 4096);
+  const number = (base / SIZE_BYTES[size]) | 0;
+  return tlb.insert(base + size * TAG_SIZE_STEP, number, context | (size << CONTEXT_SIZE_SHIFT), first, flags);
 }
 
-function dropPageIn(tlb: Tlb, vpn: number, pcid: number, globals: boolean): void {
+function findIn(tlb: Tlb, size: number, la: number, pcid: number): number {
+  const number = Math.floor(la / SIZE_BYTES[size]);
+  return tlb.find(number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, pcid);
+}
+
+function dropPageIn(tlb: Tlb, la: number, pcid: number, globals: boolean): void {
   for (let size = SIZE_4K; size <= SIZE_1G; size++) {
-    if (tlb.sizeCount[size] === 0) continue;
-    tlb.dropNumber(size === SIZE_4K ? vpn : Math.floor(vpn / SIZE_FRAMES[size]), size, pcid, globals);
+    if (tlb.words[tlb.sizeAt + size] === 0) continue;
+    const number = Math.floor(la / SIZE_BYTES[size]);
+    tlb.dropTag(number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, pcid, globals);
   }
-  if (tlb.holdsPieces) dropPiecesIn(tlb, vpn, pcid, globals);
+  if (tlb.holdsPieces) dropPiecesIn(tlb, la, pcid, globals);
 }
 
-/** Removes the pieces of the larger page that contains `vpn`: INVLPG removes all of them (Intel SDM vol. 3A, 4.10.4.1). */
-function dropPiecesIn(tlb: Tlb, vpn: number, pcid: number, globals: boolean): void {
-  for (let slot = 0; slot < tlb.tag.length; slot++) {
-    if (tlb.tag[slot] === -1) continue;
-    const size = tlb.context[slot] >> CONTEXT_SIZE_SHIFT;
-    const pageSize = (tlb.flags[slot] >> TR_SIZE_SHIFT) & 3;
-    if (size === SIZE_TABLE || pageSize <= size) continue;
-    const context = tlb.context[slot] & CONTEXT_PCID_MASK;
+/** Removes the pieces of the larger page that contains `la`: INVLPG removes all of them (Intel SDM vol. 3A, 4.10.4.1). */
+function dropPiecesIn(tlb: Tlb, la: number, pcid: number, globals: boolean): void {
+  for (let slot = 0; slot < tlb.slots; slot++) {
+    if (!tlb.isUsed(slot) || tlb.sizeOf(slot) === SIZE_TABLE) continue;
+    const pageSize = (tlb.flagsOf(slot) >> TR_SIZE_SHIFT) & 3;
+    if (pageSize <= tlb.sizeOf(slot)) continue;
+    const context = tlb.pcidOf(slot);
     if (context === GLOBAL_CONTEXT ? !globals : pcid !== -1 && context !== pcid) continue;
-    const page = Math.floor((tlb.tag[slot] * SIZE_FRAMES[size]) / SIZE_FRAMES[pageSize]);
-    if (page === Math.floor(vpn / SIZE_FRAMES[pageSize])) tlb.drop(slot);
+    const bytes = SIZE_BYTES[pageSize];
+    if (Math.floor(tlb.addressOf(slot) / bytes) === Math.floor(la / bytes)) tlb.drop(slot);
   }
 }
 
-function placesOf(tlbs: readonly { shape: TlbPreset; tlb: Tlb }[], kind: number): Place[] {
-  const places: Place[] = [];
-  for (let size = SIZE_4K; size <= SIZE_1G; size++) {
-    for (const { shape, tlb } of tlbs) {
-      if (shape.kinds.includes(TLB_KINDS[kind]) && shape.pageSizes.includes(TLB_PAGE_SIZES[size])) {
-        places.push({ tlb, size });
-      }
-    }
-  }
-  return places;
+function holdersOf(tlbs: readonly { shape: TlbPreset; tlb: Tlb }[], kind: number): Holder[] {
+  return [SIZE_4K, SIZE_2M, SIZE_1G].flatMap((size) =>
+    tlbs
+      .filter(({ shape }) => shape.kinds.includes(TLB_KINDS[kind]) && shape.pageSizes.includes(TLB_PAGE_SIZES[size]))
+      .map(({ tlb }) => ({ tlb, size })),
+  );
 }
 
-/** For each page size, the places of the largest size that is not larger. */
-function homesOf(places: readonly Place[]): Place[][] {
-  return [0, 1, 2].map((pageSize) => {
-    for (let size = pageSize; size >= 0; size--) {
-      const homes = places.filter((place) => place.size === size);
+/** For each page size, the holders of the largest size that is not larger. */
+function homesOf(holders: readonly Holder[]): Holder[][] {
+  return [SIZE_4K, SIZE_2M, SIZE_1G].map((pageSize) => {
+    for (let size = pageSize as number; size >= 0; size--) {
+      const homes = holders.filter((holder) => holder.size === size);
       if (homes.length === 0) continue;
       if (size < pageSize) for (const home of homes) home.tlb.holdsPieces = true;
       return homes;

@@ -1,93 +1,192 @@
 /**
- * One set-associative structure of cached translations: a TLB, or a paging-structure cache. Entries are columns of typed
- * arrays; slot = set * ways + way.
+ * One set-associative structure of cached translations: a TLB, or a paging-structure cache. Its entries lie in two typed
+ * arrays that all structures of a CPU share, so that code which works on several of them loads few arrays; slot = set *
+ * ways + way.
  *
- * A tag is a number (the page number in units of the entry's size) and a context (PCID, or the mark of a global
- * translation, with the size), as in Intel SDM vol. 3A, 4.10.1 and 4.10.2.
+ * An entry's tag is the first linear address it covers plus a quarter of its size's number, which tells entries of different
+ * sizes apart; its context is the PCID, or the mark of a global translation, with the size (Intel SDM vol. 3A, 4.10.1,
+ * 4.10.2).
  */
-import type { HitCache } from "./hit-cache.ts";
-import type { IndexHash, TlbGeometry, TlbKindName } from "./preset.ts";
-import { type Replacement, replacementPolicy } from "./replacement.ts";
+import type { TlbGeometry, TlbKindName } from "./preset.ts";
+import { replacementPolicy } from "./replacement.ts";
 import { CONTEXT_PCID_MASK, CONTEXT_SIZE_SHIFT, GLOBAL_CONTEXT } from "./translation.ts";
+
+// V8 folds a module's own constants into the code, but not those that it imports.
+const GLOBAL = GLOBAL_CONTEXT;
+const PCID_MASK = CONTEXT_PCID_MASK;
+const SIZE_SHIFT = CONTEXT_SIZE_SHIFT;
+
+/** Words that are taken from the start: predictions (predicted-hits.ts), and the count of large pages. */
+const FIRST_FREE_WORD = 3 * 256 + 1;
+
+/** Sets of more ways than this are searched through an index. */
+const SCANNED_WAYS_MAX = 4;
+
+/** What a tag adds to the address for each size. */
+export const TAG_SIZE_STEP = 0.25;
+/** What the tag of an entry of a table adds, beside 1/32 for each level. */
+export const TABLE_TAG = 0.75;
+/** Bytes of linear addresses that an entry of each level (2 PDE to 5 PML5E, which sees only bit 47) leads to. */
+export const LEVEL_BYTES = [0, 4096, 2 ** 21, 2 ** 30, 2 ** 39, 2 ** 47] as const;
+
+/** The arrays that the structures of a CPU share, and what is taken of them. */
+export class TlbArrays {
+  /** Tags and frames. */
+  readonly cells: Float64Array;
+  /** Everything else. */
+  readonly words: Int32Array;
+  /** Word that counts the translations of large pages in all structures. */
+  readonly largeAt: number;
+  private nextCell: number;
+  private nextWord = 0;
+
+  constructor(cells: Float64Array, firstCell: number, words: Int32Array) {
+    this.cells = cells;
+    this.nextCell = firstCell;
+    this.words = words;
+    this.nextWord = FIRST_FREE_WORD;
+    this.largeAt = FIRST_FREE_WORD - 1;
+  }
+
+  /** Takes `count` cells; returns the index of the first. */
+  takeCells(count: number): number {
+    const first = this.nextCell;
+    this.nextCell += count;
+    return first;
+  }
+
+  /** Takes `count` words; returns the index of the first. */
+  takeWords(count: number): number {
+    const first = this.nextWord;
+    this.nextWord += count;
+    return first;
+  }
+}
+
+/** Cells that a structure takes. */
+export function tlbCells(geometry: TlbGeometry): number {
+  return 2 * geometry.sets * geometry.ways;
+}
+
+/** Words that a structure takes at the most. */
+export function tlbWords(geometry: TlbGeometry): number {
+  const slots = geometry.sets * geometry.ways;
+  return 2 * slots + 2 * geometry.sets + 4 + (slots + indexSize(slots)) + 2 * (slots + geometry.sets);
+}
+
+function indexSize(slots: number): number {
+  return 1 << (32 - Math.clz32(2 * slots - 1));
+}
 
 /** A structure of `sets * ways` entries. */
 export class Tlb {
   readonly name: string;
   readonly sets: number;
   readonly ways: number;
-  readonly policy: Replacement;
-  /** Page number of each entry in units of its size; -1 for an empty slot. */
-  readonly tag: Float64Array;
-  /** PCID or {@link GLOBAL_CONTEXT}, and the size of the entry. */
-  readonly context: Int32Array;
-  /** First 4 KiB frame of the page, or the frame of the table. */
-  readonly frame: Float64Array;
-  /** Rights and attributes (`TR_*`). */
-  readonly flags: Int32Array;
-  /** Replacement state of the sets, from `stateBase` on. */
-  readonly state: Int32Array;
-  readonly stateBase: number;
-  /** Entries by size. */
-  readonly sizeCount = new Int32Array(4);
-  /** The index of this structure among those whose hits are cached, or -1. */
-  hitOwner = -1;
+  readonly slots: number;
+  /** Which accesses use it; none for a paging-structure cache. */
+  readonly kinds: readonly TlbKindName[];
+  readonly cells: Float64Array;
+  readonly words: Int32Array;
+  /** Cell of the tag, and of the frame, of slot 0. A tag is NaN when the slot is empty. */
+  readonly tagAt: number;
+  readonly frameAt: number;
+  /** Word of the context of slot 0; its flags (`TR_*`) follow, then the next slot's. */
+  readonly metaAt: number;
+  /** Word of the replacement state of set 0. */
+  readonly stateAt: number;
+  /** Word of the number of entries of size 0; those of the other sizes follow. */
+  readonly sizeAt: number;
+  readonly hitUse: Int32Array;
+  /** Whether replacement is LRU kept as a list. */
+  readonly isListed: boolean;
   /** Whether pages larger than its sizes are kept in pieces. */
   holdsPieces = false;
   /** Told of every entry that is removed other than to make room; null when nobody wants to know. */
   onDrop: ((tlb: Tlb, slot: number) => void) | null = null;
-  /** Which accesses use it; none for a paging-structure cache. */
-  readonly kinds: readonly TlbKindName[];
-  /** Where the host caches hits of this structure. */
-  hits: HitCache | null = null;
 
-  private readonly setMask: number;
-  private readonly hashShift: number;
-  private readonly hashMask: number;
-  private readonly setCount: Int32Array;
-  private readonly stamp: Float64Array | null;
-  private clock = 0;
+  private readonly fillUse: Int32Array;
+  private readonly victims: Uint8Array;
+  readonly setMask: number;
+  readonly hashShift: number;
+  readonly hashMask: number;
+  /** Word of the number of entries of set 0. */
+  private readonly countAt: number;
+  /** Word of the first of the chains by page number, and of slot 0's link, which is a slot + 1; -1 when sets are scanned. */
+  readonly headAt: number;
+  readonly nextAt: number;
+  readonly headMask: number;
+  /** Words of the LRU lists: the slot before and after each, and the first and last slot of each set. */
+  private readonly listAt: number;
+  private readonly endsAt: number;
   /** PCIDs that have entries here, the one used last first; null without a limit. */
   private readonly pcids: number[] | null;
   private readonly pcidCapacity: number;
+  /** Whether the number of PCIDs is limited. */
+  readonly isLimited: boolean;
+  /** The PCID that an entry used last, where the number of PCIDs is limited; else -1. */
+  lastPcid = -1;
+  private readonly largeAt: number;
 
-  /** @param state replacement state shared with other structures; this one uses `sets` words from `stateBase` on */
-  constructor(geometry: TlbGeometry, state: Int32Array, stateBase: number, kinds: readonly TlbKindName[] = []) {
+  constructor(geometry: TlbGeometry, arrays: TlbArrays, kinds: readonly TlbKindName[] = []) {
     const { sets, ways } = geometry;
+    const slots = sets * ways;
+    const policy = replacementPolicy(geometry.replacement, ways);
     this.name = geometry.name;
     this.kinds = kinds;
     this.sets = sets;
     this.ways = ways;
-    this.policy = replacementPolicy(geometry.replacement, ways);
-    this.tag = new Float64Array(sets * ways).fill(-1);
-    this.context = new Int32Array(sets * ways);
-    this.frame = new Float64Array(sets * ways);
-    this.flags = new Int32Array(sets * ways);
-    this.state = state;
-    this.stateBase = stateBase;
+    this.slots = slots;
+    this.cells = arrays.cells;
+    this.words = arrays.words;
+    this.tagAt = arrays.takeCells(slots);
+    this.frameAt = arrays.takeCells(slots);
+    this.metaAt = arrays.takeWords(2 * slots);
+    this.stateAt = arrays.takeWords(sets);
+    this.countAt = arrays.takeWords(sets);
+    this.sizeAt = arrays.takeWords(4);
+    this.hitUse = policy.hitUse;
+    this.fillUse = policy.fillUse;
+    this.isListed = policy.victims === null;
+    this.victims = policy.victims ?? new Uint8Array(1);
     this.setMask = sets - 1;
-    this.hashShift = Math.log2(sets);
-    this.hashMask = hashMask(geometry.indexHash, sets);
-    this.setCount = new Int32Array(sets);
-    this.stamp = this.policy.stamps ? new Float64Array(sets * ways) : null;
+    this.hashShift = 31 - Math.clz32(sets);
+    this.hashMask = geometry.indexHash === "xor" ? sets - 1 : 0;
+    const isIndexed = ways > SCANNED_WAYS_MAX;
+    this.headMask = indexSize(slots) - 1;
+    this.headAt = isIndexed ? arrays.takeWords(this.headMask + 1) : -1;
+    this.nextAt = isIndexed ? arrays.takeWords(slots) : -1;
+    this.listAt = this.isListed ? arrays.takeWords(2 * slots) : -1;
+    this.endsAt = this.isListed ? arrays.takeWords(2 * sets) : -1;
     this.pcidCapacity = geometry.pcidCapacity ?? 0;
     this.pcids = this.pcidCapacity > 0 ? [] : null;
+    this.isLimited = this.pcidCapacity > 0;
+    this.largeAt = arrays.largeAt;
+    this.cells.fill(Number.NaN, this.tagAt, this.tagAt + slots);
+    if (this.isListed) this.makeLists();
   }
 
-  /** The set that a page number selects. */
-  setOf(number: number): number {
-    const low = number | 0;
-    return (low ^ ((low >>> this.hashShift) & this.hashMask)) & this.setMask;
-  }
-
-  /** The slot that holds `number` in one of two contexts, or -1. Changes nothing. */
-  find(number: number, context: number, globalContext: number): number {
-    const { tag, ways } = this;
-    const start = this.setOf(number) * ways;
-    const end = start + ways;
-    for (let slot = start; slot < end; slot++) {
-      if (tag[slot] === number) {
-        const found = this.context[slot];
-        if (found === context || found === globalContext) return slot;
+  /** The slot that holds `tag`, with page number `number` (modulo 2^32), under `pcid` or global; or -1. Changes nothing. */
+  find(tag: number, number: number, pcid: number): number {
+    const { cells, words, tagAt, metaAt } = this;
+    if (this.headAt >= 0) {
+      let link = words[this.headAt + (number & this.headMask)];
+      while (link !== 0) {
+        if (cells[tagAt + link - 1] === tag) {
+          const context = words[metaAt + ((link - 1) << 1)] & PCID_MASK;
+          if (context === pcid || context === GLOBAL) return link - 1;
+        }
+        link = words[this.nextAt + link - 1];
+      }
+      return -1;
+    }
+    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    const first = set * this.ways;
+    const end = first + this.ways;
+    for (let slot = first; slot < end; slot++) {
+      if (cells[tagAt + slot] === tag) {
+        const context = words[metaAt + (slot << 1)] & PCID_MASK;
+        if (context === pcid || context === GLOBAL) return slot;
       }
     }
     return -1;
@@ -95,123 +194,196 @@ export class Tlb {
 
   /** Records a hit of `slot` for the replacement policy. */
   touch(slot: number): void {
+    const { words } = this;
     const set = (slot / this.ways) | 0;
-    const way = slot - set * this.ways;
-    const at = this.stateBase + set;
-    this.state[at] = (this.state[at] & this.policy.hitKeep[way]) | this.policy.hitSet[way];
-    if (this.stamp !== null) this.stamp[slot] = ++this.clock;
-    if (this.pcids !== null) this.usePcid(this.context[slot]);
+    const use = this.hitUse[slot - set * this.ways];
+    const at = this.stateAt + set;
+    words[at] = (words[at] & (use >>> 16)) | (use & 0xffff);
+    if (this.isListed) this.moveToFront(set, slot);
+    if (this.pcids !== null) {
+      const pcid = words[this.metaAt + (slot << 1)] & PCID_MASK;
+      if (pcid !== this.lastPcid) this.usePcid(pcid);
+    }
   }
 
-  /** Puts an entry in, evicting another when its set is full; returns its slot. There must be no equal tag in it. */
-  insert(number: number, context: number, frame: number, flags: number): number {
-    if (this.pcids !== null) this.usePcid(context);
-    const { tag, ways, policy } = this;
-    const set = this.setOf(number);
-    const start = set * ways;
-    const at = this.stateBase + set;
-    let way: number;
-    if (this.setCount[set] < ways) {
-      way = 0;
-      while (tag[start + way] !== -1) way++;
-      this.setCount[set]++;
+  /** Puts an entry in, evicting another when its set is full; returns its slot. There must be no equal one in it. */
+  insert(tag: number, number: number, context: number, frame: number, flags: number): number {
+    const { cells, words, tagAt } = this;
+    if (this.pcids !== null && (context & PCID_MASK) !== this.lastPcid) this.usePcid(context & PCID_MASK);
+    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    const first = set * this.ways;
+    const stateAt = this.stateAt + set;
+    const metaAt = this.metaAt;
+    let slot = first;
+    if (words[this.countAt + set] < this.ways) {
+      while (!Number.isNaN(cells[tagAt + slot])) slot++;
+      words[this.countAt + set]++;
     } else {
-      way = policy.victims !== null ? policy.victims[this.state[at]] : this.slowVictim(set);
-      const victim = start + way;
-      this.sizeCount[this.context[victim] >> CONTEXT_SIZE_SHIFT]--;
-      if (this.hits !== null) this.hits.dropSlot(this, victim);
+      slot = this.isListed ? words[this.endsAt + (set << 1) + 1] : first + this.victims[words[stateAt]];
+      const evicted = words[metaAt + (slot << 1)] >> SIZE_SHIFT;
+      words[this.sizeAt + evicted]--;
+      if (evicted !== 0) this.countLarge(evicted, -1);
+      if (this.headAt >= 0) this.unlink(slot);
     }
-    const slot = start + way;
-    this.state[at] = (this.state[at] & policy.fillKeep[way]) | policy.fillSet[way];
-    if (this.stamp !== null) this.stamp[slot] = ++this.clock;
-    tag[slot] = number;
-    this.context[slot] = context;
-    this.frame[slot] = frame;
-    this.flags[slot] = flags;
-    this.sizeCount[context >> CONTEXT_SIZE_SHIFT]++;
+    const use = this.fillUse[slot - first];
+    words[stateAt] = (words[stateAt] & (use >>> 16)) | (use & 0xffff);
+    if (this.isListed) this.moveToFront(set, slot);
+    cells[tagAt + slot] = tag;
+    cells[this.frameAt + slot] = frame;
+    words[metaAt + (slot << 1)] = context;
+    words[metaAt + (slot << 1) + 1] = flags;
+    words[this.sizeAt + (context >> SIZE_SHIFT)]++;
+    if (context >> SIZE_SHIFT !== 0) this.countLarge(context >> SIZE_SHIFT, 1);
+    if (this.headAt >= 0) {
+      const head = this.headAt + (number & this.headMask);
+      words[this.nextAt + slot] = words[head];
+      words[head] = slot + 1;
+    }
     return slot;
   }
 
   /** Removes the entry in `slot`. */
   drop(slot: number): void {
     if (this.onDrop !== null) this.onDrop(this, slot);
-    if (this.hits !== null) this.hits.dropSlot(this, slot);
-    this.sizeCount[this.context[slot] >> CONTEXT_SIZE_SHIFT]--;
-    this.setCount[(slot / this.ways) | 0]--;
-    this.tag[slot] = -1;
+    if (this.headAt >= 0) this.unlink(slot);
+    this.words[this.sizeAt + this.sizeOf(slot)]--;
+    this.countLarge(this.sizeOf(slot), -1);
+    this.words[this.countAt + ((slot / this.ways) | 0)]--;
+    this.cells[this.tagAt + slot] = Number.NaN;
   }
 
-  /** Removes everything; the host's cache of hits must be cleared by the caller. */
+  /** Removes everything. */
   clear(): void {
-    if (this.onDrop !== null) {
-      for (let slot = 0; slot < this.tag.length; slot++) if (this.tag[slot] !== -1) this.onDrop(this, slot);
-    }
-    this.tag.fill(-1);
-    this.sizeCount.fill(0);
-    this.setCount.fill(0);
+    if (this.isEmpty) return;
+    const { words, cells, slots, sets } = this;
+    if (this.onDrop !== null) for (let slot = 0; slot < slots; slot++) if (this.isUsed(slot)) this.onDrop(this, slot);
+    cells.fill(Number.NaN, this.tagAt, this.tagAt + slots);
+    words[this.largeAt] -= words[this.sizeAt + 1] + words[this.sizeAt + 2];
+    words.fill(0, this.sizeAt, this.sizeAt + 4);
+    words.fill(0, this.countAt, this.countAt + sets);
+    if (this.headAt >= 0) words.fill(0, this.headAt, this.headAt + this.headMask + 1);
     if (this.pcids !== null) this.pcids.length = 0;
+    this.lastPcid = -1;
   }
 
-  /** Removes the entries of one size for `number`, of one PCID or of all (-1), global ones only if asked to. */
-  dropNumber(number: number, size: number, pcid: number, globals: boolean): void {
-    const start = this.setOf(number) * this.ways;
-    for (let slot = start; slot < start + this.ways; slot++) {
-      if (this.tag[slot] !== number || this.context[slot] >> CONTEXT_SIZE_SHIFT !== size) continue;
-      const context = this.context[slot] & CONTEXT_PCID_MASK;
-      if (context === GLOBAL_CONTEXT ? globals : pcid === -1 || context === pcid) this.drop(slot);
+  /** Removes the entries of one size for `tag`, of one PCID or of all (-1), global ones only if asked to. */
+  dropTag(tag: number, number: number, pcid: number, globals: boolean): void {
+    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    const first = set * this.ways;
+    for (let slot = first; slot < first + this.ways; slot++) {
+      if (this.cells[this.tagAt + slot] !== tag) continue;
+      const context = this.pcidOf(slot);
+      if (context === GLOBAL ? globals : pcid === -1 || context === pcid) this.drop(slot);
     }
-  }
-
-  /** Whether it holds no entry. */
-  get isEmpty(): boolean {
-    const { sizeCount } = this;
-    return sizeCount[0] + sizeCount[1] + sizeCount[2] + sizeCount[3] === 0;
   }
 
   /** Removes the entries of one PCID; global ones stay. */
   dropPcid(pcid: number): void {
     if (this.isEmpty) return;
-    for (let slot = 0; slot < this.tag.length; slot++) {
-      if (this.tag[slot] !== -1 && (this.context[slot] & CONTEXT_PCID_MASK) === pcid) this.drop(slot);
-    }
+    for (let slot = 0; slot < this.slots; slot++) if (this.isUsed(slot) && this.pcidOf(slot) === pcid) this.drop(slot);
   }
 
   /** Removes every entry but the global ones. */
   dropNonGlobal(): void {
     if (this.isEmpty) return;
-    for (let slot = 0; slot < this.tag.length; slot++) {
-      if (this.tag[slot] !== -1 && (this.context[slot] & GLOBAL_CONTEXT) === 0) this.drop(slot);
-    }
+    for (let slot = 0; slot < this.slots; slot++)
+      if (this.isUsed(slot) && this.pcidOf(slot) !== GLOBAL) this.drop(slot);
+  }
+
+  /** Whether it holds no entry. */
+  get isEmpty(): boolean {
+    const { words, sizeAt } = this;
+    return words[sizeAt] + words[sizeAt + 1] + words[sizeAt + 2] + words[sizeAt + 3] === 0;
+  }
+
+  /** Whether `slot` holds an entry. */
+  isUsed(slot: number): boolean {
+    return !Number.isNaN(this.cells[this.tagAt + slot]);
+  }
+
+  /** The first linear address that the entry in `slot` covers. */
+  addressOf(slot: number): number {
+    return Math.floor(this.cells[this.tagAt + slot]);
+  }
+
+  /** The size (`SIZE_*`) of the entry in `slot`. */
+  sizeOf(slot: number): number {
+    return this.words[this.metaAt + (slot << 1)] >> SIZE_SHIFT;
+  }
+
+  /** The PCID of the entry in `slot`, or `GLOBAL_CONTEXT`. */
+  pcidOf(slot: number): number {
+    return this.words[this.metaAt + (slot << 1)] & PCID_MASK;
+  }
+
+  /** The first 4 KiB frame of the page, or the frame of the table, of the entry in `slot`. */
+  frameOf(slot: number): number {
+    return this.cells[this.frameAt + slot];
+  }
+
+  /** Rights and attributes (`TR_*`) of the entry in `slot`. */
+  flagsOf(slot: number): number {
+    return this.words[this.metaAt + (slot << 1) + 1];
   }
 
   /** Keeps the PCIDs in order of use and, beyond the capacity, removes the entries of the one used least recently. */
-  private usePcid(context: number): void {
-    const pcid = context & CONTEXT_PCID_MASK;
-    const pcids = this.pcids as number[];
-    if (pcids[0] === pcid || pcid === GLOBAL_CONTEXT) return;
-    const at = pcids.indexOf(pcid);
-    if (at >= 0) pcids.splice(at, 1);
-    pcids.unshift(pcid);
-    if (pcids.length > this.pcidCapacity) this.dropPcid(pcids.pop() as number);
+  private usePcid(pcid: number): void {
+    if (pcid === GLOBAL || this.pcids === null) return;
+    this.lastPcid = pcid;
+    const at = this.pcids.indexOf(pcid);
+    if (at >= 0) this.pcids.splice(at, 1);
+    this.pcids.unshift(pcid);
+    if (this.pcids.length > this.pcidCapacity) this.dropPcid(this.pcids.pop() as number);
   }
 
-  /** The way to evict where no table of victims tells. */
-  private slowVictim(set: number): number {
-    const { policy, ways, stamp } = this;
-    if (policy.matrixRows !== null && policy.matrixWanted !== null) {
-      const state = this.state[this.stateBase + set];
-      let way = 0;
-      while ((state & policy.matrixRows[way]) !== policy.matrixWanted[way]) way++;
-      return way;
+  private countLarge(size: number, change: number): void {
+    if (size === 1 || size === 2) this.words[this.largeAt] += change;
+  }
+
+  /** Takes `slot` out of its chain. The page number is that of its tag in units of its size. */
+  private unlink(slot: number): void {
+    const { words, nextAt } = this;
+    const tag = this.cells[this.tagAt + slot];
+    const size = words[this.metaAt + (slot << 1)] >> SIZE_SHIFT;
+    const number = size === 0 ? (tag / 4096) | 0 : tagNumber(tag, size);
+    let at = this.headAt + (number & this.headMask);
+    while (words[at] !== slot + 1) at = nextAt + words[at] - 1;
+    words[at] = words[nextAt + slot];
+  }
+
+  private makeLists(): void {
+    const { words, listAt, endsAt, ways } = this;
+    for (let slot = 0; slot < this.slots; slot++) {
+      words[listAt + (slot << 1)] = slot % ways === 0 ? -1 : slot - 1;
+      words[listAt + (slot << 1) + 1] = slot % ways === ways - 1 ? -1 : slot + 1;
     }
-    const stamps = stamp as Float64Array;
-    let oldest = set * ways;
-    for (let slot = oldest + 1; slot < (set + 1) * ways; slot++) if (stamps[slot] < stamps[oldest]) oldest = slot;
-    return oldest - set * ways;
+    for (let set = 0; set < this.sets; set++) {
+      words[endsAt + (set << 1)] = set * ways;
+      words[endsAt + (set << 1) + 1] = set * ways + ways - 1;
+    }
+  }
+
+  private moveToFront(set: number, slot: number): void {
+    const { words, listAt } = this;
+    const ends = this.endsAt + (set << 1);
+    const first = words[ends];
+    if (first === slot) return;
+    const before = words[listAt + (slot << 1)];
+    const after = words[listAt + (slot << 1) + 1];
+    words[listAt + (before << 1) + 1] = after;
+    if (after >= 0) words[listAt + (after << 1)] = before;
+    else words[ends + 1] = before;
+    words[listAt + (slot << 1)] = -1;
+    words[listAt + (slot << 1) + 1] = first;
+    words[listAt + (first << 1)] = slot;
+    words[ends] = slot;
   }
 }
 
-/** Which bits above the index are folded into it. */
-function hashMask(hash: IndexHash, sets: number): number {
-  return hash === "xor" ? sets - 1 : 0;
+/** The number, modulo 2^32, of what a tag covers, in units of its size. */
+function tagNumber(tag: number, size: number): number {
+  if (size === 1) return (tag / 0x20_0000) | 0;
+  if (size === 2) return (tag / 0x4000_0000) | 0;
+  const level = (tag - Math.floor(tag) - TABLE_TAG) * 32;
+  return (tag / LEVEL_BYTES[level]) | 0;
 }

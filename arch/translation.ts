@@ -34,15 +34,18 @@ export const SIZE_TABLE = 3;
 /** A page size, as a small number. */
 export type PageSize = typeof SIZE_4K | typeof SIZE_2M | typeof SIZE_1G;
 
+/** Bytes of a page of each size. */
+export const SIZE_BYTES = [4096, 0x20_0000, 0x4000_0000] as const;
+
 /** 4 KiB frames in a page of each size. */
 export const SIZE_FRAMES = [1, 512, 512 * 512] as const;
 
 /** What people call the sizes. */
 export const SIZE_NAMES = ["4K", "2M", "1G", "table"] as const;
 
-/** The PCID part of the tag of a global translation: no real PCID. */
+/** The PCID part of the context of a global translation: no real PCID. */
 export const GLOBAL_CONTEXT = 4096;
-/** Position of the size in a tag's context word. */
+/** Position of the size in a context word. */
 export const CONTEXT_SIZE_SHIFT = 13;
 /** The PCID part of a context word. */
 export const CONTEXT_PCID_MASK = 0x1fff;

@@ -31,13 +31,13 @@ class LineCache {
     const start = set * ways;
     for (let way = 0; way < ways; way++) {
       if (tag[start + way] === line) {
-        state[set] = (state[set] & policy.hitKeep[way]) | policy.hitSet[way];
+        state[set] = (state[set] & (policy.hitUse[way] >>> 16)) | (policy.hitUse[way] & 0xffff);
         return true;
       }
     }
     const way = (policy.victims as Uint8Array)[state[set]];
     tag[start + way] = line;
-    state[set] = (state[set] & policy.fillKeep[way]) | policy.fillSet[way];
+    state[set] = (state[set] & (policy.fillUse[way] >>> 16)) | (policy.fillUse[way] & 0xffff);
     return false;
   }
 }
