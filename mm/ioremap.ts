@@ -3,6 +3,7 @@ import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { formatRange } from "./kernel-log.ts";
 import { type CacheMode, ioProtection } from "./protection.ts";
+import { releaseVm } from "./vfree.ts";
 import { freeVmArea, getVmArea, removeVmArea, UNKNOWN_CALLER } from "./vm-area.ts";
 import { VM_IOREMAP } from "./vm-structs.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -55,7 +56,7 @@ export function* iounmap(state: Vmalloc, address: number): KernelCode<void> {
     state.log.warn(`iounmap: bad address ${formatRange(address, address)}`);
     return;
   }
-  state.vms.release(vm);
+  yield* releaseVm(state, vm, "iounmap");
 }
 
 function touchesRam(state: Vmalloc, phys: number, last: number): boolean {

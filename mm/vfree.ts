@@ -66,5 +66,17 @@ export function* vunmap(state: Vmalloc, address: number): KernelCode<void> {
     state.log.warn(`Trying to vunmap() nonexistent vm area (${formatRange(address, address)})`);
     return;
   }
-  state.vms.release(vm);
+  yield* releaseVm(state, vm, "vunmap");
+}
+
+/**
+ * Releases a vm_struct removed by a call that is not for areas with pages of their own. Where there are such pages, the
+ * caller should have used `vfree`: the kernel would lose them; here it is warned of, and they are freed.
+ */
+export function* releaseVm(state: Vmalloc, vm: number, call: string): KernelCode<void> {
+  if (state.vms.nrPages[vm] > 0) {
+    const start = state.vms.addr[vm];
+    state.log.warn(`${call}() of vmalloc'ed memory (${formatRange(start, start)})`);
+  }
+  yield* finish(freePages(state, vm));
 }

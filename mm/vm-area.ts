@@ -147,8 +147,16 @@ function* searchAndRemove(state: Vmalloc, address: number): KernelCode<number> {
 
 const hasVmStruct: AreaTest = (state, area) => state.areas.vmOf(area) !== 0;
 
-/** Releases an area that `getVmArea` reserved (`free_vm_area`). */
+/**
+ * Releases an area that `getVmArea` reserved (`free_vm_area`). One with pages of its own, for which the caller should have
+ * used `vfree`, is warned of and left alone: the kernel would lose the pages.
+ */
 export function* freeVmArea(state: Vmalloc, vm: number): KernelCode<void> {
+  if (state.vms.nrPages[vm] > 0) {
+    const start = state.vms.addr[vm];
+    state.log.warnOnce("free_vm_area", `free_vm_area of vmalloc'ed memory (${formatRange(start, start)})`);
+    return;
+  }
   const removed = yield* removeVmArea(state, state.vms.addr[vm]);
   if (removed !== vm) {
     state.log.warnOnce(
