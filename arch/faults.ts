@@ -17,10 +17,14 @@ export const PF_PROTECTION_KEY = 1 << 5;
 export const PF_SHADOW_STACK = 1 << 6;
 
 const PF_NAMES = ["P", "W", "U", "RSVD", "I", "PK", "SS"];
+const CODE_NAMES = Array.from(
+  { length: 128 },
+  (_, code) => PF_NAMES.filter((_name, bit) => (code & (1 << bit)) !== 0).join("|") || "0",
+);
 
 /** The set bits of a page-fault error code by the manual's names, such as `P|W|U`; `0` for none. */
 export function formatErrorCode(errorCode: number): string {
-  return PF_NAMES.filter((_, bit) => (errorCode & (1 << bit)) !== 0).join("|") || "0";
+  return CODE_NAMES[errorCode & 127];
 }
 
 /** #PF. CR2 of the CPU holds `linearAddress` too (Intel SDM vol. 3A, 4.7 "Page-Fault Exceptions"). */

@@ -153,14 +153,24 @@ function overlap(a: number, b: number): number {
   return TYPE_UC;
 }
 
-/** Intel SDM vol. 3A, table 11-7: PAT and MTRR types to the effective type. */
+/**
+ * Intel SDM vol. 3A, table 11-7: PAT and MTRR types to the effective type. Where the table marks a combination as
+ * implementation-defined, this is the value it gives.
+ */
 export function combineTypes(pat: number, mtrr: number): number {
-  if (pat === TYPE_WC) return TYPE_WC;
-  if (pat === TYPE_UC) return TYPE_UC;
-  if (pat === TYPE_UC_MINUS) return mtrr === TYPE_WC ? TYPE_WC : TYPE_UC;
-  if (pat === TYPE_WB) return mtrr;
-  if (pat === TYPE_WT) return mtrr === TYPE_WB || mtrr === TYPE_WT ? TYPE_WT : mtrr === TYPE_WP ? TYPE_WP : TYPE_UC;
-  return mtrr === TYPE_WB || mtrr === TYPE_WP ? TYPE_WP : TYPE_UC;
+  switch (pat) {
+    case TYPE_WC:
+      return TYPE_WC;
+    case TYPE_UC_MINUS:
+      return mtrr === TYPE_WC || mtrr === TYPE_WP ? TYPE_WC : TYPE_UC;
+    case TYPE_WT:
+    case TYPE_WP:
+      return mtrr === TYPE_UC || mtrr === TYPE_WC ? TYPE_UC : pat;
+    case TYPE_WB:
+      return mtrr;
+    default:
+      return TYPE_UC;
+  }
 }
 
 function byte(value: bigint, index: number): number {
