@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { snapshotVmalloc, VMALLOC_START } from "../../mm/index.ts";
+import { DEFERRED_POLICY, EAGER_POLICY, INVLPGB_POLICY, snapshotVmalloc, VMALLOC_START } from "../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../src/kernel.ts";
 import { framesHeld, RandomWorkload } from "./random-workload.ts";
 
@@ -53,13 +53,34 @@ const CASES: Case[] = [
   },
 ];
 
+const POLICY_CASES: Case[] = [
+  { name: "eager", config: { flushPolicy: EAGER_POLICY } },
+  { name: "invlpgb", config: { flushPolicy: INVLPGB_POLICY, features: { invlpgb: true } } },
+  { name: "deferred", config: { flushPolicy: DEFERRED_POLICY, isolatedCpus: [2, 3] } },
+];
+
 describe("a random workload of all calls stays sound", () => {
   it.each(CASES)("on $name", ({ config, mistakeEvery = 0, faultEvery = 0 }) => {
     const kernel = bootKernel({ memoryBytes: 256 * MIB, ...config });
-    const workload = new RandomWorkload(kernel, { seed: 20260, liveMax: 400, mistakeEvery, faultEvery });
+    const workload = new RandomWorkload(kernel, {
+      seed: 20260,
+      liveMax: 400,
+      mistakeEvery,
+      faultEvery,
+      userModeEvery: 0,
+    });
     run(kernel, workload, OPERATIONS);
     const { tally } = workload;
-    for (const name of ["vmalloc", "vmallocHuge", "vmap", "vmMapRam of its own", "ioremap", "vmUnmapAliases"]) {
+    for (const name of [
+      "vmalloc",
+      "vmallocHuge",
+      "vmap",
+      "vmMapRam of its own",
+      "ioremap",
+      "vrealloc",
+      "vmAreaMapPages",
+      "percpu",
+    ]) {
       expect(tally[name], name).toBeGreaterThan(OPERATIONS / 2000);
     }
     expect(tally["failed vmallocWindow"], "the window fills up").toBeGreaterThan(0);
@@ -68,9 +89,28 @@ describe("a random workload of all calls stays sound", () => {
     if (faultEvery > 0) expect(tally["failed vmalloc"]).toBeGreaterThan(OPERATIONS / 2000);
   });
 
+  it.each(POLICY_CASES)("with the flush policy $name", ({ config }) => {
+    const kernel = bootKernel({ cpus: 4, memoryBytes: 256 * MIB, vmalloc: { lazyMaxPages: 512 }, ...config });
+    const workload = new RandomWorkload(kernel, {
+      seed: 9,
+      liveMax: 400,
+      mistakeEvery: 0,
+      faultEvery: 0,
+      userModeEvery: 20,
+    });
+    run(kernel, workload, OPERATIONS / 4);
+    expect(workload.tally["user mode"]).toBeGreaterThan(OPERATIONS / 200);
+  });
+
   it("also where memory is too small for it", () => {
     const kernel = bootKernel({ cpus: 4, memoryBytes: 16 * MIB, vmalloc: { lazyMaxPages: 512 } });
-    const workload = new RandomWorkload(kernel, { seed: 5, liveMax: 900, mistakeEvery: 0, faultEvery: 0 });
+    const workload = new RandomWorkload(kernel, {
+      seed: 5,
+      liveMax: 900,
+      mistakeEvery: 0,
+      faultEvery: 0,
+      userModeEvery: 0,
+    });
     run(kernel, workload, OPERATIONS / 4);
     expect(workload.tally["failed vmalloc"]).toBeGreaterThan(0);
   });
@@ -78,7 +118,13 @@ describe("a random workload of all calls stays sound", () => {
   it("and the same seed gives the same state, clocks and counts", () => {
     const outcome = (seed: number): unknown => {
       const kernel = bootKernel({ cpus: 4, memoryBytes: 64 * MIB, vmalloc: { lazyMaxPages: 512 } });
-      const workload = new RandomWorkload(kernel, { seed, liveMax: 300, mistakeEvery: 50, faultEvery: 200 });
+      const workload = new RandomWorkload(kernel, {
+        seed,
+        liveMax: 300,
+        mistakeEvery: 50,
+        faultEvery: 200,
+        userModeEvery: 0,
+      });
       workload.round(4000);
       const clocks = [...kernel.machine.loop.clockCycles];
       return { state: snapshotVmalloc(kernel.vm), clocks, tally: workload.tally, start: VMALLOC_START };

@@ -4,9 +4,10 @@
  */
 
 import type { Cpu } from "../../arch/cpu.ts";
-import type { KernelCode } from "../../arch/event-loop.ts";
+import { type KernelCode, PAUSE_TURN } from "../../arch/event-loop.ts";
 import {
   __vmallocNodeRange,
+  findVmArea,
   freeVmArea,
   GFP_KERNEL,
   getVmArea,
@@ -15,21 +16,28 @@ import {
   iounmap,
   NUMA_NO_NODE,
   PAGE_KERNEL,
+  pcpuGetVmAreas,
   reclaimAndPurgeVmapAreas,
   VM_IOREMAP,
   VM_MAP,
+  VM_SPARSE,
   VMALLOC_START,
   vfree,
+  vfreeAtomic,
+  vmAreaMapPages,
+  vmAreaUnmapPages,
   vmalloc,
   vmalloc32,
   vmallocHuge,
   vmallocNode,
   vmallocUser,
   vmap,
+  vmapPfn,
   vmMapRam,
   vmUnmapAliases,
   vmUnmapRam,
   vread,
+  vrealloc,
   vunmap,
   vzalloc,
 } from "../../mm/index.ts";
@@ -43,7 +51,7 @@ const WINDOW_PAGES = 96;
 /** Frames that threads map. */
 const POOL_FRAMES = 128;
 
-type Kind = "vmalloc" | "vmap" | "vmMapRam" | "ioremap" | "reserved";
+type Kind = "vmalloc" | "vmap" | "vmMapRam" | "ioremap" | "vmapPfn" | "reserved" | "sparse" | "percpu";
 
 /** Something that was allocated. `tag` is what its first page holds; for `vmap` and `vmMapRam`, `offset` its first frame. */
 interface Live {
@@ -66,6 +74,8 @@ export interface WorkloadOptions {
   readonly mistakeEvery: number;
   /** One in how many operations arms the failure of an allocation soon after; 0 for never. */
   readonly faultEvery: number;
+  /** One in how many operations goes to user mode for a while; 0 for never. */
+  readonly userModeEvery: number;
 }
 
 /** A kernel under a random workload. */
@@ -105,26 +115,44 @@ export class RandomWorkload {
   /** Frees all that is held, and the threads' frames. */
   finish(): void {
     this.kernel.faults.disarm();
-    const free = this.freeAll();
-    this.kernel.spawn("worker/finish", 0, free);
+    this.kernel.spawn("worker/free", 0, this.freeAll());
+    this.kernel.runUntilIdle();
+    this.kernel.spawn("worker/purge", 0, this.purge());
     this.kernel.runUntilIdle();
     this.kernel.freeFrames(this.frames);
   }
 
   private *freeAll(): KernelCode<void> {
     for (let held = this.live.pop(); held !== undefined; held = this.live.pop()) yield* this.release(held);
+  }
+
+  private *purge(): KernelCode<void> {
     yield* reclaimAndPurgeVmapAreas(this.kernel.vm);
   }
 
   private *thread(cpu: Cpu, random: Random, operations: number): KernelCode<void> {
     const { mistakeEvery, faultEvery, liveMax } = this.options;
     for (let i = 0; i < operations; i++) {
+      if (this.options.userModeEvery > 0 && random.between(1, this.options.userModeEvery) === 1) {
+        yield* this.stayInUserMode(random);
+      }
       if (faultEvery > 0 && random.between(1, faultEvery) === 1) this.kernel.faults.failAt(random.between(0, 8));
       if (mistakeEvery > 0 && random.between(1, mistakeEvery) === 1) yield* this.mistake(random);
       else if (random.between(1, 400) === 1) yield* this.flushOrPurge(random);
       else if (this.live.length < liveMax * (random.between(0, 100) / 100)) yield* this.allocate(cpu, random);
       else yield* this.free(cpu, random);
     }
+  }
+
+  /** A while in user mode, where other CPUs' flushes may be put off. */
+  private *stayInUserMode(random: Random): KernelCode<void> {
+    const { userMode } = this.kernel.vm.flushing;
+    const { loop } = this.kernel.machine;
+    this.count("user mode");
+    userMode.enterUser();
+    loop.spend(random.between(100, 20_000));
+    while (loop.mustYield()) yield PAUSE_TURN;
+    userMode.enterKernel();
   }
 
   private *allocate(cpu: Cpu, random: Random): KernelCode<void> {
@@ -174,7 +202,17 @@ export class RandomWorkload {
       const pages = random.between(65, POOL_FRAMES);
       const address = yield* vmMapRam(vm, this.frames.slice(0, pages));
       this.keep("vmMapRam of its own", "vmMapRam", pages, address, 0);
-    } else if (what <= 94) {
+    } else if (what <= 90) {
+      const pages = random.between(2, 12);
+      const pfns = Array.from({ length: pages }, () => 0xd0000 + random.between(0, 5000));
+      this.keep("vmapPfn", "vmapPfn", pages, yield* vmapPfn(vm, pfns, PAGE_KERNEL), 0);
+    } else if (what <= 91) {
+      const pages = random.between(4, 40);
+      const area = yield* getVmArea(vm, pages * PAGE, VM_SPARSE);
+      this.keep("sparse", "sparse", pages, area === 0 ? 0 : vm.vms.addr[area], 0);
+    } else if (what <= 92) {
+      yield* this.allocatePercpu(random);
+    } else if (what <= 95) {
       const isLarge = random.between(0, 3) === 0;
       const pages = isLarge ? random.between(512, 1500) : random.between(1, 16);
       const phys = 0xd000_0000 + PAGE * (isLarge ? 0 : random.between(0, 4000));
@@ -188,6 +226,17 @@ export class RandomWorkload {
         : yield* getVmArea(vm, pages * PAGE, VM_IOREMAP);
       const name = inWindow ? "getVmArea in a window" : "getVmArea";
       this.keep(name, "reserved", pages, reserved === 0 ? 0 : vm.vms.addr[reserved], 0);
+    }
+  }
+
+  /** Two areas at a fixed distance. */
+  private *allocatePercpu(random: Random): KernelCode<void> {
+    const { vm } = this.kernel;
+    const sizes = [65536 * random.between(1, 4), 65536 * random.between(1, 4)];
+    const areas = yield* pcpuGetVmAreas(vm, [0, 65536 * random.between(4, 64)], sizes, 65536);
+    this.count(areas === null ? "failed percpu" : "percpu");
+    for (const area of areas ?? []) {
+      this.live.push({ kind: "percpu", address: vm.vms.addr[area], pages: 16, tag: 0, offset: 0 });
     }
   }
 
@@ -219,15 +268,52 @@ export class RandomWorkload {
     const last = this.live.pop();
     if (last !== undefined && at < this.live.length) this.live[at] = last;
     this.check(cpu, held);
+    if (held.kind === "vmalloc" && random.between(1, 12) === 1) {
+      yield* this.resize(cpu, random, held);
+      return;
+    }
+    if (held.kind === "sparse") yield* this.useSparse(cpu, random, held);
     if (random.between(1, 50) === 1) yield* this.checkVread(held);
     yield* this.release(held);
+  }
+
+  /** Gives vmalloc'ed memory another size; what it held in its first page stays. */
+  private *resize(cpu: Cpu, random: Random, held: Live): KernelCode<void> {
+    const pages = random.between(1, 24);
+    const address = yield* vrealloc(this.kernel.vm, held.address, pages * PAGE);
+    this.count(address === 0 ? "failed vrealloc" : address === held.address ? "vrealloc in place" : "vrealloc");
+    if (address === 0) {
+      this.live.push(held);
+      return;
+    }
+    expectWord(held, cpu.load(address, 4), held.tag);
+    const kept = Math.max(pages, address === held.address ? held.pages : 0);
+    cpu.store(address + kept * PAGE - 4, 4, held.tag);
+    this.live.push({ ...held, address, pages: kept });
+  }
+
+  /** Maps some pages of a sparse area, reads them and unmaps some of them. */
+  private *useSparse(cpu: Cpu, random: Random, held: Live): KernelCode<void> {
+    const { vm } = this.kernel;
+    const area = yield* findVmArea(vm, held.address);
+    const first = random.between(0, held.pages - 1);
+    const count = random.between(1, held.pages - first);
+    const [start, end] = [held.address + first * PAGE, held.address + (first + count) * PAGE];
+    if (vmAreaMapPages(vm, area, start, end, this.frames.slice(0, count)) < 0) {
+      this.count("failed vmAreaMapPages");
+      return;
+    }
+    for (let i = 0; i < count; i += 2) expectWord(held, cpu.load(start + i * PAGE, 4), this.frames[i]);
+    this.count("vmAreaMapPages");
+    if (random.between(0, 1) === 1) yield* vmAreaUnmapPages(vm, area, start, start + Math.ceil(count / 2) * PAGE);
   }
 
   private *release(held: Live): KernelCode<void> {
     const { vm } = this.kernel;
     this.count(`free ${held.kind}`);
-    if (held.kind === "vmalloc") yield* vfree(vm, held.address);
-    else if (held.kind === "vmap") yield* vunmap(vm, held.address);
+    if (held.kind === "vmalloc" && held.tag % 16 === 0) vfreeAtomic(vm, held.address);
+    else if (held.kind === "vmalloc") yield* vfree(vm, held.address);
+    else if (held.kind === "vmap" || held.kind === "vmapPfn") yield* vunmap(vm, held.address);
     else if (held.kind === "vmMapRam") yield* vmUnmapRam(vm, held.address, held.pages);
     else if (held.kind === "ioremap") yield* iounmap(vm, held.address);
     else yield* freeVmArea(vm, vm.areas.vmOf(vm.nodeOf(held.address).busy.findStart(held.address)));
@@ -244,7 +330,7 @@ export class RandomWorkload {
         expectWord(held, cpu.load(held.address + page * PAGE, 4), this.frames[held.offset + page]);
       }
       expectWord(held, cpu.load(end, 4), this.frames[held.offset + held.pages - 1]);
-    } else if (held.kind === "ioremap") {
+    } else if (held.kind === "ioremap" || held.kind === "vmapPfn") {
       expectWord(held, cpu.load(end, 4), 0xffff_ffff);
     }
   }
