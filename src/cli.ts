@@ -7,6 +7,7 @@ import { ConfigError } from "../mm/index.ts";
 import { EXIT_OK, EXIT_USAGE, UsageError } from "./command-line/errors.ts";
 import { addReplayCommand } from "./commands/replay.ts";
 import { addRunCommand } from "./commands/run.ts";
+import { RecordingError } from "./recording/recording-error.ts";
 
 const HELP = `
 Examples:
@@ -46,7 +47,11 @@ function userMistake(error: unknown): string | null {
     if (error.exitCode === 0 || error.code === "commander.help") return "";
     return error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ");
   }
-  const isMistake = error instanceof UsageError || error instanceof ConfigError || error instanceof MachineUsageError;
+  const isMistake =
+    error instanceof UsageError ||
+    error instanceof RecordingError ||
+    error instanceof ConfigError ||
+    error instanceof MachineUsageError;
   if (isMistake) return error.message;
   return null;
 }

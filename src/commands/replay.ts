@@ -1,39 +1,69 @@
 /** `mmulab replay`: recordings of a real kernel against the emulated one. */
-import type { Command } from "commander";
-import { EXIT_DIFFERENCES, EXIT_OK, EXIT_USAGE } from "../command-line/errors.ts";
+import { type Command, Option } from "commander";
+import { EXIT_DIFFERENCES, EXIT_OK, EXIT_USAGE, UsageError } from "../command-line/errors.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { wholeNumber } from "../command-line/values.ts";
+import { memorySize, wholeNumber } from "../command-line/values.ts";
 import { RecordingError } from "../recording/recording-error.ts";
 import { type ReplayResult, replayRecording } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
+import { presetNames } from "../workloads/presets.ts";
+import { type LackeyCommandOptions, replayLackeyFile } from "./replay-lackey.ts";
 
-interface ReplayCommandOptions {
-  readonly json?: boolean;
-  readonly quiet?: boolean;
+interface ReplayCommandOptions extends LackeyCommandOptions {
   readonly differences: number;
+  readonly lackey?: string;
 }
+
+const MEMORY_MIN = 2 ** 26;
+const MEMORY_MAX = 2 ** 44;
 
 const HELP = `
 Each file is a recording of calls into a real kernel's vmalloc, JSON lines, plain or gzip. The emulated kernel starts
 from the recorded state, makes the same calls, and is compared in every returned address, every event and the final state.
 
-Exit code: 0 no difference, 1 differences, 2 a file cannot be read or is not a recording (the others are still replayed).
+With --lackey, the file is what valgrind --tool=lackey --trace-mem=yes wrote of any program, plain or gzip (- is standard
+input): its references go through the MMU, and counters are printed as perf stat prints them.
 
-Example:
-  $ mmulab replay test/recordings/fix_smp1_s1.jsonl.gz`;
+Exit code: 0 no difference, 1 differences, 2 a file cannot be read or is not what it should be (other recordings are
+still replayed).
+
+Examples:
+  $ mmulab replay test/recordings/fix_smp1_s1.jsonl.gz
+  $ mmulab replay --lackey test/traces/true.lackey.gz --pages 2M
+  $ valgrind --tool=lackey --trace-mem=yes --log-fd=3 ls 3>&1 >/dev/null | mmulab replay --lackey - -x,`;
 
 /** Adds the command; `exit` takes its exit code. */
 export function addReplayCommand(program: Command, exit: (code: number) => void): void {
   program
     .command("replay")
-    .summary("compare the emulated kernel with recordings of a real one")
+    .summary("compare with recordings of a real kernel; run traces of real programs")
     .description("Replay recordings of a real kernel and compare address by address, event by event.")
-    .argument("<file...>", "recordings (.jsonl or .jsonl.gz)")
+    .argument("[file...]", "recordings (.jsonl or .jsonl.gz)")
+    .option("--lackey <file>", "memory references that valgrind's lackey wrote; - is standard input")
+    .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
+    .addOption(
+      new Option("--memory <size>", "memory of the machine for --lackey")
+        .argParser(memorySize(MEMORY_MIN, MEMORY_MAX))
+        .default(2 ** 38, "256GiB"),
+    )
+    .addOption(new Option("--pages <size>", "pages of the traced program").choices(["4K", "2M"]).default("4K"))
+    .option("--window <references>", "references in a window of the working set", wholeNumber(1, 1e12), 1_000_000)
+    .option("-x, --field-separator <text>", "print counters as perf stat -x does")
     .option("--json", "print one JSON object a file")
     .option("--differences <number>", "how many differences to show for each file", wholeNumber(0, 1_000_000), 1)
     .option("--quiet", "print only what --json asks for and errors")
     .addHelpText("after", HELP)
-    .action(async (files: string[], options: ReplayCommandOptions) => exit(await replayFiles(files, options)));
+    .action(async (files: string[], options: ReplayCommandOptions) => exit(await replay(files, options)));
+}
+
+async function replay(files: readonly string[], options: ReplayCommandOptions): Promise<number> {
+  if (options.lackey !== undefined) {
+    if (files.length === 0) return await replayLackeyFile(options.lackey, options);
+    throw new UsageError(`--lackey ${options.lackey} is replayed alone, but ${files.join(", ")} was given as well`);
+  }
+  if (files.length === 0)
+    throw new UsageError("missing required argument 'file'; mmulab help replay shows what it takes");
+  return await replayFiles(files, options);
 }
 
 async function replayFiles(files: readonly string[], options: ReplayCommandOptions): Promise<number> {

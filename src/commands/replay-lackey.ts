@@ -1,0 +1,40 @@
+/** `mmulab replay --lackey`: a program's memory references through the MMU. */
+import { EXIT_OK } from "../command-line/errors.ts";
+import { startProgress } from "../command-line/progress.ts";
+import { inputSizeBytes } from "../files/byte-chunks.ts";
+import type { UserPageSize } from "../traces/demand-paging.ts";
+import { replayLackey } from "../traces/lackey-replay.ts";
+import { renderLackeyCsv, renderLackeyReport } from "../traces/lackey-text.ts";
+import { findPreset } from "../workloads/presets.ts";
+
+/** Options of the command that concern such a trace. */
+export interface LackeyCommandOptions {
+  readonly preset: string;
+  readonly memory: number;
+  readonly pages: UserPageSize;
+  readonly window: number;
+  readonly fieldSeparator?: string;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+const MEBIBYTE = 2 ** 20;
+
+/** Replays `file` and prints what its options ask for. */
+export async function replayLackeyFile(file: string, options: LackeyCommandOptions): Promise<number> {
+  const preset = findPreset(options.preset);
+  const total = Math.ceil(inputSizeBytes(file) / MEBIBYTE);
+  const progress = startProgress(total, options.quiet === true || total === 0);
+  const report = await replayLackey(file, {
+    preset,
+    memoryBytes: options.memory,
+    pageSize: options.pages,
+    windowReferences: options.window,
+    onProgress: (bytes, references) =>
+      progress.update(Math.floor(bytes / MEBIBYTE), `MiB, ${Math.floor(references / 1e6)} million references`),
+  }).finally(() => progress.clear());
+  if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
+  else if (options.fieldSeparator !== undefined) process.stdout.write(renderLackeyCsv(report, options.fieldSeparator));
+  else if (!options.quiet) process.stdout.write(renderLackeyReport(report));
+  return EXIT_OK;
+}

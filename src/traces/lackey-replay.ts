@@ -1,0 +1,177 @@
+/** A program's memory references through the MMU of one CPU, in user mode, on page tables that fill as it touches memory. */
+import { PageFault } from "../../arch/faults.ts";
+import type { CounterSnapshot } from "../../arch/index.ts";
+import { REFERENCE_LOAD, REFERENCE_STORE, ReferencePort } from "../../arch/reference-port.ts";
+import { UsageError } from "../command-line/errors.ts";
+import { inputName, readByteChunks, toInputError } from "../files/byte-chunks.ts";
+import { bootKernel, type Kernel, type KernelConfig } from "../kernel.ts";
+import { RecordingError } from "../recording/recording-error.ts";
+import { DemandPaging, type UserPageSize } from "./demand-paging.ts";
+import { LackeyLines, REFERENCE_MODIFY } from "./lackey-lines.ts";
+import { PageWindows } from "./page-windows.ts";
+
+/** How a trace is replayed. */
+export interface LackeyOptions {
+  /** The machine's microarchitecture. */
+  readonly preset: KernelConfig["preset"];
+  readonly memoryBytes: number;
+  readonly pageSize: UserPageSize;
+  /** References in a window of the working set. */
+  readonly windowReferences: number;
+  /** Told how many bytes of the file have been read, and how many references made. */
+  readonly onProgress?: (bytes: number, references: number) => void;
+}
+
+/** What a program's references did. */
+export interface LackeyReport {
+  readonly trace: string;
+  readonly preset: string;
+  readonly frequencyGhz: number;
+  readonly pageSize: UserPageSize;
+  /** Lines of the trace: all, and those that were neither references nor messages of valgrind. */
+  readonly lines: number;
+  readonly oddLines: number;
+  /** The first of these, from 1; 0 for none. */
+  readonly firstOddLine: number;
+  readonly instructions: number;
+  /** Loads, stores and fetches, a modification being a load and a store; one that crosses a page counts in both pages. */
+  readonly references: number;
+  /** Under the names that `perf list` gives them. */
+  readonly counters: CounterSnapshot;
+  /** Cycles of the CPU's clock: issue of each reference, and all that translation adds. */
+  readonly cycles: number;
+  readonly memory: {
+    /** Different 4 KiB pages that were referenced. */
+    readonly pagesTouched: number;
+    /** Bytes that the program was given for them. */
+    readonly mappedBytes: number;
+    /** Page tables by level: index 1 PTE tables to 4 the top table; and their bytes. */
+    readonly tablesByLevel: readonly number[];
+    readonly tableBytes: number;
+  };
+  readonly workingSet: {
+    readonly windowReferences: number;
+    /** Different 4 KiB pages in each window; the last may be shorter. */
+    readonly pages: readonly number[];
+  };
+}
+
+/**
+ * Replays the trace in `file` (`-`: standard input; plain or gzip).
+ * @throws RecordingError when it cannot be read or holds no references, UsageError when the machine's memory is too small
+ */
+export async function replayLackey(file: string, options: LackeyOptions): Promise<LackeyReport> {
+  const kernel = bootKernel({ cpus: 1, memoryBytes: options.memoryBytes, preset: options.preset });
+  const replay = new LackeyReplay(kernel, options);
+  let bytesRead = 0;
+  const { lines } = replay;
+  try {
+    const onRead = (bytes: number): void => {
+      bytesRead = bytes;
+    };
+    for await (const chunk of readByteChunks(file, onRead)) {
+      lines.feed(chunk);
+      options.onProgress?.(bytesRead, replay.references);
+    }
+  } catch (error) {
+    throw toInputError(file, lines.lines + 1, error);
+  }
+  lines.end();
+  if (lines.references === 0) {
+    const name = inputName(file);
+    throw new RecordingError(name, 1, "no line is a reference of valgrind's lackey (such as ` L 1fff000778,8`)");
+  }
+  return replay.report(inputName(file));
+}
+
+/** The machine and what is counted. */
+class LackeyReplay {
+  readonly lines: LackeyLines;
+  /** Loads, stores and fetches so far, by page. */
+  references = 0;
+  private readonly kernel: Kernel;
+  private readonly options: LackeyOptions;
+  private readonly paging: DemandPaging;
+  private readonly port: ReferencePort;
+  private readonly windows: PageWindows;
+  private instructions = 0;
+  private readonly startCycles: number;
+
+  constructor(kernel: Kernel, options: LackeyOptions) {
+    const { machine } = kernel;
+    const [cpu] = machine.cpus;
+    this.kernel = kernel;
+    this.options = options;
+    this.paging = new DemandPaging(kernel, options.pageSize);
+    this.windows = new PageWindows(options.windowReferences);
+    cpu.writeCr3(this.paging.tables.rootFrame * 4096);
+    cpu.setCpl(3);
+    this.port = new ReferencePort(cpu, machine.loop.clockCycles, machine.preset);
+    this.startCycles = machine.loop.clockCycles[0];
+    this.lines = new LackeyLines((kind, la, sizeBytes) => this.line(kind, la, sizeBytes));
+  }
+
+  report(trace: string): LackeyReport {
+    const { kernel, options, paging, windows, lines } = this;
+    const { machine } = kernel;
+    const { tables } = paging;
+    return {
+      trace,
+      preset: machine.preset.name,
+      frequencyGhz: machine.preset.frequencyGhz.value,
+      pageSize: options.pageSize,
+      lines: lines.lines,
+      oddLines: lines.oddLines,
+      firstOddLine: lines.firstOddLine,
+      instructions: this.instructions,
+      references: this.references,
+      counters: machine.cpus[0].counters(),
+      cycles: machine.loop.clockCycles[0] - this.startCycles,
+      memory: {
+        pagesTouched: windows.pages,
+        mappedBytes: paging.sizeBytes,
+        tablesByLevel: [...tables.tables],
+        tableBytes: tables.tablePages * 4096,
+      },
+      workingSet: { windowReferences: windows.windowReferences, pages: windows.windows() },
+    };
+  }
+
+  private line(kind: number, la: number, sizeBytes: number): void {
+    if (kind === REFERENCE_MODIFY) {
+      this.access(REFERENCE_LOAD, la, sizeBytes);
+      this.access(REFERENCE_STORE, la, sizeBytes);
+      return;
+    }
+    if (kind > REFERENCE_STORE) this.instructions++;
+    this.access(kind, la, sizeBytes);
+  }
+
+  private access(kind: number, la: number, sizeBytes: number): void {
+    const page = Math.floor(la / 4096);
+    this.reference(kind, page, la);
+    const last = Math.floor((la + sizeBytes - 1) / 4096);
+    for (let next = page + 1; next <= last; next++) this.reference(kind, next, next * 4096);
+  }
+
+  private reference(kind: number, page: number, la: number): void {
+    this.references++;
+    this.windows.touch(page);
+    try {
+      this.port.reference(kind, page, la);
+    } catch (error) {
+      if (!(error instanceof PageFault)) throw error;
+      this.faultIn(la);
+      this.port.reference(kind, page, la);
+    }
+  }
+
+  private faultIn(la: number): void {
+    if (this.paging.handleFault(la)) return;
+    const { memoryBytes, pageSize } = this.options;
+    const touched = this.paging.sizeBytes;
+    throw new UsageError(
+      `the traced program needs more memory than the machine has (${memoryBytes} bytes, ${touched} given in ${pageSize} pages); try a larger --memory`,
+    );
+  }
+}

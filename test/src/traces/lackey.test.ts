@@ -1,0 +1,230 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { gunzipSync, gzipSync } from "node:zlib";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access, PageFault } from "../../../arch/index.ts";
+import { bootKernel } from "../../../src/kernel.ts";
+import { DemandPaging, type UserPageSize } from "../../../src/traces/demand-paging.ts";
+import { LackeyLines, REFERENCE_MODIFY } from "../../../src/traces/lackey-lines.ts";
+import { type LackeyReport, replayLackey } from "../../../src/traces/lackey-replay.ts";
+import { lackeyStatLines } from "../../../src/traces/lackey-text.ts";
+import { PageWindows } from "../../../src/traces/page-windows.ts";
+import { temporaryFolder } from "../fixtures.ts";
+
+const folder = temporaryFolder();
+/** /bin/true under valgrind 3.19: the dynamic linker's work, for the most part. */
+const TRUE_TRACE = join(import.meta.dirname, "../../traces/true.lackey.gz");
+const OPTIONS = { preset: "skylake", memoryBytes: 2 ** 32, windowReferences: 10_000 } as const;
+
+const ACCESSES: Readonly<Record<string, readonly Access[]>> = {
+  I: [ACCESS_FETCH],
+  L: [ACCESS_LOAD],
+  S: [ACCESS_STORE],
+  M: [ACCESS_LOAD, ACCESS_STORE],
+};
+
+interface PlainReference {
+  readonly kind: string;
+  readonly la: number;
+  readonly size: number;
+}
+
+/** The references of a trace, read the slow and obvious way. */
+function plainReferences(text: string): PlainReference[] {
+  return text.split("\n").flatMap((line) => {
+    const match = /^(I | L| S| M) +([0-9a-f]+),(\d+)$/.exec(line);
+    return match === null ? [] : [{ kind: match[1].trim(), la: Number.parseInt(match[2], 16), size: Number(match[3]) }];
+  });
+}
+
+/** The same references through `Cpu.touchAs`, one by one, on a machine of its own. */
+function plainReplay(references: readonly PlainReference[], pageSize: UserPageSize) {
+  const kernel = bootKernel({ cpus: 1, memoryBytes: OPTIONS.memoryBytes, preset: OPTIONS.preset });
+  const paging = new DemandPaging(kernel, pageSize);
+  const [cpu] = kernel.machine.cpus;
+  cpu.writeCr3(paging.tables.rootFrame * 4096);
+  cpu.setCpl(3);
+  const start = kernel.machine.loop.clockCycles[0];
+  const touch = (access: Access, la: number): void => {
+    try {
+      cpu.touchAs(access, la);
+    } catch (error) {
+      if (!(error instanceof PageFault)) throw error;
+      expect(paging.handleFault(la)).toBe(true);
+      cpu.touchAs(access, la);
+    }
+  };
+  for (const { kind, la, size } of references) {
+    for (const access of ACCESSES[kind]) {
+      touch(access, la);
+      const last = Math.floor((la + size - 1) / 4096);
+      for (let page = Math.floor(la / 4096) + 1; page <= last; page++) touch(access, page * 4096);
+    }
+  }
+  return { counters: cpu.counters(), cycles: kernel.machine.loop.clockCycles[0] - start };
+}
+
+describe("a lackey trace of a real program", () => {
+  const text = gunzipSync(readFileSync(TRUE_TRACE)).toString();
+  const references = plainReferences(text);
+  const reports = new Map<UserPageSize, LackeyReport>();
+
+  it.each(["4K", "2M"] as const)(
+    "gives the counters that each reference by itself gives, with %s pages",
+    async (pageSize) => {
+      const report = await replayLackey(TRUE_TRACE, { ...OPTIONS, pageSize });
+      reports.set(pageSize, report);
+      const plain = plainReplay(references, pageSize);
+      expect(report.counters).toEqual(plain.counters);
+      expect(report.cycles).toBe(plain.cycles);
+      expect(report.instructions).toBe(references.filter(({ kind }) => kind === "I").length);
+      expect(report.lines).toBe(text.split("\n").length - 1);
+      expect(report.oddLines).toBe(0);
+    },
+  );
+
+  it("touches the pages that a set of page numbers has, in all and in each window", async () => {
+    const report = reports.get("4K") ?? (await replayLackey(TRUE_TRACE, { ...OPTIONS, pageSize: "4K" }));
+    const pages: number[] = [];
+    for (const { kind, la, size } of references) {
+      for (let times = kind === "M" ? 2 : 1; times > 0; times--) {
+        for (let page = Math.floor(la / 4096); page <= Math.floor((la + size - 1) / 4096); page++) pages.push(page);
+      }
+    }
+    expect(report.references).toBe(pages.length);
+    expect(report.memory.pagesTouched).toBe(new Set(pages).size);
+    expect(report.counters["page-faults"]).toBe(new Set(pages).size);
+    expect(report.memory.mappedBytes).toBe(new Set(pages).size * 4096);
+    const windows: number[] = [];
+    for (let at = 0; at < pages.length; at += OPTIONS.windowReferences) {
+      windows.push(new Set(pages.slice(at, at + OPTIONS.windowReferences)).size);
+    }
+    expect(report.workingSet.pages).toEqual(windows);
+  });
+
+  it("needs fewer page tables, faults and walks with 2 MiB pages", async () => {
+    const [small, huge] = [reports.get("4K"), reports.get("2M")];
+    if (small === undefined || huge === undefined) throw new Error("the reports are missing");
+    expect(huge.memory.tablesByLevel[1]).toBe(0);
+    expect(huge.memory.tableBytes).toBeLessThan(small.memory.tableBytes);
+    expect(huge.counters["page-faults"]).toBeLessThan(small.counters["page-faults"]);
+    expect(huge.counters["dTLB-load-misses"]).toBeLessThan(small.counters["dTLB-load-misses"]);
+    expect(huge.memory.mappedBytes).toBeGreaterThan(small.memory.mappedBytes);
+  });
+
+  it("is shown as perf stat shows counters", () => {
+    const report = reports.get("4K");
+    if (report === undefined) throw new Error("the report is missing");
+    const lines = lackeyStatLines(report);
+    expect(lines[0]).toEqual({ event: "instructions", count: report.instructions });
+    const misses = lines.find(({ event }) => event === "dTLB-load-misses");
+    expect(misses?.metric?.value).toBeCloseTo(
+      (100 * report.counters["dTLB-load-misses"]) / report.counters["dTLB-loads"],
+      10,
+    );
+  });
+});
+
+describe("lines of a lackey trace", () => {
+  const line = fc.oneof(
+    fc
+      .tuple(
+        fc.constantFrom("I ", " L", " S", " M"),
+        fc.integer({ min: 0, max: 2 ** 47 - 1 }),
+        fc.integer({ min: 1, max: 512 }),
+      )
+      .map(([kind, la, size]) => `${kind} ${la.toString(16).padStart(8, "0")},${size}`),
+    fc.constantFrom("==12== message", "--12-- warning", "", "I", " L", "I  ,4", " L 12", " S 12,", " X 12,4", "hello"),
+    fc.string({ maxLength: 12 }).map((text) => text.replace(/[\n\r]/g, "")),
+  );
+
+  it("are cut out of pieces of any size as out of the whole", () => {
+    fc.assert(
+      fc.property(
+        fc.array(line, { maxLength: 40 }),
+        fc.integer({ min: 1, max: 50 }),
+        fc.boolean(),
+        (lines, piece, cut) => {
+          const bytes = new TextEncoder().encode(lines.join("\n") + (cut ? "" : "\n"));
+          const seen: string[] = [];
+          const names = ["L", "S", "I", "M"];
+          const reader = new LackeyLines((kind, la, size) => seen.push(`${names[kind]} ${la} ${size}`));
+          for (let at = 0; at < bytes.length; at += piece) reader.feed(bytes.subarray(at, at + piece));
+          reader.end();
+          const expected = plainReferences(lines.join("\n")).filter(({ la, size }) => la < 2 ** 47 && size > 0);
+          expect(seen).toEqual(expected.map(({ kind, la, size }) => `${kind} ${la} ${size}`));
+          expect(reader.references).toBe(expected.length);
+        },
+      ),
+    );
+  });
+
+  it("that are neither references nor valgrind's messages are counted, and the first is named", () => {
+    const reader = new LackeyLines(() => {});
+    reader.feed(new TextEncoder().encode("==1== Lackey\nI  04,3\n a program's output\n L 800000000000,8\n M 10,4\r\n"));
+    reader.end();
+    expect(reader).toMatchObject({ lines: 5, references: 2, oddLines: 2, firstOddLine: 3 });
+    expect(REFERENCE_MODIFY).toBe(3);
+  });
+
+  it("that never end cost no memory", () => {
+    const reader = new LackeyLines(() => {});
+    const piece = new Uint8Array(100_000).fill(0x41);
+    for (let i = 0; i < 100; i++) reader.feed(piece);
+    reader.feed(new TextEncoder().encode("\nI  04,3\n"));
+    expect(reader).toMatchObject({ lines: 2, references: 1 });
+  });
+});
+
+describe("a working set by windows", () => {
+  it("is what sets of page numbers say", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.oneof(fc.nat({ max: 30 }), fc.integer({ min: 0, max: 2 ** 35 }))),
+        fc.integer({ min: 1, max: 20 }),
+        (pages, window) => {
+          const counted = new PageWindows(window);
+          for (const page of pages) counted.touch(page);
+          expect(counted.pages).toBe(new Set(pages).size);
+          const expected: number[] = [];
+          for (let at = 0; at < pages.length; at += window) expected.push(new Set(pages.slice(at, at + window)).size);
+          expect(counted.windows()).toEqual(expected);
+        },
+      ),
+    );
+  });
+
+  it("holds for more pages than its tables begin with", () => {
+    const counted = new PageWindows(50_000);
+    for (let i = 0; i < 100_000; i++) counted.touch((i * 7919) % 40_000);
+    expect(counted.pages).toBe(40_000);
+    expect(counted.windows()).toEqual([40_000, 40_000]);
+  });
+});
+
+describe("a trace that cannot be replayed", () => {
+  const replay = (file: string, memoryBytes: number = OPTIONS.memoryBytes) =>
+    replayLackey(file, { ...OPTIONS, memoryBytes, pageSize: "2M" });
+
+  it("is named with what is wrong with it", async () => {
+    const gzip = readFileSync(TRUE_TRACE);
+    await expect(replay("none.gz")).rejects.toThrow("none.gz: no such file");
+    await expect(replay(folder.write("empty.lackey", ""))).rejects.toThrow(/empty.lackey: is empty/);
+    await expect(replay(folder.write("cut.gz", gzip.subarray(0, 5000)))).rejects.toThrow(/cut.gz:\d+: .*truncated/);
+    await expect(replay(folder.write("other.txt", "hello\nworld\n"))).rejects.toThrow(
+      /other.txt:1: no line is a reference/,
+    );
+    const large = Array.from({ length: 100 }, (_, i) => ` L ${(i * 2 ** 21 + 4096).toString(16)},8`).join("\n");
+    await expect(replay(folder.write("large.lackey", large), 2 ** 26)).rejects.toThrow(/try a larger --memory/);
+  });
+
+  it("may be plain or compressed, whatever its name", async () => {
+    const text = " L 1000,8\n S 1ffc,8\nI  5000,4\n";
+    const plain = await replay(folder.write("plain", text));
+    const path = folder.write("compressed", "");
+    writeFileSync(path, gzipSync(text));
+    expect({ ...(await replay(path)), trace: "" }).toEqual({ ...plain, trace: "" });
+    expect(plain.references).toBe(4);
+  });
+});
