@@ -89,8 +89,7 @@ export class ControlRegisters {
   /** Recomputes what paging needs to know of the registers. */
   update(): void {
     const { mode } = this.mmu;
-    mode.update({
-      cpl: this.cpl,
+    const registers = {
       alignmentCheck: this.alignmentCheck,
       writeProtect: has(this.cr0, CR0_WP),
       noExecute: has(this.efer, EFER_NXE),
@@ -103,7 +102,15 @@ export class ControlRegisters {
       pkrs: this.pkrs,
       maxPhyAddr: this.maxPhyAddr,
       page1g: this.features.page1g,
-    });
+    };
+    mode.update(registers, this.cpl);
+    this.mmu.tlbs.predicted.clear();
+  }
+
+  /** Goes to another privilege level. */
+  chooseCpl(cpl: number): void {
+    this.cpl = cpl;
+    this.mmu.mode.chooseCpl(cpl);
     this.mmu.tlbs.predicted.clear();
   }
 

@@ -329,8 +329,7 @@ export class Cpu {
   /** Goes to another privilege level, as an interrupt, SYSCALL or IRET would. */
   setCpl(cpl: number): void {
     if (![0, 1, 2, 3].includes(cpl)) throw new MachineUsageError("CPL", cpl, "0, 1, 2 or 3");
-    this.registers.cpl = cpl;
-    this.registers.update();
+    if (cpl !== this.registers.cpl) this.registers.chooseCpl(cpl);
   }
 
   /** Sets or clears EFLAGS.AC (STAC, CLAC, POPF): with CR4.SMAP, explicit supervisor accesses to user pages need it. */

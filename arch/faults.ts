@@ -37,12 +37,20 @@ export class PageFault extends Error {
   /** The CPU's number. */
   readonly cpu: number;
   constructor(errorCode: number, linearAddress: number, cpu: number) {
-    super(`#PF(${formatErrorCode(errorCode)}) at ${formatLinearAddress(linearAddress)} on CPU ${cpu}`);
+    super();
     this.errorCode = errorCode;
     this.linearAddress = linearAddress;
     this.cpu = cpu;
   }
 }
+
+// Faults are a normal event of a machine: their text is made only when somebody reads it.
+Object.defineProperty(PageFault.prototype, "message", {
+  configurable: true,
+  get(this: PageFault): string {
+    return `#PF(${formatErrorCode(this.errorCode)}) at ${formatLinearAddress(this.linearAddress)} on CPU ${this.cpu}`;
+  },
+});
 
 /** #GP(0): the instruction asked for what the CPU refuses. */
 export class GeneralProtectionFault extends Error {

@@ -18,9 +18,11 @@ import { TR_DIRTY, TR_GLOBAL, TR_KEY_SHIFT, TR_RW, TR_UPPER_RW, TR_USER, TR_XD }
 
 const KEY_SHIFT = TR_KEY_SHIFT;
 
-/** The bits of the registers that paging looks at. */
+/** Words of the rules of all kinds of access. */
+const RULE_WORDS = ACCESS_KINDS * 4;
+
+/** The bits of the registers that paging looks at, beside the CPL. */
 export interface PagingRegisters {
-  readonly cpl: number;
   /** EFLAGS.AC. */
   readonly alignmentCheck: boolean;
   /** CR0.WP. */
@@ -48,7 +50,7 @@ export class PagingMode {
    * for using a cached one (for writes D too, as a walk must set it); third, which decide whether the access is allowed;
    * fourth, keys that refuse it: bit k, key k of a supervisor page; bit 16 + k, key k of a user page.
    */
-  readonly rules = new Int32Array(ACCESS_KINDS * 4);
+  readonly rules = new Int32Array(RULE_WORDS);
   /** The bits of a page-fault error code that depend only on the access. */
   readonly errorBits = new Int32Array(ACCESS_KINDS);
   /** Reserved bits of the high word of every entry. */
@@ -64,9 +66,24 @@ export class PagingMode {
   /** The current PCID; 0 with CR4.PCIDE = 0. */
   pcid = 0;
 
-  /** Recomputes all tables. */
-  update(registers: PagingRegisters): void {
-    for (let access = 0; access < ACCESS_KINDS; access++) this.updateAccess(access as Access, registers);
+  /** `rules` and `errorBits` for CPL 0 to 2, and then for CPL 3. */
+  private readonly rulesByMode = [new Int32Array(RULE_WORDS), new Int32Array(RULE_WORDS)] as const;
+  private readonly errorBitsByMode = [new Int32Array(ACCESS_KINDS), new Int32Array(ACCESS_KINDS)] as const;
+
+  /** Goes to another privilege level. */
+  chooseCpl(cpl: number): void {
+    const mode = cpl === 3 ? 1 : 0;
+    this.rules.set(this.rulesByMode[mode]);
+    this.errorBits.set(this.errorBitsByMode[mode]);
+  }
+
+  /** Recomputes all tables after a change of registers. */
+  update(registers: PagingRegisters, cpl: number): void {
+    for (let access = 0; access < ACCESS_KINDS; access++) {
+      this.updateAccess(access as Access, registers, 0);
+      this.updateAccess(access as Access, registers, 3);
+    }
+    this.chooseCpl(cpl);
     this.reservedHigh = reservedHighBits(registers.maxPhyAddr) | (registers.noExecute ? 0 : PTE_XD_HIGH);
     this.globalPages = registers.globalPages;
     this.globalFlag = registers.globalPages ? TR_GLOBAL : 0;
@@ -88,8 +105,10 @@ export class PagingMode {
     return ((flags ^ rules[at]) & rules[at + 2]) === 0 ? -1 : 0;
   }
 
-  private updateAccess(access: Access, registers: PagingRegisters): void {
-    const user = isUserAccess(access, registers.cpl);
+  private updateAccess(access: Access, registers: PagingRegisters, cpl: 0 | 3): void {
+    const user = isUserAccess(access, cpl);
+    const rules = this.rulesByMode[cpl === 3 ? 1 : 0];
+    const errorBits = this.errorBitsByMode[cpl === 3 ? 1 : 0];
     const write = ACCESS_WRITES[access];
     const shadowStack = ACCESS_IS_SHADOW_STACK[access];
     const fetch = access === ACCESS_FETCH;
@@ -111,11 +130,11 @@ export class PagingMode {
       if (user || registers.writeProtect) care |= TR_RW;
     }
     const at = access << 2;
-    this.rules[at] = want;
-    this.rules[at + 1] = write ? care | TR_DIRTY : care;
-    this.rules[at + 2] = care;
-    this.rules[at + 3] = fetch ? 0 : deniedKeys(registers, write, user);
-    this.errorBits[access] =
+    rules[at] = want;
+    rules[at + 1] = write ? care | TR_DIRTY : care;
+    rules[at + 2] = care;
+    rules[at + 3] = fetch ? 0 : deniedKeys(registers, write, user);
+    errorBits[access] =
       (write ? PF_WRITE : 0) |
       (user ? PF_USER : 0) |
       (shadowStack ? PF_SHADOW_STACK : 0) |
