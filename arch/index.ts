@@ -10,6 +10,7 @@ export {
   ACCESS_USER_SHADOW_STACK_STORE,
   type Access,
 } from "./access.ts";
+export { type CachedTranslation, cachedTranslations } from "./cached-translations.ts";
 export {
   CR0_AM,
   CR0_CD,

@@ -1,4 +1,5 @@
 /** A kernel in a state with something of every kind in it, for tests that break one thing. */
+import { expect, it } from "vitest";
 import { formatLinearAddress16 } from "../../arch/linear-address.ts";
 import { VM_IOREMAP } from "../../mm/index.ts";
 import { bootKernel, type Kernel } from "../../src/kernel.ts";
@@ -99,4 +100,19 @@ export function readEntry(kernel: Kernel, la: number, level: number): [low: numb
 /** Overwrites the entry for `la` at a level, making tables where there are none. */
 export function writeEntry(kernel: Kernel, la: number, level: number, low: number, high: number): void {
   kernel.tables.writeEntry(kernel.tables.makeTableAt(la, level), la, level, low, high);
+}
+
+/** Breaks one thing in a sound state and returns what a finding must contain. */
+export type Corruption = [name: string, corrupt: (state: VariedKernel) => string];
+
+/** One test each: the broken state is found, by a line that names the culprit. */
+export function caught(corruptions: Corruption[]): void {
+  it.each(corruptions)("%s", (_name, corrupt) => {
+    const state = variedKernel();
+    expect(state.kernel.verify()).toEqual([]);
+    const culprit = corrupt(state);
+    const findings = state.kernel.verify();
+    expect(findings.filter((line) => line.includes(culprit))).not.toEqual([]);
+    expect(findings.length).toBeLessThan(50);
+  });
 }
