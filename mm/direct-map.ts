@@ -1,5 +1,6 @@
 /** The direct map: all of memory at consecutive kernel addresses (`init_mem_mapping`, `arch/x86/mm/init.c`). */
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES } from "../arch/physical-memory.ts";
+import { PTE_GLOBAL } from "../arch/pte.ts";
 import { type KernelRangeFlush, mapPhysicalRange } from "./huge-map.ts";
 import type { PageTables } from "./page-tables.ts";
 import { PAGE_KERNEL } from "./protection.ts";
@@ -12,12 +13,16 @@ const MAX_PAGE_SHIFT = 30;
 
 /**
  * Maps all of memory with the largest pages that fit.
+ * @param isGlobal false with page-table isolation
  * @throws RangeError when there is no memory for the tables
  */
-export function makeDirectMap(tables: PageTables): void {
+export function makeDirectMap(tables: PageTables, isGlobal = true): void {
   const { memory } = tables;
-  mapRam(tables, 0, Math.min(memory.frames * 4096, LOW_MEMORY_BYTES));
-  if (memory.frames * 4096 > HIGH_MEMORY_START) mapRam(tables, HIGH_MEMORY_START, memory.frames * 4096);
+  const { high } = PAGE_KERNEL;
+  const low = isGlobal ? PAGE_KERNEL.low : PAGE_KERNEL.low & ~PTE_GLOBAL;
+  const mapRam = (from: number, to: number) => mapRange(tables, from, to, low, high);
+  mapRam(0, Math.min(memory.frames * 4096, LOW_MEMORY_BYTES));
+  if (memory.frames * 4096 > HIGH_MEMORY_START) mapRam(HIGH_MEMORY_START, memory.frames * 4096);
 }
 
 /** The address at which the direct map shows physical address `phys` (`__va`). */
@@ -25,8 +30,7 @@ export function directMapAddress(phys: number): number {
   return PAGE_OFFSET + phys;
 }
 
-function mapRam(tables: PageTables, from: number, to: number): void {
-  const { low, high } = PAGE_KERNEL;
+function mapRange(tables: PageTables, from: number, to: number, low: number, high: number): void {
   const [start, end] = [PAGE_OFFSET + from, PAGE_OFFSET + to];
   const mapping = mapPhysicalRange(tables, nothingToFlush, start, end, from, low, high, MAX_PAGE_SHIFT);
   const result = mapping.next();

@@ -12,9 +12,18 @@ import type { CallBill } from "./smp.ts";
 
 /**
  * Why a flush was made: the drain work (too many pages lazily freed), an `overflow` of address space, `vm_unmap_aliases`,
- * one `vunmap` (eager freeing), a page table that gave way to a large page, a user address space, or a caller of its own.
+ * one `vunmap` (eager freeing), a page table that gave way to a large page, a user address space, a context switch, or a
+ * caller of its own.
  */
-export type FlushCause = "drain" | "overflow" | "aliases" | "vunmap" | "table freed" | "user" | "call";
+export type FlushCause =
+  | "drain"
+  | "overflow"
+  | "aliases"
+  | "vunmap"
+  | "table freed"
+  | "user"
+  | "context switch"
+  | "call";
 
 /** One flush. Cycles are of the emulated CPUs. */
 export class FlushRecord implements CallBill {

@@ -14,6 +14,8 @@ export interface FlushingConfig {
   readonly policy?: FlushPolicy | undefined;
   /** CPUs for which the policy `deferred` puts flushes off while they are in user mode. Default: none. */
   readonly isolatedCpus?: readonly number[] | undefined;
+  /** Page-table isolation (`pti=on`). Default: off, as on CPUs that Meltdown does not concern. */
+  readonly pageTableIsolation?: boolean | undefined;
 }
 
 /** Flushing on one machine. */
@@ -24,6 +26,10 @@ export class Flushing implements FlushContext {
   readonly policy: FlushPolicy;
   /** Whether every `vunmap` flushes at once. */
   readonly isEager: boolean;
+  /** Whether kernel pages are not global, and user mode runs on page tables of its own (page-table isolation, KPTI). */
+  readonly isolation: boolean;
+  /** Called after INVLPG of a kernel page on a CPU; `user-spaces.ts` sets it. */
+  afterKernelPage: ((cpu: number, la: number) => void) | null = null;
   accounts: FlushAccounts | null = null;
 
   /** @throws ConfigError for a policy that the machine cannot carry out, or an isolated CPU that it does not have */
@@ -38,9 +44,11 @@ export class Flushing implements FlushContext {
     this.machine = machine;
     this.policy = policy;
     this.isEager = policy.eager;
+    this.isolation = config.pageTableIsolation ?? false;
     this.smp = new Smp(loop, costs.ipi);
-    this.userMode = new UserMode(loop, costs, isolatedCpus);
+    this.userMode = new UserMode(machine, costs, isolatedCpus);
     this.smp.onKernelEntry = (cpu) => this.userMode.interruptEntry(cpu);
+    this.smp.onKernelExit = (cpu) => this.userMode.interruptExit(cpu);
   }
 
   /** Starts to keep accounts of every flush from now on; those already kept are returned as they are. */

@@ -31,6 +31,7 @@ export { DEFAULT_KERNEL_COSTS, type DestinationMode, type IpiCosts, type KernelC
 export { KernelLog } from "./kernel-log.ts";
 export { type LockCosts, Mutex, SpinLock } from "./lock.ts";
 export { LockClass, type LockStatistics, lockClass, lockStatistics } from "./lock-stat.ts";
+export { MmStruct } from "./mm-struct.ts";
 export {
   FRAME_CALLER,
   FRAME_FREE,
@@ -62,8 +63,21 @@ export { remapVmallocRange } from "./remap-vmalloc.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./smp.ts";
 export { vmAreaMapPages, vmAreaUnmapPages } from "./sparse-area.ts";
 export { flushTlbAll, flushTlbKernelRange } from "./tlb-flush.ts";
+export { DYNAMIC_ASIDS, TlbState } from "./tlb-state.ts";
 export { TlbVmstat } from "./tlb-vmstat.ts";
+export { exitMm, mmapPopulate, mprotect, munmap } from "./user-map.ts";
 export { type OwedFlush, UserMode } from "./user-mode.ts";
+export { INIT_CTX_ID, kernelPcid, userPcid } from "./user-pcids.ts";
+export {
+  TLB_FLUSH_ALL,
+  TLB_FLUSH_ON_TASK_SWITCH,
+  TLB_LOCAL_MM_SHOOTDOWN,
+  TLB_LOCAL_SHOOTDOWN,
+  TLB_REMOTE_SEND_IPI,
+  TLB_REMOTE_SHOOTDOWN,
+  type TlbFlushObserver,
+  UserSpaces,
+} from "./user-spaces.ts";
 export { verifyVmalloc } from "./verify.ts";
 export { vfree, vfreeSoon, vunmap } from "./vfree.ts";
 export { vfreeAtomic } from "./vfree-atomic.ts";

@@ -42,8 +42,13 @@ interface Request {
 
 /** Calls between the CPUs of one machine. */
 export class Smp {
-  /** Called on a CPU at the begin of each handler, before any request: an interrupt enters the kernel. */
-  onKernelEntry: ((cpu: number) => void) | null = null;
+  /**
+   * Called on a CPU at the begin of each handler, before any request: an interrupt enters the kernel. Returns the cycles
+   * that went to flushes which were put off until then.
+   */
+  onKernelEntry: ((cpu: number) => number) | null = null;
+  /** Called at the end of each handler: the CPU goes back to where it was. */
+  onKernelExit: ((cpu: number) => void) | null = null;
   observer: IpiObserver | null = null;
   /** Interrupts sent, and taken by each CPU (`CAL` of `/proc/interrupts`). */
   sent = 0;
@@ -171,10 +176,8 @@ export class Smp {
     underWay[cpu] = 0;
     loop.spend(costs.entryCycles);
     if (this.onKernelEntry !== null) {
-      const entered = loop.nowCycles();
-      this.onKernelEntry(cpu);
-      // What the entry itself brought about is not this interrupt's doing.
-      began += loop.nowCycles() - entered;
+      // Flushes that were put off until now are not this interrupt's doing.
+      began += this.onKernelEntry(cpu);
     }
     const requests = this.queues[cpu].splice(0);
     for (let i = 0; i < requests.length; i++) {
@@ -182,7 +185,10 @@ export class Smp {
       loop.spend(costs.requestCycles[topology.distance(request.senderCpu, cpu)]);
       request.handler(cpu);
       this.acknowledge(request, cpu);
-      if (i === requests.length - 1) loop.spend(costs.exitCycles);
+      if (i === requests.length - 1) {
+        this.onKernelExit?.(cpu);
+        loop.spend(costs.exitCycles);
+      }
       request.bill?.stolen(cpu, loop.nowCycles() - began, found);
       began = loop.nowCycles();
     }

@@ -4,7 +4,7 @@
  * before it enters the kernel, so a flush of kernel addresses can wait until then.
  */
 import { ACTIVITY_INTERRUPT } from "../arch/cycle-accounts.ts";
-import type { EventLoop } from "../arch/event-loop.ts";
+import type { Machine } from "../arch/machine.ts";
 import type { KernelCosts } from "./kernel-costs.ts";
 
 /** A flush that a CPU owes: run at its next kernel entry. */
@@ -14,45 +14,61 @@ export type OwedFlush = (cpu: number) => void;
 export class UserMode {
   /** CPUs that no kernel work disturbs (`nohz_full=`): flushes are put off for these only. */
   readonly isolated: Uint8Array;
+  /** Called on the way to user mode and back; `user-spaces.ts` changes page tables there. */
+  onEnterUser: ((cpu: number) => void) | null = null;
+  onEnterKernel: ((cpu: number) => void) | null = null;
   private readonly inUser: Uint8Array;
   private readonly owed: (OwedFlush | null)[];
   private readonly outside: Int32Array;
-  private readonly loop: EventLoop;
+  private readonly machine: Machine;
   private readonly costs: KernelCosts;
   private readonly userActivity: number;
 
-  constructor(loop: EventLoop, costs: KernelCosts, isolated: readonly number[]) {
-    this.loop = loop;
+  constructor(machine: Machine, costs: KernelCosts, isolated: readonly number[]) {
+    const { cpus, accounts } = machine.loop;
+    this.machine = machine;
     this.costs = costs;
-    this.isolated = new Uint8Array(loop.cpus);
+    this.isolated = new Uint8Array(cpus);
     for (const cpu of isolated) this.isolated[cpu] = 1;
-    this.inUser = new Uint8Array(loop.cpus);
-    this.owed = new Array<OwedFlush | null>(loop.cpus).fill(null);
-    this.outside = new Int32Array(loop.cpus);
-    this.userActivity = loop.accounts.activity("user mode");
+    this.inUser = new Uint8Array(cpus);
+    this.owed = new Array<OwedFlush | null>(cpus).fill(null);
+    this.outside = new Int32Array(cpus);
+    this.userActivity = accounts.activity("user mode");
   }
 
-  /** The current CPU goes to user mode. */
+  /** The current CPU goes to user mode, CPL 3. */
   enterUser(): void {
-    const { loop } = this;
+    const { loop } = this.machine;
+    const cpu = loop.currentCpu;
     loop.spend(this.costs.kernelExitCycles);
-    this.inUser[loop.currentCpu] = 1;
-    this.outside[loop.currentCpu] = loop.enterActivity(this.userActivity);
+    this.leaveKernel(cpu);
+    this.inUser[cpu] = 1;
+    this.outside[cpu] = loop.enterActivity(this.userActivity);
   }
 
   /** The current CPU comes back by a system call or a fault: what it owes is flushed first. */
   enterKernel(): void {
-    const { loop } = this;
+    const { loop } = this.machine;
     const cpu = loop.currentCpu;
     this.inUser[cpu] = 0;
     loop.enterActivity(this.outside[cpu]);
     loop.spend(this.costs.kernelEntryCycles);
-    this.payUp(cpu);
+    this.reachKernel(cpu);
   }
 
-  /** An interrupt takes `cpu` into the kernel for a moment. */
-  interruptEntry(cpu: number): void {
-    this.payUp(cpu);
+  /** An interrupt takes `cpu` into the kernel for a moment. Returns the cycles that owed flushes took. */
+  interruptEntry(cpu: number): number {
+    return this.inUser[cpu] === 0 ? 0 : this.reachKernel(cpu);
+  }
+
+  /** The end of that moment. */
+  interruptExit(cpu: number): void {
+    if (this.inUser[cpu] !== 0) this.leaveKernel(cpu);
+  }
+
+  /** Whether `cpu` is in user mode. */
+  isInUser(cpu: number): boolean {
+    return this.inUser[cpu] !== 0;
   }
 
   /** Whether `cpu` is isolated and in user mode. */
@@ -70,12 +86,26 @@ export class UserMode {
     return this.owed[cpu] !== null;
   }
 
-  private payUp(cpu: number): void {
+  private leaveKernel(cpu: number): void {
+    this.onEnterUser?.(cpu);
+    this.machine.cpus[cpu].setCpl(3);
+  }
+
+  private reachKernel(cpu: number): number {
+    this.machine.cpus[cpu].setCpl(0);
+    this.onEnterKernel?.(cpu);
+    return this.payUp(cpu);
+  }
+
+  private payUp(cpu: number): number {
     const flush = this.owed[cpu];
-    if (flush === null) return;
+    if (flush === null) return 0;
     this.owed[cpu] = null;
-    const activity = this.loop.accounts.enter(cpu, ACTIVITY_INTERRUPT);
+    const { loop } = this.machine;
+    const began = loop.clockCycles[cpu];
+    const activity = loop.accounts.enter(cpu, ACTIVITY_INTERRUPT);
     flush(cpu);
-    this.loop.accounts.enter(cpu, activity);
+    loop.accounts.enter(cpu, activity);
+    return loop.clockCycles[cpu] - began;
   }
 }

@@ -1,6 +1,7 @@
 /** The state of vmalloc: what `mm/vmalloc.c` keeps in its static variables. */
 import type { EventLoop } from "../arch/event-loop.ts";
 import type { Machine } from "../arch/machine.ts";
+import { PTE_GLOBAL } from "../arch/pte.ts";
 import type { FaultInjection } from "./fault-injection.ts";
 import { Flushing, type FlushingConfig } from "./flushing.ts";
 import { FreeTree } from "./free-tree.ts";
@@ -84,6 +85,8 @@ export class Vmalloc {
   fullFlushes = 0;
   rangeFlushes = 0;
 
+  /** Attributes that kernel pages may have: all, or all but global with page-table isolation. */
+  readonly kernelPteMask: number;
   /** Under which the accounts of cycles book purges. */
   readonly purgeActivity: number;
   /** The TLB lines of `/proc/vmstat`. */
@@ -105,6 +108,7 @@ export class Vmalloc {
     const { loop, costs, config } = this;
     this.purgeActivity = loop.accounts.activity("purge");
     this.flushing = new Flushing(parts.machine, costs, parts.flushing);
+    this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
     this.freeTree = new FreeTree(this.areas, this.log);
     this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock);
     this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);

@@ -15,7 +15,8 @@ export function mapSmallFrames(
   frames: Uint32Array,
   offset: number,
 ): number {
-  const { low, high } = protection;
+  const { high } = protection;
+  const low = protection.low & state.kernelPteMask;
   state.events?.mapPages(start, end, PAGE_SHIFT, low, high, frames[offset]);
   state.loop.spend(((end - start) / PAGE_SIZE) * state.costs.entryWriteCycles);
   return state.tables.mapSmallPages(start, end, low, high, frames, offset);
@@ -31,7 +32,8 @@ export function* mapLargeFrames(
   offset: number,
   pageShift: number,
 ): KernelCode<number> {
-  const { low, high } = protection;
+  const { high } = protection;
+  const low = protection.low & state.kernelPteMask;
   state.events?.mapPages(start, end, pageShift, low, high, frames[offset]);
   state.loop.spend(((end - start) / 2 ** pageShift) * state.costs.entryWriteCycles);
   const flush = (from: number, to: number) => flushTlbKernelRange(state, from, to, "table freed");
@@ -46,7 +48,8 @@ export function* mapPhysical(
   phys: number,
   protection: Protection,
 ): KernelCode<number> {
-  const { low, high } = protection;
+  const { high } = protection;
+  const low = protection.low & state.kernelPteMask;
   const maxShift = state.config.ioremapMaxPageShift;
   state.events?.mapRange(start, end, phys, low, high, maxShift);
   state.loop.spend(((end - start) / PAGE_SIZE) * state.costs.entryWriteCycles);

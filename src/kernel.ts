@@ -59,6 +59,8 @@ export interface KernelConfig {
   readonly flushPolicy?: FlushPolicy | undefined;
   /** CPUs that the flush policy `deferred` leaves in peace while they are in user mode. Default: none. */
   readonly isolatedCpus?: readonly number[] | undefined;
+  /** Page-table isolation (`pti=on`): kernel pages are not global. Default: off. */
+  readonly pageTableIsolation?: boolean | undefined;
   /** What kernel primitives cost. */
   readonly costs: KernelCosts;
   /** Settings of vmalloc; defaults are the kernel's. */
@@ -119,7 +121,7 @@ export class Kernel {
     const { memory, loop } = this.machine;
     this.pages = new PageAllocator(memory, cpus, numaNodes, this.faults);
     this.tables = new PageTables(memory, this.pages, this.faults, this.log, loop, 4);
-    makeDirectMap(this.tables);
+    makeDirectMap(this.tables, config.pageTableIsolation !== true);
     this.vm = vmallocInit({
       machine: this.machine,
       pages: this.pages,
@@ -127,7 +129,11 @@ export class Kernel {
       log: this.log,
       faults: this.faults,
       costs: config.costs,
-      flushing: { policy: config.flushPolicy, isolatedCpus: config.isolatedCpus },
+      flushing: {
+        policy: config.flushPolicy,
+        isolatedCpus: config.isolatedCpus,
+        pageTableIsolation: config.pageTableIsolation,
+      },
       config: vmallocConfig({ onlineCpus: cpus, ...config.vmalloc }),
     });
     for (const cpu of this.machine.cpus) cpu.writeCr3(this.tables.rootFrame * PAGE_SIZE);
