@@ -23,6 +23,9 @@ const FREE_BLOCK = 1;
 const CPU_LIST = 2;
 const TABLE = 3;
 const AREA = 4;
+const USER_PAGE = 5;
+
+const UPPER_HALF = 2 ** 47;
 
 const USE_NAMES: Readonly<Record<number, string>> = {
   [FRAME_FREE]: "free",
@@ -54,7 +57,13 @@ export function verifyFrames(
       }
     }
   }
-  for (const walk of walks) for (const table of walk.tables) ledger.mark(table.frame, TABLE, table.la);
+  for (const { tables, leaves } of walks) {
+    for (const table of tables) ledger.mark(table.frame, TABLE, table.la);
+    for (let i = 0; i < leaves.la.length; i++) {
+      const isUserPage = leaves.la[i] < UPPER_HALF && pages.useOf(leaves.frame[i]) === FRAME_USER;
+      if (isUserPage) ledger.mark(leaves.frame[i], USER_PAGE, leaves.la[i]);
+    }
+  }
   markAreas(state, census, ledger, findings);
   ledger.compareWithUse();
 }
@@ -170,6 +179,7 @@ function agrees(kind: number, use: number): boolean {
   if (kind === FREE_BLOCK || kind === CPU_LIST) return use === FRAME_FREE;
   if (kind === TABLE) return use === FRAME_PAGE_TABLE;
   if (kind === AREA) return use === FRAME_VMALLOC || use === FRAME_CALLER;
+  if (kind === USER_PAGE) return use === FRAME_USER;
   return use === FRAME_CALLER || use === FRAME_USER;
 }
 
@@ -177,5 +187,5 @@ function describe(kind: number, holder: number): string {
   if (kind === FREE_BLOCK) return `in a free block of order ${holder}`;
   if (kind === CPU_LIST) return `on the list of free frames of CPU ${holder}`;
   if (kind === TABLE) return `a page table for ${address(holder)}`;
-  return `a page of the area at ${address(holder)}`;
+  return kind === USER_PAGE ? `a user page at ${address(holder)}` : `a page of the area at ${address(holder)}`;
 }

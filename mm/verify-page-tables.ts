@@ -1,7 +1,7 @@
 /** Walks a whole tree of page tables, as it lies in physical memory, and checks its entries and its counters. */
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT } from "../arch/physical-memory.ts";
-import { ENTRIES_PER_TABLE, entryFrame, PTE_PAGE_SIZE, PTE_PRESENT } from "../arch/pte.ts";
+import { ENTRIES_PER_TABLE, entryFrame, PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT } from "../arch/pte.ts";
 import type { PageTables } from "./page-tables.ts";
 import { address, type Findings, frameName } from "./verify-findings.ts";
 
@@ -33,9 +33,12 @@ export interface TableWalk {
   readonly tables: readonly TablePage[];
 }
 
-/** Walks `tables` and checks every entry, the numbers of tables by level, and the number of leaves. */
-export function verifyPageTables(tables: PageTables, name: string, findings: Findings): TableWalk {
-  const walk = new Walk(tables, name, findings);
+/**
+ * Walks `tables` and checks every entry, the numbers of tables by level, and the number of leaves.
+ * @param kernelRoot for a user address space, the kernel's top table, whose entries it shares in the upper half; else 0
+ */
+export function verifyPageTables(tables: PageTables, name: string, findings: Findings, kernelRoot = 0): TableWalk {
+  const walk = new Walk(tables, name, findings, kernelRoot);
   walk.table(tables.rootFrame, tables.levels, 0);
   for (let level = 1; level <= 5; level++) {
     const counted = walk.tables.filter((page) => page.level === level).length;
@@ -56,9 +59,11 @@ class Walk implements TableWalk {
   private readonly root: PageTables;
   private readonly name: string;
   private readonly findings: Findings;
+  private readonly kernelRoot: number;
   private readonly seen = new Map<number, number>();
 
-  constructor(root: PageTables, name: string, findings: Findings) {
+  constructor(root: PageTables, name: string, findings: Findings, kernelRoot: number) {
+    this.kernelRoot = kernelRoot;
     this.root = root;
     this.name = name;
     this.findings = findings;
@@ -85,6 +90,10 @@ class Walk implements TableWalk {
       const low = words[base + 2 * i];
       const high = words[base + 2 * i + 1];
       if ((low | high) === 0) continue;
+      if (this.kernelRoot !== 0 && level === this.root.levels && i >= ENTRIES_PER_TABLE / 2) {
+        this.sharedEntry(i, low, high);
+        continue;
+      }
       // Five levels: entry 511 of the top covers the upper half, whose 48-bit addresses level 4 completes.
       this.entry(low, high, level, level === 5 ? 0 : la + i * bytes);
     }
@@ -113,6 +122,15 @@ class Walk implements TableWalk {
     this.leaves.la.push(la);
     this.leaves.sizeBytes.push(sizeBytes);
     this.leaves.frame.push(first);
+  }
+
+  /** An entry of the upper half in a user address space: the kernel's, but for A, which the CPU sets on either. */
+  private sharedEntry(index: number, low: number, high: number): void {
+    const { memory } = this.root;
+    const kernelLow = memory.readWord(this.kernelRoot, 2 * index);
+    const kernelHigh = memory.readWord(this.kernelRoot, 2 * index + 1);
+    if ((low | PTE_ACCESSED) === (kernelLow | PTE_ACCESSED) && high === kernelHigh) return;
+    this.complain(`entry ${index} of the top table is not the kernel's`);
   }
 
   private complain(line: string): void {

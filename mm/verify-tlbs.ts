@@ -30,15 +30,28 @@ export function verifyTlbs(
   for (const cpu of state.machine.cpus) {
     // A CPU in user mode that flushes everything when it next enters the kernel may hold anything until then.
     if (state.flushing.userMode.owes(cpu.id)) continue;
-    const isOnKernelTables = Math.floor(cpu.cr3 / PAGE_SIZE) === state.tables.rootFrame;
+    const root = Math.floor(cpu.cr3 / PAGE_SIZE);
+    const { pcid } = cpu.mmu.mode;
     for (const entry of cachedTranslations(cpu)) {
-      if (entry.la < UPPER_HALF || (entry.pcid !== null && !isOnKernelTables)) continue;
+      if (entry.la < UPPER_HALF) continue;
+      // What other PCIDs hold is checked for before they are used again (`TlbState.invalidateOther`).
+      if (entry.pcid !== null && (entry.pcid !== pcid || !sharesKernel(state.tables, root, entry.la))) continue;
       const wrong = difference(state.tables, entry);
       if (wrong === null || isOwed(owed, entry)) continue;
       const entryShown = `${address(entry.la)} to ${frameName(entry.frame)}`;
       findings.add(`CPU ${cpu.id}: its ${entry.tlb} translates ${entryShown}, but ${wrong}, and no flush is owed`);
     }
   }
+}
+
+/** Whether a top table has the kernel's entry for an address, as those of user address spaces have. */
+function sharesKernel({ rootFrame, levels, memory }: PageTables, root: number, la: number): boolean {
+  if (root === rootFrame) return true;
+  const word = 2 * (levels === 5 ? 511 : Math.floor(la / 2 ** 39) % 512);
+  const low = memory.readWord(root, word);
+  const high = memory.readWord(root, word + 1);
+  const kernelLow = memory.readWord(rootFrame, word);
+  return entryFrame(low, high) === entryFrame(kernelLow, memory.readWord(rootFrame, word + 1)) && low !== 0;
 }
 
 /** Where stale entries may still be. */

@@ -13,12 +13,19 @@ import { verifyTlbs } from "./verify-tlbs.ts";
 import { verifyVmStructs } from "./verify-vm-structs.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
+/** The page tables of a user address space (`MmStruct` is one). */
+export interface UserSpaceTables {
+  readonly tables: PageTables;
+  /** The top table that user mode runs on with page-table isolation, else 0. */
+  readonly userRootFrame: number;
+}
+
 /**
  * Checks the whole state while no call is under way (queued work may be pending).
- * @param userTables page tables beside the kernel's whose frames come from the same page allocator
+ * @param userSpaces all user address spaces that there are: their page tables' frames look leaked otherwise
  * @returns one line a finding, naming addresses and frames; empty when all is well
  */
-export function verifyVmalloc(state: Vmalloc, userTables: readonly PageTables[] = []): string[] {
+export function verifyVmalloc(state: Vmalloc, userSpaces: readonly UserSpaceTables[] = []): string[] {
   const findings = new Findings();
   verifyLocks(state, findings);
   const census = verifyAreas(state, findings);
@@ -27,7 +34,11 @@ export function verifyVmalloc(state: Vmalloc, userTables: readonly PageTables[] 
   const kernelWalk = verifyPageTables(state.tables, "kernel page tables", findings);
   verifyMappings(state, census, blockOf, kernelWalk.leaves, findings);
   verifyTlbs(state, census, blockOf, findings);
-  const userWalks = userTables.map((tables, i) => verifyPageTables(tables, `user page tables ${i}`, findings));
+  const userWalks = userSpaces.map(({ tables, userRootFrame }, i) => {
+    const walk = verifyPageTables(tables, `user address space ${i}`, findings, state.tables.rootFrame);
+    if (userRootFrame === 0) return walk;
+    return { ...walk, tables: [...walk.tables, { frame: userRootFrame, level: tables.levels, la: 0 }] };
+  });
   verifyFrames(state, census, [kernelWalk, ...userWalks], findings);
   return findings.result();
 }

@@ -17,7 +17,7 @@ import {
   PTE_XD_HIGH,
 } from "../arch/pte.ts";
 import { GFP_KERNEL, NUMA_NO_NODE } from "./gfp.ts";
-import { FRAME_VMALLOC } from "./page-allocator.ts";
+import { FRAME_CALLER, FRAME_VMALLOC } from "./page-allocator.ts";
 import type { PageTableRun } from "./page-table-run.ts";
 import { LEVEL_BYTES } from "./page-tables.ts";
 import { PAGE_KERNEL } from "./protection.ts";
@@ -184,7 +184,8 @@ function frameBehind(state: Vmalloc, la: number): number {
     if (vm !== 0 && page < vms.nrPages[vm]) return pageArrays.frames[vms.pages[vm] + page];
     break;
   }
-  const frame = state.pages.allocPages(0, 0, FRAME_VMALLOC, GFP_KERNEL, NUMA_NO_NODE);
+  // Mapped by vmap or vm_map_ram: the frame is not the area's.
+  const frame = state.pages.allocPages(0, 0, FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE);
   if (frame === 0) throw new RangeError("memory is too small for the recorded page tables");
   return frame;
 }

@@ -160,7 +160,7 @@ export class RandomWorkload {
     const what = random.between(1, 100);
     if (what <= 30) {
       const pages = random.between(1, 16);
-      this.keepWritten(cpu, "vmalloc", pages, yield* vmalloc(vm, pages * PAGE - random.between(0, PAGE - 1)));
+      this.keepWritten(cpu, "vmalloc", pages, yield* vmalloc(vm, pages * PAGE - random.between(0, PAGE - 4)));
     } else if (what <= 36) {
       const pages = random.between(1, 8);
       const address = yield* vzalloc(vm, pages * PAGE);
