@@ -53,6 +53,7 @@ export {
   CycleAccounts,
 } from "./cycle-accounts.ts";
 export {
+  compute,
   Deadlock,
   EventLoop,
   INTERRUPTED_IDLE,
@@ -60,6 +61,7 @@ export {
   INTERRUPTED_WAITING,
   type InterruptHandler,
   type KernelCode,
+  PAUSE_COMPUTE,
   PAUSE_RESCHED,
   PAUSE_SLEEP,
   PAUSE_SPIN,
@@ -110,6 +112,7 @@ export {
   PhysicalMemory,
 } from "./physical-memory.ts";
 export type { CostProfile, CpuFeatures, Figure, Preset, TlbPreset } from "./preset.ts";
+export { parsePreset } from "./preset-schema.ts";
 export { formatProbe, type ProbeLevel, type ProbeResult } from "./probe.ts";
 export { PRESETS, presetByName } from "./profiles/index.ts";
 export {

@@ -1,10 +1,14 @@
 /** The presets by name. */
 import { MachineUsageError } from "../faults.ts";
 import type { Preset } from "../preset.ts";
+import { ICELAKE } from "./icelake.ts";
+import { SAPPHIRE_RAPIDS } from "./sapphire-rapids.ts";
 import { SKYLAKE } from "./skylake.ts";
+import { ZEN2 } from "./zen2.ts";
+import { ZEN4 } from "./zen4.ts";
 
 /** All presets that come with the machine. */
-export const PRESETS: readonly Preset[] = [SKYLAKE];
+export const PRESETS: readonly Preset[] = [SKYLAKE, ICELAKE, SAPPHIRE_RAPIDS, ZEN2, ZEN4];
 
 /** @throws MachineUsageError for a name that no preset has */
 export function presetByName(name: string): Preset {

@@ -1,12 +1,8 @@
 /** Intel Skylake (client and server core): the best known TLBs of all. */
-import type { CostProfile, Figure, Preset } from "../preset.ts";
+import type { CostProfile, Preset } from "../preset.ts";
+import { bytes, cycles, ways } from "./figure.ts";
 
 const TLBDR = "[F] CPUID leaf 2; Tatar et al., TLB;DR, USENIX Security 2022";
-
-/** A number of cycles and where it comes from. */
-export function cycles(value: number, source: string): Figure {
-  return { value, unit: "cycles", source };
-}
 
 /** Costs of Skylake; later Intel profiles start from them. */
 export const SKYLAKE_COSTS: CostProfile = {
@@ -143,20 +139,20 @@ export const SKYLAKE: Preset = {
   dataCaches: [
     {
       name: "L1d",
-      sizeBytes: { value: 32_768, unit: "bytes", source: "[F] Intel optimization manual, Skylake" },
-      ways: { value: 8, unit: "ways", source: "[F] Intel optimization manual, Skylake" },
+      sizeBytes: bytes(32_768, "[F] Intel optimization manual, Skylake"),
+      ways: ways(8, "[F] Intel optimization manual, Skylake"),
       hitCycles: cycles(4, "[F] Intel optimization manual, Skylake: 4 cycles, simple addressing"),
     },
     {
       name: "L2",
-      sizeBytes: { value: 262_144, unit: "bytes", source: "[F] Intel optimization manual, Skylake client: 256 KiB" },
-      ways: { value: 4, unit: "ways", source: "[F] Intel optimization manual, Skylake client" },
+      sizeBytes: bytes(262_144, "[F] Intel optimization manual, Skylake client"),
+      ways: ways(4, "[F] Intel optimization manual, Skylake client"),
       hitCycles: cycles(12, "[F] Intel optimization manual, Skylake client"),
     },
     {
       name: "LLC",
-      sizeBytes: { value: 2_097_152, unit: "bytes", source: "[F] 2 MiB a core, Skylake client" },
-      ways: { value: 16, unit: "ways", source: "[M]" },
+      sizeBytes: bytes(2_097_152, "[F] 2 MiB a core, Skylake client"),
+      ways: ways(16, "[M]"),
       hitCycles: cycles(44, "[F] Intel optimization manual, Skylake client"),
     },
   ],
