@@ -16,25 +16,20 @@ import {
   PendingInterrupts,
 } from "./pending-interrupts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
-import { Deadlock, type KernelCode, PAUSE_RESCHED, PAUSE_SLEEP, PAUSE_SPIN, type Pause, Thread } from "./thread.ts";
-import { Topology } from "./topology.ts";
-
-export {
-  INTERRUPTED_IDLE,
-  INTERRUPTED_RUNNING,
-  INTERRUPTED_WAITING,
-  type InterruptHandler,
-} from "./pending-interrupts.ts";
-export {
+import {
   Deadlock,
   type KernelCode,
+  PAUSE_COMPUTE,
   PAUSE_RESCHED,
   PAUSE_SLEEP,
   PAUSE_SPIN,
-  PAUSE_TURN,
   type Pause,
   Thread,
 } from "./thread.ts";
+import { Topology } from "./topology.ts";
+
+export * from "./pending-interrupts.ts";
+export * from "./thread.ts";
 
 /** Clocks, threads and interrupts of `cpus` CPUs. */
 export class EventLoop {
@@ -44,10 +39,6 @@ export class EventLoop {
   readonly clockCycles: Float64Array;
   /** What every cycle of every CPU went to. */
   readonly accounts: CycleAccounts;
-  /** Cycles each CPU spent with nothing to run. */
-  readonly idleCycles: Float64Array;
-  /** Cycles each CPU spent busy-waiting. */
-  readonly spinCycles: Float64Array;
   /** What changing from one thread to another costs. */
   contextSwitchCycles = 0;
   /** The CPU whose code runs now. */
@@ -82,8 +73,6 @@ export class EventLoop {
     this.topology = topology ?? new Topology(cpus);
     this.clockCycles = clockCycles;
     this.accounts = new CycleAccounts(this.clockCycles);
-    this.idleCycles = new Float64Array(cpus);
-    this.spinCycles = new Float64Array(cpus);
     this.ready = new ReadyQueue(cpus);
     this.running = new Array<Thread | null>(cpus).fill(null);
     this.lastThread = new Array<Thread | null>(cpus).fill(null);
@@ -280,23 +269,22 @@ export class EventLoop {
   private catchUp(cpu: number, atCycles: number): void {
     const gap = atCycles - this.clockCycles[cpu];
     if (gap <= 0) return;
-    if (this.running[cpu] === null) {
-      this.accounts.idle(cpu, atCycles);
-      this.idleCycles[cpu] += gap;
-    } else {
-      this.spinCycles[cpu] += gap;
-    }
+    if (this.running[cpu] === null) this.accounts.idle(cpu, atCycles);
     this.clockCycles[cpu] = atCycles;
   }
 
   private takeInterrupts(cpu: number): boolean {
     let taken = false;
+    const began = this.clockCycles[cpu];
     while (this.interrupts.nextArrival(cpu) <= this.clockCycles[cpu]) {
       const activity = this.accounts.enter(cpu, ACTIVITY_INTERRUPT);
       this.interrupts.take(cpu)?.(cpu);
       this.accounts.enter(cpu, activity);
       taken = true;
     }
+    const thread = this.running[cpu];
+    // What the thread was computing is not done any sooner.
+    if (thread !== null && thread.computeCycles > 0) thread.readyCycles += this.clockCycles[cpu] - began;
     return taken;
   }
 
@@ -360,6 +348,8 @@ export class EventLoop {
       thread.waiting = true;
       this.sleeping.add(thread);
       this.leave(cpu, thread);
+    } else if (pause === PAUSE_COMPUTE) {
+      thread.readyCycles += thread.computeCycles;
     } else if (pause === PAUSE_RESCHED) {
       this.leave(cpu, thread);
       this.runQueues[thread.cpu].push(thread);

@@ -10,8 +10,16 @@ export const PAUSE_SLEEP = 2;
 /** Pause: let the CPU's other ready threads run first (`cond_resched`). */
 export const PAUSE_RESCHED = 3;
 
+/** Pause: the CPU computes for `computeCycles` of the thread, taking interrupts on time; see {@link compute}. */
+export const PAUSE_COMPUTE = 4;
+
 /** Why a thread gave up its CPU. */
-export type Pause = typeof PAUSE_TURN | typeof PAUSE_SPIN | typeof PAUSE_SLEEP | typeof PAUSE_RESCHED;
+export type Pause =
+  | typeof PAUSE_TURN
+  | typeof PAUSE_SPIN
+  | typeof PAUSE_SLEEP
+  | typeof PAUSE_RESCHED
+  | typeof PAUSE_COMPUTE;
 
 /** Code that may wait; its value is the generator's return value. */
 export type KernelCode<T> = Generator<Pause, T, void>;
@@ -30,6 +38,8 @@ export class Thread {
   result: unknown = undefined;
   /** What its code threw, when it ended that way. */
   failure: unknown = undefined;
+  /** How long it computes while it pauses for that; else 0. */
+  computeCycles = 0;
   /** What it was doing when it last left its CPU (`cycle-accounts.ts`). */
   activity: number = ACTIVITY_OTHER;
   code: KernelCode<unknown>;
@@ -40,6 +50,16 @@ export class Thread {
     this.readyCycles = readyCycles;
     this.code = code;
   }
+}
+
+/**
+ * Code that keeps the thread's CPU busy for `cycles` with work that nobody need look into: interrupts are taken when they
+ * arrive and make it end later.
+ */
+export function* compute(thread: Thread, cycles: number): KernelCode<void> {
+  thread.computeCycles = cycles;
+  yield PAUSE_COMPUTE;
+  thread.computeCycles = 0;
 }
 
 /** The machine has come to a state in which nothing can ever happen again although somebody still waits. */

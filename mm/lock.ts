@@ -135,7 +135,6 @@ abstract class Lock {
     const cpu = loop.currentCpu;
     this.class.waited(atCycles - loop.clockCycles[cpu], bounced);
     const activity = loop.accounts.enter(cpu, ACTIVITY_LOCK_WAIT);
-    loop.spinCycles[cpu] += atCycles - loop.clockCycles[cpu];
     loop.clockCycles[cpu] = atCycles;
     loop.accounts.enter(cpu, activity);
   }

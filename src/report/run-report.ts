@@ -1,5 +1,5 @@
 /** What a run of a workload did, as plain data. */
-import type { CounterSnapshot } from "../../arch/index.ts";
+import { ACTIVITY_IDLE, ACTIVITY_IPI_WAIT, ACTIVITY_LOCK_WAIT, type CounterSnapshot } from "../../arch/index.ts";
 import type { Kernel } from "../kernel.ts";
 import type { ParameterValues } from "../workloads/parameters.ts";
 import type { OperationCount, WorkloadOptions, WorkloadResult } from "../workloads/workload.ts";
@@ -133,8 +133,8 @@ export function gatherReport(
     },
     cycles: machine.cpus.map((_, cpu) => ({
       total: loop.clockCycles[cpu],
-      idle: loop.idleCycles[cpu],
-      spin: loop.spinCycles[cpu],
+      idle: loop.accounts.cycles(cpu, ACTIVITY_IDLE),
+      spin: loop.accounts.cycles(cpu, ACTIVITY_LOCK_WAIT) + loop.accounts.cycles(cpu, ACTIVITY_IPI_WAIT),
     })),
     kernelWarnings: kernel.log.warnings,
   };

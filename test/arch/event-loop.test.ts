@@ -1,10 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { compute } from "../../arch/event-loop.ts";
 import {
   ACTIVITY_IDLE,
   ACTIVITY_INTERRUPT,
   Deadlock,
   EventLoop,
+  INTERRUPTED_RUNNING,
   type KernelCode,
   PAUSE_RESCHED,
   PAUSE_SLEEP,
@@ -75,6 +77,30 @@ describe("the event loop", () => {
     expect(loop.clockCycles[1]).toBe(1030);
     expect(loop.accounts.cycles(1, ACTIVITY_IDLE)).toBe(1000);
     expect(loop.accounts.cycles(1, ACTIVITY_INTERRUPT)).toBe(30);
+  });
+
+  it("takes an interrupt on time while a CPU computes, which then takes so much longer", () => {
+    const loop = new EventLoop(2);
+    let taken = 0;
+    let found = -1;
+    function* work(): KernelCode<void> {
+      if (loop.currentThread !== null) yield* compute(loop.currentThread, 10_000);
+      expect(loop.nowCycles()).toBe(10_300);
+    }
+    loop.spawn("work", 1, work());
+    loop.postInterrupt(1, 2500, () => {
+      taken = loop.nowCycles();
+      found = loop.stateOf(1);
+      loop.spend(300);
+    });
+    loop.run();
+    expect([taken, found]).toEqual([2500, INTERRUPTED_RUNNING]);
+    expect(loop.accounts.ofCpu(1)).toEqual(
+      new Map([
+        ["other", 10_000],
+        ["interrupts", 300],
+      ]),
+    );
   });
 
   it("names the threads that wait for what cannot come, busy-waiting or asleep", () => {
