@@ -78,7 +78,7 @@ export {
   type TlbFlushObserver,
   UserSpaces,
 } from "./user-spaces.ts";
-export { verifyVmalloc } from "./verify.ts";
+export { type UserSpaceTables, verifyVmalloc } from "./verify.ts";
 export { vfree, vfreeSoon, vunmap } from "./vfree.ts";
 export { vfreeAtomic } from "./vfree-atomic.ts";
 export { findVmArea, freeVmArea, getVmArea, getVmAreaCaller, removeVmArea } from "./vm-area.ts";

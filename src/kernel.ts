@@ -24,6 +24,7 @@ import {
   PageAllocator,
   PageTables,
   removeVmArea,
+  type UserSpaceTables,
   type Vmalloc,
   type VmallocConfig,
   verifyVmalloc,
@@ -154,9 +155,12 @@ export class Kernel {
     this.machine.loop.run();
   }
 
-  /** What is wrong in the whole state, one line a finding; empty when all is well. No call may be under way. */
-  verify(): string[] {
-    return verifyVmalloc(this.vm);
+  /**
+   * What is wrong in the whole state, one line a finding; empty when all is well. No call may be under way.
+   * @param userSpaces all user address spaces that there are
+   */
+  verify(userSpaces: readonly UserSpaceTables[] = []): string[] {
+    return verifyVmalloc(this.vm, userSpaces);
   }
 
   /** Single frames for a caller's own use; throws RangeError when there are not enough. */

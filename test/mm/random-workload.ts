@@ -6,62 +6,28 @@
 import type { Cpu } from "../../arch/cpu.ts";
 import { type KernelCode, PAUSE_TURN } from "../../arch/event-loop.ts";
 import {
-  __vmallocNodeRange,
+  exitMm,
   findVmArea,
   freeVmArea,
-  GFP_KERNEL,
-  getVmArea,
-  getVmAreaCaller,
-  ioremap,
   iounmap,
-  NUMA_NO_NODE,
-  PAGE_KERNEL,
-  pcpuGetVmAreas,
+  type MmStruct,
   reclaimAndPurgeVmapAreas,
-  VM_IOREMAP,
-  VM_MAP,
-  VM_SPARSE,
-  VMALLOC_START,
+  UserSpaces,
   vfree,
   vfreeAtomic,
   vmAreaMapPages,
   vmAreaUnmapPages,
-  vmalloc,
-  vmalloc32,
-  vmallocHuge,
-  vmallocNode,
-  vmallocUser,
-  vmap,
-  vmapPfn,
-  vmMapRam,
   vmUnmapAliases,
   vmUnmapRam,
   vread,
   vrealloc,
   vunmap,
-  vzalloc,
 } from "../../mm/index.ts";
 import type { Kernel } from "../../src/kernel.ts";
 import { type Random, randomStream } from "../../src/random.ts";
+import { allocateAtRandom, type Holder, type Kind, type Live, POOL_FRAMES } from "./random-allocations.ts";
 
 const PAGE = 4096;
-/** A window that fills up and has to be purged. */
-const WINDOW_START = VMALLOC_START + 2 ** 42;
-const WINDOW_PAGES = 96;
-/** Frames that threads map. */
-const POOL_FRAMES = 128;
-
-type Kind = "vmalloc" | "vmap" | "vmMapRam" | "ioremap" | "vmapPfn" | "reserved" | "sparse" | "percpu";
-
-/** Something that was allocated. `tag` is what its first page holds; for `vmap` and `vmMapRam`, `offset` its first frame. */
-interface Live {
-  readonly kind: Kind;
-  readonly address: number;
-  readonly pages: number;
-  readonly tag: number;
-  readonly offset: number;
-}
-
 /** Counts by name. */
 export type Tally = Record<string, number>;
 
@@ -71,33 +37,42 @@ export interface WorkloadOptions {
   /** Mappings held over all threads at most. */
   readonly liveMax: number;
   /** One in how many operations is a caller's mistake; 0 for never. */
-  readonly mistakeEvery: number;
+  readonly mistakeEvery?: number;
   /** One in how many operations arms the failure of an allocation soon after; 0 for never. */
-  readonly faultEvery: number;
+  readonly faultEvery?: number;
   /** One in how many operations goes to user mode for a while; 0 for never. */
-  readonly userModeEvery: number;
+  readonly userModeEvery?: number;
+  /** User address spaces that threads switch between before they do; 0 for none. */
+  readonly userSpaces?: number;
 }
 
 /** A kernel under a random workload. */
-export class RandomWorkload {
+export class RandomWorkload implements Holder {
   readonly kernel: Kernel;
   /** Operations done, by name; calls that answered NULL as well, under `failed <name>`. */
   readonly tally: Tally = {};
   /** Warnings that deliberate mistakes must have caused. */
   expectedWarnings = 0;
-  private readonly options: WorkloadOptions;
-  private readonly frames: Uint32Array;
+  private readonly options: Required<WorkloadOptions>;
+  readonly frames: Uint32Array;
   private readonly live: Live[] = [];
   private nextTag = 1;
   private rounds = 0;
+  private readonly spaces: UserSpaces | null;
+  /** The user address spaces. */
+  readonly mms: readonly MmStruct[];
 
   constructor(kernel: Kernel, options: WorkloadOptions) {
     this.kernel = kernel;
-    this.options = options;
+    this.options = { mistakeEvery: 0, faultEvery: 0, userModeEvery: 0, userSpaces: 0, ...options };
     this.frames = kernel.allocFrames(POOL_FRAMES);
     this.frames.forEach((frame) => {
       kernel.machine.memory.writeWord(frame, 0, frame);
     });
+    const { userSpaces } = this.options;
+    const spaces = userSpaces > 0 ? new UserSpaces(kernel.vm) : null;
+    this.spaces = spaces;
+    this.mms = spaces === null ? [] : Array.from({ length: userSpaces }, () => spaces.makeMm());
   }
 
   /** Runs one thread on each CPU, `operations` in all, to the end of all of them. */
@@ -119,7 +94,14 @@ export class RandomWorkload {
     this.kernel.runUntilIdle();
     this.kernel.spawn("worker/purge", 0, this.purge());
     this.kernel.runUntilIdle();
+    const { spaces } = this;
+    if (spaces !== null) this.leaveSpaces(spaces);
     this.kernel.freeFrames(this.frames);
+  }
+
+  private leaveSpaces(spaces: UserSpaces): void {
+    for (const cpu of this.kernel.machine.cpus) this.kernel.run(toKernelThread(spaces), cpu.id);
+    for (const mm of this.mms) this.kernel.run(exitMm(spaces, mm));
   }
 
   private *freeAll(): KernelCode<void> {
@@ -139,7 +121,7 @@ export class RandomWorkload {
       if (faultEvery > 0 && random.between(1, faultEvery) === 1) this.kernel.faults.failAt(random.between(0, 8));
       if (mistakeEvery > 0 && random.between(1, mistakeEvery) === 1) yield* this.mistake(random);
       else if (random.between(1, 400) === 1) yield* this.flushOrPurge(random);
-      else if (this.live.length < liveMax * (random.between(0, 100) / 100)) yield* this.allocate(cpu, random);
+      else if (this.live.length < liveMax * (random.between(0, 100) / 100)) yield* allocateAtRandom(this, cpu, random);
       else yield* this.free(cpu, random);
     }
   }
@@ -149,110 +131,24 @@ export class RandomWorkload {
     const { userMode } = this.kernel.vm.flushing;
     const { loop } = this.kernel.machine;
     this.count("user mode");
+    if (this.spaces !== null) {
+      const next = random.between(0, this.mms.length);
+      this.spaces.switchTo(next === this.mms.length ? null : this.mms[next]);
+    }
     userMode.enterUser();
     loop.spend(random.between(100, 20_000));
     while (loop.mustYield()) yield PAUSE_TURN;
     userMode.enterKernel();
   }
 
-  private *allocate(cpu: Cpu, random: Random): KernelCode<void> {
-    const { vm } = this.kernel;
-    const what = random.between(1, 100);
-    if (what <= 30) {
-      const pages = random.between(1, 16);
-      this.keepWritten(cpu, "vmalloc", pages, yield* vmalloc(vm, pages * PAGE - random.between(0, PAGE - 4)));
-    } else if (what <= 36) {
-      const pages = random.between(1, 8);
-      const address = yield* vzalloc(vm, pages * PAGE);
-      if (address !== 0 && cpu.load(address + (pages - 1) * PAGE, 4) !== 0) throw new Error("vzalloc: not zero");
-      this.keepWritten(cpu, "vzalloc", pages, address);
-    } else if (what <= 40) {
-      const pages = random.between(1, 8);
-      const isUser = random.between(0, 1) === 1;
-      const address = isUser ? yield* vmallocUser(vm, pages * PAGE) : yield* vmalloc32(vm, pages * PAGE);
-      this.keepWritten(cpu, isUser ? "vmallocUser" : "vmalloc32", pages, address);
-    } else if (what <= 46) {
-      const pages = random.between(1, 20);
-      const align = PAGE * 2 ** random.between(0, 9);
-      const address = yield* vmallocNode(vm, pages * PAGE, align, GFP_KERNEL, NUMA_NO_NODE);
-      if (address % align !== 0) throw new Error(`0x${address.toString(16)} is not aligned to ${align}`);
-      this.keepWritten(cpu, "vmallocAlign", pages, address);
-    } else if (what <= 47) {
-      const pages = random.between(513, 700);
-      this.keepWritten(cpu, "vmallocLarge", pages, yield* vmalloc(vm, pages * PAGE));
-    } else if (what <= 48) {
-      const pages = random.between(512, 1100);
-      this.keepWritten(cpu, "vmallocHuge", pages, yield* vmallocHuge(vm, pages * PAGE));
-    } else if (what <= 53) {
-      const pages = random.between(1, 12);
-      const end = WINDOW_START + WINDOW_PAGES * PAGE;
-      const gfp = GFP_KERNEL;
-      const size = pages * PAGE;
-      const address = yield* __vmallocNodeRange(vm, size, 1, WINDOW_START, end, gfp, PAGE_KERNEL, 0, NUMA_NO_NODE);
-      this.keepWritten(cpu, "vmallocWindow", pages, address);
-    } else if (what <= 60) {
-      const [pages, offset] = this.someFrames(random, 32);
-      const address = yield* vmap(vm, this.frames.slice(offset, offset + pages));
-      this.keep("vmap", "vmap", pages, address, offset);
-    } else if (what <= 85) {
-      const [pages, offset] = this.someFrames(random, 64);
-      const address = yield* vmMapRam(vm, this.frames.slice(offset, offset + pages));
-      this.keep("vmMapRam of a block", "vmMapRam", pages, address, offset);
-    } else if (what <= 89) {
-      const pages = random.between(65, POOL_FRAMES);
-      const address = yield* vmMapRam(vm, this.frames.slice(0, pages));
-      this.keep("vmMapRam of its own", "vmMapRam", pages, address, 0);
-    } else if (what <= 90) {
-      const pages = random.between(2, 12);
-      const pfns = Array.from({ length: pages }, () => 0xd0000 + random.between(0, 5000));
-      this.keep("vmapPfn", "vmapPfn", pages, yield* vmapPfn(vm, pfns, PAGE_KERNEL), 0);
-    } else if (what <= 91) {
-      const pages = random.between(4, 40);
-      const area = yield* getVmArea(vm, pages * PAGE, VM_SPARSE);
-      this.keep("sparse", "sparse", pages, area === 0 ? 0 : vm.vms.addr[area], 0);
-    } else if (what <= 92) {
-      yield* this.allocatePercpu(random);
-    } else if (what <= 95) {
-      const isLarge = random.between(0, 3) === 0;
-      const pages = isLarge ? random.between(512, 1500) : random.between(1, 16);
-      const phys = 0xd000_0000 + PAGE * (isLarge ? 0 : random.between(0, 4000));
-      this.keep("ioremap", "ioremap", pages, yield* ioremap(vm, phys, pages * PAGE), 0);
-    } else {
-      const pages = random.between(1, 12);
-      const inWindow = random.between(0, 1) === 1;
-      const end = WINDOW_START + WINDOW_PAGES * PAGE;
-      const reserved = inWindow
-        ? yield* getVmAreaCaller(vm, pages * PAGE, VM_MAP, WINDOW_START, end)
-        : yield* getVmArea(vm, pages * PAGE, VM_IOREMAP);
-      const name = inWindow ? "getVmArea in a window" : "getVmArea";
-      this.keep(name, "reserved", pages, reserved === 0 ? 0 : vm.vms.addr[reserved], 0);
-    }
-  }
-
-  /** Two areas at a fixed distance. */
-  private *allocatePercpu(random: Random): KernelCode<void> {
-    const { vm } = this.kernel;
-    const sizes = [65536 * random.between(1, 4), 65536 * random.between(1, 4)];
-    const areas = yield* pcpuGetVmAreas(vm, [0, 65536 * random.between(4, 64)], sizes, 65536);
-    this.count(areas === null ? "failed percpu" : "percpu");
-    for (const area of areas ?? []) {
-      this.live.push({ kind: "percpu", address: vm.vms.addr[area], pages: 16, tag: 0, offset: 0 });
-    }
-  }
-
-  private someFrames(random: Random, pagesMax: number): [pages: number, offset: number] {
-    const pages = random.between(1, pagesMax);
-    return [pages, random.between(0, POOL_FRAMES - pages)];
-  }
-
   /** Notes a mapping of the caller's frames, of a device, or of nothing. */
-  private keep(name: string, kind: Kind, pages: number, address: number, offset: number): void {
+  keep(name: string, kind: Kind, pages: number, address: number, offset: number): void {
     this.count(address === 0 ? `failed ${name}` : name);
     if (address !== 0) this.live.push({ kind, address, pages, tag: 0, offset });
   }
 
   /** Notes vmalloc'ed memory, with a tag in its first and its last page. */
-  private keepWritten(cpu: Cpu, name: string, pages: number, address: number): void {
+  keepWritten(cpu: Cpu, name: string, pages: number, address: number): void {
     this.count(address === 0 ? `failed ${name}` : name);
     if (address === 0) return;
     const tag = this.nextTag++;
@@ -379,9 +275,14 @@ export class RandomWorkload {
     if (this.expectedWarnings > before) this.count("mistake warned of");
   }
 
-  private count(name: string): void {
+  count(name: string): void {
     this.tally[name] = (this.tally[name] ?? 0) + 1;
   }
+}
+
+// biome-ignore lint/correctness/useYield: code that a CPU runs without waiting
+function* toKernelThread(spaces: UserSpaces): KernelCode<void> {
+  spaces.switchTo(null);
 }
 
 function expectWord(held: Live, actual: number, expected: number): void {
