@@ -7,11 +7,13 @@ import { RecordingError } from "../recording/recording-error.ts";
 import { type ReplayResult, replayRecording } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
 import { presetNames } from "../workloads/presets.ts";
+import { type FtraceCommandOptions, policyNames, replayFtraceFile } from "./replay-ftrace.ts";
 import { type LackeyCommandOptions, replayLackeyFile } from "./replay-lackey.ts";
 
-interface ReplayCommandOptions extends LackeyCommandOptions {
+interface ReplayCommandOptions extends LackeyCommandOptions, FtraceCommandOptions {
   readonly differences: number;
   readonly lackey?: string;
+  readonly ftrace?: string;
 }
 
 const MEMORY_MIN = 2 ** 26;
@@ -24,12 +26,17 @@ from the recorded state, makes the same calls, and is compared in every returned
 With --lackey, the file is what valgrind --tool=lackey --trace-mem=yes wrote of any program, plain or gzip (- is standard
 input): its references go through the MMU, and counters are printed as perf stat prints them.
 
+With --ftrace, the file is ftrace text with vmalloc:alloc_vmap_area, vmalloc:free_vmap_area_noflush and
+vmalloc:purge_vmap_area_lazy (trace_pipe, trace-cmd report, perf script): the same areas are allocated and freed at the
+same times on the machine asked for, and what that and its flushes cost is reported.
+
 Exit code: 0 no difference, 1 differences, 2 a file cannot be read or is not what it should be (other recordings are
 still replayed).
 
 Examples:
   $ mmulab replay test/recordings/fix_smp1_s1.jsonl.gz
   $ mmulab replay --lackey test/traces/true.lackey.gz --pages 2M
+  $ mmulab replay --ftrace trace.txt --cpus 64 --policy eager
   $ valgrind --tool=lackey --trace-mem=yes --log-fd=3 ls 3>&1 >/dev/null | mmulab replay --lackey - -x,`;
 
 /** Adds the command; `exit` takes its exit code. */
@@ -40,12 +47,20 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
     .description("Replay recordings of a real kernel and compare address by address, event by event.")
     .argument("[file...]", "recordings (.jsonl or .jsonl.gz)")
     .option("--lackey <file>", "memory references that valgrind's lackey wrote; - is standard input")
+    .option("--ftrace <file>", "ftrace text of vmalloc:* events from any machine; - is standard input")
     .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
     .addOption(
-      new Option("--memory <size>", "memory of the machine for --lackey")
+      new Option("--memory <size>", "memory of the machine for --lackey and --ftrace")
         .argParser(memorySize(MEMORY_MIN, MEMORY_MAX))
         .default(2 ** 38, "256GiB"),
     )
+    .option(
+      "--cpus <number>",
+      "CPUs of the machine for --ftrace (default: as many as were traced)",
+      wholeNumber(1, 1024),
+    )
+    .option("--policy <name>", `flush policy for --ftrace (${policyNames().join(", ")})`, "ipi")
+    .option("--lazy-max <pages>", "lazy_max_pages for --ftrace (default: the traced one)", wholeNumber(0, 2 ** 36))
     .addOption(new Option("--pages <size>", "pages of the traced program").choices(["4K", "2M"]).default("4K"))
     .option("--window <references>", "references in a window of the working set", wholeNumber(1, 1e12), 1_000_000)
     .option("-x, --field-separator <text>", "print counters as perf stat -x does")
@@ -57,10 +72,15 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
 }
 
 async function replay(files: readonly string[], options: ReplayCommandOptions): Promise<number> {
-  if (options.lackey !== undefined) {
-    if (files.length === 0) return await replayLackeyFile(options.lackey, options);
-    throw new UsageError(`--lackey ${options.lackey} is replayed alone, but ${files.join(", ")} was given as well`);
+  const { lackey, ftrace } = options;
+  if (lackey !== undefined && ftrace !== undefined) throw new UsageError("--lackey and --ftrace exclude each other");
+  const trace = lackey ?? ftrace;
+  if (trace !== undefined && files.length > 0) {
+    const name = lackey === undefined ? "--ftrace" : "--lackey";
+    throw new UsageError(`${name} ${trace} is replayed alone, but ${files.join(", ")} was given as well`);
   }
+  if (lackey !== undefined) return await replayLackeyFile(lackey, options);
+  if (ftrace !== undefined) return await replayFtraceFile(ftrace, options);
   if (files.length === 0)
     throw new UsageError("missing required argument 'file'; mmulab help replay shows what it takes");
   return await replayFiles(files, options);

@@ -4,11 +4,13 @@ import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts
 import { startProgress } from "../command-line/progress.ts";
 import { memorySize, wholeNumber } from "../command-line/values.ts";
 import { WallClock } from "../command-line/wall-clock.ts";
+import { bootKernel } from "../kernel.ts";
+import { EVENT_FILE_FORMATS, openEventFile } from "../output/event-file.ts";
 import { renderRunReport } from "../report/run-report-text.ts";
 import { findWorkload, WORKLOADS } from "../workloads/index.ts";
 import { describeParameter, parseParameters } from "../workloads/parameters.ts";
 import { findPreset, presetNames } from "../workloads/presets.ts";
-import { runWorkload } from "../workloads/run.ts";
+import { runOnKernel } from "../workloads/run.ts";
 
 interface RunCommandOptions {
   readonly cpus: number;
@@ -18,6 +20,7 @@ interface RunCommandOptions {
   readonly preset: string;
   readonly list?: boolean;
   readonly wall?: boolean;
+  readonly events?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -36,6 +39,7 @@ Examples:
   $ mmulab run
   $ mmulab run mixed --cpus 8 --memory 16GiB --ops 100000 --seed 7 --json
   $ mmulab run test_vmalloc run_test_mask=7 test_loop_count=100000 --wall
+  $ mmulab run mixed --ops 2000 --events events.parquet
   $ mmulab run --list`;
 
 /** Adds the command; `exit` takes its exit code. */
@@ -55,6 +59,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option("--ops <number>", "operations over all CPUs", wholeNumber(1, 1e9), 20_000)
     .option("--seed <number>", "seed of the random choices", wholeNumber(0, 2 ** 32 - 1), 1)
     .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
+    .option("--events <file>", `write every event of vmalloc to a file: ${EVENT_FILE_FORMATS}`)
     .option("--list", "list the workloads with their parameters and stop")
     .option("--wall", "print on standard error how long it took on this computer")
     .option("--json", "print the report as one JSON object")
@@ -81,8 +86,11 @@ function run(name: string, words: readonly string[], options: RunCommandOptions,
   const total = workload.operationsOf?.(parameters, options.ops) ?? options.ops;
   const progress = startProgress(total, options.quiet === true);
   const config = { cpus: options.cpus, memoryBytes: options.memory, preset: findPreset(options.preset) };
+  const kernel = bootKernel(config);
+  const events = options.events === undefined ? null : openEventFile(options.events, kernel);
+  kernel.vm.events = events?.observer ?? null;
   const wall = options.wall === true ? new WallClock() : null;
-  const report = runWorkload(workload, config, {
+  const report = runOnKernel(kernel, workload, {
     operations: options.ops,
     seed: options.seed,
     onProgress: (operations) => progress.update(operations, workload.name),
@@ -90,6 +98,7 @@ function run(name: string, words: readonly string[], options: RunCommandOptions,
     ...(wall === null ? {} : { phases: wall }),
   });
   progress.clear();
+  events?.finish();
   if (wall !== null) process.stderr.write(wall.report());
   if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
   else if (!options.quiet) process.stdout.write(renderRunReport(report));

@@ -38,6 +38,11 @@ const EVENT_FIELDS: ReadonlyMap<string, Readonly<Record<string, "0x" | "1">>> = 
   } as const),
 );
 
+/** Every field that an event of any kind has, in the order in which they first come: `0x` hexadecimal strings, `1` numbers. */
+export const EVENT_FIELD_KINDS: ReadonlyMap<string, "0x" | "1"> = new Map(
+  [...EVENT_FIELDS.values()].flatMap((fields) => Object.entries(fields)),
+);
+
 /** Fields that depend on which frames the rest of the kernel had taken, and so are not compared. */
 const PHYSICAL_FIELDS: ReadonlySet<string> = new Set(["pfn0", "table", "entry"]);
 

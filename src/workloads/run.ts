@@ -2,6 +2,7 @@
 import { bootKernel, type Kernel, type KernelConfig } from "../kernel.ts";
 import { EventCounter } from "../report/event-counter.ts";
 import { baseline, gatherReport, type RunReport } from "../report/run-report.ts";
+import { teeEvents } from "../report/tee-events.ts";
 import { defaultParameters } from "./parameters.ts";
 import type { Workload, WorkloadOptions } from "./workload.ts";
 
@@ -13,11 +14,14 @@ export function runWorkload(workload: Workload, config: Partial<KernelConfig>, o
   return runOnKernel(bootKernel(config), workload, options);
 }
 
-/** Runs `workload` to its end on a kernel that is idle, and reports what happened meanwhile. */
+/**
+ * Runs `workload` to its end on a kernel that is idle, and reports what happened meanwhile. Whoever observes the kernel's
+ * vmalloc goes on doing so.
+ */
 export function runOnKernel(kernel: Kernel, workload: Workload, options: WorkloadOptions): RunReport {
   const counter = new EventCounter();
   const outer = kernel.vm.events;
-  kernel.vm.events = counter;
+  kernel.vm.events = outer === null ? counter : teeEvents([counter, outer]);
   const before = baseline(kernel);
   const { parameters: specs } = workload;
   const parameters = options.parameters ?? (specs === undefined ? undefined : defaultParameters(specs));

@@ -1,0 +1,331 @@
+/**
+ * Replays ftrace text of `vmalloc:*` events: the same areas are allocated and freed, on the same CPUs at the same times, in
+ * an emulated kernel of another size, microarchitecture or flush policy, and what that costs is counted.
+ *
+ * The tracepoints say which address space was taken and given back, not what was mapped there. An area is mapped whole but
+ * for its guard page (a vmap block, whose size is its alignment, is left empty), to frames that all areas share, and the
+ * CPU that allocates stores to its first pages, so that TLBs hold entries which a flush can take away.
+ */
+import type { KernelCode } from "../../arch/event-loop.ts";
+import { PAGE_SIZE } from "../../arch/linear-address.ts";
+import {
+  allocVmapArea,
+  type FlushCost,
+  type FlushPolicy,
+  findUnlinkVmapArea,
+  freeUnmapVmapArea,
+  GFP_KERNEL,
+  mapSmallFrames,
+  PAGE_KERNEL,
+  VMALLOC_END,
+  VMALLOC_START,
+} from "../../mm/index.ts";
+import { sleepUntil } from "../../mm/kvfree-rcu.ts";
+import { inputName } from "../files/byte-chunks.ts";
+import { bootKernel, type Kernel, type KernelConfig } from "../kernel.ts";
+import { RecordingError } from "../recording/recording-error.ts";
+import { readLineBatches } from "../recording/text-lines.ts";
+import { EventCounter } from "../report/event-counter.ts";
+import { type FtraceEvent, parseFtraceLine } from "./ftrace-lines.ts";
+
+/** Frames that all areas share. */
+const SHARED_FRAMES = 512;
+/** Pages of an area that its allocator stores to. */
+const TOUCHED_PAGES = 16;
+/** A window of at least this many bytes is the traced kernel's vmalloc range, wherever it lies. */
+const VMALLOC_RANGE_BYTES_MIN = 2 ** 44;
+/** Lines named for each reason why lines could not be used. */
+const LINES_NAMED = 3;
+
+/** How a trace is replayed. */
+export interface FtraceOptions {
+  readonly preset: KernelConfig["preset"];
+  readonly memoryBytes: number;
+  /** CPUs of the emulated machine; those of the trace are dealt out over them. Absent: as many as the trace names. */
+  readonly cpus?: number;
+  readonly policy: FlushPolicy;
+  /** `lazy_max_pages`; absent: the trace's own, or with `cpus` the kernel's default for so many. */
+  readonly lazyMaxPages?: number;
+  /** Told how many bytes of the file have been read, and how many events replayed. */
+  readonly onProgress?: (bytes: number, events: number) => void;
+}
+
+/** Lines that could not be used for one reason. */
+export interface SkippedLines {
+  readonly reason: string;
+  count: number;
+  /** The first of them, from 1. */
+  readonly lines: number[];
+}
+
+/** What a replay did and cost. Cycles are of the emulated CPUs. */
+export interface FtraceReport {
+  readonly trace: string;
+  readonly machine: { readonly preset: string; readonly frequencyGhz: number; readonly cpus: number };
+  readonly policy: string;
+  readonly lazyMaxPages: number;
+  readonly traced: {
+    readonly cpus: number;
+    readonly seconds: number;
+    readonly lazyMaxPages: number;
+    readonly purges: number;
+    readonly areasPurged: number;
+  };
+  readonly areas: {
+    readonly allocated: number;
+    readonly bytes: number;
+    /** Those that got the address that the traced kernel gave them. */
+    readonly atTracedAddress: number;
+    readonly freed: number;
+    readonly failed: number;
+    readonly live: number;
+  };
+  readonly purges: number;
+  readonly areasPurged: number;
+  readonly fullFlushes: number;
+  readonly rangeFlushes: number;
+  /** Cycles of the CPUs that allocated and freed, waiting included. */
+  readonly allocCycles: number;
+  readonly freeCycles: number;
+  /** The four parts of all flushes. */
+  readonly flushCost: FlushCost;
+  /** All CPUs' cycles by activity. */
+  readonly cyclesByActivity: Readonly<Record<string, number>>;
+  readonly skipped: readonly SkippedLines[];
+}
+
+/**
+ * Replays the trace in `file` (`-`: standard input; plain or gzip).
+ * @throws RecordingError when it cannot be read or holds no event of vmalloc, ConfigError for a machine that is not possible
+ */
+export async function replayFtrace(file: string, options: FtraceOptions): Promise<FtraceReport> {
+  const events: { readonly line: number; readonly event: FtraceEvent }[] = [];
+  const skipped = new SkipList();
+  let bytesRead = 0;
+  const onRead = (bytes: number): void => {
+    bytesRead = bytes;
+  };
+  for await (const { firstLine, lines } of readLineBatches(file, onRead)) {
+    lines.forEach((text, i) => {
+      const event = parseFtraceLine(text);
+      if (event.event === "skip") skipped.add(event.reason, firstLine + i);
+      else events.push({ line: firstLine + i, event });
+    });
+    options.onProgress?.(bytesRead, 0);
+  }
+  if (events.length === 0) {
+    const name = inputName(file);
+    throw new RecordingError(name, 1, "no line is ftrace text of a vmalloc event (such as `... alloc_vmap_area: ...`)");
+  }
+  const replay = new FtraceReplay(
+    events.map(({ event }) => event),
+    options,
+    skipped,
+  );
+  events.forEach(({ line, event }, i) => {
+    replay.make(event, line);
+    if (i % 1024 === 0) options.onProgress?.(bytesRead, i);
+  });
+  return replay.report(inputName(file));
+}
+
+class SkipList {
+  private readonly byReason = new Map<string, SkippedLines>();
+
+  add(reason: string, line: number): void {
+    if (reason === "") return;
+    let entry = this.byReason.get(reason);
+    if (entry === undefined) {
+      entry = { reason, count: 0, lines: [] };
+      this.byReason.set(reason, entry);
+    }
+    entry.count++;
+    if (entry.lines.length < LINES_NAMED) entry.lines.push(line);
+  }
+
+  list(): SkippedLines[] {
+    return [...this.byReason.values()];
+  }
+}
+
+class FtraceReplay {
+  private readonly kernel: Kernel;
+  private readonly options: FtraceOptions;
+  private readonly skipped: SkipList;
+  private readonly counter = new EventCounter();
+  private readonly frames: Uint32Array;
+  /** Where the areas of the trace are here. */
+  private readonly live = new Map<bigint, number>();
+  private readonly traced: { cpus: number; seconds: number; lazyMaxPages: number; purges: number; areasPurged: number };
+  private readonly firstSeconds: number;
+  private readonly allocActivity: number;
+  private readonly freeActivity: number;
+  private allocated = 0;
+  private allocatedBytes = 0;
+  private atTracedAddress = 0;
+  private freed = 0;
+  private failed = 0;
+  private allocCycles = 0;
+  private freeCycles = 0;
+
+  constructor(events: readonly FtraceEvent[], options: FtraceOptions, skipped: SkipList) {
+    const cpus = 1 + events.reduce((most, { cpu }) => Math.max(most, cpu), 0);
+    const lazyMaxPages = events.find((event) => event.event === "free")?.lazyMax ?? 0;
+    const times = events.map(({ seconds }) => seconds);
+    this.firstSeconds = times.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY);
+    const seconds = times.reduce((most, time) => Math.max(most, time), 0) - this.firstSeconds;
+    this.traced = { cpus, seconds, lazyMaxPages, purges: 0, areasPurged: 0 };
+    this.options = options;
+    this.skipped = skipped;
+    const ownLazyMax = options.cpus === undefined && lazyMaxPages > 0 ? lazyMaxPages : undefined;
+    const lazyMax = options.lazyMaxPages ?? ownLazyMax;
+    this.kernel = bootKernel({
+      cpus: options.cpus ?? cpus,
+      memoryBytes: options.memoryBytes,
+      preset: options.preset,
+      flushPolicy: options.policy,
+      vmalloc: lazyMax === undefined ? {} : { lazyMaxPages: lazyMax },
+    });
+    const { vm, machine } = this.kernel;
+    vm.events = this.counter;
+    vm.flushing.keepAccounts();
+    this.allocActivity = machine.loop.accounts.activity("alloc_vmap_area");
+    this.freeActivity = machine.loop.accounts.activity("free_vmap_area_noflush");
+    const shared = this.kernel.allocFrames(SHARED_FRAMES);
+    this.frames = new Uint32Array(SHARED_FRAMES * 2);
+    this.frames.set(shared);
+    this.frames.set(shared, SHARED_FRAMES);
+  }
+
+  /** Makes what an event of line `line` says. */
+  make(event: FtraceEvent, line: number): void {
+    if (event.event === "purge") {
+      this.traced.purges++;
+      this.traced.areasPurged += event.areas;
+      return;
+    }
+    const { loop, preset } = this.kernel.machine;
+    const cpu = event.cpu % loop.cpus;
+    const at = (event.seconds - this.firstSeconds) * preset.frequencyGhz.value * 1e9;
+    if (event.event === "free") {
+      const address = this.live.get(event.address);
+      if (address === undefined) {
+        this.skipped.add("frees an area whose allocation is not in the trace", line);
+        return;
+      }
+      this.live.delete(event.address);
+      this.kernel.run(this.free(address, at), cpu);
+    } else if (event.failed) {
+      this.skipped.add("is an allocation that failed in the traced kernel", line);
+    } else if (event.sizeBytes % PAGE_SIZE !== 0 || event.sizeBytes === 0 || !isPowerOfTwo(event.align)) {
+      this.skipped.add("has a size that is not whole 4 KiB pages, or an alignment that is no power of two", line);
+    } else {
+      if (this.live.delete(event.address)) {
+        this.skipped.add("allocates where an area lies whose end the trace does not show; that one stays", line);
+      }
+      this.kernel.run(this.alloc(event, at), cpu);
+    }
+  }
+
+  report(trace: string): FtraceReport {
+    const { kernel, counter, options } = this;
+    kernel.runUntilIdle();
+    const { machine, vm } = kernel;
+    return {
+      trace,
+      machine: {
+        preset: machine.preset.name,
+        frequencyGhz: machine.preset.frequencyGhz.value,
+        cpus: machine.loop.cpus,
+      },
+      policy: options.policy.name,
+      lazyMaxPages: vm.config.lazyMaxPages,
+      traced: this.traced,
+      areas: {
+        allocated: this.allocated,
+        bytes: this.allocatedBytes,
+        atTracedAddress: this.atTracedAddress,
+        freed: this.freed,
+        failed: this.failed,
+        live: this.live.size,
+      },
+      purges: counter.purges,
+      areasPurged: counter.areasPurged,
+      fullFlushes: counter.fullFlushes,
+      rangeFlushes: counter.rangeFlushes,
+      allocCycles: this.allocCycles,
+      freeCycles: this.freeCycles,
+      flushCost: vm.flushing.keepAccounts().total(),
+      cyclesByActivity: Object.fromEntries(machine.loop.accounts.total()),
+      skipped: this.skipped.list(),
+    };
+  }
+
+  private *alloc(event: FtraceEvent & { event: "alloc" }, atCycles: number): KernelCode<void> {
+    const { vm, machine } = this.kernel;
+    const { loop } = machine;
+    yield* sleepUntil(loop, atCycles);
+    const { sizeBytes, align } = event;
+    const [vstart, vend] = windowOf(event);
+    const since = loop.nowCycles();
+    const outer = loop.enterActivity(this.allocActivity);
+    const area = yield* allocVmapArea(vm, sizeBytes, align, vstart, vend, GFP_KERNEL, 0, 0);
+    if (area < 0) {
+      loop.enterActivity(outer);
+      this.failed++;
+      return;
+    }
+    const address = vm.areas.startOf(area);
+    this.map(address, mappedBytes(sizeBytes, align));
+    loop.enterActivity(outer);
+    this.allocCycles += loop.nowCycles() - since;
+    this.live.set(event.address, address);
+    this.allocated++;
+    this.allocatedBytes += sizeBytes;
+    if (BigInt.asUintN(48, event.address) === BigInt(address)) this.atTracedAddress++;
+    const touched = Math.min(mappedBytes(sizeBytes, align), TOUCHED_PAGES * PAGE_SIZE);
+    for (let la = address; la < address + touched; la += PAGE_SIZE) machine.cpus[loop.currentCpu].store(la, 4, 1);
+  }
+
+  private *free(address: number, atCycles: number): KernelCode<void> {
+    const { vm, machine } = this.kernel;
+    const { loop } = machine;
+    yield* sleepUntil(loop, atCycles);
+    const since = loop.nowCycles();
+    const outer = loop.enterActivity(this.freeActivity);
+    const area = yield* findUnlinkVmapArea(vm, address, startsThere);
+    if (area !== 0) yield* freeUnmapVmapArea(vm, area);
+    loop.enterActivity(outer);
+    this.freeCycles += loop.nowCycles() - since;
+    this.freed++;
+  }
+
+  /** Maps `sizeBytes` bytes to the shared frames, again and again. */
+  private map(address: number, sizeBytes: number): void {
+    const { vm } = this.kernel;
+    const stepBytes = SHARED_FRAMES * PAGE_SIZE;
+    for (let done = 0; done < sizeBytes; done += stepBytes) {
+      const end = address + Math.min(sizeBytes, done + stepBytes);
+      if (mapSmallFrames(vm, address + done, end, PAGE_KERNEL, this.frames, 0) < 0) return;
+    }
+  }
+}
+
+const startsThere = (state: { areas: { startOf(area: number): number } }, area: number, address: number): boolean =>
+  state.areas.startOf(area) === address;
+
+/** Bytes of an area that are mapped: all but the guard page; nothing of a vmap block, which is as large as its alignment. */
+function mappedBytes(sizeBytes: number, align: number): number {
+  if (sizeBytes === align && align >= 2 ** 20) return 0;
+  return sizeBytes > PAGE_SIZE ? sizeBytes - PAGE_SIZE : sizeBytes;
+}
+
+/** The window of an allocation here: the traced kernel's vmalloc range may lie elsewhere (KASLR, five-level paging). */
+function windowOf(event: { readonly vstart: bigint; readonly vend: bigint }): [number, number] {
+  if (event.vend - event.vstart >= BigInt(VMALLOC_RANGE_BYTES_MIN)) return [VMALLOC_START, VMALLOC_END];
+  return [Number(BigInt.asUintN(48, event.vstart)), Number(BigInt.asUintN(48, event.vend))];
+}
+
+function isPowerOfTwo(value: number): boolean {
+  return value > 0 && Number.isInteger(Math.log2(value));
+}

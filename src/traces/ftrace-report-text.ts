@@ -1,0 +1,78 @@
+/** The report of a replayed ftrace trace, for people. */
+import prettyBytes from "pretty-bytes";
+import { type Cell, grouped, renderTable } from "../report/tables.ts";
+import type { FtraceReport } from "./ftrace-replay.ts";
+
+/** The whole report; ends with a newline. */
+export function renderFtraceReport(report: FtraceReport): string {
+  const { machine, policy, lazyMaxPages } = report;
+  const title =
+    `${report.trace}: replayed on ${machine.cpus} CPUs (${machine.preset}, ${machine.frequencyGhz} GHz), ` +
+    `flush policy ${policy}, lazy_max_pages ${grouped(lazyMaxPages)}\n`;
+  return [title, areas(report), costs(report), activities(report), skipped(report)]
+    .filter((part) => part !== "")
+    .join("\n");
+}
+
+function areas(report: FtraceReport): string {
+  const { traced, areas } = report;
+  const seconds = `${traced.seconds.toFixed(6)} s on ${traced.cpus} CPUs`;
+  return `Areas\n${renderTable(
+    ["", "emulated", "traced"],
+    [
+      ["areas allocated", areas.allocated, seconds],
+      ["  their address space", binary(areas.bytes), ""],
+      ["  at the traced address", areas.atTracedAddress, ""],
+      ["areas freed", areas.freed, ""],
+      ["allocations that failed", areas.failed, ""],
+      ["areas live at the end", areas.live, ""],
+      ["purges", report.purges, grouped(traced.purges)],
+      ["areas purged", report.areasPurged, grouped(traced.areasPurged)],
+      ["flushes of whole TLBs", report.fullFlushes, ""],
+      ["flushes page by page", report.rangeFlushes, ""],
+      ["a purge is due above (pages)", report.lazyMaxPages, grouped(traced.lazyMaxPages)],
+    ],
+  )}`;
+}
+
+function costs(report: FtraceReport): string {
+  const { areas, flushCost, machine } = report;
+  const row = (name: string, cycles: number, count: number): Cell[] => [
+    name,
+    Math.round(cycles),
+    `${(cycles / machine.frequencyGhz / 1e6).toFixed(3)} ms`,
+    count === 0 ? "" : grouped(Math.round(cycles / count)),
+  ];
+  const flushes = report.fullFlushes + report.rangeFlushes;
+  const parts = flushCost.workCycles + flushCost.waitCycles + flushCost.stolenCycles + flushCost.refillCycles;
+  return `Cost\n${renderTable(
+    ["", "cycles", "time", "each"],
+    [
+      row("allocating", report.allocCycles, areas.allocated),
+      row("freeing", report.freeCycles, areas.freed),
+      row("flushing, in all", parts, flushes),
+      row("  work of the CPU that flushes", flushCost.workCycles, flushes),
+      row("  its wait for the others", flushCost.waitCycles, flushes),
+      row("  stolen from other CPUs", flushCost.stolenCycles, flushes),
+      row("  walks that refill the TLBs", flushCost.refillCycles, flushCost.refills),
+    ],
+  )}`;
+}
+
+function activities(report: FtraceReport): string {
+  const rows = Object.entries(report.cyclesByActivity).map(([name, cycles]): Cell[] => [name, Math.round(cycles)]);
+  return `Cycles of all CPUs\n${renderTable(["activity", "cycles"], rows)}`;
+}
+
+function skipped(report: FtraceReport): string {
+  if (report.skipped.length === 0) return "";
+  const rows = report.skipped.map(({ reason, count, lines }) => {
+    const more = count > lines.length ? ", ..." : "";
+    return `  ${grouped(count)} ${count === 1 ? "line" : "lines"}: ${reason} (line ${lines.join(", ")}${more})\n`;
+  });
+  return `Not used\n${rows.join("")}`;
+}
+
+function binary(sizeBytes: number): string {
+  return prettyBytes(sizeBytes, { binary: true });
+}

@@ -1,0 +1,174 @@
+import { gzipSync } from "node:zlib";
+import { describe, expect, it } from "vitest";
+import { EAGER_POLICY, ftraceText, IPI_POLICY } from "../../../mm/index.ts";
+import { bootKernel } from "../../../src/kernel.ts";
+import { parseFtraceLine } from "../../../src/traces/ftrace-lines.ts";
+import { type FtraceOptions, replayFtrace } from "../../../src/traces/ftrace-replay.ts";
+import { renderFtraceReport } from "../../../src/traces/ftrace-report-text.ts";
+import { temporaryFolder } from "../fixtures.ts";
+
+const folder = temporaryFolder();
+const OPTIONS: FtraceOptions = { preset: "skylake", memoryBytes: 2 ** 32, policy: IPI_POLICY };
+const ALLOC =
+  "alloc_vmap_area: va_start: 18446683600570023936 size=8192 align=1 vstart=0xffffc90000000000 vend=0xffffe8ffffffffff failed=0";
+
+/** What ftrace would have shown of random vmalloc and vfree calls, one every `gapUsec` microseconds on each CPU in turn. */
+function tracedWorkload(cpus: number, calls: number): { text: string; live: number; frees: number } {
+  const kernel = bootKernel({ cpus });
+  const lines: string[] = [];
+  kernel.vm.events = ftraceText(kernel.machine.loop, { cyclesPerSecond: 2.6e9 }, (line) => lines.push(line));
+  const live: number[] = [];
+  let frees = 0;
+  for (let i = 0; i < calls; i++) {
+    kernel.currentCpu = i % cpus;
+    if ((i * 7919) % 5 < 2 && live.length > 0) {
+      kernel.vfree(live.splice((i * 31) % live.length, 1)[0]);
+      frees++;
+    } else live.push(kernel.vmalloc((1 + ((i * 13) % 60)) * 4096));
+    kernel.runUntilIdle();
+  }
+  return { text: `${lines.join("\n")}\n`, live: live.length, frees };
+}
+
+describe("lines of ftrace text", () => {
+  const alloc = {
+    event: "alloc",
+    cpu: 3,
+    seconds: 12.345678,
+    address: 0xffffc90000000000n,
+    sizeBytes: 8192,
+    align: 1,
+    vstart: 0xffffc90000000000n,
+    vend: 0xffffe8ffffffffffn,
+    failed: false,
+  };
+
+  it.each([
+    ["trace_pipe", `          insmod-123     [003] .....    12.345678: ${ALLOC}`],
+    ["trace_pipe with flags of 6.12", `   kworker/u8:2-45     [003] d..1.    12.345678: ${ALLOC}`],
+    ["a kernel without the fifth flag", `          insmod-123   [003] ....    12.345678: ${ALLOC}`],
+    ["record-tgid", `          insmod-123     (    123) [003] .....    12.345678: ${ALLOC}`],
+    ["an unknown tgid", `          insmod-123     (-------) [003] .....    12.345678: ${ALLOC}`],
+    ["trace-cmd report", `          insmod-123   [003]    12.345678: ${ALLOC.replace(": ", ":      ")}`],
+    ["perf script", `          insmod   123 [003]    12.345678: vmalloc:${ALLOC}`],
+    ["a task with spaces and dashes", `   my task-x-123     [003] .....    12.345678: ${ALLOC}`],
+  ])("are read as %s prints them", (_, line) => {
+    expect(parseFtraceLine(line)).toEqual(alloc);
+  });
+
+  it("of frees and purges are read", () => {
+    const prefix = "   a-1 [000] .....     1.000000: ";
+    expect(
+      parseFtraceLine(`${prefix}free_vmap_area_noflush: va_start=0xffffc90000000000 nr_lazy=2 nr_lazy_max=32768`),
+    ).toEqual({ event: "free", cpu: 0, seconds: 1, address: 0xffffc90000000000n, lazyNr: 2, lazyMax: 32768 });
+    expect(parseFtraceLine(`${prefix}purge_vmap_area_lazy: start=0xffffffffffffffff end=0x0 num_purged=0`)).toEqual({
+      event: "purge",
+      cpu: 0,
+      seconds: 1,
+      areas: 0,
+    });
+  });
+
+  it.each([
+    ["# tracer: nop", ""],
+    ["", ""],
+    ["cpus=4", ""],
+    ["hello", "is no line of ftrace text"],
+    ["CPU:2 [LOST 154 EVENTS]", "says that the tracer lost events"],
+    ["  a-1 [000] ..... 1.0: sched_switch: x", "is an event that vmalloc does not raise"],
+    [
+      `  a-1 [000] ..... 1.0: ${ALLOC.replace("align=1 ", "")}`,
+      "is a alloc_vmap_area event whose fields are not those of Linux 6.12",
+    ],
+  ])("%j is not used: %j", (line, reason) => {
+    expect(parseFtraceLine(line)).toEqual({ event: "skip", reason });
+  });
+});
+
+describe("a replayed ftrace trace", () => {
+  it.each([1, 3])("rebuilds the areas of %d CPUs at the addresses that were traced", async (cpus) => {
+    const { text, live, frees } = tracedWorkload(cpus, 400);
+    const report = await replayFtrace(folder.write("trace.txt.gz", gzipSync(text)), OPTIONS);
+    expect(report.skipped).toEqual([]);
+    expect(report.machine.cpus).toBe(cpus);
+    expect(report.areas).toMatchObject({
+      allocated: live + frees,
+      atTracedAddress: live + frees,
+      freed: frees,
+      live,
+      failed: 0,
+    });
+    expect(report.allocCycles).toBeGreaterThan(0);
+    expect(report.freeCycles).toBeGreaterThan(0);
+  });
+
+  it("purges by the traced lazy_max_pages, or by what it is told", async () => {
+    const { text, frees } = tracedWorkload(1, 3000);
+    const file = folder.write("trace.txt", text);
+    const asTraced = await replayFtrace(file, OPTIONS);
+    expect(asTraced.lazyMaxPages).toBe(8192);
+    expect(asTraced.purges).toBe(asTraced.traced.purges);
+    const often = await replayFtrace(file, { ...OPTIONS, lazyMaxPages: 64 });
+    expect(often.purges).toBeGreaterThan(100);
+    expect(often.areasPurged).toBeLessThanOrEqual(frees);
+    expect(often.flushCost.workCycles).toBeGreaterThan(asTraced.flushCost.workCycles);
+    const wide = await replayFtrace(file, { ...OPTIONS, cpus: 64 });
+    expect(wide).toMatchObject({ lazyMaxPages: 7 * 8192, machine: { cpus: 64 } });
+  });
+
+  it("costs each free a flush of all CPUs under the eager policy", async () => {
+    const { text, frees } = tracedWorkload(2, 300);
+    const file = folder.write("trace.txt", text);
+    const report = await replayFtrace(file, { ...OPTIONS, cpus: 8, policy: EAGER_POLICY });
+    expect(report.fullFlushes + report.rangeFlushes).toBe(frees);
+    expect(report.flushCost.stolenCycles).toBeGreaterThan(frees * 7 * 100);
+    expect(report.cyclesByActivity.alloc_vmap_area).toBeGreaterThan(0);
+  });
+
+  it("says by line what it could not use, and why", async () => {
+    const prefix = "   a-1 [000] .....     1.000000: ";
+    const lines = [
+      "# tracer: nop",
+      `${prefix}${ALLOC}`,
+      "program output",
+      `${prefix}free_vmap_area_noflush: va_start=0xffffc90000aaa000 nr_lazy=2 nr_lazy_max=32768`,
+      `${prefix}free_vmap_area_noflush: va_start=0xffffc90000bbb000 nr_lazy=2 nr_lazy_max=32768`,
+      `${prefix}${ALLOC}`,
+      `${prefix}${ALLOC.replace("failed=0", "failed=1")}`,
+      `${prefix}${ALLOC.replace("size=8192", "size=100")}`,
+    ];
+    const report = await replayFtrace(folder.write("odd.txt", lines.join("\n")), OPTIONS);
+    expect(report.skipped).toEqual([
+      { reason: "is no line of ftrace text", count: 1, lines: [3] },
+      { reason: "frees an area whose allocation is not in the trace", count: 2, lines: [4, 5] },
+      {
+        reason: "allocates where an area lies whose end the trace does not show; that one stays",
+        count: 1,
+        lines: [6],
+      },
+      { reason: "is an allocation that failed in the traced kernel", count: 1, lines: [7] },
+      {
+        reason: "has a size that is not whole 4 KiB pages, or an alignment that is no power of two",
+        count: 1,
+        lines: [8],
+      },
+    ]);
+    const text = renderFtraceReport(report);
+    expect(text).toContain("  2 lines: frees an area whose allocation is not in the trace (line 4, 5)\n");
+  });
+
+  it("takes the traced vmalloc range for its own, wherever it lies", async () => {
+    const moved = ALLOC.replace("18446683600570023936", "18446623600570023936")
+      .replace("0xffffc90000000000", "0xffff926e58000000")
+      .replace("0xffffe8ffffffffff", "0xffffb26e57ffffff");
+    const report = await replayFtrace(folder.write("kaslr.txt", `  a-1 [000] ..... 1.0: ${moved}\n`), OPTIONS);
+    expect(report.areas).toMatchObject({ allocated: 1, atTracedAddress: 0, failed: 0 });
+  });
+
+  it("is refused when it holds no event of vmalloc", async () => {
+    await expect(replayFtrace(folder.write("none.txt", "hello\n"), OPTIONS)).rejects.toThrow(
+      /none.txt:1: no line is ftrace/,
+    );
+    await expect(replayFtrace(folder.write("empty.txt", ""), OPTIONS)).rejects.toThrow(/empty.txt: is empty/);
+  });
+});
