@@ -61,11 +61,19 @@ export class AreaTree extends RbTree {
       merged = predecessor;
     }
     if (merged === 0) {
-      this.linkAt(area, place >> 1, place & 1);
+      this.linkAt(this.augmented ? this.asGap(area) : area, place >> 1, place & 1);
       return;
     }
     areas.release(area);
     if (this.augmented) this.propagate(merged);
+  }
+
+  /** The same range as an area of the kind that the free tree holds. */
+  private asGap(area: number): number {
+    const { areas } = this;
+    const gap = areas.makeGap(areas.startOf(area), areas.endOf(area));
+    areas.release(area);
+    return gap;
   }
 
   /** Takes an area out of the tree and off the list. */
@@ -84,7 +92,7 @@ export class AreaTree extends RbTree {
    * Where an area belongs: twice the node below which it hangs (0: it becomes the root), plus its side. -1, and a warning,
    * when it overlaps one that is there.
    */
-  private findPlace(area: number, from: number): number {
+  protected findPlace(area: number, from: number): number {
     const { start, end, child, previous } = this.areas;
     const areaStart = start[area];
     let place = 0;
@@ -107,7 +115,7 @@ export class AreaTree extends RbTree {
     return (place & 1) === 0 ? place >> 1 : this.areas.next[place >> 1];
   }
 
-  private linkAt(area: number, above: number, side: number): void {
+  protected linkAt(area: number, above: number, side: number): void {
     this.link(area, above, side);
     if (above === 0) this.areas.listAddAfter(area, this.head);
     else if (side === 0) this.areas.listAddBefore(area, above);

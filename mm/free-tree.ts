@@ -58,7 +58,7 @@ export class FreeTree extends AreaTree {
       areas.end[gap] = address;
       this.propagate(gap);
     } else {
-      const left = areas.make(gapStart, address);
+      const left = areas.makeGap(gapStart, address);
       areas.start[gap] = end;
       this.propagate(gap);
       this.insertBelow(left, gap);

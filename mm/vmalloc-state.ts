@@ -114,7 +114,7 @@ export class Vmalloc {
     this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);
     this.nodes = Array.from(
       { length: config.vmapNodes },
-      (_, id) => new VmapNode(id, this.areas, this.log, loop, costs.lock),
+      (_, id) => new VmapNode(id, config.vmapNodes === 1, this.areas, this.log, loop, costs.lock),
     );
     this.blocks = new VmapBlocks(config.possibleCpus, config.blockPages, loop, costs.lock);
     this.zoneOffset = offsetModulo(config.zoneSizeBytes, config.vmapNodes);

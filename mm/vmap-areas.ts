@@ -12,6 +12,8 @@ export const VMAP_BLOCK = 0x2;
 export const VMAP_FLAGS_MASK = 0x3;
 
 const FIRST_CAPACITY = 256;
+/** log2 of the areas in a block of storage that holds gaps only. */
+const GAP_BLOCK_SHIFT = 6;
 
 /** Storage for vmap areas and for the heads of the lists they are on. */
 export class VmapAreas {
@@ -40,10 +42,29 @@ export class VmapAreas {
   private capacity = FIRST_CAPACITY;
   private used = 1;
   private freeHead = 0;
+  private gapFreeHead = 0;
+  /** By block of storage: 1 for one that holds gaps only. */
+  private gapBlock = new Uint8Array(FIRST_CAPACITY >> GAP_BLOCK_SHIFT);
 
   /** A new area [start, end) with no flags, in no tree and on no list. */
   make(start: number, end: number): number {
-    const area = this.take();
+    return this.begin(this.take(), start, end);
+  }
+
+  /**
+   * The same for the free tree. Gaps are few among many areas and every allocation descends their tree, so they stand
+   * together: the free tree of 100,000 live areas then fits the host's caches.
+   */
+  makeGap(start: number, end: number): number {
+    let area = this.gapFreeHead;
+    if (area === 0) area = this.takeGapBlock();
+    this.gapFreeHead = this.next[area];
+    this.next[area] = area;
+    this.previous[area] = area;
+    return this.begin(area, start, end);
+  }
+
+  private begin(area: number, start: number, end: number): number {
     this.start[area] = start;
     this.end[area] = end;
     this.flags[area] = 0;
@@ -55,6 +76,11 @@ export class VmapAreas {
   /** Gives an area's storage back. It must be in no tree and on no list. */
   release(area: number): void {
     this.liveCount--;
+    if (this.gapBlock[area >> GAP_BLOCK_SHIFT] !== 0) {
+      this.next[area] = this.gapFreeHead;
+      this.gapFreeHead = area;
+      return;
+    }
     this.next[area] = this.freeHead;
     this.freeHead = area;
   }
@@ -216,9 +242,23 @@ export class VmapAreas {
     return area;
   }
 
+  /** Sets a block of storage aside for gaps; the first of its areas, which are linked. */
+  private takeGapBlock(): number {
+    const size = 1 << GAP_BLOCK_SHIFT;
+    while ((this.used & (size - 1)) !== 0) this.releaseListHead(this.used++);
+    if (this.used === this.capacity) this.grow();
+    const first = this.used;
+    this.used += size;
+    this.gapBlock[first >> GAP_BLOCK_SHIFT] = 1;
+    for (let area = first; area < first + size; area++) this.next[area] = area + 1;
+    this.next[first + size - 1] = 0;
+    return first;
+  }
+
   private grow(): void {
     const capacity = this.capacity * 2;
     this.capacity = capacity;
+    this.gapBlock = growUint8(this.gapBlock, capacity >> GAP_BLOCK_SHIFT);
     this.start = growFloat64(this.start, capacity);
     this.end = growFloat64(this.end, capacity);
     this.subtreeMaxSize = growFloat64(this.subtreeMaxSize, capacity);

@@ -2,6 +2,7 @@
 import type { EventLoop } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { AreaTree } from "./area-tree.ts";
+import { BusyTree } from "./busy-tree.ts";
 import type { KernelLog } from "./kernel-log.ts";
 import { type LockCosts, SpinLock } from "./lock.ts";
 import { MAX_VA_SIZE_PAGES } from "./vmalloc-config.ts";
@@ -12,7 +13,7 @@ import type { Work } from "./work.ts";
 export class VmapNode {
   readonly id: number;
   /** Areas in use whose address belongs to this node. */
-  readonly busy: AreaTree;
+  readonly busy: BusyTree;
   readonly busyLock: SpinLock;
   /** Areas freed and not yet purged. */
   readonly lazy: AreaTree;
@@ -30,9 +31,9 @@ export class VmapNode {
   /** The helper that purges this node, if one was started. */
   purgeWork: Work | null = null;
 
-  constructor(id: number, areas: VmapAreas, log: KernelLog, loop: EventLoop, costs: LockCosts) {
+  constructor(id: number, isOnlyNode: boolean, areas: VmapAreas, log: KernelLog, loop: EventLoop, costs: LockCosts) {
     this.id = id;
-    this.busy = new AreaTree(areas, log);
+    this.busy = new BusyTree(areas, log, isOnlyNode);
     this.lazy = new AreaTree(areas, log);
     this.busyLock = new SpinLock("vn->busy.lock", loop, costs);
     this.lazyLock = new SpinLock("vn->lazy.lock", loop, costs);
