@@ -246,9 +246,12 @@ export class Cpu {
     }
   }
 
-  /** INVLPG: removes what is cached for the page of `la` in the current PCID, and global translations of it. */
-  invlpg(la: number): void {
-    this.check(la, 1);
+  /**
+   * INVLPG: removes what is cached for the page of `la` in the current PCID, and global translations of it. An address that is
+   * not canonical (a bigint) is none of its business: it does nothing.
+   */
+  invlpg(la: number | bigint): void {
+    if (typeof la === "number") this.check(la, 1);
     this.invalidations.invlpg(la);
   }
 

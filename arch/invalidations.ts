@@ -5,6 +5,7 @@
 import { type ControlRegisters, CR4_PCIDE } from "./control-registers.ts";
 import type { Cpu } from "./cpu.ts";
 import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "./faults.ts";
+import { isCanonical, linearAddressFromBigInt } from "./linear-address.ts";
 import type { Mmu } from "./mmu.ts";
 import { COUNT_INVLPG, COUNT_INVLPGB, COUNT_INVPCID } from "./perf-counters.ts";
 import type { CpuFeatures, Preset } from "./preset.ts";
@@ -54,11 +55,12 @@ export class Invalidations {
   }
 
   /** INVLPG. */
-  invlpg(la: number): void {
+  invlpg(la: number | bigint): void {
     this.registers.requirePrivilege("INVLPG");
     this.mmu.counts[COUNT_INVLPG]++;
     this.spend(this.preset.costs.invlpg.value);
-    this.mmu.invalidatePage(la);
+    if (typeof la === "number") this.mmu.invalidatePage(la);
+    else if (isCanonical(la)) this.mmu.invalidatePage(linearAddressFromBigInt(la));
   }
 
   /** INVPCID. With CR4.PCIDE = 0 the only PCID is 0 (Intel SDM vol. 2A, INVPCID). */
@@ -66,9 +68,10 @@ export class Invalidations {
     if (!this.features.invpcid) throw new InvalidOpcode("INVPCID", "this CPU does not have it");
     this.registers.requirePrivilege("INVPCID");
     if (![0, 1, 2, 3].includes(type)) throw new GeneralProtectionFault(`INVPCID type ${type}: 0 to 3 exist`);
-    if (!Number.isInteger(pcid) || pcid < 0 || pcid > 4095) {
+    if (!Number.isInteger(pcid) || pcid < 0) {
       throw new MachineUsageError("INVPCID descriptor's PCID", pcid, "a whole number from 0 to 4095");
     }
+    if (pcid > 4095) throw new GeneralProtectionFault(`INVPCID descriptor with PCID ${pcid}: bits 63:12 are reserved`);
     if (type < 2 && pcid !== 0 && (this.registers.cr4 & CR4_PCIDE) === 0) {
       throw new GeneralProtectionFault(`INVPCID type ${type} of PCID ${pcid} while CR4.PCIDE = 0`);
     }

@@ -28,15 +28,20 @@ export class NonCanonicalAddress extends Error {
   }
 }
 
+/** Whether bits 63:47 of a 64-bit address are all equal. */
+export function isCanonical(address: bigint): boolean {
+  const bits = BigInt.asUintN(64, address);
+  return BigInt.asUintN(64, BigInt.asIntN(48, bits)) === bits;
+}
+
 /**
  * The 48-bit form of a full 64-bit address.
  * @throws NonCanonicalAddress when bits 63:47 differ from each other
  */
 export function linearAddressFromBigInt(address: bigint): number {
   const bits = BigInt.asUintN(64, address);
-  const low = BigInt.asUintN(48, bits);
-  if (BigInt.asUintN(64, BigInt.asIntN(48, low)) !== bits) throw new NonCanonicalAddress(bits);
-  return Number(low);
+  if (!isCanonical(bits)) throw new NonCanonicalAddress(bits);
+  return Number(BigInt.asUintN(48, bits));
 }
 
 /**
