@@ -1,0 +1,172 @@
+/** The host's shortcuts (predicted hits, the short path for 4 KiB pages) leave the state that the general path leaves. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { CR4_PCIDE, CR4_PKE, PageFault, PRESETS } from "../../arch/index.ts";
+import { ALL, BASE, GLOBAL, Guest } from "./guest.ts";
+
+const TARGET = 2 ** 30;
+
+/** What somebody does to a CPU: an access, or something that changes what accesses find. */
+type Step =
+  | { readonly do: "access"; readonly kind: number; readonly page: number; readonly user: boolean }
+  | {
+      readonly do: "run";
+      readonly first: number;
+      readonly count: number;
+      readonly stride: number;
+      readonly store: boolean;
+    }
+  | { readonly do: "map"; readonly page: number; readonly bits: number; readonly level: number; readonly key: number }
+  | { readonly do: "invlpg"; readonly page: number }
+  | { readonly do: "flush"; readonly type: number }
+  | { readonly do: "switch"; readonly pcid: number; readonly keep: boolean }
+  | { readonly do: "pkru"; readonly value: number };
+
+const page = fc.nat(700);
+const steps: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({ do: fc.constant("access" as const), kind: fc.nat(2), page, user: fc.boolean() }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant("run" as const),
+      first: page,
+      count: fc.integer({ min: 1, max: 300 }),
+      stride: fc.constantFrom(1, 1, 3, 16, 128),
+      store: fc.boolean(),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("map" as const),
+      page,
+      bits: fc.constantFrom(ALL, ALL | GLOBAL, ALL | 0x60, ALL | GLOBAL | 0x60, ALL & ~2, ALL & ~4, 0, ALL | 0x20),
+      level: fc.constantFrom(1, 1, 1, 2),
+      key: fc.nat(2),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("invlpg" as const), page }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("flush" as const), type: fc.nat(3) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("switch" as const), pcid: fc.nat(5), keep: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("pkru" as const), value: fc.constantFrom(0, 4, 8, 12) }) },
+);
+
+/** A guest whose first 1024 pages are mapped, half of them with A and D set, some global. */
+function makeGuest(preset: string): Guest {
+  const guest = new Guest({ preset, memoryBytes: 2 ** 31 });
+  for (let i = 0; i < 1024; i++) {
+    guest.map(BASE + i * 4096, TARGET + i * 4096, ALL | (i % 2 === 0 ? 0x60 : 0) | (i % 3 === 0 ? GLOBAL : 0));
+    guest.mark(TARGET + i * 4096, i);
+  }
+  const { cpu } = guest;
+  if (guest.machine.features.pcid) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
+  if (guest.machine.features.pku) cpu.writeCr4(cpu.cr4 + CR4_PKE);
+  return guest;
+}
+
+function access(guest: Guest, kind: number, la: number): string {
+  const { cpu } = guest;
+  try {
+    if (kind === 0) return `${cpu.load(la, 4)}`;
+    if (kind === 1) {
+      cpu.store(la + 8, 4, 1);
+      return "stored";
+    }
+    return `${cpu.fetch(la, 4)}`;
+  } catch (error) {
+    if (error instanceof PageFault) return error.message;
+    throw error;
+  }
+}
+
+/** Carries a step out; what a program could see of it. */
+function carryOut(guest: Guest, step: Step): string {
+  const { cpu } = guest;
+  switch (step.do) {
+    case "access": {
+      cpu.setCpl(step.user ? 3 : 0);
+      const seen = access(guest, step.kind, BASE + step.page * 4096);
+      cpu.setCpl(0);
+      return seen;
+    }
+    case "run": {
+      const seen: string[] = [];
+      for (let i = 0; i < step.count; i++) {
+        seen.push(access(guest, step.store ? 1 : 0, BASE + ((step.first + i * step.stride) % 1024) * 4096));
+      }
+      return seen.join(",");
+    }
+    case "map": {
+      const la = BASE + step.page * 4096;
+      const size = step.level === 2 ? 2 ** 21 : 4096;
+      const at = step.level === 2 ? la + 2 ** 32 - (la % size) : la;
+      guest.write(
+        at,
+        step.level,
+        BigInt(TARGET + (step.level === 2 ? 0x80 : 0) + step.bits) | (BigInt(step.key) << 59n),
+      );
+      return "";
+    }
+    case "invlpg":
+      cpu.invlpg(BASE + step.page * 4096);
+      return "";
+    case "flush":
+      if (guest.machine.features.invpcid) cpu.invpcid(step.type, 0, BASE);
+      else cpu.flushTlbAll();
+      return "";
+    case "switch":
+      if (guest.machine.features.pcid) cpu.writeCr3(guest.root * 4096 + step.pcid, step.keep);
+      else cpu.writeCr3(guest.root * 4096);
+      return "";
+    case "pkru":
+      if (guest.machine.features.pku) cpu.writePkru(step.value);
+      return "";
+  }
+}
+
+/** Everything that later accesses can depend on: entries by slot, replacement state. */
+function hardwareState(guest: Guest): unknown {
+  const { tlbs, structures } = guest.cpu.mmu;
+  return [...tlbs.first, ...tlbs.second, ...structures.structures()].map((tlb) => ({
+    name: tlb.name,
+    entries: Array.from({ length: tlb.slots }, (_, slot) =>
+      tlb.isUsed(slot)
+        ? [tlb.addressOf(slot), tlb.sizeOf(slot), tlb.pcidOf(slot), tlb.frameOf(slot), tlb.flagsOf(slot)].join(" ")
+        : "",
+    ),
+    replacement: [...tlb.words.subarray(tlb.stateAt, tlb.stateAt + tlb.sets)],
+  }));
+}
+
+describe.each(PRESETS.map(({ name }) => name))("%s", (preset) => {
+  test("random programs: same values, faults, counters, cycles, TLB entries slot by slot, replacement state", () => {
+    fc.assert(
+      fc.property(fc.array(steps, { minLength: 1, maxLength: 60 }), (program) => {
+        const quick = makeGuest(preset);
+        const general = makeGuest(preset);
+        general.cpu.attributeFlushes();
+        for (const step of program) expect(carryOut(quick, step)).toBe(carryOut(general, step));
+        expect(quick.cpu.counters()).toEqual(general.cpu.counters());
+        expect(quick.machine.loop.clockCycles[0]).toBe(general.machine.loop.clockCycles[0]);
+        expect(hardwareState(quick)).toEqual(hardwareState(general));
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+test("the short path is what runs: it finds most translations of a loop over many pages", () => {
+  const guest = makeGuest("skylake");
+  let general = 0;
+  const { mmu } = guest.cpu;
+  const translate = mmu.translate.bind(mmu);
+  mmu.translate = (...args) => {
+    general++;
+    translate(...args);
+  };
+  for (let round = 0; round < 4; round++) for (let i = 0; i < 1024; i += 2) guest.cpu.load(BASE + i * 4096, 4);
+  expect(general).toBeLessThan(20);
+});
