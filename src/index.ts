@@ -1,5 +1,6 @@
 /** mmulab as a library: the booted kernel, recordings and their replay, workloads and their reports. */
 export { bootKernel, DEFAULT_KERNEL_CONFIG, Kernel, type KernelConfig } from "./kernel.ts";
+export { type EventFile, openEventFile } from "./output/event-file.ts";
 export { type Random, randomStream } from "./random.ts";
 export { EventRecorder } from "./recording/event-recorder.ts";
 export { compareFinalState, type StateDifference } from "./recording/final-state.ts";
@@ -24,7 +25,20 @@ export { formatVmallocinfoLine, parseVmallocinfoLine, type VmallocinfoLine } fro
 export { EventCounter } from "./report/event-counter.ts";
 export type { RunReport } from "./report/run-report.ts";
 export { renderRunReport } from "./report/run-report-text.ts";
+export { teeEvents } from "./report/tee-events.ts";
 export type { TlbCounts } from "./report/tlb-counts.ts";
-export { findWorkload, WORKLOADS } from "./workloads/index.ts";
-export { runWorkload } from "./workloads/run.ts";
+export { parseFtraceLine } from "./traces/ftrace-lines.ts";
+export { type FtraceOptions, type FtraceReport, replayFtrace } from "./traces/ftrace-replay.ts";
+export { type LackeyOptions, type LackeyReport, replayLackey } from "./traces/lackey-replay.ts";
+export { type WorkloadCode, WorkloadThread } from "./workloads/context.ts";
+export { findWorkload, loadWorkload, WORKLOADS } from "./workloads/index.ts";
+export type { WorkloadGenerator } from "./workloads/own-workload.ts";
+export {
+  defaultParameters,
+  type ParameterSpec,
+  type ParameterValue,
+  type ParameterValues,
+  parseParameters,
+} from "./workloads/parameters.ts";
+export { runOnKernel, runWorkload } from "./workloads/run.ts";
 export type { OperationCount, Workload, WorkloadOptions, WorkloadResult } from "./workloads/workload.ts";

@@ -6,8 +6,9 @@ import { memorySize, wholeNumber } from "../command-line/values.ts";
 import { WallClock } from "../command-line/wall-clock.ts";
 import { bootKernel } from "../kernel.ts";
 import { EVENT_FILE_FORMATS, openEventFile } from "../output/event-file.ts";
+import type { RunReport } from "../report/run-report.ts";
 import { renderRunReport } from "../report/run-report-text.ts";
-import { findWorkload, WORKLOADS } from "../workloads/index.ts";
+import { loadWorkload, WORKLOADS } from "../workloads/index.ts";
 import { describeParameter, parseParameters } from "../workloads/parameters.ts";
 import { findPreset, presetNames } from "../workloads/presets.ts";
 import { runOnKernel } from "../workloads/run.ts";
@@ -48,7 +49,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .command("run")
     .summary("boot an emulated machine, run a workload, print a report")
     .description("Boot an emulated machine, run a workload on all its CPUs, and report what its MMU and vmalloc did.")
-    .argument("[workload]", "which workload (--list shows all)", "mixed")
+    .argument("[workload]", "which workload (--list shows all), or a .ts or .js file of one's own", "mixed")
     .argument("[parameters...]", "the workload's own parameters, NAME=VALUE (--list shows them)")
     .option("--cpus <number>", "CPUs of the machine, 1 to 1024", wholeNumber(1, 1024), 4)
     .addOption(
@@ -65,17 +66,22 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option("--json", "print the report as one JSON object")
     .option("--quiet", "print nothing but errors (and the object of --json)")
     .addHelpText("after", HELP)
-    .action((workload: string, parameters: string[], options: RunCommandOptions, command: Command) =>
-      exit(run(workload, parameters, options, command.getOptionValueSource("ops") === "cli")),
+    .action(async (workload: string, parameters: string[], options: RunCommandOptions, command: Command) =>
+      exit(await run(workload, parameters, options, command.getOptionValueSource("ops") === "cli")),
     );
 }
 
-function run(name: string, words: readonly string[], options: RunCommandOptions, opsGiven: boolean): number {
+async function run(
+  name: string,
+  words: readonly string[],
+  options: RunCommandOptions,
+  opsGiven: boolean,
+): Promise<number> {
   if (options.list) {
     process.stdout.write(listWorkloads());
     return EXIT_OK;
   }
-  const workload = findWorkload(name);
+  const workload = await loadWorkload(name);
   const specs = workload.parameters ?? [];
   const parameters = parseParameters(workload.name, specs, words);
   if (opsGiven && workload.usesOperations === false) {
@@ -90,15 +96,22 @@ function run(name: string, words: readonly string[], options: RunCommandOptions,
   const events = options.events === undefined ? null : openEventFile(options.events, kernel);
   kernel.vm.events = events?.observer ?? null;
   const wall = options.wall === true ? new WallClock() : null;
-  const report = runOnKernel(kernel, workload, {
-    operations: options.ops,
-    seed: options.seed,
-    onProgress: (operations) => progress.update(operations, workload.name),
-    ...(specs.length > 0 ? { parameters } : {}),
-    ...(wall === null ? {} : { phases: wall }),
-  });
-  progress.clear();
-  events?.finish();
+  let report: RunReport;
+  try {
+    report = runOnKernel(kernel, workload, {
+      operations: options.ops,
+      seed: options.seed,
+      onProgress: (operations) => progress.update(operations, workload.name),
+      ...(specs.length > 0 ? { parameters } : {}),
+      ...(wall === null ? {} : { phases: wall }),
+    });
+    events?.finish();
+  } catch (error) {
+    events?.abandon();
+    throw error;
+  } finally {
+    progress.clear();
+  }
   if (wall !== null) process.stderr.write(wall.report());
   if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
   else if (!options.quiet) process.stdout.write(renderRunReport(report));

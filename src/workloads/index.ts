@@ -2,6 +2,7 @@
 import { UsageError } from "../command-line/errors.ts";
 import { suggestion } from "../command-line/suggestion.ts";
 import { mixed } from "./mixed.ts";
+import { isWorkloadFile, loadWorkloadFile } from "./own-workload.ts";
 import { testVmalloc } from "./test-vmalloc/index.ts";
 import type { Workload } from "./workload.ts";
 
@@ -17,4 +18,12 @@ export function findWorkload(name: string): Workload {
   if (found !== undefined) return found;
   const names = WORKLOADS.map((workload) => workload.name);
   throw new UsageError(`unknown workload '${name}'${suggestion(name, names)}; mmulab run --list shows all`);
+}
+
+/**
+ * The workload called `name`, or the one in the file of that name.
+ * @throws UsageError when there is none
+ */
+export async function loadWorkload(name: string): Promise<Workload> {
+  return isWorkloadFile(name) ? await loadWorkloadFile(name) : findWorkload(name);
 }
