@@ -26,6 +26,7 @@ export { FreeLedger } from "./free-ledger.ts";
 export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./free-vmap-area.ts";
 export { type FtraceOptions, ftraceText } from "./ftrace-text.ts";
 export * from "./gfp.ts";
+export { type KernelRangeFlush, mapPhysicalRange } from "./huge-map.ts";
 export { ioremap, iounmap } from "./ioremap.ts";
 export { DEFAULT_KERNEL_COSTS, type DestinationMode, type IpiCosts, type KernelCosts } from "./kernel-costs.ts";
 export { KernelLog } from "./kernel-log.ts";

@@ -5,6 +5,7 @@ import { Command, CommanderError } from "commander";
 import { MachineUsageError } from "../arch/index.ts";
 import { ConfigError } from "../mm/index.ts";
 import { EXIT_OK, EXIT_USAGE, UsageError } from "./command-line/errors.ts";
+import { addExperimentCommand } from "./commands/experiment.ts";
 import { addReplayCommand } from "./commands/replay.ts";
 import { addRunCommand } from "./commands/run.ts";
 import { RecordingError } from "./recording/recording-error.ts";
@@ -13,6 +14,7 @@ const HELP = `
 Examples:
   $ mmulab run
   $ mmulab replay test/recordings/*.jsonl.gz
+  $ mmulab experiment flush-cost --cpus 1,16,128
   $ mmulab help replay`;
 
 /** Runs the command line `argv` (without `node` and the script) and returns the exit code. */
@@ -29,6 +31,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .addHelpText("after", HELP);
   addRunCommand(program, exit);
   addReplayCommand(program, exit);
+  addExperimentCommand(program, exit);
   for (const command of program.commands) command.copyInheritedSettings(program);
   try {
     await program.parseAsync(argv, { from: "user" });

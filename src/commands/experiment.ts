@@ -1,0 +1,90 @@
+/** `mmulab experiment`: measurements that answer a question, as tables and plots. */
+import { writeFileSync } from "node:fs";
+import { type Command, Option } from "commander";
+import { EXIT_OK, UsageError } from "../command-line/errors.ts";
+import { startProgress } from "../command-line/progress.ts";
+import { suggestion } from "../command-line/suggestion.ts";
+import { wholeNumber } from "../command-line/values.ts";
+import type { Experiment } from "../experiments/experiment.ts";
+import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
+import { renderCsv, renderResult } from "../experiments/result-text.ts";
+import { findPreset, presetNames } from "../workloads/presets.ts";
+
+type ExperimentOptions = Readonly<Record<string, string | undefined>> & {
+  readonly seed: number;
+  readonly preset: string;
+  readonly json?: boolean;
+  readonly csv?: boolean;
+  readonly html?: string;
+  readonly quiet?: boolean;
+};
+
+/** Adds the command; `exit` takes its exit code. */
+export function addExperimentCommand(program: Command, exit: (code: number) => void): void {
+  const group = program
+    .command("experiment")
+    .summary("measure what flushes cost, where thresholds are best, what page tables do")
+    .description(
+      "Measure on emulated machines. The same parameters and seed give the same output, byte for byte. Every experiment has its own --help.",
+    )
+    .usage("NAME [options]")
+    .argument("[name]", "which experiment")
+    .addHelpText("after", "\nExample:\n  $ mmulab experiment flush-cost --cpus 1,16,128 --html flush-cost.html")
+    .action((name: string | undefined) => {
+      const names = EXPERIMENTS.map((experiment) => experiment.name);
+      if (name === undefined) throw new UsageError(`which experiment? There are ${names.join(", ")}`);
+      throw new UsageError(`unknown experiment '${name}'${suggestion(name, names)}; there are ${names.join(", ")}`);
+    });
+  for (const experiment of EXPERIMENTS) {
+    const command = group
+      .command(experiment.name)
+      .summary(experiment.summary)
+      .description(`${experiment.summary}\n\n${experiment.description}`)
+      .copyInheritedSettings(program);
+    for (const { name, summary, default: byDefault } of experiment.parameters) {
+      command.addOption(new Option(`--${name} <values>`, summary).default(byDefault));
+    }
+    command
+      .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
+      .option("--seed <number>", "seed of the random choices", wholeNumber(0, 2 ** 32 - 1), 1)
+      .option("--json", "print the result as one JSON object")
+      .option("--csv", "print the tables as CSV")
+      .option("--html <file>", "write a page with plots that needs nothing else")
+      .option("--quiet", "print nothing but errors (and what --json or --csv ask for)")
+      .addHelpText("after", `\nExample:\n  $ ${experiment.example}`)
+      .action(async (options: ExperimentOptions) => exit(await run(experiment, options)));
+  }
+}
+
+async function run(experiment: Experiment, options: ExperimentOptions): Promise<number> {
+  if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
+  const preset = findPreset(options.preset);
+  let total = 1;
+  let progress = startProgress(total, options.quiet === true);
+  const result = runExperiment(experiment, preset, options.seed, options, (done, of, text) => {
+    if (of !== total) {
+      progress.clear();
+      total = of;
+      progress = startProgress(total, options.quiet === true);
+    }
+    progress.update(done, text);
+  });
+  progress.clear();
+  if (options.html !== undefined) {
+    // Only those who want plots wait for the charting library.
+    const { renderHtml } = await import("../experiments/result-html.ts");
+    writeFile(options.html, renderHtml(result));
+  }
+  if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+  else if (options.csv) process.stdout.write(renderCsv(result));
+  else if (!options.quiet) process.stdout.write(renderResult(result));
+  return EXIT_OK;
+}
+
+function writeFile(file: string, text: string): void {
+  try {
+    writeFileSync(file, text);
+  } catch (error) {
+    throw new UsageError(`${file}: cannot be written (${error instanceof Error ? error.message : String(error)})`);
+  }
+}

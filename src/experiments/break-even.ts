@@ -1,0 +1,96 @@
+/** How many single invalidations a flush of a full TLB is worth, when the walks that refill it are counted. */
+import { PAGE_SIZE, type Preset, type TlbPreset } from "../../arch/index.ts";
+import { flushTlbKernelRange } from "../../mm/index.ts";
+import { bootKernel } from "../kernel.ts";
+import type { Column, Value } from "./experiment.ts";
+import { ResidentCpus } from "./resident-cpus.ts";
+
+const SINGLE_PAGES = 32;
+const ROUNDS = 4;
+/** The TLB of the argument behind Linux's ceiling. */
+const SMALL_TLB_ENTRIES = 512;
+
+/** Columns of the rows of {@link breakEven}. */
+export const BREAK_EVEN_COLUMNS: readonly Column[] = [
+  { key: "tlb", heading: "TLB" },
+  { key: "liveEntries", heading: "live entries" },
+  { key: "flushCycles", heading: "flush" },
+  { key: "refillCycles", heading: "refills" },
+  { key: "refills", heading: "walks" },
+  { key: "invlpgCycles", heading: "one INVLPG" },
+  { key: "worthInvlpg", heading: "worth INVLPGs" },
+];
+
+/**
+ * For the preset's own TLBs, and with one data TLB of 512 entries in their place: with the preset's walks, and with walks of
+ * 10 cycles more, as remembered figures of hot walks (25 to 35 cycles on Skylake) span that much.
+ */
+export function breakEven(preset: Preset): { rows: Value[][]; findings: string[] } {
+  const own = preset.tlbs
+    .filter(({ kinds, pageSizes }) => kinds.includes("load") && pageSizes.includes("4K"))
+    .reduce((most, { sets, ways }) => Math.max(most, sets * ways), 0);
+  const small = { ...preset, tlbs: withSmallTlb(preset.tlbs) };
+  const slow = {
+    ...small,
+    costs: { ...small.costs, walk: { ...small.costs.walk, value: small.costs.walk.value + 10 } },
+  };
+  const rows = [
+    measure(small, `${SMALL_TLB_ENTRIES} entries`, SMALL_TLB_ENTRIES),
+    measure(slow, `${SMALL_TLB_ENTRIES} entries, walks 10 cycles longer`, SMALL_TLB_ENTRIES),
+    measure(preset, preset.name, own),
+  ];
+  const findings = rows.map(
+    (row) =>
+      `A flush of ${row[1]} live entries (${row[0]}), refills included, costs as much as ${row[6]} single invalidations.`,
+  );
+  return { rows, findings };
+}
+
+/** One data TLB for 4 KiB pages, 4-way, in place of all that hold them. */
+function withSmallTlb(tlbs: readonly TlbPreset[]): TlbPreset[] {
+  const rest = tlbs.filter(
+    ({ kinds, pageSizes }) => !(kinds.includes("load") || kinds.includes("store")) || !pageSizes.includes("4K"),
+  );
+  return [
+    ...rest,
+    {
+      name: `dTLB ${SMALL_TLB_ENTRIES}`,
+      level: 1,
+      kinds: ["load", "store"],
+      pageSizes: ["4K"],
+      sets: SMALL_TLB_ENTRIES / 4,
+      ways: 4,
+      indexHash: "linear",
+      replacement: "tree-plru",
+      source: "this experiment",
+    },
+  ];
+}
+
+function measure(preset: Preset, name: string, entries: number): Value[] {
+  const kernel = bootKernel({ cpus: 1, memoryBytes: 2 ** 30, preset });
+  const accounts = kernel.vm.flushing.keepAccounts();
+  const resident = new ResidentCpus(kernel, entries);
+  const area = kernel.vmalloc((SINGLE_PAGES + 600) * PAGE_SIZE, "flushed+0x0/0x0");
+  const flush = (pages: number): void => {
+    resident.touchAll();
+    resident.touchAll();
+    resident.runAmongBusy(flushTlbKernelRange(kernel.vm, area, area + pages * PAGE_SIZE), false);
+  };
+  for (let round = 0; round < ROUNDS; round++) flush(600);
+  for (let round = 0; round < ROUNDS; round++) flush(SINGLE_PAGES);
+  const whole = accounts.total(({ full }) => full);
+  const single = accounts.total(({ full }) => !full);
+  const flushCycles = whole.workCycles / ROUNDS;
+  const refillCycles = whole.refillCycles / ROUNDS;
+  const invlpgCycles = (single.workCycles + single.refillCycles) / ROUNDS / SINGLE_PAGES;
+  return [
+    name,
+    entries,
+    Math.round(flushCycles),
+    Math.round(refillCycles),
+    Math.round(whole.refills / ROUNDS),
+    Math.round(invlpgCycles * 10) / 10,
+    Math.round(((flushCycles + refillCycles) / invlpgCycles) * 10) / 10,
+  ];
+}

@@ -1,0 +1,85 @@
+/** What an experiment is: parameters in, tables, plots and findings out. */
+import type { Preset } from "../../arch/index.ts";
+import type { ParameterReader, ParameterSpec } from "./parameters.ts";
+
+/** A column of a result table. */
+export interface Column {
+  /** Name in JSON and CSV, with its unit: `waitCycles`. */
+  readonly key: string;
+  /** Heading for people. */
+  readonly heading: string;
+}
+
+/** A cell: text, or a number in the unit of its column. */
+export type Value = string | number;
+
+/** A table of results. */
+export interface ResultTable {
+  readonly name: string;
+  /** One line: what a row is. */
+  readonly title: string;
+  readonly columns: readonly Column[];
+  readonly rows: readonly (readonly Value[])[];
+}
+
+/** One curve. */
+export interface Series {
+  readonly name: string;
+  readonly points: readonly (readonly [number, number])[];
+}
+
+/** A plot of curves. */
+export interface Plot {
+  readonly title: string;
+  readonly xName: string;
+  readonly yName: string;
+  readonly xLog: boolean;
+  readonly yLog: boolean;
+  readonly series: readonly Series[];
+}
+
+/** A figure that the results rest on. */
+export interface Input {
+  readonly name: string;
+  readonly value: string;
+  readonly source: string;
+}
+
+/** What an experiment found. The same parameters and seed give the same, byte for byte. */
+export interface ExperimentResult {
+  readonly name: string;
+  readonly preset: string;
+  readonly seed: number;
+  readonly parameters: Readonly<Record<string, Value | readonly Value[]>>;
+  readonly tables: readonly ResultTable[];
+  readonly plots: readonly Plot[];
+  /** What the tables say, one sentence each, computed from them. */
+  readonly findings: readonly string[];
+  /** Every figure that went in; none is fitted to a result. */
+  readonly inputs: readonly Input[];
+}
+
+/** What an experiment is run with. */
+export interface ExperimentContext {
+  readonly preset: Preset;
+  readonly seed: number;
+  readonly parameters: ParameterReader;
+  /** Called as each part begins: `done` of `total`. */
+  readonly onProgress: (done: number, total: number, text: string) => void;
+}
+
+/** The parts of a result that an experiment makes itself. */
+export type ExperimentOutcome = Pick<ExperimentResult, "tables" | "plots" | "findings">;
+
+/** An experiment that can be run by name. */
+export interface Experiment {
+  readonly name: string;
+  /** One line for lists. */
+  readonly summary: string;
+  /** What it does and what its columns mean, for its help. */
+  readonly description: string;
+  readonly parameters: readonly ParameterSpec[];
+  /** A short command line, for its help. */
+  readonly example: string;
+  run(context: ExperimentContext): ExperimentOutcome;
+}

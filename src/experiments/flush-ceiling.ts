@@ -1,0 +1,194 @@
+/** `flush-ceiling`: what `tlb_single_page_flush_ceiling` costs, and where it is best. */
+import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
+import { type FlushCost, type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../mm/index.ts";
+import { bootKernel, type Kernel } from "../kernel.ts";
+import { randomStream } from "../random.ts";
+import { BREAK_EVEN_COLUMNS, breakEven } from "./break-even.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
+
+const MEMORY_BYTES = 2 ** 34;
+/** Where the resident pages of each CPU's thread are, and where ranges are mapped and unmapped. */
+const RESIDENT_START = 0x10_0000_0000;
+const RESIDENT_STRIDE = 2 ** 30;
+const RANGE_START = 0x40_0000;
+/** Linux's default. */
+const LINUX_CEILING = 33;
+/** Cycles that a thread computes between looks at its resident pages. */
+const THINK_CYCLES = 40_000;
+
+interface Cell {
+  readonly ceiling: number;
+  readonly totalCycles: number;
+  readonly row: readonly Value[];
+}
+
+/** The experiment. */
+export const flushCeiling: Experiment = {
+  name: "flush-ceiling",
+  summary: "total cost of munmap's flushes against tlb_single_page_flush_ceiling: the best value, and what 33 loses",
+  description: `A process has a thread on every CPU. Thread 0 maps, touches and unmaps ranges whose sizes are spread evenly over the logarithm from
+1 to --range pages; every thread has resident pages that it touches now and then. A range of more pages than the ceiling flushes
+the whole address space on every CPU, others go page by page. Cycles per munmap, over all CPUs, in the four parts.
+The second table: how many single invalidations a flush of a full TLB is worth, refills included.`,
+  parameters: [
+    {
+      name: "ceilings",
+      kind: "list",
+      low: 0,
+      high: 65_536,
+      default: "0,1,2,4,8,16,33,64,85,128,256,512",
+      summary: "ceilings, in pages",
+    },
+    { name: "cpus", kind: "number", low: 1, high: 256, default: "4", summary: "CPUs, each with a thread" },
+    {
+      name: "munmaps",
+      kind: "number",
+      low: 1,
+      high: 100_000,
+      default: "300",
+      summary: "ranges unmapped for each ceiling",
+    },
+    { name: "range", kind: "number", low: 1, high: 8192, default: "512", summary: "most pages of a range" },
+    {
+      name: "resident",
+      kind: "number",
+      low: 0,
+      high: 16_384,
+      default: "256",
+      summary: "resident pages of each thread",
+    },
+  ],
+  example: "mmulab experiment flush-ceiling --cpus 8 --resident 512 --ceilings 0,33,128,512",
+  run,
+};
+
+function run(context: ExperimentContext): ExperimentOutcome {
+  const { parameters, onProgress } = context;
+  const ceilings = parameters.list("ceilings");
+  const cells = ceilings.map((ceiling, i) => {
+    onProgress(i, ceilings.length + 1, `ceiling ${ceiling}`);
+    return measure(context, ceiling);
+  });
+  onProgress(ceilings.length, ceilings.length + 1, "break-even");
+  const even = breakEven(context.preset);
+  const best = cells.reduce((a, b) => (b.totalCycles < a.totalCycles ? b : a));
+  const linux = cells.find(({ ceiling }) => ceiling === LINUX_CEILING);
+  const findings = [`The best ceiling for this workload is ${best.ceiling}: ${best.totalCycles} cycles per munmap.`];
+  if (linux !== undefined) {
+    const loss = ((linux.totalCycles / best.totalCycles - 1) * 100).toFixed(1);
+    findings.push(
+      `Linux's ${LINUX_CEILING} costs ${linux.totalCycles} cycles per munmap: ${loss} % more than the best.`,
+    );
+  }
+  return {
+    tables: [
+      {
+        name: "ceilings",
+        title: "One munmap: cycles of flushing over all CPUs",
+        columns: [
+          { key: "ceilingPages", heading: "ceiling" },
+          { key: "wholeFlushes", heading: "whole" },
+          { key: "pageFlushes", heading: "page by page" },
+          { key: "workCycles", heading: "work" },
+          { key: "waitCycles", heading: "wait" },
+          { key: "stolenCycles", heading: "stolen" },
+          { key: "refillCycles", heading: "refills" },
+          { key: "totalCycles", heading: "total" },
+        ],
+        rows: cells.map(({ row }) => row),
+      },
+      {
+        name: "break-even",
+        title: "A flush of a full TLB and its refills, in single invalidations",
+        columns: BREAK_EVEN_COLUMNS,
+        rows: even.rows,
+      },
+    ],
+    plots: [
+      {
+        title: "Cost per munmap against the ceiling",
+        xName: "ceiling (pages)",
+        yName: "cycles per munmap",
+        xLog: true,
+        yLog: false,
+        series: [
+          {
+            name: "total",
+            points: cells.map((cell): [number, number] => [Math.max(1, cell.ceiling), cell.totalCycles]),
+          },
+        ],
+      },
+    ],
+    findings: [...findings, ...even.findings],
+  };
+}
+
+function measure({ parameters, preset, seed }: ExperimentContext, ceiling: number): Cell {
+  const cpus = parameters.number("cpus");
+  const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, vmalloc: { flushCeilingPages: ceiling } });
+  const spaces = new UserSpaces(kernel.vm);
+  const mm = spaces.makeMm();
+  const resident = parameters.number("resident");
+  if (resident > 0)
+    for (let cpu = 0; cpu < cpus; cpu++) kernel.run(mmapPopulate(spaces, mm, residentOf(cpu), resident));
+  const accounts = kernel.vm.flushing.keepAccounts();
+  const count = parameters.number("munmaps");
+  runThreads(kernel, spaces, mm, { seed, count, rangeMax: parameters.number("range"), resident });
+  const munmaps = accounts.records.filter(({ cause }) => cause === "user");
+  const cost = accounts.total(({ cause }) => cause === "user");
+  const per = (part: keyof FlushCost): number => Math.round(cost[part] / count);
+  const parts = [per("workCycles"), per("waitCycles"), per("stolenCycles"), per("refillCycles")];
+  const totalCycles = parts.reduce((sum, part) => sum + part, 0);
+  const whole = munmaps.filter(({ full }) => full).length;
+  return { ceiling, totalCycles, row: [ceiling, whole, munmaps.length - whole, ...parts, totalCycles] };
+}
+
+function residentOf(cpu: number): number {
+  return RESIDENT_START + cpu * RESIDENT_STRIDE;
+}
+
+interface Load {
+  readonly seed: number;
+  readonly count: number;
+  readonly rangeMax: number;
+  readonly resident: number;
+}
+
+/** Runs the process's threads to their ends. */
+function runThreads(kernel: Kernel, spaces: UserSpaces, mm: MmStruct, load: Load): void {
+  const { loop, cpus } = kernel.machine;
+  let done = false;
+  const touchResident = (cpu: number): void => {
+    for (let page = 0; page < load.resident; page++) cpus[cpu].touch(residentOf(cpu) + page * PAGE_SIZE);
+  };
+  function* think(cycles: number): KernelCode<void> {
+    if (loop.currentThread !== null) yield* compute(loop.currentThread, cycles);
+  }
+  function* unmapper(): KernelCode<void> {
+    const random = randomStream(load.seed, 0);
+    spaces.switchTo(mm);
+    for (let i = 0; i < load.count; i++) {
+      while (loop.mustYield()) yield PAUSE_TURN;
+      const exponent = random.between(0, 1_000_000) / 1_000_000;
+      const pages = Math.round(load.rangeMax ** exponent);
+      yield* mmapPopulate(spaces, mm, RANGE_START, pages);
+      for (let page = 0; page < pages; page++) cpus[0].touch(RANGE_START + page * PAGE_SIZE);
+      touchResident(0);
+      yield* munmap(spaces, mm, RANGE_START, RANGE_START + pages * PAGE_SIZE);
+      touchResident(0);
+      yield* think(THINK_CYCLES);
+      if (loop.needsResched()) yield PAUSE_RESCHED;
+    }
+    done = true;
+  }
+  function* worker(cpu: number): KernelCode<void> {
+    spaces.switchTo(mm);
+    while (!done) {
+      touchResident(cpu);
+      yield* think(THINK_CYCLES);
+    }
+  }
+  kernel.spawn("unmapper", 0, unmapper());
+  for (let cpu = 1; cpu < loop.cpus; cpu++) kernel.spawn(`worker/${cpu}`, cpu, worker(cpu));
+  kernel.runUntilIdle();
+}

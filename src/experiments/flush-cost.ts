@@ -1,0 +1,214 @@
+/** `flush-cost`: what one flush costs, in four parts, and what one vunmap costs under lazy and eager freeing. */
+import { type Figure, INVLPGB_PAGES_MAX, PAGE_SIZE, type Preset } from "../../arch/index.ts";
+import {
+  DEFERRED_POLICY,
+  FLUSH_POLICIES,
+  type FlushCost,
+  type FlushPolicy,
+  flushPolicyByName,
+  flushTlbKernelRange,
+  INVLPGB_POLICY,
+} from "../../mm/index.ts";
+import { bootKernel, type Kernel } from "../kernel.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome, Plot, ResultTable, Value } from "./experiment.ts";
+import { ResidentCpus } from "./resident-cpus.ts";
+import { costPerVunmap, VUNMAP_COLUMNS, vunmapFindings, vunmapPlot } from "./vunmap-cost.ts";
+
+/** Pages of the area whose parts are flushed. */
+const AREA_PAGES = 513;
+const MEMORY_BYTES = 2 ** 36;
+
+interface Cell {
+  readonly policy: string;
+  readonly cpus: number;
+  readonly pages: number;
+  readonly full: boolean;
+  readonly cost: FlushCost;
+}
+
+/** The experiment. */
+export const flushCost: Experiment = {
+  name: "flush-cost",
+  summary: "what one flush costs in its four parts, by CPUs, range and policy; lazy against eager vunmap",
+  description: `CPU 0 flushes ranges of kernel addresses while the other CPUs work (under 'deferred': in user mode, isolated); every CPU
+has a resident area whose pages it touches again afterwards. Columns, in cycles over all CPUs, per flush: work of the CPU
+that flushes, its wait, what is stolen from the others, and the page walks that the flush made necessary.
+The second table: one page of vmalloc'ed memory mapped, used and freed again and again on CPU 0, until lazy freeing has
+purged: the cost of flushing per vunmap.`,
+  parameters: [
+    {
+      name: "cpus",
+      kind: "list",
+      low: 1,
+      high: 1024,
+      default: "1,2,4,8,16,32,64,128,256,512,1024",
+      summary: "numbers of CPUs",
+    },
+    { name: "pages", kind: "list", low: 1, high: AREA_PAGES, default: "1,8,33,34,513", summary: "pages of the range" },
+    {
+      name: "policies",
+      kind: "words",
+      words: FLUSH_POLICIES.map((policy) => policy.name),
+      default: "ipi,invlpgb,deferred,eager",
+      summary: "flush policies; one that the preset cannot carry out is left out",
+    },
+    { name: "resident", kind: "number", low: 0, high: 4096, default: "64", summary: "resident pages of each CPU" },
+    { name: "rounds", kind: "number", low: 1, high: 1000, default: "2", summary: "flushes measured for each cell" },
+  ],
+  example: "mmulab experiment flush-cost --cpus 1,16,128 --pages 1,33,34 --html flush-cost.html",
+  run,
+};
+
+function run(context: ExperimentContext): ExperimentOutcome {
+  const { parameters, preset, onProgress } = context;
+  const cpuCounts = parameters.list("cpus");
+  const policies = parameters.words("policies").map(flushPolicyByName);
+  const possible = policies.filter((policy) => policy !== INVLPGB_POLICY || preset.features.invlpgb);
+  const single = possible.filter((policy) => !policy.eager);
+  const cells: Cell[] = [];
+  const total = cpuCounts.length * (single.length + possible.length);
+  let done = 0;
+  for (const policy of single) {
+    for (const cpus of cpuCounts) {
+      onProgress(done++, total, `${policy.name}, ${cpus} CPUs`);
+      cells.push(...measureFlushes(preset, policy, cpus, parameters.list("pages"), context));
+    }
+  }
+  const vunmaps = possible.flatMap((policy) =>
+    cpuCounts.map((cpus) => {
+      onProgress(done++, total, `vunmap, ${policy.name}, ${cpus} CPUs`);
+      return costPerVunmap(preset, policy, cpus);
+    }),
+  );
+  const tables: ResultTable[] = [
+    {
+      name: "flushes",
+      title: "One flush: cycles over all CPUs",
+      columns: [
+        { key: "policy", heading: "policy" },
+        { key: "cpus", heading: "CPUs" },
+        { key: "pages", heading: "pages" },
+        { key: "flushes", heading: "flushes" },
+        { key: "workCycles", heading: "work" },
+        { key: "waitCycles", heading: "wait" },
+        { key: "stolenCycles", heading: "stolen" },
+        { key: "refillCycles", heading: "refills" },
+        { key: "totalCycles", heading: "total" },
+        { key: "initiatorUsec", heading: "until done (us)" },
+      ],
+      rows: cells.map((cell) => row(cell, preset.frequencyGhz)),
+    },
+    {
+      name: "vunmaps",
+      title: "One vunmap of a page: cycles of flushing over all CPUs",
+      columns: VUNMAP_COLUMNS,
+      rows: vunmaps.map(({ row }) => row),
+    },
+  ];
+  const leftOut = policies.filter((policy) => !possible.includes(policy));
+  return {
+    tables,
+    plots: [...flushPlots(cells), vunmapPlot(vunmaps)],
+    findings: [
+      ...leftOut.map(
+        ({ name }) => `${name} is left out: ${preset.name} has no INVLPGB (up to ${INVLPGB_PAGES_MAX} pages each).`,
+      ),
+      ...vunmapFindings(vunmaps),
+    ],
+  };
+}
+
+function row({ policy, cpus, pages, full, cost }: Cell, frequency: Figure): Value[] {
+  const { workCycles, waitCycles, stolenCycles, refillCycles } = cost;
+  const total = workCycles + waitCycles + stolenCycles + refillCycles;
+  return [
+    policy,
+    cpus,
+    pages,
+    full ? "whole TLB" : "page by page",
+    Math.round(workCycles),
+    Math.round(waitCycles),
+    Math.round(stolenCycles),
+    Math.round(refillCycles),
+    Math.round(total),
+    Math.round((workCycles + waitCycles) / frequency.value) / 1000,
+  ];
+}
+
+/** The cost of flushes of each number of pages, on a machine of its own. */
+function measureFlushes(
+  preset: Preset,
+  policy: FlushPolicy,
+  cpus: number,
+  pageCounts: readonly number[],
+  { parameters }: ExperimentContext,
+): Cell[] {
+  const isolatedCpus = policy === DEFERRED_POLICY ? Array.from({ length: cpus - 1 }, (_, i) => i + 1) : [];
+  const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, flushPolicy: policy, isolatedCpus });
+  const accounts = kernel.vm.flushing.keepAccounts();
+  const resident = new ResidentCpus(kernel, parameters.number("resident"));
+  const rounds = parameters.number("rounds");
+  resident.touchAll();
+  return pageCounts.map((pages) => {
+    const first = accounts.records.length;
+    for (let round = 0; round < rounds; round++) {
+      // New pages each time, so that only resident pages are ever touched again.
+      const area = kernel.vmalloc(pages * PAGE_SIZE, "flushed+0x0/0x0");
+      touchEverywhere(kernel, area, pages);
+      resident.touchAll();
+      const end = area + pages * PAGE_SIZE;
+      resident.runAmongBusy(flushTlbKernelRange(kernel.vm, area, end), policy === DEFERRED_POLICY);
+    }
+    const cost = accounts.total((record) => record.id > first);
+    for (const part of Object.keys(cost) as (keyof FlushCost)[]) cost[part] /= rounds;
+    return { policy: policy.name, cpus, pages, full: accounts.records[first].full, cost };
+  });
+}
+
+/** Every CPU touches the pages that will be flushed. */
+function touchEverywhere(kernel: Kernel, area: number, pages: number): void {
+  for (const cpu of kernel.machine.cpus) {
+    for (let page = 0; page < pages; page++) cpu.touch(area + page * PAGE_SIZE);
+  }
+}
+
+function flushPlots(cells: readonly Cell[]): Plot[] {
+  const policies = [...new Set(cells.map(({ policy }) => policy))];
+  const pageCounts = [...new Set(cells.map(({ pages }) => pages))];
+  const totals = ({ cost }: Cell): number => cost.workCycles + cost.waitCycles + cost.stolenCycles + cost.refillCycles;
+  return [
+    {
+      title: "One flush, all four parts, over all CPUs",
+      xName: "CPUs",
+      yName: "cycles",
+      xLog: true,
+      yLog: true,
+      series: policies.flatMap((policy) =>
+        pageCounts.map((pages) => ({
+          name: `${policy}, ${pages} page${pages === 1 ? "" : "s"}`,
+          points: cells
+            .filter((cell) => cell.policy === policy && cell.pages === pages)
+            .map((cell): [number, number] => [cell.cpus, totals(cell)]),
+        })),
+      ),
+    },
+    ...policies.map((policy): Plot => {
+      const pages = pageCounts[pageCounts.length - 1];
+      const own = cells.filter((cell) => cell.policy === policy && cell.pages === pages);
+      const parts = ["workCycles", "waitCycles", "stolenCycles", "refillCycles"] as const;
+      return {
+        title: `Parts of a flush of ${pages} pages, ${policy}`,
+        xName: "CPUs",
+        yName: "cycles",
+        xLog: true,
+        yLog: true,
+        series: parts.map((part) => ({
+          name: part.replace("Cycles", ""),
+          points: own
+            .filter(({ cost }) => cost[part] > 0)
+            .map(({ cpus, cost }): [number, number] => [cpus, cost[part]]),
+        })),
+      };
+    }),
+  ];
+}

@@ -1,0 +1,193 @@
+/** `lazy-threshold`: what a free costs against `lazy_max_pages`, and what is held back for it. */
+import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
+import { vfree, vmalloc } from "../../mm/index.ts";
+import { bootKernel } from "../kernel.ts";
+import { randomStream } from "../random.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
+import { LazyGauge } from "./lazy-gauge.ts";
+
+const MEMORY_BYTES = 2 ** 36;
+const RESIDENT_CYCLES = 3000;
+
+interface Cell {
+  readonly cpus: number;
+  readonly lazyMaxPages: number;
+  readonly totalPerFree: number;
+  readonly heldBackPages: number;
+  readonly row: readonly Value[];
+}
+
+/** The experiment. */
+export const lazyThreshold: Experiment = {
+  name: "lazy-threshold",
+  summary: "cost per free against lazy_max_pages, with memory and address space held back",
+  description: `CPU 0 allocates, touches and frees areas of 1 to --pages pages; the other CPUs compute and touch resident pages now and then.
+Cost per free that was purged: the flushes in their four parts and the purges' own work, over all CPUs. Held back: address space freed and not
+usable yet (mean over frees, and most), and the pages of page tables that the spread of addresses needs.`,
+  parameters: [
+    { name: "cpus", kind: "list", low: 1, high: 1024, default: "1,4,16,64", summary: "numbers of CPUs" },
+    {
+      name: "lazymax",
+      kind: "list",
+      low: 0,
+      high: 2 ** 30,
+      default: "0,64,256,1024,4096,8192,16384,32768,65536",
+      summary: "values of lazy_max_pages; Linux's own, fls(CPUs) * 8192, is added",
+    },
+    {
+      name: "frees",
+      kind: "number",
+      low: 1,
+      high: 10_000_000,
+      default: "20000",
+      summary: "frees measured for each cell",
+    },
+    { name: "pages", kind: "number", low: 1, high: 512, default: "8", summary: "most pages of an area" },
+    {
+      name: "resident",
+      kind: "number",
+      low: 0,
+      high: 4096,
+      default: "64",
+      summary: "resident pages of each other CPU",
+    },
+  ],
+  example: "mmulab experiment lazy-threshold --cpus 4,64 --lazymax 1024,8192,65536",
+  run,
+};
+
+function run(context: ExperimentContext): ExperimentOutcome {
+  const { parameters, onProgress } = context;
+  const cpuCounts = parameters.list("cpus");
+  const given = parameters.list("lazymax");
+  const limitsOf = (cpus: number) => [...new Set([...given, linuxLazyMaxPages(cpus)])].sort((a, b) => a - b);
+  const total = cpuCounts.reduce((sum, cpus) => sum + limitsOf(cpus).length, 0);
+  const cells: Cell[] = [];
+  for (const cpus of cpuCounts) {
+    for (const limit of limitsOf(cpus)) {
+      onProgress(cells.length, total, `${cpus} CPUs, ${limit} pages`);
+      cells.push(measure(context, cpus, limit));
+    }
+  }
+  const series = cpuCounts.map((cpus) => cells.filter((cell) => cell.cpus === cpus));
+  const name = (cpus: number): string => `${cpus} CPU${cpus === 1 ? "" : "s"}`;
+  return {
+    tables: [
+      {
+        name: "thresholds",
+        title: "One free: cycles over all CPUs",
+        columns: [
+          { key: "cpus", heading: "CPUs" },
+          { key: "lazyMaxPages", heading: "lazy_max_pages" },
+          { key: "flushes", heading: "flushes" },
+          { key: "workCycles", heading: "work" },
+          { key: "waitCycles", heading: "wait" },
+          { key: "stolenCycles", heading: "stolen" },
+          { key: "refillCycles", heading: "refills" },
+          { key: "purgeCycles", heading: "purging" },
+          { key: "totalCycles", heading: "total" },
+          { key: "heldBackMeanKiB", heading: "held back KiB" },
+          { key: "heldBackMaxKiB", heading: "most KiB" },
+          { key: "tablePages", heading: "table pages" },
+        ],
+        rows: cells.map(({ row }) => row),
+      },
+    ],
+    plots: [
+      {
+        title: "Cost per free, all parts, over all CPUs",
+        xName: "lazy_max_pages",
+        yName: "cycles per free",
+        xLog: true,
+        yLog: true,
+        series: series.map((own) => ({
+          name: name(own[0].cpus),
+          points: own.map((cell): [number, number] => [
+            Math.max(1, cell.lazyMaxPages),
+            Math.max(0.01, cell.totalPerFree),
+          ]),
+        })),
+      },
+    ],
+    findings: series.map((own) => {
+      const linux = linuxLazyMaxPages(own[0].cpus);
+      const described = own
+        .filter((cell) => cell.lazyMaxPages === linux || cell.lazyMaxPages === 0 || cell.lazyMaxPages === 1024)
+        .map((cell) => {
+          const held = Math.round((cell.heldBackPages * PAGE_SIZE) / 1024);
+          const whose = cell.lazyMaxPages === linux ? " (Linux's)" : "";
+          return `${cell.lazyMaxPages}${whose}: ${cell.totalPerFree} cycles, ${held} KiB held back`;
+        });
+      return `${name(own[0].cpus)}, per free: ${described.join("; ")}.`;
+    }),
+  };
+}
+
+/** `lazy_max_pages()` of Linux. */
+function linuxLazyMaxPages(cpus: number): number {
+  return (32 - Math.clz32(cpus)) * 8192;
+}
+
+function measure({ parameters, preset, seed }: ExperimentContext, cpus: number, lazyMaxPages: number): Cell {
+  const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, vmalloc: { lazyMaxPages } });
+  const { vm, machine } = kernel;
+  const { loop } = machine;
+  const accounts = vm.flushing.keepAccounts();
+  const frees = parameters.number("frees");
+  const pagesMax = parameters.number("pages");
+  const resident = parameters.number("resident");
+  const gauge = new LazyGauge();
+  let done = false;
+  function* freer(): KernelCode<void> {
+    const random = randomStream(seed, 0);
+    for (let i = 0; i < frees; i++) {
+      while (loop.mustYield()) yield PAUSE_TURN;
+      const pages = random.between(1, pagesMax);
+      const address = yield* vmalloc(vm, pages * PAGE_SIZE, "lazy_threshold+0x0/0x0");
+      for (let page = 0; page < pages; page++) machine.cpus[0].touch(address + page * PAGE_SIZE);
+      yield* vfree(vm, address);
+      gauge.sample(vm.lazyNr);
+      if (loop.needsResched()) yield PAUSE_RESCHED;
+    }
+    done = true;
+  }
+  function* worker(cpu: number, area: number): KernelCode<void> {
+    while (!done && loop.currentThread !== null) {
+      // One look at everything for each stretch of work: what a flush took is missed soon after.
+      for (let page = 0; page < resident; page++) machine.cpus[cpu].touch(area + page * PAGE_SIZE);
+      yield* compute(loop.currentThread, RESIDENT_CYCLES * Math.max(1, resident));
+    }
+  }
+  kernel.spawn("freer", 0, freer());
+  for (let cpu = 1; cpu < cpus; cpu++) {
+    const area = resident === 0 ? 0 : kernel.vmalloc(resident * PAGE_SIZE, "resident+0x0/0x0");
+    kernel.spawn(`worker/${cpu}`, cpu, worker(cpu, area));
+  }
+  kernel.runUntilIdle();
+  const cost = accounts.total();
+  const purging = loop.accounts.activity("purge");
+  let purgeCycles = 0;
+  for (let cpu = 0; cpu < cpus; cpu++) purgeCycles += loop.accounts.cycles(cpu, purging);
+  // What was freed after the last purge has cost nothing yet.
+  const purged = Math.max(1, accounts.frees.flush.subarray(0, accounts.frees.length).filter((id) => id > 0).length);
+  const per = (cycles: number): number => Math.round((cycles / purged) * 10) / 10;
+  const { workCycles, waitCycles, stolenCycles, refillCycles } = cost;
+  const totalPerFree = per(workCycles + waitCycles + stolenCycles + refillCycles + purgeCycles);
+  const kib = (pages: number): number => Math.round((pages * PAGE_SIZE) / 1024);
+  return {
+    cpus,
+    lazyMaxPages,
+    totalPerFree,
+    heldBackPages: gauge.mean,
+    row: [
+      cpus,
+      lazyMaxPages,
+      accounts.records.length,
+      ...[workCycles, waitCycles, stolenCycles, refillCycles, purgeCycles].map(per),
+      totalPerFree,
+      kib(gauge.mean),
+      kib(gauge.most),
+      kernel.tables.tablePages,
+    ],
+  };
+}

@@ -1,0 +1,201 @@
+/** `page-tables`: the same memory under pages of 4 KiB, 2 MiB and 1 GiB, and 4 and 5 levels of tables. */
+import { Machine, PAGE_SIZE, type Preset } from "../../arch/index.ts";
+import { FaultInjection, KernelLog, mapPhysicalRange, PAGE_KERNEL, PageAllocator, PageTables } from "../../mm/index.ts";
+import { randomStream } from "../random.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
+
+/** Where the memory is mapped; a multiple of every page size. */
+const BASE = 0xc900_0000_0000;
+const GIB = 2 ** 30;
+const MIB = 2 ** 20;
+
+const PAGE_SIZES = [
+  { name: "4K", shift: 12 },
+  { name: "2M", shift: 21 },
+  { name: "1G", shift: 30 },
+] as const;
+
+interface Cell {
+  readonly page: string;
+  readonly levels: number;
+  readonly pattern: string;
+  readonly sizeMib: number;
+  readonly cyclesPerAccess: number;
+  readonly tablePages: number;
+  readonly row: readonly Value[];
+}
+
+/** The experiment. */
+export const pageTables: Experiment = {
+  name: "page-tables",
+  summary: "the same memory under 4 KiB, 2 MiB and 1 GiB pages, 4 and 5 levels: tables, misses, walk cycles",
+  description: `One CPU loads words at random addresses, or walks through all pages in order, in memory mapped with pages of one size. Table pages
+are those that the mapping needs. Misses are accesses that no TLB level served; walk cycles are per access, over all accesses.
+1 GiB pages need memory of whole GiB; a preset without 1 GiB pages shows it as its TLBs would.`,
+  parameters: [
+    { name: "size", kind: "list", low: 1, high: 2 ** 20, default: "64,1024,8192", summary: "memory in MiB" },
+    { name: "pages", kind: "words", words: ["4K", "2M", "1G"], default: "4K,2M,1G", summary: "page sizes" },
+    { name: "levels", kind: "list", low: 4, high: 5, default: "4,5", summary: "levels of tables" },
+    {
+      name: "accesses",
+      kind: "number",
+      low: 1,
+      high: 1e8,
+      default: "100000",
+      summary: "loads for each cell, after as many to warm up",
+    },
+    {
+      name: "pattern",
+      kind: "words",
+      words: ["random", "sequential"],
+      default: "random,sequential",
+      summary: "order of the loads",
+    },
+  ],
+  example: "mmulab experiment page-tables --size 1024 --pages 4K,2M --levels 4",
+  run,
+};
+
+function run(context: ExperimentContext): ExperimentOutcome {
+  const { parameters, onProgress } = context;
+  const plan = parameters.list("size").flatMap((sizeMib) =>
+    parameters
+      .words("pages")
+      .filter((page) => page !== "1G" || sizeMib % 1024 === 0)
+      .flatMap((page) =>
+        parameters
+          .list("levels")
+          .flatMap((levels) => parameters.words("pattern").map((pattern) => ({ sizeMib, page, levels, pattern }))),
+      ),
+  );
+  const cells = plan.map((cell, i) => {
+    onProgress(i, plan.length, `${cell.sizeMib} MiB, ${cell.page}, ${cell.levels} levels`);
+    return measure(context, cell);
+  });
+  return {
+    tables: [
+      {
+        name: "page-tables",
+        title: "Loads from mapped memory",
+        columns: [
+          { key: "sizeMiB", heading: "MiB" },
+          { key: "page", heading: "page" },
+          { key: "levels", heading: "levels" },
+          { key: "pattern", heading: "pattern" },
+          { key: "tablePages", heading: "table pages" },
+          { key: "missPercent", heading: "misses %" },
+          { key: "secondLevelPercent", heading: "L2 hits %" },
+          { key: "cyclesPerWalk", heading: "cycles/walk" },
+          { key: "walkCyclesPerAccess", heading: "walk cycles/access" },
+        ],
+        rows: cells.map(({ row }) => row),
+      },
+    ],
+    plots: ["random", "sequential"]
+      .filter((pattern) => cells.some((cell) => cell.pattern === pattern))
+      .map((pattern) => ({
+        title: `Walk cycles per access, ${pattern}`,
+        xName: "MiB",
+        yName: "cycles per access",
+        xLog: true,
+        yLog: false,
+        series: [...new Set(cells.map(({ page, levels }) => `${page}, ${levels} levels`))].map((name) => ({
+          name,
+          points: cells
+            .filter((cell) => cell.pattern === pattern && `${cell.page}, ${cell.levels} levels` === name)
+            .map((cell): [number, number] => [cell.sizeMib, cell.cyclesPerAccess]),
+        })),
+      })),
+    findings: findings(cells),
+  };
+}
+
+function findings(cells: readonly Cell[]): string[] {
+  const lines: string[] = [];
+  for (const small of cells) {
+    if (small.page !== "4K" || small.levels !== 4 || small.pattern !== "random") continue;
+    const same = cells.filter((cell) => cell.sizeMib === small.sizeMib && cell.pattern === "random");
+    const others = same.filter((cell) => cell !== small);
+    const described = others.map(
+      (cell) => `${cell.page} and ${cell.levels} levels ${cell.cyclesPerAccess} (${cell.tablePages} table pages)`,
+    );
+    if (described.length === 0) continue;
+    lines.push(
+      `${small.sizeMib} MiB at random: ${small.cyclesPerAccess} walk cycles per access with 4K pages and 4 levels (${small.tablePages} table pages); ${described.join("; ")}.`,
+    );
+  }
+  return lines;
+}
+
+function measure(
+  { parameters, preset, seed }: ExperimentContext,
+  plan: Pick<Cell, "sizeMib" | "page" | "levels" | "pattern">,
+): Cell {
+  const { sizeMib, page, levels, pattern } = plan;
+  const sizeBytes = sizeMib * MIB;
+  const machine = mappedMachine(
+    preset,
+    sizeBytes,
+    levels === 5 ? 5 : 4,
+    PAGE_SIZES.find(({ name }) => name === page)?.shift ?? 12,
+  );
+  const [cpu] = machine.machine.cpus;
+  const accesses = parameters.number("accesses");
+  const random = randomStream(seed, 0);
+  const pages = sizeBytes / PAGE_SIZE;
+  let next = 0;
+  const load = (): void => {
+    const at = pattern === "random" ? random.between(0, pages - 1) : next++ % pages;
+    cpu.touch(BASE + at * PAGE_SIZE);
+  };
+  for (let i = 0; i < accesses; i++) load();
+  const before = cpu.counters();
+  for (let i = 0; i < accesses; i++) load();
+  const after = cpu.counters();
+  const count = (name: keyof typeof after): number => after[name] - before[name];
+  const misses = count("dTLB-load-misses");
+  const walkCycles = count("dtlb_load_misses.walk_active");
+  const percent = (value: number): number => Math.round((value / accesses) * 10_000) / 100;
+  const cyclesPerAccess = Math.round((walkCycles / accesses) * 100) / 100;
+  return {
+    ...plan,
+    cyclesPerAccess,
+    tablePages: machine.tables.tablePages,
+    row: [
+      sizeMib,
+      page,
+      levels,
+      pattern,
+      machine.tables.tablePages,
+      percent(misses),
+      percent(count("dtlb_load_misses.stlb_hit")),
+      misses === 0 ? 0 : Math.round((walkCycles / misses) * 10) / 10,
+      cyclesPerAccess,
+    ],
+  };
+}
+
+/** One CPU on tables that map `sizeBytes` of physical memory at {@link BASE} with pages of one size. */
+function mappedMachine(
+  preset: Preset,
+  sizeBytes: number,
+  levels: 4 | 5,
+  shift: number,
+): { machine: Machine; tables: PageTables } {
+  // The mapped memory begins at 4 GiB, above the hole for devices.
+  const start = 4 * GIB;
+  const features = { ...(levels === 5 ? { la57: true } : {}), ...(shift === 30 ? { page1g: true } : {}) };
+  const machine = new Machine({ preset, memoryBytes: start + sizeBytes, features, pagingLevels: levels });
+  const { memory, loop } = machine;
+  const log = new KernelLog();
+  const faults = new FaultInjection();
+  const tables = new PageTables(memory, new PageAllocator(memory, 1, 1, faults), faults, log, loop, levels);
+  const { low, high } = PAGE_KERNEL;
+  const flush = () => {
+    throw new Error("nothing was mapped before");
+  };
+  const result = loop.runSync(0, mapPhysicalRange(tables, flush, BASE, BASE + sizeBytes, start, low, high, shift));
+  if (result < 0) throw new RangeError(`no memory for the page tables of ${sizeBytes} bytes`);
+  machine.cpus[0].writeCr3(tables.rootFrame * PAGE_SIZE);
+  return { machine, tables };
+}
