@@ -61,7 +61,7 @@ const POLICY_CASES: Case[] = [
   {
     name: "ipi, among user address spaces with page-table isolation",
     config: { pageTableIsolation: true },
-    userSpaces: 9,
+    userSpaces: 4,
   },
   {
     name: "deferred, with page-table isolation",
@@ -105,7 +105,7 @@ describe("a random workload of all calls stays sound", () => {
     const workload = new RandomWorkload(kernel, {
       seed: 9,
       liveMax: 400,
-      userModeEvery: 20,
+      userModeEvery: 5,
       userSpaces,
     });
     run(kernel, workload, OPERATIONS / 4);

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { entryFrame, entryLow, PTE_PRESENT, PTE_RW } from "../../arch/pte.ts";
+import { getVmArea, VM_SPARSE, vmAreaMapPages, vmAreaUnmapPages } from "../../mm/index.ts";
 import { bootKernel } from "../../src/kernel.ts";
 import { caught, readEntry, shown, type VariedKernel, variedKernel, writeEntry } from "./verify-state.ts";
 
@@ -41,6 +42,17 @@ describe("verify finds TLB entries that nobody will flush", () => {
     expect(kernel.verify()).toEqual([]);
     for (let page = 0; page < pages; page++) expect(() => touch(page)).toThrow();
     kernel.vmUnmapRam(kept, 1);
+  });
+
+  it("and finds none after pages of a sparse area were unmapped: they are flushed at once", () => {
+    const kernel = bootKernel({ cpus: 2, memoryBytes: 32 * 2 ** 20 });
+    const vm = kernel.run(getVmArea(kernel.vm, 8 * PAGE, VM_SPARSE));
+    const start = kernel.vm.vms.addr[vm];
+    expect(vmAreaMapPages(kernel.vm, vm, start + PAGE, start + 5 * PAGE, kernel.allocFrames(4))).toBe(0);
+    for (const cpu of kernel.machine.cpus) cpu.load(start + 4 * PAGE, 4);
+    kernel.run(vmAreaUnmapPages(kernel.vm, vm, start + 3 * PAGE, start + 5 * PAGE));
+    for (const cpu of kernel.machine.cpus) expect(() => cpu.load(start + 4 * PAGE, 4)).toThrow();
+    expect(kernel.verify()).toEqual([]);
   });
 
   caught([
