@@ -104,14 +104,14 @@ export class ControlRegisters {
       page1g: this.features.page1g,
     };
     mode.update(registers, this.cpl);
-    this.mmu.tlbs.predicted.clear();
+    this.mmu.predicted.clear();
   }
 
   /** Goes to another privilege level. */
   chooseCpl(cpl: number): void {
     this.cpl = cpl;
     this.mmu.mode.chooseCpl(cpl);
-    this.mmu.tlbs.predicted.clear();
+    this.mmu.predicted.clear();
   }
 
   /** @throws GeneralProtectionFault unless the CPL is 0 */
@@ -141,14 +141,13 @@ export class ControlRegisters {
     if (base >= 2 ** this.maxPhyAddr) throw refuse(`bits at or above MAXPHYADDR (${this.maxPhyAddr}) are reserved`);
     const tagged = has(this.cr4, CR4_PCIDE);
     if (keepBit && !tagged) throw refuse("bit 63 is reserved while CR4.PCIDE = 0");
-    const { mode, counts, tlbs } = this.mmu;
+    const { mode, counts } = this.mmu;
     this.cr3 = base;
     mode.rootFrame = Math.floor(base / 4096);
-    mode.pcid = tagged ? base % 4096 : 0;
+    this.mmu.choosePcid(tagged ? base % 4096 : 0);
     if (keepBit) {
       counts[COUNT_MOV_CR3_NO_FLUSH]++;
       this.spend(this.preset.costs.movCr3NoFlush.value);
-      tlbs.predicted.clear();
       return;
     }
     counts[COUNT_MOV_CR3]++;
@@ -181,7 +180,7 @@ export class ControlRegisters {
       this.spend(this.preset.costs.movCr4Flush.value);
       this.mmu.invalidatePcid(this.mmu.mode.pcid);
     }
-    this.mmu.mode.pcid = has(value, CR4_PCIDE) ? this.cr3 % 4096 : 0;
+    this.mmu.choosePcid(has(value, CR4_PCIDE) ? this.cr3 % 4096 : 0);
     this.update();
   }
 

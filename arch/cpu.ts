@@ -3,9 +3,9 @@
  * are the fast path; everything they cannot do at once goes through `Mmu`.
  */
 import { ACCESS_IS_SHADOW_STACK, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "./access.ts";
+import { arraysFor } from "./arrays-for.ts";
 import { ControlRegisters, CR4_CET, CR4_PGE } from "./control-registers.ts";
-import { cpuArrays } from "./cpu-arrays.ts";
-import type { EventLoop } from "./event-loop.ts";
+import type { CpuParts } from "./cpu-parts.ts";
 import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "./faults.ts";
 import { FlushAttribution } from "./flush-attribution.ts";
 import { Invalidations } from "./invalidations.ts";
@@ -14,27 +14,10 @@ import { type MEMORY_TYPE_NAMES, MemoryTypes } from "./memory-type.ts";
 import { Mmu } from "./mmu.ts";
 import { type CounterSnapshot, snapshotCounters } from "./perf-counters.ts";
 import { PhysicalBytes } from "./physical-bytes.ts";
-import type { PhysicalMemory } from "./physical-memory.ts";
-import type { CpuFeatures, Preset } from "./preset.ts";
 import { type ProbeResult, probe } from "./probe.ts";
 import type { SmallPages } from "./small-pages.ts";
 
 const LOWER_HALF_END = 2 ** 47;
-const SPACE = 0x1_0000_0000_0000;
-
-/** What a CPU is made from. */
-export interface CpuParts {
-  readonly memory: PhysicalMemory;
-  readonly loop: EventLoop;
-  /** The machine's cells (cpu-arrays.ts). */
-  readonly cells: Float64Array;
-  readonly preset: Preset;
-  readonly features: CpuFeatures;
-  readonly maxPhyAddr: number;
-  readonly levels: 4 | 5;
-  /** All CPUs of the machine, for instructions that reach others. */
-  readonly cpus: readonly Cpu[];
-}
 
 /** One logical processor in 64-bit mode. Linear addresses are 48-bit numbers. */
 export class Cpu {
@@ -47,13 +30,11 @@ export class Cpu {
   private readonly bytes: PhysicalBytes;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
+  private readonly chunks: readonly Int32Array[];
   private readonly small: SmallPages;
-  private readonly chunks: Int32Array[];
-  /** Cells of the counters and of the first place's tag and physical address; word of its record. */
-  private readonly countsAt: number;
-  private readonly firstTag: number;
-  private readonly physicalAt: number;
-  private readonly recordsAt: number;
+  private readonly clock: Float64Array;
+  /** Cell of the frame of first-level slot 0. */
+  private readonly framesAt: number;
   private readonly loadCycles: number;
   private readonly storeCycles: number;
   private readonly fetchCycles: number;
@@ -63,7 +44,7 @@ export class Cpu {
     const spend = (cycles: number): void => {
       loop.clockCycles[id] += cycles;
     };
-    const arrays = cpuArrays(preset, parts.cells, id, loop.cpus);
+    const arrays = arraysFor(preset);
     this.id = id;
     this.parts = parts;
     this.bytes = new PhysicalBytes(memory);
@@ -72,15 +53,12 @@ export class Cpu {
     this.registers = new ControlRegisters(this.mmu, features, maxPhyAddr, preset, this.memoryTypes, spend);
     this.registers.reset(parts.levels);
     this.invalidations = new Invalidations(this.mmu, this.registers, features, preset, parts.cpus, spend);
-    const { predicted } = this.mmu.tlbs;
     this.cells = arrays.cells;
     this.words = arrays.words;
+    this.chunks = memory.directory;
     this.small = this.mmu.small;
-    this.chunks = predicted.chunks;
-    this.countsAt = this.mmu.countsAt;
-    this.firstTag = predicted.firstTag;
-    this.physicalAt = predicted.physicalAt;
-    this.recordsAt = predicted.recordsAt;
+    this.clock = loop.clockCycles;
+    this.framesAt = arrays.firstFramesAt;
     this.loadCycles = preset.costs.load.value;
     this.storeCycles = preset.costs.store.value;
     this.fetchCycles = preset.costs.fetch.value;
@@ -96,21 +74,21 @@ export class Cpu {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[(low >>> 12) & 255];
-    if (cells[(this.firstTag + place) | 0] === la - offset && sizeBytes === 4 && (offset & 3) === 0) {
-      const at = (this.recordsAt + (place << 1)) | 0;
-      const record = words[at];
-      if (record >= 0) {
-        const use = words[(at + 1) | 0];
-        words[record >> 10] = (words[record >> 10] & (use >>> 16)) | (use & 0xffff);
-      } else {
-        this.mmu.tlbs.predicted.touch(place);
-      }
-      cells[this.countsAt]++;
-      cells[this.id] += this.loadCycles;
-      return this.chunks[place][((record & 1023) << 10) | (offset >> 2)] >>> 0;
+    let place = words[(low >>> 12) & 255];
+    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadSlow(0, la, sizeBytes);
+    if (cells[64 + place] === la - offset) {
+      const record = (1060 + (place << 2)) | 0;
+      const state = words[record | 3];
+      if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
+      else this.mmu.predicted.touch(place);
+    } else {
+      place = this.small.translate(0, la);
+      if (place === 0) return this.loadSlow(0, la, 4);
     }
-    return this.loadMiss(0, la, sizeBytes);
+    cells[0]++;
+    this.clock[this.id] += this.loadCycles;
+    const frame = cells[this.framesAt + place];
+    return this.chunks[frame >>> 10][((frame & 1023) << 10) | (offset >> 2)] >>> 0;
   }
 
   /**
@@ -127,22 +105,27 @@ export class Cpu {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[((low >>> 12) & 255) | 256];
-    if (cells[(this.firstTag + place) | 0] === la - offset && sizeBytes === 4 && (offset & 3) === 0) {
-      const at = (this.recordsAt + (place << 1)) | 0;
-      const record = words[at];
-      if (record >= 0) {
-        const use = words[(at + 1) | 0];
-        words[record >> 10] = (words[record >> 10] & (use >>> 16)) | (use & 0xffff);
-      } else {
-        this.mmu.tlbs.predicted.touch(place);
-      }
-      cells[(this.countsAt + 1) | 0]++;
-      cells[this.id] += this.storeCycles;
-      this.chunks[place][((record & 1023) << 10) | (offset >> 2)] = value;
+    let place = words[((low >>> 12) & 255) | 256];
+    if (sizeBytes !== 4 || (offset & 3) !== 0) {
+      this.storeSlow(1, la, sizeBytes, value);
       return;
     }
-    this.storeSlow(1, la, sizeBytes, value);
+    if (cells[64 + place] === la - offset) {
+      const record = (1060 + (place << 2)) | 0;
+      const state = words[record | 3];
+      if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
+      else this.mmu.predicted.touch(place);
+    } else {
+      place = this.small.translate(1, la);
+      if (place === 0) {
+        this.storeSlow(1, la, 4, value);
+        return;
+      }
+    }
+    cells[1]++;
+    this.clock[this.id] += this.storeCycles;
+    const frame = cells[this.framesAt + place];
+    this.chunks[frame >>> 10][((frame & 1023) << 10) | (offset >> 2)] = value;
   }
 
   /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
@@ -151,21 +134,21 @@ export class Cpu {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[((low >>> 12) & 255) | 512];
-    if (cells[(this.firstTag + place) | 0] === la - offset && sizeBytes === 4 && (offset & 3) === 0) {
-      const at = (this.recordsAt + (place << 1)) | 0;
-      const record = words[at];
-      if (record >= 0) {
-        const use = words[(at + 1) | 0];
-        words[record >> 10] = (words[record >> 10] & (use >>> 16)) | (use & 0xffff);
-      } else {
-        this.mmu.tlbs.predicted.touch(place);
-      }
-      cells[(this.countsAt + 2) | 0]++;
-      cells[this.id] += this.fetchCycles;
-      return this.chunks[place][((record & 1023) << 10) | (offset >> 2)] >>> 0;
+    let place = words[((low >>> 12) & 255) | 512];
+    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadSlow(2, la, sizeBytes);
+    if (cells[64 + place] === la - offset) {
+      const record = (1060 + (place << 2)) | 0;
+      const state = words[record | 3];
+      if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
+      else this.mmu.predicted.touch(place);
+    } else {
+      place = this.small.translate(2, la);
+      if (place === 0) return this.loadSlow(2, la, 4);
     }
-    return this.loadMiss(2, la, sizeBytes);
+    cells[2]++;
+    this.clock[this.id] += this.fetchCycles;
+    const frame = cells[this.framesAt + place];
+    return this.chunks[frame >>> 10][((frame & 1023) << 10) | (offset >> 2)] >>> 0;
   }
 
   /**
@@ -176,37 +159,31 @@ export class Cpu {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[(low >>> 12) & 255];
-    if (cells[(this.firstTag + place) | 0] === la - offset) {
-      const at = (this.recordsAt + (place << 1)) | 0;
-      const record = words[at];
-      if (record >= 0) {
-        const use = words[(at + 1) | 0];
-        words[record >> 10] = (words[record >> 10] & (use >>> 16)) | (use & 0xffff);
-      } else {
-        this.mmu.tlbs.predicted.touch(place);
-      }
-      cells[this.countsAt]++;
-      cells[this.id] += this.loadCycles;
-      return cells[(this.physicalAt + place) | 0] + offset;
+    let place = words[(low >>> 12) & 255];
+    if (cells[64 + place] === la - offset) {
+      const record = (1060 + (place << 2)) | 0;
+      const state = words[record | 3];
+      if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
+      else this.mmu.predicted.touch(place);
+    } else {
+      place = this.small.translate(0, la);
+      if (place === 0) return this.touchSlow(0, la);
     }
-    return this.touchAs(0, la);
+    cells[0]++;
+    this.clock[this.id] += this.loadCycles;
+    return cells[this.framesAt + place] * 4096 + offset;
   }
 
   /** As {@link touch}, for any kind of access. */
   touchAs(access: Access, la: number): number {
-    if (access <= 2 && la >= 0 && la < SPACE) {
+    if (access <= 2) {
       const place = this.small.translate(access, la);
       if (place !== 0) {
         this.count(access);
-        return this.cells[this.physicalAt + place] + (la & 4095);
+        return this.cells[this.framesAt + place] * 4096 + (la & 4095);
       }
     }
-    this.check(la, 1);
-    this.checkAccess(access);
-    this.mmu.translate(access, la);
-    this.count(access);
-    return this.mmu.tlbs.currentFrame(la) * 4096 + (la & 4095);
+    return this.touchSlow(access, la);
   }
 
   /** Reads 1 to 8 bytes as a bigint, by default as an explicit data read. */
@@ -359,26 +336,19 @@ export class Cpu {
 
   /** Starts to keep, at a cost in speed, the tags of flushed translations, so that refills can be laid at a flush's door. */
   attributeFlushes(): FlushAttribution {
-    if (this.mmu.attribution === null) {
-      this.mmu.attribution = new FlushAttribution(this.parts.preset, this.mmu.tlbs);
-      this.mmu.small.enabled = false;
-      this.mmu.tlbs.predicted.clear();
-    }
-    return this.mmu.attribution;
+    const { mmu } = this;
+    if (mmu.attribution !== null) return mmu.attribution;
+    const attribution = new FlushAttribution(this.parts.preset, mmu.tlbs);
+    mmu.watch(attribution);
+    return attribution;
   }
 
-  /** A load or fetch that was not predicted, or is no aligned word. */
-  private loadMiss(access: Access, la: number, sizeBytes: number): number {
-    if (sizeBytes === 4 && (la & 3) === 0 && la >= 0 && la < SPACE) {
-      const place = this.small.translate(access, la);
-      if (place !== 0) {
-        this.cells[this.countsAt + access]++;
-        this.cells[this.id] += access === 0 ? this.loadCycles : this.fetchCycles;
-        const record = this.words[this.recordsAt + (place << 1)];
-        return this.chunks[place][((record & 1023) << 10) | ((la & 4095) >> 2)] >>> 0;
-      }
-    }
-    return this.loadSlow(access, la, sizeBytes);
+  private touchSlow(access: Access, la: number): number {
+    this.check(la, 1);
+    this.checkAccess(access);
+    this.mmu.translate(access, la);
+    this.count(access);
+    return this.mmu.tlbs.currentFrame(la) * 4096 + (la & 4095);
   }
 
   private loadSlow(access: Access, la: number, sizeBytes: number): number {
@@ -413,8 +383,8 @@ export class Cpu {
 
   private count(access: Access): void {
     const kind = TLB_KIND[access];
-    this.cells[this.countsAt + kind]++;
-    this.cells[this.id] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
+    this.cells[kind]++;
+    this.clock[this.id] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
   }
 
   private check(la: number, sizeBytes: number): void {

@@ -5,7 +5,7 @@
  * removed it; a walk for one that it lost as well was due to capacity; one for another frame is for a new mapping.
  */
 
-import { privateArrays } from "./cpu-arrays.ts";
+import { arraysFor } from "./arrays-for.ts";
 import type { Preset } from "./preset.ts";
 import type { Tlb } from "./tlb.ts";
 import { TlbHierarchy } from "./tlb-hierarchy.ts";
@@ -37,7 +37,7 @@ export class FlushAttribution {
 
   constructor(preset: Preset, tlbs: TlbHierarchy) {
     this.tlbs = tlbs;
-    this.unflushed = new TlbHierarchy(preset, privateArrays(preset), null);
+    this.unflushed = new TlbHierarchy(preset, arraysFor(preset));
     for (const tlb of [...tlbs.first, ...tlbs.second]) tlb.onDrop = (from, slot) => this.dropped(from, slot);
   }
 

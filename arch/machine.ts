@@ -25,7 +25,6 @@
  * `structures` knows, and fills `tlbs` or raises a `PageFault` (faults.ts). Microarchitectures are data: preset.ts, profiles/.
  */
 import { Cpu } from "./cpu.ts";
-import { machineCells } from "./cpu-arrays.ts";
 import { EventLoop } from "./event-loop.ts";
 import { type CheckedConfig, checkConfig, type MachineConfig } from "./machine-config.ts";
 import { PhysicalMemory } from "./physical-memory.ts";
@@ -54,10 +53,9 @@ export class Machine {
     this.features = features;
     this.memory = new PhysicalMemory(this.config.memoryBytes);
     const { cpus: count, topology } = this.config;
-    const cells = machineCells(preset, count);
-    this.loop = new EventLoop(count, new Topology(count, topology), cells.subarray(0, count));
+    this.loop = new EventLoop(count, new Topology(count, topology));
     const cpus: Cpu[] = [];
-    const parts = { memory: this.memory, loop: this.loop, cells, preset, features, maxPhyAddr, levels, cpus };
+    const parts = { memory: this.memory, loop: this.loop, preset, features, maxPhyAddr, levels, cpus };
     for (let id = 0; id < count; id++) cpus.push(new Cpu(id, parts));
     this.cpus = cpus;
     this.loop.accounts.walkCyclesOf = (id) => cpus[id].mmu.walkCycleCount;

@@ -3,10 +3,11 @@
  * are made of. `Cpu` adds registers, instructions and the fast path for pages that the first level is known to hold.
  */
 import { ACCESS_FETCH, type Access, TLB_KIND } from "./access.ts";
+import { COUNTS_AT, type CpuArrays, LARGE_AT, RULES_AT } from "./cpu-arrays.ts";
 import { PageFault } from "./faults.ts";
 import type { FlushAttribution } from "./flush-attribution.ts";
 import { PageWalker, WALK_OK } from "./page-walk.ts";
-import { PagingMode } from "./paging-mode.ts";
+import { PagingMode, RULE_WORDS } from "./paging-mode.ts";
 import { PagingStructureCaches } from "./paging-structure-caches.ts";
 import {
   COUNT_BITS_SET,
@@ -20,9 +21,9 @@ import {
   COUNTERS,
 } from "./perf-counters.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
+import { PredictedHits } from "./predicted-hits.ts";
 import type { Preset } from "./preset.ts";
 import { SmallPages } from "./small-pages.ts";
-import type { TlbArrays } from "./tlb.ts";
 import { TlbHierarchy } from "./tlb-hierarchy.ts";
 import { TR_SIZE_SHIFT } from "./translation.ts";
 import { WalkCaches } from "./walk-caches.ts";
@@ -33,37 +34,39 @@ export class Mmu {
   readonly structures: PagingStructureCaches;
   readonly walkCaches: WalkCaches;
   readonly walker: PageWalker;
-  readonly mode = new PagingMode();
+  readonly mode: PagingMode;
+  readonly predicted: PredictedHits;
   readonly small: SmallPages;
   /** Raw counts, indexed by `COUNT_*`. */
   readonly counts: Float64Array;
-  /** Cell of the first count. */
-  readonly countsAt: number;
   /** The address of the last page fault: CR2. */
   faultAddress = 0;
   /** Who learns which refills a flush made necessary; null when nobody does. */
   attribution: FlushAttribution | null = null;
 
   private readonly cpu: number;
+  readonly arrays: CpuArrays;
   private readonly clockCycles: Float64Array;
   private readonly secondLevelHitCycles: number;
   private readonly walkCycles: number;
   private readonly setBitsCycles: number;
   private readonly pageFaultCycles: number;
 
-  constructor(cpu: number, clockCycles: Float64Array, memory: PhysicalMemory, preset: Preset, arrays: TlbArrays) {
+  constructor(cpu: number, clockCycles: Float64Array, memory: PhysicalMemory, preset: Preset, arrays: CpuArrays) {
     this.cpu = cpu;
     this.clockCycles = clockCycles;
-    this.countsAt = arrays.takeCells(COUNTERS);
-    this.counts = arrays.cells.subarray(this.countsAt, this.countsAt + COUNTERS);
-    this.tlbs = new TlbHierarchy(preset, arrays, memory);
+    this.arrays = arrays;
+    this.counts = arrays.cells.subarray(COUNTS_AT, COUNTS_AT + COUNTERS);
+    this.mode = new PagingMode(arrays.words.subarray(RULES_AT, RULES_AT + RULE_WORDS));
+    this.tlbs = new TlbHierarchy(preset, arrays);
+    this.predicted = new PredictedHits(arrays, this.tlbs.first, memory);
     this.structures = new PagingStructureCaches(preset, arrays, this.tlbs);
     this.walkCaches = new WalkCaches(preset);
     this.walker = new PageWalker(memory, this.mode, this.structures, this.walkCaches);
     this.small = new SmallPages(
       arrays,
+      clockCycles,
       cpu,
-      this.countsAt,
       this.tlbs,
       this.structures,
       this.walkCaches,
@@ -94,13 +97,28 @@ export class Mmu {
       if (tlbs.wasSecondLevel) {
         this.counts[COUNT_SECOND_LEVEL_HIT + kind]++;
         this.clockCycles[this.cpu] += this.secondLevelHitCycles;
-        tlbs.predicted.forget(la, tlbs.tlb, tlbs.slot);
+        this.predicted.forget(la, tlbs.tlb, tlbs.slot);
       }
       if (this.attribution !== null) this.attribution.hit(kind, la, mode.pcid);
     }
+    this.small.pcid = mode.pcid;
     if (access <= ACCESS_FETCH && this.attribution === null && tlbs.isSmall()) {
-      tlbs.predicted.remember(kind, la, tlbs.tlb, tlbs.slot);
+      this.predicted.remember(kind, la, tlbs.tlb, tlbs.slot);
     }
+  }
+
+  /** Has every translation watched by `attribution` from now on, which the short paths would not tell of. */
+  watch(attribution: FlushAttribution): void {
+    if (this.attribution === null) this.arrays.words[LARGE_AT]++;
+    this.attribution = attribution;
+    this.predicted.clear();
+  }
+
+  /** To be called after a change of the current PCID, or of the translations that belong to it. */
+  choosePcid(pcid: number): void {
+    this.mode.pcid = pcid;
+    this.small.pcid = -1;
+    this.predicted.clear();
   }
 
   /** Cycles of all page walks so far. */
@@ -133,7 +151,7 @@ export class Mmu {
     this.countFlush();
     this.tlbs.dropPcid(pcid);
     this.structures.dropPcid(pcid);
-    this.tlbs.predicted.clear();
+    this.predicted.clear();
   }
 
   /** INVPCID type 3: everything but global translations. */
@@ -141,7 +159,7 @@ export class Mmu {
     this.countFlush();
     this.tlbs.dropNonGlobal();
     this.structures.clear();
-    this.tlbs.predicted.clear();
+    this.predicted.clear();
   }
 
   /** INVPCID type 2, a change of CR4.PGE: everything. */
@@ -169,7 +187,7 @@ export class Mmu {
     if (result !== WALK_OK) this.fault(result, kind, la);
     counts[COUNT_WALK + kind * 3 + ((walker.flags >> TR_SIZE_SHIFT) & 3)]++;
     tlbs.insert(kind, la, this.mode.pcid, walker.frame, walker.flags);
-    tlbs.predicted.forget(la, tlbs.tlb, tlbs.slot);
+    this.predicted.forget(la, tlbs.tlb, tlbs.slot);
     if (this.attribution !== null) {
       this.attribution.refill(kind, la, this.mode.pcid, walker.frame, walker.flags, cycles);
     }

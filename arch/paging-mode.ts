@@ -19,7 +19,7 @@ import { TR_DIRTY, TR_GLOBAL, TR_KEY_SHIFT, TR_RW, TR_UPPER_RW, TR_USER, TR_XD }
 const KEY_SHIFT = TR_KEY_SHIFT;
 
 /** Words of the rules of all kinds of access. */
-const RULE_WORDS = ACCESS_KINDS * 4;
+export const RULE_WORDS = ACCESS_KINDS * 4;
 
 /** The bits of the registers that paging looks at, beside the CPL. */
 export interface PagingRegisters {
@@ -50,7 +50,7 @@ export class PagingMode {
    * for using a cached one (for writes D too, as a walk must set it); third, which decide whether the access is allowed;
    * fourth, keys that refuse it: bit k, key k of a supervisor page; bit 16 + k, key k of a user page.
    */
-  readonly rules = new Int32Array(RULE_WORDS);
+  readonly rules: Int32Array;
   /** The bits of a page-fault error code that depend only on the access. */
   readonly errorBits = new Int32Array(ACCESS_KINDS);
   /** Reserved bits of the high word of every entry. */
@@ -69,6 +69,11 @@ export class PagingMode {
   /** `rules` and `errorBits` for CPL 0 to 2, and then for CPL 3. */
   private readonly rulesByMode = [new Int32Array(RULE_WORDS), new Int32Array(RULE_WORDS)] as const;
   private readonly errorBitsByMode = [new Int32Array(ACCESS_KINDS), new Int32Array(ACCESS_KINDS)] as const;
+
+  /** @param rules where they are kept, for those who read them there too */
+  constructor(rules: Int32Array = new Int32Array(RULE_WORDS)) {
+    this.rules = rules;
+  }
 
   /** Goes to another privilege level. */
   chooseCpl(cpl: number): void {

@@ -3,10 +3,11 @@
  * walk starts at the deepest table that one of them names, and does not fetch the entries above. An entry holds the frame of
  * the table it names and the rights that the entries so far combine to.
  */
+import type { CpuArrays } from "./cpu-arrays.ts";
 import type { PagingStructureCachePreset, Preset, TlbGeometry } from "./preset.ts";
-import { LEVEL_BYTES, TABLE_TAG, Tlb, type TlbArrays } from "./tlb.ts";
+import { Tlb } from "./tlb.ts";
 import type { TlbHierarchy } from "./tlb-hierarchy.ts";
-import { CONTEXT_SIZE_SHIFT, SIZE_TABLE } from "./translation.ts";
+import { CONTEXT_SIZE_SHIFT, LEVEL_BYTES, SIZE_TABLE, TABLE_TAG } from "./translation.ts";
 
 const TABLE_CONTEXT = SIZE_TABLE << CONTEXT_SIZE_SHIFT;
 const REGION_BYTES = LEVEL_BYTES;
@@ -38,7 +39,7 @@ export class PagingStructureCaches {
   /** Second-level TLBs that hold entries of tables. */
   private readonly shared: Tlb[] = [];
 
-  constructor(preset: Preset, arrays: TlbArrays, tlbs: TlbHierarchy) {
+  constructor(preset: Preset, arrays: CpuArrays, tlbs: TlbHierarchy) {
     STRUCTURE_NAMES.forEach((name, index) => {
       const shape = preset.pagingStructureCaches[name];
       if (shape !== undefined) this.levels[index + 2] = this.build(name, shape, arrays, tlbs);
@@ -56,7 +57,7 @@ export class PagingStructureCaches {
       if (slot < 0) continue;
       tlb.touch(slot);
       this.frame = tlb.cells[tlb.frameAt + slot];
-      this.flags = tlb.words[tlb.metaAt + (slot << 1) + 1];
+      this.flags = tlb.words[tlb.recordsAt + (slot << 2) + 1];
       return level;
     }
     return 0;
@@ -97,7 +98,7 @@ export class PagingStructureCaches {
   /** The cache of PDEs where it is one of its own that is searched way by way; else null. */
   simplePde(): Tlb | null {
     const pde = this.levels[LEVEL_PDE];
-    return pde !== null && this.own.includes(pde) && pde.headAt < 0 && !pde.isListed ? pde : null;
+    return pde !== null && this.own.includes(pde) && pde.headAt < 0 && !pde.isListed && pde.fillsLikeHits ? pde : null;
   }
 
   /** The structures that hold nothing else, for those who look at them. */
@@ -105,7 +106,7 @@ export class PagingStructureCaches {
     return this.own;
   }
 
-  private build(name: string, shape: PagingStructureCachePreset, arrays: TlbArrays, tlbs: TlbHierarchy): Tlb {
+  private build(name: string, shape: PagingStructureCachePreset, arrays: CpuArrays, tlbs: TlbHierarchy): Tlb {
     if (!("sharedWith" in shape)) {
       const tlb = new Tlb({ ...shape, name, indexHash: "linear" }, arrays);
       this.own.push(tlb);

@@ -47,10 +47,12 @@ export class PhysicalMemory {
   readonly sizeBytes: number;
   /** One past the highest frame number. */
   readonly frames: number;
-  private readonly chunks: Int32Array[];
+  /** The chunks by number; read-only for others. */
+  readonly directory: Int32Array[];
   private readonly bytes: (Uint8Array | undefined)[];
   private readonly doubles: Float64Array[];
-  private readonly zero = new Int32Array(CHUNK_WORDS);
+  /** Stands in the directory for chunks that nothing was written to. */
+  readonly zeroChunk = new Int32Array(CHUNK_WORDS);
 
   /**
    * @param sizeBytes a positive multiple of 4096, at most 2^44 (16 TiB), so that a frame number fits 32 bits
@@ -64,10 +66,10 @@ export class PhysicalMemory {
     const highBytes = Math.max(0, sizeBytes - LOW_MEMORY_BYTES);
     this.frames = (highBytes > 0 ? HIGH_MEMORY_START + highBytes : sizeBytes) / 4096;
     const chunkCount = Math.ceil(this.frames / CHUNK_FRAMES);
-    this.chunks = new Array<Int32Array>(chunkCount).fill(this.zero);
+    this.directory = new Array<Int32Array>(chunkCount).fill(this.zeroChunk);
     if (highBytes > 0) {
       const hole = LOW_MEMORY_BYTES / 4096 / CHUNK_FRAMES;
-      this.chunks.fill(NO_CHUNK, hole, HIGH_MEMORY_START / 4096 / CHUNK_FRAMES);
+      this.directory.fill(NO_CHUNK, hole, HIGH_MEMORY_START / 4096 / CHUNK_FRAMES);
     }
     this.doubles = new Array<Float64Array>(chunkCount).fill(ZERO_DOUBLES);
     this.bytes = new Array<Uint8Array | undefined>(chunkCount);
@@ -75,7 +77,7 @@ export class PhysicalMemory {
 
   /** Whether `frame` has memory behind it. */
   has(frame: number): boolean {
-    return frame < this.frames && this.chunks[Math.floor(frame / CHUNK_FRAMES)] !== NO_CHUNK;
+    return frame < this.frames && this.directory[Math.floor(frame / CHUNK_FRAMES)] !== NO_CHUNK;
   }
 
   /**
@@ -85,8 +87,8 @@ export class PhysicalMemory {
   chunkForWrite(frame: number): Int32Array {
     if (frame >= this.frames) throw new NoPhysicalMemory(frame);
     const index = frame >>> CHUNK_FRAMES_SHIFT;
-    const chunk = this.chunks[index];
-    if (chunk !== this.zero && chunk !== NO_CHUNK && chunk !== undefined) return chunk;
+    const chunk = this.directory[index];
+    if (chunk !== this.zeroChunk && chunk !== NO_CHUNK && chunk !== undefined) return chunk;
     return this.makeChunk(index, frame);
   }
 
@@ -96,7 +98,7 @@ export class PhysicalMemory {
    */
   chunkForRead(frame: number): Int32Array {
     if (frame >= this.frames) throw new NoPhysicalMemory(frame);
-    const chunk = this.chunks[frame >>> CHUNK_FRAMES_SHIFT];
+    const chunk = this.directory[frame >>> CHUNK_FRAMES_SHIFT];
     if (chunk === undefined || chunk === NO_CHUNK) throw new NoPhysicalMemory(frame);
     return chunk;
   }
@@ -104,8 +106,8 @@ export class PhysicalMemory {
   /** The chunk that holds `frame`, made if nothing was written there yet; null where no memory is. */
   chunkAt(frame: number): Int32Array | null {
     const index = Math.floor(frame / CHUNK_FRAMES);
-    const chunk = index < this.chunks.length ? this.chunks[index] : NO_CHUNK;
-    if (chunk !== this.zero && chunk !== NO_CHUNK) return chunk;
+    const chunk = index < this.directory.length ? this.directory[index] : NO_CHUNK;
+    if (chunk !== this.zeroChunk && chunk !== NO_CHUNK) return chunk;
     return chunk === NO_CHUNK ? null : this.chunkForWrite(frame);
   }
 
@@ -147,7 +149,7 @@ export class PhysicalMemory {
   /** Fills a frame with zeros; a frame that was never written stays untouched. */
   zeroFrame(frame: number): void {
     const chunk = this.chunkForRead(frame);
-    if (chunk === this.zero) return;
+    if (chunk === this.zeroChunk) return;
     const base = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
     chunk.fill(0, base, base + FRAME_WORDS);
   }
@@ -155,7 +157,7 @@ export class PhysicalMemory {
   /** Bytes of chunks that exist, which is the most that the host can have committed. */
   get touchedBytes(): number {
     let count = 0;
-    for (const chunk of this.chunks) if (chunk !== this.zero && chunk !== NO_CHUNK) count++;
+    for (const chunk of this.directory) if (chunk !== this.zeroChunk && chunk !== NO_CHUNK) count++;
     return count * CHUNK_WORDS * 4;
   }
 
@@ -179,7 +181,7 @@ export class PhysicalMemory {
   private makeChunk(index: number, frame: number): Int32Array {
     if (!this.has(frame)) throw new NoPhysicalMemory(frame);
     const made = new Int32Array(CHUNK_WORDS);
-    this.chunks[index] = made;
+    this.directory[index] = made;
     return made;
   }
 }

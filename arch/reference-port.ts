@@ -4,7 +4,6 @@
  */
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access } from "./access.ts";
 import type { Cpu } from "./cpu.ts";
-import type { PredictedHits } from "./predicted-hits.ts";
 import type { Preset } from "./preset.ts";
 
 /** Kind of a reference: a load. */
@@ -21,50 +20,38 @@ const ACCESSES: readonly Access[] = [ACCESS_LOAD, ACCESS_STORE, ACCESS_FETCH];
 export class ReferencePort {
   private readonly cpu: Cpu;
   private readonly id: number;
-  private readonly predicted: PredictedHits;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
-  private readonly firstTag: number;
-  private readonly recordsAt: number;
-  private readonly countsAt: number;
   private readonly clockCycles: Float64Array;
   private readonly costCycles: Float64Array;
 
   constructor(cpu: Cpu, clockCycles: Float64Array, preset: Preset) {
-    const { predicted } = cpu.mmu.tlbs;
     const { load, store, fetch } = preset.costs;
     this.cpu = cpu;
     this.id = cpu.id;
-    this.predicted = predicted;
-    this.cells = predicted.cells;
-    this.words = predicted.words;
-    this.firstTag = predicted.firstTag;
-    this.recordsAt = predicted.recordsAt;
-    this.countsAt = cpu.mmu.countsAt;
+    this.cells = cpu.mmu.arrays.cells;
+    this.words = cpu.mmu.arrays.words;
     this.clockCycles = clockCycles;
     this.costCycles = Float64Array.of(load.value, store.value, fetch.value);
   }
 
   /**
-   * A reference of `kind` at linear address `la`, in the 4 KiB page `vpn` = floor(la / 4096).
+   * A reference of `kind` at linear address `la`, in the 4 KiB page `vpn` = floor(la / 4096). The numbers are the fixed places
+   * of cpu-arrays.ts, as in `Cpu.load`.
    * @throws PageFault, with CR2 set
    */
   reference(kind: number, vpn: number, la: number): void {
     const { cells, words } = this;
     const place = words[(vpn & 255) | (kind << 8)];
-    if (cells[(this.firstTag + place) | 0] !== vpn * 4096) {
+    if (cells[64 + place] !== vpn * 4096) {
       this.cpu.touchAs(ACCESSES[kind], la);
       return;
     }
-    const at = (this.recordsAt + (place << 1)) | 0;
-    const record = words[at];
-    if (record >= 0) {
-      const use = words[(at + 1) | 0];
-      words[record >> 10] = (words[record >> 10] & (use >>> 16)) | (use & 0xffff);
-    } else {
-      this.predicted.touch(place);
-    }
-    cells[(this.countsAt + kind) | 0]++;
+    const record = (1060 + (place << 2)) | 0;
+    const state = words[record | 3];
+    if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
+    else this.cpu.mmu.predicted.touch(place);
+    cells[kind]++;
     this.clockCycles[this.id] += this.costCycles[kind];
   }
 }

@@ -3,12 +3,12 @@
  * second level fills the first; nothing moves from the first level to the second (TLB;DR, section 5). A level that cannot
  * hold a page's size holds the piece of the page that was used (Intel SDM vol. 3A, 4.10.2.3).
  *
- * `PredictedHits` remembers which first-level slot to try first.
+ *
+ * It is the general path; `PredictedHits` and `SmallPages` are shortcuts for what is most frequent.
  */
-import type { PhysicalMemory } from "./physical-memory.ts";
-import { PredictedHits } from "./predicted-hits.ts";
+import type { CpuArrays } from "./cpu-arrays.ts";
 import { type Preset, TLB_KINDS, TLB_PAGE_SIZES, type TlbPreset } from "./preset.ts";
-import { TAG_SIZE_STEP, Tlb, type TlbArrays } from "./tlb.ts";
+import { Tlb } from "./tlb.ts";
 import {
   CONTEXT_PCID_MASK,
   CONTEXT_SIZE_SHIFT,
@@ -18,6 +18,7 @@ import {
   SIZE_4K,
   SIZE_BYTES,
   SIZE_TABLE,
+  TAG_SIZE_STEP,
   TR_GLOBAL,
   TR_SIZE_SHIFT,
 } from "./translation.ts";
@@ -61,7 +62,6 @@ class Side {
 export class TlbHierarchy {
   readonly first: readonly Tlb[];
   readonly second: readonly Tlb[];
-  readonly predicted: PredictedHits;
   /** Whether the last lookup found its translation in the second level. */
   wasSecondLevel = false;
   /** After an insertion or a hit: the TLB and the slot that now hold the translation in the first level. */
@@ -70,15 +70,10 @@ export class TlbHierarchy {
 
   private readonly sides: readonly [Side, Side, Side];
 
-  /** @param memory null for a model of the TLBs alone, whose hits are not predicted */
-  constructor(preset: Preset, arrays: TlbArrays, memory: PhysicalMemory | null) {
+  constructor(preset: Preset, arrays: CpuArrays) {
     const make = (level: 1 | 2) =>
-      tlbsOf(preset, level).map((shape) => ({ shape, tlb: new Tlb(shape, arrays, shape.kinds) }));
-    let first: ReturnType<typeof make> = [];
-    this.predicted = new PredictedHits(arrays, firstLevelSlots(preset), memory, () => {
-      first = make(1);
-      return first.map(({ tlb }) => tlb);
-    });
+      tlbsOf(preset, level).map((shape) => ({ shape, tlb: new Tlb(shape, arrays, shape.kinds, level === 1) }));
+    const first = make(1);
     const second = make(2);
     this.first = first.map(({ tlb }) => tlb);
     this.second = second.map(({ tlb }) => tlb);
@@ -112,9 +107,9 @@ export class TlbHierarchy {
       tlb.touch(found);
       this.wasSecondLevel = true;
       const { words } = tlb;
-      const meta = tlb.metaAt + (found << 1);
-      const flags = words[meta + 1];
-      this.insertFirst(side, la, words[meta] & PCID_MASK, tlb.cells[tlb.frameAt + found], flags);
+      const record = tlb.recordsAt + (found << 2);
+      const flags = words[record + 1];
+      this.insertFirst(side, la, words[record] & PCID_MASK, tlb.cells[tlb.frameAt + found], flags);
       return true;
     }
     for (let i = 0; i < side.secondLarge.length; i++) {
@@ -136,19 +131,15 @@ export class TlbHierarchy {
     this.insertFirst(side, la, context, frame, flags);
   }
 
-  /** For each kind, its TLBs of 4 KiB pages where there is one a level, with replacement state in words; else null. */
-  simpleSides(): ({ first: Tlb; second: Tlb } | null)[] {
-    return this.sides.map(({ small, secondSmall }) => {
-      const second = secondSmall[0];
-      const isSimple = secondSmall.length === 1 && second.headAt >= 0 && !second.isListed && !small.isListed;
-      return isSimple ? { first: small, second } : null;
-    });
+  /** The TLBs of 4 KiB pages of each kind of access. */
+  smallSides(): { first: Tlb; second: readonly Tlb[] }[] {
+    return this.sides.map(({ small, secondSmall }) => ({ first: small, second: secondSmall }));
   }
 
   /** Rights and attributes of the translation found or inserted last. */
   currentFlags(): number {
     const { tlb } = this;
-    return tlb.words[tlb.metaAt + (this.slot << 1) + 1];
+    return tlb.words[tlb.recordsAt + (this.slot << 2) + 1];
   }
 
   /** The frame of the 4 KiB page at `la` by the translation found or inserted last. */
@@ -161,7 +152,7 @@ export class TlbHierarchy {
 
   /** Whether the entry found or inserted last is one of 4 KiB. */
   isSmall(): boolean {
-    return this.tlb.words[this.tlb.metaAt + (this.slot << 1)] < 1 << 13;
+    return this.tlb.words[this.tlb.recordsAt + (this.slot << 2)] < 1 << 13;
   }
 
   /** Whether a translation of `la` for one of `kinds` is held, under `pcid` or global. Changes nothing. */

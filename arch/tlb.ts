@@ -7,63 +7,22 @@
  * sizes apart; its context is the PCID, or the mark of a global translation, with the size (Intel SDM vol. 3A, 4.10.1,
  * 4.10.2).
  */
+
+import { type CpuArrays, FIRST_RECORDS_AT, FIRST_TAGS_AT, LARGE_AT } from "./cpu-arrays.ts";
 import type { TlbGeometry, TlbKindName } from "./preset.ts";
 import { replacementPolicy } from "./replacement.ts";
-import { CONTEXT_PCID_MASK, CONTEXT_SIZE_SHIFT, GLOBAL_CONTEXT } from "./translation.ts";
+import { CONTEXT_PCID_MASK, CONTEXT_SIZE_SHIFT, GLOBAL_CONTEXT, LEVEL_BYTES, TABLE_TAG } from "./translation.ts";
 
 // V8 folds a module's own constants into the code, but not those that it imports.
 const GLOBAL = GLOBAL_CONTEXT;
 const PCID_MASK = CONTEXT_PCID_MASK;
 const SIZE_SHIFT = CONTEXT_SIZE_SHIFT;
-
-/** Words that are taken from the start: predictions (predicted-hits.ts), and the count of large pages. */
-const FIRST_FREE_WORD = 3 * 256 + 1;
+const LARGE = LARGE_AT;
 
 /** Sets of more ways than this are searched through an index. */
 const SCANNED_WAYS_MAX = 4;
 
-/** What a tag adds to the address for each size. */
-export const TAG_SIZE_STEP = 0.25;
-/** What the tag of an entry of a table adds, beside 1/32 for each level. */
-export const TABLE_TAG = 0.75;
-/** Bytes of linear addresses that an entry of each level (2 PDE to 5 PML5E, which sees only bit 47) leads to. */
-export const LEVEL_BYTES = [0, 4096, 2 ** 21, 2 ** 30, 2 ** 39, 2 ** 47] as const;
-
-/** The arrays that the structures of a CPU share, and what is taken of them. */
-export class TlbArrays {
-  /** Tags and frames. */
-  readonly cells: Float64Array;
-  /** Everything else. */
-  readonly words: Int32Array;
-  /** Word that counts the translations of large pages in all structures. */
-  readonly largeAt: number;
-  private nextCell: number;
-  private nextWord = 0;
-
-  constructor(cells: Float64Array, firstCell: number, words: Int32Array) {
-    this.cells = cells;
-    this.nextCell = firstCell;
-    this.words = words;
-    this.nextWord = FIRST_FREE_WORD;
-    this.largeAt = FIRST_FREE_WORD - 1;
-  }
-
-  /** Takes `count` cells; returns the index of the first. */
-  takeCells(count: number): number {
-    const first = this.nextCell;
-    this.nextCell += count;
-    return first;
-  }
-
-  /** Takes `count` words; returns the index of the first. */
-  takeWords(count: number): number {
-    const first = this.nextWord;
-    this.nextWord += count;
-    return first;
-  }
-}
-
-/** Cells that a structure takes. */
+/** Cells that a structure takes beside those of the first level. */
 export function tlbCells(geometry: TlbGeometry): number {
   return 2 * geometry.sets * geometry.ways;
 }
@@ -71,7 +30,7 @@ export function tlbCells(geometry: TlbGeometry): number {
 /** Words that a structure takes at the most. */
 export function tlbWords(geometry: TlbGeometry): number {
   const slots = geometry.sets * geometry.ways;
-  return 2 * slots + 2 * geometry.sets + 4 + (slots + indexSize(slots)) + 2 * (slots + geometry.sets);
+  return 4 * slots + 2 * geometry.sets + 4 + (slots + indexSize(slots)) + 2 * (slots + geometry.sets) + 32;
 }
 
 function indexSize(slots: number): number {
@@ -91,13 +50,15 @@ export class Tlb {
   /** Cell of the tag, and of the frame, of slot 0. A tag is NaN when the slot is empty. */
   readonly tagAt: number;
   readonly frameAt: number;
-  /** Word of the context of slot 0; its flags (`TR_*`) follow, then the next slot's. */
-  readonly metaAt: number;
+  /**
+   * Word of the record of slot 0, four words each: context, flags (`TR_*`), what a hit of the slot does to its set's
+   * replacement state, and the word of that state, negative where replacement is a list.
+   */
+  readonly recordsAt: number;
   /** Word of the replacement state of set 0. */
   readonly stateAt: number;
   /** Word of the number of entries of size 0; those of the other sizes follow. */
   readonly sizeAt: number;
-  readonly hitUse: Int32Array;
   /** Whether replacement is LRU kept as a list. */
   readonly isListed: boolean;
   /** Whether pages larger than its sizes are kept in pieces. */
@@ -105,13 +66,16 @@ export class Tlb {
   /** Told of every entry that is removed other than to make room; null when nobody wants to know. */
   onDrop: ((tlb: Tlb, slot: number) => void) | null = null;
 
+  /** Whether a fill changes the replacement state as a hit does. */
+  readonly fillsLikeHits: boolean;
+  /** The way to evict, by state of the set. */
+  readonly victims: Uint8Array;
   private readonly fillUse: Int32Array;
-  private readonly victims: Uint8Array;
   readonly setMask: number;
   readonly hashShift: number;
   readonly hashMask: number;
   /** Word of the number of entries of set 0. */
-  private readonly countAt: number;
+  readonly countAt: number;
   /** Word of the first of the chains by page number, and of slot 0's link, which is a slot + 1; -1 when sets are scanned. */
   readonly headAt: number;
   readonly nextAt: number;
@@ -126,9 +90,9 @@ export class Tlb {
   readonly isLimited: boolean;
   /** The PCID that an entry used last, where the number of PCIDs is limited; else -1. */
   lastPcid = -1;
-  private readonly largeAt: number;
 
-  constructor(geometry: TlbGeometry, arrays: TlbArrays, kinds: readonly TlbKindName[] = []) {
+  /** @param isFirst whether its slots are among those of the first level */
+  constructor(geometry: TlbGeometry, arrays: CpuArrays, kinds: readonly TlbKindName[] = [], isFirst = false) {
     const { sets, ways } = geometry;
     const slots = sets * ways;
     const policy = replacementPolicy(geometry.replacement, ways);
@@ -139,14 +103,15 @@ export class Tlb {
     this.slots = slots;
     this.cells = arrays.cells;
     this.words = arrays.words;
-    this.tagAt = arrays.takeCells(slots);
-    this.frameAt = arrays.takeCells(slots);
-    this.metaAt = arrays.takeWords(2 * slots);
+    const firstSlot = isFirst ? arrays.takeFirstSlots(slots) : 0;
+    this.tagAt = isFirst ? FIRST_TAGS_AT + firstSlot : arrays.takeCells(slots);
+    this.frameAt = isFirst ? arrays.firstFramesAt + firstSlot : arrays.takeCells(slots);
+    this.recordsAt = isFirst ? FIRST_RECORDS_AT + 4 * firstSlot : arrays.takeWords(4 * slots);
     this.stateAt = arrays.takeWords(sets);
     this.countAt = arrays.takeWords(sets);
     this.sizeAt = arrays.takeWords(4);
-    this.hitUse = policy.hitUse;
     this.fillUse = policy.fillUse;
+    this.fillsLikeHits = policy.hitUse === policy.fillUse;
     this.isListed = policy.victims === null;
     this.victims = policy.victims ?? new Uint8Array(1);
     this.setMask = sets - 1;
@@ -161,19 +126,23 @@ export class Tlb {
     this.pcidCapacity = geometry.pcidCapacity ?? 0;
     this.pcids = this.pcidCapacity > 0 ? [] : null;
     this.isLimited = this.pcidCapacity > 0;
-    this.largeAt = arrays.largeAt;
     this.cells.fill(Number.NaN, this.tagAt, this.tagAt + slots);
+    for (let slot = 0; slot < slots; slot++) {
+      const record = this.recordsAt + 4 * slot;
+      this.words[record + 2] = policy.hitUse[slot % ways];
+      this.words[record + 3] = this.isListed ? -1 : this.stateAt + Math.floor(slot / ways);
+    }
     if (this.isListed) this.makeLists();
   }
 
   /** The slot that holds `tag`, with page number `number` (modulo 2^32), under `pcid` or global; or -1. Changes nothing. */
   find(tag: number, number: number, pcid: number): number {
-    const { cells, words, tagAt, metaAt } = this;
+    const { cells, words, tagAt, recordsAt } = this;
     if (this.headAt >= 0) {
       let link = words[this.headAt + (number & this.headMask)];
       while (link !== 0) {
         if (cells[tagAt + link - 1] === tag) {
-          const context = words[metaAt + ((link - 1) << 1)] & PCID_MASK;
+          const context = words[recordsAt + ((link - 1) << 2)] & PCID_MASK;
           if (context === pcid || context === GLOBAL) return link - 1;
         }
         link = words[this.nextAt + link - 1];
@@ -185,7 +154,7 @@ export class Tlb {
     const end = first + this.ways;
     for (let slot = first; slot < end; slot++) {
       if (cells[tagAt + slot] === tag) {
-        const context = words[metaAt + (slot << 1)] & PCID_MASK;
+        const context = words[recordsAt + (slot << 2)] & PCID_MASK;
         if (context === pcid || context === GLOBAL) return slot;
       }
     }
@@ -195,13 +164,16 @@ export class Tlb {
   /** Records a hit of `slot` for the replacement policy. */
   touch(slot: number): void {
     const { words } = this;
-    const set = (slot / this.ways) | 0;
-    const use = this.hitUse[slot - set * this.ways];
-    const at = this.stateAt + set;
-    words[at] = (words[at] & (use >>> 16)) | (use & 0xffff);
-    if (this.isListed) this.moveToFront(set, slot);
+    const record = this.recordsAt + (slot << 2);
+    const at = words[record + 3];
+    if (at >= 0) {
+      const use = words[record + 2];
+      words[at] = (words[at] & (use >>> 16)) | (use & 0xffff);
+    } else {
+      this.moveToFront((slot / this.ways) | 0, slot);
+    }
     if (this.pcids !== null) {
-      const pcid = words[this.metaAt + (slot << 1)] & PCID_MASK;
+      const pcid = words[record] & PCID_MASK;
       if (pcid !== this.lastPcid) this.usePcid(pcid);
     }
   }
@@ -213,14 +185,14 @@ export class Tlb {
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
     const first = set * this.ways;
     const stateAt = this.stateAt + set;
-    const metaAt = this.metaAt;
+    const { recordsAt } = this;
     let slot = first;
     if (words[this.countAt + set] < this.ways) {
       while (!Number.isNaN(cells[tagAt + slot])) slot++;
       words[this.countAt + set]++;
     } else {
       slot = this.isListed ? words[this.endsAt + (set << 1) + 1] : first + this.victims[words[stateAt]];
-      const evicted = words[metaAt + (slot << 1)] >> SIZE_SHIFT;
+      const evicted = words[recordsAt + (slot << 2)] >> SIZE_SHIFT;
       words[this.sizeAt + evicted]--;
       if (evicted !== 0) this.countLarge(evicted, -1);
       if (this.headAt >= 0) this.unlink(slot);
@@ -230,8 +202,8 @@ export class Tlb {
     if (this.isListed) this.moveToFront(set, slot);
     cells[tagAt + slot] = tag;
     cells[this.frameAt + slot] = frame;
-    words[metaAt + (slot << 1)] = context;
-    words[metaAt + (slot << 1) + 1] = flags;
+    words[recordsAt + (slot << 2)] = context;
+    words[recordsAt + (slot << 2) + 1] = flags;
     words[this.sizeAt + (context >> SIZE_SHIFT)]++;
     if (context >> SIZE_SHIFT !== 0) this.countLarge(context >> SIZE_SHIFT, 1);
     if (this.headAt >= 0) {
@@ -258,7 +230,7 @@ export class Tlb {
     const { words, cells, slots, sets } = this;
     if (this.onDrop !== null) for (let slot = 0; slot < slots; slot++) if (this.isUsed(slot)) this.onDrop(this, slot);
     cells.fill(Number.NaN, this.tagAt, this.tagAt + slots);
-    words[this.largeAt] -= words[this.sizeAt + 1] + words[this.sizeAt + 2];
+    words[LARGE] -= words[this.sizeAt + 1] + words[this.sizeAt + 2];
     words.fill(0, this.sizeAt, this.sizeAt + 4);
     words.fill(0, this.countAt, this.countAt + sets);
     if (this.headAt >= 0) words.fill(0, this.headAt, this.headAt + this.headMask + 1);
@@ -308,12 +280,12 @@ export class Tlb {
 
   /** The size (`SIZE_*`) of the entry in `slot`. */
   sizeOf(slot: number): number {
-    return this.words[this.metaAt + (slot << 1)] >> SIZE_SHIFT;
+    return this.words[this.recordsAt + (slot << 2)] >> SIZE_SHIFT;
   }
 
   /** The PCID of the entry in `slot`, or `GLOBAL_CONTEXT`. */
   pcidOf(slot: number): number {
-    return this.words[this.metaAt + (slot << 1)] & PCID_MASK;
+    return this.words[this.recordsAt + (slot << 2)] & PCID_MASK;
   }
 
   /** The first 4 KiB frame of the page, or the frame of the table, of the entry in `slot`. */
@@ -323,7 +295,7 @@ export class Tlb {
 
   /** Rights and attributes (`TR_*`) of the entry in `slot`. */
   flagsOf(slot: number): number {
-    return this.words[this.metaAt + (slot << 1) + 1];
+    return this.words[this.recordsAt + (slot << 2) + 1];
   }
 
   /** Keeps the PCIDs in order of use and, beyond the capacity, removes the entries of the one used least recently. */
@@ -337,14 +309,14 @@ export class Tlb {
   }
 
   private countLarge(size: number, change: number): void {
-    if (size === 1 || size === 2) this.words[this.largeAt] += change;
+    if (size === 1 || size === 2) this.words[LARGE] += change;
   }
 
   /** Takes `slot` out of its chain. The page number is that of its tag in units of its size. */
   private unlink(slot: number): void {
     const { words, nextAt } = this;
     const tag = this.cells[this.tagAt + slot];
-    const size = words[this.metaAt + (slot << 1)] >> SIZE_SHIFT;
+    const size = words[this.recordsAt + (slot << 2)] >> SIZE_SHIFT;
     const number = size === 0 ? (tag / 4096) | 0 : tagNumber(tag, size);
     let at = this.headAt + (number & this.headMask);
     while (words[at] !== slot + 1) at = nextAt + words[at] - 1;

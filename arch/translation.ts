@@ -49,3 +49,10 @@ export const GLOBAL_CONTEXT = 4096;
 export const CONTEXT_SIZE_SHIFT = 13;
 /** The PCID part of a context word. */
 export const CONTEXT_PCID_MASK = 0x1fff;
+
+/** Bytes of linear addresses that an entry of each level (2 PDE to 5 PML5E, which sees only bit 47) leads to. */
+export const LEVEL_BYTES = [0, 4096, 2 ** 21, 2 ** 30, 2 ** 39, 2 ** 47] as const;
+/** What the tag of an entry of a table adds to its address, beside 1/32 for each level. */
+export const TABLE_TAG = 0.75;
+/** What the tag of a page adds to its address for each size. */
+export const TAG_SIZE_STEP = 0.25;

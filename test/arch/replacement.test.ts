@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { CpuArrays } from "../../arch/cpu-arrays.ts";
 import { type ReplacementName, replacementPolicy } from "../../arch/replacement.ts";
-import { Tlb, TlbArrays } from "../../arch/tlb.ts";
+import { Tlb } from "../../arch/tlb.ts";
 
 /** A full set, seen only through what it evicts. */
 class FullSet {
@@ -10,7 +11,7 @@ class FullSet {
 
   constructor(name: ReplacementName, ways: number) {
     const geometry = { name: "set", sets: 1, ways, indexHash: "linear" as const, replacement: name };
-    this.tlb = new Tlb(geometry, new TlbArrays(new Float64Array(4096), 0, new Int32Array(65_536)));
+    this.tlb = new Tlb(geometry, new CpuArrays(0, 4096, 65_536));
     this.next = 0;
     for (let way = 0; way < ways; way++) this.miss();
   }
