@@ -74,14 +74,14 @@ function takeRoom(
   const { areas } = state;
   if (pooled !== 0) {
     state.events?.alloc(areas.start[pooled], sizeBytes, align, vstart, vend, flags, false);
-    return addBusy(state, pooled, areas.start[pooled], sizeBytes, flags, vm);
+    areas.flags[pooled] = flags;
+    return addBusy(state, pooled, vm);
   }
   if (state.faults.isArmed && state.faults.fails("vmapArea")) return -ENOMEM;
-  const area = areas.make(0, 0);
-  if (!state.freeTreeLock.tryTake()) return waitForRoom(state, area, sizeBytes, align, vstart, vend, gfp, flags, vm);
+  if (!state.freeTreeLock.tryTake()) return waitForRoom(state, sizeBytes, align, vstart, vend, gfp, flags, vm);
   const address = takeFromTree(state, sizeBytes, align, vstart, vend, flags);
-  if (address === vend) return makeRoom(state, area, sizeBytes, align, vstart, vend, gfp, flags, vm);
-  return addBusy(state, area, address, sizeBytes, flags, vm);
+  if (address === vend) return makeRoom(state, sizeBytes, align, vstart, vend, gfp, flags, vm);
+  return addBusy(state, areas.make(address, address + sizeBytes, flags), vm);
 }
 
 /** Takes room out of the free tree, whose lock is held, and releases the lock; `vend` when there is none. */
@@ -101,23 +101,14 @@ function takeFromTree(
   return address;
 }
 
-/** Gives an area its place and puts it into the busy tree of its node. */
-function addBusy(
-  state: Vmalloc,
-  area: number,
-  address: number,
-  sizeBytes: number,
-  flags: number,
-  vm: number,
-): Soon<number> {
+/** Ties an area to its vm_struct, if it has one, and puts it into the busy tree of its node. */
+function addBusy(state: Vmalloc, area: number, vm: number): Soon<number> {
   const { areas, vms } = state;
-  areas.start[area] = address;
-  areas.end[area] = address + sizeBytes;
-  areas.flags[area] = flags;
+  const address = areas.start[area];
   areas.vm[area] = vm;
   if (vm !== 0) {
     vms.addr[vm] = address;
-    vms.sizeBytes[vm] = sizeBytes;
+    vms.sizeBytes[vm] = areas.end[area] - address;
   }
   const node = state.nodeOf(address);
   if (!node.busyLock.tryTake()) return waitForBusy(state, node, area);
@@ -151,7 +142,6 @@ function* waitForPool(
 
 function* waitForRoom(
   state: Vmalloc,
-  area: number,
   sizeBytes: number,
   align: number,
   vstart: number,
@@ -162,8 +152,8 @@ function* waitForRoom(
 ): KernelCode<number> {
   yield* state.freeTreeLock.take();
   const address = takeFromTree(state, sizeBytes, align, vstart, vend, flags);
-  if (address === vend) return yield* makeRoom(state, area, sizeBytes, align, vstart, vend, gfp, flags, vm);
-  return yield* finish(addBusy(state, area, address, sizeBytes, flags, vm));
+  if (address === vend) return yield* makeRoom(state, sizeBytes, align, vstart, vend, gfp, flags, vm);
+  return yield* finish(addBusy(state, state.areas.make(address, address + sizeBytes, flags), vm));
 }
 
 function* waitForBusy(state: Vmalloc, node: VmapNode, area: number): KernelCode<number> {
@@ -175,7 +165,6 @@ function* waitForBusy(state: Vmalloc, node: VmapNode, area: number): KernelCode<
 /** No room was found: gives back everything that can be, and tries again until nothing more is gained. */
 function* makeRoom(
   state: Vmalloc,
-  area: number,
   sizeBytes: number,
   align: number,
   vstart: number,
@@ -196,14 +185,14 @@ function* makeRoom(
     }
     if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
     const address = takeFromTree(state, sizeBytes, align, vstart, vend, flags);
-    if (address !== vend) return yield* finish(addBusy(state, area, address, sizeBytes, flags, vm));
+    if (address !== vend)
+      return yield* finish(addBusy(state, state.areas.make(address, address + sizeBytes, flags), vm));
   }
   if ((gfp & __GFP_NOWARN) === 0) {
     state.log.print(
       `vmalloc_node_range for size ${sizeBytes} failed: Address range restricted to ${formatRange(vstart, vend)}`,
     );
   }
-  state.areas.release(area);
   return -EBUSY;
 }
 

@@ -4,6 +4,9 @@ import { formatRange } from "./kernel-log.ts";
 import { RbTree } from "./rb-tree.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
 
+/** How far along the list a place is looked for before the tree is descended. */
+const NEAR_STEPS = 8;
+
 /** A tree with its list: the busy and the lazily freed areas of a vmap node, and the free areas. */
 export class AreaTree extends RbTree {
   /** Head of the list of all its areas, lowest address first. */
@@ -22,6 +25,13 @@ export class AreaTree extends RbTree {
 
   /** Inserts an area; one that overlaps another is warned of and left out (returns false). */
   insert(area: number): boolean {
+    const { start, end, previous } = this.areas;
+    const last = previous[this.head];
+    // Addresses often come in ascending order, and the last area has nothing on its right.
+    if (last !== this.head && end[last] <= start[area]) {
+      this.linkAt(area, last, 1);
+      return true;
+    }
     return this.insertBelow(area, this.root);
   }
 
@@ -36,10 +46,13 @@ export class AreaTree extends RbTree {
   /**
    * Gives a range back: `area` is merged with the neighbours that it touches, or inserted (`merge_or_add_vmap_area`).
    * The area belongs to the tree afterwards.
+   * @param above an area of the tree not far above it, if the caller knows one: that spares the descent
+   * @returns the area that contains the range now, or 0 when it overlaps another (warned of)
    */
-  giveBack(area: number): void {
-    const place = this.findPlace(area, this.root);
-    if (place < 0) return;
+  giveBack(area: number, above = 0): number {
+    const near = above === 0 ? 0 : this.placeBelow(area, above);
+    const place = near === 0 ? this.findPlace(area, this.root) : near;
+    if (place < 0) return 0;
     const { areas, head } = this;
     const { start, end, previous } = areas;
     const follower = this.followerAt(place);
@@ -61,11 +74,13 @@ export class AreaTree extends RbTree {
       merged = predecessor;
     }
     if (merged === 0) {
-      this.linkAt(this.augmented ? this.asGap(area) : area, place >> 1, place & 1);
-      return;
+      const own = this.augmented ? this.asGap(area) : area;
+      this.linkAt(own, place >> 1, place & 1);
+      return own;
     }
     areas.release(area);
     if (this.augmented) this.propagate(merged);
+    return merged;
   }
 
   /** The same range as an area of the kind that the free tree holds. */
@@ -107,6 +122,23 @@ export class AreaTree extends RbTree {
     if (follower !== this.head && end[area] > start[follower]) return this.refuse(area, follower);
     if (predecessor !== this.head && end[predecessor] > areaStart) return this.refuse(area, predecessor);
     return place;
+  }
+
+  /** The place of an area, looked for along the list from `above` down; 0 when it is not near, or something overlaps. */
+  private placeBelow(area: number, above: number): number {
+    const { start, end, child, previous } = this.areas;
+    const areaStart = start[area];
+    let follower = above;
+    if (start[follower] < end[area]) return 0;
+    for (let steps = 0; steps < NEAR_STEPS; steps++) {
+      const before = previous[follower];
+      if (before === this.head || start[before] < areaStart) {
+        if (before !== this.head && end[before] > areaStart) return 0;
+        return child[2 * follower] === 0 ? 2 * follower : 2 * before + 1;
+      }
+      follower = before;
+    }
+    return 0;
   }
 
   /** The area, or the list's head, that comes behind a place that `findPlace` found. */

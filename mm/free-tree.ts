@@ -22,7 +22,8 @@ export class FreeTree extends AreaTree {
     const adjustForAlign = align > PAGE_SIZE && vend - vstart !== sizeBytes;
     const gap = this.findLowestMatch(sizeBytes, align, vstart, adjustForAlign ? sizeBytes + align - 1 : sizeBytes);
     if (gap === 0) return vend;
-    const address = alignUp(Math.max(this.areas.start[gap], vstart), align);
+    const from = Math.max(this.areas.start[gap], vstart);
+    const address = align === 1 ? from : alignUp(from, align);
     if (address + sizeBytes > vend) return vend;
     this.clip(gap, address, sizeBytes);
     return address;
@@ -70,39 +71,31 @@ export class FreeTree extends AreaTree {
    * alignments above a page the result depends on the shape of the tree and need not be the lowest.
    */
   private findLowestMatch(sizeBytes: number, align: number, vstart: number, searchBytes: number): number {
-    const { start, subtreeMaxSize, child, parent } = this.areas;
+    const { start, end, subtreeMaxSize, child, parent } = this.areas;
     let lowest = vstart;
     let node = this.root;
+    let descends = true;
     while (node !== 0) {
-      const left = child[2 * node];
-      if (left !== 0 && subtreeMaxSize[left] >= searchBytes && lowest < start[node]) {
-        node = left;
-        continue;
-      }
-      if (this.fits(node, sizeBytes, align, lowest)) return node;
-      let right = child[2 * node + 1];
-      if (right !== 0 && subtreeMaxSize[right] >= searchBytes) {
-        node = right;
-        continue;
-      }
-      node = parent[node];
-      while (node !== 0) {
-        if (this.fits(node, sizeBytes, align, lowest)) return node;
-        right = child[2 * node + 1];
-        if (right !== 0 && subtreeMaxSize[right] >= searchBytes && lowest <= start[node]) {
-          lowest = start[node] + 1;
-          node = right;
-          break;
+      const gapStart = start[node];
+      if (descends) {
+        const left = child[2 * node];
+        if (left !== 0 && lowest < gapStart && subtreeMaxSize[left] >= searchBytes) {
+          node = left;
+          continue;
         }
+      }
+      const from = Math.max(gapStart, lowest);
+      if ((align === 1 ? from : alignUp(from, align)) + sizeBytes <= end[node]) return node;
+      const right = child[2 * node + 1];
+      if (right !== 0 && (descends || lowest <= gapStart) && subtreeMaxSize[right] >= searchBytes) {
+        if (!descends) lowest = gapStart + 1;
+        node = right;
+        descends = true;
+      } else {
         node = parent[node];
+        descends = false;
       }
     }
     return 0;
-  }
-
-  private fits(gap: number, sizeBytes: number, align: number, vstart: number): boolean {
-    const gapStart = this.areas.start[gap];
-    const from = Math.max(gapStart, vstart);
-    return alignUp(from, align) + sizeBytes <= this.areas.end[gap];
   }
 }

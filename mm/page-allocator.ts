@@ -190,13 +190,15 @@ export class PageAllocator {
     let done = 0;
     while (done < count && (list.count > 0 || this.refill(list, zone))) {
       const { use: uses } = zone;
-      const { startFrame } = zone;
-      const step = Math.min(count - done, list.count);
-      let top = list.count;
-      for (let i = 0; i < step; i++) {
-        const frame = frames[--top];
-        uses[frame - startFrame] = use;
-        out[offset + done + i] = frame;
+      // Frame numbers are 32 bits: `| 0` keeps V8 in integers.
+      const startFrame = zone.startFrame | 0;
+      const first = (offset + done) | 0;
+      const step = Math.min(count - done, list.count) | 0;
+      let top = list.count | 0;
+      for (let at = first; at < ((first + step) | 0); at++) {
+        const frame = frames[--top] | 0;
+        uses[(frame - startFrame) | 0] = use;
+        out[at] = frame;
       }
       list.count = top;
       done += step;
@@ -226,20 +228,25 @@ export class PageAllocator {
   private putRun(cpu: number, from: Uint32Array, offset: number, count: number): number {
     const zoneIndex = this.zoneIndexOf(from[offset]);
     const zone = this.zones[zoneIndex];
-    const { use, startFrame, endFrame } = zone;
+    const { use } = zone;
     const list = this.perCpu[cpu][zoneIndex];
     const { frames } = list;
-    let top = list.count;
-    let done = 0;
-    const stop = Math.min(count, PCP_HIGH + PCP_BATCH - top);
-    while (done < stop) {
-      const frame = from[offset + done];
-      if (frame < startFrame || frame >= endFrame) break;
-      use[frame - startFrame] = FRAME_FREE;
+    const startFrame = zone.startFrame | 0;
+    const frameCount = Math.min(zone.managedPages, 0x7fff_ffff);
+    const first = offset | 0;
+    let top = list.count | 0;
+    const stop = (first + Math.min(count, PCP_HIGH + PCP_BATCH - top)) | 0;
+    let at = first;
+    while (at < stop) {
+      const frame = from[at] | 0;
+      const index = (frame - startFrame) | 0;
+      if (index < 0 || index >= frameCount) break;
+      use[index] = FRAME_FREE;
       frames[top++] = frame;
-      done++;
+      at++;
     }
     list.count = top;
+    const done = at - first;
     while (list.count > PCP_HIGH) this.shrink(list, zone);
     return done;
   }

@@ -101,42 +101,42 @@ function startHelper(state: Vmalloc, node: VmapNode): void {
 function* purgeVmapNode(state: Vmalloc, node: VmapNode): KernelCode<void> {
   const { areas, costs } = state;
   state.events?.purgeNode(node.id, node.skipPopulate);
-  const global = areas.makeListHead();
+  const fillsPools = state.nodes.length > 1 && !node.skipPopulate;
+  const end = node.purgeList;
   let pages = 0;
   node.nrPurged = 0;
-  while (!areas.listIsEmpty(node.purgeList)) {
-    const area = areas.next[node.purgeList];
-    areas.listRemove(area);
+  for (let area = areas.next[end]; area !== end; ) {
+    const next = areas.next[area];
     pages += areas.sizeBytes(area) / PAGE_SIZE;
     node.nrPurged++;
-    const id = decodeNodeId(areas.flags[area]);
-    const pool = id >= 0 && id < state.nodes.length && !node.skipPopulate ? poolIndexOf(areas.sizeBytes(area)) : -1;
+    const id = fillsPools ? decodeNodeId(areas.flags[area]) : -1;
+    const pool = id >= 0 && id < state.nodes.length ? poolIndexOf(areas.sizeBytes(area)) : -1;
     if (pool >= 0) {
+      areas.listRemove(area);
       if (!node.poolLock.tryTake()) yield* node.poolLock.take();
       areas.listAddAfter(area, node.poolHeads[pool]);
       node.poolLengths[pool]++;
       node.poolLock.release();
       state.events?.poolAdd(node.id, areas.start[area], areas.end[area], node.poolLengths[pool]);
-    } else {
-      areas.listAddAfter(area, global);
     }
+    area = next;
   }
   state.lazyNr -= pages;
   state.loop.spend(node.nrPurged * costs.treeStepCycles);
-  yield* reclaimListGlobal(state, global);
-  areas.releaseListHead(global);
+  yield* reclaimListGlobal(state, node.purgeList, true);
 }
 
-/** Gives all areas of a list to the free tree, in list order (`reclaim_list_global`). */
-function* reclaimListGlobal(state: Vmalloc, head: number): KernelCode<void> {
+/** Gives all areas of a list to the free tree, from its first or from its last one on (`reclaim_list_global`). */
+function* reclaimListGlobal(state: Vmalloc, head: number, lastFirst: boolean): KernelCode<void> {
   const { areas, costs } = state;
   if (areas.listIsEmpty(head)) return;
   if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
+  let gap = 0;
   while (!areas.listIsEmpty(head)) {
-    const area = areas.next[head];
+    const area = lastFirst ? areas.previous[head] : areas.next[head];
     areas.listRemove(area);
     state.events?.merge(areas.start[area], areas.end[area]);
-    state.freeTree.giveBack(area);
+    gap = state.freeTree.giveBack(area, lastFirst ? gap : 0);
     state.loop.spend(costs.treeStepCycles * MERGE_STEPS);
   }
   state.freeTreeLock.release();
@@ -170,6 +170,6 @@ function* decayVaPoolNode(state: Vmalloc, node: VmapNode, full: boolean): Kernel
     node.poolLock.release();
   }
   if (decayed === null) return;
-  yield* reclaimListGlobal(state, decayed.head);
+  yield* reclaimListGlobal(state, decayed.head, false);
   areas.releaseListHead(decayed.head);
 }

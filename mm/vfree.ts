@@ -3,7 +3,7 @@ import type { KernelCode } from "../arch/event-loop.ts";
 import { formatRange } from "./kernel-log.ts";
 import { finish, type Soon } from "./soon.ts";
 import { removeVmArea, removeVmAreaSoon } from "./vm-area.ts";
-import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./vm-structs.ts";
+import { LARGE_BYTES, VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./vm-structs.ts";
 import { vmUnmapAliases } from "./vm-unmap-aliases.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
@@ -47,13 +47,15 @@ function freePages(state: Vmalloc, vm: number): Soon<undefined> {
   const { vms, pages, pageArrays } = state;
   const array = vms.pages[vm];
   const count = vms.nrPages[vm];
+  const isLarge = vms.sizeBytes[vm] >= LARGE_BYTES;
   if (count > 0) {
-    pages.freeBulk(state.loop.currentCpu, pageArrays.frames, array, count, vms.pageOrder[vm]);
+    const order = isLarge ? vms.pageOrder[vm] : 0;
+    pages.freeBulk(state.loop.currentCpu, pageArrays.frames, array, count, order);
     state.loop.spend(count * state.costs.frameCycles);
     if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) state.nrVmallocPages -= count;
   }
   if (array !== 0) pageArrays.giveBack(array, vms.arrayLength(vm));
-  const arrayAddress = vms.pagesAddr[vm];
+  const arrayAddress = isLarge ? vms.pagesAddr[vm] : 0;
   vms.release(vm);
   return arrayAddress !== 0 ? vfreeSoon(state, arrayAddress) : undefined;
 }

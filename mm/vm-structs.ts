@@ -1,4 +1,5 @@
 /** `struct vm_struct`: what a busy area is used for, as a struct of arrays; index 0 is "none". */
+import { PMD_SIZE } from "../arch/linear-address.ts";
 import { growFloat64, growInt32, growUint8, growUint32 } from "./grow.ts";
 
 /** Flags of a vm_struct (`include/linux/vmalloc.h`). */
@@ -15,6 +16,8 @@ export const VM_ALLOW_HUGE_VMAP = 0x400;
 export const VM_SPARSE = 0x1000;
 
 const FIRST_CAPACITY = 256;
+/** Smaller areas have neither large pages nor their array of page pointers in vmalloc space: `pagesAddr`, `pageOrder` are 0. */
+export const LARGE_BYTES = PMD_SIZE;
 
 /** Storage for vm_structs. */
 export class VmStructs {
@@ -24,7 +27,7 @@ export class VmStructs {
   sizeBytes = new Float64Array(FIRST_CAPACITY);
   /** Size that the caller asked for, in bytes. */
   requestedSizeBytes = new Float64Array(FIRST_CAPACITY);
-  /** Physical address that an `ioremap` area maps, else 0. */
+  /** Physical address that an `ioremap` area maps, else 0. Never set for `VM_ALLOC`. */
   physAddr = new Float64Array(FIRST_CAPACITY);
   flags = new Int32Array(FIRST_CAPACITY);
   /** Pages allocated for the area. */
@@ -43,8 +46,10 @@ export class VmStructs {
   private capacity = FIRST_CAPACITY;
   private used = 1;
   private freeHead = 0;
-  private readonly callers: string[] = [];
-  private readonly callerIndex = new Map<string, number>();
+  private lastCaller = "";
+  private lastCallerIndex = 0;
+  private readonly callers: string[] = [""];
+  private readonly callerIndex = new Map<string, number>([["", 0]]);
 
   /** A new vm_struct, all zero but for its flags, size asked for and caller (`symbol+0xoffset/0xsize`). */
   make(flags: number, requestedSizeBytes: number, caller: string): number {
@@ -58,19 +63,23 @@ export class VmStructs {
     this.addr[vm] = 0;
     this.sizeBytes[vm] = 0;
     this.requestedSizeBytes[vm] = requestedSizeBytes;
-    this.physAddr[vm] = 0;
     this.flags[vm] = flags;
     this.nrPages[vm] = 0;
     this.pages[vm] = 0;
-    this.pagesAddr[vm] = 0;
-    this.pageOrder[vm] = 0;
-    this.caller[vm] = this.internCaller(caller);
+    this.caller[vm] = caller === this.lastCaller ? this.lastCallerIndex : this.internCaller(caller);
     this.liveCount++;
     return vm;
   }
 
+  /** Gives a vm_struct's storage back. */
   release(vm: number): void {
     this.liveCount--;
+    // Fields that few areas use are cleared only after those: every array touched is a miss in the host's TLB.
+    if ((this.flags[vm] & VM_ALLOC) === 0) this.physAddr[vm] = 0;
+    if (this.sizeBytes[vm] >= LARGE_BYTES) {
+      this.pagesAddr[vm] = 0;
+      this.pageOrder[vm] = 0;
+    }
     this.nrPages[vm] = this.freeHead;
     this.freeHead = vm;
   }
@@ -96,11 +105,15 @@ export class VmStructs {
   }
 
   private internCaller(caller: string): number {
-    const known = this.callerIndex.get(caller);
-    if (known !== undefined) return known;
-    this.callers.push(caller);
-    this.callerIndex.set(caller, this.callers.length - 1);
-    return this.callers.length - 1;
+    let index = this.callerIndex.get(caller);
+    if (index === undefined) {
+      index = this.callers.length;
+      this.callers.push(caller);
+      this.callerIndex.set(caller, index);
+    }
+    this.lastCaller = caller;
+    this.lastCallerIndex = index;
+    return index;
   }
 
   private grow(): void {

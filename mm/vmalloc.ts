@@ -91,8 +91,18 @@ export function* __vmallocNodeRange(
 
 /** `vmalloc` as a plain function as long as nothing has to be waited for (`soon.ts`). */
 export function vmallocSoon(state: Vmalloc, sizeBytes: number, caller: string = UNKNOWN_CALLER): Soon<number> {
-  const [start, end] = [VMALLOC_START, VMALLOC_END];
-  return nodeRangeSoon(state, sizeBytes, 1, start, end, GFP_KERNEL, PAGE_KERNEL, 0, NUMA_NO_NODE, caller);
+  return nodeRangeSoon(
+    state,
+    sizeBytes,
+    1,
+    VMALLOC_START,
+    VMALLOC_END,
+    GFP_KERNEL,
+    PAGE_KERNEL,
+    0,
+    NUMA_NO_NODE,
+    caller,
+  );
 }
 
 function nodeRangeSoon(

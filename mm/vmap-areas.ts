@@ -46,9 +46,9 @@ export class VmapAreas {
   /** By block of storage: 1 for one that holds gaps only. */
   private gapBlock = new Uint8Array(FIRST_CAPACITY >> GAP_BLOCK_SHIFT);
 
-  /** A new area [start, end) with no flags, in no tree and on no list. */
-  make(start: number, end: number): number {
-    return this.begin(this.take(), start, end);
+  /** A new area [start, end), in no tree and on no list. */
+  make(start: number, end: number, flags = 0): number {
+    return this.begin(this.take(), start, end, flags);
   }
 
   /**
@@ -61,13 +61,13 @@ export class VmapAreas {
     this.gapFreeHead = this.next[area];
     this.next[area] = area;
     this.previous[area] = area;
-    return this.begin(area, start, end);
+    return this.begin(area, start, end, 0);
   }
 
-  private begin(area: number, start: number, end: number): number {
+  private begin(area: number, start: number, end: number, flags: number): number {
     this.start[area] = start;
     this.end[area] = end;
-    this.flags[area] = 0;
+    this.flags[area] = flags;
     this.vm[area] = 0;
     this.liveCount++;
     return area;
