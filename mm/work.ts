@@ -1,8 +1,11 @@
 /** Deferred work (`struct work_struct`): code that a worker thread of a CPU runs later. */
 import type { EventLoop, KernelCode, Thread } from "../arch/event-loop.ts";
-import { PAUSE_SLEEP } from "../arch/event-loop.ts";
+import { PAUSE_RESCHED, PAUSE_SLEEP } from "../arch/event-loop.ts";
 
-/** A work item. Queueing one that is pending already does nothing; one that runs can be queued again. */
+/**
+ * A work item. Queueing one that is pending already does nothing; one that runs can be queued again, and then runs once more
+ * where it runs now.
+ */
 export class Work {
   readonly name: string;
   private readonly loop: EventLoop;
@@ -28,6 +31,8 @@ export class Work {
   scheduleOn(cpu: number): boolean {
     if (this.pending) return false;
     this.pending = true;
+    // Whoever runs it runs it again afterwards: a work item never runs on two CPUs at once (workqueue non-reentrancy).
+    if (this.worker !== null) return true;
     this.worker = this.loop.spawn(`kworker/${cpu}:${this.name}`, cpu, this.run());
     return true;
   }
@@ -48,11 +53,16 @@ export class Work {
   }
 
   private *run(): KernelCode<void> {
-    const self = this.loop.currentThread;
-    this.pending = false;
     this.loop.enterActivity(this.activity);
-    yield* this.body();
-    if (this.worker === self) this.worker = null;
+    try {
+      while (this.pending) {
+        this.pending = false;
+        yield* this.body();
+        if (this.pending) yield PAUSE_RESCHED;
+      }
+    } finally {
+      this.worker = null;
+    }
     const now = this.loop.nowCycles();
     for (const waiter of this.waiters.splice(0)) this.loop.wake(waiter, now);
   }

@@ -1,5 +1,4 @@
 /** `mmulab experiment`: measurements that answer a question, as tables and plots. */
-import { writeFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { startProgress } from "../command-line/progress.ts";
@@ -8,6 +7,8 @@ import { wholeNumber } from "../command-line/values.ts";
 import type { Experiment } from "../experiments/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
 import { renderCsv, renderResult } from "../experiments/result-text.ts";
+import { writeTextFile } from "../output/text-file.ts";
+import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import { findPreset, presetNames } from "../workloads/presets.ts";
 
 type ExperimentOptions = Readonly<Record<string, string | undefined>> & {
@@ -16,6 +17,7 @@ type ExperimentOptions = Readonly<Record<string, string | undefined>> & {
   readonly json?: boolean;
   readonly csv?: boolean;
   readonly html?: string;
+  readonly timeline?: string;
   readonly quiet?: boolean;
 };
 
@@ -50,6 +52,7 @@ export function addExperimentCommand(program: Command, exit: (code: number) => v
       .option("--json", "print the result as one JSON object")
       .option("--csv", "print the tables as CSV")
       .option("--html <file>", "write a page with plots that needs nothing else")
+      .option("--timeline <file>", "write a timeline in Chrome trace-event JSON (ui.perfetto.dev): a process a machine")
       .option("--quiet", "print nothing but errors (and what --json or --csv ask for)")
       .addHelpText("after", `\nExample:\n  $ ${experiment.example}`)
       .action(async (options: ExperimentOptions) => exit(await run(experiment, options)));
@@ -61,30 +64,27 @@ async function run(experiment: Experiment, options: ExperimentOptions): Promise<
   const preset = findPreset(options.preset);
   let total = 1;
   let progress = startProgress(total, options.quiet === true);
-  const result = runExperiment(experiment, preset, options.seed, options, (done, of, text) => {
-    if (of !== total) {
-      progress.clear();
-      total = of;
-      progress = startProgress(total, options.quiet === true);
-    }
-    progress.update(done, text);
+  const trace = options.timeline === undefined ? null : new ChromeTrace();
+  const result = runExperiment(experiment, preset, options.seed, options, {
+    onProgress: (done, of, text) => {
+      if (of !== total) {
+        progress.clear();
+        total = of;
+        progress = startProgress(total, options.quiet === true);
+      }
+      progress.update(done, text);
+    },
+    onKernel: (kernel, label) => trace?.watch(kernel, label),
   });
   progress.clear();
   if (options.html !== undefined) {
     // Only those who want plots wait for the charting library.
     const { renderHtml } = await import("../experiments/result-html.ts");
-    writeFile(options.html, renderHtml(result));
+    writeTextFile(options.html, renderHtml(result));
   }
+  if (options.timeline !== undefined && trace !== null) writeTextFile(options.timeline, trace.toJson());
   if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`);
   else if (options.csv) process.stdout.write(renderCsv(result));
   else if (!options.quiet) process.stdout.write(renderResult(result));
   return EXIT_OK;
-}
-
-function writeFile(file: string, text: string): void {
-  try {
-    writeFileSync(file, text);
-  } catch (error) {
-    throw new UsageError(`${file}: cannot be written (${error instanceof Error ? error.message : String(error)})`);
-  }
 }

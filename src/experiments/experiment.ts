@@ -1,5 +1,6 @@
 /** What an experiment is: parameters in, tables, plots and findings out. */
 import type { Preset } from "../../arch/index.ts";
+import type { Kernel } from "../kernel.ts";
 import type { ParameterReader, ParameterSpec } from "./parameters.ts";
 
 /** A column of a result table. */
@@ -59,13 +60,19 @@ export interface ExperimentResult {
   readonly inputs: readonly Input[];
 }
 
+/** Who looks on while an experiment runs. */
+export interface ExperimentObserver {
+  /** Called as each part begins: `done` of `total`. */
+  onProgress(done: number, total: number, text: string): void;
+  /** Called with each kernel that an experiment has booted, before it is used. */
+  onKernel(kernel: Kernel, label: string): void;
+}
+
 /** What an experiment is run with. */
-export interface ExperimentContext {
+export interface ExperimentContext extends ExperimentObserver {
   readonly preset: Preset;
   readonly seed: number;
   readonly parameters: ParameterReader;
-  /** Called as each part begins: `done` of `total`. */
-  readonly onProgress: (done: number, total: number, text: string) => void;
 }
 
 /** The parts of a result that an experiment makes itself. */

@@ -123,9 +123,10 @@ function run(context: ExperimentContext): ExperimentOutcome {
   };
 }
 
-function measure({ parameters, preset, seed }: ExperimentContext, ceiling: number): Cell {
+function measure({ parameters, preset, seed, onKernel }: ExperimentContext, ceiling: number): Cell {
   const cpus = parameters.number("cpus");
   const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, vmalloc: { flushCeilingPages: ceiling } });
+  onKernel(kernel, `munmap, ceiling ${ceiling}`);
   const spaces = new UserSpaces(kernel.vm);
   const mm = spaces.makeMm();
   const resident = parameters.number("resident");

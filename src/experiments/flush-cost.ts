@@ -77,7 +77,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const vunmaps = possible.flatMap((policy) =>
     cpuCounts.map((cpus) => {
       onProgress(done++, total, `vunmap, ${policy.name}, ${cpus} CPUs`);
-      return costPerVunmap(preset, policy, cpus);
+      return costPerVunmap(context, policy, cpus);
     }),
   );
   const tables: ResultTable[] = [
@@ -141,10 +141,11 @@ function measureFlushes(
   policy: FlushPolicy,
   cpus: number,
   pageCounts: readonly number[],
-  { parameters }: ExperimentContext,
+  { parameters, onKernel }: ExperimentContext,
 ): Cell[] {
   const isolatedCpus = policy === DEFERRED_POLICY ? Array.from({ length: cpus - 1 }, (_, i) => i + 1) : [];
   const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, flushPolicy: policy, isolatedCpus });
+  onKernel(kernel, `flushes, ${policy.name}, ${cpus} CPUs`);
   const accounts = kernel.vm.flushing.keepAccounts();
   const resident = new ResidentCpus(kernel, parameters.number("resident"));
   const rounds = parameters.number("rounds");

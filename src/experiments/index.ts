@@ -1,6 +1,6 @@
 /** The experiments that `mmulab experiment` knows. */
 import type { Preset } from "../../arch/index.ts";
-import type { Experiment, ExperimentContext, ExperimentResult } from "./experiment.ts";
+import type { Experiment, ExperimentObserver, ExperimentResult } from "./experiment.ts";
 import { flushCeiling } from "./flush-ceiling.ts";
 import { flushCost } from "./flush-cost.ts";
 import { inputsOf } from "./inputs.ts";
@@ -22,11 +22,11 @@ export function runExperiment(
   preset: Preset,
   seed: number,
   given: Readonly<Record<string, string | undefined>>,
-  onProgress: ExperimentContext["onProgress"] = () => {},
+  observer: ExperimentObserver = { onProgress: () => {}, onKernel: () => {} },
 ): ExperimentResult {
   const parameters = new ParameterReader(experiment.parameters, given);
   const values = parameters.all();
-  const outcome = experiment.run({ preset, seed, parameters, onProgress });
+  const outcome = experiment.run({ preset, seed, parameters, ...observer });
   const { name } = experiment;
   return { name, preset: preset.name, seed, parameters: values, ...outcome, inputs: inputsOf(preset) };
 }

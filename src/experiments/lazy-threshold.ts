@@ -128,8 +128,9 @@ function linuxLazyMaxPages(cpus: number): number {
   return (32 - Math.clz32(cpus)) * 8192;
 }
 
-function measure({ parameters, preset, seed }: ExperimentContext, cpus: number, lazyMaxPages: number): Cell {
+function measure({ parameters, preset, seed, onKernel }: ExperimentContext, cpus: number, lazyMaxPages: number): Cell {
   const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, vmalloc: { lazyMaxPages } });
+  onKernel(kernel, `lazy_max_pages ${lazyMaxPages}, ${cpus} CPUs`);
   const { vm, machine } = kernel;
   const { loop } = machine;
   const accounts = vm.flushing.keepAccounts();

@@ -98,7 +98,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   };
 }
 
-function measure({ parameters, preset, seed }: ExperimentContext, cpus: number, setting: string): Cell {
+function measure({ parameters, preset, seed, onKernel }: ExperimentContext, cpus: number, setting: string): Cell {
   const nodes = setting === "one node" ? 1 : Math.min(cpus, NODES_MAX);
   const lazyMax = parameters.number("lazymax");
   const kernel = bootKernel({
@@ -107,6 +107,7 @@ function measure({ parameters, preset, seed }: ExperimentContext, cpus: number, 
     preset,
     vmalloc: { vmapNodes: nodes, ...(lazyMax > 0 ? { lazyMaxPages: lazyMax * cpus } : {}) },
   });
+  onKernel(kernel, `${setting}, ${cpus} CPUs`);
   const { vm, machine } = kernel;
   const { loop } = machine;
   const pairs = parameters.number("pairs");

@@ -119,7 +119,7 @@ class MixedRun {
   private *operate(cpu: number, random: Random): KernelCode<void> {
     const choice = random.between(1, 1000);
     if (choice <= 2) {
-      yield* vmUnmapAliases(this.kernel.vm);
+      yield* this.as("vm_unmap_aliases", vmUnmapAliases(this.kernel.vm));
       this.counts.add("vm_unmap_aliases", 0, true);
     } else if (
       this.live.length > 0 &&
@@ -138,7 +138,7 @@ class MixedRun {
     const { name, pagesMin, pagesMax } = ALLOCATIONS[at];
     const pages = random.between(pagesMin, pagesMax);
     const firstFrame = random.between(0, Math.max(0, POOL_FRAMES - pages));
-    const address = yield* this.allocate(name, pages, firstFrame);
+    const address = yield* this.as(name, this.allocate(name, pages, firstFrame));
     this.counts.add(name, pages * PAGE_SIZE, address !== 0);
     if (address === 0) return;
     const tag = this.nextTag;
@@ -146,6 +146,15 @@ class MixedRun {
     const allocation = { name, address, pages, tag, firstFrame };
     this.fill(cpu, allocation);
     this.live.push(allocation);
+  }
+
+  /** Runs a call under its name in the accounts of cycles and in timelines. */
+  private *as<T>(name: string, call: KernelCode<T>): KernelCode<T> {
+    const { loop } = this.kernel.machine;
+    const activity = loop.enterActivity(loop.accounts.activity(name));
+    const result = yield* call;
+    loop.enterActivity(activity);
+    return result;
   }
 
   private allocate(name: AllocationName, pages: number, firstFrame: number): KernelCode<number> {
@@ -179,19 +188,19 @@ class MixedRun {
     const { name, address, pages } = allocation;
     switch (name) {
       case "vmap":
-        yield* vunmap(vm, address);
+        yield* this.as("vunmap", vunmap(vm, address));
         this.counts.add("vunmap", pages * PAGE_SIZE, true);
         break;
       case "vm_map_ram":
-        yield* vmUnmapRam(vm, address, pages);
+        yield* this.as("vm_unmap_ram", vmUnmapRam(vm, address, pages));
         this.counts.add("vm_unmap_ram", pages * PAGE_SIZE, true);
         break;
       case "ioremap":
-        yield* iounmap(vm, address);
+        yield* this.as("iounmap", iounmap(vm, address));
         this.counts.add("iounmap", pages * PAGE_SIZE, true);
         break;
       default:
-        yield* vfree(vm, address);
+        yield* this.as("vfree", vfree(vm, address));
         this.counts.add("vfree", pages * PAGE_SIZE, true);
     }
   }
