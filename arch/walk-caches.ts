@@ -6,7 +6,7 @@ import type { Preset } from "./preset.ts";
 import { type Replacement, replacementPolicy } from "./replacement.ts";
 
 /** One level: physically indexed, tree-PLRU, or round robin where the number of ways is no power of two. */
-class LineCache {
+export class LineCache {
   readonly hitCycles: number;
   private readonly tag: Float64Array;
   private readonly state: Int32Array;

@@ -6,6 +6,7 @@ import { MachineUsageError } from "../arch/index.ts";
 import { ConfigError } from "../mm/index.ts";
 import { EXIT_OK, EXIT_USAGE, UsageError } from "./command-line/errors.ts";
 import { addExperimentCommand } from "./commands/experiment.ts";
+import { addInspectCommand } from "./commands/inspect.ts";
 import { addReplayCommand } from "./commands/replay.ts";
 import { addRunCommand } from "./commands/run.ts";
 import { RecordingError } from "./recording/recording-error.ts";
@@ -31,6 +32,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .addHelpText("after", HELP);
   addRunCommand(program, exit);
   addReplayCommand(program, exit);
+  addInspectCommand(program, exit);
   addExperimentCommand(program, exit);
   for (const command of program.commands) command.copyInheritedSettings(program);
   try {

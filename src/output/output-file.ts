@@ -80,15 +80,3 @@ export class OutputFile {
     }
   }
 }
-
-/** Writes a whole text file at once. @throws UsageError when that is not possible */
-export function writeTextFile(file: string, text: string): void {
-  const output = new OutputFile(file);
-  try {
-    output.write(text);
-    output.finish();
-  } catch (error) {
-    output.abandon();
-    throw error;
-  }
-}

@@ -1,0 +1,128 @@
+/** `mmulab inspect`: a look at an emulated kernel as at a live one. */
+import { type Command, Option } from "commander";
+import { EXIT_OK, UsageError } from "../command-line/errors.ts";
+import { suggestion } from "../command-line/suggestion.ts";
+import { memorySize, wholeNumber } from "../command-line/values.ts";
+import { RANGE_NAMES, type RangeName, VIEWS, type ViewOptions } from "../inspect/views.ts";
+import { bootKernel, type Kernel } from "../kernel.ts";
+import { replayUntil } from "../recording/replay-until.ts";
+import { isStateFile, loadKernel, saveKernel } from "../state/machine-state.ts";
+import { loadWorkload } from "../workloads/index.ts";
+import { findPreset, presetNames } from "../workloads/presets.ts";
+import { runOnKernel } from "../workloads/run.ts";
+
+interface InspectCommandOptions {
+  readonly calls: number;
+  readonly run: string;
+  readonly ops: number;
+  readonly cpus: number;
+  readonly memory: number;
+  readonly seed: number;
+  readonly preset: string;
+  readonly range: RangeName;
+  readonly cpu?: number;
+  readonly address?: string;
+  readonly save?: string;
+  readonly json?: boolean;
+}
+
+const HELP = `
+Views:
+${VIEWS.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).join("\n")}
+
+The state is that of FILE: one that mmulab run --save wrote, or a recording replayed up to call --calls. Without FILE a
+machine is booted and --run is run on it first.
+
+Examples:
+  $ mmulab inspect vmallocinfo test/recordings/mixed_smp4_s1.jsonl.gz --calls 100
+  $ mmulab inspect tlb --run mixed --ops 500 --cpu 1
+  $ mmulab run mixed --ops 5000 --save machine.state --quiet && mmulab inspect buddyinfo machine.state`;
+
+/** Adds the command; `exit` takes its exit code. */
+export function addInspectCommand(program: Command, exit: (code: number) => void): void {
+  program
+    .command("inspect")
+    .summary("look at areas, page tables, TLBs and memory after a run or part of a replay")
+    .description("Show the state of an emulated kernel in the formats of a live one.")
+    .argument("<view>", `what to show: ${VIEWS.map(({ name }) => name).join(", ")}`)
+    .argument("[file]", "a saved state, or a recording")
+    .option("--calls <number>", "calls of the recording to make first", wholeNumber(0, 1e12), Number.POSITIVE_INFINITY)
+    .option("--run <workload>", "what to run first when there is no file; none runs nothing", "mixed")
+    .option("--ops <number>", "its operations over all CPUs", wholeNumber(1, 1e9), 2000)
+    .option("--cpus <number>", "CPUs of the machine, 1 to 1024", wholeNumber(1, 1024), 4)
+    .addOption(
+      new Option("--memory <size>", "memory of the machine")
+        .argParser(memorySize(2 ** 26, 2 ** 44))
+        .default(2 ** 32, "4GiB"),
+    )
+    .option("--seed <number>", "seed of the random choices", wholeNumber(0, 2 ** 32 - 1), 1)
+    .option("--preset <name>", `microarchitecture (${presetNames().join(", ")})`, "skylake")
+    .addOption(
+      new Option("--range <name>", "part of the address space for page-tables").choices(RANGE_NAMES).default("vmalloc"),
+    )
+    .option("--cpu <number>", "the CPU for tlb and walk", wholeNumber(0, 4095))
+    .option("--address <address>", "the address for walk, such as 0xffffc90000000000")
+    .option("--save <file>", "write the state to a file as well")
+    .option("--json", "print one JSON object with the lines")
+    .addHelpText("after", HELP)
+    .action(async (view: string, file: string | undefined, options: InspectCommandOptions, command: Command) => {
+      exit(await inspect(view, file, options, command));
+    });
+}
+
+async function inspect(
+  name: string,
+  file: string | undefined,
+  options: InspectCommandOptions,
+  command: Command,
+): Promise<number> {
+  const view = VIEWS.find((candidate) => candidate.name === name);
+  if (view === undefined) {
+    const names = VIEWS.map((candidate) => candidate.name);
+    throw new UsageError(`unknown view '${name}'${suggestion(name, names)}; there are ${names.join(", ")}`);
+  }
+  const { kernel, source } = await kernelOf(file, options, command);
+  const viewOptions: ViewOptions = {
+    range: options.range,
+    ...(options.cpu === undefined ? {} : { cpu: options.cpu }),
+    ...(options.address === undefined ? {} : { address: options.address }),
+  };
+  const lines = view.lines(kernel, viewOptions);
+  if (options.save !== undefined) saveKernel(kernel, options.save, source);
+  if (options.json) process.stdout.write(`${JSON.stringify({ view: name, source, lines })}\n`);
+  else process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+  return EXIT_OK;
+}
+
+/** Options that say which machine is booted: they mean nothing for one that comes from a file. */
+const MACHINE_OPTIONS = ["run", "ops", "cpus", "memory", "seed", "preset"];
+
+async function kernelOf(
+  file: string | undefined,
+  options: InspectCommandOptions,
+  command: Command,
+): Promise<{ kernel: Kernel; source: string }> {
+  const isGiven = (option: string): boolean => command.getOptionValueSource(option) === "cli";
+  if (file !== undefined) {
+    const misplaced = MACHINE_OPTIONS.find(isGiven);
+    if (misplaced !== undefined)
+      throw new UsageError(`--${misplaced} does not go with a file: ${file} has its machine`);
+    if (!isStateFile(file)) {
+      const { kernel, recording, calls } = await replayUntil(file, options.calls);
+      if (Number.isFinite(options.calls) && calls < options.calls) {
+        throw new UsageError(`${file} has ${calls} calls, not ${options.calls}`);
+      }
+      return { kernel, source: `${recording} after ${calls} calls` };
+    }
+    if (isGiven("calls")) throw new UsageError(`--calls goes with a recording, but ${file} is a saved state`);
+    const { kernel, madeBy } = loadKernel(file);
+    return { kernel, source: madeBy };
+  }
+  if (isGiven("calls")) throw new UsageError("--calls goes with a recording, but no file is given");
+  const { cpus, memory, seed, ops, run } = options;
+  const kernel = bootKernel({ cpus, memoryBytes: memory, preset: findPreset(options.preset) });
+  if (run === "none") return { kernel, source: `${cpus} CPUs after boot` };
+  const workload = await loadWorkload(run);
+  runOnKernel(kernel, workload, { operations: ops, seed });
+  return { kernel, source: `${cpus} CPUs after ${workload.name}, ${ops} operations, seed ${seed}` };
+}

@@ -1,0 +1,152 @@
+/** What one can look at in an emulated kernel, in the formats of a live one. */
+import { cachedTranslations } from "../../arch/cached-translations.ts";
+import { formatLinearAddress16, parseLinearAddress } from "../../arch/linear-address.ts";
+import { formatProbe } from "../../arch/probe.ts";
+import { SIZE_BYTES, SIZE_NAMES, TR_DIRTY, TR_RW, TR_USER, TR_XD } from "../../arch/translation.ts";
+import {
+  dumpPageTables,
+  FRAME_PAGE_TABLE,
+  MODULES_END,
+  MODULES_VADDR,
+  meminfoLine,
+  VMALLOC_DUMP_END,
+  VMALLOC_START,
+  vmallocinfo,
+  vmallocMeminfo,
+} from "../../mm/index.ts";
+import { MAX_PAGE_ORDER, type Zone } from "../../mm/zone.ts";
+import { UsageError } from "../command-line/errors.ts";
+import type { Kernel } from "../kernel.ts";
+
+/** Parts of the address space by name. */
+export const RANGE_NAMES = ["vmalloc", "modules", "kernel", "all"] as const;
+export type RangeName = (typeof RANGE_NAMES)[number];
+
+/** Choices of a view. */
+export interface ViewOptions {
+  /** Part of the address space whose page tables are shown. */
+  readonly range: RangeName;
+  /** The CPU whose TLBs are shown; all when absent. */
+  readonly cpu?: number;
+  /** The address whose walk is shown, as a person wrote it. */
+  readonly address?: string;
+}
+
+/** A view: a name, what it shows, and its lines. */
+export interface View {
+  readonly name: string;
+  readonly summary: string;
+  readonly lines: (kernel: Kernel, options: ViewOptions) => string[];
+}
+
+const RANGES: Readonly<Record<RangeName, readonly [number, number]>> = {
+  vmalloc: [VMALLOC_START, VMALLOC_DUMP_END],
+  modules: [MODULES_VADDR, MODULES_END],
+  kernel: [2 ** 47, 2 ** 48],
+  all: [0, 2 ** 48],
+};
+
+/** All views. */
+export const VIEWS: readonly View[] = [
+  {
+    name: "vmallocinfo",
+    summary: "the areas of vmalloc, as /proc/vmallocinfo shows them",
+    lines: ({ vm }) => vmallocinfo(vm),
+  },
+  {
+    name: "page-tables",
+    summary: "runs of equal entries, as /sys/kernel/debug/page_tables/kernel shows them (--range)",
+    lines: ({ tables }, { range }) => dumpPageTables(tables, ...RANGES[range]),
+  },
+  { name: "tlb", summary: "what the TLBs of every CPU, or of one, hold (--cpu)", lines: tlbLines },
+  { name: "buddyinfo", summary: "free blocks of memory by order, as /proc/buddyinfo shows them", lines: buddyLines },
+  { name: "meminfo", summary: "memory in all, as /proc/meminfo shows it", lines: meminfoLines },
+  {
+    name: "vmstat",
+    summary: "flushes counted, as the nr_tlb lines of /proc/vmstat show them",
+    lines: ({ vm }) => vm.vmstat.lines(),
+  },
+  { name: "walk", summary: "the page walk of one address, level by level (--address)", lines: walkLines },
+];
+
+function tlbLines(kernel: Kernel, { cpu }: ViewOptions): string[] {
+  const { cpus } = kernel.machine;
+  if (cpu !== undefined && cpu >= cpus.length) {
+    throw new UsageError(`there is no CPU ${cpu}: the machine has ${cpus.length}, from 0`);
+  }
+  const heading = "cpu  tlb     page                size  frame       pcid  flags";
+  const chosen = cpu === undefined ? cpus : [cpus[cpu]];
+  const lines = chosen.flatMap((each) =>
+    cachedTranslations(each)
+      .sort((a, b) => (a.tlb === b.tlb ? a.la - b.la : 0))
+      .map(({ tlb, la, sizeBytes, frame, pcid, flags }) => {
+        const size = nameOfSize(sizeBytes);
+        const rights = [
+          (flags & TR_USER) !== 0 ? "USR" : "   ",
+          (flags & TR_RW) !== 0 ? "RW" : "ro",
+          (flags & TR_XD) !== 0 ? "NX" : "x ",
+          (flags & TR_DIRTY) !== 0 ? "D" : " ",
+        ];
+        const columns = [
+          String(each.id).padStart(3),
+          tlb.padEnd(6),
+          formatLinearAddress16(la),
+          size.padStart(4),
+          `0x${frame.toString(16).padStart(9, "0")}`,
+          (pcid === null ? "GLB" : String(pcid)).padStart(4),
+          rights.join(" "),
+        ];
+        return columns.join("  ").trimEnd();
+      }),
+  );
+  return [heading, ...lines];
+}
+
+function nameOfSize(sizeBytes: number): string {
+  const sizes: readonly number[] = SIZE_BYTES;
+  return SIZE_NAMES[sizes.indexOf(sizeBytes)];
+}
+
+/** Zones as the kernel names them: memory below 4 GiB, and above. */
+function buddyLines({ pages }: Kernel): string[] {
+  const nameOf = ({ startFrame }: Zone): string => (startFrame < 2 ** 20 ? "DMA32" : "Normal");
+  return pages.zones.map((zone) => {
+    let line = `Node ${zone.node}, zone ${nameOf(zone).padStart(8)} `;
+    for (let order = 0; order <= MAX_PAGE_ORDER; order++) line += `${String(zone.freeBlocksOf(order)).padStart(6)} `;
+    return line;
+  });
+}
+
+/** The lines that concern what is emulated, in the kernel's order. `PageTables` counts those of user address spaces. */
+function meminfoLines({ pages, tables, vm }: Kernel): string[] {
+  const kib = (count: number): number => count * 4;
+  const userTables = countFrames(pages.zones, FRAME_PAGE_TABLE) - tables.tablePages;
+  return [
+    meminfoLine("MemTotal", kib(pages.totalPages)),
+    meminfoLine("MemFree", kib(pages.freePages)),
+    meminfoLine("PageTables", kib(userTables)),
+    ...vmallocMeminfo(vm),
+  ];
+}
+
+function countFrames(zones: readonly Zone[], use: number): number {
+  let count = 0;
+  for (const zone of zones) {
+    const touched = zone.touchedEnd - zone.startFrame;
+    for (let i = 0; i < touched; i++) if (zone.use[i] === use) count++;
+  }
+  return count;
+}
+
+function walkLines({ machine }: Kernel, { address, cpu = 0 }: ViewOptions): string[] {
+  if (address === undefined) throw new UsageError("walk needs --address, such as --address 0xffffc90000000000");
+  let la: number;
+  try {
+    la = parseLinearAddress(address);
+  } catch {
+    throw new UsageError(`address '${address}': expected a canonical 64-bit address such as 0xffffc90000000000`);
+  }
+  const executing = machine.cpus[cpu];
+  if (executing === undefined) throw new UsageError(`there is no CPU ${cpu}: the machine has ${machine.cpus.length}`);
+  return formatProbe(executing.probe(la)).split("\n");
+}

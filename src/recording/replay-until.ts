@@ -1,0 +1,49 @@
+/** The state of a recorded kernel after some of its calls. */
+import { ConfigError, RestoreError } from "../../mm/index.ts";
+import type { Kernel } from "../kernel.ts";
+import { RecordingError } from "./recording-error.ts";
+import { readRecording } from "./recording-reader.ts";
+import { ReplayCalls } from "./replay-calls.ts";
+import { bootRecordedKernel } from "./replay-kernel.ts";
+
+/** A kernel part of the way through a recording. */
+export interface PartialReplay {
+  readonly kernel: Kernel;
+  readonly recording: string;
+  /** Calls that were made: fewer than asked for when the recording has no more. */
+  readonly calls: number;
+}
+
+/**
+ * Boots the recorded kernel and makes its first `calls` calls, with the waits and migrations between them.
+ * @throws RecordingError when the file cannot be read or is not a recording
+ */
+export async function replayUntil(file: string, calls: number): Promise<PartialReplay> {
+  let kernel: Kernel | null = null;
+  let replay: ReplayCalls | null = null;
+  let recording = "";
+  let made = 0;
+  for await (const item of readRecording(file)) {
+    try {
+      if (item.kind === "start") {
+        kernel = bootRecordedKernel(item.header, item.state);
+        replay = new ReplayCalls(kernel);
+        recording = item.header.name;
+      }
+      if (kernel === null || replay === null) continue;
+      if (item.kind === "call") {
+        if (made === calls) break;
+        replay.make(item.call);
+        made++;
+      } else if (item.kind === "wait") kernel.runUntilIdle();
+      else if (item.kind === "migrate") kernel.currentCpu = item.cpu;
+    } catch (error) {
+      if (error instanceof RestoreError || error instanceof ConfigError || error instanceof RangeError) {
+        throw new RecordingError(file, item.kind === "start" ? 0 : item.line, `cannot be replayed: ${error.message}`);
+      }
+      throw error;
+    }
+  }
+  if (kernel === null) throw new RecordingError(file, 0, "has no calls");
+  return { kernel, recording, calls: made };
+}
