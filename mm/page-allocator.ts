@@ -25,8 +25,10 @@ const FIRMWARE_FRAMES = 256;
 const PCP_BATCH = 63;
 /** A per-CPU list longer than this gives a batch back. */
 const PCP_HIGH = 1024;
+/** Page tables take at most one part in so many of a zone at a time. */
+const TABLE_BLOCK_SHARE = 64;
 
-interface PerCpuFrames {
+interface FrameList {
   readonly frames: Uint32Array;
   count: number;
 }
@@ -41,7 +43,9 @@ export class PageAllocator {
   freedPages = 0;
 
   private readonly memory: PhysicalMemory;
-  private readonly perCpu: PerCpuFrames[][];
+  private readonly perCpu: FrameList[][];
+  /** By zone: free frames that stand together and are kept for page tables. */
+  private readonly tableLists: FrameList[];
   private readonly faults: FaultInjection;
   /** NUMA nodes with memory. */
   readonly numaNodes: number;
@@ -55,6 +59,7 @@ export class PageAllocator {
     this.perCpu = Array.from({ length: cpus }, () =>
       this.zones.map(() => ({ frames: new Uint32Array(PCP_HIGH + PCP_BATCH + 1), count: 0 })),
     );
+    this.tableLists = this.zones.map(() => ({ frames: new Uint32Array(2 << MAX_PAGE_ORDER), count: 0 }));
   }
 
   /** Pages not allocated, those on per-CPU lists included. */
@@ -70,7 +75,8 @@ export class PageAllocator {
    */
   allocPages(cpu: number, order: number, use: number, gfp: number, node: number = NUMA_NO_NODE): number {
     if (this.faults.fails("frame")) return 0;
-    const frame = order === 0 && (gfp & GFP_DMA32_ZONE) === 0 ? this.takeSingle(cpu, node, gfp) : 0;
+    let frame = use === FRAME_PAGE_TABLE && order === 0 ? this.takeForTable(cpu, node) : 0;
+    if (frame === 0 && order === 0 && (gfp & GFP_DMA32_ZONE) === 0) frame = this.takeSingle(cpu, node, gfp);
     const first = frame !== 0 ? frame : this.takeBlock(order, node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node, gfp);
     if (first === 0) return 0;
     const zone = this.zoneOf(first);
@@ -113,9 +119,11 @@ export class PageAllocator {
   freePagesOf(cpu: number, first: number, order: number): void {
     const index = this.zoneIndexOf(first);
     const zone = this.zones[index];
+    const isTable = order === 0 && zone.use[first - zone.startFrame] === FRAME_PAGE_TABLE;
     for (let i = 0; i < 1 << order; i++) zone.use[first - zone.startFrame + i] = FRAME_FREE;
     this.freedPages += 1 << order;
     if (order > 0) zone.giveBack(first, order);
+    else if (isTable) this.putForTable(index, first);
     else this.putSingle(cpu, index, first);
   }
 
@@ -145,6 +153,12 @@ export class PageAllocator {
   /** The free frames on a CPU's list of the zone number `zone`: a view, for checks. */
   perCpuFrames(cpu: number, zone: number): Uint32Array {
     const list = this.perCpu[cpu][zone];
+    return list.frames.subarray(0, list.count);
+  }
+
+  /** The free frames of the zone number `zone` that are kept for page tables: a view, for checks. */
+  tableFrames(zone: number): Uint32Array {
+    const list = this.tableLists[zone];
     return list.frames.subarray(0, list.count);
   }
 
@@ -218,6 +232,39 @@ export class PageAllocator {
     return (gfp & __GFP_THISNODE) !== 0 ? 0 : this.takeBlock(0, preferred, gfp);
   }
 
+  /**
+   * A frame for a page table, from a block of such frames: they stay together, as in pageblocks of unmovable memory, and
+   * the host commits few chunks of memory for them. 0 when no block is left: then any frame will do.
+   */
+  private takeForTable(cpu: number, node: number): number {
+    const preferred = node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node;
+    const { zones } = this;
+    for (let i = zones.length - 1; i >= 0; i--) {
+      if (zones[i].node !== preferred) continue;
+      const list = this.tableLists[i];
+      if (list.count > 0 || fillForTables(list, zones[i])) return list.frames[--list.count];
+    }
+    return 0;
+  }
+
+  private putForTable(zoneIndex: number, frame: number): void {
+    const list = this.tableLists[zoneIndex];
+    if (list.count < list.frames.length) list.frames[list.count++] = frame;
+    else this.zones[zoneIndex].giveBack(frame, 0);
+  }
+
+  /** Gives the frames kept for page tables back to their zones; false when there were none. */
+  private drainTables(): boolean {
+    let drained = false;
+    this.tableLists.forEach((list, i) => {
+      while (list.count > 0) {
+        this.zones[i].giveBack(list.frames[--list.count], 0);
+        drained = true;
+      }
+    });
+    return drained;
+  }
+
   private putSingle(cpu: number, zoneIndex: number, frame: number): void {
     const list = this.perCpu[cpu][zoneIndex];
     list.frames[list.count++] = frame;
@@ -252,13 +299,13 @@ export class PageAllocator {
   }
 
   /** Gives a batch of the oldest frames of a list back to its zone. */
-  private shrink(list: PerCpuFrames, zone: Zone): void {
+  private shrink(list: FrameList, zone: Zone): void {
     for (let i = 0; i < PCP_BATCH; i++) zone.giveBack(list.frames[i], 0);
     list.frames.copyWithin(0, PCP_BATCH, list.count);
     list.count -= PCP_BATCH;
   }
 
-  private refill(list: PerCpuFrames, zone: Zone): boolean {
+  private refill(list: FrameList, zone: Zone): boolean {
     let taken = 0;
     while (taken < PCP_BATCH) {
       const frame = zone.take(0);
@@ -271,6 +318,14 @@ export class PageAllocator {
   }
 
   private takeBlock(order: number, preferred: number, gfp: number): number {
+    const frame = this.takeFromZones(order, preferred, gfp);
+    if (frame !== 0) return frame;
+    if (order > 0) return this.drainTables() ? this.takeFromZones(order, preferred, gfp) : 0;
+    const node = (gfp & __GFP_THISNODE) !== 0 ? preferred : NUMA_NO_NODE;
+    return this.stealSingle((gfp & GFP_DMA32_ZONE) !== 0, node);
+  }
+
+  private takeFromZones(order: number, preferred: number, gfp: number): number {
     const low = (gfp & GFP_DMA32_ZONE) !== 0;
     for (const own of [true, false]) {
       if (!own && (gfp & __GFP_THISNODE) !== 0) break;
@@ -282,12 +337,12 @@ export class PageAllocator {
         if (frame !== 0) return frame;
       }
     }
-    return order === 0 ? this.stealSingle(low, (gfp & __GFP_THISNODE) !== 0 ? preferred : NUMA_NO_NODE) : 0;
+    return 0;
   }
 
-  /** The last frames of a machine may sit on other CPUs' lists: the kernel drains those before it gives up. */
+  /** The last frames of a machine may sit on lists: the kernel drains those before it gives up. */
   private stealSingle(low: boolean, node: number): number {
-    for (const lists of this.perCpu) {
+    for (const lists of [...this.perCpu, this.tableLists]) {
       for (let i = 0; i < lists.length; i++) {
         if (low && this.zones[i].startFrame >= HIGH_MEMORY_START / 4096) continue;
         if (node !== NUMA_NO_NODE && this.zones[i].node !== node) continue;
@@ -296,6 +351,15 @@ export class PageAllocator {
     }
     return 0;
   }
+}
+
+/** Puts a block of frames on the list for page tables, the lowest to be taken first. */
+function fillForTables(list: FrameList, zone: Zone): boolean {
+  const order = Math.min(MAX_PAGE_ORDER, 31 - Math.clz32(zone.managedPages / TABLE_BLOCK_SHARE));
+  const first = order < 0 ? 0 : zone.take(order);
+  if (first === 0) return false;
+  for (let i = (1 << order) - 1; i >= 0; i--) list.frames[list.count++] = first + i;
+  return true;
 }
 
 /** Cuts the memory into zones: below and above the hole for devices, and by NUMA node in equal parts. */

@@ -21,6 +21,7 @@ import { MAX_PAGE_ORDER, type Zone } from "./zone.ts";
 const NOBODY = 0;
 const FREE_BLOCK = 1;
 const CPU_LIST = 2;
+const TABLE_LIST = 6;
 const TABLE = 3;
 const AREA = 4;
 const USER_PAGE = 5;
@@ -46,6 +47,9 @@ export function verifyFrames(
   const { pages } = state;
   const ledger = new Ledger(pages, findings);
   for (const zone of pages.zones) markFreeBlocks(ledger, zone, findings);
+  for (let zone = 0; zone < pages.zones.length; zone++) {
+    for (const frame of pages.tableFrames(zone)) ledger.mark(frame, TABLE_LIST, zone);
+  }
   for (let cpu = 0; cpu < pages.cpus; cpu++) {
     for (let zone = 0; zone < pages.zones.length; zone++) {
       for (const frame of pages.perCpuFrames(cpu, zone)) {
@@ -176,7 +180,7 @@ class Ledger {
 }
 
 function agrees(kind: number, use: number): boolean {
-  if (kind === FREE_BLOCK || kind === CPU_LIST) return use === FRAME_FREE;
+  if (kind === FREE_BLOCK || kind === CPU_LIST || kind === TABLE_LIST) return use === FRAME_FREE;
   if (kind === TABLE) return use === FRAME_PAGE_TABLE;
   if (kind === AREA) return use === FRAME_VMALLOC || use === FRAME_CALLER;
   if (kind === USER_PAGE) return use === FRAME_USER;
@@ -185,6 +189,7 @@ function agrees(kind: number, use: number): boolean {
 
 function describe(kind: number, holder: number): string {
   if (kind === FREE_BLOCK) return `in a free block of order ${holder}`;
+  if (kind === TABLE_LIST) return `kept free for page tables in zone ${holder}`;
   if (kind === CPU_LIST) return `on the list of free frames of CPU ${holder}`;
   if (kind === TABLE) return `a page table for ${address(holder)}`;
   return kind === USER_PAGE ? `a user page at ${address(holder)}` : `a page of the area at ${address(holder)}`;
