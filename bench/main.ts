@@ -3,10 +3,11 @@ import { Command, CommanderError } from "commander";
 import { table } from "table";
 import { Bench } from "tinybench";
 import { LOAD_TASKS, loadSink } from "./load.ts";
+import { MANY_CPUS_TASKS } from "./many-cpus.ts";
 import type { BenchTask } from "./task.ts";
 import { VMALLOC_TASKS } from "./vmalloc.ts";
 
-const TASKS: readonly BenchTask[] = [...LOAD_TASKS, ...VMALLOC_TASKS];
+const TASKS: readonly BenchTask[] = [...LOAD_TASKS, ...VMALLOC_TASKS, ...MANY_CPUS_TASKS];
 const EXIT_USAGE = 2;
 const NS_PER_MS = 1e6;
 

@@ -26,8 +26,8 @@ interface Cell {
 export const flushCeiling: Experiment = {
   name: "flush-ceiling",
   summary: "total cost of munmap's flushes against tlb_single_page_flush_ceiling: the best value, and what 33 loses",
-  description: `A process has a thread on every CPU. Thread 0 maps, touches and unmaps ranges whose sizes are spread evenly over the logarithm from
-1 to --range pages; every thread has resident pages that it touches now and then. A range of more pages than the ceiling flushes
+  description: `A process has a thread on every CPU. Thread 0 maps, touches and unmaps ranges of 1 to --range pages, as often from 1 as from 2 to
+3, 4 to 7 and so on; every thread has resident pages that it touches now and then. A range of more pages than the ceiling flushes
 the whole address space on every CPU, others go page by page. Cycles per munmap, over all CPUs, in the four parts.
 The second table: how many single invalidations a flush of a full TLB is worth, refills included.`,
   parameters: [
@@ -170,8 +170,8 @@ function runThreads(kernel: Kernel, spaces: UserSpaces, mm: MmStruct, load: Load
     spaces.switchTo(mm);
     for (let i = 0; i < load.count; i++) {
       while (loop.mustYield()) yield PAUSE_TURN;
-      const exponent = random.between(0, 1_000_000) / 1_000_000;
-      const pages = Math.round(load.rangeMax ** exponent);
+      const low = 2 ** random.between(0, Math.floor(Math.log2(load.rangeMax)));
+      const pages = random.between(low, Math.min(2 * low - 1, load.rangeMax));
       yield* mmapPopulate(spaces, mm, RANGE_START, pages);
       for (let page = 0; page < pages; page++) cpus[0].touch(RANGE_START + page * PAGE_SIZE);
       touchResident(0);

@@ -1,9 +1,9 @@
 /** `vmap-contention`: vmalloc and vfree on many CPUs, with one vmap node and with one a CPU. */
 import { ACTIVITY_LOCK_WAIT, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
-import { lockStatistics, vfree, vmalloc } from "../../mm/index.ts";
+import { type LockStatistics, lockStatistics, vfree, vmalloc } from "../../mm/index.ts";
 import { bootKernel } from "../kernel.ts";
 import { randomStream } from "../random.ts";
-import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
+import type { Column, Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
 
 const MEMORY_BYTES = 2 ** 36;
 /** Most vmap nodes that Linux makes. */
@@ -15,7 +15,26 @@ interface Cell {
   readonly cpus: number;
   readonly pairsPerSecond: number;
   readonly row: readonly Value[];
+  readonly locks: readonly LockStatistics[];
 }
+
+/** Columns of `/proc/lock_stat`, times in microseconds as there. */
+const LOCK_COLUMNS: readonly Column[] = [
+  { key: "setting", heading: "vmap nodes" },
+  { key: "className", heading: "class name" },
+  { key: "conBounces", heading: "con-bounces" },
+  { key: "contentions", heading: "contentions" },
+  { key: "waitMinUsec", heading: "waittime-min" },
+  { key: "waitMaxUsec", heading: "waittime-max" },
+  { key: "waitTotalUsec", heading: "waittime-total" },
+  { key: "waitAvgUsec", heading: "waittime-avg" },
+  { key: "acqBounces", heading: "acq-bounces" },
+  { key: "acquisitions", heading: "acquisitions" },
+  { key: "holdMinUsec", heading: "holdtime-min" },
+  { key: "holdMaxUsec", heading: "holdtime-max" },
+  { key: "holdTotalUsec", heading: "holdtime-total" },
+  { key: "holdAvgUsec", heading: "holdtime-avg" },
+];
 
 /** The experiment. */
 export const vmapContention: Experiment = {
@@ -58,6 +77,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
       cells.push(measure(context, cpus, setting));
     }
   }
+  const most = Math.max(...cpuCounts);
   const series = ["one node", "one a CPU"].map((setting) => cells.filter((cell) => cell.setting === setting));
   return {
     tables: [
@@ -76,6 +96,14 @@ function run(context: ExperimentContext): ExperimentOutcome {
           { key: "purges", heading: "purges" },
         ],
         rows: cells.map(({ row }) => row),
+      },
+      {
+        name: "lock-stat",
+        title: `Locks on ${most} CPUs, as /proc/lock_stat shows them (us)`,
+        columns: LOCK_COLUMNS,
+        rows: cells
+          .filter(({ cpus }) => cpus === most)
+          .flatMap((cell) => lockRows(cell, context.preset.frequencyGhz.value)),
       },
     ],
     plots: [
@@ -96,6 +124,22 @@ function run(context: ExperimentContext): ExperimentOutcome {
       return `${cpus} CPU${cpus === 1 ? "" : "s"}: one node a CPU is ${ratio} times as fast as one node.`;
     }),
   };
+}
+
+function lockRows({ setting, locks }: Cell, frequencyGhz: number): Value[][] {
+  const usec = (cycles: number): number => Math.round(cycles / frequencyGhz / 10) / 100;
+  return locks
+    .filter(({ acquisitions }) => acquisitions > 0)
+    .map((lock) => [
+      setting,
+      lock.name,
+      lock.contentionBounces,
+      lock.contentions,
+      ...[lock.waitMinCycles, lock.waitMaxCycles, lock.waitTotalCycles, lock.waitAverageCycles].map(usec),
+      lock.acquisitionBounces,
+      lock.acquisitions,
+      ...[lock.holdMinCycles, lock.holdMaxCycles, lock.holdTotalCycles, lock.holdAverageCycles].map(usec),
+    ]);
 }
 
 function measure({ parameters, preset, seed, onKernel }: ExperimentContext, cpus: number, setting: string): Cell {
@@ -135,12 +179,13 @@ function measure({ parameters, preset, seed, onKernel }: ExperimentContext, cpus
   const pairsPerSecond = Math.round((all / elapsed) * preset.frequencyGhz.value * 1e9);
   // Workers sleep for the purge lock: nobody spins.
   const spun = lockStatistics(loop).filter(({ name }) => name !== "vmap_purge_lock");
-  const [most] = spun.sort((a, b) => b.waitTotalCycles - a.waitTotalCycles);
+  const [worst] = spun.sort((a, b) => b.waitTotalCycles - a.waitTotalCycles);
   return {
     nodes,
     setting,
     cpus,
     pairsPerSecond,
+    locks: lockStatistics(loop),
     row: [
       setting,
       nodes,
@@ -148,8 +193,8 @@ function measure({ parameters, preset, seed, onKernel }: ExperimentContext, cpus
       pairsPerSecond,
       Math.round((elapsed * cpus) / all),
       Math.round((waited / (elapsed * cpus)) * 1000) / 10,
-      most.waitTotalCycles > 0 ? most.name : "-",
-      Math.round(most.waitTotalCycles / all),
+      worst.waitTotalCycles > 0 ? worst.name : "-",
+      Math.round(worst.waitTotalCycles / all),
       vm.purgesWithAreas,
     ],
   };
