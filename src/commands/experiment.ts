@@ -41,7 +41,7 @@ export function addExperimentCommand(program: Command, exit: (code: number) => v
     const command = group
       .command(experiment.name)
       .summary(experiment.summary)
-      .description(`${experiment.summary}\n\n${experiment.description}`)
+      .description(`${experiment.summary}\n\n${experiment.description.replaceAll("\n", " ")}`)
       .copyInheritedSettings(program);
     for (const { name, summary, default: byDefault } of experiment.parameters) {
       command.addOption(new Option(`--${name} <values>`, summary).default(byDefault));

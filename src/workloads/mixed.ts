@@ -2,7 +2,7 @@
  * The `mixed` workload: a kernel thread on each CPU makes random calls of vmalloc's API, stores to what it gets, and whoever
  * frees it, on whichever CPU, checks by loads that the memory is still what it was.
  */
-import { type KernelCode, PAUSE_TURN } from "../../arch/event-loop.ts";
+import { type KernelCode, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/event-loop.ts";
 import { PAGE_SIZE } from "../../arch/linear-address.ts";
 import {
   ioremap,
@@ -113,6 +113,8 @@ class MixedRun {
       this.operations++;
       if (this.operations % PROGRESS_OPERATIONS === 0) this.options.onProgress?.(this.operations);
       yield* this.operate(cpu, random);
+      // The drain work gets its turn between calls, as where the kernel's threads call cond_resched.
+      if (loop.needsResched()) yield PAUSE_RESCHED;
     }
   }
 
