@@ -163,6 +163,10 @@ export class SmallPages {
     const { words, cells } = this;
     const set = number & side.firstMask;
     if (words[side.firstCount + set] !== side.firstWays) {
+      // The slot may have been emptied while another page of this bucket was predicted there.
+      words[number & 255] = 0;
+      words[(number & 255) | 256] = 0;
+      words[(number & 255) | 512] = 0;
       side.first.insert(page, number, context, frame, flags);
       return 0;
     }
