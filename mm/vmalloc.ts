@@ -247,7 +247,9 @@ function* populateLarge(
   const pages = vms.arrayLength(vm);
   if (pages * POINTER_BYTES > PAGE_SIZE) {
     const arrayGfp = gfp & ~(GFP_DMA32_ZONE | __GFP_ZERO);
-    vms.pagesAddr[vm] = yield* vmallocNode(state, pages * POINTER_BYTES, 1, arrayGfp, node, vms.callerOf(vm));
+    const address = yield* vmallocNode(state, pages * POINTER_BYTES, 1, arrayGfp, node, vms.callerOf(vm));
+    // Looked up only now: the nested call may have replaced the arrays by longer ones.
+    vms.pagesAddr[vm] = address;
   }
   if (pages * POINTER_BYTES > PAGE_SIZE ? vms.pagesAddr[vm] === 0 : state.faults.fails("pageArray")) {
     complainOfPageArray(state, gfp, pages);
