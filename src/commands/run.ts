@@ -4,14 +4,18 @@ import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts
 import { startProgress } from "../command-line/progress.ts";
 import { memorySize, wholeNumber } from "../command-line/values.ts";
 import { WallClock } from "../command-line/wall-clock.ts";
-import { bootKernel } from "../kernel.ts";
+import { bootKernel, type Kernel } from "../kernel.ts";
 import { EVENT_FILE_FORMATS, openEventFile } from "../output/event-file.ts";
+import { writeTextFile } from "../output/text-file.ts";
 import type { RunReport } from "../report/run-report.ts";
 import { renderRunReport } from "../report/run-report-text.ts";
+import { loadKernel, saveKernel } from "../state/machine-state.ts";
+import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import { loadWorkload, WORKLOADS } from "../workloads/index.ts";
 import { describeParameter, parseParameters } from "../workloads/parameters.ts";
 import { findPreset, presetNames } from "../workloads/presets.ts";
 import { runOnKernel } from "../workloads/run.ts";
+import type { Workload } from "../workloads/workload.ts";
 
 interface RunCommandOptions {
   readonly cpus: number;
@@ -22,6 +26,9 @@ interface RunCommandOptions {
   readonly list?: boolean;
   readonly wall?: boolean;
   readonly events?: string;
+  readonly save?: string;
+  readonly load?: string;
+  readonly timeline?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -41,6 +48,7 @@ Examples:
   $ mmulab run mixed --cpus 8 --memory 16GiB --ops 100000 --seed 7 --json
   $ mmulab run test_vmalloc run_test_mask=7 test_loop_count=100000 --wall
   $ mmulab run mixed --ops 2000 --events events.parquet
+  $ mmulab run mixed --save machine.state && mmulab run mixed --load machine.state --seed 2
   $ mmulab run --list`;
 
 /** Adds the command; `exit` takes its exit code. */
@@ -61,13 +69,16 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option("--seed <number>", "seed of the random choices", wholeNumber(0, 2 ** 32 - 1), 1)
     .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
     .option("--events <file>", `write every event of vmalloc to a file: ${EVENT_FILE_FORMATS}`)
+    .option("--save <file>", "write the machine's whole state at the end to a file")
+    .option("--load <file>", "begin with a machine that --save wrote")
     .option("--list", "list the workloads with their parameters and stop")
     .option("--wall", "print on standard error how long it took on this computer")
+    .option("--timeline <file>", "write a timeline in Chrome trace-event JSON (ui.perfetto.dev)")
     .option("--json", "print the report as one JSON object")
     .option("--quiet", "print nothing but errors (and the object of --json)")
     .addHelpText("after", HELP)
     .action(async (workload: string, parameters: string[], options: RunCommandOptions, command: Command) =>
-      exit(await run(workload, parameters, options, command.getOptionValueSource("ops") === "cli")),
+      exit(await run(workload, parameters, options, (option) => command.getOptionValueSource(option) === "cli")),
     );
 }
 
@@ -75,7 +86,7 @@ async function run(
   name: string,
   words: readonly string[],
   options: RunCommandOptions,
-  opsGiven: boolean,
+  given: (option: string) => boolean,
 ): Promise<number> {
   if (options.list) {
     process.stdout.write(listWorkloads());
@@ -84,17 +95,18 @@ async function run(
   const workload = await loadWorkload(name);
   const specs = workload.parameters ?? [];
   const parameters = parseParameters(workload.name, specs, words);
-  if (opsGiven && workload.usesOperations === false) {
+  if (given("ops") && workload.usesOperations === false) {
     throw new UsageError(
       `${workload.name} does not take --ops; its parameters are ${specs.map((s) => s.name).join(", ")}`,
     );
   }
   const total = workload.operationsOf?.(parameters, options.ops) ?? options.ops;
   const progress = startProgress(total, options.quiet === true);
-  const config = { cpus: options.cpus, memoryBytes: options.memory, preset: findPreset(options.preset) };
-  const kernel = bootKernel(config);
+  const kernel = kernelFor(options, given);
   const events = options.events === undefined ? null : openEventFile(options.events, kernel);
   kernel.vm.events = events?.observer ?? null;
+  const trace = options.timeline === undefined ? null : new ChromeTrace();
+  trace?.watch(kernel, `${workload.name}, ${options.cpus} CPUs`);
   const wall = options.wall === true ? new WallClock() : null;
   let report: RunReport;
   try {
@@ -112,7 +124,9 @@ async function run(
   } finally {
     progress.clear();
   }
+  if (options.timeline !== undefined && trace !== null) writeTextFile(options.timeline, trace.toJson());
   if (wall !== null) process.stderr.write(wall.report());
+  if (options.save !== undefined) saveKernel(kernel, options.save, describeRun(workload, words, options, kernel));
   if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
   else if (!options.quiet) process.stdout.write(renderRunReport(report));
   if (report.failure !== undefined) process.stderr.write(`mmulab: ${report.failure}\n`);
@@ -120,6 +134,24 @@ async function run(
     process.stderr.write(`mmulab: ${report.memory.wrongLoads} loads did not give what had been stored\n`);
   }
   return report.failure === undefined && report.memory.wrongLoads === 0 ? EXIT_OK : EXIT_DIFFERENCES;
+}
+
+/** Options that say which machine is booted: a saved one has its own. */
+const MACHINE_OPTIONS = ["cpus", "memory", "preset"];
+
+function kernelFor(options: RunCommandOptions, given: (option: string) => boolean): Kernel {
+  if (options.load !== undefined) {
+    const misplaced = MACHINE_OPTIONS.find(given);
+    if (misplaced === undefined) return loadKernel(options.load).kernel;
+    throw new UsageError(`--${misplaced} does not go with --load: ${options.load} has its machine`);
+  }
+  return bootKernel({ cpus: options.cpus, memoryBytes: options.memory, preset: findPreset(options.preset) });
+}
+
+/** What a saved state says about where it comes from. */
+function describeRun(workload: Workload, words: readonly string[], options: RunCommandOptions, kernel: Kernel): string {
+  const what = workload.usesOperations === false ? words.join(" ") : `${options.ops} operations`;
+  return `${kernel.machine.loop.cpus} CPUs after ${workload.name}, ${what || "defaults"}, seed ${options.seed}`;
 }
 
 function listWorkloads(): string {

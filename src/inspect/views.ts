@@ -69,12 +69,15 @@ export const VIEWS: readonly View[] = [
   { name: "walk", summary: "the page walk of one address, level by level (--address)", lines: walkLines },
 ];
 
+/** The longest name of a TLB in the presets. */
+const NAME_WIDTH = 16;
+
 function tlbLines(kernel: Kernel, { cpu }: ViewOptions): string[] {
   const { cpus } = kernel.machine;
   if (cpu !== undefined && cpu >= cpus.length) {
     throw new UsageError(`there is no CPU ${cpu}: the machine has ${cpus.length}, from 0`);
   }
-  const heading = "cpu  tlb     page                size  frame       pcid  flags";
+  const heading = `cpu  ${"tlb".padEnd(NAME_WIDTH)}  page                size  frame       pcid  flags`;
   const chosen = cpu === undefined ? cpus : [cpus[cpu]];
   const lines = chosen.flatMap((each) =>
     cachedTranslations(each)
@@ -89,7 +92,7 @@ function tlbLines(kernel: Kernel, { cpu }: ViewOptions): string[] {
         ];
         const columns = [
           String(each.id).padStart(3),
-          tlb.padEnd(6),
+          tlb.padEnd(NAME_WIDTH),
           formatLinearAddress16(la),
           size.padStart(4),
           `0x${frame.toString(16).padStart(9, "0")}`,

@@ -30,6 +30,8 @@ export interface SharedCounts {
   readonly operations: OperationCounts;
   loads: number;
   stores: number;
+  /** Loads of `expect` that gave something else. */
+  wrongLoads: number;
   readonly onOperation: () => void;
 }
 
@@ -167,6 +169,25 @@ export class WorkloadThread {
   store(address: number, value: number, sizeBytes = 4): void {
     this.counts.stores++;
     this.kernel.machine.cpus[this.cpu].store(checkedAddress("store", address), sizeBytes, value);
+  }
+
+  /** Loads four bytes and compares; a difference counts as a wrong load, which fails the run. @throws PageFault */
+  expect(address: number, value: number): void {
+    if ((this.load(address) | 0) !== (value | 0)) this.counts.wrongLoads++;
+  }
+
+  /** Makes any other call of the kernel that returns an address or 0, and counts it under `name`. */
+  *allocate(name: string, sizeBytes: number, call: KernelCode<number>): KernelCode<number> {
+    yield* this.turn();
+    return this.allocated(name, sizeBytes, yield* call);
+  }
+
+  /** Makes any other call of the kernel, and counts it under `name`. */
+  *call<T>(name: string, call: KernelCode<T>): KernelCode<T> {
+    yield* this.turn();
+    const result = yield* call;
+    this.done(name, 0);
+    return result;
   }
 
   /** Work of the workload's own: advances the CPU's clock. */

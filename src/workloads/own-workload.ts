@@ -6,10 +6,9 @@ import { createJiti } from "jiti";
 import { PAUSE_RESCHED, PAUSE_TURN, type Pause } from "../../arch/event-loop.ts";
 import { GeneralProtectionFault, MachineUsageError, PageFault } from "../../arch/faults.ts";
 import { UsageError } from "../command-line/errors.ts";
-import type { Kernel } from "../kernel.ts";
-import { type SharedCounts, type WorkloadCode, WorkloadThread } from "./context.ts";
-import { OperationCounts } from "./operation-counts.ts";
-import type { Workload, WorkloadOptions, WorkloadResult } from "./workload.ts";
+import type { WorkloadCode, WorkloadThread } from "./context.ts";
+import { runThreads } from "./thread-workload.ts";
+import type { Workload } from "./workload.ts";
 
 /** What a workload's file exports by default: the code of each thread, one thread a CPU. */
 export type WorkloadGenerator = (thread: WorkloadThread) => WorkloadCode;
@@ -37,7 +36,11 @@ export async function loadWorkloadFile(file: string): Promise<Workload> {
   }
   const generator = generatorOf(file, await importFile(file, path));
   const name = basename(path, extname(path));
-  return { name, summary: file, run: (kernel, options) => runOwn(file, path, name, generator, kernel, options) };
+  return {
+    name,
+    summary: file,
+    run: (kernel, options) => runThreads(kernel, name, options, (thread) => checked(file, path, generator, thread)),
+  };
 }
 
 async function importFile(file: string, path: string): Promise<Record<string, unknown>> {
@@ -80,42 +83,8 @@ function describeKind(kind: string): string {
   return kinds[kind] ?? `of another kind (${kind.slice(8, -1)})`;
 }
 
-function runOwn(
-  file: string,
-  path: string,
-  name: string,
-  generator: WorkloadGenerator,
-  kernel: Kernel,
-  options: WorkloadOptions,
-): WorkloadResult {
-  const { cpus } = kernel.machine.loop;
-  let done = 0;
-  const counts: SharedCounts = {
-    operations: new OperationCounts(),
-    loads: 0,
-    stores: 0,
-    onOperation: () => {
-      if (++done % 256 === 0) options.onProgress?.(done);
-    },
-  };
-  for (let cpu = 0; cpu < cpus; cpu++) {
-    const share = Math.floor((options.operations + cpus - 1 - cpu) / cpus);
-    const thread = new WorkloadThread(kernel, name, cpu, share, options.seed, counts);
-    kernel.spawn(`${name}/${cpu}`, cpu, checked(file, path, cpu, generator, thread));
-  }
-  kernel.runUntilIdle();
-  const { loads, stores } = counts;
-  return { operations: counts.operations.byName, loads, stores, wrongLoads: 0 };
-}
-
 /** Passes a workload's pauses on; what it throws, and what is no pause, becomes one line that names its file. */
-function* checked(
-  file: string,
-  path: string,
-  cpu: number,
-  generator: WorkloadGenerator,
-  thread: WorkloadThread,
-): WorkloadCode {
+function* checked(file: string, path: string, generator: WorkloadGenerator, thread: WorkloadThread): WorkloadCode {
   let code: WorkloadCode | null = null;
   while (true) {
     let pause: Pause;
@@ -125,7 +94,7 @@ function* checked(
       if (step.done) return;
       pause = step.value;
     } catch (error) {
-      throw new UsageError(`${file}: failed on CPU ${cpu}: ${describeFailure(path, error)}`);
+      throw new UsageError(`${file}: failed on CPU ${thread.cpu}: ${describeFailure(path, error)}`);
     }
     if (!Number.isInteger(pause) || pause < PAUSE_TURN || pause > PAUSE_RESCHED) {
       throw new UsageError(`${file}: yielded ${String(pause)}; calls that may wait are made with yield*, not yield`);

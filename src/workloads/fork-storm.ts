@@ -1,0 +1,93 @@
+/**
+ * The `fork_storm` workload: processes are created and end in quick succession, and with each its kernel stack in vmalloc
+ * space (`CONFIG_VMAP_STACK`; `alloc_thread_stack_node` and `free_thread_stack` of kernel/fork.c). Each CPU keeps two
+ * stacks for reuse; the others are freed after an RCU grace period.
+ */
+import type { KernelCode } from "../../arch/event-loop.ts";
+import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE, vmallocNode } from "../../mm/index.ts";
+import type { WorkloadCode, WorkloadThread } from "./context.ts";
+import { integerParameter } from "./parameters.ts";
+import { threadWorkload } from "./thread-workload.ts";
+
+/** `THREAD_SIZE` and `THREAD_ALIGN` of x86-64. */
+const STACK_BYTES = 16384;
+/** `NR_CACHED_STACKS`. */
+const CACHED_STACKS = 2;
+/** From the end of a task to the free of its stack. */
+const GRACE_PERIOD_USEC = 12_000;
+/** What a process does in the kernel before it ends: pages of its stack that it touches from the top, and cycles. */
+const TOUCHED_BYTES = 6144;
+const STEP_BYTES = 512;
+const TASK_CYCLES = 20_000;
+
+interface Shared {
+  readonly live: number;
+  /** Stacks of processes that run, by CPU that created them: any CPU may end them. */
+  readonly tasks: number[];
+  readonly cached: number[][];
+  reused: number;
+}
+
+/** Kernel stacks of a fork storm. */
+export const forkStorm = threadWorkload<Shared>({
+  name: "fork_storm",
+  summary: "processes that come and go: kernel stacks of 16 KiB, two cached a CPU, the rest freed after RCU",
+  parameters: [
+    { name: "live", kind: "integer", default: 200, low: 1, high: 100_000, summary: "processes that live at a time" },
+  ],
+  setUp: (kernel, parameters) => ({
+    live: integerParameter(parameters, "live"),
+    tasks: [],
+    cached: kernel.machine.cpus.map(() => []),
+    reused: 0,
+  }),
+  *thread(thread, shared) {
+    const dead: { readonly stack: number; readonly atCycles: number }[] = [];
+    const graceCycles = GRACE_PERIOD_USEC * 1000 * thread.kernel.machine.preset.frequencyGhz.value;
+    for (let i = 0; i < thread.operations; i++) {
+      while (dead.length > 0 && dead[0].atCycles + graceCycles <= thread.nowCycles()) {
+        yield* release(thread, shared, dead.shift()?.stack ?? 0);
+      }
+      const stack = yield* fork(thread, shared);
+      if (stack === 0) continue;
+      shared.tasks.push(stack);
+      if (shared.tasks.length <= shared.live) continue;
+      const index = thread.random.between(0, shared.tasks.length - 1);
+      const ending = shared.tasks[index];
+      shared.tasks[index] = shared.tasks[shared.tasks.length - 1];
+      shared.tasks.pop();
+      thread.expect(ending + STACK_BYTES - STEP_BYTES, ending);
+      dead.push({ stack: ending, atCycles: thread.nowCycles() });
+    }
+    yield* thread.sleep(GRACE_PERIOD_USEC);
+    for (const { stack } of dead) yield* release(thread, shared, stack);
+  },
+  report: (_, { reused }) => ({
+    lines: [`${reused} stacks were taken from a CPU's two cached ones`],
+    details: { stacksReused: reused },
+  }),
+});
+
+function* fork(thread: WorkloadThread, shared: Shared): KernelCode<number> {
+  let stack = shared.cached[thread.cpu].pop() ?? 0;
+  if (stack !== 0) {
+    // A cached stack is cleared before it is used again.
+    shared.reused++;
+    thread.spend(STACK_BYTES / 32);
+  } else {
+    const gfp = GFP_KERNEL | __GFP_ZERO;
+    const call = vmallocNode(thread.kernel.vm, STACK_BYTES, STACK_BYTES, gfp, NUMA_NO_NODE, "copy_process+0x0/0x0");
+    stack = yield* thread.allocate("vmalloc", STACK_BYTES, call);
+  }
+  if (stack === 0) return 0;
+  thread.spend(TASK_CYCLES);
+  for (let used = STEP_BYTES; used <= TOUCHED_BYTES; used += STEP_BYTES)
+    thread.store(stack + STACK_BYTES - used, stack);
+  return stack;
+}
+
+function* release(thread: WorkloadThread, shared: Shared, stack: number): WorkloadCode {
+  const cached = shared.cached[thread.cpu];
+  if (cached.length < CACHED_STACKS) cached.push(stack);
+  else yield* thread.vfree(stack);
+}
