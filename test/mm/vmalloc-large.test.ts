@@ -4,7 +4,7 @@ import { bootKernel } from "../../src/kernel.ts";
 
 it("a large vmalloc frees its array of page pointers with itself, however full the tables of vm_structs are", () => {
   const kernel = bootKernel({ cpus: 1, memoryBytes: 2 ** 28 });
-  for (let live = 1; live <= 140; live++) {
+  for (let live = 1; live <= 306; live++) {
     kernel.vmalloc(PAGE_SIZE);
     kernel.vfree(kernel.vmalloc(513 * PAGE_SIZE));
     expect(kernel.vm.vms.liveCount).toBe(live);
