@@ -3,13 +3,14 @@
  * are the fast path; everything they cannot do at once goes through `Mmu`.
  */
 import { ACCESS_IS_SHADOW_STACK, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "./access.ts";
+import { checkReference } from "./access-check.ts";
 import { arraysFor } from "./arrays-for.ts";
 import { ControlRegisters, CR4_CET, CR4_PGE } from "./control-registers.ts";
 import type { CpuParts } from "./cpu-parts.ts";
 import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "./faults.ts";
 import { FlushAttribution } from "./flush-attribution.ts";
 import { Invalidations } from "./invalidations.ts";
-import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "./linear-address.ts";
+import { linearAddressFromBigInt, NonCanonicalAddress } from "./linear-address.ts";
 import { type MEMORY_TYPE_NAMES, MemoryTypes } from "./memory-type.ts";
 import { Mmu } from "./mmu.ts";
 import { type CounterSnapshot, snapshotCounters } from "./perf-counters.ts";
@@ -228,7 +229,7 @@ export class Cpu {
    * not canonical (a bigint) is none of its business: it does nothing.
    */
   invlpg(la: number | bigint): void {
-    if (typeof la === "number") this.check(la, 1);
+    if (typeof la === "number") checkReference(la, 1);
     this.invalidations.invlpg(la);
   }
 
@@ -320,7 +321,7 @@ export class Cpu {
 
   /** Walks the page tables for `la` without any effect, and explains every level. */
   probe(la: number): ProbeResult {
-    this.check(la, 1);
+    checkReference(la, 1);
     return probe(la, this.parts.memory, this.mmu.mode, this.memoryTypes);
   }
 
@@ -344,7 +345,7 @@ export class Cpu {
   }
 
   private touchSlow(access: Access, la: number): number {
-    this.check(la, 1);
+    checkReference(la, 1);
     this.checkAccess(access);
     this.mmu.translate(access, la);
     this.count(access);
@@ -365,7 +366,7 @@ export class Cpu {
 
   /** Translates every page of an access before any byte of it moves. */
   private locate(access: Access, la: number, sizeBytes: number): void {
-    this.check(la, sizeBytes);
+    checkReference(la, sizeBytes);
     this.checkAccess(access);
     const { mmu, bytes } = this;
     const offset = la & 4095;
@@ -385,15 +386,6 @@ export class Cpu {
     const kind = TLB_KIND[access];
     this.cells[kind]++;
     this.clock[this.id] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
-  }
-
-  private check(la: number, sizeBytes: number): void {
-    if (!Number.isInteger(la) || la < 0 || la >= LINEAR_SPACE_BYTES) {
-      throw new MachineUsageError("linear address", la, "a whole number from 0 to 2^48 - 1 (64-bit forms as bigint)");
-    }
-    if (!Number.isInteger(sizeBytes) || sizeBytes < 1 || sizeBytes > 8) {
-      throw new MachineUsageError("access size", sizeBytes, "1 to 8 bytes");
-    }
   }
 
   private checkAccess(access: Access): void {
