@@ -1,6 +1,7 @@
 /**
  * The tests of the kernel's lib/test_vmalloc.c (Linux 6.12), each a generator that runs on a worker's CPU and returns
- * whether it passed. They make the same calls with the same sizes and alignments, and store where those store.
+ * whether it passed. They make the same calls with the same sizes and alignments, and store where those store. Their loops
+ * take the plain forms of the calls (`vmallocSoon`), which are code that may wait only where they have to.
  */
 import type { KernelCode } from "../../../arch/event-loop.ts";
 import { PAGE_SIZE } from "../../../arch/linear-address.ts";
@@ -9,9 +10,11 @@ import {
   GFP_KERNEL,
   NUMA_NO_NODE,
   vfree,
+  vfreeSoon,
   vmalloc,
   vmallocHuge,
   vmallocNode,
+  vmallocSoon,
   vmMapRam,
   vmUnmapRam,
 } from "../../../mm/index.ts";
@@ -57,10 +60,12 @@ function* fixSizeAlloc(worker: Worker): KernelCode<boolean> {
   const sizeBytes = worker.pages * PAGE_SIZE;
   for (let i = 0; i < loops; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const address = worker.useHuge ? yield* vmallocHuge(vm, sizeBytes) : yield* vmalloc(vm, sizeBytes);
+    const soon = worker.useHuge ? vmallocHuge(vm, sizeBytes) : vmallocSoon(vm, sizeBytes);
+    const address = typeof soon === "number" ? soon : yield* soon;
     if (address === 0) return false;
     worker.storeByte(address, 0);
-    yield* vfree(vm, address);
+    const freed = vfreeSoon(vm, address);
+    if (freed !== undefined) yield* freed;
   }
   return true;
 }
@@ -84,11 +89,13 @@ function* fullFitAlloc(worker: Worker): KernelCode<boolean> {
   let passed = true;
   for (let i = 0; i < loops && passed; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const address = yield* vmalloc(vm, PAGE_SIZE);
+    const soon = vmallocSoon(vm, PAGE_SIZE);
+    const address = typeof soon === "number" ? soon : yield* soon;
     passed = address !== 0;
     if (!passed) break;
     worker.storeByte(address, 1);
-    yield* vfree(vm, address);
+    const freed = vfreeSoon(vm, address);
+    if (freed !== undefined) yield* freed;
   }
   yield* freeAll(worker, kept, count);
   yield* vfree(vm, kept);
@@ -107,17 +114,21 @@ function* longBusyListAlloc(worker: Worker): KernelCode<boolean> {
   let passed = false;
   for (let i = 0; i < loops; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const large = yield* vmalloc(vm, 100 * PAGE_SIZE);
+    const largeSoon = vmallocSoon(vm, 100 * PAGE_SIZE);
+    const large = typeof largeSoon === "number" ? largeSoon : yield* largeSoon;
     if (large === 0) break;
-    const small = yield* vmalloc(vm, PAGE_SIZE);
+    const smallSoon = vmallocSoon(vm, PAGE_SIZE);
+    const small = typeof smallSoon === "number" ? smallSoon : yield* smallSoon;
     if (small === 0) {
       yield* vfree(vm, large);
       break;
     }
     worker.storeByte(large, 0);
     worker.storeByte(small, 1);
-    yield* vfree(vm, large);
-    yield* vfree(vm, small);
+    const largeFreed = vfreeSoon(vm, large);
+    if (largeFreed !== undefined) yield* largeFreed;
+    const smallFreed = vfreeSoon(vm, small);
+    if (smallFreed !== undefined) yield* smallFreed;
     passed = i === loops - 1;
   }
   yield* freeAll(worker, kept, BUSY_AREAS);
@@ -129,10 +140,12 @@ function* randomSizeAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops, random } = worker;
   for (let i = 0; i < loops; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const address = yield* vmalloc(vm, random.between(1, 100) * PAGE_SIZE);
+    const soon = vmallocSoon(vm, random.between(1, 100) * PAGE_SIZE);
+    const address = typeof soon === "number" ? soon : yield* soon;
     if (address === 0) return false;
     worker.storeByte(address, 1);
-    yield* vfree(vm, address);
+    const freed = vfreeSoon(vm, address);
+    if (freed !== undefined) yield* freed;
   }
   return true;
 }
@@ -143,7 +156,8 @@ function* fixAlignAlloc(worker: Worker): KernelCode<boolean> {
     if (turns.isDue()) yield* worker.takeTurn(i);
     const address = yield* vmallocNode(vm, 5 * PAGE_SIZE, FIX_ALIGN_BYTES, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
     if (address === 0) return false;
-    yield* vfree(vm, address);
+    const freed = vfreeSoon(vm, address);
+    if (freed !== undefined) yield* freed;
   }
   return true;
 }
@@ -156,7 +170,8 @@ function* randomSizeAlignAlloc(worker: Worker): KernelCode<boolean> {
     const sizeBytes = ((byte % 10) + 1) * PAGE_SIZE;
     const address = yield* vmallocNode(vm, sizeBytes, 2 ** (byte % 23), GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
     if (address === 0) return false;
-    yield* vfree(vm, address);
+    const freed = vfreeSoon(vm, address);
+    if (freed !== undefined) yield* freed;
   }
   return true;
 }
@@ -197,7 +212,8 @@ function* kvfreeRcu(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops } = worker;
   for (let i = 0; i < loops; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const address = yield* vmalloc(vm, PAGE_SIZE);
+    const soon = vmallocSoon(vm, PAGE_SIZE);
+    const address = typeof soon === "number" ? soon : yield* soon;
     if (address === 0) return false;
     worker.storeByte(address + KVFREE_ARRAY_OFFSET, LETTER_A);
     worker.kvfreeRcu.free(address);
@@ -227,7 +243,8 @@ function* freeAll(worker: Worker, pointers: number, count: number): KernelCode<v
   const { vm, turns } = worker;
   for (let i = 0; i < count; i++) {
     if (turns.isDue()) yield* worker.takeTurn(worker.loops);
-    yield* vfree(vm, worker.loadPointer(pointers + 8 * i));
+    const freed = vfreeSoon(vm, worker.loadPointer(pointers + 8 * i));
+    if (freed !== undefined) yield* freed;
   }
 }
 
