@@ -10,7 +10,7 @@ import type { CpuParts } from "./cpu-parts.ts";
 import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "./faults.ts";
 import { FlushAttribution } from "./flush-attribution.ts";
 import { Invalidations } from "./invalidations.ts";
-import { linearAddressFromBigInt, NonCanonicalAddress } from "./linear-address.ts";
+import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "./linear-address.ts";
 import { type MEMORY_TYPE_NAMES, MemoryTypes } from "./memory-type.ts";
 import { Mmu } from "./mmu.ts";
 import { type CounterSnapshot, snapshotCounters } from "./perf-counters.ts";
