@@ -9,6 +9,7 @@ import { addExperimentCommand } from "./commands/experiment.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addReplayCommand } from "./commands/replay.ts";
 import { addRunCommand } from "./commands/run.ts";
+import { addSweepCommand } from "./commands/sweep.ts";
 import { RecordingError } from "./recording/recording-error.ts";
 
 const HELP = `
@@ -34,6 +35,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addReplayCommand(program, exit);
   addInspectCommand(program, exit);
   addExperimentCommand(program, exit);
+  addSweepCommand(program, exit);
   for (const command of program.commands) command.copyInheritedSettings(program);
   try {
     await program.parseAsync(argv, { from: "user" });

@@ -1,0 +1,93 @@
+/** One point of a sweep: a run on a machine of its own, and its numbers as rows. */
+import { sumCounters } from "../../arch/index.ts";
+import { flushPolicyByName } from "../../mm/index.ts";
+import { memorySize } from "../command-line/values.ts";
+import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
+import { bootKernel } from "../kernel.ts";
+import type { RunReport } from "../report/run-report.ts";
+import { findWorkload } from "../workloads/index.ts";
+import { parseParameters } from "../workloads/parameters.ts";
+import { findPreset } from "../workloads/presets.ts";
+import { runOnKernel } from "../workloads/run.ts";
+import type { SweepPoint, SweepSpec } from "./spec.ts";
+
+/** Numbers and words by column. */
+export type ResultRow = Readonly<Record<string, number | string>>;
+
+const DEFAULT_OPERATIONS = 20_000;
+/** Columns of a grid that are not parameters of the workload itself. */
+const MACHINE = ["cpus", "memory", "preset", "policy", "lazy_max_pages", "flush_ceiling_pages", "operations"];
+
+/** Runs a point; its rows, one for a workload, those of its first table for an experiment. */
+export function runPoint(spec: Pick<SweepSpec, "kind" | "name">, point: SweepPoint): ResultRow[] {
+  return spec.kind === "workload" ? [runWorkloadPoint(spec.name, point)] : runExperimentPoint(spec.name, point);
+}
+
+function runWorkloadPoint(name: string, point: SweepPoint): ResultRow {
+  const { values, seed } = point;
+  const workload = findWorkload(name);
+  const own = Object.entries(values).filter(([key]) => !MACHINE.includes(key));
+  const parameters = parseParameters(
+    name,
+    workload.parameters ?? [],
+    own.map(([key, value]) => `${key}=${value}`),
+  );
+  const { lazy_max_pages: lazyMaxPages, flush_ceiling_pages: flushCeilingPages, policy } = values;
+  const kernel = bootKernel({
+    ...(values.cpus === undefined ? {} : { cpus: Number(values.cpus) }),
+    ...(values.memory === undefined ? {} : { memoryBytes: memorySize(2 ** 26, 2 ** 44)(String(values.memory)) }),
+    ...(values.preset === undefined ? {} : { preset: findPreset(String(values.preset)) }),
+    flushPolicy: policy === undefined ? undefined : flushPolicyByName(String(policy)),
+    vmalloc: {
+      ...(lazyMaxPages === undefined ? {} : { lazyMaxPages: Number(lazyMaxPages) }),
+      ...(flushCeilingPages === undefined ? {} : { flushCeilingPages: Number(flushCeilingPages) }),
+    },
+  });
+  const accounts = kernel.vm.flushing.keepAccounts();
+  const operations = values.operations === undefined ? DEFAULT_OPERATIONS : Number(values.operations);
+  const report = runOnKernel(kernel, workload, { operations, seed, parameters });
+  const counters = sumCounters(report.counters);
+  const flush = accounts.total();
+  const sum = (pick: (cycles: (typeof report.cycles)[number]) => number): number =>
+    report.cycles.reduce((total, each) => total + pick(each), 0);
+  const done = Object.values(report.operations).reduce((total, each) => total + each.done, 0);
+  return {
+    operationsDone: done,
+    elapsedCycles: report.cycles.reduce((most, each) => Math.max(most, each.total), 0),
+    idleCycles: sum((each) => each.idle),
+    waitingCycles: sum((each) => each.spin),
+    flushes: report.vmalloc.fullFlushes + report.vmalloc.rangeFlushes,
+    flushWorkCycles: flush.workCycles,
+    flushWaitCycles: flush.waitCycles,
+    flushStolenCycles: flush.stolenCycles,
+    flushRefillCycles: flush.refillCycles,
+    ...numbersOf(report.vmalloc),
+    tables: report.pageTables.tablesByLevel.reduce((total, count) => total + count, 0),
+    dTLBMisses: counters["dTLB-load-misses"] + counters["dTLB-store-misses"],
+    walkCycles: counters["dtlb_load_misses.walk_active"] + counters["dtlb_store_misses.walk_active"],
+    ...numbersOf(report.details ?? {}),
+    wrongLoads: report.memory.wrongLoads,
+    ...failureOf(report),
+  };
+}
+
+function failureOf(report: RunReport): { failure?: string } {
+  const { wrongLoads } = report.memory;
+  if (report.failure !== undefined) return { failure: report.failure };
+  return wrongLoads > 0 ? { failure: `${wrongLoads} loads did not give what had been stored` } : {};
+}
+
+function runExperimentPoint(name: string, point: SweepPoint): ResultRow[] {
+  const experiment = EXPERIMENTS.find((each) => each.name === name);
+  if (experiment === undefined) throw new Error(`no experiment ${name}`);
+  const { preset = "skylake", ...given } = point.values;
+  const texts = Object.fromEntries(Object.entries(given).map(([key, value]) => [key, String(value)]));
+  const [table] = runExperiment(experiment, findPreset(String(preset)), point.seed, texts).tables;
+  return table.rows.map((row) => Object.fromEntries(table.columns.map(({ key }, i) => [key, row[i]])));
+}
+
+function numbersOf(values: Readonly<Record<string, unknown>>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(values).filter((entry): entry is [string, number] => typeof entry[1] === "number"),
+  );
+}

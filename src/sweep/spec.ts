@@ -1,0 +1,195 @@
+/** What a sweep is: a workload or an experiment, and a grid of values, read from YAML. */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { LineCounter, parseDocument } from "yaml";
+import { z } from "zod";
+import { FLUSH_POLICIES } from "../../mm/index.ts";
+import { UsageError } from "../command-line/errors.ts";
+import { suggestion } from "../command-line/suggestion.ts";
+import { memorySize } from "../command-line/values.ts";
+import { EXPERIMENTS } from "../experiments/index.ts";
+import { ParameterReader } from "../experiments/parameters.ts";
+import { toInputError } from "../files/byte-chunks.ts";
+import { findWorkload } from "../workloads/index.ts";
+import { parseParameters } from "../workloads/parameters.ts";
+import { findPreset } from "../workloads/presets.ts";
+
+/** A value of a grid. */
+export type GridValue = number | string | boolean;
+
+/** A sweep, checked. */
+export interface SweepSpec {
+  readonly kind: "workload" | "experiment";
+  readonly name: string;
+  /** Values by parameter, in the order of the file; the last varies fastest. */
+  readonly grid: readonly { readonly name: string; readonly values: readonly GridValue[] }[];
+  readonly seeds: readonly number[];
+  /** Identifies the sweep: the same for the same grid. */
+  readonly key: string;
+}
+
+/** One point of a grid. */
+export interface SweepPoint {
+  /** Its place in the whole grid, from 0. */
+  readonly index: number;
+  readonly values: Readonly<Record<string, GridValue>>;
+  readonly seed: number;
+}
+
+const POINTS_MAX = 1_000_000;
+const SEED_MAX = 2 ** 32 - 1;
+const VALUE = z.union([z.number(), z.string(), z.boolean()]);
+const SPEC = z.strictObject({
+  workload: z.string().optional(),
+  experiment: z.string().optional(),
+  seeds: z
+    .union([z.number().int().min(1).max(10_000), z.array(z.number().int().min(0).max(SEED_MAX)).min(1)])
+    .optional(),
+  grid: z.record(z.string(), z.union([VALUE, z.array(VALUE).min(1)])).optional(),
+});
+
+/** Parameters of a grid that concern the machine, for workloads: how each value is checked. */
+const MACHINE_PARAMETERS: Readonly<Record<string, (value: GridValue) => unknown>> = {
+  cpus: wholeFrom(1, 1024),
+  memory: (value) => memorySize(2 ** 26, 2 ** 44)(String(value)),
+  preset: (value) => findPreset(String(value)),
+  policy: (value) => policyNamed(String(value)),
+  lazy_max_pages: wholeFrom(0, 2 ** 36),
+  flush_ceiling_pages: wholeFrom(0, 2 ** 36),
+  operations: wholeFrom(1, 1e9),
+};
+
+/**
+ * Reads a sweep from a YAML file.
+ * @throws RecordingError when it cannot be read, UsageError for what is wrong in it, with its line where that is known
+ */
+export function readSweepSpec(file: string): SweepSpec {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    throw toInputError(file, 0, error);
+  }
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  const [problem] = document.errors;
+  if (problem !== undefined) {
+    const { line, col } = lines.linePos(problem.pos[0]);
+    throw new UsageError(`${file}:${line}:${col}: ${problem.message.split(" at line")[0].split("\n")[0]}`);
+  }
+  const value: unknown = document.toJS();
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new UsageError(`${file}: is no sweep: expected a mapping with workload or experiment, and grid`);
+  }
+  const parsed = SPEC.safeParse(value);
+  if (!parsed.success) throw new UsageError(`${file}: ${describeIssue(parsed.error.issues[0])}`);
+  return checked(file, parsed.data);
+}
+
+/** All points of a sweep, in order. */
+export function sweepPoints(spec: SweepSpec): SweepPoint[] {
+  const points: SweepPoint[] = [];
+  const count = spec.grid.reduce((product, { values }) => product * values.length, spec.seeds.length);
+  for (let index = 0; index < count; index++) {
+    let rest = index;
+    const seed = spec.seeds[rest % spec.seeds.length];
+    rest = Math.floor(rest / spec.seeds.length);
+    const values: Record<string, GridValue> = {};
+    for (const { name, values: choices } of [...spec.grid].reverse()) {
+      values[name] = choices[rest % choices.length];
+      rest = Math.floor(rest / choices.length);
+    }
+    const ordered = Object.fromEntries(spec.grid.map(({ name }) => [name, values[name]]));
+    points.push({ index, values: ordered, seed });
+  }
+  return points;
+}
+
+function checked(file: string, data: z.infer<typeof SPEC>): SweepSpec {
+  const { workload, experiment } = data;
+  if ((workload === undefined) === (experiment === undefined)) {
+    throw new UsageError(`${file}: expected either workload or experiment`);
+  }
+  const grid = Object.entries(data.grid ?? {}).map(([name, value]) => ({
+    name,
+    values: Array.isArray(value) ? value : [value],
+  }));
+  const { seeds = 1 } = data;
+  const kind = workload === undefined ? "experiment" : "workload";
+  const spec = {
+    kind,
+    name: workload ?? experiment ?? "",
+    grid,
+    seeds: typeof seeds === "number" ? Array.from({ length: seeds }, (_, i) => i + 1) : seeds,
+  } as const;
+  const points = grid.reduce((product, { values }) => product * values.length, spec.seeds.length);
+  if (points > POINTS_MAX) throw new UsageError(`${file}: the grid has ${points} points; the most is ${POINTS_MAX}`);
+  const check = kind === "workload" ? workloadChecker(spec.name) : experimentChecker(spec.name);
+  for (const { name, values } of grid) {
+    for (const value of values) {
+      try {
+        check(name, value);
+      } catch (error) {
+        throw new UsageError(`${file}: ${describe(name, value, error)}`);
+      }
+    }
+  }
+  const key = createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 16);
+  return { ...spec, key };
+}
+
+type Checker = (name: string, value: GridValue) => void;
+
+function workloadChecker(name: string): Checker {
+  const workload = findWorkload(name);
+  const specs = workload.parameters ?? [];
+  const names = [...Object.keys(MACHINE_PARAMETERS), ...specs.map((spec) => spec.name)];
+  return (parameter, value) => {
+    const check = MACHINE_PARAMETERS[parameter];
+    if (check !== undefined) check(value);
+    else if (specs.some((spec) => spec.name === parameter)) parseParameters(name, specs, [`${parameter}=${value}`]);
+    else throw new UsageError(unknown(name, parameter, names));
+  };
+}
+
+function experimentChecker(name: string): Checker {
+  const found = EXPERIMENTS.find((experiment) => experiment.name === name);
+  if (found === undefined) {
+    const names = EXPERIMENTS.map((experiment) => experiment.name);
+    throw new UsageError(`unknown experiment '${name}'${suggestion(name, names)}; there are ${names.join(", ")}`);
+  }
+  const names = ["preset", ...found.parameters.map((parameter) => parameter.name)];
+  return (parameter, value) => {
+    if (parameter === "preset") findPreset(String(value));
+    else if (!names.includes(parameter)) throw new UsageError(unknown(name, parameter, names));
+    else new ParameterReader(found.parameters, { [parameter]: String(value) }).all();
+  };
+}
+
+function unknown(owner: string, name: string, names: readonly string[]): string {
+  return `${owner} has no parameter '${name}'${suggestion(name, names)}; it has ${names.join(", ")}`;
+}
+
+function describe(name: string, value: GridValue, error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.includes(name) ? text : `${name} ${value}: ${text}`;
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  const where = issue.path.length === 0 ? "" : `${issue.path.join(".")}: `;
+  return `${where}${issue.message}`;
+}
+
+function wholeFrom(low: number, high: number): (value: GridValue) => void {
+  return (value) => {
+    if (typeof value === "number" && Number.isInteger(value) && value >= low && value <= high) return;
+    throw new UsageError(`expected a whole number from ${low} to ${high}`);
+  };
+}
+
+function policyNamed(name: string): void {
+  const names = FLUSH_POLICIES.map((policy) => policy.name);
+  if (!names.includes(name)) {
+    throw new UsageError(`unknown flush policy '${name}'${suggestion(name, names)}; there are ${names.join(", ")}`);
+  }
+}

@@ -1,0 +1,27 @@
+/** What each thread of the worker pool runs: one point at a time. */
+
+import { MachineUsageError } from "../../arch/index.ts";
+import { ConfigError } from "../../mm/index.ts";
+import { UsageError } from "../command-line/errors.ts";
+import { type ResultRow, runPoint } from "./run-point.ts";
+import type { SweepPoint, SweepSpec } from "./spec.ts";
+
+/** A task of the pool. */
+export interface SweepTask {
+  readonly spec: Pick<SweepSpec, "kind" | "name">;
+  readonly point: SweepPoint;
+}
+
+/** Rows of the point, or why there are none: what no machine or workload can do. */
+export type SweepTaskResult = { readonly rows: readonly ResultRow[] } | { readonly error: string };
+
+/** Runs a task. */
+export default function run({ spec, point }: SweepTask): SweepTaskResult {
+  try {
+    return { rows: runPoint(spec, point) };
+  } catch (error) {
+    const isUsage = error instanceof ConfigError || error instanceof MachineUsageError || error instanceof UsageError;
+    if (isUsage || error instanceof RangeError) return { error: error.message };
+    throw error;
+  }
+}

@@ -1,0 +1,206 @@
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { runPoint } from "../../../src/sweep/run-point.ts";
+import { readSweepSpec, sweepPoints } from "../../../src/sweep/spec.ts";
+import { shardPoints } from "../../../src/sweep/sweep.ts";
+import { temporaryFolder } from "../fixtures.ts";
+import { CLI, mmulab } from "../run-cli.ts";
+
+const folder = temporaryFolder();
+const GRID = `
+workload: mixed
+seeds: [5, 6]
+grid:
+  cpus: [1, 2]
+  lazy_max_pages: [100, 10000]
+  operations: 400
+`;
+
+const specFile = (text: string, name = "sweep.yaml"): string => folder.write(name, text);
+
+describe("the specification of a sweep", () => {
+  it("means every combination, the last parameter varying fastest but for the seed", () => {
+    const points = sweepPoints(readSweepSpec(specFile(GRID)));
+    expect(points.map(({ values, seed }) => `${values.cpus} ${values.lazy_max_pages} ${seed}`)).toEqual([
+      "1 100 5",
+      "1 100 6",
+      "1 10000 5",
+      "1 10000 6",
+      "2 100 5",
+      "2 100 6",
+      "2 10000 5",
+      "2 10000 6",
+    ]);
+    expect(points.map(({ index }) => index)).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+  });
+
+  it("counts seeds from 1, and has one without any word on them", () => {
+    expect(readSweepSpec(specFile("workload: mixed\nseeds: 3\n")).seeds).toEqual([1, 2, 3]);
+    expect(readSweepSpec(specFile("workload: mixed\n")).seeds).toEqual([1]);
+  });
+
+  it("is cut into shards that have every point once", () => {
+    const spec = readSweepSpec(specFile(GRID));
+    const parts = [1, 2, 3].flatMap((part) => shardPoints(spec, { part, parts: 3 }));
+    expect(parts.map(({ index }) => index).sort()).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
+  });
+
+  it.each([
+    ["workload: mixed\n  grid: x", /sweep\.yaml:1:11: Nested mappings/],
+    ["- a\n- b", /is no sweep: expected a mapping/],
+    ["", /is no sweep/],
+    ["grid:\n  cpus: 4", /expected either workload or experiment/],
+    ["workload: mixed\nexperiment: flush-cost", /expected either workload or experiment/],
+    ["workload: mixd", /unknown workload 'mixd' \(did you mean mixed\?\)/],
+    ["experiment: flush-cots", /unknown experiment 'flush-cots' \(did you mean flush-cost\?\)/],
+    ["workload: mixed\ngird:\n  cpus: 4", /gird/],
+    ["workload: mixed\ngrid:\n  cpu: 4", /mixed has no parameter 'cpu' \(did you mean cpus\?\)/],
+    ["workload: mixed\ngrid:\n  cpus: -4", /cpus -4: expected a whole number from 1 to 1024/],
+    ["workload: mixed\ngrid:\n  cpus: [1, four]", /cpus four: expected a whole number/],
+    ["workload: mixed\ngrid:\n  memory: 4GX", /memory 4GX: Expected a size/],
+    ["workload: mixed\ngrid:\n  policy: eagre", /unknown flush policy 'eagre' \(did you mean eager\?\)/],
+    ["workload: mixed\ngrid:\n  preset: skylke", /unknown preset 'skylke' \(did you mean skylake\?\)/],
+    ["workload: mixed\nseeds: 0", /seeds/],
+    ["workload: mixed\ngrid:\n  cpus: []", /grid\.cpus/],
+    ["workload: test_vmalloc\ngrid:\n  nr_threads: 99999999", /parameter nr_threads: '99999999'/],
+    ["experiment: flush-cost\ngrid:\n  pages: some", /--pages some: expected whole numbers/],
+    [
+      "workload: mixed\nseeds: 10000\ngrid:\n  cpus: [1,2,3,4,5,6,7,8,9,10,11]\n  operations: [1,2,3,4,5,6,7,8,9,10]",
+      /has 1100000 points; the most/,
+    ],
+  ])("%j is refused with one line", (text, message) => {
+    const refusal = refusalOf(specFile(text));
+    expect(refusal).toMatch(message);
+    expect(refusal).not.toContain("\n");
+  });
+});
+
+function refusalOf(file: string): string {
+  try {
+    readSweepSpec(file);
+  } catch (error) {
+    return String((error as Error).message);
+  }
+  return "it was accepted";
+}
+
+describe("mmulab sweep", () => {
+  const spec = specFile(GRID, "grid.yaml");
+  const out = join(folder.path, "grid.results.jsonl");
+  const table = (...args: string[]) => JSON.parse(mmulab("sweep", spec, "--json", ...args).stdout);
+
+  it("gives one table with a row a point, each as a run by itself gives it", () => {
+    const whole = mmulab("sweep", spec, "--json", "--jobs", "2");
+    expect(whole).toMatchObject({ status: 0, stderr: "" });
+    const { rows, columns } = JSON.parse(whole.stdout);
+    expect(columns.slice(0, 4)).toEqual(["cpus", "lazy_max_pages", "operations", "seed"]);
+    const read = readSweepSpec(spec);
+    const expected = sweepPoints(read).map((point) => ({
+      ...point.values,
+      seed: point.seed,
+      ...runPoint(read, point)[0],
+    }));
+    expect(rows).toEqual(expected);
+    expect(new Set(rows.map((row: { purges: number }) => row.purges)).size).toBeGreaterThan(1);
+  });
+
+  it("goes on where it stopped, whatever is left of the last line", () => {
+    const before = table();
+    const text = readFileSync(out, "utf8");
+    const lines = text.trimEnd().split("\n");
+    expect(lines).toHaveLength(9);
+    writeFileSync(out, `${lines.slice(0, 6).join("\n")}\n${lines[6].slice(0, 40)}`);
+    expect(table()).toEqual(before);
+    expect(readFileSync(out, "utf8").trimEnd().split("\n")).toHaveLength(9);
+    // A point that is there is not run again: its row is taken as it stands.
+    const marked = lines.map((line, i) => (i === 1 ? line.replace(/"purges":\d+/, '"purges":123456') : line));
+    writeFileSync(out, `${marked.join("\n")}\n`);
+    expect(table().rows[0].purges).toBe(123456);
+    writeFileSync(out, text);
+  });
+
+  it("loses no finished point when it is interrupted", async () => {
+    const slow = specFile(GRID.replace("operations: 400", "operations: 60000").replace("[5, 6]", "12"), "slow.yaml");
+    const results = join(folder.path, "slow.results.jsonl");
+    const child = spawn(process.execPath, [CLI, "sweep", slow, "--jobs", "1"], { stdio: ["ignore", "pipe", "pipe"] });
+    let errors = "";
+    child.stderr.on("data", (text) => {
+      errors += text;
+    });
+    const linesDone = (): number => (existsSync(results) ? readFileSync(results, "utf8").split("\n").length - 2 : 0);
+    while (linesDone() < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+    child.kill("SIGINT");
+    const code = await new Promise((resolve) => child.on("exit", resolve));
+    expect(code).toBe(130);
+    const done = linesDone();
+    expect(done).toBeGreaterThanOrEqual(2);
+    expect(done).toBeLessThan(48);
+    expect(errors).toMatch(
+      new RegExp(`^mmulab: interrupted; ${done} of 48 points are in .*, the same command goes on\n$`),
+    );
+    for (const line of readFileSync(results, "utf8").trimEnd().split("\n")) JSON.parse(line);
+  });
+
+  it("can be split over machines, and put together again", () => {
+    const whole = table();
+    const [first, second] = ["first.jsonl", "second.jsonl"].map((name) => join(folder.path, name));
+    expect(mmulab("sweep", spec, "--shard", "1/2", "--out", first, "--quiet")).toMatchObject({ status: 0, stdout: "" });
+    expect(table("--shard", "2/2", "--out", second).rows).toHaveLength(4);
+    expect(table("--shard", "2/2", "--out", second, "--with", first)).toEqual(whole);
+  });
+
+  it("prints a table for people and CSV for programs", () => {
+    const text = mmulab("sweep", spec, "--columns", "purges,tables");
+    expect(text.stdout.split("\n")[0].trim().split(/ {2,}/)).toEqual([
+      "cpus",
+      "lazy_max_pages",
+      "operations",
+      "seed",
+      "purges",
+      "tables",
+    ]);
+    const csv = mmulab("sweep", spec, "--csv").stdout.trimEnd().split("\n");
+    expect(csv).toHaveLength(9);
+    expect(csv[0]).toBe(table().columns.join(","));
+  });
+
+  it("keeps what no machine can do as an error of its row, and ends with 1", () => {
+    const odd = specFile("workload: mixed\ngrid:\n  policy: [invlpgb, ipi]\n  operations: 50\n", "odd.yaml");
+    const result = mmulab("sweep", odd, "--json");
+    expect(result.status).toBe(1);
+    const { rows } = JSON.parse(result.stdout);
+    expect(rows[0].error).toMatch(/invlpgb/i);
+    expect(rows[1].error).toBeUndefined();
+    expect(result.stderr).toBe("mmulab: 1 of 2 rows are failures\n");
+  });
+
+  it("sweeps experiments too, with all rows of their tables", () => {
+    const experiment = specFile("experiment: flush-cost\ngrid:\n  cpus: [2, 4]\n  pages: 1\n", "experiment.yaml");
+    const result = mmulab("sweep", experiment, "--json");
+    expect(result).toMatchObject({ status: 0, stderr: "" });
+    const { rows } = JSON.parse(result.stdout);
+    expect(new Set(rows.map(({ cpus }: { cpus: number }) => cpus))).toEqual(new Set([2, 4]));
+  });
+
+  it.each([
+    [["none.yaml"], /none\.yaml: no such file/],
+    [[specFile("workload: mixd", "typo.yaml")], /unknown workload 'mixd' \(did you mean mixed\?\)/],
+    [[], /missing required argument 'spec'/],
+    [[spec, "--shard", "3/2"], /'3\/2' is invalid. Expected a part such as 2\/3/],
+    [[spec, "--shard", "half"], /'half' is invalid/],
+    [[spec, "--jobs", "0"], /'0' is invalid/],
+    [[spec, "--json", "--csv"], /--json and --csv: expected one of them/],
+    [[spec, "--columns", "purge"], /no column purge; there are cpus/],
+    [[spec, "--with", "none.jsonl"], /none\.jsonl: no such file/],
+    [[spec, "--out", "/no/such/folder/x"], /cannot write \/no\/such\/folder\/x: its folder does not exist/],
+    [[spec, "--out", spec], /is not a file of sweep results; choose another --out/],
+    [[specFile("workload: mixed\n", "other.yaml"), "--out", out], /holds results of another sweep/],
+  ])("%j is answered with one line and exit code 2", (args, message) => {
+    const result = mmulab("sweep", ...args);
+    expect(result).toMatchObject({ status: 2, stdout: "" });
+    expect(result.stderr).toMatch(message);
+    expect(result.stderr).toMatch(/^mmulab: [^\n]+\n$/);
+  });
+});
