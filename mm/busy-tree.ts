@@ -30,6 +30,12 @@ export class BusyTree extends AreaTree {
     this.startingAt = new Int32Array(isOnlyNode ? FIRST_PAGES : 0);
   }
 
+  /** The area that the table says starts at `address`, or 0; for reading ahead. */
+  startsAt(address: number): number {
+    const page = (address - VMALLOC_START) * PAGES_PER_BYTE;
+    return page >= 0 && page < this.startingAt.length ? this.startingAt[page | 0] : 0;
+  }
+
   override findContaining(address: number): number {
     const page = (address - VMALLOC_START) * PAGES_PER_BYTE;
     if (page >= 0 && page < this.startingAt.length) {

@@ -180,6 +180,12 @@ export class PageTables {
     return 0;
   }
 
+  /** The low word of the PTE for `la`, 0 where there is no table; for reading ahead. */
+  peekLeaf(la: number): number {
+    const table = this.pteTableAt(la);
+    return table === 0 ? 0 : this.memory.chunkForRead(table)[this.entryWord(table, la, 1)];
+  }
+
   /** Clears all leaves in [start, end); tables stay (`vunmap_range_noflush`). */
   unmapRange(start: number, end: number): void {
     this.events?.vunmap(start, end);

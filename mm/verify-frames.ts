@@ -77,7 +77,7 @@ function markAreas(state: Vmalloc, census: AreaCensus, ledger: Ledger, findings:
   for (const area of census.busy) {
     const vm = areas.vmOf(area);
     if (vm === 0) continue;
-    const block = 2 ** vms.pageOrder[vm];
+    const block = 2 ** vms.pageOrderOf(vm);
     const array = vms.pages[vm];
     const use = (vms.flags[vm] & VM_MAP_PUT_PAGES) !== 0 ? FRAME_CALLER : FRAME_VMALLOC;
     for (let page = 0; page < vms.nrPages[vm]; page++) {

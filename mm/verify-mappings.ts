@@ -183,7 +183,7 @@ class AreaMapping {
     const pages = vms.nrPages[vm];
     const room = (end - this.start) / PAGE_SIZE;
     if (pages !== room) this.complain(`it has ${pages} pages, but room for ${room}`);
-    const largest = vms.pageOrder[vm] > 0 ? PAGE_SIZE * 2 ** vms.pageOrder[vm] : PAGE_SIZE;
+    const largest = vms.pageOrderOf(vm) > 0 ? PAGE_SIZE * 2 ** vms.pageOrderOf(vm) : PAGE_SIZE;
     this.expectFrames(this.start + pages * PAGE_SIZE, largest, (page) => pageArrays.frames[array + page]);
   }
 

@@ -28,7 +28,7 @@ export function verifyVmStructs(state: Vmalloc, census: AreaCensus, findings: Fi
     }
     if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) vmallocPages += vms.nrPages[vm];
     verifyPages(state, vm, range, findings);
-    const pointers = vms.pagesAddr[vm];
+    const pointers = vms.pagesAddrOf(vm);
     if (pointers === 0) continue;
     verifyPointers(state, range, pointers, areaAt.get(pointers), findings);
     const sharer = arrayUsers.get(pointers);
@@ -52,8 +52,8 @@ function verifyPages({ vms }: Vmalloc, vm: number, range: string, findings: Find
   const room = (vms.sizeBytes[vm] - guardBytes) / PAGE_SIZE;
   if (pages > 0 && vms.pages[vm] === 0) findings.add(`area ${range} has ${pages} pages but no array of them`);
   if (pages > room) findings.add(`area ${range} has ${pages} pages, but room for ${room}`);
-  if (pages % 2 ** vms.pageOrder[vm] !== 0) {
-    findings.add(`area ${range} has ${pages} pages in blocks of 2^${vms.pageOrder[vm]}`);
+  if (pages % 2 ** vms.pageOrderOf(vm) !== 0) {
+    findings.add(`area ${range} has ${pages} pages in blocks of 2^${vms.pageOrderOf(vm)}`);
   }
 }
 
@@ -81,7 +81,7 @@ function verifyArrayStore(state: Vmalloc, census: AreaCensus, findings: Findings
     const length = vms.arrayLength(vm);
     pieces.push([vms.pages[vm], length <= 1 ? 1 : 2 ** Math.ceil(Math.log2(length)), `the frames of ${range}`]);
     const isAlloc = (vms.flags[vm] & VM_ALLOC) !== 0;
-    if (isAlloc && length > POINTERS_PER_PAGE && vms.pagesAddr[vm] === 0) {
+    if (isAlloc && length > POINTERS_PER_PAGE && vms.pagesAddrOf(vm) === 0) {
       findings.add(`area ${range} has ${length} page pointers outside vmalloc space`);
     }
   }

@@ -3,9 +3,10 @@ import type { KernelCode } from "../arch/event-loop.ts";
 import { formatRange } from "./kernel-log.ts";
 import { finish, type Soon } from "./soon.ts";
 import { removeVmArea, removeVmAreaSoon } from "./vm-area.ts";
-import { LARGE_BYTES, VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./vm-structs.ts";
+import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./vm-structs.ts";
 import { vmUnmapAliases } from "./vm-unmap-aliases.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
+import { warmForFree } from "./warm.ts";
 
 /**
  * Unmaps vmalloc'ed memory, gives its frames back at once and its address range lazily. 0 (NULL) does nothing; an address
@@ -20,6 +21,7 @@ export function* vfree(state: Vmalloc, address: number): KernelCode<void> {
 export function vfreeSoon(state: Vmalloc, address: number): Soon<undefined> {
   if (address === 0) return undefined;
   state.loop.spend(state.costs.callCycles);
+  warmForFree(state, address);
   const vm = removeVmAreaSoon(state, address);
   return typeof vm === "number" ? freeVm(state, vm, address) : waitForRemoval(state, vm, address);
 }
@@ -47,15 +49,13 @@ function freePages(state: Vmalloc, vm: number): Soon<undefined> {
   const { vms, pages, pageArrays } = state;
   const array = vms.pages[vm];
   const count = vms.nrPages[vm];
-  const isLarge = vms.sizeBytes[vm] >= LARGE_BYTES;
   if (count > 0) {
-    const order = isLarge ? vms.pageOrder[vm] : 0;
-    pages.freeBulk(state.loop.currentCpu, pageArrays.frames, array, count, order);
+    pages.freeBulk(state.loop.currentCpu, pageArrays.frames, array, count, vms.pageOrderOf(vm));
     state.loop.spend(count * state.costs.frameCycles);
     if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) state.nrVmallocPages -= count;
   }
   if (array !== 0) pageArrays.giveBack(array, vms.arrayLength(vm));
-  const arrayAddress = isLarge ? vms.pagesAddr[vm] : 0;
+  const arrayAddress = vms.pagesAddrOf(vm);
   vms.release(vm);
   return arrayAddress !== 0 ? vfreeSoon(state, arrayAddress) : undefined;
 }

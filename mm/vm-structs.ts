@@ -1,6 +1,5 @@
-/** `struct vm_struct`: what a busy area is used for, as a struct of arrays; index 0 is "none". */
+/** `struct vm_struct`: what a busy area is used for, by number; 0 is "none". */
 import { PMD_SIZE } from "../arch/linear-address.ts";
-import { growFloat64, growInt32, growUint8, growUint32 } from "./grow.ts";
 
 /** Flags of a vm_struct (`include/linux/vmalloc.h`). */
 export const VM_IOREMAP = 0x1;
@@ -16,35 +15,45 @@ export const VM_ALLOW_HUGE_VMAP = 0x400;
 export const VM_SPARSE = 0x1000;
 
 const FIRST_CAPACITY = 256;
-/** Smaller areas have neither large pages nor their array of page pointers in vmalloc space: `pagesAddr`, `pageOrder` are 0. */
-export const LARGE_BYTES = PMD_SIZE;
+/** Smaller areas have their array of page pointers nowhere in vmalloc space. */
+const LARGE_BYTES = PMD_SIZE;
+const CALLER_BITS = 24;
+const CALLER_MASK = (1 << CALLER_BITS) - 1;
 
-/** Storage for vm_structs. */
+/** The number of a vm_struct is a multiple of this: element `vm` of each view below is then a field of one record. */
+const STEP = 4;
+const WORD_BYTES = 4;
+const DOUBLE_BYTES = 8;
+
+/**
+ * Storage for vm_structs: a record of doubles and one of words, each seen through one view a field. (With one array a field
+ * the host has a cache and TLB miss for each.)
+ */
 export class VmStructs {
+  private doubles = new ArrayBuffer(FIRST_CAPACITY * STEP * DOUBLE_BYTES);
+  private words = new ArrayBuffer(FIRST_CAPACITY * STEP * WORD_BYTES);
   /** First address of the area. */
-  addr = new Float64Array(FIRST_CAPACITY);
+  addr = new Float64Array(this.doubles);
   /** Size of the area in bytes, guard page included. */
-  sizeBytes = new Float64Array(FIRST_CAPACITY);
+  sizeBytes = new Float64Array(this.doubles, DOUBLE_BYTES);
   /** Size that the caller asked for, in bytes. */
-  requestedSizeBytes = new Float64Array(FIRST_CAPACITY);
-  /** Physical address that an `ioremap` area maps, else 0. Never set for `VM_ALLOC`. */
-  physAddr = new Float64Array(FIRST_CAPACITY);
-  flags = new Int32Array(FIRST_CAPACITY);
+  requestedSizeBytes = new Float64Array(this.doubles, 2 * DOUBLE_BYTES);
+  /** Physical address that an `ioremap` area maps, else 0. */
+  physAddr = new Float64Array(this.doubles, 3 * DOUBLE_BYTES);
+  flags = new Int32Array(this.words);
   /** Pages allocated for the area. */
-  nrPages = new Int32Array(FIRST_CAPACITY);
+  nrPages = new Int32Array(this.words, WORD_BYTES);
   /** Offset of its array of frames in `PageArrays`, or 0. */
-  pages = new Uint32Array(FIRST_CAPACITY);
-  /** Address of the array of page pointers when that is in vmalloc space itself, else 0. */
-  pagesAddr = new Float64Array(FIRST_CAPACITY);
-  /** log2 of the 4 KiB pages in one mapped page: 0, or 9 for huge mappings. */
-  pageOrder = new Uint8Array(FIRST_CAPACITY);
-  /** Index into `callers`. */
-  caller = new Int32Array(FIRST_CAPACITY);
+  pages = new Uint32Array(this.words, 2 * WORD_BYTES);
+  /** Index into `callers`, and from bit 24 up `pageOrder`. */
+  private callerAndOrder = new Int32Array(this.words, 3 * WORD_BYTES);
+  /** Addresses of the arrays of page pointers that are in vmalloc space themselves: those of large areas. */
+  private readonly pagesAddr = new Map<number, number>();
   /** vm_structs in use. */
   liveCount = 0;
 
   private capacity = FIRST_CAPACITY;
-  private used = 1;
+  private used = STEP;
   private freeHead = 0;
   private lastCaller = "";
   private lastCallerIndex = 0;
@@ -57,16 +66,18 @@ export class VmStructs {
     if (vm !== 0) {
       this.freeHead = this.nrPages[vm];
     } else {
-      if (this.used === this.capacity) this.grow();
-      vm = this.used++;
+      if (this.used === this.capacity * STEP) this.grow();
+      vm = this.used;
+      this.used += STEP;
     }
     this.addr[vm] = 0;
     this.sizeBytes[vm] = 0;
     this.requestedSizeBytes[vm] = requestedSizeBytes;
+    this.physAddr[vm] = 0;
     this.flags[vm] = flags;
     this.nrPages[vm] = 0;
     this.pages[vm] = 0;
-    this.caller[vm] = caller === this.lastCaller ? this.lastCallerIndex : this.internCaller(caller);
+    this.callerAndOrder[vm] = caller === this.lastCaller ? this.lastCallerIndex : this.internCaller(caller);
     this.liveCount++;
     return vm;
   }
@@ -74,19 +85,32 @@ export class VmStructs {
   /** Gives a vm_struct's storage back. */
   release(vm: number): void {
     this.liveCount--;
-    // Fields that few areas use are cleared only after those: every array touched is a miss in the host's TLB.
-    if ((this.flags[vm] & VM_ALLOC) === 0) this.physAddr[vm] = 0;
-    if (this.sizeBytes[vm] >= LARGE_BYTES) {
-      this.pagesAddr[vm] = 0;
-      this.pageOrder[vm] = 0;
-    }
+    if (this.sizeBytes[vm] >= LARGE_BYTES) this.pagesAddr.delete(vm);
     this.nrPages[vm] = this.freeHead;
     this.freeHead = vm;
   }
 
   /** The caller's symbol as `/proc/vmallocinfo` shows it. */
   callerOf(vm: number): string {
-    return this.callers[this.caller[vm]];
+    return this.callers[this.callerAndOrder[vm] & CALLER_MASK];
+  }
+
+  /** log2 of the 4 KiB pages in one mapped page: 0, or 9 for huge mappings. */
+  pageOrderOf(vm: number): number {
+    return this.callerAndOrder[vm] >> CALLER_BITS;
+  }
+
+  setPageOrder(vm: number, order: number): void {
+    this.callerAndOrder[vm] = (this.callerAndOrder[vm] & CALLER_MASK) | (order << CALLER_BITS);
+  }
+
+  /** Address of the array of page pointers when that is in vmalloc space itself, else 0: only for areas of 2 MiB and more. */
+  pagesAddrOf(vm: number): number {
+    return this.sizeBytes[vm] >= LARGE_BYTES ? (this.pagesAddr.get(vm) ?? 0) : 0;
+  }
+
+  setPagesAddr(vm: number, address: number): void {
+    this.pagesAddr.set(vm, address);
   }
 
   /** Size without the guard page (`get_vm_area_size`). */
@@ -101,7 +125,7 @@ export class VmStructs {
 
   /** Bytes of host memory held. */
   get hostBytes(): number {
-    return this.capacity * (5 * 8 + 4 * 4 + 1);
+    return this.doubles.byteLength + this.words.byteLength;
   }
 
   private internCaller(caller: string): number {
@@ -119,15 +143,21 @@ export class VmStructs {
   private grow(): void {
     const capacity = this.capacity * 2;
     this.capacity = capacity;
-    this.addr = growFloat64(this.addr, capacity);
-    this.sizeBytes = growFloat64(this.sizeBytes, capacity);
-    this.requestedSizeBytes = growFloat64(this.requestedSizeBytes, capacity);
-    this.physAddr = growFloat64(this.physAddr, capacity);
-    this.flags = growInt32(this.flags, capacity);
-    this.nrPages = growInt32(this.nrPages, capacity);
-    this.pages = growUint32(this.pages, capacity);
-    this.pagesAddr = growFloat64(this.pagesAddr, capacity);
-    this.pageOrder = growUint8(this.pageOrder, capacity);
-    this.caller = growInt32(this.caller, capacity);
+    this.doubles = copyOf(this.doubles, capacity * STEP * DOUBLE_BYTES);
+    this.words = copyOf(this.words, capacity * STEP * WORD_BYTES);
+    this.addr = new Float64Array(this.doubles);
+    this.sizeBytes = new Float64Array(this.doubles, DOUBLE_BYTES);
+    this.requestedSizeBytes = new Float64Array(this.doubles, 2 * DOUBLE_BYTES);
+    this.physAddr = new Float64Array(this.doubles, 3 * DOUBLE_BYTES);
+    this.flags = new Int32Array(this.words);
+    this.nrPages = new Int32Array(this.words, WORD_BYTES);
+    this.pages = new Uint32Array(this.words, 2 * WORD_BYTES);
+    this.callerAndOrder = new Int32Array(this.words, 3 * WORD_BYTES);
   }
+}
+
+function copyOf(buffer: ArrayBuffer, bytes: number): ArrayBuffer {
+  const grown = new ArrayBuffer(bytes);
+  new Uint8Array(grown).set(new Uint8Array(buffer));
+  return grown;
 }

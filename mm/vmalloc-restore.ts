@@ -110,7 +110,7 @@ function restoreBusy(state: Vmalloc, snapshot: VmallocSnapshot, details: readonl
     const vm = vms.make(record.vm.flags, record.vm.requestedSizeBytes, detail?.caller ?? "");
     vms.addr[vm] = record.start;
     vms.sizeBytes[vm] = record.end - record.start;
-    vms.pageOrder[vm] = record.vm.pageOrder;
+    vms.setPageOrder(vm, record.vm.pageOrder);
     vms.physAddr[vm] = detail?.physAddr ?? 0;
     areas.setVm(area, vm);
     const pages = detail?.pages ?? 0;
@@ -122,7 +122,7 @@ function restoreBusy(state: Vmalloc, snapshot: VmallocSnapshot, details: readonl
 function takeFrames(state: Vmalloc, vm: number, pages: number): void {
   const { vms, pageArrays } = state;
   const array = pageArrays.take(Math.max(pages, vms.arrayLength(vm)));
-  const order = vms.pageOrder[vm];
+  const order = vms.pageOrderOf(vm);
   for (let i = 0; i < pages; i += 1 << order) {
     const first = state.pages.allocPages(0, order, FRAME_VMALLOC, GFP_KERNEL, NUMA_NO_NODE);
     if (first === 0) throw new RangeError("memory is too small for the recorded state");

@@ -135,7 +135,7 @@ function busyRecords(state: Vmalloc, node: VmapNode): BusyAreaRecord[] {
     const record =
       vm === 0
         ? null
-        : { flags: vms.flags[vm], requestedSizeBytes: vms.requestedSizeBytes[vm], pageOrder: vms.pageOrder[vm] };
+        : { flags: vms.flags[vm], requestedSizeBytes: vms.requestedSizeBytes[vm], pageOrder: vms.pageOrderOf(vm) };
     return { ...areaRecord(state, area, node), vm: record };
   });
 }

@@ -247,17 +247,15 @@ function* populateLarge(
   const pages = vms.arrayLength(vm);
   if (pages * POINTER_BYTES > PAGE_SIZE) {
     const arrayGfp = gfp & ~(GFP_DMA32_ZONE | __GFP_ZERO);
-    const address = yield* vmallocNode(state, pages * POINTER_BYTES, 1, arrayGfp, node, vms.callerOf(vm));
-    // Looked up only now: the nested call may have replaced the arrays by longer ones.
-    vms.pagesAddr[vm] = address;
+    vms.setPagesAddr(vm, yield* vmallocNode(state, pages * POINTER_BYTES, 1, arrayGfp, node, vms.callerOf(vm)));
   }
-  if (pages * POINTER_BYTES > PAGE_SIZE ? vms.pagesAddr[vm] === 0 : state.faults.fails("pageArray")) {
+  if (pages * POINTER_BYTES > PAGE_SIZE ? vms.pagesAddrOf(vm) === 0 : state.faults.fails("pageArray")) {
     complainOfPageArray(state, gfp, pages);
     return yield* giveUp(state, vm);
   }
   vms.pages[vm] = state.pageArrays.take(pages);
   const order = shift - PAGE_SHIFT;
-  vms.pageOrder[vm] = order;
+  vms.setPageOrder(vm, order);
   if (!takeFrames(state, vm, pages, order, gfp, node)) return yield* giveUp(state, vm);
   const start = vms.addr[vm];
   const end = start + pages * PAGE_SIZE;

@@ -73,7 +73,7 @@ function busyLine(state: Vmalloc, area: number): string | null {
   if (vms.nrPages[vm] > 0) line += ` pages=${vms.nrPages[vm]}`;
   if (vms.physAddr[vm] !== 0) line += ` phys=0x${vms.physAddr[vm].toString(16).padStart(16, "0")}`;
   for (const [flag, word] of FLAG_WORDS) if ((flags & flag) !== 0) line += ` ${word}`;
-  if (vms.pagesAddr[vm] !== 0) line += " vpages";
+  if (vms.pagesAddrOf(vm) !== 0) line += " vpages";
   return line + numaCounts(state, vm);
 }
 

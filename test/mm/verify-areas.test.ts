@@ -250,7 +250,9 @@ describe("verify finds what is wrong with vm_structs", () => {
     [
       "page pointers where nothing is",
       ({ kernel, large }) => {
-        kernel.vm.vms.pagesAddr[vmAt(kernel, large)] += 2 ** 40;
+        const { vms } = kernel.vm;
+        const vm = vmAt(kernel, large);
+        vms.setPagesAddr(vm, vms.pagesAddrOf(vm) + 2 ** 40);
         return "where no vmalloc'ed area is";
       },
     ],

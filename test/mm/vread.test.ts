@@ -75,7 +75,7 @@ describe("vread_iter", () => {
     const address = kernel.vmallocHuge(4 * 2 ** 20);
     const { areas, vms, pageArrays } = kernel.vm;
     const vm = areas.vmOf(kernel.vm.nodeOf(address).busy.findStart(address));
-    expect(vms.pageOrder[vm]).toBe(9);
+    expect(vms.pageOrderOf(vm)).toBe(9);
     kernel.machine.memory.frameBytes(pageArrays.frames[vms.pages[vm] + 700]).fill(7);
     expect(pageBytes(kernel, address + 699 * PAGE, 3)).toEqual([0, 7, 0]);
   });
