@@ -8,6 +8,7 @@ import { bootKernel, type Kernel } from "../kernel.ts";
 import { EVENT_FILE_FORMATS, openEventFile } from "../output/event-file.ts";
 import { writeTextFile } from "../output/text-file.ts";
 import type { RunReport } from "../report/run-report.ts";
+import { renderRunReportCsv } from "../report/run-report-csv.ts";
 import { renderRunReport } from "../report/run-report-text.ts";
 import { loadKernel, saveKernel } from "../state/machine-state.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
@@ -30,6 +31,7 @@ interface RunCommandOptions {
   readonly load?: string;
   readonly timeline?: string;
   readonly json?: boolean;
+  readonly csv?: boolean;
   readonly quiet?: boolean;
 }
 
@@ -75,7 +77,8 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option("--wall", "print on standard error how long it took on this computer")
     .option("--timeline <file>", "write a timeline in Chrome trace-event JSON (ui.perfetto.dev)")
     .option("--json", "print the report as one JSON object")
-    .option("--quiet", "print nothing but errors (and the object of --json)")
+    .option("--csv", "print the report as CSV, one number a row")
+    .option("--quiet", "print nothing but errors (and what --json or --csv ask for)")
     .addHelpText("after", HELP)
     .action(async (workload: string, parameters: string[], options: RunCommandOptions, command: Command) =>
       exit(await run(workload, parameters, options, (option) => command.getOptionValueSource(option) === "cli")),
@@ -92,6 +95,7 @@ async function run(
     process.stdout.write(listWorkloads());
     return EXIT_OK;
   }
+  if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
   const workload = await loadWorkload(name);
   const specs = workload.parameters ?? [];
   const parameters = parseParameters(workload.name, specs, words);
@@ -128,6 +132,7 @@ async function run(
   if (wall !== null) process.stderr.write(wall.report());
   if (options.save !== undefined) saveKernel(kernel, options.save, describeRun(workload, words, options, kernel));
   if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
+  else if (options.csv) process.stdout.write(renderRunReportCsv(report));
   else if (!options.quiet) process.stdout.write(renderRunReport(report));
   if (report.failure !== undefined) process.stderr.write(`mmulab: ${report.failure}\n`);
   if (report.memory.wrongLoads > 0) {

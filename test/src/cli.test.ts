@@ -9,7 +9,15 @@ const folder = temporaryFolder();
 
 describe("mmulab", () => {
   it("shows help with an example for itself and for each command", () => {
-    for (const args of [["--help"], ["help"], ["run", "--help"], ["replay", "--help"], ["help", "replay"]]) {
+    for (const args of [
+      ["--help"],
+      ["help"],
+      ["run", "--help"],
+      ["replay", "--help"],
+      ["help", "replay"],
+      ["inspect", "--help"],
+      ["sweep", "--help"],
+    ]) {
       const result = mmulab(...args);
       expect(result.status, args.join(" ")).toBe(0);
       expect(result.stdout).toMatch(/Examples?:\n {2}\$ mmulab /);
@@ -43,6 +51,9 @@ describe("a mistake on the command line", () => {
     [["run", "test_vmalloc", "nr_thread=2"], /no parameter 'nr_thread' \(did you mean nr_threads\?\)/],
     [["run", "test_vmalloc", "nr_threads=-2"], /parameter nr_threads: '-2'; expected a whole number from 0 to 65535/],
     [["run", "test_vmalloc", "--ops", "5"], /test_vmalloc does not take --ops; its parameters are nr_threads/],
+    [["run", "--json", "--csv"], /--json and --csv: expected one of them/],
+    [["run", "--events", "events.xls"], /cannot tell from the name events\.xls .* should end in \.txt/],
+    [["run", "./none.ts"], /\.\/none\.ts: no such file/],
     [["run", "--cpu", "4"], /unknown option '--cpu' \(Did you mean --cpus\?\)/],
     [["run", "--cpus"], /'--cpus <number>' argument missing/],
     [["run", "--cpus", "-3"], /'-3' is invalid. Expected a whole number from 1 to 1024/],
@@ -66,6 +77,24 @@ describe("a mistake on the command line", () => {
     expect(result.stdout).toBe("");
     expect(result.stderr).toMatch(message);
     expect(result.stderr).toMatch(/^mmulab: [^\n]+\n$/);
+  });
+});
+
+describe("mmulab run", () => {
+  it("prints its report as JSON or, a number a row under the same names, as CSV", () => {
+    const report = JSON.parse(mmulab("run", "mixed", "--ops", "300", "--cpus", "2", "--json").stdout);
+    const csv = mmulab("run", "mixed", "--ops", "300", "--cpus", "2", "--csv");
+    expect(csv).toMatchObject({ status: 0, stderr: "" });
+    const rows = new Map(
+      csv.stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => line.split(",") as [string, string]),
+    );
+    expect(rows.get("name")).toBe("value");
+    expect(rows.get("machine.cpus")).toBe("2");
+    expect(rows.get("vmalloc.areasAllocated")).toBe(String(report.vmalloc.areasAllocated));
+    expect(rows.get("counters.1.dTLB-loads")).toBe(String(report.counters[1]["dTLB-loads"]));
   });
 });
 
