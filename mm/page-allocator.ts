@@ -204,17 +204,18 @@ export class PageAllocator {
     let done = 0;
     while (done < count && (list.count > 0 || this.refill(list, zone))) {
       const { use: uses } = zone;
-      // Frame numbers are 32 bits: `| 0` keeps V8 in integers.
+      // Frame numbers are 32 bits; `| 0` keeps V8 in integers, and one running index is quicker than three.
       const startFrame = zone.startFrame | 0;
-      const first = (offset + done) | 0;
+      const at = (offset + done) | 0;
       const step = Math.min(count - done, list.count) | 0;
-      let top = list.count | 0;
-      for (let at = first; at < ((first + step) | 0); at++) {
-        const frame = frames[--top] | 0;
+      const end = (at + step) | 0;
+      const mirror = (list.count - 1 + at) | 0;
+      for (let i = at; i < end; i = (i + 1) | 0) {
+        const frame = frames[(mirror - i) | 0] | 0;
         uses[(frame - startFrame) | 0] = use;
-        out[at] = frame;
+        out[i] = frame;
       }
-      list.count = top;
+      list.count -= step;
       done += step;
     }
     return done;
@@ -281,19 +282,18 @@ export class PageAllocator {
     const startFrame = zone.startFrame | 0;
     const frameCount = Math.min(zone.managedPages, 0x7fff_ffff);
     const first = offset | 0;
-    let top = list.count | 0;
-    const stop = (first + Math.min(count, PCP_HIGH + PCP_BATCH - top)) | 0;
+    const toList = (list.count - first) | 0;
+    const end = (first + Math.min(count, PCP_HIGH + PCP_BATCH - list.count)) | 0;
     let at = first;
-    while (at < stop) {
+    for (; at < end; at = (at + 1) | 0) {
       const frame = from[at] | 0;
       const index = (frame - startFrame) | 0;
       if (index < 0 || index >= frameCount) break;
       use[index] = FRAME_FREE;
-      frames[top++] = frame;
-      at++;
+      frames[(toList + at) | 0] = frame;
     }
-    list.count = top;
     const done = at - first;
+    list.count += done;
     while (list.count > PCP_HIGH) this.shrink(list, zone);
     return done;
   }

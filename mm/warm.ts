@@ -41,8 +41,3 @@ export function warmForFree(state: Vmalloc, address: number): void {
       pageArrays.frames[pages]) |
     0;
 }
-
-/** What all reading ahead summed up to: meaningless, but it keeps the reads alive. */
-export function warmed(): number {
-  return sum;
-}
