@@ -161,7 +161,7 @@ function describeRun(workload: Workload, words: readonly string[], options: RunC
 
 function listWorkloads(): string {
   const lines = WORKLOADS.flatMap(({ name, summary, parameters }) => [
-    `${name.padEnd(14)} ${summary}`,
+    `${name.padEnd(16)} ${summary}`,
     ...(parameters ?? []).map((spec) => `  ${describeParameter(spec)}`),
   ]);
   return lines.map((line) => `${line}\n`).join("");
