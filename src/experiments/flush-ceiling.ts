@@ -135,8 +135,8 @@ function measure({ parameters, preset, seed, onKernel }: ExperimentContext, ceil
   const accounts = kernel.vm.flushing.keepAccounts();
   const count = parameters.number("munmaps");
   runThreads(kernel, spaces, mm, { seed, count, rangeMax: parameters.number("range"), resident });
-  const munmaps = accounts.records.filter(({ cause }) => cause === "user");
-  const cost = accounts.total(({ cause }) => cause === "user");
+  const munmaps = accounts.records.filter(({ cause }) => cause === "munmap");
+  const cost = accounts.total(({ cause }) => cause === "munmap");
   const per = (part: keyof FlushCost): number => Math.round(cost[part] / count);
   const parts = [per("workCycles"), per("waitCycles"), per("stolenCycles"), per("refillCycles")];
   const totalCycles = parts.reduce((sum, part) => sum + part, 0);
