@@ -297,7 +297,7 @@ describe("address spaces on several CPUs", () => {
         for (const { cause, interrupted, deferred } of accounts.records)
           seen.add(`${policy.name} ${cause} ${deferred > 0 ? "deferred" : interrupted > 0 ? "interrupts" : "none"}`);
       }),
-      { numRuns: 300 },
+      { numRuns: 150 },
     );
     // The property has met what it is about.
     for (const met of [
