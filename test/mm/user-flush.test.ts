@@ -217,7 +217,7 @@ describe("address spaces on several CPUs", () => {
     const seen = new Set<string>();
     fc.assert(
       fc.property(threads, machineOf, (scripts, { policy, pageTableIsolation, usesPcids, flushesBefore }) => {
-        const config = { pageTableIsolation, isolatedCpus: [2, 3], vmalloc: { lazyMaxPages: 40 } };
+        const config = { pageTableIsolation, isolatedCpus: [2, 3], vmalloc: { lazyMaxPages: 8 } };
         const machine = boot(policy, config, usesPcids);
         const { kernel, spaces } = machine;
         const { loop, cpus } = kernel.machine;
@@ -251,8 +251,7 @@ describe("address spaces on several CPUs", () => {
               yield* vfree(kernel.vm, address);
             } else if (kind === "user") {
               userMode.enterUser();
-              loop.spend(2000);
-              yield PAUSE_TURN;
+              if (loop.currentThread !== null) yield* compute(loop.currentThread, 30_000);
               touch(cpu, page);
               userMode.enterKernel();
             } else if (changing[mm] === 0) {
