@@ -30,7 +30,13 @@ export * from "./gfp.ts";
 export { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
 export { type KernelRangeFlush, mapPhysicalRange } from "./huge-map.ts";
 export { ioremap, iounmap } from "./ioremap.ts";
-export { DEFAULT_KERNEL_COSTS, type DestinationMode, type IpiCosts, type KernelCosts } from "./kernel-costs.ts";
+export {
+  DEFAULT_KERNEL_COSTS,
+  DESTINATION_MODES,
+  type DestinationMode,
+  type IpiCosts,
+  type KernelCosts,
+} from "./kernel-costs.ts";
 export { KernelLog } from "./kernel-log.ts";
 export { type LockCosts, Mutex, SpinLock } from "./lock.ts";
 export { LockClass, type LockStatistics, lockClass, lockStatistics } from "./lock-stat.ts";

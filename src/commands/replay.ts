@@ -1,13 +1,14 @@
 /** `mmulab replay`: recordings of a real kernel against the emulated one. */
 import { type Command, Option } from "commander";
 import { EXIT_DIFFERENCES, EXIT_OK, EXIT_USAGE, UsageError } from "../command-line/errors.ts";
+import { addMachineOptions } from "../command-line/machine-settings.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { memorySize, wholeNumber } from "../command-line/values.ts";
 import { RecordingError } from "../recording/recording-error.ts";
 import { type ReplayResult, replayRecording } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
 import { presetNames } from "../workloads/presets.ts";
-import { type FtraceCommandOptions, policyNames, replayFtraceFile } from "./replay-ftrace.ts";
+import { type FtraceCommandOptions, replayFtraceFile } from "./replay-ftrace.ts";
 import { type LackeyCommandOptions, replayLackeyFile } from "./replay-lackey.ts";
 
 interface ReplayCommandOptions extends LackeyCommandOptions, FtraceCommandOptions {
@@ -41,7 +42,7 @@ Examples:
 
 /** Adds the command; `exit` takes its exit code. */
 export function addReplayCommand(program: Command, exit: (code: number) => void): void {
-  program
+  const command = program
     .command("replay")
     .summary("compare with recordings of a real kernel; run traces of real programs")
     .description("Replay recordings of a real kernel and compare address by address, event by event.")
@@ -59,16 +60,19 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
       "CPUs of the machine for --ftrace (default: as many as were traced)",
       wholeNumber(1, 1024),
     )
-    .option("--policy <name>", `flush policy for --ftrace (${policyNames().join(", ")})`, "ipi")
-    .option("--lazy-max <pages>", "lazy_max_pages for --ftrace (default: the traced one)", wholeNumber(0, 2 ** 36))
     .addOption(new Option("--pages <size>", "pages of the traced program").choices(["4K", "2M"]).default("4K"))
     .option("--window <references>", "references in a window of the working set", wholeNumber(1, 1e12), 1_000_000)
     .option("-x, --field-separator <text>", "print counters as perf stat -x does")
     .option("--json", "print one JSON object a file")
     .option("--differences <number>", "how many differences to show for each file", wholeNumber(0, 1_000_000), 1)
     .option("--quiet", "print only what --json asks for and errors")
-    .addHelpText("after", HELP)
-    .action(async (files: string[], options: ReplayCommandOptions) => exit(await replay(files, options)));
+    .addHelpText("after", HELP);
+  addMachineOptions(
+    command,
+    undefined,
+    "Machine and kernel for --ftrace (lazy_max_pages is by default the traced one):",
+  );
+  command.action(async (files: string[], options: ReplayCommandOptions) => exit(await replay(files, options)));
 }
 
 async function replay(files: readonly string[], options: ReplayCommandOptions): Promise<number> {

@@ -1,12 +1,11 @@
 /** `flush-ceiling`: what `tlb_single_page_flush_ceiling` costs, and where it is best. */
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { type FlushCost, type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../mm/index.ts";
-import { bootKernel, type Kernel } from "../kernel.ts";
+import type { Kernel } from "../kernel.ts";
 import { randomStream } from "../random.ts";
 import { BREAK_EVEN_COLUMNS, breakEven } from "./break-even.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
 
-const MEMORY_BYTES = 2 ** 34;
 /** Where the resident pages of each CPU's thread are, and where ranges are mapped and unmapped. */
 const RESIDENT_START = 0x10_0000_0000;
 const RESIDENT_STRIDE = 2 ** 30;
@@ -58,6 +57,7 @@ The second table: how many single invalidations a flush of a full TLB is worth, 
       summary: "resident pages of each thread",
     },
   ],
+  settings: ["topology", "policy", "pti", "ipi-mode"],
   example: "mmulab experiment flush-ceiling --cpus 8 --resident 512 --ceilings 0,33,128,512",
   run,
 };
@@ -123,10 +123,9 @@ function run(context: ExperimentContext): ExperimentOutcome {
   };
 }
 
-function measure({ parameters, preset, seed, onKernel }: ExperimentContext, ceiling: number): Cell {
+function measure({ parameters, seed, boot }: ExperimentContext, ceiling: number): Cell {
   const cpus = parameters.number("cpus");
-  const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, vmalloc: { flushCeilingPages: ceiling } });
-  onKernel(kernel, `munmap, ceiling ${ceiling}`);
+  const kernel = boot(cpus, `munmap, ceiling ${ceiling}`, { vmalloc: { flushCeilingPages: ceiling } });
   const spaces = new UserSpaces(kernel.vm);
   const mm = spaces.makeMm();
   const resident = parameters.number("resident");

@@ -1,5 +1,5 @@
 /** `flush-cost`: what one flush costs, in four parts, and what one vunmap costs under lazy and eager freeing. */
-import { type Figure, INVLPGB_PAGES_MAX, PAGE_SIZE, type Preset } from "../../arch/index.ts";
+import { type Figure, INVLPGB_PAGES_MAX, PAGE_SIZE } from "../../arch/index.ts";
 import {
   DEFERRED_POLICY,
   FLUSH_POLICIES,
@@ -9,14 +9,13 @@ import {
   flushTlbKernelRange,
   INVLPGB_POLICY,
 } from "../../mm/index.ts";
-import { bootKernel, type Kernel } from "../kernel.ts";
+import type { Kernel } from "../kernel.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, Plot, ResultTable, Value } from "./experiment.ts";
 import { ResidentCpus } from "./resident-cpus.ts";
 import { costPerVunmap, VUNMAP_COLUMNS, vunmapFindings, vunmapPlot } from "./vunmap-cost.ts";
 
 /** Pages of the area whose parts are flushed. */
 const AREA_PAGES = 513;
-const MEMORY_BYTES = 2 ** 36;
 
 interface Cell {
   readonly policy: string;
@@ -55,6 +54,7 @@ purged: the cost of flushing per vunmap.`,
     { name: "resident", kind: "number", low: 0, high: 4096, default: "64", summary: "resident pages of each CPU" },
     { name: "rounds", kind: "number", low: 1, high: 1000, default: "2", summary: "flushes measured for each cell" },
   ],
+  settings: ["topology", "pti", "flush-ceiling", "lazy-max", "vmap-nodes", "ipi-mode"],
   example: "mmulab experiment flush-cost --cpus 1,16,128 --pages 1,33,34 --html flush-cost.html",
   run,
 };
@@ -71,7 +71,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   for (const policy of single) {
     for (const cpus of cpuCounts) {
       onProgress(done++, total, `${policy.name}, ${cpus} CPUs`);
-      cells.push(...measureFlushes(preset, policy, cpus, parameters.list("pages"), context));
+      cells.push(...measureFlushes(context, policy, cpus, parameters.list("pages")));
     }
   }
   const vunmaps = possible.flatMap((policy) =>
@@ -137,15 +137,13 @@ function row({ policy, cpus, pages, full, cost }: Cell, frequency: Figure): Valu
 
 /** The cost of flushes of each number of pages, on a machine of its own. */
 function measureFlushes(
-  preset: Preset,
+  { parameters, boot }: ExperimentContext,
   policy: FlushPolicy,
   cpus: number,
   pageCounts: readonly number[],
-  { parameters, onKernel }: ExperimentContext,
 ): Cell[] {
   const isolatedCpus = policy === DEFERRED_POLICY ? Array.from({ length: cpus - 1 }, (_, i) => i + 1) : [];
-  const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, flushPolicy: policy, isolatedCpus });
-  onKernel(kernel, `flushes, ${policy.name}, ${cpus} CPUs`);
+  const kernel = boot(cpus, `flushes, ${policy.name}, ${cpus} CPUs`, { flushPolicy: policy, isolatedCpus });
   const accounts = kernel.vm.flushing.keepAccounts();
   const resident = new ResidentCpus(kernel, parameters.number("resident"));
   const rounds = parameters.number("rounds");

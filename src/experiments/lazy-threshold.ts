@@ -1,12 +1,10 @@
 /** `lazy-threshold`: what a free costs against `lazy_max_pages`, and what is held back for it. */
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { vfree, vmalloc } from "../../mm/index.ts";
-import { bootKernel } from "../kernel.ts";
 import { randomStream } from "../random.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
 import { LazyGauge } from "./lazy-gauge.ts";
 
-const MEMORY_BYTES = 2 ** 36;
 const RESIDENT_CYCLES = 3000;
 
 interface Cell {
@@ -52,6 +50,7 @@ usable yet (mean over frees, and most), and the pages of page tables that the sp
       summary: "resident pages of each other CPU",
     },
   ],
+  settings: ["topology", "policy", "pti", "flush-ceiling", "vmap-nodes", "ipi-mode"],
   example: "mmulab experiment lazy-threshold --cpus 4,64 --lazymax 1024,8192,65536",
   run,
 };
@@ -128,9 +127,8 @@ function linuxLazyMaxPages(cpus: number): number {
   return (32 - Math.clz32(cpus)) * 8192;
 }
 
-function measure({ parameters, preset, seed, onKernel }: ExperimentContext, cpus: number, lazyMaxPages: number): Cell {
-  const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, vmalloc: { lazyMaxPages } });
-  onKernel(kernel, `lazy_max_pages ${lazyMaxPages}, ${cpus} CPUs`);
+function measure({ parameters, seed, boot }: ExperimentContext, cpus: number, lazyMaxPages: number): Cell {
+  const kernel = boot(cpus, `lazy_max_pages ${lazyMaxPages}, ${cpus} CPUs`, { vmalloc: { lazyMaxPages } });
   const { vm, machine } = kernel;
   const { loop } = machine;
   const accounts = vm.flushing.keepAccounts();

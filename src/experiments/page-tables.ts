@@ -52,6 +52,7 @@ are those that the mapping needs. Misses are accesses that no TLB level served; 
       summary: "order of the loads",
     },
   ],
+  settings: [],
   example: "mmulab experiment page-tables --size 1024 --pages 4K,2M --levels 4",
   run,
 };

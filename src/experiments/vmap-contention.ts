@@ -1,11 +1,9 @@
 /** `vmap-contention`: vmalloc and vfree on many CPUs, with one vmap node and with one a CPU. */
 import { ACTIVITY_LOCK_WAIT, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { type LockStatistics, lockStatistics, vfree, vmalloc } from "../../mm/index.ts";
-import { bootKernel } from "../kernel.ts";
 import { randomStream } from "../random.ts";
 import type { Column, Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
 
-const MEMORY_BYTES = 2 ** 36;
 /** Most vmap nodes that Linux makes. */
 const NODES_MAX = 128;
 
@@ -63,6 +61,7 @@ named as lock_stat names it.`,
       summary: "lazily freed pages above which is purged, for each CPU; 0 for Linux's own lazy_max_pages",
     },
   ],
+  settings: ["topology", "policy", "pti", "flush-ceiling", "ipi-mode"],
   example: "mmulab experiment vmap-contention --cpus 1,2,4,8,16 --csv",
   run,
 };
@@ -142,16 +141,12 @@ function lockRows({ setting, locks }: Cell, frequencyGhz: number): Value[][] {
     ]);
 }
 
-function measure({ parameters, preset, seed, onKernel }: ExperimentContext, cpus: number, setting: string): Cell {
+function measure({ parameters, preset, seed, boot }: ExperimentContext, cpus: number, setting: string): Cell {
   const nodes = setting === "one node" ? 1 : Math.min(cpus, NODES_MAX);
   const lazyMax = parameters.number("lazymax");
-  const kernel = bootKernel({
-    cpus,
-    memoryBytes: MEMORY_BYTES,
-    preset,
+  const kernel = boot(cpus, `${setting}, ${cpus} CPUs`, {
     vmalloc: { vmapNodes: nodes, ...(lazyMax > 0 ? { lazyMaxPages: lazyMax * cpus } : {}) },
   });
-  onKernel(kernel, `${setting}, ${cpus} CPUs`);
   const { vm, machine } = kernel;
   const { loop } = machine;
   const pairs = parameters.number("pairs");

@@ -1,14 +1,12 @@
 /** What flushing costs per vunmap: lazy freeing shares one flush among very many, eager freeing has one for each. */
 import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED } from "../../arch/index.ts";
 import { type FlushPolicy, vfree, vmalloc } from "../../mm/index.ts";
-import { bootKernel } from "../kernel.ts";
 import type { Column, ExperimentContext, Plot, Value } from "./experiment.ts";
 
 /** Vunmaps measured with an eager policy, which has a flush for each. */
 const EAGER_VUNMAPS = 50;
 /** Purges that lazy freeing is measured over. */
 const LAZY_PURGES = 2;
-const MEMORY_BYTES = 2 ** 36;
 
 /** The cost of flushing per vunmap on a machine of `cpus` CPUs. */
 export interface VunmapCost {
@@ -31,9 +29,8 @@ export const VUNMAP_COLUMNS: readonly Column[] = [
 ];
 
 /** Maps, uses and frees a page on CPU 0 until enough has been purged, or often enough under an eager policy. */
-export function costPerVunmap({ preset, onKernel }: ExperimentContext, policy: FlushPolicy, cpus: number): VunmapCost {
-  const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, flushPolicy: policy });
-  onKernel(kernel, `vunmap, ${policy.name}, ${cpus} CPUs`);
+export function costPerVunmap({ boot }: ExperimentContext, policy: FlushPolicy, cpus: number): VunmapCost {
+  const kernel = boot(cpus, `vunmap, ${policy.name}, ${cpus} CPUs`, { flushPolicy: policy });
   const { vm, machine } = kernel;
   const accounts = vm.flushing.keepAccounts({ refills: false });
   let vunmaps = 0;
