@@ -3,6 +3,7 @@ import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "
 import { type FlushCost, type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../mm/index.ts";
 import type { Kernel } from "../kernel.ts";
 import { randomStream } from "../random.ts";
+import { grouped } from "../report/tables.ts";
 import { BREAK_EVEN_COLUMNS, breakEven } from "./break-even.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
 
@@ -12,6 +13,13 @@ const RESIDENT_STRIDE = 2 ** 30;
 const RANGE_START = 0x40_0000;
 /** Linux's default. */
 const LINUX_CEILING = 33;
+/** The parts of a munmap's cost, and their columns. */
+const PARTS = [
+  { name: "initiator's work", at: 3 },
+  { name: "initiator's wait", at: 4 },
+  { name: "stolen from others", at: 5 },
+  { name: "refills", at: 6 },
+] as const;
 /** Cycles that a thread computes between looks at its resident pages. */
 const THINK_CYCLES = 40_000;
 
@@ -73,11 +81,13 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const even = breakEven(context.preset);
   const best = cells.reduce((a, b) => (b.totalCycles < a.totalCycles ? b : a));
   const linux = cells.find(({ ceiling }) => ceiling === LINUX_CEILING);
-  const findings = [`The best ceiling for this workload is ${best.ceiling}: ${best.totalCycles} cycles per munmap.`];
+  const findings = [
+    `The best ceiling for this workload is ${best.ceiling}: ${grouped(best.totalCycles)} cycles per munmap.`,
+  ];
   if (linux !== undefined) {
     const loss = ((linux.totalCycles / best.totalCycles - 1) * 100).toFixed(1);
     findings.push(
-      `Linux's ${LINUX_CEILING} costs ${linux.totalCycles} cycles per munmap: ${loss} % more than the best.`,
+      `Linux's ${LINUX_CEILING} costs ${grouped(linux.totalCycles)} cycles per munmap: ${loss} % more than the best.`,
     );
   }
   return {
@@ -108,14 +118,18 @@ function run(context: ExperimentContext): ExperimentOutcome {
       {
         title: "Cost per munmap against the ceiling",
         xName: "ceiling (pages)",
-        yName: "cycles per munmap",
+        yName: "cycles per munmap, all CPUs",
         xLog: true,
         yLog: false,
         series: [
           {
             name: "total",
-            points: cells.map((cell): [number, number] => [Math.max(1, cell.ceiling), cell.totalCycles]),
+            points: cells.map((cell): [number, number] => [cell.ceiling, cell.totalCycles]),
           },
+          ...PARTS.map(({ name, at }) => ({
+            name,
+            points: cells.map((cell): [number, number] => [cell.ceiling, Number(cell.row[at])]),
+          })),
         ],
       },
     ],

@@ -2,6 +2,7 @@
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { vfree, vmalloc } from "../../mm/index.ts";
 import { randomStream } from "../random.ts";
+import { grouped } from "../report/tables.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
 import { LazyGauge } from "./lazy-gauge.ts";
 
@@ -95,16 +96,38 @@ function run(context: ExperimentContext): ExperimentOutcome {
     plots: [
       {
         title: "Cost per free, all parts, over all CPUs",
-        xName: "lazy_max_pages",
-        yName: "cycles per free",
+        xName: "lazy_max_pages (pages)",
+        yName: "cycles per free, all CPUs",
+        xLog: true,
+        yLog: true,
+        series: series.map((own) => ({
+          name: name(own[0].cpus),
+          points: own.map((cell): [number, number] => [cell.lazyMaxPages, cell.totalPerFree]),
+        })),
+      },
+      {
+        title: "Address space freed and not usable yet, mean over frees",
+        xName: "lazy_max_pages (pages)",
+        yName: "held back (KiB)",
         xLog: true,
         yLog: true,
         series: series.map((own) => ({
           name: name(own[0].cpus),
           points: own.map((cell): [number, number] => [
-            Math.max(1, cell.lazyMaxPages),
-            Math.max(0.01, cell.totalPerFree),
+            cell.lazyMaxPages,
+            Math.round((cell.heldBackPages * PAGE_SIZE) / 1024),
           ]),
+        })),
+      },
+      {
+        title: "Pages of page tables at the end",
+        xName: "lazy_max_pages (pages)",
+        yName: "page-table pages",
+        xLog: true,
+        yLog: false,
+        series: series.map((own) => ({
+          name: name(own[0].cpus),
+          points: own.map((cell): [number, number] => [cell.lazyMaxPages, Number(cell.row[cell.row.length - 1])]),
         })),
       },
     ],
@@ -115,7 +138,8 @@ function run(context: ExperimentContext): ExperimentOutcome {
         .map((cell) => {
           const held = Math.round((cell.heldBackPages * PAGE_SIZE) / 1024);
           const whose = cell.lazyMaxPages === linux ? " (Linux's)" : "";
-          return `${cell.lazyMaxPages}${whose}: ${cell.totalPerFree} cycles, ${held} KiB held back`;
+          const cost = cell.totalPerFree === 0 ? "no purge yet" : `${grouped(cell.totalPerFree)} cycles`;
+          return `${grouped(cell.lazyMaxPages)}${whose}: ${cost}, ${grouped(held)} KiB held back`;
         });
       return `${name(own[0].cpus)}, per free: ${described.join("; ")}.`;
     }),

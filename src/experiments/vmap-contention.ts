@@ -12,6 +12,7 @@ interface Cell {
   readonly setting: string;
   readonly cpus: number;
   readonly pairsPerSecond: number;
+  readonly lockWaitPercent: number;
   readonly row: readonly Value[];
   readonly locks: readonly LockStatistics[];
 }
@@ -109,12 +110,23 @@ function run(context: ExperimentContext): ExperimentOutcome {
       {
         title: "Throughput",
         xName: "CPUs",
-        yName: "pairs per second",
+        yName: "vmalloc/vfree pairs per second",
         xLog: true,
         yLog: true,
         series: series.map((own) => ({
           name: own[0].setting,
           points: own.map(({ cpus, pairsPerSecond }): [number, number] => [cpus, pairsPerSecond]),
+        })),
+      },
+      {
+        title: "Time spent spinning for locks",
+        xName: "CPUs",
+        yName: "lock wait (% of all CPUs' time)",
+        xLog: true,
+        yLog: false,
+        series: series.map((own) => ({
+          name: own[0].setting,
+          points: own.map(({ cpus, lockWaitPercent }): [number, number] => [cpus, lockWaitPercent]),
         })),
       },
     ],
@@ -172,6 +184,7 @@ function measure({ parameters, preset, seed, boot }: ExperimentContext, cpus: nu
   }
   const all = cpus * pairs;
   const pairsPerSecond = Math.round((all / elapsed) * preset.frequencyGhz.value * 1e9);
+  const lockWaitPercent = Math.round((waited / (elapsed * cpus)) * 1000) / 10;
   // Workers sleep for the purge lock: nobody spins.
   const spun = lockStatistics(loop).filter(({ name }) => name !== "vmap_purge_lock");
   const [worst] = spun.sort((a, b) => b.waitTotalCycles - a.waitTotalCycles);
@@ -180,6 +193,7 @@ function measure({ parameters, preset, seed, boot }: ExperimentContext, cpus: nu
     setting,
     cpus,
     pairsPerSecond,
+    lockWaitPercent,
     locks: lockStatistics(loop),
     row: [
       setting,
@@ -187,7 +201,7 @@ function measure({ parameters, preset, seed, boot }: ExperimentContext, cpus: nu
       cpus,
       pairsPerSecond,
       Math.round((elapsed * cpus) / all),
-      Math.round((waited / (elapsed * cpus)) * 1000) / 10,
+      lockWaitPercent,
       worst.waitTotalCycles > 0 ? worst.name : "-",
       Math.round(worst.waitTotalCycles / all),
       vm.purgesWithAreas,
