@@ -3,12 +3,27 @@
  * operations, lock waits, handlers and whatever else the accounts of cycles name, arrows from an interrupt's sender to its
  * receivers, and a counter of lazily freed pages. Times are microseconds of the emulated machine.
  *
- * Perfetto holds times in whole nanoseconds: it cuts `ts` and `dur` off separately, and drops a span that then reaches beyond
- * the one around it. So begins and ends are rounded to nanoseconds here, and each number is one that cuts off to just that.
+ * Viewers differ in their arithmetic. Perfetto cuts `ts` and `dur` off to whole nanoseconds, each on its own, and drops a span
+ * that then reaches beyond the one around it; others add the two as floating-point numbers and lose their way where a span
+ * ends a rounding error after the next one has begun. So begins and ends are rounded to nanoseconds here, and within that
+ * nanosecond ends come before begins and inner spans keep within outer ones: {@link beginTicks}, {@link endTicks}.
  */
-import { ACTIVITY_IDLE, ACTIVITY_OTHER, type ActivityObserver } from "../../arch/index.ts";
+import {
+  ACTIVITY_FLUSH,
+  ACTIVITY_IDLE,
+  ACTIVITY_INTERRUPT,
+  ACTIVITY_IPI_SEND,
+  ACTIVITY_IPI_WAIT,
+  ACTIVITY_LOCK_WAIT,
+  ACTIVITY_OTHER,
+  ACTIVITY_SWITCH,
+  type ActivityObserver,
+} from "../../arch/index.ts";
 import type { IpiObserver } from "../../mm/index.ts";
 import type { Kernel } from "../kernel.ts";
+
+/** Activities that no other begins within, but interrupts. */
+const INNERMOST = new Set([ACTIVITY_FLUSH, ACTIVITY_IPI_SEND, ACTIVITY_IPI_WAIT, ACTIVITY_LOCK_WAIT, ACTIVITY_SWITCH]);
 
 /** Events beyond which nothing more is recorded. */
 const EVENTS_MAX = 2_000_000;
@@ -99,9 +114,13 @@ class Watch implements ActivityObserver, IpiObserver {
   }
 
   /** An activity begins within the one before; going back to one that is open ends all within it. */
-  activityChanged(cpu: number, _from: number, to: number, atCycles: number): void {
+  activityChanged(cpu: number, from: number, to: number, atCycles: number): void {
     this.countLazyPages(atCycles);
     const open = this.open[cpu];
+    // Nothing but an interrupt happens within these: a thread that slept goes on elsewhere.
+    if (INNERMOST.has(from) && to !== ACTIVITY_INTERRUPT && open.at(-1)?.activity === from) {
+      this.endDownTo(cpu, open.length - 1, atCycles);
+    }
     const depth =
       to === ACTIVITY_OTHER || to === ACTIVITY_IDLE ? -1 : open.findIndex(({ activity }) => activity === to);
     const isOutside = to === ACTIVITY_OTHER || to === ACTIVITY_IDLE;
@@ -111,8 +130,8 @@ class Watch implements ActivityObserver, IpiObserver {
   }
 
   ipiSent(id: number, from: number, _to: number, atCycles: number): void {
-    // A nanosecond before the command was written: within the span of sending, which may end right then.
-    this.openFlows.set(id, { cpu: from, atNsec: this.nsec(atCycles) - 1 });
+    // Just before the command was written: within the span of sending, which may end right then.
+    this.openFlows.set(id, { cpu: from, atNsec: this.nsec(atCycles) - 2 });
   }
 
   ipiTaken(id: number, cpu: number, atCycles: number): void {
@@ -133,7 +152,7 @@ class Watch implements ActivityObserver, IpiObserver {
   }
 
   private flow(ph: "s" | "f", id: number, cpu: number, atNsec: number, more: object): void {
-    const ts = usecOf(atNsec);
+    const ts = usecOf(beginTicks(atNsec, DEPTH_MAX));
     this.add({ ph, name: "IPI", cat: "ipi", id: `${this.pid}.${id}`, pid: this.pid, tid: cpu, ts, ...more }, atNsec);
   }
 
@@ -144,7 +163,8 @@ class Watch implements ActivityObserver, IpiObserver {
       const span = open.pop();
       if (span === undefined || span.beganNsec === endNsec) continue;
       const name = this.kernel.machine.loop.accounts.names[span.activity];
-      const [ts, dur] = [usecOf(span.beganNsec), usecOf(endNsec - span.beganNsec)];
+      const begin = beginTicks(span.beganNsec, open.length);
+      const [ts, dur] = [usecOf(begin), usecOf(endTicks(endNsec, open.length) - begin)];
       this.add({ ph: "X", name, pid: this.pid, tid: cpu, ts, dur }, span.beganNsec, endNsec - span.beganNsec);
     }
   }
@@ -155,7 +175,7 @@ class Watch implements ActivityObserver, IpiObserver {
     this.lazyPages = lazyNr;
     // CPUs' clocks differ; the counter changes in the order in which it was changed.
     this.lazyPagesNsec = Math.max(this.lazyPagesNsec, this.nsec(atCycles));
-    const ts = usecOf(this.lazyPagesNsec);
+    const ts = usecOf(beginTicks(this.lazyPagesNsec, DEPTH_MAX));
     const counter = { ph: "C", name: "lazily freed pages", pid: this.pid, ts, args: { pages: lazyNr } };
     this.add(counter, this.lazyPagesNsec);
   }
@@ -165,9 +185,21 @@ class Watch implements ActivityObserver, IpiObserver {
   }
 }
 
-/** Microseconds that are `nsec` nanoseconds when multiplied by 1000 and cut off, as Perfetto does. */
-function usecOf(nsec: number): number {
-  let usec = nsec / 1000;
-  while (Math.trunc(usec * 1000) < nsec) usec *= 1 + Number.EPSILON;
-  return usec;
+/** Fractions of a nanosecond that tell begins, ends and depths within one nanosecond apart. */
+const TICKS_PER_NSEC = 100;
+/** Spans deeper than this share their fractions with each other. */
+const DEPTH_MAX = 25;
+
+/** When a span at `depth` begins: in the second half of its nanosecond, the deeper the later. */
+function beginTicks(nsec: number, depth: number): number {
+  return nsec * TICKS_PER_NSEC + 60 + Math.min(depth, DEPTH_MAX);
+}
+
+/** When it ends: in the first half, the deeper the earlier; so its length cuts off to a nanosecond less, whatever its depth. */
+function endTicks(nsec: number, depth: number): number {
+  return nsec * TICKS_PER_NSEC + 30 - Math.min(depth, DEPTH_MAX);
+}
+
+function usecOf(ticks: number): number {
+  return ticks / (1000 * TICKS_PER_NSEC);
 }

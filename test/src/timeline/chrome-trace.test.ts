@@ -5,7 +5,7 @@ import { ChromeTrace } from "../../../src/timeline/chrome-trace.ts";
 import { mixed } from "../../../src/workloads/mixed.ts";
 import { runOnKernel } from "../../../src/workloads/run.ts";
 import { userProcesses } from "../../../src/workloads/user-processes.ts";
-import { processTrace } from "./trace-processor.ts";
+import { checkFloatingSpans, processTrace } from "./trace-processor.ts";
 
 function traceOf(operations: number): { json: string; nsec: number[]; lazyPages: number; sent: number } {
   const kernel = bootKernel({ cpus: 4, memoryBytes: 2 ** 30 });
@@ -60,6 +60,24 @@ describe("timelines", () => {
     }
   });
 
+  it("have nothing but interrupts within lock waits, sending, waiting, flushes and context switches", () => {
+    const innermost = ["lock wait", "IPI send", "IPI wait", "TLB flush", "context switch"];
+    for (const outer of trace.slices.filter(({ name }) => innermost.includes(name))) {
+      const within = trace.slices.filter(
+        ({ track, depth, startNsec }) =>
+          track === outer.track &&
+          depth === outer.depth + 1 &&
+          startNsec >= outer.startNsec &&
+          startNsec < outer.endNsec,
+      );
+      for (const { name } of within) expect(name).toBe("interrupts");
+    }
+  });
+
+  it("have spans that nest in floating-point arithmetic too", () => {
+    checkFloatingSpans(json);
+  });
+
   it("count lazily freed pages", () => {
     const counts = trace.counters.get("1/lazily freed pages") ?? [];
     const falls = counts.filter((count, i) => i > 0 && count < counts[i - 1]);
@@ -89,6 +107,7 @@ describe("timelines", () => {
       watched.watch(kernel, policy.name);
       runOnKernel(kernel, userProcesses, { operations: 3000, seed: 5 });
       const { slices, flows } = processTrace(watched.toJson());
+      checkFloatingSpans(watched.toJson());
       expect(flows).toHaveLength(kernel.vm.flushing.smp.sent);
       expect(slices.some(({ name }) => name === "user mode")).toBe(true);
     },

@@ -44,6 +44,25 @@ export interface ProcessedTrace {
   readonly threadNames: ReadonlyMap<string, string>;
 }
 
+/**
+ * Checks spans as viewers do that add `ts` and `dur` as floating-point numbers: of two spans of a track, one ends before the
+ * other begins, or lies within it, with no two ends at the same time.
+ */
+export function checkFloatingSpans(json: string): void {
+  const { traceEvents } = JSON.parse(json) as { traceEvents: TraceEvent[] };
+  const ends = new Map<string, number[]>();
+  for (const { ph, pid, tid, ts = 0, dur = 0, name } of traceEvents) {
+    if (ph !== "X") continue;
+    const track = `${pid}/${tid}`;
+    const open = ends.get(track) ?? [];
+    ends.set(track, open);
+    while (open.length > 0 && open[open.length - 1] < ts) open.pop();
+    const outer = open.at(-1) ?? Number.POSITIVE_INFINITY;
+    if (ts + dur >= outer) throw new Error(`${name} at ${ts} on ${track} reaches beyond the span around it`);
+    open.push(ts + dur);
+  }
+}
+
 /** Reads a trace. @throws Error naming the event for whatever would not be shown as it was meant */
 export function processTrace(json: string): ProcessedTrace {
   const { traceEvents } = JSON.parse(json) as { traceEvents: TraceEvent[] };
