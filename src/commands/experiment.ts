@@ -7,7 +7,7 @@ import { suggestion } from "../command-line/suggestion.ts";
 import { wholeNumber } from "../command-line/values.ts";
 import type { Experiment } from "../experiments/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
-import { renderCsv, renderResult } from "../experiments/result-text.ts";
+import { renderCsv, renderInputs, renderResult } from "../experiments/result-text.ts";
 import type { Kernel } from "../kernel.ts";
 import { writeTextFile } from "../output/text-file.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
@@ -16,6 +16,7 @@ import { findPreset, presetNames } from "../workloads/presets.ts";
 interface ExperimentOptions extends MachineSettings {
   readonly seed: number;
   readonly preset: string;
+  readonly inputs?: boolean;
   readonly json?: boolean;
   readonly csv?: boolean;
   readonly html?: string;
@@ -54,6 +55,7 @@ export function addExperimentCommand(program: Command, exit: (code: number) => v
     command
       .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
       .option("--seed <number>", "seed of the random choices", wholeNumber(0, 2 ** 32 - 1), 1)
+      .option("--inputs", "print every figure that went in as well, with its source")
       .option("--json", "print the result as one JSON object")
       .option("--csv", "print the tables as CSV")
       .option("--html <file>", "write a page with plots that needs nothing else")
@@ -98,6 +100,7 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   if (options.timeline !== undefined && trace !== null) writeTextFile(options.timeline, trace.toJson());
   if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`);
   else if (options.csv) process.stdout.write(renderCsv(result));
-  else if (!options.quiet) process.stdout.write(renderResult(result));
+  else if (!options.quiet)
+    process.stdout.write(renderResult(result) + (options.inputs ? `\n${renderInputs(result)}` : ""));
   return EXIT_OK;
 }

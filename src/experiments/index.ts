@@ -42,5 +42,12 @@ export function runExperiment(
   };
   const outcome = experiment.run({ preset, seed, parameters, boot, ...observer });
   const { name } = experiment;
-  return { name, preset: preset.name, seed, parameters: values, ...outcome, inputs: inputsOf(preset) };
+  return {
+    name,
+    preset: preset.name,
+    seed,
+    parameters: values,
+    ...outcome,
+    inputs: inputsOf(preset, kernelSettings(settings, 1).costs),
+  };
 }

@@ -93,6 +93,6 @@ export function vunmapFindings(costs: readonly VunmapCost[]): string[] {
   if (eager === undefined || lazy === undefined) return growth;
   return [
     ...growth,
-    `On ${most} CPUs an eager vunmap costs ${grouped(Math.round(eager / lazy))} times as much flushing as a lazy one.`,
+    `On ${most} CPU${most === 1 ? "" : "s"} an eager vunmap costs ${grouped(Math.round(eager / lazy))} times as much flushing as a lazy one.`,
   ];
 }
