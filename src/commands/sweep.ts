@@ -21,6 +21,8 @@ interface SweepCommandOptions {
   readonly quiet?: boolean;
 }
 
+/** Booleans as they are written in the specification. */
+const CSV = { cast: { boolean: String } };
 /** Exit code of a program that Ctrl-C ended. */
 const EXIT_INTERRUPTED = 130;
 /** Columns of the table for people, beside the grid's, unless --columns names others. */
@@ -117,7 +119,7 @@ function print(spec: SweepSpec, table: SweepTable, options: SweepCommandOptions)
   if (options.json) {
     process.stdout.write(`${JSON.stringify({ name: spec.name, columns, rows })}\n`);
   } else if (options.csv) {
-    process.stdout.write(stringify([columns, ...rows.map((row) => columns.map((name) => row[name]))]));
+    process.stdout.write(stringify([columns, ...rows.map((row) => columns.map((name) => row[name]))], CSV));
   } else if (!options.quiet) {
     const shown = shownColumns(spec, table, options.columns);
     const cells = rows.map((row) => shown.map((name): Cell => cellOf(row[name])));
