@@ -84,7 +84,7 @@ export { type UserSpaceTables, verifyVmalloc } from "./verify.ts";
 export { vfree, vfreeSoon, vunmap } from "./vfree.ts";
 export { vfreeAtomic } from "./vfree-atomic.ts";
 export { findVmArea, freeVmArea, getVmArea, getVmAreaCaller, removeVmArea } from "./vm-area.ts";
-export { vmMapRam, vmUnmapRam } from "./vm-map-ram.ts";
+export { vmMapRam, vmMapRamSoon, vmUnmapRam, vmUnmapRamSoon } from "./vm-map-ram.ts";
 export * from "./vm-structs.ts";
 export { vmUnmapAliases } from "./vm-unmap-aliases.ts";
 export {
@@ -93,6 +93,7 @@ export {
   vmalloc32,
   vmallocHuge,
   vmallocNode,
+  vmallocNodeSoon,
   vmallocSoon,
   vmallocUser,
   vzalloc,

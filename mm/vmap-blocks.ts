@@ -34,6 +34,9 @@ export class VmapBlocks {
   /** Blocks by address, one index a CPU hash: address of the block -> block (`vbq->vmap_blocks`). */
   readonly index: readonly Map<number, number>[];
   readonly wordsPerBlock: number;
+  /** The block that was found last, and its address: whoever maps and unmaps small ranges comes back to it. */
+  private lastStart = -1;
+  private lastBlock = 0;
 
   private readonly loop: EventLoop;
   private readonly lockCosts: LockCosts;
@@ -74,6 +77,22 @@ export class VmapBlocks {
     this.recycled.push(block);
   }
 
+  /** The block at `start`, filed under `hash`; 0 when there is none. */
+  blockAt(hash: number, start: number): number {
+    if (start === this.lastStart) return this.lastBlock;
+    const block = this.index[hash].get(start);
+    if (block === undefined) return 0;
+    this.lastStart = start;
+    this.lastBlock = block;
+    return block;
+  }
+
+  /** Takes the block at `start` out of the index. */
+  removeFromIndex(hash: number, start: number): void {
+    this.index[hash].delete(start);
+    this.lastStart = -1;
+  }
+
   /** Appends a block to its CPU's queue. */
   enqueue(block: number): void {
     const cpu = this.cpu[block];
@@ -107,6 +126,10 @@ export class VmapBlocks {
   markUsed(block: number, first: number, count: number, used: boolean): void {
     const base = block * this.wordsPerBlock;
     this.usedPages[block] += used ? count : -count;
+    if (count === 1) {
+      this.usedMap[base + (first >> 5)] ^= 1 << (first & 31);
+      return;
+    }
     for (let page = first; page < first + count; page++) {
       const bit = 1 << (page & 31);
       if (used) this.usedMap[base + (page >> 5)] |= bit;
