@@ -100,12 +100,13 @@ export class PageAllocator {
     offset: number,
   ): number {
     let done = 0;
-    if (!this.faults.isArmed && (gfp & (__GFP_ZERO | GFP_DMA32_ZONE)) === 0) {
+    if (!this.faults.isArmed && (gfp & GFP_DMA32_ZONE) === 0) {
       const preferred = node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node;
       for (let i = this.zones.length - 1; i >= 0 && done < count; i--) {
         if (this.zones[i].node === preferred) done += this.takeRun(cpu, i, count - done, use, out, offset + done);
       }
       this.allocatedPages += done;
+      if ((gfp & __GFP_ZERO) !== 0) for (let i = 0; i < done; i++) this.memory.zeroFrame(out[offset + i]);
     }
     for (; done < count; done++) {
       const frame = this.allocPages(cpu, 0, use, gfp, node);
