@@ -9,6 +9,7 @@ import type { Experiment } from "../experiments/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
 import { renderCsv, renderInputs, renderResult } from "../experiments/result-text.ts";
 import type { Kernel } from "../kernel.ts";
+import { checkOutputs } from "../output/output-file.ts";
 import { writeTextFile } from "../output/text-file.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import { findPreset, presetNames } from "../workloads/presets.ts";
@@ -70,6 +71,7 @@ export function addExperimentCommand(program: Command, exit: (code: number) => v
 async function run(experiment: Experiment, options: ExperimentOptions, values: Values): Promise<number> {
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
   const preset = findPreset(options.preset);
+  checkOutputs(options.html, options.timeline);
   let total = 1;
   let progress = startProgress(total, options.quiet === true);
   const trace = options.timeline === undefined ? null : new ChromeTrace();

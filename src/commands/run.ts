@@ -15,6 +15,7 @@ import { WallClock } from "../command-line/wall-clock.ts";
 import { bootKernel, type Kernel } from "../kernel.ts";
 import { EVENT_FILE_FORMATS, openEventFile } from "../output/event-file.ts";
 import { checkFlushFile, FLUSH_FILE_FORMATS, writeFlushFile } from "../output/flush-file.ts";
+import { checkOutputs } from "../output/output-file.ts";
 import { writeTextFile } from "../output/text-file.ts";
 import type { RunReport } from "../report/run-report.ts";
 import { renderRunReportCsv } from "../report/run-report-csv.ts";
@@ -22,7 +23,7 @@ import { renderRunReport } from "../report/run-report-text.ts";
 import { loadKernel, saveKernel } from "../state/machine-state.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import { loadWorkload, WORKLOADS } from "../workloads/index.ts";
-import { describeParameter, parseParameters } from "../workloads/parameters.ts";
+import { describeParameter, namesOf, parseParameters } from "../workloads/parameters.ts";
 import { findPreset, presetNames } from "../workloads/presets.ts";
 import { runOnKernel } from "../workloads/run.ts";
 import type { Workload } from "../workloads/workload.ts";
@@ -117,11 +118,10 @@ async function run(
   const specs = workload.parameters ?? [];
   const parameters = parseParameters(workload.name, specs, words);
   if (given("ops") && workload.usesOperations === false) {
-    throw new UsageError(
-      `${workload.name} does not take --ops; its parameters are ${specs.map((s) => s.name).join(", ")}`,
-    );
+    throw new UsageError(`${workload.name} does not take --ops; its parameters are ${namesOf(specs)}`);
   }
   if (options.flushes !== undefined) checkFlushFile(options.flushes);
+  checkOutputs(options.events, options.flushes, options.save, options.timeline);
   const total = workload.operationsOf?.(parameters, options.ops) ?? options.ops;
   const progress = startProgress(total, options.quiet === true);
   const kernel = kernelFor(options, given);

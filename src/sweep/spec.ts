@@ -82,9 +82,10 @@ export function settingsOf(values: Readonly<Record<string, GridValue>>): Machine
 
 /**
  * Reads a sweep from a YAML file.
+ * @param firstSeed the first seed of a sweep that says how many it wants
  * @throws RecordingError when it cannot be read, UsageError for what is wrong in it, with its line where that is known
  */
-export function readSweepSpec(file: string): SweepSpec {
+export function readSweepSpec(file: string, firstSeed = 1): SweepSpec {
   let text: string;
   try {
     text = readFileSync(file, "utf8");
@@ -104,7 +105,7 @@ export function readSweepSpec(file: string): SweepSpec {
   }
   const parsed = SPEC.safeParse(value);
   if (!parsed.success) throw new UsageError(`${file}: ${describeIssue(parsed.error.issues[0])}`);
-  return checked(file, parsed.data);
+  return checked(file, parsed.data, firstSeed);
 }
 
 /** All points of a sweep, in order. */
@@ -126,7 +127,7 @@ export function sweepPoints(spec: SweepSpec): SweepPoint[] {
   return points;
 }
 
-function checked(file: string, data: z.infer<typeof SPEC>): SweepSpec {
+function checked(file: string, data: z.infer<typeof SPEC>, firstSeed: number): SweepSpec {
   const { workload, experiment } = data;
   if ((workload === undefined) === (experiment === undefined)) {
     throw new UsageError(`${file}: expected either workload or experiment`);
@@ -141,7 +142,7 @@ function checked(file: string, data: z.infer<typeof SPEC>): SweepSpec {
     kind,
     name: workload ?? experiment ?? "",
     grid,
-    seeds: typeof seeds === "number" ? Array.from({ length: seeds }, (_, i) => i + 1) : seeds,
+    seeds: typeof seeds === "number" ? Array.from({ length: seeds }, (_, i) => firstSeed + i) : seeds,
   } as const;
   const points = grid.reduce((product, { values }) => product * values.length, spec.seeds.length);
   if (points > POINTS_MAX) throw new UsageError(`${file}: the grid has ${points} points; the most is ${POINTS_MAX}`);
