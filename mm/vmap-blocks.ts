@@ -126,14 +126,10 @@ export class VmapBlocks {
   markUsed(block: number, first: number, count: number, used: boolean): void {
     const base = block * this.wordsPerBlock;
     this.usedPages[block] += used ? count : -count;
-    if (count === 1) {
-      this.usedMap[base + (first >> 5)] ^= 1 << (first & 31);
-      return;
-    }
-    for (let page = first; page < first + count; page++) {
-      const bit = 1 << (page & 31);
-      if (used) this.usedMap[base + (page >> 5)] |= bit;
-      else this.usedMap[base + (page >> 5)] &= ~bit;
+    for (let page = first; page < first + count; ) {
+      const end = Math.min(first + count, (page | 31) + 1);
+      this.usedMap[base + (page >> 5)] ^= maskOf(page & 31, end - page);
+      page = end;
     }
   }
 
@@ -143,8 +139,13 @@ export class VmapBlocks {
 
   /** How many of `count` pages from `first` on are in use. */
   countUsed(block: number, first: number, count: number): number {
+    const base = block * this.wordsPerBlock;
     let used = 0;
-    for (let page = first; page < first + count; page++) if (this.isUsed(block, page)) used++;
+    for (let page = first; page < first + count; ) {
+      const end = Math.min(first + count, (page | 31) + 1);
+      used += bitsIn(this.usedMap[base + (page >> 5)] & maskOf(page & 31, end - page));
+      page = end;
+    }
     return used;
   }
 
@@ -174,4 +175,16 @@ export class VmapBlocks {
     this.next = growInt32(this.next, capacity);
     this.previous = growInt32(this.previous, capacity);
   }
+}
+
+/** A word in which `count` (1 to 32) bits from `first` on are set. */
+function maskOf(first: number, count: number): number {
+  return (-1 >>> (32 - count)) << first;
+}
+
+/** How many bits of a word are set. */
+function bitsIn(word: number): number {
+  let sum = word - ((word >>> 1) & 0x55555555);
+  sum = (sum & 0x33333333) + ((sum >>> 2) & 0x33333333);
+  return Math.imul((sum + (sum >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }
