@@ -6,6 +6,7 @@ import { ACCESS_IS_SHADOW_STACK, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIN
 import { checkReference } from "./access-check.ts";
 import { arraysFor } from "./arrays-for.ts";
 import { ControlRegisters, CR4_CET, CR4_PGE } from "./control-registers.ts";
+import { ASKED_AT, CELL_SHIFT, COUNTS_AT, WORD_FRAME, WORD_SHIFT, WORD_STATE, WORD_USE } from "./cpu-arrays.ts";
 import type { CpuParts } from "./cpu-parts.ts";
 import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "./faults.ts";
 import { FlushAttribution } from "./flush-attribution.ts";
@@ -15,10 +16,23 @@ import { type MEMORY_TYPE_NAMES, MemoryTypes } from "./memory-type.ts";
 import { Mmu } from "./mmu.ts";
 import { type CounterSnapshot, snapshotCounters } from "./perf-counters.ts";
 import { PhysicalBytes } from "./physical-bytes.ts";
+import { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT } from "./physical-memory.ts";
 import { type ProbeResult, probe } from "./probe.ts";
 import type { SmallPages } from "./small-pages.ts";
 
 const LOWER_HALF_END = 2 ** 47;
+// V8 folds a module's own constants into the code, but not those that it imports.
+const ASKED = ASKED_AT;
+const LOADS = COUNTS_AT;
+const STORES = COUNTS_AT + 1;
+const FETCHES = COUNTS_AT + 2;
+const CELL = CELL_SHIFT;
+const WORD = WORD_SHIFT;
+const STATE = WORD_STATE;
+const USE = WORD_USE;
+const FRAME = WORD_FRAME;
+const CHUNK_SHIFT = CHUNK_FRAMES_SHIFT;
+const CHUNK_MASK = CHUNK_FRAME_MASK;
 
 /** One logical processor in 64-bit mode. Linear addresses are 48-bit numbers. */
 export class Cpu {
@@ -34,8 +48,9 @@ export class Cpu {
   private readonly chunks: readonly Int32Array[];
   private readonly small: SmallPages;
   private readonly clock: Float64Array;
-  /** Cell of the frame of first-level slot 0. */
-  private readonly framesAt: number;
+  /** The chunk of memory that was accessed last, and its number. */
+  private chunk: Int32Array;
+  private chunkNumber = 0;
   private readonly loadCycles: number;
   private readonly storeCycles: number;
   private readonly fetchCycles: number;
@@ -59,7 +74,7 @@ export class Cpu {
     this.chunks = memory.directory;
     this.small = this.mmu.small;
     this.clock = loop.clockCycles;
-    this.framesAt = arrays.firstFramesAt;
+    this.chunk = memory.directory[0];
     this.loadCycles = preset.costs.load.value;
     this.storeCycles = preset.costs.store.value;
     this.fetchCycles = preset.costs.fetch.value;
@@ -75,21 +90,20 @@ export class Cpu {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    let place = words[(low >>> 12) & 255];
-    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadSlow(0, la, sizeBytes);
-    if (cells[64 + place] === la - offset) {
-      const record = (1060 + (place << 2)) | 0;
-      const state = words[record | 3];
-      if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
-      else this.mmu.predicted.touch(place);
-    } else {
-      place = this.small.translate(0, la);
-      if (place === 0) return this.loadSlow(0, la, 4);
+    const place = words[((low >>> 12) & 255) | 256];
+    const record = place << WORD;
+    const state = words[record | STATE];
+    if (cells[place << CELL] !== la - offset || state < 0 || sizeBytes !== 4 || (offset & 3) !== 0) {
+      cells[ASKED] = la - offset;
+      return this.loadMissed(0, low, sizeBytes);
     }
-    cells[0]++;
+    const use = words[record | USE];
+    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    cells[LOADS]++;
     this.clock[this.id] += this.loadCycles;
-    const frame = cells[this.framesAt + place];
-    return this.chunks[frame >>> 10][((frame & 1023) << 10) | (offset >> 2)] >>> 0;
+    const frame = words[record | FRAME];
+    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+    return this.chunk[((frame & CHUNK_MASK) << 10) | (offset >> 2)] >>> 0;
   }
 
   /**
@@ -106,27 +120,21 @@ export class Cpu {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    let place = words[((low >>> 12) & 255) | 256];
-    if (sizeBytes !== 4 || (offset & 3) !== 0) {
-      this.storeSlow(1, la, sizeBytes, value);
+    const place = words[((low >>> 12) & 255) | 512];
+    const record = place << WORD;
+    const state = words[record | STATE];
+    if (cells[place << CELL] !== la - offset || state < 0 || sizeBytes !== 4 || (offset & 3) !== 0) {
+      cells[ASKED] = la - offset;
+      this.storeMissed(low, sizeBytes, value);
       return;
     }
-    if (cells[64 + place] === la - offset) {
-      const record = (1060 + (place << 2)) | 0;
-      const state = words[record | 3];
-      if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
-      else this.mmu.predicted.touch(place);
-    } else {
-      place = this.small.translate(1, la);
-      if (place === 0) {
-        this.storeSlow(1, la, 4, value);
-        return;
-      }
-    }
-    cells[1]++;
+    const use = words[record | USE];
+    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    cells[STORES]++;
     this.clock[this.id] += this.storeCycles;
-    const frame = cells[this.framesAt + place];
-    this.chunks[frame >>> 10][((frame & 1023) << 10) | (offset >> 2)] = value;
+    const frame = words[record | FRAME];
+    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+    this.chunk[((frame & CHUNK_MASK) << 10) | (offset >> 2)] = value;
   }
 
   /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
@@ -135,21 +143,20 @@ export class Cpu {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    let place = words[((low >>> 12) & 255) | 512];
-    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadSlow(2, la, sizeBytes);
-    if (cells[64 + place] === la - offset) {
-      const record = (1060 + (place << 2)) | 0;
-      const state = words[record | 3];
-      if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
-      else this.mmu.predicted.touch(place);
-    } else {
-      place = this.small.translate(2, la);
-      if (place === 0) return this.loadSlow(2, la, 4);
+    const place = words[((low >>> 12) & 255) | 768];
+    const record = place << WORD;
+    const state = words[record | STATE];
+    if (cells[place << CELL] !== la - offset || state < 0 || sizeBytes !== 4 || (offset & 3) !== 0) {
+      cells[ASKED] = la - offset;
+      return this.loadMissed(2, low, sizeBytes);
     }
-    cells[2]++;
+    const use = words[record | USE];
+    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    cells[FETCHES]++;
     this.clock[this.id] += this.fetchCycles;
-    const frame = cells[this.framesAt + place];
-    return this.chunks[frame >>> 10][((frame & 1023) << 10) | (offset >> 2)] >>> 0;
+    const frame = words[record | FRAME];
+    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+    return this.chunk[((frame & CHUNK_MASK) << 10) | (offset >> 2)] >>> 0;
   }
 
   /**
@@ -160,31 +167,25 @@ export class Cpu {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    let place = words[(low >>> 12) & 255];
-    if (cells[64 + place] === la - offset) {
-      const record = (1060 + (place << 2)) | 0;
-      const state = words[record | 3];
-      if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
-      else this.mmu.predicted.touch(place);
-    } else {
-      place = this.small.translate(0, la);
-      if (place === 0) return this.touchSlow(0, la);
+    const place = words[((low >>> 12) & 255) | 256];
+    const record = place << WORD;
+    const state = words[record | STATE];
+    if (cells[place << CELL] !== la - offset || state < 0) {
+      cells[ASKED] = la - offset;
+      return this.touchMissed(0, low);
     }
-    cells[0]++;
+    const use = words[record | USE];
+    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    cells[LOADS]++;
     this.clock[this.id] += this.loadCycles;
-    return cells[this.framesAt + place] * 4096 + offset;
+    return (words[record | FRAME] >>> 0) * 4096 + offset;
   }
 
   /** As {@link touch}, for any kind of access. */
   touchAs(access: Access, la: number): number {
-    if (access <= 2) {
-      const place = this.small.translate(access, la);
-      if (place !== 0) {
-        this.count(access);
-        return this.cells[this.framesAt + place] * 4096 + (la & 4095);
-      }
-    }
-    return this.touchSlow(access, la);
+    const low = la | 0;
+    this.cells[ASKED] = la - (low & 4095);
+    return this.touchMissed(access, low);
   }
 
   /** Reads 1 to 8 bytes as a bigint, by default as an explicit data read. */
@@ -344,6 +345,52 @@ export class Cpu {
     return attribution;
   }
 
+  /**
+   * A load or fetch in the page whose address is in cell `ASKED_AT`, not a predicted hit of an aligned word; `low`: bits 31:0
+   * of the address. (An address that is an argument of a call that is not inlined would be put on the heap.)
+   */
+  private loadMissed(kind: 0 | 2, low: number, sizeBytes: number): number {
+    const bits = bitsInWord(low, sizeBytes);
+    const place = bits === 0 ? 0 : this.small.translate(kind, low >>> 12);
+    if (place === 0) return this.loadSlow(kind, this.cells[ASKED] + (low & 4095), sizeBytes);
+    const frame = this.words[(place << WORD) | FRAME];
+    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+    const word = this.chunk[((frame & CHUNK_MASK) << 10) | ((low & 4095) >> 2)] >>> 0;
+    return bits === 32 ? word : (word >>> ((low & 3) << 3)) & ((1 << bits) - 1);
+  }
+
+  /** A store in the page whose address is in cell `ASKED_AT`; otherwise as {@link loadMissed}. */
+  private storeMissed(low: number, sizeBytes: number, value: number): void {
+    const bits = bitsInWord(low, sizeBytes);
+    const place = bits === 0 ? 0 : this.small.translate(1, low >>> 12);
+    if (place === 0) {
+      this.storeSlow(1, this.cells[ASKED] + (low & 4095), sizeBytes, value);
+      return;
+    }
+    const frame = this.words[(place << WORD) | FRAME];
+    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+    const at = ((frame & CHUNK_MASK) << 10) | ((low & 4095) >> 2);
+    if (bits === 32) {
+      this.chunk[at] = value;
+    } else {
+      const shift = (low & 3) << 3;
+      const mask = ((1 << bits) - 1) << shift;
+      this.chunk[at] = (this.chunk[at] & ~mask) | ((value << shift) & mask);
+    }
+  }
+
+  /** As {@link touchAs}, in the page whose address is in cell `ASKED_AT`; `low`: bits 31:0 of the address. */
+  private touchMissed(access: Access, low: number): number {
+    const place = access <= 2 ? this.small.translate(access, low >>> 12) : 0;
+    if (place === 0) return this.touchSlow(access, this.cells[ASKED] + (low & 4095));
+    return (this.words[(place << WORD) | FRAME] >>> 0) * 4096 + (low & 4095);
+  }
+
+  private chooseChunk(number: number): void {
+    this.chunk = this.chunks[number];
+    this.chunkNumber = number;
+  }
+
   private touchSlow(access: Access, la: number): number {
     checkReference(la, 1);
     this.checkAccess(access);
@@ -384,7 +431,7 @@ export class Cpu {
 
   private count(access: Access): void {
     const kind = TLB_KIND[access];
-    this.cells[kind]++;
+    this.cells[LOADS + kind]++;
     this.clock[this.id] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
   }
 
@@ -392,4 +439,10 @@ export class Cpu {
     if (!ACCESS_IS_SHADOW_STACK[access]) return;
     if ((this.registers.cr4 & CR4_CET) === 0) throw new InvalidOpcode("shadow-stack access", "CR4.CET = 0");
   }
+}
+
+/** How many bits an access of 1, 2 or 4 bytes covers of the word that it lies in; 0 when it crosses words, or is another. */
+function bitsInWord(low: number, sizeBytes: number): number {
+  if (sizeBytes !== 4 && sizeBytes !== 2 && sizeBytes !== 1) return 0;
+  return (low & 3) + sizeBytes > 4 ? 0 : sizeBytes << 3;
 }

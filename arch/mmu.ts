@@ -59,7 +59,7 @@ export class Mmu {
     this.counts = arrays.cells.subarray(COUNTS_AT, COUNTS_AT + COUNTERS);
     this.mode = new PagingMode(arrays.words.subarray(RULES_AT, RULES_AT + RULE_WORDS));
     this.tlbs = new TlbHierarchy(preset, arrays);
-    this.predicted = new PredictedHits(arrays, this.tlbs.first, memory);
+    this.predicted = new PredictedHits(arrays, memory);
     this.structures = new PagingStructureCaches(preset, arrays, this.tlbs);
     this.walkCaches = new WalkCaches(preset);
     this.walker = new PageWalker(memory, this.mode, this.structures, this.walkCaches);
@@ -101,7 +101,7 @@ export class Mmu {
       }
       if (this.attribution !== null) this.attribution.hit(kind, la, mode.pcid);
     }
-    this.small.pcid = mode.pcid;
+    this.small.choosePcid(mode.pcid);
     if (access <= ACCESS_FETCH && this.attribution === null && tlbs.isSmall()) {
       this.predicted.remember(kind, la, tlbs.tlb, tlbs.slot);
     }
@@ -114,10 +114,16 @@ export class Mmu {
     this.predicted.clear();
   }
 
+  /** To be called after a change of `mode`. */
+  modeChanged(): void {
+    this.predicted.clear();
+    this.small.modeChanged();
+  }
+
   /** To be called after a change of the current PCID, or of the translations that belong to it. */
   choosePcid(pcid: number): void {
     this.mode.pcid = pcid;
-    this.small.pcid = -1;
+    this.small.choosePcid(-1);
     this.predicted.clear();
   }
 

@@ -10,8 +10,6 @@ import type { CpuArrays } from "./cpu-arrays.ts";
 import { type Preset, TLB_KINDS, TLB_PAGE_SIZES, type TlbPreset } from "./preset.ts";
 import { Tlb } from "./tlb.ts";
 import {
-  CONTEXT_PCID_MASK,
-  CONTEXT_SIZE_SHIFT,
   GLOBAL_CONTEXT,
   SIZE_1G,
   SIZE_2M,
@@ -19,14 +17,10 @@ import {
   SIZE_BYTES,
   SIZE_TABLE,
   TAG_SIZE_STEP,
-  TR_GLOBAL,
   TR_SIZE_SHIFT,
 } from "./translation.ts";
 
 // V8 folds a module's own constants into the code, but not those that it imports.
-const GLOBAL = GLOBAL_CONTEXT;
-const PCID_MASK = CONTEXT_PCID_MASK;
-const GLOBAL_FLAG = TR_GLOBAL;
 const SIZE_SHIFT = TR_SIZE_SHIFT;
 
 /** One size in one TLB. */
@@ -72,7 +66,7 @@ export class TlbHierarchy {
 
   constructor(preset: Preset, arrays: CpuArrays) {
     const make = (level: 1 | 2) =>
-      tlbsOf(preset, level).map((shape) => ({ shape, tlb: new Tlb(shape, arrays, shape.kinds, level === 1) }));
+      tlbsOf(preset, level).map((shape) => ({ shape, tlb: new Tlb(shape, arrays, shape.kinds) }));
     const first = make(1);
     const second = make(2);
     this.first = first.map(({ tlb }) => tlb);
@@ -106,10 +100,7 @@ export class TlbHierarchy {
       if (found < 0) continue;
       tlb.touch(found);
       this.wasSecondLevel = true;
-      const { words } = tlb;
-      const record = tlb.recordsAt + (found << 2);
-      const flags = words[record + 1];
-      this.insertFirst(side, la, words[record] & PCID_MASK, tlb.cells[tlb.frameAt + found], flags);
+      this.insertFirst(side, la, tlb.pcidOf(found), tlb.frameOf(found), tlb.flagsOf(found));
       return true;
     }
     for (let i = 0; i < side.secondLarge.length; i++) {
@@ -122,13 +113,12 @@ export class TlbHierarchy {
   /** Puts the translation that a walk found for `kind` into both levels: `frame` is that of the 4 KiB page. */
   insert(kind: number, la: number, pcid: number, frame: number, flags: number): void {
     const side = this.sides[kind];
-    const context = (flags & GLOBAL_FLAG) !== 0 ? GLOBAL : pcid;
     const homes = side.secondHomes[(flags >> SIZE_SHIFT) & 3];
     if (homes.length > 0) {
       const { tlb, size } = homeOf(homes, la);
-      insertInto(tlb, size, la, context, frame, flags);
+      insertInto(tlb, size, la, pcid, frame, flags);
     }
-    this.insertFirst(side, la, context, frame, flags);
+    this.insertFirst(side, la, pcid, frame, flags);
   }
 
   /** The TLBs of 4 KiB pages of each kind of access. */
@@ -138,21 +128,20 @@ export class TlbHierarchy {
 
   /** Rights and attributes of the translation found or inserted last. */
   currentFlags(): number {
-    const { tlb } = this;
-    return tlb.words[tlb.recordsAt + (this.slot << 2) + 1];
+    return this.tlb.flagsOf(this.slot);
   }
 
   /** The frame of the 4 KiB page at `la` by the translation found or inserted last. */
   currentFrame(la: number): number {
     const { tlb, slot } = this;
-    const frame = tlb.cells[tlb.frameAt + slot];
+    const frame = tlb.frameOf(slot);
     const size = tlb.sizeOf(slot);
     return size === SIZE_4K ? frame : frame + Math.floor((la - tlb.addressOf(slot)) / 4096);
   }
 
   /** Whether the entry found or inserted last is one of 4 KiB. */
   isSmall(): boolean {
-    return this.tlb.words[this.tlb.recordsAt + (this.slot << 2)] < 1 << 13;
+    return this.tlb.sizeOf(this.slot) === SIZE_4K;
   }
 
   /** Whether a translation of `la` for one of `kinds` is held, under `pcid` or global. Changes nothing. */
@@ -191,11 +180,11 @@ export class TlbHierarchy {
     for (const tlb of this.second) tlb.dropPcid(pcid);
   }
 
-  private insertFirst(side: Side, la: number, context: number, frame: number, flags: number): void {
+  private insertFirst(side: Side, la: number, pcid: number, frame: number, flags: number): void {
     const homes = side.homes[(flags >> SIZE_SHIFT) & 3];
     const { tlb, size } = homeOf(homes, la);
     this.tlb = tlb;
-    this.slot = insertInto(tlb, size, la, context, frame, flags);
+    this.slot = insertInto(tlb, size, la, pcid, frame, flags);
   }
 
   private lookupLarge(tlb: Tlb, size: number, la: number, pcid: number): boolean {
@@ -222,11 +211,6 @@ function tlbsOf(preset: Preset, level: 1 | 2): TlbPreset[] {
   return preset.tlbs.filter((shape) => shape.level === level);
 }
 
-/** Slots of all first-level TLBs of a preset. */
-export function firstLevelSlots(preset: Preset): number {
-  return tlbsOf(preset, 1).reduce((total, { sets, ways }) => total + sets * ways, 0);
-}
-
 /** Of several TLBs of one level that can hold a page, the address chooses one. */
 function homeOf(homes: readonly Holder[], la: number): Holder {
   if (homes.length === 1) return homes[0];
@@ -234,13 +218,13 @@ function homeOf(homes: readonly Holder[], la: number): Holder {
   return homes[Math.floor(la / SIZE_BYTES[size] / tlb.sets) % homes.length];
 }
 
-function insertInto(tlb: Tlb, size: number, la: number, context: number, frame: number, flags: number): number {
-  if (size === SIZE_4K) return tlb.insert(la - ((la | 0) & 4095), (la / 4096) | 0, context, frame, flags);
+function insertInto(tlb: Tlb, size: number, la: number, pcid: number, frame: number, flags: number): number {
+  if (size === SIZE_4K) return tlb.insert(la - ((la | 0) & 4095), (la / 4096) | 0, pcid, size, frame, flags);
   const inPage = la % SIZE_BYTES[size];
   const base = la - inPage;
   const first = frame - Math.floor(inPage / 4096);
   const number = (base / SIZE_BYTES[size]) | 0;
-  return tlb.insert(base + size * TAG_SIZE_STEP, number, context | (size << CONTEXT_SIZE_SHIFT), first, flags);
+  return tlb.insert(base + size * TAG_SIZE_STEP, number, pcid, size, first, flags);
 }
 
 function findIn(tlb: Tlb, size: number, la: number, pcid: number): number {
