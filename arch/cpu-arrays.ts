@@ -9,27 +9,28 @@
  *   word    128    rules of the paging mode, four a kind of access (paging-mode.ts)
  *           160    translations of large pages in all TLBs, plus one while the short path is off
  *           256    predictions: 256 for loads, 256 for stores, 256 for fetches
- *           1024   records, from place 128 on
+ *           1024   the same for first-level TLBs whose replacement state is a list, which hits must change in another way
+ *           2048   records, from place 256 on
  */
 export const COUNTS_AT = 4;
 export const ASKED_AT = 60;
 export const RULES_AT = 128;
 export const LARGE_AT = 160;
 export const PREDICTIONS_AT = 256;
+export const LISTED_PREDICTIONS_AT = 1024;
 /** Predictions of one kind of access. */
 export const PREDICTIONS = 256;
 /** The first place, a multiple of 4 as the first of every structure is. */
-export const FIRST_PLACE = 128;
+export const FIRST_PLACE = 256;
 
-/** Cells of a record: the tag, NaN while the slot is empty; what is kept of the translation, two words. */
+/** Cell of a record: the tag, NaN while the slot is empty. */
 export const CELL_TAG = 0;
-export const CELL_PAYLOAD = 1;
 /** log2 of the cells of a record. */
 export const CELL_SHIFT = 2;
 
 /** Words of a record: bits 31:0 of the number of the first 4 KiB frame of the page, or of the frame of the table. */
 export const WORD_FRAME = 2;
-/** Rights and attributes (`TR_*`), and from `ATTRIBUTE_*` on more. Never so that the payload, as a number, is NaN. */
+/** Rights and attributes (`TR_*`), and from `ATTRIBUTE_*` on more. */
 export const WORD_ATTRIBUTES = 3;
 /** Index of the word with the set's replacement state; negative where replacement is a list. */
 export const WORD_STATE = 4;

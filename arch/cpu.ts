@@ -73,7 +73,7 @@ export class Cpu {
     this.words = arrays.words;
     this.chunks = memory.directory;
     this.small = this.mmu.small;
-    this.clock = loop.clockCycles;
+    this.clock = loop.clockCycles.subarray(id, id + 1);
     this.chunk = memory.directory[0];
     this.loadCycles = preset.costs.load.value;
     this.storeCycles = preset.costs.store.value;
@@ -91,16 +91,17 @@ export class Cpu {
     const offset = low & 4095;
     const { words, cells } = this;
     const place = words[((low >>> 12) & 255) | 256];
+    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(0, la, sizeBytes);
+    if (cells[place << CELL] !== la - offset) {
+      cells[ASKED] = la - offset;
+      return this.loadMissed(0, low);
+    }
     const record = place << WORD;
     const state = words[record | STATE];
-    if (cells[place << CELL] !== la - offset || state < 0 || sizeBytes !== 4 || (offset & 3) !== 0) {
-      cells[ASKED] = la - offset;
-      return this.loadMissed(0, low, sizeBytes);
-    }
     const use = words[record | USE];
     words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
     cells[LOADS]++;
-    this.clock[this.id] += this.loadCycles;
+    this.clock[0] += this.loadCycles;
     const frame = words[record | FRAME];
     if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
     return this.chunk[((frame & CHUNK_MASK) << 10) | (offset >> 2)] >>> 0;
@@ -121,17 +122,21 @@ export class Cpu {
     const offset = low & 4095;
     const { words, cells } = this;
     const place = words[((low >>> 12) & 255) | 512];
-    const record = place << WORD;
-    const state = words[record | STATE];
-    if (cells[place << CELL] !== la - offset || state < 0 || sizeBytes !== 4 || (offset & 3) !== 0) {
-      cells[ASKED] = la - offset;
-      this.storeMissed(low, sizeBytes, value);
+    if (sizeBytes !== 4 || (offset & 3) !== 0) {
+      this.storePart(la, sizeBytes, value);
       return;
     }
+    if (cells[place << CELL] !== la - offset) {
+      cells[ASKED] = la - offset;
+      this.storeMissed(low, value);
+      return;
+    }
+    const record = place << WORD;
+    const state = words[record | STATE];
     const use = words[record | USE];
     words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
     cells[STORES]++;
-    this.clock[this.id] += this.storeCycles;
+    this.clock[0] += this.storeCycles;
     const frame = words[record | FRAME];
     if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
     this.chunk[((frame & CHUNK_MASK) << 10) | (offset >> 2)] = value;
@@ -144,16 +149,17 @@ export class Cpu {
     const offset = low & 4095;
     const { words, cells } = this;
     const place = words[((low >>> 12) & 255) | 768];
+    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(2, la, sizeBytes);
+    if (cells[place << CELL] !== la - offset) {
+      cells[ASKED] = la - offset;
+      return this.loadMissed(2, low);
+    }
     const record = place << WORD;
     const state = words[record | STATE];
-    if (cells[place << CELL] !== la - offset || state < 0 || sizeBytes !== 4 || (offset & 3) !== 0) {
-      cells[ASKED] = la - offset;
-      return this.loadMissed(2, low, sizeBytes);
-    }
     const use = words[record | USE];
     words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
     cells[FETCHES]++;
-    this.clock[this.id] += this.fetchCycles;
+    this.clock[0] += this.fetchCycles;
     const frame = words[record | FRAME];
     if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
     return this.chunk[((frame & CHUNK_MASK) << 10) | (offset >> 2)] >>> 0;
@@ -168,16 +174,16 @@ export class Cpu {
     const offset = low & 4095;
     const { words, cells } = this;
     const place = words[((low >>> 12) & 255) | 256];
-    const record = place << WORD;
-    const state = words[record | STATE];
-    if (cells[place << CELL] !== la - offset || state < 0) {
+    if (cells[place << CELL] !== la - offset) {
       cells[ASKED] = la - offset;
       return this.touchMissed(0, low);
     }
+    const record = place << WORD;
+    const state = words[record | STATE];
     const use = words[record | USE];
     words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
     cells[LOADS]++;
-    this.clock[this.id] += this.loadCycles;
+    this.clock[0] += this.loadCycles;
     return (words[record | FRAME] >>> 0) * 4096 + offset;
   }
 
@@ -346,44 +352,74 @@ export class Cpu {
   }
 
   /**
-   * A load or fetch in the page whose address is in cell `ASKED_AT`, not a predicted hit of an aligned word; `low`: bits 31:0
-   * of the address. (An address that is an argument of a call that is not inlined would be put on the heap.)
+   * A load or fetch of an aligned word in the page whose address is in cell `ASKED_AT`, which is not predicted; `low`: bits
+   * 31:0 of the address. (An address that is an argument of a call that is not inlined would be put on the heap.)
    */
-  private loadMissed(kind: 0 | 2, low: number, sizeBytes: number): number {
-    const bits = bitsInWord(low, sizeBytes);
-    const place = bits === 0 ? 0 : this.small.translate(kind, low >>> 12);
-    if (place === 0) return this.loadSlow(kind, this.cells[ASKED] + (low & 4095), sizeBytes);
-    const frame = this.words[(place << WORD) | FRAME];
-    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
-    const word = this.chunk[((frame & CHUNK_MASK) << 10) | ((low & 4095) >> 2)] >>> 0;
-    return bits === 32 ? word : (word >>> ((low & 3) << 3)) & ((1 << bits) - 1);
+  private loadMissed(kind: 0 | 2, low: number): number {
+    const place = this.small.translate(kind, low >>> 12);
+    return place === 0 ? this.loadSlow(kind, this.cells[ASKED] + (low & 4095), 4) : this.read(place, low);
   }
 
-  /** A store in the page whose address is in cell `ASKED_AT`; otherwise as {@link loadMissed}. */
-  private storeMissed(low: number, sizeBytes: number, value: number): void {
-    const bits = bitsInWord(low, sizeBytes);
-    const place = bits === 0 ? 0 : this.small.translate(1, low >>> 12);
-    if (place === 0) {
-      this.storeSlow(1, this.cells[ASKED] + (low & 4095), sizeBytes, value);
-      return;
-    }
-    const frame = this.words[(place << WORD) | FRAME];
-    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
-    const at = ((frame & CHUNK_MASK) << 10) | ((low & 4095) >> 2);
-    if (bits === 32) {
-      this.chunk[at] = value;
-    } else {
-      const shift = (low & 3) << 3;
-      const mask = ((1 << bits) - 1) << shift;
-      this.chunk[at] = (this.chunk[at] & ~mask) | ((value << shift) & mask);
-    }
+  /** A store; otherwise as {@link loadMissed}. */
+  private storeMissed(low: number, value: number): void {
+    const place = this.small.translate(1, low >>> 12);
+    if (place === 0) this.storeSlow(1, this.cells[ASKED] + (low & 4095), 4, value);
+    else this.write(place, low, -1, value);
+  }
+
+  /** A load or fetch that is not of an aligned word. */
+  private loadPart(kind: 0 | 2, la: number, sizeBytes: number): number {
+    const low = la | 0;
+    this.cells[ASKED] = la - (low & 4095);
+    const mask = maskInWord(low, sizeBytes);
+    const place = mask === 0 ? 0 : this.placeOf(kind, low);
+    if (place === 0) return this.loadSlow(kind, la, sizeBytes);
+    return (this.read(place, low) & mask) >>> ((low & 3) << 3);
+  }
+
+  /** A store that is not of an aligned word. */
+  private storePart(la: number, sizeBytes: number, value: number): void {
+    const low = la | 0;
+    this.cells[ASKED] = la - (low & 4095);
+    const mask = maskInWord(low, sizeBytes);
+    const place = mask === 0 ? 0 : this.placeOf(1, low);
+    if (place === 0) this.storeSlow(1, la, sizeBytes, value);
+    else this.write(place, low, mask, value << ((low & 3) << 3));
   }
 
   /** As {@link touchAs}, in the page whose address is in cell `ASKED_AT`; `low`: bits 31:0 of the address. */
   private touchMissed(access: Access, low: number): number {
-    const place = access <= 2 ? this.small.translate(access, low >>> 12) : 0;
-    if (place === 0) return this.touchSlow(access, this.cells[ASKED] + (low & 4095));
+    const place = access <= 2 ? this.placeOf(access, low) : 0;
+    return place === 0 ? this.touchSlow(access, this.cells[ASKED] + (low & 4095)) : this.physical(place, low);
+  }
+
+  /** The first-level place of the page in cell `ASKED_AT` after an access of `kind`, predicted or not; 0 if not done here. */
+  private placeOf(kind: number, low: number): number {
+    const { words, cells } = this;
+    const place = words[((low >>> 12) & 255) | ((kind + 1) << 8)];
+    if (cells[place << CELL] === cells[ASKED]) return this.small.touch(kind, place);
+    return this.small.translate(kind, low >>> 12);
+  }
+
+  /** The physical address of a first-level place, with the offset of an address. */
+  private physical(place: number, low: number): number {
     return (this.words[(place << WORD) | FRAME] >>> 0) * 4096 + (low & 4095);
+  }
+
+  /** Reads the word of an address in the page of a first-level place. */
+  private read(place: number, low: number): number {
+    const frame = this.words[(place << WORD) | FRAME];
+    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+    return this.chunk[((frame & CHUNK_MASK) << 10) | ((low & 4095) >> 2)] >>> 0;
+  }
+
+  /** Writes the bits of `mask` in the word of an address in the page of a first-level place. */
+  private write(place: number, low: number, mask: number, value: number): void {
+    const frame = this.words[(place << WORD) | FRAME];
+    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+    const { chunk } = this;
+    const at = ((frame & CHUNK_MASK) << 10) | ((low & 4095) >> 2);
+    chunk[at] = (chunk[at] & ~mask) | (value & mask);
   }
 
   private chooseChunk(number: number): void {
@@ -432,7 +468,7 @@ export class Cpu {
   private count(access: Access): void {
     const kind = TLB_KIND[access];
     this.cells[LOADS + kind]++;
-    this.clock[this.id] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
+    this.clock[0] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
   }
 
   private checkAccess(access: Access): void {
@@ -441,8 +477,8 @@ export class Cpu {
   }
 }
 
-/** How many bits an access of 1, 2 or 4 bytes covers of the word that it lies in; 0 when it crosses words, or is another. */
-function bitsInWord(low: number, sizeBytes: number): number {
-  if (sizeBytes !== 4 && sizeBytes !== 2 && sizeBytes !== 1) return 0;
-  return (low & 3) + sizeBytes > 4 ? 0 : sizeBytes << 3;
+/** The bits that an access of 1 or 2 bytes covers of the word that it lies in; 0 when it crosses words, or is another. */
+function maskInWord(low: number, sizeBytes: number): number {
+  if ((sizeBytes !== 2 && sizeBytes !== 1) || (low & 3) + sizeBytes > 4) return 0;
+  return ((1 << (sizeBytes << 3)) - 1) << ((low & 3) << 3);
 }

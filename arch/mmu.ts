@@ -59,7 +59,7 @@ export class Mmu {
     this.counts = arrays.cells.subarray(COUNTS_AT, COUNTS_AT + COUNTERS);
     this.mode = new PagingMode(arrays.words.subarray(RULES_AT, RULES_AT + RULE_WORDS));
     this.tlbs = new TlbHierarchy(preset, arrays);
-    this.predicted = new PredictedHits(arrays, memory);
+    this.predicted = new PredictedHits(arrays, this.tlbs.first, memory);
     this.structures = new PagingStructureCaches(preset, arrays, this.tlbs);
     this.walkCaches = new WalkCaches(preset);
     this.walker = new PageWalker(memory, this.mode, this.structures, this.walkCaches);

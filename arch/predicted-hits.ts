@@ -7,7 +7,7 @@
  * A prediction is removed when its slot is given to another translation, and all are when a register that paging depends
  * on changes; a slot that was emptied no longer compares equal. Only 4 KiB entries whose page is memory are predicted.
  */
-import { type CpuArrays, PREDICTIONS, PREDICTIONS_AT } from "./cpu-arrays.ts";
+import { type CpuArrays, LISTED_PREDICTIONS_AT, PREDICTIONS, PREDICTIONS_AT } from "./cpu-arrays.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
 import type { Tlb } from "./tlb.ts";
 
@@ -17,8 +17,11 @@ const KINDS = 3;
 export class PredictedHits {
   private readonly words: Int32Array;
   private readonly memory: PhysicalMemory;
+  /** Whether some first-level TLB has a list for its replacement state. */
+  private readonly isListed: boolean;
 
-  constructor(arrays: CpuArrays, memory: PhysicalMemory) {
+  constructor(arrays: CpuArrays, first: readonly Tlb[], memory: PhysicalMemory) {
+    this.isListed = first.some((tlb) => tlb.isListed);
     this.words = arrays.words;
     this.memory = memory;
   }
@@ -27,7 +30,7 @@ export class PredictedHits {
   remember(kind: number, la: number, tlb: Tlb, slot: number): void {
     if (this.memory.chunkAt(tlb.frameOf(slot)) === null) return;
     tlb.markMemory(slot);
-    this.words[PREDICTIONS_AT + kind * PREDICTIONS + ((la >>> 12) & (PREDICTIONS - 1))] = tlb.firstPlace + slot;
+    this.words[tableOf(tlb) + kind * PREDICTIONS + ((la >>> 12) & (PREDICTIONS - 1))] = tlb.firstPlace + slot;
   }
 
   /** Removes the predictions of `la`'s page for a slot that was just filled. */
@@ -35,7 +38,7 @@ export class PredictedHits {
     const place = tlb.firstPlace + slot;
     const { words } = this;
     for (let kind = 0; kind < KINDS; kind++) {
-      const at = PREDICTIONS_AT + kind * PREDICTIONS + ((la >>> 12) & (PREDICTIONS - 1));
+      const at = tableOf(tlb) + kind * PREDICTIONS + ((la >>> 12) & (PREDICTIONS - 1));
       if (words[at] === place) words[at] = 0;
     }
   }
@@ -43,5 +46,11 @@ export class PredictedHits {
   /** Removes all predictions. */
   clear(): void {
     this.words.fill(0, PREDICTIONS_AT, PREDICTIONS_AT + KINDS * PREDICTIONS);
+    if (this.isListed) this.words.fill(0, LISTED_PREDICTIONS_AT, LISTED_PREDICTIONS_AT + KINDS * PREDICTIONS);
   }
+}
+
+/** Word of the first prediction of hits in a TLB. */
+function tableOf(tlb: Tlb): number {
+  return tlb.isListed ? LISTED_PREDICTIONS_AT : PREDICTIONS_AT;
 }

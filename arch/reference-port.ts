@@ -50,12 +50,12 @@ export class ReferencePort {
   reference(kind: number, vpn: number, la: number): void {
     const { cells, words } = this;
     const place = words[(vpn & 255) | ((kind + 1) << 8)];
-    const record = place << WORD;
-    const state = words[record | STATE];
-    if (cells[place << CELL] !== vpn * 4096 || state < 0) {
+    if (cells[place << CELL] !== vpn * 4096) {
       this.cpu.touchAs(ACCESSES[kind], la);
       return;
     }
+    const record = place << WORD;
+    const state = words[record | STATE];
     const use = words[record | USE];
     words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
     cells[COUNTS + kind]++;

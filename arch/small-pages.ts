@@ -15,11 +15,11 @@ import {
   ATTRIBUTE_MEMORY,
   ATTRIBUTE_PCID_SHIFT,
   ATTRIBUTE_SIZE_SHIFT,
-  CELL_PAYLOAD,
   CELL_SHIFT,
   COUNTS_AT,
   type CpuArrays,
   LARGE_AT,
+  LISTED_PREDICTIONS_AT,
   RULES_AT,
   WORD_ATTRIBUTES,
   WORD_FRAME,
@@ -31,7 +31,7 @@ import {
 } from "./cpu-arrays.ts";
 import type { PagingMode } from "./paging-mode.ts";
 import { LEVEL_PDE, type PagingStructureCaches } from "./paging-structure-caches.ts";
-import { COUNT_SECOND_LEVEL_HIT, COUNT_WALK, COUNT_WALK_CYCLES } from "./perf-counters.ts";
+import { COUNT_SHORT_HIT, COUNT_SHORT_WALK, COUNT_WALK_CYCLES } from "./perf-counters.ts";
 import { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, type PhysicalMemory } from "./physical-memory.ts";
 import type { Preset } from "./preset.ts";
 import type { Tlb } from "./tlb.ts";
@@ -43,12 +43,12 @@ import type { WalkCaches } from "./walk-caches.ts";
 const ASKED = ASKED_AT;
 const RULES = RULES_AT;
 const LARGE = LARGE_AT;
+const LISTED = LISTED_PREDICTIONS_AT;
 const COUNTS = COUNTS_AT;
-const HITS = COUNTS_AT + COUNT_SECOND_LEVEL_HIT;
-const WALKS = COUNTS_AT + COUNT_WALK;
+const HITS = COUNTS_AT + COUNT_SHORT_HIT;
+const WALKS = COUNTS_AT + COUNT_SHORT_WALK;
 const WALK_CYCLES = COUNTS_AT + COUNT_WALK_CYCLES;
 const CELL = CELL_SHIFT;
-const PAYLOAD = CELL_PAYLOAD;
 const WORD = WORD_SHIFT;
 const STATE = WORD_STATE;
 const USE = WORD_USE;
@@ -82,7 +82,7 @@ class Side {
   readonly firstMask: number;
   readonly firstState: number;
   readonly firstCount: number;
-  readonly firstVictims: number;
+  readonly firstFills: number;
   /** Cycles of an access, and of one whose translation the second level holds. */
   readonly accessCycles: number;
   readonly secondLevelHitCycles: number;
@@ -103,7 +103,7 @@ class Side {
     this.firstMask = first.setMask;
     this.firstState = first.stateAt;
     this.firstCount = first.countAt;
-    this.firstVictims = first.victimsAt;
+    this.firstFills = first.fillsAt;
     this.accessCycles = accessCycles;
     this.secondLevelHitCycles = accessCycles + secondLevelHitCycles;
   }
@@ -128,8 +128,8 @@ export class SmallPages {
   private readonly mode: PagingMode;
   private readonly memory: PhysicalMemory;
   private readonly walkCaches: WalkCaches;
+  /** The CPU's clock. */
   private readonly clock: Float64Array;
-  private readonly id: number;
   private readonly loads: Side;
   private readonly stores: Side;
   private readonly fetches: Side;
@@ -143,7 +143,7 @@ export class SmallPages {
   private readonly secondHashMask: number;
   private readonly secondCount: number;
   private readonly secondState: number;
-  private readonly secondVictims: number;
+  private readonly secondFills: number;
   private readonly pde: Tlb | null;
   private readonly walkCycles: number;
   /** Where the PDE of the last walk is. */
@@ -171,8 +171,7 @@ export class SmallPages {
     this.mode = mode;
     this.memory = memory;
     this.walkCaches = walkCaches;
-    this.clock = clock;
-    this.id = id;
+    this.clock = clock.subarray(id, id + 1);
     this.second = tlbs.second[0] ?? tlbs.first[0];
     const { second } = this;
     const { load, store, fetch, secondLevelHit, walk } = preset.costs;
@@ -194,7 +193,7 @@ export class SmallPages {
     this.secondHashMask = second.hashMask;
     this.secondCount = second.countAt;
     this.secondState = second.stateAt;
-    this.secondVictims = second.victimsAt;
+    this.secondFills = second.fillsAt;
     this.pde = structures.simplePde();
     this.walkCycles = walk.value;
   }
@@ -214,18 +213,16 @@ export class SmallPages {
   }
 
   /**
-   * The first-level place of the translation of the page whose address is in cell `ASKED_AT`, allowed for `kind` and predicted
-   * from now on, with the access counted and paid for; 0 if not done here, and nothing changed.
+   * The first-level place of the translation of the page whose address is in cell `ASKED_AT` and which is not predicted,
+   * allowed for `kind` and predicted from now on, with the access counted and paid for; 0 if not done here, and nothing changed.
    * @param number bits 19:0 of the page number
    */
   translate(kind: number, number: number): number {
     const side = kind === 0 ? this.loads : kind === 1 ? this.stores : this.fetches;
     const { words, cells } = this;
     const page = cells[ASKED];
-    const predicted = words[(number & 255) | ((kind + 1) << 8)];
-    if (cells[predicted << CELL] === page) return this.touch(kind, side, predicted);
     const set = number & side.firstMask;
-    if (words[LARGE] !== side.gate) return 0;
+    if (words[LARGE] !== side.gate) return this.touchListed(kind, number);
     const first = ((side.firstPlace + (set << 2)) << CELL) | 0;
     if (cells[first] === page || cells[first + 4] === page || cells[first + 8] === page || cells[first + 12] === page) {
       return this.hit(kind, side, number);
@@ -236,12 +233,20 @@ export class SmallPages {
     return this.refill(kind, side, number, found);
   }
 
-  /** A hit of a predicted first-level place. */
-  private touch(kind: number, side: Side, place: number): number {
+  /** A hit of a first-level place, which is returned. */
+  touch(kind: number, place: number): number {
+    const side = kind === 0 ? this.loads : kind === 1 ? this.stores : this.fetches;
     side.first.touch(place - side.firstPlace);
     this.cells[COUNTS + kind]++;
-    this.clock[this.id] += side.accessCycles;
+    this.clock[0] += side.accessCycles;
     return place;
+  }
+
+  /** A predicted hit of a first-level TLB whose replacement state is a list; 0 when the page is not predicted there. */
+  private touchListed(kind: number, number: number): number {
+    const { words, cells } = this;
+    const place = words[LISTED + (kind << 8) + (number & 255)];
+    return cells[place << CELL] === cells[ASKED] ? this.touch(kind, place) : 0;
   }
 
   /** A hit of a place of the first level that was not predicted. */
@@ -251,7 +256,7 @@ export class SmallPages {
     while (cells[place << CELL] !== cells[ASKED]) place++;
     if (words[(place << WORD) | ATTRIBUTES] !== side.allowedAttributes && !this.allows(kind, side, place)) return 0;
     words[(number & 255) | ((kind + 1) << 8)] = place;
-    return this.touch(kind, side, place);
+    return this.touch(kind, place);
   }
 
   /** Goes on in a chain of the second level whose first is not the page asked for. */
@@ -267,28 +272,34 @@ export class SmallPages {
   private refill(kind: number, side: Side, number: number, found: number): number {
     const { words, cells } = this;
     const record = found << WORD;
-    if (words[record | ATTRIBUTES] !== side.allowedAttributes && !this.allows(kind, side, found)) return 0;
+    const attributes = words[record | ATTRIBUTES];
+    if (attributes !== side.allowedAttributes) return this.refillOther(kind, side, number, found);
     const use = words[record | USE];
     const state = words[record | STATE];
     words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
     cells[(HITS + kind) | 0]++;
-    cells[(COUNTS + kind) | 0]++;
-    this.clock[this.id] += side.secondLevelHitCycles;
-    const place = this.fill(kind, side, number);
-    cells[(place << CELL) | PAYLOAD] = cells[(found << CELL) | PAYLOAD];
-    return place;
+    this.clock[0] += side.secondLevelHitCycles;
+    return this.fill(kind, side, number, words[record | FRAME], attributes);
   }
 
-  /** Chooses a place of the first level for the page asked for, and predicts it; returns it for the payload to be put in. */
-  private fill(kind: number, side: Side, number: number): number {
+  /** A hit of a place of the second level with other attributes than those known to be allowed. */
+  private refillOther(kind: number, side: Side, number: number, found: number): number {
+    return this.allows(kind, side, found) ? this.refill(kind, side, number, found) : 0;
+  }
+
+  /** Puts the translation of the page asked for into the first level, and predicts it. */
+  private fill(kind: number, side: Side, number: number, frame: number, attributes: number): number {
     const { words, cells } = this;
     const set = number & side.firstMask;
-    if (words[side.firstCount + set] !== FIRST_WAYS) return this.fillEmpty(kind, side, number);
+    if (words[(side.firstCount + set) | 0] !== FIRST_WAYS) return this.fillRoom(kind, side, number, frame, attributes);
     const state = (side.firstState + set) | 0;
-    const place = (side.firstPlace + (set << 2) + words[side.firstVictims + words[state]]) | 0;
-    const use = words[(place << WORD) | USE];
-    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    const filled = words[(side.firstFills + words[state]) | 0];
+    const place = (side.firstPlace + (set << 2) + (filled & 0xff)) | 0;
+    const record = place << WORD;
+    words[state] = filled >> 8;
     cells[place << CELL] = cells[ASKED];
+    words[record | FRAME] = frame;
+    words[record | ATTRIBUTES] = attributes;
     const bucket = number & 255;
     // What was predicted for the slot's old page must not be taken for the new one.
     const other = bucket | (((kind ^ 1) + 1) << 8);
@@ -298,11 +309,12 @@ export class SmallPages {
   }
 
   /** As {@link fill} in a set with an empty slot. */
-  private fillEmpty(kind: number, side: Side, number: number): number {
+  private fillRoom(kind: number, side: Side, number: number, frame: number, attributes: number): number {
     const { words } = this;
-    const bucket = number & 255;
     const place = side.firstPlace + side.first.insert(this.cells[ASKED], number, 0, 0, 0, 0);
-    // The slot may have been emptied while another page of this bucket was predicted there.
+    words[(place << WORD) | FRAME] = frame;
+    words[(place << WORD) | ATTRIBUTES] = attributes;
+    const bucket = number & 255;
     const other = bucket | (((kind ^ 1) + 1) << 8);
     if (words[other] === place) words[other] = 0;
     words[bucket | ((kind + 1) << 8)] = place;
@@ -350,20 +362,54 @@ export class SmallPages {
     }
     const frame = ((high & 0xff) << 20) | (low >>> 12);
     if (frame >>> CHUNK_SHIFT !== this.chunkNumber) return this.walkOtherChunk(kind, side, number, frame);
+    const set = (number ^ ((number >>> this.secondHashShift) & this.secondHashMask)) & this.secondMask;
+    const ways = this.secondWays;
+    if (words[(this.secondCount + set) | 0] !== ways) return this.walkIntoRoom(kind, side, number, frame);
     const attributes = side.seenAttributes;
-    if (!this.fillSecond(number, frame, attributes)) return 0;
+    const state = (this.secondState + set) | 0;
+    const filled = words[(this.secondFills + words[state]) | 0];
+    const place = (this.secondPlace + Math.imul(set, ways) + (filled & 0xff)) | 0;
+    const record = place << WORD;
+    if ((words[record | ATTRIBUTES] & TABLE) !== 0) return 0;
+    words[state] = filled >> 8;
+    const link = words[record | LINK];
+    const after = words[record | NEXT];
+    words[link] = after;
+    words[(after << WORD) | LINK] = link;
+    const head = (this.secondHead + (number & this.secondHeadMask)) | 0;
+    const next = words[head];
+    words[record | NEXT] = next;
+    words[(next << WORD) | LINK] = record | NEXT;
+    words[record | LINK] = head;
+    words[head] = place;
+    cells[place << CELL] = cells[ASKED];
+    words[record | FRAME] = frame;
+    words[record | ATTRIBUTES] = attributes;
+    return this.walked(kind, side, number, frame, attributes);
+  }
+
+  /** What a walk does beside filling the second level. */
+  private walked(kind: number, side: Side, number: number, frame: number, attributes: number): number {
+    const { words, cells } = this;
+    const pde = this.pdePlace << WORD;
     const use = words[pde | USE];
     const state = words[pde | STATE];
     words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
-    const cycles = this.walkCycles + this.walkCaches.fetch((tableFrame >>> 0) * 64 + (index >> 3));
-    this.clock[this.id] += cycles + side.accessCycles;
+    const cycles = this.walkCycles + this.walkCaches.fetch((this.tableFrame >>> 0) * 64 + ((number & 511) >> 3));
+    this.clock[0] += cycles + side.accessCycles;
     cells[(WALK_CYCLES + kind) | 0] += cycles;
-    cells[(WALKS + kind * 3) | 0]++;
-    cells[(COUNTS + kind) | 0]++;
-    const place = this.fill(kind, side, number);
-    words[(place << WORD) | FRAME] = frame;
-    words[(place << WORD) | ATTRIBUTES] = attributes;
-    return place;
+    cells[(WALKS + kind) | 0]++;
+    return this.fill(kind, side, number, frame, attributes);
+  }
+
+  /** As {@link walk}, from its last check on, where the second level's set has an empty slot. */
+  private walkIntoRoom(kind: number, side: Side, number: number, frame: number): number {
+    const { second } = this;
+    const attributes = side.seenAttributes;
+    const pcid = (attributes >> PCID_SHIFT) & 0xfff;
+    const slot = second.insert(this.cells[ASKED], number, pcid, 0, frame >>> 0, attributes & FLAGS_MASK);
+    second.markMemory(slot);
+    return this.walked(kind, side, number, frame, attributes);
   }
 
   /** A walk from a cached PDE other than that of the last walk here. */
@@ -409,43 +455,6 @@ export class SmallPages {
   /** A walk to a page in another chunk of memory than that of the last one here. */
   private walkOtherChunk(kind: number, side: Side, number: number, frame: number): number {
     return this.hasChunk(0, frame) ? this.walk(kind, side, number) : 0;
-  }
-
-  /** Puts the translation of the page asked for into the second level; false, and nothing done, where it evicts a table. */
-  private fillSecond(number: number, frame: number, attributes: number): boolean {
-    const { words, cells } = this;
-    const set = (number ^ ((number >>> this.secondHashShift) & this.secondHashMask)) & this.secondMask;
-    const ways = this.secondWays;
-    if (words[this.secondCount + set] !== ways) return this.fillSecondEmpty(number, frame, attributes);
-    const state = (this.secondState + set) | 0;
-    const place = (this.secondPlace + Math.imul(set, ways) + words[this.secondVictims + words[state]]) | 0;
-    const record = place << WORD;
-    if ((words[record | ATTRIBUTES] & TABLE) !== 0) return false;
-    const use = words[record | USE];
-    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
-    const link = words[record | LINK];
-    const after = words[record | NEXT];
-    words[link] = after;
-    words[(after << WORD) | LINK] = link;
-    const head = (this.secondHead + (number & this.secondHeadMask)) | 0;
-    const next = words[head];
-    words[record | NEXT] = next;
-    words[(next << WORD) | LINK] = record | NEXT;
-    words[record | LINK] = head;
-    words[head] = place;
-    cells[place << CELL] = cells[ASKED];
-    words[record | FRAME] = frame;
-    words[record | ATTRIBUTES] = attributes;
-    return true;
-  }
-
-  /** As {@link fillSecond} in a set with an empty slot. */
-  private fillSecondEmpty(number: number, frame: number, attributes: number): boolean {
-    const { second } = this;
-    const pcid = (attributes >> PCID_SHIFT) & 0xfff;
-    const slot = second.insert(this.cells[ASKED], number, pcid, 0, frame >>> 0, attributes & FLAGS_MASK);
-    second.markMemory(slot);
-    return true;
   }
 
   /** Whether there is a chunk of memory for a frame, given by its bits 39:32 and 31:0. */

@@ -82,8 +82,8 @@ export class Tlb {
 
   /** Whether a fill changes the replacement state as a hit does. */
   readonly fillsLikeHits: boolean;
-  /** Word of the first of the ways to evict, by state of the set. */
-  readonly victimsAt: number;
+  /** Word of the first of the ways to evict, by state of the set; from bit 8 on, what the fill makes of the state. */
+  readonly fillsAt: number;
   private readonly fillUse: Int32Array;
   readonly setMask: number;
   readonly hashShift: number;
@@ -124,8 +124,12 @@ export class Tlb {
     this.fillsLikeHits = policy.hitUse === policy.fillUse;
     this.isListed = policy.victims === null;
     const victims = policy.victims ?? new Uint8Array(0);
-    this.victimsAt = arrays.takeWords(victims.length);
-    this.words.set(victims, this.victimsAt);
+    this.fillsAt = arrays.takeWords(victims.length);
+    for (let state = 0; state < victims.length; state++) {
+      const use = policy.fillUse[victims[state]];
+      const filled = (state & (use >>> 16)) | (use & 0xffff);
+      this.words[this.fillsAt + state] = victims[state] | (filled << 8);
+    }
     this.setMask = sets - 1;
     this.hashShift = 31 - Math.clz32(sets);
     this.hashMask = geometry.indexHash === "xor" ? sets - 1 : 0;
@@ -198,7 +202,9 @@ export class Tlb {
       while (this.isUsed(slot)) slot++;
       words[this.countAt + set]++;
     } else {
-      slot = this.isListed ? words[this.endsAt + (set << 1) + 1] : first + words[this.victimsAt + words[stateAt]];
+      slot = this.isListed
+        ? words[this.endsAt + (set << 1) + 1]
+        : first + (words[this.fillsAt + words[stateAt]] & 0xff);
       const evicted = this.sizeOf(slot);
       words[this.sizeAt + evicted]--;
       if (evicted !== 0) this.countLarge(evicted, -1);
