@@ -19,8 +19,6 @@ import {
   COUNTS_AT,
   type CpuArrays,
   LARGE_AT,
-  LISTED_PREDICTIONS_AT,
-  RULES_AT,
   WORD_ATTRIBUTES,
   WORD_FRAME,
   WORD_LINK,
@@ -29,6 +27,7 @@ import {
   WORD_STATE,
   WORD_USE,
 } from "./cpu-arrays.ts";
+import { type AccessSide, FirstLevelFills } from "./first-level-fills.ts";
 import type { PagingMode } from "./paging-mode.ts";
 import { LEVEL_PDE, type PagingStructureCaches } from "./paging-structure-caches.ts";
 import { COUNT_SHORT_HIT, COUNT_SHORT_WALK, COUNT_WALK_CYCLES } from "./perf-counters.ts";
@@ -41,10 +40,7 @@ import type { WalkCaches } from "./walk-caches.ts";
 
 // V8 folds a module's own constants into the code, but not those that it imports.
 const ASKED = ASKED_AT;
-const RULES = RULES_AT;
 const LARGE = LARGE_AT;
-const LISTED = LISTED_PREDICTIONS_AT;
-const COUNTS = COUNTS_AT;
 const HITS = COUNTS_AT + COUNT_SHORT_HIT;
 const WALKS = COUNTS_AT + COUNT_SHORT_WALK;
 const WALK_CYCLES = COUNTS_AT + COUNT_WALK_CYCLES;
@@ -68,71 +64,11 @@ const PDE_TAG = TABLE_TAG + LEVEL_PDE / 32;
 const CHUNK_SHIFT = CHUNK_FRAMES_SHIFT;
 const CHUNK_MASK = CHUNK_FRAME_MASK;
 const NO_CHUNK = new Int32Array(0);
-/** Ways of the first-level TLBs that the path knows. */
-const FIRST_WAYS = 4;
-/** Bits of the page number that the path gets. */
-const NUMBER_BITS = 20;
-
-/** One kind of access: where its first-level TLB of 4 KiB pages lies, what it costs, what was seen last. */
-class Side {
-  /** 0 where the path can be used, else -1: what the count of large translations must be. */
-  readonly gate: number;
-  readonly first: Tlb;
-  readonly firstPlace: number;
-  readonly firstMask: number;
-  readonly firstState: number;
-  readonly firstCount: number;
-  readonly firstFills: number;
-  /** Cycles of an access, and of one whose translation the second level holds. */
-  readonly accessCycles: number;
-  readonly secondLevelHitCycles: number;
-  /** Attributes (`WORD_ATTRIBUTES`) of a translation, to memory, that allows the access in the present mode. */
-  allowedAttributes = 0;
-  /** Attributes of the PTE that was walked to last, in its low and high word, and of the PDE above it. */
-  seenLow = 0;
-  seenHigh = 0;
-  seenPde = 0;
-  /** What they come to: attributes of the translation. */
-  seenAttributes = 0;
-
-  constructor(first: Tlb, isSimple: boolean, accessCycles: number, secondLevelHitCycles: number) {
-    const hasFourWays = first.ways === FIRST_WAYS && !first.isListed && !first.isLimited && first.fillsLikeHits;
-    this.gate = isSimple && hasFourWays ? 0 : -1;
-    this.first = first;
-    this.firstPlace = first.firstPlace;
-    this.firstMask = first.setMask;
-    this.firstState = first.stateAt;
-    this.firstCount = first.countAt;
-    this.firstFills = first.fillsAt;
-    this.accessCycles = accessCycles;
-    this.secondLevelHitCycles = accessCycles + secondLevelHitCycles;
-  }
-
-  /** Forgets what was seen. */
-  forget(): void {
-    this.allowedAttributes = 0;
-    this.seenLow = 0;
-  }
-}
 
 /** The short path of one CPU. */
-export class SmallPages {
-  /**
-   * The PCID whose translations the path may use beside global ones; -1 until the general path has used the current one, where
-   * the number of PCIDs that the second level holds is limited.
-   */
-  private pcid = -1;
-
-  private readonly cells: Float64Array;
-  private readonly words: Int32Array;
+export class SmallPages extends FirstLevelFills {
   private readonly mode: PagingMode;
-  private readonly memory: PhysicalMemory;
   private readonly walkCaches: WalkCaches;
-  /** The CPU's clock. */
-  private readonly clock: Float64Array;
-  private readonly loads: Side;
-  private readonly stores: Side;
-  private readonly fetches: Side;
   private readonly second: Tlb;
   private readonly secondHead: number;
   private readonly secondHeadMask: number;
@@ -152,8 +88,6 @@ export class SmallPages {
   private tableFrame = -1;
   private table: Int32Array = NO_CHUNK;
   private tableBase = 0;
-  /** The chunk of the page that was walked for last. */
-  private chunkNumber = -1;
 
   constructor(
     arrays: CpuArrays,
@@ -166,24 +100,11 @@ export class SmallPages {
     memory: PhysicalMemory,
     preset: Preset,
   ) {
-    this.cells = arrays.cells;
-    this.words = arrays.words;
+    const second = tlbs.second[0] ?? tlbs.first[0];
+    super(arrays, clock, id, tlbs, second, memory, preset);
     this.mode = mode;
-    this.memory = memory;
     this.walkCaches = walkCaches;
-    this.clock = clock.subarray(id, id + 1);
-    this.second = tlbs.second[0] ?? tlbs.first[0];
-    const { second } = this;
-    const { load, store, fetch, secondLevelHit, walk } = preset.costs;
-    const costs = [load.value, store.value, fetch.value];
-    const isSimple = !second.isListed && second.fillsLikeHits && second.headAt >= 0 && fitsNumber(second);
-    const [loads, stores, fetches] = tlbs.smallSides().map((side, kind) => {
-      const usesIt = side.second.length === 1 && side.second[0] === second;
-      return new Side(side.first, isSimple && usesIt, costs[kind], secondLevelHit.value);
-    });
-    this.loads = loads;
-    this.stores = stores;
-    this.fetches = fetches;
+    this.second = second;
     this.secondHead = second.headAt;
     this.secondHeadMask = second.headMask;
     this.secondPlace = second.firstPlace;
@@ -195,21 +116,7 @@ export class SmallPages {
     this.secondState = second.stateAt;
     this.secondFills = second.fillsAt;
     this.pde = structures.simplePde();
-    this.walkCycles = walk.value;
-  }
-
-  /** Chooses the PCID whose translations the path may use; -1: none but global ones. */
-  choosePcid(pcid: number): void {
-    if (pcid === this.pcid) return;
-    this.pcid = pcid;
-    this.modeChanged();
-  }
-
-  /** To be called when what is allowed, reserved or global may have changed. */
-  modeChanged(): void {
-    this.loads.forget();
-    this.stores.forget();
-    this.fetches.forget();
+    this.walkCycles = preset.costs.walk.value;
   }
 
   /**
@@ -233,34 +140,8 @@ export class SmallPages {
     return this.refill(kind, side, number, found);
   }
 
-  /** A hit of a first-level place, which is returned. */
-  touch(kind: number, place: number): number {
-    const side = kind === 0 ? this.loads : kind === 1 ? this.stores : this.fetches;
-    side.first.touch(place - side.firstPlace);
-    this.cells[COUNTS + kind]++;
-    this.clock[0] += side.accessCycles;
-    return place;
-  }
-
-  /** A predicted hit of a first-level TLB whose replacement state is a list; 0 when the page is not predicted there. */
-  private touchListed(kind: number, number: number): number {
-    const { words, cells } = this;
-    const place = words[LISTED + (kind << 8) + (number & 255)];
-    return cells[place << CELL] === cells[ASKED] ? this.touch(kind, place) : 0;
-  }
-
-  /** A hit of a place of the first level that was not predicted. */
-  private hit(kind: number, side: Side, number: number): number {
-    const { words, cells } = this;
-    let place = side.firstPlace + ((number & side.firstMask) << 2);
-    while (cells[place << CELL] !== cells[ASKED]) place++;
-    if (words[(place << WORD) | ATTRIBUTES] !== side.allowedAttributes && !this.allows(kind, side, place)) return 0;
-    words[(number & 255) | ((kind + 1) << 8)] = place;
-    return this.touch(kind, place);
-  }
-
   /** Goes on in a chain of the second level whose first is not the page asked for. */
-  private searchChain(kind: number, side: Side, number: number, first: number): number {
+  private searchChain(kind: number, side: AccessSide, number: number, first: number): number {
     const { words, cells } = this;
     const page = cells[ASKED];
     let found = first;
@@ -269,7 +150,7 @@ export class SmallPages {
   }
 
   /** A hit of a place of the second level. */
-  private refill(kind: number, side: Side, number: number, found: number): number {
+  private refill(kind: number, side: AccessSide, number: number, found: number): number {
     const { words, cells } = this;
     const record = found << WORD;
     const attributes = words[record | ATTRIBUTES];
@@ -283,68 +164,12 @@ export class SmallPages {
   }
 
   /** A hit of a place of the second level with other attributes than those known to be allowed. */
-  private refillOther(kind: number, side: Side, number: number, found: number): number {
+  private refillOther(kind: number, side: AccessSide, number: number, found: number): number {
     return this.allows(kind, side, found) ? this.refill(kind, side, number, found) : 0;
   }
 
-  /** Puts the translation of the page asked for into the first level, and predicts it. */
-  private fill(kind: number, side: Side, number: number, frame: number, attributes: number): number {
-    const { words, cells } = this;
-    const set = number & side.firstMask;
-    if (words[(side.firstCount + set) | 0] !== FIRST_WAYS) return this.fillRoom(kind, side, number, frame, attributes);
-    const state = (side.firstState + set) | 0;
-    const filled = words[(side.firstFills + words[state]) | 0];
-    const place = (side.firstPlace + (set << 2) + (filled & 0xff)) | 0;
-    const record = place << WORD;
-    words[state] = filled >> 8;
-    cells[place << CELL] = cells[ASKED];
-    words[record | FRAME] = frame;
-    words[record | ATTRIBUTES] = attributes;
-    const bucket = number & 255;
-    // What was predicted for the slot's old page must not be taken for the new one.
-    const other = bucket | (((kind ^ 1) + 1) << 8);
-    if (words[other] === place) words[other] = 0;
-    words[bucket | ((kind + 1) << 8)] = place;
-    return place;
-  }
-
-  /** As {@link fill} in a set with an empty slot. */
-  private fillRoom(kind: number, side: Side, number: number, frame: number, attributes: number): number {
-    const { words } = this;
-    const place = side.firstPlace + side.first.insert(this.cells[ASKED], number, 0, 0, 0, 0);
-    words[(place << WORD) | FRAME] = frame;
-    words[(place << WORD) | ATTRIBUTES] = attributes;
-    const bucket = number & 255;
-    const other = bucket | (((kind ^ 1) + 1) << 8);
-    if (words[other] === place) words[other] = 0;
-    words[bucket | ((kind + 1) << 8)] = place;
-    return place;
-  }
-
-  /** Whether the translation in a place may be used for an access of `kind`; remembered when it may. */
-  private allows(kind: number, side: Side, place: number): boolean {
-    const { words } = this;
-    const attributes = words[(place << WORD) | ATTRIBUTES];
-    const pcid = (attributes >> PCID_SHIFT) & 0xfff;
-    if ((attributes & GLOBAL_FLAG) === 0 && pcid !== this.pcid) return false;
-    if (!this.rulesAllow(kind, attributes & FLAGS_MASK)) return false;
-    if ((attributes & MEMORY) === 0) {
-      if (!this.hasChunk(side.first.frameHighOf(place), words[(place << WORD) | FRAME])) return false;
-      words[(place << WORD) | ATTRIBUTES] = attributes | MEMORY;
-    }
-    side.allowedAttributes = attributes | MEMORY;
-    return true;
-  }
-
-  /** Whether a translation with these flags allows an access of `kind` (paging-mode.ts). */
-  private rulesAllow(kind: number, flags: number): boolean {
-    const { words } = this;
-    const rules = RULES | (kind << 2);
-    return ((flags ^ words[rules]) & words[rules | 1]) === 0 && ((words[rules | 3] >>> (flags >> KEY_SHIFT)) & 1) === 0;
-  }
-
   /** A walk from a cached PDE to a PTE that needs nothing done to it. */
-  private walk(kind: number, side: Side, number: number): number {
+  private walk(kind: number, side: AccessSide, number: number): number {
     const { words, cells, pdePlace } = this;
     const index = number & 511;
     if (cells[pdePlace << CELL] !== cells[ASKED] - (index << 12) + PDE_TAG)
@@ -389,7 +214,7 @@ export class SmallPages {
   }
 
   /** What a walk does beside filling the second level. */
-  private walked(kind: number, side: Side, number: number, frame: number, attributes: number): number {
+  private walked(kind: number, side: AccessSide, number: number, frame: number, attributes: number): number {
     const { words, cells } = this;
     const pde = this.pdePlace << WORD;
     const use = words[pde | USE];
@@ -403,7 +228,7 @@ export class SmallPages {
   }
 
   /** As {@link walk}, from its last check on, where the second level's set has an empty slot. */
-  private walkIntoRoom(kind: number, side: Side, number: number, frame: number): number {
+  private walkIntoRoom(kind: number, side: AccessSide, number: number, frame: number): number {
     const { second } = this;
     const attributes = side.seenAttributes;
     const pcid = (attributes >> PCID_SHIFT) & 0xfff;
@@ -413,7 +238,7 @@ export class SmallPages {
   }
 
   /** A walk from a cached PDE other than that of the last walk here. */
-  private walkOtherPde(kind: number, side: Side, number: number): number {
+  private walkOtherPde(kind: number, side: AccessSide, number: number): number {
     const { words, cells, pde } = this;
     if (pde === null) return 0;
     const tag = cells[ASKED] - ((number & 511) << 12) + PDE_TAG;
@@ -430,7 +255,7 @@ export class SmallPages {
   }
 
   /** A walk to a PTE with other attributes than that of the last one here, or below a PDE with others. */
-  private walkOtherPte(kind: number, side: Side, number: number, low: number, high: number, pde: number): number {
+  private walkOtherPte(kind: number, side: AccessSide, number: number, low: number, high: number, pde: number): number {
     const { mode } = this;
     if (((pde >> PCID_SHIFT) & 0xfff) !== mode.pcid || (pde & TABLE) !== TABLE) return 0;
     if ((low & 0x21) !== 0x21 || (high & (mode.reservedHigh | 0xfff00)) !== 0) return 0;
@@ -453,19 +278,7 @@ export class SmallPages {
   }
 
   /** A walk to a page in another chunk of memory than that of the last one here. */
-  private walkOtherChunk(kind: number, side: Side, number: number, frame: number): number {
+  private walkOtherChunk(kind: number, side: AccessSide, number: number, frame: number): number {
     return this.hasChunk(0, frame) ? this.walk(kind, side, number) : 0;
   }
-
-  /** Whether there is a chunk of memory for a frame, given by its bits 39:32 and 31:0. */
-  private hasChunk(frameHigh: number, frame: number): boolean {
-    if (frameHigh !== 0 || this.memory.chunkAt(frame >>> 0) === null) return false;
-    this.chunkNumber = frame >>> CHUNK_SHIFT;
-    return true;
-  }
-}
-
-/** Whether the bits of page numbers that the path gets are all that a TLB's index depends on. */
-function fitsNumber(tlb: Tlb): boolean {
-  return tlb.headMask < 2 ** NUMBER_BITS && 2 * tlb.hashShift <= NUMBER_BITS;
 }
