@@ -26,13 +26,16 @@ const SIZE_SHIFT = TR_SIZE_SHIFT;
 /** One size in one TLB. */
 interface Holder {
   readonly tlb: Tlb;
+  /** Which TLB of its level it is. */
+  readonly index: number;
   readonly size: number;
 }
 
 /** The TLBs that one kind of access uses. */
 class Side {
-  /** The first-level TLB of 4 KiB pages. */
+  /** The first-level TLB of 4 KiB pages, and which of its level it is. */
   readonly small: Tlb;
+  readonly smallIndex: number;
   /** The second-level TLBs of 4 KiB pages. */
   readonly secondSmall: readonly Tlb[];
   /** Where larger pages can be. */
@@ -43,7 +46,9 @@ class Side {
   readonly secondHomes: readonly (readonly Holder[])[];
 
   constructor(first: readonly Holder[], second: readonly Holder[]) {
-    this.small = first.filter(({ size }) => size === SIZE_4K)[0].tlb;
+    const [small] = first.filter(({ size }) => size === SIZE_4K);
+    this.small = small.tlb;
+    this.smallIndex = small.index;
     this.secondSmall = second.filter(({ size }) => size === SIZE_4K).map(({ tlb }) => tlb);
     this.large = first.filter(({ size }) => size !== SIZE_4K);
     this.secondLarge = second.filter(({ size }) => size !== SIZE_4K);
@@ -58,9 +63,10 @@ export class TlbHierarchy {
   readonly second: readonly Tlb[];
   /** Whether the last lookup found its translation in the second level. */
   wasSecondLevel = false;
-  /** After an insertion or a hit: the TLB and the slot that now hold the translation in the first level. */
-  tlb: Tlb;
+  /** After an insertion or a hit: the slot that now holds the translation in the first level. */
   slot = 0;
+  /** Which TLB of the first level it is in. */
+  private index = 0;
 
   private readonly sides: readonly [Side, Side, Side];
 
@@ -73,7 +79,11 @@ export class TlbHierarchy {
     this.second = second.map(({ tlb }) => tlb);
     const side = (kind: number) => new Side(holdersOf(first, kind), holdersOf(second, kind));
     this.sides = [side(0), side(1), side(2)];
-    this.tlb = this.first[0];
+  }
+
+  /** After an insertion or a hit: the TLB that now holds the translation in the first level. */
+  get tlb(): Tlb {
+    return this.first[this.index];
   }
 
   /** Whether the kind's first level or, if not, its second level translates `la` under `pcid`; a second-level hit fills the first. */
@@ -86,13 +96,14 @@ export class TlbHierarchy {
     const slot = small.find(page, number, pcid);
     if (slot >= 0) {
       small.touch(slot);
-      this.tlb = small;
+      this.index = side.smallIndex;
       this.slot = slot;
       return true;
     }
     for (let i = 0; i < side.large.length; i++) {
-      const { tlb, size } = side.large[i];
-      if (tlb.words[tlb.sizeAt + size] !== 0 && this.lookupLarge(tlb, size, la, pcid)) return true;
+      const holder = side.large[i];
+      const { tlb, size } = holder;
+      if (tlb.words[tlb.sizeAt + size] !== 0 && this.lookupLarge(holder, la, pcid)) return true;
     }
     for (let i = 0; i < side.secondSmall.length; i++) {
       const tlb = side.secondSmall[i];
@@ -182,16 +193,16 @@ export class TlbHierarchy {
 
   private insertFirst(side: Side, la: number, pcid: number, frame: number, flags: number): void {
     const homes = side.homes[(flags >> SIZE_SHIFT) & 3];
-    const { tlb, size } = homeOf(homes, la);
-    this.tlb = tlb;
+    const { tlb, index, size } = homeOf(homes, la);
+    this.index = index;
     this.slot = insertInto(tlb, size, la, pcid, frame, flags);
   }
 
-  private lookupLarge(tlb: Tlb, size: number, la: number, pcid: number): boolean {
+  private lookupLarge({ tlb, index, size }: Holder, la: number, pcid: number): boolean {
     const slot = findIn(tlb, size, la, pcid);
     if (slot < 0) return false;
     tlb.touch(slot);
-    this.tlb = tlb;
+    this.index = index;
     this.slot = slot;
     return true;
   }
@@ -255,10 +266,11 @@ function dropPiecesIn(tlb: Tlb, la: number, pcid: number, globals: boolean): voi
 }
 
 function holdersOf(tlbs: readonly { shape: TlbPreset; tlb: Tlb }[], kind: number): Holder[] {
+  const all = tlbs.map(({ tlb }) => tlb);
   return [SIZE_4K, SIZE_2M, SIZE_1G].flatMap((size) =>
     tlbs
       .filter(({ shape }) => shape.kinds.includes(TLB_KINDS[kind]) && shape.pageSizes.includes(TLB_PAGE_SIZES[size]))
-      .map(({ tlb }) => ({ tlb, size })),
+      .map(({ tlb }) => ({ tlb, index: all.indexOf(tlb), size })),
   );
 }
 
