@@ -1,9 +1,8 @@
 /** A worker thread of test_vmalloc: the CPU that it runs on, and what the tests use. */
 
-import { ACCESS_STORE } from "../../../arch/access.ts";
 import type { KernelCode } from "../../../arch/event-loop.ts";
 import type { Cpu } from "../../../arch/index.ts";
-import { formatLinearAddress, LINEAR_SPACE_BYTES, PAGE_SIZE } from "../../../arch/linear-address.ts";
+import { formatLinearAddress, LINEAR_SPACE_BYTES } from "../../../arch/linear-address.ts";
 import { FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE, type Vmalloc } from "../../../mm/index.ts";
 import type { KvfreeRcu } from "../../../mm/kvfree-rcu.ts";
 import type { PercpuAllocator } from "../../../mm/percpu.ts";
@@ -82,10 +81,7 @@ export class Worker {
   /** Stores one byte, as `*((__u8 *)ptr) = value` does. */
   storeByte(address: number, value: number): void {
     this.stores++;
-    // `Cpu.store` takes its long way for single bytes: the same access, split into translation and write, does not.
-    const physical = this.cpu.touchAs(ACCESS_STORE, address);
-    const offset = physical % PAGE_SIZE;
-    this.kernel.machine.memory.writeByte((physical - offset) / PAGE_SIZE, offset, value);
+    this.cpu.store(address, 1, value);
   }
 
   /** Stores a 64-bit pointer, NULL included, at an aligned address: two stores of 32 bits. */
