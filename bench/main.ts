@@ -2,12 +2,12 @@
  * Runs the benchmarks: `npm run bench -- --help`. Each task has a process of its own, so that what V8 learned from one does not
  * change another.
  */
-import "../src/command-line/host-inlining.ts";
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError, Option } from "commander";
 import { table } from "table";
 import { Bench } from "tinybench";
+import { raiseInliningLimits } from "./host-inlining.ts";
 import { LOAD_TASKS, loadSink } from "./load.ts";
 import { MANY_CPUS_TASKS } from "./many-cpus.ts";
 import type { BenchTask } from "./task.ts";
@@ -33,12 +33,20 @@ interface Options {
   readonly smoke?: true;
   readonly filter?: string;
   readonly task?: string;
+  readonly inlining: boolean;
 }
 
 /** Measures one task in a process of its own. @throws Error when it fails there */
-function measureApart({ name }: BenchTask, smoke: boolean): Measured {
+function measureApart({ name }: BenchTask, { smoke, inlining }: Options): Measured {
   const script = fileURLToPath(import.meta.url);
-  const options = [...process.execArgv, script, "--task", name, ...(smoke ? ["--smoke"] : [])];
+  const options = [
+    ...process.execArgv,
+    script,
+    "--task",
+    name,
+    ...(smoke ? ["--smoke"] : []),
+    ...(inlining ? [] : ["--no-inlining"]),
+  ];
   const { status, stdout } = spawnSync(process.execPath, options, {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "inherit"],
@@ -91,9 +99,11 @@ function asJson(measured: readonly Measured[]): string {
   return `${JSON.stringify(Object.fromEntries(rounded))}\n`;
 }
 
-function run({ json, smoke, filter, task }: Options): void {
+function run(options: Options): void {
+  const { json, smoke, filter, task, inlining } = options;
   const alone = TASKS.find(({ name }) => name === task);
   if (alone !== undefined) {
+    if (inlining) raiseInliningLimits();
     const measured = measure(alone, smoke ?? false);
     if (Number.isNaN(loadSink())) throw new Error("a load returned no number");
     process.stdout.write(JSON.stringify(measured));
@@ -106,7 +116,7 @@ function run({ json, smoke, filter, task }: Options): void {
     process.exitCode = EXIT_USAGE;
     return;
   }
-  const measured = tasks.map((each) => measureApart(each, smoke ?? false));
+  const measured = tasks.map((each) => measureApart(each, options));
   process.stdout.write(json ? asJson(measured) : asTable(measured));
 }
 
@@ -116,6 +126,7 @@ try {
     .option("--json", "print one JSON object: task name to nanoseconds per operation (median)")
     .option("--smoke", "run everything very briefly, only to see that it runs")
     .option("--filter <part>", "run only the tasks whose name contains <part>")
+    .option("--no-inlining", "leave V8's limits for inlining as they are (bench/host-inlining.ts)")
     .addOption(new Option("--task <name>", "measure this task in this process").hideHelp())
     .configureOutput({ outputError: () => {} })
     .exitOverride()

@@ -7,7 +7,6 @@
  * Each run is a process of its own; the least of all runs counts. Where the host says (Linux), the time that the emulator's
  * thread had a core is shown as well: on a busy machine it is what wall time would be without the others, or nearly.
  */
-import "../src/command-line/host-inlining.ts";
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";

@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 /** The `mmulab` command. */
-import "./command-line/host-inlining.ts";
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { MachineUsageError } from "../arch/index.ts";
