@@ -43,9 +43,9 @@ export class CpuMemory {
   private readonly small: SmallPages;
   /** The CPU's clock. */
   private readonly clock: Float64Array;
-  /** The chunk of memory that was accessed last, and its number. */
+  /** The chunk of memory that was accessed last, and its number; only chunks that exist, as others are replaced when they are made. */
   private chunk: Int32Array;
-  private chunkNumber = 0;
+  private chunkNumber = -1;
   private readonly loadCycles: number;
   private readonly storeCycles: number;
   private readonly fetchCycles: number;

@@ -5,6 +5,8 @@ import { CR4_PCIDE, CR4_PKE, PageFault, PRESETS } from "../../arch/index.ts";
 import { ALL, BASE, GLOBAL, Guest } from "./guest.ts";
 
 const TARGET = 2 ** 30;
+/** Where the page with a number is: in two chunks of memory, one of them that of the page tables. */
+const targetOf = (page: number): number => (page % 3 === 0 ? 2 ** 24 : TARGET) + page * 4096;
 
 /** What somebody does to a CPU: an access, or something that changes what accesses find. */
 type Step =
@@ -58,8 +60,8 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 function makeGuest(preset: string): Guest {
   const guest = new Guest({ preset, memoryBytes: 2 ** 31 });
   for (let i = 0; i < 1024; i++) {
-    guest.map(BASE + i * 4096, TARGET + i * 4096, ALL | (i % 2 === 0 ? 0x60 : 0) | (i % 3 === 0 ? GLOBAL : 0));
-    guest.mark(TARGET + i * 4096, i);
+    guest.map(BASE + i * 4096, targetOf(i), ALL | (i % 2 === 0 ? 0x60 : 0) | (i % 3 === 0 ? GLOBAL : 0));
+    guest.mark(targetOf(i), i);
   }
   const { cpu } = guest;
   if (guest.machine.features.pcid) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
@@ -72,10 +74,11 @@ function access(guest: Guest, kind: number, la: number): string {
   try {
     if (kind === 0) return `${cpu.load(la, 4)}`;
     if (kind === 1) {
-      cpu.store(la + 8, 4, 1);
+      cpu.store(la + 8, 4, la % 997);
+      cpu.store(la + 14, 1, la % 251);
       return "stored";
     }
-    return `${cpu.fetch(la, 4)}`;
+    return `${cpu.fetch(la, 4)} ${cpu.load(la + 8, 4)} ${cpu.load(la + 14, 2)}`;
   } catch (error) {
     if (error instanceof PageFault) return error.message;
     throw error;
