@@ -74,7 +74,7 @@ function takeRoom(
   const { areas } = state;
   if (pooled !== 0) {
     state.events?.alloc(areas.start[pooled], sizeBytes, align, vstart, vend, flags, false);
-    areas.flags[pooled] = flags;
+    areas.setFlags(pooled, flags);
     return addBusy(state, pooled, vm);
   }
   if (state.faults.isArmed && state.faults.fails("vmapArea")) return -ENOMEM;
@@ -105,7 +105,7 @@ function takeFromTree(
 function addBusy(state: Vmalloc, area: number, vm: number): Soon<number> {
   const { areas, vms } = state;
   const address = areas.start[area];
-  areas.vm[area] = vm;
+  areas.setVm(area, vm);
   if (vm !== 0) {
     vms.addr[vm] = address;
     vms.sizeBytes[vm] = areas.end[area] - address;
@@ -212,7 +212,7 @@ function takeFromPool(
   const { areas } = state;
   const head = node.poolHeads[pool];
   if (areas.listIsEmpty(head)) return 0;
-  const area = areas.next[head];
+  const area = areas.nextOf(head);
   const start = areas.start[area];
   const end = areas.end[area];
   if (!isAligned(start, align)) {

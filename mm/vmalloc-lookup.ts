@@ -47,7 +47,7 @@ export function vmallocDumpObj(state: Vmalloc, object: number): string | null {
   const node = state.nodeOf(address);
   if (node.busyLock.isHeld) return null;
   const area = node.busy.findContaining(address);
-  const vm = area === 0 ? 0 : areas.vm[area];
+  const vm = area === 0 ? 0 : areas.vmOf(area);
   if (vm === 0) return null;
   const start = formatLinearAddress(vms.addr[vm]);
   return ` ${vms.nrPages[vm]}-page vmalloc region starting at ${start} allocated at ${vms.callerOf(vm)}`;
