@@ -87,7 +87,7 @@ function markAreas(state: Vmalloc, census: AreaCensus, ledger: Ledger, findings:
         findings.add(`page ${page} of the area at ${address(vms.addr[vm])} breaks its block of ${block} frames`);
       }
       ledger.mark(frame, AREA, areas.startOf(area));
-      const marked = pages.useOf(frame);
+      const marked = pages.markOf(frame);
       if (marked !== use && marked !== FRAME_FREE) {
         findings.add(
           `${frameName(frame)} of the area at ${address(areas.startOf(area))} is marked "${USE_NAMES[marked]}", not "${USE_NAMES[use]}"`,
@@ -161,7 +161,7 @@ class Ledger {
       const { startFrame, use } = this.pages.zones[at];
       const [kinds, holders] = [this.kinds[at], this.holders[at]];
       for (let index = 0; index < kinds.length; index++) {
-        if (use[index] !== FRAME_FREE) used++;
+        if (use[index] !== FRAME_FREE && kinds[index] !== CPU_LIST) used++;
         if (agrees(kinds[index], use[index])) continue;
         const frame = frameName(startFrame + index);
         const marked = USE_NAMES[use[index]] ?? `use ${use[index]}`;
@@ -180,7 +180,8 @@ class Ledger {
 }
 
 function agrees(kind: number, use: number): boolean {
-  if (kind === FREE_BLOCK || kind === CPU_LIST || kind === TABLE_LIST) return use === FRAME_FREE;
+  if (kind === FREE_BLOCK || kind === TABLE_LIST) return use === FRAME_FREE;
+  if (kind === CPU_LIST) return use === FRAME_VMALLOC;
   if (kind === TABLE) return use === FRAME_PAGE_TABLE;
   if (kind === AREA) return use === FRAME_VMALLOC || use === FRAME_CALLER;
   if (kind === USER_PAGE) return use === FRAME_USER;

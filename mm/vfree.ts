@@ -50,7 +50,7 @@ function freePages(state: Vmalloc, vm: number): Soon<undefined> {
   const array = vms.pages[vm];
   const count = vms.nrPages[vm];
   if (count > 0) {
-    pages.freeBulk(state.loop.currentCpu, pageArrays.frames, array, count, vms.pageOrderOf(vm));
+    pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, array, count, vms.isOfOneZone(vm));
     state.loop.spend(count * state.costs.frameCycles);
     if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) state.nrVmallocPages -= count;
   }

@@ -19,6 +19,8 @@ const FIRST_CAPACITY = 256;
 const LARGE_BYTES = PMD_SIZE;
 const CALLER_BITS = 24;
 const CALLER_MASK = (1 << CALLER_BITS) - 1;
+const ORDER_MASK = 15;
+const ONE_ZONE = 1 << 30;
 
 /** The number of a vm_struct is a multiple of this: element `vm` of each view below is then a field of one record. */
 const STEP = 4;
@@ -45,7 +47,7 @@ export class VmStructs {
   nrPages = new Int32Array(this.words, WORD_BYTES);
   /** Offset of its array of frames in `PageArrays`, or 0. */
   pages = new Uint32Array(this.words, 2 * WORD_BYTES);
-  /** Index into `callers`, and from bit 24 up `pageOrder`. */
+  /** Index into `callers`; from bit 24 up `pageOrder`; bit 30 whether all its frames are of one zone. */
   private callerAndOrder = new Int32Array(this.words, 3 * WORD_BYTES);
   /** Addresses of the arrays of page pointers that are in vmalloc space themselves: those of large areas. */
   private readonly pagesAddr = new Map<number, number>();
@@ -97,7 +99,16 @@ export class VmStructs {
 
   /** log2 of the 4 KiB pages in one mapped page: 0, or 9 for huge mappings. */
   pageOrderOf(vm: number): number {
-    return this.callerAndOrder[vm] >> CALLER_BITS;
+    return (this.callerAndOrder[vm] >> CALLER_BITS) & ORDER_MASK;
+  }
+
+  /** Whether all its frames are known to be of one zone. */
+  isOfOneZone(vm: number): boolean {
+    return (this.callerAndOrder[vm] & ONE_ZONE) !== 0;
+  }
+
+  setOfOneZone(vm: number): void {
+    this.callerAndOrder[vm] |= ONE_ZONE;
   }
 
   setPageOrder(vm: number, order: number): void {

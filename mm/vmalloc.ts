@@ -292,7 +292,11 @@ function allocAreaPages(state: Vmalloc, vm: number, pages: number, order: number
   const { pages: allocator, pageArrays, vms } = state;
   const cpu = state.loop.currentCpu;
   const offset = vms.pages[vm];
-  if (order === 0) return allocator.allocBulk(cpu, pages, FRAME_VMALLOC, gfp, node, pageArrays.frames, offset);
+  if (order === 0) {
+    const got = allocator.allocBulk(cpu, pages, FRAME_VMALLOC, gfp, node, pageArrays.frames, offset);
+    if (allocator.lastBulkIsOfOneZone) vms.setOfOneZone(vm);
+    return got;
+  }
   for (let done = 0; done < pages; done += 1 << order) {
     const first = allocator.allocPages(cpu, order, FRAME_VMALLOC, gfp, node);
     if (first === 0) return done;

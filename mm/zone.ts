@@ -1,9 +1,12 @@
 /** A run of physical memory on one NUMA node, handed out in blocks of 2^order frames (buddy system). */
+import { HIGH_MEMORY_START, LOW_MEMORY_BYTES, type PhysicalMemory } from "../arch/physical-memory.ts";
 import { growUint8, growUint32 } from "./grow.ts";
 
 /** The largest block: 2^10 frames, 4 MiB. */
 export const MAX_PAGE_ORDER = 10;
 
+/** The first MiB is left to firmware, as on a PC. */
+const FIRMWARE_FRAMES = 256;
 const NOT_FREE = 0xff;
 const NONE = 0xffff_ffff;
 
@@ -137,4 +140,33 @@ export class Zone {
     this.next = growUint32(this.next, capacity);
     this.previous = growUint32(this.previous, capacity);
   }
+}
+
+/** Cuts the memory into zones: below and above the hole for devices, and by NUMA node in equal parts. */
+export function makeZones(memory: PhysicalMemory, numaNodes: number): Zone[] {
+  const ranges: [number, number][] = [];
+  const lowFrames = Math.min(memory.frames, LOW_MEMORY_BYTES / 4096);
+  ranges.push([Math.min(FIRMWARE_FRAMES, lowFrames), lowFrames]);
+  if (memory.frames > HIGH_MEMORY_START / 4096) ranges.push([HIGH_MEMORY_START / 4096, memory.frames]);
+  const block = 1 << MAX_PAGE_ORDER;
+  const perNode = Math.ceil(memory.sizeBytes / 4096 / numaNodes / block) * block;
+  const zones: Zone[] = [];
+  let node = 0;
+  let room = perNode;
+  for (const [start, end] of ranges) {
+    let at = start;
+    while (at < end) {
+      const stop = Math.min(end, at + room);
+      zones.push(new Zone(node, at, stop));
+      room -= stop - at;
+      at = stop;
+      if (room === 0 && node < numaNodes - 1) {
+        node++;
+        room = perNode;
+      } else if (room === 0) {
+        room = Number.POSITIVE_INFINITY;
+      }
+    }
+  }
+  return zones;
 }

@@ -168,7 +168,7 @@ export class Kernel {
     const frames = new Uint32Array(count);
     const got = this.pages.allocBulk(this.currentCpu, count, FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE, frames, 0);
     if (got < count) {
-      this.pages.freeBulk(this.currentCpu, frames, 0, got, 0);
+      this.pages.freeBulk(this.currentCpu, frames, 0, got);
       throw new RangeError(`${count} frames were asked for, ${got} are free`);
     }
     return frames;
@@ -176,7 +176,7 @@ export class Kernel {
 
   /** Gives back what `allocFrames` returned. */
   freeFrames(frames: Uint32Array): void {
-    this.pages.freeBulk(this.currentCpu, frames, 0, frames.length, 0);
+    this.pages.freeBulk(this.currentCpu, frames, 0, frames.length);
   }
 
   vmalloc(sizeBytes: number, caller?: string): number {
