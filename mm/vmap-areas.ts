@@ -2,7 +2,7 @@
  * vmap areas (`struct vmap_area`) as a struct of arrays, indexed by a small integer; index 0 is "no area". An area is in
  * at most one tree and on at most one list at a time, as in the kernel, so it has one set of links for each.
  */
-import { growFloat64, growInt32, growUint8 } from "./grow.ts";
+import { growUint8, nextCapacity, Segments } from "./grow.ts";
 
 /** The area is a `vm_map_ram` area, of either kind. */
 export const VMAP_RAM = 0x1;
@@ -12,33 +12,36 @@ export const VMAP_BLOCK = 0x2;
 export const VMAP_FLAGS_MASK = 0x3;
 
 const FIRST_CAPACITY = 256;
+/** Bytes of an area: three doubles, five words, a byte. */
+const BYTES = 3 * 8 + 5 * 4 + 1;
 /** log2 of the areas in a block of storage that holds gaps only. */
 const GAP_BLOCK_SHIFT = 6;
 
 /** Storage for vmap areas and for the heads of the lists they are on. */
 export class VmapAreas {
+  private store = new Segments(BYTES, FIRST_CAPACITY);
   /** First byte. */
-  start = new Float64Array(FIRST_CAPACITY);
+  start = this.store.float64();
   /** One past the last byte. */
-  end = new Float64Array(FIRST_CAPACITY);
+  end = this.store.float64();
   /**
    * Outside the free tree, at `2 * i`: {@link VMAP_RAM}, {@link VMAP_BLOCK}, and from bit 8 up the id of the vmap node it came
    * from, plus one; at `2 * i + 1` its vm_struct while busy, or 0.
    */
-  uses = new Int32Array(2 * FIRST_CAPACITY);
+  uses = this.store.int32(2);
   /**
    * In the free tree, in place of {@link uses} (a union, as in the kernel): the size of the largest area of the subtree below,
    * this one included.
    */
-  subtreeMaxSize = new Float64Array(this.uses.buffer);
+  subtreeMaxSize = asDoubles(this.uses);
   /** Tree links: left child at `2 * i`, right child at `2 * i + 1`. */
-  child = new Int32Array(2 * FIRST_CAPACITY);
+  child = this.store.int32(2);
   /** Tree link: parent, 0 at the root. */
-  parent = new Int32Array(FIRST_CAPACITY);
-  /** Tree link: 1 for a black node, 0 for a red one. */
-  black = new Uint8Array(FIRST_CAPACITY);
+  parent = this.store.int32();
   /** List links: next at `2 * i`, previous at `2 * i + 1`. A node on no list points to itself. */
-  links = new Int32Array(2 * FIRST_CAPACITY);
+  links = this.store.int32(2);
+  /** Tree link: 1 for a black node, 0 for a red one. */
+  black = this.store.uint8();
   /** Areas in use, list heads not counted. */
   liveCount = 0;
 
@@ -233,7 +236,7 @@ export class VmapAreas {
 
   /** Bytes of host memory held. */
   get hostBytes(): number {
-    return this.capacity * (3 * 8 + 5 * 4 + 1) + this.gapBlock.byteLength;
+    return this.store.buffer.byteLength + this.gapBlock.byteLength;
   }
 
   private take(): number {
@@ -263,16 +266,22 @@ export class VmapAreas {
   }
 
   private grow(): void {
-    const capacity = this.capacity * 2;
+    const capacity = nextCapacity(this.capacity);
     this.capacity = capacity;
     this.gapBlock = growUint8(this.gapBlock, capacity >> GAP_BLOCK_SHIFT);
-    this.start = growFloat64(this.start, capacity);
-    this.end = growFloat64(this.end, capacity);
-    this.uses = growInt32(this.uses, 2 * capacity);
-    this.subtreeMaxSize = new Float64Array(this.uses.buffer);
-    this.child = growInt32(this.child, 2 * capacity);
-    this.parent = growInt32(this.parent, capacity);
-    this.black = growUint8(this.black, capacity);
-    this.links = growInt32(this.links, 2 * capacity);
+    const store = new Segments(BYTES, capacity, this.store);
+    this.store = store;
+    this.start = store.float64();
+    this.end = store.float64();
+    this.uses = store.int32(2);
+    this.subtreeMaxSize = asDoubles(this.uses);
+    this.child = store.int32(2);
+    this.parent = store.int32();
+    this.links = store.int32(2);
+    this.black = store.uint8();
   }
+}
+
+function asDoubles(words: Int32Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
+  return new Float64Array(words.buffer, words.byteOffset, words.length / 2);
 }
