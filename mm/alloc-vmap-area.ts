@@ -2,7 +2,7 @@
 import type { KernelCode } from "../arch/event-loop.ts";
 import { isAligned, isPageAligned, isPowerOfTwo } from "./align.ts";
 import { EBUSY, EINVAL, ENOMEM } from "./errno.ts";
-import { __GFP_NOWARN } from "./gfp.ts";
+import { __GFP_DIRECT_RECLAIM, __GFP_NOWARN } from "./gfp.ts";
 import { formatRange } from "./kernel-log.ts";
 import { reclaimAndPurgeVmapAreas } from "./purge.ts";
 import { finish, type Soon } from "./soon.ts";
@@ -178,7 +178,7 @@ function* makeRoom(
     if (!purged) {
       yield* reclaimAndPurgeVmapAreas(state);
       purged = true;
-    } else if (callPurgeNotifiers(state) > 0) {
+    } else if ((gfp & __GFP_DIRECT_RECLAIM) !== 0 && callPurgeNotifiers(state) > 0) {
       purged = false;
     } else {
       break;

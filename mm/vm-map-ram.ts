@@ -11,13 +11,13 @@ import { VMALLOC_END, VMALLOC_START, VMAP_MAX_ALLOC } from "./vmalloc-config.ts"
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./vmap-areas.ts";
 import { vbAlloc, vbFree } from "./vmap-block.ts";
-import { mapSmallFrames } from "./vmap-pages.ts";
+import { mapCallersFrames } from "./vmap-pages.ts";
 
 /** Maps `frames` (frame numbers); the address, or 0 (NULL). */
 export function* vmMapRam(state: Vmalloc, frames: Uint32Array): KernelCode<number> {
   const count = frames.length;
   if (count === 0) {
-    state.log.warnOnce("vm_map_ram", "vm_map_ram of 0 pages");
+    state.log.warn("vm_map_ram of 0 pages");
     return 0;
   }
   const sizeBytes = count * PAGE_SIZE;
@@ -32,7 +32,7 @@ export function* vmMapRam(state: Vmalloc, frames: Uint32Array): KernelCode<numbe
     if (area < 0) return 0;
     start = state.areas.startOf(area);
   }
-  const result = mapSmallFrames(state, start, start + sizeBytes, PAGE_KERNEL, frames, 0);
+  const result = mapCallersFrames(state, start, start + sizeBytes, PAGE_KERNEL, frames);
   if (result < 0) {
     yield* vmUnmapRam(state, start, count);
     return 0;

@@ -39,7 +39,7 @@ export function* vbAlloc(state: Vmalloc, pages: number, gfp: number): KernelCode
     const first = config.blockPages - blocks.free[block];
     const start = areas.startOf(blocks.area[block]);
     blocks.free[block] -= count;
-    blocks.markUsed(block, first, pages, true);
+    blocks.markUsed(block, first, pages, true, count);
     const left = blocks.free[block];
     state.events?.vbAlloc(start + first * PAGE_SIZE, order, start, left, blocks.dirty[block], cpu);
     if (left === 0) {
@@ -84,7 +84,7 @@ export function* vbFree(state: Vmalloc, address: number, pages: number): KernelC
     state.log.warnOnce("vb_free", `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: not mapped`);
     return;
   }
-  blocks.markUsed(block, first, pages, false);
+  blocks.markUsed(block, first, pages, false, count);
   lock.release();
   state.tables.unmapRange(address, address + pages * PAGE_SIZE);
   state.loop.spend(pages * state.costs.entryWriteCycles);
@@ -126,7 +126,7 @@ function* newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number
   }
   const block = blocks.make(area, cpu);
   blocks.free[block] -= 1 << order;
-  blocks.markUsed(block, 0, pages, true);
+  blocks.markUsed(block, 0, pages, true, 1 << order);
   blocks.index[state.blockHashOf(start)].set(start, block);
   const queueLock = blocks.queueLocks[cpu];
   if (!queueLock.tryTake()) yield* queueLock.take();

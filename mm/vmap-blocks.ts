@@ -22,6 +22,11 @@ export class VmapBlocks {
   usedPages = new Int32Array(FIRST_CAPACITY);
   /** Which pages are in use: `wordsPerBlock` words of 32 bits each. */
   usedMap: Int32Array;
+  /**
+   * The same bits as the kernel's own `used_map` has them: with the pages that a request was rounded up by, which are not mapped.
+   * Only `upstreamQuirks` looks at it.
+   */
+  roundedMap: Int32Array;
   /** Queue links of blocks with free pages; 0 ends a queue. */
   next = new Int32Array(FIRST_CAPACITY);
   previous = new Int32Array(FIRST_CAPACITY);
@@ -48,6 +53,7 @@ export class VmapBlocks {
     this.loop = loop;
     this.lockCosts = lockCosts;
     this.usedMap = new Int32Array(FIRST_CAPACITY * this.wordsPerBlock);
+    this.roundedMap = new Int32Array(FIRST_CAPACITY * this.wordsPerBlock);
     this.queueHead = new Int32Array(cpus);
     this.queueTail = new Int32Array(cpus);
     this.queueLocks = Array.from({ length: cpus }, () => new SpinLock("vbq->lock", loop, lockCosts));
@@ -65,6 +71,7 @@ export class VmapBlocks {
     this.dirtyMax[block] = 0;
     this.usedPages[block] = 0;
     this.usedMap.fill(0, block * this.wordsPerBlock, (block + 1) * this.wordsPerBlock);
+    this.roundedMap.fill(0, block * this.wordsPerBlock, (block + 1) * this.wordsPerBlock);
     this.next[block] = 0;
     this.previous[block] = 0;
     return block;
@@ -103,15 +110,20 @@ export class VmapBlocks {
     return this.previous[block] !== 0 || this.queueHead[this.cpu[block]] === block;
   }
 
-  /** Marks `count` pages from `first` on as used or not; they must have been the contrary. */
-  markUsed(block: number, first: number, count: number, used: boolean): void {
+  /**
+   * Marks `count` pages from `first` on as used or not; they must have been the contrary.
+   * @param rounded how many pages the request counts as
+   */
+  markUsed(block: number, first: number, count: number, used: boolean, rounded = count): void {
     const base = block * this.wordsPerBlock;
     this.usedPages[block] += used ? count : -count;
-    for (let page = first; page < first + count; page++) {
-      const bit = 1 << (page & 31);
-      if (used) this.usedMap[base + (page >> 5)] |= bit;
-      else this.usedMap[base + (page >> 5)] &= ~bit;
-    }
+    setBits(this.usedMap, base, first, count, used);
+    setBits(this.roundedMap, base, first, rounded, used);
+  }
+
+  /** Whether the kernel's own bitmap says that the page is used. */
+  isUsedRounded(block: number, page: number): boolean {
+    return ((this.roundedMap[block * this.wordsPerBlock + (page >> 5)] >>> (page & 31)) & 1) !== 0;
   }
 
   isUsed(block: number, page: number): boolean {
@@ -148,7 +160,16 @@ export class VmapBlocks {
     this.dirtyMax = growInt32(this.dirtyMax, capacity);
     this.usedPages = growInt32(this.usedPages, capacity);
     this.usedMap = growInt32(this.usedMap, capacity * this.wordsPerBlock);
+    this.roundedMap = growInt32(this.roundedMap, capacity * this.wordsPerBlock);
     this.next = growInt32(this.next, capacity);
     this.previous = growInt32(this.previous, capacity);
+  }
+}
+
+function setBits(map: Int32Array, base: number, first: number, count: number, set: boolean): void {
+  for (let page = first; page < first + count; page++) {
+    const bit = 1 << (page & 31);
+    if (set) map[base + (page >> 5)] |= bit;
+    else map[base + (page >> 5)] &= ~bit;
   }
 }

@@ -1,11 +1,11 @@
 /** `vrealloc`: another size for vmalloc'ed memory. */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
-import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "./gfp.ts";
+import { __GFP_ZERO, GFP_KERNEL } from "./gfp.ts";
 import { formatRange } from "./kernel-log.ts";
 import { vfree } from "./vfree.ts";
 import { findVmArea } from "./vm-area.ts";
-import { vmallocNode } from "./vmalloc.ts";
+import { __vmalloc } from "./vmalloc.ts";
 import { vmallocToPfn } from "./vmalloc-lookup.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
@@ -40,7 +40,7 @@ export function* vrealloc(
       return address;
     }
   }
-  const grown = yield* vmallocNode(state, sizeBytes, 1, gfp, NUMA_NO_NODE);
+  const grown = yield* __vmalloc(state, sizeBytes, gfp);
   if (grown === 0) return 0;
   if (address !== 0) {
     copyBytes(state, address, grown, oldBytes);

@@ -110,8 +110,7 @@ export class Zone {
     while (frame % (1 << order) !== 0 || frame + (1 << order) > this.endFrame) order--;
     this.touchedEnd = frame + (1 << order);
     const needed = this.touchedEnd - this.startFrame;
-    if (needed > this.use.length)
-      this.grow(Math.min(this.managedPages, Math.max(2 * this.use.length, needed)));
+    if (needed > this.use.length) this.grow(Math.min(this.managedPages, Math.max(2 * this.use.length, needed)));
     this.pushFree(frame - this.startFrame, order);
     return true;
   }

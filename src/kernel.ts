@@ -5,6 +5,7 @@ import { Machine, type MachineConfig } from "../arch/machine.ts";
 import type { CpuFeatures } from "../arch/preset.ts";
 import type { TopologyConfig } from "../arch/topology.ts";
 import {
+  __vmallocNode,
   type CacheMode,
   ConfigError,
   DEFAULT_KERNEL_COSTS,
@@ -32,7 +33,6 @@ import {
   vmallocConfig,
   vmallocHuge,
   vmallocInit,
-  vmallocNode,
   vmallocSoon,
   vmap,
   vmMapRam,
@@ -196,7 +196,7 @@ export class Kernel {
 
   /** `__vmalloc_node` with an alignment. */
   vmallocAlign(sizeBytes: number, align: number, caller?: string): number {
-    return this.run(vmallocNode(this.vm, sizeBytes, align, GFP_KERNEL, NUMA_NO_NODE, caller));
+    return this.run(__vmallocNode(this.vm, sizeBytes, align, GFP_KERNEL, NUMA_NO_NODE, caller));
   }
 
   vmallocHuge(sizeBytes: number, caller?: string): number {

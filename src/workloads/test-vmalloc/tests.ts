@@ -7,13 +7,13 @@ import type { KernelCode } from "../../../arch/event-loop.ts";
 import { PAGE_SIZE } from "../../../arch/linear-address.ts";
 import {
   __GFP_ZERO,
+  __vmallocNode,
   GFP_KERNEL,
   NUMA_NO_NODE,
   vfree,
   vfreeSoon,
   vmalloc,
   vmallocHuge,
-  vmallocNode,
   vmallocSoon,
   vmMapRam,
   vmUnmapRam,
@@ -154,7 +154,7 @@ function* fixAlignAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops } = worker;
   for (let i = 0; i < loops; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const address = yield* vmallocNode(vm, 5 * PAGE_SIZE, FIX_ALIGN_BYTES, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    const address = yield* __vmallocNode(vm, 5 * PAGE_SIZE, FIX_ALIGN_BYTES, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
     if (address === 0) return false;
     const freed = vfreeSoon(vm, address);
     if (freed !== undefined) yield* freed;
@@ -168,7 +168,7 @@ function* randomSizeAlignAlloc(worker: Worker): KernelCode<boolean> {
     if (turns.isDue()) yield* worker.takeTurn(i);
     const byte = random.between(0, 255);
     const sizeBytes = ((byte % 10) + 1) * PAGE_SIZE;
-    const address = yield* vmallocNode(vm, sizeBytes, 2 ** (byte % 23), GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    const address = yield* __vmallocNode(vm, sizeBytes, 2 ** (byte % 23), GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
     if (address === 0) return false;
     const freed = vfreeSoon(vm, address);
     if (freed !== undefined) yield* freed;
@@ -180,7 +180,7 @@ function* randomSizeAlignAlloc(worker: Worker): KernelCode<boolean> {
 function* alignShiftAlloc(worker: Worker): KernelCode<boolean> {
   const { vm } = worker;
   for (let shift = 0; shift < 64; shift++) {
-    const address = yield* vmallocNode(vm, PAGE_SIZE, 2 ** shift, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    const address = yield* __vmallocNode(vm, PAGE_SIZE, 2 ** shift, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
     if (address === 0) return false;
     yield* vfree(vm, address);
   }
