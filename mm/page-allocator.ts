@@ -14,6 +14,7 @@ import {
   PCP_HIGH,
 } from "./frame-list.ts";
 import { __GFP_DIRECT_RECLAIM, __GFP_THISNODE, __GFP_ZERO, GFP_DMA32_ZONE, NUMA_NO_NODE } from "./gfp.ts";
+import { PageReferences } from "./page-references.ts";
 import { MAX_PAGE_ORDER, makeZones, type Zone } from "./zone.ts";
 
 /** What a frame is used for. */
@@ -41,6 +42,8 @@ export class PageAllocator {
   freedPages = 0;
   /** Whether all frames of the last `allocBulk` came from the lists of one zone. */
   lastBulkIsOfOneZone = false;
+  /** Frames with several holders: giving such a one back lets one of them go. */
+  readonly references = new PageReferences();
 
   private readonly memory: PhysicalMemory;
   private readonly perCpu: FrameList[][];
@@ -133,6 +136,12 @@ export class PageAllocator {
 
   /** Gives back `count` single frames. */
   freeBulk(cpu: number, frames: Uint32Array, offset: number, count: number): void {
+    if (!this.references.isEmpty) {
+      for (let i = offset; i < offset + count; i++) {
+        if (!this.references.put(frames[i])) this.freePagesOf(cpu, frames[i], 0);
+      }
+      return;
+    }
     for (let done = 0; done < count; ) done += this.putRun(cpu, frames, offset + done, count - done);
     this.freedPages += count;
   }
@@ -143,7 +152,11 @@ export class PageAllocator {
    * @param isOfOneZone whether all are known to be of one zone
    */
   freeAreaFrames(cpu: number, frames: Uint32Array, offset: number, count: number, isOfOneZone: boolean): void {
-    if (!isOfOneZone) {
+    if (!isOfOneZone || !this.references.isEmpty) {
+      // What a user address space still maps is the user's alone from now on.
+      for (let i = offset; i < offset + count; i++) {
+        if (this.references.furtherOf(frames[i]) > 0) markFrames(this.zoneOf(frames[i]), frames, i, 1, FRAME_USER);
+      }
       this.freeBulk(cpu, frames, offset, count);
       return;
     }

@@ -18,9 +18,9 @@ const USER_END = 2 ** 47;
 
 /**
  * Maps `sizeBytes` bytes of a `vmallocUser` area, from page `pageOffset` on, at `userAddress` of `user`.
- * @returns 0, or -EINVAL (not aligned, no area, not for users, beyond its end), -EFAULT (not in
- *   the user half), -EBUSY (something is mapped there), -ENOMEM; what was mapped stays,
- *   as the kernel leaves it to the caller's `munmap`
+ * Each mapping is a further holder of its page: the page goes back to the allocator when the area and all mappings are gone.
+ * @returns 0, or -EINVAL (not aligned, no area, not for users, beyond its end), -EFAULT (not in the user half), -EBUSY
+ *   (something is mapped there), -ENOMEM; what was mapped stays, as the kernel leaves it to the caller's `munmap`
  */
 export function* remapVmallocRange(
   state: Vmalloc,
@@ -47,6 +47,7 @@ export function* remapVmallocRange(
     if (isEntryInUse(user, to)) return -EBUSY;
     const result = user.mapSmallPages(to, to + PAGE_SIZE, USER_LOW, PTE_XD_HIGH, frame, 0);
     if (result < 0) return result;
+    state.pages.references.get(frame[0]);
   }
   return 0;
 }

@@ -65,7 +65,7 @@ export function verifyFrames(
     for (const table of tables) ledger.mark(table.frame, TABLE, table.la);
     for (let i = 0; i < leaves.la.length; i++) {
       const isUserPage = leaves.la[i] < UPPER_HALF && pages.useOf(leaves.frame[i]) === FRAME_USER;
-      if (isUserPage) ledger.mark(leaves.frame[i], USER_PAGE, leaves.la[i]);
+      if (isUserPage) ledger.markUser(leaves.frame[i], leaves.la[i]);
     }
   }
   markAreas(state, census, ledger, findings);
@@ -152,6 +152,14 @@ class Ledger {
     }
     this.kinds[at][index] = kind;
     this.holders[at][index] = holder;
+  }
+
+  /** Notes a user page; one with further references may be mapped as often as it has holders. */
+  markUser(frame: number, la: number): void {
+    const at = this.pages.zones.findIndex((zone) => frame >= zone.startFrame && frame < zone.touchedEnd);
+    const isNoted = at >= 0 && this.kinds[at][frame - this.pages.zones[at].startFrame] === USER_PAGE;
+    if (isNoted && this.pages.references.furtherOf(frame) > 0) return;
+    this.mark(frame, USER_PAGE, la);
   }
 
   /** Every touched frame is marked with the use that its holder makes of it. */
