@@ -17,6 +17,13 @@ export class PageReferences {
     return this.further.get(frame) ?? 0;
   }
 
+  /** Visits the frames that have several holders, for checks. */
+  forEach(visit: (frame: number, further: number) => void): void {
+    this.further.forEach((further, frame) => {
+      visit(frame, further);
+    });
+  }
+
   /** Notes one more holder (`get_page`). */
   get(frame: number): void {
     this.further.set(frame, this.furtherOf(frame) + 1);

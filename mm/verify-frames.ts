@@ -69,7 +69,29 @@ export function verifyFrames(
     }
   }
   markAreas(state, census, ledger, findings);
+  checkReferences(state, walks, ledger, findings);
   ledger.compareWithUse();
+}
+
+/**
+ * A frame with further references has as many holders: mappings in user address spaces, and an area or not. Who is told of no
+ * user address space cannot count them.
+ */
+function checkReferences(state: Vmalloc, walks: readonly TableWalk[], ledger: Ledger, findings: Findings): void {
+  const { references } = state.pages;
+  if (references.isEmpty || walks.length === 1) return;
+  const mappings = new Map<number, number>();
+  for (const { leaves } of walks) {
+    for (let i = 0; i < leaves.la.length; i++) {
+      if (leaves.la[i] >= UPPER_HALF) continue;
+      mappings.set(leaves.frame[i], (mappings.get(leaves.frame[i]) ?? 0) + 1);
+    }
+  }
+  references.forEach((frame, further) => {
+    const holders = (mappings.get(frame) ?? 0) + (ledger.isOfArea(frame) ? 1 : 0);
+    if (holders === further + 1) return;
+    findings.add(`${frameName(frame)} has ${further + 1} references, but ${holders} holders`);
+  });
 }
 
 function markAreas(state: Vmalloc, census: AreaCensus, ledger: Ledger, findings: Findings): void {
@@ -152,6 +174,12 @@ class Ledger {
     }
     this.kinds[at][index] = kind;
     this.holders[at][index] = holder;
+  }
+
+  /** Whether an area has the frame. */
+  isOfArea(frame: number): boolean {
+    const at = this.pages.zones.findIndex((zone) => frame >= zone.startFrame && frame < zone.touchedEnd);
+    return at >= 0 && this.kinds[at][frame - this.pages.zones[at].startFrame] === AREA;
   }
 
   /** Notes a user page; one with further references may be mapped as often as it has holders. */

@@ -36,6 +36,13 @@ describe("pages of a vmalloc area in a user address space", () => {
     expect(kernel.verify([mm])).toEqual([]);
   });
 
+  it("have as many references as holders: verify finds one too many", () => {
+    const { kernel, frames, map } = shared();
+    const mm = map();
+    kernel.pages.references.get(frames[2]);
+    expect(kernel.verify([mm])).toEqual([`frame 0x${frames[2].toString(16)} has 3 references, but 2 holders`]);
+  });
+
   it("stay the users' when the area is freed, and are free when the last of them is gone", () => {
     const { kernel, spaces, free, address, frames, map } = shared();
     const [first, second] = [map(), map()];
