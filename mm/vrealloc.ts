@@ -1,4 +1,5 @@
 /** `vrealloc`: another size for vmalloc'ed memory. */
+import { ACCESS_LOAD, ACCESS_STORE } from "../arch/access.ts";
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { __GFP_ZERO, GFP_KERNEL } from "./gfp.ts";
@@ -49,13 +50,17 @@ export function* vrealloc(
   return grown;
 }
 
-/** Copies mapped kernel memory as `memcpy` would; both ranges begin at a page. */
+/**
+ * Copies kernel memory as `memcpy` does, by loads and stores of the current CPU; both ranges begin at a page.
+ * @throws PageFault where nothing is mapped: behind an address from within an area comes its guard page
+ */
 function copyBytes(state: Vmalloc, from: number, to: number, bytes: number): void {
-  const { memory } = state.tables;
+  const { memory, cpus } = state.machine;
+  const cpu = cpus[state.loop.currentCpu];
   for (let at = 0; at < bytes; at += PAGE_SIZE) {
-    const source = memory.frameBytes(vmallocToPfn(state, from + at));
+    const source = memory.frameBytes(cpu.touchAs(ACCESS_LOAD, from + at) / PAGE_SIZE);
     const length = Math.min(PAGE_SIZE, bytes - at);
-    memory.frameBytes(vmallocToPfn(state, to + at)).set(source.subarray(0, length));
+    memory.frameBytes(cpu.touchAs(ACCESS_STORE, to + at) / PAGE_SIZE).set(source.subarray(0, length));
   }
 }
 

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
+import { PageFault } from "../../arch/faults.ts";
 import { PAGE_SIZE } from "../../arch/linear-address.ts";
 import { PTE_GLOBAL } from "../../arch/pte.ts";
 import {
@@ -336,6 +337,12 @@ describe("per-CPU areas", () => {
 });
 
 describe("vrealloc", () => {
+  it("from within an area copies until the guard page, and faults there as the CPU does", () => {
+    const address = kernel.vmalloc(2 * PAGE_SIZE);
+    const grow = () => kernel.run(vrealloc(kernel.vm, address + PAGE_SIZE, 4 * PAGE_SIZE));
+    expect(grow).toThrow(PageFault);
+  });
+
   it("grows within the pages that are there: bytes given up with __GFP_ZERO read as zeros again", () => {
     const cpu = kernel.machine.cpus[0];
     const address = kernel.vmalloc(100);
