@@ -26,7 +26,7 @@ export class Zone {
   /** Free blocks by order, those never touched not counted (`/proc/buddyinfo`). */
   readonly freeBlocks = new Uint32Array(MAX_PAGE_ORDER + 1);
 
-  private store: Segments | null = null;
+  private store = new Segments(BYTES_PER_FRAME, 0);
   private orderOf: Uint8Array = new Uint8Array(0);
   private next: Uint32Array = new Uint32Array(0);
   private previous: Uint32Array = new Uint32Array(0);
