@@ -104,14 +104,14 @@ export class ControlRegisters {
       page1g: this.features.page1g,
     };
     mode.update(registers, this.cpl);
-    this.mmu.predicted.clear();
+    this.mmu.modeChanged();
   }
 
   /** Goes to another privilege level. */
   chooseCpl(cpl: number): void {
     this.cpl = cpl;
     this.mmu.mode.chooseCpl(cpl);
-    this.mmu.predicted.clear();
+    this.mmu.modeChanged();
   }
 
   /** @throws GeneralProtectionFault unless the CPL is 0 */

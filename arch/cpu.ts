@@ -1,227 +1,28 @@
 /**
- * A CPU as a program sees it: memory accesses, control registers, invalidation instructions. The methods of the first part
- * are the fast path; everything they cannot do at once goes through `Mmu`.
+ * A CPU as a program sees it: memory accesses (cpu-memory.ts), control registers, invalidation instructions.
  */
-import { ACCESS_IS_SHADOW_STACK, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "./access.ts";
 import { checkReference } from "./access-check.ts";
-import { arraysFor } from "./arrays-for.ts";
-import { ControlRegisters, CR4_CET, CR4_PGE } from "./control-registers.ts";
+import { CR4_PGE } from "./control-registers.ts";
+import { CpuMemory } from "./cpu-memory.ts";
 import type { CpuParts } from "./cpu-parts.ts";
-import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "./faults.ts";
+import { MachineUsageError } from "./faults.ts";
 import { FlushAttribution } from "./flush-attribution.ts";
 import { Invalidations } from "./invalidations.ts";
-import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "./linear-address.ts";
-import { type MEMORY_TYPE_NAMES, MemoryTypes } from "./memory-type.ts";
-import { Mmu } from "./mmu.ts";
+import type { MEMORY_TYPE_NAMES } from "./memory-type.ts";
 import { type CounterSnapshot, snapshotCounters } from "./perf-counters.ts";
-import { PhysicalBytes } from "./physical-bytes.ts";
 import { type ProbeResult, probe } from "./probe.ts";
-import type { SmallPages } from "./small-pages.ts";
 
-const LOWER_HALF_END = 2 ** 47;
-
-/** One logical processor in 64-bit mode. Linear addresses are 48-bit numbers. */
-export class Cpu {
-  readonly id: number;
-  readonly mmu: Mmu;
-  readonly registers: ControlRegisters;
+/** One logical processor in 64-bit mode. */
+export class Cpu extends CpuMemory {
   readonly invalidations: Invalidations;
-  readonly memoryTypes: MemoryTypes;
   private readonly parts: CpuParts;
-  private readonly bytes: PhysicalBytes;
-  private readonly cells: Float64Array;
-  private readonly words: Int32Array;
-  private readonly chunks: readonly Int32Array[];
-  private readonly small: SmallPages;
-  private readonly clock: Float64Array;
-  /** Cell of the frame of first-level slot 0. */
-  private readonly framesAt: number;
-  private readonly loadCycles: number;
-  private readonly storeCycles: number;
-  private readonly fetchCycles: number;
 
   constructor(id: number, parts: CpuParts) {
-    const { preset, loop, memory, features, maxPhyAddr } = parts;
-    const spend = (cycles: number): void => {
-      loop.clockCycles[id] += cycles;
-    };
-    const arrays = arraysFor(preset);
-    this.id = id;
+    super(id, parts);
+    const { preset, features, cpus } = parts;
+    const spend = (cycles: number) => this.spend(cycles);
     this.parts = parts;
-    this.bytes = new PhysicalBytes(memory);
-    this.mmu = new Mmu(id, loop.clockCycles, memory, preset, arrays);
-    this.memoryTypes = new MemoryTypes(features, maxPhyAddr);
-    this.registers = new ControlRegisters(this.mmu, features, maxPhyAddr, preset, this.memoryTypes, spend);
-    this.registers.reset(parts.levels);
-    this.invalidations = new Invalidations(this.mmu, this.registers, features, preset, parts.cpus, spend);
-    this.cells = arrays.cells;
-    this.words = arrays.words;
-    this.chunks = memory.directory;
-    this.small = this.mmu.small;
-    this.clock = loop.clockCycles;
-    this.framesAt = arrays.firstFramesAt;
-    this.loadCycles = preset.costs.load.value;
-    this.storeCycles = preset.costs.store.value;
-    this.fetchCycles = preset.costs.fetch.value;
-  }
-
-  /**
-   * Reads 1 to 4 bytes at linear address `la`, little-endian, zero-extended. Where no memory answers, bits read as ones.
-   * @throws PageFault, with CR2 set
-   * @throws GeneralProtectionFault for an address (given as a bigint) that is not canonical
-   */
-  load(la: number | bigint, sizeBytes: number): number {
-    if (typeof la !== "number") return this.load(this.linearAddress(la), sizeBytes);
-    const low = la | 0;
-    const offset = low & 4095;
-    const { words, cells } = this;
-    let place = words[(low >>> 12) & 255];
-    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadSlow(0, la, sizeBytes);
-    if (cells[64 + place] === la - offset) {
-      const record = (1060 + (place << 2)) | 0;
-      const state = words[record | 3];
-      if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
-      else this.mmu.predicted.touch(place);
-    } else {
-      place = this.small.translate(0, la);
-      if (place === 0) return this.loadSlow(0, la, 4);
-    }
-    cells[0]++;
-    this.clock[this.id] += this.loadCycles;
-    const frame = cells[this.framesAt + place];
-    return this.chunks[frame >>> 10][((frame & 1023) << 10) | (offset >> 2)] >>> 0;
-  }
-
-  /**
-   * Writes the low 1 to 4 bytes of `value` at linear address `la`, little-endian. A store that crosses into a page that
-   * faults writes nothing. Where no memory answers, the write is lost.
-   * @throws PageFault, with CR2 set
-   * @throws GeneralProtectionFault for an address (given as a bigint) that is not canonical
-   */
-  store(la: number | bigint, sizeBytes: number, value: number): void {
-    if (typeof la !== "number") {
-      this.store(this.linearAddress(la), sizeBytes, value);
-      return;
-    }
-    const low = la | 0;
-    const offset = low & 4095;
-    const { words, cells } = this;
-    let place = words[((low >>> 12) & 255) | 256];
-    if (sizeBytes !== 4 || (offset & 3) !== 0) {
-      this.storeSlow(1, la, sizeBytes, value);
-      return;
-    }
-    if (cells[64 + place] === la - offset) {
-      const record = (1060 + (place << 2)) | 0;
-      const state = words[record | 3];
-      if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
-      else this.mmu.predicted.touch(place);
-    } else {
-      place = this.small.translate(1, la);
-      if (place === 0) {
-        this.storeSlow(1, la, 4, value);
-        return;
-      }
-    }
-    cells[1]++;
-    this.clock[this.id] += this.storeCycles;
-    const frame = cells[this.framesAt + place];
-    this.chunks[frame >>> 10][((frame & 1023) << 10) | (offset >> 2)] = value;
-  }
-
-  /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
-  fetch(la: number | bigint, sizeBytes: number): number {
-    if (typeof la !== "number") return this.fetch(this.linearAddress(la), sizeBytes);
-    const low = la | 0;
-    const offset = low & 4095;
-    const { words, cells } = this;
-    let place = words[((low >>> 12) & 255) | 512];
-    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadSlow(2, la, sizeBytes);
-    if (cells[64 + place] === la - offset) {
-      const record = (1060 + (place << 2)) | 0;
-      const state = words[record | 3];
-      if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
-      else this.mmu.predicted.touch(place);
-    } else {
-      place = this.small.translate(2, la);
-      if (place === 0) return this.loadSlow(2, la, 4);
-    }
-    cells[2]++;
-    this.clock[this.id] += this.fetchCycles;
-    const frame = cells[this.framesAt + place];
-    return this.chunks[frame >>> 10][((frame & 1023) << 10) | (offset >> 2)] >>> 0;
-  }
-
-  /**
-   * Translates `la` for a load as {@link load} does, with all its effects, but without reading memory; returns the physical
-   * address. For references whose data does not matter.
-   */
-  touch(la: number): number {
-    const low = la | 0;
-    const offset = low & 4095;
-    const { words, cells } = this;
-    let place = words[(low >>> 12) & 255];
-    if (cells[64 + place] === la - offset) {
-      const record = (1060 + (place << 2)) | 0;
-      const state = words[record | 3];
-      if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
-      else this.mmu.predicted.touch(place);
-    } else {
-      place = this.small.translate(0, la);
-      if (place === 0) return this.touchSlow(0, la);
-    }
-    cells[0]++;
-    this.clock[this.id] += this.loadCycles;
-    return cells[this.framesAt + place] * 4096 + offset;
-  }
-
-  /** As {@link touch}, for any kind of access. */
-  touchAs(access: Access, la: number): number {
-    if (access <= 2) {
-      const place = this.small.translate(access, la);
-      if (place !== 0) {
-        this.count(access);
-        return this.cells[this.framesAt + place] * 4096 + (la & 4095);
-      }
-    }
-    return this.touchSlow(access, la);
-  }
-
-  /** Reads 1 to 8 bytes as a bigint, by default as an explicit data read. */
-  load64(la: number | bigint, sizeBytes = 8, access: Access = ACCESS_LOAD): bigint {
-    const at = typeof la === "number" ? la : this.linearAddress(la);
-    this.locate(access, at, sizeBytes);
-    return this.bytes.read64(sizeBytes);
-  }
-
-  /** Writes the low 1 to 8 bytes of a bigint, by default as an explicit data write. */
-  store64(la: number | bigint, value: bigint, sizeBytes = 8, access: Access = ACCESS_STORE): void {
-    const at = typeof la === "number" ? la : this.linearAddress(la);
-    this.locate(access, at, sizeBytes);
-    this.bytes.write64(value, sizeBytes);
-  }
-
-  /** A load of any kind of access: implicit, shadow-stack, fetch; 1 to 4 bytes. */
-  loadAs(access: Access, la: number | bigint, sizeBytes: number): number {
-    return this.loadSlow(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
-  }
-
-  /** A store of any kind of access: implicit, shadow-stack; 1 to 4 bytes. */
-  storeAs(access: Access, la: number | bigint, sizeBytes: number, value: number): void {
-    this.storeSlow(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes, value);
-  }
-
-  /**
-   * The 48-bit form of a 64-bit address.
-   * @throws GeneralProtectionFault when it is not canonical
-   */
-  linearAddress(address: bigint): number {
-    try {
-      return linearAddressFromBigInt(address);
-    } catch (error) {
-      if (error instanceof NonCanonicalAddress) throw new GeneralProtectionFault(error.message);
-      throw error;
-    }
+    this.invalidations = new Invalidations(this.mmu, this.registers, features, preset, cpus, spend);
   }
 
   /**
@@ -342,54 +143,5 @@ export class Cpu {
     const attribution = new FlushAttribution(this.parts.preset, mmu.tlbs);
     mmu.watch(attribution);
     return attribution;
-  }
-
-  private touchSlow(access: Access, la: number): number {
-    checkReference(la, 1);
-    this.checkAccess(access);
-    this.mmu.translate(access, la);
-    this.count(access);
-    return this.mmu.tlbs.currentFrame(la) * 4096 + (la & 4095);
-  }
-
-  private loadSlow(access: Access, la: number, sizeBytes: number): number {
-    if (sizeBytes > 4) throw new MachineUsageError("access size", sizeBytes, "1 to 4 bytes; 5 to 8 with load64");
-    this.locate(access, la, sizeBytes);
-    return this.bytes.read(sizeBytes);
-  }
-
-  private storeSlow(access: Access, la: number, sizeBytes: number, value: number): void {
-    if (sizeBytes > 4) throw new MachineUsageError("access size", sizeBytes, "1 to 4 bytes; 5 to 8 with store64");
-    this.locate(access, la, sizeBytes);
-    this.bytes.write(value, sizeBytes);
-  }
-
-  /** Translates every page of an access before any byte of it moves. */
-  private locate(access: Access, la: number, sizeBytes: number): void {
-    checkReference(la, sizeBytes);
-    this.checkAccess(access);
-    const { mmu, bytes } = this;
-    const offset = la & 4095;
-    mmu.translate(access, la);
-    bytes.at(mmu.tlbs.currentFrame(la), offset);
-    if (offset + sizeBytes > 4096) {
-      const next = la - offset + 4096;
-      if (next === LOWER_HALF_END) throw new GeneralProtectionFault("the access crosses into non-canonical addresses");
-      const nextPage = next === LINEAR_SPACE_BYTES ? 0 : next;
-      mmu.translate(access, nextPage);
-      bytes.next = mmu.tlbs.currentFrame(nextPage);
-    }
-    this.count(access);
-  }
-
-  private count(access: Access): void {
-    const kind = TLB_KIND[access];
-    this.cells[kind]++;
-    this.clock[this.id] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
-  }
-
-  private checkAccess(access: Access): void {
-    if (!ACCESS_IS_SHADOW_STACK[access]) return;
-    if ((this.registers.cr4 & CR4_CET) === 0) throw new InvalidOpcode("shadow-stack access", "CR4.CET = 0");
   }
 }

@@ -6,7 +6,7 @@
  *   ├── loop: EventLoop             a cycle clock a CPU, interleaving, IPIs     event-loop.ts, thread.ts, ready-queue.ts
  *   │   ├── accounts                what every cycle of every CPU went to       cycle-accounts.ts
  *   │   └── topology                threads, cores, sockets and their distance  topology.ts
- *   └── cpus: Cpu[]                 load, store, fetch, instructions            cpu.ts
+ *   └── cpus: Cpu[]                 load, store, fetch; instructions            cpu-memory.ts, cpu.ts
  *       ├── registers               CR0, CR3, CR4, EFER, PKRU, CPL: checked     control-registers.ts
  *       ├── invalidations           INVLPG, INVPCID, INVLPGB, TLBSYNC           invalidations.ts
  *       ├── memoryTypes             PAT and MTRRs                               memory-type.ts
@@ -14,15 +14,16 @@
  *           ├── mode                what the registers mean for each access     paging-mode.ts, access.ts
  *           ├── tlbs                both levels, and their refills              tlb-hierarchy.ts, tlb.ts, replacement.ts
  *           │   └── predicted       the host's shortcut for first-level hits    predicted-hits.ts
- *           ├── small               the host's shortcut for 4 KiB pages         small-pages.ts
+ *           ├── small               the host's shortcut for 4 KiB pages         small-pages.ts, first-level-fills.ts
+ *           ├── arrays              where all of their numbers lie              cpu-arrays.ts
  *           ├── structures          paging-structure caches                     paging-structure-caches.ts
  *           ├── walker              the page walk, A and D bits                 page-walk.ts
  *           ├── walkCaches          data caches that entries come through       walk-caches.ts
  *           ├── counts              event counters                              perf-counters.ts
  *           └── attribution         refills that a flush made necessary         flush-attribution.ts
  *
- * An access: `Cpu.load` asks `predicted`; a miss there goes to `Mmu.translate`, which asks `tlbs`, then has `walker` walk from what
- * `structures` knows, and fills `tlbs` or raises a `PageFault` (faults.ts). Microarchitectures are data: preset.ts, profiles/.
+ * An access: `Cpu.load` asks `predicted`, then `small`; what these leave goes to `Mmu.translate`, which asks `tlbs`, then has
+ * `walker` walk from what `structures` knows, and fills `tlbs` or raises a `PageFault` (faults.ts). Microarchitectures are data: preset.ts, profiles/.
  */
 import { Cpu } from "./cpu.ts";
 import { EventLoop } from "./event-loop.ts";

@@ -101,7 +101,7 @@ export class Mmu {
       }
       if (this.attribution !== null) this.attribution.hit(kind, la, mode.pcid);
     }
-    this.small.pcid = mode.pcid;
+    this.small.choosePcid(mode.pcid);
     if (access <= ACCESS_FETCH && this.attribution === null && tlbs.isSmall()) {
       this.predicted.remember(kind, la, tlbs.tlb, tlbs.slot);
     }
@@ -114,10 +114,16 @@ export class Mmu {
     this.predicted.clear();
   }
 
+  /** To be called after a change of `mode`. */
+  modeChanged(): void {
+    this.predicted.clear();
+    this.small.modeChanged();
+  }
+
   /** To be called after a change of the current PCID, or of the translations that belong to it. */
   choosePcid(pcid: number): void {
     this.mode.pcid = pcid;
-    this.small.pcid = -1;
+    this.small.choosePcid(-1);
     this.predicted.clear();
   }
 

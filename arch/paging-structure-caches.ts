@@ -7,9 +7,8 @@ import type { CpuArrays } from "./cpu-arrays.ts";
 import type { PagingStructureCachePreset, Preset, TlbGeometry } from "./preset.ts";
 import { Tlb } from "./tlb.ts";
 import type { TlbHierarchy } from "./tlb-hierarchy.ts";
-import { CONTEXT_SIZE_SHIFT, LEVEL_BYTES, SIZE_TABLE, TABLE_TAG } from "./translation.ts";
+import { LEVEL_BYTES, SIZE_TABLE, TABLE_TAG } from "./translation.ts";
 
-const TABLE_CONTEXT = SIZE_TABLE << CONTEXT_SIZE_SHIFT;
 const REGION_BYTES = LEVEL_BYTES;
 
 /** Level of a page-directory entry, and of the entries above it. */
@@ -56,8 +55,8 @@ export class PagingStructureCaches {
       const slot = tlb.find(number * bytes + tagOf(level), number | 0, pcid);
       if (slot < 0) continue;
       tlb.touch(slot);
-      this.frame = tlb.cells[tlb.frameAt + slot];
-      this.flags = tlb.words[tlb.recordsAt + (slot << 2) + 1];
+      this.frame = tlb.frameOf(slot);
+      this.flags = tlb.flagsOf(slot);
       return level;
     }
     return 0;
@@ -69,7 +68,7 @@ export class PagingStructureCaches {
     if (tlb === null) return;
     const bytes = REGION_BYTES[level];
     const number = Math.floor(la / bytes);
-    tlb.insert(number * bytes + tagOf(level), number | 0, pcid | TABLE_CONTEXT, frame, flags);
+    tlb.insert(number * bytes + tagOf(level), number | 0, pcid, SIZE_TABLE, frame, flags);
   }
 
   /** Removes the entries that would be used for `la` under `pcid`, as a page fault does. */

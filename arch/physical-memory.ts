@@ -4,9 +4,9 @@
  */
 
 /** Frames (of 4096 bytes) in one chunk. The host commits a chunk's memory page by page as it is touched. */
-export const CHUNK_FRAMES = 1024;
+export const CHUNK_FRAMES = 16_384;
 /** log2 of {@link CHUNK_FRAMES}. */
-export const CHUNK_FRAMES_SHIFT = 10;
+export const CHUNK_FRAMES_SHIFT = 14;
 /** Index of a frame in its chunk. */
 export const CHUNK_FRAME_MASK = CHUNK_FRAMES - 1;
 /** 32-bit words in a frame. */

@@ -7,7 +7,7 @@
  * A prediction is removed when its slot is given to another translation, and all are when a register that paging depends
  * on changes; a slot that was emptied no longer compares equal. Only 4 KiB entries whose page is memory are predicted.
  */
-import { type CpuArrays, FIRST_TAGS_AT, PREDICTIONS } from "./cpu-arrays.ts";
+import { type CpuArrays, LISTED_PREDICTIONS_AT, PREDICTIONS, PREDICTIONS_AT } from "./cpu-arrays.ts";
 import type { PhysicalMemory } from "./physical-memory.ts";
 import type { Tlb } from "./tlb.ts";
 
@@ -15,43 +15,42 @@ const KINDS = 3;
 
 /** The predictions of one CPU. */
 export class PredictedHits {
-  private readonly cells: Float64Array;
   private readonly words: Int32Array;
   private readonly memory: PhysicalMemory;
-  /** The TLB of each first-level slot. */
-  private readonly owners: readonly Tlb[];
+  /** Whether some first-level TLB has a list for its replacement state. */
+  private readonly isListed: boolean;
 
   constructor(arrays: CpuArrays, first: readonly Tlb[], memory: PhysicalMemory) {
-    this.cells = arrays.cells;
+    this.isListed = first.some((tlb) => tlb.isListed);
     this.words = arrays.words;
     this.memory = memory;
-    this.owners = [first[0], ...first.flatMap((tlb) => new Array<Tlb>(tlb.slots).fill(tlb))];
   }
 
   /** Remembers that `tlb` translates the 4 KiB page of `la` in `slot`, allowed for `kind`. */
   remember(kind: number, la: number, tlb: Tlb, slot: number): void {
-    if (this.memory.chunkAt(this.cells[tlb.frameAt + slot]) === null) return;
-    this.words[kind * PREDICTIONS + ((la >>> 12) & (PREDICTIONS - 1))] = tlb.tagAt - FIRST_TAGS_AT + slot;
+    if (this.memory.chunkAt(tlb.frameOf(slot)) === null) return;
+    tlb.markMemory(slot);
+    this.words[tableOf(tlb) + kind * PREDICTIONS + ((la >>> 12) & (PREDICTIONS - 1))] = tlb.firstPlace + slot;
   }
 
   /** Removes the predictions of `la`'s page for a slot that was just filled. */
   forget(la: number, tlb: Tlb, slot: number): void {
-    const place = tlb.tagAt - FIRST_TAGS_AT + slot;
+    const place = tlb.firstPlace + slot;
     const { words } = this;
     for (let kind = 0; kind < KINDS; kind++) {
-      const at = kind * PREDICTIONS + ((la >>> 12) & (PREDICTIONS - 1));
+      const at = tableOf(tlb) + kind * PREDICTIONS + ((la >>> 12) & (PREDICTIONS - 1));
       if (words[at] === place) words[at] = 0;
     }
   }
 
   /** Removes all predictions. */
   clear(): void {
-    this.words.fill(0, 0, KINDS * PREDICTIONS);
+    this.words.fill(0, PREDICTIONS_AT, PREDICTIONS_AT + KINDS * PREDICTIONS);
+    if (this.isListed) this.words.fill(0, LISTED_PREDICTIONS_AT, LISTED_PREDICTIONS_AT + KINDS * PREDICTIONS);
   }
+}
 
-  /** Records a hit of a first-level slot where the replacement state is a list. */
-  touch(place: number): void {
-    const owner = this.owners[place];
-    owner.touch(place + FIRST_TAGS_AT - owner.tagAt);
-  }
+/** Word of the first prediction of hits in a TLB. */
+function tableOf(tlb: Tlb): number {
+  return tlb.isListed ? LISTED_PREDICTIONS_AT : PREDICTIONS_AT;
 }

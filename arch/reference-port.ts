@@ -4,6 +4,7 @@
  */
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access } from "./access.ts";
 import type { Cpu } from "./cpu.ts";
+import { CELL_SHIFT, COUNTS_AT, WORD_SHIFT, WORD_STATE, WORD_USE } from "./cpu-arrays.ts";
 import type { Preset } from "./preset.ts";
 
 /** Kind of a reference: a load. */
@@ -12,6 +13,13 @@ export const REFERENCE_LOAD = 0;
 export const REFERENCE_STORE = 1;
 /** Kind of a reference: an instruction fetch. */
 export const REFERENCE_FETCH = 2;
+
+// V8 folds a module's own constants into the code, but not those that it imports.
+const CELL = CELL_SHIFT;
+const WORD = WORD_SHIFT;
+const STATE = WORD_STATE;
+const USE = WORD_USE;
+const COUNTS = COUNTS_AT;
 
 /** The accesses that the kinds stand for. */
 const ACCESSES: readonly Access[] = [ACCESS_LOAD, ACCESS_STORE, ACCESS_FETCH];
@@ -36,22 +44,21 @@ export class ReferencePort {
   }
 
   /**
-   * A reference of `kind` at linear address `la`, in the 4 KiB page `vpn` = floor(la / 4096). The numbers are the fixed places
-   * of cpu-arrays.ts, as in `Cpu.load`.
+   * A reference of `kind` at linear address `la`, in the 4 KiB page `vpn` = floor(la / 4096).
    * @throws PageFault, with CR2 set
    */
   reference(kind: number, vpn: number, la: number): void {
     const { cells, words } = this;
-    const place = words[(vpn & 255) | (kind << 8)];
-    if (cells[64 + place] !== vpn * 4096) {
+    const place = words[(vpn & 255) | ((kind + 1) << 8)];
+    if (cells[place << CELL] !== vpn * 4096) {
       this.cpu.touchAs(ACCESSES[kind], la);
       return;
     }
-    const record = (1060 + (place << 2)) | 0;
-    const state = words[record | 3];
-    if (state >= 0) words[state] = (words[state] & (words[record | 2] >>> 16)) | (words[record | 2] & 0xffff);
-    else this.cpu.mmu.predicted.touch(place);
-    cells[kind]++;
+    const record = place << WORD;
+    const state = words[record | STATE];
+    const use = words[record | USE];
+    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    cells[COUNTS + kind]++;
     this.clockCycles[this.id] += this.costCycles[kind];
   }
 }

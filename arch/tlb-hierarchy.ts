@@ -10,8 +10,6 @@ import type { CpuArrays } from "./cpu-arrays.ts";
 import { type Preset, TLB_KINDS, TLB_PAGE_SIZES, type TlbPreset } from "./preset.ts";
 import { Tlb } from "./tlb.ts";
 import {
-  CONTEXT_PCID_MASK,
-  CONTEXT_SIZE_SHIFT,
   GLOBAL_CONTEXT,
   SIZE_1G,
   SIZE_2M,
@@ -19,26 +17,25 @@ import {
   SIZE_BYTES,
   SIZE_TABLE,
   TAG_SIZE_STEP,
-  TR_GLOBAL,
   TR_SIZE_SHIFT,
 } from "./translation.ts";
 
 // V8 folds a module's own constants into the code, but not those that it imports.
-const GLOBAL = GLOBAL_CONTEXT;
-const PCID_MASK = CONTEXT_PCID_MASK;
-const GLOBAL_FLAG = TR_GLOBAL;
 const SIZE_SHIFT = TR_SIZE_SHIFT;
 
 /** One size in one TLB. */
 interface Holder {
   readonly tlb: Tlb;
+  /** Which TLB of its level it is. */
+  readonly index: number;
   readonly size: number;
 }
 
 /** The TLBs that one kind of access uses. */
 class Side {
-  /** The first-level TLB of 4 KiB pages. */
+  /** The first-level TLB of 4 KiB pages, and which of its level it is. */
   readonly small: Tlb;
+  readonly smallIndex: number;
   /** The second-level TLBs of 4 KiB pages. */
   readonly secondSmall: readonly Tlb[];
   /** Where larger pages can be. */
@@ -49,7 +46,9 @@ class Side {
   readonly secondHomes: readonly (readonly Holder[])[];
 
   constructor(first: readonly Holder[], second: readonly Holder[]) {
-    this.small = first.filter(({ size }) => size === SIZE_4K)[0].tlb;
+    const [small] = first.filter(({ size }) => size === SIZE_4K);
+    this.small = small.tlb;
+    this.smallIndex = small.index;
     this.secondSmall = second.filter(({ size }) => size === SIZE_4K).map(({ tlb }) => tlb);
     this.large = first.filter(({ size }) => size !== SIZE_4K);
     this.secondLarge = second.filter(({ size }) => size !== SIZE_4K);
@@ -64,22 +63,27 @@ export class TlbHierarchy {
   readonly second: readonly Tlb[];
   /** Whether the last lookup found its translation in the second level. */
   wasSecondLevel = false;
-  /** After an insertion or a hit: the TLB and the slot that now hold the translation in the first level. */
-  tlb: Tlb;
+  /** After an insertion or a hit: the slot that now holds the translation in the first level. */
   slot = 0;
+  /** Which TLB of the first level it is in. */
+  private index = 0;
 
   private readonly sides: readonly [Side, Side, Side];
 
   constructor(preset: Preset, arrays: CpuArrays) {
     const make = (level: 1 | 2) =>
-      tlbsOf(preset, level).map((shape) => ({ shape, tlb: new Tlb(shape, arrays, shape.kinds, level === 1) }));
+      tlbsOf(preset, level).map((shape) => ({ shape, tlb: new Tlb(shape, arrays, shape.kinds) }));
     const first = make(1);
     const second = make(2);
     this.first = first.map(({ tlb }) => tlb);
     this.second = second.map(({ tlb }) => tlb);
     const side = (kind: number) => new Side(holdersOf(first, kind), holdersOf(second, kind));
     this.sides = [side(0), side(1), side(2)];
-    this.tlb = this.first[0];
+  }
+
+  /** After an insertion or a hit: the TLB that now holds the translation in the first level. */
+  get tlb(): Tlb {
+    return this.first[this.index];
   }
 
   /** Whether the kind's first level or, if not, its second level translates `la` under `pcid`; a second-level hit fills the first. */
@@ -92,13 +96,14 @@ export class TlbHierarchy {
     const slot = small.find(page, number, pcid);
     if (slot >= 0) {
       small.touch(slot);
-      this.tlb = small;
+      this.index = side.smallIndex;
       this.slot = slot;
       return true;
     }
     for (let i = 0; i < side.large.length; i++) {
-      const { tlb, size } = side.large[i];
-      if (tlb.words[tlb.sizeAt + size] !== 0 && this.lookupLarge(tlb, size, la, pcid)) return true;
+      const holder = side.large[i];
+      const { tlb, size } = holder;
+      if (tlb.words[tlb.sizeAt + size] !== 0 && this.lookupLarge(holder, la, pcid)) return true;
     }
     for (let i = 0; i < side.secondSmall.length; i++) {
       const tlb = side.secondSmall[i];
@@ -106,10 +111,7 @@ export class TlbHierarchy {
       if (found < 0) continue;
       tlb.touch(found);
       this.wasSecondLevel = true;
-      const { words } = tlb;
-      const record = tlb.recordsAt + (found << 2);
-      const flags = words[record + 1];
-      this.insertFirst(side, la, words[record] & PCID_MASK, tlb.cells[tlb.frameAt + found], flags);
+      this.insertFirst(side, la, tlb.pcidOf(found), tlb.frameOf(found), tlb.flagsOf(found));
       return true;
     }
     for (let i = 0; i < side.secondLarge.length; i++) {
@@ -122,13 +124,12 @@ export class TlbHierarchy {
   /** Puts the translation that a walk found for `kind` into both levels: `frame` is that of the 4 KiB page. */
   insert(kind: number, la: number, pcid: number, frame: number, flags: number): void {
     const side = this.sides[kind];
-    const context = (flags & GLOBAL_FLAG) !== 0 ? GLOBAL : pcid;
     const homes = side.secondHomes[(flags >> SIZE_SHIFT) & 3];
     if (homes.length > 0) {
       const { tlb, size } = homeOf(homes, la);
-      insertInto(tlb, size, la, context, frame, flags);
+      insertInto(tlb, size, la, pcid, frame, flags);
     }
-    this.insertFirst(side, la, context, frame, flags);
+    this.insertFirst(side, la, pcid, frame, flags);
   }
 
   /** The TLBs of 4 KiB pages of each kind of access. */
@@ -138,21 +139,20 @@ export class TlbHierarchy {
 
   /** Rights and attributes of the translation found or inserted last. */
   currentFlags(): number {
-    const { tlb } = this;
-    return tlb.words[tlb.recordsAt + (this.slot << 2) + 1];
+    return this.tlb.flagsOf(this.slot);
   }
 
   /** The frame of the 4 KiB page at `la` by the translation found or inserted last. */
   currentFrame(la: number): number {
     const { tlb, slot } = this;
-    const frame = tlb.cells[tlb.frameAt + slot];
+    const frame = tlb.frameOf(slot);
     const size = tlb.sizeOf(slot);
     return size === SIZE_4K ? frame : frame + Math.floor((la - tlb.addressOf(slot)) / 4096);
   }
 
   /** Whether the entry found or inserted last is one of 4 KiB. */
   isSmall(): boolean {
-    return this.tlb.words[this.tlb.recordsAt + (this.slot << 2)] < 1 << 13;
+    return this.tlb.sizeOf(this.slot) === SIZE_4K;
   }
 
   /** Whether a translation of `la` for one of `kinds` is held, under `pcid` or global. Changes nothing. */
@@ -191,18 +191,18 @@ export class TlbHierarchy {
     for (const tlb of this.second) tlb.dropPcid(pcid);
   }
 
-  private insertFirst(side: Side, la: number, context: number, frame: number, flags: number): void {
+  private insertFirst(side: Side, la: number, pcid: number, frame: number, flags: number): void {
     const homes = side.homes[(flags >> SIZE_SHIFT) & 3];
-    const { tlb, size } = homeOf(homes, la);
-    this.tlb = tlb;
-    this.slot = insertInto(tlb, size, la, context, frame, flags);
+    const { tlb, index, size } = homeOf(homes, la);
+    this.index = index;
+    this.slot = insertInto(tlb, size, la, pcid, frame, flags);
   }
 
-  private lookupLarge(tlb: Tlb, size: number, la: number, pcid: number): boolean {
+  private lookupLarge({ tlb, index, size }: Holder, la: number, pcid: number): boolean {
     const slot = findIn(tlb, size, la, pcid);
     if (slot < 0) return false;
     tlb.touch(slot);
-    this.tlb = tlb;
+    this.index = index;
     this.slot = slot;
     return true;
   }
@@ -222,11 +222,6 @@ function tlbsOf(preset: Preset, level: 1 | 2): TlbPreset[] {
   return preset.tlbs.filter((shape) => shape.level === level);
 }
 
-/** Slots of all first-level TLBs of a preset. */
-export function firstLevelSlots(preset: Preset): number {
-  return tlbsOf(preset, 1).reduce((total, { sets, ways }) => total + sets * ways, 0);
-}
-
 /** Of several TLBs of one level that can hold a page, the address chooses one. */
 function homeOf(homes: readonly Holder[], la: number): Holder {
   if (homes.length === 1) return homes[0];
@@ -234,13 +229,13 @@ function homeOf(homes: readonly Holder[], la: number): Holder {
   return homes[Math.floor(la / SIZE_BYTES[size] / tlb.sets) % homes.length];
 }
 
-function insertInto(tlb: Tlb, size: number, la: number, context: number, frame: number, flags: number): number {
-  if (size === SIZE_4K) return tlb.insert(la - ((la | 0) & 4095), (la / 4096) | 0, context, frame, flags);
+function insertInto(tlb: Tlb, size: number, la: number, pcid: number, frame: number, flags: number): number {
+  if (size === SIZE_4K) return tlb.insert(la - ((la | 0) & 4095), (la / 4096) | 0, pcid, size, frame, flags);
   const inPage = la % SIZE_BYTES[size];
   const base = la - inPage;
   const first = frame - Math.floor(inPage / 4096);
   const number = (base / SIZE_BYTES[size]) | 0;
-  return tlb.insert(base + size * TAG_SIZE_STEP, number, context | (size << CONTEXT_SIZE_SHIFT), first, flags);
+  return tlb.insert(base + size * TAG_SIZE_STEP, number, pcid, size, first, flags);
 }
 
 function findIn(tlb: Tlb, size: number, la: number, pcid: number): number {
@@ -271,10 +266,11 @@ function dropPiecesIn(tlb: Tlb, la: number, pcid: number, globals: boolean): voi
 }
 
 function holdersOf(tlbs: readonly { shape: TlbPreset; tlb: Tlb }[], kind: number): Holder[] {
+  const all = tlbs.map(({ tlb }) => tlb);
   return [SIZE_4K, SIZE_2M, SIZE_1G].flatMap((size) =>
     tlbs
       .filter(({ shape }) => shape.kinds.includes(TLB_KINDS[kind]) && shape.pageSizes.includes(TLB_PAGE_SIZES[size]))
-      .map(({ tlb }) => ({ tlb, size })),
+      .map(({ tlb }) => ({ tlb, index: all.indexOf(tlb), size })),
   );
 }
 

@@ -1,36 +1,55 @@
 /**
- * One set-associative structure of cached translations: a TLB, or a paging-structure cache. Its entries lie in two typed
- * arrays that all structures of a CPU share, so that code which works on several of them loads few arrays; slot = set *
- * ways + way.
+ * One set-associative structure of cached translations: a TLB, or a paging-structure cache. Its entries lie in the two typed
+ * arrays that all structures of a CPU share (cpu-arrays.ts); slot = set * ways + way, place = first place + slot.
  *
  * An entry's tag is the first linear address it covers plus a quarter of its size's number, which tells entries of different
  * sizes apart; its context is the PCID, or the mark of a global translation, with the size (Intel SDM vol. 3A, 4.10.1,
  * 4.10.2).
  */
 
-import { type CpuArrays, FIRST_RECORDS_AT, FIRST_TAGS_AT, LARGE_AT } from "./cpu-arrays.ts";
+import {
+  ATTRIBUTE_MEMORY,
+  ATTRIBUTE_PCID_SHIFT,
+  ATTRIBUTE_SIZE_SHIFT,
+  CELL_SHIFT,
+  type CpuArrays,
+  LARGE_AT,
+  WORD_ATTRIBUTES,
+  WORD_FRAME,
+  WORD_LINK,
+  WORD_NEXT,
+  WORD_SHIFT,
+  WORD_STATE,
+  WORD_USE,
+} from "./cpu-arrays.ts";
 import type { TlbGeometry, TlbKindName } from "./preset.ts";
 import { replacementPolicy } from "./replacement.ts";
-import { CONTEXT_PCID_MASK, CONTEXT_SIZE_SHIFT, GLOBAL_CONTEXT, LEVEL_BYTES, TABLE_TAG } from "./translation.ts";
+import { GLOBAL_CONTEXT, TR_GLOBAL, TR_MASK } from "./translation.ts";
 
 // V8 folds a module's own constants into the code, but not those that it imports.
 const GLOBAL = GLOBAL_CONTEXT;
-const PCID_MASK = CONTEXT_PCID_MASK;
-const SIZE_SHIFT = CONTEXT_SIZE_SHIFT;
+const GLOBAL_FLAG = TR_GLOBAL;
+const PCID_SHIFT = ATTRIBUTE_PCID_SHIFT;
+const SIZE_SHIFT = ATTRIBUTE_SIZE_SHIFT;
+const MEMORY = ATTRIBUTE_MEMORY;
 const LARGE = LARGE_AT;
+const CELL = CELL_SHIFT;
+const WORD = WORD_SHIFT;
+const STATE = WORD_STATE;
+const USE = WORD_USE;
+const FRAME = WORD_FRAME;
+const ATTRIBUTES = WORD_ATTRIBUTES;
+const NEXT = WORD_NEXT;
+const LINK = WORD_LINK;
 
 /** Sets of more ways than this are searched through an index. */
 const SCANNED_WAYS_MAX = 4;
 
-/** Cells that a structure takes beside those of the first level. */
-export function tlbCells(geometry: TlbGeometry): number {
-  return 2 * geometry.sets * geometry.ways;
-}
-
-/** Words that a structure takes at the most. */
-export function tlbWords(geometry: TlbGeometry): number {
-  const slots = geometry.sets * geometry.ways;
-  return 4 * slots + 2 * geometry.sets + 4 + (slots + indexSize(slots)) + 2 * (slots + geometry.sets) + 32;
+/** Words that a structure takes at the most, beside its records. */
+export function tlbWords({ sets, ways, replacement }: TlbGeometry): number {
+  const slots = sets * ways;
+  const victims = replacementPolicy(replacement, ways).victims?.length ?? 0;
+  return 2 * sets + 4 + victims + indexSize(slots) + 2 * (slots + sets) + 32;
 }
 
 function indexSize(slots: number): number {
@@ -47,14 +66,9 @@ export class Tlb {
   readonly kinds: readonly TlbKindName[];
   readonly cells: Float64Array;
   readonly words: Int32Array;
-  /** Cell of the tag, and of the frame, of slot 0. A tag is NaN when the slot is empty. */
-  readonly tagAt: number;
-  readonly frameAt: number;
-  /**
-   * Word of the record of slot 0, four words each: context, flags (`TR_*`), what a hit of the slot does to its set's
-   * replacement state, and the word of that state, negative where replacement is a list.
-   */
-  readonly recordsAt: number;
+  private readonly frameHigh: Uint8Array;
+  /** The place of slot 0. */
+  readonly firstPlace: number;
   /** Word of the replacement state of set 0. */
   readonly stateAt: number;
   /** Word of the number of entries of size 0; those of the other sizes follow. */
@@ -68,17 +82,16 @@ export class Tlb {
 
   /** Whether a fill changes the replacement state as a hit does. */
   readonly fillsLikeHits: boolean;
-  /** The way to evict, by state of the set. */
-  readonly victims: Uint8Array;
+  /** Word of the first of the ways to evict, by state of the set; from bit 8 on, what the fill makes of the state. */
+  readonly fillsAt: number;
   private readonly fillUse: Int32Array;
   readonly setMask: number;
   readonly hashShift: number;
   readonly hashMask: number;
   /** Word of the number of entries of set 0. */
   readonly countAt: number;
-  /** Word of the first of the chains by page number, and of slot 0's link, which is a slot + 1; -1 when sets are scanned. */
+  /** Word of the first place of the first of the chains by page number; -1 when sets are scanned. */
   readonly headAt: number;
-  readonly nextAt: number;
   readonly headMask: number;
   /** Words of the LRU lists: the slot before and after each, and the first and last slot of each set. */
   private readonly listAt: number;
@@ -91,8 +104,7 @@ export class Tlb {
   /** The PCID that an entry used last, where the number of PCIDs is limited; else -1. */
   lastPcid = -1;
 
-  /** @param isFirst whether its slots are among those of the first level */
-  constructor(geometry: TlbGeometry, arrays: CpuArrays, kinds: readonly TlbKindName[] = [], isFirst = false) {
+  constructor(geometry: TlbGeometry, arrays: CpuArrays, kinds: readonly TlbKindName[] = []) {
     const { sets, ways } = geometry;
     const slots = sets * ways;
     const policy = replacementPolicy(geometry.replacement, ways);
@@ -103,60 +115,56 @@ export class Tlb {
     this.slots = slots;
     this.cells = arrays.cells;
     this.words = arrays.words;
-    const firstSlot = isFirst ? arrays.takeFirstSlots(slots) : 0;
-    this.tagAt = isFirst ? FIRST_TAGS_AT + firstSlot : arrays.takeCells(slots);
-    this.frameAt = isFirst ? arrays.firstFramesAt + firstSlot : arrays.takeCells(slots);
-    this.recordsAt = isFirst ? FIRST_RECORDS_AT + 4 * firstSlot : arrays.takeWords(4 * slots);
+    this.frameHigh = arrays.frameHigh;
+    this.firstPlace = arrays.takePlaces(slots);
     this.stateAt = arrays.takeWords(sets);
     this.countAt = arrays.takeWords(sets);
     this.sizeAt = arrays.takeWords(4);
     this.fillUse = policy.fillUse;
     this.fillsLikeHits = policy.hitUse === policy.fillUse;
     this.isListed = policy.victims === null;
-    this.victims = policy.victims ?? new Uint8Array(1);
+    const victims = policy.victims ?? new Uint8Array(0);
+    this.fillsAt = arrays.takeWords(victims.length);
+    for (let state = 0; state < victims.length; state++) {
+      const use = policy.fillUse[victims[state]];
+      const filled = (state & (use >>> 16)) | (use & 0xffff);
+      this.words[this.fillsAt + state] = victims[state] | (filled << 8);
+    }
     this.setMask = sets - 1;
     this.hashShift = 31 - Math.clz32(sets);
     this.hashMask = geometry.indexHash === "xor" ? sets - 1 : 0;
     const isIndexed = ways > SCANNED_WAYS_MAX;
     this.headMask = indexSize(slots) - 1;
     this.headAt = isIndexed ? arrays.takeWords(this.headMask + 1) : -1;
-    this.nextAt = isIndexed ? arrays.takeWords(slots) : -1;
     this.listAt = this.isListed ? arrays.takeWords(2 * slots) : -1;
     this.endsAt = this.isListed ? arrays.takeWords(2 * sets) : -1;
     this.pcidCapacity = geometry.pcidCapacity ?? 0;
     this.pcids = this.pcidCapacity > 0 ? [] : null;
     this.isLimited = this.pcidCapacity > 0;
-    this.cells.fill(Number.NaN, this.tagAt, this.tagAt + slots);
     for (let slot = 0; slot < slots; slot++) {
-      const record = this.recordsAt + 4 * slot;
-      this.words[record + 2] = policy.hitUse[slot % ways];
-      this.words[record + 3] = this.isListed ? -1 : this.stateAt + Math.floor(slot / ways);
+      const record = this.recordOf(slot);
+      this.words[record | USE] = policy.hitUse[slot % ways];
+      this.words[record | STATE] = this.isListed ? -1 : this.stateAt + Math.floor(slot / ways);
     }
     if (this.isListed) this.makeLists();
   }
 
   /** The slot that holds `tag`, with page number `number` (modulo 2^32), under `pcid` or global; or -1. Changes nothing. */
   find(tag: number, number: number, pcid: number): number {
-    const { cells, words, tagAt, recordsAt } = this;
+    const { cells, words, firstPlace } = this;
     if (this.headAt >= 0) {
-      let link = words[this.headAt + (number & this.headMask)];
-      while (link !== 0) {
-        if (cells[tagAt + link - 1] === tag) {
-          const context = words[recordsAt + ((link - 1) << 2)] & PCID_MASK;
-          if (context === pcid || context === GLOBAL) return link - 1;
-        }
-        link = words[this.nextAt + link - 1];
+      let place = words[this.headAt + (number & this.headMask)];
+      while (place !== 0) {
+        if (cells[place << CELL] === tag && this.isOf(place, pcid)) return place - firstPlace;
+        place = words[(place << WORD) | NEXT];
       }
       return -1;
     }
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
-    const first = set * this.ways;
+    const first = firstPlace + set * this.ways;
     const end = first + this.ways;
-    for (let slot = first; slot < end; slot++) {
-      if (cells[tagAt + slot] === tag) {
-        const context = words[recordsAt + (slot << 2)] & PCID_MASK;
-        if (context === pcid || context === GLOBAL) return slot;
-      }
+    for (let place = first; place < end; place++) {
+      if (cells[place << CELL] === tag && this.isOf(place, pcid)) return place - firstPlace;
     }
     return -1;
   }
@@ -164,52 +172,62 @@ export class Tlb {
   /** Records a hit of `slot` for the replacement policy. */
   touch(slot: number): void {
     const { words } = this;
-    const record = this.recordsAt + (slot << 2);
-    const at = words[record + 3];
+    const record = this.recordOf(slot);
+    const at = words[record | STATE];
     if (at >= 0) {
-      const use = words[record + 2];
+      const use = words[record | USE];
       words[at] = (words[at] & (use >>> 16)) | (use & 0xffff);
     } else {
       this.moveToFront((slot / this.ways) | 0, slot);
     }
     if (this.pcids !== null) {
-      const pcid = words[record] & PCID_MASK;
+      const pcid = this.pcidOf(slot);
       if (pcid !== this.lastPcid) this.usePcid(pcid);
     }
   }
 
-  /** Puts an entry in, evicting another when its set is full; returns its slot. There must be no equal one in it. */
-  insert(tag: number, number: number, context: number, frame: number, flags: number): number {
-    const { cells, words, tagAt } = this;
-    if (this.pcids !== null && (context & PCID_MASK) !== this.lastPcid) this.usePcid(context & PCID_MASK);
+  /**
+   * Puts in an entry of a size (`SIZE_*`), evicting another when its set is full; returns its slot. There must be no equal one
+   * in it. The PCID of a global translation does not matter.
+   */
+  insert(tag: number, number: number, pcid: number, size: number, frame: number, flags: number): number {
+    const { cells, words, firstPlace } = this;
+    const isGlobal = (flags & GLOBAL_FLAG) !== 0;
+    if (this.pcids !== null && !isGlobal && pcid !== this.lastPcid) this.usePcid(pcid);
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
     const first = set * this.ways;
     const stateAt = this.stateAt + set;
-    const { recordsAt } = this;
     let slot = first;
     if (words[this.countAt + set] < this.ways) {
-      while (!Number.isNaN(cells[tagAt + slot])) slot++;
+      while (this.isUsed(slot)) slot++;
       words[this.countAt + set]++;
     } else {
-      slot = this.isListed ? words[this.endsAt + (set << 1) + 1] : first + this.victims[words[stateAt]];
-      const evicted = words[recordsAt + (slot << 2)] >> SIZE_SHIFT;
+      slot = this.isListed
+        ? words[this.endsAt + (set << 1) + 1]
+        : first + (words[this.fillsAt + words[stateAt]] & 0xff);
+      const evicted = this.sizeOf(slot);
       words[this.sizeAt + evicted]--;
       if (evicted !== 0) this.countLarge(evicted, -1);
-      if (this.headAt >= 0) this.unlink(slot);
+      if (this.headAt >= 0) this.unlink(firstPlace + slot);
     }
     const use = this.fillUse[slot - first];
     words[stateAt] = (words[stateAt] & (use >>> 16)) | (use & 0xffff);
     if (this.isListed) this.moveToFront(set, slot);
-    cells[tagAt + slot] = tag;
-    cells[this.frameAt + slot] = frame;
-    words[recordsAt + (slot << 2)] = context;
-    words[recordsAt + (slot << 2) + 1] = flags;
-    words[this.sizeAt + (context >> SIZE_SHIFT)]++;
-    if (context >> SIZE_SHIFT !== 0) this.countLarge(context >> SIZE_SHIFT, 1);
+    const place = firstPlace + slot;
+    const record = place << WORD;
+    cells[place << CELL] = tag;
+    words[record | FRAME] = frame | 0;
+    words[record | ATTRIBUTES] = flags | (isGlobal ? 0 : pcid << PCID_SHIFT) | (size << SIZE_SHIFT);
+    this.frameHigh[place] = Math.floor(frame / 0x1_0000_0000);
+    words[this.sizeAt + size]++;
+    if (size !== 0) this.countLarge(size, 1);
     if (this.headAt >= 0) {
       const head = this.headAt + (number & this.headMask);
-      words[this.nextAt + slot] = words[head];
-      words[head] = slot + 1;
+      const next = words[head];
+      words[record | NEXT] = next;
+      words[(next << WORD) | LINK] = record | NEXT;
+      words[record | LINK] = head;
+      words[head] = place;
     }
     return slot;
   }
@@ -217,19 +235,19 @@ export class Tlb {
   /** Removes the entry in `slot`. */
   drop(slot: number): void {
     if (this.onDrop !== null) this.onDrop(this, slot);
-    if (this.headAt >= 0) this.unlink(slot);
+    if (this.headAt >= 0) this.unlink(this.firstPlace + slot);
     this.words[this.sizeAt + this.sizeOf(slot)]--;
     this.countLarge(this.sizeOf(slot), -1);
     this.words[this.countAt + ((slot / this.ways) | 0)]--;
-    this.cells[this.tagAt + slot] = Number.NaN;
+    this.cells[(this.firstPlace + slot) << CELL] = Number.NaN;
   }
 
   /** Removes everything. */
   clear(): void {
     if (this.isEmpty) return;
-    const { words, cells, slots, sets } = this;
+    const { words, cells, slots, sets, firstPlace } = this;
     if (this.onDrop !== null) for (let slot = 0; slot < slots; slot++) if (this.isUsed(slot)) this.onDrop(this, slot);
-    cells.fill(Number.NaN, this.tagAt, this.tagAt + slots);
+    for (let place = firstPlace; place < firstPlace + slots; place++) cells[place << CELL] = Number.NaN;
     words[LARGE] -= words[this.sizeAt + 1] + words[this.sizeAt + 2];
     words.fill(0, this.sizeAt, this.sizeAt + 4);
     words.fill(0, this.countAt, this.countAt + sets);
@@ -243,7 +261,7 @@ export class Tlb {
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
     const first = set * this.ways;
     for (let slot = first; slot < first + this.ways; slot++) {
-      if (this.cells[this.tagAt + slot] !== tag) continue;
+      if (this.cells[(this.firstPlace + slot) << CELL] !== tag) continue;
       const context = this.pcidOf(slot);
       if (context === GLOBAL ? globals : pcid === -1 || context === pcid) this.drop(slot);
     }
@@ -270,32 +288,55 @@ export class Tlb {
 
   /** Whether `slot` holds an entry. */
   isUsed(slot: number): boolean {
-    return !Number.isNaN(this.cells[this.tagAt + slot]);
+    return !Number.isNaN(this.cells[(this.firstPlace + slot) << CELL]);
   }
 
   /** The first linear address that the entry in `slot` covers. */
   addressOf(slot: number): number {
-    return Math.floor(this.cells[this.tagAt + slot]);
+    return Math.floor(this.cells[(this.firstPlace + slot) << CELL]);
   }
 
   /** The size (`SIZE_*`) of the entry in `slot`. */
   sizeOf(slot: number): number {
-    return this.words[this.recordsAt + (slot << 2)] >> SIZE_SHIFT;
+    return (this.words[this.recordOf(slot) | ATTRIBUTES] >> SIZE_SHIFT) & 3;
   }
 
   /** The PCID of the entry in `slot`, or `GLOBAL_CONTEXT`. */
   pcidOf(slot: number): number {
-    return this.words[this.recordsAt + (slot << 2)] & PCID_MASK;
+    const attributes = this.words[this.recordOf(slot) | ATTRIBUTES];
+    return (attributes & GLOBAL_FLAG) !== 0 ? GLOBAL : (attributes >> PCID_SHIFT) & 0xfff;
   }
 
   /** The first 4 KiB frame of the page, or the frame of the table, of the entry in `slot`. */
   frameOf(slot: number): number {
-    return this.cells[this.frameAt + slot];
+    const record = this.recordOf(slot);
+    const low = this.words[record | FRAME] >>> 0;
+    if ((this.words[record | ATTRIBUTES] & MEMORY) !== 0) return low;
+    return low + this.frameHigh[this.firstPlace + slot] * 0x1_0000_0000;
+  }
+
+  /** Bits 39:32 of the frame of a place that is not marked as memory. */
+  frameHighOf(place: number): number {
+    return this.frameHigh[place];
+  }
+
+  /** Notes that there is a chunk of memory for the frame of the 4 KiB page in `slot`. */
+  markMemory(slot: number): void {
+    this.words[this.recordOf(slot) | ATTRIBUTES] |= MEMORY;
   }
 
   /** Rights and attributes (`TR_*`) of the entry in `slot`. */
   flagsOf(slot: number): number {
-    return this.words[this.recordsAt + (slot << 2) + 1];
+    return this.words[this.recordOf(slot) | ATTRIBUTES] & TR_MASK;
+  }
+
+  private isOf(place: number, pcid: number): boolean {
+    const attributes = this.words[(place << WORD) | ATTRIBUTES];
+    return (attributes & GLOBAL_FLAG) !== 0 || ((attributes >> PCID_SHIFT) & 0xfff) === pcid;
+  }
+
+  private recordOf(slot: number): number {
+    return (this.firstPlace + slot) << WORD;
   }
 
   /** Keeps the PCIDs in order of use and, beyond the capacity, removes the entries of the one used least recently. */
@@ -312,15 +353,14 @@ export class Tlb {
     if (size === 1 || size === 2) this.words[LARGE] += change;
   }
 
-  /** Takes `slot` out of its chain. The page number is that of its tag in units of its size. */
-  private unlink(slot: number): void {
-    const { words, nextAt } = this;
-    const tag = this.cells[this.tagAt + slot];
-    const size = words[this.recordsAt + (slot << 2)] >> SIZE_SHIFT;
-    const number = size === 0 ? (tag / 4096) | 0 : tagNumber(tag, size);
-    let at = this.headAt + (number & this.headMask);
-    while (words[at] !== slot + 1) at = nextAt + words[at] - 1;
-    words[at] = words[nextAt + slot];
+  /** Takes `place` out of its chain. */
+  private unlink(place: number): void {
+    const { words } = this;
+    const record = place << WORD;
+    const link = words[record | LINK];
+    const next = words[record | NEXT];
+    words[link] = next;
+    words[(next << WORD) | LINK] = link;
   }
 
   private makeLists(): void {
@@ -350,12 +390,4 @@ export class Tlb {
     words[listAt + (first << 1)] = slot;
     words[ends] = slot;
   }
-}
-
-/** The number, modulo 2^32, of what a tag covers, in units of its size. */
-function tagNumber(tag: number, size: number): number {
-  if (size === 1) return (tag / 0x20_0000) | 0;
-  if (size === 2) return (tag / 0x4000_0000) | 0;
-  const level = (tag - Math.floor(tag) - TABLE_TAG) * 32;
-  return (tag / LEVEL_BYTES[level]) | 0;
 }

@@ -39,8 +39,8 @@ export class Topology {
 
   /**
    * @param cpus 1 to 4096
-   * @param config its product must be `cpus`; absent: one thread a core, sockets of 64 cores
-   * @throws MachineUsageError when it is not
+   * @param config room for `cpus` at least; absent: one thread a core, sockets of 64 cores
+   * @throws MachineUsageError when there is not
    */
   constructor(cpus: number, config?: TopologyConfig) {
     if (config !== undefined) checkShape(cpus, config);
@@ -66,8 +66,8 @@ export class Topology {
 function checkShape(cpus: number, config: TopologyConfig): void {
   const { sockets, coresPerSocket, threadsPerCore } = config;
   const whole = [sockets, coresPerSocket, threadsPerCore].every((part) => Number.isInteger(part) && part >= 1);
-  if (!whole || sockets * coresPerSocket * threadsPerCore !== cpus) {
-    const expected = `sockets x cores x threads whose product is ${cpus}, the number of CPUs`;
+  if (!whole || sockets * coresPerSocket * threadsPerCore < cpus) {
+    const expected = `sockets x cores x threads with room for ${cpus} CPUs`;
     throw new MachineUsageError("topology", formatTopology(config), expected);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What a TLB keeps of a translation beside its page frame, packed in one 32-bit word, and the page sizes (Intel SDM vol.
+ * What a TLB keeps of a translation beside its page frame, packed in 16 bits, and the page sizes (Intel SDM vol.
  * 3A, 4.10.2.2 "Caching Translations in TLBs": the access rights and attributes come from all entries of the walk).
  */
 
@@ -18,9 +18,11 @@ export const TR_UPPER_RW = 1 << 5;
 /** Position of the three-bit PAT index (PAT, PCD, PWT). */
 export const TR_PAT_SHIFT = 6;
 /** Position of the size of the page in the page tables. */
-export const TR_SIZE_SHIFT = 10;
+export const TR_SIZE_SHIFT = 9;
 /** Position of the protection key; the bit above it repeats {@link TR_USER}. */
-export const TR_KEY_SHIFT = 16;
+export const TR_KEY_SHIFT = 11;
+/** All of them. */
+export const TR_MASK = 0xffff;
 
 /** A 4 KiB page. */
 export const SIZE_4K = 0;
@@ -43,12 +45,8 @@ export const SIZE_FRAMES = [1, 512, 512 * 512] as const;
 /** What people call the sizes. */
 export const SIZE_NAMES = ["4K", "2M", "1G", "table"] as const;
 
-/** The PCID part of the context of a global translation: no real PCID. */
+/** Stands for the PCID of a global translation: no real PCID. */
 export const GLOBAL_CONTEXT = 4096;
-/** Position of the size in a context word. */
-export const CONTEXT_SIZE_SHIFT = 13;
-/** The PCID part of a context word. */
-export const CONTEXT_PCID_MASK = 0x1fff;
 
 /** Bytes of linear addresses that an entry of each level (2 PDE to 5 PML5E, which sees only bit 47) leads to. */
 export const LEVEL_BYTES = [0, 4096, 2 ** 21, 2 ** 30, 2 ** 39, 2 ** 47] as const;

@@ -53,14 +53,14 @@ function loads(name: string, operationsPerRun: number, pages: number, stepBytes:
     operationsPerRun,
     setup: () => {
       const cpu = machineWithRegion();
-      const end = REGION + pages * PAGE;
+      const bytes = pages * PAGE;
       return () => {
         let sum = 0;
-        let la = REGION;
+        let offset = 0;
         for (let i = 0; i < operationsPerRun; i++) {
-          sum += cpu.load(la, 4);
-          la += stepBytes;
-          if (la >= end) la = REGION;
+          sum += cpu.load(REGION + offset, 4);
+          offset += stepBytes;
+          if (offset >= bytes) offset = 0;
         }
         sink += sum;
       };
@@ -74,14 +74,14 @@ const walks: BenchTask = {
   operationsPerRun: 1_000_000,
   setup: () => {
     const cpu = machineWithRegion();
-    const end = REGION + REGION_PAGES * PAGE;
+    const bytes = REGION_PAGES * PAGE;
     return () => {
       let sum = 0;
-      let la = REGION;
+      let offset = 0;
       for (let i = 0; i < walks.operationsPerRun; i++) {
-        sum += cpu.touch(la);
-        la += PAGE;
-        if (la >= end) la = REGION;
+        sum += cpu.touch(REGION + offset);
+        offset += PAGE;
+        if (offset >= bytes) offset = 0;
       }
       sink += sum;
     };

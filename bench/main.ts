@@ -1,5 +1,11 @@
-/** Runs the benchmarks: `npm run bench -- --help`. */
-import { Command, CommanderError } from "commander";
+/**
+ * Runs the benchmarks: `npm run bench -- --help`. Each task has a process of its own, so that what V8 learned from one does not
+ * change another.
+ */
+import "../src/command-line/host-inlining.ts";
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { Command, CommanderError, Option } from "commander";
 import { table } from "table";
 import { Bench } from "tinybench";
 import { LOAD_TASKS, loadSink } from "./load.ts";
@@ -26,9 +32,22 @@ interface Options {
   readonly json?: true;
   readonly smoke?: true;
   readonly filter?: string;
+  readonly task?: string;
 }
 
-/** Measures one task on its own: what it works on is made just before and dropped after. */
+/** Measures one task in a process of its own. @throws Error when it fails there */
+function measureApart({ name }: BenchTask, smoke: boolean): Measured {
+  const script = fileURLToPath(import.meta.url);
+  const options = [...process.execArgv, script, "--task", name, ...(smoke ? ["--smoke"] : [])];
+  const { status, stdout } = spawnSync(process.execPath, options, {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  if (status !== 0) throw new Error(`${name} failed in its process`);
+  return JSON.parse(stdout) as Measured;
+}
+
+/** Measures one task in this process. */
 function measure(task: BenchTask, smoke: boolean): Measured {
   const time = smoke ? 1 : 1500;
   const bench = new Bench({
@@ -72,7 +91,14 @@ function asJson(measured: readonly Measured[]): string {
   return `${JSON.stringify(Object.fromEntries(rounded))}\n`;
 }
 
-function run({ json, smoke, filter }: Options): void {
+function run({ json, smoke, filter, task }: Options): void {
+  const alone = TASKS.find(({ name }) => name === task);
+  if (alone !== undefined) {
+    const measured = measure(alone, smoke ?? false);
+    if (Number.isNaN(loadSink())) throw new Error("a load returned no number");
+    process.stdout.write(JSON.stringify(measured));
+    return;
+  }
   const tasks = TASKS.filter(({ name }) => name.includes(filter ?? ""));
   if (tasks.length === 0) {
     const names = TASKS.map(({ name }) => name).join(", ");
@@ -80,8 +106,7 @@ function run({ json, smoke, filter }: Options): void {
     process.exitCode = EXIT_USAGE;
     return;
   }
-  const measured = tasks.map((task) => measure(task, smoke ?? false));
-  if (Number.isNaN(loadSink())) throw new Error("a load returned no number");
+  const measured = tasks.map((each) => measureApart(each, smoke ?? false));
   process.stdout.write(json ? asJson(measured) : asTable(measured));
 }
 
@@ -91,6 +116,7 @@ try {
     .option("--json", "print one JSON object: task name to nanoseconds per operation (median)")
     .option("--smoke", "run everything very briefly, only to see that it runs")
     .option("--filter <part>", "run only the tasks whose name contains <part>")
+    .addOption(new Option("--task <name>", "measure this task in this process").hideHelp())
     .configureOutput({ outputError: () => {} })
     .exitOverride()
     .allowExcessArguments(false)

@@ -9,11 +9,13 @@ import { PAGE_SIZE } from "../arch/linear-address.ts";
 import type { Machine } from "../arch/machine.ts";
 import { FreeLedger } from "./free-ledger.ts";
 import type { CallBill } from "./smp.ts";
+import { ADDRESS_MAX, USER_END } from "./vmalloc-config.ts";
 
 /**
  * Why a flush was made: the drain work (too many pages lazily freed), an `overflow` of address space, `vm_unmap_aliases`,
- * one `vunmap` (eager freeing), a page table that gave way to a large page, a user address space, a context switch, or a
- * caller of its own.
+ * one `vunmap` (eager freeing), a page table that gave way to a large page, a user address space (`munmap`, `mprotect`, its
+ * end, or another caller), a context switch, page-table isolation without PCIDs, global ASIDs to be used again, or a caller
+ * of its own.
  */
 export type FlushCause =
   | "drain"
@@ -21,8 +23,13 @@ export type FlushCause =
   | "aliases"
   | "vunmap"
   | "table freed"
+  | "munmap"
+  | "mprotect"
+  | "exit"
   | "user"
   | "context switch"
+  | "isolation"
+  | "ASIDs used up"
   | "call";
 
 /** One flush. Cycles are of the emulated CPUs. */
@@ -77,6 +84,12 @@ export class FlushRecord implements CallBill {
     this.cpu = cpu;
     this.atCycles = atCycles;
     this.stolenFrom = stolenFrom;
+  }
+
+  /** Why whole TLBs were flushed: the range is above the ceiling, or has no bounds; null when it went page by page. */
+  get fullBecause(): "ceiling" | "no bounds" | null {
+    if (!this.full) return null;
+    return this.end >= ADDRESS_MAX || (this.start === 0 && this.end === USER_END) ? "no bounds" : "ceiling";
   }
 
   /** Pages of the range, holes included. */
@@ -137,13 +150,19 @@ export class FlushAccounts {
     this.attributions = options.refills === false ? [] : machine.cpus.map((cpu) => cpu.attributeFlushes());
   }
 
-  /** Opens the record of a flush by the current CPU. */
-  begin(cause: FlushCause, policy: string, start: number, end: number, full: boolean): FlushRecord {
+  /** Opens the record of a flush by the current CPU, or by `cpu`. */
+  begin(
+    cause: FlushCause,
+    policy: string,
+    start: number,
+    end: number,
+    full: boolean,
+    cpu: number = this.machine.loop.currentCpu,
+  ): FlushRecord {
     const { loop } = this.machine;
     const stolenFrom = this.perCpu ? new Float64Array(loop.cpus) : null;
     const id = this.records.length + 1;
-    const cpu = loop.currentCpu;
-    const record = new FlushRecord(id, cause, policy, start, end, full, cpu, loop.nowCycles(), stolenFrom);
+    const record = new FlushRecord(id, cause, policy, start, end, full, cpu, loop.clockCycles[cpu], stolenFrom);
     this.records.push(record);
     return record;
   }

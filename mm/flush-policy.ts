@@ -1,14 +1,15 @@
 /**
- * How a flush of kernel addresses reaches every CPU: exchangeable. A policy of one's own implements {@link FlushPolicy} and
- * is given to `bootKernel({ flushPolicy })`. The contract: when `flush` returns, no CPU will ever again use a translation of
- * the range that it cached before `flush` was called, except one that is in user mode and will run `request.invalidate`
- * before it next uses a kernel address (`UserMode.defer`). The caller has cleared the page-table entries already.
+ * How a flush reaches the CPUs: exchangeable. A policy of one's own implements {@link FlushPolicy} and is given to
+ * `bootKernel({ flushPolicy })`.
+ *
+ * The contract of `flush` (kernel addresses): when it returns, no CPU will ever again use a translation of the range that it
+ * cached before `flush` was called, except one that is in user mode and will run `request.invalidate` before it next uses a
+ * kernel address (`UserMode.defer`). The contract of `flushUser` is the same for one address space, without the exception:
+ * a CPU in user mode uses just these translations. The caller has changed the page-table entries already.
  */
-import { ACTIVITY_FLUSH, ACTIVITY_IPI_WAIT } from "../arch/cycle-accounts.ts";
 import { type KernelCode, PAUSE_TURN } from "../arch/event-loop.ts";
-import { INVLPGB_PAGES_MAX } from "../arch/invalidations.ts";
-import { PAGE_SIZE } from "../arch/linear-address.ts";
 import type { Machine } from "../arch/machine.ts";
+import { type Broadcast, broadcastFlush } from "./broadcast-flush.ts";
 import type { FlushAccounts, FlushRecord } from "./flush-accounts.ts";
 import { allCpus, type Smp } from "./smp.ts";
 import type { UserMode } from "./user-mode.ts";
@@ -38,7 +39,30 @@ export interface FlushRequest {
   readonly record: FlushRecord | null;
 }
 
-/** A way to flush kernel addresses on every CPU. */
+/** One flush of a user address space to be carried out (`flush_tlb_mm_range`). */
+export interface UserFlushRequest {
+  /** [start, end), page-aligned; all of the user half when `full`. */
+  readonly start: number;
+  readonly end: number;
+  /** Whether the whole address space is to be flushed: the range is above the ceiling, or has no bounds. */
+  readonly full: boolean;
+  /** CPUs that must be told, ascending, the current one perhaps among them. Others catch up when they next switch to it. */
+  readonly cpus: readonly number[];
+  /** Brings a CPU's own TLB up to date with the address space (`flush_tlb_func`); runs on that CPU. Refills are attributed. */
+  readonly invalidate: (cpu: number) => void;
+  /** Where the costs are booked; null when nobody keeps accounts. */
+  readonly record: FlushRecord | null;
+  /** PCIDs that stand for the address space on every CPU; none as long as it has no global ASID. */
+  globalPcids(): readonly number[];
+  /** Does what Linux does without broadcasts: interrupts all `cpus` but the current one, and flushes that one's own TLB. */
+  interrupt(): KernelCode<void>;
+  /** Interrupts the CPUs that have not gone over to the global ASID yet, if there are any (`finish_asid_transition`). */
+  finishTransition(): KernelCode<void>;
+  /** Gives the address space a global ASID if it is active on enough CPUs (`consider_global_asid`). */
+  considerGlobalAsid(): void;
+}
+
+/** A way to flush on every CPU. */
 export interface FlushPolicy {
   readonly name: string;
   /** One line for lists. */
@@ -47,8 +71,10 @@ export interface FlushPolicy {
   readonly eager: boolean;
   /** @throws ConfigError when the machine cannot do it */
   check(machine: Machine): void;
-  /** Carries out one flush, on the current CPU's behalf. */
+  /** Carries out one flush of kernel addresses, on the current CPU's behalf. */
   flush(context: FlushContext, request: FlushRequest): KernelCode<void>;
+  /** The same for a user address space; absent: `request.interrupt()`, as Linux does. */
+  flushUser?(context: FlushContext, request: UserFlushRequest): KernelCode<void>;
 }
 
 /** Linux's default: an interrupt to every other CPU, which flushes its own TLB (`on_each_cpu`). */
@@ -60,7 +86,10 @@ export const IPI_POLICY: FlushPolicy = {
   flush: ({ smp }, { invalidate, record }) => smp.onEachCpu(invalidate, record),
 };
 
-/** As Linux was before lazy purging (2.6.27): every `vunmap` interrupts every CPU. */
+/**
+ * As Linux was before lazy purging (2.6.27): every `vunmap` interrupts every CPU. User addresses are always flushed before
+ * `munmap` returns, under any policy.
+ */
 export const EAGER_POLICY: FlushPolicy = {
   ...IPI_POLICY,
   name: "eager",
@@ -68,7 +97,11 @@ export const EAGER_POLICY: FlushPolicy = {
   eager: true,
 };
 
-/** AMD's broadcast (Linux 6.15, `arch/x86/mm/tlb.c`, `invlpgb_kernel_range_flush`): INVLPGB and TLBSYNC, no interrupts. */
+/**
+ * AMD's broadcast (Linux 6.15, `arch/x86/mm/tlb.c`): INVLPGB and TLBSYNC, no interrupts. Kernel addresses go to all PCIDs
+ * (`invlpgb_kernel_range_flush`). A user address space is flushed by interrupts until it has been found active on more than
+ * three CPUs; from then on it has a global ASID and is flushed by broadcasts to its PCID (`broadcast_tlb_flush`).
+ */
 export const INVLPGB_POLICY: FlushPolicy = {
   name: "invlpgb",
   summary: "AMD's broadcast instructions INVLPGB and TLBSYNC, no interrupts (Linux 6.15)",
@@ -77,39 +110,29 @@ export const INVLPGB_POLICY: FlushPolicy = {
     if (machine.features.invlpgb) return;
     throw new ConfigError("flush policy", "invlpgb", `a CPU with INVLPGB; ${machine.preset.name} has none`);
   },
-  *flush({ machine, accounts }, request) {
-    const { loop } = machine;
-    while (loop.mustYield()) yield PAUSE_TURN;
-    const { record } = request;
-    if (record === null || accounts === null) broadcast(machine, request);
-    else accounts.attributedEverywhere(record, () => broadcast(machine, request));
+  *flush({ machine, accounts }, { start, end, full, record }) {
+    while (machine.loop.mustYield()) yield PAUSE_TURN;
+    broadcastFlush(machine, accounts, record, [{ start, end, full, includeGlobals: true }]);
+  },
+  *flushUser({ machine, accounts }, request) {
+    while (machine.loop.mustYield()) yield PAUSE_TURN;
+    const pcids = request.globalPcids();
+    if (pcids.length === 0) {
+      yield* request.interrupt();
+      request.considerGlobalAsid();
+      return;
+    }
+    const { start, end, full, record } = request;
+    const broadcasts = pcids.map((pcid): Broadcast => ({ start, end, full, pcid, includeGlobals: false }));
+    broadcastFlush(machine, accounts, record, broadcasts);
+    yield* request.finishTransition();
   },
 };
 
-function broadcast(machine: Machine, { start, end, full, record }: FlushRequest): void {
-  const { loop } = machine;
-  const { invalidations } = machine.cpus[loop.currentCpu];
-  const began = loop.nowCycles();
-  const activity = loop.enterActivity(ACTIVITY_FLUSH);
-  if (full) {
-    invalidations.invlpgb({ includeGlobals: true });
-  } else {
-    const last = Math.ceil((end - start) / PAGE_SIZE);
-    for (let page = 0; page < last; page += INVLPGB_PAGES_MAX) {
-      const pages = Math.min(INVLPGB_PAGES_MAX, last - page);
-      invalidations.invlpgb({ la: start + page * PAGE_SIZE, pages, includeGlobals: true });
-    }
-  }
-  const issued = loop.nowCycles();
-  loop.enterActivity(ACTIVITY_IPI_WAIT);
-  invalidations.tlbsync();
-  loop.enterActivity(activity);
-  if (record === null) return;
-  record.workCycles += issued - began;
-  record.waitCycles += loop.nowCycles() - issued;
-}
-
-/** Isolated CPUs in user mode are left in peace: they flush everything when they next enter the kernel. */
+/**
+ * Isolated CPUs in user mode are left in peace: they flush everything when they next enter the kernel. User addresses go by
+ * interrupts all the same: a CPU in user mode uses them.
+ */
 export const DEFERRED_POLICY: FlushPolicy = {
   name: "deferred",
   summary: "interrupts, but isolated CPUs in user mode flush at their next kernel entry",

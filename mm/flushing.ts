@@ -1,6 +1,6 @@
 /** What flushes work with on one machine: the policy, calls between CPUs, user mode, the accounts if anybody keeps them. */
 import type { Machine } from "../arch/machine.ts";
-import { FlushAccounts, type FlushAccountsOptions } from "./flush-accounts.ts";
+import { FlushAccounts, type FlushAccountsOptions, type FlushRecord } from "./flush-accounts.ts";
 import type { FlushContext, FlushPolicy } from "./flush-policy.ts";
 import { IPI_POLICY } from "./flush-policy.ts";
 import type { KernelCosts } from "./kernel-costs.ts";
@@ -29,7 +29,7 @@ export class Flushing implements FlushContext {
   /** Whether kernel pages are not global, and user mode runs on page tables of its own (page-table isolation, KPTI). */
   readonly isolation: boolean;
   /** Called after INVLPG of a kernel page on a CPU; `user-spaces.ts` sets it. */
-  afterKernelPage: ((cpu: number, la: number) => void) | null = null;
+  afterKernelPage: ((cpu: number, la: number, record: FlushRecord | null) => void) | null = null;
   accounts: FlushAccounts | null = null;
 
   /** @throws ConfigError for a policy that the machine cannot carry out, or an isolated CPU that it does not have */

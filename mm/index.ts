@@ -20,15 +20,23 @@ export {
   flushPolicyByName,
   INVLPGB_POLICY,
   IPI_POLICY,
+  type UserFlushRequest,
 } from "./flush-policy.ts";
 export { Flushing, type FlushingConfig } from "./flushing.ts";
 export { FreeLedger } from "./free-ledger.ts";
 export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./free-vmap-area.ts";
 export { type FtraceOptions, ftraceText } from "./ftrace-text.ts";
 export * from "./gfp.ts";
+export { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
 export { type KernelRangeFlush, mapPhysicalRange } from "./huge-map.ts";
 export { ioremap, iounmap } from "./ioremap.ts";
-export { DEFAULT_KERNEL_COSTS, type DestinationMode, type IpiCosts, type KernelCosts } from "./kernel-costs.ts";
+export {
+  DEFAULT_KERNEL_COSTS,
+  DESTINATION_MODES,
+  type DestinationMode,
+  type IpiCosts,
+  type KernelCosts,
+} from "./kernel-costs.ts";
 export { KernelLog } from "./kernel-log.ts";
 export { type LockCosts, Mutex, SpinLock } from "./lock.ts";
 export { LockClass, type LockStatistics, lockClass, lockStatistics } from "./lock-stat.ts";
@@ -64,31 +72,25 @@ export { remapVmallocRange } from "./remap-vmalloc.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./smp.ts";
 export { vmAreaMapPages, vmAreaUnmapPages } from "./sparse-area.ts";
 export { flushTlbAll, flushTlbKernelRange } from "./tlb-flush.ts";
+export * from "./tlb-flush-reasons.ts";
 export { DYNAMIC_ASIDS, TlbState } from "./tlb-state.ts";
 export { TlbVmstat } from "./tlb-vmstat.ts";
+export { ACTIVE_CPUS_FOR_GLOBAL_ASID, CHECK_EVERY_FLUSHES } from "./user-flush.ts";
 export { exitMm, mmapPopulate, mprotect, munmap } from "./user-map.ts";
 export { type OwedFlush, UserMode } from "./user-mode.ts";
 export { INIT_CTX_ID, kernelPcid, userPcid } from "./user-pcids.ts";
-export {
-  TLB_FLUSH_ALL,
-  TLB_FLUSH_ON_TASK_SWITCH,
-  TLB_LOCAL_MM_SHOOTDOWN,
-  TLB_LOCAL_SHOOTDOWN,
-  TLB_REMOTE_SEND_IPI,
-  TLB_REMOTE_SHOOTDOWN,
-  type TlbFlushObserver,
-  UserSpaces,
-} from "./user-spaces.ts";
+export { UserSpaces } from "./user-spaces.ts";
 export { type UserSpaceTables, verifyVmalloc } from "./verify.ts";
 export { vfree, vfreeAtomic, vfreeSoon, vunmap } from "./vfree.ts";
 export { findVmArea, freeVmArea, getVmArea, getVmAreaCaller, removeVmArea } from "./vm-area.ts";
-export { vmMapRam, vmUnmapRam } from "./vm-map-ram.ts";
+export { vmMapRam, vmMapRamSoon, vmUnmapRam, vmUnmapRamSoon } from "./vm-map-ram.ts";
 export * from "./vm-structs.ts";
 export { vmUnmapAliases } from "./vm-unmap-aliases.ts";
 export {
   __vmalloc,
   __vmallocNode,
   __vmallocNodeRange,
+  __vmallocNodeSoon,
   vmalloc,
   vmalloc32,
   vmalloc32User,

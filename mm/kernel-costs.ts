@@ -9,7 +9,8 @@ import type { LockCosts } from "./lock.ts";
  * How interrupts are addressed: `physical` writes the interrupt command register once a target; `cluster` (x2APIC, Linux's
  * default) once a cluster of 16 CPUs; `shorthand` once for all CPUs but the sender, or once a target for fewer than all.
  */
-export type DestinationMode = "physical" | "cluster" | "shorthand";
+export const DESTINATION_MODES = ["physical", "cluster", "shorthand"] as const;
+export type DestinationMode = (typeof DESTINATION_MODES)[number];
 
 /** What an interrupt between CPUs costs. `ByDistance`: same CPU, same core, same socket, another socket. */
 export interface IpiCosts {

@@ -4,7 +4,7 @@
  * batches that can wait for their grace periods at a time.
  */
 import { type EventLoop, type KernelCode, PAUSE_SLEEP } from "../arch/event-loop.ts";
-import { vfree } from "./vfree.ts";
+import { vfreeSoon } from "./vfree.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
 /** Pointers in a page of them: 4096 bytes less the header (`KVFREE_BULK_MAX_ENTR`). */
@@ -90,7 +90,10 @@ export class KvfreeRcu {
     batch.pending = [];
     batch.underWay++;
     yield* sleepUntil(loop, loop.nowCycles() + this.times.gracePeriodTicks * this.tickCycles);
-    for (const address of taken) yield* vfree(this.state, address);
+    for (const address of taken) {
+      const freed = vfreeSoon(this.state, address);
+      if (freed !== undefined) yield* freed;
+    }
     this.batches++;
     batch.underWay--;
   }

@@ -18,6 +18,12 @@ export class MmStruct {
   readonly userRootFrame: number;
   /** Grows by one with each change that TLBs must learn of (`mm->context.tlb_gen`). */
   tlbGen = 1;
+  /** Its ASID on every CPU (`mm->context.global_asid`); 0 while each CPU has one of its own for it. */
+  globalAsid = 0;
+  /** Whether a CPU may still run on it under an ASID of its own (`mm->context.asid_transition`). */
+  inAsidTransition = false;
+  /** Flushes of it that interrupted other CPUs. */
+  remoteFlushes = 0;
   /** CPUs that may have translations of it (`mm_cpumask`). */
   readonly cpumask: Uint8Array;
 

@@ -104,7 +104,7 @@ export class PageAllocator {
   ): number {
     let done = 0;
     this.lastBulkIsOfOneZone = false;
-    if (!this.faults.isArmed && (gfp & (__GFP_ZERO | GFP_DMA32_ZONE)) === 0) {
+    if (!this.faults.isArmed && (gfp & GFP_DMA32_ZONE) === 0) {
       const preferred = node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node;
       for (let i = this.zones.length - 1; i >= 0 && done < count; i--) {
         if (this.zones[i].node !== preferred) continue;
@@ -113,6 +113,7 @@ export class PageAllocator {
         done += got;
       }
       this.allocatedPages += done;
+      if ((gfp & __GFP_ZERO) !== 0) for (let i = 0; i < done; i++) this.memory.zeroFrame(out[offset + i]);
     }
     for (; done < count; done++) {
       const frame = this.allocPages(cpu, 0, use, gfp, node);

@@ -7,6 +7,8 @@ const FIRST_RUNS = 64;
 /** log2 of the largest alignment, a page. */
 const ALIGN_SHIFT_MAX = 12;
 const NEVER_REFUSED = 2 ** 31 - 1;
+/** Sizes are told apart by their log2 where the search begins; all from 2^15 on are one. */
+const SIZE_CLASSES = 16;
 
 /** A chunk of a unit for each CPU. */
 export class PercpuChunk {
@@ -32,6 +34,12 @@ export class PercpuChunk {
   /** By log2 of the alignment: the smallest size that did not fit, valid until something is freed. */
   private readonly refused = new Int32Array(ALIGN_SHIFT_MAX + 1).fill(NEVER_REFUSED);
 
+  /**
+   * Where the search for a size begins, by log2 of the alignment and of the size: below this offset no run has room for
+   * 2^class bytes so aligned. Allocations keep it true, since they only make runs smaller.
+   */
+  private readonly searchFrom = new Int32Array((ALIGN_SHIFT_MAX + 1) * SIZE_CLASSES);
+
   constructor(base: number, vms: readonly number[], unitBytes: number, cpus: number) {
     this.base = base;
     this.vms = vms;
@@ -47,11 +55,18 @@ export class PercpuChunk {
   alloc(sizeBytes: number, align: number): number {
     const shift = 31 - Math.clz32(align);
     if (sizeBytes > this.contigBytes || sizeBytes >= this.refused[shift]) return -1;
-    const { runStart, runBytes } = this;
-    for (let run = 0; run < this.runs; run++) {
+    const { runStart, runBytes, runs, searchFrom } = this;
+    const sizeClass = classOf(sizeBytes);
+    const place = shift * SIZE_CLASSES + sizeClass;
+    let isFirst = true;
+    for (let run = this.runAt(searchFrom[place]); run < runs; run++) {
       const start = runStart[run];
       const offset = (start + align - 1) & -align;
       const end = start + runBytes[run];
+      if (isFirst && offset + (1 << sizeClass) <= end) {
+        searchFrom[place] = start;
+        isFirst = false;
+      }
       if (offset + sizeBytes > end) continue;
       this.take(run, offset, sizeBytes);
       this.allocated.set(offset, sizeBytes);
@@ -99,13 +114,7 @@ export class PercpuChunk {
   }
 
   private giveBack(offset: number, sizeBytes: number): void {
-    let low = 0;
-    let high = this.runs;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.runStart[middle] < offset) low = middle + 1;
-      else high = middle;
-    }
+    const low = this.runAt(offset);
     const joinsPrevious = low > 0 && this.runStart[low - 1] + this.runBytes[low - 1] === offset;
     const joinsNext = low < this.runs && this.runStart[low] === offset + sizeBytes;
     let at = low;
@@ -123,6 +132,21 @@ export class PercpuChunk {
       this.insert(at, offset, sizeBytes);
     }
     this.contigBytes = Math.max(this.contigBytes, this.runBytes[at]);
+    const start = this.runStart[at];
+    for (let i = 0; i < this.searchFrom.length; i++) if (this.searchFrom[i] > start) this.searchFrom[i] = start;
+  }
+
+  /** The first run that begins at `offset` or above. */
+  private runAt(offset: number): number {
+    if (offset === 0) return 0;
+    let low = 0;
+    let high = this.runs;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.runStart[middle] < offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   private insert(at: number, start: number, sizeBytes: number): void {
@@ -148,6 +172,10 @@ export class PercpuChunk {
     for (let run = 0; run < this.runs; run++) if (this.runBytes[run] > longest) longest = this.runBytes[run];
     this.contigBytes = longest;
   }
+}
+
+function classOf(sizeBytes: number): number {
+  return Math.min(31 - Math.clz32(sizeBytes), SIZE_CLASSES - 1);
 }
 
 function grown(from: Int32Array): Int32Array<ArrayBuffer> {

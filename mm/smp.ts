@@ -47,8 +47,8 @@ export class Smp {
    * that went to flushes which were put off until then.
    */
   onKernelEntry: ((cpu: number) => number) | null = null;
-  /** Called at the end of each handler: the CPU goes back to where it was. */
-  onKernelExit: ((cpu: number) => void) | null = null;
+  /** Called at the end of each handler: the CPU goes back to where it was. Returns the same. */
+  onKernelExit: ((cpu: number) => number) | null = null;
   observer: IpiObserver | null = null;
   /** Interrupts sent, and taken by each CPU (`CAL` of `/proc/interrupts`). */
   sent = 0;
@@ -186,7 +186,7 @@ export class Smp {
       request.handler(cpu);
       this.acknowledge(request, cpu);
       if (i === requests.length - 1) {
-        this.onKernelExit?.(cpu);
+        began += this.onKernelExit?.(cpu) ?? 0;
         loop.spend(costs.exitCycles);
       }
       request.bill?.stolen(cpu, loop.nowCycles() - began, found);

@@ -55,7 +55,7 @@ function* flushEverywhere(
     for (let la = start; la < end; la += PAGE_SIZE) {
       vmstat.localFlushOne++;
       flushing.machine.cpus[cpu].invlpg(la);
-      flushing.afterKernelPage?.(cpu, la);
+      flushing.afterKernelPage?.(cpu, la, record);
     }
   };
   const inItsName = (invalidate: (cpu: number) => void): ((cpu: number) => void) =>

@@ -20,9 +20,10 @@ import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "./gfp.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import { FRAME_USER } from "./page-allocator.ts";
 import { LEVEL_BYTES, type PageTables } from "./page-tables.ts";
-import { TLB_FLUSH_ALL, type UserSpaces } from "./user-spaces.ts";
+import { TLB_FLUSH_ALL } from "./tlb-flush-reasons.ts";
+import type { UserSpaces } from "./user-spaces.ts";
+import { USER_END } from "./vmalloc-config.ts";
 
-const USER_END = 2 ** 47;
 const USER_PAGE = PTE_PRESENT | PTE_USER | PTE_RW | PTE_ACCESSED | PTE_DIRTY;
 
 /** What an unmapping has taken out of the tables and gives back after the flush (`struct mmu_gather`). */
@@ -77,7 +78,7 @@ export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: nu
   loop.spend(costs.callCycles + gather.frames.length * costs.entryWriteCycles);
   unlinkTables(mm.tables, mm.tables.rootFrame, mm.tables.levels, 0, start, end, gather);
   if (gather.frames.length > 0 || gather.tables.length > 0) {
-    yield* spaces.flushTlbMmRange(mm, start, end, gather.tables.length > 0);
+    yield* spaces.flushTlbMmRange(mm, start, end, gather.tables.length > 0, "munmap");
   }
   release(spaces, mm, gather);
   mm.mmapLock.release();
@@ -107,7 +108,7 @@ export function* mprotect(
     changed++;
   });
   loop.spend(costs.callCycles + changed * costs.entryWriteCycles);
-  if (changed > 0 && !writable) yield* spaces.flushTlbMmRange(mm, start, end, false);
+  if (changed > 0 && !writable) yield* spaces.flushTlbMmRange(mm, start, end, false, "mprotect");
   mm.mmapLock.release();
   return 0;
 }
@@ -125,7 +126,8 @@ export function* exitMm(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
   unlinkTables(mm.tables, mm.tables.rootFrame, mm.tables.levels, 0, 0, USER_END, gather);
   loop.spend(state.costs.callCycles + gather.frames.length * state.costs.entryWriteCycles);
   if (spaces.loaded[loop.currentCpu] === mm) spaces.switchTo(spaces.initMm);
-  yield* spaces.flushTlbMmRange(mm, 0, TLB_FLUSH_ALL, true);
+  yield* spaces.flushTlbMmRange(mm, 0, TLB_FLUSH_ALL, true, "exit");
+  spaces.release(mm);
   release(spaces, mm, gather);
   state.pages.freePagesOf(loop.currentCpu, mm.tables.rootFrame, 0);
   if (mm.userRootFrame !== 0) state.pages.freePagesOf(loop.currentCpu, mm.userRootFrame, 0);

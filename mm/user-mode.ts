@@ -14,9 +14,12 @@ export type OwedFlush = (cpu: number) => void;
 export class UserMode {
   /** CPUs that no kernel work disturbs (`nohz_full=`): flushes are put off for these only. */
   readonly isolated: Uint8Array;
-  /** Called on the way to user mode and back; `user-spaces.ts` changes page tables there. */
-  onEnterUser: ((cpu: number) => void) | null = null;
-  onEnterKernel: ((cpu: number) => void) | null = null;
+  /**
+   * Called on the way to user mode and back; `user-spaces.ts` changes page tables there. They return cycles that they have
+   * booked to a flush.
+   */
+  onEnterUser: ((cpu: number) => number) | null = null;
+  onEnterKernel: ((cpu: number) => number) | null = null;
   private readonly inUser: Uint8Array;
   private readonly owed: (OwedFlush | null)[];
   private readonly outside: Int32Array;
@@ -61,9 +64,9 @@ export class UserMode {
     return this.inUser[cpu] === 0 ? 0 : this.reachKernel(cpu);
   }
 
-  /** The end of that moment. */
-  interruptExit(cpu: number): void {
-    if (this.inUser[cpu] !== 0) this.leaveKernel(cpu);
+  /** The end of that moment. Returns the cycles that owed flushes took. */
+  interruptExit(cpu: number): number {
+    return this.inUser[cpu] === 0 ? 0 : this.leaveKernel(cpu);
   }
 
   /** Whether `cpu` is in user mode. */
@@ -86,15 +89,16 @@ export class UserMode {
     return this.owed[cpu] !== null;
   }
 
-  private leaveKernel(cpu: number): void {
-    this.onEnterUser?.(cpu);
+  private leaveKernel(cpu: number): number {
+    const cycles = this.onEnterUser?.(cpu) ?? 0;
     this.machine.cpus[cpu].setCpl(3);
+    return cycles;
   }
 
   private reachKernel(cpu: number): number {
     this.machine.cpus[cpu].setCpl(0);
-    this.onEnterKernel?.(cpu);
-    return this.payUp(cpu);
+    const cycles = this.onEnterKernel?.(cpu) ?? 0;
+    return cycles + this.payUp(cpu);
   }
 
   private payUp(cpu: number): number {

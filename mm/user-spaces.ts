@@ -4,47 +4,27 @@
  * `flush_tlb_mm_range`).
  */
 import { CR4_PCIDE } from "../arch/control-registers.ts";
-import { ACTIVITY_FLUSH } from "../arch/cycle-accounts.ts";
+import { ACTIVITY_FLUSH, ACTIVITY_INTERRUPT } from "../arch/cycle-accounts.ts";
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
-import type { FlushRecord } from "./flush-accounts.ts";
+import type { FlushCause, FlushRecord } from "./flush-accounts.ts";
 import { GFP_KERNEL } from "./gfp.ts";
+import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
 import { MmStruct } from "./mm-struct.ts";
 import { FRAME_PAGE_TABLE } from "./page-allocator.ts";
 import { PageTables } from "./page-tables.ts";
+import {
+  TLB_FLUSH_ALL,
+  TLB_FLUSH_ON_TASK_SWITCH,
+  TLB_LOCAL_MM_SHOOTDOWN,
+  TLB_REMOTE_SHOOTDOWN,
+  type TlbFlushObserver,
+} from "./tlb-flush-reasons.ts";
 import { TlbState } from "./tlb-state.ts";
+import { flushTlbMmRange, type UserFlush } from "./user-flush.ts";
 import { INIT_CTX_ID, kernelPcid, userPcid } from "./user-pcids.ts";
+import { USER_END } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-
-/** The end of a flush without bounds (`TLB_FLUSH_ALL`). */
-export const TLB_FLUSH_ALL = Number.POSITIVE_INFINITY;
-
-/** Where the user half ends. */
-const USER_END = 2 ** 47;
-
-/** Why a TLB was flushed (`enum tlb_flush_reason`), as the tracepoint `tlb:tlb_flush` numbers it. */
-export const TLB_FLUSH_ON_TASK_SWITCH = 0;
-export const TLB_REMOTE_SHOOTDOWN = 1;
-export const TLB_LOCAL_SHOOTDOWN = 2;
-export const TLB_LOCAL_MM_SHOOTDOWN = 3;
-export const TLB_REMOTE_SEND_IPI = 4;
-
-/** Sees flushes of user translations. Only looks. */
-export interface TlbFlushObserver {
-  /** `tlb:tlb_flush`: `pages` is -1 for a whole TLB (of one address space). */
-  tlbFlush(cpu: number, reason: number, pages: number): void;
-}
-
-/** A flush of one address space (`struct flush_tlb_info`). */
-interface MmFlush {
-  readonly mm: MmStruct;
-  readonly start: number;
-  readonly end: number;
-  readonly tlbGen: number;
-  readonly freedTables: boolean;
-  readonly initiator: number;
-  readonly record: FlushRecord | null;
-}
 
 /** All address spaces of a machine, and which CPU runs on which. Making one turns PCIDs on where the CPU has them. */
 export class UserSpaces {
@@ -54,6 +34,8 @@ export class UserSpaces {
   readonly usesPcids: boolean;
   /** Whether user mode runs on page tables without the kernel (page-table isolation). */
   readonly isolation: boolean;
+  /** ASIDs that mean the same on every CPU; only a policy that broadcasts deals them out. */
+  readonly globalAsids: GlobalAsids;
   /** TLB state of each CPU. */
   readonly tlbStates: readonly TlbState[];
   /** The address space that each CPU has loaded. */
@@ -69,6 +51,7 @@ export class UserSpaces {
     this.state = state;
     this.isolation = flushing.isolation;
     this.usesPcids = usesPcids;
+    this.globalAsids = new GlobalAsids(this.isolation);
     this.initMm = new MmStruct(INIT_CTX_ID, state.tables, 0, state.loop, state.costs.lock);
     this.tlbStates = machine.cpus.map(() => new TlbState());
     this.loaded = machine.cpus.map(() => this.initMm);
@@ -77,7 +60,7 @@ export class UserSpaces {
       if (usesPcids) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
       cpu.writeCr3(this.cr3Of(this.initMm, 0));
     }
-    flushing.afterKernelPage = (cpu, la) => this.afterKernelPage(cpu, la);
+    flushing.afterKernelPage = (cpu, la, record) => this.afterKernelPage(cpu, la, record);
     flushing.userMode.onEnterUser = (cpu) => this.toUserTables(cpu);
     flushing.userMode.onEnterKernel = (cpu) => this.toKernelTables(cpu);
   }
@@ -114,36 +97,27 @@ export class UserSpaces {
    * Flushes [start, end) of an address space wherever it may be cached (`flush_tlb_mm_range`); `TLB_FLUSH_ALL` as the end
    * flushes all of it. The caller has changed the page tables already.
    * @param freedTables whether page tables will be freed, so that CPUs in lazy mode must be told too
+   * @param cause why, for the accounts
    */
-  *flushTlbMmRange(mm: MmStruct, start: number, end: number, freedTables: boolean): KernelCode<void> {
-    const { state } = this;
-    const { loop, flushing, config, vmstat } = state;
-    const all = end === TLB_FLUSH_ALL || end - start > config.flushCeilingPages * PAGE_SIZE;
-    const self = loop.currentCpu;
-    const tlbGen = ++mm.tlbGen;
-    const record = flushing.accounts?.begin("user", "ipi", start, Math.min(end, USER_END), all) ?? null;
-    const flush: MmFlush = {
-      mm,
-      start: all ? 0 : start,
-      end: all ? TLB_FLUSH_ALL : end,
-      tlbGen,
-      freedTables,
-      initiator: self,
-      record,
-    };
-    const cpus = mm.cpus();
-    if (cpus.some((cpu) => cpu !== self)) {
-      vmstat.remoteFlush++;
-      this.observer?.tlbFlush(self, TLB_REMOTE_SEND_IPI, all ? -1 : (end - start) / PAGE_SIZE);
-      const targets = freedTables ? cpus : cpus.filter((cpu) => !this.tlbStates[cpu].isLazy);
-      yield* flushing.smp.onEachCpuMask(targets, (cpu) => this.flushFunc(cpu, flush), record);
-    } else if (this.loaded[self] === mm) {
-      const began = loop.nowCycles();
-      const activity = loop.enterActivity(ACTIVITY_FLUSH);
-      this.flushFunc(self, flush);
-      loop.enterActivity(activity);
-      if (record !== null) record.workCycles += loop.nowCycles() - began;
-    }
+  flushTlbMmRange(
+    mm: MmStruct,
+    start: number,
+    end: number,
+    freedTables: boolean,
+    cause: FlushCause = "user",
+  ): KernelCode<void> {
+    return flushTlbMmRange(this, mm, start, end, freedTables, cause);
+  }
+
+  /** A CPU that borrows `mm`, which is about to end, leaves it. */
+  leave(cpu: number, mm: MmStruct, record: FlushRecord | null): void {
+    if (this.loaded[cpu] === mm) this.switchMm(cpu, this.initMm, record);
+  }
+
+  /** `mm` has ended: its global ASID may be dealt out again (`mm_free_global_asid`). */
+  release(mm: MmStruct): void {
+    if (mm.globalAsid !== 0) this.globalAsids.free(mm.globalAsid);
+    mm.globalAsid = 0;
   }
 
   /** Puts `next` on the CPU (`switch_mm_irqs_off`). */
@@ -154,12 +128,16 @@ export class UserSpaces {
     tlb.isLazy = false;
     let asid = tlb.loadedAsid;
     let needFlush = true;
-    if (previous === next) {
-      if (!wasLazy || tlb.tlbGen[asid] === next.tlbGen) return;
+    if (previous === next && !needsGlobalAsid(next, asid)) {
+      // Broadcasts keep translations under a global ASID up to date.
+      if (isGlobalAsid(asid) || !wasLazy || tlb.tlbGen[asid] === next.tlbGen) return;
     } else {
       if (previous !== this.initMm) previous.cpumask[cpu] = 0;
       if (next !== this.initMm) next.cpumask[cpu] = 1;
-      ({ asid, needFlush } = tlb.chooseAsid(next.ctxId, next.tlbGen, this.usesPcids));
+      ({ asid, needFlush } =
+        next.globalAsid === 0
+          ? tlb.chooseAsid(next.ctxId, next.tlbGen, this.usesPcids)
+          : { asid: next.globalAsid, needFlush: false });
       this.loaded[cpu] = next;
       tlb.loadedCtxId = next.ctxId;
       tlb.loadedAsid = asid;
@@ -171,13 +149,12 @@ export class UserSpaces {
     }
     tlb.ctxId[asid] = next.ctxId;
     tlb.tlbGen[asid] = next.tlbGen;
-    if (this.isolation) tlb.userFlushMask |= 1 << asid;
-    this.loadFlushed(cpu, this.cr3Of(next, asid), record);
+    this.loadFlushed(cpu, this.cr3Of(next, asid), asid, record);
     this.observer?.tlbFlush(cpu, TLB_FLUSH_ON_TASK_SWITCH, -1);
   }
 
   /** What each CPU does for a flush (`flush_tlb_func`). */
-  private flushFunc(cpu: number, flush: MmFlush): void {
+  flushFunc(cpu: number, flush: UserFlush): void {
     const { vmstat } = this.state;
     const tlb = this.tlbStates[cpu];
     const isLocal = cpu === flush.initiator;
@@ -187,6 +164,8 @@ export class UserSpaces {
       if (this.loaded[cpu] !== flush.mm) return;
     }
     if (this.loaded[cpu] === this.initMm) return;
+    if (needsGlobalAsid(flush.mm, tlb.loadedAsid)) this.switchMm(cpu, flush.mm, flush.record);
+    if (isGlobalAsid(tlb.loadedAsid)) return;
     if (tlb.isLazy) {
       // Cheaper than to flush now and again: the CPU leaves the address space that it only borrowed.
       this.switchMm(cpu, this.initMm, flush.record);
@@ -197,7 +176,7 @@ export class UserSpaces {
     const have = tlb.tlbGen[asid];
     if (have === upTo || flush.tlbGen <= have) return;
     const partly = flush.end !== TLB_FLUSH_ALL && flush.tlbGen === have + 1 && flush.tlbGen === upTo;
-    const invalidate = partly ? () => this.flushPages(cpu, flush) : () => this.flushAsid(cpu);
+    const invalidate = partly ? () => this.flushPages(cpu, flush) : () => this.flushAsid(cpu, flush.record);
     const { accounts } = this.state.flushing;
     if (accounts === null || flush.record === null) invalidate();
     else accounts.attributed(flush.record, cpu, invalidate);
@@ -209,77 +188,110 @@ export class UserSpaces {
     this.observer?.tlbFlush(cpu, reason, partly ? pages : -1);
   }
 
-  private flushPages(cpu: number, { start, end }: MmFlush): void {
+  private flushPages(cpu: number, { start, end, record }: UserFlush): void {
     for (let la = start; la < end; la += PAGE_SIZE) {
       this.state.machine.cpus[cpu].invlpg(la);
-      this.flushInUserPcid(cpu, la);
+      this.flushInUserPcid(cpu, la, record);
     }
   }
 
   /** All of the loaded address space: MOV to CR3, and later the same for user mode's PCID (`flush_tlb_local`). */
-  private flushAsid(cpu: number): void {
+  private flushAsid(cpu: number, record: FlushRecord | null): void {
     const tlb = this.tlbStates[cpu];
-    if (this.isolation) tlb.userFlushMask |= 1 << tlb.loadedAsid;
+    if (this.isolation) tlb.oweUserFlush(tlb.loadedAsid, record);
     const { [cpu]: target } = this.state.machine.cpus;
     target.writeCr3(target.cr3);
   }
 
   /** The page in the PCID that the same address space has in user mode (`flush_tlb_one_user`). */
-  private flushInUserPcid(cpu: number, la: number): void {
+  private flushInUserPcid(cpu: number, la: number, record: FlushRecord | null): void {
     if (!this.isolation) return;
     const tlb = this.tlbStates[cpu];
     if (this.usesPcids && this.state.machine.features.invpcid) {
       this.state.machine.cpus[cpu].invpcid(0, userPcid(tlb.loadedAsid), la);
     } else {
-      tlb.userFlushMask |= 1 << tlb.loadedAsid;
+      tlb.oweUserFlush(tlb.loadedAsid, record);
     }
   }
 
   /** A kernel page has been flushed: without global entries other ASIDs may still have it (`flush_tlb_one_kernel`). */
-  private afterKernelPage(cpu: number, la: number): void {
+  private afterKernelPage(cpu: number, la: number, record: FlushRecord | null): void {
     if (!this.isolation) return;
-    this.flushInUserPcid(cpu, la);
+    this.flushInUserPcid(cpu, la, record);
     this.tlbStates[cpu].invalidateOther = true;
   }
 
-  /** The exit to user mode: its own page tables, flushed if that is still owed (`SWITCH_TO_USER_CR3`). */
-  private toUserTables(cpu: number): void {
+  /**
+   * The exit to user mode: its own page tables, flushed if that is still owed (`SWITCH_TO_USER_CR3`).
+   * @returns cycles that are booked to a flush
+   */
+  private toUserTables(cpu: number): number {
     const mm = this.loaded[cpu];
-    if (!this.isolation || mm === this.initMm) return;
+    if (!this.isolation || mm === this.initMm) return 0;
     const tlb = this.tlbStates[cpu];
     const asid = tlb.loadedAsid;
-    const owed = (tlb.userFlushMask & (1 << asid)) !== 0;
-    tlb.userFlushMask &= ~(1 << asid);
-    const cr3 = mm.userRootFrame * PAGE_SIZE + (this.usesPcids ? userPcid(asid) : 0);
-    this.state.machine.cpus[cpu].writeCr3(cr3, this.usesPcids && !owed);
+    if (!this.usesPcids) return this.changeTablesWithoutPcids(cpu, mm.userRootFrame * PAGE_SIZE);
+    const cr3 = mm.userRootFrame * PAGE_SIZE + userPcid(asid);
+    const { owed, record } = tlb.payUserFlush(asid);
+    const { accounts } = this.state.flushing;
+    if (!owed || accounts === null || record === null) {
+      this.state.machine.cpus[cpu].writeCr3(cr3, !owed);
+      return 0;
+    }
+    const cycles = this.booked(cpu, ACTIVITY_INTERRUPT, record, cr3);
+    record.paidLater(cpu, cycles);
+    return cycles;
   }
 
-  private toKernelTables(cpu: number): void {
+  private toKernelTables(cpu: number): number {
     const mm = this.loaded[cpu];
-    if (!this.isolation || mm === this.initMm) return;
-    this.state.machine.cpus[cpu].writeCr3(this.cr3Of(mm, this.tlbStates[cpu].loadedAsid), this.usesPcids);
+    if (!this.isolation || mm === this.initMm) return 0;
+    const cr3 = this.cr3Of(mm, this.tlbStates[cpu].loadedAsid);
+    if (!this.usesPcids) return this.changeTablesWithoutPcids(cpu, cr3);
+    this.state.machine.cpus[cpu].writeCr3(cr3, true);
+    return 0;
+  }
+
+  /** Without PCIDs every change between the kernel's and user mode's tables is a flush of its own. */
+  private changeTablesWithoutPcids(cpu: number, cr3: number): number {
+    const { accounts, policy } = this.state.flushing;
+    if (accounts === null) {
+      this.state.machine.cpus[cpu].writeCr3(cr3);
+      return 0;
+    }
+    const record = accounts.begin("isolation", policy.name, 0, USER_END, true, cpu);
+    const cycles = this.booked(cpu, ACTIVITY_FLUSH, record, cr3);
+    record.workCycles += cycles;
+    return cycles;
+  }
+
+  /** MOV to CR3 that flushes in the name of `record`; its cycles, booked as `activity`. */
+  private booked(cpu: number, activity: number, record: FlushRecord, cr3: number): number {
+    const { loop, flushing, machine } = this.state;
+    const began = loop.clockCycles[cpu];
+    const outer = loop.accounts.enter(cpu, activity);
+    flushing.accounts?.attributed(record, cpu, () => machine.cpus[cpu].writeCr3(cr3));
+    loop.accounts.enter(cpu, outer);
+    return loop.clockCycles[cpu] - began;
   }
 
   /** MOV to CR3 that flushes: a flush of its own, or part of that whose handler makes the CPU change over. */
-  private loadFlushed(cpu: number, cr3: number, within: FlushRecord | null): void {
-    const { loop, flushing, machine } = this.state;
-    const { accounts } = flushing;
-    const load = () => machine.cpus[cpu].writeCr3(cr3);
-    if (accounts === null) {
-      load();
-    } else if (within !== null) {
-      accounts.attributed(within, cpu, load);
-    } else {
-      const record = accounts.begin("context switch", "ipi", 0, USER_END, true);
-      const began = loop.nowCycles();
-      const activity = loop.accounts.enter(cpu, ACTIVITY_FLUSH);
-      accounts.attributed(record, cpu, load);
-      loop.accounts.enter(cpu, activity);
-      record.workCycles += loop.nowCycles() - began;
-    }
+  private loadFlushed(cpu: number, cr3: number, asid: number, within: FlushRecord | null): void {
+    const { flushing, machine } = this.state;
+    const { accounts, policy } = flushing;
+    const record = within ?? accounts?.begin("context switch", policy.name, 0, USER_END, true, cpu) ?? null;
+    if (this.isolation) this.tlbStates[cpu].oweUserFlush(asid, record);
+    if (accounts === null || record === null) machine.cpus[cpu].writeCr3(cr3);
+    else if (within !== null) accounts.attributed(within, cpu, () => machine.cpus[cpu].writeCr3(cr3));
+    else record.workCycles += this.booked(cpu, ACTIVITY_FLUSH, record, cr3);
   }
 
   private cr3Of(mm: MmStruct, asid: number): number {
     return mm.tables.rootFrame * PAGE_SIZE + (this.usesPcids ? kernelPcid(asid) : 0);
   }
+}
+
+/** Whether a CPU runs on `mm` under an ASID of its own although there is a global one (`mm_needs_global_asid`). */
+function needsGlobalAsid({ globalAsid }: MmStruct, asid: number): boolean {
+  return globalAsid !== 0 && asid !== globalAsid;
 }

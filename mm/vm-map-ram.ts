@@ -7,37 +7,53 @@ import { type AreaTest, findUnlinkVmapArea, freeUnmapVmapArea } from "./free-vma
 import { GFP_KERNEL } from "./gfp.ts";
 import { formatRange } from "./kernel-log.ts";
 import { PAGE_KERNEL } from "./protection.ts";
+import { finish, type Soon } from "./soon.ts";
 import { VMALLOC_END, VMALLOC_START, VMAP_MAX_ALLOC } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./vmap-areas.ts";
-import { vbAlloc, vbFree } from "./vmap-block.ts";
+import { vbAllocSoon, vbFreeSoon } from "./vmap-block.ts";
 import { mapCallersFrames } from "./vmap-pages.ts";
 
 /** Maps `frames` (frame numbers); the address, or 0 (NULL). */
 export function* vmMapRam(state: Vmalloc, frames: Uint32Array): KernelCode<number> {
+  return yield* finish(vmMapRamSoon(state, frames));
+}
+
+/** The same, as a plain function as long as nothing has to be waited for (`soon.ts`). */
+export function vmMapRamSoon(state: Vmalloc, frames: Uint32Array): Soon<number> {
   const count = frames.length;
   if (count === 0) {
     state.log.warn("vm_map_ram of 0 pages");
     return 0;
   }
-  const sizeBytes = count * PAGE_SIZE;
   state.loop.spend(state.costs.callCycles);
-  let start: number;
-  if (count <= VMAP_MAX_ALLOC) {
-    start = yield* vbAlloc(state, count, GFP_KERNEL);
-    if (start < 0) return 0;
-  } else {
-    const [from, to] = [VMALLOC_START, VMALLOC_END];
-    const area = yield* allocVmapArea(state, sizeBytes, PAGE_SIZE, from, to, GFP_KERNEL, VMAP_RAM, 0);
-    if (area < 0) return 0;
-    start = state.areas.startOf(area);
-  }
-  const result = mapCallersFrames(state, start, start + sizeBytes, PAGE_KERNEL, frames);
-  if (result < 0) {
-    yield* vmUnmapRam(state, start, count);
-    return 0;
-  }
-  return start;
+  if (count > VMAP_MAX_ALLOC) return mapWholeArea(state, frames);
+  const start = vbAllocSoon(state, count, GFP_KERNEL);
+  return typeof start === "number" ? mapFrames(state, start, frames) : waitAndMap(state, start, frames);
+}
+
+function* mapWholeArea(state: Vmalloc, frames: Uint32Array): KernelCode<number> {
+  const [from, to] = [VMALLOC_START, VMALLOC_END];
+  const sizeBytes = frames.length * PAGE_SIZE;
+  const area = yield* allocVmapArea(state, sizeBytes, PAGE_SIZE, from, to, GFP_KERNEL, VMAP_RAM, 0);
+  return yield* finish(mapFrames(state, area < 0 ? area : state.areas.startOf(area), frames));
+}
+
+function* waitAndMap(state: Vmalloc, start: KernelCode<number>, frames: Uint32Array): KernelCode<number> {
+  return yield* finish(mapFrames(state, yield* start, frames));
+}
+
+/** Maps at an address that was reserved, or a negative errno; the address, or 0 with everything rolled back. */
+function mapFrames(state: Vmalloc, start: number, frames: Uint32Array): Soon<number> {
+  if (start < 0) return 0;
+  const end = start + frames.length * PAGE_SIZE;
+  if (mapCallersFrames(state, start, end, PAGE_KERNEL, frames) === 0) return start;
+  return giveUp(state, start, frames.length);
+}
+
+function* giveUp(state: Vmalloc, start: number, pages: number): KernelCode<number> {
+  yield* vmUnmapRam(state, start, pages);
+  return 0;
 }
 
 /**
@@ -46,27 +62,34 @@ export function* vmMapRam(state: Vmalloc, frames: Uint32Array): KernelCode<numbe
  * tree nobody finds it, so a second call for the same address is such a mistake.
  */
 export function* vmUnmapRam(state: Vmalloc, address: number, pages: number): KernelCode<void> {
+  const rest = vmUnmapRamSoon(state, address, pages);
+  if (rest !== undefined) yield* rest;
+}
+
+/** The same, as a plain function as long as nothing has to be waited for. */
+export function vmUnmapRamSoon(state: Vmalloc, address: number, pages: number): Soon<undefined> {
   state.loop.spend(state.costs.callCycles);
   if (address < VMALLOC_START || address > VMALLOC_END || !isPageAligned(address) || !(pages > 0)) {
     state.log.warnOnce(
       "vm_unmap_ram",
       `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: not a vmalloc address`,
     );
-    return;
+    return undefined;
   }
-  if (pages <= VMAP_MAX_ALLOC) {
-    yield* vbFree(state, address, pages);
-    return;
-  }
+  return pages <= VMAP_MAX_ALLOC ? vbFreeSoon(state, address, pages) : unmapWholeArea(state, address, pages);
+}
+
+function* unmapWholeArea(state: Vmalloc, address: number, pages: number): KernelCode<undefined> {
   const area = yield* findUnlinkVmapArea(state, address, isWholeMapRamArea);
   if (area === 0) {
     state.log.warnOnce(
       "vm_unmap_ram",
       `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: no such area`,
     );
-    return;
+    return undefined;
   }
   yield* freeUnmapVmapArea(state, area);
+  return undefined;
 }
 
 /** Whether the area is a `vm_map_ram` area of its own, not a block, and begins at the address. */

@@ -10,6 +10,8 @@ export const MODULES_VADDR = 0xffff_a000_0000;
 export const MODULES_END = 0xffff_ff00_0000;
 /** The kernel's ULONG_MAX: the start of an empty range, the end of the address space. */
 export const ADDRESS_MAX = 2 ** 48 - 1;
+/** Where the user half of the address space ends. */
+export const USER_END = 2 ** 47;
 /** Pools hold areas of up to this many pages, guard page included (`MAX_VA_SIZE_PAGES`). */
 export const MAX_VA_SIZE_PAGES = 256;
 /** Requests of up to this many pages come from vmap blocks (`VMAP_MAX_ALLOC`). */

@@ -53,6 +53,18 @@ export function __vmallocNode(
   return __vmallocNodeRange(state, sizeBytes, align, VMALLOC_START, VMALLOC_END, gfp, PAGE_KERNEL, 0, node, caller);
 }
 
+/** The same, as a plain function as long as nothing has to be waited for (`soon.ts`). */
+export function __vmallocNodeSoon(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  gfp: number,
+  node: number,
+  caller: string = UNKNOWN_CALLER,
+): Soon<number> {
+  return nodeRangeSoon(state, sizeBytes, align, VMALLOC_START, VMALLOC_END, gfp, PAGE_KERNEL, 0, node, caller);
+}
+
 /** `vmalloc_huge`: mapped with 2 MiB pages where the size and `vmap_allow_huge` allow it. */
 export function vmallocHuge(state: Vmalloc, sizeBytes: number, gfp = GFP_KERNEL, caller?: string): KernelCode<number> {
   return __vmallocNodeRange(
@@ -113,18 +125,7 @@ export function* __vmallocNodeRange(
 
 /** `vmalloc` as a plain function as long as nothing has to be waited for (`soon.ts`). */
 export function vmallocSoon(state: Vmalloc, sizeBytes: number, caller: string = UNKNOWN_CALLER): Soon<number> {
-  return nodeRangeSoon(
-    state,
-    sizeBytes,
-    1,
-    VMALLOC_START,
-    VMALLOC_END,
-    GFP_KERNEL,
-    PAGE_KERNEL,
-    0,
-    NUMA_NO_NODE,
-    caller,
-  );
+  return __vmallocNodeSoon(state, sizeBytes, 1, GFP_KERNEL, NUMA_NO_NODE, caller);
 }
 
 function nodeRangeSoon(

@@ -9,7 +9,7 @@ export function* freeVmapBlock(state: Vmalloc, block: number): KernelCode<void> 
   const area = blocks.area[block];
   const start = areas.startOf(area);
   state.events?.freeBlock(start, areas.endOf(area), blocks.cpu[block]);
-  blocks.index[state.blockHashOf(start)].delete(start);
+  blocks.removeFromIndex(state.blockHashOf(start), start);
   const node = state.nodeOf(start);
   if (!node.busyLock.tryTake()) yield* node.busyLock.take();
   node.busy.unlink(area);

@@ -8,73 +8,108 @@ import { allocVmapArea } from "./alloc-vmap-area.ts";
 import { ENOMEM } from "./errno.ts";
 import { type AreaTest, findUnlinkVmapArea } from "./free-vmap-area.ts";
 import { formatRange } from "./kernel-log.ts";
+import { finish, type Soon } from "./soon.ts";
 import { flushTlbKernelRange } from "./tlb-flush.ts";
 import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./vmap-areas.ts";
 import { freeVmapBlock } from "./vmap-block-purge.ts";
 
-/** Room for `pages` (1 to 64) pages in a block of the current CPU; an address, or a negative errno. */
-export function* vbAlloc(state: Vmalloc, pages: number, gfp: number): KernelCode<number> {
-  const { blocks, areas, config, loop } = state;
+/**
+ * Room for `pages` (1 to 64) pages in a block of the current CPU: an address, or a negative errno. A plain function as long
+ * as no lock has to be waited for and a block has room (`soon.ts`).
+ */
+export function vbAllocSoon(state: Vmalloc, pages: number, gfp: number): Soon<number> {
+  const { blocks } = state;
   const order = orderOf(pages);
   const count = 1 << order;
-  const cpu = loop.currentCpu;
-  let block = blocks.queueHead[cpu];
-  while (block !== 0) {
-    if (blocks.free[block] < count) {
-      block = blocks.next[block];
-      continue;
-    }
-    const lock = blocks.locks[block];
-    if (!lock.tryTake()) {
-      yield* lock.take();
-      // A purge may have taken the block meanwhile, and it may even serve another CPU by now.
-      if (blocks.cpu[block] !== cpu || !blocks.isQueued(block) || blocks.free[block] < count) {
-        lock.release();
-        block = blocks.queueHead[cpu];
-        continue;
-      }
-    }
-    const first = config.blockPages - blocks.free[block];
-    const start = areas.startOf(blocks.area[block]);
-    blocks.free[block] -= count;
-    blocks.markUsed(block, first, pages, true, count);
-    const left = blocks.free[block];
-    state.events?.vbAlloc(start + first * PAGE_SIZE, order, start, left, blocks.dirty[block], cpu);
-    if (left === 0) {
-      const queueLock = blocks.queueLocks[cpu];
-      if (!queueLock.tryTake()) yield* queueLock.take();
-      blocks.dequeue(block);
-      queueLock.release();
-    }
-    lock.release();
-    return start + first * PAGE_SIZE;
+  let block = blocks.queueHead[state.loop.currentCpu];
+  while (block !== 0 && blocks.free[block] < count) block = blocks.next[block];
+  if (block === 0) return newVmapBlock(state, pages, order, gfp);
+  return blocks.locks[block].tryTake()
+    ? takeFromBlock(state, block, pages, order)
+    : waitForBlock(state, block, pages, order, gfp);
+}
+
+function* waitForBlock(state: Vmalloc, block: number, pages: number, order: number, gfp: number): KernelCode<number> {
+  const { blocks } = state;
+  const cpu = state.loop.currentCpu;
+  yield* blocks.locks[block].take();
+  // A purge may have taken the block meanwhile, and it may even serve another CPU by now.
+  if (blocks.cpu[block] === cpu && blocks.isQueued(block) && blocks.free[block] >= 1 << order) {
+    return yield* finish(takeFromBlock(state, block, pages, order));
   }
-  return yield* newVmapBlock(state, pages, order, gfp);
+  blocks.locks[block].release();
+  return yield* finish(vbAllocSoon(state, pages, gfp));
+}
+
+/** Takes room in a block whose lock is held, and releases the lock; a block that is full then leaves its queue. */
+function takeFromBlock(state: Vmalloc, block: number, pages: number, order: number): Soon<number> {
+  const { blocks, areas, config } = state;
+  const first = config.blockPages - blocks.free[block];
+  const start = areas.start[blocks.area[block]];
+  const left = blocks.free[block] - (1 << order);
+  const cpu = blocks.cpu[block];
+  blocks.free[block] = left;
+  blocks.markUsed(block, first, pages, true, 1 << order);
+  const address = start + first * PAGE_SIZE;
+  state.events?.vbAlloc(address, order, start, left, blocks.dirty[block], cpu);
+  if (left === 0) {
+    const queueLock = blocks.queueLocks[cpu];
+    if (!queueLock.tryTake()) return waitForQueue(state, block, cpu, address);
+    blocks.dequeue(block);
+    queueLock.release();
+  }
+  blocks.locks[block].release();
+  return address;
+}
+
+function* waitForQueue({ blocks }: Vmalloc, block: number, cpu: number, address: number): KernelCode<number> {
+  yield* blocks.queueLocks[cpu].take();
+  blocks.dequeue(block);
+  blocks.queueLocks[cpu].release();
+  blocks.locks[block].release();
+  return address;
 }
 
 /**
  * Unmaps `pages` pages at `address` and gives them back to their block. An address that is in no block, or pages that
  * cannot be one mapping (some are not in use, or one in use lies in the room that it was rounded up to), are warned of once
- * and left alone.
+ * and left alone. A plain function as long as nothing has to be waited for.
  */
-export function* vbFree(state: Vmalloc, address: number, pages: number): KernelCode<void> {
-  const { blocks, areas, config } = state;
-  const blockStart = Math.floor(address / state.blockBytes) * state.blockBytes;
-  const block = blocks.index[state.blockHashOf(address)].get(blockStart);
-  if (block === undefined) {
+export function vbFreeSoon(state: Vmalloc, address: number, pages: number): Soon<undefined> {
+  const { blocks, blockBytes } = state;
+  const blockStart = Math.floor(address / blockBytes) * blockBytes;
+  const block = blocks.blockAt(state.blockHashOf(address), blockStart);
+  if (block === 0) {
     state.log.warnOnce(
       "vb_free",
       `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: no such block`,
     );
-    return;
+    return undefined;
   }
-  const order = orderOf(pages);
-  const count = 1 << order;
   const first = (address - blockStart) / PAGE_SIZE;
+  return blocks.locks[block].tryTake()
+    ? unmapFromBlock(state, block, first, address, pages)
+    : waitAndUnmap(state, block, first, address, pages);
+}
+
+function* waitAndUnmap(
+  state: Vmalloc,
+  block: number,
+  first: number,
+  address: number,
+  pages: number,
+): KernelCode<undefined> {
+  yield* state.blocks.locks[block].take();
+  return yield* finish(unmapFromBlock(state, block, first, address, pages));
+}
+
+/** Unmaps pages of a block whose lock is held; the lock is released meanwhile, and at the end. */
+function unmapFromBlock(state: Vmalloc, block: number, first: number, address: number, pages: number): Soon<undefined> {
+  const { blocks, config } = state;
   const lock = blocks.locks[block];
-  if (!lock.tryTake()) yield* lock.take();
+  const count = 1 << orderOf(pages);
   const isMapping =
     first + count <= config.blockPages - blocks.free[block] &&
     blocks.countUsed(block, first, pages) === pages &&
@@ -82,24 +117,55 @@ export function* vbFree(state: Vmalloc, address: number, pages: number): KernelC
   if (!isMapping) {
     lock.release();
     state.log.warnOnce("vb_free", `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: not mapped`);
-    return;
+    return undefined;
   }
   blocks.markUsed(block, first, pages, false, count);
   lock.release();
   state.tables.unmapRange(address, address + pages * PAGE_SIZE);
   state.loop.spend(pages * state.costs.entryWriteCycles);
+  if (state.flushing.isEager || !lock.tryTake()) return waitAndGiveBack(state, block, first, address, pages);
+  return giveBackToBlock(state, block, first, address, pages);
+}
+
+function* waitAndGiveBack(
+  state: Vmalloc,
+  block: number,
+  first: number,
+  address: number,
+  pages: number,
+): KernelCode<undefined> {
+  const lock = state.blocks.locks[block];
   if (state.flushing.isEager) yield* flushTlbKernelRange(state, address, address + pages * PAGE_SIZE, "vunmap");
   if (!lock.tryTake()) yield* lock.take();
-  blocks.dirtyMin[block] = Math.min(blocks.dirtyMin[block], first);
-  blocks.dirtyMax[block] = Math.max(blocks.dirtyMax[block], first + count);
+  return yield* finish(giveBackToBlock(state, block, first, address, pages));
+}
+
+/** Counts unmapped pages of a block, whose lock is held, as dirty, and releases the lock; a wholly dirty block is freed. */
+function giveBackToBlock(
+  state: Vmalloc,
+  block: number,
+  first: number,
+  address: number,
+  pages: number,
+): Soon<undefined> {
+  const { blocks, areas, config } = state;
+  const order = orderOf(pages);
+  const count = 1 << order;
+  if (first < blocks.dirtyMin[block]) blocks.dirtyMin[block] = first;
+  if (first + count > blocks.dirtyMax[block]) blocks.dirtyMax[block] = first + count;
   // Pages freed in other portions than they were mapped in may round up to more than there are.
   const handedBack = config.blockPages - blocks.free[block] - blocks.usedPages[block];
-  blocks.dirty[block] = Math.min(blocks.dirty[block] + count, handedBack);
-  const dirty = blocks.dirty[block];
-  const start = areas.startOf(blocks.area[block]);
+  const dirty = Math.min(blocks.dirty[block] + count, handedBack);
+  blocks.dirty[block] = dirty;
+  const start = areas.start[blocks.area[block]];
   state.events?.vbFree(address, order, start, blocks.free[block], dirty, blocks.cpu[block]);
-  lock.release();
-  if (dirty === config.blockPages) yield* freeVmapBlock(state, block);
+  blocks.locks[block].release();
+  return dirty === config.blockPages ? freeFullBlock(state, block) : undefined;
+}
+
+function* freeFullBlock(state: Vmalloc, block: number): KernelCode<undefined> {
+  yield* freeVmapBlock(state, block);
+  return undefined;
 }
 
 /** log2 of `pages` rounded up to a power of two (`get_order`). */

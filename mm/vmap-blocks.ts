@@ -39,6 +39,9 @@ export class VmapBlocks {
   /** Blocks by address, one index a CPU hash: address of the block -> block (`vbq->vmap_blocks`). */
   readonly index: readonly Map<number, number>[];
   readonly wordsPerBlock: number;
+  /** The block that was found last, and its address: whoever maps and unmaps small ranges comes back to it. */
+  private lastStart = -1;
+  private lastBlock = 0;
 
   private readonly loop: EventLoop;
   private readonly lockCosts: LockCosts;
@@ -81,6 +84,22 @@ export class VmapBlocks {
     this.recycled.push(block);
   }
 
+  /** The block at `start`, filed under `hash`; 0 when there is none. */
+  blockAt(hash: number, start: number): number {
+    if (start === this.lastStart) return this.lastBlock;
+    const block = this.index[hash].get(start);
+    if (block === undefined) return 0;
+    this.lastStart = start;
+    this.lastBlock = block;
+    return block;
+  }
+
+  /** Takes the block at `start` out of the index. */
+  removeFromIndex(hash: number, start: number): void {
+    this.index[hash].delete(start);
+    this.lastStart = -1;
+  }
+
   /** Appends a block to its CPU's queue. */
   enqueue(block: number): void {
     const cpu = this.cpu[block];
@@ -117,8 +136,18 @@ export class VmapBlocks {
   markUsed(block: number, first: number, count: number, used: boolean, rounded = count): void {
     const base = block * this.wordsPerBlock;
     this.usedPages[block] += used ? count : -count;
-    setBits(this.usedMap, base, first, count, used);
-    setBits(this.roundedMap, base, first, rounded, used);
+    for (let page = first; page < first + count; ) {
+      const end = Math.min(first + count, (page | 31) + 1);
+      this.usedMap[base + (page >> 5)] ^= maskOf(page & 31, end - page);
+      page = end;
+    }
+    for (let page = first; page < first + rounded; ) {
+      const end = Math.min(first + rounded, (page | 31) + 1);
+      const mask = maskOf(page & 31, end - page);
+      if (used) this.roundedMap[base + (page >> 5)] |= mask;
+      else this.roundedMap[base + (page >> 5)] &= ~mask;
+      page = end;
+    }
   }
 
   /** Whether the kernel's own bitmap says that the page is used. */
@@ -132,8 +161,13 @@ export class VmapBlocks {
 
   /** How many of `count` pages from `first` on are in use. */
   countUsed(block: number, first: number, count: number): number {
+    const base = block * this.wordsPerBlock;
     let used = 0;
-    for (let page = first; page < first + count; page++) if (this.isUsed(block, page)) used++;
+    for (let page = first; page < first + count; ) {
+      const end = Math.min(first + count, (page | 31) + 1);
+      used += bitsIn(this.usedMap[base + (page >> 5)] & maskOf(page & 31, end - page));
+      page = end;
+    }
     return used;
   }
 
@@ -166,10 +200,14 @@ export class VmapBlocks {
   }
 }
 
-function setBits(map: Int32Array, base: number, first: number, count: number, set: boolean): void {
-  for (let page = first; page < first + count; page++) {
-    const bit = 1 << (page & 31);
-    if (set) map[base + (page >> 5)] |= bit;
-    else map[base + (page >> 5)] &= ~bit;
-  }
+/** A word in which `count` (1 to 32) bits from `first` on are set. */
+function maskOf(first: number, count: number): number {
+  return (-1 >>> (32 - count)) << first;
+}
+
+/** How many bits of a word are set. */
+function bitsIn(word: number): number {
+  let sum = word - ((word >>> 1) & 0x55555555);
+  sum = (sum & 0x33333333) + ((sum >>> 2) & 0x33333333);
+  return Math.imul((sum + (sum >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 /** The `mmulab` command. */
+import "./command-line/host-inlining.ts";
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { MachineUsageError } from "../arch/index.ts";
 import { ConfigError } from "../mm/index.ts";
 import { EXIT_OK, EXIT_USAGE, UsageError } from "./command-line/errors.ts";
+import { suggestion } from "./command-line/suggestion.ts";
 import { addExperimentCommand } from "./commands/experiment.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addReplayCommand } from "./commands/replay.ts";
@@ -36,6 +38,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addInspectCommand(program, exit);
   addExperimentCommand(program, exit);
   addSweepCommand(program, exit);
+  addHelpCommand(program);
   for (const command of program.commands) command.copyInheritedSettings(program);
   try {
     await program.parseAsync(argv, { from: "user" });
@@ -46,6 +49,26 @@ async function main(argv: readonly string[]): Promise<number> {
     if (line !== "") process.stderr.write(`mmulab: ${line}\n`);
     return error instanceof CommanderError && error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
   }
+}
+
+/** `mmulab help COMMAND...`; the command of the library itself says nothing of a name that it does not know. */
+function addHelpCommand(program: Command): void {
+  program
+    .helpCommand(false)
+    .command("help")
+    .argument("[command...]", "which command")
+    .summary("display help for a command")
+    .addHelpText("after", "\nExample:\n  $ mmulab help experiment flush-cost")
+    .action((names: string[]) => {
+      let command: Command = program;
+      for (const name of names) {
+        const known = command.commands.map((each) => each.name());
+        const found = command.commands.find((each) => each.name() === name);
+        if (found === undefined) throw new UsageError(`unknown command '${name}'${suggestion(name, known)}`);
+        command = found;
+      }
+      command.help();
+    });
 }
 
 /** The one line to show for a mistake of the user (empty when help or the version was all there was to show), or null. */

@@ -1,25 +1,32 @@
 /** `mmulab experiment`: measurements that answer a question, as tables and plots. */
 import { type Command, Option } from "commander";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
+import { addMachineOptions, type MachineSettings, settingKey } from "../command-line/machine-settings.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { suggestion } from "../command-line/suggestion.ts";
 import { wholeNumber } from "../command-line/values.ts";
 import type { Experiment } from "../experiments/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
-import { renderCsv, renderResult } from "../experiments/result-text.ts";
+import { renderCsv, renderInputs, renderResult } from "../experiments/result-text.ts";
+import type { Kernel } from "../kernel.ts";
+import { checkOutputs } from "../output/output-file.ts";
 import { writeTextFile } from "../output/text-file.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import { findPreset, presetNames } from "../workloads/presets.ts";
 
-type ExperimentOptions = Readonly<Record<string, string | undefined>> & {
+interface ExperimentOptions extends MachineSettings {
   readonly seed: number;
   readonly preset: string;
+  readonly inputs?: boolean;
   readonly json?: boolean;
   readonly csv?: boolean;
   readonly html?: string;
   readonly timeline?: string;
   readonly quiet?: boolean;
-};
+}
+
+/** Values of all options by name. */
+type Values = Readonly<Record<string, unknown>>;
 
 /** Adds the command; `exit` takes its exit code. */
 export function addExperimentCommand(program: Command, exit: (code: number) => void): void {
@@ -49,24 +56,33 @@ export function addExperimentCommand(program: Command, exit: (code: number) => v
     command
       .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
       .option("--seed <number>", "seed of the random choices", wholeNumber(0, 2 ** 32 - 1), 1)
+      .option("--inputs", "print every figure that went in as well, with its source")
       .option("--json", "print the result as one JSON object")
       .option("--csv", "print the tables as CSV")
       .option("--html <file>", "write a page with plots that needs nothing else")
       .option("--timeline <file>", "write a timeline in Chrome trace-event JSON (ui.perfetto.dev): a process a machine")
       .option("--quiet", "print nothing but errors (and what --json or --csv ask for)")
-      .addHelpText("after", `\nExample:\n  $ ${experiment.example}`)
-      .action(async (options: ExperimentOptions) => exit(await run(experiment, options)));
+      .addHelpText("after", `\nExample:\n  $ ${experiment.example}`);
+    addMachineOptions(command, experiment.settings);
+    command.action(async (options: ExperimentOptions & Values) => exit(await run(experiment, options, options)));
   }
 }
 
-async function run(experiment: Experiment, options: ExperimentOptions): Promise<number> {
+async function run(experiment: Experiment, options: ExperimentOptions, values: Values): Promise<number> {
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
   const preset = findPreset(options.preset);
+  checkOutputs(options.html, options.timeline);
   let total = 1;
   let progress = startProgress(total, options.quiet === true);
   const trace = options.timeline === undefined ? null : new ChromeTrace();
-  const result = runExperiment(experiment, preset, options.seed, options, {
-    onProgress: (done, of, text) => {
+  const given = Object.fromEntries(
+    experiment.parameters.map(({ name }): [string, string] => [name, String(values[name])]),
+  );
+  const settings: MachineSettings = Object.fromEntries(
+    experiment.settings.map((name) => [settingKey(name), values[settingKey(name)]]),
+  );
+  const observer = {
+    onProgress: (done: number, of: number, text: string) => {
       if (of !== total) {
         progress.clear();
         total = of;
@@ -74,8 +90,9 @@ async function run(experiment: Experiment, options: ExperimentOptions): Promise<
       }
       progress.update(done, text);
     },
-    onKernel: (kernel, label) => trace?.watch(kernel, label),
-  });
+    onKernel: (kernel: Kernel, label: string) => trace?.watch(kernel, label),
+  };
+  const result = runExperiment(experiment, preset, options.seed, given, observer, settings);
   progress.clear();
   if (options.html !== undefined) {
     // Only those who want plots wait for the charting library.
@@ -85,6 +102,7 @@ async function run(experiment: Experiment, options: ExperimentOptions): Promise<
   if (options.timeline !== undefined && trace !== null) writeTextFile(options.timeline, trace.toJson());
   if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`);
   else if (options.csv) process.stdout.write(renderCsv(result));
-  else if (!options.quiet) process.stdout.write(renderResult(result));
+  else if (!options.quiet)
+    process.stdout.write(renderResult(result) + (options.inputs ? `\n${renderInputs(result)}` : ""));
   return EXIT_OK;
 }

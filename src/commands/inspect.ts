@@ -5,9 +5,11 @@ import { suggestion } from "../command-line/suggestion.ts";
 import { memorySize, wholeNumber } from "../command-line/values.ts";
 import { RANGE_NAMES, type RangeName, VIEWS, type ViewOptions } from "../inspect/views.ts";
 import { bootKernel, type Kernel } from "../kernel.ts";
+import { checkOutputs } from "../output/output-file.ts";
 import { replayUntil } from "../recording/replay-until.ts";
 import { isStateFile, loadKernel, saveKernel } from "../state/machine-state.ts";
 import { loadWorkload } from "../workloads/index.ts";
+import { namesOf, parseParameters } from "../workloads/parameters.ts";
 import { findPreset, presetNames } from "../workloads/presets.ts";
 import { runOnKernel } from "../workloads/run.ts";
 
@@ -24,6 +26,7 @@ interface InspectCommandOptions {
   readonly address?: string;
   readonly save?: string;
   readonly json?: boolean;
+  readonly quiet?: boolean;
 }
 
 const HELP = `
@@ -36,6 +39,7 @@ machine is booted and --run is run on it first.
 Examples:
   $ mmulab inspect vmallocinfo test/recordings/mixed_smp4_s1.jsonl.gz --calls 100
   $ mmulab inspect tlb --run mixed --ops 500 --cpu 1
+  $ mmulab inspect vmallocinfo --run "fork_storm live=50" --ops 1000
   $ mmulab run mixed --ops 5000 --save machine.state --quiet && mmulab inspect buddyinfo machine.state`;
 
 /** Adds the command; `exit` takes its exit code. */
@@ -46,8 +50,16 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
     .description("Show the state of an emulated kernel in the formats of a live one.")
     .argument("<view>", `what to show: ${VIEWS.map(({ name }) => name).join(", ")}`)
     .argument("[file]", "a saved state, or a recording")
-    .option("--calls <number>", "calls of the recording to make first", wholeNumber(0, 1e12), Number.POSITIVE_INFINITY)
-    .option("--run <workload>", "what to run first when there is no file; none runs nothing", "mixed")
+    .addOption(
+      new Option("--calls <number>", "calls of the recording to make first")
+        .argParser(wholeNumber(0, 1e12))
+        .default(Number.POSITIVE_INFINITY, "all"),
+    )
+    .option(
+      "--run <workload>",
+      "what to run first when there is no file, with its parameters; none is nothing",
+      "mixed",
+    )
     .option("--ops <number>", "its operations over all CPUs", wholeNumber(1, 1e9), 2000)
     .option("--cpus <number>", "CPUs of the machine, 1 to 1024", wholeNumber(1, 1024), 4)
     .addOption(
@@ -64,6 +76,7 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
     .option("--address <address>", "the address for walk, such as 0xffffc90000000000")
     .option("--save <file>", "write the state to a file as well")
     .option("--json", "print one JSON object with the lines")
+    .option("--quiet", "print nothing but errors (and what --json asks for)")
     .addHelpText("after", HELP)
     .action(async (view: string, file: string | undefined, options: InspectCommandOptions, command: Command) => {
       exit(await inspect(view, file, options, command));
@@ -81,6 +94,12 @@ async function inspect(
     const names = VIEWS.map((candidate) => candidate.name);
     throw new UsageError(`unknown view '${name}'${suggestion(name, names)}; there are ${names.join(", ")}`);
   }
+  for (const [option, views] of Object.entries(VIEW_OPTIONS)) {
+    if (command.getOptionValueSource(option) === "cli" && !views.includes(name)) {
+      throw new UsageError(`--${option} is for the view ${views.join(" or ")}, not for ${name}`);
+    }
+  }
+  checkOutputs(options.save);
   const { kernel, source } = await kernelOf(file, options, command);
   const viewOptions: ViewOptions = {
     range: options.range,
@@ -90,9 +109,16 @@ async function inspect(
   const lines = view.lines(kernel, viewOptions);
   if (options.save !== undefined) saveKernel(kernel, options.save, source);
   if (options.json) process.stdout.write(`${JSON.stringify({ view: name, source, lines })}\n`);
-  else process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+  else if (!options.quiet) process.stdout.write(lines.map((line) => `${line}\n`).join(""));
   return EXIT_OK;
 }
+
+/** Options that concern some views only. */
+const VIEW_OPTIONS: Readonly<Record<string, readonly string[]>> = {
+  range: ["page-tables"],
+  cpu: ["tlb", "walk"],
+  address: ["walk"],
+};
 
 /** Options that say which machine is booted: they mean nothing for one that comes from a file. */
 const MACHINE_OPTIONS = ["run", "ops", "cpus", "memory", "seed", "preset"];
@@ -120,9 +146,17 @@ async function kernelOf(
   }
   if (isGiven("calls")) throw new UsageError("--calls goes with a recording, but no file is given");
   const { cpus, memory, seed, ops, run } = options;
-  const kernel = bootKernel({ cpus, memoryBytes: memory, preset: findPreset(options.preset) });
-  if (run === "none") return { kernel, source: `${cpus} CPUs after boot` };
-  const workload = await loadWorkload(run);
-  runOnKernel(kernel, workload, { operations: ops, seed });
-  return { kernel, source: `${cpus} CPUs after ${workload.name}, ${ops} operations, seed ${seed}` };
+  const machine = { cpus, memoryBytes: memory, preset: findPreset(options.preset) };
+  if (run === "none") return { kernel: bootKernel(machine), source: `${cpus} CPUs after boot` };
+  const [workloadName, ...words] = run.split(" ").filter((word) => word !== "");
+  const workload = await loadWorkload(workloadName ?? "");
+  const specs = workload.parameters ?? [];
+  const parameters = parseParameters(workload.name, specs, words);
+  if (isGiven("ops") && workload.usesOperations === false) {
+    throw new UsageError(`${workload.name} does not take --ops; its parameters are ${namesOf(specs)}`);
+  }
+  const kernel = bootKernel(machine);
+  runOnKernel(kernel, workload, { operations: ops, seed, ...(specs.length > 0 ? { parameters } : {}) });
+  const what = workload.usesOperations === false ? words.join(" ") || "defaults" : `${ops} operations`;
+  return { kernel, source: `${cpus} CPUs after ${workload.name}, ${what}, seed ${seed}` };
 }

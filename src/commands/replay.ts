@@ -1,13 +1,14 @@
 /** `mmulab replay`: recordings of a real kernel against the emulated one. */
 import { type Command, Option } from "commander";
 import { EXIT_DIFFERENCES, EXIT_OK, EXIT_USAGE, UsageError } from "../command-line/errors.ts";
+import { addMachineOptions, SETTING_NAMES, settingKey } from "../command-line/machine-settings.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { memorySize, wholeNumber } from "../command-line/values.ts";
 import { RecordingError } from "../recording/recording-error.ts";
 import { type ReplayResult, replayRecording } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
 import { presetNames } from "../workloads/presets.ts";
-import { type FtraceCommandOptions, policyNames, replayFtraceFile } from "./replay-ftrace.ts";
+import { type FtraceCommandOptions, replayFtraceFile } from "./replay-ftrace.ts";
 import { type LackeyCommandOptions, replayLackeyFile } from "./replay-lackey.ts";
 
 interface ReplayCommandOptions extends LackeyCommandOptions, FtraceCommandOptions {
@@ -41,7 +42,7 @@ Examples:
 
 /** Adds the command; `exit` takes its exit code. */
 export function addReplayCommand(program: Command, exit: (code: number) => void): void {
-  program
+  const command = program
     .command("replay")
     .summary("compare with recordings of a real kernel; run traces of real programs")
     .description("Replay recordings of a real kernel and compare address by address, event by event.")
@@ -59,19 +60,54 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
       "CPUs of the machine for --ftrace (default: as many as were traced)",
       wholeNumber(1, 1024),
     )
-    .option("--policy <name>", `flush policy for --ftrace (${policyNames().join(", ")})`, "ipi")
-    .option("--lazy-max <pages>", "lazy_max_pages for --ftrace (default: the traced one)", wholeNumber(0, 2 ** 36))
     .addOption(new Option("--pages <size>", "pages of the traced program").choices(["4K", "2M"]).default("4K"))
     .option("--window <references>", "references in a window of the working set", wholeNumber(1, 1e12), 1_000_000)
     .option("-x, --field-separator <text>", "print counters as perf stat -x does")
+    .option("--seed <number>", "taken as everywhere; a replay makes no random choices", wholeNumber(0, 2 ** 32 - 1), 1)
     .option("--json", "print one JSON object a file")
     .option("--differences <number>", "how many differences to show for each file", wholeNumber(0, 1_000_000), 1)
     .option("--quiet", "print only what --json asks for and errors")
-    .addHelpText("after", HELP)
-    .action(async (files: string[], options: ReplayCommandOptions) => exit(await replay(files, options)));
+    .addHelpText("after", HELP);
+  addMachineOptions(
+    command,
+    undefined,
+    "Machine and kernel for --ftrace (lazy_max_pages is by default the traced one):",
+  );
+  command.action(async (files: string[], options: ReplayCommandOptions) =>
+    exit(await replay(files, options, (option) => command.getOptionValueSource(option) === "cli")),
+  );
 }
 
-async function replay(files: readonly string[], options: ReplayCommandOptions): Promise<number> {
+type Mode = "recordings" | "--lackey" | "--ftrace";
+
+/** What an option is for, where it is not for every kind of replay; and its spelling. */
+const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly modes: readonly Mode[] }>> = {
+  preset: { name: "--preset", modes: ["--lackey", "--ftrace"] },
+  memory: { name: "--memory", modes: ["--lackey", "--ftrace"] },
+  cpus: { name: "--cpus", modes: ["--ftrace"] },
+  ...Object.fromEntries(SETTING_NAMES.map((name) => [settingKey(name), { name: `--${name}`, modes: ["--ftrace"] }])),
+  pages: { name: "--pages", modes: ["--lackey"] },
+  window: { name: "--window", modes: ["--lackey"] },
+  fieldSeparator: { name: "-x", modes: ["--lackey"] },
+  differences: { name: "--differences", modes: ["recordings"] },
+};
+
+/** Refuses what would otherwise be given and silently not heeded. */
+function checkOptions(options: ReplayCommandOptions, given: (option: string) => boolean): void {
+  const mode = options.lackey !== undefined ? "--lackey" : options.ftrace !== undefined ? "--ftrace" : "recordings";
+  for (const [option, { name, modes }] of Object.entries(MODE_OPTIONS)) {
+    if (!given(option) || modes.includes(mode)) continue;
+    const here = mode === "recordings" ? "recordings of a real kernel" : mode;
+    throw new UsageError(`${name} goes with ${modes.join(" or ")}, not with ${here}`);
+  }
+  if (options.json && options.fieldSeparator !== undefined) throw new UsageError("--json and -x: expected one of them");
+}
+
+async function replay(
+  files: readonly string[],
+  options: ReplayCommandOptions,
+  given: (option: string) => boolean,
+): Promise<number> {
   const { lackey, ftrace } = options;
   if (lackey !== undefined && ftrace !== undefined) throw new UsageError("--lackey and --ftrace exclude each other");
   const trace = lackey ?? ftrace;
@@ -79,10 +115,12 @@ async function replay(files: readonly string[], options: ReplayCommandOptions): 
     const name = lackey === undefined ? "--ftrace" : "--lackey";
     throw new UsageError(`${name} ${trace} is replayed alone, but ${files.join(", ")} was given as well`);
   }
+  if (trace === undefined && files.length === 0) {
+    throw new UsageError("missing required argument 'file'; mmulab help replay shows what it takes");
+  }
+  checkOptions(options, given);
   if (lackey !== undefined) return await replayLackeyFile(lackey, options);
   if (ftrace !== undefined) return await replayFtraceFile(ftrace, options);
-  if (files.length === 0)
-    throw new UsageError("missing required argument 'file'; mmulab help replay shows what it takes");
   return await replayFiles(files, options);
 }
 

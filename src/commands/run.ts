@@ -1,11 +1,21 @@
 /** `mmulab run`: a workload on an emulated machine, and a report. */
 import { type Command, Option } from "commander";
 import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
+import {
+  addMachineOptions,
+  cpusOf,
+  kernelSettings,
+  type MachineSettings,
+  SETTING_NAMES,
+  settingKey,
+} from "../command-line/machine-settings.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { memorySize, wholeNumber } from "../command-line/values.ts";
 import { WallClock } from "../command-line/wall-clock.ts";
 import { bootKernel, type Kernel } from "../kernel.ts";
 import { EVENT_FILE_FORMATS, openEventFile } from "../output/event-file.ts";
+import { checkFlushFile, FLUSH_FILE_FORMATS, writeFlushFile } from "../output/flush-file.ts";
+import { checkOutputs } from "../output/output-file.ts";
 import { writeTextFile } from "../output/text-file.ts";
 import type { RunReport } from "../report/run-report.ts";
 import { renderRunReportCsv } from "../report/run-report-csv.ts";
@@ -13,12 +23,12 @@ import { renderRunReport } from "../report/run-report-text.ts";
 import { loadKernel, saveKernel } from "../state/machine-state.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import { loadWorkload, WORKLOADS } from "../workloads/index.ts";
-import { describeParameter, parseParameters } from "../workloads/parameters.ts";
+import { describeParameter, namesOf, parseParameters } from "../workloads/parameters.ts";
 import { findPreset, presetNames } from "../workloads/presets.ts";
 import { runOnKernel } from "../workloads/run.ts";
 import type { Workload } from "../workloads/workload.ts";
 
-interface RunCommandOptions {
+interface RunCommandOptions extends MachineSettings {
   readonly cpus: number;
   readonly memory: number;
   readonly ops: number;
@@ -26,6 +36,8 @@ interface RunCommandOptions {
   readonly preset: string;
   readonly list?: boolean;
   readonly wall?: boolean;
+  readonly accounts?: boolean;
+  readonly flushes?: string;
   readonly events?: string;
   readonly save?: string;
   readonly load?: string;
@@ -35,6 +47,7 @@ interface RunCommandOptions {
   readonly quiet?: boolean;
 }
 
+const CPUS_MAX = 1024;
 const MEMORY_MIN = 2 ** 26;
 const MEMORY_MAX = 2 ** 44;
 
@@ -49,19 +62,21 @@ Examples:
   $ mmulab run
   $ mmulab run mixed --cpus 8 --memory 16GiB --ops 100000 --seed 7 --json
   $ mmulab run test_vmalloc run_test_mask=7 test_loop_count=100000 --wall
+  $ mmulab run user_processes --cpus 16 --preset zen4 --policy invlpgb --accounts
+  $ mmulab run mixed --topology 2x8x2 --lazy-max 1024 --flushes flushes.csv
   $ mmulab run mixed --ops 2000 --events events.parquet
   $ mmulab run mixed --save machine.state && mmulab run mixed --load machine.state --seed 2
   $ mmulab run --list`;
 
 /** Adds the command; `exit` takes its exit code. */
 export function addRunCommand(program: Command, exit: (code: number) => void): void {
-  program
+  const command = program
     .command("run")
     .summary("boot an emulated machine, run a workload, print a report")
     .description("Boot an emulated machine, run a workload on all its CPUs, and report what its MMU and vmalloc did.")
     .argument("[workload]", "which workload (--list shows all), or a .ts or .js file of one's own", "mixed")
     .argument("[parameters...]", "the workload's own parameters, NAME=VALUE (--list shows them)")
-    .option("--cpus <number>", "CPUs of the machine, 1 to 1024", wholeNumber(1, 1024), 4)
+    .option("--cpus <number>", "CPUs of the machine, 1 to 1024", wholeNumber(1, CPUS_MAX), 4)
     .addOption(
       new Option("--memory <size>", "memory of the machine, such as 512MiB or 1TiB")
         .argParser(memorySize(MEMORY_MIN, MEMORY_MAX))
@@ -70,6 +85,8 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option("--ops <number>", "operations over all CPUs", wholeNumber(1, 1e9), 20_000)
     .option("--seed <number>", "seed of the random choices", wholeNumber(0, 2 ** 32 - 1), 1)
     .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
+    .option("--accounts", "report what the flushes cost, in four parts, by cause and by who freed")
+    .option("--flushes <file>", `write a record of every flush to a file: ${FLUSH_FILE_FORMATS}`)
     .option("--events <file>", `write every event of vmalloc to a file: ${EVENT_FILE_FORMATS}`)
     .option("--save <file>", "write the machine's whole state at the end to a file")
     .option("--load <file>", "begin with a machine that --save wrote")
@@ -79,10 +96,11 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option("--json", "print the report as one JSON object")
     .option("--csv", "print the report as CSV, one number a row")
     .option("--quiet", "print nothing but errors (and what --json or --csv ask for)")
-    .addHelpText("after", HELP)
-    .action(async (workload: string, parameters: string[], options: RunCommandOptions, command: Command) =>
-      exit(await run(workload, parameters, options, (option) => command.getOptionValueSource(option) === "cli")),
-    );
+    .addHelpText("after", HELP);
+  addMachineOptions(command);
+  command.action(async (workload: string, parameters: string[], options: RunCommandOptions, command: Command) =>
+    exit(await run(workload, parameters, options, (option) => command.getOptionValueSource(option) === "cli")),
+  );
 }
 
 async function run(
@@ -100,17 +118,18 @@ async function run(
   const specs = workload.parameters ?? [];
   const parameters = parseParameters(workload.name, specs, words);
   if (given("ops") && workload.usesOperations === false) {
-    throw new UsageError(
-      `${workload.name} does not take --ops; its parameters are ${specs.map((s) => s.name).join(", ")}`,
-    );
+    throw new UsageError(`${workload.name} does not take --ops; its parameters are ${namesOf(specs)}`);
   }
+  if (options.flushes !== undefined) checkFlushFile(options.flushes);
+  checkOutputs(options.events, options.flushes, options.save, options.timeline);
   const total = workload.operationsOf?.(parameters, options.ops) ?? options.ops;
   const progress = startProgress(total, options.quiet === true);
   const kernel = kernelFor(options, given);
+  if (options.accounts || options.flushes !== undefined) kernel.vm.flushing.keepAccounts();
   const events = options.events === undefined ? null : openEventFile(options.events, kernel);
   kernel.vm.events = events?.observer ?? null;
   const trace = options.timeline === undefined ? null : new ChromeTrace();
-  trace?.watch(kernel, `${workload.name}, ${options.cpus} CPUs`);
+  trace?.watch(kernel, `${workload.name}, ${kernel.machine.loop.cpus} CPUs`);
   const wall = options.wall === true ? new WallClock() : null;
   let report: RunReport;
   try {
@@ -129,6 +148,7 @@ async function run(
     progress.clear();
   }
   if (options.timeline !== undefined && trace !== null) writeTextFile(options.timeline, trace.toJson());
+  if (options.flushes !== undefined) writeFlushFile(options.flushes, kernel);
   if (wall !== null) process.stderr.write(wall.report());
   if (options.save !== undefined) saveKernel(kernel, options.save, describeRun(workload, words, options, kernel));
   if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
@@ -142,15 +162,21 @@ async function run(
 }
 
 /** Options that say which machine is booted: a saved one has its own. */
-const MACHINE_OPTIONS = ["cpus", "memory", "preset"];
+const MACHINE_OPTIONS = ["cpus", "memory", "preset", ...SETTING_NAMES];
 
 function kernelFor(options: RunCommandOptions, given: (option: string) => boolean): Kernel {
   if (options.load !== undefined) {
-    const misplaced = MACHINE_OPTIONS.find(given);
+    const misplaced = MACHINE_OPTIONS.find((name) => given(settingKey(name)));
     if (misplaced === undefined) return loadKernel(options.load).kernel;
     throw new UsageError(`--${misplaced} does not go with --load: ${options.load} has its machine`);
   }
-  return bootKernel({ cpus: options.cpus, memoryBytes: options.memory, preset: findPreset(options.preset) });
+  const cpus = options.topology === undefined || given("cpus") ? options.cpus : cpusOf(options.topology);
+  if (cpus > CPUS_MAX) throw new UsageError(`--topology: has ${cpus} CPUs, expected at most ${CPUS_MAX}`);
+  return bootKernel({
+    ...kernelSettings(options, cpus),
+    memoryBytes: options.memory,
+    preset: findPreset(options.preset),
+  });
 }
 
 /** What a saved state says about where it comes from. */

@@ -1,6 +1,6 @@
 /** `mmulab sweep`: a grid of runs on all cores. */
 import { availableParallelism } from "node:os";
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { stringify } from "csv-stringify/sync";
 import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { startProgress } from "../command-line/progress.ts";
@@ -15,12 +15,15 @@ interface SweepCommandOptions {
   readonly with: readonly string[];
   readonly shard: Shard;
   readonly jobs: number;
+  readonly seed: number;
   readonly columns?: string;
   readonly json?: boolean;
   readonly csv?: boolean;
   readonly quiet?: boolean;
 }
 
+/** Booleans as they are written in the specification. */
+const CSV = { cast: { boolean: String } };
 /** Exit code of a program that Ctrl-C ended. */
 const EXIT_INTERRUPTED = 130;
 /** Columns of the table for people, beside the grid's, unless --columns names others. */
@@ -39,15 +42,16 @@ const HELP = `
 The specification names a workload or an experiment and gives values for its parameters; every combination is a point:
 
   workload: mixed
-  seeds: 3                      # or a list; each row has its own
+  seeds: 3                      # from --seed on, or a list; each row has its own
   grid:
     cpus: [4, 16]
     policy: [ipi, eager]
     lazy_max_pages: [1024, 32768]
     operations: 20000
 
-For workloads a grid may hold cpus, memory, preset, policy, lazy_max_pages, flush_ceiling_pages, operations, and the
-workload's own parameters; for experiments, preset and the experiment's own parameters.
+For workloads a grid may hold cpus, memory, preset, operations, the workload's own parameters, and settings of the machine:
+topology (2x64x2), policy, isolated (2-7), pti (true, false), lazy_max_pages, flush_ceiling_pages, vmap_nodes, nr_cpus,
+ipi_mode. For experiments, preset, the experiment's own parameters, and those settings that its --help names.
 
 Each point goes to --out the moment it is done. A sweep that was interrupted goes on where it stopped when the same command
 is given again. --shard 2/3 runs the second third of the points; --with adds the results of other shards to the table.
@@ -65,9 +69,20 @@ export function addSweepCommand(program: Command, exit: (code: number) => void):
     .description("Run a workload or an experiment for every combination of parameters, on all cores.")
     .argument("<spec>", "the specification, YAML")
     .option("--out <file>", "where results are kept (default: beside the specification, .results.jsonl)")
-    .option("--shard <k/n>", "run only part k of n", parseShard, { part: 1, parts: 1 })
-    .option("--with <file>", "results of another shard for the table; may be repeated", collect, [])
-    .option("--jobs <number>", "threads (default: all cores)", wholeNumber(1, 1024), availableParallelism())
+    .addOption(
+      new Option("--shard <k/n>", "run only part k of n").argParser(parseShard).default({ part: 1, parts: 1 }, "1/1"),
+    )
+    .addOption(
+      new Option("--with <file>", "results of another shard for the table; may be repeated")
+        .argParser(collect)
+        .default([], "none"),
+    )
+    .addOption(
+      new Option("--jobs <number>", "threads")
+        .argParser(wholeNumber(1, 1024))
+        .default(availableParallelism(), "all cores"),
+    )
+    .option("--seed <number>", "first seed, where the specification says how many", wholeNumber(0, 2 ** 31), 1)
     .option("--columns <names>", "columns of the table, separated by commas")
     .option("--csv", "print the table as CSV, all columns")
     .option("--json", "print the table as one JSON object, all columns")
@@ -78,7 +93,7 @@ export function addSweepCommand(program: Command, exit: (code: number) => void):
 
 async function sweep(file: string, options: SweepCommandOptions): Promise<number> {
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
-  const spec = readSweepSpec(file);
+  const spec = readSweepSpec(file, options.seed);
   const points = shardPoints(spec, options.shard);
   const out = options.out ?? `${file.replace(/\.ya?ml$/i, "")}${shardName(options.shard)}.results.jsonl`;
   const others = options.with.flatMap((other) => readResults(other, spec).points);
@@ -116,7 +131,7 @@ function print(spec: SweepSpec, table: SweepTable, options: SweepCommandOptions)
   if (options.json) {
     process.stdout.write(`${JSON.stringify({ name: spec.name, columns, rows })}\n`);
   } else if (options.csv) {
-    process.stdout.write(stringify([columns, ...rows.map((row) => columns.map((name) => row[name]))]));
+    process.stdout.write(stringify([columns, ...rows.map((row) => columns.map((name) => row[name]))], CSV));
   } else if (!options.quiet) {
     const shown = shownColumns(spec, table, options.columns);
     const cells = rows.map((row) => shown.map((name): Cell => cellOf(row[name])));

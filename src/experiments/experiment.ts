@@ -1,6 +1,7 @@
 /** What an experiment is: parameters in, tables, plots and findings out. */
 import type { Preset } from "../../arch/index.ts";
-import type { Kernel } from "../kernel.ts";
+import type { SettingName } from "../command-line/machine-settings.ts";
+import type { Kernel, KernelConfig } from "../kernel.ts";
 import type { ParameterReader, ParameterSpec } from "./parameters.ts";
 
 /** A column of a result table. */
@@ -73,6 +74,11 @@ export interface ExperimentContext extends ExperimentObserver {
   readonly preset: Preset;
   readonly seed: number;
   readonly parameters: ParameterReader;
+  /**
+   * Boots a machine of `cpus` CPUs with the settings that were given; `config` has the last word.
+   * @param label what it is for, shown in timelines
+   */
+  boot(cpus: number, label: string, config?: Partial<KernelConfig>): Kernel;
 }
 
 /** The parts of a result that an experiment makes itself. */
@@ -86,6 +92,8 @@ export interface Experiment {
   /** What it does and what its columns mean, for its help. */
   readonly description: string;
   readonly parameters: readonly ParameterSpec[];
+  /** Settings of the machine that can be given; the others are what the experiment varies, or play no part in it. */
+  readonly settings: readonly SettingName[];
   /** A short command line, for its help. */
   readonly example: string;
   run(context: ExperimentContext): ExperimentOutcome;

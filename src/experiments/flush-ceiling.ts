@@ -1,18 +1,25 @@
 /** `flush-ceiling`: what `tlb_single_page_flush_ceiling` costs, and where it is best. */
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { type FlushCost, type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../mm/index.ts";
-import { bootKernel, type Kernel } from "../kernel.ts";
+import type { Kernel } from "../kernel.ts";
 import { randomStream } from "../random.ts";
+import { grouped } from "../report/tables.ts";
 import { BREAK_EVEN_COLUMNS, breakEven } from "./break-even.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
 
-const MEMORY_BYTES = 2 ** 34;
 /** Where the resident pages of each CPU's thread are, and where ranges are mapped and unmapped. */
 const RESIDENT_START = 0x10_0000_0000;
 const RESIDENT_STRIDE = 2 ** 30;
 const RANGE_START = 0x40_0000;
 /** Linux's default. */
 const LINUX_CEILING = 33;
+/** The parts of a munmap's cost, and their columns. */
+const PARTS = [
+  { name: "initiator's work", at: 3 },
+  { name: "initiator's wait", at: 4 },
+  { name: "stolen from others", at: 5 },
+  { name: "refills", at: 6 },
+] as const;
 /** Cycles that a thread computes between looks at its resident pages. */
 const THINK_CYCLES = 40_000;
 
@@ -58,6 +65,7 @@ The second table: how many single invalidations a flush of a full TLB is worth, 
       summary: "resident pages of each thread",
     },
   ],
+  settings: ["topology", "policy", "pti", "ipi-mode"],
   example: "mmulab experiment flush-ceiling --cpus 8 --resident 512 --ceilings 0,33,128,512",
   run,
 };
@@ -73,11 +81,13 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const even = breakEven(context.preset);
   const best = cells.reduce((a, b) => (b.totalCycles < a.totalCycles ? b : a));
   const linux = cells.find(({ ceiling }) => ceiling === LINUX_CEILING);
-  const findings = [`The best ceiling for this workload is ${best.ceiling}: ${best.totalCycles} cycles per munmap.`];
+  const findings = [
+    `The best ceiling for this workload is ${best.ceiling}: ${grouped(best.totalCycles)} cycles per munmap.`,
+  ];
   if (linux !== undefined) {
     const loss = ((linux.totalCycles / best.totalCycles - 1) * 100).toFixed(1);
     findings.push(
-      `Linux's ${LINUX_CEILING} costs ${linux.totalCycles} cycles per munmap: ${loss} % more than the best.`,
+      `Linux's ${LINUX_CEILING} costs ${grouped(linux.totalCycles)} cycles per munmap: ${loss} % more than the best.`,
     );
   }
   return {
@@ -108,14 +118,18 @@ function run(context: ExperimentContext): ExperimentOutcome {
       {
         title: "Cost per munmap against the ceiling",
         xName: "ceiling (pages)",
-        yName: "cycles per munmap",
+        yName: "cycles per munmap, all CPUs",
         xLog: true,
         yLog: false,
         series: [
           {
             name: "total",
-            points: cells.map((cell): [number, number] => [Math.max(1, cell.ceiling), cell.totalCycles]),
+            points: cells.map((cell): [number, number] => [cell.ceiling, cell.totalCycles]),
           },
+          ...PARTS.map(({ name, at }) => ({
+            name,
+            points: cells.map((cell): [number, number] => [cell.ceiling, Number(cell.row[at])]),
+          })),
         ],
       },
     ],
@@ -123,10 +137,9 @@ function run(context: ExperimentContext): ExperimentOutcome {
   };
 }
 
-function measure({ parameters, preset, seed, onKernel }: ExperimentContext, ceiling: number): Cell {
+function measure({ parameters, seed, boot }: ExperimentContext, ceiling: number): Cell {
   const cpus = parameters.number("cpus");
-  const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, vmalloc: { flushCeilingPages: ceiling } });
-  onKernel(kernel, `munmap, ceiling ${ceiling}`);
+  const kernel = boot(cpus, `munmap, ceiling ${ceiling}`, { vmalloc: { flushCeilingPages: ceiling } });
   const spaces = new UserSpaces(kernel.vm);
   const mm = spaces.makeMm();
   const resident = parameters.number("resident");
@@ -135,8 +148,8 @@ function measure({ parameters, preset, seed, onKernel }: ExperimentContext, ceil
   const accounts = kernel.vm.flushing.keepAccounts();
   const count = parameters.number("munmaps");
   runThreads(kernel, spaces, mm, { seed, count, rangeMax: parameters.number("range"), resident });
-  const munmaps = accounts.records.filter(({ cause }) => cause === "user");
-  const cost = accounts.total(({ cause }) => cause === "user");
+  const munmaps = accounts.records.filter(({ cause }) => cause === "munmap");
+  const cost = accounts.total(({ cause }) => cause === "munmap");
   const per = (part: keyof FlushCost): number => Math.round(cost[part] / count);
   const parts = [per("workCycles"), per("waitCycles"), per("stolenCycles"), per("refillCycles")];
   const totalCycles = parts.reduce((sum, part) => sum + part, 0);

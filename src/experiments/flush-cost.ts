@@ -1,5 +1,5 @@
 /** `flush-cost`: what one flush costs, in four parts, and what one vunmap costs under lazy and eager freeing. */
-import { type Figure, INVLPGB_PAGES_MAX, PAGE_SIZE, type Preset } from "../../arch/index.ts";
+import { type Figure, INVLPGB_PAGES_MAX, PAGE_SIZE } from "../../arch/index.ts";
 import {
   DEFERRED_POLICY,
   FLUSH_POLICIES,
@@ -9,22 +9,16 @@ import {
   flushTlbKernelRange,
   INVLPGB_POLICY,
 } from "../../mm/index.ts";
-import { bootKernel, type Kernel } from "../kernel.ts";
-import type { Experiment, ExperimentContext, ExperimentOutcome, Plot, ResultTable, Value } from "./experiment.ts";
+import type { Kernel } from "../kernel.ts";
+import { totalCycles } from "../report/flush-costs.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome, ResultTable, Value } from "./experiment.ts";
+import { type FlushCostCell, flushPlots } from "./flush-cost-plots.ts";
+import { costPerMunmap, MUNMAP_COLUMNS, munmapPlot } from "./munmap-cost.ts";
 import { ResidentCpus } from "./resident-cpus.ts";
 import { costPerVunmap, VUNMAP_COLUMNS, vunmapFindings, vunmapPlot } from "./vunmap-cost.ts";
 
 /** Pages of the area whose parts are flushed. */
 const AREA_PAGES = 513;
-const MEMORY_BYTES = 2 ** 36;
-
-interface Cell {
-  readonly policy: string;
-  readonly cpus: number;
-  readonly pages: number;
-  readonly full: boolean;
-  readonly cost: FlushCost;
-}
 
 /** The experiment. */
 export const flushCost: Experiment = {
@@ -34,7 +28,8 @@ export const flushCost: Experiment = {
 has a resident area whose pages it touches again afterwards. Columns, in cycles over all CPUs, per flush: work of the CPU
 that flushes, its wait, what is stolen from the others, and the page walks that the flush made necessary.
 The second table: one page of vmalloc'ed memory mapped, used and freed again and again on CPU 0, until lazy freeing has
-purged: the cost of flushing per vunmap.`,
+purged: the cost of flushing per vunmap. The third: a page of a process with a thread on every CPU mapped, touched and unmapped,
+when its address space has run for a while (under 'invlpgb' it has a global ASID by then).`,
   parameters: [
     {
       name: "cpus",
@@ -55,6 +50,7 @@ purged: the cost of flushing per vunmap.`,
     { name: "resident", kind: "number", low: 0, high: 4096, default: "64", summary: "resident pages of each CPU" },
     { name: "rounds", kind: "number", low: 1, high: 1000, default: "2", summary: "flushes measured for each cell" },
   ],
+  settings: ["topology", "pti", "flush-ceiling", "lazy-max", "vmap-nodes", "ipi-mode"],
   example: "mmulab experiment flush-cost --cpus 1,16,128 --pages 1,33,34 --html flush-cost.html",
   run,
 };
@@ -65,19 +61,25 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const policies = parameters.words("policies").map(flushPolicyByName);
   const possible = policies.filter((policy) => policy !== INVLPGB_POLICY || preset.features.invlpgb);
   const single = possible.filter((policy) => !policy.eager);
-  const cells: Cell[] = [];
-  const total = cpuCounts.length * (single.length + possible.length);
+  const cells: FlushCostCell[] = [];
+  const total = cpuCounts.length * (single.length + 2 * possible.length);
   let done = 0;
   for (const policy of single) {
     for (const cpus of cpuCounts) {
       onProgress(done++, total, `${policy.name}, ${cpus} CPUs`);
-      cells.push(...measureFlushes(preset, policy, cpus, parameters.list("pages"), context));
+      cells.push(...measureFlushes(context, policy, cpus, parameters.list("pages")));
     }
   }
   const vunmaps = possible.flatMap((policy) =>
     cpuCounts.map((cpus) => {
       onProgress(done++, total, `vunmap, ${policy.name}, ${cpus} CPUs`);
       return costPerVunmap(context, policy, cpus);
+    }),
+  );
+  const munmaps = possible.flatMap((policy) =>
+    cpuCounts.map((cpus) => {
+      onProgress(done++, total, `munmap, ${policy.name}, ${cpus} CPUs`);
+      return costPerMunmap(context, policy, cpus);
     }),
   );
   const tables: ResultTable[] = [
@@ -104,11 +106,17 @@ function run(context: ExperimentContext): ExperimentOutcome {
       columns: VUNMAP_COLUMNS,
       rows: vunmaps.map(({ row }) => row),
     },
+    {
+      name: "munmaps",
+      title: "One munmap of a page in a process with a thread on every CPU: cycles of flushing over all CPUs",
+      columns: MUNMAP_COLUMNS,
+      rows: munmaps.map(({ row }) => row),
+    },
   ];
   const leftOut = policies.filter((policy) => !possible.includes(policy));
   return {
     tables,
-    plots: [...flushPlots(cells), vunmapPlot(vunmaps)],
+    plots: [...flushPlots(cells), vunmapPlot(vunmaps), munmapPlot(munmaps)],
     findings: [
       ...leftOut.map(
         ({ name }) => `${name} is left out: ${preset.name} has no INVLPGB (up to ${INVLPGB_PAGES_MAX} pages each).`,
@@ -118,9 +126,8 @@ function run(context: ExperimentContext): ExperimentOutcome {
   };
 }
 
-function row({ policy, cpus, pages, full, cost }: Cell, frequency: Figure): Value[] {
+function row({ policy, cpus, pages, full, cost }: FlushCostCell, frequency: Figure): Value[] {
   const { workCycles, waitCycles, stolenCycles, refillCycles } = cost;
-  const total = workCycles + waitCycles + stolenCycles + refillCycles;
   return [
     policy,
     cpus,
@@ -130,22 +137,20 @@ function row({ policy, cpus, pages, full, cost }: Cell, frequency: Figure): Valu
     Math.round(waitCycles),
     Math.round(stolenCycles),
     Math.round(refillCycles),
-    Math.round(total),
+    Math.round(totalCycles(cost)),
     Math.round((workCycles + waitCycles) / frequency.value) / 1000,
   ];
 }
 
 /** The cost of flushes of each number of pages, on a machine of its own. */
 function measureFlushes(
-  preset: Preset,
+  { parameters, boot }: ExperimentContext,
   policy: FlushPolicy,
   cpus: number,
   pageCounts: readonly number[],
-  { parameters, onKernel }: ExperimentContext,
-): Cell[] {
+): FlushCostCell[] {
   const isolatedCpus = policy === DEFERRED_POLICY ? Array.from({ length: cpus - 1 }, (_, i) => i + 1) : [];
-  const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, flushPolicy: policy, isolatedCpus });
-  onKernel(kernel, `flushes, ${policy.name}, ${cpus} CPUs`);
+  const kernel = boot(cpus, `flushes, ${policy.name}, ${cpus} CPUs`, { flushPolicy: policy, isolatedCpus });
   const accounts = kernel.vm.flushing.keepAccounts();
   const resident = new ResidentCpus(kernel, parameters.number("resident"));
   const rounds = parameters.number("rounds");
@@ -171,45 +176,4 @@ function touchEverywhere(kernel: Kernel, area: number, pages: number): void {
   for (const cpu of kernel.machine.cpus) {
     for (let page = 0; page < pages; page++) cpu.touch(area + page * PAGE_SIZE);
   }
-}
-
-function flushPlots(cells: readonly Cell[]): Plot[] {
-  const policies = [...new Set(cells.map(({ policy }) => policy))];
-  const pageCounts = [...new Set(cells.map(({ pages }) => pages))];
-  const totals = ({ cost }: Cell): number => cost.workCycles + cost.waitCycles + cost.stolenCycles + cost.refillCycles;
-  return [
-    {
-      title: "One flush, all four parts, over all CPUs",
-      xName: "CPUs",
-      yName: "cycles",
-      xLog: true,
-      yLog: true,
-      series: policies.flatMap((policy) =>
-        pageCounts.map((pages) => ({
-          name: `${policy}, ${pages} page${pages === 1 ? "" : "s"}`,
-          points: cells
-            .filter((cell) => cell.policy === policy && cell.pages === pages)
-            .map((cell): [number, number] => [cell.cpus, totals(cell)]),
-        })),
-      ),
-    },
-    ...policies.map((policy): Plot => {
-      const pages = pageCounts[pageCounts.length - 1];
-      const own = cells.filter((cell) => cell.policy === policy && cell.pages === pages);
-      const parts = ["workCycles", "waitCycles", "stolenCycles", "refillCycles"] as const;
-      return {
-        title: `Parts of a flush of ${pages} pages, ${policy}`,
-        xName: "CPUs",
-        yName: "cycles",
-        xLog: true,
-        yLog: true,
-        series: parts.map((part) => ({
-          name: part.replace("Cycles", ""),
-          points: own
-            .filter(({ cost }) => cost[part] > 0)
-            .map(({ cpus, cost }): [number, number] => [cpus, cost[part]]),
-        })),
-      };
-    }),
-  ];
 }

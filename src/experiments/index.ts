@@ -1,5 +1,7 @@
 /** The experiments that `mmulab experiment` knows. */
 import type { Preset } from "../../arch/index.ts";
+import { describeSettings, kernelSettings, type MachineSettings } from "../command-line/machine-settings.ts";
+import { bootKernel, type Kernel, type KernelConfig } from "../kernel.ts";
 import type { Experiment, ExperimentObserver, ExperimentResult } from "./experiment.ts";
 import { flushCeiling } from "./flush-ceiling.ts";
 import { flushCost } from "./flush-cost.ts";
@@ -9,12 +11,16 @@ import { pageTables } from "./page-tables.ts";
 import { ParameterReader } from "./parameters.ts";
 import { vmapContention } from "./vmap-contention.ts";
 
+/** Memory of an experiment's machines. */
+const MEMORY_BYTES = 2 ** 36;
+
 /** All experiments, in the order in which they are listed. */
 export const EXPERIMENTS: readonly Experiment[] = [flushCost, flushCeiling, lazyThreshold, vmapContention, pageTables];
 
 /**
  * Runs an experiment.
  * @param given parameters by name, as text; the rest are defaults
+ * @param settings of the machines; those that the experiment does not take must be absent
  * @throws UsageError for a parameter that is not possible
  */
 export function runExperiment(
@@ -23,10 +29,25 @@ export function runExperiment(
   seed: number,
   given: Readonly<Record<string, string | undefined>>,
   observer: ExperimentObserver = { onProgress: () => {}, onKernel: () => {} },
+  settings: MachineSettings = {},
 ): ExperimentResult {
   const parameters = new ParameterReader(experiment.parameters, given);
-  const values = parameters.all();
-  const outcome = experiment.run({ preset, seed, parameters, ...observer });
+  const values = { ...parameters.all(), ...describeSettings(settings) };
+  const boot = (cpus: number, label: string, config: Partial<KernelConfig> = {}): Kernel => {
+    const set = kernelSettings(settings, cpus);
+    const vmalloc = { ...set.vmalloc, ...config.vmalloc };
+    const kernel = bootKernel({ memoryBytes: MEMORY_BYTES, preset, ...set, ...config, vmalloc });
+    observer.onKernel(kernel, label);
+    return kernel;
+  };
+  const outcome = experiment.run({ preset, seed, parameters, boot, ...observer });
   const { name } = experiment;
-  return { name, preset: preset.name, seed, parameters: values, ...outcome, inputs: inputsOf(preset) };
+  return {
+    name,
+    preset: preset.name,
+    seed,
+    parameters: values,
+    ...outcome,
+    inputs: inputsOf(preset, kernelSettings(settings, 1).costs),
+  };
 }

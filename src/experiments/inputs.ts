@@ -1,6 +1,6 @@
 /** The figures that results rest on: costs of the microarchitecture and of the kernel, with their sources. */
 import type { Preset } from "../../arch/index.ts";
-import { DEFAULT_KERNEL_COSTS } from "../../mm/index.ts";
+import { DEFAULT_KERNEL_COSTS, type KernelCosts } from "../../mm/index.ts";
 import type { Input } from "./experiment.ts";
 
 /** Where each kernel cost comes from; see `mm/kernel-costs.ts`. */
@@ -25,8 +25,8 @@ const KERNEL_SOURCES: Readonly<Record<string, string>> = {
   callCycles: "[M] calls, checks, small allocations",
 };
 
-/** All inputs of a run with `preset` and the default kernel costs. */
-export function inputsOf(preset: Preset): Input[] {
+/** All inputs of a run with `preset` and these kernel costs. */
+export function inputsOf(preset: Preset, costs: KernelCosts = DEFAULT_KERNEL_COSTS): Input[] {
   const hardware = Object.entries(preset.costs).map(([name, figure]) => ({
     name: `${preset.name}.${name}`,
     value: `${figure.value} ${figure.unit}`,
@@ -37,12 +37,27 @@ export function inputsOf(preset: Preset): Input[] {
     value: `${hitCycles.value} ${hitCycles.unit}`,
     source: hitCycles.source,
   }));
-  const kernel = flatten(DEFAULT_KERNEL_COSTS).map(([name, value]) => ({
+  const kernel = flatten(costs).map(([name, value]) => ({
     name: `kernel.${name}`,
     value,
     source: KERNEL_SOURCES[name] ?? "",
   }));
-  return [...hardware, ...caches, ...kernel];
+  const frequency = {
+    name: `${preset.name}.frequencyGhz`,
+    value: `${preset.frequencyGhz.value} ${preset.frequencyGhz.unit}`,
+    source: preset.frequencyGhz.source,
+  };
+  const memory = {
+    name: `${preset.name} memory, entry fetched by a walk`,
+    value: `${preset.memory.value} ${preset.memory.unit}`,
+    source: preset.memory.source,
+  };
+  const tlbs = preset.tlbs.map(({ name, sets, ways, pcidCapacity, source }) => ({
+    name: `${preset.name} ${name}`,
+    value: `${sets * ways} entries, ${ways}-way${pcidCapacity === undefined ? "" : `, ${pcidCapacity} PCIDs`}`,
+    source,
+  }));
+  return [frequency, ...hardware, ...tlbs, ...caches, memory, ...kernel];
 }
 
 function flatten(costs: object, prefix = ""): [string, string][] {

@@ -1,12 +1,11 @@
 /** `lazy-threshold`: what a free costs against `lazy_max_pages`, and what is held back for it. */
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { vfree, vmalloc } from "../../mm/index.ts";
-import { bootKernel } from "../kernel.ts";
 import { randomStream } from "../random.ts";
+import { grouped } from "../report/tables.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
 import { LazyGauge } from "./lazy-gauge.ts";
 
-const MEMORY_BYTES = 2 ** 36;
 const RESIDENT_CYCLES = 3000;
 
 interface Cell {
@@ -52,6 +51,7 @@ usable yet (mean over frees, and most), and the pages of page tables that the sp
       summary: "resident pages of each other CPU",
     },
   ],
+  settings: ["topology", "policy", "pti", "flush-ceiling", "vmap-nodes", "ipi-mode"],
   example: "mmulab experiment lazy-threshold --cpus 4,64 --lazymax 1024,8192,65536",
   run,
 };
@@ -96,16 +96,38 @@ function run(context: ExperimentContext): ExperimentOutcome {
     plots: [
       {
         title: "Cost per free, all parts, over all CPUs",
-        xName: "lazy_max_pages",
-        yName: "cycles per free",
+        xName: "lazy_max_pages (pages)",
+        yName: "cycles per free, all CPUs",
+        xLog: true,
+        yLog: true,
+        series: series.map((own) => ({
+          name: name(own[0].cpus),
+          points: own.map((cell): [number, number] => [cell.lazyMaxPages, cell.totalPerFree]),
+        })),
+      },
+      {
+        title: "Address space freed and not usable yet, mean over frees",
+        xName: "lazy_max_pages (pages)",
+        yName: "held back (KiB)",
         xLog: true,
         yLog: true,
         series: series.map((own) => ({
           name: name(own[0].cpus),
           points: own.map((cell): [number, number] => [
-            Math.max(1, cell.lazyMaxPages),
-            Math.max(0.01, cell.totalPerFree),
+            cell.lazyMaxPages,
+            Math.round((cell.heldBackPages * PAGE_SIZE) / 1024),
           ]),
+        })),
+      },
+      {
+        title: "Pages of page tables at the end",
+        xName: "lazy_max_pages (pages)",
+        yName: "page-table pages",
+        xLog: true,
+        yLog: false,
+        series: series.map((own) => ({
+          name: name(own[0].cpus),
+          points: own.map((cell): [number, number] => [cell.lazyMaxPages, Number(cell.row[cell.row.length - 1])]),
         })),
       },
     ],
@@ -116,7 +138,8 @@ function run(context: ExperimentContext): ExperimentOutcome {
         .map((cell) => {
           const held = Math.round((cell.heldBackPages * PAGE_SIZE) / 1024);
           const whose = cell.lazyMaxPages === linux ? " (Linux's)" : "";
-          return `${cell.lazyMaxPages}${whose}: ${cell.totalPerFree} cycles, ${held} KiB held back`;
+          const cost = cell.totalPerFree === 0 ? "no purge yet" : `${grouped(cell.totalPerFree)} cycles`;
+          return `${grouped(cell.lazyMaxPages)}${whose}: ${cost}, ${grouped(held)} KiB held back`;
         });
       return `${name(own[0].cpus)}, per free: ${described.join("; ")}.`;
     }),
@@ -128,9 +151,8 @@ function linuxLazyMaxPages(cpus: number): number {
   return (32 - Math.clz32(cpus)) * 8192;
 }
 
-function measure({ parameters, preset, seed, onKernel }: ExperimentContext, cpus: number, lazyMaxPages: number): Cell {
-  const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, vmalloc: { lazyMaxPages } });
-  onKernel(kernel, `lazy_max_pages ${lazyMaxPages}, ${cpus} CPUs`);
+function measure({ parameters, seed, boot }: ExperimentContext, cpus: number, lazyMaxPages: number): Cell {
+  const kernel = boot(cpus, `lazy_max_pages ${lazyMaxPages}, ${cpus} CPUs`, { vmalloc: { lazyMaxPages } });
   const { vm, machine } = kernel;
   const { loop } = machine;
   const accounts = vm.flushing.keepAccounts();

@@ -1,13 +1,15 @@
 /** `page-tables`: the same memory under pages of 4 KiB, 2 MiB and 1 GiB, and 4 and 5 levels of tables. */
-import { Machine, PAGE_SIZE, type Preset } from "../../arch/index.ts";
+import { type Cpu, Machine, PAGE_SIZE, type Preset } from "../../arch/index.ts";
 import { FaultInjection, KernelLog, mapPhysicalRange, PAGE_KERNEL, PageAllocator, PageTables } from "../../mm/index.ts";
-import { randomStream } from "../random.ts";
-import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
+import { type Random, randomStream } from "../random.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome, Plot, Value } from "./experiment.ts";
 
 /** Where the memory is mapped; a multiple of every page size. */
 const BASE = 0xc900_0000_0000;
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
+/** Walks after a flush that are averaged. */
+const COLD_WALKS = 64;
 
 const PAGE_SIZES = [
   { name: "4K", shift: 12 },
@@ -30,7 +32,8 @@ export const pageTables: Experiment = {
   name: "page-tables",
   summary: "the same memory under 4 KiB, 2 MiB and 1 GiB pages, 4 and 5 levels: tables, misses, walk cycles",
   description: `One CPU loads words at random addresses, or walks through all pages in order, in memory mapped with pages of one size. Table pages
-are those that the mapping needs. Misses are accesses that no TLB level served; walk cycles are per access, over all accesses.
+are those that the mapping needs. The last column is a walk right after a flush of everything, when paging-structure caches are
+empty and each level of tables counts. Misses are accesses that no TLB level served; walk cycles are per access, over all accesses.
 1 GiB pages need memory of whole GiB; a preset without 1 GiB pages shows it as its TLBs would.`,
   parameters: [
     { name: "size", kind: "list", low: 1, high: 2 ** 20, default: "64,1024,8192", summary: "memory in MiB" },
@@ -52,6 +55,7 @@ are those that the mapping needs. Misses are accesses that no TLB level served; 
       summary: "order of the loads",
     },
   ],
+  settings: [],
   example: "mmulab experiment page-tables --size 1024 --pages 4K,2M --levels 4",
   run,
 };
@@ -87,27 +91,39 @@ function run(context: ExperimentContext): ExperimentOutcome {
           { key: "secondLevelPercent", heading: "L2 hits %" },
           { key: "cyclesPerWalk", heading: "cycles/walk" },
           { key: "walkCyclesPerAccess", heading: "walk cycles/access" },
+          { key: "coldWalkCycles", heading: "walk after a flush" },
         ],
         rows: cells.map(({ row }) => row),
       },
     ],
     plots: ["random", "sequential"]
       .filter((pattern) => cells.some((cell) => cell.pattern === pattern))
-      .map((pattern) => ({
-        title: `Walk cycles per access, ${pattern}`,
-        xName: "MiB",
-        yName: "cycles per access",
-        xLog: true,
-        yLog: false,
-        series: [...new Set(cells.map(({ page, levels }) => `${page}, ${levels} levels`))].map((name) => ({
-          name,
-          points: cells
-            .filter((cell) => cell.pattern === pattern && `${cell.page}, ${cell.levels} levels` === name)
-            .map((cell): [number, number] => [cell.sizeMib, cell.cyclesPerAccess]),
-        })),
-      })),
+      .flatMap((pattern, i) => [
+        plot(cells, pattern, `Walk cycles per access, ${pattern}`, "walk cycles per access", false, 8),
+        plot(cells, pattern, `Misses of all TLB levels, ${pattern}`, "misses (% of accesses)", false, 5),
+        ...(i > 0 ? [] : [plot(cells, pattern, "Page tables that the mapping needs", "page-table pages", true, 4)]),
+      ]),
     findings: findings(cells),
   };
+}
+
+/** A column of the table against the size of memory, a curve for each page size and number of levels. */
+function plot(
+  cells: readonly Cell[],
+  pattern: string,
+  title: string,
+  yName: string,
+  yLog: boolean,
+  column: number,
+): Plot {
+  const nameOf = ({ page, levels }: Cell): string => `${page}, ${levels} levels`;
+  const series = [...new Set(cells.map(nameOf))].map((name) => ({
+    name,
+    points: cells
+      .filter((cell) => cell.pattern === pattern && nameOf(cell) === name)
+      .map((cell): [number, number] => [cell.sizeMib, Number(cell.row[column])]),
+  }));
+  return { title, xName: "memory (MiB)", yName, xLog: true, yLog, series };
 }
 
 function findings(cells: readonly Cell[]): string[] {
@@ -171,8 +187,21 @@ function measure(
       percent(count("dtlb_load_misses.stlb_hit")),
       misses === 0 ? 0 : Math.round((walkCycles / misses) * 10) / 10,
       cyclesPerAccess,
+      coldWalkCycles(cpu, pages, random),
     ],
   };
+}
+
+/** Cycles of a walk right after a flush of everything: no level of the tables is in the paging-structure caches. */
+function coldWalkCycles(cpu: Cpu, pages: number, random: Random): number {
+  let cycles = 0;
+  for (let i = 0; i < COLD_WALKS; i++) {
+    cpu.flushTlbAll();
+    const before = cpu.counters()["dtlb_load_misses.walk_active"];
+    cpu.touch(BASE + random.between(0, pages - 1) * PAGE_SIZE);
+    cycles += cpu.counters()["dtlb_load_misses.walk_active"] - before;
+  }
+  return Math.round((cycles / COLD_WALKS) * 10) / 10;
 }
 
 /** One CPU on tables that map `sizeBytes` of physical memory at {@link BASE} with pages of one size. */

@@ -1,15 +1,13 @@
-/** The result of an experiment as one HTML file that needs nothing else: plots are SVG drawn by ECharts, without a browser. */
-import { init } from "echarts";
-import type { ExperimentResult, Plot, ResultTable } from "./experiment.ts";
-
-const WIDTH = 860;
-const HEIGHT = 440;
+/** The result of an experiment as one HTML file that needs nothing else: its plots are SVG within it. */
+import type { ExperimentResult, ResultTable } from "./experiment.ts";
+import { renderPlot } from "./plot-svg.ts";
 
 const STYLE = `body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 900px; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { padding: 2px 10px; text-align: right; border-bottom: 1px solid #ddd; } th:first-child, td:first-child { text-align: left; }
-thead th { border-bottom: 2px solid #888; } svg { max-width: 100%; height: auto; } .inputs td { text-align: left; }`;
+thead th { border-bottom: 2px solid #888; } svg { max-width: 100%; height: auto; } .inputs td, .inputs th { text-align: left; }
+.wide { overflow-x: auto; }`;
 
 /** The whole page. */
 export function renderHtml(result: ExperimentResult): string {
@@ -56,49 +54,16 @@ function renderTable({ title, columns, rows }: ResultTable): string {
   const head = columns.map(({ heading }) => `<th>${escapeHtml(heading)}</th>`).join("");
   const body = rows.map((row) => `<tr>${row.map((value) => `<td>${escapeHtml(shown(value))}</td>`).join("")}</tr>`);
   return `<h2>${escapeHtml(title)}</h2>
-<table>
+<div class="wide"><table>
 <thead><tr>${head}</tr></thead>
 <tbody>
 ${body.join("\n")}
 </tbody>
-</table>`;
+</table></div>`;
 }
 
 function shown(value: string | number): string {
   return typeof value === "number" ? value.toLocaleString("en-US", { maximumFractionDigits: 3 }) : value;
-}
-
-/** One plot as SVG. */
-export function renderPlot({ xName, yName, xLog, yLog, series }: Plot): string {
-  const chart = init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height: HEIGHT });
-  chart.setOption({
-    animation: false,
-    backgroundColor: "#fff",
-    textStyle: { fontFamily: "sans-serif" },
-    legend: { type: "scroll", bottom: 0 },
-    grid: { left: 80, right: 30, top: 30, bottom: 80 },
-    xAxis: { type: xLog ? "log" : "value", logBase: 2, name: xName, nameLocation: "middle", nameGap: 28 },
-    yAxis: { type: yLog ? "log" : "value", name: yName, minorSplitLine: { show: false } },
-    series: series.map(({ name, points }) => ({
-      name,
-      type: "line",
-      symbolSize: 5,
-      data: points.map(([x, y]) => [x, y]),
-    })),
-  });
-  const svg = chart.renderToSVGString();
-  chart.dispose();
-  return stableIds(svg);
-}
-
-/** ECharts numbers its styles from 0 in each process; plots of one page, and of any page, are numbered in order here. */
-function stableIds(svg: string): string {
-  const names = new Map<string, string>();
-  return svg.replace(/\bzr\d+-[a-z]+-?\d+\b/g, (id) => {
-    const known = names.get(id) ?? `m${names.size}`;
-    names.set(id, known);
-    return known;
-  });
 }
 
 function escapeHtml(text: string): string {

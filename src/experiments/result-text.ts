@@ -17,7 +17,14 @@ export function renderResult(result: ExperimentResult): string {
     )}`;
   });
   const said = findings.map((finding) => `  ${finding}\n`);
-  return `${head}${body.join("")}\nFindings\n${said.join("")}  Inputs with their sources: --json or --html; none is fitted to a result.\n`;
+  const note = "  Inputs with their sources: --inputs, --json or --html; none is fitted to a result.\n";
+  return `${head}${body.join("")}\nFindings\n${said.join("")}${note}`;
+}
+
+/** Every figure that went in, with its source; ends with a newline. */
+export function renderInputs({ inputs }: ExperimentResult): string {
+  const rows = inputs.map(({ name, value, source }) => `  ${name.padEnd(44)} ${value.padEnd(36)} ${source}\n`);
+  return `Inputs ([F] found in the source, [C] computed from one, [M] remembered; none is fitted to a result)\n${rows.join("")}`;
 }
 
 function cell(value: Value): Cell {

@@ -1,11 +1,9 @@
 /** `vmap-contention`: vmalloc and vfree on many CPUs, with one vmap node and with one a CPU. */
 import { ACTIVITY_LOCK_WAIT, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { type LockStatistics, lockStatistics, vfree, vmalloc } from "../../mm/index.ts";
-import { bootKernel } from "../kernel.ts";
 import { randomStream } from "../random.ts";
 import type { Column, Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
 
-const MEMORY_BYTES = 2 ** 36;
 /** Most vmap nodes that Linux makes. */
 const NODES_MAX = 128;
 
@@ -14,6 +12,7 @@ interface Cell {
   readonly setting: string;
   readonly cpus: number;
   readonly pairsPerSecond: number;
+  readonly lockWaitPercent: number;
   readonly row: readonly Value[];
   readonly locks: readonly LockStatistics[];
 }
@@ -63,6 +62,7 @@ named as lock_stat names it.`,
       summary: "lazily freed pages above which is purged, for each CPU; 0 for Linux's own lazy_max_pages",
     },
   ],
+  settings: ["topology", "policy", "pti", "flush-ceiling", "ipi-mode"],
   example: "mmulab experiment vmap-contention --cpus 1,2,4,8,16 --csv",
   run,
 };
@@ -110,12 +110,23 @@ function run(context: ExperimentContext): ExperimentOutcome {
       {
         title: "Throughput",
         xName: "CPUs",
-        yName: "pairs per second",
+        yName: "vmalloc/vfree pairs per second",
         xLog: true,
         yLog: true,
         series: series.map((own) => ({
           name: own[0].setting,
           points: own.map(({ cpus, pairsPerSecond }): [number, number] => [cpus, pairsPerSecond]),
+        })),
+      },
+      {
+        title: "Time spent spinning for locks",
+        xName: "CPUs",
+        yName: "lock wait (% of all CPUs' time)",
+        xLog: true,
+        yLog: false,
+        series: series.map((own) => ({
+          name: own[0].setting,
+          points: own.map(({ cpus, lockWaitPercent }): [number, number] => [cpus, lockWaitPercent]),
         })),
       },
     ],
@@ -142,16 +153,12 @@ function lockRows({ setting, locks }: Cell, frequencyGhz: number): Value[][] {
     ]);
 }
 
-function measure({ parameters, preset, seed, onKernel }: ExperimentContext, cpus: number, setting: string): Cell {
+function measure({ parameters, preset, seed, boot }: ExperimentContext, cpus: number, setting: string): Cell {
   const nodes = setting === "one node" ? 1 : Math.min(cpus, NODES_MAX);
   const lazyMax = parameters.number("lazymax");
-  const kernel = bootKernel({
-    cpus,
-    memoryBytes: MEMORY_BYTES,
-    preset,
+  const kernel = boot(cpus, `${setting}, ${cpus} CPUs`, {
     vmalloc: { vmapNodes: nodes, ...(lazyMax > 0 ? { lazyMaxPages: lazyMax * cpus } : {}) },
   });
-  onKernel(kernel, `${setting}, ${cpus} CPUs`);
   const { vm, machine } = kernel;
   const { loop } = machine;
   const pairs = parameters.number("pairs");
@@ -177,6 +184,7 @@ function measure({ parameters, preset, seed, onKernel }: ExperimentContext, cpus
   }
   const all = cpus * pairs;
   const pairsPerSecond = Math.round((all / elapsed) * preset.frequencyGhz.value * 1e9);
+  const lockWaitPercent = Math.round((waited / (elapsed * cpus)) * 1000) / 10;
   // Workers sleep for the purge lock: nobody spins.
   const spun = lockStatistics(loop).filter(({ name }) => name !== "vmap_purge_lock");
   const [worst] = spun.sort((a, b) => b.waitTotalCycles - a.waitTotalCycles);
@@ -185,6 +193,7 @@ function measure({ parameters, preset, seed, onKernel }: ExperimentContext, cpus
     setting,
     cpus,
     pairsPerSecond,
+    lockWaitPercent,
     locks: lockStatistics(loop),
     row: [
       setting,
@@ -192,7 +201,7 @@ function measure({ parameters, preset, seed, onKernel }: ExperimentContext, cpus
       cpus,
       pairsPerSecond,
       Math.round((elapsed * cpus) / all),
-      Math.round((waited / (elapsed * cpus)) * 1000) / 10,
+      lockWaitPercent,
       worst.waitTotalCycles > 0 ? worst.name : "-",
       Math.round(worst.waitTotalCycles / all),
       vm.purgesWithAreas,

@@ -1,14 +1,13 @@
 /** What flushing costs per vunmap: lazy freeing shares one flush among very many, eager freeing has one for each. */
 import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED } from "../../arch/index.ts";
 import { type FlushPolicy, vfree, vmalloc } from "../../mm/index.ts";
-import { bootKernel } from "../kernel.ts";
+import { grouped } from "../report/tables.ts";
 import type { Column, ExperimentContext, Plot, Value } from "./experiment.ts";
 
 /** Vunmaps measured with an eager policy, which has a flush for each. */
 const EAGER_VUNMAPS = 50;
 /** Purges that lazy freeing is measured over. */
 const LAZY_PURGES = 2;
-const MEMORY_BYTES = 2 ** 36;
 
 /** The cost of flushing per vunmap on a machine of `cpus` CPUs. */
 export interface VunmapCost {
@@ -31,9 +30,8 @@ export const VUNMAP_COLUMNS: readonly Column[] = [
 ];
 
 /** Maps, uses and frees a page on CPU 0 until enough has been purged, or often enough under an eager policy. */
-export function costPerVunmap({ preset, onKernel }: ExperimentContext, policy: FlushPolicy, cpus: number): VunmapCost {
-  const kernel = bootKernel({ cpus, memoryBytes: MEMORY_BYTES, preset, flushPolicy: policy });
-  onKernel(kernel, `vunmap, ${policy.name}, ${cpus} CPUs`);
+export function costPerVunmap({ boot }: ExperimentContext, policy: FlushPolicy, cpus: number): VunmapCost {
+  const kernel = boot(cpus, `vunmap, ${policy.name}, ${cpus} CPUs`, { flushPolicy: policy });
   const { vm, machine } = kernel;
   const accounts = vm.flushing.keepAccounts({ refills: false });
   let vunmaps = 0;
@@ -69,7 +67,7 @@ export function vunmapPlot(costs: readonly VunmapCost[]): Plot {
   return {
     title: "Flushing per vunmap of a page, over all CPUs",
     xName: "CPUs",
-    yName: "cycles per vunmap",
+    yName: "cycles per vunmap, all CPUs",
     xLog: true,
     yLog: true,
     series: [...new Set(costs.map(({ policy }) => policy))].map((policy) => ({
@@ -86,8 +84,8 @@ export function vunmapFindings(costs: readonly VunmapCost[]): string[] {
   const growth = [...new Set(costs.map(({ policy }) => policy))].map((policy) => {
     const own = costs.filter((cost) => cost.policy === policy);
     const [first, last] = [own[0], own[own.length - 1]];
-    const from = `${first.totalCycles} cycles on ${first.cpus} CPU${first.cpus === 1 ? "" : "s"}`;
-    return `${policy}: flushing per vunmap goes from ${from} to ${last.totalCycles} on ${last.cpus}.`;
+    const from = `${grouped(first.totalCycles)} cycles on ${first.cpus} CPU${first.cpus === 1 ? "" : "s"}`;
+    return `${policy}: flushing per vunmap goes from ${from} to ${grouped(last.totalCycles)} on ${last.cpus}.`;
   });
   const most = Math.max(...costs.map(({ cpus }) => cpus));
   const at = (policy: string) => costs.find((cost) => cost.policy === policy && cost.cpus === most)?.totalCycles;
@@ -95,6 +93,6 @@ export function vunmapFindings(costs: readonly VunmapCost[]): string[] {
   if (eager === undefined || lazy === undefined) return growth;
   return [
     ...growth,
-    `On ${most} CPUs an eager vunmap costs ${Math.round(eager / lazy)} times as much flushing as a lazy one.`,
+    `On ${most} CPU${most === 1 ? "" : "s"} an eager vunmap costs ${grouped(Math.round(eager / lazy))} times as much flushing as a lazy one.`,
   ];
 }

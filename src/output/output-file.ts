@@ -1,5 +1,6 @@
 /** Files that appear only when they are whole: written beside their place under another name, then renamed. */
-import { closeSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { accessSync, closeSync, constants, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
 import { UsageError } from "../command-line/errors.ts";
 
 const BUFFER_CHARACTERS = 1 << 20;
@@ -25,6 +26,27 @@ export function toOutputError(file: string, error: unknown): unknown {
     EROFS: "the file system is read-only",
   };
   return new UsageError(`cannot write ${file}: ${reasons[code] ?? code}`);
+}
+
+/**
+ * Refuses files that cannot be written, before there is anything to write: work of minutes is not lost to a misspelt folder.
+ * @param files names; absent ones are skipped
+ * @throws UsageError for the first that cannot be written
+ */
+export function checkOutputs(...files: readonly (string | undefined)[]): void {
+  for (const file of files) {
+    if (file === undefined) continue;
+    const folder = dirname(file);
+    try {
+      if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
+        throw new UsageError(`cannot write ${file}: it is a directory`);
+      }
+      if (!statSync(folder).isDirectory()) throw new UsageError(`cannot write ${file}: ${folder} is not a directory`);
+      accessSync(folder, constants.W_OK);
+    } catch (error) {
+      throw toOutputError(file, error);
+    }
+  }
 }
 
 /** A text file that is being written. */

@@ -2,6 +2,7 @@
 
 import prettyBytes from "pretty-bytes";
 import { sumCounters } from "../../arch/index.ts";
+import { renderFlushCosts } from "./flush-costs.ts";
 import type { RunReport } from "./run-report.ts";
 import { type Cell, grouped, renderTable } from "./tables.ts";
 import { type TlbCounts, tlbCounts } from "./tlb-counts.ts";
@@ -13,7 +14,16 @@ export function renderRunReport(report: RunReport): string {
   const { machine } = report;
   const title = `${report.workload}: ${machine.cpus} CPUs (${machine.preset}), ${binary(machine.memoryBytes)} of memory, seed ${report.seed}`;
   const own = report.lines === undefined ? [] : [report.lines.map((line) => `${line}\n`).join("")];
-  const sections = [...own, operations(report), mappings(report), tlbs(report), purging(report), cpus(report)];
+  const costs = report.flushCosts === undefined ? [] : [renderFlushCosts(report.flushCosts)];
+  const sections = [
+    ...own,
+    operations(report),
+    mappings(report),
+    tlbs(report),
+    purging(report),
+    ...costs,
+    cpus(report),
+  ];
   return `${title}\n\n${sections.join("\n")}`;
 }
 

@@ -4,6 +4,7 @@ import type { Kernel } from "../kernel.ts";
 import type { ParameterValues } from "../workloads/parameters.ts";
 import type { OperationCount, WorkloadOptions, WorkloadResult } from "../workloads/workload.ts";
 import type { EventCounter } from "./event-counter.ts";
+import { type FlushCosts, flushCosts } from "./flush-costs.ts";
 
 /** The report of a run. Sizes are bytes, times are cycles of the emulated machine, everything else is a count. */
 export interface RunReport {
@@ -63,6 +64,8 @@ export interface RunReport {
   };
   /** Each CPU's clock, and how much of it was idle or spent waiting busily. */
   readonly cycles: readonly { readonly total: number; readonly idle: number; readonly spin: number }[];
+  /** What flushing cost; absent unless accounts are kept. */
+  readonly flushCosts?: FlushCosts;
   /** Warnings that the emulated kernel gave. */
   readonly kernelWarnings: number;
 }
@@ -136,6 +139,9 @@ export function gatherReport(
       idle: loop.accounts.cycles(cpu, ACTIVITY_IDLE),
       spin: loop.accounts.cycles(cpu, ACTIVITY_LOCK_WAIT) + loop.accounts.cycles(cpu, ACTIVITY_IPI_WAIT),
     })),
+    ...(vm.flushing.accounts === null
+      ? {}
+      : { flushCosts: flushCosts(vm.flushing.accounts, vm.flushing.policy.name, loop.accounts.total()) }),
     kernelWarnings: kernel.log.warnings,
   };
 }

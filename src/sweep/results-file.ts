@@ -5,6 +5,7 @@
 import { appendFileSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { z } from "zod";
 import { UsageError } from "../command-line/errors.ts";
+import { toInputError } from "../files/byte-chunks.ts";
 import { toOutputError } from "../output/output-file.ts";
 import { RecordingError } from "../recording/recording-error.ts";
 import type { SweepPoint, SweepSpec } from "./spec.ts";
@@ -72,8 +73,7 @@ export function readResults(file: string, spec: SweepSpec): { points: FinishedPo
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    throw new RecordingError(file, 0, code === "ENOENT" ? "no such file" : `cannot be read (${code})`);
+    throw toInputError(file, 0, error);
   }
   const wholeText = text.slice(0, text.lastIndexOf("\n") + 1);
   if (wholeText === "") {

@@ -1,22 +1,22 @@
 /** One point of a sweep: a run on a machine of its own, and its numbers as rows. */
 import { sumCounters } from "../../arch/index.ts";
-import { flushPolicyByName } from "../../mm/index.ts";
+import { cpusOf, kernelSettings } from "../command-line/machine-settings.ts";
 import { memorySize } from "../command-line/values.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
-import { bootKernel } from "../kernel.ts";
+import { bootKernel, DEFAULT_KERNEL_CONFIG } from "../kernel.ts";
 import type { RunReport } from "../report/run-report.ts";
 import { findWorkload } from "../workloads/index.ts";
 import { parseParameters } from "../workloads/parameters.ts";
 import { findPreset } from "../workloads/presets.ts";
 import { runOnKernel } from "../workloads/run.ts";
-import type { SweepPoint, SweepSpec } from "./spec.ts";
+import { SETTING_COLUMNS, type SweepPoint, type SweepSpec, settingsOf } from "./spec.ts";
 
 /** Numbers and words by column. */
 export type ResultRow = Readonly<Record<string, number | string>>;
 
 const DEFAULT_OPERATIONS = 20_000;
 /** Columns of a grid that are not parameters of the workload itself. */
-const MACHINE = ["cpus", "memory", "preset", "policy", "lazy_max_pages", "flush_ceiling_pages", "operations"];
+const MACHINE = ["cpus", "memory", "preset", "operations", ...Object.keys(SETTING_COLUMNS)];
 
 /** Runs a point; its rows, one for a workload, those of its first table for an experiment. */
 export function runPoint(spec: Pick<SweepSpec, "kind" | "name">, point: SweepPoint): ResultRow[] {
@@ -32,16 +32,13 @@ function runWorkloadPoint(name: string, point: SweepPoint): ResultRow {
     workload.parameters ?? [],
     own.map(([key, value]) => `${key}=${value}`),
   );
-  const { lazy_max_pages: lazyMaxPages, flush_ceiling_pages: flushCeilingPages, policy } = values;
+  const settings = settingsOf(values);
+  const { topology } = settings;
+  const cpus = values.cpus ?? (topology === undefined ? DEFAULT_KERNEL_CONFIG.cpus : cpusOf(topology));
   const kernel = bootKernel({
-    ...(values.cpus === undefined ? {} : { cpus: Number(values.cpus) }),
+    ...kernelSettings(settings, Number(cpus)),
     ...(values.memory === undefined ? {} : { memoryBytes: memorySize(2 ** 26, 2 ** 44)(String(values.memory)) }),
     ...(values.preset === undefined ? {} : { preset: findPreset(String(values.preset)) }),
-    flushPolicy: policy === undefined ? undefined : flushPolicyByName(String(policy)),
-    vmalloc: {
-      ...(lazyMaxPages === undefined ? {} : { lazyMaxPages: Number(lazyMaxPages) }),
-      ...(flushCeilingPages === undefined ? {} : { flushCeilingPages: Number(flushCeilingPages) }),
-    },
   });
   const accounts = kernel.vm.flushing.keepAccounts();
   const operations = values.operations === undefined ? DEFAULT_OPERATIONS : Number(values.operations);
@@ -81,8 +78,11 @@ function runExperimentPoint(name: string, point: SweepPoint): ResultRow[] {
   const experiment = EXPERIMENTS.find((each) => each.name === name);
   if (experiment === undefined) throw new Error(`no experiment ${name}`);
   const { preset = "skylake", ...given } = point.values;
-  const texts = Object.fromEntries(Object.entries(given).map(([key, value]) => [key, String(value)]));
-  const [table] = runExperiment(experiment, findPreset(String(preset)), point.seed, texts).tables;
+  const own = Object.entries(given).filter(([key]) => !(key in SETTING_COLUMNS));
+  const texts = Object.fromEntries(own.map(([key, value]) => [key, String(value)]));
+  const settings = settingsOf(given);
+  const result = runExperiment(experiment, findPreset(String(preset)), point.seed, texts, undefined, settings);
+  const [table] = result.tables;
   return table.rows.map((row) => Object.fromEntries(table.columns.map(({ key }, i) => [key, row[i]])));
 }
 

@@ -3,8 +3,8 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
-import { FLUSH_POLICIES } from "../../mm/index.ts";
 import { UsageError } from "../command-line/errors.ts";
+import { type MachineSettings, readSettings, type SettingName } from "../command-line/machine-settings.ts";
 import { suggestion } from "../command-line/suggestion.ts";
 import { memorySize } from "../command-line/values.ts";
 import { EXPERIMENTS } from "../experiments/index.ts";
@@ -53,17 +53,39 @@ const MACHINE_PARAMETERS: Readonly<Record<string, (value: GridValue) => unknown>
   cpus: wholeFrom(1, 1024),
   memory: (value) => memorySize(2 ** 26, 2 ** 44)(String(value)),
   preset: (value) => findPreset(String(value)),
-  policy: (value) => policyNamed(String(value)),
-  lazy_max_pages: wholeFrom(0, 2 ** 36),
-  flush_ceiling_pages: wholeFrom(0, 2 ** 36),
   operations: wholeFrom(1, 1e9),
 };
 
+/** Columns of a grid that are settings of the machine, as options of the command line are. */
+export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
+  topology: "topology",
+  policy: "policy",
+  isolated: "isolated",
+  pti: "pti",
+  flush_ceiling_pages: "flush-ceiling",
+  lazy_max_pages: "lazy-max",
+  vmap_nodes: "vmap-nodes",
+  nr_cpus: "nr-cpus",
+  ipi_mode: "ipi-mode",
+};
+
+/**
+ * The settings of the machine among the values of a point.
+ * @throws UsageError, InvalidArgumentError for one that is not possible
+ */
+export function settingsOf(values: Readonly<Record<string, GridValue>>): MachineSettings {
+  const given = Object.entries(values).flatMap(([column, value]): [SettingName, string][] =>
+    column in SETTING_COLUMNS ? [[SETTING_COLUMNS[column], String(value)]] : [],
+  );
+  return readSettings(Object.fromEntries(given));
+}
+
 /**
  * Reads a sweep from a YAML file.
+ * @param firstSeed the first seed of a sweep that says how many it wants
  * @throws RecordingError when it cannot be read, UsageError for what is wrong in it, with its line where that is known
  */
-export function readSweepSpec(file: string): SweepSpec {
+export function readSweepSpec(file: string, firstSeed = 1): SweepSpec {
   let text: string;
   try {
     text = readFileSync(file, "utf8");
@@ -83,7 +105,7 @@ export function readSweepSpec(file: string): SweepSpec {
   }
   const parsed = SPEC.safeParse(value);
   if (!parsed.success) throw new UsageError(`${file}: ${describeIssue(parsed.error.issues[0])}`);
-  return checked(file, parsed.data);
+  return checked(file, parsed.data, firstSeed);
 }
 
 /** All points of a sweep, in order. */
@@ -105,7 +127,7 @@ export function sweepPoints(spec: SweepSpec): SweepPoint[] {
   return points;
 }
 
-function checked(file: string, data: z.infer<typeof SPEC>): SweepSpec {
+function checked(file: string, data: z.infer<typeof SPEC>, firstSeed: number): SweepSpec {
   const { workload, experiment } = data;
   if ((workload === undefined) === (experiment === undefined)) {
     throw new UsageError(`${file}: expected either workload or experiment`);
@@ -120,7 +142,7 @@ function checked(file: string, data: z.infer<typeof SPEC>): SweepSpec {
     kind,
     name: workload ?? experiment ?? "",
     grid,
-    seeds: typeof seeds === "number" ? Array.from({ length: seeds }, (_, i) => i + 1) : seeds,
+    seeds: typeof seeds === "number" ? Array.from({ length: seeds }, (_, i) => firstSeed + i) : seeds,
   } as const;
   const points = grid.reduce((product, { values }) => product * values.length, spec.seeds.length);
   if (points > POINTS_MAX) throw new UsageError(`${file}: the grid has ${points} points; the most is ${POINTS_MAX}`);
@@ -143,10 +165,15 @@ type Checker = (name: string, value: GridValue) => void;
 function workloadChecker(name: string): Checker {
   const workload = findWorkload(name);
   const specs = workload.parameters ?? [];
-  const names = [...Object.keys(MACHINE_PARAMETERS), ...specs.map((spec) => spec.name)];
+  const names = [
+    ...Object.keys(MACHINE_PARAMETERS),
+    ...Object.keys(SETTING_COLUMNS),
+    ...specs.map((spec) => spec.name),
+  ];
   return (parameter, value) => {
     const check = MACHINE_PARAMETERS[parameter];
     if (check !== undefined) check(value);
+    else if (parameter in SETTING_COLUMNS) settingsOf({ [parameter]: value });
     else if (specs.some((spec) => spec.name === parameter)) parseParameters(name, specs, [`${parameter}=${value}`]);
     else throw new UsageError(unknown(name, parameter, names));
   };
@@ -158,9 +185,11 @@ function experimentChecker(name: string): Checker {
     const names = EXPERIMENTS.map((experiment) => experiment.name);
     throw new UsageError(`unknown experiment '${name}'${suggestion(name, names)}; there are ${names.join(", ")}`);
   }
-  const names = ["preset", ...found.parameters.map((parameter) => parameter.name)];
+  const settings = Object.keys(SETTING_COLUMNS).filter((column) => found.settings.includes(SETTING_COLUMNS[column]));
+  const names = ["preset", ...settings, ...found.parameters.map((parameter) => parameter.name)];
   return (parameter, value) => {
     if (parameter === "preset") findPreset(String(value));
+    else if (settings.includes(parameter)) settingsOf({ [parameter]: value });
     else if (!names.includes(parameter)) throw new UsageError(unknown(name, parameter, names));
     else new ParameterReader(found.parameters, { [parameter]: String(value) }).all();
   };
@@ -185,11 +214,4 @@ function wholeFrom(low: number, high: number): (value: GridValue) => void {
     if (typeof value === "number" && Number.isInteger(value) && value >= low && value <= high) return;
     throw new UsageError(`expected a whole number from ${low} to ${high}`);
   };
-}
-
-function policyNamed(name: string): void {
-  const names = FLUSH_POLICIES.map((policy) => policy.name);
-  if (!names.includes(name)) {
-    throw new UsageError(`unknown flush policy '${name}'${suggestion(name, names)}; there are ${names.join(", ")}`);
-  }
 }

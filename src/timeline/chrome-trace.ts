@@ -2,10 +2,28 @@
  * A timeline in the Chrome trace-event format (JSON), for ui.perfetto.dev: a process a machine, a track a CPU, spans for
  * operations, lock waits, handlers and whatever else the accounts of cycles name, arrows from an interrupt's sender to its
  * receivers, and a counter of lazily freed pages. Times are microseconds of the emulated machine.
+ *
+ * Viewers differ in their arithmetic. Perfetto cuts `ts` and `dur` off to whole nanoseconds, each on its own, and drops a span
+ * that then reaches beyond the one around it; others add the two as floating-point numbers and lose their way where a span
+ * ends a rounding error after the next one has begun. So begins and ends are rounded to nanoseconds here, and within that
+ * nanosecond ends come before begins and inner spans keep within outer ones: {@link beginTicks}, {@link endTicks}.
  */
-import { ACTIVITY_IDLE, ACTIVITY_OTHER, type ActivityObserver } from "../../arch/index.ts";
+import {
+  ACTIVITY_FLUSH,
+  ACTIVITY_IDLE,
+  ACTIVITY_INTERRUPT,
+  ACTIVITY_IPI_SEND,
+  ACTIVITY_IPI_WAIT,
+  ACTIVITY_LOCK_WAIT,
+  ACTIVITY_OTHER,
+  ACTIVITY_SWITCH,
+  type ActivityObserver,
+} from "../../arch/index.ts";
 import type { IpiObserver } from "../../mm/index.ts";
 import type { Kernel } from "../kernel.ts";
+
+/** Activities that no other begins within, but interrupts. */
+const INNERMOST = new Set([ACTIVITY_FLUSH, ACTIVITY_IPI_SEND, ACTIVITY_IPI_WAIT, ACTIVITY_LOCK_WAIT, ACTIVITY_SWITCH]);
 
 /** Events beyond which nothing more is recorded. */
 const EVENTS_MAX = 2_000_000;
@@ -13,30 +31,58 @@ const EVENTS_MAX = 2_000_000;
 /** A span that is open on a CPU's track. */
 interface OpenSpan {
   readonly activity: number;
-  readonly beganCycles: number;
+  readonly beganNsec: number;
 }
+
+/** An arrow whose end has not been seen yet. */
+interface OpenFlow {
+  readonly cpu: number;
+  readonly atNsec: number;
+}
+
+/** One event of the file, and where it belongs in it. */
+interface Entry {
+  readonly text: string;
+  readonly atNsec: number;
+  /** A span's length; -1 for all else, which comes after the spans that begin at its time. */
+  readonly lengthNsec: number;
+  /** How many were added before it. */
+  readonly order: number;
+}
+
+/** Adds an event. */
+type Add = (event: object, atNsec?: number, lengthNsec?: number) => void;
 
 /** Collects events of one or more machines; `toJson` gives the file. */
 export class ChromeTrace {
-  private readonly events: string[] = [];
+  private readonly events: Entry[] = [];
   private machines = 0;
   private dropped = 0;
   private readonly watches: Watch[] = [];
 
   /** Records a kernel from now on, as a process called `label`. */
   watch(kernel: Kernel, label: string): void {
-    this.watches.push(new Watch(kernel, ++this.machines, label, (event) => this.add(event)));
+    this.watches.push(new Watch(kernel, ++this.machines, label, (...event) => this.add(...event)));
   }
 
   /** The whole trace. Spans that are open end at their CPU's time. */
   toJson(): string {
     for (const watch of this.watches.splice(0)) watch.close();
     const note = this.dropped === 0 ? "" : `,"droppedEvents":${this.dropped}`;
-    return `{"displayTimeUnit":"ns","otherData":{"source":"mmulab"${note}},"traceEvents":[\n${this.events.join(",\n")}\n]}\n`;
+    // Of spans that begin at the same time the outermost must come first: the longest, or the one that ended last.
+    const sorted = [...this.events].sort(
+      (a, b) =>
+        a.atNsec - b.atNsec ||
+        b.lengthNsec - a.lengthNsec ||
+        (a.lengthNsec >= 0 ? b.order - a.order : a.order - b.order),
+    );
+    const texts = sorted.map(({ text }) => text);
+    return `{"displayTimeUnit":"ns","otherData":{"source":"mmulab"${note}},"traceEvents":[\n${texts.join(",\n")}\n]}\n`;
   }
 
-  private add(event: object): void {
-    if (this.events.length < EVENTS_MAX) this.events.push(JSON.stringify(event));
+  private add(event: object, atNsec = -1, lengthNsec = -1): void {
+    const order = this.events.length;
+    if (order < EVENTS_MAX) this.events.push({ text: JSON.stringify(event), atNsec, lengthNsec, order });
     else this.dropped++;
   }
 }
@@ -44,17 +90,19 @@ export class ChromeTrace {
 class Watch implements ActivityObserver, IpiObserver {
   private readonly kernel: Kernel;
   private readonly pid: number;
-  private readonly add: (event: object) => void;
-  private readonly cyclesPerUsec: number;
+  private readonly add: Add;
+  private readonly cyclesPerNsec: number;
   private readonly open: OpenSpan[][];
+  private readonly openFlows = new Map<number, OpenFlow>();
   private lazyPages = 0;
+  private lazyPagesNsec = 0;
 
-  constructor(kernel: Kernel, pid: number, label: string, add: (event: object) => void) {
+  constructor(kernel: Kernel, pid: number, label: string, add: Add) {
     const { loop, preset, cpus } = kernel.machine;
     this.kernel = kernel;
     this.pid = pid;
     this.add = add;
-    this.cyclesPerUsec = preset.frequencyGhz.value * 1000;
+    this.cyclesPerNsec = preset.frequencyGhz.value;
     this.open = cpus.map(() => []);
     loop.accounts.observer = this;
     kernel.vm.flushing.smp.observer = this;
@@ -66,23 +114,33 @@ class Watch implements ActivityObserver, IpiObserver {
   }
 
   /** An activity begins within the one before; going back to one that is open ends all within it. */
-  activityChanged(cpu: number, _from: number, to: number, atCycles: number): void {
+  activityChanged(cpu: number, from: number, to: number, atCycles: number): void {
     this.countLazyPages(atCycles);
     const open = this.open[cpu];
+    // Nothing but an interrupt happens within these: a thread that slept goes on elsewhere.
+    if (INNERMOST.has(from) && to !== ACTIVITY_INTERRUPT && open.at(-1)?.activity === from) {
+      this.endDownTo(cpu, open.length - 1, atCycles);
+    }
     const depth =
       to === ACTIVITY_OTHER || to === ACTIVITY_IDLE ? -1 : open.findIndex(({ activity }) => activity === to);
     const isOutside = to === ACTIVITY_OTHER || to === ACTIVITY_IDLE;
     if (isOutside) this.endDownTo(cpu, 0, atCycles);
     else if (depth >= 0) this.endDownTo(cpu, depth + 1, atCycles);
-    else open.push({ activity: to, beganCycles: atCycles });
+    else open.push({ activity: to, beganNsec: this.nsec(atCycles) });
   }
 
   ipiSent(id: number, from: number, _to: number, atCycles: number): void {
-    this.flow("s", id, from, atCycles, {});
+    // Just before the command was written: within the span of sending, which may end right then.
+    this.openFlows.set(id, { cpu: from, atNsec: this.nsec(atCycles) - 2 });
   }
 
   ipiTaken(id: number, cpu: number, atCycles: number): void {
-    this.flow("f", id, cpu, atCycles, { bp: "e" });
+    const start = this.openFlows.get(id);
+    if (start === undefined) return;
+    this.openFlows.delete(id);
+    this.flow("s", id, start.cpu, start.atNsec, {});
+    // A nanosecond after its handler's span has begun.
+    this.flow("f", id, cpu, this.nsec(atCycles) + 1, { bp: "e" });
   }
 
   /** Ends what is open and looks no longer. */
@@ -93,24 +151,21 @@ class Watch implements ActivityObserver, IpiObserver {
     this.kernel.vm.flushing.smp.observer = null;
   }
 
-  private flow(ph: "s" | "f", id: number, cpu: number, atCycles: number, more: object): void {
-    const ts = this.usec(atCycles);
-    this.add({ ph, name: "IPI", cat: "ipi", id: `${this.pid}.${id}`, pid: this.pid, tid: cpu, ts, ...more });
+  private flow(ph: "s" | "f", id: number, cpu: number, atNsec: number, more: object): void {
+    const ts = usecOf(beginTicks(atNsec, DEPTH_MAX));
+    this.add({ ph, name: "IPI", cat: "ipi", id: `${this.pid}.${id}`, pid: this.pid, tid: cpu, ts, ...more }, atNsec);
   }
 
   private endDownTo(cpu: number, depth: number, atCycles: number): void {
     const open = this.open[cpu];
+    const endNsec = this.nsec(atCycles);
     while (open.length > depth) {
       const span = open.pop();
-      if (span === undefined || span.beganCycles === atCycles) continue;
-      this.add({
-        ph: "X",
-        name: this.kernel.machine.loop.accounts.names[span.activity],
-        pid: this.pid,
-        tid: cpu,
-        ts: this.usec(span.beganCycles),
-        dur: this.usec(atCycles - span.beganCycles),
-      });
+      if (span === undefined || span.beganNsec === endNsec) continue;
+      const name = this.kernel.machine.loop.accounts.names[span.activity];
+      const begin = beginTicks(span.beganNsec, open.length);
+      const [ts, dur] = [usecOf(begin), usecOf(endTicks(endNsec, open.length) - begin)];
+      this.add({ ph: "X", name, pid: this.pid, tid: cpu, ts, dur }, span.beganNsec, endNsec - span.beganNsec);
     }
   }
 
@@ -118,10 +173,33 @@ class Watch implements ActivityObserver, IpiObserver {
     const { lazyNr } = this.kernel.vm;
     if (lazyNr === this.lazyPages) return;
     this.lazyPages = lazyNr;
-    this.add({ ph: "C", name: "lazily freed pages", pid: this.pid, ts: this.usec(atCycles), args: { pages: lazyNr } });
+    // CPUs' clocks differ; the counter changes in the order in which it was changed.
+    this.lazyPagesNsec = Math.max(this.lazyPagesNsec, this.nsec(atCycles));
+    const ts = usecOf(beginTicks(this.lazyPagesNsec, DEPTH_MAX));
+    const counter = { ph: "C", name: "lazily freed pages", pid: this.pid, ts, args: { pages: lazyNr } };
+    this.add(counter, this.lazyPagesNsec);
   }
 
-  private usec(cycles: number): number {
-    return Math.round((cycles / this.cyclesPerUsec) * 1e4) / 1e4;
+  private nsec(cycles: number): number {
+    return Math.round(cycles / this.cyclesPerNsec);
   }
+}
+
+/** Fractions of a nanosecond that tell begins, ends and depths within one nanosecond apart. */
+const TICKS_PER_NSEC = 100;
+/** Spans deeper than this share their fractions with each other. */
+const DEPTH_MAX = 25;
+
+/** When a span at `depth` begins: in the second half of its nanosecond, the deeper the later. */
+function beginTicks(nsec: number, depth: number): number {
+  return nsec * TICKS_PER_NSEC + 60 + Math.min(depth, DEPTH_MAX);
+}
+
+/** When it ends: in the first half, the deeper the earlier; so its length cuts off to a nanosecond less, whatever its depth. */
+function endTicks(nsec: number, depth: number): number {
+  return nsec * TICKS_PER_NSEC + 30 - Math.min(depth, DEPTH_MAX);
+}
+
+function usecOf(ticks: number): number {
+  return ticks / (1000 * TICKS_PER_NSEC);
 }

@@ -11,7 +11,6 @@ import { PAGE_SIZE } from "../../arch/linear-address.ts";
 import {
   allocVmapArea,
   type FlushCost,
-  type FlushPolicy,
   findUnlinkVmapArea,
   freeUnmapVmapArea,
   GFP_KERNEL,
@@ -21,6 +20,7 @@ import {
   VMALLOC_START,
 } from "../../mm/index.ts";
 import { sleepUntil } from "../../mm/kvfree-rcu.ts";
+import { kernelSettings, type MachineSettings } from "../command-line/machine-settings.ts";
 import { inputName } from "../files/byte-chunks.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../kernel.ts";
 import { RecordingError } from "../recording/recording-error.ts";
@@ -43,9 +43,8 @@ export interface FtraceOptions {
   readonly memoryBytes: number;
   /** CPUs of the emulated machine; those of the trace are dealt out over them. Absent: as many as the trace names. */
   readonly cpus?: number;
-  readonly policy: FlushPolicy;
-  /** `lazy_max_pages`; absent: the trace's own, or with `cpus` the kernel's default for so many. */
-  readonly lazyMaxPages?: number;
+  /** Settings of the kernel; `lazyMax` absent: the trace's own, or with `cpus` the kernel's default for so many. */
+  readonly settings?: MachineSettings;
   /** Told how many bytes of the file have been read, and how many events replayed. */
   readonly onProgress?: (bytes: number, events: number) => void;
 }
@@ -150,7 +149,6 @@ class SkipList {
 
 class FtraceReplay {
   private readonly kernel: Kernel;
-  private readonly options: FtraceOptions;
   private readonly skipped: SkipList;
   private readonly counter = new EventCounter();
   private readonly frames: Uint32Array;
@@ -175,16 +173,13 @@ class FtraceReplay {
     this.firstSeconds = times.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY);
     const seconds = times.reduce((most, time) => Math.max(most, time), 0) - this.firstSeconds;
     this.traced = { cpus, seconds, lazyMaxPages, purges: 0, areasPurged: 0 };
-    this.options = options;
     this.skipped = skipped;
     const ownLazyMax = options.cpus === undefined && lazyMaxPages > 0 ? lazyMaxPages : undefined;
-    const lazyMax = options.lazyMaxPages ?? ownLazyMax;
+    const lazyMax = options.settings?.lazyMax ?? ownLazyMax;
     this.kernel = bootKernel({
-      cpus: options.cpus ?? cpus,
+      ...kernelSettings({ ...options.settings, ...(lazyMax === undefined ? {} : { lazyMax }) }, options.cpus ?? cpus),
       memoryBytes: options.memoryBytes,
       preset: options.preset,
-      flushPolicy: options.policy,
-      vmalloc: lazyMax === undefined ? {} : { lazyMaxPages: lazyMax },
     });
     const { vm, machine } = this.kernel;
     vm.events = this.counter;
@@ -228,7 +223,7 @@ class FtraceReplay {
   }
 
   report(trace: string): FtraceReport {
-    const { kernel, counter, options } = this;
+    const { kernel, counter } = this;
     kernel.runUntilIdle();
     const { machine, vm } = kernel;
     return {
@@ -238,7 +233,7 @@ class FtraceReplay {
         frequencyGhz: machine.preset.frequencyGhz.value,
         cpus: machine.loop.cpus,
       },
-      policy: options.policy.name,
+      policy: vm.flushing.policy.name,
       lazyMaxPages: vm.config.lazyMaxPages,
       traced: this.traced,
       areas: {

@@ -83,3 +83,8 @@ function parseValue(spec: ParameterSpec, text: string | null): ParameterValue {
   const got = text === null ? "no value is given" : `'${text}'`;
   throw new UsageError(`parameter ${spec.name}: ${got}; expected a whole number from ${spec.low} to ${spec.high}`);
 }
+
+/** The names of parameters, for messages. */
+export function namesOf(specs: readonly ParameterSpec[]): string {
+  return specs.map(({ name }) => name).join(", ");
+}

@@ -1,7 +1,9 @@
 /**
  * The `user_processes` workload: user processes that map and unmap memory and take turns on the CPUs, while the kernel
- * behind them allocates and frees with vmalloc: shootdowns of user addresses beside flushes of kernel ones.
+ * behind them allocates and frees with vmalloc: shootdowns of user addresses beside flushes of kernel ones. Processes use
+ * their memory in user mode and compute there, so that flushes which leave user mode alone have something to leave alone.
  */
+import { compute } from "../../arch/event-loop.ts";
 import { PAGE_SIZE } from "../../arch/linear-address.ts";
 import { type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../mm/index.ts";
 import type { WorkloadCode, WorkloadThread } from "./context.ts";
@@ -24,6 +26,7 @@ interface Shared {
   readonly spaces: UserSpaces;
   readonly processes: Process[];
   readonly switchEvery: number;
+  readonly userCycles: number;
   switches: number;
 }
 
@@ -41,6 +44,14 @@ export const userProcesses = threadWorkload<Shared>({
       high: 1e9,
       summary: "operations between two switches",
     },
+    {
+      name: "user_cycles",
+      kind: "integer",
+      default: 2000,
+      low: 0,
+      high: 1e9,
+      summary: "cycles that a process computes in user mode after each system call",
+    },
   ],
   setUp(kernel, parameters) {
     const spaces = new UserSpaces(kernel.vm);
@@ -49,7 +60,8 @@ export const userProcesses = threadWorkload<Shared>({
       mappings: [],
       nextStart: USER_BASE,
     }));
-    return { spaces, processes, switchEvery: integerParameter(parameters, "switch_every"), switches: 0 };
+    const switchEvery = integerParameter(parameters, "switch_every");
+    return { spaces, processes, switchEvery, userCycles: integerParameter(parameters, "user_cycles"), switches: 0 };
   },
   *thread(thread, shared) {
     const kept: number[] = [];
@@ -93,7 +105,9 @@ function* map(thread: WorkloadThread, shared: Shared, process: Process): Workloa
   process.nextStart += USER_STEP;
   const result = yield* thread.call("mmap", mmapPopulate(shared.spaces, process.mm, start, pages));
   if (result < 0) return;
-  for (let page = 0; page < pages; page++) thread.store(start + page * PAGE_SIZE, start + page);
+  yield* inUserMode(thread, shared, () => {
+    for (let page = 0; page < pages; page++) thread.store(start + page * PAGE_SIZE, start + page);
+  });
   process.mappings.push({ start, pages });
 }
 
@@ -101,6 +115,18 @@ function* unmap(thread: WorkloadThread, shared: Shared, process: Process): Workl
   const { mappings } = process;
   if (mappings.length === 0) return;
   const [{ start, pages }] = mappings.splice(thread.random.between(0, mappings.length - 1), 1);
-  for (let page = 0; page < pages; page++) thread.expect(start + page * PAGE_SIZE, start + page);
+  yield* inUserMode(thread, shared, () => {
+    for (let page = 0; page < pages; page++) thread.expect(start + page * PAGE_SIZE, start + page);
+  });
   yield* thread.call("munmap", munmap(shared.spaces, process.mm, start, start + pages * PAGE_SIZE));
+}
+
+/** The process uses its memory and computes, until its next system call. */
+function* inUserMode(thread: WorkloadThread, shared: Shared, use: () => void): WorkloadCode {
+  const { vm, machine } = thread.kernel;
+  vm.flushing.userMode.enterUser();
+  use();
+  const { currentThread } = machine.loop;
+  if (currentThread !== null) yield* compute(currentThread, shared.userCycles);
+  vm.flushing.userMode.enterKernel();
 }

@@ -11,7 +11,7 @@ class FullSet {
 
   constructor(name: ReplacementName, ways: number) {
     const geometry = { name: "set", sets: 1, ways, indexHash: "linear" as const, replacement: name };
-    this.tlb = new Tlb(geometry, new CpuArrays(0, 4096, 65_536));
+    this.tlb = new Tlb(geometry, new CpuArrays(1, geometry.sets * geometry.ways, 65_536));
     this.next = 0;
     for (let way = 0; way < ways; way++) this.miss();
   }
@@ -19,7 +19,7 @@ class FullSet {
   /** Brings a new page in. */
   miss(): void {
     const tag = this.next++ * 4096;
-    this.tlb.insert(tag, tag / 4096, 0, 0, 0);
+    this.tlb.insert(tag, tag / 4096, 0, 0, 0, 0);
     this.tags.push(tag);
   }
 

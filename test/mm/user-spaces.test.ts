@@ -1,10 +1,8 @@
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { cachedTranslations } from "../../arch/cached-translations.ts";
-import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN, PageFault } from "../../arch/index.ts";
+import { type KernelCode, PAGE_SIZE, PageFault } from "../../arch/index.ts";
 import {
   DYNAMIC_ASIDS,
-  exitMm,
   type MmStruct,
   mmapPopulate,
   mprotect,
@@ -186,79 +184,5 @@ describe("page-table isolation", () => {
     kernel.vmUnmapAliases();
     on(machine, 1, () => spaces.switchTo(a));
     expect(() => kernel.machine.cpus[1].touch(address)).toThrow(PageFault);
-  });
-});
-
-describe("address spaces on several CPUs", () => {
-  it("never let a CPU use a page after munmap returned, whatever they do, and leave no frame behind", () => {
-    const step = fc.record({
-      kind: fc.constantFrom("touch", "map", "unmap", "protect", "switch", "kernel thread", "user"),
-      page: fc.nat(47),
-      pages: fc.integer({ min: 1, max: 40 }),
-      mm: fc.nat(2),
-    });
-    const threads = fc.array(fc.array(step, { maxLength: 15 }), { minLength: 3, maxLength: 3 });
-    fc.assert(
-      fc.property(threads, fc.boolean(), (scripts, pageTableIsolation) => {
-        const machine = boot({ pageTableIsolation });
-        const { kernel, spaces } = machine;
-        const { loop, cpus } = kernel.machine;
-        const { userMode } = kernel.vm.flushing;
-        const free = kernel.pages.freePages;
-        const mms = [0, 1, 2].map(() => spaces.makeMm());
-        const mapped = mms.map(() => new Set<number>());
-        const changing = mms.map(() => 0);
-        function touch(cpu: number, page: number): void {
-          const which = mms.indexOf(spaces.loaded[cpu]);
-          if (which < 0 || spaces.tlbStates[cpu].isLazy || changing[which] > 0) return;
-          let worked = true;
-          try {
-            cpus[cpu].touch(TEXT + page * PAGE_SIZE);
-          } catch (error) {
-            if (!(error instanceof PageFault)) throw error;
-            worked = false;
-          }
-          expect(worked).toBe(mapped[which].has(page));
-        }
-        function* run(cpu: number, script: (typeof scripts)[number]): KernelCode<void> {
-          for (const { kind, page, pages, mm } of script) {
-            while (loop.mustYield()) yield PAUSE_TURN;
-            const [start, end] = [TEXT + page * PAGE_SIZE, TEXT + (page + pages) * PAGE_SIZE];
-            if (kind === "switch") spaces.switchTo(mms[mm]);
-            else if (kind === "kernel thread") spaces.switchTo(null);
-            else if (kind === "touch") touch(cpu, page);
-            else if (kind === "user") {
-              userMode.enterUser();
-              loop.spend(2000);
-              yield PAUSE_TURN;
-              touch(cpu, page);
-              userMode.enterKernel();
-            } else if (changing[mm] === 0) {
-              changing[mm]++;
-              if (kind === "map") {
-                if (!mapped[mm].has(page) && (yield* mmapPopulate(spaces, mms[mm], start, 1)) === 0)
-                  mapped[mm].add(page);
-              } else if (kind === "unmap") {
-                yield* munmap(spaces, mms[mm], start, end);
-                for (let i = 0; i < pages; i++) mapped[mm].delete(page + i);
-              } else {
-                yield* mprotect(spaces, mms[mm], start, end, page % 2 === 0);
-              }
-              changing[mm]--;
-            }
-            if (loop.needsResched()) yield PAUSE_RESCHED;
-          }
-        }
-        scripts.forEach((script, cpu) => {
-          kernel.spawn(`thread ${cpu}`, cpu, run(cpu, script));
-        });
-        kernel.runUntilIdle();
-        for (let cpu = 0; cpu < 3; cpu++) on(machine, cpu, () => spaces.switchTo(null));
-        for (const mm of mms) kernel.run(exitMm(spaces, mm));
-        expect(kernel.pages.freePages).toBe(free);
-        for (let cpu = 0; cpu < 3; cpu++) expect(spaces.loaded[cpu]).toBe(spaces.initMm);
-        expect(kernel.verify()).toEqual([]);
-      }),
-    );
   });
 });

@@ -8,6 +8,7 @@ import { PAGE_SIZE } from "../../../arch/linear-address.ts";
 import {
   __GFP_ZERO,
   __vmallocNode,
+  __vmallocNodeSoon,
   GFP_KERNEL,
   NUMA_NO_NODE,
   vfree,
@@ -15,8 +16,8 @@ import {
   vmalloc,
   vmallocHuge,
   vmallocSoon,
-  vmMapRam,
-  vmUnmapRam,
+  vmMapRamSoon,
+  vmUnmapRamSoon,
 } from "../../../mm/index.ts";
 import type { Worker } from "./worker.ts";
 
@@ -154,7 +155,8 @@ function* fixAlignAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops } = worker;
   for (let i = 0; i < loops; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const address = yield* __vmallocNode(vm, 5 * PAGE_SIZE, FIX_ALIGN_BYTES, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    const soon = __vmallocNodeSoon(vm, 5 * PAGE_SIZE, FIX_ALIGN_BYTES, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    const address = typeof soon === "number" ? soon : yield* soon;
     if (address === 0) return false;
     const freed = vfreeSoon(vm, address);
     if (freed !== undefined) yield* freed;
@@ -168,7 +170,8 @@ function* randomSizeAlignAlloc(worker: Worker): KernelCode<boolean> {
     if (turns.isDue()) yield* worker.takeTurn(i);
     const byte = random.between(0, 255);
     const sizeBytes = ((byte % 10) + 1) * PAGE_SIZE;
-    const address = yield* __vmallocNode(vm, sizeBytes, 2 ** (byte % 23), GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    const soon = __vmallocNodeSoon(vm, sizeBytes, 1 << (byte % 23), GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    const address = typeof soon === "number" ? soon : yield* soon;
     if (address === 0) return false;
     const freed = vfreeSoon(vm, address);
     if (freed !== undefined) yield* freed;
@@ -228,11 +231,13 @@ function* vmMapRamTest(worker: Worker): KernelCode<boolean> {
   let passed = true;
   for (let i = 0; i < loops && passed; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const address = yield* vmMapRam(vm, frames);
+    const soon = vmMapRamSoon(vm, frames);
+    const address = typeof soon === "number" ? soon : yield* soon;
     passed = address !== 0;
     if (!passed) break;
     worker.storeByte(address, LETTER_A);
-    yield* vmUnmapRam(vm, address, pages);
+    const unmapped = vmUnmapRamSoon(vm, address, pages);
+    if (unmapped !== undefined) yield* unmapped;
   }
   worker.giveFramesBack(frames);
   return passed;

@@ -1,4 +1,5 @@
 /** A worker thread of test_vmalloc: the CPU that it runs on, and what the tests use. */
+
 import type { KernelCode } from "../../../arch/event-loop.ts";
 import type { Cpu } from "../../../arch/index.ts";
 import { formatLinearAddress, LINEAR_SPACE_BYTES } from "../../../arch/linear-address.ts";

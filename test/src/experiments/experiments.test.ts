@@ -87,6 +87,26 @@ describe("flush-cost", () => {
     expect(Math.max(...lazy)).toBeLessThan(eager[0] / 10);
   });
 
+  it("shows munmap under invlpgb flat once the address space has a global ASID, from four CPUs on", () => {
+    const amd = presetByName("zen4");
+    const own = runExperiment(EXPERIMENTS[0], amd, 1, {
+      ...SMALL["flush-cost"],
+      cpus: "2,4,8,32",
+      policies: "ipi,invlpgb",
+    });
+    const of = (policy: string, key: string) =>
+      column(
+        rows(own, "munmaps").filter((row) => row.policy === policy),
+        key,
+      );
+    expect(of("invlpgb", "interruptedCpus")).toEqual([1, 0, 0, 0]);
+    expect(of("ipi", "interruptedCpus")).toEqual([1, 3, 7, 31]);
+    const [, four, , many] = of("invlpgb", "totalCycles");
+    expect(many).toBe(four);
+    const interrupts = of("ipi", "totalCycles");
+    expect(interrupts[3]).toBeGreaterThan(5 * interrupts[1]);
+  });
+
   it("leaves isolated CPUs in user mode alone under the policy deferred", () => {
     const deferred = rows(result, "flushes").filter((row) => row.policy === "deferred" && row.pages === 1);
     expect(column(deferred, "waitCycles")).toEqual([0, 0, 0, 0]);
@@ -119,12 +139,17 @@ describe("flush-ceiling", () => {
   });
 
   it("finds a flush of a full 512-entry TLB to cost about as much as 85 single invalidations, refills included", () => {
-    const [quick, slow] = column(rows(result, "break-even"), "worthInvlpg");
-    // Walks of 25 and of 35 cycles: the range in which hot walks are remembered to lie.
+    const [quick, middle, slow] = column(rows(result, "break-even"), "worthInvlpg");
+    // Walks of 25, 30 and 35 cycles: the range in which hot walks are remembered to lie, and its middle.
     expect(quick).toBeGreaterThan(60);
     expect(quick).toBeLessThan(85);
+    expect(middle).toBeGreaterThan(78);
+    expect(middle).toBeLessThan(92);
     expect(slow).toBeGreaterThan(85);
     expect(slow).toBeLessThan(110);
+    // By hand: (INVPCID of everything + 512 walks) / INVLPG.
+    const { invpcidAll, invlpg } = SKYLAKE.costs;
+    expect(middle).toBeCloseTo((invpcidAll.value + 512 * 30) / invlpg.value, 0);
   });
 });
 
@@ -170,6 +195,11 @@ describe("page-tables", () => {
       Number(cell(64, "4K", 4)?.walkCyclesPerAccess),
     );
     expect(cell(1024, "1G", 4)?.missPercent).toBe(0);
+    // A walk right after a flush reads every level; a fifth one costs a fetch more, and larger pages save one each.
+    const cold = (page: string, levels: number) => Number(cell(1024, page, levels)?.coldWalkCycles);
+    expect(cold("4K", 5)).toBeGreaterThan(cold("4K", 4));
+    expect(cold("2M", 4)).toBeLessThan(cold("4K", 4));
+    expect(cold("1G", 4)).toBeLessThan(cold("2M", 4));
     expect(cell(64, "1G", 4)).toBeUndefined();
   });
 });

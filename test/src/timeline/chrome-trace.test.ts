@@ -1,42 +1,33 @@
 import { describe, expect, it } from "vitest";
+import { FLUSH_POLICIES, INVLPGB_POLICY } from "../../../mm/index.ts";
 import { bootKernel } from "../../../src/kernel.ts";
 import { ChromeTrace } from "../../../src/timeline/chrome-trace.ts";
 import { mixed } from "../../../src/workloads/mixed.ts";
 import { runOnKernel } from "../../../src/workloads/run.ts";
+import { userProcesses } from "../../../src/workloads/user-processes.ts";
+import { checkFloatingSpans, processTrace } from "./trace-processor.ts";
 
-interface TraceEvent {
-  readonly ph: string;
-  readonly name: string;
-  readonly pid: number;
-  readonly tid: number;
-  readonly ts: number;
-  readonly dur: number;
-  readonly id: string;
-  readonly args: Readonly<Record<string, unknown>>;
-}
-
-function traceOf(operations: number): { events: TraceEvent[]; usec: number[]; lazyPages: number } {
+function traceOf(operations: number): { json: string; nsec: number[]; lazyPages: number; sent: number } {
   const kernel = bootKernel({ cpus: 4, memoryBytes: 2 ** 30 });
   const trace = new ChromeTrace();
   trace.watch(kernel, "mixed");
   runOnKernel(kernel, mixed, { operations, seed: 3 });
   const { loop, preset } = kernel.machine;
-  const parsed = JSON.parse(trace.toJson()) as { traceEvents: TraceEvent[] };
-  const usec = [...loop.clockCycles].map((cycles) => cycles / preset.frequencyGhz.value / 1000);
-  return { events: parsed.traceEvents, usec, lazyPages: kernel.vm.lazyNr };
+  const nsec = [...loop.clockCycles].map((cycles) => cycles / preset.frequencyGhz.value);
+  return { json: trace.toJson(), nsec, lazyPages: kernel.vm.lazyNr, sent: kernel.vm.flushing.smp.sent };
 }
 
 describe("timelines", () => {
-  const { events, usec, lazyPages } = traceOf(3000);
-  const spans = events.filter(({ ph }) => ph === "X");
+  const { json, nsec, lazyPages, sent } = traceOf(3000);
+  const trace = processTrace(json);
 
-  it("have a named track a CPU", () => {
-    const names = events.filter(({ name }) => name === "thread_name").map(({ args }) => args.name);
-    expect(names).toEqual(["CPU 0", "CPU 1", "CPU 2", "CPU 3"]);
+  it("have a named track a CPU, in a named process", () => {
+    expect([...trace.processNames.values()]).toEqual(["mixed"]);
+    expect([...trace.threadNames.values()]).toEqual(["CPU 0", "CPU 1", "CPU 2", "CPU 3"]);
   });
 
   it("have spans for operations, lock waits, flushes and handlers", () => {
-    const names = new Set(spans.map(({ name }) => name));
+    const names = new Set(trace.slices.map(({ name }) => name));
     for (const name of [
       "vmalloc",
       "vfree",
@@ -52,35 +43,43 @@ describe("timelines", () => {
     }
   });
 
-  it("have spans that lie within each other or apart, and within the CPU's time", () => {
-    for (let cpu = 0; cpu < 4; cpu++) {
-      const own = spans.filter(({ tid }) => tid === cpu).sort((a, b) => a.ts - b.ts || b.dur - a.dur);
-      const open: TraceEvent[] = [];
-      for (const span of own) {
-        expect(span.ts + span.dur).toBeLessThanOrEqual(usec[cpu] + 0.001);
-        while (open.length > 0 && open[open.length - 1].ts + open[open.length - 1].dur <= span.ts + 0.0002) open.pop();
-        const outer = open[open.length - 1];
-        if (outer !== undefined) expect(span.ts + span.dur).toBeLessThanOrEqual(outer.ts + outer.dur + 0.0002);
-        open.push(span);
-      }
+  it("have spans within each CPU's time", () => {
+    for (const { track, endNsec } of trace.slices) {
+      expect(endNsec).toBeLessThanOrEqual(nsec[Number(track.split("/")[1])] + 1);
     }
   });
 
-  it("have an arrow from each interrupt's sender to its receiver, to the begin of its handler", () => {
-    const starts = events.filter(({ ph }) => ph === "s");
-    const ends = events.filter(({ ph }) => ph === "f");
-    expect(starts.length).toBeGreaterThan(10);
-    expect(ends.map(({ id }) => id).sort()).toEqual(starts.map(({ id }) => id).sort());
-    for (const end of ends) {
-      const start = starts.find(({ id }) => id === end.id);
-      expect(start?.ts).toBeLessThan(end.ts);
-      expect(start?.tid).not.toBe(end.tid);
-      expect(spans.some((span) => span.name === "interrupts" && span.tid === end.tid && span.ts === end.ts)).toBe(true);
+  it("have an arrow from the sending of each interrupt to its handler", () => {
+    expect(sent).toBeGreaterThan(10);
+    expect(trace.flows).toHaveLength(sent);
+    for (const { from, to } of trace.flows) {
+      expect(from.name).toBe("IPI send");
+      expect(to.name).toBe("interrupts");
+      expect(from.startNsec).toBeLessThan(to.startNsec);
+      expect(from.track).not.toBe(to.track);
     }
+  });
+
+  it("have nothing but interrupts within lock waits, sending, waiting, flushes and context switches", () => {
+    const innermost = ["lock wait", "IPI send", "IPI wait", "TLB flush", "context switch"];
+    for (const outer of trace.slices.filter(({ name }) => innermost.includes(name))) {
+      const within = trace.slices.filter(
+        ({ track, depth, startNsec }) =>
+          track === outer.track &&
+          depth === outer.depth + 1 &&
+          startNsec >= outer.startNsec &&
+          startNsec < outer.endNsec,
+      );
+      for (const { name } of within) expect(name).toBe("interrupts");
+    }
+  });
+
+  it("have spans that nest in floating-point arithmetic too", () => {
+    checkFloatingSpans(json);
   });
 
   it("count lazily freed pages", () => {
-    const counts = events.filter(({ ph }) => ph === "C").map(({ args }) => args.pages as number);
+    const counts = trace.counters.get("1/lazily freed pages") ?? [];
     const falls = counts.filter((count, i) => i > 0 && count < counts[i - 1]);
     expect(falls.length).toBeGreaterThan(0);
     expect(falls.length).toBeLessThan(counts.length / 2);
@@ -88,6 +87,45 @@ describe("timelines", () => {
   });
 
   it("are the same for the same seed", () => {
-    expect(traceOf(3000).events).toEqual(events);
+    expect(traceOf(3000).json).toBe(json);
+  });
+
+  it.each([...FLUSH_POLICIES])(
+    "are read without loss of user processes under $name with page-table isolation",
+    (policy) => {
+      const features = policy === INVLPGB_POLICY ? { invlpgb: true } : undefined;
+      const kernel = bootKernel({
+        cpus: 6,
+        memoryBytes: 2 ** 30,
+        flushPolicy: policy,
+        features,
+        pageTableIsolation: true,
+        isolatedCpus: [4, 5],
+        vmalloc: { lazyMaxPages: 100 },
+      });
+      const watched = new ChromeTrace();
+      watched.watch(kernel, policy.name);
+      runOnKernel(kernel, userProcesses, { operations: 3000, seed: 5 });
+      const { slices, flows } = processTrace(watched.toJson());
+      checkFloatingSpans(watched.toJson());
+      expect(flows).toHaveLength(kernel.vm.flushing.smp.sent);
+      expect(slices.some(({ name }) => name === "user mode")).toBe(true);
+    },
+  );
+});
+
+describe("a trace processor", () => {
+  const wrap = (...events: object[]): string => JSON.stringify({ traceEvents: events });
+  const name = { ph: "M", name: "thread_name", pid: 1, tid: 0, args: { name: "CPU 0" } };
+  const span = (ts: number, dur: number) => ({ ph: "X", name: "s", pid: 1, tid: 0, ts, dur });
+
+  it.each([
+    ["spans that overlap in part", [name, span(1, 2), span(2, 2)], "overlaps s"],
+    ["a span a nanosecond too long", [name, span(1, 2), span(1.5, 1.5011)], "overlaps s"],
+    ["an arrow outside of spans", [name, span(1, 2), { ph: "s", id: "1", pid: 1, tid: 0, ts: 3 }], "not within"],
+    ["an arrow that never ends", [name, span(1, 2), { ph: "s", id: "1", pid: 1, tid: 0, ts: 2 }], "never end"],
+    ["a track without a name", [span(1, 2)], "has no name"],
+  ])("refuses %s", (_what, events, why) => {
+    expect(() => processTrace(wrap(...events))).toThrow(why);
   });
 });

@@ -1,6 +1,6 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { EAGER_POLICY, ftraceText, IPI_POLICY } from "../../../mm/index.ts";
+import { EAGER_POLICY, ftraceText } from "../../../mm/index.ts";
 import { bootKernel } from "../../../src/kernel.ts";
 import { parseFtraceLine } from "../../../src/traces/ftrace-lines.ts";
 import { type FtraceOptions, replayFtrace } from "../../../src/traces/ftrace-replay.ts";
@@ -8,7 +8,7 @@ import { renderFtraceReport } from "../../../src/traces/ftrace-report-text.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
 const folder = temporaryFolder();
-const OPTIONS: FtraceOptions = { preset: "skylake", memoryBytes: 2 ** 32, policy: IPI_POLICY };
+const OPTIONS: FtraceOptions = { preset: "skylake", memoryBytes: 2 ** 32 };
 const ALLOC =
   "alloc_vmap_area: va_start: 18446683600570023936 size=8192 align=1 vstart=0xffffc90000000000 vend=0xffffe8ffffffffff failed=0";
 
@@ -108,7 +108,7 @@ describe("a replayed ftrace trace", () => {
     const asTraced = await replayFtrace(file, OPTIONS);
     expect(asTraced.lazyMaxPages).toBe(8192);
     expect(asTraced.purges).toBe(asTraced.traced.purges);
-    const often = await replayFtrace(file, { ...OPTIONS, lazyMaxPages: 64 });
+    const often = await replayFtrace(file, { ...OPTIONS, settings: { lazyMax: 64 } });
     expect(often.purges).toBeGreaterThan(100);
     expect(often.areasPurged).toBeLessThanOrEqual(frees);
     expect(often.flushCost.workCycles).toBeGreaterThan(asTraced.flushCost.workCycles);
@@ -119,7 +119,7 @@ describe("a replayed ftrace trace", () => {
   it("costs each free a flush of all CPUs under the eager policy", async () => {
     const { text, frees } = tracedWorkload(2, 300);
     const file = folder.write("trace.txt", text);
-    const report = await replayFtrace(file, { ...OPTIONS, cpus: 8, policy: EAGER_POLICY });
+    const report = await replayFtrace(file, { ...OPTIONS, cpus: 8, settings: { policy: EAGER_POLICY } });
     expect(report.fullFlushes + report.rangeFlushes).toBe(frees);
     expect(report.flushCost.stolenCycles).toBeGreaterThan(frees * 7 * 100);
     expect(report.cyclesByActivity.alloc_vmap_area).toBeGreaterThan(0);

@@ -1,0 +1,360 @@
+/**
+ * What a CPU does with memory: loads, stores, fetches. The methods of the first part are the fast path, a predicted hit of the
+ * first level; what they cannot do at once goes through `SmallPages` and, for the rest, through `Mmu`.
+ */
+import { ACCESS_IS_SHADOW_STACK, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "./access.ts";
+import { checkReference } from "./access-check.ts";
+import { arraysFor } from "./arrays-for.ts";
+import { ControlRegisters, CR4_CET } from "./control-registers.ts";
+import { ASKED_AT, CELL_SHIFT, COUNTS_AT, WORD_FRAME, WORD_SHIFT, WORD_STATE, WORD_USE } from "./cpu-arrays.ts";
+import type { CpuParts } from "./cpu-parts.ts";
+import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "./faults.ts";
+import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "./linear-address.ts";
+import { MemoryTypes } from "./memory-type.ts";
+import { Mmu } from "./mmu.ts";
+import { PhysicalBytes } from "./physical-bytes.ts";
+import { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT } from "./physical-memory.ts";
+import type { SmallPages } from "./small-pages.ts";
+
+const LOWER_HALF_END = 2 ** 47;
+// V8 folds a module's own constants into the code, but not those that it imports.
+const ASKED = ASKED_AT;
+const LOADS = COUNTS_AT;
+const STORES = COUNTS_AT + 1;
+const FETCHES = COUNTS_AT + 2;
+const CELL = CELL_SHIFT;
+const WORD = WORD_SHIFT;
+const STATE = WORD_STATE;
+const USE = WORD_USE;
+const FRAME = WORD_FRAME;
+const CHUNK_SHIFT = CHUNK_FRAMES_SHIFT;
+const CHUNK_MASK = CHUNK_FRAME_MASK;
+
+/** The part of a CPU that accesses memory. Linear addresses are 48-bit numbers. */
+export class CpuMemory {
+  readonly id: number;
+  readonly mmu: Mmu;
+  readonly registers: ControlRegisters;
+  readonly memoryTypes: MemoryTypes;
+  private readonly bytes: PhysicalBytes;
+  private readonly cells: Float64Array;
+  private readonly words: Int32Array;
+  private readonly chunks: readonly Int32Array[];
+  private readonly small: SmallPages;
+  /** The CPU's clock. */
+  private readonly clock: Float64Array;
+  /** The chunk of memory that was accessed last, and its number. */
+  private chunk: Int32Array;
+  private chunkNumber = 0;
+  private readonly loadCycles: number;
+  private readonly storeCycles: number;
+  private readonly fetchCycles: number;
+
+  constructor(id: number, parts: CpuParts) {
+    const { preset, loop, memory, features, maxPhyAddr } = parts;
+    const arrays = arraysFor(preset);
+    this.id = id;
+    this.bytes = new PhysicalBytes(memory);
+    this.mmu = new Mmu(id, loop.clockCycles, memory, preset, arrays);
+    this.memoryTypes = new MemoryTypes(features, maxPhyAddr);
+    const spend = (cycles: number) => this.spend(cycles);
+    this.registers = new ControlRegisters(this.mmu, features, maxPhyAddr, preset, this.memoryTypes, spend);
+    this.registers.reset(parts.levels);
+    this.cells = arrays.cells;
+    this.words = arrays.words;
+    this.chunks = memory.directory;
+    this.small = this.mmu.small;
+    this.clock = loop.clockCycles.subarray(id, id + 1);
+    this.chunk = memory.directory[0];
+    this.loadCycles = preset.costs.load.value;
+    this.storeCycles = preset.costs.store.value;
+    this.fetchCycles = preset.costs.fetch.value;
+  }
+
+  /**
+   * Reads 1 to 4 bytes at linear address `la`, little-endian, zero-extended. Where no memory answers, bits read as ones.
+   * @throws PageFault, with CR2 set
+   * @throws GeneralProtectionFault for an address (given as a bigint) that is not canonical
+   */
+  load(la: number | bigint, sizeBytes: number): number {
+    if (typeof la !== "number") return this.load(this.linearAddress(la), sizeBytes);
+    const low = la | 0;
+    const offset = low & 4095;
+    const { words, cells } = this;
+    const place = words[((low >>> 12) & 255) | 256];
+    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(0, la, sizeBytes);
+    if (cells[place << CELL] !== la - offset) {
+      cells[ASKED] = la - offset;
+      return this.loadMissed(0, low);
+    }
+    const record = place << WORD;
+    const state = words[record | STATE];
+    const use = words[record | USE];
+    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    cells[LOADS]++;
+    this.clock[0] += this.loadCycles;
+    const frame = words[record | FRAME];
+    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+    return this.chunk[((frame & CHUNK_MASK) << 10) | (offset >> 2)] >>> 0;
+  }
+
+  /**
+   * Writes the low 1 to 4 bytes of `value` at linear address `la`, little-endian. A store that crosses into a page that
+   * faults writes nothing. Where no memory answers, the write is lost.
+   * @throws PageFault, with CR2 set
+   * @throws GeneralProtectionFault for an address (given as a bigint) that is not canonical
+   */
+  store(la: number | bigint, sizeBytes: number, value: number): void {
+    if (typeof la !== "number") {
+      this.store(this.linearAddress(la), sizeBytes, value);
+      return;
+    }
+    const low = la | 0;
+    const offset = low & 4095;
+    const { words, cells } = this;
+    const place = words[((low >>> 12) & 255) | 512];
+    if (sizeBytes !== 4 || (offset & 3) !== 0) {
+      this.storePart(la, sizeBytes, value);
+      return;
+    }
+    if (cells[place << CELL] !== la - offset) {
+      cells[ASKED] = la - offset;
+      this.storeMissed(low, value);
+      return;
+    }
+    const record = place << WORD;
+    const state = words[record | STATE];
+    const use = words[record | USE];
+    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    cells[STORES]++;
+    this.clock[0] += this.storeCycles;
+    const frame = words[record | FRAME];
+    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+    this.chunk[((frame & CHUNK_MASK) << 10) | (offset >> 2)] = value;
+  }
+
+  /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
+  fetch(la: number | bigint, sizeBytes: number): number {
+    if (typeof la !== "number") return this.fetch(this.linearAddress(la), sizeBytes);
+    const low = la | 0;
+    const offset = low & 4095;
+    const { words, cells } = this;
+    const place = words[((low >>> 12) & 255) | 768];
+    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(2, la, sizeBytes);
+    if (cells[place << CELL] !== la - offset) {
+      cells[ASKED] = la - offset;
+      return this.loadMissed(2, low);
+    }
+    const record = place << WORD;
+    const state = words[record | STATE];
+    const use = words[record | USE];
+    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    cells[FETCHES]++;
+    this.clock[0] += this.fetchCycles;
+    const frame = words[record | FRAME];
+    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+    return this.chunk[((frame & CHUNK_MASK) << 10) | (offset >> 2)] >>> 0;
+  }
+
+  /**
+   * Translates `la` for a load as {@link load} does, with all its effects, but without reading memory; returns the physical
+   * address. For references whose data does not matter.
+   */
+  touch(la: number): number {
+    const low = la | 0;
+    const offset = low & 4095;
+    const { words, cells } = this;
+    const place = words[((low >>> 12) & 255) | 256];
+    if (cells[place << CELL] !== la - offset) {
+      cells[ASKED] = la - offset;
+      return this.touchMissed(0, low);
+    }
+    const record = place << WORD;
+    const state = words[record | STATE];
+    const use = words[record | USE];
+    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    cells[LOADS]++;
+    this.clock[0] += this.loadCycles;
+    return (words[record | FRAME] >>> 0) * 4096 + offset;
+  }
+
+  /** As {@link touch}, for any kind of access. */
+  touchAs(access: Access, la: number): number {
+    const low = la | 0;
+    this.cells[ASKED] = la - (low & 4095);
+    return this.touchMissed(access, low);
+  }
+
+  /** Reads 1 to 8 bytes as a bigint, by default as an explicit data read. */
+  load64(la: number | bigint, sizeBytes = 8, access: Access = ACCESS_LOAD): bigint {
+    const at = typeof la === "number" ? la : this.linearAddress(la);
+    this.locate(access, at, sizeBytes);
+    return this.bytes.read64(sizeBytes);
+  }
+
+  /** Writes the low 1 to 8 bytes of a bigint, by default as an explicit data write. */
+  store64(la: number | bigint, value: bigint, sizeBytes = 8, access: Access = ACCESS_STORE): void {
+    const at = typeof la === "number" ? la : this.linearAddress(la);
+    this.locate(access, at, sizeBytes);
+    this.bytes.write64(value, sizeBytes);
+  }
+
+  /** A load of any kind of access: implicit, shadow-stack, fetch; 1 to 4 bytes. */
+  loadAs(access: Access, la: number | bigint, sizeBytes: number): number {
+    return this.loadSlow(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
+  }
+
+  /** A store of any kind of access: implicit, shadow-stack; 1 to 4 bytes. */
+  storeAs(access: Access, la: number | bigint, sizeBytes: number, value: number): void {
+    this.storeSlow(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes, value);
+  }
+
+  /**
+   * The 48-bit form of a 64-bit address.
+   * @throws GeneralProtectionFault when it is not canonical
+   */
+  linearAddress(address: bigint): number {
+    try {
+      return linearAddressFromBigInt(address);
+    } catch (error) {
+      if (error instanceof NonCanonicalAddress) throw new GeneralProtectionFault(error.message);
+      throw error;
+    }
+  }
+
+  /** Lets time pass on this CPU. */
+  protected spend(cycles: number): void {
+    this.clock[0] += cycles;
+  }
+
+  /**
+   * A load or fetch of an aligned word in the page whose address is in cell `ASKED_AT`, which is not predicted; `low`: bits
+   * 31:0 of the address. (An address that is an argument of a call that is not inlined would be put on the heap.)
+   */
+  private loadMissed(kind: 0 | 2, low: number): number {
+    const place = this.small.translate(kind, low >>> 12);
+    return place === 0 ? this.loadSlow(kind, this.cells[ASKED] + (low & 4095), 4) : this.read(place, low);
+  }
+
+  /** A store; otherwise as {@link loadMissed}. */
+  private storeMissed(low: number, value: number): void {
+    const place = this.small.translate(1, low >>> 12);
+    if (place === 0) this.storeSlow(1, this.cells[ASKED] + (low & 4095), 4, value);
+    else this.write(place, low, -1, value);
+  }
+
+  /** A load or fetch that is not of an aligned word. */
+  private loadPart(kind: 0 | 2, la: number, sizeBytes: number): number {
+    const low = la | 0;
+    this.cells[ASKED] = la - (low & 4095);
+    const mask = maskInWord(low, sizeBytes);
+    const place = mask === 0 ? 0 : this.placeOf(kind, low);
+    if (place === 0) return this.loadSlow(kind, la, sizeBytes);
+    return (this.read(place, low) & mask) >>> ((low & 3) << 3);
+  }
+
+  /** A store that is not of an aligned word. */
+  private storePart(la: number, sizeBytes: number, value: number): void {
+    const low = la | 0;
+    this.cells[ASKED] = la - (low & 4095);
+    const mask = maskInWord(low, sizeBytes);
+    const place = mask === 0 ? 0 : this.placeOf(1, low);
+    if (place === 0) this.storeSlow(1, la, sizeBytes, value);
+    else this.write(place, low, mask, value << ((low & 3) << 3));
+  }
+
+  /** As {@link touchAs}, in the page whose address is in cell `ASKED_AT`; `low`: bits 31:0 of the address. */
+  private touchMissed(access: Access, low: number): number {
+    const place = access <= 2 ? this.placeOf(access, low) : 0;
+    return place === 0 ? this.touchSlow(access, this.cells[ASKED] + (low & 4095)) : this.physical(place, low);
+  }
+
+  /** The first-level place of the page in cell `ASKED_AT` after an access of `kind`, predicted or not; 0 if not done here. */
+  private placeOf(kind: number, low: number): number {
+    const { words, cells } = this;
+    const place = words[((low >>> 12) & 255) | ((kind + 1) << 8)];
+    if (cells[place << CELL] === cells[ASKED]) return this.small.touch(kind, place);
+    return this.small.translate(kind, low >>> 12);
+  }
+
+  /** The physical address of a first-level place, with the offset of an address. */
+  private physical(place: number, low: number): number {
+    return (this.words[(place << WORD) | FRAME] >>> 0) * 4096 + (low & 4095);
+  }
+
+  /** Reads the word of an address in the page of a first-level place. */
+  private read(place: number, low: number): number {
+    const frame = this.words[(place << WORD) | FRAME];
+    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+    return this.chunk[((frame & CHUNK_MASK) << 10) | ((low & 4095) >> 2)] >>> 0;
+  }
+
+  /** Writes the bits of `mask` in the word of an address in the page of a first-level place. */
+  private write(place: number, low: number, mask: number, value: number): void {
+    const frame = this.words[(place << WORD) | FRAME];
+    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+    const { chunk } = this;
+    const at = ((frame & CHUNK_MASK) << 10) | ((low & 4095) >> 2);
+    chunk[at] = (chunk[at] & ~mask) | (value & mask);
+  }
+
+  private chooseChunk(number: number): void {
+    this.chunk = this.chunks[number];
+    this.chunkNumber = number;
+  }
+
+  private touchSlow(access: Access, la: number): number {
+    checkReference(la, 1);
+    this.checkAccess(access);
+    this.mmu.translate(access, la);
+    this.count(access);
+    return this.mmu.tlbs.currentFrame(la) * 4096 + (la & 4095);
+  }
+
+  private loadSlow(access: Access, la: number, sizeBytes: number): number {
+    if (sizeBytes > 4) throw new MachineUsageError("access size", sizeBytes, "1 to 4 bytes; 5 to 8 with load64");
+    this.locate(access, la, sizeBytes);
+    return this.bytes.read(sizeBytes);
+  }
+
+  private storeSlow(access: Access, la: number, sizeBytes: number, value: number): void {
+    if (sizeBytes > 4) throw new MachineUsageError("access size", sizeBytes, "1 to 4 bytes; 5 to 8 with store64");
+    this.locate(access, la, sizeBytes);
+    this.bytes.write(value, sizeBytes);
+  }
+
+  /** Translates every page of an access before any byte of it moves. */
+  private locate(access: Access, la: number, sizeBytes: number): void {
+    checkReference(la, sizeBytes);
+    this.checkAccess(access);
+    const { mmu, bytes } = this;
+    const offset = la & 4095;
+    mmu.translate(access, la);
+    bytes.at(mmu.tlbs.currentFrame(la), offset);
+    if (offset + sizeBytes > 4096) {
+      const next = la - offset + 4096;
+      if (next === LOWER_HALF_END) throw new GeneralProtectionFault("the access crosses into non-canonical addresses");
+      const nextPage = next === LINEAR_SPACE_BYTES ? 0 : next;
+      mmu.translate(access, nextPage);
+      bytes.next = mmu.tlbs.currentFrame(nextPage);
+    }
+    this.count(access);
+  }
+
+  private count(access: Access): void {
+    const kind = TLB_KIND[access];
+    this.cells[LOADS + kind]++;
+    this.clock[0] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
+  }
+
+  private checkAccess(access: Access): void {
+    if (!ACCESS_IS_SHADOW_STACK[access]) return;
+    if ((this.registers.cr4 & CR4_CET) === 0) throw new InvalidOpcode("shadow-stack access", "CR4.CET = 0");
+  }
+}
+
+/** The bits that an access of 1 or 2 bytes covers of the word that it lies in; 0 when it crosses words, or is another. */
+function maskInWord(low: number, sizeBytes: number): number {
+  if ((sizeBytes !== 2 && sizeBytes !== 1) || (low & 3) + sizeBytes > 4) return 0;
+  return ((1 << (sizeBytes << 3)) - 1) << ((low & 3) << 3);
+}

@@ -1,0 +1,99 @@
+/** What the README shows is what one gets: its commands are run, its programs executed, and their output compared. */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterAll, describe, expect, it } from "vitest";
+import { CLI } from "./src/run-cli.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+const README = readFileSync(join(ROOT, "README.md"), "utf8");
+
+/** Fenced blocks of a language ("" for terminal sessions). */
+function blocks(language: string): string[] {
+  return [...README.matchAll(/^```(.*)\n([\s\S]*?)^```$/gm)]
+    .filter((each) => each[1] === language)
+    .map((each) => each[2]);
+}
+
+/** Commands in order, each with the lines that are shown below it; `...` stands for lines left out. */
+function commands(): { line: string; shown: string[] }[] {
+  const found: { line: string; shown: string[] }[] = [];
+  for (const line of blocks("").flatMap((block) => block.split("\n"))) {
+    if (line.startsWith("$ ")) found.push({ line: line.slice(2), shown: [] });
+    else found.at(-1)?.shown.push(line);
+  }
+  return found;
+}
+
+const folder = mkdtempSync(join(tmpdir(), "mmulab-readme-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+symlinkSync(join(ROOT, "test"), join(folder, "test"));
+const [ownWorkload, ...programs] = blocks("ts");
+writeFileSync(join(folder, "my-workload.ts"), ownWorkload);
+writeFileSync(join(folder, "sweep.yaml"), blocks("yaml")[0]);
+
+/** A program of the README as plain JavaScript that imports the built library. */
+function run(program: string) {
+  const entry = (part: string): string => pathToFileURL(join(ROOT, "dist", part, "index.js")).href;
+  const text = program
+    .replaceAll('"mmulab/arch"', `"${entry("arch")}"`)
+    .replaceAll('"mmulab/mm"', `"${entry("mm")}"`)
+    .replaceAll('"mmulab"', `"${entry("src")}"`);
+  const file = join(folder, "program.mjs");
+  writeFileSync(file, text);
+  return spawnSync(process.execPath, [file], { encoding: "utf8" });
+}
+
+describe("the README", () => {
+  it.each(commands())("shows what $line prints", ({ line, shown }) => {
+    expect(line).toMatch(/^npx mmulab /);
+    const result = spawnSync(process.execPath, [CLI, ...line.split(" ").slice(2)], { cwd: folder, encoding: "utf8" });
+    expect(result).toMatchObject({ status: 0, stderr: "" });
+    const printed = result.stdout.split("\n").map((each) => each.trimEnd());
+    let at = 0;
+    let isGap = false;
+    for (const expected of shown.join("\n").trimEnd().split("\n")) {
+      if (expected === "...") {
+        isGap = true;
+        continue;
+      }
+      if (isGap) at = Math.max(at, printed.indexOf(expected, at));
+      isGap = false;
+      expect(printed[at++]).toBe(expected);
+    }
+  });
+
+  it("sets up a CPU, tables and an access that works and one that faults", () => {
+    const [mmu] = programs;
+    expect(
+      mmu
+        .trimEnd()
+        .split("\n")
+        .filter((line) => line !== "" && !line.startsWith("import")),
+    ).toHaveLength(5);
+    expect(run(mmu)).toMatchObject({ status: 0, stdout: "0\n", stderr: "" });
+    const shown = /cpu\.store\(.*?\) throws (PageFault) \{ errorCode: (\d+), linearAddress: (\w+), cpu: (\d+) \}/.exec(
+      mmu,
+    );
+    const faulting = `${mmu}
+try { cpu.store(0x5000, 4, 1); } catch ({ name, errorCode, linearAddress, cpu }) {
+  console.log(name, errorCode, linearAddress, cpu);
+}`;
+    const [, name, errorCode, linearAddress, cpu] = shown ?? [];
+    expect(run(faulting).stdout).toBe(`0\n${name} ${errorCode} ${Number(linearAddress)} ${cpu}\n`);
+  });
+
+  it("boots a kernel, uses stale memory, and flushes", () => {
+    const faulting = `${programs[1]}
+try { kernel.machine.cpus[0].load(address, 4); } catch ({ name, errorCode, linearAddress, cpu }) {
+  console.log(name, errorCode, linearAddress === address, cpu);
+}`;
+    const { status, stdout, stderr } = run(faulting);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toMatch(/my_driver_probe\+0x10\/0x80 pages=3 vmalloc/);
+    expect(stdout).toMatch(/12K {5}RW {17}GLB NX pte/);
+    expect(stdout).toMatch(/\n42\n\[\]\nPageFault 0 true 0\n$/);
+  });
+});
