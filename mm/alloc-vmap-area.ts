@@ -2,7 +2,7 @@
 import type { KernelCode } from "../arch/event-loop.ts";
 import { isAligned, isPageAligned, isPowerOfTwo } from "./align.ts";
 import { EBUSY, EINVAL, ENOMEM } from "./errno.ts";
-import { __GFP_NOWARN } from "./gfp.ts";
+import { __GFP_DIRECT_RECLAIM, __GFP_NOWARN } from "./gfp.ts";
 import { formatRange } from "./kernel-log.ts";
 import { reclaimAndPurgeVmapAreas } from "./purge.ts";
 import { finish, type Soon } from "./soon.ts";
@@ -74,7 +74,7 @@ function takeRoom(
   const { areas } = state;
   if (pooled !== 0) {
     state.events?.alloc(areas.start[pooled], sizeBytes, align, vstart, vend, flags, false);
-    areas.flags[pooled] = flags;
+    areas.setFlags(pooled, flags);
     return addBusy(state, pooled, vm);
   }
   if (state.faults.isArmed && state.faults.fails("vmapArea")) return -ENOMEM;
@@ -105,7 +105,7 @@ function takeFromTree(
 function addBusy(state: Vmalloc, area: number, vm: number): Soon<number> {
   const { areas, vms } = state;
   const address = areas.start[area];
-  areas.vm[area] = vm;
+  areas.setVm(area, vm);
   if (vm !== 0) {
     vms.addr[vm] = address;
     vms.sizeBytes[vm] = areas.end[area] - address;
@@ -178,7 +178,7 @@ function* makeRoom(
     if (!purged) {
       yield* reclaimAndPurgeVmapAreas(state);
       purged = true;
-    } else if (callPurgeNotifiers(state) > 0) {
+    } else if ((gfp & __GFP_DIRECT_RECLAIM) !== 0 && callPurgeNotifiers(state) > 0) {
       purged = false;
     } else {
       break;
@@ -212,7 +212,7 @@ function takeFromPool(
   const { areas } = state;
   const head = node.poolHeads[pool];
   if (areas.listIsEmpty(head)) return 0;
-  const area = areas.next[head];
+  const area = areas.nextOf(head);
   const start = areas.start[area];
   const end = areas.end[area];
   if (!isAligned(start, align)) {

@@ -25,8 +25,8 @@ export class AreaTree extends RbTree {
 
   /** Inserts an area; one that overlaps another is warned of and left out (returns false). */
   insert(area: number): boolean {
-    const { start, end, previous } = this.areas;
-    const last = previous[this.head];
+    const { start, end, links } = this.areas;
+    const last = links[2 * this.head + 1];
     // Addresses often come in ascending order, and the last area has nothing on its right.
     if (last !== this.head && end[last] <= start[area]) {
       this.linkAt(area, last, 1);
@@ -54,9 +54,9 @@ export class AreaTree extends RbTree {
     const place = near === 0 ? this.findPlace(area, this.root) : near;
     if (place < 0) return 0;
     const { areas, head } = this;
-    const { start, end, previous } = areas;
+    const { start, end, links } = areas;
     const follower = this.followerAt(place);
-    const predecessor = previous[follower];
+    const predecessor = links[2 * follower + 1];
     let merged = 0;
     if (follower !== head && start[follower] === end[area]) {
       start[follower] = start[area];
@@ -108,7 +108,7 @@ export class AreaTree extends RbTree {
    * when it overlaps one that is there.
    */
   protected findPlace(area: number, from: number): number {
-    const { start, end, child, previous } = this.areas;
+    const { start, end, child, links } = this.areas;
     const areaStart = start[area];
     let place = 0;
     let node = from;
@@ -118,7 +118,7 @@ export class AreaTree extends RbTree {
     }
     // Only the neighbours in address order can overlap; the list knows them.
     const follower = this.followerAt(place);
-    const predecessor = previous[follower];
+    const predecessor = links[2 * follower + 1];
     if (follower !== this.head && end[area] > start[follower]) return this.refuse(area, follower);
     if (predecessor !== this.head && end[predecessor] > areaStart) return this.refuse(area, predecessor);
     return place;
@@ -126,12 +126,12 @@ export class AreaTree extends RbTree {
 
   /** The place of an area, looked for along the list from `above` down; 0 when it is not near, or something overlaps. */
   private placeBelow(area: number, above: number): number {
-    const { start, end, child, previous } = this.areas;
+    const { start, end, child, links } = this.areas;
     const areaStart = start[area];
     let follower = above;
     if (start[follower] < end[area]) return 0;
     for (let steps = 0; steps < NEAR_STEPS; steps++) {
-      const before = previous[follower];
+      const before = links[2 * follower + 1];
       if (before === this.head || start[before] < areaStart) {
         if (before !== this.head && end[before] > areaStart) return 0;
         return child[2 * follower] === 0 ? 2 * follower : 2 * before + 1;
@@ -144,7 +144,7 @@ export class AreaTree extends RbTree {
   /** The area, or the list's head, that comes behind a place that `findPlace` found. */
   private followerAt(place: number): number {
     if (place === 0) return this.head;
-    return (place & 1) === 0 ? place >> 1 : this.areas.next[place >> 1];
+    return (place & 1) === 0 ? place >> 1 : this.areas.links[2 * (place >> 1)];
   }
 
   protected linkAt(area: number, above: number, side: number): void {

@@ -69,12 +69,12 @@ export class BusyTree extends AreaTree {
    */
   private placeBehindNeighbour(area: number, page: number): number {
     const { startingAt } = this;
-    const { start, end, child, next } = this.areas;
+    const { start, end, child, links } = this.areas;
     const lowest = Math.max(0, page - NEAR_PAGES);
     let near = 0;
     for (let at = Math.min(page, startingAt.length) - 1; at >= lowest && near === 0; at--) near = startingAt[at];
     if (near === 0 || end[near] > start[area]) return 0;
-    const follower = next[near];
+    const follower = links[2 * near];
     if (follower !== this.head && start[follower] < end[area]) return 0;
     return child[2 * near + 1] === 0 ? 2 * near + 1 : 2 * follower;
   }

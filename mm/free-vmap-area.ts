@@ -46,7 +46,7 @@ export function unmapVmapArea(state: Vmalloc, area: number): void {
 
 /** The node whose lazy list an area goes to: the one it came from, else the one of its address. */
 export function lazyNodeOf(state: Vmalloc, area: number): VmapNode {
-  const id = decodeNodeId(state.areas.flags[area]);
+  const id = decodeNodeId(state.areas.flagsOf(area));
   return id >= 0 && id < state.nodes.length ? state.nodes[id] : state.nodeOf(state.areas.start[area]);
 }
 
@@ -63,7 +63,7 @@ export function addLazy(state: Vmalloc, node: VmapNode, area: number): void {
   state.lazyNr += (end - start) / PAGE_SIZE;
   state.flushing.accounts?.freed(area, start, end);
   const lazyNr = state.lazyNr;
-  const flags = areas.flags[area];
+  const flags = areas.flagsOf(area);
   node.lazy.insert(area);
   node.lazyLock.release();
   state.events?.free(start, end, lazyNr, config.lazyMaxPages, flags, node.id);

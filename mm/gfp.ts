@@ -6,8 +6,6 @@ export const GFP_DMA32_ZONE = 0x04;
 export const __GFP_ZERO = 0x100;
 /** May reclaim, and so may sleep. */
 export const __GFP_DIRECT_RECLAIM = 0x400;
-/** Never fail. */
-export const __GFP_NOFAIL = 0x8000;
 /** Do not warn on failure. */
 export const __GFP_NOWARN = 0x2000;
 /** Only from the given node. */

@@ -81,22 +81,25 @@ export { type OwedFlush, UserMode } from "./user-mode.ts";
 export { INIT_CTX_ID, kernelPcid, userPcid } from "./user-pcids.ts";
 export { UserSpaces } from "./user-spaces.ts";
 export { type UserSpaceTables, verifyVmalloc } from "./verify.ts";
-export { vfree, vfreeSoon, vunmap } from "./vfree.ts";
-export { vfreeAtomic } from "./vfree-atomic.ts";
+export { vfree, vfreeAtomic, vfreeSoon, vunmap } from "./vfree.ts";
 export { findVmArea, freeVmArea, getVmArea, getVmAreaCaller, removeVmArea } from "./vm-area.ts";
 export { vmMapRam, vmMapRamSoon, vmUnmapRam, vmUnmapRamSoon } from "./vm-map-ram.ts";
 export * from "./vm-structs.ts";
 export { vmUnmapAliases } from "./vm-unmap-aliases.ts";
 export {
+  __vmalloc,
+  __vmallocNode,
   __vmallocNodeRange,
+  __vmallocNodeSoon,
   vmalloc,
   vmalloc32,
+  vmalloc32User,
   vmallocHuge,
   vmallocNode,
-  vmallocNodeSoon,
   vmallocSoon,
   vmallocUser,
   vzalloc,
+  vzallocNode,
 } from "./vmalloc.ts";
 export {
   ADDRESS_MAX,
@@ -112,10 +115,10 @@ export {
 } from "./vmalloc-config.ts";
 export { NO_EVENTS, type VmallocEvents } from "./vmalloc-events.ts";
 export { vmallocInit } from "./vmalloc-init.ts";
-export { isVmallocAddr, vmallocDumpObj, vmallocNrPages, vmallocToPfn } from "./vmalloc-lookup.ts";
+export { isVmallocAddr, vmallocDumpObj, vmallocNrPages, vmallocToPage, vmallocToPfn } from "./vmalloc-lookup.ts";
 export { type RestoredArea, RestoreError, restoreVmalloc } from "./vmalloc-restore.ts";
 export * from "./vmalloc-snapshot.ts";
-export { type PurgeNotifier, Vmalloc, type VmallocParts } from "./vmalloc-state.ts";
+export { type PurgeNotifier, registerVmapPurgeNotifier, Vmalloc, type VmallocParts } from "./vmalloc-state.ts";
 export { meminfoLine, vmallocinfo, vmallocMeminfo } from "./vmallocinfo.ts";
 export { vmap } from "./vmap.ts";
 export { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM, VmapAreas } from "./vmap-areas.ts";

@@ -6,6 +6,7 @@ import { type CacheMode, ioProtection } from "./protection.ts";
 import { releaseVm } from "./vfree.ts";
 import { freeVmArea, getVmArea, removeVmArea, UNKNOWN_CALLER } from "./vm-area.ts";
 import { VM_IOREMAP } from "./vm-structs.ts";
+import { isVmallocAddr } from "./vmalloc-lookup.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { mapPhysical } from "./vmap-pages.ts";
 
@@ -24,8 +25,10 @@ export function* ioremap(
   caller: string = UNKNOWN_CALLER,
 ): KernelCode<number> {
   const last = phys + sizeBytes - 1;
-  if (!(sizeBytes > 0) || !(phys >= 0) || last >= PHYSICAL_SPACE_BYTES) {
-    state.log.warnOnce("ioremap", `ioremap: invalid physical address ${phys.toString(16)}`);
+  if (!(sizeBytes > 0)) return 0;
+  if (!(phys >= 0) || last >= PHYSICAL_SPACE_BYTES) {
+    state.log.print(`ioremap: invalid physical address ${phys.toString(16)}`);
+    state.log.warnOnce("ioremap", "ioremap of an invalid physical address");
     return 0;
   }
   if (touchesRam(state, phys, last)) {
@@ -48,8 +51,15 @@ export function* ioremap(
   return start + offset;
 }
 
-/** Undoes an `ioremap`. An address that was not ioremapped is warned of and left alone. */
+/**
+ * Undoes an `ioremap`. An address outside the vmalloc range is warned of once, one where nothing is is reported; nothing else
+ * happens.
+ */
 export function* iounmap(state: Vmalloc, address: number): KernelCode<void> {
+  if (!isVmallocAddr(address)) {
+    state.log.warnOnce("iounmap", `iounmap of ${formatRange(address, address)}: not a vmalloc address`);
+    return;
+  }
   const page = address - (address % PAGE_SIZE);
   const vm = yield* removeVmArea(state, page);
   if (vm === 0) {

@@ -2,36 +2,35 @@
  * Frames: a buddy allocator per NUMA node (`mm/page_alloc.c`) with per-CPU lists of single frames in front. Memory that
  * was never handed out costs no bookkeeping: each zone keeps a mark above which everything is free.
  */
-import { HIGH_MEMORY_START, LOW_MEMORY_BYTES, type PhysicalMemory } from "../arch/physical-memory.ts";
+import { HIGH_MEMORY_START, type PhysicalMemory } from "../arch/physical-memory.ts";
 import type { FaultInjection } from "./fault-injection.ts";
-import { __GFP_THISNODE, __GFP_ZERO, GFP_DMA32_ZONE, NUMA_NO_NODE } from "./gfp.ts";
-import { MAX_PAGE_ORDER, Zone } from "./zone.ts";
+import {
+  copyFrames,
+  type FrameList,
+  fillForTables,
+  LIST_CAPACITY,
+  markFrames,
+  PCP_BATCH,
+  PCP_HIGH,
+} from "./frame-list.ts";
+import { __GFP_DIRECT_RECLAIM, __GFP_THISNODE, __GFP_ZERO, GFP_DMA32_ZONE, NUMA_NO_NODE } from "./gfp.ts";
+import { PageReferences } from "./page-references.ts";
+import { MAX_PAGE_ORDER, makeZones, type Zone } from "./zone.ts";
 
 /** What a frame is used for. */
 export const FRAME_FREE = 0;
 /** Kept for firmware, or memory that does not exist. */
 export const FRAME_RESERVED = 1;
 export const FRAME_PAGE_TABLE = 2;
-/** Belongs to a vmalloc area. */
+/**
+ * Belongs to a vmalloc area. Frames on the per-CPU lists carry this mark too, as most of them come from such areas and go to
+ * such areas: moving them is then a copy of their numbers (`useOf` tells the two apart).
+ */
 export const FRAME_VMALLOC = 3;
 /** Belongs to a caller: `vmap` and `vm_map_ram` pages, workloads. */
 export const FRAME_CALLER = 4;
 /** Belongs to a user address space. */
 export const FRAME_USER = 5;
-
-/** The first MiB is left to firmware, as on a PC. */
-const FIRMWARE_FRAMES = 256;
-/** Frames moved between a per-CPU list and its zone at a time. */
-const PCP_BATCH = 63;
-/** A per-CPU list longer than this gives a batch back. */
-const PCP_HIGH = 1024;
-/** Page tables take at most one part in so many of a zone at a time. */
-const TABLE_BLOCK_SHARE = 64;
-
-interface FrameList {
-  readonly frames: Uint32Array;
-  count: number;
-}
 
 /** All frames of a machine. Frame 0 is never handed out and stands for "none". */
 export class PageAllocator {
@@ -41,6 +40,10 @@ export class PageAllocator {
   /** Allocations and frees of frames so far, counted in 4 KiB pages. */
   allocatedPages = 0;
   freedPages = 0;
+  /** Whether all frames of the last `allocBulk` came from the lists of one zone. */
+  lastBulkIsOfOneZone = false;
+  /** Frames with several holders: giving such a one back lets one of them go. */
+  readonly references = new PageReferences();
 
   private readonly memory: PhysicalMemory;
   private readonly perCpu: FrameList[][];
@@ -57,7 +60,7 @@ export class PageAllocator {
     this.zones = makeZones(memory, numaNodes);
     this.totalPages = this.zones.reduce((sum, zone) => sum + zone.managedPages, 0);
     this.perCpu = Array.from({ length: cpus }, () =>
-      this.zones.map(() => ({ frames: new Uint32Array(PCP_HIGH + PCP_BATCH + 1), count: 0 })),
+      this.zones.map(() => ({ frames: new Uint32Array(LIST_CAPACITY), count: 0 })),
     );
     this.tableLists = this.zones.map(() => ({ frames: new Uint32Array(2 << MAX_PAGE_ORDER), count: 0 }));
   }
@@ -100,10 +103,14 @@ export class PageAllocator {
     offset: number,
   ): number {
     let done = 0;
+    this.lastBulkIsOfOneZone = false;
     if (!this.faults.isArmed && (gfp & GFP_DMA32_ZONE) === 0) {
       const preferred = node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node;
       for (let i = this.zones.length - 1; i >= 0 && done < count; i--) {
-        if (this.zones[i].node === preferred) done += this.takeRun(cpu, i, count - done, use, out, offset + done);
+        if (this.zones[i].node !== preferred) continue;
+        const got = this.takeRun(cpu, i, count - done, use, out, offset + done);
+        if (got === count) this.lastBulkIsOfOneZone = true;
+        done += got;
       }
       this.allocatedPages += done;
       if ((gfp & __GFP_ZERO) !== 0) for (let i = 0; i < done; i++) this.memory.zeroFrame(out[offset + i]);
@@ -121,25 +128,59 @@ export class PageAllocator {
     const index = this.zoneIndexOf(first);
     const zone = this.zones[index];
     const isTable = order === 0 && zone.use[first - zone.startFrame] === FRAME_PAGE_TABLE;
-    for (let i = 0; i < 1 << order; i++) zone.use[first - zone.startFrame + i] = FRAME_FREE;
     this.freedPages += 1 << order;
+    for (let i = 0; i < 1 << order; i++) zone.use[first - zone.startFrame + i] = FRAME_FREE;
     if (order > 0) zone.giveBack(first, order);
     else if (isTable) this.putForTable(index, first);
     else this.putSingle(cpu, index, first);
   }
 
-  /** Gives back `count` single frames, or, with `order` > 0, blocks of 2^order whose frames are listed one by one. */
-  freeBulk(cpu: number, frames: Uint32Array, offset: number, count: number, order: number): void {
-    if (order > 0) {
-      for (let i = 0; i < count; i += 1 << order) this.freePagesOf(cpu, frames[offset + i], order);
+  /** Gives back `count` single frames. */
+  freeBulk(cpu: number, frames: Uint32Array, offset: number, count: number): void {
+    if (!this.references.isEmpty) {
+      for (let i = offset; i < offset + count; i++) {
+        if (!this.references.put(frames[i])) this.freePagesOf(cpu, frames[i], 0);
+      }
       return;
     }
     for (let done = 0; done < count; ) done += this.putRun(cpu, frames, offset + done, count - done);
     this.freedPages += count;
   }
 
+  /**
+   * Gives back `count` frames of a vmalloc area one by one: blocks of higher order were split when they were allocated
+   * (`split_page`).
+   * @param isOfOneZone whether all are known to be of one zone
+   */
+  freeAreaFrames(cpu: number, frames: Uint32Array, offset: number, count: number, isOfOneZone: boolean): void {
+    if (!isOfOneZone || !this.references.isEmpty) {
+      // What a user address space still maps is the user's alone from now on.
+      for (let i = offset; i < offset + count; i++) {
+        if (this.references.furtherOf(frames[i]) > 0) markFrames(this.zoneOf(frames[i]), frames, i, 1, FRAME_USER);
+      }
+      this.freeBulk(cpu, frames, offset, count);
+      return;
+    }
+    const zoneIndex = this.zoneIndexOf(frames[offset]);
+    const list = this.perCpu[cpu][zoneIndex];
+    for (let done = 0; done < count; ) {
+      const step = Math.min(count - done, LIST_CAPACITY - list.count);
+      copyFrames(frames, offset + done, list.frames, list.count, step);
+      list.count += step;
+      done += step;
+      while (list.count > PCP_HIGH) this.shrink(list, this.zones[zoneIndex]);
+    }
+    this.freedPages += count;
+  }
+
   /** What a frame is used for: one of the `FRAME_` values. */
   useOf(frame: number): number {
+    const mark = this.markOf(frame);
+    return mark === FRAME_VMALLOC && this.isOnCpuList(frame) ? FRAME_FREE : mark;
+  }
+
+  /** The frame's mark: its use, or {@link FRAME_VMALLOC} on a per-CPU list. */
+  markOf(frame: number): number {
     const index = this.zoneIndexOf(frame);
     if (index < 0) return FRAME_RESERVED;
     const zone = this.zones[index];
@@ -190,6 +231,12 @@ export class PageAllocator {
     return -1;
   }
 
+  private isOnCpuList(frame: number): boolean {
+    const zone = this.zoneIndexOf(frame);
+    for (let cpu = 0; cpu < this.cpus; cpu++) if (this.perCpuFrames(cpu, zone).includes(frame)) return true;
+    return false;
+  }
+
   /** Up to `count` frames of one zone through the CPU's list. */
   private takeRun(
     cpu: number,
@@ -201,22 +248,12 @@ export class PageAllocator {
   ): number {
     const zone = this.zones[zoneIndex];
     const list = this.perCpu[cpu][zoneIndex];
-    const { frames } = list;
     let done = 0;
     while (done < count && (list.count > 0 || this.refill(list, zone))) {
-      const { use: uses } = zone;
-      // Frame numbers are 32 bits; `| 0` keeps V8 in integers, and one running index is quicker than three.
-      const startFrame = zone.startFrame | 0;
-      const at = (offset + done) | 0;
-      const step = Math.min(count - done, list.count) | 0;
-      const end = (at + step) | 0;
-      const mirror = (list.count - 1 + at) | 0;
-      for (let i = at; i < end; i = (i + 1) | 0) {
-        const frame = frames[(mirror - i) | 0] | 0;
-        uses[(frame - startFrame) | 0] = use;
-        out[i] = frame;
-      }
+      const step = Math.min(count - done, list.count);
       list.count -= step;
+      copyFrames(list.frames, list.count, out, offset + done, step);
+      if (use !== FRAME_VMALLOC) markFrames(zone, out, offset + done, step, use);
       done += step;
     }
     return done;
@@ -255,22 +292,29 @@ export class PageAllocator {
     else this.zones[zoneIndex].giveBack(frame, 0);
   }
 
-  /** Gives the frames kept for page tables back to their zones; false when there were none. */
-  private drainTables(): boolean {
+  /**
+   * Gives the frames kept for page tables back to their zones, and, where the caller may reclaim, those on the per-CPU lists
+   * (`drain_all_pages`); false when there were none.
+   */
+  private drainLists(gfp: number): boolean {
     let drained = false;
-    this.tableLists.forEach((list, i) => {
-      while (list.count > 0) {
-        this.zones[i].giveBack(list.frames[--list.count], 0);
-        drained = true;
-      }
-    });
+    const all = (gfp & __GFP_DIRECT_RECLAIM) !== 0 ? [...this.perCpu, this.tableLists] : [this.tableLists];
+    for (const lists of all) {
+      lists.forEach((list, i) => {
+        if (list.count > 0) drained = true;
+        markFrames(this.zones[i], list.frames, 0, list.count, FRAME_FREE);
+        while (list.count > 0) this.zones[i].giveBack(list.frames[--list.count], 0);
+      });
+    }
     return drained;
   }
 
   private putSingle(cpu: number, zoneIndex: number, frame: number): void {
     const list = this.perCpu[cpu][zoneIndex];
+    const zone = this.zones[zoneIndex];
+    zone.use[frame - zone.startFrame] = FRAME_VMALLOC;
     list.frames[list.count++] = frame;
-    if (list.count > PCP_HIGH) this.shrink(list, this.zones[zoneIndex]);
+    if (list.count > PCP_HIGH) this.shrink(list, zone);
   }
 
   /** Puts frames that lie in the zone of the first of them on the CPU's list; returns how many that were. */
@@ -284,13 +328,13 @@ export class PageAllocator {
     const frameCount = Math.min(zone.managedPages, 0x7fff_ffff);
     const first = offset | 0;
     const toList = (list.count - first) | 0;
-    const end = (first + Math.min(count, PCP_HIGH + PCP_BATCH - list.count)) | 0;
+    const end = (first + Math.min(count, LIST_CAPACITY - list.count)) | 0;
     let at = first;
     for (; at < end; at = (at + 1) | 0) {
       const frame = from[at] | 0;
       const index = (frame - startFrame) | 0;
       if (index < 0 || index >= frameCount) break;
-      use[index] = FRAME_FREE;
+      use[index] = FRAME_VMALLOC;
       frames[(toList + at) | 0] = frame;
     }
     const done = at - first;
@@ -301,6 +345,7 @@ export class PageAllocator {
 
   /** Gives a batch of the oldest frames of a list back to its zone. */
   private shrink(list: FrameList, zone: Zone): void {
+    markFrames(zone, list.frames, 0, PCP_BATCH, FRAME_FREE);
     for (let i = 0; i < PCP_BATCH; i++) zone.giveBack(list.frames[i], 0);
     list.frames.copyWithin(0, PCP_BATCH, list.count);
     list.count -= PCP_BATCH;
@@ -313,7 +358,7 @@ export class PageAllocator {
       if (frame === 0) break;
       list.frames[taken++] = frame;
     }
-    list.frames.subarray(0, taken).reverse();
+    markFrames(zone, list.frames, 0, taken, FRAME_VMALLOC);
     list.count = taken;
     return taken > 0;
   }
@@ -321,7 +366,7 @@ export class PageAllocator {
   private takeBlock(order: number, preferred: number, gfp: number): number {
     const frame = this.takeFromZones(order, preferred, gfp);
     if (frame !== 0) return frame;
-    if (order > 0) return this.drainTables() ? this.takeFromZones(order, preferred, gfp) : 0;
+    if (order > 0) return this.drainLists(gfp) ? this.takeFromZones(order, preferred, gfp) : 0;
     const node = (gfp & __GFP_THISNODE) !== 0 ? preferred : NUMA_NO_NODE;
     return this.stealSingle((gfp & GFP_DMA32_ZONE) !== 0, node);
   }
@@ -352,42 +397,4 @@ export class PageAllocator {
     }
     return 0;
   }
-}
-
-/** Puts a block of frames on the list for page tables, the lowest to be taken first. */
-function fillForTables(list: FrameList, zone: Zone): boolean {
-  const order = Math.min(MAX_PAGE_ORDER, 31 - Math.clz32(zone.managedPages / TABLE_BLOCK_SHARE));
-  const first = order < 0 ? 0 : zone.take(order);
-  if (first === 0) return false;
-  for (let i = (1 << order) - 1; i >= 0; i--) list.frames[list.count++] = first + i;
-  return true;
-}
-
-/** Cuts the memory into zones: below and above the hole for devices, and by NUMA node in equal parts. */
-function makeZones(memory: PhysicalMemory, numaNodes: number): Zone[] {
-  const ranges: [number, number][] = [];
-  const lowFrames = Math.min(memory.frames, LOW_MEMORY_BYTES / 4096);
-  ranges.push([Math.min(FIRMWARE_FRAMES, lowFrames), lowFrames]);
-  if (memory.frames > HIGH_MEMORY_START / 4096) ranges.push([HIGH_MEMORY_START / 4096, memory.frames]);
-  const block = 1 << MAX_PAGE_ORDER;
-  const perNode = Math.ceil(memory.sizeBytes / 4096 / numaNodes / block) * block;
-  const zones: Zone[] = [];
-  let node = 0;
-  let room = perNode;
-  for (const [start, end] of ranges) {
-    let at = start;
-    while (at < end) {
-      const stop = Math.min(end, at + room);
-      zones.push(new Zone(node, at, stop));
-      room -= stop - at;
-      at = stop;
-      if (room === 0 && node < numaNodes - 1) {
-        node++;
-        room = perNode;
-      } else if (room === 0) {
-        room = Number.POSITIVE_INFINITY;
-      }
-    }
-  }
-  return zones;
 }

@@ -24,7 +24,7 @@ export class PageArrays {
     const offset = this.used;
     this.used += 2 ** sizeClass;
     if (this.used > this.frames.length) {
-      this.frames = growUint32(this.frames, Math.max(2 * this.frames.length, 2 ** Math.ceil(Math.log2(this.used))));
+      this.frames = growUint32(this.frames, Math.max(2 * this.frames.length, this.used));
     }
     return offset;
   }

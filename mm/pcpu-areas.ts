@@ -62,6 +62,7 @@ export function* pcpuGetVmAreas(
     areas.setVm(area, vm);
     vms.addr[vm] = base + offsets[i];
     vms.sizeBytes[vm] = sizes[i];
+    vms.requestedSizeBytes[vm] = sizes[i];
     const node = state.nodeOf(base + offsets[i]);
     if (!node.busyLock.tryTake()) yield* node.busyLock.take();
     node.busy.insert(area);

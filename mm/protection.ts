@@ -30,6 +30,11 @@ export const PAGE_KERNEL_EXEC: Protection = { low: KERNEL_LOW, high: 0 };
 /** Read-only kernel memory. */
 export const PAGE_KERNEL_RO: Protection = { low: KERNEL_LOW & ~PTE_RW & ~PTE_DIRTY, high: PTE_XD_HIGH };
 
+/** The same attributes with no right to execute (`pgprot_nx`). */
+export function notExecutable({ low, high }: Protection): Protection {
+  return { low, high: high | PTE_XD_HIGH };
+}
+
 /** How a mapping is cached (`enum page_cache_mode`). */
 export type CacheMode = "wb" | "wc" | "uc-" | "uc" | "wt" | "wp";
 

@@ -41,15 +41,16 @@ export function* purgeVmapAreaLazy(
     if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
     node.lazy.detachAll(node.purgeList);
     node.lazyLock.release();
-    flushStart = Math.min(flushStart, areas.start[areas.next[node.purgeList]]);
-    flushEnd = Math.max(flushEnd, areas.end[areas.previous[node.purgeList]]);
+    flushStart = Math.min(flushStart, areas.start[areas.nextOf(node.purgeList)]);
+    flushEnd = Math.max(flushEnd, areas.end[areas.previousOf(node.purgeList)]);
     taken.push(node);
   }
   let purged = 0;
   if (taken.length > 0) {
     yield* flushTlbKernelRange(state, flushStart, flushEnd, cause, (accounts, record) => {
       for (const { purgeList } of taken) {
-        for (let area = areas.next[purgeList]; area !== purgeList; area = areas.next[area]) accounts.feed(record, area);
+        for (let area = areas.nextOf(purgeList); area !== purgeList; area = areas.nextOf(area))
+          accounts.feed(record, area);
       }
     });
     const helpers = helperCount(state.lazyNr, config.lazyMaxPages, taken.length);
@@ -105,11 +106,11 @@ function* purgeVmapNode(state: Vmalloc, node: VmapNode): KernelCode<void> {
   const end = node.purgeList;
   let pages = 0;
   node.nrPurged = 0;
-  for (let area = areas.next[end]; area !== end; ) {
-    const next = areas.next[area];
+  for (let area = areas.nextOf(end); area !== end; ) {
+    const next = areas.nextOf(area);
     pages += areas.sizeBytes(area) / PAGE_SIZE;
     node.nrPurged++;
-    const id = fillsPools ? decodeNodeId(areas.flags[area]) : -1;
+    const id = fillsPools ? decodeNodeId(areas.flagsOf(area)) : -1;
     const pool = id >= 0 && id < state.nodes.length ? poolIndexOf(areas.sizeBytes(area)) : -1;
     if (pool >= 0) {
       areas.listRemove(area);
@@ -133,7 +134,7 @@ function* reclaimListGlobal(state: Vmalloc, head: number, lastFirst: boolean): K
   if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
   let gap = 0;
   while (!areas.listIsEmpty(head)) {
-    const area = lastFirst ? areas.previous[head] : areas.next[head];
+    const area = lastFirst ? areas.previousOf(head) : areas.nextOf(head);
     areas.listRemove(area);
     state.events?.merge(areas.start[area], areas.end[area]);
     gap = state.freeTree.giveBack(area, lastFirst ? gap : 0);
@@ -161,7 +162,7 @@ function* decayVaPoolNode(state: Vmalloc, node: VmapNode, full: boolean): Kernel
     state.events?.decay(node.id, pool, node.poolLengths[pool], full, quarter);
     decayed ??= new AreaTree(areas, state.log);
     for (let left = quarter > 0 ? quarter : -1; left !== 0 && !areas.listIsEmpty(head); left--) {
-      const area = areas.next[head];
+      const area = areas.nextOf(head);
       areas.listRemove(area);
       if (!full) node.poolLengths[pool]--;
       state.events?.decayVa(node.id, areas.start[area], areas.end[area]);

@@ -6,7 +6,7 @@ import { PAGE_KERNEL } from "./protection.ts";
 import { flushTlbKernelRange } from "./tlb-flush.ts";
 import { VM_FLUSH_RESET_PERMS, VM_NO_GUARD, VM_SPARSE } from "./vm-structs.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { mapSmallFrames } from "./vmap-pages.ts";
+import { mapCallersFrames } from "./vmap-pages.ts";
 
 /**
  * Maps frames at [start, end) of a sparse area (`vm_area_map_pages`).
@@ -15,7 +15,7 @@ import { mapSmallFrames } from "./vmap-pages.ts";
 export function vmAreaMapPages(state: Vmalloc, vm: number, start: number, end: number, frames: Uint32Array): number {
   const error = checkSparse(state, vm, start, end);
   if (error !== 0) return error;
-  return mapSmallFrames(state, start, end, PAGE_KERNEL, frames, 0);
+  return mapCallersFrames(state, start, end, PAGE_KERNEL, frames.subarray(0, (end - start) / PAGE_SIZE));
 }
 
 /** Unmaps [start, end) of a sparse area and flushes it at once (`vm_area_unmap_pages`). */

@@ -52,7 +52,7 @@ function populate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number
   const frames = new Uint32Array(pages);
   const gfp = GFP_KERNEL | __GFP_ZERO;
   const got = state.pages.allocBulk(loop.currentCpu, pages, FRAME_USER, gfp, NUMA_NO_NODE, frames, 0);
-  const giveBack = () => state.pages.freeBulk(loop.currentCpu, frames, 0, got, 0);
+  const giveBack = () => state.pages.freeBulk(loop.currentCpu, frames, 0, got);
   loop.spend(costs.callCycles + got * (costs.frameCycles + costs.zeroPageCycles + costs.entryWriteCycles));
   if (got < pages) {
     giveBack();
@@ -140,7 +140,7 @@ function isUserRange(start: number, end: number): boolean {
 function release(spaces: UserSpaces, mm: MmStruct, { frames, tables }: Gather): void {
   const { state } = spaces;
   const { loop, costs } = state;
-  state.pages.freeBulk(loop.currentCpu, Uint32Array.from(frames), 0, frames.length, 0);
+  state.pages.freeBulk(loop.currentCpu, Uint32Array.from(frames), 0, frames.length);
   for (const { frame, level } of tables) mm.tables.freeTable(frame, level);
   loop.spend((frames.length + tables.length) * costs.frameCycles);
   if (tables.length > 0) mm.syncTopTables(state.machine.memory, state.tables.rootFrame);

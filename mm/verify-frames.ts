@@ -65,11 +65,33 @@ export function verifyFrames(
     for (const table of tables) ledger.mark(table.frame, TABLE, table.la);
     for (let i = 0; i < leaves.la.length; i++) {
       const isUserPage = leaves.la[i] < UPPER_HALF && pages.useOf(leaves.frame[i]) === FRAME_USER;
-      if (isUserPage) ledger.mark(leaves.frame[i], USER_PAGE, leaves.la[i]);
+      if (isUserPage) ledger.markUser(leaves.frame[i], leaves.la[i]);
     }
   }
   markAreas(state, census, ledger, findings);
+  checkReferences(state, walks, ledger, findings);
   ledger.compareWithUse();
+}
+
+/**
+ * A frame with further references has as many holders: mappings in user address spaces, and an area or not. Who is told of no
+ * user address space cannot count them.
+ */
+function checkReferences(state: Vmalloc, walks: readonly TableWalk[], ledger: Ledger, findings: Findings): void {
+  const { references } = state.pages;
+  if (references.isEmpty || walks.length === 1) return;
+  const mappings = new Map<number, number>();
+  for (const { leaves } of walks) {
+    for (let i = 0; i < leaves.la.length; i++) {
+      if (leaves.la[i] >= UPPER_HALF) continue;
+      mappings.set(leaves.frame[i], (mappings.get(leaves.frame[i]) ?? 0) + 1);
+    }
+  }
+  references.forEach((frame, further) => {
+    const holders = (mappings.get(frame) ?? 0) + (ledger.isOfArea(frame) ? 1 : 0);
+    if (holders === further + 1) return;
+    findings.add(`${frameName(frame)} has ${further + 1} references, but ${holders} holders`);
+  });
 }
 
 function markAreas(state: Vmalloc, census: AreaCensus, ledger: Ledger, findings: Findings): void {
@@ -87,7 +109,7 @@ function markAreas(state: Vmalloc, census: AreaCensus, ledger: Ledger, findings:
         findings.add(`page ${page} of the area at ${address(vms.addr[vm])} breaks its block of ${block} frames`);
       }
       ledger.mark(frame, AREA, areas.startOf(area));
-      const marked = pages.useOf(frame);
+      const marked = pages.markOf(frame);
       if (marked !== use && marked !== FRAME_FREE) {
         findings.add(
           `${frameName(frame)} of the area at ${address(areas.startOf(area))} is marked "${USE_NAMES[marked]}", not "${USE_NAMES[use]}"`,
@@ -154,6 +176,20 @@ class Ledger {
     this.holders[at][index] = holder;
   }
 
+  /** Whether an area has the frame. */
+  isOfArea(frame: number): boolean {
+    const at = this.pages.zones.findIndex((zone) => frame >= zone.startFrame && frame < zone.touchedEnd);
+    return at >= 0 && this.kinds[at][frame - this.pages.zones[at].startFrame] === AREA;
+  }
+
+  /** Notes a user page; one with further references may be mapped as often as it has holders. */
+  markUser(frame: number, la: number): void {
+    const at = this.pages.zones.findIndex((zone) => frame >= zone.startFrame && frame < zone.touchedEnd);
+    const isNoted = at >= 0 && this.kinds[at][frame - this.pages.zones[at].startFrame] === USER_PAGE;
+    if (isNoted && this.pages.references.furtherOf(frame) > 0) return;
+    this.mark(frame, USER_PAGE, la);
+  }
+
   /** Every touched frame is marked with the use that its holder makes of it. */
   compareWithUse(): void {
     let used = 0;
@@ -161,7 +197,7 @@ class Ledger {
       const { startFrame, use } = this.pages.zones[at];
       const [kinds, holders] = [this.kinds[at], this.holders[at]];
       for (let index = 0; index < kinds.length; index++) {
-        if (use[index] !== FRAME_FREE) used++;
+        if (use[index] !== FRAME_FREE && kinds[index] !== CPU_LIST) used++;
         if (agrees(kinds[index], use[index])) continue;
         const frame = frameName(startFrame + index);
         const marked = USE_NAMES[use[index]] ?? `use ${use[index]}`;
@@ -180,7 +216,8 @@ class Ledger {
 }
 
 function agrees(kind: number, use: number): boolean {
-  if (kind === FREE_BLOCK || kind === CPU_LIST || kind === TABLE_LIST) return use === FRAME_FREE;
+  if (kind === FREE_BLOCK || kind === TABLE_LIST) return use === FRAME_FREE;
+  if (kind === CPU_LIST) return use === FRAME_VMALLOC;
   if (kind === TABLE) return use === FRAME_PAGE_TABLE;
   if (kind === AREA) return use === FRAME_VMALLOC || use === FRAME_CALLER;
   if (kind === USER_PAGE) return use === FRAME_USER;

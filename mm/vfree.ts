@@ -1,16 +1,20 @@
-/** `vfree` and `vunmap`: giving back what `vmalloc` and `vmap` returned. */
+/** `vfree`, `vfree_atomic` and `vunmap`: giving back what `vmalloc` and `vmap` returned. */
 import type { KernelCode } from "../arch/event-loop.ts";
+import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { directMapAddress } from "./direct-map.ts";
 import { formatRange } from "./kernel-log.ts";
 import { finish, type Soon } from "./soon.ts";
 import { removeVmArea, removeVmAreaSoon } from "./vm-area.ts";
 import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./vm-structs.ts";
-import { vmUnmapAliases } from "./vm-unmap-aliases.ts";
-import type { Vmalloc } from "./vmalloc-state.ts";
+import { _vmUnmapAliases } from "./vm-unmap-aliases.ts";
+import { ADDRESS_MAX } from "./vmalloc-config.ts";
+import type { DeferredFrees, Vmalloc } from "./vmalloc-state.ts";
 import { warmForFree } from "./warm.ts";
+import { Work } from "./work.ts";
 
 /**
  * Unmaps vmalloc'ed memory, gives its frames back at once and its address range lazily. 0 (NULL) does nothing; an address
- * that was not vmalloc'ed is warned of, with no other effect.
+ * that was not vmalloc'ed is warned of, with no other effect. In an interrupt handler it is {@link vfreeAtomic}.
  */
 export function* vfree(state: Vmalloc, address: number): KernelCode<void> {
   const rest = vfreeSoon(state, address);
@@ -20,6 +24,11 @@ export function* vfree(state: Vmalloc, address: number): KernelCode<void> {
 /** The same, as a plain function as long as nothing has to be waited for (`soon.ts`). */
 export function vfreeSoon(state: Vmalloc, address: number): Soon<undefined> {
   if (address === 0) return undefined;
+  if (state.loop.currentThread === null) {
+    // In an interrupt handler nothing may sleep.
+    vfreeAtomic(state, address);
+    return undefined;
+  }
   state.loop.spend(state.costs.callCycles);
   warmForFree(state, address);
   const vm = removeVmAreaSoon(state, address);
@@ -40,8 +49,20 @@ function freeVm(state: Vmalloc, vm: number, address: number): Soon<undefined> {
   return freePages(state, vm);
 }
 
+/**
+ * Frees pages whose permissions were changed (`vm_reset_perms`): one flush covers what was lazily freed and the addresses of
+ * the pages in the direct map.
+ */
 function* flushAndFreePages(state: Vmalloc, vm: number): KernelCode<undefined> {
-  yield* vmUnmapAliases(state);
+  const { vms, pageArrays } = state;
+  let start = ADDRESS_MAX;
+  let end = 0;
+  for (let i = 0; i < vms.nrPages[vm]; i++) {
+    const direct = directMapAddress(pageArrays.frames[vms.pages[vm] + i] * PAGE_SIZE);
+    start = Math.min(start, direct);
+    end = Math.max(end, direct + PAGE_SIZE);
+  }
+  yield* _vmUnmapAliases(state, start, end, vms.nrPages[vm] > 0);
   return yield* finish(freePages(state, vm));
 }
 
@@ -50,7 +71,7 @@ function freePages(state: Vmalloc, vm: number): Soon<undefined> {
   const array = vms.pages[vm];
   const count = vms.nrPages[vm];
   if (count > 0) {
-    pages.freeBulk(state.loop.currentCpu, pageArrays.frames, array, count, vms.pageOrderOf(vm));
+    pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, array, count, vms.isOfOneZone(vm));
     state.loop.spend(count * state.costs.frameCycles);
     if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) state.nrVmallocPages -= count;
   }
@@ -58,6 +79,29 @@ function freePages(state: Vmalloc, vm: number): Soon<undefined> {
   const arrayAddress = vms.pagesAddrOf(vm);
   vms.release(vm);
   return arrayAddress !== 0 ? vfreeSoon(state, arrayAddress) : undefined;
+}
+
+/** `vfree_atomic`: puts an address on the current CPU's list and has a worker free it. 0 (NULL) does nothing. */
+export function vfreeAtomic(state: Vmalloc, address: number): void {
+  if (address === 0) return;
+  const deferred = deferredOf(state, state.loop.currentCpu);
+  deferred.addresses.push(address);
+  if (deferred.addresses.length === 1) deferred.work.schedule();
+}
+
+function deferredOf(state: Vmalloc, cpu: number): DeferredFrees {
+  let deferred = state.deferredFrees[cpu];
+  if (deferred === undefined) {
+    const addresses: number[] = [];
+    deferred = { addresses, work: new Work("delayed_vfree_work", state.loop, () => freeAll(state, addresses)) };
+    state.deferredFrees[cpu] = deferred;
+  }
+  return deferred;
+}
+
+/** Frees what is on a list, the latest first, as the kernel's lock-less list gives it back. */
+function* freeAll(state: Vmalloc, addresses: number[]): KernelCode<void> {
+  for (const address of addresses.splice(0).reverse()) yield* vfree(state, address);
 }
 
 /** Unmaps what `vmap` returned; the frames stay the caller's. */

@@ -118,8 +118,8 @@ export function removeVmAreaSoon(state: Vmalloc, address: number): Soon<number> 
 /** Unmaps an area that is in no tree any more and frees it lazily; its vm_struct. */
 function detachVm(state: Vmalloc, area: number): Soon<number> {
   const { areas } = state;
-  const vm = areas.vm[area];
-  areas.vm[area] = 0;
+  const vm = areas.vmOf(area);
+  areas.setVm(area, 0);
   unmapVmapArea(state, area);
   state.flushing.accounts?.freedFor(area, state.vms.callerOf(vm));
   if (state.flushing.isEager) return flushAndFree(state, area, vm);

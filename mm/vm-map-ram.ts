@@ -12,7 +12,7 @@ import { VMALLOC_END, VMALLOC_START, VMAP_MAX_ALLOC } from "./vmalloc-config.ts"
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./vmap-areas.ts";
 import { vbAllocSoon, vbFreeSoon } from "./vmap-block.ts";
-import { mapSmallFrames } from "./vmap-pages.ts";
+import { mapCallersFrames } from "./vmap-pages.ts";
 
 /** Maps `frames` (frame numbers); the address, or 0 (NULL). */
 export function* vmMapRam(state: Vmalloc, frames: Uint32Array): KernelCode<number> {
@@ -23,7 +23,7 @@ export function* vmMapRam(state: Vmalloc, frames: Uint32Array): KernelCode<numbe
 export function vmMapRamSoon(state: Vmalloc, frames: Uint32Array): Soon<number> {
   const count = frames.length;
   if (count === 0) {
-    state.log.warnOnce("vm_map_ram", "vm_map_ram of 0 pages");
+    state.log.warn("vm_map_ram of 0 pages");
     return 0;
   }
   state.loop.spend(state.costs.callCycles);
@@ -47,7 +47,7 @@ function* waitAndMap(state: Vmalloc, start: KernelCode<number>, frames: Uint32Ar
 function mapFrames(state: Vmalloc, start: number, frames: Uint32Array): Soon<number> {
   if (start < 0) return 0;
   const end = start + frames.length * PAGE_SIZE;
-  if (mapSmallFrames(state, start, end, PAGE_KERNEL, frames, 0) === 0) return start;
+  if (mapCallersFrames(state, start, end, PAGE_KERNEL, frames) === 0) return start;
   return giveUp(state, start, frames.length);
 }
 

@@ -1,5 +1,6 @@
 /** `struct vm_struct`: what a busy area is used for, by number; 0 is "none". */
 import { PMD_SIZE } from "../arch/linear-address.ts";
+import { nextCapacity, Segments } from "./grow.ts";
 
 /** Flags of a vm_struct (`include/linux/vmalloc.h`). */
 export const VM_IOREMAP = 0x1;
@@ -19,34 +20,36 @@ const FIRST_CAPACITY = 256;
 const LARGE_BYTES = PMD_SIZE;
 const CALLER_BITS = 24;
 const CALLER_MASK = (1 << CALLER_BITS) - 1;
+const ORDER_MASK = 15;
+const ONE_ZONE = 1 << 30;
 
 /** The number of a vm_struct is a multiple of this: element `vm` of each view below is then a field of one record. */
 const STEP = 4;
-const WORD_BYTES = 4;
-const DOUBLE_BYTES = 8;
+const RECORD_BYTES = STEP * (8 + 4);
 
 /**
  * Storage for vm_structs: a record of doubles and one of words, each seen through one view a field. (With one array a field
  * the host has a cache and TLB miss for each.)
  */
 export class VmStructs {
-  private doubles = new ArrayBuffer(FIRST_CAPACITY * STEP * DOUBLE_BYTES);
-  private words = new ArrayBuffer(FIRST_CAPACITY * STEP * WORD_BYTES);
+  private store = new Segments(RECORD_BYTES, FIRST_CAPACITY);
+  private doubles = this.store.float64(STEP);
+  private words = this.store.int32(STEP);
   /** First address of the area. */
-  addr = new Float64Array(this.doubles);
+  addr = this.doubles;
   /** Size of the area in bytes, guard page included. */
-  sizeBytes = new Float64Array(this.doubles, DOUBLE_BYTES);
+  sizeBytes = this.doubles.subarray(1);
   /** Size that the caller asked for, in bytes. */
-  requestedSizeBytes = new Float64Array(this.doubles, 2 * DOUBLE_BYTES);
+  requestedSizeBytes = this.doubles.subarray(2);
   /** Physical address that an `ioremap` area maps, else 0. */
-  physAddr = new Float64Array(this.doubles, 3 * DOUBLE_BYTES);
-  flags = new Int32Array(this.words);
+  physAddr = this.doubles.subarray(3);
+  flags = this.words;
   /** Pages allocated for the area. */
-  nrPages = new Int32Array(this.words, WORD_BYTES);
+  nrPages = this.words.subarray(1);
   /** Offset of its array of frames in `PageArrays`, or 0. */
-  pages = new Uint32Array(this.words, 2 * WORD_BYTES);
-  /** Index into `callers`, and from bit 24 up `pageOrder`. */
-  private callerAndOrder = new Int32Array(this.words, 3 * WORD_BYTES);
+  pages = unsigned(this.words.subarray(2));
+  /** Index into `callers`; from bit 24 up `pageOrder`; bit 30 whether all its frames are of one zone. */
+  private callerAndOrder = this.words.subarray(3);
   /** Addresses of the arrays of page pointers that are in vmalloc space themselves: those of large areas. */
   private readonly pagesAddr = new Map<number, number>();
   /** vm_structs in use. */
@@ -97,7 +100,16 @@ export class VmStructs {
 
   /** log2 of the 4 KiB pages in one mapped page: 0, or 9 for huge mappings. */
   pageOrderOf(vm: number): number {
-    return this.callerAndOrder[vm] >> CALLER_BITS;
+    return (this.callerAndOrder[vm] >> CALLER_BITS) & ORDER_MASK;
+  }
+
+  /** Whether all its frames are known to be of one zone. */
+  isOfOneZone(vm: number): boolean {
+    return (this.callerAndOrder[vm] & ONE_ZONE) !== 0;
+  }
+
+  setOfOneZone(vm: number): void {
+    this.callerAndOrder[vm] |= ONE_ZONE;
   }
 
   setPageOrder(vm: number, order: number): void {
@@ -125,7 +137,7 @@ export class VmStructs {
 
   /** Bytes of host memory held. */
   get hostBytes(): number {
-    return this.doubles.byteLength + this.words.byteLength;
+    return this.store.buffer.byteLength;
   }
 
   private internCaller(caller: string): number {
@@ -141,23 +153,22 @@ export class VmStructs {
   }
 
   private grow(): void {
-    const capacity = this.capacity * 2;
+    const capacity = nextCapacity(this.capacity);
     this.capacity = capacity;
-    this.doubles = copyOf(this.doubles, capacity * STEP * DOUBLE_BYTES);
-    this.words = copyOf(this.words, capacity * STEP * WORD_BYTES);
-    this.addr = new Float64Array(this.doubles);
-    this.sizeBytes = new Float64Array(this.doubles, DOUBLE_BYTES);
-    this.requestedSizeBytes = new Float64Array(this.doubles, 2 * DOUBLE_BYTES);
-    this.physAddr = new Float64Array(this.doubles, 3 * DOUBLE_BYTES);
-    this.flags = new Int32Array(this.words);
-    this.nrPages = new Int32Array(this.words, WORD_BYTES);
-    this.pages = new Uint32Array(this.words, 2 * WORD_BYTES);
-    this.callerAndOrder = new Int32Array(this.words, 3 * WORD_BYTES);
+    this.store = new Segments(RECORD_BYTES, capacity, this.store);
+    this.doubles = this.store.float64(STEP);
+    this.words = this.store.int32(STEP);
+    this.addr = this.doubles;
+    this.sizeBytes = this.doubles.subarray(1);
+    this.requestedSizeBytes = this.doubles.subarray(2);
+    this.physAddr = this.doubles.subarray(3);
+    this.flags = this.words;
+    this.nrPages = this.words.subarray(1);
+    this.pages = unsigned(this.words.subarray(2));
+    this.callerAndOrder = this.words.subarray(3);
   }
 }
 
-function copyOf(buffer: ArrayBuffer, bytes: number): ArrayBuffer {
-  const grown = new ArrayBuffer(bytes);
-  new Uint8Array(grown).set(new Uint8Array(buffer));
-  return grown;
+function unsigned(words: Int32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+  return new Uint32Array(words.buffer, words.byteOffset, words.length);
 }

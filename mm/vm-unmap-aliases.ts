@@ -11,12 +11,25 @@ import { freeVmapBlock, purgeFragmentedBlock } from "./vmap-block-purge.ts";
  * Purges fragmented vmap blocks, collects the dirty ranges of the others, purges all lazily freed areas, and flushes.
  * Afterwards no TLB holds a translation that the page tables do not.
  */
-export function* vmUnmapAliases(state: Vmalloc): KernelCode<void> {
+export function vmUnmapAliases(state: Vmalloc): KernelCode<void> {
+  return _vmUnmapAliases(state, ADDRESS_MAX, 0, false);
+}
+
+/**
+ * The same, with a range to be flushed as well (`_vm_unmap_aliases`).
+ * @param flush whether [rangeStart, rangeEnd) has to be flushed even if nothing else has
+ */
+export function* _vmUnmapAliases(
+  state: Vmalloc,
+  rangeStart: number,
+  rangeEnd: number,
+  flush: boolean,
+): KernelCode<void> {
   const { blocks, areas, config } = state;
   if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
-  let start = ADDRESS_MAX;
-  let end = 0;
-  let dirtySeen = false;
+  let start = rangeStart;
+  let end = rangeEnd;
+  let dirtySeen = flush;
   const purged: number[] = [];
   for (let cpu = 0; cpu < config.possibleCpus; cpu++) {
     const addresses = [...blocks.index[cpu].keys()].sort((a, b) => a - b);

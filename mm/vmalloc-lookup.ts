@@ -32,6 +32,15 @@ export function vmallocToPfn(state: Vmalloc, address: number): number {
   return -1;
 }
 
+/**
+ * The page behind an address, by the number of its frame (a `struct page` has no other name here), or 0 (NULL) where nothing is
+ * mapped or what is mapped is no memory (`vmalloc_to_page`).
+ */
+export function vmallocToPage(state: Vmalloc, address: number): number {
+  const frame = vmallocToPfn(state, address);
+  return frame > 0 && state.tables.memory.has(frame) ? frame : 0;
+}
+
 /** Pages that vmalloc allocated and still holds (`vmalloc_nr_pages`). */
 export function vmallocNrPages(state: Vmalloc): number {
   return state.nrVmallocPages;
@@ -47,7 +56,7 @@ export function vmallocDumpObj(state: Vmalloc, object: number): string | null {
   const node = state.nodeOf(address);
   if (node.busyLock.isHeld) return null;
   const area = node.busy.findContaining(address);
-  const vm = area === 0 ? 0 : areas.vm[area];
+  const vm = area === 0 ? 0 : areas.vmOf(area);
   if (vm === 0) return null;
   const start = formatLinearAddress(vms.addr[vm]);
   return ` ${vms.nrPages[vm]}-page vmalloc region starting at ${start} allocated at ${vms.callerOf(vm)}`;

@@ -22,6 +22,7 @@ import type { PageTableRun } from "./page-table-run.ts";
 import { LEVEL_BYTES } from "./page-tables.ts";
 import { PAGE_KERNEL } from "./protection.ts";
 import { VM_MAP } from "./vm-structs.ts";
+import { MAX_VA_SIZE_PAGES } from "./vmalloc-config.ts";
 import type { VmallocSnapshot } from "./vmalloc-snapshot.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
@@ -53,13 +54,14 @@ export function restoreVmalloc(
   details: readonly RestoredArea[],
   runs: readonly PageTableRun[],
 ): void {
+  checkPlaces(state, snapshot);
   restoreFreeTree(state, snapshot);
   restoreBusy(state, snapshot, details);
   const { areas } = state;
   for (const record of snapshot.lazy) {
     const area = areas.make(record.start, record.end);
     areas.setFlags(area, record.vaFlags);
-    state.nodes[record.node].lazy.insert(area);
+    if (!state.nodes[record.node].lazy.insert(area)) throw overlap("lazily freed", record.start);
   }
   for (const record of snapshot.pool) {
     const area = areas.make(record.start, record.end);
@@ -72,6 +74,33 @@ export function restoreVmalloc(
   for (const run of runs) restoreRun(state, run);
   mapUncovered(state, snapshot, runs);
   restoreBlocks(state, snapshot);
+}
+
+function overlap(kind: string, start: number): RestoreError {
+  return new RestoreError(`the ${kind} area at 0x${start.toString(16)} overlaps another of its node`);
+}
+
+/** Nodes, pools and CPUs that records name must exist. */
+function checkPlaces({ nodes, config }: Vmalloc, snapshot: VmallocSnapshot): void {
+  for (const { start, node } of [...snapshot.busy, ...snapshot.lazy, ...snapshot.pool]) {
+    if (node < nodes.length) continue;
+    throw new RestoreError(
+      `the area at 0x${start.toString(16)} is in vmap node ${node}, but there are ${nodes.length}`,
+    );
+  }
+  for (const { start, index } of snapshot.pool) {
+    if (index < MAX_VA_SIZE_PAGES) continue;
+    throw new RestoreError(
+      `the area at 0x${start.toString(16)} is in pool ${index}, but there are ${MAX_VA_SIZE_PAGES}`,
+    );
+  }
+  for (const { start, cpu, hash } of snapshot.blocks) {
+    if (cpu < config.possibleCpus && hash < config.possibleCpus) continue;
+    const where = `CPU ${cpu}, hash ${hash}`;
+    throw new RestoreError(
+      `the vmap block at 0x${start.toString(16)} is of ${where}: there are ${config.possibleCpus} CPUs`,
+    );
+  }
 }
 
 function restoreFreeTree(state: Vmalloc, snapshot: VmallocSnapshot): void {
@@ -104,7 +133,7 @@ function restoreBusy(state: Vmalloc, snapshot: VmallocSnapshot, details: readonl
   for (const record of snapshot.busy) {
     const area = areas.make(record.start, record.end);
     areas.setFlags(area, record.vaFlags);
-    state.nodes[record.node].busy.insert(area);
+    if (!state.nodes[record.node].busy.insert(area)) throw overlap("busy", record.start);
     if (record.vm === null) continue;
     const detail = detailsOf.get(record.start);
     const vm = vms.make(record.vm.flags, record.vm.requestedSizeBytes, detail?.caller ?? "");

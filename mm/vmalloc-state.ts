@@ -166,6 +166,14 @@ export class Vmalloc {
 }
 
 /**
+ * Has `notify` called when address space runs out and the caller may sleep (`register_vmap_purge_notifier`); the returned
+ * function takes it back (`unregister_vmap_purge_notifier`).
+ */
+export function registerVmapPurgeNotifier(state: Vmalloc, notify: PurgeNotifier): () => void {
+  return state.registerVmapPurgeNotifier(notify);
+}
+
+/**
  * What the bits above 47 contribute to `(address / unit) % modulus`: the kernel divides 64-bit addresses, and a modulus
  * that is not a power of two sees them.
  */

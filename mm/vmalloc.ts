@@ -1,7 +1,6 @@
 /** `vmalloc` and its family: virtually contiguous memory from single frames or 2 MiB pages. */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE } from "../arch/linear-address.ts";
-import { alignUp } from "./align.ts";
 import { __GFP_NOWARN, __GFP_ZERO, GFP_DMA32_ZONE, GFP_KERNEL, NUMA_NO_NODE } from "./gfp.ts";
 import { PMD_SHIFT } from "./huge-map.ts";
 import { FRAME_VMALLOC } from "./page-allocator.ts";
@@ -19,16 +18,31 @@ const POINTER_BYTES = 8;
 
 /** `vmalloc`: `sizeBytes` bytes, rounded up to whole pages; the address, or 0 (NULL). */
 export function vmalloc(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
-  return vmallocNode(state, sizeBytes, 1, GFP_KERNEL, NUMA_NO_NODE, caller);
+  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL, NUMA_NO_NODE, caller);
 }
 
 /** `vzalloc`: the same, filled with zeros. */
 export function vzalloc(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
-  return vmallocNode(state, sizeBytes, 1, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE, caller);
+  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE, caller);
+}
+
+/** `vmalloc_node`: from a preferred NUMA node. */
+export function vmallocNode(state: Vmalloc, sizeBytes: number, node: number, caller?: string): KernelCode<number> {
+  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL, node, caller);
+}
+
+/** `vzalloc_node`: the same, filled with zeros. */
+export function vzallocNode(state: Vmalloc, sizeBytes: number, node: number, caller?: string): KernelCode<number> {
+  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL | __GFP_ZERO, node, caller);
+}
+
+/** `__vmalloc`: with allocation flags. */
+export function __vmalloc(state: Vmalloc, sizeBytes: number, gfp: number, caller?: string): KernelCode<number> {
+  return __vmallocNode(state, sizeBytes, 1, gfp, NUMA_NO_NODE, caller);
 }
 
 /** `__vmalloc_node`: with an alignment, allocation flags and a preferred NUMA node. */
-export function vmallocNode(
+export function __vmallocNode(
   state: Vmalloc,
   sizeBytes: number,
   align: number,
@@ -40,7 +54,7 @@ export function vmallocNode(
 }
 
 /** The same, as a plain function as long as nothing has to be waited for (`soon.ts`). */
-export function vmallocNodeSoon(
+export function __vmallocNodeSoon(
   state: Vmalloc,
   sizeBytes: number,
   align: number,
@@ -51,10 +65,8 @@ export function vmallocNodeSoon(
   return nodeRangeSoon(state, sizeBytes, align, VMALLOC_START, VMALLOC_END, gfp, PAGE_KERNEL, 0, node, caller);
 }
 
-/** `vmalloc_huge`: mapped with 2 MiB pages where the size allows it. */
+/** `vmalloc_huge`: mapped with 2 MiB pages where the size and `vmap_allow_huge` allow it. */
 export function vmallocHuge(state: Vmalloc, sizeBytes: number, gfp = GFP_KERNEL, caller?: string): KernelCode<number> {
-  const { allowHuge } = state.config;
-  const flags = allowHuge ? VM_ALLOW_HUGE_VMAP : 0;
   return __vmallocNodeRange(
     state,
     sizeBytes,
@@ -63,7 +75,7 @@ export function vmallocHuge(state: Vmalloc, sizeBytes: number, gfp = GFP_KERNEL,
     VMALLOC_END,
     gfp,
     PAGE_KERNEL,
-    flags,
+    VM_ALLOW_HUGE_VMAP,
     NUMA_NO_NODE,
     caller,
   );
@@ -71,14 +83,24 @@ export function vmallocHuge(state: Vmalloc, sizeBytes: number, gfp = GFP_KERNEL,
 
 /** `vmalloc_user`: zeroed memory that may be mapped into a user address space. */
 export function vmallocUser(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
-  const gfp = GFP_KERNEL | __GFP_ZERO;
-  const [start, end] = [VMALLOC_START, VMALLOC_END];
-  return __vmallocNodeRange(state, sizeBytes, 1, start, end, gfp, PAGE_KERNEL, VM_USERMAP, NUMA_NO_NODE, caller);
+  return allocForUser(state, sizeBytes, GFP_KERNEL | __GFP_ZERO, caller);
 }
 
 /** `vmalloc_32`: memory below 4 GiB. */
 export function vmalloc32(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
-  return vmallocNode(state, sizeBytes, 1, GFP_KERNEL | GFP_DMA32_ZONE, NUMA_NO_NODE, caller);
+  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL | GFP_DMA32_ZONE, NUMA_NO_NODE, caller);
+}
+
+/** `vmalloc_32_user`: zeroed memory below 4 GiB that may be mapped into a user address space. */
+export function vmalloc32User(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+  return allocForUser(state, sizeBytes, GFP_KERNEL | GFP_DMA32_ZONE | __GFP_ZERO, caller);
+}
+
+/** Aligned to `SHMLBA`, a page on x86, so that user mappings of it share cache lines. */
+function allocForUser(state: Vmalloc, sizeBytes: number, gfp: number, caller?: string): KernelCode<number> {
+  const [start, end] = [VMALLOC_START, VMALLOC_END];
+  const align = PAGE_SIZE;
+  return __vmallocNodeRange(state, sizeBytes, align, start, end, gfp, PAGE_KERNEL, VM_USERMAP, NUMA_NO_NODE, caller);
 }
 
 /**
@@ -103,7 +125,7 @@ export function* __vmallocNodeRange(
 
 /** `vmalloc` as a plain function as long as nothing has to be waited for (`soon.ts`). */
 export function vmallocSoon(state: Vmalloc, sizeBytes: number, caller: string = UNKNOWN_CALLER): Soon<number> {
-  return vmallocNodeSoon(state, sizeBytes, 1, GFP_KERNEL, NUMA_NO_NODE, caller);
+  return __vmallocNodeSoon(state, sizeBytes, 1, GFP_KERNEL, NUMA_NO_NODE, caller);
 }
 
 function nodeRangeSoon(
@@ -122,7 +144,7 @@ function nodeRangeSoon(
     state.log.warnOnce("vmalloc size 0", `vmalloc of ${sizeBytes} bytes`);
     return 0;
   }
-  if (sizeBytes / PAGE_SIZE > state.pages.totalPages) {
+  if (Math.floor(sizeBytes / PAGE_SIZE) > state.pages.totalPages) {
     complain(state, gfp, `vmalloc error: size ${sizeBytes}, exceeds total pages`);
     return 0;
   }
@@ -200,7 +222,7 @@ function populate(
   node: number,
 ): Soon<number> {
   if (vm === 0) {
-    complain(state, gfp, `vmalloc error: size ${alignUp(sizeBytes, 2 ** shift)}, vm_struct allocation failed`);
+    complain(state, gfp, `vmalloc error: size ${sizeBytes}, vm_struct allocation failed`);
     return 0;
   }
   if (!isPopulatedAtOnce(state, vm, shift)) return populateLarge(state, vm, gfp, protection, shift, node);
@@ -248,7 +270,7 @@ function* populateLarge(
   const pages = vms.arrayLength(vm);
   if (pages * POINTER_BYTES > PAGE_SIZE) {
     const arrayGfp = gfp & ~(GFP_DMA32_ZONE | __GFP_ZERO);
-    vms.setPagesAddr(vm, yield* vmallocNode(state, pages * POINTER_BYTES, 1, arrayGfp, node, vms.callerOf(vm)));
+    vms.setPagesAddr(vm, yield* __vmallocNode(state, pages * POINTER_BYTES, 1, arrayGfp, node, vms.callerOf(vm)));
   }
   if (pages * POINTER_BYTES > PAGE_SIZE ? vms.pagesAddrOf(vm) === 0 : state.faults.fails("pageArray")) {
     complainOfPageArray(state, gfp, pages);
@@ -284,7 +306,7 @@ function takeFrames(state: Vmalloc, vm: number, pages: number, order: number, gf
   const { frameCycles, zeroPageCycles } = state.costs;
   state.loop.spend(got * (frameCycles + ((gfp & __GFP_ZERO) !== 0 ? zeroPageCycles : 0)));
   if (got === pages) return true;
-  if (order === 0) complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to allocate pages`);
+  if (order === 0) complain(state, gfp, `vmalloc error: size ${got * PAGE_SIZE}, failed to allocate pages`);
   return false;
 }
 
@@ -293,7 +315,11 @@ function allocAreaPages(state: Vmalloc, vm: number, pages: number, order: number
   const { pages: allocator, pageArrays, vms } = state;
   const cpu = state.loop.currentCpu;
   const offset = vms.pages[vm];
-  if (order === 0) return allocator.allocBulk(cpu, pages, FRAME_VMALLOC, gfp, node, pageArrays.frames, offset);
+  if (order === 0) {
+    const got = allocator.allocBulk(cpu, pages, FRAME_VMALLOC, gfp, node, pageArrays.frames, offset);
+    if (allocator.lastBulkIsOfOneZone) vms.setOfOneZone(vm);
+    return got;
+  }
   for (let done = 0; done < pages; done += 1 << order) {
     const first = allocator.allocPages(cpu, order, FRAME_VMALLOC, gfp, node);
     if (first === 0) return done;

@@ -2,7 +2,7 @@
  * vmap areas (`struct vmap_area`) as a struct of arrays, indexed by a small integer; index 0 is "no area". An area is in
  * at most one tree and on at most one list at a time, as in the kernel, so it has one set of links for each.
  */
-import { growFloat64, growInt32, growUint8 } from "./grow.ts";
+import { growUint8, nextCapacity, Segments } from "./grow.ts";
 
 /** The area is a `vm_map_ram` area, of either kind. */
 export const VMAP_RAM = 0x1;
@@ -12,30 +12,36 @@ export const VMAP_BLOCK = 0x2;
 export const VMAP_FLAGS_MASK = 0x3;
 
 const FIRST_CAPACITY = 256;
+/** Bytes of an area: three doubles, five words, a byte. */
+const BYTES = 3 * 8 + 5 * 4 + 1;
 /** log2 of the areas in a block of storage that holds gaps only. */
 const GAP_BLOCK_SHIFT = 6;
 
 /** Storage for vmap areas and for the heads of the lists they are on. */
 export class VmapAreas {
+  private store = new Segments(BYTES, FIRST_CAPACITY);
   /** First byte. */
-  start = new Float64Array(FIRST_CAPACITY);
+  start = this.store.float64();
   /** One past the last byte. */
-  end = new Float64Array(FIRST_CAPACITY);
-  /** In the free tree: the size of the largest area of the subtree below, this one included. */
-  subtreeMaxSize = new Float64Array(FIRST_CAPACITY);
-  /** {@link VMAP_RAM}, {@link VMAP_BLOCK}, and from bit 8 up the id of the vmap node it came from, plus one. */
-  flags = new Int32Array(FIRST_CAPACITY);
-  /** While busy: its vm_struct, or 0. */
-  vm = new Int32Array(FIRST_CAPACITY);
+  end = this.store.float64();
+  /**
+   * Outside the free tree, at `2 * i`: {@link VMAP_RAM}, {@link VMAP_BLOCK}, and from bit 8 up the id of the vmap node it came
+   * from, plus one; at `2 * i + 1` its vm_struct while busy, or 0.
+   */
+  uses = this.store.int32(2);
+  /**
+   * In the free tree, in place of {@link uses} (a union, as in the kernel): the size of the largest area of the subtree below,
+   * this one included.
+   */
+  subtreeMaxSize = asDoubles(this.uses);
   /** Tree links: left child at `2 * i`, right child at `2 * i + 1`. */
-  child = new Int32Array(2 * FIRST_CAPACITY);
+  child = this.store.int32(2);
   /** Tree link: parent, 0 at the root. */
-  parent = new Int32Array(FIRST_CAPACITY);
+  parent = this.store.int32();
+  /** List links: next at `2 * i`, previous at `2 * i + 1`. A node on no list points to itself. */
+  links = this.store.int32(2);
   /** Tree link: 1 for a black node, 0 for a red one. */
-  black = new Uint8Array(FIRST_CAPACITY);
-  /** List links. A node on no list points to itself. */
-  next = new Int32Array(FIRST_CAPACITY);
-  previous = new Int32Array(FIRST_CAPACITY);
+  black = this.store.uint8();
   /** Areas in use, list heads not counted. */
   liveCount = 0;
 
@@ -58,17 +64,17 @@ export class VmapAreas {
   makeGap(start: number, end: number): number {
     let area = this.gapFreeHead;
     if (area === 0) area = this.takeGapBlock();
-    this.gapFreeHead = this.next[area];
-    this.next[area] = area;
-    this.previous[area] = area;
+    this.gapFreeHead = this.links[2 * area];
+    this.links[2 * area] = area;
+    this.links[2 * area + 1] = area;
     return this.begin(area, start, end, 0);
   }
 
   private begin(area: number, start: number, end: number, flags: number): number {
     this.start[area] = start;
     this.end[area] = end;
-    this.flags[area] = flags;
-    this.vm[area] = 0;
+    this.uses[2 * area] = flags;
+    this.uses[2 * area + 1] = 0;
     this.liveCount++;
     return area;
   }
@@ -77,11 +83,11 @@ export class VmapAreas {
   release(area: number): void {
     this.liveCount--;
     if (this.gapBlock[area >> GAP_BLOCK_SHIFT] !== 0) {
-      this.next[area] = this.gapFreeHead;
+      this.links[2 * area] = this.gapFreeHead;
       this.gapFreeHead = area;
       return;
     }
-    this.next[area] = this.freeHead;
+    this.links[2 * area] = this.freeHead;
     this.freeHead = area;
   }
 
@@ -92,7 +98,7 @@ export class VmapAreas {
 
   /** Gives the storage of an empty list's head back. */
   releaseListHead(head: number): void {
-    this.next[head] = this.freeHead;
+    this.links[2 * head] = this.freeHead;
     this.freeHead = head;
   }
 
@@ -110,11 +116,11 @@ export class VmapAreas {
   }
 
   flagsOf(area: number): number {
-    return this.flags[area];
+    return this.uses[2 * area];
   }
 
   vmOf(area: number): number {
-    return this.vm[area];
+    return this.uses[2 * area + 1];
   }
 
   leftOf(area: number): number {
@@ -134,11 +140,11 @@ export class VmapAreas {
   }
 
   nextOf(area: number): number {
-    return this.next[area];
+    return this.links[2 * area];
   }
 
   previousOf(area: number): number {
-    return this.previous[area];
+    return this.links[2 * area + 1];
   }
 
   setStart(area: number, start: number): void {
@@ -150,11 +156,11 @@ export class VmapAreas {
   }
 
   setFlags(area: number, flags: number): void {
-    this.flags[area] = flags;
+    this.uses[2 * area] = flags;
   }
 
   setVm(area: number, vm: number): void {
-    this.vm[area] = vm;
+    this.uses[2 * area + 1] = vm;
   }
 
   setSubtreeMaxSize(area: number, sizeBytes: number): void {
@@ -185,60 +191,64 @@ export class VmapAreas {
   }
 
   listIsEmpty(head: number): boolean {
-    return this.next[head] === head;
+    return this.links[2 * head] === head;
   }
 
   /** Puts `area` directly behind `position` (a list head: at the front). */
   listAddAfter(area: number, position: number): void {
-    const { next, previous } = this;
-    const follower = next[position];
-    next[area] = follower;
-    previous[area] = position;
-    previous[follower] = area;
-    next[position] = area;
+    const { links } = this;
+    const follower = links[2 * position];
+    links[2 * area] = follower;
+    links[2 * area + 1] = position;
+    links[2 * follower + 1] = area;
+    links[2 * position] = area;
   }
 
   /** Puts `area` directly before `position` (a list head: at the end). */
   listAddBefore(area: number, position: number): void {
-    this.listAddAfter(area, this.previous[position]);
+    this.listAddAfter(area, this.links[2 * position + 1]);
   }
 
   /** Takes `area` off its list; it then points to itself. */
   listRemove(area: number): void {
-    const { next, previous } = this;
-    next[previous[area]] = next[area];
-    previous[next[area]] = previous[area];
-    next[area] = area;
-    previous[area] = area;
+    const { links } = this;
+    const next = links[2 * area];
+    const previous = links[2 * area + 1];
+    links[2 * previous] = next;
+    links[2 * next + 1] = previous;
+    links[2 * area] = area;
+    links[2 * area + 1] = area;
   }
 
   /** Moves everything from list `from` to the empty list `to`. */
   listMoveAll(from: number, to: number): void {
     if (this.listIsEmpty(from)) return;
-    const { next, previous } = this;
-    next[to] = next[from];
-    previous[to] = previous[from];
-    previous[next[to]] = to;
-    next[previous[to]] = to;
-    next[from] = from;
-    previous[from] = from;
+    const { links } = this;
+    const first = links[2 * from];
+    const last = links[2 * from + 1];
+    links[2 * to] = first;
+    links[2 * to + 1] = last;
+    links[2 * first + 1] = to;
+    links[2 * last] = to;
+    links[2 * from] = from;
+    links[2 * from + 1] = from;
   }
 
   /** Bytes of host memory held. */
   get hostBytes(): number {
-    return this.capacity * (3 * 8 + 7 * 4 + 1);
+    return this.store.buffer.byteLength + this.gapBlock.byteLength;
   }
 
   private take(): number {
     let area = this.freeHead;
     if (area !== 0) {
-      this.freeHead = this.next[area];
+      this.freeHead = this.links[2 * area];
     } else {
       if (this.used === this.capacity) this.grow();
       area = this.used++;
     }
-    this.next[area] = area;
-    this.previous[area] = area;
+    this.links[2 * area] = area;
+    this.links[2 * area + 1] = area;
     return area;
   }
 
@@ -250,24 +260,28 @@ export class VmapAreas {
     const first = this.used;
     this.used += size;
     this.gapBlock[first >> GAP_BLOCK_SHIFT] = 1;
-    for (let area = first; area < first + size; area++) this.next[area] = area + 1;
-    this.next[first + size - 1] = 0;
+    for (let area = first; area < first + size; area++) this.links[2 * area] = area + 1;
+    this.links[2 * (first + size - 1)] = 0;
     return first;
   }
 
   private grow(): void {
-    const capacity = this.capacity * 2;
+    const capacity = nextCapacity(this.capacity);
     this.capacity = capacity;
     this.gapBlock = growUint8(this.gapBlock, capacity >> GAP_BLOCK_SHIFT);
-    this.start = growFloat64(this.start, capacity);
-    this.end = growFloat64(this.end, capacity);
-    this.subtreeMaxSize = growFloat64(this.subtreeMaxSize, capacity);
-    this.flags = growInt32(this.flags, capacity);
-    this.vm = growInt32(this.vm, capacity);
-    this.child = growInt32(this.child, 2 * capacity);
-    this.parent = growInt32(this.parent, capacity);
-    this.black = growUint8(this.black, capacity);
-    this.next = growInt32(this.next, capacity);
-    this.previous = growInt32(this.previous, capacity);
+    const store = new Segments(BYTES, capacity, this.store);
+    this.store = store;
+    this.start = store.float64();
+    this.end = store.float64();
+    this.uses = store.int32(2);
+    this.subtreeMaxSize = asDoubles(this.uses);
+    this.child = store.int32(2);
+    this.parent = store.int32();
+    this.links = store.int32(2);
+    this.black = store.uint8();
   }
+}
+
+function asDoubles(words: Int32Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
+  return new Float64Array(words.buffer, words.byteOffset, words.length / 2);
 }

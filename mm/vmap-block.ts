@@ -51,7 +51,7 @@ function takeFromBlock(state: Vmalloc, block: number, pages: number, order: numb
   const left = blocks.free[block] - (1 << order);
   const cpu = blocks.cpu[block];
   blocks.free[block] = left;
-  blocks.markUsed(block, first, pages, true);
+  blocks.markUsed(block, first, pages, true, 1 << order);
   const address = start + first * PAGE_SIZE;
   state.events?.vbAlloc(address, order, start, left, blocks.dirty[block], cpu);
   if (left === 0) {
@@ -119,7 +119,7 @@ function unmapFromBlock(state: Vmalloc, block: number, first: number, address: n
     state.log.warnOnce("vb_free", `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: not mapped`);
     return undefined;
   }
-  blocks.markUsed(block, first, pages, false);
+  blocks.markUsed(block, first, pages, false, count);
   lock.release();
   state.tables.unmapRange(address, address + pages * PAGE_SIZE);
   state.loop.spend(pages * state.costs.entryWriteCycles);
@@ -192,7 +192,7 @@ function* newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number
   }
   const block = blocks.make(area, cpu);
   blocks.free[block] -= 1 << order;
-  blocks.markUsed(block, 0, pages, true);
+  blocks.markUsed(block, 0, pages, true, 1 << order);
   blocks.index[state.blockHashOf(start)].set(start, block);
   const queueLock = blocks.queueLocks[cpu];
   if (!queueLock.tryTake()) yield* queueLock.take();

@@ -22,6 +22,11 @@ export class VmapBlocks {
   usedPages = new Int32Array(FIRST_CAPACITY);
   /** Which pages are in use: `wordsPerBlock` words of 32 bits each. */
   usedMap: Int32Array;
+  /**
+   * The same bits as the kernel's own `used_map` has them: with the pages that a request was rounded up by, which are not mapped.
+   * Only `upstreamQuirks` looks at it.
+   */
+  roundedMap: Int32Array;
   /** Queue links of blocks with free pages; 0 ends a queue. */
   next = new Int32Array(FIRST_CAPACITY);
   previous = new Int32Array(FIRST_CAPACITY);
@@ -51,6 +56,7 @@ export class VmapBlocks {
     this.loop = loop;
     this.lockCosts = lockCosts;
     this.usedMap = new Int32Array(FIRST_CAPACITY * this.wordsPerBlock);
+    this.roundedMap = new Int32Array(FIRST_CAPACITY * this.wordsPerBlock);
     this.queueHead = new Int32Array(cpus);
     this.queueTail = new Int32Array(cpus);
     this.queueLocks = Array.from({ length: cpus }, () => new SpinLock("vbq->lock", loop, lockCosts));
@@ -68,6 +74,7 @@ export class VmapBlocks {
     this.dirtyMax[block] = 0;
     this.usedPages[block] = 0;
     this.usedMap.fill(0, block * this.wordsPerBlock, (block + 1) * this.wordsPerBlock);
+    this.roundedMap.fill(0, block * this.wordsPerBlock, (block + 1) * this.wordsPerBlock);
     this.next[block] = 0;
     this.previous[block] = 0;
     return block;
@@ -122,8 +129,11 @@ export class VmapBlocks {
     return this.previous[block] !== 0 || this.queueHead[this.cpu[block]] === block;
   }
 
-  /** Marks `count` pages from `first` on as used or not; they must have been the contrary. */
-  markUsed(block: number, first: number, count: number, used: boolean): void {
+  /**
+   * Marks `count` pages from `first` on as used or not; they must have been the contrary.
+   * @param rounded how many pages the request counts as
+   */
+  markUsed(block: number, first: number, count: number, used: boolean, rounded = count): void {
     const base = block * this.wordsPerBlock;
     this.usedPages[block] += used ? count : -count;
     for (let page = first; page < first + count; ) {
@@ -131,6 +141,18 @@ export class VmapBlocks {
       this.usedMap[base + (page >> 5)] ^= maskOf(page & 31, end - page);
       page = end;
     }
+    for (let page = first; page < first + rounded; ) {
+      const end = Math.min(first + rounded, (page | 31) + 1);
+      const mask = maskOf(page & 31, end - page);
+      if (used) this.roundedMap[base + (page >> 5)] |= mask;
+      else this.roundedMap[base + (page >> 5)] &= ~mask;
+      page = end;
+    }
+  }
+
+  /** Whether the kernel's own bitmap says that the page is used. */
+  isUsedRounded(block: number, page: number): boolean {
+    return ((this.roundedMap[block * this.wordsPerBlock + (page >> 5)] >>> (page & 31)) & 1) !== 0;
   }
 
   isUsed(block: number, page: number): boolean {
@@ -172,6 +194,7 @@ export class VmapBlocks {
     this.dirtyMax = growInt32(this.dirtyMax, capacity);
     this.usedPages = growInt32(this.usedPages, capacity);
     this.usedMap = growInt32(this.usedMap, capacity * this.wordsPerBlock);
+    this.roundedMap = growInt32(this.roundedMap, capacity * this.wordsPerBlock);
     this.next = growInt32(this.next, capacity);
     this.previous = growInt32(this.previous, capacity);
   }

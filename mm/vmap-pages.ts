@@ -1,7 +1,8 @@
 /** Mapping arrays of frames at kernel addresses (`vmap_pages_range`) and physical ranges (`vmap_page_range`). */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SHIFT, PAGE_SIZE } from "../arch/linear-address.ts";
-import { mapLargePages, mapPhysicalRange } from "./huge-map.ts";
+import { EINVAL, ENOMEM } from "./errno.ts";
+import { mapLargePages, mapPhysicalRange, PMD_SHIFT } from "./huge-map.ts";
 import type { Protection } from "./protection.ts";
 import { flushTlbKernelRange } from "./tlb-flush.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -20,6 +21,26 @@ export function mapSmallFrames(
   state.events?.mapPages(start, end, PAGE_SHIFT, low, high, frames[offset]);
   state.loop.spend(((end - start) / PAGE_SIZE) * state.costs.entryWriteCycles);
   return state.tables.mapSmallPages(start, end, low, high, frames, offset);
+}
+
+/**
+ * The same for frames that a caller names. One that is none (0) is warned of and answered with -ENOMEM, one that is no memory
+ * with -EINVAL; those before it are mapped.
+ */
+export function mapCallersFrames(
+  state: Vmalloc,
+  start: number,
+  end: number,
+  protection: Protection,
+  frames: Uint32Array,
+): number {
+  const { memory } = state.tables;
+  const bad = frames.findIndex((frame) => frame === 0 || !memory.has(frame));
+  if (bad < 0) return mapSmallFrames(state, start, end, protection, frames, 0);
+  const mapped = mapSmallFrames(state, start, start + bad * PAGE_SIZE, protection, frames, 0);
+  if (mapped < 0) return mapped;
+  state.log.warn(`mapping frame 0x${frames[bad].toString(16)}, which is no page of memory`);
+  return frames[bad] === 0 ? -ENOMEM : -EINVAL;
 }
 
 /** The same with large pages of 2^pageShift bytes, for which every 4 KiB page has its own entry in `frames`. */
@@ -51,8 +72,9 @@ export function* mapPhysical(
   const { high } = protection;
   const low = protection.low & state.kernelPteMask;
   const maxShift = state.config.ioremapMaxPageShift;
+  const largest = state.machine.features.page1g ? maxShift : Math.min(maxShift, PMD_SHIFT);
   state.events?.mapRange(start, end, phys, low, high, maxShift);
   state.loop.spend(((end - start) / PAGE_SIZE) * state.costs.entryWriteCycles);
   const flush = (from: number, to: number) => flushTlbKernelRange(state, from, to, "table freed");
-  return yield* mapPhysicalRange(state.tables, flush, start, end, phys, low, high, maxShift);
+  return yield* mapPhysicalRange(state.tables, flush, start, end, phys, low, high, largest);
 }

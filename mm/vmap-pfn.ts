@@ -2,7 +2,7 @@
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { entryHigh, entryLow } from "../arch/pte.ts";
-import type { Protection } from "./protection.ts";
+import { notExecutable, type Protection } from "./protection.ts";
 import { freeVmArea, getVmArea } from "./vm-area.ts";
 import { VM_IOREMAP } from "./vm-structs.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -11,7 +11,7 @@ import type { Vmalloc } from "./vmalloc-state.ts";
 const PTE_SPECIAL = 1 << 9;
 
 /**
- * Maps frame numbers that are not RAM; one that is warned of, and nothing is mapped.
+ * Maps frame numbers that are not RAM, never executable; one that is warned of, and nothing is mapped.
  * @returns the address, or 0 (NULL)
  */
 export function* vmapPfn(
@@ -24,6 +24,8 @@ export function* vmapPfn(
   const vm = yield* getVmArea(state, pfns.length * PAGE_SIZE, VM_IOREMAP, caller);
   if (vm === 0) return 0;
   const start = vms.addr[vm];
+  const { high: protHigh } = notExecutable(protection);
+  const protLow = (protection.low & state.kernelPteMask) | PTE_SPECIAL;
   state.loop.spend(pfns.length * state.costs.entryWriteCycles);
   for (let i = 0; i < pfns.length; i++) {
     const la = start + i * PAGE_SIZE;
@@ -34,8 +36,8 @@ export function* vmapPfn(
       yield* freeVmArea(state, vm);
       return 0;
     }
-    const high = entryHigh(pfns[i], protection.high);
-    tables.writeEntry(table, la, 1, entryLow(pfns[i], 0) | protection.low | PTE_SPECIAL, high);
+    const high = entryHigh(pfns[i], protHigh);
+    tables.writeEntry(table, la, 1, entryLow(pfns[i], 0) | protLow, high);
     tables.leavesSet++;
   }
   return start;

@@ -1,15 +1,16 @@
 /** `vmap`: the caller's frames at consecutive kernel addresses. */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
-import { PAGE_KERNEL, type Protection } from "./protection.ts";
+import { notExecutable, PAGE_KERNEL, type Protection } from "./protection.ts";
 import { vunmap } from "./vfree.ts";
 import { getVmArea, UNKNOWN_CALLER } from "./vm-area.ts";
-import { VM_MAP, VM_MAP_PUT_PAGES } from "./vm-structs.ts";
+import { VM_FLUSH_RESET_PERMS, VM_MAP, VM_MAP_PUT_PAGES, VM_NO_GUARD } from "./vm-structs.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { mapSmallFrames } from "./vmap-pages.ts";
+import { mapCallersFrames } from "./vmap-pages.ts";
 
 /**
- * Maps `frames` (frame numbers, at least one). With `VM_MAP_PUT_PAGES` among the flags `vfree` gives the frames back.
+ * Maps `frames` (frame numbers, at least one), never executable. With `VM_MAP_PUT_PAGES` among the flags `vfree` gives the
+ * frames back. `VM_FLUSH_RESET_PERMS` is refused and `VM_NO_GUARD` ignored, with a warning.
  * @returns the address, or 0 (NULL)
  */
 export function* vmap(
@@ -20,12 +21,21 @@ export function* vmap(
   caller: string = UNKNOWN_CALLER,
 ): KernelCode<number> {
   const count = frames.length;
-  if (count === 0 || count > state.pages.totalPages) return 0;
+  if ((flags & VM_FLUSH_RESET_PERMS) !== 0) {
+    state.log.warnOnce("vmap VM_FLUSH_RESET_PERMS", "vmap with VM_FLUSH_RESET_PERMS");
+    return 0;
+  }
+  let vmFlags = flags;
+  if ((flags & VM_NO_GUARD) !== 0) {
+    state.log.warnOnce("vmap VM_NO_GUARD", "vmap with VM_NO_GUARD: it gets a guard page all the same");
+    vmFlags &= ~VM_NO_GUARD;
+  }
+  if (count > state.pages.totalPages) return 0;
   const { vms, pageArrays } = state;
-  const vm = yield* getVmArea(state, count * PAGE_SIZE, flags, caller);
+  const vm = yield* getVmArea(state, count * PAGE_SIZE, vmFlags, caller);
   if (vm === 0) return 0;
   const start = vms.addr[vm];
-  const result = mapSmallFrames(state, start, start + count * PAGE_SIZE, protection, frames, 0);
+  const result = mapCallersFrames(state, start, start + count * PAGE_SIZE, notExecutable(protection), frames);
   if (result < 0) {
     yield* vunmap(state, start);
     return 0;

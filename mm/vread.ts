@@ -118,18 +118,19 @@ function readUsedPages(state: Vmalloc, read: Read, block: number, start: number,
 
 /**
  * What the kernel does instead: for each run of used pages, from the block's first one on, it reads from the beginning of
- * the run (only the offset within the page is the address's own), and one page more than the run is long.
+ * the run (only the offset within the page is the address's own), and one page more than the run is long. Its bitmap has the
+ * rounded sizes of requests, so that a run may go on where nothing is mapped.
  */
 function readRunsAsUpstream(state: Vmalloc, read: Read, block: number, start: number, end: number): void {
   const { blocks, config } = state;
   let page = 0;
   while (page < config.blockPages && read.address < end && !read.isOver) {
-    if (!blocks.isUsed(block, page)) {
+    if (!blocks.isUsedRounded(block, page)) {
       page++;
       continue;
     }
     const first = page;
-    while (page < config.blockPages && blocks.isUsed(block, page)) page++;
+    while (page < config.blockPages && blocks.isUsedRounded(block, page)) page++;
     const runStart = start + first * PAGE_SIZE;
     read.zerosUpTo(Math.min(runStart, end));
     const offset = read.address % PAGE_SIZE;

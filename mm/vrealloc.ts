@@ -1,11 +1,12 @@
 /** `vrealloc`: another size for vmalloc'ed memory. */
+import { ACCESS_LOAD, ACCESS_STORE } from "../arch/access.ts";
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
-import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "./gfp.ts";
+import { __GFP_ZERO, GFP_KERNEL } from "./gfp.ts";
 import { formatRange } from "./kernel-log.ts";
 import { vfree } from "./vfree.ts";
 import { findVmArea } from "./vm-area.ts";
-import { vmallocNode } from "./vmalloc.ts";
+import { __vmalloc } from "./vmalloc.ts";
 import { vmallocToPfn } from "./vmalloc-lookup.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
@@ -40,7 +41,7 @@ export function* vrealloc(
       return address;
     }
   }
-  const grown = yield* vmallocNode(state, sizeBytes, 1, gfp, NUMA_NO_NODE);
+  const grown = yield* __vmalloc(state, sizeBytes, gfp);
   if (grown === 0) return 0;
   if (address !== 0) {
     copyBytes(state, address, grown, oldBytes);
@@ -49,13 +50,17 @@ export function* vrealloc(
   return grown;
 }
 
-/** Copies mapped kernel memory as `memcpy` would; both ranges begin at a page. */
+/**
+ * Copies kernel memory as `memcpy` does, by loads and stores of the current CPU; both ranges begin at a page.
+ * @throws PageFault where nothing is mapped: behind an address from within an area comes its guard page
+ */
 function copyBytes(state: Vmalloc, from: number, to: number, bytes: number): void {
-  const { memory } = state.tables;
+  const { memory, cpus } = state.machine;
+  const cpu = cpus[state.loop.currentCpu];
   for (let at = 0; at < bytes; at += PAGE_SIZE) {
-    const source = memory.frameBytes(vmallocToPfn(state, from + at));
+    const source = memory.frameBytes(cpu.touchAs(ACCESS_LOAD, from + at) / PAGE_SIZE);
     const length = Math.min(PAGE_SIZE, bytes - at);
-    memory.frameBytes(vmallocToPfn(state, to + at)).set(source.subarray(0, length));
+    memory.frameBytes(cpu.touchAs(ACCESS_STORE, to + at) / PAGE_SIZE).set(source.subarray(0, length));
   }
 }
 

@@ -18,23 +18,23 @@ export function warmForFree(state: Vmalloc, address: number): void {
   const area = state.nodeOf(address).busy.startsAt(address);
   sum = (sum + tables.peekLeaf(address)) | 0;
   if (area === 0) return;
-  const vm = areas.vm[area];
-  const before = areas.previous[area];
-  const behind = areas.next[area];
+  const vm = areas.uses[2 * area + 1];
+  const before = areas.links[2 * area + 1];
+  const behind = areas.links[2 * area];
   const above = areas.parent[area];
   const pages = vms.pages[vm];
   sum =
     (sum +
       areas.start[area] +
       areas.end[area] +
-      areas.flags[area] +
+      areas.uses[2 * area] +
       areas.child[2 * area] +
       areas.black[area] +
       vms.flags[vm] +
       vms.nrPages[vm] +
       vms.sizeBytes[vm] +
-      areas.next[before] +
-      areas.previous[behind] +
+      areas.links[2 * before] +
+      areas.links[2 * behind + 1] +
       areas.child[2 * above] +
       areas.black[above] +
       areas.parent[above] +

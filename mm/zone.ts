@@ -1,9 +1,14 @@
 /** A run of physical memory on one NUMA node, handed out in blocks of 2^order frames (buddy system). */
-import { growUint8, growUint32 } from "./grow.ts";
+import { HIGH_MEMORY_START, LOW_MEMORY_BYTES, type PhysicalMemory } from "../arch/physical-memory.ts";
+import { Segments } from "./grow.ts";
 
 /** The largest block: 2^10 frames, 4 MiB. */
 export const MAX_PAGE_ORDER = 10;
 
+/** The first MiB is left to firmware, as on a PC. */
+const FIRMWARE_FRAMES = 256;
+/** Bookkeeping of a frame: two list links, its order, its use. */
+const BYTES_PER_FRAME = 10;
 const NOT_FREE = 0xff;
 const NONE = 0xffff_ffff;
 
@@ -15,15 +20,16 @@ export class Zone {
   /** One past the last frame. */
   readonly endFrame: number;
   /** What each frame is used for, from `startFrame` on: one of the `FRAME_` values of `page-allocator.ts`. */
-  use = new Uint8Array(0);
+  use: Uint8Array = new Uint8Array(0);
   /** One past the highest frame that has ever been part of a free list or handed out. */
   touchedEnd: number;
   /** Free blocks by order, those never touched not counted (`/proc/buddyinfo`). */
   readonly freeBlocks = new Uint32Array(MAX_PAGE_ORDER + 1);
 
-  private orderOf = new Uint8Array(0);
-  private next = new Uint32Array(0);
-  private previous = new Uint32Array(0);
+  private store = new Segments(BYTES_PER_FRAME, 0);
+  private orderOf: Uint8Array = new Uint8Array(0);
+  private next: Uint32Array = new Uint32Array(0);
+  private previous: Uint32Array = new Uint32Array(0);
   private readonly heads = new Uint32Array(MAX_PAGE_ORDER + 1).fill(NONE);
 
   /** Frames [startFrame, endFrame) on NUMA node `node`. */
@@ -41,7 +47,7 @@ export class Zone {
 
   /** Bytes of host memory held for bookkeeping. */
   get hostBytes(): number {
-    return this.use.length * 10;
+    return this.use.length * BYTES_PER_FRAME;
   }
 
   /** Takes a block of 2^order frames; 0 when there is none. */
@@ -131,10 +137,41 @@ export class Zone {
 
   private grow(capacity: number): void {
     const had = this.use.length;
-    this.use = growUint8(this.use, capacity);
-    this.orderOf = growUint8(this.orderOf, capacity);
+    const store = new Segments(BYTES_PER_FRAME, capacity, this.store);
+    this.store = store;
+    this.next = store.uint32();
+    this.previous = store.uint32();
+    this.orderOf = store.uint8();
     this.orderOf.fill(NOT_FREE, had);
-    this.next = growUint32(this.next, capacity);
-    this.previous = growUint32(this.previous, capacity);
+    this.use = store.uint8();
   }
+}
+
+/** Cuts the memory into zones: below and above the hole for devices, and by NUMA node in equal parts. */
+export function makeZones(memory: PhysicalMemory, numaNodes: number): Zone[] {
+  const ranges: [number, number][] = [];
+  const lowFrames = Math.min(memory.frames, LOW_MEMORY_BYTES / 4096);
+  ranges.push([Math.min(FIRMWARE_FRAMES, lowFrames), lowFrames]);
+  if (memory.frames > HIGH_MEMORY_START / 4096) ranges.push([HIGH_MEMORY_START / 4096, memory.frames]);
+  const block = 1 << MAX_PAGE_ORDER;
+  const perNode = Math.ceil(memory.sizeBytes / 4096 / numaNodes / block) * block;
+  const zones: Zone[] = [];
+  let node = 0;
+  let room = perNode;
+  for (const [start, end] of ranges) {
+    let at = start;
+    while (at < end) {
+      const stop = Math.min(end, at + room);
+      zones.push(new Zone(node, at, stop));
+      room -= stop - at;
+      at = stop;
+      if (room === 0 && node < numaNodes - 1) {
+        node++;
+        room = perNode;
+      } else if (room === 0) {
+        room = Number.POSITIVE_INFINITY;
+      }
+    }
+  }
+  return zones;
 }

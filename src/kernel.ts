@@ -5,6 +5,7 @@ import { Machine, type MachineConfig } from "../arch/machine.ts";
 import type { CpuFeatures } from "../arch/preset.ts";
 import type { TopologyConfig } from "../arch/topology.ts";
 import {
+  __vmallocNode,
   type CacheMode,
   ConfigError,
   DEFAULT_KERNEL_COSTS,
@@ -32,7 +33,6 @@ import {
   vmallocConfig,
   vmallocHuge,
   vmallocInit,
-  vmallocNode,
   vmallocSoon,
   vmap,
   vmMapRam,
@@ -168,7 +168,7 @@ export class Kernel {
     const frames = new Uint32Array(count);
     const got = this.pages.allocBulk(this.currentCpu, count, FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE, frames, 0);
     if (got < count) {
-      this.pages.freeBulk(this.currentCpu, frames, 0, got, 0);
+      this.pages.freeBulk(this.currentCpu, frames, 0, got);
       throw new RangeError(`${count} frames were asked for, ${got} are free`);
     }
     return frames;
@@ -176,7 +176,7 @@ export class Kernel {
 
   /** Gives back what `allocFrames` returned. */
   freeFrames(frames: Uint32Array): void {
-    this.pages.freeBulk(this.currentCpu, frames, 0, frames.length, 0);
+    this.pages.freeBulk(this.currentCpu, frames, 0, frames.length);
   }
 
   vmalloc(sizeBytes: number, caller?: string): number {
@@ -196,7 +196,7 @@ export class Kernel {
 
   /** `__vmalloc_node` with an alignment. */
   vmallocAlign(sizeBytes: number, align: number, caller?: string): number {
-    return this.run(vmallocNode(this.vm, sizeBytes, align, GFP_KERNEL, NUMA_NO_NODE, caller));
+    return this.run(__vmallocNode(this.vm, sizeBytes, align, GFP_KERNEL, NUMA_NO_NODE, caller));
   }
 
   vmallocHuge(sizeBytes: number, caller?: string): number {

@@ -2,6 +2,7 @@
 import type { Kernel } from "../kernel.ts";
 import { replayedCaller } from "./final-state.ts";
 import type { RecordedCall } from "./line-schemas.ts";
+import { alignClocks } from "./replay-kernel.ts";
 
 /** Frames added to the pool of pages at a time. */
 const POOL_STEP = 1024;
@@ -20,6 +21,7 @@ export class ReplayCalls {
 
   /** Makes a call; the address it returned (0 for NULL), or null for one that returns nothing. */
   make(call: RecordedCall): number | null {
+    alignClocks(this.kernel);
     const address = this.dispatch(call);
     if (!("ret" in call)) return null;
     if (address !== call.ret && call.ret !== 0) this.moved.set(call.ret, address);

@@ -4,6 +4,7 @@ import {
   dumpPageTables,
   type PageTableRun,
   type RestoredArea,
+  RestoreError,
   restoreVmalloc,
   snapshotVmalloc,
   VMALLOC_DUMP_END,
@@ -40,6 +41,9 @@ export function bootRecordedKernel(header: RecordingHeader, state: RecordedState
     },
   });
   restoreVmalloc(kernel.vm, state.snapshot, restoredAreas(state), pageTableRuns(state));
+  if (header.pinned_cpu >= header.smp) {
+    throw new RestoreError(`the recorded thread starts on CPU ${header.pinned_cpu}, but there are ${header.smp}`);
+  }
   kernel.currentCpu = header.pinned_cpu;
   return kernel;
 }
@@ -53,6 +57,16 @@ export function captureState(kernel: Kernel): RecordedState {
     pageTables: dumpPageTables(tables, VMALLOC_START, VMALLOC_DUMP_END),
     meminfo: vmallocMeminfo(vm),
   };
+}
+
+/**
+ * Sets the clocks of all CPUs to the latest of them. Between two calls of a recording only the recorded thread's CPU was busy, so
+ * that time went by on the others as well; where a call sets several CPUs to work (the helpers of a purge), the order of their
+ * steps then depends on that call alone.
+ */
+export function alignClocks({ machine }: Kernel): void {
+  const { clockCycles } = machine.loop;
+  clockCycles.fill(clockCycles.reduce((latest, cycles) => Math.max(latest, cycles)));
 }
 
 /** The thread as which synchronous calls on a kernel run. */

@@ -4,7 +4,7 @@ import type { Kernel } from "../kernel.ts";
 import { RecordingError } from "./recording-error.ts";
 import { readRecording } from "./recording-reader.ts";
 import { ReplayCalls } from "./replay-calls.ts";
-import { bootRecordedKernel } from "./replay-kernel.ts";
+import { alignClocks, bootRecordedKernel } from "./replay-kernel.ts";
 
 /** A kernel part of the way through a recording. */
 export interface PartialReplay {
@@ -35,8 +35,10 @@ export async function replayUntil(file: string, calls: number): Promise<PartialR
         if (made === calls) break;
         replay.make(item.call);
         made++;
-      } else if (item.kind === "wait") kernel.runUntilIdle();
-      else if (item.kind === "migrate") kernel.currentCpu = item.cpu;
+      } else if (item.kind === "wait") {
+        alignClocks(kernel);
+        kernel.runUntilIdle();
+      } else if (item.kind === "migrate") kernel.currentCpu = item.cpu;
     } catch (error) {
       if (error instanceof RestoreError || error instanceof ConfigError || error instanceof RangeError) {
         throw new RecordingError(file, item.kind === "start" ? 0 : item.line, `cannot be replayed: ${error.message}`);

@@ -9,7 +9,7 @@ import { RecordingError } from "./recording-error.ts";
 import { type CallItem, type EndItem, type RecordingItem, readRecording, type StartItem } from "./recording-reader.ts";
 import { ReplayCalls } from "./replay-calls.ts";
 import { describeCall, describeEvent, eventContext, type ReplayDifference } from "./replay-difference.ts";
-import { bootRecordedKernel, callingThread, captureState } from "./replay-kernel.ts";
+import { alignClocks, bootRecordedKernel, callingThread, captureState } from "./replay-kernel.ts";
 import { type Difference, diffSequences } from "./sequence-diff.ts";
 
 /** What a replay found. */
@@ -112,6 +112,7 @@ class Replay {
         this.makeCall(item);
         break;
       case "wait":
+        alignClocks(this.kernel);
         this.kernel.runUntilIdle();
         this.compareEvents(item.line, () => `drain after ${this.lastCall}`, item.events, this.recorder.take());
         break;

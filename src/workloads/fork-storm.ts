@@ -4,7 +4,7 @@
  * stacks for reuse; the others are freed after an RCU grace period.
  */
 import type { KernelCode } from "../../arch/event-loop.ts";
-import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE, vmallocNode } from "../../mm/index.ts";
+import { __GFP_ZERO, __vmallocNode, GFP_KERNEL, NUMA_NO_NODE } from "../../mm/index.ts";
 import type { WorkloadCode, WorkloadThread } from "./context.ts";
 import { integerParameter } from "./parameters.ts";
 import { threadWorkload } from "./thread-workload.ts";
@@ -76,7 +76,7 @@ function* fork(thread: WorkloadThread, shared: Shared): KernelCode<number> {
     thread.spend(STACK_BYTES / 32);
   } else {
     const gfp = GFP_KERNEL | __GFP_ZERO;
-    const call = vmallocNode(thread.kernel.vm, STACK_BYTES, STACK_BYTES, gfp, NUMA_NO_NODE, "copy_process+0x0/0x0");
+    const call = __vmallocNode(thread.kernel.vm, STACK_BYTES, STACK_BYTES, gfp, NUMA_NO_NODE, "copy_process+0x0/0x0");
     stack = yield* thread.allocate("vmalloc", STACK_BYTES, call);
   }
   if (stack === 0) return 0;

@@ -82,7 +82,7 @@ describe("the page allocator", () => {
     const out = new Uint32Array(3000);
     expect(pages.allocBulk(0, 3000, FRAME_VMALLOC, GFP_KERNEL, NUMA_NO_NODE, out, 0)).toBe(3000);
     expect(new Set(out).size).toBe(3000);
-    pages.freeBulk(0, out, 0, 3000, 0);
+    pages.freeBulk(0, out, 0, 3000);
     expect(pages.freePages).toBe(pages.totalPages);
     expect(pages.useOf(out[7])).toBe(FRAME_FREE);
     const rest = new Uint32Array(pages.totalPages + 5);

@@ -2,6 +2,7 @@
 import type { Cpu } from "../../arch/cpu.ts";
 import type { KernelCode } from "../../arch/event-loop.ts";
 import {
+  __vmallocNode,
   __vmallocNodeRange,
   GFP_KERNEL,
   getVmArea,
@@ -17,7 +18,6 @@ import {
   vmalloc,
   vmalloc32,
   vmallocHuge,
-  vmallocNode,
   vmallocUser,
   vmap,
   vmapPfn,
@@ -76,7 +76,7 @@ export function* allocateAtRandom(holder: Holder, cpu: Cpu, random: Random): Ker
   } else if (what <= 46) {
     const pages = random.between(1, 20);
     const align = PAGE * 2 ** random.between(0, 9);
-    const address = yield* vmallocNode(vm, pages * PAGE, align, GFP_KERNEL, NUMA_NO_NODE);
+    const address = yield* __vmallocNode(vm, pages * PAGE, align, GFP_KERNEL, NUMA_NO_NODE);
     if (address % align !== 0) throw new Error(`0x${address.toString(16)} is not aligned to ${align}`);
     holder.keepWritten(cpu, "vmallocAlign", pages, address);
   } else if (what <= 47) {

@@ -3,6 +3,7 @@ import { PageFault } from "../../arch/faults.ts";
 import { PAGE_SIZE } from "../../arch/linear-address.ts";
 import {
   __GFP_ZERO,
+  __vmallocNode,
   __vmallocNodeRange,
   E2BIG,
   EBUSY,
@@ -31,7 +32,6 @@ import {
   vmalloc32,
   vmallocDumpObj,
   vmallocinfo,
-  vmallocNode,
   vmallocNrPages,
   vmallocToPfn,
   vmallocUser,
@@ -122,12 +122,12 @@ describe("the vmalloc family", () => {
 
   it("prefers the NUMA node that is asked for and falls back to others", () => {
     const numa = bootKernel({ cpus: 2, memoryBytes: 2 ** 28, numaNodes: 2 });
-    const onNode1 = numa.run(vmallocNode(numa.vm, 100 * PAGE_SIZE, 1, GFP_KERNEL, 1));
+    const onNode1 = numa.run(__vmallocNode(numa.vm, 100 * PAGE_SIZE, 1, GFP_KERNEL, 1));
     for (let page = 0; page < 100; page++) {
       expect(numa.pages.nodeOfFrame(vmallocToPfn(numa.vm, onNode1 + page * PAGE_SIZE))).toBe(1);
     }
     expect(vmallocinfo(numa.vm)[0]).toMatch(/pages=100 vmalloc N1=100$/);
-    const most = numa.run(vmallocNode(numa.vm, 2 ** 27 + 2 ** 24, 1, GFP_KERNEL, 1));
+    const most = numa.run(__vmallocNode(numa.vm, 2 ** 27 + 2 ** 24, 1, GFP_KERNEL, 1));
     expect(most).not.toBe(0);
     expect(numa.verify()).toEqual([]);
   });

@@ -166,6 +166,18 @@ describe("vread_iter of vm_map_ram areas", () => {
     expect([...read(kernel, second + 3 * PAGE + 5, 1)]).toEqual([0x14]);
   });
 
+  it("with upstreamQuirks a run goes on over the pages that a request was rounded up by", () => {
+    const kernel = bootKernel({ cpus: 1, vmalloc: { upstreamQuirks: true } });
+    const frames = filledFrames(kernel, 6, 0x10);
+    const first = kernel.vmMapRam(frames.slice(0, 3));
+    const second = kernel.vmMapRam(frames.slice(3, 6));
+    expect(second).toBe(first + 4 * PAGE);
+    // One run of eight pages from the block's first one on: the fourth and the eighth page are not mapped.
+    expect(pageBytes(kernel, second, 8)).toEqual([0x10, 0x11, 0x12, 0, 0x13, 0x14, 0x15, 0]);
+    kernel.vmUnmapRam(first, 3);
+    expect(pageBytes(kernel, first, 8)).toEqual([0, 0, 0, 0, 0x13, 0x14, 0x15, 0]);
+  });
+
   it("gives zeros for pages of a block that are not in use, whatever is still in the tables", () => {
     const { kernel, first } = twoMappings(false);
     kernel.vmUnmapRam(first, 4);

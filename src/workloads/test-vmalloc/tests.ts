@@ -7,14 +7,14 @@ import type { KernelCode } from "../../../arch/event-loop.ts";
 import { PAGE_SIZE } from "../../../arch/linear-address.ts";
 import {
   __GFP_ZERO,
+  __vmallocNode,
+  __vmallocNodeSoon,
   GFP_KERNEL,
   NUMA_NO_NODE,
   vfree,
   vfreeSoon,
   vmalloc,
   vmallocHuge,
-  vmallocNode,
-  vmallocNodeSoon,
   vmallocSoon,
   vmMapRamSoon,
   vmUnmapRamSoon,
@@ -155,7 +155,7 @@ function* fixAlignAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops } = worker;
   for (let i = 0; i < loops; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const soon = vmallocNodeSoon(vm, 5 * PAGE_SIZE, FIX_ALIGN_BYTES, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    const soon = __vmallocNodeSoon(vm, 5 * PAGE_SIZE, FIX_ALIGN_BYTES, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
     const address = typeof soon === "number" ? soon : yield* soon;
     if (address === 0) return false;
     const freed = vfreeSoon(vm, address);
@@ -170,7 +170,7 @@ function* randomSizeAlignAlloc(worker: Worker): KernelCode<boolean> {
     if (turns.isDue()) yield* worker.takeTurn(i);
     const byte = random.between(0, 255);
     const sizeBytes = ((byte % 10) + 1) * PAGE_SIZE;
-    const soon = vmallocNodeSoon(vm, sizeBytes, 1 << (byte % 23), GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    const soon = __vmallocNodeSoon(vm, sizeBytes, 1 << (byte % 23), GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
     const address = typeof soon === "number" ? soon : yield* soon;
     if (address === 0) return false;
     const freed = vfreeSoon(vm, address);
@@ -183,7 +183,7 @@ function* randomSizeAlignAlloc(worker: Worker): KernelCode<boolean> {
 function* alignShiftAlloc(worker: Worker): KernelCode<boolean> {
   const { vm } = worker;
   for (let shift = 0; shift < 64; shift++) {
-    const address = yield* vmallocNode(vm, PAGE_SIZE, 2 ** shift, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    const address = yield* __vmallocNode(vm, PAGE_SIZE, 2 ** shift, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
     if (address === 0) return false;
     yield* vfree(vm, address);
   }

@@ -109,12 +109,12 @@ export class Worker {
     const frames = new Uint32Array(count);
     const got = pages.allocBulk(this.cpu.id, count, FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE, frames, 0);
     if (got === count) return frames;
-    pages.freeBulk(this.cpu.id, frames, 0, got, 0);
+    pages.freeBulk(this.cpu.id, frames, 0, got);
     return null;
   }
 
   /** Gives back what `takeFrames` returned. */
   giveFramesBack(frames: Uint32Array): void {
-    this.kernel.pages.freeBulk(this.cpu.id, frames, 0, frames.length, 0);
+    this.kernel.pages.freeBulk(this.cpu.id, frames, 0, frames.length);
   }
 }

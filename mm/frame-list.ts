@@ -1,0 +1,52 @@
+/** Lists of free frames in front of the zones: those of each CPU, and those kept for page tables. */
+import { MAX_PAGE_ORDER, type Zone } from "./zone.ts";
+
+/** Frames moved between a per-CPU list and its zone at a time. */
+export const PCP_BATCH = 63;
+/** A per-CPU list longer than this gives a batch back. */
+export const PCP_HIGH = 1024;
+/** Room on a per-CPU list. */
+export const LIST_CAPACITY = PCP_HIGH + PCP_BATCH + 1;
+/** From so many frames on a copy by the host's `set` is quicker than a loop. */
+const COPY_MIN = 24;
+/** Page tables take at most one part in so many of a zone at a time. */
+const TABLE_BLOCK_SHARE = 64;
+
+/** A stack of frame numbers. */
+export interface FrameList {
+  readonly frames: Uint32Array;
+  count: number;
+}
+
+/** Copies `count` frame numbers. */
+export function copyFrames(
+  from: Uint32Array,
+  fromOffset: number,
+  to: Uint32Array,
+  toOffset: number,
+  count: number,
+): void {
+  if (count >= COPY_MIN) {
+    to.set(from.subarray(fromOffset, fromOffset + count), toOffset);
+    return;
+  }
+  for (let i = 0; i < count; i++) to[toOffset + i] = from[fromOffset + i];
+}
+
+/** Marks frames of one zone with a use. */
+export function markFrames(zone: Zone, frames: Uint32Array, offset: number, count: number, use: number): void {
+  const { use: marks } = zone;
+  const startFrame = zone.startFrame | 0;
+  const end = (offset + count) | 0;
+  // Frame numbers are 32 bits; `| 0` keeps V8 in integers.
+  for (let i = offset | 0; i < end; i = (i + 1) | 0) marks[((frames[i] | 0) - startFrame) | 0] = use;
+}
+
+/** Puts a block of frames on the list for page tables, the lowest to be taken first. */
+export function fillForTables(list: FrameList, zone: Zone): boolean {
+  const order = Math.min(MAX_PAGE_ORDER, 31 - Math.clz32(zone.managedPages / TABLE_BLOCK_SHARE));
+  const first = order < 0 ? 0 : zone.take(order);
+  if (first === 0) return false;
+  for (let i = (1 << order) - 1; i >= 0; i--) list.frames[list.count++] = first + i;
+  return true;
+}

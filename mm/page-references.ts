@@ -1,0 +1,40 @@
+/**
+ * Further references to frames (`get_page`, `put_page`). Nearly every frame has one holder and is not noted here; a page that
+ * `remap_vmalloc_range` has put into a user address space is held by the area and by each mapping, and goes back to the
+ * allocator when the last of them lets go.
+ */
+export class PageReferences {
+  /** By frame: holders beyond the first. */
+  private readonly further = new Map<number, number>();
+
+  /** Whether no frame has more than one holder. */
+  get isEmpty(): boolean {
+    return this.further.size === 0;
+  }
+
+  /** Holders of a frame beyond the first. */
+  furtherOf(frame: number): number {
+    return this.further.get(frame) ?? 0;
+  }
+
+  /** Visits the frames that have several holders, for checks. */
+  forEach(visit: (frame: number, further: number) => void): void {
+    this.further.forEach((further, frame) => {
+      visit(frame, further);
+    });
+  }
+
+  /** Notes one more holder (`get_page`). */
+  get(frame: number): void {
+    this.further.set(frame, this.furtherOf(frame) + 1);
+  }
+
+  /** Lets one holder go (`put_page`); whether others remain. */
+  put(frame: number): boolean {
+    const further = this.furtherOf(frame);
+    if (further === 0) return false;
+    if (further === 1) this.further.delete(frame);
+    else this.further.set(frame, further - 1);
+    return true;
+  }
+}
