@@ -77,15 +77,15 @@ export class CpuMemory {
    * @throws GeneralProtectionFault for an address (given as a bigint) that is not canonical
    */
   load(la: number | bigint, sizeBytes: number): number {
-    if (typeof la !== "number") return this.load(this.linearAddress(la), sizeBytes);
+    if (typeof la !== "number") return this.load(this.linearAddress(la), sizeBytes) >>> 0;
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
     const place = words[((low >>> 12) & 255) | 256];
-    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(0, la, sizeBytes);
+    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(0, la, sizeBytes) >>> 0;
     if (cells[place << CELL] !== la - offset) {
       cells[ASKED] = la - offset;
-      return this.loadMissed(0, low);
+      return this.loadMissed(0, low) >>> 0;
     }
     const record = place << WORD;
     const state = words[record | STATE];
@@ -135,15 +135,15 @@ export class CpuMemory {
 
   /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
   fetch(la: number | bigint, sizeBytes: number): number {
-    if (typeof la !== "number") return this.fetch(this.linearAddress(la), sizeBytes);
+    if (typeof la !== "number") return this.fetch(this.linearAddress(la), sizeBytes) >>> 0;
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
     const place = words[((low >>> 12) & 255) | 768];
-    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(2, la, sizeBytes);
+    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(2, la, sizeBytes) >>> 0;
     if (cells[place << CELL] !== la - offset) {
       cells[ASKED] = la - offset;
-      return this.loadMissed(2, low);
+      return this.loadMissed(2, low) >>> 0;
     }
     const record = place << WORD;
     const state = words[record | STATE];
@@ -232,8 +232,8 @@ export class CpuMemory {
    * 31:0 of the address. (An address that is an argument of a call that is not inlined would be put on the heap.)
    */
   private loadMissed(kind: 0 | 2, low: number): number {
-    const place = this.small.translate(kind, low >>> 12);
-    return place === 0 ? this.loadSlow(kind, this.cells[ASKED] + (low & 4095), 4) : this.read(place, low);
+    const place = this.small.translate(kind, low >>> 12) | 0;
+    return place === 0 ? this.loadSlow(kind, this.cells[ASKED] + (low & 4095), 4) >>> 0 : this.read(place, low);
   }
 
   /** A store; otherwise as {@link loadMissed}. */

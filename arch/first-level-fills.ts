@@ -171,7 +171,8 @@ export class FirstLevelFills {
   protected fill(kind: number, side: AccessSide, number: number, frame: number, attributes: number): number {
     const { words, cells } = this;
     const set = number & side.firstMask;
-    if (words[(side.firstCount + set) | 0] !== FIRST_WAYS) return this.fillRoom(kind, side, number, frame, attributes);
+    if (words[(side.firstCount + set) | 0] !== FIRST_WAYS)
+      return this.fillRoom(kind, side, number, frame, attributes) | 0;
     const state = (side.firstState + set) | 0;
     const filled = words[(side.firstFills + words[state]) | 0];
     const place = (side.firstPlace + (set << 2) + (filled & 0xff)) | 0;

@@ -6,7 +6,7 @@ import { ALL, BASE, GLOBAL, Guest } from "./guest.ts";
 
 const TARGET = 2 ** 30;
 /** Where the page with a number is: in two chunks of memory, one of them that of the page tables. */
-const targetOf = (page: number): number => (page % 3 === 0 ? 2 ** 24 : TARGET) + page * 4096;
+const targetOf = (page: number): number => (page % 3 === 0 ? 2 ** 21 : TARGET) + page * 4096;
 
 /** What somebody does to a CPU: an access, or something that changes what accesses find. */
 type Step =
