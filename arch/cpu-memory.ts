@@ -21,7 +21,6 @@ const LOWER_HALF_END = 2 ** 47;
 const ASKED = ASKED_AT;
 const LOADS = COUNTS_AT;
 const STORES = COUNTS_AT + 1;
-const FETCHES = COUNTS_AT + 2;
 const CELL = CELL_SHIFT;
 const WORD = WORD_SHIFT;
 const STATE = WORD_STATE;
@@ -85,7 +84,7 @@ export class CpuMemory {
     if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(0, la, sizeBytes) >>> 0;
     if (cells[place << CELL] !== la - offset) {
       cells[ASKED] = la - offset;
-      return this.loadMissed(0, low) >>> 0;
+      return this.loadMissed(low) >>> 0;
     }
     const record = place << WORD;
     const state = words[record | STATE];
@@ -135,25 +134,7 @@ export class CpuMemory {
 
   /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
   fetch(la: number | bigint, sizeBytes: number): number {
-    if (typeof la !== "number") return this.fetch(this.linearAddress(la), sizeBytes) >>> 0;
-    const low = la | 0;
-    const offset = low & 4095;
-    const { words, cells } = this;
-    const place = words[((low >>> 12) & 255) | 768];
-    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(2, la, sizeBytes) >>> 0;
-    if (cells[place << CELL] !== la - offset) {
-      cells[ASKED] = la - offset;
-      return this.loadMissed(2, low) >>> 0;
-    }
-    const record = place << WORD;
-    const state = words[record | STATE];
-    const use = words[record | USE];
-    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
-    cells[FETCHES]++;
-    this.clock[0] += this.fetchCycles;
-    const frame = words[record | FRAME];
-    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
-    return this.chunk[((frame & CHUNK_MASK) << 10) | (offset >> 2)] >>> 0;
+    return this.loadPart(2, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
   }
 
   /**
@@ -228,12 +209,12 @@ export class CpuMemory {
   }
 
   /**
-   * A load or fetch of an aligned word in the page whose address is in cell `ASKED_AT`, which is not predicted; `low`: bits
+   * A load of an aligned word in the page whose address is in cell `ASKED_AT`, which is not predicted; `low`: bits
    * 31:0 of the address. (An address that is an argument of a call that is not inlined would be put on the heap.)
    */
-  private loadMissed(kind: 0 | 2, low: number): number {
-    const place = this.small.translate(kind, low >>> 12) | 0;
-    return place === 0 ? this.loadSlow(kind, this.cells[ASKED] + (low & 4095), 4) >>> 0 : this.read(place, low);
+  private loadMissed(low: number): number {
+    const place = this.small.translate(0, low >>> 12) | 0;
+    return place === 0 ? this.loadSlow(0, this.cells[ASKED] + (low & 4095), 4) >>> 0 : this.read(place, low);
   }
 
   /** A store; otherwise as {@link loadMissed}. */
@@ -243,7 +224,7 @@ export class CpuMemory {
     else this.write(place, low, -1, value);
   }
 
-  /** A load or fetch that is not of an aligned word. */
+  /** A fetch, or a load that is not of an aligned word. */
   private loadPart(kind: 0 | 2, la: number, sizeBytes: number): number {
     const low = la | 0;
     this.cells[ASKED] = la - (low & 4095);
@@ -353,8 +334,9 @@ export class CpuMemory {
   }
 }
 
-/** The bits that an access of 1 or 2 bytes covers of the word that it lies in; 0 when it crosses words, or is another. */
+/** The bits that an access of 1, 2 or 4 bytes covers of the word that it lies in; 0 when it crosses words, or is another. */
 function maskInWord(low: number, sizeBytes: number): number {
+  if (sizeBytes === 4) return (low & 3) === 0 ? -1 : 0;
   if ((sizeBytes !== 2 && sizeBytes !== 1) || (low & 3) + sizeBytes > 4) return 0;
   return ((1 << (sizeBytes << 3)) - 1) << ((low & 3) << 3);
 }

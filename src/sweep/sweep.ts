@@ -1,5 +1,4 @@
 /** Running the points of a sweep on all cores. */
-import { Piscina } from "piscina";
 import type { FinishedPoint, ResultsFile } from "./results-file.ts";
 import { type SweepPoint, type SweepSpec, sweepPoints } from "./spec.ts";
 import type { SweepTask, SweepTaskResult } from "./worker.ts";
@@ -32,6 +31,7 @@ export async function runSweep(
   if (left.length === 0) return;
   const worker = new URL(`./worker${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`, import.meta.url);
   const threads = Math.min(jobs, left.length);
+  const { Piscina } = await import("piscina");
   const pool = new Piscina({ filename: worker.href, minThreads: threads, maxThreads: threads });
   const { kind, name } = spec;
   try {

@@ -2,7 +2,6 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, extname, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { createJiti } from "jiti";
 import { PAUSE_RESCHED, PAUSE_TURN, type Pause } from "../../arch/event-loop.ts";
 import { GeneralProtectionFault, MachineUsageError, PageFault } from "../../arch/faults.ts";
 import { UsageError } from "../command-line/errors.ts";
@@ -46,6 +45,7 @@ export async function loadWorkloadFile(file: string): Promise<Workload> {
 async function importFile(file: string, path: string): Promise<Record<string, unknown>> {
   try {
     if (JAVASCRIPT.includes(extname(path))) return await import(pathToFileURL(path).href);
+    const { createJiti } = await import("jiti");
     const jiti = createJiti(import.meta.url, { fsCache: false, interopDefault: false, alias: packageAliases() });
     return await jiti.import<Record<string, unknown>>(path);
   } catch (error) {
