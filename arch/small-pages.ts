@@ -135,9 +135,9 @@ export class SmallPages extends FirstLevelFills {
       return this.hit(kind, side, number) | 0;
     }
     const found = words[this.secondHead + (number & this.secondHeadMask)];
+    if (cells[found << CELL] === page) return this.refill(kind, side, number, found) | 0;
     if (found === 0) return this.walk(kind, side, number) | 0;
-    if (cells[found << CELL] !== page) return this.searchChain(kind, side, number, found) | 0;
-    return this.refill(kind, side, number, found) | 0;
+    return this.searchChain(kind, side, number, found) | 0;
   }
 
   /** Goes on in a chain of the second level whose first is not the page asked for. */

@@ -61,8 +61,8 @@ function measure(task: BenchTask, smoke: boolean): Measured {
   const bench = new Bench({
     time,
     iterations: smoke ? 1 : 7,
-    warmupTime: smoke ? 1 : 500,
-    warmupIterations: smoke ? 1 : 3,
+    warmupTime: smoke ? 1 : 3000,
+    warmupIterations: smoke ? 1 : 5,
     throws: true,
   });
   bench.add(task.name, task.setup());
