@@ -39,6 +39,8 @@ export const HIGH_MEMORY_START = 2 ** 32;
 /** Memory below the hole for device registers. */
 export const LOW_MEMORY_BYTES = 3 * 2 ** 30;
 
+const HIGH_START_FRAME = HIGH_MEMORY_START / 4096;
+
 /**
  * Memory in frames of 4096 bytes from physical address 0, all zero at first. What exceeds 3 GiB starts at 4 GiB.
  *
@@ -50,6 +52,8 @@ export class PhysicalMemory {
   readonly sizeBytes: number;
   /** One past the highest frame number. */
   readonly frames: number;
+  /** One past the highest frame number below the hole for device registers. */
+  private readonly lowFrames: number;
   /** The chunks by number; read-only for others. */
   readonly directory: Int32Array[];
   private readonly bytes: (Uint8Array | undefined)[];
@@ -68,6 +72,7 @@ export class PhysicalMemory {
     this.sizeBytes = sizeBytes;
     const highBytes = Math.max(0, sizeBytes - LOW_MEMORY_BYTES);
     this.frames = (highBytes > 0 ? HIGH_MEMORY_START + highBytes : sizeBytes) / 4096;
+    this.lowFrames = Math.min(sizeBytes, LOW_MEMORY_BYTES) / 4096;
     const chunkCount = Math.ceil(this.frames / CHUNK_FRAMES);
     this.directory = new Array<Int32Array>(chunkCount).fill(this.zeroChunk);
     if (highBytes > 0) {
@@ -80,7 +85,7 @@ export class PhysicalMemory {
 
   /** Whether `frame` has memory behind it. */
   has(frame: number): boolean {
-    return frame < this.frames && this.directory[Math.floor(frame / CHUNK_FRAMES)] !== NO_CHUNK;
+    return frame < this.lowFrames || (frame >= HIGH_START_FRAME && frame < this.frames);
   }
 
   /**
