@@ -118,8 +118,11 @@ export class FirstLevelFills {
     const { load, store, fetch, secondLevelHit } = preset.costs;
     const costs = [load.value, store.value, fetch.value];
     const isSimple = !second.isListed && second.fillsLikeHits && second.headAt >= 0 && fitsNumber(second);
-    const [loads, stores, fetches] = tlbs.smallSides().map((side, kind) => {
-      const usesIt = side.second.length === 1 && side.second[0] === second;
+    const sides = tlbs.smallSides();
+    // A fill looks after the predictions of loads and stores, or of fetches, but not of all three.
+    const isUnified = sides[2].first === sides[0].first || sides[2].first === sides[1].first;
+    const [loads, stores, fetches] = sides.map((side, kind) => {
+      const usesIt = side.second.length === 1 && side.second[0] === second && !isUnified;
       return new AccessSide(side.first, isSimple && usesIt, costs[kind], secondLevelHit.value);
     });
     this.loads = loads;
@@ -181,12 +184,7 @@ export class FirstLevelFills {
     cells[place << CELL] = cells[ASKED];
     words[record | FRAME] = frame;
     words[record | ATTRIBUTES] = attributes;
-    const bucket = number & 255;
-    // What was predicted for the slot's old page must not be taken for the new one.
-    const other = bucket | (((kind ^ 1) + 1) << 8);
-    if (words[other] === place) words[other] = 0;
-    words[bucket | ((kind + 1) << 8)] = place;
-    return place;
+    return this.predict(kind, number, place);
   }
 
   /** As {@link fill} in a set with an empty slot. */
@@ -195,7 +193,14 @@ export class FirstLevelFills {
     const place = side.firstPlace + side.first.insert(this.cells[ASKED], number, 0, 0, 0, 0);
     words[(place << WORD) | FRAME] = frame;
     words[(place << WORD) | ATTRIBUTES] = attributes;
+    return this.predict(kind, number, place);
+  }
+
+  /** Predicts a place that was just filled; returns it. */
+  private predict(kind: number, number: number, place: number): number {
+    const { words } = this;
     const bucket = number & 255;
+    // What was predicted for the slot's old page must not be taken for the new one.
     const other = bucket | (((kind ^ 1) + 1) << 8);
     if (words[other] === place) words[other] = 0;
     words[bucket | ((kind + 1) << 8)] = place;

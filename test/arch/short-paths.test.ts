@@ -173,3 +173,27 @@ test("the short path is what runs: it finds most translations of a loop over man
   for (let round = 0; round < 4; round++) for (let i = 0; i < 1024; i += 2) guest.cpu.load(BASE + i * 4096, 4);
   expect(general).toBeLessThan(100);
 });
+
+test.each([0, 1, 2, 3, 4, 5, 6, 7])(
+  "a first level that instructions and data share: a slot that was fetched from says nothing of the page put there after %i others",
+  (between) => {
+    const skylake = PRESETS.filter(({ name }) => name === "skylake")[0];
+    const tlbs = skylake.tlbs
+      .filter(({ name }) => name !== "L1 iTLB 4K")
+      .map((tlb) => (tlb.name === "L1 dTLB 4K" ? { ...tlb, kinds: ["load", "store", "fetch"] as const } : tlb));
+    const guest = new Guest({ preset: { ...skylake, name: "unified", tlbs }, memoryBytes: 2 ** 31 });
+    const { cpu } = guest;
+    const code = BASE;
+    // The same low eight bits of the page number as the code, and the set that it is in; then others of that set.
+    const data = BASE + 256 * 4096;
+    const others = Array.from({ length: 12 }, (_, i) => BASE + (i + 1) * 16 * 4096).filter((la) => la !== data);
+    for (const la of [code, ...others]) guest.map(la, TARGET + la - BASE, ALL | 0x60);
+    guest.map(data, TARGET + data - BASE, ALL | 0x60);
+    guest.write(data, 1, BigInt(TARGET + data - BASE + (ALL | 0x60)) | (1n << 63n));
+    for (const la of [code, data, ...others]) cpu.load(la, 4);
+    cpu.fetch(code, 4);
+    for (const la of others.slice(0, between)) cpu.load(la, 4);
+    cpu.load(data, 4);
+    expect(() => cpu.fetch(data, 4)).toThrow(PageFault);
+  },
+);
