@@ -1,7 +1,7 @@
 /**
- * Where the numbers of one CPU lie: one block of memory that its TLBs, predictions and counters share, seen as 64-bit `cells`
- * and as 32-bit `words`, so that code which works on several of them at once loads few arrays. Every slot of every TLB and
- * paging-structure cache has a place, the number of its 32-byte record; those of the first level come first.
+ * Where the numbers of one CPU lie: one block of memory that its TLBs, predictions and counters share, seen as 64-bit `cells`,
+ * as 32-bit `words` and as `bytes`, so that code which works on several of them at once loads few arrays. Every slot of every
+ * TLB and paging-structure cache has a place, the number of its 32-byte record; those of the first level come first.
  *
  *   cell    0      the record of place 0, where nothing is ever held; its link is written, but nobody reads it
  *           4      counters (perf-counters.ts)
@@ -9,7 +9,7 @@
  *   word    128    rules of the paging mode, four a kind of access (paging-mode.ts)
  *           160    translations of large pages in all TLBs, plus one while the short path is off
  *           256    predictions: 256 for loads, 256 for stores, 256 for fetches
- *           1024   the same for first-level TLBs whose replacement state is a list, which hits must change in another way
+ *           1024   the same, for loads and stores, of first-level TLBs that are not four ways under tree-PLRU
  *           2048   records, from place 256 on
  */
 export const COUNTS_AT = 4;
@@ -17,7 +17,7 @@ export const ASKED_AT = 60;
 export const RULES_AT = 128;
 export const LARGE_AT = 160;
 export const PREDICTIONS_AT = 256;
-export const LISTED_PREDICTIONS_AT = 1024;
+export const OTHER_PREDICTIONS_AT = 1024;
 /** Predictions of one kind of access. */
 export const PREDICTIONS = 256;
 /** The first place, a multiple of 4 as the first of every structure is. */
@@ -46,13 +46,16 @@ export const WORD_SHIFT = 3;
 /** Position of the PCID in the attributes, 0 for a global translation; and of the size of the entry. */
 export const ATTRIBUTE_PCID_SHIFT = 16;
 export const ATTRIBUTE_SIZE_SHIFT = 28;
-/** Set once a page of 4 KiB is known to have a chunk of memory. */
+/** Set once a page of 4 KiB is known to have a chunk of memory, which is that of a frame below 2^31. */
 export const ATTRIBUTE_MEMORY = 1 << 30;
+/** The sign: set while the translation in a first-level place is known to allow stores, if it is predicted for them. */
+export const ATTRIBUTE_STORES = 1 << 31;
 
 /** The arrays of one CPU, and what is taken of them. */
 export class CpuArrays {
   readonly cells: Float64Array;
   readonly words: Int32Array;
+  readonly bytes: Uint8Array;
   /** Bits 39:32 of the frame of each place. */
   readonly frameHigh: Uint8Array;
   private nextPlace = FIRST_PLACE;
@@ -69,6 +72,7 @@ export class CpuArrays {
     const buffer = new ArrayBuffer(4 * (this.nextWord + ((words + 1) & ~1)));
     this.cells = new Float64Array(buffer);
     this.words = new Int32Array(buffer);
+    this.bytes = new Uint8Array(buffer);
     this.frameHigh = new Uint8Array(end);
     this.cells[CELL_TAG] = Number.NaN;
     for (let place = FIRST_PLACE; place < end; place++) this.cells[(place << CELL_SHIFT) + CELL_TAG] = Number.NaN;

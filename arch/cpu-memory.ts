@@ -6,7 +6,7 @@ import { ACCESS_IS_SHADOW_STACK, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIN
 import { checkReference } from "./access-check.ts";
 import { arraysFor } from "./arrays-for.ts";
 import { ControlRegisters, CR4_CET } from "./control-registers.ts";
-import { ASKED_AT, CELL_SHIFT, COUNTS_AT, WORD_FRAME, WORD_SHIFT, WORD_STATE, WORD_USE } from "./cpu-arrays.ts";
+import { ASKED_AT, CELL_SHIFT, COUNTS_AT, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } from "./cpu-arrays.ts";
 import type { CpuParts } from "./cpu-parts.ts";
 import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "./faults.ts";
 import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "./linear-address.ts";
@@ -23,11 +23,12 @@ const LOADS = COUNTS_AT;
 const STORES = COUNTS_AT + 1;
 const CELL = CELL_SHIFT;
 const WORD = WORD_SHIFT;
-const STATE = WORD_STATE;
-const USE = WORD_USE;
 const FRAME = WORD_FRAME;
+const ATTRIBUTES = WORD_ATTRIBUTES;
 const CHUNK_SHIFT = CHUNK_FRAMES_SHIFT;
 const CHUNK_MASK = CHUNK_FRAME_MASK;
+/** So far from any frame that no frame seems to lie in the chunk. */
+const NO_FRAME = -(2 ** 30);
 
 /** The part of a CPU that accesses memory. Linear addresses are 48-bit numbers. */
 export class CpuMemory {
@@ -42,9 +43,14 @@ export class CpuMemory {
   private readonly small: SmallPages;
   /** The CPU's clock. */
   private readonly clock: Float64Array;
-  /** The chunk of memory that was accessed last, and its number; only chunks that exist, as others are replaced when they are made. */
+  /** Where a hit notes its place for the replacement state (`Tlb.isTree`), of loads and of stores. */
+  private readonly loadRoots: number;
+  private readonly loadPairs: number;
+  private readonly storeRoots: number;
+  private readonly storePairs: number;
+  /** The chunk of memory that was accessed last, and its first frame; only chunks that exist, as others are replaced when they are made. */
   private chunk: Int32Array;
-  private chunkNumber = -1;
+  private chunkFirst = NO_FRAME;
   private readonly loadCycles: number;
   private readonly storeCycles: number;
   private readonly fetchCycles: number;
@@ -65,6 +71,11 @@ export class CpuMemory {
     this.small = this.mmu.small;
     this.clock = loop.clockCycles.subarray(id, id + 1);
     this.chunk = memory.directory[0];
+    const [loads, stores] = this.mmu.tlbs.smallSides();
+    this.loadRoots = loads.first.rootsAt;
+    this.loadPairs = loads.first.pairsAt;
+    this.storeRoots = stores.first.rootsAt;
+    this.storePairs = stores.first.pairsAt;
     this.loadCycles = preset.costs.load.value;
     this.storeCycles = preset.costs.store.value;
     this.fetchCycles = preset.costs.fetch.value;
@@ -80,21 +91,20 @@ export class CpuMemory {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[((low >>> 12) & 255) | 256];
+    const place = words[((low >>> 12) & 255) + 256];
     if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(0, la, sizeBytes) >>> 0;
     if (cells[place << CELL] !== la - offset) {
       cells[ASKED] = la - offset;
       return this.loadMissed(low) >>> 0;
     }
-    const record = place << WORD;
-    const state = words[record | STATE];
-    const use = words[record | USE];
-    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    words[(this.loadRoots + (place >> 2)) | 0] = place;
+    words[(this.loadPairs + (place >> 1)) | 0] = place;
     cells[LOADS]++;
     this.clock[0] += this.loadCycles;
-    const frame = words[record | FRAME];
-    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
-    return this.chunk[((frame & CHUNK_MASK) << 10) | (offset >> 2)] >>> 0;
+    const frame = words[((place << WORD) + FRAME) | 0];
+    let at = (frame - this.chunkFirst) | 0;
+    if (at >>> 0 > CHUNK_MASK) at = this.chooseChunk(frame);
+    return this.chunk[(at << 10) | (offset >> 2)] >>> 0;
   }
 
   /**
@@ -111,25 +121,25 @@ export class CpuMemory {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[((low >>> 12) & 255) | 512];
+    const place = words[((low >>> 12) & 255) + 512];
     if (sizeBytes !== 4 || (offset & 3) !== 0) {
       this.storePart(la, sizeBytes, value);
       return;
     }
-    if (cells[place << CELL] !== la - offset) {
+    const record = place << WORD;
+    if (cells[place << CELL] !== la - offset || words[(record + ATTRIBUTES) | 0] >= 0) {
       cells[ASKED] = la - offset;
       this.storeMissed(low, value);
       return;
     }
-    const record = place << WORD;
-    const state = words[record | STATE];
-    const use = words[record | USE];
-    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    words[(this.storeRoots + (place >> 2)) | 0] = place;
+    words[(this.storePairs + (place >> 1)) | 0] = place;
     cells[STORES]++;
     this.clock[0] += this.storeCycles;
-    const frame = words[record | FRAME];
-    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
-    this.chunk[((frame & CHUNK_MASK) << 10) | (offset >> 2)] = value;
+    const frame = words[(record + FRAME) | 0];
+    let at = (frame - this.chunkFirst) | 0;
+    if (at >>> 0 > CHUNK_MASK) at = this.chooseChunk(frame);
+    this.chunk[(at << 10) | (offset >> 2)] = value;
   }
 
   /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
@@ -145,18 +155,16 @@ export class CpuMemory {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[((low >>> 12) & 255) | 256];
+    const place = words[((low >>> 12) & 255) + 256];
     if (cells[place << CELL] !== la - offset) {
       cells[ASKED] = la - offset;
       return this.touchMissed(0, low);
     }
-    const record = place << WORD;
-    const state = words[record | STATE];
-    const use = words[record | USE];
-    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    words[(this.loadRoots + (place >> 2)) | 0] = place;
+    words[(this.loadPairs + (place >> 1)) | 0] = place;
     cells[LOADS]++;
     this.clock[0] += this.loadCycles;
-    return (words[record | FRAME] >>> 0) * 4096 + offset;
+    return words[((place << WORD) + FRAME) | 0] * 4096 + offset;
   }
 
   /** As {@link touch}, for any kind of access. */
@@ -213,15 +221,15 @@ export class CpuMemory {
    * 31:0 of the address. (An address that is an argument of a call that is not inlined would be put on the heap.)
    */
   private loadMissed(low: number): number {
-    const place = this.small.translate(0, low >>> 12) | 0;
-    return place === 0 ? this.loadSlow(0, this.cells[ASKED] + (low & 4095), 4) >>> 0 : this.read(place, low);
+    const frame = this.small.translate(0, low >>> 12) | 0;
+    return frame < 0 ? this.loadSlow(0, this.cells[ASKED] + (low & 4095), 4) >>> 0 : this.read(frame, low);
   }
 
   /** A store; otherwise as {@link loadMissed}. */
   private storeMissed(low: number, value: number): void {
-    const place = this.small.translate(1, low >>> 12);
-    if (place === 0) this.storeSlow(1, this.cells[ASKED] + (low & 4095), 4, value);
-    else this.write(place, low, -1, value);
+    const frame = this.small.translate(1, low >>> 12) | 0;
+    if (frame < 0) this.storeSlow(1, this.cells[ASKED] + (low & 4095), 4, value);
+    else this.write(frame, low, -1, value);
   }
 
   /** A fetch, or a load that is not of an aligned word. */
@@ -229,9 +237,9 @@ export class CpuMemory {
     const low = la | 0;
     this.cells[ASKED] = la - (low & 4095);
     const mask = maskInWord(low, sizeBytes);
-    const place = mask === 0 ? 0 : this.placeOf(kind, low);
-    if (place === 0) return this.loadSlow(kind, la, sizeBytes);
-    return (this.read(place, low) & mask) >>> ((low & 3) << 3);
+    const frame = mask === 0 ? -1 : this.frameOf(kind, low);
+    if (frame < 0) return this.loadSlow(kind, la, sizeBytes);
+    return (this.read(frame, low) & mask) >>> ((low & 3) << 3);
   }
 
   /** A store that is not of an aligned word. */
@@ -239,49 +247,48 @@ export class CpuMemory {
     const low = la | 0;
     this.cells[ASKED] = la - (low & 4095);
     const mask = maskInWord(low, sizeBytes);
-    const place = mask === 0 ? 0 : this.placeOf(1, low);
-    if (place === 0) this.storeSlow(1, la, sizeBytes, value);
-    else this.write(place, low, mask, value << ((low & 3) << 3));
+    const frame = mask === 0 ? -1 : this.frameOf(1, low);
+    if (frame < 0) this.storeSlow(1, la, sizeBytes, value);
+    else this.write(frame, low, mask, value << ((low & 3) << 3));
   }
 
   /** As {@link touchAs}, in the page whose address is in cell `ASKED_AT`; `low`: bits 31:0 of the address. */
   private touchMissed(access: Access, low: number): number {
-    const place = access <= 2 ? this.placeOf(access, low) : 0;
-    return place === 0 ? this.touchSlow(access, this.cells[ASKED] + (low & 4095)) : this.physical(place, low);
+    const frame = access <= 2 ? this.frameOf(access, low) : -1;
+    return frame < 0 ? this.touchSlow(access, this.cells[ASKED] + (low & 4095)) : frame * 4096 + (low & 4095);
   }
 
-  /** The first-level place of the page in cell `ASKED_AT` after an access of `kind`, predicted or not; 0 if not done here. */
-  private placeOf(kind: number, low: number): number {
+  /** The frame of the page in cell `ASKED_AT` after an access of `kind`, predicted or not; -1 if not done here. */
+  private frameOf(kind: number, low: number): number {
     const { words, cells } = this;
     const place = words[((low >>> 12) & 255) | ((kind + 1) << 8)];
-    if (cells[place << CELL] === cells[ASKED]) return this.small.touch(kind, place);
+    if (cells[place << CELL] === cells[ASKED] && (kind !== 1 || words[(place << WORD) | ATTRIBUTES] < 0)) {
+      return this.small.touch(kind, place);
+    }
     return this.small.translate(kind, low >>> 12);
   }
 
-  /** The physical address of a first-level place, with the offset of an address. */
-  private physical(place: number, low: number): number {
-    return (this.words[(place << WORD) | FRAME] >>> 0) * 4096 + (low & 4095);
+  /** Reads the word of an address in a page that is in `frame`. */
+  private read(frame: number, low: number): number {
+    let at = (frame - this.chunkFirst) | 0;
+    if (at >>> 0 > CHUNK_MASK) at = this.chooseChunk(frame);
+    return this.chunk[(at << 10) | ((low & 4095) >> 2)] >>> 0;
   }
 
-  /** Reads the word of an address in the page of a first-level place. */
-  private read(place: number, low: number): number {
-    const frame = this.words[(place << WORD) | FRAME];
-    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
-    return this.chunk[((frame & CHUNK_MASK) << 10) | ((low & 4095) >> 2)] >>> 0;
-  }
-
-  /** Writes the bits of `mask` in the word of an address in the page of a first-level place. */
-  private write(place: number, low: number, mask: number, value: number): void {
-    const frame = this.words[(place << WORD) | FRAME];
-    if (frame >>> CHUNK_SHIFT !== this.chunkNumber) this.chooseChunk(frame >>> CHUNK_SHIFT);
+  /** Writes the bits of `mask` in the word of an address in a page that is in `frame`. */
+  private write(frame: number, low: number, mask: number, value: number): void {
+    let at = (frame - this.chunkFirst) | 0;
+    if (at >>> 0 > CHUNK_MASK) at = this.chooseChunk(frame);
     const { chunk } = this;
-    const at = ((frame & CHUNK_MASK) << 10) | ((low & 4095) >> 2);
-    chunk[at] = (chunk[at] & ~mask) | (value & mask);
+    const word = (at << 10) | ((low & 4095) >> 2);
+    chunk[word] = (chunk[word] & ~mask) | (value & mask);
   }
 
-  private chooseChunk(number: number): void {
-    this.chunk = this.chunks[number];
-    this.chunkNumber = number;
+  /** Takes the chunk of memory that `frame` is in; returns the number of the frame in it. */
+  private chooseChunk(frame: number): number {
+    this.chunk = this.chunks[frame >>> CHUNK_SHIFT];
+    this.chunkFirst = frame & ~CHUNK_MASK;
+    return frame & CHUNK_MASK;
   }
 
   private touchSlow(access: Access, la: number): number {

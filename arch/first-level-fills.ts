@@ -6,10 +6,11 @@ import {
   ASKED_AT,
   ATTRIBUTE_MEMORY,
   ATTRIBUTE_PCID_SHIFT,
+  ATTRIBUTE_STORES,
   CELL_SHIFT,
   COUNTS_AT,
   type CpuArrays,
-  LISTED_PREDICTIONS_AT,
+  OTHER_PREDICTIONS_AT,
   RULES_AT,
   WORD_ATTRIBUTES,
   WORD_FRAME,
@@ -24,7 +25,7 @@ import { TR_GLOBAL, TR_KEY_SHIFT, TR_MASK } from "./translation.ts";
 // V8 folds a module's own constants into the code, but not those that it imports.
 const ASKED = ASKED_AT;
 const RULES = RULES_AT;
-const LISTED = LISTED_PREDICTIONS_AT;
+const OTHERS = OTHER_PREDICTIONS_AT;
 const COUNTS = COUNTS_AT;
 const CELL = CELL_SHIFT;
 const WORD = WORD_SHIFT;
@@ -35,6 +36,7 @@ const GLOBAL_FLAG = TR_GLOBAL;
 const KEY_SHIFT = TR_KEY_SHIFT;
 const PCID_SHIFT = ATTRIBUTE_PCID_SHIFT;
 const MEMORY = ATTRIBUTE_MEMORY;
+const STORES = ATTRIBUTE_STORES;
 const CHUNK_SHIFT = CHUNK_FRAMES_SHIFT;
 /** Ways of the first-level TLBs that the path knows. */
 const FIRST_WAYS = 4;
@@ -48,9 +50,14 @@ export class AccessSide {
   readonly first: Tlb;
   readonly firstPlace: number;
   readonly firstMask: number;
-  readonly firstState: number;
   readonly firstCount: number;
-  readonly firstFills: number;
+  readonly rootsAt: number;
+  readonly pairsAt: number;
+  /** Word of the marks of set 0, and where they begin in the page number. */
+  readonly marksAt: number;
+  readonly markShift: number;
+  /** What the number of the byte with a place's mark is more than the place. */
+  readonly markOfPlace: number;
   /** Cycles of an access, and of one whose translation the second level holds. */
   readonly accessCycles: number;
   readonly secondLevelHitCycles: number;
@@ -64,14 +71,16 @@ export class AccessSide {
   seenAttributes = 0;
 
   constructor(first: Tlb, isSimple: boolean, accessCycles: number, secondLevelHitCycles: number) {
-    const hasFourWays = first.ways === FIRST_WAYS && !first.isListed && !first.isLimited && first.fillsLikeHits;
-    this.gate = isSimple && hasFourWays ? 0 : -1;
+    this.gate = isSimple && first.isTree ? 0 : -1;
     this.first = first;
     this.firstPlace = first.firstPlace;
     this.firstMask = first.setMask;
-    this.firstState = first.stateAt;
     this.firstCount = first.countAt;
-    this.firstFills = first.fillsAt;
+    this.rootsAt = first.rootsAt;
+    this.pairsAt = first.pairsAt;
+    this.marksAt = first.marksAt >> 2;
+    this.markShift = first.hashShift;
+    this.markOfPlace = first.marksAt - first.firstPlace;
     this.accessCycles = accessCycles;
     this.secondLevelHitCycles = accessCycles + secondLevelHitCycles;
   }
@@ -94,6 +103,7 @@ export class FirstLevelFills {
   protected chunkNumber = -1;
   protected readonly cells: Float64Array;
   protected readonly words: Int32Array;
+  protected readonly bytes: Uint8Array;
   protected readonly memory: PhysicalMemory;
   /** The CPU's clock. */
   protected readonly clock: Float64Array;
@@ -113,6 +123,7 @@ export class FirstLevelFills {
   ) {
     this.cells = arrays.cells;
     this.words = arrays.words;
+    this.bytes = arrays.bytes;
     this.memory = memory;
     this.clock = clock.subarray(id, id + 1);
     const { load, store, fetch, secondLevelHit } = preset.costs;
@@ -144,20 +155,31 @@ export class FirstLevelFills {
     this.fetches.forget();
   }
 
-  /** A hit of a first-level place, which is returned. */
+  /** A hit of a first-level place, whose frame is returned. */
   touch(kind: number, place: number): number {
     const side = kind === 0 ? this.loads : kind === 1 ? this.stores : this.fetches;
     side.first.touch(place - side.firstPlace);
     this.cells[COUNTS + kind]++;
     this.clock[0] += side.accessCycles;
-    return place;
+    return this.words[(place << WORD) | FRAME];
   }
 
-  /** A predicted hit of a first-level TLB whose replacement state is a list; 0 when the page is not predicted there. */
-  protected touchListed(kind: number, number: number): number {
+  /** A predicted hit of a first-level TLB that the path does not know; -1 when the page is not predicted there. */
+  protected touchOther(kind: number, number: number): number {
     const { words, cells } = this;
-    const place = words[LISTED + (kind << 8) + (number & 255)];
-    return cells[place << CELL] === cells[ASKED] ? this.touch(kind, place) : 0;
+    const place = words[OTHERS + (kind << 8) + (number & 255)];
+    if (cells[place << CELL] !== cells[ASKED]) return -1;
+    return kind !== 1 || words[(place << WORD) | ATTRIBUTES] < 0 ? this.touch(kind, place) : -1;
+  }
+
+  /** Whether the page asked for is in its set of the first level. */
+  protected isInFirst(side: AccessSide, number: number): boolean {
+    const { cells } = this;
+    const page = cells[ASKED];
+    const first = (side.firstPlace + ((number & side.firstMask) << 2)) << CELL;
+    return (
+      cells[first] === page || cells[first + 4] === page || cells[first + 8] === page || cells[first + 12] === page
+    );
   }
 
   /** A hit of a place of the first level that was not predicted. */
@@ -165,8 +187,9 @@ export class FirstLevelFills {
     const { words, cells } = this;
     let place = side.firstPlace + ((number & side.firstMask) << 2);
     while (cells[place << CELL] !== cells[ASKED]) place++;
-    if (words[(place << WORD) | ATTRIBUTES] !== side.allowedAttributes && !this.allows(kind, side, place)) return 0;
-    words[(number & 255) | ((kind + 1) << 8)] = place;
+    const attributes = words[(place << WORD) | ATTRIBUTES] & ~STORES;
+    if (attributes !== side.allowedAttributes && !this.allows(kind, side, place)) return -1;
+    this.predict(kind, number, place);
     return this.touch(kind, place);
   }
 
@@ -176,15 +199,16 @@ export class FirstLevelFills {
     const set = number & side.firstMask;
     if (words[(side.firstCount + set) | 0] !== FIRST_WAYS)
       return this.fillRoom(kind, side, number, frame, attributes) | 0;
-    const state = (side.firstState + set) | 0;
-    const filled = words[(side.firstFills + words[state]) | 0];
-    const place = (side.firstPlace + (set << 2) + (filled & 0xff)) | 0;
-    const record = place << WORD;
-    words[state] = filled >> 8;
+    const root = (side.rootsAt + (side.firstPlace >> 2) + set) | 0;
+    const place = words[(side.pairsAt + ((words[root] ^ 2) >> 1)) | 0] ^ 1;
+    words[root] = place;
+    words[(side.pairsAt + (place >> 1)) | 0] = place;
+    this.bytes[(side.markOfPlace + place) | 0] = number >>> side.markShift;
     cells[place << CELL] = cells[ASKED];
-    words[record | FRAME] = frame;
-    words[record | ATTRIBUTES] = attributes;
-    return this.predict(kind, number, place);
+    words[((place << WORD) + FRAME) | 0] = frame;
+    words[((place << WORD) + ATTRIBUTES) | 0] = kind === 1 ? attributes | STORES : attributes;
+    words[((number & 255) + ((kind + 1) << 8)) | 0] = place;
+    return frame;
   }
 
   /** As {@link fill} in a set with an empty slot. */
@@ -193,24 +217,21 @@ export class FirstLevelFills {
     const place = side.firstPlace + side.first.insert(this.cells[ASKED], number, 0, 0, 0, 0);
     words[(place << WORD) | FRAME] = frame;
     words[(place << WORD) | ATTRIBUTES] = attributes;
-    return this.predict(kind, number, place);
+    this.predict(kind, number, place);
+    return frame;
   }
 
-  /** Predicts a place that was just filled; returns it. */
-  private predict(kind: number, number: number, place: number): number {
+  /** Predicts a place for the page asked for, which it is known to allow accesses of `kind` to. */
+  private predict(kind: number, number: number, place: number): void {
     const { words } = this;
-    const bucket = number & 255;
-    // What was predicted for the slot's old page must not be taken for the new one.
-    const other = bucket | (((kind ^ 1) + 1) << 8);
-    if (words[other] === place) words[other] = 0;
-    words[bucket | ((kind + 1) << 8)] = place;
-    return place;
+    if (kind === 1) words[(place << WORD) | ATTRIBUTES] |= STORES;
+    words[(number & 255) | ((kind + 1) << 8)] = place;
   }
 
   /** Whether the translation in a place may be used for an access of `kind`; remembered when it may. */
   protected allows(kind: number, side: AccessSide, place: number): boolean {
     const { words } = this;
-    const attributes = words[(place << WORD) | ATTRIBUTES];
+    const attributes = words[(place << WORD) | ATTRIBUTES] & ~STORES;
     const pcid = (attributes >> PCID_SHIFT) & 0xfff;
     if ((attributes & GLOBAL_FLAG) === 0 && pcid !== this.pcid) return false;
     if (!this.rulesAllow(kind, attributes & FLAGS_MASK)) return false;
@@ -231,7 +252,7 @@ export class FirstLevelFills {
 
   /** Whether there is a chunk of memory for a frame, given by its bits 39:32 and 31:0. */
   protected hasChunk(frameHigh: number, frame: number): boolean {
-    if (frameHigh !== 0 || this.memory.chunkAt(frame >>> 0) === null) return false;
+    if (frameHigh !== 0 || frame < 0 || this.memory.chunkAt(frame >>> 0) === null) return false;
     this.chunkNumber = frame >>> CHUNK_SHIFT;
     return true;
   }

@@ -4,7 +4,7 @@
  */
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access } from "./access.ts";
 import type { Cpu } from "./cpu.ts";
-import { CELL_SHIFT, COUNTS_AT, WORD_SHIFT, WORD_STATE, WORD_USE } from "./cpu-arrays.ts";
+import { CELL_SHIFT, COUNTS_AT, WORD_ATTRIBUTES, WORD_SHIFT, WORD_STATE, WORD_USE } from "./cpu-arrays.ts";
 import type { Preset } from "./preset.ts";
 
 /** Kind of a reference: a load. */
@@ -19,6 +19,7 @@ const CELL = CELL_SHIFT;
 const WORD = WORD_SHIFT;
 const STATE = WORD_STATE;
 const USE = WORD_USE;
+const ATTRIBUTES = WORD_ATTRIBUTES;
 const COUNTS = COUNTS_AT;
 
 /** The accesses that the kinds stand for. */
@@ -32,6 +33,9 @@ export class ReferencePort {
   private readonly words: Int32Array;
   private readonly clockCycles: Float64Array;
   private readonly costCycles: Float64Array;
+  /** Where hits of loads and stores note their places for the replacement state (`Tlb.isTree`). */
+  private readonly rootsAt: Int32Array;
+  private readonly pairsAt: Int32Array;
 
   constructor(cpu: Cpu, clockCycles: Float64Array, preset: Preset) {
     const { load, store, fetch } = preset.costs;
@@ -40,6 +44,9 @@ export class ReferencePort {
     this.cells = cpu.mmu.arrays.cells;
     this.words = cpu.mmu.arrays.words;
     this.clockCycles = clockCycles;
+    const sides = cpu.mmu.tlbs.smallSides();
+    this.rootsAt = Int32Array.from(sides, ({ first }) => first.rootsAt);
+    this.pairsAt = Int32Array.from(sides, ({ first }) => first.pairsAt);
     this.costCycles = Float64Array.of(load.value, store.value, fetch.value);
   }
 
@@ -50,14 +57,23 @@ export class ReferencePort {
   reference(kind: number, vpn: number, la: number): void {
     const { cells, words } = this;
     const place = words[(vpn & 255) | ((kind + 1) << 8)];
-    if (cells[place << CELL] !== vpn * 4096) {
+    const record = place << WORD;
+    if (cells[place << CELL] !== vpn * 4096 || (kind === REFERENCE_STORE && words[record | ATTRIBUTES] >= 0)) {
       this.cpu.touchAs(ACCESSES[kind], la);
       return;
     }
-    const record = place << WORD;
-    const state = words[record | STATE];
-    const use = words[record | USE];
-    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    if (kind === REFERENCE_FETCH) {
+      const state = words[record | STATE];
+      if (state < 0) {
+        this.cpu.touchAs(ACCESS_FETCH, la);
+        return;
+      }
+      const use = words[record | USE];
+      words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    } else {
+      words[this.rootsAt[kind] + (place >> 2)] = place;
+      words[this.pairsAt[kind] + (place >> 1)] = place;
+    }
     cells[COUNTS + kind]++;
     this.clockCycles[this.id] += this.costCycles[kind];
   }

@@ -72,7 +72,7 @@ export class TlbHierarchy {
 
   constructor(preset: Preset, arrays: CpuArrays) {
     const make = (level: 1 | 2) =>
-      tlbsOf(preset, level).map((shape) => ({ shape, tlb: new Tlb(shape, arrays, shape.kinds) }));
+      tlbsOf(preset, level).map((shape) => ({ shape, tlb: new Tlb(shape, arrays, shape.kinds, level) }));
     const first = make(1);
     const second = make(2);
     this.first = first.map(({ tlb }) => tlb);

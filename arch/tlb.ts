@@ -45,11 +45,14 @@ const LINK = WORD_LINK;
 /** Sets of more ways than this are searched through an index. */
 const SCANNED_WAYS_MAX = 4;
 
+/** Ways of a first-level TLB whose tree-PLRU is kept in the way of hits ({@link Tlb.isTree}). */
+const TREE_WAYS = 4;
+
 /** Words that a structure takes at the most, beside its records. */
 export function tlbWords({ sets, ways, replacement }: TlbGeometry): number {
   const slots = sets * ways;
   const victims = replacementPolicy(replacement, ways).victims?.length ?? 0;
-  return 2 * sets + 4 + victims + indexSize(slots) + 2 * (slots + sets) + 32;
+  return 6 * sets + 4 + victims + indexSize(slots) + 2 * (slots + sets) + 32;
 }
 
 function indexSize(slots: number): number {
@@ -66,11 +69,23 @@ export class Tlb {
   readonly kinds: readonly TlbKindName[];
   readonly cells: Float64Array;
   readonly words: Int32Array;
+  private readonly bytes: Uint8Array;
   private readonly frameHigh: Uint8Array;
   /** The place of slot 0. */
   readonly firstPlace: number;
-  /** Word of the replacement state of set 0. */
+  /** Word of the replacement state of set 0; its words are `stateWords` for all sets. */
   readonly stateAt: number;
+  readonly stateWords: number;
+  /**
+   * Whether it is a first level of four ways under tree-PLRU, whose state is kept so that a hit only stores: for each node of
+   * a set's tree the place used last below it. That of the root is at word `rootsAt + (place >> 2)`, and that of the node
+   * above a pair of ways at `pairsAt + (place >> 1)`. The victim is the place not used last of the pair not used last.
+   */
+  readonly isTree: boolean;
+  readonly rootsAt: number;
+  readonly pairsAt: number;
+  /** Byte of the mark of slot 0, where `isTree`: the eight bits of its page number above those that choose the set. */
+  readonly marksAt: number;
   /** Word of the number of entries of size 0; those of the other sizes follow. */
   readonly sizeAt: number;
   /** Whether replacement is LRU kept as a list. */
@@ -104,10 +119,10 @@ export class Tlb {
   /** The PCID that an entry used last, where the number of PCIDs is limited; else -1. */
   lastPcid = -1;
 
-  constructor(geometry: TlbGeometry, arrays: CpuArrays, kinds: readonly TlbKindName[] = []) {
-    const { sets, ways } = geometry;
+  constructor(geometry: TlbGeometry, arrays: CpuArrays, kinds: readonly TlbKindName[] = [], level?: 1 | 2) {
+    const { sets, ways, replacement } = geometry;
     const slots = sets * ways;
-    const policy = replacementPolicy(geometry.replacement, ways);
+    const policy = replacementPolicy(replacement, ways);
     this.name = geometry.name;
     this.kinds = kinds;
     this.sets = sets;
@@ -115,9 +130,16 @@ export class Tlb {
     this.slots = slots;
     this.cells = arrays.cells;
     this.words = arrays.words;
+    this.bytes = arrays.bytes;
     this.frameHigh = arrays.frameHigh;
     this.firstPlace = arrays.takePlaces(slots);
-    this.stateAt = arrays.takeWords(sets);
+    this.isTree =
+      level === 1 && replacement === "tree-plru" && ways === TREE_WAYS && geometry.pcidCapacity === undefined;
+    this.stateWords = this.isTree ? 3 * sets : sets;
+    this.stateAt = arrays.takeWords(this.stateWords);
+    this.rootsAt = this.stateAt - (this.firstPlace >> 2);
+    this.pairsAt = this.stateAt + sets - (this.firstPlace >> 1);
+    this.marksAt = this.isTree ? arrays.takeWords(sets) << 2 : -1;
     this.countAt = arrays.takeWords(sets);
     this.sizeAt = arrays.takeWords(4);
     this.fillUse = policy.fillUse;
@@ -144,9 +166,10 @@ export class Tlb {
     for (let slot = 0; slot < slots; slot++) {
       const record = this.recordOf(slot);
       this.words[record | USE] = policy.hitUse[slot % ways];
-      this.words[record | STATE] = this.isListed ? -1 : this.stateAt + Math.floor(slot / ways);
+      this.words[record | STATE] = this.isListed || this.isTree ? -1 : this.stateAt + Math.floor(slot / ways);
     }
     if (this.isListed) this.makeLists();
+    if (this.isTree) for (let slot = 1; slot < slots; slot += 2) this.useTree(this.firstPlace + slot);
   }
 
   /** The slot that holds `tag`, with page number `number` (modulo 2^32), under `pcid` or global; or -1. Changes nothing. */
@@ -171,6 +194,10 @@ export class Tlb {
 
   /** Records a hit of `slot` for the replacement policy. */
   touch(slot: number): void {
+    if (this.isTree) {
+      this.useTree(this.firstPlace + slot);
+      return;
+    }
     const { words } = this;
     const record = this.recordOf(slot);
     const at = words[record | STATE];
@@ -202,18 +229,21 @@ export class Tlb {
       while (this.isUsed(slot)) slot++;
       words[this.countAt + set]++;
     } else {
-      slot = this.isListed
-        ? words[this.endsAt + (set << 1) + 1]
-        : first + (words[this.fillsAt + words[stateAt]] & 0xff);
+      slot = this.victim(set);
       const evicted = this.sizeOf(slot);
       words[this.sizeAt + evicted]--;
       if (evicted !== 0) this.countLarge(evicted, -1);
       if (this.headAt >= 0) this.unlink(firstPlace + slot);
     }
-    const use = this.fillUse[slot - first];
-    words[stateAt] = (words[stateAt] & (use >>> 16)) | (use & 0xffff);
-    if (this.isListed) this.moveToFront(set, slot);
     const place = firstPlace + slot;
+    if (this.isTree) {
+      this.useTree(place);
+      this.bytes[this.marksAt + slot] = number >>> this.hashShift;
+    } else {
+      const use = this.fillUse[slot - first];
+      words[stateAt] = (words[stateAt] & (use >>> 16)) | (use & 0xffff);
+      if (this.isListed) this.moveToFront(set, slot);
+    }
     const record = place << WORD;
     cells[place << CELL] = tag;
     words[record | FRAME] = frame | 0;
@@ -328,6 +358,21 @@ export class Tlb {
   /** Rights and attributes (`TR_*`) of the entry in `slot`. */
   flagsOf(slot: number): number {
     return this.words[this.recordOf(slot) | ATTRIBUTES] & TR_MASK;
+  }
+
+  /** The slot of a full set that is evicted next. */
+  private victim(set: number): number {
+    const { words } = this;
+    if (this.isListed) return words[this.endsAt + (set << 1) + 1];
+    if (!this.isTree) return set * this.ways + (words[this.fillsAt + words[this.stateAt + set]] & 0xff);
+    const used = words[this.stateAt + set];
+    return (words[this.pairsAt + ((used ^ 2) >> 1)] ^ 1) - this.firstPlace;
+  }
+
+  /** Records a use of `place` in its set's tree. */
+  private useTree(place: number): void {
+    this.words[this.rootsAt + (place >> 2)] = place;
+    this.words[this.pairsAt + (place >> 1)] = place;
   }
 
   private isOf(place: number, pcid: number): boolean {
