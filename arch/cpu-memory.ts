@@ -103,7 +103,7 @@ export class CpuMemory {
     this.clock[0] += this.loadCycles;
     const frame = words[((place << WORD) + FRAME) | 0];
     let at = (frame - this.chunkFirst) | 0;
-    if (at >>> 0 > CHUNK_MASK) at = this.chooseChunk(frame);
+    if ((at & ~CHUNK_MASK) !== 0) at = this.chooseChunk(frame);
     return this.chunk[(at << 10) | (offset >> 2)] >>> 0;
   }
 
@@ -138,7 +138,7 @@ export class CpuMemory {
     this.clock[0] += this.storeCycles;
     const frame = words[(record + FRAME) | 0];
     let at = (frame - this.chunkFirst) | 0;
-    if (at >>> 0 > CHUNK_MASK) at = this.chooseChunk(frame);
+    if ((at & ~CHUNK_MASK) !== 0) at = this.chooseChunk(frame);
     this.chunk[(at << 10) | (offset >> 2)] = value;
   }
 
@@ -271,14 +271,14 @@ export class CpuMemory {
   /** Reads the word of an address in a page that is in `frame`. */
   private read(frame: number, low: number): number {
     let at = (frame - this.chunkFirst) | 0;
-    if (at >>> 0 > CHUNK_MASK) at = this.chooseChunk(frame);
+    if ((at & ~CHUNK_MASK) !== 0) at = this.chooseChunk(frame);
     return this.chunk[(at << 10) | ((low & 4095) >> 2)] >>> 0;
   }
 
   /** Writes the bits of `mask` in the word of an address in a page that is in `frame`. */
   private write(frame: number, low: number, mask: number, value: number): void {
     let at = (frame - this.chunkFirst) | 0;
-    if (at >>> 0 > CHUNK_MASK) at = this.chooseChunk(frame);
+    if ((at & ~CHUNK_MASK) !== 0) at = this.chooseChunk(frame);
     const { chunk } = this;
     const word = (at << 10) | ((low & 4095) >> 2);
     chunk[word] = (chunk[word] & ~mask) | (value & mask);
