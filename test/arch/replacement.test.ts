@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CpuArrays } from "../../arch/cpu-arrays.ts";
 import { type ReplacementName, replacementPolicy } from "../../arch/replacement.ts";
@@ -128,5 +129,33 @@ describe("LRU and round robin", () => {
   test("a policy refuses a number of ways that it does not exist for", () => {
     expect(() => replacementPolicy("tree-plru", 12)).toThrow("tree-plru over 12 ways");
     expect(() => replacementPolicy("mru3-plru4", 8)).toThrow("mru3-plru4 over 8 ways");
+  });
+});
+
+describe("tree-PLRU of a first-level TLB of four ways, kept as the places used last", () => {
+  const make = (level?: 1): Tlb => {
+    const geometry = { name: "set", sets: 4, ways: 4, indexHash: "xor", replacement: "tree-plru" } as const;
+    return new Tlb(geometry, new CpuArrays(1, 16, 65_536), [], level);
+  };
+
+  test("evicts, slot by slot, what the table of states evicts, after any misses, hits and invalidations", () => {
+    const step = fc.record({ page: fc.nat(40), drops: fc.boolean(), clears: fc.nat(50).map((n) => n === 0) });
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 20, maxLength: 300 }), (steps) => {
+        const tlbs = [make(1), make()];
+        expect(tlbs.map(({ isTree }) => isTree)).toEqual([true, false]);
+        for (const { page, drops, clears } of steps) {
+          const slots = tlbs.map((tlb) => {
+            if (clears) tlb.clear();
+            const slot = tlb.find(page * 4096, page, 0);
+            if (slot < 0) return tlb.insert(page * 4096, page, 0, 0, page, 0);
+            if (drops) tlb.drop(slot);
+            else tlb.touch(slot);
+            return slot;
+          });
+          expect(slots[0]).toBe(slots[1]);
+        }
+      }),
+    );
   });
 });
