@@ -43,7 +43,7 @@ export class CpuMemory {
   private readonly small: SmallPages;
   /** The CPU's clock. */
   private readonly clock: Float64Array;
-  /** Where a hit notes its place for the replacement state (`Tlb.isTree`), of loads and of stores. */
+  /** Where a hit notes its place for the replacement state (`ReplacementState.isTree`), of loads and of stores. */
   private readonly loadRoots: number;
   private readonly loadPairs: number;
   private readonly storeRoots: number;
@@ -72,10 +72,10 @@ export class CpuMemory {
     this.clock = loop.clockCycles.subarray(id, id + 1);
     this.chunk = memory.directory[0];
     const [loads, stores] = this.mmu.tlbs.smallSides();
-    this.loadRoots = loads.first.rootsAt;
-    this.loadPairs = loads.first.pairsAt;
-    this.storeRoots = stores.first.rootsAt;
-    this.storePairs = stores.first.pairsAt;
+    this.loadRoots = loads.first.replacement.rootsAt;
+    this.loadPairs = loads.first.replacement.pairsAt;
+    this.storeRoots = stores.first.replacement.rootsAt;
+    this.storePairs = stores.first.replacement.pairsAt;
     this.loadCycles = preset.costs.load.value;
     this.storeCycles = preset.costs.store.value;
     this.fetchCycles = preset.costs.fetch.value;

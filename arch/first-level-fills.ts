@@ -71,13 +71,13 @@ export class AccessSide {
   seenAttributes = 0;
 
   constructor(first: Tlb, isSimple: boolean, accessCycles: number, secondLevelHitCycles: number) {
-    this.gate = isSimple && first.isTree ? 0 : -1;
+    this.gate = isSimple && first.replacement.isTree ? 0 : -1;
     this.first = first;
     this.firstPlace = first.firstPlace;
     this.firstMask = first.setMask;
     this.firstCount = first.countAt;
-    this.rootsAt = first.rootsAt;
-    this.pairsAt = first.pairsAt;
+    this.rootsAt = first.replacement.rootsAt;
+    this.pairsAt = first.replacement.pairsAt;
     this.marksAt = first.marksAt >> 2;
     this.markShift = first.hashShift;
     this.markOfPlace = first.marksAt - first.firstPlace;
@@ -128,7 +128,8 @@ export class FirstLevelFills {
     this.clock = clock.subarray(id, id + 1);
     const { load, store, fetch, secondLevelHit } = preset.costs;
     const costs = [load.value, store.value, fetch.value];
-    const isSimple = !second.isListed && second.fillsLikeHits && second.headAt >= 0 && fitsNumber(second);
+    const isSimple =
+      !second.replacement.isListed && second.replacement.fillsLikeHits && second.headAt >= 0 && fitsNumber(second);
     const sides = tlbs.smallSides();
     // A fill looks after the predictions of loads and stores, or of fetches, but not of all three.
     const isUnified = sides[2].first === sides[0].first || sides[2].first === sides[1].first;

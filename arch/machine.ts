@@ -12,7 +12,8 @@
  *       ├── memoryTypes             PAT and MTRRs                               memory-type.ts
  *       └── mmu: Mmu                TLB lookup, else a walk, else a fault       mmu.ts
  *           ├── mode                what the registers mean for each access     paging-mode.ts, access.ts
- *           ├── tlbs                both levels, and their refills              tlb-hierarchy.ts, tlb.ts, replacement.ts
+ *           ├── tlbs                both levels, and their refills              tlb-hierarchy.ts, tlb.ts
+ *           │   ├── replacement     what a set evicts next                      replacement-state.ts, replacement.ts
  *           │   └── predicted       the host's shortcut for first-level hits    predicted-hits.ts
  *           ├── small               the host's shortcut for 4 KiB pages         small-pages.ts, first-level-fills.ts
  *           ├── arrays              where all of their numbers lie              cpu-arrays.ts

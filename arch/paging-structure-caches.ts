@@ -97,7 +97,8 @@ export class PagingStructureCaches {
   /** The cache of PDEs where it is one of its own that is searched way by way; else null. */
   simplePde(): Tlb | null {
     const pde = this.levels[LEVEL_PDE];
-    return pde !== null && this.own.includes(pde) && pde.headAt < 0 && !pde.isListed && pde.fillsLikeHits ? pde : null;
+    if (pde === null || !this.own.includes(pde) || pde.headAt >= 0) return null;
+    return !pde.replacement.isListed && pde.replacement.fillsLikeHits ? pde : null;
   }
 
   /** The structures that hold nothing else, for those who look at them. */

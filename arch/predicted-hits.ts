@@ -34,7 +34,7 @@ export class PredictedHits {
   private readonly hasOthers: boolean;
 
   constructor(arrays: CpuArrays, first: readonly Tlb[], memory: PhysicalMemory) {
-    this.hasOthers = first.some((tlb) => !tlb.isTree);
+    this.hasOthers = first.some((tlb) => !tlb.replacement.isTree);
     this.words = arrays.words;
     this.memory = memory;
   }
@@ -69,5 +69,5 @@ export class PredictedHits {
 
 /** Word of the first prediction of hits of a kind in a TLB. */
 function tableOf(tlb: Tlb, kind: number): number {
-  return (tlb.isTree || kind === KIND_FETCH ? PREDICTIONS_AT : OTHER_PREDICTIONS_AT) + kind * PREDICTIONS;
+  return (tlb.replacement.isTree || kind === KIND_FETCH ? PREDICTIONS_AT : OTHER_PREDICTIONS_AT) + kind * PREDICTIONS;
 }

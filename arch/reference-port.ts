@@ -33,7 +33,7 @@ export class ReferencePort {
   private readonly words: Int32Array;
   private readonly clockCycles: Float64Array;
   private readonly costCycles: Float64Array;
-  /** Where hits of loads and stores note their places for the replacement state (`Tlb.isTree`). */
+  /** Where hits of loads and stores note their places for the replacement state (`ReplacementState.isTree`). */
   private readonly rootsAt: Int32Array;
   private readonly pairsAt: Int32Array;
 
@@ -45,8 +45,8 @@ export class ReferencePort {
     this.words = cpu.mmu.arrays.words;
     this.clockCycles = clockCycles;
     const sides = cpu.mmu.tlbs.smallSides();
-    this.rootsAt = Int32Array.from(sides, ({ first }) => first.rootsAt);
-    this.pairsAt = Int32Array.from(sides, ({ first }) => first.pairsAt);
+    this.rootsAt = Int32Array.from(sides, ({ first }) => first.replacement.rootsAt);
+    this.pairsAt = Int32Array.from(sides, ({ first }) => first.replacement.pairsAt);
     this.costCycles = Float64Array.of(load.value, store.value, fetch.value);
   }
 

@@ -113,8 +113,8 @@ export class SmallPages extends FirstLevelFills {
     this.secondHashShift = second.hashShift;
     this.secondHashMask = second.hashMask;
     this.secondCount = second.countAt;
-    this.secondState = second.stateAt;
-    this.secondFills = second.fillsAt;
+    this.secondState = second.replacement.stateAt;
+    this.secondFills = second.replacement.fillsAt;
     this.pde = structures.simplePde();
     this.walkCycles = preset.costs.walk.value;
   }

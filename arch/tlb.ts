@@ -19,11 +19,9 @@ import {
   WORD_LINK,
   WORD_NEXT,
   WORD_SHIFT,
-  WORD_STATE,
-  WORD_USE,
 } from "./cpu-arrays.ts";
 import type { TlbGeometry, TlbKindName } from "./preset.ts";
-import { replacementPolicy } from "./replacement.ts";
+import { ReplacementState, replacementWords } from "./replacement-state.ts";
 import { GLOBAL_CONTEXT, TR_GLOBAL, TR_MASK } from "./translation.ts";
 
 // V8 folds a module's own constants into the code, but not those that it imports.
@@ -35,8 +33,6 @@ const MEMORY = ATTRIBUTE_MEMORY;
 const LARGE = LARGE_AT;
 const CELL = CELL_SHIFT;
 const WORD = WORD_SHIFT;
-const STATE = WORD_STATE;
-const USE = WORD_USE;
 const FRAME = WORD_FRAME;
 const ATTRIBUTES = WORD_ATTRIBUTES;
 const NEXT = WORD_NEXT;
@@ -45,14 +41,10 @@ const LINK = WORD_LINK;
 /** Sets of more ways than this are searched through an index. */
 const SCANNED_WAYS_MAX = 4;
 
-/** Ways of a first-level TLB whose tree-PLRU is kept in the way of hits ({@link Tlb.isTree}). */
-const TREE_WAYS = 4;
-
 /** Words that a structure takes at the most, beside its records. */
-export function tlbWords({ sets, ways, replacement }: TlbGeometry): number {
-  const slots = sets * ways;
-  const victims = replacementPolicy(replacement, ways).victims?.length ?? 0;
-  return 6 * sets + 4 + victims + indexSize(slots) + 2 * (slots + sets) + 32;
+export function tlbWords(geometry: TlbGeometry): number {
+  const { sets, ways } = geometry;
+  return replacementWords(geometry) + 2 * sets + 4 + indexSize(sets * ways) + 32;
 }
 
 function indexSize(slots: number): number {
@@ -73,33 +65,17 @@ export class Tlb {
   private readonly frameHigh: Uint8Array;
   /** The place of slot 0. */
   readonly firstPlace: number;
-  /** Word of the replacement state of set 0; its words are `stateWords` for all sets. */
-  readonly stateAt: number;
-  readonly stateWords: number;
-  /**
-   * Whether it is a first level of four ways under tree-PLRU, whose state is kept so that a hit only stores: for each node of
-   * a set's tree the place used last below it. That of the root is at word `rootsAt + (place >> 2)`, and that of the node
-   * above a pair of ways at `pairsAt + (place >> 1)`. The victim is the place not used last of the pair not used last.
-   */
-  readonly isTree: boolean;
-  readonly rootsAt: number;
-  readonly pairsAt: number;
-  /** Byte of the mark of slot 0, where `isTree`: the eight bits of its page number above those that choose the set. */
+  /** What is evicted next. */
+  readonly replacement: ReplacementState;
+  /** Byte of the mark of slot 0: the eight bits of its page number above those that choose the set. */
   readonly marksAt: number;
   /** Word of the number of entries of size 0; those of the other sizes follow. */
   readonly sizeAt: number;
-  /** Whether replacement is LRU kept as a list. */
-  readonly isListed: boolean;
   /** Whether pages larger than its sizes are kept in pieces. */
   holdsPieces = false;
   /** Told of every entry that is removed other than to make room; null when nobody wants to know. */
   onDrop: ((tlb: Tlb, slot: number) => void) | null = null;
 
-  /** Whether a fill changes the replacement state as a hit does. */
-  readonly fillsLikeHits: boolean;
-  /** Word of the first of the ways to evict, by state of the set; from bit 8 on, what the fill makes of the state. */
-  readonly fillsAt: number;
-  private readonly fillUse: Int32Array;
   readonly setMask: number;
   readonly hashShift: number;
   readonly hashMask: number;
@@ -108,9 +84,6 @@ export class Tlb {
   /** Word of the first place of the first of the chains by page number; -1 when sets are scanned. */
   readonly headAt: number;
   readonly headMask: number;
-  /** Words of the LRU lists: the slot before and after each, and the first and last slot of each set. */
-  private readonly listAt: number;
-  private readonly endsAt: number;
   /** PCIDs that have entries here, the one used last first; null without a limit. */
   private readonly pcids: number[] | null;
   private readonly pcidCapacity: number;
@@ -120,9 +93,8 @@ export class Tlb {
   lastPcid = -1;
 
   constructor(geometry: TlbGeometry, arrays: CpuArrays, kinds: readonly TlbKindName[] = [], level?: 1 | 2) {
-    const { sets, ways, replacement } = geometry;
+    const { sets, ways } = geometry;
     const slots = sets * ways;
-    const policy = replacementPolicy(replacement, ways);
     this.name = geometry.name;
     this.kinds = kinds;
     this.sets = sets;
@@ -133,43 +105,19 @@ export class Tlb {
     this.bytes = arrays.bytes;
     this.frameHigh = arrays.frameHigh;
     this.firstPlace = arrays.takePlaces(slots);
-    this.isTree =
-      level === 1 && replacement === "tree-plru" && ways === TREE_WAYS && geometry.pcidCapacity === undefined;
-    this.stateWords = this.isTree ? 3 * sets : sets;
-    this.stateAt = arrays.takeWords(this.stateWords);
-    this.rootsAt = this.stateAt - (this.firstPlace >> 2);
-    this.pairsAt = this.stateAt + sets - (this.firstPlace >> 1);
-    this.marksAt = this.isTree ? arrays.takeWords(sets) << 2 : -1;
+    this.replacement = new ReplacementState(geometry, arrays, this.firstPlace, level === 1);
+    this.marksAt = this.replacement.isTree ? arrays.takeWords(sets) << 2 : -1;
     this.countAt = arrays.takeWords(sets);
     this.sizeAt = arrays.takeWords(4);
-    this.fillUse = policy.fillUse;
-    this.fillsLikeHits = policy.hitUse === policy.fillUse;
-    this.isListed = policy.victims === null;
-    const victims = policy.victims ?? new Uint8Array(0);
-    this.fillsAt = arrays.takeWords(victims.length);
-    for (let state = 0; state < victims.length; state++) {
-      const use = policy.fillUse[victims[state]];
-      const filled = (state & (use >>> 16)) | (use & 0xffff);
-      this.words[this.fillsAt + state] = victims[state] | (filled << 8);
-    }
     this.setMask = sets - 1;
     this.hashShift = 31 - Math.clz32(sets);
     this.hashMask = geometry.indexHash === "xor" ? sets - 1 : 0;
     const isIndexed = ways > SCANNED_WAYS_MAX;
     this.headMask = indexSize(slots) - 1;
     this.headAt = isIndexed ? arrays.takeWords(this.headMask + 1) : -1;
-    this.listAt = this.isListed ? arrays.takeWords(2 * slots) : -1;
-    this.endsAt = this.isListed ? arrays.takeWords(2 * sets) : -1;
     this.pcidCapacity = geometry.pcidCapacity ?? 0;
     this.pcids = this.pcidCapacity > 0 ? [] : null;
     this.isLimited = this.pcidCapacity > 0;
-    for (let slot = 0; slot < slots; slot++) {
-      const record = this.recordOf(slot);
-      this.words[record | USE] = policy.hitUse[slot % ways];
-      this.words[record | STATE] = this.isListed || this.isTree ? -1 : this.stateAt + Math.floor(slot / ways);
-    }
-    if (this.isListed) this.makeLists();
-    if (this.isTree) for (let slot = 1; slot < slots; slot += 2) this.useTree(this.firstPlace + slot);
   }
 
   /** The slot that holds `tag`, with page number `number` (modulo 2^32), under `pcid` or global; or -1. Changes nothing. */
@@ -194,19 +142,7 @@ export class Tlb {
 
   /** Records a hit of `slot` for the replacement policy. */
   touch(slot: number): void {
-    if (this.isTree) {
-      this.useTree(this.firstPlace + slot);
-      return;
-    }
-    const { words } = this;
-    const record = this.recordOf(slot);
-    const at = words[record | STATE];
-    if (at >= 0) {
-      const use = words[record | USE];
-      words[at] = (words[at] & (use >>> 16)) | (use & 0xffff);
-    } else {
-      this.moveToFront((slot / this.ways) | 0, slot);
-    }
+    this.replacement.hit(slot);
     if (this.pcids !== null) {
       const pcid = this.pcidOf(slot);
       if (pcid !== this.lastPcid) this.usePcid(pcid);
@@ -218,32 +154,25 @@ export class Tlb {
    * in it. The PCID of a global translation does not matter.
    */
   insert(tag: number, number: number, pcid: number, size: number, frame: number, flags: number): number {
-    const { cells, words, firstPlace } = this;
+    const { cells, words, firstPlace, replacement } = this;
     const isGlobal = (flags & GLOBAL_FLAG) !== 0;
     if (this.pcids !== null && !isGlobal && pcid !== this.lastPcid) this.usePcid(pcid);
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
     const first = set * this.ways;
-    const stateAt = this.stateAt + set;
     let slot = first;
     if (words[this.countAt + set] < this.ways) {
       while (this.isUsed(slot)) slot++;
       words[this.countAt + set]++;
     } else {
-      slot = this.victim(set);
+      slot = replacement.victim(set);
       const evicted = this.sizeOf(slot);
       words[this.sizeAt + evicted]--;
       if (evicted !== 0) this.countLarge(evicted, -1);
       if (this.headAt >= 0) this.unlink(firstPlace + slot);
     }
     const place = firstPlace + slot;
-    if (this.isTree) {
-      this.useTree(place);
-      this.bytes[this.marksAt + slot] = number >>> this.hashShift;
-    } else {
-      const use = this.fillUse[slot - first];
-      words[stateAt] = (words[stateAt] & (use >>> 16)) | (use & 0xffff);
-      if (this.isListed) this.moveToFront(set, slot);
-    }
+    replacement.fill(slot);
+    if (replacement.isTree) this.bytes[this.marksAt + slot] = number >>> this.hashShift;
     const record = place << WORD;
     cells[place << CELL] = tag;
     words[record | FRAME] = frame | 0;
@@ -360,21 +289,6 @@ export class Tlb {
     return this.words[this.recordOf(slot) | ATTRIBUTES] & TR_MASK;
   }
 
-  /** The slot of a full set that is evicted next. */
-  private victim(set: number): number {
-    const { words } = this;
-    if (this.isListed) return words[this.endsAt + (set << 1) + 1];
-    if (!this.isTree) return set * this.ways + (words[this.fillsAt + words[this.stateAt + set]] & 0xff);
-    const used = words[this.stateAt + set];
-    return (words[this.pairsAt + ((used ^ 2) >> 1)] ^ 1) - this.firstPlace;
-  }
-
-  /** Records a use of `place` in its set's tree. */
-  private useTree(place: number): void {
-    this.words[this.rootsAt + (place >> 2)] = place;
-    this.words[this.pairsAt + (place >> 1)] = place;
-  }
-
   private isOf(place: number, pcid: number): boolean {
     const attributes = this.words[(place << WORD) | ATTRIBUTES];
     return (attributes & GLOBAL_FLAG) !== 0 || ((attributes >> PCID_SHIFT) & 0xfff) === pcid;
@@ -406,33 +320,5 @@ export class Tlb {
     const next = words[record | NEXT];
     words[link] = next;
     words[(next << WORD) | LINK] = link;
-  }
-
-  private makeLists(): void {
-    const { words, listAt, endsAt, ways } = this;
-    for (let slot = 0; slot < this.slots; slot++) {
-      words[listAt + (slot << 1)] = slot % ways === 0 ? -1 : slot - 1;
-      words[listAt + (slot << 1) + 1] = slot % ways === ways - 1 ? -1 : slot + 1;
-    }
-    for (let set = 0; set < this.sets; set++) {
-      words[endsAt + (set << 1)] = set * ways;
-      words[endsAt + (set << 1) + 1] = set * ways + ways - 1;
-    }
-  }
-
-  private moveToFront(set: number, slot: number): void {
-    const { words, listAt } = this;
-    const ends = this.endsAt + (set << 1);
-    const first = words[ends];
-    if (first === slot) return;
-    const before = words[listAt + (slot << 1)];
-    const after = words[listAt + (slot << 1) + 1];
-    words[listAt + (before << 1) + 1] = after;
-    if (after >= 0) words[listAt + (after << 1)] = before;
-    else words[ends + 1] = before;
-    words[listAt + (slot << 1)] = -1;
-    words[listAt + (slot << 1) + 1] = first;
-    words[listAt + (first << 1)] = slot;
-    words[ends] = slot;
   }
 }

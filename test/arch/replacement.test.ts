@@ -143,7 +143,7 @@ describe("tree-PLRU of a first-level TLB of four ways, kept as the places used l
     fc.assert(
       fc.property(fc.array(step, { minLength: 20, maxLength: 300 }), (steps) => {
         const tlbs = [make(1), make()];
-        expect(tlbs.map(({ isTree }) => isTree)).toEqual([true, false]);
+        expect(tlbs.map(({ replacement }) => replacement.isTree)).toEqual([true, false]);
         for (const { page, drops, clears } of steps) {
           const slots = tlbs.map((tlb) => {
             if (clears) tlb.clear();

@@ -140,7 +140,7 @@ function hardwareState(guest: Guest): unknown {
         ? [tlb.addressOf(slot), tlb.sizeOf(slot), tlb.pcidOf(slot), tlb.frameOf(slot), tlb.flagsOf(slot)].join(" ")
         : "",
     ),
-    replacement: [...tlb.words.subarray(tlb.stateAt, tlb.stateAt + tlb.stateWords)],
+    replacement: [...tlb.words.subarray(tlb.replacement.stateAt, tlb.replacement.stateAt + tlb.replacement.stateWords)],
   }));
 }
 
