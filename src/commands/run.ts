@@ -126,7 +126,7 @@ async function run(
   const progress = startProgress(total, options.quiet === true);
   const kernel = kernelFor(options, given);
   if (options.accounts || options.flushes !== undefined) kernel.vm.flushing.keepAccounts();
-  const events = options.events === undefined ? null : openEventFile(options.events, kernel);
+  const events = options.events === undefined ? null : await openEventFile(options.events, kernel);
   kernel.vm.events = events?.observer ?? null;
   const trace = options.timeline === undefined ? null : new ChromeTrace();
   trace?.watch(kernel, `${workload.name}, ${kernel.machine.loop.cpus} CPUs`);

@@ -14,10 +14,10 @@ import { temporaryFolder } from "../fixtures.ts";
 const folder = temporaryFolder();
 
 /** Events of a small run in a file, and the same events as a recorder saw them. */
-function record(file: string) {
+async function record(file: string) {
   const kernel = bootKernel({ cpus: 2, vmalloc: { lazyMaxPages: 200 } });
   const recorder = new EventRecorder(kernel.machine.loop, () => kernel.machine.loop.currentThread);
-  const output = openEventFile(file, kernel);
+  const output = await openEventFile(file, kernel);
   kernel.vm.events = teeEvents([recorder, output.observer]);
   const report = runOnKernel(kernel, mixed, { operations: 800, seed: 4 });
   output.finish();
@@ -25,9 +25,9 @@ function record(file: string) {
 }
 
 describe("a file of events", () => {
-  it("in JSON lines has every event with its time, CPU and task", () => {
+  it("in JSON lines has every event with its time, CPU and task", async () => {
     const file = join(folder.path, "events.jsonl");
-    const { events } = record(file);
+    const { events } = await record(file);
     const rows = readFileSync(file, "utf8")
       .trimEnd()
       .split("\n")
@@ -41,10 +41,10 @@ describe("a file of events", () => {
     expect(new Set(rows.map(({ task }) => task.split("/")[0]))).toEqual(new Set(["mixed", "kworker"]));
   });
 
-  it("in CSV has a heading and the same values", () => {
+  it("in CSV has a heading and the same values", async () => {
     const [json, csv] = [join(folder.path, "a.jsonl"), join(folder.path, "a.csv")];
-    record(json);
-    record(csv);
+    await record(json);
+    await record(csv);
     const rows = readFileSync(json, "utf8").trimEnd().split("\n");
     const [heading, ...lines] = readFileSync(csv, "utf8").trimEnd().split("\n");
     expect(heading.split(",")).toEqual(EVENT_COLUMNS.map(({ name }) => name));
@@ -57,8 +57,8 @@ describe("a file of events", () => {
 
   it("in Parquet has the same values, 64-bit numbers among them, for any reader", async () => {
     const [json, parquet] = [join(folder.path, "b.jsonl"), join(folder.path, "b.parquet")];
-    record(json);
-    record(parquet);
+    await record(json);
+    await record(parquet);
     const rows = readFileSync(json, "utf8").trimEnd().split("\n");
     const read = await parquetReadObjects({ file: await asyncBufferFromFile(parquet) });
     expect(read).toHaveLength(rows.length);
@@ -71,20 +71,20 @@ describe("a file of events", () => {
     });
   });
 
-  it("in ftrace text has the tracepoints of a real kernel", () => {
+  it("in ftrace text has the tracepoints of a real kernel", async () => {
     const file = join(folder.path, "events.txt");
-    const { report } = record(file);
+    const { report } = await record(file);
     const text = readFileSync(file, "utf8");
     expect(text.match(/: alloc_vmap_area: .*failed=0\n/g)).toHaveLength(report.vmalloc.areasAllocated);
     expect(text.match(/: free_vmap_area_noflush: /g)).toHaveLength(report.vmalloc.areasFreed);
     expect(text.match(/: purge_vmap_area_lazy: /g)).toHaveLength(report.vmalloc.purges);
   });
 
-  it("is not there before it is whole, nor after it was given up", () => {
+  it("is not there before it is whole, nor after it was given up", async () => {
     const kernel = bootKernel({ cpus: 1 });
     for (const name of ["half.txt", "half.parquet"]) {
       const file = join(folder.path, name);
-      const output = openEventFile(file, kernel);
+      const output = await openEventFile(file, kernel);
       expect(existsSync(file)).toBe(false);
       output.abandon();
       expect(existsSync(file)).toBe(false);
@@ -92,18 +92,18 @@ describe("a file of events", () => {
     }
   });
 
-  it("is refused with one line where it cannot be written", () => {
+  it("is refused with one line where it cannot be written", async () => {
     const kernel = bootKernel({ cpus: 1 });
-    expect(() => openEventFile("events.xls", kernel)).toThrow(
+    await expect(openEventFile("events.xls", kernel)).rejects.toThrow(
       /should end in .txt \(ftrace text\), .csv, .jsonl or .parquet/,
     );
-    expect(() => openEventFile("events", kernel)).toThrow(/cannot tell from the name events/);
+    await expect(openEventFile("events", kernel)).rejects.toThrow(/cannot tell from the name events/);
     for (const name of ["no/such/folder/a.csv", "no/such/folder/a.parquet"]) {
-      expect(() => openEventFile(name, kernel)).toThrow(`cannot write ${name}: its folder does not exist`);
+      await expect(openEventFile(name, kernel)).rejects.toThrow(`cannot write ${name}: its folder does not exist`);
     }
     const directory = join(folder.path, "directory.csv.part");
     mkdirSync(directory);
-    expect(() => openEventFile(join(folder.path, "directory.csv"), kernel)).toThrow(
+    await expect(openEventFile(join(folder.path, "directory.csv"), kernel)).rejects.toThrow(
       /cannot write .*: it is a directory/,
     );
   });

@@ -1,0 +1,68 @@
+/** Events of vmalloc in a Parquet file. */
+import { renameSync, rmSync } from "node:fs";
+import { type ColumnSource, fileWriter, ParquetWriter } from "hyparquet-writer";
+import type { Kernel } from "../kernel.ts";
+import type { EventFile } from "./event-file.ts";
+import { EVENT_COLUMNS, type EventRow, eventRows } from "./event-rows.ts";
+import { partialName, toOutputError } from "./output-file.ts";
+
+/** Rows of a row group. */
+const ROWS_AT_ONCE = 50_000;
+
+/**
+ * Opens a Parquet file for the events of `kernel`.
+ * @throws UsageError when it cannot be created
+ */
+export function parquetFile(file: string, kernel: Kernel): EventFile {
+  const partial = partialName(file);
+  let rows: EventRow[] = [];
+  const guarded = <T>(action: () => T): T => {
+    try {
+      return action();
+    } catch (error) {
+      throw toOutputError(file, error);
+    }
+  };
+  const writer = guarded(() => new ParquetWriter({ writer: fileWriter(partial), schema: parquetSchema() }));
+  const writeGroup = (): void => {
+    if (rows.length === 0) return;
+    const columnData = EVENT_COLUMNS.map((column) => parquetColumn(column.name, rows));
+    rows = [];
+    guarded(() => writer.write({ columnData, rowGroupSize: ROWS_AT_ONCE }));
+  };
+  return {
+    observer: eventRows(kernel.machine.loop, (row) => {
+      rows.push(row);
+      if (rows.length >= ROWS_AT_ONCE) writeGroup();
+    }),
+    finish() {
+      writeGroup();
+      guarded(() => {
+        writer.finish();
+        renameSync(partial, file);
+      });
+    },
+    abandon: () => rmSync(partial, { force: true }),
+  };
+}
+
+function parquetSchema(): ConstructorParameters<typeof ParquetWriter>[0]["schema"] {
+  return [
+    { name: "root", num_children: EVENT_COLUMNS.length },
+    ...EVENT_COLUMNS.map(({ name, kind }) => {
+      const repetition_type = ["cycles", "cpu", "task", "event"].includes(name) ? "REQUIRED" : "OPTIONAL";
+      if (kind === "text") return { name, type: "BYTE_ARRAY", converted_type: "UTF8", repetition_type } as const;
+      const converted_type = kind === "hex" ? "UINT_64" : "INT_64";
+      return { name, type: "INT64", converted_type, repetition_type } as const;
+    }),
+  ];
+}
+
+function parquetColumn(name: string, rows: readonly EventRow[]): ColumnSource {
+  const data = rows.map((row) => {
+    const value = row[name];
+    if (value === undefined) return null;
+    return typeof value === "number" || value.startsWith("0x") ? BigInt(value) : value;
+  });
+  return { name, data };
+}
