@@ -71,31 +71,55 @@ export class FreeTree extends AreaTree {
    * alignments above a page the result depends on the shape of the tree and need not be the lowest.
    */
   private findLowestMatch(sizeBytes: number, align: number, vstart: number, searchBytes: number): number {
-    const { start, end, subtreeMaxSize, child, parent } = this.areas;
+    const { start, subtreeMaxSize, child, parent } = this.areas;
     let lowest = vstart;
     let node = this.root;
-    let descends = true;
     while (node !== 0) {
-      const gapStart = start[node];
-      if (descends) {
-        const left = child[2 * node];
-        if (left !== 0 && lowest < gapStart && subtreeMaxSize[left] >= searchBytes) {
-          node = left;
-          continue;
+      node = this.descend(node, sizeBytes, align, lowest, searchBytes);
+      if (node > 0) return node;
+      // A promise of room was not kept, below `vstart` or by the alignment: up to a right subtree that is yet to be searched.
+      node = parent[-2 * node];
+      while (node !== 0) {
+        if (this.fits(node, sizeBytes, align, lowest)) return node;
+        const right = child[2 * node + 1];
+        if (right !== 0 && lowest <= start[node] && subtreeMaxSize[right] >= searchBytes) {
+          lowest = start[node] + 1;
+          node = right;
+          break;
         }
-      }
-      const from = Math.max(gapStart, lowest);
-      if ((align === 1 ? from : alignUp(from, align)) + sizeBytes <= end[node]) return node;
-      const right = child[2 * node + 1];
-      if (right !== 0 && (descends || lowest <= gapStart) && subtreeMaxSize[right] >= searchBytes) {
-        if (!descends) lowest = gapStart + 1;
-        node = right;
-        descends = true;
-      } else {
-        node = parent[node];
-        descends = false;
+        node = parent[2 * node];
       }
     }
     return 0;
+  }
+
+  /** Searches downwards from `from`: the gap found, or the node at which there is no way on, negated. */
+  private descend(from: number, sizeBytes: number, align: number, lowest: number, searchBytes: number): number {
+    const { start, end, subtreeMaxSize, child } = this.areas;
+    // The sums are what they add 0 to; V8 keeps them as plain doubles through the loop.
+    const size = sizeBytes + 0;
+    const search = searchBytes + 0;
+    const window = lowest + 0;
+    let node = from;
+    while (true) {
+      const gapStart = start[node];
+      const left = child[2 * node];
+      if (left !== 0 && window < gapStart && subtreeMaxSize[left] >= search) {
+        node = left;
+        continue;
+      }
+      if (gapStart > window && align <= PAGE_SIZE ? gapStart + size <= end[node] : this.fits(node, size, align, window))
+        return node;
+      const right = child[2 * node + 1];
+      if (right === 0 || subtreeMaxSize[right] < search) return -node;
+      node = right;
+    }
+  }
+
+  /** Whether `gap` has room for a request from `lowest` on (`is_within_this_va`). */
+  private fits(gap: number, sizeBytes: number, align: number, lowest: number): boolean {
+    const { start, end } = this.areas;
+    const from = Math.max(start[gap], lowest);
+    return (align === 1 ? from : alignUp(from, align)) + sizeBytes <= end[gap];
   }
 }

@@ -64,7 +64,7 @@ export function addLazy(state: Vmalloc, node: VmapNode, area: number): void {
   state.flushing.accounts?.freed(area, start, end);
   const lazyNr = state.lazyNr;
   const flags = areas.flagsOf(area);
-  node.lazy.insert(area);
+  node.lazy.add(area);
   node.lazyLock.release();
   state.events?.free(start, end, lazyNr, config.lazyMaxPages, flags, node.id);
   if (lazyNr > config.lazyMaxPages) {

@@ -75,8 +75,8 @@ export class RbTree {
     const { areas } = this;
     areas.child[2 * node] = 0;
     areas.child[2 * node + 1] = 0;
-    areas.parent[node] = parent;
-    areas.black[node] = 0;
+    areas.parent[2 * node] = parent;
+    areas.black[2 * node] = 0;
     if (parent === 0) this.root = node;
     else areas.child[2 * parent + side] = node;
     if (this.augmented) {
@@ -92,17 +92,17 @@ export class RbTree {
     const { child, parent, black } = areas;
     const left = child[2 * node];
     const right = child[2 * node + 1];
-    const above = parent[node];
+    const above = parent[2 * node];
     if (left === 0 || right === 0) {
       const only = left === 0 ? right : left;
       this.replaceChild(above, node, only);
       if (only !== 0) {
-        parent[only] = above;
-        black[only] = black[node];
+        parent[2 * only] = above;
+        black[2 * only] = black[2 * node];
         if (this.augmented) this.propagate(above);
       } else {
         if (this.augmented) this.propagate(above);
-        if (black[node] && above !== 0) this.rebalanceAfterRemove(above);
+        if (black[2 * node] && above !== 0) this.rebalanceAfterRemove(above);
       }
       return;
     }
@@ -111,26 +111,26 @@ export class RbTree {
     if (child[2 * successor] !== 0) {
       do successor = child[2 * successor];
       while (child[2 * successor] !== 0);
-      deficient = parent[successor];
+      deficient = parent[2 * successor];
       const orphan = child[2 * successor + 1];
       child[2 * deficient] = orphan;
-      if (orphan !== 0) parent[orphan] = deficient;
+      if (orphan !== 0) parent[2 * orphan] = deficient;
       child[2 * successor + 1] = right;
-      parent[right] = successor;
+      parent[2 * right] = successor;
     }
     const orphan = deficient === successor ? child[2 * successor + 1] : child[2 * deficient];
     child[2 * successor] = left;
-    parent[left] = successor;
+    parent[2 * left] = successor;
     this.replaceChild(above, node, successor);
-    parent[successor] = above;
-    const lostBlack = black[successor] !== 0;
-    black[successor] = black[node];
+    parent[2 * successor] = above;
+    const lostBlack = black[2 * successor] !== 0;
+    black[2 * successor] = black[2 * node];
     if (this.augmented) {
       areas.subtreeMaxSize[successor] = areas.subtreeMaxSize[node];
       if (deficient !== successor) this.propagate(deficient);
       this.propagate(successor);
     }
-    if (orphan !== 0) black[orphan] = 1;
+    if (orphan !== 0) black[2 * orphan] = 1;
     else if (lostBlack) this.rebalanceAfterRemove(deficient);
   }
 
@@ -146,7 +146,7 @@ export class RbTree {
       if (right !== 0 && subtreeMaxSize[right] > max) max = subtreeMaxSize[right];
       if (subtreeMaxSize[at] === max) return;
       subtreeMaxSize[at] = max;
-      at = parent[at];
+      at = parent[2 * at];
     }
   }
 
@@ -162,11 +162,11 @@ export class RbTree {
     const riser = child[2 * node + (side ^ 1)];
     const inner = child[2 * riser + side];
     child[2 * node + (side ^ 1)] = inner;
-    if (inner !== 0) parent[inner] = node;
-    const above = parent[node];
+    if (inner !== 0) parent[2 * inner] = node;
+    const above = parent[2 * node];
     child[2 * riser + side] = node;
-    parent[node] = riser;
-    parent[riser] = above;
+    parent[2 * node] = riser;
+    parent[2 * riser] = above;
     this.replaceChild(above, node, riser);
     if (this.augmented) {
       subtreeMaxSize[riser] = subtreeMaxSize[node];
@@ -188,19 +188,19 @@ export class RbTree {
     const { child, parent, black } = this.areas;
     let node = inserted;
     while (true) {
-      let above = parent[node];
+      let above = parent[2 * node];
       if (above === 0) {
-        black[node] = 1;
+        black[2 * node] = 1;
         return;
       }
-      if (black[above]) return;
-      const grandparent = parent[above];
+      if (black[2 * above]) return;
+      const grandparent = parent[2 * above];
       const side = child[2 * grandparent] === above ? 0 : 1;
       const uncle = child[2 * grandparent + (side ^ 1)];
-      if (uncle !== 0 && !black[uncle]) {
-        black[uncle] = 1;
-        black[above] = 1;
-        black[grandparent] = 0;
+      if (uncle !== 0 && !black[2 * uncle]) {
+        black[2 * uncle] = 1;
+        black[2 * above] = 1;
+        black[2 * grandparent] = 0;
         node = grandparent;
         continue;
       }
@@ -208,8 +208,8 @@ export class RbTree {
         this.rotate(above, side);
         above = node;
       }
-      black[above] = 1;
-      black[grandparent] = 0;
+      black[2 * above] = 1;
+      black[2 * grandparent] = 0;
       this.rotate(grandparent, side ^ 1);
       return;
     }
@@ -223,23 +223,23 @@ export class RbTree {
     while (true) {
       const side = child[2 * above + 1] === node ? 1 : 0;
       let sibling = child[2 * above + (side ^ 1)];
-      if (!black[sibling]) {
-        black[sibling] = 1;
-        black[above] = 0;
+      if (!black[2 * sibling]) {
+        black[2 * sibling] = 1;
+        black[2 * above] = 0;
         this.rotate(above, side);
         sibling = child[2 * above + (side ^ 1)];
       }
       let far = child[2 * sibling + (side ^ 1)];
-      if (far === 0 || black[far]) {
+      if (far === 0 || black[2 * far]) {
         const near = child[2 * sibling + side];
-        if (near === 0 || black[near]) {
-          black[sibling] = 0;
-          if (!black[above]) {
-            black[above] = 1;
+        if (near === 0 || black[2 * near]) {
+          black[2 * sibling] = 0;
+          if (!black[2 * above]) {
+            black[2 * above] = 1;
             return;
           }
           node = above;
-          above = parent[node];
+          above = parent[2 * node];
           if (above === 0) return;
           continue;
         }
@@ -248,9 +248,9 @@ export class RbTree {
         sibling = near;
       }
       this.rotate(above, side);
-      black[sibling] = black[above];
-      black[above] = 1;
-      black[far] = 1;
+      black[2 * sibling] = black[2 * above];
+      black[2 * above] = 1;
+      black[2 * far] = 1;
       return;
     }
   }

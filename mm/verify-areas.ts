@@ -27,11 +27,14 @@ export function verifyAreas(state: Vmalloc, findings: Findings): AreaCensus {
   for (const area of shapes.tree(state.freeTree, "free tree", true)) found.push([area, "free"]);
   let lazyPages = 0;
   for (const node of state.nodes) {
-    for (const area of shapes.tree(node.busy, `busy tree of node ${node.id}`, false)) {
+    for (const area of shapes.tree(node.busy.tree, `busy tree of node ${node.id}`, false)) {
       found.push([area, "busy"]);
+      if (node.busy.findStart(areas.startOf(area)) !== area) {
+        findings.add(`the table of starts of node ${node.id} does not name ${areaRange(areas, area)}`);
+      }
       verifyBusy(state, area, node.id, findings);
     }
-    for (const area of shapes.tree(node.lazy, `lazy tree of node ${node.id}`, false)) {
+    for (const area of shapes.tree(node.lazy.tree, `lazy tree of node ${node.id}`, false)) {
       found.push([area, "lazily freed"]);
       lazyPages += pagesOf(state, area);
       verifyLazy(state, area, node.id, findings);

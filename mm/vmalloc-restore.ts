@@ -61,7 +61,7 @@ export function restoreVmalloc(
   for (const record of snapshot.lazy) {
     const area = areas.make(record.start, record.end);
     areas.setFlags(area, record.vaFlags);
-    if (!state.nodes[record.node].lazy.insert(area)) throw overlap("lazily freed", record.start);
+    if (!state.nodes[record.node].lazy.tree.insert(area)) throw overlap("lazily freed", record.start);
   }
   for (const record of snapshot.pool) {
     const area = areas.make(record.start, record.end);
@@ -133,7 +133,7 @@ function restoreBusy(state: Vmalloc, snapshot: VmallocSnapshot, details: readonl
   for (const record of snapshot.busy) {
     const area = areas.make(record.start, record.end);
     areas.setFlags(area, record.vaFlags);
-    if (!state.nodes[record.node].busy.insert(area)) throw overlap("busy", record.start);
+    if (!state.nodes[record.node].busy.insertIntoTree(area)) throw overlap("busy", record.start);
     if (record.vm === null) continue;
     const detail = detailsOf.get(record.start);
     const vm = vms.make(record.vm.flags, record.vm.requestedSizeBytes, detail?.caller ?? "");

@@ -83,7 +83,7 @@ export function snapshotVmalloc(state: Vmalloc): VmallocSnapshot {
   return {
     free: freeRecords(state),
     busy: nodes.flatMap((node) => busyRecords(state, node)),
-    lazy: nodes.flatMap((node) => listed(state, node.lazy.head).map((area) => areaRecord(state, area, node))),
+    lazy: nodes.flatMap((node) => listed(state, node.lazy.tree.head).map((area) => areaRecord(state, area, node))),
     pool: nodes.flatMap((node) => poolRecords(state, node)),
     blocks: blockRecords(state),
     freeBlocks: freeBlockRecords(state),
@@ -130,7 +130,7 @@ function freeRecords(state: Vmalloc): FreeAreaRecord[] {
 
 function busyRecords(state: Vmalloc, node: VmapNode): BusyAreaRecord[] {
   const { areas, vms } = state;
-  return listed(state, node.busy.head).map((area) => {
+  return listed(state, node.busy.tree.head).map((area) => {
     const vm = areas.vmOf(area);
     const record =
       vm === 0

@@ -27,13 +27,15 @@ export function vmallocinfo(state: Vmalloc): string[] {
   const { areas } = state;
   const lines: string[] = [];
   for (const node of state.nodes) {
-    for (let area = areas.nextOf(node.busy.head); area !== node.busy.head; area = areas.nextOf(area)) {
+    const { head } = node.busy.tree;
+    for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
       const line = busyLine(state, area);
       if (line !== null) lines.push(line);
     }
   }
   for (const node of state.nodes) {
-    for (let area = areas.nextOf(node.lazy.head); area !== node.lazy.head; area = areas.nextOf(area)) {
+    const { head } = node.lazy.tree;
+    for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
       lines.push(`${rangeAndSize(areas.startOf(area), areas.endOf(area))} unpurged vm_area`);
     }
   }

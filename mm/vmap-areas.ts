@@ -2,7 +2,7 @@
  * vmap areas (`struct vmap_area`) as a struct of arrays, indexed by a small integer; index 0 is "no area". An area is in
  * at most one tree and on at most one list at a time, as in the kernel, so it has one set of links for each.
  */
-import { growUint8, nextCapacity, Segments } from "./grow.ts";
+import { growFloat64, growUint8, nextCapacity } from "./grow.ts";
 
 /** The area is a `vm_map_ram` area, of either kind. */
 export const VMAP_RAM = 0x1;
@@ -11,42 +11,52 @@ export const VMAP_BLOCK = 0x2;
 /** The bits of an area's flags that say what it is for. */
 export const VMAP_FLAGS_MASK = 0x3;
 
+/** The number of an area is a multiple of this, the doubles of its record. */
+const STEP = 6;
+const RECORD_BYTES = 8 * STEP;
+/** Records, not bytes or doubles. */
 const FIRST_CAPACITY = 256;
-/** Bytes of an area: three doubles, five words, a byte. */
-const BYTES = 3 * 8 + 5 * 4 + 1;
-/** log2 of the areas in a block of storage that holds gaps only. */
+/** log2 of the records in a block of storage that holds gaps only. */
 const GAP_BLOCK_SHIFT = 6;
+const GAP_BLOCK_STEP = STEP << GAP_BLOCK_SHIFT;
 
-/** Storage for vmap areas and for the heads of the lists they are on. */
+/**
+ * Storage for vmap areas and for the heads of the lists they are on. An area is a record of six doubles, each field seen
+ * through a view of its own: field of doubles `f` is `f[area]`, field of words `f[2 * area]`. (What is done with an area looks
+ * at most of its fields; with one array a field the host would have a cache and TLB miss for each.)
+ */
 export class VmapAreas {
-  private store = new Segments(BYTES, FIRST_CAPACITY);
+  private buffer = new ArrayBuffer(RECORD_BYTES * FIRST_CAPACITY);
+  private doubles = new Float64Array(this.buffer);
+  private words = new Int32Array(this.buffer);
   /** First byte. */
-  start = this.store.float64();
+  start = this.doubles;
+  /** Tree links: left child at `2 * area`, right child at `2 * area + 1`. */
+  child = this.words.subarray(2);
   /** One past the last byte. */
-  end = this.store.float64();
+  end = this.doubles.subarray(2);
+  /** Tree link, at `2 * area`: parent, 0 at the root. */
+  parent = this.words.subarray(6);
+  /** Tree link, at `2 * area`: 1 for a black node, 0 for a red one. */
+  black = this.words.subarray(7);
+  /** List links: next at `2 * area`, previous at `2 * area + 1`. A node on no list points to itself. */
+  links = this.words.subarray(8);
   /**
-   * Outside the free tree, at `2 * i`: {@link VMAP_RAM}, {@link VMAP_BLOCK}, and from bit 8 up the id of the vmap node it came
-   * from, plus one; at `2 * i + 1` its vm_struct while busy, or 0.
+   * Outside the free tree, at `2 * area`: {@link VMAP_RAM}, {@link VMAP_BLOCK}, and from bit 8 up the id of the vmap node it
+   * came from, plus one; at `2 * area + 1` its vm_struct while busy, or 0.
    */
-  uses = this.store.int32(2);
+  uses = this.words.subarray(10);
   /**
    * In the free tree, in place of {@link uses} (a union, as in the kernel): the size of the largest area of the subtree below,
    * this one included.
    */
-  subtreeMaxSize = asDoubles(this.uses);
-  /** Tree links: left child at `2 * i`, right child at `2 * i + 1`. */
-  child = this.store.int32(2);
-  /** Tree link: parent, 0 at the root. */
-  parent = this.store.int32();
-  /** List links: next at `2 * i`, previous at `2 * i + 1`. A node on no list points to itself. */
-  links = this.store.int32(2);
-  /** Tree link: 1 for a black node, 0 for a red one. */
-  black = this.store.uint8();
+  subtreeMaxSize = this.doubles.subarray(5);
   /** Areas in use, list heads not counted. */
   liveCount = 0;
 
-  private capacity = FIRST_CAPACITY;
-  private used = 1;
+  /** One past the highest number that an area can have at present. */
+  private capacity = STEP * FIRST_CAPACITY;
+  private used = STEP;
   private freeHead = 0;
   private gapFreeHead = 0;
   /** By block of storage: 1 for one that holds gaps only. */
@@ -82,7 +92,7 @@ export class VmapAreas {
   /** Gives an area's storage back. It must be in no tree and on no list. */
   release(area: number): void {
     this.liveCount--;
-    if (this.gapBlock[area >> GAP_BLOCK_SHIFT] !== 0) {
+    if (this.isInGapBlock(area)) {
       this.links[2 * area] = this.gapFreeHead;
       this.gapFreeHead = area;
       return;
@@ -132,11 +142,11 @@ export class VmapAreas {
   }
 
   parentOf(area: number): number {
-    return this.parent[area];
+    return this.parent[2 * area];
   }
 
   blackOf(area: number): number {
-    return this.black[area];
+    return this.black[2 * area];
   }
 
   nextOf(area: number): number {
@@ -168,11 +178,11 @@ export class VmapAreas {
   }
 
   setParent(area: number, parent: number): void {
-    this.parent[area] = parent;
+    this.parent[2 * area] = parent;
   }
 
   setBlack(area: number, black: number): void {
-    this.black[area] = black;
+    this.black[2 * area] = black;
   }
 
   /** Child on a side: 0 left, 1 right. */
@@ -236,52 +246,58 @@ export class VmapAreas {
 
   /** Bytes of host memory held. */
   get hostBytes(): number {
-    return this.store.buffer.byteLength + this.gapBlock.byteLength;
+    return this.buffer.byteLength + this.gapBlock.byteLength;
+  }
+
+  private isInGapBlock(area: number): boolean {
+    return this.gapBlock[(area / GAP_BLOCK_STEP) | 0] !== 0;
   }
 
   private take(): number {
     let area = this.freeHead;
-    if (area !== 0) {
-      this.freeHead = this.links[2 * area];
-    } else {
-      if (this.used === this.capacity) this.grow();
-      area = this.used++;
-    }
+    if (area !== 0) this.freeHead = this.links[2 * area];
+    else area = this.takeUnused();
     this.links[2 * area] = area;
     this.links[2 * area + 1] = area;
     return area;
   }
 
+  private takeUnused(): number {
+    if (this.used === this.capacity) this.grow();
+    const area = this.used;
+    this.used += STEP;
+    return area;
+  }
+
   /** Sets a block of storage aside for gaps; the first of its areas, which are linked. */
   private takeGapBlock(): number {
-    const size = 1 << GAP_BLOCK_SHIFT;
-    while ((this.used & (size - 1)) !== 0) this.releaseListHead(this.used++);
-    if (this.used === this.capacity) this.grow();
-    const first = this.used;
-    this.used += size;
-    this.gapBlock[first >> GAP_BLOCK_SHIFT] = 1;
-    for (let area = first; area < first + size; area++) this.links[2 * area] = area + 1;
-    this.links[2 * (first + size - 1)] = 0;
+    while (this.used % GAP_BLOCK_STEP !== 0) this.releaseListHead(this.takeUnused());
+    const first = this.takeUnused();
+    this.gapBlock[first / GAP_BLOCK_STEP] = 1;
+    let last = first;
+    while (this.used % GAP_BLOCK_STEP !== 0) {
+      const area = this.takeUnused();
+      this.links[2 * last] = area;
+      last = area;
+    }
+    this.links[2 * last] = 0;
     return first;
   }
 
   private grow(): void {
-    const capacity = nextCapacity(this.capacity);
-    this.capacity = capacity;
-    this.gapBlock = growUint8(this.gapBlock, capacity >> GAP_BLOCK_SHIFT);
-    const store = new Segments(BYTES, capacity, this.store);
-    this.store = store;
-    this.start = store.float64();
-    this.end = store.float64();
-    this.uses = store.int32(2);
-    this.subtreeMaxSize = asDoubles(this.uses);
-    this.child = store.int32(2);
-    this.parent = store.int32();
-    this.links = store.int32(2);
-    this.black = store.uint8();
+    const records = nextCapacity(this.capacity / STEP);
+    this.capacity = STEP * records;
+    this.gapBlock = growUint8(this.gapBlock, records >> GAP_BLOCK_SHIFT);
+    this.doubles = growFloat64(this.doubles, this.capacity);
+    this.buffer = this.doubles.buffer;
+    this.words = new Int32Array(this.buffer);
+    this.start = this.doubles;
+    this.child = this.words.subarray(2);
+    this.end = this.doubles.subarray(2);
+    this.parent = this.words.subarray(6);
+    this.black = this.words.subarray(7);
+    this.links = this.words.subarray(8);
+    this.uses = this.words.subarray(10);
+    this.subtreeMaxSize = this.doubles.subarray(5);
   }
-}
-
-function asDoubles(words: Int32Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
-  return new Float64Array(words.buffer, words.byteOffset, words.length / 2);
 }

@@ -1,9 +1,9 @@
 /** A vmap node (`struct vmap_node`): its share of the busy and lazily freed areas, and its pools of areas by size. */
 import type { EventLoop } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
-import { AreaTree } from "./area-tree.ts";
-import { BusyTree } from "./busy-tree.ts";
+import { BusyAreas } from "./busy-areas.ts";
 import type { KernelLog } from "./kernel-log.ts";
+import { LazyAreas } from "./lazy-areas.ts";
 import { type LockCosts, SpinLock } from "./lock.ts";
 import { MAX_VA_SIZE_PAGES } from "./vmalloc-config.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
@@ -13,10 +13,10 @@ import type { Work } from "./work.ts";
 export class VmapNode {
   readonly id: number;
   /** Areas in use whose address belongs to this node. */
-  readonly busy: BusyTree;
+  readonly busy: BusyAreas;
   readonly busyLock: SpinLock;
   /** Areas freed and not yet purged. */
-  readonly lazy: AreaTree;
+  readonly lazy: LazyAreas;
   readonly lazyLock: SpinLock;
   readonly poolLock: SpinLock;
   /** List heads of the pools: pool `i` holds areas of `i + 1` pages. */
@@ -33,8 +33,8 @@ export class VmapNode {
 
   constructor(id: number, isOnlyNode: boolean, areas: VmapAreas, log: KernelLog, loop: EventLoop, costs: LockCosts) {
     this.id = id;
-    this.busy = new BusyTree(areas, log, isOnlyNode);
-    this.lazy = new AreaTree(areas, log);
+    this.busy = new BusyAreas(areas, log, isOnlyNode);
+    this.lazy = new LazyAreas(areas, log);
     this.busyLock = new SpinLock("vn->busy.lock", loop, costs);
     this.lazyLock = new SpinLock("vn->lazy.lock", loop, costs);
     this.poolLock = new SpinLock("vn->pool_lock", loop, costs);

@@ -15,29 +15,9 @@ let sum = 0;
 export function warmForFree(state: Vmalloc, address: number): void {
   const { areas, vms, pageArrays, tables } = state;
   if (areas.liveCount < LIVE_AREAS_MIN) return;
-  const area = state.nodeOf(address).busy.startsAt(address);
+  const area = state.nodeOf(address).busy.findStart(address);
   sum = (sum + tables.peekLeaf(address)) | 0;
   if (area === 0) return;
   const vm = areas.uses[2 * area + 1];
-  const before = areas.links[2 * area + 1];
-  const behind = areas.links[2 * area];
-  const above = areas.parent[area];
-  const pages = vms.pages[vm];
-  sum =
-    (sum +
-      areas.start[area] +
-      areas.end[area] +
-      areas.uses[2 * area] +
-      areas.child[2 * area] +
-      areas.black[area] +
-      vms.flags[vm] +
-      vms.nrPages[vm] +
-      vms.sizeBytes[vm] +
-      areas.links[2 * before] +
-      areas.links[2 * behind + 1] +
-      areas.child[2 * above] +
-      areas.black[above] +
-      areas.parent[above] +
-      pageArrays.frames[pages]) |
-    0;
+  sum = (sum + areas.end[area] + vms.flags[vm] + vms.sizeBytes[vm] + pageArrays.frames[vms.pages[vm]]) | 0;
 }

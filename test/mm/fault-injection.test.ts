@@ -25,7 +25,8 @@ function holdings(kernel: Kernel): object {
     leaves: tables.leavesSet - tables.leavesCleared,
     busy: vm.nodes.flatMap((node) => {
       const found: string[] = [];
-      for (let area = vm.areas.nextOf(node.busy.head); area !== node.busy.head; area = vm.areas.nextOf(area)) {
+      const { head } = node.busy.tree;
+      for (let area = vm.areas.nextOf(head); area !== head; area = vm.areas.nextOf(area)) {
         // A vmap block may stay; it is checked after a forced purge.
         if (vm.areas.vmOf(area) !== 0) found.push(vm.areas.startOf(area).toString(16));
       }

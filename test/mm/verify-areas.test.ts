@@ -99,6 +99,15 @@ describe("verify finds what is wrong with the places of areas", () => {
       },
     ],
     [
+      "a start that the table does not know",
+      ({ kernel, small }) => {
+        const node = kernel.vm.nodeOf(small);
+        const area = busyArea(kernel, small);
+        node.busy.findStart = (start) => (start === small ? 0 : area);
+        return `the table of starts of node ${node.id} does not name ${shown(small)}`;
+      },
+    ],
+    [
       "areas that overlap",
       ({ kernel, small }) => {
         kernel.vm.areas.setEnd(busyArea(kernel, small), small + 5 * PAGE);
@@ -120,10 +129,10 @@ describe("verify finds what is wrong with the places of areas", () => {
       "a lazily freed area in another node",
       ({ kernel, lazy }) => {
         const { nodes } = kernel.vm;
-        const from = nodes.findIndex((node) => node.lazy.findContaining(lazy) !== 0);
-        const area = nodes[from].lazy.findContaining(lazy);
-        nodes[from].lazy.unlink(area);
-        nodes[(from + 1) % 4].lazy.insert(area);
+        const from = nodes.findIndex((node) => node.lazy.tree.findContaining(lazy) !== 0);
+        const area = nodes[from].lazy.tree.findContaining(lazy);
+        nodes[from].lazy.tree.unlink(area);
+        nodes[(from + 1) % 4].lazy.tree.insert(area);
         return `lazily freed area ${shown(lazy)}`;
       },
     ],
@@ -131,7 +140,7 @@ describe("verify finds what is wrong with the places of areas", () => {
       "a lazily freed area that still has a vm_struct",
       ({ kernel, lazy }) => {
         for (const node of kernel.vm.nodes) {
-          const area = node.lazy.findContaining(lazy);
+          const area = node.lazy.tree.findContaining(lazy);
           if (area !== 0) kernel.vm.areas.setVm(area, 1);
         }
         return `${shown(lazy)}-${shown(lazy + 3 * PAGE)} still has a vm_struct`;

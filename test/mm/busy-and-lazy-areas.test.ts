@@ -1,0 +1,109 @@
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { BusyAreas } from "../../mm/busy-areas.ts";
+import { KernelLog, VMALLOC_START, VmapAreas } from "../../mm/index.ts";
+import { LazyAreas } from "../../mm/lazy-areas.ts";
+import type { VmapAreas as Areas } from "../../mm/vmap-areas.ts";
+
+const PAGE = 4096;
+const PAGES = 200;
+
+function listed(areas: Areas, head: number): number[] {
+  const found: number[] = [];
+  for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) found.push(areas.startOf(area));
+  return found;
+}
+
+/** What is done at a page: 0 to 5 insert that many pages and one, or free there; 6 to 8 look in three ways; 9 at the tree. */
+const steps = fc.array(fc.record({ page: fc.nat(PAGES - 1), what: fc.nat(9) }), { maxLength: 400 });
+
+it.each([
+  ["near the start of the range", VMALLOC_START, true],
+  ["beyond the table of starts", VMALLOC_START + 2 ** 34, true],
+  ["across the end of the table", VMALLOC_START + 2 ** 34 - 100 * PAGE, true],
+  ["among several nodes", VMALLOC_START, false],
+])("busy areas are found as a plain list of them says, %s", (_, base, isOnlyNode) => {
+  fc.assert(
+    fc.property(steps, (all) => {
+      const areas = new VmapAreas();
+      const busy = new BusyAreas(areas, new KernelLog(), isOnlyNode);
+      const model: { start: number; end: number; area: number }[] = [];
+      for (const { page, what } of all) {
+        const start = base + page * PAGE;
+        const at = model.findIndex((each) => start >= each.start && start < each.end);
+        const there = model[at];
+        if (what > 5) {
+          const above = model.filter(({ end }) => end > start).sort((a, b) => a.start - b.start)[0];
+          if (what === 6) expect(busy.findContaining(start + 8)).toBe(there?.area ?? 0);
+          if (what === 7) expect(busy.findStart(start)).toBe(there?.start === start ? there.area : 0);
+          if (what === 8) expect(busy.findEndingAbove(start)).toBe(above?.area ?? 0);
+          const sorted = model.map((each) => each.start).sort((a, b) => a - b);
+          if (what === 9) expect(listed(areas, busy.tree.head)).toEqual(sorted);
+        } else if (there !== undefined) {
+          model.splice(at, 1);
+          busy.unlink(there.area);
+          areas.release(there.area);
+        } else {
+          const end = start + (what + 1) * PAGE;
+          if (model.some((each) => each.start < end && each.end > start)) continue;
+          const area = areas.make(start, end);
+          busy.insert(area);
+          model.push({ start, end, area });
+        }
+      }
+    }),
+  );
+});
+
+it("a busy area that overlaps another is warned of and left out when the tree is looked at", () => {
+  const areas = new VmapAreas();
+  const log = new KernelLog();
+  const busy = new BusyAreas(areas, log, true);
+  const first = areas.make(VMALLOC_START, VMALLOC_START + 4 * PAGE);
+  busy.insert(first);
+  busy.insert(areas.make(VMALLOC_START + 2 * PAGE, VMALLOC_START + 3 * PAGE));
+  expect(listed(areas, busy.tree.head)).toEqual([VMALLOC_START]);
+  expect(log.lines.join("\n")).toContain("overlaps with");
+  expect(busy.findContaining(VMALLOC_START + 2 * PAGE)).toBe(first);
+});
+
+it.each([
+  ["near each other", PAGE],
+  ["so far apart that keys of page and place do not fit a double", 2 ** 50],
+])("lazily freed areas are taken out by address, %s", (_, distance) => {
+  const order = fc.uniqueArray(fc.nat(500), { maxLength: 300 });
+  fc.assert(
+    fc.property(order, fc.nat(300), (slots, look) => {
+      const areas = new VmapAreas();
+      const lazy = new LazyAreas(areas, new KernelLog());
+      const to = areas.makeListHead();
+      for (let round = 0; round < 2; round++) {
+        expect(lazy.isEmpty).toBe(true);
+        slots.forEach((slot, i) => {
+          lazy.add(areas.make(slot * distance, slot * distance + PAGE));
+          if (i === look) lazy.tree.findContaining(0);
+        });
+        const sorted = [...slots].sort((a, b) => a - b).map((slot) => slot * distance);
+        if (round === 1 && slots.length > 0) expect(listed(areas, lazy.tree.head)).toEqual(sorted);
+        lazy.detachAll(to);
+        expect(listed(areas, to)).toEqual(sorted);
+        while (!areas.listIsEmpty(to)) {
+          const area = areas.nextOf(to);
+          areas.listRemove(area);
+          areas.release(area);
+        }
+      }
+    }),
+  );
+});
+
+it("a lazily freed area that overlaps another is warned of and left out", () => {
+  const areas = new VmapAreas();
+  const log = new KernelLog();
+  const lazy = new LazyAreas(areas, log);
+  const to = areas.makeListHead();
+  for (const page of [4, 2, 3]) lazy.add(areas.make(page * PAGE, (page + (page === 2 ? 2 : 1)) * PAGE));
+  lazy.detachAll(to);
+  expect(listed(areas, to)).toEqual([2 * PAGE, 4 * PAGE]);
+  expect(log.lines.join("\n")).toContain("overlaps with");
+});
