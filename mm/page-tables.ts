@@ -33,6 +33,11 @@ export const LEVEL_BYTES: readonly number[] = [0, PAGE_SIZE, PMD_SIZE, PUD_SIZE,
 /** log2 of {@link ENTRIES_PER_TABLE}. */
 const ENTRIES_SHIFT = 9;
 
+/** PTE tables remembered: enough for 2 GiB of address space. */
+const KNOWN_TABLES = 1024;
+const KNOWN_MASK = KNOWN_TABLES - 1;
+const REGIONS_PER_BYTE = 1 / PMD_SIZE;
+
 /** What a page-table walk for mapping met instead of a table of PTEs. */
 const NO_MEMORY = 0;
 
@@ -60,9 +65,9 @@ export class PageTables {
   private readonly pages: PageAllocator;
   private readonly faults: FaultInjection;
   private readonly cpu: CurrentCpu;
-  /** The PTE table found last and the 2 MiB region that it maps: most calls come back to it. */
-  private lastRegion = -1;
-  private lastTable = 0;
+  /** PTE tables found before, by the low bits of the number of the 2 MiB region that they map; -1 for none. */
+  private readonly knownRegions = new Int32Array(KNOWN_TABLES).fill(-1);
+  private readonly knownTables = new Int32Array(KNOWN_TABLES);
 
   /** @throws RangeError when not even the top table can be allocated */
   constructor(
@@ -91,8 +96,8 @@ export class PageTables {
 
   /** The PTE table for `la`, or 0 when there is none. */
   pteTableAt(la: number): number {
-    const region = Math.floor(la * ENTRIES_PER_BYTE[2]);
-    if (region === this.lastRegion) return this.lastTable;
+    const region = (la * REGIONS_PER_BYTE) | 0;
+    if (this.knownRegions[region & KNOWN_MASK] === region) return this.knownTables[region & KNOWN_MASK];
     const table = this.tableAt(la, 1);
     if (table !== 0) this.remember(region, table);
     return table;
@@ -100,8 +105,8 @@ export class PageTables {
 
   /** The same, with missing tables made on the way; 0 when memory ran out or a large page is in the way. */
   makePteTableAt(la: number): number {
-    const region = Math.floor(la * ENTRIES_PER_BYTE[2]);
-    if (region === this.lastRegion) return this.lastTable;
+    const region = (la * REGIONS_PER_BYTE) | 0;
+    if (this.knownRegions[region & KNOWN_MASK] === region) return this.knownTables[region & KNOWN_MASK];
     const table = this.makeTableAt(la, 1);
     if (table !== 0) this.remember(region, table);
     return table;
@@ -224,7 +229,7 @@ export class PageTables {
   /** Gives a table's frame back; no entry may name it any more. */
   freeTable(frame: number, level: number): void {
     this.tables[level]--;
-    this.lastRegion = -1;
+    this.knownRegions.fill(-1);
     this.pages.freePagesOf(this.cpu.currentCpu, frame, 0);
   }
 
@@ -287,8 +292,8 @@ export class PageTables {
   }
 
   private remember(region: number, table: number): void {
-    this.lastRegion = region;
-    this.lastTable = table;
+    this.knownRegions[region & KNOWN_MASK] = region;
+    this.knownTables[region & KNOWN_MASK] = table;
   }
 
   private takeTableFrame(): number {
