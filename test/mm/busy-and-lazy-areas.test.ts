@@ -55,6 +55,32 @@ it.each([
   );
 });
 
+it("busy areas that came and went by the thousand are all in the tree as soon as it is looked at, each once", () => {
+  const areas = new VmapAreas();
+  const busy = new BusyAreas(areas, new KernelLog(), true);
+  const make = (slot: number): number =>
+    areas.make(VMALLOC_START + 2 * slot * PAGE, VMALLOC_START + (2 * slot + 1) * PAGE);
+  const live = Array.from({ length: 3000 }, (_, slot) => make(slot));
+  for (const area of live) busy.insert(area);
+  for (let round = 0; round < 3; round++) {
+    // Freed in one order and taken again in another, so that areas change their places.
+    for (let i = 0; i < 6000; i++) {
+      const [one, other] = [(i * 7) % 3000, (i * 11 + round) % 3000];
+      if (one === other) continue;
+      for (const slot of [one, other]) {
+        busy.unlink(live[slot]);
+        areas.release(live[slot]);
+      }
+      for (const slot of [one, other]) {
+        live[slot] = make(slot);
+        busy.insert(live[slot]);
+      }
+    }
+    expect(listed(areas, busy.tree.head)).toEqual(live.map((area) => areas.startOf(area)));
+    expect(live.every((area) => busy.findStart(areas.startOf(area)) === area)).toBe(true);
+  }
+});
+
 it("a busy area that overlaps another is warned of and left out when the tree is looked at", () => {
   const areas = new VmapAreas();
   const log = new KernelLog();
