@@ -1,5 +1,6 @@
 /** Finding room (`alloc_vmap_area`): from the current CPU's pool if it fits, else from the free tree. */
 import type { KernelCode } from "../arch/event-loop.ts";
+import { formatLinearAddress } from "../arch/linear-address.ts";
 import { isAligned, isPageAligned, isPowerOfTwo } from "./align.ts";
 import { EBUSY, EINVAL, ENOMEM } from "./errno.ts";
 import { __GFP_DIRECT_RECLAIM, __GFP_NOWARN } from "./gfp.ts";
@@ -190,7 +191,7 @@ function* makeRoom(
   }
   if ((gfp & __GFP_NOWARN) === 0) {
     state.log.print(
-      `vmalloc_node_range for size ${sizeBytes} failed: Address range restricted to ${formatRange(vstart, vend)}`,
+      `vmalloc_node_range for size ${sizeBytes} failed: Address range restricted to ${formatLinearAddress(vstart)} - ${formatLinearAddress(vend)}`,
     );
   }
   return -EBUSY;

@@ -1,5 +1,9 @@
 /** Allocation flags that matter here (`include/linux/gfp_types.h`), with the values of Linux 6.12. */
 
+/** Only from memory below 16 MiB. */
+export const GFP_DMA_ZONE = 0x01;
+/** From high memory as well; x86-64 has none, but the flag is given. */
+export const __GFP_HIGHMEM = 0x02;
 /** Only from memory below 4 GiB. */
 export const GFP_DMA32_ZONE = 0x04;
 /** Fill with zeros. */

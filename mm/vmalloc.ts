@@ -1,7 +1,7 @@
 /** `vmalloc` and its family: virtually contiguous memory from single frames or 2 MiB pages. */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE } from "../arch/linear-address.ts";
-import { __GFP_NOWARN, __GFP_ZERO, GFP_DMA32_ZONE, GFP_KERNEL, NUMA_NO_NODE } from "./gfp.ts";
+import { __GFP_ZERO, GFP_DMA32_ZONE, GFP_KERNEL, NUMA_NO_NODE } from "./gfp.ts";
 import { PMD_SHIFT } from "./huge-map.ts";
 import { FRAME_VMALLOC } from "./page-allocator.ts";
 import { PAGE_KERNEL, type Protection } from "./protection.ts";
@@ -12,6 +12,7 @@ import { VM_ALLOC, VM_ALLOW_HUGE_VMAP, VM_UNINITIALIZED, VM_USERMAP } from "./vm
 import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { mapLargeFrames, mapSmallFrames } from "./vmap-pages.ts";
+import { areaPagesGfp, warnAlloc } from "./warn-alloc.ts";
 
 /** Bytes of a pointer in an array of page pointers. */
 const POINTER_BYTES = 8;
@@ -145,7 +146,7 @@ function nodeRangeSoon(
     return 0;
   }
   if (Math.floor(sizeBytes / PAGE_SIZE) > state.pages.totalPages) {
-    complain(state, gfp, `vmalloc error: size ${sizeBytes}, exceeds total pages`);
+    warnAlloc(state, gfp, `vmalloc error: size ${sizeBytes}, exceeds total pages`);
     return 0;
   }
   let alignment = align;
@@ -222,7 +223,7 @@ function populate(
   node: number,
 ): Soon<number> {
   if (vm === 0) {
-    complain(state, gfp, `vmalloc error: size ${sizeBytes}, vm_struct allocation failed`);
+    warnAlloc(state, gfp, `vmalloc error: size ${sizeBytes}, vm_struct allocation failed`);
     return 0;
   }
   if (!isPopulatedAtOnce(state, vm, shift)) return populateLarge(state, vm, gfp, protection, shift, node);
@@ -253,7 +254,7 @@ function populateSmall(state: Vmalloc, vm: number, gfp: number, protection: Prot
   const start = vms.addr[vm];
   const { frames } = state.pageArrays;
   if (mapSmallFrames(state, start, start + pages * PAGE_SIZE, protection, frames, vms.pages[vm]) === 0) return true;
-  complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
+  warnAlloc(state, areaPagesGfp(gfp), `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
   return false;
 }
 
@@ -288,7 +289,7 @@ function* populateLarge(
       ? mapSmallFrames(state, start, end, protection, frames, vms.pages[vm])
       : yield* mapLargeFrames(state, start, end, protection, frames, vms.pages[vm], shift);
   if (result === 0) return publish(state, vm);
-  complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
+  warnAlloc(state, areaPagesGfp(gfp), `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
   return yield* giveUp(state, vm);
 }
 
@@ -306,7 +307,8 @@ function takeFrames(state: Vmalloc, vm: number, pages: number, order: number, gf
   const { frameCycles, zeroPageCycles } = state.costs;
   state.loop.spend(got * (frameCycles + ((gfp & __GFP_ZERO) !== 0 ? zeroPageCycles : 0)));
   if (got === pages) return true;
-  if (order === 0) complain(state, gfp, `vmalloc error: size ${got * PAGE_SIZE}, failed to allocate pages`);
+  if (order === 0)
+    warnAlloc(state, areaPagesGfp(gfp), `vmalloc error: size ${got * PAGE_SIZE}, failed to allocate pages`);
   return false;
 }
 
@@ -330,9 +332,9 @@ function allocAreaPages(state: Vmalloc, vm: number, pages: number, order: number
 
 function complainOfPageArray(state: Vmalloc, gfp: number, pages: number): void {
   const arrayBytes = pages * POINTER_BYTES;
-  complain(state, gfp, `vmalloc error: size ${pages * PAGE_SIZE}, failed to allocated page array size ${arrayBytes}`);
-}
-
-function complain(state: Vmalloc, gfp: number, line: string): void {
-  if ((gfp & __GFP_NOWARN) === 0) state.log.print(line);
+  warnAlloc(
+    state,
+    areaPagesGfp(gfp),
+    `vmalloc error: size ${pages * PAGE_SIZE}, failed to allocated page array size ${arrayBytes}`,
+  );
 }

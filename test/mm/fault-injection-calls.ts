@@ -55,7 +55,7 @@ export interface Call {
 }
 
 const vfree = (kernel: Kernel, address: number): void => kernel.vfree(address);
-const VMALLOC_SAYS = /^vmalloc error: size \d+, (vm_struct allocation|failed to (allocate|allocated|map) )/;
+const VMALLOC_SAYS = /^sync: vmalloc error: size \d+, (vm_struct allocation|failed to (allocate|allocated|map) )/;
 
 export const CALLS: readonly Call[] = [
   { name: "vmalloc of 1 page", make: (kernel) => kernel.vmalloc(PAGE), undo: vfree, says: VMALLOC_SAYS },
@@ -154,7 +154,7 @@ export const CALLS: readonly Call[] = [
       return 0;
     },
     undo: vfree,
-    says: /^vmalloc error/,
+    says: /^sync: vmalloc error/,
     isQuietToo: true,
   },
   {

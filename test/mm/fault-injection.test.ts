@@ -136,7 +136,7 @@ describe("the address space runs out", () => {
     const before = holdings(kernel);
     expect(inWindow(kernel, 1, 8)).toBe(0);
     expect(kernel.log.lines.slice(-2).join("\n")).toMatch(
-      /^vmalloc_node_range for size 8192 failed: Address range restricted to .*\nvmalloc error: size 4096, vm_struct allocation failed/,
+      /^vmalloc_node_range for size 8192 failed: Address range restricted to 0xffff\w+ - 0xffff\w+\nsync: vmalloc error: size 4096, vm_struct allocation failed, mode:0xcc0\(GFP_KERNEL\)/,
     );
     expect(holdings(kernel)).toEqual(before);
     expect(kernel.verify()).toEqual([]);

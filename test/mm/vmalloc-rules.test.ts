@@ -76,7 +76,9 @@ describe("vmalloc", () => {
     const small = bootKernel({ cpus: 1, memoryBytes: 16 * MIB });
     const all = small.pages.totalPages * PAGE_SIZE;
     expect(small.vmalloc(all + PAGE_SIZE)).toBe(0);
-    expect(small.log.lines).toEqual([`vmalloc error: size ${all + PAGE_SIZE}, exceeds total pages`]);
+    expect(small.log.lines).toEqual([
+      `sync: vmalloc error: size ${all + PAGE_SIZE}, exceeds total pages, mode:0xcc0(GFP_KERNEL), nodemask=(null),cpuset=/,mems_allowed=0`,
+    ]);
     expect(small.vmalloc(all + 1)).toBe(0);
     expect(small.log.lines.at(-1)).not.toMatch(/exceeds/);
     expect(small.verify()).toEqual([]);
@@ -87,7 +89,9 @@ describe("vmalloc", () => {
     small.vmalloc(PAGE_SIZE);
     small.allocFrames(small.pages.freePages - 3);
     expect(small.vmalloc(5 * PAGE_SIZE)).toBe(0);
-    expect(small.log.lines.at(-1)).toBe(`vmalloc error: size ${3 * PAGE_SIZE}, failed to allocate pages`);
+    expect(small.log.lines.at(-1)).toBe(
+      `sync: vmalloc error: size ${3 * PAGE_SIZE}, failed to allocate pages, mode:0xcc2(GFP_KERNEL|__GFP_HIGHMEM), nodemask=(null),cpuset=/,mems_allowed=0`,
+    );
     expect(small.run(__vmalloc(small.vm, 5 * PAGE_SIZE, GFP_KERNEL | __GFP_NOWARN))).toBe(0);
     expect(small.log.lines).toHaveLength(1);
     expect(small.vm.nrVmallocPages).toBe(1);
@@ -98,7 +102,7 @@ describe("vmalloc", () => {
     const [start, end] = [VMALLOC_START + 2 ** 40, VMALLOC_START + 2 ** 40 + PAGE_SIZE];
     const call = __vmallocNodeRange(kernel.vm, 5000, 1, start, end, GFP_KERNEL, PAGE_KERNEL, 0, NUMA_NO_NODE);
     expect(kernel.run(call)).toBe(0);
-    expect(kernel.log.lines.at(-1)).toBe("vmalloc error: size 5000, vm_struct allocation failed");
+    expect(kernel.log.lines.at(-1)).toMatch(/vmalloc error: size 5000, vm_struct allocation failed, mode:0xcc0/);
   });
 
   it("warns of no bytes every time, and prints it once", () => {
