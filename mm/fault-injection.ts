@@ -1,7 +1,15 @@
 /** Allocation failures on demand (`CONFIG_FAULT_INJECTION`): every place that can run out asks here first. */
 
 /** What can run out. */
-export type AllocationKind = "frame" | "pageTable" | "vmapArea" | "vmStruct" | "pageArray" | "vmapBlock" | "blockIndex";
+export type AllocationKind =
+  | "frame"
+  | "pageTable"
+  | "vmapArea"
+  | "vmStruct"
+  | "pageArray"
+  | "vmapBlock"
+  | "blockIndex"
+  | "memtype";
 
 /** Fails chosen allocations. Nothing fails until `failAt` arms it. */
 export class FaultInjection {

@@ -2,9 +2,9 @@
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { formatRange } from "./kernel-log.ts";
+import { isModeAllowed, memtypeFree, memtypeReserve, modeNumber } from "./memtype.ts";
 import { type CacheMode, ioProtection } from "./protection.ts";
-import { releaseVm } from "./vfree.ts";
-import { freeVmArea, getVmArea, removeVmArea, UNKNOWN_CALLER } from "./vm-area.ts";
+import { freeVmArea, getVmArea, releaseWithoutPages, removeVmArea, UNKNOWN_CALLER } from "./vm-area.ts";
 import { VM_IOREMAP } from "./vm-structs.ts";
 import { isVmallocAddr } from "./vmalloc-lookup.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -14,7 +14,8 @@ import { mapPhysical } from "./vmap-pages.ts";
 const PHYSICAL_SPACE_BYTES = 2 ** 52;
 
 /**
- * Maps physical addresses [phys, phys + sizeBytes), which must not be RAM, uncached unless `mode` says otherwise.
+ * Maps physical addresses [phys, phys + sizeBytes), which must not be RAM, uncached unless `mode` says otherwise; a mapping that is
+ * there already, or the MTRRs, may say otherwise again (`memtype.ts`).
  * @returns the address of `phys` itself, or 0 (NULL)
  */
 export function* ioremap(
@@ -38,14 +39,31 @@ export function* ioremap(
   const offset = phys % PAGE_SIZE;
   const base = phys - offset;
   const pages = Math.floor((last - base) / PAGE_SIZE) + 1;
+  const end = base + pages * PAGE_SIZE;
+  const reserved = memtypeReserve(state, base, end, mode);
+  if (typeof reserved === "number") {
+    state.log.print(`ioremap memtype_reserve failed ${reserved}`);
+    return 0;
+  }
+  if (!isModeAllowed(mode, reserved)) {
+    const range = `0x${base.toString(16)}-0x${end.toString(16)}`;
+    const modes = `requested 0x${modeNumber(mode).toString(16)}, got 0x${modeNumber(reserved).toString(16)}`;
+    state.log.print(`ioremap error for ${range}, ${modes}`);
+    memtypeFree(state, base, end);
+    return 0;
+  }
   const vm = yield* getVmArea(state, pages * PAGE_SIZE, VM_IOREMAP, caller);
-  if (vm === 0) return 0;
+  if (vm === 0) {
+    memtypeFree(state, base, end);
+    return 0;
+  }
   const { vms } = state;
   vms.physAddr[vm] = base;
   const start = vms.addr[vm];
-  const result = yield* mapPhysical(state, start, start + pages * PAGE_SIZE, base, ioProtection(mode));
+  const result = yield* mapPhysical(state, start, start + pages * PAGE_SIZE, base, ioProtection(reserved));
   if (result < 0) {
     yield* freeVmArea(state, vm);
+    memtypeFree(state, base, end);
     return 0;
   }
   return start + offset;
@@ -66,7 +84,9 @@ export function* iounmap(state: Vmalloc, address: number): KernelCode<void> {
     state.log.warn(`iounmap: bad address ${formatRange(address, address)}`);
     return;
   }
-  yield* releaseVm(state, vm, "iounmap");
+  const { vms } = state;
+  memtypeFree(state, vms.physAddr[vm], vms.physAddr[vm] + vms.usableSizeBytes(vm));
+  releaseWithoutPages(state, vm);
 }
 
 function touchesRam(state: Vmalloc, phys: number, last: number): boolean {

@@ -47,6 +47,13 @@ const CACHE_BITS: Readonly<Record<CacheMode, number>> = {
   wt: PTE_PAT | PTE_PCD | PTE_PWT,
 };
 
+/** The mode that a leaf's PWT, PCD and PAT bits choose; 4 and 6 of the PAT repeat 0 and 2. */
+export function cacheModeOf(pwt: boolean, pcd: boolean, pat: boolean): CacheMode {
+  if (!pwt) return pcd ? "uc-" : "wb";
+  if (pcd) return pat ? "wt" : "uc";
+  return pat ? "wp" : "wc";
+}
+
 /** Device memory: kernel attributes with a cache mode; `uc-` gives 0x8000000000000173. */
 export function ioProtection(mode: CacheMode): Protection {
   return { low: KERNEL_LOW | CACHE_BITS[mode], high: PTE_XD_HIGH };

@@ -4,7 +4,7 @@ import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { directMapAddress } from "./direct-map.ts";
 import { formatRange } from "./kernel-log.ts";
 import { finish, type Soon } from "./soon.ts";
-import { removeVmArea, removeVmAreaSoon } from "./vm-area.ts";
+import { releaseWithoutPages, removeVmArea, removeVmAreaSoon } from "./vm-area.ts";
 import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./vm-structs.ts";
 import { _vmUnmapAliases } from "./vm-unmap-aliases.ts";
 import { ADDRESS_MAX } from "./vmalloc-config.ts";
@@ -112,17 +112,5 @@ export function* vunmap(state: Vmalloc, address: number): KernelCode<void> {
     state.log.warn(`Trying to vunmap() nonexistent vm area (${formatRange(address, address)})`);
     return;
   }
-  yield* releaseVm(state, vm, "vunmap");
-}
-
-/**
- * Releases a vm_struct removed by a call that is not for areas with pages of their own. Where there are such pages, the
- * caller should have used `vfree`: the kernel would lose them; here it is warned of, and they are freed.
- */
-export function* releaseVm(state: Vmalloc, vm: number, call: string): KernelCode<void> {
-  if (state.vms.nrPages[vm] > 0) {
-    const start = state.vms.addr[vm];
-    state.log.warn(`${call}() of vmalloc'ed memory (${formatRange(start, start)})`);
-  }
-  yield* finish(freePages(state, vm));
+  releaseWithoutPages(state, vm);
 }

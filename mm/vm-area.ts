@@ -148,15 +148,10 @@ function* searchAndRemove(state: Vmalloc, address: number): KernelCode<number> {
 const hasVmStruct: AreaTest = (state, area) => state.areas.vmOf(area) !== 0;
 
 /**
- * Releases an area that `getVmArea` reserved (`free_vm_area`). One with pages of its own, for which the caller should have
- * used `vfree`, is warned of and left alone: the kernel would lose the pages.
+ * Releases an area that `getVmArea` reserved (`free_vm_area`). Pages of its own, for which the caller should have used `vfree`,
+ * are lost, as in the kernel. An area that is not there, where the kernel would stop (`BUG_ON`), is warned of.
  */
 export function* freeVmArea(state: Vmalloc, vm: number): KernelCode<void> {
-  if (state.vms.nrPages[vm] > 0) {
-    const start = state.vms.addr[vm];
-    state.log.warnOnce("free_vm_area", `free_vm_area of vmalloc'ed memory (${formatRange(start, start)})`);
-    return;
-  }
   const removed = yield* removeVmArea(state, state.vms.addr[vm]);
   if (removed !== vm) {
     state.log.warnOnce(
@@ -165,7 +160,16 @@ export function* freeVmArea(state: Vmalloc, vm: number): KernelCode<void> {
     );
     return;
   }
-  state.vms.release(vm);
+  releaseWithoutPages(state, vm);
+}
+
+/**
+ * Releases a vm_struct removed by a call that is not for areas with pages of their own (`kfree(vm)`). Where there are such
+ * pages, the caller should have used `vfree`: they are lost, as in the kernel, and `verify` finds them.
+ */
+export function releaseWithoutPages({ vms, pageArrays }: Vmalloc, vm: number): void {
+  if (vms.pages[vm] !== 0) pageArrays.giveBack(vms.pages[vm], vms.arrayLength(vm));
+  vms.release(vm);
 }
 
 /** Device mappings are aligned to their size, between one page and 1 GiB. */

@@ -20,8 +20,8 @@ import { GFP_KERNEL, NUMA_NO_NODE } from "./gfp.ts";
 import { FRAME_CALLER, FRAME_VMALLOC } from "./page-allocator.ts";
 import type { PageTableRun } from "./page-table-run.ts";
 import { LEVEL_BYTES } from "./page-tables.ts";
-import { PAGE_KERNEL } from "./protection.ts";
-import { VM_MAP } from "./vm-structs.ts";
+import { cacheModeOf, PAGE_KERNEL } from "./protection.ts";
+import { VM_IOREMAP, VM_MAP } from "./vm-structs.ts";
 import { MAX_VA_SIZE_PAGES } from "./vmalloc-config.ts";
 import type { VmallocSnapshot } from "./vmalloc-snapshot.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -73,6 +73,7 @@ export function restoreVmalloc(
   state.lazyNr = snapshot.lazyNr;
   for (const run of runs) restoreRun(state, run);
   mapUncovered(state, snapshot, runs);
+  restoreMemoryTypes(state, snapshot, runs);
   restoreBlocks(state, snapshot);
 }
 
@@ -230,6 +231,19 @@ function mapUncovered(state: Vmalloc, snapshot: VmallocSnapshot, runs: readonly 
     if (pages === 0 || (record.vm.flags & VM_MAP) !== 0) continue;
     const { low, high } = PAGE_KERNEL;
     tables.mapSmallPages(record.start, record.start + pages * PAGE_SIZE, low, high, pageArrays.frames, vms.pages[vm]);
+  }
+}
+
+/** What is mapped of devices was reserved as it is cached. */
+function restoreMemoryTypes(state: Vmalloc, snapshot: VmallocSnapshot, runs: readonly PageTableRun[]): void {
+  const { areas, vms } = state;
+  for (const { start, node, vm: recorded } of snapshot.busy) {
+    if (recorded === null || (recorded.flags & VM_IOREMAP) === 0) continue;
+    const vm = areas.vmOf(state.nodes[node].busy.findStart(start));
+    const run = runs.find((each) => each.present && start >= each.start && start < each.end);
+    if (vms.physAddr[vm] === 0 || run === undefined) continue;
+    const end = vms.physAddr[vm] + vms.usableSizeBytes(vm);
+    state.memoryTypes.add(vms.physAddr[vm], end, cacheModeOf(run.pwt, run.pcd, run.pat));
   }
 }
 

@@ -8,6 +8,7 @@ import { FreeTree } from "./free-tree.ts";
 import type { KernelCosts } from "./kernel-costs.ts";
 import type { KernelLog } from "./kernel-log.ts";
 import { Mutex, SpinLock } from "./lock.ts";
+import { MemoryTypes } from "./memtype.ts";
 import type { PageAllocator } from "./page-allocator.ts";
 import { PageArrays } from "./page-arrays.ts";
 import type { PageTables } from "./page-tables.ts";
@@ -61,6 +62,8 @@ export class Vmalloc {
   readonly vms = new VmStructs();
   readonly pageArrays = new PageArrays();
   readonly blocks: VmapBlocks;
+  /** How physical ranges of devices are cached where they are mapped. */
+  readonly memoryTypes = new MemoryTypes();
   /** How flushes reach the CPUs. */
   readonly flushing: Flushing;
   readonly freeTree: FreeTree;
