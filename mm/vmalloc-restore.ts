@@ -21,10 +21,13 @@ import { FRAME_CALLER, FRAME_VMALLOC } from "./page-allocator.ts";
 import type { PageTableRun } from "./page-table-run.ts";
 import { LEVEL_BYTES } from "./page-tables.ts";
 import { cacheModeOf, PAGE_KERNEL } from "./protection.ts";
-import { VM_IOREMAP, VM_MAP } from "./vm-structs.ts";
+import { VM_ALLOC, VM_IOREMAP, VM_MAP } from "./vm-structs.ts";
 import { MAX_VA_SIZE_PAGES } from "./vmalloc-config.ts";
 import type { VmallocSnapshot } from "./vmalloc-snapshot.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
+
+/** Bytes of a pointer in an array of page pointers. */
+const POINTER_BYTES = 8;
 
 /** What `/proc/vmallocinfo` says of a busy area beyond its snapshot record. */
 export interface RestoredArea {
@@ -35,6 +38,8 @@ export interface RestoredArea {
   readonly pages: number;
   /** Physical address that it maps, or null. */
   readonly physAddr: number | null;
+  /** Whether its array of page pointers is an area itself (`vpages`). */
+  readonly hasArrayArea: boolean;
 }
 
 /** A recorded state that contradicts itself. */
@@ -57,6 +62,7 @@ export function restoreVmalloc(
   checkPlaces(state, snapshot);
   restoreFreeTree(state, snapshot);
   restoreBusy(state, snapshot, details);
+  restoreArrayAreas(state, snapshot, details);
   const { areas } = state;
   for (const record of snapshot.lazy) {
     const area = areas.make(record.start, record.end);
@@ -145,6 +151,36 @@ function restoreBusy(state: Vmalloc, snapshot: VmallocSnapshot, details: readonl
     areas.setVm(area, vm);
     const pages = detail?.pages ?? 0;
     if (pages > 0) takeFrames(state, vm, pages);
+  }
+}
+
+/**
+ * Finds the areas that are others' arrays of page pointers. What is recorded does not say whose: an array has its owner's caller
+ * and 8 bytes for each page. Among several such it is the first behind the owner, as first fit mostly places it; owners high up
+ * choose first, as what lies below all of them was put into a hole.
+ */
+function restoreArrayAreas(state: Vmalloc, snapshot: VmallocSnapshot, details: readonly RestoredArea[]): void {
+  const { areas, vms } = state;
+  const owners = new Set(details.filter((detail) => detail.hasArrayArea).map((detail) => detail.start));
+  const vmOf = new Map(
+    snapshot.busy.map(({ start, node }) => [start, areas.vmOf(state.nodes[node].busy.findStart(start))]),
+  );
+  const arrays = new Set([...vmOf.keys()].filter((start) => !owners.has(start)).sort((a, b) => a - b));
+  for (const owner of [...owners].sort((a, b) => b - a)) {
+    const vm = vmOf.get(owner) ?? 0;
+    const arrayBytes = vms.arrayLength(vm) * POINTER_BYTES;
+    const fitting = [...arrays].filter((start) => {
+      const other = vmOf.get(start) ?? 0;
+      return (
+        (vms.flags[other] & VM_ALLOC) !== 0 &&
+        vms.requestedSizeBytes[other] === arrayBytes &&
+        vms.callerOf(other) === vms.callerOf(vm)
+      );
+    });
+    const array = fitting.find((start) => start > owner) ?? fitting[0];
+    if (vm === 0 || array === undefined) continue;
+    arrays.delete(array);
+    vms.setPagesAddr(vm, array);
   }
 }
 

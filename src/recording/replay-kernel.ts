@@ -83,7 +83,9 @@ function restoredAreas(state: RecordedState): RestoredArea[] {
   return state.vmallocinfo
     .map(parseVmallocinfoLine)
     .filter((line) => !line.vmMapRam && !line.unpurged)
-    .map(({ start, caller, pages, phys }) => ({ start, caller, pages, physAddr: phys }));
+    .map(({ start, caller, pages, phys, words }) => {
+      return { start, caller, pages, physAddr: phys, hasArrayArea: words.includes("vpages") };
+    });
 }
 
 function pageTableRuns(state: RecordedState): PageTableRun[] {
