@@ -15,8 +15,8 @@ let sum = 0;
 export function warmForFree(state: Vmalloc, address: number): void {
   const { areas, vms, pageArrays, tables } = state;
   if (areas.liveCount < LIVE_AREAS_MIN) return;
-  const area = state.nodeOf(address).busy.findStart(address);
   sum = (sum + tables.peekLeaf(address)) | 0;
+  const area = state.nodeOf(address).busy.findStart(address);
   if (area === 0) return;
   const vm = areas.uses[2 * area + 1];
   sum = (sum + areas.end[area] + vms.flags[vm] + vms.sizeBytes[vm] + pageArrays.frames[vms.pages[vm]]) | 0;
