@@ -1,5 +1,5 @@
 /**
- * vmap areas (`struct vmap_area`) as a struct of arrays, indexed by a small integer; index 0 is "no area". An area is in
+ * vmap areas (`struct vmap_area`), named by whole numbers; 0 is "no area". An area is in
  * at most one tree and on at most one list at a time, as in the kernel, so it has one set of links for each.
  */
 import { growFloat64, growUint8, nextCapacity } from "./grow.ts";
