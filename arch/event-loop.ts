@@ -8,6 +8,7 @@
  * arrives between two of them waits for the next, at the latest where `mustYield()` is asked again.
  */
 import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH, CycleAccounts } from "./cycle-accounts.ts";
+import { ZERO_CYCLES } from "./host-doubles.ts";
 import {
   INTERRUPTED_IDLE,
   INTERRUPTED_RUNNING,
@@ -55,7 +56,7 @@ export class EventLoop {
   private readonly interrupts: PendingInterrupts;
   private readonly sleeping = new Set<Thread>();
   /** The thread in whose name `runSync` runs; one is enough because such calls do not nest. */
-  private readonly syncThread = new Thread("sync", 0, 0, nothing());
+  private readonly syncThread = new Thread("sync", 0, ZERO_CYCLES, nothing());
   private depth = 0;
   /** The current CPU, and what the called one was doing, before the call that `enterSync` began. */
   private outerCpu = 0;

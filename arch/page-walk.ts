@@ -6,6 +6,7 @@
  */
 import { ACCESS_IS_SHADOW_STACK, ACCESS_WRITES, type Access } from "./access.ts";
 import { PF_PRESENT, PF_RESERVED } from "./faults.ts";
+import { ZERO_CYCLES } from "./host-doubles.ts";
 import type { PagingMode } from "./paging-mode.ts";
 import type { PagingStructureCaches } from "./paging-structure-caches.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "./physical-memory.ts";
@@ -50,7 +51,7 @@ export class PageWalker {
   /** After a walk: rights and attributes (`TR_*`). */
   flags = 0;
   /** After any walk: cycles that the fetches of entries took. */
-  fetchCycles = 0;
+  fetchCycles = ZERO_CYCLES;
   /** After any walk: entries in which A or D were set. */
   bitsSet = 0;
 
@@ -70,7 +71,7 @@ export class PageWalker {
   walk(la: number, access: Access): number {
     const vpn = Math.floor(la / 4096);
     const { mode, memory } = this;
-    this.fetchCycles = 0;
+    this.fetchCycles = ZERO_CYCLES;
     this.bitsSet = 0;
     let level = this.structures.lookup(la, mode.pcid, mode.levels);
     let frame = mode.rootFrame;

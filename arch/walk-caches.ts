@@ -2,6 +2,7 @@
  * The data caches as the page walker sees them: which lines of page tables are near, so that hot and cold tables differ. Data
  * accesses do not go through it. Lines are 64 bytes: eight entries.
  */
+import { NO_ADDRESS } from "./host-doubles.ts";
 import type { Preset } from "./preset.ts";
 import { type Replacement, replacementPolicy } from "./replacement.ts";
 
@@ -46,7 +47,7 @@ export class LineCache {
 export class WalkCaches {
   private readonly preset: Preset;
   private levels: LineCache[] = [];
-  private lastLine = -1;
+  private lastLine = NO_ADDRESS;
   private readonly nearCycles: number;
   private readonly memoryCycles: number;
 
@@ -65,7 +66,7 @@ export class WalkCaches {
   /** Empties all levels (WBINVD). */
   clear(): void {
     this.levels = [];
-    this.lastLine = -1;
+    this.lastLine = NO_ADDRESS;
   }
 
   private fetchOther(line: number): number {

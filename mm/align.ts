@@ -25,3 +25,8 @@ export function isPowerOfTwo(value: number): boolean {
   if (value > INT32_ALIGN_MAX) return Number.isInteger(Math.log2(value));
   return value >= 1 && Number.isInteger(value) && (value & (value - 1)) === 0;
 }
+
+/** The pages of a range of whole pages. An integer for the host too, which a quotient is not (`arch/host-doubles.ts`). */
+export function pagesIn(sizeBytes: number): number {
+  return Math.floor(sizeBytes / PAGE_SIZE);
+}

@@ -1,6 +1,7 @@
 /** Freeing areas lazily: `free_vmap_area_noflush`, `free_unmap_vmap_area`, `find_unlink_vmap_area`. */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { pagesIn } from "./align.ts";
 import { formatRange } from "./kernel-log.ts";
 import { flushTlbKernelRange } from "./tlb-flush.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -60,7 +61,7 @@ export function addLazy(state: Vmalloc, node: VmapNode, area: number): void {
     state.log.warnOnce("free_vmap_area_noflush", `${formatRange(start, end)} is on a list`);
     return;
   }
-  state.lazyNr += (end - start) / PAGE_SIZE;
+  state.lazyNr += pagesIn(end - start);
   state.flushing.accounts?.freed(area, start, end);
   const lazyNr = state.lazyNr;
   const flags = areas.flagsOf(area);

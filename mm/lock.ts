@@ -11,6 +11,7 @@
 import { ACTIVITY_LOCK_WAIT } from "../arch/cycle-accounts.ts";
 import type { EventLoop, KernelCode, Thread } from "../arch/event-loop.ts";
 import { PAUSE_SLEEP, PAUSE_SPIN, PAUSE_TURN } from "../arch/event-loop.ts";
+import { ZERO_CYCLES } from "../arch/host-doubles.ts";
 import type { ByDistance } from "../arch/topology.ts";
 import { type LockClass, lockClass } from "./lock-stat.ts";
 
@@ -33,8 +34,8 @@ abstract class Lock {
   private readonly pause: typeof PAUSE_SPIN | typeof PAUSE_SLEEP;
   private held = false;
   private lastCpu = -1;
-  private takenAtCycles = 0;
-  private freeAtCycles = 0;
+  private takenAtCycles = ZERO_CYCLES;
+  private freeAtCycles = ZERO_CYCLES;
   private holder: Thread | null = null;
   private readonly queue: Thread[] = [];
 

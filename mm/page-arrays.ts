@@ -22,7 +22,7 @@ export class PageArrays {
       return recycled;
     }
     const offset = this.used;
-    this.used += 2 ** sizeClass;
+    this.used += 1 << sizeClass;
     if (this.used > this.frames.length) {
       this.frames = growUint32(this.frames, Math.max(2 * this.frames.length, this.used));
     }

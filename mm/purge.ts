@@ -3,7 +3,7 @@
  * `purge_vmap_node`, `decay_va_pool_node`).
  */
 import type { KernelCode } from "../arch/event-loop.ts";
-import { PAGE_SIZE } from "../arch/linear-address.ts";
+import { pagesIn } from "./align.ts";
 import { AreaTree } from "./area-tree.ts";
 import type { FlushCause } from "./flush-accounts.ts";
 import { flushTlbKernelRange } from "./tlb-flush.ts";
@@ -108,7 +108,7 @@ function* purgeVmapNode(state: Vmalloc, node: VmapNode): KernelCode<void> {
   node.nrPurged = 0;
   for (let area = areas.nextOf(end); area !== end; ) {
     const next = areas.nextOf(area);
-    pages += areas.sizeBytes(area) / PAGE_SIZE;
+    pages += pagesIn(areas.sizeBytes(area));
     node.nrPurged++;
     const id = fillsPools ? decodeNodeId(areas.flagsOf(area)) : -1;
     const pool = id >= 0 && id < state.nodes.length ? poolIndexOf(areas.sizeBytes(area)) : -1;

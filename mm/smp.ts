@@ -5,6 +5,7 @@
  */
 import { ACTIVITY_FLUSH, ACTIVITY_IPI_SEND, ACTIVITY_IPI_WAIT } from "../arch/cycle-accounts.ts";
 import { type EventLoop, type KernelCode, PAUSE_SPIN, PAUSE_TURN, type Thread } from "../arch/event-loop.ts";
+import { ZERO_CYCLES } from "../arch/host-doubles.ts";
 import type { IpiCosts } from "./kernel-costs.ts";
 
 /** CPUs that one write of the interrupt command register can reach in cluster mode. */
@@ -134,7 +135,7 @@ export class Smp {
       ackAtCycles: new Float64Array(targets.length),
       targets,
       outstanding: targets.length,
-      waitsSinceCycles: 0,
+      waitsSinceCycles: ZERO_CYCLES,
     };
     const toInterrupt: number[] = [];
     for (const cpu of targets) {

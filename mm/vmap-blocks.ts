@@ -1,5 +1,6 @@
 /** Storage for vmap blocks (`struct vmap_block`) and their per-CPU queues (`struct vmap_block_queue`); block 0 is "none". */
 import type { EventLoop } from "../arch/event-loop.ts";
+import { NO_ADDRESS } from "../arch/host-doubles.ts";
 import { growInt32 } from "./grow.ts";
 import { type LockCosts, SpinLock } from "./lock.ts";
 
@@ -40,7 +41,7 @@ export class VmapBlocks {
   readonly index: readonly Map<number, number>[];
   readonly wordsPerBlock: number;
   /** The block that was found last, and its address: whoever maps and unmaps small ranges comes back to it. */
-  private lastStart = -1;
+  private lastStart = NO_ADDRESS;
   private lastBlock = 0;
 
   private readonly loop: EventLoop;
@@ -97,7 +98,7 @@ export class VmapBlocks {
   /** Takes the block at `start` out of the index. */
   removeFromIndex(hash: number, start: number): void {
     this.index[hash].delete(start);
-    this.lastStart = -1;
+    this.lastStart = NO_ADDRESS;
   }
 
   /** Appends a block to its CPU's queue. */

@@ -1,7 +1,7 @@
 /** Counts what happens inside vmalloc: the numbers of a report. */
+import { PAGE_SIZE } from "../../arch/linear-address.ts";
+import { pagesIn } from "../../mm/align.ts";
 import type { VmallocEvents } from "../../mm/index.ts";
-
-const PAGE_SIZE = 4096;
 
 /** Counters of vmalloc's events. All pages are of 4 KiB. */
 export class EventCounter implements VmallocEvents {
@@ -36,7 +36,7 @@ export class EventCounter implements VmallocEvents {
 
   free(start: number, end: number, lazyNr: number): void {
     this.areasFreed++;
-    this.pagesFreedLazily += (end - start) / PAGE_SIZE;
+    this.pagesFreedLazily += pagesIn(end - start);
     this.lazyPagesMax = Math.max(this.lazyPagesMax, lazyNr);
   }
 
