@@ -23,13 +23,27 @@ import type { Worker } from "./worker.ts";
 
 /** `THREAD_ALIGN << 1` on x86-64: kernel stacks are aligned to 16 KiB. */
 const FIX_ALIGN_BYTES = 2 * 16384;
-/** The areas that long_busy_list_alloc_test and pcpu_alloc_test keep at a time. */
-const BUSY_AREAS = 15_000;
-const PCPU_OBJECTS = 35_000;
 /** Where `struct test_kvfree_rcu` has its array: behind the rcu_head. */
 const KVFREE_ARRAY_OFFSET = 16;
 /** The character that the kernel's tests store. */
 const LETTER_A = 0x61;
+
+/** What tests keep at a time, whatever test_loop_count says. */
+export interface TestSizes {
+  /** Areas of full_fit_alloc_test, for each bit of the number of CPUs; half of them are freed before the loops. */
+  readonly fitAreas: number;
+  /** Areas that long_busy_list_alloc_test keeps. */
+  readonly busyAreas: number;
+  /** Objects of pcpu_alloc_test. */
+  readonly percpuObjects: number;
+}
+
+/** The sizes of the kernel's tests. */
+export const KERNEL_SIZES: TestSizes = {
+  fitAreas: (32 * 1024 * 1024) / PAGE_SIZE,
+  busyAreas: 15_000,
+  percpuObjects: 35_000,
+};
 
 /** A test: its name, and what it does. Its id is 2 to the power of its place. */
 export interface VmallocTest {
@@ -50,7 +64,7 @@ export const VMALLOC_TESTS: readonly VmallocTest[] = [
   { name: "fix_align_alloc_test", run: fixAlignAlloc },
   { name: "random_size_align_alloc_test", run: randomSizeAlignAlloc },
   { name: "align_shift_alloc_test", run: alignShiftAlloc, expectedToFail: true, ownLoops: 64 },
-  { name: "pcpu_alloc_test", run: pcpuAlloc, ownLoops: PCPU_OBJECTS },
+  { name: "pcpu_alloc_test", run: pcpuAlloc, ownLoops: KERNEL_SIZES.percpuObjects },
   { name: "kvfree_rcu_1_arg_vmalloc_test", run: kvfreeRcu },
   { name: "kvfree_rcu_2_arg_vmalloc_test", run: kvfreeRcu },
   { name: "vm_map_ram_test", run: vmMapRamTest },
@@ -73,7 +87,7 @@ function* fixSizeAlloc(worker: Worker): KernelCode<boolean> {
 
 function* fullFitAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops } = worker;
-  const count = flsOf(worker.cpus) * ((32 * 1024 * 1024) / PAGE_SIZE);
+  const count = flsOf(worker.cpus) * worker.sizes.fitAreas;
   const kept = yield* vmalloc(vm, 8 * count);
   if (kept === 0) return false;
   const junk = yield* vmalloc(vm, 8 * count);
@@ -106,9 +120,10 @@ function* fullFitAlloc(worker: Worker): KernelCode<boolean> {
 
 function* longBusyListAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops } = worker;
-  const kept = yield* vmalloc(vm, 8 * BUSY_AREAS);
+  const { busyAreas } = worker.sizes;
+  const kept = yield* vmalloc(vm, 8 * busyAreas);
   if (kept === 0) return false;
-  for (let i = 0; i < BUSY_AREAS; i++) {
+  for (let i = 0; i < busyAreas; i++) {
     if (turns.isDue()) yield* worker.takeTurn(0);
     worker.storePointer(kept + 8 * i, yield* vmalloc(vm, PAGE_SIZE));
   }
@@ -132,7 +147,7 @@ function* longBusyListAlloc(worker: Worker): KernelCode<boolean> {
     if (smallFreed !== undefined) yield* smallFreed;
     passed = i === loops - 1;
   }
-  yield* freeAll(worker, kept, BUSY_AREAS);
+  yield* freeAll(worker, kept, busyAreas);
   yield* vfree(vm, kept);
   return passed;
 }
@@ -192,18 +207,19 @@ function* alignShiftAlloc(worker: Worker): KernelCode<boolean> {
 
 function* pcpuAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, random } = worker;
-  const objects = yield* vmalloc(vm, 8 * PCPU_OBJECTS);
+  const { percpuObjects } = worker.sizes;
+  const objects = yield* vmalloc(vm, 8 * percpuObjects);
   if (objects === 0) return false;
   let passed = true;
-  for (let i = 0; i < PCPU_OBJECTS; i++) {
+  for (let i = 0; i < percpuObjects; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
     const sizeBytes = random.between(1, PAGE_SIZE / 4);
     const object = yield* worker.percpu.alloc(sizeBytes, 2 ** random.between(1, 11));
     worker.storePointer(objects + 8 * i, object);
     if (object === 0) passed = false;
   }
-  for (let i = 0; i < PCPU_OBJECTS; i++) {
-    if (turns.isDue()) yield* worker.takeTurn(PCPU_OBJECTS);
+  for (let i = 0; i < percpuObjects; i++) {
+    if (turns.isDue()) yield* worker.takeTurn(percpuObjects);
     yield* worker.percpu.free(worker.loadPointer(objects + 8 * i));
   }
   yield* vfree(vm, objects);

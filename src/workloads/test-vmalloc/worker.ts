@@ -9,6 +9,7 @@ import type { PercpuAllocator } from "../../../mm/percpu.ts";
 import type { Kernel } from "../../kernel.ts";
 import type { Random } from "../../random.ts";
 import { Turns } from "../turns.ts";
+import type { TestSizes } from "./tests.ts";
 
 /** Bits 63:32 of a kernel address whose low 48 bits have bit 47 set, in their upper half. */
 const UPPER_HALF_HIGH_BITS = 0xffff_0000;
@@ -22,6 +23,7 @@ export interface WorkerParts {
   readonly loops: number;
   readonly pages: number;
   readonly useHuge: boolean;
+  readonly sizes: TestSizes;
   /** Told how many loops a worker has made since it last told. */
   readonly onLoops: (loops: number) => void;
 }
@@ -35,6 +37,7 @@ export class Worker {
   readonly loops: number;
   readonly pages: number;
   readonly useHuge: boolean;
+  readonly sizes: TestSizes;
   readonly random: Random;
   readonly turns: Turns;
   /** Loads and stores made. */
@@ -55,6 +58,7 @@ export class Worker {
     this.loops = parts.loops;
     this.pages = parts.pages;
     this.useHuge = parts.useHuge;
+    this.sizes = parts.sizes;
     this.cpu = kernel.machine.cpus[cpu];
     this.random = random;
     this.turns = new Turns(kernel.machine.loop, kernel.machine.preset.frequencyGhz.value);
