@@ -88,6 +88,16 @@ export class PhysicalMemory {
     return frame < this.lowFrames || (frame >= HIGH_START_FRAME && frame < this.frames);
   }
 
+  /** Index of the first of `frames` that is frame 0 or has no memory behind it; -1 when all have. */
+  firstWithout(frames: Uint32Array): number {
+    const { lowFrames } = this;
+    for (let i = 0; i < frames.length; i++) {
+      const frame = frames[i];
+      if (frame >= lowFrames ? !this.has(frame) : frame === 0) return i;
+    }
+    return -1;
+  }
+
   /**
    * The chunk that holds `frame`, made if nothing was written there yet.
    * @throws NoPhysicalMemory beyond the end of memory

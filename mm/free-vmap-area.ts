@@ -3,31 +3,49 @@ import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { pagesIn } from "./align.ts";
 import { formatRange } from "./kernel-log.ts";
+import { finish, type Soon } from "./soon.ts";
 import { flushTlbKernelRange } from "./tlb-flush.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { decodeNodeId, type VmapNode } from "./vmap-node.ts";
 
 /**
  * Puts an area, already unmapped and in no tree, on a lazy list: its address range is not used again before the next
- * purge has flushed the TLBs.
+ * purge has flushed the TLBs. A plain function as long as no lock has to be waited for (`soon.ts`).
  */
-export function* freeVmapAreaNoflush(state: Vmalloc, area: number): KernelCode<void> {
+export function freeVmapAreaNoflushSoon(state: Vmalloc, area: number): Soon<undefined> {
   const node = lazyNodeOf(state, area);
-  if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
+  if (!node.lazyLock.tryTake()) return waitForLazy(state, node, area);
   addLazy(state, node, area);
+  return undefined;
+}
+
+function* waitForLazy(state: Vmalloc, node: VmapNode, area: number): KernelCode<undefined> {
+  yield* node.lazyLock.take();
+  addLazy(state, node, area);
+  return undefined;
+}
+
+/** The same, for code that may wait. */
+export function* freeVmapAreaNoflush(state: Vmalloc, area: number): KernelCode<void> {
+  yield* finish(freeVmapAreaNoflushSoon(state, area));
 }
 
 /** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed, unless the policy is eager. */
 export function* freeUnmapVmapArea(state: Vmalloc, area: number): KernelCode<void> {
+  yield* finish(freeUnmapVmapAreaSoon(state, area));
+}
+
+/** The same, as a plain function as long as nothing has to be waited for. */
+export function freeUnmapVmapAreaSoon(state: Vmalloc, area: number): Soon<undefined> {
   unmapVmapArea(state, area);
-  yield* state.flushing.isEager ? freeVmapAreaFlushed(state, area) : freeVmapAreaNoflush(state, area);
+  return state.flushing.isEager ? freeVmapAreaFlushed(state, area) : freeVmapAreaNoflushSoon(state, area);
 }
 
 /**
  * Flushes an area, already unmapped and in no tree, on every CPU and gives its range back at once: what `vunmap` did before
  * lazy purging (Linux 2.6.27), and what an eager flush policy does.
  */
-export function* freeVmapAreaFlushed(state: Vmalloc, area: number): KernelCode<void> {
+export function* freeVmapAreaFlushed(state: Vmalloc, area: number): KernelCode<undefined> {
   const { areas } = state;
   const start = areas.start[area];
   const end = areas.end[area];
@@ -36,6 +54,7 @@ export function* freeVmapAreaFlushed(state: Vmalloc, area: number): KernelCode<v
   if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
   state.freeTree.giveBack(area);
   state.freeTreeLock.release();
+  return undefined;
 }
 
 /** Clears an area's page-table entries. */
@@ -84,9 +103,22 @@ export type AreaTest = (state: Vmalloc, area: number, address: number) => boolea
  * @returns the area, or 0
  */
 export function* findUnlinkVmapArea(state: Vmalloc, address: number, isMeant: AreaTest): KernelCode<number> {
+  return yield* findUnlinkFrom(state, address, isMeant, 0);
+}
+
+/** The same, as a plain function as long as the area is in the node of its address and its lock is free. */
+export function findUnlinkVmapAreaSoon(state: Vmalloc, address: number, isMeant: AreaTest): Soon<number> {
+  const home = state.nodeOf(address);
+  if (!home.busyLock.tryTake()) return findUnlinkFrom(state, address, isMeant, 0);
+  const area = unlinkBusy(state, home, address, isMeant);
+  return area !== NOT_HERE ? area : findUnlinkFrom(state, address, isMeant, 1);
+}
+
+/** Looks in all nodes but the first `skipped`, counted from the one of the address. */
+function* findUnlinkFrom(state: Vmalloc, address: number, isMeant: AreaTest, skipped: number): KernelCode<number> {
   const { nodes } = state;
   const first = state.nodeOf(address).id;
-  for (let i = 0; i < nodes.length; i++) {
+  for (let i = skipped; i < nodes.length; i++) {
     const node = nodes[(first + i) % nodes.length];
     if (!node.busyLock.tryTake()) yield* node.busyLock.take();
     const area = unlinkBusy(state, node, address, isMeant);

@@ -2,8 +2,8 @@
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { isPageAligned } from "./align.ts";
-import { allocVmapArea } from "./alloc-vmap-area.ts";
-import { type AreaTest, findUnlinkVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
+import { allocVmapAreaSoon } from "./alloc-vmap-area.ts";
+import { type AreaTest, findUnlinkVmapAreaSoon, freeUnmapVmapAreaSoon } from "./free-vmap-area.ts";
 import { GFP_KERNEL } from "./gfp.ts";
 import { formatRange } from "./kernel-log.ts";
 import { PAGE_KERNEL } from "./protection.ts";
@@ -32,11 +32,19 @@ export function vmMapRamSoon(state: Vmalloc, frames: Uint32Array): Soon<number> 
   return typeof start === "number" ? mapFrames(state, start, frames) : waitAndMap(state, start, frames);
 }
 
-function* mapWholeArea(state: Vmalloc, frames: Uint32Array): KernelCode<number> {
-  const [from, to] = [VMALLOC_START, VMALLOC_END];
+/** Maps in an area of its own. */
+function mapWholeArea(state: Vmalloc, frames: Uint32Array): Soon<number> {
   const sizeBytes = frames.length * PAGE_SIZE;
-  const area = yield* allocVmapArea(state, sizeBytes, PAGE_SIZE, from, to, GFP_KERNEL, VMAP_RAM, 0);
-  return yield* finish(mapFrames(state, area < 0 ? area : state.areas.startOf(area), frames));
+  const area = allocVmapAreaSoon(state, sizeBytes, PAGE_SIZE, VMALLOC_START, VMALLOC_END, GFP_KERNEL, VMAP_RAM, 0);
+  return typeof area === "number" ? mapInArea(state, area, frames) : waitAndMapArea(state, area, frames);
+}
+
+function* waitAndMapArea(state: Vmalloc, area: KernelCode<number>, frames: Uint32Array): KernelCode<number> {
+  return yield* finish(mapInArea(state, yield* area, frames));
+}
+
+function mapInArea(state: Vmalloc, area: number, frames: Uint32Array): Soon<number> {
+  return mapFrames(state, area < 0 ? area : state.areas.start[area], frames);
 }
 
 function* waitAndMap(state: Vmalloc, start: KernelCode<number>, frames: Uint32Array): KernelCode<number> {
@@ -79,8 +87,24 @@ export function vmUnmapRamSoon(state: Vmalloc, address: number, pages: number): 
   return pages <= VMAP_MAX_ALLOC ? vbFreeSoon(state, address, pages) : unmapWholeArea(state, address, pages);
 }
 
-function* unmapWholeArea(state: Vmalloc, address: number, pages: number): KernelCode<undefined> {
-  const area = yield* findUnlinkVmapArea(state, address, isWholeMapRamArea);
+/** Unmaps what has an area of its own. */
+function unmapWholeArea(state: Vmalloc, address: number, pages: number): Soon<undefined> {
+  const area = findUnlinkVmapAreaSoon(state, address, isWholeMapRamArea);
+  return typeof area === "number"
+    ? unmapArea(state, area, address, pages)
+    : waitAndUnmapArea(state, area, address, pages);
+}
+
+function* waitAndUnmapArea(
+  state: Vmalloc,
+  area: KernelCode<number>,
+  address: number,
+  pages: number,
+): KernelCode<undefined> {
+  return yield* finish(unmapArea(state, yield* area, address, pages));
+}
+
+function unmapArea(state: Vmalloc, area: number, address: number, pages: number): Soon<undefined> {
   if (area === 0) {
     state.log.warnOnce(
       "vm_unmap_ram",
@@ -88,8 +112,7 @@ function* unmapWholeArea(state: Vmalloc, address: number, pages: number): Kernel
     );
     return undefined;
   }
-  yield* freeUnmapVmapArea(state, area);
-  return undefined;
+  return freeUnmapVmapAreaSoon(state, area);
 }
 
 /** Whether the area is a `vm_map_ram` area of its own, not a block, and begins at the address. */

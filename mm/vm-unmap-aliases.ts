@@ -2,10 +2,11 @@
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { purgeVmapAreaLazy } from "./purge.ts";
+import { finish } from "./soon.ts";
 import { flushTlbKernelRange } from "./tlb-flush.ts";
 import { ADDRESS_MAX } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { freeVmapBlock, purgeFragmentedBlock } from "./vmap-block-purge.ts";
+import { freeVmapBlockSoon, purgeFragmentedBlock } from "./vmap-block-purge.ts";
 
 /**
  * Purges fragmented vmap blocks, collects the dirty ranges of the others, purges all lazily freed areas, and flushes.
@@ -51,7 +52,7 @@ export function* _vmUnmapAliases(
       lock.release();
     }
   }
-  for (const block of purged) yield* freeVmapBlock(state, block);
+  for (const block of purged) yield* finish(freeVmapBlockSoon(state, block));
   state.events?.aliases(start, end, dirtySeen);
   const anyPurged = yield* purgeVmapAreaLazy(state, start, end, false, "aliases");
   if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state, start, end, "aliases");

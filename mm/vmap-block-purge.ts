@@ -1,21 +1,45 @@
 /** Taking vmap blocks out of use: full ones, and fragmented ones when a purge asks (`purge_fragmented_block`). */
 import type { KernelCode } from "../arch/event-loop.ts";
-import { freeVmapAreaNoflush } from "./free-vmap-area.ts";
+import { freeVmapAreaNoflushSoon } from "./free-vmap-area.ts";
+import { finish, type Soon } from "./soon.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
+import type { VmapNode } from "./vmap-node.ts";
 
-/** Unlinks a block from everything and frees its area lazily (`free_vmap_block`). */
-export function* freeVmapBlock(state: Vmalloc, block: number): KernelCode<void> {
+/**
+ * Unlinks a block from everything and frees its area lazily (`free_vmap_block`). A plain function as long as no lock has to be
+ * waited for (`soon.ts`).
+ */
+export function freeVmapBlockSoon(state: Vmalloc, block: number): Soon<undefined> {
   const { areas, blocks } = state;
   const area = blocks.area[block];
   const start = areas.startOf(area);
   state.events?.freeBlock(start, areas.endOf(area), blocks.cpu[block]);
   blocks.removeFromIndex(state.blockHashOf(start), start);
   const node = state.nodeOf(start);
-  if (!node.busyLock.tryTake()) yield* node.busyLock.take();
+  return node.busyLock.tryTake() ? freeBlockArea(state, node, block) : waitAndFreeArea(state, node, block);
+}
+
+function* waitAndFreeArea(state: Vmalloc, node: VmapNode, block: number): KernelCode<undefined> {
+  yield* node.busyLock.take();
+  return yield* finish(freeBlockArea(state, node, block));
+}
+
+/** Frees the area of a block lazily; the lock of its node's busy tree is held, and released. */
+function freeBlockArea(state: Vmalloc, node: VmapNode, block: number): Soon<undefined> {
+  const { blocks } = state;
+  const area = blocks.area[block];
   node.busy.unlink(area);
   node.busyLock.release();
-  yield* freeVmapAreaNoflush(state, area);
+  const freed = freeVmapAreaNoflushSoon(state, area);
+  if (freed !== undefined) return waitAndRelease(state, freed, block);
   blocks.release(block);
+  return undefined;
+}
+
+function* waitAndRelease({ blocks }: Vmalloc, freed: KernelCode<undefined>, block: number): KernelCode<undefined> {
+  yield* freed;
+  blocks.release(block);
+  return undefined;
 }
 
 /**
@@ -55,6 +79,6 @@ export function* purgeFragmentedBlocksAllCpus(state: Vmalloc): KernelCode<void> 
       lock.release();
       block = next;
     }
-    for (const each of purged) yield* freeVmapBlock(state, each);
+    for (const each of purged) yield* finish(freeVmapBlockSoon(state, each));
   }
 }

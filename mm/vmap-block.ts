@@ -4,7 +4,7 @@
  */
 import type { KernelCode } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
-import { allocVmapArea } from "./alloc-vmap-area.ts";
+import { allocVmapAreaSoon } from "./alloc-vmap-area.ts";
 import { ENOMEM } from "./errno.ts";
 import { type AreaTest, findUnlinkVmapArea } from "./free-vmap-area.ts";
 import { formatRange } from "./kernel-log.ts";
@@ -13,7 +13,7 @@ import { flushTlbKernelRange } from "./tlb-flush.ts";
 import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./vmap-areas.ts";
-import { freeVmapBlock } from "./vmap-block-purge.ts";
+import { freeVmapBlockSoon } from "./vmap-block-purge.ts";
 
 /**
  * Room for `pages` (1 to 64) pages in a block of the current CPU: an address, or a negative errno. A plain function as long
@@ -160,12 +160,7 @@ function giveBackToBlock(
   const start = areas.start[blocks.area[block]];
   state.events?.vbFree(address, order, start, blocks.free[block], dirty, blocks.cpu[block]);
   blocks.locks[block].release();
-  return dirty === config.blockPages ? freeFullBlock(state, block) : undefined;
-}
-
-function* freeFullBlock(state: Vmalloc, block: number): KernelCode<undefined> {
-  yield* freeVmapBlock(state, block);
-  return undefined;
+  return dirty === config.blockPages ? freeVmapBlockSoon(state, block) : undefined;
 }
 
 /** log2 of `pages` rounded up to a power of two (`get_order`). */
@@ -174,32 +169,56 @@ function orderOf(pages: number): number {
 }
 
 /** A new block for the current CPU, with its first allocation already made. */
-function* newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number): KernelCode<number> {
-  const { blocks, areas, loop, blockBytes } = state;
-  if (state.faults.fails("vmapBlock")) return -ENOMEM;
+function newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number): Soon<number> {
+  const { blockBytes } = state;
+  if (state.faults.isArmed && state.faults.fails("vmapBlock")) return -ENOMEM;
   const flags = VMAP_RAM | VMAP_BLOCK;
-  const area = yield* allocVmapArea(state, blockBytes, blockBytes, VMALLOC_START, VMALLOC_END, gfp, flags, 0);
+  const area = allocVmapAreaSoon(state, blockBytes, blockBytes, VMALLOC_START, VMALLOC_END, gfp, flags, 0);
+  return typeof area === "number" ? makeBlock(state, area, pages, order) : waitForArea(state, area, pages, order);
+}
+
+function* waitForArea(state: Vmalloc, area: KernelCode<number>, pages: number, order: number): KernelCode<number> {
+  return yield* finish(makeBlock(state, yield* area, pages, order));
+}
+
+/** Makes an area, or a negative errno, a block of the current CPU. */
+function makeBlock(state: Vmalloc, area: number, pages: number, order: number): Soon<number> {
   if (area < 0) return area;
-  const start = areas.startOf(area);
-  const cpu = loop.currentCpu;
-  if (state.faults.fails("blockIndex")) {
-    // Nothing was ever mapped there: no flush is owed, and the room is free at once (`free_vmap_area`).
-    yield* findUnlinkVmapArea(state, start, isVmapBlock);
-    if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
-    state.freeTree.giveBack(area);
-    state.freeTreeLock.release();
-    return -ENOMEM;
-  }
+  if (state.faults.isArmed && state.faults.fails("blockIndex")) return giveAreaBack(state, area);
+  const { blocks, areas } = state;
+  const cpu = state.loop.currentCpu;
+  const start = areas.start[area];
   const block = blocks.make(area, cpu);
   blocks.free[block] -= 1 << order;
   blocks.markUsed(block, 0, pages, true, 1 << order);
   blocks.index[state.blockHashOf(start)].set(start, block);
-  const queueLock = blocks.queueLocks[cpu];
-  if (!queueLock.tryTake()) yield* queueLock.take();
+  return blocks.queueLocks[cpu].tryTake() ? enqueueBlock(state, block, order) : waitAndEnqueue(state, block, order);
+}
+
+/** Nothing was ever mapped there: no flush is owed, and the room is free at once (`free_vmap_area`). */
+function* giveAreaBack(state: Vmalloc, area: number): KernelCode<number> {
+  yield* findUnlinkVmapArea(state, state.areas.startOf(area), isVmapBlock);
+  if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
+  state.freeTree.giveBack(area);
+  state.freeTreeLock.release();
+  return -ENOMEM;
+}
+
+function* waitAndEnqueue(state: Vmalloc, block: number, order: number): KernelCode<number> {
+  const { blocks } = state;
+  yield* blocks.queueLocks[blocks.cpu[block]].take();
+  return enqueueBlock(state, block, order);
+}
+
+/** Puts a new block on its CPU's queue, whose lock is held, and releases the lock; the address of its first allocation. */
+function enqueueBlock(state: Vmalloc, block: number, order: number): number {
+  const { blocks, areas } = state;
+  const cpu = blocks.cpu[block];
+  const area = blocks.area[block];
   blocks.enqueue(block);
-  queueLock.release();
-  state.events?.newBlock(start, areas.endOf(area), cpu, order);
-  return start;
+  blocks.queueLocks[cpu].release();
+  state.events?.newBlock(areas.start[area], areas.end[area], cpu, order);
+  return areas.start[area];
 }
 
 const isVmapBlock: AreaTest = ({ areas }, area, address) =>

@@ -34,19 +34,12 @@ export function mapCallersFrames(
   protection: Protection,
   frames: Uint32Array,
 ): number {
-  const bad = firstUnmappable(state, frames);
+  const bad = state.tables.memory.firstWithout(frames);
   if (bad < 0) return mapSmallFrames(state, start, end, protection, frames, 0);
   const mapped = mapSmallFrames(state, start, start + bad * PAGE_SIZE, protection, frames, 0);
   if (mapped < 0) return mapped;
   state.log.warn(`mapping frame 0x${frames[bad].toString(16)}, which is no page of memory`);
   return frames[bad] === 0 ? -ENOMEM : -EINVAL;
-}
-
-/** Index of the first frame that is none or no memory; -1 when all are. */
-function firstUnmappable(state: Vmalloc, frames: Uint32Array): number {
-  const { memory } = state.tables;
-  for (let i = 0; i < frames.length; i++) if (frames[i] === 0 || !memory.has(frames[i])) return i;
-  return -1;
 }
 
 /** The same with large pages of 2^pageShift bytes, for which every 4 KiB page has its own entry in `frames`. */
