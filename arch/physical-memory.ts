@@ -172,6 +172,14 @@ export class PhysicalMemory {
     chunk.fill(0, base, base + FRAME_WORDS);
   }
 
+  /** Fills `count` 32-bit words of a frame with zeros, from `word` on. */
+  zeroWords(frame: number, word: number, count: number): void {
+    const chunk = this.chunkForRead(frame);
+    if (chunk === this.zeroChunk) return;
+    const base = ((frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + word;
+    chunk.fill(0, base, base + count);
+  }
+
   /** Bytes of chunks that exist, which is the most that the host can have committed. */
   get touchedBytes(): number {
     let count = 0;

@@ -7,6 +7,7 @@ const FIRST_RUNS = 64;
 /** log2 of the largest alignment, a page. */
 const ALIGN_SHIFT_MAX = 12;
 const NEVER_REFUSED = 2 ** 31 - 1;
+const NOTHING_FREED = 2 ** 31 - 1;
 /** Sizes are told apart by their log2 where the search begins; all from 2^15 on are one. */
 const SIZE_CLASSES = 16;
 
@@ -40,6 +41,9 @@ export class PercpuChunk {
    */
   private readonly searchFrom = new Int32Array((ALIGN_SHIFT_MAX + 1) * SIZE_CLASSES);
 
+  /** Where the lowest run begins that frees have made or lengthened since the last search. */
+  private freedFrom = NOTHING_FREED;
+
   constructor(base: number, vms: readonly number[], unitBytes: number, cpus: number) {
     this.base = base;
     this.vms = vms;
@@ -54,7 +58,9 @@ export class PercpuChunk {
    * {@link PCPU_MIN_ALLOC_BYTES}, `align` a power of two up to a page. */
   alloc(sizeBytes: number, align: number): number {
     const shift = 31 - Math.clz32(align);
-    if (sizeBytes > this.contigBytes || sizeBytes >= this.refused[shift]) return -1;
+    if (sizeBytes > this.contigBytes) return -1;
+    if (this.freedFrom !== NOTHING_FREED) this.lookAgain();
+    if (sizeBytes >= this.refused[shift]) return -1;
     const { runStart, runBytes, runs, searchFrom } = this;
     const sizeClass = classOf(sizeBytes);
     const place = shift * SIZE_CLASSES + sizeClass;
@@ -85,8 +91,15 @@ export class PercpuChunk {
     this.allocated.delete(offset);
     this.giveBack(offset, sizeBytes);
     this.freeBytes += sizeBytes;
-    this.refused.fill(NEVER_REFUSED);
     return sizeBytes;
+  }
+
+  /** Forgets what searches found before the frees since the last of them. */
+  private lookAgain(): void {
+    const { searchFrom, refused, freedFrom } = this;
+    for (let i = 0; i < searchFrom.length; i++) if (searchFrom[i] > freedFrom) searchFrom[i] = freedFrom;
+    refused.fill(NEVER_REFUSED);
+    this.freedFrom = NOTHING_FREED;
   }
 
   /** Whether all CPUs have the page. */
@@ -132,8 +145,7 @@ export class PercpuChunk {
       this.insert(at, offset, sizeBytes);
     }
     this.contigBytes = Math.max(this.contigBytes, this.runBytes[at]);
-    const start = this.runStart[at];
-    for (let i = 0; i < this.searchFrom.length; i++) if (this.searchFrom[i] > start) this.searchFrom[i] = start;
+    this.freedFrom = Math.min(this.freedFrom, this.runStart[at]);
   }
 
   /** The first run that begins at `offset` or above. */

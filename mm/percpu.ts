@@ -14,7 +14,9 @@ import { FRAME_CALLER } from "./page-allocator.ts";
 import { pcpuFreeVmAreas, pcpuGetVmAreas } from "./pcpu-areas.ts";
 import { PCPU_MIN_ALLOC_BYTES, PercpuChunk } from "./percpu-chunk.ts";
 import { PAGE_KERNEL } from "./protection.ts";
+import { finish, type Soon } from "./soon.ts";
 import { flushTlbKernelRange } from "./tlb-flush.ts";
+import { VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { mapSmallFrames } from "./vmap-pages.ts";
 import { Work } from "./work.ts";
@@ -61,7 +63,8 @@ export class PercpuAllocator {
   private readonly cpus: number;
   private readonly slots: PercpuChunk[][];
   private readonly freeSlot: number;
-  private readonly byBase = new Map<number, PercpuChunk>();
+  /** Chunks by the number of the atom that they begin with. */
+  private readonly byAtom = new Map<number, PercpuChunk>();
   private readonly mutex: Mutex;
   private readonly lock: SpinLock;
   private readonly balance: Work;
@@ -83,6 +86,11 @@ export class PercpuAllocator {
    * @returns its address in the first CPU's unit (CPU c has it `c * unitBytes` higher), or 0
    */
   *alloc(sizeBytes: number, align: number): KernelCode<number> {
+    return yield* finish(this.allocSoon(sizeBytes, align));
+  }
+
+  /** The same, as a plain function as long as no lock has to be waited for and a chunk has room (`soon.ts`). */
+  allocSoon(sizeBytes: number, align: number): Soon<number> {
     const { state } = this;
     state.loop.spend(state.costs.callCycles);
     const size = alignUp(sizeBytes, PCPU_MIN_ALLOC_BYTES);
@@ -91,19 +99,34 @@ export class PercpuAllocator {
       state.log.warn(`illegal size (${sizeBytes}) or align (${align}) for percpu allocation`);
       return 0;
     }
-    if (!this.mutex.tryTake()) yield* this.mutex.take();
-    const address = yield* this.allocLocked(size, alignment);
-    this.mutex.release();
-    return address;
+    return this.mutex.tryTake() ? this.allocWithMutex(size, alignment) : this.waitForMutex(size, alignment);
   }
 
   /** `free_percpu`. An address that was not allocated is warned of. */
   *free(address: number): KernelCode<void> {
+    yield* finish(this.freeSoon(address));
+  }
+
+  /** The same, as a plain function as long as no lock has to be waited for. */
+  freeSoon(address: number): Soon<undefined> {
     const { state } = this;
-    if (address === 0) return;
+    if (address === 0) return undefined;
     state.loop.spend(state.costs.callCycles);
-    if (!this.lock.tryTake()) yield* this.lock.take();
-    const chunk = this.byBase.get(Math.floor(address / ATOM_BYTES) * ATOM_BYTES);
+    if (!this.lock.tryTake()) return this.waitAndFree(address);
+    this.freeLocked(address);
+    return undefined;
+  }
+
+  private *waitAndFree(address: number): KernelCode<undefined> {
+    yield* this.lock.take();
+    this.freeLocked(address);
+    return undefined;
+  }
+
+  /** Frees with the lock held, and releases it. */
+  private freeLocked(address: number): void {
+    const { state } = this;
+    const chunk = this.byAtom.get(atomOf(address));
     const freed = chunk === undefined ? 0 : chunk.free(address - chunk.base);
     let isBalanceDue = false;
     if (chunk === undefined || freed === 0) {
@@ -118,32 +141,61 @@ export class PercpuAllocator {
 
   /** Chunks that exist. */
   get chunks(): number {
-    return this.byBase.size;
+    return this.byAtom.size;
   }
 
-  private *allocLocked(size: number, align: number): KernelCode<number> {
-    if (!this.lock.tryTake()) yield* this.lock.take();
-    let chunk = this.findChunk(size, align);
+  private *waitForMutex(size: number, align: number): KernelCode<number> {
+    yield* this.mutex.take();
+    return yield* finish(this.allocWithMutex(size, align));
+  }
+
+  /** Allocates with the mutex held, and releases it. */
+  private allocWithMutex(size: number, align: number): Soon<number> {
+    return this.lock.tryTake() ? this.allocLocked(size, align) : this.waitForLock(size, align);
+  }
+
+  private *waitForLock(size: number, align: number): KernelCode<number> {
+    yield* this.lock.take();
+    return yield* finish(this.allocLocked(size, align));
+  }
+
+  /** Allocates with mutex and lock held, and releases both. */
+  private allocLocked(size: number, align: number): Soon<number> {
+    const chunk = this.findChunk(size, align);
     this.lock.release();
-    if (chunk === null) {
-      const made = yield* this.makeChunk();
-      if (made === null) return 0;
+    return chunk === null ? this.allocInNewChunk(size, align) : this.allocFound(chunk, size);
+  }
+
+  private *allocInNewChunk(size: number, align: number): KernelCode<number> {
+    const made = yield* this.makeChunk();
+    if (made !== null) {
       if (!this.lock.tryTake()) yield* this.lock.take();
       this.relocate(made);
-      chunk = this.findChunk(size, align);
+      const chunk = this.findChunk(size, align);
       this.lock.release();
-      if (chunk === null) return 0;
+      if (chunk !== null) return yield* finish(this.allocFound(chunk, size));
     }
+    this.mutex.release();
+    return 0;
+  }
+
+  /** Populates and zeroes what `findChunk` found; the mutex is held, and released. */
+  private allocFound(chunk: PercpuChunk, size: number): Soon<number> {
     const offset = this.foundOffset;
     const firstPage = Math.floor(offset / PAGE_SIZE);
     const endPage = Math.ceil((offset + size) / PAGE_SIZE);
     for (let page = firstPage; page < endPage; page++) {
-      if (chunk.isPopulated(page) || this.populate(chunk, page)) continue;
-      yield* this.free(chunk.base + offset);
-      return 0;
+      if (!chunk.isPopulated(page) && !this.populate(chunk, page)) return this.giveUp(chunk.base + offset);
     }
     this.zero(chunk, offset, size);
+    this.mutex.release();
     return chunk.base + offset;
+  }
+
+  private *giveUp(address: number): KernelCode<number> {
+    yield* this.free(address);
+    this.mutex.release();
+    return 0;
   }
 
   private foundOffset = 0;
@@ -174,7 +226,7 @@ export class PercpuAllocator {
     const vms = yield* pcpuGetVmAreas(state, [0], [this.chunkBytes], ATOM_BYTES);
     if (vms === null) return null;
     const chunk = new PercpuChunk(state.vms.addr[vms[0]], vms, this.unitBytes, this.cpus);
-    this.byBase.set(chunk.base, chunk);
+    this.byAtom.set(atomOf(chunk.base), chunk);
     this.chunksMade++;
     return chunk;
   }
@@ -206,7 +258,7 @@ export class PercpuAllocator {
         const stop = Math.min(offset + size, (page + 1) * PAGE_SIZE);
         const physical = executing.touchAs(ACCESS_STORE, chunk.base + cpu * this.unitBytes + at);
         const inPage = physical % PAGE_SIZE;
-        machine.memory.frameBytes(physical / PAGE_SIZE - inPage / PAGE_SIZE).fill(0, inPage, inPage + stop - at);
+        machine.memory.zeroWords((physical - inPage) / PAGE_SIZE, inPage / 4, (stop - at) / 4);
         at = stop;
       }
     }
@@ -220,7 +272,7 @@ export class PercpuAllocator {
     const doomed = this.slots[this.freeSlot].slice(1);
     for (const chunk of doomed) {
       this.move(chunk, -1, false);
-      this.byBase.delete(chunk.base);
+      this.byAtom.delete(atomOf(chunk.base));
     }
     this.lock.release();
     for (const chunk of doomed) {
@@ -290,6 +342,11 @@ export class PercpuAllocator {
     if (chunk.freeBytes === this.unitBytes) return this.freeSlot;
     return chunk.contigBytes === 0 ? 0 : slotOfSize(chunk.contigBytes);
   }
+}
+
+/** Chunks begin at whole atoms: the number of the one that an address lies in. */
+function atomOf(address: number): number {
+  return Math.floor((address - VMALLOC_START) / ATOM_BYTES);
 }
 
 /** The list of chunks whose longest free run has `sizeBytes` bytes (`__pcpu_size_to_slot`). */
