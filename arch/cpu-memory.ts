@@ -13,7 +13,7 @@ import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from
 import { MemoryTypes } from "./memory-type.ts";
 import { Mmu } from "./mmu.ts";
 import { PhysicalBytes } from "./physical-bytes.ts";
-import { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT } from "./physical-memory.ts";
+import { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, type PhysicalMemory } from "./physical-memory.ts";
 import type { SmallPages } from "./small-pages.ts";
 
 const LOWER_HALF_END = 2 ** 47;
@@ -36,6 +36,7 @@ export class CpuMemory {
   readonly mmu: Mmu;
   readonly registers: ControlRegisters;
   readonly memoryTypes: MemoryTypes;
+  private readonly memory: PhysicalMemory;
   private readonly bytes: PhysicalBytes;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
@@ -59,6 +60,7 @@ export class CpuMemory {
     const { preset, loop, memory, features, maxPhyAddr } = parts;
     const arrays = arraysFor(preset);
     this.id = id;
+    this.memory = memory;
     this.bytes = new PhysicalBytes(memory);
     this.mmu = new Mmu(id, loop.clockCycles, memory, preset, arrays);
     this.memoryTypes = new MemoryTypes(features, maxPhyAddr);
@@ -249,6 +251,8 @@ export class CpuMemory {
     const mask = maskInWord(low, sizeBytes);
     const frame = mask === 0 ? -1 : this.frameOf(1, low);
     if (frame < 0) this.storeSlow(1, la, sizeBytes, value);
+    // A byte goes by a view of bytes: were its word read before, the host's first touch of a page would be two faults.
+    else if (sizeBytes === 1) this.memory.writeByte(frame, low & 4095, value);
     else this.write(frame, low, mask, value << ((low & 3) << 3));
   }
 
