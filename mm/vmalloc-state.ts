@@ -2,6 +2,7 @@
 import type { EventLoop } from "../arch/event-loop.ts";
 import type { Machine } from "../arch/machine.ts";
 import { PTE_GLOBAL } from "../arch/pte.ts";
+import { isPowerOfTwo } from "./align.ts";
 import type { FaultInjection } from "./fault-injection.ts";
 import { Flushing, type FlushingConfig } from "./flushing.ts";
 import { FreeTree } from "./free-tree.ts";
@@ -14,7 +15,7 @@ import { PageArrays } from "./page-arrays.ts";
 import type { PageTables } from "./page-tables.ts";
 import { TlbVmstat } from "./tlb-vmstat.ts";
 import { VmStructs } from "./vm-structs.ts";
-import { ADDRESS_MAX, type VmallocConfig } from "./vmalloc-config.ts";
+import { ADDRESS_MAX, VMALLOC_START, type VmallocConfig } from "./vmalloc-config.ts";
 import type { VmallocEvents } from "./vmalloc-events.ts";
 import { VmapAreas } from "./vmap-areas.ts";
 import { VmapBlocks } from "./vmap-blocks.ts";
@@ -23,6 +24,8 @@ import type { Work } from "./work.ts";
 
 /** 2^64 - 2^48: what the 48-bit form of an upper-half address leaves out. */
 const UPPER_HALF_OFFSET = 0xffffn << 48n;
+/** Zones from `VMALLOC_START` on whose numbers are small integers to the host. */
+const INTEGER_ZONES = 2 ** 30;
 
 /** A function that may free kernel virtual addresses when they run out; returns how many pages it freed. */
 export type PurgeNotifier = () => number;
@@ -97,7 +100,11 @@ export class Vmalloc {
 
   private observer: VmallocEvents | null = null;
   private readonly zoneOffset: number;
+  /** 1 / `zoneSizeBytes`, and the node of `VMALLOC_START`; NaN for a size by which zones cannot be told by a product. */
+  private readonly zonesPerByte: number;
+  private readonly firstZone: number;
   private readonly blockOffset: number;
+  private readonly blocksPerByte: number;
 
   constructor(parts: VmallocParts) {
     this.machine = parts.machine;
@@ -120,7 +127,12 @@ export class Vmalloc {
       (_, id) => new VmapNode(id, config.vmapNodes === 1, this.areas, this.log, loop, costs.lock),
     );
     this.blocks = new VmapBlocks(config.possibleCpus, config.blockPages, loop, costs.lock);
-    this.zoneOffset = offsetModulo(config.zoneSizeBytes, config.vmapNodes);
+    const { zoneSizeBytes, vmapNodes } = config;
+    this.zoneOffset = offsetModulo(zoneSizeBytes, vmapNodes);
+    const isExact = isPowerOfTwo(zoneSizeBytes) && VMALLOC_START % zoneSizeBytes === 0;
+    this.zonesPerByte = isExact ? 1 / zoneSizeBytes : Number.NaN;
+    this.firstZone = (Math.floor(VMALLOC_START / zoneSizeBytes) + this.zoneOffset) % vmapNodes;
+    this.blocksPerByte = 1 / this.blockBytes;
     this.blockOffset = offsetModulo(this.blockBytes, config.possibleCpus);
   }
 
@@ -154,12 +166,16 @@ export class Vmalloc {
   nodeOf(address: number): VmapNode {
     const { zoneSizeBytes, vmapNodes } = this.config;
     if (vmapNodes === 1) return this.nodes[0];
+    // In integers where that is possible: V8 calls the C library for the remainder of a double.
+    const zone = (address - VMALLOC_START) * this.zonesPerByte;
+    if (zone >= 0 && zone < INTEGER_ZONES) return this.nodes[((zone | 0) + this.firstZone) % vmapNodes];
     return this.nodes[(Math.floor(address / zoneSizeBytes) + this.zoneOffset) % vmapNodes];
   }
 
   /** The CPU under whose hash the vmap block at an address is filed (`addr_to_vb_xa`). */
   blockHashOf(address: number): number {
-    return (Math.floor(address / this.blockBytes) + this.blockOffset) % this.config.possibleCpus;
+    // A block has 2^19 bytes or more, a power of two: its number is an integer of 29 bits.
+    return (((address * this.blocksPerByte) | 0) + this.blockOffset) % this.config.possibleCpus;
   }
 
   /** Puts the whole address space into the free tree: the gap [1, 2^48 - 1). */

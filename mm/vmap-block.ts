@@ -80,7 +80,7 @@ function* waitForQueue({ blocks }: Vmalloc, block: number, cpu: number, address:
 export function vbFreeSoon(state: Vmalloc, address: number, pages: number): Soon<undefined> {
   const { blocks, blockBytes } = state;
   const blockStart = Math.floor(address / blockBytes) * blockBytes;
-  const block = blocks.blockAt(state.blockHashOf(address), blockStart);
+  const block = blocks.lastAt(blockStart) || blocks.blockAt(state.blockHashOf(address), blockStart);
   if (block === 0) {
     state.log.warnOnce(
       "vb_free",

@@ -85,9 +85,13 @@ export class VmapBlocks {
     this.recycled.push(block);
   }
 
+  /** The block at `start` if it is the one found last, else 0. */
+  lastAt(start: number): number {
+    return start === this.lastStart ? this.lastBlock : 0;
+  }
+
   /** The block at `start`, filed under `hash`; 0 when there is none. */
   blockAt(hash: number, start: number): number {
-    if (start === this.lastStart) return this.lastBlock;
     const block = this.index[hash].get(start);
     if (block === undefined) return 0;
     this.lastStart = start;
