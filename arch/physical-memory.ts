@@ -172,6 +172,22 @@ export class PhysicalMemory {
     chunk.fill(0, base, base + FRAME_WORDS);
   }
 
+  /** Fills the `count` frames listed from `frames[offset]` on with zeros, neighbours at once. */
+  zeroFrames(frames: Uint32Array, offset: number, count: number): void {
+    const end = offset + count;
+    for (let at = offset; at < end; ) {
+      const first = frames[at];
+      const inChunk = first & CHUNK_FRAME_MASK;
+      const runMax = Math.min(end - at, CHUNK_FRAMES - inChunk);
+      let run = 1;
+      while (run < runMax && frames[at + run] === first + run) run++;
+      const chunk = this.chunkForRead(first);
+      const base = inChunk << FRAME_WORDS_SHIFT;
+      if (chunk !== this.zeroChunk) chunk.fill(0, base, base + (run << FRAME_WORDS_SHIFT));
+      at += run;
+    }
+  }
+
   /** Fills `count` 32-bit words of a frame with zeros, from `word` on. */
   zeroWords(frame: number, word: number, count: number): void {
     const chunk = this.chunkForRead(frame);

@@ -113,7 +113,7 @@ export class PageAllocator {
         done += got;
       }
       this.allocatedPages += done;
-      if ((gfp & __GFP_ZERO) !== 0) for (let i = 0; i < done; i++) this.memory.zeroFrame(out[offset + i]);
+      if ((gfp & __GFP_ZERO) !== 0) this.memory.zeroFrames(out, offset, done);
     }
     for (; done < count; done++) {
       const frame = this.allocPages(cpu, 0, use, gfp, node);

@@ -15,6 +15,8 @@ const SEED_MAX = 2 ** 32 - 1;
 /** From so many loops on a rehearsal takes less time than it saves. */
 const REHEARSAL_WORTH_LOOPS = 20_000;
 const REHEARSAL_LOOPS = 300;
+/** Two workers, so that locks are waited for. */
+const REHEARSAL_THREADS = 2;
 const REHEARSAL_CPUS_MAX = 4;
 /** Purges have to come often in so few loops. */
 const REHEARSAL_LAZY_PAGES = 512;
@@ -97,11 +99,14 @@ function rehearse(config: KernelConfig, settings: Settings): void {
     ...config,
     cpus: Math.min(config.cpus, REHEARSAL_CPUS_MAX),
     topology: undefined,
+    flushPolicy: undefined,
     isolatedCpus: undefined,
     vmalloc: { ...config.vmalloc, lazyMaxPages: REHEARSAL_LAZY_PAGES },
   });
   kernel.vm.events = new EventCounter();
-  runTests(kernel, { ...settings, threads: 2, repeat: 1, loops: REHEARSAL_LOOPS }, REHEARSAL_SIZES, { seed: 0 });
+  runTests(kernel, { ...settings, threads: REHEARSAL_THREADS, repeat: 1, loops: REHEARSAL_LOOPS }, REHEARSAL_SIZES, {
+    seed: 0,
+  });
 }
 
 function runTests(
