@@ -4,6 +4,8 @@
  * batches that can wait for their grace periods at a time.
  */
 import { type EventLoop, type KernelCode, PAUSE_SLEEP } from "../arch/event-loop.ts";
+import { SpinLock } from "./lock.ts";
+import { finish, type Soon } from "./soon.ts";
 import { vfreeSoon } from "./vfree.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
@@ -26,6 +28,7 @@ export interface RcuTimes {
 export const DEFAULT_RCU_TIMES: RcuTimes = { ticksPerSecond: 250, gracePeriodTicks: 3 };
 
 interface CpuBatch {
+  readonly lock: SpinLock;
   pending: number[];
   /** When the monitor will next run; infinite when it is not scheduled. */
   monitorAtCycles: number;
@@ -47,21 +50,43 @@ export class KvfreeRcu {
     this.times = times;
     this.tickCycles = cyclesPerSecond / times.ticksPerSecond;
     this.cpus = Array.from({ length: state.loop.cpus }, () => ({
+      lock: new SpinLock("krcp->lock", state.loop, state.costs.lock),
       pending: [],
       monitorAtCycles: Number.POSITIVE_INFINITY,
       underWay: 0,
     }));
   }
 
-  /** `kvfree_rcu`: frees the area at `address` once a grace period has passed. Does not wait. */
-  free(address: number): void {
-    const { loop } = this.state;
+  /** `kvfree_rcu`: frees the area at `address` once a grace period has passed. Waits for no more than a lock. */
+  *free(address: number): KernelCode<void> {
+    yield* finish(this.freeSoon(address));
+  }
+
+  /** The same, as a plain function as long as the lock need not be waited for (`soon.ts`). */
+  freeSoon(address: number): Soon<undefined> {
+    const { loop, costs } = this.state;
     const batch = this.cpus[loop.currentCpu];
+    loop.spend(costs.callCycles);
+    if (!batch.lock.tryTake()) return this.waitAndAdd(batch, address);
+    this.add(batch, address);
+    return undefined;
+  }
+
+  private *waitAndAdd(batch: CpuBatch, address: number): KernelCode<undefined> {
+    yield* batch.lock.take();
+    this.add(batch, address);
+    return undefined;
+  }
+
+  /** Adds a pointer with the batch's lock held, and releases the lock (`kvfree_call_rcu`). */
+  private add(batch: CpuBatch, address: number): void {
+    const { loop } = this.state;
     batch.pending.push(address);
     const isFull = batch.pending.length >= KVFREE_BULK_MAX_ENTRIES;
     const delayTicks = isFull ? 1 : DRAIN_SECONDS * this.times.ticksPerSecond;
     const at = loop.nowCycles() + delayTicks * this.tickCycles;
     if (at < batch.monitorAtCycles) this.scheduleMonitor(batch, loop.currentCpu, at);
+    batch.lock.release();
   }
 
   /** Pages' worth of pointers that are not freed yet, over all CPUs. */
@@ -82,13 +107,16 @@ export class KvfreeRcu {
     if (batch.monitorAtCycles !== atCycles) return;
     batch.monitorAtCycles = Number.POSITIVE_INFINITY;
     if (batch.pending.length === 0) return;
+    if (!batch.lock.tryTake()) yield* batch.lock.take();
     if (batch.underWay >= BATCHES_MAX) {
       this.scheduleMonitor(batch, cpu, loop.nowCycles() + this.tickCycles);
+      batch.lock.release();
       return;
     }
     const taken = batch.pending;
     batch.pending = [];
     batch.underWay++;
+    batch.lock.release();
     yield* sleepUntil(loop, loop.nowCycles() + this.times.gracePeriodTicks * this.tickCycles);
     for (const address of taken) {
       const freed = vfreeSoon(this.state, address);

@@ -7,9 +7,8 @@ const TIMES = { ticksPerSecond: 1000, gracePeriodTicks: 5 };
 
 function freeInThread(kernel: Kernel, rcu: KvfreeRcu, count: number): number[] {
   const areas = Array.from({ length: count }, () => kernel.vmalloc(4096));
-  // biome-ignore lint/correctness/useYield: kernel code is a generator even where it never waits
   const code = function* () {
-    for (const area of areas) rcu.free(area);
+    for (const area of areas) yield* rcu.free(area);
   };
   kernel.spawn("test", 0, code());
   return areas;

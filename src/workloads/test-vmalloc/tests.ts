@@ -237,7 +237,8 @@ function* kvfreeRcu(worker: Worker): KernelCode<boolean> {
     const address = typeof soon === "number" ? soon : yield* soon;
     if (address === 0) return false;
     worker.storeByte(address + KVFREE_ARRAY_OFFSET, LETTER_A);
-    worker.kvfreeRcu.free(address);
+    const queued = worker.kvfreeRcu.freeSoon(address);
+    if (queued !== undefined) yield* queued;
   }
   return true;
 }
