@@ -97,8 +97,10 @@ function* fullFitAlloc(worker: Worker): KernelCode<boolean> {
   }
   for (let i = 0; i < count; i++) {
     if (turns.isDue()) yield* worker.takeTurn(0);
-    worker.storePointer(kept + 8 * i, yield* vmalloc(vm, PAGE_SIZE));
-    worker.storePointer(junk + 8 * i, yield* vmalloc(vm, PAGE_SIZE));
+    const keptSoon = vmallocSoon(vm, PAGE_SIZE);
+    worker.storePointer(kept + 8 * i, typeof keptSoon === "number" ? keptSoon : yield* keptSoon);
+    const junkSoon = vmallocSoon(vm, PAGE_SIZE);
+    worker.storePointer(junk + 8 * i, typeof junkSoon === "number" ? junkSoon : yield* junkSoon);
   }
   yield* freeAll(worker, junk, count);
   let passed = true;
@@ -125,7 +127,8 @@ function* longBusyListAlloc(worker: Worker): KernelCode<boolean> {
   if (kept === 0) return false;
   for (let i = 0; i < busyAreas; i++) {
     if (turns.isDue()) yield* worker.takeTurn(0);
-    worker.storePointer(kept + 8 * i, yield* vmalloc(vm, PAGE_SIZE));
+    const soon = vmallocSoon(vm, PAGE_SIZE);
+    worker.storePointer(kept + 8 * i, typeof soon === "number" ? soon : yield* soon);
   }
   let passed = false;
   for (let i = 0; i < loops; i++) {
