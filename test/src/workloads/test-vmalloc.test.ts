@@ -104,6 +104,23 @@ describe("test_vmalloc", () => {
     expect(kernel.vm.nrVmallocPages).toBe(before);
   });
 
+  it("rehearses before long runs, on another kernel: nothing of it is counted or reported", () => {
+    const kernel = bootKernel({ cpus: 2 });
+    const told: number[] = [];
+    const words = ["run_test_mask=1", "test_loop_count=20000"];
+    const report = runOnKernel(kernel, testVmalloc, {
+      operations: 1,
+      seed: 1,
+      parameters: parseParameters("test_vmalloc", testVmalloc.parameters ?? [], words),
+      onProgress: (operations) => told.push(operations),
+    });
+    expect(told.at(-1)).toBe(20_000);
+    expect(told[0]).toBeLessThan(20_000);
+    expect(report.memory.stores).toBe(20_000);
+    expect(report.lines?.[0]).toMatch(/loops: 20000 avg/);
+    expect(kernel.verify()).toEqual([]);
+  });
+
   it("says which test failed when memory runs out", () => {
     const parameters = parseParameters("test_vmalloc", testVmalloc.parameters ?? [], [
       "run_test_mask=3",
