@@ -18,8 +18,8 @@ const REHEARSAL_LOOPS = 300;
 /** Two workers, so that locks are waited for. */
 const REHEARSAL_THREADS = 2;
 const REHEARSAL_CPUS_MAX = 4;
-/** Purges have to come often in so few loops. */
-const REHEARSAL_LAZY_PAGES = 512;
+/** Purges have to come often in so few loops, and vmap blocks to fill. */
+const REHEARSAL_VMALLOC = { lazyMaxPages: 512, blockPages: 128, purgeThresholdPages: 32 };
 const REHEARSAL_SIZES: TestSizes = { fitAreas: 100, busyAreas: 300, percpuObjects: 500 };
 
 /** What one worker found of one test. */
@@ -101,7 +101,7 @@ function rehearse(config: KernelConfig, settings: Settings): void {
     topology: undefined,
     flushPolicy: undefined,
     isolatedCpus: undefined,
-    vmalloc: { ...config.vmalloc, lazyMaxPages: REHEARSAL_LAZY_PAGES },
+    vmalloc: { ...config.vmalloc, ...REHEARSAL_VMALLOC },
   });
   kernel.vm.events = new EventCounter();
   runTests(kernel, { ...settings, threads: REHEARSAL_THREADS, repeat: 1, loops: REHEARSAL_LOOPS }, REHEARSAL_SIZES, {
