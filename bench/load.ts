@@ -46,21 +46,23 @@ function machineWithRegion(): Cpu {
   return cpus[0];
 }
 
-/** Loads of 4 bytes, `stepBytes` apart, over and over the first `pages` pages. */
+/**
+ * Loads of 4 bytes, `stepBytes` apart, over and over the first `pages` pages, a power of two. Sums and offsets are kept to 32
+ * bits because a loop of checked numbers takes V8 a nanosecond a round, a fifth of a first-level hit.
+ */
 function loads(name: string, operationsPerRun: number, pages: number, stepBytes: number): BenchTask {
   return {
     name,
     operationsPerRun,
     setup: () => {
       const cpu = machineWithRegion();
-      const bytes = pages * PAGE;
+      const offsetMask = pages * PAGE - 1;
       return () => {
         let sum = 0;
         let offset = 0;
         for (let i = 0; i < operationsPerRun; i++) {
-          sum += cpu.load(REGION + offset, 4);
-          offset += stepBytes;
-          if (offset >= bytes) offset = 0;
+          sum = (sum + cpu.load(REGION + offset, 4)) | 0;
+          offset = (offset + stepBytes) & offsetMask;
         }
         sink += sum;
       };
@@ -74,14 +76,13 @@ const walks: BenchTask = {
   operationsPerRun: 1_000_000,
   setup: () => {
     const cpu = machineWithRegion();
-    const bytes = REGION_PAGES * PAGE;
+    const offsetMask = REGION_PAGES * PAGE - 1;
     return () => {
       let sum = 0;
       let offset = 0;
       for (let i = 0; i < walks.operationsPerRun; i++) {
         sum += cpu.touch(REGION + offset);
-        offset += PAGE;
-        if (offset >= bytes) offset = 0;
+        offset = (offset + PAGE) & offsetMask;
       }
       sink += sum;
     };
