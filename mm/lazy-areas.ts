@@ -7,12 +7,13 @@
 import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { AreaTree } from "./area-tree.ts";
 import type { KernelLog } from "./kernel-log.ts";
+import { RadixSort } from "./radix-sort.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
 
 /** Areas further apart are put in order by the tree. */
 const PAGES_MAX = 2 ** 32;
-const DIGIT_BITS = 11;
-const DIGITS = 1 << DIGIT_BITS;
+/** Shared by all nodes of all kernels: nothing is in it between two uses. */
+const sort = new RadixSort();
 
 /** Lazily freed areas by address. */
 export class LazyAreas {
@@ -51,28 +52,58 @@ export class LazyAreas {
 
   /** Takes everything out at once: all areas are on the empty list `to` then, lowest address first. */
   detachAll(to: number): void {
-    if (!this.sorted.isEmpty || !this.sortOnto(to)) this.tree.detachAll(to);
+    if (this.isEmpty) return;
+    if (!this.sorted.isEmpty) this.tree.detachAll(to);
+    else if (this.isInOrder()) this.moveOnto(to);
+    else if (!this.sortOnto(to)) this.tree.detachAll(to);
+  }
+
+  /** Whether the areas were freed in the order of their addresses, as those of a loop of `vmalloc` and `vfree` are. */
+  private isInOrder(): boolean {
+    const { start, end, links } = this.areas;
+    let area = links[2 * this.collected];
+    let last = start[area];
+    for (let i = 0; i < this.collectedCount; i++) {
+      if (start[area] < last) return false;
+      last = end[area];
+      area = links[2 * area];
+    }
+    return true;
+  }
+
+  /** Moves what was collected to the list `to` as it is. */
+  private moveOnto(to: number): void {
+    const { collected } = this;
+    const { links } = this.areas;
+    const first = links[2 * collected];
+    const last = links[2 * collected + 1];
+    links[2 * to] = first;
+    links[2 * first + 1] = to;
+    links[2 * last] = to;
+    links[2 * to + 1] = last;
+    this.forgetCollected();
   }
 
   /** Moves what was collected to the list `to` in order; false, with nothing done, when that needs the tree. */
   private sortOnto(to: number): boolean {
     const { areas, collected, collectedCount: count } = this;
     const { start, end, links } = areas;
-    const found = new Int32Array(count);
+    sort.reserve(count);
+    const { numbers, keys } = sort;
     let area = links[2 * collected];
     let lowest = start[area];
     let highest = lowest;
     for (let i = 0; i < count; i++) {
-      found[i] = area;
+      numbers[i] = area;
       lowest = Math.min(lowest, start[area]);
       highest = Math.max(highest, start[area]);
       area = links[2 * area];
     }
     const span = (highest - lowest) / PAGE_SIZE;
     if (span >= PAGES_MAX) return false;
-    const pages = new Uint32Array(count);
-    for (let i = 0; i < count; i++) pages[i] = (start[found[i]] - lowest) / PAGE_SIZE;
-    const inOrder = sortedByPages(found, pages, span);
+    for (let i = 0; i < count; i++) keys[i] = (start[numbers[i]] - lowest) / PAGE_SIZE;
+    sort.sort(count, span);
+    const inOrder = sort.numbers;
     for (let i = 1; i < count; i++) if (end[inOrder[i - 1]] > start[inOrder[i]]) return false;
     let last = to;
     for (let i = 0; i < count; i++) {
@@ -83,34 +114,15 @@ export class LazyAreas {
     }
     links[2 * last] = to;
     links[2 * to + 1] = last;
+    this.forgetCollected();
+    return true;
+  }
+
+  private forgetCollected(): void {
+    const { collected } = this;
+    const { links } = this.areas;
     links[2 * collected] = collected;
     links[2 * collected + 1] = collected;
     this.collectedCount = 0;
-    return true;
   }
-}
-
-/** `numbers` in the order of their `pages`, of which `highest` is the highest: a radix sort, which uses both arrays up. */
-function sortedByPages(numbers: Int32Array<ArrayBuffer>, pages: Uint32Array<ArrayBuffer>, highest: number): Int32Array {
-  const count = numbers.length;
-  const places = new Int32Array(DIGITS);
-  let from = { numbers, pages };
-  let to = { numbers: new Int32Array(count), pages: new Uint32Array(count) };
-  for (let shift = 0; shift < 32 && highest >>> shift !== 0; shift += DIGIT_BITS) {
-    places.fill(0);
-    for (let i = 0; i < count; i++) places[(from.pages[i] >>> shift) & (DIGITS - 1)]++;
-    let place = 0;
-    for (let digit = 0; digit < DIGITS; digit++) {
-      const among = places[digit];
-      places[digit] = place;
-      place += among;
-    }
-    for (let i = 0; i < count; i++) {
-      const at = places[(from.pages[i] >>> shift) & (DIGITS - 1)]++;
-      to.numbers[at] = from.numbers[i];
-      to.pages[at] = from.pages[i];
-    }
-    [from, to] = [to, from];
-  }
-  return from.numbers;
 }
