@@ -78,9 +78,8 @@ function* waitForQueue({ blocks }: Vmalloc, block: number, cpu: number, address:
  * and left alone. A plain function as long as nothing has to be waited for.
  */
 export function vbFreeSoon(state: Vmalloc, address: number, pages: number): Soon<undefined> {
-  const { blocks, blockBytes } = state;
-  const blockStart = Math.floor(address / blockBytes) * blockBytes;
-  const block = blocks.lastAt(blockStart) || blocks.blockAt(state.blockHashOf(address), blockStart);
+  const { blocks } = state;
+  const block = blocks.lastContaining(address) || findBlock(state, address);
   if (block === 0) {
     state.log.warnOnce(
       "vb_free",
@@ -88,10 +87,16 @@ export function vbFreeSoon(state: Vmalloc, address: number, pages: number): Soon
     );
     return undefined;
   }
-  const first = (address - blockStart) / PAGE_SIZE;
+  const first = (address - state.areas.start[blocks.area[block]]) / PAGE_SIZE;
   return blocks.locks[block].tryTake()
     ? unmapFromBlock(state, block, first, address, pages)
     : waitAndUnmap(state, block, first, address, pages);
+}
+
+/** The block that contains `address`, or 0 (`addr_to_vb_xa`, `addr_to_vb_idx`). */
+function findBlock(state: Vmalloc, address: number): number {
+  const { blocks, blockBytes } = state;
+  return blocks.blockAt(state.blockHashOf(address), Math.floor(address / blockBytes) * blockBytes);
 }
 
 function* waitAndUnmap(

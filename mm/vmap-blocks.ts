@@ -1,6 +1,7 @@
 /** Storage for vmap blocks (`struct vmap_block`) and their per-CPU queues (`struct vmap_block_queue`); block 0 is "none". */
 import type { EventLoop } from "../arch/event-loop.ts";
 import { NO_ADDRESS } from "../arch/host-doubles.ts";
+import { PAGE_SIZE } from "../arch/linear-address.ts";
 import { growInt32 } from "./grow.ts";
 import { type LockCosts, SpinLock } from "./lock.ts";
 
@@ -85,9 +86,10 @@ export class VmapBlocks {
     this.recycled.push(block);
   }
 
-  /** The block at `start` if it is the one found last, else 0. */
-  lastAt(start: number): number {
-    return start === this.lastStart ? this.lastBlock : 0;
+  /** The block that contains `address` if it is the one found last, else 0. */
+  lastContaining(address: number): number {
+    const offset = address - this.lastStart;
+    return offset >= 0 && offset < this.pages * PAGE_SIZE ? this.lastBlock : 0;
   }
 
   /** The block at `start`, filed under `hash`; 0 when there is none. */
@@ -141,6 +143,13 @@ export class VmapBlocks {
   markUsed(block: number, first: number, count: number, used: boolean, rounded = count): void {
     const base = block * this.wordsPerBlock;
     this.usedPages[block] += used ? count : -count;
+    if ((first & 31) + rounded <= 32) {
+      const word = base + (first >> 5);
+      const mask = maskOf(first & 31, rounded);
+      this.usedMap[word] ^= maskOf(first & 31, count);
+      this.roundedMap[word] = used ? this.roundedMap[word] | mask : this.roundedMap[word] & ~mask;
+      return;
+    }
     for (let page = first; page < first + count; ) {
       const end = Math.min(first + count, (page | 31) + 1);
       this.usedMap[base + (page >> 5)] ^= maskOf(page & 31, end - page);
@@ -167,6 +176,7 @@ export class VmapBlocks {
   /** How many of `count` pages from `first` on are in use. */
   countUsed(block: number, first: number, count: number): number {
     const base = block * this.wordsPerBlock;
+    if (count <= 32 - (first & 31)) return countOneWord(this.usedMap[base + (first >> 5)], first & 31, count);
     let used = 0;
     for (let page = first; page < first + count; ) {
       const end = Math.min(first + count, (page | 31) + 1);
@@ -208,6 +218,11 @@ export class VmapBlocks {
 /** A word in which `count` (1 to 32) bits from `first` on are set. */
 function maskOf(first: number, count: number): number {
   return (-1 >>> (32 - count)) << first;
+}
+
+/** How many of `count` bits of a word from `first` on are set. */
+function countOneWord(word: number, first: number, count: number): number {
+  return count === 0 ? 0 : bitsIn(word & maskOf(first, count));
 }
 
 /** How many bits of a word are set. */
