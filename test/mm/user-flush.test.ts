@@ -197,6 +197,15 @@ describe("user flushes under a policy of one's own", () => {
   });
 });
 
+/** Flushes that the property below has to meet: policy, cause, and how the other CPUs heard of them. */
+const MET = [
+  "ipi munmap interrupts",
+  "invlpgb munmap none",
+  "invlpgb munmap interrupts",
+  "deferred drain deferred",
+  "eager vunmap interrupts",
+];
+
 describe("address spaces on several CPUs", () => {
   const step = fc.record({
     kind: fc.constantFrom("touch", "map", "unmap", "protect", "switch", "kernel thread", "user", "kernel pair", "idle"),
@@ -215,8 +224,10 @@ describe("address spaces on several CPUs", () => {
   it("never let a CPU use a page after munmap returned, account for every cycle, and leave no frame behind", () => {
     const threads = fc.array(fc.array(step, { maxLength: 15 }), { minLength: 4, maxLength: 4 });
     const seen = new Set<string>();
-    fc.assert(
-      fc.property(threads, machineOf, (scripts, { policy, pageTableIsolation, usesPcids, flushesBefore }) => {
+    const property = fc.property(
+      threads,
+      machineOf,
+      (scripts, { policy, pageTableIsolation, usesPcids, flushesBefore }) => {
         const config = { pageTableIsolation, isolatedCpus: [2, 3], vmalloc: { lazyMaxPages: 8 } };
         const machine = boot(policy, config, usesPcids);
         const { kernel, spaces } = machine;
@@ -295,17 +306,12 @@ describe("address spaces on several CPUs", () => {
         }
         for (const { cause, interrupted, deferred } of accounts.records)
           seen.add(`${policy.name} ${cause} ${deferred > 0 ? "deferred" : interrupted > 0 ? "interrupts" : "none"}`);
-      }),
-      { numRuns: 150 },
+      },
     );
-    // The property has met what it is about.
-    for (const met of [
-      "ipi munmap interrupts",
-      "invlpgb munmap none",
-      "invlpgb munmap interrupts",
-      "deferred drain deferred",
-      "eager vunmap interrupts",
-    ])
-      expect(seen).toContain(met);
+    // At least once, and on until it has met what it is about: some of that is rare.
+    let rounds = 0;
+    do fc.assert(property, { numRuns: 150 });
+    while (++rounds < 10 && !MET.every((each) => seen.has(each)));
+    for (const met of MET) expect(seen).toContain(met);
   });
 });
