@@ -53,9 +53,14 @@ export class LazyAreas {
   /** Takes everything out at once: all areas are on the empty list `to` then, lowest address first. */
   detachAll(to: number): void {
     if (this.isEmpty) return;
-    if (!this.sorted.isEmpty) this.tree.detachAll(to);
-    else if (this.isInOrder()) this.moveOnto(to);
-    else if (!this.sortOnto(to)) this.tree.detachAll(to);
+    if (!this.sorted.isEmpty) {
+      this.tree.detachAll(to);
+    } else if (this.isInOrder()) {
+      this.areas.listMoveAll(this.collected, to);
+      this.collectedCount = 0;
+    } else if (!this.sortOnto(to)) {
+      this.tree.detachAll(to);
+    }
   }
 
   /** Whether the areas were freed in the order of their addresses, as those of a loop of `vmalloc` and `vfree` are. */
@@ -69,19 +74,6 @@ export class LazyAreas {
       area = links[2 * area];
     }
     return true;
-  }
-
-  /** Moves what was collected to the list `to` as it is. */
-  private moveOnto(to: number): void {
-    const { collected } = this;
-    const { links } = this.areas;
-    const first = links[2 * collected];
-    const last = links[2 * collected + 1];
-    links[2 * to] = first;
-    links[2 * first + 1] = to;
-    links[2 * last] = to;
-    links[2 * to + 1] = last;
-    this.forgetCollected();
   }
 
   /** Moves what was collected to the list `to` in order; false, with nothing done, when that needs the tree. */
@@ -114,15 +106,9 @@ export class LazyAreas {
     }
     links[2 * last] = to;
     links[2 * to + 1] = last;
-    this.forgetCollected();
-    return true;
-  }
-
-  private forgetCollected(): void {
-    const { collected } = this;
-    const { links } = this.areas;
     links[2 * collected] = collected;
     links[2 * collected + 1] = collected;
     this.collectedCount = 0;
+    return true;
   }
 }
