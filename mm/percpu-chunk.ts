@@ -2,6 +2,7 @@
 
 /** Everything is allocated in pieces of this size (`PCPU_MIN_ALLOC_SIZE`). */
 export const PCPU_MIN_ALLOC_BYTES = 4;
+const PIECE_SHIFT = 2;
 
 const FIRST_RUNS = 64;
 /** log2 of the largest alignment, a page. */
@@ -31,7 +32,9 @@ export class PercpuChunk {
   private runStart = new Int32Array(FIRST_RUNS);
   private runBytes = new Int32Array(FIRST_RUNS);
   private runs = 1;
-  private readonly allocated = new Map<number, number>();
+  /** Where allocations begin, and where their last pieces lie: a bit for each piece of {@link PCPU_MIN_ALLOC_BYTES}. */
+  private readonly firstPieces: Uint32Array;
+  private readonly lastPieces: Uint32Array;
   /** By log2 of the alignment: the smallest size that did not fit, valid until something is freed. */
   private readonly refused = new Int32Array(ALIGN_SHIFT_MAX + 1).fill(NEVER_REFUSED);
 
@@ -49,6 +52,8 @@ export class PercpuChunk {
     this.vms = vms;
     this.pages = unitBytes / 4096;
     this.frames = new Uint32Array(cpus * this.pages);
+    this.firstPieces = new Uint32Array(unitBytes / PCPU_MIN_ALLOC_BYTES / 32);
+    this.lastPieces = new Uint32Array(this.firstPieces.length);
     this.freeBytes = unitBytes;
     this.contigBytes = unitBytes;
     this.runBytes[0] = unitBytes;
@@ -75,7 +80,7 @@ export class PercpuChunk {
       }
       if (offset + sizeBytes > end) continue;
       this.take(run, offset, sizeBytes);
-      this.allocated.set(offset, sizeBytes);
+      this.markAllocated(offset, sizeBytes);
       this.freeBytes -= sizeBytes;
       return offset;
     }
@@ -86,19 +91,41 @@ export class PercpuChunk {
 
   /** Gives back what `alloc` returned; its size, or 0 when nothing was allocated there. */
   free(offset: number): number {
-    const sizeBytes = this.allocated.get(offset);
-    if (sizeBytes === undefined) return 0;
-    this.allocated.delete(offset);
+    const sizeBytes = this.unmarkAllocated(offset);
+    if (sizeBytes === 0) return 0;
     this.giveBack(offset, sizeBytes);
     this.freeBytes += sizeBytes;
     return sizeBytes;
+  }
+
+  private markAllocated(offset: number, sizeBytes: number): void {
+    const first = offset >> PIECE_SHIFT;
+    const last = (offset + sizeBytes - 1) >> PIECE_SHIFT;
+    this.firstPieces[first >> 5] |= 1 << first;
+    this.lastPieces[last >> 5] |= 1 << last;
+  }
+
+  /** The size of the allocation that began at `offset`, or 0 when none did. */
+  private unmarkAllocated(offset: number): number {
+    const { firstPieces, lastPieces } = this;
+    const first = offset >> PIECE_SHIFT;
+    const isFirst = offset % PCPU_MIN_ALLOC_BYTES === 0 && (firstPieces[first >> 5] & (1 << first)) !== 0;
+    if (!isFirst) return 0;
+    firstPieces[first >> 5] &= ~(1 << first);
+    let word = first >> 5;
+    let ends = lastPieces[word] & (-1 << first);
+    while (ends === 0) ends = lastPieces[++word];
+    const lowest = ends & -ends;
+    lastPieces[word] &= ~lowest;
+    const last = (word << 5) + 31 - Math.clz32(lowest);
+    return (last - first + 1) << PIECE_SHIFT;
   }
 
   /** Forgets what searches found before the frees since the last of them. */
   private lookAgain(): void {
     const { searchFrom, refused, freedFrom } = this;
     for (let i = 0; i < searchFrom.length; i++) if (searchFrom[i] > freedFrom) searchFrom[i] = freedFrom;
-    refused.fill(NEVER_REFUSED);
+    for (let i = 0; i < refused.length; i++) refused[i] = NEVER_REFUSED;
     this.freedFrom = NOTHING_FREED;
   }
 
