@@ -1,8 +1,9 @@
 /** The state of vmalloc: what `mm/vmalloc.c` keeps in its static variables. */
 import type { EventLoop } from "../arch/event-loop.ts";
+import { NO_ADDRESS } from "../arch/host-doubles.ts";
 import type { Machine } from "../arch/machine.ts";
 import { PTE_GLOBAL } from "../arch/pte.ts";
-import { isPowerOfTwo } from "./align.ts";
+import { AreaStarts } from "./area-starts.ts";
 import type { FaultInjection } from "./fault-injection.ts";
 import { Flushing, type FlushingConfig } from "./flushing.ts";
 import { FreeTree } from "./free-tree.ts";
@@ -15,17 +16,13 @@ import { PageArrays } from "./page-arrays.ts";
 import type { PageTables } from "./page-tables.ts";
 import { TlbVmstat } from "./tlb-vmstat.ts";
 import { VmStructs } from "./vm-structs.ts";
-import { ADDRESS_MAX, VMALLOC_START, type VmallocConfig } from "./vmalloc-config.ts";
+import { ADDRESS_MAX, type VmallocConfig } from "./vmalloc-config.ts";
 import type { VmallocEvents } from "./vmalloc-events.ts";
 import { VmapAreas } from "./vmap-areas.ts";
 import { VmapBlocks } from "./vmap-blocks.ts";
 import { VmapNode } from "./vmap-node.ts";
+import { offsetModulo, VmapZones } from "./vmap-zones.ts";
 import type { Work } from "./work.ts";
-
-/** 2^64 - 2^48: what the 48-bit form of an upper-half address leaves out. */
-const UPPER_HALF_OFFSET = 0xffffn << 48n;
-/** Zones from `VMALLOC_START` on whose numbers are small integers to the host. */
-const INTEGER_ZONES = 2 ** 30;
 
 /** A function that may free kernel virtual addresses when they run out; returns how many pages it freed. */
 export type PurgeNotifier = () => number;
@@ -80,6 +77,9 @@ export class Vmalloc {
   /** What each CPU's `vfreeAtomic` has put off. */
   readonly deferredFrees: (DeferredFrees | undefined)[] = [];
 
+  /** Where the area begins that was made last: the host's caches have all of it (`warm.ts`). */
+  newestStart = NO_ADDRESS;
+
   /** Pages freed and not yet purged (`vmap_lazy_nr`). */
   lazyNr = 0;
   /** Pages that vmalloc allocated and still holds (`nr_vmalloc_pages`). */
@@ -99,10 +99,7 @@ export class Vmalloc {
   readonly vmstat = new TlbVmstat();
 
   private observer: VmallocEvents | null = null;
-  private readonly zoneOffset: number;
-  /** 1 / `zoneSizeBytes`, and the node of `VMALLOC_START`; NaN for a size by which zones cannot be told by a product. */
-  private readonly zonesPerByte: number;
-  private readonly firstZone: number;
+  private readonly zones: VmapZones;
   private readonly blockOffset: number;
   private readonly blocksPerByte: number;
 
@@ -122,16 +119,11 @@ export class Vmalloc {
     this.freeTree = new FreeTree(this.areas, this.log);
     this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock);
     this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);
-    this.nodes = Array.from(
-      { length: config.vmapNodes },
-      (_, id) => new VmapNode(id, config.vmapNodes === 1, this.areas, this.log, loop, costs.lock),
-    );
+    this.zones = new VmapZones(config.zoneSizeBytes, config.vmapNodes);
+    const { areas, log, zones } = this;
+    const shared = { areas, log, zones, starts: new AreaStarts() };
+    this.nodes = Array.from({ length: config.vmapNodes }, (_, id) => new VmapNode(id, shared, loop, costs.lock));
     this.blocks = new VmapBlocks(config.possibleCpus, config.blockPages, loop, costs.lock);
-    const { zoneSizeBytes, vmapNodes } = config;
-    this.zoneOffset = offsetModulo(zoneSizeBytes, vmapNodes);
-    const isExact = isPowerOfTwo(zoneSizeBytes) && VMALLOC_START % zoneSizeBytes === 0;
-    this.zonesPerByte = isExact ? 1 / zoneSizeBytes : Number.NaN;
-    this.firstZone = (Math.floor(VMALLOC_START / zoneSizeBytes) + this.zoneOffset) % vmapNodes;
     this.blocksPerByte = 1 / this.blockBytes;
     this.blockOffset = offsetModulo(this.blockBytes, config.possibleCpus);
   }
@@ -164,12 +156,7 @@ export class Vmalloc {
 
   /** The node that an address belongs to (`addr_to_node`). */
   nodeOf(address: number): VmapNode {
-    const { zoneSizeBytes, vmapNodes } = this.config;
-    if (vmapNodes === 1) return this.nodes[0];
-    // In integers where that is possible: V8 calls the C library for the remainder of a double.
-    const zone = (address - VMALLOC_START) * this.zonesPerByte;
-    if (zone >= 0 && zone < INTEGER_ZONES) return this.nodes[((zone | 0) + this.firstZone) % vmapNodes];
-    return this.nodes[(Math.floor(address / zoneSizeBytes) + this.zoneOffset) % vmapNodes];
+    return this.nodes[this.zones.nodeIdOf(address)];
   }
 
   /** The CPU under whose hash the vmap block at an address is filed (`addr_to_vb_xa`). */
@@ -190,12 +177,4 @@ export class Vmalloc {
  */
 export function registerVmapPurgeNotifier(state: Vmalloc, notify: PurgeNotifier): () => void {
   return state.registerVmapPurgeNotifier(notify);
-}
-
-/**
- * What the bits above 47 contribute to `(address / unit) % modulus`: the kernel divides 64-bit addresses, and a modulus
- * that is not a power of two sees them.
- */
-function offsetModulo(unit: number, modulus: number): number {
-  return Number((UPPER_HALF_OFFSET / BigInt(unit)) % BigInt(modulus));
 }

@@ -1,12 +1,10 @@
 /** A vmap node (`struct vmap_node`): its share of the busy and lazily freed areas, and its pools of areas by size. */
 import type { EventLoop } from "../arch/event-loop.ts";
 import { PAGE_SIZE } from "../arch/linear-address.ts";
-import { BusyAreas } from "./busy-areas.ts";
-import type { KernelLog } from "./kernel-log.ts";
+import { BusyAreas, type BusyAreasParts } from "./busy-areas.ts";
 import { LazyAreas } from "./lazy-areas.ts";
 import { type LockCosts, SpinLock } from "./lock.ts";
 import { MAX_VA_SIZE_PAGES } from "./vmalloc-config.ts";
-import type { VmapAreas } from "./vmap-areas.ts";
 import type { Work } from "./work.ts";
 
 /** One node. With several, each CPU allocates from the pools of its own. */
@@ -31,9 +29,10 @@ export class VmapNode {
   /** The helper that purges this node, if one was started. */
   purgeWork: Work | null = null;
 
-  constructor(id: number, isOnlyNode: boolean, areas: VmapAreas, log: KernelLog, loop: EventLoop, costs: LockCosts) {
+  constructor(id: number, parts: BusyAreasParts, loop: EventLoop, costs: LockCosts) {
+    const { areas, log } = parts;
     this.id = id;
-    this.busy = new BusyAreas(areas, log, isOnlyNode);
+    this.busy = new BusyAreas(parts, id);
     this.lazy = new LazyAreas(areas, log);
     this.busyLock = new SpinLock("vn->busy.lock", loop, costs);
     this.lazyLock = new SpinLock("vn->lazy.lock", loop, costs);
