@@ -106,6 +106,7 @@ function takeFromTree(
 function addBusy(state: Vmalloc, area: number, vm: number): Soon<number> {
   const { areas, vms } = state;
   const address = areas.start[area];
+  state.newestStart = address;
   areas.setVm(area, vm);
   if (vm !== 0) {
     vms.addr[vm] = address;

@@ -11,10 +11,10 @@ const LIVE_AREAS_MIN = 8192;
 
 let sum = 0;
 
-/** Reads what `vfree(address)` is going to look at. */
+/** Reads what `vfree(address)` is going to look at, unless it has just been written. */
 export function warmForFree(state: Vmalloc, address: number): void {
   const { areas, vms, pageArrays, tables } = state;
-  if (areas.liveCount < LIVE_AREAS_MIN) return;
+  if (areas.liveCount < LIVE_AREAS_MIN || address === state.newestStart) return;
   sum = (sum + tables.peekLeaf(address)) | 0;
   const area = state.nodeOf(address).busy.findStart(address);
   if (area === 0) return;
