@@ -14,13 +14,13 @@ import { Worker } from "./worker.ts";
 const SEED_MAX = 2 ** 32 - 1;
 /** From so many loops on a rehearsal takes less time than it saves. */
 const REHEARSAL_WORTH_LOOPS = 20_000;
-const REHEARSAL_LOOPS = 300;
+const REHEARSAL_LOOPS = 1000;
 /** Two workers, so that locks are waited for. */
 const REHEARSAL_THREADS = 2;
 const REHEARSAL_CPUS_MAX = 4;
 /** Purges have to come often in so few loops, and vmap blocks to fill. */
 const REHEARSAL_VMALLOC = { lazyMaxPages: 512, blockPages: 128, purgeThresholdPages: 32 };
-const REHEARSAL_SIZES: TestSizes = { fitAreas: 100, busyAreas: 300, percpuObjects: 500 };
+const REHEARSAL_SIZES: TestSizes = { fitAreas: 100, busyAreas: 300, percpuObjects: 2000 };
 
 /** What one worker found of one test. */
 export interface TestOutcome {
