@@ -62,6 +62,7 @@ interface Settings {
   readonly loops: number;
   readonly pages: number;
   readonly useHuge: boolean;
+  readonly isRehearsal: boolean;
   /** Indices of the tests to run. */
   readonly tests: readonly number[];
 }
@@ -75,6 +76,7 @@ function settingsOf(parameters: ParameterValues): Settings {
     loops: Math.max(1, integerParameter(parameters, "test_loop_count")),
     pages: Math.max(1, integerParameter(parameters, "nr_pages")),
     useHuge: booleanParameter(parameters, "use_huge"),
+    isRehearsal: false,
     tests: VMALLOC_TESTS.map((_, index) => index).filter((index) => (mask & (1 << index)) !== 0),
   };
 }
@@ -104,9 +106,8 @@ function rehearse(config: KernelConfig, settings: Settings): void {
     vmalloc: { ...config.vmalloc, ...REHEARSAL_VMALLOC },
   });
   kernel.vm.events = new EventCounter();
-  runTests(kernel, { ...settings, threads: REHEARSAL_THREADS, repeat: 1, loops: REHEARSAL_LOOPS }, REHEARSAL_SIZES, {
-    seed: 0,
-  });
+  const brief = { threads: REHEARSAL_THREADS, repeat: 1, loops: REHEARSAL_LOOPS, isRehearsal: true };
+  runTests(kernel, { ...settings, ...brief }, REHEARSAL_SIZES, { seed: 0 });
 }
 
 function runTests(
@@ -176,7 +177,8 @@ function* runWorker(
     if (result === undefined) continue;
     const since = loop.nowCycles();
     if (outcome.worker === 0) options.phases?.begin(test.name);
-    for (let repeat = 0; repeat < settings.repeat; repeat++) {
+    const repeats = settings.isRehearsal ? (test.rehearsals ?? 1) : settings.repeat;
+    for (let repeat = 0; repeat < repeats; repeat++) {
       worker.beginTest();
       if (yield* test.run(worker)) result.passed++;
       else result.failed++;
