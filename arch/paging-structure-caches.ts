@@ -13,6 +13,7 @@ const REGION_BYTES = LEVEL_BYTES;
 
 /** Level of a page-directory entry, and of the entries above it. */
 export const LEVEL_PDE = 2;
+export const LEVEL_PDPTE = 3;
 export const LEVEL_PML5E = 5;
 
 /** Names of the caches, from level 2 on. */
@@ -52,7 +53,7 @@ export class PagingStructureCaches {
       if (tlb === null) continue;
       const bytes = REGION_BYTES[level];
       const number = Math.floor(la / bytes);
-      const slot = tlb.find(number * bytes + tagOf(level), number | 0, pcid);
+      const slot = tlb.find(number * bytes + structureTag(level), number | 0, pcid);
       if (slot < 0) continue;
       tlb.touch(slot);
       this.frame = tlb.frameOf(slot);
@@ -68,7 +69,7 @@ export class PagingStructureCaches {
     if (tlb === null) return;
     const bytes = REGION_BYTES[level];
     const number = Math.floor(la / bytes);
-    tlb.insert(number * bytes + tagOf(level), number | 0, pcid, SIZE_TABLE, frame, flags);
+    tlb.insert(number * bytes + structureTag(level), number | 0, pcid, SIZE_TABLE, frame, flags);
   }
 
   /** Removes the entries that would be used for `la` under `pcid`, as a page fault does. */
@@ -77,7 +78,7 @@ export class PagingStructureCaches {
       const tlb = this.levels[level];
       if (tlb === null) continue;
       const number = Math.floor(la / REGION_BYTES[level]);
-      const slot = tlb.find(number * REGION_BYTES[level] + tagOf(level), number | 0, pcid);
+      const slot = tlb.find(number * REGION_BYTES[level] + structureTag(level), number | 0, pcid);
       if (slot >= 0) tlb.drop(slot);
     }
   }
@@ -101,6 +102,11 @@ export class PagingStructureCaches {
     return !pde.replacement.isListed && pde.replacement.fillsLikeHits ? pde : null;
   }
 
+  /** What caches the entries of a level, be it shared with others; null where nothing does. */
+  cacheOf(level: number): Tlb | null {
+    return this.levels[level];
+  }
+
   /** The structures that hold nothing else, for those who look at them. */
   structures(): readonly Tlb[] {
     return this.own;
@@ -122,7 +128,7 @@ export class PagingStructureCaches {
 }
 
 /** What the tag of an entry of `level` adds to the address. */
-function tagOf(level: number): number {
+export function structureTag(level: number): number {
   return TABLE_TAG + level / 32;
 }
 
