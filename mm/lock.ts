@@ -147,7 +147,9 @@ abstract class Lock {
   private book(nowCycles: number, cpu: number): void {
     this.class.taken(this.lastCpu !== cpu && this.lastCpu >= 0);
     this.takenAtCycles = nowCycles;
-    this.holder = this.loop.currentThread;
+    // The same thread again in most cases: V8's garbage collector wants to know of each object that is stored.
+    const { currentThread } = this.loop;
+    if (this.holder !== currentThread) this.holder = currentThread;
     this.lastCpu = cpu;
   }
 }
