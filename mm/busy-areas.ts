@@ -13,7 +13,7 @@ import type { VmapZones } from "./vmap-zones.ts";
 
 /** Pages below an address in which the area that contains it is looked for. */
 const NEAR_PAGES = 16;
-/** In place of the parent of an area that is not in the tree yet. */
+/** In place of the parent of an area of node 0 that is not in the tree yet; of node 1 it is one less, and so on. */
 const NOT_IN_TREE = -1;
 const FIRST_ADDED = 1024;
 /** When `added` is full with one area to so many pages of the table, reading the whole table costs each only that many pages. */
@@ -30,6 +30,7 @@ export interface BusyAreasParts {
 /** Busy areas of one node by address. */
 export class BusyAreas {
   private readonly node: number;
+  private readonly notInTree: number;
   private readonly areas: VmapAreas;
   private readonly starts: AreaStarts;
   private readonly zones: VmapZones;
@@ -42,6 +43,7 @@ export class BusyAreas {
   /** @param node whose zones the areas start in */
   constructor(parts: BusyAreasParts, node: number) {
     this.node = node;
+    this.notInTree = NOT_IN_TREE - node;
     this.areas = parts.areas;
     this.starts = parts.starts;
     this.zones = parts.zones;
@@ -97,7 +99,7 @@ export class BusyAreas {
       this.inserted.insert(area);
       return;
     }
-    this.areas.parent[2 * area] = NOT_IN_TREE;
+    this.areas.parent[2 * area] = this.notInTree;
     if (this.addedCount === this.added.length) this.makeRoomForAdded();
     if (!this.isAddedFull) this.added[this.addedCount++] = area;
   }
@@ -113,14 +115,14 @@ export class BusyAreas {
   unlink(area: number): void {
     const { parent } = this.areas;
     this.forget(area);
-    if (parent[2 * area] === NOT_IN_TREE) parent[2 * area] = 0;
+    if (parent[2 * area] < 0) parent[2 * area] = 0;
     else this.inserted.unlink(area);
   }
 
   /** Puts an area that was added into the tree, if it is this node's and still there and not in it. */
   private insertIfNew(area: number): void {
     const { parent } = this.areas;
-    if (parent[2 * area] !== NOT_IN_TREE || !this.isOfNode(area)) return;
+    if (parent[2 * area] !== this.notInTree) return;
     parent[2 * area] = 0;
     if (!this.inserted.insert(area)) this.forget(area);
   }
@@ -131,14 +133,17 @@ export class BusyAreas {
     else this.isAddedFull = true;
   }
 
+  /** Whether an area of the table is this node's. */
   private isOfNode(area: number): boolean {
+    const parent = this.areas.parent[2 * area];
+    if (parent < 0) return parent === this.notInTree;
     return this.zones.nodeIdOf(this.areas.start[area]) === this.node;
   }
 
-  /** Enters an area into the table of starts; false when it has no place there, or belongs to another node. */
+  /** Enters an area into the table of starts; false when it has no place there. */
   private remember(area: number): boolean {
     const page = startsPageOf(this.areas.start[area]);
-    if (!(page >= 0 && page < STARTS_PAGES_MAX) || !this.isOfNode(area)) return false;
+    if (!(page >= 0 && page < STARTS_PAGES_MAX)) return false;
     this.starts.set(page | 0, area);
     return true;
   }
