@@ -1,8 +1,8 @@
 /**
  * A short path of the host, not of the machine: what `Mmu.translate` does for 4 KiB pages in the common cases, written out on
  * the shared arrays (cpu-arrays.ts). It handles hits of both levels, and walks that start at a cached PDE, or at the PDE below a
- * cached PDPTE, and find a PTE which allows the access and needs no bit set. In every other case it returns -1 and the general path does the work; a test
- * holds that the two leave the same state.
+ * cached PDPTE, and find a PTE which allows the access and needs no bit set. In every other case it returns -1 and the general
+ * path does the work; a test holds that the two leave the same state.
  *
  * Measured on Node 20 (ratios to the C program that does the same work): a second-level hit costs about as much as the number
  * of array accesses says, each some five instructions with its bounds check. So
