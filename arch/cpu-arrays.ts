@@ -7,7 +7,7 @@
  *           4      counters (perf-counters.ts)
  *           60     the address of the page that the short path is asked for
  *   word    128    rules of the paging mode, four a kind of access (paging-mode.ts)
- *           160    translations of large pages in all TLBs, plus one while the short path is off
+ *           160    translations of large pages in all TLBs, plus SHORT_PATH_OFF while the short path is off
  *           192    the record of a PDE that a walk has found and that is not cached yet (found-pde.ts)
  *           256    predictions: 256 for loads, 256 for stores, 256 for fetches
  *           1024   the same, for loads and stores, of first-level TLBs that are not four ways under tree-PLRU
@@ -17,6 +17,8 @@ export const COUNTS_AT = 4;
 export const ASKED_AT = 60;
 export const RULES_AT = 128;
 export const LARGE_AT = 160;
+/** More than all TLBs have slots. */
+export const SHORT_PATH_OFF = 1 << 24;
 /** The number of the record at word 192. */
 export const FOUND_PDE_PLACE = 24;
 export const PREDICTIONS_AT = 256;

@@ -45,8 +45,10 @@ const NUMBER_BITS = 20;
 
 /** One kind of access: where its first-level TLB of 4 KiB pages lies, what it costs, what was seen last. */
 export class AccessSide {
-  /** 0 where the path can be used, else -1: what the count of large translations must be. */
+  /** 0 where the path can be used, else -1: what the count of large translations must be for its quickest form. */
   readonly gate: number;
+  /** Whether it can be used while there are some. */
+  readonly worksBesideLarge: boolean;
   readonly first: Tlb;
   readonly firstPlace: number;
   readonly firstMask: number;
@@ -70,8 +72,9 @@ export class AccessSide {
   /** What they come to: attributes of the translation. */
   seenAttributes = 0;
 
-  constructor(first: Tlb, isSimple: boolean, accessCycles: number, secondLevelHitCycles: number) {
+  constructor(first: Tlb, isSimple: boolean, holdsLarge: boolean, accessCycles: number, secondLevelHitCycles: number) {
     this.gate = isSimple && first.replacement.isTree ? 0 : -1;
+    this.worksBesideLarge = this.gate === 0 && !holdsLarge;
     this.first = first;
     this.firstPlace = first.firstPlace;
     this.firstMask = first.setMask;
@@ -135,7 +138,7 @@ export class FirstLevelFills {
     const isUnified = sides[2].first === sides[0].first || sides[2].first === sides[1].first;
     const [loads, stores, fetches] = sides.map((side, kind) => {
       const usesIt = side.second.length === 1 && side.second[0] === second && !isUnified;
-      return new AccessSide(side.first, isSimple && usesIt, costs[kind], secondLevelHit.value);
+      return new AccessSide(side.first, isSimple && usesIt, side.holdsLarge, costs[kind], secondLevelHit.value);
     });
     this.loads = loads;
     this.stores = stores;

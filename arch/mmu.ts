@@ -3,7 +3,7 @@
  * are made of. `Cpu` adds registers, instructions and the fast path for pages that the first level is known to hold.
  */
 import { ACCESS_FETCH, type Access, TLB_KIND } from "./access.ts";
-import { COUNTS_AT, type CpuArrays, LARGE_AT, RULES_AT } from "./cpu-arrays.ts";
+import { COUNTS_AT, type CpuArrays, LARGE_AT, RULES_AT, SHORT_PATH_OFF } from "./cpu-arrays.ts";
 import { PageFault } from "./faults.ts";
 import type { FlushAttribution } from "./flush-attribution.ts";
 import { PageWalker, WALK_OK } from "./page-walk.ts";
@@ -109,7 +109,7 @@ export class Mmu {
 
   /** Has every translation watched by `attribution` from now on, which the short paths would not tell of. */
   watch(attribution: FlushAttribution): void {
-    if (this.attribution === null) this.arrays.words[LARGE_AT]++;
+    if (this.attribution === null) this.arrays.words[LARGE_AT] += SHORT_PATH_OFF;
     this.attribution = attribution;
     this.predicted.clear();
   }

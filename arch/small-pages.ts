@@ -23,6 +23,7 @@ import {
   type CpuArrays,
   FOUND_PDE_PLACE,
   LARGE_AT,
+  SHORT_PATH_OFF,
   WORD_ATTRIBUTES,
   WORD_FRAME,
   WORD_LINK,
@@ -46,6 +47,7 @@ import type { WalkCaches } from "./walk-caches.ts";
 // V8 folds a module's own constants into the code, but not those that it imports.
 const ASKED = ASKED_AT;
 const LARGE = LARGE_AT;
+const OFF = SHORT_PATH_OFF;
 const HITS = COUNTS_AT + COUNT_SHORT_HIT;
 const WALKS = COUNTS_AT + COUNT_SHORT_WALK;
 const WALK_CYCLES = COUNTS_AT + COUNT_WALK_CYCLES;
@@ -73,6 +75,7 @@ const NO_CHUNK = new Int32Array(0);
 
 /** The short path of one CPU. */
 export class SmallPages extends FirstLevelFills {
+  private readonly tlbs: TlbHierarchy;
   private readonly mode: PagingMode;
   private readonly walkCaches: WalkCaches;
   private readonly second: Tlb;
@@ -109,6 +112,7 @@ export class SmallPages extends FirstLevelFills {
   ) {
     const second = tlbs.second[0] ?? tlbs.first[0];
     super(arrays, clock, id, tlbs, second, memory, preset);
+    this.tlbs = tlbs;
     this.mode = mode;
     this.walkCaches = walkCaches;
     this.second = second;
@@ -135,7 +139,7 @@ export class SmallPages extends FirstLevelFills {
   translate(kind: number, number: number): number {
     const side = kind === 0 ? this.loads : kind === 1 ? this.stores : this.fetches;
     const { words, cells } = this;
-    if (words[LARGE] !== side.gate) return this.touchOther(kind, number) | 0;
+    if (words[LARGE] !== side.gate) return this.translateBesideLarge(kind, side, number) | 0;
     // The marks of the set's four ways at once: a byte becomes 0 where it is that of the page asked for.
     const mark = Math.imul((number >>> side.markShift) & 255, 0x01010101);
     const marks = words[(side.marksAt + (number & side.firstMask)) | 0] ^ mark;
@@ -148,7 +152,16 @@ export class SmallPages extends FirstLevelFills {
     return this.searchChain(kind, side, number, found) | 0;
   }
 
-  /** Goes on in a chain of the second level whose first is not the page asked for. */
+  /** The same while TLBs hold large pages, which are left to the general path. */
+  private translateBesideLarge(kind: number, side: AccessSide, number: number): number {
+    const { words, cells } = this;
+    if (!side.worksBesideLarge || words[LARGE] >= OFF) return this.touchOther(kind, number) | 0;
+    if (this.isInFirst(side, number)) return this.hit(kind, side, number) | 0;
+    if (this.tlbs.isInLarge(kind, cells[ASKED], this.mode.pcid)) return -1;
+    return this.searchChain(kind, side, number, words[(this.secondHead + (number & this.secondHeadMask)) | 0]) | 0;
+  }
+
+  /** Looks through a chain of the second level. */
   private searchChain(kind: number, side: AccessSide, number: number, first: number): number {
     const { words, cells } = this;
     const page = cells[ASKED];

@@ -132,9 +132,19 @@ export class TlbHierarchy {
     this.insertFirst(side, la, pcid, frame, flags);
   }
 
-  /** The TLBs of 4 KiB pages of each kind of access. */
-  smallSides(): { first: Tlb; second: readonly Tlb[] }[] {
-    return this.sides.map(({ small, secondSmall }) => ({ first: small, second: secondSmall }));
+  /** The TLBs of 4 KiB pages of each kind of access, and whether the first of them holds larger pages too. */
+  smallSides(): { first: Tlb; second: readonly Tlb[]; holdsLarge: boolean }[] {
+    return this.sides.map(({ small, secondSmall, large }) => ({
+      first: small,
+      second: secondSmall,
+      holdsLarge: large.some(({ tlb }) => tlb === small),
+    }));
+  }
+
+  /** Whether some entry of a larger page, in either level, translates `la` for accesses of `kind`. Changes nothing. */
+  isInLarge(kind: number, la: number, pcid: number): boolean {
+    const { large, secondLarge } = this.sides[kind];
+    return isHeldByOneOf(large, la, pcid) || isHeldByOneOf(secondLarge, la, pcid);
   }
 
   /** Rights and attributes of the translation found or inserted last. */
@@ -241,6 +251,14 @@ function insertInto(tlb: Tlb, size: number, la: number, pcid: number, frame: num
 function findIn(tlb: Tlb, size: number, la: number, pcid: number): number {
   const number = Math.floor(la / SIZE_BYTES[size]);
   return tlb.find(number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, pcid);
+}
+
+function isHeldByOneOf(holders: readonly Holder[], la: number, pcid: number): boolean {
+  for (let i = 0; i < holders.length; i++) {
+    const { tlb, size } = holders[i];
+    if (tlb.words[tlb.sizeAt + size] !== 0 && findIn(tlb, size, la, pcid) >= 0) return true;
+  }
+  return false;
 }
 
 function dropPageIn(tlb: Tlb, la: number, pcid: number, globals: boolean): void {

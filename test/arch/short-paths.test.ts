@@ -17,7 +17,13 @@ const spread: Layout = (page) => BASE + (page >> 7) * 2 ** 30 + ((page >> 5) & 3
 
 /** What somebody does to a CPU: an access, or something that changes what accesses find. */
 type Step =
-  | { readonly do: "access"; readonly kind: number; readonly page: number; readonly user: boolean }
+  | {
+      readonly do: "access";
+      readonly kind: number;
+      readonly page: number;
+      readonly far: boolean;
+      readonly user: boolean;
+    }
   | {
       readonly do: "run";
       readonly first: number;
@@ -25,7 +31,14 @@ type Step =
       readonly stride: number;
       readonly store: boolean;
     }
-  | { readonly do: "map"; readonly page: number; readonly bits: number; readonly level: number; readonly key: number }
+  | {
+      readonly do: "map";
+      readonly page: number;
+      readonly far: boolean;
+      readonly bits: number;
+      readonly level: number;
+      readonly key: number;
+    }
   | { readonly do: "directory"; readonly page: number; readonly level: number; readonly bits: bigint }
   | { readonly do: "invlpg"; readonly page: number }
   | { readonly do: "flush"; readonly type: number }
@@ -33,10 +46,13 @@ type Step =
   | { readonly do: "pkru"; readonly value: number };
 
 const page = fc.nat(700);
+/** Whether a step is about the page of 2 MiB that lies so far from the small pages, or about these. */
+const far = fc.boolean();
+const FAR = 2 ** 36;
 const steps: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 6,
-    arbitrary: fc.record({ do: fc.constant("access" as const), kind: fc.nat(2), page, user: fc.boolean() }),
+    arbitrary: fc.record({ do: fc.constant("access" as const), kind: fc.nat(2), page, far, user: fc.boolean() }),
   },
   {
     weight: 6,
@@ -53,6 +69,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant("map" as const),
       page,
+      far,
       bits: fc.constantFrom(ALL, ALL | GLOBAL, ALL | 0x60, ALL | GLOBAL | 0x60, ALL & ~2, ALL & ~4, 0, ALL | 0x20),
       level: fc.constantFrom(1, 1, 1, 2),
       key: fc.nat(2),
@@ -79,6 +96,8 @@ function makeGuest(preset: string, laOf = close): Guest {
   for (let i = 0; i < 1024; i++) {
     guest.map(laOf(i), targetOf(i), ALL | (i % 2 === 0 ? 0x60 : 0) | (i % 3 === 0 ? GLOBAL : 0));
     guest.mark(targetOf(i), i);
+    const large = laOf(i) - (laOf(i) % 2 ** 21) + FAR;
+    guest.map(large, TARGET + (i & 3) * 2 ** 21, ALL | 0x60 | (i & 64 ? GLOBAL : 0), 2);
   }
   const { cpu } = guest;
   if (guest.machine.features.pcid) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
@@ -108,7 +127,7 @@ function carryOut(guest: Guest, step: Step, laOf: Layout): string {
   switch (step.do) {
     case "access": {
       cpu.setCpl(step.user ? 3 : 0);
-      const seen = access(guest, step.kind, laOf(step.page));
+      const seen = access(guest, step.kind, laOf(step.page) + (step.far ? FAR : 0));
       cpu.setCpl(0);
       return seen;
     }
@@ -122,7 +141,7 @@ function carryOut(guest: Guest, step: Step, laOf: Layout): string {
     case "map": {
       const la = laOf(step.page);
       const size = step.level === 2 ? 2 ** 21 : 4096;
-      const at = step.level === 2 ? la + 2 ** 36 - (la % size) : la;
+      const at = (step.level === 2 ? la - (la % size) : la) + (step.level === 2 && step.far ? FAR : 0);
       guest.write(
         at,
         step.level,
@@ -200,6 +219,37 @@ test("the short path is what runs: it finds most translations of a loop over man
   };
   for (let round = 0; round < 4; round++) for (let i = 0; i < 1024; i += 2) guest.cpu.load(BASE + i * 4096, 4);
   expect(general).toBeLessThan(100);
+});
+
+test("the short path is what runs for small pages while large ones are in the TLBs too", () => {
+  const guest = makeGuest("skylake");
+  for (let i = 0; i < 1024; i += 2) guest.cpu.load(BASE + i * 4096, 4);
+  guest.cpu.load(BASE + FAR, 4);
+  let general = 0;
+  const { mmu } = guest.cpu;
+  const translate = mmu.translate.bind(mmu);
+  mmu.translate = (...args) => {
+    general++;
+    translate(...args);
+  };
+  for (let i = 0; i < 1024; i += 2) guest.cpu.load(BASE + i * 4096, 4);
+  expect(general).toBeLessThan(10);
+});
+
+test("a cached translation of a large page serves until it is invalidated, though the tables name small pages by then", () => {
+  const guest = makeGuest("skylake");
+  const { cpu } = guest;
+  const base = BASE + 2 * FAR;
+  const la = base + 5 * 4096;
+  guest.map(base, TARGET, ALL | 0x60, 2);
+  const seen = guest.memory.readWord((TARGET + 5 * 4096) / 4096, 0);
+  expect(cpu.load(la, 4)).toBe(seen);
+  guest.write(base, 2, BigInt(guest.table() * 4096 + (ALL | 0x60)));
+  guest.map(la, TARGET + 900 * 4096, ALL | 0x60);
+  guest.mark(TARGET + 900 * 4096, seen + 1);
+  expect(cpu.load(la, 4)).toBe(seen);
+  cpu.invlpg(la);
+  expect(cpu.load(la, 4)).toBe(seen + 1);
 });
 
 test("the short path is what runs where PDEs are not cached, as long as their PDPTEs are", () => {
