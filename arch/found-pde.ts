@@ -24,7 +24,8 @@ import type { Tlb } from "./tlb.ts";
 import { LEVEL_BYTES, SIZE_TABLE } from "./translation.ts";
 import type { WalkCaches } from "./walk-caches.ts";
 
-const BYTES = LEVEL_BYTES[LEVEL_PDPTE];
+const PDPTE_BYTES = LEVEL_BYTES[LEVEL_PDPTE];
+const PDE_BYTES = LEVEL_BYTES[LEVEL_PDE];
 /** What a PDE has that names a table and needs no bit set. */
 const PLAIN = PTE_PRESENT | PTE_ACCESSED;
 const PLAIN_MASK = PLAIN | PTE_PAGE_SIZE;
@@ -71,8 +72,8 @@ export class FoundPde {
   read(la: number, number: number): boolean {
     const { pdpte, mode, words } = this;
     if (this.pde === null || pdpte === null) return false;
-    const region = Math.floor(la / BYTES);
-    const slot = pdpte.find(region * BYTES + structureTag(LEVEL_PDPTE), region | 0, mode.pcid);
+    const region = Math.floor(la / PDPTE_BYTES);
+    const slot = pdpte.find(region * PDPTE_BYTES + structureTag(LEVEL_PDPTE), region | 0, mode.pcid);
     if (slot < 0) return false;
     const directory = pdpte.frameOf(slot);
     const chunk = this.memory.chunkAt(directory);
@@ -105,10 +106,10 @@ export class FoundPde {
   }
 
   /** Puts the PDE into the cache; its place there. */
-  enter(number: number): number {
+  enter(): number {
     const pde = this.pde as Tlb;
     const tag = this.cells[FOUND_PDE_PLACE << CELL_SHIFT];
-    const regionLow = number >>> 9;
-    return pde.firstPlace + pde.insert(tag, regionLow, this.mode.pcid, SIZE_TABLE, this.frame, this.rights);
+    const number = Math.floor(tag / PDE_BYTES) | 0;
+    return pde.firstPlace + pde.insert(tag, number, this.mode.pcid, SIZE_TABLE, this.frame, this.rights);
   }
 }

@@ -123,10 +123,7 @@ export class PhysicalMemory {
 
   /** The chunk that holds `frame`, made if nothing was written there yet; null where no memory is. */
   chunkAt(frame: number): Int32Array | null {
-    const index = Math.floor(frame / CHUNK_FRAMES);
-    const chunk = index < this.directory.length ? this.directory[index] : NO_CHUNK;
-    if (chunk !== this.zeroChunk && chunk !== NO_CHUNK) return chunk;
-    return chunk === NO_CHUNK ? null : this.chunkForWrite(frame);
+    return this.has(frame) ? this.chunkForWrite(frame) : null;
   }
 
   /**

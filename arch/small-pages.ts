@@ -41,7 +41,7 @@ import { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, type PhysicalMemory } from "./phy
 import type { Preset } from "./preset.ts";
 import type { Tlb } from "./tlb.ts";
 import type { TlbHierarchy } from "./tlb-hierarchy.ts";
-import { SIZE_TABLE, TR_GLOBAL, TR_KEY_SHIFT, TR_MASK, TR_PAT_SHIFT } from "./translation.ts";
+import { LEVEL_BYTES, SIZE_TABLE, TR_GLOBAL, TR_KEY_SHIFT, TR_MASK, TR_PAT_SHIFT } from "./translation.ts";
 import type { WalkCaches } from "./walk-caches.ts";
 
 // V8 folds a module's own constants into the code, but not those that it imports.
@@ -68,6 +68,7 @@ const MEMORY = ATTRIBUTE_MEMORY;
 const TABLE = SIZE_TABLE << ATTRIBUTE_SIZE_SHIFT;
 /** What the tag of a PDE adds to its address. */
 const PDE_TAG = structureTag(LEVEL_PDE);
+const PDE_BYTES = LEVEL_BYTES[LEVEL_PDE];
 const FOUND = FOUND_PDE_PLACE;
 const CHUNK_SHIFT = CHUNK_FRAMES_SHIFT;
 const CHUNK_MASK = CHUNK_FRAME_MASK;
@@ -237,7 +238,7 @@ export class SmallPages extends FirstLevelFills {
   /** What a walk does beside filling the second level. */
   private walked(kind: number, side: AccessSide, number: number, frame: number, attributes: number): number {
     const { words, cells } = this;
-    const pdeCycles = this.pdePlace === FOUND ? this.enterPde(number) : 0;
+    const pdeCycles = this.pdePlace === FOUND ? this.enterPde() : 0;
     const pde = this.pdePlace << WORD;
     const use = words[(pde + USE) | 0];
     const state = words[(pde + STATE) | 0];
@@ -265,7 +266,7 @@ export class SmallPages extends FirstLevelFills {
     const { cells, pde } = this;
     if (pde === null) return -1;
     const tag = cells[ASKED] - ((number & 511) << 12) + PDE_TAG;
-    const slot = pde.find(tag, number >> 9, this.mode.pcid);
+    const slot = pde.find(tag, Math.floor(tag / PDE_BYTES) | 0, this.mode.pcid);
     if (slot < 0) return this.walkThroughPde(kind, side, number) | 0;
     return this.choosePde(pde.firstPlace + slot, pde.frameOf(slot)) ? this.walk(kind, side, number) | 0 : -1;
   }
@@ -291,9 +292,9 @@ export class SmallPages extends FirstLevelFills {
   }
 
   /** The walk through the PDE that was found has come to its end: caches the PDE; the cycles that fetching it takes. */
-  private enterPde(number: number): number {
+  private enterPde(): number {
     const cycles = this.foundPde.fetch();
-    this.pdePlace = this.foundPde.enter(number);
+    this.pdePlace = this.foundPde.enter();
     return cycles;
   }
 

@@ -236,6 +236,43 @@ test("the short path is what runs for small pages while large ones are in the TL
   expect(general).toBeLessThan(10);
 });
 
+test.each(PRESETS.map(({ name }) => name))(
+  "a table where no memory is reads as all ones on both paths, %s",
+  (preset) => {
+    const outcome = (isGeneral: boolean): string => {
+      const guest = new Guest({ preset, memoryBytes: 2 ** 23 + 4 * 4096 });
+      if (isGeneral) guest.cpu.attributeFlushes();
+      guest.map(BASE, 2 ** 20, ALL | 0x60);
+      // A frame behind the last of memory, but in the same chunk.
+      guest.write(BASE + 2 ** 21, 2, BigInt((2048 + 100) * 4096 + (ALL | 0x20)));
+      guest.cpu.load(BASE, 4);
+      return [0, 1].map(() => access(guest, 0, BASE + 2 ** 21)).join("; ");
+    };
+    expect(outcome(false)).toBe(outcome(true));
+  },
+);
+
+test("a cache of PDEs with many sets: a PDE that the short path puts in is found, and invalidated, where it belongs", () => {
+  const skylake = PRESETS.filter(({ name }) => name === "skylake")[0];
+  const { pde: few } = skylake.pagingStructureCaches;
+  if (few === undefined || "sharedWith" in few) throw new Error("expected a cache of its own");
+  const pde = { ...few, sets: 4096 };
+  const preset = { ...skylake, name: "many sets", pagingStructureCaches: { ...skylake.pagingStructureCaches, pde } };
+  const states = [false, true].map((isGeneral) => {
+    const guest = new Guest({ preset, memoryBytes: 2 ** 31 });
+    if (isGeneral) guest.cpu.attributeFlushes();
+    // Numbers of regions with more than eleven bits.
+    const pages = [0, 1, 2, 3].map((i) => BASE + 2 ** 32 + i * 2 ** 21);
+    for (const la of pages) {
+      guest.map(la, TARGET, ALL | 0x60);
+      guest.write(la, 2, guest.read(la, 2) | 0x20n);
+    }
+    for (const la of [...pages, ...pages.map((page) => page + 4096)]) access(guest, 0, la);
+    return hardwareState(guest);
+  });
+  expect(states[0]).toEqual(states[1]);
+});
+
 test("a cached translation of a large page serves until it is invalidated, though the tables name small pages by then", () => {
   const guest = makeGuest("skylake");
   const { cpu } = guest;
