@@ -96,7 +96,7 @@ export class BusyAreas {
    */
   insert(area: number): void {
     if (!this.remember(area) || startsPageOf(this.areas.end[area]) > STARTS_PAGES_MAX) {
-      this.inserted.insert(area);
+      if (!this.inserted.insert(area)) this.forget(area);
       return;
     }
     this.areas.parent[2 * area] = this.notInTree;

@@ -165,3 +165,14 @@ it("a lazily freed area that overlaps another is warned of and left out", () => 
   expect(listed(areas, to)).toEqual([2 * PAGE, 4 * PAGE]);
   expect(log.lines.join("\n")).toContain("overlaps with");
 });
+
+it("an area that overlaps another across the end of the table of starts is warned of and not found", () => {
+  const areas = new VmapAreas();
+  const [busy] = busyOf(areas, 1).all;
+  const end = VMALLOC_START + 2 ** 34;
+  const first = areas.make(end - PAGE, end + PAGE);
+  busy.insert(first);
+  busy.insert(areas.make(end - 2 * PAGE, end + 2 * PAGE));
+  expect(busy.findStart(end - 2 * PAGE)).toBe(0);
+  expect(busy.findContaining(end + 8)).toBe(first);
+});
