@@ -38,6 +38,8 @@ const PCID_SHIFT = ATTRIBUTE_PCID_SHIFT;
 const MEMORY = ATTRIBUTE_MEMORY;
 const STORES = ATTRIBUTE_STORES;
 const CHUNK_SHIFT = CHUNK_FRAMES_SHIFT;
+/** In place of the low twelve bits of a PTE that was seen, where none was: an entry of zeros has them as 0. */
+const NO_PTE = -1;
 /** Ways of the first-level TLBs that the path knows. */
 const FIRST_WAYS = 4;
 /** Bits of page numbers that the path gets. */
@@ -66,7 +68,7 @@ export class AccessSide {
   /** Attributes (`WORD_ATTRIBUTES`) of a translation, to memory, that allows the access in the present mode. */
   allowedAttributes = 0;
   /** Attributes of the PTE that was walked to last, in its low and high word, and of the PDE above it. */
-  seenLow = 0;
+  seenLow = NO_PTE;
   seenHigh = 0;
   seenPde = 0;
   /** What they come to: attributes of the translation. */
@@ -91,7 +93,7 @@ export class AccessSide {
   /** Forgets what was seen. */
   forget(): void {
     this.allowedAttributes = 0;
-    this.seenLow = 0;
+    this.seenLow = NO_PTE;
   }
 }
 

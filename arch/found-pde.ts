@@ -54,7 +54,7 @@ export class FoundPde {
     walkCaches: WalkCaches,
   ) {
     this.pde = structures.simplePde();
-    this.pdpte = structures.cacheOf(LEVEL_PDPTE);
+    this.pdpte = structures.ownCacheOf(LEVEL_PDPTE);
     this.cells = arrays.cells;
     this.words = arrays.words;
     this.mode = mode;

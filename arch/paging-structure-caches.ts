@@ -102,9 +102,10 @@ export class PagingStructureCaches {
     return !pde.replacement.isListed && pde.replacement.fillsLikeHits ? pde : null;
   }
 
-  /** What caches the entries of a level, be it shared with others; null where nothing does. */
-  cacheOf(level: number): Tlb | null {
-    return this.levels[level];
+  /** What caches the entries of a level, where that is no part of a TLB; else null. */
+  ownCacheOf(level: number): Tlb | null {
+    const cache = this.levels[level];
+    return cache !== null && this.own.includes(cache) ? cache : null;
   }
 
   /** The structures that hold nothing else, for those who look at them. */

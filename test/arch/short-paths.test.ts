@@ -252,6 +252,16 @@ test.each(PRESETS.map(({ name }) => name))(
   },
 );
 
+test("an entry of zeros is not present, whatever was seen before the mode changed", () => {
+  const guest = new Guest({ preset: "skylake", memoryBytes: 2 ** 31 });
+  const { cpu } = guest;
+  for (let i = 0; i < 4; i++) guest.map(BASE + i * 4096, 2 ** 22 + i * 4096, ALL | 0x60);
+  for (let i = 0; i < 4; i++) cpu.load(BASE + i * 4096, 4);
+  cpu.setCpl(3);
+  cpu.setCpl(0);
+  expect(() => cpu.load(BASE + 5 * 4096, 4)).toThrow(PageFault);
+});
+
 test("a cache of PDEs with many sets: a PDE that the short path puts in is found, and invalidated, where it belongs", () => {
   const skylake = PRESETS.filter(({ name }) => name === "skylake")[0];
   const { pde: few } = skylake.pagingStructureCaches;
