@@ -107,17 +107,17 @@ describe("test_vmalloc", () => {
   it("rehearses before long runs, on another kernel: nothing of it is counted or reported", () => {
     const kernel = bootKernel({ cpus: 2 });
     const told: number[] = [];
-    const words = ["run_test_mask=1", "test_loop_count=20000"];
+    const words = ["run_test_mask=1", "test_loop_count=100000"];
     const report = runOnKernel(kernel, testVmalloc, {
       operations: 1,
       seed: 1,
       parameters: parseParameters("test_vmalloc", testVmalloc.parameters ?? [], words),
       onProgress: (operations) => told.push(operations),
     });
-    expect(told.at(-1)).toBe(20_000);
-    expect(told[0]).toBeLessThan(20_000);
-    expect(report.memory.stores).toBe(20_000);
-    expect(report.lines?.[0]).toMatch(/loops: 20000 avg/);
+    expect(told.at(-1)).toBe(100_000);
+    expect(told[0]).toBeLessThan(100_000);
+    expect(report.memory.stores).toBe(100_000);
+    expect(report.lines?.[0]).toMatch(/loops: 100000 avg/);
     expect(kernel.verify()).toEqual([]);
   });
 
