@@ -11,9 +11,7 @@ import {
   FOUND_PDE_PLACE,
   WORD_ATTRIBUTES,
   WORD_FRAME,
-  WORD_NEXT,
   WORD_SHIFT,
-  WORD_STATE,
 } from "./cpu-arrays.ts";
 import { combineRights } from "./page-walk.ts";
 import type { PagingMode } from "./paging-mode.ts";
@@ -60,9 +58,6 @@ export class FoundPde {
     this.mode = mode;
     this.memory = memory;
     this.walkCaches = walkCaches;
-    // What a hit writes as replacement state goes where nobody looks.
-    const record = FOUND_PDE_PLACE << WORD_SHIFT;
-    this.words[record | WORD_STATE] = record | WORD_NEXT;
   }
 
   /**

@@ -21,7 +21,10 @@ export const BESIDE = "beside the tests";
 export function measure(script: string, cpus: number, parameters: readonly string[]): Map<string, Times> {
   const child = spawnSync(process.execPath, [script, "--measure", String(cpus), ...parameters], { encoding: "utf8" });
   if (child.status !== 0) throw new Error(child.stderr);
-  return new Map(Object.entries(JSON.parse(child.stdout) as Record<string, Times>));
+  const times = Object.entries(
+    JSON.parse(child.stdout) as Record<string, { wallUsec: number; coreUsec: number | null }>,
+  );
+  return new Map(times.map(([test, { wallUsec, coreUsec }]) => [test, { wallUsec, coreUsec: coreUsec ?? Number.NaN }]));
 }
 
 /** Runs the tests once in this process; the times by test. */

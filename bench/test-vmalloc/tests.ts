@@ -1,4 +1,5 @@
 /** The tests that are timed, with the times that a real kernel is known to need. */
+import { KERNEL_SIZES, VMALLOC_TESTS } from "../../src/workloads/test-vmalloc/tests.ts";
 
 /** What the emulator may be put beside: microseconds a loop, from .. to. */
 export interface TimedTest {
@@ -12,7 +13,7 @@ export interface TimedTest {
 
 /** The parameters of the default command: all tests. */
 export const ALL_TESTS: readonly string[] = ["run_test_mask=2047"];
-const PCPU_OBJECTS = 35_000;
+const PCPU_OBJECTS = KERNEL_SIZES.percpuObjects;
 
 /** In the order of their ids, then those with parameters of their own. */
 export const TIMED_TESTS: readonly TimedTest[] = [
@@ -33,5 +34,5 @@ export const TIMED_TESTS: readonly TimedTest[] = [
 
 /** Loops that a test really makes where the kernel is told to make `loops`. */
 export function loopsOf(test: string, loops: number): number {
-  return test === "pcpu_alloc_test" ? PCPU_OBJECTS : loops;
+  return VMALLOC_TESTS.find(({ name }) => name === test)?.ownLoops ?? loops;
 }

@@ -49,6 +49,14 @@ describe("the space of a per-CPU chunk", () => {
   });
 });
 
+it("what was freed is not freed again, and what lies behind it keeps its size", () => {
+  const chunk = new PercpuChunk(0, [], 8192, 1);
+  const first = chunk.alloc(16, 4);
+  const second = chunk.alloc(16, 4);
+  expect([chunk.free(first), chunk.free(first), chunk.free(second)]).toEqual([16, 0, 16]);
+  expect(chunk.freeBytes).toBe(8192);
+});
+
 describe("the per-CPU allocator", () => {
   it("lays out units as a 6.12 kernel says at boot", () => {
     expect([1, 2, 4, 8, 16, 64].map(percpuUnitBytes)).toEqual([2 ** 21, 2 ** 20, 2 ** 19, 2 ** 18, 2 ** 18, 2 ** 18]);
