@@ -1,16 +1,6 @@
 /** The machine's public interface. Start with machine.ts. */
-export {
-  ACCESS_FETCH,
-  ACCESS_IMPLICIT_LOAD,
-  ACCESS_IMPLICIT_STORE,
-  ACCESS_LOAD,
-  ACCESS_SHADOW_STACK_LOAD,
-  ACCESS_SHADOW_STACK_STORE,
-  ACCESS_STORE,
-  ACCESS_USER_SHADOW_STACK_STORE,
-  type Access,
-} from "./access.ts";
-export { type CachedTranslation, cachedTranslations } from "./cached-translations.ts";
+
+export { type CachedTranslation, cachedTranslations } from "./cpu/cached-translations.ts";
 export {
   CR0_AM,
   CR0_CD,
@@ -37,38 +27,20 @@ export {
   MSR_EFER,
   MSR_PAT,
   MSR_PKRS,
-} from "./control-registers.ts";
-export { Cpu } from "./cpu.ts";
+} from "./cpu/control-registers.ts";
+export { Cpu } from "./cpu/cpu.ts";
+export { INVLPGB_PAGES_MAX, type InvlpgbRequest } from "./cpu/invalidations.ts";
 export {
-  ACTIVITY_FLUSH,
-  ACTIVITY_IDLE,
-  ACTIVITY_INTERRUPT,
-  ACTIVITY_IPI_SEND,
-  ACTIVITY_IPI_WAIT,
-  ACTIVITY_LOCK_WAIT,
-  ACTIVITY_OTHER,
-  ACTIVITY_SWITCH,
-  ACTIVITY_WALK,
-  type ActivityObserver,
-  CycleAccounts,
-} from "./cycle-accounts.ts";
-export {
-  compute,
-  Deadlock,
-  EventLoop,
-  INTERRUPTED_IDLE,
-  INTERRUPTED_RUNNING,
-  INTERRUPTED_WAITING,
-  type InterruptHandler,
-  type KernelCode,
-  PAUSE_COMPUTE,
-  PAUSE_RESCHED,
-  PAUSE_SLEEP,
-  PAUSE_SPIN,
-  PAUSE_TURN,
-  type Pause,
-  Thread,
-} from "./event-loop.ts";
+  ACCESS_FETCH,
+  ACCESS_IMPLICIT_LOAD,
+  ACCESS_IMPLICIT_STORE,
+  ACCESS_LOAD,
+  ACCESS_SHADOW_STACK_LOAD,
+  ACCESS_SHADOW_STACK_STORE,
+  ACCESS_STORE,
+  ACCESS_USER_SHADOW_STACK_STORE,
+  type Access,
+} from "./isa/access.ts";
 export {
   formatErrorCode,
   GeneralProtectionFault,
@@ -82,9 +54,7 @@ export {
   PF_SHADOW_STACK,
   PF_USER,
   PF_WRITE,
-} from "./faults.ts";
-export { FlushAttribution, type RefillCost } from "./flush-attribution.ts";
-export { INVLPGB_PAGES_MAX, type InvlpgbRequest } from "./invalidations.ts";
+} from "./isa/faults.ts";
 export {
   formatLinearAddress,
   formatLinearAddress16,
@@ -97,24 +67,7 @@ export {
   PMD_SIZE,
   PUD_SIZE,
   parseLinearAddress,
-} from "./linear-address.ts";
-export { Machine, type MachineConfig } from "./machine.ts";
-export { type CounterSnapshot, counterDifference, sumCounters } from "./perf-counters.ts";
-export {
-  CHUNK_FRAME_MASK,
-  CHUNK_FRAMES,
-  CHUNK_FRAMES_SHIFT,
-  FRAME_WORDS,
-  FRAME_WORDS_SHIFT,
-  HIGH_MEMORY_START,
-  LOW_MEMORY_BYTES,
-  NoPhysicalMemory,
-  PhysicalMemory,
-} from "./physical-memory.ts";
-export type { CostProfile, CpuFeatures, Figure, Preset, TlbPreset } from "./preset.ts";
-export { parsePreset } from "./preset-schema.ts";
-export { formatProbe, type ProbeLevel, type ProbeResult } from "./probe.ts";
-export { PRESETS, presetByName } from "./profiles/index.ts";
+} from "./isa/linear-address.ts";
 export {
   ENTRIES_PER_TABLE,
   entryFrame,
@@ -134,7 +87,53 @@ export {
   PTE_RW,
   PTE_USER,
   PTE_XD_HIGH,
-} from "./pte.ts";
+} from "./isa/pte.ts";
+export { Machine, type MachineConfig } from "./machine.ts";
+export {
+  CHUNK_FRAME_MASK,
+  CHUNK_FRAMES,
+  CHUNK_FRAMES_SHIFT,
+  FRAME_WORDS,
+  FRAME_WORDS_SHIFT,
+  HIGH_MEMORY_START,
+  LOW_MEMORY_BYTES,
+  NoPhysicalMemory,
+  PhysicalMemory,
+} from "./memory/physical-memory.ts";
+export { PRESETS, presetByName } from "./presets/index.ts";
+export type { CostProfile, CpuFeatures, Figure, Preset, TlbPreset } from "./presets/preset.ts";
+export { parsePreset } from "./presets/preset-schema.ts";
+export {
+  ACTIVITY_FLUSH,
+  ACTIVITY_IDLE,
+  ACTIVITY_INTERRUPT,
+  ACTIVITY_IPI_SEND,
+  ACTIVITY_IPI_WAIT,
+  ACTIVITY_LOCK_WAIT,
+  ACTIVITY_OTHER,
+  ACTIVITY_SWITCH,
+  ACTIVITY_WALK,
+  type ActivityObserver,
+  CycleAccounts,
+} from "./time/cycle-accounts.ts";
+export {
+  compute,
+  Deadlock,
+  EventLoop,
+  INTERRUPTED_IDLE,
+  INTERRUPTED_RUNNING,
+  INTERRUPTED_WAITING,
+  type InterruptHandler,
+  type KernelCode,
+  PAUSE_COMPUTE,
+  PAUSE_RESCHED,
+  PAUSE_SLEEP,
+  PAUSE_SPIN,
+  PAUSE_TURN,
+  type Pause,
+  Thread,
+} from "./time/event-loop.ts";
+export { type CounterSnapshot, counterDifference, sumCounters } from "./time/perf-counters.ts";
 export {
   type ByDistance,
   DISTANCE_CORE,
@@ -147,4 +146,6 @@ export {
   parseTopology,
   Topology,
   type TopologyConfig,
-} from "./topology.ts";
+} from "./time/topology.ts";
+export { FlushAttribution, type RefillCost } from "./tlb/flush-attribution.ts";
+export { formatProbe, type ProbeLevel, type ProbeResult } from "./walk/probe.ts";

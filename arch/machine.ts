@@ -26,14 +26,14 @@
  * An access: `Cpu.load` asks `predicted`, then `small`; what these leave goes to `Mmu.translate`, which asks `tlbs`, then has
  * `walker` walk from what `structures` knows, and fills `tlbs` or raises a `PageFault` (faults.ts). Microarchitectures are data: preset.ts, profiles/.
  */
-import { Cpu } from "./cpu.ts";
-import { EventLoop } from "./event-loop.ts";
-import { type CheckedConfig, checkConfig, type MachineConfig } from "./machine-config.ts";
-import { PhysicalMemory } from "./physical-memory.ts";
-import type { CpuFeatures, Preset } from "./preset.ts";
-import { Topology } from "./topology.ts";
+import { Cpu } from "./cpu/cpu.ts";
+import { type CheckedConfig, checkConfig, type MachineConfig } from "./cpu/machine-config.ts";
+import { PhysicalMemory } from "./memory/physical-memory.ts";
+import type { CpuFeatures, Preset } from "./presets/preset.ts";
+import { EventLoop } from "./time/event-loop.ts";
+import { Topology } from "./time/topology.ts";
 
-export type { MachineConfig } from "./machine-config.ts";
+export type { MachineConfig } from "./cpu/machine-config.ts";
 
 /**
  * Memory, clocks and CPUs. Its CPUs run in 64-bit mode with paging on, CPL 0, and CR0, CR4 (PAE, PGE) and EFER (NXE) as Linux

@@ -9,7 +9,7 @@ import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { table } from "table";
 import { PAGE_SIZE } from "../arch/index.ts";
-import { bootKernel, type Kernel } from "../src/kernel.ts";
+import { bootKernel, type Kernel } from "../src/machine/kernel.ts";
 
 const LIVE_AREAS = [1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 600_000, 1_000_000];
 const WARM_UP = 50_000;

@@ -1,7 +1,7 @@
 /** How quick is the emulator with many CPUs? vmalloc and vfree of a page on every CPU at once. */
 import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../arch/index.ts";
 import { vfree, vmalloc } from "../mm/index.ts";
-import { bootKernel } from "../src/kernel.ts";
+import { bootKernel } from "../src/machine/kernel.ts";
 import type { BenchTask } from "./task.ts";
 
 /** Operations of one run over all CPUs: each vmalloc and each vfree is one. */

@@ -3,7 +3,7 @@
  * work runs as soon as it is queued. Every allocation is written to once, as its user would.
  */
 import { PAGE_KERNEL } from "../mm/index.ts";
-import { bootKernel, type Kernel } from "../src/kernel.ts";
+import { bootKernel, type Kernel } from "../src/machine/kernel.ts";
 import type { BenchTask } from "./task.ts";
 
 const PAGE = 4096;

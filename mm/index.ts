@@ -1,15 +1,12 @@
 /** Linux's memory management on the emulated machine: the public names. */
-export { allocVmapArea } from "./alloc-vmap-area.ts";
-export { directMapAddress, makeDirectMap, PAGE_OFFSET } from "./direct-map.ts";
-export * from "./errno.ts";
-export { type AllocationKind, FaultInjection } from "./fault-injection.ts";
+
 export {
   FlushAccounts,
   type FlushAccountsOptions,
   type FlushCause,
   type FlushCost,
   FlushRecord,
-} from "./flush-accounts.ts";
+} from "./flush/flush-accounts.ts";
 export {
   DEFERRED_POLICY,
   EAGER_POLICY,
@@ -21,26 +18,13 @@ export {
   INVLPGB_POLICY,
   IPI_POLICY,
   type UserFlushRequest,
-} from "./flush-policy.ts";
-export { Flushing, type FlushingConfig } from "./flushing.ts";
-export { FreeLedger } from "./free-ledger.ts";
-export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./free-vmap-area.ts";
-export { type FtraceOptions, ftraceText } from "./ftrace-text.ts";
-export * from "./gfp.ts";
-export { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
-export { type KernelRangeFlush, mapPhysicalRange } from "./huge-map.ts";
-export { ioremap, iounmap } from "./ioremap.ts";
-export {
-  DEFAULT_KERNEL_COSTS,
-  DESTINATION_MODES,
-  type DestinationMode,
-  type IpiCosts,
-  type KernelCosts,
-} from "./kernel-costs.ts";
-export { KernelLog } from "./kernel-log.ts";
-export { type LockCosts, Mutex, SpinLock } from "./lock.ts";
-export { LockClass, type LockStatistics, lockClass, lockStatistics } from "./lock-stat.ts";
-export { MmStruct } from "./mm-struct.ts";
+} from "./flush/flush-policy.ts";
+export { Flushing, type FlushingConfig } from "./flush/flushing.ts";
+export { FreeLedger } from "./flush/free-ledger.ts";
+export { flushTlbAll, flushTlbKernelRange } from "./flush/tlb-flush.ts";
+export * from "./flush/tlb-flush-reasons.ts";
+export { TlbVmstat } from "./flush/tlb-vmstat.ts";
+export { type OwedFlush, UserMode } from "./flush/user-mode.ts";
 export {
   FRAME_CALLER,
   FRAME_FREE,
@@ -49,16 +33,26 @@ export {
   FRAME_USER,
   FRAME_VMALLOC,
   PageAllocator,
-} from "./page-allocator.ts";
-export { ADDRESS_MARKERS, dumpPageTables, pageTableRuns, VMALLOC_DUMP_END } from "./page-table-dump.ts";
+} from "./frames/page-allocator.ts";
+export { type AllocationKind, FaultInjection } from "./kernel/fault-injection.ts";
 export {
-  formatAddressMarker,
-  formatPageTableRun,
-  type PageTableLevel,
-  type PageTableRun,
-} from "./page-table-run.ts";
-export { PageTables } from "./page-tables.ts";
-export { pcpuFreeVmAreas, pcpuGetVmAreas } from "./pcpu-areas.ts";
+  DEFAULT_KERNEL_COSTS,
+  DESTINATION_MODES,
+  type DestinationMode,
+  type IpiCosts,
+  type KernelCosts,
+} from "./kernel/kernel-costs.ts";
+export { type LockCosts, Mutex, SpinLock } from "./kernel/lock.ts";
+export { LockClass, type LockStatistics, lockClass, lockStatistics } from "./kernel/lock-stat.ts";
+export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";
+export { NO_EVENTS, type VmallocEvents } from "./kernel/vmalloc-events.ts";
+export { Work } from "./kernel/work.ts";
+export * from "./lib/errno.ts";
+export * from "./lib/gfp.ts";
+export { KernelLog } from "./lib/kernel-log.ts";
+export { directMapAddress, makeDirectMap, PAGE_OFFSET } from "./page-tables/direct-map.ts";
+export { type KernelRangeFlush, mapPhysicalRange } from "./page-tables/huge-map.ts";
+export { PageTables } from "./page-tables/page-tables.ts";
 export {
   type CacheMode,
   ioProtection,
@@ -66,26 +60,39 @@ export {
   PAGE_KERNEL_EXEC,
   PAGE_KERNEL_RO,
   type Protection,
-} from "./protection.ts";
-export { drainVmapAreaWork, purgeVmapAreaLazy, reclaimAndPurgeVmapAreas } from "./purge.ts";
-export { remapVmallocRange } from "./remap-vmalloc.ts";
-export { allCpus, type CallBill, type IpiObserver, Smp } from "./smp.ts";
-export { vmAreaMapPages, vmAreaUnmapPages } from "./sparse-area.ts";
-export { flushTlbAll, flushTlbKernelRange } from "./tlb-flush.ts";
-export * from "./tlb-flush-reasons.ts";
-export { DYNAMIC_ASIDS, TlbState } from "./tlb-state.ts";
-export { TlbVmstat } from "./tlb-vmstat.ts";
-export { ACTIVE_CPUS_FOR_GLOBAL_ASID, CHECK_EVERY_FLUSHES } from "./user-flush.ts";
-export { exitMm, mmapPopulate, mprotect, munmap } from "./user-map.ts";
-export { type OwedFlush, UserMode } from "./user-mode.ts";
-export { INIT_CTX_ID, kernelPcid, userPcid } from "./user-pcids.ts";
-export { UserSpaces } from "./user-spaces.ts";
-export { type UserSpaceTables, verifyVmalloc } from "./verify.ts";
-export { vfree, vfreeAtomic, vfreeSoon, vunmap } from "./vfree.ts";
-export { findVmArea, freeVmArea, getVmArea, getVmAreaCaller, removeVmArea } from "./vm-area.ts";
-export { vmMapRam, vmMapRamSoon, vmUnmapRam, vmUnmapRamSoon } from "./vm-map-ram.ts";
-export * from "./vm-structs.ts";
-export { vmUnmapAliases } from "./vm-unmap-aliases.ts";
+} from "./page-tables/protection.ts";
+export { pcpuFreeVmAreas, pcpuGetVmAreas } from "./percpu/pcpu-areas.ts";
+export { type RestoredArea, RestoreError, restoreVmalloc } from "./snapshot/vmalloc-restore.ts";
+export * from "./snapshot/vmalloc-snapshot.ts";
+export { GlobalAsids, isGlobalAsid } from "./user/global-asids.ts";
+export { MmStruct } from "./user/mm-struct.ts";
+export { DYNAMIC_ASIDS, TlbState } from "./user/tlb-state.ts";
+export { ACTIVE_CPUS_FOR_GLOBAL_ASID, CHECK_EVERY_FLUSHES } from "./user/user-flush.ts";
+export { exitMm, mmapPopulate, mprotect, munmap } from "./user/user-map.ts";
+export { INIT_CTX_ID, kernelPcid, userPcid } from "./user/user-pcids.ts";
+export { UserSpaces } from "./user/user-spaces.ts";
+export { type UserSpaceTables, verifyVmalloc } from "./verify/verify.ts";
+export { type FtraceOptions, ftraceText } from "./views/ftrace-text.ts";
+export { ADDRESS_MARKERS, dumpPageTables, pageTableRuns, VMALLOC_DUMP_END } from "./views/page-table-dump.ts";
+export {
+  formatAddressMarker,
+  formatPageTableRun,
+  type PageTableLevel,
+  type PageTableRun,
+} from "./views/page-table-run.ts";
+export { meminfoLine, vmallocinfo, vmallocMeminfo } from "./views/vmallocinfo.ts";
+export { allocVmapArea } from "./vmalloc/alloc-vmap-area.ts";
+export * from "./vmalloc/areas/vm-structs.ts";
+export { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM, VmapAreas } from "./vmalloc/areas/vmap-areas.ts";
+export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./vmalloc/free-vmap-area.ts";
+export { ioremap, iounmap } from "./vmalloc/ioremap.ts";
+export { drainVmapAreaWork, purgeVmapAreaLazy, reclaimAndPurgeVmapAreas } from "./vmalloc/purge.ts";
+export { remapVmallocRange } from "./vmalloc/remap-vmalloc.ts";
+export { vmAreaMapPages, vmAreaUnmapPages } from "./vmalloc/sparse-area.ts";
+export { vfree, vfreeAtomic, vfreeSoon, vunmap } from "./vmalloc/vfree.ts";
+export { findVmArea, freeVmArea, getVmArea, getVmAreaCaller, removeVmArea } from "./vmalloc/vm-area.ts";
+export { vmMapRam, vmMapRamSoon, vmUnmapRam, vmUnmapRamSoon } from "./vmalloc/vm-map-ram.ts";
+export { vmUnmapAliases } from "./vmalloc/vm-unmap-aliases.ts";
 export {
   __vmalloc,
   __vmallocNode,
@@ -100,7 +107,7 @@ export {
   vmallocUser,
   vzalloc,
   vzallocNode,
-} from "./vmalloc.ts";
+} from "./vmalloc/vmalloc.ts";
 export {
   ADDRESS_MAX,
   ConfigError,
@@ -112,18 +119,18 @@ export {
   VMAP_MAX_ALLOC,
   type VmallocConfig,
   vmallocConfig,
-} from "./vmalloc-config.ts";
-export { NO_EVENTS, type VmallocEvents } from "./vmalloc-events.ts";
-export { vmallocInit } from "./vmalloc-init.ts";
-export { isVmallocAddr, vmallocDumpObj, vmallocNrPages, vmallocToPage, vmallocToPfn } from "./vmalloc-lookup.ts";
-export { type RestoredArea, RestoreError, restoreVmalloc } from "./vmalloc-restore.ts";
-export * from "./vmalloc-snapshot.ts";
-export { type PurgeNotifier, registerVmapPurgeNotifier, Vmalloc, type VmallocParts } from "./vmalloc-state.ts";
-export { meminfoLine, vmallocinfo, vmallocMeminfo } from "./vmallocinfo.ts";
-export { vmap } from "./vmap.ts";
-export { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM, VmapAreas } from "./vmap-areas.ts";
-export { mapLargeFrames, mapPhysical, mapSmallFrames } from "./vmap-pages.ts";
-export { vmapPfn } from "./vmap-pfn.ts";
-export { type VreadCopy, vread, vreadIter } from "./vread.ts";
-export { vrealloc } from "./vrealloc.ts";
-export { Work } from "./work.ts";
+} from "./vmalloc/vmalloc-config.ts";
+export { vmallocInit } from "./vmalloc/vmalloc-init.ts";
+export {
+  isVmallocAddr,
+  vmallocDumpObj,
+  vmallocNrPages,
+  vmallocToPage,
+  vmallocToPfn,
+} from "./vmalloc/vmalloc-lookup.ts";
+export { type PurgeNotifier, registerVmapPurgeNotifier, Vmalloc, type VmallocParts } from "./vmalloc/vmalloc-state.ts";
+export { vmap } from "./vmalloc/vmap.ts";
+export { mapLargeFrames, mapPhysical, mapSmallFrames } from "./vmalloc/vmap-pages.ts";
+export { vmapPfn } from "./vmalloc/vmap-pfn.ts";
+export { type VreadCopy, vread, vreadIter } from "./vmalloc/vread.ts";
+export { vrealloc } from "./vmalloc/vrealloc.ts";

@@ -4,14 +4,14 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { MachineUsageError } from "../arch/index.ts";
 import { ConfigError } from "../mm/index.ts";
-import { EXIT_OK, EXIT_USAGE, UsageError } from "./command-line/errors.ts";
-import { suggestion } from "./command-line/suggestion.ts";
 import { addExperimentCommand } from "./commands/experiment.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addReplayCommand } from "./commands/replay.ts";
 import { addRunCommand } from "./commands/run.ts";
 import { addSweepCommand } from "./commands/sweep.ts";
-import { RecordingError } from "./recording/recording-error.ts";
+import { EXIT_OK, EXIT_USAGE, UsageError } from "./input/errors.ts";
+import { RecordingError } from "./input/recording-error.ts";
+import { suggestion } from "./input/suggestion.ts";
 
 const HELP = `
 Examples:

@@ -1,9 +1,9 @@
 /** test_vmalloc in the emulator: how long each test takes on this computer. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { bootKernel } from "../../src/kernel.ts";
-import { parseParameters } from "../../src/workloads/parameters.ts";
-import { runOnKernel } from "../../src/workloads/run.ts";
+import { parseParameters } from "../../src/input/parameters.ts";
+import { bootKernel } from "../../src/machine/kernel.ts";
+import { runOnKernel } from "../../src/runs/run.ts";
 import { testVmalloc } from "../../src/workloads/test-vmalloc/index.ts";
 
 /** Microseconds a loop: wall time, and time that the emulator's thread had a core (NaN where the host does not say). */

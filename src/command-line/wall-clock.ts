@@ -1,5 +1,5 @@
 /** How long parts of a run take on the host. Only for people: nothing of it goes into a report. */
-import type { PhaseObserver } from "../workloads/workload.ts";
+import type { PhaseObserver } from "../workloads/base/workload.ts";
 
 interface Phase {
   readonly name: string;

@@ -1,18 +1,18 @@
 /** `mmulab experiment`: measurements that answer a question, as tables and plots. */
 import { type Command, Option } from "commander";
-import { EXIT_OK, UsageError } from "../command-line/errors.ts";
-import { addMachineOptions, type MachineSettings, settingKey } from "../command-line/machine-settings.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { suggestion } from "../command-line/suggestion.ts";
-import { wholeNumber } from "../command-line/values.ts";
 import type { Experiment } from "../experiments/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
 import { renderCsv, renderInputs, renderResult } from "../experiments/result-text.ts";
-import type { Kernel } from "../kernel.ts";
-import { checkOutputs } from "../output/output-file.ts";
-import { writeTextFile } from "../output/text-file.ts";
+import { checkOutputs } from "../files/output-file.ts";
+import { writeTextFile } from "../files/text-file.ts";
+import { EXIT_OK, UsageError } from "../input/errors.ts";
+import { suggestion } from "../input/suggestion.ts";
+import { wholeNumber } from "../input/values.ts";
+import type { Kernel } from "../machine/kernel.ts";
+import { addMachineOptions, type MachineSettings, settingKey } from "../settings/machine-settings.ts";
+import { findPreset, presetNames } from "../settings/presets.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
-import { findPreset, presetNames } from "../workloads/presets.ts";
 
 interface ExperimentOptions extends MachineSettings {
   readonly seed: number;

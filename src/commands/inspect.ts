@@ -1,17 +1,17 @@
 /** `mmulab inspect`: a look at an emulated kernel as at a live one. */
 import { type Command, Option } from "commander";
-import { EXIT_OK, UsageError } from "../command-line/errors.ts";
-import { suggestion } from "../command-line/suggestion.ts";
-import { memorySize, wholeNumber } from "../command-line/values.ts";
+import { checkOutputs } from "../files/output-file.ts";
+import { EXIT_OK, UsageError } from "../input/errors.ts";
+import { namesOf, parseParameters } from "../input/parameters.ts";
+import { suggestion } from "../input/suggestion.ts";
+import { memorySize, wholeNumber } from "../input/values.ts";
 import { RANGE_NAMES, type RangeName, VIEWS, type ViewOptions } from "../inspect/views.ts";
-import { bootKernel, type Kernel } from "../kernel.ts";
-import { checkOutputs } from "../output/output-file.ts";
+import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { replayUntil } from "../recording/replay-until.ts";
+import { runOnKernel } from "../runs/run.ts";
+import { findPreset, presetNames } from "../settings/presets.ts";
 import { isStateFile, loadKernel, saveKernel } from "../state/machine-state.ts";
 import { loadWorkload } from "../workloads/index.ts";
-import { namesOf, parseParameters } from "../workloads/parameters.ts";
-import { findPreset, presetNames } from "../workloads/presets.ts";
-import { runOnKernel } from "../workloads/run.ts";
 
 interface InspectCommandOptions {
   readonly calls: number;

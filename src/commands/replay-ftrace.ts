@@ -1,11 +1,12 @@
 /** `mmulab replay --ftrace`: vmalloc events that any kernel traced. */
-import { EXIT_OK } from "../command-line/errors.ts";
-import type { MachineSettings } from "../command-line/machine-settings.ts";
+
 import { startProgress } from "../command-line/progress.ts";
 import { inputSizeBytes } from "../files/byte-chunks.ts";
+import { EXIT_OK } from "../input/errors.ts";
+import type { MachineSettings } from "../settings/machine-settings.ts";
+import { findPreset } from "../settings/presets.ts";
 import { replayFtrace } from "../traces/ftrace-replay.ts";
 import { renderFtraceReport } from "../traces/ftrace-report-text.ts";
-import { findPreset } from "../workloads/presets.ts";
 
 /** Options of the command that concern such a trace. */
 export interface FtraceCommandOptions extends MachineSettings {

@@ -1,11 +1,12 @@
 /** `mmulab replay --lackey`: a program's memory references through the MMU. */
-import { EXIT_OK } from "../command-line/errors.ts";
+
 import { startProgress } from "../command-line/progress.ts";
 import { inputSizeBytes } from "../files/byte-chunks.ts";
+import { EXIT_OK } from "../input/errors.ts";
+import { findPreset } from "../settings/presets.ts";
 import type { UserPageSize } from "../traces/demand-paging.ts";
 import { replayLackey } from "../traces/lackey-replay.ts";
 import { renderLackeyCsv, renderLackeyReport } from "../traces/lackey-text.ts";
-import { findPreset } from "../workloads/presets.ts";
 
 /** Options of the command that concern such a trace. */
 export interface LackeyCommandOptions {

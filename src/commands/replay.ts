@@ -1,13 +1,13 @@
 /** `mmulab replay`: recordings of a real kernel against the emulated one. */
 import { type Command, Option } from "commander";
-import { EXIT_DIFFERENCES, EXIT_OK, EXIT_USAGE, UsageError } from "../command-line/errors.ts";
-import { addMachineOptions, SETTING_NAMES, settingKey } from "../command-line/machine-settings.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { memorySize, wholeNumber } from "../command-line/values.ts";
-import { RecordingError } from "../recording/recording-error.ts";
+import { EXIT_DIFFERENCES, EXIT_OK, EXIT_USAGE, UsageError } from "../input/errors.ts";
+import { RecordingError } from "../input/recording-error.ts";
+import { memorySize, wholeNumber } from "../input/values.ts";
 import { type ReplayResult, replayRecording } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
-import { presetNames } from "../workloads/presets.ts";
+import { addMachineOptions, SETTING_NAMES, settingKey } from "../settings/machine-settings.ts";
+import { presetNames } from "../settings/presets.ts";
 import { type FtraceCommandOptions, replayFtraceFile } from "./replay-ftrace.ts";
 import { type LackeyCommandOptions, replayLackeyFile } from "./replay-lackey.ts";
 

@@ -1,6 +1,19 @@
 /** `mmulab run`: a workload on an emulated machine, and a report. */
 import { type Command, Option } from "commander";
-import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
+import { startProgress } from "../command-line/progress.ts";
+import { WallClock } from "../command-line/wall-clock.ts";
+import { checkOutputs } from "../files/output-file.ts";
+import { writeTextFile } from "../files/text-file.ts";
+import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../input/errors.ts";
+import { describeParameter, namesOf, parseParameters } from "../input/parameters.ts";
+import { memorySize, wholeNumber } from "../input/values.ts";
+import { bootKernel, type Kernel } from "../machine/kernel.ts";
+import { EVENT_FILE_FORMATS, openEventFile } from "../output/event-file.ts";
+import { checkFlushFile, FLUSH_FILE_FORMATS, writeFlushFile } from "../output/flush-file.ts";
+import { runOnKernel } from "../runs/run.ts";
+import type { RunReport } from "../runs/run-report.ts";
+import { renderRunReportCsv } from "../runs/run-report-csv.ts";
+import { renderRunReport } from "../runs/run-report-text.ts";
 import {
   addMachineOptions,
   cpusOf,
@@ -8,25 +21,12 @@ import {
   type MachineSettings,
   SETTING_NAMES,
   settingKey,
-} from "../command-line/machine-settings.ts";
-import { startProgress } from "../command-line/progress.ts";
-import { memorySize, wholeNumber } from "../command-line/values.ts";
-import { WallClock } from "../command-line/wall-clock.ts";
-import { bootKernel, type Kernel } from "../kernel.ts";
-import { EVENT_FILE_FORMATS, openEventFile } from "../output/event-file.ts";
-import { checkFlushFile, FLUSH_FILE_FORMATS, writeFlushFile } from "../output/flush-file.ts";
-import { checkOutputs } from "../output/output-file.ts";
-import { writeTextFile } from "../output/text-file.ts";
-import type { RunReport } from "../report/run-report.ts";
-import { renderRunReportCsv } from "../report/run-report-csv.ts";
-import { renderRunReport } from "../report/run-report-text.ts";
+} from "../settings/machine-settings.ts";
+import { findPreset, presetNames } from "../settings/presets.ts";
 import { loadKernel, saveKernel } from "../state/machine-state.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
+import type { Workload } from "../workloads/base/workload.ts";
 import { loadWorkload, WORKLOADS } from "../workloads/index.ts";
-import { describeParameter, namesOf, parseParameters } from "../workloads/parameters.ts";
-import { findPreset, presetNames } from "../workloads/presets.ts";
-import { runOnKernel } from "../workloads/run.ts";
-import type { Workload } from "../workloads/workload.ts";
 
 interface RunCommandOptions extends MachineSettings {
   readonly cpus: number;

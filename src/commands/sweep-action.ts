@@ -1,7 +1,7 @@
 /** What `mmulab sweep` does. */
 import { stringify } from "csv-stringify/sync";
-import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { startProgress } from "../command-line/progress.ts";
+import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../input/errors.ts";
 import { type Cell, renderTable } from "../report/tables.ts";
 import { type FinishedPoint, ResultsFile, readResults } from "../sweep/results-file.ts";
 import { readSweepSpec, type SweepSpec } from "../sweep/spec.ts";

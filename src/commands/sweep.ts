@@ -1,7 +1,7 @@
 /** `mmulab sweep`: a grid of runs on all cores. */
 import { availableParallelism } from "node:os";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { wholeNumber } from "../command-line/values.ts";
+import { wholeNumber } from "../input/values.ts";
 import type { Shard } from "../sweep/sweep.ts";
 import type { SweepCommandOptions } from "./sweep-action.ts";
 

@@ -1,7 +1,7 @@
 /** How many single invalidations a flush of a full TLB is worth, when the walks that refill it are counted. */
 import { PAGE_SIZE, type Preset, type TlbPreset } from "../../arch/index.ts";
 import { flushTlbKernelRange } from "../../mm/index.ts";
-import { bootKernel } from "../kernel.ts";
+import { bootKernel } from "../machine/kernel.ts";
 import type { Column, Value } from "./experiment.ts";
 import { ResidentCpus } from "./resident-cpus.ts";
 

@@ -1,8 +1,8 @@
 /** `flush-ceiling`: what `tlb_single_page_flush_ceiling` costs, and where it is best. */
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { type FlushCost, type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../mm/index.ts";
-import type { Kernel } from "../kernel.ts";
-import { randomStream } from "../random.ts";
+import type { Kernel } from "../machine/kernel.ts";
+import { randomStream } from "../machine/random.ts";
 import { grouped } from "../report/tables.ts";
 import { BREAK_EVEN_COLUMNS, breakEven } from "./break-even.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";

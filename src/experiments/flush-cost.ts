@@ -9,7 +9,7 @@ import {
   flushTlbKernelRange,
   INVLPGB_POLICY,
 } from "../../mm/index.ts";
-import type { Kernel } from "../kernel.ts";
+import type { Kernel } from "../machine/kernel.ts";
 import { totalCycles } from "../report/flush-costs.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, ResultTable, Value } from "./experiment.ts";
 import { type FlushCostCell, flushPlots } from "./flush-cost-plots.ts";

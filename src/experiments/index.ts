@@ -1,7 +1,7 @@
 /** The experiments that `mmulab experiment` knows. */
 import type { Preset } from "../../arch/index.ts";
-import { describeSettings, kernelSettings, type MachineSettings } from "../command-line/machine-settings.ts";
-import { bootKernel, type Kernel, type KernelConfig } from "../kernel.ts";
+import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
+import { describeSettings, kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
 import type { Experiment, ExperimentObserver, ExperimentResult } from "./experiment.ts";
 import { flushCeiling } from "./flush-ceiling.ts";
 import { flushCost } from "./flush-cost.ts";

@@ -3,7 +3,7 @@ import type { Preset } from "../../arch/index.ts";
 import { DEFAULT_KERNEL_COSTS, type KernelCosts } from "../../mm/index.ts";
 import type { Input } from "./experiment.ts";
 
-/** Where each kernel cost comes from; see `mm/kernel-costs.ts`. */
+/** Where each kernel cost comes from; see `mm/kernel/kernel-costs.ts`. */
 const KERNEL_SOURCES: Readonly<Record<string, string>> = {
   "lock.uncontendedCycles": "[M] an atomic on a line at hand",
   "lock.transferCycles": "[C] middle of 50 to 100 ns within a socket, 100 to 300 ns between sockets [M], at 2.5 GHz",

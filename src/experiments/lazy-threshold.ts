@@ -1,7 +1,7 @@
 /** `lazy-threshold`: what a free costs against `lazy_max_pages`, and what is held back for it. */
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { vfree, vmalloc } from "../../mm/index.ts";
-import { randomStream } from "../random.ts";
+import { randomStream } from "../machine/random.ts";
 import { grouped } from "../report/tables.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
 import { LazyGauge } from "./lazy-gauge.ts";

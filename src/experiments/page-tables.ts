@@ -1,7 +1,7 @@
 /** `page-tables`: the same memory under pages of 4 KiB, 2 MiB and 1 GiB, and 4 and 5 levels of tables. */
 import { type Cpu, Machine, PAGE_SIZE, type Preset } from "../../arch/index.ts";
 import { FaultInjection, KernelLog, mapPhysicalRange, PAGE_KERNEL, PageAllocator, PageTables } from "../../mm/index.ts";
-import { type Random, randomStream } from "../random.ts";
+import { type Random, randomStream } from "../machine/random.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, Plot, Value } from "./experiment.ts";
 
 /** Where the memory is mapped; a multiple of every page size. */

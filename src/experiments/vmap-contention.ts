@@ -1,7 +1,7 @@
 /** `vmap-contention`: vmalloc and vfree on many CPUs, with one vmap node and with one a CPU. */
 import { ACTIVITY_LOCK_WAIT, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { type LockStatistics, lockStatistics, vfree, vmalloc } from "../../mm/index.ts";
-import { randomStream } from "../random.ts";
+import { randomStream } from "../machine/random.ts";
 import type { Column, Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
 
 /** Most vmap nodes that Linux makes. */

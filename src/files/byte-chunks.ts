@@ -2,7 +2,7 @@
 import { createReadStream, statSync } from "node:fs";
 import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { RecordingError } from "../recording/recording-error.ts";
+import { RecordingError } from "../input/recording-error.ts";
 
 const READ_BYTES = 256 * 1024;
 

@@ -1,8 +1,9 @@
 /** What one can look at in an emulated kernel, in the formats of a live one. */
-import { cachedTranslations } from "../../arch/cached-translations.ts";
-import { formatLinearAddress16, parseLinearAddress } from "../../arch/linear-address.ts";
-import { formatProbe } from "../../arch/probe.ts";
-import { SIZE_BYTES, SIZE_NAMES, TR_DIRTY, TR_RW, TR_USER, TR_XD } from "../../arch/translation.ts";
+import { cachedTranslations } from "../../arch/cpu/cached-translations.ts";
+import { formatLinearAddress16, parseLinearAddress } from "../../arch/isa/linear-address.ts";
+import { SIZE_BYTES, SIZE_NAMES, TR_DIRTY, TR_RW, TR_USER, TR_XD } from "../../arch/isa/translation.ts";
+import { formatProbe } from "../../arch/walk/probe.ts";
+import { MAX_PAGE_ORDER, type Zone } from "../../mm/frames/zone.ts";
 import {
   dumpPageTables,
   FRAME_PAGE_TABLE,
@@ -14,9 +15,8 @@ import {
   vmallocinfo,
   vmallocMeminfo,
 } from "../../mm/index.ts";
-import { MAX_PAGE_ORDER, type Zone } from "../../mm/zone.ts";
-import { UsageError } from "../command-line/errors.ts";
-import type { Kernel } from "../kernel.ts";
+import { UsageError } from "../input/errors.ts";
+import type { Kernel } from "../machine/kernel.ts";
 
 /** Parts of the address space by name. */
 export const RANGE_NAMES = ["vmalloc", "modules", "kernel", "all"] as const;

@@ -2,10 +2,10 @@
 import { extname } from "node:path";
 import { stringify } from "csv-stringify/sync";
 import { ftraceText, type VmallocEvents } from "../../mm/index.ts";
-import { UsageError } from "../command-line/errors.ts";
-import type { Kernel } from "../kernel.ts";
+import { OutputFile } from "../files/output-file.ts";
+import { UsageError } from "../input/errors.ts";
+import type { Kernel } from "../machine/kernel.ts";
 import { EVENT_COLUMNS, type EventRow, eventRows } from "./event-rows.ts";
-import { OutputFile } from "./output-file.ts";
 
 /** A file that events go to. */
 export interface EventFile {

@@ -1,8 +1,8 @@
 /** Events of vmalloc as rows of a table: when, where, who, what, and the event's own fields. */
-import type { EventLoop } from "../../arch/event-loop.ts";
+import type { EventLoop } from "../../arch/time/event-loop.ts";
 import { NO_EVENTS, type VmallocEvents } from "../../mm/index.ts";
-import { EventRecorder } from "../recording/event-recorder.ts";
-import { EVENT_FIELD_KINDS, type RecordedEvent } from "../recording/recorded-event.ts";
+import { EventRecorder } from "../events/event-recorder.ts";
+import { EVENT_FIELD_KINDS, type RecordedEvent } from "../events/recorded-event.ts";
 
 /** A row: columns that an event does not have are absent. Hexadecimal strings are addresses and page-table entries. */
 export interface EventRow extends Readonly<Record<string, string | number | undefined>> {

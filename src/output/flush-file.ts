@@ -3,9 +3,9 @@ import { extname } from "node:path";
 import { stringify } from "csv-stringify/sync";
 import { formatLinearAddress } from "../../arch/index.ts";
 import type { FlushAccounts } from "../../mm/index.ts";
-import { UsageError } from "../command-line/errors.ts";
-import type { Kernel } from "../kernel.ts";
-import { writeTextFile } from "./text-file.ts";
+import { writeTextFile } from "../files/text-file.ts";
+import { UsageError } from "../input/errors.ts";
+import type { Kernel } from "../machine/kernel.ts";
 
 /** The endings of names, and what they stand for. */
 export const FLUSH_FILE_FORMATS = ".jsonl (with each free that led to it) or .csv";

@@ -1,10 +1,10 @@
 /** Events of vmalloc in a Parquet file. */
 import { renameSync, rmSync } from "node:fs";
 import { type ColumnSource, fileWriter, ParquetWriter } from "hyparquet-writer";
-import type { Kernel } from "../kernel.ts";
+import { partialName, toOutputError } from "../files/output-file.ts";
+import type { Kernel } from "../machine/kernel.ts";
 import type { EventFile } from "./event-file.ts";
 import { EVENT_COLUMNS, type EventRow, eventRows } from "./event-rows.ts";
-import { partialName, toOutputError } from "./output-file.ts";
 
 /** Rows of a row group. */
 const ROWS_AT_ONCE = 50_000;

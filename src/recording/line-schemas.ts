@@ -1,6 +1,6 @@
 /** Shapes of a recording's lines other than events, checked in full; addresses become 48-bit linear addresses. */
 import { z } from "zod";
-import { LINEAR_SPACE_BYTES, parseLinearAddress } from "../../arch/linear-address.ts";
+import { LINEAR_SPACE_BYTES, parseLinearAddress } from "../../arch/isa/linear-address.ts";
 
 const wholeNumber = z.number().refine((value) => Number.isInteger(value) && value >= 0, "expected a whole number");
 

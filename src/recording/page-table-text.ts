@@ -1,6 +1,6 @@
 /** The text of `/sys/kernel/debug/page_tables/kernel` as typed runs (`arch/x86/mm/dump_pagetables.c`). */
-import { LINEAR_SPACE_BYTES, parseLinearAddress } from "../../arch/linear-address.ts";
-import type { PageTableLevel, PageTableRun } from "../../mm/page-table-run.ts";
+import { LINEAR_SPACE_BYTES, parseLinearAddress } from "../../arch/isa/linear-address.ts";
+import type { PageTableLevel, PageTableRun } from "../../mm/views/page-table-run.ts";
 
 const RUN = /^(0x[0-9a-f]{16})-(0x[0-9a-f]{16}) {3} *(\d+)([BKMGTPE]) (.{30})(pgd|p4d|pud|pmd|pte)$/;
 const MARKER = /^---\[ (.+) \]---$/;

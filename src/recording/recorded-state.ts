@@ -8,7 +8,7 @@ import type {
   PooledAreaRecord,
   VmallocSnapshot,
   VmapBlockRecord,
-} from "../../mm/vmalloc-snapshot.ts";
+} from "../../mm/snapshot/vmalloc-snapshot.ts";
 import { metaSchema, schemaProblem, stateSchemas, textSchema } from "./line-schemas.ts";
 import { isKernelLogLine, parseAddressMarker, parsePageTableRun } from "./page-table-text.ts";
 import { parseVmallocinfoLine } from "./vmallocinfo-text.ts";

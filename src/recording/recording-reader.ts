@@ -1,5 +1,8 @@
 /** Recordings of a real kernel's vmalloc, read line by line into typed items; nothing is kept of what has been read. */
 import type { ZodError } from "zod";
+import { eventProblem, type RecordedEvent } from "../events/recorded-event.ts";
+import { readLineBatches } from "../files/text-lines.ts";
+import { RecordingError } from "../input/recording-error.ts";
 import {
   callSchemas,
   headerSchema,
@@ -8,10 +11,7 @@ import {
   type RecordingHeader,
   schemaProblem,
 } from "./line-schemas.ts";
-import { eventProblem, type RecordedEvent } from "./recorded-event.ts";
 import { type RecordedState, StateCollector, type StatePhase } from "./recorded-state.ts";
-import { RecordingError } from "./recording-error.ts";
-import { readLineBatches } from "./text-lines.ts";
 
 /** The kernel's constants and the state from which the recording starts. */
 export interface StartItem {

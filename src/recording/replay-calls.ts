@@ -1,5 +1,5 @@
 /** Makes the calls of a recording in an emulated kernel. */
-import type { Kernel } from "../kernel.ts";
+import type { Kernel } from "../machine/kernel.ts";
 import { replayedCaller } from "./final-state.ts";
 import type { RecordedCall } from "./line-schemas.ts";
 import { alignClocks } from "./replay-kernel.ts";

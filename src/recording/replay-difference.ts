@@ -1,7 +1,7 @@
 /** A difference between a recorded kernel and the emulated one, with what is needed to understand it. */
-import { formatLinearAddress } from "../../arch/linear-address.ts";
+import { formatLinearAddress } from "../../arch/isa/linear-address.ts";
+import { type RecordedEvent, sameEvent } from "../events/recorded-event.ts";
 import type { RecordedCall } from "./line-schemas.ts";
-import { type RecordedEvent, sameEvent } from "./recorded-event.ts";
 import type { Difference } from "./sequence-diff.ts";
 
 /** One difference between the recorded kernel and the emulated one. */

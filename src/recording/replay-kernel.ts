@@ -1,5 +1,5 @@
 /** An emulated kernel in the state in which a recording begins, and the state in which it is later. */
-import type { KernelCode, Thread } from "../../arch/event-loop.ts";
+import type { KernelCode, Thread } from "../../arch/time/event-loop.ts";
 import {
   dumpPageTables,
   type PageTableRun,
@@ -12,7 +12,7 @@ import {
   vmallocinfo,
   vmallocMeminfo,
 } from "../../mm/index.ts";
-import { bootKernel, type Kernel } from "../kernel.ts";
+import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import type { RecordingHeader } from "./line-schemas.ts";
 import { parseAddressMarker, parsePageTableRun } from "./page-table-text.ts";
 import type { RecordedState } from "./recorded-state.ts";

@@ -1,7 +1,7 @@
 /** The state of a recorded kernel after some of its calls. */
 import { ConfigError, RestoreError } from "../../mm/index.ts";
-import type { Kernel } from "../kernel.ts";
-import { RecordingError } from "./recording-error.ts";
+import { RecordingError } from "../input/recording-error.ts";
+import type { Kernel } from "../machine/kernel.ts";
 import { readRecording } from "./recording-reader.ts";
 import { ReplayCalls } from "./replay-calls.ts";
 import { alignClocks, bootRecordedKernel } from "./replay-kernel.ts";

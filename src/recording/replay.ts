@@ -1,11 +1,11 @@
 /** Replays a recording: the same initial state and the same calls, compared address by address and event by event. */
-import { formatLinearAddress } from "../../arch/linear-address.ts";
+import { formatLinearAddress } from "../../arch/isa/linear-address.ts";
 import { ConfigError, RestoreError } from "../../mm/index.ts";
-import type { Kernel } from "../kernel.ts";
-import { EventRecorder } from "./event-recorder.ts";
+import { EventRecorder } from "../events/event-recorder.ts";
+import { type RecordedEvent, sameEvent } from "../events/recorded-event.ts";
+import { RecordingError } from "../input/recording-error.ts";
+import type { Kernel } from "../machine/kernel.ts";
 import { compareFinalState } from "./final-state.ts";
-import { type RecordedEvent, sameEvent } from "./recorded-event.ts";
-import { RecordingError } from "./recording-error.ts";
 import { type CallItem, type EndItem, type RecordingItem, readRecording, type StartItem } from "./recording-reader.ts";
 import { ReplayCalls } from "./replay-calls.ts";
 import { describeCall, describeEvent, eventContext, type ReplayDifference } from "./replay-difference.ts";

@@ -1,6 +1,6 @@
 /** A vmalloc snapshot as text lines, in the recording's words, for comparison and for people. */
-import { formatLinearAddress } from "../../arch/linear-address.ts";
-import type { VmallocSnapshot } from "../../mm/vmalloc-snapshot.ts";
+import { formatLinearAddress } from "../../arch/isa/linear-address.ts";
+import type { VmallocSnapshot } from "../../mm/snapshot/vmalloc-snapshot.ts";
 
 /** The parts of a snapshot that are compared one by one. */
 export const SNAPSHOT_PARTS = ["free", "busy", "lazy", "pool", "vbfree", "vb", "meta"] as const;

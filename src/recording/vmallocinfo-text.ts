@@ -1,5 +1,5 @@
 /** Lines of `/proc/vmallocinfo` as typed records (`vmalloc_info_show` in `mm/vmalloc.c`). */
-import { formatLinearAddress16, parseLinearAddress } from "../../arch/linear-address.ts";
+import { formatLinearAddress16, parseLinearAddress } from "../../arch/isa/linear-address.ts";
 
 /** One line of `/proc/vmallocinfo`. */
 export interface VmallocinfoLine {

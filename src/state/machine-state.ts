@@ -8,12 +8,12 @@ import { deserialize, serialize } from "node:v8";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { z } from "zod";
 import { Thread } from "../../arch/index.ts";
-import { LineCache } from "../../arch/walk-caches.ts";
+import { LineCache } from "../../arch/tlb/walk-caches.ts";
 import { FlushAccounts, flushPolicyByName, Mutex, SpinLock, Work } from "../../mm/index.ts";
 import { toInputError } from "../files/byte-chunks.ts";
-import { bootKernel, type Kernel, type KernelConfig } from "../kernel.ts";
-import { partialName, toOutputError } from "../output/output-file.ts";
-import { RecordingError } from "../recording/recording-error.ts";
+import { partialName, toOutputError } from "../files/output-file.ts";
+import { RecordingError } from "../input/recording-error.ts";
+import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { restoreGraph, type SavedNode, StateError, saveGraph } from "./object-graph.ts";
 
 /** Version of the format. A file of another version is refused. */

@@ -4,10 +4,10 @@
  */
 import { appendFileSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { z } from "zod";
-import { UsageError } from "../command-line/errors.ts";
 import { toInputError } from "../files/byte-chunks.ts";
-import { toOutputError } from "../output/output-file.ts";
-import { RecordingError } from "../recording/recording-error.ts";
+import { toOutputError } from "../files/output-file.ts";
+import { UsageError } from "../input/errors.ts";
+import { RecordingError } from "../input/recording-error.ts";
 import type { SweepPoint, SweepSpec } from "./spec.ts";
 import type { SweepTaskResult } from "./worker.ts";
 

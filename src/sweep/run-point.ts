@@ -1,14 +1,14 @@
 /** One point of a sweep: a run on a machine of its own, and its numbers as rows. */
 import { sumCounters } from "../../arch/index.ts";
-import { cpusOf, kernelSettings } from "../command-line/machine-settings.ts";
-import { memorySize } from "../command-line/values.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
-import { bootKernel, DEFAULT_KERNEL_CONFIG } from "../kernel.ts";
-import type { RunReport } from "../report/run-report.ts";
+import { parseParameters } from "../input/parameters.ts";
+import { memorySize } from "../input/values.ts";
+import { bootKernel, DEFAULT_KERNEL_CONFIG } from "../machine/kernel.ts";
+import { runOnKernel } from "../runs/run.ts";
+import type { RunReport } from "../runs/run-report.ts";
+import { cpusOf, kernelSettings } from "../settings/machine-settings.ts";
+import { findPreset } from "../settings/presets.ts";
 import { findWorkload } from "../workloads/index.ts";
-import { parseParameters } from "../workloads/parameters.ts";
-import { findPreset } from "../workloads/presets.ts";
-import { runOnKernel } from "../workloads/run.ts";
 import { SETTING_COLUMNS, type SweepPoint, type SweepSpec, settingsOf } from "./spec.ts";
 
 /** Numbers and words by column. */

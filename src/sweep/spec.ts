@@ -3,16 +3,16 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { LineCounter, parseDocument } from "yaml";
 import { z } from "zod";
-import { UsageError } from "../command-line/errors.ts";
-import { type MachineSettings, readSettings, type SettingName } from "../command-line/machine-settings.ts";
-import { suggestion } from "../command-line/suggestion.ts";
-import { memorySize } from "../command-line/values.ts";
 import { EXPERIMENTS } from "../experiments/index.ts";
 import { ParameterReader } from "../experiments/parameters.ts";
 import { toInputError } from "../files/byte-chunks.ts";
+import { UsageError } from "../input/errors.ts";
+import { parseParameters } from "../input/parameters.ts";
+import { suggestion } from "../input/suggestion.ts";
+import { memorySize } from "../input/values.ts";
+import { type MachineSettings, readSettings, type SettingName } from "../settings/machine-settings.ts";
+import { findPreset } from "../settings/presets.ts";
 import { findWorkload } from "../workloads/index.ts";
-import { parseParameters } from "../workloads/parameters.ts";
-import { findPreset } from "../workloads/presets.ts";
 
 /** A value of a grid. */
 export type GridValue = number | string | boolean;

@@ -2,7 +2,7 @@
 
 import { MachineUsageError } from "../../arch/index.ts";
 import { ConfigError } from "../../mm/index.ts";
-import { UsageError } from "../command-line/errors.ts";
+import { UsageError } from "../input/errors.ts";
 import { type ResultRow, runPoint } from "./run-point.ts";
 import type { SweepPoint, SweepSpec } from "./spec.ts";
 

@@ -20,7 +20,7 @@ import {
   type ActivityObserver,
 } from "../../arch/index.ts";
 import type { IpiObserver } from "../../mm/index.ts";
-import type { Kernel } from "../kernel.ts";
+import type { Kernel } from "../machine/kernel.ts";
 
 /** Activities that no other begins within, but interrupts. */
 const INNERMOST = new Set([ACTIVITY_FLUSH, ACTIVITY_IPI_SEND, ACTIVITY_IPI_WAIT, ACTIVITY_LOCK_WAIT, ACTIVITY_SWITCH]);

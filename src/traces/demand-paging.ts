@@ -1,8 +1,8 @@
 /** A user address space that is filled as it is touched: the page-fault handler of a kernel with memory to spare. */
-import { PMD_SIZE } from "../../arch/linear-address.ts";
-import { entryHigh, entryLow, PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_USER } from "../../arch/pte.ts";
+import { PMD_SIZE } from "../../arch/isa/linear-address.ts";
+import { entryHigh, entryLow, PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_USER } from "../../arch/isa/pte.ts";
 import { FRAME_USER, GFP_KERNEL, NUMA_NO_NODE, PageTables } from "../../mm/index.ts";
-import type { Kernel } from "../kernel.ts";
+import type { Kernel } from "../machine/kernel.ts";
 
 /** Size of the pages that memory is given in. */
 export type UserPageSize = "4K" | "2M";

@@ -6,8 +6,9 @@
  * for its guard page (a vmap block, whose size is its alignment, is left empty), to frames that all areas share, and the
  * CPU that allocates stores to its first pages, so that TLBs hold entries which a flush can take away.
  */
-import type { KernelCode } from "../../arch/event-loop.ts";
-import { PAGE_SIZE } from "../../arch/linear-address.ts";
+
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
 import {
   allocVmapArea,
   type FlushCost,
@@ -19,13 +20,13 @@ import {
   VMALLOC_END,
   VMALLOC_START,
 } from "../../mm/index.ts";
-import { sleepUntil } from "../../mm/kvfree-rcu.ts";
-import { kernelSettings, type MachineSettings } from "../command-line/machine-settings.ts";
+import { sleepUntil } from "../../mm/percpu/kvfree-rcu.ts";
+import { EventCounter } from "../events/event-counter.ts";
 import { inputName } from "../files/byte-chunks.ts";
-import { bootKernel, type Kernel, type KernelConfig } from "../kernel.ts";
-import { RecordingError } from "../recording/recording-error.ts";
-import { readLineBatches } from "../recording/text-lines.ts";
-import { EventCounter } from "../report/event-counter.ts";
+import { readLineBatches } from "../files/text-lines.ts";
+import { RecordingError } from "../input/recording-error.ts";
+import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
+import { kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
 import { type FtraceEvent, parseFtraceLine } from "./ftrace-lines.ts";
 
 /** Frames that all areas share. */

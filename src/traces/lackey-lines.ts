@@ -3,7 +3,7 @@
  * ` S ADDR,SIZE` (store), ` M ADDR,SIZE` (load, then store); hexadecimal addresses, decimal sizes. Anything else is a
  * message of valgrind or of the program, and is skipped.
  */
-import { REFERENCE_FETCH, REFERENCE_LOAD, REFERENCE_STORE } from "../../arch/reference-port.ts";
+import { REFERENCE_FETCH, REFERENCE_LOAD, REFERENCE_STORE } from "../../arch/cpu/reference-port.ts";
 
 /** Kind of a line: a load and a store of the same bytes. */
 export const REFERENCE_MODIFY = 3;

@@ -1,11 +1,12 @@
 /** A program's memory references through the MMU of one CPU, in user mode, on page tables that fill as it touches memory. */
-import { PageFault } from "../../arch/faults.ts";
+
+import { REFERENCE_LOAD, REFERENCE_STORE, ReferencePort } from "../../arch/cpu/reference-port.ts";
 import type { CounterSnapshot } from "../../arch/index.ts";
-import { REFERENCE_LOAD, REFERENCE_STORE, ReferencePort } from "../../arch/reference-port.ts";
-import { UsageError } from "../command-line/errors.ts";
+import { PageFault } from "../../arch/isa/faults.ts";
 import { inputName, readByteChunks, toInputError } from "../files/byte-chunks.ts";
-import { bootKernel, type Kernel, type KernelConfig } from "../kernel.ts";
-import { RecordingError } from "../recording/recording-error.ts";
+import { UsageError } from "../input/errors.ts";
+import { RecordingError } from "../input/recording-error.ts";
+import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { DemandPaging, type UserPageSize } from "./demand-paging.ts";
 import { LackeyLines, REFERENCE_MODIFY } from "./lackey-lines.ts";
 import { PageWindows } from "./page-windows.ts";

@@ -3,11 +3,11 @@
  * space (`CONFIG_VMAP_STACK`; `alloc_thread_stack_node` and `free_thread_stack` of kernel/fork.c). Each CPU keeps two
  * stacks for reuse; the others are freed after an RCU grace period.
  */
-import type { KernelCode } from "../../arch/event-loop.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { __GFP_ZERO, __vmallocNode, GFP_KERNEL, NUMA_NO_NODE } from "../../mm/index.ts";
-import type { WorkloadCode, WorkloadThread } from "./context.ts";
-import { integerParameter } from "./parameters.ts";
-import { threadWorkload } from "./thread-workload.ts";
+import { integerParameter } from "../input/parameters.ts";
+import type { WorkloadCode, WorkloadThread } from "./base/context.ts";
+import { threadWorkload } from "./base/thread-workload.ts";
 
 /** `THREAD_SIZE` and `THREAD_ALIGN` of x86-64. */
 const STACK_BYTES = 16384;

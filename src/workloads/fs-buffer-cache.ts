@@ -2,9 +2,9 @@
  * The `fs_buffer_cache` workload: a file system whose buffers of several pages are mapped with `vm_map_ram` while they are
  * cached (as XFS does, `_xfs_buf_map_pages`), and given back in no particular order by whichever CPU reclaims them.
  */
-import { PAGE_SIZE } from "../../arch/linear-address.ts";
-import { integerParameter } from "./parameters.ts";
-import { threadWorkload } from "./thread-workload.ts";
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { integerParameter } from "../input/parameters.ts";
+import { threadWorkload } from "./base/thread-workload.ts";
 
 /** Pages of a buffer, as often as they stand here: mostly directory blocks and inode clusters, now and then a long one. */
 const BUFFER_PAGES = [2, 2, 2, 4, 4, 4, 4, 8, 8, 16, 32, 80] as const;

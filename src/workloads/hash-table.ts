@@ -3,9 +3,9 @@
  * with `vmalloc_huge`), in 2 MiB pages or in pages of 4 KiB, looked up at random on every CPU.
  */
 import { sumCounters } from "../../arch/index.ts";
-import type { Kernel } from "../kernel.ts";
-import { booleanParameter, integerParameter } from "./parameters.ts";
-import { threadWorkload } from "./thread-workload.ts";
+import { booleanParameter, integerParameter } from "../input/parameters.ts";
+import type { Kernel } from "../machine/kernel.ts";
+import { threadWorkload } from "./base/thread-workload.ts";
 
 const BUCKET_BYTES = 8;
 /** One in so many lookups inserts. */

@@ -1,16 +1,16 @@
 /** The workloads that `mmulab run` knows. */
-import { UsageError } from "../command-line/errors.ts";
-import { suggestion } from "../command-line/suggestion.ts";
+import { UsageError } from "../input/errors.ts";
+import { suggestion } from "../input/suggestion.ts";
+import { isWorkloadFile, loadWorkloadFile } from "./base/own-workload.ts";
+import type { Workload } from "./base/workload.ts";
 import { forkStorm } from "./fork-storm.ts";
 import { fsBufferCache } from "./fs-buffer-cache.ts";
 import { hashTable } from "./hash-table.ts";
 import { ioremapDriver } from "./ioremap-driver.ts";
 import { mixed } from "./mixed.ts";
 import { moduleLoad } from "./module-load.ts";
-import { isWorkloadFile, loadWorkloadFile } from "./own-workload.ts";
 import { testVmalloc } from "./test-vmalloc/index.ts";
 import { userProcesses } from "./user-processes.ts";
-import type { Workload } from "./workload.ts";
 
 /** All workloads, in the order in which they are listed. */
 export const WORKLOADS: readonly Workload[] = [

@@ -2,10 +2,10 @@
  * The `ioremap_driver` workload: devices are probed and removed. A probe maps the device's register ranges (BARs, 4 KiB to
  * 64 MiB, large ones with 2 MiB pages), reads and writes registers, and takes buffers from vmalloc.
  */
-import { PAGE_SIZE } from "../../arch/linear-address.ts";
-import type { WorkloadCode, WorkloadThread } from "./context.ts";
-import { integerParameter } from "./parameters.ts";
-import { threadWorkload } from "./thread-workload.ts";
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { integerParameter } from "../input/parameters.ts";
+import type { WorkloadCode, WorkloadThread } from "./base/context.ts";
+import { threadWorkload } from "./base/thread-workload.ts";
 
 /** Device memory lies in the hole below 4 GiB. */
 const DEVICE_PHYS = 0xc000_0000;

@@ -2,8 +2,9 @@
  * The `mixed` workload: a kernel thread on each CPU makes random calls of vmalloc's API, stores to what it gets, and whoever
  * frees it, on whichever CPU, checks by loads that the memory is still what it was.
  */
-import { type KernelCode, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/event-loop.ts";
-import { PAGE_SIZE } from "../../arch/linear-address.ts";
+
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { type KernelCode, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import {
   ioremap,
   iounmap,
@@ -17,10 +18,10 @@ import {
   vunmap,
   vzalloc,
 } from "../../mm/index.ts";
-import type { Kernel } from "../kernel.ts";
-import { type Random, randomStream } from "../random.ts";
-import { OperationCounts } from "./operation-counts.ts";
-import type { Workload, WorkloadOptions, WorkloadResult } from "./workload.ts";
+import type { Kernel } from "../machine/kernel.ts";
+import { type Random, randomStream } from "../machine/random.ts";
+import { OperationCounts } from "./base/operation-counts.ts";
+import type { Workload, WorkloadOptions, WorkloadResult } from "./base/workload.ts";
 
 /** Live allocations beyond which a CPU's thread only frees. */
 const LIVE_PER_CPU = 48;

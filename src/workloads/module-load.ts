@@ -3,8 +3,9 @@
  * (`module_memory_alloc`, `execmem_alloc`); protecting them flushes their ranges, the init areas go once the module runs,
  * and every free of such an area flushes (`VM_FLUSH_RESET_PERMS`).
  */
-import type { KernelCode } from "../../arch/event-loop.ts";
-import { PAGE_SIZE } from "../../arch/linear-address.ts";
+
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
 import {
   __vmallocNodeRange,
   flushTlbKernelRange,
@@ -15,9 +16,9 @@ import {
   PAGE_KERNEL,
   VM_FLUSH_RESET_PERMS,
 } from "../../mm/index.ts";
-import type { WorkloadThread } from "./context.ts";
-import { integerParameter } from "./parameters.ts";
-import { threadWorkload } from "./thread-workload.ts";
+import { integerParameter } from "../input/parameters.ts";
+import type { WorkloadThread } from "./base/context.ts";
+import { threadWorkload } from "./base/thread-workload.ts";
 
 /** The kinds of a module's memory (`enum mod_mem_type`), with the most pages here, and whether it is only for init. */
 const KINDS = [

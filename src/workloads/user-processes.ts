@@ -3,12 +3,13 @@
  * behind them allocates and frees with vmalloc: shootdowns of user addresses beside flushes of kernel ones. Processes use
  * their memory in user mode and compute there, so that flushes which leave user mode alone have something to leave alone.
  */
-import { compute } from "../../arch/event-loop.ts";
-import { PAGE_SIZE } from "../../arch/linear-address.ts";
+
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { compute } from "../../arch/time/event-loop.ts";
 import { type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../mm/index.ts";
-import type { WorkloadCode, WorkloadThread } from "./context.ts";
-import { integerParameter } from "./parameters.ts";
-import { threadWorkload } from "./thread-workload.ts";
+import { integerParameter } from "../input/parameters.ts";
+import type { WorkloadCode, WorkloadThread } from "./base/context.ts";
+import { threadWorkload } from "./base/thread-workload.ts";
 
 /** Where each process begins to map, and how far apart its mappings lie. */
 const USER_BASE = 0x5555_0000_0000;

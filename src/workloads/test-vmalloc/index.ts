@@ -1,12 +1,12 @@
 /** The `test_vmalloc` workload: the kernel's lib/test_vmalloc.c, with its parameters and its report. */
-import type { KernelCode } from "../../../arch/event-loop.ts";
-import { KvfreeRcu } from "../../../mm/kvfree-rcu.ts";
-import { PercpuAllocator } from "../../../mm/percpu.ts";
-import { bootKernel, type Kernel, type KernelConfig } from "../../kernel.ts";
-import { type Random, randomStream } from "../../random.ts";
-import { EventCounter } from "../../report/event-counter.ts";
-import { booleanParameter, defaultParameters, integerParameter, type ParameterValues } from "../parameters.ts";
-import type { Workload, WorkloadOptions, WorkloadResult } from "../workload.ts";
+import type { KernelCode } from "../../../arch/time/event-loop.ts";
+import { KvfreeRcu } from "../../../mm/percpu/kvfree-rcu.ts";
+import { PercpuAllocator } from "../../../mm/percpu/percpu.ts";
+import { EventCounter } from "../../events/event-counter.ts";
+import { booleanParameter, defaultParameters, integerParameter, type ParameterValues } from "../../input/parameters.ts";
+import { bootKernel, type Kernel, type KernelConfig } from "../../machine/kernel.ts";
+import { type Random, randomStream } from "../../machine/random.ts";
+import type { Workload, WorkloadOptions, WorkloadResult } from "../base/workload.ts";
 import { TEST_VMALLOC_PARAMETERS } from "./parameters.ts";
 import { KERNEL_SIZES, type TestSizes, VMALLOC_TESTS } from "./tests.ts";
 import { Worker } from "./worker.ts";

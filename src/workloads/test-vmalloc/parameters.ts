@@ -1,5 +1,5 @@
 /** The parameters of the kernel's test_vmalloc module, with its names, defaults and meanings. */
-import type { ParameterSpec } from "../parameters.ts";
+import type { ParameterSpec } from "../../input/parameters.ts";
 
 const INT_MAX = 2 ** 31 - 1;
 

@@ -3,8 +3,9 @@
  * whether it passed. They make the same calls with the same sizes and alignments, and store where those store. Their loops
  * take the plain forms of the calls (`vmallocSoon`), which are code that may wait only where they have to.
  */
-import type { KernelCode } from "../../../arch/event-loop.ts";
-import { PAGE_SIZE } from "../../../arch/linear-address.ts";
+
+import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../../arch/time/event-loop.ts";
 import {
   __GFP_ZERO,
   __vmallocNode,

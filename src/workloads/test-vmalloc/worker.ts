@@ -1,14 +1,14 @@
 /** A worker thread of test_vmalloc: the CPU that it runs on, and what the tests use. */
 
-import type { KernelCode } from "../../../arch/event-loop.ts";
 import type { Cpu } from "../../../arch/index.ts";
-import { formatLinearAddress, LINEAR_SPACE_BYTES } from "../../../arch/linear-address.ts";
+import { formatLinearAddress, LINEAR_SPACE_BYTES } from "../../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../../arch/time/event-loop.ts";
 import { FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE, type Vmalloc } from "../../../mm/index.ts";
-import type { KvfreeRcu } from "../../../mm/kvfree-rcu.ts";
-import type { PercpuAllocator } from "../../../mm/percpu.ts";
-import type { Kernel } from "../../kernel.ts";
-import type { Random } from "../../random.ts";
-import { Turns } from "../turns.ts";
+import type { KvfreeRcu } from "../../../mm/percpu/kvfree-rcu.ts";
+import type { PercpuAllocator } from "../../../mm/percpu/percpu.ts";
+import type { Kernel } from "../../machine/kernel.ts";
+import type { Random } from "../../machine/random.ts";
+import { Turns } from "../base/turns.ts";
 import type { TestSizes } from "./tests.ts";
 
 /** Bits 63:32 of a kernel address whose low 48 bits have bit 47 set, in their upper half. */

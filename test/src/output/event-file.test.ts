@@ -2,13 +2,13 @@ import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { describe, expect, it } from "vitest";
-import { bootKernel } from "../../../src/kernel.ts";
+import { EventRecorder } from "../../../src/events/event-recorder.ts";
+import { teeEvents } from "../../../src/events/tee-events.ts";
+import { bootKernel } from "../../../src/machine/kernel.ts";
 import { openEventFile } from "../../../src/output/event-file.ts";
 import { EVENT_COLUMNS } from "../../../src/output/event-rows.ts";
-import { EventRecorder } from "../../../src/recording/event-recorder.ts";
-import { teeEvents } from "../../../src/report/tee-events.ts";
+import { runOnKernel } from "../../../src/runs/run.ts";
 import { mixed } from "../../../src/workloads/mixed.ts";
-import { runOnKernel } from "../../../src/workloads/run.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
 const folder = temporaryFolder();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { EVENT_NAMES } from "../../../src/recording/recorded-event.ts";
+import { EVENT_NAMES } from "../../../src/events/recorded-event.ts";
 import { replayRecording } from "../../../src/recording/replay.ts";
 import { temporaryFolder } from "../fixtures.ts";
 import { type OwnRecordingConfig, recordOwnKernel } from "./own-recording.ts";

@@ -3,12 +3,12 @@
  * CPUs, with migrations, from a state that other random calls have left. What a replay of them must reproduce does not depend on
  * which scenarios and seeds were recorded on the real kernel.
  */
-import { formatLinearAddress } from "../../../arch/linear-address.ts";
+import { formatLinearAddress } from "../../../arch/isa/linear-address.ts";
 import { VM_IOREMAP, VM_MAP, VMALLOC_END, VMALLOC_START, type VmallocConfig } from "../../../mm/index.ts";
-import { bootKernel, type Kernel } from "../../../src/kernel.ts";
-import { randomStream } from "../../../src/random.ts";
-import { EventRecorder } from "../../../src/recording/event-recorder.ts";
-import type { RecordedEvent } from "../../../src/recording/recorded-event.ts";
+import { EventRecorder } from "../../../src/events/event-recorder.ts";
+import type { RecordedEvent } from "../../../src/events/recorded-event.ts";
+import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
+import { randomStream } from "../../../src/machine/random.ts";
 import type { RecordedState } from "../../../src/recording/recorded-state.ts";
 import { alignClocks, callingThread, captureState } from "../../../src/recording/replay-kernel.ts";
 

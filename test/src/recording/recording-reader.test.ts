@@ -1,6 +1,6 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { RecordingError } from "../../../src/recording/recording-error.ts";
+import { RecordingError } from "../../../src/input/recording-error.ts";
 import { type RecordingItem, readRecording } from "../../../src/recording/recording-reader.ts";
 import { fixture, fixtureLines, temporaryFolder } from "../fixtures.ts";
 

@@ -1,8 +1,8 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { RecordingError } from "../../../src/input/recording-error.ts";
 import { compareFinalState } from "../../../src/recording/final-state.ts";
-import { RecordingError } from "../../../src/recording/recording-error.ts";
 import { readRecording } from "../../../src/recording/recording-reader.ts";
 import { type ReplayResult, replayRecording } from "../../../src/recording/replay.ts";
 import { bootRecordedKernel, captureState } from "../../../src/recording/replay-kernel.ts";

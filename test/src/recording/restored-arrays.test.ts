@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { bootKernel, type Kernel } from "../../../src/kernel.ts";
+import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
 import { bootRecordedKernel, captureState } from "../../../src/recording/replay-kernel.ts";
 
 const PAGE = 4096;

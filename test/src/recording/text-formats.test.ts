@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { formatAddressMarker, formatPageTableRun } from "../../../mm/page-table-run.ts";
+import { formatAddressMarker, formatPageTableRun } from "../../../mm/views/page-table-run.ts";
 import { isKernelLogLine, parseAddressMarker, parsePageTableRun } from "../../../src/recording/page-table-text.ts";
 import { formatVmallocinfoLine, parseVmallocinfoLine } from "../../../src/recording/vmallocinfo-text.ts";
 import { fixtureLines } from "../fixtures.ts";

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { FLUSH_POLICIES, INVLPGB_POLICY } from "../../../mm/index.ts";
-import { bootKernel } from "../../../src/kernel.ts";
+import { bootKernel } from "../../../src/machine/kernel.ts";
+import { runOnKernel } from "../../../src/runs/run.ts";
 import { ChromeTrace } from "../../../src/timeline/chrome-trace.ts";
 import { mixed } from "../../../src/workloads/mixed.ts";
-import { runOnKernel } from "../../../src/workloads/run.ts";
 import { userProcesses } from "../../../src/workloads/user-processes.ts";
 import { checkFloatingSpans, processTrace } from "./trace-processor.ts";
 

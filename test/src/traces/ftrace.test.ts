@@ -1,7 +1,7 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { EAGER_POLICY, ftraceText } from "../../../mm/index.ts";
-import { bootKernel } from "../../../src/kernel.ts";
+import { bootKernel } from "../../../src/machine/kernel.ts";
 import { parseFtraceLine } from "../../../src/traces/ftrace-lines.ts";
 import { type FtraceOptions, replayFtrace } from "../../../src/traces/ftrace-replay.ts";
 import { renderFtraceReport } from "../../../src/traces/ftrace-report-text.ts";

@@ -4,7 +4,7 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access, PageFault } from "../../../arch/index.ts";
-import { bootKernel } from "../../../src/kernel.ts";
+import { bootKernel } from "../../../src/machine/kernel.ts";
 import { DemandPaging, type UserPageSize } from "../../../src/traces/demand-paging.ts";
 import { LackeyLines, REFERENCE_MODIFY } from "../../../src/traces/lackey-lines.ts";
 import { type LackeyReport, replayLackey } from "../../../src/traces/lackey-replay.ts";

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { sumCounters } from "../../../arch/index.ts";
-import { bootKernel } from "../../../src/kernel.ts";
+import { bootKernel } from "../../../src/machine/kernel.ts";
 import { tlbCounts } from "../../../src/report/tlb-counts.ts";
+import { runWorkload } from "../../../src/runs/run.ts";
 import { findWorkload } from "../../../src/workloads/index.ts";
 import { mixed } from "../../../src/workloads/mixed.ts";
-import { runWorkload } from "../../../src/workloads/run.ts";
 
 const OPTIONS = { operations: 4000, seed: 1 };
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { bootKernel } from "../../../src/kernel.ts";
-import type { RunReport } from "../../../src/report/run-report.ts";
-import { parseParameters } from "../../../src/workloads/parameters.ts";
-import { runOnKernel, runWorkload } from "../../../src/workloads/run.ts";
+import { parseParameters } from "../../../src/input/parameters.ts";
+import { bootKernel } from "../../../src/machine/kernel.ts";
+import { runOnKernel, runWorkload } from "../../../src/runs/run.ts";
+import type { RunReport } from "../../../src/runs/run-report.ts";
 import { testVmalloc, type WorkerOutcome } from "../../../src/workloads/test-vmalloc/index.ts";
 import { VMALLOC_TESTS } from "../../../src/workloads/test-vmalloc/tests.ts";
 

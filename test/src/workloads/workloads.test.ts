@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { MODULES_VADDR, snapshotVmalloc } from "../../../mm/index.ts";
-import { bootKernel } from "../../../src/kernel.ts";
-import type { RunReport } from "../../../src/report/run-report.ts";
+import { parseParameters } from "../../../src/input/parameters.ts";
+import { bootKernel } from "../../../src/machine/kernel.ts";
+import { runOnKernel } from "../../../src/runs/run.ts";
+import type { RunReport } from "../../../src/runs/run-report.ts";
 import { findWorkload, WORKLOADS } from "../../../src/workloads/index.ts";
-import { parseParameters } from "../../../src/workloads/parameters.ts";
-import { runOnKernel } from "../../../src/workloads/run.ts";
 
 /** Small enough for a test, large enough that everything happens. */
 const WORDS: Readonly<Record<string, readonly string[]>> = {

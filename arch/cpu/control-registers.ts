@@ -1,0 +1,262 @@
+/**
+ * Control registers and model-specific registers of a CPU, set through writes that check what the manual says is checked
+ * and invalidate what it says is invalidated (Intel SDM vol. 3A, 2.5, 4.10.4.1; vol. 2B, MOV to control registers).
+ */
+import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "../isa/faults.ts";
+import type { CpuFeatures, Preset } from "../presets/preset.ts";
+import { COUNT_MOV_CR3, COUNT_MOV_CR3_NO_FLUSH, COUNT_MOV_CR4_FLUSH } from "../time/perf-counters.ts";
+import type { MemoryTypes } from "../walk/memory-type.ts";
+import type { Mmu } from "./mmu.ts";
+
+export const CR0_PE = 2 ** 0;
+export const CR0_MP = 2 ** 1;
+export const CR0_ET = 2 ** 4;
+export const CR0_NE = 2 ** 5;
+export const CR0_WP = 2 ** 16;
+export const CR0_AM = 2 ** 18;
+export const CR0_NW = 2 ** 29;
+export const CR0_CD = 2 ** 30;
+export const CR0_PG = 2 ** 31;
+export const CR4_PAE = 2 ** 5;
+export const CR4_PGE = 2 ** 7;
+export const CR4_LA57 = 2 ** 12;
+export const CR4_PCIDE = 2 ** 17;
+export const CR4_SMEP = 2 ** 20;
+export const CR4_SMAP = 2 ** 21;
+export const CR4_PKE = 2 ** 22;
+export const CR4_CET = 2 ** 23;
+export const CR4_PKS = 2 ** 24;
+export const EFER_SCE = 2 ** 0;
+export const EFER_LME = 2 ** 8;
+export const EFER_LMA = 2 ** 10;
+export const EFER_NXE = 2 ** 11;
+/** IA32_EFER. */
+export const MSR_EFER = 0xc000_0080;
+/** IA32_PKRS: rights of the protection keys of supervisor pages. */
+export const MSR_PKRS = 0x6e1;
+/** IA32_PAT. */
+export const MSR_PAT = 0x277;
+
+const CR0_ALL = CR0_PE + CR0_MP + 4 + 8 + CR0_ET + CR0_NE + CR0_WP + CR0_AM + CR0_NW + CR0_CD + CR0_PG;
+/** CR4 bits without a feature flag here: VME, PVI, TSD, DE, PSE, PAE, MCE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE, OSXSAVE. */
+const CR4_PLAIN = 0x5_0f7f;
+/** Bit 63 of the source of MOV to CR3: keep the translations of the new PCID. */
+const CR3_KEEP = 1n << 63n;
+
+/** The registers of one CPU. */
+export class ControlRegisters {
+  cr0 = CR0_PG + CR0_AM + CR0_WP + CR0_NE + CR0_ET + CR0_MP + CR0_PE;
+  cr3 = 0;
+  cr4 = CR4_PAE;
+  efer = EFER_SCE + EFER_LME + EFER_LMA;
+  pkru = 0;
+  pkrs = 0;
+  cpl = 0;
+  /** EFLAGS.AC. */
+  alignmentCheck = false;
+
+  private readonly mmu: Mmu;
+  private readonly features: CpuFeatures;
+  private readonly maxPhyAddr: number;
+  private readonly preset: Preset;
+  private readonly memoryTypes: MemoryTypes;
+  private readonly spend: (cycles: number) => void;
+
+  constructor(
+    mmu: Mmu,
+    features: CpuFeatures,
+    maxPhyAddr: number,
+    preset: Preset,
+    memoryTypes: MemoryTypes,
+    spend: (cycles: number) => void,
+  ) {
+    this.mmu = mmu;
+    this.features = features;
+    this.maxPhyAddr = maxPhyAddr;
+    this.preset = preset;
+    this.memoryTypes = memoryTypes;
+    this.spend = spend;
+  }
+
+  /** What Linux has set once it runs: paging on, WP, PGE, NXE where there is such a thing. */
+  reset(levels: 4 | 5): void {
+    this.cr4 = CR4_PAE + (this.features.pge ? CR4_PGE : 0) + (levels === 5 ? CR4_LA57 : 0);
+    this.efer += this.features.nx ? EFER_NXE : 0;
+    this.mmu.mode.levels = levels;
+    this.update();
+  }
+
+  /** Recomputes what paging needs to know of the registers. */
+  update(): void {
+    const { mode } = this.mmu;
+    const registers = {
+      alignmentCheck: this.alignmentCheck,
+      writeProtect: has(this.cr0, CR0_WP),
+      noExecute: has(this.efer, EFER_NXE),
+      smep: has(this.cr4, CR4_SMEP),
+      smap: has(this.cr4, CR4_SMAP),
+      pke: has(this.cr4, CR4_PKE),
+      pks: has(this.cr4, CR4_PKS),
+      globalPages: has(this.cr4, CR4_PGE),
+      pkru: this.pkru,
+      pkrs: this.pkrs,
+      maxPhyAddr: this.maxPhyAddr,
+      page1g: this.features.page1g,
+    };
+    mode.update(registers, this.cpl);
+    this.mmu.modeChanged();
+  }
+
+  /** Goes to another privilege level. */
+  chooseCpl(cpl: number): void {
+    this.cpl = cpl;
+    this.mmu.mode.chooseCpl(cpl);
+    this.mmu.modeChanged();
+  }
+
+  /** @throws GeneralProtectionFault unless the CPL is 0 */
+  requirePrivilege(instruction: string): void {
+    if (this.cpl !== 0) throw new GeneralProtectionFault(`${instruction} at CPL ${this.cpl}`);
+  }
+
+  writeCr0(value: number): void {
+    this.requirePrivilege("MOV to CR0");
+    const refuse = (why: string) => new GeneralProtectionFault(`MOV to CR0, 0x${value.toString(16)}: ${why}`);
+    checkWord("CR0", value, 2 ** 32);
+    if (!has(value, CR0_PG) || !has(value, CR0_PE)) throw refuse("PG and PE cannot be cleared in 64-bit mode");
+    if (has(value, CR0_NW) && !has(value, CR0_CD)) throw refuse("NW needs CD");
+    if (!has(value, CR0_WP) && has(this.cr4, CR4_CET)) throw refuse("WP cannot be cleared while CR4.CET = 1");
+    this.spend(this.preset.costs.movCr0.value);
+    this.cr0 = keep(value, CR0_ALL) + (has(value, CR0_ET) ? 0 : CR0_ET);
+    this.update();
+  }
+
+  writeCr3(value: number | bigint, keepTranslations: boolean): void {
+    this.requirePrivilege("MOV to CR3");
+    const bits = BigInt.asUintN(64, BigInt(value));
+    if (typeof value === "number") checkWord("CR3", value, 2 ** 52);
+    const keepBit = keepTranslations || (bits & CR3_KEEP) !== 0n;
+    const base = Number(bits & ~CR3_KEEP);
+    const refuse = (why: string) => new GeneralProtectionFault(`MOV to CR3, 0x${bits.toString(16)}: ${why}`);
+    if (base >= 2 ** this.maxPhyAddr) throw refuse(`bits at or above MAXPHYADDR (${this.maxPhyAddr}) are reserved`);
+    const tagged = has(this.cr4, CR4_PCIDE);
+    if (keepBit && !tagged) throw refuse("bit 63 is reserved while CR4.PCIDE = 0");
+    const { mode, counts } = this.mmu;
+    this.cr3 = base;
+    mode.rootFrame = Math.floor(base / 4096);
+    this.mmu.choosePcid(tagged ? base % 4096 : 0);
+    if (keepBit) {
+      counts[COUNT_MOV_CR3_NO_FLUSH]++;
+      this.spend(this.preset.costs.movCr3NoFlush.value);
+      return;
+    }
+    counts[COUNT_MOV_CR3]++;
+    this.spend(this.preset.costs.movCr3.value);
+    this.mmu.invalidatePcid(mode.pcid);
+  }
+
+  writeCr4(value: number): void {
+    this.requirePrivilege("MOV to CR4");
+    checkWord("CR4", value, 2 ** 32);
+    const refuse = (why: string) => new GeneralProtectionFault(`MOV to CR4, 0x${value.toString(16)}: ${why}`);
+    const unknown = keep(value, 2 ** 32 - 1 - this.cr4Allowed());
+    if (unknown !== 0) throw refuse(`bits 0x${unknown.toString(16)} are reserved on this CPU`);
+    if (!has(value, CR4_PAE)) throw refuse("PAE cannot be cleared in 64-bit mode");
+    if (has(value, CR4_LA57) !== has(this.cr4, CR4_LA57)) throw refuse("LA57 cannot be changed in 64-bit mode");
+    if (has(value, CR4_PCIDE) && !has(this.cr4, CR4_PCIDE) && this.cr3 % 4096 !== 0) {
+      throw refuse(`PCIDE cannot be set while CR3[11:0] = 0x${(this.cr3 % 4096).toString(16)}`);
+    }
+    if (has(value, CR4_CET) && !has(this.cr0, CR0_WP)) throw refuse("CET cannot be set while CR0.WP = 0");
+    const before = this.cr4;
+    this.cr4 = value;
+    this.spend(this.preset.costs.movCr4.value);
+    const changed = (bit: number): boolean => has(before, bit) !== has(value, bit);
+    if (changed(CR4_PGE) || (has(before, CR4_PCIDE) && !has(value, CR4_PCIDE))) {
+      this.mmu.counts[COUNT_MOV_CR4_FLUSH]++;
+      this.spend(this.preset.costs.movCr4Flush.value);
+      this.mmu.invalidateAll();
+    } else if (changed(CR4_SMEP) && has(value, CR4_SMEP)) {
+      this.mmu.counts[COUNT_MOV_CR4_FLUSH]++;
+      this.spend(this.preset.costs.movCr4Flush.value);
+      this.mmu.invalidatePcid(this.mmu.mode.pcid);
+    }
+    this.mmu.choosePcid(has(value, CR4_PCIDE) ? this.cr3 % 4096 : 0);
+    this.update();
+  }
+
+  /** WRPKRU, at any CPL. */
+  writePkru(value: number): void {
+    if (!has(this.cr4, CR4_PKE)) throw new InvalidOpcode("WRPKRU", "CR4.PKE = 0");
+    checkWord("PKRU", value, 2 ** 32);
+    this.spend(this.preset.costs.wrpkru.value);
+    this.pkru = value;
+    this.update();
+  }
+
+  wrmsr(index: number, value: number | bigint): void {
+    this.requirePrivilege("WRMSR");
+    if (typeof value === "number") checkWord(`MSR 0x${index.toString(16)}`, value, 2 ** 53);
+    const bits = BigInt.asUintN(64, BigInt(value));
+    this.spend(this.preset.costs.wrmsr.value);
+    if (index === MSR_EFER) this.writeEfer(bits);
+    else if (index === MSR_PKRS) this.writePkrs(bits);
+    else if (this.memoryTypes.write(index, bits)) this.mmu.invalidateAll();
+  }
+
+  rdmsr(index: number): bigint {
+    this.requirePrivilege("RDMSR");
+    if (index === MSR_EFER) return BigInt(this.efer);
+    if (index === MSR_PKRS && this.features.pks) return BigInt(this.pkrs);
+    return this.memoryTypes.read(index);
+  }
+
+  /** A change of NXE removes all translations: what XD meant when they were cached is no longer what it means. */
+  private writeEfer(bits: bigint): void {
+    const value = Number(bits);
+    const refuse = (why: string) => new GeneralProtectionFault(`WRMSR to IA32_EFER, 0x${bits.toString(16)}: ${why}`);
+    const allowed = EFER_SCE + EFER_LME + EFER_LMA + (this.features.nx ? EFER_NXE : 0);
+    if (bits >= 2n ** 32n || keep(value, 2 ** 32 - 1 - allowed) !== 0) throw refuse("reserved bits on this CPU");
+    if (!has(value, EFER_LME)) throw refuse("LME cannot be changed while CR0.PG = 1");
+    const changed = has(value, EFER_NXE) !== has(this.efer, EFER_NXE);
+    this.efer = value + (has(value, EFER_LMA) ? 0 : EFER_LMA);
+    if (changed) this.mmu.invalidateAll();
+    this.update();
+  }
+
+  private writePkrs(bits: bigint): void {
+    if (!this.features.pks) throw new GeneralProtectionFault("WRMSR to IA32_PKRS: this CPU has no PKS");
+    if (bits >= 2n ** 32n) throw new GeneralProtectionFault("WRMSR to IA32_PKRS: bits 63:32 are reserved");
+    this.pkrs = Number(bits);
+    this.update();
+  }
+
+  private cr4Allowed(): number {
+    const { features } = this;
+    return (
+      CR4_PLAIN +
+      (features.pge ? CR4_PGE : 0) +
+      (features.la57 ? CR4_LA57 : 0) +
+      (features.pcid ? CR4_PCIDE : 0) +
+      (features.smep ? CR4_SMEP : 0) +
+      (features.smap ? CR4_SMAP : 0) +
+      (features.pku ? CR4_PKE : 0) +
+      (features.shadowStack ? CR4_CET : 0) +
+      (features.pks ? CR4_PKS : 0)
+    );
+  }
+}
+
+/** Whether a bit (a power of two below 2^32) is set in a register. */
+function has(register: number, bit: number): boolean {
+  return ((register >>> 0) & bit) !== 0;
+}
+
+function keep(value: number, mask: number): number {
+  return ((value | 0) & (mask | 0)) >>> 0;
+}
+
+function checkWord(register: string, value: number, limit: number): void {
+  if (!Number.isInteger(value) || value < 0 || value >= limit) {
+    throw new MachineUsageError(register, value, `a whole number from 0 to ${(limit - 1).toString()}`);
+  }
+}

@@ -1,0 +1,354 @@
+/**
+ * What a CPU does with memory: loads, stores, fetches. The methods of the first part are the fast path, a predicted hit of the
+ * first level; what they cannot do at once goes through `SmallPages` and, for the rest, through `Mmu`.
+ */
+
+import type { SmallPages } from "../fast-path/small-pages.ts";
+import { ACCESS_IS_SHADOW_STACK, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "../isa/access.ts";
+import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "../isa/faults.ts";
+import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "../isa/linear-address.ts";
+import { PhysicalBytes } from "../memory/physical-bytes.ts";
+import { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, type PhysicalMemory } from "../memory/physical-memory.ts";
+import { arraysFor } from "../tlb/arrays-for.ts";
+import { ASKED_AT, CELL_SHIFT, COUNTS_AT, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } from "../tlb/cpu-arrays.ts";
+import { MemoryTypes } from "../walk/memory-type.ts";
+import { checkReference } from "./access-check.ts";
+import { ControlRegisters, CR4_CET } from "./control-registers.ts";
+import type { CpuParts } from "./cpu-parts.ts";
+import { Mmu } from "./mmu.ts";
+
+const LOWER_HALF_END = 2 ** 47;
+// V8 folds a module's own constants into the code, but not those that it imports.
+const ASKED = ASKED_AT;
+const LOADS = COUNTS_AT;
+const STORES = COUNTS_AT + 1;
+const CELL = CELL_SHIFT;
+const WORD = WORD_SHIFT;
+const FRAME = WORD_FRAME;
+const ATTRIBUTES = WORD_ATTRIBUTES;
+const CHUNK_SHIFT = CHUNK_FRAMES_SHIFT;
+const CHUNK_MASK = CHUNK_FRAME_MASK;
+/** So far from any frame that no frame seems to lie in the chunk. */
+const NO_FRAME = -(2 ** 30);
+
+/** The part of a CPU that accesses memory. Linear addresses are 48-bit numbers. */
+export class CpuMemory {
+  readonly id: number;
+  readonly mmu: Mmu;
+  readonly registers: ControlRegisters;
+  readonly memoryTypes: MemoryTypes;
+  private readonly memory: PhysicalMemory;
+  private readonly bytes: PhysicalBytes;
+  private readonly cells: Float64Array;
+  private readonly words: Int32Array;
+  private readonly chunks: readonly Int32Array[];
+  private readonly small: SmallPages;
+  /** The CPU's clock. */
+  private readonly clock: Float64Array;
+  /** Where a hit notes its place for the replacement state (`ReplacementState.isTree`), of loads and of stores. */
+  private readonly loadRoots: number;
+  private readonly loadPairs: number;
+  private readonly storeRoots: number;
+  private readonly storePairs: number;
+  /** The chunk of memory that was accessed last, and its first frame; only chunks that exist, as others are replaced when they are made. */
+  private chunk: Int32Array;
+  private chunkFirst = NO_FRAME;
+  private readonly loadCycles: number;
+  private readonly storeCycles: number;
+  private readonly fetchCycles: number;
+
+  constructor(id: number, parts: CpuParts) {
+    const { preset, loop, memory, features, maxPhyAddr } = parts;
+    const arrays = arraysFor(preset);
+    this.id = id;
+    this.memory = memory;
+    this.bytes = new PhysicalBytes(memory);
+    this.mmu = new Mmu(id, loop.clockCycles, memory, preset, arrays);
+    this.memoryTypes = new MemoryTypes(features, maxPhyAddr);
+    const spend = (cycles: number) => this.spend(cycles);
+    this.registers = new ControlRegisters(this.mmu, features, maxPhyAddr, preset, this.memoryTypes, spend);
+    this.registers.reset(parts.levels);
+    this.cells = arrays.cells;
+    this.words = arrays.words;
+    this.chunks = memory.directory;
+    this.small = this.mmu.small;
+    this.clock = loop.clockCycles.subarray(id, id + 1);
+    this.chunk = memory.directory[0];
+    const [loads, stores] = this.mmu.tlbs.smallSides();
+    this.loadRoots = loads.first.replacement.rootsAt;
+    this.loadPairs = loads.first.replacement.pairsAt;
+    this.storeRoots = stores.first.replacement.rootsAt;
+    this.storePairs = stores.first.replacement.pairsAt;
+    this.loadCycles = preset.costs.load.value;
+    this.storeCycles = preset.costs.store.value;
+    this.fetchCycles = preset.costs.fetch.value;
+  }
+
+  /**
+   * Reads 1 to 4 bytes at linear address `la`, little-endian, zero-extended. Where no memory answers, bits read as ones.
+   * @throws PageFault, with CR2 set
+   * @throws GeneralProtectionFault for an address (given as a bigint) that is not canonical
+   */
+  load(la: number | bigint, sizeBytes: number): number {
+    if (typeof la !== "number") return this.load(this.linearAddress(la), sizeBytes) >>> 0;
+    const low = la | 0;
+    const offset = low & 4095;
+    const { words, cells } = this;
+    const place = words[((low >>> 12) & 255) + 256];
+    if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(0, la, sizeBytes) >>> 0;
+    if (cells[place << CELL] !== la - offset) {
+      cells[ASKED] = la - offset;
+      return this.loadMissed(low) >>> 0;
+    }
+    words[(this.loadRoots + (place >> 2)) | 0] = place;
+    words[(this.loadPairs + (place >> 1)) | 0] = place;
+    cells[LOADS]++;
+    this.clock[0] += this.loadCycles;
+    const frame = words[((place << WORD) + FRAME) | 0];
+    let at = (frame - this.chunkFirst) | 0;
+    if ((at & ~CHUNK_MASK) !== 0) at = this.chooseChunk(frame);
+    return this.chunk[(at << 10) | (offset >> 2)] >>> 0;
+  }
+
+  /**
+   * Writes the low 1 to 4 bytes of `value` at linear address `la`, little-endian. A store that crosses into a page that
+   * faults writes nothing. Where no memory answers, the write is lost.
+   * @throws PageFault, with CR2 set
+   * @throws GeneralProtectionFault for an address (given as a bigint) that is not canonical
+   */
+  store(la: number | bigint, sizeBytes: number, value: number): void {
+    if (typeof la !== "number") {
+      this.store(this.linearAddress(la), sizeBytes, value);
+      return;
+    }
+    const low = la | 0;
+    const offset = low & 4095;
+    const { words, cells } = this;
+    const place = words[((low >>> 12) & 255) + 512];
+    if (sizeBytes !== 4 || (offset & 3) !== 0) {
+      this.storePart(la, sizeBytes, value);
+      return;
+    }
+    const record = place << WORD;
+    if (cells[place << CELL] !== la - offset || words[(record + ATTRIBUTES) | 0] >= 0) {
+      cells[ASKED] = la - offset;
+      this.storeMissed(low, value);
+      return;
+    }
+    words[(this.storeRoots + (place >> 2)) | 0] = place;
+    words[(this.storePairs + (place >> 1)) | 0] = place;
+    cells[STORES]++;
+    this.clock[0] += this.storeCycles;
+    const frame = words[(record + FRAME) | 0];
+    let at = (frame - this.chunkFirst) | 0;
+    if ((at & ~CHUNK_MASK) !== 0) at = this.chooseChunk(frame);
+    this.chunk[(at << 10) | (offset >> 2)] = value;
+  }
+
+  /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
+  fetch(la: number | bigint, sizeBytes: number): number {
+    return this.loadPart(2, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
+  }
+
+  /**
+   * Translates `la` for a load as {@link load} does, with all its effects, but without reading memory; returns the physical
+   * address. For references whose data does not matter.
+   */
+  touch(la: number): number {
+    const low = la | 0;
+    const offset = low & 4095;
+    const { words, cells } = this;
+    const place = words[((low >>> 12) & 255) + 256];
+    if (cells[place << CELL] !== la - offset) {
+      cells[ASKED] = la - offset;
+      return this.touchMissed(0, low);
+    }
+    words[(this.loadRoots + (place >> 2)) | 0] = place;
+    words[(this.loadPairs + (place >> 1)) | 0] = place;
+    cells[LOADS]++;
+    this.clock[0] += this.loadCycles;
+    return words[((place << WORD) + FRAME) | 0] * 4096 + offset;
+  }
+
+  /** As {@link touch}, for any kind of access. */
+  touchAs(access: Access, la: number): number {
+    const low = la | 0;
+    this.cells[ASKED] = la - (low & 4095);
+    return this.touchMissed(access, low);
+  }
+
+  /** Reads 1 to 8 bytes as a bigint, by default as an explicit data read. */
+  load64(la: number | bigint, sizeBytes = 8, access: Access = ACCESS_LOAD): bigint {
+    const at = typeof la === "number" ? la : this.linearAddress(la);
+    this.locate(access, at, sizeBytes);
+    return this.bytes.read64(sizeBytes);
+  }
+
+  /** Writes the low 1 to 8 bytes of a bigint, by default as an explicit data write. */
+  store64(la: number | bigint, value: bigint, sizeBytes = 8, access: Access = ACCESS_STORE): void {
+    const at = typeof la === "number" ? la : this.linearAddress(la);
+    this.locate(access, at, sizeBytes);
+    this.bytes.write64(value, sizeBytes);
+  }
+
+  /** A load of any kind of access: implicit, shadow-stack, fetch; 1 to 4 bytes. */
+  loadAs(access: Access, la: number | bigint, sizeBytes: number): number {
+    return this.loadSlow(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
+  }
+
+  /** A store of any kind of access: implicit, shadow-stack; 1 to 4 bytes. */
+  storeAs(access: Access, la: number | bigint, sizeBytes: number, value: number): void {
+    this.storeSlow(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes, value);
+  }
+
+  /**
+   * The 48-bit form of a 64-bit address.
+   * @throws GeneralProtectionFault when it is not canonical
+   */
+  linearAddress(address: bigint): number {
+    try {
+      return linearAddressFromBigInt(address);
+    } catch (error) {
+      if (error instanceof NonCanonicalAddress) throw new GeneralProtectionFault(error.message);
+      throw error;
+    }
+  }
+
+  /** Lets time pass on this CPU. */
+  protected spend(cycles: number): void {
+    this.clock[0] += cycles;
+  }
+
+  /**
+   * A load of an aligned word in the page whose address is in cell `ASKED_AT`, which is not predicted; `low`: bits
+   * 31:0 of the address. (An address that is an argument of a call that is not inlined would be put on the heap.)
+   */
+  private loadMissed(low: number): number {
+    const frame = this.small.translate(0, low >>> 12) | 0;
+    return frame < 0 ? this.loadSlow(0, this.cells[ASKED] + (low & 4095), 4) >>> 0 : this.read(frame, low);
+  }
+
+  /** A store; otherwise as {@link loadMissed}. */
+  private storeMissed(low: number, value: number): void {
+    const frame = this.small.translate(1, low >>> 12) | 0;
+    if (frame < 0) this.storeSlow(1, this.cells[ASKED] + (low & 4095), 4, value);
+    else this.write(frame, low, -1, value);
+  }
+
+  /** A fetch, or a load that is not of an aligned word. */
+  private loadPart(kind: 0 | 2, la: number, sizeBytes: number): number {
+    const low = la | 0;
+    this.cells[ASKED] = la - (low & 4095);
+    const mask = maskInWord(low, sizeBytes);
+    const frame = mask === 0 ? -1 : this.frameOf(kind, low);
+    if (frame < 0) return this.loadSlow(kind, la, sizeBytes);
+    return (this.read(frame, low) & mask) >>> ((low & 3) << 3);
+  }
+
+  /** A store that is not of an aligned word. */
+  private storePart(la: number, sizeBytes: number, value: number): void {
+    const low = la | 0;
+    this.cells[ASKED] = la - (low & 4095);
+    const mask = maskInWord(low, sizeBytes);
+    const frame = mask === 0 ? -1 : this.frameOf(1, low);
+    if (frame < 0) this.storeSlow(1, la, sizeBytes, value);
+    // A byte goes by a view of bytes: were its word read before, the host's first touch of a page would be two faults.
+    else if (sizeBytes === 1) this.memory.writeByte(frame, low & 4095, value);
+    else this.write(frame, low, mask, value << ((low & 3) << 3));
+  }
+
+  /** As {@link touchAs}, in the page whose address is in cell `ASKED_AT`; `low`: bits 31:0 of the address. */
+  private touchMissed(access: Access, low: number): number {
+    const frame = access <= 2 ? this.frameOf(access, low) : -1;
+    return frame < 0 ? this.touchSlow(access, this.cells[ASKED] + (low & 4095)) : frame * 4096 + (low & 4095);
+  }
+
+  /** The frame of the page in cell `ASKED_AT` after an access of `kind`, predicted or not; -1 if not done here. */
+  private frameOf(kind: number, low: number): number {
+    const { words, cells } = this;
+    const place = words[((low >>> 12) & 255) | ((kind + 1) << 8)];
+    if (cells[place << CELL] === cells[ASKED] && (kind !== 1 || words[(place << WORD) | ATTRIBUTES] < 0)) {
+      return this.small.touch(kind, place);
+    }
+    return this.small.translate(kind, low >>> 12);
+  }
+
+  /** Reads the word of an address in a page that is in `frame`. */
+  private read(frame: number, low: number): number {
+    let at = (frame - this.chunkFirst) | 0;
+    if ((at & ~CHUNK_MASK) !== 0) at = this.chooseChunk(frame);
+    return this.chunk[(at << 10) | ((low & 4095) >> 2)] >>> 0;
+  }
+
+  /** Writes the bits of `mask` in the word of an address in a page that is in `frame`. */
+  private write(frame: number, low: number, mask: number, value: number): void {
+    let at = (frame - this.chunkFirst) | 0;
+    if ((at & ~CHUNK_MASK) !== 0) at = this.chooseChunk(frame);
+    const { chunk } = this;
+    const word = (at << 10) | ((low & 4095) >> 2);
+    chunk[word] = (chunk[word] & ~mask) | (value & mask);
+  }
+
+  /** Takes the chunk of memory that `frame` is in; returns the number of the frame in it. */
+  private chooseChunk(frame: number): number {
+    this.chunk = this.chunks[frame >>> CHUNK_SHIFT];
+    this.chunkFirst = frame & ~CHUNK_MASK;
+    return frame & CHUNK_MASK;
+  }
+
+  private touchSlow(access: Access, la: number): number {
+    checkReference(la, 1);
+    this.checkAccess(access);
+    this.mmu.translate(access, la);
+    this.count(access);
+    return this.mmu.tlbs.currentFrame(la) * 4096 + (la & 4095);
+  }
+
+  private loadSlow(access: Access, la: number, sizeBytes: number): number {
+    if (sizeBytes > 4) throw new MachineUsageError("access size", sizeBytes, "1 to 4 bytes; 5 to 8 with load64");
+    this.locate(access, la, sizeBytes);
+    return this.bytes.read(sizeBytes);
+  }
+
+  private storeSlow(access: Access, la: number, sizeBytes: number, value: number): void {
+    if (sizeBytes > 4) throw new MachineUsageError("access size", sizeBytes, "1 to 4 bytes; 5 to 8 with store64");
+    this.locate(access, la, sizeBytes);
+    this.bytes.write(value, sizeBytes);
+  }
+
+  /** Translates every page of an access before any byte of it moves. */
+  private locate(access: Access, la: number, sizeBytes: number): void {
+    checkReference(la, sizeBytes);
+    this.checkAccess(access);
+    const { mmu, bytes } = this;
+    const offset = la & 4095;
+    mmu.translate(access, la);
+    bytes.at(mmu.tlbs.currentFrame(la), offset);
+    if (offset + sizeBytes > 4096) {
+      const next = la - offset + 4096;
+      if (next === LOWER_HALF_END) throw new GeneralProtectionFault("the access crosses into non-canonical addresses");
+      const nextPage = next === LINEAR_SPACE_BYTES ? 0 : next;
+      mmu.translate(access, nextPage);
+      bytes.next = mmu.tlbs.currentFrame(nextPage);
+    }
+    this.count(access);
+  }
+
+  private count(access: Access): void {
+    const kind = TLB_KIND[access];
+    this.cells[LOADS + kind]++;
+    this.clock[0] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
+  }
+
+  private checkAccess(access: Access): void {
+    if (!ACCESS_IS_SHADOW_STACK[access]) return;
+    if ((this.registers.cr4 & CR4_CET) === 0) throw new InvalidOpcode("shadow-stack access", "CR4.CET = 0");
+  }
+}
+
+/** The bits that an access of 1, 2 or 4 bytes covers of the word that it lies in; 0 when it crosses words, or is another. */
+function maskInWord(low: number, sizeBytes: number): number {
+  if (sizeBytes === 4) return (low & 3) === 0 ? -1 : 0;
+  if ((sizeBytes !== 2 && sizeBytes !== 1) || (low & 3) + sizeBytes > 4) return 0;
+  return ((1 << (sizeBytes << 3)) - 1) << ((low & 3) << 3);
+}

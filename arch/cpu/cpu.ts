@@ -1,0 +1,148 @@
+/**
+ * A CPU as a program sees it: memory accesses (cpu-memory.ts), control registers, invalidation instructions.
+ */
+
+import { MachineUsageError } from "../isa/faults.ts";
+import { type CounterSnapshot, snapshotCounters } from "../time/perf-counters.ts";
+import { FlushAttribution } from "../tlb/flush-attribution.ts";
+import type { MEMORY_TYPE_NAMES } from "../walk/memory-type.ts";
+import { type ProbeResult, probe } from "../walk/probe.ts";
+import { checkReference } from "./access-check.ts";
+import { CR4_PGE } from "./control-registers.ts";
+import { CpuMemory } from "./cpu-memory.ts";
+import type { CpuParts } from "./cpu-parts.ts";
+import { Invalidations } from "./invalidations.ts";
+
+/** One logical processor in 64-bit mode. */
+export class Cpu extends CpuMemory {
+  readonly invalidations: Invalidations;
+  private readonly parts: CpuParts;
+
+  constructor(id: number, parts: CpuParts) {
+    super(id, parts);
+    const { preset, features, cpus } = parts;
+    const spend = (cycles: number) => this.spend(cycles);
+    this.parts = parts;
+    this.invalidations = new Invalidations(this.mmu, this.registers, features, preset, cpus, spend);
+  }
+
+  /**
+   * INVLPG: removes what is cached for the page of `la` in the current PCID, and global translations of it. An address that is
+   * not canonical (a bigint) is none of its business: it does nothing.
+   */
+  invlpg(la: number | bigint): void {
+    if (typeof la === "number") checkReference(la, 1);
+    this.invalidations.invlpg(la);
+  }
+
+  /** INVPCID of type 0 (address), 1 (one PCID), 2 (all with globals) or 3 (all but globals). */
+  invpcid(type: number, pcid: number, la: number | bigint): void {
+    this.invalidations.invpcid(type, pcid, typeof la === "number" ? la : this.linearAddress(la));
+  }
+
+  /** Removes every translation, global ones included, the way `__flush_tlb_all` does: INVPCID, or CR4.PGE toggled. */
+  flushTlbAll(): void {
+    const { cr4 } = this.registers;
+    if (this.parts.features.invpcid) {
+      this.invalidations.invpcid(2, 0, 0);
+    } else if ((cr4 & CR4_PGE) !== 0) {
+      this.registers.writeCr4(cr4 - CR4_PGE);
+      this.registers.writeCr4(cr4);
+    } else {
+      this.registers.writeCr3(this.registers.cr3, false);
+    }
+  }
+
+  /** MOV to CR0. @throws GeneralProtectionFault for what the CPU refuses */
+  writeCr0(value: number): void {
+    this.registers.writeCr0(value);
+  }
+
+  /**
+   * MOV to CR3: the top table's address, with the PCID in bits 11:0 under CR4.PCIDE. Bit 63 of a bigint, or
+   * `keepTranslations`, keeps what is cached for that PCID.
+   * @throws GeneralProtectionFault for what the CPU refuses
+   */
+  writeCr3(value: number | bigint, keepTranslations = false): void {
+    this.registers.writeCr3(value, keepTranslations);
+  }
+
+  /** MOV to CR4. @throws GeneralProtectionFault for what the CPU refuses */
+  writeCr4(value: number): void {
+    this.registers.writeCr4(value);
+  }
+
+  /** WRMSR: IA32_EFER, IA32_PAT, IA32_PKRS, MTRRs. @throws GeneralProtectionFault for what the CPU refuses */
+  wrmsr(index: number, value: number | bigint): void {
+    this.registers.wrmsr(index, value);
+  }
+
+  /** RDMSR. @throws GeneralProtectionFault for a register that the CPU does not have */
+  rdmsr(index: number): bigint {
+    return this.registers.rdmsr(index);
+  }
+
+  /** WRPKRU. @throws InvalidOpcode while CR4.PKE = 0 */
+  writePkru(value: number): void {
+    this.registers.writePkru(value);
+  }
+
+  get cr0(): number {
+    return this.registers.cr0;
+  }
+
+  /** The linear address (48 bits) of the last page fault. */
+  get cr2(): number {
+    return this.mmu.faultAddress;
+  }
+
+  get cr3(): number {
+    return this.registers.cr3;
+  }
+
+  get cr4(): number {
+    return this.registers.cr4;
+  }
+
+  /** The current privilege level; 3 is user mode. */
+  get cpl(): number {
+    return this.registers.cpl;
+  }
+
+  /** Goes to another privilege level, as an interrupt, SYSCALL or IRET would. */
+  setCpl(cpl: number): void {
+    if (![0, 1, 2, 3].includes(cpl)) throw new MachineUsageError("CPL", cpl, "0, 1, 2 or 3");
+    if (cpl !== this.registers.cpl) this.registers.chooseCpl(cpl);
+  }
+
+  /** Sets or clears EFLAGS.AC (STAC, CLAC, POPF): with CR4.SMAP, explicit supervisor accesses to user pages need it. */
+  setAlignmentCheck(on: boolean): void {
+    this.registers.alignmentCheck = on;
+    this.registers.update();
+  }
+
+  /** Walks the page tables for `la` without any effect, and explains every level. */
+  probe(la: number): ProbeResult {
+    checkReference(la, 1);
+    return probe(la, this.parts.memory, this.mmu.mode, this.memoryTypes);
+  }
+
+  /** The effective memory type of `la`'s translation in the page tables; null when there is none. */
+  memoryType(la: number): (typeof MEMORY_TYPE_NAMES)[number] | null {
+    return this.probe(la).memoryType;
+  }
+
+  /** All counters by name. */
+  counters(): CounterSnapshot {
+    return snapshotCounters(this.mmu.counts);
+  }
+
+  /** Starts to keep, at a cost in speed, the tags of flushed translations, so that refills can be laid at a flush's door. */
+  attributeFlushes(): FlushAttribution {
+    const { mmu } = this;
+    if (mmu.attribution !== null) return mmu.attribution;
+    const attribution = new FlushAttribution(this.parts.preset, mmu.tlbs);
+    mmu.watch(attribution);
+    return attribution;
+  }
+}

@@ -1,0 +1,73 @@
+/** What a machine is built from, checked. */
+import { MachineUsageError } from "../isa/faults.ts";
+import { HIGH_MEMORY_START, LOW_MEMORY_BYTES } from "../memory/physical-memory.ts";
+import { presetByName } from "../presets/index.ts";
+import type { CpuFeatures, Preset } from "../presets/preset.ts";
+import type { TopologyConfig } from "../time/topology.ts";
+
+/** Settings of a machine. */
+export interface MachineConfig {
+  /** Number of CPUs, 1 to 4096. Default 1. */
+  readonly cpus?: number;
+  /** Memory, a positive multiple of 4096, at most 2^44. Default 4 GiB. */
+  readonly memoryBytes?: number;
+  /** The microarchitecture: `skylake`, `icelake`, `sapphire-rapids`, `zen2`, `zen4`, or one's own. Default `skylake`. */
+  readonly preset?: string | Preset | undefined;
+  /** Features to take away from or to add to the preset's. */
+  readonly features?: Partial<CpuFeatures>;
+  /** Physical-address width, 36 to 52 bits. Default: the preset's. */
+  readonly maxPhyAddr?: number;
+  /** Levels of page tables, 4 or 5; five need the feature `la57`. Default 4. */
+  readonly pagingLevels?: 4 | 5;
+  /** Sockets, cores, threads; their product is `cpus`. Default: one thread a core, sockets of 64 cores. */
+  readonly topology?: TopologyConfig | undefined;
+}
+
+/** All settings filled in. */
+export interface CheckedConfig {
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  readonly preset: Preset;
+  readonly features: CpuFeatures;
+  readonly maxPhyAddr: number;
+  readonly pagingLevels: 4 | 5;
+  readonly topology: TopologyConfig | undefined;
+}
+
+/**
+ * Fills in defaults and checks.
+ * @throws MachineUsageError naming the setting, its value and what was expected
+ */
+export function checkConfig(config: MachineConfig): CheckedConfig {
+  const { cpus = 1, memoryBytes = 2 ** 32, pagingLevels = 4 } = config;
+  const preset = typeof config.preset === "object" ? config.preset : presetByName(config.preset ?? "skylake");
+  const features = { ...preset.features, ...config.features };
+  const maxPhyAddr = config.maxPhyAddr ?? preset.maxPhyAddr.value;
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > 4096) {
+    throw new MachineUsageError("cpus", cpus, "a whole number from 1 to 4096");
+  }
+  if (!Number.isInteger(memoryBytes) || memoryBytes <= 0 || memoryBytes % 4096 !== 0 || memoryBytes > 2 ** 44) {
+    throw new MachineUsageError("memoryBytes", memoryBytes, "a positive multiple of 4096, at most 2^44");
+  }
+  for (const name of Object.keys(features)) {
+    if (!(name in preset.features)) {
+      throw new MachineUsageError("features", name, `names among ${Object.keys(preset.features).join(", ")}`);
+    }
+  }
+  if (!Number.isInteger(maxPhyAddr) || maxPhyAddr < 36 || maxPhyAddr > 52) {
+    throw new MachineUsageError("maxPhyAddr", maxPhyAddr, "a whole number from 36 to 52");
+  }
+  const end = memoryBytes > LOW_MEMORY_BYTES ? HIGH_MEMORY_START + memoryBytes - LOW_MEMORY_BYTES : memoryBytes;
+  if (end > 2 ** maxPhyAddr) {
+    throw new MachineUsageError(
+      "memoryBytes",
+      memoryBytes,
+      `memory below 2^${maxPhyAddr}, the end of physical addresses`,
+    );
+  }
+  if (pagingLevels !== 4 && pagingLevels !== 5) throw new MachineUsageError("pagingLevels", pagingLevels, "4 or 5");
+  if (pagingLevels === 5 && !features.la57) {
+    throw new MachineUsageError("pagingLevels", 5, `4: ${preset.name} has no five-level paging (feature la57)`);
+  }
+  return { cpus, memoryBytes, preset, features, maxPhyAddr, pagingLevels, topology: config.topology };
+}

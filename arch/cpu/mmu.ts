@@ -1,0 +1,216 @@
+/**
+ * The memory-management unit of one CPU: TLBs, then a walk, then a fault; and the primitive invalidations that instructions
+ * are made of. `Cpu` adds registers, instructions and the fast path for pages that the first level is known to hold.
+ */
+
+import { PredictedHits } from "../fast-path/predicted-hits.ts";
+import { SmallPages } from "../fast-path/small-pages.ts";
+import { ACCESS_FETCH, type Access, TLB_KIND } from "../isa/access.ts";
+import { PageFault } from "../isa/faults.ts";
+import { PagingMode, RULE_WORDS } from "../isa/paging-mode.ts";
+import { TR_SIZE_SHIFT } from "../isa/translation.ts";
+import type { PhysicalMemory } from "../memory/physical-memory.ts";
+import type { Preset } from "../presets/preset.ts";
+import {
+  COUNT_BITS_SET,
+  COUNT_FLUSH_FIRST,
+  COUNT_FLUSH_SECOND,
+  COUNT_PAGE_FAULT,
+  COUNT_SECOND_LEVEL_HIT,
+  COUNT_WALK,
+  COUNT_WALK_CYCLES,
+  COUNT_WALK_FAULT,
+  COUNTERS,
+} from "../time/perf-counters.ts";
+import { COUNTS_AT, type CpuArrays, LARGE_AT, RULES_AT, SHORT_PATH_OFF } from "../tlb/cpu-arrays.ts";
+import type { FlushAttribution } from "../tlb/flush-attribution.ts";
+import { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
+import { TlbHierarchy } from "../tlb/tlb-hierarchy.ts";
+import { WalkCaches } from "../tlb/walk-caches.ts";
+import { PageWalker, WALK_OK } from "../walk/page-walk.ts";
+
+/** One CPU's unit. */
+export class Mmu {
+  readonly tlbs: TlbHierarchy;
+  readonly structures: PagingStructureCaches;
+  readonly walkCaches: WalkCaches;
+  readonly walker: PageWalker;
+  readonly mode: PagingMode;
+  readonly predicted: PredictedHits;
+  readonly small: SmallPages;
+  /** Raw counts, indexed by `COUNT_*`. */
+  readonly counts: Float64Array;
+  /** The address of the last page fault: CR2. */
+  faultAddress = 0;
+  /** Who learns which refills a flush made necessary; null when nobody does. */
+  attribution: FlushAttribution | null = null;
+
+  private readonly cpu: number;
+  readonly arrays: CpuArrays;
+  private readonly clockCycles: Float64Array;
+  private readonly secondLevelHitCycles: number;
+  private readonly walkCycles: number;
+  private readonly setBitsCycles: number;
+  private readonly pageFaultCycles: number;
+
+  constructor(cpu: number, clockCycles: Float64Array, memory: PhysicalMemory, preset: Preset, arrays: CpuArrays) {
+    this.cpu = cpu;
+    this.clockCycles = clockCycles;
+    this.arrays = arrays;
+    this.counts = arrays.cells.subarray(COUNTS_AT, COUNTS_AT + COUNTERS);
+    this.mode = new PagingMode(arrays.words.subarray(RULES_AT, RULES_AT + RULE_WORDS));
+    this.tlbs = new TlbHierarchy(preset, arrays);
+    this.predicted = new PredictedHits(arrays, this.tlbs.first, memory);
+    this.structures = new PagingStructureCaches(preset, arrays, this.tlbs);
+    this.walkCaches = new WalkCaches(preset);
+    this.walker = new PageWalker(memory, this.mode, this.structures, this.walkCaches);
+    this.small = new SmallPages(
+      arrays,
+      clockCycles,
+      cpu,
+      this.tlbs,
+      this.structures,
+      this.walkCaches,
+      this.mode,
+      memory,
+      preset,
+    );
+    this.secondLevelHitCycles = preset.costs.secondLevelHit.value;
+    this.walkCycles = preset.costs.walk.value;
+    this.setBitsCycles = preset.costs.setAccessedDirty.value;
+    this.pageFaultCycles = preset.costs.pageFault.value;
+  }
+
+  /**
+   * Finds the translation of `la` for an access; `tlbs` then says where it is in the first level.
+   * @throws PageFault when there is no translation, or it does not allow the access
+   */
+  translate(access: Access, la: number): void {
+    const { tlbs, mode } = this;
+    const kind = TLB_KIND[access];
+    if (!tlbs.lookup(kind, la, mode.pcid)) {
+      this.walk(access, kind, la);
+    } else if (!mode.usable(access, tlbs.currentFlags())) {
+      // Intel SDM vol. 3A, 4.10.2.3 and 4.10.4.3: what the cached translation refuses is decided by a new walk.
+      tlbs.dropPage(la, mode.pcid, true);
+      this.walk(access, kind, la);
+    } else {
+      if (tlbs.wasSecondLevel) {
+        this.counts[COUNT_SECOND_LEVEL_HIT + kind]++;
+        this.clockCycles[this.cpu] += this.secondLevelHitCycles;
+        this.predicted.forget(la, tlbs.tlb, tlbs.slot);
+      }
+      if (this.attribution !== null) this.attribution.hit(kind, la, mode.pcid);
+    }
+    this.small.choosePcid(mode.pcid);
+    if (access <= ACCESS_FETCH && this.attribution === null && tlbs.isSmall()) {
+      this.predicted.remember(kind, la, tlbs.tlb, tlbs.slot);
+    }
+  }
+
+  /** Has every translation watched by `attribution` from now on, which the short paths would not tell of. */
+  watch(attribution: FlushAttribution): void {
+    if (this.attribution === null) this.arrays.words[LARGE_AT] += SHORT_PATH_OFF;
+    this.attribution = attribution;
+    this.predicted.clear();
+  }
+
+  /** To be called after a change of `mode`. */
+  modeChanged(): void {
+    this.predicted.clear();
+    this.small.modeChanged();
+  }
+
+  /** To be called after a change of the current PCID, or of the translations that belong to it. */
+  choosePcid(pcid: number): void {
+    this.mode.pcid = pcid;
+    this.small.choosePcid(-1);
+    this.predicted.clear();
+  }
+
+  /** Cycles of all page walks so far. */
+  get walkCycleCount(): number {
+    const { counts } = this;
+    return counts[COUNT_WALK_CYCLES] + counts[COUNT_WALK_CYCLES + 1] + counts[COUNT_WALK_CYCLES + 2];
+  }
+
+  /** INVLPG: the page in the current PCID and global, every paging-structure entry of the current PCID. */
+  invalidatePage(la: number): void {
+    this.tlbs.dropPage(la, this.mode.pcid, true);
+    this.structures.dropPcid(this.mode.pcid);
+  }
+
+  /** INVPCID type 0: the page in one PCID, and the paging-structure entries used for it. */
+  invalidatePageInPcid(la: number, pcid: number): void {
+    this.tlbs.dropPage(la, pcid, false);
+    this.structures.dropPage(la, pcid);
+  }
+
+  /** INVLPGB of a page: in one PCID, or in all (-1). */
+  invalidatePageEverywhere(la: number, pcid: number, globals: boolean): void {
+    this.tlbs.dropPage(la, pcid, globals);
+    if (pcid === -1) this.structures.clear();
+    else this.structures.dropPcid(pcid);
+  }
+
+  /** INVPCID type 1, MOV to CR3: everything of one PCID but global translations. */
+  invalidatePcid(pcid: number): void {
+    this.countFlush();
+    this.tlbs.dropPcid(pcid);
+    this.structures.dropPcid(pcid);
+    this.predicted.clear();
+  }
+
+  /** INVPCID type 3: everything but global translations. */
+  invalidateNonGlobal(): void {
+    this.countFlush();
+    this.tlbs.dropNonGlobal();
+    this.structures.clear();
+    this.predicted.clear();
+  }
+
+  /** INVPCID type 2, a change of CR4.PGE: everything. */
+  invalidateAll(): void {
+    this.countFlush();
+    this.tlbs.clear();
+    this.structures.clear();
+  }
+
+  private countFlush(): void {
+    this.counts[COUNT_FLUSH_FIRST]++;
+    this.counts[COUNT_FLUSH_SECOND]++;
+  }
+
+  private walk(access: Access, kind: number, la: number): void {
+    const { walker, counts, tlbs } = this;
+    const result = walker.walk(la, access);
+    let cycles = this.walkCycles + walker.fetchCycles;
+    if (walker.bitsSet > 0) {
+      cycles += this.setBitsCycles;
+      counts[COUNT_BITS_SET] += walker.bitsSet;
+    }
+    counts[COUNT_WALK_CYCLES + kind] += cycles;
+    this.clockCycles[this.cpu] += cycles;
+    if (result !== WALK_OK) throw this.fault(result, kind, la);
+    counts[COUNT_WALK + kind * 3 + ((walker.flags >> TR_SIZE_SHIFT) & 3)]++;
+    tlbs.insert(kind, la, this.mode.pcid, walker.frame, walker.flags);
+    this.predicted.forget(la, tlbs.tlb, tlbs.slot);
+    if (this.attribution !== null) {
+      this.attribution.refill(kind, la, this.mode.pcid, walker.frame, walker.flags, cycles);
+    }
+  }
+
+  /**
+   * The #PF to raise; what was cached for the page goes (Intel SDM vol. 3A, 4.10.4.1, at its end). It does not throw itself:
+   * V8 leaves a function that never returns in its interpreter (`npm run access-matrix` took 1.2 to 1.5 times as long).
+   */
+  private fault(errorCode: number, kind: number, la: number): PageFault {
+    this.counts[COUNT_WALK_FAULT + kind]++;
+    this.counts[COUNT_PAGE_FAULT]++;
+    this.tlbs.dropPage(la, this.mode.pcid, true);
+    this.structures.dropPage(la, this.mode.pcid);
+    this.faultAddress = la;
+    this.clockCycles[this.cpu] += this.pageFaultCycles;
+    return new PageFault(errorCode, la, this.cpu);
+  }
+}

@@ -1,0 +1,20 @@
+/** The presets by name. */
+import { MachineUsageError } from "../isa/faults.ts";
+import { ICELAKE } from "./icelake.ts";
+import type { Preset } from "./preset.ts";
+import { SAPPHIRE_RAPIDS } from "./sapphire-rapids.ts";
+import { SKYLAKE } from "./skylake.ts";
+import { ZEN2 } from "./zen2.ts";
+import { ZEN4 } from "./zen4.ts";
+
+/** All presets that come with the machine. */
+export const PRESETS: readonly Preset[] = [SKYLAKE, ICELAKE, SAPPHIRE_RAPIDS, ZEN2, ZEN4];
+
+/** @throws MachineUsageError for a name that no preset has */
+export function presetByName(name: string): Preset {
+  const preset = PRESETS.find((candidate) => candidate.name === name);
+  if (preset === undefined) {
+    throw new MachineUsageError("preset", name, `one of ${PRESETS.map((each) => each.name).join(", ")}`);
+  }
+  return preset;
+}

@@ -1,0 +1,147 @@
+/**
+ * What distinguishes one microarchitecture from another, as plain data: features, TLBs, caches of paging structures and of
+ * page-table lines, costs. Presets are JSON-compatible; `arch/presets/preset-schema.ts` checks those that people write.
+ */
+import type { ReplacementName } from "./replacement.ts";
+
+/** A number with its unit and where it comes from: F found in the named source, C computed from one, M remembered. */
+export interface Figure {
+  readonly value: number;
+  readonly unit: string;
+  readonly source: string;
+}
+
+/** How an index is made of a page number: its low bits, or these XOR the equally many bits above. */
+export const INDEX_HASHES = ["linear", "xor"] as const;
+export type IndexHash = (typeof INDEX_HASHES)[number];
+
+/** What a TLB can hold; `table` stands for entries of a paging-structure cache kept in a TLB. */
+export const TLB_PAGE_SIZES = ["4K", "2M", "1G"] as const;
+export type TlbPageSize = (typeof TLB_PAGE_SIZES)[number];
+
+/** Which accesses use a TLB. */
+export const TLB_KINDS = ["load", "store", "fetch"] as const;
+export type TlbKindName = (typeof TLB_KINDS)[number];
+
+/** Shape of one set-associative structure. */
+export interface TlbGeometry {
+  readonly name: string;
+  /** A power of two. */
+  readonly sets: number;
+  readonly ways: number;
+  readonly indexHash: IndexHash;
+  readonly replacement: ReplacementName;
+  /** How many PCIDs can have entries in it at once; no limit when absent. */
+  readonly pcidCapacity?: number;
+}
+
+/** A TLB of a preset. */
+export interface TlbPreset extends TlbGeometry {
+  readonly level: 1 | 2;
+  readonly kinds: readonly TlbKindName[];
+  readonly pageSizes: readonly TlbPageSize[];
+  readonly source: string;
+}
+
+/** A paging-structure cache of its own, or the name of the second-level TLB that holds its entries. */
+export type PagingStructureCachePreset =
+  | { readonly sets: number; readonly ways: number; readonly replacement: ReplacementName; readonly source: string }
+  | { readonly sharedWith: string; readonly source: string };
+
+/** Caches of the entries that walks use; a level that is absent is not cached (Intel SDM vol. 3A, 4.10.3). */
+export interface PagingStructureCachesPreset {
+  readonly pml5e?: PagingStructureCachePreset;
+  readonly pml4e?: PagingStructureCachePreset;
+  readonly pdpte?: PagingStructureCachePreset;
+  readonly pde?: PagingStructureCachePreset;
+}
+
+/** One level of the data caches that page-table entries are fetched through. */
+export interface DataCachePreset {
+  readonly name: string;
+  readonly sizeBytes: Figure;
+  readonly ways: Figure;
+  /** Cycles of a fetch that this level answers. */
+  readonly hitCycles: Figure;
+}
+
+/** CPUID-like feature flags. A machine without a feature refuses what belongs to it. */
+export interface CpuFeatures {
+  /** Execute disable, EFER.NXE. */
+  readonly nx: boolean;
+  /** Global pages, CR4.PGE. */
+  readonly pge: boolean;
+  /** 1 GiB pages. */
+  readonly page1g: boolean;
+  /** Five-level paging, CR4.LA57. */
+  readonly la57: boolean;
+  /** Process-context identifiers, CR4.PCIDE. */
+  readonly pcid: boolean;
+  /** The INVPCID instruction. */
+  readonly invpcid: boolean;
+  /** Supervisor-mode execution prevention. */
+  readonly smep: boolean;
+  /** Supervisor-mode access prevention. */
+  readonly smap: boolean;
+  /** Protection keys for user pages. */
+  readonly pku: boolean;
+  /** Protection keys for supervisor pages. */
+  readonly pks: boolean;
+  /** CET shadow stacks. */
+  readonly shadowStack: boolean;
+  /** IA32_PAT. */
+  readonly pat: boolean;
+  /** Memory-type range registers. */
+  readonly mtrr: boolean;
+  /** AMD's INVLPGB and TLBSYNC. */
+  readonly invlpgb: boolean;
+}
+
+/** What operations cost, in cycles. */
+export interface CostProfile {
+  /** A load, store or fetch whose translation a first-level TLB holds: issue cost, not latency. */
+  readonly load: Figure;
+  readonly store: Figure;
+  readonly fetch: Figure;
+  /** What a hit in the second-level TLB adds. */
+  readonly secondLevelHit: Figure;
+  /** What a page walk adds beside the fetches of entries. */
+  readonly walk: Figure;
+  /** Setting A or D bits in page-table entries, once a walk that sets any. */
+  readonly setAccessedDirty: Figure;
+  readonly invlpg: Figure;
+  /** INVPCID types 0 to 3. */
+  readonly invpcidAddress: Figure;
+  readonly invpcidContext: Figure;
+  readonly invpcidAll: Figure;
+  readonly invpcidAllNonGlobal: Figure;
+  /** MOV to CR3 that invalidates, and with bit 63 = 1. */
+  readonly movCr3: Figure;
+  readonly movCr3NoFlush: Figure;
+  readonly movCr0: Figure;
+  /** MOV to CR4, and what changing CR4.PGE adds. */
+  readonly movCr4: Figure;
+  readonly movCr4Flush: Figure;
+  readonly wrmsr: Figure;
+  readonly wrpkru: Figure;
+  /** Issuing INVLPGB, and waiting for it in TLBSYNC. */
+  readonly invlpgb: Figure;
+  readonly tlbsync: Figure;
+  /** Delivery of a page fault, up to the first instruction of its handler. */
+  readonly pageFault: Figure;
+}
+
+/** A microarchitecture. */
+export interface Preset {
+  readonly name: string;
+  readonly description: string;
+  readonly maxPhyAddr: Figure;
+  readonly frequencyGhz: Figure;
+  readonly features: CpuFeatures;
+  readonly tlbs: readonly TlbPreset[];
+  readonly pagingStructureCaches: PagingStructureCachesPreset;
+  readonly dataCaches: readonly DataCachePreset[];
+  /** A fetch that no data cache answers. */
+  readonly memory: Figure;
+  readonly costs: CostProfile;
+}

@@ -1,0 +1,390 @@
+/**
+ * Time and interleaving. Every CPU has its own cycle clock; the loop always resumes the CPU that can act at the earliest
+ * time (ties: the lowest CPU number), so a run is deterministic. Code that may wait is a generator (`KernelCode`), as
+ * processes are in discrete-event simulators; between two pauses it runs without interruption.
+ *
+ * A CPU may run ahead of the others between two pauses. What it shares with them it must touch only when no other CPU
+ * could act before it: `mustYield()` says so, and locks (`mm/kernel/lock.ts`) ask. Interrupts are taken at pauses: one that
+ * arrives between two of them waits for the next, at the latest where `mustYield()` is asked again.
+ */
+import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH, CycleAccounts } from "./cycle-accounts.ts";
+import { ZERO_CYCLES } from "./host-doubles.ts";
+import {
+  INTERRUPTED_IDLE,
+  INTERRUPTED_RUNNING,
+  INTERRUPTED_WAITING,
+  type InterruptHandler,
+  PendingInterrupts,
+} from "./pending-interrupts.ts";
+import { ReadyQueue } from "./ready-queue.ts";
+import {
+  Deadlock,
+  type KernelCode,
+  PAUSE_COMPUTE,
+  PAUSE_RESCHED,
+  PAUSE_SLEEP,
+  PAUSE_SPIN,
+  type Pause,
+  Thread,
+} from "./thread.ts";
+import { Topology } from "./topology.ts";
+
+export * from "./pending-interrupts.ts";
+export * from "./thread.ts";
+
+/** Clocks, threads and interrupts of `cpus` CPUs. */
+export class EventLoop {
+  readonly cpus: number;
+  readonly topology: Topology;
+  /** Each CPU's cycle clock. */
+  readonly clockCycles: Float64Array;
+  /** What every cycle of every CPU went to. */
+  readonly accounts: CycleAccounts;
+  /** What changing from one thread to another costs. */
+  contextSwitchCycles = 0;
+  /** The CPU whose code runs now. */
+  currentCpu = 0;
+  /** The thread that runs now; null in an interrupt handler and outside the loop. */
+  currentThread: Thread | null = null;
+  /** Earliest time at which another CPU than the current one can act, or an interrupt reaches the current one. */
+  horizonCycles = Number.POSITIVE_INFINITY;
+
+  private readonly ready: ReadyQueue;
+  private readonly running: (Thread | null)[];
+  private readonly lastThread: (Thread | null)[];
+  private readonly runQueues: Thread[][];
+  private readonly interrupts: PendingInterrupts;
+  private readonly sleeping = new Set<Thread>();
+  /** The thread in whose name `runSync` runs; one is enough because such calls do not nest. */
+  private readonly syncThread = new Thread("sync", 0, ZERO_CYCLES, nothing());
+  private depth = 0;
+  /** The current CPU, and what the called one was doing, before the call that `enterSync` began. */
+  private outerCpu = 0;
+  private outerActivity = 0;
+
+  /**
+   * @param cpus 1 to 4096
+   * @param clockCycles where the clocks are kept, one a CPU; by default an array of their own
+   */
+  constructor(cpus: number, topology?: Topology, clockCycles: Float64Array = new Float64Array(cpus)) {
+    if (!Number.isInteger(cpus) || cpus < 1 || cpus > 4096) {
+      throw new RangeError(`${cpus} CPUs: expected a whole number from 1 to 4096`);
+    }
+    this.cpus = cpus;
+    this.topology = topology ?? new Topology(cpus);
+    this.clockCycles = clockCycles;
+    this.accounts = new CycleAccounts(this.clockCycles);
+    this.ready = new ReadyQueue(cpus);
+    this.running = new Array<Thread | null>(cpus).fill(null);
+    this.lastThread = new Array<Thread | null>(cpus).fill(null);
+    this.runQueues = Array.from({ length: cpus }, () => []);
+    this.interrupts = new PendingInterrupts(cpus);
+  }
+
+  /** Advances the current CPU's clock. */
+  spend(cycles: number): void {
+    this.clockCycles[this.currentCpu] += cycles;
+  }
+
+  /** The current CPU's clock. */
+  nowCycles(): number {
+    return this.clockCycles[this.currentCpu];
+  }
+
+  /** Whether something can happen before the current CPU's time, so that shared state must not be touched yet. */
+  mustYield(): boolean {
+    return this.clockCycles[this.currentCpu] > this.horizonCycles;
+  }
+
+  /** Begins an activity of the current CPU; returns the one to go back to (`cycle-accounts.ts`). */
+  enterActivity(activity: number): number {
+    return this.accounts.enter(this.currentCpu, activity);
+  }
+
+  /** Starts a thread on `cpu`; it first runs when the loop runs. */
+  spawn(name: string, cpu: number, code: KernelCode<unknown>): Thread {
+    const now = Math.max(this.clockCycles[cpu], this.depth > 0 ? this.nowCycles() : 0);
+    const thread = new Thread(name, cpu, now, code);
+    this.runQueues[cpu].push(thread);
+    this.refresh(cpu);
+    return thread;
+  }
+
+  /** Ends a thread's wait at `atCycles` (its CPU's clock may be later). A thread that does not wait is left alone. */
+  wake(thread: Thread, atCycles: number): void {
+    if (!thread.waiting) return;
+    thread.waiting = false;
+    thread.readyCycles = atCycles;
+    if (this.running[thread.cpu] !== thread) {
+      this.sleeping.delete(thread);
+      this.runQueues[thread.cpu].push(thread);
+    }
+    this.refresh(thread.cpu);
+  }
+
+  /** Sends an interrupt that reaches `cpu` at `arrivalCycles`; it is taken then, or as soon as interrupts are on. */
+  postInterrupt(cpu: number, arrivalCycles: number, handler: InterruptHandler): void {
+    this.interrupts.post(cpu, arrivalCycles, handler);
+    if (cpu === this.currentCpu) this.lookAhead(cpu);
+    this.refresh(cpu);
+  }
+
+  /** Disables interrupts on the current CPU; nests. */
+  disableInterrupts(): void {
+    this.interrupts.disable(this.currentCpu);
+  }
+
+  /**
+   * Undoes one `disableInterrupts`; interrupts that came meanwhile are taken at the thread's next pause.
+   * @throws RangeError when interrupts are on
+   */
+  enableInterrupts(): void {
+    const cpu = this.currentCpu;
+    this.interrupts.enable(cpu);
+    this.lookAhead(cpu);
+    this.refresh(cpu);
+  }
+
+  /** Whether `cpu` takes interrupts. */
+  interruptsEnabled(cpu: number): boolean {
+    return this.interrupts.isEnabled(cpu);
+  }
+
+  /** What `cpu` is doing, as an interrupt finds it: one of the `INTERRUPTED_` values. */
+  stateOf(cpu: number): number {
+    const thread = this.running[cpu];
+    if (thread === null) return INTERRUPTED_IDLE;
+    return thread.waiting ? INTERRUPTED_WAITING : INTERRUPTED_RUNNING;
+  }
+
+  /** Whether the current thread's CPU has another thread ready to run. */
+  needsResched(): boolean {
+    const queue = this.runQueues[this.currentCpu];
+    if (queue.length === 0) return false;
+    const now = this.nowCycles();
+    return queue.some((thread) => thread.readyCycles <= now);
+  }
+
+  /**
+   * Runs `code` on `cpu` to its end and returns its value; other CPUs act only where `code` waits for them.
+   * @throws whatever `code` throws; Deadlock when it waits for what cannot come
+   */
+  runSync<T>(cpu: number, code: KernelCode<T>): T {
+    this.enterSync(cpu);
+    try {
+      return this.finishSync(code);
+    } finally {
+      this.leaveSync();
+    }
+  }
+
+  /**
+   * Begins a call from outside on `cpu`, as `runSync` does, for code that is a plain function as long as it need not wait:
+   * `finishSync` runs what is left where it has to, `leaveSync` ends the call, whatever happened.
+   */
+  enterSync(cpu: number): void {
+    if (this.depth > 0) throw new Error("runSync was called from code that the event loop runs; use yield* there");
+    this.depth++;
+    this.outerCpu = this.currentCpu;
+    this.outerActivity = this.accounts.current[cpu];
+    this.currentCpu = cpu;
+    this.horizonCycles = this.ready.earliestExcept(cpu);
+    this.syncThread.cpu = cpu;
+    this.currentThread = this.syncThread;
+    if (this.outerActivity !== ACTIVITY_OTHER) this.accounts.enter(cpu, ACTIVITY_OTHER);
+  }
+
+  /** Runs `code` to its end within a call begun with `enterSync`. */
+  finishSync<T>(code: KernelCode<T>): T {
+    const thread = this.syncThread;
+    thread.waiting = false;
+    thread.done = false;
+    thread.code = code;
+    const first = code.next();
+    return first.done ? first.value : (this.waitForSync(this.currentCpu, first.value) as T);
+  }
+
+  /** Ends a call begun with `enterSync`. */
+  leaveSync(): void {
+    const { cpu } = this.syncThread;
+    this.depth--;
+    this.currentCpu = this.outerCpu;
+    this.currentThread = null;
+    if (this.accounts.current[cpu] !== this.outerActivity) this.accounts.enter(cpu, this.outerActivity);
+  }
+
+  /**
+   * Runs until no CPU has anything to do, or `until` returns true.
+   * @throws what a thread threw; Deadlock when threads wait for what cannot come
+   */
+  run(until?: () => boolean): void {
+    if (this.depth > 0) throw new Error("run was called from code that the event loop runs");
+    this.depth++;
+    try {
+      while (!until?.()) {
+        if (!this.step()) {
+          const stuck = [...this.running.filter((thread) => thread !== null), ...this.sleeping];
+          if (stuck.length > 0) throw new Deadlock(stuck.map((thread) => thread.name));
+          return;
+        }
+      }
+    } finally {
+      this.depth--;
+      this.currentThread = null;
+    }
+  }
+
+  private waitForSync(cpu: number, firstPause: Pause): unknown {
+    const thread = this.syncThread;
+    const displaced = this.running[cpu];
+    this.running[cpu] = thread;
+    this.applyPause(cpu, thread, firstPause);
+    this.refresh(cpu);
+    try {
+      while (!thread.done) if (!this.step()) throw new Deadlock([thread.name]);
+    } finally {
+      this.running[cpu] = displaced;
+      this.sleeping.delete(thread);
+      this.refresh(cpu);
+    }
+    return thread.result;
+  }
+
+  /** Lets the CPU that is furthest behind act once; false when none can. */
+  private step(): boolean {
+    const { ready } = this;
+    const cpu = ready.first;
+    if (cpu < 0) return false;
+    this.currentCpu = cpu;
+    this.horizonCycles = ready.secondAt;
+    this.catchUp(cpu, ready.at[cpu]);
+    if (!this.takeInterrupts(cpu)) {
+      this.lookAhead(cpu);
+      this.resume(cpu);
+    }
+    this.refresh(cpu);
+    return true;
+  }
+
+  /** Moves a CPU's clock to the time at which it acts; the time between was idle, or spent as the thread said. */
+  private catchUp(cpu: number, atCycles: number): void {
+    const gap = atCycles - this.clockCycles[cpu];
+    if (gap <= 0) return;
+    if (this.running[cpu] === null) this.accounts.idle(cpu, atCycles);
+    this.clockCycles[cpu] = atCycles;
+  }
+
+  private takeInterrupts(cpu: number): boolean {
+    let taken = false;
+    const began = this.clockCycles[cpu];
+    while (this.interrupts.nextArrival(cpu) <= this.clockCycles[cpu]) {
+      const activity = this.accounts.enter(cpu, ACTIVITY_INTERRUPT);
+      this.interrupts.take(cpu)?.(cpu);
+      this.accounts.enter(cpu, activity);
+      taken = true;
+    }
+    const thread = this.running[cpu];
+    // What the thread was computing is not done any sooner.
+    if (thread !== null && thread.computeCycles > 0) thread.readyCycles += this.clockCycles[cpu] - began;
+    return taken;
+  }
+
+  /** The current CPU must not go past the arrival of its own next interrupt, if it can take it. */
+  private lookAhead(cpu: number): void {
+    const arrival = this.interrupts.nextArrival(cpu);
+    if (arrival < this.horizonCycles) this.horizonCycles = arrival;
+  }
+
+  private resume(cpu: number): void {
+    let thread = this.running[cpu];
+    if (thread === null) {
+      thread = this.takeReady(cpu);
+      if (thread === null) return;
+      this.switchTo(cpu, thread);
+    }
+    if (thread.waiting) return;
+    this.currentThread = thread;
+    try {
+      const result = thread.code.next();
+      if (result.done) {
+        thread.done = true;
+        thread.result = result.value;
+        this.leave(cpu, thread);
+      } else {
+        this.applyPause(cpu, thread, result.value);
+      }
+    } catch (failure) {
+      thread.done = true;
+      thread.failure = failure;
+      this.leave(cpu, thread);
+      throw failure;
+    } finally {
+      this.currentThread = null;
+    }
+  }
+
+  private switchTo(cpu: number, thread: Thread): void {
+    this.running[cpu] = thread;
+    if (this.lastThread[cpu] !== thread) {
+      this.lastThread[cpu] = thread;
+      if (this.contextSwitchCycles > 0) {
+        this.accounts.enter(cpu, ACTIVITY_SWITCH);
+        this.clockCycles[cpu] += this.contextSwitchCycles;
+      }
+    }
+    this.accounts.enter(cpu, thread.activity);
+  }
+
+  /** The thread no longer runs on `cpu`. */
+  private leave(cpu: number, thread: Thread): void {
+    this.running[cpu] = null;
+    thread.activity = this.accounts.enter(cpu, ACTIVITY_OTHER);
+  }
+
+  private applyPause(cpu: number, thread: Thread, pause: Pause): void {
+    thread.readyCycles = this.clockCycles[cpu];
+    if (pause === PAUSE_SPIN) {
+      thread.waiting = true;
+    } else if (pause === PAUSE_SLEEP) {
+      thread.waiting = true;
+      this.sleeping.add(thread);
+      this.leave(cpu, thread);
+    } else if (pause === PAUSE_COMPUTE) {
+      thread.readyCycles += thread.computeCycles;
+    } else if (pause === PAUSE_RESCHED) {
+      this.leave(cpu, thread);
+      this.runQueues[thread.cpu].push(thread);
+      if (thread.cpu !== cpu) this.refresh(thread.cpu);
+    }
+  }
+
+  /** Takes the first thread that is ready at the CPU's clock off its run queue. */
+  private takeReady(cpu: number): Thread | null {
+    const queue = this.runQueues[cpu];
+    for (let i = 0; i < queue.length; i++) {
+      if (queue[i].readyCycles <= this.clockCycles[cpu]) return queue.splice(i, 1)[0];
+    }
+    return null;
+  }
+
+  /** Recomputes when `cpu` can act next. */
+  private refresh(cpu: number): void {
+    const clock = this.clockCycles[cpu];
+    let at = Number.POSITIVE_INFINITY;
+    const thread = this.running[cpu];
+    if (thread !== null) {
+      if (!thread.waiting) at = Math.max(clock, thread.readyCycles);
+    } else {
+      const queue = this.runQueues[cpu];
+      for (let i = 0; i < queue.length; i++) at = Math.min(at, Math.max(clock, queue[i].readyCycles));
+    }
+    at = Math.min(at, Math.max(clock, this.interrupts.nextArrival(cpu)));
+    this.ready.set(cpu, at);
+    if (cpu !== this.currentCpu && at < this.horizonCycles) this.horizonCycles = at;
+  }
+}
+
+/** Code that ends at once. */
+function* nothing(): KernelCode<void> {
+  // It never pauses: `runSync` puts real code in its place.
+}

@@ -1,0 +1,14 @@
+/** Makes the arrays of a CPU of a preset. */
+
+import type { Preset } from "../presets/preset.ts";
+import { CpuArrays } from "./cpu-arrays.ts";
+import { ownStructures } from "./paging-structure-caches.ts";
+import { tlbWords } from "./tlb.ts";
+
+/** Arrays large enough for all TLBs and paging-structure caches of a preset. */
+export function arraysFor(preset: Preset): CpuArrays {
+  const shapes = [...preset.tlbs, ...ownStructures(preset)];
+  const places = shapes.reduce((sum, { sets, ways }) => sum + sets * ways, 0);
+  const words = shapes.reduce((sum, shape) => sum + tlbWords(shape), 0);
+  return new CpuArrays(shapes.length, places, words);
+}

@@ -1,0 +1,124 @@
+/**
+ * Which page walks a flush made necessary. Beside the TLBs of a CPU, a second set of the same shape sees the same accesses
+ * but no flush: what it still holds, the real ones would hold too, had nobody flushed. A walk for a translation that the
+ * second set holds with the same frame refills what a flush took away, and is laid at the door of the last flush that
+ * removed it; a walk for one that it lost as well was due to capacity; one for another frame is for a new mapping.
+ */
+
+import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE, TR_GLOBAL, TR_SIZE_SHIFT } from "../isa/translation.ts";
+import type { Preset } from "../presets/preset.ts";
+import { arraysFor } from "./arrays-for.ts";
+import type { Tlb } from "./tlb.ts";
+import { TlbHierarchy } from "./tlb-hierarchy.ts";
+
+/** What the refills after one flush cost on one CPU. */
+export interface RefillCost {
+  /** Walks. */
+  refills: number;
+  /** Their cycles. */
+  walkCycles: number;
+}
+
+/** Tags whose flush is remembered, per side of the TLBs, before those that no longer matter are dropped. */
+const REMEMBERED_MAX = 16_384;
+
+/** Attribution of refills on one CPU. Set `currentFlush` around the invalidations of a flush. */
+export class FlushAttribution {
+  /** The number that the flush under way is known by; 0 while invalidations are nobody's. */
+  currentFlush = 0;
+  /** Walks that no flush of a known number, no lack of room and no new mapping explains. */
+  unexplainedWalks = 0;
+
+  private readonly tlbs: TlbHierarchy;
+  private readonly unflushed: TlbHierarchy;
+  /** The last flush of each tag, for data (0) and for instructions (1). */
+  private readonly flushes: readonly [Map<number, number>, Map<number, number>] = [new Map(), new Map()];
+  private readonly costs = new Map<number, RefillCost>();
+
+  constructor(preset: Preset, tlbs: TlbHierarchy) {
+    this.tlbs = tlbs;
+    this.unflushed = new TlbHierarchy(preset, arraysFor(preset));
+    for (const tlb of [...tlbs.first, ...tlbs.second]) tlb.onDrop = (from, slot) => this.dropped(from, slot);
+  }
+
+  /** What refills after a flush have cost so far on this CPU. */
+  costOf(flush: number): Readonly<RefillCost> {
+    return this.costs.get(flush) ?? { refills: 0, walkCycles: 0 };
+  }
+
+  /** All flushes that have caused refills, with their cost. */
+  allCosts(): IterableIterator<[number, Readonly<RefillCost>]> {
+    return this.costs.entries();
+  }
+
+  /** An access of `kind` that the TLBs translated. */
+  hit(kind: number, la: number, pcid: number): void {
+    const { tlbs, unflushed } = this;
+    const flags = tlbs.currentFlags();
+    this.flushes[kind >> 1].delete(keyOf(la, pcid, flags));
+    if (!unflushed.lookup(kind, la, pcid)) unflushed.insert(kind, la, pcid, tlbs.currentFrame(la), flags);
+  }
+
+  /** A walk of an access of `kind` that found a translation. */
+  refill(kind: number, la: number, pcid: number, frame: number, flags: number, cycles: number): void {
+    const { unflushed } = this;
+    const side = this.flushes[kind >> 1];
+    const key = keyOf(la, pcid, flags);
+    const flush = side.get(key);
+    if (flush !== undefined) side.delete(key);
+    if (!unflushed.lookup(kind, la, pcid)) {
+      unflushed.insert(kind, la, pcid, frame, flags);
+      return;
+    }
+    const sameFrame = unflushed.currentFrame(la) === frame;
+    const same = sameFrame && unflushed.currentFlags() === flags;
+    if (sameFrame) {
+      if (flush !== undefined) this.charge(flush, cycles);
+      else if (same) this.unexplainedWalks++;
+    }
+    if (!same) {
+      unflushed.dropPage(la, pcid, true);
+      unflushed.insert(kind, la, pcid, frame, flags);
+    }
+  }
+
+  private charge(flush: number, cycles: number): void {
+    const cost = this.costs.get(flush);
+    if (cost === undefined) {
+      this.costs.set(flush, { refills: 1, walkCycles: cycles });
+    } else {
+      cost.refills++;
+      cost.walkCycles += cycles;
+    }
+  }
+
+  private dropped(tlb: Tlb, slot: number): void {
+    if (this.currentFlush === 0 || tlb.sizeOf(slot) === SIZE_TABLE) return;
+    const key = keyOf(tlb.addressOf(slot), tlb.pcidOf(slot), tlb.flagsOf(slot));
+    if (tlb.kinds.includes("load") || tlb.kinds.includes("store")) this.remember(0, key);
+    if (tlb.kinds.includes("fetch")) this.remember(1, key);
+  }
+
+  private remember(sideIndex: 0 | 1, key: number): void {
+    const side = this.flushes[sideIndex];
+    side.set(key, this.currentFlush);
+    if (side.size > REMEMBERED_MAX) {
+      for (const other of side.keys()) if (!this.isHeld(sideIndex, other)) side.delete(other);
+    }
+  }
+
+  /** Whether the unflushed TLBs hold the translation of a key. Changes nothing. */
+  private isHeld(sideIndex: 0 | 1, key: number): boolean {
+    const context = key % 8192;
+    const size = Math.floor(key / 8192) % 4;
+    const la = Math.floor(key / 32_768) * SIZE_BYTES[size];
+    return this.unflushed.holds(sideIndex === 0 ? [0, 1] : [2], la, context);
+  }
+}
+
+/** One number for a page (in units of its size in the page tables), its size, and its PCID or global mark. */
+function keyOf(la: number, pcid: number, flags: number): number {
+  const size = (flags >> TR_SIZE_SHIFT) & 3;
+  const context = (flags & TR_GLOBAL) !== 0 ? GLOBAL_CONTEXT : pcid;
+  return (Math.floor(la / SIZE_BYTES[size]) * 4 + size) * 8192 + context;
+}

@@ -1,0 +1,143 @@
+/**
+ * Caches of the entries that refer to page tables, tagged by PCID (Intel SDM vol. 3A, 4.10.3 "Paging-Structure Caches"): a
+ * walk starts at the deepest table that one of them names, and does not fetch the entries above. An entry holds the frame of
+ * the table it names and the rights that the entries so far combine to.
+ */
+
+import { LEVEL_BYTES, SIZE_TABLE, TABLE_TAG } from "../isa/translation.ts";
+import type { PagingStructureCachePreset, Preset, TlbGeometry } from "../presets/preset.ts";
+import type { CpuArrays } from "./cpu-arrays.ts";
+import { Tlb } from "./tlb.ts";
+import type { TlbHierarchy } from "./tlb-hierarchy.ts";
+
+const REGION_BYTES = LEVEL_BYTES;
+
+/** Level of a page-directory entry, and of the entries above it. */
+export const LEVEL_PDE = 2;
+export const LEVEL_PDPTE = 3;
+export const LEVEL_PML5E = 5;
+
+/** Names of the caches, from level 2 on. */
+const STRUCTURE_NAMES = ["pde", "pdpte", "pml4e", "pml5e"] as const;
+
+/** Shapes of the caches of a preset that are not part of a TLB. */
+export function ownStructures(preset: Preset): TlbGeometry[] {
+  return STRUCTURE_NAMES.flatMap((name) => {
+    const shape = preset.pagingStructureCaches[name];
+    return shape === undefined || "sharedWith" in shape ? [] : [{ ...shape, name, indexHash: "linear" as const }];
+  });
+}
+
+/** The caches of one CPU. */
+export class PagingStructureCaches {
+  /** After a lookup that hit: frame of the table, and combined rights (`TR_*`). */
+  frame = 0;
+  flags = 0;
+  /** By level of the entries; null where a level is not cached. */
+  private readonly levels: (Tlb | null)[] = [null, null, null, null, null, null];
+  /** Those that are not part of a TLB. */
+  private readonly own: Tlb[] = [];
+  /** Second-level TLBs that hold entries of tables. */
+  private readonly shared: Tlb[] = [];
+
+  constructor(preset: Preset, arrays: CpuArrays, tlbs: TlbHierarchy) {
+    STRUCTURE_NAMES.forEach((name, index) => {
+      const shape = preset.pagingStructureCaches[name];
+      if (shape !== undefined) this.levels[index + 2] = this.build(name, shape, arrays, tlbs);
+    });
+  }
+
+  /** The level of the deepest cached entry for `la`, 2 (PDE) to `levels`; 0 when there is none. */
+  lookup(la: number, pcid: number, levels: number): number {
+    for (let level = LEVEL_PDE; level <= levels; level++) {
+      const tlb = this.levels[level];
+      if (tlb === null) continue;
+      const bytes = REGION_BYTES[level];
+      const number = Math.floor(la / bytes);
+      const slot = tlb.find(number * bytes + structureTag(level), number | 0, pcid);
+      if (slot < 0) continue;
+      tlb.touch(slot);
+      this.frame = tlb.frameOf(slot);
+      this.flags = tlb.flagsOf(slot);
+      return level;
+    }
+    return 0;
+  }
+
+  /** Puts in the entry of `level` that a walk for `la` used. There must be none for it. */
+  insert(la: number, level: number, pcid: number, frame: number, flags: number): void {
+    const tlb = this.levels[level];
+    if (tlb === null) return;
+    const bytes = REGION_BYTES[level];
+    const number = Math.floor(la / bytes);
+    tlb.insert(number * bytes + structureTag(level), number | 0, pcid, SIZE_TABLE, frame, flags);
+  }
+
+  /** Removes the entries that would be used for `la` under `pcid`, as a page fault does. */
+  dropPage(la: number, pcid: number): void {
+    for (let level = LEVEL_PDE; level <= LEVEL_PML5E; level++) {
+      const tlb = this.levels[level];
+      if (tlb === null) continue;
+      const number = Math.floor(la / REGION_BYTES[level]);
+      const slot = tlb.find(number * REGION_BYTES[level] + structureTag(level), number | 0, pcid);
+      if (slot >= 0) tlb.drop(slot);
+    }
+  }
+
+  /** Removes all entries of one PCID. */
+  dropPcid(pcid: number): void {
+    for (const tlb of this.own) tlb.dropPcid(pcid);
+    for (const tlb of this.shared) dropTables(tlb, pcid);
+  }
+
+  /** Removes all entries. */
+  clear(): void {
+    for (const tlb of this.own) if (!tlb.isEmpty) tlb.clear();
+    for (const tlb of this.shared) dropTables(tlb, -1);
+  }
+
+  /** The cache of PDEs where it is one of its own that is searched way by way; else null. */
+  simplePde(): Tlb | null {
+    const pde = this.levels[LEVEL_PDE];
+    if (pde === null || !this.own.includes(pde) || pde.headAt >= 0) return null;
+    return !pde.replacement.isListed && pde.replacement.fillsLikeHits ? pde : null;
+  }
+
+  /** What caches the entries of a level, where that is no part of a TLB; else null. */
+  ownCacheOf(level: number): Tlb | null {
+    const cache = this.levels[level];
+    return cache !== null && this.own.includes(cache) ? cache : null;
+  }
+
+  /** The structures that hold nothing else, for those who look at them. */
+  structures(): readonly Tlb[] {
+    return this.own;
+  }
+
+  private build(name: string, shape: PagingStructureCachePreset, arrays: CpuArrays, tlbs: TlbHierarchy): Tlb {
+    if (!("sharedWith" in shape)) {
+      const tlb = new Tlb({ ...shape, name, indexHash: "linear" }, arrays);
+      this.own.push(tlb);
+      return tlb;
+    }
+    const other = this.own.find((tlb) => tlb.name === shape.sharedWith);
+    if (other !== undefined) return other;
+    const tlb = tlbs.second.find((candidate) => candidate.name === shape.sharedWith);
+    if (tlb === undefined) throw new RangeError(`no structure named "${shape.sharedWith}" to hold ${name} entries`);
+    if (!this.shared.includes(tlb)) this.shared.push(tlb);
+    return tlb;
+  }
+}
+
+/** What the tag of an entry of `level` adds to the address. */
+export function structureTag(level: number): number {
+  return TABLE_TAG + level / 32;
+}
+
+function dropTables(tlb: Tlb, pcid: number): void {
+  if (tlb.words[tlb.sizeAt + SIZE_TABLE] === 0) return;
+  for (let slot = 0; slot < tlb.slots; slot++) {
+    if (!tlb.isUsed(slot) || tlb.sizeOf(slot) !== SIZE_TABLE) continue;
+    if (pcid === -1 || tlb.pcidOf(slot) === pcid) tlb.drop(slot);
+  }
+}

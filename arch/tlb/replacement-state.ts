@@ -1,0 +1,167 @@
+/**
+ * The replacement state of all sets of one structure, in the words that a CPU's structures share (cpu-arrays.ts). It is kept in
+ * one of three forms:
+ *
+ *   table   one word a set, changed and read as replacement.ts says
+ *   list    LRU of many ways: the slots of a set in order of use
+ *   tree    tree-PLRU of four ways in the first level, where hits are frequent, so that a hit only stores: for each node of a
+ *           set's tree the place used last below it. The victim is the place not used last of the pair not used last.
+ */
+
+import type { TlbGeometry } from "../presets/preset.ts";
+import { replacementPolicy } from "../presets/replacement.ts";
+import { type CpuArrays, WORD_SHIFT, WORD_STATE, WORD_USE } from "./cpu-arrays.ts";
+
+// V8 folds a module's own constants into the code, but not those that it imports.
+const WORD = WORD_SHIFT;
+const STATE = WORD_STATE;
+const USE = WORD_USE;
+
+/** Ways of the sets whose state can be a tree. */
+const TREE_WAYS = 4;
+
+/** Words that the state of a structure takes at the most, beside its records. */
+export function replacementWords({ sets, ways, replacement }: TlbGeometry): number {
+  const victims = replacementPolicy(replacement, ways).victims?.length ?? 0;
+  return 4 * sets + victims + 2 * (sets * ways + sets);
+}
+
+/** The state of one structure; slots and places are those of `Tlb`. */
+export class ReplacementState {
+  /** Whether it is kept as lists. */
+  readonly isListed: boolean;
+  /**
+   * Whether it is kept as trees: the place used last in a set is at word `rootsAt + (place >> 2)`, and that used last of a
+   * pair of ways at `pairsAt + (place >> 1)`.
+   */
+  readonly isTree: boolean;
+  readonly rootsAt: number;
+  readonly pairsAt: number;
+  /** Whether a fill changes the state as a hit does. */
+  readonly fillsLikeHits: boolean;
+  /** Word of the state of set 0, and the number of words for all sets. */
+  readonly stateAt: number;
+  readonly stateWords: number;
+  /** Word of the first of the ways to evict, by state of the set; from bit 8 on, what the fill makes of the state. */
+  readonly fillsAt: number;
+  private readonly words: Int32Array;
+  private readonly ways: number;
+  private readonly slots: number;
+  private readonly firstPlace: number;
+  private readonly fillUse: Int32Array;
+  /** Words of the lists: the slot before and after each, and the first and last slot of each set. */
+  private readonly listAt: number;
+  private readonly endsAt: number;
+
+  /** Takes its words, and sets those of the records of the structure that begins with `firstPlace`. */
+  constructor(geometry: TlbGeometry, arrays: CpuArrays, firstPlace: number, isFirstLevel: boolean) {
+    const { sets, ways, replacement, pcidCapacity } = geometry;
+    const slots = sets * ways;
+    const policy = replacementPolicy(replacement, ways);
+    const victims = policy.victims ?? new Uint8Array(0);
+    this.words = arrays.words;
+    this.ways = ways;
+    this.slots = slots;
+    this.firstPlace = firstPlace;
+    this.fillUse = policy.fillUse;
+    this.fillsLikeHits = policy.hitUse === policy.fillUse;
+    this.isListed = policy.victims === null;
+    this.isTree = isFirstLevel && replacement === "tree-plru" && ways === TREE_WAYS && pcidCapacity === undefined;
+    this.stateWords = this.isTree ? 3 * sets : sets;
+    this.stateAt = arrays.takeWords(this.stateWords);
+    this.rootsAt = this.stateAt - (firstPlace >> 2);
+    this.pairsAt = this.stateAt + sets - (firstPlace >> 1);
+    this.fillsAt = arrays.takeWords(victims.length);
+    for (let state = 0; state < victims.length; state++) {
+      const use = policy.fillUse[victims[state]];
+      const filled = (state & (use >>> 16)) | (use & 0xffff);
+      this.words[this.fillsAt + state] = victims[state] | (filled << 8);
+    }
+    this.listAt = this.isListed ? arrays.takeWords(2 * slots) : -1;
+    this.endsAt = this.isListed ? arrays.takeWords(2 * sets) : -1;
+    for (let slot = 0; slot < slots; slot++) {
+      const record = (firstPlace + slot) << WORD;
+      this.words[record | USE] = policy.hitUse[slot % ways];
+      this.words[record | STATE] = this.isListed || this.isTree ? -1 : this.stateAt + Math.floor(slot / ways);
+    }
+    if (this.isListed) this.makeLists();
+    if (this.isTree) for (let slot = 1; slot < slots; slot += 2) this.hit(slot);
+  }
+
+  /** Records a hit of `slot`. */
+  hit(slot: number): void {
+    if (this.isTree) {
+      this.use(this.firstPlace + slot);
+      return;
+    }
+    const { words } = this;
+    const record = (this.firstPlace + slot) << WORD;
+    const at = words[record | STATE];
+    if (at < 0) {
+      this.moveToFront((slot / this.ways) | 0, slot);
+      return;
+    }
+    const use = words[record | USE];
+    words[at] = (words[at] & (use >>> 16)) | (use & 0xffff);
+  }
+
+  /** Records that `slot` was given another translation. */
+  fill(slot: number): void {
+    if (this.isTree) {
+      this.use(this.firstPlace + slot);
+      return;
+    }
+    const set = (slot / this.ways) | 0;
+    if (this.isListed) {
+      this.moveToFront(set, slot);
+      return;
+    }
+    const { words } = this;
+    const at = this.stateAt + set;
+    const use = this.fillUse[slot - set * this.ways];
+    words[at] = (words[at] & (use >>> 16)) | (use & 0xffff);
+  }
+
+  /** The slot of a full set that is evicted next. */
+  victim(set: number): number {
+    const { words } = this;
+    if (this.isListed) return words[this.endsAt + (set << 1) + 1];
+    const state = words[this.stateAt + set];
+    if (this.isTree) return (words[this.pairsAt + ((state ^ 2) >> 1)] ^ 1) - this.firstPlace;
+    return set * this.ways + (words[this.fillsAt + state] & 0xff);
+  }
+
+  /** Records a use of `place` in its set's tree. */
+  private use(place: number): void {
+    this.words[this.rootsAt + (place >> 2)] = place;
+    this.words[this.pairsAt + (place >> 1)] = place;
+  }
+
+  private makeLists(): void {
+    const { words, listAt, endsAt, ways, slots } = this;
+    for (let slot = 0; slot < slots; slot++) {
+      words[listAt + (slot << 1)] = slot % ways === 0 ? -1 : slot - 1;
+      words[listAt + (slot << 1) + 1] = slot % ways === ways - 1 ? -1 : slot + 1;
+    }
+    for (let set = 0; set < slots / ways; set++) {
+      words[endsAt + (set << 1)] = set * ways;
+      words[endsAt + (set << 1) + 1] = set * ways + ways - 1;
+    }
+  }
+
+  private moveToFront(set: number, slot: number): void {
+    const { words, listAt } = this;
+    const ends = this.endsAt + (set << 1);
+    const first = words[ends];
+    if (first === slot) return;
+    const before = words[listAt + (slot << 1)];
+    const after = words[listAt + (slot << 1) + 1];
+    words[listAt + (before << 1) + 1] = after;
+    if (after >= 0) words[listAt + (after << 1)] = before;
+    else words[ends + 1] = before;
+    words[listAt + (slot << 1)] = -1;
+    words[listAt + (slot << 1) + 1] = first;
+    words[listAt + (first << 1)] = slot;
+    words[ends] = slot;
+  }
+}

@@ -1,0 +1,307 @@
+/**
+ * The TLBs of one CPU and how translations move between them: a walk fills the first and the second level; a hit in the
+ * second level fills the first; nothing moves from the first level to the second (TLB;DR, section 5). A level that cannot
+ * hold a page's size holds the piece of the page that was used (Intel SDM vol. 3A, 4.10.2.3).
+ *
+ *
+ * It is the general path; `PredictedHits` and `SmallPages` are shortcuts for what is most frequent.
+ */
+
+import {
+  GLOBAL_CONTEXT,
+  SIZE_1G,
+  SIZE_2M,
+  SIZE_4K,
+  SIZE_BYTES,
+  SIZE_TABLE,
+  TAG_SIZE_STEP,
+  TR_SIZE_SHIFT,
+} from "../isa/translation.ts";
+import { type Preset, TLB_KINDS, TLB_PAGE_SIZES, type TlbPreset } from "../presets/preset.ts";
+import type { CpuArrays } from "./cpu-arrays.ts";
+import { Tlb } from "./tlb.ts";
+
+// V8 folds a module's own constants into the code, but not those that it imports.
+const SIZE_SHIFT = TR_SIZE_SHIFT;
+
+/** One size in one TLB. */
+interface Holder {
+  readonly tlb: Tlb;
+  /** Which TLB of its level it is. */
+  readonly index: number;
+  readonly size: number;
+}
+
+/** The TLBs that one kind of access uses. */
+class Side {
+  /** The first-level TLB of 4 KiB pages, and which of its level it is. */
+  readonly small: Tlb;
+  readonly smallIndex: number;
+  /** The second-level TLBs of 4 KiB pages. */
+  readonly secondSmall: readonly Tlb[];
+  /** Where larger pages can be. */
+  readonly large: readonly Holder[];
+  readonly secondLarge: readonly Holder[];
+  /** Where a page of each size is put. */
+  readonly homes: readonly (readonly Holder[])[];
+  readonly secondHomes: readonly (readonly Holder[])[];
+
+  constructor(first: readonly Holder[], second: readonly Holder[]) {
+    const [small] = first.filter(({ size }) => size === SIZE_4K);
+    this.small = small.tlb;
+    this.smallIndex = small.index;
+    this.secondSmall = second.filter(({ size }) => size === SIZE_4K).map(({ tlb }) => tlb);
+    this.large = first.filter(({ size }) => size !== SIZE_4K);
+    this.secondLarge = second.filter(({ size }) => size !== SIZE_4K);
+    this.homes = homesOf(first);
+    this.secondHomes = homesOf(second);
+  }
+}
+
+/** All TLBs of a CPU. */
+export class TlbHierarchy {
+  readonly first: readonly Tlb[];
+  readonly second: readonly Tlb[];
+  /** Whether the last lookup found its translation in the second level. */
+  wasSecondLevel = false;
+  /** After an insertion or a hit: the slot that now holds the translation in the first level. */
+  slot = 0;
+  /** Which TLB of the first level it is in. */
+  private index = 0;
+
+  private readonly sides: readonly [Side, Side, Side];
+
+  constructor(preset: Preset, arrays: CpuArrays) {
+    const make = (level: 1 | 2) =>
+      tlbsOf(preset, level).map((shape) => ({ shape, tlb: new Tlb(shape, arrays, shape.kinds, level) }));
+    const first = make(1);
+    const second = make(2);
+    this.first = first.map(({ tlb }) => tlb);
+    this.second = second.map(({ tlb }) => tlb);
+    const side = (kind: number) => new Side(holdersOf(first, kind), holdersOf(second, kind));
+    this.sides = [side(0), side(1), side(2)];
+  }
+
+  /** After an insertion or a hit: the TLB that now holds the translation in the first level. */
+  get tlb(): Tlb {
+    return this.first[this.index];
+  }
+
+  /** Whether the kind's first level or, if not, its second level translates `la` under `pcid`; a second-level hit fills the first. */
+  lookup(kind: number, la: number, pcid: number): boolean {
+    const side = this.sides[kind];
+    const page = la - ((la | 0) & 4095);
+    const number = (la / 4096) | 0;
+    const { small } = side;
+    this.wasSecondLevel = false;
+    const slot = small.find(page, number, pcid);
+    if (slot >= 0) {
+      small.touch(slot);
+      this.index = side.smallIndex;
+      this.slot = slot;
+      return true;
+    }
+    for (let i = 0; i < side.large.length; i++) {
+      const holder = side.large[i];
+      const { tlb, size } = holder;
+      if (tlb.words[tlb.sizeAt + size] !== 0 && this.lookupLarge(holder, la, pcid)) return true;
+    }
+    for (let i = 0; i < side.secondSmall.length; i++) {
+      const tlb = side.secondSmall[i];
+      const found = tlb.find(page, number, pcid);
+      if (found < 0) continue;
+      tlb.touch(found);
+      this.wasSecondLevel = true;
+      this.insertFirst(side, la, tlb.pcidOf(found), tlb.frameOf(found), tlb.flagsOf(found));
+      return true;
+    }
+    for (let i = 0; i < side.secondLarge.length; i++) {
+      const { tlb, size } = side.secondLarge[i];
+      if (tlb.words[tlb.sizeAt + size] !== 0 && this.lookupSecondLarge(side, tlb, size, la, pcid)) return true;
+    }
+    return false;
+  }
+
+  /** Puts the translation that a walk found for `kind` into both levels: `frame` is that of the 4 KiB page. */
+  insert(kind: number, la: number, pcid: number, frame: number, flags: number): void {
+    const side = this.sides[kind];
+    const homes = side.secondHomes[(flags >> SIZE_SHIFT) & 3];
+    if (homes.length > 0) {
+      const { tlb, size } = homeOf(homes, la);
+      insertInto(tlb, size, la, pcid, frame, flags);
+    }
+    this.insertFirst(side, la, pcid, frame, flags);
+  }
+
+  /** The TLBs of 4 KiB pages of each kind of access, and whether the first of them holds larger pages too. */
+  smallSides(): { first: Tlb; second: readonly Tlb[]; holdsLarge: boolean }[] {
+    return this.sides.map(({ small, secondSmall, large }) => ({
+      first: small,
+      second: secondSmall,
+      holdsLarge: large.some(({ tlb }) => tlb === small),
+    }));
+  }
+
+  /** Whether some entry of a larger page, in either level, translates `la` for accesses of `kind`. Changes nothing. */
+  isInLarge(kind: number, la: number, pcid: number): boolean {
+    const { large, secondLarge } = this.sides[kind];
+    return isHeldByOneOf(large, la, pcid) || isHeldByOneOf(secondLarge, la, pcid);
+  }
+
+  /** Rights and attributes of the translation found or inserted last. */
+  currentFlags(): number {
+    return this.tlb.flagsOf(this.slot);
+  }
+
+  /** The frame of the 4 KiB page at `la` by the translation found or inserted last. */
+  currentFrame(la: number): number {
+    const { tlb, slot } = this;
+    const frame = tlb.frameOf(slot);
+    const size = tlb.sizeOf(slot);
+    return size === SIZE_4K ? frame : frame + Math.floor((la - tlb.addressOf(slot)) / 4096);
+  }
+
+  /** Whether the entry found or inserted last is one of 4 KiB. */
+  isSmall(): boolean {
+    return this.tlb.sizeOf(this.slot) === SIZE_4K;
+  }
+
+  /** Whether a translation of `la` for one of `kinds` is held, under `pcid` or global. Changes nothing. */
+  holds(kinds: readonly number[], la: number, pcid: number): boolean {
+    return kinds.some((kind) => {
+      const { small, secondSmall, large, secondLarge } = this.sides[kind];
+      const smalls = [small, ...secondSmall].map((tlb) => ({ tlb, size: SIZE_4K as number }));
+      return [...smalls, ...large, ...secondLarge].some(({ tlb, size }) => findIn(tlb, size, la, pcid) >= 0);
+    });
+  }
+
+  /**
+   * Removes the translations of the page of `la`, of every size: those of one PCID, or of all (-1), and global ones when
+   * asked to.
+   */
+  dropPage(la: number, pcid: number, globals: boolean): void {
+    for (let i = 0; i < this.first.length; i++) dropPageIn(this.first[i], la, pcid, globals);
+    for (let i = 0; i < this.second.length; i++) dropPageIn(this.second[i], la, pcid, globals);
+  }
+
+  /** Removes everything, paging-structure entries kept in TLBs included. */
+  clear(): void {
+    for (const tlb of this.first) tlb.clear();
+    for (const tlb of this.second) tlb.clear();
+  }
+
+  /** Removes every entry but the global ones. */
+  dropNonGlobal(): void {
+    for (const tlb of this.first) tlb.dropNonGlobal();
+    for (const tlb of this.second) tlb.dropNonGlobal();
+  }
+
+  /** Removes the entries of one PCID; global ones stay. */
+  dropPcid(pcid: number): void {
+    for (const tlb of this.first) tlb.dropPcid(pcid);
+    for (const tlb of this.second) tlb.dropPcid(pcid);
+  }
+
+  private insertFirst(side: Side, la: number, pcid: number, frame: number, flags: number): void {
+    const homes = side.homes[(flags >> SIZE_SHIFT) & 3];
+    const { tlb, index, size } = homeOf(homes, la);
+    this.index = index;
+    this.slot = insertInto(tlb, size, la, pcid, frame, flags);
+  }
+
+  private lookupLarge({ tlb, index, size }: Holder, la: number, pcid: number): boolean {
+    const slot = findIn(tlb, size, la, pcid);
+    if (slot < 0) return false;
+    tlb.touch(slot);
+    this.index = index;
+    this.slot = slot;
+    return true;
+  }
+
+  private lookupSecondLarge(side: Side, tlb: Tlb, size: number, la: number, pcid: number): boolean {
+    const slot = findIn(tlb, size, la, pcid);
+    if (slot < 0) return false;
+    tlb.touch(slot);
+    this.wasSecondLevel = true;
+    const frame = tlb.frameOf(slot) + Math.floor((la - tlb.addressOf(slot)) / 4096);
+    this.insertFirst(side, la, tlb.pcidOf(slot), frame, tlb.flagsOf(slot));
+    return true;
+  }
+}
+
+function tlbsOf(preset: Preset, level: 1 | 2): TlbPreset[] {
+  return preset.tlbs.filter((shape) => shape.level === level);
+}
+
+/** Of several TLBs of one level that can hold a page, the address chooses one. */
+function homeOf(homes: readonly Holder[], la: number): Holder {
+  if (homes.length === 1) return homes[0];
+  const { tlb, size } = homes[0];
+  return homes[Math.floor(la / SIZE_BYTES[size] / tlb.sets) % homes.length];
+}
+
+function insertInto(tlb: Tlb, size: number, la: number, pcid: number, frame: number, flags: number): number {
+  if (size === SIZE_4K) return tlb.insert(la - ((la | 0) & 4095), (la / 4096) | 0, pcid, size, frame, flags);
+  const inPage = la % SIZE_BYTES[size];
+  const base = la - inPage;
+  const first = frame - Math.floor(inPage / 4096);
+  const number = (base / SIZE_BYTES[size]) | 0;
+  return tlb.insert(base + size * TAG_SIZE_STEP, number, pcid, size, first, flags);
+}
+
+function findIn(tlb: Tlb, size: number, la: number, pcid: number): number {
+  const number = Math.floor(la / SIZE_BYTES[size]);
+  return tlb.find(number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, pcid);
+}
+
+function isHeldByOneOf(holders: readonly Holder[], la: number, pcid: number): boolean {
+  for (let i = 0; i < holders.length; i++) {
+    const { tlb, size } = holders[i];
+    if (tlb.words[tlb.sizeAt + size] !== 0 && findIn(tlb, size, la, pcid) >= 0) return true;
+  }
+  return false;
+}
+
+function dropPageIn(tlb: Tlb, la: number, pcid: number, globals: boolean): void {
+  for (let size = SIZE_4K; size <= SIZE_1G; size++) {
+    if (tlb.words[tlb.sizeAt + size] === 0) continue;
+    const number = Math.floor(la / SIZE_BYTES[size]);
+    tlb.dropTag(number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, pcid, globals);
+  }
+  if (tlb.holdsPieces) dropPiecesIn(tlb, la, pcid, globals);
+}
+
+/** Removes the pieces of the larger page that contains `la`: INVLPG removes all of them (Intel SDM vol. 3A, 4.10.4.1). */
+function dropPiecesIn(tlb: Tlb, la: number, pcid: number, globals: boolean): void {
+  for (let slot = 0; slot < tlb.slots; slot++) {
+    if (!tlb.isUsed(slot) || tlb.sizeOf(slot) === SIZE_TABLE) continue;
+    const pageSize = (tlb.flagsOf(slot) >> TR_SIZE_SHIFT) & 3;
+    if (pageSize <= tlb.sizeOf(slot)) continue;
+    const context = tlb.pcidOf(slot);
+    if (context === GLOBAL_CONTEXT ? !globals : pcid !== -1 && context !== pcid) continue;
+    const bytes = SIZE_BYTES[pageSize];
+    if (Math.floor(tlb.addressOf(slot) / bytes) === Math.floor(la / bytes)) tlb.drop(slot);
+  }
+}
+
+function holdersOf(tlbs: readonly { shape: TlbPreset; tlb: Tlb }[], kind: number): Holder[] {
+  const all = tlbs.map(({ tlb }) => tlb);
+  return [SIZE_4K, SIZE_2M, SIZE_1G].flatMap((size) =>
+    tlbs
+      .filter(({ shape }) => shape.kinds.includes(TLB_KINDS[kind]) && shape.pageSizes.includes(TLB_PAGE_SIZES[size]))
+      .map(({ tlb }) => ({ tlb, index: all.indexOf(tlb), size })),
+  );
+}
+
+/** For each page size, the holders of the largest size that is not larger. */
+function homesOf(holders: readonly Holder[]): Holder[][] {
+  return [SIZE_4K, SIZE_2M, SIZE_1G].map((pageSize) => {
+    for (let size = pageSize as number; size >= 0; size--) {
+      const homes = holders.filter((holder) => holder.size === size);
+      if (homes.length === 0) continue;
+      if (size < pageSize) for (const home of homes) home.tlb.holdsPieces = true;
+      return homes;
+    }
+    return [];
+  });
+}

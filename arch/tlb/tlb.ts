@@ -1,0 +1,324 @@
+/**
+ * One set-associative structure of cached translations: a TLB, or a paging-structure cache. Its entries lie in the two typed
+ * arrays that all structures of a CPU share (cpu-arrays.ts); slot = set * ways + way, place = first place + slot.
+ *
+ * An entry's tag is the first linear address it covers plus a quarter of its size's number, which tells entries of different
+ * sizes apart; its context is the PCID, or the mark of a global translation, with the size (Intel SDM vol. 3A, 4.10.1,
+ * 4.10.2).
+ */
+
+import { GLOBAL_CONTEXT, TR_GLOBAL, TR_MASK } from "../isa/translation.ts";
+import type { TlbGeometry, TlbKindName } from "../presets/preset.ts";
+import {
+  ATTRIBUTE_MEMORY,
+  ATTRIBUTE_PCID_SHIFT,
+  ATTRIBUTE_SIZE_SHIFT,
+  CELL_SHIFT,
+  type CpuArrays,
+  LARGE_AT,
+  WORD_ATTRIBUTES,
+  WORD_FRAME,
+  WORD_LINK,
+  WORD_NEXT,
+  WORD_SHIFT,
+} from "./cpu-arrays.ts";
+import { ReplacementState, replacementWords } from "./replacement-state.ts";
+
+// V8 folds a module's own constants into the code, but not those that it imports.
+const GLOBAL = GLOBAL_CONTEXT;
+const GLOBAL_FLAG = TR_GLOBAL;
+const PCID_SHIFT = ATTRIBUTE_PCID_SHIFT;
+const SIZE_SHIFT = ATTRIBUTE_SIZE_SHIFT;
+const MEMORY = ATTRIBUTE_MEMORY;
+const LARGE = LARGE_AT;
+const CELL = CELL_SHIFT;
+const WORD = WORD_SHIFT;
+const FRAME = WORD_FRAME;
+const ATTRIBUTES = WORD_ATTRIBUTES;
+const NEXT = WORD_NEXT;
+const LINK = WORD_LINK;
+
+/** Sets of more ways than this are searched through an index. */
+const SCANNED_WAYS_MAX = 4;
+
+/** Words that a structure takes at the most, beside its records. */
+export function tlbWords(geometry: TlbGeometry): number {
+  const { sets, ways } = geometry;
+  return replacementWords(geometry) + 2 * sets + 4 + indexSize(sets * ways) + 32;
+}
+
+function indexSize(slots: number): number {
+  return 1 << (32 - Math.clz32(2 * slots - 1));
+}
+
+/** A structure of `sets * ways` entries. */
+export class Tlb {
+  readonly name: string;
+  readonly sets: number;
+  readonly ways: number;
+  readonly slots: number;
+  /** Which accesses use it; none for a paging-structure cache. */
+  readonly kinds: readonly TlbKindName[];
+  readonly cells: Float64Array;
+  readonly words: Int32Array;
+  private readonly bytes: Uint8Array;
+  private readonly frameHigh: Uint8Array;
+  /** The place of slot 0. */
+  readonly firstPlace: number;
+  /** What is evicted next. */
+  readonly replacement: ReplacementState;
+  /** Byte of the mark of slot 0: the eight bits of its page number above those that choose the set. */
+  readonly marksAt: number;
+  /** Word of the number of entries of size 0; those of the other sizes follow. */
+  readonly sizeAt: number;
+  /** Whether pages larger than its sizes are kept in pieces. */
+  holdsPieces = false;
+  /** Told of every entry that is removed other than to make room; null when nobody wants to know. */
+  onDrop: ((tlb: Tlb, slot: number) => void) | null = null;
+
+  readonly setMask: number;
+  readonly hashShift: number;
+  readonly hashMask: number;
+  /** Word of the number of entries of set 0. */
+  readonly countAt: number;
+  /** Word of the first place of the first of the chains by page number; -1 when sets are scanned. */
+  readonly headAt: number;
+  readonly headMask: number;
+  /** PCIDs that have entries here, the one used last first; null without a limit. */
+  private readonly pcids: number[] | null;
+  private readonly pcidCapacity: number;
+  /** Whether the number of PCIDs is limited. */
+  readonly isLimited: boolean;
+  /** The PCID that an entry used last, where the number of PCIDs is limited; else -1. */
+  lastPcid = -1;
+
+  constructor(geometry: TlbGeometry, arrays: CpuArrays, kinds: readonly TlbKindName[] = [], level?: 1 | 2) {
+    const { sets, ways } = geometry;
+    const slots = sets * ways;
+    this.name = geometry.name;
+    this.kinds = kinds;
+    this.sets = sets;
+    this.ways = ways;
+    this.slots = slots;
+    this.cells = arrays.cells;
+    this.words = arrays.words;
+    this.bytes = arrays.bytes;
+    this.frameHigh = arrays.frameHigh;
+    this.firstPlace = arrays.takePlaces(slots);
+    this.replacement = new ReplacementState(geometry, arrays, this.firstPlace, level === 1);
+    this.marksAt = this.replacement.isTree ? arrays.takeWords(sets) << 2 : -1;
+    this.countAt = arrays.takeWords(sets);
+    this.sizeAt = arrays.takeWords(4);
+    this.setMask = sets - 1;
+    this.hashShift = 31 - Math.clz32(sets);
+    this.hashMask = geometry.indexHash === "xor" ? sets - 1 : 0;
+    const isIndexed = ways > SCANNED_WAYS_MAX;
+    this.headMask = indexSize(slots) - 1;
+    this.headAt = isIndexed ? arrays.takeWords(this.headMask + 1) : -1;
+    this.pcidCapacity = geometry.pcidCapacity ?? 0;
+    this.pcids = this.pcidCapacity > 0 ? [] : null;
+    this.isLimited = this.pcidCapacity > 0;
+  }
+
+  /** The slot that holds `tag`, with page number `number` (modulo 2^32), under `pcid` or global; or -1. Changes nothing. */
+  find(tag: number, number: number, pcid: number): number {
+    const { cells, words, firstPlace } = this;
+    if (this.headAt >= 0) {
+      let place = words[this.headAt + (number & this.headMask)];
+      while (place !== 0) {
+        if (cells[place << CELL] === tag && this.isOf(place, pcid)) return place - firstPlace;
+        place = words[(place << WORD) | NEXT];
+      }
+      return -1;
+    }
+    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    const first = firstPlace + set * this.ways;
+    const end = first + this.ways;
+    for (let place = first; place < end; place++) {
+      if (cells[place << CELL] === tag && this.isOf(place, pcid)) return place - firstPlace;
+    }
+    return -1;
+  }
+
+  /** Records a hit of `slot` for the replacement policy. */
+  touch(slot: number): void {
+    this.replacement.hit(slot);
+    if (this.pcids !== null) {
+      const pcid = this.pcidOf(slot);
+      if (pcid !== this.lastPcid) this.usePcid(pcid);
+    }
+  }
+
+  /**
+   * Puts in an entry of a size (`SIZE_*`), evicting another when its set is full; returns its slot. There must be no equal one
+   * in it. The PCID of a global translation does not matter.
+   */
+  insert(tag: number, number: number, pcid: number, size: number, frame: number, flags: number): number {
+    const { cells, words, firstPlace, replacement } = this;
+    const isGlobal = (flags & GLOBAL_FLAG) !== 0;
+    if (this.pcids !== null && !isGlobal && pcid !== this.lastPcid) this.usePcid(pcid);
+    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    const first = set * this.ways;
+    let slot = first;
+    if (words[this.countAt + set] < this.ways) {
+      while (this.isUsed(slot)) slot++;
+      words[this.countAt + set]++;
+    } else {
+      slot = replacement.victim(set);
+      const evicted = this.sizeOf(slot);
+      words[this.sizeAt + evicted]--;
+      if (evicted !== 0) this.countLarge(evicted, -1);
+      if (this.headAt >= 0) this.unlink(firstPlace + slot);
+    }
+    const place = firstPlace + slot;
+    replacement.fill(slot);
+    if (replacement.isTree) this.bytes[this.marksAt + slot] = number >>> this.hashShift;
+    const record = place << WORD;
+    cells[place << CELL] = tag;
+    words[record | FRAME] = frame | 0;
+    words[record | ATTRIBUTES] = flags | (isGlobal ? 0 : pcid << PCID_SHIFT) | (size << SIZE_SHIFT);
+    this.frameHigh[place] = Math.floor(frame / 0x1_0000_0000);
+    words[this.sizeAt + size]++;
+    if (size !== 0) this.countLarge(size, 1);
+    if (this.headAt >= 0) {
+      const head = this.headAt + (number & this.headMask);
+      const next = words[head];
+      words[record | NEXT] = next;
+      words[(next << WORD) | LINK] = record | NEXT;
+      words[record | LINK] = head;
+      words[head] = place;
+    }
+    return slot;
+  }
+
+  /** Removes the entry in `slot`. */
+  drop(slot: number): void {
+    if (this.onDrop !== null) this.onDrop(this, slot);
+    if (this.headAt >= 0) this.unlink(this.firstPlace + slot);
+    this.words[this.sizeAt + this.sizeOf(slot)]--;
+    this.countLarge(this.sizeOf(slot), -1);
+    this.words[this.countAt + ((slot / this.ways) | 0)]--;
+    this.cells[(this.firstPlace + slot) << CELL] = Number.NaN;
+  }
+
+  /** Removes everything. */
+  clear(): void {
+    if (this.isEmpty) return;
+    const { words, cells, slots, sets, firstPlace } = this;
+    if (this.onDrop !== null) for (let slot = 0; slot < slots; slot++) if (this.isUsed(slot)) this.onDrop(this, slot);
+    for (let place = firstPlace; place < firstPlace + slots; place++) cells[place << CELL] = Number.NaN;
+    words[LARGE] -= words[this.sizeAt + 1] + words[this.sizeAt + 2];
+    words.fill(0, this.sizeAt, this.sizeAt + 4);
+    words.fill(0, this.countAt, this.countAt + sets);
+    if (this.headAt >= 0) words.fill(0, this.headAt, this.headAt + this.headMask + 1);
+    if (this.pcids !== null) this.pcids.length = 0;
+    this.lastPcid = -1;
+  }
+
+  /** Removes the entries of one size for `tag`, of one PCID or of all (-1), global ones only if asked to. */
+  dropTag(tag: number, number: number, pcid: number, globals: boolean): void {
+    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    const first = set * this.ways;
+    for (let slot = first; slot < first + this.ways; slot++) {
+      if (this.cells[(this.firstPlace + slot) << CELL] !== tag) continue;
+      const context = this.pcidOf(slot);
+      if (context === GLOBAL ? globals : pcid === -1 || context === pcid) this.drop(slot);
+    }
+  }
+
+  /** Removes the entries of one PCID; global ones stay. */
+  dropPcid(pcid: number): void {
+    if (this.isEmpty) return;
+    for (let slot = 0; slot < this.slots; slot++) if (this.isUsed(slot) && this.pcidOf(slot) === pcid) this.drop(slot);
+  }
+
+  /** Removes every entry but the global ones. */
+  dropNonGlobal(): void {
+    if (this.isEmpty) return;
+    for (let slot = 0; slot < this.slots; slot++)
+      if (this.isUsed(slot) && this.pcidOf(slot) !== GLOBAL) this.drop(slot);
+  }
+
+  /** Whether it holds no entry. */
+  get isEmpty(): boolean {
+    const { words, sizeAt } = this;
+    return words[sizeAt] + words[sizeAt + 1] + words[sizeAt + 2] + words[sizeAt + 3] === 0;
+  }
+
+  /** Whether `slot` holds an entry. */
+  isUsed(slot: number): boolean {
+    return !Number.isNaN(this.cells[(this.firstPlace + slot) << CELL]);
+  }
+
+  /** The first linear address that the entry in `slot` covers. */
+  addressOf(slot: number): number {
+    return Math.floor(this.cells[(this.firstPlace + slot) << CELL]);
+  }
+
+  /** The size (`SIZE_*`) of the entry in `slot`. */
+  sizeOf(slot: number): number {
+    return (this.words[this.recordOf(slot) | ATTRIBUTES] >> SIZE_SHIFT) & 3;
+  }
+
+  /** The PCID of the entry in `slot`, or `GLOBAL_CONTEXT`. */
+  pcidOf(slot: number): number {
+    const attributes = this.words[this.recordOf(slot) | ATTRIBUTES];
+    return (attributes & GLOBAL_FLAG) !== 0 ? GLOBAL : (attributes >> PCID_SHIFT) & 0xfff;
+  }
+
+  /** The first 4 KiB frame of the page, or the frame of the table, of the entry in `slot`. */
+  frameOf(slot: number): number {
+    const record = this.recordOf(slot);
+    const low = this.words[record | FRAME] >>> 0;
+    if ((this.words[record | ATTRIBUTES] & MEMORY) !== 0) return low;
+    return low + this.frameHigh[this.firstPlace + slot] * 0x1_0000_0000;
+  }
+
+  /** Bits 39:32 of the frame of a place that is not marked as memory. */
+  frameHighOf(place: number): number {
+    return this.frameHigh[place];
+  }
+
+  /** Notes that there is a chunk of memory for the frame of the 4 KiB page in `slot`. */
+  markMemory(slot: number): void {
+    this.words[this.recordOf(slot) | ATTRIBUTES] |= MEMORY;
+  }
+
+  /** Rights and attributes (`TR_*`) of the entry in `slot`. */
+  flagsOf(slot: number): number {
+    return this.words[this.recordOf(slot) | ATTRIBUTES] & TR_MASK;
+  }
+
+  private isOf(place: number, pcid: number): boolean {
+    const attributes = this.words[(place << WORD) | ATTRIBUTES];
+    return (attributes & GLOBAL_FLAG) !== 0 || ((attributes >> PCID_SHIFT) & 0xfff) === pcid;
+  }
+
+  private recordOf(slot: number): number {
+    return (this.firstPlace + slot) << WORD;
+  }
+
+  /** Keeps the PCIDs in order of use and, beyond the capacity, removes the entries of the one used least recently. */
+  private usePcid(pcid: number): void {
+    if (pcid === GLOBAL || this.pcids === null) return;
+    this.lastPcid = pcid;
+    const at = this.pcids.indexOf(pcid);
+    if (at >= 0) this.pcids.splice(at, 1);
+    this.pcids.unshift(pcid);
+    if (this.pcids.length > this.pcidCapacity) this.dropPcid(this.pcids.pop() as number);
+  }
+
+  private countLarge(size: number, change: number): void {
+    if (size === 1 || size === 2) this.words[LARGE] += change;
+  }
+
+  /** Takes `place` out of its chain. */
+  private unlink(place: number): void {
+    const { words } = this;
+    const record = place << WORD;
+    const link = words[record | LINK];
+    const next = words[record | NEXT];
+    words[link] = next;
+    words[(next << WORD) | LINK] = link;
+  }
+}

@@ -1,0 +1,177 @@
+/**
+ * The hardware page walk (Intel SDM vol. 3A, 4.5 "4-Level Paging and 5-Level Paging"): from the deepest cached
+ * paging-structure entry, or CR3, down to the leaf. Presence and reserved bits are checked entry by entry; access rights
+ * at the end, when those of all entries are known. A is set in each entry above the leaf as the walk passes it; A and D of
+ * the leaf are set together once the access is known to be allowed (4.8 "Accessed and Dirty Flags").
+ */
+import { ACCESS_IS_SHADOW_STACK, ACCESS_WRITES, type Access } from "../isa/access.ts";
+import { PF_PRESENT, PF_RESERVED } from "../isa/faults.ts";
+import type { PagingMode } from "../isa/paging-mode.ts";
+import {
+  entryFrame,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_GLOBAL,
+  PTE_PAGE_SIZE,
+  PTE_PAT_LARGE,
+  PTE_PKEY_SHIFT_HIGH,
+  PTE_PRESENT,
+  PTE_RW,
+  PTE_USER,
+  PTE_XD_HIGH,
+} from "../isa/pte.ts";
+import {
+  TR_DIRTY,
+  TR_GLOBAL,
+  TR_KEY_SHIFT,
+  TR_PAT_SHIFT,
+  TR_RW,
+  TR_SIZE_SHIFT,
+  TR_UPPER_RW,
+  TR_USER,
+  TR_XD,
+} from "../isa/translation.ts";
+import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../memory/physical-memory.ts";
+import { ZERO_CYCLES } from "../time/host-doubles.ts";
+import type { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
+import type { WalkCaches } from "../tlb/walk-caches.ts";
+
+/** Result of a walk that found a translation and allowed the access. */
+export const WALK_OK = -1;
+
+/** Reserved low bits of a large leaf, by level: 2 MiB, 20:13; 1 GiB, 29:13. */
+const LARGE_RESERVED_LOW = [0, 0, 0x001f_e000, 0x3fff_e000];
+/** Rights before any entry was seen. */
+const ALL_RIGHTS = TR_RW | TR_USER;
+
+/** The page walker of one CPU. */
+export class PageWalker {
+  /** After a walk: frame of the 4 KiB page walked for. */
+  frame = 0;
+  /** After a walk: rights and attributes (`TR_*`). */
+  flags = 0;
+  /** After any walk: cycles that the fetches of entries took. */
+  fetchCycles = ZERO_CYCLES;
+  /** After any walk: entries in which A or D were set. */
+  bitsSet = 0;
+
+  private readonly memory: PhysicalMemory;
+  private readonly mode: PagingMode;
+  private readonly structures: PagingStructureCaches;
+  private readonly caches: WalkCaches;
+
+  constructor(memory: PhysicalMemory, mode: PagingMode, structures: PagingStructureCaches, caches: WalkCaches) {
+    this.memory = memory;
+    this.mode = mode;
+    this.structures = structures;
+    this.caches = caches;
+  }
+
+  /** Walks for the page of `la`. Returns {@link WALK_OK}, or the error code of the page fault. */
+  walk(la: number, access: Access): number {
+    const vpn = Math.floor(la / 4096);
+    const { mode, memory } = this;
+    this.fetchCycles = ZERO_CYCLES;
+    this.bitsSet = 0;
+    let level = this.structures.lookup(la, mode.pcid, mode.levels);
+    let frame = mode.rootFrame;
+    let rights = ALL_RIGHTS;
+    if (level === 0) {
+      level = mode.levels;
+    } else {
+      frame = this.structures.frame;
+      rights = this.structures.flags;
+      level--;
+    }
+    for (;;) {
+      const index = tableIndex(vpn, level);
+      this.fetchCycles += this.caches.fetch(frame * 64 + (index >> 3));
+      if (!memory.has(frame)) return this.unclaimed(access, level);
+      const chunk = memory.chunkForRead(frame);
+      const at = ((frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + (index << 1);
+      const low = chunk[at];
+      const high = chunk[at + 1];
+      if ((low & PTE_PRESENT) === 0) return mode.errorBits[access];
+      const leaf = level === 1 || ((low & PTE_PAGE_SIZE) !== 0 && level <= 3);
+      if (this.reserved(low, high, level, leaf)) return mode.errorBits[access] | PF_PRESENT | PF_RESERVED;
+      if (leaf) {
+        const flags = leafFlags(rights, low, high, level, mode.globalPages);
+        const refusal = mode.refusal(access, flags);
+        if (refusal >= 0) return mode.errorBits[access] | PF_PRESENT | refusal;
+        let bits = PTE_ACCESSED;
+        if (ACCESS_WRITES[access] && !ACCESS_IS_SHADOW_STACK[access]) bits |= PTE_DIRTY;
+        if ((low & bits) !== bits) {
+          chunk[at] = low | bits;
+          this.bitsSet++;
+        }
+        this.flags = (bits & PTE_DIRTY) !== 0 ? flags | TR_DIRTY : flags;
+        this.frame = leafFrame(low, high, level, vpn);
+        return WALK_OK;
+      }
+      if ((low & PTE_ACCESSED) === 0) {
+        chunk[at] = low | PTE_ACCESSED;
+        this.bitsSet++;
+      }
+      rights = combineRights(rights, low, high);
+      frame = entryFrame(low, high);
+      this.structures.insert(la, level, mode.pcid, frame, rights);
+      level--;
+    }
+  }
+
+  private reserved(low: number, high: number, level: number, leaf: boolean): boolean {
+    if ((high & this.mode.reservedHigh) !== 0) return true;
+    if (level === 1 || (low & PTE_PAGE_SIZE) === 0) return false;
+    if (!leaf || (level === 3 && !this.mode.page1g)) return true;
+    return (low & LARGE_RESERVED_LOW[level]) !== 0;
+  }
+
+  /** A table where no memory is: the entry reads as all ones. */
+  private unclaimed(access: Access, level: number): number {
+    const { mode } = this;
+    if (this.reserved(-1, -1, level, level <= 3)) return mode.errorBits[access] | PF_PRESENT | PF_RESERVED;
+    const refusal = mode.refusal(access, leafFlags(ALL_RIGHTS, -1, -1, level, mode.globalPages));
+    if (refusal >= 0) return mode.errorBits[access] | PF_PRESENT | refusal;
+    this.flags = leafFlags(ALL_RIGHTS, -1, -1, level, mode.globalPages);
+    this.frame = 2 ** 40 - 1;
+    return WALK_OK;
+  }
+}
+
+/** Index of the entry of `level` (1 PTE to 5 PML5E) for page `vpn`; the fifth level sees bit 47 repeated. */
+export function tableIndex(vpn: number, level: number): number {
+  if (level < 4) return ((vpn | 0) >>> (9 * (level - 1))) & 511;
+  if (level === 4) return Math.floor(vpn / 0x800_0000);
+  return vpn >= 2 ** 35 ? 511 : 0;
+}
+
+/** The rights that `rights` and a non-leaf entry combine to. */
+export function combineRights(rights: number, low: number, high: number): number {
+  return (rights & ((low & (PTE_RW | PTE_USER)) >> 1)) | ((rights | (high >>> 29)) & TR_XD);
+}
+
+/** Rights and attributes of a translation: those above combined with the leaf's. */
+export function leafFlags(rights: number, low: number, high: number, level: number, globalPages: boolean): number {
+  const combined = combineRights(rights, low, high);
+  const upper = (rights & TR_RW) !== 0 ? TR_UPPER_RW : 0;
+  const dirty = (low & PTE_DIRTY) !== 0 ? TR_DIRTY : 0;
+  const global = globalPages && (low & PTE_GLOBAL) !== 0 ? TR_GLOBAL : 0;
+  const patBit = level === 1 ? low & PTE_PAGE_SIZE : (low & PTE_PAT_LARGE) >> 5;
+  const pat = ((low >> 3) & 3) | (patBit >> 5);
+  const key = ((high >>> PTE_PKEY_SHIFT_HIGH) & 15) | ((combined & TR_USER) << 3);
+  return (
+    combined | upper | dirty | global | (pat << TR_PAT_SHIFT) | ((level - 1) << TR_SIZE_SHIFT) | (key << TR_KEY_SHIFT)
+  );
+}
+
+/** Frame of the 4 KiB page `vpn` inside the page that a leaf of `level` maps. */
+export function leafFrame(low: number, high: number, level: number, vpn: number): number {
+  if (level === 1) return entryFrame(low, high);
+  const mask = level === 2 ? 0x1ff : 0x3_ffff;
+  return entryFrame(low & ~0x1fff, high) + ((vpn | 0) & mask);
+}
+
+/** XD of a high word as a `TR_XD` bit, for those who read entries without walking. */
+export function isExecuteDisabled(high: number): boolean {
+  return (high & PTE_XD_HIGH) !== 0;
+}

@@ -1,0 +1,202 @@
+/**
+ * A walk without side effects, for tools and checkers: it sets no A bit, fills and reads no TLB or paging-structure cache,
+ * counts nothing and costs nothing. It explains each level.
+ */
+import { linearAddressToBigInt } from "../isa/linear-address.ts";
+import type { PagingMode } from "../isa/paging-mode.ts";
+import { entryFrame, PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../isa/pte.ts";
+import {
+  SIZE_NAMES,
+  TR_DIRTY,
+  TR_GLOBAL,
+  TR_KEY_SHIFT,
+  TR_PAT_SHIFT,
+  TR_RW,
+  TR_UPPER_RW,
+  TR_USER,
+  TR_XD,
+} from "../isa/translation.ts";
+import type { PhysicalMemory } from "../memory/physical-memory.ts";
+import { MEMORY_TYPE_NAMES, type MemoryTypes } from "./memory-type.ts";
+import { leafFlags, leafFrame, tableIndex } from "./page-walk.ts";
+
+/** Names of the entries, by level (1 to 5). */
+export const LEVEL_NAMES = ["", "PTE", "PDE", "PDPTE", "PML4E", "PML5E"] as const;
+
+/** One entry on the way. */
+export interface ProbeLevel {
+  /** 1 (PTE) to 5 (PML5E). */
+  readonly level: number;
+  readonly name: (typeof LEVEL_NAMES)[number];
+  /** Physical address of the entry. */
+  readonly entryAddress: number;
+  /** Index in its table. */
+  readonly index: number;
+  /** The 64 bits of the entry. */
+  readonly entry: bigint;
+  readonly present: boolean;
+  /** Bits that are set though reserved; 0n when none is. */
+  readonly reservedBits: bigint;
+  readonly leaf: boolean;
+  readonly writable: boolean;
+  readonly user: boolean;
+  readonly executeDisable: boolean;
+  readonly accessed: boolean;
+}
+
+/** What a walk for an address would find. */
+export interface ProbeResult {
+  readonly linearAddress: number;
+  readonly levels: readonly ProbeLevel[];
+  /** `mapped`, or why there is no translation. */
+  readonly outcome: "mapped" | "not present" | "reserved bit" | "no memory";
+  /** Physical address of the byte; null when not mapped. */
+  readonly physical: number | null;
+  readonly pageSize: (typeof SIZE_NAMES)[number] | null;
+  /** Rights over all levels; all false when not mapped. */
+  readonly writable: boolean;
+  readonly user: boolean;
+  readonly executable: boolean;
+  readonly dirty: boolean;
+  readonly global: boolean;
+  /** Whether the leaf makes the page a shadow-stack page: R/W = 0, D = 1, and R/W = 1 in all entries above. */
+  readonly shadowStack: boolean;
+  readonly protectionKey: number;
+  /** The effective memory type of PAT and MTRRs; null when not mapped. */
+  readonly memoryType: (typeof MEMORY_TYPE_NAMES)[number] | null;
+}
+
+const LARGE_RESERVED = [0n, 0n, 0x1f_e000n, 0x3fff_e000n];
+
+/** Walks the tables that `mode` names for `la`. */
+export function probe(la: number, memory: PhysicalMemory, mode: PagingMode, types: MemoryTypes): ProbeResult {
+  const vpn = Math.floor(la / 4096);
+  const levels: ProbeLevel[] = [];
+  let frame = mode.rootFrame;
+  let rights = TR_RW | TR_USER;
+  for (let level = mode.levels; level >= 1; level--) {
+    if (!memory.has(frame)) return unmapped(la, levels, "no memory");
+    const index = tableIndex(vpn, level);
+    const low = memory.readWord(frame, index * 2);
+    const high = memory.readWord(frame, index * 2 + 1);
+    const at = explain(level, index, frame * 4096 + index * 8, low, high, mode);
+    levels.push(at);
+    if (!at.present) return unmapped(la, levels, "not present");
+    if (at.reservedBits !== 0n) return unmapped(la, levels, "reserved bit");
+    if (at.leaf) {
+      const flags = leafFlags(rights, low, high, level, mode.globalPages);
+      return mapped(la, levels, flags, leafFrame(low, high, level, vpn) * 4096 + (la % 4096), types);
+    }
+    rights = leafFlags(rights, low, high, level, false) & (TR_RW | TR_USER | TR_XD);
+    frame = entryFrame(low, high);
+  }
+  throw new Error("a PTE is always a leaf");
+}
+
+function explain(
+  level: number,
+  index: number,
+  entryAddress: number,
+  low: number,
+  high: number,
+  mode: PagingMode,
+): ProbeLevel {
+  const large = level > 1 && (low & PTE_PAGE_SIZE) !== 0;
+  const allowedLarge = level === 2 || (level === 3 && mode.page1g);
+  const entry = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+  const present = (low & PTE_PRESENT) !== 0;
+  let reserved = BigInt(mode.reservedHigh >>> 0) << 32n;
+  if (large) reserved |= allowedLarge ? LARGE_RESERVED[level] : BigInt(PTE_PAGE_SIZE);
+  return {
+    level,
+    name: LEVEL_NAMES[level],
+    entryAddress,
+    index,
+    entry,
+    present,
+    reservedBits: present ? entry & reserved : 0n,
+    leaf: present && (level === 1 || (large && allowedLarge)),
+    writable: (low & PTE_RW) !== 0,
+    user: (low & PTE_USER) !== 0,
+    executeDisable: (high & PTE_XD_HIGH) !== 0,
+    accessed: (low & PTE_ACCESSED) !== 0,
+  };
+}
+
+function mapped(la: number, levels: ProbeLevel[], flags: number, physical: number, types: MemoryTypes): ProbeResult {
+  const writable = (flags & TR_RW) !== 0;
+  const dirty = (flags & TR_DIRTY) !== 0;
+  return {
+    linearAddress: la,
+    levels,
+    outcome: "mapped",
+    physical,
+    pageSize: SIZE_NAMES[levels[levels.length - 1].level - 1],
+    writable,
+    user: (flags & TR_USER) !== 0,
+    executable: (flags & TR_XD) === 0,
+    dirty,
+    global: (flags & TR_GLOBAL) !== 0,
+    shadowStack: !levels[levels.length - 1].writable && dirty && (flags & TR_UPPER_RW) !== 0,
+    protectionKey: (flags >> TR_KEY_SHIFT) & 15,
+    memoryType: MEMORY_TYPE_NAMES[types.effectiveType((flags >> TR_PAT_SHIFT) & 7, physical)],
+  };
+}
+
+function unmapped(la: number, levels: ProbeLevel[], outcome: ProbeResult["outcome"]): ProbeResult {
+  return {
+    linearAddress: la,
+    levels,
+    outcome,
+    physical: null,
+    pageSize: null,
+    writable: false,
+    user: false,
+    executable: false,
+    dirty: false,
+    global: false,
+    shadowStack: false,
+    protectionKey: 0,
+    memoryType: null,
+  };
+}
+
+/** A probe's result as text, one line a level, for people. */
+export function formatProbe(result: ProbeResult): string {
+  const lines = [
+    `0x${(BigInt.asUintN(64, linearAddressToBigInt(result.linearAddress))).toString(16)}: ${summary(result)}`,
+  ];
+  for (const at of result.levels) {
+    const bits = [
+      at.present ? "P" : "not present",
+      ...(at.present
+        ? [at.writable ? "RW" : "ro", at.user ? "US" : "sup", at.executeDisable ? "XD" : "x", at.accessed ? "A" : "a"]
+        : []),
+      ...(at.reservedBits === 0n ? [] : [`reserved bits 0x${at.reservedBits.toString(16)}`]),
+      ...(at.leaf ? ["leaf"] : []),
+    ];
+    const address = at.entryAddress.toString(16).padStart(10, "0");
+    const entry = at.entry.toString(16).padStart(16, "0");
+    lines.push(
+      `  ${at.name.padEnd(5)} [${String(at.index).padStart(3)}] at 0x${address}: 0x${entry} ${bits.join(" ")}`,
+    );
+  }
+  return lines.join("\n");
+}
+
+function summary(result: ProbeResult): string {
+  if (result.physical === null) return result.outcome;
+  const words = [
+    `0x${result.physical.toString(16)}`,
+    String(result.pageSize),
+    result.writable ? "writable" : "read-only",
+    result.user ? "user" : "supervisor",
+    result.executable ? "executable" : "no-execute",
+    String(result.memoryType),
+  ];
+  if (result.dirty) words.push("dirty");
+  if (result.global) words.push("global");
+  if (result.shadowStack) words.push("shadow stack");
+  if (result.protectionKey !== 0) words.push(`key ${result.protectionKey}`);
+  return words.join(", ");
+}

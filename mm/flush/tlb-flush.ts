@@ -1,0 +1,68 @@
+/**
+ * Flushing kernel translations on every CPU (`arch/x86/mm/tlb.c`: `flush_tlb_kernel_range`, `flush_tlb_all`; `kernel/smp.c`:
+ * `on_each_cpu`). A CPU's TLB changes when its interrupt handler runs, not before. How a flush reaches the other CPUs is the
+ * policy's choice (`flush-policy.ts`).
+ */
+
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { ADDRESS_MAX } from "../vmalloc/vmalloc-config.ts";
+import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
+import type { FlushAccounts, FlushCause, FlushRecord } from "./flush-accounts.ts";
+
+/**
+ * Flushes [start, end) on every CPU: page by page up to the ceiling, the whole TLB above it.
+ * @param paidFor tells the accounts which frees led to this flush; called once it is done, if anybody keeps accounts
+ */
+export function* flushTlbKernelRange(
+  state: Vmalloc,
+  start: number,
+  end: number,
+  cause: FlushCause = "call",
+  paidFor?: (accounts: FlushAccounts, record: FlushRecord) => void,
+): KernelCode<void> {
+  const full = end === ADDRESS_MAX || end - start > state.config.flushCeilingPages * PAGE_SIZE;
+  state.events?.flushRange(start, end, full);
+  if (full) state.fullFlushes++;
+  else state.rangeFlushes++;
+  const record = yield* flushEverywhere(state, start, end, full, cause);
+  const { accounts } = state.flushing;
+  if (accounts !== null && record !== null) paidFor?.(accounts, record);
+}
+
+/** Flushes every TLB whole, global entries included. */
+export function* flushTlbAll(state: Vmalloc): KernelCode<void> {
+  state.events?.flushAll();
+  state.fullFlushes++;
+  state.vmstat.remoteFlush++;
+  yield* flushEverywhere(state, 0, ADDRESS_MAX, true, "call");
+}
+
+function* flushEverywhere(
+  state: Vmalloc,
+  start: number,
+  end: number,
+  full: boolean,
+  cause: FlushCause,
+): KernelCode<FlushRecord | null> {
+  const { flushing, vmstat } = state;
+  const { accounts, policy } = flushing;
+  const record = accounts === null ? null : accounts.begin(cause, policy.name, start, end, full);
+  const wholeTlb = (cpu: number): void => {
+    vmstat.remoteFlushReceived++;
+    flushing.machine.cpus[cpu].flushTlbAll();
+  };
+  const pages = (cpu: number): void => {
+    for (let la = start; la < end; la += PAGE_SIZE) {
+      vmstat.localFlushOne++;
+      flushing.machine.cpus[cpu].invlpg(la);
+      flushing.afterKernelPage?.(cpu, la, record);
+    }
+  };
+  const inItsName = (invalidate: (cpu: number) => void): ((cpu: number) => void) =>
+    accounts === null || record === null ? invalidate : (cpu) => accounts.attributed(record, cpu, invalidate);
+  const invalidateAll = inItsName(wholeTlb);
+  const invalidate = full ? invalidateAll : inItsName(pages);
+  yield* policy.flush(flushing, { start, end, full, invalidate, invalidateAll, record });
+  return record;
+}

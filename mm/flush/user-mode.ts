@@ -1,0 +1,116 @@
+/**
+ * Which CPUs run in user mode, and flushes that wait for their return (`kernel/context_tracking.c`; Schneider's patches
+ * "context_tracking,x86: Defer some IPIs until a user->kernel transition"). A CPU in user mode uses no kernel translation
+ * before it enters the kernel, so a flush of kernel addresses can wait until then.
+ */
+
+import type { Machine } from "../../arch/machine.ts";
+import { ACTIVITY_INTERRUPT } from "../../arch/time/cycle-accounts.ts";
+import type { KernelCosts } from "../kernel/kernel-costs.ts";
+
+/** A flush that a CPU owes: run at its next kernel entry. */
+export type OwedFlush = (cpu: number) => void;
+
+/** User mode on every CPU of a machine. */
+export class UserMode {
+  /** CPUs that no kernel work disturbs (`nohz_full=`): flushes are put off for these only. */
+  readonly isolated: Uint8Array;
+  /**
+   * Called on the way to user mode and back; `user-spaces.ts` changes page tables there. They return cycles that they have
+   * booked to a flush.
+   */
+  onEnterUser: ((cpu: number) => number) | null = null;
+  onEnterKernel: ((cpu: number) => number) | null = null;
+  private readonly inUser: Uint8Array;
+  private readonly owed: (OwedFlush | null)[];
+  private readonly outside: Int32Array;
+  private readonly machine: Machine;
+  private readonly costs: KernelCosts;
+  private readonly userActivity: number;
+
+  constructor(machine: Machine, costs: KernelCosts, isolated: readonly number[]) {
+    const { cpus, accounts } = machine.loop;
+    this.machine = machine;
+    this.costs = costs;
+    this.isolated = new Uint8Array(cpus);
+    for (const cpu of isolated) this.isolated[cpu] = 1;
+    this.inUser = new Uint8Array(cpus);
+    this.owed = new Array<OwedFlush | null>(cpus).fill(null);
+    this.outside = new Int32Array(cpus);
+    this.userActivity = accounts.activity("user mode");
+  }
+
+  /** The current CPU goes to user mode, CPL 3. */
+  enterUser(): void {
+    const { loop } = this.machine;
+    const cpu = loop.currentCpu;
+    loop.spend(this.costs.kernelExitCycles);
+    this.leaveKernel(cpu);
+    this.inUser[cpu] = 1;
+    this.outside[cpu] = loop.enterActivity(this.userActivity);
+  }
+
+  /** The current CPU comes back by a system call or a fault: what it owes is flushed first. */
+  enterKernel(): void {
+    const { loop } = this.machine;
+    const cpu = loop.currentCpu;
+    this.inUser[cpu] = 0;
+    loop.enterActivity(this.outside[cpu]);
+    loop.spend(this.costs.kernelEntryCycles);
+    this.reachKernel(cpu);
+  }
+
+  /** An interrupt takes `cpu` into the kernel for a moment. Returns the cycles that owed flushes took. */
+  interruptEntry(cpu: number): number {
+    return this.inUser[cpu] === 0 ? 0 : this.reachKernel(cpu);
+  }
+
+  /** The end of that moment. Returns the cycles that owed flushes took. */
+  interruptExit(cpu: number): number {
+    return this.inUser[cpu] === 0 ? 0 : this.leaveKernel(cpu);
+  }
+
+  /** Whether `cpu` is in user mode. */
+  isInUser(cpu: number): boolean {
+    return this.inUser[cpu] !== 0;
+  }
+
+  /** Whether `cpu` is isolated and in user mode. */
+  canDefer(cpu: number): boolean {
+    return this.inUser[cpu] !== 0 && this.isolated[cpu] !== 0;
+  }
+
+  /** Has `cpu` flush at its next kernel entry; a flush of the whole TLB that it owes already covers the new one. */
+  defer(cpu: number, flush: OwedFlush): void {
+    this.owed[cpu] = flush;
+  }
+
+  /** Whether `cpu` owes a flush. */
+  owes(cpu: number): boolean {
+    return this.owed[cpu] !== null;
+  }
+
+  private leaveKernel(cpu: number): number {
+    const cycles = this.onEnterUser?.(cpu) ?? 0;
+    this.machine.cpus[cpu].setCpl(3);
+    return cycles;
+  }
+
+  private reachKernel(cpu: number): number {
+    this.machine.cpus[cpu].setCpl(0);
+    const cycles = this.onEnterKernel?.(cpu) ?? 0;
+    return cycles + this.payUp(cpu);
+  }
+
+  private payUp(cpu: number): number {
+    const flush = this.owed[cpu];
+    if (flush === null) return 0;
+    this.owed[cpu] = null;
+    const { loop } = this.machine;
+    const began = loop.clockCycles[cpu];
+    const activity = loop.accounts.enter(cpu, ACTIVITY_INTERRUPT);
+    flush(cpu);
+    loop.accounts.enter(cpu, activity);
+    return loop.clockCycles[cpu] - began;
+  }
+}

@@ -1,0 +1,177 @@
+/** A run of physical memory on one NUMA node, handed out in blocks of 2^order frames (buddy system). */
+import { HIGH_MEMORY_START, LOW_MEMORY_BYTES, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
+import { Segments } from "../lib/grow.ts";
+
+/** The largest block: 2^10 frames, 4 MiB. */
+export const MAX_PAGE_ORDER = 10;
+
+/** The first MiB is left to firmware, as on a PC. */
+const FIRMWARE_FRAMES = 256;
+/** Bookkeeping of a frame: two list links, its order, its use. */
+const BYTES_PER_FRAME = 10;
+const NOT_FREE = 0xff;
+const NONE = 0xffff_ffff;
+
+/** Free lists of one zone. Frames from `touchedEnd` on have never been handed out and have no bookkeeping yet. */
+export class Zone {
+  readonly node: number;
+  /** First frame. */
+  readonly startFrame: number;
+  /** One past the last frame. */
+  readonly endFrame: number;
+  /** What each frame is used for, from `startFrame` on: one of the `FRAME_` values of `page-allocator.ts`. */
+  use: Uint8Array = new Uint8Array(0);
+  /** One past the highest frame that has ever been part of a free list or handed out. */
+  touchedEnd: number;
+  /** Free blocks by order, those never touched not counted (`/proc/buddyinfo`). */
+  readonly freeBlocks = new Uint32Array(MAX_PAGE_ORDER + 1);
+
+  private store = new Segments(BYTES_PER_FRAME, 0);
+  private orderOf: Uint8Array = new Uint8Array(0);
+  private next: Uint32Array = new Uint32Array(0);
+  private previous: Uint32Array = new Uint32Array(0);
+  private readonly heads = new Uint32Array(MAX_PAGE_ORDER + 1).fill(NONE);
+
+  /** Frames [startFrame, endFrame) on NUMA node `node`. */
+  constructor(node: number, startFrame: number, endFrame: number) {
+    this.node = node;
+    this.startFrame = startFrame;
+    this.endFrame = endFrame;
+    this.touchedEnd = startFrame;
+  }
+
+  /** Frames in the zone. */
+  get managedPages(): number {
+    return this.endFrame - this.startFrame;
+  }
+
+  /** Bytes of host memory held for bookkeeping. */
+  get hostBytes(): number {
+    return this.use.length * BYTES_PER_FRAME;
+  }
+
+  /** Takes a block of 2^order frames; 0 when there is none. */
+  take(order: number): number {
+    let have = order;
+    while (have <= MAX_PAGE_ORDER && this.heads[have] === NONE) have++;
+    if (have > MAX_PAGE_ORDER) {
+      while (this.touchBlock()) {
+        have = order;
+        while (have <= MAX_PAGE_ORDER && this.heads[have] === NONE) have++;
+        if (have <= MAX_PAGE_ORDER) break;
+      }
+      if (have > MAX_PAGE_ORDER) return 0;
+    }
+    const index = this.heads[have];
+    this.unlink(index, have);
+    while (have > order) {
+      have--;
+      this.pushFree(index + (1 << have), have);
+    }
+    return this.startFrame + index;
+  }
+
+  /** Gives back a block, merging it with its free buddies. */
+  giveBack(frame: number, order: number): void {
+    let index = frame - this.startFrame;
+    let at = order;
+    while (at < MAX_PAGE_ORDER) {
+      // Buddies are found by frame number, which the zone's start need not be aligned for.
+      const buddy = (((index + this.startFrame) ^ (1 << at)) >>> 0) - this.startFrame;
+      if (buddy < 0 || buddy + this.startFrame >= this.touchedEnd || this.orderOf[buddy] !== at) break;
+      this.unlink(buddy, at);
+      index = Math.min(index, buddy);
+      at++;
+    }
+    this.pushFree(index, at);
+  }
+
+  /** Free blocks of `order`, untouched memory included. */
+  freeBlocksOf(order: number): number {
+    const untouched = order === MAX_PAGE_ORDER ? Math.floor((this.endFrame - this.touchedEnd) / (1 << order)) : 0;
+    return this.freeBlocks[order] + untouched;
+  }
+
+  /** Visits the free blocks of touched memory, for checks; stops where a list runs in a circle. */
+  forEachFreeBlock(visit: (frame: number, order: number) => void): void {
+    for (let order = 0; order <= MAX_PAGE_ORDER; order++) {
+      let left = this.managedPages;
+      for (let at = this.heads[order]; at !== NONE && left > 0; at = this.next[at], left--) {
+        visit(this.startFrame + at, order);
+      }
+    }
+  }
+
+  /** Puts the next untouched block, as large as its place allows, on a free list; false when all is touched. */
+  private touchBlock(): boolean {
+    const frame = this.touchedEnd;
+    if (frame >= this.endFrame) return false;
+    let order = MAX_PAGE_ORDER;
+    while (frame % (1 << order) !== 0 || frame + (1 << order) > this.endFrame) order--;
+    this.touchedEnd = frame + (1 << order);
+    const needed = this.touchedEnd - this.startFrame;
+    if (needed > this.use.length) this.grow(Math.min(this.managedPages, Math.max(2 * this.use.length, needed)));
+    this.pushFree(frame - this.startFrame, order);
+    return true;
+  }
+
+  private pushFree(index: number, order: number): void {
+    const head = this.heads[order];
+    this.next[index] = head;
+    this.previous[index] = NONE;
+    if (head !== NONE) this.previous[head] = index;
+    this.heads[order] = index;
+    this.orderOf[index] = order;
+    this.freeBlocks[order]++;
+  }
+
+  private unlink(index: number, order: number): void {
+    const next = this.next[index];
+    const previous = this.previous[index];
+    if (previous === NONE) this.heads[order] = next;
+    else this.next[previous] = next;
+    if (next !== NONE) this.previous[next] = previous;
+    this.orderOf[index] = NOT_FREE;
+    this.freeBlocks[order]--;
+  }
+
+  private grow(capacity: number): void {
+    const had = this.use.length;
+    const store = new Segments(BYTES_PER_FRAME, capacity, this.store);
+    this.store = store;
+    this.next = store.uint32();
+    this.previous = store.uint32();
+    this.orderOf = store.uint8();
+    this.orderOf.fill(NOT_FREE, had);
+    this.use = store.uint8();
+  }
+}
+
+/** Cuts the memory into zones: below and above the hole for devices, and by NUMA node in equal parts. */
+export function makeZones(memory: PhysicalMemory, numaNodes: number): Zone[] {
+  const ranges: [number, number][] = [];
+  const lowFrames = Math.min(memory.frames, LOW_MEMORY_BYTES / 4096);
+  ranges.push([Math.min(FIRMWARE_FRAMES, lowFrames), lowFrames]);
+  if (memory.frames > HIGH_MEMORY_START / 4096) ranges.push([HIGH_MEMORY_START / 4096, memory.frames]);
+  const block = 1 << MAX_PAGE_ORDER;
+  const perNode = Math.ceil(memory.sizeBytes / 4096 / numaNodes / block) * block;
+  const zones: Zone[] = [];
+  let node = 0;
+  let room = perNode;
+  for (const [start, end] of ranges) {
+    let at = start;
+    while (at < end) {
+      const stop = Math.min(end, at + room);
+      zones.push(new Zone(node, at, stop));
+      room -= stop - at;
+      at = stop;
+      if (room === 0 && node < numaNodes - 1) {
+        node++;
+        room = perNode;
+      } else if (room === 0) {
+        room = Number.POSITIVE_INFINITY;
+      }
+    }
+  }
+  return zones;
+}

@@ -1,0 +1,95 @@
+/**
+ * What kernel code costs in cycles beside the hardware's own costs, on a server core of about 2.5 GHz. [F] found in the
+ * named source, [C] computed from one, [M] remembered: check before quoting. None is fitted to a result of the emulator.
+ */
+import type { ByDistance } from "../../arch/time/topology.ts";
+import type { LockCosts } from "./lock.ts";
+
+/**
+ * How interrupts are addressed: `physical` writes the interrupt command register once a target; `cluster` (x2APIC, Linux's
+ * default) once a cluster of 16 CPUs; `shorthand` once for all CPUs but the sender, or once a target for fewer than all.
+ */
+export const DESTINATION_MODES = ["physical", "cluster", "shorthand"] as const;
+export type DestinationMode = (typeof DESTINATION_MODES)[number];
+
+/** What an interrupt between CPUs costs. `ByDistance`: same CPU, same core, same socket, another socket. */
+export interface IpiCosts {
+  readonly destinationMode: DestinationMode;
+  /** Filling in a target's request and putting it on its queue: its cache line moves to the sender. */
+  readonly queueCycles: ByDistance;
+  /** Writing the interrupt command register once. */
+  readonly sendCycles: number;
+  /** From that to the target's first instruction, when it can be taken at once. */
+  readonly latencyCycles: ByDistance;
+  /** Entering and leaving the handler. */
+  readonly entryCycles: number;
+  readonly exitCycles: number;
+  /** The target's reading of a request: its cache line moves from the sender. */
+  readonly requestCycles: ByDistance;
+  /** The sender's reading of one acknowledgement: the line moves back. */
+  readonly ackCycles: ByDistance;
+}
+
+/** Costs of kernel primitives, in cycles. */
+export interface KernelCosts {
+  /** Spinlocks and mutexes. */
+  readonly lock: LockCosts;
+  /** Interrupts between CPUs. */
+  readonly ipi: IpiCosts;
+  /** A context switch without what it does to translations. */
+  readonly contextSwitchCycles: number;
+  /** Entering the kernel from user mode and going back: SYSCALL, SYSRET. */
+  readonly kernelEntryCycles: number;
+  readonly kernelExitCycles: number;
+  /** Going one node down or up a tree of areas whose nodes are in the cache. */
+  readonly treeStepCycles: number;
+  /** Writing one page-table entry. */
+  readonly entryWriteCycles: number;
+  /** Taking or giving back one frame on a per-CPU list. */
+  readonly frameCycles: number;
+  /** Filling a page with zeros. */
+  readonly zeroPageCycles: number;
+  /** Fixed work of one call of vmalloc, vfree and their like, beyond what is counted step by step. */
+  readonly callCycles: number;
+}
+
+/**
+ * A modified cache line moving between CPUs: [M] shared first-level cache within a core; [C] the middle of 50 to 100 ns
+ * within a socket and of 100 to 300 ns between sockets, both [M], at 2.5 GHz.
+ */
+const LINE_TRANSFER: ByDistance = [20, 40, 190, 500];
+
+/** A server core of about 2.5 GHz. */
+export const DEFAULT_KERNEL_COSTS: KernelCosts = {
+  // [M] an atomic on a line at hand.
+  lock: { uncontendedCycles: 20, transferCycles: LINE_TRANSFER },
+  ipi: {
+    destinationMode: "cluster",
+    queueCycles: LINE_TRANSFER,
+    // [M] WRMSR to the x2APIC's interrupt command register.
+    sendCycles: 120,
+    // [M] about 0.4 us within a socket, 0.8 us between sockets; [F, an upper bound] LATR (ASPLOS 2018): until handled up to
+    // 2.7 us on 2 sockets, up to 6.6 us on 8.
+    latencyCycles: [800, 800, 1000, 2000],
+    // [M] interrupt delivery and IRET with speculation barriers.
+    entryCycles: 350,
+    exitCycles: 250,
+    requestCycles: LINE_TRANSFER,
+    ackCycles: LINE_TRANSFER,
+  },
+  // [M] register state, run queue, without MOV to CR3.
+  contextSwitchCycles: 1000,
+  // [M] SYSCALL and SYSRET with speculation barriers.
+  kernelEntryCycles: 100,
+  kernelExitCycles: 100,
+  // [M] a dependent load from the second-level cache and a compare.
+  treeStepCycles: 8,
+  // [M] a store.
+  entryWriteCycles: 3,
+  // [M] a few loads and stores on a per-CPU list.
+  frameCycles: 25,
+  // [C] 4096 bytes at 32 a cycle.
+  zeroPageCycles: 128,
+  // [M] calls, checks, allocation of small structures.
+  callCycles: 200,
+};

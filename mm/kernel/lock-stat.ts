@@ -1,0 +1,115 @@
+/**
+ * Statistics of locks by name, as `/proc/lock_stat` shows them (Linux, Documentation/locking/lockstat.rst). All locks of one
+ * name are one class. Times are cycles here; the file shows microseconds.
+ */
+import type { EventLoop } from "../../arch/time/event-loop.ts";
+
+const CONTENTIONS = 0;
+const CONTENTION_BOUNCES = 1;
+const WAIT_TOTAL = 2;
+const WAIT_MIN = 3;
+const WAIT_MAX = 4;
+const ACQUISITIONS = 5;
+const ACQUISITION_BOUNCES = 6;
+const HOLD_TOTAL = 7;
+const HOLD_MIN = 8;
+const HOLD_MAX = 9;
+const FIELDS = 10;
+
+/** What the locks of one name did. */
+export class LockClass {
+  readonly name: string;
+  private readonly values = new Float64Array(FIELDS);
+
+  constructor(name: string) {
+    this.name = name;
+    this.values[WAIT_MIN] = Number.POSITIVE_INFINITY;
+    this.values[HOLD_MIN] = Number.POSITIVE_INFINITY;
+  }
+
+  /** A lock was taken; `bounced` when another CPU had it last. */
+  taken(bounced: boolean): void {
+    this.values[ACQUISITIONS]++;
+    if (bounced) this.values[ACQUISITION_BOUNCES]++;
+  }
+
+  /** A lock was given back after `cycles`. */
+  held(cycles: number): void {
+    const { values } = this;
+    values[HOLD_TOTAL] += cycles;
+    if (cycles < values[HOLD_MIN]) values[HOLD_MIN] = cycles;
+    if (cycles > values[HOLD_MAX]) values[HOLD_MAX] = cycles;
+  }
+
+  /** Somebody waited `cycles` for a lock; `bounced` when another CPU had it last. */
+  waited(cycles: number, bounced: boolean): void {
+    const { values } = this;
+    values[CONTENTIONS]++;
+    if (bounced) values[CONTENTION_BOUNCES]++;
+    values[WAIT_TOTAL] += cycles;
+    if (cycles < values[WAIT_MIN]) values[WAIT_MIN] = cycles;
+    if (cycles > values[WAIT_MAX]) values[WAIT_MAX] = cycles;
+  }
+
+  /** The statistics at present. */
+  snapshot(): LockStatistics {
+    const { name, values } = this;
+    const contentions = values[CONTENTIONS];
+    const acquisitions = values[ACQUISITIONS];
+    return {
+      name,
+      contentionBounces: values[CONTENTION_BOUNCES],
+      contentions,
+      waitMinCycles: contentions === 0 ? 0 : values[WAIT_MIN],
+      waitMaxCycles: values[WAIT_MAX],
+      waitTotalCycles: values[WAIT_TOTAL],
+      waitAverageCycles: contentions === 0 ? 0 : values[WAIT_TOTAL] / contentions,
+      acquisitionBounces: values[ACQUISITION_BOUNCES],
+      acquisitions,
+      holdMinCycles: acquisitions === 0 ? 0 : values[HOLD_MIN],
+      holdMaxCycles: values[HOLD_MAX],
+      holdTotalCycles: values[HOLD_TOTAL],
+      holdAverageCycles: acquisitions === 0 ? 0 : values[HOLD_TOTAL] / acquisitions,
+    };
+  }
+}
+
+/** One line of `/proc/lock_stat`, times in cycles. */
+export interface LockStatistics {
+  readonly name: string;
+  readonly contentionBounces: number;
+  readonly contentions: number;
+  readonly waitMinCycles: number;
+  readonly waitMaxCycles: number;
+  readonly waitTotalCycles: number;
+  readonly waitAverageCycles: number;
+  readonly acquisitionBounces: number;
+  readonly acquisitions: number;
+  readonly holdMinCycles: number;
+  readonly holdMaxCycles: number;
+  readonly holdTotalCycles: number;
+  readonly holdAverageCycles: number;
+}
+
+const classesOf = new WeakMap<EventLoop, Map<string, LockClass>>();
+
+/** The class of the locks called `name` on a machine. */
+export function lockClass(loop: EventLoop, name: string): LockClass {
+  let classes = classesOf.get(loop);
+  if (classes === undefined) {
+    classes = new Map();
+    classesOf.set(loop, classes);
+  }
+  let found = classes.get(name);
+  if (found === undefined) {
+    found = new LockClass(name);
+    classes.set(name, found);
+  }
+  return found;
+}
+
+/** Statistics of all locks of a machine by name, those with most contentions first, as the kernel sorts them. */
+export function lockStatistics(loop: EventLoop): LockStatistics[] {
+  const all = [...(classesOf.get(loop)?.values() ?? [])].map((each) => each.snapshot());
+  return all.sort((a, b) => b.contentions - a.contentions || (a.name < b.name ? -1 : 1));
+}

@@ -1,0 +1,169 @@
+/**
+ * Spinlocks (queued, fair) and mutexes between emulated CPUs. Taking a free lock is a plain call; only a CPU that has to
+ * wait pauses:
+ *
+ *     if (!lock.tryTake()) yield* lock.take();
+ *     ...
+ *     lock.release();
+ *
+ * A CPU may be ahead of another that could take the lock first: `tryTake` then refuses and `take` lets that one act.
+ */
+import { ACTIVITY_LOCK_WAIT } from "../../arch/time/cycle-accounts.ts";
+import type { EventLoop, KernelCode, Thread } from "../../arch/time/event-loop.ts";
+import { PAUSE_SLEEP, PAUSE_SPIN, PAUSE_TURN } from "../../arch/time/event-loop.ts";
+import { ZERO_CYCLES } from "../../arch/time/host-doubles.ts";
+import type { ByDistance } from "../../arch/time/topology.ts";
+import { type LockClass, lockClass } from "./lock-stat.ts";
+
+/** What lock operations cost. */
+export interface LockCosts {
+  /** Taking or releasing a lock whose cache line is at hand. */
+  readonly uncontendedCycles: number;
+  /** Moving the lock's cache line from the CPU that had it last, by distance. */
+  readonly transferCycles: ByDistance;
+}
+
+/** A lock that is handed over in the order in which it was asked for. */
+abstract class Lock {
+  readonly name: string;
+  /** Statistics, shared by all locks of this name. */
+  readonly class: LockClass;
+
+  protected readonly loop: EventLoop;
+  protected readonly costs: LockCosts;
+  private readonly pause: typeof PAUSE_SPIN | typeof PAUSE_SLEEP;
+  private held = false;
+  private lastCpu = -1;
+  private takenAtCycles = ZERO_CYCLES;
+  private freeAtCycles = ZERO_CYCLES;
+  private holder: Thread | null = null;
+  private readonly queue: Thread[] = [];
+
+  constructor(name: string, loop: EventLoop, costs: LockCosts, pause: typeof PAUSE_SPIN | typeof PAUSE_SLEEP) {
+    this.name = name;
+    this.class = lockClass(loop, name);
+    this.loop = loop;
+    this.costs = costs;
+    this.pause = pause;
+  }
+
+  get isHeld(): boolean {
+    return this.held;
+  }
+
+  /** The thread that holds it; null when nobody does, or code outside any thread. */
+  get owner(): Thread | null {
+    return this.held ? this.holder : null;
+  }
+
+  /** The CPU that took it last, -1 when none has. */
+  get ownerCpu(): number {
+    return this.lastCpu;
+  }
+
+  /** Takes the lock if that is possible without waiting. */
+  tryTake(): boolean {
+    if (this.held || this.loop.mustYield()) return false;
+    this.own();
+    return true;
+  }
+
+  /**
+   * Takes the lock, waiting for it.
+   * @throws Error when the thread holds it already (it would wait for ever)
+   */
+  *take(): KernelCode<void> {
+    const { loop } = this;
+    while (loop.mustYield()) yield PAUSE_TURN;
+    if (!this.held) {
+      this.own();
+      return;
+    }
+    const thread = loop.currentThread;
+    if (thread === null) throw new Error(`${this.name} was asked for outside any thread`);
+    if (thread === this.holder) throw new Error(`${thread.name} takes ${this.name}, which it holds already`);
+    const since = loop.nowCycles();
+    const bounced = this.lastCpu !== loop.currentCpu;
+    this.queue.push(thread);
+    const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
+    yield this.pause;
+    loop.enterActivity(activity);
+    this.class.waited(loop.nowCycles() - since, bounced);
+    this.book(loop.nowCycles(), loop.currentCpu);
+  }
+
+  /**
+   * Gives the lock back, to the first in the queue if there is one.
+   * @throws Error when nobody holds it
+   */
+  release(): void {
+    if (!this.held) throw new Error(`${this.name} is released but not held`);
+    const { loop } = this;
+    const now = loop.clockCycles[loop.currentCpu];
+    this.class.held(now - this.takenAtCycles);
+    this.freeAtCycles = now;
+    if (this.queue.length === 0) {
+      this.held = false;
+      return;
+    }
+    this.handOver(now);
+  }
+
+  private handOver(nowCycles: number): void {
+    const heir = this.queue.shift() as Thread;
+    this.holder = heir;
+    this.loop.wake(heir, nowCycles + this.transferCost(this.loop.currentCpu, heir.cpu));
+  }
+
+  /** Takes a free lock: a release that lies in this CPU's future is waited for. */
+  private own(): void {
+    const { loop } = this;
+    const cpu = loop.currentCpu;
+    const bounced = this.lastCpu !== cpu && this.lastCpu >= 0;
+    let now = loop.clockCycles[cpu];
+    if (this.freeAtCycles > now) {
+      this.waitUntil(this.freeAtCycles, bounced);
+      now = this.freeAtCycles;
+    }
+    now += bounced ? this.transferCost(this.lastCpu, cpu) : this.costs.uncontendedCycles;
+    this.held = true;
+    loop.clockCycles[cpu] = now;
+    this.book(now, cpu);
+  }
+
+  private waitUntil(atCycles: number, bounced: boolean): void {
+    const { loop } = this;
+    const cpu = loop.currentCpu;
+    this.class.waited(atCycles - loop.clockCycles[cpu], bounced);
+    const activity = loop.accounts.enter(cpu, ACTIVITY_LOCK_WAIT);
+    loop.clockCycles[cpu] = atCycles;
+    loop.accounts.enter(cpu, activity);
+  }
+
+  private transferCost(from: number, to: number): number {
+    return this.costs.transferCycles[this.loop.topology.distance(from, to)];
+  }
+
+  private book(nowCycles: number, cpu: number): void {
+    this.class.taken(this.lastCpu !== cpu && this.lastCpu >= 0);
+    this.takenAtCycles = nowCycles;
+    // The same thread again in most cases: V8's garbage collector wants to know of each object that is stored.
+    const { currentThread } = this.loop;
+    if (this.holder !== currentThread) this.holder = currentThread;
+    this.lastCpu = cpu;
+  }
+}
+
+/** `spinlock_t`: a CPU waits busily, taking interrupts meanwhile if they are on. */
+export class SpinLock extends Lock {
+  constructor(name: string, loop: EventLoop, costs: LockCosts) {
+    super(name, loop, costs, PAUSE_SPIN);
+  }
+}
+
+/** `struct mutex`: a thread sleeps, and its CPU runs others meanwhile. */
+export class Mutex extends Lock {
+  constructor(name: string, loop: EventLoop, costs: LockCosts) {
+    super(name, loop, costs, PAUSE_SLEEP);
+  }
+}

@@ -1,0 +1,234 @@
+/**
+ * Running a function on other CPUs (`kernel/smp.c`: `smp_call_function_many_cond`, `on_each_cpu`, `on_each_cpu_mask`). The
+ * sender puts a request on each target's queue, interrupts those whose queue was empty, does its own part, and waits until
+ * it has seen every acknowledgement, one after the other. A target acts when its handler runs, not before.
+ */
+import { ACTIVITY_FLUSH, ACTIVITY_IPI_SEND, ACTIVITY_IPI_WAIT } from "../../arch/time/cycle-accounts.ts";
+import { type EventLoop, type KernelCode, PAUSE_SPIN, PAUSE_TURN, type Thread } from "../../arch/time/event-loop.ts";
+import { ZERO_CYCLES } from "../../arch/time/host-doubles.ts";
+import type { IpiCosts } from "./kernel-costs.ts";
+
+/** CPUs that one write of the interrupt command register can reach in cluster mode. */
+const CLUSTER_CPUS = 16;
+
+/** Who pays for what; `FlushRecord` is one. Cycles. */
+export interface CallBill {
+  /** What the sender did itself: requests, interrupt commands, its own part of the work. */
+  workCycles: number;
+  /** What it waited. */
+  waitCycles: number;
+  /** Cycles that `cpu` was interrupted for; `found` is one of the `INTERRUPTED_` values. */
+  stolen(cpu: number, cycles: number, found: number): void;
+}
+
+/** Sees interrupts. Only looks. */
+export interface IpiObserver {
+  /** An interrupt was sent to `to`. `id` grows by one with each. */
+  ipiSent(id: number, from: number, to: number, atCycles: number): void;
+  /** Its handler began. */
+  ipiTaken(id: number, cpu: number, atCycles: number): void;
+}
+
+interface Request {
+  readonly sender: Thread;
+  readonly senderCpu: number;
+  readonly handler: (cpu: number) => void;
+  readonly bill: CallBill | null;
+  readonly ackAtCycles: Float64Array;
+  /** Targets in the order in which the sender looks for their acknowledgements. */
+  readonly targets: readonly number[];
+  outstanding: number;
+  waitsSinceCycles: number;
+}
+
+/** Calls between the CPUs of one machine. */
+export class Smp {
+  /**
+   * Called on a CPU at the begin of each handler, before any request: an interrupt enters the kernel. Returns the cycles
+   * that went to flushes which were put off until then.
+   */
+  onKernelEntry: ((cpu: number) => number) | null = null;
+  /** Called at the end of each handler: the CPU goes back to where it was. Returns the same. */
+  onKernelExit: ((cpu: number) => number) | null = null;
+  observer: IpiObserver | null = null;
+  /** Interrupts sent, and taken by each CPU (`CAL` of `/proc/interrupts`). */
+  sent = 0;
+  readonly taken: Float64Array;
+
+  private readonly loop: EventLoop;
+  private readonly costs: IpiCosts;
+  private readonly queues: Request[][];
+  /** The interrupt under way to each CPU; 0 for none. */
+  private readonly underWay: Int32Array;
+  private readonly handler = (cpu: number): void => this.interrupt(cpu);
+
+  constructor(loop: EventLoop, costs: IpiCosts) {
+    this.loop = loop;
+    this.costs = costs;
+    this.taken = new Float64Array(loop.cpus);
+    this.queues = Array.from({ length: loop.cpus }, () => []);
+    this.underWay = new Int32Array(loop.cpus);
+  }
+
+  /** Runs `handler` on every CPU, the current one included, and waits (`on_each_cpu`). */
+  onEachCpu(handler: (cpu: number) => void, bill: CallBill | null = null): KernelCode<void> {
+    return this.callFunctionMany(allCpus(this.loop.cpus), handler, true, bill);
+  }
+
+  /** Runs `handler` on the CPUs `mask` (ascending, the current one perhaps among them) and waits (`on_each_cpu_mask`). */
+  onEachCpuMask(
+    mask: readonly number[],
+    handler: (cpu: number) => void,
+    bill: CallBill | null = null,
+  ): KernelCode<void> {
+    return this.callFunctionMany(mask, handler, mask.includes(this.loop.currentCpu), bill);
+  }
+
+  /**
+   * Runs `handler` on the CPUs `mask` but the current one, by interrupt, and here too if `local`; returns when all have.
+   * @throws Error outside any thread when there is somebody to wait for
+   */
+  *callFunctionMany(
+    mask: readonly number[],
+    handler: (cpu: number) => void,
+    local: boolean,
+    bill: CallBill | null = null,
+  ): KernelCode<void> {
+    const { loop } = this;
+    while (loop.mustYield()) yield PAUSE_TURN;
+    const self = loop.currentCpu;
+    const began = loop.nowCycles();
+    const targets = mask.length > 1 || mask[0] !== self ? mask.filter((cpu) => cpu !== self) : [];
+    const request = targets.length > 0 ? this.send(self, targets, handler, bill) : null;
+    if (local) {
+      const activity = loop.enterActivity(ACTIVITY_FLUSH);
+      handler(self);
+      loop.enterActivity(activity);
+    }
+    if (bill !== null) bill.workCycles += loop.nowCycles() - began;
+    if (request === null) return;
+    request.waitsSinceCycles = loop.nowCycles();
+    const { accounts } = loop;
+    const waited = accounts.cycles(self, ACTIVITY_IPI_WAIT);
+    const activity = loop.enterActivity(ACTIVITY_IPI_WAIT);
+    yield PAUSE_SPIN;
+    loop.enterActivity(activity);
+    if (bill !== null) bill.waitCycles += accounts.cycles(self, ACTIVITY_IPI_WAIT) - waited;
+  }
+
+  private send(
+    self: number,
+    targets: readonly number[],
+    handler: (cpu: number) => void,
+    bill: CallBill | null,
+  ): Request {
+    const { loop, costs, queues, underWay } = this;
+    const { topology } = loop;
+    const sender = loop.currentThread;
+    if (sender === null) throw new Error("other CPUs were called from outside any thread");
+    const activity = loop.enterActivity(ACTIVITY_IPI_SEND);
+    const request: Request = {
+      sender,
+      senderCpu: self,
+      handler,
+      bill,
+      ackAtCycles: new Float64Array(targets.length),
+      targets,
+      outstanding: targets.length,
+      waitsSinceCycles: ZERO_CYCLES,
+    };
+    const toInterrupt: number[] = [];
+    for (const cpu of targets) {
+      loop.spend(costs.queueCycles[topology.distance(self, cpu)]);
+      queues[cpu].push(request);
+      if (underWay[cpu] === 0) toInterrupt.push(cpu);
+    }
+    this.sendInterrupts(self, toInterrupt);
+    loop.enterActivity(activity);
+    return request;
+  }
+
+  private sendInterrupts(self: number, targets: readonly number[]): void {
+    const { loop, costs, underWay } = this;
+    const { topology } = loop;
+    const { destinationMode, sendCycles, latencyCycles } = costs;
+    const toAll = destinationMode === "shorthand" && targets.length === loop.cpus - 1;
+    let cluster = -1;
+    for (const cpu of targets) {
+      const group = toAll ? 0 : destinationMode === "cluster" ? Math.floor(cpu / CLUSTER_CPUS) : cpu;
+      if (group !== cluster) loop.spend(sendCycles);
+      cluster = group;
+      const id = ++this.sent;
+      underWay[cpu] = id;
+      const now = loop.nowCycles();
+      this.observer?.ipiSent(id, self, cpu, now);
+      loop.postInterrupt(cpu, now + latencyCycles[topology.distance(self, cpu)], this.handler);
+    }
+  }
+
+  /** The handler: runs everything on the CPU's queue (`generic_smp_call_function_single_interrupt`). */
+  private interrupt(cpu: number): void {
+    const { loop, costs, underWay } = this;
+    const { topology } = loop;
+    const found = loop.stateOf(cpu);
+    let began = loop.nowCycles();
+    this.taken[cpu]++;
+    this.observer?.ipiTaken(underWay[cpu], cpu, began);
+    underWay[cpu] = 0;
+    loop.spend(costs.entryCycles);
+    if (this.onKernelEntry !== null) {
+      // Flushes that were put off until now are not this interrupt's doing.
+      began += this.onKernelEntry(cpu);
+    }
+    const requests = this.queues[cpu].splice(0);
+    for (let i = 0; i < requests.length; i++) {
+      const request = requests[i];
+      loop.spend(costs.requestCycles[topology.distance(request.senderCpu, cpu)]);
+      request.handler(cpu);
+      this.acknowledge(request, cpu);
+      if (i === requests.length - 1) {
+        began += this.onKernelExit?.(cpu) ?? 0;
+        loop.spend(costs.exitCycles);
+      }
+      request.bill?.stolen(cpu, loop.nowCycles() - began, found);
+      began = loop.nowCycles();
+    }
+  }
+
+  private acknowledge(request: Request, cpu: number): void {
+    const { loop, costs } = this;
+    const { targets, ackAtCycles } = request;
+    ackAtCycles[indexOf(targets, cpu)] = loop.nowCycles();
+    if (--request.outstanding > 0) return;
+    let seen = request.waitsSinceCycles;
+    for (let i = 0; i < targets.length; i++) {
+      const distance = loop.topology.distance(request.senderCpu, targets[i]);
+      seen = Math.max(seen, ackAtCycles[i]) + costs.ackCycles[distance];
+    }
+    loop.wake(request.sender, seen);
+  }
+}
+
+const everyCpu = new Map<number, readonly number[]>();
+
+/** The numbers of `cpus` CPUs. */
+export function allCpus(cpus: number): readonly number[] {
+  let list = everyCpu.get(cpus);
+  if (list === undefined) {
+    list = Array.from({ length: cpus }, (_, cpu) => cpu);
+    everyCpu.set(cpus, list);
+  }
+  return list;
+}
+
+/** Where `cpu` is in an ascending list that contains it. */
+function indexOf(list: readonly number[], cpu: number): number {
+  let low = 0;
+  let high = list.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (list[middle] < cpu) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

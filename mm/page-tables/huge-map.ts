@@ -1,0 +1,187 @@
+/**
+ * Mapping with the largest pages that fit: physical ranges (`vmap_range_noflush`, behind `ioremap`) and lists of large
+ * pages (`vmap_pages_range_noflush`, behind `vmalloc_huge`).
+ */
+
+import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PUD_SIZE } from "../../arch/isa/linear-address.ts";
+import {
+  ENTRIES_PER_TABLE,
+  entryFrame,
+  entryHigh,
+  entryLow,
+  PTE_PAGE_SIZE,
+  PTE_PAT,
+  PTE_PAT_LARGE,
+  PTE_PRESENT,
+} from "../../arch/isa/pte.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { EBUSY, ENOMEM } from "../lib/errno.ts";
+import { formatRange } from "../lib/kernel-log.ts";
+import { LEVEL_BYTES, type PageTables } from "./page-tables.ts";
+
+/** log2 of the bytes in a 2 MiB page. */
+export const PMD_SHIFT = 21;
+/** log2 of the bytes in a 1 GiB page. */
+export const PUD_SHIFT = 30;
+
+/** Flushes kernel addresses [start, end) on every CPU (`flush_tlb_kernel_range`). */
+export type KernelRangeFlush = (start: number, end: number) => KernelCode<void>;
+
+/**
+ * Maps [start, end) to physical addresses from `phys` on, with pages of up to 2^maxPageShift bytes.
+ * @returns 0, or -ENOMEM, or -EBUSY; what was mapped stays
+ */
+export function* mapPhysicalRange(
+  tables: PageTables,
+  flush: KernelRangeFlush,
+  start: number,
+  end: number,
+  phys: number,
+  protLow: number,
+  protHigh: number,
+  maxPageShift: number,
+): KernelCode<number> {
+  let la = start;
+  while (la < end) {
+    const at = phys + (la - start);
+    const level = largestLevel(la, end, at, maxPageShift);
+    let placed = 0;
+    for (let tried = level; tried > 1 && placed === 0; tried--) {
+      const result = yield* placeLargePage(tables, flush, la, at, tried, protLow, protHigh);
+      if (result < 0) return result;
+      if (result > 0) placed = LEVEL_BYTES[tried];
+    }
+    if (placed === 0) {
+      const result = mapSmallRun(tables, la, Math.min(end, nextBoundary(la, PMD_SIZE)), at, protLow, protHigh);
+      if (result < 0) return result;
+      placed = result;
+    }
+    la += placed;
+  }
+  return 0;
+}
+
+/** Maps [start, end) to large pages: `frames[offset + i]` holds the frame behind page i of 4 KiB. */
+export function* mapLargePages(
+  tables: PageTables,
+  flush: KernelRangeFlush,
+  start: number,
+  end: number,
+  protLow: number,
+  protHigh: number,
+  frames: Uint32Array,
+  offset: number,
+  pageShift: number,
+): KernelCode<number> {
+  const step = 2 ** pageShift;
+  const pagesPerStep = 1 << (pageShift - PAGE_SHIFT);
+  let at = offset;
+  for (let la = start; la < end; la += step, at += pagesPerStep) {
+    const phys = frames[at] * PAGE_SIZE;
+    const result = yield* mapPhysicalRange(tables, flush, la, la + step, phys, protLow, protHigh, pageShift);
+    if (result < 0) return result;
+  }
+  return 0;
+}
+
+function nextBoundary(la: number, bytes: number): number {
+  return (Math.floor(la / bytes) + 1) * bytes;
+}
+
+/** The highest level whose page fits at `la` and `phys` in full. */
+function largestLevel(la: number, end: number, phys: number, maxPageShift: number): number {
+  if (maxPageShift >= PUD_SHIFT && fits(la, end, phys, PUD_SIZE)) return 3;
+  if (maxPageShift >= PMD_SHIFT && fits(la, end, phys, PMD_SIZE)) return 2;
+  return 1;
+}
+
+function fits(la: number, end: number, phys: number, bytes: number): boolean {
+  return la % bytes === 0 && phys % bytes === 0 && end - la >= bytes;
+}
+
+/** Puts a large leaf at `la`; 1 when it was placed, 0 when something is in the way, or a negative errno. */
+function* placeLargePage(
+  tables: PageTables,
+  flush: KernelRangeFlush,
+  la: number,
+  phys: number,
+  level: number,
+  protLow: number,
+  protHigh: number,
+): KernelCode<number> {
+  const table = tables.makeTableAt(la, level);
+  if (table === 0) return -ENOMEM;
+  const chunk = tables.memory.chunkForRead(table);
+  const word = tables.entryWord(table, la, level);
+  if ((chunk[word] & PTE_PRESENT) !== 0) {
+    if ((chunk[word] & PTE_PAGE_SIZE) !== 0) return 0;
+    yield* freeEmptyTable(tables, flush, table, la, level);
+  }
+  const frame = phys / PAGE_SIZE;
+  tables.writeEntry(table, la, level, entryLow(frame, 0) | largeAttributes(protLow), entryHigh(frame, protHigh));
+  tables.leavesSet++;
+  return 1;
+}
+
+/** Attributes of a large leaf: PS, and the PAT bit moved from bit 7 to bit 12. */
+export function largeAttributes(protLow: number): number {
+  const pat = (protLow & PTE_PAT) !== 0 ? PTE_PAT_LARGE : 0;
+  return (protLow & ~PTE_PAT) | PTE_PAGE_SIZE | pat;
+}
+
+/**
+ * Frees the (empty) tables below an entry that a large leaf will replace (`pmd_free_pte_page`, `pud_free_pmd_page`). The
+ * flush of one page on every CPU drops what the paging-structure caches hold of them.
+ */
+function* freeEmptyTable(
+  tables: PageTables,
+  flush: KernelRangeFlush,
+  parent: number,
+  la: number,
+  level: number,
+): KernelCode<void> {
+  const { memory } = tables;
+  const chunk = memory.chunkForRead(parent);
+  const word = tables.entryWord(parent, la, level);
+  const table = entryFrame(chunk[word], chunk[word + 1]);
+  const below: number[] = [];
+  if (level === 3) {
+    for (let i = 0; i < ENTRIES_PER_TABLE; i++) {
+      const low = memory.readWord(table, 2 * i);
+      if ((low & PTE_PRESENT) !== 0 && (low & PTE_PAGE_SIZE) === 0) {
+        below.push(entryFrame(low, memory.readWord(table, 2 * i + 1)));
+      }
+    }
+  }
+  tables.events?.ptFree(level - 1, table * PAGE_SIZE, tables.entryAddress(parent, la, level), la);
+  tables.writeEntry(parent, la, level, 0, 0);
+  yield* flush(la, la + PAGE_SIZE - 1);
+  for (const frame of below) tables.freeTable(frame, 1);
+  tables.freeTable(table, level - 1);
+}
+
+/** Maps one PTE table's worth of 4 KiB pages; returns the bytes mapped or a negative errno. */
+function mapSmallRun(
+  tables: PageTables,
+  start: number,
+  end: number,
+  phys: number,
+  protLow: number,
+  protHigh: number,
+): number {
+  const table = tables.makeTableAt(start, 1);
+  if (table === 0) return -ENOMEM;
+  const chunk = tables.memory.chunkForWrite(table);
+  let word = tables.entryWord(table, start, 1);
+  let frame = phys / PAGE_SIZE;
+  for (let la = start; la < end; la += PAGE_SIZE, word += 2, frame++) {
+    if ((chunk[word] | chunk[word + 1]) !== 0) {
+      tables.log.warn(`mapping ${formatRange(la, end)}: an entry is in use`);
+      return -EBUSY;
+    }
+    chunk[word] = entryLow(frame, 0) | protLow;
+    chunk[word + 1] = entryHigh(frame, protHigh);
+  }
+  tables.leavesSet += (end - start) / PAGE_SIZE;
+  return end - start;
+}

@@ -1,0 +1,314 @@
+/**
+ * Page tables that the kernel writes: finding and making tables, mapping and unmapping 4 KiB pages. They live in emulated
+ * physical memory and nowhere else. Kernel functions: `vmap_pages_range_noflush`, `vunmap_range_noflush`,
+ * `pte_alloc_kernel`. Large pages are in `huge-map.ts`.
+ */
+import { PAGE_SIZE, PMD_SIZE, PUD_SIZE } from "../../arch/isa/linear-address.ts";
+import {
+  ENTRIES_PER_TABLE,
+  entryFrame,
+  entryHigh,
+  entryLow,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PAGE_SIZE,
+  PTE_PRESENT,
+  PTE_RW,
+  PTE_USER,
+} from "../../arch/isa/pte.ts";
+import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
+import { FRAME_PAGE_TABLE, type PageAllocator } from "../frames/page-allocator.ts";
+import type { FaultInjection } from "../kernel/fault-injection.ts";
+import type { VmallocEvents } from "../kernel/vmalloc-events.ts";
+import { EBUSY, ENOMEM } from "../lib/errno.ts";
+import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
+import { formatRange, type KernelLog } from "../lib/kernel-log.ts";
+
+/** Attributes of an entry that names a table (`_PAGE_TABLE`). */
+export const TABLE_ATTRIBUTES = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
+
+/** Bytes that one entry of a level covers: index 1 PTE, 2 PMD, 3 PUD, 4 PGD (or P4D), 5 PGD of five levels. */
+export const LEVEL_BYTES: readonly number[] = [0, PAGE_SIZE, PMD_SIZE, PUD_SIZE, 2 ** 39, 2 ** 48];
+
+/** log2 of {@link ENTRIES_PER_TABLE}. */
+const ENTRIES_SHIFT = 9;
+
+/** PTE tables remembered: enough for 2 GiB of address space. */
+const KNOWN_TABLES = 1024;
+const KNOWN_MASK = KNOWN_TABLES - 1;
+const REGIONS_PER_BYTE = 1 / PMD_SIZE;
+
+/** What a page-table walk for mapping met instead of a table of PTEs. */
+const NO_MEMORY = 0;
+
+/** The current CPU, for the page allocator. */
+export interface CurrentCpu {
+  readonly currentCpu: number;
+}
+
+/** One tree of page tables: the kernel's, or a user address space's. */
+export class PageTables {
+  /** The frame of the top table: what CR3 holds. */
+  readonly rootFrame: number;
+  /** 4, or 5 with LA57. */
+  readonly levels: 4 | 5;
+  readonly memory: PhysicalMemory;
+  readonly log: KernelLog;
+  /** Who looks on; null for nobody. */
+  events: VmallocEvents | null = null;
+  /** Leaf entries written and cleared so far, by any size. */
+  leavesSet = 0;
+  leavesCleared = 0;
+  /** Tables at present, by level (index 1 to 5), the top one included. */
+  readonly tables: number[] = [0, 0, 0, 0, 0, 0];
+
+  private readonly pages: PageAllocator;
+  private readonly faults: FaultInjection;
+  private readonly cpu: CurrentCpu;
+  /** PTE tables found before, by the low bits of the number of the 2 MiB region that they map; -1 for none. */
+  private readonly knownRegions = new Int32Array(KNOWN_TABLES).fill(-1);
+  private readonly knownTables = new Int32Array(KNOWN_TABLES);
+
+  /** @throws RangeError when not even the top table can be allocated */
+  constructor(
+    memory: PhysicalMemory,
+    pages: PageAllocator,
+    faults: FaultInjection,
+    log: KernelLog,
+    cpu: CurrentCpu,
+    levels: 4 | 5,
+  ) {
+    this.memory = memory;
+    this.pages = pages;
+    this.faults = faults;
+    this.log = log;
+    this.cpu = cpu;
+    this.levels = levels;
+    this.rootFrame = this.takeTableFrame();
+    if (this.rootFrame === 0) throw new RangeError("no memory for the top page table");
+    this.tables[levels]++;
+  }
+
+  /** Page-table pages at present (`PageTables:` counts them in kB). */
+  get tablePages(): number {
+    return this.tables.reduce((sum, count) => sum + count, 0);
+  }
+
+  /** The PTE table for `la`, or 0 when there is none. */
+  pteTableAt(la: number): number {
+    const region = (la * REGIONS_PER_BYTE) | 0;
+    if (this.knownRegions[region & KNOWN_MASK] === region) return this.knownTables[region & KNOWN_MASK];
+    const table = this.tableAt(la, 1);
+    if (table !== 0) this.remember(region, table);
+    return table;
+  }
+
+  /** The same, with missing tables made on the way; 0 when memory ran out or a large page is in the way. */
+  makePteTableAt(la: number): number {
+    const region = (la * REGIONS_PER_BYTE) | 0;
+    if (this.knownRegions[region & KNOWN_MASK] === region) return this.knownTables[region & KNOWN_MASK];
+    const table = this.makeTableAt(la, 1);
+    if (table !== 0) this.remember(region, table);
+    return table;
+  }
+
+  /** The frame of the table that an entry of `level` for `la` stands in, or 0 when there is none. */
+  tableAt(la: number, level: number): number {
+    let table = this.rootFrame;
+    for (let at = this.levels; at > level; at--) {
+      const word = this.entryWord(table, la, at);
+      const chunk = this.memory.chunkForRead(table);
+      if ((chunk[word] & PTE_PRESENT) === 0 || (chunk[word] & PTE_PAGE_SIZE) !== 0) return 0;
+      table = entryFrame(chunk[word], chunk[word + 1]);
+    }
+    return table;
+  }
+
+  /** The same, with missing tables made on the way; 0 when memory ran out or a large page is in the way. */
+  makeTableAt(la: number, level: number): number {
+    let table = this.rootFrame;
+    for (let at = this.levels; at > level; at--) {
+      const word = this.entryWord(table, la, at);
+      const chunk = this.memory.chunkForRead(table);
+      const low = chunk[word];
+      if ((low & PTE_PRESENT) === 0) {
+        table = this.addTable(table, la, at);
+        if (table === 0) return NO_MEMORY;
+      } else if ((low & PTE_PAGE_SIZE) !== 0 && at < 4) {
+        this.log.warn(`page table entry for ${formatRange(la, la)} is a large page`);
+        return NO_MEMORY;
+      } else {
+        table = entryFrame(low, chunk[word + 1]);
+      }
+    }
+    return table;
+  }
+
+  /** Index, in 32-bit words of its chunk, of the entry for `la` in the table `frame` of `level`. */
+  entryWord(frame: number, la: number, level: number): number {
+    return ((frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + 2 * indexAt(la, level);
+  }
+
+  /** Physical address of the entry for `la` in the table `frame` of `level`. */
+  entryAddress(frame: number, la: number, level: number): number {
+    return frame * PAGE_SIZE + 8 * indexAt(la, level);
+  }
+
+  /**
+   * Maps [start, end) to the frames listed from `frames[offset]` on, with 4 KiB pages and the attributes `prot`.
+   * @returns 0, or -ENOMEM (no table), or -EBUSY (something is mapped there: warned of); what was mapped stays
+   */
+  mapSmallPages(
+    start: number,
+    end: number,
+    protLow: number,
+    protHigh: number,
+    frames: Uint32Array,
+    offset: number,
+  ): number {
+    let la = start;
+    let at = offset;
+    while (la < end) {
+      const table = this.makePteTableAt(la);
+      if (table === NO_MEMORY) return -ENOMEM;
+      const first = indexAt(la, 1);
+      const count = Math.min(ENTRIES_PER_TABLE - first, (end - la) / PAGE_SIZE) | 0;
+      const set = this.setLeaves(table, first, count, protLow, protHigh, frames, at);
+      this.leavesSet += set;
+      if (set < count) {
+        this.log.warn(`mapping ${formatRange(la + set * PAGE_SIZE, end)}: an entry is in use`);
+        return -EBUSY;
+      }
+      at += count;
+      la += count * PAGE_SIZE;
+    }
+    return 0;
+  }
+
+  /** The low word of the PTE for `la`, 0 where there is no table; for reading ahead. */
+  peekLeaf(la: number): number {
+    const table = this.pteTableAt(la);
+    return table === 0 ? 0 : this.memory.chunkForRead(table)[this.entryWord(table, la, 1)];
+  }
+
+  /** Clears all leaves in [start, end); tables stay (`vunmap_range_noflush`). */
+  unmapRange(start: number, end: number): void {
+    this.events?.vunmap(start, end);
+    let la = start;
+    while (la < end) {
+      const table = this.pteTableAt(la);
+      if (table === 0) {
+        la = this.unmapLargeOrSkip(la, end);
+        continue;
+      }
+      const first = indexAt(la, 1);
+      const count = Math.min(ENTRIES_PER_TABLE - first, (end - la) / PAGE_SIZE) | 0;
+      this.leavesCleared += this.clearLeaves(table, first, count);
+      la += count * PAGE_SIZE;
+    }
+  }
+
+  /** Writes a leaf or table entry. */
+  writeEntry(table: number, la: number, level: number, low: number, high: number): void {
+    const chunk = this.memory.chunkForWrite(table);
+    const word = this.entryWord(table, la, level);
+    chunk[word] = low;
+    chunk[word + 1] = high;
+  }
+
+  /** Makes a table for the entry of `level` and hangs it there; 0 when memory ran out. */
+  addTable(table: number, la: number, level: number): number {
+    const made = this.takeTableFrame();
+    if (made === 0) return 0;
+    this.tables[level - 1]++;
+    this.writeEntry(table, la, level, entryLow(made, TABLE_ATTRIBUTES), entryHigh(made, 0));
+    this.events?.ptAlloc(level - 1, made * PAGE_SIZE, this.entryAddress(table, la, level));
+    return made;
+  }
+
+  /** Gives a table's frame back; no entry may name it any more. */
+  freeTable(frame: number, level: number): void {
+    this.tables[level]--;
+    this.knownRegions.fill(-1);
+    this.pages.freePagesOf(this.cpu.currentCpu, frame, 0);
+  }
+
+  /** Fills `count` entries of a PTE table; stops at one that is in use and returns how many it filled. */
+  private setLeaves(
+    table: number,
+    first: number,
+    count: number,
+    protLow: number,
+    protHigh: number,
+    frames: Uint32Array,
+    offset: number,
+  ): number {
+    const words = this.memory.chunkForWrite(table);
+    const end = (offset + count) | 0;
+    const low = protLow | 0;
+    const high = protHigh | 0;
+    let word = (((table & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + 2 * first) | 0;
+    // One running index, nothing computed from others, and `| 0` everywhere: measured 2.2 ns an entry instead of 3 and more.
+    for (let i = offset | 0; i < end; i = (i + 1) | 0) {
+      if ((words[word] | words[(word + 1) | 0]) !== 0) return i - offset;
+      const frame = frames[i] | 0;
+      words[word] = (frame << 12) | low;
+      words[(word + 1) | 0] = high | (frame >>> 20);
+      word = (word + 2) | 0;
+    }
+    return count;
+  }
+
+  /** Clears `count` entries of a PTE table; returns how many were in use. */
+  private clearLeaves(table: number, first: number, count: number): number {
+    const entries = this.memory.entriesForWrite(table);
+    const base = (((table & CHUNK_FRAME_MASK) << ENTRIES_SHIFT) + first) | 0;
+    const end = (base + count) | 0;
+    let cleared = 0;
+    for (let i = base; i < end; i = (i + 1) | 0) {
+      if (entries[i] !== 0) cleared = (cleared + 1) | 0;
+      entries[i] = 0;
+    }
+    return cleared;
+  }
+
+  /** Clears a large page that covers `la`, or skips what is not mapped; returns where to go on. */
+  private unmapLargeOrSkip(la: number, end: number): number {
+    for (let level = this.levels as number; level > 1; level--) {
+      const table = this.tableAt(la, level);
+      const chunk = this.memory.chunkForRead(table);
+      const word = this.entryWord(table, la, level);
+      const low = chunk[word];
+      const next = Math.min(end, (Math.floor(la / LEVEL_BYTES[level]) + 1) * LEVEL_BYTES[level]);
+      if ((low & PTE_PRESENT) === 0) return next;
+      if ((low & PTE_PAGE_SIZE) === 0) continue;
+      if (next - la < LEVEL_BYTES[level]) this.log.warn(`unmapping ${formatRange(la, next)} splits a large page`);
+      chunk[word] = 0;
+      chunk[word + 1] = 0;
+      this.leavesCleared++;
+      return next;
+    }
+    return end;
+  }
+
+  private remember(region: number, table: number): void {
+    this.knownRegions[region & KNOWN_MASK] = region;
+    this.knownTables[region & KNOWN_MASK] = table;
+  }
+
+  private takeTableFrame(): number {
+    if (this.faults.fails("pageTable")) return 0;
+    const frame = this.pages.allocPages(this.cpu.currentCpu, 0, FRAME_PAGE_TABLE, GFP_KERNEL, NUMA_NO_NODE);
+    if (frame !== 0) this.memory.zeroFrame(frame);
+    return frame;
+  }
+}
+
+/** 1 / {@link LEVEL_BYTES}: exact, and multiplying is quicker than dividing. */
+const ENTRIES_PER_BYTE = LEVEL_BYTES.map((bytes) => (bytes === 0 ? 0 : 1 / bytes));
+
+/** Index of the entry for `la` in a table of `level`; bits 56:48 repeat bit 47. */
+export function indexAt(la: number, level: number): number {
+  if (level === 5) return la >= 2 ** 47 ? 511 : 0;
+  return (la * ENTRIES_PER_BYTE[level]) & 511;
+}

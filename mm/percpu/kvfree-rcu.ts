@@ -1,0 +1,137 @@
+/**
+ * `kvfree_rcu` for vmalloc'ed memory (`kernel/rcu/tree.c`): pointers are collected per CPU and freed in batches after a
+ * grace period. A batch starts one jiffy after a page of pointers is full, else after five seconds; each CPU has two
+ * batches that can wait for their grace periods at a time.
+ */
+import { type EventLoop, type KernelCode, PAUSE_SLEEP } from "../../arch/time/event-loop.ts";
+import { SpinLock } from "../kernel/lock.ts";
+import { finish, type Soon } from "../kernel/soon.ts";
+import { vfreeSoon } from "../vmalloc/vfree.ts";
+import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
+
+/** Pointers in a page of them: 4096 bytes less the header (`KVFREE_BULK_MAX_ENTR`). */
+export const KVFREE_BULK_MAX_ENTRIES = 507;
+/** Batches of a CPU that can be under way (`KFREE_N_BATCHES`). */
+const BATCHES_MAX = 2;
+/** What a collection that never fills waits (`KFREE_DRAIN_JIFFIES`), in seconds. */
+const DRAIN_SECONDS = 5;
+
+/** Times that the model does not derive. */
+export interface RcuTimes {
+  /** Timer ticks a second (`CONFIG_HZ`). */
+  readonly ticksPerSecond: number;
+  /** Ticks from a callback's registration to the end of its grace period on a busy machine [M]. */
+  readonly gracePeriodTicks: number;
+}
+
+/** HZ=250, grace periods of three ticks (12 ms) [M]. */
+export const DEFAULT_RCU_TIMES: RcuTimes = { ticksPerSecond: 250, gracePeriodTicks: 3 };
+
+interface CpuBatch {
+  readonly lock: SpinLock;
+  pending: number[];
+  /** When the monitor will next run; infinite when it is not scheduled. */
+  monitorAtCycles: number;
+  underWay: number;
+}
+
+/** Memory that waits for a grace period, per CPU. */
+export class KvfreeRcu {
+  /** Batches freed so far. */
+  batches = 0;
+  private readonly state: Vmalloc;
+  private readonly tickCycles: number;
+  private readonly times: RcuTimes;
+  private readonly cpus: CpuBatch[];
+
+  /** @param cyclesPerSecond of the machine's clocks */
+  constructor(state: Vmalloc, cyclesPerSecond: number, times: RcuTimes = DEFAULT_RCU_TIMES) {
+    this.state = state;
+    this.times = times;
+    this.tickCycles = cyclesPerSecond / times.ticksPerSecond;
+    this.cpus = Array.from({ length: state.loop.cpus }, () => ({
+      lock: new SpinLock("krcp->lock", state.loop, state.costs.lock),
+      pending: [],
+      monitorAtCycles: Number.POSITIVE_INFINITY,
+      underWay: 0,
+    }));
+  }
+
+  /** `kvfree_rcu`: frees the area at `address` once a grace period has passed. Waits for no more than a lock. */
+  *free(address: number): KernelCode<void> {
+    yield* finish(this.freeSoon(address));
+  }
+
+  /** The same, as a plain function as long as the lock need not be waited for (`soon.ts`). */
+  freeSoon(address: number): Soon<undefined> {
+    const { loop, costs } = this.state;
+    const batch = this.cpus[loop.currentCpu];
+    loop.spend(costs.callCycles);
+    if (!batch.lock.tryTake()) return this.waitAndAdd(batch, address);
+    this.add(batch, address);
+    return undefined;
+  }
+
+  private *waitAndAdd(batch: CpuBatch, address: number): KernelCode<undefined> {
+    yield* batch.lock.take();
+    this.add(batch, address);
+    return undefined;
+  }
+
+  /** Adds a pointer with the batch's lock held, and releases the lock (`kvfree_call_rcu`). */
+  private add(batch: CpuBatch, address: number): void {
+    const { loop } = this.state;
+    batch.pending.push(address);
+    const isFull = batch.pending.length >= KVFREE_BULK_MAX_ENTRIES;
+    const delayTicks = isFull ? 1 : DRAIN_SECONDS * this.times.ticksPerSecond;
+    const at = loop.nowCycles() + delayTicks * this.tickCycles;
+    if (at < batch.monitorAtCycles) this.scheduleMonitor(batch, loop.currentCpu, at);
+    batch.lock.release();
+  }
+
+  /** Pages' worth of pointers that are not freed yet, over all CPUs. */
+  get waiting(): number {
+    return this.cpus.reduce((sum, batch) => sum + batch.pending.length, 0);
+  }
+
+  private scheduleMonitor(batch: CpuBatch, cpu: number, atCycles: number): void {
+    batch.monitorAtCycles = atCycles;
+    this.state.loop.spawn(`kworker/${cpu}:kfree_rcu`, cpu, this.monitor(batch, cpu, atCycles));
+  }
+
+  /** `kfree_rcu_monitor`: hands what is collected to a batch, if one is free, and comes back otherwise. */
+  private *monitor(batch: CpuBatch, cpu: number, atCycles: number): KernelCode<void> {
+    const { loop } = this.state;
+    yield* sleepUntil(loop, atCycles);
+    // A later call may have brought the monitor forward, or an earlier one have run already.
+    if (batch.monitorAtCycles !== atCycles) return;
+    batch.monitorAtCycles = Number.POSITIVE_INFINITY;
+    if (batch.pending.length === 0) return;
+    if (!batch.lock.tryTake()) yield* batch.lock.take();
+    if (batch.underWay >= BATCHES_MAX) {
+      this.scheduleMonitor(batch, cpu, loop.nowCycles() + this.tickCycles);
+      batch.lock.release();
+      return;
+    }
+    const taken = batch.pending;
+    batch.pending = [];
+    batch.underWay++;
+    batch.lock.release();
+    yield* sleepUntil(loop, loop.nowCycles() + this.times.gracePeriodTicks * this.tickCycles);
+    for (const address of taken) {
+      const freed = vfreeSoon(this.state, address);
+      if (freed !== undefined) yield* freed;
+    }
+    this.batches++;
+    batch.underWay--;
+  }
+}
+
+/** Lets the current thread sleep until its CPU's clock has come to `atCycles`: a timer interrupt wakes it. */
+export function* sleepUntil(loop: EventLoop, atCycles: number): KernelCode<void> {
+  const thread = loop.currentThread;
+  if (thread === null) throw new Error("sleepUntil was called outside any thread");
+  if (atCycles <= loop.nowCycles()) return;
+  loop.postInterrupt(thread.cpu, atCycles, () => loop.wake(thread, loop.nowCycles()));
+  yield PAUSE_SLEEP;
+}

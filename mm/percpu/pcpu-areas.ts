@@ -1,0 +1,158 @@
+/** Areas for per-CPU chunks: several at fixed distances from each other, as high as possible (`pcpu_get_vm_areas`). */
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { alignUp, isAligned, isPageAligned, isPowerOfTwo } from "../lib/align.ts";
+import type { FreeTree } from "../vmalloc/areas/free-tree.ts";
+import { VM_ALLOC } from "../vmalloc/areas/vm-structs.ts";
+import { reclaimAndPurgeVmapAreas } from "../vmalloc/purge.ts";
+import { freeVmArea } from "../vmalloc/vm-area.ts";
+import { VMALLOC_END, VMALLOC_START } from "../vmalloc/vmalloc-config.ts";
+import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
+
+/** Shown as the caller of these areas. */
+const CALLER = "pcpu_get_vm_areas+0x0/0x0";
+
+/**
+ * Reserves one area a unit group, area `i` at `offsets[i]` from a common base, searching from the top of the vmalloc range
+ * down.
+ * @param align a power of two and whole pages; every offset and size is a multiple of it
+ * @returns the vm_structs, or null when there is no room or memory
+ * @throws RangeError for offsets and sizes that overlap or are not aligned (the kernel would BUG)
+ */
+export function* pcpuGetVmAreas(
+  state: Vmalloc,
+  offsets: readonly number[],
+  sizes: readonly number[],
+  align: number,
+): KernelCode<number[] | null> {
+  const last = checkLayout(offsets, sizes, align);
+  const { areas, vms, freeTree } = state;
+  const start = alignUp(VMALLOC_START, align);
+  const end = VMALLOC_END - (VMALLOC_END % align);
+  if (end - start < offsets[last] + sizes[last]) {
+    state.log.warn(`per-CPU areas of ${offsets[last] + sizes[last]} bytes do not fit the vmalloc range`);
+    return null;
+  }
+  const madeAreas = makeObjects(state, offsets.length, "vmapArea", () => areas.make(0, 0));
+  const madeVms = makeObjects(state, offsets.length, "vmStruct", () => vms.make(VM_ALLOC, 0, CALLER));
+  const release = (): null => {
+    for (const area of madeAreas ?? []) areas.release(area);
+    for (const vm of madeVms ?? []) vms.release(vm);
+    return null;
+  };
+  if (madeAreas === null || madeVms === null) return release();
+  if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
+  let base = findBase(state, freeTree, offsets, sizes, last, align, start, end);
+  if (base < 0) {
+    state.freeTreeLock.release();
+    yield* reclaimAndPurgeVmapAreas(state);
+    if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
+    base = findBase(state, freeTree, offsets, sizes, last, align, start, end);
+  }
+  if (base >= 0) {
+    for (let i = 0; i < offsets.length; i++) {
+      freeTree.clip(freeTree.findAtOrBelow(base + offsets[i]), base + offsets[i], sizes[i]);
+    }
+  }
+  state.freeTreeLock.release();
+  if (base < 0) return release();
+  for (let i = 0; i < offsets.length; i++) {
+    const [area, vm] = [madeAreas[i], madeVms[i]];
+    areas.setStart(area, base + offsets[i]);
+    areas.setEnd(area, base + offsets[i] + sizes[i]);
+    areas.setVm(area, vm);
+    vms.addr[vm] = base + offsets[i];
+    vms.sizeBytes[vm] = sizes[i];
+    vms.requestedSizeBytes[vm] = sizes[i];
+    const node = state.nodeOf(base + offsets[i]);
+    if (!node.busyLock.tryTake()) yield* node.busyLock.take();
+    node.busy.insert(area);
+    node.busyLock.release();
+  }
+  return madeVms;
+}
+
+/** Gives back what `pcpuGetVmAreas` returned (`pcpu_free_vm_areas`). */
+export function* pcpuFreeVmAreas(state: Vmalloc, vms: readonly number[]): KernelCode<void> {
+  for (const vm of vms) yield* freeVmArea(state, vm);
+}
+
+function checkLayout(offsets: readonly number[], sizes: readonly number[], align: number): number {
+  if (!isPageAligned(align) || !isPowerOfTwo(align)) throw new RangeError(`alignment ${align} of per-CPU areas`);
+  if (offsets.length === 0 || offsets.length !== sizes.length) throw new RangeError("per-CPU areas: no or odd lists");
+  let last = 0;
+  for (let i = 0; i < offsets.length; i++) {
+    if (!isAligned(offsets[i], align) || !isAligned(sizes[i], align) || !(sizes[i] > 0)) {
+      throw new RangeError(`per-CPU area at ${offsets[i]} of ${sizes[i]} bytes is not aligned to ${align}`);
+    }
+    if (offsets[i] > offsets[last]) last = i;
+    for (let k = i + 1; k < offsets.length; k++) {
+      if (offsets[k] < offsets[i] + sizes[i] && offsets[i] < offsets[k] + sizes[k]) {
+        throw new RangeError(`per-CPU areas at ${offsets[i]} and ${offsets[k]} overlap`);
+      }
+    }
+  }
+  return last;
+}
+
+function makeObjects(
+  state: Vmalloc,
+  count: number,
+  kind: "vmapArea" | "vmStruct",
+  make: () => number,
+): number[] | null {
+  const made: number[] = [];
+  for (let i = 0; i < count; i++) {
+    if (state.faults.fails(kind)) {
+      for (const each of made) kind === "vmapArea" ? state.areas.release(each) : state.vms.release(each);
+      return null;
+    }
+    made.push(make());
+  }
+  return made;
+}
+
+/**
+ * The highest base at which every area lies within a gap, or -1. Goes through the areas from the last to the first, and
+ * moves the base down whenever one does not fit, until a whole round fits.
+ */
+function findBase(
+  state: Vmalloc,
+  tree: FreeTree,
+  offsets: readonly number[],
+  sizes: readonly number[],
+  last: number,
+  align: number,
+  vmallocStart: number,
+  vmallocEnd: number,
+): number {
+  const { areas } = state;
+  const count = offsets.length;
+  let area = last;
+  let settled = last;
+  let gap = tree.findAtOrBelow(vmallocEnd);
+  let base = 0;
+  const moveDown = (): boolean => {
+    while (gap !== 0 && areas.startOf(gap) >= topOf(gap)) gap = before(gap);
+    if (gap === 0) return false;
+    base = topOf(gap) - (offsets[area] + sizes[area]);
+    settled = area;
+    return true;
+  };
+  const topOf = (of: number): number => Math.min(areas.endOf(of) - (areas.endOf(of) % align), vmallocEnd);
+  const before = (of: number): number => (areas.previousOf(of) === tree.head ? 0 : areas.previousOf(of));
+  if (!moveDown()) return -1;
+  while (base >= vmallocStart) {
+    if (gap === 0) return -1;
+    if (base + offsets[area] + sizes[area] > areas.endOf(gap)) {
+      if (!moveDown()) return -1;
+    } else if (base + offsets[area] < areas.startOf(gap)) {
+      gap = before(gap);
+      if (!moveDown()) return -1;
+    } else {
+      area = (area + count - 1) % count;
+      if (area === settled) return base;
+      gap = tree.findAtOrBelow(base + offsets[area] + sizes[area]);
+    }
+  }
+  return -1;
+}

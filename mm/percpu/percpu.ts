@@ -1,0 +1,355 @@
+/**
+ * Per-CPU memory (`mm/percpu.c`, `mm/percpu-vm.c`): chunks in vmalloc space with one unit a CPU, populated page by page.
+ * What is modelled: sizes of units and chunks, the lists of chunks by longest free run, population on demand, destruction
+ * of all wholly free chunks but one by the balance work. What is not: the first chunk (boot fills it), the reserve of
+ * populated pages for atomic allocations, giving pages of partly used chunks back.
+ */
+import { ACCESS_STORE } from "../../arch/isa/access.ts";
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
+import { FRAME_CALLER } from "../frames/page-allocator.ts";
+import { Mutex, SpinLock } from "../kernel/lock.ts";
+import { finish, type Soon } from "../kernel/soon.ts";
+import { Work } from "../kernel/work.ts";
+import { alignUp, isPowerOfTwo } from "../lib/align.ts";
+import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
+import { PAGE_KERNEL } from "../page-tables/protection.ts";
+import { VMALLOC_START } from "../vmalloc/vmalloc-config.ts";
+import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
+import { mapSmallFrames } from "../vmalloc/vmap-pages.ts";
+import { pcpuFreeVmAreas, pcpuGetVmAreas } from "./pcpu-areas.ts";
+import { PCPU_MIN_ALLOC_BYTES, PercpuChunk } from "./percpu-chunk.ts";
+
+/** Units are laid out in steps of this size on x86-64 (`PMD_SIZE`, `setup_per_cpu_areas`). */
+const ATOM_BYTES = 2 ** 21;
+/** Static, reserved and dynamic bytes that a unit holds at least: 57 pages, as a 6.12 x86-64 kernel prints at boot. */
+const UNIT_BYTES_MIN = 57 * PAGE_SIZE;
+/** Largest allocation (`PCPU_MIN_UNIT_SIZE`). */
+const ALLOC_BYTES_MAX = 32 * 1024;
+/** Chunks whose longest run is below 32 bytes share list 1 (`PCPU_SLOT_BASE_SHIFT`). */
+const SLOT_BASE_SHIFT = 5;
+/** Below this list a chunk that failed to serve is not asked again (`PCPU_SLOT_FAIL_THRESHOLD`). */
+const SLOT_FAIL_THRESHOLD = 3;
+/** Bytes zeroed in a cycle. */
+const ZERO_BYTES_PER_CYCLE = 32;
+
+/** Bytes of one CPU's unit (`pcpu_build_alloc_info` for one NUMA node). */
+export function percpuUnitBytes(cpus: number): number {
+  let bestUnits = 1;
+  let fewest = Number.POSITIVE_INFINITY;
+  for (let units = Math.floor(ATOM_BYTES / UNIT_BYTES_MIN); units > 0; units--) {
+    if (ATOM_BYTES % units !== 0 || (ATOM_BYTES / units) % PAGE_SIZE !== 0) continue;
+    const atoms = Math.ceil(cpus / units);
+    if (atoms * units - cpus > Math.floor(cpus / 3)) continue;
+    if (atoms > fewest) break;
+    fewest = atoms;
+    bestUnits = units;
+  }
+  return ATOM_BYTES / bestUnits;
+}
+
+/** The per-CPU allocator of a kernel. */
+export class PercpuAllocator {
+  /** Bytes of one CPU's unit. */
+  readonly unitBytes: number;
+  /** Bytes of address space of a chunk. */
+  readonly chunkBytes: number;
+  /** Chunks made and destroyed so far. */
+  chunksMade = 0;
+  chunksDestroyed = 0;
+
+  private readonly state: Vmalloc;
+  private readonly cpus: number;
+  private readonly slots: PercpuChunk[][];
+  private readonly freeSlot: number;
+  /** Chunks by the number of the atom that they begin with. */
+  private readonly byAtom = new Map<number, PercpuChunk>();
+  private readonly mutex: Mutex;
+  private readonly lock: SpinLock;
+  private readonly balance: Work;
+
+  constructor(state: Vmalloc) {
+    this.state = state;
+    this.cpus = state.loop.cpus;
+    this.unitBytes = percpuUnitBytes(this.cpus);
+    this.chunkBytes = alignUp(this.cpus * this.unitBytes, ATOM_BYTES);
+    this.freeSlot = slotOfSize(this.unitBytes) + 1;
+    this.slots = Array.from({ length: this.freeSlot + 1 }, () => []);
+    this.mutex = new Mutex("pcpu_alloc_mutex", state.loop, state.costs.lock);
+    this.lock = new SpinLock("pcpu_lock", state.loop, state.costs.lock);
+    this.balance = new Work("pcpu_balance", state.loop, () => this.destroyFreeChunks());
+  }
+
+  /**
+   * `__alloc_percpu`: zeroed memory for every CPU.
+   * @returns its address in the first CPU's unit (CPU c has it `c * unitBytes` higher), or 0
+   */
+  *alloc(sizeBytes: number, align: number): KernelCode<number> {
+    return yield* finish(this.allocSoon(sizeBytes, align));
+  }
+
+  /** The same, as a plain function as long as no lock has to be waited for and a chunk has room (`soon.ts`). */
+  allocSoon(sizeBytes: number, align: number): Soon<number> {
+    const { state } = this;
+    state.loop.spend(state.costs.callCycles);
+    const size = alignUp(sizeBytes, PCPU_MIN_ALLOC_BYTES);
+    const alignment = Math.max(align, PCPU_MIN_ALLOC_BYTES);
+    if (!(size > 0) || size > ALLOC_BYTES_MAX || alignment > PAGE_SIZE || !isPowerOfTwo(alignment)) {
+      state.log.warn(`illegal size (${sizeBytes}) or align (${align}) for percpu allocation`);
+      return 0;
+    }
+    return this.mutex.tryTake() ? this.allocWithMutex(size, alignment) : this.waitForMutex(size, alignment);
+  }
+
+  /** `free_percpu`. An address that was not allocated is warned of. */
+  *free(address: number): KernelCode<void> {
+    yield* finish(this.freeSoon(address));
+  }
+
+  /** The same, as a plain function as long as no lock has to be waited for. */
+  freeSoon(address: number): Soon<undefined> {
+    const { state } = this;
+    if (address === 0) return undefined;
+    state.loop.spend(state.costs.callCycles);
+    if (!this.lock.tryTake()) return this.waitAndFree(address);
+    this.freeLocked(address);
+    return undefined;
+  }
+
+  private *waitAndFree(address: number): KernelCode<undefined> {
+    yield* this.lock.take();
+    this.freeLocked(address);
+    return undefined;
+  }
+
+  /** Frees with the lock held, and releases it. */
+  private freeLocked(address: number): void {
+    const { state } = this;
+    const chunk = this.byAtom.get(atomOf(address));
+    const freed = chunk === undefined ? 0 : chunk.free(address - chunk.base);
+    let isBalanceDue = false;
+    if (chunk === undefined || freed === 0) {
+      state.log.warn(`free_percpu of 0x${address.toString(16)}: not allocated`);
+    } else {
+      this.relocate(chunk);
+      isBalanceDue = chunk.slot === this.freeSlot && this.slots[this.freeSlot].length > 1;
+    }
+    this.lock.release();
+    if (isBalanceDue) this.balance.schedule();
+  }
+
+  /** Chunks that exist. */
+  get chunks(): number {
+    return this.byAtom.size;
+  }
+
+  private *waitForMutex(size: number, align: number): KernelCode<number> {
+    yield* this.mutex.take();
+    return yield* finish(this.allocWithMutex(size, align));
+  }
+
+  /** Allocates with the mutex held, and releases it. */
+  private allocWithMutex(size: number, align: number): Soon<number> {
+    return this.lock.tryTake() ? this.allocLocked(size, align) : this.waitForLock(size, align);
+  }
+
+  private *waitForLock(size: number, align: number): KernelCode<number> {
+    yield* this.lock.take();
+    return yield* finish(this.allocLocked(size, align));
+  }
+
+  /** Allocates with mutex and lock held, and releases both. */
+  private allocLocked(size: number, align: number): Soon<number> {
+    const chunk = this.findChunk(size, align);
+    this.lock.release();
+    return chunk === null ? this.allocInNewChunk(size, align) : this.allocFound(chunk, size);
+  }
+
+  private *allocInNewChunk(size: number, align: number): KernelCode<number> {
+    const made = yield* this.makeChunk();
+    if (made !== null) {
+      if (!this.lock.tryTake()) yield* this.lock.take();
+      this.relocate(made);
+      const chunk = this.findChunk(size, align);
+      this.lock.release();
+      if (chunk !== null) return yield* finish(this.allocFound(chunk, size));
+    }
+    this.mutex.release();
+    return 0;
+  }
+
+  /** Populates and zeroes what `findChunk` found; the mutex is held, and released. */
+  private allocFound(chunk: PercpuChunk, size: number): Soon<number> {
+    const offset = this.foundOffset;
+    const firstPage = Math.floor(offset / PAGE_SIZE);
+    const endPage = Math.ceil((offset + size) / PAGE_SIZE);
+    for (let page = firstPage; page < endPage; page++) {
+      if (!chunk.isPopulated(page) && !this.populate(chunk, page)) return this.giveUp(chunk.base + offset);
+    }
+    this.zero(chunk, offset, size);
+    this.mutex.release();
+    return chunk.base + offset;
+  }
+
+  private *giveUp(address: number): KernelCode<number> {
+    yield* this.free(address);
+    this.mutex.release();
+    return 0;
+  }
+
+  private foundOffset = 0;
+
+  /** Allocates in the fullest chunk that has room; the chunk, with the offset in `foundOffset`, or null. */
+  private findChunk(size: number, align: number): PercpuChunk | null {
+    for (let slot = slotOfSize(size); slot <= this.freeSlot; slot++) {
+      const chunks = this.slots[slot];
+      for (let i = 0; i < chunks.length; i++) {
+        const chunk = chunks[i];
+        const offset = chunk.alloc(size, align);
+        if (offset < 0) {
+          if (slot >= SLOT_FAIL_THRESHOLD) continue;
+          this.move(chunk, 0, true);
+          i--;
+          continue;
+        }
+        this.relocate(chunk);
+        this.foundOffset = offset;
+        return chunk;
+      }
+    }
+    return null;
+  }
+
+  private *makeChunk(): KernelCode<PercpuChunk | null> {
+    const { state } = this;
+    const vms = yield* pcpuGetVmAreas(state, [0], [this.chunkBytes], ATOM_BYTES);
+    if (vms === null) return null;
+    const chunk = new PercpuChunk(state.vms.addr[vms[0]], vms, this.unitBytes, this.cpus);
+    this.byAtom.set(atomOf(chunk.base), chunk);
+    this.chunksMade++;
+    return chunk;
+  }
+
+  /** Gives every CPU its page (`pcpu_populate_chunk`); false, with nothing changed, when memory ran out. */
+  private populate(chunk: PercpuChunk, page: number): boolean {
+    const { state, cpus } = this;
+    const { pages, loop, costs } = state;
+    for (let cpu = 0; cpu < cpus; cpu++) {
+      const at = cpu * chunk.pages + page;
+      const frame = pages.allocPages(loop.currentCpu, 0, FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE);
+      if (frame !== 0) chunk.frames[at] = frame;
+      const la = this.addressOf(chunk, cpu, page);
+      if (frame !== 0 && mapSmallFrames(state, la, la + PAGE_SIZE, PAGE_KERNEL, chunk.frames, at) === 0) continue;
+      for (let undo = 0; undo <= cpu; undo++) this.dropPage(chunk, undo, page);
+      return false;
+    }
+    loop.spend(cpus * costs.frameCycles);
+    return true;
+  }
+
+  private zero(chunk: PercpuChunk, offset: number, size: number): void {
+    const { state, cpus } = this;
+    const { machine, loop } = state;
+    const executing = machine.cpus[loop.currentCpu];
+    for (let cpu = 0; cpu < cpus; cpu++) {
+      for (let at = offset; at < offset + size; ) {
+        const page = Math.floor(at / PAGE_SIZE);
+        const stop = Math.min(offset + size, (page + 1) * PAGE_SIZE);
+        const physical = executing.touchAs(ACCESS_STORE, chunk.base + cpu * this.unitBytes + at);
+        const inPage = physical % PAGE_SIZE;
+        machine.memory.zeroWords((physical - inPage) / PAGE_SIZE, inPage / 4, (stop - at) / 4);
+        at = stop;
+      }
+    }
+    loop.spend((cpus * size) / ZERO_BYTES_PER_CYCLE);
+  }
+
+  /** The balance work: destroys all wholly free chunks but the first (`pcpu_balance_free`). */
+  private *destroyFreeChunks(): KernelCode<void> {
+    if (!this.mutex.tryTake()) yield* this.mutex.take();
+    if (!this.lock.tryTake()) yield* this.lock.take();
+    const doomed = this.slots[this.freeSlot].slice(1);
+    for (const chunk of doomed) {
+      this.move(chunk, -1, false);
+      this.byAtom.delete(atomOf(chunk.base));
+    }
+    this.lock.release();
+    for (const chunk of doomed) {
+      yield* this.depopulate(chunk);
+      yield* pcpuFreeVmAreas(this.state, chunk.vms);
+      this.chunksDestroyed++;
+    }
+    this.mutex.release();
+  }
+
+  /** Unmaps all pages, flushes once, and frees the frames (`pcpu_depopulate_chunk`). */
+  private *depopulate(chunk: PercpuChunk): KernelCode<void> {
+    const { state, cpus } = this;
+    let first = -1;
+    let end = 0;
+    for (let page = 0; page < chunk.pages; page++) {
+      if (!chunk.isPopulated(page)) continue;
+      if (first < 0) first = page;
+      end = page + 1;
+      for (let cpu = 0; cpu < cpus; cpu++) {
+        const la = this.addressOf(chunk, cpu, page);
+        state.tables.unmapRange(la, la + PAGE_SIZE);
+      }
+    }
+    if (first < 0) return;
+    yield* flushTlbKernelRange(state, this.addressOf(chunk, 0, first), this.addressOf(chunk, cpus - 1, end));
+    for (let page = first; page < end; page++) {
+      for (let cpu = 0; cpu < cpus; cpu++) this.freeFrame(chunk, cpu, page);
+    }
+  }
+
+  private dropPage(chunk: PercpuChunk, cpu: number, page: number): void {
+    const la = this.addressOf(chunk, cpu, page);
+    this.state.tables.unmapRange(la, la + PAGE_SIZE);
+    this.freeFrame(chunk, cpu, page);
+  }
+
+  private freeFrame(chunk: PercpuChunk, cpu: number, page: number): void {
+    const at = cpu * chunk.pages + page;
+    if (chunk.frames[at] === 0) return;
+    this.state.pages.freePagesOf(this.state.loop.currentCpu, chunk.frames[at], 0);
+    chunk.frames[at] = 0;
+  }
+
+  private addressOf(chunk: PercpuChunk, cpu: number, page: number): number {
+    return chunk.base + cpu * this.unitBytes + page * PAGE_SIZE;
+  }
+
+  /** Puts a chunk on the list that its longest free run says: in front when it rises (`pcpu_chunk_relocate`). */
+  private relocate(chunk: PercpuChunk): void {
+    const slot = this.slotOf(chunk);
+    if (slot !== chunk.slot) this.move(chunk, slot, slot > chunk.slot);
+  }
+
+  private move(chunk: PercpuChunk, slot: number, inFront: boolean): void {
+    if (chunk.slot >= 0) {
+      const from = this.slots[chunk.slot];
+      from.splice(from.indexOf(chunk), 1);
+    }
+    chunk.slot = slot;
+    if (slot < 0) return;
+    if (inFront) this.slots[slot].unshift(chunk);
+    else this.slots[slot].push(chunk);
+  }
+
+  private slotOf(chunk: PercpuChunk): number {
+    if (chunk.freeBytes === this.unitBytes) return this.freeSlot;
+    return chunk.contigBytes === 0 ? 0 : slotOfSize(chunk.contigBytes);
+  }
+}
+
+/** Chunks begin at whole atoms: the number of the one that an address lies in. */
+function atomOf(address: number): number {
+  return Math.floor((address - VMALLOC_START) / ATOM_BYTES);
+}
+
+/** The list of chunks whose longest free run has `sizeBytes` bytes (`__pcpu_size_to_slot`). */
+function slotOfSize(sizeBytes: number): number {
+  return Math.max(32 - Math.clz32(sizeBytes) - SLOT_BASE_SHIFT + 2, 1);
+}

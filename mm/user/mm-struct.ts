@@ -1,0 +1,65 @@
+/** Address spaces (`struct mm_struct`): the kernel's own and those of processes. */
+
+import { ENTRIES_PER_TABLE } from "../../arch/isa/pte.ts";
+import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
+import type { EventLoop } from "../../arch/time/event-loop.ts";
+import { type LockCosts, Mutex } from "../kernel/lock.ts";
+import type { PageTables } from "../page-tables/page-tables.ts";
+
+/** Top-level entries of the user half; the kernel half follows. */
+const USER_ENTRIES = ENTRIES_PER_TABLE / 2;
+
+/** One address space. */
+export class MmStruct {
+  /** Never reused (`mm->context.ctx_id`). */
+  readonly ctxId: number;
+  /** The kernel's view: the user half of its own, the kernel half shared. */
+  readonly tables: PageTables;
+  /** With page-table isolation, the top table that user mode runs on: the user half only; else 0. */
+  readonly userRootFrame: number;
+  /** Grows by one with each change that TLBs must learn of (`mm->context.tlb_gen`). */
+  tlbGen = 1;
+  /** Its ASID on every CPU (`mm->context.global_asid`); 0 while each CPU has one of its own for it. */
+  globalAsid = 0;
+  /** Whether a CPU may still run on it under an ASID of its own (`mm->context.asid_transition`). */
+  inAsidTransition = false;
+  /** Flushes of it that interrupted other CPUs. */
+  remoteFlushes = 0;
+  /** CPUs that may have translations of it (`mm_cpumask`). */
+  readonly cpumask: Uint8Array;
+
+  /** Held while mappings change (`mmap_lock`). */
+  readonly mmapLock: Mutex;
+
+  constructor(ctxId: number, tables: PageTables, userRootFrame: number, loop: EventLoop, lockCosts: LockCosts) {
+    this.mmapLock = new Mutex("mmap_lock", loop, lockCosts);
+    this.ctxId = ctxId;
+    this.tables = tables;
+    this.userRootFrame = userRootFrame;
+    this.cpumask = new Uint8Array(loop.cpus);
+  }
+
+  /** The CPUs in its mask, ascending. */
+  cpus(): number[] {
+    const cpus: number[] = [];
+    for (let cpu = 0; cpu < this.cpumask.length; cpu++) if (this.cpumask[cpu] !== 0) cpus.push(cpu);
+    return cpus;
+  }
+
+  /** Brings the shared top-level entries up to date: the kernel half from `kernelRoot`, the user half into user mode's view. */
+  syncTopTables(memory: PhysicalMemory, kernelRoot: number): void {
+    const { rootFrame } = this.tables;
+    if (rootFrame === kernelRoot) return;
+    copyEntries(memory, kernelRoot, rootFrame, USER_ENTRIES, ENTRIES_PER_TABLE);
+    if (this.userRootFrame !== 0) copyEntries(memory, rootFrame, this.userRootFrame, 0, USER_ENTRIES);
+  }
+}
+
+/** Copies entries [first, last) of a table. */
+function copyEntries(memory: PhysicalMemory, from: number, to: number, first: number, last: number): void {
+  const source = memory.chunkForRead(from);
+  const target = memory.chunkForWrite(to);
+  const sourceBase = (from & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
+  const targetBase = (to & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
+  for (let word = 2 * first; word < 2 * last; word++) target[targetBase + word] = source[sourceBase + word];
+}

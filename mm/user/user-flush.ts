@@ -1,0 +1,146 @@
+/**
+ * Flushes of user address spaces (`flush_tlb_mm_range`, `flush_tlb_multi` of Linux 6.12; `broadcast_tlb_flush`,
+ * `consider_global_asid`, `finish_asid_transition` of Linux 6.15). How they reach other CPUs is the policy's choice
+ * (`flush-policy.ts`); what a CPU does is `UserSpaces.flushFunc`.
+ */
+
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { ACTIVITY_FLUSH } from "../../arch/time/cycle-accounts.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { broadcastFlush } from "../flush/broadcast-flush.ts";
+import type { FlushCause, FlushRecord } from "../flush/flush-accounts.ts";
+import type { UserFlushRequest } from "../flush/flush-policy.ts";
+import { TLB_FLUSH_ALL, TLB_REMOTE_SEND_IPI } from "../flush/tlb-flush-reasons.ts";
+import { USER_END } from "../vmalloc/vmalloc-config.ts";
+import type { MmStruct } from "./mm-struct.ts";
+import { kernelPcid, userPcid } from "./user-pcids.ts";
+import type { UserSpaces } from "./user-spaces.ts";
+
+/** An address space active on at least so many CPUs at once gets a global ASID. */
+export const ACTIVE_CPUS_FOR_GLOBAL_ASID = 4;
+/**
+ * Only every 32nd remote flush of an address space asks for that. Linux asks in one of 32 timer ticks, chosen by the thread's
+ * number: as often on average.
+ */
+export const CHECK_EVERY_FLUSHES = 32;
+
+/** A flush of one address space (`struct flush_tlb_info`). */
+export class UserFlush implements UserFlushRequest {
+  readonly mm: MmStruct;
+  readonly start: number;
+  /** `TLB_FLUSH_ALL` when everything goes. */
+  readonly end: number;
+  readonly full: boolean;
+  /** Generation of the address space that the flush leads to. */
+  readonly tlbGen: number;
+  readonly initiator: number;
+  readonly record: FlushRecord | null;
+  readonly invalidate: (cpu: number) => void;
+  private readonly spaces: UserSpaces;
+  private readonly freedTables: boolean;
+
+  constructor(
+    spaces: UserSpaces,
+    mm: MmStruct,
+    start: number,
+    end: number,
+    freedTables: boolean,
+    record: FlushRecord | null,
+  ) {
+    this.spaces = spaces;
+    this.mm = mm;
+    this.full = end === TLB_FLUSH_ALL;
+    this.start = start;
+    this.end = end;
+    this.freedTables = freedTables;
+    this.tlbGen = mm.tlbGen;
+    this.initiator = spaces.state.loop.currentCpu;
+    this.record = record;
+    this.invalidate = (cpu) => spaces.flushFunc(cpu, this);
+  }
+
+  /** CPUs in lazy mode catch up later, unless page tables are freed under them or they must change their ASID. */
+  get cpus(): readonly number[] {
+    const { mm, spaces } = this;
+    const cpus = mm.cpus();
+    const tellsAll = this.freedTables || mm.inAsidTransition;
+    return tellsAll ? cpus : cpus.filter((cpu) => !spaces.tlbStates[cpu].isLazy);
+  }
+
+  globalPcids(): readonly number[] {
+    const { globalAsid } = this.mm;
+    if (globalAsid === 0) return [];
+    return this.spaces.isolation ? [kernelPcid(globalAsid), userPcid(globalAsid)] : [kernelPcid(globalAsid)];
+  }
+
+  *interrupt(): KernelCode<void> {
+    const { spaces, mm, record } = this;
+    const { loop, flushing, vmstat } = spaces.state;
+    const self = loop.currentCpu;
+    if (mm.cpus().some((cpu) => cpu !== self)) {
+      mm.remoteFlushes++;
+      vmstat.remoteFlush++;
+      spaces.observer?.tlbFlush(self, TLB_REMOTE_SEND_IPI, this.full ? -1 : (this.end - this.start) / PAGE_SIZE);
+      yield* flushing.smp.onEachCpuMask(this.cpus, this.invalidate, record);
+    } else if (spaces.loaded[self] === mm) {
+      const began = loop.nowCycles();
+      const activity = loop.enterActivity(ACTIVITY_FLUSH);
+      this.invalidate(self);
+      loop.enterActivity(activity);
+      if (record !== null) record.workCycles += loop.nowCycles() - began;
+    }
+  }
+
+  *finishTransition(): KernelCode<void> {
+    const { mm, spaces } = this;
+    if (!mm.inAsidTransition) return;
+    const straggles = (cpu: number): boolean =>
+      spaces.loaded[cpu] === mm && spaces.tlbStates[cpu].loadedAsid !== mm.globalAsid;
+    if (mm.cpus().some(straggles)) yield* this.interrupt();
+    else mm.inAsidTransition = false;
+  }
+
+  considerGlobalAsid(): void {
+    const { mm, spaces } = this;
+    if (mm.globalAsid !== 0 || mm.remoteFlushes === 0 || mm.remoteFlushes % CHECK_EVERY_FLUSHES !== 0) return;
+    const active = mm.cpus().filter((cpu) => spaces.loaded[cpu] === mm && !spaces.tlbStates[cpu].isLazy);
+    if (active.length < ACTIVE_CPUS_FOR_GLOBAL_ASID || !spaces.usesPcids) return;
+    mm.globalAsid = spaces.globalAsids.allocate(() => flushNonGlobals(spaces));
+    mm.inAsidTransition = mm.globalAsid !== 0;
+  }
+}
+
+/**
+ * Flushes [start, end) of an address space wherever it may be cached (`flush_tlb_mm_range`); `TLB_FLUSH_ALL` as the end
+ * flushes all of it. The caller has changed the page tables already.
+ * @param freedTables whether page tables will be freed, so that CPUs in lazy mode must be told too
+ */
+export function* flushTlbMmRange(
+  spaces: UserSpaces,
+  mm: MmStruct,
+  start: number,
+  end: number,
+  freedTables: boolean,
+  cause: FlushCause,
+): KernelCode<void> {
+  const { flushing, config } = spaces.state;
+  const { policy, accounts } = flushing;
+  const all = end === TLB_FLUSH_ALL || end - start > config.flushCeilingPages * PAGE_SIZE;
+  mm.tlbGen++;
+  const record = accounts?.begin(cause, policy.name, start, Math.min(end, USER_END), all) ?? null;
+  const flush = new UserFlush(spaces, mm, all ? 0 : start, all ? TLB_FLUSH_ALL : end, freedTables, record);
+  if (policy.flushUser === undefined) yield* flush.interrupt();
+  else yield* policy.flushUser(flushing, flush);
+  // A broadcast reaches the TLBs of lazy CPUs, but they must not stay on an address space that ends.
+  if (cause === "exit" && mm.cpus().length > 0) {
+    yield* flushing.smp.onEachCpuMask(mm.cpus(), (cpu) => spaces.leave(cpu, mm, record), record);
+  }
+}
+
+/** Before global ASIDs are used again nothing may be left of those that had them. */
+function flushNonGlobals({ state }: UserSpaces): void {
+  const { flushing, machine } = state;
+  const { accounts } = flushing;
+  const record = accounts?.begin("ASIDs used up", flushing.policy.name, 0, USER_END, true) ?? null;
+  broadcastFlush(machine, accounts, record, [{ start: 0, end: USER_END, full: true, includeGlobals: false }]);
+}

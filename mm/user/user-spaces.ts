@@ -1,0 +1,297 @@
+/**
+ * User address spaces on the emulated CPUs: context switches with ASIDs, lazy TLB mode, and flushes that reach only the CPUs
+ * that need them (`arch/x86/mm/tlb.c` of Linux 6.12: `switch_mm_irqs_off`, `enter_lazy_tlb`, `flush_tlb_func`,
+ * `flush_tlb_mm_range`).
+ */
+import { CR4_PCIDE } from "../../arch/cpu/control-registers.ts";
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { ACTIVITY_FLUSH, ACTIVITY_INTERRUPT } from "../../arch/time/cycle-accounts.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import type { FlushCause, FlushRecord } from "../flush/flush-accounts.ts";
+import {
+  TLB_FLUSH_ALL,
+  TLB_FLUSH_ON_TASK_SWITCH,
+  TLB_LOCAL_MM_SHOOTDOWN,
+  TLB_REMOTE_SHOOTDOWN,
+  type TlbFlushObserver,
+} from "../flush/tlb-flush-reasons.ts";
+import { FRAME_PAGE_TABLE } from "../frames/page-allocator.ts";
+import { GFP_KERNEL } from "../lib/gfp.ts";
+import { PageTables } from "../page-tables/page-tables.ts";
+import { USER_END } from "../vmalloc/vmalloc-config.ts";
+import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
+import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
+import { MmStruct } from "./mm-struct.ts";
+import { TlbState } from "./tlb-state.ts";
+import { flushTlbMmRange, type UserFlush } from "./user-flush.ts";
+import { INIT_CTX_ID, kernelPcid, userPcid } from "./user-pcids.ts";
+
+/** All address spaces of a machine, and which CPU runs on which. Making one turns PCIDs on where the CPU has them. */
+export class UserSpaces {
+  readonly state: Vmalloc;
+  /** The kernel's own. */
+  readonly initMm: MmStruct;
+  readonly usesPcids: boolean;
+  /** Whether user mode runs on page tables without the kernel (page-table isolation). */
+  readonly isolation: boolean;
+  /** ASIDs that mean the same on every CPU; only a policy that broadcasts deals them out. */
+  readonly globalAsids: GlobalAsids;
+  /** TLB state of each CPU. */
+  readonly tlbStates: readonly TlbState[];
+  /** The address space that each CPU has loaded. */
+  readonly loaded: MmStruct[];
+  /** Shootdown interrupts taken by each CPU (` TLB:` of `/proc/interrupts`). */
+  readonly shootdowns: Float64Array;
+  observer: TlbFlushObserver | null = null;
+  private lastCtxId = INIT_CTX_ID;
+
+  constructor(state: Vmalloc, usesPcids: boolean = state.machine.features.pcid) {
+    const { machine, flushing } = state;
+    const cpus = machine.cpus.length;
+    this.state = state;
+    this.isolation = flushing.isolation;
+    this.usesPcids = usesPcids;
+    this.globalAsids = new GlobalAsids(this.isolation);
+    this.initMm = new MmStruct(INIT_CTX_ID, state.tables, 0, state.loop, state.costs.lock);
+    this.tlbStates = machine.cpus.map(() => new TlbState());
+    this.loaded = machine.cpus.map(() => this.initMm);
+    this.shootdowns = new Float64Array(cpus);
+    for (const cpu of machine.cpus) {
+      if (usesPcids) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
+      cpu.writeCr3(this.cr3Of(this.initMm, 0));
+    }
+    flushing.afterKernelPage = (cpu, la, record) => this.afterKernelPage(cpu, la, record);
+    flushing.userMode.onEnterUser = (cpu) => this.toUserTables(cpu);
+    flushing.userMode.onEnterKernel = (cpu) => this.toKernelTables(cpu);
+  }
+
+  /**
+   * A new, empty address space (`mm_alloc`).
+   * @throws RangeError when there is no memory for its top tables
+   */
+  makeMm(): MmStruct {
+    const { machine, pages, faults, log, loop, tables: kernelTables } = this.state;
+    const tables = new PageTables(machine.memory, pages, faults, log, loop, kernelTables.levels);
+    let userRoot = 0;
+    if (this.isolation) {
+      userRoot = pages.allocPages(loop.currentCpu, 0, FRAME_PAGE_TABLE, GFP_KERNEL);
+      if (userRoot === 0) {
+        pages.freePagesOf(loop.currentCpu, tables.rootFrame, 0);
+        throw new RangeError("no memory for the top page table of user mode");
+      }
+      machine.memory.zeroFrame(userRoot);
+    }
+    const mm = new MmStruct(++this.lastCtxId, tables, userRoot, loop, this.state.costs.lock);
+    mm.syncTopTables(machine.memory, kernelTables.rootFrame);
+    return mm;
+  }
+
+  /** The current CPU goes on with a thread of `mm`, or with a kernel thread (null), which borrows what is loaded. */
+  switchTo(mm: MmStruct | null): void {
+    const cpu = this.state.loop.currentCpu;
+    if (mm !== null) this.switchMm(cpu, mm);
+    else if (this.loaded[cpu] !== this.initMm) this.tlbStates[cpu].isLazy = true;
+  }
+
+  /**
+   * Flushes [start, end) of an address space wherever it may be cached (`flush_tlb_mm_range`); `TLB_FLUSH_ALL` as the end
+   * flushes all of it. The caller has changed the page tables already.
+   * @param freedTables whether page tables will be freed, so that CPUs in lazy mode must be told too
+   * @param cause why, for the accounts
+   */
+  flushTlbMmRange(
+    mm: MmStruct,
+    start: number,
+    end: number,
+    freedTables: boolean,
+    cause: FlushCause = "user",
+  ): KernelCode<void> {
+    return flushTlbMmRange(this, mm, start, end, freedTables, cause);
+  }
+
+  /** A CPU that borrows `mm`, which is about to end, leaves it. */
+  leave(cpu: number, mm: MmStruct, record: FlushRecord | null): void {
+    if (this.loaded[cpu] === mm) this.switchMm(cpu, this.initMm, record);
+  }
+
+  /** `mm` has ended: its global ASID may be dealt out again (`mm_free_global_asid`). */
+  release(mm: MmStruct): void {
+    if (mm.globalAsid !== 0) this.globalAsids.free(mm.globalAsid);
+    mm.globalAsid = 0;
+  }
+
+  /** Puts `next` on the CPU (`switch_mm_irqs_off`). */
+  private switchMm(cpu: number, next: MmStruct, record: FlushRecord | null = null): void {
+    const tlb = this.tlbStates[cpu];
+    const previous = this.loaded[cpu];
+    const wasLazy = tlb.isLazy;
+    tlb.isLazy = false;
+    let asid = tlb.loadedAsid;
+    let needFlush = true;
+    if (previous === next && !needsGlobalAsid(next, asid)) {
+      // Broadcasts keep translations under a global ASID up to date.
+      if (isGlobalAsid(asid) || !wasLazy || tlb.tlbGen[asid] === next.tlbGen) return;
+    } else {
+      if (previous !== this.initMm) previous.cpumask[cpu] = 0;
+      if (next !== this.initMm) next.cpumask[cpu] = 1;
+      ({ asid, needFlush } =
+        next.globalAsid === 0
+          ? tlb.chooseAsid(next.ctxId, next.tlbGen, this.usesPcids)
+          : { asid: next.globalAsid, needFlush: false });
+      this.loaded[cpu] = next;
+      tlb.loadedCtxId = next.ctxId;
+      tlb.loadedAsid = asid;
+    }
+    next.syncTopTables(this.state.machine.memory, this.state.tables.rootFrame);
+    if (!needFlush) {
+      this.state.machine.cpus[cpu].writeCr3(this.cr3Of(next, asid), true);
+      return;
+    }
+    tlb.ctxId[asid] = next.ctxId;
+    tlb.tlbGen[asid] = next.tlbGen;
+    this.loadFlushed(cpu, this.cr3Of(next, asid), asid, record);
+    this.observer?.tlbFlush(cpu, TLB_FLUSH_ON_TASK_SWITCH, -1);
+  }
+
+  /** What each CPU does for a flush (`flush_tlb_func`). */
+  flushFunc(cpu: number, flush: UserFlush): void {
+    const { vmstat } = this.state;
+    const tlb = this.tlbStates[cpu];
+    const isLocal = cpu === flush.initiator;
+    if (!isLocal) {
+      this.shootdowns[cpu]++;
+      vmstat.remoteFlushReceived++;
+      if (this.loaded[cpu] !== flush.mm) return;
+    }
+    if (this.loaded[cpu] === this.initMm) return;
+    if (needsGlobalAsid(flush.mm, tlb.loadedAsid)) this.switchMm(cpu, flush.mm, flush.record);
+    if (isGlobalAsid(tlb.loadedAsid)) return;
+    if (tlb.isLazy) {
+      // Cheaper than to flush now and again: the CPU leaves the address space that it only borrowed.
+      this.switchMm(cpu, this.initMm, flush.record);
+      return;
+    }
+    const asid = tlb.loadedAsid;
+    const upTo = flush.mm.tlbGen;
+    const have = tlb.tlbGen[asid];
+    if (have === upTo || flush.tlbGen <= have) return;
+    const partly = flush.end !== TLB_FLUSH_ALL && flush.tlbGen === have + 1 && flush.tlbGen === upTo;
+    const invalidate = partly ? () => this.flushPages(cpu, flush) : () => this.flushAsid(cpu, flush.record);
+    const { accounts } = this.state.flushing;
+    if (accounts === null || flush.record === null) invalidate();
+    else accounts.attributed(flush.record, cpu, invalidate);
+    const pages = (flush.end - flush.start) / PAGE_SIZE;
+    if (isLocal && partly) vmstat.localFlushOne += pages;
+    if (isLocal && !partly) vmstat.localFlushAll++;
+    tlb.tlbGen[asid] = upTo;
+    const reason = isLocal ? TLB_LOCAL_MM_SHOOTDOWN : TLB_REMOTE_SHOOTDOWN;
+    this.observer?.tlbFlush(cpu, reason, partly ? pages : -1);
+  }
+
+  private flushPages(cpu: number, { start, end, record }: UserFlush): void {
+    for (let la = start; la < end; la += PAGE_SIZE) {
+      this.state.machine.cpus[cpu].invlpg(la);
+      this.flushInUserPcid(cpu, la, record);
+    }
+  }
+
+  /** All of the loaded address space: MOV to CR3, and later the same for user mode's PCID (`flush_tlb_local`). */
+  private flushAsid(cpu: number, record: FlushRecord | null): void {
+    const tlb = this.tlbStates[cpu];
+    if (this.isolation) tlb.oweUserFlush(tlb.loadedAsid, record);
+    const { [cpu]: target } = this.state.machine.cpus;
+    target.writeCr3(target.cr3);
+  }
+
+  /** The page in the PCID that the same address space has in user mode (`flush_tlb_one_user`). */
+  private flushInUserPcid(cpu: number, la: number, record: FlushRecord | null): void {
+    if (!this.isolation) return;
+    const tlb = this.tlbStates[cpu];
+    if (this.usesPcids && this.state.machine.features.invpcid) {
+      this.state.machine.cpus[cpu].invpcid(0, userPcid(tlb.loadedAsid), la);
+    } else {
+      tlb.oweUserFlush(tlb.loadedAsid, record);
+    }
+  }
+
+  /** A kernel page has been flushed: without global entries other ASIDs may still have it (`flush_tlb_one_kernel`). */
+  private afterKernelPage(cpu: number, la: number, record: FlushRecord | null): void {
+    if (!this.isolation) return;
+    this.flushInUserPcid(cpu, la, record);
+    this.tlbStates[cpu].invalidateOther = true;
+  }
+
+  /**
+   * The exit to user mode: its own page tables, flushed if that is still owed (`SWITCH_TO_USER_CR3`).
+   * @returns cycles that are booked to a flush
+   */
+  private toUserTables(cpu: number): number {
+    const mm = this.loaded[cpu];
+    if (!this.isolation || mm === this.initMm) return 0;
+    const tlb = this.tlbStates[cpu];
+    const asid = tlb.loadedAsid;
+    if (!this.usesPcids) return this.changeTablesWithoutPcids(cpu, mm.userRootFrame * PAGE_SIZE);
+    const cr3 = mm.userRootFrame * PAGE_SIZE + userPcid(asid);
+    const { owed, record } = tlb.payUserFlush(asid);
+    const { accounts } = this.state.flushing;
+    if (!owed || accounts === null || record === null) {
+      this.state.machine.cpus[cpu].writeCr3(cr3, !owed);
+      return 0;
+    }
+    const cycles = this.booked(cpu, ACTIVITY_INTERRUPT, record, cr3);
+    record.paidLater(cpu, cycles);
+    return cycles;
+  }
+
+  private toKernelTables(cpu: number): number {
+    const mm = this.loaded[cpu];
+    if (!this.isolation || mm === this.initMm) return 0;
+    const cr3 = this.cr3Of(mm, this.tlbStates[cpu].loadedAsid);
+    if (!this.usesPcids) return this.changeTablesWithoutPcids(cpu, cr3);
+    this.state.machine.cpus[cpu].writeCr3(cr3, true);
+    return 0;
+  }
+
+  /** Without PCIDs every change between the kernel's and user mode's tables is a flush of its own. */
+  private changeTablesWithoutPcids(cpu: number, cr3: number): number {
+    const { accounts, policy } = this.state.flushing;
+    if (accounts === null) {
+      this.state.machine.cpus[cpu].writeCr3(cr3);
+      return 0;
+    }
+    const record = accounts.begin("isolation", policy.name, 0, USER_END, true, cpu);
+    const cycles = this.booked(cpu, ACTIVITY_FLUSH, record, cr3);
+    record.workCycles += cycles;
+    return cycles;
+  }
+
+  /** MOV to CR3 that flushes in the name of `record`; its cycles, booked as `activity`. */
+  private booked(cpu: number, activity: number, record: FlushRecord, cr3: number): number {
+    const { loop, flushing, machine } = this.state;
+    const began = loop.clockCycles[cpu];
+    const outer = loop.accounts.enter(cpu, activity);
+    flushing.accounts?.attributed(record, cpu, () => machine.cpus[cpu].writeCr3(cr3));
+    loop.accounts.enter(cpu, outer);
+    return loop.clockCycles[cpu] - began;
+  }
+
+  /** MOV to CR3 that flushes: a flush of its own, or part of that whose handler makes the CPU change over. */
+  private loadFlushed(cpu: number, cr3: number, asid: number, within: FlushRecord | null): void {
+    const { flushing, machine } = this.state;
+    const { accounts, policy } = flushing;
+    const record = within ?? accounts?.begin("context switch", policy.name, 0, USER_END, true, cpu) ?? null;
+    if (this.isolation) this.tlbStates[cpu].oweUserFlush(asid, record);
+    if (accounts === null || record === null) machine.cpus[cpu].writeCr3(cr3);
+    else if (within !== null) accounts.attributed(within, cpu, () => machine.cpus[cpu].writeCr3(cr3));
+    else record.workCycles += this.booked(cpu, ACTIVITY_FLUSH, record, cr3);
+  }
+
+  private cr3Of(mm: MmStruct, asid: number): number {
+    return mm.tables.rootFrame * PAGE_SIZE + (this.usesPcids ? kernelPcid(asid) : 0);
+  }
+}
+
+/** Whether a CPU runs on `mm` under an ASID of its own although there is a global one (`mm_needs_global_asid`). */
+function needsGlobalAsid({ globalAsid }: MmStruct, asid: number): boolean {
+  return globalAsid !== 0 && asid !== globalAsid;
+}

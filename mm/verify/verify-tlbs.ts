@@ -1,0 +1,116 @@
+/**
+ * Checks TLBs: an entry for a kernel address may differ from the page tables only where a flush is still owed, in lazily
+ * freed areas and in the dirty ranges of vmap blocks, or on a CPU that has put its flush off until it leaves user mode.
+ */
+import { type CachedTranslation, cachedTranslations } from "../../arch/cpu/cached-translations.ts";
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { entryFrame, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
+import { TR_RW, TR_XD } from "../../arch/isa/translation.ts";
+import type { PageTables } from "../page-tables/page-tables.ts";
+import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
+import type { AreaCensus } from "./verify-areas.ts";
+import { address, type Findings, frameName } from "./verify-findings.ts";
+
+const UPPER_HALF = 2 ** 47;
+
+/** Address ranges, disjoint, in address order. */
+interface Ranges {
+  readonly starts: readonly number[];
+  readonly ends: readonly number[];
+}
+
+/** Checks every CPU's TLBs for kernel addresses. */
+export function verifyTlbs(
+  state: Vmalloc,
+  census: AreaCensus,
+  blockOf: ReadonlyMap<number, number>,
+  findings: Findings,
+): void {
+  const owed = owedFlushes(state, census, blockOf);
+  for (const cpu of state.machine.cpus) {
+    // A CPU in user mode that flushes everything when it next enters the kernel may hold anything until then.
+    if (state.flushing.userMode.owes(cpu.id)) continue;
+    const root = Math.floor(cpu.cr3 / PAGE_SIZE);
+    const { pcid } = cpu.mmu.mode;
+    for (const entry of cachedTranslations(cpu)) {
+      if (entry.la < UPPER_HALF) continue;
+      // What other PCIDs hold is checked for before they are used again (`TlbState.invalidateOther`).
+      if (entry.pcid !== null && (entry.pcid !== pcid || !sharesKernel(state.tables, root, entry.la))) continue;
+      const wrong = difference(state.tables, entry);
+      if (wrong === null || isOwed(owed, entry)) continue;
+      const entryShown = `${address(entry.la)} to ${frameName(entry.frame)}`;
+      findings.add(`CPU ${cpu.id}: its ${entry.tlb} translates ${entryShown}, but ${wrong}, and no flush is owed`);
+    }
+  }
+}
+
+/** Whether a top table has the kernel's entry for an address, as those of user address spaces have. */
+function sharesKernel({ rootFrame, levels, memory }: PageTables, root: number, la: number): boolean {
+  if (root === rootFrame) return true;
+  const word = 2 * (levels === 5 ? 511 : Math.floor(la / 2 ** 39) % 512);
+  const low = memory.readWord(root, word);
+  const high = memory.readWord(root, word + 1);
+  const kernelLow = memory.readWord(rootFrame, word);
+  return entryFrame(low, high) === entryFrame(kernelLow, memory.readWord(rootFrame, word + 1)) && low !== 0;
+}
+
+/** Where stale entries may still be. */
+function owedFlushes(state: Vmalloc, census: AreaCensus, blockOf: ReadonlyMap<number, number>): Ranges {
+  const { areas, blocks } = state;
+  const starts: number[] = [];
+  const ends: number[] = [];
+  census.all.forEach((area, i) => {
+    const place = census.places[i];
+    const block = blockOf.get(area);
+    if (place === "lazily freed" || place === "being purged") {
+      starts.push(areas.startOf(area));
+      ends.push(areas.endOf(area));
+    } else if (place === "busy" && block !== undefined && blocks.dirtyMax[block] > 0) {
+      starts.push(areas.startOf(area) + blocks.dirtyMin[block] * PAGE_SIZE);
+      ends.push(areas.startOf(area) + blocks.dirtyMax[block] * PAGE_SIZE);
+    }
+  });
+  return { starts, ends };
+}
+
+/** Whether all that an entry translates lies in ranges (touching ones count as one). */
+function isOwed({ starts, ends }: Ranges, entry: CachedTranslation): boolean {
+  let [low, high] = [0, starts.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ends[middle] > entry.la) high = middle;
+    else low = middle + 1;
+  }
+  let reached = entry.la;
+  for (let i = low; i < starts.length && starts[i] <= reached && reached < entry.la + entry.sizeBytes; i++) {
+    reached = ends[i];
+  }
+  return reached >= entry.la + entry.sizeBytes;
+}
+
+/** In what the page tables differ from a cached translation; null when they agree. */
+function difference(tables: PageTables, entry: CachedTranslation): string | null {
+  const { memory } = tables;
+  let table = tables.rootFrame;
+  let writable = true;
+  let executable = true;
+  for (let level = tables.levels as number; level >= 1; level--) {
+    const index = level === 5 ? 511 : Math.floor(entry.la / 2 ** (12 + 9 * (level - 1))) % 512;
+    const low = memory.readWord(table, 2 * index);
+    const high = memory.readWord(table, 2 * index + 1);
+    if ((low & PTE_PRESENT) === 0) return "nothing is mapped there";
+    writable &&= (low & PTE_RW) !== 0;
+    executable &&= (high & PTE_XD_HIGH) === 0;
+    table = entryFrame(low, high);
+    if (level > 1 && (low & PTE_PAGE_SIZE) === 0) continue;
+    const pages = 2 ** (9 * (level - 1));
+    if (pages * PAGE_SIZE < entry.sizeBytes) return `the tables map pages of ${pages * PAGE_SIZE} bytes there`;
+    const frame = table - (table % pages) + (Math.floor(entry.la / PAGE_SIZE) % pages);
+    if (frame !== entry.frame) return `the tables map ${frameName(frame)} there`;
+    if (writable !== ((entry.flags & TR_RW) !== 0)) return `the tables ${writable ? "allow" : "forbid"} writing there`;
+    if (executable === ((entry.flags & TR_XD) !== 0))
+      return `the tables ${executable ? "allow" : "forbid"} execution there`;
+    return null;
+  }
+  return null;
+}

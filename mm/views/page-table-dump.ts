@@ -1,0 +1,158 @@
+/** Page tables as `/sys/kernel/debug/page_tables/kernel` shows them (`mm/ptdump.c`, `arch/x86/mm/dump_pagetables.c`). */
+import { LINEAR_SPACE_BYTES } from "../../arch/isa/linear-address.ts";
+import {
+  ENTRIES_PER_TABLE,
+  entryFrame,
+  PTE_GLOBAL,
+  PTE_PAGE_SIZE,
+  PTE_PAT,
+  PTE_PAT_LARGE,
+  PTE_PCD,
+  PTE_PRESENT,
+  PTE_PWT,
+  PTE_RW,
+  PTE_USER,
+  PTE_XD_HIGH,
+} from "../../arch/isa/pte.ts";
+import { LEVEL_BYTES, type PageTables } from "../page-tables/page-tables.ts";
+import { MODULES_END, MODULES_VADDR, VMALLOC_START } from "../vmalloc/vmalloc-config.ts";
+import { formatAddressMarker, formatPageTableRun, type PageTableLevel, type PageTableRun } from "./page-table-run.ts";
+
+/** Where the parts of the address space begin (4-level paging, no KASLR). */
+export const ADDRESS_MARKERS: readonly { readonly start: number; readonly name: string }[] = [
+  { start: 0, name: "User Space" },
+  { start: 0x8000_0000_0000, name: "Kernel Space" },
+  { start: 0x8880_0000_0000, name: "Low Kernel Mapping" },
+  { start: VMALLOC_START, name: "vmalloc() Area" },
+  { start: 0xea00_0000_0000, name: "Vmemmap" },
+  { start: 0xfe00_0000_0000, name: "CPU entry Area" },
+  { start: 0xff00_0000_0000, name: "ESPfix Area" },
+  { start: 0xffef_0000_0000, name: "EFI Runtime Services" },
+  { start: 0xffff_8000_0000, name: "High Kernel Mapping" },
+  { start: MODULES_VADDR, name: "Modules" },
+  { start: MODULES_END, name: "End Modules" },
+  { start: 0xffff_ff57_a000, name: "Fixmap Area" },
+];
+
+/** One past the end of the dump's part for the vmalloc range: where the next marker stands. */
+export const VMALLOC_DUMP_END = 0xea00_0000_0000;
+
+const UPPER_HALF = 2 ** 47;
+const ATTRIBUTE_BITS = 0xfff;
+const HIGH_ATTRIBUTE_BITS = 0xfff0_0000 | 0;
+
+/** The run that grows while the tables are walked. */
+interface OpenRun {
+  start: number;
+  level: number;
+  low: number;
+  high: number;
+  effective: number;
+}
+
+/** Runs of equal entries in [start, end), split where a marker stands. Reading has no side effects. */
+export function pageTableRuns(tables: PageTables, start: number, end: number): PageTableRun[] {
+  const runs: PageTableRun[] = [];
+  const markers = ADDRESS_MARKERS.map((marker) => marker.start).filter((at) => at > start && at < end);
+  let open: OpenRun | null = null;
+  const close = (at: number): void => {
+    if (open !== null && at > open.start) runs.push(runOf(open, at, tables.levels));
+  };
+  const note = (la: number, level: number, low: number, high: number, effective: number): void => {
+    while (markers.length > 0 && la >= markers[0]) {
+      const marker = markers.shift() as number;
+      if (open !== null && open.start < marker) {
+        close(marker);
+        open = { ...open, start: marker };
+      }
+    }
+    const sameAsOpen =
+      open !== null && open.level === level && open.low === low && open.high === high && open.effective === effective;
+    if (sameAsOpen) return;
+    close(la);
+    open = { start: la, level, low, high, effective };
+  };
+  walk(tables, tables.rootFrame, tables.levels, 0, PTE_RW | PTE_USER, start, end, note);
+  close(end);
+  return runs;
+}
+
+/** Lines of the dump of [start, end), markers included. */
+export function dumpPageTables(tables: PageTables, start: number, end: number): string[] {
+  const lines: string[] = [];
+  const markers = ADDRESS_MARKERS.filter((marker) => marker.start >= start && marker.start < end);
+  for (const run of pageTableRuns(tables, start, end)) {
+    while (markers.length > 0 && markers[0].start <= run.start) {
+      lines.push(formatAddressMarker(markers[0].name));
+      markers.shift();
+    }
+    lines.push(formatPageTableRun(run));
+  }
+  return lines;
+}
+
+type Note = (la: number, level: number, low: number, high: number, effective: number) => void;
+
+function walk(
+  tables: PageTables,
+  frame: number,
+  level: number,
+  base: number,
+  effectiveAbove: number,
+  start: number,
+  end: number,
+  note: Note,
+): void {
+  const bytes = LEVEL_BYTES[level];
+  const { memory } = tables;
+  for (let index = 0; index < ENTRIES_PER_TABLE; index++) {
+    // Only the first and the last entry of a five-level top table lead to 48-bit addresses: the two halves.
+    if (level === 5 && index !== 0 && index !== ENTRIES_PER_TABLE - 1) continue;
+    const la = level === 5 ? (index === 0 ? 0 : UPPER_HALF) : base + index * bytes;
+    const stop = level === 5 ? la + UPPER_HALF : la + bytes;
+    if (stop <= start || la >= end) continue;
+    if (level === 4 && tables.levels === 5 && la >= UPPER_HALF !== base >= UPPER_HALF) continue;
+    const low = memory.readWord(frame, 2 * index);
+    const high = memory.readWord(frame, 2 * index + 1);
+    const from = Math.max(la, start);
+    if ((low & PTE_PRESENT) === 0) {
+      note(from, level, 0, 0, 0);
+      continue;
+    }
+    const effective = combine(effectiveAbove, low, high);
+    if (level === 1 || (level < 4 && (low & PTE_PAGE_SIZE) !== 0)) {
+      const pat = level > 1 ? low & PTE_PAT_LARGE : 0;
+      note(from, level, (low & ATTRIBUTE_BITS) | pat, high & HIGH_ATTRIBUTE_BITS, effective);
+    } else {
+      walk(tables, entryFrame(low, high), level - 1, la, effective, start, end, note);
+    }
+  }
+}
+
+const EFFECTIVE_NX = 1 << 31;
+
+function combine(above: number, low: number, high: number): number {
+  const allowed = above & low & (PTE_RW | PTE_USER);
+  const nx = (above & EFFECTIVE_NX) | ((high & PTE_XD_HIGH) !== 0 ? EFFECTIVE_NX : 0);
+  return allowed | nx;
+}
+
+function runOf(run: OpenRun, end: number, levels: number): PageTableRun {
+  const { low, high } = run;
+  const names: readonly PageTableLevel[] = ["pte", "pmd", "pud", levels === 4 ? "pgd" : "p4d", "pgd"];
+  const leafAbovePte = run.level > 1;
+  return {
+    start: run.start,
+    end: Math.min(end, LINEAR_SPACE_BYTES),
+    level: names[run.level - 1],
+    present: (low & PTE_PRESENT) !== 0,
+    user: (low & PTE_USER) !== 0,
+    rw: (low & PTE_RW) !== 0,
+    pwt: (low & PTE_PWT) !== 0,
+    pcd: (low & PTE_PCD) !== 0,
+    pse: leafAbovePte && (low & PTE_PAGE_SIZE) !== 0,
+    pat: (low & (leafAbovePte ? PTE_PAT_LARGE : PTE_PAT)) !== 0,
+    global: (low & PTE_GLOBAL) !== 0,
+    nx: (high & PTE_XD_HIGH) !== 0,
+  };
+}

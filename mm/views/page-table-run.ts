@@ -1,0 +1,71 @@
+/**
+ * Runs of equal page-table entries, as `/sys/kernel/debug/page_tables/kernel` prints them
+ * (`arch/x86/mm/dump_pagetables.c`).
+ */
+import { formatLinearAddress16, LINEAR_SPACE_BYTES } from "../../arch/isa/linear-address.ts";
+
+/** The level of a paging structure; four-level paging folds `p4d` away. */
+export type PageTableLevel = "pgd" | "p4d" | "pud" | "pmd" | "pte";
+
+/** Consecutive entries of one level with equal attributes: [start, end) in 48-bit linear addresses. */
+export interface PageTableRun {
+  readonly start: number;
+  /** One past the last byte; 2^48 at the end of the address space. */
+  readonly end: number;
+  readonly level: PageTableLevel;
+  /** Whether the entries are present; all attributes of a run that is not are false. */
+  readonly present: boolean;
+  readonly user: boolean;
+  readonly rw: boolean;
+  readonly pwt: boolean;
+  readonly pcd: boolean;
+  /** PS: leaves above the last level. */
+  readonly pse: boolean;
+  readonly pat: boolean;
+  readonly global: boolean;
+  readonly nx: boolean;
+}
+
+const UPPER_HALF = 2 ** 47;
+const HOLE_BYTES = 2 ** 64 - 2 ** 48;
+const UNITS = "BKMGTPE";
+const NOT_PRESENT = " ".repeat(30);
+
+/** One line of the dump, without its newline. */
+export function formatPageTableRun(run: PageTableRun): string {
+  const end = run.end === LINEAR_SPACE_BYTES ? "0x0000000000000000" : formatLinearAddress16(run.end);
+  const range = `${formatLinearAddress16(run.start)}-${end}`;
+  // A run over the non-canonical hole counts it in: the kernel subtracts 64-bit addresses.
+  const hole = run.start < UPPER_HALF && run.end >= UPPER_HALF ? HOLE_BYTES : 0;
+  return `${range}   ${formatRunSize(run.end - run.start + hole).padStart(10)} ${formatFlags(run)}${run.level}`;
+}
+
+/** The marker line at which an address range begins: `---[ vmalloc() Area ]---`. */
+export function formatAddressMarker(name: string): string {
+  return `---[ ${name} ]---`;
+}
+
+/** A size in the largest of the units B, K, M, G, T, P, E that divides it: `4K`, `1022M`. */
+function formatRunSize(sizeBytes: number): string {
+  let size = sizeBytes;
+  let unit = 0;
+  while (size !== 0 && size % 1024 === 0 && unit < UNITS.length - 1) {
+    size /= 1024;
+    unit++;
+  }
+  return `${size}${UNITS[unit]}`;
+}
+
+function formatFlags(run: PageTableRun): string {
+  if (!run.present) return NOT_PRESENT;
+  return (
+    (run.user ? "USR " : "    ") +
+    (run.rw ? "RW " : "ro ") +
+    (run.pwt ? "PWT " : "    ") +
+    (run.pcd ? "PCD " : "    ") +
+    (run.pse ? "PSE " : "    ") +
+    (run.pat ? "PAT " : "    ") +
+    (run.global ? "GLB " : "    ") +
+    (run.nx ? "NX " : "x  ")
+  );
+}

@@ -1,0 +1,125 @@
+/**
+ * The gaps of the address space (`free_vmap_area_root`): a tree augmented with the largest gap below each node, so that a
+ * search finds room in logarithmic time. Kernel functions: `find_vmap_lowest_match`, `va_clip`, `merge_or_add_vmap_area`.
+ */
+import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
+import { alignUp } from "../../lib/align.ts";
+import type { KernelLog } from "../../lib/kernel-log.ts";
+import { AreaTree } from "./area-tree.ts";
+import type { VmapAreas } from "./vmap-areas.ts";
+
+/** All free ranges, disjoint and never touching each other. */
+export class FreeTree extends AreaTree {
+  constructor(areas: VmapAreas, log: KernelLog) {
+    super(areas, log, true);
+  }
+
+  /**
+   * Takes `sizeBytes` bytes, aligned to `align`, from the window [vstart, vend) (`__alloc_vmap_area`).
+   * @returns the address, or `vend` when no room was found
+   */
+  alloc(sizeBytes: number, align: number, vstart: number, vend: number): number {
+    const adjustForAlign = align > PAGE_SIZE && vend - vstart !== sizeBytes;
+    const gap = this.findLowestMatch(sizeBytes, align, vstart, adjustForAlign ? sizeBytes + align - 1 : sizeBytes);
+    if (gap === 0) return vend;
+    const from = Math.max(this.areas.start[gap], vstart);
+    const address = align === 1 ? from : alignUp(from, align);
+    if (address + sizeBytes > vend) return vend;
+    this.clip(gap, address, sizeBytes);
+    return address;
+  }
+
+  /** The gap that contains `address`, else the highest below it, or 0 (`pvm_find_va_enclose_addr`). */
+  findAtOrBelow(address: number): number {
+    const { start, child } = this.areas;
+    let node = this.root;
+    let best = 0;
+    while (node !== 0) {
+      if (start[node] <= address) best = node;
+      node = child[2 * node + (start[node] <= address ? 1 : 0)];
+    }
+    return best;
+  }
+
+  /** Takes [address, address + sizeBytes) out of `gap`, which contains it (`va_clip`). */
+  clip(gap: number, address: number, sizeBytes: number): void {
+    const { areas } = this;
+    const gapStart = areas.start[gap];
+    const gapEnd = areas.end[gap];
+    const end = address + sizeBytes;
+    if (gapStart === address && gapEnd === end) {
+      this.unlink(gap);
+      areas.release(gap);
+      return;
+    }
+    if (gapStart === address) {
+      areas.start[gap] = end;
+      this.propagate(gap);
+    } else if (gapEnd === end) {
+      areas.end[gap] = address;
+      this.propagate(gap);
+    } else {
+      const left = areas.makeGap(gapStart, address);
+      areas.start[gap] = end;
+      this.propagate(gap);
+      this.insertBelow(left, gap);
+    }
+  }
+
+  /**
+   * The gap in which a request is to be placed. Descends only into subtrees that hold a gap of `searchBytes`; for
+   * alignments above a page the result depends on the shape of the tree and need not be the lowest.
+   */
+  private findLowestMatch(sizeBytes: number, align: number, vstart: number, searchBytes: number): number {
+    const { start, subtreeMaxSize, child, parent } = this.areas;
+    let lowest = vstart;
+    let node = this.root;
+    while (node !== 0) {
+      node = this.descend(node, sizeBytes, align, lowest, searchBytes);
+      if (node > 0) return node;
+      // A promise of room was not kept, below `vstart` or by the alignment: up to a right subtree that is yet to be searched.
+      node = parent[-2 * node];
+      while (node !== 0) {
+        if (this.fits(node, sizeBytes, align, lowest)) return node;
+        const right = child[2 * node + 1];
+        if (right !== 0 && lowest <= start[node] && subtreeMaxSize[right] >= searchBytes) {
+          lowest = start[node] + 1;
+          node = right;
+          break;
+        }
+        node = parent[2 * node];
+      }
+    }
+    return 0;
+  }
+
+  /** Searches downwards from `from`: the gap found, or the node at which there is no way on, negated. */
+  private descend(from: number, sizeBytes: number, align: number, lowest: number, searchBytes: number): number {
+    const { start, end, subtreeMaxSize, child } = this.areas;
+    // The sums are what they add 0 to; V8 keeps them as plain doubles through the loop.
+    const size = sizeBytes + 0;
+    const search = searchBytes + 0;
+    const window = lowest + 0;
+    let node = from;
+    while (true) {
+      const gapStart = start[node];
+      const left = child[2 * node];
+      if (left !== 0 && window < gapStart && subtreeMaxSize[left] >= search) {
+        node = left;
+        continue;
+      }
+      if (gapStart > window && align <= PAGE_SIZE ? gapStart + size <= end[node] : this.fits(node, size, align, window))
+        return node;
+      const right = child[2 * node + 1];
+      if (right === 0 || subtreeMaxSize[right] < search) return -node;
+      node = right;
+    }
+  }
+
+  /** Whether `gap` has room for a request from `lowest` on (`is_within_this_va`). */
+  private fits(gap: number, sizeBytes: number, align: number, lowest: number): boolean {
+    const { start, end } = this.areas;
+    const from = Math.max(start[gap], lowest);
+    return (align === 1 ? from : alignUp(from, align)) + sizeBytes <= end[gap];
+  }
+}

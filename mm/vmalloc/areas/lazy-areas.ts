@@ -1,0 +1,114 @@
+/**
+ * The areas of a vmap node that are freed and not yet purged (`vn->lazy`). The kernel puts each into a tree when it is freed;
+ * what a purge wants of the tree is the order of addresses. So on the host areas are only collected, and put in order when a
+ * purge takes them all (sorting once is a tenth of the time), or into the tree when somebody looks at that. Both see what the
+ * kernel's tree would show.
+ */
+import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
+import type { KernelLog } from "../../lib/kernel-log.ts";
+import { RadixSort } from "../../lib/radix-sort.ts";
+import { AreaTree } from "./area-tree.ts";
+import type { VmapAreas } from "./vmap-areas.ts";
+
+/** Areas further apart are put in order by the tree. */
+const PAGES_MAX = 2 ** 32;
+/** Shared by all nodes of all kernels: nothing is in it between two uses. */
+const sort = new RadixSort();
+
+/** Lazily freed areas by address. */
+export class LazyAreas {
+  private readonly areas: VmapAreas;
+  private readonly sorted: AreaTree;
+  /** Head of the list of areas that are not in the tree yet, the one freed first in front. */
+  private readonly collected: number;
+  private collectedCount = 0;
+
+  constructor(areas: VmapAreas, log: KernelLog) {
+    this.areas = areas;
+    this.sorted = new AreaTree(areas, log);
+    this.collected = areas.makeListHead();
+  }
+
+  get isEmpty(): boolean {
+    return this.collectedCount === 0 && this.sorted.isEmpty;
+  }
+
+  /** The tree of all of them, and its list. */
+  get tree(): AreaTree {
+    while (this.collectedCount > 0) {
+      const area = this.areas.nextOf(this.collected);
+      this.areas.listRemove(area);
+      this.collectedCount--;
+      this.sorted.insert(area);
+    }
+    return this.sorted;
+  }
+
+  /** Adds an area. One that overlaps another is left out, with a warning, as soon as they are put in order. */
+  add(area: number): void {
+    this.areas.listAddBefore(area, this.collected);
+    this.collectedCount++;
+  }
+
+  /** Takes everything out at once: all areas are on the empty list `to` then, lowest address first. */
+  detachAll(to: number): void {
+    if (this.isEmpty) return;
+    if (!this.sorted.isEmpty) {
+      this.tree.detachAll(to);
+    } else if (this.isInOrder()) {
+      this.areas.listMoveAll(this.collected, to);
+      this.collectedCount = 0;
+    } else if (!this.sortOnto(to)) {
+      this.tree.detachAll(to);
+    }
+  }
+
+  /** Whether the areas were freed in the order of their addresses, as those of a loop of `vmalloc` and `vfree` are. */
+  private isInOrder(): boolean {
+    const { start, end, links } = this.areas;
+    let area = links[2 * this.collected];
+    let last = start[area];
+    for (let i = 0; i < this.collectedCount; i++) {
+      if (start[area] < last) return false;
+      last = end[area];
+      area = links[2 * area];
+    }
+    return true;
+  }
+
+  /** Moves what was collected to the list `to` in order; false, with nothing done, when that needs the tree. */
+  private sortOnto(to: number): boolean {
+    const { areas, collected, collectedCount: count } = this;
+    const { start, end, links } = areas;
+    sort.reserve(count);
+    const { numbers, keys } = sort;
+    let area = links[2 * collected];
+    let lowest = start[area];
+    let highest = lowest;
+    for (let i = 0; i < count; i++) {
+      numbers[i] = area;
+      lowest = Math.min(lowest, start[area]);
+      highest = Math.max(highest, start[area]);
+      area = links[2 * area];
+    }
+    const span = (highest - lowest) / PAGE_SIZE;
+    if (span >= PAGES_MAX) return false;
+    for (let i = 0; i < count; i++) keys[i] = (start[numbers[i]] - lowest) / PAGE_SIZE;
+    sort.sort(count, span);
+    const inOrder = sort.numbers;
+    for (let i = 1; i < count; i++) if (end[inOrder[i - 1]] > start[inOrder[i]]) return false;
+    let last = to;
+    for (let i = 0; i < count; i++) {
+      const next = inOrder[i];
+      links[2 * last] = next;
+      links[2 * next + 1] = last;
+      last = next;
+    }
+    links[2 * last] = to;
+    links[2 * to + 1] = last;
+    links[2 * collected] = collected;
+    links[2 * collected + 1] = collected;
+    this.collectedCount = 0;
+    return true;
+  }
+}

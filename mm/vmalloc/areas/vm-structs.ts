@@ -1,0 +1,174 @@
+/** `struct vm_struct`: what a busy area is used for, by number; 0 is "none". */
+import { PMD_SIZE } from "../../../arch/isa/linear-address.ts";
+import { nextCapacity, Segments } from "../../lib/grow.ts";
+
+/** Flags of a vm_struct (`include/linux/vmalloc.h`). */
+export const VM_IOREMAP = 0x1;
+export const VM_ALLOC = 0x2;
+export const VM_MAP = 0x4;
+export const VM_USERMAP = 0x8;
+export const VM_DMA_COHERENT = 0x10;
+export const VM_UNINITIALIZED = 0x20;
+export const VM_NO_GUARD = 0x40;
+export const VM_FLUSH_RESET_PERMS = 0x100;
+export const VM_MAP_PUT_PAGES = 0x200;
+export const VM_ALLOW_HUGE_VMAP = 0x400;
+export const VM_SPARSE = 0x1000;
+
+const FIRST_CAPACITY = 256;
+/** Smaller areas have their array of page pointers nowhere in vmalloc space. */
+const LARGE_BYTES = PMD_SIZE;
+const CALLER_BITS = 24;
+const CALLER_MASK = (1 << CALLER_BITS) - 1;
+const ORDER_MASK = 15;
+const ONE_ZONE = 1 << 30;
+
+/** The number of a vm_struct is a multiple of this: element `vm` of each view below is then a field of one record. */
+const STEP = 4;
+const RECORD_BYTES = STEP * (8 + 4);
+
+/**
+ * Storage for vm_structs: a record of doubles and one of words, each seen through one view a field. (With one array a field
+ * the host has a cache and TLB miss for each.)
+ */
+export class VmStructs {
+  private store = new Segments(RECORD_BYTES, FIRST_CAPACITY);
+  private doubles = this.store.float64(STEP);
+  private words = this.store.int32(STEP);
+  /** First address of the area. */
+  addr = this.doubles;
+  /** Size of the area in bytes, guard page included. */
+  sizeBytes = this.doubles.subarray(1);
+  /** Size that the caller asked for, in bytes. */
+  requestedSizeBytes = this.doubles.subarray(2);
+  /** Physical address that an `ioremap` area maps, else 0. */
+  physAddr = this.doubles.subarray(3);
+  flags = this.words;
+  /** Pages allocated for the area. */
+  nrPages = this.words.subarray(1);
+  /** Offset of its array of frames in `PageArrays`, or 0. */
+  pages = unsigned(this.words.subarray(2));
+  /** Index into `callers`; from bit 24 up `pageOrder`; bit 30 whether all its frames are of one zone. */
+  private callerAndOrder = this.words.subarray(3);
+  /** Addresses of the arrays of page pointers that are in vmalloc space themselves: those of large areas. */
+  private readonly pagesAddr = new Map<number, number>();
+  /** vm_structs in use. */
+  liveCount = 0;
+
+  private capacity = FIRST_CAPACITY;
+  private used = STEP;
+  private freeHead = 0;
+  private lastCaller = "";
+  private lastCallerIndex = 0;
+  private readonly callers: string[] = [""];
+  private readonly callerIndex = new Map<string, number>([["", 0]]);
+
+  /** A new vm_struct, all zero but for its flags, size asked for and caller (`symbol+0xoffset/0xsize`). */
+  make(flags: number, requestedSizeBytes: number, caller: string): number {
+    let vm = this.freeHead;
+    if (vm !== 0) {
+      this.freeHead = this.nrPages[vm];
+    } else {
+      if (this.used === this.capacity * STEP) this.grow();
+      vm = this.used;
+      this.used += STEP;
+    }
+    this.addr[vm] = 0;
+    this.sizeBytes[vm] = 0;
+    this.requestedSizeBytes[vm] = requestedSizeBytes;
+    this.physAddr[vm] = 0;
+    this.flags[vm] = flags;
+    this.nrPages[vm] = 0;
+    this.pages[vm] = 0;
+    this.callerAndOrder[vm] = caller === this.lastCaller ? this.lastCallerIndex : this.internCaller(caller);
+    this.liveCount++;
+    return vm;
+  }
+
+  /** Gives a vm_struct's storage back. */
+  release(vm: number): void {
+    this.liveCount--;
+    if (this.sizeBytes[vm] >= LARGE_BYTES) this.pagesAddr.delete(vm);
+    this.nrPages[vm] = this.freeHead;
+    this.freeHead = vm;
+  }
+
+  /** The caller's symbol as `/proc/vmallocinfo` shows it. */
+  callerOf(vm: number): string {
+    return this.callers[this.callerAndOrder[vm] & CALLER_MASK];
+  }
+
+  /** log2 of the 4 KiB pages in one mapped page: 0, or 9 for huge mappings. */
+  pageOrderOf(vm: number): number {
+    return (this.callerAndOrder[vm] >> CALLER_BITS) & ORDER_MASK;
+  }
+
+  /** Whether all its frames are known to be of one zone. */
+  isOfOneZone(vm: number): boolean {
+    return (this.callerAndOrder[vm] & ONE_ZONE) !== 0;
+  }
+
+  setOfOneZone(vm: number): void {
+    this.callerAndOrder[vm] |= ONE_ZONE;
+  }
+
+  setPageOrder(vm: number, order: number): void {
+    this.callerAndOrder[vm] = (this.callerAndOrder[vm] & CALLER_MASK) | (order << CALLER_BITS);
+  }
+
+  /** Address of the array of page pointers when that is in vmalloc space itself, else 0: only for areas of 2 MiB and more. */
+  pagesAddrOf(vm: number): number {
+    return this.sizeBytes[vm] >= LARGE_BYTES ? (this.pagesAddr.get(vm) ?? 0) : 0;
+  }
+
+  setPagesAddr(vm: number, address: number): void {
+    this.pagesAddr.set(vm, address);
+  }
+
+  /** Size without the guard page (`get_vm_area_size`). */
+  usableSizeBytes(vm: number): number {
+    return (this.flags[vm] & VM_NO_GUARD) !== 0 ? this.sizeBytes[vm] : this.sizeBytes[vm] - 4096;
+  }
+
+  /** Length of its array of frames: that of the usable area. */
+  arrayLength(vm: number): number {
+    return this.usableSizeBytes(vm) / 4096;
+  }
+
+  /** Bytes of host memory held. */
+  get hostBytes(): number {
+    return this.store.buffer.byteLength;
+  }
+
+  private internCaller(caller: string): number {
+    let index = this.callerIndex.get(caller);
+    if (index === undefined) {
+      index = this.callers.length;
+      this.callers.push(caller);
+      this.callerIndex.set(caller, index);
+    }
+    this.lastCaller = caller;
+    this.lastCallerIndex = index;
+    return index;
+  }
+
+  private grow(): void {
+    const capacity = nextCapacity(this.capacity);
+    this.capacity = capacity;
+    this.store = new Segments(RECORD_BYTES, capacity, this.store);
+    this.doubles = this.store.float64(STEP);
+    this.words = this.store.int32(STEP);
+    this.addr = this.doubles;
+    this.sizeBytes = this.doubles.subarray(1);
+    this.requestedSizeBytes = this.doubles.subarray(2);
+    this.physAddr = this.doubles.subarray(3);
+    this.flags = this.words;
+    this.nrPages = this.words.subarray(1);
+    this.pages = unsigned(this.words.subarray(2));
+    this.callerAndOrder = this.words.subarray(3);
+  }
+}
+
+function unsigned(words: Int32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+  return new Uint32Array(words.buffer, words.byteOffset, words.length);
+}

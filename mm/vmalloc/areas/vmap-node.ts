@@ -1,0 +1,60 @@
+/** A vmap node (`struct vmap_node`): its share of the busy and lazily freed areas, and its pools of areas by size. */
+
+import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
+import type { EventLoop } from "../../../arch/time/event-loop.ts";
+import { type LockCosts, SpinLock } from "../../kernel/lock.ts";
+import type { Work } from "../../kernel/work.ts";
+import { MAX_VA_SIZE_PAGES } from "../vmalloc-config.ts";
+import { BusyAreas, type BusyAreasParts } from "./busy-areas.ts";
+import { LazyAreas } from "./lazy-areas.ts";
+
+/** One node. With several, each CPU allocates from the pools of its own. */
+export class VmapNode {
+  readonly id: number;
+  /** Areas in use whose address belongs to this node. */
+  readonly busy: BusyAreas;
+  readonly busyLock: SpinLock;
+  /** Areas freed and not yet purged. */
+  readonly lazy: LazyAreas;
+  readonly lazyLock: SpinLock;
+  readonly poolLock: SpinLock;
+  /** List heads of the pools: pool `i` holds areas of `i + 1` pages. */
+  readonly poolHeads = new Int32Array(MAX_VA_SIZE_PAGES);
+  readonly poolLengths = new Int32Array(MAX_VA_SIZE_PAGES);
+  /** Areas that the running purge has taken off the lazy list. */
+  readonly purgeList: number;
+  /** Whether the running purge gives everything back to the tree instead of filling the pools. */
+  skipPopulate = false;
+  /** Areas that the running purge has dealt with. */
+  nrPurged = 0;
+  /** The helper that purges this node, if one was started. */
+  purgeWork: Work | null = null;
+
+  constructor(id: number, parts: BusyAreasParts, loop: EventLoop, costs: LockCosts) {
+    const { areas, log } = parts;
+    this.id = id;
+    this.busy = new BusyAreas(parts, id);
+    this.lazy = new LazyAreas(areas, log);
+    this.busyLock = new SpinLock("vn->busy.lock", loop, costs);
+    this.lazyLock = new SpinLock("vn->lazy.lock", loop, costs);
+    this.poolLock = new SpinLock("vn->pool_lock", loop, costs);
+    this.purgeList = areas.makeListHead();
+    for (let i = 0; i < MAX_VA_SIZE_PAGES; i++) this.poolHeads[i] = areas.makeListHead();
+  }
+}
+
+/** Index of the pool for areas of `sizeBytes`, or -1 when they are too large for one (`size_to_va_pool`). */
+export function poolIndexOf(sizeBytes: number): number {
+  const index = Math.floor((sizeBytes - 1) / PAGE_SIZE);
+  return index < MAX_VA_SIZE_PAGES ? index : -1;
+}
+
+/** The bits of an area's flags that carry a node's id (`encode_vn_id`). */
+export function encodeNodeId(id: number): number {
+  return (id + 1) << 8;
+}
+
+/** The node's id in an area's flags, or -1 when it carries none (`decode_vn_id`). */
+export function decodeNodeId(flags: number): number {
+  return (flags >>> 8) - 1;
+}

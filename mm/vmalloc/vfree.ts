@@ -1,0 +1,117 @@
+/** `vfree`, `vfree_atomic` and `vunmap`: giving back what `vmalloc` and `vmap` returned. */
+
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { finish, type Soon } from "../kernel/soon.ts";
+import { Work } from "../kernel/work.ts";
+import { formatRange } from "../lib/kernel-log.ts";
+import { directMapAddress } from "../page-tables/direct-map.ts";
+import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./areas/vm-structs.ts";
+import { releaseWithoutPages, removeVmArea, removeVmAreaSoon } from "./vm-area.ts";
+import { _vmUnmapAliases } from "./vm-unmap-aliases.ts";
+import { ADDRESS_MAX } from "./vmalloc-config.ts";
+import type { DeferredFrees, Vmalloc } from "./vmalloc-state.ts";
+import { warmForFree } from "./warm.ts";
+
+/**
+ * Unmaps vmalloc'ed memory, gives its frames back at once and its address range lazily. 0 (NULL) does nothing; an address
+ * that was not vmalloc'ed is warned of, with no other effect. In an interrupt handler it is {@link vfreeAtomic}.
+ */
+export function* vfree(state: Vmalloc, address: number): KernelCode<void> {
+  const rest = vfreeSoon(state, address);
+  if (rest !== undefined) yield* rest;
+}
+
+/** The same, as a plain function as long as nothing has to be waited for (`soon.ts`). */
+export function vfreeSoon(state: Vmalloc, address: number): Soon<undefined> {
+  if (address === 0) return undefined;
+  if (state.loop.currentThread === null) {
+    // In an interrupt handler nothing may sleep.
+    vfreeAtomic(state, address);
+    return undefined;
+  }
+  state.loop.spend(state.costs.callCycles);
+  warmForFree(state, address);
+  const vm = removeVmAreaSoon(state, address);
+  return typeof vm === "number" ? freeVm(state, vm, address) : waitForRemoval(state, vm, address);
+}
+
+function* waitForRemoval(state: Vmalloc, vm: KernelCode<number>, address: number): KernelCode<undefined> {
+  return yield* finish(freeVm(state, yield* vm, address));
+}
+
+/** Frees a vm_struct that was removed from `address`, with its pages; 0 is warned of. */
+function freeVm(state: Vmalloc, vm: number, address: number): Soon<undefined> {
+  if (vm === 0) {
+    state.log.warn(`Trying to vfree() nonexistent vm area (${formatRange(address, address)})`);
+    return undefined;
+  }
+  if ((state.vms.flags[vm] & VM_FLUSH_RESET_PERMS) !== 0) return flushAndFreePages(state, vm);
+  return freePages(state, vm);
+}
+
+/**
+ * Frees pages whose permissions were changed (`vm_reset_perms`): one flush covers what was lazily freed and the addresses of
+ * the pages in the direct map.
+ */
+function* flushAndFreePages(state: Vmalloc, vm: number): KernelCode<undefined> {
+  const { vms, pageArrays } = state;
+  let start = ADDRESS_MAX;
+  let end = 0;
+  for (let i = 0; i < vms.nrPages[vm]; i++) {
+    const direct = directMapAddress(pageArrays.frames[vms.pages[vm] + i] * PAGE_SIZE);
+    start = Math.min(start, direct);
+    end = Math.max(end, direct + PAGE_SIZE);
+  }
+  yield* _vmUnmapAliases(state, start, end, vms.nrPages[vm] > 0);
+  return yield* finish(freePages(state, vm));
+}
+
+function freePages(state: Vmalloc, vm: number): Soon<undefined> {
+  const { vms, pages, pageArrays } = state;
+  const array = vms.pages[vm];
+  const count = vms.nrPages[vm];
+  if (count > 0) {
+    pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, array, count, vms.isOfOneZone(vm));
+    state.loop.spend(count * state.costs.frameCycles);
+    if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) state.nrVmallocPages -= count;
+  }
+  if (array !== 0) pageArrays.giveBack(array, vms.arrayLength(vm));
+  const arrayAddress = vms.pagesAddrOf(vm);
+  vms.release(vm);
+  return arrayAddress !== 0 ? vfreeSoon(state, arrayAddress) : undefined;
+}
+
+/** `vfree_atomic`: puts an address on the current CPU's list and has a worker free it. 0 (NULL) does nothing. */
+export function vfreeAtomic(state: Vmalloc, address: number): void {
+  if (address === 0) return;
+  const deferred = deferredOf(state, state.loop.currentCpu);
+  deferred.addresses.push(address);
+  if (deferred.addresses.length === 1) deferred.work.schedule();
+}
+
+function deferredOf(state: Vmalloc, cpu: number): DeferredFrees {
+  let deferred = state.deferredFrees[cpu];
+  if (deferred === undefined) {
+    const addresses: number[] = [];
+    deferred = { addresses, work: new Work("delayed_vfree_work", state.loop, () => freeAll(state, addresses)) };
+    state.deferredFrees[cpu] = deferred;
+  }
+  return deferred;
+}
+
+/** Frees what is on a list, the latest first, as the kernel's lock-less list gives it back. */
+function* freeAll(state: Vmalloc, addresses: number[]): KernelCode<void> {
+  for (const address of addresses.splice(0).reverse()) yield* vfree(state, address);
+}
+
+/** Unmaps what `vmap` returned; the frames stay the caller's. */
+export function* vunmap(state: Vmalloc, address: number): KernelCode<void> {
+  if (address === 0) return;
+  const vm = yield* removeVmArea(state, address);
+  if (vm === 0) {
+    state.log.warn(`Trying to vunmap() nonexistent vm area (${formatRange(address, address)})`);
+    return;
+  }
+  releaseWithoutPages(state, vm);
+}

@@ -1,0 +1,61 @@
+/** `vm_unmap_aliases`: flushing whatever stale translations lazily freed mappings may have left. */
+
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
+import { finish } from "../kernel/soon.ts";
+import { purgeVmapAreaLazy } from "./purge.ts";
+import { ADDRESS_MAX } from "./vmalloc-config.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+import { freeVmapBlockSoon, purgeFragmentedBlock } from "./vmap-block-purge.ts";
+
+/**
+ * Purges fragmented vmap blocks, collects the dirty ranges of the others, purges all lazily freed areas, and flushes.
+ * Afterwards no TLB holds a translation that the page tables do not.
+ */
+export function vmUnmapAliases(state: Vmalloc): KernelCode<void> {
+  return _vmUnmapAliases(state, ADDRESS_MAX, 0, false);
+}
+
+/**
+ * The same, with a range to be flushed as well (`_vm_unmap_aliases`).
+ * @param flush whether [rangeStart, rangeEnd) has to be flushed even if nothing else has
+ */
+export function* _vmUnmapAliases(
+  state: Vmalloc,
+  rangeStart: number,
+  rangeEnd: number,
+  flush: boolean,
+): KernelCode<void> {
+  const { blocks, areas, config } = state;
+  if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
+  let start = rangeStart;
+  let end = rangeEnd;
+  let dirtySeen = flush;
+  const purged: number[] = [];
+  for (let cpu = 0; cpu < config.possibleCpus; cpu++) {
+    const addresses = [...blocks.index[cpu].keys()].sort((a, b) => a - b);
+    for (const address of addresses) {
+      const block = blocks.index[cpu].get(address);
+      if (block === undefined) continue;
+      const lock = blocks.locks[block];
+      if (!lock.tryTake()) yield* lock.take();
+      if (yield* purgeFragmentedBlock(state, block, false)) {
+        purged.push(block);
+      } else if (blocks.dirtyMax[block] > 0 && blocks.dirty[block] !== config.blockPages) {
+        const base = areas.startOf(blocks.area[block]);
+        start = Math.min(start, base + blocks.dirtyMin[block] * PAGE_SIZE);
+        end = Math.max(end, base + blocks.dirtyMax[block] * PAGE_SIZE);
+        blocks.dirtyMin[block] = config.blockPages;
+        blocks.dirtyMax[block] = 0;
+        dirtySeen = true;
+      }
+      lock.release();
+    }
+  }
+  for (const block of purged) yield* finish(freeVmapBlockSoon(state, block));
+  state.events?.aliases(start, end, dirtySeen);
+  const anyPurged = yield* purgeVmapAreaLazy(state, start, end, false, "aliases");
+  if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state, start, end, "aliases");
+  state.purgeLock.release();
+}

@@ -1,0 +1,110 @@
+/** Settings of vmalloc, with the kernel's defaults for a given number of CPUs. */
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+
+/** First address of the vmalloc range (4-level paging, no KASLR). */
+export const VMALLOC_START = 0xc900_0000_0000;
+/** Last byte of the vmalloc range; used as an exclusive bound, as the kernel does. */
+export const VMALLOC_END = 0xe8ff_ffff_ffff;
+/** Where modules live. */
+export const MODULES_VADDR = 0xffff_a000_0000;
+export const MODULES_END = 0xffff_ff00_0000;
+/** The kernel's ULONG_MAX: the start of an empty range, the end of the address space. */
+export const ADDRESS_MAX = 2 ** 48 - 1;
+/** Where the user half of the address space ends. */
+export const USER_END = 2 ** 47;
+/** Pools hold areas of up to this many pages, guard page included (`MAX_VA_SIZE_PAGES`). */
+export const MAX_VA_SIZE_PAGES = 256;
+/** Requests of up to this many pages come from vmap blocks (`VMAP_MAX_ALLOC`). */
+export const VMAP_MAX_ALLOC = 64;
+/** Most vmap nodes there are. */
+export const VMAP_NODES_MAX = 128;
+
+/** Settings that a kernel has when it boots. */
+export interface VmallocConfig {
+  /** CPUs online: they set `lazyMaxPages`. */
+  readonly onlineCpus: number;
+  /** CPUs possible: they set the number of vmap nodes. */
+  readonly possibleCpus: number;
+  /** `NR_CPUS`, for which the kernel was built: it sets the size of vmap blocks. */
+  readonly nrCpus: number;
+  /** Vmap nodes (`nr_vmap_nodes`), 1 to 128. */
+  readonly vmapNodes: number;
+  /** Bytes of address space that belong to a node in turn (`vmap_zone_size`). */
+  readonly zoneSizeBytes: number;
+  /** Lazily freed pages above which a purge is due (`lazy_max_pages()`). */
+  readonly lazyMaxPages: number;
+  /** Ranges of more pages than this are flushed whole (`tlb_single_page_flush_ceiling`). */
+  readonly flushCeilingPages: number;
+  /** Pages of a vmap block (`VMAP_BBMAP_BITS`). */
+  readonly blockPages: number;
+  /** Blocks with fewer free pages than this may be purged (`VMAP_PURGE_THRESHOLD`). */
+  readonly purgeThresholdPages: number;
+  /** Whether `vmalloc_huge` uses large pages (`vmap_allow_huge`). */
+  readonly allowHuge: boolean;
+  /** Largest page that `ioremap` may use, as log2 of its bytes. */
+  readonly ioremapMaxPageShift: number;
+  /** Whether to answer as the real kernel does where it is known to be wrong (`vread` of vmap blocks). */
+  readonly upstreamQuirks: boolean;
+}
+
+/** A setting that is not possible. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly setting: string;
+  readonly value: unknown;
+  readonly expected: string;
+  constructor(setting: string, value: unknown, expected: string) {
+    super(`${setting} ${String(value)}: expected ${expected}`);
+    this.setting = setting;
+    this.value = value;
+    this.expected = expected;
+  }
+}
+
+/**
+ * A full configuration from what is given; the rest are the kernel's defaults.
+ * @throws ConfigError for a value out of range
+ */
+export function vmallocConfig(given: Partial<VmallocConfig>): VmallocConfig {
+  const onlineCpus = given.onlineCpus ?? 1;
+  whole("onlineCpus", onlineCpus, 1, 8192);
+  const possibleCpus = given.possibleCpus ?? onlineCpus;
+  whole("possibleCpus", possibleCpus, onlineCpus, 8192);
+  const nrCpus = given.nrCpus ?? Math.max(8, roundUpToPowerOfTwo(possibleCpus));
+  whole("nrCpus", nrCpus, 1, 8192);
+  const vmapNodes = given.vmapNodes ?? Math.min(possibleCpus, VMAP_NODES_MAX);
+  whole("vmapNodes", vmapNodes, 1, VMAP_NODES_MAX);
+  const blockPages = given.blockPages ?? Math.min(1024, Math.max(128, 2 ** 25 / roundUpToPowerOfTwo(nrCpus) / 16));
+  if (blockPages !== roundUpToPowerOfTwo(blockPages)) throw new ConfigError("blockPages", blockPages, "a power of two");
+  whole("blockPages", blockPages, 128, 1024);
+  const config: VmallocConfig = {
+    onlineCpus,
+    possibleCpus,
+    nrCpus,
+    vmapNodes,
+    zoneSizeBytes: given.zoneSizeBytes ?? (vmapNodes > 1 ? 16 * PAGE_SIZE : 1),
+    lazyMaxPages: given.lazyMaxPages ?? (32 - Math.clz32(onlineCpus)) * 8192,
+    flushCeilingPages: given.flushCeilingPages ?? 33,
+    blockPages,
+    purgeThresholdPages: given.purgeThresholdPages ?? blockPages / 4,
+    allowHuge: given.allowHuge ?? true,
+    ioremapMaxPageShift: given.ioremapMaxPageShift ?? 63,
+    upstreamQuirks: given.upstreamQuirks ?? false,
+  };
+  whole("zoneSizeBytes", config.zoneSizeBytes, 1, 2 ** 40);
+  whole("lazyMaxPages", config.lazyMaxPages, 0, 2 ** 36);
+  whole("flushCeilingPages", config.flushCeilingPages, 0, 2 ** 36);
+  whole("purgeThresholdPages", config.purgeThresholdPages, 0, blockPages);
+  return config;
+}
+
+/** The smallest power of two that is at least `value`. */
+export function roundUpToPowerOfTwo(value: number): number {
+  return 2 ** Math.ceil(Math.log2(value));
+}
+
+function whole(setting: string, value: number, low: number, high: number): void {
+  if (!Number.isInteger(value) || value < low || value > high) {
+    throw new ConfigError(setting, value, `a whole number from ${low} to ${high}`);
+  }
+}

@@ -1,0 +1,23 @@
+/** Bringing vmalloc up (`vmalloc_init`, `preallocate_vmalloc_pages`). */
+
+import { Work } from "../kernel/work.ts";
+import { drainVmapAreaWork } from "./purge.ts";
+import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
+import { Vmalloc, type VmallocParts } from "./vmalloc-state.ts";
+
+const TOP_ENTRY_BYTES = 2 ** 39;
+
+/**
+ * vmalloc with the whole address space free and the upper page tables of its range in place.
+ * @throws RangeError when there is no memory for those tables
+ */
+export function vmallocInit(parts: VmallocParts): Vmalloc {
+  const state = new Vmalloc(parts);
+  for (let la = VMALLOC_START; la < VMALLOC_END; la += TOP_ENTRY_BYTES) {
+    if (parts.tables.makeTableAt(la, 3) === 0)
+      throw new RangeError("no memory for the page tables of the vmalloc range");
+  }
+  state.freeWholeSpace();
+  state.drainWork = new Work("drain_vmap_area_work", state.loop, () => drainVmapAreaWork(state));
+  return state;
+}

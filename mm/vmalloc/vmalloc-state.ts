@@ -1,0 +1,181 @@
+/** The state of vmalloc: what `mm/vmalloc.c` keeps in its static variables. */
+
+import { PTE_GLOBAL } from "../../arch/isa/pte.ts";
+import type { Machine } from "../../arch/machine.ts";
+import type { EventLoop } from "../../arch/time/event-loop.ts";
+import { NO_ADDRESS } from "../../arch/time/host-doubles.ts";
+import { Flushing, type FlushingConfig } from "../flush/flushing.ts";
+import { TlbVmstat } from "../flush/tlb-vmstat.ts";
+import type { PageAllocator } from "../frames/page-allocator.ts";
+import type { FaultInjection } from "../kernel/fault-injection.ts";
+import type { KernelCosts } from "../kernel/kernel-costs.ts";
+import { Mutex, SpinLock } from "../kernel/lock.ts";
+import type { VmallocEvents } from "../kernel/vmalloc-events.ts";
+import type { Work } from "../kernel/work.ts";
+import type { KernelLog } from "../lib/kernel-log.ts";
+import { MemoryTypes } from "../page-tables/memtype.ts";
+import type { PageTables } from "../page-tables/page-tables.ts";
+import { AreaStarts } from "./areas/area-starts.ts";
+import { FreeTree } from "./areas/free-tree.ts";
+import { PageArrays } from "./areas/page-arrays.ts";
+import { VmStructs } from "./areas/vm-structs.ts";
+import { VmapAreas } from "./areas/vmap-areas.ts";
+import { VmapBlocks } from "./areas/vmap-blocks.ts";
+import { VmapNode } from "./areas/vmap-node.ts";
+import { offsetModulo, VmapZones } from "./areas/vmap-zones.ts";
+import { ADDRESS_MAX, type VmallocConfig } from "./vmalloc-config.ts";
+
+/** A function that may free kernel virtual addresses when they run out; returns how many pages it freed. */
+export type PurgeNotifier = () => number;
+
+/** What one CPU's `vfreeAtomic` has put off (`struct vfree_deferred`). */
+export interface DeferredFrees {
+  /** Addresses, the latest last. */
+  readonly addresses: number[];
+  readonly work: Work;
+}
+
+/** What vmalloc stands on. */
+export interface VmallocParts {
+  readonly machine: Machine;
+  readonly pages: PageAllocator;
+  readonly tables: PageTables;
+  readonly log: KernelLog;
+  readonly faults: FaultInjection;
+  readonly costs: KernelCosts;
+  readonly config: VmallocConfig;
+  /** How flushes reach the CPUs; Linux's default when absent. */
+  readonly flushing?: FlushingConfig;
+}
+
+/** All of vmalloc's state. `vmallocInit` (`vmalloc-init.ts`) makes it ready for use. */
+export class Vmalloc {
+  readonly machine: Machine;
+  readonly loop: EventLoop;
+  readonly pages: PageAllocator;
+  readonly tables: PageTables;
+  readonly log: KernelLog;
+  readonly faults: FaultInjection;
+  readonly costs: KernelCosts;
+  readonly config: VmallocConfig;
+
+  readonly areas = new VmapAreas();
+  readonly vms = new VmStructs();
+  readonly pageArrays = new PageArrays();
+  readonly blocks: VmapBlocks;
+  /** How physical ranges of devices are cached where they are mapped. */
+  readonly memoryTypes = new MemoryTypes();
+  /** How flushes reach the CPUs. */
+  readonly flushing: Flushing;
+  readonly freeTree: FreeTree;
+  readonly freeTreeLock: SpinLock;
+  readonly nodes: readonly VmapNode[];
+  /** Serializes purges (`vmap_purge_lock`). */
+  readonly purgeLock: Mutex;
+  /** The work that purges when too much is lazily freed (`drain_vmap_work`). Set by `vmallocInit`. */
+  drainWork: Work | null = null;
+  readonly purgeNotifiers: PurgeNotifier[] = [];
+  /** What each CPU's `vfreeAtomic` has put off. */
+  readonly deferredFrees: (DeferredFrees | undefined)[] = [];
+
+  /** Where the area begins that was made last: the host's caches have all of it (`warm.ts`). */
+  newestStart = NO_ADDRESS;
+
+  /** Pages freed and not yet purged (`vmap_lazy_nr`). */
+  lazyNr = 0;
+  /** Pages that vmalloc allocated and still holds (`nr_vmalloc_pages`). */
+  nrVmallocPages = 0;
+  /** Purges so far, and how many of them found something. */
+  purges = 0;
+  purgesWithAreas = 0;
+  /** Kernel range flushes so far: whole TLBs, and page by page. */
+  fullFlushes = 0;
+  rangeFlushes = 0;
+
+  /** Attributes that kernel pages may have: all, or all but global with page-table isolation. */
+  readonly kernelPteMask: number;
+  /** Under which the accounts of cycles book purges. */
+  readonly purgeActivity: number;
+  /** The TLB lines of `/proc/vmstat`. */
+  readonly vmstat = new TlbVmstat();
+
+  private observer: VmallocEvents | null = null;
+  private readonly zones: VmapZones;
+  private readonly blockOffset: number;
+  private readonly blocksPerByte: number;
+
+  constructor(parts: VmallocParts) {
+    this.machine = parts.machine;
+    this.loop = parts.machine.loop;
+    this.pages = parts.pages;
+    this.tables = parts.tables;
+    this.log = parts.log;
+    this.faults = parts.faults;
+    this.costs = parts.costs;
+    this.config = parts.config;
+    const { loop, costs, config } = this;
+    this.purgeActivity = loop.accounts.activity("purge");
+    this.flushing = new Flushing(parts.machine, costs, parts.flushing);
+    this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
+    this.freeTree = new FreeTree(this.areas, this.log);
+    this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock);
+    this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);
+    this.zones = new VmapZones(config.zoneSizeBytes, config.vmapNodes);
+    const { areas, log, zones } = this;
+    const shared = { areas, log, zones, starts: new AreaStarts() };
+    this.nodes = Array.from({ length: config.vmapNodes }, (_, id) => new VmapNode(id, shared, loop, costs.lock));
+    this.blocks = new VmapBlocks(config.possibleCpus, config.blockPages, loop, costs.lock);
+    this.blocksPerByte = 1 / this.blockBytes;
+    this.blockOffset = offsetModulo(this.blockBytes, config.possibleCpus);
+  }
+
+  /** Bytes of address space of a vmap block (`VMAP_BLOCK_SIZE`). */
+  get blockBytes(): number {
+    return this.config.blockPages * 4096;
+  }
+
+  /**
+   * Has `notify` called when address space runs out (`register_vmap_purge_notifier`); the returned function takes it back.
+   */
+  registerVmapPurgeNotifier(notify: PurgeNotifier): () => void {
+    this.purgeNotifiers.push(notify);
+    return () => {
+      const at = this.purgeNotifiers.indexOf(notify);
+      if (at >= 0) this.purgeNotifiers.splice(at, 1);
+    };
+  }
+
+  /** Who looks on, or null. */
+  get events(): VmallocEvents | null {
+    return this.observer;
+  }
+
+  set events(observer: VmallocEvents | null) {
+    this.observer = observer;
+    this.tables.events = observer;
+  }
+
+  /** The node that an address belongs to (`addr_to_node`). */
+  nodeOf(address: number): VmapNode {
+    return this.nodes[this.zones.nodeIdOf(address)];
+  }
+
+  /** The CPU under whose hash the vmap block at an address is filed (`addr_to_vb_xa`). */
+  blockHashOf(address: number): number {
+    // A block has 2^19 bytes or more, a power of two: its number is an integer of 29 bits.
+    return (((address * this.blocksPerByte) | 0) + this.blockOffset) % this.config.possibleCpus;
+  }
+
+  /** Puts the whole address space into the free tree: the gap [1, 2^48 - 1). */
+  freeWholeSpace(): void {
+    this.freeTree.insert(this.areas.make(1, ADDRESS_MAX));
+  }
+}
+
+/**
+ * Has `notify` called when address space runs out and the caller may sleep (`register_vmap_purge_notifier`); the returned
+ * function takes it back (`unregister_vmap_purge_notifier`).
+ */
+export function registerVmapPurgeNotifier(state: Vmalloc, notify: PurgeNotifier): () => void {
+  return state.registerVmapPurgeNotifier(notify);
+}

@@ -1,0 +1,341 @@
+/** `vmalloc` and its family: virtually contiguous memory from single frames or 2 MiB pages. */
+
+import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE } from "../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { FRAME_VMALLOC } from "../frames/page-allocator.ts";
+import { finish, type Soon } from "../kernel/soon.ts";
+import { __GFP_ZERO, GFP_DMA32_ZONE, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
+import { PMD_SHIFT } from "../page-tables/huge-map.ts";
+import { PAGE_KERNEL, type Protection } from "../page-tables/protection.ts";
+import { VM_ALLOC, VM_ALLOW_HUGE_VMAP, VM_UNINITIALIZED, VM_USERMAP } from "./areas/vm-structs.ts";
+import { vfree } from "./vfree.ts";
+import { getVmAreaNode, UNKNOWN_CALLER } from "./vm-area.ts";
+import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+import { mapLargeFrames, mapSmallFrames } from "./vmap-pages.ts";
+import { areaPagesGfp, warnAlloc } from "./warn-alloc.ts";
+
+/** Bytes of a pointer in an array of page pointers. */
+const POINTER_BYTES = 8;
+
+/** `vmalloc`: `sizeBytes` bytes, rounded up to whole pages; the address, or 0 (NULL). */
+export function vmalloc(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL, NUMA_NO_NODE, caller);
+}
+
+/** `vzalloc`: the same, filled with zeros. */
+export function vzalloc(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE, caller);
+}
+
+/** `vmalloc_node`: from a preferred NUMA node. */
+export function vmallocNode(state: Vmalloc, sizeBytes: number, node: number, caller?: string): KernelCode<number> {
+  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL, node, caller);
+}
+
+/** `vzalloc_node`: the same, filled with zeros. */
+export function vzallocNode(state: Vmalloc, sizeBytes: number, node: number, caller?: string): KernelCode<number> {
+  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL | __GFP_ZERO, node, caller);
+}
+
+/** `__vmalloc`: with allocation flags. */
+export function __vmalloc(state: Vmalloc, sizeBytes: number, gfp: number, caller?: string): KernelCode<number> {
+  return __vmallocNode(state, sizeBytes, 1, gfp, NUMA_NO_NODE, caller);
+}
+
+/** `__vmalloc_node`: with an alignment, allocation flags and a preferred NUMA node. */
+export function __vmallocNode(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  gfp: number,
+  node: number,
+  caller?: string,
+): KernelCode<number> {
+  return __vmallocNodeRange(state, sizeBytes, align, VMALLOC_START, VMALLOC_END, gfp, PAGE_KERNEL, 0, node, caller);
+}
+
+/** The same, as a plain function as long as nothing has to be waited for (`soon.ts`). */
+export function __vmallocNodeSoon(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  gfp: number,
+  node: number,
+  caller: string = UNKNOWN_CALLER,
+): Soon<number> {
+  return nodeRangeSoon(state, sizeBytes, align, VMALLOC_START, VMALLOC_END, gfp, PAGE_KERNEL, 0, node, caller);
+}
+
+/** `vmalloc_huge`: mapped with 2 MiB pages where the size and `vmap_allow_huge` allow it. */
+export function vmallocHuge(state: Vmalloc, sizeBytes: number, gfp = GFP_KERNEL, caller?: string): KernelCode<number> {
+  return __vmallocNodeRange(
+    state,
+    sizeBytes,
+    1,
+    VMALLOC_START,
+    VMALLOC_END,
+    gfp,
+    PAGE_KERNEL,
+    VM_ALLOW_HUGE_VMAP,
+    NUMA_NO_NODE,
+    caller,
+  );
+}
+
+/** `vmalloc_user`: zeroed memory that may be mapped into a user address space. */
+export function vmallocUser(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+  return allocForUser(state, sizeBytes, GFP_KERNEL | __GFP_ZERO, caller);
+}
+
+/** `vmalloc_32`: memory below 4 GiB. */
+export function vmalloc32(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL | GFP_DMA32_ZONE, NUMA_NO_NODE, caller);
+}
+
+/** `vmalloc_32_user`: zeroed memory below 4 GiB that may be mapped into a user address space. */
+export function vmalloc32User(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+  return allocForUser(state, sizeBytes, GFP_KERNEL | GFP_DMA32_ZONE | __GFP_ZERO, caller);
+}
+
+/** Aligned to `SHMLBA`, a page on x86, so that user mappings of it share cache lines. */
+function allocForUser(state: Vmalloc, sizeBytes: number, gfp: number, caller?: string): KernelCode<number> {
+  const [start, end] = [VMALLOC_START, VMALLOC_END];
+  const align = PAGE_SIZE;
+  return __vmallocNodeRange(state, sizeBytes, align, start, end, gfp, PAGE_KERNEL, VM_USERMAP, NUMA_NO_NODE, caller);
+}
+
+/**
+ * `__vmalloc_node_range`: the general form. Tries 2 MiB pages first where allowed and worth it, then single frames.
+ * @returns the address, or 0 (NULL) with everything rolled back
+ */
+export function* __vmallocNodeRange(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  start: number,
+  end: number,
+  gfp: number,
+  protection: Protection,
+  flags: number,
+  node: number,
+  caller: string = UNKNOWN_CALLER,
+): KernelCode<number> {
+  const address = nodeRangeSoon(state, sizeBytes, align, start, end, gfp, protection, flags, node, caller);
+  return typeof address === "number" ? address : yield* address;
+}
+
+/** `vmalloc` as a plain function as long as nothing has to be waited for (`soon.ts`). */
+export function vmallocSoon(state: Vmalloc, sizeBytes: number, caller: string = UNKNOWN_CALLER): Soon<number> {
+  return __vmallocNodeSoon(state, sizeBytes, 1, GFP_KERNEL, NUMA_NO_NODE, caller);
+}
+
+function nodeRangeSoon(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  start: number,
+  end: number,
+  gfp: number,
+  protection: Protection,
+  flags: number,
+  node: number,
+  caller: string,
+): Soon<number> {
+  if (!(sizeBytes > 0)) {
+    state.log.warnOnce("vmalloc size 0", `vmalloc of ${sizeBytes} bytes`);
+    return 0;
+  }
+  if (Math.floor(sizeBytes / PAGE_SIZE) > state.pages.totalPages) {
+    warnAlloc(state, gfp, `vmalloc error: size ${sizeBytes}, exceeds total pages`);
+    return 0;
+  }
+  let alignment = align;
+  if ((flags & VM_ALLOW_HUGE_VMAP) !== 0 && state.config.allowHuge) {
+    const sizePerNode = node === NUMA_NO_NODE ? sizeBytes / state.pages.numaNodes : sizeBytes;
+    if (sizePerNode >= PMD_SIZE) {
+      return tryLargePages(state, sizeBytes, align, start, end, gfp, protection, flags, node, caller);
+    }
+    alignment = Math.max(align, PAGE_SIZE);
+  }
+  return attempt(state, sizeBytes, alignment, PAGE_SHIFT, start, end, gfp, protection, flags, node, caller);
+}
+
+function* tryLargePages(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  start: number,
+  end: number,
+  gfp: number,
+  protection: Protection,
+  flags: number,
+  node: number,
+  caller: string,
+): KernelCode<number> {
+  const largeAlign = Math.max(align, PMD_SIZE);
+  const large = attempt(state, sizeBytes, largeAlign, PMD_SHIFT, start, end, gfp, protection, flags, node, caller);
+  const address = yield* finish(large);
+  if (address !== 0) return address;
+  return yield* finish(attempt(state, sizeBytes, align, PAGE_SHIFT, start, end, gfp, protection, flags, node, caller));
+}
+
+/** Reserves an area and populates it with pages of 2^shift bytes; its address, or 0 with everything rolled back. */
+function attempt(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  shift: number,
+  start: number,
+  end: number,
+  gfp: number,
+  protection: Protection,
+  flags: number,
+  node: number,
+  caller: string,
+): Soon<number> {
+  const vmFlags = VM_ALLOC | VM_UNINITIALIZED | flags;
+  const vm = getVmAreaNode(state, sizeBytes, align, shift, vmFlags, start, end, gfp, caller);
+  return typeof vm === "number"
+    ? populate(state, vm, sizeBytes, gfp, protection, shift, node)
+    : waitAndPopulate(state, vm, sizeBytes, gfp, protection, shift, node);
+}
+
+function* waitAndPopulate(
+  state: Vmalloc,
+  vm: KernelCode<number>,
+  sizeBytes: number,
+  gfp: number,
+  protection: Protection,
+  shift: number,
+  node: number,
+): KernelCode<number> {
+  return yield* finish(populate(state, yield* vm, sizeBytes, gfp, protection, shift, node));
+}
+
+/** Allocates and maps the pages of a reserved area (`__vmalloc_area_node`); its address, or 0 with it freed. */
+function populate(
+  state: Vmalloc,
+  vm: number,
+  sizeBytes: number,
+  gfp: number,
+  protection: Protection,
+  shift: number,
+  node: number,
+): Soon<number> {
+  if (vm === 0) {
+    warnAlloc(state, gfp, `vmalloc error: size ${sizeBytes}, vm_struct allocation failed`);
+    return 0;
+  }
+  if (!isPopulatedAtOnce(state, vm, shift)) return populateLarge(state, vm, gfp, protection, shift, node);
+  return populateSmall(state, vm, gfp, protection, node) ? publish(state, vm) : giveUp(state, vm);
+}
+
+/** The area is complete (`clear_vm_uninitialized_flag`); its address. */
+function publish(state: Vmalloc, vm: number): number {
+  state.vms.flags[vm] &= ~VM_UNINITIALIZED;
+  return state.vms.addr[vm];
+}
+
+/** Whether the array of page pointers fits a page and the pages are small: then nothing can make the caller wait. */
+function isPopulatedAtOnce(state: Vmalloc, vm: number, shift: number): boolean {
+  return shift === PAGE_SHIFT && state.vms.arrayLength(vm) * POINTER_BYTES <= PAGE_SIZE;
+}
+
+/** `populate` for few and small pages, without clearing up: false when something ran out. */
+function populateSmall(state: Vmalloc, vm: number, gfp: number, protection: Protection, node: number): boolean {
+  const { vms } = state;
+  const pages = vms.arrayLength(vm);
+  if (state.faults.isArmed && state.faults.fails("pageArray")) {
+    complainOfPageArray(state, gfp, pages);
+    return false;
+  }
+  vms.pages[vm] = state.pageArrays.take(pages);
+  if (!takeFrames(state, vm, pages, 0, gfp, node)) return false;
+  const start = vms.addr[vm];
+  const { frames } = state.pageArrays;
+  if (mapSmallFrames(state, start, start + pages * PAGE_SIZE, protection, frames, vms.pages[vm]) === 0) return true;
+  warnAlloc(state, areaPagesGfp(gfp), `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
+  return false;
+}
+
+/** `populate` for large pages, and for so many pages that the array of page pointers is vmalloc'ed itself. */
+function* populateLarge(
+  state: Vmalloc,
+  vm: number,
+  gfp: number,
+  protection: Protection,
+  shift: number,
+  node: number,
+): KernelCode<number> {
+  const { vms } = state;
+  const pages = vms.arrayLength(vm);
+  if (pages * POINTER_BYTES > PAGE_SIZE) {
+    const arrayGfp = gfp & ~(GFP_DMA32_ZONE | __GFP_ZERO);
+    vms.setPagesAddr(vm, yield* __vmallocNode(state, pages * POINTER_BYTES, 1, arrayGfp, node, vms.callerOf(vm)));
+  }
+  if (pages * POINTER_BYTES > PAGE_SIZE ? vms.pagesAddrOf(vm) === 0 : state.faults.fails("pageArray")) {
+    complainOfPageArray(state, gfp, pages);
+    return yield* giveUp(state, vm);
+  }
+  vms.pages[vm] = state.pageArrays.take(pages);
+  const order = shift - PAGE_SHIFT;
+  vms.setPageOrder(vm, order);
+  if (!takeFrames(state, vm, pages, order, gfp, node)) return yield* giveUp(state, vm);
+  const start = vms.addr[vm];
+  const end = start + pages * PAGE_SIZE;
+  const { frames } = state.pageArrays;
+  const result =
+    order === 0
+      ? mapSmallFrames(state, start, end, protection, frames, vms.pages[vm])
+      : yield* mapLargeFrames(state, start, end, protection, frames, vms.pages[vm], shift);
+  if (result === 0) return publish(state, vm);
+  warnAlloc(state, areaPagesGfp(gfp), `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
+  return yield* giveUp(state, vm);
+}
+
+/** Rolls a half-made area back: whatever it has is freed with it. Returns 0 (NULL). */
+function* giveUp(state: Vmalloc, vm: number): KernelCode<number> {
+  yield* vfree(state, state.vms.addr[vm]);
+  return 0;
+}
+
+/** Takes the frames of an area; false when there are not enough (those taken are freed with the area). */
+function takeFrames(state: Vmalloc, vm: number, pages: number, order: number, gfp: number, node: number): boolean {
+  const got = allocAreaPages(state, vm, pages, order, gfp, node);
+  state.vms.nrPages[vm] = got;
+  state.nrVmallocPages += got;
+  const { frameCycles, zeroPageCycles } = state.costs;
+  state.loop.spend(got * (frameCycles + ((gfp & __GFP_ZERO) !== 0 ? zeroPageCycles : 0)));
+  if (got === pages) return true;
+  if (order === 0)
+    warnAlloc(state, areaPagesGfp(gfp), `vmalloc error: size ${got * PAGE_SIZE}, failed to allocate pages`);
+  return false;
+}
+
+/** Takes up to `pages` frames, in blocks of 2^order; returns how many (`vm_area_alloc_pages`). */
+function allocAreaPages(state: Vmalloc, vm: number, pages: number, order: number, gfp: number, node: number): number {
+  const { pages: allocator, pageArrays, vms } = state;
+  const cpu = state.loop.currentCpu;
+  const offset = vms.pages[vm];
+  if (order === 0) {
+    const got = allocator.allocBulk(cpu, pages, FRAME_VMALLOC, gfp, node, pageArrays.frames, offset);
+    if (allocator.lastBulkIsOfOneZone) vms.setOfOneZone(vm);
+    return got;
+  }
+  for (let done = 0; done < pages; done += 1 << order) {
+    const first = allocator.allocPages(cpu, order, FRAME_VMALLOC, gfp, node);
+    if (first === 0) return done;
+    for (let i = 0; i < 1 << order; i++) pageArrays.frames[offset + done + i] = first + i;
+  }
+  return pages;
+}
+
+function complainOfPageArray(state: Vmalloc, gfp: number, pages: number): void {
+  const arrayBytes = pages * POINTER_BYTES;
+  warnAlloc(
+    state,
+    areaPagesGfp(gfp),
+    `vmalloc error: size ${pages * PAGE_SIZE}, failed to allocated page array size ${arrayBytes}`,
+  );
+}

@@ -1,0 +1,84 @@
+/** Taking vmap blocks out of use: full ones, and fragmented ones when a purge asks (`purge_fragmented_block`). */
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { finish, type Soon } from "../kernel/soon.ts";
+import type { VmapNode } from "./areas/vmap-node.ts";
+import { freeVmapAreaNoflushSoon } from "./free-vmap-area.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+
+/**
+ * Unlinks a block from everything and frees its area lazily (`free_vmap_block`). A plain function as long as no lock has to be
+ * waited for (`soon.ts`).
+ */
+export function freeVmapBlockSoon(state: Vmalloc, block: number): Soon<undefined> {
+  const { areas, blocks } = state;
+  const area = blocks.area[block];
+  const start = areas.startOf(area);
+  state.events?.freeBlock(start, areas.endOf(area), blocks.cpu[block]);
+  blocks.removeFromIndex(state.blockHashOf(start), start);
+  const node = state.nodeOf(start);
+  return node.busyLock.tryTake() ? freeBlockArea(state, node, block) : waitAndFreeArea(state, node, block);
+}
+
+function* waitAndFreeArea(state: Vmalloc, node: VmapNode, block: number): KernelCode<undefined> {
+  yield* node.busyLock.take();
+  return yield* finish(freeBlockArea(state, node, block));
+}
+
+/** Frees the area of a block lazily; the lock of its node's busy tree is held, and released. */
+function freeBlockArea(state: Vmalloc, node: VmapNode, block: number): Soon<undefined> {
+  const { blocks } = state;
+  const area = blocks.area[block];
+  node.busy.unlink(area);
+  node.busyLock.release();
+  const freed = freeVmapAreaNoflushSoon(state, area);
+  if (freed !== undefined) return waitAndRelease(state, freed, block);
+  blocks.release(block);
+  return undefined;
+}
+
+function* waitAndRelease({ blocks }: Vmalloc, freed: KernelCode<undefined>, block: number): KernelCode<undefined> {
+  yield* freed;
+  blocks.release(block);
+  return undefined;
+}
+
+/**
+ * Takes a block out of use if all that was ever handed out of it has come back, and little of it is left, or `force`.
+ * The caller holds the block's lock. The block is then full and wholly dirty, so that nobody allocates from it.
+ * @returns whether it did; the caller frees the block
+ */
+export function* purgeFragmentedBlock(state: Vmalloc, block: number, force: boolean): KernelCode<boolean> {
+  const { blocks, areas, config } = state;
+  const free = blocks.free[block];
+  const dirty = blocks.dirty[block];
+  if (free + dirty !== config.blockPages || dirty === config.blockPages) return false;
+  if (!force && free >= config.purgeThresholdPages) return false;
+  state.events?.purgeFrag(areas.startOf(blocks.area[block]), free, dirty, force, blocks.cpu[block]);
+  blocks.free[block] = 0;
+  blocks.dirty[block] = config.blockPages;
+  blocks.dirtyMin[block] = 0;
+  blocks.dirtyMax[block] = config.blockPages;
+  const queueLock = blocks.queueLocks[blocks.cpu[block]];
+  if (!queueLock.tryTake()) yield* queueLock.take();
+  blocks.dequeue(block);
+  queueLock.release();
+  return true;
+}
+
+/** Purges what can be purged on the queues of all CPUs, whatever the threshold (`purge_fragmented_blocks_allcpus`). */
+export function* purgeFragmentedBlocksAllCpus(state: Vmalloc): KernelCode<void> {
+  const { blocks } = state;
+  for (let cpu = 0; cpu < state.config.possibleCpus; cpu++) {
+    const purged: number[] = [];
+    let block = blocks.queueHead[cpu];
+    while (block !== 0) {
+      const next = blocks.next[block];
+      const lock = blocks.locks[block];
+      if (!lock.tryTake()) yield* lock.take();
+      if (yield* purgeFragmentedBlock(state, block, true)) purged.push(block);
+      lock.release();
+      block = next;
+    }
+    for (const each of purged) yield* finish(freeVmapBlockSoon(state, each));
+  }
+}

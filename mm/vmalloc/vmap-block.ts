@@ -1,0 +1,231 @@
+/**
+ * vmap blocks: each CPU cuts up blocks of address space for small `vm_map_ram` requests (`vb_alloc`, `vb_free`,
+ * `new_vmap_block`). Room that was given back is not used again before the whole block has been purged.
+ */
+
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
+import { finish, type Soon } from "../kernel/soon.ts";
+import { ENOMEM } from "../lib/errno.ts";
+import { formatRange } from "../lib/kernel-log.ts";
+import { allocVmapAreaSoon } from "./alloc-vmap-area.ts";
+import { VMAP_BLOCK, VMAP_RAM } from "./areas/vmap-areas.ts";
+import { type AreaTest, findUnlinkVmapArea } from "./free-vmap-area.ts";
+import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+import { freeVmapBlockSoon } from "./vmap-block-purge.ts";
+
+/**
+ * Room for `pages` (1 to 64) pages in a block of the current CPU: an address, or a negative errno. A plain function as long
+ * as no lock has to be waited for and a block has room (`soon.ts`).
+ */
+export function vbAllocSoon(state: Vmalloc, pages: number, gfp: number): Soon<number> {
+  const { blocks } = state;
+  const order = orderOf(pages);
+  const count = 1 << order;
+  let block = blocks.queueHead[state.loop.currentCpu];
+  while (block !== 0 && blocks.free[block] < count) block = blocks.next[block];
+  if (block === 0) return newVmapBlock(state, pages, order, gfp);
+  return blocks.locks[block].tryTake()
+    ? takeFromBlock(state, block, pages, order)
+    : waitForBlock(state, block, pages, order, gfp);
+}
+
+function* waitForBlock(state: Vmalloc, block: number, pages: number, order: number, gfp: number): KernelCode<number> {
+  const { blocks } = state;
+  const cpu = state.loop.currentCpu;
+  yield* blocks.locks[block].take();
+  // A purge may have taken the block meanwhile, and it may even serve another CPU by now.
+  if (blocks.cpu[block] === cpu && blocks.isQueued(block) && blocks.free[block] >= 1 << order) {
+    return yield* finish(takeFromBlock(state, block, pages, order));
+  }
+  blocks.locks[block].release();
+  return yield* finish(vbAllocSoon(state, pages, gfp));
+}
+
+/** Takes room in a block whose lock is held, and releases the lock; a block that is full then leaves its queue. */
+function takeFromBlock(state: Vmalloc, block: number, pages: number, order: number): Soon<number> {
+  const { blocks, areas, config } = state;
+  const first = config.blockPages - blocks.free[block];
+  const start = areas.start[blocks.area[block]];
+  const left = blocks.free[block] - (1 << order);
+  const cpu = blocks.cpu[block];
+  blocks.free[block] = left;
+  blocks.markUsed(block, first, pages, true, 1 << order);
+  const address = start + first * PAGE_SIZE;
+  state.events?.vbAlloc(address, order, start, left, blocks.dirty[block], cpu);
+  if (left === 0) {
+    const queueLock = blocks.queueLocks[cpu];
+    if (!queueLock.tryTake()) return waitForQueue(state, block, cpu, address);
+    blocks.dequeue(block);
+    queueLock.release();
+  }
+  blocks.locks[block].release();
+  return address;
+}
+
+function* waitForQueue({ blocks }: Vmalloc, block: number, cpu: number, address: number): KernelCode<number> {
+  yield* blocks.queueLocks[cpu].take();
+  blocks.dequeue(block);
+  blocks.queueLocks[cpu].release();
+  blocks.locks[block].release();
+  return address;
+}
+
+/**
+ * Unmaps `pages` pages at `address` and gives them back to their block. An address that is in no block, or pages that
+ * cannot be one mapping (some are not in use, or one in use lies in the room that it was rounded up to), are warned of once
+ * and left alone. A plain function as long as nothing has to be waited for.
+ */
+export function vbFreeSoon(state: Vmalloc, address: number, pages: number): Soon<undefined> {
+  const { blocks } = state;
+  const block = blocks.lastContaining(address) || findBlock(state, address);
+  if (block === 0) {
+    state.log.warnOnce(
+      "vb_free",
+      `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: no such block`,
+    );
+    return undefined;
+  }
+  const first = (address - state.areas.start[blocks.area[block]]) / PAGE_SIZE;
+  return blocks.locks[block].tryTake()
+    ? unmapFromBlock(state, block, first, address, pages)
+    : waitAndUnmap(state, block, first, address, pages);
+}
+
+/** The block that contains `address`, or 0 (`addr_to_vb_xa`, `addr_to_vb_idx`). */
+function findBlock(state: Vmalloc, address: number): number {
+  const { blocks, blockBytes } = state;
+  return blocks.blockAt(state.blockHashOf(address), Math.floor(address / blockBytes) * blockBytes);
+}
+
+function* waitAndUnmap(
+  state: Vmalloc,
+  block: number,
+  first: number,
+  address: number,
+  pages: number,
+): KernelCode<undefined> {
+  yield* state.blocks.locks[block].take();
+  return yield* finish(unmapFromBlock(state, block, first, address, pages));
+}
+
+/** Unmaps pages of a block whose lock is held; the lock is released meanwhile, and at the end. */
+function unmapFromBlock(state: Vmalloc, block: number, first: number, address: number, pages: number): Soon<undefined> {
+  const { blocks, config } = state;
+  const lock = blocks.locks[block];
+  const count = 1 << orderOf(pages);
+  const isMapping =
+    first + count <= config.blockPages - blocks.free[block] &&
+    blocks.countUsed(block, first, pages) === pages &&
+    blocks.countUsed(block, first + pages, count - pages) === 0;
+  if (!isMapping) {
+    lock.release();
+    state.log.warnOnce("vb_free", `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: not mapped`);
+    return undefined;
+  }
+  blocks.markUsed(block, first, pages, false, count);
+  lock.release();
+  state.tables.unmapRange(address, address + pages * PAGE_SIZE);
+  state.loop.spend(pages * state.costs.entryWriteCycles);
+  if (state.flushing.isEager || !lock.tryTake()) return waitAndGiveBack(state, block, first, address, pages);
+  return giveBackToBlock(state, block, first, address, pages);
+}
+
+function* waitAndGiveBack(
+  state: Vmalloc,
+  block: number,
+  first: number,
+  address: number,
+  pages: number,
+): KernelCode<undefined> {
+  const lock = state.blocks.locks[block];
+  if (state.flushing.isEager) yield* flushTlbKernelRange(state, address, address + pages * PAGE_SIZE, "vunmap");
+  if (!lock.tryTake()) yield* lock.take();
+  return yield* finish(giveBackToBlock(state, block, first, address, pages));
+}
+
+/** Counts unmapped pages of a block, whose lock is held, as dirty, and releases the lock; a wholly dirty block is freed. */
+function giveBackToBlock(
+  state: Vmalloc,
+  block: number,
+  first: number,
+  address: number,
+  pages: number,
+): Soon<undefined> {
+  const { blocks, areas, config } = state;
+  const order = orderOf(pages);
+  const count = 1 << order;
+  if (first < blocks.dirtyMin[block]) blocks.dirtyMin[block] = first;
+  if (first + count > blocks.dirtyMax[block]) blocks.dirtyMax[block] = first + count;
+  // Pages freed in other portions than they were mapped in may round up to more than there are.
+  const handedBack = config.blockPages - blocks.free[block] - blocks.usedPages[block];
+  const dirty = Math.min(blocks.dirty[block] + count, handedBack);
+  blocks.dirty[block] = dirty;
+  const start = areas.start[blocks.area[block]];
+  state.events?.vbFree(address, order, start, blocks.free[block], dirty, blocks.cpu[block]);
+  blocks.locks[block].release();
+  return dirty === config.blockPages ? freeVmapBlockSoon(state, block) : undefined;
+}
+
+/** log2 of `pages` rounded up to a power of two (`get_order`). */
+function orderOf(pages: number): number {
+  return pages <= 1 ? 0 : 32 - Math.clz32(pages - 1);
+}
+
+/** A new block for the current CPU, with its first allocation already made. */
+function newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number): Soon<number> {
+  const { blockBytes } = state;
+  if (state.faults.isArmed && state.faults.fails("vmapBlock")) return -ENOMEM;
+  const flags = VMAP_RAM | VMAP_BLOCK;
+  const area = allocVmapAreaSoon(state, blockBytes, blockBytes, VMALLOC_START, VMALLOC_END, gfp, flags, 0);
+  return typeof area === "number" ? makeBlock(state, area, pages, order) : waitForArea(state, area, pages, order);
+}
+
+function* waitForArea(state: Vmalloc, area: KernelCode<number>, pages: number, order: number): KernelCode<number> {
+  return yield* finish(makeBlock(state, yield* area, pages, order));
+}
+
+/** Makes an area, or a negative errno, a block of the current CPU. */
+function makeBlock(state: Vmalloc, area: number, pages: number, order: number): Soon<number> {
+  if (area < 0) return area;
+  if (state.faults.isArmed && state.faults.fails("blockIndex")) return giveAreaBack(state, area);
+  const { blocks, areas } = state;
+  const cpu = state.loop.currentCpu;
+  const start = areas.start[area];
+  const block = blocks.make(area, cpu);
+  blocks.free[block] -= 1 << order;
+  blocks.markUsed(block, 0, pages, true, 1 << order);
+  blocks.index[state.blockHashOf(start)].set(start, block);
+  return blocks.queueLocks[cpu].tryTake() ? enqueueBlock(state, block, order) : waitAndEnqueue(state, block, order);
+}
+
+/** Nothing was ever mapped there: no flush is owed, and the room is free at once (`free_vmap_area`). */
+function* giveAreaBack(state: Vmalloc, area: number): KernelCode<number> {
+  yield* findUnlinkVmapArea(state, state.areas.startOf(area), isVmapBlock);
+  if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
+  state.freeTree.giveBack(area);
+  state.freeTreeLock.release();
+  return -ENOMEM;
+}
+
+function* waitAndEnqueue(state: Vmalloc, block: number, order: number): KernelCode<number> {
+  const { blocks } = state;
+  yield* blocks.queueLocks[blocks.cpu[block]].take();
+  return enqueueBlock(state, block, order);
+}
+
+/** Puts a new block on its CPU's queue, whose lock is held, and releases the lock; the address of its first allocation. */
+function enqueueBlock(state: Vmalloc, block: number, order: number): number {
+  const { blocks, areas } = state;
+  const cpu = blocks.cpu[block];
+  const area = blocks.area[block];
+  blocks.enqueue(block);
+  blocks.queueLocks[cpu].release();
+  state.events?.newBlock(areas.start[area], areas.end[area], cpu, order);
+  return areas.start[area];
+}
+
+const isVmapBlock: AreaTest = ({ areas }, area, address) =>
+  (areas.flagsOf(area) & VMAP_BLOCK) !== 0 && areas.startOf(area) === address;

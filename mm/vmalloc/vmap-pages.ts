@@ -1,0 +1,80 @@
+/** Mapping arrays of frames at kernel addresses (`vmap_pages_range`) and physical ranges (`vmap_page_range`). */
+
+import { PAGE_SHIFT, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
+import { EINVAL, ENOMEM } from "../lib/errno.ts";
+import { mapLargePages, mapPhysicalRange, PMD_SHIFT } from "../page-tables/huge-map.ts";
+import type { Protection } from "../page-tables/protection.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+
+/** Maps [start, end) to single frames: `frames[offset]` and those that follow; 0 or a negative errno. */
+export function mapSmallFrames(
+  state: Vmalloc,
+  start: number,
+  end: number,
+  protection: Protection,
+  frames: Uint32Array,
+  offset: number,
+): number {
+  const { high } = protection;
+  const low = protection.low & state.kernelPteMask;
+  state.events?.mapPages(start, end, PAGE_SHIFT, low, high, frames[offset]);
+  state.loop.spend(((end - start) / PAGE_SIZE) * state.costs.entryWriteCycles);
+  return state.tables.mapSmallPages(start, end, low, high, frames, offset);
+}
+
+/**
+ * The same for frames that a caller names. One that is none (0) is warned of and answered with -ENOMEM, one that is no memory
+ * with -EINVAL; those before it are mapped.
+ */
+export function mapCallersFrames(
+  state: Vmalloc,
+  start: number,
+  end: number,
+  protection: Protection,
+  frames: Uint32Array,
+): number {
+  const bad = state.tables.memory.firstWithout(frames);
+  if (bad < 0) return mapSmallFrames(state, start, end, protection, frames, 0);
+  const mapped = mapSmallFrames(state, start, start + bad * PAGE_SIZE, protection, frames, 0);
+  if (mapped < 0) return mapped;
+  state.log.warn(`mapping frame 0x${frames[bad].toString(16)}, which is no page of memory`);
+  return frames[bad] === 0 ? -ENOMEM : -EINVAL;
+}
+
+/** The same with large pages of 2^pageShift bytes, for which every 4 KiB page has its own entry in `frames`. */
+export function* mapLargeFrames(
+  state: Vmalloc,
+  start: number,
+  end: number,
+  protection: Protection,
+  frames: Uint32Array,
+  offset: number,
+  pageShift: number,
+): KernelCode<number> {
+  const { high } = protection;
+  const low = protection.low & state.kernelPteMask;
+  state.events?.mapPages(start, end, pageShift, low, high, frames[offset]);
+  state.loop.spend(((end - start) / 2 ** pageShift) * state.costs.entryWriteCycles);
+  const flush = (from: number, to: number) => flushTlbKernelRange(state, from, to, "table freed");
+  return yield* mapLargePages(state.tables, flush, start, end, low, high, frames, offset, pageShift);
+}
+
+/** Maps [start, end) to physical addresses from `phys` on, with the largest pages that fit; 0 or a negative errno. */
+export function* mapPhysical(
+  state: Vmalloc,
+  start: number,
+  end: number,
+  phys: number,
+  protection: Protection,
+): KernelCode<number> {
+  const { high } = protection;
+  const low = protection.low & state.kernelPteMask;
+  const maxShift = state.config.ioremapMaxPageShift;
+  const largest = state.machine.features.page1g ? maxShift : Math.min(maxShift, PMD_SHIFT);
+  state.events?.mapRange(start, end, phys, low, high, maxShift);
+  state.loop.spend(((end - start) / PAGE_SIZE) * state.costs.entryWriteCycles);
+  const flush = (from: number, to: number) => flushTlbKernelRange(state, from, to, "table freed");
+  return yield* mapPhysicalRange(state.tables, flush, start, end, phys, low, high, largest);
+}

@@ -1,0 +1,76 @@
+/** `vrealloc`: another size for vmalloc'ed memory. */
+import { ACCESS_LOAD, ACCESS_STORE } from "../../arch/isa/access.ts";
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
+import { formatRange } from "../lib/kernel-log.ts";
+import { vfree } from "./vfree.ts";
+import { findVmArea } from "./vm-area.ts";
+import { __vmalloc } from "./vmalloc.ts";
+import { vmallocToPfn } from "./vmalloc-lookup.ts";
+import type { Vmalloc } from "./vmalloc-state.ts";
+
+/**
+ * Memory of `sizeBytes` bytes with what `address` held, up to the smaller size. Shrinking, and growing into pages that
+ * are there already, keep the address; with `__GFP_ZERO` the bytes given up are zeroed. 0 as address allocates, 0 as size
+ * frees.
+ * @returns the address, or 0 (NULL): then the old memory is still there
+ */
+export function* vrealloc(
+  state: Vmalloc,
+  address: number,
+  sizeBytes: number,
+  gfp: number = GFP_KERNEL,
+): KernelCode<number> {
+  if (sizeBytes === 0) {
+    yield* vfree(state, address);
+    return 0;
+  }
+  let oldBytes = 0;
+  if (address !== 0) {
+    const { vms } = state;
+    const vm = yield* findVmArea(state, address);
+    if (vm === 0) {
+      state.log.warn(`Trying to vrealloc() nonexistent vm area (${formatRange(address, address)})`);
+      return 0;
+    }
+    oldBytes = vms.requestedSizeBytes[vm];
+    if (sizeBytes <= vms.usableSizeBytes(vm)) {
+      if (sizeBytes < oldBytes && (gfp & __GFP_ZERO) !== 0) fillZero(state, address + sizeBytes, oldBytes - sizeBytes);
+      vms.requestedSizeBytes[vm] = sizeBytes;
+      return address;
+    }
+  }
+  const grown = yield* __vmalloc(state, sizeBytes, gfp);
+  if (grown === 0) return 0;
+  if (address !== 0) {
+    copyBytes(state, address, grown, oldBytes);
+    yield* vfree(state, address);
+  }
+  return grown;
+}
+
+/**
+ * Copies kernel memory as `memcpy` does, by loads and stores of the current CPU; both ranges begin at a page.
+ * @throws PageFault where nothing is mapped: behind an address from within an area comes its guard page
+ */
+function copyBytes(state: Vmalloc, from: number, to: number, bytes: number): void {
+  const { memory, cpus } = state.machine;
+  const cpu = cpus[state.loop.currentCpu];
+  for (let at = 0; at < bytes; at += PAGE_SIZE) {
+    const source = memory.frameBytes(cpu.touchAs(ACCESS_LOAD, from + at) / PAGE_SIZE);
+    const length = Math.min(PAGE_SIZE, bytes - at);
+    memory.frameBytes(cpu.touchAs(ACCESS_STORE, to + at) / PAGE_SIZE).set(source.subarray(0, length));
+  }
+}
+
+function fillZero(state: Vmalloc, from: number, bytes: number): void {
+  const { memory } = state.tables;
+  const end = from + bytes;
+  for (let at = from; at < end; ) {
+    const offset = at % PAGE_SIZE;
+    const length = Math.min(PAGE_SIZE - offset, end - at);
+    memory.frameBytes(vmallocToPfn(state, at)).fill(0, offset, offset + length);
+    at += length;
+  }
+}

@@ -1,0 +1,271 @@
+/** The emulated kernel: a machine with its memory management, booted, and the calls that workloads make. */
+
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { Machine, type MachineConfig } from "../../arch/machine.ts";
+import type { CpuFeatures } from "../../arch/presets/preset.ts";
+import type { KernelCode, Thread } from "../../arch/time/event-loop.ts";
+import type { TopologyConfig } from "../../arch/time/topology.ts";
+import {
+  __vmallocNode,
+  type CacheMode,
+  ConfigError,
+  DEFAULT_KERNEL_COSTS,
+  FaultInjection,
+  type FlushPolicy,
+  FRAME_CALLER,
+  freeVmArea,
+  GFP_KERNEL,
+  getVmArea,
+  getVmAreaCaller,
+  ioremap,
+  iounmap,
+  type KernelCosts,
+  KernelLog,
+  makeDirectMap,
+  NUMA_NO_NODE,
+  PageAllocator,
+  PageTables,
+  removeVmArea,
+  type UserSpaceTables,
+  type Vmalloc,
+  type VmallocConfig,
+  verifyVmalloc,
+  vfreeSoon,
+  vmallocConfig,
+  vmallocHuge,
+  vmallocInit,
+  vmallocSoon,
+  vmap,
+  vmMapRam,
+  vmUnmapAliases,
+  vmUnmapRam,
+  vunmap,
+  vzalloc,
+} from "../../mm/index.ts";
+
+/** What a kernel is booted with. */
+export interface KernelConfig {
+  /** CPUs of the machine, all online. */
+  readonly cpus: number;
+  /** Bytes of memory. */
+  readonly memoryBytes: number;
+  /** The machine's microarchitecture, by name or as data. */
+  readonly preset: MachineConfig["preset"];
+  /** CPU features to add to or to take from the preset's. */
+  readonly features?: Partial<CpuFeatures> | undefined;
+  /** Sockets, cores and threads; absent: one thread a core, sockets of 64 cores. */
+  readonly topology?: TopologyConfig | undefined;
+  /** NUMA nodes that share the memory equally. */
+  readonly numaNodes: number;
+  /** How flushes of kernel addresses reach the CPUs. Default: interrupts. */
+  readonly flushPolicy?: FlushPolicy | undefined;
+  /** CPUs that the flush policy `deferred` leaves in peace while they are in user mode. Default: none. */
+  readonly isolatedCpus?: readonly number[] | undefined;
+  /** Page-table isolation (`pti=on`): kernel pages are not global. Default: off. */
+  readonly pageTableIsolation?: boolean | undefined;
+  /** What kernel primitives cost. */
+  readonly costs: KernelCosts;
+  /** Settings of vmalloc; defaults are the kernel's. */
+  readonly vmalloc: Partial<VmallocConfig>;
+}
+
+/** 4 CPUs, 4 GiB, Skylake, one NUMA node. */
+export const DEFAULT_KERNEL_CONFIG: KernelConfig = {
+  cpus: 4,
+  memoryBytes: 2 ** 32,
+  preset: "skylake",
+  numaNodes: 1,
+  costs: DEFAULT_KERNEL_COSTS,
+  vmalloc: {},
+};
+
+/** Least memory that a kernel boots in. */
+const MEMORY_BYTES_MIN = 16 * 2 ** 20;
+
+/**
+ * Boots a kernel: frames, kernel page tables with the direct map, vmalloc, and every CPU on those tables.
+ * @throws ConfigError for a setting that is not possible
+ */
+export function bootKernel(config: Partial<KernelConfig> = {}): Kernel {
+  return new Kernel({ ...DEFAULT_KERNEL_CONFIG, ...config });
+}
+
+/** A booted kernel. The calls below run to their end on `currentCpu`; address 0 is NULL. */
+export class Kernel {
+  readonly config: KernelConfig;
+  readonly machine: Machine;
+  readonly pages: PageAllocator;
+  readonly tables: PageTables;
+  readonly log = new KernelLog();
+  readonly faults = new FaultInjection();
+  /** The state of vmalloc. */
+  readonly vm: Vmalloc;
+  /** The CPU on which the calls run. */
+  currentCpu = 0;
+
+  constructor(config: KernelConfig) {
+    const { cpus, memoryBytes, numaNodes } = config;
+    if (!Number.isInteger(memoryBytes) || memoryBytes < MEMORY_BYTES_MIN || memoryBytes % PAGE_SIZE !== 0) {
+      throw new ConfigError("memoryBytes", memoryBytes, `a multiple of ${PAGE_SIZE}, at least ${MEMORY_BYTES_MIN}`);
+    }
+    if (!Number.isInteger(numaNodes) || numaNodes < 1 || numaNodes > 64) {
+      throw new ConfigError("numaNodes", numaNodes, "a whole number from 1 to 64");
+    }
+    this.config = config;
+    this.machine = new Machine({
+      cpus,
+      memoryBytes,
+      preset: config.preset,
+      features: config.features ?? {},
+      topology: config.topology,
+    });
+    this.machine.loop.contextSwitchCycles = config.costs.contextSwitchCycles;
+    const { memory, loop } = this.machine;
+    this.pages = new PageAllocator(memory, cpus, numaNodes, this.faults);
+    this.tables = new PageTables(memory, this.pages, this.faults, this.log, loop, 4);
+    makeDirectMap(this.tables, config.pageTableIsolation !== true);
+    this.vm = vmallocInit({
+      machine: this.machine,
+      pages: this.pages,
+      tables: this.tables,
+      log: this.log,
+      faults: this.faults,
+      costs: config.costs,
+      flushing: {
+        policy: config.flushPolicy,
+        isolatedCpus: config.isolatedCpus,
+        pageTableIsolation: config.pageTableIsolation,
+      },
+      config: vmallocConfig({ onlineCpus: cpus, ...config.vmalloc }),
+    });
+    for (const cpu of this.machine.cpus) cpu.writeCr3(this.tables.rootFrame * PAGE_SIZE);
+  }
+
+  /** Runs kernel code to its end on `cpu`; other CPUs act where it waits for them. */
+  run<T>(code: KernelCode<T>, cpu: number = this.currentCpu): T {
+    return this.machine.loop.runSync(cpu, code);
+  }
+
+  /** Starts a kernel thread; it runs when the loop does. */
+  spawn(name: string, cpu: number, code: KernelCode<unknown>): Thread {
+    return this.machine.loop.spawn(name, cpu, code);
+  }
+
+  /** Lets threads and queued work run until nothing is left to do. */
+  runUntilIdle(): void {
+    this.machine.loop.run();
+  }
+
+  /**
+   * What is wrong in the whole state, one line a finding; empty when all is well. No call may be under way.
+   * @param userSpaces all user address spaces that there are
+   */
+  verify(userSpaces: readonly UserSpaceTables[] = []): string[] {
+    return verifyVmalloc(this.vm, userSpaces);
+  }
+
+  /** Single frames for a caller's own use; throws RangeError when there are not enough. */
+  allocFrames(count: number): Uint32Array {
+    const frames = new Uint32Array(count);
+    const got = this.pages.allocBulk(this.currentCpu, count, FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE, frames, 0);
+    if (got < count) {
+      this.pages.freeBulk(this.currentCpu, frames, 0, got);
+      throw new RangeError(`${count} frames were asked for, ${got} are free`);
+    }
+    return frames;
+  }
+
+  /** Gives back what `allocFrames` returned. */
+  freeFrames(frames: Uint32Array): void {
+    this.pages.freeBulk(this.currentCpu, frames, 0, frames.length);
+  }
+
+  vmalloc(sizeBytes: number, caller?: string): number {
+    const { loop } = this.machine;
+    loop.enterSync(this.currentCpu);
+    try {
+      const address = vmallocSoon(this.vm, sizeBytes, caller);
+      return typeof address === "number" ? address : loop.finishSync(address);
+    } finally {
+      loop.leaveSync();
+    }
+  }
+
+  vzalloc(sizeBytes: number, caller?: string): number {
+    return this.run(vzalloc(this.vm, sizeBytes, caller));
+  }
+
+  /** `__vmalloc_node` with an alignment. */
+  vmallocAlign(sizeBytes: number, align: number, caller?: string): number {
+    return this.run(__vmallocNode(this.vm, sizeBytes, align, GFP_KERNEL, NUMA_NO_NODE, caller));
+  }
+
+  vmallocHuge(sizeBytes: number, caller?: string): number {
+    return this.run(vmallocHuge(this.vm, sizeBytes, GFP_KERNEL, caller));
+  }
+
+  vfree(address: number): void {
+    const { loop } = this.machine;
+    loop.enterSync(this.currentCpu);
+    try {
+      const rest = vfreeSoon(this.vm, address);
+      if (rest !== undefined) loop.finishSync(rest);
+    } finally {
+      loop.leaveSync();
+    }
+  }
+
+  /** Maps frame numbers at consecutive addresses. */
+  vmap(frames: ArrayLike<number>, caller?: string): number {
+    return this.run(vmap(this.vm, Uint32Array.from(frames), undefined, undefined, caller));
+  }
+
+  vunmap(address: number): void {
+    this.run(vunmap(this.vm, address));
+  }
+
+  vmMapRam(frames: ArrayLike<number>): number {
+    return this.run(vmMapRam(this.vm, Uint32Array.from(frames)));
+  }
+
+  vmUnmapRam(address: number, pages: number): void {
+    this.run(vmUnmapRam(this.vm, address, pages));
+  }
+
+  vmUnmapAliases(): void {
+    this.run(vmUnmapAliases(this.vm));
+  }
+
+  /** Reserves address space; its address, or 0. */
+  getVmArea(sizeBytes: number, vmFlags: number, caller?: string): number {
+    const vm = this.run(getVmArea(this.vm, sizeBytes, vmFlags, caller));
+    return vm === 0 ? 0 : this.vm.vms.addr[vm];
+  }
+
+  /** Reserves address space in [start, end); its address, or 0. */
+  getVmAreaRange(sizeBytes: number, vmFlags: number, start: number, end: number, caller?: string): number {
+    const vm = this.run(getVmAreaCaller(this.vm, sizeBytes, vmFlags, start, end, caller));
+    return vm === 0 ? 0 : this.vm.vms.addr[vm];
+  }
+
+  /** Releases what `getVmArea` reserved. An address that was not reserved is warned of. */
+  freeVmArea(address: number): void {
+    this.run(freeVmAreaAt(this.vm, address));
+  }
+
+  ioremap(phys: number, sizeBytes: number, mode?: CacheMode, caller?: string): number {
+    return this.run(ioremap(this.vm, phys, sizeBytes, mode, caller));
+  }
+
+  iounmap(address: number): void {
+    this.run(iounmap(this.vm, address));
+  }
+}
+
+function* freeVmAreaAt(state: Vmalloc, address: number): KernelCode<void> {
+  const node = state.nodeOf(address);
+  const area = node.busy.findStart(address);
+  const vm = area === 0 ? 0 : state.areas.vmOf(area);
+  if (vm !== 0) yield* freeVmArea(state, vm);
+  else yield* removeVmArea(state, address);
+}

@@ -1,0 +1,227 @@
+/** Options that say how a machine and its kernel are set up, the same for every command that boots one. */
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { formatTopology, parseTopology, type TopologyConfig } from "../../arch/index.ts";
+import {
+  DEFAULT_KERNEL_COSTS,
+  DESTINATION_MODES,
+  type DestinationMode,
+  FLUSH_POLICIES,
+  type FlushPolicy,
+  type VmallocConfig,
+} from "../../mm/index.ts";
+import { UsageError } from "../input/errors.ts";
+import { suggestion } from "../input/suggestion.ts";
+import { wholeNumber } from "../input/values.ts";
+import type { KernelConfig } from "../machine/kernel.ts";
+
+/** What was given, by the option's name in camel case; what is absent is the kernel's own. */
+export interface MachineSettings {
+  readonly topology?: TopologyConfig;
+  readonly policy?: FlushPolicy;
+  readonly isolated?: readonly number[];
+  readonly pti?: boolean;
+  readonly flushCeiling?: number;
+  readonly lazyMax?: number;
+  readonly vmapNodes?: number;
+  readonly nrCpus?: number;
+  readonly ipiMode?: DestinationMode;
+}
+
+/** A name of a setting, as the command line writes it: `--flush-ceiling`. */
+export type SettingName =
+  | "topology"
+  | "policy"
+  | "isolated"
+  | "pti"
+  | "flush-ceiling"
+  | "lazy-max"
+  | "vmap-nodes"
+  | "nr-cpus"
+  | "ipi-mode";
+
+interface Setting {
+  /** What stands after the name; empty for a switch. */
+  readonly value: string;
+  readonly summary: string;
+  /** @throws InvalidArgumentError for text that is no such value */
+  parse(text: string): unknown;
+}
+
+const PAGES_MAX = 2 ** 36;
+
+const SETTINGS: Readonly<Record<SettingName, Setting>> = {
+  topology: {
+    value: "<SxCxT>",
+    summary:
+      "sockets x cores x threads, such as 2x64x2: room for so many CPUs (default: sockets of 64 cores, one thread each)",
+    parse: parseTopologyOption,
+  },
+  policy: {
+    value: "<name>",
+    summary: `how flushes reach other CPUs (${policyNames().join(", ")}; default ipi)`,
+    parse: parsePolicy,
+  },
+  isolated: {
+    value: "<cpus>",
+    summary: "CPUs such as 2-7,12 that the policy deferred leaves alone while they are in user mode",
+    parse: parseCpuList,
+  },
+  pti: { value: "", summary: "page-table isolation: user mode has page tables of its own", parse: () => true },
+  "flush-ceiling": {
+    value: "<pages>",
+    summary: "tlb_single_page_flush_ceiling: ranges of more pages flush whole TLBs (default 33)",
+    parse: wholeNumber(0, PAGES_MAX),
+  },
+  "lazy-max": {
+    value: "<pages>",
+    summary: "lazy_max_pages: lazily freed pages above which is purged (default fls(CPUs) * 8192)",
+    parse: wholeNumber(0, PAGES_MAX),
+  },
+  "vmap-nodes": {
+    value: "<number>",
+    summary: "vmap nodes, 1 to 128 (default: one a CPU)",
+    parse: wholeNumber(1, 128),
+  },
+  "nr-cpus": {
+    value: "<number>",
+    summary: "NR_CPUS that the kernel was built for: sets the size of vmap blocks (default: CPUs, at least 8)",
+    parse: wholeNumber(1, 8192),
+  },
+  "ipi-mode": {
+    value: "<mode>",
+    summary: `how interrupts are addressed (${DESTINATION_MODES.join(", ")}; default cluster)`,
+    parse: parseIpiMode,
+  },
+};
+
+/** All settings, in the order of the help. */
+export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
+
+/** Names of all flush policies. */
+export function policyNames(): string[] {
+  return FLUSH_POLICIES.map((policy) => policy.name);
+}
+
+/** Adds options for `names` to a command, under a heading of their own in its help. */
+export function addMachineOptions(
+  command: Command,
+  names: readonly SettingName[] = SETTING_NAMES,
+  heading = "Machine and kernel:",
+): void {
+  for (const name of names) {
+    const { value, summary, parse } = SETTINGS[name];
+    const option = new Option(value === "" ? `--${name}` : `--${name} ${value}`, summary).helpGroup(heading);
+    command.addOption(value === "" ? option : option.argParser(parse));
+  }
+}
+
+/** The key of an option's value, as of a setting in {@link MachineSettings}: `flushCeiling`. */
+export function settingKey(name: string): string {
+  return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+/**
+ * Reads settings from words, as in a sweep's grid (`pti`: true or false).
+ * @throws InvalidArgumentError, UsageError for a value that is not possible
+ */
+export function readSettings(given: Readonly<Partial<Record<SettingName, string>>>): MachineSettings {
+  return Object.fromEntries(
+    SETTING_NAMES.filter((name) => given[name] !== undefined).map((name) => {
+      const text = given[name] ?? "";
+      return [settingKey(name), name === "pti" ? parseSwitch(text) : SETTINGS[name].parse(text)];
+    }),
+  );
+}
+
+/**
+ * What a kernel of `cpus` CPUs is booted with. Absent settings are left out.
+ * @throws UsageError for settings that do not fit the number of CPUs
+ */
+export function kernelSettings(settings: MachineSettings, cpus: number): Partial<KernelConfig> {
+  const { topology, policy, isolated, pti, ipiMode } = settings;
+  if (topology !== undefined && cpus > cpusOf(topology)) {
+    const room = cpusOf(topology);
+    throw new UsageError(`--topology ${formatTopology(topology)}: has room for ${room} CPUs, not for ${cpus}`);
+  }
+  const absent = isolated?.find((cpu) => cpu >= cpus);
+  if (absent !== undefined) throw new UsageError(`--isolated: there is no CPU ${absent}, expected 0 to ${cpus - 1}`);
+  if (settings.nrCpus !== undefined && settings.nrCpus < cpus) {
+    throw new UsageError(`--nr-cpus ${settings.nrCpus}: expected at least ${cpus}, the CPUs of the machine`);
+  }
+  const { ipi } = DEFAULT_KERNEL_COSTS;
+  return {
+    cpus,
+    vmalloc: vmallocSettings(settings),
+    ...(topology === undefined ? {} : { topology }),
+    ...(policy === undefined ? {} : { flushPolicy: policy }),
+    ...(isolated === undefined ? {} : { isolatedCpus: isolated }),
+    ...(pti === undefined ? {} : { pageTableIsolation: pti }),
+    ...(ipiMode === undefined ? {} : { costs: { ...DEFAULT_KERNEL_COSTS, ipi: { ...ipi, destinationMode: ipiMode } } }),
+  };
+}
+
+/** The CPUs that a topology has room for. */
+export function cpusOf({ sockets, coresPerSocket, threadsPerCore }: TopologyConfig): number {
+  return sockets * coresPerSocket * threadsPerCore;
+}
+
+/** Settings that were given, as words by name, for reports. */
+export function describeSettings(settings: MachineSettings): Record<string, string | number> {
+  const { topology, policy, isolated, pti } = settings;
+  const words: Record<string, unknown> = {
+    ...settings,
+    topology: topology === undefined ? undefined : formatTopology(topology),
+    policy: policy?.name,
+    isolated: isolated?.join("+"),
+    pti: pti === undefined ? undefined : pti ? "on" : "off",
+  };
+  return Object.fromEntries(
+    SETTING_NAMES.map((name) => [name, words[settingKey(name)]]).filter(([, value]) => value !== undefined),
+  );
+}
+
+function vmallocSettings({ flushCeiling, lazyMax, vmapNodes, nrCpus }: MachineSettings): Partial<VmallocConfig> {
+  return {
+    ...(flushCeiling === undefined ? {} : { flushCeilingPages: flushCeiling }),
+    ...(lazyMax === undefined ? {} : { lazyMaxPages: lazyMax }),
+    ...(vmapNodes === undefined ? {} : { vmapNodes }),
+    ...(nrCpus === undefined ? {} : { nrCpus }),
+  };
+}
+
+function parseTopologyOption(text: string): TopologyConfig {
+  const topology = parseTopology(text);
+  if (topology !== null && cpusOf(topology) > 0) return topology;
+  throw new InvalidArgumentError("Expected sockets x cores of a socket x threads of a core, such as 2x64x1.");
+}
+
+function parsePolicy(text: string): FlushPolicy {
+  const found = FLUSH_POLICIES.find(({ name }) => name === text);
+  if (found !== undefined) return found;
+  throw new UsageError(
+    `unknown flush policy '${text}'${suggestion(text, policyNames())}; there are ${policyNames().join(", ")}`,
+  );
+}
+
+function parseIpiMode(text: string): DestinationMode {
+  const found = DESTINATION_MODES.find((mode) => mode === text);
+  if (found !== undefined) return found;
+  throw new InvalidArgumentError(`Expected one of ${DESTINATION_MODES.join(", ")}.`);
+}
+
+function parseSwitch(text: string): boolean {
+  if (text === "true" || text === "false") return text === "true";
+  throw new InvalidArgumentError("Expected true or false.");
+}
+
+/** `2-7,12` as the kernel's command line writes lists of CPUs. */
+function parseCpuList(text: string): number[] {
+  const cpus = new Set<number>();
+  for (const part of text.split(",")) {
+    const match = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part);
+    const [first, last] = match === null ? [1, 0] : [Number(match[1]), Number(match[2] ?? match[1])];
+    if (first > last) throw new InvalidArgumentError("Expected CPUs such as 2-7,12.");
+    for (let cpu = first; cpu <= last; cpu++) cpus.add(cpu);
+  }
+  return [...cpus].sort((a, b) => a - b);
+}

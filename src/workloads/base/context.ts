@@ -1,0 +1,221 @@
+/** What a workload of one's own works with: the calls of one kernel thread, memory, time and random numbers. */
+
+import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../../arch/time/event-loop.ts";
+import {
+  type CacheMode,
+  ioremap,
+  iounmap,
+  vfree,
+  vmalloc,
+  vmallocHuge,
+  vmap,
+  vmMapRam,
+  vmUnmapAliases,
+  vmUnmapRam,
+  vunmap,
+  vzalloc,
+} from "../../../mm/index.ts";
+import { sleepUntil } from "../../../mm/percpu/kvfree-rcu.ts";
+import { UsageError } from "../../input/errors.ts";
+import type { Kernel } from "../../machine/kernel.ts";
+import { type Random, randomStream } from "../../machine/random.ts";
+import type { OperationCounts } from "./operation-counts.ts";
+import { Turns } from "./turns.ts";
+
+/** The code of a workload's thread: a generator that passes on, with `yield*`, the pauses of the calls that it makes. */
+export type WorkloadCode = KernelCode<void>;
+
+/** Counts that all threads of a workload share. */
+export interface SharedCounts {
+  readonly operations: OperationCounts;
+  loads: number;
+  stores: number;
+  /** Loads of `expect` that gave something else. */
+  wrongLoads: number;
+  readonly onOperation: () => void;
+}
+
+/**
+ * One kernel thread of a workload. Calls that may wait are generators: `const p = yield* thread.vmalloc(8192)`. Addresses
+ * are 48-bit numbers; 0 is NULL. Between calls other CPUs, interrupts and threads get their turn.
+ */
+export class WorkloadThread {
+  /** The CPU that runs this thread, and how many there are. */
+  readonly cpu: number;
+  readonly cpus: number;
+  /** Operations that this thread is asked to make (`--ops` shared out); a workload may do something else. */
+  readonly operations: number;
+  /** Random numbers of this thread's own, the same for the same seed. */
+  readonly random: Random;
+  /** The whole kernel, to look at. */
+  readonly kernel: Kernel;
+  private readonly counts: SharedCounts;
+  private readonly turns: Turns;
+  private readonly caller: string;
+
+  constructor(kernel: Kernel, name: string, cpu: number, operations: number, seed: number, counts: SharedCounts) {
+    this.kernel = kernel;
+    this.cpu = cpu;
+    this.cpus = kernel.machine.loop.cpus;
+    this.operations = operations;
+    this.random = randomStream(seed, cpu);
+    this.counts = counts;
+    this.turns = new Turns(kernel.machine.loop, kernel.machine.preset.frequencyGhz.value);
+    this.caller = `${name.replace(/\W+/g, "_")}+0x0/0x0`;
+  }
+
+  /** `vmalloc`: the address, or 0. */
+  *vmalloc(sizeBytes: number): KernelCode<number> {
+    yield* this.turn();
+    return this.allocated("vmalloc", sizeBytes, yield* vmalloc(this.kernel.vm, sizeBytes, this.caller));
+  }
+
+  /** `vzalloc`: the same, filled with zeros. */
+  *vzalloc(sizeBytes: number): KernelCode<number> {
+    yield* this.turn();
+    return this.allocated("vzalloc", sizeBytes, yield* vzalloc(this.kernel.vm, sizeBytes, this.caller));
+  }
+
+  /** `vmalloc_huge`: with 2 MiB pages where they fit. */
+  *vmallocHuge(sizeBytes: number): KernelCode<number> {
+    yield* this.turn();
+    const address = yield* vmallocHuge(this.kernel.vm, sizeBytes, undefined, this.caller);
+    return this.allocated("vmalloc_huge", sizeBytes, address);
+  }
+
+  /** `vfree`. */
+  *vfree(address: number): KernelCode<void> {
+    yield* this.turn();
+    yield* vfree(this.kernel.vm, checkedAddress("vfree", address));
+    this.done("vfree", 0);
+  }
+
+  /** `vmap` of frames from {@link allocFrames}. */
+  *vmap(frames: Uint32Array): KernelCode<number> {
+    yield* this.turn();
+    const address = yield* vmap(this.kernel.vm, frames, undefined, undefined, this.caller);
+    return this.allocated("vmap", frames.length * PAGE_SIZE, address);
+  }
+
+  /** `vunmap`. */
+  *vunmap(address: number): KernelCode<void> {
+    yield* this.turn();
+    yield* vunmap(this.kernel.vm, checkedAddress("vunmap", address));
+    this.done("vunmap", 0);
+  }
+
+  /** `vm_map_ram` of frames from {@link allocFrames}. */
+  *vmMapRam(frames: Uint32Array): KernelCode<number> {
+    yield* this.turn();
+    return this.allocated("vm_map_ram", frames.length * PAGE_SIZE, yield* vmMapRam(this.kernel.vm, frames));
+  }
+
+  /** `vm_unmap_ram`, with the number of pages that were mapped. */
+  *vmUnmapRam(address: number, pages: number): KernelCode<void> {
+    yield* this.turn();
+    yield* vmUnmapRam(this.kernel.vm, checkedAddress("vm_unmap_ram", address), pages);
+    this.done("vm_unmap_ram", pages * PAGE_SIZE);
+  }
+
+  /** `vm_unmap_aliases`. */
+  *vmUnmapAliases(): KernelCode<void> {
+    yield* this.turn();
+    yield* vmUnmapAliases(this.kernel.vm);
+    this.done("vm_unmap_aliases", 0);
+  }
+
+  /** `ioremap` of a physical range; `mode` is the cache mode, uncached when absent. */
+  *ioremap(phys: number, sizeBytes: number, mode?: CacheMode): KernelCode<number> {
+    yield* this.turn();
+    const address = yield* ioremap(this.kernel.vm, phys, sizeBytes, mode, this.caller);
+    return this.allocated("ioremap", sizeBytes, address);
+  }
+
+  /** `iounmap`. */
+  *iounmap(address: number): KernelCode<void> {
+    yield* this.turn();
+    yield* iounmap(this.kernel.vm, checkedAddress("iounmap", address));
+    this.done("iounmap", 0);
+  }
+
+  /** Lets the thread sleep; its CPU does other things meanwhile. */
+  *sleep(usec: number): KernelCode<void> {
+    const { loop, preset } = this.kernel.machine;
+    yield* sleepUntil(loop, loop.nowCycles() + usec * 1000 * preset.frequencyGhz.value);
+  }
+
+  /** Lets others have their turn; the calls above do it themselves. */
+  *turn(): KernelCode<void> {
+    if (this.turns.isDue()) yield* this.turns.take();
+  }
+
+  /** Single frames, for `vmap` and `vmMapRam`; null when there are not enough. */
+  allocFrames(count: number): Uint32Array | null {
+    return this.kernel.pages.freePages < count ? null : this.kernel.allocFrames(count);
+  }
+
+  /** Gives back what `allocFrames` returned. */
+  freeFrames(frames: Uint32Array): void {
+    this.kernel.freeFrames(frames);
+  }
+
+  /** Loads 1 to 4 bytes through the CPU's MMU. @throws PageFault */
+  load(address: number, sizeBytes = 4): number {
+    this.counts.loads++;
+    return this.kernel.machine.cpus[this.cpu].load(checkedAddress("load", address), sizeBytes);
+  }
+
+  /** Stores 1 to 4 bytes through the CPU's MMU. @throws PageFault */
+  store(address: number, value: number, sizeBytes = 4): void {
+    this.counts.stores++;
+    this.kernel.machine.cpus[this.cpu].store(checkedAddress("store", address), sizeBytes, value);
+  }
+
+  /** Loads four bytes and compares; a difference counts as a wrong load, which fails the run. @throws PageFault */
+  expect(address: number, value: number): void {
+    if ((this.load(address) | 0) !== (value | 0)) this.counts.wrongLoads++;
+  }
+
+  /** Makes any other call of the kernel that returns an address or 0, and counts it under `name`. */
+  *allocate(name: string, sizeBytes: number, call: KernelCode<number>): KernelCode<number> {
+    yield* this.turn();
+    return this.allocated(name, sizeBytes, yield* call);
+  }
+
+  /** Makes any other call of the kernel, and counts it under `name`. */
+  *call<T>(name: string, call: KernelCode<T>): KernelCode<T> {
+    yield* this.turn();
+    const result = yield* call;
+    this.done(name, 0);
+    return result;
+  }
+
+  /** Work of the workload's own: advances the CPU's clock. */
+  spend(cycles: number): void {
+    this.kernel.machine.loop.spend(cycles);
+  }
+
+  /** The CPU's clock, in cycles. */
+  nowCycles(): number {
+    return this.kernel.machine.loop.nowCycles();
+  }
+
+  private allocated(name: string, sizeBytes: number, address: number): number {
+    this.counts.operations.add(name, sizeBytes, address !== 0);
+    this.counts.onOperation();
+    return address;
+  }
+
+  private done(name: string, sizeBytes: number): void {
+    this.counts.operations.add(name, sizeBytes, true);
+    this.counts.onOperation();
+  }
+}
+
+/** The commonest mistake: a call without `yield*` gives a generator where an address is expected. */
+function checkedAddress(call: string, address: unknown): number {
+  if (typeof address === "number") return address;
+  const hint = typeof address === "object" ? "; calls that may wait are made with yield*" : "";
+  throw new UsageError(`${call} of ${String(address)}: expected an address${hint}`);
+}

@@ -1,0 +1,65 @@
+/** Workloads that are one kernel thread on every CPU, each with a `WorkloadThread` to work with. */
+
+import { defaultParameters, type ParameterSpec, type ParameterValues } from "../../input/parameters.ts";
+import type { Kernel } from "../../machine/kernel.ts";
+import { type SharedCounts, type WorkloadCode, WorkloadThread } from "./context.ts";
+import { OperationCounts } from "./operation-counts.ts";
+import type { Workload, WorkloadOptions, WorkloadResult } from "./workload.ts";
+
+const PROGRESS_OPERATIONS = 256;
+
+/** A workload of threads; `S` is what the threads share. */
+export interface ThreadWorkload<S> {
+  readonly name: string;
+  readonly summary: string;
+  readonly parameters: readonly ParameterSpec[];
+  /** Makes ready what the threads share. */
+  setUp(kernel: Kernel, parameters: ParameterValues, options: WorkloadOptions): S;
+  /** The code of one thread. */
+  thread(thread: WorkloadThread, shared: S): WorkloadCode;
+  /** The workload's own report, when all threads have ended. */
+  report?(kernel: Kernel, shared: S): Pick<WorkloadResult, "lines" | "details" | "failure">;
+}
+
+/** The workload as the command line runs it. */
+export function threadWorkload<S>(spec: ThreadWorkload<S>): Workload {
+  const { name, summary, parameters } = spec;
+  return {
+    name,
+    summary,
+    parameters,
+    run(kernel, options) {
+      const shared = spec.setUp(kernel, options.parameters ?? defaultParameters(parameters), options);
+      const result = runThreads(kernel, name, options, (thread) => spec.thread(thread, shared));
+      return { ...result, ...spec.report?.(kernel, shared) };
+    },
+  };
+}
+
+/** Runs `code` on every CPU to its end; `--ops` are shared out among the CPUs. */
+export function runThreads(
+  kernel: Kernel,
+  name: string,
+  options: WorkloadOptions,
+  code: (thread: WorkloadThread) => WorkloadCode,
+): WorkloadResult {
+  const { cpus } = kernel.machine.loop;
+  let done = 0;
+  const counts: SharedCounts = {
+    operations: new OperationCounts(),
+    loads: 0,
+    stores: 0,
+    wrongLoads: 0,
+    onOperation: () => {
+      if (++done % PROGRESS_OPERATIONS === 0) options.onProgress?.(done);
+    },
+  };
+  for (let cpu = 0; cpu < cpus; cpu++) {
+    const share = Math.floor((options.operations + cpus - 1 - cpu) / cpus);
+    const thread = new WorkloadThread(kernel, name, cpu, share, options.seed, counts);
+    kernel.spawn(`${name}/${cpu}`, cpu, code(thread));
+  }
+  kernel.runUntilIdle();
+  const { loads, stores, wrongLoads } = counts;
+  return { operations: counts.operations.byName, loads, stores, wrongLoads };
+}

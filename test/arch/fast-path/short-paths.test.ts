@@ -1,0 +1,335 @@
+/** The host's shortcuts (predicted hits, the short path for 4 KiB pages) leave the state that the general path leaves. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { CR4_PCIDE, CR4_PKE, PageFault, PRESETS } from "../../../arch/index.ts";
+import { ALL, BASE, GLOBAL, Guest } from "../guest.ts";
+
+const TARGET = 2 ** 30;
+/** Where the page with a number is: in two chunks of memory, one of them that of the page tables. */
+const targetOf = (page: number): number => (page % 3 === 0 ? 2 ** 21 : TARGET) + page * 4096;
+
+/** Where the pages with a number lie in the linear address space. */
+type Layout = (page: number) => number;
+/** One after the other: two page tables. */
+const close: Layout = (page) => BASE + page * 4096;
+/** 32 to a page table, four page tables to a page directory, so that most PDEs, and many PDPTEs, are not cached. */
+const spread: Layout = (page) => BASE + (page >> 7) * 2 ** 30 + ((page >> 5) & 3) * 11 * 2 ** 21 + (page & 31) * 4096;
+
+/** What somebody does to a CPU: an access, or something that changes what accesses find. */
+type Step =
+  | {
+      readonly do: "access";
+      readonly kind: number;
+      readonly page: number;
+      readonly far: boolean;
+      readonly user: boolean;
+    }
+  | {
+      readonly do: "run";
+      readonly first: number;
+      readonly count: number;
+      readonly stride: number;
+      readonly store: boolean;
+    }
+  | {
+      readonly do: "map";
+      readonly page: number;
+      readonly far: boolean;
+      readonly bits: number;
+      readonly level: number;
+      readonly key: number;
+    }
+  | { readonly do: "directory"; readonly page: number; readonly level: number; readonly bits: bigint }
+  | { readonly do: "invlpg"; readonly page: number }
+  | { readonly do: "flush"; readonly type: number }
+  | { readonly do: "switch"; readonly pcid: number; readonly keep: boolean }
+  | { readonly do: "pkru"; readonly value: number };
+
+const page = fc.nat(700);
+/** Whether a step is about the page of 2 MiB that lies so far from the small pages, or about these. */
+const far = fc.boolean();
+const FAR = 2 ** 36;
+const steps: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 6,
+    arbitrary: fc.record({ do: fc.constant("access" as const), kind: fc.nat(2), page, far, user: fc.boolean() }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      do: fc.constant("run" as const),
+      first: page,
+      count: fc.integer({ min: 1, max: 300 }),
+      stride: fc.constantFrom(1, 1, 3, 16, 128),
+      store: fc.boolean(),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("map" as const),
+      page,
+      far,
+      bits: fc.constantFrom(ALL, ALL | GLOBAL, ALL | 0x60, ALL | GLOBAL | 0x60, ALL & ~2, ALL & ~4, 0, ALL | 0x20),
+      level: fc.constantFrom(1, 1, 1, 2),
+      key: fc.nat(2),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant("directory" as const),
+      page,
+      level: fc.constantFrom(2, 2, 3),
+      bits: fc.constantFrom(7n, 0x27n, 5n, 3n, 0x25n, 0x23n, 0x27n | (1n << 63n), 6n, 0xa7n),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("invlpg" as const), page }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("flush" as const), type: fc.nat(3) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("switch" as const), pcid: fc.nat(5), keep: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("pkru" as const), value: fc.constantFrom(0, 4, 8, 12) }) },
+);
+
+/** A guest whose first 1024 pages are mapped, half of them with A and D set, some global. */
+function makeGuest(preset: string, laOf = close): Guest {
+  const guest = new Guest({ preset, memoryBytes: 2 ** 31 });
+  for (let i = 0; i < 1024; i++) {
+    guest.map(laOf(i), targetOf(i), ALL | (i % 2 === 0 ? 0x60 : 0) | (i % 3 === 0 ? GLOBAL : 0));
+    guest.mark(targetOf(i), i);
+    const large = laOf(i) - (laOf(i) % 2 ** 21) + FAR;
+    guest.map(large, TARGET + (i & 3) * 2 ** 21, ALL | 0x60 | (i & 64 ? GLOBAL : 0), 2);
+  }
+  const { cpu } = guest;
+  if (guest.machine.features.pcid) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
+  if (guest.machine.features.pku) cpu.writeCr4(cpu.cr4 + CR4_PKE);
+  return guest;
+}
+
+function access(guest: Guest, kind: number, la: number): string {
+  const { cpu } = guest;
+  try {
+    if (kind === 0) return `${cpu.load(la, 4)}`;
+    if (kind === 1) {
+      cpu.store(la + 8, 4, la % 997);
+      cpu.store(la + 14, 1, la % 251);
+      return "stored";
+    }
+    return `${cpu.fetch(la, 4)} ${cpu.load(la + 8, 4)} ${cpu.load(la + 14, 2)}`;
+  } catch (error) {
+    if (error instanceof PageFault) return error.message;
+    throw error;
+  }
+}
+
+/** Carries a step out; what a program could see of it. */
+function carryOut(guest: Guest, step: Step, laOf: Layout): string {
+  const { cpu } = guest;
+  switch (step.do) {
+    case "access": {
+      cpu.setCpl(step.user ? 3 : 0);
+      const seen = access(guest, step.kind, laOf(step.page) + (step.far ? FAR : 0));
+      cpu.setCpl(0);
+      return seen;
+    }
+    case "run": {
+      const seen: string[] = [];
+      for (let i = 0; i < step.count; i++) {
+        seen.push(access(guest, step.store ? 1 : 0, laOf((step.first + i * step.stride) % 1024)));
+      }
+      return seen.join(",");
+    }
+    case "map": {
+      const la = laOf(step.page);
+      const size = step.level === 2 ? 2 ** 21 : 4096;
+      const at = (step.level === 2 ? la - (la % size) : la) + (step.level === 2 && step.far ? FAR : 0);
+      guest.write(
+        at,
+        step.level,
+        BigInt(TARGET + (step.level === 2 ? 0x80 : 0) + step.bits) | (BigInt(step.key) << 59n),
+      );
+      return "";
+    }
+    case "directory": {
+      const entry = guest.read(laOf(step.page), step.level);
+      guest.write(laOf(step.page), step.level, (entry & 0xf_ffff_ffff_f000n) | step.bits);
+      return "";
+    }
+    case "invlpg":
+      cpu.invlpg(laOf(step.page));
+      return "";
+    case "flush":
+      if (guest.machine.features.invpcid) cpu.invpcid(step.type, 0, BASE);
+      else cpu.flushTlbAll();
+      return "";
+    case "switch":
+      if (guest.machine.features.pcid) cpu.writeCr3(guest.root * 4096 + step.pcid, step.keep);
+      else cpu.writeCr3(guest.root * 4096);
+      return "";
+    case "pkru":
+      if (guest.machine.features.pku) cpu.writePkru(step.value);
+      return "";
+  }
+}
+
+/** Everything that later accesses can depend on: entries by slot, replacement state. */
+function hardwareState(guest: Guest): unknown {
+  const { tlbs, structures } = guest.cpu.mmu;
+  return [...tlbs.first, ...tlbs.second, ...structures.structures()].map((tlb) => ({
+    name: tlb.name,
+    entries: Array.from({ length: tlb.slots }, (_, slot) =>
+      tlb.isUsed(slot)
+        ? [tlb.addressOf(slot), tlb.sizeOf(slot), tlb.pcidOf(slot), tlb.frameOf(slot), tlb.flagsOf(slot)].join(" ")
+        : "",
+    ),
+    replacement: [...tlb.words.subarray(tlb.replacement.stateAt, tlb.replacement.stateAt + tlb.replacement.stateWords)],
+  }));
+}
+
+/** Counts the translations that the general path does from now on; how many they are. */
+function countGeneral(guest: Guest): () => number {
+  let count = 0;
+  const { mmu } = guest.cpu;
+  const translate = mmu.translate.bind(mmu);
+  mmu.translate = (...args) => {
+    count++;
+    translate(...args);
+  };
+  return () => count;
+}
+
+describe.each(PRESETS.map(({ name }) => name))("%s", (preset) => {
+  test.each([
+    ["close to each other", close],
+    ["far from each other", spread],
+  ])(
+    "random programs on pages %s: same values, faults, counters, cycles, entries slot by slot, replacement state",
+    (_, laOf) => {
+      fc.assert(
+        fc.property(fc.array(steps, { minLength: 1, maxLength: 60 }), (program) => {
+          const quick = makeGuest(preset, laOf);
+          const general = makeGuest(preset, laOf);
+          general.cpu.attributeFlushes();
+          for (const step of program) expect(carryOut(quick, step, laOf)).toBe(carryOut(general, step, laOf));
+          expect(quick.cpu.counters()).toEqual(general.cpu.counters());
+          expect(quick.machine.loop.clockCycles[0]).toBe(general.machine.loop.clockCycles[0]);
+          expect(hardwareState(quick)).toEqual(hardwareState(general));
+        }),
+        { numRuns: 60 },
+      );
+    },
+  );
+});
+
+test("the short path is what runs: it finds most translations of a loop over many pages", () => {
+  const guest = makeGuest("skylake");
+  const general = countGeneral(guest);
+  for (let round = 0; round < 4; round++) for (let i = 0; i < 1024; i += 2) guest.cpu.load(BASE + i * 4096, 4);
+  expect(general()).toBeLessThan(100);
+});
+
+test("the short path is what runs for small pages while large ones are in the TLBs too", () => {
+  const guest = makeGuest("skylake");
+  for (let i = 0; i < 1024; i += 2) guest.cpu.load(BASE + i * 4096, 4);
+  guest.cpu.load(BASE + FAR, 4);
+  const general = countGeneral(guest);
+  for (let i = 0; i < 1024; i += 2) guest.cpu.load(BASE + i * 4096, 4);
+  expect(general()).toBeLessThan(10);
+});
+
+test.each(PRESETS.map(({ name }) => name))(
+  "a table where no memory is reads as all ones on both paths, %s",
+  (preset) => {
+    const outcome = (isGeneral: boolean): string => {
+      const guest = new Guest({ preset, memoryBytes: 2 ** 23 + 4 * 4096 });
+      if (isGeneral) guest.cpu.attributeFlushes();
+      guest.map(BASE, 2 ** 20, ALL | 0x60);
+      // A frame behind the last of memory, but in the same chunk.
+      guest.write(BASE + 2 ** 21, 2, BigInt((2048 + 100) * 4096 + (ALL | 0x20)));
+      guest.cpu.load(BASE, 4);
+      return [0, 1].map(() => access(guest, 0, BASE + 2 ** 21)).join("; ");
+    };
+    expect(outcome(false)).toBe(outcome(true));
+  },
+);
+
+test("an entry of zeros is not present, whatever was seen before the mode changed", () => {
+  const guest = new Guest({ preset: "skylake", memoryBytes: 2 ** 31 });
+  const { cpu } = guest;
+  for (let i = 0; i < 4; i++) guest.map(BASE + i * 4096, 2 ** 22 + i * 4096, ALL | 0x60);
+  for (let i = 0; i < 4; i++) cpu.load(BASE + i * 4096, 4);
+  cpu.setCpl(3);
+  cpu.setCpl(0);
+  expect(() => cpu.load(BASE + 5 * 4096, 4)).toThrow(PageFault);
+});
+
+test("a cache of PDEs with many sets: a PDE that the short path puts in is found, and invalidated, where it belongs", () => {
+  const skylake = PRESETS.filter(({ name }) => name === "skylake")[0];
+  const { pde: few } = skylake.pagingStructureCaches;
+  if (few === undefined || "sharedWith" in few) throw new Error("expected a cache of its own");
+  const pde = { ...few, sets: 4096 };
+  const preset = { ...skylake, name: "many sets", pagingStructureCaches: { ...skylake.pagingStructureCaches, pde } };
+  const states = [false, true].map((isGeneral) => {
+    const guest = new Guest({ preset, memoryBytes: 2 ** 31 });
+    if (isGeneral) guest.cpu.attributeFlushes();
+    // Numbers of regions with more than eleven bits.
+    const pages = [0, 1, 2, 3].map((i) => BASE + 2 ** 32 + i * 2 ** 21);
+    for (const la of pages) {
+      guest.map(la, TARGET, ALL | 0x60);
+      guest.write(la, 2, guest.read(la, 2) | 0x20n);
+    }
+    for (const la of [...pages, ...pages.map((page) => page + 4096)]) access(guest, 0, la);
+    return hardwareState(guest);
+  });
+  expect(states[0]).toEqual(states[1]);
+});
+
+test("a cached translation of a large page serves until it is invalidated, though the tables name small pages by then", () => {
+  const guest = makeGuest("skylake");
+  const { cpu } = guest;
+  const base = BASE + 2 * FAR;
+  const la = base + 5 * 4096;
+  guest.map(base, TARGET, ALL | 0x60, 2);
+  const seen = guest.memory.readWord((TARGET + 5 * 4096) / 4096, 0);
+  expect(cpu.load(la, 4)).toBe(seen);
+  guest.write(base, 2, BigInt(guest.table() * 4096 + (ALL | 0x60)));
+  guest.map(la, TARGET + 900 * 4096, ALL | 0x60);
+  guest.mark(TARGET + 900 * 4096, seen + 1);
+  expect(cpu.load(la, 4)).toBe(seen);
+  cpu.invlpg(la);
+  expect(cpu.load(la, 4)).toBe(seen + 1);
+});
+
+test("the short path is what runs where PDEs are not cached, as long as their PDPTEs are", () => {
+  const laOf: Layout = (page) => BASE + page * 2 ** 21;
+  const guest = new Guest({ preset: "skylake", memoryBytes: 2 ** 31 });
+  for (let i = 0; i < 512; i++) guest.map(laOf(i), TARGET + i * 4096, ALL | 0x60);
+  for (let i = 0; i < 512; i++) guest.cpu.load(laOf(i), 4);
+  guest.cpu.flushTlbAll();
+  const general = countGeneral(guest);
+  for (let i = 0; i < 512; i++) guest.cpu.load(laOf(i), 4);
+  expect(general()).toBeLessThan(10);
+});
+
+test.each([0, 1, 2, 3, 4, 5, 6, 7])(
+  "a first level that instructions and data share: a slot that was fetched from says nothing of the page put there after %i others",
+  (between) => {
+    const skylake = PRESETS.filter(({ name }) => name === "skylake")[0];
+    const tlbs = skylake.tlbs
+      .filter(({ name }) => name !== "L1 iTLB 4K")
+      .map((tlb) => (tlb.name === "L1 dTLB 4K" ? { ...tlb, kinds: ["load", "store", "fetch"] as const } : tlb));
+    const guest = new Guest({ preset: { ...skylake, name: "unified", tlbs }, memoryBytes: 2 ** 31 });
+    const { cpu } = guest;
+    const code = BASE;
+    // The same low eight bits of the page number as the code, and the set that it is in; then others of that set.
+    const data = BASE + 256 * 4096;
+    const others = Array.from({ length: 12 }, (_, i) => BASE + (i + 1) * 16 * 4096).filter((la) => la !== data);
+    for (const la of [code, ...others]) guest.map(la, TARGET + la - BASE, ALL | 0x60);
+    guest.map(data, TARGET + data - BASE, ALL | 0x60);
+    guest.write(data, 1, BigInt(TARGET + data - BASE + (ALL | 0x60)) | (1n << 63n));
+    for (const la of [code, data, ...others]) cpu.load(la, 4);
+    cpu.fetch(code, 4);
+    for (const la of others.slice(0, between)) cpu.load(la, 4);
+    cpu.load(data, 4);
+    expect(() => cpu.fetch(data, 4)).toThrow(PageFault);
+  },
+);

@@ -1,0 +1,147 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { ACTIVITY_LOCK_WAIT, EventLoop, type KernelCode, PAUSE_TURN, Topology } from "../../../arch/index.ts";
+import { lockStatistics, Mutex, SpinLock } from "../../../mm/index.ts";
+
+const COSTS = { uncontendedCycles: 20, transferCycles: [20, 40, 200, 500] } as const;
+
+function* holding(
+  loop: EventLoop,
+  lock: SpinLock | Mutex,
+  arrive: number,
+  hold: number,
+  log: number[],
+): KernelCode<void> {
+  loop.spend(arrive);
+  if (!lock.tryTake()) yield* lock.take();
+  log.push(loop.currentCpu);
+  loop.spend(hold);
+  yield PAUSE_TURN;
+  lock.release();
+}
+
+describe("spinlocks", () => {
+  it("are handed over in the order in which they were asked for", () => {
+    const loop = new EventLoop(4);
+    const lock = new SpinLock("lock", loop, COSTS);
+    const log: number[] = [];
+    [0, 30, 10, 20].forEach((arrive, cpu) => {
+      loop.spawn(`cpu ${cpu}`, cpu, holding(loop, lock, arrive, 1000, log));
+    });
+    loop.run();
+    expect(log).toEqual([0, 2, 3, 1]);
+    expect(lock.isHeld).toBe(false);
+  });
+
+  it("cost the way of their cache line: the same CPU, the same core, the same socket, another socket", () => {
+    const topology = new Topology(8, { sockets: 2, coresPerSocket: 2, threadsPerCore: 2 });
+    for (const [next, cost] of [
+      [0, 20],
+      [4, 40],
+      [1, 200],
+      [2, 500],
+    ]) {
+      const loop = new EventLoop(8, topology);
+      const lock = new SpinLock("lock", loop, COSTS);
+      for (const cpu of [0, next]) {
+        loop.runSync(cpu, holding(loop, lock, cpu === 0 ? 0 : 10_000, 0, []));
+      }
+      expect(loop.clockCycles[next] - (next === 0 ? 20 : 10_000)).toBe(next === 0 ? 20 : cost);
+    }
+  });
+
+  it("are waited for until a release that lies in the CPU's future", () => {
+    const loop = new EventLoop(2);
+    const lock = new SpinLock("lock", loop, COSTS);
+    function* quick(): KernelCode<void> {
+      if (!lock.tryTake()) yield* lock.take();
+      loop.spend(1000);
+      lock.release();
+    }
+    loop.spawn("first", 0, quick());
+    loop.spawn("second", 1, quick());
+    loop.run();
+    expect(loop.clockCycles[1]).toBe(1020 + 200 + 1000);
+    expect(loop.accounts.cycles(1, ACTIVITY_LOCK_WAIT)).toBe(1020);
+  });
+
+  it("take interrupts while they are waited for", () => {
+    const loop = new EventLoop(2);
+    const lock = new SpinLock("lock", loop, COSTS);
+    const log: number[] = [];
+    loop.spawn("holder", 0, holding(loop, lock, 0, 10_000, log));
+    loop.spawn("waiter", 1, holding(loop, lock, 10, 0, log));
+    let takenAt = 0;
+    loop.postInterrupt(1, 3000, () => {
+      takenAt = loop.nowCycles();
+    });
+    loop.run();
+    expect(takenAt).toBe(3000);
+  });
+
+  it("refuse a thread that holds them already, and a release by nobody", () => {
+    const loop = new EventLoop(1);
+    const lock = new SpinLock("lock", loop, COSTS);
+    function* twice(): KernelCode<void> {
+      if (!lock.tryTake()) yield* lock.take();
+      if (!lock.tryTake()) yield* lock.take();
+    }
+    expect(() => loop.runSync(0, twice())).toThrow("takes lock, which it holds already");
+    const other = new SpinLock("other", loop, COSTS);
+    expect(() => other.release()).toThrow("other is released but not held");
+  });
+
+  it("never have two holders, serve everybody, and their statistics agree with the accounts", () => {
+    const visit = fc.record({ think: fc.nat(300), hold: fc.nat(300), pause: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(fc.array(visit, { maxLength: 6 }), { minLength: 2, maxLength: 5 }), (cpus) => {
+        const loop = new EventLoop(cpus.length);
+        const lock = new SpinLock("lock", loop, COSTS);
+        let holders = 0;
+        let visits = 0;
+        function* visitor(list: (typeof cpus)[number]): KernelCode<void> {
+          for (const { think, hold, pause } of list) {
+            loop.spend(think);
+            if (!lock.tryTake()) yield* lock.take();
+            expect(++holders).toBe(1);
+            loop.spend(hold);
+            if (pause) yield PAUSE_TURN;
+            holders--;
+            visits++;
+            lock.release();
+          }
+        }
+        cpus.forEach((list, cpu) => {
+          loop.spawn(`cpu ${cpu}`, cpu, visitor(list));
+        });
+        loop.run();
+        const [statistics] = lockStatistics(loop);
+        expect(statistics.acquisitions).toBe(visits);
+        const waits = cpus.map((_, cpu) => loop.accounts.cycles(cpu, ACTIVITY_LOCK_WAIT));
+        expect(statistics.waitTotalCycles).toBe(waits.reduce((sum, each) => sum + each, 0));
+        expect(statistics.waitMaxCycles).toBeLessThanOrEqual(statistics.waitTotalCycles);
+      }),
+    );
+  });
+});
+
+describe("mutexes", () => {
+  it("let their waiter's CPU run other threads meanwhile", () => {
+    const loop = new EventLoop(2);
+    const lock = new Mutex("mutex", loop, COSTS);
+    const log: number[] = [];
+    let otherDone = 0;
+    function* other(): KernelCode<void> {
+      loop.spend(100);
+      otherDone = loop.nowCycles();
+      yield PAUSE_TURN;
+    }
+    loop.spawn("holder", 0, holding(loop, lock, 0, 10_000, log));
+    loop.spawn("waiter", 1, holding(loop, lock, 50, 0, log));
+    loop.spawn("other", 1, other());
+    loop.run();
+    expect(log).toEqual([0, 1]);
+    expect(otherDone).toBeLessThan(10_000);
+    expect(loop.accounts.cycles(1, ACTIVITY_LOCK_WAIT)).toBe(0);
+  });
+});

@@ -1,0 +1,155 @@
+import { describe, expect, it } from "vitest";
+import {
+  ACTIVITY_IPI_WAIT,
+  EventLoop,
+  type KernelCode,
+  PAUSE_TURN,
+  Topology,
+  type TopologyConfig,
+} from "../../../arch/index.ts";
+import { type CallBill, DEFAULT_KERNEL_COSTS, type DestinationMode, type IpiCosts, Smp } from "../../../mm/index.ts";
+
+const COSTS: IpiCosts = {
+  destinationMode: "physical",
+  queueCycles: [0, 0, 10, 10],
+  sendCycles: 100,
+  latencyCycles: [0, 500, 1000, 2000],
+  entryCycles: 50,
+  exitCycles: 25,
+  requestCycles: [0, 0, 5, 5],
+  ackCycles: [0, 0, 7, 7],
+};
+
+class Bill implements CallBill {
+  workCycles = 0;
+  waitCycles = 0;
+  readonly stolenFrom = new Map<number, number>();
+  stolen(cpu: number, cycles: number): void {
+    this.stolenFrom.set(cpu, cycles);
+  }
+}
+
+function machine(cpus: number, costs: Partial<IpiCosts> = {}, topology?: TopologyConfig) {
+  const loop = new EventLoop(cpus, new Topology(cpus, topology));
+  return { loop, smp: new Smp(loop, { ...COSTS, ...costs }) };
+}
+
+describe("calls between CPUs", () => {
+  it("cost the sender its commands and its wait, each target its handler, and end with the last acknowledgement", () => {
+    const { loop, smp } = machine(3);
+    const bill = new Bill();
+    const ranAt: number[] = [];
+    const handler = (cpu: number): void => {
+      ranAt[cpu] = loop.nowCycles();
+      loop.spend(200);
+    };
+    loop.runSync(0, smp.onEachCpu(handler, bill));
+    // Two requests and two commands; then the sender's own part.
+    expect(bill.workCycles).toBe(2 * 10 + 2 * 100 + 200);
+    // The commands were written at 120 and 220: one latency later entry and request, then the handler.
+    expect(ranAt).toEqual([220, 120 + 1000 + 55, 220 + 1000 + 55]);
+    // The last acknowledges at 1475; its line takes 7 more, that of the other came before.
+    expect(loop.clockCycles[0]).toBe(1475 + 7);
+    expect(bill.waitCycles).toBe(1482 - 420);
+    expect(loop.accounts.cycles(0, ACTIVITY_IPI_WAIT)).toBe(bill.waitCycles);
+    expect([...bill.stolenFrom]).toEqual([
+      [1, 280],
+      [2, 280],
+    ]);
+  });
+
+  it("write the command register once a target, once a cluster of 16, or once for all", () => {
+    const commands = (cpus: number, destinationMode: DestinationMode): number => {
+      const { loop, smp } = machine(cpus, { destinationMode, queueCycles: [0, 0, 0, 0] });
+      const bill = new Bill();
+      loop.runSync(
+        0,
+        smp.onEachCpu(() => {}, bill),
+      );
+      return bill.workCycles / COSTS.sendCycles;
+    };
+    expect(commands(64, "physical")).toBe(63);
+    expect(commands(64, "cluster")).toBe(4);
+    expect(commands(64, "shorthand")).toBe(1);
+  });
+
+  it("take longer to a farther CPU", () => {
+    const topology = { sockets: 2, coresPerSocket: 1, threadsPerCore: 2 };
+    const arrival = (target: number): number => {
+      const { loop, smp } = machine(4, {}, topology);
+      loop.runSync(
+        0,
+        smp.onEachCpuMask([target], () => {}),
+      );
+      return loop.clockCycles[0];
+    };
+    expect(arrival(2)).toBeLessThan(arrival(1));
+    expect(arrival(1)).toBe(arrival(3));
+  });
+
+  it("wait for an acknowledgement that disabled interrupts delay", () => {
+    const { loop, smp } = machine(2);
+    const bill = new Bill();
+    function* critical(): KernelCode<void> {
+      loop.disableInterrupts();
+      loop.spend(50_000);
+      yield PAUSE_TURN;
+      loop.enableInterrupts();
+      yield PAUSE_TURN;
+    }
+    loop.spawn("critical", 1, critical());
+    loop.spawn(
+      "sender",
+      0,
+      smp.onEachCpu(() => {}, bill),
+    );
+    loop.run();
+    expect(loop.clockCycles[0]).toBe(50_000 + COSTS.entryCycles + 5 + 7);
+    expect(bill.waitCycles).toBeGreaterThan(49_000);
+  });
+
+  it("let two CPUs call each other at the same time", () => {
+    const { loop, smp } = machine(2);
+    const ran: number[] = [];
+    loop.spawn(
+      "a",
+      0,
+      smp.onEachCpu((cpu) => ran.push(cpu)),
+    );
+    loop.spawn(
+      "b",
+      1,
+      smp.onEachCpu((cpu) => ran.push(cpu)),
+    );
+    loop.run();
+    expect(ran.sort()).toEqual([0, 0, 1, 1]);
+  });
+
+  it("send no second interrupt to a CPU that has one under way", () => {
+    const { loop, smp } = machine(3);
+    const ran: number[] = [];
+    loop.spawn(
+      "a",
+      0,
+      smp.onEachCpuMask([2], () => ran.push(0)),
+    );
+    loop.spawn(
+      "b",
+      1,
+      smp.onEachCpuMask([2], () => ran.push(1)),
+    );
+    loop.run();
+    expect(ran).toEqual([0, 1]);
+    expect(smp.sent).toBe(1);
+    expect(smp.taken[2]).toBe(1);
+  });
+
+  it("are free on one CPU, but for its own part", () => {
+    const { loop, smp } = machine(1, DEFAULT_KERNEL_COSTS.ipi);
+    loop.runSync(
+      0,
+      smp.onEachCpu(() => loop.spend(5)),
+    );
+    expect(loop.clockCycles[0]).toBe(5);
+  });
+});

@@ -1,0 +1,152 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { VIEWS } from "../../../src/inspect/views.ts";
+import { bootKernel } from "../../../src/machine/kernel.ts";
+import { replayUntil } from "../../../src/recording/replay-until.ts";
+import { fixture, fixtureLines, temporaryFolder } from "../fixtures.ts";
+import { mmulab } from "../run-cli.ts";
+
+const folder = temporaryFolder();
+const CALLER = / [\w.]+\+0x[0-9a-f]+\/0x[0-9a-f]+( \[\w+\])?/;
+
+function finalLines(name: string, key: string): string[] {
+  const line = fixtureLines(name).find((each) => each.startsWith(`{"${key}"`));
+  if (line === undefined) throw new Error(`${name} has no ${key}`);
+  return JSON.parse(line)[key];
+}
+
+function view(name: string) {
+  const found = VIEWS.find((each) => each.name === name);
+  if (found === undefined) throw new Error(`there is no view ${name}`);
+  return (kernel: Parameters<typeof found.lines>[0], options: object = {}) =>
+    found.lines(kernel, { range: "vmalloc", ...options });
+}
+
+describe("mmulab inspect", () => {
+  it("shows of a whole recording what the real kernel showed at its end", () => {
+    const name = "huge_smp2_s1";
+    const shown = mmulab("inspect", "vmallocinfo", fixture(name));
+    expect(shown).toMatchObject({ status: 0, stderr: "" });
+    const withoutCaller = (lines: readonly string[]) => lines.map((line) => line.replace(CALLER, " CALLER"));
+    expect(withoutCaller(shown.stdout.trimEnd().split("\n"))).toEqual(
+      withoutCaller(finalLines(name, "final_vmallocinfo").map((line) => line.trimEnd())),
+    );
+    const tables = mmulab("inspect", "page-tables", fixture(name));
+    const recorded = finalLines(name, "final_ptdump").filter((line) => line.startsWith("0x") || line.startsWith("---"));
+    expect(tables.stdout.trimEnd().split("\n")).toEqual(recorded);
+  });
+
+  it("shows the state after call N: each call changes what it changes", () => {
+    const lines = (calls: number) => {
+      const shown = mmulab("inspect", "vmallocinfo", fixture("fix_smp1_s1"), "--calls", String(calls));
+      expect(shown).toMatchObject({ status: 0, stderr: "" });
+      return shown.stdout.trimEnd().split("\n");
+    };
+    expect(lines(1).length).toBe(lines(0).length + 1);
+    expect(lines(1).filter((line) => !lines(0).includes(line))).toHaveLength(1);
+  });
+
+  it("boots and runs a workload where no file is given", () => {
+    const tlb = mmulab("inspect", "tlb", "--ops", "300", "--cpus", "2", "--cpu", "0");
+    expect(tlb).toMatchObject({ status: 0, stderr: "" });
+    const [heading, ...entries] = tlb.stdout.trimEnd().split("\n");
+    expect(heading).toMatch(/^cpu {2}tlb +page +size {2}frame +pcid {2}flags$/);
+    expect(entries.length).toBeGreaterThan(10);
+    for (const entry of entries)
+      expect(entry).toMatch(/^ {2}0 {2}\S.{15} {2}0xffff[0-9a-f]{12} +(4K|2M|1G) {2}0x[0-9a-f]{9} +GLB /);
+    const empty = mmulab("inspect", "tlb", "--run", "none", "--cpus", "1");
+    expect(empty.stdout.trimEnd()).toBe(heading);
+    const json = JSON.parse(mmulab("inspect", "vmstat", "--ops", "300", "--json").stdout);
+    expect(json).toMatchObject({ view: "vmstat", source: "4 CPUs after mixed, 300 operations, seed 1" });
+    expect(json.lines[0]).toMatch(/^nr_tlb_remote_flush \d+$/);
+  });
+
+  it("shows a state that run saved, and run goes on from it", () => {
+    const state = join(folder.path, "machine.state");
+    expect(mmulab("run", "mixed", "--ops", "500", "--cpus", "2", "--save", state, "--quiet").status).toBe(0);
+    const shown = JSON.parse(mmulab("inspect", "meminfo", state, "--json").stdout);
+    expect(shown.source).toBe("2 CPUs after mixed, 500 operations, seed 1");
+    expect(shown.lines[0]).toBe("MemTotal:        4193280 kB");
+    const report = JSON.parse(mmulab("run", "mixed", "--load", state, "--ops", "100", "--seed", "3", "--json").stdout);
+    expect(report.machine.cpus).toBe(2);
+    expect(report.memory.wrongLoads).toBe(0);
+    const copy = join(folder.path, "part.state");
+    expect(mmulab("inspect", "vmstat", fixture("fix_smp1_s1"), "--calls", "9", "--save", copy).status).toBe(0);
+    expect(JSON.parse(mmulab("inspect", "vmstat", copy, "--json").stdout).source).toBe("fix_smp1_s1 after 9 calls");
+  });
+
+  it.each([
+    [
+      ["vmalocinfo"],
+      /unknown view 'vmalocinfo' \(did you mean vmallocinfo\?\); there are vmallocinfo, page-tables, tlb/,
+    ],
+    [[], /missing required argument 'view'/],
+    [["tlb", "none.state"], /none\.state: no such file/],
+    [["tlb", import.meta.filename], /not a recording/],
+    [["tlb", fixture("fix_smp1_s1"), "--cpus", "8"], /--cpus does not go with a file/],
+    [["tlb", fixture("huge_smp2_s1"), "--calls", "9999999"], /has 2003 calls, not 9999999/],
+    [["tlb", "--calls", "5"], /--calls goes with a recording, but no file is given/],
+    [["tlb", "--cpus", "2", "--cpu", "2"], /there is no CPU 2: the machine has 2, from 0/],
+    [["walk"], /walk needs --address/],
+    [["walk", "--address", "0x1234567890123456"], /expected a canonical 64-bit address/],
+    [["walk", "--address", "ffff"], /address 'ffff': expected a canonical/],
+    [["page-tables", "--range", "user"], /'user' is invalid.*vmalloc, modules, kernel, all/],
+    [["tlb", "--run", "mixd"], /unknown workload 'mixd' \(did you mean mixed\?\)/],
+    [
+      ["vmstat", "--run", "none", "--save", "/no/such/folder/x"],
+      /cannot write \/no\/such\/folder\/x: its folder does not/,
+    ],
+  ])("%j is answered with one line and exit code 2", (args, message) => {
+    const result = mmulab("inspect", ...args);
+    expect(result).toMatchObject({ status: 2, stdout: "" });
+    expect(result.stderr).toMatch(message);
+    expect(result.stderr).toMatch(/^mmulab: [^\n]+\n$/);
+  });
+
+  it("refuses machine options with --load, and a state that is none", () => {
+    const state = join(folder.path, "other.state");
+    mmulab("run", "mixed", "--ops", "10", "--save", state, "--quiet");
+    const conflict = mmulab("run", "--load", state, "--cpus", "4");
+    expect(conflict).toMatchObject({ status: 2, stdout: "" });
+    expect(conflict.stderr).toMatch(/^mmulab: --cpus does not go with --load: [^\n]*\n$/);
+    const none = mmulab("run", "--load", fixture("fix_smp1_s1"));
+    expect(none).toMatchObject({ status: 2, stdout: "" });
+    expect(none.stderr).toMatch(/^mmulab: [^\n]*: is not a state that mmulab saved\n$/);
+    const unwritable = mmulab("run", "--ops", "10", "--save", "/no/such/folder/state");
+    expect(unwritable.status).toBe(2);
+    expect(unwritable.stderr).toMatch(/^mmulab: cannot write [^\n]*\n$/);
+    expect(existsSync(`${state}.part`)).toBe(false);
+  });
+});
+
+describe("views of a kernel", () => {
+  it("count free memory by order as the allocator has it", () => {
+    const kernel = bootKernel({ cpus: 1 });
+    const blocks = (lines: string[]): number =>
+      lines.reduce((sum, line) => {
+        const counts = line.trim().split(/\s+/).slice(4).map(Number);
+        return sum + counts.reduce((pages, count, order) => pages + count * 2 ** order, 0);
+      }, 0);
+    const before = blocks(view("buddyinfo")(kernel));
+    expect(before).toBeLessThanOrEqual(kernel.pages.freePages);
+    expect(kernel.pages.freePages - before).toBeLessThan(3000);
+    for (const line of view("buddyinfo")(kernel)) expect(line).toMatch(/^Node 0, zone +(DMA32|Normal) ( *\d+ ){11}$/);
+    kernel.vmallocHuge(2 ** 24);
+    expect(before - blocks(view("buddyinfo")(kernel))).toBeGreaterThanOrEqual(4096);
+  });
+
+  it("explain a walk level by level", () => {
+    const kernel = bootKernel({ cpus: 1 });
+    const address = kernel.vmalloc(4096);
+    const lines = view("walk")(kernel, { address: `0xffff${address.toString(16)}` });
+    expect(lines).toHaveLength(5);
+    expect(lines[4]).toMatch(/PTE .* leaf$/);
+  });
+
+  it("come from a recording only as far as it goes", async () => {
+    const { calls, recording } = await replayUntil(fixture("huge_smp2_s1"), 12);
+    expect({ calls, recording }).toEqual({ calls: 12, recording: "huge_smp2_s1" });
+    await expect(replayUntil("none", 1)).rejects.toThrow("none: no such file");
+  });
+});

@@ -1,0 +1,40 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { temporaryFolder } from "../fixtures.ts";
+import { CLI, mmulab } from "../run-cli.ts";
+
+const folder = temporaryFolder();
+
+describe("mmulab replay --ftrace", () => {
+  it("takes what mmulab run --events wrote, from a file or standard input, for another machine and policy", () => {
+    const trace = join(folder.path, "trace.txt");
+    expect(mmulab("run", "mixed", "--ops", "1000", "--events", trace, "--quiet")).toMatchObject({
+      status: 0,
+      stderr: "",
+    });
+    const text = mmulab("replay", "--ftrace", trace, "--cpus", "8", "--policy", "eager");
+    expect(text).toMatchObject({ status: 0, stderr: "" });
+    expect(text.stdout).toMatch(/trace\.txt: replayed on 8 CPUs \(skylake, [\d.]+ GHz\), flush policy eager/);
+    expect(text.stdout).toMatch(/\n {2}areas allocated +[\d,]+ /);
+    expect(text.stdout).toMatch(/\n {2}flushing, in all +[\d,]+ /);
+    const json = mmulab("replay", "--ftrace", trace, "--json");
+    const input = readFileSync(trace);
+    const piped = spawnSync(process.execPath, [CLI, "replay", "--ftrace", "-", "--json"], { input, encoding: "utf8" });
+    expect(piped).toMatchObject({ status: 0, stderr: "" });
+    expect(JSON.parse(piped.stdout)).toEqual({ ...JSON.parse(json.stdout), trace: "standard input" });
+  });
+
+  it.each([
+    [["--ftrace", "none.txt"], /^mmulab: none\.txt: no such file\n$/],
+    [["--ftrace", import.meta.filename], /^mmulab: [^\n]*: no line is ftrace text of a vmalloc event[^\n]*\n$/],
+    [["--ftrace", "x", "--policy", "eagre"], /^mmulab: unknown flush policy 'eagre' \(did you mean eager\?\)[^\n]*\n$/],
+    [["--ftrace", "x", "--cpus", "-4"], /^mmulab: .*'-4' is invalid[^\n]*\n$/],
+    [["--ftrace", "x", "--lackey", "y"], /^mmulab: --lackey and --ftrace exclude each other\n$/],
+  ])("%j is answered with one line and exit code 2", (args, message) => {
+    const result = mmulab("replay", ...args);
+    expect(result).toMatchObject({ status: 2, stdout: "" });
+    expect(result.stderr).toMatch(message);
+  });
+});

@@ -1,0 +1,73 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { describe, expect, it } from "vitest";
+import { temporaryFolder } from "../fixtures.ts";
+import { CLI, mmulab } from "../run-cli.ts";
+
+const folder = temporaryFolder();
+const TRACE = join(import.meta.dirname, "../../traces/true.lackey.gz");
+
+describe("mmulab replay --lackey", () => {
+  it("prints counters as perf stat does, memory and the working set", () => {
+    const result = mmulab("replay", "--lackey", TRACE, "--preset", "skylake", "--window", "50000");
+    expect(result).toMatchObject({ status: 0, stderr: "" });
+    expect(result.stdout).toMatch(
+      /^\n Performance counter stats for '.*true\.lackey\.gz' \(skylake, 4 KiB pages\):\n\n/,
+    );
+    expect(result.stdout).toMatch(/\n {11}127,771 {6}instructions\n/);
+    expect(result.stdout).toMatch(/\n +[\d,]+ {6}dTLB-load-misses +# +\d+\.\d\d% of all dTLB cache accesses\n/);
+    expect(result.stdout).toMatch(/4 KiB pages touched +139 +556 KiB/);
+    expect(result.stdout).toMatch(/Working set: different 4 KiB pages in 50,000 references/);
+    expect(result.stdout.match(/\n {2}from [\d,]+ +\d+ /g)).toHaveLength(4);
+  });
+
+  it("prints perf stat's CSV with -x, and one object with --json", () => {
+    const csv = mmulab("replay", "--lackey", TRACE, "-x,");
+    expect(csv.status).toBe(0);
+    const rows = csv.stdout.trimEnd().split("\n");
+    expect(rows[0]).toBe("127771,,instructions,0,100.00,,");
+    for (const row of rows) expect(row).toMatch(/^\d+,,[\w.-]+,0,100\.00,[\d.]*,[\w% ]*$/);
+    const json = mmulab("replay", "--lackey", TRACE, "--json", "--pages", "2M");
+    expect(JSON.parse(json.stdout)).toMatchObject({ instructions: 127771, pageSize: "2M", preset: "skylake" });
+    expect(mmulab("replay", "--lackey", TRACE, "--quiet")).toMatchObject({ status: 0, stdout: "", stderr: "" });
+  });
+
+  it("reads standard input, plain or compressed", () => {
+    const fromFile = JSON.parse(mmulab("replay", "--lackey", TRACE, "--json").stdout);
+    const gzip = readFileSync(TRACE);
+    for (const input of [gzip, gunzipSync(gzip)]) {
+      const result = spawnSync(process.execPath, [CLI, "replay", "--lackey", "-", "--json"], {
+        input,
+        encoding: "utf8",
+      });
+      expect(result).toMatchObject({ status: 0, stderr: "" });
+      expect(JSON.parse(result.stdout)).toEqual({ ...fromFile, trace: "standard input" });
+    }
+    const empty = spawnSync(process.execPath, [CLI, "replay", "--lackey", "-"], { input: "", encoding: "utf8" });
+    expect(empty).toMatchObject({ status: 2, stdout: "", stderr: "mmulab: standard input: is empty\n" });
+  });
+
+  it.each([
+    [["--lackey", "none.lackey"], /^mmulab: none\.lackey: no such file\n$/],
+    [["--lackey", "."], /^mmulab: \.: is a directory, not a file\n$/],
+    [["--lackey", TRACE, "--pages", "1G"], /^mmulab: .*'1G' is invalid.*4K, 2M[^\n]*\n$/],
+    [["--lackey", TRACE, "--preset", "skylke"], /^mmulab: unknown preset 'skylke' \(did you mean skylake\?\)[^\n]*\n$/],
+    [["--lackey", TRACE, "--window", "0"], /^mmulab: .*'0' is invalid[^\n]*\n$/],
+    [["--lackey", TRACE, "other.jsonl"], /^mmulab: --lackey [^\n]* is replayed alone, but other\.jsonl[^\n]*\n$/],
+    [["--lackey", import.meta.filename], /^mmulab: [^\n]*: no line is a reference[^\n]*\n$/],
+    [["--lackey"], /^mmulab: option '--lackey <file>' argument missing\n$/],
+  ])("%j is answered with one line and exit code 2", (args, message) => {
+    const result = mmulab("replay", ...args);
+    expect(result).toMatchObject({ status: 2, stdout: "" });
+    expect(result.stderr).toMatch(message);
+  });
+
+  it("names a file that is cut short", () => {
+    const cut = folder.write("cut.lackey.gz", readFileSync(TRACE).subarray(0, 70_000));
+    const result = mmulab("replay", "--lackey", cut);
+    expect(result).toMatchObject({ status: 2, stdout: "" });
+    expect(result.stderr).toMatch(/^mmulab: .*cut\.lackey\.gz:\d+: the gzip data ends too early[^\n]*\n$/);
+  });
+});

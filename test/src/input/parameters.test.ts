@@ -1,0 +1,40 @@
+import { describe, expect, it } from "vitest";
+import { type ParameterSpec, parseParameters } from "../../../src/input/parameters.ts";
+
+const SPECS: readonly ParameterSpec[] = [
+  { name: "nr_threads", kind: "integer", default: 4, low: 1, high: 100, summary: "" },
+  { name: "use_huge", kind: "boolean", default: false, summary: "" },
+];
+
+describe("parameters of a workload", () => {
+  it("keep their defaults where none is given", () => {
+    expect(parseParameters("x", SPECS, [])).toEqual({ nr_threads: 4, use_huge: false });
+  });
+
+  it("are read as modprobe reads them", () => {
+    expect(parseParameters("x", SPECS, ["nr_threads=0x10", "use_huge"])).toEqual({ nr_threads: 16, use_huge: true });
+    for (const word of ["1", "y", "Y", "true", "on"]) {
+      expect(parseParameters("x", SPECS, [`use_huge=${word}`]).use_huge).toBe(true);
+    }
+    for (const word of ["0", "n", "N", "false", "off"]) {
+      expect(parseParameters("x", SPECS, [`use_huge=${word}`]).use_huge).toBe(false);
+    }
+  });
+
+  it.each([
+    ["nr_thread=4", "x has no parameter 'nr_thread' (did you mean nr_threads?); it has nr_threads, use_huge"],
+    ["nr_threads=-1", "parameter nr_threads: '-1'; expected a whole number from 1 to 100"],
+    ["nr_threads=101", "parameter nr_threads: '101'; expected a whole number from 1 to 100"],
+    ["nr_threads=", "parameter nr_threads: ''; expected a whole number from 1 to 100"],
+    ["nr_threads", "parameter nr_threads: no value is given; expected a whole number from 1 to 100"],
+    ["nr_threads=1.5", "parameter nr_threads: '1.5'; expected a whole number from 1 to 100"],
+    ["use_huge=maybe", "parameter use_huge: 'maybe' is neither on (1, y) nor off (0, n)"],
+  ])("refuse %s with one line", (word, message) => {
+    expect(() => parseParameters("x", SPECS, [word])).toThrow(message);
+  });
+
+  it("may be given once, and only to a workload that has some", () => {
+    expect(() => parseParameters("x", SPECS, ["use_huge", "use_huge=0"])).toThrow("parameter use_huge is given twice");
+    expect(() => parseParameters("mixed", [], ["a=1"])).toThrow("mixed takes no parameters, but 'a' was given");
+  });
+});
