@@ -47,10 +47,12 @@ export { LockClass, type LockStatistics, lockClass, lockStatistics } from "./ker
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";
 export { NO_EVENTS, type VmallocEvents } from "./kernel/vmalloc-events.ts";
 export { Work } from "./kernel/work.ts";
+export { ConfigError } from "./lib/config-error.ts";
 export * from "./lib/errno.ts";
 export * from "./lib/gfp.ts";
 export { KernelLog } from "./lib/kernel-log.ts";
-export { directMapAddress, makeDirectMap, PAGE_OFFSET } from "./page-tables/direct-map.ts";
+export * from "./lib/memory-layout.ts";
+export { directMapAddress, makeDirectMap } from "./page-tables/direct-map.ts";
 export { type KernelRangeFlush, mapPhysicalRange } from "./page-tables/huge-map.ts";
 export { PageTables } from "./page-tables/page-tables.ts";
 export {
@@ -109,13 +111,7 @@ export {
   vzallocNode,
 } from "./vmalloc/vmalloc.ts";
 export {
-  ADDRESS_MAX,
-  ConfigError,
   MAX_VA_SIZE_PAGES,
-  MODULES_END,
-  MODULES_VADDR,
-  VMALLOC_END,
-  VMALLOC_START,
   VMAP_MAX_ALLOC,
   type VmallocConfig,
   vmallocConfig,

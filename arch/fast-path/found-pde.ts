@@ -4,9 +4,10 @@
  * succeed on the short path. Until then it stands in a record of its own, in the form that the cache of PDEs has.
  */
 
+import { LEVEL_BYTES } from "../isa/linear-address.ts";
 import type { PagingMode } from "../isa/paging-mode.ts";
 import { entryFrame, PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT } from "../isa/pte.ts";
-import { LEVEL_BYTES, SIZE_TABLE } from "../isa/translation.ts";
+import { SIZE_TABLE } from "../isa/translation.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../memory/physical-memory.ts";
 import {
   ATTRIBUTE_PCID_SHIFT,

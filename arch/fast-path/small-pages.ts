@@ -14,8 +14,9 @@
  * - addresses are handed on in a cell, as numbers over 2^31 that are arguments of calls are put on the heap.
  */
 
+import { LEVEL_BYTES } from "../isa/linear-address.ts";
 import type { PagingMode } from "../isa/paging-mode.ts";
-import { LEVEL_BYTES, SIZE_TABLE, TR_GLOBAL, TR_KEY_SHIFT, TR_MASK, TR_PAT_SHIFT } from "../isa/translation.ts";
+import { SIZE_TABLE, TR_GLOBAL, TR_KEY_SHIFT, TR_MASK, TR_PAT_SHIFT } from "../isa/translation.ts";
 import { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, type PhysicalMemory } from "../memory/physical-memory.ts";
 import type { Preset } from "../presets/preset.ts";
 import { COUNT_SHORT_HIT, COUNT_SHORT_WALK, COUNT_WALK_CYCLES } from "../time/perf-counters.ts";

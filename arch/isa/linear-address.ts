@@ -14,8 +14,14 @@ export const PMD_SIZE = 0x20_0000;
 export const PUD_SIZE = 0x4000_0000;
 /** One past the highest linear address. */
 export const LINEAR_SPACE_BYTES = 2 ** 48;
+/**
+ * Bytes of linear addresses that one entry of a level leads to: index 1 PTE, 2 PDE, 3 PDPTE, 4 PML4E, 5 PML5E. A PML5E covers
+ * 2^48 bytes, but bits 56:48 of the addresses here repeat bit 47, so that only entries 0 and 511 are used, for one half each.
+ */
+export const LEVEL_BYTES = [0, PAGE_SIZE, PMD_SIZE, PUD_SIZE, 2 ** 39, 2 ** 47] as const;
 
-const UPPER_HALF = 2 ** 47;
+/** First address of the upper half: the kernel's. */
+export const UPPER_HALF = 2 ** 47;
 const SIGN_EXTENSION = 0xffffn << 48n;
 
 /** An address whose bits 63:47 are not all equal was used: #GP(0) (Intel SDM vol. 1, 3.3.7.1). */

@@ -48,8 +48,6 @@ export const SIZE_NAMES = ["4K", "2M", "1G", "table"] as const;
 /** Stands for the PCID of a global translation: no real PCID. */
 export const GLOBAL_CONTEXT = 4096;
 
-/** Bytes of linear addresses that an entry of each level (2 PDE to 5 PML5E, which sees only bit 47) leads to. */
-export const LEVEL_BYTES = [0, 4096, 2 ** 21, 2 ** 30, 2 ** 39, 2 ** 47] as const;
 /** What the tag of an entry of a table adds to its address, beside 1/32 for each level. */
 export const TABLE_TAG = 0.75;
 /** What the tag of a page adds to its address for each size. */

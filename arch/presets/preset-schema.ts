@@ -1,6 +1,8 @@
 /** Checks presets that people write as JSON: shape, and what the shape alone cannot say. */
+
 import { z } from "zod";
 import { MachineUsageError } from "../isa/faults.ts";
+import { isPowerOfTwo } from "../isa/power-of-two.ts";
 import { INDEX_HASHES, type Preset, TLB_KINDS, TLB_PAGE_SIZES } from "./preset.ts";
 import { REPLACEMENT_NAMES, replacementProblem } from "./replacement.ts";
 import { SKYLAKE } from "./skylake.ts";
@@ -14,7 +16,7 @@ function figure(unit: string) {
 
 const cycles = figure("cycles");
 const positiveInteger = z.number().int().positive();
-const powerOfTwo = positiveInteger.refine((value) => Number.isInteger(Math.log2(value)), "a power of two");
+const powerOfTwo = positiveInteger.refine(isPowerOfTwo, "a power of two");
 
 const tlb = z.strictObject({
   name: text,
@@ -120,7 +122,7 @@ function checkStructures(preset: Preset): void {
 function checkDataCaches(preset: Preset): void {
   preset.dataCaches.forEach(({ sizeBytes, ways }, index) => {
     const sets = sizeBytes.value / 64 / ways.value;
-    if (ways.value > 128 || !Number.isInteger(Math.log2(sets))) {
+    if (ways.value > 128 || !isPowerOfTwo(sets)) {
       throw wrong(
         `dataCaches.${index}.ways`,
         ways.value,

@@ -4,13 +4,12 @@
  * the table it names and the rights that the entries so far combine to.
  */
 
-import { LEVEL_BYTES, SIZE_TABLE, TABLE_TAG } from "../isa/translation.ts";
+import { LEVEL_BYTES } from "../isa/linear-address.ts";
+import { SIZE_TABLE, TABLE_TAG } from "../isa/translation.ts";
 import type { PagingStructureCachePreset, Preset, TlbGeometry } from "../presets/preset.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import { Tlb } from "./tlb.ts";
 import type { TlbHierarchy } from "./tlb-hierarchy.ts";
-
-const REGION_BYTES = LEVEL_BYTES;
 
 /** Level of a page-directory entry, and of the entries above it. */
 export const LEVEL_PDE = 2;
@@ -52,7 +51,7 @@ export class PagingStructureCaches {
     for (let level = LEVEL_PDE; level <= levels; level++) {
       const tlb = this.levels[level];
       if (tlb === null) continue;
-      const bytes = REGION_BYTES[level];
+      const bytes = LEVEL_BYTES[level];
       const number = Math.floor(la / bytes);
       const slot = tlb.find(number * bytes + structureTag(level), number | 0, pcid);
       if (slot < 0) continue;
@@ -68,7 +67,7 @@ export class PagingStructureCaches {
   insert(la: number, level: number, pcid: number, frame: number, flags: number): void {
     const tlb = this.levels[level];
     if (tlb === null) return;
-    const bytes = REGION_BYTES[level];
+    const bytes = LEVEL_BYTES[level];
     const number = Math.floor(la / bytes);
     tlb.insert(number * bytes + structureTag(level), number | 0, pcid, SIZE_TABLE, frame, flags);
   }
@@ -78,8 +77,8 @@ export class PagingStructureCaches {
     for (let level = LEVEL_PDE; level <= LEVEL_PML5E; level++) {
       const tlb = this.levels[level];
       if (tlb === null) continue;
-      const number = Math.floor(la / REGION_BYTES[level]);
-      const slot = tlb.find(number * REGION_BYTES[level] + structureTag(level), number | 0, pcid);
+      const number = Math.floor(la / LEVEL_BYTES[level]);
+      const slot = tlb.find(number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid);
       if (slot >= 0) tlb.drop(slot);
     }
   }

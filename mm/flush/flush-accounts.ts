@@ -9,7 +9,7 @@ import type { Machine } from "../../arch/machine.ts";
 import { INTERRUPTED_RUNNING } from "../../arch/time/event-loop.ts";
 import type { FlushAttribution } from "../../arch/tlb/flush-attribution.ts";
 import type { CallBill } from "../kernel/smp.ts";
-import { ADDRESS_MAX, USER_END } from "../vmalloc/vmalloc-config.ts";
+import { ADDRESS_MAX, USER_END } from "../lib/memory-layout.ts";
 import { FreeLedger } from "./free-ledger.ts";
 
 /**

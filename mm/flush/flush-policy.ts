@@ -11,7 +11,7 @@
 import type { Machine } from "../../arch/machine.ts";
 import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import { allCpus, type Smp } from "../kernel/smp.ts";
-import { ConfigError } from "../vmalloc/vmalloc-config.ts";
+import { ConfigError } from "../lib/config-error.ts";
 import { type Broadcast, broadcastFlush } from "./broadcast-flush.ts";
 import type { FlushAccounts, FlushRecord } from "./flush-accounts.ts";
 import type { UserMode } from "./user-mode.ts";

@@ -1,11 +1,11 @@
 /** What flushes work with on one machine: the policy, calls between CPUs, user mode, the accounts if anybody keeps them. */
+
 import type { Machine } from "../../arch/machine.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 import { Smp } from "../kernel/smp.ts";
-import { ConfigError } from "../vmalloc/vmalloc-config.ts";
+import { ConfigError } from "../lib/config-error.ts";
 import { FlushAccounts, type FlushAccountsOptions, type FlushRecord } from "./flush-accounts.ts";
-import type { FlushContext, FlushPolicy } from "./flush-policy.ts";
-import { IPI_POLICY } from "./flush-policy.ts";
+import { type FlushContext, type FlushPolicy, IPI_POLICY } from "./flush-policy.ts";
 import { UserMode } from "./user-mode.ts";
 
 /** Settings of flushing. */

@@ -6,7 +6,7 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { ADDRESS_MAX } from "../vmalloc/vmalloc-config.ts";
+import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import type { FlushAccounts, FlushCause, FlushRecord } from "./flush-accounts.ts";
 

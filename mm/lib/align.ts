@@ -20,12 +20,6 @@ export function isPageAligned(value: number): boolean {
   return (value & (PAGE_SIZE - 1)) === 0 && Number.isInteger(value);
 }
 
-/** Whether `value` is 1, 2, 4, ... */
-export function isPowerOfTwo(value: number): boolean {
-  if (value > INT32_ALIGN_MAX) return Number.isInteger(Math.log2(value));
-  return value >= 1 && Number.isInteger(value) && (value & (value - 1)) === 0;
-}
-
 /** The pages of a range of whole pages. An integer for the host too, which a quotient is not (`arch/time/host-doubles.ts`). */
 export function pagesIn(sizeBytes: number): number {
   return Math.floor(sizeBytes / PAGE_SIZE);

@@ -1,4 +1,6 @@
 /** A radix sort of numbers by 32-bit keys, whose arrays stay between uses: V8 collected garbage for those of each purge. */
+import { roundUpToPowerOfTwo } from "../../arch/isa/power-of-two.ts";
+
 const DIGIT_BITS = 11;
 const DIGITS = 1 << DIGIT_BITS;
 const COUNT_MIN = 1024;
@@ -14,7 +16,7 @@ export class RadixSort {
   /** Makes room for `count` numbers; what was in the arrays is lost. */
   reserve(count: number): void {
     if (count <= this.numbers.length) return;
-    const capacity = 2 ** Math.ceil(Math.log2(count));
+    const capacity = roundUpToPowerOfTwo(count);
     this.numbers = new Int32Array(capacity);
     this.keys = new Uint32Array(capacity);
     this.sortedNumbers = new Int32Array(capacity);

@@ -2,12 +2,10 @@
 
 import { PTE_GLOBAL } from "../../arch/isa/pte.ts";
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES } from "../../arch/memory/physical-memory.ts";
+import { PAGE_OFFSET } from "../lib/memory-layout.ts";
 import { type KernelRangeFlush, mapPhysicalRange } from "./huge-map.ts";
 import type { PageTables } from "./page-tables.ts";
 import { PAGE_KERNEL } from "./protection.ts";
-
-/** Where the direct map begins (`PAGE_OFFSET`, 4-level paging, no KASLR). */
-export const PAGE_OFFSET = 0x8880_0000_0000;
 
 /** Largest page of the direct map as log2 of its bytes: 1 GiB. */
 const MAX_PAGE_SHIFT = 30;

@@ -3,7 +3,7 @@
  * pages (`vmap_pages_range_noflush`, behind `vmalloc_huge`).
  */
 
-import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PUD_SIZE } from "../../arch/isa/linear-address.ts";
+import { LEVEL_BYTES, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PUD_SIZE } from "../../arch/isa/linear-address.ts";
 import {
   ENTRIES_PER_TABLE,
   entryFrame,
@@ -17,7 +17,7 @@ import {
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { EBUSY, ENOMEM } from "../lib/errno.ts";
 import { formatRange } from "../lib/kernel-log.ts";
-import { LEVEL_BYTES, type PageTables } from "./page-tables.ts";
+import type { PageTables } from "./page-tables.ts";
 
 /** log2 of the bytes in a 2 MiB page. */
 export const PMD_SHIFT = 21;

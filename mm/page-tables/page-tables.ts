@@ -3,7 +3,7 @@
  * physical memory and nowhere else. Kernel functions: `vmap_pages_range_noflush`, `vunmap_range_noflush`,
  * `pte_alloc_kernel`. Large pages are in `huge-map.ts`.
  */
-import { PAGE_SIZE, PMD_SIZE, PUD_SIZE } from "../../arch/isa/linear-address.ts";
+import { LEVEL_BYTES, PAGE_SIZE, PMD_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import {
   ENTRIES_PER_TABLE,
   entryFrame,
@@ -26,9 +26,6 @@ import { formatRange, type KernelLog } from "../lib/kernel-log.ts";
 
 /** Attributes of an entry that names a table (`_PAGE_TABLE`). */
 export const TABLE_ATTRIBUTES = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
-
-/** Bytes that one entry of a level covers: index 1 PTE, 2 PMD, 3 PUD, 4 PGD (or P4D), 5 PGD of five levels. */
-export const LEVEL_BYTES: readonly number[] = [0, PAGE_SIZE, PMD_SIZE, PUD_SIZE, 2 ** 39, 2 ** 48];
 
 /** log2 of {@link ENTRIES_PER_TABLE}. */
 const ENTRIES_SHIFT = 9;
@@ -309,6 +306,6 @@ const ENTRIES_PER_BYTE = LEVEL_BYTES.map((bytes) => (bytes === 0 ? 0 : 1 / bytes
 
 /** Index of the entry for `la` in a table of `level`; bits 56:48 repeat bit 47. */
 export function indexAt(la: number, level: number): number {
-  if (level === 5) return la >= 2 ** 47 ? 511 : 0;
+  if (level === 5) return la >= UPPER_HALF ? 511 : 0;
   return (la * ENTRIES_PER_BYTE[level]) & 511;
 }

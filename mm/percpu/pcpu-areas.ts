@@ -1,11 +1,12 @@
 /** Areas for per-CPU chunks: several at fixed distances from each other, as high as possible (`pcpu_get_vm_areas`). */
+import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { alignUp, isAligned, isPageAligned, isPowerOfTwo } from "../lib/align.ts";
+import { alignUp, isAligned, isPageAligned } from "../lib/align.ts";
+import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import type { FreeTree } from "../vmalloc/areas/free-tree.ts";
 import { VM_ALLOC } from "../vmalloc/areas/vm-structs.ts";
 import { reclaimAndPurgeVmapAreas } from "../vmalloc/purge.ts";
 import { freeVmArea } from "../vmalloc/vm-area.ts";
-import { VMALLOC_END, VMALLOC_START } from "../vmalloc/vmalloc-config.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 
 /** Shown as the caller of these areas. */

@@ -4,18 +4,20 @@
  * of all wholly free chunks but one by the balance work. What is not: the first chunk (boot fills it), the reserve of
  * populated pages for atomic allocations, giving pages of partly used chunks back.
  */
+
 import { ACCESS_STORE } from "../../arch/isa/access.ts";
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { FRAME_CALLER } from "../frames/page-allocator.ts";
 import { Mutex, SpinLock } from "../kernel/lock.ts";
 import { finish, type Soon } from "../kernel/soon.ts";
 import { Work } from "../kernel/work.ts";
-import { alignUp, isPowerOfTwo } from "../lib/align.ts";
+import { alignUp } from "../lib/align.ts";
 import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
+import { VMALLOC_START } from "../lib/memory-layout.ts";
 import { PAGE_KERNEL } from "../page-tables/protection.ts";
-import { VMALLOC_START } from "../vmalloc/vmalloc-config.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import { mapSmallFrames } from "../vmalloc/vmap-pages.ts";
 import { pcpuFreeVmAreas, pcpuGetVmAreas } from "./pcpu-areas.ts";

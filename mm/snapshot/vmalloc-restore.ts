@@ -1,5 +1,5 @@
 /** Bringing vmalloc into a recorded state: trees of exactly the recorded shape, lists in the recorded order. */
-import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { LEVEL_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import {
   entryHigh,
   entryLow,
@@ -18,7 +18,6 @@ import {
 } from "../../arch/isa/pte.ts";
 import { FRAME_CALLER, FRAME_VMALLOC } from "../frames/page-allocator.ts";
 import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
-import { LEVEL_BYTES } from "../page-tables/page-tables.ts";
 import { cacheModeOf, PAGE_KERNEL } from "../page-tables/protection.ts";
 import type { PageTableRun } from "../views/page-table-run.ts";
 import { VM_ALLOC, VM_IOREMAP, VM_MAP } from "../vmalloc/areas/vm-structs.ts";

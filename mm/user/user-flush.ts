@@ -11,7 +11,7 @@ import { broadcastFlush } from "../flush/broadcast-flush.ts";
 import type { FlushCause, FlushRecord } from "../flush/flush-accounts.ts";
 import type { UserFlushRequest } from "../flush/flush-policy.ts";
 import { TLB_FLUSH_ALL, TLB_REMOTE_SEND_IPI } from "../flush/tlb-flush-reasons.ts";
-import { USER_END } from "../vmalloc/vmalloc-config.ts";
+import { USER_END } from "../lib/memory-layout.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import { kernelPcid, userPcid } from "./user-pcids.ts";
 import type { UserSpaces } from "./user-spaces.ts";

@@ -4,7 +4,7 @@
  * after the flush.
  */
 
-import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { LEVEL_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import {
   ENTRIES_PER_TABLE,
   entryFrame,
@@ -20,8 +20,8 @@ import { TLB_FLUSH_ALL } from "../flush/tlb-flush-reasons.ts";
 import { FRAME_USER } from "../frames/page-allocator.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
-import { LEVEL_BYTES, type PageTables } from "../page-tables/page-tables.ts";
-import { USER_END } from "../vmalloc/vmalloc-config.ts";
+import { USER_END } from "../lib/memory-layout.ts";
+import type { PageTables } from "../page-tables/page-tables.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 

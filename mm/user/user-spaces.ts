@@ -3,6 +3,7 @@
  * that need them (`arch/x86/mm/tlb.c` of Linux 6.12: `switch_mm_irqs_off`, `enter_lazy_tlb`, `flush_tlb_func`,
  * `flush_tlb_mm_range`).
  */
+
 import { CR4_PCIDE } from "../../arch/cpu/control-registers.ts";
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { ACTIVITY_FLUSH, ACTIVITY_INTERRUPT } from "../../arch/time/cycle-accounts.ts";
@@ -17,8 +18,8 @@ import {
 } from "../flush/tlb-flush-reasons.ts";
 import { FRAME_PAGE_TABLE } from "../frames/page-allocator.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";
+import { USER_END } from "../lib/memory-layout.ts";
 import { PageTables } from "../page-tables/page-tables.ts";
-import { USER_END } from "../vmalloc/vmalloc-config.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
 import { MmStruct } from "./mm-struct.ts";

@@ -2,9 +2,10 @@
  * Checks where areas are: free, busy, lazily freed, being purged and pooled ranges are disjoint and cover the whole address
  * space; each is in the node and the pool that it belongs to; the counts agree.
  */
-import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+
+import { PAGE_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
+import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { VMAP_BLOCK, VMAP_FLAGS_MASK } from "../vmalloc/areas/vmap-areas.ts";
-import { ADDRESS_MAX } from "../vmalloc/vmalloc-config.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import { address, areaRange, type Findings } from "./verify-findings.ts";
 import { ShapeCheck } from "./verify-trees.ts";
@@ -71,7 +72,7 @@ function pagesOf({ areas }: Vmalloc, area: number): number {
 /** Which node's zone an address lies in: the kernel divides the 64-bit address, sign extension included. */
 export function zoneNode(state: Vmalloc, la: number): number {
   const { zoneSizeBytes, vmapNodes } = state.config;
-  const address64 = la >= 2 ** 47 ? BigInt(la) + (0xffffn << 48n) : BigInt(la);
+  const address64 = la >= UPPER_HALF ? BigInt(la) + (0xffffn << 48n) : BigInt(la);
   return Number((address64 / BigInt(zoneSizeBytes)) % BigInt(vmapNodes));
 }
 

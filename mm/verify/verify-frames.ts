@@ -2,7 +2,7 @@
  * Checks frames: each is free, on one list, or used by exactly one owner, of the kind that it is marked with; the page
  * allocator's counts agree.
  */
-import type { PageAllocator } from "../frames/page-allocator.ts";
+import { UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import {
   FRAME_CALLER,
   FRAME_FREE,
@@ -10,6 +10,7 @@ import {
   FRAME_RESERVED,
   FRAME_USER,
   FRAME_VMALLOC,
+  type PageAllocator,
 } from "../frames/page-allocator.ts";
 import { MAX_PAGE_ORDER, type Zone } from "../frames/zone.ts";
 import { VM_MAP_PUT_PAGES } from "../vmalloc/areas/vm-structs.ts";
@@ -25,8 +26,6 @@ const TABLE_LIST = 6;
 const TABLE = 3;
 const AREA = 4;
 const USER_PAGE = 5;
-
-const UPPER_HALF = 2 ** 47;
 
 const USE_NAMES: Readonly<Record<number, string>> = {
   [FRAME_FREE]: "free",

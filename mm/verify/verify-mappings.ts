@@ -2,9 +2,10 @@
  * Checks what is mapped: every leaf of the kernel's page tables belongs to exactly one busy area (or to the direct map), and
  * every area maps exactly what its kind calls for, guard pages nothing.
  */
+
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { FRAME_FREE, FRAME_PAGE_TABLE } from "../frames/page-allocator.ts";
-import { PAGE_OFFSET } from "../page-tables/direct-map.ts";
+import { PAGE_OFFSET } from "../lib/memory-layout.ts";
 import { VM_ALLOC, VM_IOREMAP, VM_NO_GUARD, VM_SPARSE, VM_UNINITIALIZED } from "../vmalloc/areas/vm-structs.ts";
 import { VMAP_BLOCK } from "../vmalloc/areas/vmap-areas.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";

@@ -2,16 +2,15 @@
  * Checks TLBs: an entry for a kernel address may differ from the page tables only where a flush is still owed, in lazily
  * freed areas and in the dirty ranges of vmap blocks, or on a CPU that has put its flush off until it leaves user mode.
  */
+
 import { type CachedTranslation, cachedTranslations } from "../../arch/cpu/cached-translations.ts";
-import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { PAGE_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import { entryFrame, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import { TR_RW, TR_XD } from "../../arch/isa/translation.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import type { AreaCensus } from "./verify-areas.ts";
 import { address, type Findings, frameName } from "./verify-findings.ts";
-
-const UPPER_HALF = 2 ** 47;
 
 /** Address ranges, disjoint, in address order. */
 interface Ranges {

@@ -1,5 +1,7 @@
 /** Checks vm_structs and their arrays of frames: each belongs to exactly one busy area, none leaks, the counts agree. */
+
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { roundUpToPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import { VM_ALLOC, VM_MAP_PUT_PAGES, VM_NO_GUARD } from "../vmalloc/areas/vm-structs.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import type { AreaCensus } from "./verify-areas.ts";
@@ -79,7 +81,7 @@ function verifyArrayStore(state: Vmalloc, census: AreaCensus, findings: Findings
     if (vm === 0 || vms.pages[vm] === 0) continue;
     const range = areaRange(areas, area);
     const length = vms.arrayLength(vm);
-    pieces.push([vms.pages[vm], length <= 1 ? 1 : 2 ** Math.ceil(Math.log2(length)), `the frames of ${range}`]);
+    pieces.push([vms.pages[vm], roundUpToPowerOfTwo(Math.max(length, 1)), `the frames of ${range}`]);
     const isAlloc = (vms.flags[vm] & VM_ALLOC) !== 0;
     if (isAlloc && length > POINTERS_PER_PAGE && vms.pagesAddrOf(vm) === 0) {
       findings.add(`area ${range} has ${length} page pointers outside vmalloc space`);

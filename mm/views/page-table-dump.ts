@@ -1,5 +1,5 @@
 /** Page tables as `/sys/kernel/debug/page_tables/kernel` shows them (`mm/ptdump.c`, `arch/x86/mm/dump_pagetables.c`). */
-import { LINEAR_SPACE_BYTES } from "../../arch/isa/linear-address.ts";
+import { LEVEL_BYTES, LINEAR_SPACE_BYTES, UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import {
   ENTRIES_PER_TABLE,
   entryFrame,
@@ -14,17 +14,24 @@ import {
   PTE_USER,
   PTE_XD_HIGH,
 } from "../../arch/isa/pte.ts";
-import { LEVEL_BYTES, type PageTables } from "../page-tables/page-tables.ts";
-import { MODULES_END, MODULES_VADDR, VMALLOC_START } from "../vmalloc/vmalloc-config.ts";
+import {
+  MODULES_END,
+  MODULES_VADDR,
+  PAGE_OFFSET,
+  USER_END,
+  VMALLOC_START,
+  VMEMMAP_START,
+} from "../lib/memory-layout.ts";
+import type { PageTables } from "../page-tables/page-tables.ts";
 import { formatAddressMarker, formatPageTableRun, type PageTableLevel, type PageTableRun } from "./page-table-run.ts";
 
 /** Where the parts of the address space begin (4-level paging, no KASLR). */
 export const ADDRESS_MARKERS: readonly { readonly start: number; readonly name: string }[] = [
   { start: 0, name: "User Space" },
-  { start: 0x8000_0000_0000, name: "Kernel Space" },
-  { start: 0x8880_0000_0000, name: "Low Kernel Mapping" },
+  { start: USER_END, name: "Kernel Space" },
+  { start: PAGE_OFFSET, name: "Low Kernel Mapping" },
   { start: VMALLOC_START, name: "vmalloc() Area" },
-  { start: 0xea00_0000_0000, name: "Vmemmap" },
+  { start: VMEMMAP_START, name: "Vmemmap" },
   { start: 0xfe00_0000_0000, name: "CPU entry Area" },
   { start: 0xff00_0000_0000, name: "ESPfix Area" },
   { start: 0xffef_0000_0000, name: "EFI Runtime Services" },
@@ -35,9 +42,8 @@ export const ADDRESS_MARKERS: readonly { readonly start: number; readonly name: 
 ];
 
 /** One past the end of the dump's part for the vmalloc range: where the next marker stands. */
-export const VMALLOC_DUMP_END = 0xea00_0000_0000;
+export const VMALLOC_DUMP_END = VMEMMAP_START;
 
-const UPPER_HALF = 2 ** 47;
 const ATTRIBUTE_BITS = 0xfff;
 const HIGH_ATTRIBUTE_BITS = 0xfff0_0000 | 0;
 
@@ -108,8 +114,8 @@ function walk(
   for (let index = 0; index < ENTRIES_PER_TABLE; index++) {
     // Only the first and the last entry of a five-level top table lead to 48-bit addresses: the two halves.
     if (level === 5 && index !== 0 && index !== ENTRIES_PER_TABLE - 1) continue;
-    const la = level === 5 ? (index === 0 ? 0 : UPPER_HALF) : base + index * bytes;
-    const stop = level === 5 ? la + UPPER_HALF : la + bytes;
+    const la = level === 5 ? (index === 0 ? 0 : bytes) : base + index * bytes;
+    const stop = la + bytes;
     if (stop <= start || la >= end) continue;
     if (level === 4 && tables.levels === 5 && la >= UPPER_HALF !== base >= UPPER_HALF) continue;
     const low = memory.readWord(frame, 2 * index);

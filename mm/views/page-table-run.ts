@@ -2,7 +2,7 @@
  * Runs of equal page-table entries, as `/sys/kernel/debug/page_tables/kernel` prints them
  * (`arch/x86/mm/dump_pagetables.c`).
  */
-import { formatLinearAddress16, LINEAR_SPACE_BYTES } from "../../arch/isa/linear-address.ts";
+import { formatLinearAddress16, LINEAR_SPACE_BYTES, UPPER_HALF } from "../../arch/isa/linear-address.ts";
 
 /** The level of a paging structure; four-level paging folds `p4d` away. */
 export type PageTableLevel = "pgd" | "p4d" | "pud" | "pmd" | "pte";
@@ -26,7 +26,6 @@ export interface PageTableRun {
   readonly nx: boolean;
 }
 
-const UPPER_HALF = 2 ** 47;
 const HOLE_BYTES = 2 ** 64 - 2 ** 48;
 const UNITS = "BKMGTPE";
 const NOT_PRESENT = " ".repeat(30);

@@ -1,5 +1,7 @@
 /** `/proc/vmallocinfo` (`vmalloc_info_show`), and the `Vmalloc` lines of `/proc/meminfo`. */
+
 import { formatLinearAddress16, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import {
   VM_ALLOC,
   VM_DMA_COHERENT,
@@ -10,7 +12,6 @@ import {
   VM_USERMAP,
 } from "../vmalloc/areas/vm-structs.ts";
 import { VMAP_RAM } from "../vmalloc/areas/vmap-areas.ts";
-import { VMALLOC_END, VMALLOC_START } from "../vmalloc/vmalloc-config.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 
 const FLAG_WORDS: readonly (readonly [number, string])[] = [

@@ -1,15 +1,16 @@
 /** Finding room (`alloc_vmap_area`): from the current CPU's pool if it fits, else from the free tree. */
 
 import { formatLinearAddress } from "../../arch/isa/linear-address.ts";
+import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { finish, type Soon } from "../kernel/soon.ts";
-import { isAligned, isPageAligned, isPowerOfTwo } from "../lib/align.ts";
+import { isAligned, isPageAligned } from "../lib/align.ts";
 import { EBUSY, EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_DIRECT_RECLAIM, __GFP_NOWARN } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
+import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import { encodeNodeId, poolIndexOf, type VmapNode } from "./areas/vmap-node.ts";
 import { reclaimAndPurgeVmapAreas } from "./purge.ts";
-import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
 /**

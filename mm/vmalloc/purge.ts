@@ -2,14 +2,16 @@
  * Purging: giving lazily freed areas back for use, after one TLB flush for all of them (`__purge_vmap_area_lazy`,
  * `purge_vmap_node`, `decay_va_pool_node`).
  */
+
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { FlushCause } from "../flush/flush-accounts.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { Work } from "../kernel/work.ts";
 import { pagesIn } from "../lib/align.ts";
+import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { AreaTree } from "./areas/area-tree.ts";
 import { decodeNodeId, poolIndexOf, type VmapNode } from "./areas/vmap-node.ts";
-import { ADDRESS_MAX, MAX_VA_SIZE_PAGES } from "./vmalloc-config.ts";
+import { MAX_VA_SIZE_PAGES } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { purgeFragmentedBlocksAllCpus } from "./vmap-block-purge.ts";
 

@@ -5,6 +5,7 @@ import { PTE_ACCESSED, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../../
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { alignUp, isPageAligned } from "../lib/align.ts";
 import { EBUSY, EFAULT, EINVAL } from "../lib/errno.ts";
+import { USER_END } from "../lib/memory-layout.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import { VM_DMA_COHERENT, VM_USERMAP } from "./areas/vm-structs.ts";
 import { findVmArea } from "./vm-area.ts";
@@ -13,9 +14,6 @@ import type { Vmalloc } from "./vmalloc-state.ts";
 
 /** Attributes of user pages: readable, writable, not executable (`PAGE_SHARED`). */
 const USER_LOW = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED;
-
-/** One past the highest user address. */
-const USER_END = 2 ** 47;
 
 /**
  * Maps `sizeBytes` bytes of a `vmallocUser` area, from page `pageOffset` on, at `userAddress` of `user`.

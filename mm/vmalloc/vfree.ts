@@ -5,11 +5,11 @@ import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { finish, type Soon } from "../kernel/soon.ts";
 import { Work } from "../kernel/work.ts";
 import { formatRange } from "../lib/kernel-log.ts";
+import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { directMapAddress } from "../page-tables/direct-map.ts";
 import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./areas/vm-structs.ts";
 import { releaseWithoutPages, removeVmArea, removeVmAreaSoon } from "./vm-area.ts";
 import { _vmUnmapAliases } from "./vm-unmap-aliases.ts";
-import { ADDRESS_MAX } from "./vmalloc-config.ts";
 import type { DeferredFrees, Vmalloc } from "./vmalloc-state.ts";
 import { warmForFree } from "./warm.ts";
 

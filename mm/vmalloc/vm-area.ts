@@ -1,11 +1,13 @@
 /** Areas with a vm_struct: reserving and releasing them (`__get_vm_area_node`, `remove_vm_area`, `free_vm_area`). */
 
 import { PAGE_SHIFT, PAGE_SIZE, PUD_SIZE } from "../../arch/isa/linear-address.ts";
+import { roundUpToPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { finish, type Soon } from "../kernel/soon.ts";
 import { alignUp, isPageAligned } from "../lib/align.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
+import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import { allocVmapAreaSoon } from "./alloc-vmap-area.ts";
 import { VM_IOREMAP, VM_NO_GUARD } from "./areas/vm-structs.ts";
 import type { VmapNode } from "./areas/vmap-node.ts";
@@ -20,7 +22,6 @@ import {
   unlinkBusy,
   unmapVmapArea,
 } from "./free-vmap-area.ts";
-import { roundUpToPowerOfTwo, VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
 /** No caller is known: `/proc/vmallocinfo` then shows none. */

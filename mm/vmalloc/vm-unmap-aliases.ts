@@ -4,8 +4,8 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { finish } from "../kernel/soon.ts";
+import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { purgeVmapAreaLazy } from "./purge.ts";
-import { ADDRESS_MAX } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { freeVmapBlockSoon, purgeFragmentedBlock } from "./vmap-block-purge.ts";
 

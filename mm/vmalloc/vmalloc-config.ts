@@ -1,17 +1,8 @@
 /** Settings of vmalloc, with the kernel's defaults for a given number of CPUs. */
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { roundUpToPowerOfTwo } from "../../arch/isa/power-of-two.ts";
+import { ConfigError } from "../lib/config-error.ts";
 
-/** First address of the vmalloc range (4-level paging, no KASLR). */
-export const VMALLOC_START = 0xc900_0000_0000;
-/** Last byte of the vmalloc range; used as an exclusive bound, as the kernel does. */
-export const VMALLOC_END = 0xe8ff_ffff_ffff;
-/** Where modules live. */
-export const MODULES_VADDR = 0xffff_a000_0000;
-export const MODULES_END = 0xffff_ff00_0000;
-/** The kernel's ULONG_MAX: the start of an empty range, the end of the address space. */
-export const ADDRESS_MAX = 2 ** 48 - 1;
-/** Where the user half of the address space ends. */
-export const USER_END = 2 ** 47;
 /** Pools hold areas of up to this many pages, guard page included (`MAX_VA_SIZE_PAGES`). */
 export const MAX_VA_SIZE_PAGES = 256;
 /** Requests of up to this many pages come from vmap blocks (`VMAP_MAX_ALLOC`). */
@@ -45,20 +36,6 @@ export interface VmallocConfig {
   readonly ioremapMaxPageShift: number;
   /** Whether to answer as the real kernel does where it is known to be wrong (`vread` of vmap blocks). */
   readonly upstreamQuirks: boolean;
-}
-
-/** A setting that is not possible. */
-export class ConfigError extends Error {
-  override readonly name = "ConfigError";
-  readonly setting: string;
-  readonly value: unknown;
-  readonly expected: string;
-  constructor(setting: string, value: unknown, expected: string) {
-    super(`${setting} ${String(value)}: expected ${expected}`);
-    this.setting = setting;
-    this.value = value;
-    this.expected = expected;
-  }
 }
 
 /**
@@ -96,11 +73,6 @@ export function vmallocConfig(given: Partial<VmallocConfig>): VmallocConfig {
   whole("flushCeilingPages", config.flushCeilingPages, 0, 2 ** 36);
   whole("purgeThresholdPages", config.purgeThresholdPages, 0, blockPages);
   return config;
-}
-
-/** The smallest power of two that is at least `value`. */
-export function roundUpToPowerOfTwo(value: number): number {
-  return 2 ** Math.ceil(Math.log2(value));
 }
 
 function whole(setting: string, value: number, low: number, high: number): void {

@@ -1,11 +1,10 @@
 /** Bringing vmalloc up (`vmalloc_init`, `preallocate_vmalloc_pages`). */
 
+import { LEVEL_BYTES } from "../../arch/isa/linear-address.ts";
 import { Work } from "../kernel/work.ts";
+import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import { drainVmapAreaWork } from "./purge.ts";
-import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import { Vmalloc, type VmallocParts } from "./vmalloc-state.ts";
-
-const TOP_ENTRY_BYTES = 2 ** 39;
 
 /**
  * vmalloc with the whole address space free and the upper page tables of its range in place.
@@ -13,7 +12,7 @@ const TOP_ENTRY_BYTES = 2 ** 39;
  */
 export function vmallocInit(parts: VmallocParts): Vmalloc {
   const state = new Vmalloc(parts);
-  for (let la = VMALLOC_START; la < VMALLOC_END; la += TOP_ENTRY_BYTES) {
+  for (let la = VMALLOC_START; la < VMALLOC_END; la += LEVEL_BYTES[4]) {
     if (parts.tables.makeTableAt(la, 3) === 0)
       throw new RangeError("no memory for the page tables of the vmalloc range");
   }

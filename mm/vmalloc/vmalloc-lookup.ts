@@ -1,9 +1,8 @@
 /** Questions about addresses: `is_vmalloc_addr`, `vmalloc_to_page`, `vmalloc_dump_obj`, `vmalloc_nr_pages`. */
-import { formatLinearAddress, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { formatLinearAddress, LEVEL_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { entryFrame, PTE_PAGE_SIZE, PTE_PRESENT } from "../../arch/isa/pte.ts";
 import { alignUp } from "../lib/align.ts";
-import { LEVEL_BYTES } from "../page-tables/page-tables.ts";
-import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
+import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
 /** Whether an address lies in the vmalloc range, mapped or not (`is_vmalloc_addr`). */

@@ -13,6 +13,7 @@ import { Mutex, SpinLock } from "../kernel/lock.ts";
 import type { VmallocEvents } from "../kernel/vmalloc-events.ts";
 import type { Work } from "../kernel/work.ts";
 import type { KernelLog } from "../lib/kernel-log.ts";
+import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { MemoryTypes } from "../page-tables/memtype.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import { AreaStarts } from "./areas/area-starts.ts";
@@ -23,7 +24,7 @@ import { VmapAreas } from "./areas/vmap-areas.ts";
 import { VmapBlocks } from "./areas/vmap-blocks.ts";
 import { VmapNode } from "./areas/vmap-node.ts";
 import { offsetModulo, VmapZones } from "./areas/vmap-zones.ts";
-import { ADDRESS_MAX, type VmallocConfig } from "./vmalloc-config.ts";
+import type { VmallocConfig } from "./vmalloc-config.ts";
 
 /** A function that may free kernel virtual addresses when they run out; returns how many pages it freed. */
 export type PurgeNotifier = () => number;

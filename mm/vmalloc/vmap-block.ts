@@ -9,10 +9,10 @@ import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { finish, type Soon } from "../kernel/soon.ts";
 import { ENOMEM } from "../lib/errno.ts";
 import { formatRange } from "../lib/kernel-log.ts";
+import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import { allocVmapAreaSoon } from "./alloc-vmap-area.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./areas/vmap-areas.ts";
 import { type AreaTest, findUnlinkVmapArea } from "./free-vmap-area.ts";
-import { VMALLOC_END, VMALLOC_START } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { freeVmapBlockSoon } from "./vmap-block-purge.ts";
 

@@ -3,11 +3,11 @@
  * memory is not touched.
  */
 
-import { LINEAR_SPACE_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { LEVEL_BYTES, LINEAR_SPACE_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { entryFrame, PTE_PAGE_SIZE, PTE_PRESENT } from "../../arch/isa/pte.ts";
 import { CHUNK_FRAME_MASK, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { LEVEL_BYTES, type PageTables } from "../page-tables/page-tables.ts";
+import type { PageTables } from "../page-tables/page-tables.ts";
 import { VM_IOREMAP, VM_SPARSE, VM_UNINITIALIZED } from "./areas/vm-structs.ts";
 import { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM } from "./areas/vmap-areas.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";

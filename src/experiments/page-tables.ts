@@ -1,11 +1,19 @@
 /** `page-tables`: the same memory under pages of 4 KiB, 2 MiB and 1 GiB, and 4 and 5 levels of tables. */
 import { type Cpu, Machine, PAGE_SIZE, type Preset } from "../../arch/index.ts";
-import { FaultInjection, KernelLog, mapPhysicalRange, PAGE_KERNEL, PageAllocator, PageTables } from "../../mm/index.ts";
+import {
+  FaultInjection,
+  KernelLog,
+  mapPhysicalRange,
+  PAGE_KERNEL,
+  PageAllocator,
+  PageTables,
+  VMALLOC_START,
+} from "../../mm/index.ts";
 import { type Random, randomStream } from "../machine/random.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, Plot, Value } from "./experiment.ts";
 
 /** Where the memory is mapped; a multiple of every page size. */
-const BASE = 0xc900_0000_0000;
+const BASE = VMALLOC_START;
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
 /** Walks after a flush that are averaged. */

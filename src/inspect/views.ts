@@ -1,6 +1,7 @@
 /** What one can look at in an emulated kernel, in the formats of a live one. */
+
 import { cachedTranslations } from "../../arch/cpu/cached-translations.ts";
-import { formatLinearAddress16, parseLinearAddress } from "../../arch/isa/linear-address.ts";
+import { formatLinearAddress16, LINEAR_SPACE_BYTES, parseLinearAddress } from "../../arch/isa/linear-address.ts";
 import { SIZE_BYTES, SIZE_NAMES, TR_DIRTY, TR_RW, TR_USER, TR_XD } from "../../arch/isa/translation.ts";
 import { formatProbe } from "../../arch/walk/probe.ts";
 import { MAX_PAGE_ORDER, type Zone } from "../../mm/frames/zone.ts";
@@ -15,6 +16,7 @@ import {
   vmallocinfo,
   vmallocMeminfo,
 } from "../../mm/index.ts";
+import { USER_END } from "../../mm/lib/memory-layout.ts";
 import { UsageError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 
@@ -42,8 +44,8 @@ export interface View {
 const RANGES: Readonly<Record<RangeName, readonly [number, number]>> = {
   vmalloc: [VMALLOC_START, VMALLOC_DUMP_END],
   modules: [MODULES_VADDR, MODULES_END],
-  kernel: [2 ** 47, 2 ** 48],
-  all: [0, 2 ** 48],
+  kernel: [USER_END, LINEAR_SPACE_BYTES],
+  all: [0, LINEAR_SPACE_BYTES],
 };
 
 /** All views. */

@@ -8,6 +8,7 @@
  */
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import {
   allocVmapArea,
@@ -320,8 +321,4 @@ function mappedBytes(sizeBytes: number, align: number): number {
 function windowOf(event: { readonly vstart: bigint; readonly vend: bigint }): [number, number] {
   if (event.vend - event.vstart >= BigInt(VMALLOC_RANGE_BYTES_MIN)) return [VMALLOC_START, VMALLOC_END];
   return [Number(BigInt.asUintN(48, event.vstart)), Number(BigInt.asUintN(48, event.vend))];
-}
-
-function isPowerOfTwo(value: number): boolean {
-  return value > 0 && Number.isInteger(Math.log2(value));
 }

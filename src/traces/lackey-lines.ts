@@ -3,7 +3,9 @@
  * ` S ADDR,SIZE` (store), ` M ADDR,SIZE` (load, then store); hexadecimal addresses, decimal sizes. Anything else is a
  * message of valgrind or of the program, and is skipped.
  */
+
 import { REFERENCE_FETCH, REFERENCE_LOAD, REFERENCE_STORE } from "../../arch/cpu/reference-port.ts";
+import { USER_END } from "../../mm/lib/memory-layout.ts";
 
 /** Kind of a line: a load and a store of the same bytes. */
 export const REFERENCE_MODIFY = 3;
@@ -27,7 +29,7 @@ for (let value = 0; value < 16; value++) {
   DIGIT[value.toString(16).toUpperCase().charCodeAt(0)] = value;
 }
 /** User addresses end where the lower half of the address space does. */
-const ADDRESS_END = 2 ** 47;
+const ADDRESS_END = USER_END;
 /** The longest reference: an XSAVE area is below 16 KiB. */
 const SIZE_MAX = 16384;
 /** A line longer than this is no reference, whatever stands in it. */

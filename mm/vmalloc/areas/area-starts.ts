@@ -2,8 +2,9 @@
  * Which busy area starts at which page, for all nodes: what the host looks up in front of the busy trees, since nearly every
  * `vfree` names a start. In pieces for 64 MiB of address space each, so that it grows without leaving older ones behind.
  */
+
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
-import { VMALLOC_START } from "../vmalloc-config.ts";
+import { VMALLOC_START } from "../../lib/memory-layout.ts";
 
 /** Pages from `VMALLOC_START` on for which starts are remembered: 16 GiB of address space. */
 export const STARTS_PAGES_MAX = 2 ** 22;

@@ -1,6 +1,6 @@
 /** Which vmap node an address belongs to (`addr_to_node_id`): the address space is dealt out to the nodes zone by zone. */
-import { isPowerOfTwo } from "../../lib/align.ts";
-import { VMALLOC_START } from "../vmalloc-config.ts";
+import { isPowerOfTwo } from "../../../arch/isa/power-of-two.ts";
+import { VMALLOC_START } from "../../lib/memory-layout.ts";
 
 /** 2^64 - 2^48: what the 48-bit form of an upper-half address leaves out. */
 const UPPER_HALF_OFFSET = 0xffffn << 48n;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { VMALLOC_END, VMALLOC_START } from "../../../../mm/vmalloc/vmalloc-config.ts";
+import { VMALLOC_END, VMALLOC_START } from "../../../../mm/lib/memory-layout.ts";
 import { bootKernel } from "../../../../src/machine/kernel.ts";
 
 const UPPER_HALF = 0xffffn << 48n;

@@ -1,0 +1,19 @@
+/** Where the parts of the kernel's address space lie: 4-level paging, no KASLR (`Documentation/arch/x86/x86_64/mm.rst`). */
+import { LINEAR_SPACE_BYTES, UPPER_HALF } from "../../arch/isa/linear-address.ts";
+
+/** One past the last user address (`TASK_SIZE_MAX` and its guard page). */
+export const USER_END = UPPER_HALF;
+/** Where the direct map of all memory begins (`PAGE_OFFSET`). */
+export const PAGE_OFFSET = 0x8880_0000_0000;
+/** First address of the vmalloc range. */
+export const VMALLOC_START = 0xc900_0000_0000;
+/** Last byte of the vmalloc range; used as an exclusive bound, as the kernel does. */
+export const VMALLOC_END = 0xe8ff_ffff_ffff;
+/** Where the array of `struct page` begins. */
+export const VMEMMAP_START = 0xea00_0000_0000;
+/** Where modules live. */
+export const MODULES_VADDR = 0xffff_a000_0000;
+/** One past the last address for modules. */
+export const MODULES_END = 0xffff_ff00_0000;
+/** The kernel's ULONG_MAX: the start of an empty range, the end of the address space. */
+export const ADDRESS_MAX = LINEAR_SPACE_BYTES - 1;
