@@ -148,7 +148,7 @@ export class PagingMode {
 }
 
 /** Address bits at or above MAXPHYADDR, in the high word. */
-export function reservedHighBits(maxPhyAddr: number): number {
+function reservedHighBits(maxPhyAddr: number): number {
   return PTE_ADDRESS_HIGH & ~(2 ** (maxPhyAddr - 32) - 1);
 }
 

@@ -33,14 +33,8 @@ export const SIZE_1G = 2;
 /** Not a page: an entry of a paging-structure cache. */
 export const SIZE_TABLE = 3;
 
-/** A page size, as a small number. */
-export type PageSize = typeof SIZE_4K | typeof SIZE_2M | typeof SIZE_1G;
-
 /** Bytes of a page of each size. */
 export const SIZE_BYTES = [4096, 0x20_0000, 0x4000_0000] as const;
-
-/** 4 KiB frames in a page of each size. */
-export const SIZE_FRAMES = [1, 512, 512 * 512] as const;
 
 /** What people call the sizes. */
 export const SIZE_NAMES = ["4K", "2M", "1G", "table"] as const;

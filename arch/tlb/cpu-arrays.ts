@@ -26,10 +26,10 @@ export const OTHER_PREDICTIONS_AT = 1024;
 /** Predictions of one kind of access. */
 export const PREDICTIONS = 256;
 /** The first place, a multiple of 4 as the first of every structure is. */
-export const FIRST_PLACE = 256;
+const FIRST_PLACE = 256;
 
 /** Cell of a record: the tag, NaN while the slot is empty. */
-export const CELL_TAG = 0;
+const CELL_TAG = 0;
 /** log2 of the cells of a record. */
 export const CELL_SHIFT = 2;
 

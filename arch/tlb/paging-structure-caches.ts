@@ -14,7 +14,7 @@ import type { TlbHierarchy } from "./tlb-hierarchy.ts";
 /** Level of a page-directory entry, and of the entries above it. */
 export const LEVEL_PDE = 2;
 export const LEVEL_PDPTE = 3;
-export const LEVEL_PML5E = 5;
+const LEVEL_PML5E = 5;
 
 /** Names of the caches, from level 2 on. */
 const STRUCTURE_NAMES = ["pde", "pdpte", "pml4e", "pml5e"] as const;

@@ -6,17 +6,17 @@ import { GeneralProtectionFault } from "../isa/faults.ts";
 import type { CpuFeatures } from "../presets/preset.ts";
 
 /** Uncacheable. */
-export const TYPE_UC = 0;
+const TYPE_UC = 0;
 /** Write combining. */
-export const TYPE_WC = 1;
+const TYPE_WC = 1;
 /** Write-through. */
-export const TYPE_WT = 4;
+const TYPE_WT = 4;
 /** Write-protected. */
-export const TYPE_WP = 5;
+const TYPE_WP = 5;
 /** Write-back. */
-export const TYPE_WB = 6;
+const TYPE_WB = 6;
 /** Uncacheable, unless an MTRR says WC (PAT only). */
-export const TYPE_UC_MINUS = 7;
+const TYPE_UC_MINUS = 7;
 
 /** Names of the types, by encoding. */
 export const MEMORY_TYPE_NAMES = ["UC", "WC", "", "", "WT", "WP", "WB", "UC-"] as const;

@@ -18,7 +18,6 @@ import {
   PTE_PRESENT,
   PTE_RW,
   PTE_USER,
-  PTE_XD_HIGH,
 } from "../isa/pte.ts";
 import {
   TR_DIRTY,
@@ -67,7 +66,7 @@ export class PageWalker {
     this.caches = caches;
   }
 
-  /** Walks for the page of `la`. Returns {@link WALK_OK}, or the error code of the page fault. */
+  /** Walks for the page of `la`. Returns `WALK_OK`, or the error code of the page fault. */
   walk(la: number, access: Access): number {
     const vpn = Math.floor(la / 4096);
     const { mode, memory } = this;
@@ -169,9 +168,4 @@ export function leafFrame(low: number, high: number, level: number, vpn: number)
   if (level === 1) return entryFrame(low, high);
   const mask = level === 2 ? 0x1ff : 0x3_ffff;
   return entryFrame(low & ~0x1fff, high) + ((vpn | 0) & mask);
-}
-
-/** XD of a high word as a `TR_XD` bit, for those who read entries without walking. */
-export function isExecuteDisabled(high: number): boolean {
-  return (high & PTE_XD_HIGH) !== 0;
 }

@@ -22,7 +22,7 @@ import type { PageTables } from "./page-tables.ts";
 /** log2 of the bytes in a 2 MiB page. */
 export const PMD_SHIFT = 21;
 /** log2 of the bytes in a 1 GiB page. */
-export const PUD_SHIFT = 30;
+const PUD_SHIFT = 30;
 
 /** Flushes kernel addresses [start, end) on every CPU (`flush_tlb_kernel_range`). */
 export type KernelRangeFlush = (start: number, end: number) => KernelCode<void>;
@@ -124,7 +124,7 @@ function* placeLargePage(
 }
 
 /** Attributes of a large leaf: PS, and the PAT bit moved from bit 7 to bit 12. */
-export function largeAttributes(protLow: number): number {
+function largeAttributes(protLow: number): number {
   const pat = (protLow & PTE_PAT) !== 0 ? PTE_PAT_LARGE : 0;
   return (protLow & ~PTE_PAT) | PTE_PAGE_SIZE | pat;
 }

@@ -25,7 +25,7 @@ import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { formatRange, type KernelLog } from "../lib/kernel-log.ts";
 
 /** Attributes of an entry that names a table (`_PAGE_TABLE`). */
-export const TABLE_ATTRIBUTES = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
+const TABLE_ATTRIBUTES = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
 
 /** log2 of {@link ENTRIES_PER_TABLE}. */
 const ENTRIES_SHIFT = 9;
@@ -305,7 +305,7 @@ export class PageTables {
 const ENTRIES_PER_BYTE = LEVEL_BYTES.map((bytes) => (bytes === 0 ? 0 : 1 / bytes));
 
 /** Index of the entry for `la` in a table of `level`; bits 56:48 repeat bit 47. */
-export function indexAt(la: number, level: number): number {
+function indexAt(la: number, level: number): number {
   if (level === 5) return la >= UPPER_HALF ? 511 : 0;
   return (la * ENTRIES_PER_BYTE[level]) & 511;
 }

@@ -25,7 +25,7 @@ export interface RcuTimes {
 }
 
 /** HZ=250, grace periods of three ticks (12 ms) [M]. */
-export const DEFAULT_RCU_TIMES: RcuTimes = { ticksPerSecond: 250, gracePeriodTicks: 3 };
+const DEFAULT_RCU_TIMES: RcuTimes = { ticksPerSecond: 250, gracePeriodTicks: 3 };
 
 interface CpuBatch {
   readonly lock: SpinLock;

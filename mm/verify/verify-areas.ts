@@ -70,7 +70,7 @@ function pagesOf({ areas }: Vmalloc, area: number): number {
 }
 
 /** Which node's zone an address lies in: the kernel divides the 64-bit address, sign extension included. */
-export function zoneNode(state: Vmalloc, la: number): number {
+function zoneNode(state: Vmalloc, la: number): number {
   const { zoneSizeBytes, vmapNodes } = state.config;
   const address64 = la >= UPPER_HALF ? BigInt(la) + (0xffffn << 48n) : BigInt(la);
   return Number((address64 / BigInt(zoneSizeBytes)) % BigInt(vmapNodes));

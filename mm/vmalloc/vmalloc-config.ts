@@ -8,7 +8,7 @@ export const MAX_VA_SIZE_PAGES = 256;
 /** Requests of up to this many pages come from vmap blocks (`VMAP_MAX_ALLOC`). */
 export const VMAP_MAX_ALLOC = 64;
 /** Most vmap nodes there are. */
-export const VMAP_NODES_MAX = 128;
+const VMAP_NODES_MAX = 128;
 
 /** Settings that a kernel has when it boots. */
 export interface VmallocConfig {

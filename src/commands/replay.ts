@@ -178,7 +178,7 @@ function print(result: ReplayResult, options: ReplayCommandOptions): void {
 }
 
 /** `fix_smp1_s1: 20125 calls, 50005 events; mismatches: 0 addresses, 0 events, 0 in the final state`. */
-export function summaryLine(result: ReplayResult): string {
+function summaryLine(result: ReplayResult): string {
   const { recording, calls, events } = result;
   const counts = [
     `${result.addressMismatches} addresses`,

@@ -7,7 +7,7 @@ import { RecordingError } from "../input/recording-error.ts";
 const READ_BYTES = 256 * 1024;
 
 /** Stands for standard input where a file's name is expected. */
-export const STANDARD_INPUT = "-";
+const STANDARD_INPUT = "-";
 
 /** How an input is called in messages. */
 export function inputName(file: string): string {

@@ -98,7 +98,7 @@ const SETTINGS: Readonly<Record<SettingName, Setting>> = {
 export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
 
 /** Names of all flush policies. */
-export function policyNames(): string[] {
+function policyNames(): string[] {
   return FLUSH_POLICIES.map((policy) => policy.name);
 }
 

@@ -68,7 +68,7 @@ function translation(report: LackeyReport): string {
 }
 
 /** Cycles of all page walks. */
-export function walkCycles({ counters }: LackeyReport): number {
+function walkCycles({ counters }: LackeyReport): number {
   return (
     counters["dtlb_load_misses.walk_active"] +
     counters["dtlb_store_misses.walk_active"] +
