@@ -45,8 +45,9 @@ export {
 export { type LockCosts, Mutex, SpinLock } from "./kernel/lock.ts";
 export { LockClass, type LockStatistics, lockClass, lockStatistics } from "./kernel/lock-stat.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";
-export { NO_EVENTS, type VmallocEvents } from "./kernel/vmalloc-events.ts";
+export { type FlushEvents, NO_EVENTS, type PageTableEvents, type VmallocEvents } from "./kernel/vmalloc-events.ts";
 export { Work } from "./kernel/work.ts";
+export { KernelMm, type KernelMmParts } from "./kernel-mm.ts";
 export { ConfigError } from "./lib/config-error.ts";
 export * from "./lib/errno.ts";
 export * from "./lib/gfp.ts";

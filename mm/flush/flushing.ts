@@ -1,12 +1,22 @@
-/** What flushes work with on one machine: the policy, calls between CPUs, user mode, the accounts if anybody keeps them. */
+/**
+ * What flushes work with on one machine: the policy, calls between CPUs, user mode, the ceiling, counters, and the accounts where
+ * they are kept. Nothing here knows who mapped what is flushed.
+ */
 
 import type { Machine } from "../../arch/machine.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 import { Smp } from "../kernel/smp.ts";
+import type { FlushEvents } from "../kernel/vmalloc-events.ts";
 import { ConfigError } from "../lib/config-error.ts";
 import { FlushAccounts, type FlushAccountsOptions, type FlushRecord } from "./flush-accounts.ts";
 import { type FlushContext, type FlushPolicy, IPI_POLICY } from "./flush-policy.ts";
+import { TlbVmstat } from "./tlb-vmstat.ts";
 import { UserMode } from "./user-mode.ts";
+
+/** Linux's default of `tlb_single_page_flush_ceiling`. */
+const DEFAULT_CEILING_PAGES = 33;
+/** The pages of the whole address space. */
+const CEILING_PAGES_MAX = 2 ** 36;
 
 /** Settings of flushing. */
 export interface FlushingConfig {
@@ -16,6 +26,8 @@ export interface FlushingConfig {
   readonly isolatedCpus?: readonly number[] | undefined;
   /** Page-table isolation (`pti=on`). Default: off, as on CPUs that Meltdown does not concern. */
   readonly pageTableIsolation?: boolean | undefined;
+  /** Ranges of more pages than this are flushed whole (`tlb_single_page_flush_ceiling`). Default: 33. */
+  readonly flushCeilingPages?: number | undefined;
 }
 
 /** Flushing on one machine. */
@@ -28,20 +40,36 @@ export class Flushing implements FlushContext {
   readonly isEager: boolean;
   /** Whether kernel pages are not global, and user mode runs on page tables of its own (page-table isolation, KPTI). */
   readonly isolation: boolean;
+  /** Ranges of more pages than this are flushed whole (`tlb_single_page_flush_ceiling`). */
+  readonly ceilingPages: number;
+  /** The TLB lines of `/proc/vmstat`. */
+  readonly vmstat = new TlbVmstat();
+  /** Flushes of kernel addresses so far: whole TLBs, and page by page. */
+  fullFlushes = 0;
+  rangeFlushes = 0;
+  /** Is told of each flush of kernel addresses; null when nothing observes. */
+  events: FlushEvents | null = null;
   /** Called after INVLPG of a kernel page on a CPU; `user-spaces.ts` sets it. */
   afterKernelPage: ((cpu: number, la: number, record: FlushRecord | null) => void) | null = null;
   accounts: FlushAccounts | null = null;
 
-  /** @throws ConfigError for a policy that the machine cannot carry out, or an isolated CPU that it does not have */
+  /**
+   * @throws ConfigError for a policy that the machine cannot carry out, an isolated CPU that it does not have, or a ceiling that
+   *   is no number of pages
+   */
   constructor(machine: Machine, costs: KernelCosts, config: FlushingConfig = {}) {
-    const { policy = IPI_POLICY, isolatedCpus = [] } = config;
+    const { policy = IPI_POLICY, isolatedCpus = [], flushCeilingPages = DEFAULT_CEILING_PAGES } = config;
     const { loop } = machine;
     policy.check(machine);
     for (const cpu of isolatedCpus) {
       if (Number.isInteger(cpu) && cpu >= 0 && cpu < loop.cpus) continue;
       throw new ConfigError("isolated CPU", cpu, `a CPU from 0 to ${loop.cpus - 1}`);
     }
+    if (!Number.isInteger(flushCeilingPages) || flushCeilingPages < 0 || flushCeilingPages > CEILING_PAGES_MAX) {
+      throw new ConfigError("flushCeilingPages", flushCeilingPages, `a whole number from 0 to ${CEILING_PAGES_MAX}`);
+    }
     this.machine = machine;
+    this.ceilingPages = flushCeilingPages;
     this.policy = policy;
     this.isEager = policy.eager;
     this.isolation = config.pageTableIsolation ?? false;

@@ -7,46 +7,45 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
-import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import type { FlushAccounts, FlushCause, FlushRecord } from "./flush-accounts.ts";
+import type { Flushing } from "./flushing.ts";
 
 /**
  * Flushes [start, end) on every CPU: page by page up to the ceiling, the whole TLB above it.
- * @param paidFor tells the accounts which frees led to this flush; called once it is done, if anybody keeps accounts
+ * @param paidFor tells the accounts which frees led to this flush; called once it is done, where accounts are kept
  */
 export function* flushTlbKernelRange(
-  state: Vmalloc,
+  flushing: Flushing,
   start: number,
   end: number,
   cause: FlushCause = "call",
   paidFor?: (accounts: FlushAccounts, record: FlushRecord) => void,
 ): KernelCode<void> {
-  const full = end === ADDRESS_MAX || end - start > state.config.flushCeilingPages * PAGE_SIZE;
-  state.events?.flushRange(start, end, full);
-  if (full) state.fullFlushes++;
-  else state.rangeFlushes++;
-  const record = yield* flushEverywhere(state, start, end, full, cause);
-  const { accounts } = state.flushing;
+  const full = end === ADDRESS_MAX || end - start > flushing.ceilingPages * PAGE_SIZE;
+  flushing.events?.flushRange(start, end, full);
+  if (full) flushing.fullFlushes++;
+  else flushing.rangeFlushes++;
+  const record = yield* flushEverywhere(flushing, start, end, full, cause);
+  const { accounts } = flushing;
   if (accounts !== null && record !== null) paidFor?.(accounts, record);
 }
 
 /** Flushes every TLB whole, global entries included. */
-export function* flushTlbAll(state: Vmalloc): KernelCode<void> {
-  state.events?.flushAll();
-  state.fullFlushes++;
-  state.vmstat.remoteFlush++;
-  yield* flushEverywhere(state, 0, ADDRESS_MAX, true, "call");
+export function* flushTlbAll(flushing: Flushing): KernelCode<void> {
+  flushing.events?.flushAll();
+  flushing.fullFlushes++;
+  flushing.vmstat.remoteFlush++;
+  yield* flushEverywhere(flushing, 0, ADDRESS_MAX, true, "call");
 }
 
 function* flushEverywhere(
-  state: Vmalloc,
+  flushing: Flushing,
   start: number,
   end: number,
   full: boolean,
   cause: FlushCause,
 ): KernelCode<FlushRecord | null> {
-  const { flushing, vmstat } = state;
-  const { accounts, policy } = flushing;
+  const { accounts, policy, vmstat } = flushing;
   const record = accounts === null ? null : accounts.begin(cause, policy.name, start, end, full);
   const wholeTlb = (cpu: number): void => {
     vmstat.remoteFlushReceived++;

@@ -1,3 +1,25 @@
+/** What flushes of kernel addresses tell their observer. */
+export interface FlushEvents {
+  /** `flush_tlb_kernel_range`; `full` when it flushes the whole TLB. */
+  flushRange(start: number, end: number, full: boolean): void;
+  /** `flush_tlb_all`. */
+  flushAll(): void;
+}
+
+/** What changes of the kernel's page tables tell their observer. */
+export interface PageTableEvents {
+  /** Pages are about to be mapped (`vmap_pages_range`); `prot` as two 32-bit words. */
+  mapPages(start: number, end: number, pageShift: number, protLow: number, protHigh: number, firstFrame: number): void;
+  /** A physical range is about to be mapped (`vmap_page_range`). */
+  mapRange(start: number, end: number, phys: number, protLow: number, protHigh: number, maxPageShift: number): void;
+  /** A range is about to be unmapped (`vunmap_range_noflush`). */
+  vunmap(start: number, end: number): void;
+  /** A page table was allocated: level 1 a PTE table, 2 a PMD table, 3 a PUD table; physical addresses. */
+  ptAlloc(level: number, table: number, entry: number): void;
+  /** An empty page table gave way to a huge leaf at `addr`. */
+  ptFree(level: number, table: number, entry: number, addr: number): void;
+}
+
 /**
  * What happens inside vmalloc, step by step: the hooks behind tracepoints, recordings and replay. Observers only look.
  * An observer that is absent costs one null check at each step.
@@ -5,7 +27,7 @@
  * Addresses are 48-bit linear addresses; the kernel's ULONG_MAX (start of an empty range) is 2^48 - 1. Sizes are bytes,
  * lazy counts pages. Which CPU and which thread act is in the event loop (`currentCpu`, `currentThread`).
  */
-export interface VmallocEvents {
+export interface VmallocEvents extends FlushEvents, PageTableEvents {
   /** Room was looked for (`trace_alloc_vmap_area`); on failure `addr` is `vend`. */
   alloc(
     addr: number,
@@ -26,10 +48,6 @@ export interface VmallocEvents {
   purgeNode(node: number, skipPopulate: boolean): void;
   /** A range is given back to the free tree. */
   merge(start: number, end: number): void;
-  /** `flush_tlb_kernel_range`; `full` when it flushes the whole TLB. */
-  flushRange(start: number, end: number, full: boolean): void;
-  /** `flush_tlb_all`. */
-  flushAll(): void;
   /** An area went to the head of a pool, which now holds `length`. */
   poolAdd(node: number, start: number, end: number, length: number): void;
   /** An area was taken from the head of a pool, which now holds `length`. */
@@ -56,16 +74,6 @@ export interface VmallocEvents {
   drain(lazyNr: number): void;
   /** `_vm_unmap_aliases` has scanned the blocks; the dirty range it found, and whether there was one. */
   aliases(start: number, end: number, flush: boolean): void;
-  /** Pages are about to be mapped (`vmap_pages_range`); `prot` as two 32-bit words. */
-  mapPages(start: number, end: number, pageShift: number, protLow: number, protHigh: number, firstFrame: number): void;
-  /** A physical range is about to be mapped (`vmap_page_range`). */
-  mapRange(start: number, end: number, phys: number, protLow: number, protHigh: number, maxPageShift: number): void;
-  /** A range is about to be unmapped (`vunmap_range_noflush`). */
-  vunmap(start: number, end: number): void;
-  /** A page table was allocated: level 1 a PTE table, 2 a PMD table, 3 a PUD table; physical addresses. */
-  ptAlloc(level: number, table: number, entry: number): void;
-  /** An empty page table gave way to a huge leaf at `addr`. */
-  ptFree(level: number, table: number, entry: number, addr: number): void;
 }
 
 function ignore(): void {

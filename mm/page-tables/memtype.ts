@@ -4,9 +4,11 @@
  * emulated machine are those of a plain firmware: memory is write-back, everything else uncached.
  */
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import type { Machine } from "../../arch/machine.ts";
+import { currentComm } from "../kernel/current-comm.ts";
+import type { FaultInjection } from "../kernel/fault-injection.ts";
 import { EBUSY, EINVAL, ENOMEM } from "../lib/errno.ts";
-import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
-import { currentComm } from "../vmalloc/warn-alloc.ts";
+import type { KernelLog } from "../lib/kernel-log.ts";
 import type { CacheMode } from "./protection.ts";
 
 /** Ranges below it are tracked whether there is memory or not. */
@@ -79,21 +81,34 @@ export class MemoryTypes {
   }
 }
 
+/** What reservations are made in, and where their failures are reported: a `KernelMm` has it. */
+export interface MemtypeContext {
+  readonly memoryTypes: MemoryTypes;
+  readonly machine: Machine;
+  readonly log: KernelLog;
+  readonly faults: FaultInjection;
+}
+
 /**
  * Reserves [start, end), no memory, for mapping with `mode` (`memtype_reserve`). Write-back becomes uncached-minus, as the MTRRs
  * say; a range that is mapped already gives its mode to the new mapping.
  * @returns the mode to map with, or -ENOMEM, or -EBUSY when ranges of different modes are there
  */
-export function memtypeReserve(state: Vmalloc, start: number, end: number, mode: CacheMode): CacheMode | number {
-  const { memoryTypes, log } = state;
+export function memtypeReserve(
+  kernel: MemtypeContext,
+  start: number,
+  end: number,
+  mode: CacheMode,
+): CacheMode | number {
+  const { memoryTypes, log, faults } = kernel;
   const asked = mode === "wb" ? "uc-" : mode;
-  if (state.faults.isArmed && state.faults.fails("memtype")) return -ENOMEM;
+  if (faults.isArmed && faults.fails("memtype")) return -ENOMEM;
   const there = memoryTypes.overlapping(start, end);
   const found = there.length > 0 ? there[0].mode : asked;
   const other = there.find((range) => range.mode !== found);
   if (other !== undefined) {
     const modes = `${MODE_NAMES[found]}<->${MODE_NAMES[other.mode]}`;
-    log.print(`x86/PAT: ${who(state)} conflicting memory types ${start.toString(16)}-${end.toString(16)} ${modes}`);
+    log.print(`x86/PAT: ${who(kernel)} conflicting memory types ${start.toString(16)}-${end.toString(16)} ${modes}`);
     const names = `track ${MODE_NAMES[asked]}, req ${MODE_NAMES[mode]}`;
     log.print(`x86/PAT: memtype_reserve failed ${formatMem(start, end)}, ${names}`);
     return -EBUSY;
@@ -103,11 +118,11 @@ export function memtypeReserve(state: Vmalloc, start: number, end: number, mode:
 }
 
 /** Gives a range back (`memtype_free`); 0, or -EINVAL for one that was not reserved, which is reported. */
-export function memtypeFree(state: Vmalloc, start: number, end: number): number {
-  const memory = memoryIn(state, Math.max(start, ISA_END), end);
+export function memtypeFree(kernel: MemtypeContext, start: number, end: number): number {
+  const memory = memoryIn(kernel, Math.max(start, ISA_END), end);
   if (memory !== "none") return memory === "all" ? 0 : -EINVAL;
-  if (state.memoryTypes.remove(start, end)) return 0;
-  state.log.print(`x86/PAT: ${who(state)} freeing invalid memtype ${formatMem(start, end)}`);
+  if (kernel.memoryTypes.remove(start, end)) return 0;
+  kernel.log.print(`x86/PAT: ${who(kernel)} freeing invalid memtype ${formatMem(start, end)}`);
   return -EINVAL;
 }
 
@@ -123,8 +138,7 @@ export function modeNumber(mode: CacheMode): number {
 }
 
 /** How much of [start, end) is memory. */
-function memoryIn(state: Vmalloc, start: number, end: number): "none" | "some" | "all" {
-  const { memory } = state.machine;
+function memoryIn({ machine: { memory } }: MemtypeContext, start: number, end: number): "none" | "some" | "all" {
   let pages = 0;
   const first = Math.floor(start / PAGE_SIZE);
   const last = Math.ceil(end / PAGE_SIZE);
@@ -134,8 +148,8 @@ function memoryIn(state: Vmalloc, start: number, end: number): "none" | "some" |
 }
 
 /** Thread and process; threads have no numbers here, so that it is always 0. */
-function who(state: Vmalloc): string {
-  return `${currentComm(state)}:0`;
+function who({ machine }: MemtypeContext): string {
+  return `${currentComm(machine.loop)}:0`;
 }
 
 /** `[mem %#010Lx-%#010Lx]` */

@@ -19,7 +19,7 @@ import {
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
 import { FRAME_PAGE_TABLE, type PageAllocator } from "../frames/page-allocator.ts";
 import type { FaultInjection } from "../kernel/fault-injection.ts";
-import type { VmallocEvents } from "../kernel/vmalloc-events.ts";
+import type { PageTableEvents } from "../kernel/vmalloc-events.ts";
 import { EBUSY, ENOMEM } from "../lib/errno.ts";
 import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { formatRange, type KernelLog } from "../lib/kernel-log.ts";
@@ -51,8 +51,8 @@ export class PageTables {
   readonly levels: 4 | 5;
   readonly memory: PhysicalMemory;
   readonly log: KernelLog;
-  /** Who looks on; null for nobody. */
-  events: VmallocEvents | null = null;
+  /** Is told of each change; null when nothing observes. */
+  events: PageTableEvents | null = null;
   /** Leaf entries written and cleared so far, by any size. */
   leavesSet = 0;
   leavesCleared = 0;

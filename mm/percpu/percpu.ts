@@ -242,7 +242,7 @@ export class PercpuAllocator {
       const frame = pages.allocPages(loop.currentCpu, 0, FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE);
       if (frame !== 0) chunk.frames[at] = frame;
       const la = this.addressOf(chunk, cpu, page);
-      if (frame !== 0 && mapSmallFrames(state, la, la + PAGE_SIZE, PAGE_KERNEL, chunk.frames, at) === 0) continue;
+      if (frame !== 0 && mapSmallFrames(state.mm, la, la + PAGE_SIZE, PAGE_KERNEL, chunk.frames, at) === 0) continue;
       for (let undo = 0; undo <= cpu; undo++) this.dropPage(chunk, undo, page);
       return false;
     }
@@ -300,7 +300,7 @@ export class PercpuAllocator {
       }
     }
     if (first < 0) return;
-    yield* flushTlbKernelRange(state, this.addressOf(chunk, 0, first), this.addressOf(chunk, cpus - 1, end));
+    yield* flushTlbKernelRange(state.flushing, this.addressOf(chunk, 0, first), this.addressOf(chunk, cpus - 1, end));
     for (let page = first; page < end; page++) {
       for (let cpu = 0; cpu < cpus; cpu++) this.freeFrame(chunk, cpu, page);
     }

@@ -278,7 +278,7 @@ function restoreMemoryTypes(state: Vmalloc, snapshot: VmallocSnapshot, runs: rea
     const run = runs.find((each) => each.present && start >= each.start && start < each.end);
     if (vms.physAddr[vm] === 0 || run === undefined) continue;
     const end = vms.physAddr[vm] + vms.usableSizeBytes(vm);
-    state.memoryTypes.add(vms.physAddr[vm], end, cacheModeOf(run.pwt, run.pcd, run.pat));
+    state.mm.memoryTypes.add(vms.physAddr[vm], end, cacheModeOf(run.pwt, run.pcd, run.pat));
   }
 }
 

@@ -54,7 +54,7 @@ export class UserFlush implements UserFlushRequest {
     this.end = end;
     this.freedTables = freedTables;
     this.tlbGen = mm.tlbGen;
-    this.initiator = spaces.state.loop.currentCpu;
+    this.initiator = spaces.kernel.loop.currentCpu;
     this.record = record;
     this.invalidate = (cpu) => spaces.flushFunc(cpu, this);
   }
@@ -75,11 +75,11 @@ export class UserFlush implements UserFlushRequest {
 
   *interrupt(): KernelCode<void> {
     const { spaces, mm, record } = this;
-    const { loop, flushing, vmstat } = spaces.state;
+    const { loop, flushing } = spaces.kernel;
     const self = loop.currentCpu;
     if (mm.cpus().some((cpu) => cpu !== self)) {
       mm.remoteFlushes++;
-      vmstat.remoteFlush++;
+      flushing.vmstat.remoteFlush++;
       spaces.observer?.tlbFlush(self, TLB_REMOTE_SEND_IPI, this.full ? -1 : (this.end - this.start) / PAGE_SIZE);
       yield* flushing.smp.onEachCpuMask(this.cpus, this.invalidate, record);
     } else if (spaces.loaded[self] === mm) {
@@ -123,9 +123,9 @@ export function* flushTlbMmRange(
   freedTables: boolean,
   cause: FlushCause,
 ): KernelCode<void> {
-  const { flushing, config } = spaces.state;
-  const { policy, accounts } = flushing;
-  const all = end === TLB_FLUSH_ALL || end - start > config.flushCeilingPages * PAGE_SIZE;
+  const { flushing } = spaces.kernel;
+  const { policy, accounts, ceilingPages } = flushing;
+  const all = end === TLB_FLUSH_ALL || end - start > ceilingPages * PAGE_SIZE;
   mm.tlbGen++;
   const record = accounts?.begin(cause, policy.name, start, Math.min(end, USER_END), all) ?? null;
   const flush = new UserFlush(spaces, mm, all ? 0 : start, all ? TLB_FLUSH_ALL : end, freedTables, record);
@@ -138,8 +138,8 @@ export function* flushTlbMmRange(
 }
 
 /** Before global ASIDs are used again nothing may be left of those that had them. */
-function flushNonGlobals({ state }: UserSpaces): void {
-  const { flushing, machine } = state;
+function flushNonGlobals({ kernel }: UserSpaces): void {
+  const { flushing, machine } = kernel;
   const { accounts } = flushing;
   const record = accounts?.begin("ASIDs used up", flushing.policy.name, 0, USER_END, true) ?? null;
   broadcastFlush(machine, accounts, record, [{ start: 0, end: USER_END, full: true, includeGlobals: false }]);

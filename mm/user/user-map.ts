@@ -47,20 +47,20 @@ export function* mmapPopulate(spaces: UserSpaces, mm: MmStruct, start: number, p
 }
 
 function populate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number): number {
-  const { state } = spaces;
-  const { loop, costs, machine } = state;
+  const { kernel } = spaces;
+  const { loop, costs, machine } = kernel;
   const end = start + pages * PAGE_SIZE;
   const frames = new Uint32Array(pages);
   const gfp = GFP_KERNEL | __GFP_ZERO;
-  const got = state.pages.allocBulk(loop.currentCpu, pages, FRAME_USER, gfp, NUMA_NO_NODE, frames, 0);
-  const giveBack = () => state.pages.freeBulk(loop.currentCpu, frames, 0, got);
+  const got = kernel.pages.allocBulk(loop.currentCpu, pages, FRAME_USER, gfp, NUMA_NO_NODE, frames, 0);
+  const giveBack = () => kernel.pages.freeBulk(loop.currentCpu, frames, 0, got);
   loop.spend(costs.callCycles + got * (costs.frameCycles + costs.zeroPageCycles + costs.entryWriteCycles));
   if (got < pages) {
     giveBack();
     return -ENOMEM;
   }
   const result = mm.tables.mapSmallPages(start, end, USER_PAGE, PTE_XD_HIGH, frames, 0);
-  mm.syncTopTables(machine.memory, state.tables.rootFrame);
+  mm.syncTopTables(machine.memory, kernel.tables.rootFrame);
   if (result === 0) return 0;
   mm.tables.unmapRange(start, end);
   giveBack();
@@ -70,8 +70,8 @@ function populate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number
 /** Unmaps [start, end), flushes, and gives frames and emptied page tables back; 0 or -EINVAL. */
 export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
   if (!isUserRange(start, end)) return -EINVAL;
-  const { state } = spaces;
-  const { loop, costs } = state;
+  const { kernel } = spaces;
+  const { loop, costs } = kernel;
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
   const gather: Gather = { frames: [], tables: [] };
   collectFrames(mm.tables, start, end, gather);
@@ -98,7 +98,7 @@ export function* mprotect(
   writable: boolean,
 ): KernelCode<number> {
   if (!isUserRange(start, end)) return -EINVAL;
-  const { loop, costs } = spaces.state;
+  const { loop, costs } = spaces.kernel;
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
   let changed = 0;
   forEachLeaf(mm.tables, start, end, (chunk, word) => {
@@ -119,19 +119,19 @@ export function* mprotect(
  * are given back. No thread of it may run any more.
  */
 export function* exitMm(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
-  const { state } = spaces;
-  const { loop } = state;
+  const { kernel } = spaces;
+  const { loop } = kernel;
   const gather: Gather = { frames: [], tables: [] };
   collectFrames(mm.tables, 0, USER_END, gather);
   mm.tables.unmapRange(0, USER_END);
   unlinkTables(mm.tables, mm.tables.rootFrame, mm.tables.levels, 0, 0, USER_END, gather);
-  loop.spend(state.costs.callCycles + gather.frames.length * state.costs.entryWriteCycles);
+  loop.spend(kernel.costs.callCycles + gather.frames.length * kernel.costs.entryWriteCycles);
   if (spaces.loaded[loop.currentCpu] === mm) spaces.switchTo(spaces.initMm);
   yield* spaces.flushTlbMmRange(mm, 0, TLB_FLUSH_ALL, true, "exit");
   spaces.release(mm);
   release(spaces, mm, gather);
-  state.pages.freePagesOf(loop.currentCpu, mm.tables.rootFrame, 0);
-  if (mm.userRootFrame !== 0) state.pages.freePagesOf(loop.currentCpu, mm.userRootFrame, 0);
+  kernel.pages.freePagesOf(loop.currentCpu, mm.tables.rootFrame, 0);
+  if (mm.userRootFrame !== 0) kernel.pages.freePagesOf(loop.currentCpu, mm.userRootFrame, 0);
 }
 
 function isUserRange(start: number, end: number): boolean {
@@ -139,12 +139,12 @@ function isUserRange(start: number, end: number): boolean {
 }
 
 function release(spaces: UserSpaces, mm: MmStruct, { frames, tables }: Gather): void {
-  const { state } = spaces;
-  const { loop, costs } = state;
-  state.pages.freeBulk(loop.currentCpu, Uint32Array.from(frames), 0, frames.length);
+  const { kernel } = spaces;
+  const { loop, costs } = kernel;
+  kernel.pages.freeBulk(loop.currentCpu, Uint32Array.from(frames), 0, frames.length);
   for (const { frame, level } of tables) mm.tables.freeTable(frame, level);
   loop.spend((frames.length + tables.length) * costs.frameCycles);
-  if (tables.length > 0) mm.syncTopTables(state.machine.memory, state.tables.rootFrame);
+  if (tables.length > 0) mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
 }
 
 /** Calls `visit` with the place of every present 4 KiB leaf in [start, end). */

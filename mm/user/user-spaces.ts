@@ -17,10 +17,10 @@ import {
   type TlbFlushObserver,
 } from "../flush/tlb-flush-reasons.ts";
 import { FRAME_PAGE_TABLE } from "../frames/page-allocator.ts";
+import type { KernelMm } from "../kernel-mm.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import { PageTables } from "../page-tables/page-tables.ts";
-import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
 import { MmStruct } from "./mm-struct.ts";
 import { TlbState } from "./tlb-state.ts";
@@ -29,7 +29,8 @@ import { INIT_CTX_ID, kernelPcid, userPcid } from "./user-pcids.ts";
 
 /** All address spaces of a machine, and which CPU runs on which. Making one turns PCIDs on where the CPU has them. */
 export class UserSpaces {
-  readonly state: Vmalloc;
+  /** What address spaces share with the kernel. */
+  readonly kernel: KernelMm;
   /** The kernel's own. */
   readonly initMm: MmStruct;
   readonly usesPcids: boolean;
@@ -46,14 +47,14 @@ export class UserSpaces {
   observer: TlbFlushObserver | null = null;
   private lastCtxId = INIT_CTX_ID;
 
-  constructor(state: Vmalloc, usesPcids: boolean = state.machine.features.pcid) {
-    const { machine, flushing } = state;
+  constructor(kernel: KernelMm, usesPcids: boolean = kernel.machine.features.pcid) {
+    const { machine, flushing } = kernel;
     const cpus = machine.cpus.length;
-    this.state = state;
+    this.kernel = kernel;
     this.isolation = flushing.isolation;
     this.usesPcids = usesPcids;
     this.globalAsids = new GlobalAsids(this.isolation);
-    this.initMm = new MmStruct(INIT_CTX_ID, state.tables, 0, state.loop, state.costs.lock);
+    this.initMm = new MmStruct(INIT_CTX_ID, kernel.tables, 0, kernel.loop, kernel.costs.lock);
     this.tlbStates = machine.cpus.map(() => new TlbState());
     this.loaded = machine.cpus.map(() => this.initMm);
     this.shootdowns = new Float64Array(cpus);
@@ -71,7 +72,7 @@ export class UserSpaces {
    * @throws RangeError when there is no memory for its top tables
    */
   makeMm(): MmStruct {
-    const { machine, pages, faults, log, loop, tables: kernelTables } = this.state;
+    const { machine, pages, faults, log, loop, tables: kernelTables } = this.kernel;
     const tables = new PageTables(machine.memory, pages, faults, log, loop, kernelTables.levels);
     let userRoot = 0;
     if (this.isolation) {
@@ -82,14 +83,14 @@ export class UserSpaces {
       }
       machine.memory.zeroFrame(userRoot);
     }
-    const mm = new MmStruct(++this.lastCtxId, tables, userRoot, loop, this.state.costs.lock);
+    const mm = new MmStruct(++this.lastCtxId, tables, userRoot, loop, this.kernel.costs.lock);
     mm.syncTopTables(machine.memory, kernelTables.rootFrame);
     return mm;
   }
 
   /** The current CPU goes on with a thread of `mm`, or with a kernel thread (null), which borrows what is loaded. */
   switchTo(mm: MmStruct | null): void {
-    const cpu = this.state.loop.currentCpu;
+    const cpu = this.kernel.loop.currentCpu;
     if (mm !== null) this.switchMm(cpu, mm);
     else if (this.loaded[cpu] !== this.initMm) this.tlbStates[cpu].isLazy = true;
   }
@@ -143,9 +144,9 @@ export class UserSpaces {
       tlb.loadedCtxId = next.ctxId;
       tlb.loadedAsid = asid;
     }
-    next.syncTopTables(this.state.machine.memory, this.state.tables.rootFrame);
+    next.syncTopTables(this.kernel.machine.memory, this.kernel.tables.rootFrame);
     if (!needFlush) {
-      this.state.machine.cpus[cpu].writeCr3(this.cr3Of(next, asid), true);
+      this.kernel.machine.cpus[cpu].writeCr3(this.cr3Of(next, asid), true);
       return;
     }
     tlb.ctxId[asid] = next.ctxId;
@@ -156,7 +157,7 @@ export class UserSpaces {
 
   /** What each CPU does for a flush (`flush_tlb_func`). */
   flushFunc(cpu: number, flush: UserFlush): void {
-    const { vmstat } = this.state;
+    const { vmstat } = this.kernel.flushing;
     const tlb = this.tlbStates[cpu];
     const isLocal = cpu === flush.initiator;
     if (!isLocal) {
@@ -178,7 +179,7 @@ export class UserSpaces {
     if (have === upTo || flush.tlbGen <= have) return;
     const partly = flush.end !== TLB_FLUSH_ALL && flush.tlbGen === have + 1 && flush.tlbGen === upTo;
     const invalidate = partly ? () => this.flushPages(cpu, flush) : () => this.flushAsid(cpu, flush.record);
-    const { accounts } = this.state.flushing;
+    const { accounts } = this.kernel.flushing;
     if (accounts === null || flush.record === null) invalidate();
     else accounts.attributed(flush.record, cpu, invalidate);
     const pages = (flush.end - flush.start) / PAGE_SIZE;
@@ -191,7 +192,7 @@ export class UserSpaces {
 
   private flushPages(cpu: number, { start, end, record }: UserFlush): void {
     for (let la = start; la < end; la += PAGE_SIZE) {
-      this.state.machine.cpus[cpu].invlpg(la);
+      this.kernel.machine.cpus[cpu].invlpg(la);
       this.flushInUserPcid(cpu, la, record);
     }
   }
@@ -200,7 +201,7 @@ export class UserSpaces {
   private flushAsid(cpu: number, record: FlushRecord | null): void {
     const tlb = this.tlbStates[cpu];
     if (this.isolation) tlb.oweUserFlush(tlb.loadedAsid, record);
-    const { [cpu]: target } = this.state.machine.cpus;
+    const { [cpu]: target } = this.kernel.machine.cpus;
     target.writeCr3(target.cr3);
   }
 
@@ -208,8 +209,8 @@ export class UserSpaces {
   private flushInUserPcid(cpu: number, la: number, record: FlushRecord | null): void {
     if (!this.isolation) return;
     const tlb = this.tlbStates[cpu];
-    if (this.usesPcids && this.state.machine.features.invpcid) {
-      this.state.machine.cpus[cpu].invpcid(0, userPcid(tlb.loadedAsid), la);
+    if (this.usesPcids && this.kernel.machine.features.invpcid) {
+      this.kernel.machine.cpus[cpu].invpcid(0, userPcid(tlb.loadedAsid), la);
     } else {
       tlb.oweUserFlush(tlb.loadedAsid, record);
     }
@@ -234,9 +235,9 @@ export class UserSpaces {
     if (!this.usesPcids) return this.changeTablesWithoutPcids(cpu, mm.userRootFrame * PAGE_SIZE);
     const cr3 = mm.userRootFrame * PAGE_SIZE + userPcid(asid);
     const { owed, record } = tlb.payUserFlush(asid);
-    const { accounts } = this.state.flushing;
+    const { accounts } = this.kernel.flushing;
     if (!owed || accounts === null || record === null) {
-      this.state.machine.cpus[cpu].writeCr3(cr3, !owed);
+      this.kernel.machine.cpus[cpu].writeCr3(cr3, !owed);
       return 0;
     }
     const cycles = this.booked(cpu, ACTIVITY_INTERRUPT, record, cr3);
@@ -249,15 +250,15 @@ export class UserSpaces {
     if (!this.isolation || mm === this.initMm) return 0;
     const cr3 = this.cr3Of(mm, this.tlbStates[cpu].loadedAsid);
     if (!this.usesPcids) return this.changeTablesWithoutPcids(cpu, cr3);
-    this.state.machine.cpus[cpu].writeCr3(cr3, true);
+    this.kernel.machine.cpus[cpu].writeCr3(cr3, true);
     return 0;
   }
 
   /** Without PCIDs every change between the kernel's and user mode's tables is a flush of its own. */
   private changeTablesWithoutPcids(cpu: number, cr3: number): number {
-    const { accounts, policy } = this.state.flushing;
+    const { accounts, policy } = this.kernel.flushing;
     if (accounts === null) {
-      this.state.machine.cpus[cpu].writeCr3(cr3);
+      this.kernel.machine.cpus[cpu].writeCr3(cr3);
       return 0;
     }
     const record = accounts.begin("isolation", policy.name, 0, USER_END, true, cpu);
@@ -268,7 +269,7 @@ export class UserSpaces {
 
   /** MOV to CR3 that flushes in the name of `record`; its cycles, booked as `activity`. */
   private booked(cpu: number, activity: number, record: FlushRecord, cr3: number): number {
-    const { loop, flushing, machine } = this.state;
+    const { loop, flushing, machine } = this.kernel;
     const began = loop.clockCycles[cpu];
     const outer = loop.accounts.enter(cpu, activity);
     flushing.accounts?.attributed(record, cpu, () => machine.cpus[cpu].writeCr3(cr3));
@@ -278,7 +279,7 @@ export class UserSpaces {
 
   /** MOV to CR3 that flushes: a flush of its own, or part of that whose handler makes the CPU change over. */
   private loadFlushed(cpu: number, cr3: number, asid: number, within: FlushRecord | null): void {
-    const { flushing, machine } = this.state;
+    const { flushing, machine } = this.kernel;
     const { accounts, policy } = flushing;
     const record = within ?? accounts?.begin("context switch", policy.name, 0, USER_END, true, cpu) ?? null;
     if (this.isolation) this.tlbStates[cpu].oweUserFlush(asid, record);

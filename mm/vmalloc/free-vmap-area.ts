@@ -51,7 +51,7 @@ export function* freeVmapAreaFlushed(state: Vmalloc, area: number): KernelCode<u
   const start = areas.start[area];
   const end = areas.end[area];
   state.flushing.accounts?.freed(area, start, end);
-  yield* flushTlbKernelRange(state, start, end, "vunmap", (accounts, record) => accounts.feed(record, area));
+  yield* flushTlbKernelRange(state.flushing, start, end, "vunmap", (accounts, record) => accounts.feed(record, area));
   if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
   state.freeTree.giveBack(area);
   state.freeTreeLock.release();

@@ -41,7 +41,7 @@ export function* ioremap(
   const base = phys - offset;
   const pages = Math.floor((last - base) / PAGE_SIZE) + 1;
   const end = base + pages * PAGE_SIZE;
-  const reserved = memtypeReserve(state, base, end, mode);
+  const reserved = memtypeReserve(state.mm, base, end, mode);
   if (typeof reserved === "number") {
     state.log.print(`ioremap memtype_reserve failed ${reserved}`);
     return 0;
@@ -50,21 +50,22 @@ export function* ioremap(
     const range = `0x${base.toString(16)}-0x${end.toString(16)}`;
     const modes = `requested 0x${modeNumber(mode).toString(16)}, got 0x${modeNumber(reserved).toString(16)}`;
     state.log.print(`ioremap error for ${range}, ${modes}`);
-    memtypeFree(state, base, end);
+    memtypeFree(state.mm, base, end);
     return 0;
   }
   const vm = yield* getVmArea(state, pages * PAGE_SIZE, VM_IOREMAP, caller);
   if (vm === 0) {
-    memtypeFree(state, base, end);
+    memtypeFree(state.mm, base, end);
     return 0;
   }
   const { vms } = state;
   vms.physAddr[vm] = base;
   const start = vms.addr[vm];
-  const result = yield* mapPhysical(state, start, start + pages * PAGE_SIZE, base, ioProtection(reserved));
+  const maxShift = state.config.ioremapMaxPageShift;
+  const result = yield* mapPhysical(state.mm, start, start + pages * PAGE_SIZE, base, ioProtection(reserved), maxShift);
   if (result < 0) {
     yield* freeVmArea(state, vm);
-    memtypeFree(state, base, end);
+    memtypeFree(state.mm, base, end);
     return 0;
   }
   return start + offset;
@@ -86,7 +87,7 @@ export function* iounmap(state: Vmalloc, address: number): KernelCode<void> {
     return;
   }
   const { vms } = state;
-  memtypeFree(state, vms.physAddr[vm], vms.physAddr[vm] + vms.usableSizeBytes(vm));
+  memtypeFree(state.mm, vms.physAddr[vm], vms.physAddr[vm] + vms.usableSizeBytes(vm));
   releaseWithoutPages(state, vm);
 }
 

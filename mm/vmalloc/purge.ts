@@ -49,7 +49,7 @@ export function* purgeVmapAreaLazy(
   }
   let purged = 0;
   if (taken.length > 0) {
-    yield* flushTlbKernelRange(state, flushStart, flushEnd, cause, (accounts, record) => {
+    yield* flushTlbKernelRange(state.flushing, flushStart, flushEnd, cause, (accounts, record) => {
       for (const { purgeList } of taken) {
         for (let area = areas.nextOf(purgeList); area !== purgeList; area = areas.nextOf(area))
           accounts.feed(record, area);

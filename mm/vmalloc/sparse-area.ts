@@ -16,14 +16,14 @@ import { mapCallersFrames } from "./vmap-pages.ts";
 export function vmAreaMapPages(state: Vmalloc, vm: number, start: number, end: number, frames: Uint32Array): number {
   const error = checkSparse(state, vm, start, end);
   if (error !== 0) return error;
-  return mapCallersFrames(state, start, end, PAGE_KERNEL, frames.subarray(0, (end - start) / PAGE_SIZE));
+  return mapCallersFrames(state.mm, start, end, PAGE_KERNEL, frames.subarray(0, (end - start) / PAGE_SIZE));
 }
 
 /** Unmaps [start, end) of a sparse area and flushes it at once (`vm_area_unmap_pages`). */
 export function* vmAreaUnmapPages(state: Vmalloc, vm: number, start: number, end: number): KernelCode<void> {
   if (checkSparse(state, vm, start, end) !== 0) return;
   state.tables.unmapRange(start, end);
-  yield* flushTlbKernelRange(state, start, end);
+  yield* flushTlbKernelRange(state.flushing, start, end);
 }
 
 function checkSparse(state: Vmalloc, vm: number, start: number, end: number): number {

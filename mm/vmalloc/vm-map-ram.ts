@@ -57,7 +57,7 @@ function* waitAndMap(state: Vmalloc, start: KernelCode<number>, frames: Uint32Ar
 function mapFrames(state: Vmalloc, start: number, frames: Uint32Array): Soon<number> {
   if (start < 0) return 0;
   const end = start + frames.length * PAGE_SIZE;
-  if (mapCallersFrames(state, start, end, PAGE_KERNEL, frames) === 0) return start;
+  if (mapCallersFrames(state.mm, start, end, PAGE_KERNEL, frames) === 0) return start;
   return giveUp(state, start, frames.length);
 }
 

@@ -56,6 +56,6 @@ export function* _vmUnmapAliases(
   for (const block of purged) yield* finish(freeVmapBlockSoon(state, block));
   state.events?.aliases(start, end, dirtySeen);
   const anyPurged = yield* purgeVmapAreaLazy(state, start, end, false, "aliases");
-  if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state, start, end, "aliases");
+  if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state.flushing, start, end, "aliases");
   state.purgeLock.release();
 }

@@ -24,8 +24,6 @@ export interface VmallocConfig {
   readonly zoneSizeBytes: number;
   /** Lazily freed pages above which a purge is due (`lazy_max_pages()`). */
   readonly lazyMaxPages: number;
-  /** Ranges of more pages than this are flushed whole (`tlb_single_page_flush_ceiling`). */
-  readonly flushCeilingPages: number;
   /** Pages of a vmap block (`VMAP_BBMAP_BITS`). */
   readonly blockPages: number;
   /** Blocks with fewer free pages than this may be purged (`VMAP_PURGE_THRESHOLD`). */
@@ -61,7 +59,6 @@ export function vmallocConfig(given: Partial<VmallocConfig>): VmallocConfig {
     vmapNodes,
     zoneSizeBytes: given.zoneSizeBytes ?? (vmapNodes > 1 ? 16 * PAGE_SIZE : 1),
     lazyMaxPages: given.lazyMaxPages ?? (32 - Math.clz32(onlineCpus)) * 8192,
-    flushCeilingPages: given.flushCeilingPages ?? 33,
     blockPages,
     purgeThresholdPages: given.purgeThresholdPages ?? blockPages / 4,
     allowHuge: given.allowHuge ?? true,
@@ -70,7 +67,6 @@ export function vmallocConfig(given: Partial<VmallocConfig>): VmallocConfig {
   };
   whole("zoneSizeBytes", config.zoneSizeBytes, 1, 2 ** 40);
   whole("lazyMaxPages", config.lazyMaxPages, 0, 2 ** 36);
-  whole("flushCeilingPages", config.flushCeilingPages, 0, 2 ** 36);
   whole("purgeThresholdPages", config.purgeThresholdPages, 0, blockPages);
   return config;
 }

@@ -1,20 +1,18 @@
 /** The state of vmalloc: what `mm/vmalloc.c` keeps in its static variables. */
 
-import { PTE_GLOBAL } from "../../arch/isa/pte.ts";
 import type { Machine } from "../../arch/machine.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
 import { NO_ADDRESS } from "../../arch/time/host-doubles.ts";
-import { Flushing, type FlushingConfig } from "../flush/flushing.ts";
-import { TlbVmstat } from "../flush/tlb-vmstat.ts";
+import type { Flushing } from "../flush/flushing.ts";
 import type { PageAllocator } from "../frames/page-allocator.ts";
 import type { FaultInjection } from "../kernel/fault-injection.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 import { Mutex, SpinLock } from "../kernel/lock.ts";
 import type { VmallocEvents } from "../kernel/vmalloc-events.ts";
 import type { Work } from "../kernel/work.ts";
+import type { KernelMm } from "../kernel-mm.ts";
 import type { KernelLog } from "../lib/kernel-log.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
-import { MemoryTypes } from "../page-tables/memtype.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import { AreaStarts } from "./areas/area-starts.ts";
 import { FreeTree } from "./areas/free-tree.ts";
@@ -38,19 +36,17 @@ export interface DeferredFrees {
 
 /** What vmalloc stands on. */
 export interface VmallocParts {
-  readonly machine: Machine;
-  readonly pages: PageAllocator;
-  readonly tables: PageTables;
-  readonly log: KernelLog;
-  readonly faults: FaultInjection;
-  readonly costs: KernelCosts;
+  readonly mm: KernelMm;
   readonly config: VmallocConfig;
-  /** How flushes reach the CPUs; Linux's default when absent. */
-  readonly flushing?: FlushingConfig;
 }
 
-/** All of vmalloc's state. `vmallocInit` (`vmalloc-init.ts`) makes it ready for use. */
+/**
+ * All of vmalloc's state. `vmallocInit` (`vmalloc-init.ts`) makes it ready for use. Parts of `mm` that nearly every call uses are
+ * fields here as well: each is then one load nearer.
+ */
 export class Vmalloc {
+  /** What vmalloc shares with the rest of memory management. */
+  readonly mm: KernelMm;
   readonly machine: Machine;
   readonly loop: EventLoop;
   readonly pages: PageAllocator;
@@ -58,16 +54,13 @@ export class Vmalloc {
   readonly log: KernelLog;
   readonly faults: FaultInjection;
   readonly costs: KernelCosts;
+  readonly flushing: Flushing;
   readonly config: VmallocConfig;
 
   readonly areas = new VmapAreas();
   readonly vms = new VmStructs();
   readonly pageArrays = new PageArrays();
   readonly blocks: VmapBlocks;
-  /** How physical ranges of devices are cached where they are mapped. */
-  readonly memoryTypes = new MemoryTypes();
-  /** How flushes reach the CPUs. */
-  readonly flushing: Flushing;
   readonly freeTree: FreeTree;
   readonly freeTreeLock: SpinLock;
   readonly nodes: readonly VmapNode[];
@@ -89,35 +82,28 @@ export class Vmalloc {
   /** Purges so far, and how many of them found something. */
   purges = 0;
   purgesWithAreas = 0;
-  /** Kernel range flushes so far: whole TLBs, and page by page. */
-  fullFlushes = 0;
-  rangeFlushes = 0;
 
-  /** Attributes that kernel pages may have: all, or all but global with page-table isolation. */
-  readonly kernelPteMask: number;
   /** Under which the accounts of cycles book purges. */
   readonly purgeActivity: number;
-  /** The TLB lines of `/proc/vmstat`. */
-  readonly vmstat = new TlbVmstat();
 
   private observer: VmallocEvents | null = null;
   private readonly zones: VmapZones;
   private readonly blockOffset: number;
   private readonly blocksPerByte: number;
 
-  constructor(parts: VmallocParts) {
-    this.machine = parts.machine;
-    this.loop = parts.machine.loop;
-    this.pages = parts.pages;
-    this.tables = parts.tables;
-    this.log = parts.log;
-    this.faults = parts.faults;
-    this.costs = parts.costs;
-    this.config = parts.config;
+  constructor({ mm, config: settings }: VmallocParts) {
+    this.mm = mm;
+    this.machine = mm.machine;
+    this.loop = mm.loop;
+    this.pages = mm.pages;
+    this.tables = mm.tables;
+    this.log = mm.log;
+    this.faults = mm.faults;
+    this.costs = mm.costs;
+    this.flushing = mm.flushing;
+    this.config = settings;
     const { loop, costs, config } = this;
     this.purgeActivity = loop.accounts.activity("purge");
-    this.flushing = new Flushing(parts.machine, costs, parts.flushing);
-    this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
     this.freeTree = new FreeTree(this.areas, this.log);
     this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock);
     this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);
@@ -146,14 +132,14 @@ export class Vmalloc {
     };
   }
 
-  /** Who looks on, or null. */
+  /** Is told of each step, those of page tables and flushes included; null when nothing observes. */
   get events(): VmallocEvents | null {
     return this.observer;
   }
 
   set events(observer: VmallocEvents | null) {
     this.observer = observer;
-    this.tables.events = observer;
+    this.mm.events = observer;
   }
 
   /** The node that an address belongs to (`addr_to_node`). */

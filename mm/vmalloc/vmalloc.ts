@@ -3,8 +3,9 @@
 import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { FRAME_VMALLOC } from "../frames/page-allocator.ts";
+import { warnAlloc } from "../frames/warn-alloc.ts";
 import { finish, type Soon } from "../kernel/soon.ts";
-import { __GFP_ZERO, GFP_DMA32_ZONE, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
+import { __GFP_HIGHMEM, __GFP_ZERO, GFP_DMA_ZONE, GFP_DMA32_ZONE, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import { PMD_SHIFT } from "../page-tables/huge-map.ts";
 import { PAGE_KERNEL, type Protection } from "../page-tables/protection.ts";
@@ -13,7 +14,6 @@ import { vfree } from "./vfree.ts";
 import { getVmAreaNode, UNKNOWN_CALLER } from "./vm-area.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { mapLargeFrames, mapSmallFrames } from "./vmap-pages.ts";
-import { areaPagesGfp, warnAlloc } from "./warn-alloc.ts";
 
 /** Bytes of a pointer in an array of page pointers. */
 const POINTER_BYTES = 8;
@@ -147,7 +147,7 @@ function nodeRangeSoon(
     return 0;
   }
   if (Math.floor(sizeBytes / PAGE_SIZE) > state.pages.totalPages) {
-    warnAlloc(state, gfp, `vmalloc error: size ${sizeBytes}, exceeds total pages`);
+    warnAlloc(state.mm, gfp, `vmalloc error: size ${sizeBytes}, exceeds total pages`);
     return 0;
   }
   let alignment = align;
@@ -224,7 +224,7 @@ function populate(
   node: number,
 ): Soon<number> {
   if (vm === 0) {
-    warnAlloc(state, gfp, `vmalloc error: size ${sizeBytes}, vm_struct allocation failed`);
+    warnAlloc(state.mm, gfp, `vmalloc error: size ${sizeBytes}, vm_struct allocation failed`);
     return 0;
   }
   if (!isPopulatedAtOnce(state, vm, shift)) return populateLarge(state, vm, gfp, protection, shift, node);
@@ -254,8 +254,8 @@ function populateSmall(state: Vmalloc, vm: number, gfp: number, protection: Prot
   if (!takeFrames(state, vm, pages, 0, gfp, node)) return false;
   const start = vms.addr[vm];
   const { frames } = state.pageArrays;
-  if (mapSmallFrames(state, start, start + pages * PAGE_SIZE, protection, frames, vms.pages[vm]) === 0) return true;
-  warnAlloc(state, areaPagesGfp(gfp), `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
+  if (mapSmallFrames(state.mm, start, start + pages * PAGE_SIZE, protection, frames, vms.pages[vm]) === 0) return true;
+  warnAlloc(state.mm, areaPagesGfp(gfp), `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
   return false;
 }
 
@@ -287,10 +287,10 @@ function* populateLarge(
   const { frames } = state.pageArrays;
   const result =
     order === 0
-      ? mapSmallFrames(state, start, end, protection, frames, vms.pages[vm])
-      : yield* mapLargeFrames(state, start, end, protection, frames, vms.pages[vm], shift);
+      ? mapSmallFrames(state.mm, start, end, protection, frames, vms.pages[vm])
+      : yield* mapLargeFrames(state.mm, start, end, protection, frames, vms.pages[vm], shift);
   if (result === 0) return publish(state, vm);
-  warnAlloc(state, areaPagesGfp(gfp), `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
+  warnAlloc(state.mm, areaPagesGfp(gfp), `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
   return yield* giveUp(state, vm);
 }
 
@@ -309,7 +309,7 @@ function takeFrames(state: Vmalloc, vm: number, pages: number, order: number, gf
   state.loop.spend(got * (frameCycles + ((gfp & __GFP_ZERO) !== 0 ? zeroPageCycles : 0)));
   if (got === pages) return true;
   if (order === 0)
-    warnAlloc(state, areaPagesGfp(gfp), `vmalloc error: size ${got * PAGE_SIZE}, failed to allocate pages`);
+    warnAlloc(state.mm, areaPagesGfp(gfp), `vmalloc error: size ${got * PAGE_SIZE}, failed to allocate pages`);
   return false;
 }
 
@@ -334,8 +334,13 @@ function allocAreaPages(state: Vmalloc, vm: number, pages: number, order: number
 function complainOfPageArray(state: Vmalloc, gfp: number, pages: number): void {
   const arrayBytes = pages * POINTER_BYTES;
   warnAlloc(
-    state,
+    state.mm,
     areaPagesGfp(gfp),
     `vmalloc error: size ${pages * PAGE_SIZE}, failed to allocated page array size ${arrayBytes}`,
   );
+}
+
+/** The flags with which the pages of an area are allocated: from any zone unless a low one was asked for. */
+function areaPagesGfp(gfp: number): number {
+  return (gfp & (GFP_DMA_ZONE | GFP_DMA32_ZONE)) === 0 ? gfp | __GFP_HIGHMEM : gfp;
 }

@@ -141,7 +141,8 @@ function* waitAndGiveBack(
   pages: number,
 ): KernelCode<undefined> {
   const lock = state.blocks.locks[block];
-  if (state.flushing.isEager) yield* flushTlbKernelRange(state, address, address + pages * PAGE_SIZE, "vunmap");
+  if (state.flushing.isEager)
+    yield* flushTlbKernelRange(state.flushing, address, address + pages * PAGE_SIZE, "vunmap");
   if (!lock.tryTake()) yield* lock.take();
   return yield* finish(giveBackToBlock(state, block, first, address, pages));
 }

@@ -3,14 +3,14 @@
 import { PAGE_SHIFT, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
+import type { KernelMm } from "../kernel-mm.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { mapLargePages, mapPhysicalRange, PMD_SHIFT } from "../page-tables/huge-map.ts";
 import type { Protection } from "../page-tables/protection.ts";
-import type { Vmalloc } from "./vmalloc-state.ts";
 
 /** Maps [start, end) to single frames: `frames[offset]` and those that follow; 0 or a negative errno. */
 export function mapSmallFrames(
-  state: Vmalloc,
+  kernel: KernelMm,
   start: number,
   end: number,
   protection: Protection,
@@ -18,10 +18,10 @@ export function mapSmallFrames(
   offset: number,
 ): number {
   const { high } = protection;
-  const low = protection.low & state.kernelPteMask;
-  state.events?.mapPages(start, end, PAGE_SHIFT, low, high, frames[offset]);
-  state.loop.spend(((end - start) / PAGE_SIZE) * state.costs.entryWriteCycles);
-  return state.tables.mapSmallPages(start, end, low, high, frames, offset);
+  const low = protection.low & kernel.kernelPteMask;
+  kernel.events?.mapPages(start, end, PAGE_SHIFT, low, high, frames[offset]);
+  kernel.loop.spend(((end - start) / PAGE_SIZE) * kernel.costs.entryWriteCycles);
+  return kernel.tables.mapSmallPages(start, end, low, high, frames, offset);
 }
 
 /**
@@ -29,23 +29,23 @@ export function mapSmallFrames(
  * with -EINVAL; those before it are mapped.
  */
 export function mapCallersFrames(
-  state: Vmalloc,
+  kernel: KernelMm,
   start: number,
   end: number,
   protection: Protection,
   frames: Uint32Array,
 ): number {
-  const bad = state.tables.memory.firstWithout(frames);
-  if (bad < 0) return mapSmallFrames(state, start, end, protection, frames, 0);
-  const mapped = mapSmallFrames(state, start, start + bad * PAGE_SIZE, protection, frames, 0);
+  const bad = kernel.tables.memory.firstWithout(frames);
+  if (bad < 0) return mapSmallFrames(kernel, start, end, protection, frames, 0);
+  const mapped = mapSmallFrames(kernel, start, start + bad * PAGE_SIZE, protection, frames, 0);
   if (mapped < 0) return mapped;
-  state.log.warn(`mapping frame 0x${frames[bad].toString(16)}, which is no page of memory`);
+  kernel.log.warn(`mapping frame 0x${frames[bad].toString(16)}, which is no page of memory`);
   return frames[bad] === 0 ? -ENOMEM : -EINVAL;
 }
 
 /** The same with large pages of 2^pageShift bytes, for which every 4 KiB page has its own entry in `frames`. */
 export function* mapLargeFrames(
-  state: Vmalloc,
+  kernel: KernelMm,
   start: number,
   end: number,
   protection: Protection,
@@ -54,27 +54,27 @@ export function* mapLargeFrames(
   pageShift: number,
 ): KernelCode<number> {
   const { high } = protection;
-  const low = protection.low & state.kernelPteMask;
-  state.events?.mapPages(start, end, pageShift, low, high, frames[offset]);
-  state.loop.spend(((end - start) / 2 ** pageShift) * state.costs.entryWriteCycles);
-  const flush = (from: number, to: number) => flushTlbKernelRange(state, from, to, "table freed");
-  return yield* mapLargePages(state.tables, flush, start, end, low, high, frames, offset, pageShift);
+  const low = protection.low & kernel.kernelPteMask;
+  kernel.events?.mapPages(start, end, pageShift, low, high, frames[offset]);
+  kernel.loop.spend(((end - start) / 2 ** pageShift) * kernel.costs.entryWriteCycles);
+  const flush = (from: number, to: number) => flushTlbKernelRange(kernel.flushing, from, to, "table freed");
+  return yield* mapLargePages(kernel.tables, flush, start, end, low, high, frames, offset, pageShift);
 }
 
-/** Maps [start, end) to physical addresses from `phys` on, with the largest pages that fit; 0 or a negative errno. */
+/** Maps [start, end) to physical addresses from `phys` on, with the largest pages that fit, up to 2^maxPageShift bytes; 0 or a negative errno. */
 export function* mapPhysical(
-  state: Vmalloc,
+  kernel: KernelMm,
   start: number,
   end: number,
   phys: number,
   protection: Protection,
+  maxPageShift: number,
 ): KernelCode<number> {
   const { high } = protection;
-  const low = protection.low & state.kernelPteMask;
-  const maxShift = state.config.ioremapMaxPageShift;
-  const largest = state.machine.features.page1g ? maxShift : Math.min(maxShift, PMD_SHIFT);
-  state.events?.mapRange(start, end, phys, low, high, maxShift);
-  state.loop.spend(((end - start) / PAGE_SIZE) * state.costs.entryWriteCycles);
-  const flush = (from: number, to: number) => flushTlbKernelRange(state, from, to, "table freed");
-  return yield* mapPhysicalRange(state.tables, flush, start, end, phys, low, high, largest);
+  const low = protection.low & kernel.kernelPteMask;
+  const largest = kernel.machine.features.page1g ? maxPageShift : Math.min(maxPageShift, PMD_SHIFT);
+  kernel.events?.mapRange(start, end, phys, low, high, maxPageShift);
+  kernel.loop.spend(((end - start) / PAGE_SIZE) * kernel.costs.entryWriteCycles);
+  const flush = (from: number, to: number) => flushTlbKernelRange(kernel.flushing, from, to, "table freed");
+  return yield* mapPhysicalRange(kernel.tables, flush, start, end, phys, low, high, largest);
 }

@@ -26,7 +26,7 @@ export function* vmapPfn(
   if (vm === 0) return 0;
   const start = vms.addr[vm];
   const { high: protHigh } = notExecutable(protection);
-  const protLow = (protection.low & state.kernelPteMask) | PTE_SPECIAL;
+  const protLow = (protection.low & state.mm.kernelPteMask) | PTE_SPECIAL;
   state.loop.spend(pfns.length * state.costs.entryWriteCycles);
   for (let i = 0; i < pfns.length; i++) {
     const la = start + i * PAGE_SIZE;

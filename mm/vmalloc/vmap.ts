@@ -36,7 +36,7 @@ export function* vmap(
   const vm = yield* getVmArea(state, count * PAGE_SIZE, vmFlags, caller);
   if (vm === 0) return 0;
   const start = vms.addr[vm];
-  const result = mapCallersFrames(state, start, start + count * PAGE_SIZE, notExecutable(protection), frames);
+  const result = mapCallersFrames(state.mm, start, start + count * PAGE_SIZE, notExecutable(protection), frames);
   if (result < 0) {
     yield* vunmap(state, start);
     return 0;

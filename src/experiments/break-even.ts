@@ -81,7 +81,7 @@ function measure(preset: Preset, name: string, entries: number): Value[] {
   const flush = (pages: number): void => {
     resident.touchAll();
     resident.touchAll();
-    resident.runAmongBusy(flushTlbKernelRange(kernel.vm, area, area + pages * PAGE_SIZE), false);
+    resident.runAmongBusy(flushTlbKernelRange(kernel.mm.flushing, area, area + pages * PAGE_SIZE), false);
   };
   for (let round = 0; round < ROUNDS; round++) flush(600);
   for (let round = 0; round < ROUNDS; round++) flush(SINGLE_PAGES);

@@ -139,8 +139,8 @@ function run(context: ExperimentContext): ExperimentOutcome {
 
 function measure({ parameters, seed, boot }: ExperimentContext, ceiling: number): Cell {
   const cpus = parameters.number("cpus");
-  const kernel = boot(cpus, `munmap, ceiling ${ceiling}`, { vmalloc: { flushCeilingPages: ceiling } });
-  const spaces = new UserSpaces(kernel.vm);
+  const kernel = boot(cpus, `munmap, ceiling ${ceiling}`, { flushCeilingPages: ceiling });
+  const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.makeMm();
   const resident = parameters.number("resident");
   if (resident > 0)

@@ -163,7 +163,7 @@ function measureFlushes(
       touchEverywhere(kernel, area, pages);
       resident.touchAll();
       const end = area + pages * PAGE_SIZE;
-      resident.runAmongBusy(flushTlbKernelRange(kernel.vm, area, end), policy === DEFERRED_POLICY);
+      resident.runAmongBusy(flushTlbKernelRange(kernel.mm.flushing, area, end), policy === DEFERRED_POLICY);
     }
     const cost = accounts.total((record) => record.id > first);
     for (const part of Object.keys(cost) as (keyof FlushCost)[]) cost[part] /= rounds;

@@ -34,11 +34,12 @@ export const MUNMAP_COLUMNS: readonly Column[] = [
 export function costPerMunmap({ boot }: ExperimentContext, policy: FlushPolicy, cpus: number): MunmapCost {
   const isolatedCpus = policy.name === "deferred" ? Array.from({ length: cpus - 1 }, (_, i) => i + 1) : [];
   const kernel = boot(cpus, `munmap, ${policy.name}, ${cpus} CPUs`, { flushPolicy: policy, isolatedCpus });
-  const { vm, machine } = kernel;
+  const { machine } = kernel;
+  const { flushing } = kernel.mm;
   const { loop } = machine;
-  const spaces = new UserSpaces(vm);
+  const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.makeMm();
-  const accounts = vm.flushing.keepAccounts();
+  const accounts = flushing.keepAccounts();
   let done = false;
   function* unmapper(): KernelCode<void> {
     spaces.switchTo(mm);
@@ -54,9 +55,9 @@ export function costPerMunmap({ boot }: ExperimentContext, policy: FlushPolicy, 
   }
   function* worker(): KernelCode<void> {
     spaces.switchTo(mm);
-    vm.flushing.userMode.enterUser();
+    flushing.userMode.enterUser();
     while (!done && loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
-    vm.flushing.userMode.enterKernel();
+    flushing.userMode.enterKernel();
   }
   for (let cpu = 1; cpu < cpus; cpu++) kernel.spawn(`worker/${cpu}`, cpu, worker());
   kernel.spawn("unmapper", 0, unmapper());

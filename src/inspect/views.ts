@@ -66,7 +66,7 @@ export const VIEWS: readonly View[] = [
   {
     name: "vmstat",
     summary: "flushes counted, as the nr_tlb lines of /proc/vmstat show them",
-    lines: ({ vm }) => vm.vmstat.lines(),
+    lines: ({ mm }) => mm.flushing.vmstat.lines(),
   },
   { name: "walk", summary: "the page walk of one address, level by level (--address)", lines: walkLines },
 ];

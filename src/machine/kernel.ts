@@ -21,6 +21,7 @@ import {
   iounmap,
   type KernelCosts,
   KernelLog,
+  KernelMm,
   makeDirectMap,
   NUMA_NO_NODE,
   PageAllocator,
@@ -63,6 +64,8 @@ export interface KernelConfig {
   readonly isolatedCpus?: readonly number[] | undefined;
   /** Page-table isolation (`pti=on`): kernel pages are not global. Default: off. */
   readonly pageTableIsolation?: boolean | undefined;
+  /** Ranges of more pages than this are flushed whole (`tlb_single_page_flush_ceiling`). Default: 33. */
+  readonly flushCeilingPages?: number | undefined;
   /** What kernel primitives cost. */
   readonly costs: KernelCosts;
   /** Settings of vmalloc; defaults are the kernel's. */
@@ -98,6 +101,8 @@ export class Kernel {
   readonly tables: PageTables;
   readonly log = new KernelLog();
   readonly faults = new FaultInjection();
+  /** What vmalloc and user address spaces stand on: the parts above, and how they are flushed. */
+  readonly mm: KernelMm;
   /** The state of vmalloc. */
   readonly vm: Vmalloc;
   /** The CPU on which the calls run. */
@@ -124,7 +129,7 @@ export class Kernel {
     this.pages = new PageAllocator(memory, cpus, numaNodes, this.faults);
     this.tables = new PageTables(memory, this.pages, this.faults, this.log, loop, 4);
     makeDirectMap(this.tables, config.pageTableIsolation !== true);
-    this.vm = vmallocInit({
+    this.mm = new KernelMm({
       machine: this.machine,
       pages: this.pages,
       tables: this.tables,
@@ -135,9 +140,10 @@ export class Kernel {
         policy: config.flushPolicy,
         isolatedCpus: config.isolatedCpus,
         pageTableIsolation: config.pageTableIsolation,
+        flushCeilingPages: config.flushCeilingPages,
       },
-      config: vmallocConfig({ onlineCpus: cpus, ...config.vmalloc }),
     });
+    this.vm = vmallocInit({ mm: this.mm, config: vmallocConfig({ onlineCpus: cpus, ...config.vmalloc }) });
     for (const cpu of this.machine.cpus) cpu.writeCr3(this.tables.rootFrame * PAGE_SIZE);
   }
 

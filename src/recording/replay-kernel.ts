@@ -26,6 +26,7 @@ export function bootRecordedKernel(header: RecordingHeader, state: RecordedState
   const kernel = bootKernel({
     cpus: header.smp,
     memoryBytes: RECORDED_MEMORY_BYTES,
+    flushCeilingPages: header.tlb_single_page_flush_ceiling,
     vmalloc: {
       onlineCpus: header.num_online_cpus,
       possibleCpus: header.num_possible_cpus,
@@ -33,7 +34,6 @@ export function bootRecordedKernel(header: RecordingHeader, state: RecordedState
       vmapNodes: header.nr_vmap_nodes,
       zoneSizeBytes: header.vmap_zone_size,
       lazyMaxPages: header.lazy_max_pages,
-      flushCeilingPages: header.tlb_single_page_flush_ceiling,
       blockPages: header.vmap_bbmap_bits,
       purgeThresholdPages: header.vmap_purge_threshold,
       allowHuge: header.vmap_allow_huge === 1,

@@ -138,7 +138,7 @@ export function readSettings(given: Readonly<Partial<Record<SettingName, string>
  * @throws UsageError for settings that do not fit the number of CPUs
  */
 export function kernelSettings(settings: MachineSettings, cpus: number): Partial<KernelConfig> {
-  const { topology, policy, isolated, pti, ipiMode } = settings;
+  const { topology, policy, isolated, pti, ipiMode, flushCeiling } = settings;
   if (topology !== undefined && cpus > cpusOf(topology)) {
     const room = cpusOf(topology);
     throw new UsageError(`--topology ${formatTopology(topology)}: has room for ${room} CPUs, not for ${cpus}`);
@@ -156,6 +156,7 @@ export function kernelSettings(settings: MachineSettings, cpus: number): Partial
     ...(policy === undefined ? {} : { flushPolicy: policy }),
     ...(isolated === undefined ? {} : { isolatedCpus: isolated }),
     ...(pti === undefined ? {} : { pageTableIsolation: pti }),
+    ...(flushCeiling === undefined ? {} : { flushCeilingPages: flushCeiling }),
     ...(ipiMode === undefined ? {} : { costs: { ...DEFAULT_KERNEL_COSTS, ipi: { ...ipi, destinationMode: ipiMode } } }),
   };
 }
@@ -180,9 +181,8 @@ export function describeSettings(settings: MachineSettings): Record<string, stri
   );
 }
 
-function vmallocSettings({ flushCeiling, lazyMax, vmapNodes, nrCpus }: MachineSettings): Partial<VmallocConfig> {
+function vmallocSettings({ lazyMax, vmapNodes, nrCpus }: MachineSettings): Partial<VmallocConfig> {
   return {
-    ...(flushCeiling === undefined ? {} : { flushCeilingPages: flushCeiling }),
     ...(lazyMax === undefined ? {} : { lazyMaxPages: lazyMax }),
     ...(vmapNodes === undefined ? {} : { vmapNodes }),
     ...(nrCpus === undefined ? {} : { nrCpus }),

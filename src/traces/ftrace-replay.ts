@@ -303,7 +303,7 @@ class FtraceReplay {
     const stepBytes = SHARED_FRAMES * PAGE_SIZE;
     for (let done = 0; done < sizeBytes; done += stepBytes) {
       const end = address + Math.min(sizeBytes, done + stepBytes);
-      if (mapSmallFrames(vm, address + done, end, PAGE_KERNEL, this.frames, 0) < 0) return;
+      if (mapSmallFrames(vm.mm, address + done, end, PAGE_KERNEL, this.frames, 0) < 0) return;
     }
   }
 }

@@ -88,7 +88,7 @@ function* load(thread: WorkloadThread): KernelCode<number[]> {
     for (let page = 0; page < sizeBytes; page += PAGE_SIZE) thread.store(area + page, area);
     (isInit ? init : kept).push(area);
     // set_memory_ro and set_memory_x change entries that may be cached (change_page_attr_set_clr, cpa_flush).
-    if (isProtected) yield* thread.call("cpa_flush", flushTlbKernelRange(vm, area, area + sizeBytes, "call"));
+    if (isProtected) yield* thread.call("cpa_flush", flushTlbKernelRange(vm.flushing, area, area + sizeBytes, "call"));
   }
   for (const area of init) yield* thread.vfree(area);
   return kept;

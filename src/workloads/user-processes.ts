@@ -55,7 +55,7 @@ export const userProcesses = threadWorkload<Shared>({
     },
   ],
   setUp(kernel, parameters) {
-    const spaces = new UserSpaces(kernel.vm);
+    const spaces = new UserSpaces(kernel.mm);
     const processes = Array.from({ length: integerParameter(parameters, "processes") }, () => ({
       mm: spaces.makeMm(),
       mappings: [],

@@ -42,7 +42,7 @@ describe("accounts of flushes", () => {
     kernel.vfree(a);
     kernel.vfree(b);
     kernel.vmUnmapAliases();
-    kernel.run(flushTlbKernelRange(kernel.vm, 0xc900_0000_0000, 0xc900_0010_0000));
+    kernel.run(flushTlbKernelRange(kernel.mm.flushing, 0xc900_0000_0000, 0xc900_0010_0000));
     const [purge, call] = accounts.records;
     expect(purge).toMatchObject({
       id: 1,
@@ -81,8 +81,10 @@ describe("accounts of flushes", () => {
     const accounts = kernel.vm.flushing.keepAccounts();
     const address = kernel.vmalloc(16 * PAGE_SIZE);
     for (let page = 0; page < 16; page++) cpus[1].touch(address + page * PAGE_SIZE);
-    kernel.run(flushTlbKernelRange(kernel.vm, address, address + 4 * PAGE_SIZE));
-    kernel.run(flushTlbKernelRange(kernel.vm, address + 8 * PAGE_SIZE, address + 8 * PAGE_SIZE + 600 * PAGE_SIZE));
+    kernel.run(flushTlbKernelRange(kernel.mm.flushing, address, address + 4 * PAGE_SIZE));
+    kernel.run(
+      flushTlbKernelRange(kernel.mm.flushing, address + 8 * PAGE_SIZE, address + 8 * PAGE_SIZE + 600 * PAGE_SIZE),
+    );
     for (let page = 0; page < 16; page++) cpus[1].touch(address + page * PAGE_SIZE);
     const [some, all] = accounts.records.map((record) => accounts.costOf(record));
     // The four pages went with the first flush; the whole flush then took the other twelve.

@@ -53,7 +53,7 @@ describe("flush policies", () => {
       const address = cachedEverywhere(kernel);
       kernel.tables.unmapRange(address, address + PAGE_SIZE);
       expect(isCached(kernel, 3, address)).toBe(true);
-      kernel.run(flushTlbKernelRange(kernel.vm, address, address + pages * PAGE_SIZE));
+      kernel.run(flushTlbKernelRange(kernel.mm.flushing, address, address + pages * PAGE_SIZE));
       for (let cpu = 0; cpu < 4; cpu++) expect(isCached(kernel, cpu, address)).toBe(false);
     }
   });
@@ -96,7 +96,7 @@ describe("flush policies", () => {
     cachedEverywhere(kernel);
     const clocks = [...kernel.machine.loop.clockCycles];
     const accounts = kernel.vm.flushing.keepAccounts();
-    kernel.run(flushTlbKernelRange(kernel.vm, 0xc900_0000_0000, 0xc900_0000_a000));
+    kernel.run(flushTlbKernelRange(kernel.mm.flushing, 0xc900_0000_0000, 0xc900_0000_a000));
     expect([...kernel.machine.loop.clockCycles].slice(1)).toEqual(clocks.slice(1));
     expect(kernel.vm.flushing.smp.sent).toBe(0);
     expect(accounts.records[0]).toMatchObject({ policy: "invlpgb", full: false, interrupted: 0, stolenCycles: 0 });
@@ -135,7 +135,7 @@ describe("flush policies", () => {
       function* flusher(): KernelCode<void> {
         loop.spend(1000);
         kernel.tables.unmapRange(address, address + PAGE_SIZE);
-        yield* flushTlbKernelRange(kernel.vm, address, address + PAGE_SIZE);
+        yield* flushTlbKernelRange(kernel.mm.flushing, address, address + PAGE_SIZE);
         expect(holds(kernel, 3, address)).toBe(false);
         expect(holds(kernel, 2, address)).toBe(true);
       }

@@ -283,7 +283,7 @@ function* freeAtomic(kernel: Kernel, address: number): KernelCode<void> {
 const madeSpaces = new WeakMap<Kernel, UserSpaces>();
 
 function spacesOf(kernel: Kernel): UserSpaces {
-  const spaces = madeSpaces.get(kernel) ?? new UserSpaces(kernel.vm);
+  const spaces = madeSpaces.get(kernel) ?? new UserSpaces(kernel.mm);
   madeSpaces.set(kernel, spaces);
   return spaces;
 }

@@ -41,7 +41,7 @@ interface Machine {
 function boot(flushPolicy: FlushPolicy, config: Partial<KernelConfig> = {}, usesPcids = true): Machine {
   const features = flushPolicy === INVLPGB_POLICY ? { invlpgb: true } : undefined;
   const kernel = bootKernel({ cpus: 5, memoryBytes: 2 ** 28, flushPolicy, features, ...config });
-  return { kernel, spaces: new UserSpaces(kernel.vm, usesPcids) };
+  return { kernel, spaces: new UserSpaces(kernel.mm, usesPcids) };
 }
 
 function on<T>({ kernel }: Machine, cpu: number, body: () => T): T {

@@ -26,7 +26,7 @@ interface Machine {
 
 function boot(config: Partial<KernelConfig> = {}): Machine {
   const kernel = bootKernel({ cpus: 3, memoryBytes: 2 ** 28, ...config });
-  const spaces = new UserSpaces(kernel.vm);
+  const spaces = new UserSpaces(kernel.mm);
   const flushes: string[] = [];
   spaces.observer = { tlbFlush: (cpu, reason, pages) => flushes.push(`${cpu}:${reason}/${pages}`) };
   return { kernel, spaces, flushes };
@@ -76,7 +76,7 @@ describe("context switches", () => {
 
   it("flush at every switch without PCIDs", () => {
     const kernel = bootKernel({ cpus: 1, memoryBytes: 2 ** 28 });
-    const machine = { kernel, spaces: new UserSpaces(kernel.vm, false), flushes: [] };
+    const machine = { kernel, spaces: new UserSpaces(kernel.mm, false), flushes: [] };
     const [a, b] = [newSpace(machine, 2), newSpace(machine, 2)];
     on(machine, 0, () => machine.spaces.switchTo(a));
     touchAll(machine, 0, 2);

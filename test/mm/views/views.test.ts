@@ -88,7 +88,7 @@ describe("/proc files", () => {
     kernel.vmUnmapAliases();
     kernel.vfree(kernel.vmalloc(100 * PAGE_SIZE));
     kernel.vmUnmapAliases();
-    expect(kernel.vm.vmstat.lines()).toEqual([
+    expect(kernel.mm.flushing.vmstat.lines()).toEqual([
       "nr_tlb_remote_flush 0",
       "nr_tlb_remote_flush_received 4",
       "nr_tlb_local_flush_all 0",

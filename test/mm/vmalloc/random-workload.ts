@@ -70,7 +70,7 @@ export class RandomWorkload implements Holder {
       kernel.machine.memory.writeWord(frame, 0, frame);
     });
     const { userSpaces } = this.options;
-    const spaces = userSpaces > 0 ? new UserSpaces(kernel.vm) : null;
+    const spaces = userSpaces > 0 ? new UserSpaces(kernel.mm) : null;
     this.spaces = spaces;
     this.mms = spaces === null ? [] : Array.from({ length: userSpaces }, () => spaces.makeMm());
   }

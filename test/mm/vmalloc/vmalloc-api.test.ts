@@ -192,9 +192,9 @@ describe("sparse areas", () => {
     expect(vmAreaMapPages(vm, area, start + PAGE_SIZE, start + 3 * PAGE_SIZE, frames)).toBe(0);
     kernel.machine.cpus[1].store(start + PAGE_SIZE, 4, 9);
     expect(kernel.machine.memory.readWord(frames[0], 0)).toBe(9);
-    const flushes = vm.rangeFlushes;
+    const flushes = vm.flushing.rangeFlushes;
     kernel.run(vmAreaUnmapPages(vm, area, start + PAGE_SIZE, start + 3 * PAGE_SIZE));
-    expect(vm.rangeFlushes).toBe(flushes + 1);
+    expect(vm.flushing.rangeFlushes).toBe(flushes + 1);
     expect(() => kernel.machine.cpus[1].load(start + PAGE_SIZE, 4)).toThrow(PageFault);
     expect(vmAreaMapPages(vm, area, start - PAGE_SIZE, start, frames)).toBe(-ERANGE);
     expect(vmAreaMapPages(vm, area, start + 16 * PAGE_SIZE, start + 17 * PAGE_SIZE, frames)).toBe(-ERANGE);

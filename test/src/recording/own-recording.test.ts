@@ -27,7 +27,7 @@ const KINDS: Omit<OwnRecordingConfig, "seed">[] = [
     migrates: true,
     vmalloc: { nrCpus: 8192, possibleCpus: 6, lazyMaxPages: 2500 },
   },
-  { cpus: 4, callsBefore: 100, calls: 500, migrates: true, vmalloc: { nrCpus: 64, flushCeilingPages: 7 } },
+  { cpus: 4, callsBefore: 100, calls: 500, migrates: true, flushCeilingPages: 7, vmalloc: { nrCpus: 64 } },
   { cpus: 2, callsBefore: 100, calls: 600, migrates: true, inWindow: true },
   { cpus: 2, callsBefore: 100, calls: 300, migrates: false, vmalloc: { allowHuge: false, ioremapMaxPageShift: 21 } },
 ];

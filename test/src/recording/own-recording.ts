@@ -28,6 +28,7 @@ export interface OwnRecordingConfig {
   /** Whether all areas lie in a small window, so that the address space runs out. */
   readonly inWindow?: boolean;
   readonly vmalloc?: Partial<VmallocConfig>;
+  readonly flushCeilingPages?: number;
 }
 
 interface Live {
@@ -57,7 +58,11 @@ class OwnRecording {
 
   constructor(config: OwnRecordingConfig) {
     this.config = config;
-    this.kernel = bootKernel({ cpus: config.cpus, vmalloc: { onlineCpus: config.cpus, ...config.vmalloc } });
+    this.kernel = bootKernel({
+      cpus: config.cpus,
+      flushCeilingPages: config.flushCeilingPages,
+      vmalloc: { onlineCpus: config.cpus, ...config.vmalloc },
+    });
     const random = randomStream(config.seed);
     this.below = (bound) => random.between(0, bound - 1);
     const caller = callingThread(this.kernel);
@@ -109,7 +114,7 @@ class OwnRecording {
       num_possible_cpus: vmalloc.possibleCpus,
       nr_cpu_ids: vmalloc.possibleCpus,
       NR_CPUS: vmalloc.nrCpus,
-      tlb_single_page_flush_ceiling: vmalloc.flushCeilingPages,
+      tlb_single_page_flush_ceiling: this.kernel.mm.flushing.ceilingPages,
       ioremap_max_page_shift: vmalloc.ioremapMaxPageShift,
       vmap_allow_huge: Number(vmalloc.allowHuge),
     };

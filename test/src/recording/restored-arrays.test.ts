@@ -17,7 +17,7 @@ function restored(kernel: Kernel): Kernel {
       nr_vmap_nodes: config.vmapNodes,
       vmap_zone_size: config.zoneSizeBytes,
       lazy_max_pages: config.lazyMaxPages,
-      tlb_single_page_flush_ceiling: config.flushCeilingPages,
+      tlb_single_page_flush_ceiling: kernel.mm.flushing.ceilingPages,
       vmap_bbmap_bits: config.blockPages,
       vmap_purge_threshold: config.purgeThresholdPages,
       vmap_allow_huge: config.allowHuge ? 1 : 0,

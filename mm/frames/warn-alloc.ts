@@ -2,11 +2,11 @@
  * The kernel's line about an allocation that failed (`warn_alloc`): who asked, what was asked for, with which flags, and which
  * NUMA nodes were allowed. Not its rate limit of one line in ten seconds, and not the stack and memory dumps that follow it.
  */
-import { __GFP_HIGHMEM, __GFP_NOWARN, GFP_DMA_ZONE, GFP_DMA32_ZONE } from "../lib/gfp.ts";
-import type { Vmalloc } from "./vmalloc-state.ts";
-
-/** Characters of a thread's name that the kernel keeps (`TASK_COMM_LEN` less its end). */
-const COMM_CHARACTERS = 15;
+import type { EventLoop } from "../../arch/time/event-loop.ts";
+import { currentComm } from "../kernel/current-comm.ts";
+import { __GFP_NOWARN } from "../lib/gfp.ts";
+import type { KernelLog } from "../lib/kernel-log.ts";
+import type { PageAllocator } from "./page-allocator.ts";
 
 /**
  * Names of allocation flags with their values in Linux 6.12, those of several flags first
@@ -50,18 +50,20 @@ const GFP_NAMES: readonly (readonly [name: string, mask: number])[] = [
   ["__GFP_ZEROTAGS", 0x80_0000],
 ];
 
-/** Prints that `what` failed, unless `gfp` says not to. */
-export function warnAlloc(state: Vmalloc, gfp: number, what: string): void {
-  if ((gfp & __GFP_NOWARN) !== 0) return;
-  const { numaNodes } = state.pages;
-  const mems = numaNodes === 1 ? "0" : `0-${numaNodes - 1}`;
-  const mode = `mode:${hex(gfp)}(${formatGfp(gfp)})`;
-  state.log.print(`${currentComm(state)}: ${what}, ${mode}, nodemask=(null),cpuset=/,mems_allowed=${mems}`);
+/** What the line is made from, and where it goes: a `KernelMm` has it. */
+export interface WarnAllocContext {
+  readonly loop: EventLoop;
+  readonly pages: PageAllocator;
+  readonly log: KernelLog;
 }
 
-/** The flags with which the pages of an area are allocated: from any zone unless a low one was asked for. */
-export function areaPagesGfp(gfp: number): number {
-  return (gfp & (GFP_DMA_ZONE | GFP_DMA32_ZONE)) === 0 ? gfp | __GFP_HIGHMEM : gfp;
+/** Prints that `what` failed, unless `gfp` says not to. */
+export function warnAlloc({ loop, pages, log }: WarnAllocContext, gfp: number, what: string): void {
+  if ((gfp & __GFP_NOWARN) !== 0) return;
+  const { numaNodes } = pages;
+  const mems = numaNodes === 1 ? "0" : `0-${numaNodes - 1}`;
+  const mode = `mode:${hex(gfp)}(${formatGfp(gfp)})`;
+  log.print(`${currentComm(loop)}: ${what}, ${mode}, nodemask=(null),cpuset=/,mems_allowed=${mems}`);
 }
 
 /** Allocation flags by name (`%pGg`): `GFP_KERNEL|__GFP_ZERO`; what has no name follows as a number. */
@@ -76,11 +78,6 @@ export function formatGfp(gfp: number): string {
   }
   if (left !== 0) words.push(hex(left));
   return words.join("|");
-}
-
-/** The name of the current thread (`current->comm`); where there is none, the idle thread's. */
-export function currentComm({ loop }: Vmalloc): string {
-  return (loop.currentThread?.name ?? `swapper/${loop.currentCpu}`).slice(0, COMM_CHARACTERS);
 }
 
 /** `%#x` */

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
+import { formatGfp } from "../../../mm/frames/warn-alloc.ts";
 import { __GFP_DIRECT_RECLAIM, __GFP_ZERO, __vmalloc, GFP_KERNEL } from "../../../mm/index.ts";
-import { formatGfp } from "../../../mm/vmalloc/warn-alloc.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
 
 it.each([

@@ -1,0 +1,73 @@
+/**
+ * What all of the kernel's memory management stands on: the machine, its frames, the kernel's page tables, and how they are
+ * flushed. Allocators of kernel addresses (`vmalloc/`) and user address spaces (`user/`) are built on it.
+ */
+import { PTE_GLOBAL } from "../arch/isa/pte.ts";
+import type { Machine } from "../arch/machine.ts";
+import type { EventLoop } from "../arch/time/event-loop.ts";
+import { Flushing, type FlushingConfig } from "./flush/flushing.ts";
+import type { PageAllocator } from "./frames/page-allocator.ts";
+import type { FaultInjection } from "./kernel/fault-injection.ts";
+import type { KernelCosts } from "./kernel/kernel-costs.ts";
+import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
+import type { KernelLog } from "./lib/kernel-log.ts";
+import { MemoryTypes } from "./page-tables/memtype.ts";
+import type { PageTables } from "./page-tables/page-tables.ts";
+
+/** What a {@link KernelMm} is made of. */
+export interface KernelMmParts {
+  readonly machine: Machine;
+  /** All frames of the machine. */
+  readonly pages: PageAllocator;
+  /** The kernel's own page tables. */
+  readonly tables: PageTables;
+  readonly log: KernelLog;
+  readonly faults: FaultInjection;
+  readonly costs: KernelCosts;
+  /** How flushes reach the CPUs; Linux's default when absent. */
+  readonly flushing?: FlushingConfig;
+}
+
+/** The kernel's memory management below its allocators. */
+export class KernelMm {
+  readonly machine: Machine;
+  readonly loop: EventLoop;
+  readonly pages: PageAllocator;
+  /** The kernel's own page tables (`init_mm.pgd`). */
+  readonly tables: PageTables;
+  readonly log: KernelLog;
+  readonly faults: FaultInjection;
+  readonly costs: KernelCosts;
+  readonly flushing: Flushing;
+  /** How physical ranges of devices are cached where they are mapped. */
+  readonly memoryTypes = new MemoryTypes();
+  /** ANDed to the low word of every kernel page (`__default_kernel_pte_mask`): takes global away with page-table isolation. */
+  readonly kernelPteMask: number;
+
+  private observer: (FlushEvents & PageTableEvents) | null = null;
+
+  /** @throws ConfigError for settings of flushing that are not possible */
+  constructor(parts: KernelMmParts) {
+    const { machine, costs } = parts;
+    this.machine = machine;
+    this.loop = machine.loop;
+    this.pages = parts.pages;
+    this.tables = parts.tables;
+    this.log = parts.log;
+    this.faults = parts.faults;
+    this.costs = costs;
+    this.flushing = new Flushing(machine, costs, parts.flushing);
+    this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
+  }
+
+  /** Is told of each change of the kernel's page tables and of each flush; null when nothing observes. */
+  get events(): (FlushEvents & PageTableEvents) | null {
+    return this.observer;
+  }
+
+  set events(observer: (FlushEvents & PageTableEvents) | null) {
+    this.observer = observer;
+    this.tables.events = observer;
+    this.flushing.events = observer;
+  }
+}
