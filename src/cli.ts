@@ -4,12 +4,13 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { MachineUsageError } from "../arch/index.ts";
 import { ConfigError } from "../mm/index.ts";
+import { flushStandardStreams, printError, printOutput, ReaderGone } from "./command-line/standard-streams.ts";
 import { addExperimentCommand } from "./commands/experiment.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addReplayCommand } from "./commands/replay.ts";
 import { addRunCommand } from "./commands/run.ts";
 import { addSweepCommand } from "./commands/sweep.ts";
-import { EXIT_OK, EXIT_USAGE, UsageError } from "./input/errors.ts";
+import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError } from "./input/errors.ts";
 import { RecordingError } from "./input/recording-error.ts";
 import { suggestion } from "./input/suggestion.ts";
 
@@ -29,7 +30,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const program = new Command("mmulab")
     .description("A hardware-level x86-64 MMU emulator with Linux's vmalloc on top.")
     .version(version())
-    .configureOutput({ outputError: () => {} })
+    .configureOutput({ writeOut: printOutput, writeErr: printError, outputError: () => {} })
     .exitOverride()
     .addHelpText("after", HELP);
   addRunCommand(program, exit);
@@ -43,10 +44,7 @@ async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync(argv, { from: "user" });
     return code;
   } catch (error) {
-    const line = userMistake(error);
-    if (line === null) throw error;
-    if (line !== "") process.stderr.write(`mmulab: ${line}\n`);
-    return error instanceof CommanderError && error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    return reportFailure(error);
   }
 }
 
@@ -70,19 +68,35 @@ function addHelpCommand(program: Command): void {
     });
 }
 
-/** The one line to show for a mistake of the user (empty when help or the version was all there was to show), or null. */
-function userMistake(error: unknown): string | null {
+/** Tells what ended the command in one line on standard error, and returns the exit code. */
+function reportFailure(error: unknown): number {
+  if (error instanceof ReaderGone || (error as NodeJS.ErrnoException | null)?.code === "EPIPE") return EXIT_OK;
   if (error instanceof CommanderError) {
-    if (error.exitCode === 0 || error.code === "commander.help") return "";
-    return error.message.replace(/^error: /, "").replace(/\s*\n\s*/g, " ");
+    if (error.exitCode === 0) return EXIT_OK;
+    if (error.code !== "commander.help") printError(`mmulab: ${oneLine(error.message.replace(/^error: /, ""))}\n`);
+    return EXIT_USAGE;
   }
   const isMistake =
     error instanceof UsageError ||
     error instanceof RecordingError ||
     error instanceof ConfigError ||
     error instanceof MachineUsageError;
-  if (isMistake) return error.message;
-  return null;
+  if (isMistake) {
+    printError(`mmulab: ${oneLine(error.message)}\n`);
+    return EXIT_USAGE;
+  }
+  printError(`mmulab: ${describeBug(error)}\n`);
+  return EXIT_FAILURE;
+}
+
+/** One line on what no one has foreseen: a bug of this program. */
+function describeBug(error: unknown): string {
+  if (process.env.MMULAB_STACK !== undefined && error instanceof Error) return error.stack ?? String(error);
+  return `the emulator failed (a bug; MMULAB_STACK=1 shows where): ${oneLine(String(error))}`;
+}
+
+function oneLine(text: string): string {
+  return text.trim().replace(/\s*\n\s*/g, " ");
 }
 
 function version(): string {
@@ -90,12 +104,13 @@ function version(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-/** A reader that goes away (`mmulab ... | head`) ends the program without a complaint. */
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
-    process.exit();
-  });
+/** What a library throws or rejects outside of any call of ours ends the command in the same way. */
+for (const event of ["uncaughtException", "unhandledRejection"]) {
+  process.on(event, (error: unknown) => process.exit(reportFailure(error)));
 }
 
-process.exitCode = await main(process.argv.slice(2));
+const code = await main(process.argv.slice(2));
+await flushStandardStreams();
+// Not left to Node: at its own end, Node 20 waits for the threads that optimize code, and these may wait for a garbage
+// collection that the main thread no longer makes (nodejs/node, issue 54918).
+process.exit(code);

@@ -1,11 +1,12 @@
 /** `mmulab experiment`: measurements that answer a question, as tables and plots. */
 import { type Command, Option } from "commander";
 import { startProgress } from "../command-line/progress.ts";
+import { printOutput } from "../command-line/standard-streams.ts";
 import type { Experiment } from "../experiments/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
 import { renderCsv, renderInputs, renderResult } from "../experiments/result-text.ts";
-import { checkOutputs } from "../files/output-file.ts";
-import { writeTextFile } from "../files/text-file.ts";
+import { writeOutputFile } from "../files/output-file.ts";
+import { checkOutputs } from "../files/output-target.ts";
 import { EXIT_OK, UsageError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
@@ -71,7 +72,10 @@ export function addExperimentCommand(program: Command, exit: (code: number) => v
 async function run(experiment: Experiment, options: ExperimentOptions, values: Values): Promise<number> {
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
   const preset = findPreset(options.preset);
-  checkOutputs(options.html, options.timeline);
+  checkOutputs([
+    { what: "--html", file: options.html },
+    { what: "--timeline", file: options.timeline },
+  ]);
   let total = 1;
   let progress = startProgress(total, options.quiet === true);
   const trace = options.timeline === undefined ? null : new ChromeTrace();
@@ -97,12 +101,11 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   if (options.html !== undefined) {
     // Only those who want plots wait for the charting library.
     const { renderHtml } = await import("../experiments/result-html.ts");
-    writeTextFile(options.html, renderHtml(result));
+    writeOutputFile(options.html, renderHtml(result));
   }
-  if (options.timeline !== undefined && trace !== null) writeTextFile(options.timeline, trace.toJson());
-  if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`);
-  else if (options.csv) process.stdout.write(renderCsv(result));
-  else if (!options.quiet)
-    process.stdout.write(renderResult(result) + (options.inputs ? `\n${renderInputs(result)}` : ""));
+  if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson());
+  if (options.json) printOutput(`${JSON.stringify(result)}\n`);
+  else if (options.csv) printOutput(renderCsv(result));
+  else if (!options.quiet) printOutput(renderResult(result) + (options.inputs ? `\n${renderInputs(result)}` : ""));
   return EXIT_OK;
 }

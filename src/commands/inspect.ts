@@ -1,6 +1,7 @@
 /** `mmulab inspect`: a look at an emulated kernel as at a live one. */
 import { type Command, Option } from "commander";
-import { checkOutputs } from "../files/output-file.ts";
+import { printOutput } from "../command-line/standard-streams.ts";
+import { checkOutputs } from "../files/output-target.ts";
 import { EXIT_OK, UsageError } from "../input/errors.ts";
 import { namesOf, parseParameters } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
@@ -99,7 +100,7 @@ async function inspect(
       throw new UsageError(`--${option} is for the view ${views.join(" or ")}, not for ${name}`);
     }
   }
-  checkOutputs(options.save);
+  checkOutputs([{ what: "--save", file: options.save }], [{ what: "the file to inspect", file }]);
   const { kernel, source } = await kernelOf(file, options, command);
   const viewOptions: ViewOptions = {
     range: options.range,
@@ -108,8 +109,8 @@ async function inspect(
   };
   const lines = view.lines(kernel, viewOptions);
   if (options.save !== undefined) saveKernel(kernel, options.save, source);
-  if (options.json) process.stdout.write(`${JSON.stringify({ view: name, source, lines })}\n`);
-  else if (!options.quiet) process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+  if (options.json) printOutput(`${JSON.stringify({ view: name, source, lines })}\n`);
+  else if (!options.quiet) printOutput(lines.map((line) => `${line}\n`).join(""));
   return EXIT_OK;
 }
 

@@ -1,6 +1,7 @@
 /** `mmulab replay --ftrace`: vmalloc events that any kernel traced. */
 
 import { startProgress } from "../command-line/progress.ts";
+import { printOutput } from "../command-line/standard-streams.ts";
 import { inputSizeBytes } from "../files/byte-chunks.ts";
 import { EXIT_OK } from "../input/errors.ts";
 import type { MachineSettings } from "../settings/machine-settings.ts";
@@ -31,7 +32,7 @@ export async function replayFtraceFile(file: string, options: FtraceCommandOptio
     ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
     onProgress: (bytes, events) => progress.update(Math.floor(bytes / MEBIBYTE), `MiB, ${events} events`),
   }).finally(() => progress.clear());
-  if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
-  else if (!options.quiet) process.stdout.write(renderFtraceReport(report));
+  if (options.json) printOutput(`${JSON.stringify(report)}\n`);
+  else if (!options.quiet) printOutput(renderFtraceReport(report));
   return EXIT_OK;
 }

@@ -1,6 +1,7 @@
 /** `mmulab replay --lackey`: a program's memory references through the MMU. */
 
 import { startProgress } from "../command-line/progress.ts";
+import { printOutput } from "../command-line/standard-streams.ts";
 import { inputSizeBytes } from "../files/byte-chunks.ts";
 import { EXIT_OK } from "../input/errors.ts";
 import { findPreset } from "../settings/presets.ts";
@@ -34,8 +35,8 @@ export async function replayLackeyFile(file: string, options: LackeyCommandOptio
     onProgress: (bytes, references) =>
       progress.update(Math.floor(bytes / MEBIBYTE), `MiB, ${Math.floor(references / 1e6)} million references`),
   }).finally(() => progress.clear());
-  if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
-  else if (options.fieldSeparator !== undefined) process.stdout.write(renderLackeyCsv(report, options.fieldSeparator));
-  else if (!options.quiet) process.stdout.write(renderLackeyReport(report));
+  if (options.json) printOutput(`${JSON.stringify(report)}\n`);
+  else if (options.fieldSeparator !== undefined) printOutput(renderLackeyCsv(report, options.fieldSeparator));
+  else if (!options.quiet) printOutput(renderLackeyReport(report));
   return EXIT_OK;
 }

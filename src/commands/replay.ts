@@ -1,6 +1,7 @@
 /** `mmulab replay`: recordings of a real kernel against the emulated one. */
 import { type Command, Option } from "commander";
 import { startProgress } from "../command-line/progress.ts";
+import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { EXIT_DIFFERENCES, EXIT_OK, EXIT_USAGE, UsageError } from "../input/errors.ts";
 import { RecordingError } from "../input/recording-error.ts";
 import { memorySize, wholeNumber } from "../input/values.ts";
@@ -151,11 +152,11 @@ async function replayFiles(files: readonly string[], options: ReplayCommandOptio
 /** An unreadable file is the user's mistake, anything else the emulator's; the other files are replayed in both cases. */
 function reportFailure(file: string, error: unknown): number {
   if (error instanceof RecordingError) {
-    process.stderr.write(`mmulab: ${error.message}\n`);
+    printError(`mmulab: ${error.message}\n`);
     return EXIT_USAGE;
   }
   const details = error instanceof Error ? error.stack : String(error);
-  process.stderr.write(`mmulab: ${file}: the emulator failed (please report this): ${details}\n`);
+  printError(`mmulab: ${file}: the emulator failed (please report this): ${details}\n`);
   return EXIT_DIFFERENCES;
 }
 
@@ -167,14 +168,15 @@ function print(result: ReplayResult, options: ReplayCommandOptions): void {
   if (options.json) {
     const { recording, calls, events, addressMismatches, eventMismatches, finalStateMismatches } = result;
     const counts = { recording, calls, events, addressMismatches, eventMismatches, finalStateMismatches };
-    process.stdout.write(`${JSON.stringify(counts)}\n`);
+    printOutput(`${JSON.stringify(counts)}\n`);
   } else if (!options.quiet) {
-    process.stdout.write(`${summaryLine(result)}\n`);
+    printOutput(`${summaryLine(result)}\n`);
   }
   if (options.quiet) return;
   const details = result.differences.flatMap(differenceLines).join("\n");
-  const stream = options.json ? process.stderr : process.stdout;
-  if (details !== "") stream.write(`${details}\n`);
+  if (details === "") return;
+  const print = options.json ? printError : printOutput;
+  print(`${details}\n`);
 }
 
 /** `fix_smp1_s1: 20125 calls, 50005 events; mismatches: 0 addresses, 0 events, 0 in the final state`. */

@@ -1,9 +1,10 @@
 /** `mmulab run`: a workload on an emulated machine, and a report. */
 import { type Command, Option } from "commander";
 import { startProgress } from "../command-line/progress.ts";
+import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { WallClock } from "../command-line/wall-clock.ts";
-import { checkOutputs } from "../files/output-file.ts";
-import { writeTextFile } from "../files/text-file.ts";
+import { writeOutputFile } from "../files/output-file.ts";
+import { checkOutputs } from "../files/output-target.ts";
 import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../input/errors.ts";
 import { describeParameter, namesOf, parseParameters } from "../input/parameters.ts";
 import { memorySize, wholeNumber } from "../input/values.ts";
@@ -25,6 +26,7 @@ import {
 import { findPreset, presetNames } from "../settings/presets.ts";
 import { loadKernel, saveKernel } from "../state/machine-state.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
+import { isWorkloadFile } from "../workloads/base/own-workload.ts";
 import type { Workload } from "../workloads/base/workload.ts";
 import { loadWorkload, WORKLOADS } from "../workloads/index.ts";
 
@@ -110,7 +112,7 @@ async function run(
   given: (option: string) => boolean,
 ): Promise<number> {
   if (options.list) {
-    process.stdout.write(listWorkloads());
+    printOutput(listWorkloads());
     return EXIT_OK;
   }
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
@@ -121,7 +123,16 @@ async function run(
     throw new UsageError(`${workload.name} does not take --ops; its parameters are ${namesOf(specs)}`);
   }
   if (options.flushes !== undefined) checkFlushFile(options.flushes);
-  checkOutputs(options.events, options.flushes, options.save, options.timeline);
+  checkOutputs(
+    (["events", "flushes", "save", "timeline"] as const).map((option) => ({
+      what: `--${option}`,
+      file: options[option],
+    })),
+    [
+      { what: "--load", file: options.load },
+      { what: "the workload", file: isWorkloadFile(name) ? name : undefined },
+    ],
+  );
   const total = workload.operationsOf?.(parameters, options.ops) ?? options.ops;
   const progress = startProgress(total, options.quiet === true);
   const kernel = kernelFor(options, given);
@@ -147,16 +158,16 @@ async function run(
   } finally {
     progress.clear();
   }
-  if (options.timeline !== undefined && trace !== null) writeTextFile(options.timeline, trace.toJson());
+  if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson());
   if (options.flushes !== undefined) writeFlushFile(options.flushes, kernel);
-  if (wall !== null) process.stderr.write(wall.report());
+  if (wall !== null) printError(wall.report());
   if (options.save !== undefined) saveKernel(kernel, options.save, describeRun(workload, words, options, kernel));
-  if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);
-  else if (options.csv) process.stdout.write(renderRunReportCsv(report));
-  else if (!options.quiet) process.stdout.write(renderRunReport(report));
-  if (report.failure !== undefined) process.stderr.write(`mmulab: ${report.failure}\n`);
+  if (options.json) printOutput(`${JSON.stringify(report)}\n`);
+  else if (options.csv) printOutput(renderRunReportCsv(report));
+  else if (!options.quiet) printOutput(renderRunReport(report));
+  if (report.failure !== undefined) printError(`mmulab: ${report.failure}\n`);
   if (report.memory.wrongLoads > 0) {
-    process.stderr.write(`mmulab: ${report.memory.wrongLoads} loads did not give what had been stored\n`);
+    printError(`mmulab: ${report.memory.wrongLoads} loads did not give what had been stored\n`);
   }
   return report.failure === undefined && report.memory.wrongLoads === 0 ? EXIT_OK : EXIT_DIFFERENCES;
 }

@@ -1,6 +1,7 @@
 /** What `mmulab sweep` does. */
 import { stringify } from "csv-stringify/sync";
 import { startProgress } from "../command-line/progress.ts";
+import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../input/errors.ts";
 import { type Cell, renderTable } from "../report/tables.ts";
 import { type FinishedPoint, ResultsFile, readResults } from "../sweep/results-file.ts";
@@ -51,9 +52,7 @@ export async function sweep(file: string, options: SweepCommandOptions): Promise
   const interrupted = (): void => {
     progress.clear();
     const done = results.finished.size;
-    process.stderr.write(
-      `mmulab: interrupted; ${done} of ${points.length} points are in ${out}, the same command goes on\n`,
-    );
+    printError(`mmulab: interrupted; ${done} of ${points.length} points are in ${out}, the same command goes on\n`);
     process.exit(EXIT_INTERRUPTED);
   };
   process.once("SIGINT", interrupted);
@@ -71,20 +70,20 @@ export async function sweep(file: string, options: SweepCommandOptions): Promise
   const table = sweepTable(spec, [...all.values()]);
   print(spec, table, options);
   const failed = table.rows.filter((row) => row.error !== undefined || row.failure !== undefined).length;
-  if (failed > 0) process.stderr.write(`mmulab: ${failed} of ${table.rows.length} rows are failures\n`);
+  if (failed > 0) printError(`mmulab: ${failed} of ${table.rows.length} rows are failures\n`);
   return failed === 0 ? EXIT_OK : EXIT_DIFFERENCES;
 }
 
 function print(spec: SweepSpec, table: SweepTable, options: SweepCommandOptions): void {
   const { columns, rows } = table;
   if (options.json) {
-    process.stdout.write(`${JSON.stringify({ name: spec.name, columns, rows })}\n`);
+    printOutput(`${JSON.stringify({ name: spec.name, columns, rows })}\n`);
   } else if (options.csv) {
-    process.stdout.write(stringify([columns, ...rows.map((row) => columns.map((name) => row[name]))], CSV));
+    printOutput(stringify([columns, ...rows.map((row) => columns.map((name) => row[name]))], CSV));
   } else if (!options.quiet) {
     const shown = shownColumns(spec, table, options.columns);
     const cells = rows.map((row) => shown.map((name): Cell => cellOf(row[name])));
-    process.stdout.write(renderTable(shown, cells));
+    printOutput(renderTable(shown, cells));
   }
 }
 

@@ -1,104 +1,103 @@
-/** Files that appear only when they are whole: written beside their place under another name, then renamed. */
-import { accessSync, closeSync, constants, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
-import { UsageError } from "../input/errors.ts";
+/**
+ * Files that commands write. A regular file appears only when it is whole: it is written beside its place, then renamed over
+ * what was there, with symbolic links followed. Devices and pipes are written as they are.
+ */
+import { closeSync, openSync } from "node:fs";
+import { writing } from "./output-error.ts";
+import { type OutputTarget, outputTarget } from "./output-target.ts";
+import { PartialFile } from "./partial-file.ts";
+import { writeAll } from "./write-all.ts";
 
 const BUFFER_CHARACTERS = 1 << 20;
 
-/** The name under which a file is written until it is whole. */
-export function partialName(file: string): string {
-  return `${file}.part`;
-}
-
-/**
- * Turns what the system says about writing `file` into one line for the user.
- * @returns a UsageError, or the error itself when it does not come from the system
- */
-export function toOutputError(file: string, error: unknown): unknown {
-  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-  if (code === undefined || error instanceof UsageError) return error;
-  const reasons: Readonly<Record<string, string>> = {
-    ENOENT: "its folder does not exist",
-    EACCES: "permission denied",
-    EISDIR: "it is a directory",
-    ENOTDIR: "a part of its path is not a directory",
-    ENOSPC: "the disk is full",
-    EROFS: "the file system is read-only",
-  };
-  return new UsageError(`cannot write ${file}: ${reasons[code] ?? code}`);
-}
-
-/**
- * Refuses files that cannot be written, before there is anything to write: work of minutes is not lost to a misspelt folder.
- * @param files names; absent ones are skipped
- * @throws UsageError for the first that cannot be written
- */
-export function checkOutputs(...files: readonly (string | undefined)[]): void {
-  for (const file of files) {
-    if (file === undefined) continue;
-    const folder = dirname(file);
-    try {
-      if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) {
-        throw new UsageError(`cannot write ${file}: it is a directory`);
-      }
-      if (!statSync(folder).isDirectory()) throw new UsageError(`cannot write ${file}: ${folder} is not a directory`);
-      accessSync(folder, constants.W_OK);
-    } catch (error) {
-      throw toOutputError(file, error);
-    }
-  }
-}
-
-/** A text file that is being written. */
+/** A file that is being written. */
 export class OutputFile {
+  /** Its name as the user gave it. */
   readonly file: string;
   private readonly descriptor: number;
+  private readonly partial: PartialFile | null;
+  private readonly closesDescriptor: boolean;
   private pending: string[] = [];
   private pendingCharacters = 0;
+  private isOpen = true;
 
   /** @throws UsageError when it cannot be created */
   constructor(file: string) {
     this.file = file;
-    try {
-      this.descriptor = openSync(partialName(file), "w");
-    } catch (error) {
-      throw toOutputError(file, error);
+    const target = outputTarget(file);
+    const { partial, descriptor } = writing(file, () => openTarget(target));
+    this.partial = partial;
+    this.descriptor = descriptor;
+    this.closesDescriptor = target.kind === "stream";
+  }
+
+  /** Adds text or bytes. @throws UsageError when they cannot be written; the file is then abandoned */
+  write(content: string | Uint8Array): void {
+    if (typeof content === "string") {
+      this.pending.push(content);
+      this.pendingCharacters += content.length;
+      if (this.pendingCharacters >= BUFFER_CHARACTERS) this.flush();
+      return;
     }
+    this.flush();
+    this.writeNow(content);
   }
 
-  /** Adds text. */
-  write(text: string): void {
-    this.pending.push(text);
-    this.pendingCharacters += text.length;
-    if (this.pendingCharacters >= BUFFER_CHARACTERS) this.flush();
-  }
-
-  /** Puts the whole file in its place. */
+  /** Puts the whole file in its place. @throws UsageError when that is not possible; the file is then abandoned */
   finish(): void {
     this.flush();
-    try {
-      closeSync(this.descriptor);
-      renameSync(partialName(this.file), this.file);
-    } catch (error) {
-      throw toOutputError(this.file, error);
-    }
+    this.isOpen = false;
+    writing(this.file, () => {
+      this.partial?.finish();
+      if (this.closesDescriptor) closeSync(this.descriptor);
+    });
   }
 
-  /** Leaves nothing behind. */
+  /** Leaves nothing behind; what a device or pipe has got stays there. May be called at any time, also after a failure. */
   abandon(): void {
-    closeSync(this.descriptor);
-    rmSync(partialName(this.file), { force: true });
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.partial?.abandon();
+    if (this.closesDescriptor) closeSync(this.descriptor);
   }
 
   private flush(): void {
     if (this.pending.length === 0) return;
-    const bytes = Buffer.from(this.pending.join(""));
+    const text = this.pending.join("");
     this.pending = [];
     this.pendingCharacters = 0;
+    this.writeNow(Buffer.from(text));
+  }
+
+  private writeNow(bytes: Uint8Array): void {
     try {
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.descriptor, bytes, at);
+      writing(this.file, () => writeAll(this.descriptor, bytes));
     } catch (error) {
-      throw toOutputError(this.file, error);
+      this.abandon();
+      throw error;
     }
+  }
+}
+
+/**
+ * Writes a whole file; one that was there is replaced only when all has been written.
+ * @throws UsageError when that is not possible
+ */
+export function writeOutputFile(file: string, ...parts: readonly (string | Uint8Array)[]): void {
+  const output = new OutputFile(file);
+  for (const part of parts) output.write(part);
+  output.finish();
+}
+
+function openTarget(target: OutputTarget): { partial: PartialFile | null; descriptor: number } {
+  switch (target.kind) {
+    case "file": {
+      const partial = new PartialFile(target.path, target.mode);
+      return { partial, descriptor: partial.descriptor };
+    }
+    case "stream":
+      return { partial: null, descriptor: openSync(target.path, "w") };
+    case "descriptor":
+      return { partial: null, descriptor: target.descriptor };
   }
 }

@@ -9,5 +9,7 @@ export class UsageError extends Error {
 export const EXIT_OK = 0;
 /** Exit code: the command ran and found differences. */
 export const EXIT_DIFFERENCES = 1;
+/** Exit code: the program itself failed. */
+export const EXIT_FAILURE = 1;
 /** Exit code: the command could not be carried out as given. */
 export const EXIT_USAGE = 2;

@@ -3,7 +3,7 @@ import { extname } from "node:path";
 import { stringify } from "csv-stringify/sync";
 import { formatLinearAddress } from "../../arch/index.ts";
 import type { FlushAccounts } from "../../mm/index.ts";
-import { writeTextFile } from "../files/text-file.ts";
+import { writeOutputFile } from "../files/output-file.ts";
 import { UsageError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 
@@ -28,12 +28,12 @@ export function writeFlushFile(file: string, kernel: Kernel): void {
   const accounts = kernel.vm.flushing.keepAccounts();
   const rows = flushRows(accounts);
   if (extname(file).toLowerCase() === ".csv") {
-    writeTextFile(file, stringify(rows.length === 0 ? [] : [Object.keys(rows[0]), ...rows.map(Object.values)]));
+    writeOutputFile(file, stringify(rows.length === 0 ? [] : [Object.keys(rows[0]), ...rows.map(Object.values)]));
     return;
   }
   const fed = freesByFlush(accounts);
   const lines = rows.map((row) => `${JSON.stringify({ ...row, freed: fed.get(row.id) ?? [] })}\n`);
-  writeTextFile(file, lines.join(""));
+  writeOutputFile(file, lines.join(""));
 }
 
 /** One row a flush. */

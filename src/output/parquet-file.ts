@@ -1,7 +1,6 @@
 /** Events of vmalloc in a Parquet file. */
-import { renameSync, rmSync } from "node:fs";
-import { type ColumnSource, fileWriter, ParquetWriter } from "hyparquet-writer";
-import { partialName, toOutputError } from "../files/output-file.ts";
+import { ByteWriter, type ColumnSource, ParquetWriter } from "hyparquet-writer";
+import { OutputFile } from "../files/output-file.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import type { EventFile } from "./event-file.ts";
 import { EVENT_COLUMNS, type EventRow, eventRows } from "./event-rows.ts";
@@ -14,21 +13,14 @@ const ROWS_AT_ONCE = 50_000;
  * @throws UsageError when it cannot be created
  */
 export function parquetFile(file: string, kernel: Kernel): EventFile {
-  const partial = partialName(file);
+  const output = new OutputFile(file);
   let rows: EventRow[] = [];
-  const guarded = <T>(action: () => T): T => {
-    try {
-      return action();
-    } catch (error) {
-      throw toOutputError(file, error);
-    }
-  };
-  const writer = guarded(() => new ParquetWriter({ writer: fileWriter(partial), schema: parquetSchema() }));
+  const writer = new ParquetWriter({ writer: new FileWriter(output), schema: parquetSchema() });
   const writeGroup = (): void => {
     if (rows.length === 0) return;
     const columnData = EVENT_COLUMNS.map((column) => parquetColumn(column.name, rows));
     rows = [];
-    guarded(() => writer.write({ columnData, rowGroupSize: ROWS_AT_ONCE }));
+    writer.write({ columnData, rowGroupSize: ROWS_AT_ONCE });
   };
   return {
     observer: eventRows(kernel.machine.loop, (row) => {
@@ -37,13 +29,30 @@ export function parquetFile(file: string, kernel: Kernel): EventFile {
     }),
     finish() {
       writeGroup();
-      guarded(() => {
-        writer.finish();
-        renameSync(partial, file);
-      });
+      writer.finish();
+      output.finish();
     },
-    abandon: () => rmSync(partial, { force: true }),
+    abandon: () => output.abandon(),
   };
+}
+
+/** Collects what the library writes, and passes it on after each row group. */
+class FileWriter extends ByteWriter {
+  private readonly output: OutputFile;
+
+  constructor(output: OutputFile) {
+    super();
+    this.output = output;
+  }
+
+  flush(): void {
+    this.output.write(this.getBytes());
+    this.index = 0;
+  }
+
+  override finish(): void {
+    this.flush();
+  }
 }
 
 function parquetSchema(): ConstructorParameters<typeof ParquetWriter>[0]["schema"] {

@@ -3,7 +3,7 @@
  * then the gzip'ed object graph.
  */
 import { createHash } from "node:crypto";
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { deserialize, serialize } from "node:v8";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { z } from "zod";
@@ -11,7 +11,7 @@ import { Thread } from "../../arch/index.ts";
 import { LineCache } from "../../arch/tlb/walk-caches.ts";
 import { FlushAccounts, flushPolicyByName, Mutex, SpinLock, Work } from "../../mm/index.ts";
 import { toInputError } from "../files/byte-chunks.ts";
-import { partialName, toOutputError } from "../files/output-file.ts";
+import { writeOutputFile } from "../files/output-file.ts";
 import { RecordingError } from "../input/recording-error.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { restoreGraph, type SavedNode, StateError, saveGraph } from "./object-graph.ts";
@@ -59,14 +59,7 @@ export function saveKernel(kernel: Kernel, file: string, madeBy: string): void {
     sha256: createHash("sha256").update(body).digest("hex"),
     sizeBytes: body.length,
   };
-  const partial = partialName(file);
-  try {
-    writeFileSync(partial, Buffer.concat([Buffer.from(`${JSON.stringify(header)}\n`), body]));
-    renameSync(partial, file);
-  } catch (error) {
-    rmSync(partial, { force: true });
-    throw toOutputError(file, error);
-  }
+  writeOutputFile(file, `${JSON.stringify(header)}\n`, body);
 }
 
 /** A kernel out of a file, and the words that were saved with it. */

@@ -5,7 +5,7 @@
 import { appendFileSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { z } from "zod";
 import { toInputError } from "../files/byte-chunks.ts";
-import { toOutputError } from "../files/output-file.ts";
+import { toOutputError } from "../files/output-error.ts";
 import { UsageError } from "../input/errors.ts";
 import { RecordingError } from "../input/recording-error.ts";
 import type { SweepPoint, SweepSpec } from "./spec.ts";

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { asyncBufferFromFile, parquetReadObjects } from "hyparquet";
 import { describe, expect, it } from "vitest";
@@ -88,7 +88,7 @@ describe("a file of events", () => {
       expect(existsSync(file)).toBe(false);
       output.abandon();
       expect(existsSync(file)).toBe(false);
-      expect(existsSync(`${file}.part`)).toBe(false);
+      expect(readdirSync(folder.path).filter((each) => each.startsWith(name))).toEqual([]);
     }
   });
 
@@ -101,7 +101,7 @@ describe("a file of events", () => {
     for (const name of ["no/such/folder/a.csv", "no/such/folder/a.parquet"]) {
       await expect(openEventFile(name, kernel)).rejects.toThrow(`cannot write ${name}: its folder does not exist`);
     }
-    const directory = join(folder.path, "directory.csv.part");
+    const directory = join(folder.path, "directory.csv");
     mkdirSync(directory);
     await expect(openEventFile(join(folder.path, "directory.csv"), kernel)).rejects.toThrow(
       /cannot write .*: it is a directory/,

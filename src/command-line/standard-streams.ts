@@ -1,0 +1,45 @@
+/** Standard output and standard error: what is printed has been written when the call returns. */
+import { toOutputError } from "../files/output-error.ts";
+import { writeAll } from "../files/write-all.ts";
+
+const STANDARD_OUTPUT = 1;
+const STANDARD_ERROR = 2;
+
+/** The reader of standard output has gone away (`mmulab ... | head`): the command ends without a complaint. */
+export class ReaderGone extends Error {
+  override readonly name = "ReaderGone";
+}
+
+/**
+ * Prints on standard output.
+ * @throws ReaderGone when nobody reads it any more, UsageError when it cannot be written (a full disk)
+ */
+export function printOutput(text: string): void {
+  try {
+    writeAll(STANDARD_OUTPUT, Buffer.from(text));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EPIPE") throw new ReaderGone("nobody reads standard output");
+    throw toOutputError("standard output", error);
+  }
+}
+
+/** Prints on standard error. Where that cannot be written nobody can be told. */
+export function printError(text: string): void {
+  try {
+    writeAll(STANDARD_ERROR, Buffer.from(text));
+  } catch {
+    // A closed or full standard error is no reason to fail.
+  }
+}
+
+/** Waits until what libraries and own workloads have written to the streams of `process` has left them. */
+export async function flushStandardStreams(): Promise<void> {
+  await Promise.all([process.stdout, process.stderr].map(flushed));
+}
+
+function flushed(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    stream.on("error", () => resolve());
+    stream.write("", () => resolve());
+  });
+}
