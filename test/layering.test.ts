@@ -14,6 +14,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   mm: ["mm", "arch"],
   src: ["src", "mm", "arch"],
   bench: ["bench", "src", "mm", "arch"],
+  // As a user does: from the package, not from its files.
+  examples: [],
   test: ["test", "bench", "src", "mm", "arch"],
 };
 const FOLDERS = Object.keys(MAY_IMPORT);
@@ -85,10 +87,12 @@ describe("the layers", () => {
     const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
     const shipped = Object.keys(manifest.dependencies);
     const all = [...shipped, ...Object.keys(manifest.devDependencies)];
+    const own = [...all, manifest.name];
     const undeclared = IMPORTS.filter(({ file, specifier }) => {
       if (specifier.startsWith(".") || specifier.startsWith("node:")) return false;
       const parts = specifier.split("/");
       const name = specifier.startsWith("@") ? `${parts[0]}/${parts[1]}` : parts[0];
+      if (file.startsWith("examples/")) return !own.includes(name);
       return !(/^(arch|mm|src)\//.test(file) ? shipped : all).includes(name);
     });
     expect(undeclared).toEqual([]);

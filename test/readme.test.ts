@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
+import { expectShown, type ShownCommand, shownCommands } from "./shown-commands.ts";
 import { CLI } from "./src/run-cli.ts";
 
 const ROOT = join(import.meta.dirname, "..");
@@ -17,15 +18,8 @@ function blocks(language: string): string[] {
     .map((each) => each[2]);
 }
 
-/** Commands in order, each with the lines that are shown below it; `...` stands for lines left out. */
-function commands(): { line: string; shown: string[] }[] {
-  const found: { line: string; shown: string[] }[] = [];
-  for (const line of blocks("").flatMap((block) => block.split("\n"))) {
-    if (line.startsWith("$ ")) found.push({ line: line.slice(2), shown: [] });
-    else found.at(-1)?.shown.push(line);
-  }
-  return found;
-}
+/** The commands of all terminal sessions, in order. */
+const commands = (): ShownCommand[] => shownCommands(blocks("").join("\n"));
 
 const folder = mkdtempSync(join(tmpdir(), "mmulab-readme-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -47,22 +41,12 @@ function run(program: string) {
 }
 
 describe("the README", () => {
-  it.each(commands())("shows what $line prints", ({ line, shown }) => {
+  it.each(commands())("shows what $line prints", (command) => {
+    const { line } = command;
     expect(line).toMatch(/^npx mmulab /);
     const result = spawnSync(process.execPath, [CLI, ...line.split(" ").slice(2)], { cwd: folder, encoding: "utf8" });
     expect(result).toMatchObject({ status: 0, stderr: "" });
-    const printed = result.stdout.split("\n").map((each) => each.trimEnd());
-    let at = 0;
-    let isGap = false;
-    for (const expected of shown.join("\n").trimEnd().split("\n")) {
-      if (expected === "...") {
-        isGap = true;
-        continue;
-      }
-      if (isGap) at = Math.max(at, printed.indexOf(expected, at));
-      isGap = false;
-      expect(printed[at++]).toBe(expected);
-    }
+    expectShown(result.stdout, command);
   });
 
   it("sets up a CPU, tables and an access that works and one that faults", () => {
