@@ -87,6 +87,7 @@ export { meminfoLine, vmallocinfo, vmallocMeminfo } from "./views/vmallocinfo.ts
 export { allocVmapArea } from "./vmalloc/alloc-vmap-area.ts";
 export * from "./vmalloc/areas/vm-structs.ts";
 export { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM, VmapAreas } from "./vmalloc/areas/vmap-areas.ts";
+export { MAX_VA_SIZE_PAGES } from "./vmalloc/areas/vmap-node.ts";
 export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./vmalloc/free-vmap-area.ts";
 export { ioremap, iounmap } from "./vmalloc/ioremap.ts";
 export { drainVmapAreaWork, purgeVmapAreaLazy, reclaimAndPurgeVmapAreas } from "./vmalloc/purge.ts";
@@ -112,7 +113,6 @@ export {
   vzallocNode,
 } from "./vmalloc/vmalloc.ts";
 export {
-  MAX_VA_SIZE_PAGES,
   VMAP_MAX_ALLOC,
   type VmallocConfig,
   vmallocConfig,

@@ -21,7 +21,7 @@ import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { cacheModeOf, PAGE_KERNEL } from "../page-tables/protection.ts";
 import type { PageTableRun } from "../views/page-table-run.ts";
 import { VM_ALLOC, VM_IOREMAP, VM_MAP } from "../vmalloc/areas/vm-structs.ts";
-import { MAX_VA_SIZE_PAGES } from "../vmalloc/vmalloc-config.ts";
+import { MAX_VA_SIZE_PAGES } from "../vmalloc/areas/vmap-node.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import type { VmallocSnapshot } from "./vmalloc-snapshot.ts";
 

@@ -10,8 +10,7 @@ import { Work } from "../kernel/work.ts";
 import { pagesIn } from "../lib/align.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { AreaTree } from "./areas/area-tree.ts";
-import { decodeNodeId, poolIndexOf, type VmapNode } from "./areas/vmap-node.ts";
-import { MAX_VA_SIZE_PAGES } from "./vmalloc-config.ts";
+import { decodeNodeId, MAX_VA_SIZE_PAGES, poolIndexOf, type VmapNode } from "./areas/vmap-node.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { purgeFragmentedBlocksAllCpus } from "./vmap-block-purge.ts";
 

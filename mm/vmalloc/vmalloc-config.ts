@@ -3,8 +3,6 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { roundUpToPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import { ConfigError } from "../lib/config-error.ts";
 
-/** Pools hold areas of up to this many pages, guard page included (`MAX_VA_SIZE_PAGES`). */
-export const MAX_VA_SIZE_PAGES = 256;
 /** Requests of up to this many pages come from vmap blocks (`VMAP_MAX_ALLOC`). */
 export const VMAP_MAX_ALLOC = 64;
 /** Most vmap nodes there are. */

@@ -4,9 +4,11 @@ import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import type { EventLoop } from "../../../arch/time/event-loop.ts";
 import { type LockCosts, SpinLock } from "../../kernel/lock.ts";
 import type { Work } from "../../kernel/work.ts";
-import { MAX_VA_SIZE_PAGES } from "../vmalloc-config.ts";
 import { BusyAreas, type BusyAreasParts } from "./busy-areas.ts";
 import { LazyAreas } from "./lazy-areas.ts";
+
+/** Pools hold areas of up to this many pages, guard page included (`MAX_VA_SIZE_PAGES`). */
+export const MAX_VA_SIZE_PAGES = 256;
 
 /** One node. With several, each CPU allocates from the pools of its own. */
 export class VmapNode {
