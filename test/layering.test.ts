@@ -1,12 +1,22 @@
 /** House rules that no type checker sees: the layers, the size of files, what may be imported. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { builtinModules } from "node:module";
-import { dirname, join, relative, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
+import {
+  functionLengths,
+  type Import,
+  importCycles,
+  importsOf,
+  parse,
+  ROOT,
+  sourcesIn,
+  targetOf,
+} from "./source-files.ts";
 
-const ROOT = resolve(import.meta.dirname, "..");
 const LINES_MAX = 400;
+const FUNCTION_LINES_MAX = 70;
 
 /** What each folder may import of the others. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -20,33 +30,89 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 };
 const FOLDERS = Object.keys(MAY_IMPORT);
 
-interface Import {
-  /** The importing file, relative to the project. */
-  readonly file: string;
-  readonly specifier: string;
-}
+/** The rooms of each folder: a file imports files of its own room and of those before it, types included. */
+const ROOMS: Readonly<Record<string, readonly string[]>> = {
+  arch: ["isa", "presets", "time", "tlb", "memory", "walk", "fast-path", "cpu", "machine.ts", "index.ts"],
+  mm: [
+    "lib",
+    "kernel",
+    "frames",
+    "flush",
+    "page-tables",
+    "kernel-mm.ts",
+    "vmalloc/areas",
+    "vmalloc",
+    "user",
+    "percpu",
+    "views",
+    "snapshot",
+    "verify",
+    "index.ts",
+  ],
+  src: [
+    "input",
+    "files",
+    "machine",
+    "settings",
+    "events",
+    "report",
+    "recording",
+    "workloads/base",
+    "workloads/test-vmalloc",
+    "workloads",
+    "runs",
+    "traces",
+    "experiments",
+    "timeline",
+    "state",
+    "output",
+    "inspect",
+    "sweep",
+    "command-line",
+    "commands",
+    "index.ts",
+    "cli.ts",
+  ],
+};
 
-function sourcesIn(folder: string): string[] {
-  return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
-    .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
-    .sort();
-}
-
-function importsOf(file: string): Import[] {
-  const { importedFiles } = ts.preProcessFile(readFileSync(join(ROOT, file), "utf8"));
-  return importedFiles.map(({ fileName }) => ({ file, specifier: fileName }));
-}
-
-/** The folder that a relative import leads into, or null for a package. */
-function targetFolder({ file, specifier }: Import): string | null {
-  if (!specifier.startsWith(".")) return null;
-  return relative(ROOT, resolve(ROOT, dirname(file), specifier)).split("/")[0];
-}
+/** Where the program, the library, the benchmarks and the worker processes begin: what none of them reaches is dead. */
+const ENTRIES = [
+  "arch/index.ts",
+  "mm/index.ts",
+  "src/index.ts",
+  "src/cli.ts",
+  "src/sweep/worker.ts",
+  ...sourcesIn("bench"),
+];
 
 const SOURCES = FOLDERS.flatMap(sourcesIn);
-const IMPORTS = SOURCES.flatMap(importsOf);
+const TREES = SOURCES.map(parse);
+const IMPORTS: readonly Import[] = TREES.flatMap(importsOf);
 const inFolders = (...folders: string[]) => IMPORTS.filter(({ file }) => folders.includes(file.split("/")[0]));
+
+/** The folder that a relative import leads into, or null for a package. */
+function targetFolder(entry: Import): string | null {
+  return targetOf(entry)?.split("/")[0] ?? null;
+}
+
+/** The place of a file's room in its folder's order; -1 for a file in no room. The room of the longest name counts. */
+function roomOf(file: string): number {
+  const [folder] = file.split("/");
+  const path = file.slice(folder.length + 1);
+  const rooms = ROOMS[folder];
+  const fitting = rooms.filter((room) => path === room || path.startsWith(`${room}/`));
+  return rooms.indexOf(fitting.sort((a, b) => b.length - a.length)[0]);
+}
+
+/** What each file imports, by its path. */
+function importGraph(imports: readonly Import[]): Map<string, string[]> {
+  const graph = new Map<string, string[]>(SOURCES.map((file) => [file, []]));
+  for (const entry of imports) {
+    const target = targetOf(entry);
+    if (target !== null) graph.get(entry.file)?.push(target);
+  }
+  return graph;
+}
 
 describe("the layers", () => {
   it("are all looked at", () => {
@@ -54,7 +120,7 @@ describe("the layers", () => {
       expect(sourcesIn(folder).length, folder).toBeGreaterThan(3);
       expect(inFolders(folder).length, folder).toBeGreaterThan(3);
     }
-    expect(IMPORTS).toContainEqual({ file: "test/layering.test.ts", specifier: "node:fs" });
+    expect(IMPORTS).toContainEqual({ file: "test/layering.test.ts", specifier: "node:fs", isTypeOnly: false });
   });
 
   it("import downwards only: src -> mm -> arch", () => {
@@ -96,6 +162,79 @@ describe("the layers", () => {
       return !(/^(arch|mm|src)\//.test(file) ? shipped : all).includes(name);
     });
     expect(undeclared).toEqual([]);
+  });
+});
+
+describe("the rooms of a folder", () => {
+  it("have a place in the order, each of them with files", () => {
+    const files = Object.keys(ROOMS).flatMap(sourcesIn);
+    expect(files.filter((file) => roomOf(file) < 0)).toEqual([]);
+    for (const [folder, rooms] of Object.entries(ROOMS)) {
+      const used = new Set(sourcesIn(folder).map(roomOf));
+      expect(rooms.filter((_, i) => !used.has(i))).toEqual([]);
+    }
+  });
+
+  it("import one way, in that order, types included", () => {
+    const backwards = inFolders(...Object.keys(ROOMS)).filter((entry) => {
+      const target = targetOf(entry);
+      if (target === null || !/\.ts$/.test(target) || target.split("/")[0] !== entry.file.split("/")[0]) return false;
+      return roomOf(target) > roomOf(entry.file);
+    });
+    expect(backwards.map(({ file, specifier }) => `${file}: ${specifier}`)).toEqual([]);
+  });
+
+  it("never import each other in pairs, nor do folders within them", () => {
+    const pairs = new Set<string>();
+    for (const entry of inFolders(...Object.keys(ROOMS))) {
+      const [from, to] = [dirname(entry.file), dirname(targetOf(entry) ?? entry.file)];
+      // The files beside the rooms, such as index.ts, have places of their own in the order.
+      if (from !== to && !(from in MAY_IMPORT) && !(to in MAY_IMPORT)) pairs.add(`${from} ${to}`);
+    }
+    expect(pairs.size).toBeGreaterThan(100);
+    expect([...pairs].filter((pair) => pairs.has(pair.split(" ").reverse().join(" ")))).toEqual([]);
+  });
+});
+
+describe("files", () => {
+  // Within a room two files may name each other's types: nothing of that is left when the program runs.
+  it("import each other in no circle", () => {
+    expect(importCycles(importGraph(IMPORTS.filter(({ isTypeOnly }) => !isTypeOnly)))).toEqual([]);
+    const circle = new Map([
+      ["a", ["b"]],
+      ["b", ["c", "d"]],
+      ["c", ["a"]],
+      ["d", []],
+    ]);
+    expect(importCycles(circle)).toEqual([["a", "b", "c"]]);
+  });
+
+  it("are all reached from the library, the program or a benchmark", () => {
+    const graph = importGraph(IMPORTS);
+    const reached = new Set(ENTRIES);
+    for (const file of reached) for (const target of graph.get(file) ?? []) reached.add(target);
+    expect(SOURCES.filter((file) => /^(arch|mm|src)\//.test(file) && !reached.has(file))).toEqual([]);
+  });
+});
+
+describe("every function", () => {
+  it(`fits a screen: at most ${FUNCTION_LINES_MAX} lines`, () => {
+    const lengths = TREES.filter(({ fileName }) => !fileName.startsWith("test/")).flatMap(functionLengths);
+    expect(lengths.length).toBeGreaterThan(1000);
+    expect(lengths.filter(({ lines }) => lines > FUNCTION_LINES_MAX)).toEqual([]);
+  });
+
+  it("is measured from its first line to its last", () => {
+    const tree = ts.createSourceFile(
+      "a.ts",
+      "const f = () => {\n\n};\nclass A {\n  g() {\n  }\n}\n",
+      ts.ScriptTarget.Latest,
+      true,
+    );
+    expect(functionLengths(tree).map(({ name, lines }) => [name, lines])).toEqual([
+      ["f", 3],
+      ["g", 2],
+    ]);
   });
 });
 

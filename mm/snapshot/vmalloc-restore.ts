@@ -1,4 +1,5 @@
 /** Bringing vmalloc into a recorded state: trees of exactly the recorded shape, lists in the recorded order. */
+
 import { LEVEL_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import {
   entryHigh,

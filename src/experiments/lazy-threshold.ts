@@ -3,7 +3,7 @@ import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "
 import { vfree, vmalloc } from "../../mm/index.ts";
 import { randomStream } from "../machine/random.ts";
 import { grouped } from "../report/tables.ts";
-import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
+import type { Column, Experiment, ExperimentContext, ExperimentOutcome, Plot, Value } from "./experiment.ts";
 import { LazyGauge } from "./lazy-gauge.ts";
 
 const RESIDENT_CYCLES = 3000;
@@ -70,26 +70,12 @@ function run(context: ExperimentContext): ExperimentOutcome {
     }
   }
   const series = cpuCounts.map((cpus) => cells.filter((cell) => cell.cpus === cpus));
-  const name = (cpus: number): string => `${cpus} CPU${cpus === 1 ? "" : "s"}`;
   return {
     tables: [
       {
         name: "thresholds",
         title: "One free: cycles over all CPUs",
-        columns: [
-          { key: "cpus", heading: "CPUs" },
-          { key: "lazyMaxPages", heading: "lazy_max_pages" },
-          { key: "flushes", heading: "flushes" },
-          { key: "workCycles", heading: "work" },
-          { key: "waitCycles", heading: "wait" },
-          { key: "stolenCycles", heading: "stolen" },
-          { key: "refillCycles", heading: "refills" },
-          { key: "purgeCycles", heading: "purging" },
-          { key: "totalCycles", heading: "total" },
-          { key: "heldBackMeanKiB", heading: "held back KiB" },
-          { key: "heldBackMaxKiB", heading: "most KiB" },
-          { key: "tablePages", heading: "table pages" },
-        ],
+        columns: COLUMNS,
         rows: cells.map(({ row }) => row),
       },
     ],
@@ -100,10 +86,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
         yName: "cycles per free, all CPUs",
         xLog: true,
         yLog: true,
-        series: series.map((own) => ({
-          name: name(own[0].cpus),
-          points: own.map((cell): [number, number] => [cell.lazyMaxPages, cell.totalPerFree]),
-        })),
+        series: linesOf(series, (cell) => cell.totalPerFree),
       },
       {
         title: "Address space freed and not usable yet, mean over frees",
@@ -111,13 +94,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
         yName: "held back (KiB)",
         xLog: true,
         yLog: true,
-        series: series.map((own) => ({
-          name: name(own[0].cpus),
-          points: own.map((cell): [number, number] => [
-            cell.lazyMaxPages,
-            Math.round((cell.heldBackPages * PAGE_SIZE) / 1024),
-          ]),
-        })),
+        series: linesOf(series, heldBackKib),
       },
       {
         title: "Pages of page tables at the end",
@@ -125,25 +102,55 @@ function run(context: ExperimentContext): ExperimentOutcome {
         yName: "page-table pages",
         xLog: true,
         yLog: false,
-        series: series.map((own) => ({
-          name: name(own[0].cpus),
-          points: own.map((cell): [number, number] => [cell.lazyMaxPages, Number(cell.row[cell.row.length - 1])]),
-        })),
+        series: linesOf(series, (cell) => Number(cell.row[cell.row.length - 1])),
       },
     ],
-    findings: series.map((own) => {
-      const linux = linuxLazyMaxPages(own[0].cpus);
-      const described = own
-        .filter((cell) => cell.lazyMaxPages === linux || cell.lazyMaxPages === 0 || cell.lazyMaxPages === 1024)
-        .map((cell) => {
-          const held = Math.round((cell.heldBackPages * PAGE_SIZE) / 1024);
-          const whose = cell.lazyMaxPages === linux ? " (Linux's)" : "";
-          const cost = cell.totalPerFree === 0 ? "no purge yet" : `${grouped(cell.totalPerFree)} cycles`;
-          return `${grouped(cell.lazyMaxPages)}${whose}: ${cost}, ${grouped(held)} KiB held back`;
-        });
-      return `${name(own[0].cpus)}, per free: ${described.join("; ")}.`;
-    }),
+    findings: series.map(findingOf),
   };
+}
+
+const COLUMNS: readonly Column[] = [
+  { key: "cpus", heading: "CPUs" },
+  { key: "lazyMaxPages", heading: "lazy_max_pages" },
+  { key: "flushes", heading: "flushes" },
+  { key: "workCycles", heading: "work" },
+  { key: "waitCycles", heading: "wait" },
+  { key: "stolenCycles", heading: "stolen" },
+  { key: "refillCycles", heading: "refills" },
+  { key: "purgeCycles", heading: "purging" },
+  { key: "totalCycles", heading: "total" },
+  { key: "heldBackMeanKiB", heading: "held back KiB" },
+  { key: "heldBackMaxKiB", heading: "most KiB" },
+  { key: "tablePages", heading: "table pages" },
+];
+
+/** One line of a plot for each number of CPUs: a quantity of its cells over the threshold. */
+function linesOf(series: readonly (readonly Cell[])[], quantity: (cell: Cell) => number): Plot["series"] {
+  return series.map((own) => ({
+    name: cpusName(own[0].cpus),
+    points: own.map((cell): [number, number] => [cell.lazyMaxPages, quantity(cell)]),
+  }));
+}
+
+/** What the thresholds 0, 1024 and Linux's own cost on one number of CPUs, in a sentence. */
+function findingOf(cells: readonly Cell[]): string {
+  const linux = linuxLazyMaxPages(cells[0].cpus);
+  const described = cells
+    .filter((cell) => cell.lazyMaxPages === linux || cell.lazyMaxPages === 0 || cell.lazyMaxPages === 1024)
+    .map((cell) => {
+      const whose = cell.lazyMaxPages === linux ? " (Linux's)" : "";
+      const cost = cell.totalPerFree === 0 ? "no purge yet" : `${grouped(cell.totalPerFree)} cycles`;
+      return `${grouped(cell.lazyMaxPages)}${whose}: ${cost}, ${grouped(heldBackKib(cell))} KiB held back`;
+    });
+  return `${cpusName(cells[0].cpus)}, per free: ${described.join("; ")}.`;
+}
+
+function heldBackKib(cell: Cell): number {
+  return Math.round((cell.heldBackPages * PAGE_SIZE) / 1024);
+}
+
+function cpusName(cpus: number): string {
+  return `${cpus} CPU${cpus === 1 ? "" : "s"}`;
 }
 
 /** `lazy_max_pages()` of Linux. */
