@@ -24,12 +24,24 @@ export {
   EFER_LME,
   EFER_NXE,
   EFER_SCE,
+  EFER_TCE,
   MSR_EFER,
   MSR_PAT,
   MSR_PKRS,
 } from "./cpu/control-registers.ts";
 export { Cpu } from "./cpu/cpu.ts";
-export { INVLPGB_PAGES_MAX, type InvlpgbRequest } from "./cpu/invalidations.ts";
+export {
+  INVLPGB_2M,
+  INVLPGB_ASID,
+  INVLPGB_FINAL_ONLY,
+  INVLPGB_GLOBAL,
+  INVLPGB_NESTED,
+  INVLPGB_PAGES_MAX,
+  INVLPGB_PCID,
+  INVLPGB_VA,
+  type InvlpgbRegisters,
+  type InvlpgbRequest,
+} from "./cpu/invlpgb-operands.ts";
 export {
   ACCESS_FETCH,
   ACCESS_IMPLICIT_LOAD,
@@ -88,6 +100,7 @@ export {
   PTE_USER,
   PTE_XD_HIGH,
 } from "./isa/pte.ts";
+export { VENDORS, type Vendor } from "./isa/vendor.ts";
 export { Machine, type MachineConfig } from "./machine.ts";
 export {
   CHUNK_FRAME_MASK,

@@ -1,6 +1,11 @@
-/** What a program that uses the library may ask of a CPU; a mistake of the emulated machine is a fault instead. */
-import { MachineUsageError } from "../isa/faults.ts";
+/**
+ * Checks of an access before any address is translated: what a program that uses the library may ask of a CPU, and what
+ * instructions check themselves.
+ */
+import { ACCESS_IS_SHADOW_STACK, ACCESS_KINDS, ACCESS_USER_SHADOW_STACK_STORE, type Access } from "../isa/access.ts";
+import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "../isa/faults.ts";
 import { LINEAR_SPACE_BYTES } from "../isa/linear-address.ts";
+import { type ControlRegisters, CR4_CET } from "./control-registers.ts";
 
 /** @throws MachineUsageError when `la` is no 48-bit linear address or the size is not 1 to 8 bytes */
 export function checkReference(la: number, sizeBytes: number): void {
@@ -10,4 +15,31 @@ export function checkReference(la: number, sizeBytes: number): void {
   if (!Number.isInteger(sizeBytes) || sizeBytes < 1 || sizeBytes > 8) {
     throw new MachineUsageError("access size", sizeBytes, "1 to 8 bytes");
   }
+}
+
+/**
+ * What the instruction that makes an access checks before its operand: CR4.CET, then, of WRUSS, the CPL (Intel SDM vol. 2D,
+ * WRUSSD/WRUSSQ; AMD APM vol. 3, WRUSS).
+ * @throws MachineUsageError when there is no such kind of access
+ * @throws InvalidOpcode for a shadow-stack access while CR4.CET = 0
+ * @throws GeneralProtectionFault for WRUSS at CPL 1 to 3
+ */
+export function checkAccess(access: Access, registers: ControlRegisters): void {
+  if (!Number.isInteger(access) || access < 0 || access >= ACCESS_KINDS) {
+    throw new MachineUsageError("kind of access", access, `a whole number from 0 to ${ACCESS_KINDS - 1}`);
+  }
+  if (!ACCESS_IS_SHADOW_STACK[access]) return;
+  if ((registers.cr4 & CR4_CET) === 0) throw new InvalidOpcode("shadow-stack access", "CR4.CET = 0");
+  if (access === ACCESS_USER_SHADOW_STACK_STORE) registers.requirePrivilege("WRUSS");
+}
+
+/**
+ * The address of a shadow-stack access is a multiple of 4 bytes, as SSP is; that of an 8-byte WRUSS, of 8 (Intel SDM vol. 2D,
+ * WRUSSD/WRUSSQ).
+ * @throws GeneralProtectionFault when it is not
+ */
+export function checkShadowStackAlignment(access: Access, la: number, sizeBytes: number): void {
+  if (!ACCESS_IS_SHADOW_STACK[access]) return;
+  const alignment = access === ACCESS_USER_SHADOW_STACK_STORE && sizeBytes > 4 ? 8 : 4;
+  if (la % alignment !== 0) throw new GeneralProtectionFault(`shadow-stack access not aligned to ${alignment} bytes`);
 }

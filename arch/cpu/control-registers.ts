@@ -3,6 +3,7 @@
  * and invalidate what it says is invalidated (Intel SDM vol. 3A, 2.5, 4.10.4.1; vol. 2B, MOV to control registers).
  */
 import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "../isa/faults.ts";
+import type { TableEntries, VendorRules } from "../isa/vendor.ts";
 import type { CpuFeatures, Preset } from "../presets/preset.ts";
 import { COUNT_MOV_CR3, COUNT_MOV_CR3_NO_FLUSH, COUNT_MOV_CR4_FLUSH } from "../time/perf-counters.ts";
 import type { MemoryTypes } from "../walk/memory-type.ts";
@@ -30,6 +31,7 @@ export const EFER_SCE = 2 ** 0;
 export const EFER_LME = 2 ** 8;
 export const EFER_LMA = 2 ** 10;
 export const EFER_NXE = 2 ** 11;
+export const EFER_TCE = 2 ** 15;
 /** IA32_EFER. */
 export const MSR_EFER = 0xc000_0080;
 /** IA32_PKRS: rights of the protection keys of supervisor pages. */
@@ -59,6 +61,7 @@ export class ControlRegisters {
   private readonly features: CpuFeatures;
   private readonly maxPhyAddr: number;
   private readonly preset: Preset;
+  private readonly vendor: VendorRules;
   private readonly memoryTypes: MemoryTypes;
   private readonly spend: (cycles: number) => void;
 
@@ -67,6 +70,7 @@ export class ControlRegisters {
     features: CpuFeatures,
     maxPhyAddr: number,
     preset: Preset,
+    vendor: VendorRules,
     memoryTypes: MemoryTypes,
     spend: (cycles: number) => void,
   ) {
@@ -74,6 +78,7 @@ export class ControlRegisters {
     this.features = features;
     this.maxPhyAddr = maxPhyAddr;
     this.preset = preset;
+    this.vendor = vendor;
     this.memoryTypes = memoryTypes;
     this.spend = spend;
   }
@@ -84,6 +89,16 @@ export class ControlRegisters {
     this.efer += this.features.nx ? EFER_NXE : 0;
     this.mmu.mode.levels = levels;
     this.update();
+  }
+
+  /** The cached entries that refer to tables which INVLPG, and INVLPGB of a page, remove (AMD APM vol. 2, 3.1.7). */
+  get invlpgTableEntries(): TableEntries {
+    return has(this.efer, EFER_TCE) ? "of the page" : this.vendor.invlpgTableEntries;
+  }
+
+  /** Those that INVPCID of one page removes. */
+  get invpcidTableEntries(): TableEntries {
+    return has(this.efer, EFER_TCE) ? "of the page" : this.vendor.invpcidTableEntries;
   }
 
   /** Recomputes what paging needs to know of the registers. */
@@ -102,6 +117,7 @@ export class ControlRegisters {
       pkrs: this.pkrs,
       maxPhyAddr: this.maxPhyAddr,
       page1g: this.features.page1g,
+      reservedTopLow: this.vendor.reservedTopLow,
     };
     mode.update(registers, this.cpl);
     this.mmu.modeChanged();
@@ -119,10 +135,11 @@ export class ControlRegisters {
     if (this.cpl !== 0) throw new GeneralProtectionFault(`${instruction} at CPL ${this.cpl}`);
   }
 
-  writeCr0(value: number): void {
+  /** MOV to CR0. Bits of the low word that are not there stay 0 (Intel SDM vol. 3A, 2.5); any of the high word is #GP. */
+  writeCr0(source: number | bigint): void {
     this.requirePrivilege("MOV to CR0");
+    const value = lowWord("CR0", source);
     const refuse = (why: string) => new GeneralProtectionFault(`MOV to CR0, 0x${value.toString(16)}: ${why}`);
-    checkWord("CR0", value, 2 ** 32);
     if (!has(value, CR0_PG) || !has(value, CR0_PE)) throw refuse("PG and PE cannot be cleared in 64-bit mode");
     if (has(value, CR0_NW) && !has(value, CR0_CD)) throw refuse("NW needs CD");
     if (!has(value, CR0_WP) && has(this.cr4, CR4_CET)) throw refuse("WP cannot be cleared while CR4.CET = 1");
@@ -131,10 +148,9 @@ export class ControlRegisters {
     this.update();
   }
 
-  writeCr3(value: number | bigint, keepTranslations: boolean): void {
+  writeCr3(source: number | bigint, keepTranslations: boolean): void {
     this.requirePrivilege("MOV to CR3");
-    const bits = BigInt.asUintN(64, BigInt(value));
-    if (typeof value === "number") checkWord("CR3", value, 2 ** 52);
+    const bits = bitsOf("CR3", source);
     const keepBit = keepTranslations || (bits & CR3_KEEP) !== 0n;
     const base = Number(bits & ~CR3_KEEP);
     const refuse = (why: string) => new GeneralProtectionFault(`MOV to CR3, 0x${bits.toString(16)}: ${why}`);
@@ -155,9 +171,9 @@ export class ControlRegisters {
     this.mmu.invalidatePcid(mode.pcid);
   }
 
-  writeCr4(value: number): void {
+  writeCr4(source: number | bigint): void {
     this.requirePrivilege("MOV to CR4");
-    checkWord("CR4", value, 2 ** 32);
+    const value = lowWord("CR4", source);
     const refuse = (why: string) => new GeneralProtectionFault(`MOV to CR4, 0x${value.toString(16)}: ${why}`);
     const unknown = keep(value, 2 ** 32 - 1 - this.cr4Allowed());
     if (unknown !== 0) throw refuse(`bits 0x${unknown.toString(16)} are reserved on this CPU`);
@@ -170,12 +186,13 @@ export class ControlRegisters {
     const before = this.cr4;
     this.cr4 = value;
     this.spend(this.preset.costs.movCr4.value);
-    const changed = (bit: number): boolean => has(before, bit) !== has(value, bit);
-    if (changed(CR4_PGE) || (has(before, CR4_PCIDE) && !has(value, CR4_PCIDE))) {
+    const { cr4ChangeFlushesAll, cr4SetFlushesAll, cr4SetFlushesPcid } = this.vendor;
+    const changed = before ^ value;
+    if ((changed & (cr4ChangeFlushesAll | (value & cr4SetFlushesAll) | (before & CR4_PCIDE))) !== 0) {
       this.mmu.counts[COUNT_MOV_CR4_FLUSH]++;
       this.spend(this.preset.costs.movCr4Flush.value);
       this.mmu.invalidateAll();
-    } else if (changed(CR4_SMEP) && has(value, CR4_SMEP)) {
+    } else if ((changed & value & cr4SetFlushesPcid) !== 0) {
       this.mmu.counts[COUNT_MOV_CR4_FLUSH]++;
       this.spend(this.preset.costs.movCr4Flush.value);
       this.mmu.invalidatePcid(this.mmu.mode.pcid);
@@ -195,8 +212,8 @@ export class ControlRegisters {
 
   wrmsr(index: number, value: number | bigint): void {
     this.requirePrivilege("WRMSR");
-    if (typeof value === "number") checkWord(`MSR 0x${index.toString(16)}`, value, 2 ** 53);
-    const bits = BigInt.asUintN(64, BigInt(value));
+    checkWord("number of an MSR", index, 2 ** 32);
+    const bits = bitsOf(`MSR 0x${index.toString(16)}`, value);
     this.spend(this.preset.costs.wrmsr.value);
     if (index === MSR_EFER) this.writeEfer(bits);
     else if (index === MSR_PKRS) this.writePkrs(bits);
@@ -205,6 +222,7 @@ export class ControlRegisters {
 
   rdmsr(index: number): bigint {
     this.requirePrivilege("RDMSR");
+    checkWord("number of an MSR", index, 2 ** 32);
     if (index === MSR_EFER) return BigInt(this.efer);
     if (index === MSR_PKRS && this.features.pks) return BigInt(this.pkrs);
     return this.memoryTypes.read(index);
@@ -212,11 +230,14 @@ export class ControlRegisters {
 
   /** A change of NXE removes all translations: what XD meant when they were cached is no longer what it means. */
   private writeEfer(bits: bigint): void {
-    const value = Number(bits);
+    const { features, vendor } = this;
     const refuse = (why: string) => new GeneralProtectionFault(`WRMSR to IA32_EFER, 0x${bits.toString(16)}: ${why}`);
-    const allowed = EFER_SCE + EFER_LME + EFER_LMA + (this.features.nx ? EFER_NXE : 0);
-    if (bits >= 2n ** 32n || keep(value, 2 ** 32 - 1 - allowed) !== 0) throw refuse("reserved bits on this CPU");
+    const there = EFER_SCE + EFER_LME + EFER_LMA + (features.nx ? EFER_NXE : 0) + (features.tce ? EFER_TCE : 0);
+    const ignored = BigInt(vendor.eferReadAsZero);
+    if ((bits & ~(BigInt(there) | ignored)) !== 0n) throw refuse("reserved bits on this CPU");
+    const value = Number(bits & ~ignored);
     if (!has(value, EFER_LME)) throw refuse("LME cannot be changed while CR0.PG = 1");
+    if (!has(value, EFER_LMA) && vendor.eferLmaMustMatch) throw refuse("LMA must be written as it is");
     const changed = has(value, EFER_NXE) !== has(this.efer, EFER_NXE);
     this.efer = value + (has(value, EFER_LMA) ? 0 : EFER_LMA);
     if (changed) this.mmu.invalidateAll();
@@ -259,4 +280,31 @@ function checkWord(register: string, value: number, limit: number): void {
   if (!Number.isInteger(value) || value < 0 || value >= limit) {
     throw new MachineUsageError(register, value, `a whole number from 0 to ${(limit - 1).toString()}`);
   }
+}
+
+/**
+ * The 64 bits of a number or a bigint, which may be given as a signed one.
+ * @throws MachineUsageError for what is not 64 bits, or no whole number
+ */
+function bitsOf(register: string, value: number | bigint): bigint {
+  if (typeof value === "bigint") {
+    if (value >= -(1n << 63n) && value < 1n << 64n) return BigInt.asUintN(64, value);
+    throw new MachineUsageError(register, value, "64 bits");
+  }
+  checkWord(register, value, 2 ** 53);
+  return BigInt(value);
+}
+
+/**
+ * The 32 bits of a value for CR0 or CR4.
+ * @throws GeneralProtectionFault when any of bits 63:32 is 1 (Intel SDM vol. 3A, 2.5; AMD APM vol. 2, 3.1.1 and 3.1.3)
+ */
+function lowWord(register: string, value: number | bigint): number {
+  if (typeof value === "number" && value < 2 ** 32) {
+    checkWord(register, value, 2 ** 32);
+    return value;
+  }
+  const bits = bitsOf(register, value);
+  if (bits < 2n ** 32n) return Number(bits);
+  throw new GeneralProtectionFault(`MOV to ${register}, 0x${bits.toString(16)}: bits 63:32 are reserved`);
 }

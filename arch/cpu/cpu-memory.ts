@@ -4,16 +4,17 @@
  */
 
 import type { SmallPages } from "../fast-path/small-pages.ts";
-import { ACCESS_IS_SHADOW_STACK, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "../isa/access.ts";
-import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "../isa/faults.ts";
+import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "../isa/access.ts";
+import { GeneralProtectionFault, MachineUsageError } from "../isa/faults.ts";
 import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "../isa/linear-address.ts";
+import { VENDOR_RULES } from "../isa/vendor.ts";
 import { PhysicalBytes } from "../memory/physical-bytes.ts";
 import { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, type PhysicalMemory } from "../memory/physical-memory.ts";
 import { arraysFor } from "../tlb/arrays-for.ts";
 import { ASKED_AT, CELL_SHIFT, COUNTS_AT, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } from "../tlb/cpu-arrays.ts";
 import { MemoryTypes } from "../walk/memory-type.ts";
-import { checkReference } from "./access-check.ts";
-import { ControlRegisters, CR4_CET } from "./control-registers.ts";
+import { checkAccess, checkReference, checkShadowStackAlignment } from "./access-check.ts";
+import { ControlRegisters } from "./control-registers.ts";
 import type { CpuParts } from "./cpu-parts.ts";
 import { Mmu } from "./mmu.ts";
 
@@ -60,13 +61,14 @@ export class CpuMemory {
   constructor(id: number, parts: CpuParts) {
     const { preset, loop, memory, features, maxPhyAddr } = parts;
     const arrays = arraysFor(preset);
+    const vendor = VENDOR_RULES[preset.vendor];
     this.id = id;
     this.memory = memory;
     this.bytes = new PhysicalBytes(memory);
-    this.mmu = new Mmu(id, loop.clockCycles, memory, preset, arrays);
+    this.mmu = new Mmu(id, loop.clockCycles, memory, preset, vendor, arrays);
     this.memoryTypes = new MemoryTypes(features, maxPhyAddr);
     const spend = (cycles: number) => this.spend(cycles);
-    this.registers = new ControlRegisters(this.mmu, features, maxPhyAddr, preset, this.memoryTypes, spend);
+    this.registers = new ControlRegisters(this.mmu, features, maxPhyAddr, preset, vendor, this.memoryTypes, spend);
     this.registers.reset(parts.levels);
     this.cells = arrays.cells;
     this.words = arrays.words;
@@ -179,25 +181,34 @@ export class CpuMemory {
 
   /** Reads 1 to 8 bytes as a bigint, by default as an explicit data read. */
   load64(la: number | bigint, sizeBytes = 8, access: Access = ACCESS_LOAD): bigint {
-    const at = typeof la === "number" ? la : this.linearAddress(la);
-    this.locate(access, at, sizeBytes);
+    checkAccess(access, this.registers);
+    this.locate(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
     return this.bytes.read64(sizeBytes);
   }
 
   /** Writes the low 1 to 8 bytes of a bigint, by default as an explicit data write. */
   store64(la: number | bigint, value: bigint, sizeBytes = 8, access: Access = ACCESS_STORE): void {
-    const at = typeof la === "number" ? la : this.linearAddress(la);
-    this.locate(access, at, sizeBytes);
+    checkAccess(access, this.registers);
+    this.locate(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
     this.bytes.write64(value, sizeBytes);
   }
 
-  /** A load of any kind of access: implicit, shadow-stack, fetch; 1 to 4 bytes. */
+  /**
+   * A load of any kind of access: implicit, shadow-stack, fetch; 1 to 4 bytes.
+   * @throws InvalidOpcode for a shadow-stack access while CR4.CET = 0
+   */
   loadAs(access: Access, la: number | bigint, sizeBytes: number): number {
+    checkAccess(access, this.registers);
     return this.loadSlow(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
   }
 
-  /** A store of any kind of access: implicit, shadow-stack; 1 to 4 bytes. */
+  /**
+   * A store of any kind of access: implicit, shadow-stack; 1 to 4 bytes.
+   * @throws InvalidOpcode for a shadow-stack access while CR4.CET = 0
+   * @throws GeneralProtectionFault for WRUSS at CPL 1 to 3
+   */
   storeAs(access: Access, la: number | bigint, sizeBytes: number, value: number): void {
+    checkAccess(access, this.registers);
     this.storeSlow(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes, value);
   }
 
@@ -259,7 +270,7 @@ export class CpuMemory {
 
   /** As {@link touchAs}, in the page whose address is in cell `ASKED_AT`; `low`: bits 31:0 of the address. */
   private touchMissed(access: Access, low: number): number {
-    const frame = access <= 2 ? this.frameOf(access, low) : -1;
+    const frame = access >>> 0 === access && access <= ACCESS_FETCH ? this.frameOf(access, low) : -1;
     return frame < 0 ? this.touchSlow(access, this.cells[ASKED] + (low & 4095)) : frame * 4096 + (low & 4095);
   }
 
@@ -297,8 +308,8 @@ export class CpuMemory {
   }
 
   private touchSlow(access: Access, la: number): number {
+    checkAccess(access, this.registers);
     checkReference(la, 1);
-    this.checkAccess(access);
     this.mmu.translate(access, la);
     this.count(access);
     return this.mmu.tlbs.currentFrame(la) * 4096 + (la & 4095);
@@ -316,17 +327,22 @@ export class CpuMemory {
     this.bytes.write(value, sizeBytes);
   }
 
-  /** Translates every page of an access before any byte of it moves. */
+  /**
+   * Translates every page of an access before any byte of it moves; before that, the address of every byte must be canonical
+   * (Intel SDM vol. 1, 3.3.7.1). An access that goes on past the highest address does so at address 0.
+   */
   private locate(access: Access, la: number, sizeBytes: number): void {
     checkReference(la, sizeBytes);
-    this.checkAccess(access);
+    checkShadowStackAlignment(access, la, sizeBytes);
+    if (la < LOWER_HALF_END && la + sizeBytes > LOWER_HALF_END) {
+      throw new GeneralProtectionFault("the access crosses into non-canonical addresses");
+    }
     const { mmu, bytes } = this;
     const offset = la & 4095;
     mmu.translate(access, la);
     bytes.at(mmu.tlbs.currentFrame(la), offset);
     if (offset + sizeBytes > 4096) {
       const next = la - offset + 4096;
-      if (next === LOWER_HALF_END) throw new GeneralProtectionFault("the access crosses into non-canonical addresses");
       const nextPage = next === LINEAR_SPACE_BYTES ? 0 : next;
       mmu.translate(access, nextPage);
       bytes.next = mmu.tlbs.currentFrame(nextPage);
@@ -338,11 +354,6 @@ export class CpuMemory {
     const kind = TLB_KIND[access];
     this.cells[LOADS + kind]++;
     this.clock[0] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
-  }
-
-  private checkAccess(access: Access): void {
-    if (!ACCESS_IS_SHADOW_STACK[access]) return;
-    if ((this.registers.cr4 & CR4_CET) === 0) throw new InvalidOpcode("shadow-stack access", "CR4.CET = 0");
   }
 }
 

@@ -27,17 +27,21 @@ export class Cpu extends CpuMemory {
   }
 
   /**
-   * INVLPG: removes what is cached for the page of `la` in the current PCID, and global translations of it. An address that is
-   * not canonical (a bigint) is none of its business: it does nothing.
+   * INVLPG: removes what is cached for the page of `la` in the current PCID, and global translations of it. For an address that
+   * is not canonical (a bigint) it does nothing.
+   * @throws GeneralProtectionFault at CPL 1 to 3
    */
   invlpg(la: number | bigint): void {
-    if (typeof la === "number") checkReference(la, 1);
     this.invalidations.invlpg(la);
   }
 
-  /** INVPCID of type 0 (address), 1 (one PCID), 2 (all with globals) or 3 (all but globals). */
+  /**
+   * INVPCID of type 0 (address), 1 (one PCID), 2 (all with globals) or 3 (all but globals). Only type 0 looks at `la`.
+   * @throws InvalidOpcode on a CPU without it
+   * @throws GeneralProtectionFault for what the CPU refuses
+   */
   invpcid(type: number, pcid: number, la: number | bigint): void {
-    this.invalidations.invpcid(type, pcid, typeof la === "number" ? la : this.linearAddress(la));
+    this.invalidations.invpcid(type, pcid, la);
   }
 
   /** Removes every translation, global ones included, the way `__flush_tlb_all` does: INVPCID, or CR4.PGE toggled. */
@@ -53,8 +57,8 @@ export class Cpu extends CpuMemory {
     }
   }
 
-  /** MOV to CR0. @throws GeneralProtectionFault for what the CPU refuses */
-  writeCr0(value: number): void {
+  /** MOV to CR0 of up to 64 bits. @throws GeneralProtectionFault for what the CPU refuses */
+  writeCr0(value: number | bigint): void {
     this.registers.writeCr0(value);
   }
 
@@ -67,8 +71,8 @@ export class Cpu extends CpuMemory {
     this.registers.writeCr3(value, keepTranslations);
   }
 
-  /** MOV to CR4. @throws GeneralProtectionFault for what the CPU refuses */
-  writeCr4(value: number): void {
+  /** MOV to CR4 of up to 64 bits. @throws GeneralProtectionFault for what the CPU refuses */
+  writeCr4(value: number | bigint): void {
     this.registers.writeCr4(value);
   }
 

@@ -4,29 +4,27 @@
  */
 
 import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "../isa/faults.ts";
-import { isCanonical, linearAddressFromBigInt } from "../isa/linear-address.ts";
+import { isCanonical, LINEAR_SPACE_BYTES, linearAddressFromBigInt } from "../isa/linear-address.ts";
+import type { TableEntries } from "../isa/vendor.ts";
 import type { CpuFeatures, Preset } from "../presets/preset.ts";
 import { COUNT_INVLPG, COUNT_INVLPGB, COUNT_INVPCID } from "../time/perf-counters.ts";
+import { checkReference } from "./access-check.ts";
 import { type ControlRegisters, CR4_PCIDE } from "./control-registers.ts";
 import type { Cpu } from "./cpu.ts";
+import {
+  decodeInvlpgb,
+  encodeInvlpgb,
+  type InvlpgbBroadcast,
+  type InvlpgbRegisters,
+  type InvlpgbRequest,
+} from "./invlpgb-operands.ts";
 import type { Mmu } from "./mmu.ts";
 
-/** What one INVLPGB removes on every CPU. */
-export interface InvlpgbRequest {
-  /** First linear address; absent: every address. */
-  readonly la?: number;
-  /** Pages from there on, 1 to {@link INVLPGB_PAGES_MAX}. */
-  readonly pages?: number;
-  /** Bytes from one page to the next: 4096 or 2 MiB. */
-  readonly strideBytes?: number;
-  /** Only translations of this PCID; absent: of every PCID. */
-  readonly pcid?: number;
-  /** Global translations too. */
-  readonly includeGlobals: boolean;
+/** A broadcast, and which entries that refer to tables it removes. */
+interface IssuedBroadcast {
+  readonly broadcast: InvlpgbBroadcast;
+  readonly tables: TableEntries;
 }
-
-/** The most pages one INVLPGB can name: CPUID Fn8000_0008_EDX[InvlpgbCountMax] + 1 on Zen 3. */
-export const INVLPGB_PAGES_MAX = 8;
 
 /** The invalidation instructions of one CPU. */
 export class Invalidations {
@@ -37,7 +35,7 @@ export class Invalidations {
   private readonly cpus: readonly Cpu[];
   private readonly spend: (cycles: number) => void;
   /** Broadcasts that other CPUs have not carried out yet. */
-  private pending: InvlpgbRequest[] = [];
+  private pending: IssuedBroadcast[] = [];
 
   constructor(
     mmu: Mmu,
@@ -55,32 +53,38 @@ export class Invalidations {
     this.spend = spend;
   }
 
-  /** INVLPG. */
+  /** INVLPG. For an address that is not canonical it does nothing (Intel SDM vol. 2A, INVLPG). */
   invlpg(la: number | bigint): void {
     this.registers.requirePrivilege("INVLPG");
+    if (typeof la === "number") checkReference(la, 1);
     this.mmu.counts[COUNT_INVLPG]++;
     this.spend(this.preset.costs.invlpg.value);
-    if (typeof la === "number") this.mmu.invalidatePage(la);
-    else if (isCanonical(la)) this.mmu.invalidatePage(linearAddressFromBigInt(la));
+    if (typeof la === "bigint" && !isCanonical(la)) return;
+    const { mmu, registers } = this;
+    const at = typeof la === "number" ? la : linearAddressFromBigInt(la);
+    mmu.invalidatePage(at, mmu.mode.pcid, true, registers.invlpgTableEntries);
   }
 
-  /** INVPCID. With CR4.PCIDE = 0 the only PCID is 0 (Intel SDM vol. 2A, INVPCID). */
-  invpcid(type: number, pcid: number, la: number): void {
+  /**
+   * INVPCID. With CR4.PCIDE = 0 the only PCID is 0. The address is looked at by type 0 only, the PCID by types 0 and 1, but bits
+   * 63:12 of the descriptor must be zero for all (Intel SDM vol. 2A, INVPCID).
+   */
+  invpcid(type: number, pcid: number, address: number | bigint): void {
     if (!this.features.invpcid) throw new InvalidOpcode("INVPCID", "this CPU does not have it");
     this.registers.requirePrivilege("INVPCID");
-    if (![0, 1, 2, 3].includes(type)) throw new GeneralProtectionFault(`INVPCID type ${type}: 0 to 3 exist`);
-    if (!Number.isInteger(pcid) || pcid < 0) {
-      throw new MachineUsageError("INVPCID descriptor's PCID", pcid, "a whole number from 0 to 4095");
-    }
+    checkField("INVPCID type", type);
+    if (type > 3) throw new GeneralProtectionFault(`INVPCID type ${type}: 0 to 3 exist`);
+    checkField("INVPCID descriptor's PCID", pcid);
     if (pcid > 4095) throw new GeneralProtectionFault(`INVPCID descriptor with PCID ${pcid}: bits 63:12 are reserved`);
     if (type < 2 && pcid !== 0 && (this.registers.cr4 & CR4_PCIDE) === 0) {
       throw new GeneralProtectionFault(`INVPCID type ${type} of PCID ${pcid} while CR4.PCIDE = 0`);
     }
+    const la = type === 0 ? canonicalAddress("INVPCID type 0", address) : 0;
     const { costs } = this.preset;
     this.mmu.counts[COUNT_INVPCID + type]++;
     if (type === 0) {
       this.spend(costs.invpcidAddress.value);
-      this.mmu.invalidatePageInPcid(la, pcid);
+      this.mmu.invalidatePage(la, pcid, false, this.registers.invpcidTableEntries);
     } else if (type === 1) {
       this.spend(costs.invpcidContext.value);
       this.mmu.invalidatePcid(pcid);
@@ -96,43 +100,73 @@ export class Invalidations {
   /**
    * INVLPGB: invalidates on this CPU now, and on all others no later than this CPU's next TLBSYNC. The other CPUs of this
    * machine take as long as they may, so that a missing TLBSYNC shows.
+   * @throws MachineUsageError for a request that cannot be put into the instruction's registers
+   * @throws InvalidOpcode on a CPU without it
+   * @throws GeneralProtectionFault for what the CPU refuses
    */
   invlpgb(request: InvlpgbRequest): void {
-    if (!this.features.invlpgb) throw new InvalidOpcode("INVLPGB", "this CPU does not have it");
-    this.registers.requirePrivilege("INVLPGB");
-    const pages = request.pages ?? 1;
-    if (!Number.isInteger(pages) || pages < 1 || pages > INVLPGB_PAGES_MAX) {
-      throw new GeneralProtectionFault(`INVLPGB of ${pages} pages: 1 to ${INVLPGB_PAGES_MAX} are possible`);
-    }
-    this.mmu.counts[COUNT_INVLPGB]++;
+    this.requireInvlpgb("INVLPGB");
+    this.invlpgbRegisters(encodeInvlpgb(request));
+  }
+
+  /**
+   * INVLPGB with its registers as they are; otherwise as {@link invlpgb}. The EFER.TCE of this CPU decides for all of them which
+   * entries that refer to tables go (AMD APM vol. 2, 3.1.7).
+   */
+  invlpgbRegisters(operands: InvlpgbRegisters): void {
+    this.requireInvlpgb("INVLPGB");
+    const { mmu, registers } = this;
+    const broadcast = decodeInvlpgb(operands, (registers.cr4 & CR4_PCIDE) !== 0);
+    mmu.counts[COUNT_INVLPGB]++;
     this.spend(this.preset.costs.invlpgb.value);
-    carryOut(this.mmu, request);
-    this.pending.push(request);
+    if (broadcast === null) return;
+    const issued: IssuedBroadcast = { broadcast, tables: broadcast.finalOnly ? "none" : registers.invlpgTableEntries };
+    carryOut(mmu, issued);
+    this.pending.push(issued);
   }
 
   /** TLBSYNC: waits until every CPU has carried out the INVLPGBs of this one. */
   tlbsync(): void {
-    if (!this.features.invlpgb) throw new InvalidOpcode("TLBSYNC", "this CPU does not have it");
-    this.registers.requirePrivilege("TLBSYNC");
+    this.requireInvlpgb("TLBSYNC");
     this.spend(this.preset.costs.tlbsync.value);
     for (const cpu of this.cpus) {
       if (cpu.mmu === this.mmu) continue;
-      for (const request of this.pending) carryOut(cpu.mmu, request);
+      for (const issued of this.pending) carryOut(cpu.mmu, issued);
     }
     this.pending = [];
   }
+
+  private requireInvlpgb(instruction: string): void {
+    if (!this.features.invlpgb) throw new InvalidOpcode(instruction, "this CPU does not have it");
+    this.registers.requirePrivilege(instruction);
+  }
 }
 
-function carryOut(mmu: Mmu, request: InvlpgbRequest): void {
-  const { la, pcid, includeGlobals } = request;
-  if (la === undefined) {
-    if (pcid !== undefined) mmu.invalidatePcid(pcid);
-    else if (includeGlobals) mmu.invalidateAll();
-    else mmu.invalidateNonGlobal();
+/** Removes from the caches of one CPU what a broadcast names. */
+function carryOut(mmu: Mmu, { broadcast, tables }: IssuedBroadcast): void {
+  const { la, pages, strideBytes, pcid, includeGlobals } = broadcast;
+  if (la === null) {
+    if (pcid === null && includeGlobals) mmu.invalidateAll();
+    else if (pcid === null) mmu.invalidateNonGlobal();
+    else mmu.invalidatePcid(pcid);
+    if (pcid !== null && includeGlobals) mmu.invalidateGlobal();
     return;
   }
-  const strideBytes = request.strideBytes ?? 4096;
-  for (let i = 0; i < (request.pages ?? 1); i++) {
-    mmu.invalidatePageEverywhere(la + i * strideBytes, pcid ?? -1, includeGlobals);
+  for (let i = 0; i < pages; i++) {
+    mmu.invalidatePage((la + i * strideBytes) % LINEAR_SPACE_BYTES, pcid ?? -1, includeGlobals, tables);
   }
+}
+
+function checkField(name: string, value: number): void {
+  if (!Number.isInteger(value) || value < 0) throw new MachineUsageError(name, value, "a whole number, 0 or more");
+}
+
+/** @throws GeneralProtectionFault when the address (a bigint) is not canonical */
+function canonicalAddress(instruction: string, address: number | bigint): number {
+  if (typeof address === "bigint") {
+    if (isCanonical(address)) return linearAddressFromBigInt(address);
+    throw new GeneralProtectionFault(`${instruction} of 0x${address.toString(16)}, which is not canonical`);
+  }
+  checkReference(address, 1);
+  return address;
 }

@@ -1,5 +1,6 @@
 /** What a machine is built from, checked. */
 import { MachineUsageError } from "../isa/faults.ts";
+import { VENDORS } from "../isa/vendor.ts";
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES } from "../memory/physical-memory.ts";
 import { presetByName } from "../presets/index.ts";
 import type { CpuFeatures, Preset } from "../presets/preset.ts";
@@ -41,6 +42,9 @@ export interface CheckedConfig {
 export function checkConfig(config: MachineConfig): CheckedConfig {
   const { cpus = 1, memoryBytes = 2 ** 32, pagingLevels = 4 } = config;
   const preset = typeof config.preset === "object" ? config.preset : presetByName(config.preset ?? "skylake");
+  if (!VENDORS.includes(preset.vendor)) {
+    throw new MachineUsageError("preset: vendor", preset.vendor, `one of ${VENDORS.join(", ")}`);
+  }
   const features = { ...preset.features, ...config.features };
   const maxPhyAddr = config.maxPhyAddr ?? preset.maxPhyAddr.value;
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > 4096) {

@@ -8,7 +8,8 @@ import { SmallPages } from "../fast-path/small-pages.ts";
 import { ACCESS_FETCH, type Access, TLB_KIND } from "../isa/access.ts";
 import { PageFault } from "../isa/faults.ts";
 import { PagingMode, RULE_WORDS } from "../isa/paging-mode.ts";
-import { TR_SIZE_SHIFT } from "../isa/translation.ts";
+import { GLOBAL_CONTEXT, TR_SIZE_SHIFT } from "../isa/translation.ts";
+import type { TableEntries, VendorRules } from "../isa/vendor.ts";
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
 import type { Preset } from "../presets/preset.ts";
 import {
@@ -52,9 +53,18 @@ export class Mmu {
   private readonly walkCycles: number;
   private readonly setBitsCycles: number;
   private readonly pageFaultCycles: number;
+  private readonly confirmsPageFaults: boolean;
 
-  constructor(cpu: number, clockCycles: Float64Array, memory: PhysicalMemory, preset: Preset, arrays: CpuArrays) {
+  constructor(
+    cpu: number,
+    clockCycles: Float64Array,
+    memory: PhysicalMemory,
+    preset: Preset,
+    vendor: VendorRules,
+    arrays: CpuArrays,
+  ) {
     this.cpu = cpu;
+    this.confirmsPageFaults = vendor.confirmsPageFaults;
     this.clockCycles = clockCycles;
     this.arrays = arrays;
     this.counts = arrays.cells.subarray(COUNTS_AT, COUNTS_AT + COUNTERS);
@@ -134,23 +144,16 @@ export class Mmu {
     return counts[COUNT_WALK_CYCLES] + counts[COUNT_WALK_CYCLES + 1] + counts[COUNT_WALK_CYCLES + 2];
   }
 
-  /** INVLPG: the page in the current PCID and global, every paging-structure entry of the current PCID. */
-  invalidatePage(la: number): void {
-    this.tlbs.dropPage(la, this.mode.pcid, true);
-    this.structures.dropPcid(this.mode.pcid);
-  }
-
-  /** INVPCID type 0: the page in one PCID, and the paging-structure entries used for it. */
-  invalidatePageInPcid(la: number, pcid: number): void {
-    this.tlbs.dropPage(la, pcid, false);
-    this.structures.dropPage(la, pcid);
-  }
-
-  /** INVLPGB of a page: in one PCID, or in all (-1). */
-  invalidatePageEverywhere(la: number, pcid: number, globals: boolean): void {
+  /** INVLPG, INVPCID type 0, INVLPGB of a page: its translations of one PCID, or of all (-1), and global ones if asked to. */
+  invalidatePage(la: number, pcid: number, globals: boolean, tables: TableEntries): void {
     this.tlbs.dropPage(la, pcid, globals);
-    if (pcid === -1) this.structures.clear();
-    else this.structures.dropPcid(pcid);
+    this.structures.dropTables(tables, la, pcid);
+  }
+
+  /** INVLPGB of a PCID and global translations: the latter. */
+  invalidateGlobal(): void {
+    this.tlbs.dropPcid(GLOBAL_CONTEXT);
+    this.predicted.clear();
   }
 
   /** INVPCID type 1, MOV to CR3: everything of one PCID but global translations. */
@@ -183,11 +186,12 @@ export class Mmu {
 
   private walk(access: Access, kind: number, la: number): void {
     const { walker, counts, tlbs } = this;
-    const result = walker.walk(la, access);
-    let cycles = this.walkCycles + walker.fetchCycles;
-    if (walker.bitsSet > 0) {
-      cycles += this.setBitsCycles;
-      counts[COUNT_BITS_SET] += walker.bitsSet;
+    let result = walker.walk(la, access);
+    let cycles = this.walkCost();
+    if (result !== WALK_OK && this.confirmsPageFaults) {
+      this.structures.dropPage(la, this.mode.pcid);
+      result = walker.walk(la, access);
+      cycles += this.walkCost();
     }
     counts[COUNT_WALK_CYCLES + kind] += cycles;
     this.clockCycles[this.cpu] += cycles;
@@ -198,6 +202,14 @@ export class Mmu {
     if (this.attribution !== null) {
       this.attribution.refill(kind, la, this.mode.pcid, walker.frame, walker.flags, cycles);
     }
+  }
+
+  /** Counts the bits that the last walk set; the cycles that it took. */
+  private walkCost(): number {
+    const { walker } = this;
+    if (walker.bitsSet === 0) return this.walkCycles + walker.fetchCycles;
+    this.counts[COUNT_BITS_SET] += walker.bitsSet;
+    return this.walkCycles + walker.fetchCycles + this.setBitsCycles;
   }
 
   /**

@@ -266,7 +266,8 @@ export class SmallPages extends FirstLevelFills {
   /** A walk from a cached PDE other than that of the last walk here. */
   private walkOtherPde(kind: number, side: AccessSide, number: number): number {
     const { cells, pde } = this;
-    if (pde === null) return -1;
+    // What is no address leaves for the general path, which says so: no hit can be one, as tags of pages are whole numbers.
+    if (pde === null || cells[ASKED] !== Math.floor(cells[ASKED])) return -1;
     const tag = cells[ASKED] - ((number & 511) << 12) + PDE_TAG;
     const slot = pde.find(tag, Math.floor(tag / PDE_BYTES) | 0, this.mode.pcid);
     if (slot < 0) return this.walkThroughPde(kind, side, number) | 0;

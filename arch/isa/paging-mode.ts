@@ -13,7 +13,7 @@ import {
   isUserAccess,
 } from "./access.ts";
 import { PF_FETCH, PF_PROTECTION_KEY, PF_SHADOW_STACK, PF_USER, PF_WRITE } from "./faults.ts";
-import { PTE_ADDRESS_HIGH, PTE_XD_HIGH } from "./pte.ts";
+import { PTE_ADDRESS_HIGH, PTE_PAGE_SIZE, PTE_XD_HIGH } from "./pte.ts";
 import { TR_DIRTY, TR_GLOBAL, TR_KEY_SHIFT, TR_RW, TR_UPPER_RW, TR_USER, TR_XD } from "./translation.ts";
 
 const KEY_SHIFT = TR_KEY_SHIFT;
@@ -41,6 +41,8 @@ export interface PagingRegisters {
   readonly maxPhyAddr: number;
   /** Whether a PDPTE may map a 1 GiB page. */
   readonly page1g: boolean;
+  /** Reserved bits of the low word of a PML4E or PML5E, beside PS. */
+  readonly reservedTopLow: number;
 }
 
 /** The precomputed tables. */
@@ -55,10 +57,11 @@ export class PagingMode {
   readonly errorBits = new Int32Array(ACCESS_KINDS);
   /** Reserved bits of the high word of every entry. */
   reservedHigh = 0;
+  /** Reserved bits of the low word of an entry, by level (1 PTE to 5 PML5E), and from 8 on by level of those with PS = 1. */
+  readonly reservedLow = new Int32Array(16);
   globalPages = false;
   /** `TR_GLOBAL` while CR4.PGE = 1, else 0. */
   globalFlag = 0;
-  page1g = false;
   /** Frame of the top table. */
   rootFrame = 0;
   /** Levels of page tables, 4 or 5. */
@@ -92,7 +95,18 @@ export class PagingMode {
     this.reservedHigh = reservedHighBits(registers.maxPhyAddr) | (registers.noExecute ? 0 : PTE_XD_HIGH);
     this.globalPages = registers.globalPages;
     this.globalFlag = registers.globalPages ? TR_GLOBAL : 0;
-    this.page1g = registers.page1g;
+    const { reservedLow } = this;
+    reservedLow[10] = 0x001f_e000;
+    reservedLow[11] = registers.page1g ? 0x3fff_e000 : PTE_PAGE_SIZE;
+    for (const level of [4, 5]) {
+      reservedLow[level] = registers.reservedTopLow;
+      reservedLow[8 + level] = registers.reservedTopLow | PTE_PAGE_SIZE;
+    }
+  }
+
+  /** Which bits of the low word are reserved in an entry of a level with the low word `low`; bit 7 of a PTE is not PS. */
+  reservedLowOf(low: number, level: number): number {
+    return this.reservedLow[level | ((low & PTE_PAGE_SIZE) >> 4)];
   }
 
   /** Whether a translation with `flags` lets `access` use it from a TLB. */

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { MachineUsageError } from "../isa/faults.ts";
 import { isPowerOfTwo } from "../isa/power-of-two.ts";
+import { VENDORS } from "../isa/vendor.ts";
 import { INDEX_HASHES, type Preset, TLB_KINDS, TLB_PAGE_SIZES } from "./preset.ts";
 import { REPLACEMENT_NAMES, replacementProblem } from "./replacement.ts";
 import { SKYLAKE } from "./skylake.ts";
@@ -46,9 +47,13 @@ function likeKeysOf<Key extends string, Schema extends z.ZodType>(keys: readonly
 const presetSchema = z.strictObject({
   name: text,
   description: z.string(),
+  vendor: z.enum(VENDORS).default("intel"),
   maxPhyAddr: figure("bits").refine(({ value }) => value >= 36 && value <= 52, "36 to 52 bits"),
   frequencyGhz: figure("GHz"),
-  features: z.strictObject(likeKeysOf(Object.keys(SKYLAKE.features) as (keyof Preset["features"])[], z.boolean())),
+  features: z.strictObject({
+    ...likeKeysOf(Object.keys(SKYLAKE.features) as (keyof Preset["features"])[], z.boolean()),
+    tce: z.boolean().default(false),
+  }),
   tlbs: z.array(tlb).min(1),
   pagingStructureCaches: z.strictObject({
     pde: structureCache.optional(),

@@ -2,6 +2,7 @@
  * What distinguishes one microarchitecture from another, as plain data: features, TLBs, caches of paging structures and of
  * page-table lines, costs. Presets are JSON-compatible; `arch/presets/preset-schema.ts` checks those that people write.
  */
+import type { Vendor } from "../isa/vendor.ts";
 import type { ReplacementName } from "./replacement.ts";
 
 /** A number with its unit and where it comes from: F found in the named source, C computed from one, M remembered. */
@@ -95,6 +96,8 @@ export interface CpuFeatures {
   readonly mtrr: boolean;
   /** AMD's INVLPGB and TLBSYNC. */
   readonly invlpgb: boolean;
+  /** AMD's translation cache extension, EFER.TCE. */
+  readonly tce: boolean;
 }
 
 /** What operations cost, in cycles. */
@@ -135,6 +138,8 @@ export interface CostProfile {
 export interface Preset {
   readonly name: string;
   readonly description: string;
+  /** Whose manual the part follows where the two differ (vendor.ts). */
+  readonly vendor: Vendor;
   readonly maxPhyAddr: Figure;
   readonly frequencyGhz: Figure;
   readonly features: CpuFeatures;

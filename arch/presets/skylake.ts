@@ -34,6 +34,7 @@ export const SKYLAKE_COSTS: CostProfile = {
 export const SKYLAKE: Preset = {
   name: "skylake",
   description: "Intel Skylake",
+  vendor: "intel",
   maxPhyAddr: { value: 46, unit: "bits", source: "[M] server; 39 on client parts" },
   frequencyGhz: { value: 2.6, unit: "GHz", source: "[M] the laptop of the INVPCID figures" },
   features: {
@@ -51,6 +52,7 @@ export const SKYLAKE: Preset = {
     pat: true,
     mtrr: true,
     invlpgb: false,
+    tce: false,
   },
   tlbs: [
     {

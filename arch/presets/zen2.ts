@@ -36,6 +36,7 @@ export const ZEN_INSTRUCTION_TLBS: readonly TlbPreset[] = [
 export const ZEN2: Preset = {
   name: "zen2",
   description: "AMD Zen 2",
+  vendor: "amd",
   maxPhyAddr: { value: 48, unit: "bits", source: "[M] 43 with memory encryption" },
   frequencyGhz: { value: 3.4, unit: "GHz", source: "[M] about what EPYC 7742 boosts to" },
   features: {
@@ -53,6 +54,7 @@ export const ZEN2: Preset = {
     pat: true,
     mtrr: true,
     invlpgb: false,
+    tce: true,
   },
   tlbs: [
     ...ZEN_INSTRUCTION_TLBS,

@@ -6,6 +6,7 @@
 
 import { LEVEL_BYTES } from "../isa/linear-address.ts";
 import { SIZE_TABLE, TABLE_TAG } from "../isa/translation.ts";
+import type { TableEntries } from "../isa/vendor.ts";
 import type { PagingStructureCachePreset, Preset, TlbGeometry } from "../presets/preset.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import { Tlb } from "./tlb.ts";
@@ -72,27 +73,33 @@ export class PagingStructureCaches {
     tlb.insert(number * bytes + structureTag(level), number | 0, pcid, SIZE_TABLE, frame, flags);
   }
 
-  /** Removes the entries that would be used for `la` under `pcid`, as a page fault does. */
+  /** Removes the entries that lead to the page of `la`, of one PCID or of all (-1). */
   dropPage(la: number, pcid: number): void {
     for (let level = LEVEL_PDE; level <= LEVEL_PML5E; level++) {
       const tlb = this.levels[level];
       if (tlb === null) continue;
       const number = Math.floor(la / LEVEL_BYTES[level]);
-      const slot = tlb.find(number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid);
-      if (slot >= 0) tlb.drop(slot);
+      tlb.dropTag(number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid, false);
     }
+  }
+
+  /** Removes what an invalidation of the page of `la` for one PCID, or for all (-1), removes. */
+  dropTables(which: TableEntries, la: number, pcid: number): void {
+    if (which === "of the page") this.dropPage(la, pcid);
+    else if (which === "of the PCID" && pcid !== -1) this.dropPcid(pcid);
+    else if (which !== "none") this.clear();
   }
 
   /** Removes all entries of one PCID. */
   dropPcid(pcid: number): void {
     for (const tlb of this.own) tlb.dropPcid(pcid);
-    for (const tlb of this.shared) dropTables(tlb, pcid);
+    for (const tlb of this.shared) dropTablesOf(tlb, pcid);
   }
 
   /** Removes all entries. */
   clear(): void {
     for (const tlb of this.own) if (!tlb.isEmpty) tlb.clear();
-    for (const tlb of this.shared) dropTables(tlb, -1);
+    for (const tlb of this.shared) dropTablesOf(tlb, -1);
   }
 
   /** The cache of PDEs where it is one of its own that is searched way by way; else null. */
@@ -133,7 +140,7 @@ export function structureTag(level: number): number {
   return TABLE_TAG + level / 32;
 }
 
-function dropTables(tlb: Tlb, pcid: number): void {
+function dropTablesOf(tlb: Tlb, pcid: number): void {
   if (tlb.words[tlb.sizeAt + SIZE_TABLE] === 0) return;
   for (let slot = 0; slot < tlb.slots; slot++) {
     if (!tlb.isUsed(slot) || tlb.sizeOf(slot) !== SIZE_TABLE) continue;

@@ -38,8 +38,6 @@ import type { WalkCaches } from "../tlb/walk-caches.ts";
 /** Result of a walk that found a translation and allowed the access. */
 export const WALK_OK = -1;
 
-/** Reserved low bits of a large leaf, by level: 2 MiB, 20:13; 1 GiB, 29:13. */
-const LARGE_RESERVED_LOW = [0, 0, 0x001f_e000, 0x3fff_e000];
 /** Rights before any entry was seen. */
 const ALL_RIGHTS = TR_RW | TR_USER;
 
@@ -92,7 +90,7 @@ export class PageWalker {
       const high = chunk[at + 1];
       if ((low & PTE_PRESENT) === 0) return mode.errorBits[access];
       const leaf = level === 1 || ((low & PTE_PAGE_SIZE) !== 0 && level <= 3);
-      if (this.reserved(low, high, level, leaf)) return mode.errorBits[access] | PF_PRESENT | PF_RESERVED;
+      if (this.isReserved(low, high, level)) return mode.errorBits[access] | PF_PRESENT | PF_RESERVED;
       if (leaf) {
         const flags = leafFlags(rights, low, high, level, mode.globalPages);
         const refusal = mode.refusal(access, flags);
@@ -118,17 +116,16 @@ export class PageWalker {
     }
   }
 
-  private reserved(low: number, high: number, level: number, leaf: boolean): boolean {
-    if ((high & this.mode.reservedHigh) !== 0) return true;
-    if (level === 1 || (low & PTE_PAGE_SIZE) === 0) return false;
-    if (!leaf || (level === 3 && !this.mode.page1g)) return true;
-    return (low & LARGE_RESERVED_LOW[level]) !== 0;
+  /** Whether an entry has a reserved bit set. */
+  private isReserved(low: number, high: number, level: number): boolean {
+    const { mode } = this;
+    return (high & mode.reservedHigh) !== 0 || (low & mode.reservedLowOf(low, level)) !== 0;
   }
 
   /** A table where no memory is: the entry reads as all ones. */
   private unclaimed(access: Access, level: number): number {
     const { mode } = this;
-    if (this.reserved(-1, -1, level, level <= 3)) return mode.errorBits[access] | PF_PRESENT | PF_RESERVED;
+    if (this.isReserved(-1, -1, level)) return mode.errorBits[access] | PF_PRESENT | PF_RESERVED;
     const refusal = mode.refusal(access, leafFlags(ALL_RIGHTS, -1, -1, level, mode.globalPages));
     if (refusal >= 0) return mode.errorBits[access] | PF_PRESENT | refusal;
     this.flags = leafFlags(ALL_RIGHTS, -1, -1, level, mode.globalPages);

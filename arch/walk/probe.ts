@@ -66,8 +66,6 @@ export interface ProbeResult {
   readonly memoryType: (typeof MEMORY_TYPE_NAMES)[number] | null;
 }
 
-const LARGE_RESERVED = [0n, 0n, 0x1f_e000n, 0x3fff_e000n];
-
 /** Walks the tables that `mode` names for `la`. */
 export function probe(la: number, memory: PhysicalMemory, mode: PagingMode, types: MemoryTypes): ProbeResult {
   const vpn = Math.floor(la / 4096);
@@ -101,12 +99,11 @@ function explain(
   high: number,
   mode: PagingMode,
 ): ProbeLevel {
-  const large = level > 1 && (low & PTE_PAGE_SIZE) !== 0;
-  const allowedLarge = level === 2 || (level === 3 && mode.page1g);
+  const reservedLow = mode.reservedLowOf(low, level);
   const entry = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
   const present = (low & PTE_PRESENT) !== 0;
-  let reserved = BigInt(mode.reservedHigh >>> 0) << 32n;
-  if (large) reserved |= allowedLarge ? LARGE_RESERVED[level] : BigInt(PTE_PAGE_SIZE);
+  const reserved = (BigInt(mode.reservedHigh >>> 0) << 32n) | BigInt(reservedLow);
+  const large = (low & PTE_PAGE_SIZE) !== 0 && (reservedLow & PTE_PAGE_SIZE) === 0;
   return {
     level,
     name: LEVEL_NAMES[level],
@@ -115,7 +112,7 @@ function explain(
     entry,
     present,
     reservedBits: present ? entry & reserved : 0n,
-    leaf: present && (level === 1 || (large && allowedLarge)),
+    leaf: present && (level === 1 || large),
     writable: (low & PTE_RW) !== 0,
     user: (low & PTE_USER) !== 0,
     executeDisable: (high & PTE_XD_HIGH) !== 0,

@@ -1,6 +1,6 @@
 /** Flushing by AMD's INVLPGB and TLBSYNC (AMD APM vol. 3), and what it costs whom: nobody but the CPU that flushes. */
 
-import { INVLPGB_PAGES_MAX, type InvlpgbRequest } from "../../arch/cpu/invalidations.ts";
+import { INVLPGB_PAGES_MAX, type InvlpgbRequest } from "../../arch/cpu/invlpgb-operands.ts";
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { Machine } from "../../arch/machine.ts";
 import { ACTIVITY_FLUSH, ACTIVITY_IPI_WAIT } from "../../arch/time/cycle-accounts.ts";

@@ -1,0 +1,129 @@
+/** The operands of AMD's INVLPGB (AMD APM vol. 3, INVLPGB): what each field of rAX, ECX and EDX means, and what is refused. */
+import { GeneralProtectionFault, MachineUsageError } from "../isa/faults.ts";
+import {
+  isCanonical,
+  linearAddressFromBigInt,
+  linearAddressToBigInt,
+  PAGE_SIZE,
+  PMD_SIZE,
+} from "../isa/linear-address.ts";
+import { checkReference } from "./access-check.ts";
+
+/** The most pages one INVLPGB can name: CPUID Fn8000_0008_EDX[InvlpgbCountMax] + 1 on Zen 3. */
+export const INVLPGB_PAGES_MAX = 8;
+
+/** rAX: an address is given (bits 63:12); a PCID is (EDX[27:16]); an ASID is (EDX[15:0]). */
+export const INVLPGB_VA = 1 << 0;
+export const INVLPGB_PCID = 1 << 1;
+export const INVLPGB_ASID = 1 << 2;
+/** rAX: global translations too. */
+export const INVLPGB_GLOBAL = 1 << 3;
+/** rAX: only translations of pages, no cached entries that refer to tables. */
+export const INVLPGB_FINAL_ONLY = 1 << 4;
+/** rAX: nested translations too; reserved on a CPU that does not have them. */
+export const INVLPGB_NESTED = 1 << 5;
+/** ECX: pages of 2 MiB, not of 4 KiB. */
+export const INVLPGB_2M = 2 ** 31;
+
+/** The registers. */
+export interface InvlpgbRegisters {
+  readonly rax: bigint;
+  /** 32 bits. */
+  readonly ecx: number;
+  /** 32 bits. */
+  readonly edx: number;
+}
+
+/** An INVLPGB in the terms of a program that wants one. */
+export interface InvlpgbRequest {
+  /** First linear address; absent: every address. */
+  readonly la?: number;
+  /** Pages from there on, 1 to {@link INVLPGB_PAGES_MAX}; 0 is 65,536, as the register holds one less. Default 1. */
+  readonly pages?: number;
+  /** Bytes from one page to the next: 4096 or 2 MiB. Default 4096. */
+  readonly strideBytes?: number;
+  /** Only translations of this PCID, and global ones if they are included; absent: of every PCID. */
+  readonly pcid?: number;
+  /** Global translations too. */
+  readonly includeGlobals: boolean;
+  /** Only translations of pages, no cached entries that refer to tables. Default: these too. */
+  readonly finalOnly?: boolean;
+}
+
+/** What an INVLPGB that was accepted removes. */
+export interface InvlpgbBroadcast {
+  /** First linear address; null: every address. */
+  readonly la: number | null;
+  readonly pages: number;
+  readonly strideBytes: number;
+  /** null: of every PCID. */
+  readonly pcid: number | null;
+  readonly includeGlobals: boolean;
+  readonly finalOnly: boolean;
+}
+
+/**
+ * The registers for a request. Linux always gives ASID 0, the host's, so that no guest is flushed; so does this.
+ * @throws MachineUsageError for what no register can hold
+ */
+export function encodeInvlpgb(request: InvlpgbRequest): InvlpgbRegisters {
+  const { la, pages = 1, strideBytes = PAGE_SIZE, pcid, includeGlobals, finalOnly = false } = request;
+  if (la !== undefined) checkReference(la, 1);
+  checkField("INVLPGB pages", pages, 0x1_0000);
+  if (pcid !== undefined) checkField("INVLPGB PCID", pcid, 0xffff);
+  if (strideBytes !== PAGE_SIZE && strideBytes !== PMD_SIZE) {
+    throw new MachineUsageError("INVLPGB stride", strideBytes, `${PAGE_SIZE} or ${PMD_SIZE} bytes`);
+  }
+  const flags =
+    INVLPGB_ASID |
+    (la === undefined ? 0 : INVLPGB_VA) |
+    (pcid === undefined ? 0 : INVLPGB_PCID) |
+    (includeGlobals ? INVLPGB_GLOBAL : 0) |
+    (finalOnly ? INVLPGB_FINAL_ONLY : 0);
+  const address = la === undefined ? 0n : BigInt.asUintN(64, linearAddressToBigInt(la - (la % PAGE_SIZE)));
+  return {
+    rax: address | BigInt(flags),
+    ecx: ((pages - 1) & 0xffff) + (strideBytes === PMD_SIZE ? INVLPGB_2M : 0),
+    edx: (pcid ?? 0) * 0x1_0000,
+  };
+}
+
+/**
+ * What the registers ask for; null for nothing on a machine without guests (an ASID other than 0).
+ * @param pcidsEnabled CR4.PCIDE
+ * @throws GeneralProtectionFault for reserved bits, too many pages, an address that is not canonical, a PCID while there are none
+ * @throws MachineUsageError for what is no content of a register
+ */
+export function decodeInvlpgb({ rax, ecx, edx }: InvlpgbRegisters, pcidsEnabled: boolean): InvlpgbBroadcast | null {
+  if (rax < 0n || rax >= 1n << 64n) throw new MachineUsageError("INVLPGB rAX", rax, "64 bits");
+  checkField("INVLPGB ECX", ecx, 0xffff_ffff);
+  checkField("INVLPGB EDX", edx, 0xffff_ffff);
+  const refuse = (why: string) => new GeneralProtectionFault(`INVLPGB: ${why}`);
+  const flags = Number(rax & 0xfffn);
+  if ((flags & 0xfc0) !== 0) throw refuse("bits 11:6 of rAX are reserved");
+  if ((flags & INVLPGB_NESTED) !== 0) throw refuse("this CPU has no nested translations (bit 5 of rAX)");
+  if ((ecx & 0x7fff_0000) !== 0) throw refuse("bits 30:16 of ECX are reserved");
+  if (edx >>> 28 !== 0) throw refuse("bits 31:28 of EDX are reserved");
+  const pages = (ecx & 0xffff) + 1;
+  if (pages > INVLPGB_PAGES_MAX) throw refuse(`${pages} pages: ${INVLPGB_PAGES_MAX} are possible`);
+  const hasAddress = (flags & INVLPGB_VA) !== 0;
+  const address = rax & ~0xfffn;
+  if (hasAddress && !isCanonical(address)) throw refuse(`0x${address.toString(16)} is not canonical`);
+  const pcid = (flags & INVLPGB_PCID) === 0 ? null : (edx >>> 16) & 0xfff;
+  if (pcid !== null && pcid !== 0 && !pcidsEnabled) throw refuse(`PCID ${pcid} while CR4.PCIDE = 0`);
+  if ((flags & INVLPGB_ASID) !== 0 && (edx & 0xffff) !== 0) return null;
+  return {
+    la: hasAddress ? linearAddressFromBigInt(address) : null,
+    pages,
+    strideBytes: ecx >= INVLPGB_2M ? PMD_SIZE : PAGE_SIZE,
+    pcid,
+    includeGlobals: (flags & INVLPGB_GLOBAL) !== 0,
+    finalOnly: (flags & INVLPGB_FINAL_ONLY) !== 0,
+  };
+}
+
+function checkField(name: string, value: number, max: number): void {
+  if (!Number.isInteger(value) || value < 0 || value > max) {
+    throw new MachineUsageError(name, value, `a whole number from 0 to ${max}`);
+  }
+}
