@@ -2,10 +2,12 @@
 import { stringify } from "csv-stringify/sync";
 import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
+import { checkOutputs } from "../files/output-target.ts";
 import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../input/errors.ts";
 import { type Cell, renderTable } from "../report/tables.ts";
-import { type FinishedPoint, ResultsFile, readResults } from "../sweep/results-file.ts";
-import { readSweepSpec, type SweepSpec } from "../sweep/spec.ts";
+import type { FinishedPoint } from "../sweep/result-lines.ts";
+import { ResultsFile, readResults } from "../sweep/results-file.ts";
+import { readSweepSpec, type SweepPoint, type SweepSpec } from "../sweep/spec.ts";
 import { runSweep, type Shard, type SweepTable, shardPoints, sweepTable } from "../sweep/sweep.ts";
 
 /** The command's options. */
@@ -23,8 +25,8 @@ export interface SweepCommandOptions {
 
 /** Booleans as they are written in the specification. */
 const CSV = { cast: { boolean: String } };
-/** Exit code of a program that Ctrl-C ended. */
-const EXIT_INTERRUPTED = 130;
+/** Signals that end a sweep in order, and the exit codes of programs that they end. */
+const INTERRUPTS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 /** Columns of the table for people, beside the grid's, unless --columns names others. */
 const SHOWN_COLUMNS = [
   "elapsedCycles",
@@ -46,24 +48,16 @@ export async function sweep(file: string, options: SweepCommandOptions): Promise
   const spec = readSweepSpec(file, options.seed);
   const points = shardPoints(spec, options.shard);
   const out = options.out ?? `${file.replace(/\.ya?ml$/i, "")}${shardName(options.shard)}.results.jsonl`;
+  checkOutputs(
+    [{ what: "--out", file: out }],
+    [{ what: "the specification", file }, ...options.with.map((other) => ({ what: "--with", file: other }))],
+  );
   const others = options.with.flatMap((other) => readResults(other, spec).points);
   const results = new ResultsFile(out, spec);
-  const progress = startProgress(points.length, options.quiet === true);
-  const interrupted = (): void => {
-    progress.clear();
-    const done = results.finished.size;
-    printError(`mmulab: interrupted; ${done} of ${points.length} points are in ${out}, the same command goes on\n`);
-    process.exit(EXIT_INTERRUPTED);
-  };
-  process.once("SIGINT", interrupted);
-  process.once("SIGTERM", interrupted);
   try {
-    await runSweep(spec, points, results, options.jobs, (done) => progress.update(done, spec.name));
+    await runPoints(spec, points, results, out, options);
   } finally {
-    progress.clear();
     results.close();
-    process.off("SIGINT", interrupted);
-    process.off("SIGTERM", interrupted);
   }
   const all = new Map<number, FinishedPoint>(others.map((each) => [each.point.index, each]));
   for (const [index, each] of results.finished) all.set(index, each);
@@ -72,6 +66,38 @@ export async function sweep(file: string, options: SweepCommandOptions): Promise
   const failed = table.rows.filter((row) => row.error !== undefined || row.failure !== undefined).length;
   if (failed > 0) printError(`mmulab: ${failed} of ${table.rows.length} rows are failures\n`);
   return failed === 0 ? EXIT_OK : EXIT_DIFFERENCES;
+}
+
+/** Runs the points that are not done yet; a signal ends the process with the finished ones in the file. */
+async function runPoints(
+  spec: SweepSpec,
+  points: readonly SweepPoint[],
+  results: ResultsFile,
+  out: string,
+  options: SweepCommandOptions,
+): Promise<void> {
+  const progress = startProgress(points.length, options.quiet === true);
+  const state = (): string => {
+    const done = points.filter(({ index }) => results.finished.has(index)).length;
+    return `${done} of ${points.length} points are in ${out}, the same command goes on`;
+  };
+  const interrupted = (signal: keyof typeof INTERRUPTS): void => {
+    progress.clear();
+    results.close();
+    printError(`mmulab: interrupted; ${state()}\n`);
+    process.exit(INTERRUPTS[signal]);
+  };
+  const signals = Object.keys(INTERRUPTS) as (keyof typeof INTERRUPTS)[];
+  for (const signal of signals) process.once(signal, interrupted);
+  try {
+    await runSweep(spec, points, results, options.jobs, (done) => progress.update(done, spec.name));
+  } catch (error) {
+    if (error instanceof UsageError) throw new UsageError(`${error.message}; ${state()}`);
+    throw error;
+  } finally {
+    progress.clear();
+    for (const signal of signals) process.off(signal, interrupted);
+  }
 }
 
 function print(spec: SweepSpec, table: SweepTable, options: SweepCommandOptions): void {

@@ -23,7 +23,8 @@ ipi_mode. For experiments, preset, the experiment's own parameters, and those se
 Each point goes to --out the moment it is done. A sweep that was interrupted goes on where it stopped when the same command
 is given again. --shard 2/3 runs the second third of the points; --with adds the results of other shards to the table.
 
-Exit code: 0 all points were run, 1 some failed (column error), 2 the specification or an option is wrong, 130 interrupted.
+Exit code: 0 all points were run, 1 some failed (column error), 2 the specification, an option or the file of results is
+wrong, or cannot be written; 129, 130, 143 interrupted (SIGHUP, Ctrl-C, SIGTERM).
 
 Example:
   $ mmulab sweep sweep.yaml --csv > results.csv`;

@@ -1,103 +1,143 @@
 /**
  * The results of a sweep as they come: a line of JSON each, added the moment a point is done. Whoever stops a sweep, or whose
- * machine stops, starts it again with the same file and loses only what was under way.
+ * machine stops, starts it again with the same file and loses only what was under way. One process at a time adds to a file.
  */
-import { appendFileSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync } from "node:fs";
-import { z } from "zod";
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync } from "node:fs";
 import { toInputError } from "../files/byte-chunks.ts";
-import { toOutputError } from "../files/output-error.ts";
+import { lockFile } from "../files/file-lock.ts";
+import { writing } from "../files/output-error.ts";
+import { writeAll } from "../files/write-all.ts";
 import { UsageError } from "../input/errors.ts";
 import { RecordingError } from "../input/recording-error.ts";
-import type { SweepPoint, SweepSpec } from "./spec.ts";
-import type { SweepTaskResult } from "./worker.ts";
+import { type FinishedPoint, headerLine, headerProblem, ResultLines, resultLine } from "./result-lines.ts";
+import type { SweepSpec } from "./spec.ts";
 
-/** A point that is done. */
-export interface FinishedPoint {
-  readonly point: SweepPoint;
-  readonly result: SweepTaskResult;
-}
-
-const FORMAT = "mmulab sweep";
-const VERSION = 1;
-const HEADER = z.object({ format: z.literal(FORMAT), version: z.literal(VERSION), key: z.string() });
-const CELL = z.union([z.number(), z.string(), z.boolean()]);
-const LINE = z.object({
-  point: z.object({ index: z.number(), values: z.record(z.string(), CELL), seed: z.number() }),
-  result: z.union([
-    z.object({ rows: z.array(z.record(z.string(), z.union([z.number(), z.string()]))) }),
-    z.object({ error: z.string() }),
-  ]),
-});
+const NEWLINE = 0x0a;
 
 /** A file of results of one sweep, begun or gone on with. */
 export class ResultsFile {
-  /** Points that were done already, by index. */
-  readonly finished: Map<number, FinishedPoint>;
+  /** Points that are done, by index. */
+  readonly finished = new Map<number, FinishedPoint>();
+  private readonly file: string;
+  private readonly spec: SweepSpec;
   private readonly descriptor: number;
+  private readonly unlock: () => void;
+  private sizeBytes = 0;
+  private isOpen = true;
 
   /**
-   * Opens `file`, which may hold results of an earlier run of the same sweep; a last line that was cut short is dropped.
-   * @throws RecordingError when it holds something else, UsageError when it cannot be written
+   * Opens `file`, which may hold results of an earlier run of the same sweep. A last line that was cut short is cut off;
+   * nothing else that is there is written again.
+   * @throws RecordingError when it holds something else, UsageError when it cannot be written or another sweep adds to it
    */
   constructor(file: string, spec: SweepSpec) {
-    const { points, wholeText } = existsSync(file) ? readResults(file, spec) : { points: [], wholeText: null };
-    this.finished = new Map(points.map((finished) => [finished.point.index, finished]));
+    this.file = file;
+    this.spec = spec;
+    this.descriptor = writing(file, () => openSync(file, "a+"));
     try {
-      const header = `${JSON.stringify({ format: FORMAT, version: VERSION, key: spec.key, name: spec.name })}\n`;
-      if (wholeText === null || wholeText === "") writeFileSync(file, header);
-      else if (readFileSync(file, "utf8") !== wholeText) writeFileSync(file, wholeText);
-      this.descriptor = openSync(file, "a");
+      if (!fstatSync(this.descriptor).isFile()) throw new UsageError(`${file}: results are kept in a regular file`);
+      this.unlock = lockFile(file, "another sweep is adding to it");
     } catch (error) {
-      throw toOutputError(file, error);
+      closeSync(this.descriptor);
+      throw error;
+    }
+    try {
+      this.takeOver();
+    } catch (error) {
+      this.close();
+      throw error;
     }
   }
 
-  /** Adds a point; it is on the disk when this returns. */
+  /**
+   * Adds a point; it is on the disk when this returns.
+   * @throws UsageError when it cannot be written; the file then ends with the line before
+   */
   add(finished: FinishedPoint): void {
-    appendFileSync(this.descriptor, `${JSON.stringify(finished)}\n`);
-    fsyncSync(this.descriptor);
+    if (!this.isOpen) return;
+    this.append(`${resultLine(finished, this.spec)}\n`);
     this.finished.set(finished.point.index, finished);
   }
 
+  /** Lets other processes add. May be called twice. */
   close(): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
     closeSync(this.descriptor);
+    this.unlock();
   }
+
+  private takeOver(): void {
+    const { points, wholeBytes, isLastLineOpen } = readResults(this.file, this.spec);
+    for (const point of points) this.finished.set(point.point.index, point);
+    this.sizeBytes = wholeBytes;
+    writing(this.file, () => ftruncateSync(this.descriptor, wholeBytes));
+    if (isLastLineOpen) this.append("\n");
+    if (wholeBytes === 0) this.append(`${headerLine(this.spec)}\n`);
+  }
+
+  private append(text: string): void {
+    const bytes = Buffer.from(text);
+    try {
+      writing(this.file, () => {
+        writeAll(this.descriptor, bytes);
+        fsyncSync(this.descriptor);
+      });
+    } catch (error) {
+      ftruncateSync(this.descriptor, this.sizeBytes);
+      throw error;
+    }
+    this.sizeBytes += bytes.length;
+  }
+}
+
+/** What a file of results holds. */
+interface Results {
+  readonly points: readonly FinishedPoint[];
+  /** Bytes up to the end of the last whole line. */
+  readonly wholeBytes: number;
+  /** Whether that line lacks its newline. */
+  readonly isLastLineOpen: boolean;
 }
 
 /**
- * The points in a file of results, and its text without a last line that was cut short.
- * @throws RecordingError when it is not a file of results of `spec`
+ * The points in a file of results; a last line that was cut short does not count.
+ * @throws RecordingError when it is not a file of results of `spec`, at the line that shows it
  */
-export function readResults(file: string, spec: SweepSpec): { points: FinishedPoint[]; wholeText: string } {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    throw toInputError(file, 0, error);
+export function readResults(file: string, spec: SweepSpec): Results {
+  const bytes = readBytes(file);
+  const isTorn = (end: number): boolean => end === bytes.length && bytes[end - 1] !== NEWLINE;
+  const reader = new ResultLines(spec);
+  const points = new Map<number, FinishedPoint>();
+  let start = 0;
+  for (let line = 1; start < bytes.length; line++) {
+    const newline = bytes.indexOf(NEWLINE, start);
+    const end = newline < 0 ? bytes.length : newline;
+    const text = bytes.toString("utf8", start, end);
+    if (line === 1) {
+      if (isTorn(end) && headerLine(spec).startsWith(text) && headerLine(spec) !== text) break;
+      const problem = headerProblem(text, spec);
+      if (problem !== null) throw new RecordingError(file, 1, problem);
+    } else {
+      const point = reader.parse(text);
+      if (typeof point === "string") {
+        if (isTorn(end)) break;
+        throw new RecordingError(file, line, point);
+      }
+      if (points.has(point.point.index)) {
+        throw new RecordingError(file, line, `is a second result of point ${point.point.index}`);
+      }
+      points.set(point.point.index, point);
+    }
+    start = newline < 0 ? end : newline + 1;
   }
-  const wholeText = text.slice(0, text.lastIndexOf("\n") + 1);
-  if (wholeText === "") {
-    if (text === "" || text.startsWith("{")) return { points: [], wholeText };
-    throw new RecordingError(file, 0, "is not a file of sweep results; choose another --out");
-  }
-  const [first, ...lines] = wholeText.trimEnd().split("\n");
-  const header = HEADER.safeParse(parsed(first));
-  if (!header.success) throw new RecordingError(file, 1, "is not a file of sweep results; choose another --out");
-  if (header.data.key !== spec.key) {
-    throw new UsageError(`${file}: holds results of another sweep; choose another --out, or remove it`);
-  }
-  const points = lines.map((line, i) => {
-    const point = LINE.safeParse(parsed(line));
-    if (!point.success) throw new RecordingError(file, i + 2, "is no result of a sweep");
-    return point.data;
-  });
-  return { points, wholeText };
+  return { points: [...points.values()], wholeBytes: start, isLastLineOpen: start > 0 && bytes[start - 1] !== NEWLINE };
 }
 
-function parsed(line: string): unknown {
+function readBytes(file: string): Buffer {
   try {
-    return JSON.parse(line);
-  } catch {
-    return null;
+    return readFileSync(file);
+  } catch (error) {
+    throw toInputError(file, 0, error);
   }
 }

@@ -78,7 +78,7 @@ function runExperimentPoint(name: string, point: SweepPoint): ResultRow[] {
   const experiment = EXPERIMENTS.find((each) => each.name === name);
   if (experiment === undefined) throw new Error(`no experiment ${name}`);
   const { preset = "skylake", ...given } = point.values;
-  const own = Object.entries(given).filter(([key]) => !(key in SETTING_COLUMNS));
+  const own = Object.entries(given).filter(([key]) => !Object.hasOwn(SETTING_COLUMNS, key));
   const texts = Object.fromEntries(own.map(([key, value]) => [key, String(value)]));
   const settings = settingsOf(given);
   const result = runExperiment(experiment, findPreset(String(preset)), point.seed, texts, undefined, settings);

@@ -1,11 +1,8 @@
 /** What a sweep is: a workload or an experiment, and a grid of values, read from YAML. */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { LineCounter, parseDocument } from "yaml";
-import { z } from "zod";
 import { EXPERIMENTS } from "../experiments/index.ts";
 import { ParameterReader } from "../experiments/parameters.ts";
-import { toInputError } from "../files/byte-chunks.ts";
+import { readSmallText } from "../files/whole-file.ts";
 import { UsageError } from "../input/errors.ts";
 import { parseParameters } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
@@ -13,9 +10,7 @@ import { memorySize } from "../input/values.ts";
 import { type MachineSettings, readSettings, type SettingName } from "../settings/machine-settings.ts";
 import { findPreset } from "../settings/presets.ts";
 import { findWorkload } from "../workloads/index.ts";
-
-/** A value of a grid. */
-export type GridValue = number | string | boolean;
+import { type GridValue, type Located, readSpecText, SPEC_BYTES_MAX, type SpecText } from "./spec-text.ts";
 
 /** A sweep, checked. */
 export interface SweepSpec {
@@ -37,16 +32,6 @@ export interface SweepPoint {
 }
 
 const POINTS_MAX = 1_000_000;
-const SEED_MAX = 2 ** 32 - 1;
-const VALUE = z.union([z.number(), z.string(), z.boolean()]);
-const SPEC = z.strictObject({
-  workload: z.string().optional(),
-  experiment: z.string().optional(),
-  seeds: z
-    .union([z.number().int().min(1).max(10_000), z.array(z.number().int().min(0).max(SEED_MAX)).min(1)])
-    .optional(),
-  grid: z.record(z.string(), z.union([VALUE, z.array(VALUE).min(1)])).optional(),
-});
 
 /** Parameters of a grid that concern the machine, for workloads: how each value is checked. */
 const MACHINE_PARAMETERS: Readonly<Record<string, (value: GridValue) => unknown>> = {
@@ -75,7 +60,7 @@ export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
  */
 export function settingsOf(values: Readonly<Record<string, GridValue>>): MachineSettings {
   const given = Object.entries(values).flatMap(([column, value]): [SettingName, string][] =>
-    column in SETTING_COLUMNS ? [[SETTING_COLUMNS[column], String(value)]] : [],
+    Object.hasOwn(SETTING_COLUMNS, column) ? [[SETTING_COLUMNS[column], String(value)]] : [],
   );
   return readSettings(Object.fromEntries(given));
 }
@@ -86,26 +71,7 @@ export function settingsOf(values: Readonly<Record<string, GridValue>>): Machine
  * @throws RecordingError when it cannot be read, UsageError for what is wrong in it, with its line where that is known
  */
 export function readSweepSpec(file: string, firstSeed = 1): SweepSpec {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    throw toInputError(file, 0, error);
-  }
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines });
-  const [problem] = document.errors;
-  if (problem !== undefined) {
-    const { line, col } = lines.linePos(problem.pos[0]);
-    throw new UsageError(`${file}:${line}:${col}: ${problem.message.split(" at line")[0].split("\n")[0]}`);
-  }
-  const value: unknown = document.toJS();
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new UsageError(`${file}: is no sweep: expected a mapping with workload or experiment, and grid`);
-  }
-  const parsed = SPEC.safeParse(value);
-  if (!parsed.success) throw new UsageError(`${file}: ${describeIssue(parsed.error.issues[0])}`);
-  return checked(file, parsed.data, firstSeed);
+  return checked(file, readSpecText(file, readSmallText(file, SPEC_BYTES_MAX)), firstSeed);
 }
 
 /** All points of a sweep, in order. */
@@ -127,38 +93,57 @@ export function sweepPoints(spec: SweepSpec): SweepPoint[] {
   return points;
 }
 
-function checked(file: string, data: z.infer<typeof SPEC>, firstSeed: number): SweepSpec {
-  const { workload, experiment } = data;
-  if ((workload === undefined) === (experiment === undefined)) {
-    throw new UsageError(`${file}: expected either workload or experiment`);
+function checked(file: string, text: SpecText, firstSeed: number): SweepSpec {
+  const { workload, experiment, seeds } = text;
+  if (workload !== undefined && experiment !== undefined) {
+    throw new UsageError(`${experiment.at}: expected either workload or experiment, not both`);
   }
-  const grid = Object.entries(data.grid ?? {}).map(([name, value]) => ({
-    name,
-    values: Array.isArray(value) ? value : [value],
-  }));
-  const { seeds = 1 } = data;
-  const kind = workload === undefined ? "experiment" : "workload";
+  const subject = workload ?? experiment;
+  if (subject === undefined) throw new UsageError(`${file}:1:1: expected either workload or experiment`);
+  const check = located(subject.at, () =>
+    workload === undefined ? experimentChecker(subject.value) : workloadChecker(subject.value),
+  );
   const spec = {
-    kind,
-    name: workload ?? experiment ?? "",
-    grid,
-    seeds: typeof seeds === "number" ? Array.from({ length: seeds }, (_, i) => firstSeed + i) : seeds,
+    kind: workload === undefined ? "experiment" : "workload",
+    name: subject.value,
+    grid: text.grid.map(({ name, values }) => ({ name, values: values.map(({ value }) => value) })),
+    seeds: seedsOf(seeds, firstSeed),
   } as const;
-  const points = grid.reduce((product, { values }) => product * values.length, spec.seeds.length);
-  if (points > POINTS_MAX) throw new UsageError(`${file}: the grid has ${points} points; the most is ${POINTS_MAX}`);
-  const check = kind === "workload" ? workloadChecker(spec.name) : experimentChecker(spec.name);
-  for (const { name, values } of grid) {
+  const points = spec.grid.reduce((product, { values }) => product * values.length, spec.seeds.length);
+  if (points > POINTS_MAX) {
+    const at = text.grid[0]?.at ?? subject.at;
+    throw new UsageError(`${at}: the grid has ${points} points; the most is ${POINTS_MAX}`);
+  }
+  for (const { name, at, values } of text.grid) {
     for (const value of values) {
       try {
-        check(name, value);
+        check(name, value.value);
       } catch (error) {
-        throw new UsageError(`${file}: ${describe(name, value, error)}`);
+        if (error instanceof UnknownParameter) throw new UsageError(`${at}: ${error.message}`);
+        throw new UsageError(`${value.at}: ${describe(name, value.value, error)}`);
       }
     }
   }
   const key = createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 16);
   return { ...spec, key };
 }
+
+function seedsOf(seeds: Located<number | readonly number[]> | undefined, firstSeed: number): readonly number[] {
+  const { value } = seeds ?? { value: 1 };
+  return typeof value === "number" ? Array.from({ length: value }, (_, i) => firstSeed + i) : value;
+}
+
+/** Runs `action`; what is wrong with its subject is told with the place where that stands. */
+function located<T>(at: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw new UsageError(`${at}: ${(error as Error).message}`);
+  }
+}
+
+/** A name in the grid that nothing has. */
+class UnknownParameter extends UsageError {}
 
 type Checker = (name: string, value: GridValue) => void;
 
@@ -171,11 +156,10 @@ function workloadChecker(name: string): Checker {
     ...specs.map((spec) => spec.name),
   ];
   return (parameter, value) => {
-    const check = MACHINE_PARAMETERS[parameter];
-    if (check !== undefined) check(value);
-    else if (parameter in SETTING_COLUMNS) settingsOf({ [parameter]: value });
+    if (Object.hasOwn(MACHINE_PARAMETERS, parameter)) MACHINE_PARAMETERS[parameter](value);
+    else if (Object.hasOwn(SETTING_COLUMNS, parameter)) settingsOf({ [parameter]: value });
     else if (specs.some((spec) => spec.name === parameter)) parseParameters(name, specs, [`${parameter}=${value}`]);
-    else throw new UsageError(unknown(name, parameter, names));
+    else throw new UnknownParameter(unknown(name, parameter, names));
   };
 }
 
@@ -190,7 +174,7 @@ function experimentChecker(name: string): Checker {
   return (parameter, value) => {
     if (parameter === "preset") findPreset(String(value));
     else if (settings.includes(parameter)) settingsOf({ [parameter]: value });
-    else if (!names.includes(parameter)) throw new UsageError(unknown(name, parameter, names));
+    else if (!names.includes(parameter)) throw new UnknownParameter(unknown(name, parameter, names));
     else new ParameterReader(found.parameters, { [parameter]: String(value) }).all();
   };
 }
@@ -202,11 +186,6 @@ function unknown(owner: string, name: string, names: readonly string[]): string 
 function describe(name: string, value: GridValue, error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.includes(name) ? text : `${name} ${value}: ${text}`;
-}
-
-function describeIssue(issue: z.core.$ZodIssue): string {
-  const where = issue.path.length === 0 ? "" : `${issue.path.join(".")}: `;
-  return `${where}${issue.message}`;
 }
 
 function wholeFrom(low: number, high: number): (value: GridValue) => void {

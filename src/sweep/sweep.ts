@@ -1,5 +1,6 @@
 /** Running the points of a sweep on all cores. */
-import type { FinishedPoint, ResultsFile } from "./results-file.ts";
+import type { FinishedPoint } from "./result-lines.ts";
+import type { ResultsFile } from "./results-file.ts";
 import { type SweepPoint, type SweepSpec, sweepPoints } from "./spec.ts";
 import type { SweepTask, SweepTaskResult } from "./worker.ts";
 

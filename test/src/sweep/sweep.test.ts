@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { resultLine } from "../../../src/sweep/result-lines.ts";
 import { runPoint } from "../../../src/sweep/run-point.ts";
 import { readSweepSpec, sweepPoints } from "../../../src/sweep/spec.ts";
 import { shardPoints } from "../../../src/sweep/sweep.ts";
@@ -41,6 +42,21 @@ describe("the specification of a sweep", () => {
     expect(readSweepSpec(specFile("workload: mixed\n")).seeds).toEqual([1]);
   });
 
+  it("may mark values and use them again", () => {
+    const spec = readSweepSpec(
+      specFile("workload: mixed\ngrid:\n  cpus: &two [&one 1, 2]\n  operations: [*one, 7]\n  vmap_nodes: *two\n"),
+    );
+    expect(spec.grid).toEqual([
+      { name: "cpus", values: [1, 2] },
+      { name: "operations", values: [1, 7] },
+      { name: "vmap_nodes", values: [1, 2] },
+    ]);
+  });
+
+  it("has an end: a larger file is not read", () => {
+    expect(refusalOf("/dev/zero")).toMatch(/^\/dev\/zero: has more than 4194304 bytes, the most that is read$/);
+  });
+
   it("is cut into shards that have every point once", () => {
     const spec = readSweepSpec(specFile(GRID));
     const parts = [1, 2, 3].flatMap((part) => shardPoints(spec, { part, parts: 3 }));
@@ -49,6 +65,23 @@ describe("the specification of a sweep", () => {
 
   it.each([
     ["workload: mixed\n  grid: x", /sweep\.yaml:1:11: Nested mappings/],
+    ["workload: mixed\nworkload: mixed", /sweep\.yaml:2:1: Map keys must be unique/],
+    ["workload: mixed\ngrid:\n  cpus: 1\n  constructor: 1", /sweep\.yaml:4:3: mixed has no parameter 'constructor'/],
+    ["workload: toString", /sweep\.yaml:1:11: unknown workload 'toString'/],
+    ["experiment: __proto__", /sweep\.yaml:1:13: unknown experiment '__proto__'/],
+    ["workload: mixed\ngrid:\n  cpus: 1\n  __proto__: 1", /sweep\.yaml:4:3: mixed has no parameter '__proto__'/],
+    ["workload: mixed\n__proto__: 1", /sweep\.yaml:2:1: unknown key '__proto__'/],
+    ["workload: mixed\ngrid:\n  cpus: *c", /sweep\.yaml:3:9: \*c: no value is marked &c before it/],
+    ["workload: mixed\ngrid: &g\n  cpus: *g", /sweep\.yaml:3:3: cpus: a mapping: expected a finite number/],
+    ["workload: mixed\ngrid:\n  cpus: .nan", /sweep\.yaml:3:9: cpus: \.nan: expected a finite number/],
+    ["workload: mixed\ngrid:\n  cpus: [1, 1e400]", /sweep\.yaml:3:13: cpus: 1e400: expected a finite number/],
+    ["workload: mixed\ngrid:\n  cpus: [1, [2]]", /sweep\.yaml:3:13: cpus: a list within a list: expected/],
+    ["workload: mixed\ngrid:\n  cpus: [2, 1, 2]", /sweep\.yaml:3:16: cpus 2 is given twice/],
+    ["workload: mixed\ngrid:\n  cpus:\n  pti: true", /sweep\.yaml:3:3: cpus has no value|cpus: : expected/],
+    ["workload: mixed\ngrid:\n  ? [a]\n  : 1", /sweep\.yaml:3:5: expected a name before the colon/],
+    ["workload: [mixed]", /sweep\.yaml:1:11: workload: a list within a list/],
+    [`workload: mixed\ngrid:\n  cpus: ${"[".repeat(30_000)}`, /sweep\.yaml:\d+:\d+: is nested too deeply/],
+    ["workload: mixed\n---\nworkload: mixed", /sweep\.yaml:2:1: Source contains multiple documents/],
     ["- a\n- b", /is no sweep: expected a mapping/],
     ["", /is no sweep/],
     ["grid:\n  cpus: 4", /expected either workload or experiment/],
@@ -63,7 +96,7 @@ describe("the specification of a sweep", () => {
     ["workload: mixed\ngrid:\n  policy: eagre", /unknown flush policy 'eagre' \(did you mean eager\?\)/],
     ["workload: mixed\ngrid:\n  preset: skylke", /unknown preset 'skylke' \(did you mean skylake\?\)/],
     ["workload: mixed\nseeds: 0", /seeds/],
-    ["workload: mixed\ngrid:\n  cpus: []", /grid\.cpus/],
+    ["workload: mixed\ngrid:\n  cpus: []", /sweep\.yaml:3:9: cpus: expected at least one value/],
     ["workload: test_vmalloc\ngrid:\n  nr_threads: 99999999", /parameter nr_threads: '99999999'/],
     ["experiment: flush-cost\ngrid:\n  pages: some", /--pages some: expected whole numbers/],
     [
@@ -118,7 +151,13 @@ describe("mmulab sweep", () => {
     // Points are written as they are done, so that the first line need not be the first point.
     const isFirst = (line: string): boolean => line.includes('"index":0,');
     expect(lines.filter(isFirst)).toHaveLength(1);
-    const marked = lines.map((line) => (isFirst(line) ? line.replace(/"purges":\d+/, '"purges":123456') : line));
+    const read = readSweepSpec(spec);
+    const marked = lines.map((line) => {
+      if (!isFirst(line)) return line;
+      const { point, result } = JSON.parse(line);
+      result.rows[0].purges = 123456;
+      return resultLine({ point, result }, read);
+    });
     writeFileSync(out, `${marked.join("\n")}\n`);
     expect(table().rows[0].purges).toBe(123456);
     writeFileSync(out, text);
@@ -198,7 +237,9 @@ describe("mmulab sweep", () => {
     [[spec, "--columns", "purge"], /no column purge; there are cpus/],
     [[spec, "--with", "none.jsonl"], /none\.jsonl: no such file/],
     [[spec, "--out", "/no/such/folder/x"], /cannot write \/no\/such\/folder\/x: its folder does not exist/],
-    [[spec, "--out", spec], /is not a file of sweep results; choose another --out/],
+    [[spec, "--out", spec], /is the same file as the specification, which is read as well/],
+    [[spec, "--out", specFile("a: b\n", "foreign.yaml")], /foreign\.yaml:1: is not a file of sweep results; choose/],
+    [[spec, "--out", "/dev/null"], /\/dev\/null: results are kept in a regular file/],
     [[specFile("workload: mixed\n", "other.yaml"), "--out", out], /holds results of another sweep/],
   ])("%j is answered with one line and exit code 2", (args, message) => {
     const result = mmulab("sweep", ...args);

@@ -1,0 +1,36 @@
+/** Reading a whole file that is small by its nature. */
+import { closeSync, openSync, readSync } from "node:fs";
+import { RecordingError } from "../input/recording-error.ts";
+import { toInputError } from "./byte-chunks.ts";
+
+const READ_BYTES = 1 << 16;
+
+/**
+ * The text of `file`, which may be a pipe.
+ * @param bytesMax nothing that is larger is read to its end, as a device has none
+ * @throws RecordingError when it cannot be read, is larger or is not UTF-8 text
+ */
+export function readSmallText(file: string, bytesMax: number): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(readSmallFile(file, bytesMax));
+  } catch (error) {
+    throw toInputError(file, 1, error);
+  }
+}
+
+function readSmallFile(file: string, bytesMax: number): Buffer {
+  const descriptor = openSync(file, "r");
+  try {
+    const pieces: Buffer[] = [];
+    for (let size = 0; ; ) {
+      const piece = Buffer.alloc(READ_BYTES);
+      const got = readSync(descriptor, piece);
+      if (got === 0) return Buffer.concat(pieces);
+      size += got;
+      if (size > bytesMax) throw new RecordingError(file, 0, `has more than ${bytesMax} bytes, the most that is read`);
+      pieces.push(piece.subarray(0, got));
+    }
+  } finally {
+    closeSync(descriptor);
+  }
+}
