@@ -1,5 +1,6 @@
 /** Lines of a text file, gzip or plain, streamed: memory stays constant for any length. */
-import { readByteChunks, toInputError } from "./byte-chunks.ts";
+import { RecordingError } from "../input/recording-error.ts";
+import { inputName, readByteChunks, toInputError } from "./byte-chunks.ts";
 
 /** Consecutive lines without their newlines; `firstLine` counts from 1. */
 export interface LineBatch {
@@ -7,27 +8,60 @@ export interface LineBatch {
   readonly lines: readonly string[];
 }
 
+/** The longest line that is read, in characters; the longest of a real recording has 0.1 million. */
+const LINE_CHARACTERS_MAX = 2 ** 25;
+
 /**
  * The lines of `file` (`-`: standard input) in batches. A last line without a newline counts; an empty rest after the last
  * newline does not.
  * @param onRead told how many bytes of the file have been read so far
- * @throws RecordingError when the file cannot be read, its gzip data is damaged or cut short, or it is not UTF-8 text
+ * @throws RecordingError when the file cannot be read, its gzip data is damaged or cut short, it is not UTF-8 text, or a line
+ *   is longer than any that it can mean
  */
 export async function* readLineBatches(file: string, onRead?: (bytes: number) => void): AsyncGenerator<LineBatch> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let firstLine = 1;
-  let rest = "";
+  const rest = new OpenLine();
   try {
     for await (const chunk of readByteChunks(file, onRead)) {
-      const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-      rest = lines.pop() ?? "";
-      if (lines.length === 0) continue;
-      yield { firstLine, lines };
-      firstLine += lines.length;
+      const lines = decoder.decode(chunk, { stream: true }).split("\n");
+      const open = lines.pop() ?? "";
+      if (lines.length > 0) {
+        lines[0] = rest.take(lines[0]);
+        yield { firstLine, lines };
+        firstLine += lines.length;
+      }
+      rest.add(open);
+      if (rest.characters <= LINE_CHARACTERS_MAX) continue;
+      const problem = `is longer than ${LINE_CHARACTERS_MAX} characters, the most that a line may have`;
+      throw new RecordingError(inputName(file), firstLine, problem);
     }
-    rest += decoder.decode();
+    rest.add(decoder.decode());
   } catch (error) {
     throw toInputError(file, firstLine, error);
   }
-  if (rest !== "") yield { firstLine, lines: [rest] };
+  const last = rest.take("");
+  if (last !== "") yield { firstLine, lines: [last] };
+}
+
+/** The beginning of a line whose end has not come yet; each piece is kept once, so that a long line costs linear time. */
+class OpenLine {
+  characters = 0;
+  private pieces: string[] = [];
+
+  add(piece: string): void {
+    if (piece === "") return;
+    this.pieces.push(piece);
+    this.characters += piece.length;
+  }
+
+  /** The whole line, which ends with `end`; the next one begins. */
+  take(end: string): string {
+    if (this.pieces.length === 0) return end;
+    this.pieces.push(end);
+    const line = this.pieces.join("");
+    this.pieces = [];
+    this.characters = 0;
+    return line;
+  }
 }

@@ -32,8 +32,9 @@ export interface FtraceSkip {
   readonly reason: string;
 }
 
+/** A name of a task has at most 15 characters, its TGID and PID some more: the bound keeps matching linear. */
 const LINE =
-  /^\s*(.+?)[-\s]\s*(\d+)\s+(?:\(\s*[\d-]+\)\s+)?\[(\d+)\]\s+(?:([^\s\d][^\s]{3,4})\s+)?(\d+\.\d+):\s+(?:\w+:)?(\w+):\s*(.*)$/;
+  /^(\S.{0,63}?)[-\s]\s*(\d+)\s+(?:\(\s*[\d-]+\)\s+)?\[(\d+)\]\s+(?:([^\s\d][^\s]{3,4})\s+)?(\d+\.\d+):\s+(?:\w+:)?(\w+):\s*(.*)$/;
 const ALLOC = /^va_start: (\d+) size=(\d+) align=(\d+) vstart=0x([0-9a-f]+) vend=0x([0-9a-f]+) failed=([01])$/;
 const FREE = /^va_start=0x([0-9a-f]+) nr_lazy=(\d+) nr_lazy_max=(\d+)$/;
 const PURGE = /^start=0x[0-9a-f]+ end=0x[0-9a-f]+ num_purged=(\d+)$/;
@@ -46,7 +47,7 @@ const BLANK: FtraceSkip = { event: "skip", reason: "" };
 
 /** Reads one line, without its newline. */
 export function parseFtraceLine(line: string): FtraceEvent | FtraceSkip {
-  const text = line.trimEnd();
+  const text = line.trim();
   if (text === "" || text.startsWith("#") || /^cpus=\d+$/.test(text)) return BLANK;
   if (LOST.test(text)) return LOST_EVENTS;
   const match = LINE.exec(text);

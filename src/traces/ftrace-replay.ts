@@ -39,6 +39,9 @@ const VMALLOC_RANGE_BYTES_MIN = 2 ** 44;
 /** Lines named for each reason why lines could not be used. */
 const LINES_NAMED = 3;
 
+/** Lines without an event after which a file counts as none of ftrace: what is packed may be endless. */
+const LINES_IN_VAIN_MAX = 2 ** 24;
+
 /** How a trace is replayed. */
 export interface FtraceOptions {
   readonly preset: KernelConfig["preset"];
@@ -113,6 +116,7 @@ export async function replayFtrace(file: string, options: FtraceOptions): Promis
       else events.push({ line: firstLine + i, event });
     });
     options.onProgress?.(bytesRead, 0);
+    if (events.length === 0 && firstLine + lines.length > LINES_IN_VAIN_MAX) break;
   }
   if (events.length === 0) {
     const name = inputName(file);

@@ -33,7 +33,7 @@ const ADDRESS_END = USER_END;
 /** The longest reference: an XSAVE area is below 16 KiB. */
 const SIZE_MAX = 16384;
 /** A line longer than this is no reference, whatever stands in it. */
-const LINE_BYTES_MAX = 4096;
+const REFERENCE_BYTES_MAX = 4096;
 
 /** Cuts bytes into lines, wherever the pieces end, and hands references on. */
 export class LackeyLines {
@@ -44,9 +44,11 @@ export class LackeyLines {
   /** Number of the first line that was neither a reference nor a message of valgrind (`==PID==`), from 1; 0 for none. */
   firstOddLine = 0;
   oddLines = 0;
+  /** Bytes so far of a line whose end has not come yet. */
+  openLineBytes = 0;
   private readonly sink: ReferenceSink;
   /** The beginning of a line whose end has not come yet. */
-  private readonly carry = new Uint8Array(LINE_BYTES_MAX + 1);
+  private readonly carry = new Uint8Array(REFERENCE_BYTES_MAX + 1);
   private carried = 0;
 
   constructor(sink: ReferenceSink) {
@@ -74,15 +76,17 @@ export class LackeyLines {
   }
 
   private keep(bytes: Uint8Array, start: number, end: number): void {
-    const room = Math.min(end - start, LINE_BYTES_MAX - this.carried);
+    const room = Math.min(end - start, REFERENCE_BYTES_MAX - this.carried);
     this.carry.set(bytes.subarray(start, start + room), this.carried);
     this.carried += room;
+    this.openLineBytes += end - start;
   }
 
   private flushCarry(): void {
     this.carry[this.carried] = NEWLINE;
     this.parse(this.carry, 0, this.carried + 1);
     this.carried = 0;
+    this.openLineBytes = 0;
   }
 
   /** Whole lines: `bytes[end - 1]` is a newline. */

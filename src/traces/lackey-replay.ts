@@ -11,6 +11,11 @@ import { DemandPaging, type UserPageSize } from "./demand-paging.ts";
 import { LackeyLines, REFERENCE_MODIFY } from "./lackey-lines.ts";
 import { PageWindows } from "./page-windows.ts";
 
+/** Lines without a reference after which a file counts as none of lackey: what is packed may be endless. */
+const LINES_IN_VAIN_MAX = 2 ** 24;
+/** The longest line; the traced program may print among the references. */
+const LINE_BYTES_MAX = 2 ** 25;
+
 /** How a trace is replayed. */
 export interface LackeyOptions {
   /** The machine's microarchitecture. */
@@ -72,6 +77,11 @@ export async function replayLackey(file: string, options: LackeyOptions): Promis
     };
     for await (const chunk of readByteChunks(file, onRead)) {
       lines.feed(chunk);
+      if (lines.references === 0 && (lines.lines > LINES_IN_VAIN_MAX || lines.openLineBytes > LINE_BYTES_MAX)) break;
+      if (lines.openLineBytes > LINE_BYTES_MAX) {
+        const problem = `is longer than ${LINE_BYTES_MAX} bytes, the most that a line may have`;
+        throw new RecordingError(inputName(file), lines.lines + 1, problem);
+      }
       options.onProgress?.(bytesRead, replay.references);
     }
   } catch (error) {
