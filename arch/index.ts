@@ -100,8 +100,10 @@ export {
   PTE_USER,
   PTE_XD_HIGH,
 } from "./isa/pte.ts";
+export { StateError } from "./isa/state-error.ts";
 export { VENDORS, type Vendor } from "./isa/vendor.ts";
 export { Machine, type MachineConfig } from "./machine.ts";
+export { captureMachine, type MachineState, restoreMachine } from "./machine-state.ts";
 export {
   CHUNK_FRAME_MASK,
   CHUNK_FRAMES,

@@ -25,6 +25,7 @@ export { flushTlbAll, flushTlbKernelRange } from "./flush/tlb-flush.ts";
 export * from "./flush/tlb-flush-reasons.ts";
 export { TlbVmstat } from "./flush/tlb-vmstat.ts";
 export { type OwedFlush, UserMode } from "./flush/user-mode.ts";
+export { captureFrames, type FramesState, restoreFrames } from "./frames/frames-state.ts";
 export {
   FRAME_CALLER,
   FRAME_FREE,
@@ -44,6 +45,7 @@ export {
 } from "./kernel/kernel-costs.ts";
 export { type LockCosts, Mutex, SpinLock } from "./kernel/lock.ts";
 export { LockClass, type LockStatistics, lockClass, lockStatistics } from "./kernel/lock-stat.ts";
+export { captureLocks, type LocksState, restoreLocks } from "./kernel/locks-state.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";
 export { type FlushEvents, NO_EVENTS, type PageTableEvents, type VmallocEvents } from "./kernel/vmalloc-events.ts";
 export { Work } from "./kernel/work.ts";

@@ -45,6 +45,19 @@ const CR4_PLAIN = 0x5_0f7f;
 /** Bit 63 of the source of MOV to CR3: keep the translations of the new PCID. */
 const CR3_KEEP = 1n << 63n;
 
+/** What the registers of one CPU hold. */
+export interface RegisterValues {
+  readonly cr0: number;
+  readonly cr3: number;
+  readonly cr4: number;
+  readonly efer: number;
+  readonly pkru: number;
+  readonly pkrs: number;
+  readonly cpl: number;
+  /** EFLAGS.AC. */
+  readonly alignmentCheck: boolean;
+}
+
 /** The registers of one CPU. */
 export class ControlRegisters {
   cr0 = CR0_PG + CR0_AM + CR0_WP + CR0_NE + CR0_ET + CR0_MP + CR0_PE;
@@ -248,6 +261,25 @@ export class ControlRegisters {
     if (!this.features.pks) throw new GeneralProtectionFault("WRMSR to IA32_PKRS: this CPU has no PKS");
     if (bits >= 2n ** 32n) throw new GeneralProtectionFault("WRMSR to IA32_PKRS: bits 63:32 are reserved");
     this.pkrs = Number(bits);
+    this.update();
+  }
+
+  /**
+   * Sets registers without the checks and effects of the instructions that write them, for saved states; what paging derives from
+   * them follows. `cr3` has the PCID in bits 11:0.
+   */
+  restore(values: RegisterValues): void {
+    this.cr0 = values.cr0;
+    this.cr3 = values.cr3;
+    this.cr4 = values.cr4;
+    this.efer = values.efer;
+    this.pkru = values.pkru;
+    this.pkrs = values.pkrs;
+    this.cpl = values.cpl;
+    this.alignmentCheck = values.alignmentCheck;
+    this.mmu.mode.levels = has(values.cr4, CR4_LA57) ? 5 : 4;
+    this.mmu.mode.rootFrame = Math.floor(values.cr3 / 4096);
+    this.mmu.choosePcid(has(values.cr4, CR4_PCIDE) ? values.cr3 % 4096 : 0);
     this.update();
   }
 

@@ -21,7 +21,7 @@ import {
 import type { Mmu } from "./mmu.ts";
 
 /** A broadcast, and which entries that refer to tables it removes. */
-interface IssuedBroadcast {
+export interface IssuedBroadcast {
   readonly broadcast: InvlpgbBroadcast;
   readonly tables: TableEntries;
 }
@@ -123,6 +123,16 @@ export class Invalidations {
     const issued: IssuedBroadcast = { broadcast, tables: broadcast.finalOnly ? "none" : registers.invlpgTableEntries };
     carryOut(mmu, issued);
     this.pending.push(issued);
+  }
+
+  /** INVLPGBs of this CPU since its last TLBSYNC, in order: other CPUs may still have to carry them out. */
+  get unsynced(): readonly IssuedBroadcast[] {
+    return this.pending;
+  }
+
+  /** Replaces them, for saved states. */
+  setUnsynced(broadcasts: readonly IssuedBroadcast[]): void {
+    this.pending = [...broadcasts];
   }
 
   /** TLBSYNC: waits until every CPU has carried out the INVLPGBs of this one. */

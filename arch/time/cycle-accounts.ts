@@ -3,6 +3,7 @@
  * booked there, so that the parts of a CPU sum up to its clock exactly. Page walks are taken out of the activity in which
  * they happen and booked on their own.
  */
+import { checkState } from "../isa/state-error.ts";
 
 /** Kernel code outside any named activity. */
 export const ACTIVITY_OTHER = 0;
@@ -131,4 +132,52 @@ export class CycleAccounts {
     });
     return parts;
   }
+
+  /** Copies all accounts, for saved states. */
+  capture(): CycleAccountsState {
+    const { current, since, walksSince, booked, names } = this;
+    const cpus = current.length;
+    const cycles = new Float64Array(names.length * cpus);
+    booked.forEach((ofCpus, activity) => {
+      cycles.set(ofCpus, activity * cpus);
+    });
+    return {
+      activities: [...names],
+      current: current.slice(),
+      since: since.slice(),
+      walksSince: walksSince.slice(),
+      cycles,
+    };
+  }
+
+  /**
+   * Brings the accounts into a captured state. Activities are known by their names.
+   * @throws StateError when the accounts are of another number of CPUs
+   */
+  restore(state: CycleAccountsState): void {
+    const cpus = this.current.length;
+    const numbers = state.activities.map((name) => this.activity(name));
+    const fits = state.current.length === cpus && state.cycles.length === numbers.length * cpus;
+    checkState("cycle accounts", fits, `are not those of ${cpus} CPUs`);
+    for (const ofCpus of this.booked) ofCpus.fill(0);
+    numbers.forEach((number, i) => {
+      this.booked[number].set(state.cycles.subarray(i * cpus, (i + 1) * cpus));
+    });
+    for (let cpu = 0; cpu < cpus; cpu++) this.current[cpu] = numbers[state.current[cpu]] ?? ACTIVITY_OTHER;
+    this.since.set(state.since);
+    this.walksSince.set(state.walksSince);
+  }
+}
+
+/** All accounts. Arrays have one element a CPU, but for `cycles`. */
+export interface CycleAccountsState {
+  /** Names of all activities, in the order in which they came up. */
+  readonly activities: readonly string[];
+  /** What each CPU is doing, by its number among `activities`. */
+  readonly current: Int32Array;
+  /** The clock, and the cycles of page walks, up to which everything is booked. */
+  readonly since: Float64Array;
+  readonly walksSince: Float64Array;
+  /** Booked cycles: activity by activity, of each CPU. */
+  readonly cycles: Float64Array;
 }

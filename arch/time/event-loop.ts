@@ -50,11 +50,11 @@ export class EventLoop {
   horizonCycles = Number.POSITIVE_INFINITY;
 
   private readonly ready: ReadyQueue;
-  private readonly running: (Thread | null)[];
+  readonly running: (Thread | null)[];
   private readonly lastThread: (Thread | null)[];
-  private readonly runQueues: Thread[][];
-  private readonly interrupts: PendingInterrupts;
-  private readonly sleeping = new Set<Thread>();
+  readonly runQueues: Thread[][];
+  readonly interrupts: PendingInterrupts;
+  readonly sleeping = new Set<Thread>();
   /** The thread in whose name `runSync` runs; one is enough because such calls do not nest. */
   private readonly syncThread = new Thread("sync", 0, ZERO_CYCLES, nothing());
   private depth = 0;
@@ -368,7 +368,7 @@ export class EventLoop {
   }
 
   /** Recomputes when `cpu` can act next. */
-  private refresh(cpu: number): void {
+  refresh(cpu: number): void {
     const clock = this.clockCycles[cpu];
     let at = Number.POSITIVE_INFINITY;
     const thread = this.running[cpu];

@@ -61,4 +61,14 @@ export class PendingInterrupts {
   isEnabled(cpu: number): boolean {
     return this.off[cpu] === 0;
   }
+
+  /** Interrupts that `cpu` has yet to take, also while they are off. */
+  count(cpu: number): number {
+    return this.queues[cpu].length;
+  }
+
+  /** How often interrupts of each CPU were disabled and not enabled again. Read-only for others than saved states. */
+  get disabled(): Int32Array {
+    return this.off;
+  }
 }

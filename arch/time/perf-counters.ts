@@ -4,7 +4,7 @@
  */
 
 /** Index of the counter of loads, but for those that {@link COUNT_SHORT_HIT} and the next count; stores and fetches follow. */
-const COUNT_ACCESS = 0;
+export const COUNT_ACCESS = 0;
 /** Second-level hits of the general path, by kind of access (load 0, store 1, fetch 2). */
 export const COUNT_SECOND_LEVEL_HIT = 3;
 /** Completed walks of the general path that found a page, by kind * 3 + page size. */

@@ -82,6 +82,35 @@ export class FlushAttribution {
     }
   }
 
+  /** The TLBs that see no flush, both levels. */
+  unflushedTlbs(): readonly Tlb[] {
+    return [...this.unflushed.first, ...this.unflushed.second];
+  }
+
+  /** Has `visit` called with each translation that a flush removed, for data (0) or instructions (1), in order of time. */
+  forEachFlushed(side: 0 | 1, visit: (address: number, size: number, context: number, flush: number) => void): void {
+    for (const [key, flush] of this.flushes[side]) {
+      const { address, size, context } = pageOf(key);
+      visit(address, size, context, flush);
+    }
+  }
+
+  /** Forgets all flushes and their costs, for saved states. */
+  clear(): void {
+    for (const side of this.flushes) side.clear();
+    this.costs.clear();
+  }
+
+  /** Notes the translation of a page as removed by a flush, for saved states. */
+  putBackFlushed(side: 0 | 1, address: number, size: number, context: number, flush: number): void {
+    this.flushes[side].set(keyOfPage(address, size, context), flush);
+  }
+
+  /** Notes what refills after a flush have cost, for saved states. */
+  putBackCost(flush: number, cost: Readonly<RefillCost>): void {
+    this.costs.set(flush, { ...cost });
+  }
+
   private charge(flush: number, cycles: number): void {
     const cost = this.costs.get(flush);
     if (cost === undefined) {
@@ -109,10 +138,8 @@ export class FlushAttribution {
 
   /** Whether the unflushed TLBs hold the translation of a key. Changes nothing. */
   private isHeld(sideIndex: 0 | 1, key: number): boolean {
-    const context = key % 8192;
-    const size = Math.floor(key / 8192) % 4;
-    const la = Math.floor(key / 32_768) * SIZE_BYTES[size];
-    return this.unflushed.holds(sideIndex === 0 ? [0, 1] : [2], la, context);
+    const { address, context } = pageOf(key);
+    return this.unflushed.holds(sideIndex === 0 ? [0, 1] : [2], address, context);
   }
 }
 
@@ -120,5 +147,15 @@ export class FlushAttribution {
 function keyOf(la: number, pcid: number, flags: number): number {
   const size = (flags >> TR_SIZE_SHIFT) & 3;
   const context = (flags & TR_GLOBAL) !== 0 ? GLOBAL_CONTEXT : pcid;
+  return keyOfPage(la, size, context);
+}
+
+function keyOfPage(la: number, size: number, context: number): number {
   return (Math.floor(la / SIZE_BYTES[size]) * 4 + size) * 8192 + context;
+}
+
+/** First address, size and PCID or global mark that a key stands for. */
+function pageOf(key: number): { readonly address: number; readonly size: number; readonly context: number } {
+  const size = Math.floor(key / 8192) % 4;
+  return { address: Math.floor(key / 32_768) * SIZE_BYTES[size], size, context: key % 8192 };
 }

@@ -8,6 +8,7 @@
  *           set's tree the place used last below it. The victim is the place not used last of the pair not used last.
  */
 
+import { checkState } from "../isa/state-error.ts";
 import type { TlbGeometry } from "../presets/preset.ts";
 import { replacementPolicy } from "../presets/replacement.ts";
 import { type CpuArrays, WORD_SHIFT, WORD_STATE, WORD_USE } from "./cpu-arrays.ts";
@@ -49,6 +50,8 @@ export class ReplacementState {
   private readonly slots: number;
   private readonly firstPlace: number;
   private readonly fillUse: Int32Array;
+  /** Number of states of a set in the table form; 0 for lists. */
+  private readonly states: number;
   /** Words of the lists: the slot before and after each, and the first and last slot of each set. */
   private readonly listAt: number;
   private readonly endsAt: number;
@@ -64,6 +67,7 @@ export class ReplacementState {
     this.slots = slots;
     this.firstPlace = firstPlace;
     this.fillUse = policy.fillUse;
+    this.states = victims.length;
     this.fillsLikeHits = policy.hitUse === policy.fillUse;
     this.isListed = policy.victims === null;
     this.isTree = isFirstLevel && replacement === "tree-plru" && ways === TREE_WAYS && pcidCapacity === undefined;
@@ -163,5 +167,78 @@ export class ReplacementState {
     words[listAt + (slot << 1) + 1] = first;
     words[listAt + (first << 1)] = slot;
     words[ends] = slot;
+  }
+
+  /** Numbers that {@link capture} writes: one a set, or one a slot for lists. */
+  get stateLength(): number {
+    return this.isListed ? this.slots : this.slots / this.ways;
+  }
+
+  /**
+   * Writes the state of all sets to `out` from `at` on, in the form of {@link TlbEntries.replacement}, for saved states.
+   * @returns where it ends
+   */
+  capture(out: Uint16Array, at: number): number {
+    const { ways, words } = this;
+    let end = at;
+    for (let set = 0; set < this.slots / ways; set++) {
+      if (this.isListed) {
+        const first = words[this.endsAt + (set << 1)];
+        for (let slot = first; slot >= 0; slot = words[this.listAt + (slot << 1) + 1]) out[end++] = slot - set * ways;
+      } else {
+        out[end++] = this.isTree ? this.treeState(set) : words[this.stateAt + set];
+      }
+    }
+    return end;
+  }
+
+  /**
+   * Brings all sets into the state that `from` has from `at` on.
+   * @returns where it ends
+   * @throws StateError for a state that there is not
+   */
+  restore(from: Uint16Array, at: number): number {
+    const { ways, words } = this;
+    let end = at;
+    for (let set = 0; set < this.slots / ways; set++) {
+      if (this.isListed) {
+        for (let i = ways - 1; i >= 0; i--) {
+          checkState("replacement", from[end + i] < ways, `has no way ${from[end + i]}`);
+          this.moveToFront(set, set * ways + from[end + i]);
+        }
+        end += ways;
+      } else {
+        const state = from[end++];
+        checkState("replacement", state < this.states, `has no state ${state}`);
+        if (this.isTree) this.setTreeState(set, state);
+        else words[this.stateAt + set] = state;
+      }
+    }
+    return end;
+  }
+
+  /** The number that the table form gives the state of a tree: that after the two uses which the tree remembers. */
+  private treeState(set: number): number {
+    const { words } = this;
+    const last = words[this.pairsAt + (words[this.rootsAt + (this.firstPlace >> 2) + set] >> 1)];
+    const before = words[this.pairsAt + ((last ^ 2) >> 1)];
+    return this.afterUse(this.afterUse(0, before & 3), last & 3);
+  }
+
+  private setTreeState(set: number, state: number): void {
+    const first = this.firstPlace + set * this.ways;
+    for (let last = 0; last < TREE_WAYS; last++) {
+      for (let before = last < 2 ? 2 : 0; before < (last < 2 ? 4 : 2); before++) {
+        if (this.afterUse(this.afterUse(0, before), last) !== state) continue;
+        this.use(first + before);
+        this.use(first + last);
+        return;
+      }
+    }
+  }
+
+  /** The table form's state after a use of `way`. */
+  private afterUse(state: number, way: number): number {
+    return (state & (this.fillUse[way] >>> 16)) | (this.fillUse[way] & 0xffff);
   }
 }

@@ -154,7 +154,7 @@ export class Tlb {
    * in it. The PCID of a global translation does not matter.
    */
   insert(tag: number, number: number, pcid: number, size: number, frame: number, flags: number): number {
-    const { cells, words, firstPlace, replacement } = this;
+    const { words, firstPlace, replacement } = this;
     const isGlobal = (flags & GLOBAL_FLAG) !== 0;
     if (this.pcids !== null && !isGlobal && pcid !== this.lastPcid) this.usePcid(pcid);
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
@@ -170,8 +170,24 @@ export class Tlb {
       if (evicted !== 0) this.countLarge(evicted, -1);
       if (this.headAt >= 0) this.unlink(firstPlace + slot);
     }
-    const place = firstPlace + slot;
     replacement.fill(slot);
+    this.write(slot, tag, number, pcid, size, frame, flags);
+    return slot;
+  }
+
+  /** Writes an entry into `slot`, which is empty or whose entry was taken out of all counts and chains. */
+  private write(
+    slot: number,
+    tag: number,
+    number: number,
+    pcid: number,
+    size: number,
+    frame: number,
+    flags: number,
+  ): void {
+    const { cells, words, replacement } = this;
+    const isGlobal = (flags & GLOBAL_FLAG) !== 0;
+    const place = this.firstPlace + slot;
     if (replacement.isTree) this.bytes[this.marksAt + slot] = number >>> this.hashShift;
     const record = place << WORD;
     cells[place << CELL] = tag;
@@ -188,7 +204,42 @@ export class Tlb {
       words[record | LINK] = head;
       words[head] = place;
     }
-    return slot;
+  }
+
+  /** {@link insert} into an empty slot that is given, without a trace in the replacement state and the PCIDs: for saved states. */
+  putBack(slot: number, tag: number, number: number, pcid: number, size: number, frame: number, flags: number): void {
+    this.words[this.countAt + ((slot / this.ways) | 0)]++;
+    this.write(slot, tag, number, pcid, size, frame, flags);
+  }
+
+  /** The slots in use, in an order in which {@link putBack} makes the index anew: what a lookup finds first comes last. */
+  usedSlots(): number[] {
+    const used: number[] = [];
+    if (this.isEmpty) return used;
+    if (this.headAt < 0) {
+      for (let slot = 0; slot < this.slots; slot++) if (this.isUsed(slot)) used.push(slot);
+      return used;
+    }
+    const { words } = this;
+    for (let head = 0; head <= this.headMask; head++) {
+      const chain: number[] = [];
+      for (let place = words[this.headAt + head]; place !== 0; place = words[(place << WORD) | NEXT]) {
+        chain.push(place - this.firstPlace);
+      }
+      used.push(...chain.reverse());
+    }
+    return used;
+  }
+
+  /** The PCIDs that it knows, the latest used first; empty where their number is not limited. */
+  recentPcids(): readonly number[] {
+    return this.pcids ?? [];
+  }
+
+  /** Replaces them. */
+  setRecentPcids(pcids: Iterable<number>): void {
+    this.pcids?.splice(0, this.pcids.length, ...pcids);
+    this.lastPcid = this.pcids?.[0] ?? -1;
   }
 
   /** Removes the entry in `slot`. */
@@ -282,6 +333,11 @@ export class Tlb {
   /** Notes that there is a chunk of memory for the frame of the 4 KiB page in `slot`. */
   markMemory(slot: number): void {
     this.words[this.recordOf(slot) | ATTRIBUTES] |= MEMORY;
+  }
+
+  /** Its tag. */
+  tagOf(slot: number): number {
+    return this.cells[(this.firstPlace + slot) << CELL];
   }
 
   /** Rights and attributes (`TR_*`) of the entry in `slot`. */

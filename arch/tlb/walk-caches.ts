@@ -3,6 +3,7 @@
  * accesses do not go through it. Lines are 64 bytes: eight entries.
  */
 
+import { checkState } from "../isa/state-error.ts";
 import type { Preset } from "../presets/preset.ts";
 import { type Replacement, replacementPolicy } from "../presets/replacement.ts";
 import { NO_ADDRESS } from "../time/host-doubles.ts";
@@ -42,6 +43,32 @@ export class LineCache {
     state[set] = (state[set] & (policy.fillUse[way] >>> 16)) | (policy.fillUse[way] & 0xffff);
     return false;
   }
+
+  /** Has `visit` called with every line that it holds, by slot (set times ways plus way). */
+  forEachLine(visit: (slot: number, line: number) => void): void {
+    const { tag } = this;
+    for (let slot = 0; slot < tag.length; slot++) if (tag[slot] >= 0) visit(slot, tag[slot]);
+  }
+
+  /** Has `visit` called with the replacement state of every set that is not in state 0. */
+  forEachState(visit: (set: number, state: number) => void): void {
+    const { state } = this;
+    for (let set = 0; set < state.length; set++) if (state[set] !== 0) visit(set, state[set]);
+  }
+
+  /** Puts a line into a slot, for saved states. @throws StateError when there is no such slot */
+  putBack(slot: number, line: number): void {
+    checkState("data caches", slot < this.tag.length, `have no slot ${slot}`);
+    this.tag[slot] = line;
+  }
+
+  /** Brings a set into a state, for saved states. @throws StateError when there is no such set or state */
+  setState(set: number, state: number): void {
+    const { victims } = this.policy;
+    const exists = set < this.state.length && state < (victims?.length ?? 0);
+    checkState("data caches", exists, `have no state ${state} of set ${set}`);
+    this.state[set] = state;
+  }
 }
 
 /** The levels of one CPU; made when the CPU first walks. */
@@ -72,14 +99,32 @@ export class WalkCaches {
 
   private fetchOther(line: number): number {
     this.lastLine = line;
-    if (this.levels.length === 0) {
-      this.levels = this.preset.dataCaches.map(
-        (level) => new LineCache(level.sizeBytes.value, level.ways.value, level.hitCycles.value),
-      );
-    }
+    if (this.levels.length === 0) this.levels = this.makeLevels();
     let cycles = this.memoryCycles;
     for (let i = this.levels.length - 1; i >= 0; i--)
       if (this.levels[i].access(line)) cycles = this.levels[i].hitCycles;
     return cycles;
+  }
+
+  private makeLevels(): LineCache[] {
+    return this.preset.dataCaches.map(
+      (level) => new LineCache(level.sizeBytes.value, level.ways.value, level.hitCycles.value),
+    );
+  }
+
+  /** The line that was fetched last; NaN before the first. */
+  get last(): number {
+    return this.lastLine;
+  }
+
+  /** The levels, from the nearest on; none before the CPU first walks. */
+  get caches(): readonly LineCache[] {
+    return this.levels;
+  }
+
+  /** Empties all levels as if `lastLine` had been fetched last, for saved states; NaN: as if nothing had been fetched. */
+  reset(lastLine: number): void {
+    this.levels = Number.isNaN(lastLine) ? [] : this.makeLevels();
+    this.lastLine = lastLine;
   }
 }

@@ -101,6 +101,13 @@ export class MemoryTypes {
     return true;
   }
 
+  /** Numbers of those PAT and MTRR registers that this CPU has and that can be written, ascending. */
+  writableRegisters(): number[] {
+    const mtrrs = Array.from({ length: 2 * VARIABLE_RANGES }, (_, i) => MSR_MTRR_PHYSBASE0 + i);
+    const all = [MSR_PAT, MSR_MTRR_DEF_TYPE, ...mtrrs, ...FIXED_RANGES.keys()].sort((a, b) => a - b);
+    return all.filter((index) => (index === MSR_PAT ? this.features.pat : this.features.mtrr));
+  }
+
   /** The type that the PAT gives an index (PAT, PCD, PWT). Without PAT, PCD and PWT alone choose, as after reset. */
   patType(index: number): number {
     return this.features.pat ? byte(this.pat, index) : byte(PAT_AT_RESET, index & 3);

@@ -45,10 +45,10 @@ export class PageAllocator {
   /** Frames with several holders: giving such a one back lets one of them go. */
   readonly references = new PageReferences();
 
+  /** Free frames on lists of their own: by CPU and zone; and by zone those that stand together, kept for page tables. */
+  readonly perCpu: FrameList[][];
+  readonly tableLists: FrameList[];
   private readonly memory: PhysicalMemory;
-  private readonly perCpu: FrameList[][];
-  /** By zone: free frames that stand together and are kept for page tables. */
-  private readonly tableLists: FrameList[];
   private readonly faults: FaultInjection;
   /** NUMA nodes with memory. */
   readonly numaNodes: number;

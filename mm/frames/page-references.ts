@@ -24,6 +24,14 @@ export class PageReferences {
     });
   }
 
+  /** Makes the further references of frames just these, for saved states. */
+  restore(frames: Uint32Array, further: Uint32Array): void {
+    this.further.clear();
+    frames.forEach((frame, i) => {
+      this.further.set(frame, further[i]);
+    });
+  }
+
   /** Notes one more holder (`get_page`). */
   get(frame: number): void {
     this.further.set(frame, this.furtherOf(frame) + 1);

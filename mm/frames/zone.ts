@@ -102,6 +102,23 @@ export class Zone {
     }
   }
 
+  /**
+   * Brings the zone into another state, for saved states.
+   * @param use what each frame below `touchedEnd` is used for
+   * @param freeBlocks first frames of the free blocks, by order, in the order of their lists
+   */
+  restore(touchedEnd: number, use: Uint8Array, freeBlocks: readonly Uint32Array[]): void {
+    if (use.length > this.use.length) this.grow(use.length);
+    this.touchedEnd = touchedEnd;
+    this.use.fill(0).set(use);
+    this.orderOf.fill(NOT_FREE);
+    this.heads.fill(NONE);
+    this.freeBlocks.fill(0);
+    freeBlocks.forEach((frames, order) => {
+      for (let i = frames.length - 1; i >= 0; i--) this.pushFree(frames[i] - this.startFrame, order);
+    });
+  }
+
   /** Puts the next untouched block, as large as its place allows, on a free list; false when all is touched. */
   private touchBlock(): boolean {
     const frame = this.touchedEnd;

@@ -38,4 +38,29 @@ export class FaultInjection {
     if (!this.isArmed || (this.kind !== null && this.kind !== kind)) return false;
     return this.seen++ === this.failing;
   }
+
+  /** Copies what is to fail, for saved states. */
+  capture(): FaultInjectionState {
+    const failing = Number.isFinite(this.failing) ? this.failing : null;
+    return { isArmed: this.isArmed, seen: this.seen, failing, kind: this.kind };
+  }
+
+  /** Makes fail what was captured. */
+  restore({ isArmed, seen, failing, kind }: FaultInjectionState): void {
+    this.isArmed = isArmed;
+    this.seen = seen;
+    this.failing = failing ?? Number.POSITIVE_INFINITY;
+    this.kind = kind;
+  }
+}
+
+/** Which allocation is to fail. */
+export interface FaultInjectionState {
+  readonly isArmed: boolean;
+  /** Allocations of the kind so far. */
+  readonly seen: number;
+  /** Index of the one that fails, from 0; null when none was chosen. */
+  readonly failing: number | null;
+  /** Which are counted; null for all. */
+  readonly kind: AllocationKind | null;
 }

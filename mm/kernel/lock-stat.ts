@@ -2,6 +2,7 @@
  * Statistics of locks by name, as `/proc/lock_stat` shows them (Linux, Documentation/locking/lockstat.rst). All locks of one
  * name are one class. Times are cycles here; the file shows microseconds.
  */
+import { checkState } from "../../arch/isa/state-error.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
 
 const CONTENTIONS = 0;
@@ -19,7 +20,8 @@ const FIELDS = 10;
 /** What the locks of one name did. */
 export class LockClass {
   readonly name: string;
-  private readonly values = new Float64Array(FIELDS);
+  /** Counts and times, by the constants above. */
+  readonly values = new Float64Array(FIELDS);
 
   constructor(name: string) {
     this.name = name;
@@ -112,4 +114,32 @@ export function lockClass(loop: EventLoop, name: string): LockClass {
 export function lockStatistics(loop: EventLoop): LockStatistics[] {
   const all = [...(classesOf.get(loop)?.values() ?? [])].map((each) => each.snapshot());
   return all.sort((a, b) => b.contentions - a.contentions || (a.name < b.name ? -1 : 1));
+}
+
+/** Statistics of all locks of an event loop, for saved states: ten values a name. */
+export interface LockStatisticsState {
+  readonly names: readonly string[];
+  /**
+   * Contentions, those with another CPU, cycles waited in all, at least, at most; acquisitions, those after another CPU, cycles held
+   * in all, at least, at most. The least of none is infinity.
+   */
+  readonly values: Float64Array;
+}
+
+/** Copies the statistics of all locks. */
+export function captureLockStatistics(loop: EventLoop): LockStatisticsState {
+  const classes = [...(classesOf.get(loop)?.values() ?? [])];
+  const values = new Float64Array(classes.length * FIELDS);
+  classes.forEach((each, i) => {
+    values.set(each.values, i * FIELDS);
+  });
+  return { names: classes.map(({ name }) => name), values };
+}
+
+/** Brings the statistics of all locks into a captured state. @throws StateError when values are missing */
+export function restoreLockStatistics(loop: EventLoop, { names, values }: LockStatisticsState): void {
+  checkState("lock statistics", values.length === names.length * FIELDS, `have no ${FIELDS} values a name`);
+  names.forEach((name, i) => {
+    lockClass(loop, name).values.set(values.subarray(i * FIELDS, (i + 1) * FIELDS));
+  });
 }

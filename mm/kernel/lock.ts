@@ -24,7 +24,7 @@ export interface LockCosts {
 }
 
 /** A lock that is handed over in the order in which it was asked for. */
-abstract class Lock {
+export abstract class Lock {
   readonly name: string;
   /** Statistics, shared by all locks of this name. */
   readonly class: LockClass;
@@ -107,6 +107,17 @@ abstract class Lock {
       return;
     }
     this.handOver(now);
+  }
+
+  /** When it was given back last: nobody can have it before. */
+  get freeSinceCycles(): number {
+    return this.freeAtCycles;
+  }
+
+  /** Makes it a free lock that `lastCpu` (-1: nobody) gave back at `atCycles`, for saved states. */
+  restore(lastCpu: number, atCycles: number): void {
+    this.lastCpu = lastCpu;
+    this.freeAtCycles = atCycles;
   }
 
   private handOver(nowCycles: number): void {

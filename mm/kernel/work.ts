@@ -13,6 +13,7 @@ export class Work {
   private readonly activity: number;
   private pending = false;
   private worker: Thread | null = null;
+  private hasBegun = false;
   private readonly waiters: Thread[] = [];
 
   constructor(name: string, loop: EventLoop, body: () => KernelCode<void>) {
@@ -25,6 +26,11 @@ export class Work {
   /** Whether the work has been queued and has not begun. */
   get isPending(): boolean {
     return this.pending;
+  }
+
+  /** The thread that will run it, while it is queued and not begun; else null. */
+  get queuedThread(): Thread | null {
+    return this.pending && !this.hasBegun ? this.worker : null;
   }
 
   /** Queues the work on `cpu` (`schedule_work_on`); false when it was pending already. */
@@ -53,6 +59,7 @@ export class Work {
   }
 
   private *run(): KernelCode<void> {
+    this.hasBegun = true;
     this.loop.enterActivity(this.activity);
     try {
       while (this.pending) {
@@ -62,6 +69,7 @@ export class Work {
       }
     } finally {
       this.worker = null;
+      this.hasBegun = false;
     }
     const now = this.loop.nowCycles();
     for (const waiter of this.waiters.splice(0)) this.loop.wake(waiter, now);

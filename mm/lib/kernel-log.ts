@@ -30,6 +30,28 @@ export class KernelLog {
     this.once.add(place);
     this.print(`WARNING: ${line}`);
   }
+
+  /** Copies the log, for saved states. */
+  capture(): KernelLogState {
+    return { lines: [...this.lines], warnings: this.warnings, warnedOnce: [...this.once] };
+  }
+
+  /** Makes the log one that was captured. */
+  restore({ lines, warnings, warnedOnce }: KernelLogState): void {
+    this.lines.splice(0, this.lines.length, ...lines);
+    this.warnings = warnings;
+    this.once.clear();
+    for (const place of warnedOnce) this.once.add(place);
+  }
+}
+
+/** What the kernel has said. */
+export interface KernelLogState {
+  readonly lines: readonly string[];
+  /** Warnings so far, those that were not printed again included. */
+  readonly warnings: number;
+  /** Places that warn once and have. */
+  readonly warnedOnce: readonly string[];
 }
 
 /** `0x<start>-0x<end>` in 16 digits each. */

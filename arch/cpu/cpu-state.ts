@@ -1,0 +1,200 @@
+/**
+ * The CPUs' registers, counters, TLBs and caches, for saved states. What the host keeps to be fast (predictions, the last PDE of a
+ * walk) is not part of it: the fast path only does what the general path would.
+ */
+import { checkState } from "../isa/state-error.ts";
+import type { TableEntries } from "../isa/vendor.ts";
+import * as count from "../time/perf-counters.ts";
+import { captureTlbEntries, restoreTlbEntries, type TlbEntries } from "../tlb/tlb-entries.ts";
+import { captureWalkCacheLines, restoreWalkCacheLines, type WalkCacheLines } from "../tlb/walk-cache-lines.ts";
+import type { Cpu } from "./cpu.ts";
+
+/** All CPUs. Arrays have one element a CPU, in the CPUs' order, unless said otherwise. */
+export interface CpusState {
+  readonly registers: {
+    readonly cr0: Float64Array;
+    /** CR2: the linear address of the last page fault. */
+    readonly cr2: Float64Array;
+    /** With the PCID in bits 11:0. */
+    readonly cr3: Float64Array;
+    readonly cr4: Float64Array;
+    readonly efer: Float64Array;
+    readonly pkru: Float64Array;
+    readonly pkrs: Float64Array;
+    readonly cpl: Uint8Array;
+    /** EFLAGS.AC. */
+    readonly alignmentCheck: Uint8Array;
+    /** Numbers of the model-specific registers of memory types (PAT, MTRRs), and their values: all of a CPU, CPU by CPU. */
+    readonly memoryTypeMsrs: Uint32Array;
+    readonly memoryTypes: BigUint64Array;
+  };
+  readonly counters: CpuCounts;
+  /** First and second level, then paging-structure caches of their own; CPU by CPU. */
+  readonly tlbs: TlbEntries;
+  readonly walkCaches: WalkCacheLines;
+  /** INVLPGBs for which no TLBSYNC was done yet: which CPU issued each, and what others may still have to carry out. */
+  readonly unsyncedInvlpgbs: readonly UnsyncedInvlpgb[];
+}
+
+/** One INVLPGB; its fields are those of {@link InvlpgbBroadcast}. */
+export interface UnsyncedInvlpgb {
+  readonly cpu: number;
+  readonly la: number | null;
+  readonly pages: number;
+  readonly strideBytes: number;
+  readonly pcid: number | null;
+  readonly includeGlobals: boolean;
+  readonly finalOnly: boolean;
+  /** Which entries that refer to tables it removes. */
+  readonly tables: TableEntries;
+}
+
+/** Event counters. Those by kind of access have three elements a CPU: loads, stores, fetches. */
+export interface CpuCounts {
+  readonly accesses: Float64Array;
+  readonly secondLevelHits: Float64Array;
+  /** Completed walks that found a page: nine a CPU, for each kind those to 4 KiB, 2 MiB and 1 GiB pages. */
+  readonly walks: Float64Array;
+  readonly walkFaults: Float64Array;
+  readonly walkCycles: Float64Array;
+  /** Entries in which a walk set A or D. */
+  readonly bitsSet: Float64Array;
+  readonly pageFaults: Float64Array;
+  readonly invlpg: Float64Array;
+  /** By type: four a CPU. */
+  readonly invpcid: Float64Array;
+  readonly movCr3: Float64Array;
+  readonly movCr3NoFlush: Float64Array;
+  readonly movCr4Flush: Float64Array;
+  readonly invlpgb: Float64Array;
+  readonly firstLevelFlushes: Float64Array;
+  readonly secondLevelFlushes: Float64Array;
+}
+
+/** Where each of {@link CpuCounts} is among a CPU's counters, and how many there are. */
+const PLACES: readonly (readonly [name: keyof CpuCounts, first: number, length: number])[] = [
+  ["accesses", count.COUNT_ACCESS, 3],
+  ["secondLevelHits", count.COUNT_SECOND_LEVEL_HIT, 3],
+  ["walks", count.COUNT_WALK, 9],
+  ["walkFaults", count.COUNT_WALK_FAULT, 3],
+  ["walkCycles", count.COUNT_WALK_CYCLES, 3],
+  ["bitsSet", count.COUNT_BITS_SET, 1],
+  ["pageFaults", count.COUNT_PAGE_FAULT, 1],
+  ["invlpg", count.COUNT_INVLPG, 1],
+  ["invpcid", count.COUNT_INVPCID, 4],
+  ["movCr3", count.COUNT_MOV_CR3, 1],
+  ["movCr3NoFlush", count.COUNT_MOV_CR3_NO_FLUSH, 1],
+  ["movCr4Flush", count.COUNT_MOV_CR4_FLUSH, 1],
+  ["invlpgb", count.COUNT_INVLPGB, 1],
+  ["firstLevelFlushes", count.COUNT_FLUSH_FIRST, 1],
+  ["secondLevelFlushes", count.COUNT_FLUSH_SECOND, 1],
+];
+
+/** Copies the state of `cpus`. */
+export function captureCpus(cpus: readonly Cpu[]): CpusState {
+  const doubles = (of: (cpu: Cpu) => number) => Float64Array.from(cpus, of);
+  const msrs = cpus[0].memoryTypes.writableRegisters();
+  return {
+    registers: {
+      cr0: doubles(({ registers }) => registers.cr0),
+      cr2: doubles(({ mmu }) => mmu.faultAddress),
+      cr3: doubles(({ registers }) => registers.cr3),
+      cr4: doubles(({ registers }) => registers.cr4),
+      efer: doubles(({ registers }) => registers.efer),
+      pkru: doubles(({ registers }) => registers.pkru),
+      pkrs: doubles(({ registers }) => registers.pkrs),
+      cpl: Uint8Array.from(cpus, ({ registers }) => registers.cpl),
+      alignmentCheck: Uint8Array.from(cpus, ({ registers }) => (registers.alignmentCheck ? 1 : 0)),
+      memoryTypeMsrs: Uint32Array.from(msrs),
+      memoryTypes: BigUint64Array.from(cpus.flatMap(({ memoryTypes }) => msrs.map((msr) => memoryTypes.read(msr)))),
+    },
+    counters: captureCounts(cpus),
+    tlbs: captureTlbEntries(structuresOf(cpus)),
+    walkCaches: captureWalkCacheLines(cpus.map(({ mmu }) => mmu.walkCaches)),
+    unsyncedInvlpgbs: cpus.flatMap(({ id, invalidations }) =>
+      invalidations.unsynced.map(({ broadcast, tables }) => ({ cpu: id, ...broadcast, tables })),
+    ),
+  };
+}
+
+/**
+ * Brings `cpus` into a captured state.
+ * @throws StateError when they are others
+ */
+export function restoreCpus(cpus: readonly Cpu[], state: CpusState): void {
+  const { registers } = state;
+  checkState("CPUs", registers.cr0.length === cpus.length, `are ${cpus.length}, not ${registers.cr0.length}`);
+  const msrs = cpus[0].memoryTypes.writableRegisters();
+  const known = registers.memoryTypeMsrs;
+  checkState("CPUs", msrs.join() === known.join(), "have other registers of memory types");
+  cpus.forEach((cpu, i) => {
+    msrs.forEach((msr, k) => {
+      cpu.memoryTypes.write(msr, registers.memoryTypes[i * msrs.length + k]);
+    });
+    cpu.registers.restore({
+      cr0: registers.cr0[i],
+      cr3: registers.cr3[i],
+      cr4: registers.cr4[i],
+      efer: registers.efer[i],
+      pkru: registers.pkru[i],
+      pkrs: registers.pkrs[i],
+      cpl: registers.cpl[i],
+      alignmentCheck: registers.alignmentCheck[i] !== 0,
+    });
+    cpu.mmu.faultAddress = registers.cr2[i];
+    cpu.invalidations.setUnsynced(
+      state.unsyncedInvlpgbs
+        .filter((each) => each.cpu === i)
+        .map(({ cpu: _, tables, ...broadcast }) => ({ broadcast, tables })),
+    );
+  });
+  restoreCounts(cpus, state.counters);
+  restoreTlbEntries(structuresOf(cpus), state.tlbs);
+  restoreWalkCacheLines(
+    cpus.map(({ mmu }) => mmu.walkCaches),
+    state.walkCaches,
+  );
+}
+
+function structuresOf(cpus: readonly Cpu[]) {
+  return cpus.flatMap(({ mmu }) => [...mmu.tlbs.first, ...mmu.tlbs.second, ...mmu.structures.structures()]);
+}
+
+/** The counts of both paths together: which of them did the work does not matter. */
+function captureCounts(cpus: readonly Cpu[]): CpuCounts {
+  const counts: Partial<Record<keyof CpuCounts, Float64Array>> = {};
+  for (const [name, first, length] of PLACES) {
+    const column = new Float64Array(cpus.length * length);
+    cpus.forEach(({ mmu }, cpu) => {
+      for (let i = 0; i < length; i++) column[cpu * length + i] = mmu.counts[first + i];
+    });
+    counts[name] = column;
+  }
+  const { accesses, secondLevelHits, walks } = counts as Record<keyof CpuCounts, Float64Array>;
+  cpus.forEach(({ mmu }, cpu) => {
+    for (let kind = 0; kind < 3; kind++) {
+      const hits = mmu.counts[count.COUNT_SHORT_HIT + kind];
+      const shortWalks = mmu.counts[count.COUNT_SHORT_WALK + kind];
+      accesses[cpu * 3 + kind] += hits + shortWalks;
+      secondLevelHits[cpu * 3 + kind] += hits;
+      walks[cpu * 9 + kind * 3] += shortWalks;
+    }
+  });
+  return counts as CpuCounts;
+}
+
+function restoreCounts(cpus: readonly Cpu[], counts: CpuCounts): void {
+  for (const [name, first, length] of PLACES) {
+    const column = counts[name];
+    checkState("counters", column.length === cpus.length * length, `${name} are not those of ${cpus.length} CPUs`);
+    cpus.forEach(({ mmu }, cpu) => {
+      for (let i = 0; i < length; i++) mmu.counts[first + i] = column[cpu * length + i];
+    });
+  }
+  for (const { mmu } of cpus) {
+    for (let kind = 0; kind < 3; kind++) {
+      mmu.counts[count.COUNT_SHORT_HIT + kind] = 0;
+      mmu.counts[count.COUNT_SHORT_WALK + kind] = 0;
+    }
+  }
+}

@@ -1,0 +1,60 @@
+/** The state of a whole machine as plain data, for saved states: what is in memory, in the CPUs, and how late it is. */
+import { type CpusState, captureCpus, restoreCpus } from "./cpu/cpu-state.ts";
+import { checkState } from "./isa/state-error.ts";
+import type { Machine } from "./machine.ts";
+import {
+  capturePhysicalMemory,
+  type PhysicalMemoryState,
+  restorePhysicalMemory,
+} from "./memory/physical-memory-state.ts";
+import type { Thread } from "./time/event-loop.ts";
+import { captureEventLoop, type EventLoopState, restoreEventLoop } from "./time/event-loop-state.ts";
+import { type AttributionState, captureAttributions, restoreAttributions } from "./tlb/attribution-state.ts";
+
+/** A machine. Typed arrays and plain objects only. */
+export interface MachineState {
+  readonly memory: PhysicalMemoryState;
+  readonly loop: EventLoopState;
+  readonly cpus: CpusState;
+  /** Refills that flushes make necessary; null while nobody attributes them. */
+  readonly attribution: AttributionState | null;
+}
+
+/**
+ * Copies the state of a machine; nothing of it changes with the machine.
+ * @param workOf what a work item's thread, which has not begun, is called in the state; null for any other thread
+ * @throws StateError when a thread is in the middle of its code, or an interrupt has yet to be taken
+ */
+export function captureMachine(machine: Machine, workOf: (thread: Thread) => string | null): MachineState {
+  const { memory, loop, cpus } = machine;
+  const attributions = cpus.flatMap(({ mmu }) => mmu.attribution ?? []);
+  checkState("attribution", attributions.length % cpus.length === 0, "is kept on some CPUs only");
+  return {
+    loop: captureEventLoop(loop, workOf),
+    memory: capturePhysicalMemory(memory),
+    cpus: captureCpus(cpus),
+    attribution: attributions.length === 0 ? null : captureAttributions(attributions),
+  };
+}
+
+/**
+ * Brings a machine of the same configuration, on which nothing is under way, into a captured state.
+ * @param queue queues the work of that name on a CPU and returns its thread
+ * @throws StateError when the state is that of another machine; the machine is not usable then
+ */
+export function restoreMachine(
+  machine: Machine,
+  state: MachineState,
+  queue: (work: string, cpu: number) => Thread,
+): void {
+  const { memory, loop, cpus } = machine;
+  restorePhysicalMemory(memory, state.memory);
+  restoreCpus(cpus, state.cpus);
+  if (state.attribution !== null) {
+    restoreAttributions(
+      cpus.map((cpu) => cpu.attributeFlushes()),
+      state.attribution,
+    );
+  }
+  restoreEventLoop(loop, state.loop, queue);
+}

@@ -1,0 +1,121 @@
+/** What TLBs and paging-structure caches hold, for saved states: entries by slot, and what each set would evict. */
+import { LEVEL_BYTES } from "../isa/linear-address.ts";
+import { checkState } from "../isa/state-error.ts";
+import { SIZE_BYTES, SIZE_TABLE, TABLE_TAG, TAG_SIZE_STEP } from "../isa/translation.ts";
+import { structureTag } from "./paging-structure-caches.ts";
+import type { Tlb } from "./tlb.ts";
+
+/** The entries of a list of structures, one row an entry: all columns but the last three have as many elements. */
+export interface TlbEntries {
+  /** Names of the structures, in their order. */
+  readonly structures: readonly string[];
+  /** Which structure holds it, by its number in the list. */
+  readonly structure: Uint32Array;
+  /** Set times ways plus way. Rows are in such an order that of two entries a lookup would find, the later row is found. */
+  readonly slot: Uint32Array;
+  /** First linear address that it covers. */
+  readonly address: Float64Array;
+  /** 0 to 2: a page of 4 KiB, 2 MiB, 1 GiB; 3: an entry that refers to a page table. */
+  readonly size: Uint8Array;
+  /** For an entry that refers to a page table, the level of that entry (2 PDE to 5 PML5E); else 0. */
+  readonly level: Uint8Array;
+  /** The PCID; 4096 for a global translation. */
+  readonly pcid: Uint16Array;
+  /** First 4 KiB frame of the page, or the frame of the table. */
+  readonly frame: Float64Array;
+  /** Rights and attributes, as translation.ts packs them. */
+  readonly flags: Uint16Array;
+  /**
+   * Replacement state of all sets of all structures, one after the other: a number a set, as replacement.ts counts states, or
+   * for LRU over more than 5 ways the ways of the set, the one used last first.
+   */
+  readonly replacement: Uint16Array;
+  /** How many PCIDs each structure that holds a limited number of them knows (others: 0), and these, the latest used first. */
+  readonly pcidCounts: Uint16Array;
+  readonly recentPcids: Uint16Array;
+}
+
+/** Copies what the structures hold. */
+export function captureTlbEntries(tlbs: readonly Tlb[]): TlbEntries {
+  const slots = tlbs.map((tlb) => tlb.usedSlots());
+  const count = slots.reduce((sum, used) => sum + used.length, 0);
+  const entries = {
+    structures: tlbs.map(({ name }) => name),
+    structure: new Uint32Array(count),
+    slot: new Uint32Array(count),
+    address: new Float64Array(count),
+    size: new Uint8Array(count),
+    level: new Uint8Array(count),
+    pcid: new Uint16Array(count),
+    frame: new Float64Array(count),
+    flags: new Uint16Array(count),
+    replacement: new Uint16Array(tlbs.reduce((sum, { replacement }) => sum + replacement.stateLength, 0)),
+    pcidCounts: Uint16Array.from(tlbs, (tlb) => tlb.recentPcids().length),
+    recentPcids: Uint16Array.from(tlbs.flatMap((tlb) => tlb.recentPcids())),
+  };
+  let row = 0;
+  let at = 0;
+  tlbs.forEach((tlb, structure) => {
+    for (const slot of slots[structure]) {
+      entries.structure[row] = structure;
+      entries.slot[row] = slot;
+      entries.address[row] = tlb.addressOf(slot);
+      entries.size[row] = tlb.sizeOf(slot);
+      entries.level[row] = tlb.sizeOf(slot) === SIZE_TABLE ? levelOf(tlb.tagOf(slot)) : 0;
+      entries.pcid[row] = tlb.pcidOf(slot);
+      entries.frame[row] = tlb.frameOf(slot);
+      entries.flags[row++] = tlb.flagsOf(slot);
+    }
+    at = tlb.replacement.capture(entries.replacement, at);
+  });
+  return entries;
+}
+
+/**
+ * Makes the structures hold just that.
+ * @throws StateError when they are other structures, or of other shapes
+ */
+export function restoreTlbEntries(tlbs: readonly Tlb[], entries: TlbEntries): void {
+  const names = tlbs.map(({ name }) => name);
+  const found = entries.structures.join(", ");
+  checkState("TLBs", names.join(", ") === found, `are ${names.join(", ")}, not ${found}`);
+  const states = tlbs.reduce((sum, { replacement }) => sum + replacement.stateLength, 0);
+  checkState("TLBs", entries.replacement.length === states, "have another number of sets");
+  for (const tlb of tlbs) tlb.clear();
+  for (let row = 0; row < entries.slot.length; row++) {
+    const tlb = tlbs[entries.structure[row]];
+    const slot = entries.slot[row];
+    checkState(
+      "TLBs",
+      tlb !== undefined && slot < tlb.slots && !tlb.isUsed(slot),
+      `cannot have an entry in slot ${slot}`,
+    );
+    const { [row]: size } = entries.size;
+    const { [row]: address } = entries.address;
+    const isTable = size === SIZE_TABLE;
+    const bytes = isTable ? LEVEL_BYTES[entries.level[row]] : SIZE_BYTES[size];
+    const tag = address + (isTable ? structureTag(entries.level[row]) : size * TAG_SIZE_STEP);
+    tlb.putBack(
+      slot,
+      tag,
+      Math.floor(address / bytes) | 0,
+      entries.pcid[row],
+      size,
+      entries.frame[row],
+      entries.flags[row],
+    );
+  }
+  let at = 0;
+  let pcidsAt = 0;
+  tlbs.forEach((tlb, structure) => {
+    at = tlb.replacement.restore(entries.replacement, at);
+    const end = pcidsAt + entries.pcidCounts[structure];
+    tlb.setRecentPcids(entries.recentPcids.subarray(pcidsAt, end));
+    pcidsAt = end;
+  });
+}
+
+/** The level that the tag of an entry of a table names. */
+function levelOf(tag: number): number {
+  return (tag - Math.floor(tag) - TABLE_TAG) * 32;
+}

@@ -1,0 +1,143 @@
+/** What the page allocator has handed out and what it keeps, for saved states. */
+import { checkState } from "../../arch/isa/state-error.ts";
+import type { FrameList } from "./frame-list.ts";
+import type { PageAllocator } from "./page-allocator.ts";
+import { MAX_PAGE_ORDER, type Zone } from "./zone.ts";
+
+const ORDERS = MAX_PAGE_ORDER + 1;
+
+/** Several lists of frames: how many each has, and the frames of all, one list after the other. */
+export interface FrameLists {
+  readonly counts: Uint32Array;
+  readonly frames: Uint32Array;
+}
+
+/** The state of a page allocator. Frames are named by their numbers. */
+export interface FramesState {
+  /** Frames that were ever handed out, and ever given back. */
+  readonly allocatedPages: number;
+  readonly freedPages: number;
+  /** By zone, in order of addresses: its first frame, one past its last, and one past the last that was ever used. */
+  readonly zoneStart: Float64Array;
+  readonly zoneEnd: Float64Array;
+  readonly zoneTouchedEnd: Float64Array;
+  /** What the frames below `zoneTouchedEnd` are used for (`FRAME_*`), zone by zone. */
+  readonly use: Uint8Array;
+  /** First frames of the free blocks: eleven lists a zone, by order, each in the order in which blocks are taken. */
+  readonly freeBlocks: FrameLists;
+  /** Single frames kept for a CPU: for each CPU a list a zone; the last of a list is taken first. */
+  readonly cpuLists: FrameLists;
+  /** Single frames kept for page tables: a list a zone. */
+  readonly tableLists: FrameLists;
+  /** Frames with more than one holder, and how many holders they have beside the first. */
+  readonly shared: { readonly frame: Uint32Array; readonly further: Uint32Array };
+}
+
+/** Copies the state of an allocator. */
+export function captureFrames(pages: PageAllocator): FramesState {
+  const { zones, perCpu, tableLists, references } = pages;
+  const frame: number[] = [];
+  const further: number[] = [];
+  references.forEach((each, count) => {
+    frame.push(each);
+    further.push(count);
+  });
+  return {
+    allocatedPages: pages.allocatedPages,
+    freedPages: pages.freedPages,
+    zoneStart: Float64Array.from(zones, (zone) => zone.startFrame),
+    zoneEnd: Float64Array.from(zones, (zone) => zone.endFrame),
+    zoneTouchedEnd: Float64Array.from(zones, (zone) => zone.touchedEnd),
+    use: joined(zones.map((zone) => zone.use.subarray(0, zone.touchedEnd - zone.startFrame))),
+    freeBlocks: listsOf(zones.flatMap(freeBlocksOf)),
+    cpuLists: listsOf(perCpu.flat().map(framesOf)),
+    tableLists: listsOf(tableLists.map(framesOf)),
+    shared: { frame: Uint32Array.from(frame), further: Uint32Array.from(further) },
+  };
+}
+
+/**
+ * Brings an allocator into a captured state.
+ * @throws StateError when it is one of other memory or other CPUs
+ */
+export function restoreFrames(pages: PageAllocator, state: FramesState): void {
+  const { zones, perCpu, tableLists } = pages;
+  const isSame = (mine: (zone: Zone) => number, theirs: Float64Array) =>
+    theirs.length === zones.length && zones.every((zone, i) => mine(zone) === theirs[i]);
+  const sameZones =
+    isSame((zone) => zone.startFrame, state.zoneStart) && isSame((zone) => zone.endFrame, state.zoneEnd);
+  checkState("page allocator", sameZones, "has other zones");
+  const freeBlocks = cut(state.freeBlocks, zones.length * ORDERS);
+  let at = 0;
+  zones.forEach((zone, i) => {
+    const touched = state.zoneTouchedEnd[i] - zone.startFrame;
+    checkState("page allocator", touched >= 0 && touched <= zone.managedPages, `has no frames up to ${touched}`);
+    const blocks = freeBlocks.slice(i * ORDERS, (i + 1) * ORDERS);
+    const isInside = (frame: number) => frame >= zone.startFrame && frame < state.zoneTouchedEnd[i];
+    checkState(
+      "page allocator",
+      blocks.every((frames) => frames.every(isInside)),
+      "has free blocks outside its zone",
+    );
+    zone.restore(state.zoneTouchedEnd[i], state.use.subarray(at, at + touched), blocks);
+    at += touched;
+  });
+  checkState("page allocator", at === state.use.length, `knows the use of ${state.use.length} frames, not of ${at}`);
+  fill(perCpu.flat(), state.cpuLists);
+  fill(tableLists, state.tableLists);
+  pages.references.restore(state.shared.frame, state.shared.further);
+  pages.allocatedPages = state.allocatedPages;
+  pages.freedPages = state.freedPages;
+}
+
+function freeBlocksOf(zone: Zone): Uint32Array[] {
+  const byOrder = Array.from({ length: ORDERS }, (): number[] => []);
+  zone.forEachFreeBlock((frame, order) => {
+    byOrder[order].push(frame);
+  });
+  return byOrder.map((frames) => Uint32Array.from(frames));
+}
+
+function framesOf({ frames, count }: FrameList): Uint32Array {
+  return frames.subarray(0, count);
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+function listsOf(lists: readonly Uint32Array[]): FrameLists {
+  const frames = new Uint32Array(lists.reduce((sum, list) => sum + list.length, 0));
+  let at = 0;
+  for (const list of lists) {
+    frames.set(list, at);
+    at += list.length;
+  }
+  return { counts: Uint32Array.from(lists, (list) => list.length), frames };
+}
+
+function cut({ counts, frames }: FrameLists, lists: number): Uint32Array[] {
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const fits = counts.length === lists && total === frames.length;
+  checkState("page allocator", fits, `has ${lists} lists, not ${counts.length}`);
+  let at = 0;
+  return Array.from(counts, (count) => {
+    at += count;
+    return frames.subarray(at - count, at);
+  });
+}
+
+function fill(lists: readonly FrameList[], saved: FrameLists): void {
+  cut(saved, lists.length).forEach((frames, i) => {
+    const room = lists[i].frames.length;
+    checkState("page allocator", frames.length <= room, `keeps at most ${room} frames in a list`);
+    lists[i].frames.set(frames);
+    lists[i].count = frames.length;
+  });
+}
