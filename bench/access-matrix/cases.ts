@@ -23,8 +23,12 @@ export const PDE = {
 /** The access. `twice`: a supervisor read of the address comes first, whatever becomes of it. */
 export const ACCESS = { user: 1, write: 2, fetch: 4, twice: 8 } as const;
 
+/** Bits of the entries above a PTE that only some vendors, or some levels, have a meaning for. Bit 8 of a large PDE is G. */
+export const UPPER = { pml4eBit7: 1, pml4eBit8: 2, pdpteBit8: 4, pdeBit8: 8 } as const;
+
 /** Settings of the CPU. */
 export interface Setting {
+  readonly vendor: "intel" | "amd";
   readonly nxe: boolean;
   readonly writeProtect: boolean;
   readonly smep: boolean;
@@ -43,15 +47,23 @@ export interface Case {
   /** Whether the leaf has protection key 1 (and a PDE above a PTE key 2). */
   key: boolean;
   access: number;
+  /** `UPPER` bits. */
+  upper: number;
 }
 
-/** All settings: with `smep` false 20, with true 20. PKRU bits only with CR4.PKE = 1. */
-export function allSettings(smep: boolean): Setting[] {
+/** A case with nothing set. */
+export function emptyCase(): Case {
+  return { pte: 0, pde: 0, readOnlyPdpte: false, key: false, access: 0, upper: 0 };
+}
+
+/** All settings of a vendor: with `smep` false 20, with true 20. PKRU bits only with CR4.PKE = 1. */
+export function allSettings(smep: boolean, vendor: Setting["vendor"]): Setting[] {
   const settings: Setting[] = [];
   for (const nxe of [false, true]) {
     for (const writeProtect of [false, true]) {
       for (const keys of [0, 4, 5, 6, 7]) {
         settings.push({
+          vendor,
           nxe,
           writeProtect,
           smep,
@@ -87,7 +99,28 @@ export function accessKinds(smep: boolean): number[] {
   );
 }
 
-/** Number of cases under one setting. */
+/** Pairs for the cases of upper entries: no reserved bits, A and D clear. */
+export function upperPairs(nxe: boolean): Int32Array {
+  const ofPte = PTE.present | PTE.write;
+  const ofPde = PDE.present | PDE.write | PDE.user | PDE.large | (nxe ? PDE.nx : 0);
+  return entryPairs(nxe).filter((pair) => (pair & 255 & ~ofPte) === 0 && ((pair >> 8) & ~ofPde) === 0);
+}
+
+/** The sets of `UPPER` bits that the cases of upper entries have. */
+const UPPER_SETS = [0, 1, 2, 4, 8, 12, 15];
+
+/** Number of cases of upper entries under one setting. */
+export function upperCasesPerSetting(setting: Setting): number {
+  return upperPairs(setting.nxe).length * 4 * accessKinds(setting.smep).length * UPPER_SETS.length;
+}
+
+/** The case of upper entries with a number below `upperCasesPerSetting`, into `into`; `pairs` are `upperPairs`. */
+export function upperCaseAt(pairs: Int32Array, accesses: readonly number[], index: number, into: Case): void {
+  caseAt(pairs, accesses, Math.floor(index / UPPER_SETS.length), into);
+  into.upper = UPPER_SETS[index % UPPER_SETS.length];
+}
+
+/** Number of cases under one setting, upper entries aside: as many as kvm-unit-tests' access test has. */
 export function casesPerSetting(setting: Setting): number {
   return entryPairs(setting.nxe).length * 4 * accessKinds(setting.smep).length;
 }
@@ -101,6 +134,7 @@ export function caseAt(pairs: Int32Array, accesses: readonly number[], index: nu
   into.readOnlyPdpte = (rest & 1) !== 0;
   into.key = (rest & 2) !== 0;
   into.access = accesses[rest >> 2];
+  into.upper = 0;
 }
 
 /** A case in words, to be read by people. */
@@ -110,9 +144,10 @@ export function describeCase(setting: Setting, each: Case): string {
       .filter(([, bit]) => (bits & bit) !== 0)
       .map(([name]) => name)
       .join(" ") || "none";
-  const on = Object.entries({ ...setting }).filter(([, value]) => value);
+  const on = Object.entries({ ...setting }).filter(([, value]) => value === true);
   return [
-    `CPU: ${on.map(([name]) => name).join(" ") || "none"}`,
+    `CPU: ${[setting.vendor, ...on.map(([name]) => name)].join(" ")}`,
+    `upper entries: ${words(each.upper, UPPER)}`,
     `PDPTE: ${each.readOnlyPdpte ? "read-only" : "writable"}`,
     `PDE: ${words(each.pde, PDE)}`,
     `PTE: ${words(each.pte, PTE)}`,

@@ -1,10 +1,24 @@
 /**
  * `npm run access-matrix`: every legal case of the access matrix, on all cores. Prints `N passed, M failed` and exits with 1
- * when any failed; progress goes to stderr. `--sample N` runs every so many-th case so that about N run.
+ * when any failed; progress goes to stderr. `--vendor intel` or `--vendor amd` (behind `npm run access-matrix --`) runs it on a
+ * CPU of that vendor, with the cases of upper entries after it; without it runs what kvm-unit-tests has, on an Intel CPU.
+ * `--sample N` runs every so many-th case so that about N run.
  */
 import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { accessKinds, allSettings, type Case, caseAt, casesPerSetting, entryPairs } from "./cases.ts";
+import {
+  accessKinds,
+  allSettings,
+  caseAt,
+  casesPerSetting,
+  emptyCase,
+  entryPairs,
+  type Setting,
+  upperCaseAt,
+  upperCasesPerSetting,
+  upperPairs,
+} from "./cases.ts";
 import { CaseRunner } from "./run-case.ts";
 
 /** What a worker has done since its last message. */
@@ -17,28 +31,49 @@ interface Report {
 
 const FAILURES_SHOWN = 5;
 const REPORT_EVERY = 200_000;
-const SETTINGS = [...allSettings(false), ...allSettings(true)];
+
+/** What a run covers. */
+interface Scope {
+  readonly vendor: Setting["vendor"];
+  /** Whether the cases of upper entries are part of it. */
+  readonly withUpper: boolean;
+}
+
+function settingsOf({ vendor }: Scope): Setting[] {
+  return [...allSettings(false, vendor), ...allSettings(true, vendor)];
+}
+
+function totalOf(scope: Scope, settings: readonly Setting[]): number {
+  return settings.reduce(
+    (sum, setting) => sum + casesPerSetting(setting) + (scope.withUpper ? upperCasesPerSetting(setting) : 0),
+    0,
+  );
+}
 
 /** Runs the settings whose number is `first` modulo `step`, every `stride`-th case. */
-function work(first: number, step: number, stride: number, send: (report: Report) => void): void {
+function work(scope: Scope, first: number, step: number, stride: number, send: (report: Report) => void): void {
   // A fault is an exception; its stack trace would cost more than the case.
   Error.stackTraceLimit = 0;
-  const runner = new CaseRunner();
-  const each: Case = { pte: 0, pde: 0, readOnlyPdpte: false, key: false, access: 0 };
+  const runner = new CaseRunner(scope.vendor);
+  const settings = settingsOf(scope);
+  const each = emptyCase();
   let [passed, failed] = [0, 0];
   let failures: string[] = [];
   const report = (done: boolean): void => {
     send({ passed, failed, failures, done });
     [passed, failed, failures] = [0, 0, []];
   };
-  for (let number = first; number < SETTINGS.length; number += step) {
-    const setting = SETTINGS[number];
+  for (let number = first; number < settings.length; number += step) {
+    const setting = settings[number];
     const pairs = entryPairs(setting.nxe);
+    const ofUpper = upperPairs(setting.nxe);
     const accesses = accessKinds(setting.smep);
-    const count = casesPerSetting(setting);
+    const plain = casesPerSetting(setting);
+    const count = plain + (scope.withUpper ? upperCasesPerSetting(setting) : 0);
     runner.use(setting);
     for (let index = number % stride; index < count; index += stride) {
-      caseAt(pairs, accesses, index, each);
+      if (index < plain) caseAt(pairs, accesses, index, each);
+      else upperCaseAt(ofUpper, accesses, index - plain, each);
       const failure = runner.run(each);
       if (failure === null) {
         passed++;
@@ -54,15 +89,16 @@ function work(first: number, step: number, stride: number, send: (report: Report
 
 /** Starts the workers and adds up what they report. */
 function main(): void {
-  const total = SETTINGS.reduce((sum, setting) => sum + casesPerSetting(setting), 0);
-  const sample = sampleSize(process.argv.slice(2), total);
-  const stride = Math.max(1, Math.round(total / sample));
-  const workers = Math.min(availableParallelism(), SETTINGS.length);
+  const { scope, sample } = parseCommandLine(process.argv.slice(2));
+  const settings = settingsOf(scope);
+  const total = totalOf(scope, settings);
+  const stride = Math.max(1, Math.round(total / Math.min(sample, total)));
+  const workers = Math.min(availableParallelism(), settings.length);
   let [passed, failed, running, shown] = [0, 0, workers, 0];
-  const withoutSmep = allSettings(false).reduce((sum, setting) => sum + casesPerSetting(setting), 0);
-  process.stderr.write(`${total} cases, ${withoutSmep} of them without SMEP; ${workers} workers\n`);
+  const withoutSmep = totalOf(scope, allSettings(false, scope.vendor));
+  process.stderr.write(`${scope.vendor}: ${total} cases, ${withoutSmep} of them without SMEP; ${workers} workers\n`);
   for (let first = 0; first < workers; first++) {
-    const worker = new Worker(new URL(import.meta.url), { workerData: { first, step: workers, stride } });
+    const worker = new Worker(new URL(import.meta.url), { workerData: { scope, first, step: workers, stride } });
     worker.on("error", (error: Error) => {
       process.stderr.write(`${error.stack ?? error.message}\n`);
       process.exit(1);
@@ -82,19 +118,22 @@ function main(): void {
   }
 }
 
-function sampleSize(args: readonly string[], total: number): number {
-  if (args.length === 0) return total;
-  const size = Number(args[1]);
-  if (args[0] !== "--sample" || args.length !== 2 || !Number.isInteger(size) || size < 1) {
-    process.stderr.write(`access-matrix: ${args.join(" ")}: expected no argument, or --sample and a whole number\n`);
+function parseCommandLine(args: string[]): { scope: Scope; sample: number } {
+  try {
+    const { values } = parseArgs({ args, options: { vendor: { type: "string" }, sample: { type: "string" } } });
+    const { vendor = "intel", sample = String(Number.MAX_SAFE_INTEGER) } = values;
+    if (vendor !== "intel" && vendor !== "amd") throw new RangeError(`--vendor ${vendor}: expected intel or amd`);
+    if (!/^[1-9]\d*$/.test(sample)) throw new RangeError(`--sample ${sample}: expected a whole number`);
+    return { scope: { vendor, withUpper: values.vendor !== undefined }, sample: Number(sample) };
+  } catch (error) {
+    process.stderr.write(`access-matrix: ${(error as Error).message}\n`);
     process.exit(2);
   }
-  return Math.min(size, total);
 }
 
 if (isMainThread) {
   main();
 } else {
-  const { first, step, stride } = workerData as { first: number; step: number; stride: number };
-  work(first, step, stride, (report) => parentPort?.postMessage(report));
+  const { scope, first, step, stride } = workerData as { scope: Scope; first: number; step: number; stride: number };
+  work(scope, first, step, stride, (report) => parentPort?.postMessage(report));
 }

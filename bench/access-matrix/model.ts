@@ -1,8 +1,8 @@
 /**
- * What the manual says must become of a case, written from the manual (Intel SDM vol. 3A, 4.5 to 4.8) and nothing else: it
- * imports nothing of the emulator. A physical-address width of 36 bits makes bits 36 and 51 reserved.
+ * What the manuals say must become of a case, written from them (Intel SDM vol. 3A, 4.5 to 4.8; AMD APM vol. 2, 5.3 to 5.6 and
+ * 8.4.2) and nothing else: it imports nothing of the emulator. A physical-address width of 36 bits makes bits 36 and 51 reserved.
  */
-import { ACCESS, type Case, PDE, PTE, type Setting } from "./cases.ts";
+import { ACCESS, type Case, PDE, PTE, type Setting, UPPER } from "./cases.ts";
 
 /** What is expected. */
 export interface Expectation {
@@ -35,6 +35,12 @@ function oneAccess(setting: Setting, each: Case, access: number, expectation: Ex
   const cause = (isWrite ? W : 0) | (isUser ? U : 0) | (isFetch && (setting.nxe || setting.smep) ? I : 0);
   const { pde, pte } = each;
 
+  // Bit 7 of a PML4E is reserved; bit 8 is ignored by Intel and must be zero on AMD. In PDPTEs and PDEs both ignore bit 8.
+  const reservedInPml4e = UPPER.pml4eBit7 | (setting.vendor === "amd" ? UPPER.pml4eBit8 : 0);
+  if ((each.upper & reservedInPml4e) !== 0) {
+    expectation.errorCode = cause | P | RSVD;
+    return;
+  }
   if ((pde & PDE.present) === 0) {
     expectation.errorCode = cause;
     return;

@@ -12,7 +12,7 @@ import {
   PageFault,
   type PhysicalMemory,
 } from "../../arch/index.ts";
-import { ACCESS, type Case, describeCase, PDE, PTE, type Setting } from "./cases.ts";
+import { ACCESS, type Case, describeCase, PDE, PTE, type Setting, UPPER } from "./cases.ts";
 import { type Expectation, expect } from "./model.ts";
 
 const LA = 0x1234_0600_1000;
@@ -24,6 +24,8 @@ const PT = 4;
 const SMALL_FRAME = 0x300;
 const LARGE_FRAME = 0x200;
 const TABLE_BITS = 0x67;
+/** A preset of each vendor that has protection keys. */
+const PRESET = { intel: "skylake", amd: "zen4" } as const;
 const PML4_INDEX = Math.floor(LA / 2 ** 39) & 511;
 const PDPT_INDEX = Math.floor(LA / 2 ** 30) & 511;
 const PD_INDEX = Math.floor(LA / 2 ** 21) & 511;
@@ -34,18 +36,20 @@ export class CaseRunner {
   private readonly cpu: Cpu;
   private readonly memory: PhysicalMemory;
   private readonly expectation: Expectation = { errorCode: -1, pte: 0, pde: 0 };
+  private readonly vendor: Setting["vendor"];
   private setting: Setting | null = null;
 
-  constructor() {
-    const machine = new Machine({ memoryBytes: 2 ** 24, maxPhyAddr: 36 });
+  constructor(vendor: Setting["vendor"]) {
+    const machine = new Machine({ memoryBytes: 2 ** 24, maxPhyAddr: 36, preset: PRESET[vendor] });
+    this.vendor = vendor;
     this.cpu = machine.cpus[0];
     this.memory = machine.memory;
-    this.memory.writeWord(ROOT, PML4_INDEX * 2, (PDPT << 12) | TABLE_BITS);
     this.cpu.writeCr3(ROOT * 4096);
   }
 
   /** Puts the CPU into a setting. */
   use(setting: Setting): void {
+    if (setting.vendor !== this.vendor) throw new Error(`a setting of ${setting.vendor} on a CPU of ${this.vendor}`);
     const { cpu } = this;
     const without = (register: number, bit: number): number => (register & ~bit) >>> 0;
     cpu.writeCr0(without(cpu.cr0, CR0_WP) + (setting.writeProtect ? CR0_WP : 0));
@@ -65,7 +69,7 @@ export class CaseRunner {
     expect(setting, each, expectation);
     if ((each.access & ACCESS.twice) !== 0) attempt(cpu, 0);
     const errorCode = attempt(cpu, each.access);
-    const pde = pdeBits(memory.readWord(PD, PD_INDEX * 2), memory.readWord(PD, PD_INDEX * 2 + 1));
+    const pde = pdeBitsOf(memory.readWord(PD, PD_INDEX * 2), memory.readWord(PD, PD_INDEX * 2 + 1));
     const pte = pteBits(memory.readWord(PT, PT_INDEX * 2), memory.readWord(PT, PT_INDEX * 2 + 1));
     if (errorCode === expectation.errorCode && pde === expectation.pde && pte === expectation.pte) return null;
     const shown = (code: number): string => (code < 0 ? "no fault" : `#PF(0x${code.toString(16)})`);
@@ -78,12 +82,16 @@ export class CaseRunner {
 
   private writeEntries(each: Case): void {
     const { memory } = this;
-    const { pde, pte } = each;
+    const { pde, pte, upper } = each;
     const isLarge = (pde & PDE.large) !== 0;
     const frame = isLarge ? LARGE_FRAME : PT;
     const pdeKey = each.key ? (isLarge ? 1 : 2) : 0;
-    memory.writeWord(PDPT, PDPT_INDEX * 2, (PD << 12) | (each.readOnlyPdpte ? TABLE_BITS & ~2 : TABLE_BITS));
-    memory.writeWord(PD, PD_INDEX * 2, (frame << 12) | lowBits(pde) | (isLarge ? 128 : 0) | ((pde & PDE.bit13) << 4));
+    const pml4eBits = (upper & (UPPER.pml4eBit7 | UPPER.pml4eBit8)) << 7;
+    const pdpteBits = (each.readOnlyPdpte ? TABLE_BITS & ~2 : TABLE_BITS) | ((upper & UPPER.pdpteBit8) << 6);
+    const pdeBits = lowBits(pde) | (isLarge ? 128 : 0) | ((pde & PDE.bit13) << 4) | ((upper & UPPER.pdeBit8) << 5);
+    memory.writeWord(ROOT, PML4_INDEX * 2, (PDPT << 12) | TABLE_BITS | pml4eBits);
+    memory.writeWord(PDPT, PDPT_INDEX * 2, (PD << 12) | pdpteBits);
+    memory.writeWord(PD, PD_INDEX * 2, (frame << 12) | pdeBits);
     memory.writeWord(PD, PD_INDEX * 2 + 1, highBits(pde) | (pdeKey << 27));
     memory.writeWord(PT, PT_INDEX * 2, (SMALL_FRAME << 12) | lowBits(pte));
     memory.writeWord(PT, PT_INDEX * 2 + 1, highBits(pte) | ((each.key ? 1 : 0) << 27));
@@ -127,7 +135,7 @@ function pteBits(low: number, high: number): number {
   );
 }
 
-function pdeBits(low: number, high: number): number {
+function pdeBitsOf(low: number, high: number): number {
   const isLarge = (low & 128) !== 0;
   return pteBits(low, high) | (isLarge ? PDE.large | ((low >> 4) & PDE.bit13) : 0);
 }
