@@ -54,10 +54,17 @@ export {
   type Access,
 } from "./isa/access.ts";
 export {
+  ERROR_CODES,
+  type ErrorCode,
+  type ErrorDetails,
+  MachineUsageError,
+  MmulabError,
+  TextFormatError,
+} from "./isa/errors.ts";
+export {
   formatErrorCode,
   GeneralProtectionFault,
   InvalidOpcode,
-  MachineUsageError,
   PageFault,
   PF_FETCH,
   PF_PRESENT,

@@ -1,5 +1,6 @@
 /** Linux's memory management on the emulated machine: the public names. */
 
+export { ERROR_CODES, type ErrorCode, type ErrorDetails, MmulabError, TextFormatError } from "../arch/isa/errors.ts";
 export {
   FlushAccounts,
   type FlushAccountsOptions,
@@ -55,6 +56,7 @@ export * from "./lib/errno.ts";
 export * from "./lib/gfp.ts";
 export { KernelLog } from "./lib/kernel-log.ts";
 export * from "./lib/memory-layout.ts";
+export { NotEnoughMemory } from "./lib/not-enough-memory.ts";
 export { directMapAddress, makeDirectMap } from "./page-tables/direct-map.ts";
 export { type KernelRangeFlush, mapPhysicalRange } from "./page-tables/huge-map.ts";
 export { PageTables } from "./page-tables/page-tables.ts";

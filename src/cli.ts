@@ -1,17 +1,15 @@
 #!/usr/bin/env node
 /** The `mmulab` command. */
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
-import { MachineUsageError } from "../arch/index.ts";
-import { ConfigError } from "../mm/index.ts";
+import { Command } from "commander";
+import { EXIT_FAILURE, EXIT_OK, endingOf, oneLine } from "./command-line/errors.ts";
 import { flushStandardStreams, printError, printOutput, ReaderGone } from "./command-line/standard-streams.ts";
 import { addExperimentCommand } from "./commands/experiment.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addReplayCommand } from "./commands/replay.ts";
 import { addRunCommand } from "./commands/run.ts";
 import { addSweepCommand } from "./commands/sweep.ts";
-import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, UsageError } from "./input/errors.ts";
-import { RecordingError } from "./input/recording-error.ts";
+import { UnknownNameError } from "./input/errors.ts";
 import { suggestion } from "./input/suggestion.ts";
 
 const HELP = `
@@ -61,7 +59,8 @@ function addHelpCommand(program: Command): void {
       for (const name of names) {
         const known = command.commands.map((each) => each.name());
         const found = command.commands.find((each) => each.name() === name);
-        if (found === undefined) throw new UsageError(`unknown command '${name}'${suggestion(name, known)}`);
+        if (found === undefined)
+          throw new UnknownNameError(`unknown command '${name}'${suggestion(name, known)}`, name, known);
         command = found;
       }
       command.help();
@@ -71,32 +70,19 @@ function addHelpCommand(program: Command): void {
 /** Tells what ended the command in one line on standard error, and returns the exit code. */
 function reportFailure(error: unknown): number {
   if (error instanceof ReaderGone || (error as NodeJS.ErrnoException | null)?.code === "EPIPE") return EXIT_OK;
-  if (error instanceof CommanderError) {
-    if (error.exitCode === 0) return EXIT_OK;
-    if (error.code !== "commander.help") printError(`mmulab: ${oneLine(error.message.replace(/^error: /, ""))}\n`);
-    return EXIT_USAGE;
+  const ending = endingOf(error);
+  if (ending === null) {
+    printError(`mmulab: ${describeBug(error)}\n`);
+    return EXIT_FAILURE;
   }
-  const isMistake =
-    error instanceof UsageError ||
-    error instanceof RecordingError ||
-    error instanceof ConfigError ||
-    error instanceof MachineUsageError;
-  if (isMistake) {
-    printError(`mmulab: ${oneLine(error.message)}\n`);
-    return EXIT_USAGE;
-  }
-  printError(`mmulab: ${describeBug(error)}\n`);
-  return EXIT_FAILURE;
+  if (ending.line !== "") printError(`mmulab: ${ending.line}\n`);
+  return ending.exitCode;
 }
 
 /** One line on what no one has foreseen: a bug of this program. */
 function describeBug(error: unknown): string {
   if (process.env.MMULAB_STACK !== undefined && error instanceof Error) return error.stack ?? String(error);
   return `the emulator failed (a bug; MMULAB_STACK=1 shows where): ${oneLine(String(error))}`;
-}
-
-function oneLine(text: string): string {
-  return text.trim().replace(/\s*\n\s*/g, " ");
 }
 
 function version(): string {

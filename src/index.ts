@@ -1,9 +1,26 @@
 /** mmulab as a library: the booted kernel, recordings and their replay, workloads and their reports. */
 
+export {
+  ERROR_CODES,
+  type ErrorCode,
+  type ErrorDetails,
+  MmulabError,
+  TextFormatError,
+} from "../arch/isa/errors.ts";
+export { ConfigError } from "../mm/lib/config-error.ts";
+export { NotEnoughMemory } from "../mm/lib/not-enough-memory.ts";
+export { RestoreError } from "../mm/snapshot/vmalloc-restore.ts";
 export { EventCounter } from "./events/event-counter.ts";
 export { EventRecorder } from "./events/event-recorder.ts";
 export { EVENT_NAMES, type RecordedEvent, sameEvent } from "./events/recorded-event.ts";
 export { teeEvents } from "./events/tee-events.ts";
+export {
+  InputFileError,
+  OutputFileError,
+  UnknownNameError,
+  ValueError,
+  WorkloadError,
+} from "./input/errors.ts";
 export {
   defaultParameters,
   type ParameterSpec,
@@ -11,7 +28,6 @@ export {
   type ParameterValues,
   parseParameters,
 } from "./input/parameters.ts";
-export { RecordingError } from "./input/recording-error.ts";
 export { bootKernel, DEFAULT_KERNEL_CONFIG, Kernel, type KernelConfig } from "./machine/kernel.ts";
 export { type Random, randomStream } from "./machine/random.ts";
 export { type EventFile, openEventFile } from "./output/event-file.ts";

@@ -250,6 +250,15 @@ describe("every function", () => {
   });
 });
 
+describe("the command line", () => {
+  it("is known to its own rooms only: what works on kernels, files and traces throws errors of its own", () => {
+    const users = [...new Set(inFolders("src").filter(({ specifier }) => specifier === "commander"))]
+      .map(({ file }) => file)
+      .filter((file) => !/^src\/(commands|command-line)\/|^src\/cli\.ts$/.test(file));
+    expect(users).toEqual([]);
+  });
+});
+
 describe("every file", () => {
   it(`can be read in one sitting: at most ${LINES_MAX} lines`, () => {
     const long = SOURCES.map((file) => [file, readFileSync(join(ROOT, file), "utf8").split("\n").length - 1] as const)

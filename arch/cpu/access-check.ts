@@ -3,7 +3,8 @@
  * instructions check themselves.
  */
 import { ACCESS_IS_SHADOW_STACK, ACCESS_KINDS, ACCESS_USER_SHADOW_STACK_STORE, type Access } from "../isa/access.ts";
-import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "../isa/faults.ts";
+import { MachineUsageError } from "../isa/errors.ts";
+import { GeneralProtectionFault, InvalidOpcode } from "../isa/faults.ts";
 import { LINEAR_SPACE_BYTES } from "../isa/linear-address.ts";
 import { type ControlRegisters, CR4_CET } from "./control-registers.ts";
 

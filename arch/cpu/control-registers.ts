@@ -2,7 +2,8 @@
  * Control registers and model-specific registers of a CPU, set through writes that check what the manual says is checked
  * and invalidate what it says is invalidated (Intel SDM vol. 3A, 2.5, 4.10.4.1; vol. 2B, MOV to control registers).
  */
-import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "../isa/faults.ts";
+import { MachineUsageError } from "../isa/errors.ts";
+import { GeneralProtectionFault, InvalidOpcode } from "../isa/faults.ts";
 import type { TableEntries, VendorRules } from "../isa/vendor.ts";
 import type { CpuFeatures, Preset } from "../presets/preset.ts";
 import { COUNT_MOV_CR3, COUNT_MOV_CR3_NO_FLUSH, COUNT_MOV_CR4_FLUSH } from "../time/perf-counters.ts";

@@ -5,7 +5,8 @@
 
 import type { SmallPages } from "../fast-path/small-pages.ts";
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "../isa/access.ts";
-import { GeneralProtectionFault, MachineUsageError } from "../isa/faults.ts";
+import { MachineUsageError } from "../isa/errors.ts";
+import { GeneralProtectionFault } from "../isa/faults.ts";
 import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "../isa/linear-address.ts";
 import { VENDOR_RULES } from "../isa/vendor.ts";
 import { PhysicalBytes } from "../memory/physical-bytes.ts";

@@ -2,7 +2,7 @@
  * A CPU as a program sees it: memory accesses (cpu-memory.ts), control registers, invalidation instructions.
  */
 
-import { MachineUsageError } from "../isa/faults.ts";
+import { MachineUsageError } from "../isa/errors.ts";
 import { type CounterSnapshot, snapshotCounters } from "../time/perf-counters.ts";
 import { FlushAttribution } from "../tlb/flush-attribution.ts";
 import type { MEMORY_TYPE_NAMES } from "../walk/memory-type.ts";

@@ -3,7 +3,8 @@
  * with TLBSYNC (AMD APM vol. 3).
  */
 
-import { GeneralProtectionFault, InvalidOpcode, MachineUsageError } from "../isa/faults.ts";
+import { MachineUsageError } from "../isa/errors.ts";
+import { GeneralProtectionFault, InvalidOpcode } from "../isa/faults.ts";
 import { isCanonical, LINEAR_SPACE_BYTES, linearAddressFromBigInt } from "../isa/linear-address.ts";
 import type { TableEntries } from "../isa/vendor.ts";
 import type { CpuFeatures, Preset } from "../presets/preset.ts";

@@ -1,5 +1,6 @@
 /** The operands of AMD's INVLPGB (AMD APM vol. 3, INVLPGB): what each field of rAX, ECX and EDX means, and what is refused. */
-import { GeneralProtectionFault, MachineUsageError } from "../isa/faults.ts";
+import { MachineUsageError } from "../isa/errors.ts";
+import { GeneralProtectionFault } from "../isa/faults.ts";
 import {
   isCanonical,
   linearAddressFromBigInt,

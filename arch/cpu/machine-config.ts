@@ -1,5 +1,5 @@
 /** What a machine is built from, checked. */
-import { MachineUsageError } from "../isa/faults.ts";
+import { MachineUsageError } from "../isa/errors.ts";
 import { VENDORS } from "../isa/vendor.ts";
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES } from "../memory/physical-memory.ts";
 import { presetByName } from "../presets/index.ts";

@@ -1,4 +1,7 @@
-/** Exceptions that the memory-management unit raises (Intel SDM vol. 3A, 6.15). */
+/**
+ * Exceptions that the memory-management unit raises (Intel SDM vol. 3A, 6.15). They are results of the machine; mistakes of the
+ * person who uses it are in errors.ts.
+ */
 import { formatLinearAddress } from "./linear-address.ts";
 
 /** P: 0, the page was not present; 1, a present translation was refused, or an entry had a reserved bit set. */
@@ -72,20 +75,5 @@ export class InvalidOpcode extends Error {
   constructor(instruction: string, why: string) {
     super(`#UD: ${instruction}: ${why}`);
     this.instruction = instruction;
-  }
-}
-
-/** A caller of the emulator passed something that no program on the machine could: not a fault of the machine. */
-export class MachineUsageError extends RangeError {
-  override readonly name = "MachineUsageError";
-  /** What was being set or passed. */
-  readonly field: string;
-  readonly value: unknown;
-  readonly expected: string;
-  constructor(field: string, value: unknown, expected: string) {
-    super(`${field}: ${String(value)}: expected ${expected}`);
-    this.field = field;
-    this.value = value;
-    this.expected = expected;
   }
 }

@@ -4,6 +4,8 @@
  * where an address is shown and checked where one is read.
  */
 
+import { MmulabError, TextFormatError } from "./errors.ts";
+
 /** Bytes in a 4 KiB page. */
 export const PAGE_SIZE = 4096;
 /** log2 of {@link PAGE_SIZE}. */
@@ -24,12 +26,13 @@ export const LEVEL_BYTES = [0, PAGE_SIZE, PMD_SIZE, PUD_SIZE, 2 ** 39, 2 ** 47] 
 export const UPPER_HALF = 2 ** 47;
 const SIGN_EXTENSION = 0xffffn << 48n;
 
-/** An address whose bits 63:47 are not all equal was used: #GP(0) (Intel SDM vol. 1, 3.3.7.1). */
-export class NonCanonicalAddress extends Error {
+/** A 64-bit address whose bits 63:47 are not all equal; a CPU that uses one raises #GP(0) (Intel SDM vol. 1, 3.3.7.1). */
+export class NonCanonicalAddress extends MmulabError {
   override readonly name = "NonCanonicalAddress";
   readonly address: bigint;
   constructor(address: bigint) {
-    super(`0x${address.toString(16)} is not a canonical 48-bit linear address (bits 63:47 must all be equal)`);
+    const message = `0x${address.toString(16)} is not a canonical 48-bit linear address (bits 63:47 must all be equal)`;
+    super("BAD_VALUE", message, { value: address, expected: "an address whose bits 63:47 are all equal" });
     this.address = address;
   }
 }
@@ -53,10 +56,12 @@ export function linearAddressFromBigInt(address: bigint): number {
 /**
  * The 48-bit form of a hexadecimal address such as `0xffffc90000000000`.
  * @throws NonCanonicalAddress when bits 63:47 differ from each other
- * @throws SyntaxError when the text is not a hexadecimal number of at most 64 bits
+ * @throws TextFormatError when the text is not a hexadecimal number of at most 64 bits
  */
 export function parseLinearAddress(text: string): number {
-  if (!/^0x[0-9a-f]{1,16}$/i.test(text)) throw new SyntaxError(`"${text}" is not a 64-bit hexadecimal address`);
+  if (!/^0x[0-9a-f]{1,16}$/i.test(text)) {
+    throw new TextFormatError(text, `"${text}" is not a 64-bit hexadecimal address`);
+  }
   return linearAddressFromBigInt(BigInt(text));
 }
 

@@ -3,6 +3,8 @@
  * memory costs nothing until it is touched. Page tables live here and nowhere else.
  */
 
+import { MachineUsageError } from "../isa/errors.ts";
+
 /**
  * Frames (of 4096 bytes) in one chunk. The host commits a chunk's memory page by page as it is touched, but V8 counts all of it:
  * with chunks of 64 MiB it collects garbage so often that booting a small kernel takes 15 ms in place of 4.
@@ -63,11 +65,11 @@ export class PhysicalMemory {
 
   /**
    * @param sizeBytes a positive multiple of 4096, at most 2^44 (16 TiB), so that a frame number fits 32 bits
-   * @throws RangeError when it is not
+   * @throws MachineUsageError when it is not
    */
   constructor(sizeBytes: number) {
     if (!Number.isInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % 4096 !== 0 || sizeBytes > MAX_MEMORY_BYTES) {
-      throw new RangeError(`memory size ${sizeBytes}: expected a positive multiple of 4096 bytes, at most 2^44`);
+      throw new MachineUsageError("sizeBytes", sizeBytes, "a positive multiple of 4096, at most 2^44");
     }
     this.sizeBytes = sizeBytes;
     const highBytes = Math.max(0, sizeBytes - LOW_MEMORY_BYTES);

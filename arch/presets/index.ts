@@ -1,5 +1,5 @@
 /** The presets by name. */
-import { MachineUsageError } from "../isa/faults.ts";
+import { MachineUsageError } from "../isa/errors.ts";
 import { ICELAKE } from "./icelake.ts";
 import type { Preset } from "./preset.ts";
 import { SAPPHIRE_RAPIDS } from "./sapphire-rapids.ts";

@@ -1,7 +1,7 @@
 /** Checks presets that people write as JSON: shape, and what the shape alone cannot say. */
 
 import { z } from "zod";
-import { MachineUsageError } from "../isa/faults.ts";
+import { MachineUsageError } from "../isa/errors.ts";
 import { isPowerOfTwo } from "../isa/power-of-two.ts";
 import { VENDORS } from "../isa/vendor.ts";
 import { INDEX_HASHES, type Preset, TLB_KINDS, TLB_PAGE_SIZES } from "./preset.ts";

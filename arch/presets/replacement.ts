@@ -7,6 +7,8 @@
  * 2022) for tree-PLRU and "(MRU+1)%3 over PLRU4" in Skylake's TLBs.
  */
 
+import { MachineUsageError } from "../isa/errors.ts";
+
 /** Names of the policies. */
 export const REPLACEMENT_NAMES = ["tree-plru", "lru", "mru3-plru4", "round-robin"] as const;
 
@@ -28,11 +30,11 @@ const made = new Map<string, Replacement>();
 
 /**
  * The policy's tables for sets of `ways` ways; shared by all structures that use it.
- * @throws RangeError when the policy does not exist for that many ways (tree-PLRU: powers of two up to 16; MRU3-PLRU4: 12)
+ * @throws MachineUsageError when the policy does not exist for that many ways (tree-PLRU: powers of two up to 16; MRU3-PLRU4: 12)
  */
 export function replacementPolicy(name: ReplacementName, ways: number): Replacement {
   const problem = replacementProblem(name, ways);
-  if (problem !== null) throw new RangeError(`${name} over ${ways} ways: expected ${problem}`);
+  if (problem !== null) throw new MachineUsageError(`ways of ${name}`, ways, problem);
   const key = `${name}/${ways}`;
   let policy = made.get(key);
   if (policy === undefined) {

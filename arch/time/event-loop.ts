@@ -7,6 +7,7 @@
  * could act before it: `mustYield()` says so, and locks (`mm/kernel/lock.ts`) ask. Interrupts are taken at pauses: one that
  * arrives between two of them waits for the next, at the latest where `mustYield()` is asked again.
  */
+import { MachineUsageError } from "../isa/errors.ts";
 import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH, CycleAccounts } from "./cycle-accounts.ts";
 import { ZERO_CYCLES } from "./host-doubles.ts";
 import {
@@ -68,7 +69,7 @@ export class EventLoop {
    */
   constructor(cpus: number, topology?: Topology, clockCycles: Float64Array = new Float64Array(cpus)) {
     if (!Number.isInteger(cpus) || cpus < 1 || cpus > 4096) {
-      throw new RangeError(`${cpus} CPUs: expected a whole number from 1 to 4096`);
+      throw new MachineUsageError("cpus", cpus, "a whole number from 1 to 4096");
     }
     this.cpus = cpus;
     this.topology = topology ?? new Topology(cpus);

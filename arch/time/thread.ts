@@ -1,4 +1,5 @@
 /** Threads of execution, and why they pause. */
+import { MmulabError } from "../isa/errors.ts";
 import { ACTIVITY_OTHER } from "./cycle-accounts.ts";
 
 /** Pause: another CPU may act before this one; go on when this CPU is the furthest behind. */
@@ -63,11 +64,11 @@ export function* compute(thread: Thread, cycles: number): KernelCode<void> {
 }
 
 /** The machine has come to a state in which nothing can ever happen again although somebody still waits. */
-export class Deadlock extends Error {
+export class Deadlock extends MmulabError {
   override readonly name = "Deadlock";
   readonly waiting: readonly string[];
   constructor(waiting: readonly string[]) {
-    super(`every CPU is idle but ${waiting.join(", ")} still wait(s)`);
+    super("DEADLOCK", `every CPU is idle but ${waiting.join(", ")} still wait(s)`);
     this.waiting = waiting;
   }
 }

@@ -2,7 +2,7 @@
  * Which CPUs are near to each other: hardware threads of a core, cores of a socket, sockets. CPUs are numbered as Linux
  * numbers them on most servers: the first thread of every core, socket by socket, then the second threads in the same order.
  */
-import { MachineUsageError } from "../isa/faults.ts";
+import { MachineUsageError } from "../isa/errors.ts";
 
 /** The same CPU. */
 export const DISTANCE_SELF = 0;

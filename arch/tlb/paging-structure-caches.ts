@@ -4,6 +4,7 @@
  * the table it names and the rights that the entries so far combine to.
  */
 
+import { MachineUsageError } from "../isa/errors.ts";
 import { LEVEL_BYTES } from "../isa/linear-address.ts";
 import { SIZE_TABLE, TABLE_TAG } from "../isa/translation.ts";
 import type { TableEntries } from "../isa/vendor.ts";
@@ -129,7 +130,13 @@ export class PagingStructureCaches {
     const other = this.own.find((tlb) => tlb.name === shape.sharedWith);
     if (other !== undefined) return other;
     const tlb = tlbs.second.find((candidate) => candidate.name === shape.sharedWith);
-    if (tlb === undefined) throw new RangeError(`no structure named "${shape.sharedWith}" to hold ${name} entries`);
+    if (tlb === undefined) {
+      throw new MachineUsageError(
+        `preset: sharedWith of ${name}`,
+        shape.sharedWith,
+        "the name of a TLB of the second level",
+      );
+    }
     if (!this.shared.includes(tlb)) this.shared.push(tlb);
     return tlb;
   }

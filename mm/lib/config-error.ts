@@ -1,15 +1,15 @@
 /** A setting of the kernel that is not possible: a mistake of the person who boots it. */
-export class ConfigError extends Error {
+import { MmulabError } from "../../arch/isa/errors.ts";
+
+/** A setting that is not possible. */
+export class ConfigError extends MmulabError {
   override readonly name = "ConfigError";
-  /** What was set, in words. */
-  readonly setting: string;
-  readonly value: unknown;
-  /** What would have been possible, in words. */
-  readonly expected: string;
-  constructor(setting: string, value: unknown, expected: string) {
-    super(`${setting} ${String(value)}: expected ${expected}`);
-    this.setting = setting;
-    this.value = value;
-    this.expected = expected;
+
+  /**
+   * @param subject what was set, in words
+   * @param expected what would have been possible, in words
+   */
+  constructor(subject: string, value: unknown, expected: string) {
+    super("BAD_VALUE", `${subject} ${String(value)}: expected ${expected}`, { subject, value, expected });
   }
 }

@@ -3,6 +3,7 @@
 import { PTE_GLOBAL } from "../../arch/isa/pte.ts";
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES } from "../../arch/memory/physical-memory.ts";
 import { PAGE_OFFSET } from "../lib/memory-layout.ts";
+import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { type KernelRangeFlush, mapPhysicalRange } from "./huge-map.ts";
 import type { PageTables } from "./page-tables.ts";
 import { PAGE_KERNEL } from "./protection.ts";
@@ -13,7 +14,7 @@ const MAX_PAGE_SHIFT = 30;
 /**
  * Maps all of memory with the largest pages that fit.
  * @param isGlobal false with page-table isolation
- * @throws RangeError when there is no memory for the tables
+ * @throws NotEnoughMemory when there is no memory for the tables
  */
 export function makeDirectMap(tables: PageTables, isGlobal = true): void {
   const { memory } = tables;
@@ -33,7 +34,7 @@ function mapRange(tables: PageTables, from: number, to: number, low: number, hig
   const [start, end] = [PAGE_OFFSET + from, PAGE_OFFSET + to];
   const mapping = mapPhysicalRange(tables, nothingToFlush, start, end, from, low, high, MAX_PAGE_SHIFT);
   const result = mapping.next();
-  if (result.done !== true || result.value < 0) throw new RangeError("no memory for the direct map's page tables");
+  if (result.done !== true || result.value < 0) throw new NotEnoughMemory("no memory for the direct map's page tables");
 }
 
 /** At boot nothing was mapped before, so no table is replaced and nothing is flushed. */

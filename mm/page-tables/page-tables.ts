@@ -23,6 +23,7 @@ import type { PageTableEvents } from "../kernel/vmalloc-events.ts";
 import { EBUSY, ENOMEM } from "../lib/errno.ts";
 import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { formatRange, type KernelLog } from "../lib/kernel-log.ts";
+import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 
 /** Attributes of an entry that names a table (`_PAGE_TABLE`). */
 const TABLE_ATTRIBUTES = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
@@ -66,7 +67,7 @@ export class PageTables {
   private readonly knownRegions = new Int32Array(KNOWN_TABLES).fill(-1);
   private readonly knownTables = new Int32Array(KNOWN_TABLES);
 
-  /** @throws RangeError when not even the top table can be allocated */
+  /** @throws NotEnoughMemory when not even the top table can be allocated */
   constructor(
     memory: PhysicalMemory,
     pages: PageAllocator,
@@ -82,7 +83,7 @@ export class PageTables {
     this.cpu = cpu;
     this.levels = levels;
     this.rootFrame = this.takeTableFrame();
-    if (this.rootFrame === 0) throw new RangeError("no memory for the top page table");
+    if (this.rootFrame === 0) throw new NotEnoughMemory("no memory for the top page table");
     this.tables[levels]++;
   }
 

@@ -1,4 +1,6 @@
 /** Areas for per-CPU chunks: several at fixed distances from each other, as high as possible (`pcpu_get_vm_areas`). */
+
+import { MachineUsageError } from "../../arch/isa/errors.ts";
 import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { alignUp, isAligned, isPageAligned } from "../lib/align.ts";
@@ -17,7 +19,7 @@ const CALLER = "pcpu_get_vm_areas+0x0/0x0";
  * down.
  * @param align a power of two and whole pages; every offset and size is a multiple of it
  * @returns the vm_structs, or null when there is no room or memory
- * @throws RangeError for offsets and sizes that overlap or are not aligned (the kernel would BUG)
+ * @throws MachineUsageError for offsets and sizes that overlap or are not aligned (the kernel would BUG)
  */
 export function* pcpuGetVmAreas(
   state: Vmalloc,
@@ -78,17 +80,29 @@ export function* pcpuFreeVmAreas(state: Vmalloc, vms: readonly number[]): Kernel
 }
 
 function checkLayout(offsets: readonly number[], sizes: readonly number[], align: number): number {
-  if (!isPageAligned(align) || !isPowerOfTwo(align)) throw new RangeError(`alignment ${align} of per-CPU areas`);
-  if (offsets.length === 0 || offsets.length !== sizes.length) throw new RangeError("per-CPU areas: no or odd lists");
+  if (!isPageAligned(align) || !isPowerOfTwo(align)) {
+    throw new MachineUsageError("alignment of per-CPU areas", align, "a power of two, at least a page");
+  }
+  if (offsets.length === 0 || offsets.length !== sizes.length) {
+    throw new MachineUsageError(
+      "offsets of per-CPU areas",
+      offsets,
+      `as many as sizes (${sizes.length}), at least one`,
+    );
+  }
   let last = 0;
   for (let i = 0; i < offsets.length; i++) {
     if (!isAligned(offsets[i], align) || !isAligned(sizes[i], align) || !(sizes[i] > 0)) {
-      throw new RangeError(`per-CPU area at ${offsets[i]} of ${sizes[i]} bytes is not aligned to ${align}`);
+      throw new MachineUsageError(
+        `size of the per-CPU area at ${offsets[i]}`,
+        sizes[i],
+        `both to be multiples of ${align}`,
+      );
     }
     if (offsets[i] > offsets[last]) last = i;
     for (let k = i + 1; k < offsets.length; k++) {
       if (offsets[k] < offsets[i] + sizes[i] && offsets[i] < offsets[k] + sizes[k]) {
-        throw new RangeError(`per-CPU areas at ${offsets[i]} and ${offsets[k]} overlap`);
+        throw new MachineUsageError("offset of a per-CPU area", offsets[k], `no overlap with the one at ${offsets[i]}`);
       }
     }
   }

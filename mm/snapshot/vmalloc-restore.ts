@@ -1,5 +1,6 @@
 /** Bringing vmalloc into a recorded state: trees of exactly the recorded shape, lists in the recorded order. */
 
+import { MmulabError } from "../../arch/isa/errors.ts";
 import { LEVEL_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import {
   entryHigh,
@@ -19,6 +20,7 @@ import {
 } from "../../arch/isa/pte.ts";
 import { FRAME_CALLER, FRAME_VMALLOC } from "../frames/page-allocator.ts";
 import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
+import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { cacheModeOf, PAGE_KERNEL } from "../page-tables/protection.ts";
 import type { PageTableRun } from "../views/page-table-run.ts";
 import { VM_ALLOC, VM_IOREMAP, VM_MAP } from "../vmalloc/areas/vm-structs.ts";
@@ -43,15 +45,20 @@ export interface RestoredArea {
 }
 
 /** A recorded state that contradicts itself. */
-export class RestoreError extends Error {
+export class RestoreError extends MmulabError {
   override readonly name = "RestoreError";
+
+  /** @param message the contradiction, in one line */
+  constructor(message: string) {
+    super("BAD_STATE", message);
+  }
 }
 
 /**
  * Replaces the state of a freshly booted vmalloc.
  * @param details one entry a busy area that has a vm_struct
  * @param runs the page tables of the vmalloc range; areas that they do not cover are mapped as `vmalloc` would
- * @throws RestoreError when the records contradict each other, RangeError when memory runs out
+ * @throws RestoreError when the records contradict each other, NotEnoughMemory when memory runs out
  */
 export function restoreVmalloc(
   state: Vmalloc,
@@ -191,7 +198,7 @@ function takeFrames(state: Vmalloc, vm: number, pages: number): void {
   const order = vms.pageOrderOf(vm);
   for (let i = 0; i < pages; i += 1 << order) {
     const first = state.pages.allocPages(0, order, FRAME_VMALLOC, GFP_KERNEL, NUMA_NO_NODE);
-    if (first === 0) throw new RangeError("memory is too small for the recorded state");
+    if (first === 0) throw new NotEnoughMemory("memory is too small for the recorded state");
     for (let k = 0; k < 1 << order; k++) pageArrays.frames[array + i + k] = first + k;
   }
   vms.pages[vm] = array;
@@ -209,7 +216,7 @@ function restoreRun(state: Vmalloc, run: PageTableRun): void {
   const tableBytes = bytes * 512;
   for (let la = run.start; la < run.end; la = (Math.floor(la / tableBytes) + 1) * tableBytes) {
     if (level < tables.levels && tables.makeTableAt(la, level) === 0) {
-      throw new RangeError("memory is too small for the recorded page tables");
+      throw new NotEnoughMemory("memory is too small for the recorded page tables");
     }
   }
   if (!run.present) return;
@@ -252,7 +259,7 @@ function frameBehind(state: Vmalloc, la: number): number {
   }
   // Mapped by vmap or vm_map_ram: the frame is not the area's.
   const frame = state.pages.allocPages(0, 0, FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE);
-  if (frame === 0) throw new RangeError("memory is too small for the recorded page tables");
+  if (frame === 0) throw new NotEnoughMemory("memory is too small for the recorded page tables");
   return frame;
 }
 

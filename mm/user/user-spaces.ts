@@ -20,6 +20,7 @@ import { FRAME_PAGE_TABLE } from "../frames/page-allocator.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
+import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { PageTables } from "../page-tables/page-tables.ts";
 import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
 import { MmStruct } from "./mm-struct.ts";
@@ -69,7 +70,7 @@ export class UserSpaces {
 
   /**
    * A new, empty address space (`mm_alloc`).
-   * @throws RangeError when there is no memory for its top tables
+   * @throws NotEnoughMemory when there is no memory for its top tables
    */
   makeMm(): MmStruct {
     const { machine, pages, faults, log, loop, tables: kernelTables } = this.kernel;
@@ -79,7 +80,7 @@ export class UserSpaces {
       userRoot = pages.allocPages(loop.currentCpu, 0, FRAME_PAGE_TABLE, GFP_KERNEL);
       if (userRoot === 0) {
         pages.freePagesOf(loop.currentCpu, tables.rootFrame, 0);
-        throw new RangeError("no memory for the top page table of user mode");
+        throw new NotEnoughMemory("no memory for the top page table of user mode");
       }
       machine.memory.zeroFrame(userRoot);
     }

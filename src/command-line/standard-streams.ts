@@ -12,7 +12,7 @@ export class ReaderGone extends Error {
 
 /**
  * Prints on standard output.
- * @throws ReaderGone when nobody reads it any more, UsageError when it cannot be written (a full disk)
+ * @throws ReaderGone when nobody reads it any more, OutputFileError when it cannot be written (a full disk)
  */
 export function printOutput(text: string): void {
   try {

@@ -1,5 +1,8 @@
 /** `mmulab experiment`: measurements that answer a question, as tables and plots. */
 import { type Command, Option } from "commander";
+import { EXIT_OK, UsageError } from "../command-line/errors.ts";
+import { addMachineOptions } from "../command-line/machine-options.ts";
+import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import type { Experiment } from "../experiments/experiment.ts";
@@ -7,11 +10,10 @@ import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
 import { renderCsv, renderInputs, renderResult } from "../experiments/result-text.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
-import { EXIT_OK, UsageError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { Kernel } from "../machine/kernel.ts";
-import { addMachineOptions, type MachineSettings, settingKey } from "../settings/machine-settings.ts";
+import { type MachineSettings, settingKey } from "../settings/machine-settings.ts";
 import { findPreset, presetNames } from "../settings/presets.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 
@@ -56,7 +58,7 @@ export function addExperimentCommand(program: Command, exit: (code: number) => v
     }
     command
       .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
-      .option("--seed <number>", "seed of the random choices", wholeNumber(0, 2 ** 32 - 1), 1)
+      .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
       .option("--inputs", "print every figure that went in as well, with its source")
       .option("--json", "print the result as one JSON object")
       .option("--csv", "print the tables as CSV")

@@ -1,8 +1,9 @@
 /** `mmulab inspect`: a look at an emulated kernel as at a live one. */
 import { type Command, Option } from "commander";
+import { EXIT_OK, UsageError } from "../command-line/errors.ts";
+import { optionParser } from "../command-line/option-values.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import { checkOutputs } from "../files/output-target.ts";
-import { EXIT_OK, UsageError } from "../input/errors.ts";
 import { namesOf, parseParameters } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { memorySize, wholeNumber } from "../input/values.ts";
@@ -53,7 +54,7 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
     .argument("[file]", "a saved state, or a recording")
     .addOption(
       new Option("--calls <number>", "calls of the recording to make first")
-        .argParser(wholeNumber(0, 1e12))
+        .argParser(optionParser(wholeNumber(0, 1e12)))
         .default(Number.POSITIVE_INFINITY, "all"),
     )
     .option(
@@ -61,19 +62,19 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
       "what to run first when there is no file, with its parameters; none is nothing",
       "mixed",
     )
-    .option("--ops <number>", "its operations over all CPUs", wholeNumber(1, 1e9), 2000)
-    .option("--cpus <number>", "CPUs of the machine, 1 to 1024", wholeNumber(1, 1024), 4)
+    .option("--ops <number>", "its operations over all CPUs", optionParser(wholeNumber(1, 1e9)), 2000)
+    .option("--cpus <number>", "CPUs of the machine, 1 to 1024", optionParser(wholeNumber(1, 1024)), 4)
     .addOption(
       new Option("--memory <size>", "memory of the machine")
-        .argParser(memorySize(2 ** 26, 2 ** 44))
+        .argParser(optionParser(memorySize(2 ** 26, 2 ** 44)))
         .default(2 ** 32, "4GiB"),
     )
-    .option("--seed <number>", "seed of the random choices", wholeNumber(0, 2 ** 32 - 1), 1)
+    .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
     .option("--preset <name>", `microarchitecture (${presetNames().join(", ")})`, "skylake")
     .addOption(
       new Option("--range <name>", "part of the address space for page-tables").choices(RANGE_NAMES).default("vmalloc"),
     )
-    .option("--cpu <number>", "the CPU for tlb and walk", wholeNumber(0, 4095))
+    .option("--cpu <number>", "the CPU for tlb and walk", optionParser(wholeNumber(0, 4095)))
     .option("--address <address>", "the address for walk, such as 0xffffc90000000000")
     .option("--save <file>", "write the state to a file as well")
     .option("--json", "print one JSON object with the lines")
@@ -99,6 +100,9 @@ async function inspect(
     if (command.getOptionValueSource(option) === "cli" && !views.includes(name)) {
       throw new UsageError(`--${option} is for the view ${views.join(" or ")}, not for ${name}`);
     }
+  }
+  if (name === "walk" && options.address === undefined) {
+    throw new UsageError("walk needs --address, such as --address 0xffffc90000000000");
   }
   checkOutputs([{ what: "--save", file: options.save }], [{ what: "the file to inspect", file }]);
   const { kernel, source } = await kernelOf(file, options, command);
@@ -154,7 +158,7 @@ async function kernelOf(
   const specs = workload.parameters ?? [];
   const parameters = parseParameters(workload.name, specs, words);
   if (isGiven("ops") && workload.usesOperations === false) {
-    throw new UsageError(`${workload.name} does not take --ops; its parameters are ${namesOf(specs)}`);
+    throw new UsageError(`${workload.name} does not take --ops; its parameters are ${namesOf(specs).join(", ")}`);
   }
   const kernel = bootKernel(machine);
   runOnKernel(kernel, workload, { operations: ops, seed, ...(specs.length > 0 ? { parameters } : {}) });

@@ -1,9 +1,9 @@
 /** `mmulab replay --ftrace`: vmalloc events that any kernel traced. */
 
+import { EXIT_OK } from "../command-line/errors.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import { inputSizeBytes } from "../files/byte-chunks.ts";
-import { EXIT_OK } from "../input/errors.ts";
 import type { MachineSettings } from "../settings/machine-settings.ts";
 import { findPreset } from "../settings/presets.ts";
 import { replayFtrace } from "../traces/ftrace-replay.ts";

@@ -1,9 +1,9 @@
 /** `mmulab replay --lackey`: a program's memory references through the MMU. */
 
+import { EXIT_OK } from "../command-line/errors.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import { inputSizeBytes } from "../files/byte-chunks.ts";
-import { EXIT_OK } from "../input/errors.ts";
 import { findPreset } from "../settings/presets.ts";
 import type { UserPageSize } from "../traces/demand-paging.ts";
 import { replayLackey } from "../traces/lackey-replay.ts";

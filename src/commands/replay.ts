@@ -1,13 +1,15 @@
 /** `mmulab replay`: recordings of a real kernel against the emulated one. */
 import { type Command, Option } from "commander";
+import { EXIT_DIFFERENCES, EXIT_OK, endingOf, UsageError } from "../command-line/errors.ts";
+import { addMachineOptions } from "../command-line/machine-options.ts";
+import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
-import { EXIT_DIFFERENCES, EXIT_OK, EXIT_USAGE, UsageError } from "../input/errors.ts";
-import { RecordingError } from "../input/recording-error.ts";
+import { InputFileError } from "../input/errors.ts";
 import { memorySize, wholeNumber } from "../input/values.ts";
 import { type ReplayResult, replayRecording } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
-import { addMachineOptions, SETTING_NAMES, settingKey } from "../settings/machine-settings.ts";
+import { SETTING_NAMES, settingKey } from "../settings/machine-settings.ts";
 import { presetNames } from "../settings/presets.ts";
 import { type FtraceCommandOptions, replayFtraceFile } from "./replay-ftrace.ts";
 import { type LackeyCommandOptions, replayLackeyFile } from "./replay-lackey.ts";
@@ -53,20 +55,35 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
     .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
     .addOption(
       new Option("--memory <size>", "memory of the machine for --lackey and --ftrace")
-        .argParser(memorySize(MEMORY_MIN, MEMORY_MAX))
+        .argParser(optionParser(memorySize(MEMORY_MIN, MEMORY_MAX)))
         .default(2 ** 38, "256GiB"),
     )
     .option(
       "--cpus <number>",
       "CPUs of the machine for --ftrace (default: as many as were traced)",
-      wholeNumber(1, 1024),
+      optionParser(wholeNumber(1, 1024)),
     )
     .addOption(new Option("--pages <size>", "pages of the traced program").choices(["4K", "2M"]).default("4K"))
-    .option("--window <references>", "references in a window of the working set", wholeNumber(1, 1e12), 1_000_000)
+    .option(
+      "--window <references>",
+      "references in a window of the working set",
+      optionParser(wholeNumber(1, 1e12)),
+      1_000_000,
+    )
     .option("-x, --field-separator <text>", "print counters as perf stat -x does")
-    .option("--seed <number>", "taken as everywhere; a replay makes no random choices", wholeNumber(0, 2 ** 32 - 1), 1)
+    .option(
+      "--seed <number>",
+      "taken as everywhere; a replay makes no random choices",
+      optionParser(wholeNumber(0, 2 ** 32 - 1)),
+      1,
+    )
     .option("--json", "print one JSON object a file")
-    .option("--differences <number>", "how many differences to show for each file", wholeNumber(0, 1_000_000), 1)
+    .option(
+      "--differences <number>",
+      "how many differences to show for each file",
+      optionParser(wholeNumber(0, 1_000_000)),
+      1,
+    )
     .option("--quiet", "print only what --json asks for and errors")
     .addHelpText("after", HELP);
   addMachineOptions(
@@ -149,11 +166,12 @@ async function replayFiles(files: readonly string[], options: ReplayCommandOptio
   return code;
 }
 
-/** An unreadable file is the user's mistake, anything else the emulator's; the other files are replayed in both cases. */
+/** A file that cannot be replayed is the user's mistake, anything else the emulator's; the other files are replayed in both cases. */
 function reportFailure(file: string, error: unknown): number {
-  if (error instanceof RecordingError) {
-    printError(`mmulab: ${error.message}\n`);
-    return EXIT_USAGE;
+  const ending = error instanceof InputFileError ? endingOf(error) : null;
+  if (ending !== null) {
+    printError(`mmulab: ${ending.line}\n`);
+    return ending.exitCode;
   }
   const details = error instanceof Error ? error.stack : String(error);
   printError(`mmulab: ${file}: the emulator failed (please report this): ${details}\n`);

@@ -1,11 +1,13 @@
 /** `mmulab run`: a workload on an emulated machine, and a report. */
 import { type Command, Option } from "commander";
+import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
+import { addMachineOptions } from "../command-line/machine-options.ts";
+import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { WallClock } from "../command-line/wall-clock.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
-import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../input/errors.ts";
 import { describeParameter, namesOf, parseParameters } from "../input/parameters.ts";
 import { memorySize, wholeNumber } from "../input/values.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
@@ -16,7 +18,6 @@ import type { RunReport } from "../runs/run-report.ts";
 import { renderRunReportCsv } from "../runs/run-report-csv.ts";
 import { renderRunReport } from "../runs/run-report-text.ts";
 import {
-  addMachineOptions,
   cpusOf,
   kernelSettings,
   type MachineSettings,
@@ -78,14 +79,14 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .description("Boot an emulated machine, run a workload on all its CPUs, and report what its MMU and vmalloc did.")
     .argument("[workload]", "which workload (--list shows all), or a .ts or .js file of one's own", "mixed")
     .argument("[parameters...]", "the workload's own parameters, NAME=VALUE (--list shows them)")
-    .option("--cpus <number>", "CPUs of the machine, 1 to 1024", wholeNumber(1, CPUS_MAX), 4)
+    .option("--cpus <number>", "CPUs of the machine, 1 to 1024", optionParser(wholeNumber(1, CPUS_MAX)), 4)
     .addOption(
       new Option("--memory <size>", "memory of the machine, such as 512MiB or 1TiB")
-        .argParser(memorySize(MEMORY_MIN, MEMORY_MAX))
+        .argParser(optionParser(memorySize(MEMORY_MIN, MEMORY_MAX)))
         .default(2 ** 32, "4GiB"),
     )
-    .option("--ops <number>", "operations over all CPUs", wholeNumber(1, 1e9), 20_000)
-    .option("--seed <number>", "seed of the random choices", wholeNumber(0, 2 ** 32 - 1), 1)
+    .option("--ops <number>", "operations over all CPUs", optionParser(wholeNumber(1, 1e9)), 20_000)
+    .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
     .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
     .option("--accounts", "report what the flushes cost, in four parts, by cause and by who freed")
     .option("--flushes <file>", `write a record of every flush to a file: ${FLUSH_FILE_FORMATS}`)
@@ -120,7 +121,7 @@ async function run(
   const specs = workload.parameters ?? [];
   const parameters = parseParameters(workload.name, specs, words);
   if (given("ops") && workload.usesOperations === false) {
-    throw new UsageError(`${workload.name} does not take --ops; its parameters are ${namesOf(specs)}`);
+    throw new UsageError(`${workload.name} does not take --ops; its parameters are ${namesOf(specs).join(", ")}`);
   }
   if (options.flushes !== undefined) checkFlushFile(options.flushes);
   checkOutputs(

@@ -1,9 +1,10 @@
 /** What `mmulab sweep` does. */
 import { stringify } from "csv-stringify/sync";
+import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { checkOutputs } from "../files/output-target.ts";
-import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../input/errors.ts";
+import { OutputFileError } from "../input/errors.ts";
 import { type Cell, renderTable } from "../report/tables.ts";
 import type { FinishedPoint } from "../sweep/result-lines.ts";
 import { ResultsFile, readResults } from "../sweep/results-file.ts";
@@ -41,7 +42,7 @@ const SHOWN_COLUMNS = [
 
 /**
  * Runs the points of a specification that are not done yet, and prints the table; returns the exit code.
- * @throws UsageError for a specification, results or options that are wrong
+ * @throws MmulabError for a specification, results or options that are wrong
  */
 export async function sweep(file: string, options: SweepCommandOptions): Promise<number> {
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
@@ -92,7 +93,7 @@ async function runPoints(
   try {
     await runSweep(spec, points, results, options.jobs, (done) => progress.update(done, spec.name));
   } catch (error) {
-    if (error instanceof UsageError) throw new UsageError(`${error.message}; ${state()}`);
+    if (error instanceof OutputFileError) throw new OutputFileError(out, error.message, `${error.message}; ${state()}`);
     throw error;
   } finally {
     progress.clear();

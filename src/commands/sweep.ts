@@ -1,6 +1,7 @@
 /** `mmulab sweep`: a grid of runs on all cores. */
 import { availableParallelism } from "node:os";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { optionParser } from "../command-line/option-values.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { Shard } from "../sweep/sweep.ts";
 import type { SweepCommandOptions } from "./sweep-action.ts";
@@ -47,10 +48,15 @@ export function addSweepCommand(program: Command, exit: (code: number) => void):
     )
     .addOption(
       new Option("--jobs <number>", "threads")
-        .argParser(wholeNumber(1, 1024))
+        .argParser(optionParser(wholeNumber(1, 1024)))
         .default(availableParallelism(), "all cores"),
     )
-    .option("--seed <number>", "first seed, where the specification says how many", wholeNumber(0, 2 ** 31), 1)
+    .option(
+      "--seed <number>",
+      "first seed, where the specification says how many",
+      optionParser(wholeNumber(0, 2 ** 31)),
+      1,
+    )
     .option("--columns <names>", "columns of the table, separated by commas")
     .option("--csv", "print the table as CSV, all columns")
     .option("--json", "print the table as one JSON object, all columns")

@@ -21,7 +21,7 @@ export const EXPERIMENTS: readonly Experiment[] = [flushCost, flushCeiling, lazy
  * Runs an experiment.
  * @param given parameters by name, as text; the rest are defaults
  * @param settings of the machines; those that the experiment does not take must be absent
- * @throws UsageError for a parameter that is not possible
+ * @throws ValueError for a parameter that is not possible
  */
 export function runExperiment(
   experiment: Experiment,

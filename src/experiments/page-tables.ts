@@ -4,6 +4,7 @@ import {
   FaultInjection,
   KernelLog,
   mapPhysicalRange,
+  NotEnoughMemory,
   PAGE_KERNEL,
   PageAllocator,
   PageTables,
@@ -232,7 +233,7 @@ function mappedMachine(
     throw new Error("nothing was mapped before");
   };
   const result = loop.runSync(0, mapPhysicalRange(tables, flush, BASE, BASE + sizeBytes, start, low, high, shift));
-  if (result < 0) throw new RangeError(`no memory for the page tables of ${sizeBytes} bytes`);
+  if (result < 0) throw new NotEnoughMemory(`no memory for the page tables of ${sizeBytes} bytes`);
   machine.cpus[0].writeCr3(tables.rootFrame * PAGE_SIZE);
   return { machine, tables };
 }

@@ -1,5 +1,5 @@
 /** Parameters of experiments: options of the command line, each a number, a list of numbers, or a choice of words. */
-import { UsageError } from "../input/errors.ts";
+import { ValueError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
 
 interface Numbers {
@@ -25,24 +25,24 @@ export class ParameterReader {
     this.given = given;
   }
 
-  /** A single number. @throws UsageError naming the value and what was expected */
+  /** A single number. @throws ValueError naming the value and what was expected */
   number(name: string): number {
     return this.numbers(name)[0];
   }
 
-  /** A list of numbers. @throws UsageError naming the value and what was expected */
+  /** A list of numbers. @throws ValueError naming the value and what was expected */
   list(name: string): number[] {
     return this.numbers(name);
   }
 
-  /** A list of words. @throws UsageError naming the value and what was expected */
+  /** A list of words. @throws ValueError naming the value and what was expected */
   words(name: string): string[] {
     const { spec, text } = this.find(name);
     if (spec.kind !== "words") throw new Error(`parameter ${name} is not made of words`);
     return text.split(",").map((word) => {
       if (spec.words.includes(word)) return word;
       const expected = `a list of ${spec.words.join(", ")}`;
-      throw new UsageError(`--${name} ${text}: expected ${expected}${suggestion(word, spec.words)}`);
+      throw new ValueError(`--${name}`, text, `${expected}${suggestion(word, spec.words)}`);
     });
   }
 
@@ -62,11 +62,11 @@ export class ParameterReader {
     const { low, high, kind } = spec;
     const words = text.split(",");
     const expected = `${kind === "list" ? "whole numbers" : "a whole number"} from ${low} to ${high}`;
-    if (kind === "number" && words.length !== 1) throw new UsageError(`--${name} ${text}: expected ${expected}`);
+    if (kind === "number" && words.length !== 1) throw new ValueError(`--${name}`, text, expected);
     return words.map((word) => {
       const value = /^\d+$/.test(word) ? Number(word) : Number.NaN;
       if (value >= low && value <= high) return value;
-      throw new UsageError(`--${name} ${text}: expected ${expected}${kind === "list" ? ", separated by commas" : ""}`);
+      throw new ValueError(`--${name}`, text, `${expected}${kind === "list" ? ", separated by commas" : ""}`);
     });
   }
 

@@ -2,7 +2,8 @@
 import { createReadStream, statSync } from "node:fs";
 import { pipeline, Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { RecordingError } from "../input/recording-error.ts";
+import { MmulabError } from "../../arch/isa/errors.ts";
+import { InputFileError } from "../input/errors.ts";
 
 const READ_BYTES = 256 * 1024;
 
@@ -24,7 +25,7 @@ export function inputSizeBytes(file: string): number {
  * The decompressed bytes of `file` (`-`: standard input) in pieces. Gzip is recognised by its magic number (RFC 1952,
  * 2.3.1), not by the file's name.
  * @param onRead told how many bytes, still compressed, have been read so far
- * @throws RecordingError for an empty file, or one named .gz that is none; otherwise what the system says, for
+ * @throws InputFileError for an empty file, or one named .gz that is none; otherwise what the system says, for
  *   {@link toInputError}
  */
 export async function* readByteChunks(file: string, onRead?: (bytes: number) => void): AsyncGenerator<Uint8Array> {
@@ -32,11 +33,11 @@ export async function* readByteChunks(file: string, onRead?: (bytes: number) => 
   const stream = file === STANDARD_INPUT ? process.stdin : createReadStream(file, options);
   const chunks = counted(stream[Symbol.asyncIterator](), onRead);
   const first = await chunks.next();
-  if (first.done) throw new RecordingError(inputName(file), 0, "is empty");
+  if (first.done) throw new InputFileError(inputName(file), 0, "is empty");
   const head = first.value;
   const source = Readable.from(startingWith(head, chunks), { objectMode: false });
   if (head[0] !== 0x1f || head[1] !== 0x8b) {
-    if (file.endsWith(".gz")) throw new RecordingError(file, 0, "is named .gz but does not hold gzip data");
+    if (file.endsWith(".gz")) throw new InputFileError(file, 0, "is named .gz but does not hold gzip data");
     for await (const chunk of source) yield chunk as Uint8Array;
     return;
   }
@@ -49,20 +50,20 @@ export async function* readByteChunks(file: string, onRead?: (bytes: number) => 
 
 /** What went wrong while reading, as an error that names the file and the line where it ended; others as they are. */
 export function toInputError(file: string, line: number, error: unknown): unknown {
-  if (error instanceof RecordingError || !(error instanceof Error)) return error;
+  if (error instanceof MmulabError || !(error instanceof Error)) return error;
   const name = inputName(file);
   const { code } = error as NodeJS.ErrnoException;
-  if (code === "ENOENT") return new RecordingError(name, 0, "no such file");
-  if (code === "EISDIR") return new RecordingError(name, 0, "is a directory, not a file");
-  if (code === "EACCES") return new RecordingError(name, 0, "may not be read (permission denied)");
+  if (code === "ENOENT") return new InputFileError(name, 0, "no such file");
+  if (code === "EISDIR") return new InputFileError(name, 0, "is a directory, not a file");
+  if (code === "EACCES") return new InputFileError(name, 0, "may not be read (permission denied)");
   if (code === "Z_BUF_ERROR") {
-    return new RecordingError(name, line, "the gzip data ends too early (truncated file); no whole line from here on");
+    return new InputFileError(name, line, "the gzip data ends too early (truncated file); no whole line from here on");
   }
-  if (code?.startsWith("Z_")) return new RecordingError(name, line, `the gzip data is damaged (${error.message})`);
+  if (code?.startsWith("Z_")) return new InputFileError(name, line, `the gzip data is damaged (${error.message})`);
   if (code === "ERR_ENCODING_INVALID_ENCODED_DATA") {
-    return new RecordingError(name, line, "not UTF-8 text from here on");
+    return new InputFileError(name, line, "not UTF-8 text from here on");
   }
-  if (code !== undefined) return new RecordingError(name, line, `cannot be read (${error.message})`);
+  if (code !== undefined) return new InputFileError(name, line, `cannot be read (${error.message})`);
   return error;
 }
 

@@ -1,7 +1,7 @@
 /** A lock on a file that one process at a time writes: a second file beside it that names the process. */
 import { linkSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
-import { UsageError } from "../input/errors.ts";
+import { OutputFileError } from "../input/errors.ts";
 import { writing } from "./output-error.ts";
 
 /** Who holds a lock. A process number that is used again belongs to a process that began at another time. */
@@ -18,7 +18,7 @@ const ATTEMPTS_MAX = 5;
 /**
  * Locks `file`, which exists, and returns what unlocks it. A lock of a process that is no more does not count.
  * @param use what the holder does, for the message: `a sweep is adding to it`
- * @throws UsageError while another process holds it
+ * @throws OutputFileError while another process holds it
  */
 export function lockFile(file: string, use: string): () => void {
   const lock = `${writing(file, () => realpathSync(file))}.lock`;
@@ -30,11 +30,13 @@ export function lockFile(file: string, use: string): () => void {
     if (held.holder !== null && isAlive(held.holder)) {
       const { pid, host } = held.holder;
       const where = host === hostname() ? "" : ` on ${host}`;
-      throw new UsageError(`${file}: ${use} (process ${pid}${where}); remove ${lock} if that is not so`);
+      const reason = `${use} (process ${pid}${where}); remove ${lock} if that is not so`;
+      throw new OutputFileError(file, reason, `${file}: ${reason}`);
     }
     removeStale(lock, held.text);
   }
-  throw new UsageError(`${file}: cannot be locked; remove ${lock} if no other process uses it`);
+  const reason = `cannot be locked; remove ${lock} if no other process uses it`;
+  throw new OutputFileError(file, reason, `${file}: ${reason}`);
 }
 
 /** Creates the lock with its whole text at once; false when there is one. */

@@ -1,5 +1,6 @@
 /** What the system says about writing, in words for the user. */
-import { UsageError } from "../input/errors.ts";
+import { MmulabError } from "../../arch/isa/errors.ts";
+import { OutputFileError } from "../input/errors.ts";
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "its folder does not exist",
@@ -21,15 +22,15 @@ const REASONS: Readonly<Record<string, string>> = {
 
 /**
  * Turns what the system says about writing `file` into one line for the user.
- * @returns a UsageError, or the error itself when it does not come from the system
+ * @returns an OutputFileError, or the error itself when it does not come from the system
  */
 export function toOutputError(file: string, error: unknown): unknown {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-  if (code === undefined || error instanceof UsageError) return error;
-  return new UsageError(`cannot write ${file}: ${REASONS[code] ?? code}`);
+  if (code === undefined || error instanceof MmulabError) return error;
+  return new OutputFileError(file, REASONS[code] ?? code);
 }
 
-/** Runs `action`, which writes `file`. @throws UsageError where the system refuses */
+/** Runs `action`, which writes `file`. @throws OutputFileError where the system refuses */
 export function writing<T>(file: string, action: () => T): T {
   try {
     return action();

@@ -21,7 +21,7 @@ export class OutputFile {
   private pendingCharacters = 0;
   private isOpen = true;
 
-  /** @throws UsageError when it cannot be created */
+  /** @throws OutputFileError when it cannot be created */
   constructor(file: string) {
     this.file = file;
     const target = outputTarget(file);
@@ -31,7 +31,7 @@ export class OutputFile {
     this.closesDescriptor = target.kind === "stream";
   }
 
-  /** Adds text or bytes. @throws UsageError when they cannot be written; the file is then abandoned */
+  /** Adds text or bytes. @throws OutputFileError when they cannot be written; the file is then abandoned */
   write(content: string | Uint8Array): void {
     if (typeof content === "string") {
       this.pending.push(content);
@@ -43,7 +43,7 @@ export class OutputFile {
     this.writeNow(content);
   }
 
-  /** Puts the whole file in its place. @throws UsageError when that is not possible; the file is then abandoned */
+  /** Puts the whole file in its place. @throws OutputFileError when that is not possible; the file is then abandoned */
   finish(): void {
     this.flush();
     this.isOpen = false;
@@ -81,7 +81,7 @@ export class OutputFile {
 
 /**
  * Writes a whole file; one that was there is replaced only when all has been written.
- * @throws UsageError when that is not possible
+ * @throws OutputFileError when that is not possible
  */
 export function writeOutputFile(file: string, ...parts: readonly (string | Uint8Array)[]): void {
   const output = new OutputFile(file);

@@ -1,7 +1,7 @@
 /** Where an output really goes: what its path leads to, and whether two paths lead to the same place. */
 import { accessSync, constants, fstatSync, readlinkSync, realpathSync, type Stats, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { UsageError } from "../input/errors.ts";
+import { OutputFileError } from "../input/errors.ts";
 import { writing } from "./output-error.ts";
 
 /** How an output is written. */
@@ -18,7 +18,7 @@ const SYMBOLIC_LINKS_MAX = 40;
 
 /**
  * What writing to `file` means.
- * @throws UsageError for a directory, or a path that leads nowhere
+ * @throws OutputFileError for a directory, or a path that leads nowhere
  */
 export function outputTarget(file: string): OutputTarget {
   return writing(file, () => {
@@ -27,7 +27,7 @@ export function outputTarget(file: string): OutputTarget {
     if (descriptor !== null) return { kind: "descriptor", descriptor };
     const stat = statSync(path, { throwIfNoEntry: false });
     if (stat === undefined) return { kind: "file", path, mode: null };
-    if (stat.isDirectory()) throw new UsageError(`cannot write ${file}: it is a directory`);
+    if (stat.isDirectory()) throw new OutputFileError(file, "it is a directory");
     return stat.isFile() ? { kind: "file", path, mode: stat.mode & 0o7777 } : { kind: "stream", path };
   });
 }
@@ -44,7 +44,7 @@ export interface NamedFile {
  * write: work of minutes is not lost to a misspelt folder.
  * @param outputs what is written; an absent file is skipped
  * @param inputs what the same command reads
- * @throws UsageError for the first that is wrong
+ * @throws OutputFileError for the first that is wrong
  */
 export function checkOutputs(outputs: readonly NamedFile[], inputs: readonly NamedFile[] = []): void {
   const taken = inputs.flatMap((input) => placesOf(input, "read"));
@@ -56,9 +56,8 @@ export function checkOutputs(outputs: readonly NamedFile[], inputs: readonly Nam
       if (other !== undefined) {
         const { what, file, use } = other;
         const name = file === output.file ? "" : ` (${file})`;
-        throw new UsageError(
-          `${output.what} ${output.file}: is the same file as ${what}${name}, which is ${use} as well`,
-        );
+        const reason = `is the same file as ${what}${name}, which is ${use} as well`;
+        throw new OutputFileError(output.file, reason, `${output.what} ${output.file}: ${reason}`);
       }
       taken.push(place);
     }
@@ -74,7 +73,7 @@ function checkWritable(file: string): void {
       return;
     }
     const folder = dirname(target.path);
-    if (!statSync(folder).isDirectory()) throw new UsageError(`cannot write ${file}: ${folder} is not a directory`);
+    if (!statSync(folder).isDirectory()) throw new OutputFileError(file, `${folder} is not a directory`);
     accessSync(folder, constants.W_OK);
     if (target.mode !== null) accessSync(target.path, constants.W_OK);
     const { dev, ino } = statSync(target.path, { throwIfNoEntry: false }) ?? {};
@@ -83,7 +82,7 @@ function checkWritable(file: string): void {
       const open = descriptorStat(descriptor);
       if (open?.dev !== dev || open?.ino !== ino) continue;
       const stream = descriptor === 1 ? "standard output" : "standard error";
-      throw new UsageError(`cannot write ${file}: ${stream} goes there (/dev/stdout names it)`);
+      throw new OutputFileError(file, `${stream} goes there (/dev/stdout names it)`);
     }
   });
 }

@@ -1,5 +1,5 @@
 /** Lines of a text file, gzip or plain, streamed: memory stays constant for any length. */
-import { RecordingError } from "../input/recording-error.ts";
+import { InputFileError } from "../input/errors.ts";
 import { inputName, readByteChunks, toInputError } from "./byte-chunks.ts";
 
 /** Consecutive lines without their newlines; `firstLine` counts from 1. */
@@ -15,7 +15,7 @@ const LINE_CHARACTERS_MAX = 2 ** 25;
  * The lines of `file` (`-`: standard input) in batches. A last line without a newline counts; an empty rest after the last
  * newline does not.
  * @param onRead told how many bytes of the file have been read so far
- * @throws RecordingError when the file cannot be read, its gzip data is damaged or cut short, it is not UTF-8 text, or a line
+ * @throws InputFileError when the file cannot be read, its gzip data is damaged or cut short, it is not UTF-8 text, or a line
  *   is longer than any that it can mean
  */
 export async function* readLineBatches(file: string, onRead?: (bytes: number) => void): AsyncGenerator<LineBatch> {
@@ -34,7 +34,7 @@ export async function* readLineBatches(file: string, onRead?: (bytes: number) =>
       rest.add(open);
       if (rest.characters <= LINE_CHARACTERS_MAX) continue;
       const problem = `is longer than ${LINE_CHARACTERS_MAX} characters, the most that a line may have`;
-      throw new RecordingError(inputName(file), firstLine, problem);
+      throw new InputFileError(inputName(file), firstLine, problem);
     }
     rest.add(decoder.decode());
   } catch (error) {

@@ -1,6 +1,6 @@
 /** Reading a whole file that is small by its nature. */
 import { closeSync, openSync, readSync } from "node:fs";
-import { RecordingError } from "../input/recording-error.ts";
+import { InputFileError } from "../input/errors.ts";
 import { toInputError } from "./byte-chunks.ts";
 
 const READ_BYTES = 1 << 16;
@@ -8,7 +8,7 @@ const READ_BYTES = 1 << 16;
 /**
  * The text of `file`, which may be a pipe.
  * @param bytesMax nothing that is larger is read to its end, as a device has none
- * @throws RecordingError when it cannot be read, is larger or is not UTF-8 text
+ * @throws InputFileError when it cannot be read, is larger or is not UTF-8 text
  */
 export function readSmallText(file: string, bytesMax: number): string {
   try {
@@ -27,7 +27,7 @@ function readSmallFile(file: string, bytesMax: number): Buffer {
       const got = readSync(descriptor, piece);
       if (got === 0) return Buffer.concat(pieces);
       size += got;
-      if (size > bytesMax) throw new RecordingError(file, 0, `has more than ${bytesMax} bytes, the most that is read`);
+      if (size > bytesMax) throw new InputFileError(file, 0, `has more than ${bytesMax} bytes, the most that is read`);
       pieces.push(piece.subarray(0, got));
     }
   } finally {

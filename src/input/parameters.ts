@@ -1,6 +1,5 @@
 /** Parameters of workloads, written NAME=VALUE as `modprobe` takes them. */
-import { UsageError } from "./errors.ts";
-import { suggestion } from "./suggestion.ts";
+import { unknownParameter, ValueError } from "./errors.ts";
 
 /** A value: a whole number, or on/off. */
 export type ParameterValue = number | boolean;
@@ -27,7 +26,7 @@ const FALSE_WORDS = ["0", "n", "no", "false", "off"];
 /**
  * Values from `NAME=VALUE` words; parameters that are not named keep their defaults. Numbers are decimal or, with `0x`,
  * hexadecimal; a boolean's name alone means true.
- * @throws UsageError for an unknown name, a value out of range, or a name given twice
+ * @throws UnknownNameError for an unknown name, ValueError for a value out of range or a name given twice
  */
 export function parseParameters(
   owner: string,
@@ -39,8 +38,8 @@ export function parseParameters(
     const split = word.indexOf("=");
     const name = split < 0 ? word : word.slice(0, split);
     const spec = specs.find((candidate) => candidate.name === name);
-    if (spec === undefined) throw new UsageError(unknownParameter(owner, specs, name));
-    if (given.has(name)) throw new UsageError(`parameter ${name} is given twice`);
+    if (spec === undefined) throw unknownParameter(owner, name, namesOf(specs));
+    if (given.has(name)) throw new ValueError(name, word, "each parameter once", `parameter ${name} is given twice`);
     given.set(name, parseValue(spec, split < 0 ? null : word.slice(split + 1)));
   }
   return Object.fromEntries(specs.map((spec) => [spec.name, given.get(spec.name) ?? spec.default]));
@@ -66,25 +65,21 @@ export function describeParameter(spec: ParameterSpec): string {
   return `${`${spec.name}=${spec.kind === "boolean" ? Number(spec.default) : spec.default}`.padEnd(30)} ${spec.summary}`;
 }
 
-function unknownParameter(owner: string, specs: readonly ParameterSpec[], name: string): string {
-  if (specs.length === 0) return `${owner} takes no parameters, but '${name}' was given`;
-  const names = specs.map((spec) => spec.name);
-  return `${owner} has no parameter '${name}'${suggestion(name, names)}; it has ${names.join(", ")}`;
-}
-
 function parseValue(spec: ParameterSpec, text: string | null): ParameterValue {
   if (spec.kind === "boolean") {
     if (text === null || TRUE_WORDS.includes(text.toLowerCase())) return true;
     if (FALSE_WORDS.includes(text.toLowerCase())) return false;
-    throw new UsageError(`parameter ${spec.name}: '${text}' is neither on (1, y) nor off (0, n)`);
+    const line = `parameter ${spec.name}: '${text}' is neither on (1, y) nor off (0, n)`;
+    throw new ValueError(spec.name, text, "on (1, y) or off (0, n)", line);
   }
   const value = text !== null && /^(\d+|0x[0-9a-f]+)$/i.test(text) ? Number(text) : Number.NaN;
   if (value >= spec.low && value <= spec.high) return value;
   const got = text === null ? "no value is given" : `'${text}'`;
-  throw new UsageError(`parameter ${spec.name}: ${got}; expected a whole number from ${spec.low} to ${spec.high}`);
+  const expected = `a whole number from ${spec.low} to ${spec.high}`;
+  throw new ValueError(spec.name, text, expected, `parameter ${spec.name}: ${got}; expected ${expected}`);
 }
 
-/** The names of parameters, for messages. */
-export function namesOf(specs: readonly ParameterSpec[]): string {
-  return specs.map(({ name }) => name).join(", ");
+/** The names of parameters. */
+export function namesOf(specs: readonly ParameterSpec[]): string[] {
+  return specs.map(({ name }) => name);
 }

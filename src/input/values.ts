@@ -1,5 +1,5 @@
-/** Values of options, read strictly: a wrong one is refused with what was expected. */
-import { InvalidArgumentError } from "commander";
+/** Values written by a person, read strictly: a wrong one is refused with what was expected. */
+import { ValueError } from "./errors.ts";
 
 const UNIT_BYTES: Readonly<Record<string, number>> = {
   "": 1,
@@ -15,21 +15,21 @@ const UNIT_BYTES: Readonly<Record<string, number>> = {
 };
 
 /**
- * A parser of whole decimal numbers from `low` to `high` for commander.
- * @throws InvalidArgumentError (from the parser) for anything else
+ * A parser of whole decimal numbers from `low` to `high`.
+ * @throws ValueError (from the parser) for anything else
  */
 export function wholeNumber(low: number, high: number): (text: string) => number {
   return (text) => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
     if (value >= low && value <= high) return value;
-    throw new InvalidArgumentError(`Expected a whole number from ${low} to ${high}.`);
+    throw new ValueError("", text, `a whole number from ${low} to ${high}`);
   };
 }
 
 /**
  * A parser of sizes such as `4GiB`, `512M` or `65536` (bytes), from `low` to `high` bytes and a multiple of 4096. Units are
  * powers of 1024.
- * @throws InvalidArgumentError (from the parser) for anything else
+ * @throws ValueError (from the parser) for anything else
  */
 export function memorySize(low: number, high: number): (text: string) => number {
   return (text) => {
@@ -38,7 +38,7 @@ export function memorySize(low: number, high: number): (text: string) => number 
     const bytes = match === null || unit === undefined ? Number.NaN : Number(match[1]) * unit;
     if (bytes >= low && bytes <= high && bytes % 4096 === 0) return bytes;
     const range = `from ${formatBinarySize(low)} to ${formatBinarySize(high)}`;
-    throw new InvalidArgumentError(`Expected a size such as 4GiB or 512MiB, a multiple of 4KiB ${range}.`);
+    throw new ValueError("", text, `a size such as 4GiB or 512MiB, a multiple of 4KiB ${range}`);
   };
 }
 

@@ -17,7 +17,7 @@ import {
   vmallocMeminfo,
 } from "../../mm/index.ts";
 import { USER_END } from "../../mm/lib/memory-layout.ts";
-import { UsageError } from "../input/errors.ts";
+import { ValueError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 
 /** Parts of the address space by name. */
@@ -77,7 +77,7 @@ const NAME_WIDTH = 16;
 function tlbLines(kernel: Kernel, { cpu }: ViewOptions): string[] {
   const { cpus } = kernel.machine;
   if (cpu !== undefined && cpu >= cpus.length) {
-    throw new UsageError(`there is no CPU ${cpu}: the machine has ${cpus.length}, from 0`);
+    throw absentCpu(cpu, cpus.length);
   }
   const heading = `cpu  ${"tlb".padEnd(NAME_WIDTH)}  page                size  frame       pcid  flags`;
   const chosen = cpu === undefined ? cpus : [cpus[cpu]];
@@ -105,6 +105,11 @@ function tlbLines(kernel: Kernel, { cpu }: ViewOptions): string[] {
       }),
   );
   return [heading, ...lines];
+}
+
+function absentCpu(cpu: number, cpus: number): ValueError {
+  const line = `there is no CPU ${cpu}: the machine has ${cpus}, from 0`;
+  return new ValueError("CPU", cpu, `a CPU from 0 to ${cpus - 1}`, line);
 }
 
 function nameOfSize(sizeBytes: number): string {
@@ -144,14 +149,15 @@ function countFrames(zones: readonly Zone[], use: number): number {
 }
 
 function walkLines({ machine }: Kernel, { address, cpu = 0 }: ViewOptions): string[] {
-  if (address === undefined) throw new UsageError("walk needs --address, such as --address 0xffffc90000000000");
+  if (address === undefined) throw new ValueError("", address, "an address to walk");
   let la: number;
   try {
     la = parseLinearAddress(address);
   } catch {
-    throw new UsageError(`address '${address}': expected a canonical 64-bit address such as 0xffffc90000000000`);
+    const expected = "a canonical 64-bit address such as 0xffffc90000000000";
+    throw new ValueError("address", address, expected, `address '${address}': expected ${expected}`);
   }
   const executing = machine.cpus[cpu];
-  if (executing === undefined) throw new UsageError(`there is no CPU ${cpu}: the machine has ${machine.cpus.length}`);
+  if (executing === undefined) throw absentCpu(cpu, machine.cpus.length);
   return formatProbe(executing.probe(la)).split("\n");
 }

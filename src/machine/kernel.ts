@@ -23,6 +23,7 @@ import {
   KernelLog,
   KernelMm,
   makeDirectMap,
+  NotEnoughMemory,
   NUMA_NO_NODE,
   PageAllocator,
   PageTables,
@@ -170,13 +171,13 @@ export class Kernel {
     return verifyVmalloc(this.vm, userSpaces);
   }
 
-  /** Single frames for a caller's own use; throws RangeError when there are not enough. */
+  /** Single frames for a caller's own use; throws NotEnoughMemory when there are not enough. */
   allocFrames(count: number): Uint32Array {
     const frames = new Uint32Array(count);
     const got = this.pages.allocBulk(this.currentCpu, count, FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE, frames, 0);
     if (got < count) {
       this.pages.freeBulk(this.currentCpu, frames, 0, got);
-      throw new RangeError(`${count} frames were asked for, ${got} are free`);
+      throw new NotEnoughMemory(`${count} frames were asked for, ${got} are free`);
     }
     return frames;
   }

@@ -3,7 +3,7 @@ import { extname } from "node:path";
 import { stringify } from "csv-stringify/sync";
 import { ftraceText, type VmallocEvents } from "../../mm/index.ts";
 import { OutputFile } from "../files/output-file.ts";
-import { UsageError } from "../input/errors.ts";
+import { unknownFormat } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { EVENT_COLUMNS, type EventRow, eventRows } from "./event-rows.ts";
 
@@ -11,7 +11,7 @@ import { EVENT_COLUMNS, type EventRow, eventRows } from "./event-rows.ts";
 export interface EventFile {
   /** To be told of the events. */
   readonly observer: VmallocEvents;
-  /** Completes the file. @throws UsageError when it cannot be written */
+  /** Completes the file. @throws OutputFileError when it cannot be written */
   finish(): void;
   /** Leaves nothing behind. */
   abandon(): void;
@@ -22,7 +22,7 @@ export const EVENT_FILE_FORMATS = ".txt (ftrace text), .csv, .jsonl or .parquet"
 
 /**
  * Opens `file` for the events of `kernel`.
- * @throws UsageError (its promise is rejected) for an unknown ending, or when the file cannot be created
+ * @throws OutputFileError (its promise is rejected) for an unknown ending, or when the file cannot be created
  */
 export async function openEventFile(file: string, kernel: Kernel): Promise<EventFile> {
   switch (extname(file).toLowerCase()) {
@@ -46,9 +46,7 @@ export async function openEventFile(file: string, kernel: Kernel): Promise<Event
       return parquetFile(file, kernel);
     }
     default:
-      throw new UsageError(
-        `cannot tell from the name ${file} in which format to write; it should end in ${EVENT_FILE_FORMATS}`,
-      );
+      throw unknownFormat(file, EVENT_FILE_FORMATS);
   }
 }
 

@@ -4,7 +4,7 @@ import { stringify } from "csv-stringify/sync";
 import { formatLinearAddress } from "../../arch/index.ts";
 import type { FlushAccounts } from "../../mm/index.ts";
 import { writeOutputFile } from "../files/output-file.ts";
-import { UsageError } from "../input/errors.ts";
+import { unknownFormat } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 
 /** The endings of names, and what they stand for. */
@@ -12,17 +12,15 @@ export const FLUSH_FILE_FORMATS = ".jsonl (with each free that led to it) or .cs
 
 const ENDINGS = [".jsonl", ".csv"];
 
-/** @throws UsageError for a name of unknown ending */
+/** @throws OutputFileError for a name of unknown ending */
 export function checkFlushFile(file: string): void {
   if (ENDINGS.includes(extname(file).toLowerCase())) return;
-  throw new UsageError(
-    `cannot tell from the name ${file} in which format to write; it should end in ${FLUSH_FILE_FORMATS}`,
-  );
+  throw unknownFormat(file, FLUSH_FILE_FORMATS);
 }
 
 /**
  * Writes the flushes that a kernel has kept accounts of. Cycles are of the emulated CPUs.
- * @throws UsageError when the file cannot be written
+ * @throws OutputFileError when the file cannot be written
  */
 export function writeFlushFile(file: string, kernel: Kernel): void {
   const accounts = kernel.vm.flushing.keepAccounts();

@@ -10,7 +10,7 @@ const ROWS_AT_ONCE = 50_000;
 
 /**
  * Opens a Parquet file for the events of `kernel`.
- * @throws UsageError when it cannot be created
+ * @throws OutputFileError when it cannot be created
  */
 export function parquetFile(file: string, kernel: Kernel): EventFile {
   const output = new OutputFile(file);

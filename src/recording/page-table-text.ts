@@ -1,4 +1,5 @@
 /** The text of `/sys/kernel/debug/page_tables/kernel` as typed runs (`arch/x86/mm/dump_pagetables.c`). */
+import { TextFormatError } from "../../arch/isa/errors.ts";
 import { LINEAR_SPACE_BYTES, parseLinearAddress } from "../../arch/isa/linear-address.ts";
 import type { PageTableLevel, PageTableRun } from "../../mm/views/page-table-run.ts";
 
@@ -18,11 +19,11 @@ export function parseAddressMarker(line: string): string | null {
 
 /**
  * Reads one line of the dump.
- * @throws SyntaxError when it is not one
+ * @throws TextFormatError when it is not one
  */
 export function parsePageTableRun(line: string): PageTableRun {
   const match = RUN.exec(line);
-  if (match === null) throw new SyntaxError(`not a line of a page-table dump: "${line}"`);
+  if (match === null) throw new TextFormatError(line, `not a line of a page-table dump: "${line}"`);
   const start = parseLinearAddress(match[1]);
   const end = parseLinearAddress(match[2]);
   const flags = match[5];

@@ -2,7 +2,7 @@
 import type { ZodError } from "zod";
 import { eventProblem, type RecordedEvent } from "../events/recorded-event.ts";
 import { readLineBatches } from "../files/text-lines.ts";
-import { RecordingError } from "../input/recording-error.ts";
+import { InputFileError } from "../input/errors.ts";
 import {
   callSchemas,
   headerSchema,
@@ -56,7 +56,7 @@ export type RecordingItem = StartItem | CallItem | WaitItem | MigrateItem | EndI
 
 /**
  * Reads a recording, gzip or plain.
- * @throws RecordingError when `file` cannot be read or is not a recording of version 1, at the line that shows it
+ * @throws InputFileError when `file` cannot be read or is not a recording of version 1, at the line that shows it
  */
 export async function* readRecording(file: string): AsyncGenerator<RecordingItem> {
   const parser = new RecordingParser(file);
@@ -98,7 +98,7 @@ class RecordingParser {
   }
 
   finish(): EndItem {
-    if (this.section === "header") throw new RecordingError(this.file, 0, "is empty");
+    if (this.section === "header") throw new InputFileError(this.file, 0, "is empty");
     if (this.section === "init") throw this.problem('ends before {"init":"end"}');
     if (this.section === "calls") throw this.problem('ends before {"end_of_calls":1}');
     const missing = this.state.missing("final");
@@ -207,8 +207,8 @@ class RecordingParser {
     return result.data;
   }
 
-  private problem(reason: string): RecordingError {
-    return new RecordingError(this.file, this.line, reason);
+  private problem(reason: string): InputFileError {
+    return new InputFileError(this.file, this.line, reason);
   }
 }
 

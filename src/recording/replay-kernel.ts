@@ -1,4 +1,5 @@
 /** An emulated kernel in the state in which a recording begins, and the state in which it is later. */
+import { MmulabError } from "../../arch/isa/errors.ts";
 import type { KernelCode, Thread } from "../../arch/time/event-loop.ts";
 import {
   dumpPageTables,
@@ -46,6 +47,15 @@ export function bootRecordedKernel(header: RecordingHeader, state: RecordedState
   }
   kernel.currentCpu = header.pinned_cpu;
   return kernel;
+}
+
+/**
+ * Whether a failure while a recording is replayed comes from what it asks for: a state that contradicts itself, or more than
+ * any machine has (a RangeError is an array that this computer cannot hold). Anything else is a fault of the emulator.
+ */
+export function isRecordingsFault(error: unknown): error is Error {
+  if (error instanceof MmulabError) return error.code !== "DEADLOCK";
+  return error instanceof RangeError;
 }
 
 /** The state of a kernel in the form in which recordings have it. */

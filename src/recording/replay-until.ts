@@ -1,10 +1,9 @@
 /** The state of a recorded kernel after some of its calls. */
-import { ConfigError, RestoreError } from "../../mm/index.ts";
-import { RecordingError } from "../input/recording-error.ts";
+import { InputFileError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { readRecording } from "./recording-reader.ts";
 import { ReplayCalls } from "./replay-calls.ts";
-import { alignClocks, bootRecordedKernel } from "./replay-kernel.ts";
+import { alignClocks, bootRecordedKernel, isRecordingsFault } from "./replay-kernel.ts";
 
 /** A kernel part of the way through a recording. */
 export interface PartialReplay {
@@ -16,7 +15,7 @@ export interface PartialReplay {
 
 /**
  * Boots the recorded kernel and makes its first `calls` calls, with the waits and migrations between them.
- * @throws RecordingError when the file cannot be read or is not a recording
+ * @throws InputFileError when the file cannot be read or is not a recording
  */
 export async function replayUntil(file: string, calls: number): Promise<PartialReplay> {
   let kernel: Kernel | null = null;
@@ -40,12 +39,12 @@ export async function replayUntil(file: string, calls: number): Promise<PartialR
         kernel.runUntilIdle();
       } else if (item.kind === "migrate") kernel.currentCpu = item.cpu;
     } catch (error) {
-      if (error instanceof RestoreError || error instanceof ConfigError || error instanceof RangeError) {
-        throw new RecordingError(file, item.kind === "start" ? 0 : item.line, `cannot be replayed: ${error.message}`);
+      if (isRecordingsFault(error)) {
+        throw new InputFileError(file, item.kind === "start" ? 0 : item.line, `cannot be replayed: ${error.message}`);
       }
       throw error;
     }
   }
-  if (kernel === null) throw new RecordingError(file, 0, "has no calls");
+  if (kernel === null) throw new InputFileError(file, 0, "has no calls");
   return { kernel, recording, calls: made };
 }

@@ -1,15 +1,14 @@
 /** Replays a recording: the same initial state and the same calls, compared address by address and event by event. */
 import { formatLinearAddress } from "../../arch/isa/linear-address.ts";
-import { ConfigError, RestoreError } from "../../mm/index.ts";
 import { EventRecorder } from "../events/event-recorder.ts";
 import { type RecordedEvent, sameEvent } from "../events/recorded-event.ts";
-import { RecordingError } from "../input/recording-error.ts";
+import { InputFileError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { compareFinalState } from "./final-state.ts";
 import { type CallItem, type EndItem, type RecordingItem, readRecording, type StartItem } from "./recording-reader.ts";
 import { ReplayCalls } from "./replay-calls.ts";
 import { describeCall, describeEvent, eventContext, type ReplayDifference } from "./replay-difference.ts";
-import { alignClocks, bootRecordedKernel, callingThread, captureState } from "./replay-kernel.ts";
+import { alignClocks, bootRecordedKernel, callingThread, captureState, isRecordingsFault } from "./replay-kernel.ts";
 import { type Difference, diffSequences } from "./sequence-diff.ts";
 
 /** What a replay found. */
@@ -45,7 +44,7 @@ const PROGRESS_CALLS = 1024;
 
 /**
  * Replays a recording, gzip or plain.
- * @throws RecordingError when the file cannot be read or is not a recording
+ * @throws InputFileError when the file cannot be read or is not a recording
  */
 export async function replayRecording(file: string, options: ReplayOptions = {}): Promise<ReplayResult> {
   let replay: Replay | null = null;
@@ -62,8 +61,8 @@ function startReplay(file: string, start: StartItem, options: ReplayOptions): Re
   try {
     return new Replay(start, options);
   } catch (error) {
-    if (error instanceof RestoreError || error instanceof ConfigError || error instanceof RangeError) {
-      throw new RecordingError(file, 0, `its initial state is impossible: ${error.message}`);
+    if (isRecordingsFault(error)) {
+      throw new InputFileError(file, 0, `its initial state is impossible: ${error.message}`);
     }
     throw error;
   }
@@ -74,7 +73,7 @@ function stepReplay(file: string, replay: Replay, item: Exclude<RecordingItem, S
   try {
     replay.step(item);
   } catch (error) {
-    if (error instanceof RangeError) throw new RecordingError(file, item.line, `cannot be replayed: ${error.message}`);
+    if (isRecordingsFault(error)) throw new InputFileError(file, item.line, `cannot be replayed: ${error.message}`);
     throw error;
   }
 }

@@ -1,4 +1,5 @@
 /** Lines of `/proc/vmallocinfo` as typed records (`vmalloc_info_show` in `mm/vmalloc.c`). */
+import { TextFormatError } from "../../arch/isa/errors.ts";
 import { formatLinearAddress16, parseLinearAddress } from "../../arch/isa/linear-address.ts";
 
 /** One line of `/proc/vmallocinfo`. */
@@ -26,11 +27,11 @@ const CALLER = /^([^ =]+\+0x[0-9a-f]+\/0x[0-9a-f]+(?: \[[^\]]+\])?|0x[0-9a-f]+)(
 
 /**
  * Reads one line.
- * @throws SyntaxError when it is not a line of `/proc/vmallocinfo`
+ * @throws TextFormatError when it is not a line of `/proc/vmallocinfo`
  */
 export function parseVmallocinfoLine(line: string): VmallocinfoLine {
   const match = RANGE.exec(line);
-  if (match === null) throw new SyntaxError(`not a line of /proc/vmallocinfo: "${line}"`);
+  if (match === null) throw new TextFormatError(line, `not a line of /proc/vmallocinfo: "${line}"`);
   const start = parseLinearAddress(match[1]);
   const end = parseLinearAddress(match[2]);
   const area = { start, end, sizeBytes: Number(match[3]) };
@@ -48,7 +49,8 @@ export function parseVmallocinfoLine(line: string): VmallocinfoLine {
     else if (word.startsWith("phys=")) phys = Number(word.slice("phys=".length));
     else if (word !== "") words.push(word);
   }
-  if (Number.isNaN(pages) || Number.isNaN(phys ?? 0)) throw new SyntaxError(`bad pages= or phys= in "${line}"`);
+  if (Number.isNaN(pages) || Number.isNaN(phys ?? 0))
+    throw new TextFormatError(line, `bad pages= or phys= in "${line}"`);
   return { ...area, caller, pages, phys, words, vmMapRam: false, unpurged: false };
 }
 

@@ -1,5 +1,4 @@
-/** Options that say how a machine and its kernel are set up, the same for every command that boots one. */
-import { type Command, InvalidArgumentError, Option } from "commander";
+/** Settings of a machine and its kernel by name: what each means, how its value is written, and what kernel it makes. */
 import { formatTopology, parseTopology, type TopologyConfig } from "../../arch/index.ts";
 import {
   DEFAULT_KERNEL_COSTS,
@@ -9,8 +8,7 @@ import {
   type FlushPolicy,
   type VmallocConfig,
 } from "../../mm/index.ts";
-import { UsageError } from "../input/errors.ts";
-import { suggestion } from "../input/suggestion.ts";
+import { unknownName, ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { KernelConfig } from "../machine/kernel.ts";
 
@@ -39,17 +37,20 @@ export type SettingName =
   | "nr-cpus"
   | "ipi-mode";
 
-interface Setting {
+/** How a setting is written. */
+export interface Setting {
   /** What stands after the name; empty for a switch. */
   readonly value: string;
+  /** One line for help. */
   readonly summary: string;
-  /** @throws InvalidArgumentError for text that is no such value */
-  parse(text: string): unknown;
+  /** @throws ValueError, UnknownNameError for text that is no such value */
+  readonly parse: (text: string) => unknown;
 }
 
 const PAGES_MAX = 2 ** 36;
 
-const SETTINGS: Readonly<Record<SettingName, Setting>> = {
+/** All settings by name. */
+export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   topology: {
     value: "<SxCxT>",
     summary:
@@ -102,19 +103,6 @@ function policyNames(): string[] {
   return FLUSH_POLICIES.map((policy) => policy.name);
 }
 
-/** Adds options for `names` to a command, under a heading of their own in its help. */
-export function addMachineOptions(
-  command: Command,
-  names: readonly SettingName[] = SETTING_NAMES,
-  heading = "Machine and kernel:",
-): void {
-  for (const name of names) {
-    const { value, summary, parse } = SETTINGS[name];
-    const option = new Option(value === "" ? `--${name}` : `--${name} ${value}`, summary).helpGroup(heading);
-    command.addOption(value === "" ? option : option.argParser(parse));
-  }
-}
-
 /** The key of an option's value, as of a setting in {@link MachineSettings}: `flushCeiling`. */
 export function settingKey(name: string): string {
   return name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
@@ -122,7 +110,7 @@ export function settingKey(name: string): string {
 
 /**
  * Reads settings from words, as in a sweep's grid (`pti`: true or false).
- * @throws InvalidArgumentError, UsageError for a value that is not possible
+ * @throws ValueError, UnknownNameError for a value that is not possible
  */
 export function readSettings(given: Readonly<Partial<Record<SettingName, string>>>): MachineSettings {
   return Object.fromEntries(
@@ -135,18 +123,22 @@ export function readSettings(given: Readonly<Partial<Record<SettingName, string>
 
 /**
  * What a kernel of `cpus` CPUs is booted with. Absent settings are left out.
- * @throws UsageError for settings that do not fit the number of CPUs
+ * @throws ValueError for settings that do not fit the number of CPUs
  */
 export function kernelSettings(settings: MachineSettings, cpus: number): Partial<KernelConfig> {
   const { topology, policy, isolated, pti, ipiMode, flushCeiling } = settings;
   if (topology !== undefined && cpus > cpusOf(topology)) {
-    const room = cpusOf(topology);
-    throw new UsageError(`--topology ${formatTopology(topology)}: has room for ${room} CPUs, not for ${cpus}`);
+    const given = formatTopology(topology);
+    const line = `--topology ${given}: has room for ${cpusOf(topology)} CPUs, not for ${cpus}`;
+    throw new ValueError("topology", given, `room for ${cpus} CPUs`, line);
   }
   const absent = isolated?.find((cpu) => cpu >= cpus);
-  if (absent !== undefined) throw new UsageError(`--isolated: there is no CPU ${absent}, expected 0 to ${cpus - 1}`);
+  if (absent !== undefined) {
+    const line = `--isolated: there is no CPU ${absent}, expected 0 to ${cpus - 1}`;
+    throw new ValueError("isolated", absent, `CPUs from 0 to ${cpus - 1}`, line);
+  }
   if (settings.nrCpus !== undefined && settings.nrCpus < cpus) {
-    throw new UsageError(`--nr-cpus ${settings.nrCpus}: expected at least ${cpus}, the CPUs of the machine`);
+    throw new ValueError("--nr-cpus", settings.nrCpus, `at least ${cpus}, the CPUs of the machine`);
   }
   const { ipi } = DEFAULT_KERNEL_COSTS;
   return {
@@ -192,26 +184,24 @@ function vmallocSettings({ lazyMax, vmapNodes, nrCpus }: MachineSettings): Parti
 function parseTopologyOption(text: string): TopologyConfig {
   const topology = parseTopology(text);
   if (topology !== null && cpusOf(topology) > 0) return topology;
-  throw new InvalidArgumentError("Expected sockets x cores of a socket x threads of a core, such as 2x64x1.");
+  throw new ValueError("", text, "sockets x cores of a socket x threads of a core, such as 2x64x1");
 }
 
 function parsePolicy(text: string): FlushPolicy {
   const found = FLUSH_POLICIES.find(({ name }) => name === text);
   if (found !== undefined) return found;
-  throw new UsageError(
-    `unknown flush policy '${text}'${suggestion(text, policyNames())}; there are ${policyNames().join(", ")}`,
-  );
+  throw unknownName("flush policy", text, policyNames());
 }
 
 function parseIpiMode(text: string): DestinationMode {
   const found = DESTINATION_MODES.find((mode) => mode === text);
   if (found !== undefined) return found;
-  throw new InvalidArgumentError(`Expected one of ${DESTINATION_MODES.join(", ")}.`);
+  throw new ValueError("", text, `one of ${DESTINATION_MODES.join(", ")}`);
 }
 
 function parseSwitch(text: string): boolean {
   if (text === "true" || text === "false") return text === "true";
-  throw new InvalidArgumentError("Expected true or false.");
+  throw new ValueError("", text, "true or false");
 }
 
 /** `2-7,12` as the kernel's command line writes lists of CPUs. */
@@ -220,7 +210,7 @@ function parseCpuList(text: string): number[] {
   for (const part of text.split(",")) {
     const match = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(part);
     const [first, last] = match === null ? [1, 0] : [Number(match[1]), Number(match[2] ?? match[1])];
-    if (first > last) throw new InvalidArgumentError("Expected CPUs such as 2-7,12.");
+    if (first > last) throw new ValueError("", text, "CPUs such as 2-7,12");
     for (let cpu = first; cpu <= last; cpu++) cpus.add(cpu);
   }
   return [...cpus].sort((a, b) => a - b);

@@ -1,17 +1,15 @@
 /** The microarchitectures that the command line knows. */
 import { PRESETS, type Preset } from "../../arch/index.ts";
-import { UsageError } from "../input/errors.ts";
-import { suggestion } from "../input/suggestion.ts";
+import { unknownName } from "../input/errors.ts";
 
 /**
  * The preset called `name`.
- * @throws UsageError when there is none, naming the nearest and all that there are
+ * @throws UnknownNameError when there is none, naming the nearest and all that there are
  */
 export function findPreset(name: string): Preset {
   const found = PRESETS.find((preset) => preset.name === name);
   if (found !== undefined) return found;
-  const names = presetNames();
-  throw new UsageError(`unknown preset '${name}'${suggestion(name, names)}; there are ${names.join(", ")}`);
+  throw unknownName("preset", name, presetNames());
 }
 
 /** The names of all presets. */

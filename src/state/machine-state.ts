@@ -12,7 +12,7 @@ import { LineCache } from "../../arch/tlb/walk-caches.ts";
 import { FlushAccounts, flushPolicyByName, Mutex, SpinLock, Work } from "../../mm/index.ts";
 import { toInputError } from "../files/byte-chunks.ts";
 import { writeOutputFile } from "../files/output-file.ts";
-import { RecordingError } from "../input/recording-error.ts";
+import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { restoreGraph, type SavedNode, StateError, saveGraph } from "./object-graph.ts";
 
@@ -36,7 +36,7 @@ const HEADER = z.object({
 /**
  * Writes the state of an idle kernel; observers of its events are left out.
  * @param madeBy a few words on what brought it there
- * @throws StateError while a thread is under way, UsageError when the file cannot be written
+ * @throws StateError while a thread is under way, OutputFileError when the file cannot be written
  */
 export function saveKernel(kernel: Kernel, file: string, madeBy: string): void {
   const observer = kernel.vm.events;
@@ -70,16 +70,16 @@ export interface LoadedKernel {
 
 /**
  * Boots a kernel with the saved configuration and brings it into the saved state.
- * @throws RecordingError when the file cannot be read, is damaged, or does not fit this program
+ * @throws InputFileError when the file cannot be read, is damaged, or does not fit this program
  */
 export function loadKernel(file: string): LoadedKernel {
   const bytes = readState(file);
   const { header, body } = splitState(file, bytes);
   if (body.length !== header.sizeBytes) {
-    throw new RecordingError(file, 0, `has ${body.length} bytes of state, not ${header.sizeBytes}: it was cut short`);
+    throw new InputFileError(file, 0, `has ${body.length} bytes of state, not ${header.sizeBytes}: it was cut short`);
   }
   if (createHash("sha256").update(body).digest("hex") !== header.sha256) {
-    throw new RecordingError(file, 0, "is damaged: its checksum does not fit");
+    throw new InputFileError(file, 0, "is damaged: its checksum does not fit");
   }
   const nodes = deserialize(gunzipSync(body)) as SavedNode[];
   const { flushPolicy, ...rest } = header.config;
@@ -89,7 +89,7 @@ export function loadKernel(file: string): LoadedKernel {
     restoreGraph(kernel, nodes, LATE_CLASSES);
     return { kernel, madeBy: header.madeBy };
   } catch (error) {
-    if (error instanceof StateError) throw new RecordingError(file, 0, `cannot be loaded: ${error.message}`);
+    if (error instanceof StateError) throw new InputFileError(file, 0, `cannot be loaded: ${error.message}`);
     throw error;
   }
 }
@@ -114,9 +114,9 @@ function readState(file: string): Buffer {
 }
 
 function splitState(file: string, bytes: Buffer): { header: z.infer<typeof HEADER>; body: Buffer } {
-  if (bytes.length === 0) throw new RecordingError(file, 0, "is empty");
+  if (bytes.length === 0) throw new InputFileError(file, 0, "is empty");
   const end = bytes.subarray(0, HEADER_BYTES_MAX).indexOf(NEWLINE);
-  const notState = new RecordingError(file, 0, "is not a state that mmulab saved");
+  const notState = new InputFileError(file, 0, "is not a state that mmulab saved");
   if (end < 0) throw notState;
   let json: unknown;
   try {
@@ -128,7 +128,7 @@ function splitState(file: string, bytes: Buffer): { header: z.infer<typeof HEADE
   const header = HEADER.safeParse(json);
   if (!header.success) throw notState;
   if (version !== VERSION) {
-    throw new RecordingError(
+    throw new InputFileError(
       file,
       0,
       `is a state of version ${String(version)}; this program reads version ${VERSION}`,

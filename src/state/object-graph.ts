@@ -5,6 +5,8 @@
  * them go on to work, and others are made. Functions are not saved; the booted kernel has its own.
  */
 
+import { MmulabError } from "../../arch/isa/errors.ts";
+
 /** A saved value: itself, or a one-element array with the number of an object, or `[-1]` for what is not saved. */
 export type SavedValue = number | string | boolean | null | undefined | bigint | readonly [number];
 
@@ -36,8 +38,13 @@ export interface StateClass {
 }
 
 /** What was saved does not fit the kernel that it is laid over, or cannot be saved at all. */
-export class StateError extends Error {
+export class StateError extends MmulabError {
   override readonly name = "StateError";
+
+  /** @param message what does not fit or cannot be saved, in one line */
+  constructor(message: string) {
+    super("BAD_STATE", message);
+  }
 }
 
 const NOT_SAVED: readonly [number] = [-1];

@@ -7,8 +7,7 @@ import { toInputError } from "../files/byte-chunks.ts";
 import { lockFile } from "../files/file-lock.ts";
 import { writing } from "../files/output-error.ts";
 import { writeAll } from "../files/write-all.ts";
-import { UsageError } from "../input/errors.ts";
-import { RecordingError } from "../input/recording-error.ts";
+import { InputFileError, OutputFileError } from "../input/errors.ts";
 import { type FinishedPoint, headerLine, headerProblem, ResultLines, resultLine } from "./result-lines.ts";
 import type { SweepSpec } from "./spec.ts";
 
@@ -28,14 +27,17 @@ export class ResultsFile {
   /**
    * Opens `file`, which may hold results of an earlier run of the same sweep. A last line that was cut short is cut off;
    * nothing else that is there is written again.
-   * @throws RecordingError when it holds something else, UsageError when it cannot be written or another sweep adds to it
+   * @throws InputFileError when it holds something else, OutputFileError when it cannot be written or another sweep adds to it
    */
   constructor(file: string, spec: SweepSpec) {
     this.file = file;
     this.spec = spec;
     this.descriptor = writing(file, () => openSync(file, "a+"));
     try {
-      if (!fstatSync(this.descriptor).isFile()) throw new UsageError(`${file}: results are kept in a regular file`);
+      if (!fstatSync(this.descriptor).isFile()) {
+        const reason = "results are kept in a regular file";
+        throw new OutputFileError(file, reason, `${file}: ${reason}`);
+      }
       this.unlock = lockFile(file, "another sweep is adding to it");
     } catch (error) {
       closeSync(this.descriptor);
@@ -51,7 +53,7 @@ export class ResultsFile {
 
   /**
    * Adds a point; it is on the disk when this returns.
-   * @throws UsageError when it cannot be written; the file then ends with the line before
+   * @throws OutputFileError when it cannot be written; the file then ends with the line before
    */
   add(finished: FinishedPoint): void {
     if (!this.isOpen) return;
@@ -102,7 +104,7 @@ interface Results {
 
 /**
  * The points in a file of results; a last line that was cut short does not count.
- * @throws RecordingError when it is not a file of results of `spec`, at the line that shows it
+ * @throws InputFileError when it is not a file of results of `spec`, at the line that shows it
  */
 export function readResults(file: string, spec: SweepSpec): Results {
   const bytes = readBytes(file);
@@ -117,15 +119,15 @@ export function readResults(file: string, spec: SweepSpec): Results {
     if (line === 1) {
       if (isTorn(end) && headerLine(spec).startsWith(text) && headerLine(spec) !== text) break;
       const problem = headerProblem(text, spec);
-      if (problem !== null) throw new RecordingError(file, 1, problem);
+      if (problem !== null) throw new InputFileError(file, 1, problem);
     } else {
       const point = reader.parse(text);
       if (typeof point === "string") {
         if (isTorn(end)) break;
-        throw new RecordingError(file, line, point);
+        throw new InputFileError(file, line, point);
       }
       if (points.has(point.point.index)) {
-        throw new RecordingError(file, line, `is a second result of point ${point.point.index}`);
+        throw new InputFileError(file, line, `is a second result of point ${point.point.index}`);
       }
       points.set(point.point.index, point);
     }

@@ -10,22 +10,22 @@ import {
   type Node,
   parseDocument,
 } from "yaml";
-import { UsageError } from "../input/errors.ts";
+import { type FilePlace, InputFileError, inputErrorAt } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
 
 /** A value of a grid. */
 export type GridValue = number | string | boolean;
 
-/** Something of the specification, and `FILE:LINE:COLUMN` of it. */
+/** Something of the specification, and where it stands. */
 export interface Located<T> {
   readonly value: T;
-  readonly at: string;
+  readonly at: FilePlace;
 }
 
 /** A parameter of the grid with its values, in the order of the file. */
 export interface GridText {
   readonly name: string;
-  readonly at: string;
+  readonly at: FilePlace;
   readonly values: readonly Located<GridValue>[];
 }
 
@@ -46,7 +46,7 @@ const SEED_MAX = 2 ** 32 - 1;
 /**
  * Reads a specification. Anchors and aliases mean what they mean in YAML.
  * @param file its name, for messages
- * @throws UsageError with `FILE:LINE:COLUMN` for the first thing that is wrong
+ * @throws InputFileError with line and column for the first thing that is wrong
  */
 export function readSpecText(file: string, text: string): SpecText {
   return new SpecReader(file, text).read();
@@ -62,25 +62,25 @@ class SpecReader {
     try {
       this.document = parseDocument(text, { lineCounter: this.lines });
     } catch (error) {
-      throw new UsageError(`${file}:1:1: ${problemText(error as Error)}`);
+      throw new InputFileError(file, 1, `${problemText(error as Error)}`, 1);
     }
     const [problem] = this.document.errors;
-    if (problem !== undefined) throw new UsageError(`${this.position(problem.pos[0])}: ${problemText(problem)}`);
+    if (problem !== undefined) throw inputErrorAt(this.position(problem.pos[0]), `${problemText(problem)}`);
   }
 
   read(): SpecText {
     const top = this.document.contents;
     if (!isMap(top)) {
-      const at = top === null ? `${this.file}:1:1` : this.at(top);
-      throw new UsageError(`${at}: is no sweep: expected a mapping with workload or experiment, and grid`);
+      const at = top === null ? { file: this.file, line: 1, column: 1 } : this.at(top);
+      throw inputErrorAt(at, "is no sweep: expected a mapping with workload or experiment, and grid");
     }
     const parts = new Map<string, Node>();
     for (const { key, value } of this.pairs(top)) {
       const name = key.value;
       if (!KEYS.includes(name)) {
-        throw new UsageError(`${key.at}: unknown key '${name}'${suggestion(name, KEYS)}; there are ${KEYS.join(", ")}`);
+        throw inputErrorAt(key.at, `unknown key '${name}'${suggestion(name, KEYS)}; there are ${KEYS.join(", ")}`);
       }
-      if (value === null) throw new UsageError(`${key.at}: ${name} has no value`);
+      if (value === null) throw inputErrorAt(key.at, `${name} has no value`);
       parts.set(name, value);
     }
     const [workload, experiment, seeds, grid] = KEYS.map((key) => parts.get(key));
@@ -95,7 +95,7 @@ class SpecReader {
   private word(node: Node, name: string): Located<string> {
     const { value, at } = this.scalar(node, name);
     if (typeof value === "string") return { value, at };
-    throw new UsageError(`${at}: ${name} ${value}: expected a name`);
+    throw inputErrorAt(at, `${name} ${value}: expected a name`);
   }
 
   private seeds(node: Node): Located<number | readonly number[]> {
@@ -103,7 +103,7 @@ class SpecReader {
     const whole = (found: Located<GridValue>, low: number, high: number): number => {
       const { value } = found;
       if (typeof value === "number" && Number.isInteger(value) && value >= low && value <= high) return value;
-      throw new UsageError(`${found.at}: seeds ${value}: expected a whole number from ${low} to ${high}`);
+      throw inputErrorAt(found.at, `seeds ${value}: expected a whole number from ${low} to ${high}`);
     };
     if (!isSeq(node)) return { value: whole(this.scalar(node, "seeds"), 1, SEEDS_MAX), at };
     const seeds = this.values(node, "seeds").map((found) => whole(found, 0, SEED_MAX));
@@ -111,9 +111,9 @@ class SpecReader {
   }
 
   private grid(node: Node): GridText[] {
-    if (!isMap(node)) throw new UsageError(`${this.at(node)}: grid: expected a mapping of parameters to their values`);
+    if (!isMap(node)) throw inputErrorAt(this.at(node), "grid: expected a mapping of parameters to their values");
     return this.pairs(node).map(({ key, value }) => {
-      if (value === null) throw new UsageError(`${key.at}: ${key.value} has no value`);
+      if (value === null) throw inputErrorAt(key.at, `${key.value} has no value`);
       const values = isSeq(value) ? this.values(value, key.value) : [this.scalar(value, key.value)];
       return { name: key.value, at: key.at, values };
     });
@@ -121,12 +121,12 @@ class SpecReader {
 
   /** The values of a list, each of them once. */
   private values(node: Node, name: string): Located<GridValue>[] {
-    if (!isSeq(node)) throw new UsageError(`${this.at(node)}: ${name}: expected a list`);
-    if (node.items.length === 0) throw new UsageError(`${this.at(node)}: ${name}: expected at least one value`);
+    if (!isSeq(node)) throw inputErrorAt(this.at(node), `${name}: expected a list`);
+    if (node.items.length === 0) throw inputErrorAt(this.at(node), `${name}: expected at least one value`);
     const seen = new Set<GridValue>();
     return node.items.map((item) => {
       const found = this.scalar(this.resolved(item as Node), name);
-      if (seen.has(found.value)) throw new UsageError(`${found.at}: ${name} ${found.value} is given twice`);
+      if (seen.has(found.value)) throw inputErrorAt(found.at, `${name} ${found.value} is given twice`);
       seen.add(found.value);
       return found;
     });
@@ -138,14 +138,14 @@ class SpecReader {
     if (typeof value === "string" || typeof value === "boolean") return { value, at };
     if (typeof value === "number" && Number.isFinite(value)) return { value, at };
     const got = isScalar(node) ? String(node.source ?? value) : isMap(node) ? "a mapping" : "a list within a list";
-    throw new UsageError(`${at}: ${name}: ${got}: expected a finite number, a word, true or false`);
+    throw inputErrorAt(at, `${name}: ${got}: expected a finite number, a word, true or false`);
   }
 
   private pairs(map: Node): { key: Located<string>; value: Node | null }[] {
     if (!isMap(map)) return [];
     return map.items.map((pair) => {
       const key = this.resolved(pair.key as Node);
-      if (!isScalar(key)) throw new UsageError(`${this.at(key)}: expected a name before the colon`);
+      if (!isScalar(key)) throw inputErrorAt(this.at(key), "expected a name before the colon");
       const value = pair.value === null ? null : this.resolved(pair.value as Node);
       return { key: { value: String(key.value), at: this.at(key) }, value };
     });
@@ -156,16 +156,16 @@ class SpecReader {
     if (!isAlias(node)) return node;
     const target = (node as Alias).resolve(this.document);
     if (target !== undefined) return target;
-    throw new UsageError(`${this.at(node)}: *${node.source}: no value is marked &${node.source} before it`);
+    throw inputErrorAt(this.at(node), `*${node.source}: no value is marked &${node.source} before it`);
   }
 
-  private at(node: Node): string {
+  private at(node: Node): FilePlace {
     return this.position(node.range?.[0] ?? 0);
   }
 
-  private position(offset: number): string {
+  private position(offset: number): FilePlace {
     const { line, col } = this.lines.linePos(offset);
-    return `${this.file}:${Math.max(line, 1)}:${Math.max(col, 1)}`;
+    return { file: this.file, line: Math.max(line, 1), column: Math.max(col, 1) };
   }
 }
 

@@ -3,9 +3,16 @@ import { createHash } from "node:crypto";
 import { EXPERIMENTS } from "../experiments/index.ts";
 import { ParameterReader } from "../experiments/parameters.ts";
 import { readSmallText } from "../files/whole-file.ts";
-import { UsageError } from "../input/errors.ts";
+import {
+  type FilePlace,
+  InputFileError,
+  inputErrorAt,
+  UnknownNameError,
+  unknownName,
+  unknownParameter,
+  ValueError,
+} from "../input/errors.ts";
 import { parseParameters } from "../input/parameters.ts";
-import { suggestion } from "../input/suggestion.ts";
 import { memorySize } from "../input/values.ts";
 import { type MachineSettings, readSettings, type SettingName } from "../settings/machine-settings.ts";
 import { findPreset } from "../settings/presets.ts";
@@ -56,7 +63,7 @@ export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
 
 /**
  * The settings of the machine among the values of a point.
- * @throws UsageError, InvalidArgumentError for one that is not possible
+ * @throws ValueError, UnknownNameError for one that is not possible
  */
 export function settingsOf(values: Readonly<Record<string, GridValue>>): MachineSettings {
   const given = Object.entries(values).flatMap(([column, value]): [SettingName, string][] =>
@@ -68,7 +75,7 @@ export function settingsOf(values: Readonly<Record<string, GridValue>>): Machine
 /**
  * Reads a sweep from a YAML file.
  * @param firstSeed the first seed of a sweep that says how many it wants
- * @throws RecordingError when it cannot be read, UsageError for what is wrong in it, with its line where that is known
+ * @throws InputFileError when it cannot be read or something in it is wrong, with its line where that is known
  */
 export function readSweepSpec(file: string, firstSeed = 1): SweepSpec {
   return checked(file, readSpecText(file, readSmallText(file, SPEC_BYTES_MAX)), firstSeed);
@@ -96,10 +103,10 @@ export function sweepPoints(spec: SweepSpec): SweepPoint[] {
 function checked(file: string, text: SpecText, firstSeed: number): SweepSpec {
   const { workload, experiment, seeds } = text;
   if (workload !== undefined && experiment !== undefined) {
-    throw new UsageError(`${experiment.at}: expected either workload or experiment, not both`);
+    throw inputErrorAt(experiment.at, "expected either workload or experiment, not both");
   }
   const subject = workload ?? experiment;
-  if (subject === undefined) throw new UsageError(`${file}:1:1: expected either workload or experiment`);
+  if (subject === undefined) throw new InputFileError(file, 1, "expected either workload or experiment", 1);
   const check = located(subject.at, () =>
     workload === undefined ? experimentChecker(subject.value) : workloadChecker(subject.value),
   );
@@ -112,15 +119,15 @@ function checked(file: string, text: SpecText, firstSeed: number): SweepSpec {
   const points = spec.grid.reduce((product, { values }) => product * values.length, spec.seeds.length);
   if (points > POINTS_MAX) {
     const at = text.grid[0]?.at ?? subject.at;
-    throw new UsageError(`${at}: the grid has ${points} points; the most is ${POINTS_MAX}`);
+    throw inputErrorAt(at, `the grid has ${points} points; the most is ${POINTS_MAX}`);
   }
   for (const { name, at, values } of text.grid) {
     for (const value of values) {
       try {
         check(name, value.value);
       } catch (error) {
-        if (error instanceof UnknownParameter) throw new UsageError(`${at}: ${error.message}`);
-        throw new UsageError(`${value.at}: ${describe(name, value.value, error)}`);
+        if (error instanceof UnknownNameError && error.value === name) throw inputErrorAt(at, `${error.message}`);
+        throw inputErrorAt(value.at, `${describe(name, value.value, error)}`);
       }
     }
   }
@@ -134,16 +141,13 @@ function seedsOf(seeds: Located<number | readonly number[]> | undefined, firstSe
 }
 
 /** Runs `action`; what is wrong with its subject is told with the place where that stands. */
-function located<T>(at: string, action: () => T): T {
+function located<T>(at: FilePlace, action: () => T): T {
   try {
     return action();
   } catch (error) {
-    throw new UsageError(`${at}: ${(error as Error).message}`);
+    throw inputErrorAt(at, `${(error as Error).message}`);
   }
 }
-
-/** A name in the grid that nothing has. */
-class UnknownParameter extends UsageError {}
 
 type Checker = (name: string, value: GridValue) => void;
 
@@ -159,7 +163,7 @@ function workloadChecker(name: string): Checker {
     if (Object.hasOwn(MACHINE_PARAMETERS, parameter)) MACHINE_PARAMETERS[parameter](value);
     else if (Object.hasOwn(SETTING_COLUMNS, parameter)) settingsOf({ [parameter]: value });
     else if (specs.some((spec) => spec.name === parameter)) parseParameters(name, specs, [`${parameter}=${value}`]);
-    else throw new UnknownParameter(unknown(name, parameter, names));
+    else throw unknownParameter(name, parameter, names);
   };
 }
 
@@ -167,20 +171,16 @@ function experimentChecker(name: string): Checker {
   const found = EXPERIMENTS.find((experiment) => experiment.name === name);
   if (found === undefined) {
     const names = EXPERIMENTS.map((experiment) => experiment.name);
-    throw new UsageError(`unknown experiment '${name}'${suggestion(name, names)}; there are ${names.join(", ")}`);
+    throw unknownName("experiment", name, names);
   }
   const settings = Object.keys(SETTING_COLUMNS).filter((column) => found.settings.includes(SETTING_COLUMNS[column]));
   const names = ["preset", ...settings, ...found.parameters.map((parameter) => parameter.name)];
   return (parameter, value) => {
     if (parameter === "preset") findPreset(String(value));
     else if (settings.includes(parameter)) settingsOf({ [parameter]: value });
-    else if (!names.includes(parameter)) throw new UnknownParameter(unknown(name, parameter, names));
+    else if (!names.includes(parameter)) throw unknownParameter(name, parameter, names);
     else new ParameterReader(found.parameters, { [parameter]: String(value) }).all();
   };
-}
-
-function unknown(owner: string, name: string, names: readonly string[]): string {
-  return `${owner} has no parameter '${name}'${suggestion(name, names)}; it has ${names.join(", ")}`;
 }
 
 function describe(name: string, value: GridValue, error: unknown): string {
@@ -191,6 +191,6 @@ function describe(name: string, value: GridValue, error: unknown): string {
 function wholeFrom(low: number, high: number): (value: GridValue) => void {
   return (value) => {
     if (typeof value === "number" && Number.isInteger(value) && value >= low && value <= high) return;
-    throw new UsageError(`expected a whole number from ${low} to ${high}`);
+    throw new ValueError("", value, `a whole number from ${low} to ${high}`);
   };
 }

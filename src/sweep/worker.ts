@@ -1,8 +1,6 @@
 /** What each thread of the worker pool runs: one point at a time. */
 
-import { MachineUsageError } from "../../arch/index.ts";
-import { ConfigError } from "../../mm/index.ts";
-import { UsageError } from "../input/errors.ts";
+import { MmulabError } from "../../arch/isa/errors.ts";
 import { type ResultRow, runPoint } from "./run-point.ts";
 import type { SweepPoint, SweepSpec } from "./spec.ts";
 
@@ -20,8 +18,8 @@ export default function run({ spec, point }: SweepTask): SweepTaskResult {
   try {
     return { rows: runPoint(spec, point) };
   } catch (error) {
-    const isUsage = error instanceof ConfigError || error instanceof MachineUsageError || error instanceof UsageError;
-    if (isUsage || error instanceof RangeError) return { error: error.message };
+    // A RangeError: this computer has no room for the arrays of so large a machine.
+    if (error instanceof MmulabError || error instanceof RangeError) return { error: error.message };
     throw error;
   }
 }

@@ -25,7 +25,7 @@ import { sleepUntil } from "../../mm/percpu/kvfree-rcu.ts";
 import { EventCounter } from "../events/event-counter.ts";
 import { inputName } from "../files/byte-chunks.ts";
 import { readLineBatches } from "../files/text-lines.ts";
-import { RecordingError } from "../input/recording-error.ts";
+import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
 import { type FtraceEvent, parseFtraceLine } from "./ftrace-lines.ts";
@@ -100,7 +100,7 @@ export interface FtraceReport {
 
 /**
  * Replays the trace in `file` (`-`: standard input; plain or gzip).
- * @throws RecordingError when it cannot be read or holds no event of vmalloc, ConfigError for a machine that is not possible
+ * @throws InputFileError when it cannot be read or holds no event of vmalloc, ConfigError for a machine that is not possible
  */
 export async function replayFtrace(file: string, options: FtraceOptions): Promise<FtraceReport> {
   const events: { readonly line: number; readonly event: FtraceEvent }[] = [];
@@ -120,7 +120,7 @@ export async function replayFtrace(file: string, options: FtraceOptions): Promis
   }
   if (events.length === 0) {
     const name = inputName(file);
-    throw new RecordingError(name, 1, "no line is ftrace text of a vmalloc event (such as `... alloc_vmap_area: ...`)");
+    throw new InputFileError(name, 1, "no line is ftrace text of a vmalloc event (such as `... alloc_vmap_area: ...`)");
   }
   const replay = new FtraceReplay(
     events.map(({ event }) => event),

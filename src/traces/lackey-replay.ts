@@ -3,9 +3,9 @@
 import { REFERENCE_LOAD, REFERENCE_STORE, ReferencePort } from "../../arch/cpu/reference-port.ts";
 import type { CounterSnapshot } from "../../arch/index.ts";
 import { PageFault } from "../../arch/isa/faults.ts";
+import { NotEnoughMemory } from "../../mm/index.ts";
 import { inputName, readByteChunks, toInputError } from "../files/byte-chunks.ts";
-import { UsageError } from "../input/errors.ts";
-import { RecordingError } from "../input/recording-error.ts";
+import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { DemandPaging, type UserPageSize } from "./demand-paging.ts";
 import { LackeyLines, REFERENCE_MODIFY } from "./lackey-lines.ts";
@@ -64,7 +64,7 @@ export interface LackeyReport {
 
 /**
  * Replays the trace in `file` (`-`: standard input; plain or gzip).
- * @throws RecordingError when it cannot be read or holds no references, UsageError when the machine's memory is too small
+ * @throws InputFileError when it cannot be read or holds no references, NotEnoughMemory when the machine's memory is too small
  */
 export async function replayLackey(file: string, options: LackeyOptions): Promise<LackeyReport> {
   const kernel = bootKernel({ cpus: 1, memoryBytes: options.memoryBytes, preset: options.preset });
@@ -80,7 +80,7 @@ export async function replayLackey(file: string, options: LackeyOptions): Promis
       if (lines.references === 0 && (lines.lines > LINES_IN_VAIN_MAX || lines.openLineBytes > LINE_BYTES_MAX)) break;
       if (lines.openLineBytes > LINE_BYTES_MAX) {
         const problem = `is longer than ${LINE_BYTES_MAX} bytes, the most that a line may have`;
-        throw new RecordingError(inputName(file), lines.lines + 1, problem);
+        throw new InputFileError(inputName(file), lines.lines + 1, problem);
       }
       options.onProgress?.(bytesRead, replay.references);
     }
@@ -90,7 +90,7 @@ export async function replayLackey(file: string, options: LackeyOptions): Promis
   lines.end();
   if (lines.references === 0) {
     const name = inputName(file);
-    throw new RecordingError(name, 1, "no line is a reference of valgrind's lackey (such as ` L 1fff000778,8`)");
+    throw new InputFileError(name, 1, "no line is a reference of valgrind's lackey (such as ` L 1fff000778,8`)");
   }
   return replay.report(inputName(file));
 }
@@ -181,7 +181,7 @@ class LackeyReplay {
     if (this.paging.handleFault(la)) return;
     const { memoryBytes, pageSize } = this.options;
     const touched = this.paging.sizeBytes;
-    throw new UsageError(
+    throw new NotEnoughMemory(
       `the traced program needs more memory than the machine has (${memoryBytes} bytes, ${touched} given in ${pageSize} pages); try a larger --memory`,
     );
   }

@@ -1,5 +1,5 @@
 /** The workloads that `mmulab run` knows. */
-import { UsageError } from "../input/errors.ts";
+import { UnknownNameError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { isWorkloadFile, loadWorkloadFile } from "./base/own-workload.ts";
 import type { Workload } from "./base/workload.ts";
@@ -26,18 +26,19 @@ export const WORKLOADS: readonly Workload[] = [
 
 /**
  * The workload called `name`.
- * @throws UsageError when there is none, naming the nearest
+ * @throws UnknownNameError when there is none, naming the nearest
  */
 export function findWorkload(name: string): Workload {
   const found = WORKLOADS.find((workload) => workload.name === name);
   if (found !== undefined) return found;
   const names = WORKLOADS.map((workload) => workload.name);
-  throw new UsageError(`unknown workload '${name}'${suggestion(name, names)}; mmulab run --list shows all`);
+  const line = `unknown workload '${name}'${suggestion(name, names)}; mmulab run --list shows all`;
+  throw new UnknownNameError(line, name, names);
 }
 
 /**
  * The workload called `name`, or the one in the file of that name.
- * @throws UsageError when there is none
+ * @throws UnknownNameError when there is none, WorkloadError when the file holds none
  */
 export async function loadWorkload(name: string): Promise<Workload> {
   return isWorkloadFile(name) ? await loadWorkloadFile(name) : findWorkload(name);

@@ -17,7 +17,7 @@ import {
   vzalloc,
 } from "../../../mm/index.ts";
 import { sleepUntil } from "../../../mm/percpu/kvfree-rcu.ts";
-import { UsageError } from "../../input/errors.ts";
+import { ValueError } from "../../input/errors.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { type Random, randomStream } from "../../machine/random.ts";
 import type { OperationCounts } from "./operation-counts.ts";
@@ -217,5 +217,6 @@ export class WorkloadThread {
 function checkedAddress(call: string, address: unknown): number {
   if (typeof address === "number") return address;
   const hint = typeof address === "object" ? "; calls that may wait are made with yield*" : "";
-  throw new UsageError(`${call} of ${String(address)}: expected an address${hint}`);
+  const line = `${call} of ${String(address)}: expected an address${hint}`;
+  throw new ValueError(call, address, "an address", line);
 }

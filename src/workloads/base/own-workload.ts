@@ -2,9 +2,10 @@
 import { existsSync, statSync } from "node:fs";
 import { basename, extname, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { GeneralProtectionFault, MachineUsageError, PageFault } from "../../../arch/isa/faults.ts";
+import { MmulabError } from "../../../arch/isa/errors.ts";
+import { GeneralProtectionFault, PageFault } from "../../../arch/isa/faults.ts";
 import { PAUSE_RESCHED, PAUSE_TURN, type Pause } from "../../../arch/time/event-loop.ts";
-import { UsageError } from "../../input/errors.ts";
+import { WorkloadError } from "../../input/errors.ts";
 import type { WorkloadCode, WorkloadThread } from "./context.ts";
 import { runThreads } from "./thread-workload.ts";
 import type { Workload } from "./workload.ts";
@@ -23,15 +24,15 @@ export function isWorkloadFile(name: string): boolean {
 
 /**
  * The workload in a file.
- * @throws UsageError when there is none
+ * @throws WorkloadError when there is none
  */
 export async function loadWorkloadFile(file: string): Promise<Workload> {
   const path = resolve(file);
-  if (!existsSync(path)) throw new UsageError(`${file}: no such file`);
-  if (!statSync(path).isFile()) throw new UsageError(`${file}: is not a file`);
+  if (!existsSync(path)) throw new WorkloadError(file, "no such file");
+  if (!statSync(path).isFile()) throw new WorkloadError(file, "is not a file");
   if (![...TYPESCRIPT, ...JAVASCRIPT].includes(extname(path))) {
     const endings = [...TYPESCRIPT, ...JAVASCRIPT].join(", ");
-    throw new UsageError(`${file}: a workload is a TypeScript or JavaScript file (${endings})`);
+    throw new WorkloadError(file, `a workload is a TypeScript or JavaScript file (${endings})`);
   }
   const generator = generatorOf(file, await importFile(file, path));
   const name = basename(path, extname(path));
@@ -49,7 +50,7 @@ async function importFile(file: string, path: string): Promise<Record<string, un
     const jiti = createJiti(import.meta.url, { fsCache: false, interopDefault: false, alias: packageAliases() });
     return await jiti.import<Record<string, unknown>>(path);
   } catch (error) {
-    throw new UsageError(`${file}: cannot be loaded: ${describeFailure(path, error)}`);
+    throw new WorkloadError(file, `cannot be loaded: ${describeFailure(path, error)}`);
   }
 }
 
@@ -66,7 +67,7 @@ function generatorOf(file: string, module: Record<string, unknown>): WorkloadGen
   if (kind === "[object GeneratorFunction]") return exported as WorkloadGenerator;
   const names = Object.keys(module).filter((name) => name !== "__esModule" && name !== "module.exports");
   const what = exported === undefined ? exportsOf(names) : `its default export is ${describeKind(kind)}`;
-  throw new UsageError(`${file}: is no workload: ${what}; expected ${EXAMPLE}`);
+  throw new WorkloadError(file, `is no workload: ${what}; expected ${EXAMPLE}`);
 }
 
 function exportsOf(names: readonly string[]): string {
@@ -94,10 +95,10 @@ function* checked(file: string, path: string, generator: WorkloadGenerator, thre
       if (step.done) return;
       pause = step.value;
     } catch (error) {
-      throw new UsageError(`${file}: failed on CPU ${thread.cpu}: ${describeFailure(path, error)}`);
+      throw new WorkloadError(file, `failed on CPU ${thread.cpu}: ${describeFailure(path, error)}`);
     }
     if (!Number.isInteger(pause) || pause < PAUSE_TURN || pause > PAUSE_RESCHED) {
-      throw new UsageError(`${file}: yielded ${String(pause)}; calls that may wait are made with yield*, not yield`);
+      throw new WorkloadError(file, `yielded ${String(pause)}; calls that may wait are made with yield*, not yield`);
     }
     yield pause;
   }
@@ -106,8 +107,8 @@ function* checked(file: string, path: string, generator: WorkloadGenerator, thre
 /** What was thrown and, where its stack says so, the line of the workload's file. */
 function describeFailure(path: string, error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  const isOwn = error instanceof UsageError || error instanceof PageFault || error instanceof MachineUsageError;
-  const name = isOwn || error instanceof GeneralProtectionFault ? "" : `${error.name}: `;
+  const isFault = error instanceof PageFault || error instanceof GeneralProtectionFault;
+  const name = isFault || error instanceof MmulabError ? "" : `${error.name}: `;
   const message = error.message.split("\n")[0].trim();
   const text = /^\w*Error: /.test(message) ? message : `${name}${message}`;
   const at = error.stack?.split("\n").find((line) => line.includes(path) && /:\d+:\d+\)?$/.test(line));

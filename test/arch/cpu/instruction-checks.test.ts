@@ -43,7 +43,7 @@ function outcome(call: () => unknown): string {
     if (error instanceof InvalidOpcode) return "#UD";
     if (error instanceof GeneralProtectionFault) return "#GP";
     if (error instanceof PageFault) return "#PF";
-    if (error instanceof MachineUsageError) return `usage: ${error.field}`;
+    if (error instanceof MachineUsageError) return `usage: ${error.subject}`;
     throw error;
   }
 }

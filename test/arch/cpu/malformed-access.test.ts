@@ -92,7 +92,7 @@ describe.each([...PRESETS, sharedStructures()].map((preset) => [preset.name, pre
           accepted.push(`${name} ${la}`);
         } catch (error) {
           if (!(error instanceof MachineUsageError)) throw error;
-          expect(error.field).toBe("linear address");
+          expect(error.subject).toBe("linear address");
         }
       }
     }

@@ -40,7 +40,7 @@ test("every preset names its vendor; one without a name is Intel's, an unknown o
   expect(vendors).toEqual(["skylake intel", "icelake intel", "sapphire-rapids intel", "zen2 amd", "zen4 amd"]);
   const { vendor: _, ...rest } = presetByName("zen4");
   expect(parsePreset(rest).vendor).toBe("intel");
-  expect(thrown(MachineUsageError, () => parsePreset({ ...rest, vendor: "via" })).field).toBe("preset: vendor");
+  expect(thrown(MachineUsageError, () => parsePreset({ ...rest, vendor: "via" })).subject).toBe("preset: vendor");
   const unknown = { ...rest, vendor: "via" } as unknown as MachineConfig["preset"];
   expect(() => new Guest({ preset: unknown })).toThrow("preset: vendor: via: expected one of intel, amd");
 });

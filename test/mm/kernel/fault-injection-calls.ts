@@ -9,6 +9,7 @@ import {
   GFP_KERNEL,
   getVmArea,
   type MmStruct,
+  NotEnoughMemory,
   NUMA_NO_NODE,
   PAGE_KERNEL,
   pcpuGetVmAreas,
@@ -292,7 +293,7 @@ function makeMmOrNull(spaces: UserSpaces): MmStruct | null {
   try {
     return spaces.makeMm();
   } catch (error) {
-    if (error instanceof RangeError) return null;
+    if (error instanceof NotEnoughMemory) return null;
     throw error;
   }
 }

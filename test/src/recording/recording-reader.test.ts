@@ -1,6 +1,6 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { RecordingError } from "../../../src/input/recording-error.ts";
+import { InputFileError } from "../../../src/input/errors.ts";
 import { type RecordingItem, readRecording } from "../../../src/recording/recording-reader.ts";
 import { fixture, fixtureLines, temporaryFolder } from "../fixtures.ts";
 
@@ -22,18 +22,18 @@ async function readAll(file: string): Promise<RecordingItem[]> {
   return items;
 }
 
-async function errorOf(file: string): Promise<RecordingError> {
+async function errorOf(file: string): Promise<InputFileError> {
   try {
     await readAll(file);
   } catch (error) {
-    if (error instanceof RecordingError) return error;
+    if (error instanceof InputFileError) return error;
     throw error;
   }
   throw new Error(`${file} was read without an error`);
 }
 
 /** The error that a plain-text recording of these lines gives. */
-function errorOfLines(changed: readonly string[]): Promise<RecordingError> {
+function errorOfLines(changed: readonly string[]): Promise<InputFileError> {
   return errorOf(folder.write("changed.jsonl", changed.join("\n")));
 }
 

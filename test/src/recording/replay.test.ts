@@ -1,7 +1,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { RecordingError } from "../../../src/input/recording-error.ts";
+import { InputFileError } from "../../../src/input/errors.ts";
 import { compareFinalState } from "../../../src/recording/final-state.ts";
 import { readRecording } from "../../../src/recording/recording-reader.ts";
 import { type ReplayResult, replayRecording } from "../../../src/recording/replay.ts";
@@ -213,6 +213,6 @@ describe("a recording that was changed on purpose", () => {
   it("contradicts itself: an error with the file's name", async () => {
     const at = find('{"init":"free"');
     const broken = lines.with(at, lines[at].replace('"kids":3', '"kids":0'));
-    await expect(replayLines(broken)).rejects.toThrow(RecordingError);
+    await expect(replayLines(broken)).rejects.toThrow(InputFileError);
   });
 });

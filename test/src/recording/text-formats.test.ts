@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { TextFormatError } from "../../../arch/index.ts";
 import { formatAddressMarker, formatPageTableRun } from "../../../mm/views/page-table-run.ts";
 import { isKernelLogLine, parseAddressMarker, parsePageTableRun } from "../../../src/recording/page-table-text.ts";
 import { formatVmallocinfoLine, parseVmallocinfoLine } from "../../../src/recording/vmallocinfo-text.ts";
@@ -44,7 +45,7 @@ describe("/proc/vmallocinfo", () => {
   });
 
   it("is refused when it is something else", () => {
-    expect(() => parseVmallocinfoLine("0xffffc90000005000 8192 x")).toThrow(SyntaxError);
+    expect(() => parseVmallocinfoLine("0xffffc90000005000 8192 x")).toThrow(TextFormatError);
     expect(() => parseVmallocinfoLine("0xffffc90000005000-0xffffc90000007000    8192 pages=x vmalloc")).toThrow(
       /pages=/,
     );
@@ -92,6 +93,6 @@ describe("the page-table dump", () => {
     expect(isKernelLogLine("[    1.858682] GTREC dumps before rc=0")).toBe(true);
     expect(isKernelLogLine("[12345.858682] anything")).toBe(true);
     expect(isKernelLogLine("---[ vmalloc() Area ]---")).toBe(false);
-    expect(() => parsePageTableRun("[    1.858682] GTREC")).toThrow(SyntaxError);
+    expect(() => parsePageTableRun("[    1.858682] GTREC")).toThrow(TextFormatError);
   });
 });

@@ -96,7 +96,7 @@ describe("the specification of a sweep", () => {
     ["workload: mixed\ngrid:\n  cpu: 4", /mixed has no parameter 'cpu' \(did you mean cpus\?\)/],
     ["workload: mixed\ngrid:\n  cpus: -4", /cpus -4: expected a whole number from 1 to 1024/],
     ["workload: mixed\ngrid:\n  cpus: [1, four]", /cpus four: expected a whole number/],
-    ["workload: mixed\ngrid:\n  memory: 4GX", /memory 4GX: Expected a size/],
+    ["workload: mixed\ngrid:\n  memory: 4GX", /memory 4GX: expected a size/],
     ["workload: mixed\ngrid:\n  policy: eagre", /unknown flush policy 'eagre' \(did you mean eager\?\)/],
     ["workload: mixed\ngrid:\n  preset: skylke", /unknown preset 'skylke' \(did you mean skylake\?\)/],
     ["workload: mixed\nseeds: 0", /seeds/],
