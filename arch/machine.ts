@@ -2,29 +2,28 @@
  * The machine: start here.
  *
  *   Machine
- *   ├── memory: PhysicalMemory      frames, sparse; page tables live here       physical-memory.ts, pte.ts
- *   ├── loop: EventLoop             a cycle clock a CPU, interleaving, IPIs     event-loop.ts, thread.ts, ready-queue.ts
- *   │   ├── accounts                what every cycle of every CPU went to       cycle-accounts.ts
- *   │   └── topology                threads, cores, sockets and their distance  topology.ts
- *   └── cpus: Cpu[]                 load, store, fetch; instructions            cpu-memory.ts, cpu.ts
- *       ├── registers               CR0, CR3, CR4, EFER, PKRU, CPL: checked     control-registers.ts
- *       ├── invalidations           INVLPG, INVPCID, INVLPGB, TLBSYNC           invalidations.ts
- *       ├── memoryTypes             PAT and MTRRs                               memory-type.ts
- *       └── mmu: Mmu                TLB lookup, else a walk, else a fault       mmu.ts
- *           ├── mode                what the registers mean for each access     paging-mode.ts, access.ts
- *           ├── tlbs                both levels, and their refills              tlb-hierarchy.ts, tlb.ts
- *           │   ├── replacement     what a set evicts next                      replacement-state.ts, replacement.ts
- *           │   └── predicted       the host's shortcut for first-level hits    predicted-hits.ts
- *           ├── small               the host's shortcut for 4 KiB pages         small-pages.ts, first-level-fills.ts
- *           ├── arrays              where all of their numbers lie              cpu-arrays.ts
- *           ├── structures          paging-structure caches                     paging-structure-caches.ts
- *           ├── walker              the page walk, A and D bits                 page-walk.ts
- *           ├── walkCaches          data caches that entries come through       walk-caches.ts
- *           ├── counts              event counters                              perf-counters.ts
- *           └── attribution         refills that a flush made necessary         flush-attribution.ts
+ *   ├── memory: PhysicalMemory      frames, sparse; page tables live here       memory/, isa/pte.ts
+ *   ├── loop: EventLoop             a cycle clock a CPU, interleaving, IPIs     time/event-loop.ts, thread.ts, ready-queue.ts
+ *   │   ├── accounts                what every cycle of every CPU went to       time/cycle-accounts.ts
+ *   │   └── topology                threads, cores, sockets and their distance  time/topology.ts
+ *   └── cpus: Cpu[]                 load, store, fetch; instructions            cpu/cpu-memory.ts, cpu.ts
+ *       ├── registers               CR0, CR3, CR4, EFER, PKRU, CPL: checked     cpu/control-registers.ts
+ *       ├── invalidations           INVLPG, INVPCID, INVLPGB, TLBSYNC           cpu/invalidations.ts
+ *       ├── memoryTypes             PAT and MTRRs                               walk/memory-type.ts
+ *       └── mmu: Mmu                TLB lookup, else a walk, else a fault       cpu/mmu.ts
+ *           ├── mode                what the registers mean for each access     isa/paging-mode.ts, access.ts
+ *           ├── tlbs                both levels, and their refills              tlb/tlb-hierarchy.ts, tlb.ts
+ *           │   └── replacement     what a set evicts next                      tlb/replacement-state.ts
+ *           ├── structures          paging-structure caches                     tlb/paging-structure-caches.ts
+ *           ├── walker              the page walk, A and D bits                 walk/page-walk.ts
+ *           ├── walkCaches          data caches that entries come through       tlb/walk-caches.ts
+ *           ├── fastPath            the host's shortcut for frequent accesses   fast-path/README.md
+ *           ├── arrays              where all of their numbers lie              tlb/cpu-arrays.ts
+ *           ├── counts              event counters                              time/perf-counters.ts
+ *           └── attribution         refills that a flush made necessary         tlb/flush-attribution.ts
  *
- * An access: `Cpu.load` asks `predicted`, then `small`; what these leave goes to `Mmu.translate`, which asks `tlbs`, then has
- * `walker` walk from what `structures` knows, and fills `tlbs` or raises a `PageFault` (faults.ts). Microarchitectures are data: preset.ts, profiles/.
+ * An access: `Cpu.load` asks the fast path; what this leaves goes to `Mmu.translate`, which asks `tlbs`, then has `walker` walk
+ * from what `structures` knows, and fills `tlbs` or raises a `PageFault` (isa/faults.ts). Microarchitectures are data: presets/.
  */
 import { Cpu } from "./cpu/cpu.ts";
 import { type CheckedConfig, checkConfig, type MachineConfig } from "./cpu/machine-config.ts";

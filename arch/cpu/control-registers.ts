@@ -134,14 +134,14 @@ export class ControlRegisters {
       reservedTopLow: this.vendor.reservedTopLow,
     };
     mode.update(registers, this.cpl);
-    this.mmu.modeChanged();
+    this.mmu.fastPath.contextChanged();
   }
 
   /** Goes to another privilege level. */
   chooseCpl(cpl: number): void {
     this.cpl = cpl;
     this.mmu.mode.chooseCpl(cpl);
-    this.mmu.modeChanged();
+    this.mmu.fastPath.contextChanged();
   }
 
   /** @throws GeneralProtectionFault unless the CPL is 0 */

@@ -3,16 +3,17 @@
  * first level; what they cannot do at once goes through `SmallPages` and, for the rest, through `Mmu`.
  */
 
-import type { SmallPages } from "../fast-path/small-pages.ts";
+import type { FastPath } from "../fast-path/fast-path.ts";
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "../isa/access.ts";
 import { MachineUsageError } from "../isa/errors.ts";
 import { GeneralProtectionFault } from "../isa/faults.ts";
 import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "../isa/linear-address.ts";
 import { VENDOR_RULES } from "../isa/vendor.ts";
 import { PhysicalBytes } from "../memory/physical-bytes.ts";
-import { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, type PhysicalMemory } from "../memory/physical-memory.ts";
+import type { PhysicalMemory } from "../memory/physical-memory.ts";
+import * as chunks from "../memory/physical-memory.ts";
 import { arraysFor } from "../tlb/arrays-for.ts";
-import { ASKED_AT, CELL_SHIFT, COUNTS_AT, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } from "../tlb/cpu-arrays.ts";
+import * as layout from "../tlb/cpu-arrays.ts";
 import { MemoryTypes } from "../walk/memory-type.ts";
 import { checkAccess, checkReference, checkShadowStackAlignment } from "./access-check.ts";
 import { ControlRegisters } from "./control-registers.ts";
@@ -20,16 +21,10 @@ import type { CpuParts } from "./cpu-parts.ts";
 import { Mmu } from "./mmu.ts";
 
 const LOWER_HALF_END = 2 ** 47;
-// V8 folds a module's own constants into the code, but not those that it imports.
-const ASKED = ASKED_AT;
-const LOADS = COUNTS_AT;
-const STORES = COUNTS_AT + 1;
-const CELL = CELL_SHIFT;
-const WORD = WORD_SHIFT;
-const FRAME = WORD_FRAME;
-const ATTRIBUTES = WORD_ATTRIBUTES;
-const CHUNK_SHIFT = CHUNK_FRAMES_SHIFT;
-const CHUNK_MASK = CHUNK_FRAME_MASK;
+// The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
+const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
+const { CELL_SHIFT, COUNTERS_CELL, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT } = layout;
+const { REQUESTED_PAGE_CELL, STORE_PREDICTIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 /** So far from any frame that no frame seems to lie in the chunk. */
 const NO_FRAME = -(2 ** 30);
 
@@ -44,7 +39,7 @@ export class CpuMemory {
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
   private readonly chunks: readonly Int32Array[];
-  private readonly small: SmallPages;
+  private readonly fastPath: FastPath;
   /** The CPU's clock. */
   private readonly clock: Float64Array;
   /** Where a hit notes its place for the replacement state (`ReplacementState.isTree`), of loads and of stores. */
@@ -74,10 +69,10 @@ export class CpuMemory {
     this.cells = arrays.cells;
     this.words = arrays.words;
     this.chunks = memory.directory;
-    this.small = this.mmu.small;
+    this.fastPath = this.mmu.fastPath;
     this.clock = loop.clockCycles.subarray(id, id + 1);
     this.chunk = memory.directory[0];
-    const [loads, stores] = this.mmu.tlbs.smallSides();
+    const [loads, stores] = this.mmu.tlbs.smallPageTlbs();
     this.loadRoots = loads.first.replacement.rootsAt;
     this.loadPairs = loads.first.replacement.pairsAt;
     this.storeRoots = stores.first.replacement.rootsAt;
@@ -97,20 +92,20 @@ export class CpuMemory {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[((low >>> 12) & 255) + 256];
+    const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD];
     if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(0, la, sizeBytes) >>> 0;
-    if (cells[place << CELL] !== la - offset) {
-      cells[ASKED] = la - offset;
+    if (cells[place << CELL_SHIFT] !== la - offset) {
+      cells[REQUESTED_PAGE_CELL] = la - offset;
       return this.loadMissed(low) >>> 0;
     }
     words[(this.loadRoots + (place >> 2)) | 0] = place;
     words[(this.loadPairs + (place >> 1)) | 0] = place;
-    cells[LOADS]++;
+    cells[COUNTERS_CELL]++;
     this.clock[0] += this.loadCycles;
-    const frame = words[((place << WORD) + FRAME) | 0];
+    const frame = words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
     let at = (frame - this.chunkFirst) | 0;
-    if ((at & ~CHUNK_MASK) !== 0) at = this.chooseChunk(frame);
-    return this.chunk[(at << 10) | (offset >> 2)] >>> 0;
+    if ((at & ~CHUNK_FRAME_MASK) !== 0) at = this.chooseChunk(frame);
+    return this.chunk[(at << FRAME_WORDS_SHIFT) | (offset >> 2)] >>> 0;
   }
 
   /**
@@ -127,25 +122,25 @@ export class CpuMemory {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[((low >>> 12) & 255) + 512];
+    const place = words[((low >>> 12) & PREDICTIONS_MASK) + STORE_PREDICTIONS_WORD];
     if (sizeBytes !== 4 || (offset & 3) !== 0) {
       this.storePart(la, sizeBytes, value);
       return;
     }
-    const record = place << WORD;
-    if (cells[place << CELL] !== la - offset || words[(record + ATTRIBUTES) | 0] >= 0) {
-      cells[ASKED] = la - offset;
+    const record = place << WORD_SHIFT;
+    if (cells[place << CELL_SHIFT] !== la - offset || words[(record + WORD_ATTRIBUTES) | 0] >= 0) {
+      cells[REQUESTED_PAGE_CELL] = la - offset;
       this.storeMissed(low, value);
       return;
     }
     words[(this.storeRoots + (place >> 2)) | 0] = place;
     words[(this.storePairs + (place >> 1)) | 0] = place;
-    cells[STORES]++;
+    cells[COUNTERS_CELL + 1]++;
     this.clock[0] += this.storeCycles;
-    const frame = words[(record + FRAME) | 0];
+    const frame = words[(record + WORD_FRAME) | 0];
     let at = (frame - this.chunkFirst) | 0;
-    if ((at & ~CHUNK_MASK) !== 0) at = this.chooseChunk(frame);
-    this.chunk[(at << 10) | (offset >> 2)] = value;
+    if ((at & ~CHUNK_FRAME_MASK) !== 0) at = this.chooseChunk(frame);
+    this.chunk[(at << FRAME_WORDS_SHIFT) | (offset >> 2)] = value;
   }
 
   /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
@@ -161,22 +156,22 @@ export class CpuMemory {
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
-    const place = words[((low >>> 12) & 255) + 256];
-    if (cells[place << CELL] !== la - offset) {
-      cells[ASKED] = la - offset;
+    const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD];
+    if (cells[place << CELL_SHIFT] !== la - offset) {
+      cells[REQUESTED_PAGE_CELL] = la - offset;
       return this.touchMissed(0, low);
     }
     words[(this.loadRoots + (place >> 2)) | 0] = place;
     words[(this.loadPairs + (place >> 1)) | 0] = place;
-    cells[LOADS]++;
+    cells[COUNTERS_CELL]++;
     this.clock[0] += this.loadCycles;
-    return words[((place << WORD) + FRAME) | 0] * 4096 + offset;
+    return words[((place << WORD_SHIFT) + WORD_FRAME) | 0] * 4096 + offset;
   }
 
   /** As {@link touch}, for any kind of access. */
   touchAs(access: Access, la: number): number {
     const low = la | 0;
-    this.cells[ASKED] = la - (low & 4095);
+    this.cells[REQUESTED_PAGE_CELL] = la - (low & 4095);
     return this.touchMissed(access, low);
   }
 
@@ -232,25 +227,27 @@ export class CpuMemory {
   }
 
   /**
-   * A load of an aligned word in the page whose address is in cell `ASKED_AT`, which is not predicted; `low`: bits
+   * A load of an aligned word in the page whose address is in cell `REQUESTED_PAGE_CELL`, which is not predicted; `low`: bits
    * 31:0 of the address. (An address that is an argument of a call that is not inlined would be put on the heap.)
    */
   private loadMissed(low: number): number {
-    const frame = this.small.translate(0, low >>> 12) | 0;
-    return frame < 0 ? this.loadSlow(0, this.cells[ASKED] + (low & 4095), 4) >>> 0 : this.read(frame, low);
+    const frame = this.fastPath.loads.translate(low >>> 12) | 0;
+    return frame < 0
+      ? this.loadSlow(0, this.cells[REQUESTED_PAGE_CELL] + (low & 4095), 4) >>> 0
+      : this.read(frame, low);
   }
 
   /** A store; otherwise as {@link loadMissed}. */
   private storeMissed(low: number, value: number): void {
-    const frame = this.small.translate(1, low >>> 12) | 0;
-    if (frame < 0) this.storeSlow(1, this.cells[ASKED] + (low & 4095), 4, value);
+    const frame = this.fastPath.stores.translate(low >>> 12) | 0;
+    if (frame < 0) this.storeSlow(1, this.cells[REQUESTED_PAGE_CELL] + (low & 4095), 4, value);
     else this.write(frame, low, -1, value);
   }
 
   /** A fetch, or a load that is not of an aligned word. */
   private loadPart(kind: 0 | 2, la: number, sizeBytes: number): number {
     const low = la | 0;
-    this.cells[ASKED] = la - (low & 4095);
+    this.cells[REQUESTED_PAGE_CELL] = la - (low & 4095);
     const mask = maskInWord(low, sizeBytes);
     const frame = mask === 0 ? -1 : this.frameOf(kind, low);
     if (frame < 0) return this.loadSlow(kind, la, sizeBytes);
@@ -260,7 +257,7 @@ export class CpuMemory {
   /** A store that is not of an aligned word. */
   private storePart(la: number, sizeBytes: number, value: number): void {
     const low = la | 0;
-    this.cells[ASKED] = la - (low & 4095);
+    this.cells[REQUESTED_PAGE_CELL] = la - (low & 4095);
     const mask = maskInWord(low, sizeBytes);
     const frame = mask === 0 ? -1 : this.frameOf(1, low);
     if (frame < 0) this.storeSlow(1, la, sizeBytes, value);
@@ -269,43 +266,49 @@ export class CpuMemory {
     else this.write(frame, low, mask, value << ((low & 3) << 3));
   }
 
-  /** As {@link touchAs}, in the page whose address is in cell `ASKED_AT`; `low`: bits 31:0 of the address. */
+  /** As {@link touchAs}, in the page whose address is in cell `REQUESTED_PAGE_CELL`; `low`: bits 31:0 of the address. */
   private touchMissed(access: Access, low: number): number {
     const frame = access >>> 0 === access && access <= ACCESS_FETCH ? this.frameOf(access, low) : -1;
-    return frame < 0 ? this.touchSlow(access, this.cells[ASKED] + (low & 4095)) : frame * 4096 + (low & 4095);
+    return frame < 0
+      ? this.touchSlow(access, this.cells[REQUESTED_PAGE_CELL] + (low & 4095))
+      : frame * 4096 + (low & 4095);
   }
 
-  /** The frame of the page in cell `ASKED_AT` after an access of `kind`, predicted or not; -1 if not done here. */
+  /** The frame of the page in cell `REQUESTED_PAGE_CELL` after an access of `kind`, predicted or not; -1 if not done here. */
   private frameOf(kind: number, low: number): number {
-    const { words, cells } = this;
-    const place = words[((low >>> 12) & 255) | ((kind + 1) << 8)];
-    if (cells[place << CELL] === cells[ASKED] && (kind !== 1 || words[(place << WORD) | ATTRIBUTES] < 0)) {
-      return this.small.touch(kind, place);
+    const { words, cells, fastPath } = this;
+    const path = kind === 0 ? fastPath.loads : kind === 1 ? fastPath.stores : fastPath.fetches;
+    const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT)];
+    if (
+      cells[place << CELL_SHIFT] === cells[REQUESTED_PAGE_CELL] &&
+      (kind !== 1 || words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] < 0)
+    ) {
+      return path.touch(place);
     }
-    return this.small.translate(kind, low >>> 12);
+    return path.translate(low >>> 12);
   }
 
   /** Reads the word of an address in a page that is in `frame`. */
   private read(frame: number, low: number): number {
     let at = (frame - this.chunkFirst) | 0;
-    if ((at & ~CHUNK_MASK) !== 0) at = this.chooseChunk(frame);
-    return this.chunk[(at << 10) | ((low & 4095) >> 2)] >>> 0;
+    if ((at & ~CHUNK_FRAME_MASK) !== 0) at = this.chooseChunk(frame);
+    return this.chunk[(at << FRAME_WORDS_SHIFT) | ((low & 4095) >> 2)] >>> 0;
   }
 
   /** Writes the bits of `mask` in the word of an address in a page that is in `frame`. */
   private write(frame: number, low: number, mask: number, value: number): void {
     let at = (frame - this.chunkFirst) | 0;
-    if ((at & ~CHUNK_MASK) !== 0) at = this.chooseChunk(frame);
+    if ((at & ~CHUNK_FRAME_MASK) !== 0) at = this.chooseChunk(frame);
     const { chunk } = this;
-    const word = (at << 10) | ((low & 4095) >> 2);
+    const word = (at << FRAME_WORDS_SHIFT) | ((low & 4095) >> 2);
     chunk[word] = (chunk[word] & ~mask) | (value & mask);
   }
 
   /** Takes the chunk of memory that `frame` is in; returns the number of the frame in it. */
   private chooseChunk(frame: number): number {
-    this.chunk = this.chunks[frame >>> CHUNK_SHIFT];
-    this.chunkFirst = frame & ~CHUNK_MASK;
-    return frame & CHUNK_MASK;
+    this.chunk = this.chunks[frame >>> CHUNK_FRAMES_SHIFT];
+    this.chunkFirst = frame & ~CHUNK_FRAME_MASK;
+    return frame & CHUNK_FRAME_MASK;
   }
 
   private touchSlow(access: Access, la: number): number {
@@ -353,7 +356,7 @@ export class CpuMemory {
 
   private count(access: Access): void {
     const kind = TLB_KIND[access];
-    this.cells[LOADS + kind]++;
+    this.cells[COUNTERS_CELL + kind]++;
     this.clock[0] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
   }
 }

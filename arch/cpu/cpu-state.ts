@@ -173,11 +173,11 @@ function captureCounts(cpus: readonly Cpu[]): CpuCounts {
   const { accesses, secondLevelHits, walks } = counts as Record<keyof CpuCounts, Float64Array>;
   cpus.forEach(({ mmu }, cpu) => {
     for (let kind = 0; kind < 3; kind++) {
-      const hits = mmu.counts[count.COUNT_SHORT_HIT + kind];
-      const shortWalks = mmu.counts[count.COUNT_SHORT_WALK + kind];
-      accesses[cpu * 3 + kind] += hits + shortWalks;
+      const hits = mmu.counts[count.COUNT_FAST_SECOND_LEVEL_HIT + kind];
+      const fastWalks = mmu.counts[count.COUNT_FAST_WALK + kind];
+      accesses[cpu * 3 + kind] += hits + fastWalks;
       secondLevelHits[cpu * 3 + kind] += hits;
-      walks[cpu * 9 + kind * 3] += shortWalks;
+      walks[cpu * 9 + kind * 3] += fastWalks;
     }
   });
   return counts as CpuCounts;
@@ -193,8 +193,8 @@ function restoreCounts(cpus: readonly Cpu[], counts: CpuCounts): void {
   }
   for (const { mmu } of cpus) {
     for (let kind = 0; kind < 3; kind++) {
-      mmu.counts[count.COUNT_SHORT_HIT + kind] = 0;
-      mmu.counts[count.COUNT_SHORT_WALK + kind] = 0;
+      mmu.counts[count.COUNT_FAST_SECOND_LEVEL_HIT + kind] = 0;
+      mmu.counts[count.COUNT_FAST_WALK + kind] = 0;
     }
   }
 }

@@ -3,8 +3,7 @@
  * are made of. `Cpu` adds registers, instructions and the fast path for pages that the first level is known to hold.
  */
 
-import { PredictedHits } from "../fast-path/predicted-hits.ts";
-import { SmallPages } from "../fast-path/small-pages.ts";
+import { FastPath } from "../fast-path/fast-path.ts";
 import { ACCESS_FETCH, type Access, TLB_KIND } from "../isa/access.ts";
 import { PageFault } from "../isa/faults.ts";
 import { PagingMode, RULE_WORDS } from "../isa/paging-mode.ts";
@@ -23,7 +22,7 @@ import {
   COUNT_WALK_FAULT,
   COUNTERS,
 } from "../time/perf-counters.ts";
-import { COUNTS_AT, type CpuArrays, LARGE_AT, RULES_AT, SHORT_PATH_OFF } from "../tlb/cpu-arrays.ts";
+import { COUNTERS_CELL, type CpuArrays, RULES_WORD } from "../tlb/cpu-arrays.ts";
 import type { FlushAttribution } from "../tlb/flush-attribution.ts";
 import { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
 import { TlbHierarchy } from "../tlb/tlb-hierarchy.ts";
@@ -37,8 +36,8 @@ export class Mmu {
   readonly walkCaches: WalkCaches;
   readonly walker: PageWalker;
   readonly mode: PagingMode;
-  readonly predicted: PredictedHits;
-  readonly small: SmallPages;
+  /** The host's fast path for frequent accesses, which `translate` and changes of context tell of what it must know. */
+  readonly fastPath: FastPath;
   /** Raw counts, indexed by `COUNT_*`. */
   readonly counts: Float64Array;
   /** The address of the last page fault: CR2. */
@@ -67,24 +66,22 @@ export class Mmu {
     this.confirmsPageFaults = vendor.confirmsPageFaults;
     this.clockCycles = clockCycles;
     this.arrays = arrays;
-    this.counts = arrays.cells.subarray(COUNTS_AT, COUNTS_AT + COUNTERS);
-    this.mode = new PagingMode(arrays.words.subarray(RULES_AT, RULES_AT + RULE_WORDS));
+    this.counts = arrays.cells.subarray(COUNTERS_CELL, COUNTERS_CELL + COUNTERS);
+    this.mode = new PagingMode(arrays.words.subarray(RULES_WORD, RULES_WORD + RULE_WORDS));
     this.tlbs = new TlbHierarchy(preset, arrays);
-    this.predicted = new PredictedHits(arrays, this.tlbs.first, memory);
     this.structures = new PagingStructureCaches(preset, arrays, this.tlbs);
     this.walkCaches = new WalkCaches(preset);
     this.walker = new PageWalker(memory, this.mode, this.structures, this.walkCaches);
-    this.small = new SmallPages(
+    this.fastPath = new FastPath({
       arrays,
-      clockCycles,
-      cpu,
-      this.tlbs,
-      this.structures,
-      this.walkCaches,
-      this.mode,
+      clock: clockCycles.subarray(cpu, cpu + 1),
+      tlbs: this.tlbs,
+      structures: this.structures,
+      walkCaches: this.walkCaches,
+      mode: this.mode,
       memory,
       preset,
-    );
+    });
     this.secondLevelHitCycles = preset.costs.secondLevelHit.value;
     this.walkCycles = preset.costs.walk.value;
     this.setBitsCycles = preset.costs.setAccessedDirty.value;
@@ -96,8 +93,9 @@ export class Mmu {
    * @throws PageFault when there is no translation, or it does not allow the access
    */
   translate(access: Access, la: number): void {
-    const { tlbs, mode } = this;
+    const { tlbs, mode, fastPath } = this;
     const kind = TLB_KIND[access];
+    let isFill = true;
     if (!tlbs.lookup(kind, la, mode.pcid)) {
       this.walk(access, kind, la);
     } else if (!mode.usable(access, tlbs.currentFlags())) {
@@ -105,37 +103,30 @@ export class Mmu {
       tlbs.dropPage(la, mode.pcid, true);
       this.walk(access, kind, la);
     } else {
-      if (tlbs.wasSecondLevel) {
+      isFill = tlbs.wasSecondLevel;
+      if (isFill) {
         this.counts[COUNT_SECOND_LEVEL_HIT + kind]++;
         this.clockCycles[this.cpu] += this.secondLevelHitCycles;
-        this.predicted.forget(la, tlbs.tlb, tlbs.slot);
       }
       if (this.attribution !== null) this.attribution.hit(kind, la, mode.pcid);
     }
-    this.small.choosePcid(mode.pcid);
+    if (isFill) fastPath.slotFilled(la, tlbs.tlb, tlbs.slot);
+    fastPath.pcidUsed(mode.pcid);
     if (access <= ACCESS_FETCH && this.attribution === null && tlbs.isSmall()) {
-      this.predicted.remember(kind, la, tlbs.tlb, tlbs.slot);
+      fastPath.predict(kind, la, tlbs.tlb, tlbs.slot);
     }
   }
 
-  /** Has every translation watched by `attribution` from now on, which the short paths would not tell of. */
+  /** Tells `attribution` of every translation from now on. To be called once. */
   watch(attribution: FlushAttribution): void {
-    if (this.attribution === null) this.arrays.words[LARGE_AT] += SHORT_PATH_OFF;
     this.attribution = attribution;
-    this.predicted.clear();
+    this.fastPath.turnOff();
   }
 
-  /** To be called after a change of `mode`. */
-  modeChanged(): void {
-    this.predicted.clear();
-    this.small.modeChanged();
-  }
-
-  /** To be called after a change of the current PCID, or of the translations that belong to it. */
+  /** Makes `pcid` the current PCID; 0 with CR4.PCIDE = 0. */
   choosePcid(pcid: number): void {
     this.mode.pcid = pcid;
-    this.small.choosePcid(-1);
-    this.predicted.clear();
+    this.fastPath.contextChanged();
   }
 
   /** Cycles of all page walks so far. */
@@ -153,7 +144,6 @@ export class Mmu {
   /** INVLPGB of a PCID and global translations: the latter. */
   invalidateGlobal(): void {
     this.tlbs.dropPcid(GLOBAL_CONTEXT);
-    this.predicted.clear();
   }
 
   /** INVPCID type 1, MOV to CR3: everything of one PCID but global translations. */
@@ -161,7 +151,6 @@ export class Mmu {
     this.countFlush();
     this.tlbs.dropPcid(pcid);
     this.structures.dropPcid(pcid);
-    this.predicted.clear();
   }
 
   /** INVPCID type 3: everything but global translations. */
@@ -169,7 +158,6 @@ export class Mmu {
     this.countFlush();
     this.tlbs.dropNonGlobal();
     this.structures.clear();
-    this.predicted.clear();
   }
 
   /** INVPCID type 2, a change of CR4.PGE: everything. */
@@ -198,7 +186,6 @@ export class Mmu {
     if (result !== WALK_OK) throw this.fault(result, kind, la);
     counts[COUNT_WALK + kind * 3 + ((walker.flags >> TR_SIZE_SHIFT) & 3)]++;
     tlbs.insert(kind, la, this.mode.pcid, walker.frame, walker.flags);
-    this.predicted.forget(la, tlbs.tlb, tlbs.slot);
     if (this.attribution !== null) {
       this.attribution.refill(kind, la, this.mode.pcid, walker.frame, walker.flags, cycles);
     }

@@ -4,7 +4,7 @@
  */
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access } from "../isa/access.ts";
 import type { Preset } from "../presets/preset.ts";
-import { CELL_SHIFT, COUNTS_AT, WORD_ATTRIBUTES, WORD_SHIFT, WORD_STATE, WORD_USE } from "../tlb/cpu-arrays.ts";
+import * as layout from "../tlb/cpu-arrays.ts";
 import type { Cpu } from "./cpu.ts";
 
 /** Kind of a reference: a load. */
@@ -14,13 +14,9 @@ export const REFERENCE_STORE = 1;
 /** Kind of a reference: an instruction fetch. */
 export const REFERENCE_FETCH = 2;
 
-// V8 folds a module's own constants into the code, but not those that it imports.
-const CELL = CELL_SHIFT;
-const WORD = WORD_SHIFT;
-const STATE = WORD_STATE;
-const USE = WORD_USE;
-const ATTRIBUTES = WORD_ATTRIBUTES;
-const COUNTS = COUNTS_AT;
+// The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
+const { CELL_SHIFT, COUNTERS_CELL, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT } = layout;
+const { WORD_ATTRIBUTES, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 
 /** The accesses that the kinds stand for. */
 const ACCESSES: readonly Access[] = [ACCESS_LOAD, ACCESS_STORE, ACCESS_FETCH];
@@ -44,7 +40,7 @@ export class ReferencePort {
     this.cells = cpu.mmu.arrays.cells;
     this.words = cpu.mmu.arrays.words;
     this.clockCycles = clockCycles;
-    const sides = cpu.mmu.tlbs.smallSides();
+    const sides = cpu.mmu.tlbs.smallPageTlbs();
     this.rootsAt = Int32Array.from(sides, ({ first }) => first.replacement.rootsAt);
     this.pairsAt = Int32Array.from(sides, ({ first }) => first.replacement.pairsAt);
     this.costCycles = Float64Array.of(load.value, store.value, fetch.value);
@@ -56,25 +52,28 @@ export class ReferencePort {
    */
   reference(kind: number, vpn: number, la: number): void {
     const { cells, words } = this;
-    const place = words[(vpn & 255) | ((kind + 1) << 8)];
-    const record = place << WORD;
-    if (cells[place << CELL] !== vpn * 4096 || (kind === REFERENCE_STORE && words[record | ATTRIBUTES] >= 0)) {
+    const place = words[(vpn & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT)];
+    const record = place << WORD_SHIFT;
+    if (
+      cells[place << CELL_SHIFT] !== vpn * 4096 ||
+      (kind === REFERENCE_STORE && words[record | WORD_ATTRIBUTES] >= 0)
+    ) {
       this.cpu.touchAs(ACCESSES[kind], la);
       return;
     }
     if (kind === REFERENCE_FETCH) {
-      const state = words[record | STATE];
+      const state = words[record | WORD_STATE];
       if (state < 0) {
         this.cpu.touchAs(ACCESS_FETCH, la);
         return;
       }
-      const use = words[record | USE];
+      const use = words[record | WORD_USE];
       words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
     } else {
       words[this.rootsAt[kind] + (place >> 2)] = place;
       words[this.pairsAt[kind] + (place >> 1)] = place;
     }
-    cells[COUNTS + kind]++;
+    cells[COUNTERS_CELL + kind]++;
     this.clockCycles[this.id] += this.costCycles[kind];
   }
 }

@@ -14,9 +14,10 @@ import {
 } from "./access.ts";
 import { PF_FETCH, PF_PROTECTION_KEY, PF_SHADOW_STACK, PF_USER, PF_WRITE } from "./faults.ts";
 import { PTE_ADDRESS_HIGH, PTE_PAGE_SIZE, PTE_XD_HIGH } from "./pte.ts";
-import { TR_DIRTY, TR_GLOBAL, TR_KEY_SHIFT, TR_RW, TR_UPPER_RW, TR_USER, TR_XD } from "./translation.ts";
+import * as translation from "./translation.ts";
 
-const KEY_SHIFT = TR_KEY_SHIFT;
+// The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
+const { TR_DIRTY, TR_GLOBAL, TR_KEY_SHIFT, TR_RW, TR_UPPER_RW, TR_USER, TR_XD } = translation;
 
 /** Words of the rules of all kinds of access. */
 export const RULE_WORDS = ACCESS_KINDS * 4;
@@ -113,14 +114,14 @@ export class PagingMode {
   usable(access: Access, flags: number): boolean {
     const { rules } = this;
     const at = access << 2;
-    return ((flags ^ rules[at]) & rules[at + 1]) === 0 && ((rules[at + 3] >>> (flags >> KEY_SHIFT)) & 1) === 0;
+    return ((flags ^ rules[at]) & rules[at + 1]) === 0 && ((rules[at + 3] >>> (flags >> TR_KEY_SHIFT)) & 1) === 0;
   }
 
   /** The PK bit when the translation's protection key refuses the access, and -1 when all is allowed; else 0. */
   refusal(access: Access, flags: number): number {
     const { rules } = this;
     const at = access << 2;
-    if (((rules[at + 3] >>> (flags >> KEY_SHIFT)) & 1) !== 0) return PF_PROTECTION_KEY;
+    if (((rules[at + 3] >>> (flags >> TR_KEY_SHIFT)) & 1) !== 0) return PF_PROTECTION_KEY;
     return ((flags ^ rules[at]) & rules[at + 2]) === 0 ? -1 : 0;
   }
 

@@ -3,7 +3,7 @@
  * Each access counts once, when it completes; a `walk_completed` may end with a fault, as in Intel's event reference.
  */
 
-/** Index of the counter of loads, but for those that {@link COUNT_SHORT_HIT} and the next count; stores and fetches follow. */
+/** Index of the counter of loads, but for those that {@link COUNT_FAST_SECOND_LEVEL_HIT} and the next count; stores and fetches follow. */
 export const COUNT_ACCESS = 0;
 /** Second-level hits of the general path, by kind of access (load 0, store 1, fetch 2). */
 export const COUNT_SECOND_LEVEL_HIT = 3;
@@ -28,9 +28,10 @@ export const COUNT_INVLPGB = 31;
 /** Full flushes of the first level and of the second. */
 export const COUNT_FLUSH_FIRST = 32;
 export const COUNT_FLUSH_SECOND = 33;
-/** Accesses done by the short path alone (small-pages.ts), by kind: second-level hits, and walks to pages of 4 KiB. */
-export const COUNT_SHORT_HIT = 34;
-export const COUNT_SHORT_WALK = 37;
+/** Accesses that the fast path (arch/fast-path) did after a second-level hit, by kind of access. */
+export const COUNT_FAST_SECOND_LEVEL_HIT = 34;
+/** Accesses that the fast path did after a walk to a page of 4 KiB, by kind of access. */
+export const COUNT_FAST_WALK = 37;
 /** Number of counters. */
 export const COUNTERS = 40;
 
@@ -44,18 +45,18 @@ export type CounterSnapshot = Readonly<Record<string, number>>;
 export function snapshotCounters(counts: Float64Array): CounterSnapshot {
   const named: Record<string, number> = {};
   GENERIC_EVENTS.forEach((event, kind) => {
-    const short = counts[COUNT_SHORT_HIT + kind] + counts[COUNT_SHORT_WALK + kind];
+    const short = counts[COUNT_FAST_SECOND_LEVEL_HIT + kind] + counts[COUNT_FAST_WALK + kind];
     named[`${event}s`] = counts[COUNT_ACCESS + kind] + short;
     named[`${event}-misses`] = completedWalks(counts, kind);
   });
   KIND_EVENTS.forEach((event, kind) => {
     const walk = COUNT_WALK + kind * 3;
     named[`${event}.walk_completed`] = completedWalks(counts, kind);
-    named[`${event}.walk_completed_4k`] = counts[walk] + counts[COUNT_SHORT_WALK + kind];
+    named[`${event}.walk_completed_4k`] = counts[walk] + counts[COUNT_FAST_WALK + kind];
     named[`${event}.walk_completed_2m_4m`] = counts[walk + 1];
     named[`${event}.walk_completed_1g`] = counts[walk + 2];
     named[`${event}.walk_active`] = counts[COUNT_WALK_CYCLES + kind];
-    named[`${event}.stlb_hit`] = counts[COUNT_SECOND_LEVEL_HIT + kind] + counts[COUNT_SHORT_HIT + kind];
+    named[`${event}.stlb_hit`] = counts[COUNT_SECOND_LEVEL_HIT + kind] + counts[COUNT_FAST_SECOND_LEVEL_HIT + kind];
   });
   named["tlb_flush.dtlb_thread"] = counts[COUNT_FLUSH_FIRST];
   named["tlb_flush.stlb_any"] = counts[COUNT_FLUSH_SECOND];
@@ -88,6 +89,6 @@ export function sumCounters(snapshots: readonly CounterSnapshot[]): CounterSnaps
 
 function completedWalks(counts: Float64Array, kind: number): number {
   const walk = COUNT_WALK + kind * 3;
-  const found = counts[walk] + counts[walk + 1] + counts[walk + 2] + counts[COUNT_SHORT_WALK + kind];
+  const found = counts[walk] + counts[walk + 1] + counts[walk + 2] + counts[COUNT_FAST_WALK + kind];
   return found + counts[COUNT_WALK_FAULT + kind];
 }

@@ -1,62 +1,87 @@
 /**
- * Where the numbers of one CPU lie: one block of memory that its TLBs, predictions and counters share, seen as 64-bit `cells`,
- * as 32-bit `words` and as `bytes`, so that code which works on several of them at once loads few arrays. Every slot of every
- * TLB and paging-structure cache has a place, the number of its 32-byte record; those of the first level come first.
+ * Where the numbers of one CPU lie: the only place that knows this layout.
  *
- *   cell    0      the record of place 0, where nothing is ever held; its link is written, but nobody reads it
+ * The TLBs, paging-structure caches, predictions and counters of a CPU share one block of memory, so that code which works on
+ * several of them loads one array and not five. The block is seen as 64-bit `cells`, as 32-bit `words` and as `bytes`. Each
+ * slot of each structure has a record of 32 bytes; the number of the record is called its place. First-level TLBs come first.
+ *
+ *   cell    0      record 0: where no entry is ever held. Ends of chains and empty predictions name it
  *           4      counters (perf-counters.ts)
- *           60     the address of the page that the short path is asked for
- *   word    128    rules of the paging mode, four a kind of access (paging-mode.ts)
- *           160    translations of large pages in all TLBs, plus SHORT_PATH_OFF while the short path is off
- *           192    the record of a PDE that a walk has found and that is not cached yet (found-pde.ts)
- *           256    predictions: 256 for loads, 256 for stores, 256 for fetches
- *           1024   the same, for loads and stores, of first-level TLBs that are not four ways under tree-PLRU
+ *           60     the page that the fast path is asked for
+ *   word    128    rules of the paging mode, four words for each kind of access (paging-mode.ts)
+ *           160    number of translations of large pages in all TLBs, plus FAST_PATH_OFF while the fast path is off
+ *           256    predictions of hits: 256 for loads, 256 for stores, 256 for fetches
+ *           1024   predictions for loads and stores in first-level TLBs that do not keep their replacement state as trees
  *           2048   records, from place 256 on
+ *
+ * Names end with what they count: `_CELL` and `_WORD` are indices into those arrays, `CELL_` and `WORD_` are offsets in a
+ * record. Code on the fast path takes these constants as arch/fast-path/README.md says ("Constants").
  */
-export const COUNTS_AT = 4;
-export const ASKED_AT = 60;
-export const RULES_AT = 128;
-export const LARGE_AT = 160;
-/** More than all TLBs have slots. */
-export const SHORT_PATH_OFF = 1 << 24;
-/** The number of the record at word 192. */
-export const FOUND_PDE_PLACE = 24;
-export const PREDICTIONS_AT = 256;
-export const OTHER_PREDICTIONS_AT = 1024;
-/** Predictions of one kind of access. */
-export const PREDICTIONS = 256;
-/** The first place, a multiple of 4 as the first of every structure is. */
+
+/** Cell of the counter number 0. */
+export const COUNTERS_CELL = 4;
+/** Cell with the first linear address of the 4 KiB page that the fast path is asked to translate. */
+export const REQUESTED_PAGE_CELL = 60;
+/** Word of the rules for access kind 0. */
+export const RULES_WORD = 128;
+/** Word with the number of translations of 2 MiB and 1 GiB pages in all TLBs. */
+export const LARGE_TRANSLATIONS_WORD = 160;
+/** What that word is increased by to keep all accesses off the fast path: more than all TLBs together have slots. */
+export const FAST_PATH_OFF = 1 << 24;
+
+/** log2 of the number of predictions for one kind of access. */
+export const PREDICTIONS_SHIFT = 8;
+/** The bits of a page number that choose a prediction. */
+export const PREDICTIONS_MASK = (1 << PREDICTIONS_SHIFT) - 1;
+/** Word of the first prediction for loads. */
+export const LOAD_PREDICTIONS_WORD = 256;
+/** Word of the first prediction for stores. */
+export const STORE_PREDICTIONS_WORD = 512;
+/** Word of the first prediction for instruction fetches. */
+export const FETCH_PREDICTIONS_WORD = 768;
+/** Word of the first prediction for loads in first-level TLBs whose replacement state is no tree; those for stores follow. */
+export const GENERIC_PREDICTIONS_WORD = 1024;
+
+/** The first place, a multiple of 4 as the first place of every structure is. */
 const FIRST_PLACE = 256;
 
 /** Cell of a record: the tag, NaN while the slot is empty. */
 const CELL_TAG = 0;
 /** log2 of the cells of a record. */
 export const CELL_SHIFT = 2;
+/** Cells of a record. */
+export const RECORD_CELLS = 1 << CELL_SHIFT;
 
-/** Words of a record: bits 31:0 of the number of the first 4 KiB frame of the page, or of the frame of the table. */
+/** Word of a record: bits 31:0 of the number of the first 4 KiB frame of the page, or of the frame of the table. */
 export const WORD_FRAME = 2;
-/** Rights and attributes (`TR_*`), and from `ATTRIBUTE_*` on more. */
+/** Word of a record: rights and attributes (`TR_*`), and the `ATTRIBUTE_*` bits above them. */
 export const WORD_ATTRIBUTES = 3;
-/** Index of the word with the set's replacement state; negative where replacement is a list. */
+/** Word of a record: index of the word with the set's replacement state; negative where that is a list or a tree. */
 export const WORD_STATE = 4;
-/** What a hit does to that state (replacement.ts). */
+/** Word of a record: what a hit does to that state (arch/presets/replacement/policy.ts). */
 export const WORD_USE = 5;
-/** The next place in the chain of those whose page numbers have the same low bits, 0 at its end. */
+/** Word of a record: the next place in the chain of those whose page numbers have the same low bits; 0 at its end. */
 export const WORD_NEXT = 6;
-/** The word that holds this place: the first of its chain, or `WORD_NEXT` of the place before it. */
+/** Word of a record: index of the word that names this place: the head of its chain, or `WORD_NEXT` of the place before it. */
 export const WORD_LINK = 7;
 /** log2 of the words of a record. */
 export const WORD_SHIFT = 3;
 
-/** Position of the PCID in the attributes, 0 for a global translation; and of the size of the entry. */
+/** Position of the PCID in the attributes; the PCID of a global translation is 0 there. */
 export const ATTRIBUTE_PCID_SHIFT = 16;
+/** The PCID, once shifted down. */
+export const ATTRIBUTE_PCID_MASK = 0xfff;
+/** Position of the size of the entry (`SIZE_*`) in the attributes. */
 export const ATTRIBUTE_SIZE_SHIFT = 28;
-/** Set once a page of 4 KiB is known to have a chunk of memory, which is that of a frame below 2^31. */
+/** Attribute of a 4 KiB page that is known to have a chunk of memory behind it, at a frame below 2^31. */
 export const ATTRIBUTE_MEMORY = 1 << 30;
-/** The sign: set while the translation in a first-level place is known to allow stores, if it is predicted for them. */
+/**
+ * Attribute of an entry of a first-level TLB: if stores are predicted to hit it, they are allowed. A load that fills the slot
+ * clears it, so that a prediction for stores which is left over from the slot's last translation does nothing.
+ */
 export const ATTRIBUTE_STORES = 1 << 31;
 
-/** The arrays of one CPU, and what is taken of them. */
+/** The arrays of one CPU, and which parts of them are taken. */
 export class CpuArrays {
   readonly cells: Float64Array;
   readonly words: Int32Array;
@@ -67,9 +92,9 @@ export class CpuArrays {
   private nextWord: number;
 
   /**
-   * @param structures how many structures take places
+   * @param structures how many structures will take places
    * @param places slots of all structures together
-   * @param words words that they take beside their records
+   * @param words words that the structures take beside their records
    */
   constructor(structures: number, places: number, words: number) {
     const end = FIRST_PLACE + places + 3 * structures;
@@ -83,14 +108,14 @@ export class CpuArrays {
     for (let place = FIRST_PLACE; place < end; place++) this.cells[(place << CELL_SHIFT) + CELL_TAG] = Number.NaN;
   }
 
-  /** Takes places for the slots of one structure; returns the first, a multiple of 4. */
+  /** Takes places for `count` slots of one structure; returns the first, a multiple of 4. */
   takePlaces(count: number): number {
     const first = this.nextPlace;
     this.nextPlace += (count + 3) & ~3;
     return first;
   }
 
-  /** Takes `count` words; returns the index of the first. */
+  /** Takes `count` words; returns the index of the first, a multiple of 4. */
   takeWords(count: number): number {
     const first = this.nextWord;
     this.nextWord += (count + 3) & ~3;

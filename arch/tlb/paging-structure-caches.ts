@@ -13,9 +13,9 @@ import type { CpuArrays } from "./cpu-arrays.ts";
 import { Tlb } from "./tlb.ts";
 import type { TlbHierarchy } from "./tlb-hierarchy.ts";
 
-/** Level of a page-directory entry, and of the entries above it. */
+/** Level of page-directory entries. */
 export const LEVEL_PDE = 2;
-export const LEVEL_PDPTE = 3;
+/** Level of the highest entries. */
 const LEVEL_PML5E = 5;
 
 /** Names of the caches, from level 2 on. */
@@ -103,17 +103,10 @@ export class PagingStructureCaches {
     for (const tlb of this.shared) dropTablesOf(tlb, -1);
   }
 
-  /** The cache of PDEs where it is one of its own that is searched way by way; else null. */
-  simplePde(): Tlb | null {
-    const pde = this.levels[LEVEL_PDE];
-    if (pde === null || !this.own.includes(pde) || pde.headAt >= 0) return null;
-    return !pde.replacement.isListed && pde.replacement.fillsLikeHits ? pde : null;
-  }
-
-  /** What caches the entries of a level, where that is no part of a TLB; else null. */
-  ownCacheOf(level: number): Tlb | null {
-    const cache = this.levels[level];
-    return cache !== null && this.own.includes(cache) ? cache : null;
+  /** The cache of PDEs; null where PDEs are not cached, or kept in a TLB. */
+  ownPdes(): Tlb | null {
+    const pdes = this.levels[LEVEL_PDE];
+    return pdes !== null && this.own.includes(pdes) ? pdes : null;
   }
 
   /** The structures that hold nothing else, for those who look at them. */

@@ -11,15 +11,14 @@
 import { checkState } from "../isa/state-error.ts";
 import type { TlbGeometry } from "../presets/preset.ts";
 import { replacementPolicy } from "../presets/replacement.ts";
-import { type CpuArrays, WORD_SHIFT, WORD_STATE, WORD_USE } from "./cpu-arrays.ts";
+import type { CpuArrays } from "./cpu-arrays.ts";
+import * as layout from "./cpu-arrays.ts";
 
-// V8 folds a module's own constants into the code, but not those that it imports.
-const WORD = WORD_SHIFT;
-const STATE = WORD_STATE;
-const USE = WORD_USE;
+// The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
+const { WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 
-/** Ways of the sets whose state can be a tree. */
-const TREE_WAYS = 4;
+/** Ways of the sets whose state can be a tree of places. */
+export const TREE_WAYS = 4;
 
 /** Words that the state of a structure takes at the most, beside its records. */
 export function replacementWords({ sets, ways, replacement }: TlbGeometry): number {
@@ -84,9 +83,9 @@ export class ReplacementState {
     this.listAt = this.isListed ? arrays.takeWords(2 * slots) : -1;
     this.endsAt = this.isListed ? arrays.takeWords(2 * sets) : -1;
     for (let slot = 0; slot < slots; slot++) {
-      const record = (firstPlace + slot) << WORD;
-      this.words[record | USE] = policy.hitUse[slot % ways];
-      this.words[record | STATE] = this.isListed || this.isTree ? -1 : this.stateAt + Math.floor(slot / ways);
+      const record = (firstPlace + slot) << WORD_SHIFT;
+      this.words[record | WORD_USE] = policy.hitUse[slot % ways];
+      this.words[record | WORD_STATE] = this.isListed || this.isTree ? -1 : this.stateAt + Math.floor(slot / ways);
     }
     if (this.isListed) this.makeLists();
     if (this.isTree) for (let slot = 1; slot < slots; slot += 2) this.hit(slot);
@@ -99,13 +98,13 @@ export class ReplacementState {
       return;
     }
     const { words } = this;
-    const record = (this.firstPlace + slot) << WORD;
-    const at = words[record | STATE];
+    const record = (this.firstPlace + slot) << WORD_SHIFT;
+    const at = words[record | WORD_STATE];
     if (at < 0) {
       this.moveToFront((slot / this.ways) | 0, slot);
       return;
     }
-    const use = words[record | USE];
+    const use = words[record | WORD_USE];
     words[at] = (words[at] & (use >>> 16)) | (use & 0xffff);
   }
 

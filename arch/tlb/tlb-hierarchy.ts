@@ -3,26 +3,16 @@
  * second level fills the first; nothing moves from the first level to the second (TLB;DR, section 5). A level that cannot
  * hold a page's size holds the piece of the page that was used (Intel SDM vol. 3A, 4.10.2.3).
  *
- *
- * It is the general path; `PredictedHits` and `SmallPages` are shortcuts for what is most frequent.
+ * This is the general path. What is most frequent goes by the fast path (arch/fast-path/README.md), which leaves the same state.
  */
 
-import {
-  GLOBAL_CONTEXT,
-  SIZE_1G,
-  SIZE_2M,
-  SIZE_4K,
-  SIZE_BYTES,
-  SIZE_TABLE,
-  TAG_SIZE_STEP,
-  TR_SIZE_SHIFT,
-} from "../isa/translation.ts";
+import * as translation from "../isa/translation.ts";
 import { type Preset, TLB_KINDS, TLB_PAGE_SIZES, type TlbPreset } from "../presets/preset.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import { Tlb } from "./tlb.ts";
 
-// V8 folds a module's own constants into the code, but not those that it imports.
-const SIZE_SHIFT = TR_SIZE_SHIFT;
+// The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
+const { GLOBAL_CONTEXT, SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, SIZE_TABLE, TAG_SIZE_STEP, TR_SIZE_SHIFT } = translation;
 
 /** One size in one TLB. */
 interface Holder {
@@ -30,6 +20,14 @@ interface Holder {
   /** Which TLB of its level it is. */
   readonly index: number;
   readonly size: number;
+}
+
+/** The TLBs that hold 4 KiB pages for one kind of access. */
+export interface SmallPageTlbs {
+  readonly first: Tlb;
+  readonly second: readonly Tlb[];
+  /** Whether `first` holds larger pages too. */
+  readonly holdsLarge: boolean;
 }
 
 /** The TLBs that one kind of access uses. */
@@ -125,7 +123,7 @@ export class TlbHierarchy {
   /** Puts the translation that a walk found for `kind` into both levels: `frame` is that of the 4 KiB page. */
   insert(kind: number, la: number, pcid: number, frame: number, flags: number): void {
     const side = this.sides[kind];
-    const homes = side.secondHomes[(flags >> SIZE_SHIFT) & 3];
+    const homes = side.secondHomes[(flags >> TR_SIZE_SHIFT) & 3];
     if (homes.length > 0) {
       const { tlb, size } = homeOf(homes, la);
       insertInto(tlb, size, la, pcid, frame, flags);
@@ -133,8 +131,8 @@ export class TlbHierarchy {
     this.insertFirst(side, la, pcid, frame, flags);
   }
 
-  /** The TLBs of 4 KiB pages of each kind of access, and whether the first of them holds larger pages too. */
-  smallSides(): { first: Tlb; second: readonly Tlb[]; holdsLarge: boolean }[] {
+  /** The TLBs of 4 KiB pages, by kind of access (load, store, fetch). */
+  smallPageTlbs(): SmallPageTlbs[] {
     return this.sides.map(({ small, secondSmall, large }) => ({
       first: small,
       second: secondSmall,
@@ -203,7 +201,7 @@ export class TlbHierarchy {
   }
 
   private insertFirst(side: Side, la: number, pcid: number, frame: number, flags: number): void {
-    const homes = side.homes[(flags >> SIZE_SHIFT) & 3];
+    const homes = side.homes[(flags >> TR_SIZE_SHIFT) & 3];
     const { tlb, index, size } = homeOf(homes, la);
     this.index = index;
     this.slot = insertInto(tlb, size, la, pcid, frame, flags);

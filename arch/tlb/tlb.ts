@@ -7,36 +7,16 @@
  * 4.10.2).
  */
 
-import { GLOBAL_CONTEXT, TR_GLOBAL, TR_MASK } from "../isa/translation.ts";
+import * as translation from "../isa/translation.ts";
 import type { TlbGeometry, TlbKindName } from "../presets/preset.ts";
-import {
-  ATTRIBUTE_MEMORY,
-  ATTRIBUTE_PCID_SHIFT,
-  ATTRIBUTE_SIZE_SHIFT,
-  CELL_SHIFT,
-  type CpuArrays,
-  LARGE_AT,
-  WORD_ATTRIBUTES,
-  WORD_FRAME,
-  WORD_LINK,
-  WORD_NEXT,
-  WORD_SHIFT,
-} from "./cpu-arrays.ts";
+import type { CpuArrays } from "./cpu-arrays.ts";
+import * as layout from "./cpu-arrays.ts";
 import { ReplacementState, replacementWords } from "./replacement-state.ts";
 
-// V8 folds a module's own constants into the code, but not those that it imports.
-const GLOBAL = GLOBAL_CONTEXT;
-const GLOBAL_FLAG = TR_GLOBAL;
-const PCID_SHIFT = ATTRIBUTE_PCID_SHIFT;
-const SIZE_SHIFT = ATTRIBUTE_SIZE_SHIFT;
-const MEMORY = ATTRIBUTE_MEMORY;
-const LARGE = LARGE_AT;
-const CELL = CELL_SHIFT;
-const WORD = WORD_SHIFT;
-const FRAME = WORD_FRAME;
-const ATTRIBUTES = WORD_ATTRIBUTES;
-const NEXT = WORD_NEXT;
-const LINK = WORD_LINK;
+// The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
+const { GLOBAL_CONTEXT, TR_GLOBAL, TR_MASK } = translation;
+const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT } = layout;
+const { CELL_SHIFT, LARGE_TRANSLATIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
 
 /** Sets of more ways than this are searched through an index. */
 const SCANNED_WAYS_MAX = 4;
@@ -126,8 +106,8 @@ export class Tlb {
     if (this.headAt >= 0) {
       let place = words[this.headAt + (number & this.headMask)];
       while (place !== 0) {
-        if (cells[place << CELL] === tag && this.isOf(place, pcid)) return place - firstPlace;
-        place = words[(place << WORD) | NEXT];
+        if (cells[place << CELL_SHIFT] === tag && this.isOf(place, pcid)) return place - firstPlace;
+        place = words[(place << WORD_SHIFT) | WORD_NEXT];
       }
       return -1;
     }
@@ -135,7 +115,7 @@ export class Tlb {
     const first = firstPlace + set * this.ways;
     const end = first + this.ways;
     for (let place = first; place < end; place++) {
-      if (cells[place << CELL] === tag && this.isOf(place, pcid)) return place - firstPlace;
+      if (cells[place << CELL_SHIFT] === tag && this.isOf(place, pcid)) return place - firstPlace;
     }
     return -1;
   }
@@ -155,7 +135,7 @@ export class Tlb {
    */
   insert(tag: number, number: number, pcid: number, size: number, frame: number, flags: number): number {
     const { words, firstPlace, replacement } = this;
-    const isGlobal = (flags & GLOBAL_FLAG) !== 0;
+    const isGlobal = (flags & TR_GLOBAL) !== 0;
     if (this.pcids !== null && !isGlobal && pcid !== this.lastPcid) this.usePcid(pcid);
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
     const first = set * this.ways;
@@ -186,22 +166,23 @@ export class Tlb {
     flags: number,
   ): void {
     const { cells, words, replacement } = this;
-    const isGlobal = (flags & GLOBAL_FLAG) !== 0;
+    const isGlobal = (flags & TR_GLOBAL) !== 0;
     const place = this.firstPlace + slot;
     if (replacement.isTree) this.bytes[this.marksAt + slot] = number >>> this.hashShift;
-    const record = place << WORD;
-    cells[place << CELL] = tag;
-    words[record | FRAME] = frame | 0;
-    words[record | ATTRIBUTES] = flags | (isGlobal ? 0 : pcid << PCID_SHIFT) | (size << SIZE_SHIFT);
+    const record = place << WORD_SHIFT;
+    cells[place << CELL_SHIFT] = tag;
+    words[record | WORD_FRAME] = frame | 0;
+    words[record | WORD_ATTRIBUTES] =
+      flags | (isGlobal ? 0 : pcid << ATTRIBUTE_PCID_SHIFT) | (size << ATTRIBUTE_SIZE_SHIFT);
     this.frameHigh[place] = Math.floor(frame / 0x1_0000_0000);
     words[this.sizeAt + size]++;
     if (size !== 0) this.countLarge(size, 1);
     if (this.headAt >= 0) {
       const head = this.headAt + (number & this.headMask);
       const next = words[head];
-      words[record | NEXT] = next;
-      words[(next << WORD) | LINK] = record | NEXT;
-      words[record | LINK] = head;
+      words[record | WORD_NEXT] = next;
+      words[(next << WORD_SHIFT) | WORD_LINK] = record | WORD_NEXT;
+      words[record | WORD_LINK] = head;
       words[head] = place;
     }
   }
@@ -223,7 +204,7 @@ export class Tlb {
     const { words } = this;
     for (let head = 0; head <= this.headMask; head++) {
       const chain: number[] = [];
-      for (let place = words[this.headAt + head]; place !== 0; place = words[(place << WORD) | NEXT]) {
+      for (let place = words[this.headAt + head]; place !== 0; place = words[(place << WORD_SHIFT) | WORD_NEXT]) {
         chain.push(place - this.firstPlace);
       }
       used.push(...chain.reverse());
@@ -249,7 +230,7 @@ export class Tlb {
     this.words[this.sizeAt + this.sizeOf(slot)]--;
     this.countLarge(this.sizeOf(slot), -1);
     this.words[this.countAt + ((slot / this.ways) | 0)]--;
-    this.cells[(this.firstPlace + slot) << CELL] = Number.NaN;
+    this.cells[(this.firstPlace + slot) << CELL_SHIFT] = Number.NaN;
   }
 
   /** Removes everything. */
@@ -257,8 +238,8 @@ export class Tlb {
     if (this.isEmpty) return;
     const { words, cells, slots, sets, firstPlace } = this;
     if (this.onDrop !== null) for (let slot = 0; slot < slots; slot++) if (this.isUsed(slot)) this.onDrop(this, slot);
-    for (let place = firstPlace; place < firstPlace + slots; place++) cells[place << CELL] = Number.NaN;
-    words[LARGE] -= words[this.sizeAt + 1] + words[this.sizeAt + 2];
+    for (let place = firstPlace; place < firstPlace + slots; place++) cells[place << CELL_SHIFT] = Number.NaN;
+    words[LARGE_TRANSLATIONS_WORD] -= words[this.sizeAt + 1] + words[this.sizeAt + 2];
     words.fill(0, this.sizeAt, this.sizeAt + 4);
     words.fill(0, this.countAt, this.countAt + sets);
     if (this.headAt >= 0) words.fill(0, this.headAt, this.headAt + this.headMask + 1);
@@ -271,9 +252,9 @@ export class Tlb {
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
     const first = set * this.ways;
     for (let slot = first; slot < first + this.ways; slot++) {
-      if (this.cells[(this.firstPlace + slot) << CELL] !== tag) continue;
+      if (this.cells[(this.firstPlace + slot) << CELL_SHIFT] !== tag) continue;
       const context = this.pcidOf(slot);
-      if (context === GLOBAL ? globals : pcid === -1 || context === pcid) this.drop(slot);
+      if (context === GLOBAL_CONTEXT ? globals : pcid === -1 || context === pcid) this.drop(slot);
     }
   }
 
@@ -287,7 +268,7 @@ export class Tlb {
   dropNonGlobal(): void {
     if (this.isEmpty) return;
     for (let slot = 0; slot < this.slots; slot++)
-      if (this.isUsed(slot) && this.pcidOf(slot) !== GLOBAL) this.drop(slot);
+      if (this.isUsed(slot) && this.pcidOf(slot) !== GLOBAL_CONTEXT) this.drop(slot);
   }
 
   /** Whether it holds no entry. */
@@ -298,30 +279,30 @@ export class Tlb {
 
   /** Whether `slot` holds an entry. */
   isUsed(slot: number): boolean {
-    return !Number.isNaN(this.cells[(this.firstPlace + slot) << CELL]);
+    return !Number.isNaN(this.cells[(this.firstPlace + slot) << CELL_SHIFT]);
   }
 
   /** The first linear address that the entry in `slot` covers. */
   addressOf(slot: number): number {
-    return Math.floor(this.cells[(this.firstPlace + slot) << CELL]);
+    return Math.floor(this.cells[(this.firstPlace + slot) << CELL_SHIFT]);
   }
 
   /** The size (`SIZE_*`) of the entry in `slot`. */
   sizeOf(slot: number): number {
-    return (this.words[this.recordOf(slot) | ATTRIBUTES] >> SIZE_SHIFT) & 3;
+    return (this.words[this.recordOf(slot) | WORD_ATTRIBUTES] >> ATTRIBUTE_SIZE_SHIFT) & 3;
   }
 
   /** The PCID of the entry in `slot`, or `GLOBAL_CONTEXT`. */
   pcidOf(slot: number): number {
-    const attributes = this.words[this.recordOf(slot) | ATTRIBUTES];
-    return (attributes & GLOBAL_FLAG) !== 0 ? GLOBAL : (attributes >> PCID_SHIFT) & 0xfff;
+    const attributes = this.words[this.recordOf(slot) | WORD_ATTRIBUTES];
+    return (attributes & TR_GLOBAL) !== 0 ? GLOBAL_CONTEXT : (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
   }
 
   /** The first 4 KiB frame of the page, or the frame of the table, of the entry in `slot`. */
   frameOf(slot: number): number {
     const record = this.recordOf(slot);
-    const low = this.words[record | FRAME] >>> 0;
-    if ((this.words[record | ATTRIBUTES] & MEMORY) !== 0) return low;
+    const low = this.words[record | WORD_FRAME] >>> 0;
+    if ((this.words[record | WORD_ATTRIBUTES] & ATTRIBUTE_MEMORY) !== 0) return low;
     return low + this.frameHigh[this.firstPlace + slot] * 0x1_0000_0000;
   }
 
@@ -332,31 +313,31 @@ export class Tlb {
 
   /** Notes that there is a chunk of memory for the frame of the 4 KiB page in `slot`. */
   markMemory(slot: number): void {
-    this.words[this.recordOf(slot) | ATTRIBUTES] |= MEMORY;
+    this.words[this.recordOf(slot) | WORD_ATTRIBUTES] |= ATTRIBUTE_MEMORY;
   }
 
   /** Its tag. */
   tagOf(slot: number): number {
-    return this.cells[(this.firstPlace + slot) << CELL];
+    return this.cells[(this.firstPlace + slot) << CELL_SHIFT];
   }
 
   /** Rights and attributes (`TR_*`) of the entry in `slot`. */
   flagsOf(slot: number): number {
-    return this.words[this.recordOf(slot) | ATTRIBUTES] & TR_MASK;
+    return this.words[this.recordOf(slot) | WORD_ATTRIBUTES] & TR_MASK;
   }
 
   private isOf(place: number, pcid: number): boolean {
-    const attributes = this.words[(place << WORD) | ATTRIBUTES];
-    return (attributes & GLOBAL_FLAG) !== 0 || ((attributes >> PCID_SHIFT) & 0xfff) === pcid;
+    const attributes = this.words[(place << WORD_SHIFT) | WORD_ATTRIBUTES];
+    return (attributes & TR_GLOBAL) !== 0 || ((attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK) === pcid;
   }
 
   private recordOf(slot: number): number {
-    return (this.firstPlace + slot) << WORD;
+    return (this.firstPlace + slot) << WORD_SHIFT;
   }
 
   /** Keeps the PCIDs in order of use and, beyond the capacity, removes the entries of the one used least recently. */
   private usePcid(pcid: number): void {
-    if (pcid === GLOBAL || this.pcids === null) return;
+    if (pcid === GLOBAL_CONTEXT || this.pcids === null) return;
     this.lastPcid = pcid;
     const at = this.pcids.indexOf(pcid);
     if (at >= 0) this.pcids.splice(at, 1);
@@ -365,16 +346,16 @@ export class Tlb {
   }
 
   private countLarge(size: number, change: number): void {
-    if (size === 1 || size === 2) this.words[LARGE] += change;
+    if (size === 1 || size === 2) this.words[LARGE_TRANSLATIONS_WORD] += change;
   }
 
   /** Takes `place` out of its chain. */
   private unlink(place: number): void {
     const { words } = this;
-    const record = place << WORD;
-    const link = words[record | LINK];
-    const next = words[record | NEXT];
+    const record = place << WORD_SHIFT;
+    const link = words[record | WORD_LINK];
+    const next = words[record | WORD_NEXT];
     words[link] = next;
-    words[(next << WORD) | LINK] = link;
+    words[(next << WORD_SHIFT) | WORD_LINK] = link;
   }
 }

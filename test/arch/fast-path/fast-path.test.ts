@@ -1,4 +1,4 @@
-/** The host's shortcuts (predicted hits, the short path for 4 KiB pages) leave the state that the general path leaves. */
+/** The fast path (arch/fast-path/README.md) leaves the state that the general path leaves. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CR4_PCIDE, CR4_PKE, PageFault, PRESETS } from "../../../arch/index.ts";
@@ -220,14 +220,14 @@ describe.each(PRESETS.map(({ name }) => name))("%s", (preset) => {
   );
 });
 
-test("the short path is what runs: it finds most translations of a loop over many pages", () => {
+test("the fast path is what runs: it finds most translations of a loop over many pages", () => {
   const guest = makeGuest("skylake");
   const general = countGeneral(guest);
   for (let round = 0; round < 4; round++) for (let i = 0; i < 1024; i += 2) guest.cpu.load(BASE + i * 4096, 4);
   expect(general()).toBeLessThan(100);
 });
 
-test("the short path is what runs for small pages while large ones are in the TLBs too", () => {
+test("the fast path is what runs for small pages while large ones are in the TLBs too", () => {
   const guest = makeGuest("skylake");
   for (let i = 0; i < 1024; i += 2) guest.cpu.load(BASE + i * 4096, 4);
   guest.cpu.load(BASE + FAR, 4);
@@ -262,7 +262,7 @@ test("an entry of zeros is not present, whatever was seen before the mode change
   expect(() => cpu.load(BASE + 5 * 4096, 4)).toThrow(PageFault);
 });
 
-test("a cache of PDEs with many sets: a PDE that the short path puts in is found, and invalidated, where it belongs", () => {
+test("a cache of PDEs with many sets: a PDE that the fast path puts in is found, and invalidated, where it belongs", () => {
   const skylake = PRESETS.filter(({ name }) => name === "skylake")[0];
   const { pde: few } = skylake.pagingStructureCaches;
   if (few === undefined || "sharedWith" in few) throw new Error("expected a cache of its own");
@@ -297,17 +297,6 @@ test("a cached translation of a large page serves until it is invalidated, thoug
   expect(cpu.load(la, 4)).toBe(seen);
   cpu.invlpg(la);
   expect(cpu.load(la, 4)).toBe(seen + 1);
-});
-
-test("the short path is what runs where PDEs are not cached, as long as their PDPTEs are", () => {
-  const laOf: Layout = (page) => BASE + page * 2 ** 21;
-  const guest = new Guest({ preset: "skylake", memoryBytes: 2 ** 31 });
-  for (let i = 0; i < 512; i++) guest.map(laOf(i), TARGET + i * 4096, ALL | 0x60);
-  for (let i = 0; i < 512; i++) guest.cpu.load(laOf(i), 4);
-  guest.cpu.flushTlbAll();
-  const general = countGeneral(guest);
-  for (let i = 0; i < 512; i++) guest.cpu.load(laOf(i), 4);
-  expect(general()).toBeLessThan(10);
 });
 
 test.each([0, 1, 2, 3, 4, 5, 6, 7])(

@@ -1,0 +1,106 @@
+/**
+ * The fast path of one CPU: start with README.md. Here are the predictions of first-level hits and the rule that keeps them
+ * right: what is told of events that could make one wrong.
+ */
+
+import * as layout from "../tlb/cpu-arrays.ts";
+import type { Tlb } from "../tlb/tlb.ts";
+import { AccessPath, type AccessPathParts, isKnownSecondLevel } from "./access-path.ts";
+import { SecondLevel } from "./second-level.ts";
+
+const { ATTRIBUTE_STORES, FAST_PATH_OFF, FETCH_PREDICTIONS_WORD, GENERIC_PREDICTIONS_WORD } = layout;
+const { LARGE_TRANSLATIONS_WORD, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT } = layout;
+const { WORD_ATTRIBUTES, WORD_SHIFT } = layout;
+const KINDS = 3;
+const KIND_STORE = 1;
+const KIND_FETCH = 2;
+/** The last frame of whose pages hits are predicted: frames are signed words on the fast path. */
+const FRAME_MAX = 2 ** 31 - 1;
+
+/** Predictions and paths of all kinds of access. */
+export class FastPath {
+  readonly loads: AccessPath;
+  readonly stores: AccessPath;
+  readonly fetches: AccessPath;
+  private readonly parts: AccessPathParts;
+  private readonly words: Int32Array;
+
+  constructor(parts: AccessPathParts) {
+    const { arrays, tlbs } = parts;
+    this.parts = parts;
+    this.words = arrays.words;
+    const shared = tlbs.second[0] ?? tlbs.first[0];
+    const second = new SecondLevel(shared, arrays);
+    const small = tlbs.smallPageTlbs();
+    // A fill replaces the predictions of loads and stores, or of fetches, but not of all three.
+    const isUnified = small[2].first === small[0].first || small[2].first === small[1].first;
+    const [loads, stores, fetches] = small.map((each, kind) => {
+      const usesIt = each.second.length === 1 && each.second[0] === shared && isKnownSecondLevel(shared);
+      const isKnown = usesIt && !isUnified && each.first.replacement.isTree;
+      return new AccessPath(kind, each, isKnown, second, parts);
+    });
+    this.loads = loads;
+    this.stores = stores;
+    this.fetches = fetches;
+  }
+
+  /**
+   * Event: something has changed that decides whether a cached translation may be used (a control register, PKRU, PKRS, CPL,
+   * EFLAGS.AC, the current PCID). Nothing that was known before holds any more.
+   */
+  contextChanged(): void {
+    const kinds = KINDS << PREDICTIONS_SHIFT;
+    this.words.fill(0, LOAD_PREDICTIONS_WORD, LOAD_PREDICTIONS_WORD + kinds);
+    this.words.fill(0, GENERIC_PREDICTIONS_WORD, GENERIC_PREDICTIONS_WORD + kinds);
+    this.loads.forget();
+    this.stores.forget();
+    this.fetches.forget();
+  }
+
+  /** Event: from now on every access has to take the general path, which alone tells of it. */
+  turnOff(): void {
+    this.words[LARGE_TRANSLATIONS_WORD] += FAST_PATH_OFF;
+    this.contextChanged();
+  }
+
+  /**
+   * Event: the general path has filled a slot of a first-level TLB with a translation for `la`. What is predicted of the slot is
+   * about another translation, perhaps of the same page.
+   */
+  slotFilled(la: number, tlb: Tlb, slot: number): void {
+    const { words } = this;
+    const place = tlb.firstPlace + slot;
+    for (let kind = 0; kind < KINDS; kind++) {
+      const at = predictionsOf(tlb, kind) + ((la >>> 12) & PREDICTIONS_MASK);
+      if (words[at] === place) words[at] = 0;
+    }
+  }
+
+  /** Event: the general path has translated something under `pcid`, the current PCID. The fast path may use it from now on. */
+  pcidUsed(pcid: number): void {
+    if (this.loads.permissions.pcid === pcid) return;
+    this.loads.permissions.pcid = pcid;
+    this.stores.permissions.pcid = pcid;
+    this.fetches.permissions.pcid = pcid;
+  }
+
+  /**
+   * Predicts that accesses of `kind` (load 0, store 1, fetch 2) to the 4 KiB page of `la` will hit `slot` of `tlb`, which
+   * translates it and allows them. Only pages of memory are predicted.
+   */
+  predict(kind: number, la: number, tlb: Tlb, slot: number): void {
+    const frame = tlb.frameOf(slot);
+    if (frame > FRAME_MAX || this.parts.memory.chunkAt(frame) === null) return;
+    tlb.markMemory(slot);
+    const { words } = this;
+    const place = tlb.firstPlace + slot;
+    if (kind === KIND_STORE) words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] |= ATTRIBUTE_STORES;
+    words[predictionsOf(tlb, kind) + ((la >>> 12) & PREDICTIONS_MASK)] = place;
+  }
+}
+
+/** Word of the first prediction of hits of a kind of access in a TLB. */
+function predictionsOf(tlb: Tlb, kind: number): number {
+  if (kind === KIND_FETCH) return FETCH_PREDICTIONS_WORD;
+  return (tlb.replacement.isTree ? LOAD_PREDICTIONS_WORD : GENERIC_PREDICTIONS_WORD) + (kind << PREDICTIONS_SHIFT);
+}

@@ -1,0 +1,186 @@
+/**
+ * The last step of a page walk on the fast path: from a cached PDE to a PTE that allows the access and needs no bit set. What
+ * the general walk (arch/walk/page-walk.ts) does on its way is done here too: the hit of the cache of PDEs, the fetch of the
+ * PTE's line, insertions into both levels of TLBs, counters, cycles. Any other PTE, and a PDE that is not cached, is left to
+ * the general path.
+ */
+
+import { LEVEL_BYTES } from "../isa/linear-address.ts";
+import type { PagingMode } from "../isa/paging-mode.ts";
+import * as pteBits from "../isa/pte.ts";
+import * as translation from "../isa/translation.ts";
+import type { PhysicalMemory } from "../memory/physical-memory.ts";
+import * as chunks from "../memory/physical-memory.ts";
+import type { Preset } from "../presets/preset.ts";
+import * as counters from "../time/perf-counters.ts";
+import type { CpuArrays } from "../tlb/cpu-arrays.ts";
+import * as layout from "../tlb/cpu-arrays.ts";
+import { LEVEL_PDE, structureTag } from "../tlb/paging-structure-caches.ts";
+import type { Tlb } from "../tlb/tlb.ts";
+import type { WalkCaches } from "../tlb/walk-caches.ts";
+import { leafFlags } from "../walk/page-walk.ts";
+import type { FirstLevel } from "./first-level.ts";
+import type { Permissions } from "./permissions.ts";
+import type { SecondLevel } from "./second-level.ts";
+
+// The module's own constants, which V8 folds into the code (README.md, "Constants").
+const { PTE_ACCESSED, PTE_PRESENT } = pteBits;
+const { SIZE_TABLE, TR_GLOBAL, TR_MASK } = translation;
+const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
+const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT } = layout;
+const { COUNTERS_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
+/** What the tag of a PDE adds to the first address of its 2 MiB. */
+const PDE_TAG = structureTag(LEVEL_PDE);
+const PDE_BYTES = LEVEL_BYTES[LEVEL_PDE];
+/** The size of an entry of a paging-structure cache, in its attributes. */
+const TABLE = SIZE_TABLE << ATTRIBUTE_SIZE_SHIFT;
+/** Low bits of a PTE that are no part of the frame. */
+const PTE_LOW_ATTRIBUTES = 0xfff;
+/** Bits of the high word of a PTE that frames below 2^28 have, and those that only higher frames have. */
+const HIGH_FRAME = 0xff;
+const HIGHER_FRAME = 0xfff00;
+const PRESENT_AND_ACCESSED = PTE_PRESENT | PTE_ACCESSED;
+const NO_CHUNK = new Int32Array(0);
+
+/** Walks of one kind of access (load 0, store 1, fetch 2). */
+export class LeafWalk {
+  private readonly first: FirstLevel;
+  private readonly second: SecondLevel;
+  private readonly permissions: Permissions;
+  /** The cache of PDEs; null where its hits are not what this code does. */
+  private readonly pdes: Tlb | null;
+  private readonly cells: Float64Array;
+  private readonly words: Int32Array;
+  /** The CPU's clock, in cycles. */
+  private readonly clock: Float64Array;
+  private readonly mode: PagingMode;
+  private readonly memory: PhysicalMemory;
+  private readonly walkCaches: WalkCaches;
+  private readonly accessCycles: number;
+  private readonly walkCycles: number;
+  /** Cells of the counters of completed walks and of their cycles. */
+  private readonly walksCell: number;
+  private readonly walkCyclesCell: number;
+  /** Place of the PDE of the last walk. */
+  private pdePlace = 0;
+  /** The page table that it named then: its frame, its chunk of memory, and the word of that where it begins. */
+  private tableFrame = -1;
+  private table: Int32Array = NO_CHUNK;
+  private tableBase = 0;
+  /** The chunk of memory of the page that was walked for last, which is known to exist. */
+  private chunkNumber = -1;
+
+  constructor(
+    kind: number,
+    first: FirstLevel,
+    second: SecondLevel,
+    permissions: Permissions,
+    pdes: Tlb | null,
+    arrays: CpuArrays,
+    clock: Float64Array,
+    mode: PagingMode,
+    memory: PhysicalMemory,
+    walkCaches: WalkCaches,
+    accessCycles: number,
+    preset: Preset,
+  ) {
+    this.first = first;
+    this.second = second;
+    this.permissions = permissions;
+    this.pdes = pdes === null || pdes.replacement.isListed ? null : pdes;
+    this.cells = arrays.cells;
+    this.words = arrays.words;
+    this.clock = clock;
+    this.mode = mode;
+    this.memory = memory;
+    this.walkCaches = walkCaches;
+    this.accessCycles = accessCycles;
+    this.walkCycles = preset.costs.walk.value;
+    this.walksCell = COUNTERS_CELL + counters.COUNT_FAST_WALK + kind;
+    this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
+  }
+
+  /** Begins another context: the next walk looks its PDE up. */
+  forget(): void {
+    this.pdePlace = 0;
+  }
+
+  /**
+   * Walks for the page in `REQUESTED_PAGE_CELL`, which no TLB holds. Returns its frame; -1 where the walk is left to the
+   * general path, and then nothing has changed.
+   * @param number bits 19:0 of the page number
+   */
+  walk(number: number): number {
+    const { words, cells, pdePlace, permissions } = this;
+    const index = number & 511;
+    const record = pdePlace << WORD_SHIFT;
+    if (cells[pdePlace << CELL_SHIFT] !== cells[REQUESTED_PAGE_CELL] - (index << 12) + PDE_TAG)
+      return this.walkFromOtherPde(number) | 0;
+    if (words[(record + WORD_FRAME) | 0] !== this.tableFrame) return this.walkFromOtherPde(number) | 0;
+    const { table } = this;
+    const at = (this.tableBase + (index << 1)) | 0;
+    const low = table[at];
+    const high = table[at | 1];
+    if (
+      (low & PTE_LOW_ATTRIBUTES) !== permissions.allowedPteLow ||
+      (high & ~HIGH_FRAME) !== permissions.allowedPteHigh ||
+      words[(record + WORD_ATTRIBUTES) | 0] !== permissions.allowedPde
+    ) {
+      return this.walkToOtherPte(number, low, high) | 0;
+    }
+    const frame = ((high & HIGH_FRAME) << 20) | (low >>> 12);
+    if (frame >>> CHUNK_FRAMES_SHIFT !== this.chunkNumber) return this.walkToOtherChunk(number, frame) | 0;
+    const attributes = permissions.pteAttributes;
+    if (!this.second.insert(number, frame, attributes)) return -1;
+    const use = words[(record + WORD_USE) | 0];
+    const state = words[(record + WORD_STATE) | 0];
+    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    const cycles = this.walkCycles + this.walkCaches.fetch((this.tableFrame >>> 0) * 64 + (index >> 3));
+    this.clock[0] += cycles + this.accessCycles;
+    cells[this.walkCyclesCell] += cycles;
+    cells[this.walksCell]++;
+    return this.first.fill(number, frame, attributes);
+  }
+
+  /** A walk from a cached PDE other than that of the last walk. */
+  private walkFromOtherPde(number: number): number {
+    const { cells, pdes } = this;
+    // What is no address is left to the general path, which says so. It hits nothing before: tags of pages are whole numbers.
+    if (pdes === null || cells[REQUESTED_PAGE_CELL] !== Math.floor(cells[REQUESTED_PAGE_CELL])) return -1;
+    const tag = cells[REQUESTED_PAGE_CELL] - ((number & 511) << 12) + PDE_TAG;
+    const slot = pdes.find(tag, Math.floor(tag / PDE_BYTES) | 0, this.mode.pcid);
+    if (slot < 0) return -1;
+    const frame = pdes.frameOf(slot);
+    const chunk = this.memory.chunkAt(frame);
+    if (chunk === null) return -1;
+    this.pdePlace = pdes.firstPlace + slot;
+    this.table = chunk;
+    this.tableFrame = frame | 0;
+    this.tableBase = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
+    return this.walk(number) | 0;
+  }
+
+  /** A walk to a PTE with other attributes than the one that was found allowed last, or below a PDE with others. */
+  private walkToOtherPte(number: number, low: number, high: number): number {
+    const { mode, permissions, words } = this;
+    const pde = words[(this.pdePlace << WORD_SHIFT) | WORD_ATTRIBUTES];
+    if (((pde >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK) !== mode.pcid || (pde & TABLE) !== TABLE) return -1;
+    if ((low & PRESENT_AND_ACCESSED) !== PRESENT_AND_ACCESSED) return -1;
+    if ((high & (mode.reservedHigh | HIGHER_FRAME)) !== 0) return -1;
+    const flags = leafFlags(pde & TR_MASK, low, high, 1, mode.globalPages);
+    const isGlobal = (flags & TR_GLOBAL) !== 0;
+    if ((!isGlobal && mode.pcid !== permissions.pcid) || !permissions.rulesAllow(flags)) return -1;
+    permissions.allowedPteLow = low & PTE_LOW_ATTRIBUTES;
+    permissions.allowedPteHigh = high & ~HIGH_FRAME;
+    permissions.allowedPde = pde;
+    permissions.pteAttributes = flags | (isGlobal ? 0 : mode.pcid << ATTRIBUTE_PCID_SHIFT) | ATTRIBUTE_MEMORY;
+    return this.walk(number) | 0;
+  }
+
+  /** A walk to a page in another chunk of memory than that of the last walk. */
+  private walkToOtherChunk(number: number, frame: number): number {
+    if (this.memory.chunkAt(frame) === null) return -1;
+    this.chunkNumber = frame >>> CHUNK_FRAMES_SHIFT;
+    return this.walk(number) | 0;
+  }
+}
