@@ -25,15 +25,13 @@ import type { SecondLevel } from "./second-level.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { PTE_ACCESSED, PTE_PRESENT } = pteBits;
-const { SIZE_TABLE, TR_GLOBAL, TR_MASK } = translation;
+const { TR_GLOBAL, TR_MASK } = translation;
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
-const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT } = layout;
+const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_SHIFT, CELL_SHIFT } = layout;
 const { COUNTERS_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 /** What the tag of a PDE adds to the first address of its 2 MiB. */
 const PDE_TAG = structureTag(LEVEL_PDE);
 const PDE_BYTES = LEVEL_BYTES[LEVEL_PDE];
-/** The size of an entry of a paging-structure cache, in its attributes. */
-const TABLE = SIZE_TABLE << ATTRIBUTE_SIZE_SHIFT;
 /** Low bits of a PTE that are no part of the frame. */
 const PTE_LOW_ATTRIBUTES = 0xfff;
 /** Bits of the high word of a PTE that frames below 2^28 have, and those that only higher frames have. */
@@ -164,7 +162,6 @@ export class LeafWalk {
   private walkToOtherPte(number: number, low: number, high: number): number {
     const { mode, permissions, words } = this;
     const pde = words[(this.pdePlace << WORD_SHIFT) | WORD_ATTRIBUTES];
-    if (((pde >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK) !== mode.pcid || (pde & TABLE) !== TABLE) return -1;
     if ((low & PRESENT_AND_ACCESSED) !== PRESENT_AND_ACCESSED) return -1;
     if ((high & (mode.reservedHigh | HIGHER_FRAME)) !== 0) return -1;
     const flags = leafFlags(pde & TR_MASK, low, high, 1, mode.globalPages);

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { CR4_PCIDE, CR4_PKE, PageFault, PRESETS } from "../../../arch/index.ts";
 import { ALL, BASE, GLOBAL, Guest } from "../guest.ts";
+import { countGeneral, hardwareState } from "./compare.ts";
 
 const TARGET = 2 ** 30;
 /** Where the page with a number is: in two chunks of memory, one of them that of the page tables. */
@@ -169,32 +170,6 @@ function carryOut(guest: Guest, step: Step, laOf: Layout): string {
       if (guest.machine.features.pku) cpu.writePkru(step.value);
       return "";
   }
-}
-
-/** Everything that later accesses can depend on: entries by slot, replacement state. */
-function hardwareState(guest: Guest): unknown {
-  const { tlbs, structures } = guest.cpu.mmu;
-  return [...tlbs.first, ...tlbs.second, ...structures.structures()].map((tlb) => ({
-    name: tlb.name,
-    entries: Array.from({ length: tlb.slots }, (_, slot) =>
-      tlb.isUsed(slot)
-        ? [tlb.addressOf(slot), tlb.sizeOf(slot), tlb.pcidOf(slot), tlb.frameOf(slot), tlb.flagsOf(slot)].join(" ")
-        : "",
-    ),
-    replacement: [...tlb.words.subarray(tlb.replacement.stateAt, tlb.replacement.stateAt + tlb.replacement.stateWords)],
-  }));
-}
-
-/** Counts the translations that the general path does from now on; how many they are. */
-function countGeneral(guest: Guest): () => number {
-  let count = 0;
-  const { mmu } = guest.cpu;
-  const translate = mmu.translate.bind(mmu);
-  mmu.translate = (...args) => {
-    count++;
-    translate(...args);
-  };
-  return () => count;
 }
 
 describe.each(PRESETS.map(({ name }) => name))("%s", (preset) => {

@@ -1,0 +1,28 @@
+/** What two CPUs are compared by, and whether an access took the general path. */
+import type { Guest } from "../guest.ts";
+
+/** Everything that later accesses can depend on: entries by slot, replacement state. */
+export function hardwareState(guest: Guest): unknown {
+  const { tlbs, structures } = guest.cpu.mmu;
+  return [...tlbs.first, ...tlbs.second, ...structures.structures()].map((tlb) => ({
+    name: tlb.name,
+    entries: Array.from({ length: tlb.slots }, (_, slot) =>
+      tlb.isUsed(slot)
+        ? [tlb.addressOf(slot), tlb.sizeOf(slot), tlb.pcidOf(slot), tlb.frameOf(slot), tlb.flagsOf(slot)].join(" ")
+        : "",
+    ),
+    replacement: [...tlb.words.subarray(tlb.replacement.stateAt, tlb.replacement.stateAt + tlb.replacement.stateWords)],
+  }));
+}
+
+/** Counts the translations that the general path does from now on; how many they are. */
+export function countGeneral(guest: Guest): () => number {
+  let count = 0;
+  const { mmu } = guest.cpu;
+  const translate = mmu.translate.bind(mmu);
+  mmu.translate = (...args) => {
+    count++;
+    translate(...args);
+  };
+  return () => count;
+}
