@@ -1,0 +1,70 @@
+/** The documents name what there is: files, scripts, functions. */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import ts from "typescript";
+import { describe, expect, it } from "vitest";
+import { parse, ROOT, sourcesIn } from "./source-files.ts";
+
+const DOCUMENTS = [
+  ...readdirSync(ROOT).filter((name) => name.endsWith(".md")),
+  ...readdirSync(join(ROOT, "docs"))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
+];
+const textOf = (document: string): string => readFileSync(join(ROOT, document), "utf8");
+
+/** What stands between backticks, blocks of code left out. */
+function codeSpans(text: string): string[] {
+  return [...text.replace(/^```[\s\S]*?^```$/gm, "").matchAll(/`([^`\n]+)`/g)].map((span) => span[1]);
+}
+
+/** Every name that a declaration of `arch`, `mm` or `src` gives: functions, classes, types, constants, members, parameters. */
+function declaredNames(): Set<string> {
+  const names = new Set<string>();
+  const visit = (node: ts.Node): void => {
+    const { name } = node as ts.NamedDeclaration;
+    if (name !== undefined && (ts.isIdentifier(name) || ts.isPrivateIdentifier(name))) names.add(name.text);
+    ts.forEachChild(node, visit);
+  };
+  for (const file of ["arch", "mm", "src"].flatMap(sourcesIn)) visit(parse(file));
+  return names;
+}
+
+describe.each(DOCUMENTS)("%s", (document) => {
+  it("names files and folders that exist", () => {
+    const paths = codeSpans(textOf(document)).filter((span) =>
+      // Files in C are the kernel's.
+      /^(?:arch|mm|src|test|bench|docs|examples)\/[\w./-]*(?<!\.[ch])$/.test(span),
+    );
+    expect(paths.filter((path) => !existsSync(join(ROOT, path)))).toEqual([]);
+  });
+
+  it("links to what exists", () => {
+    const links = [...textOf(document).matchAll(/\]\(([^)\s]+)\)/g)].map((link) => link[1].replace(/#.*$/, ""));
+    const missing = links.filter(
+      (link) => link !== "" && !link.startsWith("https:") && !existsSync(join(ROOT, dirname(document), link)),
+    );
+    expect(missing).toEqual([]);
+  });
+
+  it("names npm scripts that package.json has", () => {
+    const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+    const named = [...textOf(document).matchAll(/npm run (?:--silent )?([\w:-]+)/g)].map((match) => match[1]);
+    expect(named.filter((script) => !(script in scripts))).toEqual([]);
+  });
+});
+
+describe("docs/architecture.md", () => {
+  it("names functions, classes and fields that exist", () => {
+    const declared = declaredNames();
+    expect(declared.size).toBeGreaterThan(1000);
+    // Ours are camelCase; what has an underscore inside is the kernel's, what has a dash or a space is something else.
+    const ours = codeSpans(textOf("docs/architecture.md"))
+      .map((span) => span.replace(/\(.*\)$/, ""))
+      .filter((span) => /^_{0,3}[A-Za-z][A-Za-z0-9]*(?:\.[A-Za-z][A-Za-z0-9]*)*$/.test(span))
+      .flatMap((span) => span.split("."))
+      .filter((name) => /[a-z]/.test(name) && /[A-Z]/.test(name));
+    expect(ours.length).toBeGreaterThan(30);
+    expect(ours.filter((name) => !declared.has(name))).toEqual([]);
+  });
+});
