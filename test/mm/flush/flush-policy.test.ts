@@ -150,6 +150,26 @@ describe("flush policies", () => {
     }
   });
 
+  it("deferred: the CPU that flushes flushes its own TLB at once, though it is isolated and was in user mode", () => {
+    const kernel = boot(DEFERRED_POLICY, { isolatedCpus: [2] });
+    const { userMode } = kernel.vm.flushing;
+    const accounts = kernel.vm.flushing.keepAccounts();
+    const address = cachedEverywhere(kernel);
+    function* user(): KernelCode<void> {
+      userMode.enterUser();
+      // As an interrupt's code does: in the kernel, on a CPU that counts as being in user mode.
+      userMode.interruptEntry(2);
+      kernel.tables.unmapRange(address, address + PAGE_SIZE);
+      yield* flushTlbKernelRange(kernel.mm.flushing, address, address + PAGE_SIZE);
+      expect(userMode.owes(2)).toBe(false);
+      for (let cpu = 0; cpu < 4; cpu++) expect(holds(kernel, cpu, address), `CPU ${cpu}`).toBe(false);
+      userMode.interruptExit(2);
+    }
+    kernel.spawn("user", 2, user());
+    kernel.runUntilIdle();
+    expect(accounts.records[0].deferred).toBe(0);
+  });
+
   it("are found by name, and a policy of one's own is used as it is", () => {
     expect(flushPolicyByName("eager")).toBe(EAGER_POLICY);
     expect(() => flushPolicyByName("never")).toThrow("flush policy never: expected ipi, invlpgb, deferred, eager");

@@ -65,6 +65,51 @@ describe("spinlocks", () => {
     expect(loop.accounts.cycles(1, ACTIVITY_LOCK_WAIT)).toBe(1020);
   });
 
+  it("are not taken ahead of a CPU that is behind and may take them first", () => {
+    const loop = new EventLoop(2);
+    const lock = new SpinLock("lock", loop, COSTS);
+    const log: number[] = [];
+    function* late(): KernelCode<void> {
+      loop.spend(1000);
+      // The lock is free, but CPU 1 is 1000 cycles behind.
+      expect(lock.isHeld).toBe(false);
+      expect(lock.tryTake()).toBe(false);
+      yield* lock.take();
+      log.push(0);
+      lock.release();
+    }
+    loop.spawn("late", 0, late());
+    loop.spawn("early", 1, holding(loop, lock, 500, 100, log));
+    loop.run();
+    expect(log).toEqual([1, 0]);
+    // Free from 620 on; the line comes from CPU 1.
+    expect(loop.clockCycles[0]).toBe(1000 + 200);
+  });
+
+  it("reach the CPU that waits once their line has come from the CPU that releases, whatever the distance", () => {
+    const topology = new Topology(8, { sockets: 2, coresPerSocket: 2, threadsPerCore: 2 });
+    for (const [waiter, cost] of [
+      [4, 40],
+      [1, 200],
+      [2, 500],
+    ]) {
+      const loop = new EventLoop(8, topology);
+      const lock = new SpinLock("lock", loop, COSTS);
+      let gotAt = 0;
+      function* waits(): KernelCode<void> {
+        loop.spend(100);
+        if (!lock.tryTake()) yield* lock.take();
+        gotAt = loop.nowCycles();
+        lock.release();
+      }
+      loop.spawn("holder", 0, holding(loop, lock, 0, 5000, []));
+      loop.spawn("waiter", waiter, waits());
+      loop.run();
+      expect(gotAt).toBe(20 + 5000 + cost);
+      expect(loop.accounts.cycles(waiter, ACTIVITY_LOCK_WAIT)).toBe(gotAt - 100);
+    }
+  });
+
   it("take interrupts while they are waited for", () => {
     const loop = new EventLoop(2);
     const lock = new SpinLock("lock", loop, COSTS);

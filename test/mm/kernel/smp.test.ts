@@ -73,6 +73,68 @@ describe("calls between CPUs", () => {
     expect(commands(64, "shorthand")).toBe(1);
   });
 
+  it("reach some of the CPUs with one command each: the shorthand means all but the sender", () => {
+    const commands = (mask: number[]): number => {
+      const { loop, smp } = machine(8, { destinationMode: "shorthand", queueCycles: [0, 0, 0, 0] });
+      const bill = new Bill();
+      const ran: number[] = [];
+      loop.runSync(
+        0,
+        smp.onEachCpuMask(mask, (cpu) => ran.push(cpu), bill),
+      );
+      expect(ran.sort()).toEqual(mask);
+      return bill.workCycles / COSTS.sendCycles;
+    };
+    expect(commands([1, 2, 3, 4, 5, 6])).toBe(6);
+    expect(commands([1, 2, 3, 4, 5, 6, 7])).toBe(1);
+    expect(commands([0, 1, 2, 3, 4, 5, 6, 7])).toBe(1);
+    expect(commands([3])).toBe(1);
+  });
+
+  it("end when the sender has read every acknowledgement, one line after the other, in the order of the CPUs", () => {
+    const { loop, smp } = machine(5);
+    const bill = new Bill();
+    const own = 100_000;
+    loop.runSync(
+      0,
+      smp.onEachCpu((cpu) => loop.spend(cpu === 0 ? own : 10), bill),
+    );
+    // All have acknowledged long before the sender looks: four lines to fetch, nothing to wait for but these.
+    expect(bill.waitCycles).toBe(4 * 7);
+    const late = machine(4);
+    const lateBill = new Bill();
+    const runs = [0, 50_000, 10, 10];
+    late.loop.runSync(
+      0,
+      late.smp.onEachCpu((cpu) => late.loop.spend(runs[cpu]), lateBill),
+    );
+    // The sender looks at CPU 1 first, which is the last: the lines of CPUs 2 and 3 are read after it.
+    const acknowledged = 3 * 0 + 10 + 100 + 10 * 0 + 20 + 1000 + 50 + 5 + 50_000;
+    expect(late.loop.clockCycles[0]).toBe(acknowledged + 3 * 7);
+  });
+
+  it("book to the call only what it caused: not flushes that were put off until the interrupt, nor those at its end", () => {
+    const stolen = (entry: number, exit: number): number | undefined => {
+      const { loop, smp } = machine(2);
+      const bill = new Bill();
+      const spent = (cycles: number) => () => {
+        loop.spend(cycles);
+        return cycles;
+      };
+      smp.onKernelEntry = spent(entry);
+      smp.onKernelExit = spent(exit);
+      loop.runSync(
+        0,
+        smp.onEachCpu(() => loop.spend(30), bill),
+      );
+      return bill.stolenFrom.get(1);
+    };
+    const own = COSTS.entryCycles + 5 + 30 + COSTS.exitCycles;
+    expect(stolen(0, 0)).toBe(own);
+    expect(stolen(4000, 0)).toBe(own);
+    expect(stolen(0, 700)).toBe(own);
+  });
+
   it("take longer to a farther CPU", () => {
     const topology = { sockets: 2, coresPerSocket: 1, threadsPerCore: 2 };
     const arrival = (target: number): number => {

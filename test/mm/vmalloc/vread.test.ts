@@ -1,6 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { VM_ALLOC, VM_MAP, VM_UNINITIALIZED, VMALLOC_START, vread, vreadIter } from "../../../mm/index.ts";
+import {
+  VM_ALLOC,
+  VM_MAP,
+  VM_SPARSE,
+  VM_UNINITIALIZED,
+  VMALLOC_START,
+  vmAreaMapPages,
+  vread,
+  vreadIter,
+} from "../../../mm/index.ts";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
 
 const PAGE = 4096;
@@ -96,6 +105,19 @@ describe("vread_iter", () => {
     expect(pageBytes(kernel, address, 2)).toEqual([0, 0]);
   });
 
+  it("gives zeros for the pages that are mapped in a sparse area", () => {
+    const kernel = bootKernel();
+    const address = kernel.getVmArea(4 * PAGE, VM_SPARSE);
+    const vm = kernel.vm.areas.vmOf(kernel.vm.nodeOf(address).busy.findStart(address));
+    const frames = filledFrames(kernel, 2, 0x30);
+    expect(vmAreaMapPages(kernel.vm, vm, address + PAGE, address + 3 * PAGE, frames)).toBe(0);
+    expect(kernel.machine.cpus[0].load(address + PAGE, 1)).toBe(0x30);
+    const behind = kernel.vmalloc(PAGE);
+    fillArea(kernel, behind, 0x40);
+    expect(pageBytes(kernel, address, 4)).toEqual([0, 0, 0, 0]);
+    expect(pageBytes(kernel, behind, 1)).toEqual([0x40]);
+  });
+
   it("stops at the end of the address space", () => {
     const kernel = bootKernel();
     const out = new Uint8Array(2 * PAGE);
@@ -114,6 +136,27 @@ describe("vread_iter", () => {
       }),
     );
     expect(took).toBe(PAGE + 100);
+  });
+
+  it.each([
+    ["in a mapped page", 0, 100],
+    ["after whole pages", 2, 0],
+    ["in a hole", 3, 7],
+  ])("gives nothing more to a receiver that took less once, %s", (_, wholePages, more) => {
+    const kernel = bootKernel();
+    const address = kernel.vmalloc(3 * PAGE);
+    kernel.vmalloc(3 * PAGE);
+    const given: number[] = [];
+    const took = kernel.run(
+      vreadIter(kernel.vm, address, 8 * PAGE, (_frame, _offset, lengthBytes) => {
+        given.push(lengthBytes);
+        // Less than it was given, and all that it would be given after that.
+        return given.length === wholePages + 1 ? more : lengthBytes;
+      }),
+    );
+    expect(given).toHaveLength(wholePages + 1);
+    expect(took).toBe(wholePages * PAGE + more);
+    expect(kernel.verify()).toEqual([]);
   });
 
   it("leaves no lock held and touches no memory that was never written", () => {

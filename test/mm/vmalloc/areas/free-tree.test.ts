@@ -118,6 +118,47 @@ describe("the free tree", () => {
     expect(tree.alloc(56 * PAGE, PAGE, 8 * PAGE, vend)).toBe(8 * PAGE);
   });
 
+  it("finds a gap of exactly the window of an aligned request, with no room to move it in", () => {
+    const align = 64 * PAGE;
+    for (const size of [64 * PAGE, 16 * PAGE]) {
+      const { areas, tree } = freshTree();
+      // One gap of exactly the size, at an aligned address, below a root that has no room.
+      tree.clip(tree.root, PAGE, (SPACE - 1) * PAGE);
+      tree.giveBack(areas.make(10 * PAGE, 11 * PAGE));
+      tree.giveBack(areas.make(4 * align, 4 * align + size));
+      tree.giveBack(areas.make(2 * PAGE, 3 * PAGE));
+      expect(tree.alloc(size, align, 0, SPACE * PAGE)).toBe(SPACE * PAGE);
+      expect(tree.alloc(size, align, 4 * align, 4 * align + size)).toBe(4 * align);
+      expect(checkTree(areas, tree)).toHaveLength(2);
+    }
+  });
+
+  it("keeps the largest gap of every subtree right when the begin, the end, the middle or all of a gap is taken", () => {
+    const cut = fc.record({ gap: fc.nat(), from: fc.constantFrom("begin", "end", "middle", "all"), pages: fc.nat(30) });
+    fc.assert(
+      fc.property(fc.array(cut, { maxLength: 40 }), (cuts) => {
+        const { areas, tree } = freshTree();
+        const model = new GapList();
+        for (let i = 1; i < 40; i++) {
+          const at = i * 1000 * PAGE;
+          tree.clip(tree.findContaining(at), at, (i % 7) * 20 * PAGE + PAGE);
+          model.take(at, (i % 7) * 20 * PAGE + PAGE);
+        }
+        for (const { gap, from, pages } of cuts) {
+          const [start, end] = model.gaps[gap % model.gaps.length];
+          const left = (end - start) / PAGE;
+          const size = from === "all" ? left : Math.min(left, Math.floor((left * pages) / 31) + 1);
+          const at = from === "end" ? left - size : from === "middle" ? Math.floor((left - size) / 2) : 0;
+          tree.clip(tree.findContaining(start), start + at * PAGE, size * PAGE);
+          model.take(start + at * PAGE, size * PAGE);
+          expect(checkTree(areas, tree)).toEqual(model.gaps);
+          if (model.gaps.length === 0) return;
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
+
   it("warns of a range that is given back twice and keeps its shape", () => {
     const { areas, tree, log } = freshTree();
     const at = tree.alloc(PAGE, PAGE, 0, SPACE * PAGE);
