@@ -59,6 +59,7 @@ export * from "./lib/memory-layout.ts";
 export { NotEnoughMemory } from "./lib/not-enough-memory.ts";
 export { directMapAddress, makeDirectMap } from "./page-tables/direct-map.ts";
 export { type KernelRangeFlush, mapPhysicalRange } from "./page-tables/huge-map.ts";
+export { PageTableCursor } from "./page-tables/page-table-cursor.ts";
 export { PageTables } from "./page-tables/page-tables.ts";
 export {
   type CacheMode,

@@ -259,6 +259,16 @@ describe("the command line", () => {
   });
 });
 
+describe("entries of page tables", () => {
+  it("are taken apart and put together by the cursor alone, and read by the independent checker", () => {
+    const users = inFolders("mm", "src").filter(({ file }) =>
+      /\bentry(?:Frame|Low|High)\b/.test(readFileSync(join(ROOT, file), "utf8")),
+    );
+    const files = new Set(users.map(({ file }) => file).filter((file) => !file.startsWith("mm/verify/")));
+    expect([...files]).toEqual(["mm/page-tables/page-table-cursor.ts"]);
+  });
+});
+
 describe("every file", () => {
   it(`can be read in one sitting: at most ${LINES_MAX} lines`, () => {
     const long = SOURCES.map((file) => [file, readFileSync(join(ROOT, file), "utf8").split("\n").length - 1] as const)

@@ -4,16 +4,7 @@
  */
 
 import { LEVEL_BYTES, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PUD_SIZE } from "../../arch/isa/linear-address.ts";
-import {
-  ENTRIES_PER_TABLE,
-  entryFrame,
-  entryHigh,
-  entryLow,
-  PTE_PAGE_SIZE,
-  PTE_PAT,
-  PTE_PAT_LARGE,
-  PTE_PRESENT,
-} from "../../arch/isa/pte.ts";
+import { PTE_PAGE_SIZE, PTE_PAT, PTE_PAT_LARGE } from "../../arch/isa/pte.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { EBUSY, ENOMEM } from "../lib/errno.ts";
 import { formatRange } from "../lib/kernel-log.ts";
@@ -109,17 +100,14 @@ function* placeLargePage(
   protLow: number,
   protHigh: number,
 ): KernelCode<number> {
-  const table = tables.makeTableAt(la, level);
-  if (table === 0) return -ENOMEM;
-  const chunk = tables.memory.chunkForRead(table);
-  const word = tables.entryWord(table, la, level);
-  if ((chunk[word] & PTE_PRESENT) !== 0) {
-    if ((chunk[word] & PTE_PAGE_SIZE) !== 0) return 0;
-    yield* freeEmptyTable(tables, flush, table, la, level);
+  const { cursor } = tables;
+  if (!cursor.make(la, level)) return -ENOMEM;
+  if (cursor.isLeaf) return 0;
+  if (cursor.isPresent) {
+    yield* freeEmptyTable(tables, flush, la, level);
+    cursor.seek(la, level);
   }
-  const frame = phys / PAGE_SIZE;
-  tables.writeEntry(table, la, level, entryLow(frame, 0) | largeAttributes(protLow), entryHigh(frame, protHigh));
-  tables.leavesSet++;
+  cursor.writeLeaf(phys / PAGE_SIZE, largeAttributes(protLow), protHigh);
   return 1;
 }
 
@@ -133,28 +121,17 @@ function largeAttributes(protLow: number): number {
  * Frees the (empty) tables below an entry that a large leaf will replace (`pmd_free_pte_page`, `pud_free_pmd_page`). The
  * flush of one page on every CPU drops what the paging-structure caches hold of them.
  */
-function* freeEmptyTable(
-  tables: PageTables,
-  flush: KernelRangeFlush,
-  parent: number,
-  la: number,
-  level: number,
-): KernelCode<void> {
-  const { memory } = tables;
-  const chunk = memory.chunkForRead(parent);
-  const word = tables.entryWord(parent, la, level);
-  const table = entryFrame(chunk[word], chunk[word + 1]);
+function* freeEmptyTable(tables: PageTables, flush: KernelRangeFlush, la: number, level: number): KernelCode<void> {
+  const { cursor } = tables;
   const below: number[] = [];
   if (level === 3) {
-    for (let i = 0; i < ENTRIES_PER_TABLE; i++) {
-      const low = memory.readWord(table, 2 * i);
-      if ((low & PTE_PRESENT) !== 0 && (low & PTE_PAGE_SIZE) === 0) {
-        below.push(entryFrame(low, memory.readWord(table, 2 * i + 1)));
-      }
-    }
+    const end = la + LEVEL_BYTES[level];
+    for (cursor.seek(la, 2); cursor.start < end; cursor.next(2)) if (cursor.isTable) below.push(cursor.frame);
   }
-  tables.events?.ptFree(level - 1, table * PAGE_SIZE, tables.entryAddress(parent, la, level), la);
-  tables.writeEntry(parent, la, level, 0, 0);
+  cursor.seek(la, level);
+  const table = cursor.frame;
+  tables.events?.ptFree(level - 1, table * PAGE_SIZE, cursor.entryAddress, la);
+  cursor.write(0, 0);
   yield* flush(la, la + PAGE_SIZE - 1);
   for (const frame of below) tables.freeTable(frame, 1);
   tables.freeTable(table, level - 1);
@@ -169,19 +146,11 @@ function mapSmallRun(
   protLow: number,
   protHigh: number,
 ): number {
-  const table = tables.makeTableAt(start, 1);
-  if (table === 0) return -ENOMEM;
-  const chunk = tables.memory.chunkForWrite(table);
-  let word = tables.entryWord(table, start, 1);
-  let frame = phys / PAGE_SIZE;
-  for (let la = start; la < end; la += PAGE_SIZE, word += 2, frame++) {
-    if ((chunk[word] | chunk[word + 1]) !== 0) {
-      tables.log.warn(`mapping ${formatRange(la, end)}: an entry is in use`);
-      return -EBUSY;
-    }
-    chunk[word] = entryLow(frame, 0) | protLow;
-    chunk[word + 1] = entryHigh(frame, protHigh);
-  }
-  tables.leavesSet += (end - start) / PAGE_SIZE;
-  return end - start;
+  const { cursor } = tables;
+  if (!cursor.make(start, 1)) return -ENOMEM;
+  const count = (end - start) / PAGE_SIZE;
+  const written = cursor.writeLeaves(count, phys / PAGE_SIZE, protLow, protHigh);
+  if (written === count) return end - start;
+  tables.log.warn(`mapping ${formatRange(start + written * PAGE_SIZE, end)}: an entry is in use`);
+  return -EBUSY;
 }

@@ -1,21 +1,9 @@
 /**
- * Page tables that the kernel writes: finding and making tables, mapping and unmapping 4 KiB pages. They live in emulated
- * physical memory and nowhere else. Kernel functions: `vmap_pages_range_noflush`, `vunmap_range_noflush`,
- * `pte_alloc_kernel`. Large pages are in `huge-map.ts`.
+ * Page tables that the kernel writes, and the quick way to map and unmap 4 KiB pages in them. They live in emulated physical
+ * memory and nowhere else. All other walks and changes are a cursor's (`page-table-cursor.ts`); large pages are in `huge-map.ts`.
  */
-import { LEVEL_BYTES, PAGE_SIZE, PMD_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
-import {
-  ENTRIES_PER_TABLE,
-  entryFrame,
-  entryHigh,
-  entryLow,
-  PTE_ACCESSED,
-  PTE_DIRTY,
-  PTE_PAGE_SIZE,
-  PTE_PRESENT,
-  PTE_RW,
-  PTE_USER,
-} from "../../arch/isa/pte.ts";
+import { PAGE_SIZE, PMD_SIZE } from "../../arch/isa/linear-address.ts";
+import { ENTRIES_PER_TABLE } from "../../arch/isa/pte.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
 import { FRAME_PAGE_TABLE, type PageAllocator } from "../frames/page-allocator.ts";
 import type { FaultInjection } from "../kernel/fault-injection.ts";
@@ -24,9 +12,7 @@ import { EBUSY, ENOMEM } from "../lib/errno.ts";
 import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { formatRange, type KernelLog } from "../lib/kernel-log.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
-
-/** Attributes of an entry that names a table (`_PAGE_TABLE`). */
-const TABLE_ATTRIBUTES = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
+import { indexAt, PageTableCursor } from "./page-table-cursor.ts";
 
 /** log2 of {@link ENTRIES_PER_TABLE}. */
 const ENTRIES_SHIFT = 9;
@@ -35,9 +21,6 @@ const ENTRIES_SHIFT = 9;
 const KNOWN_TABLES = 1024;
 const KNOWN_MASK = KNOWN_TABLES - 1;
 const REGIONS_PER_BYTE = 1 / PMD_SIZE;
-
-/** What a page-table walk for mapping met instead of a table of PTEs. */
-const NO_MEMORY = 0;
 
 /** The current CPU, for the page allocator. */
 export interface CurrentCpu {
@@ -59,6 +42,8 @@ export class PageTables {
   leavesCleared = 0;
   /** Tables at present, by level (index 1 to 5), the top one included. */
   readonly tables: number[] = [0, 0, 0, 0, 0, 0];
+  /** For walks during which no other CPU acts. */
+  readonly cursor = new PageTableCursor(this);
 
   private readonly pages: PageAllocator;
   private readonly faults: FaultInjection;
@@ -82,9 +67,8 @@ export class PageTables {
     this.log = log;
     this.cpu = cpu;
     this.levels = levels;
-    this.rootFrame = this.takeTableFrame();
+    this.rootFrame = this.newTable(levels);
     if (this.rootFrame === 0) throw new NotEnoughMemory("no memory for the top page table");
-    this.tables[levels]++;
   }
 
   /** Page-table pages at present (`PageTables:` counts them in kB). */
@@ -92,64 +76,11 @@ export class PageTables {
     return this.tables.reduce((sum, count) => sum + count, 0);
   }
 
-  /** The PTE table for `la`, or 0 when there is none. */
-  pteTableAt(la: number): number {
-    const region = (la * REGIONS_PER_BYTE) | 0;
-    if (this.knownRegions[region & KNOWN_MASK] === region) return this.knownTables[region & KNOWN_MASK];
-    const table = this.tableAt(la, 1);
-    if (table !== 0) this.remember(region, table);
-    return table;
-  }
-
-  /** The same, with missing tables made on the way; 0 when memory ran out or a large page is in the way. */
-  makePteTableAt(la: number): number {
-    const region = (la * REGIONS_PER_BYTE) | 0;
-    if (this.knownRegions[region & KNOWN_MASK] === region) return this.knownTables[region & KNOWN_MASK];
-    const table = this.makeTableAt(la, 1);
-    if (table !== 0) this.remember(region, table);
-    return table;
-  }
-
-  /** The frame of the table that an entry of `level` for `la` stands in, or 0 when there is none. */
-  tableAt(la: number, level: number): number {
-    let table = this.rootFrame;
-    for (let at = this.levels; at > level; at--) {
-      const word = this.entryWord(table, la, at);
-      const chunk = this.memory.chunkForRead(table);
-      if ((chunk[word] & PTE_PRESENT) === 0 || (chunk[word] & PTE_PAGE_SIZE) !== 0) return 0;
-      table = entryFrame(chunk[word], chunk[word + 1]);
-    }
-    return table;
-  }
-
-  /** The same, with missing tables made on the way; 0 when memory ran out or a large page is in the way. */
-  makeTableAt(la: number, level: number): number {
-    let table = this.rootFrame;
-    for (let at = this.levels; at > level; at--) {
-      const word = this.entryWord(table, la, at);
-      const chunk = this.memory.chunkForRead(table);
-      const low = chunk[word];
-      if ((low & PTE_PRESENT) === 0) {
-        table = this.addTable(table, la, at);
-        if (table === 0) return NO_MEMORY;
-      } else if ((low & PTE_PAGE_SIZE) !== 0 && at < 4) {
-        this.log.warn(`page table entry for ${formatRange(la, la)} is a large page`);
-        return NO_MEMORY;
-      } else {
-        table = entryFrame(low, chunk[word + 1]);
-      }
-    }
-    return table;
-  }
-
-  /** Index, in 32-bit words of its chunk, of the entry for `la` in the table `frame` of `level`. */
-  entryWord(frame: number, la: number, level: number): number {
-    return ((frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + 2 * indexAt(la, level);
-  }
-
-  /** Physical address of the entry for `la` in the table `frame` of `level`. */
-  entryAddress(frame: number, la: number, level: number): number {
-    return frame * PAGE_SIZE + 8 * indexAt(la, level);
+  /** Takes a frame for a table of `level`, all entries zero, which the caller hangs into the tree; 0 when memory ran out. */
+  newTable(level: number): number {
+    const frame = this.takeTableFrame();
+    if (frame !== 0) this.tables[level]++;
+    return frame;
   }
 
   /**
@@ -168,7 +99,7 @@ export class PageTables {
     let at = offset;
     while (la < end) {
       const table = this.makePteTableAt(la);
-      if (table === NO_MEMORY) return -ENOMEM;
+      if (table === 0) return -ENOMEM;
       const first = indexAt(la, 1);
       const count = Math.min(ENTRIES_PER_TABLE - first, (end - la) / PAGE_SIZE) | 0;
       const set = this.setLeaves(table, first, count, protLow, protHigh, frames, at);
@@ -186,7 +117,7 @@ export class PageTables {
   /** The low word of the PTE for `la`, 0 where there is no table; for reading ahead. */
   peekLeaf(la: number): number {
     const table = this.pteTableAt(la);
-    return table === 0 ? 0 : this.memory.chunkForRead(table)[this.entryWord(table, la, 1)];
+    return table === 0 ? 0 : this.memory.readWord(table, 2 * indexAt(la, 1));
   }
 
   /** Clears all leaves in [start, end); tables stay (`vunmap_range_noflush`). */
@@ -204,24 +135,6 @@ export class PageTables {
       this.leavesCleared += this.clearLeaves(table, first, count);
       la += count * PAGE_SIZE;
     }
-  }
-
-  /** Writes a leaf or table entry. */
-  writeEntry(table: number, la: number, level: number, low: number, high: number): void {
-    const chunk = this.memory.chunkForWrite(table);
-    const word = this.entryWord(table, la, level);
-    chunk[word] = low;
-    chunk[word + 1] = high;
-  }
-
-  /** Makes a table for the entry of `level` and hangs it there; 0 when memory ran out. */
-  addTable(table: number, la: number, level: number): number {
-    const made = this.takeTableFrame();
-    if (made === 0) return 0;
-    this.tables[level - 1]++;
-    this.writeEntry(table, la, level, entryLow(made, TABLE_ATTRIBUTES), entryHigh(made, 0));
-    this.events?.ptAlloc(level - 1, made * PAGE_SIZE, this.entryAddress(table, la, level));
-    return made;
   }
 
   /** Gives a table's frame back; no entry may name it any more. */
@@ -270,28 +183,36 @@ export class PageTables {
     return cleared;
   }
 
-  /** Clears a large page that covers `la`, or skips what is not mapped; returns where to go on. */
-  private unmapLargeOrSkip(la: number, end: number): number {
-    for (let level = this.levels as number; level > 1; level--) {
-      const table = this.tableAt(la, level);
-      const chunk = this.memory.chunkForRead(table);
-      const word = this.entryWord(table, la, level);
-      const low = chunk[word];
-      const next = Math.min(end, (Math.floor(la / LEVEL_BYTES[level]) + 1) * LEVEL_BYTES[level]);
-      if ((low & PTE_PRESENT) === 0) return next;
-      if ((low & PTE_PAGE_SIZE) === 0) continue;
-      if (next - la < LEVEL_BYTES[level]) this.log.warn(`unmapping ${formatRange(la, next)} splits a large page`);
-      chunk[word] = 0;
-      chunk[word + 1] = 0;
-      this.leavesCleared++;
-      return next;
-    }
-    return end;
+  /** The PTE table for `la`, or 0 when there is none. */
+  private pteTableAt(la: number): number {
+    const region = (la * REGIONS_PER_BYTE) | 0;
+    if (this.knownRegions[region & KNOWN_MASK] === region) return this.knownTables[region & KNOWN_MASK];
+    return this.cursor.seek(la) === 1 ? this.remember(region, this.cursor.table) : 0;
   }
 
-  private remember(region: number, table: number): void {
+  /** The PTE table for `la`, made where there is none; 0 when memory ran out or a large page is in the way. */
+  private makePteTableAt(la: number): number {
+    const region = (la * REGIONS_PER_BYTE) | 0;
+    if (this.knownRegions[region & KNOWN_MASK] === region) return this.knownTables[region & KNOWN_MASK];
+    return this.cursor.make(la, 1) ? this.remember(region, this.cursor.table) : 0;
+  }
+
+  /** Clears a large page that covers `la`, or skips what is not mapped; returns where to go on. */
+  private unmapLargeOrSkip(la: number, end: number): number {
+    // Looking for the table has left the cursor at the entry that is no table.
+    const { cursor } = this;
+    const next = Math.min(end, cursor.end);
+    if (!cursor.isLeaf) return next;
+    if (la !== cursor.start || next !== cursor.end)
+      this.log.warn(`unmapping ${formatRange(la, next)} splits a large page`);
+    cursor.clearLeaf();
+    return next;
+  }
+
+  private remember(region: number, table: number): number {
     this.knownRegions[region & KNOWN_MASK] = region;
     this.knownTables[region & KNOWN_MASK] = table;
+    return table;
   }
 
   private takeTableFrame(): number {
@@ -300,13 +221,4 @@ export class PageTables {
     if (frame !== 0) this.memory.zeroFrame(frame);
     return frame;
   }
-}
-
-/** 1 / {@link LEVEL_BYTES}: exact, and multiplying is quicker than dividing. */
-const ENTRIES_PER_BYTE = LEVEL_BYTES.map((bytes) => (bytes === 0 ? 0 : 1 / bytes));
-
-/** Index of the entry for `la` in a table of `level`; bits 56:48 repeat bit 47. */
-function indexAt(la: number, level: number): number {
-  if (level === 5) return la >= UPPER_HALF ? 511 : 0;
-  return (la * ENTRIES_PER_BYTE[level]) & 511;
 }

@@ -3,8 +3,6 @@
 import { MmulabError } from "../../arch/isa/errors.ts";
 import { LEVEL_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import {
-  entryHigh,
-  entryLow,
   PTE_ACCESSED,
   PTE_DIRTY,
   PTE_GLOBAL,
@@ -215,7 +213,7 @@ function restoreRun(state: Vmalloc, run: PageTableRun): void {
   const bytes = LEVEL_BYTES[level];
   const tableBytes = bytes * 512;
   for (let la = run.start; la < run.end; la = (Math.floor(la / tableBytes) + 1) * tableBytes) {
-    if (level < tables.levels && tables.makeTableAt(la, level) === 0) {
+    if (level < tables.levels && !tables.cursor.make(la, level)) {
       throw new NotEnoughMemory("memory is too small for the recorded page tables");
     }
   }
@@ -223,9 +221,8 @@ function restoreRun(state: Vmalloc, run: PageTableRun): void {
   const high = run.nx ? PTE_XD_HIGH : 0;
   const low = attributesOf(run);
   for (let la = run.start; la < run.end; la += bytes) {
-    const frame = frameBehind(state, la);
-    tables.writeEntry(tables.tableAt(la, level), la, level, entryLow(frame, 0) | low, entryHigh(frame, high));
-    tables.leavesSet++;
+    tables.cursor.seek(la, level);
+    tables.cursor.writeLeaf(frameBehind(state, la), low, high);
   }
 }
 
@@ -303,10 +300,7 @@ function restoreBlocks(state: Vmalloc, snapshot: VmallocSnapshot): void {
     blocks.index[record.hash].set(record.start, block);
     for (let page = 0; page < config.blockPages; page++) {
       const la = areas.startOf(area) + page * PAGE_SIZE;
-      const table = tables.tableAt(la, 1);
-      if (table === 0) continue;
-      const low = tables.memory.chunkForRead(table)[tables.entryWord(table, la, 1)];
-      if ((low & PTE_PRESENT) !== 0) blocks.markUsed(block, page, 1, true);
+      if (tables.cursor.seek(la) === 1 && tables.cursor.isPresent) blocks.markUsed(block, page, 1, true);
     }
   }
   for (const record of snapshot.freeBlocks) {

@@ -5,22 +5,14 @@
  */
 
 import { LEVEL_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import {
-  ENTRIES_PER_TABLE,
-  entryFrame,
-  PTE_ACCESSED,
-  PTE_DIRTY,
-  PTE_PRESENT,
-  PTE_RW,
-  PTE_USER,
-  PTE_XD_HIGH,
-} from "../../arch/isa/pte.ts";
+import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { TLB_FLUSH_ALL } from "../flush/tlb-flush-reasons.ts";
 import { FRAME_USER } from "../frames/page-allocator.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
+import type { PageTableCursor } from "../page-tables/page-table-cursor.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import type { UserSpaces } from "./user-spaces.ts";
@@ -77,7 +69,7 @@ export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: nu
   collectFrames(mm.tables, start, end, gather);
   mm.tables.unmapRange(start, end);
   loop.spend(costs.callCycles + gather.frames.length * costs.entryWriteCycles);
-  unlinkTables(mm.tables, mm.tables.rootFrame, mm.tables.levels, 0, start, end, gather);
+  unlinkTables(mm.tables, start, end, gather);
   if (gather.frames.length > 0 || gather.tables.length > 0) {
     yield* spaces.flushTlbMmRange(mm, start, end, gather.tables.length > 0, "munmap");
   }
@@ -101,13 +93,14 @@ export function* mprotect(
   const { loop, costs } = spaces.kernel;
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
   let changed = 0;
-  forEachLeaf(mm.tables, start, end, (chunk, word) => {
-    const low = chunk[word];
+  const { cursor } = mm.tables;
+  for (cursor.seek(start); cursor.start < end; cursor.next()) {
+    const { low } = cursor;
     const wanted = writable ? low | PTE_RW : low & ~PTE_RW;
-    if (wanted === low) return;
-    chunk[word] = wanted;
+    if (wanted === low || !cursor.isLeaf) continue;
+    cursor.write(wanted, cursor.high);
     changed++;
-  });
+  }
   loop.spend(costs.callCycles + changed * costs.entryWriteCycles);
   if (changed > 0 && !writable) yield* spaces.flushTlbMmRange(mm, start, end, false, "mprotect");
   mm.mmapLock.release();
@@ -124,7 +117,7 @@ export function* exitMm(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
   const gather: Gather = { frames: [], tables: [] };
   collectFrames(mm.tables, 0, USER_END, gather);
   mm.tables.unmapRange(0, USER_END);
-  unlinkTables(mm.tables, mm.tables.rootFrame, mm.tables.levels, 0, 0, USER_END, gather);
+  unlinkTables(mm.tables, 0, USER_END, gather);
   loop.spend(kernel.costs.callCycles + gather.frames.length * kernel.costs.entryWriteCycles);
   if (spaces.loaded[loop.currentCpu] === mm) spaces.switchTo(spaces.initMm);
   yield* spaces.flushTlbMmRange(mm, 0, TLB_FLUSH_ALL, true, "exit");
@@ -147,66 +140,25 @@ function release(spaces: UserSpaces, mm: MmStruct, { frames, tables }: Gather): 
   if (tables.length > 0) mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
 }
 
-/** Calls `visit` with the place of every present 4 KiB leaf in [start, end). */
-function forEachLeaf(
-  tables: PageTables,
-  start: number,
-  end: number,
-  visit: (chunk: Int32Array, word: number) => void,
-): void {
-  let la = start;
-  while (la < end) {
-    const regionEnd = Math.min(end, (Math.floor(la / LEVEL_BYTES[2]) + 1) * LEVEL_BYTES[2]);
-    const table = tables.pteTableAt(la);
-    if (table === 0) {
-      la = Math.min(end, nextPresent(tables, la));
-      continue;
-    }
-    const chunk = tables.memory.chunkForWrite(table);
-    for (; la < regionEnd; la += PAGE_SIZE) {
-      const word = tables.entryWord(table, la, 1);
-      if ((chunk[word] & PTE_PRESENT) !== 0) visit(chunk, word);
+/** Collects the frames of all pages in [start, end). */
+function collectFrames({ cursor }: PageTables, start: number, end: number, gather: Gather): void {
+  for (cursor.seek(start); cursor.start < end; cursor.next()) if (cursor.isLeaf) gather.frames.push(cursor.frame);
+}
+
+/** Takes the tables that lie wholly in [start, end) out of the tree, those below a table before it (`free_pgtables`). */
+function unlinkTables({ cursor, levels }: PageTables, start: number, end: number, gather: Gather): void {
+  for (cursor.seek(start, 2); cursor.start < end; cursor.next(2)) {
+    unlinkWithin(cursor, start, end, gather);
+    // The last entry of a table: all below the entry that names this table has been dealt with.
+    while (cursor.level < levels && cursor.end % LEVEL_BYTES[cursor.level + 1] === 0) {
+      cursor.up();
+      unlinkWithin(cursor, start, end, gather);
     }
   }
 }
 
-/** Where to look on, if no table of PTEs covers `la`: the end of the largest hole that contains it. */
-function nextPresent(tables: PageTables, la: number): number {
-  for (let level = tables.levels as number; level > 1; level--) {
-    const table = tables.tableAt(la, level);
-    const low = table === 0 ? 0 : tables.memory.chunkForRead(table)[tables.entryWord(table, la, level)];
-    if ((low & PTE_PRESENT) === 0) return (Math.floor(la / LEVEL_BYTES[level]) + 1) * LEVEL_BYTES[level];
-  }
-  return la + LEVEL_BYTES[2];
-}
-
-function collectFrames(tables: PageTables, start: number, end: number, gather: Gather): void {
-  forEachLeaf(tables, start, end, (chunk, word) => {
-    gather.frames.push(entryFrame(chunk[word], chunk[word + 1]));
-  });
-}
-
-/** Takes the tables that lie wholly in [start, end) out of the tree below `table` of `level` (`free_pgtables`). */
-function unlinkTables(
-  tables: PageTables,
-  table: number,
-  level: number,
-  tableStart: number,
-  start: number,
-  end: number,
-  gather: Gather,
-): void {
-  const entryBytes = LEVEL_BYTES[level];
-  for (let i = 0; i < ENTRIES_PER_TABLE; i++) {
-    const la = tableStart + i * entryBytes;
-    if (la + entryBytes <= start || la >= end || la >= USER_END) continue;
-    const chunk = tables.memory.chunkForWrite(table);
-    const word = tables.entryWord(table, la, level);
-    if ((chunk[word] & PTE_PRESENT) === 0) continue;
-    const below = entryFrame(chunk[word], chunk[word + 1]);
-    if (level > 2) unlinkTables(tables, below, level - 1, la, start, end, gather);
-    if (la < start || la + entryBytes > end) continue;
-    tables.writeEntry(table, la, level, 0, 0);
-    gather.tables.push({ frame: below, level: level - 1 });
-  }
+function unlinkWithin(cursor: PageTableCursor, start: number, end: number, gather: Gather): void {
+  if (!cursor.isPresent || cursor.start < start || cursor.end > end) return;
+  gather.tables.push({ frame: cursor.frame, level: cursor.level - 1 });
+  cursor.write(0, 0);
 }

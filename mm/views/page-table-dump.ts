@@ -1,8 +1,6 @@
 /** Page tables as `/sys/kernel/debug/page_tables/kernel` shows them (`mm/ptdump.c`, `arch/x86/mm/dump_pagetables.c`). */
-import { LEVEL_BYTES, LINEAR_SPACE_BYTES, UPPER_HALF } from "../../arch/isa/linear-address.ts";
+import { LINEAR_SPACE_BYTES } from "../../arch/isa/linear-address.ts";
 import {
-  ENTRIES_PER_TABLE,
-  entryFrame,
   PTE_GLOBAL,
   PTE_PAGE_SIZE,
   PTE_PAT,
@@ -22,6 +20,7 @@ import {
   VMALLOC_START,
   VMEMMAP_START,
 } from "../lib/memory-layout.ts";
+import { PageTableCursor } from "../page-tables/page-table-cursor.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import { formatAddressMarker, formatPageTableRun, type PageTableLevel, type PageTableRun } from "./page-table-run.ts";
 
@@ -78,7 +77,23 @@ export function pageTableRuns(tables: PageTables, start: number, end: number): P
     close(la);
     open = { start: la, level, low, high, effective };
   };
-  walk(tables, tables.rootFrame, tables.levels, 0, PTE_RW | PTE_USER, start, end, note);
+  const cursor = new PageTableCursor(tables);
+  let table = 0;
+  let above = 0;
+  for (cursor.seek(start); cursor.start < end; cursor.next()) {
+    if (cursor.table !== table) {
+      table = cursor.table;
+      above = effectiveAbove(cursor, tables.levels);
+    }
+    const { level, low, high } = cursor;
+    const from = Math.max(cursor.start, start);
+    if (!cursor.isPresent) {
+      note(from, level, 0, 0, 0);
+      continue;
+    }
+    const pat = level > 1 ? low & PTE_PAT_LARGE : 0;
+    note(from, level, (low & ATTRIBUTE_BITS) | pat, high & HIGH_ATTRIBUTE_BITS, combine(above, low, high));
+  }
   close(end);
   return runs;
 }
@@ -97,45 +112,16 @@ export function dumpPageTables(tables: PageTables, start: number, end: number): 
   return lines;
 }
 
-type Note = (la: number, level: number, low: number, high: number, effective: number) => void;
-
-function walk(
-  tables: PageTables,
-  frame: number,
-  level: number,
-  base: number,
-  effectiveAbove: number,
-  start: number,
-  end: number,
-  note: Note,
-): void {
-  const bytes = LEVEL_BYTES[level];
-  const { memory } = tables;
-  for (let index = 0; index < ENTRIES_PER_TABLE; index++) {
-    // Only the first and the last entry of a five-level top table lead to 48-bit addresses: the two halves.
-    if (level === 5 && index !== 0 && index !== ENTRIES_PER_TABLE - 1) continue;
-    const la = level === 5 ? (index === 0 ? 0 : bytes) : base + index * bytes;
-    const stop = la + bytes;
-    if (stop <= start || la >= end) continue;
-    if (level === 4 && tables.levels === 5 && la >= UPPER_HALF !== base >= UPPER_HALF) continue;
-    const low = memory.readWord(frame, 2 * index);
-    const high = memory.readWord(frame, 2 * index + 1);
-    const from = Math.max(la, start);
-    if ((low & PTE_PRESENT) === 0) {
-      note(from, level, 0, 0, 0);
-      continue;
-    }
-    const effective = combine(effectiveAbove, low, high);
-    if (level === 1 || (level < 4 && (low & PTE_PAGE_SIZE) !== 0)) {
-      const pat = level > 1 ? low & PTE_PAT_LARGE : 0;
-      note(from, level, (low & ATTRIBUTE_BITS) | pat, high & HIGH_ATTRIBUTE_BITS, effective);
-    } else {
-      walk(tables, entryFrame(low, high), level - 1, la, effective, start, end, note);
-    }
-  }
-}
-
 const EFFECTIVE_NX = 1 << 31;
+
+/** Rights that the entries above the cursor's leave. */
+function effectiveAbove(cursor: PageTableCursor, levels: number): number {
+  let effective = PTE_RW | PTE_USER;
+  for (let level = levels; level > cursor.level; level--) {
+    effective = combine(effective, cursor.lowAbove(level), cursor.highAbove(level));
+  }
+  return effective;
+}
 
 function combine(above: number, low: number, high: number): number {
   const allowed = above & low & (PTE_RW | PTE_USER);

@@ -51,10 +51,7 @@ export function* remapVmallocRange(
   return 0;
 }
 
-function isEntryInUse(user: PageTables, la: number): boolean {
-  const table = user.pteTableAt(la);
-  if (table === 0) return false;
-  const chunk = user.memory.chunkForRead(table);
-  const word = user.entryWord(table, la, 1);
-  return (chunk[word] | chunk[word + 1]) !== 0;
+/** Whether the PTE for `la` is in use (`!pte_none`). */
+function isEntryInUse({ cursor }: PageTables, la: number): boolean {
+  return cursor.seek(la) === 1 && cursor.isInUse;
 }

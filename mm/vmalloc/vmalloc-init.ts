@@ -14,7 +14,7 @@ import { Vmalloc, type VmallocParts } from "./vmalloc-state.ts";
 export function vmallocInit(parts: VmallocParts): Vmalloc {
   const state = new Vmalloc(parts);
   for (let la = VMALLOC_START; la < VMALLOC_END; la += LEVEL_BYTES[4]) {
-    if (parts.mm.tables.makeTableAt(la, 3) === 0)
+    if (!parts.mm.tables.cursor.make(la, 3))
       throw new NotEnoughMemory("no memory for the page tables of the vmalloc range");
   }
   state.freeWholeSpace();

@@ -1,6 +1,5 @@
 /** Questions about addresses: `is_vmalloc_addr`, `vmalloc_to_page`, `vmalloc_dump_obj`, `vmalloc_nr_pages`. */
-import { formatLinearAddress, LEVEL_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import { entryFrame, PTE_PAGE_SIZE, PTE_PRESENT } from "../../arch/isa/pte.ts";
+import { formatLinearAddress, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { alignUp } from "../lib/align.ts";
 import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -14,21 +13,8 @@ export function isVmallocAddr(address: number): boolean {
  * The frame that the page tables name for an address, or -1 where nothing is mapped (`vmalloc_to_pfn`). Within a large
  * page it is the frame of the 4 KiB piece.
  */
-export function vmallocToPfn(state: Vmalloc, address: number): number {
-  const { tables } = state;
-  for (let level: number = tables.levels; level > 0; level--) {
-    const table = tables.tableAt(address, level);
-    if (table === 0) return -1;
-    const word = tables.entryWord(table, address, level);
-    const chunk = tables.memory.chunkForRead(table);
-    const low = chunk[word];
-    if ((low & PTE_PRESENT) === 0) return -1;
-    if (level > 1 && (low & PTE_PAGE_SIZE) === 0) continue;
-    const bytes = LEVEL_BYTES[level];
-    const first = alignDown(entryFrame(low, chunk[word + 1]), bytes / PAGE_SIZE);
-    return first + Math.floor((address % bytes) / PAGE_SIZE);
-  }
-  return -1;
+export function vmallocToPfn({ tables }: Vmalloc, address: number): number {
+  return tables.cursor.frameAt(address);
 }
 
 /**
@@ -59,8 +45,4 @@ export function vmallocDumpObj(state: Vmalloc, object: number): string | null {
   if (vm === 0) return null;
   const start = formatLinearAddress(vms.addr[vm]);
   return ` ${vms.nrPages[vm]}-page vmalloc region starting at ${start} allocated at ${vms.callerOf(vm)}`;
-}
-
-function alignDown(value: number, align: number): number {
-  return value - (value % align);
 }

@@ -1,7 +1,6 @@
 /** `vmap_pfn`: physical frames without memory management behind them (device memory) at consecutive addresses. */
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import { entryHigh, entryLow } from "../../arch/isa/pte.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { notExecutable, type Protection } from "../page-tables/protection.ts";
 import { VM_IOREMAP } from "./areas/vm-structs.ts";
@@ -32,14 +31,11 @@ export function* vmapPfn(
     const la = start + i * PAGE_SIZE;
     const isRam = tables.memory.has(pfns[i]);
     if (isRam) state.log.warnOnce("vmap_pfn", `vmap_pfn of frame 0x${pfns[i].toString(16)}, which is RAM`);
-    const table = isRam ? 0 : tables.makePteTableAt(la);
-    if (table === 0) {
+    if (isRam || !tables.cursor.make(la, 1)) {
       yield* freeVmArea(state, vm);
       return 0;
     }
-    const high = entryHigh(pfns[i], protHigh);
-    tables.writeEntry(table, la, 1, entryLow(pfns[i], 0) | protLow, high);
-    tables.leavesSet++;
+    tables.cursor.writeLeaf(pfns[i], protLow, protHigh);
   }
   return start;
 }

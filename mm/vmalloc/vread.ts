@@ -3,8 +3,7 @@
  * memory is not touched.
  */
 
-import { LEVEL_BYTES, LINEAR_SPACE_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import { entryFrame, PTE_PAGE_SIZE, PTE_PRESENT } from "../../arch/isa/pte.ts";
+import { LINEAR_SPACE_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { CHUNK_FRAME_MASK, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
@@ -193,23 +192,10 @@ class Read {
   }
 }
 
-/** The frame of memory that a kernel address maps to, by a leaf of any size; 0 when there is none (`vmalloc_to_page`). */
-function frameAt(tables: PageTables, la: number): number {
-  const { memory } = tables;
-  for (let level = 1; level <= 3; level++) {
-    const table = tables.tableAt(la, level);
-    if (table === 0) continue;
-    const chunk = memory.chunkForRead(table);
-    const word = tables.entryWord(table, la, level);
-    const low = chunk[word];
-    if ((low & PTE_PRESENT) === 0 || (level > 1 && (low & PTE_PAGE_SIZE) === 0)) return 0;
-    // Bit 12 of a large leaf is PAT and not part of the frame.
-    const pages = LEVEL_BYTES[level] / PAGE_SIZE;
-    const first = entryFrame(low, chunk[word + 1]);
-    const frame = first - (first % pages) + (Math.floor(la / PAGE_SIZE) % pages);
-    return memory.has(frame) ? frame : 0;
-  }
-  return 0;
+/** The frame of memory that a kernel address maps to; 0 when there is none (`vmalloc_to_page`). */
+function frameAt({ cursor, memory }: PageTables, la: number): number {
+  const frame = cursor.frameAt(la);
+  return frame > 0 && memory.has(frame) ? frame : 0;
 }
 
 /** A view of bytes of a frame that does not bring untouched memory into being. */

@@ -1,6 +1,6 @@
 /** A user address space that is filled as it is touched: the page-fault handler of a kernel with memory to spare. */
 import { PMD_SIZE } from "../../arch/isa/linear-address.ts";
-import { entryHigh, entryLow, PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_USER } from "../../arch/isa/pte.ts";
+import { PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_USER } from "../../arch/isa/pte.ts";
 import { FRAME_USER, GFP_KERNEL, NUMA_NO_NODE, PageTables } from "../../mm/index.ts";
 import type { Kernel } from "../machine/kernel.ts";
 
@@ -31,13 +31,11 @@ export class DemandPaging {
     const isHuge = this.pageSize === "2M";
     const level = isHuge ? 2 : 1;
     const order = isHuge ? HUGE_ORDER : 0;
-    const table = tables.makeTableAt(la, level);
-    if (table === 0) return false;
+    if (!tables.cursor.make(la, level)) return false;
     const frame = kernel.pages.allocPages(0, order, FRAME_USER, GFP_KERNEL, NUMA_NO_NODE);
     if (frame === 0) return false;
     const attributes = isHuge ? LEAF_ATTRIBUTES | PTE_PAGE_SIZE : LEAF_ATTRIBUTES;
-    tables.writeEntry(table, la, level, entryLow(frame, attributes), entryHigh(frame, 0));
-    tables.leavesSet++;
+    tables.cursor.writeLeaf(frame, attributes, 0);
     this.pages++;
     return true;
   }

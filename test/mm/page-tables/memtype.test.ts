@@ -16,8 +16,9 @@ beforeEach(() => {
 });
 
 function cacheBits(address: number): number {
-  const table = kernel.tables.tableAt(address, 1);
-  return kernel.tables.memory.chunkForRead(table)[kernel.tables.entryWord(table, address, 1)] & CACHE_BITS;
+  const { cursor } = kernel.tables;
+  expect(cursor.seek(address)).toBe(1);
+  return cursor.low & CACHE_BITS;
 }
 
 function mapped(phys: number, pages: number, mode: CacheMode): number {

@@ -204,7 +204,8 @@ describe("verify finds what is wrong with frames", () => {
     [
       "a page table's frame that was freed",
       (state) => {
-        const table = state.kernel.tables.tableAt(state.small, 1);
+        state.kernel.tables.cursor.seek(state.small);
+        const { table } = state.kernel.tables.cursor;
         state.kernel.pages.freePagesOf(0, table, 0);
         return `frame 0x${table.toString(16)} is a page table for`;
       },
@@ -220,7 +221,8 @@ describe("verify finds what is wrong with frames", () => {
       "a mapping of a page table",
       (state) => {
         const { kernel, vmapped } = state;
-        const table = kernel.tables.tableAt(state.small, 1);
+        kernel.tables.cursor.seek(state.small);
+        const { table } = kernel.tables.cursor;
         writeEntry(kernel, vmapped, 1, entryLow(table, PTE_PRESENT), entryHigh(table, PTE_XD_HIGH));
         return `${shown(vmapped)} maps frame 0x${table.toString(16)}, which is a page table`;
       },

@@ -90,16 +90,16 @@ export function vmAt(kernel: Kernel, address: number): number {
 /** The two words of the entry for `la` at a level. */
 export function readEntry(kernel: Kernel, la: number, level: number): [low: number, high: number] {
   const { tables } = kernel;
-  const table = tables.tableAt(la, level);
-  if (table === 0) throw new Error(`no table of level ${level} for ${shown(la)}`);
-  const chunk = kernel.machine.memory.chunkForRead(table);
-  const word = tables.entryWord(table, la, level);
-  return [chunk[word], chunk[word + 1]];
+  const { cursor } = tables;
+  if (cursor.seek(la, level) !== level) throw new Error(`no table of level ${level} for ${shown(la)}`);
+  return [cursor.low, cursor.high];
 }
 
 /** Overwrites the entry for `la` at a level, making tables where there are none. */
 export function writeEntry(kernel: Kernel, la: number, level: number, low: number, high: number): void {
-  kernel.tables.writeEntry(kernel.tables.makeTableAt(la, level), la, level, low, high);
+  const { cursor } = kernel.tables;
+  if (!cursor.make(la, level)) throw new Error(`no table of level ${level} can be made for ${shown(la)}`);
+  cursor.write(low, high);
 }
 
 /** Breaks one thing in a sound state and returns what a finding must contain. */

@@ -64,11 +64,9 @@ function flagsAt(address: number): number {
 }
 
 function leafAt(at: Kernel, address: number): { low: number; high: number } {
-  const { tables } = at;
-  const table = tables.tableAt(address, 1);
-  const chunk = tables.memory.chunkForRead(table);
-  const word = tables.entryWord(table, address, 1);
-  return { low: chunk[word], high: chunk[word + 1] };
+  const { cursor } = at.tables;
+  expect(cursor.seek(address)).toBe(1);
+  return { low: cursor.low, high: cursor.high };
 }
 
 describe("vmalloc", () => {

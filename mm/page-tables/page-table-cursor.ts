@@ -1,0 +1,256 @@
+/**
+ * The one way to walk page tables and to change their entries: a cursor stands at an entry and moves to others. It is made once
+ * and moved, so that a walk makes no object.
+ *
+ * A cursor knows nothing of what others change. Code that lets other CPUs act (`yield`) seeks its entry again afterwards.
+ */
+import { LEVEL_BYTES, LINEAR_SPACE_BYTES, PAGE_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
+import {
+  ENTRIES_PER_TABLE,
+  entryFrame,
+  entryHigh,
+  entryLow,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PAGE_SIZE,
+  PTE_PRESENT,
+  PTE_RW,
+  PTE_USER,
+} from "../../arch/isa/pte.ts";
+import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT } from "../../arch/memory/physical-memory.ts";
+import { formatRange } from "../lib/kernel-log.ts";
+import type { PageTables } from "./page-tables.ts";
+
+/** Attributes of an entry that names a table (`_PAGE_TABLE`). */
+const TABLE_ATTRIBUTES = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
+
+/** 32-bit words of a table, less one. */
+const TABLE_WORD_MASK = 2 * ENTRIES_PER_TABLE - 1;
+
+/** 1 / {@link LEVEL_BYTES}: exact, and multiplying is quicker than dividing. */
+const ENTRIES_PER_BYTE = LEVEL_BYTES.map((bytes) => (bytes === 0 ? 0 : 1 / bytes));
+
+/** Index of the entry for `la` in a table of `level`; bits 56:48 repeat bit 47. */
+export function indexAt(la: number, level: number): number {
+  if (level === 5) return la >= UPPER_HALF ? ENTRIES_PER_TABLE - 1 : 0;
+  return (la * ENTRIES_PER_BYTE[level]) & (ENTRIES_PER_TABLE - 1);
+}
+
+/** Stands at one entry of a tree of page tables; at none before the first `seek`. */
+export class PageTableCursor {
+  /** Level of the entry: 1 PTE, 2 PMD, 3 PUD, 4 PGD (P4D with five levels), 5 PGD. */
+  level = 0;
+  /** First linear address that the entry maps. */
+  start = 0;
+
+  private readonly tables: PageTables;
+  /** The frames of the tables on the way from the top, by level; as far down as `level`. */
+  private readonly path = new Float64Array(6);
+  /** Where the entry's low word lies; its high word follows. */
+  private chunk: Int32Array = new Int32Array(0);
+  private word = 0;
+
+  constructor(tables: PageTables) {
+    this.tables = tables;
+  }
+
+  /** One past the last address that the entry maps. */
+  get end(): number {
+    return this.start + LEVEL_BYTES[this.level];
+  }
+
+  /** Frame of the table that the entry stands in. */
+  get table(): number {
+    return this.path[this.level];
+  }
+
+  /** Physical address of the entry. */
+  get entryAddress(): number {
+    return this.table * PAGE_SIZE + 4 * (this.word & TABLE_WORD_MASK);
+  }
+
+  /** The entry's low word. */
+  get low(): number {
+    return this.chunk[this.word];
+  }
+
+  /** The entry's high word. */
+  get high(): number {
+    return this.chunk[this.word + 1];
+  }
+
+  /** Whether the entry's P bit is set. */
+  get isPresent(): boolean {
+    return (this.low & PTE_PRESENT) !== 0;
+  }
+
+  /** Whether the entry is present and maps a page. */
+  get isLeaf(): boolean {
+    const { low } = this;
+    return (low & PTE_PRESENT) !== 0 && (this.level === 1 || (low & PTE_PAGE_SIZE) !== 0);
+  }
+
+  /** Whether the entry is present and names a table. */
+  get isTable(): boolean {
+    return this.isPresent && !this.isLeaf;
+  }
+
+  /** Whether any bit of the entry is set (`!pte_none`). */
+  get isInUse(): boolean {
+    return (this.low | this.high) !== 0;
+  }
+
+  /** The frame in a present entry: the table that it names, or the first frame of its page. */
+  get frame(): number {
+    const frame = entryFrame(this.low, this.high);
+    if (this.level === 1 || !this.isLeaf) return frame;
+    // Bit 12 of a large leaf is PAT and not part of the frame.
+    return frame - (frame % (LEVEL_BYTES[this.level] / PAGE_SIZE));
+  }
+
+  /**
+   * Goes to the entry for `la`: from the top as far down as tables lead, but not below `lowest`.
+   * @returns its level: `lowest` when it was reached, above it when the entry there is not present or maps a large page
+   */
+  seek(la: number, lowest = 1): number {
+    const { rootFrame, levels } = this.tables;
+    return this.descend(la, levels, rootFrame, lowest);
+  }
+
+  /**
+   * Goes to the entry of `level` for `la`; tables that are missing on the way are made.
+   * @returns false when memory ran out or a large page, which is warned of, is in the way
+   */
+  make(la: number, level: number): boolean {
+    let reached = this.seek(la, level);
+    while (reached > level) {
+      if (this.isPresent) {
+        this.tables.log.warn(`page table entry for ${formatRange(la, la)} is a large page`);
+        return false;
+      }
+      const made = this.addTable();
+      if (made === 0) return false;
+      reached = this.descend(la, reached - 1, made, level);
+    }
+    return true;
+  }
+
+  /** Goes on to the entry behind this one, over all that this one maps, and from there down to `lowest` again. */
+  next(lowest = 1): void {
+    const start = this.end;
+    const word = this.word + 2;
+    let { level } = this;
+    if ((word & TABLE_WORD_MASK) !== 0 && start !== UPPER_HALF) {
+      if (level === lowest) {
+        this.start = start;
+        this.word = word;
+        return;
+      }
+    } else if (start < LINEAR_SPACE_BYTES) {
+      while (level < this.tables.levels && start % LEVEL_BYTES[level + 1] === 0) level++;
+    } else {
+      this.start = start;
+      return;
+    }
+    this.descend(start, level, this.path[level], lowest);
+  }
+
+  /** Goes up to the entry that names the table in which this one stands; at the top it stays. */
+  up(): void {
+    if (this.level < this.tables.levels) this.place(this.start, this.level + 1, this.path[this.level + 1]);
+  }
+
+  /** The low word of the entry of `level` on the way from the top to this one. */
+  lowAbove(level: number): number {
+    return this.tables.memory.readWord(this.path[level], 2 * indexAt(this.start, level));
+  }
+
+  /** The high word of the entry of `level` on the way from the top to this one. */
+  highAbove(level: number): number {
+    return this.tables.memory.readWord(this.path[level], 2 * indexAt(this.start, level) + 1);
+  }
+
+  /** Overwrites the entry. */
+  write(low: number, high: number): void {
+    const chunk = this.writableChunk();
+    chunk[this.word] = low;
+    chunk[this.word + 1] = high;
+  }
+
+  /** Writes a leaf into an entry that is none, and counts it. `low` holds attributes, PS among them above level 1. */
+  writeLeaf(frame: number, low: number, high: number): void {
+    this.write((frame << 12) | low, entryHigh(frame, high));
+    this.tables.leavesSet++;
+  }
+
+  /**
+   * Writes leaves for `count` frames from `frame` on into this entry and those behind it, all of one table, and counts them. The
+   * cursor stays where it is.
+   * @returns how many were written: all, or as many as come before an entry that is in use
+   */
+  writeLeaves(count: number, frame: number, low: number, high: number): number {
+    const chunk = this.writableChunk();
+    const end = this.word + 2 * count;
+    let written = 0;
+    for (let word = this.word; word < end && (chunk[word] | chunk[word + 1]) === 0; word += 2, written++) {
+      chunk[word] = ((frame + written) << 12) | low;
+      chunk[word + 1] = entryHigh(frame + written, high);
+    }
+    this.tables.leavesSet += written;
+    return written;
+  }
+
+  /** Clears a leaf, and counts it. */
+  clearLeaf(): void {
+    this.write(0, 0);
+    this.tables.leavesCleared++;
+  }
+
+  /** The frame behind `la`, by a page of any size; -1 where nothing is mapped. Moves the cursor. */
+  frameAt(la: number): number {
+    this.seek(la);
+    return this.isLeaf ? this.frame + Math.floor((la - this.start) / PAGE_SIZE) : -1;
+  }
+
+  /** Makes a table and hangs it into the entry; its frame, or 0 when memory ran out. */
+  private addTable(): number {
+    const { tables, level } = this;
+    const made = tables.newTable(level - 1);
+    if (made === 0) return 0;
+    this.write(entryLow(made, TABLE_ATTRIBUTES), entryHigh(made, 0));
+    tables.events?.ptAlloc(level - 1, made * PAGE_SIZE, this.entryAddress);
+    return made;
+  }
+
+  /** The chunk that holds the entry, made if nothing was written there yet. */
+  private writableChunk(): Int32Array {
+    const { memory } = this.tables;
+    if (this.chunk === memory.zeroChunk) this.chunk = memory.chunkForWrite(this.table);
+    return this.chunk;
+  }
+
+  private descend(la: number, fromLevel: number, frame: number, lowest: number): number {
+    const { memory } = this.tables;
+    let level = fromLevel;
+    let table = frame;
+    while (true) {
+      this.path[level] = table;
+      const chunk = memory.chunkForRead(table);
+      const word = ((table & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + 2 * indexAt(la, level);
+      const low = chunk[word];
+      if (level === lowest || (low & PTE_PRESENT) === 0 || (low & PTE_PAGE_SIZE) !== 0) {
+        this.level = level;
+        this.chunk = chunk;
+        this.word = word;
+        this.start = Math.floor(la * ENTRIES_PER_BYTE[level]) * LEVEL_BYTES[level];
+        return level;
+      }
+      table = entryFrame(low, chunk[word + 1]);
+      level--;
+    }
+  }
+
+  private place(la: number, level: number, table: number): void {
+    this.descend(la, level, table, level);
+  }
+}
