@@ -1,6 +1,6 @@
 /** How quick is the emulator with many CPUs? vmalloc and vfree of a page on every CPU at once. */
 import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../arch/index.ts";
-import { vfree, vmalloc } from "../mm/index.ts";
+import { vfree, vmalloc, wait } from "../mm/index.ts";
 import { bootKernel } from "../src/machine/kernel.ts";
 import type { BenchTask } from "./task.ts";
 
@@ -18,7 +18,7 @@ function pairsOn(cpus: number): BenchTask {
       function* pairs(count: number): KernelCode<void> {
         for (let i = 0; i < count; i++) {
           while (loop.mustYield()) yield PAUSE_TURN;
-          yield* vfree(vm, yield* vmalloc(vm, PAGE_SIZE));
+          yield* wait(vfree(vm, yield* wait(vmalloc(vm, PAGE_SIZE))));
           if (loop.needsResched()) yield PAUSE_RESCHED;
         }
       }

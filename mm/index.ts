@@ -36,6 +36,19 @@ export {
   FRAME_VMALLOC,
   PageAllocator,
 } from "./frames/page-allocator.ts";
+export {
+  afterCall,
+  asCode,
+  type Blocking,
+  type Call,
+  DONE,
+  isReady,
+  make,
+  ready,
+  resultOf,
+  type Waiting,
+  wait,
+} from "./kernel/blocking.ts";
 export { type AllocationKind, FaultInjection } from "./kernel/fault-injection.ts";
 export {
   DEFAULT_KERNEL_COSTS,
@@ -98,21 +111,19 @@ export { ioremap, iounmap } from "./vmalloc/ioremap.ts";
 export { drainVmapAreaWork, purgeVmapAreaLazy, reclaimAndPurgeVmapAreas } from "./vmalloc/purge.ts";
 export { remapVmallocRange } from "./vmalloc/remap-vmalloc.ts";
 export { vmAreaMapPages, vmAreaUnmapPages } from "./vmalloc/sparse-area.ts";
-export { vfree, vfreeAtomic, vfreeSoon, vunmap } from "./vmalloc/vfree.ts";
+export { vfree, vfreeAtomic, vunmap } from "./vmalloc/vfree.ts";
 export { findVmArea, freeVmArea, getVmArea, getVmAreaCaller, removeVmArea } from "./vmalloc/vm-area.ts";
-export { vmMapRam, vmMapRamSoon, vmUnmapRam, vmUnmapRamSoon } from "./vmalloc/vm-map-ram.ts";
+export { vmMapRam, vmUnmapRam } from "./vmalloc/vm-map-ram.ts";
 export { vmUnmapAliases } from "./vmalloc/vm-unmap-aliases.ts";
 export {
   __vmalloc,
   __vmallocNode,
   __vmallocNodeRange,
-  __vmallocNodeSoon,
   vmalloc,
   vmalloc32,
   vmalloc32User,
   vmallocHuge,
   vmallocNode,
-  vmallocSoon,
   vmallocUser,
   vzalloc,
   vzallocNode,

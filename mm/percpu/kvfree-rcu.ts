@@ -4,9 +4,9 @@
  * batches that can wait for their grace periods at a time.
  */
 import { type EventLoop, type KernelCode, PAUSE_SLEEP } from "../../arch/time/event-loop.ts";
+import { afterLock, type Blocking, DONE, wait } from "../kernel/blocking.ts";
 import { SpinLock } from "../kernel/lock.ts";
-import { finish, type Soon } from "../kernel/soon.ts";
-import { vfreeSoon } from "../vmalloc/vfree.ts";
+import { vfree } from "../vmalloc/vfree.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 
 /** Pointers in a page of them: 4096 bytes less the header (`KVFREE_BULK_MAX_ENTR`). */
@@ -58,28 +58,15 @@ export class KvfreeRcu {
   }
 
   /** `kvfree_rcu`: frees the area at `address` once a grace period has passed. Waits for no more than a lock. */
-  *free(address: number): KernelCode<void> {
-    yield* finish(this.freeSoon(address));
-  }
-
-  /** The same, as a plain function as long as the lock need not be waited for (`soon.ts`). */
-  freeSoon(address: number): Soon<undefined> {
+  free(address: number): Blocking<void> {
     const { loop, costs } = this.state;
     const batch = this.cpus[loop.currentCpu];
     loop.spend(costs.callCycles);
-    if (!batch.lock.tryTake()) return this.waitAndAdd(batch, address);
-    this.add(batch, address);
-    return undefined;
-  }
-
-  private *waitAndAdd(batch: CpuBatch, address: number): KernelCode<undefined> {
-    yield* batch.lock.take();
-    this.add(batch, address);
-    return undefined;
+    return afterLock(batch.lock, this.add, batch, address);
   }
 
   /** Adds a pointer with the batch's lock held, and releases the lock (`kvfree_call_rcu`). */
-  private add(batch: CpuBatch, address: number): void {
+  private readonly add = (batch: CpuBatch, address: number): Blocking<void> => {
     const { loop } = this.state;
     batch.pending.push(address);
     const isFull = batch.pending.length >= KVFREE_BULK_MAX_ENTRIES;
@@ -87,7 +74,8 @@ export class KvfreeRcu {
     const at = loop.nowCycles() + delayTicks * this.tickCycles;
     if (at < batch.monitorAtCycles) this.scheduleMonitor(batch, loop.currentCpu, at);
     batch.lock.release();
-  }
+    return DONE;
+  };
 
   /** Pages' worth of pointers that are not freed yet, over all CPUs. */
   get waiting(): number {
@@ -118,10 +106,7 @@ export class KvfreeRcu {
     batch.underWay++;
     batch.lock.release();
     yield* sleepUntil(loop, loop.nowCycles() + this.times.gracePeriodTicks * this.tickCycles);
-    for (const address of taken) {
-      const freed = vfreeSoon(this.state, address);
-      if (freed !== undefined) yield* freed;
-    }
+    for (const address of taken) yield* wait(vfree(this.state, address));
     this.batches++;
     batch.underWay--;
   }

@@ -11,8 +11,8 @@ import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { FRAME_CALLER } from "../frames/page-allocator.ts";
+import { afterLock, type Blocking, DONE, ready, wait } from "../kernel/blocking.ts";
 import { Mutex, SpinLock } from "../kernel/lock.ts";
-import { finish, type Soon } from "../kernel/soon.ts";
 import { Work } from "../kernel/work.ts";
 import { alignUp } from "../lib/align.ts";
 import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
@@ -87,46 +87,33 @@ export class PercpuAllocator {
    * `__alloc_percpu`: zeroed memory for every CPU.
    * @returns its address in the first CPU's unit (CPU c has it `c * unitBytes` higher), or 0
    */
-  *alloc(sizeBytes: number, align: number): KernelCode<number> {
-    return yield* finish(this.allocSoon(sizeBytes, align));
-  }
-
-  /** The same, as a plain function as long as no lock has to be waited for and a chunk has room (`soon.ts`). */
-  allocSoon(sizeBytes: number, align: number): Soon<number> {
+  alloc(sizeBytes: number, align: number): Blocking<number> {
     const { state } = this;
     state.loop.spend(state.costs.callCycles);
     const size = alignUp(sizeBytes, PCPU_MIN_ALLOC_BYTES);
     const alignment = Math.max(align, PCPU_MIN_ALLOC_BYTES);
     if (!(size > 0) || size > ALLOC_BYTES_MAX || alignment > PAGE_SIZE || !isPowerOfTwo(alignment)) {
       state.log.warn(`illegal size (${sizeBytes}) or align (${align}) for percpu allocation`);
-      return 0;
+      return ready(0);
     }
-    return this.mutex.tryTake() ? this.allocWithMutex(size, alignment) : this.waitForMutex(size, alignment);
+    return afterLock(this.mutex, this.allocWithMutex, size, alignment);
   }
 
   /** `free_percpu`. An address that was not allocated is warned of. */
-  *free(address: number): KernelCode<void> {
-    yield* finish(this.freeSoon(address));
-  }
-
-  /** The same, as a plain function as long as no lock has to be waited for. */
-  freeSoon(address: number): Soon<undefined> {
+  free(address: number): Blocking<void> {
     const { state } = this;
-    if (address === 0) return undefined;
+    if (address === 0) return DONE;
     state.loop.spend(state.costs.callCycles);
-    if (!this.lock.tryTake()) return this.waitAndFree(address);
-    this.freeLocked(address);
-    return undefined;
+    return afterLock(this.lock, this.freeWithLock, address);
   }
 
-  private *waitAndFree(address: number): KernelCode<undefined> {
-    yield* this.lock.take();
-    this.freeLocked(address);
-    return undefined;
+  /** Chunks that exist. */
+  get chunks(): number {
+    return this.byAtom.size;
   }
 
   /** Frees with the lock held, and releases it. */
-  private freeLocked(address: number): void {
+  private readonly freeWithLock = (address: number): Blocking<void> => {
     const { state } = this;
     const chunk = this.byAtom.get(atomOf(address));
     const freed = chunk === undefined ? 0 : chunk.free(address - chunk.base);
@@ -139,35 +126,19 @@ export class PercpuAllocator {
     }
     this.lock.release();
     if (isBalanceDue) this.balance.schedule();
-  }
-
-  /** Chunks that exist. */
-  get chunks(): number {
-    return this.byAtom.size;
-  }
-
-  private *waitForMutex(size: number, align: number): KernelCode<number> {
-    yield* this.mutex.take();
-    return yield* finish(this.allocWithMutex(size, align));
-  }
+    return DONE;
+  };
 
   /** Allocates with the mutex held, and releases it. */
-  private allocWithMutex(size: number, align: number): Soon<number> {
-    return this.lock.tryTake() ? this.allocLocked(size, align) : this.waitForLock(size, align);
-  }
-
-  private *waitForLock(size: number, align: number): KernelCode<number> {
-    yield* this.lock.take();
-    return yield* finish(this.allocLocked(size, align));
-  }
+  private readonly allocWithMutex = (size: number, align: number): Blocking<number> =>
+    afterLock(this.lock, this.allocWithLock, size, align);
 
   /** Allocates with mutex and lock held, and releases both. */
-  private allocLocked(size: number, align: number): Soon<number> {
+  private readonly allocWithLock = (size: number, align: number): Blocking<number> => {
     const chunk = this.findChunk(size, align);
     this.lock.release();
-    return chunk === null ? this.allocInNewChunk(size, align) : this.allocFound(chunk, size);
-  }
-
+    return chunk === null ? this.allocInNewChunk(size, align) : this.populateAndZero(chunk, size);
+  };
   private *allocInNewChunk(size: number, align: number): KernelCode<number> {
     const made = yield* this.makeChunk();
     if (made !== null) {
@@ -175,27 +146,27 @@ export class PercpuAllocator {
       this.relocate(made);
       const chunk = this.findChunk(size, align);
       this.lock.release();
-      if (chunk !== null) return yield* finish(this.allocFound(chunk, size));
+      if (chunk !== null) return yield* wait(this.populateAndZero(chunk, size));
     }
     this.mutex.release();
     return 0;
   }
 
   /** Populates and zeroes what `findChunk` found; the mutex is held, and released. */
-  private allocFound(chunk: PercpuChunk, size: number): Soon<number> {
+  private populateAndZero(chunk: PercpuChunk, size: number): Blocking<number> {
     const offset = this.foundOffset;
     const firstPage = Math.floor(offset / PAGE_SIZE);
     const endPage = Math.ceil((offset + size) / PAGE_SIZE);
     for (let page = firstPage; page < endPage; page++) {
-      if (!chunk.isPopulated(page) && !this.populate(chunk, page)) return this.giveUp(chunk.base + offset);
+      if (!chunk.isPopulated(page) && !this.populate(chunk, page)) return this.rollBack(chunk.base + offset);
     }
     this.zero(chunk, offset, size);
     this.mutex.release();
-    return chunk.base + offset;
+    return ready(chunk.base + offset);
   }
 
-  private *giveUp(address: number): KernelCode<number> {
-    yield* this.free(address);
+  private *rollBack(address: number): KernelCode<number> {
+    yield* wait(this.free(address));
     this.mutex.release();
     return 0;
   }

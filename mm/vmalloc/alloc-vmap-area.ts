@@ -3,7 +3,7 @@
 import { formatLinearAddress } from "../../arch/isa/linear-address.ts";
 import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { finish, type Soon } from "../kernel/soon.ts";
+import { afterLock, type Blocking, ready, wait } from "../kernel/blocking.ts";
 import { isAligned, isPageAligned } from "../lib/align.ts";
 import { EBUSY, EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_DIRECT_RECLAIM, __GFP_NOWARN } from "../lib/gfp.ts";
@@ -13,12 +13,26 @@ import { encodeNodeId, poolIndexOf, type VmapNode } from "./areas/vmap-node.ts";
 import { reclaimAndPurgeVmapAreas } from "./purge.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
+/** What is asked of `alloc_vmap_area`. */
+interface AreaRequest {
+  readonly sizeBytes: number;
+  readonly align: number;
+  /** The window [vstart, vend). */
+  readonly vstart: number;
+  readonly vend: number;
+  readonly gfp: number;
+  /** The flags that the area gets. */
+  readonly flags: number;
+  /** The vm_struct to tie the area to, or 0. */
+  readonly vm: number;
+}
+
 /**
  * Reserves `sizeBytes` bytes in the window [vstart, vend) and puts them into a busy tree with their flags.
  * @param vm the vm_struct to tie the area to, or 0
  * @returns the area, or -EINVAL (size not whole pages, alignment no power of two), -ENOMEM, -EBUSY (no room)
  */
-export function* allocVmapArea(
+export function allocVmapArea(
   state: Vmalloc,
   sizeBytes: number,
   align: number,
@@ -27,85 +41,57 @@ export function* allocVmapArea(
   gfp: number,
   vaFlags: number,
   vm: number,
-): KernelCode<number> {
-  const area = allocVmapAreaSoon(state, sizeBytes, align, vstart, vend, gfp, vaFlags, vm);
-  return typeof area === "number" ? area : yield* area;
-}
-
-/** The same, as a plain function as long as no lock has to be waited for and there is room (`soon.ts`). */
-export function allocVmapAreaSoon(
-  state: Vmalloc,
-  sizeBytes: number,
-  align: number,
-  vstart: number,
-  vend: number,
-  gfp: number,
-  vaFlags: number,
-  vm: number,
-): Soon<number> {
-  if (!(sizeBytes > 0) || !isPageAligned(sizeBytes) || !isPowerOfTwo(align)) return -EINVAL;
-  const { areas, loop, costs, nodes } = state;
+): Blocking<number> {
+  if (!(sizeBytes > 0) || !isPageAligned(sizeBytes) || !isPowerOfTwo(align)) return ready(-EINVAL);
+  const { loop, costs, nodes } = state;
   loop.spend(costs.callCycles);
-  let flags = vaFlags;
-  let area = 0;
   // Requests over the whole vmalloc range may be served from the pools; windows of their own carry no node.
-  if (nodes.length > 1 && vstart === VMALLOC_START && vend === VMALLOC_END) {
-    const node = nodes[loop.currentCpu % nodes.length];
-    flags |= encodeNodeId(node.id);
-    const pool = poolIndexOf(sizeBytes);
-    if (pool >= 0 && !areas.listIsEmpty(node.poolHeads[pool])) {
-      if (!node.poolLock.tryTake()) return waitForPool(state, node, sizeBytes, align, vstart, vend, gfp, flags, vm);
-      area = takeFromPool(state, node, pool, sizeBytes, align, vstart, vend);
-      node.poolLock.release();
-    }
+  if (nodes.length === 1 || vstart !== VMALLOC_START || vend !== VMALLOC_END) {
+    return allocFromTree(state, { sizeBytes, align, vstart, vend, gfp, flags: vaFlags, vm });
   }
-  return takeRoom(state, area, sizeBytes, align, vstart, vend, gfp, flags, vm);
+  const node = nodes[loop.currentCpu % nodes.length];
+  const request = { sizeBytes, align, vstart, vend, gfp, flags: vaFlags | encodeNodeId(node.id), vm };
+  const pool = poolIndexOf(sizeBytes);
+  if (pool < 0 || state.areas.listIsEmpty(node.poolHeads[pool])) return allocFromTree(state, request);
+  return afterLock(node.poolLock, allocFromPool, state, request, node);
 }
 
-/** Goes on with an area from a pool, or, with none (0), with room from the free tree. */
-function takeRoom(
-  state: Vmalloc,
-  pooled: number,
-  sizeBytes: number,
-  align: number,
-  vstart: number,
-  vend: number,
-  gfp: number,
-  flags: number,
-  vm: number,
-): Soon<number> {
+/** Takes an area from a pool whose lock is held, and releases the lock; if none fits, room from the free tree. */
+function allocFromPool(state: Vmalloc, request: AreaRequest, node: VmapNode): Blocking<number> {
   const { areas } = state;
-  if (pooled !== 0) {
-    state.events?.alloc(areas.start[pooled], sizeBytes, align, vstart, vend, flags, false);
-    areas.setFlags(pooled, flags);
-    return addBusy(state, pooled, vm);
-  }
-  if (state.faults.isArmed && state.faults.fails("vmapArea")) return -ENOMEM;
-  if (!state.freeTreeLock.tryTake()) return waitForRoom(state, sizeBytes, align, vstart, vend, gfp, flags, vm);
-  const address = takeFromTree(state, sizeBytes, align, vstart, vend, flags);
-  if (address === vend) return makeRoom(state, sizeBytes, align, vstart, vend, gfp, flags, vm);
-  return addBusy(state, areas.make(address, address + sizeBytes, flags), vm);
+  const { sizeBytes, align, vstart, vend, flags } = request;
+  const area = nodePoolDelVa(state, node, request);
+  node.poolLock.release();
+  if (area === 0) return allocFromTree(state, request);
+  state.events?.alloc(areas.start[area], sizeBytes, align, vstart, vend, flags, false);
+  areas.setFlags(area, flags);
+  return insertBusy(state, area, request.vm);
 }
 
-/** Takes room out of the free tree, whose lock is held, and releases the lock; `vend` when there is none. */
-function takeFromTree(
-  state: Vmalloc,
-  sizeBytes: number,
-  align: number,
-  vstart: number,
-  vend: number,
-  flags: number,
-): number {
+function allocFromTree(state: Vmalloc, request: AreaRequest): Blocking<number> {
+  if (state.faults.isArmed && state.faults.fails("vmapArea")) return ready(-ENOMEM);
+  return afterLock(state.freeTreeLock, allocWithTreeLock, state, request);
+}
+
+/** Goes on with the lock of the free tree held, and releases it. */
+function allocWithTreeLock(state: Vmalloc, request: AreaRequest): Blocking<number> {
+  const area = takeFromTree(state, request);
+  return area === 0 ? makeRoom(state, request) : insertBusy(state, area, request.vm);
+}
+
+/** Makes an area of room out of the free tree, whose lock is held, and releases the lock; 0 when there is no room. */
+function takeFromTree(state: Vmalloc, request: AreaRequest): number {
+  const { sizeBytes, align, vstart, vend, flags } = request;
   // Taking room out of the middle of a gap needs one more area; the kernel keeps one at hand for each CPU.
   const address = state.freeTree.alloc(sizeBytes, align, vstart, vend);
   state.loop.spend(state.costs.treeStepCycles * TREE_STEPS);
   state.freeTreeLock.release();
   state.events?.alloc(address, sizeBytes, align, vstart, vend, flags, address === vend);
-  return address;
+  return address === vend ? 0 : state.areas.make(address, address + sizeBytes, flags);
 }
 
-/** Ties an area to its vm_struct, if it has one, and puts it into the busy tree of its node. */
-function addBusy(state: Vmalloc, area: number, vm: number): Soon<number> {
+/** Ties an area to its vm_struct, if it has one, and puts it into the busy tree of its node; the area. */
+function insertBusy(state: Vmalloc, area: number, vm: number): Blocking<number> {
   const { areas, vms } = state;
   const address = areas.start[area];
   state.newestStart = address;
@@ -115,84 +101,35 @@ function addBusy(state: Vmalloc, area: number, vm: number): Soon<number> {
     vms.sizeBytes[vm] = areas.end[area] - address;
   }
   const node = state.nodeOf(address);
-  if (!node.busyLock.tryTake()) return waitForBusy(state, node, area);
-  insertBusy(state, node, area);
-  return area;
+  return afterLock(node.busyLock, insertWithBusyLock, state, node, area);
 }
 
-/** Inserts into a busy tree whose lock is held, and releases the lock. */
-function insertBusy(state: Vmalloc, node: VmapNode, area: number): void {
+/** Inserts into a busy tree whose lock is held, and releases the lock; the area. */
+function insertWithBusyLock(state: Vmalloc, node: VmapNode, area: number): Blocking<number> {
   node.busy.insert(area);
   state.loop.spend(state.costs.treeStepCycles * TREE_STEPS);
   node.busyLock.release();
-}
-
-function* waitForPool(
-  state: Vmalloc,
-  node: VmapNode,
-  sizeBytes: number,
-  align: number,
-  vstart: number,
-  vend: number,
-  gfp: number,
-  flags: number,
-  vm: number,
-): KernelCode<number> {
-  yield* node.poolLock.take();
-  const area = takeFromPool(state, node, poolIndexOf(sizeBytes), sizeBytes, align, vstart, vend);
-  node.poolLock.release();
-  return yield* finish(takeRoom(state, area, sizeBytes, align, vstart, vend, gfp, flags, vm));
-}
-
-function* waitForRoom(
-  state: Vmalloc,
-  sizeBytes: number,
-  align: number,
-  vstart: number,
-  vend: number,
-  gfp: number,
-  flags: number,
-  vm: number,
-): KernelCode<number> {
-  yield* state.freeTreeLock.take();
-  const address = takeFromTree(state, sizeBytes, align, vstart, vend, flags);
-  if (address === vend) return yield* makeRoom(state, sizeBytes, align, vstart, vend, gfp, flags, vm);
-  return yield* finish(addBusy(state, state.areas.make(address, address + sizeBytes, flags), vm));
-}
-
-function* waitForBusy(state: Vmalloc, node: VmapNode, area: number): KernelCode<number> {
-  yield* node.busyLock.take();
-  insertBusy(state, node, area);
-  return area;
+  return ready(area);
 }
 
 /** No room was found: gives back everything that can be, and tries again until nothing more is gained. */
-function* makeRoom(
-  state: Vmalloc,
-  sizeBytes: number,
-  align: number,
-  vstart: number,
-  vend: number,
-  gfp: number,
-  flags: number,
-  vm: number,
-): KernelCode<number> {
+function* makeRoom(state: Vmalloc, request: AreaRequest): KernelCode<number> {
   let purged = false;
   while (true) {
     if (!purged) {
       yield* reclaimAndPurgeVmapAreas(state);
       purged = true;
-    } else if ((gfp & __GFP_DIRECT_RECLAIM) !== 0 && callPurgeNotifiers(state) > 0) {
+    } else if ((request.gfp & __GFP_DIRECT_RECLAIM) !== 0 && callPurgeNotifiers(state) > 0) {
       purged = false;
     } else {
       break;
     }
     if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
-    const address = takeFromTree(state, sizeBytes, align, vstart, vend, flags);
-    if (address !== vend)
-      return yield* finish(addBusy(state, state.areas.make(address, address + sizeBytes, flags), vm));
+    const area = takeFromTree(state, request);
+    if (area !== 0) return yield* wait(insertBusy(state, area, request.vm));
   }
-  if ((gfp & __GFP_NOWARN) === 0) {
+  if ((request.gfp & __GFP_NOWARN) === 0) {
+    const { sizeBytes, vstart, vend } = request;
     state.log.print(
       `vmalloc_node_range for size ${sizeBytes} failed: Address range restricted to ${formatLinearAddress(vstart)} - ${formatLinearAddress(vend)}`,
     );
@@ -203,17 +140,11 @@ function* makeRoom(
 /** Tree steps charged for one search: the depth of a tree of about a thousand nodes. */
 const TREE_STEPS = 10;
 
-/** The pool's head if it is aligned as asked; a misaligned head goes to the tail (`node_pool_del_va`). */
-function takeFromPool(
-  state: Vmalloc,
-  node: VmapNode,
-  pool: number,
-  sizeBytes: number,
-  align: number,
-  vstart: number,
-  vend: number,
-): number {
+/** The head of a pool if it is aligned as asked; a misaligned head goes to the tail (`node_pool_del_va`). 0 when none fits. */
+function nodePoolDelVa(state: Vmalloc, node: VmapNode, request: AreaRequest): number {
   const { areas } = state;
+  const { sizeBytes, align, vstart, vend } = request;
+  const pool = poolIndexOf(sizeBytes);
   const head = node.poolHeads[pool];
   if (areas.listIsEmpty(head)) return 0;
   const area = areas.nextOf(head);

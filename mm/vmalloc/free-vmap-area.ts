@@ -3,50 +3,32 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
-import { finish, type Soon } from "../kernel/soon.ts";
+import { afterLock, type Blocking, DONE, ready } from "../kernel/blocking.ts";
 import { pagesIn } from "../lib/align.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { decodeNodeId, type VmapNode } from "./areas/vmap-node.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
 /**
- * Puts an area, already unmapped and in no tree, on a lazy list: its address range is not used again before the next
- * purge has flushed the TLBs. A plain function as long as no lock has to be waited for (`soon.ts`).
+ * Puts an area, already unmapped and in no tree, on a lazy list (`free_vmap_area_noflush`): its address range is not used
+ * again before the next purge has flushed the TLBs.
  */
-export function freeVmapAreaNoflushSoon(state: Vmalloc, area: number): Soon<undefined> {
+export function freeVmapAreaNoflush(state: Vmalloc, area: number): Blocking<void> {
   const node = lazyNodeOf(state, area);
-  if (!node.lazyLock.tryTake()) return waitForLazy(state, node, area);
-  addLazy(state, node, area);
-  return undefined;
-}
-
-function* waitForLazy(state: Vmalloc, node: VmapNode, area: number): KernelCode<undefined> {
-  yield* node.lazyLock.take();
-  addLazy(state, node, area);
-  return undefined;
-}
-
-/** The same, for code that may wait. */
-export function* freeVmapAreaNoflush(state: Vmalloc, area: number): KernelCode<void> {
-  yield* finish(freeVmapAreaNoflushSoon(state, area));
+  return afterLock(node.lazyLock, addLazy, state, node, area);
 }
 
 /** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed, unless the policy is eager. */
-export function* freeUnmapVmapArea(state: Vmalloc, area: number): KernelCode<void> {
-  yield* finish(freeUnmapVmapAreaSoon(state, area));
-}
-
-/** The same, as a plain function as long as nothing has to be waited for. */
-export function freeUnmapVmapAreaSoon(state: Vmalloc, area: number): Soon<undefined> {
+export function freeUnmapVmapArea(state: Vmalloc, area: number): Blocking<void> {
   unmapVmapArea(state, area);
-  return state.flushing.isEager ? freeVmapAreaFlushed(state, area) : freeVmapAreaNoflushSoon(state, area);
+  return state.flushing.isEager ? freeVmapAreaFlushed(state, area) : freeVmapAreaNoflush(state, area);
 }
 
 /**
  * Flushes an area, already unmapped and in no tree, on every CPU and gives its range back at once: what `vunmap` did before
  * lazy purging (Linux 2.6.27), and what an eager flush policy does.
  */
-export function* freeVmapAreaFlushed(state: Vmalloc, area: number): KernelCode<undefined> {
+export function* freeVmapAreaFlushed(state: Vmalloc, area: number): KernelCode<void> {
   const { areas } = state;
   const start = areas.start[area];
   const end = areas.end[area];
@@ -55,7 +37,6 @@ export function* freeVmapAreaFlushed(state: Vmalloc, area: number): KernelCode<u
   if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
   state.freeTree.giveBack(area);
   state.freeTreeLock.release();
-  return undefined;
 }
 
 /** Clears an area's page-table entries. */
@@ -66,20 +47,20 @@ export function unmapVmapArea(state: Vmalloc, area: number): void {
 }
 
 /** The node whose lazy list an area goes to: the one it came from, else the one of its address. */
-export function lazyNodeOf(state: Vmalloc, area: number): VmapNode {
+function lazyNodeOf(state: Vmalloc, area: number): VmapNode {
   const id = decodeNodeId(state.areas.flagsOf(area));
   return id >= 0 && id < state.nodes.length ? state.nodes[id] : state.nodeOf(state.areas.start[area]);
 }
 
 /** Puts an area on a lazy list whose lock is held, and releases the lock; too much there schedules the drain work. */
-export function addLazy(state: Vmalloc, node: VmapNode, area: number): void {
+function addLazy(state: Vmalloc, node: VmapNode, area: number): Blocking<void> {
   const { areas, config } = state;
   const start = areas.start[area];
   const end = areas.end[area];
   if (!areas.listIsEmpty(area)) {
     node.lazyLock.release();
     state.log.warnOnce("free_vmap_area_noflush", `${formatRange(start, end)} is on a list`);
-    return;
+    return DONE;
   }
   state.lazyNr += pagesIn(end - start);
   state.flushing.accounts?.freed(area, start, end);
@@ -92,6 +73,7 @@ export function addLazy(state: Vmalloc, node: VmapNode, area: number): void {
     const queued = state.drainWork?.schedule() ?? false;
     state.events?.drainSched(lazyNr, config.lazyMaxPages, queued);
   }
+  return DONE;
 }
 
 /** Whether the area found at `address` is one that the caller means. */
@@ -103,24 +85,21 @@ export type AreaTest = (state: Vmalloc, area: number, address: number) => boolea
  * nodes are looked at in turn.
  * @returns the area, or 0
  */
-export function* findUnlinkVmapArea(state: Vmalloc, address: number, isMeant: AreaTest): KernelCode<number> {
-  return yield* findUnlinkFrom(state, address, isMeant, 0);
-}
-
-/** The same, as a plain function as long as the area is in the node of its address and its lock is free. */
-export function findUnlinkVmapAreaSoon(state: Vmalloc, address: number, isMeant: AreaTest): Soon<number> {
+export function findUnlinkVmapArea(state: Vmalloc, address: number, isMeant: AreaTest): Blocking<number> {
   const home = state.nodeOf(address);
-  if (!home.busyLock.tryTake()) return findUnlinkFrom(state, address, isMeant, 0);
-  const area = unlinkBusy(state, home, address, isMeant);
-  return area !== NOT_HERE ? area : findUnlinkFrom(state, address, isMeant, 1);
+  return afterLock(home.busyLock, findUnlinkFrom, state, address, isMeant, home);
 }
 
-/** Looks in all nodes but the first `skipped`, counted from the one of the address. */
-function* findUnlinkFrom(state: Vmalloc, address: number, isMeant: AreaTest, skipped: number): KernelCode<number> {
+/** Looks in the node of the address, whose lock is held and is released, and in the other nodes if it is not there. */
+function findUnlinkFrom(state: Vmalloc, address: number, isMeant: AreaTest, home: VmapNode): Blocking<number> {
+  const area = unlinkBusy(state, home, address, isMeant);
+  return area === NOT_HERE ? findUnlinkElsewhere(state, address, isMeant, home) : ready(area);
+}
+
+function* findUnlinkElsewhere(state: Vmalloc, address: number, isMeant: AreaTest, home: VmapNode): KernelCode<number> {
   const { nodes } = state;
-  const first = state.nodeOf(address).id;
-  for (let i = skipped; i < nodes.length; i++) {
-    const node = nodes[(first + i) % nodes.length];
+  for (let i = 1; i < nodes.length; i++) {
+    const node = nodes[(home.id + i) % nodes.length];
     if (!node.busyLock.tryTake()) yield* node.busyLock.take();
     const area = unlinkBusy(state, node, address, isMeant);
     if (area !== NOT_HERE) return area;
@@ -129,13 +108,13 @@ function* findUnlinkFrom(state: Vmalloc, address: number, isMeant: AreaTest, ski
 }
 
 /** No area of this node contains the address. */
-export const NOT_HERE = -1;
+const NOT_HERE = -1;
 
 /**
- * What `findUnlinkVmapArea` does in one node, whose lock is held, and released here: the area, 0 when it is not the one
- * meant, or {@link NOT_HERE}.
+ * Takes the area that contains `address` out of one node, whose lock is held and is released: the area, 0 when it is not the
+ * one meant, or `NOT_HERE`.
  */
-export function unlinkBusy(state: Vmalloc, node: VmapNode, address: number, isMeant: AreaTest): number {
+function unlinkBusy(state: Vmalloc, node: VmapNode, address: number, isMeant: AreaTest): number {
   const found = node.busy.findContaining(address);
   const meant = found !== 0 && isMeant(state, found, address);
   if (meant) node.busy.unlink(found);

@@ -2,6 +2,7 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { wait } from "../kernel/blocking.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { isModeAllowed, memtypeFree, memtypeReserve, modeNumber } from "../page-tables/memtype.ts";
 import { type CacheMode, ioProtection } from "../page-tables/protection.ts";
@@ -53,7 +54,7 @@ export function* ioremap(
     memtypeFree(state.mm, base, end);
     return 0;
   }
-  const vm = yield* getVmArea(state, pages * PAGE_SIZE, VM_IOREMAP, caller);
+  const vm = yield* wait(getVmArea(state, pages * PAGE_SIZE, VM_IOREMAP, caller));
   if (vm === 0) {
     memtypeFree(state.mm, base, end);
     return 0;
@@ -81,7 +82,7 @@ export function* iounmap(state: Vmalloc, address: number): KernelCode<void> {
     return;
   }
   const page = address - (address % PAGE_SIZE);
-  const vm = yield* removeVmArea(state, page);
+  const vm = yield* wait(removeVmArea(state, page));
   if (vm === 0) {
     state.log.warn(`iounmap: bad address ${formatRange(address, address)}`);
     return;

@@ -2,13 +2,13 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { finish, type Soon } from "../kernel/soon.ts";
+import { afterCall, type Blocking, DONE, wait } from "../kernel/blocking.ts";
 import { Work } from "../kernel/work.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { directMapAddress } from "../page-tables/direct-map.ts";
 import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./areas/vm-structs.ts";
-import { releaseWithoutPages, removeVmArea, removeVmAreaSoon } from "./vm-area.ts";
+import { releaseWithoutPages, removeVmArea } from "./vm-area.ts";
 import { _vmUnmapAliases } from "./vm-unmap-aliases.ts";
 import type { DeferredFrees, Vmalloc } from "./vmalloc-state.ts";
 import { warmForFree } from "./warm.ts";
@@ -17,34 +17,23 @@ import { warmForFree } from "./warm.ts";
  * Unmaps vmalloc'ed memory, gives its frames back at once and its address range lazily. 0 (NULL) does nothing; an address
  * that was not vmalloc'ed is warned of, with no other effect. In an interrupt handler it is {@link vfreeAtomic}.
  */
-export function* vfree(state: Vmalloc, address: number): KernelCode<void> {
-  const rest = vfreeSoon(state, address);
-  if (rest !== undefined) yield* rest;
-}
-
-/** The same, as a plain function as long as nothing has to be waited for (`soon.ts`). */
-export function vfreeSoon(state: Vmalloc, address: number): Soon<undefined> {
-  if (address === 0) return undefined;
+export function vfree(state: Vmalloc, address: number): Blocking<void> {
+  if (address === 0) return DONE;
   if (state.loop.currentThread === null) {
     // In an interrupt handler nothing may sleep.
     vfreeAtomic(state, address);
-    return undefined;
+    return DONE;
   }
   state.loop.spend(state.costs.callCycles);
   warmForFree(state, address);
-  const vm = removeVmAreaSoon(state, address);
-  return typeof vm === "number" ? freeVm(state, vm, address) : waitForRemoval(state, vm, address);
-}
-
-function* waitForRemoval(state: Vmalloc, vm: KernelCode<number>, address: number): KernelCode<undefined> {
-  return yield* finish(freeVm(state, yield* vm, address));
+  return afterCall(removeVmArea(state, address), freeVm, state, address);
 }
 
 /** Frees a vm_struct that was removed from `address`, with its pages; 0 is warned of. */
-function freeVm(state: Vmalloc, vm: number, address: number): Soon<undefined> {
+function freeVm(vm: number, state: Vmalloc, address: number): Blocking<void> {
   if (vm === 0) {
     state.log.warn(`Trying to vfree() nonexistent vm area (${formatRange(address, address)})`);
-    return undefined;
+    return DONE;
   }
   if ((state.vms.flags[vm] & VM_FLUSH_RESET_PERMS) !== 0) return flushAndFreePages(state, vm);
   return freePages(state, vm);
@@ -54,7 +43,7 @@ function freeVm(state: Vmalloc, vm: number, address: number): Soon<undefined> {
  * Frees pages whose permissions were changed (`vm_reset_perms`): one flush covers what was lazily freed and the addresses of
  * the pages in the direct map.
  */
-function* flushAndFreePages(state: Vmalloc, vm: number): KernelCode<undefined> {
+function* flushAndFreePages(state: Vmalloc, vm: number): KernelCode<void> {
   const { vms, pageArrays } = state;
   let start = ADDRESS_MAX;
   let end = 0;
@@ -64,10 +53,10 @@ function* flushAndFreePages(state: Vmalloc, vm: number): KernelCode<undefined> {
     end = Math.max(end, direct + PAGE_SIZE);
   }
   yield* _vmUnmapAliases(state, start, end, vms.nrPages[vm] > 0);
-  return yield* finish(freePages(state, vm));
+  yield* wait(freePages(state, vm));
 }
 
-function freePages(state: Vmalloc, vm: number): Soon<undefined> {
+function freePages(state: Vmalloc, vm: number): Blocking<void> {
   const { vms, pages, pageArrays } = state;
   const array = vms.pages[vm];
   const count = vms.nrPages[vm];
@@ -79,7 +68,7 @@ function freePages(state: Vmalloc, vm: number): Soon<undefined> {
   if (array !== 0) pageArrays.giveBack(array, vms.arrayLength(vm));
   const arrayAddress = vms.pagesAddrOf(vm);
   vms.release(vm);
-  return arrayAddress !== 0 ? vfreeSoon(state, arrayAddress) : undefined;
+  return arrayAddress !== 0 ? vfree(state, arrayAddress) : DONE;
 }
 
 /** `vfree_atomic`: puts an address on the current CPU's list and has a worker free it. 0 (NULL) does nothing. */
@@ -102,13 +91,13 @@ function deferredOf(state: Vmalloc, cpu: number): DeferredFrees {
 
 /** Frees what is on a list, the latest first, as the kernel's lock-less list gives it back. */
 function* freeAll(state: Vmalloc, addresses: number[]): KernelCode<void> {
-  for (const address of addresses.splice(0).reverse()) yield* vfree(state, address);
+  for (const address of addresses.splice(0).reverse()) yield* wait(vfree(state, address));
 }
 
 /** Unmaps what `vmap` returned; the frames stay the caller's. */
 export function* vunmap(state: Vmalloc, address: number): KernelCode<void> {
   if (address === 0) return;
-  const vm = yield* removeVmArea(state, address);
+  const vm = yield* wait(removeVmArea(state, address));
   if (vm === 0) {
     state.log.warn(`Trying to vunmap() nonexistent vm area (${formatRange(address, address)})`);
     return;

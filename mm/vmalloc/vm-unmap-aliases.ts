@@ -3,11 +3,11 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
-import { finish } from "../kernel/soon.ts";
+import { wait } from "../kernel/blocking.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { purgeVmapAreaLazy } from "./purge.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { freeVmapBlockSoon, purgeFragmentedBlock } from "./vmap-block-purge.ts";
+import { freeVmapBlock, purgeFragmentedBlock } from "./vmap-block-purge.ts";
 
 /**
  * Purges fragmented vmap blocks, collects the dirty ranges of the others, purges all lazily freed areas, and flushes.
@@ -53,7 +53,7 @@ export function* _vmUnmapAliases(
       lock.release();
     }
   }
-  for (const block of purged) yield* finish(freeVmapBlockSoon(state, block));
+  for (const block of purged) yield* wait(freeVmapBlock(state, block));
   state.events?.aliases(start, end, dirtySeen);
   const anyPurged = yield* purgeVmapAreaLazy(state, start, end, false, "aliases");
   if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state.flushing, start, end, "aliases");

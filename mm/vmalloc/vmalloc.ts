@@ -4,14 +4,14 @@ import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE } from "../../arch/isa/linear-address.t
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { FRAME_VMALLOC } from "../frames/page-allocator.ts";
 import { warnAlloc } from "../frames/warn-alloc.ts";
-import { finish, type Soon } from "../kernel/soon.ts";
+import { afterCall, type Blocking, ready, wait } from "../kernel/blocking.ts";
 import { __GFP_HIGHMEM, __GFP_ZERO, GFP_DMA_ZONE, GFP_DMA32_ZONE, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import { PMD_SHIFT } from "../page-tables/huge-map.ts";
 import { PAGE_KERNEL, type Protection } from "../page-tables/protection.ts";
 import { VM_ALLOC, VM_ALLOW_HUGE_VMAP, VM_UNINITIALIZED, VM_USERMAP } from "./areas/vm-structs.ts";
 import { vfree } from "./vfree.ts";
-import { getVmAreaNode, UNKNOWN_CALLER } from "./vm-area.ts";
+import { __getVmAreaNode, UNKNOWN_CALLER } from "./vm-area.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { mapLargeFrames, mapSmallFrames } from "./vmap-pages.ts";
 
@@ -19,27 +19,27 @@ import { mapLargeFrames, mapSmallFrames } from "./vmap-pages.ts";
 const POINTER_BYTES = 8;
 
 /** `vmalloc`: `sizeBytes` bytes, rounded up to whole pages; the address, or 0 (NULL). */
-export function vmalloc(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+export function vmalloc(state: Vmalloc, sizeBytes: number, caller?: string): Blocking<number> {
   return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL, NUMA_NO_NODE, caller);
 }
 
-/** `vzalloc`: the same, filled with zeros. */
-export function vzalloc(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+/** `vzalloc`: memory filled with zeros; the address, or 0 (NULL). */
+export function vzalloc(state: Vmalloc, sizeBytes: number, caller?: string): Blocking<number> {
   return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE, caller);
 }
 
 /** `vmalloc_node`: from a preferred NUMA node. */
-export function vmallocNode(state: Vmalloc, sizeBytes: number, node: number, caller?: string): KernelCode<number> {
+export function vmallocNode(state: Vmalloc, sizeBytes: number, node: number, caller?: string): Blocking<number> {
   return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL, node, caller);
 }
 
-/** `vzalloc_node`: the same, filled with zeros. */
-export function vzallocNode(state: Vmalloc, sizeBytes: number, node: number, caller?: string): KernelCode<number> {
+/** `vzalloc_node`: from a preferred NUMA node, filled with zeros. */
+export function vzallocNode(state: Vmalloc, sizeBytes: number, node: number, caller?: string): Blocking<number> {
   return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL | __GFP_ZERO, node, caller);
 }
 
 /** `__vmalloc`: with allocation flags. */
-export function __vmalloc(state: Vmalloc, sizeBytes: number, gfp: number, caller?: string): KernelCode<number> {
+export function __vmalloc(state: Vmalloc, sizeBytes: number, gfp: number, caller?: string): Blocking<number> {
   return __vmallocNode(state, sizeBytes, 1, gfp, NUMA_NO_NODE, caller);
 }
 
@@ -51,65 +51,59 @@ export function __vmallocNode(
   gfp: number,
   node: number,
   caller?: string,
-): KernelCode<number> {
+): Blocking<number> {
   return __vmallocNodeRange(state, sizeBytes, align, VMALLOC_START, VMALLOC_END, gfp, PAGE_KERNEL, 0, node, caller);
 }
 
-/** The same, as a plain function as long as nothing has to be waited for (`soon.ts`). */
-export function __vmallocNodeSoon(
-  state: Vmalloc,
-  sizeBytes: number,
-  align: number,
-  gfp: number,
-  node: number,
-  caller: string = UNKNOWN_CALLER,
-): Soon<number> {
-  return nodeRangeSoon(state, sizeBytes, align, VMALLOC_START, VMALLOC_END, gfp, PAGE_KERNEL, 0, node, caller);
-}
-
 /** `vmalloc_huge`: mapped with 2 MiB pages where the size and `vmap_allow_huge` allow it. */
-export function vmallocHuge(state: Vmalloc, sizeBytes: number, gfp = GFP_KERNEL, caller?: string): KernelCode<number> {
-  return __vmallocNodeRange(
-    state,
-    sizeBytes,
-    1,
-    VMALLOC_START,
-    VMALLOC_END,
-    gfp,
-    PAGE_KERNEL,
-    VM_ALLOW_HUGE_VMAP,
-    NUMA_NO_NODE,
-    caller,
-  );
+export function vmallocHuge(state: Vmalloc, sizeBytes: number, gfp = GFP_KERNEL, caller?: string): Blocking<number> {
+  const [start, end] = [VMALLOC_START, VMALLOC_END];
+  const flags = VM_ALLOW_HUGE_VMAP;
+  return __vmallocNodeRange(state, sizeBytes, 1, start, end, gfp, PAGE_KERNEL, flags, NUMA_NO_NODE, caller);
 }
 
 /** `vmalloc_user`: zeroed memory that may be mapped into a user address space. */
-export function vmallocUser(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+export function vmallocUser(state: Vmalloc, sizeBytes: number, caller?: string): Blocking<number> {
   return allocForUser(state, sizeBytes, GFP_KERNEL | __GFP_ZERO, caller);
 }
 
 /** `vmalloc_32`: memory below 4 GiB. */
-export function vmalloc32(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+export function vmalloc32(state: Vmalloc, sizeBytes: number, caller?: string): Blocking<number> {
   return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL | GFP_DMA32_ZONE, NUMA_NO_NODE, caller);
 }
 
 /** `vmalloc_32_user`: zeroed memory below 4 GiB that may be mapped into a user address space. */
-export function vmalloc32User(state: Vmalloc, sizeBytes: number, caller?: string): KernelCode<number> {
+export function vmalloc32User(state: Vmalloc, sizeBytes: number, caller?: string): Blocking<number> {
   return allocForUser(state, sizeBytes, GFP_KERNEL | GFP_DMA32_ZONE | __GFP_ZERO, caller);
 }
 
 /** Aligned to `SHMLBA`, a page on x86, so that user mappings of it share cache lines. */
-function allocForUser(state: Vmalloc, sizeBytes: number, gfp: number, caller?: string): KernelCode<number> {
+function allocForUser(state: Vmalloc, sizeBytes: number, gfp: number, caller?: string): Blocking<number> {
   const [start, end] = [VMALLOC_START, VMALLOC_END];
   const align = PAGE_SIZE;
   return __vmallocNodeRange(state, sizeBytes, align, start, end, gfp, PAGE_KERNEL, VM_USERMAP, NUMA_NO_NODE, caller);
 }
 
+/** What is asked of `__vmalloc_node_range`. */
+interface VmallocRequest {
+  readonly sizeBytes: number;
+  readonly align: number;
+  /** Where the area is to be: [start, end). */
+  readonly start: number;
+  readonly end: number;
+  readonly gfp: number;
+  readonly protection: Protection;
+  /** Of the vm_struct. */
+  readonly flags: number;
+  readonly node: number;
+  readonly caller: string;
+}
+
 /**
- * `__vmalloc_node_range`: the general form. Tries 2 MiB pages first where allowed and worth it, then single frames.
+ * `__vmalloc_node_range`: the general form. Tries 2 MiB pages first where allowed and worth it, after single frames.
  * @returns the address, or 0 (NULL) with everything rolled back
  */
-export function* __vmallocNodeRange(
+export function __vmallocNodeRange(
   state: Vmalloc,
   sizeBytes: number,
   align: number,
@@ -120,115 +114,44 @@ export function* __vmallocNodeRange(
   flags: number,
   node: number,
   caller: string = UNKNOWN_CALLER,
-): KernelCode<number> {
-  const address = nodeRangeSoon(state, sizeBytes, align, start, end, gfp, protection, flags, node, caller);
-  return typeof address === "number" ? address : yield* address;
-}
-
-/** `vmalloc` as a plain function as long as nothing has to be waited for (`soon.ts`). */
-export function vmallocSoon(state: Vmalloc, sizeBytes: number, caller: string = UNKNOWN_CALLER): Soon<number> {
-  return __vmallocNodeSoon(state, sizeBytes, 1, GFP_KERNEL, NUMA_NO_NODE, caller);
-}
-
-function nodeRangeSoon(
-  state: Vmalloc,
-  sizeBytes: number,
-  align: number,
-  start: number,
-  end: number,
-  gfp: number,
-  protection: Protection,
-  flags: number,
-  node: number,
-  caller: string,
-): Soon<number> {
+): Blocking<number> {
   if (!(sizeBytes > 0)) {
     state.log.warnOnce("vmalloc size 0", `vmalloc of ${sizeBytes} bytes`);
-    return 0;
+    return ready(0);
   }
   if (Math.floor(sizeBytes / PAGE_SIZE) > state.pages.totalPages) {
     warnAlloc(state.mm, gfp, `vmalloc error: size ${sizeBytes}, exceeds total pages`);
-    return 0;
+    return ready(0);
   }
-  let alignment = align;
-  if ((flags & VM_ALLOW_HUGE_VMAP) !== 0 && state.config.allowHuge) {
-    const sizePerNode = node === NUMA_NO_NODE ? sizeBytes / state.pages.numaNodes : sizeBytes;
-    if (sizePerNode >= PMD_SIZE) {
-      return tryLargePages(state, sizeBytes, align, start, end, gfp, protection, flags, node, caller);
-    }
-    alignment = Math.max(align, PAGE_SIZE);
-  }
-  return attempt(state, sizeBytes, alignment, PAGE_SHIFT, start, end, gfp, protection, flags, node, caller);
+  const request = { sizeBytes, align, start, end, gfp, protection, flags, node, caller };
+  if ((flags & VM_ALLOW_HUGE_VMAP) === 0 || !state.config.allowHuge) return attempt(state, request, align, PAGE_SHIFT);
+  const sizePerNode = node === NUMA_NO_NODE ? sizeBytes / state.pages.numaNodes : sizeBytes;
+  if (sizePerNode < PMD_SIZE) return attempt(state, request, Math.max(align, PAGE_SIZE), PAGE_SHIFT);
+  return afterCall(attempt(state, request, Math.max(align, PMD_SIZE), PMD_SHIFT), orSmallPages, state, request);
 }
 
-function* tryLargePages(
-  state: Vmalloc,
-  sizeBytes: number,
-  align: number,
-  start: number,
-  end: number,
-  gfp: number,
-  protection: Protection,
-  flags: number,
-  node: number,
-  caller: string,
-): KernelCode<number> {
-  const largeAlign = Math.max(align, PMD_SIZE);
-  const large = attempt(state, sizeBytes, largeAlign, PMD_SHIFT, start, end, gfp, protection, flags, node, caller);
-  const address = yield* finish(large);
-  if (address !== 0) return address;
-  return yield* finish(attempt(state, sizeBytes, align, PAGE_SHIFT, start, end, gfp, protection, flags, node, caller));
+/** The address of an area of large pages if there is one, else that of one of small pages. */
+function orSmallPages(address: number, state: Vmalloc, request: VmallocRequest): Blocking<number> {
+  return address === 0 ? attempt(state, request, request.align, PAGE_SHIFT) : ready(address);
 }
 
 /** Reserves an area and populates it with pages of 2^shift bytes; its address, or 0 with everything rolled back. */
-function attempt(
-  state: Vmalloc,
-  sizeBytes: number,
-  align: number,
-  shift: number,
-  start: number,
-  end: number,
-  gfp: number,
-  protection: Protection,
-  flags: number,
-  node: number,
-  caller: string,
-): Soon<number> {
-  const vmFlags = VM_ALLOC | VM_UNINITIALIZED | flags;
-  const vm = getVmAreaNode(state, sizeBytes, align, shift, vmFlags, start, end, gfp, caller);
-  return typeof vm === "number"
-    ? populate(state, vm, sizeBytes, gfp, protection, shift, node)
-    : waitAndPopulate(state, vm, sizeBytes, gfp, protection, shift, node);
-}
-
-function* waitAndPopulate(
-  state: Vmalloc,
-  vm: KernelCode<number>,
-  sizeBytes: number,
-  gfp: number,
-  protection: Protection,
-  shift: number,
-  node: number,
-): KernelCode<number> {
-  return yield* finish(populate(state, yield* vm, sizeBytes, gfp, protection, shift, node));
+function attempt(state: Vmalloc, request: VmallocRequest, align: number, shift: number): Blocking<number> {
+  const { sizeBytes, start, end, gfp, caller } = request;
+  const flags = VM_ALLOC | VM_UNINITIALIZED | request.flags;
+  const vm = __getVmAreaNode(state, sizeBytes, align, shift, flags, start, end, gfp, caller);
+  return afterCall(vm, __vmallocAreaNode, state, request, shift);
 }
 
 /** Allocates and maps the pages of a reserved area (`__vmalloc_area_node`); its address, or 0 with it freed. */
-function populate(
-  state: Vmalloc,
-  vm: number,
-  sizeBytes: number,
-  gfp: number,
-  protection: Protection,
-  shift: number,
-  node: number,
-): Soon<number> {
+function __vmallocAreaNode(vm: number, state: Vmalloc, request: VmallocRequest, shift: number): Blocking<number> {
+  const { gfp, protection, node } = request;
   if (vm === 0) {
-    warnAlloc(state.mm, gfp, `vmalloc error: size ${sizeBytes}, vm_struct allocation failed`);
-    return 0;
+    warnAlloc(state.mm, gfp, `vmalloc error: size ${request.sizeBytes}, vm_struct allocation failed`);
+    return ready(0);
   }
   if (!isPopulatedAtOnce(state, vm, shift)) return populateLarge(state, vm, gfp, protection, shift, node);
-  return populateSmall(state, vm, gfp, protection, node) ? publish(state, vm) : giveUp(state, vm);
+  return populateSmall(state, vm, gfp, protection, node) ? ready(publish(state, vm)) : rollBack(state, vm);
 }
 
 /** The area is complete (`clear_vm_uninitialized_flag`); its address. */
@@ -242,7 +165,7 @@ function isPopulatedAtOnce(state: Vmalloc, vm: number, shift: number): boolean {
   return shift === PAGE_SHIFT && state.vms.arrayLength(vm) * POINTER_BYTES <= PAGE_SIZE;
 }
 
-/** `populate` for few and small pages, without clearing up: false when something ran out. */
+/** `__vmalloc_area_node` for few and small pages, without clearing up: false when something ran out. */
 function populateSmall(state: Vmalloc, vm: number, gfp: number, protection: Protection, node: number): boolean {
   const { vms } = state;
   const pages = vms.arrayLength(vm);
@@ -259,7 +182,7 @@ function populateSmall(state: Vmalloc, vm: number, gfp: number, protection: Prot
   return false;
 }
 
-/** `populate` for large pages, and for so many pages that the array of page pointers is vmalloc'ed itself. */
+/** `__vmalloc_area_node` for large pages, and for so many pages that the array of page pointers is vmalloc'ed itself. */
 function* populateLarge(
   state: Vmalloc,
   vm: number,
@@ -272,16 +195,17 @@ function* populateLarge(
   const pages = vms.arrayLength(vm);
   if (pages * POINTER_BYTES > PAGE_SIZE) {
     const arrayGfp = gfp & ~(GFP_DMA32_ZONE | __GFP_ZERO);
-    vms.setPagesAddr(vm, yield* __vmallocNode(state, pages * POINTER_BYTES, 1, arrayGfp, node, vms.callerOf(vm)));
+    const array = __vmallocNode(state, pages * POINTER_BYTES, 1, arrayGfp, node, vms.callerOf(vm));
+    vms.setPagesAddr(vm, yield* wait(array));
   }
   if (pages * POINTER_BYTES > PAGE_SIZE ? vms.pagesAddrOf(vm) === 0 : state.faults.fails("pageArray")) {
     complainOfPageArray(state, gfp, pages);
-    return yield* giveUp(state, vm);
+    return yield* rollBack(state, vm);
   }
   vms.pages[vm] = state.pageArrays.take(pages);
   const order = shift - PAGE_SHIFT;
   vms.setPageOrder(vm, order);
-  if (!takeFrames(state, vm, pages, order, gfp, node)) return yield* giveUp(state, vm);
+  if (!takeFrames(state, vm, pages, order, gfp, node)) return yield* rollBack(state, vm);
   const start = vms.addr[vm];
   const end = start + pages * PAGE_SIZE;
   const { frames } = state.pageArrays;
@@ -291,12 +215,12 @@ function* populateLarge(
       : yield* mapLargeFrames(state.mm, start, end, protection, frames, vms.pages[vm], shift);
   if (result === 0) return publish(state, vm);
   warnAlloc(state.mm, areaPagesGfp(gfp), `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
-  return yield* giveUp(state, vm);
+  return yield* rollBack(state, vm);
 }
 
 /** Rolls a half-made area back: whatever it has is freed with it. Returns 0 (NULL). */
-function* giveUp(state: Vmalloc, vm: number): KernelCode<number> {
-  yield* vfree(state, state.vms.addr[vm]);
+function* rollBack(state: Vmalloc, vm: number): KernelCode<number> {
+  yield* wait(vfree(state, state.vms.addr[vm]));
   return 0;
 }
 

@@ -1,45 +1,32 @@
 /** Taking vmap blocks out of use: full ones, and fragmented ones when a purge asks (`purge_fragmented_block`). */
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { finish, type Soon } from "../kernel/soon.ts";
+import { afterCall, afterLock, type Blocking, DONE, wait } from "../kernel/blocking.ts";
 import type { VmapNode } from "./areas/vmap-node.ts";
-import { freeVmapAreaNoflushSoon } from "./free-vmap-area.ts";
+import { freeVmapAreaNoflush } from "./free-vmap-area.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
-/**
- * Unlinks a block from everything and frees its area lazily (`free_vmap_block`). A plain function as long as no lock has to be
- * waited for (`soon.ts`).
- */
-export function freeVmapBlockSoon(state: Vmalloc, block: number): Soon<undefined> {
+/** Unlinks a block from everything and frees its area lazily (`free_vmap_block`). */
+export function freeVmapBlock(state: Vmalloc, block: number): Blocking<void> {
   const { areas, blocks } = state;
   const area = blocks.area[block];
   const start = areas.startOf(area);
   state.events?.freeBlock(start, areas.endOf(area), blocks.cpu[block]);
   blocks.removeFromIndex(state.blockHashOf(start), start);
   const node = state.nodeOf(start);
-  return node.busyLock.tryTake() ? freeBlockArea(state, node, block) : waitAndFreeArea(state, node, block);
-}
-
-function* waitAndFreeArea(state: Vmalloc, node: VmapNode, block: number): KernelCode<undefined> {
-  yield* node.busyLock.take();
-  return yield* finish(freeBlockArea(state, node, block));
+  return afterLock(node.busyLock, freeBlockArea, state, node, block);
 }
 
 /** Frees the area of a block lazily; the lock of its node's busy tree is held, and released. */
-function freeBlockArea(state: Vmalloc, node: VmapNode, block: number): Soon<undefined> {
-  const { blocks } = state;
-  const area = blocks.area[block];
+function freeBlockArea(state: Vmalloc, node: VmapNode, block: number): Blocking<void> {
+  const area = state.blocks.area[block];
   node.busy.unlink(area);
   node.busyLock.release();
-  const freed = freeVmapAreaNoflushSoon(state, area);
-  if (freed !== undefined) return waitAndRelease(state, freed, block);
-  blocks.release(block);
-  return undefined;
+  return afterCall(freeVmapAreaNoflush(state, area), releaseBlock, state, block);
 }
 
-function* waitAndRelease({ blocks }: Vmalloc, freed: KernelCode<undefined>, block: number): KernelCode<undefined> {
-  yield* freed;
+function releaseBlock(_freed: unknown, { blocks }: Vmalloc, block: number): Blocking<void> {
   blocks.release(block);
-  return undefined;
+  return DONE;
 }
 
 /**
@@ -79,6 +66,6 @@ export function* purgeFragmentedBlocksAllCpus(state: Vmalloc): KernelCode<void> 
       lock.release();
       block = next;
     }
-    for (const each of purged) yield* finish(freeVmapBlockSoon(state, each));
+    for (const each of purged) yield* wait(freeVmapBlock(state, each));
   }
 }

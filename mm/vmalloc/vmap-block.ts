@@ -6,79 +6,63 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
-import { finish, type Soon } from "../kernel/soon.ts";
+import { afterCall, afterLock, type Blocking, DONE, ready, wait } from "../kernel/blocking.ts";
 import { ENOMEM } from "../lib/errno.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
-import { allocVmapAreaSoon } from "./alloc-vmap-area.ts";
+import { allocVmapArea } from "./alloc-vmap-area.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./areas/vmap-areas.ts";
 import { type AreaTest, findUnlinkVmapArea } from "./free-vmap-area.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { freeVmapBlockSoon } from "./vmap-block-purge.ts";
+import { freeVmapBlock } from "./vmap-block-purge.ts";
 
-/**
- * Room for `pages` (1 to 64) pages in a block of the current CPU: an address, or a negative errno. A plain function as long
- * as no lock has to be waited for and a block has room (`soon.ts`).
- */
-export function vbAllocSoon(state: Vmalloc, pages: number, gfp: number): Soon<number> {
+/** Room for `pages` (1 to 64) pages in a block of the current CPU: an address, or a negative errno (`vb_alloc`). */
+export function vbAlloc(state: Vmalloc, pages: number, gfp: number): Blocking<number> {
   const { blocks } = state;
-  const order = orderOf(pages);
+  const order = getOrder(pages);
   const count = 1 << order;
-  let block = blocks.queueHead[state.loop.currentCpu];
+  const cpu = state.loop.currentCpu;
+  let block = blocks.queueHead[cpu];
   while (block !== 0 && blocks.free[block] < count) block = blocks.next[block];
   if (block === 0) return newVmapBlock(state, pages, order, gfp);
-  return blocks.locks[block].tryTake()
-    ? takeFromBlock(state, block, pages, order)
-    : waitForBlock(state, block, pages, order, gfp);
+  return afterLock(blocks.locks[block], allocFromBlock, state, block, cpu, pages, gfp);
 }
 
-function* waitForBlock(state: Vmalloc, block: number, pages: number, order: number, gfp: number): KernelCode<number> {
-  const { blocks } = state;
-  const cpu = state.loop.currentCpu;
-  yield* blocks.locks[block].take();
-  // A purge may have taken the block meanwhile, and it may even serve another CPU by now.
-  if (blocks.cpu[block] === cpu && blocks.isQueued(block) && blocks.free[block] >= 1 << order) {
-    return yield* finish(takeFromBlock(state, block, pages, order));
-  }
-  blocks.locks[block].release();
-  return yield* finish(vbAllocSoon(state, pages, gfp));
-}
-
-/** Takes room in a block whose lock is held, and releases the lock; a block that is full then leaves its queue. */
-function takeFromBlock(state: Vmalloc, block: number, pages: number, order: number): Soon<number> {
+/** Takes room in a block whose lock is held, and releases the lock. A block that is full then leaves its queue. */
+function allocFromBlock(state: Vmalloc, block: number, cpu: number, pages: number, gfp: number): Blocking<number> {
   const { blocks, areas, config } = state;
+  const order = getOrder(pages);
+  // While the lock was waited for, a purge may have taken the block, and it may even serve another CPU by now.
+  if (blocks.cpu[block] !== cpu || !blocks.isQueued(block) || blocks.free[block] < 1 << order) {
+    blocks.locks[block].release();
+    return vbAlloc(state, pages, gfp);
+  }
   const first = config.blockPages - blocks.free[block];
   const start = areas.start[blocks.area[block]];
   const left = blocks.free[block] - (1 << order);
-  const cpu = blocks.cpu[block];
   blocks.free[block] = left;
   blocks.markUsed(block, first, pages, true, 1 << order);
   const address = start + first * PAGE_SIZE;
   state.events?.vbAlloc(address, order, start, left, blocks.dirty[block], cpu);
-  if (left === 0) {
-    const queueLock = blocks.queueLocks[cpu];
-    if (!queueLock.tryTake()) return waitForQueue(state, block, cpu, address);
-    blocks.dequeue(block);
-    queueLock.release();
-  }
+  if (left === 0) return afterLock(blocks.queueLocks[cpu], dequeueFull, state, block, address);
   blocks.locks[block].release();
-  return address;
+  return ready(address);
 }
 
-function* waitForQueue({ blocks }: Vmalloc, block: number, cpu: number, address: number): KernelCode<number> {
-  yield* blocks.queueLocks[cpu].take();
+/** Takes a full block, whose lock is held, off its queue, whose lock is held; releases both. */
+function dequeueFull({ blocks }: Vmalloc, block: number, address: number): Blocking<number> {
   blocks.dequeue(block);
-  blocks.queueLocks[cpu].release();
+  blocks.queueLocks[blocks.cpu[block]].release();
   blocks.locks[block].release();
-  return address;
+  return ready(address);
 }
 
 /**
- * Unmaps `pages` pages at `address` and gives them back to their block. An address that is in no block, or pages that
- * cannot be one mapping (some are not in use, or one in use lies in the room that it was rounded up to), are warned of once
- * and left alone. A plain function as long as nothing has to be waited for.
+ * Unmaps `pages` pages at `address` and gives them back to their block (`vb_free`). An address that is in no block, or pages
+ * that cannot be one mapping (some are not in use, or one in use lies in the room that it was rounded up to), are warned of
+ * once and left alone.
  */
-export function vbFreeSoon(state: Vmalloc, address: number, pages: number): Soon<undefined> {
+export function vbFree(state: Vmalloc, address: number, pages: number): Blocking<void> {
   const { blocks } = state;
   const block = blocks.lastContaining(address) || findBlock(state, address);
   if (block === 0) {
@@ -86,12 +70,10 @@ export function vbFreeSoon(state: Vmalloc, address: number, pages: number): Soon
       "vb_free",
       `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: no such block`,
     );
-    return undefined;
+    return DONE;
   }
   const first = (address - state.areas.start[blocks.area[block]]) / PAGE_SIZE;
-  return blocks.locks[block].tryTake()
-    ? unmapFromBlock(state, block, first, address, pages)
-    : waitAndUnmap(state, block, first, address, pages);
+  return afterLock(blocks.locks[block], unmapFromBlock, state, block, first, address, pages);
 }
 
 /** The block that contains `address`, or 0 (`addr_to_vb_xa`, `addr_to_vb_idx`). */
@@ -100,22 +82,11 @@ function findBlock(state: Vmalloc, address: number): number {
   return blocks.blockAt(state.blockHashOf(address), Math.floor(address / blockBytes) * blockBytes);
 }
 
-function* waitAndUnmap(
-  state: Vmalloc,
-  block: number,
-  first: number,
-  address: number,
-  pages: number,
-): KernelCode<undefined> {
-  yield* state.blocks.locks[block].take();
-  return yield* finish(unmapFromBlock(state, block, first, address, pages));
-}
-
 /** Unmaps pages of a block whose lock is held; the lock is released meanwhile, and at the end. */
-function unmapFromBlock(state: Vmalloc, block: number, first: number, address: number, pages: number): Soon<undefined> {
+function unmapFromBlock(state: Vmalloc, block: number, first: number, address: number, pages: number): Blocking<void> {
   const { blocks, config } = state;
   const lock = blocks.locks[block];
-  const count = 1 << orderOf(pages);
+  const count = 1 << getOrder(pages);
   const isMapping =
     first + count <= config.blockPages - blocks.free[block] &&
     blocks.countUsed(block, first, pages) === pages &&
@@ -123,40 +94,33 @@ function unmapFromBlock(state: Vmalloc, block: number, first: number, address: n
   if (!isMapping) {
     lock.release();
     state.log.warnOnce("vb_free", `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: not mapped`);
-    return undefined;
+    return DONE;
   }
   blocks.markUsed(block, first, pages, false, count);
   lock.release();
-  state.tables.unmapRange(address, address + pages * PAGE_SIZE);
+  const end = address + pages * PAGE_SIZE;
+  state.tables.unmapRange(address, end);
   state.loop.spend(pages * state.costs.entryWriteCycles);
-  if (state.flushing.isEager || !lock.tryTake()) return waitAndGiveBack(state, block, first, address, pages);
-  return giveBackToBlock(state, block, first, address, pages);
+  if (!state.flushing.isEager) return afterLock(lock, giveBackToBlock, state, block, first, address, pages);
+  return flushAndGiveBack(state, block, first, address, pages);
 }
 
-function* waitAndGiveBack(
+function* flushAndGiveBack(
   state: Vmalloc,
   block: number,
   first: number,
   address: number,
   pages: number,
-): KernelCode<undefined> {
+): KernelCode<void> {
   const lock = state.blocks.locks[block];
-  if (state.flushing.isEager)
-    yield* flushTlbKernelRange(state.flushing, address, address + pages * PAGE_SIZE, "vunmap");
-  if (!lock.tryTake()) yield* lock.take();
-  return yield* finish(giveBackToBlock(state, block, first, address, pages));
+  yield* flushTlbKernelRange(state.flushing, address, address + pages * PAGE_SIZE, "vunmap");
+  yield* wait(afterLock(lock, giveBackToBlock, state, block, first, address, pages));
 }
 
 /** Counts unmapped pages of a block, whose lock is held, as dirty, and releases the lock; a wholly dirty block is freed. */
-function giveBackToBlock(
-  state: Vmalloc,
-  block: number,
-  first: number,
-  address: number,
-  pages: number,
-): Soon<undefined> {
+function giveBackToBlock(state: Vmalloc, block: number, first: number, address: number, pages: number): Blocking<void> {
   const { blocks, areas, config } = state;
-  const order = orderOf(pages);
+  const order = getOrder(pages);
   const count = 1 << order;
   if (first < blocks.dirtyMin[block]) blocks.dirtyMin[block] = first;
   if (first + count > blocks.dirtyMax[block]) blocks.dirtyMax[block] = first + count;
@@ -167,31 +131,27 @@ function giveBackToBlock(
   const start = areas.start[blocks.area[block]];
   state.events?.vbFree(address, order, start, blocks.free[block], dirty, blocks.cpu[block]);
   blocks.locks[block].release();
-  return dirty === config.blockPages ? freeVmapBlockSoon(state, block) : undefined;
+  return dirty === config.blockPages ? freeVmapBlock(state, block) : DONE;
 }
 
 /** log2 of `pages` rounded up to a power of two (`get_order`). */
-function orderOf(pages: number): number {
+function getOrder(pages: number): number {
   return pages <= 1 ? 0 : 32 - Math.clz32(pages - 1);
 }
 
-/** A new block for the current CPU, with its first allocation already made. */
-function newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number): Soon<number> {
+/** A new block for the current CPU, with its first allocation already made (`new_vmap_block`); its address, or a negative errno. */
+function newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number): Blocking<number> {
   const { blockBytes } = state;
-  if (state.faults.isArmed && state.faults.fails("vmapBlock")) return -ENOMEM;
+  if (state.faults.isArmed && state.faults.fails("vmapBlock")) return ready(-ENOMEM);
   const flags = VMAP_RAM | VMAP_BLOCK;
-  const area = allocVmapAreaSoon(state, blockBytes, blockBytes, VMALLOC_START, VMALLOC_END, gfp, flags, 0);
-  return typeof area === "number" ? makeBlock(state, area, pages, order) : waitForArea(state, area, pages, order);
-}
-
-function* waitForArea(state: Vmalloc, area: KernelCode<number>, pages: number, order: number): KernelCode<number> {
-  return yield* finish(makeBlock(state, yield* area, pages, order));
+  const area = allocVmapArea(state, blockBytes, blockBytes, VMALLOC_START, VMALLOC_END, gfp, flags, 0);
+  return afterCall(area, makeBlock, state, pages, order);
 }
 
 /** Makes an area, or a negative errno, a block of the current CPU. */
-function makeBlock(state: Vmalloc, area: number, pages: number, order: number): Soon<number> {
-  if (area < 0) return area;
-  if (state.faults.isArmed && state.faults.fails("blockIndex")) return giveAreaBack(state, area);
+function makeBlock(area: number, state: Vmalloc, pages: number, order: number): Blocking<number> {
+  if (area < 0) return ready(area);
+  if (state.faults.isArmed && state.faults.fails("blockIndex")) return freeVmapArea(state, area);
   const { blocks, areas } = state;
   const cpu = state.loop.currentCpu;
   const start = areas.start[area];
@@ -199,33 +159,27 @@ function makeBlock(state: Vmalloc, area: number, pages: number, order: number): 
   blocks.free[block] -= 1 << order;
   blocks.markUsed(block, 0, pages, true, 1 << order);
   blocks.index[state.blockHashOf(start)].set(start, block);
-  return blocks.queueLocks[cpu].tryTake() ? enqueueBlock(state, block, order) : waitAndEnqueue(state, block, order);
+  return afterLock(blocks.queueLocks[cpu], enqueueBlock, state, block, order);
 }
 
-/** Nothing was ever mapped there: no flush is owed, and the room is free at once (`free_vmap_area`). */
-function* giveAreaBack(state: Vmalloc, area: number): KernelCode<number> {
-  yield* findUnlinkVmapArea(state, state.areas.startOf(area), isVmapBlock);
+/** Nothing was ever mapped there: no flush is owed, and the room is free at once (`free_vmap_area`). Returns -ENOMEM. */
+function* freeVmapArea(state: Vmalloc, area: number): KernelCode<number> {
+  yield* wait(findUnlinkVmapArea(state, state.areas.startOf(area), isVmapBlock));
   if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
   state.freeTree.giveBack(area);
   state.freeTreeLock.release();
   return -ENOMEM;
 }
 
-function* waitAndEnqueue(state: Vmalloc, block: number, order: number): KernelCode<number> {
-  const { blocks } = state;
-  yield* blocks.queueLocks[blocks.cpu[block]].take();
-  return enqueueBlock(state, block, order);
-}
-
 /** Puts a new block on its CPU's queue, whose lock is held, and releases the lock; the address of its first allocation. */
-function enqueueBlock(state: Vmalloc, block: number, order: number): number {
+function enqueueBlock(state: Vmalloc, block: number, order: number): Blocking<number> {
   const { blocks, areas } = state;
   const cpu = blocks.cpu[block];
   const area = blocks.area[block];
   blocks.enqueue(block);
   blocks.queueLocks[cpu].release();
   state.events?.newBlock(areas.start[area], areas.end[area], cpu, order);
-  return areas.start[area];
+  return ready(areas.start[area]);
 }
 
 const isVmapBlock: AreaTest = ({ areas }, area, address) =>

@@ -2,6 +2,7 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { wait } from "../kernel/blocking.ts";
 import { notExecutable, type Protection } from "../page-tables/protection.ts";
 import { VM_IOREMAP } from "./areas/vm-structs.ts";
 import { freeVmArea, getVmArea } from "./vm-area.ts";
@@ -21,7 +22,7 @@ export function* vmapPfn(
   caller?: string,
 ): KernelCode<number> {
   const { vms, tables } = state;
-  const vm = yield* getVmArea(state, pfns.length * PAGE_SIZE, VM_IOREMAP, caller);
+  const vm = yield* wait(getVmArea(state, pfns.length * PAGE_SIZE, VM_IOREMAP, caller));
   if (vm === 0) return 0;
   const start = vms.addr[vm];
   const { high: protHigh } = notExecutable(protection);

@@ -2,6 +2,7 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { wait } from "../kernel/blocking.ts";
 import { notExecutable, PAGE_KERNEL, type Protection } from "../page-tables/protection.ts";
 import { VM_FLUSH_RESET_PERMS, VM_MAP, VM_MAP_PUT_PAGES, VM_NO_GUARD } from "./areas/vm-structs.ts";
 import { vunmap } from "./vfree.ts";
@@ -33,12 +34,12 @@ export function* vmap(
   }
   if (count > state.pages.totalPages) return 0;
   const { vms, pageArrays } = state;
-  const vm = yield* getVmArea(state, count * PAGE_SIZE, vmFlags, caller);
+  const vm = yield* wait(getVmArea(state, count * PAGE_SIZE, vmFlags, caller));
   if (vm === 0) return 0;
   const start = vms.addr[vm];
   const result = mapCallersFrames(state.mm, start, start + count * PAGE_SIZE, notExecutable(protection), frames);
   if (result < 0) {
-    yield* vunmap(state, start);
+    yield* wait(vunmap(state, start));
     return 0;
   }
   if ((flags & VM_MAP_PUT_PAGES) !== 0) {

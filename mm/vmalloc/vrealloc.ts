@@ -2,6 +2,7 @@
 import { ACCESS_LOAD, ACCESS_STORE } from "../../arch/isa/access.ts";
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { wait } from "../kernel/blocking.ts";
 import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { vfree } from "./vfree.ts";
@@ -23,7 +24,7 @@ export function* vrealloc(
   gfp: number = GFP_KERNEL,
 ): KernelCode<number> {
   if (sizeBytes === 0) {
-    yield* vfree(state, address);
+    yield* wait(vfree(state, address));
     return 0;
   }
   let oldBytes = 0;
@@ -41,11 +42,11 @@ export function* vrealloc(
       return address;
     }
   }
-  const grown = yield* __vmalloc(state, sizeBytes, gfp);
+  const grown = yield* wait(__vmalloc(state, sizeBytes, gfp));
   if (grown === 0) return 0;
   if (address !== 0) {
     copyBytes(state, address, grown, oldBytes);
-    yield* vfree(state, address);
+    yield* wait(vfree(state, address));
   }
   return grown;
 }

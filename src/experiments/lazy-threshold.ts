@@ -1,6 +1,6 @@
 /** `lazy-threshold`: what a free costs against `lazy_max_pages`, and what is held back for it. */
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
-import { vfree, vmalloc } from "../../mm/index.ts";
+import { vfree, vmalloc, wait } from "../../mm/index.ts";
 import { randomStream } from "../machine/random.ts";
 import { grouped } from "../report/tables.ts";
 import type { Column, Experiment, ExperimentContext, ExperimentOutcome, Plot, Value } from "./experiment.ts";
@@ -173,9 +173,9 @@ function measure({ parameters, seed, boot }: ExperimentContext, cpus: number, la
     for (let i = 0; i < frees; i++) {
       while (loop.mustYield()) yield PAUSE_TURN;
       const pages = random.between(1, pagesMax);
-      const address = yield* vmalloc(vm, pages * PAGE_SIZE, "lazy_threshold+0x0/0x0");
+      const address = yield* wait(vmalloc(vm, pages * PAGE_SIZE, "lazy_threshold+0x0/0x0"));
       for (let page = 0; page < pages; page++) machine.cpus[0].touch(address + page * PAGE_SIZE);
-      yield* vfree(vm, address);
+      yield* wait(vfree(vm, address));
       gauge.sample(vm.lazyNr);
       if (loop.needsResched()) yield PAUSE_RESCHED;
     }

@@ -1,6 +1,6 @@
 /** `vmap-contention`: vmalloc and vfree on many CPUs, with one vmap node and with one a CPU. */
 import { ACTIVITY_LOCK_WAIT, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
-import { type LockStatistics, lockStatistics, vfree, vmalloc } from "../../mm/index.ts";
+import { type LockStatistics, lockStatistics, vfree, vmalloc, wait } from "../../mm/index.ts";
 import { randomStream } from "../machine/random.ts";
 import type { Column, Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
 
@@ -167,9 +167,9 @@ function measure({ parameters, preset, seed, boot }: ExperimentContext, cpus: nu
     const random = randomStream(seed, cpu);
     for (let i = 0; i < pairs; i++) {
       while (loop.mustYield()) yield PAUSE_TURN;
-      const address = yield* vmalloc(vm, random.between(1, pagesMax) * PAGE_SIZE, "vmap_contention+0x0/0x0");
+      const address = yield* wait(vmalloc(vm, random.between(1, pagesMax) * PAGE_SIZE, "vmap_contention+0x0/0x0"));
       machine.cpus[cpu].touch(address);
-      yield* vfree(vm, address);
+      yield* wait(vfree(vm, address));
       if (loop.needsResched()) yield PAUSE_RESCHED;
     }
   }

@@ -1,6 +1,6 @@
 /** What flushing costs per vunmap: lazy freeing shares one flush among very many, eager freeing has one for each. */
 import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED } from "../../arch/index.ts";
-import { type FlushPolicy, vfree, vmalloc } from "../../mm/index.ts";
+import { type FlushPolicy, vfree, vmalloc, wait } from "../../mm/index.ts";
 import { grouped } from "../report/tables.ts";
 import type { Column, ExperimentContext, Plot, Value } from "./experiment.ts";
 
@@ -38,9 +38,9 @@ export function costPerVunmap({ boot }: ExperimentContext, policy: FlushPolicy, 
   const isEnough = () => (policy.eager ? vunmaps === EAGER_VUNMAPS : vm.purgesWithAreas >= LAZY_PURGES);
   function* pairs(): KernelCode<void> {
     while (!isEnough()) {
-      const address = yield* vmalloc(vm, PAGE_SIZE, "vunmap_cost+0x0/0x0");
+      const address = yield* wait(vmalloc(vm, PAGE_SIZE, "vunmap_cost+0x0/0x0"));
       machine.cpus[0].touch(address);
-      yield* vfree(vm, address);
+      yield* wait(vfree(vm, address));
       vunmaps++;
       if (machine.loop.needsResched()) yield PAUSE_RESCHED;
     }

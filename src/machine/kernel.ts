@@ -7,7 +7,9 @@ import type { KernelCode, Thread } from "../../arch/time/event-loop.ts";
 import type { TopologyConfig } from "../../arch/time/topology.ts";
 import {
   __vmallocNode,
+  type Blocking,
   type CacheMode,
+  type Call,
   ConfigError,
   DEFAULT_KERNEL_COSTS,
   FaultInjection,
@@ -19,30 +21,34 @@ import {
   getVmAreaCaller,
   ioremap,
   iounmap,
+  isReady,
   type KernelCosts,
   KernelLog,
   KernelMm,
+  make,
   makeDirectMap,
   NotEnoughMemory,
   NUMA_NO_NODE,
   PageAllocator,
   PageTables,
   removeVmArea,
+  resultOf,
   type UserSpaceTables,
   type Vmalloc,
   type VmallocConfig,
   verifyVmalloc,
-  vfreeSoon,
+  vfree,
+  vmalloc,
   vmallocConfig,
   vmallocHuge,
   vmallocInit,
-  vmallocSoon,
   vmap,
   vmMapRam,
   vmUnmapAliases,
   vmUnmapRam,
   vunmap,
   vzalloc,
+  wait,
 } from "../../mm/index.ts";
 
 /** What a kernel is booted with. */
@@ -148,9 +154,23 @@ export class Kernel {
     for (const cpu of this.machine.cpus) cpu.writeCr3(this.tables.rootFrame * PAGE_SIZE);
   }
 
-  /** Runs kernel code to its end on `cpu`; other CPUs act where it waits for them. */
-  run<T>(code: KernelCode<T>, cpu: number = this.currentCpu): T {
-    return this.machine.loop.runSync(cpu, code);
+  /**
+   * Makes a call on `cpu` and runs it to its end; other CPUs act where it waits for them.
+   * `kernel.run(() => vmalloc(kernel.vm, 8192))`
+   */
+  run<T>(call: Call<T>, cpu: number = this.currentCpu): T {
+    const { loop } = this.machine;
+    loop.enterSync(cpu);
+    try {
+      return this.finish(make(call));
+    } finally {
+      loop.leaveSync();
+    }
+  }
+
+  /** Within `enterSync` and `leaveSync`: the value of a call that was made. */
+  private finish<T>(found: Blocking<T>): T {
+    return isReady(found) ? resultOf(found) : this.machine.loop.finishSync(found);
   }
 
   /** Starts a kernel thread; it runs when the loop does. */
@@ -188,35 +208,34 @@ export class Kernel {
   }
 
   vmalloc(sizeBytes: number, caller?: string): number {
+    // As `run` does, without a function object for each call: so here and in `vfree`, which callers' loops are made of.
     const { loop } = this.machine;
     loop.enterSync(this.currentCpu);
     try {
-      const address = vmallocSoon(this.vm, sizeBytes, caller);
-      return typeof address === "number" ? address : loop.finishSync(address);
+      return this.finish(vmalloc(this.vm, sizeBytes, caller));
     } finally {
       loop.leaveSync();
     }
   }
 
   vzalloc(sizeBytes: number, caller?: string): number {
-    return this.run(vzalloc(this.vm, sizeBytes, caller));
+    return this.run(() => vzalloc(this.vm, sizeBytes, caller));
   }
 
   /** `__vmalloc_node` with an alignment. */
   vmallocAlign(sizeBytes: number, align: number, caller?: string): number {
-    return this.run(__vmallocNode(this.vm, sizeBytes, align, GFP_KERNEL, NUMA_NO_NODE, caller));
+    return this.run(() => __vmallocNode(this.vm, sizeBytes, align, GFP_KERNEL, NUMA_NO_NODE, caller));
   }
 
   vmallocHuge(sizeBytes: number, caller?: string): number {
-    return this.run(vmallocHuge(this.vm, sizeBytes, GFP_KERNEL, caller));
+    return this.run(() => vmallocHuge(this.vm, sizeBytes, GFP_KERNEL, caller));
   }
 
   vfree(address: number): void {
     const { loop } = this.machine;
     loop.enterSync(this.currentCpu);
     try {
-      const rest = vfreeSoon(this.vm, address);
-      if (rest !== undefined) loop.finishSync(rest);
+      this.finish(vfree(this.vm, address));
     } finally {
       loop.leaveSync();
     }
@@ -224,48 +243,48 @@ export class Kernel {
 
   /** Maps frame numbers at consecutive addresses. */
   vmap(frames: ArrayLike<number>, caller?: string): number {
-    return this.run(vmap(this.vm, Uint32Array.from(frames), undefined, undefined, caller));
+    return this.run(() => vmap(this.vm, Uint32Array.from(frames), undefined, undefined, caller));
   }
 
   vunmap(address: number): void {
-    this.run(vunmap(this.vm, address));
+    this.run(() => vunmap(this.vm, address));
   }
 
   vmMapRam(frames: ArrayLike<number>): number {
-    return this.run(vmMapRam(this.vm, Uint32Array.from(frames)));
+    return this.run(() => vmMapRam(this.vm, Uint32Array.from(frames)));
   }
 
   vmUnmapRam(address: number, pages: number): void {
-    this.run(vmUnmapRam(this.vm, address, pages));
+    this.run(() => vmUnmapRam(this.vm, address, pages));
   }
 
   vmUnmapAliases(): void {
-    this.run(vmUnmapAliases(this.vm));
+    this.run(() => vmUnmapAliases(this.vm));
   }
 
   /** Reserves address space; its address, or 0. */
   getVmArea(sizeBytes: number, vmFlags: number, caller?: string): number {
-    const vm = this.run(getVmArea(this.vm, sizeBytes, vmFlags, caller));
+    const vm = this.run(() => getVmArea(this.vm, sizeBytes, vmFlags, caller));
     return vm === 0 ? 0 : this.vm.vms.addr[vm];
   }
 
   /** Reserves address space in [start, end); its address, or 0. */
   getVmAreaRange(sizeBytes: number, vmFlags: number, start: number, end: number, caller?: string): number {
-    const vm = this.run(getVmAreaCaller(this.vm, sizeBytes, vmFlags, start, end, caller));
+    const vm = this.run(() => getVmAreaCaller(this.vm, sizeBytes, vmFlags, start, end, caller));
     return vm === 0 ? 0 : this.vm.vms.addr[vm];
   }
 
   /** Releases what `getVmArea` reserved. An address that was not reserved is warned of. */
   freeVmArea(address: number): void {
-    this.run(freeVmAreaAt(this.vm, address));
+    this.run(() => freeVmAreaAt(this.vm, address));
   }
 
   ioremap(phys: number, sizeBytes: number, mode?: CacheMode, caller?: string): number {
-    return this.run(ioremap(this.vm, phys, sizeBytes, mode, caller));
+    return this.run(() => ioremap(this.vm, phys, sizeBytes, mode, caller));
   }
 
   iounmap(address: number): void {
-    this.run(iounmap(this.vm, address));
+    this.run(() => iounmap(this.vm, address));
   }
 }
 
@@ -274,5 +293,5 @@ function* freeVmAreaAt(state: Vmalloc, address: number): KernelCode<void> {
   const area = node.busy.findStart(address);
   const vm = area === 0 ? 0 : state.areas.vmOf(area);
   if (vm !== 0) yield* freeVmArea(state, vm);
-  else yield* removeVmArea(state, address);
+  else yield* wait(removeVmArea(state, address));
 }

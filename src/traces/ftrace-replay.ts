@@ -20,6 +20,7 @@ import {
   PAGE_KERNEL,
   VMALLOC_END,
   VMALLOC_START,
+  wait,
 } from "../../mm/index.ts";
 import { sleepUntil } from "../../mm/percpu/kvfree-rcu.ts";
 import { EventCounter } from "../events/event-counter.ts";
@@ -270,7 +271,7 @@ class FtraceReplay {
     const [vstart, vend] = windowOf(event);
     const since = loop.nowCycles();
     const outer = loop.enterActivity(this.allocActivity);
-    const area = yield* allocVmapArea(vm, sizeBytes, align, vstart, vend, GFP_KERNEL, 0, 0);
+    const area = yield* wait(allocVmapArea(vm, sizeBytes, align, vstart, vend, GFP_KERNEL, 0, 0));
     if (area < 0) {
       loop.enterActivity(outer);
       this.failed++;
@@ -294,8 +295,8 @@ class FtraceReplay {
     yield* sleepUntil(loop, atCycles);
     const since = loop.nowCycles();
     const outer = loop.enterActivity(this.freeActivity);
-    const area = yield* findUnlinkVmapArea(vm, address, startsThere);
-    if (area !== 0) yield* freeUnmapVmapArea(vm, area);
+    const area = yield* wait(findUnlinkVmapArea(vm, address, startsThere));
+    if (area !== 0) yield* wait(freeUnmapVmapArea(vm, area));
     loop.enterActivity(outer);
     this.freeCycles += loop.nowCycles() - since;
     this.freed++;

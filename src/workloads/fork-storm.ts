@@ -76,7 +76,8 @@ function* fork(thread: WorkloadThread, shared: Shared): KernelCode<number> {
     thread.spend(STACK_BYTES / 32);
   } else {
     const gfp = GFP_KERNEL | __GFP_ZERO;
-    const call = __vmallocNode(thread.kernel.vm, STACK_BYTES, STACK_BYTES, gfp, NUMA_NO_NODE, "copy_process+0x0/0x0");
+    const call = () =>
+      __vmallocNode(thread.kernel.vm, STACK_BYTES, STACK_BYTES, gfp, NUMA_NO_NODE, "copy_process+0x0/0x0");
     stack = yield* thread.allocate("vmalloc", STACK_BYTES, call);
   }
   if (stack === 0) return 0;

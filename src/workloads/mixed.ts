@@ -6,8 +6,11 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { type KernelCode, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import {
+  type Blocking,
+  type Call,
   ioremap,
   iounmap,
+  make,
   vfree,
   vmalloc,
   vmallocHuge,
@@ -17,6 +20,7 @@ import {
   vmUnmapRam,
   vunmap,
   vzalloc,
+  wait,
 } from "../../mm/index.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { type Random, randomStream } from "../machine/random.ts";
@@ -141,7 +145,7 @@ class MixedRun {
     const { name, pagesMin, pagesMax } = ALLOCATIONS[at];
     const pages = random.between(pagesMin, pagesMax);
     const firstFrame = random.between(0, Math.max(0, POOL_FRAMES - pages));
-    const address = yield* this.as(name, this.allocate(name, pages, firstFrame));
+    const address = yield* this.as(name, () => this.allocate(name, pages, firstFrame));
     this.counts.add(name, pages * PAGE_SIZE, address !== 0);
     if (address === 0) return;
     const tag = this.nextTag;
@@ -152,15 +156,15 @@ class MixedRun {
   }
 
   /** Runs a call under its name in the accounts of cycles and in timelines. */
-  private *as<T>(name: string, call: KernelCode<T>): KernelCode<T> {
+  private *as<T>(name: string, call: Call<T>): KernelCode<T> {
     const { loop } = this.kernel.machine;
     const activity = loop.enterActivity(loop.accounts.activity(name));
-    const result = yield* call;
+    const result = yield* wait(make(call));
     loop.enterActivity(activity);
     return result;
   }
 
-  private allocate(name: AllocationName, pages: number, firstFrame: number): KernelCode<number> {
+  private allocate(name: AllocationName, pages: number, firstFrame: number): Blocking<number> {
     const { vm } = this.kernel;
     const caller = `mixed_${name}+0x0/0x0`;
     const frames = this.pool.subarray(firstFrame, firstFrame + pages);
@@ -195,7 +199,7 @@ class MixedRun {
         this.counts.add("vunmap", pages * PAGE_SIZE, true);
         break;
       case "vm_map_ram":
-        yield* this.as("vm_unmap_ram", vmUnmapRam(vm, address, pages));
+        yield* this.as("vm_unmap_ram", () => vmUnmapRam(vm, address, pages));
         this.counts.add("vm_unmap_ram", pages * PAGE_SIZE, true);
         break;
       case "ioremap":
@@ -203,7 +207,7 @@ class MixedRun {
         this.counts.add("iounmap", pages * PAGE_SIZE, true);
         break;
       default:
-        yield* this.as("vfree", vfree(vm, address));
+        yield* this.as("vfree", () => vfree(vm, address));
         this.counts.add("vfree", pages * PAGE_SIZE, true);
     }
   }

@@ -71,18 +71,9 @@ function* load(thread: WorkloadThread): KernelCode<number[]> {
   const init: number[] = [];
   for (const { pagesMax, isInit, isProtected } of KINDS) {
     const sizeBytes = thread.random.between(1, pagesMax) * PAGE_SIZE;
-    const call = __vmallocNodeRange(
-      vm,
-      sizeBytes,
-      PAGE_SIZE,
-      MODULES_VADDR,
-      MODULES_END,
-      GFP_KERNEL,
-      PAGE_KERNEL,
-      VM_FLUSH_RESET_PERMS,
-      NUMA_NO_NODE,
-      CALLER,
-    );
+    const [start, end, flags] = [MODULES_VADDR, MODULES_END, VM_FLUSH_RESET_PERMS];
+    const call = () =>
+      __vmallocNodeRange(vm, sizeBytes, PAGE_SIZE, start, end, GFP_KERNEL, PAGE_KERNEL, flags, NUMA_NO_NODE, CALLER);
     const area = yield* thread.allocate("module_alloc", sizeBytes, call);
     if (area === 0) continue;
     for (let page = 0; page < sizeBytes; page += PAGE_SIZE) thread.store(area + page, area);

@@ -4,8 +4,10 @@ import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../../arch/time/event-loop.ts";
 import {
   type CacheMode,
+  type Call,
   ioremap,
   iounmap,
+  make,
   vfree,
   vmalloc,
   vmallocHuge,
@@ -15,6 +17,7 @@ import {
   vmUnmapRam,
   vunmap,
   vzalloc,
+  wait,
 } from "../../../mm/index.ts";
 import { sleepUntil } from "../../../mm/percpu/kvfree-rcu.ts";
 import { ValueError } from "../../input/errors.ts";
@@ -68,26 +71,26 @@ export class WorkloadThread {
   /** `vmalloc`: the address, or 0. */
   *vmalloc(sizeBytes: number): KernelCode<number> {
     yield* this.turn();
-    return this.allocated("vmalloc", sizeBytes, yield* vmalloc(this.kernel.vm, sizeBytes, this.caller));
+    return this.allocated("vmalloc", sizeBytes, yield* wait(vmalloc(this.kernel.vm, sizeBytes, this.caller)));
   }
 
   /** `vzalloc`: the same, filled with zeros. */
   *vzalloc(sizeBytes: number): KernelCode<number> {
     yield* this.turn();
-    return this.allocated("vzalloc", sizeBytes, yield* vzalloc(this.kernel.vm, sizeBytes, this.caller));
+    return this.allocated("vzalloc", sizeBytes, yield* wait(vzalloc(this.kernel.vm, sizeBytes, this.caller)));
   }
 
   /** `vmalloc_huge`: with 2 MiB pages where they fit. */
   *vmallocHuge(sizeBytes: number): KernelCode<number> {
     yield* this.turn();
-    const address = yield* vmallocHuge(this.kernel.vm, sizeBytes, undefined, this.caller);
+    const address = yield* wait(vmallocHuge(this.kernel.vm, sizeBytes, undefined, this.caller));
     return this.allocated("vmalloc_huge", sizeBytes, address);
   }
 
   /** `vfree`. */
   *vfree(address: number): KernelCode<void> {
     yield* this.turn();
-    yield* vfree(this.kernel.vm, checkedAddress("vfree", address));
+    yield* wait(vfree(this.kernel.vm, checkedAddress("vfree", address)));
     this.done("vfree", 0);
   }
 
@@ -108,13 +111,13 @@ export class WorkloadThread {
   /** `vm_map_ram` of frames from {@link allocFrames}. */
   *vmMapRam(frames: Uint32Array): KernelCode<number> {
     yield* this.turn();
-    return this.allocated("vm_map_ram", frames.length * PAGE_SIZE, yield* vmMapRam(this.kernel.vm, frames));
+    return this.allocated("vm_map_ram", frames.length * PAGE_SIZE, yield* wait(vmMapRam(this.kernel.vm, frames)));
   }
 
   /** `vm_unmap_ram`, with the number of pages that were mapped. */
   *vmUnmapRam(address: number, pages: number): KernelCode<void> {
     yield* this.turn();
-    yield* vmUnmapRam(this.kernel.vm, checkedAddress("vm_unmap_ram", address), pages);
+    yield* wait(vmUnmapRam(this.kernel.vm, checkedAddress("vm_unmap_ram", address), pages));
     this.done("vm_unmap_ram", pages * PAGE_SIZE);
   }
 
@@ -178,15 +181,15 @@ export class WorkloadThread {
   }
 
   /** Makes any other call of the kernel that returns an address or 0, and counts it under `name`. */
-  *allocate(name: string, sizeBytes: number, call: KernelCode<number>): KernelCode<number> {
+  *allocate(name: string, sizeBytes: number, call: Call<number>): KernelCode<number> {
     yield* this.turn();
-    return this.allocated(name, sizeBytes, yield* call);
+    return this.allocated(name, sizeBytes, yield* wait(make(call)));
   }
 
   /** Makes any other call of the kernel, and counts it under `name`. */
-  *call<T>(name: string, call: KernelCode<T>): KernelCode<T> {
+  *call<T>(name: string, call: Call<T>): KernelCode<T> {
     yield* this.turn();
-    const result = yield* call;
+    const result = yield* wait(make(call));
     this.done(name, 0);
     return result;
   }

@@ -1,7 +1,6 @@
 /**
  * The tests of the kernel's lib/test_vmalloc.c (Linux 6.12), each a generator that runs on a worker's CPU and returns
- * whether it passed. They make the same calls with the same sizes and alignments, and store where those store. Their loops
- * take the plain forms of the calls (`vmallocSoon`), which are code that may wait only where they have to.
+ * whether it passed. They make the same calls with the same sizes and alignments, and store where those store.
  */
 
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
@@ -9,16 +8,14 @@ import type { KernelCode } from "../../../arch/time/event-loop.ts";
 import {
   __GFP_ZERO,
   __vmallocNode,
-  __vmallocNodeSoon,
   GFP_KERNEL,
   NUMA_NO_NODE,
   vfree,
-  vfreeSoon,
   vmalloc,
   vmallocHuge,
-  vmallocSoon,
-  vmMapRamSoon,
-  vmUnmapRamSoon,
+  vmMapRam,
+  vmUnmapRam,
+  wait,
 } from "../../../mm/index.ts";
 import type { Worker } from "./worker.ts";
 
@@ -78,12 +75,10 @@ function* fixSizeAlloc(worker: Worker): KernelCode<boolean> {
   const sizeBytes = worker.pages * PAGE_SIZE;
   for (let i = 0; i < loops; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const soon = worker.useHuge ? vmallocHuge(vm, sizeBytes) : vmallocSoon(vm, sizeBytes);
-    const address = typeof soon === "number" ? soon : yield* soon;
+    const address = yield* wait(worker.useHuge ? vmallocHuge(vm, sizeBytes) : vmalloc(vm, sizeBytes));
     if (address === 0) return false;
     worker.storeByte(address, 0);
-    const freed = vfreeSoon(vm, address);
-    if (freed !== undefined) yield* freed;
+    yield* wait(vfree(vm, address));
   }
   return true;
 }
@@ -91,70 +86,61 @@ function* fixSizeAlloc(worker: Worker): KernelCode<boolean> {
 function* fullFitAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops } = worker;
   const count = flsOf(worker.cpus) * worker.sizes.fitAreas;
-  const kept = yield* vmalloc(vm, 8 * count);
+  const kept = yield* wait(vmalloc(vm, 8 * count));
   if (kept === 0) return false;
-  const junk = yield* vmalloc(vm, 8 * count);
+  const junk = yield* wait(vmalloc(vm, 8 * count));
   if (junk === 0) {
-    yield* vfree(vm, kept);
+    yield* wait(vfree(vm, kept));
     return false;
   }
   for (let i = 0; i < count; i++) {
     if (turns.isDue()) yield* worker.takeTurn(0);
-    const keptSoon = vmallocSoon(vm, PAGE_SIZE);
-    worker.storePointer(kept + 8 * i, typeof keptSoon === "number" ? keptSoon : yield* keptSoon);
-    const junkSoon = vmallocSoon(vm, PAGE_SIZE);
-    worker.storePointer(junk + 8 * i, typeof junkSoon === "number" ? junkSoon : yield* junkSoon);
+    worker.storePointer(kept + 8 * i, yield* wait(vmalloc(vm, PAGE_SIZE)));
+    worker.storePointer(junk + 8 * i, yield* wait(vmalloc(vm, PAGE_SIZE)));
   }
   yield* freeAll(worker, junk, count);
   let passed = true;
   for (let i = 0; i < loops && passed; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const soon = vmallocSoon(vm, PAGE_SIZE);
-    const address = typeof soon === "number" ? soon : yield* soon;
+    const address = yield* wait(vmalloc(vm, PAGE_SIZE));
     passed = address !== 0;
     if (!passed) break;
     worker.storeByte(address, 1);
-    const freed = vfreeSoon(vm, address);
-    if (freed !== undefined) yield* freed;
+    yield* wait(vfree(vm, address));
   }
   yield* freeAll(worker, kept, count);
-  yield* vfree(vm, kept);
-  yield* vfree(vm, junk);
+  yield* wait(vfree(vm, kept));
+  yield* wait(vfree(vm, junk));
   return passed;
 }
 
 function* longBusyListAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops } = worker;
   const { busyAreas } = worker.sizes;
-  const kept = yield* vmalloc(vm, 8 * busyAreas);
+  const kept = yield* wait(vmalloc(vm, 8 * busyAreas));
   if (kept === 0) return false;
   for (let i = 0; i < busyAreas; i++) {
     if (turns.isDue()) yield* worker.takeTurn(0);
-    const soon = vmallocSoon(vm, PAGE_SIZE);
-    worker.storePointer(kept + 8 * i, typeof soon === "number" ? soon : yield* soon);
+    worker.storePointer(kept + 8 * i, yield* wait(vmalloc(vm, PAGE_SIZE)));
   }
   let passed = false;
   for (let i = 0; i < loops; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const largeSoon = vmallocSoon(vm, 100 * PAGE_SIZE);
-    const large = typeof largeSoon === "number" ? largeSoon : yield* largeSoon;
+    const large = yield* wait(vmalloc(vm, 100 * PAGE_SIZE));
     if (large === 0) break;
-    const smallSoon = vmallocSoon(vm, PAGE_SIZE);
-    const small = typeof smallSoon === "number" ? smallSoon : yield* smallSoon;
+    const small = yield* wait(vmalloc(vm, PAGE_SIZE));
     if (small === 0) {
-      yield* vfree(vm, large);
+      yield* wait(vfree(vm, large));
       break;
     }
     worker.storeByte(large, 0);
     worker.storeByte(small, 1);
-    const largeFreed = vfreeSoon(vm, large);
-    if (largeFreed !== undefined) yield* largeFreed;
-    const smallFreed = vfreeSoon(vm, small);
-    if (smallFreed !== undefined) yield* smallFreed;
+    yield* wait(vfree(vm, large));
+    yield* wait(vfree(vm, small));
     passed = i === loops - 1;
   }
   yield* freeAll(worker, kept, busyAreas);
-  yield* vfree(vm, kept);
+  yield* wait(vfree(vm, kept));
   return passed;
 }
 
@@ -162,12 +148,10 @@ function* randomSizeAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops, random } = worker;
   for (let i = 0; i < loops; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const soon = vmallocSoon(vm, random.between(1, 100) * PAGE_SIZE);
-    const address = typeof soon === "number" ? soon : yield* soon;
+    const address = yield* wait(vmalloc(vm, random.between(1, 100) * PAGE_SIZE));
     if (address === 0) return false;
     worker.storeByte(address, 1);
-    const freed = vfreeSoon(vm, address);
-    if (freed !== undefined) yield* freed;
+    yield* wait(vfree(vm, address));
   }
   return true;
 }
@@ -176,11 +160,11 @@ function* fixAlignAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops } = worker;
   for (let i = 0; i < loops; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const soon = __vmallocNodeSoon(vm, 5 * PAGE_SIZE, FIX_ALIGN_BYTES, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
-    const address = typeof soon === "number" ? soon : yield* soon;
+    const address = yield* wait(
+      __vmallocNode(vm, 5 * PAGE_SIZE, FIX_ALIGN_BYTES, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE),
+    );
     if (address === 0) return false;
-    const freed = vfreeSoon(vm, address);
-    if (freed !== undefined) yield* freed;
+    yield* wait(vfree(vm, address));
   }
   return true;
 }
@@ -191,11 +175,9 @@ function* randomSizeAlignAlloc(worker: Worker): KernelCode<boolean> {
     if (turns.isDue()) yield* worker.takeTurn(i);
     const byte = random.between(0, 255);
     const sizeBytes = ((byte % 10) + 1) * PAGE_SIZE;
-    const soon = __vmallocNodeSoon(vm, sizeBytes, 1 << (byte % 23), GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
-    const address = typeof soon === "number" ? soon : yield* soon;
+    const address = yield* wait(__vmallocNode(vm, sizeBytes, 1 << (byte % 23), GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE));
     if (address === 0) return false;
-    const freed = vfreeSoon(vm, address);
-    if (freed !== undefined) yield* freed;
+    yield* wait(vfree(vm, address));
   }
   return true;
 }
@@ -204,9 +186,9 @@ function* randomSizeAlignAlloc(worker: Worker): KernelCode<boolean> {
 function* alignShiftAlloc(worker: Worker): KernelCode<boolean> {
   const { vm } = worker;
   for (let shift = 0; shift < 64; shift++) {
-    const address = yield* __vmallocNode(vm, PAGE_SIZE, 2 ** shift, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE);
+    const address = yield* wait(__vmallocNode(vm, PAGE_SIZE, 2 ** shift, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE));
     if (address === 0) return false;
-    yield* vfree(vm, address);
+    yield* wait(vfree(vm, address));
   }
   return true;
 }
@@ -214,23 +196,21 @@ function* alignShiftAlloc(worker: Worker): KernelCode<boolean> {
 function* pcpuAlloc(worker: Worker): KernelCode<boolean> {
   const { vm, turns, random } = worker;
   const { percpuObjects } = worker.sizes;
-  const objects = yield* vmalloc(vm, 8 * percpuObjects);
+  const objects = yield* wait(vmalloc(vm, 8 * percpuObjects));
   if (objects === 0) return false;
   let passed = true;
   for (let i = 0; i < percpuObjects; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
     const sizeBytes = random.between(1, PAGE_SIZE / 4);
-    const soon = worker.percpu.allocSoon(sizeBytes, 1 << random.between(1, 11));
-    const object = typeof soon === "number" ? soon : yield* soon;
+    const object = yield* wait(worker.percpu.alloc(sizeBytes, 1 << random.between(1, 11)));
     worker.storePointer(objects + 8 * i, object);
     if (object === 0) passed = false;
   }
   for (let i = 0; i < percpuObjects; i++) {
     if (turns.isDue()) yield* worker.takeTurn(percpuObjects);
-    const freed = worker.percpu.freeSoon(worker.loadPointer(objects + 8 * i));
-    if (freed !== undefined) yield* freed;
+    yield* wait(worker.percpu.free(worker.loadPointer(objects + 8 * i)));
   }
-  yield* vfree(vm, objects);
+  yield* wait(vfree(vm, objects));
   return passed;
 }
 
@@ -239,12 +219,10 @@ function* kvfreeRcu(worker: Worker): KernelCode<boolean> {
   const { vm, turns, loops } = worker;
   for (let i = 0; i < loops; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const soon = vmallocSoon(vm, PAGE_SIZE);
-    const address = typeof soon === "number" ? soon : yield* soon;
+    const address = yield* wait(vmalloc(vm, PAGE_SIZE));
     if (address === 0) return false;
     worker.storeByte(address + KVFREE_ARRAY_OFFSET, LETTER_A);
-    const queued = worker.kvfreeRcu.freeSoon(address);
-    if (queued !== undefined) yield* queued;
+    yield* wait(worker.kvfreeRcu.free(address));
   }
   return true;
 }
@@ -256,13 +234,11 @@ function* vmMapRamTest(worker: Worker): KernelCode<boolean> {
   let passed = true;
   for (let i = 0; i < loops && passed; i++) {
     if (turns.isDue()) yield* worker.takeTurn(i);
-    const soon = vmMapRamSoon(vm, frames);
-    const address = typeof soon === "number" ? soon : yield* soon;
+    const address = yield* wait(vmMapRam(vm, frames));
     passed = address !== 0;
     if (!passed) break;
     worker.storeByte(address, LETTER_A);
-    const unmapped = vmUnmapRamSoon(vm, address, pages);
-    if (unmapped !== undefined) yield* unmapped;
+    yield* wait(vmUnmapRam(vm, address, pages));
   }
   worker.giveFramesBack(frames);
   return passed;
@@ -273,8 +249,7 @@ function* freeAll(worker: Worker, pointers: number, count: number): KernelCode<v
   const { vm, turns } = worker;
   for (let i = 0; i < count; i++) {
     if (turns.isDue()) yield* worker.takeTurn(worker.loops);
-    const freed = vfreeSoon(vm, worker.loadPointer(pointers + 8 * i));
-    if (freed !== undefined) yield* freed;
+    yield* wait(vfree(vm, worker.loadPointer(pointers + 8 * i)));
   }
 }
 

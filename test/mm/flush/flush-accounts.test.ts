@@ -18,6 +18,7 @@ import {
   vfree,
   vmalloc,
   vmUnmapAliases,
+  wait,
 } from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
 
@@ -115,14 +116,14 @@ describe("accounts of flushes", () => {
             if (kind === "aliases") yield* vmUnmapAliases(kernel.vm);
             else if (kind === "touch") for (const address of kept) cpus[cpu].touch(address);
             else {
-              const address = yield* vmalloc(kernel.vm, pages * PAGE_SIZE);
+              const address = yield* wait(vmalloc(kernel.vm, pages * PAGE_SIZE));
               for (let page = 0; page < pages; page++) cpus[cpu].store(address + page * PAGE_SIZE, 4, page);
               if (kind === "keep") kept.push(address);
-              else yield* vfree(kernel.vm, address);
+              else yield* wait(vfree(kernel.vm, address));
             }
             if (loop.needsResched()) yield PAUSE_RESCHED;
           }
-          for (const address of kept) yield* vfree(kernel.vm, address);
+          for (const address of kept) yield* wait(vfree(kernel.vm, address));
         }
         scripts.forEach((script, cpu) => {
           kernel.spawn(`thread ${cpu}`, cpu, run(cpu, script));

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { cachedTranslations } from "../../../arch/cpu/cached-translations.ts";
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN, PageFault } from "../../../arch/index.ts";
 import {
+  asCode,
   DEFERRED_POLICY,
   EAGER_POLICY,
   FLUSH_POLICIES,
@@ -13,6 +14,7 @@ import {
   vfree,
   vmalloc,
   vmUnmapAliases,
+  wait,
 } from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
 
@@ -211,7 +213,7 @@ describe("the purge between two CPUs", () => {
       seen.push(isCached(kernel, 1, address));
     }
     function* freer(): KernelCode<void> {
-      yield* vfree(kernel.vm, address);
+      yield* wait(vfree(kernel.vm, address));
       yield* vmUnmapAliases(kernel.vm);
       // The range may be used again only now, after the last acknowledgement.
       expect(loop.nowCycles()).toBeGreaterThan(80_000);
@@ -226,14 +228,22 @@ describe("the purge between two CPUs", () => {
     const kernel = boot(IPI_POLICY, { cpus: 2 });
     const address = kernel.vmalloc(3 * PAGE_SIZE);
     const before = kernel.pages.freePages;
-    kernel.spawn("a", 0, vfree(kernel.vm, address));
-    kernel.spawn("b", 1, vfree(kernel.vm, address));
+    kernel.spawn(
+      "a",
+      0,
+      asCode(() => vfree(kernel.vm, address)),
+    );
+    kernel.spawn(
+      "b",
+      1,
+      asCode(() => vfree(kernel.vm, address)),
+    );
     kernel.runUntilIdle();
     expect(kernel.pages.freePages).toBe(before + 3);
     expect(kernel.log.warnings).toBe(1);
     expect(kernel.verify()).toEqual([]);
     function* again(): KernelCode<void> {
-      yield* vfree(kernel.vm, yield* vmalloc(kernel.vm, PAGE_SIZE));
+      yield* wait(vfree(kernel.vm, yield* wait(vmalloc(kernel.vm, PAGE_SIZE))));
     }
     kernel.run(again());
   });

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { formatGfp } from "../../../mm/frames/warn-alloc.ts";
-import { __GFP_DIRECT_RECLAIM, __GFP_ZERO, __vmalloc, GFP_KERNEL } from "../../../mm/index.ts";
+import { __GFP_DIRECT_RECLAIM, __GFP_ZERO, __vmalloc, asCode, GFP_KERNEL } from "../../../mm/index.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
 
 it.each([
@@ -23,7 +23,11 @@ it.each([
 
 it("names the thread, and the NUMA nodes that are allowed", () => {
   const kernel = bootKernel({ cpus: 2, memoryBytes: 64 * 2 ** 20, numaNodes: 2 });
-  kernel.spawn("a-thread-of-a-long-name", 1, __vmalloc(kernel.vm, 2 ** 40, GFP_KERNEL | __GFP_ZERO));
+  kernel.spawn(
+    "a-thread-of-a-long-name",
+    1,
+    asCode(() => __vmalloc(kernel.vm, 2 ** 40, GFP_KERNEL | __GFP_ZERO)),
+  );
   kernel.runUntilIdle();
   expect(kernel.log.lines).toEqual([
     "a-thread-of-a-l: vmalloc error: size 1099511627776, exceeds total pages, " +

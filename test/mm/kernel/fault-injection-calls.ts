@@ -70,13 +70,13 @@ export const CALLS: readonly Call[] = [
   { name: "vzalloc", make: (kernel) => kernel.vzalloc(3 * PAGE), undo: vfree, says: VMALLOC_SAYS },
   {
     name: "vmalloc_user",
-    make: (kernel) => kernel.run(vmallocUser(kernel.vm, 2 * PAGE)),
+    make: (kernel) => kernel.run(() => vmallocUser(kernel.vm, 2 * PAGE)),
     undo: vfree,
     says: VMALLOC_SAYS,
   },
   {
     name: "vmalloc_32",
-    make: (kernel) => kernel.run(vmalloc32(kernel.vm, 2 * PAGE)),
+    make: (kernel) => kernel.run(() => vmalloc32(kernel.vm, 2 * PAGE)),
     undo: vfree,
     says: VMALLOC_SAYS,
   },
@@ -85,7 +85,7 @@ export const CALLS: readonly Call[] = [
     name: "vmalloc in a window",
     make: (kernel) => {
       const [start, end] = [VMALLOC_START + 2 ** 40, VMALLOC_START + 2 ** 40 + 64 * PAGE];
-      return kernel.run(
+      return kernel.run(() =>
         __vmallocNodeRange(kernel.vm, 3 * PAGE, 1, start, end, GFP_KERNEL, PAGE_KERNEL, 0, NUMA_NO_NODE),
       );
     },
@@ -94,25 +94,25 @@ export const CALLS: readonly Call[] = [
   },
   {
     name: "vmalloc_32_user",
-    make: (kernel) => kernel.run(vmalloc32User(kernel.vm, 2 * PAGE)),
+    make: (kernel) => kernel.run(() => vmalloc32User(kernel.vm, 2 * PAGE)),
     undo: vfree,
     says: VMALLOC_SAYS,
   },
   {
     name: "vmalloc_node",
-    make: (kernel) => kernel.run(vmallocNode(kernel.vm, PAGE, 0)),
+    make: (kernel) => kernel.run(() => vmallocNode(kernel.vm, PAGE, 0)),
     undo: vfree,
     says: VMALLOC_SAYS,
   },
   {
     name: "vzalloc_node",
-    make: (kernel) => kernel.run(vzallocNode(kernel.vm, PAGE, 0)),
+    make: (kernel) => kernel.run(() => vzallocNode(kernel.vm, PAGE, 0)),
     undo: vfree,
     says: VMALLOC_SAYS,
   },
   {
     name: "__vmalloc, which says nothing with __GFP_NOWARN",
-    make: (kernel) => kernel.run(__vmalloc(kernel.vm, 600 * PAGE, GFP_KERNEL | __GFP_NOWARN)),
+    make: (kernel) => kernel.run(() => __vmalloc(kernel.vm, 600 * PAGE, GFP_KERNEL | __GFP_NOWARN)),
     undo: vfree,
     says: null,
   },
@@ -124,7 +124,7 @@ export const CALLS: readonly Call[] = [
   },
   {
     name: "vmalloc_user, freed by vfree_atomic",
-    make: (kernel) => kernel.run(vmallocUser(kernel.vm, 2 * PAGE)),
+    make: (kernel) => kernel.run(() => vmallocUser(kernel.vm, 2 * PAGE)),
     undo: (kernel, address) => {
       kernel.run(freeAtomic(kernel, address));
       kernel.runUntilIdle();
@@ -143,7 +143,7 @@ export const CALLS: readonly Call[] = [
   {
     name: "remap_vmalloc_range over two user page tables",
     make: (kernel) => {
-      const address = kernel.run(vmallocUser(kernel.vm, 4 * PAGE));
+      const address = kernel.run(() => vmallocUser(kernel.vm, 4 * PAGE));
       if (address === 0) return 0;
       const spaces = spacesOf(kernel);
       const mm = makeMmOrNull(spaces);
@@ -239,7 +239,7 @@ export const CALLS: readonly Call[] = [
   {
     name: "pages in a sparse area",
     make: (kernel, frames) => {
-      const vm = kernel.run(getVmArea(kernel.vm, 700 * PAGE, VM_SPARSE));
+      const vm = kernel.run(() => getVmArea(kernel.vm, 700 * PAGE, VM_SPARSE));
       if (vm === 0) return 0;
       const start = kernel.vm.vms.addr[vm];
       if (vmAreaMapPages(kernel.vm, vm, start + PAGE, start + 601 * PAGE, frames) === 0) return start;

@@ -124,7 +124,7 @@ describe("the address space runs out", () => {
   /** vmalloc in the window [START, START + pages). */
   const inWindow = (kernel: Kernel, sizePages: number, windowPages: number): number => {
     const end = START + windowPages * PAGE;
-    return kernel.run(
+    return kernel.run(() =>
       __vmallocNodeRange(kernel.vm, sizePages * PAGE, 1, START, end, GFP_KERNEL, PAGE_KERNEL, 0, NUMA_NO_NODE),
     );
   };

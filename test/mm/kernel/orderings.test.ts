@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
-import { vmMapRam, vmUnmapRam, vreadIter } from "../../../mm/index.ts";
+import { vmMapRam, vmUnmapRam, vreadIter, wait } from "../../../mm/index.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
 
 describe("vread racing vm_unmap_ram", () => {
@@ -12,7 +12,7 @@ describe("vread racing vm_unmap_ram", () => {
         const kernel = bootKernel({ cpus: 2, memoryBytes: 2 ** 28 });
         const { loop } = kernel.machine;
         const frames = kernel.allocFrames(pages);
-        const address = kernel.run(vmMapRam(kernel.vm, frames));
+        const address = kernel.run(() => vmMapRam(kernel.vm, frames));
         const read: number[] = [];
         let unmappedAt = 0;
         let readAt = 0;
@@ -28,7 +28,7 @@ describe("vread racing vm_unmap_ram", () => {
         }
         function* unmapper(): KernelCode<void> {
           loop.spend(unmapperWait);
-          yield* vmUnmapRam(kernel.vm, address, pages);
+          yield* wait(vmUnmapRam(kernel.vm, address, pages));
           unmappedAt = loop.nowCycles();
         }
         kernel.spawn("reader", 0, reader());

@@ -83,7 +83,8 @@ describe("ioremap", () => {
   });
 
   it("that finds no room reserves nothing", () => {
-    for (let shift = 40; shift >= 28; shift--) while (kernel.run(getVmArea(kernel.vm, 2 ** shift, VM_ALLOC)) !== 0);
+    for (let shift = 40; shift >= 28; shift--)
+      while (kernel.run(() => getVmArea(kernel.vm, 2 ** shift, VM_ALLOC)) !== 0);
     expect(kernel.ioremap(DEVICE, 2 ** 29, "wc")).toBe(0);
     expect(kernel.mm.memoryTypes.overlapping(0, 2 ** 52)).toEqual([]);
   });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { wait } from "../../../mm/index.ts";
 import { KVFREE_BULK_MAX_ENTRIES, KvfreeRcu } from "../../../mm/percpu/kvfree-rcu.ts";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
 
@@ -8,7 +9,7 @@ const TIMES = { ticksPerSecond: 1000, gracePeriodTicks: 5 };
 function freeInThread(kernel: Kernel, rcu: KvfreeRcu, count: number): number[] {
   const areas = Array.from({ length: count }, () => kernel.vmalloc(4096));
   const code = function* () {
-    for (const area of areas) yield* rcu.free(area);
+    for (const area of areas) yield* wait(rcu.free(area));
   };
   kernel.spawn("test", 0, code());
   return areas;

@@ -66,7 +66,7 @@ describe("the per-CPU allocator", () => {
     const kernel = bootKernel({ cpus: 4 });
     const percpu = new PercpuAllocator(kernel.vm);
     const cpu = kernel.machine.cpus[0];
-    const first = kernel.run(percpu.alloc(1000, 8));
+    const first = kernel.run(() => percpu.alloc(1000, 8));
     expect(first).toBe(0xe8ff_ffc0_0000);
     for (let unit = 0; unit < 4; unit++) {
       for (let word = 0; word < 250; word++) {
@@ -75,8 +75,8 @@ describe("the per-CPU allocator", () => {
         cpu.store(la, 4, unit + 1);
       }
     }
-    kernel.run(percpu.free(first));
-    const again = kernel.run(percpu.alloc(1000, 8));
+    kernel.run(() => percpu.free(first));
+    const again = kernel.run(() => percpu.alloc(1000, 8));
     expect(again).toBe(first);
     for (let unit = 0; unit < 4; unit++) expect(cpu.load(again + unit * percpu.unitBytes, 4)).toBe(0);
     expect(kernel.verify()).toEqual([]);
@@ -86,9 +86,9 @@ describe("the per-CPU allocator", () => {
     const kernel = bootKernel({ cpus: 2 });
     const percpu = new PercpuAllocator(kernel.vm);
     const framesBefore = kernel.pages.freePages;
-    const objects = Array.from({ length: 200 }, () => kernel.run(percpu.alloc(32768, 4096)));
+    const objects = Array.from({ length: 200 }, () => kernel.run(() => percpu.alloc(32768, 4096)));
     expect(percpu.chunks).toBe(Math.ceil(200 / (percpu.unitBytes / 32768)));
-    for (const object of objects) kernel.run(percpu.free(object));
+    for (const object of objects) kernel.run(() => percpu.free(object));
     kernel.runUntilIdle();
     expect(percpu.chunks).toBe(1);
     expect(percpu.chunksDestroyed).toBe(percpu.chunksMade - 1);
@@ -106,10 +106,10 @@ describe("the per-CPU allocator", () => {
       [8, 8192],
       [8, 24],
     ]) {
-      expect(kernel.run(percpu.alloc(size, align))).toBe(0);
+      expect(kernel.run(() => percpu.alloc(size, align))).toBe(0);
     }
     expect(kernel.log.warnings).toBe(4);
-    kernel.run(percpu.free(0x1234));
+    kernel.run(() => percpu.free(0x1234));
     expect(kernel.log.warnings).toBe(5);
   });
 
@@ -117,16 +117,16 @@ describe("the per-CPU allocator", () => {
     const kernel = bootKernel({ cpus: 4, memoryBytes: 2 ** 24 });
     const percpu = new PercpuAllocator(kernel.vm);
     const objects: number[] = [];
-    let object = kernel.run(percpu.alloc(32768, 4096));
+    let object = kernel.run(() => percpu.alloc(32768, 4096));
     while (object !== 0) {
       objects.push(object);
-      object = kernel.run(percpu.alloc(32768, 4096));
+      object = kernel.run(() => percpu.alloc(32768, 4096));
     }
     expect(objects.length).toBeGreaterThan(10);
     expect(kernel.verify()).toEqual([]);
-    for (const each of objects) kernel.run(percpu.free(each));
+    for (const each of objects) kernel.run(() => percpu.free(each));
     kernel.runUntilIdle();
-    expect(kernel.run(percpu.alloc(32768, 4096))).not.toBe(0);
+    expect(kernel.run(() => percpu.alloc(32768, 4096))).not.toBe(0);
     expect(kernel.verify()).toEqual([]);
   });
 });

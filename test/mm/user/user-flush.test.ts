@@ -28,6 +28,7 @@ import {
   UserSpaces,
   vfree,
   vmalloc,
+  wait,
 } from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
 
@@ -257,9 +258,9 @@ describe("address spaces on several CPUs", () => {
               // Longer than anything else: the other CPUs run out of things to do meanwhile.
               if (loop.currentThread !== null) yield* compute(loop.currentThread, 50_000);
             } else if (kind === "kernel pair") {
-              const address = yield* vmalloc(kernel.vm, pages * PAGE_SIZE);
+              const address = yield* wait(vmalloc(kernel.vm, pages * PAGE_SIZE));
               for (let i = 0; i < pages; i++) cpus[cpu].touch(address + i * PAGE_SIZE);
-              yield* vfree(kernel.vm, address);
+              yield* wait(vfree(kernel.vm, address));
             } else if (kind === "user") {
               userMode.enterUser();
               if (loop.currentThread !== null) yield* compute(loop.currentThread, 30_000);

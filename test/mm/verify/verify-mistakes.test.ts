@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { PAGE_KERNEL, snapshotVmalloc, VM_ALLOC, VMALLOC_START, vfree, vmapPfn } from "../../../mm/index.ts";
+import { asCode, PAGE_KERNEL, snapshotVmalloc, VM_ALLOC, VMALLOC_START, vfree, vmapPfn } from "../../../mm/index.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
 import { busyArea, shown, type VariedKernel, variedKernel } from "./verify-state.ts";
 
@@ -227,7 +227,12 @@ describe("double frees", () => {
     const kernel = bootKernel({ cpus: 2, memoryBytes: 32 * 2 ** 20 });
     const address = kernel.vmalloc(5 * PAGE);
     const free = kernel.pages.freePages;
-    for (const cpu of [0, 1]) kernel.spawn(`thread/${cpu}`, cpu, vfree(kernel.vm, address));
+    for (const cpu of [0, 1])
+      kernel.spawn(
+        `thread/${cpu}`,
+        cpu,
+        asCode(() => vfree(kernel.vm, address)),
+      );
     kernel.runUntilIdle();
     expect(kernel.log.warnings).toBe(1);
     expect(kernel.pages.freePages).toBe(free + 5);

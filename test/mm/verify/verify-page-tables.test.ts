@@ -261,7 +261,7 @@ describe("verify counts the page tables of user address spaces", () => {
     const { kernel } = variedKernel();
     const { machine, pages, faults, log, vm } = kernel;
     const user = new PageTables(machine.memory, pages, faults, log, machine.loop, 4);
-    const address = kernel.run(vmallocUser(vm, 3 * 4096));
+    const address = kernel.run(() => vmallocUser(vm, 3 * 4096));
     expect(kernel.run(remapVmallocRange(vm, user, 0x40_0000, address, 0, 3 * 4096))).toBe(0);
     expect(verifyVmalloc(vm, [{ tables: user, userRootFrame: 0 }])).toEqual([]);
     const leaked = kernel.verify();

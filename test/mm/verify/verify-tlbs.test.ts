@@ -46,7 +46,7 @@ describe("verify finds TLB entries that nobody will flush", () => {
 
   it("and finds none after pages of a sparse area were unmapped: they are flushed at once", () => {
     const kernel = bootKernel({ cpus: 2, memoryBytes: 32 * 2 ** 20 });
-    const vm = kernel.run(getVmArea(kernel.vm, 8 * PAGE, VM_SPARSE));
+    const vm = kernel.run(() => getVmArea(kernel.vm, 8 * PAGE, VM_SPARSE));
     const start = kernel.vm.vms.addr[vm];
     expect(vmAreaMapPages(kernel.vm, vm, start + PAGE, start + 5 * PAGE, kernel.allocFrames(4))).toBe(0);
     for (const cpu of kernel.machine.cpus) cpu.load(start + 4 * PAGE, 4);

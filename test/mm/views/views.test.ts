@@ -67,7 +67,7 @@ describe("/proc files", () => {
     kernel.vmap(frames.subarray(0, 2), "map_two+0x1/0x2");
     kernel.vmMapRam(frames);
     kernel.ioremap(0xfed0_0123, 100, "uc-", "probe+0x1/0x2");
-    const code = vmalloc(kernel.vm, PAGE_SIZE);
+    const code = () => vmalloc(kernel.vm, PAGE_SIZE);
     kernel.vm.freeTreeLock.tryTake();
     expect(() => kernel.run(code)).toThrow(/still wait/);
     kernel.vm.freeTreeLock.release();

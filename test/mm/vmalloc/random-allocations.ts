@@ -23,6 +23,7 @@ import {
   vmapPfn,
   vmMapRam,
   vzalloc,
+  wait,
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../../src/machine/kernel.ts";
 import type { Random } from "../../../src/machine/random.ts";
@@ -62,35 +63,35 @@ export function* allocateAtRandom(holder: Holder, cpu: Cpu, random: Random): Ker
   const what = random.between(1, 100);
   if (what <= 30) {
     const pages = random.between(1, 16);
-    holder.keepWritten(cpu, "vmalloc", pages, yield* vmalloc(vm, pages * PAGE - random.between(0, PAGE - 4)));
+    holder.keepWritten(cpu, "vmalloc", pages, yield* wait(vmalloc(vm, pages * PAGE - random.between(0, PAGE - 4))));
   } else if (what <= 36) {
     const pages = random.between(1, 8);
-    const address = yield* vzalloc(vm, pages * PAGE);
+    const address = yield* wait(vzalloc(vm, pages * PAGE));
     if (address !== 0 && cpu.load(address + (pages - 1) * PAGE, 4) !== 0) throw new Error("vzalloc: not zero");
     holder.keepWritten(cpu, "vzalloc", pages, address);
   } else if (what <= 40) {
     const pages = random.between(1, 8);
     const isUser = random.between(0, 1) === 1;
-    const address = isUser ? yield* vmallocUser(vm, pages * PAGE) : yield* vmalloc32(vm, pages * PAGE);
+    const address = isUser ? yield* wait(vmallocUser(vm, pages * PAGE)) : yield* wait(vmalloc32(vm, pages * PAGE));
     holder.keepWritten(cpu, isUser ? "vmallocUser" : "vmalloc32", pages, address);
   } else if (what <= 46) {
     const pages = random.between(1, 20);
     const align = PAGE * 2 ** random.between(0, 9);
-    const address = yield* __vmallocNode(vm, pages * PAGE, align, GFP_KERNEL, NUMA_NO_NODE);
+    const address = yield* wait(__vmallocNode(vm, pages * PAGE, align, GFP_KERNEL, NUMA_NO_NODE));
     if (address % align !== 0) throw new Error(`0x${address.toString(16)} is not aligned to ${align}`);
     holder.keepWritten(cpu, "vmallocAlign", pages, address);
   } else if (what <= 47) {
     const pages = random.between(513, 700);
-    holder.keepWritten(cpu, "vmallocLarge", pages, yield* vmalloc(vm, pages * PAGE));
+    holder.keepWritten(cpu, "vmallocLarge", pages, yield* wait(vmalloc(vm, pages * PAGE)));
   } else if (what <= 48) {
     const pages = random.between(512, 1100);
-    holder.keepWritten(cpu, "vmallocHuge", pages, yield* vmallocHuge(vm, pages * PAGE));
+    holder.keepWritten(cpu, "vmallocHuge", pages, yield* wait(vmallocHuge(vm, pages * PAGE)));
   } else if (what <= 53) {
     const pages = random.between(1, 12);
     const end = WINDOW_START + WINDOW_PAGES * PAGE;
     const gfp = GFP_KERNEL;
     const size = pages * PAGE;
-    const address = yield* __vmallocNodeRange(vm, size, 1, WINDOW_START, end, gfp, PAGE_KERNEL, 0, NUMA_NO_NODE);
+    const address = yield* wait(__vmallocNodeRange(vm, size, 1, WINDOW_START, end, gfp, PAGE_KERNEL, 0, NUMA_NO_NODE));
     holder.keepWritten(cpu, "vmallocWindow", pages, address);
   } else if (what <= 60) {
     const [pages, offset] = someFrames(random, 32);
@@ -98,11 +99,11 @@ export function* allocateAtRandom(holder: Holder, cpu: Cpu, random: Random): Ker
     holder.keep("vmap", "vmap", pages, address, offset);
   } else if (what <= 85) {
     const [pages, offset] = someFrames(random, 64);
-    const address = yield* vmMapRam(vm, holder.frames.slice(offset, offset + pages));
+    const address = yield* wait(vmMapRam(vm, holder.frames.slice(offset, offset + pages)));
     holder.keep("vmMapRam of a block", "vmMapRam", pages, address, offset);
   } else if (what <= 89) {
     const pages = random.between(65, POOL_FRAMES);
-    const address = yield* vmMapRam(vm, holder.frames.slice(0, pages));
+    const address = yield* wait(vmMapRam(vm, holder.frames.slice(0, pages)));
     holder.keep("vmMapRam of its own", "vmMapRam", pages, address, 0);
   } else if (what <= 90) {
     const pages = random.between(2, 12);
@@ -110,7 +111,7 @@ export function* allocateAtRandom(holder: Holder, cpu: Cpu, random: Random): Ker
     holder.keep("vmapPfn", "vmapPfn", pages, yield* vmapPfn(vm, pfns, PAGE_KERNEL), 0);
   } else if (what <= 91) {
     const pages = random.between(4, 40);
-    const area = yield* getVmArea(vm, pages * PAGE, VM_SPARSE);
+    const area = yield* wait(getVmArea(vm, pages * PAGE, VM_SPARSE));
     holder.keep("sparse", "sparse", pages, area === 0 ? 0 : vm.vms.addr[area], 0);
   } else if (what <= 92) {
     yield* allocatePercpu(holder, random);
@@ -124,8 +125,8 @@ export function* allocateAtRandom(holder: Holder, cpu: Cpu, random: Random): Ker
     const inWindow = random.between(0, 1) === 1;
     const end = WINDOW_START + WINDOW_PAGES * PAGE;
     const reserved = inWindow
-      ? yield* getVmAreaCaller(vm, pages * PAGE, VM_MAP, WINDOW_START, end)
-      : yield* getVmArea(vm, pages * PAGE, VM_IOREMAP);
+      ? yield* wait(getVmAreaCaller(vm, pages * PAGE, VM_MAP, WINDOW_START, end))
+      : yield* wait(getVmArea(vm, pages * PAGE, VM_IOREMAP));
     const name = inWindow ? "getVmArea in a window" : "getVmArea";
     holder.keep(name, "reserved", pages, reserved === 0 ? 0 : vm.vms.addr[reserved], 0);
   }

@@ -22,6 +22,7 @@ import {
   vread,
   vrealloc,
   vunmap,
+  wait,
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../../src/machine/kernel.ts";
 import { type Random, randomStream } from "../../../src/machine/random.ts";
@@ -208,9 +209,9 @@ export class RandomWorkload implements Holder {
     const { vm } = this.kernel;
     this.count(`free ${held.kind}`);
     if (held.kind === "vmalloc" && held.tag % 16 === 0) vfreeAtomic(vm, held.address);
-    else if (held.kind === "vmalloc") yield* vfree(vm, held.address);
+    else if (held.kind === "vmalloc") yield* wait(vfree(vm, held.address));
     else if (held.kind === "vmap" || held.kind === "vmapPfn") yield* vunmap(vm, held.address);
-    else if (held.kind === "vmMapRam") yield* vmUnmapRam(vm, held.address, held.pages);
+    else if (held.kind === "vmMapRam") yield* wait(vmUnmapRam(vm, held.address, held.pages));
     else if (held.kind === "ioremap") yield* iounmap(vm, held.address);
     else yield* freeVmArea(vm, vm.areas.vmOf(vm.nodeOf(held.address).busy.findStart(held.address)));
   }
@@ -261,16 +262,16 @@ export class RandomWorkload implements Holder {
     const before = this.expectedWarnings;
     if (random.between(0, 3) === 0) {
       this.expectedWarnings += 2;
-      yield* vfree(vm, held.address + 8);
+      yield* wait(vfree(vm, held.address + 8));
     } else if (held.kind !== "vmMapRam") {
       this.expectedWarnings++;
-      yield* vmUnmapRam(vm, held.address, random.between(0, 1) === 0 ? held.pages : 65);
+      yield* wait(vmUnmapRam(vm, held.address, random.between(0, 1) === 0 ? held.pages : 65));
     } else if (random.between(0, 1) === 0) {
       this.expectedWarnings++;
-      yield* vfree(vm, held.address);
+      yield* wait(vfree(vm, held.address));
     } else if (held.pages <= 64 && held.pages > 3 && Math.log2(held.pages - 1) % 1 !== 0) {
       this.expectedWarnings++;
-      yield* vmUnmapRam(vm, held.address, held.pages - 1);
+      yield* wait(vmUnmapRam(vm, held.address, held.pages - 1));
     }
     if (this.expectedWarnings > before) this.count("mistake warned of");
   }

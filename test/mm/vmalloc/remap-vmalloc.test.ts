@@ -10,7 +10,7 @@ function shared() {
   const kernel = bootKernel({ cpus: 1, memoryBytes: 2 ** 26 });
   const spaces = new UserSpaces(kernel.mm);
   const free = kernel.pages.freePages;
-  const address = kernel.run(vmallocUser(kernel.vm, PAGES * PAGE_SIZE));
+  const address = kernel.run(() => vmallocUser(kernel.vm, PAGES * PAGE_SIZE));
   const frames = Array.from({ length: PAGES }, (_, page) => vmallocToPage(kernel.vm, address + page * PAGE_SIZE));
   const map = () => {
     const mm = spaces.makeMm();

@@ -106,15 +106,16 @@ describe("the vmalloc family", () => {
     const { vm } = kernel;
     const start = VMALLOC_START + 2 ** 32;
     const end = start + 2 ** 20;
-    const code = __vmallocNodeRange(vm, PAGE_SIZE, 2 ** 16, start + PAGE_SIZE, end, GFP_KERNEL, PAGE_KERNEL, 0, -1);
+    const code = () =>
+      __vmallocNodeRange(vm, PAGE_SIZE, 2 ** 16, start + PAGE_SIZE, end, GFP_KERNEL, PAGE_KERNEL, 0, -1);
     expect(kernel.run(code)).toBe(start + 2 ** 16);
-    const large = __vmallocNodeRange(vm, 2 ** 20, 1, start, end, GFP_KERNEL, PAGE_KERNEL, 0, -1);
+    const large = () => __vmallocNodeRange(vm, 2 ** 20, 1, start, end, GFP_KERNEL, PAGE_KERNEL, 0, -1);
     expect(kernel.run(large)).toBe(0);
     expect(kernel.log.lines.join("\n")).toMatch(/vm_struct allocation failed/);
   });
 
   it("takes vmalloc_32 memory below 4 GiB", () => {
-    const address = kernel.run(vmalloc32(kernel.vm, 64 * PAGE_SIZE));
+    const address = kernel.run(() => vmalloc32(kernel.vm, 64 * PAGE_SIZE));
     for (let page = 0; page < 64; page++) {
       expect(vmallocToPfn(kernel.vm, address + page * PAGE_SIZE)).toBeLessThan(2 ** 20);
     }
@@ -122,12 +123,12 @@ describe("the vmalloc family", () => {
 
   it("prefers the NUMA node that is asked for and falls back to others", () => {
     const numa = bootKernel({ cpus: 2, memoryBytes: 2 ** 28, numaNodes: 2 });
-    const onNode1 = numa.run(__vmallocNode(numa.vm, 100 * PAGE_SIZE, 1, GFP_KERNEL, 1));
+    const onNode1 = numa.run(() => __vmallocNode(numa.vm, 100 * PAGE_SIZE, 1, GFP_KERNEL, 1));
     for (let page = 0; page < 100; page++) {
       expect(numa.pages.nodeOfFrame(vmallocToPfn(numa.vm, onNode1 + page * PAGE_SIZE))).toBe(1);
     }
     expect(vmallocinfo(numa.vm)[0]).toMatch(/pages=100 vmalloc N1=100$/);
-    const most = numa.run(__vmallocNode(numa.vm, 2 ** 27 + 2 ** 24, 1, GFP_KERNEL, 1));
+    const most = numa.run(() => __vmallocNode(numa.vm, 2 ** 27 + 2 ** 24, 1, GFP_KERNEL, 1));
     expect(most).not.toBe(0);
     expect(numa.verify()).toEqual([]);
   });
@@ -158,7 +159,7 @@ describe("remap_vmalloc_range", () => {
 
   it("maps the same frames for a user, from a page offset on", () => {
     const user = userTables();
-    const address = kernel.run(vmallocUser(kernel.vm, 4 * PAGE_SIZE));
+    const address = kernel.run(() => vmallocUser(kernel.vm, 4 * PAGE_SIZE));
     expect(kernel.run(remapVmallocRange(kernel.vm, user, 0x40_0000, address, 1, 2 * PAGE_SIZE))).toBe(0);
     for (const page of [0, 1]) {
       const la = 0x40_0000 + page * PAGE_SIZE;
@@ -172,7 +173,7 @@ describe("remap_vmalloc_range", () => {
 
   it("refuses what is not for users, not aligned or beyond the end", () => {
     const user = userTables();
-    const address = kernel.run(vmallocUser(kernel.vm, 4 * PAGE_SIZE));
+    const address = kernel.run(() => vmallocUser(kernel.vm, 4 * PAGE_SIZE));
     const plain = kernel.vmalloc(PAGE_SIZE);
     const remap = (to: number, from: number, offset: number, bytes: number): number =>
       kernel.run(remapVmallocRange(kernel.vm, user, to, from, offset, bytes));
@@ -186,7 +187,7 @@ describe("remap_vmalloc_range", () => {
 describe("sparse areas", () => {
   it("map and unmap pages within the area only, flushing at once", () => {
     const { vm } = kernel;
-    const area = kernel.run(getVmArea(vm, 16 * PAGE_SIZE, VM_SPARSE));
+    const area = kernel.run(() => getVmArea(vm, 16 * PAGE_SIZE, VM_SPARSE));
     const start = vm.vms.addr[area];
     const frames = kernel.allocFrames(2);
     expect(vmAreaMapPages(vm, area, start + PAGE_SIZE, start + 3 * PAGE_SIZE, frames)).toBe(0);
@@ -199,7 +200,7 @@ describe("sparse areas", () => {
     expect(vmAreaMapPages(vm, area, start - PAGE_SIZE, start, frames)).toBe(-ERANGE);
     expect(vmAreaMapPages(vm, area, start + 16 * PAGE_SIZE, start + 17 * PAGE_SIZE, frames)).toBe(-ERANGE);
     expect(vmAreaMapPages(vm, area, start, start + 2 ** 33, frames)).toBe(-E2BIG);
-    const plain = kernel.run(getVmArea(vm, PAGE_SIZE, VM_MAP));
+    const plain = kernel.run(() => getVmArea(vm, PAGE_SIZE, VM_MAP));
     expect(vmAreaMapPages(vm, plain, vm.vms.addr[plain], vm.vms.addr[plain] + PAGE_SIZE, frames)).toBe(-EINVAL);
     kernel.run(freeVmArea(vm, area));
   });
@@ -245,7 +246,7 @@ describe("per-CPU areas", () => {
     };
     for (let i = 0; i < 40; i++) {
       const at = base - (1 + random(200)) * PMD_SIZE;
-      const reserved = kernel.run(getVmAreaCaller(vm, PMD_SIZE - PAGE_SIZE, VM_MAP, at, at + PMD_SIZE));
+      const reserved = kernel.run(() => getVmAreaCaller(vm, PMD_SIZE - PAGE_SIZE, VM_MAP, at, at + PMD_SIZE));
       if (reserved !== 0) held.push(vm.vms.addr[reserved]);
     }
     const offsets = [0, 4 * PMD_SIZE, 6 * PMD_SIZE];
@@ -269,7 +270,8 @@ describe("address space that runs out", () => {
   it("is freed by a purge notifier, and the allocation tried again", () => {
     const { vm } = kernel;
     const start = VMALLOC_START + 2 ** 36;
-    const reserve = (): number => kernel.run(getVmAreaCaller(vm, 3 * PAGE_SIZE, VM_MAP, start, start + 8 * PAGE_SIZE));
+    const reserve = (): number =>
+      kernel.run(() => getVmAreaCaller(vm, 3 * PAGE_SIZE, VM_MAP, start, start + 8 * PAGE_SIZE));
     const [first, second] = [reserve(), reserve()];
     expect([first, second]).not.toContain(0);
     expect(reserve()).toBe(0);
@@ -283,7 +285,7 @@ describe("address space that runs out", () => {
     unregister();
     expect(reserve()).toBe(0);
     expect(calls).toBe(1);
-    kernel.run(vfree(vm, vm.vms.addr[first]));
+    kernel.run(() => vfree(vm, vm.vms.addr[first]));
     expect(reserve()).not.toBe(0);
   });
 });

@@ -15,6 +15,7 @@ import {
   GFP_KERNEL,
   GFP_NOWAIT,
   getVmAreaCaller,
+  isReady,
   NO_EVENTS,
   NUMA_NO_NODE,
   PAGE_KERNEL,
@@ -34,7 +35,7 @@ import {
   VM_USERMAP,
   VMALLOC_END,
   VMALLOC_START,
-  vfreeSoon,
+  vfree,
   vmAreaMapPages,
   vmalloc32User,
   vmallocNode,
@@ -90,7 +91,7 @@ describe("vmalloc", () => {
     expect(small.log.lines.at(-1)).toBe(
       `sync: vmalloc error: size ${3 * PAGE_SIZE}, failed to allocate pages, mode:0xcc2(GFP_KERNEL|__GFP_HIGHMEM), nodemask=(null),cpuset=/,mems_allowed=0`,
     );
-    expect(small.run(__vmalloc(small.vm, 5 * PAGE_SIZE, GFP_KERNEL | __GFP_NOWARN))).toBe(0);
+    expect(small.run(() => __vmalloc(small.vm, 5 * PAGE_SIZE, GFP_KERNEL | __GFP_NOWARN))).toBe(0);
     expect(small.log.lines).toHaveLength(1);
     expect(small.vm.nrVmallocPages).toBe(1);
     expect(small.verify()).toEqual([]);
@@ -98,7 +99,7 @@ describe("vmalloc", () => {
 
   it("without an area names the size that was asked for, not the rounded one", () => {
     const [start, end] = [VMALLOC_START + 2 ** 40, VMALLOC_START + 2 ** 40 + PAGE_SIZE];
-    const call = __vmallocNodeRange(kernel.vm, 5000, 1, start, end, GFP_KERNEL, PAGE_KERNEL, 0, NUMA_NO_NODE);
+    const call = () => __vmallocNodeRange(kernel.vm, 5000, 1, start, end, GFP_KERNEL, PAGE_KERNEL, 0, NUMA_NO_NODE);
     expect(kernel.run(call)).toBe(0);
     expect(kernel.log.lines.at(-1)).toMatch(/vmalloc error: size 5000, vm_struct allocation failed, mode:0xcc0/);
   });
@@ -111,8 +112,8 @@ describe("vmalloc", () => {
   it("for users is aligned to SHMLBA, one page, and marked VM_USERMAP", () => {
     const aligns: number[] = [];
     kernel.vm.events = { ...NO_EVENTS, alloc: (_addr, _size, align) => void aligns.push(align) };
-    const first = kernel.run(vmallocUser(kernel.vm, PAGE_SIZE));
-    const low = kernel.run(vmalloc32User(kernel.vm, PAGE_SIZE));
+    const first = kernel.run(() => vmallocUser(kernel.vm, PAGE_SIZE));
+    const low = kernel.run(() => vmalloc32User(kernel.vm, PAGE_SIZE));
     expect(aligns).toEqual([PAGE_SIZE, PAGE_SIZE]);
     for (const address of [first, low]) expect(flagsAt(address)).toBe(VM_ALLOC | VM_USERMAP);
     expect(vmallocToPage(kernel.vm, low)).toBeLessThan(2 ** 20);
@@ -139,7 +140,7 @@ describe("vmalloc", () => {
   it("on a NUMA node takes its pages there", () => {
     const numa = bootKernel({ cpus: 2, memoryBytes: 64 * MIB, numaNodes: 2 });
     for (const node of [0, 1]) {
-      for (const call of [vmallocNode(numa.vm, PAGE_SIZE, node), vzallocNode(numa.vm, PAGE_SIZE, node)]) {
+      for (const call of [() => vmallocNode(numa.vm, PAGE_SIZE, node), () => vzallocNode(numa.vm, PAGE_SIZE, node)]) {
         expect(numa.pages.nodeOfFrame(vmallocToPage(numa.vm, numa.run(call)))).toBe(node);
       }
     }
@@ -155,7 +156,7 @@ describe("vfree", () => {
       0,
       kernel.vm.flushing.smp.onEachCpu((cpu) => {
         if (cpu !== 1) return;
-        vfreeSoon(kernel.vm, address);
+        expect(isReady(vfree(kernel.vm, address))).toBe(true);
         left = vmAt(kernel, address);
       }),
     );
@@ -165,17 +166,18 @@ describe("vfree", () => {
   });
 
   it("of an area with VM_FLUSH_RESET_PERMS flushes at once, the direct map of its pages too", () => {
-    const call = __vmallocNodeRange(
-      kernel.vm,
-      3 * PAGE_SIZE,
-      1,
-      VMALLOC_START,
-      VMALLOC_END,
-      GFP_KERNEL,
-      PAGE_KERNEL_EXEC,
-      VM_FLUSH_RESET_PERMS,
-      NUMA_NO_NODE,
-    );
+    const call = () =>
+      __vmallocNodeRange(
+        kernel.vm,
+        3 * PAGE_SIZE,
+        1,
+        VMALLOC_START,
+        VMALLOC_END,
+        GFP_KERNEL,
+        PAGE_KERNEL_EXEC,
+        VM_FLUSH_RESET_PERMS,
+        NUMA_NO_NODE,
+      );
     const address = kernel.run(call);
     const frames = [0, 1, 2].map((page) => vmallocToPfn(kernel.vm, address + page * PAGE_SIZE));
     const flushes: [number, number][] = [];
@@ -240,7 +242,7 @@ describe("vmap", () => {
   });
 
   it("vm_area_map_pages takes as many pages as the range has", () => {
-    const vm = kernel.run(getVmAreaCaller(kernel.vm, 4 * PAGE_SIZE, VM_SPARSE, VMALLOC_START, VMALLOC_END));
+    const vm = kernel.run(() => getVmAreaCaller(kernel.vm, 4 * PAGE_SIZE, VM_SPARSE, VMALLOC_START, VMALLOC_END));
     const start = kernel.vm.vms.addr[vm];
     const frames = kernel.allocFrames(2);
     expect(vmAreaMapPages(kernel.vm, vm, start, start + 2 * PAGE_SIZE, frames)).toBe(0);
@@ -293,7 +295,7 @@ describe("remap_vmalloc_range", () => {
 
   it("answers -EBUSY over a mapping and -EFAULT outside the user half, without a warning", () => {
     const user = userTables();
-    const address = kernel.run(vmallocUser(kernel.vm, 2 * PAGE_SIZE));
+    const address = kernel.run(() => vmallocUser(kernel.vm, 2 * PAGE_SIZE));
     const remap = (to: number) => kernel.run(remapVmallocRange(kernel.vm, user, to, address, 0, 2 * PAGE_SIZE));
     expect(remap(0x40_0000)).toBe(0);
     expect(remap(0x40_1000)).toBe(-EBUSY);
@@ -303,7 +305,7 @@ describe("remap_vmalloc_range", () => {
 
   it("from within an area stops at its guard page with -EINVAL", () => {
     const user = userTables();
-    const address = kernel.run(vmallocUser(kernel.vm, 2 * PAGE_SIZE));
+    const address = kernel.run(() => vmallocUser(kernel.vm, 2 * PAGE_SIZE));
     const call = remapVmallocRange(kernel.vm, user, 0x40_0000, address + PAGE_SIZE, 0, 2 * PAGE_SIZE);
     expect(kernel.run(call)).toBe(-EINVAL);
   });
@@ -318,7 +320,7 @@ describe("purge notifiers", () => {
     });
     const [start, end] = [VMALLOC_START + 2 ** 40, VMALLOC_START + 2 ** 40 + PAGE_SIZE];
     const allocate = (gfp: number) =>
-      kernel.run(__vmallocNodeRange(kernel.vm, PAGE_SIZE, 1, start, end, gfp, PAGE_KERNEL, 0, NUMA_NO_NODE));
+      kernel.run(() => __vmallocNodeRange(kernel.vm, PAGE_SIZE, 1, start, end, gfp, PAGE_KERNEL, 0, NUMA_NO_NODE));
     expect(allocate(GFP_NOWAIT)).toBe(0);
     expect([asked, kernel.log.lines.length]).toEqual([0, 0]);
     expect(allocate(GFP_KERNEL)).toBe(0);

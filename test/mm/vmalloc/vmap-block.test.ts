@@ -1,7 +1,7 @@
 /** vmap blocks: room for small `vm_map_ram` requests, and what happens to a block while somebody waits for its lock. */
 import { describe, expect, it } from "vitest";
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
-import { vmMapRam } from "../../../mm/index.ts";
+import { vmMapRam, wait } from "../../../mm/index.ts";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
 
 const PAGE = PAGE_SIZE;
@@ -36,7 +36,7 @@ function mapWhileLocked(
   }
   function* mapper(): KernelCode<void> {
     loop.spend(10_000);
-    address = yield* vmMapRam(kernel.vm, frames);
+    address = yield* wait(vmMapRam(kernel.vm, frames));
   }
   kernel.spawn("holder", 1, holder());
   kernel.spawn("mapper", 0, mapper());

@@ -1,0 +1,129 @@
+/**
+ * Kernel code that may have to wait: for a lock, for other CPUs, for a work item.
+ *
+ * Writing it. Most such calls do not wait in the end. On the host a generator costs 30 to 50 ns even when it never pauses, so a
+ * call that is made often is a plain function of type `Blocking<T>`. It returns `ready(value)` (`DONE` when there is no value)
+ * or, where it has to wait, code that goes on from there. Two helpers cut it at such places:
+ *
+ *     return afterLock(node.lazyLock, addLazy, state, node, area);       // addLazy(state, node, area), with the lock held
+ *     return afterCall(removeVmArea(state, address), freeVm, state, address); // freeVm(vm, state, address), once vm is known
+ *
+ * Code that waits in a loop, or nearly always, is a generator (`KernelCode<T>`). That is a `Blocking<T>` too.
+ *
+ * Calling it. `wait` gives the value, in code that may wait itself:
+ *
+ *     const address = yield* wait(vmalloc(state, 8192));
+ *     yield* wait(vfree(state, address));
+ *
+ * A plain function returns what it was given, or goes on with `afterCall`. From outside, `kernel.run(() => vmalloc(state, 8192))`
+ * runs a call to its end. The value cannot be reached otherwise; `test/mm/kernel/blocking-calls.test.ts` finds calls whose result
+ * is thrown away.
+ */
+import type { KernelCode, Pause } from "../../arch/time/event-loop.ts";
+import type { Mutex, SpinLock } from "./lock.ts";
+
+/** What may be ready. Not objects: nothing would tell them from code. */
+type Value = number | boolean | undefined;
+
+declare const READY: unique symbol;
+
+/** A value that was there without waiting; at run time the value itself. */
+export interface Ready<T> {
+  readonly [READY]: T;
+}
+
+/** What a call that may wait returns: its value, or the code that will find it. */
+export type Blocking<T> = Ready<T> | KernelCode<T>;
+
+/** A value, as the result of a call that did not have to wait. */
+export function ready<T extends Value>(value: T): Ready<T> {
+  return value as unknown as Ready<T>;
+}
+
+/** The result of a call without a value that did not have to wait. */
+export const DONE: Ready<void> = undefined as unknown as Ready<void>;
+
+/** Whether the value is there. Otherwise it is code. */
+export function isReady<T>(found: Blocking<T>): found is Ready<T> {
+  return typeof found !== "object";
+}
+
+/** The value of a call that is ready. */
+export function resultOf<T>(found: Ready<T>): T {
+  return found as unknown as T;
+}
+
+/** To be waited for with `yield*`, and at once. */
+export interface Waiting<T> {
+  [Symbol.iterator](): Iterator<Pause, T, void>;
+}
+
+/** What `yield*` asks of a value that is there. One object serves all: its value is read before anything else can run. */
+const readyResult = { done: true as const, value: undefined as unknown };
+const readyIterator = { next: () => readyResult };
+const waitedFor = { [Symbol.iterator]: () => readyIterator };
+
+/** Waits for the value, from code that may wait: `yield* wait(...)`. */
+export function wait<T>(found: Blocking<T>): Waiting<T> {
+  if (!isReady(found)) return found;
+  readyResult.value = found;
+  return waitedFor as Waiting<T>;
+}
+
+/**
+ * A call that somebody else is to make, at a time of their choice: a function, or code of a generator, which does nothing before
+ * it is waited for.
+ */
+export type Call<T> = (() => Blocking<T>) | KernelCode<T>;
+
+/**
+ * Makes the call.
+ * @throws TypeError for what is no call: most likely it has been made already, where a function that makes it was expected
+ */
+export function make<T>(call: Call<T>): Blocking<T> {
+  if (typeof call === "function") return call();
+  if (typeof call === "object" && call !== null) return call;
+  throw new TypeError(
+    `${String(call)} is no call to be made: expected a function such as () => vmalloc(kernel.vm, 8192)`,
+  );
+}
+
+/** A call as code of its own, for a thread or a work item. */
+export function* asCode<T>(call: () => Blocking<T>): KernelCode<T> {
+  return yield* wait(call());
+}
+
+/** Goes on with `rest(value, ...args)` once the value is there. */
+export function afterCall<T, A extends readonly unknown[], R>(
+  found: Blocking<T>,
+  rest: (value: T, ...args: A) => Blocking<R>,
+  ...args: A
+): Blocking<R> {
+  return isReady(found) ? rest(resultOf(found), ...args) : waitFor(found, rest, args);
+}
+
+function* waitFor<T, A extends readonly unknown[], R>(
+  code: KernelCode<T>,
+  rest: (value: T, ...args: A) => Blocking<R>,
+  args: A,
+): KernelCode<R> {
+  return yield* wait(rest(yield* code, ...args));
+}
+
+/** Goes on with `rest(...args)` once `lock` is held. Who goes on releases it. */
+export function afterLock<A extends readonly unknown[], R>(
+  lock: SpinLock | Mutex,
+  rest: (...args: A) => Blocking<R>,
+  ...args: A
+): Blocking<R> {
+  return lock.tryTake() ? rest(...args) : waitForLock(lock, rest, args);
+}
+
+function* waitForLock<A extends readonly unknown[], R>(
+  lock: SpinLock | Mutex,
+  rest: (...args: A) => Blocking<R>,
+  args: A,
+): KernelCode<R> {
+  yield* lock.take();
+  return yield* wait(rest(...args));
+}

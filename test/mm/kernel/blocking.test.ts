@@ -1,0 +1,135 @@
+import { describe, expect, it } from "vitest";
+import { EventLoop, type KernelCode, PAUSE_TURN } from "../../../arch/time/event-loop.ts";
+import {
+  afterCall,
+  afterLock,
+  asCode,
+  type Blocking,
+  DONE,
+  isReady,
+  make,
+  ready,
+  resultOf,
+  wait,
+} from "../../../mm/kernel/blocking.ts";
+import { DEFAULT_KERNEL_COSTS } from "../../../mm/kernel/kernel-costs.ts";
+import { SpinLock } from "../../../mm/kernel/lock.ts";
+
+const VALUES = [0, 42, -12, 0xffff_c900_0000, undefined, true, false];
+
+/** Code that pauses once before it has the value. */
+function* later<T>(value: T): KernelCode<T> {
+  yield PAUSE_TURN;
+  return value;
+}
+
+/** Runs a call to its end; its value. */
+function outcome<T>(found: Blocking<T>): T {
+  if (isReady(found)) return resultOf(found);
+  while (true) {
+    const { done, value } = found.next();
+    if (done) return value;
+  }
+}
+
+function lockOf(cpus: number): { loop: EventLoop; lock: SpinLock } {
+  const loop = new EventLoop(cpus);
+  return { loop, lock: new SpinLock("lock", loop, DEFAULT_KERNEL_COSTS.lock) };
+}
+
+describe("a call that may wait", () => {
+  it.each(VALUES)("that is ready gives %s at once, and to code that waits for it", (value) => {
+    const found: Blocking<typeof value> = ready(value);
+    expect(isReady(found)).toBe(true);
+    expect(outcome(found)).toBe(value);
+    expect(outcome(asCode(() => found))).toBe(value);
+  });
+
+  it("that has to wait gives the value to code that waits for it", () => {
+    const found: Blocking<number> = later(7);
+    expect(isReady(found)).toBe(false);
+    expect(outcome(asCode(() => found))).toBe(7);
+  });
+
+  it("keeps its value when others that are ready are waited for within its arguments", () => {
+    function* code(): KernelCode<number[]> {
+      const add = (a: number, b: number): Blocking<number> => ready(a + b);
+      const sum = yield* wait(add(yield* wait(ready(1)), yield* wait(add(2, yield* wait(ready(3))))));
+      return [sum, yield* wait(ready(5)), yield* wait(later(8))];
+    }
+    expect(outcome(code())).toEqual([6, 5, 8]);
+  });
+});
+
+describe("afterCall", () => {
+  it.each([
+    ["ready", () => ready(20)],
+    ["code", () => later(20)],
+  ])("goes on with the value and its arguments where the call is %s", (_, call: () => Blocking<number>) => {
+    const seen: unknown[] = [];
+    const rest = (value: number, factor: number, name: string): Blocking<number> => {
+      seen.push([value, factor, name]);
+      return ready(value * factor);
+    };
+    expect(outcome(afterCall(call(), rest, 3, "x"))).toBe(60);
+    expect(seen).toEqual([[20, 3, "x"]]);
+  });
+
+  it("waits for what goes on to wait as well", () => {
+    expect(outcome(afterCall(later(1), (value) => later(value + 1)))).toBe(2);
+    expect(outcome(afterCall(ready(1), (value) => later(value + 1)))).toBe(2);
+  });
+});
+
+describe("afterLock", () => {
+  it("goes on at once with the lock held when it is free", () => {
+    const { loop, lock } = lockOf(1);
+    loop.runSync(
+      0,
+      (function* () {
+        const found = afterLock(lock, (a: number, b: number) => ready(lock.isHeld ? a + b : -1), 1, 2);
+        expect(isReady(found)).toBe(true);
+        expect(yield* wait(found)).toBe(3);
+        lock.release();
+      })(),
+    );
+  });
+
+  it("goes on once the holder has given the lock back when it is not", () => {
+    const { loop, lock } = lockOf(2);
+    const log: string[] = [];
+    const critical = (name: string): Blocking<void> => {
+      log.push(`${name} ${lock.owner?.name}`);
+      lock.release();
+      return DONE;
+    };
+    loop.spawn(
+      "holder",
+      0,
+      (function* () {
+        yield* lock.take();
+        loop.spend(10_000);
+        log.push("released");
+        lock.release();
+      })(),
+    );
+    loop.spawn(
+      "waiter",
+      1,
+      asCode(() => afterLock(lock, critical, "second")),
+    );
+    loop.run();
+    expect(log).toEqual(["released", "second waiter"]);
+  });
+});
+
+describe("a call for others to make", () => {
+  it("is a function, or code that has not begun", () => {
+    expect(outcome(make(() => ready(3)))).toBe(3);
+    expect(outcome(make(later(4)))).toBe(4);
+  });
+
+  it.each([undefined, 0, 4096, true])("is refused when it has been made already and gave %s", (value) => {
+    expect(() => make(value as never)).toThrow(/no call to be made: expected a function such as \(\) => vmalloc/);
+  });
+});
