@@ -1,6 +1,8 @@
 /** Options of commands that boot a machine: the settings of the machine and its kernel. */
 import { type Command, Option } from "commander";
-import { SETTING_NAMES, SETTINGS, type SettingName } from "../settings/machine-settings.ts";
+import { DEFERRED_POLICY } from "../../mm/index.ts";
+import { type MachineSettings, SETTING_NAMES, SETTINGS, type SettingName } from "../settings/machine-settings.ts";
+import { UsageError } from "./errors.ts";
 import { optionParser } from "./option-values.ts";
 
 /** Adds options for `names` to a command, under a heading of their own in its help. */
@@ -14,4 +16,14 @@ export function addMachineOptions(
     const option = new Option(value === "" ? `--${name}` : `--${name} ${value}`, summary).helpGroup(heading);
     command.addOption(value === "" ? option : option.argParser(optionParser(parse)));
   }
+}
+
+/**
+ * Refuses settings of one machine that would not be heeded.
+ * @throws UsageError
+ */
+export function checkHeeded({ isolated, policy }: MachineSettings): void {
+  if (isolated === undefined || policy === DEFERRED_POLICY) return;
+  const { name } = DEFERRED_POLICY;
+  throw new UsageError(`--isolated: only the flush policy ${name} heeds it (--policy ${name})`);
 }

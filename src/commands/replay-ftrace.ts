@@ -1,6 +1,7 @@
 /** `mmulab replay --ftrace`: vmalloc events that any kernel traced. */
 
 import { EXIT_OK } from "../command-line/errors.ts";
+import { checkHeeded } from "../command-line/machine-options.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import { inputSizeBytes } from "../files/byte-chunks.ts";
@@ -22,6 +23,7 @@ const MEBIBYTE = 2 ** 20;
 
 /** Replays `file` and prints what its options ask for. */
 export async function replayFtraceFile(file: string, options: FtraceCommandOptions): Promise<number> {
+  checkHeeded(options);
   const preset = findPreset(options.preset);
   const total = Math.ceil(inputSizeBytes(file) / MEBIBYTE);
   const progress = startProgress(total, options.quiet === true || total === 0);

@@ -1,7 +1,7 @@
 /** `mmulab run`: a workload on an emulated machine, and a report. */
 import { type Command, Option } from "commander";
 import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
-import { addMachineOptions } from "../command-line/machine-options.ts";
+import { addMachineOptions, checkHeeded } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
@@ -123,6 +123,7 @@ async function run(
   if (given("ops") && workload.usesOperations === false) {
     throw new UsageError(`${workload.name} does not take --ops; its parameters are ${namesOf(specs).join(", ")}`);
   }
+  checkHeeded(options);
   if (options.flushes !== undefined) checkFlushFile(options.flushes);
   checkOutputs(
     (["events", "flushes", "save", "timeline"] as const).map((option) => ({

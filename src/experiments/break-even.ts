@@ -32,7 +32,8 @@ export function breakEven(preset: Preset): { rows: Value[][]; findings: string[]
   const own = preset.tlbs
     .filter(({ kinds, pageSizes }) => kinds.includes("load") && pageSizes.includes("4K"))
     .reduce((most, { sets, ways }) => Math.max(most, sets * ways), 0);
-  const small = { ...preset, tlbs: withSmallTlb(preset.tlbs) };
+  const tlbs = withSmallTlb(preset.tlbs);
+  const small = { ...preset, tlbs, pagingStructureCaches: ownStructureCaches(preset, tlbs) };
   const { walk } = small.costs;
   const rows = [
     ...LONGER_WALKS_CYCLES.map((longer) => {
@@ -71,6 +72,18 @@ function withSmallTlb(tlbs: readonly TlbPreset[]): TlbPreset[] {
       source: "this experiment",
     },
   ];
+}
+
+/** The paging-structure caches; one whose entries were in a TLB that is no more has caches of that TLB's size to itself. */
+function ownStructureCaches(preset: Preset, tlbs: readonly TlbPreset[]): Preset["pagingStructureCaches"] {
+  return Object.fromEntries(
+    Object.entries(preset.pagingStructureCaches).map(([name, cache]) => {
+      const host = "sharedWith" in cache ? preset.tlbs.find((tlb) => tlb.name === cache.sharedWith) : undefined;
+      if (host === undefined || tlbs.includes(host)) return [name, cache];
+      const { sets, ways, replacement } = host;
+      return [name, { sets, ways, replacement, source: `${cache.source}; apart from the TLB: this experiment` }];
+    }),
+  );
 }
 
 function measure(preset: Preset, name: string, entries: number): Value[] {

@@ -16,6 +16,7 @@ import type { Experiment, ExperimentContext, ExperimentOutcome, Plot, Value } fr
 /** Where the memory is mapped; a multiple of every page size. */
 const BASE = VMALLOC_START;
 const GIB = 2 ** 30;
+const GIB_MIB = 1024;
 const MIB = 2 ** 20;
 /** Walks after a flush that are averaged. */
 const COLD_WALKS = 64;
@@ -74,7 +75,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const plan = parameters.list("size").flatMap((sizeMib) =>
     parameters
       .words("pages")
-      .filter((page) => page !== "1G" || sizeMib % 1024 === 0)
+      .filter((page) => page !== "1G" || sizeMib % GIB_MIB === 0)
       .flatMap((page) =>
         parameters
           .list("levels")
@@ -112,7 +113,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
         plot(cells, pattern, `Misses of all TLB levels, ${pattern}`, "misses (% of accesses)", false, 5),
         ...(i > 0 ? [] : [plot(cells, pattern, "Page tables that the mapping needs", "page-table pages", true, 4)]),
       ]),
-    findings: findings(cells),
+    findings: [...leftOut(parameters.list("size"), parameters.words("pages")), ...findings(cells)],
   };
 }
 
@@ -133,6 +134,12 @@ function plot(
       .map((cell): [number, number] => [cell.sizeMib, Number(cell.row[column])]),
   }));
   return { title, xName: "memory (MiB)", yName, xLog: true, yLog, series };
+}
+
+/** Which sizes are not measured with 1 GiB pages, and why. */
+function leftOut(sizes: readonly number[], pages: readonly string[]): string[] {
+  const odd = pages.includes("1G") ? sizes.filter((sizeMib) => sizeMib % GIB_MIB !== 0) : [];
+  return odd.map((sizeMib) => `1G is left out for ${sizeMib} MiB, which no whole number of such pages makes.`);
 }
 
 function findings(cells: readonly Cell[]): string[] {

@@ -1,7 +1,8 @@
 /**
  * The `fork_storm` workload: processes are created and end in quick succession, and with each its kernel stack in vmalloc
- * space (`CONFIG_VMAP_STACK`; `alloc_thread_stack_node` and `free_thread_stack` of kernel/fork.c). Each CPU keeps two
- * stacks for reuse; the others are freed after an RCU grace period.
+ * space (`CONFIG_VMAP_STACK`; `alloc_thread_stack_node` and `free_thread_stack` of kernel/fork.c). Stacks of ended processes
+ * wait for an RCU grace period; then the callbacks of all of them run one after another (`rcu_do_batch`), so that of each
+ * batch the first two go to the CPU's cached stacks and the others to vfree.
  */
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { __GFP_ZERO, __vmallocNode, GFP_KERNEL, NUMA_NO_NODE } from "../../mm/index.ts";
@@ -13,7 +14,7 @@ import { threadWorkload } from "./base/thread-workload.ts";
 const STACK_BYTES = 16384;
 /** `NR_CACHED_STACKS`. */
 const CACHED_STACKS = 2;
-/** From the end of a task to the free of its stack. */
+/** Length of a grace period: stacks of tasks that end in one are released at the end of the next. */
 const GRACE_PERIOD_USEC = 12_000;
 /** What a process does in the kernel before it ends: pages of its stack that it touches from the top, and cycles. */
 const TOUCHED_BYTES = 6144;
@@ -26,6 +27,33 @@ interface Shared {
   readonly tasks: number[];
   readonly cached: number[][];
   reused: number;
+}
+
+/** Stacks of one CPU's ended tasks that wait for readers to be done with them, as RCU's callback lists hold them. */
+class GracePeriods {
+  /** Those that wait for the end of the period under way, and those that came during it. */
+  private waiting: number[] = [];
+  private arrived: number[] = [];
+  private endCycles = 0;
+
+  add(stack: number): void {
+    this.arrived.push(stack);
+  }
+
+  /** Stacks that may be released now; when a period has ended, the next begins. */
+  advance(nowCycles: number, periodCycles: number): readonly number[] {
+    if (nowCycles < this.endCycles || this.waiting.length + this.arrived.length === 0) return [];
+    const done = this.waiting;
+    this.waiting = this.arrived;
+    this.arrived = [];
+    this.endCycles = nowCycles + periodCycles;
+    return done;
+  }
+
+  /** All of them, after the periods that they wait for. */
+  all(): readonly number[] {
+    return [...this.waiting, ...this.arrived];
+  }
 }
 
 /** Kernel stacks of a fork storm. */
@@ -42,12 +70,10 @@ export const forkStorm = threadWorkload<Shared>({
     reused: 0,
   }),
   *thread(thread, shared) {
-    const dead: { readonly stack: number; readonly atCycles: number }[] = [];
+    const dead = new GracePeriods();
     const graceCycles = GRACE_PERIOD_USEC * 1000 * thread.kernel.machine.preset.frequencyGhz.value;
     for (let i = 0; i < thread.operations; i++) {
-      while (dead.length > 0 && dead[0].atCycles + graceCycles <= thread.nowCycles()) {
-        yield* release(thread, shared, dead.shift()?.stack ?? 0);
-      }
+      for (const stack of dead.advance(thread.nowCycles(), graceCycles)) yield* release(thread, shared, stack);
       const stack = yield* fork(thread, shared);
       if (stack === 0) continue;
       shared.tasks.push(stack);
@@ -57,10 +83,10 @@ export const forkStorm = threadWorkload<Shared>({
       shared.tasks[index] = shared.tasks[shared.tasks.length - 1];
       shared.tasks.pop();
       thread.expect(ending + STACK_BYTES - STEP_BYTES, ending);
-      dead.push({ stack: ending, atCycles: thread.nowCycles() });
+      dead.add(ending);
     }
-    yield* thread.sleep(GRACE_PERIOD_USEC);
-    for (const { stack } of dead) yield* release(thread, shared, stack);
+    yield* thread.sleep(2 * GRACE_PERIOD_USEC);
+    for (const stack of dead.all()) yield* release(thread, shared, stack);
   },
   report: (_, { reused }) => ({
     lines: [`${reused} stacks were taken from a CPU's two cached ones`],

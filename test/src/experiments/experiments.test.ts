@@ -16,6 +16,15 @@ const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "page-tables": { size: "64,1024", accesses: "20000" },
 };
 
+/** And with which they take next to none. */
+const TINY: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "flush-cost": { cpus: "2", pages: "1" },
+  "flush-ceiling": { ceilings: "33", munmaps: "3" },
+  "lazy-threshold": { cpus: "1", lazymax: "256", frees: "300" },
+  "vmap-contention": { cpus: "1", pairs: "50" },
+  "page-tables": { size: "64", accesses: "500" },
+};
+
 function run(name: string, more: Readonly<Record<string, string>> = {}, seed = 1): ExperimentResult {
   const experiment = EXPERIMENTS.find((candidate) => candidate.name === name);
   if (experiment === undefined) throw new Error(`no experiment ${name}`);
@@ -44,6 +53,24 @@ describe("experiments", () => {
     expect(renderCsv(first).split("\r\n")[first.tables.length > 1 ? 1 : 0].split(",")).toHaveLength(
       first.tables[0].columns.length,
     );
+  });
+
+  it.each(PRESETS.map(({ name }) => name))("run on the preset %s", (name) => {
+    for (const experiment of EXPERIMENTS) {
+      const small = { ...SMALL[experiment.name], ...TINY[experiment.name] };
+      const result = runExperiment(experiment, presetByName(name), 1, small);
+      for (const table of result.tables)
+        expect(table.rows.length, `${experiment.name}, ${table.name}`).toBeGreaterThan(0);
+    }
+  });
+
+  it("say why a table is empty", () => {
+    const noWhole = run("page-tables", { size: "512", pages: "1G" });
+    expect(noWhole.tables[0].rows).toEqual([]);
+    expect(noWhole.findings).toEqual(["1G is left out for 512 MiB, which no whole number of such pages makes."]);
+    const noInvlpgb = run("flush-cost", { policies: "invlpgb", cpus: "2" });
+    expect(noInvlpgb.tables[0].rows).toEqual([]);
+    expect(noInvlpgb.findings[0]).toMatch(/^invlpgb is left out: skylake has no INVLPGB/);
   });
 
   it("say which figures they rest on, each with its source", () => {
