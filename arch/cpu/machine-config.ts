@@ -1,5 +1,6 @@
 /** What a machine is built from, checked. */
 import { MachineUsageError } from "../isa/errors.ts";
+import { CPUS_MAX, isMemorySize, MEMORY_SIZES, PHYSICAL_BITS_MAX, PHYSICAL_BITS_MIN } from "../isa/limits.ts";
 import { VENDORS } from "../isa/vendor.ts";
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES } from "../memory/physical-memory.ts";
 import { presetByName } from "../presets/index.ts";
@@ -8,9 +9,9 @@ import type { TopologyConfig } from "../time/topology.ts";
 
 /** Settings of a machine. */
 export interface MachineConfig {
-  /** Number of CPUs, 1 to 4096. Default 1. */
+  /** Number of CPUs, 1 to {@link CPUS_MAX}. Default 1. */
   readonly cpus?: number;
-  /** Memory, a positive multiple of 4096, at most 2^44. Default 4 GiB. */
+  /** Memory, a positive multiple of 4096 up to {@link MEMORY_BYTES_MAX}. Default 4 GiB. */
   readonly memoryBytes?: number;
   /** The microarchitecture: `skylake`, `icelake`, `sapphire-rapids`, `zen2`, `zen4`, or one's own. Default `skylake`. */
   readonly preset?: string | Preset | undefined;
@@ -47,19 +48,20 @@ export function checkConfig(config: MachineConfig): CheckedConfig {
   }
   const features = { ...preset.features, ...config.features };
   const maxPhyAddr = config.maxPhyAddr ?? preset.maxPhyAddr.value;
-  if (!Number.isInteger(cpus) || cpus < 1 || cpus > 4096) {
-    throw new MachineUsageError("cpus", cpus, "a whole number from 1 to 4096");
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > CPUS_MAX) {
+    throw new MachineUsageError("cpus", cpus, `a whole number from 1 to ${CPUS_MAX}`);
   }
-  if (!Number.isInteger(memoryBytes) || memoryBytes <= 0 || memoryBytes % 4096 !== 0 || memoryBytes > 2 ** 44) {
-    throw new MachineUsageError("memoryBytes", memoryBytes, "a positive multiple of 4096, at most 2^44");
+  if (!isMemorySize(memoryBytes)) {
+    throw new MachineUsageError("memoryBytes", memoryBytes, MEMORY_SIZES);
   }
   for (const name of Object.keys(features)) {
     if (!(name in preset.features)) {
       throw new MachineUsageError("features", name, `names among ${Object.keys(preset.features).join(", ")}`);
     }
   }
-  if (!Number.isInteger(maxPhyAddr) || maxPhyAddr < 36 || maxPhyAddr > 52) {
-    throw new MachineUsageError("maxPhyAddr", maxPhyAddr, "a whole number from 36 to 52");
+  if (!Number.isInteger(maxPhyAddr) || maxPhyAddr < PHYSICAL_BITS_MIN || maxPhyAddr > PHYSICAL_BITS_MAX) {
+    const expected = `a whole number from ${PHYSICAL_BITS_MIN} to ${PHYSICAL_BITS_MAX}`;
+    throw new MachineUsageError("maxPhyAddr", maxPhyAddr, expected);
   }
   const end = memoryBytes > LOW_MEMORY_BYTES ? HIGH_MEMORY_START + memoryBytes - LOW_MEMORY_BYTES : memoryBytes;
   if (end > 2 ** maxPhyAddr) {

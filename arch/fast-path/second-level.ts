@@ -1,6 +1,6 @@
 /**
  * The second-level TLB of 4 KiB pages, which all kinds of access share: lookups by its chains of page numbers, hits, and
- * insertions in place of another 4 KiB page. It has an index (`Tlb.headAt`), and a table gives its victims (replacement.ts).
+ * insertions in place of another 4 KiB page. It has an index (`Tlb.headAt`), and a table gives its victims (replacement-state.ts).
  */
 
 import * as translation from "../isa/translation.ts";

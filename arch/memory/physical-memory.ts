@@ -4,6 +4,7 @@
  */
 
 import { MachineUsageError } from "../isa/errors.ts";
+import { isMemorySize, MEMORY_SIZES } from "../isa/limits.ts";
 
 /**
  * Frames (of 4096 bytes) in one chunk. The host commits a chunk's memory page by page as it is touched, but V8 counts all of it:
@@ -19,7 +20,6 @@ export const FRAME_WORDS = 1024;
 /** log2 of {@link FRAME_WORDS}. */
 export const FRAME_WORDS_SHIFT = 10;
 
-const MAX_MEMORY_BYTES = 2 ** 44;
 const CHUNK_WORDS = CHUNK_FRAMES * FRAME_WORDS;
 /** Stands in the chunk directory for addresses without memory. */
 const NO_CHUNK = new Int32Array(0);
@@ -64,12 +64,12 @@ export class PhysicalMemory {
   readonly zeroChunk = new Int32Array(CHUNK_WORDS);
 
   /**
-   * @param sizeBytes a positive multiple of 4096, at most 2^44 (16 TiB), so that a frame number fits 32 bits
+   * @param sizeBytes a positive multiple of 4096, at most {@link MEMORY_BYTES_MAX}
    * @throws MachineUsageError when it is not
    */
   constructor(sizeBytes: number) {
-    if (!Number.isInteger(sizeBytes) || sizeBytes <= 0 || sizeBytes % 4096 !== 0 || sizeBytes > MAX_MEMORY_BYTES) {
-      throw new MachineUsageError("sizeBytes", sizeBytes, "a positive multiple of 4096, at most 2^44");
+    if (!isMemorySize(sizeBytes)) {
+      throw new MachineUsageError("sizeBytes", sizeBytes, MEMORY_SIZES);
     }
     this.sizeBytes = sizeBytes;
     const highBytes = Math.max(0, sizeBytes - LOW_MEMORY_BYTES);

@@ -2,10 +2,11 @@
 
 import { z } from "zod";
 import { MachineUsageError } from "../isa/errors.ts";
+import { PHYSICAL_BITS_MAX, PHYSICAL_BITS_MIN } from "../isa/limits.ts";
 import { isPowerOfTwo } from "../isa/power-of-two.ts";
 import { VENDORS } from "../isa/vendor.ts";
 import { INDEX_HASHES, type Preset, TLB_KINDS, TLB_PAGE_SIZES } from "./preset.ts";
-import { REPLACEMENT_NAMES, replacementProblem } from "./replacement.ts";
+import { REPLACEMENT_NAMES, replacementProblem } from "./replacement/index.ts";
 import { SKYLAKE } from "./skylake.ts";
 
 const source = z.string().min(1);
@@ -48,7 +49,10 @@ const presetSchema = z.strictObject({
   name: text,
   description: z.string(),
   vendor: z.enum(VENDORS).default("intel"),
-  maxPhyAddr: figure("bits").refine(({ value }) => value >= 36 && value <= 52, "36 to 52 bits"),
+  maxPhyAddr: figure("bits").refine(
+    ({ value }) => value >= PHYSICAL_BITS_MIN && value <= PHYSICAL_BITS_MAX,
+    `${PHYSICAL_BITS_MIN} to ${PHYSICAL_BITS_MAX} bits`,
+  ),
   frequencyGhz: figure("GHz"),
   features: z.strictObject({
     ...likeKeysOf(Object.keys(SKYLAKE.features) as (keyof Preset["features"])[], z.boolean()),

@@ -3,7 +3,7 @@
  * page-table lines, costs. Presets are JSON-compatible; `arch/presets/preset-schema.ts` checks those that people write.
  */
 import type { Vendor } from "../isa/vendor.ts";
-import type { ReplacementName } from "./replacement.ts";
+import type { ReplacementName } from "./replacement/index.ts";
 
 /** A number with its unit and where it comes from: F found in the named source, C computed from one, M remembered. */
 export interface Figure {

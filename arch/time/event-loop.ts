@@ -8,6 +8,7 @@
  * arrives between two of them waits for the next, at the latest where `mustYield()` is asked again.
  */
 import { MachineUsageError } from "../isa/errors.ts";
+import { CPUS_MAX } from "../isa/limits.ts";
 import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH, CycleAccounts } from "./cycle-accounts.ts";
 import { ZERO_CYCLES } from "./host-doubles.ts";
 import {
@@ -64,12 +65,12 @@ export class EventLoop {
   private outerActivity = 0;
 
   /**
-   * @param cpus 1 to 4096
+   * @param cpus 1 to {@link CPUS_MAX}
    * @param clockCycles where the clocks are kept, one a CPU; by default an array of their own
    */
   constructor(cpus: number, topology?: Topology, clockCycles: Float64Array = new Float64Array(cpus)) {
-    if (!Number.isInteger(cpus) || cpus < 1 || cpus > 4096) {
-      throw new MachineUsageError("cpus", cpus, "a whole number from 1 to 4096");
+    if (!Number.isInteger(cpus) || cpus < 1 || cpus > CPUS_MAX) {
+      throw new MachineUsageError("cpus", cpus, `a whole number from 1 to ${CPUS_MAX}`);
     }
     this.cpus = cpus;
     this.topology = topology ?? new Topology(cpus);

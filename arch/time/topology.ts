@@ -38,7 +38,7 @@ export class Topology {
   readonly socketOf: Int32Array;
 
   /**
-   * @param cpus 1 to 4096
+   * @param cpus how many CPUs the machine has
    * @param config room for `cpus` at least; absent: one thread a core, sockets of 64 cores
    * @throws MachineUsageError when there is not
    */

@@ -2,17 +2,19 @@
  * The replacement state of all sets of one structure, in the words that a CPU's structures share (cpu-arrays.ts). It is kept in
  * one of three forms:
  *
- *   table   one word a set, changed and read as replacement.ts says
- *   list    LRU of many ways: the slots of a set in order of use
+ *   table   one word a set, changed and read as its policy says (arch/presets/replacement)
+ *   list    LRU of many ways: the slots of a set in order of use (lru-lists.ts)
  *   tree    tree-PLRU of four ways in the first level, where hits are frequent, so that a hit only stores: for each node of a
  *           set's tree the place used last below it. The victim is the place not used last of the pair not used last.
  */
 
 import { checkState } from "../isa/state-error.ts";
 import type { TlbGeometry } from "../presets/preset.ts";
-import { replacementPolicy } from "../presets/replacement.ts";
+import { replacementPolicy } from "../presets/replacement/index.ts";
+import { afterUse } from "../presets/replacement/policy.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import * as layout from "./cpu-arrays.ts";
+import { LruLists, lruListWords } from "./lru-lists.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
@@ -23,13 +25,11 @@ export const TREE_WAYS = 4;
 /** Words that the state of a structure takes at the most, beside its records. */
 export function replacementWords({ sets, ways, replacement }: TlbGeometry): number {
   const victims = replacementPolicy(replacement, ways).victims?.length ?? 0;
-  return 4 * sets + victims + 2 * (sets * ways + sets);
+  return 4 * sets + victims + lruListWords(sets, ways);
 }
 
 /** The state of one structure; slots and places are those of `Tlb`. */
 export class ReplacementState {
-  /** Whether it is kept as lists. */
-  readonly isListed: boolean;
   /**
    * Whether it is kept as trees: the place used last in a set is at word `rootsAt + (place >> 2)`, and that used last of a
    * pair of ways at `pairsAt + (place >> 1)`.
@@ -37,9 +37,7 @@ export class ReplacementState {
   readonly isTree: boolean;
   readonly rootsAt: number;
   readonly pairsAt: number;
-  /** Whether a fill changes the state as a hit does. */
-  readonly fillsLikeHits: boolean;
-  /** Word of the state of set 0, and the number of words for all sets. */
+  /** Word of the state of set 0 in the table form, and the number of words for all sets. */
   readonly stateAt: number;
   readonly stateWords: number;
   /** Word of the first of the ways to evict, by state of the set; from bit 8 on, what the fill makes of the state. */
@@ -51,9 +49,8 @@ export class ReplacementState {
   private readonly fillUse: Int32Array;
   /** Number of states of a set in the table form; 0 for lists. */
   private readonly states: number;
-  /** Words of the lists: the slot before and after each, and the first and last slot of each set. */
-  private readonly listAt: number;
-  private readonly endsAt: number;
+  /** The lists; null in the other forms. */
+  private readonly lists: LruLists | null;
 
   /** Takes its words, and sets those of the records of the structure that begins with `firstPlace`. */
   constructor(geometry: TlbGeometry, arrays: CpuArrays, firstPlace: number, isFirstLevel: boolean) {
@@ -67,8 +64,6 @@ export class ReplacementState {
     this.firstPlace = firstPlace;
     this.fillUse = policy.fillUse;
     this.states = victims.length;
-    this.fillsLikeHits = policy.hitUse === policy.fillUse;
-    this.isListed = policy.victims === null;
     this.isTree = isFirstLevel && replacement === "tree-plru" && ways === TREE_WAYS && pcidCapacity === undefined;
     this.stateWords = this.isTree ? 3 * sets : sets;
     this.stateAt = arrays.takeWords(this.stateWords);
@@ -76,19 +71,22 @@ export class ReplacementState {
     this.pairsAt = this.stateAt + sets - (firstPlace >> 1);
     this.fillsAt = arrays.takeWords(victims.length);
     for (let state = 0; state < victims.length; state++) {
-      const use = policy.fillUse[victims[state]];
-      const filled = (state & (use >>> 16)) | (use & 0xffff);
+      const filled = afterUse(state, policy.fillUse[victims[state]]);
       this.words[this.fillsAt + state] = victims[state] | (filled << 8);
     }
-    this.listAt = this.isListed ? arrays.takeWords(2 * slots) : -1;
-    this.endsAt = this.isListed ? arrays.takeWords(2 * sets) : -1;
+    this.lists = policy.victims === null ? new LruLists(sets, ways, arrays) : null;
     for (let slot = 0; slot < slots; slot++) {
       const record = (firstPlace + slot) << WORD_SHIFT;
       this.words[record | WORD_USE] = policy.hitUse[slot % ways];
-      this.words[record | WORD_STATE] = this.isListed || this.isTree ? -1 : this.stateAt + Math.floor(slot / ways);
+      this.words[record | WORD_STATE] =
+        this.lists !== null || this.isTree ? -1 : this.stateAt + Math.floor(slot / ways);
     }
-    if (this.isListed) this.makeLists();
     if (this.isTree) for (let slot = 1; slot < slots; slot += 2) this.hit(slot);
+  }
+
+  /** Whether it is kept as lists. */
+  get isListed(): boolean {
+    return this.lists !== null;
   }
 
   /** Records a hit of `slot`. */
@@ -100,12 +98,8 @@ export class ReplacementState {
     const { words } = this;
     const record = (this.firstPlace + slot) << WORD_SHIFT;
     const at = words[record | WORD_STATE];
-    if (at < 0) {
-      this.moveToFront((slot / this.ways) | 0, slot);
-      return;
-    }
-    const use = words[record | WORD_USE];
-    words[at] = (words[at] & (use >>> 16)) | (use & 0xffff);
+    if (this.lists !== null) this.lists.moveToFront((slot / this.ways) | 0, slot);
+    else words[at] = afterUse(words[at], words[record | WORD_USE]);
   }
 
   /** Records that `slot` was given another translation. */
@@ -115,20 +109,19 @@ export class ReplacementState {
       return;
     }
     const set = (slot / this.ways) | 0;
-    if (this.isListed) {
-      this.moveToFront(set, slot);
+    if (this.lists !== null) {
+      this.lists.moveToFront(set, slot);
       return;
     }
     const { words } = this;
     const at = this.stateAt + set;
-    const use = this.fillUse[slot - set * this.ways];
-    words[at] = (words[at] & (use >>> 16)) | (use & 0xffff);
+    words[at] = afterUse(words[at], this.fillUse[slot - set * this.ways]);
   }
 
   /** The slot of a full set that is evicted next. */
   victim(set: number): number {
     const { words } = this;
-    if (this.isListed) return words[this.endsAt + (set << 1) + 1];
+    if (this.lists !== null) return this.lists.last(set);
     const state = words[this.stateAt + set];
     if (this.isTree) return (words[this.pairsAt + ((state ^ 2) >> 1)] ^ 1) - this.firstPlace;
     return set * this.ways + (words[this.fillsAt + state] & 0xff);
@@ -140,37 +133,9 @@ export class ReplacementState {
     this.words[this.pairsAt + (place >> 1)] = place;
   }
 
-  private makeLists(): void {
-    const { words, listAt, endsAt, ways, slots } = this;
-    for (let slot = 0; slot < slots; slot++) {
-      words[listAt + (slot << 1)] = slot % ways === 0 ? -1 : slot - 1;
-      words[listAt + (slot << 1) + 1] = slot % ways === ways - 1 ? -1 : slot + 1;
-    }
-    for (let set = 0; set < slots / ways; set++) {
-      words[endsAt + (set << 1)] = set * ways;
-      words[endsAt + (set << 1) + 1] = set * ways + ways - 1;
-    }
-  }
-
-  private moveToFront(set: number, slot: number): void {
-    const { words, listAt } = this;
-    const ends = this.endsAt + (set << 1);
-    const first = words[ends];
-    if (first === slot) return;
-    const before = words[listAt + (slot << 1)];
-    const after = words[listAt + (slot << 1) + 1];
-    words[listAt + (before << 1) + 1] = after;
-    if (after >= 0) words[listAt + (after << 1)] = before;
-    else words[ends + 1] = before;
-    words[listAt + (slot << 1)] = -1;
-    words[listAt + (slot << 1) + 1] = first;
-    words[listAt + (first << 1)] = slot;
-    words[ends] = slot;
-  }
-
   /** Numbers that {@link capture} writes: one a set, or one a slot for lists. */
   get stateLength(): number {
-    return this.isListed ? this.slots : this.slots / this.ways;
+    return this.lists !== null ? this.slots : this.slots / this.ways;
   }
 
   /**
@@ -178,12 +143,11 @@ export class ReplacementState {
    * @returns where it ends
    */
   capture(out: Uint16Array, at: number): number {
-    const { ways, words } = this;
+    const { ways, words, lists } = this;
     let end = at;
     for (let set = 0; set < this.slots / ways; set++) {
-      if (this.isListed) {
-        const first = words[this.endsAt + (set << 1)];
-        for (let slot = first; slot >= 0; slot = words[this.listAt + (slot << 1) + 1]) out[end++] = slot - set * ways;
+      if (lists !== null) {
+        for (let slot = lists.first(set); slot >= 0; slot = lists.after(slot)) out[end++] = slot - set * ways;
       } else {
         out[end++] = this.isTree ? this.treeState(set) : words[this.stateAt + set];
       }
@@ -197,13 +161,13 @@ export class ReplacementState {
    * @throws StateError for a state that there is not
    */
   restore(from: Uint16Array, at: number): number {
-    const { ways, words } = this;
+    const { ways, words, lists } = this;
     let end = at;
     for (let set = 0; set < this.slots / ways; set++) {
-      if (this.isListed) {
+      if (lists !== null) {
         for (let i = ways - 1; i >= 0; i--) {
           checkState("replacement", from[end + i] < ways, `has no way ${from[end + i]}`);
-          this.moveToFront(set, set * ways + from[end + i]);
+          lists.moveToFront(set, set * ways + from[end + i]);
         }
         end += ways;
       } else {
@@ -221,23 +185,18 @@ export class ReplacementState {
     const { words } = this;
     const last = words[this.pairsAt + (words[this.rootsAt + (this.firstPlace >> 2) + set] >> 1)];
     const before = words[this.pairsAt + ((last ^ 2) >> 1)];
-    return this.afterUse(this.afterUse(0, before & 3), last & 3);
+    return afterUse(afterUse(0, this.fillUse[before & 3]), this.fillUse[last & 3]);
   }
 
   private setTreeState(set: number, state: number): void {
     const first = this.firstPlace + set * this.ways;
     for (let last = 0; last < TREE_WAYS; last++) {
       for (let before = last < 2 ? 2 : 0; before < (last < 2 ? 4 : 2); before++) {
-        if (this.afterUse(this.afterUse(0, before), last) !== state) continue;
+        if (afterUse(afterUse(0, this.fillUse[before]), this.fillUse[last]) !== state) continue;
         this.use(first + before);
         this.use(first + last);
         return;
       }
     }
-  }
-
-  /** The table form's state after a use of `way`. */
-  private afterUse(state: number, way: number): number {
-    return (state & (this.fillUse[way] >>> 16)) | (this.fillUse[way] & 0xffff);
   }
 }

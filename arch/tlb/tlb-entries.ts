@@ -26,8 +26,8 @@ export interface TlbEntries {
   /** Rights and attributes, as translation.ts packs them. */
   readonly flags: Uint16Array;
   /**
-   * Replacement state of all sets of all structures, one after the other: a number a set, as replacement.ts counts states, or
-   * for LRU over more than 5 ways the ways of the set, the one used last first.
+   * Replacement state of all sets of all structures, one after the other: a number a set, as its policy counts states
+   * (arch/presets/replacement), or for LRU over more than 5 ways the ways of the set, the one used last first.
    */
   readonly replacement: Uint16Array;
   /** How many PCIDs each structure that holds a limited number of them knows (others: 0), and these, the latest used first. */

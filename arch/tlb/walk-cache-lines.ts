@@ -13,7 +13,7 @@ export interface WalkCacheLines {
     readonly slot: Uint32Array;
     readonly line: Float64Array;
   };
-  /** A row a set whose replacement state is not 0, as replacement.ts counts states. */
+  /** A row a set whose replacement state is not 0, as its policy counts states (arch/presets/replacement). */
   readonly sets: {
     readonly cpu: Uint16Array;
     readonly level: Uint8Array;

@@ -5,7 +5,8 @@
 
 import { checkState } from "../isa/state-error.ts";
 import type { Preset } from "../presets/preset.ts";
-import { type Replacement, replacementPolicy } from "../presets/replacement.ts";
+import { replacementPolicy } from "../presets/replacement/index.ts";
+import { afterUse, type Replacement } from "../presets/replacement/policy.ts";
 import { NO_ADDRESS } from "../time/host-doubles.ts";
 
 /** One level: physically indexed, tree-PLRU, or round robin where the number of ways is no power of two. */
@@ -34,13 +35,13 @@ export class LineCache {
     const start = set * ways;
     for (let way = 0; way < ways; way++) {
       if (tag[start + way] === line) {
-        state[set] = (state[set] & (policy.hitUse[way] >>> 16)) | (policy.hitUse[way] & 0xffff);
+        state[set] = afterUse(state[set], policy.hitUse[way]);
         return true;
       }
     }
     const way = (policy.victims as Uint8Array)[state[set]];
     tag[start + way] = line;
-    state[set] = (state[set] & (policy.fillUse[way] >>> 16)) | (policy.fillUse[way] & 0xffff);
+    state[set] = afterUse(state[set], policy.fillUse[way]);
     return false;
   }
 

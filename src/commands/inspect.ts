@@ -6,11 +6,12 @@ import { printOutput } from "../command-line/standard-streams.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { namesOf, parseParameters } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
-import { memorySize, wholeNumber } from "../input/values.ts";
+import { wholeNumber } from "../input/values.ts";
 import { RANGE_NAMES, type RangeName, VIEWS, type ViewOptions } from "../inspect/views.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { replayUntil } from "../recording/replay-until.ts";
 import { runOnKernel } from "../runs/run.ts";
+import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { findPreset, presetNames } from "../settings/presets.ts";
 import { isStateFile, loadKernel, saveKernel } from "../state/machine-state.ts";
 import { loadWorkload } from "../workloads/index.ts";
@@ -63,10 +64,10 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
       "mixed",
     )
     .option("--ops <number>", "its operations over all CPUs", optionParser(wholeNumber(1, 1e9)), 2000)
-    .option("--cpus <number>", "CPUs of the machine, 1 to 1024", optionParser(wholeNumber(1, 1024)), 4)
+    .option("--cpus <number>", "CPUs of the machine, 1 to 1024", optionParser(parseCpus), 4)
     .addOption(
       new Option("--memory <size>", "memory of the machine")
-        .argParser(optionParser(memorySize(2 ** 26, 2 ** 44)))
+        .argParser(optionParser(parseMemorySize))
         .default(2 ** 32, "4GiB"),
     )
     .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)

@@ -6,9 +6,10 @@ import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { InputFileError } from "../input/errors.ts";
-import { memorySize, wholeNumber } from "../input/values.ts";
+import { wholeNumber } from "../input/values.ts";
 import { type ReplayResult, replayRecording } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
+import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { SETTING_NAMES, settingKey } from "../settings/machine-settings.ts";
 import { presetNames } from "../settings/presets.ts";
 import { type FtraceCommandOptions, replayFtraceFile } from "./replay-ftrace.ts";
@@ -19,9 +20,6 @@ interface ReplayCommandOptions extends LackeyCommandOptions, FtraceCommandOption
   readonly lackey?: string;
   readonly ftrace?: string;
 }
-
-const MEMORY_MIN = 2 ** 26;
-const MEMORY_MAX = 2 ** 44;
 
 const HELP = `
 Each file is a recording of calls into a real kernel's vmalloc, JSON lines, plain or gzip. The emulated kernel starts
@@ -55,13 +53,13 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
     .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
     .addOption(
       new Option("--memory <size>", "memory of the machine for --lackey and --ftrace")
-        .argParser(optionParser(memorySize(MEMORY_MIN, MEMORY_MAX)))
+        .argParser(optionParser(parseMemorySize))
         .default(2 ** 38, "256GiB"),
     )
     .option(
       "--cpus <number>",
       "CPUs of the machine for --ftrace (default: as many as were traced)",
-      optionParser(wholeNumber(1, 1024)),
+      optionParser(parseCpus),
     )
     .addOption(new Option("--pages <size>", "pages of the traced program").choices(["4K", "2M"]).default("4K"))
     .option(

@@ -9,7 +9,7 @@ import { WallClock } from "../command-line/wall-clock.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { describeParameter, namesOf, parseParameters } from "../input/parameters.ts";
-import { memorySize, wholeNumber } from "../input/values.ts";
+import { wholeNumber } from "../input/values.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { EVENT_FILE_FORMATS, openEventFile } from "../output/event-file.ts";
 import { checkFlushFile, FLUSH_FILE_FORMATS, writeFlushFile } from "../output/flush-file.ts";
@@ -17,6 +17,7 @@ import { runOnKernel } from "../runs/run.ts";
 import type { RunReport } from "../runs/run-report.ts";
 import { renderRunReportCsv } from "../runs/run-report-csv.ts";
 import { renderRunReport } from "../runs/run-report-text.ts";
+import { COMMAND_CPUS_MAX, parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import {
   cpusOf,
   kernelSettings,
@@ -50,10 +51,6 @@ interface RunCommandOptions extends MachineSettings {
   readonly quiet?: boolean;
 }
 
-const CPUS_MAX = 1024;
-const MEMORY_MIN = 2 ** 26;
-const MEMORY_MAX = 2 ** 44;
-
 const HELP = `
 The machine is emulated: page tables in its memory, a TLB for each CPU, one kernel thread a CPU. The same seed gives the
 same report, byte for byte.
@@ -79,10 +76,10 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .description("Boot an emulated machine, run a workload on all its CPUs, and report what its MMU and vmalloc did.")
     .argument("[workload]", "which workload (--list shows all), or a .ts or .js file of one's own", "mixed")
     .argument("[parameters...]", "the workload's own parameters, NAME=VALUE (--list shows them)")
-    .option("--cpus <number>", "CPUs of the machine, 1 to 1024", optionParser(wholeNumber(1, CPUS_MAX)), 4)
+    .option("--cpus <number>", "CPUs of the machine, 1 to 1024", optionParser(parseCpus), 4)
     .addOption(
       new Option("--memory <size>", "memory of the machine, such as 512MiB or 1TiB")
-        .argParser(optionParser(memorySize(MEMORY_MIN, MEMORY_MAX)))
+        .argParser(optionParser(parseMemorySize))
         .default(2 ** 32, "4GiB"),
     )
     .option("--ops <number>", "operations over all CPUs", optionParser(wholeNumber(1, 1e9)), 20_000)
@@ -184,7 +181,8 @@ function kernelFor(options: RunCommandOptions, given: (option: string) => boolea
     throw new UsageError(`--${misplaced} does not go with --load: ${options.load} has its machine`);
   }
   const cpus = options.topology === undefined || given("cpus") ? options.cpus : cpusOf(options.topology);
-  if (cpus > CPUS_MAX) throw new UsageError(`--topology: has ${cpus} CPUs, expected at most ${CPUS_MAX}`);
+  if (cpus > COMMAND_CPUS_MAX)
+    throw new UsageError(`--topology: has ${cpus} CPUs, expected at most ${COMMAND_CPUS_MAX}`);
   return bootKernel({
     ...kernelSettings(options, cpus),
     memoryBytes: options.memory,

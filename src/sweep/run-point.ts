@@ -2,10 +2,10 @@
 import { sumCounters } from "../../arch/index.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
 import { parseParameters } from "../input/parameters.ts";
-import { memorySize } from "../input/values.ts";
 import { bootKernel, DEFAULT_KERNEL_CONFIG } from "../machine/kernel.ts";
 import { runOnKernel } from "../runs/run.ts";
 import type { RunReport } from "../runs/run-report.ts";
+import { parseMemorySize } from "../settings/machine-limits.ts";
 import { cpusOf, kernelSettings } from "../settings/machine-settings.ts";
 import { findPreset } from "../settings/presets.ts";
 import { findWorkload } from "../workloads/index.ts";
@@ -37,7 +37,7 @@ function runWorkloadPoint(name: string, point: SweepPoint): ResultRow {
   const cpus = values.cpus ?? (topology === undefined ? DEFAULT_KERNEL_CONFIG.cpus : cpusOf(topology));
   const kernel = bootKernel({
     ...kernelSettings(settings, Number(cpus)),
-    ...(values.memory === undefined ? {} : { memoryBytes: memorySize(2 ** 26, 2 ** 44)(String(values.memory)) }),
+    ...(values.memory === undefined ? {} : { memoryBytes: parseMemorySize(String(values.memory)) }),
     ...(values.preset === undefined ? {} : { preset: findPreset(String(values.preset)) }),
   });
   const accounts = kernel.vm.flushing.keepAccounts();

@@ -13,7 +13,7 @@ import {
   ValueError,
 } from "../input/errors.ts";
 import { parseParameters } from "../input/parameters.ts";
-import { memorySize } from "../input/values.ts";
+import { COMMAND_CPUS_MAX, parseMemorySize } from "../settings/machine-limits.ts";
 import { type MachineSettings, readSettings, type SettingName } from "../settings/machine-settings.ts";
 import { findPreset } from "../settings/presets.ts";
 import { findWorkload } from "../workloads/index.ts";
@@ -42,8 +42,8 @@ const POINTS_MAX = 1_000_000;
 
 /** Parameters of a grid that concern the machine, for workloads: how each value is checked. */
 const MACHINE_PARAMETERS: Readonly<Record<string, (value: GridValue) => unknown>> = {
-  cpus: wholeFrom(1, 1024),
-  memory: (value) => memorySize(2 ** 26, 2 ** 44)(String(value)),
+  cpus: wholeFrom(1, COMMAND_CPUS_MAX),
+  memory: (value) => parseMemorySize(String(value)),
   preset: (value) => findPreset(String(value)),
   operations: wholeFrom(1, 1e9),
 };

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type ReplacementName, replacementPolicy } from "../../../arch/presets/replacement.ts";
+import { type ReplacementName, replacementPolicy } from "../../../arch/presets/replacement/index.ts";
 import { CpuArrays } from "../../../arch/tlb/cpu-arrays.ts";
 import { Tlb } from "../../../arch/tlb/tlb.ts";
 
