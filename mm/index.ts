@@ -102,7 +102,7 @@ export {
   type PageTableRun,
 } from "./views/page-table-run.ts";
 export { meminfoLine, vmallocinfo, vmallocMeminfo } from "./views/vmallocinfo.ts";
-export { allocVmapArea } from "./vmalloc/alloc-vmap-area.ts";
+export { type AreaRequest, allocVmapArea } from "./vmalloc/alloc-vmap-area.ts";
 export * from "./vmalloc/areas/vm-structs.ts";
 export { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM, VmapAreas } from "./vmalloc/areas/vmap-areas.ts";
 export { MAX_VA_SIZE_PAGES } from "./vmalloc/areas/vmap-node.ts";
@@ -112,13 +112,15 @@ export { drainVmapAreaWork, purgeVmapAreaLazy, reclaimAndPurgeVmapAreas } from "
 export { remapVmallocRange } from "./vmalloc/remap-vmalloc.ts";
 export { vmAreaMapPages, vmAreaUnmapPages } from "./vmalloc/sparse-area.ts";
 export { vfree, vfreeAtomic, vunmap } from "./vmalloc/vfree.ts";
-export { findVmArea, freeVmArea, getVmArea, getVmAreaCaller, removeVmArea } from "./vmalloc/vm-area.ts";
+export { __getVmAreaCaller, findVmArea, freeVmArea, getVmArea, removeVmArea } from "./vmalloc/vm-area.ts";
 export { vmMapRam, vmUnmapRam } from "./vmalloc/vm-map-ram.ts";
 export { vmUnmapAliases } from "./vmalloc/vm-unmap-aliases.ts";
 export {
   __vmalloc,
   __vmallocNode,
   __vmallocNodeRange,
+  VMALLOC_REQUEST,
+  type VmallocRequest,
   vmalloc,
   vmalloc32,
   vmalloc32User,

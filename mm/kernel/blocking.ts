@@ -99,13 +99,13 @@ export function afterCall<T, A extends readonly unknown[], R>(
   rest: (value: T, ...args: A) => Blocking<R>,
   ...args: A
 ): Blocking<R> {
-  return isReady(found) ? rest(resultOf(found), ...args) : waitFor(found, rest, args);
+  return isReady(found) ? rest(resultOf(found), ...args) : waitFor(found, rest, ...args);
 }
 
 function* waitFor<T, A extends readonly unknown[], R>(
   code: KernelCode<T>,
   rest: (value: T, ...args: A) => Blocking<R>,
-  args: A,
+  ...args: A
 ): KernelCode<R> {
   return yield* wait(rest(yield* code, ...args));
 }
@@ -116,13 +116,13 @@ export function afterLock<A extends readonly unknown[], R>(
   rest: (...args: A) => Blocking<R>,
   ...args: A
 ): Blocking<R> {
-  return lock.tryTake() ? rest(...args) : waitForLock(lock, rest, args);
+  return lock.tryTake() ? rest(...args) : waitForLock(lock, rest, ...args);
 }
 
 function* waitForLock<A extends readonly unknown[], R>(
   lock: SpinLock | Mutex,
   rest: (...args: A) => Blocking<R>,
-  args: A,
+  ...args: A
 ): KernelCode<R> {
   yield* lock.take();
   return yield* wait(rest(...args));

@@ -17,3 +17,12 @@ export const MODULES_VADDR = 0xffff_a000_0000;
 export const MODULES_END = 0xffff_ff00_0000;
 /** The kernel's ULONG_MAX: the start of an empty range, the end of the address space. */
 export const ADDRESS_MAX = LINEAR_SPACE_BYTES - 1;
+
+/** A window of the address space: [start, end). */
+export interface AddressRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** The vmalloc range, where all calls look for room that name no other window. */
+export const VMALLOC_RANGE: AddressRange = { start: VMALLOC_START, end: VMALLOC_END };

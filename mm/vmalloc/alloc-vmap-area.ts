@@ -8,86 +8,103 @@ import { isAligned, isPageAligned } from "../lib/align.ts";
 import { EBUSY, EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_DIRECT_RECLAIM, __GFP_NOWARN } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
-import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
+import { type AddressRange, VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import { encodeNodeId, poolIndexOf, type VmapNode } from "./areas/vmap-node.ts";
 import { reclaimAndPurgeVmapAreas } from "./purge.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
-/** What is asked of `alloc_vmap_area`. */
-interface AreaRequest {
-  readonly sizeBytes: number;
+/** What is asked of `alloc_vmap_area` beside the size: the same for all calls of a kind, and made once for each kind. */
+export interface AreaRequest {
+  /** A power of two. */
   readonly align: number;
-  /** The window [vstart, vend). */
-  readonly vstart: number;
-  readonly vend: number;
+  /** Where the area is to be. */
+  readonly range: AddressRange;
   readonly gfp: number;
-  /** The flags that the area gets. */
-  readonly flags: number;
-  /** The vm_struct to tie the area to, or 0. */
-  readonly vm: number;
 }
 
 /**
- * Reserves `sizeBytes` bytes in the window [vstart, vend) and puts them into a busy tree with their flags.
+ * Reserves `sizeBytes` bytes and puts them into a busy tree with their flags.
  * @param vm the vm_struct to tie the area to, or 0
  * @returns the area, or -EINVAL (size not whole pages, alignment no power of two), -ENOMEM, -EBUSY (no room)
  */
 export function allocVmapArea(
   state: Vmalloc,
   sizeBytes: number,
-  align: number,
-  vstart: number,
-  vend: number,
-  gfp: number,
+  request: AreaRequest,
   vaFlags: number,
   vm: number,
 ): Blocking<number> {
-  if (!(sizeBytes > 0) || !isPageAligned(sizeBytes) || !isPowerOfTwo(align)) return ready(-EINVAL);
+  if (!(sizeBytes > 0) || !isPageAligned(sizeBytes) || !isPowerOfTwo(request.align)) return ready(-EINVAL);
   const { loop, costs, nodes } = state;
+  const { start, end } = request.range;
   loop.spend(costs.callCycles);
   // Requests over the whole vmalloc range may be served from the pools; windows of their own carry no node.
-  if (nodes.length === 1 || vstart !== VMALLOC_START || vend !== VMALLOC_END) {
-    return allocFromTree(state, { sizeBytes, align, vstart, vend, gfp, flags: vaFlags, vm });
+  if (nodes.length === 1 || start !== VMALLOC_START || end !== VMALLOC_END) {
+    return allocFromTree(state, sizeBytes, request, vaFlags, vm);
   }
   const node = nodes[loop.currentCpu % nodes.length];
-  const request = { sizeBytes, align, vstart, vend, gfp, flags: vaFlags | encodeNodeId(node.id), vm };
+  const flags = vaFlags | encodeNodeId(node.id);
   const pool = poolIndexOf(sizeBytes);
-  if (pool < 0 || state.areas.listIsEmpty(node.poolHeads[pool])) return allocFromTree(state, request);
-  return afterLock(node.poolLock, allocFromPool, state, request, node);
+  if (pool < 0 || state.areas.listIsEmpty(node.poolHeads[pool])) {
+    return allocFromTree(state, sizeBytes, request, flags, vm);
+  }
+  return afterLock(node.poolLock, nodeAlloc, state, node, sizeBytes, request, flags, vm);
 }
 
-/** Takes an area from a pool whose lock is held, and releases the lock; if none fits, room from the free tree. */
-function allocFromPool(state: Vmalloc, request: AreaRequest, node: VmapNode): Blocking<number> {
+/**
+ * Takes an area from a pool whose lock is held, and releases the lock (`node_alloc`); if none fits, room from the free tree.
+ */
+function nodeAlloc(
+  state: Vmalloc,
+  node: VmapNode,
+  sizeBytes: number,
+  request: AreaRequest,
+  flags: number,
+  vm: number,
+): Blocking<number> {
   const { areas } = state;
-  const { sizeBytes, align, vstart, vend, flags } = request;
-  const area = nodePoolDelVa(state, node, request);
+  const area = nodePoolDelVa(state, node, sizeBytes, request);
   node.poolLock.release();
-  if (area === 0) return allocFromTree(state, request);
-  state.events?.alloc(areas.start[area], sizeBytes, align, vstart, vend, flags, false);
+  if (area === 0) return allocFromTree(state, sizeBytes, request, flags, vm);
+  const { align, range } = request;
+  state.events?.alloc(areas.start[area], sizeBytes, align, range.start, range.end, flags, false);
   areas.setFlags(area, flags);
-  return insertBusy(state, area, request.vm);
+  return insertBusy(state, area, vm);
 }
 
-function allocFromTree(state: Vmalloc, request: AreaRequest): Blocking<number> {
+function allocFromTree(
+  state: Vmalloc,
+  sizeBytes: number,
+  request: AreaRequest,
+  flags: number,
+  vm: number,
+): Blocking<number> {
   if (state.faults.isArmed && state.faults.fails("vmapArea")) return ready(-ENOMEM);
-  return afterLock(state.freeTreeLock, allocWithTreeLock, state, request);
+  return afterLock(state.freeTreeLock, allocWithTreeLock, state, sizeBytes, request, flags, vm);
 }
 
 /** Goes on with the lock of the free tree held, and releases it. */
-function allocWithTreeLock(state: Vmalloc, request: AreaRequest): Blocking<number> {
-  const area = takeFromTree(state, request);
-  return area === 0 ? makeRoom(state, request) : insertBusy(state, area, request.vm);
+function allocWithTreeLock(
+  state: Vmalloc,
+  sizeBytes: number,
+  request: AreaRequest,
+  flags: number,
+  vm: number,
+): Blocking<number> {
+  const area = takeFromTree(state, sizeBytes, request, flags);
+  return area === 0 ? makeRoom(state, sizeBytes, request, flags, vm) : insertBusy(state, area, vm);
 }
 
 /** Makes an area of room out of the free tree, whose lock is held, and releases the lock; 0 when there is no room. */
-function takeFromTree(state: Vmalloc, request: AreaRequest): number {
-  const { sizeBytes, align, vstart, vend, flags } = request;
+function takeFromTree(state: Vmalloc, sizeBytes: number, request: AreaRequest, flags: number): number {
+  const { align, range } = request;
   // Taking room out of the middle of a gap needs one more area; the kernel keeps one at hand for each CPU.
-  const address = state.freeTree.alloc(sizeBytes, align, vstart, vend);
+  const address = state.freeTree.alloc(sizeBytes, align, range.start, range.end);
   state.loop.spend(state.costs.treeStepCycles * TREE_STEPS);
   state.freeTreeLock.release();
-  state.events?.alloc(address, sizeBytes, align, vstart, vend, flags, address === vend);
-  return address === vend ? 0 : state.areas.make(address, address + sizeBytes, flags);
+  const isFound = address !== range.end;
+  state.events?.alloc(address, sizeBytes, align, range.start, range.end, flags, !isFound);
+  return isFound ? state.areas.make(address, address + sizeBytes, flags) : 0;
 }
 
 /** Ties an area to its vm_struct, if it has one, and puts it into the busy tree of its node; the area. */
@@ -113,7 +130,13 @@ function insertWithBusyLock(state: Vmalloc, node: VmapNode, area: number): Block
 }
 
 /** No room was found: gives back everything that can be, and tries again until nothing more is gained. */
-function* makeRoom(state: Vmalloc, request: AreaRequest): KernelCode<number> {
+function* makeRoom(
+  state: Vmalloc,
+  sizeBytes: number,
+  request: AreaRequest,
+  flags: number,
+  vm: number,
+): KernelCode<number> {
   let purged = false;
   while (true) {
     if (!purged) {
@@ -125,13 +148,13 @@ function* makeRoom(state: Vmalloc, request: AreaRequest): KernelCode<number> {
       break;
     }
     if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
-    const area = takeFromTree(state, request);
-    if (area !== 0) return yield* wait(insertBusy(state, area, request.vm));
+    const area = takeFromTree(state, sizeBytes, request, flags);
+    if (area !== 0) return yield* wait(insertBusy(state, area, vm));
   }
   if ((request.gfp & __GFP_NOWARN) === 0) {
-    const { sizeBytes, vstart, vend } = request;
+    const { start, end } = request.range;
     state.log.print(
-      `vmalloc_node_range for size ${sizeBytes} failed: Address range restricted to ${formatLinearAddress(vstart)} - ${formatLinearAddress(vend)}`,
+      `vmalloc_node_range for size ${sizeBytes} failed: Address range restricted to ${formatLinearAddress(start)} - ${formatLinearAddress(end)}`,
     );
   }
   return -EBUSY;
@@ -141,9 +164,9 @@ function* makeRoom(state: Vmalloc, request: AreaRequest): KernelCode<number> {
 const TREE_STEPS = 10;
 
 /** The head of a pool if it is aligned as asked; a misaligned head goes to the tail (`node_pool_del_va`). 0 when none fits. */
-function nodePoolDelVa(state: Vmalloc, node: VmapNode, request: AreaRequest): number {
+function nodePoolDelVa(state: Vmalloc, node: VmapNode, sizeBytes: number, request: AreaRequest): number {
   const { areas } = state;
-  const { sizeBytes, align, vstart, vend } = request;
+  const { align, range } = request;
   const pool = poolIndexOf(sizeBytes);
   const head = node.poolHeads[pool];
   if (areas.listIsEmpty(head)) return 0;
@@ -156,7 +179,7 @@ function nodePoolDelVa(state: Vmalloc, node: VmapNode, request: AreaRequest): nu
     state.events?.poolRot(node.id, start, end, align);
     return 0;
   }
-  if (end - start !== sizeBytes || start < vstart || end > vend) {
+  if (end - start !== sizeBytes || start < range.start || end > range.end) {
     state.log.warnOnce("node_pool_del_va", `pool ${pool} of node ${node.id} holds ${formatRange(start, end)}`);
     return 0;
   }

@@ -7,14 +7,17 @@ import { afterCall, type Blocking, ready, wait } from "../kernel/blocking.ts";
 import { alignUp, isPageAligned } from "../lib/align.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
-import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
-import { allocVmapArea } from "./alloc-vmap-area.ts";
+import { VMALLOC_RANGE } from "../lib/memory-layout.ts";
+import { type AreaRequest, allocVmapArea } from "./alloc-vmap-area.ts";
 import { VM_IOREMAP, VM_NO_GUARD } from "./areas/vm-structs.ts";
 import { type AreaTest, findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
 /** No caller is known: `/proc/vmallocinfo` then shows none. */
 export const UNKNOWN_CALLER = "";
+
+/** Room anywhere in the vmalloc range, aligned to nothing but pages. */
+const ANYWHERE: AreaRequest = { align: 1, range: VMALLOC_RANGE, gfp: GFP_KERNEL };
 
 /**
  * Reserves an area with a vm_struct, and a guard page behind it unless the flags say `VM_NO_GUARD`
@@ -25,22 +28,17 @@ export const UNKNOWN_CALLER = "";
 export function __getVmAreaNode(
   state: Vmalloc,
   sizeBytes: number,
-  align: number,
   shift: number,
   flags: number,
-  start: number,
-  end: number,
-  gfp: number,
+  request: AreaRequest,
   caller: string,
 ): Blocking<number> {
   const rounded = alignUp(sizeBytes, shift === PAGE_SHIFT ? PAGE_SIZE : 2 ** shift);
   if (!(rounded > 0) || (state.faults.isArmed && state.faults.fails("vmStruct"))) return ready(0);
-  const { vms } = state;
-  const vm = vms.make(flags, sizeBytes, caller);
-  const alignment = (flags & VM_IOREMAP) !== 0 ? ioremapAlignment(rounded) : align;
+  const vm = state.vms.make(flags, sizeBytes, caller);
   const withGuard = (flags & VM_NO_GUARD) !== 0 ? rounded : rounded + PAGE_SIZE;
-  const area = allocVmapArea(state, withGuard, alignment, start, end, gfp, 0, vm);
-  return afterCall(area, vmOrNone, state, vm);
+  const aligned = (flags & VM_IOREMAP) !== 0 ? { ...request, align: ioremapAlignment(rounded) } : request;
+  return afterCall(allocVmapArea(state, withGuard, aligned, 0, vm), vmOrNone, state, vm);
 }
 
 /** The vm_struct if it got an area, else 0 with it released. */
@@ -50,18 +48,18 @@ function vmOrNone(area: number, state: Vmalloc, vm: number): Blocking<number> {
   return ready(0);
 }
 
-/** Reserves address space in the vmalloc range (`get_vm_area_caller`); the vm_struct, or 0. Nothing is mapped. */
+/** Reserves address space in the vmalloc range (`get_vm_area`, `get_vm_area_caller`); the vm_struct, or 0. Nothing is mapped. */
 export function getVmArea(
   state: Vmalloc,
   sizeBytes: number,
   flags: number,
   caller: string = UNKNOWN_CALLER,
 ): Blocking<number> {
-  return getVmAreaCaller(state, sizeBytes, flags, VMALLOC_START, VMALLOC_END, caller);
+  return __getVmAreaNode(state, sizeBytes, PAGE_SHIFT, flags, ANYWHERE, caller);
 }
 
 /** Reserves address space in the window [start, end) (`__get_vm_area_caller`); the vm_struct, or 0. */
-export function getVmAreaCaller(
+export function __getVmAreaCaller(
   state: Vmalloc,
   sizeBytes: number,
   flags: number,
@@ -69,7 +67,8 @@ export function getVmAreaCaller(
   end: number,
   caller: string = UNKNOWN_CALLER,
 ): Blocking<number> {
-  return __getVmAreaNode(state, sizeBytes, 1, PAGE_SHIFT, flags, start, end, GFP_KERNEL, caller);
+  const request = { align: 1, range: { start, end }, gfp: GFP_KERNEL };
+  return __getVmAreaNode(state, sizeBytes, PAGE_SHIFT, flags, request, caller);
 }
 
 /** The vm_struct of the busy area that contains `address`, or 0 (`find_vm_area`). */

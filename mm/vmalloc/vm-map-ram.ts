@@ -6,15 +6,18 @@ import { afterCall, type Blocking, DONE, ready, wait } from "../kernel/blocking.
 import { isPageAligned } from "../lib/align.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
-import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
+import { VMALLOC_END, VMALLOC_RANGE, VMALLOC_START } from "../lib/memory-layout.ts";
 import { PAGE_KERNEL } from "../page-tables/protection.ts";
-import { allocVmapArea } from "./alloc-vmap-area.ts";
+import { type AreaRequest, allocVmapArea } from "./alloc-vmap-area.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./areas/vmap-areas.ts";
 import { type AreaTest, findUnlinkVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
 import { VMAP_MAX_ALLOC } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { vbAlloc, vbFree } from "./vmap-block.ts";
 import { mapCallersFrames } from "./vmap-pages.ts";
+
+/** Areas of their own for more pages than a vmap block serves. */
+const WHOLE_AREA: AreaRequest = { align: PAGE_SIZE, range: VMALLOC_RANGE, gfp: GFP_KERNEL };
 
 /** Maps `frames` (frame numbers); the address, or 0 (NULL). */
 export function vmMapRam(state: Vmalloc, frames: Uint32Array): Blocking<number> {
@@ -25,9 +28,7 @@ export function vmMapRam(state: Vmalloc, frames: Uint32Array): Blocking<number> 
   }
   state.loop.spend(state.costs.callCycles);
   if (count <= VMAP_MAX_ALLOC) return afterCall(vbAlloc(state, count, GFP_KERNEL), mapFrames, state, frames);
-  const bytes = count * PAGE_SIZE;
-  const area = allocVmapArea(state, bytes, PAGE_SIZE, VMALLOC_START, VMALLOC_END, GFP_KERNEL, VMAP_RAM, 0);
-  return afterCall(area, mapInArea, state, frames);
+  return afterCall(allocVmapArea(state, count * PAGE_SIZE, WHOLE_AREA, VMAP_RAM, 0), mapInArea, state, frames);
 }
 
 /** Maps in an area of its own, or a negative errno. */

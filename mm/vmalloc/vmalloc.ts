@@ -6,9 +6,10 @@ import { FRAME_VMALLOC } from "../frames/page-allocator.ts";
 import { warnAlloc } from "../frames/warn-alloc.ts";
 import { afterCall, type Blocking, ready, wait } from "../kernel/blocking.ts";
 import { __GFP_HIGHMEM, __GFP_ZERO, GFP_DMA_ZONE, GFP_DMA32_ZONE, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
-import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
+import { VMALLOC_RANGE } from "../lib/memory-layout.ts";
 import { PMD_SHIFT } from "../page-tables/huge-map.ts";
 import { PAGE_KERNEL, type Protection } from "../page-tables/protection.ts";
+import type { AreaRequest } from "./alloc-vmap-area.ts";
 import { VM_ALLOC, VM_ALLOW_HUGE_VMAP, VM_UNINITIALIZED, VM_USERMAP } from "./areas/vm-structs.ts";
 import { vfree } from "./vfree.ts";
 import { __getVmAreaNode, UNKNOWN_CALLER } from "./vm-area.ts";
@@ -18,29 +19,54 @@ import { mapLargeFrames, mapSmallFrames } from "./vmap-pages.ts";
 /** Bytes of a pointer in an array of page pointers. */
 const POINTER_BYTES = 8;
 
+/** What is asked of `__vmalloc_node_range` beside the size and the caller. */
+export interface VmallocRequest extends AreaRequest {
+  readonly protection: Protection;
+  /** Flags of the vm_struct. */
+  readonly flags: number;
+  /** The preferred NUMA node, or `NUMA_NO_NODE`. */
+  readonly node: number;
+}
+
+/** What `vmalloc` asks for: kernel memory for data anywhere in the vmalloc range. */
+export const VMALLOC_REQUEST: VmallocRequest = {
+  align: 1,
+  range: VMALLOC_RANGE,
+  gfp: GFP_KERNEL,
+  protection: PAGE_KERNEL,
+  flags: 0,
+  node: NUMA_NO_NODE,
+};
+
+const ZEROED: VmallocRequest = { ...VMALLOC_REQUEST, gfp: GFP_KERNEL | __GFP_ZERO };
+const BELOW_4G: VmallocRequest = { ...VMALLOC_REQUEST, gfp: GFP_KERNEL | GFP_DMA32_ZONE };
+/** Aligned to `SHMLBA`, a page on x86, so that user mappings of it share cache lines. */
+const FOR_USER: VmallocRequest = { ...ZEROED, align: PAGE_SIZE, flags: VM_USERMAP };
+const FOR_USER_BELOW_4G: VmallocRequest = { ...FOR_USER, gfp: GFP_KERNEL | GFP_DMA32_ZONE | __GFP_ZERO };
+
 /** `vmalloc`: `sizeBytes` bytes, rounded up to whole pages; the address, or 0 (NULL). */
 export function vmalloc(state: Vmalloc, sizeBytes: number, caller?: string): Blocking<number> {
-  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL, NUMA_NO_NODE, caller);
+  return __vmallocNodeRange(state, sizeBytes, VMALLOC_REQUEST, caller);
 }
 
 /** `vzalloc`: memory filled with zeros; the address, or 0 (NULL). */
 export function vzalloc(state: Vmalloc, sizeBytes: number, caller?: string): Blocking<number> {
-  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL | __GFP_ZERO, NUMA_NO_NODE, caller);
+  return __vmallocNodeRange(state, sizeBytes, ZEROED, caller);
 }
 
 /** `vmalloc_node`: from a preferred NUMA node. */
 export function vmallocNode(state: Vmalloc, sizeBytes: number, node: number, caller?: string): Blocking<number> {
-  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL, node, caller);
+  return __vmallocNodeRange(state, sizeBytes, { ...VMALLOC_REQUEST, node }, caller);
 }
 
 /** `vzalloc_node`: from a preferred NUMA node, filled with zeros. */
 export function vzallocNode(state: Vmalloc, sizeBytes: number, node: number, caller?: string): Blocking<number> {
-  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL | __GFP_ZERO, node, caller);
+  return __vmallocNodeRange(state, sizeBytes, { ...ZEROED, node }, caller);
 }
 
 /** `__vmalloc`: with allocation flags. */
 export function __vmalloc(state: Vmalloc, sizeBytes: number, gfp: number, caller?: string): Blocking<number> {
-  return __vmallocNode(state, sizeBytes, 1, gfp, NUMA_NO_NODE, caller);
+  return __vmallocNodeRange(state, sizeBytes, { ...VMALLOC_REQUEST, gfp }, caller);
 }
 
 /** `__vmalloc_node`: with an alignment, allocation flags and a preferred NUMA node. */
@@ -52,67 +78,37 @@ export function __vmallocNode(
   node: number,
   caller?: string,
 ): Blocking<number> {
-  return __vmallocNodeRange(state, sizeBytes, align, VMALLOC_START, VMALLOC_END, gfp, PAGE_KERNEL, 0, node, caller);
+  return __vmallocNodeRange(state, sizeBytes, { ...VMALLOC_REQUEST, align, gfp, node }, caller);
 }
 
 /** `vmalloc_huge`: mapped with 2 MiB pages where the size and `vmap_allow_huge` allow it. */
 export function vmallocHuge(state: Vmalloc, sizeBytes: number, gfp = GFP_KERNEL, caller?: string): Blocking<number> {
-  const [start, end] = [VMALLOC_START, VMALLOC_END];
-  const flags = VM_ALLOW_HUGE_VMAP;
-  return __vmallocNodeRange(state, sizeBytes, 1, start, end, gfp, PAGE_KERNEL, flags, NUMA_NO_NODE, caller);
+  return __vmallocNodeRange(state, sizeBytes, { ...VMALLOC_REQUEST, gfp, flags: VM_ALLOW_HUGE_VMAP }, caller);
 }
 
 /** `vmalloc_user`: zeroed memory that may be mapped into a user address space. */
 export function vmallocUser(state: Vmalloc, sizeBytes: number, caller?: string): Blocking<number> {
-  return allocForUser(state, sizeBytes, GFP_KERNEL | __GFP_ZERO, caller);
+  return __vmallocNodeRange(state, sizeBytes, FOR_USER, caller);
 }
 
 /** `vmalloc_32`: memory below 4 GiB. */
 export function vmalloc32(state: Vmalloc, sizeBytes: number, caller?: string): Blocking<number> {
-  return __vmallocNode(state, sizeBytes, 1, GFP_KERNEL | GFP_DMA32_ZONE, NUMA_NO_NODE, caller);
+  return __vmallocNodeRange(state, sizeBytes, BELOW_4G, caller);
 }
 
 /** `vmalloc_32_user`: zeroed memory below 4 GiB that may be mapped into a user address space. */
 export function vmalloc32User(state: Vmalloc, sizeBytes: number, caller?: string): Blocking<number> {
-  return allocForUser(state, sizeBytes, GFP_KERNEL | GFP_DMA32_ZONE | __GFP_ZERO, caller);
-}
-
-/** Aligned to `SHMLBA`, a page on x86, so that user mappings of it share cache lines. */
-function allocForUser(state: Vmalloc, sizeBytes: number, gfp: number, caller?: string): Blocking<number> {
-  const [start, end] = [VMALLOC_START, VMALLOC_END];
-  const align = PAGE_SIZE;
-  return __vmallocNodeRange(state, sizeBytes, align, start, end, gfp, PAGE_KERNEL, VM_USERMAP, NUMA_NO_NODE, caller);
-}
-
-/** What is asked of `__vmalloc_node_range`. */
-interface VmallocRequest {
-  readonly sizeBytes: number;
-  readonly align: number;
-  /** Where the area is to be: [start, end). */
-  readonly start: number;
-  readonly end: number;
-  readonly gfp: number;
-  readonly protection: Protection;
-  /** Of the vm_struct. */
-  readonly flags: number;
-  readonly node: number;
-  readonly caller: string;
+  return __vmallocNodeRange(state, sizeBytes, FOR_USER_BELOW_4G, caller);
 }
 
 /**
- * `__vmalloc_node_range`: the general form. Tries 2 MiB pages first where allowed and worth it, after single frames.
+ * `__vmalloc_node_range`: the general form. Tries 2 MiB pages first where allowed and worth it, then single frames.
  * @returns the address, or 0 (NULL) with everything rolled back
  */
 export function __vmallocNodeRange(
   state: Vmalloc,
   sizeBytes: number,
-  align: number,
-  start: number,
-  end: number,
-  gfp: number,
-  protection: Protection,
-  flags: number,
-  node: number,
+  request: VmallocRequest,
   caller: string = UNKNOWN_CALLER,
 ): Blocking<number> {
   if (!(sizeBytes > 0)) {
@@ -120,34 +116,53 @@ export function __vmallocNodeRange(
     return ready(0);
   }
   if (Math.floor(sizeBytes / PAGE_SIZE) > state.pages.totalPages) {
-    warnAlloc(state.mm, gfp, `vmalloc error: size ${sizeBytes}, exceeds total pages`);
+    warnAlloc(state.mm, request.gfp, `vmalloc error: size ${sizeBytes}, exceeds total pages`);
     return ready(0);
   }
-  const request = { sizeBytes, align, start, end, gfp, protection, flags, node, caller };
-  if ((flags & VM_ALLOW_HUGE_VMAP) === 0 || !state.config.allowHuge) return attempt(state, request, align, PAGE_SHIFT);
-  const sizePerNode = node === NUMA_NO_NODE ? sizeBytes / state.pages.numaNodes : sizeBytes;
-  if (sizePerNode < PMD_SIZE) return attempt(state, request, Math.max(align, PAGE_SIZE), PAGE_SHIFT);
-  return afterCall(attempt(state, request, Math.max(align, PMD_SIZE), PMD_SHIFT), orSmallPages, state, request);
+  if ((request.flags & VM_ALLOW_HUGE_VMAP) === 0 || !state.config.allowHuge) {
+    return attempt(state, sizeBytes, request, PAGE_SHIFT, caller);
+  }
+  const sizePerNode = request.node === NUMA_NO_NODE ? sizeBytes / state.pages.numaNodes : sizeBytes;
+  const isWorthIt = sizePerNode >= PMD_SIZE;
+  const aligned = { ...request, align: Math.max(request.align, isWorthIt ? PMD_SIZE : PAGE_SIZE) };
+  const address = attempt(state, sizeBytes, aligned, isWorthIt ? PMD_SHIFT : PAGE_SHIFT, caller);
+  return isWorthIt ? afterCall(address, orSmallPages, state, sizeBytes, request, caller) : address;
 }
 
 /** The address of an area of large pages if there is one, else that of one of small pages. */
-function orSmallPages(address: number, state: Vmalloc, request: VmallocRequest): Blocking<number> {
-  return address === 0 ? attempt(state, request, request.align, PAGE_SHIFT) : ready(address);
+function orSmallPages(
+  address: number,
+  state: Vmalloc,
+  sizeBytes: number,
+  request: VmallocRequest,
+  caller: string,
+): Blocking<number> {
+  return address === 0 ? attempt(state, sizeBytes, request, PAGE_SHIFT, caller) : ready(address);
 }
 
 /** Reserves an area and populates it with pages of 2^shift bytes; its address, or 0 with everything rolled back. */
-function attempt(state: Vmalloc, request: VmallocRequest, align: number, shift: number): Blocking<number> {
-  const { sizeBytes, start, end, gfp, caller } = request;
-  const flags = VM_ALLOC | VM_UNINITIALIZED | request.flags;
-  const vm = __getVmAreaNode(state, sizeBytes, align, shift, flags, start, end, gfp, caller);
-  return afterCall(vm, __vmallocAreaNode, state, request, shift);
+function attempt(
+  state: Vmalloc,
+  sizeBytes: number,
+  request: VmallocRequest,
+  shift: number,
+  caller: string,
+): Blocking<number> {
+  const vm = __getVmAreaNode(state, sizeBytes, shift, VM_ALLOC | VM_UNINITIALIZED | request.flags, request, caller);
+  return afterCall(vm, __vmallocAreaNode, state, sizeBytes, request, shift);
 }
 
 /** Allocates and maps the pages of a reserved area (`__vmalloc_area_node`); its address, or 0 with it freed. */
-function __vmallocAreaNode(vm: number, state: Vmalloc, request: VmallocRequest, shift: number): Blocking<number> {
+function __vmallocAreaNode(
+  vm: number,
+  state: Vmalloc,
+  sizeBytes: number,
+  request: VmallocRequest,
+  shift: number,
+): Blocking<number> {
   const { gfp, protection, node } = request;
   if (vm === 0) {
-    warnAlloc(state.mm, gfp, `vmalloc error: size ${request.sizeBytes}, vm_struct allocation failed`);
+    warnAlloc(state.mm, gfp, `vmalloc error: size ${sizeBytes}, vm_struct allocation failed`);
     return ready(0);
   }
   if (!isPopulatedAtOnce(state, vm, shift)) return populateLarge(state, vm, gfp, protection, shift, node);

@@ -9,7 +9,7 @@ import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { afterCall, afterLock, type Blocking, DONE, ready, wait } from "../kernel/blocking.ts";
 import { ENOMEM } from "../lib/errno.ts";
 import { formatRange } from "../lib/kernel-log.ts";
-import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
+import { VMALLOC_RANGE } from "../lib/memory-layout.ts";
 import { allocVmapArea } from "./alloc-vmap-area.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./areas/vmap-areas.ts";
 import { type AreaTest, findUnlinkVmapArea } from "./free-vmap-area.ts";
@@ -144,7 +144,7 @@ function newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number)
   const { blockBytes } = state;
   if (state.faults.isArmed && state.faults.fails("vmapBlock")) return ready(-ENOMEM);
   const flags = VMAP_RAM | VMAP_BLOCK;
-  const area = allocVmapArea(state, blockBytes, blockBytes, VMALLOC_START, VMALLOC_END, gfp, flags, 0);
+  const area = allocVmapArea(state, blockBytes, { align: blockBytes, range: VMALLOC_RANGE, gfp }, flags, 0);
   return afterCall(area, makeBlock, state, pages, order);
 }
 

@@ -6,6 +6,7 @@ import type { CpuFeatures } from "../../arch/presets/preset.ts";
 import type { KernelCode, Thread } from "../../arch/time/event-loop.ts";
 import type { TopologyConfig } from "../../arch/time/topology.ts";
 import {
+  __getVmAreaCaller,
   __vmallocNode,
   type Blocking,
   type CacheMode,
@@ -18,7 +19,6 @@ import {
   freeVmArea,
   GFP_KERNEL,
   getVmArea,
-  getVmAreaCaller,
   ioremap,
   iounmap,
   isReady,
@@ -270,7 +270,7 @@ export class Kernel {
 
   /** Reserves address space in [start, end); its address, or 0. */
   getVmAreaRange(sizeBytes: number, vmFlags: number, start: number, end: number, caller?: string): number {
-    const vm = this.run(() => getVmAreaCaller(this.vm, sizeBytes, vmFlags, start, end, caller));
+    const vm = this.run(() => __getVmAreaCaller(this.vm, sizeBytes, vmFlags, start, end, caller));
     return vm === 0 ? 0 : this.vm.vms.addr[vm];
   }
 

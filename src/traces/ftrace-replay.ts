@@ -271,7 +271,8 @@ class FtraceReplay {
     const [vstart, vend] = windowOf(event);
     const since = loop.nowCycles();
     const outer = loop.enterActivity(this.allocActivity);
-    const area = yield* wait(allocVmapArea(vm, sizeBytes, align, vstart, vend, GFP_KERNEL, 0, 0));
+    const request = { align, range: { start: vstart, end: vend }, gfp: GFP_KERNEL };
+    const area = yield* wait(allocVmapArea(vm, sizeBytes, request, 0, 0));
     if (area < 0) {
       loop.enterActivity(outer);
       this.failed++;

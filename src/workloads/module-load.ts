@@ -9,12 +9,11 @@ import type { KernelCode } from "../../arch/time/event-loop.ts";
 import {
   __vmallocNodeRange,
   flushTlbKernelRange,
-  GFP_KERNEL,
   MODULES_END,
   MODULES_VADDR,
-  NUMA_NO_NODE,
-  PAGE_KERNEL,
   VM_FLUSH_RESET_PERMS,
+  VMALLOC_REQUEST,
+  type VmallocRequest,
 } from "../../mm/index.ts";
 import { integerParameter } from "../input/parameters.ts";
 import type { WorkloadThread } from "./base/context.ts";
@@ -65,15 +64,21 @@ export const moduleLoad = threadWorkload<Shared>({
   }),
 });
 
+/** What `module_alloc` asks for (`execmem_x86_init`). */
+const MODULE_REQUEST: VmallocRequest = {
+  ...VMALLOC_REQUEST,
+  align: PAGE_SIZE,
+  range: { start: MODULES_VADDR, end: MODULES_END },
+  flags: VM_FLUSH_RESET_PERMS,
+};
+
 function* load(thread: WorkloadThread): KernelCode<number[]> {
   const { vm } = thread.kernel;
   const kept: number[] = [];
   const init: number[] = [];
   for (const { pagesMax, isInit, isProtected } of KINDS) {
     const sizeBytes = thread.random.between(1, pagesMax) * PAGE_SIZE;
-    const [start, end, flags] = [MODULES_VADDR, MODULES_END, VM_FLUSH_RESET_PERMS];
-    const call = () =>
-      __vmallocNodeRange(vm, sizeBytes, PAGE_SIZE, start, end, GFP_KERNEL, PAGE_KERNEL, flags, NUMA_NO_NODE, CALLER);
+    const call = () => __vmallocNodeRange(vm, sizeBytes, MODULE_REQUEST, CALLER);
     const area = yield* thread.allocate("module_alloc", sizeBytes, call);
     if (area === 0) continue;
     for (let page = 0; page < sizeBytes; page += PAGE_SIZE) thread.store(area + page, area);

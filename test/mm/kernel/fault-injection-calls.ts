@@ -10,7 +10,6 @@ import {
   getVmArea,
   type MmStruct,
   NotEnoughMemory,
-  NUMA_NO_NODE,
   PAGE_KERNEL,
   pcpuGetVmAreas,
   remapVmallocRange,
@@ -19,6 +18,7 @@ import {
   VM_MAP,
   VM_MAP_PUT_PAGES,
   VM_SPARSE,
+  VMALLOC_REQUEST,
   VMALLOC_START,
   vfreeAtomic,
   vmAreaMapPages,
@@ -85,9 +85,7 @@ export const CALLS: readonly Call[] = [
     name: "vmalloc in a window",
     make: (kernel) => {
       const [start, end] = [VMALLOC_START + 2 ** 40, VMALLOC_START + 2 ** 40 + 64 * PAGE];
-      return kernel.run(() =>
-        __vmallocNodeRange(kernel.vm, 3 * PAGE, 1, start, end, GFP_KERNEL, PAGE_KERNEL, 0, NUMA_NO_NODE),
-      );
+      return kernel.run(() => __vmallocNodeRange(kernel.vm, 3 * PAGE, { ...VMALLOC_REQUEST, range: { start, end } }));
     },
     undo: vfree,
     says: VMALLOC_SAYS,

@@ -1,12 +1,10 @@
 import { describe, expect, it } from "vitest";
 import {
   __vmallocNodeRange,
-  GFP_KERNEL,
-  NUMA_NO_NODE,
-  PAGE_KERNEL,
   reclaimAndPurgeVmapAreas,
   VM_ALLOC,
   VMALLOC_END,
+  VMALLOC_REQUEST,
   VMALLOC_START,
 } from "../../../mm/index.ts";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
@@ -125,7 +123,7 @@ describe("the address space runs out", () => {
   const inWindow = (kernel: Kernel, sizePages: number, windowPages: number): number => {
     const end = START + windowPages * PAGE;
     return kernel.run(() =>
-      __vmallocNodeRange(kernel.vm, sizePages * PAGE, 1, START, end, GFP_KERNEL, PAGE_KERNEL, 0, NUMA_NO_NODE),
+      __vmallocNodeRange(kernel.vm, sizePages * PAGE, { ...VMALLOC_REQUEST, range: { start: START, end } }),
     );
   };
 

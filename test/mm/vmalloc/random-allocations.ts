@@ -2,11 +2,11 @@
 import type { Cpu } from "../../../arch/cpu/cpu.ts";
 import type { KernelCode } from "../../../arch/time/event-loop.ts";
 import {
+  __getVmAreaCaller,
   __vmallocNode,
   __vmallocNodeRange,
   GFP_KERNEL,
   getVmArea,
-  getVmAreaCaller,
   ioremap,
   NUMA_NO_NODE,
   PAGE_KERNEL,
@@ -14,6 +14,7 @@ import {
   VM_IOREMAP,
   VM_MAP,
   VM_SPARSE,
+  VMALLOC_REQUEST,
   VMALLOC_START,
   vmalloc,
   vmalloc32,
@@ -91,7 +92,9 @@ export function* allocateAtRandom(holder: Holder, cpu: Cpu, random: Random): Ker
     const end = WINDOW_START + WINDOW_PAGES * PAGE;
     const gfp = GFP_KERNEL;
     const size = pages * PAGE;
-    const address = yield* wait(__vmallocNodeRange(vm, size, 1, WINDOW_START, end, gfp, PAGE_KERNEL, 0, NUMA_NO_NODE));
+    const address = yield* wait(
+      __vmallocNodeRange(vm, size, { ...VMALLOC_REQUEST, range: { start: WINDOW_START, end }, gfp }),
+    );
     holder.keepWritten(cpu, "vmallocWindow", pages, address);
   } else if (what <= 60) {
     const [pages, offset] = someFrames(random, 32);
@@ -125,7 +128,7 @@ export function* allocateAtRandom(holder: Holder, cpu: Cpu, random: Random): Ker
     const inWindow = random.between(0, 1) === 1;
     const end = WINDOW_START + WINDOW_PAGES * PAGE;
     const reserved = inWindow
-      ? yield* wait(getVmAreaCaller(vm, pages * PAGE, VM_MAP, WINDOW_START, end))
+      ? yield* wait(__getVmAreaCaller(vm, pages * PAGE, VM_MAP, WINDOW_START, end))
       : yield* wait(getVmArea(vm, pages * PAGE, VM_IOREMAP));
     const name = inWindow ? "getVmArea in a window" : "getVmArea";
     holder.keep(name, "reserved", pages, reserved === 0 ? 0 : vm.vms.addr[reserved], 0);

@@ -3,6 +3,7 @@ import { PageFault } from "../../../arch/isa/faults.ts";
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import {
   __GFP_ZERO,
+  __getVmAreaCaller,
   __vmallocNode,
   __vmallocNodeRange,
   E2BIG,
@@ -13,10 +14,8 @@ import {
   freeVmArea,
   GFP_KERNEL,
   getVmArea,
-  getVmAreaCaller,
   ioProtection,
   isVmallocAddr,
-  PAGE_KERNEL,
   PageTables,
   pcpuFreeVmAreas,
   pcpuGetVmAreas,
@@ -24,6 +23,7 @@ import {
   VM_MAP,
   VM_SPARSE,
   VMALLOC_END,
+  VMALLOC_REQUEST,
   VMALLOC_START,
   vfree,
   vfreeAtomic,
@@ -107,9 +107,13 @@ describe("the vmalloc family", () => {
     const start = VMALLOC_START + 2 ** 32;
     const end = start + 2 ** 20;
     const code = () =>
-      __vmallocNodeRange(vm, PAGE_SIZE, 2 ** 16, start + PAGE_SIZE, end, GFP_KERNEL, PAGE_KERNEL, 0, -1);
+      __vmallocNodeRange(vm, PAGE_SIZE, {
+        ...VMALLOC_REQUEST,
+        align: 2 ** 16,
+        range: { start: start + PAGE_SIZE, end },
+      });
     expect(kernel.run(code)).toBe(start + 2 ** 16);
-    const large = () => __vmallocNodeRange(vm, 2 ** 20, 1, start, end, GFP_KERNEL, PAGE_KERNEL, 0, -1);
+    const large = () => __vmallocNodeRange(vm, 2 ** 20, { ...VMALLOC_REQUEST, range: { start, end } });
     expect(kernel.run(large)).toBe(0);
     expect(kernel.log.lines.join("\n")).toMatch(/vm_struct allocation failed/);
   });
@@ -246,7 +250,7 @@ describe("per-CPU areas", () => {
     };
     for (let i = 0; i < 40; i++) {
       const at = base - (1 + random(200)) * PMD_SIZE;
-      const reserved = kernel.run(() => getVmAreaCaller(vm, PMD_SIZE - PAGE_SIZE, VM_MAP, at, at + PMD_SIZE));
+      const reserved = kernel.run(() => __getVmAreaCaller(vm, PMD_SIZE - PAGE_SIZE, VM_MAP, at, at + PMD_SIZE));
       if (reserved !== 0) held.push(vm.vms.addr[reserved]);
     }
     const offsets = [0, 4 * PMD_SIZE, 6 * PMD_SIZE];
@@ -271,7 +275,7 @@ describe("address space that runs out", () => {
     const { vm } = kernel;
     const start = VMALLOC_START + 2 ** 36;
     const reserve = (): number =>
-      kernel.run(() => getVmAreaCaller(vm, 3 * PAGE_SIZE, VM_MAP, start, start + 8 * PAGE_SIZE));
+      kernel.run(() => __getVmAreaCaller(vm, 3 * PAGE_SIZE, VM_MAP, start, start + 8 * PAGE_SIZE));
     const [first, second] = [reserve(), reserve()];
     expect([first, second]).not.toContain(0);
     expect(reserve()).toBe(0);

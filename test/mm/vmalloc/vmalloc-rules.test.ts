@@ -5,6 +5,7 @@ import { PTE_GLOBAL } from "../../../arch/isa/pte.ts";
 import {
   __GFP_NOWARN,
   __GFP_ZERO,
+  __getVmAreaCaller,
   __vmalloc,
   __vmallocNodeRange,
   directMapAddress,
@@ -14,11 +15,8 @@ import {
   EINVAL,
   GFP_KERNEL,
   GFP_NOWAIT,
-  getVmAreaCaller,
   isReady,
   NO_EVENTS,
-  NUMA_NO_NODE,
-  PAGE_KERNEL,
   PAGE_KERNEL_EXEC,
   PageTables,
   pcpuFreeVmAreas,
@@ -34,6 +32,7 @@ import {
   VM_SPARSE,
   VM_USERMAP,
   VMALLOC_END,
+  VMALLOC_REQUEST,
   VMALLOC_START,
   vfree,
   vmAreaMapPages,
@@ -99,7 +98,7 @@ describe("vmalloc", () => {
 
   it("without an area names the size that was asked for, not the rounded one", () => {
     const [start, end] = [VMALLOC_START + 2 ** 40, VMALLOC_START + 2 ** 40 + PAGE_SIZE];
-    const call = () => __vmallocNodeRange(kernel.vm, 5000, 1, start, end, GFP_KERNEL, PAGE_KERNEL, 0, NUMA_NO_NODE);
+    const call = () => __vmallocNodeRange(kernel.vm, 5000, { ...VMALLOC_REQUEST, range: { start, end } });
     expect(kernel.run(call)).toBe(0);
     expect(kernel.log.lines.at(-1)).toMatch(/vmalloc error: size 5000, vm_struct allocation failed, mode:0xcc0/);
   });
@@ -167,17 +166,11 @@ describe("vfree", () => {
 
   it("of an area with VM_FLUSH_RESET_PERMS flushes at once, the direct map of its pages too", () => {
     const call = () =>
-      __vmallocNodeRange(
-        kernel.vm,
-        3 * PAGE_SIZE,
-        1,
-        VMALLOC_START,
-        VMALLOC_END,
-        GFP_KERNEL,
-        PAGE_KERNEL_EXEC,
-        VM_FLUSH_RESET_PERMS,
-        NUMA_NO_NODE,
-      );
+      __vmallocNodeRange(kernel.vm, 3 * PAGE_SIZE, {
+        ...VMALLOC_REQUEST,
+        protection: PAGE_KERNEL_EXEC,
+        flags: VM_FLUSH_RESET_PERMS,
+      });
     const address = kernel.run(call);
     const frames = [0, 1, 2].map((page) => vmallocToPfn(kernel.vm, address + page * PAGE_SIZE));
     const flushes: [number, number][] = [];
@@ -242,7 +235,7 @@ describe("vmap", () => {
   });
 
   it("vm_area_map_pages takes as many pages as the range has", () => {
-    const vm = kernel.run(() => getVmAreaCaller(kernel.vm, 4 * PAGE_SIZE, VM_SPARSE, VMALLOC_START, VMALLOC_END));
+    const vm = kernel.run(() => __getVmAreaCaller(kernel.vm, 4 * PAGE_SIZE, VM_SPARSE, VMALLOC_START, VMALLOC_END));
     const start = kernel.vm.vms.addr[vm];
     const frames = kernel.allocFrames(2);
     expect(vmAreaMapPages(kernel.vm, vm, start, start + 2 * PAGE_SIZE, frames)).toBe(0);
@@ -320,7 +313,7 @@ describe("purge notifiers", () => {
     });
     const [start, end] = [VMALLOC_START + 2 ** 40, VMALLOC_START + 2 ** 40 + PAGE_SIZE];
     const allocate = (gfp: number) =>
-      kernel.run(() => __vmallocNodeRange(kernel.vm, PAGE_SIZE, 1, start, end, gfp, PAGE_KERNEL, 0, NUMA_NO_NODE));
+      kernel.run(() => __vmallocNodeRange(kernel.vm, PAGE_SIZE, { ...VMALLOC_REQUEST, range: { start, end }, gfp }));
     expect(allocate(GFP_NOWAIT)).toBe(0);
     expect([asked, kernel.log.lines.length]).toEqual([0, 0]);
     expect(allocate(GFP_KERNEL)).toBe(0);
