@@ -62,7 +62,7 @@ export class CpuMemory {
     this.memory = memory;
     this.bytes = new PhysicalBytes(memory);
     this.mmu = new Mmu(id, loop.clockCycles, memory, preset, vendor, arrays);
-    this.memoryTypes = new MemoryTypes(features, maxPhyAddr);
+    this.memoryTypes = new MemoryTypes(features, maxPhyAddr, vendor);
     const spend = (cycles: number) => this.spend(cycles);
     this.registers = new ControlRegisters(this.mmu, features, maxPhyAddr, preset, vendor, this.memoryTypes, spend);
     this.registers.reset(parts.levels);

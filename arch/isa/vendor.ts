@@ -44,6 +44,8 @@ export interface VendorRules {
   readonly eferReadAsZero: number;
   /** Whether a write of EFER with another LMA than the present one is #GP (APM vol. 2, 3.1.7) and not ignored (SDM vol. 3A, 2.2.1). */
   readonly eferLmaMustMatch: boolean;
+  /** Pairs of variable-range MTRRs, MTRRcap.VCNT (SDM vol. 3A, 11.11.1: 10 on current parts; APM vol. 2, 7.7.2: 8). */
+  readonly variableMtrrs: number;
 }
 
 /** The rules of each vendor. CR4: SDM vol. 3A, 4.10.4.1; APM vol. 2, 3.1.3 and 5.5.3 "Implicit Invalidations". */
@@ -58,6 +60,7 @@ export const VENDOR_RULES: Readonly<Record<Vendor, VendorRules>> = {
     cr4SetFlushesPcid: CR4_SMEP,
     eferReadAsZero: 0,
     eferLmaMustMatch: false,
+    variableMtrrs: 10,
   },
   amd: {
     reservedTopLow: PTE_GLOBAL,
@@ -69,5 +72,6 @@ export const VENDOR_RULES: Readonly<Record<Vendor, VendorRules>> = {
     cr4SetFlushesPcid: 0,
     eferReadAsZero: 0xfe,
     eferLmaMustMatch: true,
+    variableMtrrs: 8,
   },
 };

@@ -3,6 +3,7 @@
  * the two combine to the effective type (Intel SDM vol. 3A, 11.5.2.2 table 11-7, 11.11, 11.12).
  */
 import { GeneralProtectionFault } from "../isa/faults.ts";
+import type { VendorRules } from "../isa/vendor.ts";
 import type { CpuFeatures } from "../presets/preset.ts";
 
 /** Uncacheable. */
@@ -25,7 +26,6 @@ const MSR_PAT = 0x277;
 const MSR_MTRR_CAP = 0xfe;
 const MSR_MTRR_DEF_TYPE = 0x2ff;
 const MSR_MTRR_PHYSBASE0 = 0x200;
-const VARIABLE_RANGES = 10;
 /** The fixed-range registers and, for each, the first address and the bytes of each of its eight ranges. */
 const FIXED_RANGES: ReadonlyMap<number, readonly [number, number]> = new Map([
   [0x250, [0, 0x1_0000]],
@@ -47,12 +47,16 @@ export class MemoryTypes {
   private readonly addressMask: bigint;
   private pat = PAT_AT_RESET;
   private defType = 0xc06n;
-  private readonly base = new Array<bigint>(VARIABLE_RANGES).fill(0n);
-  private readonly mask = new Array<bigint>(VARIABLE_RANGES).fill(0n);
+  private readonly variableRanges: number;
+  private readonly base: bigint[];
+  private readonly mask: bigint[];
   private readonly fixed = new Map([...FIXED_RANGES.keys()].map((index) => [index, 0x0606_0606_0606_0606n]));
 
-  constructor(features: CpuFeatures, maxPhyAddr: number) {
+  constructor(features: CpuFeatures, maxPhyAddr: number, vendor: VendorRules) {
     this.features = features;
+    this.variableRanges = vendor.variableMtrrs;
+    this.base = new Array<bigint>(vendor.variableMtrrs).fill(0n);
+    this.mask = new Array<bigint>(vendor.variableMtrrs).fill(0n);
     this.addressMask = (1n << BigInt(maxPhyAddr)) - 1n;
   }
 
@@ -63,10 +67,10 @@ export class MemoryTypes {
   read(index: number): bigint {
     this.check(index);
     if (index === MSR_PAT) return this.pat;
-    if (index === MSR_MTRR_CAP) return BigInt(VARIABLE_RANGES) | (1n << 8n) | (1n << 10n);
+    if (index === MSR_MTRR_CAP) return BigInt(this.variableRanges) | (1n << 8n) | (1n << 10n);
     if (index === MSR_MTRR_DEF_TYPE) return this.defType;
     const range = (index - MSR_MTRR_PHYSBASE0) >> 1;
-    if (range >= 0 && range < VARIABLE_RANGES) return ((index & 1) === 0 ? this.base : this.mask)[range];
+    if (range >= 0 && range < this.variableRanges) return ((index & 1) === 0 ? this.base : this.mask)[range];
     return this.fixed.get(index) ?? 0n;
   }
 
@@ -103,7 +107,7 @@ export class MemoryTypes {
 
   /** Numbers of those PAT and MTRR registers that this CPU has and that can be written, ascending. */
   writableRegisters(): number[] {
-    const mtrrs = Array.from({ length: 2 * VARIABLE_RANGES }, (_, i) => MSR_MTRR_PHYSBASE0 + i);
+    const mtrrs = Array.from({ length: 2 * this.variableRanges }, (_, i) => MSR_MTRR_PHYSBASE0 + i);
     const all = [MSR_PAT, MSR_MTRR_DEF_TYPE, ...mtrrs, ...FIXED_RANGES.keys()].sort((a, b) => a - b);
     return all.filter((index) => (index === MSR_PAT ? this.features.pat : this.features.mtrr));
   }
@@ -120,7 +124,7 @@ export class MemoryTypes {
     if (physical < 0x10_0000 && (this.defType & 0x400n) !== 0n) return this.fixedType(physical);
     const address = BigInt(physical);
     let type = -1;
-    for (let i = 0; i < VARIABLE_RANGES; i++) {
+    for (let i = 0; i < this.variableRanges; i++) {
       const mask = this.mask[i] & ~0xfffn;
       if ((this.mask[i] & 0x800n) === 0n || (address & mask) !== (this.base[i] & mask)) continue;
       type = type === -1 ? byte(this.base[i], 0) : overlap(type, byte(this.base[i], 0));
@@ -147,7 +151,7 @@ export class MemoryTypes {
       index === MSR_MTRR_CAP ||
       index === MSR_MTRR_DEF_TYPE ||
       FIXED_RANGES.has(index) ||
-      (index >= MSR_MTRR_PHYSBASE0 && index < MSR_MTRR_PHYSBASE0 + 2 * VARIABLE_RANGES);
+      (index >= MSR_MTRR_PHYSBASE0 && index < MSR_MTRR_PHYSBASE0 + 2 * this.variableRanges);
     if ((index === MSR_PAT && this.features.pat) || (mtrr && this.features.mtrr)) return;
     throw new GeneralProtectionFault(`MSR 0x${index.toString(16)}: this CPU has no such register`);
   }

@@ -203,6 +203,35 @@ describe("EFER", () => {
   });
 });
 
+test("AMD has 8 pairs of variable-range MTRRs, Intel 10; an MSR behind them is #GP", () => {
+  for (const [vendor, pairs] of [
+    ["intel", 10],
+    ["amd", 8],
+  ] as const) {
+    const { cpu } = new Guest({ preset: PRESET[vendor] });
+    expect(Number(cpu.rdmsr(0xfe) & 0xffn)).toBe(pairs);
+    for (let pair = 0; pair < pairs; pair++) {
+      cpu.wrmsr(0x200 + 2 * pair, 0x1000_0000n * BigInt(pair + 1));
+      cpu.wrmsr(0x201 + 2 * pair, 0xf000_0800n);
+    }
+    expect(cpu.rdmsr(0x200 + 2 * (pairs - 1))).toBe(0x1000_0000n * BigInt(pairs));
+    for (const index of [0x200 + 2 * pairs, 0x201 + 2 * pairs]) {
+      expect(() => cpu.wrmsr(index, 0)).toThrow(GeneralProtectionFault);
+      expect(() => cpu.rdmsr(index)).toThrow(GeneralProtectionFault);
+    }
+    // Each range is looked at, the last one too.
+    guestTypes(cpu, pairs);
+  }
+});
+
+/** Every range set above is uncacheable. */
+function guestTypes(cpu: Cpu, pairs: number): void {
+  for (let pair = 0; pair < pairs; pair++) {
+    expect(cpu.memoryTypes.mtrrType(0x1000_0000 * (pair + 1) + 4096), `range ${pair}`).toBe(0);
+  }
+  expect(cpu.memoryTypes.mtrrType(0x1000_0000 * (pairs + 1))).toBe(6);
+}
+
 /** Regions of 2 MiB whose PDEs are cached; the second pages of each are in no TLB. */
 const PLACES = { near: BASE, far: BASE + 2 ** 32 } as const;
 
