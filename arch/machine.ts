@@ -39,11 +39,17 @@ export type { MachineConfig } from "./cpu/machine-config.ts";
  * sets them early; CR3 is 0, so nothing is mapped until `writeCr3`.
  */
 export class Machine {
+  /** The settings, all filled in. */
   readonly config: CheckedConfig;
+  /** The microarchitecture. */
   readonly preset: Preset;
+  /** What the CPUs can do. */
   readonly features: CpuFeatures;
+  /** Physical memory. */
   readonly memory: PhysicalMemory;
+  /** Clocks, threads and interrupts. */
   readonly loop: EventLoop;
+  /** The CPUs by number. */
   readonly cpus: readonly Cpu[];
 
   /** @throws MachineUsageError for a setting that is not possible */

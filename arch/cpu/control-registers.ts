@@ -10,28 +10,51 @@ import { COUNT_MOV_CR3, COUNT_MOV_CR3_NO_FLUSH, COUNT_MOV_CR4_FLUSH } from "../t
 import type { MemoryTypes } from "../walk/memory-type.ts";
 import type { Mmu } from "./mmu.ts";
 
+/** Protected mode; always 1 here. */
 export const CR0_PE = 2 ** 0;
+/** Monitor coprocessor; of no effect here. */
 export const CR0_MP = 2 ** 1;
+/** Extension type; always 1. */
 export const CR0_ET = 2 ** 4;
+/** Numeric error; of no effect here. */
 export const CR0_NE = 2 ** 5;
+/** Write protect: the supervisor's stores too need R/W = 1. */
 export const CR0_WP = 2 ** 16;
+/** Alignment mask; of no effect here. */
 export const CR0_AM = 2 ** 18;
+/** Not write-through; needs CD. */
 export const CR0_NW = 2 ** 29;
+/** Cache disable; of no effect here. */
 export const CR0_CD = 2 ** 30;
+/** Paging; always 1 here. */
 export const CR0_PG = 2 ** 31;
+/** Physical-address extension; always 1 in 64-bit mode. */
 export const CR4_PAE = 2 ** 5;
+/** Global pages. */
 export const CR4_PGE = 2 ** 7;
+/** 57-bit linear addresses: five levels of page tables. */
 export const CR4_LA57 = 2 ** 12;
+/** Process-context identifiers: CR3 holds one in bits 11:0. */
 export const CR4_PCIDE = 2 ** 17;
+/** The supervisor fetches no instructions from pages of the user. */
 export const CR4_SMEP = 2 ** 20;
+/** The supervisor reads and writes pages of the user only with EFLAGS.AC = 1. */
 export const CR4_SMAP = 2 ** 21;
+/** Protection keys of pages of the user: PKRU. */
 export const CR4_PKE = 2 ** 22;
+/** Shadow stacks. */
 export const CR4_CET = 2 ** 23;
+/** Protection keys of pages of the supervisor: IA32_PKRS. */
 export const CR4_PKS = 2 ** 24;
+/** SYSCALL and SYSRET; of no effect here. */
 export const EFER_SCE = 2 ** 0;
+/** Long mode enable; always 1 here. */
 export const EFER_LME = 2 ** 8;
+/** Long mode active; always 1 here. */
 export const EFER_LMA = 2 ** 10;
+/** Execute disable: XD in entries counts, else it is reserved. */
 export const EFER_NXE = 2 ** 11;
+/** AMD's translation-cache extension: an invalidation of one page leaves the cached entries of other pages' tables. */
 export const EFER_TCE = 2 ** 15;
 /** IA32_EFER. */
 export const MSR_EFER = 0xc000_0080;
@@ -48,12 +71,19 @@ const CR3_KEEP = 1n << 63n;
 
 /** What the registers of one CPU hold. */
 export interface RegisterValues {
+  /** CR0: `CR0_*`. */
   readonly cr0: number;
+  /** CR3: physical address of the top table, and the PCID in bits 11:0. */
   readonly cr3: number;
+  /** CR4: `CR4_*`. */
   readonly cr4: number;
+  /** IA32_EFER: `EFER_*`. */
   readonly efer: number;
+  /** PKRU: AD and WD of 16 keys. */
   readonly pkru: number;
+  /** IA32_PKRS, as PKRU. */
   readonly pkrs: number;
+  /** Current privilege level, 0 to 3. */
   readonly cpl: number;
   /** EFLAGS.AC. */
   readonly alignmentCheck: boolean;
@@ -61,12 +91,19 @@ export interface RegisterValues {
 
 /** The registers of one CPU. */
 export class ControlRegisters {
+  /** CR0: `CR0_*`. */
   cr0 = CR0_PG + CR0_AM + CR0_WP + CR0_NE + CR0_ET + CR0_MP + CR0_PE;
+  /** CR3: physical address of the top table, and the PCID in bits 11:0. */
   cr3 = 0;
+  /** CR4: `CR4_*`. */
   cr4 = CR4_PAE;
+  /** IA32_EFER: `EFER_*`. */
   efer = EFER_SCE + EFER_LME + EFER_LMA;
+  /** PKRU: AD (bit 2k) and WD (bit 2k + 1) of key k. */
   pkru = 0;
+  /** IA32_PKRS, as PKRU. */
   pkrs = 0;
+  /** Current privilege level, 0 to 3. */
   cpl = 0;
   /** EFLAGS.AC. */
   alignmentCheck = false;
@@ -162,6 +199,11 @@ export class ControlRegisters {
     this.update();
   }
 
+  /**
+   * MOV to CR3, which removes the translations of the new PCID unless bit 63 or `keepTranslations` says to keep them (SDM vol. 3A,
+   * 4.10.4.1).
+   * @throws GeneralProtectionFault for reserved bits, and unless the CPL is 0
+   */
   writeCr3(source: number | bigint, keepTranslations: boolean): void {
     this.requirePrivilege("MOV to CR3");
     const bits = bitsOf("CR3", source);
@@ -185,6 +227,10 @@ export class ControlRegisters {
     this.mmu.invalidatePcid(mode.pcid);
   }
 
+  /**
+   * MOV to CR4. Which changes remove translations is the vendor's rule (vendor.ts).
+   * @throws GeneralProtectionFault for bits that this CPU does not have, and unless the CPL is 0
+   */
   writeCr4(source: number | bigint): void {
     this.requirePrivilege("MOV to CR4");
     const value = lowWord("CR4", source);
@@ -224,6 +270,10 @@ export class ControlRegisters {
     this.update();
   }
 
+  /**
+   * WRMSR of IA32_EFER, IA32_PKRS, IA32_PAT or an MTRR. A change of memory types removes all translations.
+   * @throws GeneralProtectionFault for what the CPU refuses, and unless the CPL is 0
+   */
   wrmsr(index: number, value: number | bigint): void {
     this.requirePrivilege("WRMSR");
     checkWord("number of an MSR", index, 2 ** 32);
@@ -234,6 +284,10 @@ export class ControlRegisters {
     else if (this.memoryTypes.write(index, bits)) this.mmu.invalidateAll();
   }
 
+  /**
+   * RDMSR of the same registers.
+   * @throws GeneralProtectionFault for a register that this CPU does not have, and unless the CPL is 0
+   */
   rdmsr(index: number): bigint {
     this.requirePrivilege("RDMSR");
     checkWord("number of an MSR", index, 2 ** 32);

@@ -1,6 +1,6 @@
 /**
- * What a CPU does with memory: loads, stores, fetches. The methods of the first part are the fast path, a predicted hit of the
- * first level; what they cannot do at once goes through `SmallPages` and, for the rest, through `Mmu`.
+ * What a CPU does with memory: loads, stores, fetches. `load`, `store` and `touch` begin with the fast path's predicted hits
+ * (arch/fast-path/README.md), go on with the rest of it, and leave what it does not do to `Mmu`.
  */
 
 import type { FastPath } from "../fast-path/fast-path.ts";
@@ -30,9 +30,13 @@ const NO_FRAME = -(2 ** 30);
 
 /** The part of a CPU that accesses memory. Linear addresses are 48-bit numbers. */
 export class CpuMemory {
+  /** Number of the CPU. */
   readonly id: number;
+  /** Its memory-management unit. */
   readonly mmu: Mmu;
+  /** Its control registers. */
   readonly registers: ControlRegisters;
+  /** Its PAT and MTRRs. */
   readonly memoryTypes: MemoryTypes;
   private readonly memory: PhysicalMemory;
   private readonly bytes: PhysicalBytes;
@@ -168,7 +172,7 @@ export class CpuMemory {
     return words[((place << WORD_SHIFT) + WORD_FRAME) | 0] * 4096 + offset;
   }
 
-  /** As {@link touch}, for any kind of access. */
+  /** Translates `la` for an access of any kind, with all its effects, but without moving data. Returns the physical address. */
   touchAs(access: Access, la: number): number {
     const low = la | 0;
     this.cells[REQUESTED_PAGE_CELL] = la - (low & 4095);
@@ -266,7 +270,7 @@ export class CpuMemory {
     else this.write(frame, low, mask, value << ((low & 3) << 3));
   }
 
-  /** As {@link touchAs}, in the page whose address is in cell `REQUESTED_PAGE_CELL`; `low`: bits 31:0 of the address. */
+  /** Translates for an access in the page whose address is in `REQUESTED_PAGE_CELL`; `low`: bits 31:0 of the address. */
   private touchMissed(access: Access, low: number): number {
     const frame = access >>> 0 === access && access <= ACCESS_FETCH ? this.frameOf(access, low) : -1;
     return frame < 0

@@ -7,11 +7,17 @@ import type { Cpu } from "./cpu.ts";
 
 /** Parts of the machine that a CPU is connected to, and its model. */
 export interface CpuParts {
+  /** The machine's memory. */
   readonly memory: PhysicalMemory;
+  /** Its clocks. */
   readonly loop: EventLoop;
+  /** The microarchitecture. */
   readonly preset: Preset;
+  /** The preset's features, as the machine's settings change them. */
   readonly features: CpuFeatures;
+  /** Width of physical addresses in bits. */
   readonly maxPhyAddr: number;
+  /** Levels of page tables. */
   readonly levels: 4 | 5;
   /** All CPUs of the machine, for instructions that reach others. */
   readonly cpus: readonly Cpu[];

@@ -15,6 +15,7 @@ import { Invalidations } from "./invalidations.ts";
 
 /** One logical processor in 64-bit mode. */
 export class Cpu extends CpuMemory {
+  /** INVLPG, INVPCID, INVLPGB, TLBSYNC. */
   readonly invalidations: Invalidations;
   private readonly parts: CpuParts;
 
@@ -91,6 +92,7 @@ export class Cpu extends CpuMemory {
     this.registers.writePkru(value);
   }
 
+  /** CR0: `CR0_*`. */
   get cr0(): number {
     return this.registers.cr0;
   }
@@ -100,10 +102,12 @@ export class Cpu extends CpuMemory {
     return this.mmu.faultAddress;
   }
 
+  /** CR3: physical address of the top table, and the PCID in bits 11:0. */
   get cr3(): number {
     return this.registers.cr3;
   }
 
+  /** CR4: `CR4_*`. */
   get cr4(): number {
     return this.registers.cr4;
   }
@@ -141,7 +145,10 @@ export class Cpu extends CpuMemory {
     return snapshotCounters(this.mmu.counts);
   }
 
-  /** Starts to keep, at a cost in speed, the tags of flushed translations, so that refills can be laid at a flush's door. */
+  /**
+   * Begins to attribute page walks to the flushes that made them necessary, or goes on with it. All accesses of the CPU then take
+   * the general path, which is slower.
+   */
   attributeFlushes(): FlushAttribution {
     const { mmu } = this;
     if (mmu.attribution !== null) return mmu.attribution;

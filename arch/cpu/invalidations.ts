@@ -23,7 +23,9 @@ import type { Mmu } from "./mmu.ts";
 
 /** A broadcast, and which entries that refer to tables it removes. */
 export interface IssuedBroadcast {
+  /** What it removes. */
   readonly broadcast: InvlpgbBroadcast;
+  /** Which entries that refer to tables it removes. */
   readonly tables: TableEntries;
 }
 

@@ -15,7 +15,9 @@ export const INVLPGB_PAGES_MAX = 8;
 
 /** rAX: an address is given (bits 63:12); a PCID is (EDX[27:16]); an ASID is (EDX[15:0]). */
 export const INVLPGB_VA = 1 << 0;
+/** rAX: a PCID is given (EDX[27:16]). */
 export const INVLPGB_PCID = 1 << 1;
+/** rAX: an ASID is given (EDX[15:0]). */
 export const INVLPGB_ASID = 1 << 2;
 /** rAX: global translations too. */
 export const INVLPGB_GLOBAL = 1 << 3;
@@ -28,6 +30,7 @@ export const INVLPGB_2M = 2 ** 31;
 
 /** The registers. */
 export interface InvlpgbRegisters {
+  /** 64 bits: the address and the flags above. */
   readonly rax: bigint;
   /** 32 bits. */
   readonly ecx: number;
@@ -55,11 +58,15 @@ export interface InvlpgbRequest {
 export interface InvlpgbBroadcast {
   /** First linear address; null: every address. */
   readonly la: number | null;
+  /** Pages from there on. */
   readonly pages: number;
+  /** Bytes from one page to the next. */
   readonly strideBytes: number;
   /** null: of every PCID. */
   readonly pcid: number | null;
+  /** Global translations too. */
   readonly includeGlobals: boolean;
+  /** Only translations of pages. */
   readonly finalOnly: boolean;
 }
 

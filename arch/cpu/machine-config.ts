@@ -27,12 +27,19 @@ export interface MachineConfig {
 
 /** All settings filled in. */
 export interface CheckedConfig {
+  /** Number of CPUs. */
   readonly cpus: number;
+  /** Bytes of memory. */
   readonly memoryBytes: number;
+  /** The microarchitecture. */
   readonly preset: Preset;
+  /** The preset's features with the changes asked for. */
   readonly features: CpuFeatures;
+  /** Width of physical addresses in bits. */
   readonly maxPhyAddr: number;
+  /** Levels of page tables. */
   readonly pagingLevels: 4 | 5;
+  /** The topology asked for, if any. */
   readonly topology: TopologyConfig | undefined;
 }
 

@@ -31,10 +31,15 @@ import { PageWalker, WALK_OK } from "../walk/page-walk.ts";
 
 /** One CPU's unit. */
 export class Mmu {
+  /** Both levels of TLBs. */
   readonly tlbs: TlbHierarchy;
+  /** The paging-structure caches. */
   readonly structures: PagingStructureCaches;
+  /** The data caches as the page walker sees them. */
   readonly walkCaches: WalkCaches;
+  /** The page walker. */
   readonly walker: PageWalker;
+  /** What the control registers mean for paging. */
   readonly mode: PagingMode;
   /** The host's fast path for frequent accesses, which `translate` and changes of context tell of what it must know. */
   readonly fastPath: FastPath;
@@ -42,10 +47,11 @@ export class Mmu {
   readonly counts: Float64Array;
   /** The address of the last page fault: CR2. */
   faultAddress = 0;
-  /** Who learns which refills a flush made necessary; null when nobody does. */
+  /** Attributes refills to flushes; null while this is off. */
   attribution: FlushAttribution | null = null;
 
   private readonly cpu: number;
+  /** Where the numbers of all these parts lie. */
   readonly arrays: CpuArrays;
   private readonly clockCycles: Float64Array;
   private readonly secondLevelHitCycles: number;

@@ -29,14 +29,21 @@ const NEVER = -1;
 
 /** What the paths of all kinds of access of a CPU share. */
 export interface AccessPathParts {
+  /** Where the numbers of all these parts lie. */
   readonly arrays: CpuArrays;
   /** The CPU's clock in cycles, an array of one. */
   readonly clock: Float64Array;
+  /** Both levels of TLBs. */
   readonly tlbs: TlbHierarchy;
+  /** The paging-structure caches. */
   readonly structures: PagingStructureCaches;
+  /** The data caches as the page walker sees them. */
   readonly walkCaches: WalkCaches;
+  /** What the control registers mean for paging. */
   readonly mode: PagingMode;
+  /** Physical memory. */
   readonly memory: PhysicalMemory;
+  /** The microarchitecture, for its costs. */
   readonly preset: Preset;
 }
 

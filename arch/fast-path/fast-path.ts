@@ -19,8 +19,11 @@ const FRAME_MAX = 2 ** 31 - 1;
 
 /** Predictions and paths of all kinds of access. */
 export class FastPath {
+  /** The path of loads. */
   readonly loads: AccessPath;
+  /** The path of stores. */
   readonly stores: AccessPath;
+  /** The path of instruction fetches. */
   readonly fetches: AccessPath;
   private readonly parts: AccessPathParts;
   private readonly words: Int32Array;

@@ -29,6 +29,7 @@ export class Permissions {
   allowedAttributes = 0;
   /** Bits 11:0 of the PTE that was found allowed last, and its high word but for the bits of the frame. */
   allowedPteLow = NO_PTE;
+  /** The high word of that PTE but for the bits of the frame. */
   allowedPteHigh = 0;
   /** Attributes of the cached PDE above that PTE. */
   allowedPde = 0;

@@ -71,6 +71,7 @@ export class GeneralProtectionFault extends Error {
 /** #UD: the CPU does not have the instruction, or it is not enabled. */
 export class InvalidOpcode extends Error {
   override readonly name = "InvalidOpcode";
+  /** The instruction's name. */
   readonly instruction: string;
   constructor(instruction: string, why: string) {
     super(`#UD: ${instruction}: ${why}`);

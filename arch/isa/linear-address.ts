@@ -29,6 +29,7 @@ const SIGN_EXTENSION = 0xffffn << 48n;
 /** A 64-bit address whose bits 63:47 are not all equal; a CPU that uses one raises #GP(0) (Intel SDM vol. 1, 3.3.7.1). */
 export class NonCanonicalAddress extends MmulabError {
   override readonly name = "NonCanonicalAddress";
+  /** The 64-bit address. */
   readonly address: bigint;
   constructor(address: bigint) {
     const message = `0x${address.toString(16)} is not a canonical 48-bit linear address (bits 63:47 must all be equal)`;

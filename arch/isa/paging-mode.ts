@@ -30,15 +30,21 @@ export interface PagingRegisters {
   readonly writeProtect: boolean;
   /** EFER.NXE. */
   readonly noExecute: boolean;
+  /** CR4.SMEP. */
   readonly smep: boolean;
+  /** CR4.SMAP. */
   readonly smap: boolean;
   /** CR4.PKE and CR4.PKS. */
   readonly pke: boolean;
+  /** CR4.PKS. */
   readonly pks: boolean;
   /** CR4.PGE. */
   readonly globalPages: boolean;
+  /** AD (bit 2k) and WD (bit 2k + 1) of key k, for pages of the user. */
   readonly pkru: number;
+  /** The same rights for pages of the supervisor. */
   readonly pkrs: number;
+  /** Width of physical addresses in bits. */
   readonly maxPhyAddr: number;
   /** Whether a PDPTE may map a 1 GiB page. */
   readonly page1g: boolean;
@@ -60,6 +66,7 @@ export class PagingMode {
   reservedHigh = 0;
   /** Reserved bits of the low word of an entry, by level (1 PTE to 5 PML5E), and from 8 on by level of those with PS = 1. */
   readonly reservedLow = new Int32Array(16);
+  /** CR4.PGE. */
   globalPages = false;
   /** `TR_GLOBAL` while CR4.PGE = 1, else 0. */
   globalFlag = 0;

@@ -7,6 +7,7 @@ import { PTE_GLOBAL } from "./pte.ts";
 
 /** Vendors by name. */
 export const VENDORS = ["intel", "amd"] as const;
+/** A vendor by its name. */
 export type Vendor = (typeof VENDORS)[number];
 
 /**

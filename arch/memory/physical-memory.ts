@@ -29,6 +29,7 @@ const ZERO_DOUBLES = new Float64Array(0);
 /** A physical address with no memory behind it was used: on real hardware the access would go to the bus. */
 export class NoPhysicalMemory extends Error {
   override readonly name = "NoPhysicalMemory";
+  /** The frame's number. */
   readonly frame: number;
   constructor(frame: number) {
     super(`no memory at physical frame 0x${frame.toString(16)}`);

@@ -7,30 +7,40 @@ import type { ReplacementName } from "./replacement/index.ts";
 
 /** A number with its unit and where it comes from: F found in the named source, C computed from one, M remembered. */
 export interface Figure {
+  /** The number. */
   readonly value: number;
+  /** `cycles`, `bytes`, `ways`, `bits` or `GHz`. */
   readonly unit: string;
+  /** `[F]`, `[C]` or `[M]`, and where it is found, computed from or remembered of. */
   readonly source: string;
 }
 
 /** How an index is made of a page number: its low bits, or these XOR the equally many bits above. */
 export const INDEX_HASHES = ["linear", "xor"] as const;
+/** A way to make an index. */
 export type IndexHash = (typeof INDEX_HASHES)[number];
 
 /** What a TLB can hold; `table` stands for entries of a paging-structure cache kept in a TLB. */
 export const TLB_PAGE_SIZES = ["4K", "2M", "1G"] as const;
+/** A page size by its name. */
 export type TlbPageSize = (typeof TLB_PAGE_SIZES)[number];
 
 /** Which accesses use a TLB. */
 export const TLB_KINDS = ["load", "store", "fetch"] as const;
+/** A kind of access by its name. */
 export type TlbKindName = (typeof TLB_KINDS)[number];
 
 /** Shape of one set-associative structure. */
 export interface TlbGeometry {
+  /** What listings and messages call it. */
   readonly name: string;
   /** A power of two. */
   readonly sets: number;
+  /** Slots of a set. */
   readonly ways: number;
+  /** How the set follows from the page number. */
   readonly indexHash: IndexHash;
+  /** What a full set evicts (replacement/index.ts). */
   readonly replacement: ReplacementName;
   /** How many PCIDs can have entries in it at once; no limit when absent. */
   readonly pcidCapacity?: number;
@@ -38,9 +48,13 @@ export interface TlbGeometry {
 
 /** A TLB of a preset. */
 export interface TlbPreset extends TlbGeometry {
+  /** First or second level. */
   readonly level: 1 | 2;
+  /** Which accesses use it. */
   readonly kinds: readonly TlbKindName[];
+  /** Which page sizes it holds; a larger page is held in pieces of the largest of them. */
   readonly pageSizes: readonly TlbPageSize[];
+  /** Where its shape comes from. */
   readonly source: string;
 }
 
@@ -51,16 +65,23 @@ export type PagingStructureCachePreset =
 
 /** Caches of the entries that walks use; a level that is absent is not cached (Intel SDM vol. 3A, 4.10.3). */
 export interface PagingStructureCachesPreset {
+  /** Entries of the fifth level. */
   readonly pml5e?: PagingStructureCachePreset;
+  /** Entries of the fourth level. */
   readonly pml4e?: PagingStructureCachePreset;
+  /** Page-directory-pointer entries. */
   readonly pdpte?: PagingStructureCachePreset;
+  /** Page-directory entries. */
   readonly pde?: PagingStructureCachePreset;
 }
 
 /** One level of the data caches that page-table entries are fetched through. */
 export interface DataCachePreset {
+  /** `L1d`, `L2`, `LLC`. */
   readonly name: string;
+  /** Size in bytes; lines have 64. */
   readonly sizeBytes: Figure;
+  /** Ways of a set. */
   readonly ways: Figure;
   /** Cycles of a fetch that this level answers. */
   readonly hitCycles: Figure;
@@ -104,7 +125,9 @@ export interface CpuFeatures {
 export interface CostProfile {
   /** A load, store or fetch whose translation a first-level TLB holds: issue cost, not latency. */
   readonly load: Figure;
+  /** A store; otherwise as `load`. */
   readonly store: Figure;
+  /** A fetch; otherwise as `load`. */
   readonly fetch: Figure;
   /** What a hit in the second-level TLB adds. */
   readonly secondLevelHit: Figure;
@@ -112,23 +135,33 @@ export interface CostProfile {
   readonly walk: Figure;
   /** Setting A or D bits in page-table entries, once a walk that sets any. */
   readonly setAccessedDirty: Figure;
+  /** INVLPG. */
   readonly invlpg: Figure;
   /** INVPCID types 0 to 3. */
   readonly invpcidAddress: Figure;
+  /** INVPCID type 1: one PCID. */
   readonly invpcidContext: Figure;
+  /** INVPCID type 2: all. */
   readonly invpcidAll: Figure;
+  /** INVPCID type 3: all but global translations. */
   readonly invpcidAllNonGlobal: Figure;
   /** MOV to CR3 that invalidates, and with bit 63 = 1. */
   readonly movCr3: Figure;
+  /** MOV to CR3 with bit 63 = 1. */
   readonly movCr3NoFlush: Figure;
+  /** MOV to CR0. */
   readonly movCr0: Figure;
   /** MOV to CR4, and what changing CR4.PGE adds. */
   readonly movCr4: Figure;
+  /** What changing CR4.PGE adds. */
   readonly movCr4Flush: Figure;
+  /** WRMSR. */
   readonly wrmsr: Figure;
+  /** WRPKRU. */
   readonly wrpkru: Figure;
   /** Issuing INVLPGB, and waiting for it in TLBSYNC. */
   readonly invlpgb: Figure;
+  /** Waiting for INVLPGBs in TLBSYNC. */
   readonly tlbsync: Figure;
   /** Delivery of a page fault, up to the first instruction of its handler. */
   readonly pageFault: Figure;
@@ -136,17 +169,26 @@ export interface CostProfile {
 
 /** A microarchitecture. */
 export interface Preset {
+  /** What `--preset` and messages call it. */
   readonly name: string;
+  /** The product in words. */
   readonly description: string;
   /** Whose manual the part follows where the two differ (vendor.ts). */
   readonly vendor: Vendor;
+  /** Width of physical addresses in bits. */
   readonly maxPhyAddr: Figure;
+  /** Clock frequency, by which cycles become seconds. */
   readonly frequencyGhz: Figure;
+  /** What the CPU can do. */
   readonly features: CpuFeatures;
+  /** Its TLBs. */
   readonly tlbs: readonly TlbPreset[];
+  /** Its paging-structure caches. */
   readonly pagingStructureCaches: PagingStructureCachesPreset;
+  /** Its data caches, the first level first. */
   readonly dataCaches: readonly DataCachePreset[];
   /** A fetch that no data cache answers. */
   readonly memory: Figure;
+  /** What operations cost. */
   readonly costs: CostProfile;
 }

@@ -38,6 +38,7 @@ const BUILT_IN = [
 
 /** Sees every change of activity; `atCycles` is the CPU's clock. Only looks. */
 export interface ActivityObserver {
+  /** `cpu` goes from activity `from` to activity `to`. */
   activityChanged(cpu: number, from: number, to: number, atCycles: number): void;
 }
 
@@ -47,7 +48,7 @@ export class CycleAccounts {
   readonly names: string[] = [...BUILT_IN];
   /** What each CPU is doing. Change it with {@link enter}. */
   readonly current: Int32Array;
-  /** Who looks on; null for nobody. */
+  /** Told of every change of activity; null for no observer. */
   observer: ActivityObserver | null = null;
   /** All page-walk cycles of a CPU so far; the machine sets it. */
   walkCyclesOf: (cpu: number) => number = () => 0;

@@ -36,7 +36,9 @@ export * from "./thread.ts";
 
 /** Clocks, threads and interrupts of `cpus` CPUs. */
 export class EventLoop {
+  /** Number of CPUs. */
   readonly cpus: number;
+  /** Which CPUs are near to each other. */
   readonly topology: Topology;
   /** Each CPU's cycle clock. */
   readonly clockCycles: Float64Array;

@@ -21,12 +21,17 @@ export const COUNT_PAGE_FAULT = 22;
 export const COUNT_INVLPG = 23;
 /** INVPCID of each type. */
 export const COUNT_INVPCID = 24;
+/** MOVs to CR3 that removed translations. */
 export const COUNT_MOV_CR3 = 28;
+/** MOVs to CR3 that kept them. */
 export const COUNT_MOV_CR3_NO_FLUSH = 29;
+/** MOVs to CR4 that removed translations. */
 export const COUNT_MOV_CR4_FLUSH = 30;
+/** INVLPGBs issued. */
 export const COUNT_INVLPGB = 31;
 /** Full flushes of the first level and of the second. */
 export const COUNT_FLUSH_FIRST = 32;
+/** Full flushes of the second level. */
 export const COUNT_FLUSH_SECOND = 33;
 /** Accesses that the fast path (arch/fast-path) did after a second-level hit, by kind of access. */
 export const COUNT_FAST_SECOND_LEVEL_HIT = 34;

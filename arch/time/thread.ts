@@ -14,7 +14,7 @@ export const PAUSE_RESCHED = 3;
 /** Pause: the CPU computes for `computeCycles` of the thread, taking interrupts on time; see {@link compute}. */
 export const PAUSE_COMPUTE = 4;
 
-/** Why a thread gave up its CPU. */
+/** Why a thread paused. */
 export type Pause =
   | typeof PAUSE_TURN
   | typeof PAUSE_SPIN
@@ -27,6 +27,7 @@ export type KernelCode<T> = Generator<Pause, T, void>;
 
 /** A thread of execution, tied to one CPU until it migrates itself. */
 export class Thread {
+  /** What traces and messages call it. */
   readonly name: string;
   /** The CPU that runs it. */
   cpu: number;
@@ -34,6 +35,7 @@ export class Thread {
   readyCycles: number;
   /** Whether it waits for `wake`. */
   waiting = false;
+  /** Whether its code has ended. */
   done = false;
   /** What its code returned, once it is done. */
   result: unknown = undefined;
@@ -43,6 +45,7 @@ export class Thread {
   computeCycles = 0;
   /** What it was doing when it last left its CPU (`cycle-accounts.ts`). */
   activity: number = ACTIVITY_OTHER;
+  /** What it runs. */
   code: KernelCode<unknown>;
 
   constructor(name: string, cpu: number, readyCycles: number, code: KernelCode<unknown>) {
@@ -54,8 +57,8 @@ export class Thread {
 }
 
 /**
- * Code that keeps the thread's CPU busy for `cycles` with work that nobody need look into: interrupts are taken when they
- * arrive and make it end later.
+ * Code that keeps the thread's CPU busy for `cycles`, for work that is not emulated in detail. Interrupts are taken when they
+ * arrive, and make it end later.
  */
 export function* compute(thread: Thread, cycles: number): KernelCode<void> {
   thread.computeCycles = cycles;
@@ -63,9 +66,10 @@ export function* compute(thread: Thread, cycles: number): KernelCode<void> {
   thread.computeCycles = 0;
 }
 
-/** The machine has come to a state in which nothing can ever happen again although somebody still waits. */
+/** No CPU can do anything any more although threads wait. */
 export class Deadlock extends MmulabError {
   override readonly name = "Deadlock";
+  /** Names of the threads that wait. */
   readonly waiting: readonly string[];
   constructor(waiting: readonly string[]) {
     super("DEADLOCK", `every CPU is idle but ${waiting.join(", ")} still wait(s)`);

@@ -24,7 +24,9 @@ const DEFAULT_CORES_PER_SOCKET = 64;
 
 /** The shape of a machine. */
 export interface TopologyConfig {
+  /** Number of sockets. */
   readonly sockets: number;
+  /** Cores of each socket. */
   readonly coresPerSocket: number;
   /** Hardware threads of a core: 1, or 2 with SMT. */
   readonly threadsPerCore: number;
@@ -32,9 +34,11 @@ export interface TopologyConfig {
 
 /** Distances between the CPUs of a machine. */
 export class Topology {
+  /** The shape. */
   readonly config: TopologyConfig;
   /** The core (over all sockets) and the socket of each CPU. */
   readonly coreOf: Int32Array;
+  /** The socket of each CPU. */
   readonly socketOf: Int32Array;
 
   /**

@@ -83,8 +83,11 @@ export const ATTRIBUTE_STORES = 1 << 31;
 
 /** The arrays of one CPU, and which parts of them are taken. */
 export class CpuArrays {
+  /** The block as 64-bit numbers. */
   readonly cells: Float64Array;
+  /** The block as signed 32-bit integers. */
   readonly words: Int32Array;
+  /** The block as bytes. */
   readonly bytes: Uint8Array;
   /** Bits 39:32 of the frame of each place. */
   readonly frameHigh: Uint8Array;

@@ -1,8 +1,8 @@
 /**
- * Which page walks a flush made necessary. Beside the TLBs of a CPU, a second set of the same shape sees the same accesses
- * but no flush: what it still holds, the real ones would hold too, had nobody flushed. A walk for a translation that the
- * second set holds with the same frame refills what a flush took away, and is laid at the door of the last flush that
- * removed it; a walk for one that it lost as well was due to capacity; one for another frame is for a new mapping.
+ * Which page walks a flush made necessary. Beside the TLBs of a CPU, a second set of TLBs of the same shape sees the same
+ * accesses but no flush: what it holds, the real ones would hold too if there had been no flush. A walk for a translation that
+ * the second set holds with the same frame refills what a flush removed, and is charged to the last flush that removed it; a
+ * walk for one that it does not hold is due to capacity; one that finds another frame is for a new mapping.
  */
 
 import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE, TR_GLOBAL, TR_SIZE_SHIFT } from "../isa/translation.ts";
@@ -24,7 +24,7 @@ const REMEMBERED_MAX = 16_384;
 
 /** Attribution of refills on one CPU. Set `currentFlush` around the invalidations of a flush. */
 export class FlushAttribution {
-  /** The number that the flush under way is known by; 0 while invalidations are nobody's. */
+  /** Number of the flush that the invalidations made now belong to, chosen by the kernel; 0 for none. */
   currentFlush = 0;
   /** Walks that no flush of a known number, no lack of room and no new mapping explains. */
   unexplainedWalks = 0;

@@ -33,6 +33,7 @@ export function ownStructures(preset: Preset): TlbGeometry[] {
 export class PagingStructureCaches {
   /** After a lookup that hit: frame of the table, and combined rights (`TR_*`). */
   frame = 0;
+  /** After a lookup that hit: rights (`TR_*`) over all levels down to that entry. */
   flags = 0;
   /** By level of the entries; null where a level is not cached. */
   private readonly levels: (Tlb | null)[] = [null, null, null, null, null, null];

@@ -35,10 +35,13 @@ export class ReplacementState {
    * pair of ways at `pairsAt + (place >> 1)`.
    */
   readonly isTree: boolean;
+  /** Word of the place used last in the set of place 0, if it were part of this structure; by place / 4. */
   readonly rootsAt: number;
+  /** Word of the place used last in the pair of ways of place 0; by place / 2. */
   readonly pairsAt: number;
   /** Word of the state of set 0 in the table form, and the number of words for all sets. */
   readonly stateAt: number;
+  /** Number of words of the state of all sets. */
   readonly stateWords: number;
   /** Word of the first of the ways to evict, by state of the set; from bit 8 on, what the fill makes of the state. */
   readonly fillsAt: number;

@@ -24,14 +24,16 @@ interface Holder {
 
 /** The TLBs that hold 4 KiB pages for one kind of access. */
 export interface SmallPageTlbs {
+  /** The one of the first level. */
   readonly first: Tlb;
+  /** Those of the second level. */
   readonly second: readonly Tlb[];
   /** Whether `first` holds larger pages too. */
   readonly holdsLarge: boolean;
 }
 
 /** The TLBs that one kind of access uses. */
-class Side {
+class KindTlbs {
   /** The first-level TLB of 4 KiB pages, and which of its level it is. */
   readonly small: Tlb;
   readonly smallIndex: number;
@@ -58,7 +60,9 @@ class Side {
 
 /** All TLBs of a CPU. */
 export class TlbHierarchy {
+  /** The TLBs of the first level. */
   readonly first: readonly Tlb[];
+  /** The TLBs of the second level. */
   readonly second: readonly Tlb[];
   /** Whether the last lookup found its translation in the second level. */
   wasSecondLevel = false;
@@ -67,7 +71,8 @@ export class TlbHierarchy {
   /** Which TLB of the first level it is in. */
   private index = 0;
 
-  private readonly sides: readonly [Side, Side, Side];
+  /** By kind of access: loads, stores, fetches. */
+  private readonly byKind: readonly [KindTlbs, KindTlbs, KindTlbs];
 
   constructor(preset: Preset, arrays: CpuArrays) {
     const make = (level: 1 | 2) =>
@@ -76,8 +81,8 @@ export class TlbHierarchy {
     const second = make(2);
     this.first = first.map(({ tlb }) => tlb);
     this.second = second.map(({ tlb }) => tlb);
-    const side = (kind: number) => new Side(holdersOf(first, kind), holdersOf(second, kind));
-    this.sides = [side(0), side(1), side(2)];
+    const ofKind = (kind: number) => new KindTlbs(holdersOf(first, kind), holdersOf(second, kind));
+    this.byKind = [ofKind(0), ofKind(1), ofKind(2)];
   }
 
   /** After an insertion or a hit: the TLB that now holds the translation in the first level. */
@@ -87,53 +92,53 @@ export class TlbHierarchy {
 
   /** Whether the kind's first level or, if not, its second level translates `la` under `pcid`; a second-level hit fills the first. */
   lookup(kind: number, la: number, pcid: number): boolean {
-    const side = this.sides[kind];
+    const ofKind = this.byKind[kind];
     const page = la - ((la | 0) & 4095);
     const number = (la / 4096) | 0;
-    const { small } = side;
+    const { small } = ofKind;
     this.wasSecondLevel = false;
     const slot = small.find(page, number, pcid);
     if (slot >= 0) {
       small.touch(slot);
-      this.index = side.smallIndex;
+      this.index = ofKind.smallIndex;
       this.slot = slot;
       return true;
     }
-    for (let i = 0; i < side.large.length; i++) {
-      const holder = side.large[i];
+    for (let i = 0; i < ofKind.large.length; i++) {
+      const holder = ofKind.large[i];
       const { tlb, size } = holder;
       if (tlb.words[tlb.sizeAt + size] !== 0 && this.lookupLarge(holder, la, pcid)) return true;
     }
-    for (let i = 0; i < side.secondSmall.length; i++) {
-      const tlb = side.secondSmall[i];
+    for (let i = 0; i < ofKind.secondSmall.length; i++) {
+      const tlb = ofKind.secondSmall[i];
       const found = tlb.find(page, number, pcid);
       if (found < 0) continue;
       tlb.touch(found);
       this.wasSecondLevel = true;
-      this.insertFirst(side, la, tlb.pcidOf(found), tlb.frameOf(found), tlb.flagsOf(found));
+      this.insertFirst(ofKind, la, tlb.pcidOf(found), tlb.frameOf(found), tlb.flagsOf(found));
       return true;
     }
-    for (let i = 0; i < side.secondLarge.length; i++) {
-      const { tlb, size } = side.secondLarge[i];
-      if (tlb.words[tlb.sizeAt + size] !== 0 && this.lookupSecondLarge(side, tlb, size, la, pcid)) return true;
+    for (let i = 0; i < ofKind.secondLarge.length; i++) {
+      const { tlb, size } = ofKind.secondLarge[i];
+      if (tlb.words[tlb.sizeAt + size] !== 0 && this.lookupSecondLarge(ofKind, tlb, size, la, pcid)) return true;
     }
     return false;
   }
 
   /** Puts the translation that a walk found for `kind` into both levels: `frame` is that of the 4 KiB page. */
   insert(kind: number, la: number, pcid: number, frame: number, flags: number): void {
-    const side = this.sides[kind];
-    const homes = side.secondHomes[(flags >> TR_SIZE_SHIFT) & 3];
+    const ofKind = this.byKind[kind];
+    const homes = ofKind.secondHomes[(flags >> TR_SIZE_SHIFT) & 3];
     if (homes.length > 0) {
       const { tlb, size } = homeOf(homes, la);
       insertInto(tlb, size, la, pcid, frame, flags);
     }
-    this.insertFirst(side, la, pcid, frame, flags);
+    this.insertFirst(ofKind, la, pcid, frame, flags);
   }
 
   /** The TLBs of 4 KiB pages, by kind of access (load, store, fetch). */
   smallPageTlbs(): SmallPageTlbs[] {
-    return this.sides.map(({ small, secondSmall, large }) => ({
+    return this.byKind.map(({ small, secondSmall, large }) => ({
       first: small,
       second: secondSmall,
       holdsLarge: large.some(({ tlb }) => tlb === small),
@@ -142,7 +147,7 @@ export class TlbHierarchy {
 
   /** Whether some entry of a larger page, in either level, translates `la` for accesses of `kind`. Changes nothing. */
   isInLarge(kind: number, la: number, pcid: number): boolean {
-    const { large, secondLarge } = this.sides[kind];
+    const { large, secondLarge } = this.byKind[kind];
     return isHeldByOneOf(large, la, pcid) || isHeldByOneOf(secondLarge, la, pcid);
   }
 
@@ -167,7 +172,7 @@ export class TlbHierarchy {
   /** Whether a translation of `la` for one of `kinds` is held, under `pcid` or global. Changes nothing. */
   holds(kinds: readonly number[], la: number, pcid: number): boolean {
     return kinds.some((kind) => {
-      const { small, secondSmall, large, secondLarge } = this.sides[kind];
+      const { small, secondSmall, large, secondLarge } = this.byKind[kind];
       const smalls = [small, ...secondSmall].map((tlb) => ({ tlb, size: SIZE_4K as number }));
       return [...smalls, ...large, ...secondLarge].some(({ tlb, size }) => findIn(tlb, size, la, pcid) >= 0);
     });
@@ -200,8 +205,8 @@ export class TlbHierarchy {
     for (const tlb of this.second) tlb.dropPcid(pcid);
   }
 
-  private insertFirst(side: Side, la: number, pcid: number, frame: number, flags: number): void {
-    const homes = side.homes[(flags >> TR_SIZE_SHIFT) & 3];
+  private insertFirst(ofKind: KindTlbs, la: number, pcid: number, frame: number, flags: number): void {
+    const homes = ofKind.homes[(flags >> TR_SIZE_SHIFT) & 3];
     const { tlb, index, size } = homeOf(homes, la);
     this.index = index;
     this.slot = insertInto(tlb, size, la, pcid, frame, flags);
@@ -216,13 +221,13 @@ export class TlbHierarchy {
     return true;
   }
 
-  private lookupSecondLarge(side: Side, tlb: Tlb, size: number, la: number, pcid: number): boolean {
+  private lookupSecondLarge(ofKind: KindTlbs, tlb: Tlb, size: number, la: number, pcid: number): boolean {
     const slot = findIn(tlb, size, la, pcid);
     if (slot < 0) return false;
     tlb.touch(slot);
     this.wasSecondLevel = true;
     const frame = tlb.frameOf(slot) + Math.floor((la - tlb.addressOf(slot)) / 4096);
-    this.insertFirst(side, la, tlb.pcidOf(slot), frame, tlb.flagsOf(slot));
+    this.insertFirst(ofKind, la, tlb.pcidOf(slot), frame, tlb.flagsOf(slot));
     return true;
   }
 }

@@ -33,13 +33,19 @@ function indexSize(slots: number): number {
 
 /** A structure of `sets * ways` entries. */
 export class Tlb {
+  /** The preset's name for it. */
   readonly name: string;
+  /** Number of sets, a power of two. */
   readonly sets: number;
+  /** Slots of a set. */
   readonly ways: number;
+  /** Number of slots. */
   readonly slots: number;
   /** Which accesses use it; none for a paging-structure cache. */
   readonly kinds: readonly TlbKindName[];
+  /** The CPU's arrays (cpu-arrays.ts), as cells. */
   readonly cells: Float64Array;
+  /** The CPU's arrays, as words. */
   readonly words: Int32Array;
   private readonly bytes: Uint8Array;
   private readonly frameHigh: Uint8Array;
@@ -53,16 +59,20 @@ export class Tlb {
   readonly sizeAt: number;
   /** Whether pages larger than its sizes are kept in pieces. */
   holdsPieces = false;
-  /** Told of every entry that is removed other than to make room; null when nobody wants to know. */
+  /** Told of every entry that is removed other than to make room; null for no listener. */
   onDrop: ((tlb: Tlb, slot: number) => void) | null = null;
 
+  /** The bits of a page number, once hashed, that choose the set. */
   readonly setMask: number;
+  /** log2 of the number of sets. */
   readonly hashShift: number;
+  /** Which bits above the set's are XORed onto it: all for the index hash `xor`, none for `linear`. */
   readonly hashMask: number;
   /** Word of the number of entries of set 0. */
   readonly countAt: number;
   /** Word of the first place of the first of the chains by page number; -1 when sets are scanned. */
   readonly headAt: number;
+  /** The bits of a page number that choose its chain. */
   readonly headMask: number;
   /** PCIDs that have entries here, the one used last first; null without a limit. */
   private readonly pcids: number[] | null;

@@ -11,6 +11,7 @@ import { NO_ADDRESS } from "../time/host-doubles.ts";
 
 /** One level: physically indexed, tree-PLRU, or round robin where the number of ways is no power of two. */
 export class LineCache {
+  /** Cycles of a fetch that this level answers. */
   readonly hitCycles: number;
   private readonly tag: Float64Array;
   private readonly state: Int32Array;

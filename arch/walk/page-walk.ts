@@ -1,8 +1,16 @@
 /**
- * The hardware page walk (Intel SDM vol. 3A, 4.5 "4-Level Paging and 5-Level Paging"): from the deepest cached
- * paging-structure entry, or CR3, down to the leaf. Presence and reserved bits are checked entry by entry; access rights
- * at the end, when those of all entries are known. A is set in each entry above the leaf as the walk passes it; A and D of
- * the leaf are set together once the access is known to be allowed (4.8 "Accessed and Dirty Flags").
+ * The hardware page walk (Intel SDM vol. 3A, chapter 4). The steps are numbered here and in `PageWalker.walk`; sections are the
+ * manual's. At a first reading, take step 1 as "begin at CR3" and skip step 8.
+ *
+ *   1  Begin at the deepest cached paging-structure entry for the address, or at CR3 (4.10.3.2).
+ *   2  The entry's address: the table's, with nine bits of the linear address as index (4.5.4). Fetch it through the data caches.
+ *   3  P = 0: page fault, with P = 0 in its error code (4.7).
+ *   4  A reserved bit is set: page fault, with P and RSVD (4.7).
+ *   5  PS = 1 in a PDPTE or PDE, or a PTE: the entry maps the page, else it refers to the next table (4.5.4).
+ *   6  The entry maps the page: the rights of all entries together decide the access, then the protection key (4.6).
+ *      A refusal is a page fault, with P, and with PK for the key. Else A is set, and D for a write (4.8): done.
+ *   7  The entry refers to a table: A is set (4.8), whether the access will be allowed or not.
+ *   8  The entry is put into its paging-structure cache, with the rights of all entries so far (4.10.3.1). Back to 2.
  */
 import { ACCESS_IS_SHADOW_STACK, ACCESS_WRITES, type Access } from "../isa/access.ts";
 import { PF_PRESENT, PF_RESERVED } from "../isa/faults.ts";
@@ -64,12 +72,13 @@ export class PageWalker {
     this.caches = caches;
   }
 
-  /** Walks for the page of `la`. Returns `WALK_OK`, or the error code of the page fault. */
+  /** Walks for the page of `la`. Returns {@link WALK_OK}, or the error code of the page fault (`PF_*`). */
   walk(la: number, access: Access): number {
     const vpn = Math.floor(la / 4096);
     const { mode, memory } = this;
     this.fetchCycles = ZERO_CYCLES;
     this.bitsSet = 0;
+    // Step 1.
     let level = this.structures.lookup(la, mode.pcid, mode.levels);
     let frame = mode.rootFrame;
     let rights = ALL_RIGHTS;
@@ -81,6 +90,7 @@ export class PageWalker {
       level--;
     }
     for (;;) {
+      // Step 2. There are eight entries to a line of 64 bytes.
       const index = tableIndex(vpn, level);
       this.fetchCycles += this.caches.fetch(frame * 64 + (index >> 3));
       if (!memory.has(frame)) return this.unclaimed(access, level);
@@ -88,10 +98,13 @@ export class PageWalker {
       const at = ((frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + (index << 1);
       const low = chunk[at];
       const high = chunk[at + 1];
+      // Step 3.
       if ((low & PTE_PRESENT) === 0) return mode.errorBits[access];
-      const leaf = level === 1 || ((low & PTE_PAGE_SIZE) !== 0 && level <= 3);
+      // Step 4. PS is reserved where it cannot map a page, so afterwards it says whether the entry does.
       if (this.isReserved(low, high, level)) return mode.errorBits[access] | PF_PRESENT | PF_RESERVED;
-      if (leaf) {
+      // Step 5.
+      if (level === 1 || (low & PTE_PAGE_SIZE) !== 0) {
+        // Step 6.
         const flags = leafFlags(rights, low, high, level, mode.globalPages);
         const refusal = mode.refusal(access, flags);
         if (refusal >= 0) return mode.errorBits[access] | PF_PRESENT | refusal;
@@ -105,10 +118,12 @@ export class PageWalker {
         this.frame = leafFrame(low, high, level, vpn);
         return WALK_OK;
       }
+      // Step 7.
       if ((low & PTE_ACCESSED) === 0) {
         chunk[at] = low | PTE_ACCESSED;
         this.bitsSet++;
       }
+      // Step 8.
       rights = combineRights(rights, low, high);
       frame = entryFrame(low, high);
       this.structures.insert(la, level, mode.pcid, frame, rights);
@@ -122,7 +137,7 @@ export class PageWalker {
     return (high & mode.reservedHigh) !== 0 || (low & mode.reservedLowOf(low, level)) !== 0;
   }
 
-  /** A table where no memory is: the entry reads as all ones. */
+  /** Steps 4 to 6 where no memory answers for the table: the entry reads as all ones. */
   private unclaimed(access: Access, level: number): number {
     const { mode } = this;
     if (this.isReserved(-1, -1, level)) return mode.errorBits[access] | PF_PRESENT | PF_RESERVED;

@@ -27,6 +27,7 @@ export const LEVEL_NAMES = ["", "PTE", "PDE", "PDPTE", "PML4E", "PML5E"] as cons
 export interface ProbeLevel {
   /** 1 (PTE) to 5 (PML5E). */
   readonly level: number;
+  /** `PTE` to `PML5E`. */
   readonly name: (typeof LEVEL_NAMES)[number];
   /** Physical address of the entry. */
   readonly entryAddress: number;
@@ -34,33 +35,47 @@ export interface ProbeLevel {
   readonly index: number;
   /** The 64 bits of the entry. */
   readonly entry: bigint;
+  /** P. */
   readonly present: boolean;
   /** Bits that are set though reserved; 0n when none is. */
   readonly reservedBits: bigint;
+  /** Whether it maps a page. */
   readonly leaf: boolean;
+  /** R/W. */
   readonly writable: boolean;
+  /** U/S. */
   readonly user: boolean;
+  /** XD. */
   readonly executeDisable: boolean;
+  /** A. */
   readonly accessed: boolean;
 }
 
 /** What a walk for an address would find. */
 export interface ProbeResult {
+  /** The address that was looked up. */
   readonly linearAddress: number;
+  /** The entries, from the top table down to where the walk ends. */
   readonly levels: readonly ProbeLevel[];
   /** `mapped`, or why there is no translation. */
   readonly outcome: "mapped" | "not present" | "reserved bit" | "no memory";
   /** Physical address of the byte; null when not mapped. */
   readonly physical: number | null;
+  /** Size of the page; null when not mapped. */
   readonly pageSize: (typeof SIZE_NAMES)[number] | null;
   /** Rights over all levels; all false when not mapped. */
   readonly writable: boolean;
+  /** U/S over all levels. */
   readonly user: boolean;
+  /** Whether XD is 0 in all levels. */
   readonly executable: boolean;
+  /** D of the leaf. */
   readonly dirty: boolean;
+  /** G of the leaf, with CR4.PGE = 1. */
   readonly global: boolean;
   /** Whether the leaf makes the page a shadow-stack page: R/W = 0, D = 1, and R/W = 1 in all entries above. */
   readonly shadowStack: boolean;
+  /** 0 to 15. */
   readonly protectionKey: number;
   /** The effective memory type of PAT and MTRRs; null when not mapped. */
   readonly memoryType: (typeof MEMORY_TYPE_NAMES)[number] | null;

@@ -4,7 +4,7 @@
  * message of valgrind or of the program, and is skipped.
  */
 
-import { REFERENCE_FETCH, REFERENCE_LOAD, REFERENCE_STORE } from "../../arch/cpu/reference-port.ts";
+import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE } from "../../arch/isa/access.ts";
 import { USER_END } from "../../mm/lib/memory-layout.ts";
 
 /** Kind of a line: a load and a store of the same bytes. */
@@ -136,13 +136,13 @@ export class LackeyLines {
 
 /** The kind of reference that a line beginning at `at` claims to be, or -1. */
 function kindAt(bytes: Uint8Array, at: number): number {
-  if (bytes[at] === LETTER_I) return bytes[at + 1] === SPACE ? REFERENCE_FETCH : -1;
+  if (bytes[at] === LETTER_I) return bytes[at + 1] === SPACE ? ACCESS_FETCH : -1;
   if (bytes[at] !== SPACE) return -1;
   switch (bytes[at + 1]) {
     case LETTER_L:
-      return REFERENCE_LOAD;
+      return ACCESS_LOAD;
     case LETTER_S:
-      return REFERENCE_STORE;
+      return ACCESS_STORE;
     case LETTER_M:
       return REFERENCE_MODIFY;
     default:

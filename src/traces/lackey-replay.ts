@@ -1,8 +1,7 @@
 /** A program's memory references through the MMU of one CPU, in user mode, on page tables that fill as it touches memory. */
 
-import { REFERENCE_LOAD, REFERENCE_STORE, ReferencePort } from "../../arch/cpu/reference-port.ts";
-import type { CounterSnapshot } from "../../arch/index.ts";
-import { PageFault } from "../../arch/isa/faults.ts";
+import { type CounterSnapshot, type Cpu, PageFault } from "../../arch/index.ts";
+import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access } from "../../arch/isa/access.ts";
 import { NotEnoughMemory } from "../../mm/index.ts";
 import { inputName, readByteChunks, toInputError } from "../files/byte-chunks.ts";
 import { InputFileError } from "../input/errors.ts";
@@ -15,6 +14,9 @@ import { PageWindows } from "./page-windows.ts";
 const LINES_IN_VAIN_MAX = 2 ** 24;
 /** The longest line; the traced program may print among the references. */
 const LINE_BYTES_MAX = 2 ** 25;
+
+/** The accesses that the kinds of references stand for. */
+const ACCESSES: readonly Access[] = [ACCESS_LOAD, ACCESS_STORE, ACCESS_FETCH];
 
 /** How a trace is replayed. */
 export interface LackeyOptions {
@@ -103,7 +105,7 @@ class LackeyReplay {
   private readonly kernel: Kernel;
   private readonly options: LackeyOptions;
   private readonly paging: DemandPaging;
-  private readonly port: ReferencePort;
+  private readonly cpu: Cpu;
   private readonly windows: PageWindows;
   private instructions = 0;
   private readonly startCycles: number;
@@ -115,9 +117,9 @@ class LackeyReplay {
     this.options = options;
     this.paging = new DemandPaging(kernel, options.pageSize);
     this.windows = new PageWindows(options.windowReferences);
+    this.cpu = cpu;
     cpu.writeCr3(this.paging.tables.rootFrame * 4096);
     cpu.setCpl(3);
-    this.port = new ReferencePort(cpu, machine.loop.clockCycles, machine.preset);
     this.startCycles = machine.loop.clockCycles[0];
     this.lines = new LackeyLines((kind, la, sizeBytes) => this.line(kind, la, sizeBytes));
   }
@@ -150,11 +152,11 @@ class LackeyReplay {
 
   private line(kind: number, la: number, sizeBytes: number): void {
     if (kind === REFERENCE_MODIFY) {
-      this.access(REFERENCE_LOAD, la, sizeBytes);
-      this.access(REFERENCE_STORE, la, sizeBytes);
+      this.access(ACCESS_LOAD, la, sizeBytes);
+      this.access(ACCESS_STORE, la, sizeBytes);
       return;
     }
-    if (kind > REFERENCE_STORE) this.instructions++;
+    if (kind === ACCESS_FETCH) this.instructions++;
     this.access(kind, la, sizeBytes);
   }
 
@@ -169,11 +171,11 @@ class LackeyReplay {
     this.references++;
     this.windows.touch(page);
     try {
-      this.port.reference(kind, page, la);
+      this.cpu.touchAs(ACCESSES[kind], la);
     } catch (error) {
       if (!(error instanceof PageFault)) throw error;
       this.faultIn(la);
-      this.port.reference(kind, page, la);
+      this.cpu.touchAs(ACCESSES[kind], la);
     }
   }
 
