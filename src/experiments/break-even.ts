@@ -2,24 +2,23 @@
 import { PAGE_SIZE, type Preset, type TlbPreset } from "../../arch/index.ts";
 import { flushTlbKernelRange } from "../../mm/index.ts";
 import { bootKernel } from "../machine/kernel.ts";
-import type { Column, Value } from "./experiment.ts";
 import { ResidentCpus } from "./resident-cpus.ts";
+import { DataTable, type Row } from "./table.ts";
 
 const SINGLE_PAGES = 32;
 const ROUNDS = 4;
 /** The TLB of the argument behind Linux's ceiling. */
 const SMALL_TLB_ENTRIES = 512;
 
-/** Columns of the rows of {@link breakEven}. */
-export const BREAK_EVEN_COLUMNS: readonly Column[] = [
-  { key: "tlb", heading: "TLB" },
-  { key: "liveEntries", heading: "live entries" },
-  { key: "flushCycles", heading: "flush" },
-  { key: "refillCycles", heading: "refills" },
-  { key: "refills", heading: "walks" },
-  { key: "invlpgCycles", heading: "one INVLPG" },
-  { key: "worthInvlpg", heading: "worth INVLPGs" },
-];
+const COLUMNS = {
+  tlb: { heading: "TLB", text: true },
+  liveEntries: { heading: "live entries" },
+  flushCycles: { heading: "flush" },
+  refillCycles: { heading: "refills" },
+  refills: { heading: "walks" },
+  invlpgCycles: { heading: "one INVLPG" },
+  worthInvlpg: { heading: "worth INVLPGs" },
+} as const;
 
 /** Hot walks on Skylake are remembered to take 25 to 35 cycles: the preset's are the shortest of these. */
 const LONGER_WALKS_CYCLES = [0, 5, 10];
@@ -28,7 +27,7 @@ const LONGER_WALKS_CYCLES = [0, 5, 10];
  * For one data TLB of 512 entries in place of the preset's: with the preset's walks, and with walks of 5 and 10 cycles more,
  * as far as remembered figures span. And for the preset's own TLBs.
  */
-export function breakEven(preset: Preset): { rows: Value[][]; findings: string[] } {
+export function breakEven(preset: Preset): { table: DataTable<typeof COLUMNS>; findings: string[] } {
   const own = preset.tlbs
     .filter(({ kinds, pageSizes }) => kinds.includes("load") && pageSizes.includes("4K"))
     .reduce((most, { sets, ways }) => Math.max(most, sets * ways), 0);
@@ -47,10 +46,11 @@ export function breakEven(preset: Preset): { rows: Value[][]; findings: string[]
     measure(preset, preset.name, own),
   ];
   const findings = rows.map(
-    (row) =>
-      `A flush of ${row[1]} live entries (${row[0]}), refills included, costs as much as ${row[6]} single invalidations.`,
+    ({ tlb, liveEntries, worthInvlpg }) =>
+      `A flush of ${liveEntries} live entries (${tlb}), refills included, costs as much as ${worthInvlpg} single invalidations.`,
   );
-  return { rows, findings };
+  const title = "A flush of a full TLB and its refills, in single invalidations";
+  return { table: new DataTable("break-even", title, COLUMNS, rows), findings };
 }
 
 /** One data TLB for 4 KiB pages, 4-way, in place of all that hold them. */
@@ -86,7 +86,7 @@ function ownStructureCaches(preset: Preset, tlbs: readonly TlbPreset[]): Preset[
   );
 }
 
-function measure(preset: Preset, name: string, entries: number): Value[] {
+function measure(preset: Preset, name: string, entries: number): Row<typeof COLUMNS> {
   const kernel = bootKernel({ cpus: 1, memoryBytes: 2 ** 30, preset });
   const accounts = kernel.vm.flushing.keepAccounts();
   const resident = new ResidentCpus(kernel, entries);
@@ -103,13 +103,13 @@ function measure(preset: Preset, name: string, entries: number): Value[] {
   const flushCycles = whole.workCycles / ROUNDS;
   const refillCycles = whole.refillCycles / ROUNDS;
   const invlpgCycles = (single.workCycles + single.refillCycles) / ROUNDS / SINGLE_PAGES;
-  return [
-    name,
-    entries,
-    Math.round(flushCycles),
-    Math.round(refillCycles),
-    Math.round(whole.refills / ROUNDS),
-    Math.round(invlpgCycles * 10) / 10,
-    Math.round(((flushCycles + refillCycles) / invlpgCycles) * 10) / 10,
-  ];
+  return {
+    tlb: name,
+    liveEntries: entries,
+    flushCycles: Math.round(flushCycles),
+    refillCycles: Math.round(refillCycles),
+    refills: Math.round(whole.refills / ROUNDS),
+    invlpgCycles: Math.round(invlpgCycles * 10) / 10,
+    worthInvlpg: Math.round(((flushCycles + refillCycles) / invlpgCycles) * 10) / 10,
+  };
 }

@@ -4,8 +4,10 @@ import { type FlushCost, type MmStruct, mmapPopulate, munmap, UserSpaces } from 
 import type { Kernel } from "../machine/kernel.ts";
 import { randomStream } from "../machine/random.ts";
 import { grouped } from "../report/tables.ts";
-import { BREAK_EVEN_COLUMNS, breakEven } from "./break-even.ts";
-import type { Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
+import { breakEven } from "./break-even.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "./experiment.ts";
+import { plotByColumn } from "./plot.ts";
+import { DataTable, type Row } from "./table.ts";
 
 /** Where the resident pages of each CPU's thread are, and where ranges are mapped and unmapped. */
 const RESIDENT_START = 0x10_0000_0000;
@@ -13,21 +15,20 @@ const RESIDENT_STRIDE = 2 ** 30;
 const RANGE_START = 0x40_0000;
 /** Linux's default. */
 const LINUX_CEILING = 33;
-/** The parts of a munmap's cost, and their columns. */
-const PARTS = [
-  { name: "initiator's work", at: 3 },
-  { name: "initiator's wait", at: 4 },
-  { name: "stolen from others", at: 5 },
-  { name: "refills", at: 6 },
-] as const;
 /** Cycles that a thread computes between looks at its resident pages. */
 const THINK_CYCLES = 40_000;
 
-interface Cell {
-  readonly ceiling: number;
-  readonly totalCycles: number;
-  readonly row: readonly Value[];
-}
+const PER_MUNMAP = "cycles per munmap, all CPUs";
+const COLUMNS = {
+  ceilingPages: { heading: "ceiling", axis: "ceiling (pages)" },
+  wholeFlushes: { heading: "whole" },
+  pageFlushes: { heading: "page by page" },
+  workCycles: { heading: "work", axis: PER_MUNMAP, curve: "initiator's work" },
+  waitCycles: { heading: "wait", axis: PER_MUNMAP, curve: "initiator's wait" },
+  stolenCycles: { heading: "stolen", axis: PER_MUNMAP, curve: "stolen from others" },
+  refillCycles: { heading: "refills", axis: PER_MUNMAP, curve: "refills" },
+  totalCycles: { heading: "total", axis: PER_MUNMAP, curve: "total" },
+} as const;
 
 /** The experiment. */
 export const flushCeiling: Experiment = {
@@ -80,9 +81,9 @@ function run(context: ExperimentContext): ExperimentOutcome {
   onProgress(ceilings.length, ceilings.length + 1, "break-even");
   const even = breakEven(context.preset);
   const best = cells.reduce((a, b) => (b.totalCycles < a.totalCycles ? b : a));
-  const linux = cells.find(({ ceiling }) => ceiling === LINUX_CEILING);
+  const linux = cells.find(({ ceilingPages }) => ceilingPages === LINUX_CEILING);
   const findings = [
-    `The best ceiling for this workload is ${best.ceiling}: ${grouped(best.totalCycles)} cycles per munmap.`,
+    `The best ceiling for this workload is ${best.ceilingPages}: ${grouped(best.totalCycles)} cycles per munmap.`,
   ];
   if (linux !== undefined) {
     const loss = ((linux.totalCycles / best.totalCycles - 1) * 100).toFixed(1);
@@ -90,54 +91,22 @@ function run(context: ExperimentContext): ExperimentOutcome {
       `Linux's ${LINUX_CEILING} costs ${grouped(linux.totalCycles)} cycles per munmap: ${loss} % more than the best.`,
     );
   }
+  const table = new DataTable("ceilings", "One munmap: cycles of flushing over all CPUs", COLUMNS, cells);
+  const parts = ["totalCycles", "workCycles", "waitCycles", "stolenCycles", "refillCycles"] as const;
   return {
-    tables: [
-      {
-        name: "ceilings",
-        title: "One munmap: cycles of flushing over all CPUs",
-        columns: [
-          { key: "ceilingPages", heading: "ceiling" },
-          { key: "wholeFlushes", heading: "whole" },
-          { key: "pageFlushes", heading: "page by page" },
-          { key: "workCycles", heading: "work" },
-          { key: "waitCycles", heading: "wait" },
-          { key: "stolenCycles", heading: "stolen" },
-          { key: "refillCycles", heading: "refills" },
-          { key: "totalCycles", heading: "total" },
-        ],
-        rows: cells.map(({ row }) => row),
-      },
-      {
-        name: "break-even",
-        title: "A flush of a full TLB and its refills, in single invalidations",
-        columns: BREAK_EVEN_COLUMNS,
-        rows: even.rows,
-      },
-    ],
+    tables: [table.toResult(), even.table.toResult()],
     plots: [
-      {
+      plotByColumn(table, "ceilingPages", parts, {
         title: "Cost per munmap against the ceiling",
-        xName: "ceiling (pages)",
-        yName: "cycles per munmap, all CPUs",
         xLog: true,
         yLog: false,
-        series: [
-          {
-            name: "total",
-            points: cells.map((cell): [number, number] => [cell.ceiling, cell.totalCycles]),
-          },
-          ...PARTS.map(({ name, at }) => ({
-            name,
-            points: cells.map((cell): [number, number] => [cell.ceiling, Number(cell.row[at])]),
-          })),
-        ],
-      },
+      }),
     ],
     findings: [...findings, ...even.findings],
   };
 }
 
-function measure({ parameters, seed, boot }: ExperimentContext, ceiling: number): Cell {
+function measure({ parameters, seed, boot }: ExperimentContext, ceiling: number): Row<typeof COLUMNS> {
   const cpus = parameters.number("cpus");
   const kernel = boot(cpus, `munmap, ceiling ${ceiling}`, { flushCeilingPages: ceiling });
   const spaces = new UserSpaces(kernel.mm);
@@ -151,10 +120,19 @@ function measure({ parameters, seed, boot }: ExperimentContext, ceiling: number)
   const munmaps = accounts.records.filter(({ cause }) => cause === "munmap");
   const cost = accounts.total(({ cause }) => cause === "munmap");
   const per = (part: keyof FlushCost): number => Math.round(cost[part] / count);
-  const parts = [per("workCycles"), per("waitCycles"), per("stolenCycles"), per("refillCycles")];
-  const totalCycles = parts.reduce((sum, part) => sum + part, 0);
-  const whole = munmaps.filter(({ full }) => full).length;
-  return { ceiling, totalCycles, row: [ceiling, whole, munmaps.length - whole, ...parts, totalCycles] };
+  const [workCycles, waitCycles] = [per("workCycles"), per("waitCycles")];
+  const [stolenCycles, refillCycles] = [per("stolenCycles"), per("refillCycles")];
+  const wholeFlushes = munmaps.filter(({ full }) => full).length;
+  return {
+    ceilingPages: ceiling,
+    wholeFlushes,
+    pageFlushes: munmaps.length - wholeFlushes,
+    workCycles,
+    waitCycles,
+    stolenCycles,
+    refillCycles,
+    totalCycles: workCycles + waitCycles + stolenCycles + refillCycles,
+  };
 }
 
 function residentOf(cpu: number): number {

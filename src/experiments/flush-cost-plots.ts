@@ -1,82 +1,63 @@
-/** Plots of `flush-cost`: one flush against CPUs and against its range, by policy, and its parts. */
-import type { FlushCost } from "../../mm/index.ts";
-import { totalCycles } from "../report/flush-costs.ts";
+/** What one flush costs, as a table, and its plots: against CPUs and against its range, by policy, and its parts. */
 import type { Plot } from "./experiment.ts";
+import { plotByColumn, plotByKind } from "./plot.ts";
+import type { DataTable, Row } from "./table.ts";
 
-/** What one flush of `pages` pages costs on `cpus` CPUs under a policy. */
-export interface FlushCostCell {
-  readonly policy: string;
-  readonly cpus: number;
-  readonly pages: number;
-  readonly full: boolean;
-  readonly cost: FlushCost;
-}
+const PER_FLUSH = "cycles per flush, all CPUs";
 
-const PARTS = [
-  { part: "workCycles", name: "initiator's work" },
-  { part: "waitCycles", name: "initiator's wait" },
-  { part: "stolenCycles", name: "stolen from others" },
-  { part: "refillCycles", name: "refills" },
-] as const;
+/** Columns of a table of flushes. Costs are as exact as they were measured; the table shows whole cycles. */
+export const FLUSH_COLUMNS = {
+  policy: { heading: "policy", text: true },
+  cpus: { heading: "CPUs", axis: "CPUs" },
+  pages: { heading: "pages", axis: "pages of the range" },
+  flushes: { heading: "flushes", text: true },
+  workCycles: { heading: "work", axis: PER_FLUSH, curve: "initiator's work", rounded: true },
+  waitCycles: { heading: "wait", axis: PER_FLUSH, curve: "initiator's wait", rounded: true },
+  stolenCycles: { heading: "stolen", axis: PER_FLUSH, curve: "stolen from others", rounded: true },
+  refillCycles: { heading: "refills", axis: PER_FLUSH, curve: "refills", rounded: true },
+  totalCycles: { heading: "total", axis: PER_FLUSH, rounded: true },
+  initiatorUsec: { heading: "until done (us)" },
+} as const;
 
-/** All plots of a set of cells. */
-export function flushPlots(cells: readonly FlushCostCell[]): Plot[] {
-  const policies = [...new Set(cells.map(({ policy }) => policy))];
-  const pageCounts = [...new Set(cells.map(({ pages }) => pages))];
+/** What one flush of some pages costs on some CPUs under a policy. */
+export type FlushRow = Row<typeof FLUSH_COLUMNS>;
+
+/** All plots of a table of flushes. */
+export function flushPlots(table: DataTable<typeof FLUSH_COLUMNS>): Plot[] {
+  const { rows } = table;
+  const policies = [...new Set(rows.map(policyOf))];
+  const pageCounts = [...new Set(rows.map(({ pages }) => pages))];
   const pages = pageCounts[pageCounts.length - 1];
-  const cpus = cells.reduce((most, cell) => Math.max(most, cell.cpus), 1);
-  const parts = (title: string, own: readonly FlushCostCell[], xName: string, x: "cpus" | "pages"): Plot => ({
-    title,
-    xName,
-    yName: "cycles per flush, all CPUs",
-    xLog: true,
-    yLog: true,
-    series: PARTS.map(({ part, name }) => ({
-      name,
-      points: own.map((cell): [number, number] => [cell[x], cell.cost[part]]),
-    })),
-  });
+  const cpus = rows.reduce((most, row) => Math.max(most, row.cpus), 1);
+  const onMostCpus = rows.filter((row) => row.cpus === cpus).sort((a, b) => a.pages - b.pages);
+  const total = (x: "cpus" | "pages", title: string, own: readonly FlushRow[]): Plot =>
+    plotByKind(table, x, "totalCycles", { title, xLog: true, yLog: true }, policyOf, own);
   return [
-    ...pageCounts.map(
-      (count): Plot => ({
-        title: `One flush of ${count} page${count === 1 ? "" : "s"} against CPUs, all four parts`,
-        xName: "CPUs",
-        yName: "cycles per flush, all CPUs",
-        xLog: true,
-        yLog: true,
-        series: policies.map((policy) => ({
-          name: policy,
-          points: cells
-            .filter((cell) => cell.policy === policy && cell.pages === count)
-            .map((cell): [number, number] => [cell.cpus, totalCycles(cell.cost)]),
-        })),
-      }),
-    ),
+    ...pageCounts.map((count) => {
+      const title = `One flush of ${plural(count, "page")} against CPUs, all four parts`;
+      return total(
+        "cpus",
+        title,
+        rows.filter((row) => row.pages === count),
+      );
+    }),
     ...(pageCounts.length < 2
       ? []
-      : [
-          {
-            title: `One flush on ${cpus} CPU${cpus === 1 ? "" : "s"} against its range, all four parts`,
-            xName: "pages of the range",
-            yName: "cycles per flush, all CPUs",
-            xLog: true,
-            yLog: true,
-            series: policies.map((policy) => ({
-              name: policy,
-              points: cells
-                .filter((cell) => cell.policy === policy && cell.cpus === cpus)
-                .map((cell): [number, number] => [cell.pages, totalCycles(cell.cost)])
-                .sort(([a], [b]) => a - b),
-            })),
-          },
-        ]),
-    ...policies.map((policy) =>
-      parts(
-        `Parts of a flush of ${pages} page${pages === 1 ? "" : "s"}, ${policy}`,
-        cells.filter((cell) => cell.policy === policy && cell.pages === pages),
-        "CPUs",
-        "cpus",
-      ),
-    ),
+      : [total("pages", `One flush on ${plural(cpus, "CPU")} against its range, all four parts`, onMostCpus)]),
+    ...policies.map((policy) => {
+      const own = rows.filter((row) => row.policy === policy && row.pages === pages);
+      const title = `Parts of a flush of ${plural(pages, "page")}, ${policy}`;
+      return plotByColumn(table, "cpus", PARTS, { title, xLog: true, yLog: true }, own);
+    }),
   ];
+}
+
+const PARTS = ["workCycles", "waitCycles", "stolenCycles", "refillCycles"] as const;
+
+function policyOf({ policy }: { readonly policy: string }): string {
+  return policy;
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

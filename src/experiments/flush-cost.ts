@@ -11,11 +11,12 @@ import {
 } from "../../mm/index.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { totalCycles } from "../report/flush-costs.ts";
-import type { Experiment, ExperimentContext, ExperimentOutcome, ResultTable, Value } from "./experiment.ts";
-import { type FlushCostCell, flushPlots } from "./flush-cost-plots.ts";
-import { costPerMunmap, MUNMAP_COLUMNS, munmapPlot } from "./munmap-cost.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "./experiment.ts";
+import { FLUSH_COLUMNS, type FlushRow, flushPlots } from "./flush-cost-plots.ts";
+import { costPerMunmap, munmapPlot, munmapTable } from "./munmap-cost.ts";
 import { ResidentCpus } from "./resident-cpus.ts";
-import { costPerVunmap, VUNMAP_COLUMNS, vunmapFindings, vunmapPlot } from "./vunmap-cost.ts";
+import { DataTable } from "./table.ts";
+import { costPerVunmap, vunmapFindings, vunmapPlot, vunmapTable } from "./vunmap-cost.ts";
 
 /** Pages of the area whose parts are flushed. */
 const AREA_PAGES = 513;
@@ -61,13 +62,13 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const policies = parameters.words("policies").map(flushPolicyByName);
   const possible = policies.filter((policy) => policy !== INVLPGB_POLICY || preset.features.invlpgb);
   const single = possible.filter((policy) => !policy.eager);
-  const cells: FlushCostCell[] = [];
+  const flushes: FlushRow[] = [];
   const total = cpuCounts.length * (single.length + 2 * possible.length);
   let done = 0;
   for (const policy of single) {
     for (const cpus of cpuCounts) {
       onProgress(done++, total, `${policy.name}, ${cpus} CPUs`);
-      cells.push(...measureFlushes(context, policy, cpus, parameters.list("pages")));
+      flushes.push(...measureFlushes(context, policy, cpus, parameters.list("pages")));
     }
   }
   const vunmaps = possible.flatMap((policy) =>
@@ -82,41 +83,12 @@ function run(context: ExperimentContext): ExperimentOutcome {
       return costPerMunmap(context, policy, cpus);
     }),
   );
-  const tables: ResultTable[] = [
-    {
-      name: "flushes",
-      title: "One flush: cycles over all CPUs",
-      columns: [
-        { key: "policy", heading: "policy" },
-        { key: "cpus", heading: "CPUs" },
-        { key: "pages", heading: "pages" },
-        { key: "flushes", heading: "flushes" },
-        { key: "workCycles", heading: "work" },
-        { key: "waitCycles", heading: "wait" },
-        { key: "stolenCycles", heading: "stolen" },
-        { key: "refillCycles", heading: "refills" },
-        { key: "totalCycles", heading: "total" },
-        { key: "initiatorUsec", heading: "until done (us)" },
-      ],
-      rows: cells.map((cell) => row(cell, preset.frequencyGhz)),
-    },
-    {
-      name: "vunmaps",
-      title: "One vunmap of a page: cycles of flushing over all CPUs",
-      columns: VUNMAP_COLUMNS,
-      rows: vunmaps.map(({ row }) => row),
-    },
-    {
-      name: "munmaps",
-      title: "One munmap of a page in a process with a thread on every CPU: cycles of flushing over all CPUs",
-      columns: MUNMAP_COLUMNS,
-      rows: munmaps.map(({ row }) => row),
-    },
-  ];
+  const flushTable = new DataTable("flushes", "One flush: cycles over all CPUs", FLUSH_COLUMNS, flushes);
+  const tables = [flushTable, vunmapTable(vunmaps), munmapTable(munmaps)];
   const leftOut = policies.filter((policy) => !possible.includes(policy));
   return {
-    tables,
-    plots: [...flushPlots(cells), vunmapPlot(vunmaps), munmapPlot(munmaps)],
+    tables: tables.map((table) => table.toResult()),
+    plots: [...flushPlots(flushTable), vunmapPlot(vunmaps), munmapPlot(munmaps)],
     findings: [
       ...leftOut.map(
         ({ name }) => `${name} is left out: ${preset.name} has no INVLPGB (up to ${INVLPGB_PAGES_MAX} pages each).`,
@@ -126,29 +98,36 @@ function run(context: ExperimentContext): ExperimentOutcome {
   };
 }
 
-function row({ policy, cpus, pages, full, cost }: FlushCostCell, frequency: Figure): Value[] {
+function flushRow(
+  policy: string,
+  cpus: number,
+  pages: number,
+  isFull: boolean,
+  cost: FlushCost,
+  frequency: Figure,
+): FlushRow {
   const { workCycles, waitCycles, stolenCycles, refillCycles } = cost;
-  return [
+  return {
     policy,
     cpus,
     pages,
-    full ? "whole TLB" : "page by page",
-    Math.round(workCycles),
-    Math.round(waitCycles),
-    Math.round(stolenCycles),
-    Math.round(refillCycles),
-    Math.round(totalCycles(cost)),
-    Math.round((workCycles + waitCycles) / frequency.value) / 1000,
-  ];
+    flushes: isFull ? "whole TLB" : "page by page",
+    workCycles,
+    waitCycles,
+    stolenCycles,
+    refillCycles,
+    totalCycles: totalCycles(cost),
+    initiatorUsec: Math.round((workCycles + waitCycles) / frequency.value) / 1000,
+  };
 }
 
 /** The cost of flushes of each number of pages, on a machine of its own. */
 function measureFlushes(
-  { parameters, boot }: ExperimentContext,
+  { parameters, preset, boot }: ExperimentContext,
   policy: FlushPolicy,
   cpus: number,
   pageCounts: readonly number[],
-): FlushCostCell[] {
+): FlushRow[] {
   const isolatedCpus = policy === DEFERRED_POLICY ? Array.from({ length: cpus - 1 }, (_, i) => i + 1) : [];
   const kernel = boot(cpus, `flushes, ${policy.name}, ${cpus} CPUs`, { flushPolicy: policy, isolatedCpus });
   const accounts = kernel.vm.flushing.keepAccounts();
@@ -167,7 +146,7 @@ function measureFlushes(
     }
     const cost = accounts.total((record) => record.id > first);
     for (const part of Object.keys(cost) as (keyof FlushCost)[]) cost[part] /= rounds;
-    return { policy: policy.name, cpus, pages, full: accounts.records[first].full, cost };
+    return flushRow(policy.name, cpus, pages, accounts.records[first].full, cost, preset.frequencyGhz);
   });
 }
 

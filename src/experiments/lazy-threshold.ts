@@ -3,18 +3,28 @@ import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "
 import { vfree, vmalloc, wait } from "../../mm/index.ts";
 import { randomStream } from "../machine/random.ts";
 import { grouped } from "../report/tables.ts";
-import type { Column, Experiment, ExperimentContext, ExperimentOutcome, Plot, Value } from "./experiment.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "./experiment.ts";
 import { LazyGauge } from "./lazy-gauge.ts";
+import { plotByKind } from "./plot.ts";
+import { DataTable, type Row } from "./table.ts";
 
 const RESIDENT_CYCLES = 3000;
 
-interface Cell {
-  readonly cpus: number;
-  readonly lazyMaxPages: number;
-  readonly totalPerFree: number;
-  readonly heldBackPages: number;
-  readonly row: readonly Value[];
-}
+const COLUMNS = {
+  cpus: { heading: "CPUs" },
+  lazyMaxPages: { heading: "lazy_max_pages", axis: "lazy_max_pages (pages)" },
+  flushes: { heading: "flushes" },
+  workCycles: { heading: "work" },
+  waitCycles: { heading: "wait" },
+  stolenCycles: { heading: "stolen" },
+  refillCycles: { heading: "refills" },
+  purgeCycles: { heading: "purging" },
+  totalCycles: { heading: "total", axis: "cycles per free, all CPUs" },
+  heldBackMeanKiB: { heading: "held back KiB", axis: "held back (KiB)" },
+  heldBackMaxKiB: { heading: "most KiB" },
+  tablePages: { heading: "table pages", axis: "page-table pages" },
+} as const;
+type ThresholdRow = Row<typeof COLUMNS>;
 
 /** The experiment. */
 export const lazyThreshold: Experiment = {
@@ -62,91 +72,38 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const given = parameters.list("lazymax");
   const limitsOf = (cpus: number) => [...new Set([...given, linuxLazyMaxPages(cpus)])].sort((a, b) => a - b);
   const total = cpuCounts.reduce((sum, cpus) => sum + limitsOf(cpus).length, 0);
-  const cells: Cell[] = [];
+  const cells: ThresholdRow[] = [];
   for (const cpus of cpuCounts) {
     for (const limit of limitsOf(cpus)) {
       onProgress(cells.length, total, `${cpus} CPUs, ${limit} pages`);
       cells.push(measure(context, cpus, limit));
     }
   }
-  const series = cpuCounts.map((cpus) => cells.filter((cell) => cell.cpus === cpus));
+  const table = new DataTable("thresholds", "One free: cycles over all CPUs", COLUMNS, cells);
+  const plot = (y: "totalCycles" | "heldBackMeanKiB" | "tablePages", title: string, yLog: boolean) =>
+    plotByKind(table, "lazyMaxPages", y, { title, xLog: true, yLog }, ({ cpus }) => cpusName(cpus));
   return {
-    tables: [
-      {
-        name: "thresholds",
-        title: "One free: cycles over all CPUs",
-        columns: COLUMNS,
-        rows: cells.map(({ row }) => row),
-      },
-    ],
+    tables: [table.toResult()],
     plots: [
-      {
-        title: "Cost per free, all parts, over all CPUs",
-        xName: "lazy_max_pages (pages)",
-        yName: "cycles per free, all CPUs",
-        xLog: true,
-        yLog: true,
-        series: linesOf(series, (cell) => cell.totalPerFree),
-      },
-      {
-        title: "Address space freed and not usable yet, mean over frees",
-        xName: "lazy_max_pages (pages)",
-        yName: "held back (KiB)",
-        xLog: true,
-        yLog: true,
-        series: linesOf(series, heldBackKib),
-      },
-      {
-        title: "Pages of page tables at the end",
-        xName: "lazy_max_pages (pages)",
-        yName: "page-table pages",
-        xLog: true,
-        yLog: false,
-        series: linesOf(series, (cell) => Number(cell.row[cell.row.length - 1])),
-      },
+      plot("totalCycles", "Cost per free, all parts, over all CPUs", true),
+      plot("heldBackMeanKiB", "Address space freed and not usable yet, mean over frees", true),
+      plot("tablePages", "Pages of page tables at the end", false),
     ],
-    findings: series.map(findingOf),
+    findings: cpuCounts.map((cpus) => findingOf(cells.filter((cell) => cell.cpus === cpus))),
   };
 }
 
-const COLUMNS: readonly Column[] = [
-  { key: "cpus", heading: "CPUs" },
-  { key: "lazyMaxPages", heading: "lazy_max_pages" },
-  { key: "flushes", heading: "flushes" },
-  { key: "workCycles", heading: "work" },
-  { key: "waitCycles", heading: "wait" },
-  { key: "stolenCycles", heading: "stolen" },
-  { key: "refillCycles", heading: "refills" },
-  { key: "purgeCycles", heading: "purging" },
-  { key: "totalCycles", heading: "total" },
-  { key: "heldBackMeanKiB", heading: "held back KiB" },
-  { key: "heldBackMaxKiB", heading: "most KiB" },
-  { key: "tablePages", heading: "table pages" },
-];
-
-/** One line of a plot for each number of CPUs: a quantity of its cells over the threshold. */
-function linesOf(series: readonly (readonly Cell[])[], quantity: (cell: Cell) => number): Plot["series"] {
-  return series.map((own) => ({
-    name: cpusName(own[0].cpus),
-    points: own.map((cell): [number, number] => [cell.lazyMaxPages, quantity(cell)]),
-  }));
-}
-
 /** What the thresholds 0, 1024 and Linux's own cost on one number of CPUs, in a sentence. */
-function findingOf(cells: readonly Cell[]): string {
+function findingOf(cells: readonly ThresholdRow[]): string {
   const linux = linuxLazyMaxPages(cells[0].cpus);
   const described = cells
     .filter((cell) => cell.lazyMaxPages === linux || cell.lazyMaxPages === 0 || cell.lazyMaxPages === 1024)
     .map((cell) => {
       const whose = cell.lazyMaxPages === linux ? " (Linux's)" : "";
-      const cost = cell.totalPerFree === 0 ? "no purge yet" : `${grouped(cell.totalPerFree)} cycles`;
-      return `${grouped(cell.lazyMaxPages)}${whose}: ${cost}, ${grouped(heldBackKib(cell))} KiB held back`;
+      const cost = cell.totalCycles === 0 ? "no purge yet" : `${grouped(cell.totalCycles)} cycles`;
+      return `${grouped(cell.lazyMaxPages)}${whose}: ${cost}, ${grouped(cell.heldBackMeanKiB)} KiB held back`;
     });
   return `${cpusName(cells[0].cpus)}, per free: ${described.join("; ")}.`;
-}
-
-function heldBackKib(cell: Cell): number {
-  return Math.round((cell.heldBackPages * PAGE_SIZE) / 1024);
 }
 
 function cpusName(cpus: number): string {
@@ -158,7 +115,7 @@ function linuxLazyMaxPages(cpus: number): number {
   return (32 - Math.clz32(cpus)) * 8192;
 }
 
-function measure({ parameters, seed, boot }: ExperimentContext, cpus: number, lazyMaxPages: number): Cell {
+function measure({ parameters, seed, boot }: ExperimentContext, cpus: number, lazyMaxPages: number): ThresholdRow {
   const kernel = boot(cpus, `lazy_max_pages ${lazyMaxPages}, ${cpus} CPUs`, { vmalloc: { lazyMaxPages } });
   const { vm, machine } = kernel;
   const { loop } = machine;
@@ -202,22 +159,19 @@ function measure({ parameters, seed, boot }: ExperimentContext, cpus: number, la
   const purged = Math.max(1, accounts.frees.flush.subarray(0, accounts.frees.length).filter((id) => id > 0).length);
   const per = (cycles: number): number => Math.round((cycles / purged) * 10) / 10;
   const { workCycles, waitCycles, stolenCycles, refillCycles } = cost;
-  const totalPerFree = per(workCycles + waitCycles + stolenCycles + refillCycles + purgeCycles);
   const kib = (pages: number): number => Math.round((pages * PAGE_SIZE) / 1024);
   return {
     cpus,
     lazyMaxPages,
-    totalPerFree,
-    heldBackPages: gauge.mean,
-    row: [
-      cpus,
-      lazyMaxPages,
-      accounts.records.length,
-      ...[workCycles, waitCycles, stolenCycles, refillCycles, purgeCycles].map(per),
-      totalPerFree,
-      kib(gauge.mean),
-      kib(gauge.most),
-      kernel.tables.tablePages,
-    ],
+    flushes: accounts.records.length,
+    workCycles: per(workCycles),
+    waitCycles: per(waitCycles),
+    stolenCycles: per(stolenCycles),
+    refillCycles: per(refillCycles),
+    purgeCycles: per(purgeCycles),
+    totalCycles: per(workCycles + waitCycles + stolenCycles + refillCycles + purgeCycles),
+    heldBackMeanKiB: kib(gauge.mean),
+    heldBackMaxKiB: kib(gauge.most),
+    tablePages: kernel.tables.tablePages,
   };
 }

@@ -2,7 +2,9 @@
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../arch/index.ts";
 import { CHECK_EVERY_FLUSHES, type FlushPolicy, mmapPopulate, munmap, UserSpaces } from "../../mm/index.ts";
 import { totalCycles } from "../report/flush-costs.ts";
-import type { Column, ExperimentContext, Plot, Value } from "./experiment.ts";
+import type { ExperimentContext, Plot } from "./experiment.ts";
+import { plotByKind } from "./plot.ts";
+import { DataTable, type Row } from "./table.ts";
 
 /** Unmappings before those that are measured: enough for an address space to be given a global ASID and go over to it. */
 const WARM_UP = CHECK_EVERY_FLUSHES + 4;
@@ -10,28 +12,22 @@ const MEASURED = 20;
 const START = 0x40_0000;
 const SLICE_CYCLES = 20_000;
 
-/** The cost of flushing per munmap of a page on a machine of `cpus` CPUs. */
-export interface MunmapCost {
-  readonly policy: string;
-  readonly cpus: number;
-  readonly totalCycles: number;
-  readonly row: readonly Value[];
-}
+const COLUMNS = {
+  policy: { heading: "policy", text: true },
+  cpus: { heading: "CPUs", axis: "CPUs" },
+  interruptedCpus: { heading: "interrupted" },
+  workCycles: { heading: "work" },
+  waitCycles: { heading: "wait" },
+  stolenCycles: { heading: "stolen" },
+  refillCycles: { heading: "refills" },
+  totalCycles: { heading: "total", axis: "cycles per munmap, all CPUs" },
+} as const;
 
-/** Columns of {@link MunmapCost.row}. */
-export const MUNMAP_COLUMNS: readonly Column[] = [
-  { key: "policy", heading: "policy" },
-  { key: "cpus", heading: "CPUs" },
-  { key: "interruptedCpus", heading: "interrupted" },
-  { key: "workCycles", heading: "work" },
-  { key: "waitCycles", heading: "wait" },
-  { key: "stolenCycles", heading: "stolen" },
-  { key: "refillCycles", heading: "refills" },
-  { key: "totalCycles", heading: "total" },
-];
+/** The cost of flushing per munmap of a page under a policy on some CPUs. */
+export type MunmapRow = Row<typeof COLUMNS>;
 
 /** Thread 0 maps, touches and unmaps a page again and again; the others compute in user mode. */
-export function costPerMunmap({ boot }: ExperimentContext, policy: FlushPolicy, cpus: number): MunmapCost {
+export function costPerMunmap({ boot }: ExperimentContext, policy: FlushPolicy, cpus: number): MunmapRow {
   const isolatedCpus = policy.name === "deferred" ? Array.from({ length: cpus - 1 }, (_, i) => i + 1) : [];
   const kernel = boot(cpus, `munmap, ${policy.name}, ${cpus} CPUs`, { flushPolicy: policy, isolatedCpus });
   const { machine } = kernel;
@@ -66,23 +62,27 @@ export function costPerMunmap({ boot }: ExperimentContext, policy: FlushPolicy, 
   const cost = accounts.total((record) => measured.has(record));
   const interrupted = [...measured].reduce((sum, record) => sum + record.interrupted, 0);
   const per = (cycles: number): number => Math.round(cycles / MEASURED);
-  const parts = [cost.workCycles, cost.waitCycles, cost.stolenCycles, cost.refillCycles, totalCycles(cost)].map(per);
-  return { policy: policy.name, cpus, totalCycles: parts[4], row: [policy.name, cpus, per(interrupted), ...parts] };
+  return {
+    policy: policy.name,
+    cpus,
+    interruptedCpus: per(interrupted),
+    workCycles: per(cost.workCycles),
+    waitCycles: per(cost.waitCycles),
+    stolenCycles: per(cost.stolenCycles),
+    refillCycles: per(cost.refillCycles),
+    totalCycles: per(totalCycles(cost)),
+  };
+}
+
+/** A row for each policy and number of CPUs. */
+export function munmapTable(rows: readonly MunmapRow[]): DataTable<typeof COLUMNS> {
+  const title = "One munmap of a page in a process with a thread on every CPU: cycles of flushing over all CPUs";
+  return new DataTable("munmaps", title, COLUMNS, rows);
 }
 
 /** Cost per munmap against CPUs. */
-export function munmapPlot(costs: readonly MunmapCost[]): Plot {
-  return {
-    title: "Flushing per munmap of a page, a thread on every CPU",
-    xName: "CPUs",
-    yName: "cycles per munmap, all CPUs",
-    xLog: true,
-    yLog: true,
-    series: [...new Set(costs.map(({ policy }) => policy))].map((policy) => ({
-      name: policy,
-      points: costs
-        .filter((cost) => cost.policy === policy)
-        .map((cost): [number, number] => [cost.cpus, cost.totalCycles]),
-    })),
-  };
+export function munmapPlot(rows: readonly MunmapRow[]): Plot {
+  const title = "Flushing per munmap of a page, a thread on every CPU";
+  const style = { title, xLog: true, yLog: true };
+  return plotByKind(munmapTable(rows), "cpus", "totalCycles", style, ({ policy }) => policy);
 }

@@ -11,7 +11,9 @@ import {
   VMALLOC_START,
 } from "../../mm/index.ts";
 import { type Random, randomStream } from "../machine/random.ts";
-import type { Experiment, ExperimentContext, ExperimentOutcome, Plot, Value } from "./experiment.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome, Plot } from "./experiment.ts";
+import { plotByKind } from "./plot.ts";
+import { DataTable, type Row } from "./table.ts";
 
 /** Where the memory is mapped; a multiple of every page size. */
 const BASE = VMALLOC_START;
@@ -27,15 +29,19 @@ const PAGE_SIZES = [
   { name: "1G", shift: 30 },
 ] as const;
 
-interface Cell {
-  readonly page: string;
-  readonly levels: number;
-  readonly pattern: string;
-  readonly sizeMib: number;
-  readonly cyclesPerAccess: number;
-  readonly tablePages: number;
-  readonly row: readonly Value[];
-}
+const COLUMNS = {
+  sizeMiB: { heading: "MiB", axis: "memory (MiB)" },
+  page: { heading: "page", text: true },
+  levels: { heading: "levels" },
+  pattern: { heading: "pattern", text: true },
+  tablePages: { heading: "table pages", axis: "page-table pages" },
+  missPercent: { heading: "misses %", axis: "misses (% of accesses)" },
+  secondLevelPercent: { heading: "L2 hits %" },
+  cyclesPerWalk: { heading: "cycles/walk" },
+  walkCyclesPerAccess: { heading: "walk cycles/access", axis: "walk cycles per access" },
+  coldWalkCycles: { heading: "walk after a flush" },
+} as const;
+type LoadRow = Row<typeof COLUMNS>;
 
 /** The experiment. */
 export const pageTables: Experiment = {
@@ -72,46 +78,29 @@ empty and each level of tables counts. Misses are accesses that no TLB level ser
 
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
-  const plan = parameters.list("size").flatMap((sizeMib) =>
+  const plan = parameters.list("size").flatMap((sizeMiB) =>
     parameters
       .words("pages")
-      .filter((page) => page !== "1G" || sizeMib % GIB_MIB === 0)
+      .filter((page) => page !== "1G" || sizeMiB % GIB_MIB === 0)
       .flatMap((page) =>
         parameters
           .list("levels")
-          .flatMap((levels) => parameters.words("pattern").map((pattern) => ({ sizeMib, page, levels, pattern }))),
+          .flatMap((levels) => parameters.words("pattern").map((pattern) => ({ sizeMiB, page, levels, pattern }))),
       ),
   );
   const cells = plan.map((cell, i) => {
-    onProgress(i, plan.length, `${cell.sizeMib} MiB, ${cell.page}, ${cell.levels} levels`);
+    onProgress(i, plan.length, `${cell.sizeMiB} MiB, ${cell.page}, ${cell.levels} levels`);
     return measure(context, cell);
   });
+  const table = new DataTable("page-tables", "Loads from mapped memory", COLUMNS, cells);
   return {
-    tables: [
-      {
-        name: "page-tables",
-        title: "Loads from mapped memory",
-        columns: [
-          { key: "sizeMiB", heading: "MiB" },
-          { key: "page", heading: "page" },
-          { key: "levels", heading: "levels" },
-          { key: "pattern", heading: "pattern" },
-          { key: "tablePages", heading: "table pages" },
-          { key: "missPercent", heading: "misses %" },
-          { key: "secondLevelPercent", heading: "L2 hits %" },
-          { key: "cyclesPerWalk", heading: "cycles/walk" },
-          { key: "walkCyclesPerAccess", heading: "walk cycles/access" },
-          { key: "coldWalkCycles", heading: "walk after a flush" },
-        ],
-        rows: cells.map(({ row }) => row),
-      },
-    ],
+    tables: [table.toResult()],
     plots: ["random", "sequential"]
       .filter((pattern) => cells.some((cell) => cell.pattern === pattern))
       .flatMap((pattern, i) => [
-        plot(cells, pattern, `Walk cycles per access, ${pattern}`, "walk cycles per access", false, 8),
-        plot(cells, pattern, `Misses of all TLB levels, ${pattern}`, "misses (% of accesses)", false, 5),
-        ...(i > 0 ? [] : [plot(cells, pattern, "Page tables that the mapping needs", "page-table pages", true, 4)]),
+        plot(table, pattern, "walkCyclesPerAccess", `Walk cycles per access, ${pattern}`, false),
+        plot(table, pattern, "missPercent", `Misses of all TLB levels, ${pattern}`, false),
+        ...(i > 0 ? [] : [plot(table, pattern, "tablePages", "Page tables that the mapping needs", true)]),
       ]),
     findings: [...leftOut(parameters.list("size"), parameters.words("pages")), ...findings(cells)],
   };
@@ -119,41 +108,35 @@ function run(context: ExperimentContext): ExperimentOutcome {
 
 /** A column of the table against the size of memory, a curve for each page size and number of levels. */
 function plot(
-  cells: readonly Cell[],
+  table: DataTable<typeof COLUMNS>,
   pattern: string,
+  y: "walkCyclesPerAccess" | "missPercent" | "tablePages",
   title: string,
-  yName: string,
   yLog: boolean,
-  column: number,
 ): Plot {
-  const nameOf = ({ page, levels }: Cell): string => `${page}, ${levels} levels`;
-  const series = [...new Set(cells.map(nameOf))].map((name) => ({
-    name,
-    points: cells
-      .filter((cell) => cell.pattern === pattern && nameOf(cell) === name)
-      .map((cell): [number, number] => [cell.sizeMib, Number(cell.row[column])]),
-  }));
-  return { title, xName: "memory (MiB)", yName, xLog: true, yLog, series };
+  const rows = table.rows.filter((row) => row.pattern === pattern);
+  const curveOf = ({ page, levels }: LoadRow): string => `${page}, ${levels} levels`;
+  return plotByKind(table, "sizeMiB", y, { title, xLog: true, yLog }, curveOf, rows);
 }
 
 /** Which sizes are not measured with 1 GiB pages, and why. */
 function leftOut(sizes: readonly number[], pages: readonly string[]): string[] {
-  const odd = pages.includes("1G") ? sizes.filter((sizeMib) => sizeMib % GIB_MIB !== 0) : [];
-  return odd.map((sizeMib) => `1G is left out for ${sizeMib} MiB, which no whole number of such pages makes.`);
+  const odd = pages.includes("1G") ? sizes.filter((sizeMiB) => sizeMiB % GIB_MIB !== 0) : [];
+  return odd.map((sizeMiB) => `1G is left out for ${sizeMiB} MiB, which no whole number of such pages makes.`);
 }
 
-function findings(cells: readonly Cell[]): string[] {
+function findings(cells: readonly LoadRow[]): string[] {
   const lines: string[] = [];
   for (const small of cells) {
     if (small.page !== "4K" || small.levels !== 4 || small.pattern !== "random") continue;
-    const same = cells.filter((cell) => cell.sizeMib === small.sizeMib && cell.pattern === "random");
+    const same = cells.filter((cell) => cell.sizeMiB === small.sizeMiB && cell.pattern === "random");
     const others = same.filter((cell) => cell !== small);
     const described = others.map(
-      (cell) => `${cell.page} and ${cell.levels} levels ${cell.cyclesPerAccess} (${cell.tablePages} table pages)`,
+      (cell) => `${cell.page} and ${cell.levels} levels ${cell.walkCyclesPerAccess} (${cell.tablePages} table pages)`,
     );
     if (described.length === 0) continue;
     lines.push(
-      `${small.sizeMib} MiB at random: ${small.cyclesPerAccess} walk cycles per access with 4K pages and 4 levels (${small.tablePages} table pages); ${described.join("; ")}.`,
+      `${small.sizeMiB} MiB at random: ${small.walkCyclesPerAccess} walk cycles per access with 4K pages and 4 levels (${small.tablePages} table pages); ${described.join("; ")}.`,
     );
   }
   return lines;
@@ -161,10 +144,10 @@ function findings(cells: readonly Cell[]): string[] {
 
 function measure(
   { parameters, preset, seed }: ExperimentContext,
-  plan: Pick<Cell, "sizeMib" | "page" | "levels" | "pattern">,
-): Cell {
-  const { sizeMib, page, levels, pattern } = plan;
-  const sizeBytes = sizeMib * MIB;
+  plan: Pick<LoadRow, "sizeMiB" | "page" | "levels" | "pattern">,
+): LoadRow {
+  const { sizeMiB, page, levels, pattern } = plan;
+  const sizeBytes = sizeMiB * MIB;
   const machine = mappedMachine(
     preset,
     sizeBytes,
@@ -188,23 +171,14 @@ function measure(
   const misses = count("dTLB-load-misses");
   const walkCycles = count("dtlb_load_misses.walk_active");
   const percent = (value: number): number => Math.round((value / accesses) * 10_000) / 100;
-  const cyclesPerAccess = Math.round((walkCycles / accesses) * 100) / 100;
   return {
     ...plan,
-    cyclesPerAccess,
     tablePages: machine.tables.tablePages,
-    row: [
-      sizeMib,
-      page,
-      levels,
-      pattern,
-      machine.tables.tablePages,
-      percent(misses),
-      percent(count("dtlb_load_misses.stlb_hit")),
-      misses === 0 ? 0 : Math.round((walkCycles / misses) * 10) / 10,
-      cyclesPerAccess,
-      coldWalkCycles(cpu, pages, random),
-    ],
+    missPercent: percent(misses),
+    secondLevelPercent: percent(count("dtlb_load_misses.stlb_hit")),
+    cyclesPerWalk: misses === 0 ? 0 : Math.round((walkCycles / misses) * 10) / 10,
+    walkCyclesPerAccess: Math.round((walkCycles / accesses) * 100) / 100,
+    coldWalkCycles: coldWalkCycles(cpu, pages, random),
   };
 }
 

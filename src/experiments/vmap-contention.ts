@@ -2,38 +2,49 @@
 import { ACTIVITY_LOCK_WAIT, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { type LockStatistics, lockStatistics, vfree, vmalloc, wait } from "../../mm/index.ts";
 import { randomStream } from "../machine/random.ts";
-import type { Column, Experiment, ExperimentContext, ExperimentOutcome, Value } from "./experiment.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "./experiment.ts";
+import { plotByKind } from "./plot.ts";
+import { DataTable, type Row } from "./table.ts";
 
 /** Most vmap nodes that Linux makes. */
 const NODES_MAX = 128;
 
-interface Cell {
-  readonly nodes: number;
-  readonly setting: string;
-  readonly cpus: number;
-  readonly pairsPerSecond: number;
-  readonly lockWaitPercent: number;
-  readonly row: readonly Value[];
-  readonly locks: readonly LockStatistics[];
-}
+const SETTINGS = ["one node", "one a CPU"] as const;
+
+const COLUMNS = {
+  setting: { heading: "vmap nodes", text: true },
+  nodes: { heading: "nodes" },
+  cpus: { heading: "CPUs", axis: "CPUs" },
+  pairsPerSecond: { heading: "pairs/s", axis: "vmalloc/vfree pairs per second" },
+  cyclesPerPair: { heading: "cycles/pair" },
+  lockWaitPercent: { heading: "lock wait %", axis: "lock wait (% of all CPUs' time)" },
+  mostWaitedFor: { heading: "most waited for", text: true },
+  mostWaitCyclesPerPair: { heading: "its wait/pair" },
+  purges: { heading: "purges" },
+} as const;
 
 /** Columns of `/proc/lock_stat`, times in microseconds as there. */
-const LOCK_COLUMNS: readonly Column[] = [
-  { key: "setting", heading: "vmap nodes" },
-  { key: "className", heading: "class name" },
-  { key: "conBounces", heading: "con-bounces" },
-  { key: "contentions", heading: "contentions" },
-  { key: "waitMinUsec", heading: "waittime-min" },
-  { key: "waitMaxUsec", heading: "waittime-max" },
-  { key: "waitTotalUsec", heading: "waittime-total" },
-  { key: "waitAvgUsec", heading: "waittime-avg" },
-  { key: "acqBounces", heading: "acq-bounces" },
-  { key: "acquisitions", heading: "acquisitions" },
-  { key: "holdMinUsec", heading: "holdtime-min" },
-  { key: "holdMaxUsec", heading: "holdtime-max" },
-  { key: "holdTotalUsec", heading: "holdtime-total" },
-  { key: "holdAvgUsec", heading: "holdtime-avg" },
-];
+const LOCK_COLUMNS = {
+  setting: { heading: "vmap nodes", text: true },
+  className: { heading: "class name", text: true },
+  conBounces: { heading: "con-bounces" },
+  contentions: { heading: "contentions" },
+  waitMinUsec: { heading: "waittime-min" },
+  waitMaxUsec: { heading: "waittime-max" },
+  waitTotalUsec: { heading: "waittime-total" },
+  waitAvgUsec: { heading: "waittime-avg" },
+  acqBounces: { heading: "acq-bounces" },
+  acquisitions: { heading: "acquisitions" },
+  holdMinUsec: { heading: "holdtime-min" },
+  holdMaxUsec: { heading: "holdtime-max" },
+  holdTotalUsec: { heading: "holdtime-total" },
+  holdAvgUsec: { heading: "holdtime-avg" },
+} as const;
+
+interface Cell {
+  readonly row: Row<typeof COLUMNS>;
+  readonly locks: readonly LockStatistics[];
+}
 
 /** The experiment. */
 export const vmapContention: Experiment = {
@@ -71,86 +82,65 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const cpuCounts = parameters.list("cpus");
   const cells: Cell[] = [];
-  for (const setting of ["one node", "one a CPU"]) {
+  for (const setting of SETTINGS) {
     for (const cpus of cpuCounts) {
-      onProgress(cells.length, 2 * cpuCounts.length, `${setting}, ${cpus} CPUs`);
+      onProgress(cells.length, SETTINGS.length * cpuCounts.length, `${setting}, ${cpus} CPUs`);
       cells.push(measure(context, cpus, setting));
     }
   }
   const most = Math.max(...cpuCounts);
-  const series = ["one node", "one a CPU"].map((setting) => cells.filter((cell) => cell.setting === setting));
+  const rows = cells.map(({ row }) => row);
+  const table = new DataTable("contention", "vmalloc/vfree pairs", COLUMNS, rows);
+  const locksTitle = `Locks on ${most} CPUs, as /proc/lock_stat shows them (us)`;
+  const lockTable = new DataTable(
+    "lock-stat",
+    locksTitle,
+    LOCK_COLUMNS,
+    cells.filter(({ row }) => row.cpus === most).flatMap((cell) => lockRows(cell, context.preset.frequencyGhz.value)),
+  );
+  const settingOf = ({ setting }: Row<typeof COLUMNS>): string => setting;
+  const throughput = (setting: string): number[] =>
+    rows.filter((row) => row.setting === setting).map(({ pairsPerSecond }) => pairsPerSecond);
+  const [one, many] = SETTINGS.map(throughput);
   return {
-    tables: [
-      {
-        name: "contention",
-        title: "vmalloc/vfree pairs",
-        columns: [
-          { key: "setting", heading: "vmap nodes" },
-          { key: "nodes", heading: "nodes" },
-          { key: "cpus", heading: "CPUs" },
-          { key: "pairsPerSecond", heading: "pairs/s" },
-          { key: "cyclesPerPair", heading: "cycles/pair" },
-          { key: "lockWaitPercent", heading: "lock wait %" },
-          { key: "mostWaitedFor", heading: "most waited for" },
-          { key: "mostWaitCyclesPerPair", heading: "its wait/pair" },
-          { key: "purges", heading: "purges" },
-        ],
-        rows: cells.map(({ row }) => row),
-      },
-      {
-        name: "lock-stat",
-        title: `Locks on ${most} CPUs, as /proc/lock_stat shows them (us)`,
-        columns: LOCK_COLUMNS,
-        rows: cells
-          .filter(({ cpus }) => cpus === most)
-          .flatMap((cell) => lockRows(cell, context.preset.frequencyGhz.value)),
-      },
-    ],
+    tables: [table.toResult(), lockTable.toResult()],
     plots: [
-      {
-        title: "Throughput",
-        xName: "CPUs",
-        yName: "vmalloc/vfree pairs per second",
-        xLog: true,
-        yLog: true,
-        series: series.map((own) => ({
-          name: own[0].setting,
-          points: own.map(({ cpus, pairsPerSecond }): [number, number] => [cpus, pairsPerSecond]),
-        })),
-      },
-      {
-        title: "Time spent spinning for locks",
-        xName: "CPUs",
-        yName: "lock wait (% of all CPUs' time)",
-        xLog: true,
-        yLog: false,
-        series: series.map((own) => ({
-          name: own[0].setting,
-          points: own.map(({ cpus, lockWaitPercent }): [number, number] => [cpus, lockWaitPercent]),
-        })),
-      },
+      plotByKind(table, "cpus", "pairsPerSecond", { title: "Throughput", xLog: true, yLog: true }, settingOf),
+      plotByKind(
+        table,
+        "cpus",
+        "lockWaitPercent",
+        { title: "Time spent spinning for locks", xLog: true, yLog: false },
+        settingOf,
+      ),
     ],
     findings: cpuCounts.map((cpus, i) => {
-      const ratio = (series[1][i].pairsPerSecond / series[0][i].pairsPerSecond).toFixed(2);
+      const ratio = (many[i] / one[i]).toFixed(2);
       return `${cpus} CPU${cpus === 1 ? "" : "s"}: one node a CPU is ${ratio} times as fast as one node.`;
     }),
   };
 }
 
-function lockRows({ setting, locks }: Cell, frequencyGhz: number): Value[][] {
+function lockRows({ row, locks }: Cell, frequencyGhz: number): Row<typeof LOCK_COLUMNS>[] {
   const usec = (cycles: number): number => Math.round(cycles / frequencyGhz / 10) / 100;
   return locks
     .filter(({ acquisitions }) => acquisitions > 0)
-    .map((lock) => [
-      setting,
-      lock.name,
-      lock.contentionBounces,
-      lock.contentions,
-      ...[lock.waitMinCycles, lock.waitMaxCycles, lock.waitTotalCycles, lock.waitAverageCycles].map(usec),
-      lock.acquisitionBounces,
-      lock.acquisitions,
-      ...[lock.holdMinCycles, lock.holdMaxCycles, lock.holdTotalCycles, lock.holdAverageCycles].map(usec),
-    ]);
+    .map((lock) => ({
+      setting: row.setting,
+      className: lock.name,
+      conBounces: lock.contentionBounces,
+      contentions: lock.contentions,
+      waitMinUsec: usec(lock.waitMinCycles),
+      waitMaxUsec: usec(lock.waitMaxCycles),
+      waitTotalUsec: usec(lock.waitTotalCycles),
+      waitAvgUsec: usec(lock.waitAverageCycles),
+      acqBounces: lock.acquisitionBounces,
+      acquisitions: lock.acquisitions,
+      holdMinUsec: usec(lock.holdMinCycles),
+      holdMaxUsec: usec(lock.holdMaxCycles),
+      holdTotalUsec: usec(lock.holdTotalCycles),
+      holdAvgUsec: usec(lock.holdAverageCycles),
+    }));
 }
 
 function measure({ parameters, preset, seed, boot }: ExperimentContext, cpus: number, setting: string): Cell {
@@ -189,22 +179,17 @@ function measure({ parameters, preset, seed, boot }: ExperimentContext, cpus: nu
   const spun = lockStatistics(loop).filter(({ name }) => name !== "vmap_purge_lock");
   const [worst] = spun.sort((a, b) => b.waitTotalCycles - a.waitTotalCycles);
   return {
-    nodes,
-    setting,
-    cpus,
-    pairsPerSecond,
-    lockWaitPercent,
     locks: lockStatistics(loop),
-    row: [
+    row: {
       setting,
       nodes,
       cpus,
       pairsPerSecond,
-      Math.round((elapsed * cpus) / all),
+      cyclesPerPair: Math.round((elapsed * cpus) / all),
       lockWaitPercent,
-      worst.waitTotalCycles > 0 ? worst.name : "-",
-      Math.round(worst.waitTotalCycles / all),
-      vm.purgesWithAreas,
-    ],
+      mostWaitedFor: worst.waitTotalCycles > 0 ? worst.name : "-",
+      mostWaitCyclesPerPair: Math.round(worst.waitTotalCycles / all),
+      purges: vm.purgesWithAreas,
+    },
   };
 }

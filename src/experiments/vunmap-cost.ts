@@ -2,35 +2,31 @@
 import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED } from "../../arch/index.ts";
 import { type FlushPolicy, vfree, vmalloc, wait } from "../../mm/index.ts";
 import { grouped } from "../report/tables.ts";
-import type { Column, ExperimentContext, Plot, Value } from "./experiment.ts";
+import type { ExperimentContext, Plot } from "./experiment.ts";
+import { plotByKind } from "./plot.ts";
+import { DataTable, type Row } from "./table.ts";
 
 /** Vunmaps measured with an eager policy, which has a flush for each. */
 const EAGER_VUNMAPS = 50;
 /** Purges that lazy freeing is measured over. */
 const LAZY_PURGES = 2;
 
-/** The cost of flushing per vunmap on a machine of `cpus` CPUs. */
-export interface VunmapCost {
-  readonly policy: string;
-  readonly cpus: number;
-  readonly totalCycles: number;
-  readonly row: readonly Value[];
-}
+const COLUMNS = {
+  policy: { heading: "policy", text: true },
+  cpus: { heading: "CPUs", axis: "CPUs" },
+  vunmaps: { heading: "vunmaps" },
+  flushes: { heading: "flushes" },
+  workCycles: { heading: "work" },
+  waitCycles: { heading: "wait" },
+  stolenCycles: { heading: "stolen" },
+  totalCycles: { heading: "total", axis: "cycles per vunmap, all CPUs" },
+} as const;
 
-/** Columns of {@link VunmapCost.row}. */
-export const VUNMAP_COLUMNS: readonly Column[] = [
-  { key: "policy", heading: "policy" },
-  { key: "cpus", heading: "CPUs" },
-  { key: "vunmaps", heading: "vunmaps" },
-  { key: "flushes", heading: "flushes" },
-  { key: "workCycles", heading: "work" },
-  { key: "waitCycles", heading: "wait" },
-  { key: "stolenCycles", heading: "stolen" },
-  { key: "totalCycles", heading: "total" },
-];
+/** The cost of flushing per vunmap under a policy on some CPUs. */
+export type VunmapRow = Row<typeof COLUMNS>;
 
 /** Maps, uses and frees a page on CPU 0 until enough has been purged, or often enough under an eager policy. */
-export function costPerVunmap({ boot }: ExperimentContext, policy: FlushPolicy, cpus: number): VunmapCost {
+export function costPerVunmap({ boot }: ExperimentContext, policy: FlushPolicy, cpus: number): VunmapRow {
   const kernel = boot(cpus, `vunmap, ${policy.name}, ${cpus} CPUs`, { flushPolicy: policy });
   const { vm, machine } = kernel;
   const accounts = vm.flushing.keepAccounts({ refills: false });
@@ -52,35 +48,31 @@ export function costPerVunmap({ boot }: ExperimentContext, policy: FlushPolicy, 
     ? vunmaps
     : accounts.frees.flush.subarray(0, accounts.frees.length).filter((id) => id > 0).length;
   const per = (cycles: number): number => Math.round((cycles / flushed) * 100) / 100;
-  const totalCycles = per(workCycles + waitCycles + stolenCycles);
-  const parts = [per(workCycles), per(waitCycles), per(stolenCycles), totalCycles];
   return {
     policy: policy.name,
     cpus,
-    totalCycles,
-    row: [policy.name, cpus, flushed, accounts.records.length, ...parts],
+    vunmaps: flushed,
+    flushes: accounts.records.length,
+    workCycles: per(workCycles),
+    waitCycles: per(waitCycles),
+    stolenCycles: per(stolenCycles),
+    totalCycles: per(workCycles + waitCycles + stolenCycles),
   };
+}
+
+/** A row for each policy and number of CPUs. */
+export function vunmapTable(rows: readonly VunmapRow[]): DataTable<typeof COLUMNS> {
+  return new DataTable("vunmaps", "One vunmap of a page: cycles of flushing over all CPUs", COLUMNS, rows);
 }
 
 /** Cost per vunmap against CPUs. */
-export function vunmapPlot(costs: readonly VunmapCost[]): Plot {
-  return {
-    title: "Flushing per vunmap of a page, over all CPUs",
-    xName: "CPUs",
-    yName: "cycles per vunmap, all CPUs",
-    xLog: true,
-    yLog: true,
-    series: [...new Set(costs.map(({ policy }) => policy))].map((policy) => ({
-      name: policy,
-      points: costs
-        .filter((cost) => cost.policy === policy)
-        .map(({ cpus, totalCycles }): [number, number] => [cpus, totalCycles]),
-    })),
-  };
+export function vunmapPlot(rows: readonly VunmapRow[]): Plot {
+  const style = { title: "Flushing per vunmap of a page, over all CPUs", xLog: true, yLog: true };
+  return plotByKind(vunmapTable(rows), "cpus", "totalCycles", style, ({ policy }) => policy);
 }
 
 /** How each policy's cost grows from the fewest to the most CPUs. */
-export function vunmapFindings(costs: readonly VunmapCost[]): string[] {
+export function vunmapFindings(costs: readonly VunmapRow[]): string[] {
   const growth = [...new Set(costs.map(({ policy }) => policy))].map((policy) => {
     const own = costs.filter((cost) => cost.policy === policy);
     const [first, last] = [own[0], own[own.length - 1]];

@@ -1,0 +1,273 @@
+/** Plots show what their titles and axes say: each is compared with the columns of the tables that its words name. */
+import { describe, expect, it } from "vitest";
+import { presetByName } from "../../../arch/index.ts";
+import type { ExperimentResult, Plot, Value } from "../../../src/experiments/experiment.ts";
+import { EXPERIMENTS, runExperiment } from "../../../src/experiments/index.ts";
+import { plotByColumn, plotByKind } from "../../../src/experiments/plot.ts";
+import { DataTable } from "../../../src/experiments/table.ts";
+
+type Cells = Readonly<Record<string, Value>>;
+
+/** What a plot should show, read off its title, its axes and its legend by a person. */
+interface Shown {
+  readonly experiment: string;
+  readonly title: RegExp;
+  readonly table: string;
+  readonly x: { readonly name: string; readonly key: string };
+  readonly yName: string;
+  /** Keys of columns by the curve's name; or one key, and the columns that make a curve's name. */
+  readonly curves: Readonly<Record<string, string>> | { readonly key: string; readonly nameOf: (row: Cells) => string };
+  /** Rows that the title speaks of. */
+  readonly rows?: (row: Cells, title: string) => boolean;
+}
+
+const CPUS = { name: "CPUs", key: "cpus" };
+const LAZY_MAX = { name: "lazy_max_pages (pages)", key: "lazyMaxPages" };
+const MEMORY = { name: "memory (MiB)", key: "sizeMiB" };
+const PARTS = {
+  "initiator's work": "workCycles",
+  "initiator's wait": "waitCycles",
+  "stolen from others": "stolenCycles",
+  refills: "refillCycles",
+};
+const byPolicy = (row: Cells): string => String(row.policy);
+const byCpus = (row: Cells): string => `${row.cpus} CPU${row.cpus === 1 ? "" : "s"}`;
+const bySetting = (row: Cells): string => String(row.setting);
+const byPageAndLevels = (row: Cells): string => `${row.page}, ${row.levels} levels`;
+const pagesIn = (title: string): number => Number(/of (\d+) page/.exec(title)?.[1]);
+
+const SHOWN: readonly Shown[] = [
+  {
+    experiment: "flush-cost",
+    title: /^One flush of \d+ pages? against CPUs, all four parts$/,
+    table: "flushes",
+    x: CPUS,
+    yName: "cycles per flush, all CPUs",
+    curves: { key: "totalCycles", nameOf: byPolicy },
+    rows: (row, title) => row.pages === pagesIn(title),
+  },
+  {
+    experiment: "flush-cost",
+    title: /^One flush on 8 CPUs against its range, all four parts$/,
+    table: "flushes",
+    x: { name: "pages of the range", key: "pages" },
+    yName: "cycles per flush, all CPUs",
+    curves: { key: "totalCycles", nameOf: byPolicy },
+    rows: (row) => row.cpus === 8,
+  },
+  {
+    experiment: "flush-cost",
+    title: /^Parts of a flush of \d+ pages, [a-z]+$/,
+    table: "flushes",
+    x: CPUS,
+    yName: "cycles per flush, all CPUs",
+    curves: PARTS,
+    rows: (row, title) => row.pages === pagesIn(title) && title.endsWith(`, ${row.policy}`),
+  },
+  {
+    experiment: "flush-cost",
+    title: /^Flushing per vunmap of a page, over all CPUs$/,
+    table: "vunmaps",
+    x: CPUS,
+    yName: "cycles per vunmap, all CPUs",
+    curves: { key: "totalCycles", nameOf: byPolicy },
+  },
+  {
+    experiment: "flush-cost",
+    title: /^Flushing per munmap of a page, a thread on every CPU$/,
+    table: "munmaps",
+    x: CPUS,
+    yName: "cycles per munmap, all CPUs",
+    curves: { key: "totalCycles", nameOf: byPolicy },
+  },
+  {
+    experiment: "flush-ceiling",
+    title: /^Cost per munmap against the ceiling$/,
+    table: "ceilings",
+    x: { name: "ceiling (pages)", key: "ceilingPages" },
+    yName: "cycles per munmap, all CPUs",
+    curves: { total: "totalCycles", ...PARTS },
+  },
+  {
+    experiment: "lazy-threshold",
+    title: /^Cost per free, all parts, over all CPUs$/,
+    table: "thresholds",
+    x: LAZY_MAX,
+    yName: "cycles per free, all CPUs",
+    curves: { key: "totalCycles", nameOf: byCpus },
+  },
+  {
+    experiment: "lazy-threshold",
+    title: /^Address space freed and not usable yet, mean over frees$/,
+    table: "thresholds",
+    x: LAZY_MAX,
+    yName: "held back (KiB)",
+    curves: { key: "heldBackMeanKiB", nameOf: byCpus },
+  },
+  {
+    experiment: "lazy-threshold",
+    title: /^Pages of page tables at the end$/,
+    table: "thresholds",
+    x: LAZY_MAX,
+    yName: "page-table pages",
+    curves: { key: "tablePages", nameOf: byCpus },
+  },
+  {
+    experiment: "vmap-contention",
+    title: /^Throughput$/,
+    table: "contention",
+    x: CPUS,
+    yName: "vmalloc/vfree pairs per second",
+    curves: { key: "pairsPerSecond", nameOf: bySetting },
+  },
+  {
+    experiment: "vmap-contention",
+    title: /^Time spent spinning for locks$/,
+    table: "contention",
+    x: CPUS,
+    yName: "lock wait (% of all CPUs' time)",
+    curves: { key: "lockWaitPercent", nameOf: bySetting },
+  },
+  {
+    experiment: "page-tables",
+    title: /^Walk cycles per access, (random|sequential)$/,
+    table: "page-tables",
+    x: MEMORY,
+    yName: "walk cycles per access",
+    curves: { key: "walkCyclesPerAccess", nameOf: byPageAndLevels },
+    rows: (row, title) => title.endsWith(String(row.pattern)),
+  },
+  {
+    experiment: "page-tables",
+    title: /^Misses of all TLB levels, (random|sequential)$/,
+    table: "page-tables",
+    x: MEMORY,
+    yName: "misses (% of accesses)",
+    curves: { key: "missPercent", nameOf: byPageAndLevels },
+    rows: (row, title) => title.endsWith(String(row.pattern)),
+  },
+  {
+    experiment: "page-tables",
+    title: /^Page tables that the mapping needs$/,
+    table: "page-tables",
+    x: MEMORY,
+    yName: "page-table pages",
+    curves: { key: "tablePages", nameOf: byPageAndLevels },
+    rows: (row) => row.pattern === "random",
+  },
+];
+
+/** Parameters with which each experiment takes little time. */
+const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "flush-cost": { cpus: "1,8", pages: "1,33,34", resident: "16", rounds: "3" },
+  "flush-ceiling": { ceilings: "0,33,512", cpus: "2", munmaps: "40", resident: "64" },
+  "lazy-threshold": { cpus: "1,4", lazymax: "0,256", frees: "800" },
+  "vmap-contention": { cpus: "1,4", pairs: "300" },
+  "page-tables": { size: "64,1024", accesses: "5000" },
+};
+
+function cellsOf(result: ExperimentResult, name: string): Cells[] {
+  const table = result.tables.find((each) => each.name === name);
+  if (table === undefined) throw new Error(`no table ${name}`);
+  return table.rows.map((row) => Object.fromEntries(table.columns.map(({ key }, i) => [key, row[i]])));
+}
+
+/** What the columns that are named say, as the curves of a plot: points in order of x. */
+function curvesOf({ curves, x, rows = () => true }: Shown, cells: readonly Cells[], title: string): Plot["series"] {
+  const own = cells.filter((row) => rows(row, title)).sort((a, b) => Number(a[x.key]) - Number(b[x.key]));
+  const pointsOf = (some: readonly Cells[], key: string): [number, number][] =>
+    some.map((row) => [Number(row[x.key]), Number(row[key])]);
+  const { key, nameOf } = curves;
+  if (typeof nameOf !== "function" || typeof key !== "string") {
+    return Object.entries(curves as Record<string, string>).map(([name, column]) => ({
+      name,
+      points: pointsOf(own, column),
+    }));
+  }
+  return [...new Set(own.map(nameOf))].map((name) => ({
+    name,
+    points: pointsOf(
+      own.filter((row) => nameOf(row) === name),
+      key,
+    ),
+  }));
+}
+
+describe.each(EXPERIMENTS.map((experiment) => [experiment.name, experiment] as const))("%s", (name, experiment) => {
+  const result = runExperiment(experiment, presetByName("skylake"), 1, SMALL[name]);
+
+  it.each(result.plots.map((plot) => [plot.title, plot] as const))("'%s' shows just that", (title, plot) => {
+    const matching = SHOWN.filter((shown) => shown.experiment === name && shown.title.test(title));
+    expect(matching).toHaveLength(1);
+    const [shown] = matching;
+    expect([plot.xName, plot.yName]).toEqual([shown.x.name, shown.yName]);
+    const expected = curvesOf(shown, cellsOf(result, shown.table), title);
+    const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : 1);
+    const [actual, wanted] = [[...plot.series].sort(byName), [...expected].sort(byName)];
+    expect(actual.map((curve) => curve.name)).toEqual(wanted.map((curve) => curve.name));
+    for (const [i, { points }] of actual.entries()) {
+      expect(points.map(([x]) => x)).toEqual(wanted[i].points.map(([x]) => x));
+      // Tables show some costs in whole cycles, plots as they were measured.
+      for (const [at, [, y]] of points.entries()) {
+        expect(Math.abs(y - wanted[i].points[at][1]), `${actual[i].name} at ${points[at][0]}`).toBeLessThanOrEqual(0.5);
+      }
+    }
+  });
+
+  it("has every plot that is described here", () => {
+    for (const shown of SHOWN.filter((each) => each.experiment === name)) {
+      const plots = result.plots.filter(({ title }) => shown.title.test(title));
+      expect(plots.length, String(shown.title)).toBeGreaterThan(0);
+    }
+  });
+});
+
+describe("a plot of a table's columns", () => {
+  const table = new DataTable(
+    "t",
+    "One of it",
+    {
+      cpus: { heading: "CPUs", axis: "CPUs" },
+      workCycles: { heading: "work", axis: "cycles", curve: "work" },
+      freePages: { heading: "free", axis: "pages", curve: "free pages" },
+      policy: { heading: "policy", text: true },
+    } as const,
+    [
+      { cpus: 1, workCycles: 10, freePages: 7, policy: "ipi" },
+      { cpus: 2, workCycles: 30, freePages: 5, policy: "ipi" },
+    ],
+  );
+  const style = { title: "Work", xLog: false, yLog: false };
+
+  it("takes its axes' texts from the columns", () => {
+    expect(plotByKind(table, "cpus", "workCycles", style, ({ policy }) => policy)).toEqual({
+      ...style,
+      xName: "CPUs",
+      yName: "cycles",
+      series: [
+        {
+          name: "ipi",
+          points: [
+            [1, 10],
+            [2, 30],
+          ],
+        },
+      ],
+    });
+  });
+
+  it("is refused for columns of different quantities", () => {
+    expect(() => plotByColumn(table, "cpus", ["workCycles", "freePages"], style)).toThrow(
+      "columns workCycles, freePages of t are not one quantity: cycles; pages",
+    );
+  });
+
+  it("does not compile for a column that is not there, is text, or has no text for an axis or legend", () => {
+    // @ts-expect-error there is no such column
+    expect(() => plotByKind(table, "cpus", "waitCycles", style, () => "")).toThrow();
+    // @ts-expect-error words cannot be plotted
+    expect(() => plotByKind(table, "cpus", "policy", style, () => "")).toThrow();
+    // @ts-expect-error the legend has no words for it
+    plotByColumn(table, "cpus", ["cpus"], style);
+  });
+});
