@@ -30,7 +30,7 @@ const mapUnmap: BenchTask = {
         const page = TABLE_PAGES * (i % TABLES_IN_USE);
         const start = region + page * PAGE;
         const end = start + TABLE_PAGES * PAGE;
-        tables.unmapRange(start, end);
+        tables.owed.waive(tables.unmapRange(start, end));
         tables.mapSmallPages(start, end, low, high, frames, page);
       }
     };

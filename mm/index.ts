@@ -22,10 +22,11 @@ export {
 } from "./flush/flush-policy.ts";
 export { Flushing, type FlushingConfig } from "./flush/flushing.ts";
 export { FreeLedger } from "./flush/free-ledger.ts";
-export { flushTlbAll, flushTlbKernelRange } from "./flush/tlb-flush.ts";
+export { type OwedFlush, OwedFlushes } from "./flush/owed-flush.ts";
+export { flushOwed, flushTlbAll, flushTlbKernelRange } from "./flush/tlb-flush.ts";
 export * from "./flush/tlb-flush-reasons.ts";
 export { TlbVmstat } from "./flush/tlb-vmstat.ts";
-export { type OwedFlush, UserMode } from "./flush/user-mode.ts";
+export { type DeferredFlush, UserMode } from "./flush/user-mode.ts";
 export { captureFrames, type FramesState, restoreFrames } from "./frames/frames-state.ts";
 export {
   FRAME_CALLER,
@@ -71,7 +72,7 @@ export { KernelLog } from "./lib/kernel-log.ts";
 export * from "./lib/memory-layout.ts";
 export { NotEnoughMemory } from "./lib/not-enough-memory.ts";
 export { directMapAddress, makeDirectMap } from "./page-tables/direct-map.ts";
-export { type KernelRangeFlush, mapPhysicalRange } from "./page-tables/huge-map.ts";
+export { mapPhysicalRange, type TableFlush } from "./page-tables/huge-map.ts";
 export { PageTableCursor } from "./page-tables/page-table-cursor.ts";
 export { PageTables } from "./page-tables/page-tables.ts";
 export {
@@ -145,7 +146,7 @@ export {
 } from "./vmalloc/vmalloc-lookup.ts";
 export { type PurgeNotifier, registerVmapPurgeNotifier, Vmalloc, type VmallocParts } from "./vmalloc/vmalloc-state.ts";
 export { vmap } from "./vmalloc/vmap.ts";
-export { mapLargeFrames, mapPhysical, mapSmallFrames } from "./vmalloc/vmap-pages.ts";
+export { mapLargeFrames, mapPhysical, mapSmallFrames, vunmapRange } from "./vmalloc/vmap-pages.ts";
 export { vmapPfn } from "./vmalloc/vmap-pfn.ts";
 export { type VreadCopy, vread, vreadIter } from "./vmalloc/vread.ts";
 export { vrealloc } from "./vmalloc/vrealloc.ts";

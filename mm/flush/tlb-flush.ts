@@ -9,6 +9,7 @@ import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import type { FlushAccounts, FlushCause, FlushRecord } from "./flush-accounts.ts";
 import type { Flushing } from "./flushing.ts";
+import type { OwedFlush, OwedFlushes } from "./owed-flush.ts";
 
 /**
  * Flushes [start, end) on every CPU: page by page up to the ceiling, the whole TLB above it.
@@ -28,6 +29,23 @@ export function* flushTlbKernelRange(
   const record = yield* flushEverywhere(flushing, start, end, full, cause);
   const { accounts } = flushing;
   if (accounts !== null && record !== null) paidFor?.(accounts, record);
+}
+
+/**
+ * Flushes what is owed for pages that were taken out of page tables: the second half of `vunmap_range`.
+ * @param debts those of the page tables that the pages were in
+ */
+export function flushOwed(
+  flushing: Flushing,
+  debts: OwedFlushes,
+  owed: OwedFlush,
+  cause: FlushCause = "call",
+  paidFor?: (accounts: FlushAccounts, record: FlushRecord) => void,
+): KernelCode<void> {
+  const start = debts.startOf(owed);
+  const end = debts.endOf(owed);
+  debts.settle(owed, start, end);
+  return flushTlbKernelRange(flushing, start, end, cause, paidFor);
 }
 
 /** Flushes every TLB whole, global entries included. */

@@ -8,8 +8,8 @@ import type { Machine } from "../../arch/machine.ts";
 import { ACTIVITY_INTERRUPT } from "../../arch/time/cycle-accounts.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 
-/** A flush that a CPU owes: run at its next kernel entry. */
-export type OwedFlush = (cpu: number) => void;
+/** A flush that was put off for a CPU: run at its next kernel entry. */
+export type DeferredFlush = (cpu: number) => void;
 
 /** User mode on every CPU of a machine. */
 export class UserMode {
@@ -22,7 +22,7 @@ export class UserMode {
   onEnterUser: ((cpu: number) => number) | null = null;
   onEnterKernel: ((cpu: number) => number) | null = null;
   private readonly inUser: Uint8Array;
-  private readonly owed: (OwedFlush | null)[];
+  private readonly owed: (DeferredFlush | null)[];
   private readonly outside: Int32Array;
   private readonly machine: Machine;
   private readonly costs: KernelCosts;
@@ -35,7 +35,7 @@ export class UserMode {
     this.isolated = new Uint8Array(cpus);
     for (const cpu of isolated) this.isolated[cpu] = 1;
     this.inUser = new Uint8Array(cpus);
-    this.owed = new Array<OwedFlush | null>(cpus).fill(null);
+    this.owed = new Array<DeferredFlush | null>(cpus).fill(null);
     this.outside = new Int32Array(cpus);
     this.userActivity = accounts.activity("user mode");
   }
@@ -81,7 +81,7 @@ export class UserMode {
   }
 
   /** Has `cpu` flush at its next kernel entry; a flush of the whole TLB that it owes already covers the new one. */
-  defer(cpu: number, flush: OwedFlush): void {
+  defer(cpu: number, flush: DeferredFlush): void {
     this.owed[cpu] = flush;
   }
 

@@ -4,7 +4,7 @@ import { PTE_GLOBAL } from "../../arch/isa/pte.ts";
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES } from "../../arch/memory/physical-memory.ts";
 import { PAGE_OFFSET } from "../lib/memory-layout.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
-import { type KernelRangeFlush, mapPhysicalRange } from "./huge-map.ts";
+import { mapPhysicalRange, type TableFlush } from "./huge-map.ts";
 import type { PageTables } from "./page-tables.ts";
 import { PAGE_KERNEL } from "./protection.ts";
 
@@ -38,6 +38,6 @@ function mapRange(tables: PageTables, from: number, to: number, low: number, hig
 }
 
 /** At boot nothing was mapped before, so no table is replaced and nothing is flushed. */
-const nothingToFlush: KernelRangeFlush = () => {
+const nothingToFlush: TableFlush = () => {
   throw new Error("the direct map replaced a page table");
 };

@@ -6,6 +6,7 @@
 import { LEVEL_BYTES, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PUD_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_PAGE_SIZE, PTE_PAT, PTE_PAT_LARGE } from "../../arch/isa/pte.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
+import type { OwedFlush } from "../flush/owed-flush.ts";
 import { EBUSY, ENOMEM } from "../lib/errno.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import type { PageTables } from "./page-tables.ts";
@@ -15,8 +16,8 @@ export const PMD_SHIFT = 21;
 /** log2 of the bytes in a 1 GiB page. */
 const PUD_SHIFT = 30;
 
-/** Flushes kernel addresses [start, end) on every CPU (`flush_tlb_kernel_range`). */
-export type KernelRangeFlush = (start: number, end: number) => KernelCode<void>;
+/** Flushes what is owed for tables that gave way to a large page, on every CPU. */
+export type TableFlush = (owed: OwedFlush) => KernelCode<void>;
 
 /**
  * Maps [start, end) to physical addresses from `phys` on, with pages of up to 2^maxPageShift bytes.
@@ -24,7 +25,7 @@ export type KernelRangeFlush = (start: number, end: number) => KernelCode<void>;
  */
 export function* mapPhysicalRange(
   tables: PageTables,
-  flush: KernelRangeFlush,
+  flush: TableFlush,
   start: number,
   end: number,
   phys: number,
@@ -55,7 +56,7 @@ export function* mapPhysicalRange(
 /** Maps [start, end) to large pages: `frames[offset + i]` holds the frame behind page i of 4 KiB. */
 export function* mapLargePages(
   tables: PageTables,
-  flush: KernelRangeFlush,
+  flush: TableFlush,
   start: number,
   end: number,
   protLow: number,
@@ -93,7 +94,7 @@ function fits(la: number, end: number, phys: number, bytes: number): boolean {
 /** Puts a large leaf at `la`; 1 when it was placed, 0 when something is in the way, or a negative errno. */
 function* placeLargePage(
   tables: PageTables,
-  flush: KernelRangeFlush,
+  flush: TableFlush,
   la: number,
   phys: number,
   level: number,
@@ -121,7 +122,7 @@ function largeAttributes(protLow: number): number {
  * Frees the (empty) tables below an entry that a large leaf will replace (`pmd_free_pte_page`, `pud_free_pmd_page`). The
  * flush of one page on every CPU drops what the paging-structure caches hold of them.
  */
-function* freeEmptyTable(tables: PageTables, flush: KernelRangeFlush, la: number, level: number): KernelCode<void> {
+function* freeEmptyTable(tables: PageTables, flush: TableFlush, la: number, level: number): KernelCode<void> {
   const { cursor } = tables;
   const below: number[] = [];
   if (level === 3) {
@@ -132,7 +133,7 @@ function* freeEmptyTable(tables: PageTables, flush: KernelRangeFlush, la: number
   const table = cursor.frame;
   tables.events?.ptFree(level - 1, table * PAGE_SIZE, cursor.entryAddress, la);
   cursor.write(0, 0);
-  yield* flush(la, la + PAGE_SIZE - 1);
+  yield* flush(tables.owed.owe(la, la + PAGE_SIZE - 1));
   for (const frame of below) tables.freeTable(frame, 1);
   tables.freeTable(table, level - 1);
 }

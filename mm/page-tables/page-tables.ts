@@ -5,6 +5,7 @@
 import { PAGE_SIZE, PMD_SIZE } from "../../arch/isa/linear-address.ts";
 import { ENTRIES_PER_TABLE } from "../../arch/isa/pte.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
+import { type OwedFlush, OwedFlushes } from "../flush/owed-flush.ts";
 import { FRAME_PAGE_TABLE, type PageAllocator } from "../frames/page-allocator.ts";
 import type { FaultInjection } from "../kernel/fault-injection.ts";
 import type { PageTableEvents } from "../kernel/vmalloc-events.ts";
@@ -44,6 +45,8 @@ export class PageTables {
   readonly tables: number[] = [0, 0, 0, 0, 0, 0];
   /** For walks during which no other CPU acts. */
   readonly cursor = new PageTableCursor(this);
+  /** Flushes owed for pages and tables that were taken out of this tree. */
+  readonly owed: OwedFlushes;
 
   private readonly pages: PageAllocator;
   private readonly faults: FaultInjection;
@@ -65,6 +68,7 @@ export class PageTables {
     this.pages = pages;
     this.faults = faults;
     this.log = log;
+    this.owed = new OwedFlushes(log);
     this.cpu = cpu;
     this.levels = levels;
     this.rootFrame = this.newTable(levels);
@@ -120,8 +124,11 @@ export class PageTables {
     return table === 0 ? 0 : this.memory.readWord(table, 2 * indexAt(la, 1));
   }
 
-  /** Clears all leaves in [start, end); tables stay (`vunmap_range_noflush`). */
-  unmapRange(start: number, end: number): void {
+  /**
+   * Clears all leaves in [start, end); tables stay.
+   * @returns the flush that is owed for them
+   */
+  unmapRange(start: number, end: number): OwedFlush {
     this.events?.vunmap(start, end);
     let la = start;
     while (la < end) {
@@ -135,6 +142,7 @@ export class PageTables {
       this.leavesCleared += this.clearLeaves(table, first, count);
       la += count * PAGE_SIZE;
     }
+    return this.owed.owe(start, end);
   }
 
   /** Gives a table's frame back; no entry may name it any more. */

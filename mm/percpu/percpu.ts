@@ -259,19 +259,19 @@ export class PercpuAllocator {
   /** Unmaps all pages, flushes once, and frees the frames (`pcpu_depopulate_chunk`). */
   private *depopulate(chunk: PercpuChunk): KernelCode<void> {
     const { state, cpus } = this;
-    let first = -1;
-    let end = 0;
-    for (let page = 0; page < chunk.pages; page++) {
-      if (!chunk.isPopulated(page)) continue;
-      if (first < 0) first = page;
-      end = page + 1;
+    const populated = Array.from({ length: chunk.pages }, (_, page) => page).filter((page) => chunk.isPopulated(page));
+    if (populated.length === 0) return;
+    const first = populated[0];
+    const end = populated[populated.length - 1] + 1;
+    const flushStart = this.addressOf(chunk, 0, first);
+    const flushEnd = this.addressOf(chunk, cpus - 1, end);
+    for (const page of populated) {
       for (let cpu = 0; cpu < cpus; cpu++) {
         const la = this.addressOf(chunk, cpu, page);
-        state.tables.unmapRange(la, la + PAGE_SIZE);
+        state.tables.owed.settle(state.tables.unmapRange(la, la + PAGE_SIZE), flushStart, flushEnd);
       }
     }
-    if (first < 0) return;
-    yield* flushTlbKernelRange(state.flushing, this.addressOf(chunk, 0, first), this.addressOf(chunk, cpus - 1, end));
+    yield* flushTlbKernelRange(state.flushing, flushStart, flushEnd);
     for (let page = first; page < end; page++) {
       for (let cpu = 0; cpu < cpus; cpu++) this.freeFrame(chunk, cpu, page);
     }
@@ -279,7 +279,9 @@ export class PercpuAllocator {
 
   private dropPage(chunk: PercpuChunk, cpu: number, page: number): void {
     const la = this.addressOf(chunk, cpu, page);
-    this.state.tables.unmapRange(la, la + PAGE_SIZE);
+    const { tables } = this.state;
+    // Nothing ran since the page was mapped: no CPU can have used it.
+    tables.owed.waive(tables.unmapRange(la, la + PAGE_SIZE));
     this.freeFrame(chunk, cpu, page);
   }
 

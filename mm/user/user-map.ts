@@ -1,29 +1,21 @@
 /**
  * Mapping and unmapping user memory, as much of it as flushes need: `mmap` that populates at once, `munmap`, `mprotect`, and
- * the end of an address space (`mm/mmap.c`, `mm/mmu_gather.c`, `mm/mprotect.c`). Frames and page tables are given back only
- * after the flush.
+ * the end of an address space (`mm/mmap.c`, `mm/mprotect.c`). Frames and page tables are given back only after the
+ * flush (`mmu-gather.ts`).
  */
 
-import { LEVEL_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { TLB_FLUSH_ALL } from "../flush/tlb-flush-reasons.ts";
 import { FRAME_USER } from "../frames/page-allocator.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
-import type { PageTableCursor } from "../page-tables/page-table-cursor.ts";
-import type { PageTables } from "../page-tables/page-tables.ts";
 import type { MmStruct } from "./mm-struct.ts";
+import { MmuGather } from "./mmu-gather.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
 const USER_PAGE = PTE_PRESENT | PTE_USER | PTE_RW | PTE_ACCESSED | PTE_DIRTY;
-
-/** What an unmapping has taken out of the tables and gives back after the flush (`struct mmu_gather`). */
-interface Gather {
-  readonly frames: number[];
-  readonly tables: { readonly frame: number; readonly level: number }[];
-}
 
 /**
  * Maps `pages` new zeroed pages at `start`, readable and writable (`mmap` with `MAP_POPULATE`). Nothing is flushed: what was
@@ -54,7 +46,8 @@ function populate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number
   const result = mm.tables.mapSmallPages(start, end, USER_PAGE, PTE_XD_HIGH, frames, 0);
   mm.syncTopTables(machine.memory, kernel.tables.rootFrame);
   if (result === 0) return 0;
-  mm.tables.unmapRange(start, end);
+  // Nothing ran between mapping and unmapping: no CPU can have used a page.
+  mm.tables.owed.waive(mm.tables.unmapRange(start, end));
   giveBack();
   return result;
 }
@@ -62,18 +55,8 @@ function populate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number
 /** Unmaps [start, end), flushes, and gives frames and emptied page tables back; 0 or -EINVAL. */
 export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
   if (!isUserRange(start, end)) return -EINVAL;
-  const { kernel } = spaces;
-  const { loop, costs } = kernel;
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
-  const gather: Gather = { frames: [], tables: [] };
-  collectFrames(mm.tables, start, end, gather);
-  mm.tables.unmapRange(start, end);
-  loop.spend(costs.callCycles + gather.frames.length * costs.entryWriteCycles);
-  unlinkTables(mm.tables, start, end, gather);
-  if (gather.frames.length > 0 || gather.tables.length > 0) {
-    yield* spaces.flushTlbMmRange(mm, start, end, gather.tables.length > 0, "munmap");
-  }
-  release(spaces, mm, gather);
+  yield* new MmuGather(spaces, mm, start, end).tlbFinishMmu("munmap");
   mm.mmapLock.release();
   return 0;
 }
@@ -114,51 +97,14 @@ export function* mprotect(
 export function* exitMm(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
   const { kernel } = spaces;
   const { loop } = kernel;
-  const gather: Gather = { frames: [], tables: [] };
-  collectFrames(mm.tables, 0, USER_END, gather);
-  mm.tables.unmapRange(0, USER_END);
-  unlinkTables(mm.tables, 0, USER_END, gather);
-  loop.spend(kernel.costs.callCycles + gather.frames.length * kernel.costs.entryWriteCycles);
+  const gather = new MmuGather(spaces, mm, 0, USER_END);
   if (spaces.loaded[loop.currentCpu] === mm) spaces.switchTo(spaces.initMm);
-  yield* spaces.flushTlbMmRange(mm, 0, TLB_FLUSH_ALL, true, "exit");
+  yield* gather.tlbFinishMmu("exit");
   spaces.release(mm);
-  release(spaces, mm, gather);
   kernel.pages.freePagesOf(loop.currentCpu, mm.tables.rootFrame, 0);
   if (mm.userRootFrame !== 0) kernel.pages.freePagesOf(loop.currentCpu, mm.userRootFrame, 0);
 }
 
 function isUserRange(start: number, end: number): boolean {
   return start >= 0 && end <= USER_END && start < end && start % PAGE_SIZE === 0 && end % PAGE_SIZE === 0;
-}
-
-function release(spaces: UserSpaces, mm: MmStruct, { frames, tables }: Gather): void {
-  const { kernel } = spaces;
-  const { loop, costs } = kernel;
-  kernel.pages.freeBulk(loop.currentCpu, Uint32Array.from(frames), 0, frames.length);
-  for (const { frame, level } of tables) mm.tables.freeTable(frame, level);
-  loop.spend((frames.length + tables.length) * costs.frameCycles);
-  if (tables.length > 0) mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
-}
-
-/** Collects the frames of all pages in [start, end). */
-function collectFrames({ cursor }: PageTables, start: number, end: number, gather: Gather): void {
-  for (cursor.seek(start); cursor.start < end; cursor.next()) if (cursor.isLeaf) gather.frames.push(cursor.frame);
-}
-
-/** Takes the tables that lie wholly in [start, end) out of the tree, those below a table before it (`free_pgtables`). */
-function unlinkTables({ cursor, levels }: PageTables, start: number, end: number, gather: Gather): void {
-  for (cursor.seek(start, 2); cursor.start < end; cursor.next(2)) {
-    unlinkWithin(cursor, start, end, gather);
-    // The last entry of a table: all below the entry that names this table has been dealt with.
-    while (cursor.level < levels && cursor.end % LEVEL_BYTES[cursor.level + 1] === 0) {
-      cursor.up();
-      unlinkWithin(cursor, start, end, gather);
-    }
-  }
-}
-
-function unlinkWithin(cursor: PageTableCursor, start: number, end: number, gather: Gather): void {
-  if (!cursor.isPresent || cursor.start < start || cursor.end > end) return;
-  gather.tables.push({ frame: cursor.frame, level: cursor.level - 1 });
-  cursor.write(0, 0);
 }

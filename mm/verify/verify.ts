@@ -2,6 +2,7 @@
  * The independent checker: walks all of vmalloc's state, the page tables, the frames and the TLBs, and says what contradicts
  * what. It works from what the state must be and calls none of the code that keeps it so.
  */
+import { formatRange } from "../lib/kernel-log.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import { verifyAreas } from "./verify-areas.ts";
@@ -31,6 +32,11 @@ export function verifyVmalloc(state: Vmalloc, userSpaces: readonly UserSpaceTabl
   const census = verifyAreas(state, findings);
   verifyVmStructs(state, census, findings);
   const blockOf = verifyBlocks(state, census, findings);
+  for (const tables of [state.tables, ...userSpaces.map((space) => space.tables)]) {
+    for (const { start, end } of tables.owed.ranges()) {
+      findings.add(`a flush of ${formatRange(start, end)} is owed, which nobody has settled`);
+    }
+  }
   const kernelWalk = verifyPageTables(state.tables, "kernel page tables", findings);
   verifyMappings(state, census, blockOf, kernelWalk.leaves, findings);
   verifyTlbs(state, census, blockOf, findings);

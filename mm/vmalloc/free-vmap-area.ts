@@ -2,7 +2,8 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
+import type { OwedFlush } from "../flush/owed-flush.ts";
+import { flushOwed } from "../flush/tlb-flush.ts";
 import { afterLock, type Blocking, DONE, ready } from "../kernel/blocking.ts";
 import { pagesIn } from "../lib/align.ts";
 import { formatRange } from "../lib/kernel-log.ts";
@@ -12,38 +13,40 @@ import type { Vmalloc } from "./vmalloc-state.ts";
 /**
  * Puts an area, already unmapped and in no tree, on a lazy list (`free_vmap_area_noflush`): its address range is not used
  * again before the next purge has flushed the TLBs.
+ * @param owed the flush owed for the area's pages, which the lazy list keeps
  */
-export function freeVmapAreaNoflush(state: Vmalloc, area: number): Blocking<void> {
+export function freeVmapAreaNoflush(state: Vmalloc, area: number, owed: OwedFlush): Blocking<void> {
   const node = lazyNodeOf(state, area);
-  return afterLock(node.lazyLock, addLazy, state, node, area);
+  return afterLock(node.lazyLock, addLazy, state, node, area, owed);
 }
 
 /** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed, unless the policy is eager. */
 export function freeUnmapVmapArea(state: Vmalloc, area: number): Blocking<void> {
-  unmapVmapArea(state, area);
-  return state.flushing.isEager ? freeVmapAreaFlushed(state, area) : freeVmapAreaNoflush(state, area);
+  const owed = unmapVmapArea(state, area);
+  return state.flushing.isEager ? freeVmapAreaFlushed(state, area, owed) : freeVmapAreaNoflush(state, area, owed);
 }
 
 /**
  * Flushes an area, already unmapped and in no tree, on every CPU and gives its range back at once: what `vunmap` did before
  * lazy purging (Linux 2.6.27), and what an eager flush policy does.
  */
-export function* freeVmapAreaFlushed(state: Vmalloc, area: number): KernelCode<void> {
+export function* freeVmapAreaFlushed(state: Vmalloc, area: number, owed: OwedFlush): KernelCode<void> {
   const { areas } = state;
-  const start = areas.start[area];
-  const end = areas.end[area];
-  state.flushing.accounts?.freed(area, start, end);
-  yield* flushTlbKernelRange(state.flushing, start, end, "vunmap", (accounts, record) => accounts.feed(record, area));
+  state.flushing.accounts?.freed(area, areas.start[area], areas.end[area]);
+  yield* flushOwed(state.flushing, state.tables.owed, owed, "vunmap", (accounts, record) =>
+    accounts.feed(record, area),
+  );
   if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
   state.freeTree.giveBack(area);
   state.freeTreeLock.release();
 }
 
-/** Clears an area's page-table entries. */
-export function unmapVmapArea(state: Vmalloc, area: number): void {
+/** Clears an area's page-table entries; the flush that is owed for them. */
+function unmapVmapArea(state: Vmalloc, area: number): OwedFlush {
   const { start, end } = state.areas;
-  state.tables.unmapRange(start[area], end[area]);
+  const owed = state.tables.unmapRange(start[area], end[area]);
   state.loop.spend(((end[area] - start[area]) / PAGE_SIZE) * state.costs.entryWriteCycles);
+  return owed;
 }
 
 /** The node whose lazy list an area goes to: the one it came from, else the one of its address. */
@@ -53,10 +56,11 @@ function lazyNodeOf(state: Vmalloc, area: number): VmapNode {
 }
 
 /** Puts an area on a lazy list whose lock is held, and releases the lock; too much there schedules the drain work. */
-function addLazy(state: Vmalloc, node: VmapNode, area: number): Blocking<void> {
+function addLazy(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush): Blocking<void> {
   const { areas, config } = state;
   const start = areas.start[area];
   const end = areas.end[area];
+  state.tables.owed.settle(owed, start, end);
   if (!areas.listIsEmpty(area)) {
     node.lazyLock.release();
     state.log.warnOnce("free_vmap_area_noflush", `${formatRange(start, end)} is on a list`);

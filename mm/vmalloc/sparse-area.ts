@@ -2,12 +2,11 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { E2BIG, EINVAL, ERANGE } from "../lib/errno.ts";
 import { PAGE_KERNEL } from "../page-tables/protection.ts";
 import { VM_FLUSH_RESET_PERMS, VM_NO_GUARD, VM_SPARSE } from "./areas/vm-structs.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { mapCallersFrames } from "./vmap-pages.ts";
+import { mapCallersFrames, vunmapRange } from "./vmap-pages.ts";
 
 /**
  * Maps frames at [start, end) of a sparse area (`vm_area_map_pages`).
@@ -22,8 +21,7 @@ export function vmAreaMapPages(state: Vmalloc, vm: number, start: number, end: n
 /** Unmaps [start, end) of a sparse area and flushes it at once (`vm_area_unmap_pages`). */
 export function* vmAreaUnmapPages(state: Vmalloc, vm: number, start: number, end: number): KernelCode<void> {
   if (checkSparse(state, vm, start, end) !== 0) return;
-  state.tables.unmapRange(start, end);
-  yield* flushTlbKernelRange(state.flushing, start, end);
+  yield* vunmapRange(state.mm, start, end);
 }
 
 function checkSparse(state: Vmalloc, vm: number, start: number, end: number): number {

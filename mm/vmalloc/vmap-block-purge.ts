@@ -21,7 +21,9 @@ function freeBlockArea(state: Vmalloc, node: VmapNode, block: number): Blocking<
   const area = state.blocks.area[block];
   node.busy.unlink(area);
   node.busyLock.release();
-  return afterCall(freeVmapAreaNoflush(state, area), releaseBlock, state, block);
+  // Its pages were unmapped one by one; the flush that the block kept for them is the lazy list's now.
+  const owed = state.tables.owed.owe(state.areas.start[area], state.areas.end[area]);
+  return afterCall(freeVmapAreaNoflush(state, area, owed), releaseBlock, state, block);
 }
 
 function releaseBlock(_freed: unknown, { blocks }: Vmalloc, block: number): Blocking<void> {

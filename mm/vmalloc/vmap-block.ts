@@ -5,6 +5,7 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
+import type { OwedFlush } from "../flush/owed-flush.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { afterCall, afterLock, type Blocking, DONE, ready, wait } from "../kernel/blocking.ts";
 import { ENOMEM } from "../lib/errno.ts";
@@ -98,27 +99,29 @@ function unmapFromBlock(state: Vmalloc, block: number, first: number, address: n
   }
   blocks.markUsed(block, first, pages, false, count);
   lock.release();
-  const end = address + pages * PAGE_SIZE;
-  state.tables.unmapRange(address, end);
+  const owed = state.tables.unmapRange(address, address + pages * PAGE_SIZE);
   state.loop.spend(pages * state.costs.entryWriteCycles);
-  if (!state.flushing.isEager) return afterLock(lock, giveBackToBlock, state, block, first, address, pages);
-  return flushAndGiveBack(state, block, first, address, pages);
+  if (!state.flushing.isEager) return afterLock(lock, giveBackToBlock, state, block, first, pages, owed);
+  return flushAndGiveBack(state, block, first, pages, owed);
 }
 
 function* flushAndGiveBack(
   state: Vmalloc,
   block: number,
   first: number,
-  address: number,
   pages: number,
+  owed: OwedFlush,
 ): KernelCode<void> {
-  const lock = state.blocks.locks[block];
-  yield* flushTlbKernelRange(state.flushing, address, address + pages * PAGE_SIZE, "vunmap");
-  yield* wait(afterLock(lock, giveBackToBlock, state, block, first, address, pages));
+  const { owed: debts } = state.tables;
+  yield* flushTlbKernelRange(state.flushing, debts.startOf(owed), debts.endOf(owed), "vunmap");
+  yield* wait(afterLock(state.blocks.locks[block], giveBackToBlock, state, block, first, pages, owed));
 }
 
-/** Counts unmapped pages of a block, whose lock is held, as dirty, and releases the lock; a wholly dirty block is freed. */
-function giveBackToBlock(state: Vmalloc, block: number, first: number, address: number, pages: number): Blocking<void> {
+/**
+ * Counts unmapped pages of a block, whose lock is held, as dirty, and releases the lock; a wholly dirty block is freed. The block
+ * keeps the flush that is owed for them.
+ */
+function giveBackToBlock(state: Vmalloc, block: number, first: number, pages: number, owed: OwedFlush): Blocking<void> {
   const { blocks, areas, config } = state;
   const order = getOrder(pages);
   const count = 1 << order;
@@ -129,6 +132,8 @@ function giveBackToBlock(state: Vmalloc, block: number, first: number, address: 
   const dirty = Math.min(blocks.dirty[block] + count, handedBack);
   blocks.dirty[block] = dirty;
   const start = areas.start[blocks.area[block]];
+  const address = start + first * PAGE_SIZE;
+  state.tables.owed.settle(owed, address, address + pages * PAGE_SIZE);
   state.events?.vbFree(address, order, start, blocks.free[block], dirty, blocks.cpu[block]);
   blocks.locks[block].release();
   return dirty === config.blockPages ? freeVmapBlock(state, block) : DONE;

@@ -2,7 +2,8 @@
 
 import { PAGE_SHIFT, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
+import type { OwedFlush } from "../flush/owed-flush.ts";
+import { flushOwed } from "../flush/tlb-flush.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { mapLargePages, mapPhysicalRange, PMD_SHIFT } from "../page-tables/huge-map.ts";
@@ -57,7 +58,7 @@ export function* mapLargeFrames(
   const low = protection.low & kernel.kernelPteMask;
   kernel.events?.mapPages(start, end, pageShift, low, high, frames[offset]);
   kernel.loop.spend(((end - start) / 2 ** pageShift) * kernel.costs.entryWriteCycles);
-  const flush = (from: number, to: number) => flushTlbKernelRange(kernel.flushing, from, to, "table freed");
+  const flush = (owed: OwedFlush) => flushOwed(kernel.flushing, kernel.tables.owed, owed, "table freed");
   return yield* mapLargePages(kernel.tables, flush, start, end, low, high, frames, offset, pageShift);
 }
 
@@ -75,6 +76,11 @@ export function* mapPhysical(
   const largest = kernel.machine.features.page1g ? maxPageShift : Math.min(maxPageShift, PMD_SHIFT);
   kernel.events?.mapRange(start, end, phys, low, high, maxPageShift);
   kernel.loop.spend(((end - start) / PAGE_SIZE) * kernel.costs.entryWriteCycles);
-  const flush = (from: number, to: number) => flushTlbKernelRange(kernel.flushing, from, to, "table freed");
+  const flush = (owed: OwedFlush) => flushOwed(kernel.flushing, kernel.tables.owed, owed, "table freed");
   return yield* mapPhysicalRange(kernel.tables, flush, start, end, phys, low, high, largest);
+}
+
+/** Unmaps [start, end) and flushes it on every CPU (`vunmap_range`). */
+export function vunmapRange(kernel: KernelMm, start: number, end: number): KernelCode<void> {
+  return flushOwed(kernel.flushing, kernel.tables.owed, kernel.tables.unmapRange(start, end));
 }

@@ -14,6 +14,7 @@ import {
   vfree,
   vmalloc,
   vmUnmapAliases,
+  vunmapRange,
   wait,
 } from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
@@ -53,7 +54,8 @@ describe("flush policies", () => {
     for (const pages of [1, 33, 34, 600]) {
       const kernel = boot(policy);
       const address = cachedEverywhere(kernel);
-      kernel.tables.unmapRange(address, address + PAGE_SIZE);
+      const { owed } = kernel.tables;
+      owed.settle(kernel.tables.unmapRange(address, address + PAGE_SIZE), address, address + pages * PAGE_SIZE);
       expect(isCached(kernel, 3, address)).toBe(true);
       kernel.run(flushTlbKernelRange(kernel.mm.flushing, address, address + pages * PAGE_SIZE));
       for (let cpu = 0; cpu < 4; cpu++) expect(isCached(kernel, cpu, address)).toBe(false);
@@ -136,8 +138,7 @@ describe("flush policies", () => {
       kernel.spawn("user", 2, user());
       function* flusher(): KernelCode<void> {
         loop.spend(1000);
-        kernel.tables.unmapRange(address, address + PAGE_SIZE);
-        yield* flushTlbKernelRange(kernel.mm.flushing, address, address + PAGE_SIZE);
+        yield* vunmapRange(kernel.mm, address, address + PAGE_SIZE);
         expect(holds(kernel, 3, address)).toBe(false);
         expect(holds(kernel, 2, address)).toBe(true);
       }
@@ -161,8 +162,7 @@ describe("flush policies", () => {
       userMode.enterUser();
       // As an interrupt's code does: in the kernel, on a CPU that counts as being in user mode.
       userMode.interruptEntry(2);
-      kernel.tables.unmapRange(address, address + PAGE_SIZE);
-      yield* flushTlbKernelRange(kernel.mm.flushing, address, address + PAGE_SIZE);
+      yield* vunmapRange(kernel.mm, address, address + PAGE_SIZE);
       expect(userMode.owes(2)).toBe(false);
       for (let cpu = 0; cpu < 4; cpu++) expect(holds(kernel, cpu, address), `CPU ${cpu}`).toBe(false);
       userMode.interruptExit(2);

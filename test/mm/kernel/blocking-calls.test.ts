@@ -1,5 +1,6 @@
 /**
- * That no call which may wait is thrown away: its result must be waited for, returned, or handed on (`mm/kernel/blocking.ts`).
+ * That no call is thrown away which may wait, or which returns a flush that is owed: the result must be waited for, returned, or
+ * handed on (`mm/kernel/blocking.ts`, `mm/flush/owed-flush.ts`).
  * The type checker accepts such a call as a statement; this looks at the type of every statement that is only an expression.
  */
 import { resolve } from "node:path";
@@ -12,13 +13,16 @@ const FOLDERS = /\/(?:arch|mm|src|bench|test|examples)\//;
 const isOfWaitingCall = (type: ts.Type): boolean =>
   type.isUnion() ? type.types.some(isOfWaitingCall) : /^(?:Ready|Waiting|Generator)$/.test(type.symbol?.name ?? "");
 
-/** Where calls that may wait are thrown away: `file:line: statement`. */
+const isOwedFlush = (type: ts.Type): boolean => type.aliasSymbol?.name === "OwedFlush";
+
+/** Where results that must be used are thrown away: `file:line: statement`. */
 function thrownAway(program: ts.Program): string[] {
   const checker = program.getTypeChecker();
   const found: string[] = [];
   const look = (file: ts.SourceFile, node: ts.Node): void => {
     if ((ts.isExpressionStatement(node) || ts.isVoidExpression(node)) && mayBeThrownAway(node.expression)) {
-      if (isOfWaitingCall(checker.getTypeAtLocation(node.expression))) {
+      const type = checker.getTypeAtLocation(node.expression);
+      if (isOfWaitingCall(type) || isOwedFlush(type)) {
         const { line } = file.getLineAndCharacterOfPosition(node.getStart());
         found.push(`${file.fileName}:${line + 1}: ${node.getText()}`);
       }
@@ -65,7 +69,7 @@ function programWith(text: string): ts.Program {
   return ts.createProgram([name], options, host);
 }
 
-describe("calls that may wait", () => {
+describe("calls that may wait, and flushes that are owed,", () => {
   it("are never thrown away", { timeout: 120_000 }, () => {
     const config = ts.readConfigFile(resolve(ROOT, "tsconfig.json"), ts.sys.readFile);
     const { fileNames } = ts.parseJsonConfigFileContent(config.config, ts.sys, ROOT);
@@ -77,6 +81,7 @@ describe("calls that may wait", () => {
   it("are found when they are", { timeout: 120_000 }, () => {
     const text = `
       import { type Blocking, DONE, ready, wait } from "./blocking.ts";
+      import type { PageTables } from "../page-tables/page-tables.ts";
       import type { KernelCode } from "../../arch/time/event-loop.ts";
       const free = (): Blocking<void> => DONE;
       const alloc = (): Blocking<number> => ready(1);
@@ -88,6 +93,11 @@ describe("calls that may wait", () => {
         yield* wait(free());
         yield* kept;
       }
+      export function unmap(tables: PageTables): void {
+        tables.unmapRange(0, 4096);
+        tables.owed.waive(tables.unmapRange(0, 4096));
+        void tables.owed.owe(0, 4096);
+      }
     `;
     const found = thrownAway(programWith(text)).filter((line) => line.includes("not-on-disk"));
     expect(found.map((line) => line.replace(/^.*: /, ""))).toEqual([
@@ -95,6 +105,8 @@ describe("calls that may wait", () => {
       "void alloc()",
       "wait(alloc())",
       "code();",
+      "tables.unmapRange(0, 4096);",
+      "void tables.owed.owe(0, 4096)",
     ]);
   });
 });

@@ -92,7 +92,7 @@ describe("vfree_atomic", () => {
     const unmap = tables.unmapRange.bind(tables);
     tables.unmapRange = (start, end) => {
       freed.push(start);
-      unmap(start, end);
+      return unmap(start, end);
     };
     kernel.runUntilIdle();
     expect(freed).toEqual(addresses.toReversed());

@@ -1,0 +1,81 @@
+/**
+ * Unmapping in a user address space (`mm/mmu_gather.c`): frames and page tables that were taken out are collected, and can be had
+ * back only through the flush (`struct mmu_gather`).
+ */
+import { LEVEL_BYTES } from "../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import type { OwedFlush } from "../flush/owed-flush.ts";
+import { TLB_FLUSH_ALL } from "../flush/tlb-flush-reasons.ts";
+import type { PageTableCursor } from "../page-tables/page-table-cursor.ts";
+import type { MmStruct } from "./mm-struct.ts";
+import { flushTlbMmRange } from "./user-flush.ts";
+import type { UserSpaces } from "./user-spaces.ts";
+
+/** What has been taken out of [start, end) of one address space. */
+export class MmuGather {
+  private readonly spaces: UserSpaces;
+  private readonly mm: MmStruct;
+  private readonly start: number;
+  private readonly end: number;
+  private readonly frames: number[] = [];
+  private readonly tables: { readonly frame: number; readonly level: number }[] = [];
+  private readonly owed: OwedFlush;
+
+  /** Takes all pages of [start, end) out (`unmap_vmas`), then the tables that lie wholly in it (`free_pgtables`). */
+  constructor(spaces: UserSpaces, mm: MmStruct, start: number, end: number) {
+    this.spaces = spaces;
+    this.mm = mm;
+    this.start = start;
+    this.end = end;
+    const { cursor } = mm.tables;
+    for (cursor.seek(start); cursor.start < end; cursor.next()) if (cursor.isLeaf) this.frames.push(cursor.frame);
+    this.owed = mm.tables.unmapRange(start, end);
+    const { loop, costs } = spaces.kernel;
+    loop.spend(costs.callCycles + this.frames.length * costs.entryWriteCycles);
+    this.freePgtables();
+  }
+
+  /**
+   * Flushes what was taken out, if anything was, and gives it back (`tlb_finish_mmu`). Of an address space that ends, everything is
+   * flushed (`exit_mmap`).
+   */
+  *tlbFinishMmu(cause: "munmap" | "exit"): KernelCode<void> {
+    const { spaces, mm, start, end, frames, tables } = this;
+    const all = cause === "exit";
+    mm.tables.owed.settle(this.owed, start, end);
+    const freedTables = all || tables.length > 0;
+    if (freedTables || frames.length > 0) {
+      yield* flushTlbMmRange(spaces, mm, start, all ? TLB_FLUSH_ALL : end, freedTables, cause);
+    }
+    this.freePagesAndTables();
+  }
+
+  /** Takes the tables that lie wholly in the range out of the tree, those below a table before it. */
+  private freePgtables(): void {
+    const { cursor, levels } = this.mm.tables;
+    for (cursor.seek(this.start, 2); cursor.start < this.end; cursor.next(2)) {
+      this.takeTable(cursor);
+      // The last entry of a table: all below the entry that names this table has been dealt with.
+      while (cursor.level < levels && cursor.end % LEVEL_BYTES[cursor.level + 1] === 0) {
+        cursor.up();
+        this.takeTable(cursor);
+      }
+    }
+  }
+
+  private takeTable(cursor: PageTableCursor): void {
+    if (!cursor.isPresent || cursor.start < this.start || cursor.end > this.end) return;
+    this.tables.push({ frame: cursor.frame, level: cursor.level - 1 });
+    cursor.write(0, 0);
+  }
+
+  private freePagesAndTables(): void {
+    const { mm, frames, tables } = this;
+    const { kernel } = this.spaces;
+    const { loop, costs, pages } = kernel;
+    pages.freeBulk(loop.currentCpu, Uint32Array.from(frames), 0, frames.length);
+    for (const { frame, level } of tables) mm.tables.freeTable(frame, level);
+    loop.spend((frames.length + tables.length) * costs.frameCycles);
+    if (tables.length > 0) mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
+  }
+}
