@@ -10,7 +10,6 @@
 import { MachineUsageError } from "../isa/errors.ts";
 import { CPUS_MAX } from "../isa/limits.ts";
 import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH, CycleAccounts } from "./cycle-accounts.ts";
-import { ZERO_CYCLES } from "./host-doubles.ts";
 import {
   INTERRUPTED_IDLE,
   INTERRUPTED_RUNNING,
@@ -60,7 +59,7 @@ export class EventLoop {
   readonly interrupts: PendingInterrupts;
   readonly sleeping = new Set<Thread>();
   /** The thread in whose name `runSync` runs; one is enough because such calls do not nest. */
-  private readonly syncThread = new Thread("sync", 0, ZERO_CYCLES, nothing());
+  private readonly syncThread = new Thread("sync", 0, 0, nothing());
   private depth = 0;
   /** The current CPU, and what the called one was doing, before the call that `enterSync` began. */
   private outerCpu = 0;

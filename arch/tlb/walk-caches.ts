@@ -7,7 +7,9 @@ import { checkState } from "../isa/state-error.ts";
 import type { Preset } from "../presets/preset.ts";
 import { replacementPolicy } from "../presets/replacement/index.ts";
 import { afterUse, type Replacement } from "../presets/replacement/policy.ts";
-import { NO_ADDRESS } from "../time/host-doubles.ts";
+
+/** In place of the number of a line, where there is none: equal to no line. */
+const NO_LINE = Number.NaN;
 
 /** One level: physically indexed, tree-PLRU, or round robin where the number of ways is no power of two. */
 export class LineCache {
@@ -77,7 +79,7 @@ export class LineCache {
 export class WalkCaches {
   private readonly preset: Preset;
   private levels: LineCache[] = [];
-  private lastLine = NO_ADDRESS;
+  private lastLine = NO_LINE;
   private readonly nearCycles: number;
   private readonly memoryCycles: number;
 
@@ -96,7 +98,7 @@ export class WalkCaches {
   /** Empties all levels (WBINVD). */
   clear(): void {
     this.levels = [];
-    this.lastLine = NO_ADDRESS;
+    this.lastLine = NO_LINE;
   }
 
   private fetchOther(line: number): number {

@@ -39,7 +39,6 @@ import {
   TR_XD,
 } from "../isa/translation.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../memory/physical-memory.ts";
-import { ZERO_CYCLES } from "../time/host-doubles.ts";
 import type { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
 
@@ -56,7 +55,7 @@ export class PageWalker {
   /** After a walk: rights and attributes (`TR_*`). */
   flags = 0;
   /** After any walk: cycles that the fetches of entries took. */
-  fetchCycles = ZERO_CYCLES;
+  fetchCycles = 0;
   /** After any walk: entries in which A or D were set. */
   bitsSet = 0;
 
@@ -76,7 +75,7 @@ export class PageWalker {
   walk(la: number, access: Access): number {
     const vpn = Math.floor(la / 4096);
     const { mode, memory } = this;
-    this.fetchCycles = ZERO_CYCLES;
+    this.fetchCycles = 0;
     this.bitsSet = 0;
     // Step 1.
     let level = this.structures.lookup(la, mode.pcid, mode.levels);

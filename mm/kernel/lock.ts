@@ -11,7 +11,6 @@
 import { ACTIVITY_LOCK_WAIT } from "../../arch/time/cycle-accounts.ts";
 import type { EventLoop, KernelCode, Thread } from "../../arch/time/event-loop.ts";
 import { PAUSE_SLEEP, PAUSE_SPIN, PAUSE_TURN } from "../../arch/time/event-loop.ts";
-import { ZERO_CYCLES } from "../../arch/time/host-doubles.ts";
 import type { ByDistance } from "../../arch/time/topology.ts";
 import { type LockClass, lockClass } from "./lock-stat.ts";
 
@@ -34,8 +33,8 @@ export abstract class Lock {
   private readonly pause: typeof PAUSE_SPIN | typeof PAUSE_SLEEP;
   private held = false;
   private lastCpu = -1;
-  private takenAtCycles = ZERO_CYCLES;
-  private freeAtCycles = ZERO_CYCLES;
+  private takenAtCycles = 0;
+  private freeAtCycles = 0;
   private holder: Thread | null = null;
   private readonly queue: Thread[] = [];
 

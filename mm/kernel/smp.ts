@@ -5,7 +5,6 @@
  */
 import { ACTIVITY_FLUSH, ACTIVITY_IPI_SEND, ACTIVITY_IPI_WAIT } from "../../arch/time/cycle-accounts.ts";
 import { type EventLoop, type KernelCode, PAUSE_SPIN, PAUSE_TURN, type Thread } from "../../arch/time/event-loop.ts";
-import { ZERO_CYCLES } from "../../arch/time/host-doubles.ts";
 import type { IpiCosts } from "./kernel-costs.ts";
 
 /** CPUs that one write of the interrupt command register can reach in cluster mode. */
@@ -135,7 +134,7 @@ export class Smp {
       ackAtCycles: new Float64Array(targets.length),
       targets,
       outstanding: targets.length,
-      waitsSinceCycles: ZERO_CYCLES,
+      waitsSinceCycles: 0,
     };
     const toInterrupt: number[] = [];
     for (const cpu of targets) {

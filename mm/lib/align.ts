@@ -20,7 +20,7 @@ export function isPageAligned(value: number): boolean {
   return (value & (PAGE_SIZE - 1)) === 0 && Number.isInteger(value);
 }
 
-/** The pages of a range of whole pages. An integer for the host too, which a quotient is not (`arch/time/host-doubles.ts`). */
+/** The pages of a range of whole pages. An integer for V8 too, which a quotient is not. */
 export function pagesIn(sizeBytes: number): number {
   return Math.floor(sizeBytes / PAGE_SIZE);
 }

@@ -2,7 +2,6 @@
 
 import type { Machine } from "../../arch/machine.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
-import { NO_ADDRESS } from "../../arch/time/host-doubles.ts";
 import type { Flushing } from "../flush/flushing.ts";
 import type { PageAllocator } from "../frames/page-allocator.ts";
 import type { FaultInjection } from "../kernel/fault-injection.ts";
@@ -72,8 +71,8 @@ export class Vmalloc {
   /** What each CPU's `vfreeAtomic` has put off. */
   readonly deferredFrees: (DeferredFrees | undefined)[] = [];
 
-  /** Where the area begins that was made last: the host's caches have all of it (`warm.ts`). */
-  newestStart = NO_ADDRESS;
+  /** Where the area begins that was made last: the host's caches have all of it (`warm.ts`); -1 before the first. */
+  newestStart = -1;
 
   /** Pages freed and not yet purged (`vmap_lazy_nr`). */
   lazyNr = 0;

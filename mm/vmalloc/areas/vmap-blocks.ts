@@ -2,7 +2,6 @@
 
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import type { EventLoop } from "../../../arch/time/event-loop.ts";
-import { NO_ADDRESS } from "../../../arch/time/host-doubles.ts";
 import { type LockCosts, SpinLock } from "../../kernel/lock.ts";
 import { growInt32 } from "../../lib/grow.ts";
 
@@ -42,8 +41,8 @@ export class VmapBlocks {
   /** Blocks by address, one index a CPU hash: address of the block -> block (`vbq->vmap_blocks`). */
   readonly index: readonly Map<number, number>[];
   readonly wordsPerBlock: number;
-  /** The block that was found last, and its address: whoever maps and unmaps small ranges comes back to it. */
-  private lastStart = NO_ADDRESS;
+  /** The block that was found last, and its address: callers that map and unmap small ranges come back to it. NaN: none. */
+  private lastStart = Number.NaN;
   private lastBlock = 0;
 
   private readonly loop: EventLoop;
@@ -105,7 +104,7 @@ export class VmapBlocks {
   /** Takes the block at `start` out of the index. */
   removeFromIndex(hash: number, start: number): void {
     this.index[hash].delete(start);
-    this.lastStart = NO_ADDRESS;
+    this.lastStart = Number.NaN;
   }
 
   /** Appends a block to its CPU's queue. */

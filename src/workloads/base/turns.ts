@@ -4,7 +4,6 @@
  * an interrupt, or another thread of its CPU.
  */
 import { type EventLoop, type KernelCode, PAUSE_RESCHED, PAUSE_TURN } from "../../../arch/time/event-loop.ts";
-import { ZERO_CYCLES } from "../../../arch/time/host-doubles.ts";
 
 /** How often a thread looks for interrupts, in microseconds of its CPU's time. */
 const POLL_USEC = 50;
@@ -16,8 +15,8 @@ export class Turns {
   private readonly loop: EventLoop;
   private readonly pollCycles: number;
   private readonly sliceCycles: number;
-  private dueCycles = ZERO_CYCLES;
-  private sliceStartCycles = ZERO_CYCLES;
+  private dueCycles = 0;
+  private sliceStartCycles = 0;
 
   /** @param frequencyGhz of the machine's clocks */
   constructor(loop: EventLoop, frequencyGhz: number) {
