@@ -12,7 +12,7 @@ import { VENDOR_RULES } from "../isa/vendor.ts";
 import { PhysicalBytes } from "../memory/physical-bytes.ts";
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
 import * as chunks from "../memory/physical-memory.ts";
-import { arraysFor } from "../tlb/arrays-for.ts";
+import { allocateArrays } from "../tlb/allocate-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import { MemoryTypes } from "../walk/memory-type.ts";
 import { checkAccess, checkReference, checkShadowStackAlignment } from "./access-check.ts";
@@ -60,7 +60,7 @@ export class CpuMemory {
 
   constructor(id: number, parts: CpuParts) {
     const { preset, loop, memory, features, maxPhyAddr } = parts;
-    const arrays = arraysFor(preset);
+    const arrays = allocateArrays(preset);
     const vendor = VENDOR_RULES[preset.vendor];
     this.id = id;
     this.memory = memory;

@@ -13,8 +13,7 @@ import type { Tlb } from "../tlb/tlb.ts";
 const { ATTRIBUTE_STORES, CELL_SHIFT, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT } = layout;
 const { RECORD_CELLS, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 const WAYS = TREE_WAYS;
-/** log2 of {@link WAYS}. */
-const WAYS_SHIFT = 2;
+const WAYS_SHIFT = 31 - Math.clz32(WAYS);
 
 /** The TLB, for one kind of access (load 0, store 1, fetch 2). Page numbers are bits 19:0 of them. */
 export class FirstLevel {

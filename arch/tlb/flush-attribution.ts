@@ -7,7 +7,7 @@
 
 import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE, TR_GLOBAL, TR_SIZE_SHIFT } from "../isa/translation.ts";
 import type { Preset } from "../presets/preset.ts";
-import { arraysFor } from "./arrays-for.ts";
+import { allocateArrays } from "./allocate-arrays.ts";
 import type { Tlb } from "./tlb.ts";
 import { TlbHierarchy } from "./tlb-hierarchy.ts";
 
@@ -37,7 +37,7 @@ export class FlushAttribution {
 
   constructor(preset: Preset, tlbs: TlbHierarchy) {
     this.tlbs = tlbs;
-    this.unflushed = new TlbHierarchy(preset, arraysFor(preset));
+    this.unflushed = new TlbHierarchy(preset, allocateArrays(preset));
     for (const tlb of [...tlbs.first, ...tlbs.second]) tlb.onDrop = (from, slot) => this.dropped(from, slot);
   }
 

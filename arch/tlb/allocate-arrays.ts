@@ -6,7 +6,7 @@ import { ownStructures } from "./paging-structure-caches.ts";
 import { tlbWords } from "./tlb.ts";
 
 /** Arrays large enough for all TLBs and paging-structure caches of a preset. */
-export function arraysFor(preset: Preset): CpuArrays {
+export function allocateArrays(preset: Preset): CpuArrays {
   const shapes = [...preset.tlbs, ...ownStructures(preset)];
   const places = shapes.reduce((sum, { sets, ways }) => sum + sets * ways, 0);
   const words = shapes.reduce((sum, shape) => sum + tlbWords(shape), 0);
