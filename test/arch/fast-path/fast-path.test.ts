@@ -1,7 +1,7 @@
 /** The fast path (arch/fast-path/README.md) leaves the state that the general path leaves. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { CR4_PCIDE, CR4_PKE, PageFault, PRESETS } from "../../../arch/index.ts";
+import { CR4_PCIDE, CR4_PKE, PageFault, PRESETS, type Preset, presetByName } from "../../../arch/index.ts";
 import { ALL, BASE, GLOBAL, Guest } from "../guest.ts";
 import { countGeneral, hardwareState } from "./compare.ts";
 
@@ -92,7 +92,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 );
 
 /** A guest whose first 1024 pages are mapped, half of them with A and D set, some global. */
-function makeGuest(preset: string, laOf = close): Guest {
+function makeGuest(preset: string | Preset, laOf = close): Guest {
   const guest = new Guest({ preset, memoryBytes: 2 ** 31 });
   for (let i = 0; i < 1024; i++) {
     guest.map(laOf(i), targetOf(i), ALL | (i % 2 === 0 ? 0x60 : 0) | (i % 3 === 0 ? GLOBAL : 0));
@@ -172,7 +172,19 @@ function carryOut(guest: Guest, step: Step, laOf: Layout): string {
   }
 }
 
-describe.each(PRESETS.map(({ name }) => name))("%s", (preset) => {
+/** Shapes that no preset has, but that the fast path does too: the policies of the second level and of the cache of PDEs. */
+const OTHER_SHAPES: readonly Preset[] = (["round-robin", "lru"] as const).map((replacement) => {
+  const skylake = presetByName("skylake");
+  const { pagingStructureCaches: caches } = skylake;
+  return {
+    ...skylake,
+    name: `skylake with ${replacement}`,
+    tlbs: skylake.tlbs.map((tlb) => (tlb.name === "L2 TLB" ? { ...tlb, ways: 5, replacement } : tlb)),
+    pagingStructureCaches: { ...caches, pde: { sets: 2, ways: 8, replacement, source: "made up" } },
+  };
+});
+
+describe.each([...PRESETS, ...OTHER_SHAPES])("$name", (preset) => {
   test.each([
     ["close to each other", close],
     ["far from each other", spread],
