@@ -195,6 +195,80 @@ describe("INVLPGB and TLBSYNC (Zen 4)", () => {
     expect(second.load(PAGE, 4)).toBe(2);
   });
 
+  test("a stride of 2 MiB goes from one page of that size to the next, one of 4 KiB from page to page", () => {
+    for (const strideBytes of [4096, 2 ** 21]) {
+      const zen = new Guest({ preset: "zen4" });
+      zen.mark(OLD, 1);
+      zen.mark(NEW, 2);
+      const offsets = [0, 1, 2, 3, 4].flatMap((i) => [i * 4096, i * 2 ** 21, i * 2 ** 21 + 4096]);
+      const places = [...new Set(offsets)].map((offset) => PAGE + offset);
+      for (const place of places) zen.map(place, OLD);
+      for (const place of places) zen.cpu.load(place, 4);
+      for (const place of places) zen.map(place, NEW);
+      zen.cpu.invalidations.invlpgb({ la: PAGE, pages: 4, strideBytes, includeGlobals: false });
+      const gone = places.filter((place) => zen.cpu.load(place, 4) === 2).map((place) => (place - PAGE) / strideBytes);
+      expect(gone.sort()).toEqual([0, 1, 2, 3]);
+    }
+  });
+
+  test("each TLBSYNC waits for the INVLPGBs of its own CPU since the last one: for all of them, and once", () => {
+    const zen = new Guest({ preset: "zen4", cpus: 3 });
+    const [first, second, third] = zen.machine.cpus;
+    zen.mark(OLD, 1);
+    zen.mark(NEW, 2);
+    const places = [PAGE, OTHER, SHARED];
+    const mapAll = (address: number): void => {
+      for (const place of places) zen.map(place, address);
+    };
+    const stale = (): boolean[] => places.map((place) => third.load(place, 4) === 1);
+    mapAll(OLD);
+    for (const place of places) third.load(place, 4);
+    mapAll(NEW);
+    first.invalidations.invlpgb({ la: PAGE, includeGlobals: false });
+    first.invalidations.invlpgb({ la: OTHER, includeGlobals: false });
+    second.invalidations.invlpgb({ la: SHARED, includeGlobals: false });
+    first.invalidations.tlbsync();
+    expect(stale()).toEqual([false, false, true]);
+    second.invalidations.tlbsync();
+    expect(stale()).toEqual([false, false, false]);
+    // What was waited for is over: later TLBSYNCs flush nothing.
+    mapAll(OLD);
+    for (const place of places) third.invlpg(place);
+    for (const place of places) third.load(place, 4);
+    mapAll(NEW);
+    first.invalidations.tlbsync();
+    second.invalidations.tlbsync();
+    third.invalidations.tlbsync();
+    expect(stale()).toEqual([true, true, true]);
+  });
+
+  test("with a PCID and globals and no address: that PCID's translations and global ones go, those of other PCIDs stay", () => {
+    for (const includeGlobals of [true, false]) {
+      const zen = new Guest({ preset: "zen4", cpus: 2 });
+      const [first, second] = zen.machine.cpus;
+      zen.mark(OLD, 1);
+      zen.mark(NEW, 2);
+      zen.map(PAGE, OLD);
+      zen.map(SHARED, OLD, ALL | GLOBAL);
+      for (const each of [first, second]) each.writeCr4(each.cr4 + CR4_PCIDE);
+      for (const pcid of [1, 2]) {
+        second.writeCr3(zen.root * 4096 + pcid, true);
+        second.load(PAGE, 4);
+        second.load(SHARED, 4);
+      }
+      zen.map(PAGE, NEW);
+      zen.map(SHARED, NEW, ALL | GLOBAL);
+      first.invalidations.invlpgb({ pcid: 2, includeGlobals });
+      first.invalidations.tlbsync();
+      const seen = [1, 2].map((pcid) => {
+        second.writeCr3(zen.root * 4096 + pcid, true);
+        return second.load(PAGE, 4);
+      });
+      expect(seen).toEqual([1, 2]);
+      expect(second.load(SHARED, 4)).toBe(includeGlobals ? 2 : 1);
+    }
+  });
+
   test("global pages stay unless asked for; too many pages are a #GP; other CPUs do not have the instruction", () => {
     const zen = new Guest({ preset: "zen4" });
     zen.mark(OLD, 1);
