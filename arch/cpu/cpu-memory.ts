@@ -215,8 +215,10 @@ export class CpuMemory {
   /**
    * The 48-bit form of a 64-bit address.
    * @throws GeneralProtectionFault when it is not canonical
+   * @throws MachineUsageError for what is no bigint
    */
   linearAddress(address: bigint): number {
+    if (typeof address !== "bigint") throw new MachineUsageError("linear address", address, "a number or a bigint");
     try {
       return linearAddressFromBigInt(address);
     } catch (error) {

@@ -59,7 +59,7 @@ export class Invalidations {
   /** INVLPG. For an address that is not canonical it does nothing (Intel SDM vol. 2A, INVLPG). */
   invlpg(la: number | bigint): void {
     this.registers.requirePrivilege("INVLPG");
-    if (typeof la === "number") checkReference(la, 1);
+    if (typeof la !== "bigint") checkReference(la, 1);
     this.mmu.counts[COUNT_INVLPG]++;
     this.spend(this.preset.costs.invlpg.value);
     if (typeof la === "bigint" && !isCanonical(la)) return;

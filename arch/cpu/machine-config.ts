@@ -61,10 +61,11 @@ export function checkConfig(config: MachineConfig): CheckedConfig {
   if (!isMemorySize(memoryBytes)) {
     throw new MachineUsageError("memoryBytes", memoryBytes, MEMORY_SIZES);
   }
-  for (const name of Object.keys(features)) {
-    if (!(name in preset.features)) {
+  for (const [name, value] of Object.entries(features)) {
+    if (!Object.hasOwn(preset.features, name)) {
       throw new MachineUsageError("features", name, `names among ${Object.keys(preset.features).join(", ")}`);
     }
+    if (typeof value !== "boolean") throw new MachineUsageError(`features: ${name}`, value, "true or false");
   }
   if (!Number.isInteger(maxPhyAddr) || maxPhyAddr < PHYSICAL_BITS_MIN || maxPhyAddr > PHYSICAL_BITS_MAX) {
     const expected = `a whole number from ${PHYSICAL_BITS_MIN} to ${PHYSICAL_BITS_MAX}`;

@@ -143,4 +143,8 @@ test("mistakes in settings of a machine name the setting, its value and what was
   expect(message({ maxPhyAddr: 36, memoryBytes: 2 ** 40 })).toContain("below 2^36");
   expect(message({ pagingLevels: 5 })).toContain("no five-level paging");
   expect(message({ features: { smop: true } as unknown as { smep: boolean } })).toContain("features: smop");
+  expect(message({ features: { toString: true } as unknown as { smep: boolean } })).toContain("features: toString");
+  expect(message({ features: { pcid: 1 } as unknown as { smep: boolean } })).toBe(
+    "features: pcid: 1: expected true or false",
+  );
 });

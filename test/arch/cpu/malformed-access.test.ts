@@ -114,6 +114,15 @@ describe.each([...PRESETS, sharedStructures()].map((preset) => [preset.name, pre
     expect(() => cpu.store(SMALL, 5, 0)).toThrow("store64");
   });
 
+  test("text is no address, with hot caches too", () => {
+    const { cpu } = guestOf(preset, true, false);
+    const text = String(SMALL) as unknown as number;
+    for (const [name, access] of ACCESSES) {
+      // `touch` has no form for bigints, and asks for no type on its way.
+      if (!name.startsWith("touch")) expect(() => access(cpu, text), name).toThrow(MachineUsageError);
+    }
+  });
+
   test("a kind of access that there is not is refused", () => {
     const { cpu } = guestOf(preset, true, false);
     for (const kind of [-1, 8, 0.5, Number.NaN] as unknown as (typeof ACCESS_LOAD)[]) {

@@ -35,6 +35,21 @@ describe("the event loop", () => {
     expect(log).toEqual(["a@0", "b@0", "c@0", "b@10", "b@20", "a@25"]);
   });
 
+  it("refuses a CPU that there is not, and goes on", () => {
+    const loop = new EventLoop(2);
+    const log: string[] = [];
+    for (const cpu of [-1, 2, 0.5, Number.NaN]) {
+      const message = `CPU: ${cpu}: expected a whole number from 0 to 1`;
+      expect(() => loop.spawn("nowhere", cpu, steps(loop, "nowhere", [1], log))).toThrow(message);
+      expect(() => loop.runSync(cpu, steps(loop, "nowhere", [1], log))).toThrow(message);
+      expect(() => loop.postInterrupt(cpu, 0, () => log.push("interrupt"))).toThrow(message);
+    }
+    loop.spawn("a", 1, steps(loop, "a", [10], log));
+    loop.run();
+    loop.runSync(0, steps(loop, "b", [10], log));
+    expect(log).toEqual(["a@0", "b@0"]);
+  });
+
   it("takes an interrupt when it arrives, not when it is sent, and goes on where it was", () => {
     const loop = new EventLoop(2);
     const log: string[] = [];
