@@ -84,11 +84,6 @@ export class EventLoop {
     this.interrupts = new PendingInterrupts(cpus);
   }
 
-  private checkCpu(cpu: number): void {
-    if (this.runQueues[cpu] !== undefined) return;
-    throw new MachineUsageError("CPU", cpu, `a whole number from 0 to ${this.cpus - 1}`);
-  }
-
   /** Advances the current CPU's clock. */
   spend(cycles: number): void {
     this.clockCycles[this.currentCpu] += cycles;
@@ -111,7 +106,7 @@ export class EventLoop {
 
   /** Starts a thread on `cpu`; it first runs when the loop runs. @throws MachineUsageError for a CPU that there is not */
   spawn(name: string, cpu: number, code: KernelCode<unknown>): Thread {
-    this.checkCpu(cpu);
+    this.topology.checkCpu(cpu);
     const now = Math.max(this.clockCycles[cpu], this.depth > 0 ? this.nowCycles() : 0);
     const thread = new Thread(name, cpu, now, code);
     this.runQueues[cpu].push(thread);
@@ -133,7 +128,7 @@ export class EventLoop {
 
   /** Sends an interrupt that reaches `cpu` at `arrivalCycles`; it is taken then, or as soon as interrupts are on. */
   postInterrupt(cpu: number, arrivalCycles: number, handler: InterruptHandler): void {
-    this.checkCpu(cpu);
+    this.topology.checkCpu(cpu);
     this.interrupts.post(cpu, arrivalCycles, handler);
     if (cpu === this.currentCpu) this.lookAhead(cpu);
     this.refresh(cpu);
@@ -193,7 +188,7 @@ export class EventLoop {
    * `finishSync` runs what is left where it has to, `leaveSync` ends the call, whatever happened.
    */
   enterSync(cpu: number): void {
-    this.checkCpu(cpu);
+    this.topology.checkCpu(cpu);
     if (this.depth > 0) throw new Error("runSync was called from code that the event loop runs; use yield* there");
     this.depth++;
     this.outerCpu = this.currentCpu;

@@ -59,6 +59,12 @@ export class Topology {
     }
   }
 
+  /** @throws MachineUsageError when there is no CPU of this number */
+  checkCpu(cpu: number): void {
+    if (this.coreOf[cpu] !== undefined) return;
+    throw new MachineUsageError("CPU", cpu, `a whole number from 0 to ${this.coreOf.length - 1}`);
+  }
+
   /** How far CPU `to` is from CPU `from`. */
   distance(from: number, to: number): Distance {
     if (from === to) return DISTANCE_SELF;
