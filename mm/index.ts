@@ -109,7 +109,7 @@ export { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM, VmapAreas } from "./vmalloc/area
 export { MAX_VA_SIZE_PAGES } from "./vmalloc/areas/vmap-node.ts";
 export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./vmalloc/free-vmap-area.ts";
 export { ioremap, iounmap } from "./vmalloc/ioremap.ts";
-export { drainVmapAreaWork, purgeVmapAreaLazy, reclaimAndPurgeVmapAreas } from "./vmalloc/purge.ts";
+export { __purgeVmapAreaLazy, drainVmapAreaWork, reclaimAndPurgeVmapAreas } from "./vmalloc/purge.ts";
 export { remapVmallocRange } from "./vmalloc/remap-vmalloc.ts";
 export { vmAreaMapPages, vmAreaUnmapPages } from "./vmalloc/sparse-area.ts";
 export { vfree, vfreeAtomic, vunmap } from "./vmalloc/vfree.ts";

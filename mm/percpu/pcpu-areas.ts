@@ -5,6 +5,7 @@ import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { alignUp, isAligned, isPageAligned } from "../lib/align.ts";
 import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
+import { setupVmallocVm } from "../vmalloc/alloc-vmap-area.ts";
 import type { FreeTree } from "../vmalloc/areas/free-tree.ts";
 import { VM_ALLOC } from "../vmalloc/areas/vm-structs.ts";
 import { reclaimAndPurgeVmapAreas } from "../vmalloc/purge.ts";
@@ -53,7 +54,7 @@ export function* pcpuGetVmAreas(
   }
   if (base >= 0) {
     for (let i = 0; i < offsets.length; i++) {
-      freeTree.clip(freeTree.findAtOrBelow(base + offsets[i]), base + offsets[i], sizes[i]);
+      freeTree.vaClip(freeTree.pvmFindVaEncloseAddr(base + offsets[i]), base + offsets[i], sizes[i]);
     }
   }
   state.freeTreeLock.release();
@@ -62,13 +63,11 @@ export function* pcpuGetVmAreas(
     const [area, vm] = [madeAreas[i], madeVms[i]];
     areas.setStart(area, base + offsets[i]);
     areas.setEnd(area, base + offsets[i] + sizes[i]);
-    areas.setVm(area, vm);
-    vms.addr[vm] = base + offsets[i];
-    vms.sizeBytes[vm] = sizes[i];
+    setupVmallocVm(state, vm, area);
     vms.requestedSizeBytes[vm] = sizes[i];
-    const node = state.nodeOf(base + offsets[i]);
+    const node = state.addrToNode(base + offsets[i]);
     if (!node.busyLock.tryTake()) yield* node.busyLock.take();
-    node.busy.insert(area);
+    node.busy.insertVmapArea(area);
     node.busyLock.release();
   }
   return madeVms;
@@ -144,17 +143,22 @@ function findBase(
   const count = offsets.length;
   let area = last;
   let settled = last;
-  let gap = tree.findAtOrBelow(vmallocEnd);
+  let gap = tree.pvmFindVaEncloseAddr(vmallocEnd);
   let base = 0;
-  const moveDown = (): boolean => {
+  const topOf = (of: number): number => Math.min(areas.endOf(of) - (areas.endOf(of) % align), vmallocEnd);
+  const before = (of: number): number => (areas.previousOf(of) === tree.head ? 0 : areas.previousOf(of));
+  /** The highest aligned end within a gap, from this one downwards, or 0 (`pvm_determine_end_from_reverse`). */
+  const pvmDetermineEndFromReverse = (): number => {
     while (gap !== 0 && areas.startOf(gap) >= topOf(gap)) gap = before(gap);
-    if (gap === 0) return false;
-    base = topOf(gap) - (offsets[area] + sizes[area]);
+    return gap === 0 ? 0 : topOf(gap);
+  };
+  const moveDown = (): boolean => {
+    const top = pvmDetermineEndFromReverse();
+    if (top === 0) return false;
+    base = top - (offsets[area] + sizes[area]);
     settled = area;
     return true;
   };
-  const topOf = (of: number): number => Math.min(areas.endOf(of) - (areas.endOf(of) % align), vmallocEnd);
-  const before = (of: number): number => (areas.previousOf(of) === tree.head ? 0 : areas.previousOf(of));
   if (!moveDown()) return -1;
   while (base >= vmallocStart) {
     if (gap === 0) return -1;
@@ -166,7 +170,7 @@ function findBase(
     } else {
       area = (area + count - 1) % count;
       if (area === settled) return base;
-      gap = tree.findAtOrBelow(base + offsets[area] + sizes[area]);
+      gap = tree.pvmFindVaEncloseAddr(base + offsets[area] + sizes[area]);
     }
   }
   return -1;

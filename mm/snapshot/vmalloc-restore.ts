@@ -72,7 +72,7 @@ export function restoreVmalloc(
   for (const record of snapshot.lazy) {
     const area = areas.make(record.start, record.end);
     areas.setFlags(area, record.vaFlags);
-    if (!state.nodes[record.node].lazy.tree.insert(area)) throw overlap("lazily freed", record.start);
+    if (!state.nodes[record.node].lazy.tree.insertVmapArea(area)) throw overlap("lazily freed", record.start);
   }
   for (const record of snapshot.pool) {
     const area = areas.make(record.start, record.end);
@@ -246,7 +246,7 @@ function attributesOf(run: PageTableRun): number {
 function frameBehind(state: Vmalloc, la: number): number {
   const { areas, vms, pageArrays } = state;
   for (const node of state.nodes) {
-    const area = node.busy.findContaining(la);
+    const area = node.busy.__findVmapArea(la);
     if (area === 0) continue;
     const vm = areas.vmOf(area);
     const page = (la - areas.startOf(area)) / PAGE_SIZE;
@@ -290,7 +290,7 @@ function restoreMemoryTypes(state: Vmalloc, snapshot: VmallocSnapshot, runs: rea
 function restoreBlocks(state: Vmalloc, snapshot: VmallocSnapshot): void {
   const { blocks, areas, tables, config } = state;
   for (const record of snapshot.blocks) {
-    const area = state.nodeOf(record.start).busy.findStart(record.start);
+    const area = state.addrToNode(record.start).busy.findStart(record.start);
     if (area === 0) throw new RestoreError(`the vmap block at 0x${record.start.toString(16)} has no busy area`);
     const block = blocks.make(area, record.cpu);
     blocks.free[block] = record.free;
@@ -304,7 +304,7 @@ function restoreBlocks(state: Vmalloc, snapshot: VmallocSnapshot): void {
     }
   }
   for (const record of snapshot.freeBlocks) {
-    const block = blocks.index[state.blockHashOf(record.start)].get(record.start);
+    const block = blocks.index[state.addrToVbXa(record.start)].get(record.start);
     if (block === undefined) throw new RestoreError(`no vmap block at 0x${record.start.toString(16)}`);
     blocks.enqueue(block);
   }

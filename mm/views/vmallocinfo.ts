@@ -34,7 +34,13 @@ export function vmallocinfo(state: Vmalloc): string[] {
       if (line !== null) lines.push(line);
     }
   }
-  for (const node of state.nodes) {
+  return lines.concat(showPurgeInfo(state));
+}
+
+/** One line for each lazily freed area (`show_purge_info`). */
+function showPurgeInfo({ areas, nodes }: Vmalloc): string[] {
+  const lines: string[] = [];
+  for (const node of nodes) {
     const { head } = node.lazy.tree;
     for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
       lines.push(`${rangeAndSize(areas.startOf(area), areas.endOf(area))} unpurged vm_area`);
@@ -77,10 +83,10 @@ function busyLine(state: Vmalloc, area: number): string | null {
   if (vms.physAddr[vm] !== 0) line += ` phys=0x${vms.physAddr[vm].toString(16).padStart(16, "0")}`;
   for (const [flag, word] of FLAG_WORDS) if ((flags & flag) !== 0) line += ` ${word}`;
   if (vms.pagesAddrOf(vm) !== 0) line += " vpages";
-  return line + numaCounts(state, vm);
+  return line + showNumaInfo(state, vm);
 }
 
-function numaCounts(state: Vmalloc, vm: number): string {
+function showNumaInfo(state: Vmalloc, vm: number): string {
   const { pages, vms, pageArrays } = state;
   if (pages.numaNodes === 1 || vms.nrPages[vm] === 0) return "";
   const counts = new Array<number>(pages.numaNodes).fill(0);

@@ -9,7 +9,7 @@ import { EBUSY, EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_DIRECT_RECLAIM, __GFP_NOWARN } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { type AddressRange, VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
-import { encodeNodeId, poolIndexOf, type VmapNode } from "./areas/vmap-node.ts";
+import { encodeVnId, sizeToVaPool, type VmapNode } from "./areas/vmap-node.ts";
 import { reclaimAndPurgeVmapAreas } from "./purge.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
@@ -43,8 +43,8 @@ export function allocVmapArea(
     return allocFromTree(state, sizeBytes, request, vaFlags, vm);
   }
   const node = nodes[loop.currentCpu % nodes.length];
-  const flags = vaFlags | encodeNodeId(node.id);
-  const pool = poolIndexOf(sizeBytes);
+  const flags = vaFlags | encodeVnId(node.id);
+  const pool = sizeToVaPool(sizeBytes);
   if (pool < 0 || state.areas.listIsEmpty(node.poolHeads[pool])) {
     return allocFromTree(state, sizeBytes, request, flags, vm);
   }
@@ -99,7 +99,7 @@ function allocWithTreeLock(
 function takeFromTree(state: Vmalloc, sizeBytes: number, request: AreaRequest, flags: number): number {
   const { align, range } = request;
   // Taking room out of the middle of a gap needs one more area; the kernel keeps one at hand for each CPU.
-  const address = state.freeTree.alloc(sizeBytes, align, range.start, range.end);
+  const address = state.freeTree.__allocVmapArea(sizeBytes, align, range.start, range.end);
   state.loop.spend(state.costs.treeStepCycles * TREE_STEPS);
   state.freeTreeLock.release();
   const isFound = address !== range.end;
@@ -107,23 +107,25 @@ function takeFromTree(state: Vmalloc, sizeBytes: number, request: AreaRequest, f
   return isFound ? state.areas.make(address, address + sizeBytes, flags) : 0;
 }
 
+/** Ties an area and its vm_struct to each other (`setup_vmalloc_vm`). */
+export function setupVmallocVm({ areas, vms }: Vmalloc, vm: number, area: number): void {
+  areas.setVm(area, vm);
+  vms.addr[vm] = areas.start[area];
+  vms.sizeBytes[vm] = areas.end[area] - areas.start[area];
+}
+
 /** Ties an area to its vm_struct, if it has one, and puts it into the busy tree of its node; the area. */
 function insertBusy(state: Vmalloc, area: number, vm: number): Blocking<number> {
-  const { areas, vms } = state;
-  const address = areas.start[area];
+  const address = state.areas.start[area];
   state.newestStart = address;
-  areas.setVm(area, vm);
-  if (vm !== 0) {
-    vms.addr[vm] = address;
-    vms.sizeBytes[vm] = areas.end[area] - address;
-  }
-  const node = state.nodeOf(address);
+  if (vm !== 0) setupVmallocVm(state, vm, area);
+  const node = state.addrToNode(address);
   return afterLock(node.busyLock, insertWithBusyLock, state, node, area);
 }
 
 /** Inserts into a busy tree whose lock is held, and releases the lock; the area. */
 function insertWithBusyLock(state: Vmalloc, node: VmapNode, area: number): Blocking<number> {
-  node.busy.insert(area);
+  node.busy.insertVmapArea(area);
   state.loop.spend(state.costs.treeStepCycles * TREE_STEPS);
   node.busyLock.release();
   return ready(area);
@@ -167,7 +169,7 @@ const TREE_STEPS = 10;
 function nodePoolDelVa(state: Vmalloc, node: VmapNode, sizeBytes: number, request: AreaRequest): number {
   const { areas } = state;
   const { align, range } = request;
-  const pool = poolIndexOf(sizeBytes);
+  const pool = sizeToVaPool(sizeBytes);
   const head = node.poolHeads[pool];
   if (areas.listIsEmpty(head)) return 0;
   const area = areas.nextOf(head);

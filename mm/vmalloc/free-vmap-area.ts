@@ -7,7 +7,7 @@ import { flushOwed } from "../flush/tlb-flush.ts";
 import { afterLock, type Blocking, DONE, ready } from "../kernel/blocking.ts";
 import { pagesIn } from "../lib/align.ts";
 import { formatRange } from "../lib/kernel-log.ts";
-import { decodeNodeId, type VmapNode } from "./areas/vmap-node.ts";
+import { decodeVnId, type VmapNode } from "./areas/vmap-node.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
 /**
@@ -26,6 +26,17 @@ export function freeUnmapVmapArea(state: Vmalloc, area: number): Blocking<void> 
   return state.flushing.isEager ? freeVmapAreaFlushed(state, area, owed) : freeVmapAreaNoflush(state, area, owed);
 }
 
+/** Gives an area in use back at once (`free_vmap_area`): nothing was ever mapped there, so that no flush is owed. */
+export function* freeVmapArea(state: Vmalloc, area: number): KernelCode<void> {
+  const { busy, busyLock } = state.addrToNode(state.areas.startOf(area));
+  if (!busyLock.tryTake()) yield* busyLock.take();
+  busy.unlinkVa(area);
+  busyLock.release();
+  if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
+  state.freeTree.mergeOrAddVmapArea(area);
+  state.freeTreeLock.release();
+}
+
 /**
  * Flushes an area, already unmapped and in no tree, on every CPU and gives its range back at once: what `vunmap` did before
  * lazy purging (Linux 2.6.27), and what an eager flush policy does.
@@ -37,7 +48,7 @@ export function* freeVmapAreaFlushed(state: Vmalloc, area: number, owed: OwedFlu
     accounts.feed(record, area),
   );
   if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
-  state.freeTree.giveBack(area);
+  state.freeTree.mergeOrAddVmapArea(area);
   state.freeTreeLock.release();
 }
 
@@ -51,8 +62,8 @@ function unmapVmapArea(state: Vmalloc, area: number): OwedFlush {
 
 /** The node whose lazy list an area goes to: the one it came from, else the one of its address. */
 function lazyNodeOf(state: Vmalloc, area: number): VmapNode {
-  const id = decodeNodeId(state.areas.flagsOf(area));
-  return id >= 0 && id < state.nodes.length ? state.nodes[id] : state.nodeOf(state.areas.start[area]);
+  const id = decodeVnId(state.areas.flagsOf(area));
+  return id >= 0 && id < state.nodes.length ? state.nodes[id] : state.addrToNode(state.areas.start[area]);
 }
 
 /** Puts an area on a lazy list whose lock is held, and releases the lock; too much there schedules the drain work. */
@@ -70,7 +81,7 @@ function addLazy(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush):
   state.flushing.accounts?.freed(area, start, end);
   const lazyNr = state.lazyNr;
   const flags = areas.flagsOf(area);
-  node.lazy.add(area);
+  node.lazy.insertVmapArea(area);
   node.lazyLock.release();
   state.events?.free(start, end, lazyNr, config.lazyMaxPages, flags, node.id);
   if (lazyNr > config.lazyMaxPages) {
@@ -90,7 +101,7 @@ export type AreaTest = (state: Vmalloc, area: number, address: number) => boolea
  * @returns the area, or 0
  */
 export function findUnlinkVmapArea(state: Vmalloc, address: number, isMeant: AreaTest): Blocking<number> {
-  const home = state.nodeOf(address);
+  const home = state.addrToNode(address);
   return afterLock(home.busyLock, findUnlinkFrom, state, address, isMeant, home);
 }
 
@@ -119,9 +130,9 @@ const NOT_HERE = -1;
  * one meant, or `NOT_HERE`.
  */
 function unlinkBusy(state: Vmalloc, node: VmapNode, address: number, isMeant: AreaTest): number {
-  const found = node.busy.findContaining(address);
+  const found = node.busy.__findVmapArea(address);
   const meant = found !== 0 && isMeant(state, found, address);
-  if (meant) node.busy.unlink(found);
+  if (meant) node.busy.unlinkVa(found);
   node.busyLock.release();
   if (found === 0) return NOT_HERE;
   return meant ? found : 0;
@@ -130,11 +141,11 @@ function unlinkBusy(state: Vmalloc, node: VmapNode, address: number, isMeant: Ar
 /** The busy area that contains `address`, or 0 (`find_vmap_area`). It may be gone once other code has run. */
 export function* findVmapArea(state: Vmalloc, address: number): KernelCode<number> {
   const { nodes } = state;
-  const first = state.nodeOf(address).id;
+  const first = state.addrToNode(address).id;
   for (let i = 0; i < nodes.length; i++) {
     const node = nodes[(first + i) % nodes.length];
     if (!node.busyLock.tryTake()) yield* node.busyLock.take();
-    const area = node.busy.findContaining(address);
+    const area = node.busy.__findVmapArea(address);
     node.busyLock.release();
     if (area !== 0) return area;
   }

@@ -6,13 +6,14 @@
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { FlushCause } from "../flush/flush-accounts.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
+import { afterLock, type Blocking, DONE, wait } from "../kernel/blocking.ts";
 import { Work } from "../kernel/work.ts";
 import { pagesIn } from "../lib/align.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { AreaTree } from "./areas/area-tree.ts";
-import { decodeNodeId, MAX_VA_SIZE_PAGES, poolIndexOf, type VmapNode } from "./areas/vmap-node.ts";
+import { decodeVnId, MAX_VA_SIZE_PAGES, sizeToVaPool, type VmapNode } from "./areas/vmap-node.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { purgeFragmentedBlocksAllCpus } from "./vmap-block-purge.ts";
+import { purgeFragmentedBlocksAllcpus } from "./vmap-block-purge.ts";
 
 /**
  * Purges every node. The caller holds the purge lock.
@@ -21,7 +22,7 @@ import { purgeFragmentedBlocksAllCpus } from "./vmap-block-purge.ts";
  * @param cause why, for the accounts
  * @returns whether any area was purged; if none was, nothing was flushed
  */
-export function* purgeVmapAreaLazy(
+export function* __purgeVmapAreaLazy(
   state: Vmalloc,
   start: number,
   end: number,
@@ -74,8 +75,8 @@ export function* purgeVmapAreaLazy(
 /** What is done when no room is found: everything that can be given back is (`reclaim_and_purge_vmap_areas`). */
 export function* reclaimAndPurgeVmapAreas(state: Vmalloc): KernelCode<void> {
   if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
-  yield* purgeFragmentedBlocksAllCpus(state);
-  yield* purgeVmapAreaLazy(state, ADDRESS_MAX, 0, true, "overflow");
+  yield* purgeFragmentedBlocksAllcpus(state);
+  yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, true, "overflow");
   state.purgeLock.release();
 }
 
@@ -83,7 +84,7 @@ export function* reclaimAndPurgeVmapAreas(state: Vmalloc): KernelCode<void> {
 export function* drainVmapAreaWork(state: Vmalloc): KernelCode<void> {
   state.events?.drain(state.lazyNr);
   if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
-  yield* purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");
+  yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");
   state.purgeLock.release();
 }
 
@@ -111,21 +112,27 @@ function* purgeVmapNode(state: Vmalloc, node: VmapNode): KernelCode<void> {
     const next = areas.nextOf(area);
     pages += pagesIn(areas.sizeBytes(area));
     node.nrPurged++;
-    const id = fillsPools ? decodeNodeId(areas.flagsOf(area)) : -1;
-    const pool = id >= 0 && id < state.nodes.length ? poolIndexOf(areas.sizeBytes(area)) : -1;
+    const id = fillsPools ? decodeVnId(areas.flagsOf(area)) : -1;
+    const pool = id >= 0 && id < state.nodes.length ? sizeToVaPool(areas.sizeBytes(area)) : -1;
     if (pool >= 0) {
       areas.listRemove(area);
-      if (!node.poolLock.tryTake()) yield* node.poolLock.take();
-      areas.listAddAfter(area, node.poolHeads[pool]);
-      node.poolLengths[pool]++;
-      node.poolLock.release();
-      state.events?.poolAdd(node.id, areas.start[area], areas.end[area], node.poolLengths[pool]);
+      yield* wait(afterLock(node.poolLock, nodePoolAddVa, state, node, pool, area));
     }
     area = next;
   }
   state.lazyNr -= pages;
   state.loop.spend(node.nrPurged * costs.treeStepCycles);
   yield* reclaimListGlobal(state, node.purgeList, true);
+}
+
+/** Puts an area at the head of a pool whose lock is held, and releases the lock (`node_pool_add_va`). */
+function nodePoolAddVa(state: Vmalloc, node: VmapNode, pool: number, area: number): Blocking<void> {
+  const { areas } = state;
+  areas.listAddAfter(area, node.poolHeads[pool]);
+  node.poolLengths[pool]++;
+  node.poolLock.release();
+  state.events?.poolAdd(node.id, areas.start[area], areas.end[area], node.poolLengths[pool]);
+  return DONE;
 }
 
 /** Gives all areas of a list to the free tree, from its first or from its last one on (`reclaim_list_global`). */
@@ -138,7 +145,7 @@ function* reclaimListGlobal(state: Vmalloc, head: number, lastFirst: boolean): K
     const area = lastFirst ? areas.previousOf(head) : areas.nextOf(head);
     areas.listRemove(area);
     state.events?.merge(areas.start[area], areas.end[area]);
-    gap = state.freeTree.giveBack(area, lastFirst ? gap : 0);
+    gap = state.freeTree.mergeOrAddVmapArea(area, lastFirst ? gap : 0);
     state.loop.spend(costs.treeStepCycles * MERGE_STEPS);
   }
   state.freeTreeLock.release();
@@ -167,7 +174,7 @@ function* decayVaPoolNode(state: Vmalloc, node: VmapNode, full: boolean): Kernel
       areas.listRemove(area);
       if (!full) node.poolLengths[pool]--;
       state.events?.decayVa(node.id, areas.start[area], areas.end[area]);
-      decayed.giveBack(area);
+      decayed.mergeOrAddVmapArea(area);
     }
     node.poolLock.release();
   }

@@ -35,15 +35,20 @@ function freeVm(vm: number, state: Vmalloc, address: number): Blocking<void> {
     state.log.warn(`Trying to vfree() nonexistent vm area (${formatRange(address, address)})`);
     return DONE;
   }
-  if ((state.vms.flags[vm] & VM_FLUSH_RESET_PERMS) !== 0) return flushAndFreePages(state, vm);
+  if ((state.vms.flags[vm] & VM_FLUSH_RESET_PERMS) !== 0) return resetPermsAndFreePages(state, vm);
   return freePages(state, vm);
 }
 
+function* resetPermsAndFreePages(state: Vmalloc, vm: number): KernelCode<void> {
+  yield* vmResetPerms(state, vm);
+  yield* wait(freePages(state, vm));
+}
+
 /**
- * Frees pages whose permissions were changed (`vm_reset_perms`): one flush covers what was lazily freed and the addresses of
- * the pages in the direct map.
+ * Flushes for pages whose permissions were changed (`vm_reset_perms`): one flush covers what was lazily freed and the
+ * addresses of the pages in the direct map.
  */
-function* flushAndFreePages(state: Vmalloc, vm: number): KernelCode<void> {
+function* vmResetPerms(state: Vmalloc, vm: number): KernelCode<void> {
   const { vms, pageArrays } = state;
   let start = ADDRESS_MAX;
   let end = 0;
@@ -53,7 +58,6 @@ function* flushAndFreePages(state: Vmalloc, vm: number): KernelCode<void> {
     end = Math.max(end, direct + PAGE_SIZE);
   }
   yield* _vmUnmapAliases(state, start, end, vms.nrPages[vm] > 0);
-  yield* wait(freePages(state, vm));
 }
 
 function freePages(state: Vmalloc, vm: number): Blocking<void> {
@@ -83,14 +87,17 @@ function deferredOf(state: Vmalloc, cpu: number): DeferredFrees {
   let deferred = state.deferredFrees[cpu];
   if (deferred === undefined) {
     const addresses: number[] = [];
-    deferred = { addresses, work: new Work("delayed_vfree_work", state.loop, () => freeAll(state, addresses)) };
+    deferred = {
+      addresses,
+      work: new Work("delayed_vfree_work", state.loop, () => delayedVfreeWork(state, addresses)),
+    };
     state.deferredFrees[cpu] = deferred;
   }
   return deferred;
 }
 
 /** Frees what is on a list, the latest first, as the kernel's lock-less list gives it back. */
-function* freeAll(state: Vmalloc, addresses: number[]): KernelCode<void> {
+function* delayedVfreeWork(state: Vmalloc, addresses: number[]): KernelCode<void> {
   for (const address of addresses.splice(0).reverse()) yield* wait(vfree(state, address));
 }
 

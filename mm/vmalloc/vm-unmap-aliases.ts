@@ -3,11 +3,10 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
-import { wait } from "../kernel/blocking.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
-import { purgeVmapAreaLazy } from "./purge.ts";
+import { __purgeVmapAreaLazy } from "./purge.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { freeVmapBlock, purgeFragmentedBlock } from "./vmap-block-purge.ts";
+import { freePurgedBlocks, purgeFragmentedBlock } from "./vmap-block-purge.ts";
 
 /**
  * Purges fragmented vmap blocks, collects the dirty ranges of the others, purges all lazily freed areas, and flushes.
@@ -53,9 +52,9 @@ export function* _vmUnmapAliases(
       lock.release();
     }
   }
-  for (const block of purged) yield* wait(freeVmapBlock(state, block));
+  yield* freePurgedBlocks(state, purged);
   state.events?.aliases(start, end, dirtySeen);
-  const anyPurged = yield* purgeVmapAreaLazy(state, start, end, false, "aliases");
+  const anyPurged = yield* __purgeVmapAreaLazy(state, start, end, false, "aliases");
   if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state.flushing, start, end, "aliases");
   state.purgeLock.release();
 }

@@ -17,7 +17,7 @@ export function vmallocInit(parts: VmallocParts): Vmalloc {
     if (!parts.mm.tables.cursor.make(la, 3))
       throw new NotEnoughMemory("no memory for the page tables of the vmalloc range");
   }
-  state.freeWholeSpace();
+  state.vmapInitFreeSpace();
   state.drainWork = new Work("drain_vmap_area_work", state.loop, () => drainVmapAreaWork(state));
   return state;
 }

@@ -38,9 +38,9 @@ export function vmallocNrPages(state: Vmalloc): number {
 export function vmallocDumpObj(state: Vmalloc, object: number): string | null {
   const { areas, vms } = state;
   const address = alignUp(object, PAGE_SIZE);
-  const node = state.nodeOf(address);
+  const node = state.addrToNode(address);
   if (node.busyLock.isHeld) return null;
-  const area = node.busy.findContaining(address);
+  const area = node.busy.__findVmapArea(address);
   const vm = area === 0 ? 0 : areas.vmOf(area);
   if (vm === 0) return null;
   const start = formatLinearAddress(vms.addr[vm]);

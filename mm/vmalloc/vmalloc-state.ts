@@ -142,19 +142,19 @@ export class Vmalloc {
   }
 
   /** The node that an address belongs to (`addr_to_node`). */
-  nodeOf(address: number): VmapNode {
+  addrToNode(address: number): VmapNode {
     return this.nodes[this.zones.nodeIdOf(address)];
   }
 
   /** The CPU under whose hash the vmap block at an address is filed (`addr_to_vb_xa`). */
-  blockHashOf(address: number): number {
+  addrToVbXa(address: number): number {
     // A block has 2^19 bytes or more, a power of two: its number is an integer of 29 bits.
     return (((address * this.blocksPerByte) | 0) + this.blockOffset) % this.config.possibleCpus;
   }
 
   /** Puts the whole address space into the free tree: the gap [1, 2^48 - 1). */
-  freeWholeSpace(): void {
-    this.freeTree.insert(this.areas.make(1, ADDRESS_MAX));
+  vmapInitFreeSpace(): void {
+    this.freeTree.insertVmapArea(this.areas.make(1, ADDRESS_MAX));
   }
 }
 

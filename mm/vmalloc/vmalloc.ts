@@ -160,77 +160,76 @@ function __vmallocAreaNode(
   request: VmallocRequest,
   shift: number,
 ): Blocking<number> {
-  const { gfp, protection, node } = request;
+  const { gfp, node } = request;
   if (vm === 0) {
     warnAlloc(state.mm, gfp, `vmalloc error: size ${sizeBytes}, vm_struct allocation failed`);
     return ready(0);
   }
-  if (!isPopulatedAtOnce(state, vm, shift)) return populateLarge(state, vm, gfp, protection, shift, node);
-  return populateSmall(state, vm, gfp, protection, node) ? ready(publish(state, vm)) : rollBack(state, vm);
-}
-
-/** The area is complete (`clear_vm_uninitialized_flag`); its address. */
-function publish(state: Vmalloc, vm: number): number {
-  state.vms.flags[vm] &= ~VM_UNINITIALIZED;
-  return state.vms.addr[vm];
-}
-
-/** Whether the array of page pointers fits a page and the pages are small: then nothing can make the caller wait. */
-function isPopulatedAtOnce(state: Vmalloc, vm: number, shift: number): boolean {
-  return shift === PAGE_SHIFT && state.vms.arrayLength(vm) * POINTER_BYTES <= PAGE_SIZE;
-}
-
-/** `__vmalloc_area_node` for few and small pages, without clearing up: false when something ran out. */
-function populateSmall(state: Vmalloc, vm: number, gfp: number, protection: Protection, node: number): boolean {
-  const { vms } = state;
-  const pages = vms.arrayLength(vm);
-  if (state.faults.isArmed && state.faults.fails("pageArray")) {
-    complainOfPageArray(state, gfp, pages);
-    return false;
+  const arrayBytes = state.vms.arrayLength(vm) * POINTER_BYTES;
+  if (arrayBytes <= PAGE_SIZE) {
+    const isThere = !(state.faults.isArmed && state.faults.fails("pageArray"));
+    return isThere ? populate(state, vm, request, shift) : failPageArray(state, vm, gfp);
   }
-  vms.pages[vm] = state.pageArrays.take(pages);
-  if (!takeFrames(state, vm, pages, 0, gfp, node)) return false;
-  const start = vms.addr[vm];
-  const { frames } = state.pageArrays;
-  if (mapSmallFrames(state.mm, start, start + pages * PAGE_SIZE, protection, frames, vms.pages[vm]) === 0) return true;
-  warnAlloc(state.mm, areaPagesGfp(gfp), `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
-  return false;
+  const array = __vmallocNode(state, arrayBytes, 1, gfp & ~(GFP_DMA32_ZONE | __GFP_ZERO), node, state.vms.callerOf(vm));
+  return afterCall(array, populateWithArray, state, vm, request, shift);
 }
 
-/** `__vmalloc_area_node` for large pages, and for so many pages that the array of page pointers is vmalloc'ed itself. */
-function* populateLarge(
+/** Goes on with the address of the array of page pointers, which is vmalloc'ed itself; 0 when there is none. */
+function populateWithArray(
+  array: number,
   state: Vmalloc,
   vm: number,
-  gfp: number,
-  protection: Protection,
+  request: VmallocRequest,
   shift: number,
-  node: number,
-): KernelCode<number> {
-  const { vms } = state;
+): Blocking<number> {
+  if (array === 0) return failPageArray(state, vm, request.gfp);
+  state.vms.setPagesAddr(vm, array);
+  return populate(state, vm, request, shift);
+}
+
+/** Takes the frames of an area, which has room for its page pointers, and maps them; its address, or 0 with it freed. */
+function populate(state: Vmalloc, vm: number, request: VmallocRequest, shift: number): Blocking<number> {
+  const { vms, pageArrays } = state;
+  const { gfp, protection, node } = request;
   const pages = vms.arrayLength(vm);
-  if (pages * POINTER_BYTES > PAGE_SIZE) {
-    const arrayGfp = gfp & ~(GFP_DMA32_ZONE | __GFP_ZERO);
-    const array = __vmallocNode(state, pages * POINTER_BYTES, 1, arrayGfp, node, vms.callerOf(vm));
-    vms.setPagesAddr(vm, yield* wait(array));
-  }
-  if (pages * POINTER_BYTES > PAGE_SIZE ? vms.pagesAddrOf(vm) === 0 : state.faults.fails("pageArray")) {
-    complainOfPageArray(state, gfp, pages);
-    return yield* rollBack(state, vm);
-  }
-  vms.pages[vm] = state.pageArrays.take(pages);
   const order = shift - PAGE_SHIFT;
-  vms.setPageOrder(vm, order);
-  if (!takeFrames(state, vm, pages, order, gfp, node)) return yield* rollBack(state, vm);
+  vms.pages[vm] = pageArrays.take(pages);
+  if (order > 0) vms.setPageOrder(vm, order);
+  if (!takeFrames(state, vm, pages, order, gfp, node)) return rollBack(state, vm);
   const start = vms.addr[vm];
   const end = start + pages * PAGE_SIZE;
-  const { frames } = state.pageArrays;
-  const result =
-    order === 0
-      ? mapSmallFrames(state.mm, start, end, protection, frames, vms.pages[vm])
-      : yield* mapLargeFrames(state.mm, start, end, protection, frames, vms.pages[vm], shift);
-  if (result === 0) return publish(state, vm);
-  warnAlloc(state.mm, areaPagesGfp(gfp), `vmalloc error: size ${pages * PAGE_SIZE}, failed to map pages`);
-  return yield* rollBack(state, vm);
+  if (order === 0) {
+    const result = mapSmallFrames(state.mm, start, end, protection, pageArrays.frames, vms.pages[vm]);
+    return finishArea(result, state, vm, gfp);
+  }
+  const mapped = mapLargeFrames(state.mm, start, end, protection, pageArrays.frames, vms.pages[vm], shift);
+  return afterCall(mapped, finishArea, state, vm, gfp);
+}
+
+/** Declares an area complete whose pages are mapped (0), or frees it (an errno); its address, or 0. */
+function finishArea(mapped: number, state: Vmalloc, vm: number, gfp: number): Blocking<number> {
+  const { vms } = state;
+  if (mapped === 0) {
+    clearVmUninitializedFlag(state, vm);
+    return ready(vms.addr[vm]);
+  }
+  const bytes = vms.arrayLength(vm) * PAGE_SIZE;
+  warnAlloc(state.mm, areaPagesGfp(gfp), `vmalloc error: size ${bytes}, failed to map pages`);
+  return rollBack(state, vm);
+}
+
+/** The area is complete (`clear_vm_uninitialized_flag`). */
+function clearVmUninitializedFlag({ vms }: Vmalloc, vm: number): void {
+  vms.flags[vm] &= ~VM_UNINITIALIZED;
+}
+
+/** There is no room for the page pointers: says so, and frees the area. Returns 0 (NULL). */
+function failPageArray(state: Vmalloc, vm: number, gfp: number): KernelCode<number> {
+  const pages = state.vms.arrayLength(vm);
+  const [bytes, arrayBytes] = [pages * PAGE_SIZE, pages * POINTER_BYTES];
+  const what = `vmalloc error: size ${bytes}, failed to allocated page array size ${arrayBytes}`;
+  warnAlloc(state.mm, areaPagesGfp(gfp), what);
+  return rollBack(state, vm);
 }
 
 /** Rolls a half-made area back: whatever it has is freed with it. Returns 0 (NULL). */
@@ -241,7 +240,7 @@ function* rollBack(state: Vmalloc, vm: number): KernelCode<number> {
 
 /** Takes the frames of an area; false when there are not enough (those taken are freed with the area). */
 function takeFrames(state: Vmalloc, vm: number, pages: number, order: number, gfp: number, node: number): boolean {
-  const got = allocAreaPages(state, vm, pages, order, gfp, node);
+  const got = vmAreaAllocPages(state, vm, pages, order, gfp, node);
   state.vms.nrPages[vm] = got;
   state.nrVmallocPages += got;
   const { frameCycles, zeroPageCycles } = state.costs;
@@ -253,7 +252,7 @@ function takeFrames(state: Vmalloc, vm: number, pages: number, order: number, gf
 }
 
 /** Takes up to `pages` frames, in blocks of 2^order; returns how many (`vm_area_alloc_pages`). */
-function allocAreaPages(state: Vmalloc, vm: number, pages: number, order: number, gfp: number, node: number): number {
+function vmAreaAllocPages(state: Vmalloc, vm: number, pages: number, order: number, gfp: number, node: number): number {
   const { pages: allocator, pageArrays, vms } = state;
   const cpu = state.loop.currentCpu;
   const offset = vms.pages[vm];
@@ -268,15 +267,6 @@ function allocAreaPages(state: Vmalloc, vm: number, pages: number, order: number
     for (let i = 0; i < 1 << order; i++) pageArrays.frames[offset + done + i] = first + i;
   }
   return pages;
-}
-
-function complainOfPageArray(state: Vmalloc, gfp: number, pages: number): void {
-  const arrayBytes = pages * POINTER_BYTES;
-  warnAlloc(
-    state.mm,
-    areaPagesGfp(gfp),
-    `vmalloc error: size ${pages * PAGE_SIZE}, failed to allocated page array size ${arrayBytes}`,
-  );
 }
 
 /** The flags with which the pages of an area are allocated: from any zone unless a low one was asked for. */

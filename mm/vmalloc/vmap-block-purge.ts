@@ -11,15 +11,15 @@ export function freeVmapBlock(state: Vmalloc, block: number): Blocking<void> {
   const area = blocks.area[block];
   const start = areas.startOf(area);
   state.events?.freeBlock(start, areas.endOf(area), blocks.cpu[block]);
-  blocks.removeFromIndex(state.blockHashOf(start), start);
-  const node = state.nodeOf(start);
+  blocks.removeFromIndex(state.addrToVbXa(start), start);
+  const node = state.addrToNode(start);
   return afterLock(node.busyLock, freeBlockArea, state, node, block);
 }
 
 /** Frees the area of a block lazily; the lock of its node's busy tree is held, and released. */
 function freeBlockArea(state: Vmalloc, node: VmapNode, block: number): Blocking<void> {
   const area = state.blocks.area[block];
-  node.busy.unlink(area);
+  node.busy.unlinkVa(area);
   node.busyLock.release();
   // Its pages were unmapped one by one; the flush that the block kept for them is the lazy list's now.
   const owed = state.tables.owed.owe(state.areas.start[area], state.areas.end[area]);
@@ -54,20 +54,28 @@ export function* purgeFragmentedBlock(state: Vmalloc, block: number, force: bool
   return true;
 }
 
-/** Purges what can be purged on the queues of all CPUs, whatever the threshold (`purge_fragmented_blocks_allcpus`). */
-export function* purgeFragmentedBlocksAllCpus(state: Vmalloc): KernelCode<void> {
+/** Purges what can be purged on the queue of a CPU, whatever the threshold (`purge_fragmented_blocks`). */
+function* purgeFragmentedBlocks(state: Vmalloc, cpu: number): KernelCode<void> {
   const { blocks } = state;
-  for (let cpu = 0; cpu < state.config.possibleCpus; cpu++) {
-    const purged: number[] = [];
-    let block = blocks.queueHead[cpu];
-    while (block !== 0) {
-      const next = blocks.next[block];
-      const lock = blocks.locks[block];
-      if (!lock.tryTake()) yield* lock.take();
-      if (yield* purgeFragmentedBlock(state, block, true)) purged.push(block);
-      lock.release();
-      block = next;
-    }
-    for (const each of purged) yield* wait(freeVmapBlock(state, each));
+  const purged: number[] = [];
+  let block = blocks.queueHead[cpu];
+  while (block !== 0) {
+    const next = blocks.next[block];
+    const lock = blocks.locks[block];
+    if (!lock.tryTake()) yield* lock.take();
+    if (yield* purgeFragmentedBlock(state, block, true)) purged.push(block);
+    lock.release();
+    block = next;
   }
+  yield* freePurgedBlocks(state, purged);
+}
+
+/** Purges what can be purged on the queues of all CPUs (`purge_fragmented_blocks_allcpus`). */
+export function* purgeFragmentedBlocksAllcpus(state: Vmalloc): KernelCode<void> {
+  for (let cpu = 0; cpu < state.config.possibleCpus; cpu++) yield* purgeFragmentedBlocks(state, cpu);
+}
+
+/** Frees blocks that `purgeFragmentedBlock` took out of use (`free_purged_blocks`). */
+export function* freePurgedBlocks(state: Vmalloc, purged: readonly number[]): KernelCode<void> {
+  for (const block of purged) yield* wait(freeVmapBlock(state, block));
 }

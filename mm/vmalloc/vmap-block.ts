@@ -13,7 +13,7 @@ import { formatRange } from "../lib/kernel-log.ts";
 import { VMALLOC_RANGE } from "../lib/memory-layout.ts";
 import { allocVmapArea } from "./alloc-vmap-area.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./areas/vmap-areas.ts";
-import { type AreaTest, findUnlinkVmapArea } from "./free-vmap-area.ts";
+import { freeVmapArea } from "./free-vmap-area.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { freeVmapBlock } from "./vmap-block-purge.ts";
 
@@ -80,7 +80,7 @@ export function vbFree(state: Vmalloc, address: number, pages: number): Blocking
 /** The block that contains `address`, or 0 (`addr_to_vb_xa`, `addr_to_vb_idx`). */
 function findBlock(state: Vmalloc, address: number): number {
   const { blocks, blockBytes } = state;
-  return blocks.blockAt(state.blockHashOf(address), Math.floor(address / blockBytes) * blockBytes);
+  return blocks.blockAt(state.addrToVbXa(address), Math.floor(address / blockBytes) * blockBytes);
 }
 
 /** Unmaps pages of a block whose lock is held; the lock is released meanwhile, and at the end. */
@@ -156,23 +156,20 @@ function newVmapBlock(state: Vmalloc, pages: number, order: number, gfp: number)
 /** Makes an area, or a negative errno, a block of the current CPU. */
 function makeBlock(area: number, state: Vmalloc, pages: number, order: number): Blocking<number> {
   if (area < 0) return ready(area);
-  if (state.faults.isArmed && state.faults.fails("blockIndex")) return freeVmapArea(state, area);
+  if (state.faults.isArmed && state.faults.fails("blockIndex")) return rollBack(state, area);
   const { blocks, areas } = state;
   const cpu = state.loop.currentCpu;
   const start = areas.start[area];
   const block = blocks.make(area, cpu);
   blocks.free[block] -= 1 << order;
   blocks.markUsed(block, 0, pages, true, 1 << order);
-  blocks.index[state.blockHashOf(start)].set(start, block);
+  blocks.index[state.addrToVbXa(start)].set(start, block);
   return afterLock(blocks.queueLocks[cpu], enqueueBlock, state, block, order);
 }
 
-/** Nothing was ever mapped there: no flush is owed, and the room is free at once (`free_vmap_area`). Returns -ENOMEM. */
-function* freeVmapArea(state: Vmalloc, area: number): KernelCode<number> {
-  yield* wait(findUnlinkVmapArea(state, state.areas.startOf(area), isVmapBlock));
-  if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
-  state.freeTree.giveBack(area);
-  state.freeTreeLock.release();
+/** A block could not be entered into the index: its area goes back. Returns -ENOMEM. */
+function* rollBack(state: Vmalloc, area: number): KernelCode<number> {
+  yield* freeVmapArea(state, area);
   return -ENOMEM;
 }
 
@@ -186,6 +183,3 @@ function enqueueBlock(state: Vmalloc, block: number, order: number): Blocking<nu
   state.events?.newBlock(areas.start[area], areas.end[area], cpu, order);
   return ready(areas.start[area]);
 }
-
-const isVmapBlock: AreaTest = ({ areas }, area, address) =>
-  (areas.flagsOf(area) & VMAP_BLOCK) !== 0 && areas.startOf(area) === address;

@@ -32,26 +32,26 @@ export function* vreadIter(state: Vmalloc, address: number, sizeBytes: number, c
   const read = new Read(state.tables, address, Math.min(sizeBytes, LINEAR_SPACE_BYTES - address), copy);
   let from = address;
   while (!read.isOver) {
-    const area = yield* lockAreaEndingAbove(state, from);
+    const area = yield* findVmapAreaExceedAddrLock(state, from);
     if (area === 0) break;
-    const lock = state.nodeOf(areas.startOf(area)).busyLock;
+    const lock = state.addrToNode(areas.startOf(area)).busyLock;
     from = areas.endOf(area);
     const vm = areas.vmOf(area);
     const kind = areas.flagsOf(area) & VMAP_FLAGS_MASK;
     if (kind === VMAP_BLOCK) state.log.warn("vread_iter: VMAP_BLOCK without VMAP_RAM");
     const isReady = vm !== 0 ? (vms.flags[vm] & VM_UNINITIALIZED) === 0 : kind !== 0;
     if (isReady) {
-      read.zerosUpTo(areas.startOf(area));
+      read.zeroIter(areas.startOf(area));
       const end = vm !== 0 ? areas.startOf(area) + vms.usableSizeBytes(vm) : areas.endOf(area);
       if (read.address < end && !read.isOver) {
-        if ((kind & VMAP_RAM) !== 0 && (kind & VMAP_BLOCK) !== 0) yield* readBlock(state, read, end);
-        else if (vm !== 0 && (vms.flags[vm] & (VM_IOREMAP | VM_SPARSE)) !== 0) read.zerosUpTo(end);
+        if ((kind & VMAP_RAM) !== 0 && (kind & VMAP_BLOCK) !== 0) yield* vmapRamVreadIter(state, read, end);
+        else if (vm !== 0 && (vms.flags[vm] & (VM_IOREMAP | VM_SPARSE)) !== 0) read.zeroIter(end);
         else read.mappedUpTo(end);
       }
     }
     lock.release();
   }
-  read.zerosUpTo(Number.POSITIVE_INFINITY);
+  read.zeroIter(Number.POSITIVE_INFINITY);
   return read.doneBytes;
 }
 
@@ -70,20 +70,20 @@ export function vread(state: Vmalloc, address: number, out: Uint8Array): KernelC
  * The lowest busy area that ends above `address`, over all nodes, or 0; its node's lock is held then
  * (`find_vmap_area_exceed_addr_lock`).
  */
-function* lockAreaEndingAbove(state: Vmalloc, address: number): KernelCode<number> {
+function* findVmapAreaExceedAddrLock(state: Vmalloc, address: number): KernelCode<number> {
   const { areas, nodes } = state;
   while (true) {
     let lowest = Number.POSITIVE_INFINITY;
     for (const node of nodes) {
       if (!node.busyLock.tryTake()) yield* node.busyLock.take();
-      const area = node.busy.findEndingAbove(address);
+      const area = node.busy.__findVmapAreaExceedAddr(address);
       if (area !== 0) lowest = Math.min(lowest, areas.startOf(area));
       node.busyLock.release();
     }
     if (lowest === Number.POSITIVE_INFINITY) return 0;
-    const node = state.nodeOf(lowest);
+    const node = state.addrToNode(lowest);
     if (!node.busyLock.tryTake()) yield* node.busyLock.take();
-    const area = node.busy.findContaining(lowest);
+    const area = node.busy.__findVmapArea(lowest);
     if (area !== 0) return area;
     // It went away between the two holds of the lock: look again.
     node.busyLock.release();
@@ -91,12 +91,12 @@ function* lockAreaEndingAbove(state: Vmalloc, address: number): KernelCode<numbe
 }
 
 /** Reads a vmap block up to `end`, the end of its area. */
-function* readBlock(state: Vmalloc, read: Read, end: number): KernelCode<void> {
+function* vmapRamVreadIter(state: Vmalloc, read: Read, end: number): KernelCode<void> {
   const { blocks, config, areas } = state;
   const start = Math.floor(read.address / state.blockBytes) * state.blockBytes;
-  const block = blocks.index[state.blockHashOf(start)].get(start);
+  const block = blocks.index[state.addrToVbXa(start)].get(start);
   if (block === undefined || areas.startOf(blocks.area[block]) !== start) {
-    read.zerosUpTo(end);
+    read.zeroIter(end);
     return;
   }
   const lock = blocks.locks[block];
@@ -104,7 +104,7 @@ function* readBlock(state: Vmalloc, read: Read, end: number): KernelCode<void> {
   if (config.upstreamQuirks) readRunsAsUpstream(state, read, block, start, end);
   else readUsedPages(state, read, block, start, end);
   lock.release();
-  read.zerosUpTo(end);
+  read.zeroIter(end);
 }
 
 function readUsedPages(state: Vmalloc, read: Read, block: number, start: number, end: number): void {
@@ -112,7 +112,7 @@ function readUsedPages(state: Vmalloc, read: Read, block: number, start: number,
     const page = Math.floor((read.address - start) / PAGE_SIZE);
     const pageEnd = start + (page + 1) * PAGE_SIZE;
     if (state.blocks.isUsed(block, page)) read.mappedUpTo(pageEnd);
-    else read.zerosUpTo(pageEnd);
+    else read.zeroIter(pageEnd);
   }
 }
 
@@ -132,10 +132,10 @@ function readRunsAsUpstream(state: Vmalloc, read: Read, block: number, start: nu
     const first = page;
     while (page < config.blockPages && blocks.isUsedRounded(block, page)) page++;
     const runStart = start + first * PAGE_SIZE;
-    read.zerosUpTo(Math.min(runStart, end));
+    read.zeroIter(Math.min(runStart, end));
     const offset = read.address % PAGE_SIZE;
     const lengthBytes = (page - first + 1) * PAGE_SIZE - offset;
-    read.mappedFrom(runStart + offset, Math.min(lengthBytes, end - read.address));
+    read.alignedVreadIter(runStart + offset, Math.min(lengthBytes, end - read.address));
   }
 }
 
@@ -161,17 +161,17 @@ class Read {
   }
 
   /** Zeros up to `end`, or as far as the read goes. */
-  zerosUpTo(end: number): void {
+  zeroIter(end: number): void {
     if (end > this.address) this.give(0, 0, end - this.address);
   }
 
   /** What is mapped up to `end`. */
   mappedUpTo(end: number): void {
-    if (end > this.address) this.mappedFrom(this.address, end - this.address);
+    if (end > this.address) this.alignedVreadIter(this.address, end - this.address);
   }
 
   /** `lengthBytes` bytes of what is mapped at `source` and behind it, whatever the read's own address. */
-  mappedFrom(source: number, lengthBytes: number): void {
+  alignedVreadIter(source: number, lengthBytes: number): void {
     let at = source;
     const end = source + lengthBytes;
     while (at < end && !this.isOver) {

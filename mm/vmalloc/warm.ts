@@ -16,7 +16,7 @@ export function warmForFree(state: Vmalloc, address: number): void {
   const { areas, vms, pageArrays, tables } = state;
   if (areas.liveCount < LIVE_AREAS_MIN || address === state.newestStart) return;
   sum = (sum + tables.peekLeaf(address)) | 0;
-  const area = state.nodeOf(address).busy.findStart(address);
+  const area = state.addrToNode(address).busy.findStart(address);
   if (area === 0) return;
   const vm = areas.uses[2 * area + 1];
   sum = (sum + areas.end[area] + vms.flags[vm] + vms.sizeBytes[vm] + pageArrays.frames[vms.pages[vm]]) | 0;

@@ -289,7 +289,7 @@ export class Kernel {
 }
 
 function* freeVmAreaAt(state: Vmalloc, address: number): KernelCode<void> {
-  const node = state.nodeOf(address);
+  const node = state.addrToNode(address);
   const area = node.busy.findStart(address);
   const vm = area === 0 ? 0 : state.areas.vmOf(area);
   if (vm !== 0) yield* freeVmArea(state, vm);

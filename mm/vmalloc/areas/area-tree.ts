@@ -24,22 +24,22 @@ export class AreaTree extends RbTree {
   }
 
   /** Inserts an area; one that overlaps another is warned of and left out (returns false). */
-  insert(area: number): boolean {
+  insertVmapArea(area: number): boolean {
     const { start, end, links } = this.areas;
     const last = links[2 * this.head + 1];
     // Addresses often come in ascending order, and the last area has nothing on its right.
     if (last !== this.head && end[last] <= start[area]) {
-      this.linkAt(area, last, 1);
+      this.linkVa(area, last, 1);
       return true;
     }
-    return this.insertBelow(area, this.root);
+    return this.insertVmapAreaAugment(area, this.root);
   }
 
   /** Inserts an area whose place is known to be below `from`. */
-  insertBelow(area: number, from: number): boolean {
-    const place = this.findPlace(area, from);
+  insertVmapAreaAugment(area: number, from: number): boolean {
+    const place = this.findVaLinks(area, from);
     if (place < 0) return false;
-    this.linkAt(area, place >> 1, place & 1);
+    this.linkVa(area, place >> 1, place & 1);
     return true;
   }
 
@@ -49,13 +49,13 @@ export class AreaTree extends RbTree {
    * @param above an area of the tree not far above it, if the caller knows one: that spares the descent
    * @returns the area that contains the range now, or 0 when it overlaps another (warned of)
    */
-  giveBack(area: number, above = 0): number {
+  mergeOrAddVmapArea(area: number, above = 0): number {
     const near = above === 0 ? 0 : this.placeBelow(area, above);
-    const place = near === 0 ? this.findPlace(area, this.root) : near;
+    const place = near === 0 ? this.findVaLinks(area, this.root) : near;
     if (place < 0) return 0;
     const { areas, head } = this;
     const { start, end, links } = areas;
-    const follower = this.followerAt(place);
+    const follower = this.getVaNextSibling(place);
     const predecessor = links[2 * follower + 1];
     let merged = 0;
     if (follower !== head && start[follower] === end[area]) {
@@ -67,7 +67,7 @@ export class AreaTree extends RbTree {
       // The follower goes first: were the predecessor extended before, a rotation could bring its new size into its
       // subtreeMaxSize alone, and the propagation below would stop there.
       if (merged !== 0) {
-        this.unlink(merged);
+        this.unlinkVa(merged);
         areas.release(merged);
       }
       end[predecessor] = mergedEnd;
@@ -75,11 +75,11 @@ export class AreaTree extends RbTree {
     }
     if (merged === 0) {
       const own = this.augmented ? this.asGap(area) : area;
-      this.linkAt(own, place >> 1, place & 1);
+      this.linkVa(own, place >> 1, place & 1);
       return own;
     }
     areas.release(area);
-    if (this.augmented) this.propagate(merged);
+    if (this.augmented) this.augmentTreePropagateFrom(merged);
     return merged;
   }
 
@@ -92,7 +92,7 @@ export class AreaTree extends RbTree {
   }
 
   /** Takes an area out of the tree and off the list. */
-  unlink(area: number): void {
+  unlinkVa(area: number): void {
     this.remove(area);
     this.areas.listRemove(area);
   }
@@ -107,7 +107,7 @@ export class AreaTree extends RbTree {
    * Where an area belongs: twice the node below which it hangs (0: it becomes the root), plus its side. -1, and a warning,
    * when it overlaps one that is there.
    */
-  protected findPlace(area: number, from: number): number {
+  protected findVaLinks(area: number, from: number): number {
     const { start, end, child, links } = this.areas;
     const areaStart = start[area];
     let place = 0;
@@ -117,7 +117,7 @@ export class AreaTree extends RbTree {
       node = child[place];
     }
     // Only the neighbours in address order can overlap; the list knows them.
-    const follower = this.followerAt(place);
+    const follower = this.getVaNextSibling(place);
     const predecessor = links[2 * follower + 1];
     if (follower !== this.head && end[area] > start[follower]) return this.refuse(area, follower);
     if (predecessor !== this.head && end[predecessor] > areaStart) return this.refuse(area, predecessor);
@@ -142,12 +142,12 @@ export class AreaTree extends RbTree {
   }
 
   /** The area, or the list's head, that comes behind a place that `findPlace` found. */
-  private followerAt(place: number): number {
+  private getVaNextSibling(place: number): number {
     if (place === 0) return this.head;
     return (place & 1) === 0 ? place >> 1 : this.areas.links[2 * (place >> 1)];
   }
 
-  protected linkAt(area: number, above: number, side: number): void {
+  protected linkVa(area: number, above: number, side: number): void {
     this.link(area, above, side);
     if (above === 0) this.areas.listAddAfter(area, this.head);
     else if (side === 0) this.areas.listAddBefore(area, above);

@@ -74,30 +74,30 @@ export class BusyAreas {
   }
 
   /** The area that contains `address`, or 0 (`__find_vmap_area`). */
-  findContaining(address: number): number {
+  __findVmapArea(address: number): number {
     const page = startsPageOf(address);
-    if (!(page >= 0 && page < STARTS_PAGES_MAX)) return this.inserted.findContaining(address);
+    if (!(page >= 0 && page < STARTS_PAGES_MAX)) return this.inserted.__findVmapArea(address);
     const last = page | 0;
     const first = Math.max(0, last - NEAR_PAGES);
     for (let at = last; at >= first; at--) {
       const area = this.starts.at(at);
       if (area !== 0) return address < this.areas.end[area] && this.isOfNode(area) ? area : 0;
     }
-    return this.tree.findContaining(address);
+    return this.tree.__findVmapArea(address);
   }
 
   /** The lowest area that ends above `address`, or 0 (`__find_vmap_area_exceed_addr`). */
-  findEndingAbove(address: number): number {
-    return this.tree.findEndingAbove(address);
+  __findVmapAreaExceedAddr(address: number): number {
+    return this.tree.__findVmapAreaExceedAddr(address);
   }
 
   /**
    * Adds an area. One that overlaps another is left out of the tree, with a warning, when that is looked at. What reaches
    * beyond the table of starts is in the tree from the beginning.
    */
-  insert(area: number): void {
+  insertVmapArea(area: number): void {
     if (!this.remember(area) || startsPageOf(this.areas.end[area]) > STARTS_PAGES_MAX) {
-      if (!this.inserted.insert(area)) this.forget(area);
+      if (!this.inserted.insertVmapArea(area)) this.forget(area);
       return;
     }
     this.areas.parent[2 * area] = this.notInTree;
@@ -107,17 +107,17 @@ export class BusyAreas {
 
   /** Adds an area, to the tree as well; false, with a warning, for one that overlaps another. */
   insertIntoTree(area: number): boolean {
-    if (!this.tree.insert(area)) return false;
+    if (!this.tree.insertVmapArea(area)) return false;
     this.remember(area);
     return true;
   }
 
   /** Takes an area out. */
-  unlink(area: number): void {
+  unlinkVa(area: number): void {
     const { parent } = this.areas;
     this.forget(area);
     if (parent[2 * area] < 0) parent[2 * area] = 0;
-    else this.inserted.unlink(area);
+    else this.inserted.unlinkVa(area);
   }
 
   /** Puts an area that was added into the tree, if it is this node's and still there and not in it. */
@@ -125,7 +125,7 @@ export class BusyAreas {
     const { parent } = this.areas;
     if (parent[2 * area] !== this.notInTree) return;
     parent[2 * area] = 0;
-    if (!this.inserted.insert(area)) this.forget(area);
+    if (!this.inserted.insertVmapArea(area)) this.forget(area);
   }
 
   private makeRoomForAdded(): void {

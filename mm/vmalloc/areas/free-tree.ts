@@ -8,6 +8,13 @@ import type { KernelLog } from "../../lib/kernel-log.ts";
 import { AreaTree } from "./area-tree.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
 
+/** It is the whole gap (`enum fit_type`). */
+const FL_FIT_TYPE = 1;
+/** It is at the gap's left edge, at its right edge, or touches neither. */
+const LE_FIT_TYPE = 2;
+const RE_FIT_TYPE = 3;
+const NE_FIT_TYPE = 4;
+
 /** All free ranges, disjoint and never touching each other. */
 export class FreeTree extends AreaTree {
   constructor(areas: VmapAreas, log: KernelLog) {
@@ -18,19 +25,24 @@ export class FreeTree extends AreaTree {
    * Takes `sizeBytes` bytes, aligned to `align`, from the window [vstart, vend) (`__alloc_vmap_area`).
    * @returns the address, or `vend` when no room was found
    */
-  alloc(sizeBytes: number, align: number, vstart: number, vend: number): number {
+  __allocVmapArea(sizeBytes: number, align: number, vstart: number, vend: number): number {
     const adjustForAlign = align > PAGE_SIZE && vend - vstart !== sizeBytes;
-    const gap = this.findLowestMatch(sizeBytes, align, vstart, adjustForAlign ? sizeBytes + align - 1 : sizeBytes);
+    const gap = this.findVmapLowestMatch(sizeBytes, align, vstart, adjustForAlign ? sizeBytes + align - 1 : sizeBytes);
     if (gap === 0) return vend;
+    return this.vaAlloc(gap, sizeBytes, align, vstart, vend);
+  }
+
+  /** Takes the lowest room that is aligned as asked out of `gap` (`va_alloc`); the address, or `vend` when it is too high. */
+  private vaAlloc(gap: number, sizeBytes: number, align: number, vstart: number, vend: number): number {
     const from = Math.max(this.areas.start[gap], vstart);
     const address = align === 1 ? from : alignUp(from, align);
     if (address + sizeBytes > vend) return vend;
-    this.clip(gap, address, sizeBytes);
+    this.vaClip(gap, address, sizeBytes);
     return address;
   }
 
   /** The gap that contains `address`, else the highest below it, or 0 (`pvm_find_va_enclose_addr`). */
-  findAtOrBelow(address: number): number {
+  pvmFindVaEncloseAddr(address: number): number {
     const { start, child } = this.areas;
     let node = this.root;
     let best = 0;
@@ -42,35 +54,43 @@ export class FreeTree extends AreaTree {
   }
 
   /** Takes [address, address + sizeBytes) out of `gap`, which contains it (`va_clip`). */
-  clip(gap: number, address: number, sizeBytes: number): void {
+  vaClip(gap: number, address: number, sizeBytes: number): void {
     const { areas } = this;
-    const gapStart = areas.start[gap];
-    const gapEnd = areas.end[gap];
     const end = address + sizeBytes;
-    if (gapStart === address && gapEnd === end) {
-      this.unlink(gap);
-      areas.release(gap);
-      return;
+    switch (this.classifyVaFitType(gap, address, end)) {
+      case FL_FIT_TYPE:
+        this.unlinkVa(gap);
+        areas.release(gap);
+        return;
+      case LE_FIT_TYPE:
+        areas.start[gap] = end;
+        this.augmentTreePropagateFrom(gap);
+        return;
+      case RE_FIT_TYPE:
+        areas.end[gap] = address;
+        this.augmentTreePropagateFrom(gap);
+        return;
+      case NE_FIT_TYPE: {
+        const left = areas.makeGap(areas.start[gap], address);
+        areas.start[gap] = end;
+        this.augmentTreePropagateFrom(gap);
+        this.insertVmapAreaAugment(left, gap);
+      }
     }
-    if (gapStart === address) {
-      areas.start[gap] = end;
-      this.propagate(gap);
-    } else if (gapEnd === end) {
-      areas.end[gap] = address;
-      this.propagate(gap);
-    } else {
-      const left = areas.makeGap(gapStart, address);
-      areas.start[gap] = end;
-      this.propagate(gap);
-      this.insertBelow(left, gap);
-    }
+  }
+
+  /** Where [address, end) lies in the gap that contains it (`classify_va_fit_type`). */
+  private classifyVaFitType(gap: number, address: number, end: number): number {
+    const { areas } = this;
+    if (areas.start[gap] === address) return areas.end[gap] === end ? FL_FIT_TYPE : LE_FIT_TYPE;
+    return areas.end[gap] === end ? RE_FIT_TYPE : NE_FIT_TYPE;
   }
 
   /**
    * The gap in which a request is to be placed. Descends only into subtrees that hold a gap of `searchBytes`; for
    * alignments above a page the result depends on the shape of the tree and need not be the lowest.
    */
-  private findLowestMatch(sizeBytes: number, align: number, vstart: number, searchBytes: number): number {
+  private findVmapLowestMatch(sizeBytes: number, align: number, vstart: number, searchBytes: number): number {
     const { start, subtreeMaxSize, child, parent } = this.areas;
     let lowest = vstart;
     let node = this.root;
@@ -80,7 +100,7 @@ export class FreeTree extends AreaTree {
       // A promise of room was not kept, below `vstart` or by the alignment: up to a right subtree that is yet to be searched.
       node = parent[-2 * node];
       while (node !== 0) {
-        if (this.fits(node, sizeBytes, align, lowest)) return node;
+        if (this.isWithinThisVa(node, sizeBytes, align, lowest)) return node;
         const right = child[2 * node + 1];
         if (right !== 0 && lowest <= start[node] && subtreeMaxSize[right] >= searchBytes) {
           lowest = start[node] + 1;
@@ -108,7 +128,11 @@ export class FreeTree extends AreaTree {
         node = left;
         continue;
       }
-      if (gapStart > window && align <= PAGE_SIZE ? gapStart + size <= end[node] : this.fits(node, size, align, window))
+      if (
+        gapStart > window && align <= PAGE_SIZE
+          ? gapStart + size <= end[node]
+          : this.isWithinThisVa(node, size, align, window)
+      )
         return node;
       const right = child[2 * node + 1];
       if (right === 0 || subtreeMaxSize[right] < search) return -node;
@@ -117,7 +141,7 @@ export class FreeTree extends AreaTree {
   }
 
   /** Whether `gap` has room for a request from `lowest` on (`is_within_this_va`). */
-  private fits(gap: number, sizeBytes: number, align: number, lowest: number): boolean {
+  private isWithinThisVa(gap: number, sizeBytes: number, align: number, lowest: number): boolean {
     const { start, end } = this.areas;
     const from = Math.max(start[gap], lowest);
     return (align === 1 ? from : alignUp(from, align)) + sizeBytes <= end[gap];

@@ -39,13 +39,13 @@ export class LazyAreas {
       const area = this.areas.nextOf(this.collected);
       this.areas.listRemove(area);
       this.collectedCount--;
-      this.sorted.insert(area);
+      this.sorted.insertVmapArea(area);
     }
     return this.sorted;
   }
 
   /** Adds an area. One that overlaps another is left out, with a warning, as soon as they are put in order. */
-  add(area: number): void {
+  insertVmapArea(area: number): void {
     this.areas.listAddBefore(area, this.collected);
     this.collectedCount++;
   }

@@ -30,7 +30,7 @@ export class RbTree {
   }
 
   /** The area that contains `address`, or 0 (`__find_vmap_area`). */
-  findContaining(address: number): number {
+  __findVmapArea(address: number): number {
     const { start, end, child } = this.areas;
     let node = this.root;
     let below = 0;
@@ -44,7 +44,7 @@ export class RbTree {
   }
 
   /** The lowest area that ends above `address`, or 0 (`__find_vmap_area_exceed_addr`). */
-  findEndingAbove(address: number): number {
+  __findVmapAreaExceedAddr(address: number): number {
     const { areas } = this;
     let node = this.root;
     let best = 0;
@@ -81,7 +81,7 @@ export class RbTree {
     else areas.child[2 * parent + side] = node;
     if (this.augmented) {
       areas.subtreeMaxSize[node] = areas.end[node] - areas.start[node];
-      this.propagate(parent);
+      this.augmentTreePropagateFrom(parent);
     }
     this.rebalanceAfterInsert(node);
   }
@@ -99,9 +99,9 @@ export class RbTree {
       if (only !== 0) {
         parent[2 * only] = above;
         black[2 * only] = black[2 * node];
-        if (this.augmented) this.propagate(above);
+        if (this.augmented) this.augmentTreePropagateFrom(above);
       } else {
-        if (this.augmented) this.propagate(above);
+        if (this.augmented) this.augmentTreePropagateFrom(above);
         if (black[2 * node] && above !== 0) this.rebalanceAfterRemove(above);
       }
       return;
@@ -127,15 +127,15 @@ export class RbTree {
     black[2 * successor] = black[2 * node];
     if (this.augmented) {
       areas.subtreeMaxSize[successor] = areas.subtreeMaxSize[node];
-      if (deficient !== successor) this.propagate(deficient);
-      this.propagate(successor);
+      if (deficient !== successor) this.augmentTreePropagateFrom(deficient);
+      this.augmentTreePropagateFrom(successor);
     }
     if (orphan !== 0) black[2 * orphan] = 1;
     else if (lostBlack) this.rebalanceAfterRemove(deficient);
   }
 
   /** Makes `subtreeMaxSize` right from `node` upwards, as far as it changes (`augment_tree_propagate_from`). */
-  propagate(node: number): void {
+  augmentTreePropagateFrom(node: number): void {
     const { start, end, subtreeMaxSize, child, parent } = this.areas;
     let at = node;
     while (at !== 0) {

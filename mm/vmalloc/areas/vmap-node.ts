@@ -46,17 +46,17 @@ export class VmapNode {
 }
 
 /** Index of the pool for areas of `sizeBytes`, or -1 when they are too large for one (`size_to_va_pool`). */
-export function poolIndexOf(sizeBytes: number): number {
+export function sizeToVaPool(sizeBytes: number): number {
   const index = Math.floor((sizeBytes - 1) / PAGE_SIZE);
   return index < MAX_VA_SIZE_PAGES ? index : -1;
 }
 
 /** The bits of an area's flags that carry a node's id (`encode_vn_id`). */
-export function encodeNodeId(id: number): number {
+export function encodeVnId(id: number): number {
   return (id + 1) << 8;
 }
 
 /** The node's id in an area's flags, or -1 when it carries none (`decode_vn_id`). */
-export function decodeNodeId(flags: number): number {
+export function decodeVnId(flags: number): number {
   return (flags >>> 8) - 1;
 }

@@ -245,7 +245,7 @@ export const CALLS: readonly Call[] = [
       return 0;
     },
     undo: (kernel, address) => {
-      const vm = kernel.vm.areas.vmOf(kernel.vm.nodeOf(address).busy.findStart(address));
+      const vm = kernel.vm.areas.vmOf(kernel.vm.addrToNode(address).busy.findStart(address));
       kernel.run(vmAreaUnmapPages(kernel.vm, vm, address + PAGE, address + 301 * PAGE));
       kernel.freeVmArea(address);
     },

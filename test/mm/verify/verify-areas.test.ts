@@ -72,8 +72,8 @@ describe("verify finds what is wrong with trees and lists", () => {
         const middle = areas.startOf(gap) + PAGE;
         const upper = areas.make(middle, areas.endOf(gap));
         areas.setEnd(gap, middle);
-        freeTree.propagate(gap);
-        freeTree.insert(upper);
+        freeTree.augmentTreePropagateFrom(gap);
+        freeTree.insertVmapArea(upper);
         return "touch and were not merged";
       },
     ],
@@ -93,7 +93,7 @@ describe("verify finds what is wrong with the places of areas", () => {
       "a range that belongs to nobody",
       ({ kernel, small }) => {
         const area = busyArea(kernel, small);
-        kernel.vm.nodes[kernel.vm.nodeOf(small).id].busy.unlink(area);
+        kernel.vm.nodes[kernel.vm.addrToNode(small).id].busy.unlinkVa(area);
         kernel.vm.areas.release(area);
         return `${shown(small)}-${shown(small + 4 * PAGE)} belongs to nobody`;
       },
@@ -101,7 +101,7 @@ describe("verify finds what is wrong with the places of areas", () => {
     [
       "a start that the table does not know",
       ({ kernel, small }) => {
-        const node = kernel.vm.nodeOf(small);
+        const node = kernel.vm.addrToNode(small);
         const area = busyArea(kernel, small);
         node.busy.findStart = (start) => (start === small ? 0 : area);
         return `the table of starts of node ${node.id} does not name ${shown(small)}`;
@@ -119,9 +119,9 @@ describe("verify finds what is wrong with the places of areas", () => {
       ({ kernel, small }) => {
         const { nodes, areas } = kernel.vm;
         const area = busyArea(kernel, small);
-        const home = kernel.vm.nodeOf(small).id;
-        nodes[home].busy.unlink(area);
-        nodes[(home + 1) % 4].busy.insert(area);
+        const home = kernel.vm.addrToNode(small).id;
+        nodes[home].busy.unlinkVa(area);
+        nodes[(home + 1) % 4].busy.insertVmapArea(area);
         return `busy area ${shown(areas.startOf(area))}-${shown(areas.endOf(area))} is in node`;
       },
     ],
@@ -129,10 +129,10 @@ describe("verify finds what is wrong with the places of areas", () => {
       "a lazily freed area in another node",
       ({ kernel, lazy }) => {
         const { nodes } = kernel.vm;
-        const from = nodes.findIndex((node) => node.lazy.tree.findContaining(lazy) !== 0);
-        const area = nodes[from].lazy.tree.findContaining(lazy);
-        nodes[from].lazy.tree.unlink(area);
-        nodes[(from + 1) % 4].lazy.tree.insert(area);
+        const from = nodes.findIndex((node) => node.lazy.tree.__findVmapArea(lazy) !== 0);
+        const area = nodes[from].lazy.tree.__findVmapArea(lazy);
+        nodes[from].lazy.tree.unlinkVa(area);
+        nodes[(from + 1) % 4].lazy.tree.insertVmapArea(area);
         return `lazily freed area ${shown(lazy)}`;
       },
     ],
@@ -140,7 +140,7 @@ describe("verify finds what is wrong with the places of areas", () => {
       "a lazily freed area that still has a vm_struct",
       ({ kernel, lazy }) => {
         for (const node of kernel.vm.nodes) {
-          const area = node.lazy.tree.findContaining(lazy);
+          const area = node.lazy.tree.__findVmapArea(lazy);
           if (area !== 0) kernel.vm.areas.setVm(area, 1);
         }
         return `${shown(lazy)}-${shown(lazy + 3 * PAGE)} still has a vm_struct`;

@@ -20,8 +20,12 @@ function treeOfGaps(sizes: readonly number[], order: readonly number[]) {
     busy.push(at + size * PAGE);
     at += (size + 1) * PAGE;
   }
-  for (const gap of order) tree.insert(areas.make(...gaps[gap]));
-  return { areas, tree, giveBack: (page: number) => tree.giveBack(areas.make(busy[page], busy[page] + PAGE)) };
+  for (const gap of order) tree.insertVmapArea(areas.make(...gaps[gap]));
+  return {
+    areas,
+    tree,
+    giveBack: (page: number) => tree.mergeOrAddVmapArea(areas.make(busy[page], busy[page] + PAGE)),
+  };
 }
 
 function findings(areas: VmapAreas, tree: FreeTree): string[] {

@@ -76,7 +76,7 @@ export function shown(address: number): string {
 /** The busy area at an address. */
 export function busyArea(kernel: Kernel, address: number): number {
   for (const node of kernel.vm.nodes) {
-    const area = node.busy.findContaining(address);
+    const area = node.busy.__findVmapArea(address);
     if (area !== 0) return area;
   }
   throw new Error(`nothing at ${shown(address)}`);

@@ -213,7 +213,7 @@ export class RandomWorkload implements Holder {
     else if (held.kind === "vmap" || held.kind === "vmapPfn") yield* vunmap(vm, held.address);
     else if (held.kind === "vmMapRam") yield* wait(vmUnmapRam(vm, held.address, held.pages));
     else if (held.kind === "ioremap") yield* iounmap(vm, held.address);
-    else yield* freeVmArea(vm, vm.areas.vmOf(vm.nodeOf(held.address).busy.findStart(held.address)));
+    else yield* freeVmArea(vm, vm.areas.vmOf(vm.addrToNode(held.address).busy.findStart(held.address)));
   }
 
   /** Reads a mapping through the CPU's TLBs. */

@@ -56,7 +56,7 @@ beforeEach(() => {
 });
 
 function vmAt(at: Kernel, address: number): number {
-  return at.vm.areas.vmOf(at.vm.nodeOf(address).busy.findContaining(address));
+  return at.vm.areas.vmOf(at.vm.addrToNode(address).busy.__findVmapArea(address));
 }
 
 function flagsAt(address: number): number {

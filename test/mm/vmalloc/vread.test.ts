@@ -26,7 +26,7 @@ function filledFrames(kernel: Kernel, count: number, first: number): Uint32Array
 /** Fills the pages of a vmalloc'ed area with `first`, `first + 1`, ... */
 function fillArea(kernel: Kernel, address: number, first: number): void {
   const { areas, vms, pageArrays } = kernel.vm;
-  const area = kernel.vm.nodeOf(address).busy.findStart(address);
+  const area = kernel.vm.addrToNode(address).busy.findStart(address);
   const vm = areas.vmOf(area);
   for (let k = 0; k < vms.nrPages[vm]; k++) {
     kernel.machine.memory.frameBytes(pageArrays.frames[vms.pages[vm] + k]).fill(first + k);
@@ -83,7 +83,7 @@ describe("vread_iter", () => {
     const kernel = bootKernel();
     const address = kernel.vmallocHuge(4 * 2 ** 20);
     const { areas, vms, pageArrays } = kernel.vm;
-    const vm = areas.vmOf(kernel.vm.nodeOf(address).busy.findStart(address));
+    const vm = areas.vmOf(kernel.vm.addrToNode(address).busy.findStart(address));
     expect(vms.pageOrderOf(vm)).toBe(9);
     kernel.machine.memory.frameBytes(pageArrays.frames[vms.pages[vm] + 700]).fill(7);
     expect(pageBytes(kernel, address + 699 * PAGE, 3)).toEqual([0, 7, 0]);
@@ -101,14 +101,14 @@ describe("vread_iter", () => {
     const address = kernel.vmalloc(2 * PAGE);
     fillArea(kernel, address, 5);
     const { vms, areas } = kernel.vm;
-    vms.flags[areas.vmOf(kernel.vm.nodeOf(address).busy.findStart(address))] = VM_ALLOC | VM_UNINITIALIZED;
+    vms.flags[areas.vmOf(kernel.vm.addrToNode(address).busy.findStart(address))] = VM_ALLOC | VM_UNINITIALIZED;
     expect(pageBytes(kernel, address, 2)).toEqual([0, 0]);
   });
 
   it("gives zeros for the pages that are mapped in a sparse area", () => {
     const kernel = bootKernel();
     const address = kernel.getVmArea(4 * PAGE, VM_SPARSE);
-    const vm = kernel.vm.areas.vmOf(kernel.vm.nodeOf(address).busy.findStart(address));
+    const vm = kernel.vm.areas.vmOf(kernel.vm.addrToNode(address).busy.findStart(address));
     const frames = filledFrames(kernel, 2, 0x30);
     expect(vmAreaMapPages(kernel.vm, vm, address + PAGE, address + 3 * PAGE, frames)).toBe(0);
     expect(kernel.machine.cpus[0].load(address + PAGE, 1)).toBe(0x30);

@@ -54,20 +54,20 @@ it.each([
             const own = model.filter((each) => of(each.start) === node).sort((a, b) => a.start - b.start);
             const found = there !== undefined && own.includes(there) ? there.area : 0;
             const above = own.find(({ end }) => end > start);
-            if (what === 6) expect(node.findContaining(start + 8)).toBe(found);
+            if (what === 6) expect(node.__findVmapArea(start + 8)).toBe(found);
             if (what === 7) expect(node.findStart(start)).toBe(there?.start === start ? found : 0);
-            if (what === 8) expect(node.findEndingAbove(start)).toBe(above?.area ?? 0);
+            if (what === 8) expect(node.__findVmapAreaExceedAddr(start)).toBe(above?.area ?? 0);
             if (what === 9) expect(listed(areas, node.tree.head)).toEqual(own.map((each) => each.start));
           }
         } else if (there !== undefined) {
           model.splice(at, 1);
-          of(there.start).unlink(there.area);
+          of(there.start).unlinkVa(there.area);
           areas.release(there.area);
         } else {
           const end = start + (what + 1) * PAGE;
           if (model.some((each) => each.start < end && each.end > start)) continue;
           const area = areas.make(start, end);
-          of(start).insert(area);
+          of(start).insertVmapArea(area);
           model.push({ start, end, area });
         }
       }
@@ -84,19 +84,19 @@ it.each([1, 4])(
       areas.make(VMALLOC_START + 2 * slot * PAGE, VMALLOC_START + (2 * slot + 1) * PAGE);
     const live = Array.from({ length: 3000 }, (_, slot) => make(slot));
     const busyOfSlot = (slot: number): BusyAreas => of(areas.startOf(live[slot]));
-    for (const [slot, area] of live.entries()) busyOfSlot(slot).insert(area);
+    for (const [slot, area] of live.entries()) busyOfSlot(slot).insertVmapArea(area);
     for (let round = 0; round < 3; round++) {
       // Freed in one order and taken again in another, so that areas change their places.
       for (let i = 0; i < 6000; i++) {
         const [one, other] = [(i * 7) % 3000, (i * 11 + round) % 3000];
         if (one === other) continue;
         for (const slot of [one, other]) {
-          busyOfSlot(slot).unlink(live[slot]);
+          busyOfSlot(slot).unlinkVa(live[slot]);
           areas.release(live[slot]);
         }
         for (const slot of [one, other]) {
           live[slot] = make(slot);
-          busyOfSlot(slot).insert(live[slot]);
+          busyOfSlot(slot).insertVmapArea(live[slot]);
         }
       }
       for (const node of all) {
@@ -113,11 +113,11 @@ it("a busy area that overlaps another is warned of and left out when the tree is
   const log = new KernelLog();
   const [busy] = busyOf(areas, 1, log).all;
   const first = areas.make(VMALLOC_START, VMALLOC_START + 4 * PAGE);
-  busy.insert(first);
-  busy.insert(areas.make(VMALLOC_START + 2 * PAGE, VMALLOC_START + 3 * PAGE));
+  busy.insertVmapArea(first);
+  busy.insertVmapArea(areas.make(VMALLOC_START + 2 * PAGE, VMALLOC_START + 3 * PAGE));
   expect(listed(areas, busy.tree.head)).toEqual([VMALLOC_START]);
   expect(log.lines.join("\n")).toContain("overlaps with");
-  expect(busy.findContaining(VMALLOC_START + 2 * PAGE)).toBe(first);
+  expect(busy.__findVmapArea(VMALLOC_START + 2 * PAGE)).toBe(first);
 });
 
 it.each([
@@ -138,8 +138,8 @@ it.each([
       for (let round = 0; round < 2; round++) {
         expect(lazy.isEmpty).toBe(true);
         slots.forEach((slot, i) => {
-          lazy.add(areas.make(slot * distance, slot * distance + PAGE));
-          if (i === look) lazy.tree.findContaining(0);
+          lazy.insertVmapArea(areas.make(slot * distance, slot * distance + PAGE));
+          if (i === look) lazy.tree.__findVmapArea(0);
         });
         const sorted = [...slots].sort((a, b) => a - b).map((slot) => slot * distance);
         if (round === 1 && slots.length > 0) expect(listed(areas, lazy.tree.head)).toEqual(sorted);
@@ -160,7 +160,7 @@ it("a lazily freed area that overlaps another is warned of and left out", () => 
   const log = new KernelLog();
   const lazy = new LazyAreas(areas, log);
   const to = areas.makeListHead();
-  for (const page of [4, 2, 3]) lazy.add(areas.make(page * PAGE, (page + (page === 2 ? 2 : 1)) * PAGE));
+  for (const page of [4, 2, 3]) lazy.insertVmapArea(areas.make(page * PAGE, (page + (page === 2 ? 2 : 1)) * PAGE));
   lazy.detachAll(to);
   expect(listed(areas, to)).toEqual([2 * PAGE, 4 * PAGE]);
   expect(log.lines.join("\n")).toContain("overlaps with");
@@ -171,8 +171,8 @@ it("an area that overlaps another across the end of the table of starts is warne
   const [busy] = busyOf(areas, 1).all;
   const end = VMALLOC_START + 2 ** 34;
   const first = areas.make(end - PAGE, end + PAGE);
-  busy.insert(first);
-  busy.insert(areas.make(end - 2 * PAGE, end + 2 * PAGE));
+  busy.insertVmapArea(first);
+  busy.insertVmapArea(areas.make(end - 2 * PAGE, end + 2 * PAGE));
   expect(busy.findStart(end - 2 * PAGE)).toBe(0);
-  expect(busy.findContaining(end + 8)).toBe(first);
+  expect(busy.__findVmapArea(end + 8)).toBe(first);
 });

@@ -11,7 +11,7 @@ function freshTree(): { areas: VmapAreas; tree: FreeTree; log: KernelLog } {
   const areas = new VmapAreas();
   const log = new KernelLog();
   const tree = new FreeTree(areas, log);
-  tree.insert(areas.make(PAGE, SPACE * PAGE));
+  tree.insertVmapArea(areas.make(PAGE, SPACE * PAGE));
   return { areas, tree, log };
 }
 
@@ -89,12 +89,12 @@ describe("the free tree", () => {
         for (const { pages, alignPages, fromPages, freeIndex } of steps) {
           if (freeIndex !== undefined && live.length > 0) {
             const [at, size] = live.splice(freeIndex % live.length, 1)[0];
-            tree.giveBack(areas.make(at, at + size));
+            tree.mergeOrAddVmapArea(areas.make(at, at + size));
             model.give(at, size);
           } else {
             const size = pages * PAGE;
             const vend = SPACE * PAGE;
-            const at = tree.alloc(size, alignPages * PAGE, fromPages * PAGE, vend);
+            const at = tree.__allocVmapArea(size, alignPages * PAGE, fromPages * PAGE, vend);
             if (alignPages === 1) expect(at).toBe(model.alloc(size, PAGE, fromPages * PAGE) ?? vend);
             if (at === vend) continue;
             expect(at % (alignPages * PAGE)).toBe(0);
@@ -114,8 +114,8 @@ describe("the free tree", () => {
   it("fails a search whose chosen gap passes the window's end, even if another gap would do", () => {
     const { tree } = freshTree();
     const vend = 64 * PAGE;
-    expect(tree.alloc(60 * PAGE, PAGE, 8 * PAGE, vend)).toBe(vend);
-    expect(tree.alloc(56 * PAGE, PAGE, 8 * PAGE, vend)).toBe(8 * PAGE);
+    expect(tree.__allocVmapArea(60 * PAGE, PAGE, 8 * PAGE, vend)).toBe(vend);
+    expect(tree.__allocVmapArea(56 * PAGE, PAGE, 8 * PAGE, vend)).toBe(8 * PAGE);
   });
 
   it("finds a gap of exactly the window of an aligned request, with no room to move it in", () => {
@@ -123,12 +123,12 @@ describe("the free tree", () => {
     for (const size of [64 * PAGE, 16 * PAGE]) {
       const { areas, tree } = freshTree();
       // One gap of exactly the size, at an aligned address, below a root that has no room.
-      tree.clip(tree.root, PAGE, (SPACE - 1) * PAGE);
-      tree.giveBack(areas.make(10 * PAGE, 11 * PAGE));
-      tree.giveBack(areas.make(4 * align, 4 * align + size));
-      tree.giveBack(areas.make(2 * PAGE, 3 * PAGE));
-      expect(tree.alloc(size, align, 0, SPACE * PAGE)).toBe(SPACE * PAGE);
-      expect(tree.alloc(size, align, 4 * align, 4 * align + size)).toBe(4 * align);
+      tree.vaClip(tree.root, PAGE, (SPACE - 1) * PAGE);
+      tree.mergeOrAddVmapArea(areas.make(10 * PAGE, 11 * PAGE));
+      tree.mergeOrAddVmapArea(areas.make(4 * align, 4 * align + size));
+      tree.mergeOrAddVmapArea(areas.make(2 * PAGE, 3 * PAGE));
+      expect(tree.__allocVmapArea(size, align, 0, SPACE * PAGE)).toBe(SPACE * PAGE);
+      expect(tree.__allocVmapArea(size, align, 4 * align, 4 * align + size)).toBe(4 * align);
       expect(checkTree(areas, tree)).toHaveLength(2);
     }
   });
@@ -141,7 +141,7 @@ describe("the free tree", () => {
         const model = new GapList();
         for (let i = 1; i < 40; i++) {
           const at = i * 1000 * PAGE;
-          tree.clip(tree.findContaining(at), at, (i % 7) * 20 * PAGE + PAGE);
+          tree.vaClip(tree.__findVmapArea(at), at, (i % 7) * 20 * PAGE + PAGE);
           model.take(at, (i % 7) * 20 * PAGE + PAGE);
         }
         for (const { gap, from, pages } of cuts) {
@@ -149,7 +149,7 @@ describe("the free tree", () => {
           const left = (end - start) / PAGE;
           const size = from === "all" ? left : Math.min(left, Math.floor((left * pages) / 31) + 1);
           const at = from === "end" ? left - size : from === "middle" ? Math.floor((left - size) / 2) : 0;
-          tree.clip(tree.findContaining(start), start + at * PAGE, size * PAGE);
+          tree.vaClip(tree.__findVmapArea(start), start + at * PAGE, size * PAGE);
           model.take(start + at * PAGE, size * PAGE);
           expect(checkTree(areas, tree)).toEqual(model.gaps);
           if (model.gaps.length === 0) return;
@@ -161,9 +161,9 @@ describe("the free tree", () => {
 
   it("warns of a range that is given back twice and keeps its shape", () => {
     const { areas, tree, log } = freshTree();
-    const at = tree.alloc(PAGE, PAGE, 0, SPACE * PAGE);
-    tree.giveBack(areas.make(at, at + PAGE));
-    tree.giveBack(areas.make(at, at + PAGE));
+    const at = tree.__allocVmapArea(PAGE, PAGE, 0, SPACE * PAGE);
+    tree.mergeOrAddVmapArea(areas.make(at, at + PAGE));
+    tree.mergeOrAddVmapArea(areas.make(at, at + PAGE));
     expect(log.warnings).toBe(1);
     expect(checkTree(areas, tree)).toEqual([[PAGE, SPACE * PAGE]]);
   });

@@ -22,8 +22,8 @@ describe("addr_to_node and addr_to_vb_xa", () => {
       fc.property(address, fc.constantFrom(...kernels), (la, { vm }) => {
         const address64 = UPPER_HALF + BigInt(la);
         const { zoneSizeBytes, vmapNodes, possibleCpus } = vm.config;
-        expect(vm.nodeOf(la).id).toBe(Number((address64 / BigInt(zoneSizeBytes)) % BigInt(vmapNodes)));
-        expect(vm.blockHashOf(la)).toBe(Number((address64 / BigInt(vm.blockBytes)) % BigInt(possibleCpus)));
+        expect(vm.addrToNode(la).id).toBe(Number((address64 / BigInt(zoneSizeBytes)) % BigInt(vmapNodes)));
+        expect(vm.addrToVbXa(la)).toBe(Number((address64 / BigInt(vm.blockBytes)) % BigInt(possibleCpus)));
       }),
       { numRuns: 1000 },
     );
