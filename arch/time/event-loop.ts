@@ -390,7 +390,7 @@ export class EventLoop {
   }
 }
 
-/** Code that ends at once. */
+/** Code that does nothing. */
 function* nothing(): KernelCode<void> {
   // It never pauses: `runSync` puts real code in its place.
 }

@@ -1,17 +1,17 @@
 /**
- * The data caches as the page walker sees them: which lines of page tables are near, so that hot and cold tables differ. Data
- * accesses do not go through it. Lines are 64 bytes: eight entries.
+ * The data caches as the page walker sees them: which level answers the fetch of a page-table entry, so that entries that are
+ * used often cost less. Accesses to data do not go through them. A line has 64 bytes: eight entries.
  */
 
 import { checkState } from "../isa/state-error.ts";
 import type { Preset } from "../presets/preset.ts";
-import { replacementPolicy } from "../presets/replacement/index.ts";
+import { replacementPolicy, replacementProblem } from "../presets/replacement/index.ts";
 import { afterUse, type Replacement } from "../presets/replacement/policy.ts";
 
 /** In place of the number of a line, where there is none: equal to no line. */
 const NO_LINE = Number.NaN;
 
-/** One level: physically indexed, tree-PLRU, or round robin where the number of ways is no power of two. */
+/** One level: physically indexed, tree-PLRU, or round robin where that does not exist for the number of ways. */
 export class LineCache {
   /** Cycles of a fetch that this level answers. */
   readonly hitCycles: number;
@@ -28,7 +28,7 @@ export class LineCache {
     this.state = new Int32Array(sets);
     this.ways = ways;
     this.setMask = sets - 1;
-    this.policy = replacementPolicy([1, 2, 4, 8, 16].includes(ways) ? "tree-plru" : "round-robin", ways);
+    this.policy = replacementPolicy(replacementProblem("tree-plru", ways) === null ? "tree-plru" : "round-robin", ways);
   }
 
   /** Looks a line up and puts it in when it is not there; whether it was. */
