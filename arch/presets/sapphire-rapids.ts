@@ -1,16 +1,23 @@
-/** Intel Sapphire Rapids (Golden Cove). */
+/**
+ * Intel Sapphire Rapids (Golden Cove) and Emerald Rapids (Raptor Cove), which have the same TLBs. Where CPUID and a measured core
+ * differ, the core counts: `test/silicon` holds what it did, `test/arch/presets/silicon.test.ts` lays this preset beside it.
+ */
 
 import { bytes, cycles, ways } from "./figure.ts";
 import { ICELAKE, SUNNY_COVE_DATA_TLBS } from "./icelake.ts";
 import type { Preset } from "./preset.ts";
 
 const CPUID = "[F] CPUID leaf 18h; replacement and index [M], as in Skylake";
+const MEASURED = "[F] measured on an Emerald Rapids core (test/silicon)";
+
+/** Those of Ice Lake that no measurement has corrected. */
+const OTHER_DATA_TLBS = SUNNY_COVE_DATA_TLBS.filter(({ name, level }) => level === 1 && name !== "L1 dTLB loads 4K");
 
 /** Sapphire Rapids. */
 export const SAPPHIRE_RAPIDS: Preset = {
   ...ICELAKE,
   name: "sapphire-rapids",
-  description: "Intel Sapphire Rapids; the optimization manual gives its first-level load TLB 96 entries, CPUID 64",
+  description: "Intel Sapphire Rapids and Emerald Rapids",
   maxPhyAddr: { value: 46, unit: "bits", source: "[M] Xeon 8480" },
   frequencyGhz: { value: 2.0, unit: "GHz", source: "[M] Xeon 8480, base" },
   features: { ...ICELAKE.features, pks: true, shadowStack: true },
@@ -24,7 +31,7 @@ export const SAPPHIRE_RAPIDS: Preset = {
       ways: 8,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: CPUID,
+      source: `${MEASURED}: entries, ways, index; replacement [M]`,
     },
     {
       name: "L1 iTLB 2M",
@@ -37,7 +44,29 @@ export const SAPPHIRE_RAPIDS: Preset = {
       replacement: "tree-plru",
       source: CPUID,
     },
-    ...SUNNY_COVE_DATA_TLBS,
+    {
+      name: "L1 dTLB loads 4K",
+      level: 1,
+      kinds: ["load"],
+      pageSizes: ["4K"],
+      sets: 16,
+      ways: 6,
+      indexHash: "linear",
+      replacement: "mru3-plru2",
+      source: `${MEASURED}: all of it; the optimization manual too gives 96 entries, CPUID 64`,
+    },
+    ...OTHER_DATA_TLBS,
+    {
+      name: "L2 TLB",
+      level: 2,
+      kinds: ["load", "store", "fetch"],
+      pageSizes: ["4K", "2M", "1G"],
+      sets: 128,
+      ways: 16,
+      indexHash: "xor",
+      replacement: "tree-plru",
+      source: `${MEASURED}: sets, ways and index for 4 KiB pages; CPUID has two halves of 8 ways, one for 2 MiB and one for 1 GiB pages beside those of 4 KiB; that larger pages may use all 16, and the replacement [M]`,
+    },
   ],
   dataCaches: [
     ICELAKE.dataCaches[0],
