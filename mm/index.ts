@@ -76,6 +76,7 @@ export { mapPhysicalRange, type TableFlush } from "./page-tables/huge-map.ts";
 export { PageTableCursor } from "./page-tables/page-table-cursor.ts";
 export { PageTables } from "./page-tables/page-tables.ts";
 export {
+  CACHE_MODES,
   type CacheMode,
   ioProtection,
   PAGE_KERNEL,
@@ -84,7 +85,8 @@ export {
   type Protection,
 } from "./page-tables/protection.ts";
 export { pcpuFreeVmAreas, pcpuGetVmAreas } from "./percpu/pcpu-areas.ts";
-export { type RestoredArea, RestoreError, restoreVmalloc } from "./snapshot/vmalloc-restore.ts";
+export { RestoreError } from "./snapshot/check-snapshot.ts";
+export { restoreVmalloc } from "./snapshot/vmalloc-restore.ts";
 export * from "./snapshot/vmalloc-snapshot.ts";
 export { GlobalAsids, isGlobalAsid } from "./user/global-asids.ts";
 export { MmStruct } from "./user/mm-struct.ts";

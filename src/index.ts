@@ -9,7 +9,7 @@ export {
 } from "../arch/isa/errors.ts";
 export { ConfigError } from "../mm/lib/config-error.ts";
 export { NotEnoughMemory } from "../mm/lib/not-enough-memory.ts";
-export { RestoreError } from "../mm/snapshot/vmalloc-restore.ts";
+export { RestoreError } from "../mm/snapshot/check-snapshot.ts";
 export { EventCounter } from "./events/event-counter.ts";
 export { EventRecorder } from "./events/event-recorder.ts";
 export { EVENT_NAMES, type RecordedEvent, sameEvent } from "./events/recorded-event.ts";

@@ -13,7 +13,8 @@
  * - `BAD_INPUT`: a file cannot be read, is damaged, or holds something else than was expected.
  * - `BAD_OUTPUT`: a file cannot be written.
  * - `BAD_STATE`: a state contradicts itself, or cannot be saved or restored.
- * - `BAD_WORKLOAD`: a workload in a file of the person's own cannot be loaded, or failed.
+ * - `BAD_WORKLOAD`: a workload in a file of the person's own cannot be loaded.
+ * - `WORKLOAD_FAILED`: such a workload ended with an error: a fault, a wrong argument of a call, or one of its own.
  * - `NO_MEMORY`: the emulated machine has too little memory for what was asked of it.
  * - `DEADLOCK`: nothing can happen on the machine any more although somebody waits.
  */
@@ -26,6 +27,7 @@ export const ERROR_CODES = [
   "BAD_OUTPUT",
   "BAD_STATE",
   "BAD_WORKLOAD",
+  "WORKLOAD_FAILED",
   "NO_MEMORY",
   "DEADLOCK",
 ] as const;

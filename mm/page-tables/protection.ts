@@ -36,7 +36,8 @@ export function notExecutable({ low, high }: Protection): Protection {
 }
 
 /** How a mapping is cached (`enum page_cache_mode`). */
-export type CacheMode = "wb" | "wc" | "uc-" | "uc" | "wt" | "wp";
+export const CACHE_MODES = ["wb", "wc", "uc-", "uc", "wt", "wp"] as const;
+export type CacheMode = (typeof CACHE_MODES)[number];
 
 const CACHE_BITS: Readonly<Record<CacheMode, number>> = {
   wb: 0,

@@ -64,6 +64,22 @@ export interface FreeVmapBlockRecord {
   readonly cpu: number;
   readonly free: number;
   readonly dirty: number;
+  /** Bounds of its dirty pages, where a recording has them here too. */
+  readonly dirtyMin?: number;
+  readonly dirtyMax?: number;
+}
+
+/** What `/proc/vmallocinfo` says of a busy area beyond its snapshot record. */
+export interface RestoredArea {
+  readonly start: number;
+  /** `symbol+0xoffset/0xsize`, or "" if unknown. */
+  readonly caller: string;
+  /** Pages allocated for it. */
+  readonly pages: number;
+  /** Physical address that it maps, or null. */
+  readonly physAddr: number | null;
+  /** Whether its array of page pointers is an area itself (`vpages`). */
+  readonly hasArrayArea: boolean;
 }
 
 /** State of vmalloc. `busy` and `lazy` are in address order within each node. */

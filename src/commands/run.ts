@@ -16,7 +16,7 @@ import { checkFlushFile, FLUSH_FILE_FORMATS, writeFlushFile } from "../output/fl
 import { runOnKernel } from "../runs/run.ts";
 import type { RunReport } from "../runs/run-report.ts";
 import { renderRunReportCsv } from "../runs/run-report-csv.ts";
-import { renderRunReport } from "../runs/run-report-text.ts";
+import { renderRunReport, warningSummary } from "../runs/run-report-text.ts";
 import { COMMAND_CPUS_MAX, parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import {
   cpusOf,
@@ -55,8 +55,8 @@ const HELP = `
 The machine is emulated: page tables in its memory, a TLB for each CPU, one kernel thread a CPU. The same seed gives the
 same report, byte for byte.
 
-Exit code: 0 the workload ran, 1 it failed or memory did not hold what was stored in it,
-2 an option or name is wrong.
+Exit code: 0 the workload ran; 1 it failed (a workload of your own: a fault, a wrong argument of a call, an error of its code),
+memory did not hold what was stored in it, or the kernel warned; 2 an option, name or file is wrong.
 
 Examples:
   $ mmulab run
@@ -164,11 +164,21 @@ async function run(
   if (options.json) printOutput(`${JSON.stringify(report)}\n`);
   else if (options.csv) printOutput(renderRunReportCsv(report));
   else if (!options.quiet) printOutput(renderRunReport(report));
-  if (report.failure !== undefined) printError(`mmulab: ${report.failure}\n`);
-  if (report.memory.wrongLoads > 0) {
-    printError(`mmulab: ${report.memory.wrongLoads} loads did not give what had been stored\n`);
+  return judge(report);
+}
+
+/** Tells on standard error why a run counts as failed, if it does; the exit code. */
+function judge(report: RunReport): number {
+  const problems: string[] = [];
+  if (report.failure !== undefined) problems.push(report.failure);
+  const { wrongLoads } = report.memory;
+  if (wrongLoads > 0) problems.push(`${wrongLoads} loads did not give what had been stored`);
+  if (report.kernelWarnings > 0) {
+    const [first] = report.kernelWarningLines ?? [];
+    problems.push(`${warningSummary(report.kernelWarnings)}${first === undefined ? "" : `, first: ${first}`}`);
   }
-  return report.failure === undefined && report.memory.wrongLoads === 0 ? EXIT_OK : EXIT_DIFFERENCES;
+  for (const problem of problems) printError(`mmulab: ${problem}\n`);
+  return problems.length === 0 ? EXIT_OK : EXIT_DIFFERENCES;
 }
 
 /** Options that say which machine is booted: a saved one has its own. */

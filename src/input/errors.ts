@@ -91,7 +91,17 @@ export function unknownFormat(file: string, formats: string): OutputFileError {
   return new OutputFileError(file, "unknown format", line);
 }
 
-/** A workload in a file of the person's own cannot be loaded, or failed. */
+/** A workload in a file of the person's own ended with an error. */
+export class WorkloadFailure extends MmulabError {
+  override readonly name = "WorkloadFailure";
+
+  /** @param reason what went wrong, in one line */
+  constructor(file: string, reason: string) {
+    super("WORKLOAD_FAILED", `${file}: ${reason}`, { file });
+  }
+}
+
+/** A workload in a file of the person's own cannot be loaded. */
 export class WorkloadError extends MmulabError {
   override readonly name = "WorkloadError";
 

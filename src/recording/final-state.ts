@@ -17,7 +17,7 @@ export interface StateDifference {
 const CALLER_MARK = " [replay]";
 
 /** Lines of `/proc/meminfo` that vmalloc alone decides; the others tell of the rest of the kernel. */
-const COMPARED_MEMINFO = /^Vmalloc(Total|Used):/;
+const COMPARED_MEMINFO = /^Vmalloc(Total|Used|Chunk):/;
 
 /** The caller to give an area that a replayed call makes, until the recording tells its return address. */
 export function replayedCaller(call: string): string {

@@ -68,6 +68,10 @@ export const headerSchema = z.object({
   tlb_single_page_flush_ceiling: wholeNumber,
   ioremap_max_page_shift: wholeNumber,
   vmap_allow_huge: z.literal([0, 1]),
+  /** Constants of the layout, which recordings need not have. */
+  modules_vaddr: linearAddress.optional(),
+  modules_end: linearAddress.optional(),
+  max_va_size_pages: wholeNumber.optional(),
 });
 
 /** The constants of the kernel that was recorded. */
@@ -116,7 +120,7 @@ export type RecordedCall = z.infer<(typeof callSchemas)[keyof typeof callSchemas
 const area = { start: linearAddress, end: linearAddress, va_flags: wholeNumber, node: wholeNumber };
 
 const freeArea = z
-  .object({
+  .strictObject({
     start: linearAddress,
     end: linearAddress,
     subtree_max: gapSize,
@@ -136,18 +140,18 @@ const freeArea = z
 
 /** An area without a vm_struct has zeros where one would be described; a vm_struct never has a requested size of 0. */
 const busyArea = z
-  .object({ ...area, vm_flags: flagWord, requested_size: wholeNumber, page_order: wholeNumber })
+  .strictObject({ ...area, vm_flags: flagWord, requested_size: wholeNumber, page_order: wholeNumber })
   .transform(({ start, end, va_flags, node, vm_flags, requested_size, page_order }) => {
     const vm = { flags: vm_flags, requestedSizeBytes: requested_size, pageOrder: page_order };
     return { start, end, vaFlags: va_flags, node, vm: requested_size === 0 ? null : vm };
   });
 
 const lazyArea = z
-  .object(area)
+  .strictObject(area)
   .transform(({ start, end, va_flags, node }) => ({ start, end, vaFlags: va_flags, node }));
 
 const pooledArea = z
-  .object({ ...area, index: wholeNumber, len: wholeNumber })
+  .strictObject({ ...area, index: wholeNumber, len: wholeNumber })
   .transform(({ start, end, va_flags, node, index, len }) => ({
     start,
     end,
@@ -165,9 +169,15 @@ export const stateSchemas = {
   busy: busyArea,
   lazy: lazyArea,
   pool: pooledArea,
-  vbfree: z.object(block),
+  vbfree: z
+    .strictObject({ ...block, dirty_min: wholeNumber.optional(), dirty_max: wholeNumber.optional() })
+    .transform(({ dirty_min, dirty_max, ...listed }) => ({
+      ...listed,
+      ...(dirty_min === undefined ? {} : { dirtyMin: dirty_min }),
+      ...(dirty_max === undefined ? {} : { dirtyMax: dirty_max }),
+    })),
   vb: z
-    .object({ ...block, hash: wholeNumber, dirty_min: wholeNumber, dirty_max: wholeNumber })
+    .strictObject({ ...block, hash: wholeNumber, dirty_min: wholeNumber, dirty_max: wholeNumber })
     .transform(({ start, cpu, hash, free, dirty, dirty_min, dirty_max }) => ({
       start,
       cpu,
@@ -180,10 +190,20 @@ export const stateSchemas = {
 } as const;
 
 /** `final` `meta`: counters at the end. */
-export const metaSchema = z.object({ lazy_nr: wholeNumber });
+export const metaSchema = z.strictObject({ lazy_nr: wholeNumber });
 
 /** `migrate`: the CPU to which the recorded thread moved. */
-export const migrateSchema = z.object({ migrate: wholeNumber });
+export const migrateSchema = z.strictObject({ migrate: wholeNumber });
+
+/** `end_of_calls`: the calls are over. */
+export const endSchema = z.strictObject({ end_of_calls: z.literal(1) });
+
+/** `wait_done`: the scheduled work has run; how long it took and whether the wait was given up. */
+export const waitDoneSchema = z.strictObject({
+  wait_done: z.literal("drain"),
+  jiffies: wholeNumber.optional(),
+  timed_out: z.literal(0).optional(),
+});
 
 /** Text of a file in `/proc` or debugfs, by lines. */
 export const textSchema = z.array(z.string());

@@ -9,9 +9,12 @@ import type {
   VmallocSnapshot,
   VmapBlockRecord,
 } from "../../mm/snapshot/vmalloc-snapshot.ts";
+import { formatPageTableRun } from "../../mm/views/page-table-run.ts";
+import { meminfoLine } from "../../mm/views/vmallocinfo.ts";
 import { metaSchema, schemaProblem, stateSchemas, textSchema } from "./line-schemas.ts";
 import { isKernelLogLine, parseAddressMarker, parsePageTableRun } from "./page-table-text.ts";
-import { parseVmallocinfoLine } from "./vmallocinfo-text.ts";
+import { StateLines } from "./state-lines.ts";
+import { formatVmallocinfoLine, parseVmallocinfoLine } from "./vmallocinfo-text.ts";
 
 /** vmalloc's state at one moment: its records, and what the kernel's own files said of it. */
 export interface RecordedState {
@@ -30,6 +33,8 @@ export type StatePhase = "init" | "final";
 type Line = Record<string, unknown>;
 
 const TEXT_KEYS = ["vmallocinfo", "ptdump", "meminfo", "vmstat"] as const;
+/** Lines of `/proc/meminfo` that tell of vmalloc. */
+const MEMINFO_NAMES = ["VmallocTotal", "VmallocUsed", "VmallocChunk"];
 const REQUIRED_TEXT = ["vmallocinfo", "ptdump", "meminfo"] as const;
 
 /** Collects the lines of one state. */
@@ -42,15 +47,23 @@ export class StateCollector {
   private readonly blocks: VmapBlockRecord[] = [];
   private readonly freeBlocks: FreeVmapBlockRecord[] = [];
   private readonly text = new Map<(typeof TEXT_KEYS)[number], string[]>();
+  /** Where each part stands. */
+  readonly lines = new StateLines();
+  private line = 0;
 
-  /** Takes one line; what is wrong with it, or null. */
-  add(phase: StatePhase, line: Line): string | null {
+  /** Takes line number `lineNumber`; what is wrong with it, or null. */
+  add(phase: StatePhase, line: Line, lineNumber: number): string | null {
+    this.line = lineNumber;
     if (phase in line) return this.addRecord(phase, line);
-    for (const key of TEXT_KEYS) {
-      const text = line[`${phase}_${key}`];
-      if (text !== undefined) return this.addText(`${phase}_${key}`, key, text);
+    for (const [name, text] of Object.entries(line)) {
+      // The counters of the start stand beside those of the end.
+      const isEarlier = phase === "final" && name === "init_vmstat";
+      const key = TEXT_KEYS.find((each) => name === `${phase}_${each}` || (isEarlier && each === "vmstat"));
+      if (key === undefined) return `a line with "${name}" is no part of the ${phase} state`;
+      const problem = this.addText(name, key, text);
+      if (problem !== null) return problem;
     }
-    return `a line with ${JSON.stringify(Object.keys(line)[0] ?? "nothing")} is no part of the ${phase} state`;
+    return Object.keys(line).length === 0 ? "an empty line" : null;
   }
 
   /** What a complete state would still need, or null. */
@@ -58,6 +71,10 @@ export class StateCollector {
     if (this.free.length === 0) return `any {"${phase}":"free"} line`;
     if (phase === "final" && this.lazyNr === null) return '{"final":"meta"}';
     for (const key of REQUIRED_TEXT) if (!this.text.has(key)) return `"${phase}_${key}"`;
+    for (const name of MEMINFO_NAMES) {
+      const count = this.text.get("meminfo")?.filter((line) => line.startsWith(`${name}:`)).length;
+      if (count !== 1) return `one line of ${name} in "${phase}_meminfo"`;
+    }
     return null;
   }
 
@@ -98,6 +115,7 @@ export class StateCollector {
       case "vb":
         return this.check(stateSchemas.vb, phase, line, this.blocks);
       case "meta": {
+        if (this.lazyNr !== null) return `a second {"${phase}":"meta"}`;
         const meta: { lazy_nr: number }[] = [];
         const problem = this.check(metaSchema, phase, line, meta);
         if (problem === null) this.lazyNr = meta[0].lazy_nr;
@@ -108,10 +126,12 @@ export class StateCollector {
     }
   }
 
-  private check<T>(schema: StateSchema<T>, phase: StatePhase, line: Line, into: T[]): string | null {
-    const result = schema.safeParse(line);
+  private check<T extends object>(schema: StateSchema<T>, phase: StatePhase, line: Line, into: T[]): string | null {
+    const { [phase]: _kind, ...fields } = line;
+    const result = schema.safeParse(fields);
     if (!result.success) return `{"${phase}":"${line[phase]}"}: ${schemaProblem(line, result.error)}`;
     into.push(result.data);
+    this.lines.note(result.data, this.line);
     return null;
   }
 
@@ -121,6 +141,7 @@ export class StateCollector {
     for (const line of lines.data) {
       const problem = textProblem(key, line);
       if (problem !== null) return `"${name}": ${problem}`;
+      this.lines.noteText(key === "ptdump" ? "page tables" : key, line, this.line);
     }
     const known = this.text.get(key);
     if (known === undefined) this.text.set(key, lines.data);
@@ -129,14 +150,33 @@ export class StateCollector {
   }
 }
 
-/** What is wrong with a line of one of the kernel's text views, or null. */
+/** What is wrong with a line of one of the kernel's text views, or null: it must be as the kernel would have written it. */
 function textProblem(key: (typeof TEXT_KEYS)[number], line: string): string | null {
   try {
-    if (key === "vmallocinfo") parseVmallocinfoLine(line);
-    if (key === "ptdump" && !isKernelLogLine(line) && parseAddressMarker(line) === null) parsePageTableRun(line);
-    return null;
+    return canonicalText(key, line) === line ? null : `not as the kernel writes it: "${line}"`;
   } catch (error) {
     return (error as Error).message;
+  }
+}
+
+/** What the kernel writes where it means what `line` says. @throws BadTextError when it means nothing */
+function canonicalText(key: (typeof TEXT_KEYS)[number], line: string): string {
+  switch (key) {
+    case "vmallocinfo": {
+      const info = parseVmallocinfoLine(line);
+      return formatVmallocinfoLine({ ...info, sizeBytes: info.end - info.start });
+    }
+    case "ptdump":
+      if (isKernelLogLine(line) || parseAddressMarker(line) !== null) return line;
+      return formatPageTableRun(parsePageTableRun(line));
+    case "meminfo": {
+      const [, name, kib] = /^(\w+): *(\d+) kB$/.exec(line) ?? [];
+      return name === undefined ? "" : meminfoLine(name, Number(kib));
+    }
+    case "vmstat": {
+      const [, name, count] = /^(\w+) (\d+)$/.exec(line) ?? [];
+      return `${name} ${Number(count)}`;
+    }
   }
 }
 

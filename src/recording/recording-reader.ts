@@ -5,19 +5,24 @@ import { readLineBatches } from "../files/text-lines.ts";
 import { InputFileError } from "../input/errors.ts";
 import {
   callSchemas,
+  endSchema,
   headerSchema,
   migrateSchema,
   type RecordedCall,
   type RecordingHeader,
   schemaProblem,
+  waitDoneSchema,
 } from "./line-schemas.ts";
 import { type RecordedState, StateCollector, type StatePhase } from "./recorded-state.ts";
+import type { StateLines } from "./state-lines.ts";
 
 /** The kernel's constants and the state from which the recording starts. */
 export interface StartItem {
   readonly kind: "start";
   readonly header: RecordingHeader;
   readonly state: RecordedState;
+  /** Where each part of the state stands. */
+  readonly lines: StateLines;
 }
 
 /** A call and the events it caused. */
@@ -81,6 +86,8 @@ class RecordingParser {
   private open: CallItem | WaitItem | MigrateItem | null = null;
   private events: RecordedEvent[] = [];
   private endLine = 0;
+  /** Calls so far. */
+  private calls = 0;
   private line = 0;
 
   constructor(file: string) {
@@ -137,9 +144,11 @@ class RecordingParser {
     if (missing !== null) throw this.problem(`the initial state ends without ${missing}`);
     const header = this.header as RecordingHeader;
     const state = this.state.finish(header.lazy_nr);
+    const { lines } = this.state;
+    lines.end = this.line;
     this.state = new StateCollector();
     this.section = "calls";
-    return { kind: "start", header, state };
+    return { kind: "start", header, state, lines };
   }
 
   private readStep(line: Line): RecordingItem | null {
@@ -149,6 +158,7 @@ class RecordingParser {
     }
     if ("wait_done" in line) {
       if (this.open?.kind !== "wait") throw this.problem('"wait_done" without "wait"');
+      this.check(waitDoneSchema, line, "wait_done");
       return this.replaceOpen(null);
     }
     if (this.open?.kind === "wait") throw this.problem('something else than an event between "wait" and "wait_done"');
@@ -167,6 +177,8 @@ class RecordingParser {
       throw this.problem(`wait for ${JSON.stringify(line.wait)}: only "drain" is understood`);
     }
     if (!("end_of_calls" in line)) throw this.problem(`unknown kind of line ${JSON.stringify(Object.keys(line)[0])}`);
+    const end = endSchema.safeParse(line);
+    if (!end.success) throw this.problem(`end_of_calls: ${schemaProblem(line, end.error)}`);
     this.section = "final";
     this.endLine = this.line;
     return null;
@@ -176,7 +188,10 @@ class RecordingParser {
     if (!Object.hasOwn(callSchemas, String(line.call))) throw this.problem(`unknown call ${JSON.stringify(line.call)}`);
     const name = line.call as keyof typeof callSchemas;
     const schema: { safeParse(line: Line): SafeParseResult<RecordedCall> } = callSchemas[name];
-    return this.check(schema, line, `call "${name}"`);
+    const call = this.check(schema, line, `call "${name}"`);
+    if (call.n !== this.calls) throw this.problem(`call "${name}": "n" is ${call.n}: expected ${this.calls}`);
+    this.calls++;
+    return call;
   }
 
   private readEvent(line: Line): void {
@@ -197,7 +212,7 @@ class RecordingParser {
   }
 
   private addState(phase: StatePhase, line: Line): void {
-    const problem = this.state.add(phase, line);
+    const problem = this.state.add(phase, line, this.line);
     if (problem !== null) throw this.problem(problem);
   }
 

@@ -5,7 +5,6 @@ import {
   dumpPageTables,
   type PageTableRun,
   type RestoredArea,
-  RestoreError,
   restoreVmalloc,
   snapshotVmalloc,
   VMALLOC_DUMP_END,
@@ -17,13 +16,17 @@ import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import type { RecordingHeader } from "./line-schemas.ts";
 import { parseAddressMarker, parsePageTableRun } from "./page-table-text.ts";
 import type { RecordedState } from "./recorded-state.ts";
+import type { StateLines } from "./state-lines.ts";
 import { parseVmallocinfoLine } from "./vmallocinfo-text.ts";
 
 /** Memory of the machines that were recorded. */
 const RECORDED_MEMORY_BYTES = 4 * 2 ** 30;
 
-/** Boots a kernel with the recorded one's constants and brings vmalloc into the recorded state. */
-export function bootRecordedKernel(header: RecordingHeader, state: RecordedState): Kernel {
+/**
+ * Boots a kernel with the recorded one's constants and brings vmalloc into the recorded state.
+ * @param lines where the state stands, to be told which records come from which texts
+ */
+export function bootRecordedKernel(header: RecordingHeader, state: RecordedState, lines?: StateLines): Kernel {
   const kernel = bootKernel({
     cpus: header.smp,
     memoryBytes: RECORDED_MEMORY_BYTES,
@@ -41,10 +44,7 @@ export function bootRecordedKernel(header: RecordingHeader, state: RecordedState
       ioremapMaxPageShift: header.ioremap_max_page_shift,
     },
   });
-  restoreVmalloc(kernel.vm, state.snapshot, restoredAreas(state), pageTableRuns(state));
-  if (header.pinned_cpu >= header.smp) {
-    throw new RestoreError(`the recorded thread starts on CPU ${header.pinned_cpu}, but there are ${header.smp}`);
-  }
+  restoreVmalloc(kernel.vm, state.snapshot, restoredAreas(state, lines), pageTableRuns(state, lines));
   kernel.currentCpu = header.pinned_cpu;
   return kernel;
 }
@@ -89,15 +89,21 @@ function* currentThread(kernel: Kernel): KernelCode<Thread | null> {
   return kernel.machine.loop.currentThread;
 }
 
-function restoredAreas(state: RecordedState): RestoredArea[] {
-  return state.vmallocinfo
-    .map(parseVmallocinfoLine)
-    .filter((line) => !line.vmMapRam && !line.unpurged)
-    .map(({ start, caller, pages, phys, words }) => {
-      return { start, caller, pages, physAddr: phys, hasArrayArea: words.includes("vpages") };
-    });
+function restoredAreas(state: RecordedState, lines: StateLines | undefined): RestoredArea[] {
+  return state.vmallocinfo.flatMap((text) => {
+    const { start, caller, pages, phys, words, vmMapRam, unpurged } = parseVmallocinfoLine(text);
+    if (vmMapRam || unpurged) return [];
+    const area = { start, caller, pages, physAddr: phys, hasArrayArea: words.includes("vpages") };
+    lines?.note(area, lines.ofText("vmallocinfo", text));
+    return [area];
+  });
 }
 
-function pageTableRuns(state: RecordedState): PageTableRun[] {
-  return state.pageTables.filter((line) => parseAddressMarker(line) === null).map(parsePageTableRun);
+function pageTableRuns(state: RecordedState, lines: StateLines | undefined): PageTableRun[] {
+  return state.pageTables.flatMap((text) => {
+    if (parseAddressMarker(text) !== null) return [];
+    const run = parsePageTableRun(text);
+    lines?.note(run, lines.ofText("page tables", text));
+    return [run];
+  });
 }

@@ -1,9 +1,10 @@
 /** The state of a recorded kernel after some of its calls. */
 import { InputFileError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
+import { startRecordedKernel } from "./recorded-start.ts";
 import { readRecording } from "./recording-reader.ts";
 import { ReplayCalls } from "./replay-calls.ts";
-import { alignClocks, bootRecordedKernel, isRecordingsFault } from "./replay-kernel.ts";
+import { alignClocks, isRecordingsFault } from "./replay-kernel.ts";
 
 /** A kernel part of the way through a recording. */
 export interface PartialReplay {
@@ -25,7 +26,7 @@ export async function replayUntil(file: string, calls: number): Promise<PartialR
   for await (const item of readRecording(file)) {
     try {
       if (item.kind === "start") {
-        kernel = bootRecordedKernel(item.header, item.state);
+        kernel = startRecordedKernel(file, item);
         replay = new ReplayCalls(kernel);
         recording = item.header.name;
       }
@@ -39,6 +40,7 @@ export async function replayUntil(file: string, calls: number): Promise<PartialR
         kernel.runUntilIdle();
       } else if (item.kind === "migrate") kernel.currentCpu = item.cpu;
     } catch (error) {
+      if (error instanceof InputFileError) throw error;
       if (isRecordingsFault(error)) {
         throw new InputFileError(file, item.kind === "start" ? 0 : item.line, `cannot be replayed: ${error.message}`);
       }

@@ -5,10 +5,11 @@ import { type RecordedEvent, sameEvent } from "../events/recorded-event.ts";
 import { InputFileError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { compareFinalState } from "./final-state.ts";
+import { startRecordedKernel } from "./recorded-start.ts";
 import { type CallItem, type EndItem, type RecordingItem, readRecording, type StartItem } from "./recording-reader.ts";
 import { ReplayCalls } from "./replay-calls.ts";
 import { describeCall, describeEvent, eventContext, type ReplayDifference } from "./replay-difference.ts";
-import { alignClocks, bootRecordedKernel, callingThread, captureState, isRecordingsFault } from "./replay-kernel.ts";
+import { alignClocks, callingThread, captureState, isRecordingsFault } from "./replay-kernel.ts";
 import { type Difference, diffSequences } from "./sequence-diff.ts";
 
 /** What a replay found. */
@@ -49,23 +50,11 @@ const PROGRESS_CALLS = 1024;
 export async function replayRecording(file: string, options: ReplayOptions = {}): Promise<ReplayResult> {
   let replay: Replay | null = null;
   for await (const item of readRecording(file)) {
-    if (item.kind === "start") replay = startReplay(file, item, options);
+    if (item.kind === "start") replay = new Replay(item.header.name, startRecordedKernel(file, item), options);
     else if (replay !== null) stepReplay(file, replay, item);
   }
   if (replay === null) throw new Error(`${file} was read without its start`);
   return replay.result();
-}
-
-/** Boots the recorded kernel; a recorded state in which none can be is the recording's fault. */
-function startReplay(file: string, start: StartItem, options: ReplayOptions): Replay {
-  try {
-    return new Replay(start, options);
-  } catch (error) {
-    if (isRecordingsFault(error)) {
-      throw new InputFileError(file, 0, `its initial state is impossible: ${error.message}`);
-    }
-    throw error;
-  }
 }
 
 /** Takes one step; a call that asks for more than any machine has is the recording's fault. */
@@ -95,10 +84,10 @@ class Replay {
   private readonly differences: ReplayDifference[] = [];
   private lastCall = "the start";
 
-  constructor(start: StartItem, options: ReplayOptions) {
+  constructor(recording: string, kernel: Kernel, options: ReplayOptions) {
     this.options = options;
-    this.recording = start.header.name;
-    this.kernel = bootRecordedKernel(start.header, start.state);
+    this.recording = recording;
+    this.kernel = kernel;
     this.calls = new ReplayCalls(this.kernel);
     const caller = callingThread(this.kernel);
     this.recorder = new EventRecorder(this.kernel.machine.loop, () => caller);

@@ -8,6 +8,8 @@ import { type TlbCounts, tlbCounts } from "../report/tlb-counts.ts";
 import type { RunReport } from "./run-report.ts";
 
 const PAGE_SIZE = 4096;
+/** Lines of the kernel's log in a report. */
+const WARNINGS_SHOWN = 20;
 
 /** The whole report; ends with a newline. */
 export function renderRunReport(report: RunReport): string {
@@ -99,8 +101,20 @@ function cpus(report: RunReport): string {
     Math.round(idle),
     Math.round(spin),
   ]);
-  const warnings = report.kernelWarnings === 0 ? "" : `  the kernel warned ${report.kernelWarnings} times\n`;
+  const { kernelWarnings, kernelWarningLines = [] } = report;
+  const warnings = kernelWarnings === 0 ? "" : `\n${warningText(kernelWarnings, kernelWarningLines)}`;
   return `Cycles of the emulated machine\n${renderTable(["", "clock", "time", "idle", "waiting"], rows)}${warnings}`;
+}
+
+function warningText(count: number, lines: readonly string[]): string {
+  const shown = lines.slice(0, WARNINGS_SHOWN).map((line) => `  ${line}\n`);
+  const more = lines.length > WARNINGS_SHOWN ? `  and ${grouped(lines.length - WARNINGS_SHOWN)} others\n` : "";
+  return `Kernel log\n${shown.join("")}${more}${warningSummary(count)}\n`;
+}
+
+/** `the kernel warned 3 times`: the last line about a run with warnings. */
+export function warningSummary(count: number): string {
+  return `the kernel warned ${count === 1 ? "once" : `${grouped(count)} times`}`;
 }
 
 /** A size in powers of 1024: `4 GiB`. */

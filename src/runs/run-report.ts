@@ -68,17 +68,27 @@ export interface RunReport {
   readonly flushCosts?: FlushCosts;
   /** Warnings that the emulated kernel gave. */
   readonly kernelWarnings: number;
+  /** Their text, each place that warns once only the first time; absent when there are none. */
+  readonly kernelWarningLines?: readonly string[];
 }
 
 /** Counters of a kernel at one moment, to take differences from. */
 export interface Baseline {
   readonly leavesSet: number;
   readonly leavesCleared: number;
+  readonly kernelWarnings: number;
+  readonly logLines: number;
 }
 
 /** The counters before a workload. */
 export function baseline(kernel: Kernel): Baseline {
-  return { leavesSet: kernel.tables.leavesSet, leavesCleared: kernel.tables.leavesCleared };
+  const { tables, log } = kernel;
+  return {
+    leavesSet: tables.leavesSet,
+    leavesCleared: tables.leavesCleared,
+    kernelWarnings: log.warnings,
+    logLines: log.lines.length,
+  };
 }
 
 /** The report of a workload that has run on `kernel`. */
@@ -142,6 +152,14 @@ export function gatherReport(
     ...(vm.flushing.accounts === null
       ? {}
       : { flushCosts: flushCosts(vm.flushing.accounts, vm.flushing.policy.name, loop.accounts.total()) }),
-    kernelWarnings: kernel.log.warnings,
+    ...warningsSince(kernel, before),
   };
+}
+
+/** Warnings of the kernel during a run, and their texts as far as the log still has them. */
+function warningsSince({ log }: Kernel, before: Baseline): Pick<RunReport, "kernelWarnings" | "kernelWarningLines"> {
+  const kernelWarnings = log.warnings - before.kernelWarnings;
+  if (kernelWarnings === 0) return { kernelWarnings };
+  const lines = log.lines.slice(Math.min(before.logLines, log.lines.length - 1));
+  return { kernelWarnings, kernelWarningLines: lines.filter((line) => line.startsWith("WARNING: ")) };
 }

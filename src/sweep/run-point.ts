@@ -5,6 +5,7 @@ import { parseParameters } from "../input/parameters.ts";
 import { bootKernel, DEFAULT_KERNEL_CONFIG } from "../machine/kernel.ts";
 import { runOnKernel } from "../runs/run.ts";
 import type { RunReport } from "../runs/run-report.ts";
+import { warningSummary } from "../runs/run-report-text.ts";
 import { parseMemorySize } from "../settings/machine-limits.ts";
 import { cpusOf, kernelSettings } from "../settings/machine-settings.ts";
 import { findPreset } from "../settings/presets.ts";
@@ -71,7 +72,8 @@ function runWorkloadPoint(name: string, point: SweepPoint): ResultRow {
 function failureOf(report: RunReport): { failure?: string } {
   const { wrongLoads } = report.memory;
   if (report.failure !== undefined) return { failure: report.failure };
-  return wrongLoads > 0 ? { failure: `${wrongLoads} loads did not give what had been stored` } : {};
+  if (wrongLoads > 0) return { failure: `${wrongLoads} loads did not give what had been stored` };
+  return report.kernelWarnings > 0 ? { failure: warningSummary(report.kernelWarnings) } : {};
 }
 
 function runExperimentPoint(name: string, point: SweepPoint): ResultRow[] {

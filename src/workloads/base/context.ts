@@ -23,6 +23,20 @@ import { sleepUntil } from "../../../mm/percpu/kvfree-rcu.ts";
 import { ValueError } from "../../input/errors.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { type Random, randomStream } from "../../machine/random.ts";
+import {
+  accessSizeArgument,
+  addressArgument,
+  cacheModeArgument,
+  callArgument,
+  cyclesArgument,
+  framesArgument,
+  nameArgument,
+  PAGES_MAX,
+  sizeArgument,
+  usecArgument,
+  wholeArgument,
+  wordArgument,
+} from "./call-arguments.ts";
 import type { OperationCounts } from "./operation-counts.ts";
 import { Turns } from "./turns.ts";
 
@@ -36,6 +50,8 @@ export interface SharedCounts {
   stores: number;
   /** Loads of `expect` that gave something else. */
   wrongLoads: number;
+  /** Frames that the threads have allocated and not freed. */
+  readonly frames: Set<number>;
   readonly onOperation: () => void;
 }
 
@@ -70,18 +86,21 @@ export class WorkloadThread {
 
   /** `vmalloc`: the address, or 0. */
   *vmalloc(sizeBytes: number): KernelCode<number> {
+    sizeArgument("vmalloc", sizeBytes);
     yield* this.turn();
     return this.allocated("vmalloc", sizeBytes, yield* wait(vmalloc(this.kernel.vm, sizeBytes, this.caller)));
   }
 
   /** `vzalloc`: the same, filled with zeros. */
   *vzalloc(sizeBytes: number): KernelCode<number> {
+    sizeArgument("vzalloc", sizeBytes);
     yield* this.turn();
     return this.allocated("vzalloc", sizeBytes, yield* wait(vzalloc(this.kernel.vm, sizeBytes, this.caller)));
   }
 
   /** `vmalloc_huge`: with 2 MiB pages where they fit. */
   *vmallocHuge(sizeBytes: number): KernelCode<number> {
+    sizeArgument("vmalloc_huge", sizeBytes);
     yield* this.turn();
     const address = yield* wait(vmallocHuge(this.kernel.vm, sizeBytes, undefined, this.caller));
     return this.allocated("vmalloc_huge", sizeBytes, address);
@@ -89,35 +108,41 @@ export class WorkloadThread {
 
   /** `vfree`. */
   *vfree(address: number): KernelCode<void> {
+    addressArgument("vfree", address);
     yield* this.turn();
-    yield* wait(vfree(this.kernel.vm, checkedAddress("vfree", address)));
+    yield* wait(vfree(this.kernel.vm, address));
     this.done("vfree", 0);
   }
 
   /** `vmap` of frames from {@link allocFrames}. */
   *vmap(frames: Uint32Array): KernelCode<number> {
+    const checked = this.frames("vmap", frames);
     yield* this.turn();
-    const address = yield* vmap(this.kernel.vm, frames, undefined, undefined, this.caller);
+    const address = yield* vmap(this.kernel.vm, checked, undefined, undefined, this.caller);
     return this.allocated("vmap", frames.length * PAGE_SIZE, address);
   }
 
   /** `vunmap`. */
   *vunmap(address: number): KernelCode<void> {
+    addressArgument("vunmap", address);
     yield* this.turn();
-    yield* vunmap(this.kernel.vm, checkedAddress("vunmap", address));
+    yield* vunmap(this.kernel.vm, address);
     this.done("vunmap", 0);
   }
 
   /** `vm_map_ram` of frames from {@link allocFrames}. */
   *vmMapRam(frames: Uint32Array): KernelCode<number> {
+    const checked = this.frames("vm_map_ram", frames);
     yield* this.turn();
-    return this.allocated("vm_map_ram", frames.length * PAGE_SIZE, yield* wait(vmMapRam(this.kernel.vm, frames)));
+    return this.allocated("vm_map_ram", frames.length * PAGE_SIZE, yield* wait(vmMapRam(this.kernel.vm, checked)));
   }
 
   /** `vm_unmap_ram`, with the number of pages that were mapped. */
   *vmUnmapRam(address: number, pages: number): KernelCode<void> {
+    addressArgument("vm_unmap_ram", address);
+    wholeArgument("vm_unmap_ram", pages, 0, PAGES_MAX, "a number of pages");
     yield* this.turn();
-    yield* wait(vmUnmapRam(this.kernel.vm, checkedAddress("vm_unmap_ram", address), pages));
+    yield* wait(vmUnmapRam(this.kernel.vm, address, pages));
     this.done("vm_unmap_ram", pages * PAGE_SIZE);
   }
 
@@ -130,6 +155,9 @@ export class WorkloadThread {
 
   /** `ioremap` of a physical range; `mode` is the cache mode, uncached when absent. */
   *ioremap(phys: number, sizeBytes: number, mode?: CacheMode): KernelCode<number> {
+    wholeArgument("ioremap", phys, 0, 2 ** 52 - 1, "a physical address");
+    sizeArgument("ioremap", sizeBytes);
+    cacheModeArgument("ioremap", mode);
     yield* this.turn();
     const address = yield* ioremap(this.kernel.vm, phys, sizeBytes, mode, this.caller);
     return this.allocated("ioremap", sizeBytes, address);
@@ -137,13 +165,15 @@ export class WorkloadThread {
 
   /** `iounmap`. */
   *iounmap(address: number): KernelCode<void> {
+    addressArgument("iounmap", address);
     yield* this.turn();
-    yield* iounmap(this.kernel.vm, checkedAddress("iounmap", address));
+    yield* iounmap(this.kernel.vm, address);
     this.done("iounmap", 0);
   }
 
   /** Lets the thread sleep; its CPU does other things meanwhile. */
   *sleep(usec: number): KernelCode<void> {
+    usecArgument("sleep", usec);
     const { loop, preset } = this.kernel.machine;
     yield* sleepUntil(loop, loop.nowCycles() + usec * 1000 * preset.frequencyGhz.value);
   }
@@ -155,39 +185,61 @@ export class WorkloadThread {
 
   /** Single frames, for `vmap` and `vmMapRam`; null when there are not enough. */
   allocFrames(count: number): Uint32Array | null {
-    return this.kernel.pages.freePages < count ? null : this.kernel.allocFrames(count);
+    wholeArgument("allocFrames", count, 0, PAGES_MAX, "a number of frames");
+    if (this.kernel.pages.freePages < count) return null;
+    const frames = this.kernel.allocFrames(count);
+    for (const frame of frames) this.counts.frames.add(frame);
+    return frames;
   }
 
   /** Gives back what `allocFrames` returned. */
   freeFrames(frames: Uint32Array): void {
-    this.kernel.freeFrames(frames);
+    const checked = this.frames("freeFrames", frames);
+    for (const frame of checked) {
+      if (this.counts.frames.delete(frame)) continue;
+      const message = `freeFrames of frame ${frame}: expected frames from allocFrames that have not been freed`;
+      throw new ValueError("freeFrames", frame, "frames from allocFrames", message);
+    }
+    this.kernel.freeFrames(checked);
   }
 
   /** Loads 1 to 4 bytes through the CPU's MMU. @throws PageFault */
   load(address: number, sizeBytes = 4): number {
+    addressArgument("load", address);
+    accessSizeArgument("load", sizeBytes);
     this.counts.loads++;
-    return this.kernel.machine.cpus[this.cpu].load(checkedAddress("load", address), sizeBytes);
+    return this.kernel.machine.cpus[this.cpu].load(address, sizeBytes);
   }
 
   /** Stores 1 to 4 bytes through the CPU's MMU. @throws PageFault */
   store(address: number, value: number, sizeBytes = 4): void {
+    addressArgument("store", address);
+    wordArgument("store", value);
+    accessSizeArgument("store", sizeBytes);
     this.counts.stores++;
-    this.kernel.machine.cpus[this.cpu].store(checkedAddress("store", address), sizeBytes, value);
+    this.kernel.machine.cpus[this.cpu].store(address, sizeBytes, value);
   }
 
   /** Loads four bytes and compares; a difference counts as a wrong load, which fails the run. @throws PageFault */
   expect(address: number, value: number): void {
+    addressArgument("expect", address);
+    wordArgument("expect", value);
     if ((this.load(address) | 0) !== (value | 0)) this.counts.wrongLoads++;
   }
 
   /** Makes any other call of the kernel that returns an address or 0, and counts it under `name`. */
   *allocate(name: string, sizeBytes: number, call: Call<number>): KernelCode<number> {
+    nameArgument("allocate", name);
+    sizeArgument("allocate", sizeBytes);
+    callArgument("allocate", call);
     yield* this.turn();
     return this.allocated(name, sizeBytes, yield* wait(make(call)));
   }
 
   /** Makes any other call of the kernel, and counts it under `name`. */
   *call<T>(name: string, call: Call<T>): KernelCode<T> {
+    nameArgument("call", name);
+    callArgument("call", call);
     yield* this.turn();
     const result = yield* wait(make(call));
     this.done(name, 0);
@@ -196,12 +248,16 @@ export class WorkloadThread {
 
   /** Work of the workload's own: advances the CPU's clock. */
   spend(cycles: number): void {
-    this.kernel.machine.loop.spend(cycles);
+    this.kernel.machine.loop.spend(cyclesArgument("spend", cycles));
   }
 
   /** The CPU's clock, in cycles. */
   nowCycles(): number {
     return this.kernel.machine.loop.nowCycles();
+  }
+
+  private frames(call: string, frames: unknown): Uint32Array {
+    return framesArgument(call, frames, this.kernel.machine.memory);
   }
 
   private allocated(name: string, sizeBytes: number, address: number): number {
@@ -214,12 +270,4 @@ export class WorkloadThread {
     this.counts.operations.add(name, sizeBytes, true);
     this.counts.onOperation();
   }
-}
-
-/** The commonest mistake: a call without `yield*` gives a generator where an address is expected. */
-function checkedAddress(call: string, address: unknown): number {
-  if (typeof address === "number") return address;
-  const hint = typeof address === "object" ? "; calls that may wait are made with yield*" : "";
-  const line = `${call} of ${String(address)}: expected an address${hint}`;
-  throw new ValueError(call, address, "an address", line);
 }

@@ -5,7 +5,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { MmulabError } from "../../../arch/isa/errors.ts";
 import { GeneralProtectionFault, PageFault } from "../../../arch/isa/faults.ts";
 import { PAUSE_RESCHED, PAUSE_TURN, type Pause } from "../../../arch/time/event-loop.ts";
-import { WorkloadError } from "../../input/errors.ts";
+import { WorkloadError, WorkloadFailure } from "../../input/errors.ts";
 import type { WorkloadCode, WorkloadThread } from "./context.ts";
 import { runThreads } from "./thread-workload.ts";
 import type { Workload } from "./workload.ts";
@@ -95,10 +95,10 @@ function* checked(file: string, path: string, generator: WorkloadGenerator, thre
       if (step.done) return;
       pause = step.value;
     } catch (error) {
-      throw new WorkloadError(file, `failed on CPU ${thread.cpu}: ${describeFailure(path, error)}`);
+      throw new WorkloadFailure(file, `failed on CPU ${thread.cpu}: ${describeFailure(path, error)}`);
     }
     if (!Number.isInteger(pause) || pause < PAUSE_TURN || pause > PAUSE_RESCHED) {
-      throw new WorkloadError(file, `yielded ${String(pause)}; calls that may wait are made with yield*, not yield`);
+      throw new WorkloadFailure(file, `yielded ${String(pause)}; calls that may wait are made with yield*, not yield`);
     }
     yield pause;
   }

@@ -50,6 +50,7 @@ export function runThreads(
     loads: 0,
     stores: 0,
     wrongLoads: 0,
+    frames: new Set(),
     onOperation: () => {
       if (++done % PROGRESS_OPERATIONS === 0) options.onProgress?.(done);
     },
