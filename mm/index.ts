@@ -27,7 +27,6 @@ export { flushOwed, flushTlbAll, flushTlbKernelRange } from "./flush/tlb-flush.t
 export * from "./flush/tlb-flush-reasons.ts";
 export { TlbVmstat } from "./flush/tlb-vmstat.ts";
 export { type DeferredFlush, UserMode } from "./flush/user-mode.ts";
-export { captureFrames, type FramesState, restoreFrames } from "./frames/frames-state.ts";
 export {
   FRAME_CALLER,
   FRAME_FREE,
@@ -60,11 +59,11 @@ export {
 } from "./kernel/kernel-costs.ts";
 export { type LockCosts, Mutex, SpinLock } from "./kernel/lock.ts";
 export { LockClass, type LockStatistics, lockClass, lockStatistics } from "./kernel/lock-stat.ts";
-export { captureLocks, type LocksState, restoreLocks } from "./kernel/locks-state.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";
 export { type FlushEvents, NO_EVENTS, type PageTableEvents, type VmallocEvents } from "./kernel/vmalloc-events.ts";
 export { Work } from "./kernel/work.ts";
 export { KernelMm, type KernelMmParts } from "./kernel-mm.ts";
+export { captureKernelMm, type KernelMmState, restoreKernelMm } from "./kernel-mm-state.ts";
 export { ConfigError } from "./lib/config-error.ts";
 export * from "./lib/errno.ts";
 export * from "./lib/gfp.ts";
@@ -95,6 +94,12 @@ export { ACTIVE_CPUS_FOR_GLOBAL_ASID, CHECK_EVERY_FLUSHES } from "./user/user-fl
 export { exitMm, mmapPopulate, mprotect, munmap } from "./user/user-map.ts";
 export { INIT_CTX_ID, kernelPcid, userPcid } from "./user/user-pcids.ts";
 export { UserSpaces } from "./user/user-spaces.ts";
+export {
+  captureUserSpaces,
+  makeUserSpaces,
+  restoreUserSpaces,
+  type UserSpacesState,
+} from "./user/user-spaces-state.ts";
 export { type UserSpaceTables, verifyVmalloc } from "./verify/verify.ts";
 export { type FtraceOptions, ftraceText } from "./views/ftrace-text.ts";
 export { ADDRESS_MARKERS, dumpPageTables, pageTableRuns, VMALLOC_DUMP_END } from "./views/page-table-dump.ts";
@@ -109,6 +114,13 @@ export { type AreaRequest, allocVmapArea } from "./vmalloc/alloc-vmap-area.ts";
 export * from "./vmalloc/areas/vm-structs.ts";
 export { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM, VmapAreas } from "./vmalloc/areas/vmap-areas.ts";
 export { MAX_VA_SIZE_PAGES } from "./vmalloc/areas/vmap-node.ts";
+export {
+  captureVmalloc,
+  queueVmallocWork,
+  restoreVmallocState,
+  type VmallocState,
+  vmallocWorkOf,
+} from "./vmalloc/capture-vmalloc.ts";
 export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./vmalloc/free-vmap-area.ts";
 export { ioremap, iounmap } from "./vmalloc/ioremap.ts";
 export { __purgeVmapAreaLazy, drainVmapAreaWork, reclaimAndPurgeVmapAreas } from "./vmalloc/purge.ts";

@@ -44,6 +44,9 @@ export class KernelMm {
   /** ANDed to the low word of every kernel page (`__default_kernel_pte_mask`): takes global away with page-table isolation. */
   readonly kernelPteMask: number;
 
+  /** All user address spaces, once somebody makes one: a `UserSpaces` (`user/`), of which nothing here needs to know more. */
+  userSpaces: object | null = null;
+
   private observer: (FlushEvents & PageTableEvents) | null = null;
 
   /** @throws ConfigError for settings of flushing that are not possible */

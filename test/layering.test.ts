@@ -52,6 +52,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "flush",
     "page-tables",
     "kernel-mm.ts",
+    "kernel-mm-state.ts",
     "vmalloc/areas",
     "vmalloc",
     "user",

@@ -1,19 +1,16 @@
 /** What keeps a machine's state from being captured, or a captured one from being restored. */
+import { MmulabError } from "./errors.ts";
 
 /**
  * The state of one part cannot be captured (something is under way that has no form outside the program), or does not fit the
  * part that it is to be restored into.
  */
-export class StateError extends Error {
+export class StateError extends MmulabError {
   override readonly name = "StateError";
-  /** The part: `CPU 3`, `vmap blocks`. */
-  readonly part: string;
-  readonly problem: string;
 
+  /** @param part `CPU 3`, `vmap blocks` */
   constructor(part: string, problem: string) {
-    super(`${part}: ${problem}`);
-    this.part = part;
-    this.problem = problem;
+    super("BAD_STATE", `${part}: ${problem}`, { subject: part });
   }
 }
 

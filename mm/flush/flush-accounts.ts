@@ -18,20 +18,24 @@ import { FreeLedger } from "./free-ledger.ts";
  * end, or another caller), a context switch, page-table isolation without PCIDs, global ASIDs to be used again, or a caller
  * of its own.
  */
-export type FlushCause =
-  | "drain"
-  | "overflow"
-  | "aliases"
-  | "vunmap"
-  | "table freed"
-  | "munmap"
-  | "mprotect"
-  | "exit"
-  | "user"
-  | "context switch"
-  | "isolation"
-  | "ASIDs used up"
-  | "call";
+export const FLUSH_CAUSES = [
+  "drain",
+  "overflow",
+  "aliases",
+  "vunmap",
+  "table freed",
+  "munmap",
+  "mprotect",
+  "exit",
+  "user",
+  "context switch",
+  "isolation",
+  "ASIDs used up",
+  "call",
+] as const;
+
+/** One of {@link FLUSH_CAUSES}. */
+export type FlushCause = (typeof FLUSH_CAUSES)[number];
 
 /** One flush. Cycles are of the emulated CPUs. */
 export class FlushRecord implements CallBill {
@@ -142,8 +146,10 @@ export class FlushAccounts {
   private readonly machine: Machine;
   /** Callers of areas that are being freed. */
   private readonly callers = new Map<number, string>();
-  private readonly attributions: readonly FlushAttribution[];
-  private readonly perCpu: boolean;
+  /** By CPU; empty when refills are not attributed. */
+  readonly attributions: readonly FlushAttribution[];
+  /** Whether records keep what was taken from each CPU. */
+  readonly perCpu: boolean;
 
   constructor(machine: Machine, options: FlushAccountsOptions = {}) {
     this.machine = machine;

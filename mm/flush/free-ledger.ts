@@ -33,8 +33,7 @@ export class FreeLedger {
     this.atCycles[i] = atCycles;
     this.flush[i] = 0;
     this.origin[i] = this.numberOf(origin);
-    while (area >= this.ofArea.length) this.ofArea = growInt32(this.ofArea, this.ofArea.length * 2);
-    this.ofArea[area] = i + 1;
+    this.setWaiting(area, i);
   }
 
   /** The free of `area` is over: a flush has been made. Returns its pages, or 0 when the area's free was not noted. */
@@ -49,6 +48,17 @@ export class FreeLedger {
   /** On whose behalf the free number `i` was made. */
   originOf(i: number): string {
     return this.origins[this.origin[i]];
+  }
+
+  /** Index of the free of an area that waits for its flush; -1 when there is none. */
+  waitingOf(area: number): number {
+    return area < this.ofArea.length ? this.ofArea[area] - 1 : -1;
+  }
+
+  /** Says that the free number `i` is that of `area`, which waits for its flush, for saved states. */
+  setWaiting(area: number, i: number): void {
+    while (area >= this.ofArea.length) this.ofArea = growInt32(this.ofArea, this.ofArea.length * 2);
+    this.ofArea[area] = i + 1;
   }
 
   private numberOf(origin: string): number {

@@ -4,12 +4,20 @@
  * before it enters the kernel, so a flush of kernel addresses can wait until then.
  */
 
+import { checkState } from "../../arch/isa/state-error.ts";
 import type { Machine } from "../../arch/machine.ts";
 import { ACTIVITY_INTERRUPT } from "../../arch/time/cycle-accounts.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 
 /** A flush that was put off for a CPU: run at its next kernel entry. */
 export type DeferredFlush = (cpu: number) => void;
+
+/** Which CPUs are in user mode: an element a CPU. */
+export interface UserModeState {
+  readonly inUser: Uint8Array;
+  /** What the CPU was doing before, by the name under which its cycles are booked. */
+  readonly kernelActivity: readonly string[];
+}
 
 /** User mode on every CPU of a machine. */
 export class UserMode {
@@ -38,6 +46,26 @@ export class UserMode {
     this.owed = new Array<DeferredFlush | null>(cpus).fill(null);
     this.outside = new Int32Array(cpus);
     this.userActivity = accounts.activity("user mode");
+  }
+
+  /**
+   * Copies which CPUs are in user mode, for saved states.
+   * @throws StateError when a CPU owes a flush: what it will run then has no form outside the program
+   */
+  capture(): UserModeState {
+    const { owed, inUser, outside, machine } = this;
+    const owing = owed.findIndex((flush) => flush !== null);
+    checkState(`CPU ${owing}`, owing < 0, "owes a flush that was put off until it leaves user mode");
+    const { names } = machine.loop.accounts;
+    return { inUser: inUser.slice(), kernelActivity: Array.from(outside, (activity) => names[activity]) };
+  }
+
+  /** Brings all CPUs into a captured state. */
+  restore({ inUser, kernelActivity }: UserModeState): void {
+    const { accounts, cpus } = this.machine.loop;
+    checkState("user mode", inUser.length === cpus && kernelActivity.length === cpus, `is not that of ${cpus} CPUs`);
+    this.inUser.set(inUser);
+    this.outside.set(kernelActivity.map((name) => accounts.activity(name)));
   }
 
   /** The current CPU goes to user mode, CPL 3. */

@@ -126,9 +126,9 @@ export interface LockStatisticsState {
   readonly values: Float64Array;
 }
 
-/** Copies the statistics of all locks. */
+/** Copies the statistics of all locks, in order of names. */
 export function captureLockStatistics(loop: EventLoop): LockStatisticsState {
-  const classes = [...(classesOf.get(loop)?.values() ?? [])];
+  const classes = [...(classesOf.get(loop)?.values() ?? [])].sort((a, b) => (a.name < b.name ? -1 : 1));
   const values = new Float64Array(classes.length * FIELDS);
   classes.forEach((each, i) => {
     values.set(each.values, i * FIELDS);

@@ -28,10 +28,20 @@ export interface CurrentCpu {
   readonly currentCpu: number;
 }
 
+/** A tree of page tables, but for its entries, which are in memory. */
+export interface PageTablesState {
+  readonly rootFrame: number;
+  /** Leaf entries written and cleared so far. */
+  readonly leavesSet: number;
+  readonly leavesCleared: number;
+  /** Tables by level: index 1 PTE tables to 5; 0 is not used. */
+  readonly tables: readonly number[];
+}
+
 /** One tree of page tables: the kernel's, or a user address space's. */
 export class PageTables {
-  /** The frame of the top table: what CR3 holds. */
-  readonly rootFrame: number;
+  /** The frame of the top table: what CR3 holds. Only {@link restore} changes it. */
+  rootFrame: number;
   /** 4, or 5 with LA57. */
   readonly levels: 4 | 5;
   readonly memory: PhysicalMemory;
@@ -55,7 +65,10 @@ export class PageTables {
   private readonly knownRegions = new Int32Array(KNOWN_TABLES).fill(-1);
   private readonly knownTables = new Int32Array(KNOWN_TABLES);
 
-  /** @throws NotEnoughMemory when not even the top table can be allocated */
+  /**
+   * @param rootFrame an existing top table; by default a new one is allocated
+   * @throws NotEnoughMemory when not even the top table can be allocated
+   */
   constructor(
     memory: PhysicalMemory,
     pages: PageAllocator,
@@ -63,6 +76,7 @@ export class PageTables {
     log: KernelLog,
     cpu: CurrentCpu,
     levels: 4 | 5,
+    rootFrame?: number,
   ) {
     this.memory = memory;
     this.pages = pages;
@@ -71,8 +85,23 @@ export class PageTables {
     this.owed = new OwedFlushes(log);
     this.cpu = cpu;
     this.levels = levels;
-    this.rootFrame = this.newTable(levels);
+    this.rootFrame = rootFrame ?? this.newTable(levels);
     if (this.rootFrame === 0) throw new NotEnoughMemory("no memory for the top page table");
+  }
+
+  /** Copies where the tables begin, and the counts, for saved states; the entries are in memory. */
+  capture(): PageTablesState {
+    const { rootFrame, leavesSet, leavesCleared, tables } = this;
+    return { rootFrame, leavesSet, leavesCleared, tables: [...tables] };
+  }
+
+  /** Goes over to the tables of a captured state. */
+  restore({ rootFrame, leavesSet, leavesCleared, tables }: PageTablesState): void {
+    this.rootFrame = rootFrame;
+    this.leavesSet = leavesSet;
+    this.leavesCleared = leavesCleared;
+    this.tables.splice(0, this.tables.length, ...tables);
+    this.knownRegions.fill(-1);
   }
 
   /** Page-table pages at present (`PageTables:` counts them in kB). */

@@ -3,11 +3,23 @@
  * everywhere (`arch/x86/mm/tlb.c` of Linux 6.15: `allocate_global_asid`, `reset_global_asid_space`, `mm_free_global_asid`).
  * They are dealt out in order; a freed one is not used again before all have been dealt out and everything was flushed.
  */
+import { checkState } from "../../arch/isa/state-error.ts";
 import { DYNAMIC_ASIDS } from "./tlb-state.ts";
 
 /** ASIDs that PCIDs of 12 bits leave room for, 0 being nobody's PCID; half as many with page-table isolation. */
 const ASIDS = 2 ** 12 - 2;
 const ASIDS_ISOLATED = 2 ** 11 - 2;
+
+/** Which global ASIDs are dealt out: an element an ASID. */
+export interface GlobalAsidsState {
+  /** 1 for one that is dealt out, or was and may still be in a TLB. */
+  readonly used: Uint8Array;
+  /** 1 for one that was given back and not flushed yet. */
+  readonly freed: Uint8Array;
+  /** The one dealt out last. */
+  readonly last: number;
+  readonly available: number;
+}
 
 /** The global ASIDs of a machine. */
 export class GlobalAsids {
@@ -56,6 +68,22 @@ export class GlobalAsids {
   free(asid: number): void {
     this.freed[asid] = 1;
     this.available++;
+  }
+
+  /** Copies which ASIDs are dealt out, for saved states. */
+  capture(): GlobalAsidsState {
+    const { used, freed, last, available } = this;
+    return { used: used.slice(), freed: freed.slice(), last, available };
+  }
+
+  /** Deals out the ASIDs of a captured state. @throws StateError when there are more or fewer ASIDs */
+  restore({ used, freed, last, available }: GlobalAsidsState): void {
+    const fits = used.length === this.end && freed.length === this.end;
+    checkState("global ASIDs", fits, `end at ${this.end}, not at ${used.length}`);
+    this.used.set(used);
+    this.freed.set(freed);
+    this.last = last;
+    this.available = available;
   }
 
   private next(): number {

@@ -8,6 +8,21 @@ import { INIT_CTX_ID } from "./user-pcids.ts";
 /** Address spaces that a CPU's TLB can hold at once (`TLB_NR_DYN_ASIDS`). */
 export const DYNAMIC_ASIDS = 6;
 
+/** What one CPU knows; lists have an element for each of its own ASIDs. */
+export interface TlbStateValues {
+  readonly loadedCtxId: number;
+  readonly loadedAsid: number;
+  readonly isLazy: boolean;
+  readonly invalidateOther: boolean;
+  readonly asidCtxId: readonly number[];
+  readonly asidTlbGen: readonly number[];
+  readonly nextAsid: number;
+  /** A bit for each ASID whose user PCID must be flushed before it is used. */
+  readonly userFlushMask: number;
+  /** The flush in whose name that will be done; 0 for none. */
+  readonly userFlushFor: readonly number[];
+}
+
 /** State of one CPU. */
 export class TlbState {
   /** The address space on which the CPU runs: its context id. */
@@ -62,6 +77,37 @@ export class TlbState {
     this.userFlushMask &= ~(1 << asid);
     this.userFlushFor[asid] = null;
     return { owed, record };
+  }
+
+  /** Copies what the CPU knows, for saved states. */
+  capture(): TlbStateValues {
+    const { loadedCtxId, loadedAsid, isLazy, invalidateOther, nextAsid, userFlushMask } = this;
+    return {
+      loadedCtxId,
+      loadedAsid,
+      isLazy,
+      invalidateOther,
+      asidCtxId: [...this.ctxId],
+      asidTlbGen: [...this.tlbGen],
+      nextAsid,
+      userFlushMask,
+      userFlushFor: Array.from({ length: DYNAMIC_ASIDS }, (_, asid) => this.userFlushFor[asid]?.id ?? 0),
+    };
+  }
+
+  /** Makes the CPU know what was captured. @param flushes records of flushes; that of number n is at n - 1 */
+  restore(values: TlbStateValues, flushes: readonly FlushRecord[]): void {
+    this.loadedCtxId = values.loadedCtxId;
+    this.loadedAsid = values.loadedAsid;
+    this.isLazy = values.isLazy;
+    this.invalidateOther = values.invalidateOther;
+    this.ctxId.set(values.asidCtxId);
+    this.tlbGen.set(values.asidTlbGen);
+    this.nextAsid = values.nextAsid;
+    this.userFlushMask = values.userFlushMask;
+    values.userFlushFor.forEach((flush, asid) => {
+      this.userFlushFor[asid] = flushes[flush - 1] ?? null;
+    });
   }
 
   /** Everything but the loaded ASID is stale (`clear_asid_other`). */

@@ -46,7 +46,8 @@ export class UserSpaces {
   /** Shootdown interrupts taken by each CPU (` TLB:` of `/proc/interrupts`). */
   readonly shootdowns: Float64Array;
   observer: TlbFlushObserver | null = null;
-  private lastCtxId = INIT_CTX_ID;
+  /** The number that the address space made last is known by. */
+  lastCtxId = INIT_CTX_ID;
 
   constructor(kernel: KernelMm, usesPcids: boolean = kernel.machine.features.pcid) {
     const { machine, flushing } = kernel;
@@ -60,12 +61,18 @@ export class UserSpaces {
     this.loaded = machine.cpus.map(() => this.initMm);
     this.shootdowns = new Float64Array(cpus);
     for (const cpu of machine.cpus) {
-      if (usesPcids) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
+      if (usesPcids && (cpu.cr4 & CR4_PCIDE) === 0) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
       cpu.writeCr3(this.cr3Of(this.initMm, 0));
     }
+    kernel.userSpaces = this;
     flushing.afterKernelPage = (cpu, la, record) => this.afterKernelPage(cpu, la, record);
     flushing.userMode.onEnterUser = (cpu) => this.toUserTables(cpu);
     flushing.userMode.onEnterKernel = (cpu) => this.toKernelTables(cpu);
+  }
+
+  /** The address spaces of a kernel: those that are there, or new ones. */
+  static of(kernel: KernelMm): UserSpaces {
+    return kernel.userSpaces instanceof UserSpaces ? kernel.userSpaces : new UserSpaces(kernel);
   }
 
   /**

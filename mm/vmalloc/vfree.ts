@@ -83,7 +83,8 @@ export function vfreeAtomic(state: Vmalloc, address: number): void {
   if (deferred.addresses.length === 1) deferred.work.schedule();
 }
 
-function deferredOf(state: Vmalloc, cpu: number): DeferredFrees {
+/** What `vfreeAtomic` has put off on a CPU. */
+export function deferredOf(state: Vmalloc, cpu: number): DeferredFrees {
   let deferred = state.deferredFrees[cpu];
   if (deferred === undefined) {
     const addresses: number[] = [];

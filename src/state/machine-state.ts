@@ -1,65 +1,64 @@
 /**
- * A kernel's whole state in a file: one line of JSON (what it is, of which version, of which configuration, with a checksum),
- * then the gzip'ed object graph.
+ * A kernel's whole state in a file (docs/saved-states.md): one line of JSON that says what it is, of which version and of which
+ * configuration; the gzip'ed state; and a checksum of both.
  */
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { deserialize, serialize } from "node:v8";
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { z } from "zod";
-import { Thread } from "../../arch/index.ts";
-import { LineCache } from "../../arch/tlb/walk-caches.ts";
-import { FlushAccounts, flushPolicyByName, Mutex, SpinLock, Work } from "../../mm/index.ts";
+import { parsePreset, StateError } from "../../arch/index.ts";
+import { MmulabError } from "../../arch/isa/errors.ts";
+import { FLUSH_POLICIES, flushPolicyByName } from "../../mm/index.ts";
 import { toInputError } from "../files/byte-chunks.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { InputFileError } from "../input/errors.ts";
-import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
-import { restoreGraph, type SavedNode, StateError, saveGraph } from "./object-graph.ts";
+import { bootKernel, type Kernel } from "../machine/kernel.ts";
+import { decodeData, encodeData } from "./container.ts";
+import { captureKernel, type KernelState, restoreKernel } from "./kernel-state.ts";
+import { CONFIG_SCHEMA, STATE_SCHEMA } from "./schema.ts";
 
 /** Version of the format. A file of another version is refused. */
-const VERSION = 1;
+export const STATE_VERSION = 2;
 const FORMAT = "mmulab state";
+/** How every file begins, of whatever version. */
+const BEGINNING = `{"format":"${FORMAT}","version":`;
 const NEWLINE = 0x0a;
 const HEADER_BYTES_MAX = 1 << 20;
-/** Classes of which a running kernel may hold objects although a booted one holds none. */
-const LATE_CLASSES = [Thread, LineCache, SpinLock, Mutex, Work, FlushAccounts];
+/** How every refusal to save begins. */
+const REFUSED = "the state cannot be saved";
+/** SHA-256 of all that comes before it. */
+const CHECKSUM_BYTES = 32;
 
-const HEADER = z.object({
+const HEADER = z.strictObject({
   format: z.literal(FORMAT),
-  version: z.number(),
+  version: z.literal(STATE_VERSION),
   madeBy: z.string(),
-  config: z.looseObject({ cpus: z.number(), memoryBytes: z.number(), flushPolicy: z.string().nullable() }),
-  sha256: z.string(),
-  sizeBytes: z.number(),
+  config: CONFIG_SCHEMA,
+  /** Bytes of the gzip'ed state. */
+  bodyBytes: z.number().int().nonnegative(),
 });
+type Header = z.infer<typeof HEADER>;
 
 /**
  * Writes the state of an idle kernel; observers of its events are left out.
  * @param madeBy a few words on what brought it there
- * @throws StateError while a thread is under way, OutputFileError when the file cannot be written
+ * @throws StateError when something of it cannot be saved, OutputFileError when the file cannot be written
  */
 export function saveKernel(kernel: Kernel, file: string, madeBy: string): void {
-  const observer = kernel.vm.events;
-  kernel.vm.events = null;
-  let nodes: SavedNode[];
+  const body = gzipSync(encodeData(captured(kernel)), { level: 1 });
+  const fields = { format: FORMAT, version: STATE_VERSION, madeBy, config: configOf(kernel), bodyBytes: body.length };
+  const header = Buffer.from(`${JSON.stringify(fields)}\n`);
+  const checksum = createHash("sha256").update(header).update(body).digest();
+  writeOutputFile(file, header, body, checksum);
+}
+
+function captured(kernel: Kernel): KernelState {
   try {
-    nodes = saveGraph(kernel);
-  } finally {
-    kernel.vm.events = observer;
+    return captureKernel(kernel);
+  } catch (error) {
+    if (error instanceof StateError) throw new StateError(REFUSED, error.message);
+    throw error;
   }
-  const waiting = unfinishedThreads(nodes);
-  if (waiting.length > 0) throw new StateError(`the machine is not idle: ${waiting.join(", ")} would be lost`);
-  const body = gzipSync(serialize(nodes), { level: 1 });
-  const { config } = kernel;
-  const header = {
-    format: FORMAT,
-    version: VERSION,
-    madeBy,
-    config: { ...config, preset: kernel.machine.preset, flushPolicy: config.flushPolicy?.name ?? null },
-    sha256: createHash("sha256").update(body).digest("hex"),
-    sizeBytes: body.length,
-  };
-  writeOutputFile(file, `${JSON.stringify(header)}\n`, body);
 }
 
 /** A kernel out of a file, and the words that were saved with it. */
@@ -75,34 +74,57 @@ export interface LoadedKernel {
 export function loadKernel(file: string): LoadedKernel {
   const bytes = readState(file);
   const { header, body } = splitState(file, bytes);
-  if (body.length !== header.sizeBytes) {
-    throw new InputFileError(file, 0, `has ${body.length} bytes of state, not ${header.sizeBytes}: it was cut short`);
-  }
-  if (createHash("sha256").update(body).digest("hex") !== header.sha256) {
-    throw new InputFileError(file, 0, "is damaged: its checksum does not fit");
-  }
-  const nodes = deserialize(gunzipSync(body)) as SavedNode[];
-  const { flushPolicy, ...rest } = header.config;
+  const parsed = STATE_SCHEMA.safeParse(decodeData(gunzipSync(body)));
+  if (!parsed.success) throw unfitting(file, parsed.error);
+  const { madeBy, config } = header;
   try {
-    const policy = flushPolicy === null ? undefined : flushPolicyByName(flushPolicy);
-    const kernel = bootKernel({ ...(rest as Partial<KernelConfig>), flushPolicy: policy });
-    restoreGraph(kernel, nodes, LATE_CLASSES);
-    return { kernel, madeBy: header.madeBy };
+    const { preset, flushPolicy, ...rest } = config;
+    const kernel = bootKernel({ ...rest, preset: parsePreset(preset), flushPolicy: flushPolicyByName(flushPolicy) });
+    restoreKernel(kernel, parsed.data);
+    return { kernel, madeBy };
   } catch (error) {
-    if (error instanceof StateError) throw new InputFileError(file, 0, `cannot be loaded: ${error.message}`);
-    throw error;
+    if (!(error instanceof MmulabError)) throw error;
+    throw new InputFileError(file, 0, `cannot be loaded: ${error.message}`);
   }
 }
 
-/** Whether a file begins as a saved state does. */
+/** Whether a file begins as a saved state of any version does. */
 export function isStateFile(file: string): boolean {
+  const beginning = Buffer.alloc(BEGINNING.length);
   try {
-    return readFileSync(file)
-      .subarray(0, FORMAT.length + 12)
-      .includes(`"${FORMAT}"`);
+    const descriptor = openSync(file, "r");
+    try {
+      readSync(descriptor, beginning, 0, beginning.length, 0);
+    } finally {
+      closeSync(descriptor);
+    }
   } catch {
     return false;
   }
+  return beginning.toString() === BEGINNING;
+}
+
+/** All of the configuration, defaults included. */
+function configOf({ config, machine, mm, vm }: Kernel) {
+  const { policy, ceilingPages, isolation } = mm.flushing;
+  if (!FLUSH_POLICIES.includes(policy)) {
+    const known = FLUSH_POLICIES.map(({ name }) => name).join(", ");
+    throw new StateError(REFUSED, `flush policy "${policy.name}": is none of ${known}`);
+  }
+  return {
+    cpus: config.cpus,
+    memoryBytes: config.memoryBytes,
+    preset: machine.preset,
+    features: { ...machine.features },
+    topology: machine.loop.topology.config,
+    numaNodes: config.numaNodes,
+    flushPolicy: policy.name,
+    isolatedCpus: [...(config.isolatedCpus ?? [])],
+    pageTableIsolation: isolation,
+    flushCeilingPages: ceilingPages,
+    costs: config.costs,
+    vmalloc: vm.config,
+  };
 }
 
 function readState(file: string): Buffer {
@@ -113,37 +135,40 @@ function readState(file: string): Buffer {
   }
 }
 
-function splitState(file: string, bytes: Buffer): { header: z.infer<typeof HEADER>; body: Buffer } {
+function splitState(file: string, bytes: Buffer): { header: Header; body: Buffer } {
   if (bytes.length === 0) throw new InputFileError(file, 0, "is empty");
-  const end = bytes.subarray(0, HEADER_BYTES_MAX).indexOf(NEWLINE);
   const notState = new InputFileError(file, 0, "is not a state that mmulab saved");
-  if (end < 0) throw notState;
-  let json: unknown;
-  try {
-    json = JSON.parse(bytes.subarray(0, end).toString());
-  } catch {
-    throw notState;
+  if (bytes.subarray(0, BEGINNING.length).toString() !== BEGINNING) throw notState;
+  const end = bytes.subarray(0, HEADER_BYTES_MAX).indexOf(NEWLINE);
+  const [version] = /^\d+/.exec(bytes.subarray(BEGINNING.length, BEGINNING.length + 9).toString()) ?? [];
+  if (version !== undefined && Number(version) !== STATE_VERSION) {
+    const readable = `this program reads version ${STATE_VERSION}`;
+    throw new InputFileError(file, 0, `is a state of version ${version}; ${readable}`);
   }
-  const version = (json as { version?: unknown } | null)?.version;
-  const header = HEADER.safeParse(json);
-  if (!header.success) throw notState;
-  if (version !== VERSION) {
-    throw new InputFileError(
-      file,
-      0,
-      `is a state of version ${String(version)}; this program reads version ${VERSION}`,
-    );
+  const bodyBytes = bodyBytesOf(bytes.subarray(0, end + 1).toString());
+  const whole = end + 1 + (bodyBytes ?? 0) + CHECKSUM_BYTES;
+  if (end < 0 || (bodyBytes !== null && bytes.length < whole)) {
+    throw new InputFileError(file, 0, `has ${bytes.length} bytes${end < 0 ? "" : `, not ${whole}`}: it was cut short`);
   }
-  return { header: header.data, body: bytes.subarray(end + 1) };
+  const content = bytes.subarray(0, -CHECKSUM_BYTES);
+  const checksum = createHash("sha256").update(content).digest();
+  if (bodyBytes === null || !checksum.equals(bytes.subarray(-CHECKSUM_BYTES))) {
+    throw new InputFileError(file, 0, "is damaged: its checksum does not fit");
+  }
+  const header = HEADER.safeParse(JSON.parse(bytes.subarray(0, end).toString()));
+  if (!header.success) throw unfitting(file, header.error);
+  return { header: header.data, body: content.subarray(end + 1) };
 }
 
-/** Names of threads that have begun and not ended; the one that synchronous calls run as is always there. */
-function unfinishedThreads(nodes: readonly SavedNode[]): string[] {
-  const names: string[] = [];
-  for (const node of nodes) {
-    if (node.kind !== "object" || node.type !== "Thread") continue;
-    const field = (name: string): unknown => node.values[node.names.indexOf(name)];
-    if (field("done") === false && field("name") !== "sync") names.push(String(field("name")));
-  }
-  return names;
+/** The length of the state that a header announces; null when it is damaged. */
+function bodyBytesOf(header: string): number | null {
+  const match = /"bodyBytes":(\d{1,15})\}\n$/.exec(header);
+  return match === null ? null : Number(match[1]);
+}
+
+/** What was written with a right checksum, but not by this version of the program. */
+function unfitting(file: string, error: z.ZodError): InputFileError {
+  const [issue] = error.issues;
+  const where = issue.path.length === 0 ? "" : ` at ${issue.path.join(".")}`;
+  return new InputFileError(file, 0, `does not fit version ${STATE_VERSION} of the format${where}: ${issue.message}`);
 }

@@ -25,6 +25,8 @@ interface Process {
 
 interface Shared {
   readonly spaces: UserSpaces;
+  /** Shootdown interrupts taken before the workload began. */
+  readonly shootdownsBefore: number;
   readonly processes: Process[];
   readonly switchEvery: number;
   readonly userCycles: number;
@@ -55,14 +57,22 @@ export const userProcesses = threadWorkload<Shared>({
     },
   ],
   setUp(kernel, parameters) {
-    const spaces = new UserSpaces(kernel.mm);
+    const spaces = UserSpaces.of(kernel.mm);
+    const shootdownsBefore = shootdownsOf(spaces);
     const processes = Array.from({ length: integerParameter(parameters, "processes") }, () => ({
       mm: spaces.makeMm(),
       mappings: [],
       nextStart: USER_BASE,
     }));
     const switchEvery = integerParameter(parameters, "switch_every");
-    return { spaces, processes, switchEvery, userCycles: integerParameter(parameters, "user_cycles"), switches: 0 };
+    return {
+      spaces,
+      shootdownsBefore,
+      processes,
+      switchEvery,
+      userCycles: integerParameter(parameters, "user_cycles"),
+      switches: 0,
+    };
   },
   *thread(thread, shared) {
     const kept: number[] = [];
@@ -91,14 +101,18 @@ export const userProcesses = threadWorkload<Shared>({
     }
     shared.spaces.switchTo(null);
   },
-  report: (_, { switches, spaces }) => {
-    const shootdowns = spaces.shootdowns.reduce((sum, count) => sum + count, 0);
+  report: (_, { switches, spaces, shootdownsBefore }) => {
+    const shootdowns = shootdownsOf(spaces) - shootdownsBefore;
     return {
       lines: [`${switches} context switches; ${shootdowns} shootdown interrupts taken for user addresses`],
       details: { contextSwitches: switches, userShootdowns: shootdowns },
     };
   },
 });
+
+function shootdownsOf({ shootdowns }: UserSpaces): number {
+  return shootdowns.reduce((sum, count) => sum + count, 0);
+}
 
 function* map(thread: WorkloadThread, shared: Shared, process: Process): WorkloadCode {
   const pages = thread.random.between(1, PAGES_MAX);

@@ -120,6 +120,23 @@ export class BusyAreas {
     else this.inserted.unlinkVa(area);
   }
 
+  /**
+   * Has `visit` called with every area of every node that begins where the table of starts reaches, in order of addresses; all
+   * nodes share the table.
+   */
+  forEachInTable(visit: (area: number) => void): void {
+    this.starts.forEach(visit);
+  }
+
+  /** Has `visit` called with this node's areas that begin elsewhere, in order of addresses. */
+  forEachElsewhere(visit: (area: number) => void): void {
+    const { areas, inserted } = this;
+    for (let area = areas.nextOf(inserted.head); area !== inserted.head; area = areas.nextOf(area)) {
+      const page = startsPageOf(areas.startOf(area));
+      if (!(page >= 0 && page < STARTS_PAGES_MAX)) visit(area);
+    }
+  }
+
   /** Puts an area that was added into the tree, if it is this node's and still there and not in it. */
   private insertIfNew(area: number): void {
     const { parent } = this.areas;

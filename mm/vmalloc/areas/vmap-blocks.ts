@@ -191,6 +191,31 @@ export class VmapBlocks {
     return this.used - 1 - this.recycled.length;
   }
 
+  /** Locks of the blocks that are not in use and will be used again, the next one last: a block keeps its lock. */
+  spareLocks(): SpinLock[] {
+    return this.recycled.map((block) => this.locks[block]);
+  }
+
+  /** Adds `count` blocks that are not in use, for saved states; their locks, the next to be used last. */
+  addSpare(count: number): SpinLock[] {
+    for (let i = 0; i < count; i++) this.recycled.push(this.fresh());
+    return this.spareLocks();
+  }
+
+  /** The two bitmaps of a block, writable ({@link usedMap}, {@link roundedMap}). */
+  mapsOf(block: number): readonly [used: Int32Array, rounded: Int32Array] {
+    const [first, end] = [block * this.wordsPerBlock, (block + 1) * this.wordsPerBlock];
+    return [this.usedMap.subarray(first, end), this.roundedMap.subarray(first, end)];
+  }
+
+  /** Replaces the bitmaps of a block, for saved states. */
+  setMaps(block: number, used: Int32Array, rounded: Int32Array): void {
+    const [usedMap, roundedMap] = this.mapsOf(block);
+    usedMap.set(used);
+    roundedMap.set(rounded);
+    this.usedPages[block] = used.reduce((sum, word) => sum + bitsIn(word), 0);
+  }
+
   private fresh(): number {
     if (this.used === this.capacity) this.grow();
     const block = this.used++;

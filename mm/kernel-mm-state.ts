@@ -1,0 +1,109 @@
+/** What the kernel's memory management below its allocators is in, for saved states. */
+import { checkState } from "../arch/isa/state-error.ts";
+import { captureFlushAccounts, type FlushAccountsState, restoreFlushAccounts } from "./flush/flush-accounts-state.ts";
+import type { Flushing } from "./flush/flushing.ts";
+import type { UserModeState } from "./flush/user-mode.ts";
+import { captureFrames, type FramesState, restoreFrames } from "./frames/frames-state.ts";
+import type { FaultInjectionState } from "./kernel/fault-injection.ts";
+import { captureLockStatistics, type LockStatisticsState, restoreLockStatistics } from "./kernel/lock-stat.ts";
+import type { KernelMm } from "./kernel-mm.ts";
+import type { KernelLogState } from "./lib/kernel-log.ts";
+import type { PageTablesState } from "./page-tables/page-tables.ts";
+import type { CacheMode } from "./page-tables/protection.ts";
+
+/** Typed arrays and plain objects only. */
+export interface KernelMmState {
+  readonly log: KernelLogState;
+  readonly faults: FaultInjectionState;
+  readonly frames: FramesState;
+  /** The kernel's own page tables. */
+  readonly tables: PageTablesState;
+  /** Physical ranges of devices and how they are cached, in order of their starts. */
+  readonly memoryTypes: readonly { readonly start: number; readonly end: number; readonly mode: CacheMode }[];
+  readonly flushing: FlushingState;
+  readonly locks: LockStatisticsState;
+}
+
+/** Flushes: counters, user mode, interrupts between CPUs, accounts. */
+export interface FlushingState {
+  /** Flushes of kernel addresses so far: whole TLBs, and page by page. */
+  readonly fullFlushes: number;
+  readonly rangeFlushes: number;
+  /** The TLB lines of `/proc/vmstat`. */
+  readonly vmstat: {
+    readonly remoteFlush: number;
+    readonly remoteFlushReceived: number;
+    readonly localFlushAll: number;
+    readonly localFlushOne: number;
+  };
+  /** Interrupts for calls on other CPUs: sent so far, and taken by each CPU. */
+  readonly ipisSent: number;
+  readonly ipisTaken: Float64Array;
+  readonly userMode: UserModeState;
+  /** null while nobody keeps accounts. */
+  readonly accounts: FlushAccountsState | null;
+}
+
+/**
+ * Copies the state. Observers are no part of it.
+ * @throws StateError when a CPU has put a flush off, or pages were taken out of page tables and not flushed yet
+ */
+export function captureKernelMm(mm: KernelMm): KernelMmState {
+  checkState("page tables", mm.tables.owed.count === 0, "are owed a flush");
+  return {
+    log: mm.log.capture(),
+    faults: mm.faults.capture(),
+    frames: captureFrames(mm.pages),
+    tables: mm.tables.capture(),
+    memoryTypes: mm.memoryTypes
+      .overlapping(0, Number.POSITIVE_INFINITY)
+      .map(({ start, end, mode }) => ({ start, end, mode })),
+    flushing: captureFlushing(mm.flushing),
+    locks: captureLockStatistics(mm.loop),
+  };
+}
+
+/**
+ * Brings the memory management of a kernel that was booted with the same configuration into a captured state. The machine's own
+ * state comes first.
+ * @throws StateError when it is that of another kernel
+ */
+export function restoreKernelMm(mm: KernelMm, state: KernelMmState): void {
+  mm.log.restore(state.log);
+  mm.faults.restore(state.faults);
+  restoreFrames(mm.pages, state.frames);
+  mm.tables.restore(state.tables);
+  const { memoryTypes } = mm;
+  for (const { start, end } of memoryTypes.overlapping(0, Number.POSITIVE_INFINITY)) memoryTypes.remove(start, end);
+  for (const { start, end, mode } of state.memoryTypes) memoryTypes.add(start, end, mode);
+  restoreFlushing(mm.flushing, state.flushing);
+  restoreLockStatistics(mm.loop, state.locks);
+}
+
+function captureFlushing({ fullFlushes, rangeFlushes, vmstat, smp, userMode, accounts }: Flushing): FlushingState {
+  const { remoteFlush, remoteFlushReceived, localFlushAll, localFlushOne } = vmstat;
+  return {
+    fullFlushes,
+    rangeFlushes,
+    vmstat: { remoteFlush, remoteFlushReceived, localFlushAll, localFlushOne },
+    ipisSent: smp.sent,
+    ipisTaken: smp.taken.slice(),
+    userMode: userMode.capture(),
+    accounts: accounts === null ? null : captureFlushAccounts(accounts),
+  };
+}
+
+function restoreFlushing(flushing: Flushing, state: FlushingState): void {
+  const { smp, vmstat } = flushing;
+  flushing.fullFlushes = state.fullFlushes;
+  flushing.rangeFlushes = state.rangeFlushes;
+  Object.assign(vmstat, state.vmstat);
+  const { cpus } = flushing.machine.loop;
+  checkState("calls between CPUs", state.ipisTaken.length === cpus, `are not those of ${cpus} CPUs`);
+  smp.sent = state.ipisSent;
+  smp.taken.set(state.ipisTaken);
+  flushing.userMode.restore(state.userMode);
+  if (state.accounts === null) return;
+  const { refills, perCpu } = state.accounts;
+  restoreFlushAccounts(flushing.keepAccounts({ refills, perCpu }), state.accounts, cpus);
+}

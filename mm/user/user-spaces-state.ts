@@ -1,0 +1,115 @@
+/**
+ * User address spaces, for saved states: those that a CPU has loaded, and the kernel's own. Who else holds one is a program's own
+ * affair: what no CPU has loaded cannot be found from here, and its frames stay handed out.
+ */
+import { checkState } from "../../arch/isa/state-error.ts";
+import { captureLocks, type LocksState, restoreLocks } from "../kernel/locks-state.ts";
+import type { KernelMm } from "../kernel-mm.ts";
+import { PageTables, type PageTablesState } from "../page-tables/page-tables.ts";
+import type { GlobalAsidsState } from "./global-asids.ts";
+import { MmStruct } from "./mm-struct.ts";
+import type { TlbStateValues } from "./tlb-state.ts";
+import { UserSpaces } from "./user-spaces.ts";
+
+/** All of {@link UserSpaces}. */
+export interface UserSpacesState {
+  readonly usesPcids: boolean;
+  /** The number that the address space made last is known by. */
+  readonly lastCtxId: number;
+  readonly globalAsids: GlobalAsidsState;
+  /** An element a CPU. */
+  readonly tlbStates: readonly TlbStateValues[];
+  /** By CPU: which of `mms` is loaded. */
+  readonly loaded: Uint32Array;
+  /** Shootdown interrupts taken, by CPU. */
+  readonly shootdowns: Float64Array;
+  /** The kernel's own first. */
+  readonly mms: readonly MmState[];
+  /** The `mmap_lock` of each. */
+  readonly mmapLocks: LocksState;
+}
+
+/** One address space; its entries are in memory. */
+export interface MmState {
+  readonly ctxId: number;
+  readonly tables: PageTablesState;
+  /** The top table that user mode runs on with page-table isolation, else 0. */
+  readonly userRootFrame: number;
+  readonly tlbGen: number;
+  readonly globalAsid: number;
+  readonly inAsidTransition: boolean;
+  readonly remoteFlushes: number;
+  /** CPUs that may have translations of it. */
+  readonly cpus: readonly number[];
+}
+
+/** Copies all user address spaces; null when there are none. @throws StateError when an `mmap_lock` is held */
+export function captureUserSpaces({ userSpaces }: KernelMm): UserSpacesState | null {
+  if (!(userSpaces instanceof UserSpaces)) return null;
+  const mms = [...new Set([userSpaces.initMm, ...userSpaces.loaded])];
+  return {
+    usesPcids: userSpaces.usesPcids,
+    lastCtxId: userSpaces.lastCtxId,
+    globalAsids: userSpaces.globalAsids.capture(),
+    tlbStates: userSpaces.tlbStates.map((each) => each.capture()),
+    loaded: Uint32Array.from(userSpaces.loaded, (mm) => mms.indexOf(mm)),
+    shootdowns: userSpaces.shootdowns.slice(),
+    mms: mms.map((mm) => {
+      const { ctxId, userRootFrame, tlbGen, globalAsid, inAsidTransition, remoteFlushes } = mm;
+      const tables = mm.tables.capture();
+      return { ctxId, tables, userRootFrame, tlbGen, globalAsid, inAsidTransition, remoteFlushes, cpus: mm.cpus() };
+    }),
+    mmapLocks: captureLocks(mms.map(({ mmapLock }) => mmapLock)),
+  };
+}
+
+/**
+ * Makes user address spaces as they were captured. This writes registers of every CPU, so the machine's own state comes later; what
+ * follows from the other parts is done by {@link restoreUserSpaces}.
+ */
+export function makeUserSpaces(kernel: KernelMm, { usesPcids }: UserSpacesState): UserSpaces {
+  return new UserSpaces(kernel, usesPcids);
+}
+
+/**
+ * Brings user address spaces into a captured state. The accounts of flushes have been restored before.
+ * @throws StateError when the state is that of another machine
+ */
+export function restoreUserSpaces(spaces: UserSpaces, state: UserSpacesState): void {
+  const { kernel, tlbStates, loaded } = spaces;
+  const { loop, costs } = kernel;
+  const fits = state.tlbStates.length === loop.cpus && state.loaded.length === loop.cpus;
+  checkState("user address spaces", fits && state.mms.length > 0, `are not those of ${loop.cpus} CPUs`);
+  const mms = state.mms.map((saved, i) => {
+    const mm =
+      i === 0
+        ? spaces.initMm
+        : new MmStruct(saved.ctxId, tablesOf(kernel, saved), saved.userRootFrame, loop, costs.lock);
+    mm.tlbGen = saved.tlbGen;
+    mm.globalAsid = saved.globalAsid;
+    mm.inAsidTransition = saved.inAsidTransition;
+    mm.remoteFlushes = saved.remoteFlushes;
+    for (const cpu of saved.cpus) mm.cpumask[cpu] = 1;
+    return mm;
+  });
+  restoreLocks(
+    mms.map(({ mmapLock }) => mmapLock),
+    state.mmapLocks,
+  );
+  const flushes = kernel.flushing.accounts?.records ?? [];
+  for (let cpu = 0; cpu < loop.cpus; cpu++) {
+    tlbStates[cpu].restore(state.tlbStates[cpu], flushes);
+    const mm = mms[state.loaded[cpu]];
+    checkState("user address spaces", mm !== undefined, `have no number ${state.loaded[cpu]}`);
+    loaded[cpu] = mm;
+  }
+  spaces.globalAsids.restore(state.globalAsids);
+  spaces.shootdowns.set(state.shootdowns);
+  spaces.lastCtxId = state.lastCtxId;
+}
+
+function tablesOf({ machine, pages, faults, log, loop, tables }: KernelMm, { tables: saved }: MmState): PageTables {
+  const restored = new PageTables(machine.memory, pages, faults, log, loop, tables.levels, saved.rootFrame);
+  restored.restore(saved);
+  return restored;
+}

@@ -1,0 +1,250 @@
+/**
+ * The schema of saved states: every name and type in a file, by subject. The types come from the parts whose state it is; the schema
+ * is written out here all the same, so that a change of a part without one of the format's version does not compile.
+ */
+import { z } from "zod";
+import { DESTINATION_MODES, type KernelCosts, type VmallocConfig } from "../../mm/index.ts";
+import type { KernelState } from "./kernel-state.ts";
+
+const u8 = z.instanceof(Uint8Array);
+const u16 = z.instanceof(Uint16Array);
+const u32 = z.instanceof(Uint32Array);
+const i32 = z.instanceof(Int32Array);
+const f64 = z.instanceof(Float64Array);
+const u64 = z.instanceof(BigUint64Array);
+const count = z.number().nonnegative();
+const whole = z.number().int().nonnegative();
+const texts = z.array(z.string());
+
+/** An object with a schema for each of a list of keys. */
+function columns<Key extends string, Schema extends z.ZodType>(schema: Schema, ...keys: readonly Key[]) {
+  return Object.fromEntries(keys.map((key) => [key, schema])) as Record<Key, Schema>;
+}
+
+const tlbEntries = z.strictObject({
+  structures: texts,
+  structure: u32,
+  slot: u32,
+  address: f64,
+  size: u8,
+  level: u8,
+  pcid: u16,
+  frame: f64,
+  flags: u16,
+  replacement: u16,
+  pcidCounts: u16,
+  recentPcids: u16,
+});
+
+const cpus = z.strictObject({
+  registers: z.strictObject({
+    ...columns(f64, "cr0", "cr2", "cr3", "cr4", "efer", "pkru", "pkrs"),
+    cpl: u8,
+    alignmentCheck: u8,
+    memoryTypeMsrs: u32,
+    memoryTypes: u64,
+  }),
+  counters: z.strictObject({
+    ...columns(f64, "accesses", "secondLevelHits", "walks", "walkFaults", "walkCycles", "bitsSet", "pageFaults"),
+    ...columns(f64, "invlpg", "invpcid", "movCr3", "movCr3NoFlush", "movCr4Flush", "invlpgb"),
+    ...columns(f64, "firstLevelFlushes", "secondLevelFlushes"),
+  }),
+  tlbs: tlbEntries,
+  walkCaches: z.strictObject({
+    lastLine: f64,
+    lines: z.strictObject({ cpu: u16, level: u8, slot: u32, line: f64 }),
+    sets: z.strictObject({ cpu: u16, level: u8, set: u32, state: u16 }),
+  }),
+  unsyncedInvlpgbs: z.array(
+    z.strictObject({
+      cpu: whole,
+      la: count.nullable(),
+      pages: whole,
+      strideBytes: whole,
+      pcid: whole.nullable(),
+      includeGlobals: z.boolean(),
+      finalOnly: z.boolean(),
+      tables: z.enum(["none", "of the page", "of the PCID", "all"]),
+    }),
+  ),
+});
+
+const machine = z.strictObject({
+  memory: z.strictObject({ frames: u32, words: i32 }),
+  loop: z.strictObject({
+    clockCycles: f64,
+    interruptsOff: i32,
+    currentCpu: whole,
+    accounts: z.strictObject({ activities: texts, current: i32, ...columns(f64, "since", "walksSince", "cycles") }),
+    queued: z.array(z.strictObject({ work: z.string(), cpu: whole, readyCycles: count })),
+  }),
+  cpus,
+  attribution: z
+    .strictObject({
+      unexplainedWalks: f64,
+      unflushed: tlbEntries,
+      removed: z.strictObject({ cpu: u16, side: u8, address: f64, size: u8, pcid: u16, flush: u32 }),
+      costs: z.strictObject({ cpu: u16, flush: u32, refills: f64, walkCycles: f64 }),
+    })
+    .nullable(),
+});
+
+const lists = z.strictObject({ counts: u32, frames: u32 });
+const locks = z.strictObject({ lastCpu: i32, freeAtCycles: f64 });
+const pageTables = z.strictObject({ rootFrame: whole, leavesSet: whole, leavesCleared: whole, tables: z.array(whole) });
+const allocations = ["frame", "pageTable", "vmapArea", "vmStruct", "pageArray", "vmapBlock", "blockIndex", "memtype"];
+const cacheModes = ["wb", "wc", "uc-", "uc", "wt", "wp"] as const;
+
+const flushAccounts = z.strictObject({
+  refills: z.boolean(),
+  perCpu: z.boolean(),
+  causes: texts,
+  policies: texts,
+  flushes: z.strictObject({
+    ...columns(u8, "cause", "policy", "full"),
+    cpu: u16,
+    ...columns(f64, "start", "end", "atCycles", "workCycles", "waitCycles", "stolenCycles", "stolenFromRunningCycles"),
+    ...columns(f64, "interrupted", "deferred", "freedPages", "frees", "stolenFrom"),
+  }),
+  origins: texts,
+  frees: z.strictObject({ pages: i32, start: f64, cpu: u16, atCycles: f64, flush: i32, origin: u32 }),
+});
+
+const mm = z.strictObject({
+  log: z.strictObject({ lines: texts, warnings: whole, warnedOnce: texts }),
+  faults: z.strictObject({
+    isArmed: z.boolean(),
+    seen: whole,
+    failing: whole.nullable(),
+    kind: z.enum(allocations as [AllocationName, ...AllocationName[]]).nullable(),
+  }),
+  frames: z.strictObject({
+    allocatedPages: whole,
+    freedPages: whole,
+    ...columns(f64, "zoneStart", "zoneEnd", "zoneTouchedEnd"),
+    use: u8,
+    ...columns(lists, "freeBlocks", "cpuLists", "tableLists"),
+    shared: z.strictObject({ frame: u32, further: u32 }),
+  }),
+  tables: pageTables,
+  memoryTypes: z.array(z.strictObject({ start: count, end: count, mode: z.enum(cacheModes) })),
+  flushing: z.strictObject({
+    fullFlushes: whole,
+    rangeFlushes: whole,
+    vmstat: z.strictObject(columns(whole, "remoteFlush", "remoteFlushReceived", "localFlushAll", "localFlushOne")),
+    ipisSent: whole,
+    ipisTaken: f64,
+    userMode: z.strictObject({ inUser: u8, kernelActivity: texts }),
+    accounts: flushAccounts.nullable(),
+  }),
+  locks: z.strictObject({ names: texts, values: f64 }),
+});
+type AllocationName = NonNullable<KernelState["mm"]["faults"]["kind"]>;
+
+const areaRows = { counts: u32, start: f64, end: f64, flags: i32 };
+
+const vmalloc = z.strictObject({
+  ...columns(whole, "lazyNr", "nrVmallocPages", "purges", "purgesWithAreas"),
+  areas: z.strictObject({
+    free: z.strictObject({ start: f64, end: f64, shape: u8 }),
+    busy: z.strictObject({ ...areaRows, vm: u32 }),
+    lazy: z.strictObject({ ...areaRows, freed: u32 }),
+    pooled: z.strictObject({ ...areaRows, pool: u16 }),
+    lost: whole,
+  }),
+  vmStructs: z.strictObject({
+    flags: i32,
+    ...columns(f64, "requestedSizeBytes", "physAddr", "pagesAddr"),
+    ...columns(u32, "caller", "pages", "frames"),
+    callers: texts,
+    ...columns(u8, "pageOrder", "oneZone", "hasArray"),
+    lost: whole,
+  }),
+  blocks: z.strictObject({
+    ...columns(u32, "area", "queueCounts", "queued"),
+    ...columns(u16, "cpu", "hash"),
+    ...columns(i32, "free", "dirty", "dirtyMin", "dirtyMax", "usedMap", "roundedMap"),
+    ...columns(locks, "locks", "queueLocks", "spareLocks"),
+  }),
+  locks,
+  deferredFrees: z.array(z.strictObject({ cpu: whole, addresses: z.array(count) })),
+});
+
+const user = z.strictObject({
+  usesPcids: z.boolean(),
+  lastCtxId: whole,
+  globalAsids: z.strictObject({ used: u8, freed: u8, last: whole, available: whole }),
+  tlbStates: z.array(
+    z.strictObject({
+      loadedCtxId: whole,
+      loadedAsid: whole,
+      isLazy: z.boolean(),
+      invalidateOther: z.boolean(),
+      asidCtxId: z.array(whole),
+      asidTlbGen: z.array(whole),
+      nextAsid: whole,
+      userFlushMask: whole,
+      userFlushFor: z.array(whole),
+    }),
+  ),
+  loaded: u32,
+  shootdowns: f64,
+  mms: z.array(
+    z.strictObject({
+      ctxId: whole,
+      tables: pageTables,
+      userRootFrame: whole,
+      tlbGen: whole,
+      globalAsid: whole,
+      inAsidTransition: z.boolean(),
+      remoteFlushes: whole,
+      cpus: z.array(whole),
+    }),
+  ),
+  mmapLocks: locks,
+});
+
+/** What follows the header. */
+export const STATE_SCHEMA = z.strictObject({
+  currentCpu: whole,
+  machine,
+  mm,
+  vmalloc,
+  user: user.nullable(),
+}) satisfies z.ZodType<KernelState>;
+
+const byDistance = z.tuple([count, count, count, count]);
+
+const costs = z.strictObject({
+  lock: z.strictObject({ uncontendedCycles: count, transferCycles: byDistance }),
+  ipi: z.strictObject({
+    destinationMode: z.enum(DESTINATION_MODES),
+    ...columns(byDistance, "queueCycles", "latencyCycles", "requestCycles", "ackCycles"),
+    ...columns(count, "sendCycles", "entryCycles", "exitCycles"),
+  }),
+  ...columns(count, "contextSwitchCycles", "kernelEntryCycles", "kernelExitCycles", "treeStepCycles"),
+  ...columns(count, "entryWriteCycles", "frameCycles", "zeroPageCycles", "callCycles"),
+}) satisfies z.ZodType<KernelCosts>;
+
+const vmallocConfig = z.strictObject({
+  ...columns(whole, "onlineCpus", "possibleCpus", "nrCpus", "vmapNodes", "zoneSizeBytes", "lazyMaxPages"),
+  ...columns(whole, "blockPages", "purgeThresholdPages", "ioremapMaxPageShift"),
+  ...columns(z.boolean(), "allowHuge", "upstreamQuirks"),
+}) satisfies z.ZodType<VmallocConfig>;
+
+/** The configuration that the saved kernel was booted with: all of it, so that a change of a default changes no saved kernel. */
+export const CONFIG_SCHEMA = z.strictObject({
+  cpus: whole,
+  memoryBytes: count,
+  /** A preset as people write them (`parsePreset`). */
+  preset: z.unknown(),
+  features: z.record(z.string(), z.boolean()),
+  topology: z.strictObject(columns(whole, "sockets", "coresPerSocket", "threadsPerCore")),
+  numaNodes: whole,
+  flushPolicy: z.string(),
+  isolatedCpus: z.array(whole),
+  pageTableIsolation: z.boolean(),
+  flushCeilingPages: whole,
+  costs,
+  vmalloc: vmallocConfig,
+});

@@ -1,0 +1,119 @@
+/**
+ * From any point on, a kernel that was saved and loaded does the same as the one that was not. MMULAB_POINTS sets how many points
+ * are tried, MMULAB_SEED the seed of the first.
+ */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { describe, expect, it } from "vitest";
+import { FLUSH_POLICIES } from "../../../mm/index.ts";
+import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
+import { type Random, randomStream } from "../../../src/machine/random.ts";
+import { runOnKernel } from "../../../src/runs/run.ts";
+import { captureKernel, type KernelState } from "../../../src/state/kernel-state.ts";
+import { loadKernel, saveKernel } from "../../../src/state/machine-state.ts";
+import { WORKLOADS } from "../../../src/workloads/index.ts";
+import { temporaryFolder } from "../fixtures.ts";
+
+const POINTS = Number(process.env.MMULAB_POINTS ?? 25);
+const FIRST_SEED = Number(process.env.MMULAB_SEED ?? 1);
+const folder = temporaryFolder();
+
+const TEST_VMALLOC = { test_loop_count: 10, run_test_mask: 0x7ff, nr_pages: 2, test_repeat_count: 1, nr_threads: 1 };
+const PRESETS = ["skylake", "icelake", "sapphire-rapids", "zen2", "zen4"];
+
+function choose<T>(random: Random, choices: readonly T[]): T {
+  return choices[random.between(0, choices.length - 1)];
+}
+
+function configOf(random: Random): Partial<KernelConfig> {
+  const flushPolicy = choose(random, FLUSH_POLICIES);
+  const cpus = choose(random, [1, 2, 3, 4, 7]);
+  return {
+    cpus,
+    flushPolicy,
+    preset: flushPolicy.name === "invlpgb" ? "zen4" : choose(random, PRESETS),
+    numaNodes: random.between(1, 2),
+    pageTableIsolation: random.between(0, 2) === 0,
+    isolatedCpus: flushPolicy.name === "deferred" ? [cpus - 1] : [],
+    vmalloc: choose(random, [{}, { lazyMaxPages: 64 }, { lazyMaxPages: 1024 }]),
+  };
+}
+
+interface Step {
+  readonly workload: string;
+  readonly operations: number;
+  readonly seed: number;
+}
+
+function stepOf(random: Random): Step {
+  const { name } = choose(random, WORKLOADS);
+  return { workload: name, operations: random.between(1, 400), seed: random.between(0, 1000) };
+}
+
+function perform(kernel: Kernel, { workload: name, operations, seed }: Step): string {
+  const workload = WORKLOADS.find((each) => each.name === name);
+  if (workload === undefined) throw new Error(name);
+  const parameters = name === "test_vmalloc" ? { parameters: TEST_VMALLOC } : {};
+  return JSON.stringify(runOnKernel(kernel, workload, { operations, seed, ...parameters }));
+}
+
+/** Calls from outside, after which freed areas and the work that purges them may be left over. */
+function callFromOutside(kernel: Kernel, random: Random): void {
+  kernel.currentCpu = random.between(0, kernel.machine.loop.cpus - 1);
+  const addresses = Array.from({ length: random.between(0, 40) }, () => kernel.vmalloc(random.between(1, 40) * 4096));
+  for (const address of addresses) if (random.between(0, 3) > 0) kernel.vfree(address);
+}
+
+/** Names of the parts in which two states differ. */
+function differences(one: object, other: object, path = "state"): string[] {
+  if (isDeepStrictEqual(one, other)) return [];
+  if (ArrayBuffer.isView(one) || Array.isArray(one)) return [path];
+  return Object.entries(one).flatMap(([name, value]) => {
+    const theirs = (other as Record<string, unknown>)[name];
+    if (typeof value !== "object" || value === null || theirs === null)
+      return value === theirs ? [] : [`${path}.${name}`];
+    return differences(value as object, theirs as object, `${path}.${name}`);
+  });
+}
+
+function saveAndLoad(kernel: Kernel): Kernel {
+  const file = join(folder.path, "point.state");
+  saveKernel(kernel, file, "a point");
+  const loaded = loadKernel(file);
+  rmSync(file);
+  return loaded.kernel;
+}
+
+/** One point: what is wrong there, in words; empty when all is well. */
+function tryPoint(seed: number): string[] {
+  const random = randomStream(seed);
+  const kernel = bootKernel(configOf(random));
+  const accounts = random.between(0, 3);
+  if (accounts > 0) kernel.mm.flushing.keepAccounts({ refills: accounts !== 1, perCpu: accounts === 3 });
+  const before = Array.from({ length: random.between(0, 2) }, () => stepOf(random));
+  for (const step of before) perform(kernel, step);
+  if (random.between(0, 2) === 0) callFromOutside(kernel, random);
+  const state: KernelState = captureKernel(kernel);
+  const findings = kernel.verify();
+  const loaded = saveAndLoad(kernel);
+  const wrong = differences(captureKernel(loaded), state).map((part) => `${part} differs after loading`);
+  if (!isDeepStrictEqual(loaded.verify(), findings)) wrong.push(`verify: ${loaded.verify().join("; ")}`);
+  if (before.every(({ workload }) => workload !== "user_processes")) wrong.push(...loaded.verify());
+  const after = [stepOf(random), stepOf(random)];
+  for (const step of after) {
+    if (perform(loaded, step) !== perform(kernel, step)) wrong.push(`${JSON.stringify(step)} does something else`);
+  }
+  wrong.push(...differences(captureKernel(loaded), captureKernel(kernel)).map((part) => `${part} differs at the end`));
+  return wrong;
+}
+
+describe("a saved kernel goes on as if it had not been saved", () => {
+  it.each(Array.from({ length: POINTS }, (_, i) => FIRST_SEED + i))(
+    "from the point of seed %i",
+    (seed) => {
+      expect(tryPoint(seed)).toEqual([]);
+    },
+    120_000,
+  );
+});

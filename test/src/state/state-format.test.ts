@@ -1,0 +1,203 @@
+/** The format of saved states: what is in a file, and that a file with anything wrong in it is refused in one line. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { gunzipSync } from "node:zlib";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { EXIT_USAGE, endingOf } from "../../../src/command-line/errors.ts";
+import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
+import { replayUntil } from "../../../src/recording/replay-until.ts";
+import { runOnKernel } from "../../../src/runs/run.ts";
+import { decodeData, encodeData } from "../../../src/state/container.ts";
+import { isStateFile, loadKernel, STATE_VERSION, saveKernel } from "../../../src/state/machine-state.ts";
+import { mixed } from "../../../src/workloads/mixed.ts";
+import { userProcesses } from "../../../src/workloads/user-processes.ts";
+import { temporaryFolder } from "../fixtures.ts";
+
+const folder = temporaryFolder();
+const CHECKSUM_BYTES = 32;
+
+/** A kernel in which every part of the format has something to say. */
+function busyKernel(): Kernel {
+  const kernel = bootKernel({ cpus: 2, pageTableIsolation: true, vmalloc: { lazyMaxPages: 64 } });
+  kernel.mm.flushing.keepAccounts({ perCpu: true });
+  runOnKernel(kernel, mixed, { operations: 300, seed: 1 });
+  runOnKernel(kernel, userProcesses, { operations: 60, seed: 1 });
+  kernel.ioremap(0xd000_0000, 8192);
+  for (const address of [kernel.vmalloc(2 ** 20), kernel.vmalloc(4096)]) kernel.vfree(address);
+  return kernel;
+}
+
+function headerOf(bytes: Buffer): Record<string, unknown> {
+  return JSON.parse(bytes.subarray(0, bytes.indexOf("\n")).toString()) as Record<string, unknown>;
+}
+
+function stateOf(bytes: Buffer): Record<string, unknown> {
+  return decodeData(gunzipSync(bytes.subarray(bytes.indexOf("\n") + 1, -CHECKSUM_BYTES))) as Record<string, unknown>;
+}
+
+/** Every name in a file with the kind of value that it has: `vmalloc.areas.busy.start: Float64Array`. */
+function namesIn(value: unknown, path: string): string[] {
+  if (ArrayBuffer.isView(value)) return [`${path}: ${value.constructor.name}`];
+  if (Array.isArray(value)) return value.length === 0 ? [] : value.flatMap((item) => namesIn(item, `${path}[]`));
+  if (typeof value !== "object" || value === null) return value === null ? [] : [`${path}: ${typeof value}`];
+  return Object.entries(value).flatMap(([name, item]) => namesIn(item, path === "" ? name : `${path}.${name}`));
+}
+
+function allNames(file: string): string[] {
+  const bytes = readFileSync(file);
+  const header = headerOf(bytes);
+  // Presets and features have a schema of their own.
+  const config = { ...(header.config as object), preset: "a preset", features: "features" };
+  return [...new Set([...namesIn({ ...header, config }, "header"), ...namesIn(stateOf(bytes), "")])].sort();
+}
+
+describe(`version ${STATE_VERSION} of the format`, () => {
+  it("has the names and types that it was published with; others need a new version", () => {
+    const file = join(folder.path, "busy");
+    saveKernel(busyKernel(), file, "a test");
+    const published = readFileSync(join(import.meta.dirname, `format-${STATE_VERSION}.txt`), "utf8");
+    expect(allNames(file).join("\n")).toBe(published.trimEnd());
+  });
+
+  it("means what it meant when it was published: a state saved then is loaded, is sound and is the same when it is saved again", () => {
+    const file = join(import.meta.dirname, `version-${STATE_VERSION}.state`);
+    const { kernel, madeBy } = loadKernel(file);
+    expect(madeBy).toBe("2 CPUs after mixed, 300 operations, seed 1");
+    expect(kernel.verify()).toEqual([]);
+    const again = join(folder.path, "again");
+    saveKernel(kernel, again, madeBy);
+    const [before, after] = [file, again].map((each) => stateOf(readFileSync(each)));
+    for (const name of Object.keys(before)) expect(isDeepStrictEqual(after[name], before[name]), name).toBe(true);
+    expect(runOnKernel(kernel, mixed, { operations: 500, seed: 2 }).memory.wrongLoads).toBe(0);
+    expect(kernel.verify()).toEqual([]);
+  });
+
+  it("brings plain data back as it was, with arrays of all kinds and lengths", () => {
+    fc.assert(
+      fc.property(
+        fc.nat(20),
+        fc.string(),
+        fc.double({ noNaN: true, noDefaultInfinity: true }),
+        (length, text, number) => {
+          const elements = Array.from({ length }, (_, i) => i * 3);
+          const data = {
+            text,
+            number: number + 0,
+            list: [true, null, { text }, Uint8Array.from(elements)],
+            arrays: {
+              i8: Int8Array.from(elements),
+              u8: Uint8Array.from(elements),
+              i16: Int16Array.from(elements),
+              u16: Uint16Array.from(elements),
+              i32: Int32Array.from(elements).subarray(length >> 1),
+              u32: Uint32Array.from(elements),
+              f64: Float64Array.from(elements, (element) => number - element),
+              u64: BigUint64Array.from(elements, BigInt),
+            },
+          };
+          expect(decodeData(encodeData(data))).toStrictEqual(data);
+        },
+      ),
+    );
+    expect(() => encodeData({ at: Number.NaN })).toThrow("NaN has no form in JSON");
+    expect(() => encodeData({ at: new Float32Array(1) })).toThrow("a Float32Array has no form in a saved state");
+    expect(() => decodeData(new Uint8Array(16).fill(0xff))).toThrow(RangeError);
+  });
+});
+
+describe("a file with something wrong in it is refused in one line", () => {
+  const good = join(folder.path, "good");
+  saveKernel(bootKernel({ cpus: 1 }), good, "a test");
+  const bytes = readFileSync(good);
+  const headerBytes = bytes.indexOf("\n") + 1;
+
+  /** What the program says of a file, which must be one line with exit code 2. */
+  const refusal = (content: Uint8Array): string => {
+    const file = folder.write("changed", content);
+    try {
+      loadKernel(file);
+    } catch (error) {
+      const ending = endingOf(error);
+      if (ending === null) throw error;
+      expect(ending.exitCode).toBe(EXIT_USAGE);
+      expect(ending.line).toMatch(/^[^\n]*changed: [^\n]+$/);
+      return ending.line;
+    }
+    throw new Error("it was loaded");
+  };
+
+  it("wherever bytes are changed", () => {
+    const places = fc.oneof(fc.nat(headerBytes + 20), fc.nat(bytes.length - 1));
+    const changes = fc.array(fc.tuple(places, fc.integer({ min: 1, max: 255 })), { minLength: 1, maxLength: 3 });
+    fc.assert(
+      fc.property(changes, (each) => {
+        const changed = Buffer.from(bytes);
+        for (const [at, bits] of each) changed[at] ^= bits;
+        if (!changed.equals(bytes)) refusal(changed);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("wherever it is cut, and when something follows", () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.nat(headerBytes + 20), fc.nat(bytes.length - 1)), (length) => {
+        refusal(bytes.subarray(0, length));
+      }),
+      { numRuns: 200 },
+    );
+    expect(refusal(bytes.subarray(0, bytes.length - 100))).toMatch(/has \d+ bytes, not \d+: it was cut short$/);
+    expect(refusal(Buffer.concat([bytes, Buffer.from("x")]))).toMatch(/is damaged: its checksum does not fit$/);
+  });
+
+  it("also by those who must first find out whether it is a state or a recording", async () => {
+    for (let at = 0; at < 40; at++) {
+      const changed = Buffer.from(bytes);
+      changed[at] ^= 0x20;
+      const file = folder.write("changed", changed);
+      if (isStateFile(file)) refusal(changed);
+      else await expect(replayUntil(file, 1)).rejects.toSatisfy((error) => endingOf(error)?.exitCode === EXIT_USAGE);
+    }
+  });
+
+  it.each([
+    ["empty", /: is empty$/, new Uint8Array(0)],
+    ["text", /is not a state that mmulab saved$/, Buffer.from("hello\nworld")],
+    ["json", /is not a state that mmulab saved$/, Buffer.from("{}\n")],
+    ["of an older version", versionLine(1), edited(bytes, /"version":\d+/, '"version":1')],
+    ["of a newer version", versionLine(31), edited(bytes, /"version":\d+/, '"version":31')],
+    ["of another program", /is not a state that mmulab saved$/, edited(bytes, /mmulab state/, "mmulab stats")],
+    ["with a flipped bit at its end", /is damaged: its checksum does not fit$/, edited(bytes, /.$/s, "\u0001")],
+  ] as const)("%s", (_, message, content) => {
+    expect(refusal(content)).toMatch(message);
+  });
+
+  it("none", () => {
+    expect(() => loadKernel(join(folder.path, "none"))).toThrow(/none: no such file/);
+  });
+});
+
+describe("a state with a right checksum that does not fit", () => {
+  it("is refused with the name of what is wrong", () => {
+    const kernel = bootKernel({ cpus: 1 });
+    const vm = { config: { ...kernel.vm.config, zoneSizeBytes: 1.5 } };
+    const file = join(folder.path, "unfitting");
+    saveKernel(
+      Object.assign(Object.create(kernel) as Kernel, { vm: Object.assign(Object.create(kernel.vm), vm) }),
+      file,
+      "",
+    );
+    const where = `version ${STATE_VERSION} of the format at config.vmalloc.zoneSizeBytes`;
+    expect(() => loadKernel(file)).toThrow(`unfitting: does not fit ${where}: `);
+  });
+});
+
+function versionLine(version: number): RegExp {
+  return new RegExp(`is a state of version ${version}; this program reads version ${STATE_VERSION}$`);
+}
+
+function edited(bytes: Buffer, from: RegExp, to: string): Buffer {
+  return Buffer.from(bytes.toString("latin1").replace(from, to), "latin1");
+}
