@@ -30,8 +30,8 @@ const mapUnmap: BenchTask = {
         const page = TABLE_PAGES * (i % TABLES_IN_USE);
         const start = region + page * PAGE;
         const end = start + TABLE_PAGES * PAGE;
-        tables.owed.waive(tables.unmapRange(start, end));
-        tables.mapSmallPages(start, end, low, high, frames, page);
+        tables.owed.waive(tables.vunmapRangeNoflush(start, end));
+        tables.vmapSmallPagesRangeNoflush(start, end, low, high, frames, page);
       }
     };
   },

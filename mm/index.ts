@@ -71,7 +71,7 @@ export { KernelLog } from "./lib/kernel-log.ts";
 export * from "./lib/memory-layout.ts";
 export { NotEnoughMemory } from "./lib/not-enough-memory.ts";
 export { directMapAddress, makeDirectMap } from "./page-tables/direct-map.ts";
-export { mapPhysicalRange, type TableFlush } from "./page-tables/huge-map.ts";
+export { type TableFlush, vmapRangeNoflush } from "./page-tables/huge-map.ts";
 export { PageTableCursor } from "./page-tables/page-table-cursor.ts";
 export { PageTables } from "./page-tables/page-tables.ts";
 export {
@@ -91,8 +91,8 @@ export { GlobalAsids, isGlobalAsid } from "./user/global-asids.ts";
 export { MmStruct } from "./user/mm-struct.ts";
 export { DYNAMIC_ASIDS, TlbState } from "./user/tlb-state.ts";
 export { ACTIVE_CPUS_FOR_GLOBAL_ASID, CHECK_EVERY_FLUSHES } from "./user/user-flush.ts";
-export { exitMm, mmapPopulate, mprotect, munmap } from "./user/user-map.ts";
-export { INIT_CTX_ID, kernelPcid, userPcid } from "./user/user-pcids.ts";
+export { exitMmap, mmapPopulate, mprotect, munmap } from "./user/user-map.ts";
+export { INIT_CTX_ID, kernPcid, userPcid } from "./user/user-pcids.ts";
 export { UserSpaces } from "./user/user-spaces.ts";
 export {
   captureUserSpaces,
@@ -160,7 +160,7 @@ export {
 } from "./vmalloc/vmalloc-lookup.ts";
 export { type PurgeNotifier, registerVmapPurgeNotifier, Vmalloc, type VmallocParts } from "./vmalloc/vmalloc-state.ts";
 export { vmap } from "./vmalloc/vmap.ts";
-export { mapLargeFrames, mapPhysical, mapSmallFrames, vunmapRange } from "./vmalloc/vmap-pages.ts";
+export { vmapLargePagesRangeNoflush, vmapPageRange, vmapPagesRangeNoflush, vunmapRange } from "./vmalloc/vmap-pages.ts";
 export { vmapPfn } from "./vmalloc/vmap-pfn.ts";
 export { type VreadCopy, vread, vreadIter } from "./vmalloc/vread.ts";
 export { vrealloc } from "./vmalloc/vrealloc.ts";

@@ -56,9 +56,9 @@ export interface UserFlushRequest {
   /** PCIDs that stand for the address space on every CPU; none as long as it has no global ASID. */
   globalPcids(): readonly number[];
   /** Does what Linux does without broadcasts: interrupts all `cpus` but the current one, and flushes that one's own TLB. */
-  interrupt(): KernelCode<void>;
+  nativeFlushTlbMulti(): KernelCode<void>;
   /** Interrupts the CPUs that have not gone over to the global ASID yet, if there are any (`finish_asid_transition`). */
-  finishTransition(): KernelCode<void>;
+  finishAsidTransition(): KernelCode<void>;
   /** Gives the address space a global ASID if it is active on enough CPUs (`consider_global_asid`). */
   considerGlobalAsid(): void;
 }
@@ -74,7 +74,7 @@ export interface FlushPolicy {
   check(machine: Machine): void;
   /** Carries out one flush of kernel addresses, on the current CPU's behalf. */
   flush(context: FlushContext, request: FlushRequest): KernelCode<void>;
-  /** The same for a user address space; absent: `request.interrupt()`, as Linux does. */
+  /** The same for a user address space; absent: `request.nativeFlushTlbMulti()`, as Linux does. */
   flushUser?(context: FlushContext, request: UserFlushRequest): KernelCode<void>;
 }
 
@@ -119,14 +119,14 @@ export const INVLPGB_POLICY: FlushPolicy = {
     while (machine.loop.mustYield()) yield PAUSE_TURN;
     const pcids = request.globalPcids();
     if (pcids.length === 0) {
-      yield* request.interrupt();
+      yield* request.nativeFlushTlbMulti();
       request.considerGlobalAsid();
       return;
     }
     const { start, end, full, record } = request;
     const broadcasts = pcids.map((pcid): Broadcast => ({ start, end, full, pcid, includeGlobals: false }));
     broadcastFlush(machine, accounts, record, broadcasts);
-    yield* request.finishTransition();
+    yield* request.finishAsidTransition();
   },
 };
 

@@ -1,6 +1,6 @@
 /**
  * Flushes that are owed: entries have been taken out of page tables, and TLBs may still hold what they said. Whoever takes pages
- * or tables out (`PageTables.unmapRange`) gets an `OwedFlush`, and what uses the address range or the frames again asks for it:
+ * or tables out (`PageTables.vunmapRangeNoflush`) gets an `OwedFlush`, and what uses the address range or the frames again asks for it:
  *
  *     yield* flushOwed(flushing, tables.owed, owed);       // flushes now (tlb-flush.ts)
  *     return freeVmapAreaNoflush(state, area, owed);        // a lazy list keeps the range until a purge flushes it

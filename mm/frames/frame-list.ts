@@ -45,7 +45,7 @@ export function markFrames(zone: Zone, frames: Uint32Array, offset: number, coun
 /** Puts a block of frames on the list for page tables, the lowest to be taken first. */
 export function fillForTables(list: FrameList, zone: Zone): boolean {
   const order = Math.min(MAX_PAGE_ORDER, 31 - Math.clz32(zone.managedPages / TABLE_BLOCK_SHARE));
-  const first = order < 0 ? 0 : zone.take(order);
+  const first = order < 0 ? 0 : zone.__rmqueueSmallest(order);
   if (first === 0) return false;
   for (let i = (1 << order) - 1; i >= 0; i--) list.frames[list.count++] = first + i;
   return true;

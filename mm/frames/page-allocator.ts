@@ -79,7 +79,7 @@ export class PageAllocator {
   allocPages(cpu: number, order: number, use: number, gfp: number, node: number = NUMA_NO_NODE): number {
     if (this.faults.fails("frame")) return 0;
     let frame = use === FRAME_PAGE_TABLE && order === 0 ? this.takeForTable(cpu, node) : 0;
-    if (frame === 0 && order === 0 && (gfp & GFP_DMA32_ZONE) === 0) frame = this.takeSingle(cpu, node, gfp);
+    if (frame === 0 && order === 0 && (gfp & GFP_DMA32_ZONE) === 0) frame = this.rmqueuePcplist(cpu, node, gfp);
     const first = frame !== 0 ? frame : this.takeBlock(order, node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node, gfp);
     if (first === 0) return 0;
     const zone = this.zoneOf(first);
@@ -130,9 +130,9 @@ export class PageAllocator {
     const isTable = order === 0 && zone.use[first - zone.startFrame] === FRAME_PAGE_TABLE;
     this.freedPages += 1 << order;
     for (let i = 0; i < 1 << order; i++) zone.use[first - zone.startFrame + i] = FRAME_FREE;
-    if (order > 0) zone.giveBack(first, order);
+    if (order > 0) zone.__freeOnePage(first, order);
     else if (isTable) this.putForTable(index, first);
-    else this.putSingle(cpu, index, first);
+    else this.freeUnrefPage(cpu, index, first);
   }
 
   /** Gives back `count` single frames. */
@@ -168,7 +168,7 @@ export class PageAllocator {
       copyFrames(frames, offset + done, list.frames, list.count, step);
       list.count += step;
       done += step;
-      while (list.count > PCP_HIGH) this.shrink(list, this.zones[zoneIndex]);
+      while (list.count > PCP_HIGH) this.freePcppagesBulk(list, this.zones[zoneIndex]);
     }
     this.freedPages += count;
   }
@@ -249,7 +249,7 @@ export class PageAllocator {
     const zone = this.zones[zoneIndex];
     const list = this.perCpu[cpu][zoneIndex];
     let done = 0;
-    while (done < count && (list.count > 0 || this.refill(list, zone))) {
+    while (done < count && (list.count > 0 || this.rmqueueBulk(list, zone))) {
       const step = Math.min(count - done, list.count);
       list.count -= step;
       copyFrames(list.frames, list.count, out, offset + done, step);
@@ -259,14 +259,14 @@ export class PageAllocator {
     return done;
   }
 
-  private takeSingle(cpu: number, node: number, gfp: number): number {
+  private rmqueuePcplist(cpu: number, node: number, gfp: number): number {
     const preferred = node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node;
     const { zones } = this;
     // Zones are in address order; the kernel's zone lists put the highest zone of a node first.
     for (let i = zones.length - 1; i >= 0; i--) {
       if (zones[i].node !== preferred) continue;
       const list = this.perCpu[cpu][i];
-      if (list.count > 0 || this.refill(list, zones[i])) return list.frames[--list.count];
+      if (list.count > 0 || this.rmqueueBulk(list, zones[i])) return list.frames[--list.count];
     }
     return (gfp & __GFP_THISNODE) !== 0 ? 0 : this.takeBlock(0, preferred, gfp);
   }
@@ -289,32 +289,32 @@ export class PageAllocator {
   private putForTable(zoneIndex: number, frame: number): void {
     const list = this.tableLists[zoneIndex];
     if (list.count < list.frames.length) list.frames[list.count++] = frame;
-    else this.zones[zoneIndex].giveBack(frame, 0);
+    else this.zones[zoneIndex].__freeOnePage(frame, 0);
   }
 
   /**
    * Gives the frames kept for page tables back to their zones, and, where the caller may reclaim, those on the per-CPU lists
    * (`drain_all_pages`); false when there were none.
    */
-  private drainLists(gfp: number): boolean {
+  private drainAllPages(gfp: number): boolean {
     let drained = false;
     const all = (gfp & __GFP_DIRECT_RECLAIM) !== 0 ? [...this.perCpu, this.tableLists] : [this.tableLists];
     for (const lists of all) {
       lists.forEach((list, i) => {
         if (list.count > 0) drained = true;
         markFrames(this.zones[i], list.frames, 0, list.count, FRAME_FREE);
-        while (list.count > 0) this.zones[i].giveBack(list.frames[--list.count], 0);
+        while (list.count > 0) this.zones[i].__freeOnePage(list.frames[--list.count], 0);
       });
     }
     return drained;
   }
 
-  private putSingle(cpu: number, zoneIndex: number, frame: number): void {
+  private freeUnrefPage(cpu: number, zoneIndex: number, frame: number): void {
     const list = this.perCpu[cpu][zoneIndex];
     const zone = this.zones[zoneIndex];
     zone.use[frame - zone.startFrame] = FRAME_VMALLOC;
     list.frames[list.count++] = frame;
-    if (list.count > PCP_HIGH) this.shrink(list, zone);
+    if (list.count > PCP_HIGH) this.freePcppagesBulk(list, zone);
   }
 
   /** Puts frames that lie in the zone of the first of them on the CPU's list; returns how many that were. */
@@ -339,22 +339,22 @@ export class PageAllocator {
     }
     const done = at - first;
     list.count += done;
-    while (list.count > PCP_HIGH) this.shrink(list, zone);
+    while (list.count > PCP_HIGH) this.freePcppagesBulk(list, zone);
     return done;
   }
 
   /** Gives a batch of the oldest frames of a list back to its zone. */
-  private shrink(list: FrameList, zone: Zone): void {
+  private freePcppagesBulk(list: FrameList, zone: Zone): void {
     markFrames(zone, list.frames, 0, PCP_BATCH, FRAME_FREE);
-    for (let i = 0; i < PCP_BATCH; i++) zone.giveBack(list.frames[i], 0);
+    for (let i = 0; i < PCP_BATCH; i++) zone.__freeOnePage(list.frames[i], 0);
     list.frames.copyWithin(0, PCP_BATCH, list.count);
     list.count -= PCP_BATCH;
   }
 
-  private refill(list: FrameList, zone: Zone): boolean {
+  private rmqueueBulk(list: FrameList, zone: Zone): boolean {
     let taken = 0;
     while (taken < PCP_BATCH) {
-      const frame = zone.take(0);
+      const frame = zone.__rmqueueSmallest(0);
       if (frame === 0) break;
       list.frames[taken++] = frame;
     }
@@ -364,14 +364,14 @@ export class PageAllocator {
   }
 
   private takeBlock(order: number, preferred: number, gfp: number): number {
-    const frame = this.takeFromZones(order, preferred, gfp);
+    const frame = this.getPageFromFreelist(order, preferred, gfp);
     if (frame !== 0) return frame;
-    if (order > 0) return this.drainLists(gfp) ? this.takeFromZones(order, preferred, gfp) : 0;
+    if (order > 0) return this.drainAllPages(gfp) ? this.getPageFromFreelist(order, preferred, gfp) : 0;
     const node = (gfp & __GFP_THISNODE) !== 0 ? preferred : NUMA_NO_NODE;
     return this.stealSingle((gfp & GFP_DMA32_ZONE) !== 0, node);
   }
 
-  private takeFromZones(order: number, preferred: number, gfp: number): number {
+  private getPageFromFreelist(order: number, preferred: number, gfp: number): number {
     const low = (gfp & GFP_DMA32_ZONE) !== 0;
     for (const own of [true, false]) {
       if (!own && (gfp & __GFP_THISNODE) !== 0) break;
@@ -379,7 +379,7 @@ export class PageAllocator {
         const zone = this.zones[i];
         if ((zone.node === preferred) !== own) continue;
         if (low && zone.startFrame >= HIGH_MEMORY_START / 4096) continue;
-        const frame = zone.take(order);
+        const frame = zone.__rmqueueSmallest(order);
         if (frame !== 0) return frame;
       }
     }

@@ -50,8 +50,8 @@ export class Zone {
     return this.use.length * BYTES_PER_FRAME;
   }
 
-  /** Takes a block of 2^order frames; 0 when there is none. */
-  take(order: number): number {
+  /** Takes a block of 2^order frames; 0 when there is none (`__rmqueue_smallest`). */
+  __rmqueueSmallest(order: number): number {
     let have = order;
     while (have <= MAX_PAGE_ORDER && this.heads[have] === NONE) have++;
     if (have > MAX_PAGE_ORDER) {
@@ -71,8 +71,8 @@ export class Zone {
     return this.startFrame + index;
   }
 
-  /** Gives back a block, merging it with its free buddies. */
-  giveBack(frame: number, order: number): void {
+  /** Gives back a block, merging it with its free buddies (`__free_one_page`). */
+  __freeOnePage(frame: number, order: number): void {
     let index = frame - this.startFrame;
     let at = order;
     while (at < MAX_PAGE_ORDER) {

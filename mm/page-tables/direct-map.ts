@@ -4,7 +4,7 @@ import { PTE_GLOBAL } from "../../arch/isa/pte.ts";
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES } from "../../arch/memory/physical-memory.ts";
 import { PAGE_OFFSET } from "../lib/memory-layout.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
-import { mapPhysicalRange, type TableFlush } from "./huge-map.ts";
+import { type TableFlush, vmapRangeNoflush } from "./huge-map.ts";
 import type { PageTables } from "./page-tables.ts";
 import { PAGE_KERNEL } from "./protection.ts";
 
@@ -32,7 +32,7 @@ export function directMapAddress(phys: number): number {
 
 function mapRange(tables: PageTables, from: number, to: number, low: number, high: number): void {
   const [start, end] = [PAGE_OFFSET + from, PAGE_OFFSET + to];
-  const mapping = mapPhysicalRange(tables, nothingToFlush, start, end, from, low, high, MAX_PAGE_SHIFT);
+  const mapping = vmapRangeNoflush(tables, nothingToFlush, start, end, from, low, high, MAX_PAGE_SHIFT);
   const result = mapping.next();
   if (result.done !== true || result.value < 0) throw new NotEnoughMemory("no memory for the direct map's page tables");
 }

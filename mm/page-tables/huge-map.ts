@@ -23,7 +23,7 @@ export type TableFlush = (owed: OwedFlush) => KernelCode<void>;
  * Maps [start, end) to physical addresses from `phys` on, with pages of up to 2^maxPageShift bytes.
  * @returns 0, or -ENOMEM, or -EBUSY; what was mapped stays
  */
-export function* mapPhysicalRange(
+export function* vmapRangeNoflush(
   tables: PageTables,
   flush: TableFlush,
   start: number,
@@ -70,7 +70,7 @@ export function* mapLargePages(
   let at = offset;
   for (let la = start; la < end; la += step, at += pagesPerStep) {
     const phys = frames[at] * PAGE_SIZE;
-    const result = yield* mapPhysicalRange(tables, flush, la, la + step, phys, protLow, protHigh, pageShift);
+    const result = yield* vmapRangeNoflush(tables, flush, la, la + step, phys, protLow, protHigh, pageShift);
     if (result < 0) return result;
   }
   return 0;

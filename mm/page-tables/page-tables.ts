@@ -117,10 +117,10 @@ export class PageTables {
   }
 
   /**
-   * Maps [start, end) to the frames listed from `frames[offset]` on, with 4 KiB pages and the attributes `prot`.
+   * `vmap_small_pages_range_noflush`: maps [start, end) to the frames listed from `frames[offset]` on, with 4 KiB pages and the attributes `prot`.
    * @returns 0, or -ENOMEM (no table), or -EBUSY (something is mapped there: warned of); what was mapped stays
    */
-  mapSmallPages(
+  vmapSmallPagesRangeNoflush(
     start: number,
     end: number,
     protLow: number,
@@ -154,10 +154,10 @@ export class PageTables {
   }
 
   /**
-   * Clears all leaves in [start, end); tables stay.
+   * Clears all leaves in [start, end); tables stay (`vunmap_range_noflush`; of user addresses `unmap_page_range`).
    * @returns the flush that is owed for them
    */
-  unmapRange(start: number, end: number): OwedFlush {
+  vunmapRangeNoflush(start: number, end: number): OwedFlush {
     this.events?.vunmap(start, end);
     let la = start;
     while (la < end) {

@@ -19,7 +19,7 @@ import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { VMALLOC_START } from "../lib/memory-layout.ts";
 import { PAGE_KERNEL } from "../page-tables/protection.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
-import { mapSmallFrames } from "../vmalloc/vmap-pages.ts";
+import { vmapPagesRangeNoflush } from "../vmalloc/vmap-pages.ts";
 import { pcpuFreeVmAreas, pcpuGetVmAreas } from "./pcpu-areas.ts";
 import { PCPU_MIN_ALLOC_BYTES, PercpuChunk } from "./percpu-chunk.ts";
 
@@ -213,7 +213,8 @@ export class PercpuAllocator {
       const frame = pages.allocPages(loop.currentCpu, 0, FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE);
       if (frame !== 0) chunk.frames[at] = frame;
       const la = this.addressOf(chunk, cpu, page);
-      if (frame !== 0 && mapSmallFrames(state.mm, la, la + PAGE_SIZE, PAGE_KERNEL, chunk.frames, at) === 0) continue;
+      if (frame !== 0 && vmapPagesRangeNoflush(state.mm, la, la + PAGE_SIZE, PAGE_KERNEL, chunk.frames, at) === 0)
+        continue;
       for (let undo = 0; undo <= cpu; undo++) this.dropPage(chunk, undo, page);
       return false;
     }
@@ -268,7 +269,7 @@ export class PercpuAllocator {
     for (const page of populated) {
       for (let cpu = 0; cpu < cpus; cpu++) {
         const la = this.addressOf(chunk, cpu, page);
-        state.tables.owed.settle(state.tables.unmapRange(la, la + PAGE_SIZE), flushStart, flushEnd);
+        state.tables.owed.settle(state.tables.vunmapRangeNoflush(la, la + PAGE_SIZE), flushStart, flushEnd);
       }
     }
     yield* flushTlbKernelRange(state.flushing, flushStart, flushEnd);
@@ -281,7 +282,7 @@ export class PercpuAllocator {
     const la = this.addressOf(chunk, cpu, page);
     const { tables } = this.state;
     // Nothing ran since the page was mapped: no CPU can have used it.
-    tables.owed.waive(tables.unmapRange(la, la + PAGE_SIZE));
+    tables.owed.waive(tables.vunmapRangeNoflush(la, la + PAGE_SIZE));
     this.freeFrame(chunk, cpu, page);
   }
 

@@ -219,7 +219,14 @@ function mapUncovered(state: Vmalloc, snapshot: VmallocSnapshot, runs: readonly 
     const pages = vms.nrPages[vm];
     if (pages === 0 || (record.vm.flags & VM_MAP) !== 0) continue;
     const { low, high } = PAGE_KERNEL;
-    tables.mapSmallPages(record.start, record.start + pages * PAGE_SIZE, low, high, pageArrays.frames, vms.pages[vm]);
+    tables.vmapSmallPagesRangeNoflush(
+      record.start,
+      record.start + pages * PAGE_SIZE,
+      low,
+      high,
+      pageArrays.frames,
+      vms.pages[vm],
+    );
   }
 }
 

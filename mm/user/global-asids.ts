@@ -48,7 +48,7 @@ export class GlobalAsids {
    * An ASID that no TLB holds anything of, or 0 when all are in use.
    * @param flushAll removes everything but global translations from every TLB; called when ASIDs must be used again
    */
-  allocate(flushAll: () => void): number {
+  allocateGlobalAsid(flushAll: () => void): number {
     if (this.available === 0) return 0;
     let asid = this.next();
     if (asid === this.end) {

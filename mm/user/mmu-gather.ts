@@ -29,7 +29,7 @@ export class MmuGather {
     this.end = end;
     const { cursor } = mm.tables;
     for (cursor.seek(start); cursor.start < end; cursor.next()) if (cursor.isLeaf) this.frames.push(cursor.frame);
-    this.owed = mm.tables.unmapRange(start, end);
+    this.owed = mm.tables.vunmapRangeNoflush(start, end);
     const { loop, costs } = spaces.kernel;
     loop.spend(costs.callCycles + this.frames.length * costs.entryWriteCycles);
     this.freePgtables();

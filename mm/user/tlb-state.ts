@@ -49,9 +49,9 @@ export class TlbState {
    * The ASID for an address space, new or still held (`choose_new_asid`).
    * @returns whether what it held must be flushed
    */
-  chooseAsid(ctxId: number, tlbGen: number, usesPcids: boolean): { asid: number; needFlush: boolean } {
+  chooseNewAsid(ctxId: number, tlbGen: number, usesPcids: boolean): { asid: number; needFlush: boolean } {
     if (!usesPcids) return { asid: 0, needFlush: true };
-    if (this.invalidateOther) this.forgetOthers();
+    if (this.invalidateOther) this.clearAsidOther();
     for (let asid = 0; asid < DYNAMIC_ASIDS; asid++) {
       if (this.ctxId[asid] === ctxId) return { asid, needFlush: this.tlbGen[asid] < tlbGen };
     }
@@ -111,7 +111,7 @@ export class TlbState {
   }
 
   /** Everything but the loaded ASID is stale (`clear_asid_other`). */
-  private forgetOthers(): void {
+  private clearAsidOther(): void {
     for (let asid = 0; asid < DYNAMIC_ASIDS; asid++) if (asid !== this.loadedAsid) this.ctxId[asid] = 0;
     this.invalidateOther = false;
   }

@@ -1,7 +1,7 @@
 /**
  * Flushes of user address spaces (`flush_tlb_mm_range`, `flush_tlb_multi` of Linux 6.12; `broadcast_tlb_flush`,
  * `consider_global_asid`, `finish_asid_transition` of Linux 6.15). How they reach other CPUs is the policy's choice
- * (`flush-policy.ts`); what a CPU does is `UserSpaces.flushFunc`.
+ * (`flush-policy.ts`); what a CPU does is `UserSpaces.flushTlbFunc`.
  */
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
@@ -13,7 +13,7 @@ import type { UserFlushRequest } from "../flush/flush-policy.ts";
 import { TLB_FLUSH_ALL, TLB_REMOTE_SEND_IPI } from "../flush/tlb-flush-reasons.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import type { MmStruct } from "./mm-struct.ts";
-import { kernelPcid, userPcid } from "./user-pcids.ts";
+import { kernPcid, userPcid } from "./user-pcids.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
 /** An address space active on at least so many CPUs at once gets a global ASID. */
@@ -56,7 +56,7 @@ export class UserFlush implements UserFlushRequest {
     this.tlbGen = mm.tlbGen;
     this.initiator = spaces.kernel.loop.currentCpu;
     this.record = record;
-    this.invalidate = (cpu) => spaces.flushFunc(cpu, this);
+    this.invalidate = (cpu) => spaces.flushTlbFunc(cpu, this);
   }
 
   /** CPUs in lazy mode catch up later, unless page tables are freed under them or they must change their ASID. */
@@ -70,10 +70,10 @@ export class UserFlush implements UserFlushRequest {
   globalPcids(): readonly number[] {
     const { globalAsid } = this.mm;
     if (globalAsid === 0) return [];
-    return this.spaces.isolation ? [kernelPcid(globalAsid), userPcid(globalAsid)] : [kernelPcid(globalAsid)];
+    return this.spaces.isolation ? [kernPcid(globalAsid), userPcid(globalAsid)] : [kernPcid(globalAsid)];
   }
 
-  *interrupt(): KernelCode<void> {
+  *nativeFlushTlbMulti(): KernelCode<void> {
     const { spaces, mm, record } = this;
     const { loop, flushing } = spaces.kernel;
     const self = loop.currentCpu;
@@ -91,12 +91,12 @@ export class UserFlush implements UserFlushRequest {
     }
   }
 
-  *finishTransition(): KernelCode<void> {
+  *finishAsidTransition(): KernelCode<void> {
     const { mm, spaces } = this;
     if (!mm.inAsidTransition) return;
     const straggles = (cpu: number): boolean =>
       spaces.loaded[cpu] === mm && spaces.tlbStates[cpu].loadedAsid !== mm.globalAsid;
-    if (mm.cpus().some(straggles)) yield* this.interrupt();
+    if (mm.cpus().some(straggles)) yield* this.nativeFlushTlbMulti();
     else mm.inAsidTransition = false;
   }
 
@@ -105,7 +105,7 @@ export class UserFlush implements UserFlushRequest {
     if (mm.globalAsid !== 0 || mm.remoteFlushes === 0 || mm.remoteFlushes % CHECK_EVERY_FLUSHES !== 0) return;
     const active = mm.cpus().filter((cpu) => spaces.loaded[cpu] === mm && !spaces.tlbStates[cpu].isLazy);
     if (active.length < ACTIVE_CPUS_FOR_GLOBAL_ASID || !spaces.usesPcids) return;
-    mm.globalAsid = spaces.globalAsids.allocate(() => flushNonGlobals(spaces));
+    mm.globalAsid = spaces.globalAsids.allocateGlobalAsid(() => flushNonGlobals(spaces));
     mm.inAsidTransition = mm.globalAsid !== 0;
   }
 }
@@ -129,11 +129,11 @@ export function* flushTlbMmRange(
   mm.tlbGen++;
   const record = accounts?.begin(cause, policy.name, start, Math.min(end, USER_END), all) ?? null;
   const flush = new UserFlush(spaces, mm, all ? 0 : start, all ? TLB_FLUSH_ALL : end, freedTables, record);
-  if (policy.flushUser === undefined) yield* flush.interrupt();
+  if (policy.flushUser === undefined) yield* flush.nativeFlushTlbMulti();
   else yield* policy.flushUser(flushing, flush);
   // A broadcast reaches the TLBs of lazy CPUs, but they must not stay on an address space that ends.
   if (cause === "exit" && mm.cpus().length > 0) {
-    yield* flushing.smp.onEachCpuMask(mm.cpus(), (cpu) => spaces.leave(cpu, mm, record), record);
+    yield* flushing.smp.onEachCpuMask(mm.cpus(), (cpu) => spaces.leaveMm(cpu, mm, record), record);
   }
 }
 

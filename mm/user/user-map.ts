@@ -43,11 +43,11 @@ function populate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number
     giveBack();
     return -ENOMEM;
   }
-  const result = mm.tables.mapSmallPages(start, end, USER_PAGE, PTE_XD_HIGH, frames, 0);
+  const result = mm.tables.vmapSmallPagesRangeNoflush(start, end, USER_PAGE, PTE_XD_HIGH, frames, 0);
   mm.syncTopTables(machine.memory, kernel.tables.rootFrame);
   if (result === 0) return 0;
   // Nothing ran between mapping and unmapping: no CPU can have used a page.
-  mm.tables.owed.waive(mm.tables.unmapRange(start, end));
+  mm.tables.owed.waive(mm.tables.vunmapRangeNoflush(start, end));
   giveBack();
   return result;
 }
@@ -94,13 +94,13 @@ export function* mprotect(
  * The end of an address space (`exit_mmap`, `mmdrop`): everything is unmapped, CPUs that still borrow it leave it, its tables
  * are given back. No thread of it may run any more.
  */
-export function* exitMm(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
+export function* exitMmap(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
   const { kernel } = spaces;
   const { loop } = kernel;
   const gather = new MmuGather(spaces, mm, 0, USER_END);
   if (spaces.loaded[loop.currentCpu] === mm) spaces.switchTo(spaces.initMm);
   yield* gather.tlbFinishMmu("exit");
-  spaces.release(mm);
+  spaces.mmFreeGlobalAsid(mm);
   kernel.pages.freePagesOf(loop.currentCpu, mm.tables.rootFrame, 0);
   if (mm.userRootFrame !== 0) kernel.pages.freePagesOf(loop.currentCpu, mm.userRootFrame, 0);
 }

@@ -7,11 +7,11 @@ export const INIT_CTX_ID = 1;
 const USER_PCID_BIT = 2 ** 11;
 
 /** PCID of an ASID while the kernel runs (`kern_pcid`). */
-export function kernelPcid(asid: number): number {
+export function kernPcid(asid: number): number {
   return asid + 1;
 }
 
 /** PCID of an ASID in user mode with page-table isolation (`user_pcid`). */
 export function userPcid(asid: number): number {
-  return kernelPcid(asid) + USER_PCID_BIT;
+  return kernPcid(asid) + USER_PCID_BIT;
 }

@@ -26,7 +26,7 @@ import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
 import { MmStruct } from "./mm-struct.ts";
 import { TlbState } from "./tlb-state.ts";
 import { flushTlbMmRange, type UserFlush } from "./user-flush.ts";
-import { INIT_CTX_ID, kernelPcid, userPcid } from "./user-pcids.ts";
+import { INIT_CTX_ID, kernPcid, userPcid } from "./user-pcids.ts";
 
 /** All address spaces of a machine, and which CPU runs on which. Making one turns PCIDs on where the CPU has them. */
 export class UserSpaces {
@@ -79,7 +79,7 @@ export class UserSpaces {
    * A new, empty address space (`mm_alloc`).
    * @throws NotEnoughMemory when there is no memory for its top tables
    */
-  makeMm(): MmStruct {
+  mmAlloc(): MmStruct {
     const { machine, pages, faults, log, loop, tables: kernelTables } = this.kernel;
     const tables = new PageTables(machine.memory, pages, faults, log, loop, kernelTables.levels);
     let userRoot = 0;
@@ -99,8 +99,13 @@ export class UserSpaces {
   /** The current CPU goes on with a thread of `mm`, or with a kernel thread (null), which borrows what is loaded. */
   switchTo(mm: MmStruct | null): void {
     const cpu = this.kernel.loop.currentCpu;
-    if (mm !== null) this.switchMm(cpu, mm);
-    else if (this.loaded[cpu] !== this.initMm) this.tlbStates[cpu].isLazy = true;
+    if (mm !== null) this.switchMmIrqsOff(cpu, mm);
+    else this.enterLazyTlb(cpu);
+  }
+
+  /** A kernel thread borrows the address space that is loaded (`enter_lazy_tlb`). */
+  private enterLazyTlb(cpu: number): void {
+    if (this.loaded[cpu] !== this.initMm) this.tlbStates[cpu].isLazy = true;
   }
 
   /**
@@ -119,26 +124,26 @@ export class UserSpaces {
     return flushTlbMmRange(this, mm, start, end, freedTables, cause);
   }
 
-  /** A CPU that borrows `mm`, which is about to end, leaves it. */
-  leave(cpu: number, mm: MmStruct, record: FlushRecord | null): void {
-    if (this.loaded[cpu] === mm) this.switchMm(cpu, this.initMm, record);
+  /** A CPU that borrows `mm`, which is about to end, leaves it (`leave_mm`). */
+  leaveMm(cpu: number, mm: MmStruct, record: FlushRecord | null): void {
+    if (this.loaded[cpu] === mm) this.switchMmIrqsOff(cpu, this.initMm, record);
   }
 
   /** `mm` has ended: its global ASID may be dealt out again (`mm_free_global_asid`). */
-  release(mm: MmStruct): void {
+  mmFreeGlobalAsid(mm: MmStruct): void {
     if (mm.globalAsid !== 0) this.globalAsids.free(mm.globalAsid);
     mm.globalAsid = 0;
   }
 
   /** Puts `next` on the CPU (`switch_mm_irqs_off`). */
-  private switchMm(cpu: number, next: MmStruct, record: FlushRecord | null = null): void {
+  private switchMmIrqsOff(cpu: number, next: MmStruct, record: FlushRecord | null = null): void {
     const tlb = this.tlbStates[cpu];
     const previous = this.loaded[cpu];
     const wasLazy = tlb.isLazy;
     tlb.isLazy = false;
     let asid = tlb.loadedAsid;
     let needFlush = true;
-    if (previous === next && !needsGlobalAsid(next, asid)) {
+    if (previous === next && !mmNeedsGlobalAsid(next, asid)) {
       // Broadcasts keep translations under a global ASID up to date.
       if (isGlobalAsid(asid) || !wasLazy || tlb.tlbGen[asid] === next.tlbGen) return;
     } else {
@@ -146,7 +151,7 @@ export class UserSpaces {
       if (next !== this.initMm) next.cpumask[cpu] = 1;
       ({ asid, needFlush } =
         next.globalAsid === 0
-          ? tlb.chooseAsid(next.ctxId, next.tlbGen, this.usesPcids)
+          ? tlb.chooseNewAsid(next.ctxId, next.tlbGen, this.usesPcids)
           : { asid: next.globalAsid, needFlush: false });
       this.loaded[cpu] = next;
       tlb.loadedCtxId = next.ctxId;
@@ -164,7 +169,7 @@ export class UserSpaces {
   }
 
   /** What each CPU does for a flush (`flush_tlb_func`). */
-  flushFunc(cpu: number, flush: UserFlush): void {
+  flushTlbFunc(cpu: number, flush: UserFlush): void {
     const { vmstat } = this.kernel.flushing;
     const tlb = this.tlbStates[cpu];
     const isLocal = cpu === flush.initiator;
@@ -174,11 +179,11 @@ export class UserSpaces {
       if (this.loaded[cpu] !== flush.mm) return;
     }
     if (this.loaded[cpu] === this.initMm) return;
-    if (needsGlobalAsid(flush.mm, tlb.loadedAsid)) this.switchMm(cpu, flush.mm, flush.record);
+    if (mmNeedsGlobalAsid(flush.mm, tlb.loadedAsid)) this.switchMmIrqsOff(cpu, flush.mm, flush.record);
     if (isGlobalAsid(tlb.loadedAsid)) return;
     if (tlb.isLazy) {
       // Cheaper than to flush now and again: the CPU leaves the address space that it only borrowed.
-      this.switchMm(cpu, this.initMm, flush.record);
+      this.switchMmIrqsOff(cpu, this.initMm, flush.record);
       return;
     }
     const asid = tlb.loadedAsid;
@@ -186,7 +191,7 @@ export class UserSpaces {
     const have = tlb.tlbGen[asid];
     if (have === upTo || flush.tlbGen <= have) return;
     const partly = flush.end !== TLB_FLUSH_ALL && flush.tlbGen === have + 1 && flush.tlbGen === upTo;
-    const invalidate = partly ? () => this.flushPages(cpu, flush) : () => this.flushAsid(cpu, flush.record);
+    const invalidate = partly ? () => this.flushPages(cpu, flush) : () => this.flushTlbLocal(cpu, flush.record);
     const { accounts } = this.kernel.flushing;
     if (accounts === null || flush.record === null) invalidate();
     else accounts.attributed(flush.record, cpu, invalidate);
@@ -201,12 +206,12 @@ export class UserSpaces {
   private flushPages(cpu: number, { start, end, record }: UserFlush): void {
     for (let la = start; la < end; la += PAGE_SIZE) {
       this.kernel.machine.cpus[cpu].invlpg(la);
-      this.flushInUserPcid(cpu, la, record);
+      this.flushTlbOneUser(cpu, la, record);
     }
   }
 
   /** All of the loaded address space: MOV to CR3, and later the same for user mode's PCID (`flush_tlb_local`). */
-  private flushAsid(cpu: number, record: FlushRecord | null): void {
+  private flushTlbLocal(cpu: number, record: FlushRecord | null): void {
     const tlb = this.tlbStates[cpu];
     if (this.isolation) tlb.oweUserFlush(tlb.loadedAsid, record);
     const { [cpu]: target } = this.kernel.machine.cpus;
@@ -214,7 +219,7 @@ export class UserSpaces {
   }
 
   /** The page in the PCID that the same address space has in user mode (`flush_tlb_one_user`). */
-  private flushInUserPcid(cpu: number, la: number, record: FlushRecord | null): void {
+  private flushTlbOneUser(cpu: number, la: number, record: FlushRecord | null): void {
     if (!this.isolation) return;
     const tlb = this.tlbStates[cpu];
     if (this.usesPcids && this.kernel.machine.features.invpcid) {
@@ -227,7 +232,7 @@ export class UserSpaces {
   /** A kernel page has been flushed: without global entries other ASIDs may still have it (`flush_tlb_one_kernel`). */
   private afterKernelPage(cpu: number, la: number, record: FlushRecord | null): void {
     if (!this.isolation) return;
-    this.flushInUserPcid(cpu, la, record);
+    this.flushTlbOneUser(cpu, la, record);
     this.tlbStates[cpu].invalidateOther = true;
   }
 
@@ -297,11 +302,11 @@ export class UserSpaces {
   }
 
   private cr3Of(mm: MmStruct, asid: number): number {
-    return mm.tables.rootFrame * PAGE_SIZE + (this.usesPcids ? kernelPcid(asid) : 0);
+    return mm.tables.rootFrame * PAGE_SIZE + (this.usesPcids ? kernPcid(asid) : 0);
   }
 }
 
 /** Whether a CPU runs on `mm` under an ASID of its own although there is a global one (`mm_needs_global_asid`). */
-function needsGlobalAsid({ globalAsid }: MmStruct, asid: number): boolean {
+function mmNeedsGlobalAsid({ globalAsid }: MmStruct, asid: number): boolean {
   return globalAsid !== 0 && asid !== globalAsid;
 }

@@ -55,7 +55,7 @@ export function* freeVmapAreaFlushed(state: Vmalloc, area: number, owed: OwedFlu
 /** Clears an area's page-table entries; the flush that is owed for them. */
 function unmapVmapArea(state: Vmalloc, area: number): OwedFlush {
   const { start, end } = state.areas;
-  const owed = state.tables.unmapRange(start[area], end[area]);
+  const owed = state.tables.vunmapRangeNoflush(start[area], end[area]);
   state.loop.spend(((end[area] - start[area]) / PAGE_SIZE) * state.costs.entryWriteCycles);
   return owed;
 }

@@ -10,7 +10,7 @@ import { VM_IOREMAP } from "./areas/vm-structs.ts";
 import { freeVmArea, getVmArea, releaseWithoutPages, removeVmArea, UNKNOWN_CALLER } from "./vm-area.ts";
 import { isVmallocAddr } from "./vmalloc-lookup.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { mapPhysical } from "./vmap-pages.ts";
+import { vmapPageRange } from "./vmap-pages.ts";
 
 /** One past the highest physical address (52 bits). */
 const PHYSICAL_SPACE_BYTES = 2 ** 52;
@@ -63,7 +63,14 @@ export function* ioremap(
   vms.physAddr[vm] = base;
   const start = vms.addr[vm];
   const maxShift = state.config.ioremapMaxPageShift;
-  const result = yield* mapPhysical(state.mm, start, start + pages * PAGE_SIZE, base, ioProtection(reserved), maxShift);
+  const result = yield* vmapPageRange(
+    state.mm,
+    start,
+    start + pages * PAGE_SIZE,
+    base,
+    ioProtection(reserved),
+    maxShift,
+  );
   if (result < 0) {
     yield* freeVmArea(state, vm);
     memtypeFree(state.mm, base, end);

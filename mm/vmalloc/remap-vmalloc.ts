@@ -44,7 +44,7 @@ export function* remapVmallocRange(
     const to = userAddress + at;
     if (to >= USER_END) return -EFAULT;
     if (isEntryInUse(user, to)) return -EBUSY;
-    const result = user.mapSmallPages(to, to + PAGE_SIZE, USER_LOW, PTE_XD_HIGH, frame, 0);
+    const result = user.vmapSmallPagesRangeNoflush(to, to + PAGE_SIZE, USER_LOW, PTE_XD_HIGH, frame, 0);
     if (result < 0) return result;
     state.pages.references.get(frame[0]);
   }

@@ -14,7 +14,7 @@ import { VM_ALLOC, VM_ALLOW_HUGE_VMAP, VM_UNINITIALIZED, VM_USERMAP } from "./ar
 import { vfree } from "./vfree.ts";
 import { __getVmAreaNode, UNKNOWN_CALLER } from "./vm-area.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { mapLargeFrames, mapSmallFrames } from "./vmap-pages.ts";
+import { vmapLargePagesRangeNoflush, vmapPagesRangeNoflush } from "./vmap-pages.ts";
 
 /** Bytes of a pointer in an array of page pointers. */
 const POINTER_BYTES = 8;
@@ -199,10 +199,10 @@ function populate(state: Vmalloc, vm: number, request: VmallocRequest, shift: nu
   const start = vms.addr[vm];
   const end = start + pages * PAGE_SIZE;
   if (order === 0) {
-    const result = mapSmallFrames(state.mm, start, end, protection, pageArrays.frames, vms.pages[vm]);
+    const result = vmapPagesRangeNoflush(state.mm, start, end, protection, pageArrays.frames, vms.pages[vm]);
     return finishArea(result, state, vm, gfp);
   }
-  const mapped = mapLargeFrames(state.mm, start, end, protection, pageArrays.frames, vms.pages[vm], shift);
+  const mapped = vmapLargePagesRangeNoflush(state.mm, start, end, protection, pageArrays.frames, vms.pages[vm], shift);
   return afterCall(mapped, finishArea, state, vm, gfp);
 }
 

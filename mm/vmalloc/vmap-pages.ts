@@ -1,4 +1,4 @@
-/** Mapping arrays of frames at kernel addresses (`vmap_pages_range`) and physical ranges (`vmap_page_range`). */
+/** Mapping arrays of frames at kernel addresses (`vmap_pages_range`) and physical ranges (`vmap_page_range`), and unmapping. */
 
 import { PAGE_SHIFT, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
@@ -6,11 +6,13 @@ import type { OwedFlush } from "../flush/owed-flush.ts";
 import { flushOwed } from "../flush/tlb-flush.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
-import { mapLargePages, mapPhysicalRange, PMD_SHIFT } from "../page-tables/huge-map.ts";
+import { mapLargePages, PMD_SHIFT, vmapRangeNoflush } from "../page-tables/huge-map.ts";
 import type { Protection } from "../page-tables/protection.ts";
 
-/** Maps [start, end) to single frames: `frames[offset]` and those that follow; 0 or a negative errno. */
-export function mapSmallFrames(
+/**
+ * Maps [start, end) to single frames (`vmap_pages_range_noflush`): `frames[offset]` and those that follow; 0 or a negative errno.
+ */
+export function vmapPagesRangeNoflush(
   kernel: KernelMm,
   start: number,
   end: number,
@@ -22,7 +24,7 @@ export function mapSmallFrames(
   const low = protection.low & kernel.kernelPteMask;
   kernel.events?.mapPages(start, end, PAGE_SHIFT, low, high, frames[offset]);
   kernel.loop.spend(((end - start) / PAGE_SIZE) * kernel.costs.entryWriteCycles);
-  return kernel.tables.mapSmallPages(start, end, low, high, frames, offset);
+  return kernel.tables.vmapSmallPagesRangeNoflush(start, end, low, high, frames, offset);
 }
 
 /**
@@ -37,15 +39,15 @@ export function mapCallersFrames(
   frames: Uint32Array,
 ): number {
   const bad = kernel.tables.memory.firstWithout(frames);
-  if (bad < 0) return mapSmallFrames(kernel, start, end, protection, frames, 0);
-  const mapped = mapSmallFrames(kernel, start, start + bad * PAGE_SIZE, protection, frames, 0);
+  if (bad < 0) return vmapPagesRangeNoflush(kernel, start, end, protection, frames, 0);
+  const mapped = vmapPagesRangeNoflush(kernel, start, start + bad * PAGE_SIZE, protection, frames, 0);
   if (mapped < 0) return mapped;
   kernel.log.warn(`mapping frame 0x${frames[bad].toString(16)}, which is no page of memory`);
   return frames[bad] === 0 ? -ENOMEM : -EINVAL;
 }
 
-/** The same with large pages of 2^pageShift bytes, for which every 4 KiB page has its own entry in `frames`. */
-export function* mapLargeFrames(
+/** Maps [start, end) with large pages of 2^pageShift bytes (`vmap_pages_range_noflush`), for which every 4 KiB page has its own entry in `frames`. */
+export function* vmapLargePagesRangeNoflush(
   kernel: KernelMm,
   start: number,
   end: number,
@@ -63,7 +65,7 @@ export function* mapLargeFrames(
 }
 
 /** Maps [start, end) to physical addresses from `phys` on, with the largest pages that fit, up to 2^maxPageShift bytes; 0 or a negative errno. */
-export function* mapPhysical(
+export function* vmapPageRange(
   kernel: KernelMm,
   start: number,
   end: number,
@@ -77,10 +79,10 @@ export function* mapPhysical(
   kernel.events?.mapRange(start, end, phys, low, high, maxPageShift);
   kernel.loop.spend(((end - start) / PAGE_SIZE) * kernel.costs.entryWriteCycles);
   const flush = (owed: OwedFlush) => flushOwed(kernel.flushing, kernel.tables.owed, owed, "table freed");
-  return yield* mapPhysicalRange(kernel.tables, flush, start, end, phys, low, high, largest);
+  return yield* vmapRangeNoflush(kernel.tables, flush, start, end, phys, low, high, largest);
 }
 
 /** Unmaps [start, end) and flushes it on every CPU (`vunmap_range`). */
 export function vunmapRange(kernel: KernelMm, start: number, end: number): KernelCode<void> {
-  return flushOwed(kernel.flushing, kernel.tables.owed, kernel.tables.unmapRange(start, end));
+  return flushOwed(kernel.flushing, kernel.tables.owed, kernel.tables.vunmapRangeNoflush(start, end));
 }

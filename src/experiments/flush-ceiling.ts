@@ -110,7 +110,7 @@ function measure({ parameters, seed, boot }: ExperimentContext, ceiling: number)
   const cpus = parameters.number("cpus");
   const kernel = boot(cpus, `munmap, ceiling ${ceiling}`, { flushCeilingPages: ceiling });
   const spaces = new UserSpaces(kernel.mm);
-  const mm = spaces.makeMm();
+  const mm = spaces.mmAlloc();
   const resident = parameters.number("resident");
   if (resident > 0)
     for (let cpu = 0; cpu < cpus; cpu++) kernel.run(mmapPopulate(spaces, mm, residentOf(cpu), resident));

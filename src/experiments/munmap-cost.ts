@@ -34,7 +34,7 @@ export function costPerMunmap({ boot }: ExperimentContext, policy: FlushPolicy, 
   const { flushing } = kernel.mm;
   const { loop } = machine;
   const spaces = new UserSpaces(kernel.mm);
-  const mm = spaces.makeMm();
+  const mm = spaces.mmAlloc();
   const accounts = flushing.keepAccounts();
   let done = false;
   function* unmapper(): KernelCode<void> {

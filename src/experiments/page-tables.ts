@@ -3,12 +3,12 @@ import { type Cpu, Machine, PAGE_SIZE, type Preset } from "../../arch/index.ts";
 import {
   FaultInjection,
   KernelLog,
-  mapPhysicalRange,
   NotEnoughMemory,
   PAGE_KERNEL,
   PageAllocator,
   PageTables,
   VMALLOC_START,
+  vmapRangeNoflush,
 } from "../../mm/index.ts";
 import { type Random, randomStream } from "../machine/random.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, Plot } from "./experiment.ts";
@@ -213,7 +213,7 @@ function mappedMachine(
   const flush = () => {
     throw new Error("nothing was mapped before");
   };
-  const result = loop.runSync(0, mapPhysicalRange(tables, flush, BASE, BASE + sizeBytes, start, low, high, shift));
+  const result = loop.runSync(0, vmapRangeNoflush(tables, flush, BASE, BASE + sizeBytes, start, low, high, shift));
   if (result < 0) throw new NotEnoughMemory(`no memory for the page tables of ${sizeBytes} bytes`);
   machine.cpus[0].writeCr3(tables.rootFrame * PAGE_SIZE);
   return { machine, tables };

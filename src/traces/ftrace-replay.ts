@@ -16,10 +16,10 @@ import {
   findUnlinkVmapArea,
   freeUnmapVmapArea,
   GFP_KERNEL,
-  mapSmallFrames,
   PAGE_KERNEL,
   VMALLOC_END,
   VMALLOC_START,
+  vmapPagesRangeNoflush,
   wait,
 } from "../../mm/index.ts";
 import { sleepUntil } from "../../mm/percpu/kvfree-rcu.ts";
@@ -309,7 +309,7 @@ class FtraceReplay {
     const stepBytes = SHARED_FRAMES * PAGE_SIZE;
     for (let done = 0; done < sizeBytes; done += stepBytes) {
       const end = address + Math.min(sizeBytes, done + stepBytes);
-      if (mapSmallFrames(vm.mm, address + done, end, PAGE_KERNEL, this.frames, 0) < 0) return;
+      if (vmapPagesRangeNoflush(vm.mm, address + done, end, PAGE_KERNEL, this.frames, 0) < 0) return;
     }
   }
 }

@@ -60,7 +60,7 @@ export const userProcesses = threadWorkload<Shared>({
     const spaces = UserSpaces.of(kernel.mm);
     const shootdownsBefore = shootdownsOf(spaces);
     const processes = Array.from({ length: integerParameter(parameters, "processes") }, () => ({
-      mm: spaces.makeMm(),
+      mm: spaces.mmAlloc(),
       mappings: [],
       nextStart: USER_BASE,
     }));

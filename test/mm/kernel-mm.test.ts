@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { Machine, PAGE_SIZE } from "../../arch/index.ts";
 import {
   DEFAULT_KERNEL_COSTS,
-  exitMm,
+  exitMmap,
   FaultInjection,
   flushTlbKernelRange,
   KernelLog,
@@ -38,9 +38,9 @@ it.each([4, 5] as const)("an address space of %d levels gives every frame and ta
   const { loop } = kernel;
   const free = kernel.pages.freePages;
   const spaces = new UserSpaces(kernel);
-  const mm = spaces.makeMm();
+  const mm = spaces.mmAlloc();
   expect(loop.runSync(0, mmapPopulate(spaces, mm, TEXT, 700))).toBe(0);
-  loop.runSync(0, exitMm(spaces, mm));
+  loop.runSync(0, exitMmap(spaces, mm));
   expect(kernel.pages.freePages).toBe(free);
 });
 

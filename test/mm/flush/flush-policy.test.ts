@@ -55,7 +55,7 @@ describe("flush policies", () => {
       const kernel = boot(policy);
       const address = cachedEverywhere(kernel);
       const { owed } = kernel.tables;
-      owed.settle(kernel.tables.unmapRange(address, address + PAGE_SIZE), address, address + pages * PAGE_SIZE);
+      owed.settle(kernel.tables.vunmapRangeNoflush(address, address + PAGE_SIZE), address, address + pages * PAGE_SIZE);
       expect(isCached(kernel, 3, address)).toBe(true);
       kernel.run(flushTlbKernelRange(kernel.mm.flushing, address, address + pages * PAGE_SIZE));
       for (let cpu = 0; cpu < 4; cpu++) expect(isCached(kernel, cpu, address)).toBe(false);

@@ -57,8 +57,8 @@ describe("flushes that are owed", () => {
     expect(kernel.verify()).toEqual([]);
     const { low, high } = PAGE_KERNEL;
     const address = 0xd000_0000_0000;
-    expect(kernel.tables.mapSmallPages(address, address + PAGE, low, high, frames, 0)).toBe(0);
-    const forgotten = kernel.tables.unmapRange(address, address + PAGE);
+    expect(kernel.tables.vmapSmallPagesRangeNoflush(address, address + PAGE, low, high, frames, 0)).toBe(0);
+    const forgotten = kernel.tables.vunmapRangeNoflush(address, address + PAGE);
     expect(kernel.verify()).toEqual([
       "a flush of 0xffffd00000000000-0xffffd00000001000 is owed, which nobody has settled",
     ]);

@@ -5,7 +5,7 @@ import {
   __GFP_NOWARN,
   __vmalloc,
   __vmallocNodeRange,
-  exitMm,
+  exitMmap,
   GFP_KERNEL,
   getVmArea,
   type MmStruct,
@@ -147,7 +147,7 @@ export const CALLS: readonly Call[] = [
       const mm = makeMmOrNull(spaces);
       const result =
         mm === null ? -1 : kernel.run(remapVmallocRange(kernel.vm, mm.tables, 0x3f_e000, address, 0, 4 * PAGE));
-      if (mm !== null) kernel.run(exitMm(spaces, mm));
+      if (mm !== null) kernel.run(exitMmap(spaces, mm));
       if (result === 0) return address;
       kernel.vfree(address);
       return 0;
@@ -289,7 +289,7 @@ function spacesOf(kernel: Kernel): UserSpaces {
 
 function makeMmOrNull(spaces: UserSpaces): MmStruct | null {
   try {
-    return spaces.makeMm();
+    return spaces.mmAlloc();
   } catch (error) {
     if (error instanceof NotEnoughMemory) return null;
     throw error;

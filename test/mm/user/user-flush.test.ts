@@ -15,7 +15,7 @@ import {
 } from "../../../arch/index.ts";
 import {
   CHECK_EVERY_FLUSHES,
-  exitMm,
+  exitMmap,
   FLUSH_POLICIES,
   type FlushPolicy,
   GlobalAsids,
@@ -56,7 +56,7 @@ function on<T>({ kernel }: Machine, cpu: number, body: () => T): T {
 /** An address space of 8 pages that runs on CPUs 0 to `cpus` - 1 and has been flushed `flushes` times. */
 function runningOn(machine: Machine, cpus: number, flushes: number): MmStruct {
   const { kernel, spaces } = machine;
-  const mm = spaces.makeMm();
+  const mm = spaces.mmAlloc();
   kernel.run(mmapPopulate(spaces, mm, TEXT, 8));
   for (let cpu = 0; cpu < cpus; cpu++) on(machine, cpu, () => spaces.switchTo(mm));
   for (let i = 0; i < flushes; i++) {
@@ -127,7 +127,7 @@ describe("user flushes under invlpgb", () => {
     const { kernel, spaces } = machine;
     const mm = runningOn(machine, 4, CHECK_EVERY_FLUSHES + 2);
     touchAll(machine, 4);
-    const other = spaces.makeMm();
+    const other = spaces.mmAlloc();
     on(machine, 3, () => spaces.switchTo(other));
     kernel.run(munmap(spaces, mm, TEXT, TEXT + PAGE_SIZE), 0);
     on(machine, 3, () => spaces.switchTo(mm));
@@ -144,7 +144,7 @@ describe("user flushes under invlpgb", () => {
     const free = kernel.pages.freePages;
     const mm = runningOn(machine, 5, CHECK_EVERY_FLUSHES + 2);
     for (let cpu = 0; cpu < 5; cpu++) on(machine, cpu, () => spaces.switchTo(null));
-    kernel.run(exitMm(spaces, mm), 0);
+    kernel.run(exitMmap(spaces, mm), 0);
     expect(spaces.loaded.every((loaded) => loaded === spaces.initMm)).toBe(true);
     expect(kernel.pages.freePages).toBe(free);
     expect(kernel.verify()).toEqual([]);
@@ -155,7 +155,7 @@ describe("global ASIDs", () => {
   it("are used again only after all have been dealt out and everything was flushed", () => {
     const asids = new GlobalAsids(false, 9);
     let flushes = 0;
-    const next = () => asids.allocate(() => flushes++);
+    const next = () => asids.allocateGlobalAsid(() => flushes++);
     expect([next(), next()]).toEqual([6, 7]);
     asids.free(6);
     expect(next()).toBe(8);
@@ -239,7 +239,7 @@ describe("address spaces on several CPUs", () => {
         kernel.vfree(kernel.vmalloc(40 * PAGE_SIZE));
         kernel.vmUnmapAliases();
         const free = kernel.pages.freePages;
-        const mms = [runningOn(machine, 4, flushesBefore), spaces.makeMm(), spaces.makeMm()];
+        const mms = [runningOn(machine, 4, flushesBefore), spaces.mmAlloc(), spaces.mmAlloc()];
         const mapped = mms.map((_, i) => new Set<number>(i === 0 ? [0, 1, 2, 3, 4, 5, 6, 7] : []));
         const changing = mms.map(() => 0);
         function touch(cpu: number, page: number): void {
@@ -287,7 +287,7 @@ describe("address spaces on several CPUs", () => {
         });
         kernel.runUntilIdle();
         for (let cpu = 0; cpu < 5; cpu++) on(machine, cpu, () => spaces.switchTo(null));
-        for (const mm of mms) kernel.run(exitMm(spaces, mm));
+        for (const mm of mms) kernel.run(exitMmap(spaces, mm));
         kernel.vmUnmapAliases();
         expect(kernel.pages.freePages).toBe(free);
         for (let cpu = 0; cpu < 5; cpu++) expect(spaces.loaded[cpu]).toBe(spaces.initMm);

@@ -41,7 +41,7 @@ function on<T>({ kernel }: Machine, cpu: number, body: () => T): T {
 }
 
 function newSpace(machine: Machine, pages: number): MmStruct {
-  const mm = machine.spaces.makeMm();
+  const mm = machine.spaces.mmAlloc();
   expect(machine.kernel.run(mmapPopulate(machine.spaces, mm, TEXT, pages))).toBe(0);
   return mm;
 }

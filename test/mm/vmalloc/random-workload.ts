@@ -6,7 +6,7 @@
 import type { Cpu } from "../../../arch/cpu/cpu.ts";
 import { type KernelCode, PAUSE_TURN } from "../../../arch/time/event-loop.ts";
 import {
-  exitMm,
+  exitMmap,
   findVmArea,
   freeVmArea,
   iounmap,
@@ -73,7 +73,7 @@ export class RandomWorkload implements Holder {
     const { userSpaces } = this.options;
     const spaces = userSpaces > 0 ? new UserSpaces(kernel.mm) : null;
     this.spaces = spaces;
-    this.mms = spaces === null ? [] : Array.from({ length: userSpaces }, () => spaces.makeMm());
+    this.mms = spaces === null ? [] : Array.from({ length: userSpaces }, () => spaces.mmAlloc());
   }
 
   /** Runs one thread on each CPU, `operations` in all, to the end of all of them. */
@@ -102,7 +102,7 @@ export class RandomWorkload implements Holder {
 
   private leaveSpaces(spaces: UserSpaces): void {
     for (const cpu of this.kernel.machine.cpus) this.kernel.run(toKernelThread(spaces), cpu.id);
-    for (const mm of this.mms) this.kernel.run(exitMm(spaces, mm));
+    for (const mm of this.mms) this.kernel.run(exitMmap(spaces, mm));
   }
 
   private *freeAll(): KernelCode<void> {

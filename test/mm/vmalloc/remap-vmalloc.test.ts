@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
-import { exitMm, munmap, remapVmallocRange, UserSpaces, vmallocToPage, vmallocUser } from "../../../mm/index.ts";
+import { exitMmap, munmap, remapVmallocRange, UserSpaces, vmallocToPage, vmallocUser } from "../../../mm/index.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
 
 const AT = 0x40_0000;
@@ -13,7 +13,7 @@ function shared() {
   const address = kernel.run(() => vmallocUser(kernel.vm, PAGES * PAGE_SIZE));
   const frames = Array.from({ length: PAGES }, (_, page) => vmallocToPage(kernel.vm, address + page * PAGE_SIZE));
   const map = () => {
-    const mm = spaces.makeMm();
+    const mm = spaces.mmAlloc();
     expect(kernel.run(remapVmallocRange(kernel.vm, mm.tables, AT, address, 0, PAGES * PAGE_SIZE))).toBe(0);
     return mm;
   };
@@ -52,10 +52,10 @@ describe("pages of a vmalloc area in a user address space", () => {
     expect(kernel.verify([first, second])).toEqual([]);
     for (let i = 0; i < 20; i++) kernel.machine.cpus[0].store(kernel.vmalloc(PAGE_SIZE), 4, 1);
     expect(kernel.machine.memory.readWord(frames[1], 0)).toBe(77);
-    kernel.run(exitMm(spaces, first));
+    kernel.run(exitMmap(spaces, first));
     expect(kernel.verify([second])).toEqual([]);
     expect(kernel.machine.memory.readWord(frames[1], 0)).toBe(77);
-    kernel.run(exitMm(spaces, second));
+    kernel.run(exitMmap(spaces, second));
     expect(kernel.verify()).toEqual([]);
     expect(kernel.pages.references.isEmpty).toBe(true);
     expect(kernel.pages.freePages).toBeLessThanOrEqual(free);

@@ -89,8 +89,8 @@ describe("vfree_atomic", () => {
     for (const address of addresses) vfreeAtomic(kernel.vm, address);
     expect(vmallocNrPages(kernel.vm)).toBe(used);
     const { tables } = kernel;
-    const unmap = tables.unmapRange.bind(tables);
-    tables.unmapRange = (start, end) => {
+    const unmap = tables.vunmapRangeNoflush.bind(tables);
+    tables.vunmapRangeNoflush = (start, end) => {
       freed.push(start);
       return unmap(start, end);
     };
