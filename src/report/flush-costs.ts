@@ -44,11 +44,14 @@ export function flushCosts(
     const own = accounts.records.filter((record) => record.cause === cause && record.fullBecause === because);
     const interrupted = own.reduce((sum, record) => sum + record.interrupted, 0);
     const cost = accounts.total((record) => record.cause === cause && record.fullBecause === because);
-    return { cause, wholeTlbBecause: because, flushes: own.length, interrupted, ...cost };
+    return { cause, wholeTlbBecause: because, flushes: own.length, interrupted, ...costParts(cost) };
   });
   const byOrigin = [...accounts.costByOrigin()]
     .filter(([, { frees }]) => frees > 0)
-    .map(([origin, cost]): OriginCost => ({ origin, ...cost }));
+    .map(([origin, cost]): OriginCost => {
+      const { frees, pages } = cost;
+      return { origin, frees, pages, ...costParts(cost) };
+    });
   const descending = (a: FlushCost, b: FlushCost): number => totalCycles(b) - totalCycles(a);
   return {
     policy,
@@ -56,6 +59,11 @@ export function flushCosts(
     byOrigin: byOrigin.sort(descending),
     cyclesByActivity: Object.fromEntries(cyclesByActivity),
   };
+}
+
+/** The parts of a cost as reports have them: named one by one, so that no change of the accounts changes a report. */
+export function costParts({ workCycles, waitCycles, stolenCycles, refillCycles, refills }: FlushCost): FlushCost {
+  return { workCycles, waitCycles, stolenCycles, refillCycles, refills };
 }
 
 /** The four parts together. */

@@ -115,7 +115,9 @@ export function gatherReport(
       preset: machine.preset.name,
       frequencyGhz: machine.preset.frequencyGhz.value,
     },
-    operations: Object.fromEntries(result.operations),
+    operations: Object.fromEntries(
+      Array.from(result.operations, ([name, { done, failed, bytes }]) => [name, { done, failed, bytes }]),
+    ),
     memory: { loads: result.loads, stores: result.stores, wrongLoads: result.wrongLoads },
     pageTables: {
       leavesMapped: tables.leavesSet - before.leavesSet,

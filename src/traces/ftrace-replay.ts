@@ -28,6 +28,7 @@ import { inputName } from "../files/byte-chunks.ts";
 import { readLineBatches } from "../files/text-lines.ts";
 import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
+import { costParts } from "../report/flush-costs.ts";
 import { kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
 import { type FtraceEvent, parseFtraceLine } from "./ftrace-lines.ts";
 
@@ -257,7 +258,7 @@ class FtraceReplay {
       rangeFlushes: counter.rangeFlushes,
       allocCycles: this.allocCycles,
       freeCycles: this.freeCycles,
-      flushCost: vm.flushing.keepAccounts().total(),
+      flushCost: costParts(vm.flushing.keepAccounts().total()),
       cyclesByActivity: Object.fromEntries(machine.loop.accounts.total()),
       skipped: this.skipped.list(),
     };
