@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { parseParameters } from "../../../src/input/parameters.ts";
-import { bootKernel } from "../../../src/machine/kernel.ts";
-import { runOnKernel, runWorkload } from "../../../src/runs/run.ts";
-import type { RunReport } from "../../../src/runs/run-report.ts";
-import { testVmalloc, type WorkerOutcome } from "../../../src/workloads/test-vmalloc/index.ts";
-import { VMALLOC_TESTS } from "../../../src/workloads/test-vmalloc/tests.ts";
+import { parseParameters } from "../../../../src/input/parameters.ts";
+import { bootKernel } from "../../../../src/machine/kernel.ts";
+import { runOnKernel, runWorkload } from "../../../../src/runs/run.ts";
+import type { RunReport } from "../../../../src/runs/run-report.ts";
+import { testVmalloc, type WorkerOutcome } from "../../../../src/workloads/test-vmalloc/index.ts";
+import { VMALLOC_TESTS } from "../../../../src/workloads/test-vmalloc/tests.ts";
 
 function run(words: string, cpus = 1, seed = 1): RunReport {
   const parameters = parseParameters("test_vmalloc", testVmalloc.parameters ?? [], words.split(" "));

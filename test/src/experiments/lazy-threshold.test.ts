@@ -1,0 +1,14 @@
+import { describe, expect, it } from "vitest";
+import { column, rows, run } from "./small-runs.ts";
+
+describe("lazy-threshold", () => {
+  it("shows a free getting cheaper and more being held back as lazy_max_pages grows", () => {
+    for (const cpus of [1, 8]) {
+      const own = rows(run("lazy-threshold"), "thresholds").filter((row) => row.cpus === cpus);
+      const total = column(own, "totalCycles").slice(0, 3);
+      const held = column(own, "heldBackMeanKiB");
+      expect(total).toEqual([...total].sort((a, b) => b - a));
+      expect(held).toEqual([...held].sort((a, b) => a - b));
+    }
+  });
+});

@@ -1,0 +1,44 @@
+/** Experiments with parameters that take little time, and their tables as objects. */
+import { presetByName } from "../../../arch/index.ts";
+import type { ExperimentResult, Value } from "../../../src/experiments/experiment.ts";
+import { EXPERIMENTS, runExperiment } from "../../../src/experiments/index.ts";
+
+/** The microarchitecture that they run on. */
+export const SKYLAKE = presetByName("skylake");
+
+/** Parameters with which each experiment takes little time. */
+export const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "flush-cost": { cpus: "1,2,8,32", pages: "1,33,34", resident: "16", rounds: "1" },
+  "flush-ceiling": { ceilings: "0,33,512", cpus: "2", munmaps: "60", resident: "128" },
+  "lazy-threshold": { cpus: "1,8", lazymax: "0,256,8192", frees: "6000" },
+  "vmap-contention": { cpus: "1,2,8,16", pairs: "1500" },
+  "page-tables": { size: "64,1024", accesses: "20000" },
+};
+
+/** And with which they take next to none. */
+export const TINY: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "flush-cost": { cpus: "2", pages: "1" },
+  "flush-ceiling": { ceilings: "33", munmaps: "3" },
+  "lazy-threshold": { cpus: "1", lazymax: "256", frees: "300" },
+  "vmap-contention": { cpus: "1", pairs: "50" },
+  "page-tables": { size: "64", accesses: "500" },
+};
+
+/** Runs an experiment by name. @param more parameters in place of the small ones */
+export function run(name: string, more: Readonly<Record<string, string>> = {}, seed = 1): ExperimentResult {
+  const experiment = EXPERIMENTS.find((candidate) => candidate.name === name);
+  if (experiment === undefined) throw new Error(`no experiment ${name}`);
+  return runExperiment(experiment, SKYLAKE, seed, { ...SMALL[name], ...more });
+}
+
+/** Rows of a table as objects. */
+export function rows(result: ExperimentResult, table: string): Record<string, Value>[] {
+  const found = result.tables.find(({ name }) => name === table);
+  if (found === undefined) throw new Error(`no table ${table}`);
+  return found.rows.map((row) => Object.fromEntries(found.columns.map(({ key }, i) => [key, row[i]])));
+}
+
+/** One column of such rows. */
+export function column(list: readonly Record<string, Value>[], key: string): number[] {
+  return list.map((row) => Number(row[key]));
+}
