@@ -106,10 +106,14 @@ export { ADDRESS_MARKERS, dumpPageTables, pageTableRuns, VMALLOC_DUMP_END } from
 export {
   formatAddressMarker,
   formatPageTableRun,
+  isKernelLogLine,
   type PageTableLevel,
   type PageTableRun,
+  parseAddressMarker,
+  parsePageTableRun,
 } from "./views/page-table-run.ts";
 export { meminfoLine, vmallocinfo, vmallocMeminfo } from "./views/vmallocinfo.ts";
+export { formatVmallocinfoLine, parseVmallocinfoLine, type VmallocinfoLine } from "./views/vmallocinfo-line.ts";
 export { type AreaRequest, allocVmapArea } from "./vmalloc/alloc-vmap-area.ts";
 export * from "./vmalloc/areas/vm-structs.ts";
 export { VMAP_BLOCK, VMAP_FLAGS_MASK, VMAP_RAM, VmapAreas } from "./vmalloc/areas/vmap-areas.ts";

@@ -10,6 +10,8 @@ export {
 export { ConfigError } from "../mm/lib/config-error.ts";
 export { NotEnoughMemory } from "../mm/lib/not-enough-memory.ts";
 export { RestoreError } from "../mm/snapshot/check-snapshot.ts";
+export { isKernelLogLine, parseAddressMarker, parsePageTableRun } from "../mm/views/page-table-run.ts";
+export { formatVmallocinfoLine, parseVmallocinfoLine, type VmallocinfoLine } from "../mm/views/vmallocinfo-line.ts";
 export { EventCounter } from "./events/event-counter.ts";
 export { EventRecorder } from "./events/event-recorder.ts";
 export { EVENT_NAMES, type RecordedEvent, sameEvent } from "./events/recorded-event.ts";
@@ -33,7 +35,6 @@ export { type Random, randomStream } from "./machine/random.ts";
 export { type EventFile, openEventFile } from "./output/event-file.ts";
 export { compareFinalState, type StateDifference } from "./recording/final-state.ts";
 export type { RecordedCall, RecordingHeader } from "./recording/line-schemas.ts";
-export { isKernelLogLine, parseAddressMarker, parsePageTableRun } from "./recording/page-table-text.ts";
 export type { RecordedState } from "./recording/recorded-state.ts";
 export {
   type CallItem,
@@ -47,7 +48,6 @@ export {
 export { type ReplayOptions, type ReplayResult, replayRecording } from "./recording/replay.ts";
 export type { ReplayDifference } from "./recording/replay-difference.ts";
 export { bootRecordedKernel, captureState } from "./recording/replay-kernel.ts";
-export { formatVmallocinfoLine, parseVmallocinfoLine, type VmallocinfoLine } from "./recording/vmallocinfo-text.ts";
 export type { TlbCounts } from "./report/tlb-counts.ts";
 export { runOnKernel, runWorkload } from "./runs/run.ts";
 export type { RunReport } from "./runs/run-report.ts";

@@ -1,8 +1,14 @@
 /**
- * Runs of equal page-table entries, as `/sys/kernel/debug/page_tables/kernel` prints them
- * (`arch/x86/mm/dump_pagetables.c`).
+ * Runs of equal page-table entries as `/sys/kernel/debug/page_tables/kernel` prints them (`arch/x86/mm/dump_pagetables.c`):
+ * the writer and the reader of its lines.
  */
-import { formatLinearAddress16, LINEAR_SPACE_BYTES, UPPER_HALF } from "../../arch/isa/linear-address.ts";
+import { TextFormatError } from "../../arch/isa/errors.ts";
+import {
+  formatLinearAddress16,
+  LINEAR_SPACE_BYTES,
+  parseLinearAddress,
+  UPPER_HALF,
+} from "../../arch/isa/linear-address.ts";
 
 /** The level of a paging structure; four-level paging folds `p4d` away. */
 export type PageTableLevel = "pgd" | "p4d" | "pud" | "pmd" | "pte";
@@ -29,6 +35,9 @@ export interface PageTableRun {
 const HOLE_BYTES = 2 ** 64 - 2 ** 48;
 const UNITS = "BKMGTPE";
 const NOT_PRESENT = " ".repeat(30);
+const RUN = /^(0x[0-9a-f]{16})-(0x[0-9a-f]{16}) {3} *(\d+)([BKMGTPE]) (.{30})(pgd|p4d|pud|pmd|pte)$/;
+const MARKER = /^---\[ (.+) \]---$/;
+const KERNEL_LOG = /^\[ *\d+\.\d{6}\] /;
 
 /** One line of the dump, without its newline. */
 export function formatPageTableRun(run: PageTableRun): string {
@@ -67,4 +76,40 @@ function formatFlags(run: PageTableRun): string {
     (run.global ? "GLB " : "    ") +
     (run.nx ? "NX " : "x  ")
   );
+}
+
+/** Whether a line is a message of the kernel log (`[    1.858682] text`), which can get among console output. */
+export function isKernelLogLine(line: string): boolean {
+  return KERNEL_LOG.test(line);
+}
+
+/** The name in a marker line (`---[ vmalloc() Area ]---`), or null for another line. */
+export function parseAddressMarker(line: string): string | null {
+  return MARKER.exec(line)?.[1] ?? null;
+}
+
+/**
+ * Reads one line of the dump.
+ * @throws TextFormatError when it is not one
+ */
+export function parsePageTableRun(line: string): PageTableRun {
+  const match = RUN.exec(line);
+  if (match === null) throw new TextFormatError(line, `not a line of a page-table dump: "${line}"`);
+  const start = parseLinearAddress(match[1]);
+  const end = parseLinearAddress(match[2]);
+  const flags = match[5];
+  return {
+    start,
+    end: end === 0 ? LINEAR_SPACE_BYTES : end,
+    level: match[6] as PageTableLevel,
+    present: flags.trim() !== "",
+    user: flags.slice(0, 3) === "USR",
+    rw: flags.slice(4, 6) === "RW",
+    pwt: flags.slice(7, 10) === "PWT",
+    pcd: flags.slice(11, 14) === "PCD",
+    pse: flags.slice(15, 18) === "PSE",
+    pat: flags.slice(19, 22) === "PAT",
+    global: flags.slice(23, 26) === "GLB",
+    nx: flags.slice(27, 29) === "NX",
+  };
 }

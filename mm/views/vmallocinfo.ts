@@ -1,6 +1,6 @@
 /** `/proc/vmallocinfo` (`vmalloc_info_show`), and the `Vmalloc` lines of `/proc/meminfo`. */
 
-import { formatLinearAddress16, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import {
   VM_ALLOC,
@@ -13,6 +13,7 @@ import {
 } from "../vmalloc/areas/vm-structs.ts";
 import { VMAP_RAM } from "../vmalloc/areas/vmap-areas.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
+import { formatVmallocinfoLine, type VmallocinfoLine } from "./vmallocinfo-line.ts";
 
 const FLAG_WORDS: readonly (readonly [number, string])[] = [
   [VM_IOREMAP, "ioremap"],
@@ -31,7 +32,7 @@ export function vmallocinfo(state: Vmalloc): string[] {
     const { head } = node.busy.tree;
     for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
       const line = busyLine(state, area);
-      if (line !== null) lines.push(line);
+      if (line !== null) lines.push(formatVmallocinfoLine(line));
     }
   }
   return lines.concat(showPurgeInfo(state));
@@ -43,7 +44,8 @@ function showPurgeInfo({ areas, nodes }: Vmalloc): string[] {
   for (const node of nodes) {
     const { head } = node.lazy.tree;
     for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
-      lines.push(`${rangeAndSize(areas.startOf(area), areas.endOf(area))} unpurged vm_area`);
+      const [start, end] = [areas.startOf(area), areas.endOf(area)];
+      lines.push(formatVmallocinfoLine({ ...NOTHING_MORE, start, end, sizeBytes: end - start, unpurged: true }));
     }
   }
   return lines;
@@ -64,32 +66,38 @@ export function meminfoLine(name: string, kib: number): string {
   return `${`${name}:`.padEnd(16)}${String(kib).padStart(8)} kB`;
 }
 
-function rangeAndSize(start: number, end: number): string {
-  return `${formatLinearAddress16(start)}-${formatLinearAddress16(end)} ${String(end - start).padStart(7)}`;
-}
+/** What a line says when an area has nothing that it tells of. */
+const NOTHING_MORE = { caller: "", pages: 0, phys: null, words: [], vmMapRam: false, unpurged: false } as const;
 
-function busyLine(state: Vmalloc, area: number): string | null {
+function busyLine(state: Vmalloc, area: number): VmallocinfoLine | null {
   const { areas, vms } = state;
   const vm = areas.vmOf(area);
   if (vm === 0) {
     if ((areas.flagsOf(area) & VMAP_RAM) === 0) return null;
-    return `${rangeAndSize(areas.startOf(area), areas.endOf(area))} vm_map_ram`;
+    const [start, end] = [areas.startOf(area), areas.endOf(area)];
+    return { ...NOTHING_MORE, start, end, sizeBytes: end - start, vmMapRam: true };
   }
   const flags = vms.flags[vm];
   if ((flags & VM_UNINITIALIZED) !== 0) return null;
-  let line = rangeAndSize(vms.addr[vm], vms.addr[vm] + vms.sizeBytes[vm]);
-  if (vms.callerOf(vm) !== "") line += ` ${vms.callerOf(vm)}`;
-  if (vms.nrPages[vm] > 0) line += ` pages=${vms.nrPages[vm]}`;
-  if (vms.physAddr[vm] !== 0) line += ` phys=0x${vms.physAddr[vm].toString(16).padStart(16, "0")}`;
-  for (const [flag, word] of FLAG_WORDS) if ((flags & flag) !== 0) line += ` ${word}`;
-  if (vms.pagesAddrOf(vm) !== 0) line += " vpages";
-  return line + showNumaInfo(state, vm);
+  const words = FLAG_WORDS.filter(([flag]) => (flags & flag) !== 0).map(([, word]) => word);
+  if (vms.pagesAddrOf(vm) !== 0) words.push("vpages");
+  return {
+    ...NOTHING_MORE,
+    start: vms.addr[vm],
+    end: vms.addr[vm] + vms.sizeBytes[vm],
+    sizeBytes: vms.sizeBytes[vm],
+    caller: vms.callerOf(vm),
+    pages: vms.nrPages[vm],
+    phys: vms.physAddr[vm] === 0 ? null : vms.physAddr[vm],
+    words: [...words, ...showNumaInfo(state, vm)],
+  };
 }
 
-function showNumaInfo(state: Vmalloc, vm: number): string {
+/** `N0=3 N1=1`: pages of an area by NUMA node, where there are several (`show_numa_info`). */
+function showNumaInfo(state: Vmalloc, vm: number): string[] {
   const { pages, vms, pageArrays } = state;
-  if (pages.numaNodes === 1 || vms.nrPages[vm] === 0) return "";
+  if (pages.numaNodes === 1 || vms.nrPages[vm] === 0) return [];
   const counts = new Array<number>(pages.numaNodes).fill(0);
   for (let i = 0; i < vms.nrPages[vm]; i++) counts[pages.nodeOfFrame(pageArrays.frames[vms.pages[vm] + i])]++;
-  return counts.map((count, node) => (count > 0 ? ` N${node}=${count}` : "")).join("");
+  return counts.flatMap((count, node) => (count > 0 ? [`N${node}=${count}`] : []));
 }

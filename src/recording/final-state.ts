@@ -1,9 +1,9 @@
 /** Compares the state at the end of a replay with the recorded one: record by record, and the kernel's text views line by line. */
 
+import { formatVmallocinfoLine, parseVmallocinfoLine, type VmallocinfoLine } from "../../mm/views/vmallocinfo-line.ts";
 import type { RecordedState } from "./recorded-state.ts";
 import { diffSequences } from "./sequence-diff.ts";
 import { SNAPSHOT_PARTS, snapshotLines } from "./snapshot-text.ts";
-import { formatVmallocinfoLine, parseVmallocinfoLine, type VmallocinfoLine } from "./vmallocinfo-text.ts";
 
 /** A record or line of the final state that is not as recorded; a side that lacks it is undefined. */
 export interface StateDifference {

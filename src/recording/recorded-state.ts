@@ -9,12 +9,16 @@ import type {
   VmallocSnapshot,
   VmapBlockRecord,
 } from "../../mm/snapshot/vmalloc-snapshot.ts";
-import { formatPageTableRun } from "../../mm/views/page-table-run.ts";
+import {
+  formatPageTableRun,
+  isKernelLogLine,
+  parseAddressMarker,
+  parsePageTableRun,
+} from "../../mm/views/page-table-run.ts";
 import { meminfoLine } from "../../mm/views/vmallocinfo.ts";
+import { formatVmallocinfoLine, parseVmallocinfoLine } from "../../mm/views/vmallocinfo-line.ts";
 import { metaSchema, schemaProblem, stateSchemas, textSchema } from "./line-schemas.ts";
-import { isKernelLogLine, parseAddressMarker, parsePageTableRun } from "./page-table-text.ts";
 import { StateLines } from "./state-lines.ts";
-import { formatVmallocinfoLine, parseVmallocinfoLine } from "./vmallocinfo-text.ts";
 
 /** vmalloc's state at one moment: its records, and what the kernel's own files said of it. */
 export interface RecordedState {

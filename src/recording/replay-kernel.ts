@@ -12,12 +12,12 @@ import {
   vmallocinfo,
   vmallocMeminfo,
 } from "../../mm/index.ts";
+import { parseAddressMarker, parsePageTableRun } from "../../mm/views/page-table-run.ts";
+import { parseVmallocinfoLine } from "../../mm/views/vmallocinfo-line.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import type { RecordingHeader } from "./line-schemas.ts";
-import { parseAddressMarker, parsePageTableRun } from "./page-table-text.ts";
 import type { RecordedState } from "./recorded-state.ts";
 import type { StateLines } from "./state-lines.ts";
-import { parseVmallocinfoLine } from "./vmallocinfo-text.ts";
 
 /** Memory of the machines that were recorded. */
 const RECORDED_MEMORY_BYTES = 4 * 2 ** 30;

@@ -2,14 +2,12 @@
 import { formatLinearAddress } from "../../arch/isa/linear-address.ts";
 import { EventRecorder } from "../events/event-recorder.ts";
 import { type RecordedEvent, sameEvent } from "../events/recorded-event.ts";
-import { InputFileError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { compareFinalState } from "./final-state.ts";
-import { startRecordedKernel } from "./recorded-start.ts";
-import { type CallItem, type EndItem, type RecordingItem, readRecording, type StartItem } from "./recording-reader.ts";
-import { ReplayCalls } from "./replay-calls.ts";
+import type { CallItem, EndItem, RecordingItem, StartItem } from "./recording-reader.ts";
 import { describeCall, describeEvent, eventContext, type ReplayDifference } from "./replay-difference.ts";
-import { alignClocks, callingThread, captureState, isRecordingsFault } from "./replay-kernel.ts";
+import { callingThread, captureState } from "./replay-kernel.ts";
+import { replaySteps } from "./replay-steps.ts";
 import { type Difference, diffSequences } from "./sequence-diff.ts";
 
 /** What a replay found. */
@@ -48,32 +46,21 @@ const PROGRESS_CALLS = 1024;
  * @throws InputFileError when the file cannot be read or is not a recording
  */
 export async function replayRecording(file: string, options: ReplayOptions = {}): Promise<ReplayResult> {
-  let replay: Replay | null = null;
-  for await (const item of readRecording(file)) {
-    if (item.kind === "start") replay = new Replay(item.header.name, startRecordedKernel(file, item), options);
-    else if (replay !== null) stepReplay(file, replay, item);
+  let comparison: Comparison | null = null;
+  for await (const { item, kernel, address } of replaySteps(file)) {
+    if (item.kind === "start") comparison = new Comparison(item, kernel, options);
+    else comparison?.add(item, address);
   }
-  if (replay === null) throw new Error(`${file} was read without its start`);
-  return replay.result();
+  if (comparison === null) throw new Error(`${file} was read without its start`);
+  return comparison.result();
 }
 
-/** Takes one step; a call that asks for more than any machine has is the recording's fault. */
-function stepReplay(file: string, replay: Replay, item: Exclude<RecordingItem, StartItem>): void {
-  try {
-    replay.step(item);
-  } catch (error) {
-    if (isRecordingsFault(error)) throw new InputFileError(file, item.line, `cannot be replayed: ${error.message}`);
-    throw error;
-  }
-}
-
-/** A replay under way. */
-class Replay {
+/** Compares each step of a replay with what was recorded. */
+class Comparison {
   private readonly options: ReplayOptions;
   private readonly recording: string;
   private readonly kernel: Kernel;
   private readonly recorder: EventRecorder;
-  private readonly calls: ReplayCalls;
   private callCount = 0;
   private eventCount = 0;
   private addressMismatches = 0;
@@ -84,28 +71,25 @@ class Replay {
   private readonly differences: ReplayDifference[] = [];
   private lastCall = "the start";
 
-  constructor(recording: string, kernel: Kernel, options: ReplayOptions) {
+  constructor(start: StartItem, kernel: Kernel, options: ReplayOptions) {
     this.options = options;
-    this.recording = recording;
+    this.recording = start.header.name;
     this.kernel = kernel;
-    this.calls = new ReplayCalls(this.kernel);
     const caller = callingThread(this.kernel);
     this.recorder = new EventRecorder(this.kernel.machine.loop, () => caller);
     this.kernel.vm.events = this.recorder;
   }
 
-  step(item: Exclude<RecordingItem, StartItem>): void {
+  /** @param address what a call returned */
+  add(item: Exclude<RecordingItem, StartItem>, address: number | null): void {
     switch (item.kind) {
       case "call":
-        this.makeCall(item);
+        this.compareCall(item, address);
         break;
       case "wait":
-        alignClocks(this.kernel);
-        this.kernel.runUntilIdle();
         this.compareEvents(item.line, () => `drain after ${this.lastCall}`, item.events, this.recorder.take());
         break;
       case "migrate":
-        this.kernel.currentCpu = item.cpu;
         break;
       case "end":
         this.compareEnd(item);
@@ -127,9 +111,8 @@ class Replay {
     };
   }
 
-  private makeCall(item: CallItem): void {
+  private compareCall(item: CallItem, address: number | null): void {
     const { call, line } = item;
-    const address = this.calls.make(call);
     const events = this.recorder.take();
     this.callCount++;
     this.lastCall = `call ${call.n}`;

@@ -1,10 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { TextFormatError } from "../../../arch/index.ts";
-import { formatAddressMarker, formatPageTableRun } from "../../../mm/views/page-table-run.ts";
-import { isKernelLogLine, parseAddressMarker, parsePageTableRun } from "../../../src/recording/page-table-text.ts";
-import { formatVmallocinfoLine, parseVmallocinfoLine } from "../../../src/recording/vmallocinfo-text.ts";
-import { fixtureLines } from "../fixtures.ts";
+import {
+  formatAddressMarker,
+  formatPageTableRun,
+  isKernelLogLine,
+  parseAddressMarker,
+  parsePageTableRun,
+} from "../../../mm/views/page-table-run.ts";
+import { formatVmallocinfoLine, parseVmallocinfoLine } from "../../../mm/views/vmallocinfo-line.ts";
+import { fixtureLines } from "../../src/fixtures.ts";
 
 const NAMES = ["mixed_smp4_s1", "huge_smp2_s1", "mapram_smp1_s1", "migrate_smp2_s1"];
 
@@ -42,6 +47,12 @@ describe("/proc/vmallocinfo", () => {
     const line = "0xffffc90000005000-0xffffc90000007000    8192 pages=1 vmalloc";
     expect(parseVmallocinfoLine(line)).toMatchObject({ caller: "", pages: 1, words: ["vmalloc"] });
     expect(formatVmallocinfoLine(parseVmallocinfoLine(line))).toBe(line);
+  });
+
+  it("can say nothing but where an area is", () => {
+    const area = { start: 0xc900_0000_5000, end: 0xc900_0000_7000, sizeBytes: 8192 };
+    const nothing = { caller: "", pages: 0, phys: null, words: [], vmMapRam: false, unpurged: false };
+    expect(formatVmallocinfoLine({ ...area, ...nothing })).toBe("0xffffc90000005000-0xffffc90000007000    8192");
   });
 
   it("is refused when it is something else", () => {

@@ -1,4 +1,4 @@
-/** Lines of `/proc/vmallocinfo` as typed records (`vmalloc_info_show` in `mm/vmalloc.c`). */
+/** Lines of `/proc/vmallocinfo` as typed records (`vmalloc_info_show` in `mm/vmalloc.c`): the writer and the reader. */
 import { TextFormatError } from "../../arch/isa/errors.ts";
 import { formatLinearAddress16, parseLinearAddress } from "../../arch/isa/linear-address.ts";
 
@@ -57,13 +57,12 @@ export function parseVmallocinfoLine(line: string): VmallocinfoLine {
 /** The line that a record stands for, without its newline. */
 export function formatVmallocinfoLine(line: VmallocinfoLine): string {
   const range = `${formatLinearAddress16(line.start)}-${formatLinearAddress16(line.end)}`;
-  const size = String(line.sizeBytes).padStart(7);
-  if (line.vmMapRam) return `${range} ${size} vm_map_ram`;
-  if (line.unpurged) return `${range} ${size} unpurged vm_area`;
-  const parts: string[] = [];
+  const parts = [range, String(line.sizeBytes).padStart(7)];
+  if (line.vmMapRam) parts.push("vm_map_ram");
+  if (line.unpurged) parts.push("unpurged vm_area");
   if (line.caller !== "") parts.push(line.caller);
   if (line.pages !== 0) parts.push(`pages=${line.pages}`);
   if (line.phys !== null) parts.push(`phys=0x${line.phys.toString(16).padStart(16, "0")}`);
   parts.push(...line.words);
-  return `${range} ${size} ${parts.join(" ")}`;
+  return parts.join(" ");
 }
