@@ -57,9 +57,9 @@ export function accessSizeArgument(call: string, value: unknown): number {
   return wholeArgument(call, value, 1, 4, "a size in bytes");
 }
 
-/** A 32-bit value, signed or not. @throws ValueError */
+/** A whole number, whose low 32 bits are stored or compared. @throws ValueError */
 export function wordArgument(call: string, value: unknown): number {
-  return wholeArgument(call, value, -(2 ** 31), 2 ** 32 - 1, "a value of 32 bits");
+  return wholeArgument(call, value, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, "a value");
 }
 
 /** Microseconds. @throws ValueError */

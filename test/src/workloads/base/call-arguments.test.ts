@@ -38,7 +38,7 @@ const FRAMES = [
   "{}",
   "new Float64Array([1.5])",
 ];
-const VALUES = ["0.5", "NaN", "Infinity", "2 ** 32", "-(2 ** 31) - 1", '"1"', "null", "undefined"];
+const VALUES = ["0.5", "NaN", "Infinity", "2 ** 60", '"1"', "null", "undefined"];
 
 /** Each method, and for each of its arguments what it must refuse; `_` marks the place. */
 const CALLS: readonly (readonly [call: string, name: string, values: readonly string[]])[] = [
