@@ -7,20 +7,14 @@
  * could act before it: `mustYield()` says so, and locks (`mm/kernel/lock.ts`) ask. Interrupts are taken at pauses: one that
  * arrives between two of them waits for the next, at the latest where `mustYield()` is asked again.
  */
-import { MachineUsageError } from "../isa/errors.ts";
-import { CPUS_MAX } from "../isa/limits.ts";
 import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH, CycleAccounts } from "./cycle-accounts.ts";
-import {
-  INTERRUPTED_IDLE,
-  INTERRUPTED_RUNNING,
-  INTERRUPTED_WAITING,
-  type InterruptHandler,
-  PendingInterrupts,
-} from "./pending-interrupts.ts";
+import { type InterruptHandler, interruptedState, PendingInterrupts } from "./pending-interrupts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
+import { earliestReady, hasReady, removeFrom, takeReady } from "./run-queue.ts";
 import {
   Deadlock,
   type KernelCode,
+  nothing,
   PAUSE_COMPUTE,
   PAUSE_RESCHED,
   PAUSE_SLEEP,
@@ -28,7 +22,7 @@ import {
   type Pause,
   Thread,
 } from "./thread.ts";
-import { Topology } from "./topology.ts";
+import { checkCpuCount, Topology } from "./topology.ts";
 
 export * from "./pending-interrupts.ts";
 export * from "./thread.ts";
@@ -59,7 +53,7 @@ export class EventLoop {
   readonly interrupts: PendingInterrupts;
   readonly sleeping = new Set<Thread>();
   /** The thread in whose name `runSync` runs; one is enough because such calls do not nest. */
-  private readonly syncThread = new Thread("sync", 0, 0, nothing());
+  private syncThread = new Thread("sync", 0, 0, nothing());
   private depth = 0;
   /** The current CPU, and what the called one was doing, before the call that `enterSync` began. */
   private outerCpu = 0;
@@ -70,9 +64,7 @@ export class EventLoop {
    * @param clockCycles where the clocks are kept, one a CPU; by default an array of their own
    */
   constructor(cpus: number, topology?: Topology, clockCycles: Float64Array = new Float64Array(cpus)) {
-    if (!Number.isInteger(cpus) || cpus < 1 || cpus > CPUS_MAX) {
-      throw new MachineUsageError("cpus", cpus, `a whole number from 1 to ${CPUS_MAX}`);
-    }
+    checkCpuCount(cpus);
     this.cpus = cpus;
     this.topology = topology ?? new Topology(cpus);
     this.clockCycles = clockCycles;
@@ -157,21 +149,17 @@ export class EventLoop {
 
   /** What `cpu` is doing, as an interrupt finds it: one of the `INTERRUPTED_` values. */
   stateOf(cpu: number): number {
-    const thread = this.running[cpu];
-    if (thread === null) return INTERRUPTED_IDLE;
-    return thread.waiting ? INTERRUPTED_WAITING : INTERRUPTED_RUNNING;
+    return interruptedState(this.running[cpu]);
   }
 
   /** Whether the current thread's CPU has another thread ready to run. */
   needsResched(): boolean {
-    const queue = this.runQueues[this.currentCpu];
-    if (queue.length === 0) return false;
-    const now = this.nowCycles();
-    return queue.some((thread) => thread.readyCycles <= now);
+    return hasReady(this.runQueues[this.currentCpu], this.nowCycles());
   }
 
   /**
-   * Runs `code` on `cpu` to its end and returns its value; other CPUs act only where `code` waits for them.
+   * Runs `code` on `cpu` to its end and returns its value; other CPUs act only where `code` waits for them. A thread that an
+   * earlier call left in the middle of its code on `cpu` may hold locks: it goes on until it leaves the CPU, then `code` begins.
    * @throws whatever `code` throws; Deadlock when it waits for what cannot come; MachineUsageError for a CPU that there is not
    */
   runSync<T>(cpu: number, code: KernelCode<T>): T {
@@ -186,10 +174,12 @@ export class EventLoop {
   /**
    * Begins a call from outside on `cpu`, as `runSync` does, for code that is a plain function as long as it need not wait:
    * `finishSync` runs what is left where it has to, `leaveSync` ends the call, whatever happened.
+   * @throws as `runSync`, before `code` has begun; then there is nothing to leave
    */
   enterSync(cpu: number): void {
     this.topology.checkCpu(cpu);
     if (this.depth > 0) throw new Error("runSync was called from code that the event loop runs; use yield* there");
+    if (this.running[cpu] !== null) this.waitForCpu(cpu);
     this.depth++;
     this.outerCpu = this.currentCpu;
     this.outerActivity = this.accounts.current[cpu];
@@ -202,12 +192,15 @@ export class EventLoop {
 
   /** Runs `code` to its end within a call begun with `enterSync`. */
   finishSync<T>(code: KernelCode<T>): T {
-    const thread = this.syncThread;
-    thread.waiting = false;
-    thread.done = false;
-    thread.code = code;
+    const thread = this.beginSync(code);
     const first = code.next();
-    return first.done ? first.value : (this.waitForSync(this.currentCpu, first.value) as T);
+    if (first.done) return first.value;
+    const { cpu } = thread;
+    this.running[cpu] = thread;
+    this.applyPause(cpu, thread, first.value);
+    this.refresh(cpu);
+    this.stepUntilDone(thread);
+    return thread.result as T;
   }
 
   /** Ends a call begun with `enterSync`. */
@@ -240,20 +233,46 @@ export class EventLoop {
     }
   }
 
-  private waitForSync(cpu: number, firstPause: Pause): unknown {
+  /** Gives the thread of calls from outside its code. */
+  private beginSync(code: KernelCode<unknown>): Thread {
     const thread = this.syncThread;
-    const displaced = this.running[cpu];
-    this.running[cpu] = thread;
-    this.applyPause(cpu, thread, firstPause);
-    this.refresh(cpu);
+    thread.waiting = false;
+    thread.done = false;
+    thread.code = code;
+    return thread;
+  }
+
+  /** Lets the thread that runs on `cpu` go on until it leaves the CPU; threads that are only queued there stay so. */
+  private waitForCpu(cpu: number): void {
+    const outerCpu = this.currentCpu;
+    const thread = this.beginSync(nothing());
+    thread.cpu = cpu;
+    thread.readyCycles = this.clockCycles[cpu];
+    // In the queue, so that `needsResched` tells the thread that runs.
+    this.runQueues[cpu].unshift(thread);
+    this.depth++;
+    try {
+      this.stepUntilDone(thread);
+    } finally {
+      this.depth--;
+      this.currentCpu = outerCpu;
+    }
+  }
+
+  /** Runs until a call from outside has ended. When it fails, locks may still know its thread: the next call gets another. */
+  private stepUntilDone(thread: Thread): void {
+    const { cpu } = thread;
     try {
       while (!thread.done) if (!this.step()) throw new Deadlock([thread.name]);
     } finally {
-      this.running[cpu] = displaced;
-      this.sleeping.delete(thread);
+      if (!thread.done) {
+        if (this.running[cpu] === thread) this.running[cpu] = null;
+        this.sleeping.delete(thread);
+        removeFrom(this.runQueues[cpu], thread);
+        this.syncThread = new Thread(thread.name, cpu, 0, nothing());
+      }
       this.refresh(cpu);
     }
-    return thread.result;
   }
 
   /** Lets the CPU that is furthest behind act once; false when none can. */
@@ -304,7 +323,7 @@ export class EventLoop {
   private resume(cpu: number): void {
     let thread = this.running[cpu];
     if (thread === null) {
-      thread = this.takeReady(cpu);
+      thread = takeReady(this.runQueues[cpu], this.clockCycles[cpu]);
       if (thread === null) return;
       this.switchTo(cpu, thread);
     }
@@ -364,15 +383,6 @@ export class EventLoop {
     }
   }
 
-  /** Takes the first thread that is ready at the CPU's clock off its run queue. */
-  private takeReady(cpu: number): Thread | null {
-    const queue = this.runQueues[cpu];
-    for (let i = 0; i < queue.length; i++) {
-      if (queue[i].readyCycles <= this.clockCycles[cpu]) return queue.splice(i, 1)[0];
-    }
-    return null;
-  }
-
   /** Recomputes when `cpu` can act next. */
   refresh(cpu: number): void {
     const clock = this.clockCycles[cpu];
@@ -381,16 +391,10 @@ export class EventLoop {
     if (thread !== null) {
       if (!thread.waiting) at = Math.max(clock, thread.readyCycles);
     } else {
-      const queue = this.runQueues[cpu];
-      for (let i = 0; i < queue.length; i++) at = Math.min(at, Math.max(clock, queue[i].readyCycles));
+      at = earliestReady(this.runQueues[cpu], clock);
     }
     at = Math.min(at, Math.max(clock, this.interrupts.nextArrival(cpu)));
     this.ready.set(cpu, at);
     if (cpu !== this.currentCpu && at < this.horizonCycles) this.horizonCycles = at;
   }
-}
-
-/** Code that does nothing. */
-function* nothing(): KernelCode<void> {
-  // It never pauses: `runSync` puts real code in its place.
 }

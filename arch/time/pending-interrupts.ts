@@ -1,5 +1,7 @@
 /** Interrupts on their way to CPUs, and whether each CPU takes them. */
 
+import type { Thread } from "./thread.ts";
+
 /** What an interrupt does when it is taken, on the CPU that takes it. It cannot wait. */
 export type InterruptHandler = (cpu: number) => void;
 
@@ -9,6 +11,12 @@ export const INTERRUPTED_RUNNING = 0;
 export const INTERRUPTED_WAITING = 1;
 /** It had nothing to run. */
 export const INTERRUPTED_IDLE = 2;
+
+/** What an interrupt finds a CPU doing that runs `thread` (null: nothing); one of the `INTERRUPTED_` values. */
+export function interruptedState(thread: Thread | null): number {
+  if (thread === null) return INTERRUPTED_IDLE;
+  return thread.waiting ? INTERRUPTED_WAITING : INTERRUPTED_RUNNING;
+}
 
 interface PendingInterrupt {
   readonly arrivalCycles: number;

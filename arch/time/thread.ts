@@ -66,6 +66,11 @@ export function* compute(thread: Thread, cycles: number): KernelCode<void> {
   thread.computeCycles = 0;
 }
 
+/** Code that does nothing. */
+export function* nothing(): KernelCode<void> {
+  // It never pauses.
+}
+
 /** No CPU can do anything any more although threads wait. */
 export class Deadlock extends MmulabError {
   override readonly name = "Deadlock";

@@ -3,6 +3,7 @@
  * numbers them on most servers: the first thread of every core, socket by socket, then the second threads in the same order.
  */
 import { MachineUsageError } from "../isa/errors.ts";
+import { CPUS_MAX } from "../isa/limits.ts";
 
 /** The same CPU. */
 export const DISTANCE_SELF = 0;
@@ -102,4 +103,10 @@ export function parseTopology(text: string): TopologyConfig | null {
   if (match === null) return null;
   const [sockets, coresPerSocket, threadsPerCore] = match.slice(1).map(Number);
   return { sockets, coresPerSocket, threadsPerCore };
+}
+
+/** @throws MachineUsageError for a number of CPUs that no machine has */
+export function checkCpuCount(cpus: number): void {
+  if (Number.isInteger(cpus) && cpus >= 1 && cpus <= CPUS_MAX) return;
+  throw new MachineUsageError("cpus", cpus, `a whole number from 1 to ${CPUS_MAX}`);
 }

@@ -165,6 +165,29 @@ describe("a replayed ftrace trace", () => {
     expect(report.areas).toMatchObject({ allocated: 1, atTracedAddress: 0, failed: 0 });
   });
 
+  it("goes on when a call comes to a CPU whose worker is in the middle of a drain", async () => {
+    const at = (cpu: number, microseconds: number) =>
+      `  a-1 [00${cpu}] ..... 0.${`${microseconds}`.padStart(6, "0")}: `;
+    const range = "vstart=0xffffc90000000000 vend=0xffffe8ffffffffff failed=0";
+    const alloc = (cpu: number, microseconds: number, address: string, size: number, align: number) =>
+      `${at(cpu, microseconds)}alloc_vmap_area: va_start: ${BigInt(address)} size=${size} align=${align} ${range}`;
+    const free = (cpu: number, microseconds: number, address: string, lazy: number) =>
+      `${at(cpu, microseconds)}free_vmap_area_noflush: va_start=${address} nr_lazy=${lazy} nr_lazy_max=16384`;
+    const lines = [
+      alloc(0, 54, "0xffffc900003e5000", 2867228672, 1),
+      alloc(1, 69, "0xffffc90000c34000", 184320, 1),
+      free(0, 78, "0xffffc90000c34000", 247),
+      free(0, 81, "0xffffc900003e5000", 306),
+      alloc(0, 83, "0xffffc9000038e000", 65536, 1),
+      alloc(1, 83, "0xffffc90000d08000", 155648, 1),
+      alloc(1, 86, "0xffffc90000d3c000", 77824, 1),
+      free(1, 87, "0xffffc90000d3c000", 374),
+      alloc(0, 87, "0xffffc90001800000", 6295552, 2097152),
+    ];
+    const report = await replayFtrace(folder.write("drain.txt", `${lines.join("\n")}\n`), OPTIONS);
+    expect(report.areas).toMatchObject({ allocated: 6, freed: 3, live: 3, failed: 0 });
+  });
+
   it("is refused when it holds no event of vmalloc", async () => {
     await expect(replayFtrace(folder.write("none.txt", "hello\n"), OPTIONS)).rejects.toThrow(
       /none.txt:1: no line is ftrace/,
