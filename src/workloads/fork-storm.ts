@@ -82,7 +82,7 @@ export const forkStorm = threadWorkload<Shared>({
       const ending = shared.tasks[index];
       shared.tasks[index] = shared.tasks[shared.tasks.length - 1];
       shared.tasks.pop();
-      thread.expect(ending + STACK_BYTES - STEP_BYTES, ending);
+      thread.expect(ending + STACK_BYTES - STEP_BYTES, ending | 0);
       dead.add(ending);
     }
     yield* thread.sleep(2 * GRACE_PERIOD_USEC);
@@ -109,7 +109,7 @@ function* fork(thread: WorkloadThread, shared: Shared): KernelCode<number> {
   if (stack === 0) return 0;
   thread.spend(TASK_CYCLES);
   for (let used = STEP_BYTES; used <= TOUCHED_BYTES; used += STEP_BYTES)
-    thread.store(stack + STACK_BYTES - used, stack);
+    thread.store(stack + STACK_BYTES - used, stack | 0);
   return stack;
 }
 

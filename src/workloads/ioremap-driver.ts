@@ -63,7 +63,7 @@ function* probe(thread: WorkloadThread, shared: Shared): WorkloadCode {
     if (address !== 0) bars.push({ address, sizeBytes });
   }
   const ring = yield* thread.vmalloc(random.between(1, 64) * PAGE_SIZE);
-  if (ring !== 0) thread.store(ring, ring);
+  if (ring !== 0) thread.store(ring, ring | 0);
   for (let i = 0; i < shared.registers && bars.length > 0; i++) {
     const { address, sizeBytes } = bars[random.between(0, bars.length - 1)];
     const register = address + random.between(0, sizeBytes / 4 - 1) * 4;

@@ -91,11 +91,11 @@ export const userProcesses = threadWorkload<Shared>({
       else if (roll <= 8 && kept.length < KERNEL_LIVE) {
         const address = yield* thread.vmalloc(thread.random.between(1, 32) * PAGE_SIZE);
         if (address === 0) continue;
-        thread.store(address, address);
+        thread.store(address, address | 0);
         kept.push(address);
       } else if (kept.length > 0) {
         const [address] = kept.splice(thread.random.between(0, kept.length - 1), 1);
-        thread.expect(address, address);
+        thread.expect(address, address | 0);
         yield* thread.vfree(address);
       }
     }
@@ -121,7 +121,7 @@ function* map(thread: WorkloadThread, shared: Shared, process: Process): Workloa
   const result = yield* thread.call("mmap", mmapPopulate(shared.spaces, process.mm, start, pages));
   if (result < 0) return;
   yield* inUserMode(thread, shared, () => {
-    for (let page = 0; page < pages; page++) thread.store(start + page * PAGE_SIZE, start + page);
+    for (let page = 0; page < pages; page++) thread.store(start + page * PAGE_SIZE, (start + page) | 0);
   });
   process.mappings.push({ start, pages });
 }
@@ -131,7 +131,7 @@ function* unmap(thread: WorkloadThread, shared: Shared, process: Process): Workl
   if (mappings.length === 0) return;
   const [{ start, pages }] = mappings.splice(thread.random.between(0, mappings.length - 1), 1);
   yield* inUserMode(thread, shared, () => {
-    for (let page = 0; page < pages; page++) thread.expect(start + page * PAGE_SIZE, start + page);
+    for (let page = 0; page < pages; page++) thread.expect(start + page * PAGE_SIZE, (start + page) | 0);
   });
   yield* thread.call("munmap", munmap(shared.spaces, process.mm, start, start + pages * PAGE_SIZE));
 }
