@@ -57,7 +57,7 @@ export abstract class MmulabError extends Error implements ErrorDetails {
   readonly line?: number;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
-    super(message);
+    super(message.trim().replace(/\s*\n\s*/g, " "));
     this.code = code;
     Object.assign(this, details);
   }
