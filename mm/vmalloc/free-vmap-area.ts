@@ -41,7 +41,7 @@ export function* freeVmapArea(state: Vmalloc, area: number): KernelCode<void> {
  * Flushes an area, already unmapped and in no tree, on every CPU and gives its range back at once: what `vunmap` did before
  * lazy purging (Linux 2.6.27), and what an eager flush policy does.
  */
-export function* freeVmapAreaFlushed(state: Vmalloc, area: number, owed: OwedFlush): KernelCode<void> {
+function* freeVmapAreaFlushed(state: Vmalloc, area: number, owed: OwedFlush): KernelCode<void> {
   const { areas } = state;
   state.flushing.accounts?.freed(area, areas.start[area], areas.end[area]);
   yield* flushOwed(state.flushing, state.tables.owed, owed, "vunmap", (accounts, record) =>
