@@ -9,9 +9,9 @@ import type { TopologyConfig } from "../time/topology.ts";
 
 /** Settings of a machine. */
 export interface MachineConfig {
-  /** Number of CPUs, 1 to {@link CPUS_MAX}. Default 1. */
+  /** Number of CPUs, 1 to `CPUS_MAX`. Default 1. */
   readonly cpus?: number;
-  /** Memory, a positive multiple of 4096 up to {@link MEMORY_BYTES_MAX}. Default 4 GiB. */
+  /** Memory, a positive multiple of 4096 up to `MEMORY_BYTES_MAX`. Default 4 GiB. */
   readonly memoryBytes?: number;
   /** The microarchitecture: `skylake`, `icelake`, `sapphire-rapids`, `zen2`, `zen4`, or one's own. Default `skylake`. */
   readonly preset?: string | Preset | undefined;

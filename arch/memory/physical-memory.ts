@@ -65,7 +65,7 @@ export class PhysicalMemory {
   readonly zeroChunk = new Int32Array(CHUNK_WORDS);
 
   /**
-   * @param sizeBytes a positive multiple of 4096, at most {@link MEMORY_BYTES_MAX}
+   * @param sizeBytes a positive multiple of 4096, at most `MEMORY_BYTES_MAX`
    * @throws MachineUsageError when it is not
    */
   constructor(sizeBytes: number) {

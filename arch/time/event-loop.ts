@@ -60,7 +60,7 @@ export class EventLoop {
   private outerActivity = 0;
 
   /**
-   * @param cpus 1 to {@link CPUS_MAX}
+   * @param cpus 1 to `CPUS_MAX`
    * @param clockCycles where the clocks are kept, one a CPU; by default an array of their own
    */
   constructor(cpus: number, topology?: Topology, clockCycles: Float64Array = new Float64Array(cpus)) {

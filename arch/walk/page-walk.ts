@@ -71,7 +71,7 @@ export class PageWalker {
     this.caches = caches;
   }
 
-  /** Walks for the page of `la`. Returns {@link WALK_OK}, or the error code of the page fault (`PF_*`). */
+  /** Walks for the page of `la`. Returns `WALK_OK`, or the error code of the page fault (`PF_*`). */
   walk(la: number, access: Access): number {
     const vpn = Math.floor(la / 4096);
     const { mode, memory } = this;

@@ -5,7 +5,7 @@
 
 /** A policy for sets of one number of ways. */
 export interface Replacement {
-  /** What a hit does to the state, by way, in the form of {@link stateUse}. */
+  /** What a hit does to the state, by way, in the form of `stateUse`. */
   readonly hitUse: Int32Array;
   /** What a fill does to the state, by way, in that form. */
   readonly fillUse: Int32Array;
