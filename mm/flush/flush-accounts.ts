@@ -186,7 +186,7 @@ export class FlushAccounts {
     attribution.currentFlush = 0;
   }
 
-  /** The same for an invalidation that reaches every CPU's TLB at once. */
+  /** Runs an invalidation that reaches every CPU's TLB at once in the name of a flush. */
   attributedEverywhere(record: FlushRecord, invalidate: () => void): void {
     for (const attribution of this.attributions) attribution.currentFlush = record.id;
     invalidate();

@@ -34,7 +34,7 @@ export interface FlushRequest {
   readonly full: boolean;
   /** Flushes a CPU's own TLB as Linux does on Intel; runs on that CPU. Refills are attributed by it. */
   readonly invalidate: (cpu: number) => void;
-  /** The same for the whole TLB. */
+  /** Flushes a CPU's whole TLB, global entries included; runs on that CPU. Refills are attributed by it. */
   readonly invalidateAll: (cpu: number) => void;
   /** Where the costs are booked; null when nobody keeps accounts. */
   readonly record: FlushRecord | null;
@@ -74,7 +74,7 @@ export interface FlushPolicy {
   check(machine: Machine): void;
   /** Carries out one flush of kernel addresses, on the current CPU's behalf. */
   flush(context: FlushContext, request: FlushRequest): KernelCode<void>;
-  /** The same for a user address space; absent: `request.nativeFlushTlbMulti()`, as Linux does. */
+  /** Carries out one flush of a user address space; absent: `request.nativeFlushTlbMulti()`, as Linux does. */
   flushUser?(context: FlushContext, request: UserFlushRequest): KernelCode<void>;
 }
 

@@ -127,10 +127,10 @@ export class UserMode {
   private reachKernel(cpu: number): number {
     this.machine.cpus[cpu].setCpl(0);
     const cycles = this.onEnterKernel?.(cpu) ?? 0;
-    return cycles + this.payUp(cpu);
+    return cycles + this.runOwedFlush(cpu);
   }
 
-  private payUp(cpu: number): number {
+  private runOwedFlush(cpu: number): number {
     const flush = this.owed[cpu];
     if (flush === null) return 0;
     this.owed[cpu] = null;

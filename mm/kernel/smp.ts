@@ -20,7 +20,7 @@ export interface CallBill {
   stolen(cpu: number, cycles: number, found: number): void;
 }
 
-/** Sees interrupts. Only looks. */
+/** Is told of interrupts between CPUs; it changes nothing. */
 export interface IpiObserver {
   /** An interrupt was sent to `to`. `id` grows by one with each. */
   ipiSent(id: number, from: number, to: number, atCycles: number): void;
@@ -47,7 +47,7 @@ export class Smp {
    * that went to flushes which were put off until then.
    */
   onKernelEntry: ((cpu: number) => number) | null = null;
-  /** Called at the end of each handler: the CPU goes back to where it was. Returns the same. */
+  /** Called at the end of each handler: the CPU goes back to where it was. Returns the cycles that went to flushes put off. */
   onKernelExit: ((cpu: number) => number) | null = null;
   observer: IpiObserver | null = null;
   /** Interrupts sent, and taken by each CPU (`CAL` of `/proc/interrupts`). */

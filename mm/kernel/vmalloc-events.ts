@@ -54,7 +54,7 @@ export interface VmallocEvents extends FlushEvents, PageTableEvents {
   poolDel(node: number, start: number, end: number, length: number): void;
   /** The head of a pool did not fit `align` and went to the tail. */
   poolRot(node: number, start: number, end: number, align: number): void;
-  /** A pool (areas of `index + 1` pages) of `length` areas gives up `nDecay`; 0 means all, as the countdown wraps. */
+  /** A pool (areas of `index + 1` pages) of `length` areas returns `nDecay` of them to the free tree; 0 means all, as the countdown wraps. */
   decay(node: number, index: number, length: number, full: boolean, nDecay: number): void;
   /** A decayed range is given back to the free tree. */
   decayVa(node: number, start: number, end: number): void;
@@ -77,7 +77,7 @@ export interface VmallocEvents extends FlushEvents, PageTableEvents {
 }
 
 function ignore(): void {
-  // Nobody wants to know.
+  // This observer has no use for the event.
 }
 
 /** Observes nothing: to be spread below the few events that an observer cares for. */

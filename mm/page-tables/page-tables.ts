@@ -147,12 +147,6 @@ export class PageTables {
     return 0;
   }
 
-  /** The low word of the PTE for `la`, 0 where there is no table; for reading ahead. */
-  peekLeaf(la: number): number {
-    const table = this.pteTableAt(la);
-    return table === 0 ? 0 : this.memory.readWord(table, 2 * indexAt(la, 1));
-  }
-
   /**
    * Clears all leaves in [start, end); tables stay (`vunmap_range_noflush`; of user addresses `unmap_page_range`).
    * @returns the flush that is owed for them

@@ -25,12 +25,12 @@ const KERNEL_LOW = PTE_PRESENT | PTE_RW | PTE_ACCESSED | PTE_DIRTY | PTE_GLOBAL;
 
 /** Readable and writable kernel memory, not executable: 0x8000000000000163. */
 export const PAGE_KERNEL: Protection = { low: KERNEL_LOW, high: PTE_XD_HIGH };
-/** The same, executable. */
+/** Readable, writable and executable kernel memory: 0x163. */
 export const PAGE_KERNEL_EXEC: Protection = { low: KERNEL_LOW, high: 0 };
 /** Read-only kernel memory. */
 export const PAGE_KERNEL_RO: Protection = { low: KERNEL_LOW & ~PTE_RW & ~PTE_DIRTY, high: PTE_XD_HIGH };
 
-/** The same attributes with no right to execute (`pgprot_nx`). */
+/** Attributes without the right to execute (`pgprot_nx`). */
 export function notExecutable({ low, high }: Protection): Protection {
   return { low, high: high | PTE_XD_HIGH };
 }

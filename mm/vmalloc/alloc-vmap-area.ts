@@ -117,7 +117,6 @@ export function setupVmallocVm({ areas, vms }: Vmalloc, vm: number, area: number
 /** Ties an area to its vm_struct, if it has one, and puts it into the busy tree of its node; the area. */
 function insertBusy(state: Vmalloc, area: number, vm: number): Blocking<number> {
   const address = state.areas.start[area];
-  state.newestStart = address;
   if (vm !== 0) setupVmallocVm(state, vm, area);
   const node = state.addrToNode(address);
   return afterLock(node.busyLock, insertWithBusyLock, state, node, area);

@@ -11,7 +11,6 @@ import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./areas/vm-structs.ts";
 import { releaseWithoutPages, removeVmArea } from "./vm-area.ts";
 import { _vmUnmapAliases } from "./vm-unmap-aliases.ts";
 import type { DeferredFrees, Vmalloc } from "./vmalloc-state.ts";
-import { warmForFree } from "./warm.ts";
 
 /**
  * Unmaps vmalloc'ed memory, gives its frames back at once and its address range lazily. 0 (NULL) does nothing; an address
@@ -25,7 +24,6 @@ export function vfree(state: Vmalloc, address: number): Blocking<void> {
     return DONE;
   }
   state.loop.spend(state.costs.callCycles);
-  warmForFree(state, address);
   return afterCall(removeVmArea(state, address), freeVm, state, address);
 }
 

@@ -17,7 +17,7 @@ export function vmUnmapAliases(state: Vmalloc): KernelCode<void> {
 }
 
 /**
- * The same, with a range to be flushed as well (`_vm_unmap_aliases`).
+ * Does what `vmUnmapAliases` does, and flushes a range as well (`_vm_unmap_aliases`).
  * @param flush whether [rangeStart, rangeEnd) has to be flushed even if nothing else has
  */
 export function* _vmUnmapAliases(

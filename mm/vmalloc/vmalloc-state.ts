@@ -71,9 +71,6 @@ export class Vmalloc {
   /** What each CPU's `vfreeAtomic` has put off. */
   readonly deferredFrees: (DeferredFrees | undefined)[] = [];
 
-  /** Where the area begins that was made last: the host's caches have all of it (`warm.ts`); -1 before the first. */
-  newestStart = -1;
-
   /** Pages freed and not yet purged (`vmap_lazy_nr`). */
   lazyNr = 0;
   /** Pages that vmalloc allocated and still holds (`nr_vmalloc_pages`). */

@@ -28,7 +28,7 @@ export function vmapPagesRangeNoflush(
 }
 
 /**
- * The same for frames that a caller names. One that is none (0) is warned of and answered with -ENOMEM, one that is no memory
+ * Maps [start, end) to single frames that a caller names. One that is none (0) is warned of and answered with -ENOMEM, one that is no memory
  * with -EINVAL; those before it are mapped.
  */
 export function mapCallersFrames(

@@ -55,7 +55,7 @@ export function* vreadIter(state: Vmalloc, address: number, sizeBytes: number, c
   return read.doneBytes;
 }
 
-/** The same into a buffer, whose length is the number of bytes to read. */
+/** Reads as `vreadIter` does, into a buffer, whose length is the number of bytes to read. */
 export function vread(state: Vmalloc, address: number, out: Uint8Array): KernelCode<number> {
   let at = 0;
   return vreadIter(state, address, out.length, (frame, offset, lengthBytes) => {

@@ -83,7 +83,7 @@ export class AreaTree extends RbTree {
     return merged;
   }
 
-  /** The same range as an area of the kind that the free tree holds. */
+  /** The range of `area` as an area of the kind that the free tree holds. */
   private asGap(area: number): number {
     const { areas } = this;
     const gap = areas.makeGap(areas.startOf(area), areas.endOf(area));

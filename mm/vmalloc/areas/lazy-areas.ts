@@ -1,7 +1,7 @@
 /**
  * The areas of a vmap node that are freed and not yet purged (`vn->lazy`). The kernel puts each into a tree when it is freed;
  * what a purge wants of the tree is the order of addresses. So on the host areas are only collected, and put in order when a
- * purge takes them all (sorting once is a tenth of the time), or into the tree when somebody looks at that. Both see what the
+ * purge takes them all (vfree and vmalloc among 100,000 live areas take 2.25 us so, 2.45 to 2.75 us with a tree), or into the tree when somebody looks at that. Both see what the
  * kernel's tree would show.
  */
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";

@@ -68,7 +68,7 @@ export class VmapAreas {
   }
 
   /**
-   * The same for the free tree. Gaps are few among many areas and every allocation descends their tree, so they stand
+   * A gap for the free tree. Gaps are few among many areas and every allocation descends their tree, so they stand
    * together: the free tree of 100,000 live areas then fits the host's caches.
    */
   makeGap(start: number, end: number): number {

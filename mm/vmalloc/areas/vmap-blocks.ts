@@ -25,7 +25,7 @@ export class VmapBlocks {
   /** Which pages are in use: `wordsPerBlock` words of 32 bits each. */
   usedMap: Int32Array;
   /**
-   * The same bits as the kernel's own `used_map` has them: with the pages that a request was rounded up by, which are not mapped.
+   * Used pages as the kernel's own `used_map` has them: with the pages that a request was rounded up by, which are not mapped.
    * Only `upstreamQuirks` looks at it.
    */
   roundedMap: Int32Array;
