@@ -1,9 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { cachedTranslations } from "../../../arch/cpu/cached-translations.ts";
-import { type KernelCode, PAGE_SIZE, PageFault } from "../../../arch/index.ts";
+import { type KernelCode, PAGE_SIZE, PageFault, PTE_PRESENT } from "../../../arch/index.ts";
 import {
+  __vmallocNodeRange,
   DYNAMIC_ASIDS,
   type MmStruct,
+  MODULES_END,
+  MODULES_VADDR,
   mmapPopulate,
   mprotect,
   munmap,
@@ -12,6 +15,8 @@ import {
   TLB_REMOTE_SEND_IPI,
   TLB_REMOTE_SHOOTDOWN,
   UserSpaces,
+  VMALLOC_REQUEST,
+  VMALLOC_START,
 } from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
 
@@ -54,6 +59,37 @@ function userEntries(machine: Machine, cpu: number): number[] {
   const entries = cachedTranslations(machine.kernel.machine.cpus[cpu]).filter(({ la }) => la < 2 ** 47);
   return [...new Set(entries.map(({ la }) => la))].sort((a, b) => a - b);
 }
+
+describe("the kernel half of an address space", () => {
+  it("has the top-level entry of every kernel range from the beginning, with every policy of page tables", () => {
+    for (const pageTableIsolation of [false, true]) {
+      const { kernel, spaces } = boot({ pageTableIsolation });
+      const { memory } = kernel.machine;
+      const topEntries = (root: number) => Array.from({ length: 512 }, (_, word) => memory.readWord(root, 512 + word));
+      const mm = spaces.makeMm();
+      const before = topEntries(mm.tables.rootFrame);
+      for (const start of [VMALLOC_START, MODULES_VADDR, MODULES_END - 2 ** 21]) {
+        expect(before[2 * (Math.floor(start / 2 ** 39) - 256)] & PTE_PRESENT, start.toString(16)).not.toBe(0);
+      }
+      const range = { start: MODULES_VADDR, end: MODULES_END };
+      expect(kernel.run(() => __vmallocNodeRange(kernel.vm, 4096, { ...VMALLOC_REQUEST, range }))).not.toBe(0);
+      expect(kernel.vmalloc(2 ** 20)).not.toBe(0);
+      expect(topEntries(kernel.tables.rootFrame)).toEqual(before);
+    }
+  });
+
+  it("reaches memory of a module that was loaded after the CPU switched to the address space", () => {
+    const machine = boot();
+    const { kernel, spaces } = machine;
+    const mm = newSpace(machine, 1);
+    on(machine, 0, () => spaces.switchTo(mm));
+    const range = { start: MODULES_VADDR, end: MODULES_END };
+    const module = kernel.run(() => __vmallocNodeRange(kernel.vm, 4096, { ...VMALLOC_REQUEST, range }), 0);
+    kernel.machine.cpus[1].store(module, 4, 7);
+    expect(kernel.machine.cpus[0].load(module, 4)).toBe(7);
+    expect(kernel.verify([mm])).toEqual([]);
+  });
+});
 
 describe("context switches", () => {
   it("keep what is cached of the last six address spaces, and flush the seventh's predecessor", () => {
