@@ -15,6 +15,7 @@ export interface LackeyCommandOptions {
   readonly memory: number;
   readonly pages: UserPageSize;
   readonly window: number;
+  readonly warmup: number;
   readonly fieldSeparator?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -32,6 +33,7 @@ export async function replayLackeyFile(file: string, options: LackeyCommandOptio
     memoryBytes: options.memory,
     pageSize: options.pages,
     windowReferences: options.window,
+    warmupReferences: options.warmup,
     onProgress: (bytes, references) =>
       progress.update(Math.floor(bytes / MEBIBYTE), `MiB, ${Math.floor(references / 1e6)} million references`),
   }).finally(() => progress.clear());

@@ -68,6 +68,12 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
       optionParser(wholeNumber(1, 1e12)),
       1_000_000,
     )
+    .option(
+      "--warmup <references>",
+      "references of --lackey at the beginning that fill the TLBs and are not counted",
+      optionParser(wholeNumber(0, 1e15)),
+      0,
+    )
     .option("-x, --field-separator <text>", "print counters as perf stat -x does")
     .option(
       "--seed <number>",
@@ -104,6 +110,7 @@ const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly mo
   ...Object.fromEntries(SETTING_NAMES.map((name) => [settingKey(name), { name: `--${name}`, modes: ["--ftrace"] }])),
   pages: { name: "--pages", modes: ["--lackey"] },
   window: { name: "--window", modes: ["--lackey"] },
+  warmup: { name: "--warmup", modes: ["--lackey"] },
   fieldSeparator: { name: "-x", modes: ["--lackey"] },
   differences: { name: "--differences", modes: ["recordings"] },
 };

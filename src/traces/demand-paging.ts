@@ -1,6 +1,6 @@
 /** A user address space that is filled as it is touched: the page-fault handler of a kernel with memory to spare. */
 import { PMD_SIZE } from "../../arch/isa/linear-address.ts";
-import { PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_USER } from "../../arch/isa/pte.ts";
+import { PTE_ACCESSED, PTE_DIRTY, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_USER } from "../../arch/isa/pte.ts";
 import { FRAME_USER, GFP_KERNEL, NUMA_NO_NODE, PageTables } from "../../mm/index.ts";
 import type { Kernel } from "../machine/kernel.ts";
 
@@ -25,8 +25,11 @@ export class DemandPaging {
     this.tables = new PageTables(memory, kernel.pages, kernel.faults, kernel.log, loop, 4);
   }
 
-  /** Maps the page of `la`, which has none; false when memory has run out. */
-  handleFault(la: number): boolean {
+  /**
+   * Maps the page of `la`, which has none; false when memory has run out. A page that is mapped for a write is dirty at once
+   * (`do_anonymous_page`: `pte_mkwrite(pte_mkdirty(entry))`), so that the store need not set D.
+   */
+  handleFault(la: number, isWrite: boolean): boolean {
     const { tables, kernel } = this;
     const isHuge = this.pageSize === "2M";
     const level = isHuge ? 2 : 1;
@@ -34,8 +37,8 @@ export class DemandPaging {
     if (!tables.cursor.make(la, level)) return false;
     const frame = kernel.pages.allocPages(0, order, FRAME_USER, GFP_KERNEL, NUMA_NO_NODE);
     if (frame === 0) return false;
-    const attributes = isHuge ? LEAF_ATTRIBUTES | PTE_PAGE_SIZE : LEAF_ATTRIBUTES;
-    tables.cursor.writeLeaf(frame, attributes, 0);
+    const sized = isHuge ? LEAF_ATTRIBUTES | PTE_PAGE_SIZE : LEAF_ATTRIBUTES;
+    tables.cursor.writeLeaf(frame, isWrite ? sized | PTE_DIRTY : sized, 0);
     this.pages++;
     return true;
   }

@@ -1,6 +1,6 @@
 /** A program's memory references through the MMU of one CPU, in user mode, on page tables that fill as it touches memory. */
 
-import { type CounterSnapshot, type Cpu, PageFault } from "../../arch/index.ts";
+import { type CounterSnapshot, type Cpu, counterDifference, PageFault } from "../../arch/index.ts";
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access } from "../../arch/isa/access.ts";
 import { NotEnoughMemory } from "../../mm/index.ts";
 import { inputName, readByteChunks, toInputError } from "../files/byte-chunks.ts";
@@ -26,6 +26,8 @@ export interface LackeyOptions {
   readonly pageSize: UserPageSize;
   /** References in a window of the working set. */
   readonly windowReferences: number;
+  /** References at the beginning that fill the TLBs and are not counted. Default: none. */
+  readonly warmupReferences?: number;
   /** Told how many bytes of the file have been read, and how many references made. */
   readonly onProgress?: (bytes: number, references: number) => void;
 }
@@ -42,9 +44,14 @@ export interface LackeyReport {
   /** The first of these, from 1; 0 for none. */
   readonly firstOddLine: number;
   readonly instructions: number;
+  /** References at the beginning that were made and not counted; beside them: */
+  readonly warmupReferences: number;
   /** Loads, stores and fetches, a modification being a load and a store; one that crosses a page counts in both pages. */
   readonly references: number;
-  /** Under the names that `perf list` gives them. */
+  /**
+   * Under the names that `perf list` gives them. As on hardware, an access to a page that is not mapped yet counts twice, the walk
+   * that faults and that of the access made again.
+   */
   readonly counters: CounterSnapshot;
   /** Cycles of the CPU's clock: issue of each reference, and all that translation adds. */
   readonly cycles: number;
@@ -108,7 +115,10 @@ class LackeyReplay {
   private readonly cpu: Cpu;
   private readonly windows: PageWindows;
   private instructions = 0;
-  private readonly startCycles: number;
+  private readonly warmupReferences: number;
+  /** What had been counted when the warm-up ended. */
+  private before: CounterSnapshot = {};
+  private startCycles: number;
 
   constructor(kernel: Kernel, options: LackeyOptions) {
     const { machine } = kernel;
@@ -120,6 +130,7 @@ class LackeyReplay {
     this.cpu = cpu;
     cpu.writeCr3(this.paging.tables.rootFrame * 4096);
     cpu.setCpl(3);
+    this.warmupReferences = options.warmupReferences ?? 0;
     this.startCycles = machine.loop.clockCycles[0];
     this.lines = new LackeyLines((kind, la, sizeBytes) => this.line(kind, la, sizeBytes));
   }
@@ -137,8 +148,9 @@ class LackeyReplay {
       oddLines: lines.oddLines,
       firstOddLine: lines.firstOddLine,
       instructions: this.instructions,
-      references: this.references,
-      counters: machine.cpus[0].counters(),
+      warmupReferences: Math.min(this.warmupReferences, this.references),
+      references: Math.max(0, this.references - this.warmupReferences),
+      counters: counterDifference(this.before, machine.cpus[0].counters()),
       cycles: machine.loop.clockCycles[0] - this.startCycles,
       memory: {
         pagesTouched: windows.pages,
@@ -156,8 +168,8 @@ class LackeyReplay {
       this.access(ACCESS_STORE, la, sizeBytes);
       return;
     }
-    if (kind === ACCESS_FETCH) this.instructions++;
     this.access(kind, la, sizeBytes);
+    if (kind === ACCESS_FETCH && this.references > this.warmupReferences) this.instructions++;
   }
 
   private access(kind: number, la: number, sizeBytes: number): void {
@@ -168,19 +180,25 @@ class LackeyReplay {
   }
 
   private reference(kind: number, page: number, la: number): void {
-    this.references++;
+    if (this.references++ === this.warmupReferences && this.warmupReferences > 0) this.endWarmup();
     this.windows.touch(page);
     try {
       this.cpu.touchAs(ACCESSES[kind], la);
     } catch (error) {
       if (!(error instanceof PageFault)) throw error;
-      this.faultIn(la);
+      this.faultIn(la, kind === ACCESS_STORE);
       this.cpu.touchAs(ACCESSES[kind], la);
     }
   }
 
-  private faultIn(la: number): void {
-    if (this.paging.handleFault(la)) return;
+  /** From the reference that follows on everything counts. */
+  private endWarmup(): void {
+    this.before = this.cpu.counters();
+    this.startCycles = this.kernel.machine.loop.clockCycles[0];
+  }
+
+  private faultIn(la: number, isWrite: boolean): void {
+    if (this.paging.handleFault(la, isWrite)) return;
     const { memoryBytes, pageSize } = this.options;
     const touched = this.paging.sizeBytes;
     throw new NotEnoughMemory(

@@ -48,7 +48,15 @@ export function lackeyStatLines(report: LackeyReport): PerfStatLine[] {
     lines.push(count(`${unit}.walk_completed_4k`), count(`${unit}.walk_completed_2m_4m`));
     lines.push({
       ...count(`${unit}.walk_active`),
-      metric: { value: counters[`${unit}.walk_active`] / instructions, unit: "cycles per insn", isPercentage: false },
+      ...(instructions === 0
+        ? {}
+        : {
+            metric: {
+              value: counters[`${unit}.walk_active`] / instructions,
+              unit: "cycles per insn",
+              isPercentage: false,
+            },
+          }),
     });
   }
   lines.push(count("page-faults"), { event: "page-table-bytes", count: memory.tableBytes });
@@ -61,7 +69,8 @@ function translation(report: LackeyReport): string {
   const hits = stlbHits(report);
   const seconds = (walks / (frequencyGhz * 1e9)).toFixed(6);
   return (
-    ` ${Math.round(walks).toLocaleString("en-US")} cycles of page walks, ${(walks / instructions).toFixed(4)} an instruction, ` +
+    ` ${Math.round(walks).toLocaleString("en-US")} cycles of page walks, ` +
+    (instructions === 0 ? "" : `${(walks / instructions).toFixed(4)} an instruction, `) +
     `${seconds} s at ${frequencyGhz} GHz; ${hits.toLocaleString("en-US")} hits in the second-level TLB; ` +
     `${counters["page-faults"].toLocaleString("en-US")} page faults\n`
   );

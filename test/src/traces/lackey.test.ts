@@ -8,7 +8,7 @@ import { bootKernel } from "../../../src/machine/kernel.ts";
 import { DemandPaging, type UserPageSize } from "../../../src/traces/demand-paging.ts";
 import { LackeyLines, REFERENCE_MODIFY } from "../../../src/traces/lackey-lines.ts";
 import { type LackeyReport, replayLackey } from "../../../src/traces/lackey-replay.ts";
-import { lackeyStatLines } from "../../../src/traces/lackey-text.ts";
+import { lackeyStatLines, renderLackeyCsv, renderLackeyReport } from "../../../src/traces/lackey-text.ts";
 import { PageWindows } from "../../../src/traces/page-windows.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
@@ -51,7 +51,7 @@ function plainReplay(references: readonly PlainReference[], pageSize: UserPageSi
       cpu.touchAs(access, la);
     } catch (error) {
       if (!(error instanceof PageFault)) throw error;
-      expect(paging.handleFault(la)).toBe(true);
+      expect(paging.handleFault(la, access === ACCESS_STORE)).toBe(true);
       cpu.touchAs(access, la);
     }
   };
@@ -101,6 +101,53 @@ describe("a lackey trace of a real program", () => {
       windows.push(new Set(pages.slice(at, at + OPTIONS.windowReferences)).size);
     }
     expect(report.workingSet.pages).toEqual(windows);
+  });
+
+  it("counts nothing of the warm-up, and all that follows it", async () => {
+    const all = reports.get("4K") ?? (await replayLackey(TRUE_TRACE, { ...OPTIONS, pageSize: "4K" }));
+    const warmupReferences = 50_000;
+    const beginning = join(folder.path, "beginning.trace");
+    // A prefix of whole lines with exactly that many references.
+    let made = 0;
+    const lines = text.split("\n");
+    let end = 0;
+    while (made < warmupReferences) {
+      const [reference] = plainReferences(lines[end++]);
+      if (reference === undefined) continue;
+      const { kind, la, size } = reference;
+      made += (kind === "M" ? 2 : 1) * (Math.floor((la + size - 1) / 4096) - Math.floor(la / 4096) + 1);
+    }
+    writeFileSync(beginning, `${lines.slice(0, end).join("\n")}\n`);
+    const first = await replayLackey(beginning, { ...OPTIONS, pageSize: "4K" });
+    const rest = await replayLackey(TRUE_TRACE, { ...OPTIONS, pageSize: "4K", warmupReferences: made });
+    expect(rest.warmupReferences).toBe(made);
+    expect(rest.references).toBe(all.references - made);
+    expect(rest.instructions).toBe(all.instructions - first.instructions);
+    expect(rest.cycles).toBe(all.cycles - first.cycles);
+    for (const [name, count] of Object.entries(all.counters)) {
+      expect(rest.counters[name], name).toBe(count - first.counters[name]);
+    }
+  });
+
+  it("gives pages that are written first already dirty, so that the store pays no assist", async () => {
+    const costOf = async (kind: string) => {
+      const file = join(folder.path, `${kind.trim()}.trace`);
+      writeFileSync(file, `I  04000000,4\n${kind} 1ffe000000,8\n`);
+      return (await replayLackey(file, { ...OPTIONS, pageSize: "4K" })).cycles;
+    };
+    expect(await costOf(" S")).toBe(await costOf(" L"));
+    const afterwards = join(folder.path, "read-first.trace");
+    writeFileSync(afterwards, "I  04000000,4\n L 1ffe000000,8\n S 1ffe000000,8\n");
+    const { cycles } = await replayLackey(afterwards, { ...OPTIONS, pageSize: "4K" });
+    expect(cycles - (await costOf(" L"))).toBeGreaterThan(100);
+  });
+
+  it("says nothing by instruction where no instructions were traced", async () => {
+    const file = join(folder.path, "data-only.trace");
+    writeFileSync(file, " L 1ffe000000,8\n S 1ffe000008,8\n");
+    const report = await replayLackey(file, { ...OPTIONS, pageSize: "4K" });
+    const text = renderLackeyReport(report) + renderLackeyCsv(report, ",");
+    expect(text).not.toMatch(/Infinity|NaN|an instruction|per insn/);
   });
 
   it("needs fewer page tables, faults and walks with 2 MiB pages", async () => {
