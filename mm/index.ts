@@ -150,6 +150,7 @@ export {
   vzallocNode,
 } from "./vmalloc/vmalloc.ts";
 export {
+  lazyMaxPages,
   VMAP_MAX_ALLOC,
   type VmallocConfig,
   vmallocConfig,

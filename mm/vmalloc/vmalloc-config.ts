@@ -34,6 +34,11 @@ export interface VmallocConfig {
   readonly upstreamQuirks: boolean;
 }
 
+/** `lazy_max_pages()` of a kernel: 32 MiB, times one more than log2 of the CPUs online, in pages. */
+export function lazyMaxPages(onlineCpus: number): number {
+  return (32 - Math.clz32(onlineCpus)) * 8192;
+}
+
 /**
  * A full configuration from what is given; the rest are the kernel's defaults.
  * @throws ConfigError for a value out of range
@@ -56,7 +61,7 @@ export function vmallocConfig(given: Partial<VmallocConfig>): VmallocConfig {
     nrCpus,
     vmapNodes,
     zoneSizeBytes: given.zoneSizeBytes ?? (vmapNodes > 1 ? 16 * PAGE_SIZE : 1),
-    lazyMaxPages: given.lazyMaxPages ?? (32 - Math.clz32(onlineCpus)) * 8192,
+    lazyMaxPages: given.lazyMaxPages ?? lazyMaxPages(onlineCpus),
     blockPages,
     purgeThresholdPages: given.purgeThresholdPages ?? blockPages / 4,
     allowHuge: given.allowHuge ?? true,

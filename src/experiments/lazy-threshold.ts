@@ -1,6 +1,6 @@
 /** `lazy-threshold`: what a free costs against `lazy_max_pages`, and what is held back for it. */
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
-import { vfree, vmalloc, wait } from "../../mm/index.ts";
+import { lazyMaxPages as linuxLazyMaxPages, vfree, vmalloc, wait } from "../../mm/index.ts";
 import { randomStream } from "../machine/random.ts";
 import { grouped } from "../report/tables.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./experiment.ts";
@@ -108,11 +108,6 @@ function findingOf(cells: readonly ThresholdRow[]): string {
 
 function cpusName(cpus: number): string {
   return `${cpus} CPU${cpus === 1 ? "" : "s"}`;
-}
-
-/** `lazy_max_pages()` of Linux. */
-function linuxLazyMaxPages(cpus: number): number {
-  return (32 - Math.clz32(cpus)) * 8192;
 }
 
 function measure({ parameters, seed, boot }: ExperimentContext, cpus: number, lazyMaxPages: number): ThresholdRow {

@@ -66,7 +66,7 @@ describe("the kernel half of an address space", () => {
       const { kernel, spaces } = boot({ pageTableIsolation });
       const { memory } = kernel.machine;
       const topEntries = (root: number) => Array.from({ length: 512 }, (_, word) => memory.readWord(root, 512 + word));
-      const mm = spaces.makeMm();
+      const mm = spaces.mmAlloc();
       const before = topEntries(mm.tables.rootFrame);
       for (const start of [VMALLOC_START, MODULES_VADDR, MODULES_END - 2 ** 21]) {
         expect(before[2 * (Math.floor(start / 2 ** 39) - 256)] & PTE_PRESENT, start.toString(16)).not.toBe(0);
