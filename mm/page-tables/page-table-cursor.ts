@@ -219,6 +219,7 @@ export class PageTableCursor {
     if (made === 0) return 0;
     this.write(entryLow(made, TABLE_ATTRIBUTES), entryHigh(made, 0));
     tables.events?.ptAlloc(level - 1, made * PAGE_SIZE, this.entryAddress);
+    if (level === tables.levels) tables.onTopEntry?.();
     return made;
   }
 

@@ -48,6 +48,8 @@ export class PageTables {
   readonly log: KernelLog;
   /** Is told of each change; null when nothing observes. */
   events: PageTableEvents | null = null;
+  /** Called when an entry of the top table comes to name a table (`arch_sync_kernel_mappings`); `user-spaces.ts` sets it. */
+  onTopEntry: (() => void) | null = null;
   /** Leaf entries written and cleared so far, by any size. */
   leavesSet = 0;
   leavesCleared = 0;

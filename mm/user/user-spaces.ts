@@ -65,6 +65,7 @@ export class UserSpaces {
       cpu.writeCr3(this.cr3Of(this.initMm, 0));
     }
     kernel.userSpaces = this;
+    kernel.tables.onTopEntry = () => this.syncLoaded();
     flushing.afterKernelPage = (cpu, la, record) => this.afterKernelPage(cpu, la, record);
     flushing.userMode.onEnterUser = (cpu) => this.toUserTables(cpu);
     flushing.userMode.onEnterKernel = (cpu) => this.toKernelTables(cpu);
@@ -122,6 +123,15 @@ export class UserSpaces {
     cause: FlushCause = "user",
   ): KernelCode<void> {
     return flushTlbMmRange(this, mm, start, end, freedTables, cause);
+  }
+
+  /**
+   * Brings the kernel half of every loaded top table up to date (`sync_global_pgds`); others get it when they are loaded. What was not
+   * present is in no TLB.
+   */
+  private syncLoaded(): void {
+    const { machine, tables } = this.kernel;
+    for (const mm of this.loaded) mm.syncTopTables(machine.memory, tables.rootFrame);
   }
 
   /** A CPU that borrows `mm`, which is about to end, leaves it (`leave_mm`). */

@@ -138,6 +138,21 @@ describe("context switches", () => {
   });
 });
 
+describe("the kernel half of top tables", () => {
+  it("has what the kernel maps later, also on a CPU that has another address space loaded", () => {
+    const machine = boot();
+    const { kernel } = machine;
+    const mm = newSpace(machine, 1);
+    on(machine, 1, () => machine.spaces.switchTo(mm));
+    // The modules' range has an entry of the top table of its own.
+    const request = { ...VMALLOC_REQUEST, range: { start: MODULES_VADDR, end: MODULES_END } };
+    const call = () => __vmallocNodeRange(kernel.vm, PAGE_SIZE, request, "a test");
+    const address = kernel.run(call, 0);
+    kernel.machine.cpus[1].store(address, 4, 7);
+    expect(kernel.machine.cpus[1].load(address, 4)).toBe(7);
+  });
+});
+
 describe("flush_tlb_mm_range", () => {
   it("interrupts the CPUs of the address space and no others, and tells why as the tracepoint does", () => {
     const machine = boot();

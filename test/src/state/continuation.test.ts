@@ -63,6 +63,8 @@ function callFromOutside(kernel: Kernel, random: Random): void {
   kernel.currentCpu = random.between(0, kernel.machine.loop.cpus - 1);
   const addresses = Array.from({ length: random.between(0, 40) }, () => kernel.vmalloc(random.between(1, 40) * 4096));
   for (const address of addresses) if (random.between(0, 3) > 0) kernel.vfree(address);
+  // A purge that has begun is a thread in the middle of its code, which cannot be saved; one that is queued can.
+  if (kernel.vm.drainWork?.queuedThread === null) kernel.runUntilIdle();
 }
 
 /** Names of the parts in which two states differ. */
