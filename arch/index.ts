@@ -1,6 +1,11 @@
 /** The machine's public interface. Start with machine.ts. */
 
-export { type CachedTranslation, cachedTranslations } from "./cpu/cached-translations.ts";
+export {
+  type CachedTable,
+  type CachedTranslation,
+  cachedTables,
+  cachedTranslations,
+} from "./cpu/cached-translations.ts";
 export {
   CR0_AM,
   CR0_CD,

@@ -110,6 +110,11 @@ export class PagingStructureCaches {
     return pdes !== null && this.own.includes(pdes) ? pdes : null;
   }
 
+  /** Every structure that may hold entries of tables: those of their own, and TLBs that hold pages too. */
+  all(): readonly Tlb[] {
+    return [...this.own, ...this.shared];
+  }
+
   /** The structures that hold nothing else, for those who look at them. */
   structures(): readonly Tlb[] {
     return this.own;
@@ -139,6 +144,11 @@ export class PagingStructureCaches {
 /** What the tag of an entry of `level` adds to the address. */
 export function structureTag(level: number): number {
   return TABLE_TAG + level / 32;
+}
+
+/** The level of the entry that a tag is of: 2 (PDE) to 5. */
+export function structureLevel(tag: number): number {
+  return Math.round((tag - Math.floor(tag) - TABLE_TAG) * 32);
 }
 
 function dropTablesOf(tlb: Tlb, pcid: number): void {

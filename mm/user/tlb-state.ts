@@ -69,6 +69,11 @@ export class TlbState {
     this.userFlushFor[asid] = record;
   }
 
+  /** Whether the user PCID of `asid` will be flushed before it is used. */
+  owesUserFlush(asid: number): boolean {
+    return asid < DYNAMIC_ASIDS && (this.userFlushMask & (1 << asid)) !== 0;
+  }
+
   /** The user PCID of `asid` is about to be used: whether it must be flushed first, which is then done with. */
   payUserFlush(asid: number): { readonly owed: boolean; readonly record: FlushRecord | null } {
     if (asid >= DYNAMIC_ASIDS) return { owed: false, record: null };

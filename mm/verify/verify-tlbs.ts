@@ -1,15 +1,22 @@
 /**
- * Checks TLBs: an entry for a kernel address may differ from the page tables only where a flush is still owed, in lazily
- * freed areas and in the dirty ranges of vmap blocks, or on a CPU that has put its flush off until it leaves user mode.
+ * Checks TLBs and paging-structure caches, of every PCID. An entry may differ from the page tables only where a flush is
+ * still owed before it can be used: in lazily freed areas and in the dirty ranges of vmap blocks, on a CPU that has put its flush
+ * off until it leaves user mode, under a PCID that is flushed when it is next loaded.
  */
 
-import { type CachedTranslation, cachedTranslations } from "../../arch/cpu/cached-translations.ts";
+import {
+  type CachedTable,
+  type CachedTranslation,
+  cachedTables,
+  cachedTranslations,
+} from "../../arch/cpu/cached-translations.ts";
 import { PAGE_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import { entryFrame, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import { TR_RW, TR_XD } from "../../arch/isa/translation.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import type { AreaCensus } from "./verify-areas.ts";
+import { Contexts } from "./verify-contexts.ts";
 import { address, type Findings, frameName } from "./verify-findings.ts";
 
 /** Address ranges, disjoint, in address order. */
@@ -18,13 +25,18 @@ interface Ranges {
   readonly ends: readonly number[];
 }
 
-/** Checks every CPU's TLBs for kernel addresses. */
+/**
+ * Checks every CPU's TLBs and paging-structure caches.
+ * @param userSpaces all user address spaces that there are
+ */
 export function verifyTlbs(
   state: Vmalloc,
   census: AreaCensus,
   blockOf: ReadonlyMap<number, number>,
+  userSpaces: readonly object[],
   findings: Findings,
 ): void {
+  const contexts = new Contexts(state.mm, userSpaces);
   const owed = owedFlushes(state, census, blockOf);
   for (const cpu of state.machine.cpus) {
     // A CPU in user mode that flushes everything when it next enters the kernel may hold anything until then.
@@ -32,20 +44,36 @@ export function verifyTlbs(
     const root = Math.floor(cpu.cr3 / PAGE_SIZE);
     const { pcid } = cpu.mmu.mode;
     for (const entry of cachedTranslations(cpu)) {
-      if (entry.la < UPPER_HALF) continue;
-      // What other PCIDs hold is checked for before they are used again (`TlbState.invalidateOther`).
-      if (entry.pcid !== null && (entry.pcid !== pcid || !sharesKernel(state.tables, root, entry.la))) continue;
-      const wrong = difference(state.tables, entry);
+      const tables = entry.pcid === null ? state.tables : contexts.tablesOf(cpu, entry.pcid, entry.la);
+      if (tables === null) continue;
+      if (entry.pcid === pcid && !sharesKernel(state.tables, root, entry.la)) continue;
+      const wrong = difference(tables, entry);
       if (wrong === null || isOwed(owed, entry)) continue;
-      const entryShown = `${address(entry.la)} to ${frameName(entry.frame)}`;
+      const entryShown = `${address(entry.la)} to ${frameName(entry.frame)}${ofPcid(entry.pcid, pcid)}`;
       findings.add(`CPU ${cpu.id}: its ${entry.tlb} translates ${entryShown}, but ${wrong}, and no flush is owed`);
+    }
+    for (const entry of cachedTables(cpu)) {
+      const tables = contexts.tablesOf(cpu, entry.pcid, entry.la);
+      if (tables === null) continue;
+      if (entry.pcid === pcid && !sharesKernel(state.tables, root, entry.la)) continue;
+      const wrong = tableDifference(tables, entry);
+      if (wrong === null) continue;
+      const entryShown = `${address(entry.la)} to the table in ${frameName(entry.frame)}${ofPcid(entry.pcid, pcid)}`;
+      findings.add(
+        `CPU ${cpu.id}: its ${entry.structure} leads from ${entryShown}, but ${wrong}, and no flush is owed`,
+      );
     }
   }
 }
 
-/** Whether a top table has the kernel's entry for an address, as those of user address spaces have. */
+/** ` under PCID n` for one that the CPU has not loaded. */
+function ofPcid(pcid: number | null, loaded: number): string {
+  return pcid === null || pcid === loaded ? "" : ` under PCID ${pcid}, which is not loaded`;
+}
+
+/** Whether a top table has the kernel's entry for a kernel address, as those of user address spaces have. */
 function sharesKernel({ rootFrame, levels, memory }: PageTables, root: number, la: number): boolean {
-  if (root === rootFrame) return true;
+  if (root === rootFrame || la < UPPER_HALF) return true;
   const word = 2 * (levels === 5 ? 511 : Math.floor(la / 2 ** 39) % 512);
   const low = memory.readWord(root, word);
   const high = memory.readWord(root, word + 1);
@@ -87,14 +115,36 @@ function isOwed({ starts, ends }: Ranges, entry: CachedTranslation): boolean {
   return reached >= entry.la + entry.sizeBytes;
 }
 
-/** In what the page tables differ from a cached translation; null when they agree. */
+/** Where a level's entry for an address is in its table. */
+function entryIndex(la: number, level: number): number {
+  if (level === 5) return la < UPPER_HALF ? 0 : 511;
+  return Math.floor(la / 2 ** (12 + 9 * (level - 1))) % 512;
+}
+
+/** In what the page tables differ from a cached entry of a table; null when they lead to the same table. */
+function tableDifference({ memory, rootFrame, levels }: PageTables, entry: CachedTable): string | null {
+  let table = rootFrame;
+  for (let level = levels as number; level >= entry.level; level--) {
+    const index = entryIndex(entry.la, level);
+    const low = memory.readWord(table, 2 * index);
+    if ((low & PTE_PRESENT) === 0) return "there is no table";
+    if (level <= 3 && (low & PTE_PAGE_SIZE) !== 0) return "a large page is mapped there";
+    table = entryFrame(low, memory.readWord(table, 2 * index + 1));
+  }
+  return table === entry.frame ? null : `the table there is in ${frameName(table)}`;
+}
+
+/**
+ * In what the page tables differ from a cached translation; null when they agree. Rights of user pages may be less than the
+ * tables allow: a CPU that uses them faults and reads the tables again.
+ */
 function difference(tables: PageTables, entry: CachedTranslation): string | null {
   const { memory } = tables;
   let table = tables.rootFrame;
   let writable = true;
   let executable = true;
   for (let level = tables.levels as number; level >= 1; level--) {
-    const index = level === 5 ? 511 : Math.floor(entry.la / 2 ** (12 + 9 * (level - 1))) % 512;
+    const index = entryIndex(entry.la, level);
     const low = memory.readWord(table, 2 * index);
     const high = memory.readWord(table, 2 * index + 1);
     if ((low & PTE_PRESENT) === 0) return "nothing is mapped there";
@@ -106,6 +156,7 @@ function difference(tables: PageTables, entry: CachedTranslation): string | null
     if (pages * PAGE_SIZE < entry.sizeBytes) return `the tables map pages of ${pages * PAGE_SIZE} bytes there`;
     const frame = table - (table % pages) + (Math.floor(entry.la / PAGE_SIZE) % pages);
     if (frame !== entry.frame) return `the tables map ${frameName(frame)} there`;
+    if (entry.la < UPPER_HALF) return null;
     if (writable !== ((entry.flags & TR_RW) !== 0)) return `the tables ${writable ? "allow" : "forbid"} writing there`;
     if (executable === ((entry.flags & TR_XD) !== 0))
       return `the tables ${executable ? "allow" : "forbid"} execution there`;

@@ -39,7 +39,7 @@ export function verifyVmalloc(state: Vmalloc, userSpaces: readonly UserSpaceTabl
   }
   const kernelWalk = verifyPageTables(state.tables, "kernel page tables", findings);
   verifyMappings(state, census, blockOf, kernelWalk.leaves, findings);
-  verifyTlbs(state, census, blockOf, findings);
+  verifyTlbs(state, census, blockOf, userSpaces, findings);
   const userWalks = userSpaces.map(({ tables, userRootFrame }, i) => {
     const walk = verifyPageTables(tables, `user address space ${i}`, findings, state.tables.rootFrame);
     if (userRootFrame === 0) return walk;

@@ -75,7 +75,7 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
     .addOption(
       new Option("--range <name>", "part of the address space for page-tables").choices(RANGE_NAMES).default("vmalloc"),
     )
-    .option("--cpu <number>", "the CPU for tlb and walk", optionParser(wholeNumber(0, 4095)))
+    .option("--cpu <number>", "the CPU for tlb, psc and walk", optionParser(wholeNumber(0, 4095)))
     .option("--address <address>", "the address for walk, such as 0xffffc90000000000")
     .option("--save <file>", "write the state to a file as well")
     .option("--json", "print one JSON object with the lines")
@@ -122,7 +122,7 @@ async function inspect(
 /** Options that concern some views only. */
 const VIEW_OPTIONS: Readonly<Record<string, readonly string[]>> = {
   range: ["page-tables"],
-  cpu: ["tlb", "walk"],
+  cpu: ["tlb", "psc", "walk"],
   address: ["walk"],
 };
 

@@ -1,6 +1,7 @@
 /** What one can look at in an emulated kernel, in the formats of a live one. */
 
-import { cachedTranslations } from "../../arch/cpu/cached-translations.ts";
+import { cachedTables, cachedTranslations } from "../../arch/cpu/cached-translations.ts";
+import type { Cpu } from "../../arch/cpu/cpu.ts";
 import { formatLinearAddress16, LINEAR_SPACE_BYTES, parseLinearAddress } from "../../arch/isa/linear-address.ts";
 import { SIZE_BYTES, SIZE_NAMES, TR_DIRTY, TR_RW, TR_USER, TR_XD } from "../../arch/isa/translation.ts";
 import { formatProbe } from "../../arch/walk/probe.ts";
@@ -61,6 +62,11 @@ export const VIEWS: readonly View[] = [
     lines: ({ tables }, { range }) => dumpPageTables(tables, ...RANGES[range]),
   },
   { name: "tlb", summary: "what the TLBs of every CPU, or of one, hold (--cpu)", lines: tlbLines },
+  {
+    name: "psc",
+    summary: "what the paging-structure caches of every CPU, or of one, hold (--cpu)",
+    lines: structureLines,
+  },
   { name: "buddyinfo", summary: "free blocks of memory by order, as /proc/buddyinfo shows them", lines: buddyLines },
   { name: "meminfo", summary: "memory in all, as /proc/meminfo shows it", lines: meminfoLines },
   {
@@ -74,24 +80,50 @@ export const VIEWS: readonly View[] = [
 /** The longest name of a TLB in the presets. */
 const NAME_WIDTH = 16;
 
-function tlbLines(kernel: Kernel, { cpu }: ViewOptions): string[] {
-  const { cpus } = kernel.machine;
-  if (cpu !== undefined && cpu >= cpus.length) {
-    throw absentCpu(cpu, cpus.length);
-  }
+/** The CPU that was chosen, or all. @throws ValueError for a CPU that there is not */
+function chosenCpus({ machine: { cpus } }: Kernel, { cpu }: ViewOptions): readonly Cpu[] {
+  if (cpu === undefined) return cpus;
+  if (cpu >= cpus.length) throw absentCpu(cpu, cpus.length);
+  return [cpus[cpu]];
+}
+
+/** What entries of page tables are called, by level. */
+const ENTRY_NAMES = ["", "PTE", "PDE", "PDPTE", "PML4E", "PML5E"];
+
+function structureLines(kernel: Kernel, options: ViewOptions): string[] {
+  const heading = `cpu  ${"structure".padEnd(NAME_WIDTH)}  entry  from                table        pcid  flags`;
+  const lines = chosenCpus(kernel, options).flatMap((cpu) =>
+    cachedTables(cpu)
+      .sort((a, b) => (a.structure === b.structure ? b.level - a.level || a.la - b.la : 0))
+      .map(({ structure, level, la, frame, pcid, flags }) => {
+        const columns = [
+          String(cpu.id).padStart(3),
+          structure.padEnd(NAME_WIDTH),
+          ENTRY_NAMES[level].padEnd(5),
+          formatLinearAddress16(la),
+          `0x${frame.toString(16).padStart(9, "0")}`,
+          String(pcid).padStart(4),
+          rightsOf(flags),
+        ];
+        return columns.join("  ").trimEnd();
+      }),
+  );
+  return [heading, ...lines];
+}
+
+/** Access rights as the page-table dump names them. */
+function rightsOf(flags: number): string {
+  const user = (flags & TR_USER) !== 0 ? "USR" : "   ";
+  return `${user} ${(flags & TR_RW) !== 0 ? "RW" : "ro"} ${(flags & TR_XD) !== 0 ? "NX" : "x "}`;
+}
+
+function tlbLines(kernel: Kernel, options: ViewOptions): string[] {
   const heading = `cpu  ${"tlb".padEnd(NAME_WIDTH)}  page                size  frame       pcid  flags`;
-  const chosen = cpu === undefined ? cpus : [cpus[cpu]];
-  const lines = chosen.flatMap((each) =>
+  const lines = chosenCpus(kernel, options).flatMap((each) =>
     cachedTranslations(each)
       .sort((a, b) => (a.tlb === b.tlb ? a.la - b.la : 0))
       .map(({ tlb, la, sizeBytes, frame, pcid, flags }) => {
         const size = nameOfSize(sizeBytes);
-        const rights = [
-          (flags & TR_USER) !== 0 ? "USR" : "   ",
-          (flags & TR_RW) !== 0 ? "RW" : "ro",
-          (flags & TR_XD) !== 0 ? "NX" : "x ",
-          (flags & TR_DIRTY) !== 0 ? "D" : " ",
-        ];
         const columns = [
           String(each.id).padStart(3),
           tlb.padEnd(NAME_WIDTH),
@@ -99,7 +131,7 @@ function tlbLines(kernel: Kernel, { cpu }: ViewOptions): string[] {
           size.padStart(4),
           `0x${frame.toString(16).padStart(9, "0")}`,
           (pcid === null ? "GLB" : String(pcid)).padStart(4),
-          rights.join(" "),
+          `${rightsOf(flags)} ${(flags & TR_DIRTY) !== 0 ? "D" : " "}`,
         ];
         return columns.join("  ").trimEnd();
       }),

@@ -55,6 +55,11 @@ describe("mmulab inspect", () => {
     expect(entries.length).toBeGreaterThan(10);
     for (const entry of entries)
       expect(entry).toMatch(/^ {2}0 {2}\S.{15} {2}0xffff[0-9a-f]{12} +(4K|2M|1G) {2}0x[0-9a-f]{9} +GLB /);
+    const psc = mmulab("inspect", "psc", "--ops", "300", "--cpus", "2", "--cpu", "0").stdout.trimEnd().split("\n");
+    expect(psc[0]).toMatch(/^cpu {2}structure +entry {2}from +table +pcid {2}flags$/);
+    for (const level of ["PDE", "PDPTE", "PML4E"]) expect(psc.some((line) => line.includes(` ${level} `))).toBe(true);
+    for (const entry of psc.slice(1))
+      expect(entry).toMatch(/^ {2}0 {2}\S.{15} {2}(PDE|PDPTE|PML4E) +0xffff[0-9a-f]{12} {2}0x[0-9a-f]{9} +\d+ /);
     const empty = mmulab("inspect", "tlb", "--run", "none", "--cpus", "1");
     expect(empty.stdout.trimEnd()).toBe(heading);
     const json = JSON.parse(mmulab("inspect", "vmstat", "--ops", "300", "--json").stdout);
