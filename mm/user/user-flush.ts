@@ -38,6 +38,8 @@ export class UserFlush implements UserFlushRequest {
   readonly invalidate: (cpu: number) => void;
   private readonly spaces: UserSpaces;
   private readonly freedTables: boolean;
+  /** Which of the address space's remote flushes this is; 0 while it has interrupted nobody. */
+  private remoteFlush = 0;
 
   constructor(
     spaces: UserSpaces,
@@ -78,7 +80,7 @@ export class UserFlush implements UserFlushRequest {
     const { loop, flushing } = spaces.kernel;
     const self = loop.currentCpu;
     if (mm.cpus().some((cpu) => cpu !== self)) {
-      mm.remoteFlushes++;
+      this.remoteFlush = ++mm.remoteFlushes;
       flushing.vmstat.remoteFlush++;
       spaces.observer?.tlbFlush(self, TLB_REMOTE_SEND_IPI, this.full ? -1 : (this.end - this.start) / PAGE_SIZE);
       yield* flushing.smp.onEachCpuMask(this.cpus, this.invalidate, record);
@@ -102,7 +104,8 @@ export class UserFlush implements UserFlushRequest {
 
   considerGlobalAsid(): void {
     const { mm, spaces } = this;
-    if (mm.globalAsid !== 0 || mm.remoteFlushes === 0 || mm.remoteFlushes % CHECK_EVERY_FLUSHES !== 0) return;
+    // By this flush's own number: other CPUs have counted theirs while this one waited.
+    if (mm.globalAsid !== 0 || this.remoteFlush === 0 || this.remoteFlush % CHECK_EVERY_FLUSHES !== 0) return;
     const active = mm.cpus().filter((cpu) => spaces.loaded[cpu] === mm && !spaces.tlbStates[cpu].isLazy);
     if (active.length < ACTIVE_CPUS_FOR_GLOBAL_ASID || !spaces.usesPcids) return;
     mm.globalAsid = spaces.globalAsids.allocateGlobalAsid(() => flushNonGlobals(spaces));

@@ -116,6 +116,27 @@ describe("user flushes under invlpgb", () => {
     expect(accounts.costOf(record).refills).toBe(0);
   });
 
+  it.each([4, 5, 6, 7, 8, 9, 10, 12, 16])(
+    "find it active by their 32nd interrupting flush, also while %d CPUs flush at the same time",
+    (cpus) => {
+      const machine = boot(INVLPGB_POLICY, { cpus });
+      const { kernel, spaces } = machine;
+      const mm = runningOn(machine, cpus, 0);
+      function* flushOften(): KernelCode<void> {
+        for (let i = 0; i < 3 * CHECK_EVERY_FLUSHES; i++) {
+          yield* spaces.flushTlbMmRange(mm, TEXT, TEXT + PAGE_SIZE, false);
+          kernel.machine.loop.spend((i * 7919) % 2000);
+        }
+      }
+      for (let cpu = 0; cpu < cpus; cpu++) kernel.spawn(`flusher/${cpu}`, cpu, flushOften());
+      kernel.machine.loop.run(() => mm.globalAsid !== 0);
+      expect(mm.globalAsid).toBeGreaterThan(5);
+      // Those of the other CPUs that were under way when the 32nd had been acknowledged.
+      expect(mm.remoteFlushes).toBeGreaterThanOrEqual(CHECK_EVERY_FLUSHES);
+      expect(mm.remoteFlushes).toBeLessThan(CHECK_EVERY_FLUSHES + 2 * cpus);
+    },
+  );
+
   it("stay with interrupts on three CPUs", () => {
     const machine = boot(INVLPGB_POLICY);
     const mm = runningOn(machine, 3, 4 * CHECK_EVERY_FLUSHES);
