@@ -6,7 +6,7 @@ import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { afterLock, type Blocking, ready, wait } from "../kernel/blocking.ts";
 import { isAligned, isPageAligned } from "../lib/align.ts";
 import { EBUSY, EINVAL, ENOMEM } from "../lib/errno.ts";
-import { __GFP_DIRECT_RECLAIM, __GFP_NOWARN } from "../lib/gfp.ts";
+import { __GFP_NOWARN } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { type AddressRange, VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import { encodeVnId, sizeToVaPool, type VmapNode } from "./areas/vmap-node.ts";
@@ -130,7 +130,10 @@ function insertWithBusyLock(state: Vmalloc, node: VmapNode, area: number): Block
   return ready(area);
 }
 
-/** No room was found: gives back everything that can be, and tries again until nothing more is gained. */
+/**
+ * No room was found: gives back everything that can be, and tries again until nothing more is gained. Linux 6.12 asks the
+ * purge notifiers whatever the gfp flags are.
+ */
 function* makeRoom(
   state: Vmalloc,
   sizeBytes: number,
@@ -143,7 +146,7 @@ function* makeRoom(
     if (!purged) {
       yield* reclaimAndPurgeVmapAreas(state);
       purged = true;
-    } else if ((request.gfp & __GFP_DIRECT_RECLAIM) !== 0 && callPurgeNotifiers(state) > 0) {
+    } else if (callPurgeNotifiers(state) > 0) {
       purged = false;
     } else {
       break;

@@ -12,7 +12,7 @@ import { isVmallocAddr } from "./vmalloc-lookup.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { vmapPageRange } from "./vmap-pages.ts";
 
-/** One past the highest physical address (52 bits). */
+/** One past the highest physical address that an entry of a page table can hold (52 bits). */
 const PHYSICAL_SPACE_BYTES = 2 ** 52;
 
 /**
@@ -29,7 +29,7 @@ export function* ioremap(
 ): KernelCode<number> {
   const last = phys + sizeBytes - 1;
   if (!(sizeBytes > 0)) return 0;
-  if (!(phys >= 0) || last >= PHYSICAL_SPACE_BYTES) {
+  if (!physAddrValid(state, phys) || last >= PHYSICAL_SPACE_BYTES) {
     state.log.print(`ioremap: invalid physical address ${phys.toString(16)}`);
     state.log.warnOnce("ioremap", "ioremap of an invalid physical address");
     return 0;
@@ -97,6 +97,11 @@ export function* iounmap(state: Vmalloc, address: number): KernelCode<void> {
   const { vms } = state;
   memtypeFree(state.mm, vms.physAddr[vm], vms.physAddr[vm] + vms.usableSizeBytes(vm));
   releaseWithoutPages(state, vm);
+}
+
+/** Whether the CPU has so many physical address bits (`phys_addr_valid`); of a range Linux asks for the first address only. */
+function physAddrValid({ machine }: Vmalloc, phys: number): boolean {
+  return phys >= 0 && phys < 2 ** machine.config.maxPhyAddr;
 }
 
 function touchesRam(state: Vmalloc, phys: number, last: number): boolean {
