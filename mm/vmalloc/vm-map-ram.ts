@@ -50,7 +50,8 @@ function* rollBack(state: Vmalloc, start: number, pages: number): KernelCode<num
 }
 
 /**
- * Unmaps what `vmMapRam` returned, with the same number of pages. An address that is not a `vm_map_ram` mapping is warned
+ * Unmaps what `vmMapRam` returned, with the same number of pages. More pages than a block serves: the whole area that contains
+ * the address goes, whatever the number. An address that is not a `vm_map_ram` mapping is warned
  * of once and left alone. The area keeps its `VMAP_RAM` on the lazy list, as recordings of 6.12.117 show; out of the busy
  * tree nobody finds it, so a second call for the same address is such a mistake.
  */
@@ -79,6 +80,5 @@ function unmapArea(area: number, state: Vmalloc, address: number, pages: number)
   return freeUnmapVmapArea(state, area);
 }
 
-/** Whether the area is a `vm_map_ram` area of its own, not a block, and begins at the address. */
-const isWholeMapRamArea: AreaTest = ({ areas }, area, address) =>
-  (areas.flagsOf(area) & (VMAP_RAM | VMAP_BLOCK)) === VMAP_RAM && areas.startOf(area) === address;
+/** Whether the area is a `vm_map_ram` area of its own, not a block; the address may lie anywhere inside, as in Linux 6.12. */
+const isWholeMapRamArea: AreaTest = ({ areas }, area) => (areas.flagsOf(area) & (VMAP_RAM | VMAP_BLOCK)) === VMAP_RAM;

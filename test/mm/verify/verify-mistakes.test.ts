@@ -94,12 +94,6 @@ const MISTAKES: Mistake[] = [
     says: /vm_unmap_ram of .*: no such block/,
   },
   {
-    name: "vm_unmap_ram from within an area of its own",
-    make: ({ kernel, whole }) => kernel.vmUnmapRam(whole + 10 * PAGE, 90),
-    warnings: 1,
-    says: /vm_unmap_ram of .*: no such area/,
-  },
-  {
     name: "vm_unmap_ram of pages of a block with many pages",
     make: ({ kernel, inBlock }) => kernel.vmUnmapRam(inBlock, 100),
     warnings: 1,

@@ -321,6 +321,23 @@ describe("ioremap", () => {
   );
 });
 
+describe("vm_unmap_ram from within an area of its own", () => {
+  it("unmaps the whole area, which contains the address", () => {
+    const frames = kernel.allocFrames(100);
+    const whole = kernel.vmMapRam(frames);
+    const lazy = kernel.vm.lazyNr;
+    kernel.vmUnmapRam(whole + 10 * PAGE_SIZE, 90);
+    expect(kernel.vm.lazyNr).toBe(lazy + 100);
+    expect(kernel.log.warnings).toBe(0);
+    kernel.vmUnmapAliases();
+    for (const page of [0, 10, 99]) expect(() => kernel.machine.cpus[0].load(whole + page * PAGE_SIZE, 4)).toThrow();
+    expect(kernel.verify()).toEqual([]);
+    kernel.vmUnmapRam(whole + 10 * PAGE_SIZE, 90);
+    expect(kernel.log.warnings).toBe(1);
+    kernel.freeFrames(frames);
+  });
+});
+
 describe("purge notifiers", () => {
   it("are asked once nothing is left to purge, also where the caller may not sleep", () => {
     let asked = 0;
