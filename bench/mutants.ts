@@ -1,20 +1,14 @@
 /**
  * `npm run mutants -- FILE...`: changes one thing after the other in a file (a mutant) and looks whether a test notices. Prints how
- * many were noticed, and each that was not. The tests are those of the file's part of the project; only tests that reach the changed
- * place are run for a mutant, until one fails.
+ * many were noticed, and each that was not. The tests of the file's room come first; what they do not notice is tried with all tests
+ * of its part of the project. Only tests that reach the changed place are run for a mutant, until one fails.
  */
-import { relative, resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { dirname, relative, resolve } from "node:path";
 import { Stryker } from "@stryker-mutator/core";
 import { Command, CommanderError } from "commander";
 import { table } from "table";
 
-/** Tests for the files whose path begins so; the first that fits counts. */
-const TESTS: readonly (readonly [string, readonly string[]])[] = [
-  ["arch/", ["test/arch/**/*.test.ts"]],
-  ["mm/vmalloc/", ["test/mm/{vmalloc,verify,percpu,kernel}/**/*.test.ts"]],
-  ["mm/", ["test/mm/**/*.test.ts"]],
-  ["src/", ["test/src/**/*.test.ts"]],
-];
 const EXIT_USAGE = 2;
 /** Time that a mutant's tests may take beside one and a half times what they usually take: a loop without end counts as noticed. */
 const TIMEOUT_MS = 20_000;
@@ -37,23 +31,54 @@ interface Score {
   notReached: number;
 }
 
-/** Tests for the given files. */
-function testsFor(files: readonly string[]): string[] {
-  const globs = new Set<string>();
-  for (const file of files) {
-    const found = TESTS.find(([prefix]) => file.startsWith(prefix));
-    if (found === undefined) throw new RangeError(`${file}: expected a file of arch, mm or src`);
-    for (const glob of found[1]) globs.add(glob);
-  }
-  return [...globs];
+/** Tests for a file: those of its room, and then all that may reach it. @throws RangeError for a file of no part */
+function testsFor(file: string): string[][] {
+  const [part] = file.split("/");
+  if (!["arch", "mm", "src"].includes(part)) throw new RangeError(`${file}: expected a file of arch, mm or src`);
+  let room = `test/${dirname(file)}`;
+  while (!existsSync(room)) room = dirname(room);
+  const wide = [`test/${part}/**/*.test.ts`, ...(part === "mm" ? ["test/src/recording/replay.test.ts"] : [])];
+  return room === `test/${part}` ? [wide] : [[`${room}/**/*.test.ts`], wide];
 }
 
-/** Runs the tests on every mutant of the files. */
-async function runMutants(files: readonly string[], tests: readonly string[], concurrency: number) {
+/** Runs the tests of one stage after the other; each but the first gets only what none before it noticed. */
+async function runStages(file: string, stages: readonly string[][], concurrency: number): Promise<MutantResult[]> {
+  let results: MutantResult[] = [];
+  for (const [stage, tests] of stages.entries()) {
+    const survivors = results.filter(isSurvivor);
+    if (stage > 0 && survivors.length === 0) break;
+    const places = stage === 0 ? [file] : survivors.map(placeOf);
+    const found = await runMutants(places, tests, concurrency);
+    const byMutant = new Map(found.map((result) => [identityOf(result), result]));
+    results = stage === 0 ? found : results.map((result) => byMutant.get(identityOf(result)) ?? result);
+  }
+  return results;
+}
+
+/** The place of a mutant as Stryker takes it: lines from 1, columns from 0. */
+function placeOf({ fileName, location: { start, end } }: MutantResult): string {
+  const file = relative(process.cwd(), resolve(fileName));
+  return `${file}:${start.line}:${start.column - 1}-${end.line}:${end.column - 1}`;
+}
+
+function identityOf(result: MutantResult): string {
+  return `${placeOf(result)} ${result.mutatorName} ${result.replacement}`;
+}
+
+function isSurvivor(result: MutantResult): boolean {
+  return ["survived", "notReached"].includes(countedStatus(result) ?? "");
+}
+
+/** Runs the tests on every mutant of some files, or parts of files. */
+async function runMutants(
+  places: readonly string[],
+  tests: readonly string[],
+  concurrency: number,
+): Promise<MutantResult[]> {
   // The test runner is a process of its own, and `vitest.mutants.config.ts` reads this there.
   process.env.MMULAB_MUTANT_TESTS = JSON.stringify(tests);
   const stryker = new Stryker({
-    mutate: [...files],
+    mutate: [...places],
     testRunner: "vitest",
     vitest: { configFile: "vitest.mutants.config.ts", related: false },
     plugins: ["@stryker-mutator/vitest-runner"],
@@ -111,7 +136,7 @@ function report(results: readonly MutantResult[]): number {
     all.survived += survived;
     all.notReached += notReached;
   }
-  const survivors = results.filter((result) => ["survived", "notReached"].includes(countedStatus(result) ?? ""));
+  const survivors = results.filter(isSurvivor);
   for (const survivor of survivors) process.stdout.write(`${describe(survivor)}\n`);
   const row = (name: string, score: Omit<Score, "file">): string[] => [
     name,
@@ -128,13 +153,17 @@ function report(results: readonly MutantResult[]): number {
 async function main(): Promise<void> {
   const program = new Command("npm run mutants --")
     .argument("<file...>", "files of arch, mm or src; FILE:10-40 for some of its lines")
-    .option("--tests <glob...>", "tests to run in place of those of the file's folder")
+    .option("--tests <glob...>", "tests to run in place of those")
     .option("--concurrency <number>", "processes that run tests", Number, 2)
     .option("--at-least <percent>", "exit with 1 when less is noticed", Number)
     .exitOverride();
   const { args } = program.parse();
   const { tests, concurrency, atLeast } = program.opts<Options>();
-  const score = report(await runMutants(args, tests ?? testsFor(args), concurrency));
+  const results: MutantResult[] = [];
+  for (const file of args) {
+    results.push(...(await runStages(file, tests === undefined ? testsFor(file) : [tests], concurrency)));
+  }
+  const score = report(results);
   if (atLeast !== undefined && score < atLeast) process.exitCode = 1;
 }
 
