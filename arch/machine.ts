@@ -52,7 +52,7 @@ export class Machine {
   /** The CPUs by number. */
   readonly cpus: readonly Cpu[];
 
-  /** @throws MachineUsageError for a setting that is not possible */
+  /** @throws MachineUsageError for a setting, or a field of a preset, that is not possible */
   constructor(config: MachineConfig = {}) {
     this.config = checkConfig(config);
     const { preset, features, maxPhyAddr, pagingLevels: levels } = this.config;

@@ -8,7 +8,7 @@ import type { EventLoop } from "../arch/time/event-loop.ts";
 import { Flushing, type FlushingConfig } from "./flush/flushing.ts";
 import type { PageAllocator } from "./frames/page-allocator.ts";
 import type { FaultInjection } from "./kernel/fault-injection.ts";
-import type { KernelCosts } from "./kernel/kernel-costs.ts";
+import { checkKernelCosts, type KernelCosts } from "./kernel/kernel-costs.ts";
 import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
 import type { KernelLog } from "./lib/kernel-log.ts";
 import { MemoryTypes } from "./page-tables/memtype.ts";
@@ -49,9 +49,10 @@ export class KernelMm {
 
   private observer: (FlushEvents & PageTableEvents) | null = null;
 
-  /** @throws ConfigError for settings of flushing that are not possible */
+  /** @throws ConfigError for costs, and for settings of flushing, that are not possible */
   constructor(parts: KernelMmParts) {
     const { machine, costs } = parts;
+    checkKernelCosts(costs);
     this.machine = machine;
     this.loop = machine.loop;
     this.pages = parts.pages;

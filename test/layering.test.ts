@@ -154,6 +154,10 @@ describe("the layers", () => {
     }
   });
 
+  it("lead from arch and mm to no package, so that a program with them alone is small", () => {
+    expect(inFolders("arch", "mm").filter(({ specifier }) => !specifier.startsWith("."))).toEqual([]);
+  });
+
   it("name files that exist, with their extension", () => {
     const wrong = IMPORTS.filter(({ file, specifier }) => {
       if (!specifier.startsWith(".")) return false;

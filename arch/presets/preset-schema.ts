@@ -1,156 +1,211 @@
-/** Checks presets that people write as JSON: shape, and what the shape alone cannot say. */
+/** Checks presets that people write, as JSON or as objects: shape, sizes, and what no field says alone. */
 
-import { z } from "zod";
 import { MachineUsageError } from "../isa/errors.ts";
 import { PHYSICAL_BITS_MAX, PHYSICAL_BITS_MIN } from "../isa/limits.ts";
 import { isPowerOfTwo } from "../isa/power-of-two.ts";
 import { VENDORS } from "../isa/vendor.ts";
+import {
+  arrayOf,
+  COST_CYCLES,
+  checkThat,
+  eachOf,
+  type FieldCheck,
+  type FieldProblem,
+  fieldProblem,
+  isRecord,
+  numberFrom,
+  objectOf,
+  oneOf,
+  setOf,
+  wholeFrom,
+} from "./field-checks.ts";
 import { INDEX_HASHES, type Preset, TLB_KINDS, TLB_PAGE_SIZES } from "./preset.ts";
 import { REPLACEMENT_NAMES, replacementProblem } from "./replacement/index.ts";
 import { SKYLAKE } from "./skylake.ts";
 
-const source = z.string().min(1);
-const text = z.string().min(1);
+/**
+ * Entries of all TLBs and paging-structure caches of a CPU together, at the most. With all that belongs to it an entry takes
+ * 50 to 90 bytes of the CPU's arrays (arch/tlb/cpu-arrays.ts): at most 90 MiB. FAST_PATH_OFF, which must be more than there
+ * can be entries, is 16 times as many.
+ */
+const ENTRIES_MAX = 2 ** 20;
+/** Entries of all CPUs of a machine together, at the most: up to 3 GiB. 4096 CPUs can have 8192 each. */
+const MACHINE_ENTRIES_MAX = 2 ** 25;
+/** TLBs of a CPU, at the most; real parts have 5 to 8. */
+const TLBS_MAX = 64;
+/** PCIDs that there are (Intel SDM vol. 3A, 4.10.1): a TLB cannot have to limit itself to more. */
+const PCIDS = 2 ** 12;
+/** Ways of a data cache, at the most: as of all structures (replacement/index.ts). */
+const DATA_CACHE_WAYS_MAX = 128;
+/** Bytes of a line of a data cache. */
+const LINE_BYTES = 64;
+/** Bytes of all data caches of a CPU together, at the most: their 2^24 lines take 128 MiB, at 8 bytes a tag. */
+const DATA_CACHE_BYTES_MAX = 2 ** 30;
+/** Levels of data caches, at the most; every fetch of a page-table entry asks all of them. */
+const DATA_CACHE_LEVELS_MAX = 8;
+/** Clock frequencies, in GHz: from 1 MHz to 1 THz. */
+const GHZ_MIN = 0.001;
+const GHZ_MAX = 1000;
 
-function figure(unit: string) {
-  return z.strictObject({ value: z.number().nonnegative(), unit: z.literal(unit), source });
+const text = checkThat((value) => typeof value === "string" && value !== "", "a text that is not empty");
+const powerOfTwo = checkThat(
+  (value) => typeof value === "number" && value <= ENTRIES_MAX && isPowerOfTwo(value),
+  `a power of two, at most ${ENTRIES_MAX}`,
+);
+
+function figure(unit: string, value: FieldCheck): FieldCheck {
+  return objectOf({ value, unit: oneOf([unit]), source: text });
 }
 
-const cycles = figure("cycles");
-const positiveInteger = z.number().int().positive();
-const powerOfTwo = positiveInteger.refine(isPowerOfTwo, "a power of two");
+const cycles = figure("cycles", COST_CYCLES);
 
-const tlb = z.strictObject({
-  name: text,
-  level: z.union([z.literal(1), z.literal(2)]),
-  kinds: z.array(z.enum(TLB_KINDS)).min(1),
-  pageSizes: z.array(z.enum(TLB_PAGE_SIZES)).min(1),
-  sets: powerOfTwo,
-  ways: positiveInteger,
-  indexHash: z.enum(INDEX_HASHES),
-  replacement: z.enum(REPLACEMENT_NAMES),
-  pcidCapacity: positiveInteger.optional(),
-  source,
-});
+const geometry = { sets: powerOfTwo, ways: wholeFrom(1, ENTRIES_MAX), replacement: oneOf(REPLACEMENT_NAMES) };
 
-const structureCache = z.union([
-  z.strictObject({ sets: powerOfTwo, ways: positiveInteger, replacement: z.enum(REPLACEMENT_NAMES), source }),
-  z.strictObject({ sharedWith: text, source }),
-]);
+const tlb = objectOf(
+  {
+    name: text,
+    level: oneOf([1, 2]),
+    kinds: setOf(TLB_KINDS),
+    pageSizes: setOf(TLB_PAGE_SIZES),
+    ...geometry,
+    indexHash: oneOf(INDEX_HASHES),
+    pcidCapacity: wholeFrom(1, PCIDS),
+    source: text,
+  },
+  ["pcidCapacity"],
+);
+
+const ownStructure = objectOf({ ...geometry, source: text });
+const sharedStructure = objectOf({ sharedWith: text, source: text });
+const structureCache: FieldCheck = (value, path) =>
+  (isRecord(value) && Object.hasOwn(value, "sharedWith") ? sharedStructure : ownStructure)(value, path);
 
 const STRUCTURES = ["pde", "pdpte", "pml4e", "pml5e"] as const;
 
-/** One schema for each key of an object that already exists. */
-function likeKeysOf<Key extends string, Schema extends z.ZodType>(keys: readonly Key[], schema: Schema) {
-  return Object.fromEntries(keys.map((key) => [key, schema])) as Record<Key, Schema>;
-}
-
-const presetSchema = z.strictObject({
+const dataCache = objectOf({
   name: text,
-  description: z.string(),
-  vendor: z.enum(VENDORS).default("intel"),
-  maxPhyAddr: figure("bits").refine(
-    ({ value }) => value >= PHYSICAL_BITS_MIN && value <= PHYSICAL_BITS_MAX,
-    `${PHYSICAL_BITS_MIN} to ${PHYSICAL_BITS_MAX} bits`,
-  ),
-  frequencyGhz: figure("GHz"),
-  features: z.strictObject({
-    ...likeKeysOf(Object.keys(SKYLAKE.features) as (keyof Preset["features"])[], z.boolean()),
-    tce: z.boolean().default(false),
-  }),
-  tlbs: z.array(tlb).min(1),
-  pagingStructureCaches: z.strictObject({
-    pde: structureCache.optional(),
-    pdpte: structureCache.optional(),
-    pml4e: structureCache.optional(),
-    pml5e: structureCache.optional(),
-  }),
-  dataCaches: z.array(
-    z.strictObject({ name: text, sizeBytes: figure("bytes"), ways: figure("ways"), hitCycles: cycles }),
-  ),
+  sizeBytes: figure("bytes", wholeFrom(LINE_BYTES, DATA_CACHE_BYTES_MAX)),
+  ways: figure("ways", wholeFrom(1, DATA_CACHE_WAYS_MAX)),
+  hitCycles: cycles,
+});
+
+const shapeProblem = objectOf({
+  name: text,
+  description: checkThat((value) => typeof value === "string", "a text"),
+  vendor: oneOf(VENDORS),
+  maxPhyAddr: figure("bits", wholeFrom(PHYSICAL_BITS_MIN, PHYSICAL_BITS_MAX)),
+  frequencyGhz: figure("GHz", numberFrom(GHZ_MIN, GHZ_MAX)),
+  features: objectOf(eachOf(Object.keys(SKYLAKE.features), oneOf([true, false]))),
+  tlbs: arrayOf(tlb, 1, TLBS_MAX),
+  pagingStructureCaches: objectOf(eachOf(STRUCTURES, structureCache), STRUCTURES),
+  dataCaches: arrayOf(dataCache, 0, DATA_CACHE_LEVELS_MAX),
   memory: cycles,
-  costs: z.strictObject(likeKeysOf(Object.keys(SKYLAKE.costs) as (keyof Preset["costs"])[], cycles)),
+  costs: objectOf(eachOf(Object.keys(SKYLAKE.costs), cycles)),
 });
 
 /**
- * A preset from parsed JSON.
+ * Checks an object that is to be the preset of a machine with `cpus` CPUs.
+ * @throws MachineUsageError naming the first field that is wrong, its value and what was expected
+ */
+export function checkPreset(preset: unknown, cpus = 1): asserts preset is Preset {
+  const problem = shapeProblem(preset, "") ?? ruleProblem(preset as Preset, cpus);
+  if (problem === null) return;
+  const { path, value, expected } = problem;
+  throw new MachineUsageError(`preset: ${path === "" ? "the whole" : path}`, value, expected);
+}
+
+/**
+ * A preset from parsed JSON. Files may leave out `vendor` (intel) and the feature `tce` (false).
  * @throws MachineUsageError naming the first field that is wrong, its value and what was expected
  */
 export function parsePreset(json: unknown): Preset {
-  const result = presetSchema.safeParse(json);
-  if (!result.success) {
-    const issue = result.error.issues[0];
-    throw wrong(issue.path.join("."), valueAt(json, issue.path), issue.message);
-  }
-  // The schema leaves an absent optional field out or undefined; `Preset` wants it left out.
-  const preset = JSON.parse(JSON.stringify(result.data)) as Preset;
-  checkTlbs(preset);
-  checkStructures(preset);
-  checkDataCaches(preset);
-  return preset;
+  const filled = withDefault(json, "vendor", "intel");
+  const preset =
+    isRecord(filled) && Object.hasOwn(filled, "features")
+      ? { ...filled, features: withDefault(filled.features, "tce", false) }
+      : filled;
+  checkPreset(preset);
+  return JSON.parse(JSON.stringify(preset)) as Preset;
 }
 
-function checkTlbs(preset: Preset): void {
-  preset.tlbs.forEach((shape, index) => {
-    const problem = replacementProblem(shape.replacement, shape.ways);
-    if (problem !== null) throw wrong(`tlbs.${index}.ways`, shape.ways, `${problem} for ${shape.replacement}`);
-    if (preset.tlbs.findIndex(({ name }) => name === shape.name) !== index) {
-      throw wrong(`tlbs.${index}.name`, shape.name, "a name that no other TLB has");
+function withDefault(value: unknown, key: string, absent: unknown): unknown {
+  return isRecord(value) && !Object.hasOwn(value, key) ? { ...value, [key]: absent } : value;
+}
+
+/** What is wrong with a preset whose fields are right each by itself. */
+function ruleProblem(preset: Preset, cpus: number): FieldProblem | null {
+  return tlbProblem(preset) ?? structureProblem(preset) ?? entriesProblem(preset, cpus) ?? dataCacheProblem(preset);
+}
+
+function tlbProblem({ tlbs }: Preset): FieldProblem | null {
+  for (const [index, { name, replacement, ways }] of tlbs.entries()) {
+    const problem = replacementProblem(replacement, ways);
+    if (problem !== null) return fieldProblem(`tlbs.${index}.ways`, ways, `${problem} for ${replacement}`);
+    if (tlbs.findIndex((other) => other.name === name) !== index) {
+      return fieldProblem(`tlbs.${index}.name`, name, "a name that no other TLB has");
     }
-    if (shape.sets * shape.ways > 2 ** 20) throw wrong(`tlbs.${index}.sets`, shape.sets, "at most 2^20 entries in all");
-  });
+  }
   for (const kind of TLB_KINDS) {
-    const holds = preset.tlbs.filter(
+    const holds = tlbs.filter(
       ({ level, kinds, pageSizes }) => level === 1 && kinds.includes(kind) && pageSizes.includes("4K"),
     );
-    if (holds.length !== 1) throw wrong("tlbs", `${holds.length} of level 1 with 4K for ${kind}`, "exactly one");
+    if (holds.length !== 1)
+      return fieldProblem("tlbs", `${holds.length} of level 1 with 4K for ${kind}`, "exactly one");
   }
+  return null;
 }
 
-function checkStructures(preset: Preset): void {
-  STRUCTURES.forEach((name, index) => {
-    const shape = preset.pagingStructureCaches[name];
-    if (shape === undefined) return;
-    const path = `pagingStructureCaches.${name}`;
-    if (!("sharedWith" in shape)) {
-      const problem = replacementProblem(shape.replacement, shape.ways);
-      if (problem !== null) throw wrong(`${path}.ways`, shape.ways, `${problem} for ${shape.replacement}`);
-      return;
+function structureProblem(preset: Preset): FieldProblem | null {
+  const names = preset.tlbs.filter(({ level }) => level === 2).map(({ name }) => name);
+  for (const structure of STRUCTURES) {
+    const shape = preset.pagingStructureCaches[structure];
+    if (shape === undefined) continue;
+    const path = `pagingStructureCaches.${structure}`;
+    if ("sharedWith" in shape) {
+      if (names.includes(shape.sharedWith)) continue;
+      const known = names.map((name) => `"${name}"`).join(", ");
+      const expected =
+        names.length > 0 ? `one of ${known}` : "sets, ways and replacement: there is nothing to share with";
+      return fieldProblem(`${path}.sharedWith`, shape.sharedWith, expected);
     }
-    const own = STRUCTURES.slice(0, index).filter((other) => {
-      const candidate = preset.pagingStructureCaches[other];
-      return candidate !== undefined && !("sharedWith" in candidate);
-    });
-    const names = [...preset.tlbs.filter(({ level }) => level === 2).map((shape2) => shape2.name), ...own];
-    if (!names.includes(shape.sharedWith)) {
-      throw wrong(`${path}.sharedWith`, shape.sharedWith, `one of ${names.map((each) => `"${each}"`).join(", ")}`);
-    }
-  });
-}
-
-function checkDataCaches(preset: Preset): void {
-  preset.dataCaches.forEach(({ sizeBytes, ways }, index) => {
-    const sets = sizeBytes.value / 64 / ways.value;
-    if (ways.value > 128 || !isPowerOfTwo(sets)) {
-      throw wrong(
-        `dataCaches.${index}.ways`,
-        ways.value,
-        "at most 128 ways, and a power of two of sets of 64-byte lines",
-      );
-    }
-  });
-}
-
-function wrong(path: string, value: unknown, expected: string): MachineUsageError {
-  const shown = typeof value === "object" && value !== null ? JSON.stringify(value).slice(0, 60) : value;
-  return new MachineUsageError(`preset: ${path === "" ? "the whole" : path}`, shown, expected);
-}
-
-function valueAt(json: unknown, path: readonly PropertyKey[]): unknown {
-  let value = json;
-  for (const key of path) {
-    if (typeof value !== "object" || value === null) return undefined;
-    value = (value as Record<PropertyKey, unknown>)[key];
+    const problem = replacementProblem(shape.replacement, shape.ways);
+    if (problem !== null) return fieldProblem(`${path}.ways`, shape.ways, `${problem} for ${shape.replacement}`);
+    names.push(structure);
   }
-  return value;
+  return null;
+}
+
+/** Names the structure with which the entries become too many. */
+function entriesProblem({ tlbs, pagingStructureCaches }: Preset, cpus: number): FieldProblem | null {
+  const shapes = tlbs.map(({ sets, ways }, index) => ({ path: `tlbs.${index}`, sets, ways }));
+  for (const structure of STRUCTURES) {
+    const shape = pagingStructureCaches[structure];
+    if (shape === undefined || "sharedWith" in shape) continue;
+    shapes.push({ path: `pagingStructureCaches.${structure}`, sets: shape.sets, ways: shape.ways });
+  }
+  let entries = 0;
+  for (const { path, sets, ways } of shapes) {
+    entries += sets * ways;
+    const tooMany = entries > ENTRIES_MAX || entries * cpus > MACHINE_ENTRIES_MAX;
+    if (!tooMany) continue;
+    const most = `at most ${ENTRIES_MAX} entries in all TLBs and paging-structure caches of a CPU`;
+    return fieldProblem(`${path}.sets`, sets, `${most}, and ${MACHINE_ENTRIES_MAX} of all ${cpus} CPUs`);
+  }
+  return null;
+}
+
+function dataCacheProblem({ dataCaches }: Preset): FieldProblem | null {
+  let total = 0;
+  for (const [index, { sizeBytes, ways }] of dataCaches.entries()) {
+    if (!isPowerOfTwo(sizeBytes.value / LINE_BYTES / ways.value)) {
+      const expected = `a power of two of sets of ${LINE_BYTES}-byte lines in ${sizeBytes.value} bytes`;
+      return fieldProblem(`dataCaches.${index}.ways.value`, ways.value, expected);
+    }
+    total += sizeBytes.value;
+    if (total > DATA_CACHE_BYTES_MAX) {
+      const expected = `at most ${DATA_CACHE_BYTES_MAX} bytes in all data caches`;
+      return fieldProblem(`dataCaches.${index}.sizeBytes.value`, sizeBytes.value, expected);
+    }
+  }
+  return null;
 }

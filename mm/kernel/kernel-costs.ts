@@ -2,7 +2,9 @@
  * What kernel code costs in cycles beside the hardware's own costs, on a server core of about 2.5 GHz. [F] found in the
  * named source, [C] computed from one, [M] remembered: check before quoting. None is fitted to a result of the emulator.
  */
+import { arrayOf, COST_CYCLES, eachOf, type FieldCheck, objectOf, oneOf } from "../../arch/presets/field-checks.ts";
 import type { ByDistance } from "../../arch/time/topology.ts";
+import { ConfigError } from "../lib/config-error.ts";
 import type { LockCosts } from "./lock.ts";
 
 /**
@@ -93,3 +95,34 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
   // [M] calls, checks, allocation of small structures.
   callCycles: 200,
 };
+
+const byDistance = arrayOf(COST_CYCLES, 4, 4);
+
+const LOCK_CHECKS: Record<keyof LockCosts, FieldCheck> = { uncontendedCycles: COST_CYCLES, transferCycles: byDistance };
+
+const IPI_CHECKS: Record<keyof IpiCosts, FieldCheck> = {
+  destinationMode: oneOf(DESTINATION_MODES),
+  queueCycles: byDistance,
+  sendCycles: COST_CYCLES,
+  latencyCycles: byDistance,
+  entryCycles: COST_CYCLES,
+  exitCycles: COST_CYCLES,
+  requestCycles: byDistance,
+  ackCycles: byDistance,
+};
+
+const costsProblem = objectOf({
+  ...eachOf(Object.keys(DEFAULT_KERNEL_COSTS), COST_CYCLES),
+  lock: objectOf(LOCK_CHECKS),
+  ipi: objectOf(IPI_CHECKS),
+});
+
+/**
+ * Checks costs that somebody gives a kernel.
+ * @throws ConfigError naming the first field that is wrong, its value and what was expected
+ */
+export function checkKernelCosts(costs: unknown): asserts costs is KernelCosts {
+  if (costs === DEFAULT_KERNEL_COSTS) return;
+  const problem = costsProblem(costs, "costs");
+  if (problem !== null) throw new ConfigError(problem.path, problem.value, problem.expected);
+}

@@ -131,7 +131,6 @@ export class Kernel {
       features: config.features ?? {},
       topology: config.topology,
     });
-    this.machine.loop.contextSwitchCycles = config.costs.contextSwitchCycles;
     const { memory, loop } = this.machine;
     this.pages = new PageAllocator(memory, cpus, numaNodes, this.faults);
     this.tables = new PageTables(memory, this.pages, this.faults, this.log, loop, 4);
@@ -150,6 +149,8 @@ export class Kernel {
         flushCeilingPages: config.flushCeilingPages,
       },
     });
+    // Only now the costs are known to be right.
+    loop.contextSwitchCycles = config.costs.contextSwitchCycles;
     this.vm = vmallocInit({ mm: this.mm, config: vmallocConfig({ onlineCpus: cpus, ...config.vmalloc }) });
     for (const cpu of this.machine.cpus) cpu.writeCr3(this.tables.rootFrame * PAGE_SIZE);
   }

@@ -107,7 +107,7 @@ describe("a mistake is named with its place, value and what was expected", () =>
       (preset) => {
         preset.colour = "red";
       },
-      "preset: the whole",
+      "preset: colour: red: expected no field of that name, only name, description",
     ],
     [
       "missing cost",
@@ -142,14 +142,14 @@ describe("a mistake is named with its place, value and what was expected", () =>
       (preset) => {
         preset.dataCaches[0].ways.value = 7;
       },
-      "preset: dataCaches.0.ways: 7",
+      "preset: dataCaches.0.ways.value: 7",
     ],
     [
       "width",
       (preset) => {
         preset.maxPhyAddr.value = 60;
       },
-      "preset: maxPhyAddr: ",
+      "preset: maxPhyAddr.value: 60: expected a whole number from 36 to 52",
     ],
   ])("%s", (_, change, expected) => {
     const preset = json();
