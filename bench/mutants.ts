@@ -1,7 +1,8 @@
 /**
  * `npm run mutants -- FILE...`: changes one thing after the other in a file (a mutant) and looks whether a test notices. Prints how
- * many were noticed, and each that was not. The tests of the file's room come first; what they do not notice is tried with all tests
- * of its part of the project. Only tests that reach the changed place are run for a mutant, until one fails.
+ * many were noticed, and each that was not. The tests of the file's room come first; with `--wide`, what they do not notice is tried
+ * with all tests of its part of the project, which takes long. Only tests that reach the changed place are run for a mutant, until one
+ * fails.
  */
 import { existsSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
@@ -18,6 +19,7 @@ type MutantResult = Awaited<ReturnType<Stryker["runMutationTest"]>>[number];
 
 interface Options {
   readonly tests?: string[];
+  readonly wide?: true;
   readonly concurrency: number;
   readonly atLeast?: number;
 }
@@ -31,14 +33,16 @@ interface Score {
   notReached: number;
 }
 
-/** Tests for a file: those of its room, and then all that may reach it. @throws RangeError for a file of no part */
-function testsFor(file: string): string[][] {
+/** Tests for a file: those of its room and then, if asked to, all that may reach it. @throws RangeError for a file of no part */
+function testsFor(file: string, isWide: boolean): string[][] {
   const [part] = file.split("/");
   if (!["arch", "mm", "src"].includes(part)) throw new RangeError(`${file}: expected a file of arch, mm or src`);
   let room = `test/${dirname(file)}`;
   while (!existsSync(room)) room = dirname(room);
   const wide = [`test/${part}/**/*.test.ts`, ...(part === "mm" ? ["test/src/recording/replay.test.ts"] : [])];
-  return room === `test/${part}` ? [wide] : [[`${room}/**/*.test.ts`], wide];
+  if (room === `test/${part}`) return [wide];
+  const own = [`${room}/**/*.test.ts`];
+  return isWide ? [own, wide] : [own];
 }
 
 /** Runs the tests of one stage after the other; each but the first gets only what none before it noticed. */
@@ -154,14 +158,17 @@ async function main(): Promise<void> {
   const program = new Command("npm run mutants --")
     .argument("<file...>", "files of arch, mm or src; FILE:10-40 for some of its lines")
     .option("--tests <glob...>", "tests to run in place of those")
+    .option("--wide", "try what the room's tests do not notice with all tests of arch, mm or src")
     .option("--concurrency <number>", "processes that run tests", Number, 2)
     .option("--at-least <percent>", "exit with 1 when less is noticed", Number)
     .exitOverride();
   const { args } = program.parse();
-  const { tests, concurrency, atLeast } = program.opts<Options>();
+  const { tests, wide, concurrency, atLeast } = program.opts<Options>();
   const results: MutantResult[] = [];
   for (const file of args) {
-    results.push(...(await runStages(file, tests === undefined ? testsFor(file) : [tests], concurrency)));
+    results.push(
+      ...(await runStages(file, tests === undefined ? testsFor(file, wide === true) : [tests], concurrency)),
+    );
   }
   const score = report(results);
   if (atLeast !== undefined && score < atLeast) process.exitCode = 1;
