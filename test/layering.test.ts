@@ -234,6 +234,25 @@ describe("files", () => {
   });
 });
 
+describe("members of classes", () => {
+  it("are all named somewhere else", () => {
+    const named = new Set<string>();
+    const members: { readonly name: string; readonly file: string }[] = [];
+    const visit = (node: ts.Node, file: string): void => {
+      if (ts.isIdentifier(node) || ts.isPrivateIdentifier(node) || ts.isStringLiteral(node)) {
+        const { parent, text } = node;
+        const declares = (ts.isClassElement(parent) || ts.isTypeElement(parent)) && parent.name === node;
+        if (!declares) named.add(text);
+        else if (ts.isClassElement(parent) && /^(arch|mm|src)\//.test(file)) members.push({ name: text, file });
+      }
+      ts.forEachChild(node, (child) => visit(child, file));
+    };
+    for (const tree of TREES) visit(tree, tree.fileName);
+    expect(members.length).toBeGreaterThan(1000);
+    expect(members.filter(({ name }) => !named.has(name))).toEqual([]);
+  });
+});
+
 describe("every function", () => {
   it(`fits a screen: at most ${FUNCTION_LINES_MAX} lines`, () => {
     const lengths = TREES.filter(({ fileName }) => !fileName.startsWith("test/")).flatMap(functionLengths);

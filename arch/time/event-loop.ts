@@ -142,11 +142,6 @@ export class EventLoop {
     this.refresh(cpu);
   }
 
-  /** Whether `cpu` takes interrupts. */
-  interruptsEnabled(cpu: number): boolean {
-    return this.interrupts.isEnabled(cpu);
-  }
-
   /** What `cpu` is doing, as an interrupt finds it: one of the `INTERRUPTED_` values. */
   stateOf(cpu: number): number {
     return interruptedState(this.running[cpu]);

@@ -65,11 +65,6 @@ export class PendingInterrupts {
     this.off[cpu]--;
   }
 
-  /** Whether `cpu` takes interrupts. */
-  isEnabled(cpu: number): boolean {
-    return this.off[cpu] === 0;
-  }
-
   /** Interrupts that `cpu` has yet to take, also while they are off. */
   count(cpu: number): number {
     return this.queues[cpu].length;

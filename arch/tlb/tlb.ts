@@ -316,11 +316,6 @@ export class Tlb {
     return low + this.frameHigh[this.firstPlace + slot] * 0x1_0000_0000;
   }
 
-  /** Bits 39:32 of the frame of a place that is not marked as memory. */
-  frameHighOf(place: number): number {
-    return this.frameHigh[place];
-  }
-
   /** Notes that there is a chunk of memory for the frame of the 4 KiB page in `slot`. */
   markMemory(slot: number): void {
     this.words[this.recordOf(slot) | WORD_ATTRIBUTES] |= ATTRIBUTE_MEMORY;

@@ -98,11 +98,6 @@ export class UserMode {
     return this.inUser[cpu] === 0 ? 0 : this.leaveKernel(cpu);
   }
 
-  /** Whether `cpu` is in user mode. */
-  isInUser(cpu: number): boolean {
-    return this.inUser[cpu] !== 0;
-  }
-
   /** Whether `cpu` is isolated and in user mode. */
   canDefer(cpu: number): boolean {
     return this.inUser[cpu] !== 0 && this.isolated[cpu] !== 0;

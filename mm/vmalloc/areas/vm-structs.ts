@@ -140,11 +140,6 @@ export class VmStructs {
     return this.store.buffer.byteLength;
   }
 
-  /** One past the highest number that a vm_struct has at present. */
-  get numbersEnd(): number {
-    return this.used;
-  }
-
   private internCaller(caller: string): number {
     let index = this.callerIndex.get(caller);
     if (index === undefined) {

@@ -173,10 +173,6 @@ export class VmapAreas {
     this.uses[2 * area + 1] = vm;
   }
 
-  setSubtreeMaxSize(area: number, sizeBytes: number): void {
-    this.subtreeMaxSize[area] = sizeBytes;
-  }
-
   setParent(area: number, parent: number): void {
     this.parent[2 * area] = parent;
   }
