@@ -26,8 +26,14 @@ export class PartialFile {
     removeLeftovers(place);
     this.place = place;
     this.path = `${place}.${process.pid}-${++made}.part`;
-    this.descriptor = openSync(this.path, "wx");
+    // Before the file is there, so that no end of this process can leave it.
     this.dismissWatcher = removeAtDeath(this.path);
+    try {
+      this.descriptor = openSync(this.path, "wx");
+    } catch (error) {
+      this.dismissWatcher();
+      throw error;
+    }
     if (mode !== null) chmodSync(this.path, mode);
   }
 

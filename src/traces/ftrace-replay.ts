@@ -30,7 +30,7 @@ import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { costParts } from "../report/flush-costs.ts";
 import { kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
-import { type FtraceEvent, parseFtraceLine } from "./ftrace-lines.ts";
+import { type FtraceEvent, type FtraceLoss, type FtraceSkip, parseFtraceLine } from "./ftrace-lines.ts";
 
 /** Frames that all areas share. */
 const SHARED_FRAMES = 512;
@@ -98,6 +98,14 @@ export interface FtraceReport {
   /** All CPUs' cycles by activity. */
   readonly cyclesByActivity: Readonly<Record<string, number>>;
   readonly skipped: readonly SkippedLines[];
+  /** What the tracer lost, by CPU; `events` null where it does not say how many. */
+  readonly lost: readonly LostEvents[];
+}
+
+/** Events that the tracer lost on one CPU. */
+export interface LostEvents {
+  readonly cpu: number;
+  readonly events: number | null;
 }
 
 /**
@@ -114,15 +122,19 @@ export async function replayFtrace(file: string, options: FtraceOptions): Promis
   for await (const { firstLine, lines } of readLineBatches(file, onRead)) {
     lines.forEach((text, i) => {
       const event = parseFtraceLine(text);
-      if (event.event === "skip") skipped.add(event.reason, firstLine + i);
-      else events.push({ line: firstLine + i, event });
+      if (event.event === "skip") skipped.skip(event, firstLine + i);
+      else if (event.event === "lost") skipped.lose(event);
+      else {
+        if (event.isTicks) skipped.add(TICKS, firstLine + i);
+        if (!event.hasCpu) skipped.add(NO_CPU, firstLine + i);
+        events.push({ line: firstLine + i, event });
+      }
     });
     options.onProgress?.(bytesRead, 0);
     if (events.length === 0 && firstLine + lines.length > LINES_IN_VAIN_MAX) break;
   }
   if (events.length === 0) {
-    const name = inputName(file);
-    throw new InputFileError(name, 1, "no line is ftrace text of a vmalloc event (such as `... alloc_vmap_area: ...`)");
+    throw new InputFileError(inputName(file), 1, skipped.whyNothing());
   }
   const replay = new FtraceReplay(
     events.map(({ event }) => event),
@@ -136,8 +148,42 @@ export async function replayFtrace(file: string, options: FtraceOptions): Promis
   return replay.report(inputName(file));
 }
 
+/** Of lines that are used, with a doubt. */
+const TICKS = "tells its time in counts of a clock; each is taken for a cycle of the emulated CPU";
+const NO_CPU = "names no CPU; all are replayed on CPU 0";
+/** Names of other events that an error lists. */
+const OTHER_EVENTS_MAX = 5;
+/** CPUs of which losses are kept. */
+const LOST_CPUS_MAX = 8192;
+
+/** What could not be used, and what was used with a doubt. */
 class SkipList {
   private readonly byReason = new Map<string, SkippedLines>();
+  private readonly otherEvents = new Set<string>();
+  private readonly lostByCpu = new Map<number, number | null>();
+
+  skip({ reason, otherEvent }: FtraceSkip, line: number): void {
+    if (otherEvent !== undefined && this.otherEvents.size < OTHER_EVENTS_MAX) this.otherEvents.add(otherEvent);
+    this.add(reason, line);
+  }
+
+  lose({ cpu, count }: FtraceLoss): void {
+    const before = this.lostByCpu.get(cpu);
+    if (before === undefined && this.lostByCpu.size >= LOST_CPUS_MAX) return;
+    this.lostByCpu.set(cpu, before === null || count === null ? null : (before ?? 0) + count);
+  }
+
+  lost(): LostEvents[] {
+    return [...this.lostByCpu].map(([cpu, events]) => ({ cpu, events })).sort((a, b) => a.cpu - b.cpu);
+  }
+
+  /** Why a file without an event of vmalloc cannot be replayed. */
+  whyNothing(): string {
+    if (this.otherEvents.size === 0)
+      return "no line is ftrace text of a vmalloc event (such as `... alloc_vmap_area: ...`)";
+    const names = [...this.otherEvents].join(", ");
+    return `there are events (${names}), but none of vmalloc:alloc_vmap_area and vmalloc:free_vmap_area_noflush, which a replay needs`;
+  }
 
   add(reason: string, line: number): void {
     if (reason === "") return;
@@ -164,6 +210,7 @@ class FtraceReplay {
   private readonly live = new Map<bigint, number>();
   private readonly traced: { cpus: number; seconds: number; lazyMaxPages: number; purges: number; areasPurged: number };
   private readonly firstSeconds: number;
+  private readonly cyclesPerSecond: number;
   private readonly allocActivity: number;
   private readonly freeActivity: number;
   private allocated = 0;
@@ -179,8 +226,7 @@ class FtraceReplay {
     const lazyMaxPages = events.find((event) => event.event === "free")?.lazyMax ?? 0;
     const times = events.map(({ seconds }) => seconds);
     this.firstSeconds = times.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY);
-    const seconds = times.reduce((most, time) => Math.max(most, time), 0) - this.firstSeconds;
-    this.traced = { cpus, seconds, lazyMaxPages, purges: 0, areasPurged: 0 };
+    const last = times.reduce((most, time) => Math.max(most, time), 0);
     this.skipped = skipped;
     const ownLazyMax = options.cpus === undefined && lazyMaxPages > 0 ? lazyMaxPages : undefined;
     const lazyMax = options.settings?.lazyMax ?? ownLazyMax;
@@ -190,6 +236,11 @@ class FtraceReplay {
       preset: options.preset,
     });
     const { vm, machine } = this.kernel;
+    const hertz = machine.preset.frequencyGhz.value * 1e9;
+    // What a clock counts is taken for cycles.
+    this.cyclesPerSecond = events[0].isTicks ? 1 : hertz;
+    const seconds = ((last - this.firstSeconds) * this.cyclesPerSecond) / hertz;
+    this.traced = { cpus, seconds, lazyMaxPages, purges: 0, areasPurged: 0 };
     vm.events = this.counter;
     vm.flushing.keepAccounts();
     this.allocActivity = machine.loop.accounts.activity("alloc_vmap_area");
@@ -207,9 +258,9 @@ class FtraceReplay {
       this.traced.areasPurged += event.areas;
       return;
     }
-    const { loop, preset } = this.kernel.machine;
+    const { loop } = this.kernel.machine;
     const cpu = event.cpu % loop.cpus;
-    const at = (event.seconds - this.firstSeconds) * preset.frequencyGhz.value * 1e9;
+    const at = (event.seconds - this.firstSeconds) * this.cyclesPerSecond;
     if (event.event === "free") {
       const address = this.live.get(event.address);
       if (address === undefined) {
@@ -261,6 +312,7 @@ class FtraceReplay {
       flushCost: costParts(vm.flushing.keepAccounts().total()),
       cyclesByActivity: Object.fromEntries(machine.loop.accounts.total()),
       skipped: this.skipped.list(),
+      lost: this.skipped.lost(),
     };
   }
 

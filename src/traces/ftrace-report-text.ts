@@ -65,12 +65,15 @@ function activities(report: FtraceReport): string {
 }
 
 function skipped(report: FtraceReport): string {
-  if (report.skipped.length === 0) return "";
+  const losses = report.lost.map(({ cpu, events }) => {
+    return `  ${events === null ? "an unknown number of" : grouped(events)} events lost on CPU ${cpu}\n`;
+  });
+  if (report.skipped.length === 0 && losses.length === 0) return "";
   const rows = report.skipped.map(({ reason, count, lines }) => {
     const more = count > lines.length ? ", ..." : "";
     return `  ${grouped(count)} ${count === 1 ? "line" : "lines"}: ${reason} (line ${lines.join(", ")}${more})\n`;
   });
-  return `Not used\n${rows.join("")}`;
+  return `Not used, or with a doubt\n${losses.join("")}${rows.join("")}`;
 }
 
 function binary(sizeBytes: number): string {

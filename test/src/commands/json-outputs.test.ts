@@ -64,6 +64,7 @@ describe("the fields of JSON outputs", () => {
 
   it("of a replay of ftrace text", async () => {
     const lines = [
+      "CPU:0 [LOST 2 EVENTS]",
       "            a-1000    [000] .....     0.000001: alloc_vmap_area: va_start: 18446683600570040320 size=8192 align=1 vstart=0xffffc90000000000 vend=0xffffe8ffffffffff failed=0",
       "            a-1000    [000] .....     0.000002: free_vmap_area_noflush: va_start=0xffffc90000005000 nr_lazy=2 nr_lazy_max=8192",
       "            a-1000    [000] .....     0.000003: free_vmap_area_noflush: va_start=0xffffc90000995000 nr_lazy=2 nr_lazy_max=8192",
@@ -74,7 +75,7 @@ describe("the fields of JSON outputs", () => {
       "(trace machine(preset frequencyGhz cpus) policy lazyMaxPages " +
         "traced(cpus seconds lazyMaxPages purges areasPurged) " +
         "areas(allocated bytes atTracedAddress freed failed live) purges areasPurged fullFlushes rangeFlushes " +
-        `allocCycles freeCycles flushCost(${COST}) cyclesByActivity* skipped[(reason count lines[])])`,
+        `allocCycles freeCycles flushCost(${COST}) cyclesByActivity* skipped[(reason count lines[])] lost[(cpu events)])`,
     );
   });
 
@@ -82,7 +83,7 @@ describe("the fields of JSON outputs", () => {
     const file = folder.write("trace.lackey", "I  04000000,3\n L 1fff000778,8\n");
     const options = { preset: SKYLAKE, memoryBytes: 2 ** 32, pageSize: "4K", windowReferences: 100 } as const;
     expect(shapeOf(await replayLackey(file, options))).toBe(
-      "(trace preset frequencyGhz pageSize lines oddLines firstOddLine instructions references counters* cycles " +
+      "(trace preset frequencyGhz pageSize lines oddLines firstOddLine instructions warmupReferences references counters* cycles " +
         "memory(pagesTouched mappedBytes tablesByLevel[] tableBytes) workingSet(windowReferences pages[]))",
     );
   });

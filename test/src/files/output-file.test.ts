@@ -84,7 +84,7 @@ describe("an output that is a regular file", () => {
       while (readdirSync(here).length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
       child.kill(signal);
       expect(await ended).toBe(signal);
-      for (let tries = 0; tries < 100 && readdirSync(here).length > 0; tries++) {
+      for (let tries = 0; tries < 1000 && readdirSync(here).length > 0; tries++) {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       expect(readdirSync(here), signal).toEqual([]);

@@ -41,6 +41,8 @@ describe("lines of ftrace text", () => {
     vstart: 0xffffc90000000000n,
     vend: 0xffffe8ffffffffffn,
     failed: false,
+    isTicks: false,
+    hasCpu: true,
   };
 
   it.each([
@@ -51,17 +53,30 @@ describe("lines of ftrace text", () => {
     ["an unknown tgid", `          insmod-123     (-------) [003] .....    12.345678: ${ALLOC}`],
     ["trace-cmd report", `          insmod-123   [003]    12.345678: ${ALLOC.replace(": ", ":      ")}`],
     ["perf script", `          insmod   123 [003]    12.345678: vmalloc:${ALLOC}`],
+    ["perf script with process and thread", `          insmod   123/123 [003]    12.345678: vmalloc:${ALLOC}`],
+    ["PREEMPT_RT, with seven flags", `          insmod-123     [003] ....1..    12.345678: ${ALLOC}`],
+    ["the latency format", `  insmod-123       3..... 12345678us+: ${ALLOC}`],
+    ["the latency format with flags", `  insmod-123       3d..1. 12345678us : ${ALLOC}`],
     ["a task with spaces and dashes", `   my task-x-123     [003] .....    12.345678: ${ALLOC}`],
   ])("are read as %s prints them", (_, line) => {
     expect(parseFtraceLine(line)).toEqual(alloc);
+  });
+
+  it("are read where the trace clock counts, or no CPU is named", () => {
+    const counted = parseFtraceLine(`          insmod-123     [003] .....  281474976812345: ${ALLOC}`);
+    expect(counted).toEqual({ ...alloc, seconds: 281474976812345, isTicks: true });
+    const bare = parseFtraceLine(`insmod   123   12.345678: vmalloc:${ALLOC}`);
+    expect(bare).toEqual({ ...alloc, cpu: 0, hasCpu: false });
   });
 
   it("of frees and purges are read", () => {
     const prefix = "   a-1 [000] .....     1.000000: ";
     expect(
       parseFtraceLine(`${prefix}free_vmap_area_noflush: va_start=0xffffc90000000000 nr_lazy=2 nr_lazy_max=32768`),
-    ).toEqual({ event: "free", cpu: 0, seconds: 1, address: 0xffffc90000000000n, lazyNr: 2, lazyMax: 32768 });
-    expect(parseFtraceLine(`${prefix}purge_vmap_area_lazy: start=0xffffffffffffffff end=0x0 num_purged=0`)).toEqual({
+    ).toMatchObject({ event: "free", cpu: 0, seconds: 1, address: 0xffffc90000000000n, lazyNr: 2, lazyMax: 32768 });
+    expect(
+      parseFtraceLine(`${prefix}purge_vmap_area_lazy: start=0xffffffffffffffff end=0x0 num_purged=0`),
+    ).toMatchObject({
       event: "purge",
       cpu: 0,
       seconds: 1,
@@ -74,14 +89,38 @@ describe("lines of ftrace text", () => {
     ["", ""],
     ["cpus=4", ""],
     ["hello", "is no line of ftrace text"],
-    ["CPU:2 [LOST 154 EVENTS]", "says that the tracer lost events"],
-    ["  a-1 [000] ..... 1.0: sched_switch: x", "is an event that vmalloc does not raise"],
+    ["version = 6", ""],
+    ["CPU 3 is empty", ""],
+    ["##### CPU 2 buffer started ####", ""],
+    ["          demo-311     [001] .....   107.812347: <stack trace>", ""],
+    ["          demo-311     [001] .....   107.812447: kernel_stack:         <stack trace >", ""],
+    [" => __vmalloc_node_range_noprof", ""],
+    ["=> remove_vm_area (ffffffff812d2001)", ""],
+    ["\tffffffff812d1c3a free_vmap_area_noflush+0x12a ([kernel.kallsyms])", ""],
     [
       `  a-1 [000] ..... 1.0: ${ALLOC.replace("align=1 ", "")}`,
       "is a alloc_vmap_area event whose fields are not those of Linux 6.12",
     ],
   ])("%j is not used: %j", (line, reason) => {
     expect(parseFtraceLine(line)).toEqual({ event: "skip", reason });
+  });
+
+  it.each([
+    ["CPU:2 [LOST 154 EVENTS]", 154],
+    ["CPU:2 [2046 EVENTS DROPPED]", 2046],
+    ["CPU:2 [LOST EVENTS]", null],
+    ["CPU 2 had 3 events dropped", null],
+  ])("%j says what the tracer lost", (line, count) => {
+    expect(parseFtraceLine(line)).toEqual({ event: "lost", cpu: 2, count });
+  });
+
+  it("of other events are named in the error when there is none of vmalloc", async () => {
+    expect(parseFtraceLine("  a-1 [000] ..... 1.0: sched_switch: x")).toMatchObject({ otherEvent: "sched_switch" });
+    const line = "   demo-2000    [012] d...   170.430048: tlb_flush: pages:-1 reason:flush on task switch (0)";
+    const file = folder.write("tlb.txt", `${line}\n`);
+    await expect(replayFtrace(file, OPTIONS)).rejects.toThrow(
+      /there are events \(tlb_flush\), but none of vmalloc:alloc/,
+    );
   });
 });
 
