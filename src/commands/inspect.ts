@@ -99,7 +99,7 @@ async function inspect(
   }
   for (const [option, views] of Object.entries(VIEW_OPTIONS)) {
     if (command.getOptionValueSource(option) === "cli" && !views.includes(name)) {
-      throw new UsageError(`--${option} is for the view ${views.join(" or ")}, not for ${name}`);
+      throw new UsageError(`--${option} is for ${views.join(", ").replace(/, ([^,]*)$/, " and $1")}, not for ${name}`);
     }
   }
   if (name === "walk" && options.address === undefined) {
