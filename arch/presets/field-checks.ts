@@ -57,7 +57,7 @@ export function objectOf(checks: Readonly<Record<string, FieldCheck>>, optional:
   };
 }
 
-/** The same check for each key of a list. */
+/** One check for each key of a list. */
 export function eachOf(keys: readonly string[], check: FieldCheck): Record<string, FieldCheck> {
   return Object.fromEntries(keys.map((key) => [key, check]));
 }

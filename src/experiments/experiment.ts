@@ -61,7 +61,7 @@ export interface ExperimentResult {
   readonly inputs: readonly Input[];
 }
 
-/** Who looks on while an experiment runs. */
+/** Observers of an experiment while it runs. */
 export interface ExperimentObserver {
   /** Called as each part begins: `done` of `total`. */
   onProgress(done: number, total: number, text: string): void;
