@@ -5,9 +5,9 @@ import { addMachineOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
-import type { Experiment } from "../experiments/experiment.ts";
+import type { Experiment } from "../experiments/base/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
-import { renderCsv, renderInputs, renderResult } from "../experiments/result-text.ts";
+import { renderCsv, renderInputs, renderResult } from "../experiments/render/result-text.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { suggestion } from "../input/suggestion.ts";
@@ -102,7 +102,7 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   progress.clear();
   if (options.html !== undefined) {
     // Only those who want plots wait for the charting library.
-    const { renderHtml } = await import("../experiments/result-html.ts");
+    const { renderHtml } = await import("../experiments/render/result-html.ts");
     writeOutputFile(options.html, renderHtml(result));
   }
   if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson());

@@ -2,13 +2,13 @@
 import type { Preset } from "../../arch/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { describeSettings, kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
-import type { Experiment, ExperimentObserver, ExperimentResult } from "./experiment.ts";
-import { flushCeiling } from "./flush-ceiling.ts";
-import { flushCost } from "./flush-cost.ts";
-import { inputsOf } from "./inputs.ts";
-import { lazyThreshold } from "./lazy-threshold.ts";
+import type { Experiment, ExperimentObserver, ExperimentResult } from "./base/experiment.ts";
+import { inputsOf } from "./base/inputs.ts";
+import { ParameterReader } from "./base/parameters.ts";
+import { flushCeiling } from "./flush-ceiling/flush-ceiling.ts";
+import { flushCost } from "./flush-cost/flush-cost.ts";
+import { lazyThreshold } from "./lazy-threshold/lazy-threshold.ts";
 import { pageTables } from "./page-tables.ts";
-import { ParameterReader } from "./parameters.ts";
 import { vmapContention } from "./vmap-contention.ts";
 
 /** Memory of an experiment's machines. */

@@ -11,9 +11,9 @@ import {
   vmapRangeNoflush,
 } from "../../mm/index.ts";
 import { type Random, randomStream } from "../machine/random.ts";
-import type { Experiment, ExperimentContext, ExperimentOutcome, Plot } from "./experiment.ts";
-import { plotByKind } from "./plot.ts";
-import { DataTable, type Row } from "./table.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome, Plot } from "./base/experiment.ts";
+import { plotByKind } from "./base/plot.ts";
+import { DataTable, type Row } from "./base/table.ts";
 
 /** Where the memory is mapped; a multiple of every page size. */
 const BASE = VMALLOC_START;

@@ -2,9 +2,9 @@
 import { ACTIVITY_LOCK_WAIT, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { type LockStatistics, lockStatistics, vfree, vmalloc, wait } from "../../mm/index.ts";
 import { randomStream } from "../machine/random.ts";
-import type { Experiment, ExperimentContext, ExperimentOutcome } from "./experiment.ts";
-import { plotByKind } from "./plot.ts";
-import { DataTable, type Row } from "./table.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
+import { plotByKind } from "./base/plot.ts";
+import { DataTable, type Row } from "./base/table.ts";
 
 /** Most vmap nodes that Linux makes. */
 const NODES_MAX = 128;

@@ -1,7 +1,7 @@
 /** What a sweep is: a workload or an experiment, and a grid of values, read from YAML. */
 import { createHash } from "node:crypto";
+import { ParameterReader } from "../experiments/base/parameters.ts";
 import { EXPERIMENTS } from "../experiments/index.ts";
-import { ParameterReader } from "../experiments/parameters.ts";
 import { readSmallText } from "../files/whole-file.ts";
 import {
   type FilePlace,

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { PRESETS, presetByName } from "../../../arch/index.ts";
 import { EXPERIMENTS, runExperiment } from "../../../src/experiments/index.ts";
-import { renderHtml } from "../../../src/experiments/result-html.ts";
-import { renderCsv, renderResult } from "../../../src/experiments/result-text.ts";
+import { renderHtml } from "../../../src/experiments/render/result-html.ts";
+import { renderCsv, renderResult } from "../../../src/experiments/render/result-text.ts";
 import { run, SMALL, TINY } from "./small-runs.ts";
 
 describe("experiments", () => {

@@ -1,6 +1,6 @@
 /** Experiments with parameters that take little time, and their tables as objects. */
 import { presetByName } from "../../../arch/index.ts";
-import type { ExperimentResult, Value } from "../../../src/experiments/experiment.ts";
+import type { ExperimentResult, Value } from "../../../src/experiments/base/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../../../src/experiments/index.ts";
 
 /** The microarchitecture that they run on. */

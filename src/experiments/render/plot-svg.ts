@@ -1,6 +1,6 @@
 /** One plot as SVG, drawn by ECharts without a browser. */
 import { init } from "echarts";
-import type { Plot, Series } from "./experiment.ts";
+import type { Plot, Series } from "../base/experiment.ts";
 
 const WIDTH = 860;
 const PLOT_HEIGHT = 360;

@@ -1,5 +1,5 @@
 /** `flush-cost`: what one flush costs, in four parts, and what one vunmap costs under lazy and eager freeing. */
-import { type Figure, INVLPGB_PAGES_MAX, PAGE_SIZE } from "../../arch/index.ts";
+import { type Figure, INVLPGB_PAGES_MAX, PAGE_SIZE } from "../../../arch/index.ts";
 import {
   DEFERRED_POLICY,
   FLUSH_POLICIES,
@@ -8,14 +8,14 @@ import {
   flushPolicyByName,
   flushTlbKernelRange,
   INVLPGB_POLICY,
-} from "../../mm/index.ts";
-import type { Kernel } from "../machine/kernel.ts";
-import { totalCycles } from "../report/flush-costs.ts";
-import type { Experiment, ExperimentContext, ExperimentOutcome } from "./experiment.ts";
+} from "../../../mm/index.ts";
+import type { Kernel } from "../../machine/kernel.ts";
+import { totalCycles } from "../../report/flush-costs.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { ResidentCpus } from "../base/resident-cpus.ts";
+import { DataTable } from "../base/table.ts";
 import { FLUSH_COLUMNS, type FlushRow, flushPlots } from "./flush-cost-plots.ts";
 import { costPerMunmap, munmapPlot, munmapTable } from "./munmap-cost.ts";
-import { ResidentCpus } from "./resident-cpus.ts";
-import { DataTable } from "./table.ts";
 import { costPerVunmap, vunmapFindings, vunmapPlot, vunmapTable } from "./vunmap-cost.ts";
 
 /** Pages of the area whose parts are flushed. */

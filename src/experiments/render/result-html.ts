@@ -1,5 +1,5 @@
 /** The result of an experiment as one HTML file that needs nothing else: its plots are SVG within it. */
-import type { ExperimentResult, ResultTable } from "./experiment.ts";
+import type { ExperimentResult, ResultTable } from "../base/experiment.ts";
 import { renderPlot } from "./plot-svg.ts";
 
 const STYLE = `body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 900px; margin: 2em auto; padding: 0 1em; }

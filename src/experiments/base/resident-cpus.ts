@@ -1,6 +1,6 @@
 /** CPUs that have memory of their own to work on: what a flush takes away from them, they must walk for again. */
-import { compute, type KernelCode, PAGE_SIZE } from "../../arch/index.ts";
-import type { Kernel } from "../machine/kernel.ts";
+import { compute, type KernelCode, PAGE_SIZE } from "../../../arch/index.ts";
+import type { Kernel } from "../../machine/kernel.ts";
 
 /** How long a busy CPU computes before it looks whether to stop, in cycles. */
 const SLICE_CYCLES = 20_000;

@@ -1,13 +1,13 @@
 /** `flush-ceiling`: what `tlb_single_page_flush_ceiling` costs, and where it is best. */
-import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
-import { type FlushCost, type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../mm/index.ts";
-import type { Kernel } from "../machine/kernel.ts";
-import { randomStream } from "../machine/random.ts";
-import { grouped } from "../report/tables.ts";
+import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../../arch/index.ts";
+import { type FlushCost, type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../../mm/index.ts";
+import type { Kernel } from "../../machine/kernel.ts";
+import { randomStream } from "../../machine/random.ts";
+import { grouped } from "../../report/tables.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { plotByColumn } from "../base/plot.ts";
+import { DataTable, type Row } from "../base/table.ts";
 import { breakEven } from "./break-even.ts";
-import type { Experiment, ExperimentContext, ExperimentOutcome } from "./experiment.ts";
-import { plotByColumn } from "./plot.ts";
-import { DataTable, type Row } from "./table.ts";
 
 /** Where the resident pages of each CPU's thread are, and where ranges are mapped and unmapped. */
 const RESIDENT_START = 0x10_0000_0000;

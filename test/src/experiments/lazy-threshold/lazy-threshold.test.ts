@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { column, rows, run } from "./small-runs.ts";
+import { column, rows, run } from "../small-runs.ts";
 
 describe("lazy-threshold", () => {
   it("shows a free getting cheaper and more being held back as lazy_max_pages grows", () => {

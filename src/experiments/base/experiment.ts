@@ -1,7 +1,7 @@
 /** What an experiment is: parameters in, tables, plots and findings out. */
-import type { Preset } from "../../arch/index.ts";
-import type { Kernel, KernelConfig } from "../machine/kernel.ts";
-import type { SettingName } from "../settings/machine-settings.ts";
+import type { Preset } from "../../../arch/index.ts";
+import type { Kernel, KernelConfig } from "../../machine/kernel.ts";
+import type { SettingName } from "../../settings/machine-settings.ts";
 import type { ParameterReader, ParameterSpec } from "./parameters.ts";
 
 /** A column of a result table. */

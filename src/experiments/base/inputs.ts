@@ -1,6 +1,6 @@
 /** The figures that results rest on: costs of the microarchitecture and of the kernel, with their sources. */
-import type { Preset } from "../../arch/index.ts";
-import { DEFAULT_KERNEL_COSTS, type KernelCosts } from "../../mm/index.ts";
+import type { Preset } from "../../../arch/index.ts";
+import { DEFAULT_KERNEL_COSTS, type KernelCosts } from "../../../mm/index.ts";
 import type { Input } from "./experiment.ts";
 
 /** Where each kernel cost comes from; see `mm/kernel/kernel-costs.ts`. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { PRESETS, presetByName } from "../../../arch/index.ts";
-import { EXPERIMENTS, runExperiment } from "../../../src/experiments/index.ts";
-import { column, rows, run, SMALL } from "./small-runs.ts";
+import { PRESETS, presetByName } from "../../../../arch/index.ts";
+import { EXPERIMENTS, runExperiment } from "../../../../src/experiments/index.ts";
+import { column, rows, run, SMALL } from "../small-runs.ts";
 
 describe("flush-cost", () => {
   const result = run("flush-cost");

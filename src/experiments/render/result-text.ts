@@ -1,6 +1,6 @@
 /** Results of experiments for people, and as CSV. */
-import { type Cell, renderTable } from "../report/tables.ts";
-import type { ExperimentResult, Value } from "./experiment.ts";
+import { type Cell, renderTable } from "../../report/tables.ts";
+import type { ExperimentResult, Value } from "../base/experiment.ts";
 
 /** Tables and findings; ends with a newline. */
 export function renderResult(result: ExperimentResult): string {

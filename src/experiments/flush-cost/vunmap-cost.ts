@@ -1,10 +1,10 @@
 /** What flushing costs per vunmap: lazy freeing shares one flush among very many, eager freeing has one for each. */
-import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED } from "../../arch/index.ts";
-import { type FlushPolicy, vfree, vmalloc, wait } from "../../mm/index.ts";
-import { grouped } from "../report/tables.ts";
-import type { ExperimentContext, Plot } from "./experiment.ts";
-import { plotByKind } from "./plot.ts";
-import { DataTable, type Row } from "./table.ts";
+import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED } from "../../../arch/index.ts";
+import { type FlushPolicy, vfree, vmalloc, wait } from "../../../mm/index.ts";
+import { grouped } from "../../report/tables.ts";
+import type { ExperimentContext, Plot } from "../base/experiment.ts";
+import { plotByKind } from "../base/plot.ts";
+import { DataTable, type Row } from "../base/table.ts";
 
 /** Vunmaps measured with an eager policy, which has a flush for each. */
 const EAGER_VUNMAPS = 50;

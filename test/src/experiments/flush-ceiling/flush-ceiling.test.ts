@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { column, rows, run, SKYLAKE } from "./small-runs.ts";
+import { column, rows, run, SKYLAKE } from "../small-runs.ts";
 
 describe("flush-ceiling", () => {
   const result = run("flush-ceiling");

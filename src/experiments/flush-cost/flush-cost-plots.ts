@@ -1,7 +1,7 @@
 /** What one flush costs, as a table, and its plots: against CPUs and against its range, by policy, and its parts. */
-import type { Plot } from "./experiment.ts";
-import { plotByColumn, plotByKind } from "./plot.ts";
-import type { DataTable, Row } from "./table.ts";
+import type { Plot } from "../base/experiment.ts";
+import { plotByColumn, plotByKind } from "../base/plot.ts";
+import type { DataTable, Row } from "../base/table.ts";
 
 const PER_FLUSH = "cycles per flush, all CPUs";
 

@@ -1,12 +1,12 @@
 /** `lazy-threshold`: what a free costs against `lazy_max_pages`, and what is held back for it. */
-import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
-import { lazyMaxPages as linuxLazyMaxPages, vfree, vmalloc, wait } from "../../mm/index.ts";
-import { randomStream } from "../machine/random.ts";
-import { grouped } from "../report/tables.ts";
-import type { Experiment, ExperimentContext, ExperimentOutcome } from "./experiment.ts";
+import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../../arch/index.ts";
+import { lazyMaxPages as linuxLazyMaxPages, vfree, vmalloc, wait } from "../../../mm/index.ts";
+import { randomStream } from "../../machine/random.ts";
+import { grouped } from "../../report/tables.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { plotByKind } from "../base/plot.ts";
+import { DataTable, type Row } from "../base/table.ts";
 import { LazyGauge } from "./lazy-gauge.ts";
-import { plotByKind } from "./plot.ts";
-import { DataTable, type Row } from "./table.ts";
 
 const RESIDENT_CYCLES = 3000;
 

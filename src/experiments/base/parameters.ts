@@ -1,6 +1,6 @@
 /** Parameters of experiments: options of the command line, each a number, a list of numbers, or a choice of words. */
-import { ValueError } from "../input/errors.ts";
-import { suggestion } from "../input/suggestion.ts";
+import { ValueError } from "../../input/errors.ts";
+import { suggestion } from "../../input/suggestion.ts";
 
 interface Numbers {
   /** Least and greatest value. */

@@ -1,9 +1,9 @@
 /** How many single invalidations a flush of a full TLB is worth, when the walks that refill it are counted. */
-import { PAGE_SIZE, type Preset, type TlbPreset } from "../../arch/index.ts";
-import { flushTlbKernelRange } from "../../mm/index.ts";
-import { bootKernel } from "../machine/kernel.ts";
-import { ResidentCpus } from "./resident-cpus.ts";
-import { DataTable, type Row } from "./table.ts";
+import { PAGE_SIZE, type Preset, type TlbPreset } from "../../../arch/index.ts";
+import { flushTlbKernelRange } from "../../../mm/index.ts";
+import { bootKernel } from "../../machine/kernel.ts";
+import { ResidentCpus } from "../base/resident-cpus.ts";
+import { DataTable, type Row } from "../base/table.ts";
 
 const SINGLE_PAGES = 32;
 const ROUNDS = 4;

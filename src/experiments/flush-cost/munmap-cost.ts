@@ -1,10 +1,10 @@
 /** What flushing costs per munmap of a process that has a thread on every CPU. */
-import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../arch/index.ts";
-import { CHECK_EVERY_FLUSHES, type FlushPolicy, mmapPopulate, munmap, UserSpaces } from "../../mm/index.ts";
-import { totalCycles } from "../report/flush-costs.ts";
-import type { ExperimentContext, Plot } from "./experiment.ts";
-import { plotByKind } from "./plot.ts";
-import { DataTable, type Row } from "./table.ts";
+import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
+import { CHECK_EVERY_FLUSHES, type FlushPolicy, mmapPopulate, munmap, UserSpaces } from "../../../mm/index.ts";
+import { totalCycles } from "../../report/flush-costs.ts";
+import type { ExperimentContext, Plot } from "../base/experiment.ts";
+import { plotByKind } from "../base/plot.ts";
+import { DataTable, type Row } from "../base/table.ts";
 
 /** Unmappings before those that are measured: enough for an address space to be given a global ASID and go over to it. */
 const WARM_UP = CHECK_EVERY_FLUSHES + 4;
