@@ -30,8 +30,14 @@ export function formatErrorCode(errorCode: number): string {
   return CODE_NAMES[errorCode & 127];
 }
 
-/** #PF. CR2 of the CPU holds `linearAddress` too (Intel SDM vol. 3A, 4.7 "Page-Fault Exceptions"). */
+/**
+ * #PF. CR2 of the CPU holds `linearAddress` too (Intel SDM vol. 3A, 4.7 "Page-Fault Exceptions"). It has a stack trace only while
+ * {@link PageFault.capturesStack} is set: most page faults are handled and made again, and tracing the stack takes four times as
+ * long as raising the fault.
+ */
 export class PageFault extends Error {
+  /** Whether page faults trace the stack, to be set by whoever shows people where in their program an access faulted. */
+  static capturesStack = false;
   override readonly name = "PageFault";
   /** Bits as in {@link PF_PRESENT} and its neighbours. */
   readonly errorCode: number;
@@ -40,7 +46,10 @@ export class PageFault extends Error {
   /** The CPU's number. */
   readonly cpu: number;
   constructor(errorCode: number, linearAddress: number, cpu: number) {
+    const { stackTraceLimit } = Error;
+    if (!PageFault.capturesStack) Error.stackTraceLimit = 0;
     super();
+    Error.stackTraceLimit = stackTraceLimit;
     this.errorCode = errorCode;
     this.linearAddress = linearAddress;
     this.cpu = cpu;

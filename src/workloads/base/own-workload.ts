@@ -35,6 +35,8 @@ export async function loadWorkloadFile(file: string): Promise<Workload> {
     throw new WorkloadError(file, `a workload is a TypeScript or JavaScript file (${endings})`);
   }
   const generator = generatorOf(file, await importFile(file, path));
+  // Its failures are told with the line of the file, which the stack has.
+  PageFault.capturesStack = true;
   const name = basename(path, extname(path));
   return {
     name,

@@ -23,6 +23,20 @@ function errorCode(call: () => unknown): number {
   return thrown(PageFault, call).errorCode;
 }
 
+test("a page fault traces the stack only for those who ask for it, and leaves that of other errors alone", () => {
+  const stackOf = () => thrown(PageFault, () => new Guest().cpu.load(BASE, 4)).stack ?? "";
+  const { stackTraceLimit } = Error;
+  expect(stackOf()).not.toContain("    at ");
+  expect(Error.stackTraceLimit).toBe(stackTraceLimit);
+  expect(new Error("other").stack).toContain("    at ");
+  PageFault.capturesStack = true;
+  try {
+    expect(stackOf()).toContain("page-faults.test");
+  } finally {
+    PageFault.capturesStack = false;
+  }
+});
+
 describe("a page that is not present", () => {
   test.each([1, 2, 3, 4])("at level %i: error code without P, CR2 set, A set in the entries above", (level) => {
     const guest = new Guest();
