@@ -71,7 +71,7 @@ export { KernelLog } from "./lib/kernel-log.ts";
 export * from "./lib/memory-layout.ts";
 export { NotEnoughMemory } from "./lib/not-enough-memory.ts";
 export { directMapAddress, makeDirectMap } from "./page-tables/direct-map.ts";
-export { type TableFlush, vmapRangeNoflush } from "./page-tables/huge-map.ts";
+export { vmapRangeNoflush } from "./page-tables/huge-map.ts";
 export { PageTableCursor } from "./page-tables/page-table-cursor.ts";
 export { PageTables } from "./page-tables/page-tables.ts";
 export {
@@ -83,6 +83,7 @@ export {
   PAGE_KERNEL_RO,
   type Protection,
 } from "./page-tables/protection.ts";
+export { type TableFlush, TakenTables } from "./page-tables/taken-tables.ts";
 export { pcpuFreeVmAreas, pcpuGetVmAreas } from "./percpu/pcpu-areas.ts";
 export { RestoreError } from "./snapshot/check-snapshot.ts";
 export { restoreVmalloc } from "./snapshot/vmalloc-restore.ts";

@@ -4,14 +4,19 @@
  *
  *     yield* flushOwed(flushing, tables.owed, owed);       // flushes now (tlb-flush.ts)
  *     return freeVmapAreaNoflush(state, area, owed);        // a lazy list keeps the range until a purge flushes it
+ *     tables.owed.include(owed, whole);                    // a flush of more, which is owed as well, covers it
  *     tables.owed.settle(owed, start, end);                // the caller keeps [start, end) until it flushes that
  *     tables.owed.waive(owed);                             // no CPU can have used the pages
+ *
+ * Where one flush is for many entries it is owed first, and the cursor asks for it before it takes anything away
+ * (`cursor.clearLeaf(owed)`, `forbidWrites`, `TakenTables`). Flushes of user address spaces settle theirs by `flushOwedOfMm`.
  *
  * To forget it is an error: the arguments above are then missing, an unused variable does not compile,
  * `test/mm/kernel/blocking-calls.test.ts` finds calls whose result is thrown away, and `verify` finds what was never settled.
  */
 import { growFloat64, growInt32 } from "../lib/grow.ts";
 import { formatRange, type KernelLog } from "../lib/kernel-log.ts";
+import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 
 declare const OWED: unique symbol;
 
@@ -76,6 +81,18 @@ export class OwedFlushes {
     this.next[owed] = this.firstUnused;
     this.firstUnused = owed;
     this.count--;
+  }
+
+  /** The flush that is owed for `part` is part of that which is owed for `whole`. Warned of when that does not cover it. */
+  include(part: OwedFlush, whole: OwedFlush): void {
+    this.expectOwed(whole);
+    this.settle(part, this.start[whole], this.end[whole]);
+  }
+
+  /** Warns when `owed` has been settled, or touches no address of [start, end): an entry of that range is about to lose something. */
+  expectOwed(owed: OwedFlush, start = 0, end = ADDRESS_MAX): void {
+    if (this.next[owed] === IN_USE && this.start[owed] < end && this.end[owed] > start) return;
+    this.log.warn(`page table entries of ${formatRange(start, end)} change, and no flush of them is owed`);
   }
 
   /** Nothing has to be flushed: no CPU can have used the pages since they were mapped. */

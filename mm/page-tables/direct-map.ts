@@ -4,9 +4,10 @@ import { PTE_GLOBAL } from "../../arch/isa/pte.ts";
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES } from "../../arch/memory/physical-memory.ts";
 import { PAGE_OFFSET } from "../lib/memory-layout.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
-import { type TableFlush, vmapRangeNoflush } from "./huge-map.ts";
+import { vmapRangeNoflush } from "./huge-map.ts";
 import type { PageTables } from "./page-tables.ts";
 import { PAGE_KERNEL } from "./protection.ts";
+import type { TableFlush } from "./taken-tables.ts";
 
 /** Largest page of the direct map as log2 of its bytes: 1 GiB. */
 const MAX_PAGE_SHIFT = 30;

@@ -6,18 +6,15 @@
 import { LEVEL_BYTES, PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PUD_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_PAGE_SIZE, PTE_PAT, PTE_PAT_LARGE } from "../../arch/isa/pte.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import type { OwedFlush } from "../flush/owed-flush.ts";
 import { EBUSY, ENOMEM } from "../lib/errno.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import type { PageTables } from "./page-tables.ts";
+import { type TableFlush, TakenTables } from "./taken-tables.ts";
 
 /** log2 of the bytes in a 2 MiB page. */
 export const PMD_SHIFT = 21;
 /** log2 of the bytes in a 1 GiB page. */
 const PUD_SHIFT = 30;
-
-/** Flushes what is owed for tables that gave way to a large page, on every CPU. */
-export type TableFlush = (owed: OwedFlush) => KernelCode<void>;
 
 /**
  * Maps [start, end) to physical addresses from `phys` on, with pages of up to 2^maxPageShift bytes.
@@ -124,18 +121,15 @@ function largeAttributes(protLow: number): number {
  */
 function* freeEmptyTable(tables: PageTables, flush: TableFlush, la: number, level: number): KernelCode<void> {
   const { cursor } = tables;
-  const below: number[] = [];
+  const taken = new TakenTables(tables, tables.owed.owe(la, la + PAGE_SIZE - 1));
   if (level === 3) {
     const end = la + LEVEL_BYTES[level];
-    for (cursor.seek(la, 2); cursor.start < end; cursor.next(2)) if (cursor.isTable) below.push(cursor.frame);
+    for (cursor.seek(la, 2); cursor.start < end; cursor.next(2)) if (cursor.isTable) taken.take();
   }
   cursor.seek(la, level);
-  const table = cursor.frame;
-  tables.events?.ptFree(level - 1, table * PAGE_SIZE, cursor.entryAddress, la);
-  cursor.write(0, 0);
-  yield* flush(tables.owed.owe(la, la + PAGE_SIZE - 1));
-  for (const frame of below) tables.freeTable(frame, 1);
-  tables.freeTable(table, level - 1);
+  tables.events?.ptFree(level - 1, cursor.frame * PAGE_SIZE, cursor.entryAddress, la);
+  taken.take();
+  yield* taken.freeAfter(flush);
 }
 
 /** Maps one PTE table's worth of 4 KiB pages; returns the bytes mapped or a negative errno. */

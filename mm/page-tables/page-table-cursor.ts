@@ -3,6 +3,9 @@
  * and moved, so that a walk makes no object.
  *
  * A cursor knows nothing of what others change. Code that lets other CPUs act (`yield`) seeks its entry again afterwards.
+ *
+ * What takes something away from an entry that TLBs may have cached (the page, the table, the right to write) asks for the
+ * `OwedFlush` that covers it: code that has not said which flush it owes does not compile.
  */
 import { LEVEL_BYTES, LINEAR_SPACE_BYTES, PAGE_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import {
@@ -18,6 +21,7 @@ import {
   PTE_USER,
 } from "../../arch/isa/pte.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT } from "../../arch/memory/physical-memory.ts";
+import type { OwedFlush } from "../flush/owed-flush.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import type { PageTables } from "./page-tables.ts";
 
@@ -95,6 +99,11 @@ export class PageTableCursor {
     return this.isPresent && !this.isLeaf;
   }
 
+  /** Whether the R/W bit of the entry is set. */
+  get isWritable(): boolean {
+    return (this.low & PTE_RW) !== 0;
+  }
+
   /** Whether any bit of the entry is set (`!pte_none`). */
   get isInUse(): boolean {
     return (this.low | this.high) !== 0;
@@ -170,13 +179,6 @@ export class PageTableCursor {
     return this.tables.memory.readWord(this.path[level], 2 * indexAt(this.start, level) + 1);
   }
 
-  /** Overwrites the entry. */
-  write(low: number, high: number): void {
-    const chunk = this.writableChunk();
-    chunk[this.word] = low;
-    chunk[this.word + 1] = high;
-  }
-
   /** Writes a leaf into an entry that is none, and counts it. `low` holds attributes, PS among them above level 1. */
   writeLeaf(frame: number, low: number, high: number): void {
     this.write((frame << 12) | low, entryHigh(frame, high));
@@ -200,10 +202,31 @@ export class PageTableCursor {
     return written;
   }
 
-  /** Clears a leaf, and counts it. */
-  clearLeaf(): void {
+  /** Clears a leaf, and counts it. @param owed touches its page; INVLPG of any address in a page drops all of it */
+  clearLeaf(owed: OwedFlush): void {
+    this.tables.owed.expectOwed(owed, this.start, this.end);
     this.write(0, 0);
     this.tables.leavesCleared++;
+  }
+
+  /**
+   * Clears an entry that names a table. The table's frame stays taken: `TakenTables` gives it back.
+   * @param owed drops what the paging-structure caches hold of it; INVLPG of any page drops all of that
+   */
+  clearTable(owed: OwedFlush): void {
+    this.tables.owed.expectOwed(owed);
+    this.write(0, 0);
+  }
+
+  /** Makes the page of a leaf read-only. @param owed touches it */
+  forbidWrites(owed: OwedFlush): void {
+    this.tables.owed.expectOwed(owed, this.start, this.end);
+    this.write(this.low & ~PTE_RW, this.high);
+  }
+
+  /** Makes the page of a leaf writable. Nothing is owed: a CPU that knows it as read-only walks again before it faults. */
+  allowWrites(): void {
+    this.write(this.low | PTE_RW, this.high);
   }
 
   /** The frame behind `la`, by a page of any size; -1 where nothing is mapped. Moves the cursor. */
@@ -221,6 +244,13 @@ export class PageTableCursor {
     tables.events?.ptAlloc(level - 1, made * PAGE_SIZE, this.entryAddress);
     if (level === tables.levels) tables.onTopEntry?.();
     return made;
+  }
+
+  /** Overwrites the entry. */
+  private write(low: number, high: number): void {
+    const chunk = this.writableChunk();
+    chunk[this.word] = low;
+    chunk[this.word + 1] = high;
   }
 
   /** The chunk that holds the entry, made if nothing was written there yet. */

@@ -155,11 +155,12 @@ export class PageTables {
    */
   vunmapRangeNoflush(start: number, end: number): OwedFlush {
     this.events?.vunmap(start, end);
+    const owed = this.owed.owe(start, end);
     let la = start;
     while (la < end) {
       const table = this.pteTableAt(la);
       if (table === 0) {
-        la = this.unmapLargeOrSkip(la, end);
+        la = this.unmapLargeOrSkip(la, end, owed);
         continue;
       }
       const first = indexAt(la, 1);
@@ -167,10 +168,10 @@ export class PageTables {
       this.leavesCleared += this.clearLeaves(table, first, count);
       la += count * PAGE_SIZE;
     }
-    return this.owed.owe(start, end);
+    return owed;
   }
 
-  /** Gives a table's frame back; no entry may name it any more. */
+  /** Gives the frame of a table back that was taken out and flushed: for {@link TakenTables} alone. */
   freeTable(frame: number, level: number): void {
     this.tables[level]--;
     this.knownRegions.fill(-1);
@@ -231,14 +232,14 @@ export class PageTables {
   }
 
   /** Clears a large page that covers `la`, or skips what is not mapped; returns where to go on. */
-  private unmapLargeOrSkip(la: number, end: number): number {
+  private unmapLargeOrSkip(la: number, end: number, owed: OwedFlush): number {
     // Looking for the table has left the cursor at the entry that is no table.
     const { cursor } = this;
     const next = Math.min(end, cursor.end);
     if (!cursor.isLeaf) return next;
     if (la !== cursor.start || next !== cursor.end)
       this.log.warn(`unmapping ${formatRange(la, next)} splits a large page`);
-    cursor.clearLeaf();
+    cursor.clearLeaf(owed);
     return next;
   }
 

@@ -9,7 +9,7 @@ import { ACCESS_STORE } from "../../arch/isa/access.ts";
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
+import { flushOwed } from "../flush/tlb-flush.ts";
 import { FRAME_CALLER } from "../frames/page-allocator.ts";
 import { afterLock, type Blocking, DONE, ready, wait } from "../kernel/blocking.ts";
 import { Mutex, SpinLock } from "../kernel/lock.ts";
@@ -264,15 +264,15 @@ export class PercpuAllocator {
     if (populated.length === 0) return;
     const first = populated[0];
     const end = populated[populated.length - 1] + 1;
-    const flushStart = this.addressOf(chunk, 0, first);
-    const flushEnd = this.addressOf(chunk, cpus - 1, end);
+    const { tables } = state;
+    const owed = tables.owed.owe(this.addressOf(chunk, 0, first), this.addressOf(chunk, cpus - 1, end));
     for (const page of populated) {
       for (let cpu = 0; cpu < cpus; cpu++) {
         const la = this.addressOf(chunk, cpu, page);
-        state.tables.owed.settle(state.tables.vunmapRangeNoflush(la, la + PAGE_SIZE), flushStart, flushEnd);
+        tables.owed.include(tables.vunmapRangeNoflush(la, la + PAGE_SIZE), owed);
       }
     }
-    yield* flushTlbKernelRange(state.flushing, flushStart, flushEnd);
+    yield* flushOwed(state.flushing, tables.owed, owed);
     for (let page = first; page < end; page++) {
       for (let cpu = 0; cpu < cpus; cpu++) this.freeFrame(chunk, cpu, page);
     }

@@ -5,10 +5,9 @@
 import { LEVEL_BYTES } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
-import { TLB_FLUSH_ALL } from "../flush/tlb-flush-reasons.ts";
-import type { PageTableCursor } from "../page-tables/page-table-cursor.ts";
+import { TakenTables } from "../page-tables/taken-tables.ts";
 import type { MmStruct } from "./mm-struct.ts";
-import { flushTlbMmRange } from "./user-flush.ts";
+import { flushOwedOfMm } from "./user-flush.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
 /** What has been taken out of [start, end) of one address space. */
@@ -18,8 +17,7 @@ export class MmuGather {
   private readonly start: number;
   private readonly end: number;
   private readonly frames: number[] = [];
-  private readonly tables: { readonly frame: number; readonly level: number }[] = [];
-  private readonly owed: OwedFlush;
+  private readonly tables: TakenTables;
 
   /** Takes all pages of [start, end) out (`unmap_vmas`), then the tables that lie wholly in it (`free_pgtables`). */
   constructor(spaces: UserSpaces, mm: MmStruct, start: number, end: number) {
@@ -29,7 +27,7 @@ export class MmuGather {
     this.end = end;
     const { cursor } = mm.tables;
     for (cursor.seek(start); cursor.start < end; cursor.next()) if (cursor.isLeaf) this.frames.push(cursor.frame);
-    this.owed = mm.tables.vunmapRangeNoflush(start, end);
+    this.tables = new TakenTables(mm.tables, mm.tables.vunmapRangeNoflush(start, end));
     const { loop, costs } = spaces.kernel;
     loop.spend(costs.callCycles + this.frames.length * costs.entryWriteCycles);
     this.freePgtables();
@@ -40,42 +38,38 @@ export class MmuGather {
    * flushed (`exit_mmap`).
    */
   *tlbFinishMmu(cause: "munmap" | "exit"): KernelCode<void> {
-    const { spaces, mm, start, end, frames, tables } = this;
-    const all = cause === "exit";
-    mm.tables.owed.settle(this.owed, start, end);
-    const freedTables = all || tables.length > 0;
-    if (freedTables || frames.length > 0) {
-      yield* flushTlbMmRange(spaces, mm, start, all ? TLB_FLUSH_ALL : end, freedTables, cause);
-    }
-    this.freePagesAndTables();
+    const { spaces, mm, frames, tables } = this;
+    const { loop, costs, machine, tables: kernelTables } = spaces.kernel;
+    yield* tables.freeAfter((owed) => this.flushAndFreePages(owed, cause));
+    loop.spend((frames.length + tables.count) * costs.frameCycles);
+    if (tables.count > 0) mm.syncTopTables(machine.memory, kernelTables.rootFrame);
   }
 
   /** Takes the tables that lie wholly in the range out of the tree, those below a table before it. */
   private freePgtables(): void {
     const { cursor, levels } = this.mm.tables;
     for (cursor.seek(this.start, 2); cursor.start < this.end; cursor.next(2)) {
-      this.takeTable(cursor);
+      this.takeTable();
       // The last entry of a table: all below the entry that names this table has been dealt with.
       while (cursor.level < levels && cursor.end % LEVEL_BYTES[cursor.level + 1] === 0) {
         cursor.up();
-        this.takeTable(cursor);
+        this.takeTable();
       }
     }
   }
 
-  private takeTable(cursor: PageTableCursor): void {
-    if (!cursor.isPresent || cursor.start < this.start || cursor.end > this.end) return;
-    this.tables.push({ frame: cursor.frame, level: cursor.level - 1 });
-    cursor.write(0, 0);
+  private takeTable(): void {
+    const { cursor } = this.mm.tables;
+    if (cursor.isPresent && cursor.start >= this.start && cursor.end <= this.end) this.tables.take();
   }
 
-  private freePagesAndTables(): void {
-    const { mm, frames, tables } = this;
-    const { kernel } = this.spaces;
-    const { loop, costs, pages } = kernel;
+  private *flushAndFreePages(owed: OwedFlush, cause: "munmap" | "exit"): KernelCode<void> {
+    const { spaces, mm, frames, tables } = this;
+    const { loop, pages } = spaces.kernel;
+    const freedTables = cause === "exit" || tables.count > 0;
+    // What was not mapped is in no TLB.
+    if (freedTables || frames.length > 0) yield* flushOwedOfMm(spaces, mm, owed, freedTables, cause);
+    else mm.tables.owed.waive(owed);
     pages.freeBulk(loop.currentCpu, Uint32Array.from(frames), 0, frames.length);
-    for (const { frame, level } of tables) mm.tables.freeTable(frame, level);
-    loop.spend((frames.length + tables.length) * costs.frameCycles);
-    if (tables.length > 0) mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
   }
 }

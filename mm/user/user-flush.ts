@@ -10,6 +10,7 @@ import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { broadcastFlush } from "../flush/broadcast-flush.ts";
 import type { FlushCause, FlushRecord } from "../flush/flush-accounts.ts";
 import type { UserFlushRequest } from "../flush/flush-policy.ts";
+import type { OwedFlush } from "../flush/owed-flush.ts";
 import { TLB_FLUSH_ALL, TLB_REMOTE_SEND_IPI } from "../flush/tlb-flush-reasons.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import type { MmStruct } from "./mm-struct.ts";
@@ -138,6 +139,24 @@ export function* flushTlbMmRange(
   if (cause === "exit" && mm.cpus().length > 0) {
     yield* flushing.smp.onEachCpuMask(mm.cpus(), (cpu) => spaces.leaveMm(cpu, mm, record), record);
   }
+}
+
+/**
+ * Flushes what is owed for entries of an address space that were changed. Of one that ends, everything is flushed (`exit_mmap`).
+ * @param freedTables whether page tables will be freed, so that CPUs in lazy mode must be told too
+ */
+export function flushOwedOfMm(
+  spaces: UserSpaces,
+  mm: MmStruct,
+  owed: OwedFlush,
+  freedTables: boolean,
+  cause: FlushCause,
+): KernelCode<void> {
+  const debts = mm.tables.owed;
+  const start = debts.startOf(owed);
+  const end = debts.endOf(owed);
+  debts.settle(owed, start, end);
+  return flushTlbMmRange(spaces, mm, start, cause === "exit" ? TLB_FLUSH_ALL : end, freedTables, cause);
 }
 
 /** Before global ASIDs are used again nothing may be left of those that had them. */

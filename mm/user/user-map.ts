@@ -13,6 +13,7 @@ import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import { MmuGather } from "./mmu-gather.ts";
+import { flushOwedOfMm } from "./user-flush.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
 const USER_PAGE = PTE_PRESENT | PTE_USER | PTE_RW | PTE_ACCESSED | PTE_DIRTY;
@@ -75,17 +76,18 @@ export function* mprotect(
   if (!isUserRange(start, end)) return -EINVAL;
   const { loop, costs } = spaces.kernel;
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
+  const { cursor, owed: debts } = mm.tables;
+  const owed = debts.owe(start, end);
   let changed = 0;
-  const { cursor } = mm.tables;
   for (cursor.seek(start); cursor.start < end; cursor.next()) {
-    const { low } = cursor;
-    const wanted = writable ? low | PTE_RW : low & ~PTE_RW;
-    if (wanted === low || !cursor.isLeaf) continue;
-    cursor.write(wanted, cursor.high);
+    if (!cursor.isLeaf || cursor.isWritable === writable) continue;
+    if (writable) cursor.allowWrites();
+    else cursor.forbidWrites(owed);
     changed++;
   }
   loop.spend(costs.callCycles + changed * costs.entryWriteCycles);
-  if (changed > 0 && !writable) yield* spaces.flushTlbMmRange(mm, start, end, false, "mprotect");
+  if (changed > 0 && !writable) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");
+  else debts.waive(owed);
   mm.mmapLock.release();
   return 0;
 }

@@ -44,6 +44,50 @@ describe("flushes that are owed", () => {
     expect(debts.count).toBe(0);
   });
 
+  it("can be part of a larger one, which covers them", () => {
+    const log = new KernelLog();
+    const debts = new OwedFlushes(log);
+    const whole = debts.owe(0, 4 * PAGE);
+    debts.include(debts.owe(PAGE, 2 * PAGE), whole);
+    expect([debts.count, log.lines]).toEqual([1, []]);
+    debts.include(debts.owe(3 * PAGE, 5 * PAGE), whole);
+    expect(log.lines.at(-1)).toMatch(/does not cover/);
+    const late = debts.owe(0, PAGE);
+    debts.waive(whole);
+    debts.include(late, whole);
+    expect(log.lines.at(-1)).toMatch(/no flush of them is owed/);
+  });
+
+  it("are asked for by whatever takes something away from an entry", () => {
+    const kernel = bootKernel({ cpus: 1 });
+    const { tables, log } = kernel;
+    const address = kernel.vmalloc(PAGE);
+    const { cursor } = tables;
+    cursor.seek(address);
+    const forgetful = [
+      // @ts-expect-error which flush is owed for it is not said
+      () => cursor.clearLeaf(),
+      // @ts-expect-error nor here
+      () => cursor.clearTable(),
+      // @ts-expect-error nor here
+      () => cursor.forbidWrites(),
+    ];
+    expect(forgetful).toHaveLength(3);
+    const elsewhere = tables.owed.owe(address + PAGE, address + 2 * PAGE);
+    cursor.forbidWrites(elsewhere);
+    expect(log.lines.at(-1)).toMatch(/page table entries of .* change, and no flush of them is owed/);
+    tables.owed.waive(elsewhere);
+    cursor.allowWrites();
+    expect(cursor.isWritable).toBe(true);
+    const owed = tables.owed.owe(address, address + PAGE);
+    const lines = log.lines.length;
+    cursor.forbidWrites(owed);
+    expect([cursor.isWritable, log.lines.length]).toEqual([false, lines]);
+    tables.owed.waive(owed);
+    cursor.clearTable(owed);
+    expect(log.lines).toHaveLength(lines + 1);
+  });
+
   it("are all settled after vmalloc, vmap and vm_map_ram, lazily and eagerly freed; verify finds one that is forgotten", () => {
     const kernel = bootKernel({ cpus: 2 });
     const frames = kernel.allocFrames(8);

@@ -199,6 +199,9 @@ describe("flush_tlb_mm_range", () => {
     cpu.store(TEXT, 4, 9);
     expect(cpu.load(TEXT, 4)).toBe(9);
     expect(machine.flushes).toHaveLength(1);
+    machine.kernel.run(munmap(machine.spaces, mm, TEXT, TEXT + 2 ** 21), 0);
+    machine.kernel.run(munmap(machine.spaces, mm, TEXT, TEXT + 2 ** 21), 0);
+    expect(mm.tables.owed.count).toBe(0);
   });
 });
 

@@ -2,6 +2,7 @@
 import { expect, it } from "vitest";
 import { formatLinearAddress16 } from "../../../arch/isa/linear-address.ts";
 import { VM_IOREMAP } from "../../../mm/index.ts";
+import { indexAt } from "../../../mm/page-tables/page-table-cursor.ts";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
 
 /** Addresses in a kernel made by {@link variedKernel}. */
@@ -97,9 +98,10 @@ export function readEntry(kernel: Kernel, la: number, level: number): [low: numb
 
 /** Overwrites the entry for `la` at a level, making tables where there are none. */
 export function writeEntry(kernel: Kernel, la: number, level: number, low: number, high: number): void {
-  const { cursor } = kernel.tables;
+  const { cursor, memory } = kernel.tables;
   if (!cursor.make(la, level)) throw new Error(`no table of level ${level} can be made for ${shown(la)}`);
-  cursor.write(low, high);
+  memory.writeWord(cursor.table, 2 * indexAt(la, level), low);
+  memory.writeWord(cursor.table, 2 * indexAt(la, level) + 1, high);
 }
 
 /** Breaks one thing in a sound state and returns what a finding must contain. */

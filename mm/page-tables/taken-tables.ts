@@ -1,0 +1,41 @@
+/**
+ * Page tables that were taken out of a tree. CPUs may still walk through them (their paging-structure caches name them), so that
+ * their frames can be had back only through the flush that is owed for them.
+ */
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import type { OwedFlush } from "../flush/owed-flush.ts";
+import type { PageTables } from "./page-tables.ts";
+
+/** Carries out a flush that is owed, on every CPU that it concerns, and settles it. */
+export type TableFlush = (owed: OwedFlush) => KernelCode<void>;
+
+/** Tables taken out of one tree, for one flush. */
+export class TakenTables {
+  private readonly from: PageTables;
+  private readonly owed: OwedFlush;
+  private readonly taken: { readonly frame: number; readonly level: number }[] = [];
+
+  /** @param owed the flush that drops what CPUs have cached of the tables; {@link freeAfter} settles it, if no table is taken as well */
+  constructor(from: PageTables, owed: OwedFlush) {
+    this.from = from;
+    this.owed = owed;
+  }
+
+  /** Tables taken so far. */
+  get count(): number {
+    return this.taken.length;
+  }
+
+  /** Takes the table that the entry under the tree's cursor names, and clears the entry. */
+  take(): void {
+    const { cursor } = this.from;
+    this.taken.push({ frame: cursor.frame, level: cursor.level - 1 });
+    cursor.clearTable(this.owed);
+  }
+
+  /** Flushes, then gives the tables' frames back. */
+  *freeAfter(flush: TableFlush): KernelCode<void> {
+    yield* flush(this.owed);
+    for (const { frame, level } of this.taken) this.from.freeTable(frame, level);
+  }
+}
