@@ -127,8 +127,10 @@ export {
   NoPhysicalMemory,
   PhysicalMemory,
 } from "./memory/physical-memory.ts";
+export { assumed, BASES, type Basis, documented, type Figure, measured, type Origin } from "./presets/figure.ts";
 export { PRESETS, presetByName } from "./presets/index.ts";
-export type { CostProfile, CpuFeatures, Figure, Preset, TlbPreset } from "./presets/preset.ts";
+export { countByBasis, figuresOf, type NamedFigure } from "./presets/named-figures.ts";
+export type { CostProfile, CpuFeatures, Preset, TlbPreset } from "./presets/preset.ts";
 export { parsePreset } from "./presets/preset-schema.ts";
 export {
   ACTIVITY_FLUSH,

@@ -50,6 +50,7 @@ export {
   wait,
 } from "./kernel/blocking.ts";
 export { type AllocationKind, FaultInjection } from "./kernel/fault-injection.ts";
+export { kernelFiguresOf } from "./kernel/kernel-cost-origins.ts";
 export {
   DEFAULT_KERNEL_COSTS,
   DESTINATION_MODES,

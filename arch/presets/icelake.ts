@@ -1,10 +1,18 @@
 /** Intel Ice Lake (server core, Sunny Cove): separate TLB for stores, two second-level TLBs. */
 
-import { bytes, cycles, ways } from "./figure.ts";
-import type { Preset, TlbPreset } from "./preset.ts";
+import { allFrom, allTakenOver, assumed, bits, bytes, cycles, documented, gigahertz, ways } from "./figure.ts";
+import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SKYLAKE, SKYLAKE_COSTS } from "./skylake.ts";
 
-const CPUID = "[F] CPUID leaf 18h; replacement and index [M], as in Skylake";
+const AS_SKYLAKE = {
+  indexHash: assumed("as Skylake"),
+  replacement: assumed("as Skylake: tree-PLRU in first-level TLBs"),
+};
+/** How a TLB is known that CPUID describes. */
+const FROM_CPUID = allFrom(TLB_SHAPE_FIELDS, documented("CPUID leaf 18h"), AS_SKYLAKE);
+
+const STRUCTURES_AS_SKYLAKE = allFrom(STRUCTURE_SHAPE_FIELDS, assumed("as Skylake, where it is assumed too"));
+const CPUID_CACHES = documented("CPUID leaf 4, Ice Lake server");
 
 /** The data TLBs that Ice Lake and Sapphire Rapids share. */
 export const SUNNY_COVE_DATA_TLBS: readonly TlbPreset[] = [
@@ -17,7 +25,7 @@ export const SUNNY_COVE_DATA_TLBS: readonly TlbPreset[] = [
     ways: 4,
     indexHash: "linear",
     replacement: "tree-plru",
-    source: CPUID,
+    origins: FROM_CPUID,
   },
   {
     name: "L1 dTLB loads 2M",
@@ -28,7 +36,7 @@ export const SUNNY_COVE_DATA_TLBS: readonly TlbPreset[] = [
     ways: 4,
     indexHash: "linear",
     replacement: "tree-plru",
-    source: CPUID,
+    origins: FROM_CPUID,
   },
   {
     name: "L1 dTLB loads 1G",
@@ -39,7 +47,7 @@ export const SUNNY_COVE_DATA_TLBS: readonly TlbPreset[] = [
     ways: 8,
     indexHash: "linear",
     replacement: "tree-plru",
-    source: CPUID,
+    origins: FROM_CPUID,
   },
   {
     name: "L1 dTLB stores",
@@ -50,7 +58,7 @@ export const SUNNY_COVE_DATA_TLBS: readonly TlbPreset[] = [
     ways: 16,
     indexHash: "linear",
     replacement: "tree-plru",
-    source: CPUID,
+    origins: FROM_CPUID,
   },
   {
     name: "L2 TLB 4K+2M",
@@ -61,7 +69,10 @@ export const SUNNY_COVE_DATA_TLBS: readonly TlbPreset[] = [
     ways: 8,
     indexHash: "xor",
     replacement: "tree-plru",
-    source: `${CPUID}; the address bit above the index chooses between the two for 4 KiB pages [M]`,
+    origins: {
+      ...FROM_CPUID,
+      indexHash: assumed("XOR as Skylake; the address bit above the index chooses between the two for 4 KiB pages"),
+    },
   },
   {
     name: "L2 TLB 4K+1G",
@@ -72,7 +83,7 @@ export const SUNNY_COVE_DATA_TLBS: readonly TlbPreset[] = [
     ways: 8,
     indexHash: "xor",
     replacement: "tree-plru",
-    source: CPUID,
+    origins: FROM_CPUID,
   },
 ];
 
@@ -81,9 +92,10 @@ export const ICELAKE: Preset = {
   ...SKYLAKE,
   name: "icelake",
   description: "Intel Ice Lake (server)",
-  maxPhyAddr: { value: 46, unit: "bits", source: "[M] Xeon 8380" },
-  frequencyGhz: { value: 2.3, unit: "GHz", source: "[M] Xeon 8380, base" },
+  maxPhyAddr: bits(46, assumed("Xeon 8380; remembered")),
+  frequencyGhz: gigahertz(2.3, documented("Xeon Platinum 8380, base")),
   features: { ...SKYLAKE.features, la57: true },
+  origins: { features: documented("Intel SDM vol. 2A, CPUID; five-level paging since Ice Lake server") },
   tlbs: [
     {
       name: "L1 iTLB 4K",
@@ -94,7 +106,7 @@ export const ICELAKE: Preset = {
       ways: 8,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: CPUID,
+      origins: FROM_CPUID,
     },
     {
       name: "L1 iTLB 2M",
@@ -105,38 +117,40 @@ export const ICELAKE: Preset = {
       ways: 8,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: CPUID,
+      origins: FROM_CPUID,
     },
     ...SUNNY_COVE_DATA_TLBS,
   ],
   pagingStructureCaches: {
-    ...SKYLAKE.pagingStructureCaches,
-    pml5e: { sets: 1, ways: 2, replacement: "lru", source: "[M] a few entries" },
+    pde: { sets: 8, ways: 4, replacement: "lru", origins: STRUCTURES_AS_SKYLAKE },
+    pdpte: { sets: 1, ways: 4, replacement: "lru", origins: STRUCTURES_AS_SKYLAKE },
+    pml4e: { sets: 1, ways: 2, replacement: "lru", origins: STRUCTURES_AS_SKYLAKE },
+    pml5e: { sets: 1, ways: 2, replacement: "lru", origins: STRUCTURES_AS_SKYLAKE },
   },
   dataCaches: [
     {
       name: "L1d",
-      sizeBytes: bytes(49_152, "[F] CPUID leaf 4, Ice Lake"),
-      ways: ways(12, "[F] CPUID leaf 4, Ice Lake"),
-      hitCycles: cycles(5, "[F] Intel optimization manual, Ice Lake"),
+      sizeBytes: bytes(49_152, CPUID_CACHES),
+      ways: ways(12, CPUID_CACHES),
+      hitCycles: cycles(5, documented("Intel optimization manual, Ice Lake")),
     },
     {
       name: "L2",
-      sizeBytes: bytes(1_310_720, "[F] CPUID leaf 4, Ice Lake server: 1.25 MiB"),
-      ways: ways(20, "[F] CPUID leaf 4, Ice Lake server"),
-      hitCycles: cycles(14, "[M]"),
+      sizeBytes: bytes(1_310_720, CPUID_CACHES),
+      ways: ways(20, CPUID_CACHES),
+      hitCycles: cycles(14, assumed("remembered")),
     },
     {
       name: "LLC",
-      sizeBytes: bytes(1_572_864, "[F] 1.5 MiB a core"),
-      ways: ways(12, "[F] CPUID leaf 4, Ice Lake server"),
-      hitCycles: cycles(60, "[M] about 25 ns over the mesh"),
+      sizeBytes: bytes(1_572_864, documented("1.5 MiB a core, Xeon Platinum 8380")),
+      ways: ways(12, CPUID_CACHES),
+      hitCycles: cycles(60, assumed("about 25 ns over the mesh")),
     },
   ],
-  memory: cycles(220, "[M] about 95 ns"),
+  memory: cycles(220, assumed("about 95 ns")),
   costs: {
-    ...SKYLAKE_COSTS,
-    secondLevelHit: cycles(8, "[M]"),
-    walk: cycles(20, "[M] as Skylake; two walkers are not modelled"),
+    ...allTakenOver(SKYLAKE_COSTS, "Skylake"),
+    secondLevelHit: cycles(8, assumed("remembered")),
+    walk: cycles(20, assumed("as Skylake; two walkers are not modelled")),
   },
 };

@@ -19,7 +19,15 @@ import {
   setOf,
   wholeFrom,
 } from "./field-checks.ts";
-import { INDEX_HASHES, type Preset, TLB_KINDS, TLB_PAGE_SIZES } from "./preset.ts";
+import { BASES } from "./figure.ts";
+import {
+  INDEX_HASHES,
+  type Preset,
+  STRUCTURE_SHAPE_FIELDS,
+  TLB_KINDS,
+  TLB_PAGE_SIZES,
+  TLB_SHAPE_FIELDS,
+} from "./preset.ts";
 import { REPLACEMENT_NAMES, replacementProblem } from "./replacement/index.ts";
 import { SKYLAKE } from "./skylake.ts";
 
@@ -53,8 +61,11 @@ const powerOfTwo = checkThat(
   `a power of two, at most ${ENTRIES_MAX}`,
 );
 
+const ORIGIN_FIELDS = { basis: oneOf(BASES), source: text };
+const origin = objectOf(ORIGIN_FIELDS);
+
 function figure(unit: string, value: FieldCheck): FieldCheck {
-  return objectOf({ value, unit: oneOf([unit]), source: text });
+  return objectOf({ value, unit: oneOf([unit]), ...ORIGIN_FIELDS });
 }
 
 const cycles = figure("cycles", COST_CYCLES);
@@ -69,14 +80,14 @@ const tlb = objectOf(
     pageSizes: setOf(TLB_PAGE_SIZES),
     ...geometry,
     indexHash: oneOf(INDEX_HASHES),
-    pcidCapacity: wholeFrom(1, PCIDS),
-    source: text,
+    pcidCapacity: figure("PCIDs", wholeFrom(1, PCIDS)),
+    origins: objectOf(eachOf(TLB_SHAPE_FIELDS, origin)),
   },
   ["pcidCapacity"],
 );
 
-const ownStructure = objectOf({ ...geometry, source: text });
-const sharedStructure = objectOf({ sharedWith: text, source: text });
+const ownStructure = objectOf({ ...geometry, origins: objectOf(eachOf(STRUCTURE_SHAPE_FIELDS, origin)) });
+const sharedStructure = objectOf({ sharedWith: text, origins: objectOf({ sharedWith: origin }) });
 const structureCache: FieldCheck = (value, path) =>
   (isRecord(value) && Object.hasOwn(value, "sharedWith") ? sharedStructure : ownStructure)(value, path);
 
@@ -96,6 +107,7 @@ const shapeProblem = objectOf({
   maxPhyAddr: figure("bits", wholeFrom(PHYSICAL_BITS_MIN, PHYSICAL_BITS_MAX)),
   frequencyGhz: figure("GHz", numberFrom(GHZ_MIN, GHZ_MAX)),
   features: objectOf(eachOf(Object.keys(SKYLAKE.features), oneOf([true, false]))),
+  origins: objectOf({ features: origin }),
   tlbs: arrayOf(tlb, 1, TLBS_MAX),
   pagingStructureCaches: objectOf(eachOf(STRUCTURES, structureCache), STRUCTURES),
   dataCaches: arrayOf(dataCache, 0, DATA_CACHE_LEVELS_MAX),

@@ -3,17 +3,8 @@
  * page-table lines, costs. Presets are JSON-compatible; `arch/presets/preset-schema.ts` checks those that people write.
  */
 import type { Vendor } from "../isa/vendor.ts";
+import type { Figure, Origin } from "./figure.ts";
 import type { ReplacementName } from "./replacement/index.ts";
-
-/** A number with its unit and where it comes from: F found in the named source, C computed from one, M remembered. */
-export interface Figure {
-  /** The number. */
-  readonly value: number;
-  /** `cycles`, `bytes`, `ways`, `bits` or `GHz`. */
-  readonly unit: string;
-  /** `[F]`, `[C]` or `[M]`, and where it is found, computed from or remembered of. */
-  readonly source: string;
-}
 
 /** How an index is made of a page number: its low bits, or these XOR the equally many bits above. */
 export const INDEX_HASHES = ["linear", "xor"] as const;
@@ -43,8 +34,18 @@ export interface TlbGeometry {
   /** What a full set evicts (replacement/index.ts). */
   readonly replacement: ReplacementName;
   /** How many PCIDs can have entries in it at once; no limit when absent. */
-  readonly pcidCapacity?: number;
+  readonly pcidCapacity?: Figure<"PCIDs">;
 }
+
+/** What of a TLB's shape has an origin. */
+export const TLB_SHAPE_FIELDS = ["pageSizes", "sets", "ways", "indexHash", "replacement"] as const;
+/** How each part of a TLB's shape is known. */
+export type TlbOrigins = Readonly<Record<(typeof TLB_SHAPE_FIELDS)[number], Origin>>;
+
+/** What of the shape of a paging-structure cache has an origin. */
+export const STRUCTURE_SHAPE_FIELDS = ["sets", "ways", "replacement"] as const;
+/** How each part of the shape of a paging-structure cache is known. */
+export type StructureOrigins = Readonly<Record<(typeof STRUCTURE_SHAPE_FIELDS)[number], Origin>>;
 
 /** A TLB of a preset. */
 export interface TlbPreset extends TlbGeometry {
@@ -54,14 +55,19 @@ export interface TlbPreset extends TlbGeometry {
   readonly kinds: readonly TlbKindName[];
   /** Which page sizes it holds; a larger page is held in pieces of the largest of them. */
   readonly pageSizes: readonly TlbPageSize[];
-  /** Where its shape comes from. */
-  readonly source: string;
+  /** How its shape is known. */
+  readonly origins: TlbOrigins;
 }
 
 /** A paging-structure cache of its own, or the name of the second-level TLB that holds its entries. */
 export type PagingStructureCachePreset =
-  | { readonly sets: number; readonly ways: number; readonly replacement: ReplacementName; readonly source: string }
-  | { readonly sharedWith: string; readonly source: string };
+  | {
+      readonly sets: number;
+      readonly ways: number;
+      readonly replacement: ReplacementName;
+      readonly origins: StructureOrigins;
+    }
+  | { readonly sharedWith: string; readonly origins: { readonly sharedWith: Origin } };
 
 /** Caches of the entries that walks use; a level that is absent is not cached (Intel SDM vol. 3A, 4.10.3). */
 export interface PagingStructureCachesPreset {
@@ -80,11 +86,11 @@ export interface DataCachePreset {
   /** `L1d`, `L2`, `LLC`. */
   readonly name: string;
   /** Size in bytes; lines have 64. */
-  readonly sizeBytes: Figure;
+  readonly sizeBytes: Figure<"bytes">;
   /** Ways of a set. */
-  readonly ways: Figure;
+  readonly ways: Figure<"ways">;
   /** Cycles of a fetch that this level answers. */
-  readonly hitCycles: Figure;
+  readonly hitCycles: Figure<"cycles">;
 }
 
 /** CPUID-like feature flags. A machine without a feature refuses what belongs to it. */
@@ -124,47 +130,47 @@ export interface CpuFeatures {
 /** What operations cost, in cycles. */
 export interface CostProfile {
   /** A load, store or fetch whose translation a first-level TLB holds: issue cost, not latency. */
-  readonly load: Figure;
+  readonly load: Figure<"cycles">;
   /** A store; otherwise as `load`. */
-  readonly store: Figure;
+  readonly store: Figure<"cycles">;
   /** A fetch; otherwise as `load`. */
-  readonly fetch: Figure;
+  readonly fetch: Figure<"cycles">;
   /** What a hit in the second-level TLB adds. */
-  readonly secondLevelHit: Figure;
+  readonly secondLevelHit: Figure<"cycles">;
   /** What a page walk adds beside the fetches of entries. */
-  readonly walk: Figure;
+  readonly walk: Figure<"cycles">;
   /** Setting A or D bits in page-table entries, once a walk that sets any. */
-  readonly setAccessedDirty: Figure;
+  readonly setAccessedDirty: Figure<"cycles">;
   /** INVLPG. */
-  readonly invlpg: Figure;
+  readonly invlpg: Figure<"cycles">;
   /** INVPCID types 0 to 3. */
-  readonly invpcidAddress: Figure;
+  readonly invpcidAddress: Figure<"cycles">;
   /** INVPCID type 1: one PCID. */
-  readonly invpcidContext: Figure;
+  readonly invpcidContext: Figure<"cycles">;
   /** INVPCID type 2: all. */
-  readonly invpcidAll: Figure;
+  readonly invpcidAll: Figure<"cycles">;
   /** INVPCID type 3: all but global translations. */
-  readonly invpcidAllNonGlobal: Figure;
+  readonly invpcidAllNonGlobal: Figure<"cycles">;
   /** MOV to CR3 that invalidates, and with bit 63 = 1. */
-  readonly movCr3: Figure;
+  readonly movCr3: Figure<"cycles">;
   /** MOV to CR3 with bit 63 = 1. */
-  readonly movCr3NoFlush: Figure;
+  readonly movCr3NoFlush: Figure<"cycles">;
   /** MOV to CR0. */
-  readonly movCr0: Figure;
+  readonly movCr0: Figure<"cycles">;
   /** MOV to CR4, and what changing CR4.PGE adds. */
-  readonly movCr4: Figure;
+  readonly movCr4: Figure<"cycles">;
   /** What changing CR4.PGE adds. */
-  readonly movCr4Flush: Figure;
+  readonly movCr4Flush: Figure<"cycles">;
   /** WRMSR. */
-  readonly wrmsr: Figure;
+  readonly wrmsr: Figure<"cycles">;
   /** WRPKRU. */
-  readonly wrpkru: Figure;
+  readonly wrpkru: Figure<"cycles">;
   /** Issuing INVLPGB, and waiting for it in TLBSYNC. */
-  readonly invlpgb: Figure;
+  readonly invlpgb: Figure<"cycles">;
   /** Waiting for INVLPGBs in TLBSYNC. */
-  readonly tlbsync: Figure;
+  readonly tlbsync: Figure<"cycles">;
   /** Delivery of a page fault, up to the first instruction of its handler. */
-  readonly pageFault: Figure;
+  readonly pageFault: Figure<"cycles">;
 }
 
 /** A microarchitecture. */
@@ -176,11 +182,13 @@ export interface Preset {
   /** Whose manual the part follows where the two differ (vendor.ts). */
   readonly vendor: Vendor;
   /** Width of physical addresses in bits. */
-  readonly maxPhyAddr: Figure;
+  readonly maxPhyAddr: Figure<"bits">;
   /** Clock frequency, by which cycles become seconds. */
-  readonly frequencyGhz: Figure;
+  readonly frequencyGhz: Figure<"GHz">;
   /** What the CPU can do. */
   readonly features: CpuFeatures;
+  /** How that is known. */
+  readonly origins: { readonly features: Origin };
   /** Its TLBs. */
   readonly tlbs: readonly TlbPreset[];
   /** Its paging-structure caches. */
@@ -188,7 +196,7 @@ export interface Preset {
   /** Its data caches, the first level first. */
   readonly dataCaches: readonly DataCachePreset[];
   /** A fetch that no data cache answers. */
-  readonly memory: Figure;
+  readonly memory: Figure<"cycles">;
   /** What operations cost. */
   readonly costs: CostProfile;
 }

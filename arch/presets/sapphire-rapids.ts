@@ -3,12 +3,17 @@
  * differ, the core counts: `test/silicon` holds what it did, `test/arch/presets/silicon.test.ts` lays this preset beside it.
  */
 
-import { bytes, cycles, ways } from "./figure.ts";
+import { allFrom, assumed, bits, bytes, cycles, documented, gigahertz, measured, ways } from "./figure.ts";
 import { ICELAKE, SUNNY_COVE_DATA_TLBS } from "./icelake.ts";
-import type { Preset } from "./preset.ts";
+import { type Preset, TLB_SHAPE_FIELDS } from "./preset.ts";
 
-const CPUID = "[F] CPUID leaf 18h; replacement and index [M], as in Skylake";
-const MEASURED = "[F] measured on an Emerald Rapids core (test/silicon)";
+const CPUID = documented("CPUID leaf 18h, Sapphire Rapids");
+const CPUID_CACHES = documented("CPUID leaf 4, Sapphire Rapids");
+const MEASURED = measured("an Emerald Rapids core, test/silicon");
+const AS_SKYLAKE = {
+  indexHash: assumed("as Skylake"),
+  replacement: assumed("as Skylake: tree-PLRU in first-level TLBs"),
+};
 
 /** Those of Ice Lake that no measurement has corrected. */
 const OTHER_DATA_TLBS = SUNNY_COVE_DATA_TLBS.filter(({ name, level }) => level === 1 && name !== "L1 dTLB loads 4K");
@@ -18,9 +23,12 @@ export const SAPPHIRE_RAPIDS: Preset = {
   ...ICELAKE,
   name: "sapphire-rapids",
   description: "Intel Sapphire Rapids and Emerald Rapids",
-  maxPhyAddr: { value: 46, unit: "bits", source: "[M] Xeon 8480" },
-  frequencyGhz: { value: 2.0, unit: "GHz", source: "[M] Xeon 8480, base" },
+  maxPhyAddr: bits(46, assumed("Xeon 8480; remembered")),
+  frequencyGhz: gigahertz(2.0, documented("Xeon Platinum 8480+, base")),
   features: { ...ICELAKE.features, pks: true, shadowStack: true },
+  origins: {
+    features: documented("Intel SDM vol. 2A, CPUID; supervisor keys and shadow stacks since Sapphire Rapids"),
+  },
   tlbs: [
     {
       name: "L1 iTLB 4K",
@@ -31,7 +39,7 @@ export const SAPPHIRE_RAPIDS: Preset = {
       ways: 8,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: `${MEASURED}: entries, ways, index; replacement [M]`,
+      origins: allFrom(TLB_SHAPE_FIELDS, MEASURED, { pageSizes: CPUID, replacement: AS_SKYLAKE.replacement }),
     },
     {
       name: "L1 iTLB 2M",
@@ -42,7 +50,7 @@ export const SAPPHIRE_RAPIDS: Preset = {
       ways: 8,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: CPUID,
+      origins: allFrom(TLB_SHAPE_FIELDS, CPUID, AS_SKYLAKE),
     },
     {
       name: "L1 dTLB loads 4K",
@@ -53,7 +61,8 @@ export const SAPPHIRE_RAPIDS: Preset = {
       ways: 6,
       indexHash: "linear",
       replacement: "mru3-plru2",
-      source: `${MEASURED}: all of it; the optimization manual too gives 96 entries, CPUID 64`,
+      // CPUID says 64 entries, the optimization manual 96.
+      origins: allFrom(TLB_SHAPE_FIELDS, MEASURED, { pageSizes: CPUID }),
     },
     ...OTHER_DATA_TLBS,
     {
@@ -65,24 +74,27 @@ export const SAPPHIRE_RAPIDS: Preset = {
       ways: 16,
       indexHash: "xor",
       replacement: "tree-plru",
-      source: `${MEASURED}: sets, ways and index for 4 KiB pages; CPUID has two halves of 8 ways, one for 2 MiB and one for 1 GiB pages beside those of 4 KiB; that larger pages may use all 16, and the replacement [M]`,
+      origins: allFrom(TLB_SHAPE_FIELDS, MEASURED, {
+        pageSizes: assumed("that larger pages may use all ways; CPUID: half of them for 2 MiB, half for 1 GiB pages"),
+        replacement: assumed("tree-PLRU; the core's own policy is not found, and is nothing like LRU"),
+      }),
     },
   ],
   dataCaches: [
     ICELAKE.dataCaches[0],
     {
       name: "L2",
-      sizeBytes: bytes(2_097_152, "[F] CPUID leaf 4, Sapphire Rapids: 2 MiB"),
-      ways: ways(16, "[F] CPUID leaf 4, Sapphire Rapids"),
-      hitCycles: cycles(15, "[M]"),
+      sizeBytes: bytes(2_097_152, CPUID_CACHES),
+      ways: ways(16, CPUID_CACHES),
+      hitCycles: cycles(15, assumed("remembered")),
     },
     {
       name: "LLC",
-      sizeBytes: bytes(1_966_080, "[F] 1.875 MiB a core"),
-      ways: ways(15, "[F] CPUID leaf 4, Sapphire Rapids"),
-      hitCycles: cycles(70, "[M] about 33 ns over the mesh"),
+      sizeBytes: bytes(1_966_080, documented("1.875 MiB a core, Xeon Platinum 8480+")),
+      ways: ways(15, CPUID_CACHES),
+      hitCycles: cycles(70, assumed("about 33 ns over the mesh")),
     },
   ],
-  memory: cycles(220, "[M] about 110 ns"),
-  costs: { ...ICELAKE.costs, secondLevelHit: cycles(7, "[M]") },
+  memory: cycles(220, assumed("about 110 ns")),
+  costs: { ...ICELAKE.costs, secondLevelHit: cycles(7, MEASURED) },
 };

@@ -1,33 +1,45 @@
 /** Intel Skylake (client and server core): the best known TLBs of all. */
 
-import { bytes, cycles, ways } from "./figure.ts";
+import { allFrom, assumed, bits, bytes, cycles, documented, gigahertz, measured, pcids, ways } from "./figure.ts";
 import type { CostProfile, Preset } from "./preset.ts";
+import { STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS } from "./preset.ts";
 
-const TLBDR = "[F] CPUID leaf 2; Tatar et al., TLB;DR, USENIX Security 2022";
+const CPUID = documented("CPUID leaf 2 and Intel optimization manual, Skylake");
+const TLBDR = measured("Tatar et al., TLB;DR, USENIX Security 2022, on Skylake");
+const MANUAL = documented("Intel optimization manual, Skylake client");
+/** A laptop on which the kernel's developers measured instructions. */
+const LUTOMIRSKI = "Lutomirski, Linux commit d8bced79af1d, Skylake laptop";
+const LIKE_4K = {
+  indexHash: assumed("linear, as the first-level TLBs for 4 KiB pages"),
+  replacement: assumed("tree-PLRU, as the first-level TLBs for 4 KiB pages"),
+};
 
 /** Costs of Skylake; later Intel profiles start from them. */
 export const SKYLAKE_COSTS: CostProfile = {
-  load: cycles(1, "[M] issue cost of a load whose latency is hidden; two can issue a cycle"),
-  store: cycles(1, "[M] one store a cycle"),
-  fetch: cycles(1, "[M] one fetch block a cycle"),
-  secondLevelHit: cycles(9, "[M] Skylake; 12 on Haswell [F, 7-cpu.com]"),
-  walk: cycles(21, "[C] so that a walk of one near entry (PDE cached) is 25 and of four is 37: 25 to 35 [M]"),
-  setAccessedDirty: cycles(250, "[M] a microcode assist to set A or D"),
-  invlpg: cycles(200, "[F] Hansen 2017, LKML: 198 to 230 marginal on Skylake"),
-  invpcidAddress: cycles(350, "[F] Hansen 2017, LKML"),
-  invpcidContext: cycles(350, "[M] as one address"),
-  invpcidAll: cycles(980, "[C] 376 ns (Lutomirski, commit d8bced79af1d) at 2.6 GHz"),
-  invpcidAllNonGlobal: cycles(980, "[M] as with globals"),
-  movCr3: cycles(96, "[F] Molnar 2015, LKML: 96 hot, 251 to 366 colder"),
-  movCr3NoFlush: cycles(96, "[M] as with a flush, hot"),
-  movCr0: cycles(100, "[M] serialising"),
-  movCr4: cycles(350, "[C] half of two CR4 writes, 539 ns at 2.6 GHz (Lutomirski), less the flush"),
-  movCr4Flush: cycles(350, "[C] what the same two writes leave for the flush"),
-  wrmsr: cycles(100, "[M] serialising"),
-  wrpkru: cycles(23, "[M] WRPKRU"),
-  invlpgb: cycles(0, "[M] not in this CPU"),
-  tlbsync: cycles(0, "[M] not in this CPU"),
-  pageFault: cycles(700, "[M] delivery through an interrupt gate and IRET, without the handler"),
+  load: cycles(1, assumed("issue cost of a load whose latency is hidden; two can issue a cycle")),
+  store: cycles(1, assumed("one store a cycle")),
+  fetch: cycles(1, assumed("one fetch block a cycle")),
+  secondLevelHit: cycles(9, assumed("remembered; 12 measured on Haswell by 7-cpu.com")),
+  walk: cycles(
+    21,
+    assumed("so that a walk of one near entry (PDE cached) is 25 and of four is 37: 25 to 35 remembered"),
+  ),
+  setAccessedDirty: cycles(250, assumed("a microcode assist to set A or D")),
+  invlpg: cycles(200, measured("Hansen 2017, LKML: 198 to 230 marginal on Skylake")),
+  invpcidAddress: cycles(350, measured("Hansen 2017, LKML, Skylake")),
+  invpcidContext: cycles(350, assumed("as one address")),
+  invpcidAll: cycles(980, measured(`${LUTOMIRSKI}: 376 ns, at 2.6 GHz`)),
+  invpcidAllNonGlobal: cycles(980, assumed("as with globals")),
+  movCr3: cycles(96, measured("Molnar 2015, LKML: 96 hot, 251 to 366 colder")),
+  movCr3NoFlush: cycles(96, assumed("as with a flush, hot")),
+  movCr0: cycles(100, assumed("serialising")),
+  movCr4: cycles(350, assumed(`half of two CR4 writes, less the flush; both 539 ns: ${LUTOMIRSKI}, at 2.6 GHz`)),
+  movCr4Flush: cycles(350, assumed("what the same two writes leave for the flush")),
+  wrmsr: cycles(100, assumed("serialising")),
+  wrpkru: cycles(23, assumed("remembered of measurements")),
+  invlpgb: cycles(0, documented("not in this CPU")),
+  tlbsync: cycles(0, documented("not in this CPU")),
+  pageFault: cycles(700, assumed("delivery through an interrupt gate and IRET, without the handler")),
 };
 
 /** Skylake. */
@@ -35,8 +47,8 @@ export const SKYLAKE: Preset = {
   name: "skylake",
   description: "Intel Skylake",
   vendor: "intel",
-  maxPhyAddr: { value: 46, unit: "bits", source: "[M] server; 39 on client parts" },
-  frequencyGhz: { value: 2.6, unit: "GHz", source: "[M] the laptop of the INVPCID figures" },
+  maxPhyAddr: bits(46, documented("CPUID leaf 80000008h, Skylake server; 39 on client parts")),
+  frequencyGhz: gigahertz(2.6, assumed("the laptop on which INVPCID was measured")),
   features: {
     nx: true,
     pge: true,
@@ -54,6 +66,7 @@ export const SKYLAKE: Preset = {
     invlpgb: false,
     tce: false,
   },
+  origins: { features: documented("Intel SDM vol. 2A, CPUID; as Linux lists them for Skylake server") },
   tlbs: [
     {
       name: "L1 iTLB 4K",
@@ -64,7 +77,7 @@ export const SKYLAKE: Preset = {
       ways: 8,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: TLBDR,
+      origins: allFrom(TLB_SHAPE_FIELDS, TLBDR, { pageSizes: CPUID }),
     },
     {
       name: "L1 iTLB 2M",
@@ -75,7 +88,7 @@ export const SKYLAKE: Preset = {
       ways: 8,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: `${TLBDR}; replacement [M]`,
+      origins: allFrom(TLB_SHAPE_FIELDS, CPUID, LIKE_4K),
     },
     {
       name: "L1 dTLB 4K",
@@ -86,7 +99,7 @@ export const SKYLAKE: Preset = {
       ways: 4,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: TLBDR,
+      origins: allFrom(TLB_SHAPE_FIELDS, TLBDR, { pageSizes: CPUID }),
     },
     {
       name: "L1 dTLB 2M",
@@ -97,7 +110,7 @@ export const SKYLAKE: Preset = {
       ways: 4,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: `${TLBDR}; replacement [M]`,
+      origins: allFrom(TLB_SHAPE_FIELDS, CPUID, LIKE_4K),
     },
     {
       name: "L1 dTLB 1G",
@@ -108,7 +121,7 @@ export const SKYLAKE: Preset = {
       ways: 4,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: `${TLBDR}; replacement [M]`,
+      origins: allFrom(TLB_SHAPE_FIELDS, CPUID, LIKE_4K),
     },
     {
       name: "L2 TLB",
@@ -119,8 +132,8 @@ export const SKYLAKE: Preset = {
       ways: 12,
       indexHash: "xor",
       replacement: "mru3-plru4",
-      pcidCapacity: 4,
-      source: TLBDR,
+      pcidCapacity: pcids(4, TLBDR),
+      origins: allFrom(TLB_SHAPE_FIELDS, TLBDR, { pageSizes: CPUID }),
     },
     {
       name: "L2 TLB 1G",
@@ -131,34 +144,49 @@ export const SKYLAKE: Preset = {
       ways: 4,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: `${TLBDR}; index and replacement [M]`,
+      origins: allFrom(TLB_SHAPE_FIELDS, CPUID, LIKE_4K),
     },
   ],
   pagingStructureCaches: {
-    pde: { sets: 8, ways: 4, replacement: "lru", source: "[M] about 32 entries; geometry and replacement assumed" },
-    pdpte: { sets: 1, ways: 4, replacement: "lru", source: "[M] about 4 entries" },
-    pml4e: { sets: 1, ways: 2, replacement: "lru", source: "[M] a few entries" },
+    pde: {
+      sets: 8,
+      ways: 4,
+      replacement: "lru",
+      origins: allFrom(STRUCTURE_SHAPE_FIELDS, assumed("about 32 entries remembered")),
+    },
+    pdpte: {
+      sets: 1,
+      ways: 4,
+      replacement: "lru",
+      origins: allFrom(STRUCTURE_SHAPE_FIELDS, assumed("about 4 entries remembered")),
+    },
+    pml4e: {
+      sets: 1,
+      ways: 2,
+      replacement: "lru",
+      origins: allFrom(STRUCTURE_SHAPE_FIELDS, assumed("a few entries remembered")),
+    },
   },
   dataCaches: [
     {
       name: "L1d",
-      sizeBytes: bytes(32_768, "[F] Intel optimization manual, Skylake"),
-      ways: ways(8, "[F] Intel optimization manual, Skylake"),
-      hitCycles: cycles(4, "[F] Intel optimization manual, Skylake: 4 cycles, simple addressing"),
+      sizeBytes: bytes(32_768, MANUAL),
+      ways: ways(8, MANUAL),
+      hitCycles: cycles(4, documented("Intel optimization manual, Skylake: simple addressing")),
     },
     {
       name: "L2",
-      sizeBytes: bytes(262_144, "[F] Intel optimization manual, Skylake client"),
-      ways: ways(4, "[F] Intel optimization manual, Skylake client"),
-      hitCycles: cycles(12, "[F] Intel optimization manual, Skylake client"),
+      sizeBytes: bytes(262_144, MANUAL),
+      ways: ways(4, MANUAL),
+      hitCycles: cycles(12, MANUAL),
     },
     {
       name: "LLC",
-      sizeBytes: bytes(2_097_152, "[F] 2 MiB a core, Skylake client"),
-      ways: ways(16, "[M]"),
-      hitCycles: cycles(44, "[F] Intel optimization manual, Skylake client"),
+      sizeBytes: bytes(2_097_152, documented("2 MiB a core, Skylake client")),
+      ways: ways(16, assumed("remembered")),
+      hitCycles: cycles(44, MANUAL),
     },
   ],
-  memory: cycles(210, "[M] about 80 ns"),
+  memory: cycles(210, assumed("about 80 ns")),
   costs: SKYLAKE_COSTS,
 };

@@ -1,10 +1,17 @@
 /** AMD Zen 2: fully associative first level for all sizes; the second-level data TLB also holds PDEs. */
 
-import { bytes, cycles, ways } from "./figure.ts";
-import type { Preset, TlbPreset } from "./preset.ts";
+import { allFrom, allTakenOver, assumed, bits, bytes, cycles, documented, gigahertz, ways } from "./figure.ts";
+import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SKYLAKE_COSTS } from "./skylake.ts";
 
-const MANUAL = "[F] vendor manual as quoted by wikichip and 7-cpu.com; replacement and index [M]";
+const MANUAL = documented("AMD software optimization guide, family 17h models 30h and up");
+const UNKNOWN = {
+  indexHash: assumed("linear: nothing else is known"),
+  replacement: assumed("LRU where fully associative, else tree-PLRU: nothing is known"),
+};
+/** How a TLB is known that the manual describes. */
+const FROM_MANUAL = allFrom(TLB_SHAPE_FIELDS, MANUAL, UNKNOWN);
+const CACHES = documented("AMD software optimization guide, family 17h models 30h and up; 7-cpu.com, Zen 2");
 
 /** The instruction TLBs that Zen 2 and Zen 4 share. */
 export const ZEN_INSTRUCTION_TLBS: readonly TlbPreset[] = [
@@ -17,7 +24,7 @@ export const ZEN_INSTRUCTION_TLBS: readonly TlbPreset[] = [
     ways: 64,
     indexHash: "linear",
     replacement: "lru",
-    source: MANUAL,
+    origins: FROM_MANUAL,
   },
   {
     name: "L2 iTLB",
@@ -28,7 +35,7 @@ export const ZEN_INSTRUCTION_TLBS: readonly TlbPreset[] = [
     ways: 8,
     indexHash: "linear",
     replacement: "tree-plru",
-    source: MANUAL,
+    origins: FROM_MANUAL,
   },
 ];
 
@@ -37,8 +44,8 @@ export const ZEN2: Preset = {
   name: "zen2",
   description: "AMD Zen 2",
   vendor: "amd",
-  maxPhyAddr: { value: 48, unit: "bits", source: "[M] 43 with memory encryption" },
-  frequencyGhz: { value: 3.4, unit: "GHz", source: "[M] about what EPYC 7742 boosts to" },
+  maxPhyAddr: bits(48, documented("CPUID leaf 80000008h; 43 with memory encryption")),
+  frequencyGhz: gigahertz(3.4, documented("EPYC 7742, most boost")),
   features: {
     nx: true,
     pge: true,
@@ -56,6 +63,7 @@ export const ZEN2: Preset = {
     invlpgb: false,
     tce: true,
   },
+  origins: { features: documented("AMD APM vol. 3, appendix E, CPUID; PCIDs and protection keys since Zen 3") },
   tlbs: [
     ...ZEN_INSTRUCTION_TLBS,
     {
@@ -67,7 +75,7 @@ export const ZEN2: Preset = {
       ways: 64,
       indexHash: "linear",
       replacement: "lru",
-      source: MANUAL,
+      origins: FROM_MANUAL,
     },
     {
       name: "L2 dTLB",
@@ -78,42 +86,48 @@ export const ZEN2: Preset = {
       ways: 16,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: `${MANUAL}; 2048 entries [F]; 16 ways [C]: 12, as quoted, does not divide 2048; 1 GiB pages become 2 MiB pieces [F]`,
+      // 1 GiB pages become 2 MiB pieces.
+      origins: { ...FROM_MANUAL, ways: assumed("16: the 12 of the manual do not divide 2048 entries") },
     },
   ],
   pagingStructureCaches: {
-    pde: { sharedWith: "L2 dTLB", source: "[F] the second-level data TLB also holds PDEs" },
-    pdpte: { sets: 1, ways: 64, replacement: "lru", source: "[M] 64 entries for PML4E and PDPTE, as in Zen 4" },
-    pml4e: { sharedWith: "pdpte", source: "[M] as in Zen 4" },
+    pde: { sharedWith: "L2 dTLB", origins: { sharedWith: MANUAL } },
+    pdpte: {
+      sets: 1,
+      ways: 64,
+      replacement: "lru",
+      origins: allFrom(STRUCTURE_SHAPE_FIELDS, MANUAL, { replacement: UNKNOWN.replacement }),
+    },
+    pml4e: { sharedWith: "pdpte", origins: { sharedWith: MANUAL } },
   },
   dataCaches: [
     {
       name: "L1d",
-      sizeBytes: bytes(32_768, "[F] 7-cpu.com, Zen 2"),
-      ways: ways(8, "[F] 7-cpu.com, Zen 2"),
-      hitCycles: cycles(4, "[M]"),
+      sizeBytes: bytes(32_768, CACHES),
+      ways: ways(8, CACHES),
+      hitCycles: cycles(4, assumed("remembered")),
     },
     {
       name: "L2",
-      sizeBytes: bytes(524_288, "[F] 7-cpu.com, Zen 2"),
-      ways: ways(8, "[F] 7-cpu.com, Zen 2"),
-      hitCycles: cycles(12, "[M]"),
+      sizeBytes: bytes(524_288, CACHES),
+      ways: ways(8, CACHES),
+      hitCycles: cycles(12, assumed("remembered")),
     },
     {
       name: "L3",
-      sizeBytes: bytes(4_194_304, "[F] 16 MiB a core complex of 4 cores, 7-cpu.com"),
-      ways: ways(16, "[F] 7-cpu.com, Zen 2"),
-      hitCycles: cycles(39, "[M]"),
+      sizeBytes: bytes(4_194_304, documented("16 MiB a core complex of 4 cores, 7-cpu.com")),
+      ways: ways(16, CACHES),
+      hitCycles: cycles(39, assumed("remembered")),
     },
   ],
-  memory: cycles(270, "[M] about 80 ns"),
+  memory: cycles(270, assumed("about 80 ns")),
   costs: {
-    ...SKYLAKE_COSTS,
-    secondLevelHit: cycles(7, "[M] AMD"),
-    walk: cycles(20, "[M]"),
-    invlpg: cycles(110, "[M]"),
-    movCr3: cycles(150, "[M]"),
-    movCr4: cycles(200, "[M]"),
-    movCr4Flush: cycles(400, "[M]"),
+    ...allTakenOver(SKYLAKE_COSTS, "Skylake"),
+    secondLevelHit: cycles(7, assumed("remembered of AMD parts")),
+    walk: cycles(20, assumed("remembered")),
+    invlpg: cycles(110, assumed("remembered")),
+    movCr3: cycles(150, assumed("remembered")),
+    movCr4: cycles(200, assumed("remembered")),
+    movCr4Flush: cycles(400, assumed("remembered")),
   },
 };

@@ -1,18 +1,32 @@
 /** AMD Zen 4: broadcast invalidation, five levels of page tables. */
 
-import { bytes, cycles, ways } from "./figure.ts";
-import type { Preset } from "./preset.ts";
+import {
+  allFrom,
+  allTakenOver,
+  assumed,
+  bits,
+  bytes,
+  cycles,
+  documented,
+  gigahertz,
+  measured,
+  takenOver,
+  ways,
+} from "./figure.ts";
+import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS } from "./preset.ts";
 import { ZEN_INSTRUCTION_TLBS, ZEN2 } from "./zen2.ts";
 
-const MEASURED = "[F] chipsandcheese.com, Zen 4; replacement and index [M]";
+const MEASURED = measured("chipsandcheese.com, Zen 4");
+const ZEN4_CACHES = documented("AMD's presentation of Zen 4: 1 MiB a core, 32 MiB a complex of 8 cores");
+const UNKNOWN = { indexHash: assumed("linear: nothing else is known"), replacement: assumed("LRU: nothing is known") };
 
 /** Zen 4. */
 export const ZEN4: Preset = {
   ...ZEN2,
   name: "zen4",
   description: "AMD Zen 4",
-  maxPhyAddr: { value: 52, unit: "bits", source: "[M] EPYC 9004" },
-  frequencyGhz: { value: 3.7, unit: "GHz", source: "[M] about what EPYC 9654 boosts to" },
+  maxPhyAddr: bits(52, assumed("EPYC 9004; remembered")),
+  frequencyGhz: gigahertz(3.7, documented("EPYC 9654, most boost")),
   features: {
     ...ZEN2.features,
     la57: true,
@@ -22,8 +36,9 @@ export const ZEN4: Preset = {
     shadowStack: true,
     invlpgb: true,
   },
+  origins: { features: documented("AMD APM vol. 3, appendix E, CPUID; five-level paging since Zen 4") },
   tlbs: [
-    ...ZEN_INSTRUCTION_TLBS,
+    ...ZEN_INSTRUCTION_TLBS.map((tlb) => ({ ...tlb, origins: allTakenOver(tlb.origins, "Zen 2") })),
     {
       name: "L1 dTLB",
       level: 1,
@@ -33,7 +48,7 @@ export const ZEN4: Preset = {
       ways: 72,
       indexHash: "linear",
       replacement: "lru",
-      source: "[M] 72 entries",
+      origins: allFrom(TLB_SHAPE_FIELDS, documented("72 entries, AMD's presentation of Zen 4"), UNKNOWN),
     },
     {
       name: "L2 dTLB",
@@ -44,38 +59,43 @@ export const ZEN4: Preset = {
       ways: 24,
       indexHash: "linear",
       replacement: "lru",
-      source: `${MEASURED}; 24 ways [M]`,
+      origins: allFrom(TLB_SHAPE_FIELDS, MEASURED, { ...UNKNOWN, ways: assumed("24 of 3072 entries; remembered") }),
     },
   ],
   pagingStructureCaches: {
-    pde: { sharedWith: "L2 dTLB", source: "[M] as in Zen 2" },
-    pdpte: { sets: 1, ways: 64, replacement: "lru", source: "[F] chipsandcheese.com: 64 entries for PML4E and PDPTE" },
-    pml4e: { sharedWith: "pdpte", source: "[F] chipsandcheese.com" },
-    pml5e: { sharedWith: "pdpte", source: "[M]" },
+    pde: { sharedWith: "L2 dTLB", origins: { sharedWith: assumed("as Zen 2") } },
+    pdpte: {
+      sets: 1,
+      ways: 64,
+      replacement: "lru",
+      origins: allFrom(STRUCTURE_SHAPE_FIELDS, MEASURED, { replacement: UNKNOWN.replacement }),
+    },
+    pml4e: { sharedWith: "pdpte", origins: { sharedWith: MEASURED } },
+    pml5e: { sharedWith: "pdpte", origins: { sharedWith: assumed("as PML4Es") } },
   },
   dataCaches: [
-    ZEN2.dataCaches[0],
+    { ...ZEN2.dataCaches[0], hitCycles: takenOver(ZEN2.dataCaches[0].hitCycles, "Zen 2") },
     {
       name: "L2",
-      sizeBytes: bytes(1_048_576, "[F] 1 MiB"),
-      ways: ways(8, "[F] 8 ways"),
-      hitCycles: cycles(14, "[M]"),
+      sizeBytes: bytes(1_048_576, ZEN4_CACHES),
+      ways: ways(8, ZEN4_CACHES),
+      hitCycles: cycles(14, assumed("remembered")),
     },
     {
       name: "L3",
-      sizeBytes: bytes(4_194_304, "[F] 32 MiB a core complex of 8 cores"),
-      ways: ways(16, "[F] 16 ways"),
-      hitCycles: cycles(50, "[M]"),
+      sizeBytes: bytes(4_194_304, ZEN4_CACHES),
+      ways: ways(16, ZEN4_CACHES),
+      hitCycles: cycles(50, assumed("remembered")),
     },
   ],
-  memory: cycles(340, "[M] about 90 ns"),
+  memory: cycles(340, assumed("about 90 ns")),
   costs: {
-    ...ZEN2.costs,
-    invpcidAddress: cycles(200, "[M]"),
-    invpcidContext: cycles(300, "[M]"),
-    invpcidAll: cycles(500, "[M]"),
-    invpcidAllNonGlobal: cycles(500, "[M]"),
-    invlpgb: cycles(250, "[M] issuing it"),
-    tlbsync: cycles(1500, "[M] waiting for all cores of a socket"),
+    ...allTakenOver(ZEN2.costs, "Zen 2"),
+    invpcidAddress: cycles(200, assumed("remembered")),
+    invpcidContext: cycles(300, assumed("remembered")),
+    invpcidAll: cycles(500, assumed("remembered")),
+    invpcidAllNonGlobal: cycles(500, assumed("remembered")),
+    invlpgb: cycles(250, assumed("issuing it")),
+    tlbsync: cycles(1500, assumed("waiting for all cores of a socket")),
   },
 };

@@ -105,7 +105,7 @@ export class Tlb {
     const isIndexed = ways > SCANNED_WAYS_MAX;
     this.headMask = indexSize(slots) - 1;
     this.headAt = isIndexed ? arrays.takeWords(this.headMask + 1) : -1;
-    this.pcidCapacity = geometry.pcidCapacity ?? 0;
+    this.pcidCapacity = geometry.pcidCapacity?.value ?? 0;
     this.pcids = this.pcidCapacity > 0 ? [] : null;
     this.isLimited = this.pcidCapacity > 0;
   }

@@ -1,6 +1,6 @@
 /**
- * What kernel code costs in cycles beside the hardware's own costs, on a server core of about 2.5 GHz. [F] found in the
- * named source, [C] computed from one, [M] remembered: check before quoting. None is fitted to a result of the emulator.
+ * What kernel code costs in cycles beside the hardware's own costs, on a server core of about 2.5 GHz. How each figure is
+ * known stands in kernel-cost-origins.ts. None is fitted to a result of the emulator.
  */
 import { arrayOf, COST_CYCLES, eachOf, type FieldCheck, objectOf, oneOf } from "../../arch/presets/field-checks.ts";
 import type { ByDistance } from "../../arch/time/topology.ts";
@@ -55,44 +55,29 @@ export interface KernelCosts {
   readonly callCycles: number;
 }
 
-/**
- * A modified cache line moving between CPUs: [M] shared first-level cache within a core; [C] the middle of 50 to 100 ns
- * within a socket and of 100 to 300 ns between sockets, both [M], at 2.5 GHz.
- */
+/** A modified cache line moving between CPUs. */
 const LINE_TRANSFER: ByDistance = [20, 40, 190, 500];
 
 /** A server core of about 2.5 GHz. */
 export const DEFAULT_KERNEL_COSTS: KernelCosts = {
-  // [M] an atomic on a line at hand.
   lock: { uncontendedCycles: 20, transferCycles: LINE_TRANSFER },
   ipi: {
     destinationMode: "cluster",
     queueCycles: LINE_TRANSFER,
-    // [M] WRMSR to the x2APIC's interrupt command register.
     sendCycles: 120,
-    // [M] about 0.4 us within a socket, 0.8 us between sockets; [F, an upper bound] LATR (ASPLOS 2018): until handled up to
-    // 2.7 us on 2 sockets, up to 6.6 us on 8.
     latencyCycles: [800, 800, 1000, 2000],
-    // [M] interrupt delivery and IRET with speculation barriers.
     entryCycles: 350,
     exitCycles: 250,
     requestCycles: LINE_TRANSFER,
     ackCycles: LINE_TRANSFER,
   },
-  // [M] register state, run queue, without MOV to CR3.
   contextSwitchCycles: 1000,
-  // [M] SYSCALL and SYSRET with speculation barriers.
   kernelEntryCycles: 100,
   kernelExitCycles: 100,
-  // [M] a dependent load from the second-level cache and a compare.
   treeStepCycles: 8,
-  // [M] a store.
   entryWriteCycles: 3,
-  // [M] a few loads and stores on a per-CPU list.
   frameCycles: 25,
-  // [C] 4096 bytes at 32 a cycle.
   zeroPageCycles: 128,
-  // [M] calls, checks, allocation of small structures.
   callCycles: 200,
 };
 

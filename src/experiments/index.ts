@@ -1,9 +1,9 @@
 /** The experiments that `mmulab experiment` knows. */
 import type { Preset } from "../../arch/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
+import { figuresOfMachine } from "../report/figures.ts";
 import { describeSettings, kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
 import type { Experiment, ExperimentObserver, ExperimentResult } from "./base/experiment.ts";
-import { inputsOf } from "./base/inputs.ts";
 import { ParameterReader } from "./base/parameters.ts";
 import { flushCeiling } from "./flush-ceiling/flush-ceiling.ts";
 import { flushCost } from "./flush-cost/flush-cost.ts";
@@ -48,6 +48,6 @@ export function runExperiment(
     seed,
     parameters: values,
     ...outcome,
-    inputs: inputsOf(preset, kernelSettings(settings, 1).costs),
+    inputs: figuresOfMachine(preset, kernelSettings(settings, 1).costs),
   };
 }

@@ -2,6 +2,7 @@
 
 import prettyBytes from "pretty-bytes";
 import { sumCounters } from "../../arch/index.ts";
+import { figureSentence } from "../report/figures.ts";
 import { renderFlushCosts } from "../report/flush-costs.ts";
 import { type Cell, grouped, renderTable } from "../report/tables.ts";
 import { type TlbCounts, tlbCounts } from "../report/tlb-counts.ts";
@@ -103,7 +104,8 @@ function cpus(report: RunReport): string {
   ]);
   const { kernelWarnings, kernelWarningLines = [] } = report;
   const warnings = kernelWarnings === 0 ? "" : `\n${warningText(kernelWarnings, kernelWarningLines)}`;
-  return `Cycles of the emulated machine\n${renderTable(["", "clock", "time", "idle", "waiting"], rows)}${warnings}`;
+  const figures = `  ${figureSentence(report.machine.figures)}\n`;
+  return `Cycles of the emulated machine\n${renderTable(["", "clock", "time", "idle", "waiting"], rows)}${figures}${warnings}`;
 }
 
 function warningText(count: number, lines: readonly string[]): string {

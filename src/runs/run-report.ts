@@ -3,6 +3,7 @@ import { ACTIVITY_IDLE, ACTIVITY_IPI_WAIT, ACTIVITY_LOCK_WAIT, type CounterSnaps
 import type { EventCounter } from "../events/event-counter.ts";
 import type { ParameterValues } from "../input/parameters.ts";
 import type { Kernel } from "../machine/kernel.ts";
+import { type FigureCounts, figureCounts, figuresOfMachine } from "../report/figures.ts";
 import { type FlushCosts, flushCosts } from "../report/flush-costs.ts";
 import type { OperationCount, WorkloadOptions, WorkloadResult } from "../workloads/base/workload.ts";
 
@@ -23,6 +24,8 @@ export interface RunReport {
     readonly memoryBytes: number;
     readonly preset: string;
     readonly frequencyGhz: number;
+    /** How many figures of the preset and of the kernel's costs play a part, by how they are known. */
+    readonly figures: FigureCounts;
   };
   /** By the kernel function's name. */
   readonly operations: Readonly<Record<string, Readonly<OperationCount>>>;
@@ -114,6 +117,7 @@ export function gatherReport(
       memoryBytes: machine.memory.sizeBytes,
       preset: machine.preset.name,
       frequencyGhz: machine.preset.frequencyGhz.value,
+      figures: figureCounts(figuresOfMachine(machine.preset, kernel.mm.costs)),
     },
     operations: Object.fromEntries(
       Array.from(result.operations, ([name, { done, failed, bytes }]) => [name, { done, failed, bytes }]),

@@ -15,6 +15,7 @@ import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { decodeData, encodeData } from "./container.ts";
 import { captureKernel, type KernelState, restoreKernel } from "./kernel-state.ts";
+import { withOrigins } from "./older-preset.ts";
 import { CONFIG_SCHEMA, STATE_SCHEMA } from "./schema.ts";
 
 /** Version of the format. A file of another version is refused. */
@@ -79,7 +80,11 @@ export function loadKernel(file: string): LoadedKernel {
   const { madeBy, config } = header;
   try {
     const { preset, flushPolicy, ...rest } = config;
-    const kernel = bootKernel({ ...rest, preset: parsePreset(preset), flushPolicy: flushPolicyByName(flushPolicy) });
+    const kernel = bootKernel({
+      ...rest,
+      preset: parsePreset(withOrigins(preset)),
+      flushPolicy: flushPolicyByName(flushPolicy),
+    });
     restoreKernel(kernel, parsed.data);
     return { kernel, madeBy };
   } catch (error) {

@@ -28,6 +28,7 @@ import { inputName } from "../files/byte-chunks.ts";
 import { readLineBatches } from "../files/text-lines.ts";
 import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
+import { type FigureCounts, figureCounts, figuresOfMachine } from "../report/figures.ts";
 import { costParts } from "../report/flush-costs.ts";
 import { kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
 import { type FtraceEvent, type FtraceLoss, type FtraceSkip, parseFtraceLine } from "./ftrace-lines.ts";
@@ -67,7 +68,12 @@ export interface SkippedLines {
 /** What a replay did and cost. Cycles are of the emulated CPUs. */
 export interface FtraceReport {
   readonly trace: string;
-  readonly machine: { readonly preset: string; readonly frequencyGhz: number; readonly cpus: number };
+  readonly machine: {
+    readonly preset: string;
+    readonly frequencyGhz: number;
+    readonly cpus: number;
+    readonly figures: FigureCounts;
+  };
   readonly policy: string;
   readonly lazyMaxPages: number;
   readonly traced: {
@@ -290,6 +296,7 @@ class FtraceReplay {
       machine: {
         preset: machine.preset.name,
         frequencyGhz: machine.preset.frequencyGhz.value,
+        figures: figureCounts(figuresOfMachine(machine.preset, kernel.mm.costs)),
         cpus: machine.loop.cpus,
       },
       policy: vm.flushing.policy.name,

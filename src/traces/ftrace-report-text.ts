@@ -1,5 +1,6 @@
 /** The report of a replayed ftrace trace, for people. */
 import prettyBytes from "pretty-bytes";
+import { figureSentence } from "../report/figures.ts";
 import { type Cell, grouped, renderTable } from "../report/tables.ts";
 import type { FtraceReport } from "./ftrace-replay.ts";
 
@@ -56,7 +57,7 @@ function costs(report: FtraceReport): string {
       row("  stolen from other CPUs", flushCost.stolenCycles, flushes),
       row("  walks that refill the TLBs", flushCost.refillCycles, flushCost.refills),
     ],
-  )}`;
+  )}  ${figureSentence(machine.figures)}\n`;
 }
 
 function activities(report: FtraceReport): string {

@@ -1,5 +1,5 @@
 /** What an experiment is: parameters in, tables, plots and findings out. */
-import type { Preset } from "../../../arch/index.ts";
+import type { NamedFigure, Preset } from "../../../arch/index.ts";
 import type { Kernel, KernelConfig } from "../../machine/kernel.ts";
 import type { SettingName } from "../../settings/machine-settings.ts";
 import type { ParameterReader, ParameterSpec } from "./parameters.ts";
@@ -40,13 +40,6 @@ export interface Plot {
   readonly series: readonly Series[];
 }
 
-/** A figure that the results rest on. */
-export interface Input {
-  readonly name: string;
-  readonly value: string;
-  readonly source: string;
-}
-
 /** What an experiment found. The same parameters and seed give the same, byte for byte. */
 export interface ExperimentResult {
   readonly name: string;
@@ -58,7 +51,7 @@ export interface ExperimentResult {
   /** What the tables say, one sentence each, computed from them. */
   readonly findings: readonly string[];
   /** Every figure that went in; none is fitted to a result. */
-  readonly inputs: readonly Input[];
+  readonly inputs: readonly NamedFigure[];
 }
 
 /** Observers of an experiment while it runs. */

@@ -1,5 +1,8 @@
 /** How many single invalidations a flush of a full TLB is worth, when the walks that refill it are counted. */
-import { PAGE_SIZE, type Preset, type TlbPreset } from "../../../arch/index.ts";
+
+import { assumed, PAGE_SIZE, type Preset, type TlbPreset } from "../../../arch/index.ts";
+import { allFrom } from "../../../arch/presets/figure.ts";
+import { STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS } from "../../../arch/presets/preset.ts";
 import { flushTlbKernelRange } from "../../../mm/index.ts";
 import { bootKernel } from "../../machine/kernel.ts";
 import { ResidentCpus } from "../base/resident-cpus.ts";
@@ -69,7 +72,7 @@ function withSmallTlb(tlbs: readonly TlbPreset[]): TlbPreset[] {
       ways: 4,
       indexHash: "linear",
       replacement: "tree-plru",
-      source: "this experiment",
+      origins: allFrom(TLB_SHAPE_FIELDS, assumed("this experiment varies the entries")),
     },
   ];
 }
@@ -81,7 +84,11 @@ function ownStructureCaches(preset: Preset, tlbs: readonly TlbPreset[]): Preset[
       const host = "sharedWith" in cache ? preset.tlbs.find((tlb) => tlb.name === cache.sharedWith) : undefined;
       if (host === undefined || tlbs.includes(host)) return [name, cache];
       const { sets, ways, replacement } = host;
-      return [name, { sets, ways, replacement, source: `${cache.source}; apart from the TLB: this experiment` }];
+      const origins = allFrom(
+        STRUCTURE_SHAPE_FIELDS,
+        assumed("this experiment: as large as the TLB that it was part of"),
+      );
+      return [name, { sets, ways, replacement, origins }];
     }),
   );
 }

@@ -1,4 +1,5 @@
 /** The result of an experiment as one HTML file that needs nothing else: its plots are SVG within it. */
+import { figureCounts, figureSentence, figureValue } from "../../report/figures.ts";
 import type { ExperimentResult, ResultTable } from "../base/experiment.ts";
 import { renderPlot } from "./plot-svg.ts";
 
@@ -15,10 +16,10 @@ export function renderHtml(result: ExperimentResult): string {
   const given = Object.entries(parameters).map(
     ([key, value]) => `${key}: ${Array.isArray(value) ? value.join(", ") : value}`,
   );
-  const inputTable = inputs.map(
-    (input) =>
-      `<tr><td>${escapeHtml(input.name)}</td><td>${escapeHtml(input.value)}</td><td>${escapeHtml(input.source)}</td></tr>`,
-  );
+  const inputTable = inputs.map((figure) => {
+    const cells = [figure.name, figure.of, figureValue(figure), figure.basis, figure.source];
+    return `<tr>${cells.map((cell) => `<td>${escapeHtml(cell)}</td>`).join("")}</tr>`;
+  });
   return `<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -38,9 +39,9 @@ ${findings.map((finding) => `<li>${escapeHtml(finding)}</li>`).join("\n")}
 ${plots.map((plot) => `<h2>${escapeHtml(plot.title)}</h2>\n${renderPlot(plot)}`).join("\n")}
 ${tables.map(renderTable).join("\n")}
 <h2>Inputs</h2>
-<p>No figure is fitted to a result. [F] found in the source, [C] computed from one, [M] remembered.</p>
+<p>${figureSentence(figureCounts(inputs))}. No figure is fitted to a result.</p>
 <table class="inputs">
-<thead><tr><th>figure</th><th>value</th><th>source</th></tr></thead>
+<thead><tr><th>figure</th><th>of</th><th>value</th><th>basis</th><th>source</th></tr></thead>
 <tbody>
 ${inputTable.join("\n")}
 </tbody>

@@ -1,4 +1,5 @@
 /** Results of experiments for people, and as CSV. */
+import { figureCounts, figureSentence, figureValue } from "../../report/figures.ts";
 import { type Cell, renderTable } from "../../report/tables.ts";
 import type { ExperimentResult, Value } from "../base/experiment.ts";
 
@@ -17,14 +18,18 @@ export function renderResult(result: ExperimentResult): string {
     )}`;
   });
   const said = findings.map((finding) => `  ${finding}\n`);
-  const note = "  Inputs with their sources: --inputs, --json or --html; none is fitted to a result.\n";
+  const counts = figureSentence(figureCounts(result.inputs));
+  const note = `  ${counts}. --inputs, --json and --html show them.\n`;
   return `${head}${body.join("")}\nFindings\n${said.join("")}${note}`;
 }
 
-/** Every figure that went in, with its source; ends with a newline. */
+/** Every figure that went in, and how it is known; ends with a newline. */
 export function renderInputs({ inputs }: ExperimentResult): string {
-  const rows = inputs.map(({ name, value, source }) => `  ${name.padEnd(44)} ${value.padEnd(36)} ${source}\n`);
-  return `Inputs ([F] found in the source, [C] computed from one, [M] remembered; none is fitted to a result)\n${rows.join("")}`;
+  const rows = inputs.map(
+    (figure) =>
+      `  ${figure.name.padEnd(34)} ${figureValue(figure).padEnd(14)} ${figure.basis.padEnd(10)} ${figure.source}\n`,
+  );
+  return `Inputs (${figureSentence(figureCounts(inputs))}; none is fitted to a result)\n${rows.join("")}`;
 }
 
 function cell(value: Value): Cell {

@@ -49,8 +49,8 @@ function sharedStructures(): ReturnType<typeof parsePreset> {
   const json = JSON.parse(JSON.stringify(presetByName("skylake")));
   json.name = "shared structures";
   json.pagingStructureCaches = {
-    pde: { sets: 1, ways: 4, replacement: "lru", source: "[M] of a test" },
-    pdpte: { sharedWith: "pde", source: "[M] of a test" },
+    pde: { ...json.pagingStructureCaches.pde, sets: 1, ways: 4, replacement: "lru" },
+    pdpte: { sharedWith: "pde", origins: { sharedWith: { basis: "assumed", source: "this test" } } },
   };
   return parsePreset(json);
 }

@@ -1,7 +1,9 @@
 /** The fast path (arch/fast-path/README.md) leaves the state that the general path leaves. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { CR4_PCIDE, CR4_PKE, PageFault, PRESETS, type Preset, presetByName } from "../../../arch/index.ts";
+import { assumed, CR4_PCIDE, CR4_PKE, PageFault, PRESETS, type Preset, presetByName } from "../../../arch/index.ts";
+import { allFrom } from "../../../arch/presets/figure.ts";
+import { STRUCTURE_SHAPE_FIELDS } from "../../../arch/presets/preset.ts";
 import { ALL, BASE, GLOBAL, Guest } from "../guest.ts";
 import { countGeneral, hardwareState } from "./compare.ts";
 
@@ -172,6 +174,8 @@ function carryOut(guest: Guest, step: Step, laOf: Layout): string {
   }
 }
 
+const MADE_UP = allFrom(STRUCTURE_SHAPE_FIELDS, assumed("made up"));
+
 /** Shapes that no preset has, but that the fast path does too: the policies of the second level and of the cache of PDEs. */
 const OTHER_SHAPES: readonly Preset[] = (["round-robin", "lru"] as const).map((replacement) => {
   const skylake = presetByName("skylake");
@@ -180,7 +184,7 @@ const OTHER_SHAPES: readonly Preset[] = (["round-robin", "lru"] as const).map((r
     ...skylake,
     name: `skylake with ${replacement}`,
     tlbs: skylake.tlbs.map((tlb) => (tlb.name === "L2 TLB" ? { ...tlb, ways: 5, replacement } : tlb)),
-    pagingStructureCaches: { ...caches, pde: { sets: 2, ways: 8, replacement, source: "made up" } },
+    pagingStructureCaches: { ...caches, pde: { sets: 2, ways: 8, replacement, origins: MADE_UP } },
   };
 });
 

@@ -1,6 +1,14 @@
 /** Presets as data. */
 import { describe, expect, test } from "vitest";
-import { Machine, MachineUsageError, PRESETS, parsePreset, presetByName } from "../../../arch/index.ts";
+import {
+  BASES,
+  figuresOf,
+  Machine,
+  MachineUsageError,
+  PRESETS,
+  parsePreset,
+  presetByName,
+} from "../../../arch/index.ts";
 import { BASE, Guest, thrown } from "../guest.ts";
 
 /** A copy of Skylake as JSON, to be changed. */
@@ -17,14 +25,31 @@ test.each(PRESETS.map((preset) => [preset.name, preset] as const))(
   },
 );
 
-test("every figure of every preset has a unit and says where it comes from", () => {
-  const check = (value: unknown, path: string): void => {
-    if (typeof value !== "object" || value === null) return;
-    if ("value" in value)
-      expect(value, path).toMatchObject({ unit: expect.any(String), source: expect.stringMatching(/\[[FCM]\b/) });
-    for (const [key, inner] of Object.entries(value)) check(inner, `${path}.${key}`);
-  };
-  for (const preset of PRESETS) check(preset, preset.name);
+test("every figure of every preset says how it is known, and from where", () => {
+  for (const preset of PRESETS) {
+    const figures = figuresOf(preset);
+    expect(figures.map(({ name }) => name)).toEqual(expect.arrayContaining(["costs.walk", "tlbs.0.replacement"]));
+    for (const { name, basis, source, value, unit } of figures) {
+      expect(BASES, name).toContain(basis);
+      expect(source.length, name).toBeGreaterThan(3);
+      expect(unit === "", name).toBe(typeof value === "string");
+    }
+  }
+});
+
+test("what is taken over from another part is assumed of this one, however well it is known there", () => {
+  expect(presetByName("skylake").costs.invlpg.basis).toBe("measured");
+  expect(presetByName("icelake").costs.invlpg).toMatchObject({
+    basis: "assumed",
+    source: expect.stringContaining("as Skylake: Hansen 2017"),
+  });
+});
+
+test("figures that a CPU has no use for are not among its figures", () => {
+  const names = (preset: string) => figuresOf(presetByName(preset)).map(({ name }) => name);
+  expect(names("zen4")).toContain("costs.invlpgb");
+  for (const name of ["costs.invlpgb", "costs.tlbsync"]) expect(names("skylake")).not.toContain(name);
+  expect(names("zen2")).not.toContain("costs.invpcidAll");
 });
 
 test("the presets have the geometry of the parts", () => {
@@ -103,6 +128,20 @@ describe("a mistake is named with its place, value and what was expected", () =>
       "preset: memory.source: ",
     ],
     [
+      "no basis",
+      (preset) => {
+        delete preset.costs.walk.basis;
+      },
+      "preset: costs.walk.basis: undefined: expected one of measured, documented, assumed",
+    ],
+    [
+      "no origin of a part of a shape",
+      (preset) => {
+        delete preset.tlbs[0].origins.ways;
+      },
+      "preset: tlbs.0.origins.ways: undefined: expected an object",
+    ],
+    [
       "unknown field",
       (preset) => {
         preset.colour = "red";
@@ -133,7 +172,10 @@ describe("a mistake is named with its place, value and what was expected", () =>
     [
       "structure cache",
       (preset) => {
-        preset.pagingStructureCaches.pde = { sharedWith: "L9", source: "x" };
+        preset.pagingStructureCaches.pde = {
+          sharedWith: "L9",
+          origins: { sharedWith: { basis: "assumed", source: "x" } },
+        };
       },
       'preset: pagingStructureCaches.pde.sharedWith: L9: expected one of "L2 TLB"',
     ],

@@ -1,0 +1,77 @@
+/** All figures of a preset by name, as listings, reports and `--set` have them: `tlbs.0.ways`, `costs.walk`. */
+import { isRecord } from "./field-checks.ts";
+import type { Basis, Figure, Origin } from "./figure.ts";
+import type { CpuFeatures, Preset } from "./preset.ts";
+
+/** A figure with its name and with what it is a figure of. */
+export interface NamedFigure extends Origin {
+  /** The way to it in the preset, with dots: `dataCaches.0.hitCycles`. */
+  readonly name: string;
+  /** A number, the name of a policy or hash, or page sizes joined by `+`. */
+  readonly value: number | string;
+  /** `cycles`, `bytes`, `ways`, `sets`, `bits`, `GHz`, `PCIDs`; empty for what is no number. */
+  readonly unit: string;
+  /** What it belongs to, where the name does not say it: `L2 TLB`; else empty. */
+  readonly of: string;
+}
+
+/** Figures that play no part in a CPU without a feature. */
+const NEEDED_FEATURES: Readonly<Record<string, keyof CpuFeatures>> = {
+  "costs.invpcidAddress": "invpcid",
+  "costs.invpcidContext": "invpcid",
+  "costs.invpcidAll": "invpcid",
+  "costs.invpcidAllNonGlobal": "invpcid",
+  "costs.movCr3NoFlush": "pcid",
+  "costs.wrpkru": "pku",
+  "costs.invlpgb": "invlpgb",
+  "costs.tlbsync": "invlpgb",
+};
+
+/** Units of plain fields that are numbers. */
+const PLAIN_UNITS: Readonly<Record<string, string>> = { sets: "sets", ways: "ways" };
+
+/** All figures of a preset, in the order in which it has them; what its features exclude is left out. */
+export function figuresOf(preset: Preset): NamedFigure[] {
+  const { maxPhyAddr, frequencyGhz, tlbs, pagingStructureCaches, dataCaches, memory, costs } = preset;
+  const all = [
+    named("maxPhyAddr", "", maxPhyAddr),
+    named("frequencyGhz", "", frequencyGhz),
+    ...tlbs.flatMap((tlb, index) => shapeFigures(`tlbs.${index}`, tlb.name, tlb)),
+    ...Object.entries(pagingStructureCaches).flatMap(([name, cache]) =>
+      shapeFigures(`pagingStructureCaches.${name}`, "", cache),
+    ),
+    ...dataCaches.flatMap((cache, index) => shapeFigures(`dataCaches.${index}`, cache.name, cache)),
+    named("memory", "", memory),
+    ...Object.entries(costs).map(([name, figure]) => named(`costs.${name}`, "", figure)),
+  ];
+  return all.filter(({ name }) => {
+    const feature = NEEDED_FEATURES[name];
+    return feature === undefined || preset.features[feature];
+  });
+}
+
+/** How many of some figures have each basis. */
+export function countByBasis(figures: readonly Origin[]): Record<Basis, number> {
+  const counts: Record<Basis, number> = { measured: 0, documented: 0, assumed: 0 };
+  for (const { basis } of figures) counts[basis]++;
+  return counts;
+}
+
+function named(name: string, of: string, { value, unit, basis, source }: Figure): NamedFigure {
+  return { name, of, value, unit, basis, source };
+}
+
+/** Figures of a structure: fields that are figures, and plain fields whose origins stand in `origins`. */
+function shapeFigures(path: string, of: string, shape: object): NamedFigure[] {
+  const fields: Readonly<Record<string, unknown>> = { ...shape };
+  const origins: Readonly<Record<string, Origin>> = isRecord(fields.origins)
+    ? (fields.origins as Readonly<Record<string, Origin>>)
+    : {};
+  return Object.entries(fields).flatMap(([field, value]): NamedFigure[] => {
+    const name = `${path}.${field}`;
+    if (isRecord(value) && "unit" in value) return [named(name, of, value as unknown as Figure)];
+    if (!Object.hasOwn(origins, field)) return [];
+    const shown = Array.isArray(value) ? value.join("+") : (value as number | string);
+    return [{ name, of, value: shown, unit: PLAIN_UNITS[field] ?? "", ...origins[field] }];
+  });
+}
