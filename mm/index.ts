@@ -60,6 +60,13 @@ export {
 } from "./kernel/kernel-costs.ts";
 export { type LockCosts, Mutex, SpinLock } from "./kernel/lock.ts";
 export { LockClass, type LockStatistics, lockClass, lockStatistics } from "./kernel/lock-stat.ts";
+export type { LockWatcher, WatchedLock } from "./kernel/lock-watcher.ts";
+export type {
+  Lockdep,
+  LockFault,
+  LockGuard,
+  LockReport,
+} from "./kernel/lockdep.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";
 export { type FlushEvents, NO_EVENTS, type PageTableEvents, type VmallocEvents } from "./kernel/vmalloc-events.ts";
 export { Work } from "./kernel/work.ts";

@@ -6,6 +6,7 @@ import type { UserModeState } from "./flush/user-mode.ts";
 import { captureFrames, type FramesState, restoreFrames } from "./frames/frames-state.ts";
 import type { FaultInjectionState } from "./kernel/fault-injection.ts";
 import { captureLockStatistics, type LockStatisticsState, restoreLockStatistics } from "./kernel/lock-stat.ts";
+import type { LockdepState } from "./kernel/lockdep.ts";
 import type { KernelMm } from "./kernel-mm.ts";
 import type { KernelLogState } from "./lib/kernel-log.ts";
 import type { PageTablesState } from "./page-tables/page-tables.ts";
@@ -22,6 +23,8 @@ export interface KernelMmState {
   readonly memoryTypes: readonly { readonly start: number; readonly end: number; readonly mode: CacheMode }[];
   readonly flushing: FlushingState;
   readonly locks: LockStatisticsState;
+  /** What the checks of locking have seen; absent where locking is not checked. */
+  readonly lockdep?: LockdepState | undefined;
 }
 
 /** Flushes: counters, user mode, interrupts between CPUs, accounts. */
@@ -60,6 +63,7 @@ export function captureKernelMm(mm: KernelMm): KernelMmState {
       .map(({ start, end, mode }) => ({ start, end, mode })),
     flushing: captureFlushing(mm.flushing),
     locks: captureLockStatistics(mm.loop),
+    ...(mm.lockdep === null ? {} : { lockdep: mm.lockdep.capture() }),
   };
 }
 
@@ -78,6 +82,7 @@ export function restoreKernelMm(mm: KernelMm, state: KernelMmState): void {
   for (const { start, end, mode } of state.memoryTypes) memoryTypes.add(start, end, mode);
   restoreFlushing(mm.flushing, state.flushing);
   restoreLockStatistics(mm.loop, state.locks);
+  if (state.lockdep !== undefined) mm.lockdep?.restore(state.lockdep);
 }
 
 function captureFlushing({ fullFlushes, rangeFlushes, vmstat, smp, userMode, accounts }: Flushing): FlushingState {

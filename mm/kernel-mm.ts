@@ -9,6 +9,7 @@ import { Flushing, type FlushingConfig } from "./flush/flushing.ts";
 import type { PageAllocator } from "./frames/page-allocator.ts";
 import type { FaultInjection } from "./kernel/fault-injection.ts";
 import { checkKernelCosts, type KernelCosts } from "./kernel/kernel-costs.ts";
+import { Lockdep } from "./kernel/lockdep.ts";
 import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
 import type { KernelLog } from "./lib/kernel-log.ts";
 import { MemoryTypes } from "./page-tables/memtype.ts";
@@ -26,6 +27,8 @@ export interface KernelMmParts {
   readonly costs: KernelCosts;
   /** How flushes reach the CPUs; Linux's default when absent. */
   readonly flushing?: FlushingConfig;
+  /** Whether locking is checked (`CONFIG_PROVE_LOCKING`). Default: no. */
+  readonly proveLocking?: boolean | undefined;
 }
 
 /** The kernel's memory management below its allocators. */
@@ -39,6 +42,8 @@ export class KernelMm {
   readonly faults: FaultInjection;
   readonly costs: KernelCosts;
   readonly flushing: Flushing;
+  /** What checks locking; null where nothing does. */
+  readonly lockdep: Lockdep | null;
   /** How physical ranges of devices are cached where they are mapped. */
   readonly memoryTypes = new MemoryTypes();
   /** ANDed to the low word of every kernel page (`__default_kernel_pte_mask`): takes global away with page-table isolation. */
@@ -60,6 +65,7 @@ export class KernelMm {
     this.log = parts.log;
     this.faults = parts.faults;
     this.costs = costs;
+    this.lockdep = parts.proveLocking === true ? new Lockdep(parts.machine.loop, parts.log) : null;
     this.flushing = new Flushing(machine, costs, parts.flushing);
     this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
   }

@@ -4,6 +4,7 @@
  */
 import { checkState } from "../../arch/isa/state-error.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
+import type { LockWatcher } from "./lock-watcher.ts";
 
 const CONTENTIONS = 0;
 const CONTENTION_BOUNCES = 1;
@@ -22,9 +23,12 @@ export class LockClass {
   readonly name: string;
   /** Counts and times, by the constants above. */
   readonly values = new Float64Array(FIELDS);
+  /** Who watches its locks; null when nobody does. */
+  watcher: LockWatcher | null;
 
-  constructor(name: string) {
+  constructor(name: string, watcher: LockWatcher | null = null) {
     this.name = name;
+    this.watcher = watcher;
     this.values[WAIT_MIN] = Number.POSITIVE_INFINITY;
     this.values[HOLD_MIN] = Number.POSITIVE_INFINITY;
   }
@@ -93,26 +97,44 @@ export interface LockStatistics {
   readonly holdAverageCycles: number;
 }
 
-const classesOf = new WeakMap<EventLoop, Map<string, LockClass>>();
+/** The classes of a machine's locks by name, and who watches them. */
+interface LockClasses {
+  readonly byName: Map<string, LockClass>;
+  watcher: LockWatcher | null;
+}
+
+const classesOf = new WeakMap<EventLoop, LockClasses>();
+
+function classesFor(loop: EventLoop): LockClasses {
+  let classes = classesOf.get(loop);
+  if (classes === undefined) {
+    classes = { byName: new Map(), watcher: null };
+    classesOf.set(loop, classes);
+  }
+  return classes;
+}
 
 /** The class of the locks called `name` on a machine. */
 export function lockClass(loop: EventLoop, name: string): LockClass {
-  let classes = classesOf.get(loop);
-  if (classes === undefined) {
-    classes = new Map();
-    classesOf.set(loop, classes);
-  }
-  let found = classes.get(name);
+  const { byName, watcher } = classesFor(loop);
+  let found = byName.get(name);
   if (found === undefined) {
-    found = new LockClass(name);
-    classes.set(name, found);
+    found = new LockClass(name, watcher);
+    byName.set(name, found);
   }
   return found;
 }
 
+/** Has `watcher` told of all locks of a machine from now on. */
+export function watchLocks(loop: EventLoop, watcher: LockWatcher): void {
+  const classes = classesFor(loop);
+  classes.watcher = watcher;
+  for (const each of classes.byName.values()) each.watcher = watcher;
+}
+
 /** Statistics of all locks of a machine by name, those with most contentions first, as the kernel sorts them. */
 export function lockStatistics(loop: EventLoop): LockStatistics[] {
-  const all = [...(classesOf.get(loop)?.values() ?? [])].map((each) => each.snapshot());
+  const all = [...classesFor(loop).byName.values()].map((each) => each.snapshot());
   return all.sort((a, b) => b.contentions - a.contentions || (a.name < b.name ? -1 : 1));
 }
 
@@ -128,7 +150,7 @@ export interface LockStatisticsState {
 
 /** Copies the statistics of all locks, in order of names. */
 export function captureLockStatistics(loop: EventLoop): LockStatisticsState {
-  const classes = [...(classesOf.get(loop)?.values() ?? [])].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const classes = [...classesFor(loop).byName.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   const values = new Float64Array(classes.length * FIELDS);
   classes.forEach((each, i) => {
     values.set(each.values, i * FIELDS);

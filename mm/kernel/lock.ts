@@ -60,6 +60,11 @@ export abstract class Lock {
     return this.lastCpu;
   }
 
+  /** Whether who waits for it sleeps. */
+  get sleeps(): boolean {
+    return this.pause === PAUSE_SLEEP;
+  }
+
   /** Takes the lock if that is possible without waiting. */
   tryTake(): boolean {
     if (this.held || this.loop.mustYield()) return false;
@@ -80,6 +85,7 @@ export abstract class Lock {
     }
     const thread = loop.currentThread;
     if (thread === null) throw new Error(`${this.name} was asked for outside any thread`);
+    this.class.watcher?.acquiring(this);
     if (thread === this.holder) throw new Error(`${thread.name} takes ${this.name}, which it holds already`);
     const since = loop.nowCycles();
     const bounced = this.lastCpu !== loop.currentCpu;
@@ -100,6 +106,7 @@ export abstract class Lock {
     const { loop } = this;
     const now = loop.clockCycles[loop.currentCpu];
     this.class.held(now - this.takenAtCycles);
+    if (this.class.watcher !== null) this.class.watcher.lockRelease(this);
     this.freeAtCycles = now;
     if (this.queue.length === 0) {
       this.held = false;
@@ -161,6 +168,7 @@ export abstract class Lock {
     const { currentThread } = this.loop;
     if (this.holder !== currentThread) this.holder = currentThread;
     this.lastCpu = cpu;
+    if (this.class.watcher !== null) this.class.watcher.lockAcquire(this);
   }
 }
 

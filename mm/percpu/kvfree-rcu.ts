@@ -68,6 +68,7 @@ export class KvfreeRcu {
   /** Adds a pointer with the batch's lock held, and releases the lock (`kvfree_call_rcu`). */
   private readonly add = (batch: CpuBatch, address: number): Blocking<void> => {
     const { loop } = this.state;
+    this.state.mm.lockdep?.assertHeld(batch.lock, "krcp");
     batch.pending.push(address);
     const isFull = batch.pending.length >= KVFREE_BULK_MAX_ENTRIES;
     const delayTicks = isFull ? 1 : DRAIN_SECONDS * this.times.ticksPerSecond;
@@ -101,6 +102,7 @@ export class KvfreeRcu {
       batch.lock.release();
       return;
     }
+    this.state.mm.lockdep?.assertHeld(batch.lock, "krcp");
     const taken = batch.pending;
     batch.pending = [];
     batch.underWay++;

@@ -116,6 +116,7 @@ export class PercpuAllocator {
   private readonly freeWithLock = (address: number): Blocking<void> => {
     const { state } = this;
     const chunk = this.byAtom.get(atomOf(address));
+    state.mm.lockdep?.assertHeld(this.lock, "pcpu_chunk_lists");
     const freed = chunk === undefined ? 0 : chunk.free(address - chunk.base);
     let isBalanceDue = false;
     if (chunk === undefined || freed === 0) {
@@ -175,6 +176,7 @@ export class PercpuAllocator {
 
   /** Allocates in the fullest chunk that has room; the chunk, with the offset in `foundOffset`, or null. */
   private findChunk(size: number, align: number): PercpuChunk | null {
+    this.state.mm.lockdep?.assertHeld(this.lock, "pcpu_chunk_lists");
     for (let slot = slotOfSize(size); slot <= this.freeSlot; slot++) {
       const chunks = this.slots[slot];
       for (let i = 0; i < chunks.length; i++) {
@@ -208,6 +210,7 @@ export class PercpuAllocator {
   private populate(chunk: PercpuChunk, page: number): boolean {
     const { state, cpus } = this;
     const { pages, loop, costs } = state;
+    state.mm.lockdep?.assertHeld(this.mutex, "chunk->populated");
     for (let cpu = 0; cpu < cpus; cpu++) {
       const at = cpu * chunk.pages + page;
       const frame = pages.allocPages(loop.currentCpu, 0, FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE);
@@ -304,6 +307,7 @@ export class PercpuAllocator {
   }
 
   private move(chunk: PercpuChunk, slot: number, inFront: boolean): void {
+    this.state.mm.lockdep?.assertHeld(this.lock, "pcpu_chunk_lists");
     if (chunk.slot >= 0) {
       const from = this.slots[chunk.slot];
       from.splice(from.indexOf(chunk), 1);

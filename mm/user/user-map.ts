@@ -33,6 +33,7 @@ export function* mmapPopulate(spaces: UserSpaces, mm: MmStruct, start: number, p
 
 function populate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number): number {
   const { kernel } = spaces;
+  kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   const { loop, costs, machine } = kernel;
   const end = start + pages * PAGE_SIZE;
   const frames = new Uint32Array(pages);
@@ -57,6 +58,7 @@ function populate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number
 export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
   if (!isUserRange(start, end)) return -EINVAL;
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
+  spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   yield* new MmuGather(spaces, mm, start, end).tlbFinishMmu("munmap");
   mm.mmapLock.release();
   return 0;
@@ -76,6 +78,7 @@ export function* mprotect(
   if (!isUserRange(start, end)) return -EINVAL;
   const { loop, costs } = spaces.kernel;
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
+  spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   const { cursor, owed: debts } = mm.tables;
   const owed = debts.owe(start, end);
   let changed = 0;

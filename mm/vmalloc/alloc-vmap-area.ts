@@ -171,6 +171,7 @@ const TREE_STEPS = 10;
 function nodePoolDelVa(state: Vmalloc, node: VmapNode, sizeBytes: number, request: AreaRequest): number {
   const { areas } = state;
   const { align, range } = request;
+  if (node.poolGuard !== null) node.poolGuard.check();
   const pool = sizeToVaPool(sizeBytes);
   const head = node.poolHeads[pool];
   if (areas.listIsEmpty(head)) return 0;

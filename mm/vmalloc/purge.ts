@@ -30,6 +30,7 @@ export function* __purgeVmapAreaLazy(
   cause: FlushCause,
 ): KernelCode<boolean> {
   const { areas, config } = state;
+  state.mm.lockdep?.assertHeld(state.purgeLock, "__purge_vmap_area_lazy");
   const activity = state.loop.enterActivity(state.purgeActivity);
   state.events?.purgeBegin(start, end, fullPoolDecay, state.lazyNr);
   state.purges++;
@@ -128,6 +129,7 @@ function* purgeVmapNode(state: Vmalloc, node: VmapNode): KernelCode<void> {
 /** Puts an area at the head of a pool whose lock is held, and releases the lock (`node_pool_add_va`). */
 function nodePoolAddVa(state: Vmalloc, node: VmapNode, pool: number, area: number): Blocking<void> {
   const { areas } = state;
+  if (node.poolGuard !== null) node.poolGuard.check();
   areas.listAddAfter(area, node.poolHeads[pool]);
   node.poolLengths[pool]++;
   node.poolLock.release();

@@ -40,7 +40,8 @@ export function vmallocDumpObj(state: Vmalloc, object: number): string | null {
   const address = alignUp(object, PAGE_SIZE);
   const node = state.addrToNode(address);
   if (node.busyLock.isHeld) return null;
-  const area = node.busy.__findVmapArea(address);
+  // The kernel tries to take the lock; here nothing can come between this look and the answer.
+  const area = node.busy.tree.__findVmapArea(address);
   const vm = area === 0 ? 0 : areas.vmOf(area);
   if (vm === 0) return null;
   const start = formatLinearAddress(vms.addr[vm]);

@@ -7,6 +7,7 @@ import type { PageAllocator } from "../frames/page-allocator.ts";
 import type { FaultInjection } from "../kernel/fault-injection.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 import { Mutex, SpinLock } from "../kernel/lock.ts";
+import { type Lockdep, LockGuard } from "../kernel/lockdep.ts";
 import type { VmallocEvents } from "../kernel/vmalloc-events.ts";
 import type { Work } from "../kernel/work.ts";
 import type { KernelMm } from "../kernel-mm.ts";
@@ -55,6 +56,8 @@ export class Vmalloc {
   readonly costs: KernelCosts;
   readonly flushing: Flushing;
   readonly config: VmallocConfig;
+  /** Which structure is guarded by which lock, where that is checked; else empty. */
+  readonly lockGuards: readonly LockGuard[];
 
   readonly areas = new VmapAreas();
   readonly vms = new VmStructs();
@@ -108,8 +111,17 @@ export class Vmalloc {
     const shared = { areas, log, zones, starts: new AreaStarts() };
     this.nodes = Array.from({ length: config.vmapNodes }, (_, id) => new VmapNode(id, shared, loop, costs.lock));
     this.blocks = new VmapBlocks(config.possibleCpus, config.blockPages, loop, costs.lock);
+    this.lockGuards = this.guardBy(mm.lockdep);
     this.blocksPerByte = 1 / this.blockBytes;
     this.blockOffset = offsetModulo(this.blockBytes, config.possibleCpus);
+  }
+
+  /** Has every use of what locks guard checked, and says what that is. */
+  private guardBy(lockdep: Lockdep | null): readonly LockGuard[] {
+    if (lockdep === null) return [];
+    this.freeTree.guard = new LockGuard(lockdep, this.freeTreeLock, "free_vmap_area_root");
+    this.blocks.lockdep = lockdep;
+    return [this.freeTree.guard, ...this.nodes.flatMap((node) => node.guardBy(lockdep))];
   }
 
   /** Bytes of address space of a vmap block (`VMAP_BLOCK_SIZE`). */

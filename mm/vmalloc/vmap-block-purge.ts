@@ -38,6 +38,7 @@ function releaseBlock(_freed: unknown, { blocks }: Vmalloc, block: number): Bloc
  */
 export function* purgeFragmentedBlock(state: Vmalloc, block: number, force: boolean): KernelCode<boolean> {
   const { blocks, areas, config } = state;
+  blocks.assertBlockHeld(block);
   const free = blocks.free[block];
   const dirty = blocks.dirty[block];
   if (free + dirty !== config.blockPages || dirty === config.blockPages) return false;

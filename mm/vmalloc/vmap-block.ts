@@ -32,6 +32,7 @@ export function vbAlloc(state: Vmalloc, pages: number, gfp: number): Blocking<nu
 /** Takes room in a block whose lock is held, and releases the lock. A block that is full then leaves its queue. */
 function allocFromBlock(state: Vmalloc, block: number, cpu: number, pages: number, gfp: number): Blocking<number> {
   const { blocks, areas, config } = state;
+  blocks.assertBlockHeld(block);
   const order = getOrder(pages);
   // While the lock was waited for, a purge may have taken the block, and it may even serve another CPU by now.
   if (blocks.cpu[block] !== cpu || !blocks.isQueued(block) || blocks.free[block] < 1 << order) {
@@ -86,6 +87,7 @@ function findBlock(state: Vmalloc, address: number): number {
 /** Unmaps pages of a block whose lock is held; the lock is released meanwhile, and at the end. */
 function unmapFromBlock(state: Vmalloc, block: number, first: number, address: number, pages: number): Blocking<void> {
   const { blocks, config } = state;
+  blocks.assertBlockHeld(block);
   const lock = blocks.locks[block];
   const count = 1 << getOrder(pages);
   const isMapping =
@@ -123,6 +125,7 @@ function* flushAndGiveBack(
  */
 function giveBackToBlock(state: Vmalloc, block: number, first: number, pages: number, owed: OwedFlush): Blocking<void> {
   const { blocks, areas, config } = state;
+  blocks.assertBlockHeld(block);
   const order = getOrder(pages);
   const count = 1 << order;
   if (first < blocks.dirtyMin[block]) blocks.dirtyMin[block] = first;

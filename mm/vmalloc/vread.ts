@@ -101,6 +101,7 @@ function* vmapRamVreadIter(state: Vmalloc, read: Read, end: number): KernelCode<
   }
   const lock = blocks.locks[block];
   if (!lock.tryTake()) yield* lock.take();
+  blocks.assertBlockHeld(block);
   if (config.upstreamQuirks) readRunsAsUpstream(state, read, block, start, end);
   else readUsedPages(state, read, block, start, end);
   lock.release();

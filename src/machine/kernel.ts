@@ -73,6 +73,8 @@ export interface KernelConfig {
   readonly pageTableIsolation?: boolean | undefined;
   /** Ranges of more pages than this are flushed whole (`tlb_single_page_flush_ceiling`). Default: 33. */
   readonly flushCeilingPages?: number | undefined;
+  /** Check locking: guards of structures and the order of locks (`CONFIG_PROVE_LOCKING`). Default: off. */
+  readonly proveLocking?: boolean | undefined;
   /** What kernel primitives cost. */
   readonly costs: KernelCosts;
   /** Settings of vmalloc; defaults are the kernel's. */
@@ -142,6 +144,7 @@ export class Kernel {
       log: this.log,
       faults: this.faults,
       costs: config.costs,
+      proveLocking: config.proveLocking,
       flushing: {
         policy: config.flushPolicy,
         isolatedCpus: config.isolatedCpus,

@@ -23,6 +23,7 @@ export interface MachineSettings {
   readonly vmapNodes?: number;
   readonly nrCpus?: number;
   readonly ipiMode?: DestinationMode;
+  readonly proveLocking?: boolean;
 }
 
 /** A name of a setting, as the command line writes it: `--flush-ceiling`. */
@@ -35,7 +36,8 @@ export type SettingName =
   | "lazy-max"
   | "vmap-nodes"
   | "nr-cpus"
-  | "ipi-mode";
+  | "ipi-mode"
+  | "prove-locking";
 
 /** How a setting is written. */
 export interface Setting {
@@ -93,6 +95,11 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     summary: `how interrupts are addressed (${DESTINATION_MODES.join(", ")}; default cluster)`,
     parse: parseIpiMode,
   },
+  "prove-locking": {
+    value: "",
+    summary: "check that structures are used with their locks held and that locks are taken in one order",
+    parse: () => true,
+  },
 };
 
 /** All settings, in the order of the help. */
@@ -101,6 +108,11 @@ export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
 /** Names of all flush policies. */
 function policyNames(): string[] {
   return FLUSH_POLICIES.map((policy) => policy.name);
+}
+
+/** Whether a setting is on or off, and has no other value. */
+function isSwitch(name: SettingName): boolean {
+  return SETTINGS[name].value === "";
 }
 
 /** The key of an option's value, as of a setting in {@link MachineSettings}: `flushCeiling`. */
@@ -116,7 +128,7 @@ export function readSettings(given: Readonly<Partial<Record<SettingName, string>
   return Object.fromEntries(
     SETTING_NAMES.filter((name) => given[name] !== undefined).map((name) => {
       const text = given[name] ?? "";
-      return [settingKey(name), name === "pti" ? parseSwitch(text) : SETTINGS[name].parse(text)];
+      return [settingKey(name), isSwitch(name) ? parseSwitch(text) : SETTINGS[name].parse(text)];
     }),
   );
 }
@@ -126,7 +138,7 @@ export function readSettings(given: Readonly<Partial<Record<SettingName, string>
  * @throws ValueError for settings that do not fit the number of CPUs
  */
 export function kernelSettings(settings: MachineSettings, cpus: number): Partial<KernelConfig> {
-  const { topology, policy, isolated, pti, ipiMode, flushCeiling } = settings;
+  const { topology, policy, isolated, pti, ipiMode, flushCeiling, proveLocking } = settings;
   if (topology !== undefined && cpus > cpusOf(topology)) {
     const given = formatTopology(topology);
     const line = `--topology ${given}: has room for ${cpusOf(topology)} CPUs, not for ${cpus}`;
@@ -149,6 +161,7 @@ export function kernelSettings(settings: MachineSettings, cpus: number): Partial
     ...(isolated === undefined ? {} : { isolatedCpus: isolated }),
     ...(pti === undefined ? {} : { pageTableIsolation: pti }),
     ...(flushCeiling === undefined ? {} : { flushCeilingPages: flushCeiling }),
+    ...(proveLocking === undefined ? {} : { proveLocking }),
     ...(ipiMode === undefined ? {} : { costs: { ...DEFAULT_KERNEL_COSTS, ipi: { ...ipi, destinationMode: ipiMode } } }),
   };
 }
@@ -160,17 +173,21 @@ export function cpusOf({ sockets, coresPerSocket, threadsPerCore }: TopologyConf
 
 /** Settings that were given, as words by name, for reports. */
 export function describeSettings(settings: MachineSettings): Record<string, string | number> {
-  const { topology, policy, isolated, pti } = settings;
+  const { topology, policy, isolated } = settings;
   const words: Record<string, unknown> = {
     ...settings,
     topology: topology === undefined ? undefined : formatTopology(topology),
     policy: policy?.name,
     isolated: isolated?.join("+"),
-    pti: pti === undefined ? undefined : pti ? "on" : "off",
   };
   return Object.fromEntries(
-    SETTING_NAMES.map((name) => [name, words[settingKey(name)]]).filter(([, value]) => value !== undefined),
+    SETTING_NAMES.map((name) => [name, shown(words[settingKey(name)])]).filter(([, value]) => value !== undefined),
   );
+}
+
+/** A value as reports show it: a switch is on or off. */
+function shown(value: unknown): unknown {
+  return typeof value === "boolean" ? (value ? "on" : "off") : value;
 }
 
 function vmallocSettings({ lazyMax, vmapNodes, nrCpus }: MachineSettings): Partial<VmallocConfig> {

@@ -127,6 +127,7 @@ function configOf({ config, machine, mm, vm }: Kernel) {
     isolatedCpus: [...(config.isolatedCpus ?? [])],
     pageTableIsolation: isolation,
     flushCeilingPages: ceilingPages,
+    ...(mm.lockdep === null ? {} : { proveLocking: true }),
     costs: config.costs,
     vmalloc: vm.config,
   };

@@ -110,6 +110,12 @@ const flushAccounts = z.strictObject({
   frees: z.strictObject({ pages: i32, start: f64, cpu: u16, atCycles: f64, flush: i32, origin: u32 }),
 });
 
+const lockdep = z.strictObject({
+  debugLocks: z.boolean(),
+  asserted: texts,
+  dependencies: z.array(z.strictObject({ held: z.string(), taken: z.string(), thread: z.string() })),
+});
+
 const mm = z.strictObject({
   log: z.strictObject({ lines: texts, warnings: whole, warnedOnce: texts }),
   faults: z.strictObject({
@@ -138,6 +144,7 @@ const mm = z.strictObject({
     accounts: flushAccounts.nullable(),
   }),
   locks: z.strictObject({ names: texts, values: f64 }),
+  lockdep: lockdep.optional(),
 });
 type AllocationName = NonNullable<KernelState["mm"]["faults"]["kind"]>;
 
@@ -244,6 +251,8 @@ export const CONFIG_SCHEMA = z.strictObject({
   flushPolicy: z.string(),
   isolatedCpus: z.array(whole),
   pageTableIsolation: z.boolean(),
+  /** Absent where locking is not checked. */
+  proveLocking: z.boolean().optional(),
   flushCeilingPages: whole,
   costs,
   vmalloc: vmallocConfig,

@@ -59,6 +59,7 @@ export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
   vmap_nodes: "vmap-nodes",
   nr_cpus: "nr-cpus",
   ipi_mode: "ipi-mode",
+  prove_locking: "prove-locking",
 };
 
 /**

@@ -1,4 +1,5 @@
 /** Areas in address order, as a red-black tree and as a list, both over the same areas (`insert_vmap_area`). */
+import type { LockGuard } from "../../kernel/lockdep.ts";
 import type { KernelLog } from "../../lib/kernel-log.ts";
 import { formatRange } from "../../lib/kernel-log.ts";
 import { RbTree } from "./rb-tree.ts";
@@ -11,6 +12,8 @@ const NEAR_STEPS = 8;
 export class AreaTree extends RbTree {
   /** Head of the list of all its areas, lowest address first. */
   readonly head: number;
+  /** The lock that guards it, where locks are checked; null where they are not, and for trees that one thread has to itself. */
+  guard: LockGuard | null = null;
   private readonly log: KernelLog;
 
   constructor(areas: VmapAreas, log: KernelLog, augmented = false) {
@@ -25,6 +28,7 @@ export class AreaTree extends RbTree {
 
   /** Inserts an area; one that overlaps another is warned of and left out (returns false). */
   insertVmapArea(area: number): boolean {
+    if (this.guard !== null) this.guard.check();
     const { start, end, links } = this.areas;
     const last = links[2 * this.head + 1];
     // Addresses often come in ascending order, and the last area has nothing on its right.
@@ -50,6 +54,7 @@ export class AreaTree extends RbTree {
    * @returns the area that contains the range now, or 0 when it overlaps another (warned of)
    */
   mergeOrAddVmapArea(area: number, above = 0): number {
+    if (this.guard !== null) this.guard.check();
     const near = above === 0 ? 0 : this.placeBelow(area, above);
     const place = near === 0 ? this.findVaLinks(area, this.root) : near;
     if (place < 0) return 0;
@@ -99,6 +104,7 @@ export class AreaTree extends RbTree {
 
   /** Takes everything out at once: the tree is empty then, and the areas are on the empty list `to`. */
   detachAll(to: number): void {
+    if (this.guard !== null) this.guard.check();
     this.root = 0;
     this.areas.listMoveAll(this.head, to);
   }

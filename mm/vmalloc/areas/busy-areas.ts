@@ -5,6 +5,7 @@
  * insertion and removal.)
  */
 
+import type { LockGuard } from "../../kernel/lockdep.ts";
 import { growInt32 } from "../../lib/grow.ts";
 import type { KernelLog } from "../../lib/kernel-log.ts";
 import { type AreaStarts, STARTS_PAGES_MAX, startsPageOf } from "./area-starts.ts";
@@ -30,6 +31,8 @@ export interface BusyAreasParts {
 
 /** Busy areas of one node by address. */
 export class BusyAreas {
+  /** The lock that guards them; null where locks are not checked. */
+  guard: LockGuard | null = null;
   private readonly node: number;
   private readonly notInTree: number;
   private readonly areas: VmapAreas;
@@ -75,6 +78,7 @@ export class BusyAreas {
 
   /** The area that contains `address`, or 0 (`__find_vmap_area`). */
   __findVmapArea(address: number): number {
+    if (this.guard !== null) this.guard.check();
     const page = startsPageOf(address);
     if (!(page >= 0 && page < STARTS_PAGES_MAX)) return this.inserted.__findVmapArea(address);
     const last = page | 0;
@@ -88,6 +92,7 @@ export class BusyAreas {
 
   /** The lowest area that ends above `address`, or 0 (`__find_vmap_area_exceed_addr`). */
   __findVmapAreaExceedAddr(address: number): number {
+    if (this.guard !== null) this.guard.check();
     return this.tree.__findVmapAreaExceedAddr(address);
   }
 
@@ -96,6 +101,7 @@ export class BusyAreas {
    * beyond the table of starts is in the tree from the beginning.
    */
   insertVmapArea(area: number): void {
+    if (this.guard !== null) this.guard.check();
     if (!this.remember(area) || startsPageOf(this.areas.end[area]) > STARTS_PAGES_MAX) {
       if (!this.inserted.insertVmapArea(area)) this.forget(area);
       return;
@@ -114,6 +120,7 @@ export class BusyAreas {
 
   /** Takes an area out. */
   unlinkVa(area: number): void {
+    if (this.guard !== null) this.guard.check();
     const { parent } = this.areas;
     this.forget(area);
     if (parent[2 * area] < 0) parent[2 * area] = 0;

@@ -26,6 +26,7 @@ export class FreeTree extends AreaTree {
    * @returns the address, or `vend` when no room was found
    */
   __allocVmapArea(sizeBytes: number, align: number, vstart: number, vend: number): number {
+    if (this.guard !== null) this.guard.check();
     const adjustForAlign = align > PAGE_SIZE && vend - vstart !== sizeBytes;
     const gap = this.findVmapLowestMatch(sizeBytes, align, vstart, adjustForAlign ? sizeBytes + align - 1 : sizeBytes);
     if (gap === 0) return vend;
@@ -43,6 +44,7 @@ export class FreeTree extends AreaTree {
 
   /** The gap that contains `address`, else the highest below it, or 0 (`pvm_find_va_enclose_addr`). */
   pvmFindVaEncloseAddr(address: number): number {
+    if (this.guard !== null) this.guard.check();
     const { start, child } = this.areas;
     let node = this.root;
     let best = 0;
@@ -55,6 +57,7 @@ export class FreeTree extends AreaTree {
 
   /** Takes [address, address + sizeBytes) out of `gap`, which contains it (`va_clip`). */
   vaClip(gap: number, address: number, sizeBytes: number): void {
+    if (this.guard !== null) this.guard.check();
     const { areas } = this;
     const end = address + sizeBytes;
     switch (this.classifyVaFitType(gap, address, end)) {

@@ -5,6 +5,7 @@
  * kernel's tree would show.
  */
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
+import type { LockGuard } from "../../kernel/lockdep.ts";
 import type { KernelLog } from "../../lib/kernel-log.ts";
 import { RadixSort } from "../../lib/radix-sort.ts";
 import { AreaTree } from "./area-tree.ts";
@@ -17,6 +18,8 @@ const sort = new RadixSort();
 
 /** Lazily freed areas by address. */
 export class LazyAreas {
+  /** The lock that guards them; null where locks are not checked. */
+  guard: LockGuard | null = null;
   private readonly areas: VmapAreas;
   private readonly sorted: AreaTree;
   /** Head of the list of areas that are not in the tree yet, the one freed first in front. */
@@ -46,12 +49,14 @@ export class LazyAreas {
 
   /** Adds an area. One that overlaps another is left out, with a warning, as soon as they are put in order. */
   insertVmapArea(area: number): void {
+    if (this.guard !== null) this.guard.check();
     this.areas.listAddBefore(area, this.collected);
     this.collectedCount++;
   }
 
   /** Takes everything out at once: all areas are on the empty list `to` then, lowest address first. */
   detachAll(to: number): void {
+    if (this.guard !== null) this.guard.check();
     if (this.isEmpty) return;
     if (!this.sorted.isEmpty) {
       this.tree.detachAll(to);

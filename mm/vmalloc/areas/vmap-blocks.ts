@@ -3,6 +3,7 @@
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import type { EventLoop } from "../../../arch/time/event-loop.ts";
 import { type LockCosts, SpinLock } from "../../kernel/lock.ts";
+import type { Lockdep } from "../../kernel/lockdep.ts";
 import { growInt32 } from "../../lib/grow.ts";
 
 const FIRST_CAPACITY = 16;
@@ -32,6 +33,8 @@ export class VmapBlocks {
   /** Queue links of blocks with free pages; 0 ends a queue. */
   next = new Int32Array(FIRST_CAPACITY);
   previous = new Int32Array(FIRST_CAPACITY);
+  /** Checks that blocks and queues are used with their locks held; null where locks are not checked. */
+  lockdep: Lockdep | null = null;
   /** Each block's lock. */
   readonly locks: SpinLock[] = [];
   /** First and last block of each CPU's queue, and the queues' locks. */
@@ -107,9 +110,15 @@ export class VmapBlocks {
     this.lastStart = Number.NaN;
   }
 
+  /** Reports the current thread when it uses a block without its lock. */
+  assertBlockHeld(block: number): void {
+    if (this.lockdep !== null) this.lockdep.assertHeld(this.locks[block], "vb");
+  }
+
   /** Appends a block to its CPU's queue. */
   enqueue(block: number): void {
     const cpu = this.cpu[block];
+    if (this.lockdep !== null) this.lockdep.assertHeld(this.queueLocks[cpu], "vbq->free");
     const tail = this.queueTail[cpu];
     this.previous[block] = tail;
     this.next[block] = 0;
@@ -120,8 +129,9 @@ export class VmapBlocks {
 
   /** Takes a block off its CPU's queue; one that is on none is left alone. */
   dequeue(block: number): void {
-    if (!this.isQueued(block)) return;
     const cpu = this.cpu[block];
+    if (this.lockdep !== null) this.lockdep.assertHeld(this.queueLocks[cpu], "vbq->free");
+    if (!this.isQueued(block)) return;
     const next = this.next[block];
     const previous = this.previous[block];
     if (previous === 0) this.queueHead[cpu] = next;

@@ -3,6 +3,7 @@
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import type { EventLoop } from "../../../arch/time/event-loop.ts";
 import { type LockCosts, SpinLock } from "../../kernel/lock.ts";
+import { type Lockdep, LockGuard } from "../../kernel/lockdep.ts";
 import type { Work } from "../../kernel/work.ts";
 import { BusyAreas, type BusyAreasParts } from "./busy-areas.ts";
 import { LazyAreas } from "./lazy-areas.ts";
@@ -20,6 +21,8 @@ export class VmapNode {
   readonly lazy: LazyAreas;
   readonly lazyLock: SpinLock;
   readonly poolLock: SpinLock;
+  /** What says so when the pools are used without their lock; null where locks are not checked. */
+  poolGuard: LockGuard | null = null;
   /** List heads of the pools: pool `i` holds areas of `i + 1` pages. */
   readonly poolHeads = new Int32Array(MAX_VA_SIZE_PAGES);
   readonly poolLengths = new Int32Array(MAX_VA_SIZE_PAGES);
@@ -42,6 +45,14 @@ export class VmapNode {
     this.poolLock = new SpinLock("vn->pool_lock", loop, costs);
     this.purgeList = areas.makeListHead();
     for (let i = 0; i < MAX_VA_SIZE_PAGES; i++) this.poolHeads[i] = areas.makeListHead();
+  }
+
+  /** Has every use of the node's areas checked for the lock that guards them; returns what is guarded by what. */
+  guardBy(lockdep: Lockdep): readonly LockGuard[] {
+    this.busy.guard = new LockGuard(lockdep, this.busyLock, "vn->busy");
+    this.lazy.guard = new LockGuard(lockdep, this.lazyLock, "vn->lazy");
+    this.poolGuard = new LockGuard(lockdep, this.poolLock, "vn->pool");
+    return [this.busy.guard, this.lazy.guard, this.poolGuard];
   }
 }
 

@@ -56,6 +56,10 @@ describe("settings of the machine on the command line", () => {
     expect(rows.some((row) => Number(row.split(",")[deferred]) > 0)).toBe(true);
   });
 
+  it("check locks, and change nothing else", () => {
+    expect(report("--prove-locking")).toEqual(report());
+  });
+
   it("report cycles that sum up to the CPUs' clocks", () => {
     const { cycles, flushCosts } = report("--accounts", "--pti", "--policy", "eager");
     const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);

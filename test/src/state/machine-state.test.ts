@@ -32,6 +32,15 @@ function saveAndLoad(kernel: Kernel): Kernel {
 }
 
 describe("a saved machine", () => {
+  it("knows after loading in which order locks were taken, where that is checked", () => {
+    const kernel = bootKernel({ cpus: 4, proveLocking: true });
+    runOnKernel(kernel, mixed, { operations: 1000, seed: 1 });
+    const seen = kernel.mm.lockdep?.dependencies() ?? [];
+    expect(seen.length).toBeGreaterThan(0);
+    expect(saveAndLoad(kernel).mm.lockdep?.dependencies()).toEqual(seen);
+    expect(saveAndLoad(bootKernel({ cpus: 1 })).mm.lockdep).toBeNull();
+  });
+
   it.each([
     ["4 CPUs after a mixed workload", { cpus: 4 }, mixed],
     ["1 CPU after test_vmalloc", { cpus: 1 }, testVmalloc],
