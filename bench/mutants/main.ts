@@ -3,16 +3,41 @@
  * many were noticed, and each that was not. The tests of the file's room come first; with `--wide`, what they do not notice is tried
  * with all tests of its part of the project, which takes long. Only tests that reach the changed place are run for a mutant, until one
  * fails.
+ *
+ * `npm run mutants -- --sample 400`: as many mutants, drawn at random out of all files of `arch` and `mm`, each as likely as any
+ * other, and what their score says about all of them. They get all tests of their part, quick ones first.
  */
-import { existsSync } from "node:fs";
-import { dirname, relative, resolve } from "node:path";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, relative, resolve } from "node:path";
 import { Stryker } from "@stryker-mutator/core";
 import { Command, CommanderError } from "commander";
 import { table } from "table";
+import {
+  allMutants,
+  confidenceInterval,
+  drawn,
+  fromReport,
+  identityOf,
+  type MutantIdentity,
+  placeOf,
+  sourceFiles,
+} from "./sample.ts";
+import { LOG_VARIABLE, SAMPLE_VARIABLE } from "./sample-checker.ts";
 
 const EXIT_USAGE = 2;
 /** Time that a mutant's tests may take beside one and a half times what they usually take: a loop without end counts as noticed. */
 const TIMEOUT_MS = 20_000;
+
+/** `vitest.mutants.config.ts` reads there which tests are to be run. */
+const TESTS_VARIABLE = "MMULAB_MUTANT_TESTS";
+/** Tests of `mm` that stand elsewhere. Those that start the command run what was built, which has no mutants. */
+const TESTS_OF_MM_ELSEWHERE = ["test/src/{recording,state,events}/**/*.test.ts"];
+/** Tests that take over five seconds each: a sample's mutants get them last. */
+const LONG_TESTS = {
+  arch: ["fast-path/fast-path", "isa/access-matrix", "presets/silicon"],
+  mm: ["kernel/fault-injection", "kernel/blocking-calls", "vmalloc/random-workload", "verify/verify-recordings"],
+} as const;
 
 /** What became of one mutant. */
 type MutantResult = Awaited<ReturnType<Stryker["runMutationTest"]>>[number];
@@ -21,6 +46,9 @@ interface Options {
   readonly tests?: string[];
   readonly wide?: true;
   readonly concurrency: number;
+  readonly sample?: number;
+  readonly seed: number;
+  readonly log?: string;
   readonly atLeast?: number;
 }
 
@@ -39,56 +67,57 @@ function testsFor(file: string, isWide: boolean): string[][] {
   if (!["arch", "mm", "src"].includes(part)) throw new RangeError(`${file}: expected a file of arch, mm or src`);
   let room = `test/${dirname(file)}`;
   while (!existsSync(room)) room = dirname(room);
-  const wide = [`test/${part}/**/*.test.ts`, ...(part === "mm" ? ["test/src/recording/replay.test.ts"] : [])];
+  const wide = [`test/${part}/**/*.test.ts`, ...(part === "mm" ? TESTS_OF_MM_ELSEWHERE : [])];
   if (room === `test/${part}`) return [wide];
   const own = [`${room}/**/*.test.ts`];
   return isWide ? [own, wide] : [own];
 }
 
 /** Runs the tests of one stage after the other; each but the first gets only what none before it noticed. */
-async function runStages(file: string, stages: readonly string[][], concurrency: number): Promise<MutantResult[]> {
+async function runStages(
+  mutants: readonly MutantIdentity[] | string,
+  stages: readonly string[][],
+  options: Options,
+): Promise<MutantResult[]> {
   let results: MutantResult[] = [];
   for (const [stage, tests] of stages.entries()) {
-    const survivors = results.filter(isSurvivor);
+    const survivors = results.filter(isSurvivor).map(fromReport);
     if (stage > 0 && survivors.length === 0) break;
-    const places = stage === 0 ? [file] : survivors.map(placeOf);
-    const found = await runMutants(places, tests, concurrency);
-    const byMutant = new Map(found.map((result) => [identityOf(result), result]));
-    results = stage === 0 ? found : results.map((result) => byMutant.get(identityOf(result)) ?? result);
+    const found = await runMutants(stage === 0 ? mutants : survivors, tests, options);
+    const byMutant = new Map(found.map((result) => [identityOf(fromReport(result)), result]));
+    results = stage === 0 ? found : results.map((result) => byMutant.get(identityOf(fromReport(result))) ?? result);
   }
   return results;
-}
-
-/** The place of a mutant as Stryker takes it: lines from 1, columns from 0. */
-function placeOf({ fileName, location: { start, end } }: MutantResult): string {
-  const file = relative(process.cwd(), resolve(fileName));
-  return `${file}:${start.line}:${start.column - 1}-${end.line}:${end.column - 1}`;
-}
-
-function identityOf(result: MutantResult): string {
-  return `${placeOf(result)} ${result.mutatorName} ${result.replacement}`;
 }
 
 function isSurvivor(result: MutantResult): boolean {
   return ["survived", "notReached"].includes(countedStatus(result) ?? "");
 }
 
-/** Runs the tests on every mutant of some files, or parts of files. */
+/** Runs the tests on some mutants, or on every mutant of a file or a part of one. */
 async function runMutants(
-  places: readonly string[],
+  mutants: readonly MutantIdentity[] | string,
   tests: readonly string[],
-  concurrency: number,
+  { concurrency, log }: Options,
 ): Promise<MutantResult[]> {
-  // The test runner is a process of its own, and `vitest.mutants.config.ts` reads this there.
-  process.env.MMULAB_MUTANT_TESTS = JSON.stringify(tests);
+  const isSample = typeof mutants !== "string";
+  const folder = mkdtempSync(join(tmpdir(), "mmulab-mutants-"));
+  // Tests and checks run in processes of their own, which read these there.
+  process.env[TESTS_VARIABLE] = JSON.stringify(tests);
+  if (log !== undefined) process.env[LOG_VARIABLE] = resolve(log);
+  if (isSample) {
+    process.env[SAMPLE_VARIABLE] = join(folder, "sample.json");
+    writeFileSync(process.env[SAMPLE_VARIABLE], JSON.stringify(mutants.map(identityOf)));
+  }
   const stryker = new Stryker({
-    mutate: [...places],
+    mutate: isSample ? [...new Set(mutants.map(placeOf))] : [mutants],
     testRunner: "vitest",
     vitest: { configFile: "vitest.mutants.config.ts", related: false },
-    plugins: ["@stryker-mutator/vitest-runner"],
+    plugins: ["@stryker-mutator/vitest-runner", join(import.meta.dirname, "sample-checker.js")],
+    checkers: isSample ? ["sample"] : [],
     coverageAnalysis: "perTest",
     concurrency,
-    reporters: process.stderr.isTTY ? ["progress"] : [],
+    reporters: ["log", ...(process.stderr.isTTY ? ["progress"] : [])],
     tempDirName: ".mutants",
     cleanTempDir: "always",
     ignorePatterns: ["/api-docs", "/coverage", "/docs"],
@@ -96,7 +125,31 @@ async function runMutants(
     fileLogLevel: "off",
     logLevel: "error",
   } as ConstructorParameters<typeof Stryker>[0]);
-  return await stryker.runMutationTest();
+  try {
+    return (await stryker.runMutationTest()).filter(({ status }) => status !== "CompileError");
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Globs of the tests of a part: first its quick ones, then the others. */
+function stagesOfPart(part: "arch" | "mm"): string[][] {
+  const long = LONG_TESTS[part].map((name) => `test/${part}/${name}.test.ts`);
+  const quick = sourceFiles([`test/${part}`]).filter((name) => name.endsWith(".test.ts") && !long.includes(name));
+  return [quick, [...long, ...(part === "mm" ? TESTS_OF_MM_ELSEWHERE : [])]];
+}
+
+/** Draws mutants of arch and mm, or of the files given, and runs the tests of each part on those of it, quick ones first. */
+async function runSample(files: readonly string[], count: number, options: Options): Promise<MutantResult[]> {
+  const all = await allMutants(files.length > 0 ? files : sourceFiles(["arch", "mm"]));
+  const sample = drawn(all, count, options.seed);
+  process.stderr.write(`${sample.length} of ${all.length} mutants, seed ${options.seed}\n`);
+  const results: MutantResult[] = [];
+  for (const part of ["arch", "mm"] as const) {
+    const mutants = sample.filter(({ fileName }) => fileName.startsWith(`${part}/`));
+    if (mutants.length > 0) results.push(...(await runStages(mutants, stagesOfPart(part), options)));
+  }
+  return results;
 }
 
 /** Mutants that count: not those that cannot be compiled, or that a comment in the file excludes. */
@@ -151,24 +204,30 @@ function report(results: readonly MutantResult[]): number {
   const rows = [heading, ...scores.map((score) => row(score.file, score)), row("all", all)];
   const columns = heading.map((_, i) => ({ alignment: i === 0 ? ("left" as const) : ("right" as const) }));
   process.stdout.write(`\n${table(rows, { columns, drawHorizontalLine: () => false, drawVerticalLine: () => false })}`);
+  const [low, high] = confidenceInterval(all.killed, all.killed + all.survived);
+  process.stdout.write(`If these mutants were drawn: 95 % confidence from ${low.toFixed(1)} to ${high.toFixed(1)} %\n`);
   return percent(all);
 }
 
 async function main(): Promise<void> {
   const program = new Command("npm run mutants --")
-    .argument("<file...>", "files of arch, mm or src; FILE:10-40 for some of its lines")
+    .argument("[file...]", "files of arch, mm or src; FILE:10-40 for some of its lines")
     .option("--tests <glob...>", "tests to run in place of those")
     .option("--wide", "try what the room's tests do not notice with all tests of arch, mm or src")
+    .option("--sample <number>", "draw so many mutants of the files, or of all of arch and mm", Number)
+    .option("--seed <number>", "which ones are drawn", Number, 1)
+    .option("--log <file>", "add a line for each mutant as soon as it was run")
     .option("--concurrency <number>", "processes that run tests", Number, 2)
     .option("--at-least <percent>", "exit with 1 when less is noticed", Number)
     .exitOverride();
   const { args } = program.parse();
-  const { tests, wide, concurrency, atLeast } = program.opts<Options>();
-  const results: MutantResult[] = [];
-  for (const file of args) {
-    results.push(
-      ...(await runStages(file, tests === undefined ? testsFor(file, wide === true) : [tests], concurrency)),
-    );
+  const options = program.opts<Options>();
+  const { tests, wide, sample, atLeast } = options;
+  if (args.length === 0 && sample === undefined) program.error("expected files, or --sample");
+  const results: MutantResult[] = sample === undefined ? [] : await runSample(args, sample, options);
+  for (const file of sample === undefined ? args : []) {
+    const stages = tests === undefined ? testsFor(file, wide === true) : [tests];
+    results.push(...(await runStages(file, stages, options)));
   }
   const score = report(results);
   if (atLeast !== undefined && score < atLeast) process.exitCode = 1;
