@@ -46,7 +46,7 @@ export class CpuMemory {
   private readonly fastPath: FastPath;
   /** The CPU's clock. */
   private readonly clock: Float64Array;
-  /** Where a hit notes its place for the replacement state (`ReplacementState.isTree`), of loads and of stores. */
+  /** Where a hit notes its place for the replacement state (`ReplacementState.isTree`), of loads and of stores; else -1. */
   private readonly loadRoots: number;
   private readonly loadPairs: number;
   private readonly storeRoots: number;
@@ -102,8 +102,12 @@ export class CpuMemory {
       cells[REQUESTED_PAGE_CELL] = la - offset;
       return this.loadMissed(low) >>> 0;
     }
-    words[(this.loadRoots + (place >> 2)) | 0] = place;
-    words[(this.loadPairs + (place >> 1)) | 0] = place;
+    if (this.loadRoots >= 0) {
+      words[(this.loadRoots + (place >> 2)) | 0] = place;
+      words[(this.loadPairs + (place >> 1)) | 0] = place;
+    } else {
+      this.fastPath.loads.first.use(place);
+    }
     cells[COUNTERS_CELL]++;
     this.clock[0] += this.loadCycles;
     const frame = words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
@@ -137,8 +141,12 @@ export class CpuMemory {
       this.storeMissed(low, value);
       return;
     }
-    words[(this.storeRoots + (place >> 2)) | 0] = place;
-    words[(this.storePairs + (place >> 1)) | 0] = place;
+    if (this.storeRoots >= 0) {
+      words[(this.storeRoots + (place >> 2)) | 0] = place;
+      words[(this.storePairs + (place >> 1)) | 0] = place;
+    } else {
+      this.fastPath.stores.first.use(place);
+    }
     cells[COUNTERS_CELL + 1]++;
     this.clock[0] += this.storeCycles;
     const frame = words[(record + WORD_FRAME) | 0];
@@ -165,8 +173,12 @@ export class CpuMemory {
       cells[REQUESTED_PAGE_CELL] = la - offset;
       return this.touchMissed(0, low);
     }
-    words[(this.loadRoots + (place >> 2)) | 0] = place;
-    words[(this.loadPairs + (place >> 1)) | 0] = place;
+    if (this.loadRoots >= 0) {
+      words[(this.loadRoots + (place >> 2)) | 0] = place;
+      words[(this.loadPairs + (place >> 1)) | 0] = place;
+    } else {
+      this.fastPath.loads.first.use(place);
+    }
     cells[COUNTERS_CELL]++;
     this.clock[0] += this.loadCycles;
     return words[((place << WORD_SHIFT) + WORD_FRAME) | 0] * 4096 + offset;

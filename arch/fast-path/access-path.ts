@@ -13,19 +13,23 @@ import type { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { SmallPageTlbs, TlbHierarchy } from "../tlb/tlb-hierarchy.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
-import { FirstLevel } from "./first-level.ts";
+import { IndexedTlb } from "./indexed-tlb.ts";
 import { LeafWalk } from "./leaf-walk.ts";
 import { Permissions } from "./permissions.ts";
-import type { SecondLevel } from "./second-level.ts";
+import { TreeTlb } from "./tree-tlb.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const { ATTRIBUTE_STORES, CELL_SHIFT, COUNTERS_CELL, FAST_PATH_OFF, GENERIC_PREDICTIONS_WORD } = layout;
-const { LARGE_TRANSLATIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT, REQUESTED_PAGE_CELL } = layout;
-const { WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
+const { ATTRIBUTE_STORES, COUNTERS_CELL, FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD, LOAD_PREDICTIONS_WORD } = layout;
+const { PREDICTIONS_MASK, PREDICTIONS_SHIFT, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 /** Bits of page numbers that the fast path is given. */
 const NUMBER_BITS = 20;
+/** Bits of the mark of an entry of a first-level TLB (`Tlb.marksAt`). */
+const MARK_BITS = 8;
+/** Most second-level TLBs that hold small pages for one kind of access. */
+const SECOND_MAX = 2;
 /** A number of large translations that never is. */
 const NEVER = -1;
+const KIND_STORE = 1;
 
 /** What the paths of all kinds of access of a CPU share. */
 export interface AccessPathParts {
@@ -51,33 +55,34 @@ export interface AccessPathParts {
 export class AccessPath {
   /** What it may use in the present context. */
   readonly permissions: Permissions;
+  /** The first-level TLB of small pages. */
+  readonly first: TreeTlb | IndexedTlb;
   private readonly kind: number;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
   private readonly clock: Float64Array;
   private readonly tlbs: TlbHierarchy;
   private readonly mode: PagingMode;
-  private readonly first: FirstLevel;
-  private readonly second: SecondLevel;
+  /** The second-level TLB of small pages. */
+  private readonly second: IndexedTlb;
+  /** The other one, where the address chooses between two; and how far that bit of the page number is from bit 0. */
+  private readonly other: IndexedTlb | null;
+  private readonly otherShift: number;
   private readonly leafWalk: LeafWalk;
   /** What the number of large translations must be for the quickest form: 0; -1 where these TLBs are not what it does. */
   private readonly largeTranslations: number;
-  /** Whether the path can be used while TLBs hold large pages: their TLBs are not that of small ones. */
-  private readonly worksBesideLarge: boolean;
   /** Cells of the counters of first-level hits, and of second-level hits. */
   private readonly hitsCell: number;
   private readonly secondLevelHitsCell: number;
   private readonly accessCycles: number;
   private readonly secondLevelHitCycles: number;
+  /** Word of the first prediction for this kind of access. */
+  private readonly predictionsWord: number;
+  /** What a fill sets in the attributes: `ATTRIBUTE_STORES` for stores, else 0. */
+  private readonly fillAttribute: number;
 
-  constructor(
-    kind: number,
-    { first, holdsLarge }: SmallPageTlbs,
-    isKnown: boolean,
-    second: SecondLevel,
-    parts: AccessPathParts,
-  ) {
-    const { arrays, clock, tlbs, structures, walkCaches, mode, memory, preset } = parts;
+  constructor(kind: number, { first, second }: SmallPageTlbs, isKnown: boolean, parts: AccessPathParts) {
+    const { arrays, clock, tlbs, structures, mode, memory, preset } = parts;
     const { load, store, fetch, secondLevelHit } = preset.costs;
     this.kind = kind;
     this.cells = arrays.cells;
@@ -87,27 +92,17 @@ export class AccessPath {
     this.mode = mode;
     this.accessCycles = [load, store, fetch][kind].value;
     this.secondLevelHitCycles = this.accessCycles + secondLevelHit.value;
-    this.largeTranslations = isKnown ? 0 : NEVER;
-    this.worksBesideLarge = isKnown && !holdsLarge;
+    this.largeTranslations = isKnown && areKnown(first, second) ? 0 : NEVER;
     this.hitsCell = COUNTERS_CELL + counters.COUNT_ACCESS + kind;
     this.secondLevelHitsCell = COUNTERS_CELL + counters.COUNT_FAST_SECOND_LEVEL_HIT + kind;
+    this.predictionsWord = LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT);
+    this.fillAttribute = kind === KIND_STORE ? ATTRIBUTE_STORES : 0;
     this.permissions = new Permissions(kind, arrays, memory);
-    this.first = new FirstLevel(kind, first, arrays);
-    this.second = second;
-    this.leafWalk = new LeafWalk(
-      kind,
-      this.first,
-      second,
-      this.permissions,
-      structures.ownPdes(),
-      arrays,
-      clock,
-      mode,
-      memory,
-      walkCaches,
-      this.accessCycles,
-      preset,
-    );
+    this.first = first.replacement.isTree ? new TreeTlb(first, arrays) : new IndexedTlb(first, arrays);
+    this.second = new IndexedTlb(second[0] ?? first, arrays);
+    this.other = second.length === SECOND_MAX ? new IndexedTlb(second[1], arrays) : null;
+    this.otherShift = second[0]?.hashShift ?? 0;
+    this.leafWalk = new LeafWalk(kind, this.permissions, structures.pdes(), this.accessCycles, parts);
   }
 
   /** Begins another context (`FastPath.contextChanged`). */
@@ -122,74 +117,91 @@ export class AccessPath {
    * @param number bits 19:0 of the page number
    */
   translate(number: number): number {
-    const { words, cells, first, second } = this;
-    if (words[LARGE_TRANSLATIONS_WORD] !== this.largeTranslations) return this.translateBesideLarge(number) | 0;
-    if (first.mayHold(number) && first.holds(number)) return this.hit(number) | 0;
-    const place = second.head(number);
-    if (cells[place << CELL_SHIFT] === cells[REQUESTED_PAGE_CELL]) return this.hitSecondLevel(number, place) | 0;
-    if (place === 0) return this.leafWalk.walk(number) | 0;
-    return this.searchSecondLevel(number, place) | 0;
+    if (this.words[LARGE_TRANSLATIONS_WORD] !== this.largeTranslations) return this.translateBesideLarge(number) | 0;
+    const place = this.first.find(number);
+    if (place !== 0) return this.hit(number, place) | 0;
+    return this.translateInSecond(number) | 0;
   }
 
-  /** A predicted hit of a first-level place, known to be allowed. Returns its frame. */
+  /** A hit of the first level at `place`, known to be allowed. Returns its frame. */
   touch(place: number): number {
-    this.first.touch(place);
+    this.first.use(place);
     this.cells[this.hitsCell]++;
     this.clock[0] += this.accessCycles;
-    return this.words[(place << WORD_SHIFT) | WORD_FRAME];
+    return this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
   }
 
-  /** {@link translate} while TLBs hold large pages, which are left to the general path, or where only predictions serve. */
+  /** {@link translate} while TLBs hold large pages, which are left to the general path. */
   private translateBesideLarge(number: number): number {
-    const { words, cells, first } = this;
-    if (!this.worksBesideLarge || words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return this.touchGeneric(number) | 0;
-    if (first.holds(number)) return this.hit(number) | 0;
-    if (this.tlbs.isInLarge(this.kind, cells[REQUESTED_PAGE_CELL], this.mode.pcid)) return -1;
-    return this.searchSecondLevel(number, this.second.head(number)) | 0;
-  }
-
-  /** A hit that is predicted in a first-level TLB whose replacement state is no tree; -1 when there is none. */
-  private touchGeneric(number: number): number {
-    const { words, cells, kind } = this;
-    const place = words[GENERIC_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT) + (number & PREDICTIONS_MASK)];
-    if (cells[place << CELL_SHIFT] !== cells[REQUESTED_PAGE_CELL]) return -1;
-    if (kind === 1 && (words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] & ATTRIBUTE_STORES) === 0) return -1;
-    return this.touch(place);
+    if (this.largeTranslations !== 0 || this.words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return -1;
+    const place = this.first.find(number);
+    if (place !== 0) return this.hit(number, place) | 0;
+    if (this.tlbs.isInLarge(this.kind, this.cells[REQUESTED_PAGE_CELL], this.mode.pcid)) return -1;
+    return this.translateInSecond(number) | 0;
   }
 
   /** A hit of the first level that was not predicted. */
-  private hit(number: number): number {
-    const { words, first, permissions } = this;
-    const place = first.placeOf(number);
-    const attributes = words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] & ~ATTRIBUTE_STORES;
+  private hit(number: number, place: number): number {
+    const { words, permissions } = this;
+    const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
     if (attributes !== permissions.allowedAttributes && !permissions.allows(place)) return -1;
-    first.predict(number, place);
+    words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] |= this.fillAttribute;
+    words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0] = place;
     return this.touch(place);
   }
 
-  private searchSecondLevel(number: number, head: number): number {
-    const place = this.second.search(head);
-    return place === 0 ? this.leafWalk.walk(number) : this.hitSecondLevel(number, place);
+  /** A translation that the first level does not hold. */
+  private translateInSecond(number: number): number {
+    const { second } = this;
+    const place = second.find(number);
+    if (place !== 0) return this.hitSecond(number, place, second) | 0;
+    if (this.other !== null) return this.translateInOther(number, this.other) | 0;
+    return this.walk(number, second) | 0;
   }
 
-  /** A hit of the second level at `place`. */
-  private hitSecondLevel(number: number, place: number): number {
+  private translateInOther(number: number, other: IndexedTlb): number {
+    const place = other.find(number);
+    if (place !== 0) return this.hitSecond(number, place, other) | 0;
+    return this.walk(number, ((number >>> this.otherShift) & 1) === 0 ? this.second : other) | 0;
+  }
+
+  /** A hit of the second level at `place` of `tlb`. */
+  private hitSecond(number: number, place: number, tlb: IndexedTlb): number {
     const { words, cells, permissions } = this;
     const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
-    if (attributes !== permissions.allowedAttributes) return this.hitOtherAttributes(number, place) | 0;
-    this.second.touch(place);
+    if (attributes !== permissions.allowedAttributes) return this.hitOtherAttributes(number, place, tlb) | 0;
+    tlb.use(place);
     cells[this.secondLevelHitsCell]++;
     this.clock[0] += this.secondLevelHitCycles;
-    return this.first.fill(number, words[((place << WORD_SHIFT) + WORD_FRAME) | 0], attributes);
+    return this.fill(number, words[((place << WORD_SHIFT) + WORD_FRAME) | 0], attributes) | 0;
   }
 
-  private hitOtherAttributes(number: number, place: number): number {
-    return this.permissions.allows(place) ? this.hitSecondLevel(number, place) : -1;
+  private hitOtherAttributes(number: number, place: number, tlb: IndexedTlb): number {
+    return this.permissions.allows(place) ? this.hitSecond(number, place, tlb) | 0 : -1;
+  }
+
+  /** A walk for a page that no TLB holds, and that goes into `tlb` of the second level. */
+  private walk(number: number, tlb: IndexedTlb): number {
+    const frame = this.leafWalk.walk(number);
+    if (frame < 0) return -1;
+    const attributes = this.permissions.pteAttributes;
+    tlb.insert(number, frame, attributes);
+    return this.fill(number, frame, attributes) | 0;
+  }
+
+  /** Puts a translation that is known to allow the access into the first level, and predicts it. Returns `frame`. */
+  private fill(number: number, frame: number, attributes: number): number {
+    const place = this.first.insert(number, frame, attributes | this.fillAttribute);
+    this.words[((number & PREDICTIONS_MASK) + this.predictionsWord) | 0] = place;
+    return frame;
   }
 }
 
-/** Whether the second level is one that this code does: indexed, replaced by a table, indices of {@link NUMBER_BITS} bits. */
-export function isKnownSecondLevel(tlb: Tlb): boolean {
-  const usesNumberBits = tlb.headMask < 2 ** NUMBER_BITS && 2 * tlb.hashShift <= NUMBER_BITS;
-  return !tlb.replacement.isListed && tlb.headAt >= 0 && usesNumberBits;
+/** Whether these TLBs of small pages are such as this code does: it sees bits 19:0 of page numbers. */
+function areKnown(first: Tlb, second: readonly Tlb[]): boolean {
+  if (first.hashShift + MARK_BITS > NUMBER_BITS || second.length === 0 || second.length > SECOND_MAX) return false;
+  if (second.some(({ hashShift }) => hashShift >= NUMBER_BITS)) return false;
+  return [first, ...second].every(({ headMask, hashShift, hashMask }) => {
+    return headMask < 2 ** NUMBER_BITS && (hashMask === 0 || 2 * hashShift <= NUMBER_BITS);
+  });
 }

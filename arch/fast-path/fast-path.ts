@@ -5,15 +5,12 @@
 
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { Tlb } from "../tlb/tlb.ts";
-import { AccessPath, type AccessPathParts, isKnownSecondLevel } from "./access-path.ts";
-import { SecondLevel } from "./second-level.ts";
+import { AccessPath, type AccessPathParts } from "./access-path.ts";
 
-const { ATTRIBUTE_STORES, FAST_PATH_OFF, FETCH_PREDICTIONS_WORD, GENERIC_PREDICTIONS_WORD } = layout;
-const { LARGE_TRANSLATIONS_WORD, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT } = layout;
-const { WORD_ATTRIBUTES, WORD_SHIFT } = layout;
+const { ATTRIBUTE_STORES, FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK } = layout;
+const { PREDICTIONS_SHIFT, WORD_ATTRIBUTES, WORD_SHIFT } = layout;
 const KINDS = 3;
 const KIND_STORE = 1;
-const KIND_FETCH = 2;
 /** The last frame of whose pages hits are predicted: frames are signed words on the fast path. */
 const FRAME_MAX = 2 ** 31 - 1;
 
@@ -27,20 +24,21 @@ export class FastPath {
   readonly fetches: AccessPath;
   private readonly parts: AccessPathParts;
   private readonly words: Int32Array;
+  /** TLBs that hold a limited number of PCIDs. */
+  private readonly limited: readonly Tlb[];
 
   constructor(parts: AccessPathParts) {
     const { arrays, tlbs } = parts;
     this.parts = parts;
     this.words = arrays.words;
-    const shared = tlbs.second[0] ?? tlbs.first[0];
-    const second = new SecondLevel(shared, arrays);
     const small = tlbs.smallPageTlbs();
     // A fill replaces the predictions of loads and stores, or of fetches, but not of all three.
     const isUnified = small[2].first === small[0].first || small[2].first === small[1].first;
+    this.limited = [...tlbs.first, ...tlbs.second].filter(({ isLimited }) => isLimited);
+    // A translation by the general path teaches a PCID to the TLBs of its kind of access, which must be those of all kinds.
+    const isShared = this.limited.every((tlb) => small.every(({ second }) => second.includes(tlb)));
     const [loads, stores, fetches] = small.map((each, kind) => {
-      const usesIt = each.second.length === 1 && each.second[0] === shared && isKnownSecondLevel(shared);
-      const isKnown = usesIt && !isUnified && each.first.replacement.isTree;
-      return new AccessPath(kind, each, isKnown, second, parts);
+      return new AccessPath(kind, each, !isUnified && isShared, parts);
     });
     this.loads = loads;
     this.stores = stores;
@@ -52,9 +50,7 @@ export class FastPath {
    * EFLAGS.AC, the current PCID). Nothing that was known before holds any more.
    */
   contextChanged(): void {
-    const kinds = KINDS << PREDICTIONS_SHIFT;
-    this.words.fill(0, LOAD_PREDICTIONS_WORD, LOAD_PREDICTIONS_WORD + kinds);
-    this.words.fill(0, GENERIC_PREDICTIONS_WORD, GENERIC_PREDICTIONS_WORD + kinds);
+    this.words.fill(0, LOAD_PREDICTIONS_WORD, LOAD_PREDICTIONS_WORD + (KINDS << PREDICTIONS_SHIFT));
     this.loads.forget();
     this.stores.forget();
     this.fetches.forget();
@@ -74,14 +70,18 @@ export class FastPath {
     const { words } = this;
     const place = tlb.firstPlace + slot;
     for (let kind = 0; kind < KINDS; kind++) {
-      const at = predictionsOf(tlb, kind) + ((la >>> 12) & PREDICTIONS_MASK);
+      const at = LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT) + ((la >>> 12) & PREDICTIONS_MASK);
       if (words[at] === place) words[at] = 0;
     }
   }
 
-  /** Event: the general path has translated something under `pcid`, the current PCID. The fast path may use it from now on. */
+  /**
+   * Event: the general path has translated something under `pcid`, the current PCID. The fast path may use it from now on, once
+   * the TLBs that hold a limited number of PCIDs have it as the one used last.
+   */
   pcidUsed(pcid: number): void {
     if (this.loads.permissions.pcid === pcid) return;
+    for (const tlb of this.limited) if (tlb.lastPcid !== pcid) return;
     this.loads.permissions.pcid = pcid;
     this.stores.permissions.pcid = pcid;
     this.fetches.permissions.pcid = pcid;
@@ -93,17 +93,11 @@ export class FastPath {
    */
   predict(kind: number, la: number, tlb: Tlb, slot: number): void {
     const frame = tlb.frameOf(slot);
-    if (frame > FRAME_MAX || this.parts.memory.chunkAt(frame) === null) return;
+    if (tlb.isLimited || frame > FRAME_MAX || this.parts.memory.chunkAt(frame) === null) return;
     tlb.markMemory(slot);
     const { words } = this;
     const place = tlb.firstPlace + slot;
     if (kind === KIND_STORE) words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] |= ATTRIBUTE_STORES;
-    words[predictionsOf(tlb, kind) + ((la >>> 12) & PREDICTIONS_MASK)] = place;
+    words[LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT) + ((la >>> 12) & PREDICTIONS_MASK)] = place;
   }
-}
-
-/** Word of the first prediction of hits of a kind of access in a TLB. */
-function predictionsOf(tlb: Tlb, kind: number): number {
-  if (kind === KIND_FETCH) return FETCH_PREDICTIONS_WORD;
-  return (tlb.replacement.isTree ? LOAD_PREDICTIONS_WORD : GENERIC_PREDICTIONS_WORD) + (kind << PREDICTIONS_SHIFT);
 }

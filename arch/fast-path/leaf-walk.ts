@@ -1,7 +1,7 @@
 /**
  * The last step of a page walk on the fast path: from a cached PDE to a PTE that allows the access and needs no bit set. What
  * the general walk (arch/walk/page-walk.ts) does on its way is done here too: the hit of the cache of PDEs, the fetch of the
- * PTE's line, insertions into both levels of TLBs, counters, cycles. Any other PTE, and a PDE that is not cached, is left to
+ * PTE's line, counters, cycles; the insertions into both levels of TLBs are left to the caller. Any other PTE, and a PDE that is not cached, is left to
  * the general path.
  */
 
@@ -11,17 +11,15 @@ import * as pteBits from "../isa/pte.ts";
 import * as translation from "../isa/translation.ts";
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
 import * as chunks from "../memory/physical-memory.ts";
-import type { Preset } from "../presets/preset.ts";
 import * as counters from "../time/perf-counters.ts";
-import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
+import type { LruLogs } from "../tlb/lru-logs.ts";
 import { LEVEL_PDE, structureTag } from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
 import { leafFlags } from "../walk/page-walk.ts";
-import type { FirstLevel } from "./first-level.ts";
+import type { AccessPathParts } from "./access-path.ts";
 import type { Permissions } from "./permissions.ts";
-import type { SecondLevel } from "./second-level.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { PTE_ACCESSED, PTE_PRESENT } = pteBits;
@@ -42,11 +40,11 @@ const NO_CHUNK = new Int32Array(0);
 
 /** Walks of one kind of access (load 0, store 1, fetch 2). */
 export class LeafWalk {
-  private readonly first: FirstLevel;
-  private readonly second: SecondLevel;
   private readonly permissions: Permissions;
-  /** The cache of PDEs; null where its hits are not what this code does. */
+  /** The cache of PDEs, or the TLB that holds them; null where they are not cached. */
   private readonly pdes: Tlb | null;
+  /** The logs of its uses, if that is how its replacement state is kept. */
+  private readonly logs: LruLogs | null;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
   /** The CPU's clock, in cycles. */
@@ -70,22 +68,15 @@ export class LeafWalk {
 
   constructor(
     kind: number,
-    first: FirstLevel,
-    second: SecondLevel,
     permissions: Permissions,
     pdes: Tlb | null,
-    arrays: CpuArrays,
-    clock: Float64Array,
-    mode: PagingMode,
-    memory: PhysicalMemory,
-    walkCaches: WalkCaches,
     accessCycles: number,
-    preset: Preset,
+    { arrays, clock, mode, memory, walkCaches, preset }: AccessPathParts,
   ) {
-    this.first = first;
-    this.second = second;
     this.permissions = permissions;
-    this.pdes = pdes === null || pdes.replacement.isListed ? null : pdes;
+    // Hits of a structure with a limited number of PCIDs change more than its replacement state.
+    this.pdes = pdes?.isLimited ? null : pdes;
+    this.logs = pdes?.replacement.logs ?? null;
     this.cells = arrays.cells;
     this.words = arrays.words;
     this.clock = clock;
@@ -104,8 +95,8 @@ export class LeafWalk {
   }
 
   /**
-   * Walks for the page in `REQUESTED_PAGE_CELL`, which no TLB holds. Returns its frame; -1 where the walk is left to the
-   * general path, and then nothing has changed.
+   * Walks for the page in `REQUESTED_PAGE_CELL`, which no TLB holds. Returns its frame, and `Permissions.pteAttributes` has its
+   * attributes; -1 where the walk is left to the general path, and then nothing has changed.
    * @param number bits 19:0 of the page number
    */
   walk(number: number): number {
@@ -128,16 +119,18 @@ export class LeafWalk {
     }
     const frame = ((high & HIGH_FRAME) << 20) | (low >>> 12);
     if (frame >>> CHUNK_FRAMES_SHIFT !== this.chunkNumber) return this.walkToOtherChunk(number, frame) | 0;
-    const attributes = permissions.pteAttributes;
-    if (!this.second.insert(number, frame, attributes)) return -1;
-    const use = words[(record + WORD_USE) | 0];
-    const state = words[(record + WORD_STATE) | 0];
-    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    if (this.logs === null) {
+      const use = words[(record + WORD_USE) | 0];
+      const state = words[(record + WORD_STATE) | 0];
+      words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+    } else {
+      this.logs.use(pdePlace);
+    }
     const cycles = this.walkCycles + this.walkCaches.fetch((this.tableFrame >>> 0) * 64 + (index >> 3));
     this.clock[0] += cycles + this.accessCycles;
     cells[this.walkCyclesCell] += cycles;
     cells[this.walksCell]++;
-    return this.first.fill(number, frame, attributes);
+    return frame;
   }
 
   /** A walk from a cached PDE other than that of the last walk. */

@@ -11,8 +11,7 @@
  *   word    128    rules of the paging mode, four words for each kind of access (paging-mode.ts)
  *           160    number of translations of large pages in all TLBs, plus FAST_PATH_OFF while the fast path is off
  *           256    predictions of hits: 256 for loads, 256 for stores, 256 for fetches
- *           1024   predictions for loads and stores in first-level TLBs that do not keep their replacement state as trees
- *           2048   records, from place 256 on
+ *           1024   records, from place 128 on
  *
  * Names end with what they count: `_CELL` and `_WORD` are indices into those arrays, `CELL_` and `WORD_` are offsets in a
  * record. Code on the fast path takes these constants as arch/fast-path/README.md says ("Constants").
@@ -33,17 +32,13 @@ export const FAST_PATH_OFF = 1 << 24;
 export const PREDICTIONS_SHIFT = 8;
 /** The bits of a page number that choose a prediction. */
 export const PREDICTIONS_MASK = (1 << PREDICTIONS_SHIFT) - 1;
-/** Word of the first prediction for loads. */
+/** Word of the first prediction for loads; those for stores and for instruction fetches follow. */
 export const LOAD_PREDICTIONS_WORD = 256;
 /** Word of the first prediction for stores. */
 export const STORE_PREDICTIONS_WORD = 512;
-/** Word of the first prediction for instruction fetches. */
-export const FETCH_PREDICTIONS_WORD = 768;
-/** Word of the first prediction for loads in first-level TLBs whose replacement state is no tree; those for stores follow. */
-export const GENERIC_PREDICTIONS_WORD = 1024;
 
 /** The first place, a multiple of 4 as the first place of every structure is. */
-const FIRST_PLACE = 256;
+const FIRST_PLACE = 128;
 
 /** Cell of a record: the tag, NaN while the slot is empty. */
 const CELL_TAG = 0;
@@ -56,9 +51,9 @@ export const RECORD_CELLS = 1 << CELL_SHIFT;
 export const WORD_FRAME = 2;
 /** Word of a record: rights and attributes (`TR_*`), and the `ATTRIBUTE_*` bits above them. */
 export const WORD_ATTRIBUTES = 3;
-/** Word of a record: index of the word with the set's replacement state; negative where that is a list or a tree. */
+/** Word of a record: index of the word with the set's replacement state, or where the log of its uses ends; -1 for a tree. */
 export const WORD_STATE = 4;
-/** Word of a record: what a hit does to that state (arch/presets/replacement/policy.ts). */
+/** Word of a record: what a hit does to that state (arch/presets/replacement/policy.ts), or where the log mentions the place. */
 export const WORD_USE = 5;
 /** Word of a record: the next place in the chain of those whose page numbers have the same low bits; 0 at its end. */
 export const WORD_NEXT = 6;

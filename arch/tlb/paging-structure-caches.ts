@@ -104,10 +104,9 @@ export class PagingStructureCaches {
     for (const tlb of this.shared) dropTablesOf(tlb, -1);
   }
 
-  /** The cache of PDEs; null where PDEs are not cached, or kept in a TLB. */
-  ownPdes(): Tlb | null {
-    const pdes = this.levels[LEVEL_PDE];
-    return pdes !== null && this.own.includes(pdes) ? pdes : null;
+  /** The cache of PDEs, or the TLB that holds them too; null where PDEs are not cached. */
+  pdes(): Tlb | null {
+    return this.levels[LEVEL_PDE];
   }
 
   /** Every structure that may hold entries of tables: those of their own, and TLBs that hold pages too. */

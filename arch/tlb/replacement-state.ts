@@ -3,7 +3,7 @@
  * one of three forms:
  *
  *   table   one word a set, changed and read as its policy says (arch/presets/replacement)
- *   list    LRU of many ways: the slots of a set in order of use (lru-lists.ts)
+ *   log     LRU of many ways: the uses of each set in order of time (lru-logs.ts)
  *   tree    tree-PLRU of four ways in the first level, where hits are frequent, so that a hit only stores: for each node of a
  *           set's tree the place used last below it. The victim is the place not used last of the pair not used last.
  */
@@ -14,7 +14,7 @@ import { replacementPolicy } from "../presets/replacement/index.ts";
 import { afterUse } from "../presets/replacement/policy.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import * as layout from "./cpu-arrays.ts";
-import { LruLists, lruListWords } from "./lru-lists.ts";
+import { LruLogs, lruLogWords } from "./lru-logs.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
@@ -25,7 +25,7 @@ export const TREE_WAYS = 4;
 /** Words that the state of a structure takes at the most, beside its records. */
 export function replacementWords({ sets, ways, replacement }: TlbGeometry): number {
   const victims = replacementPolicy(replacement, ways).victims?.length ?? 0;
-  return 4 * sets + victims + lruListWords(sets, ways);
+  return 4 * sets + victims + lruLogWords(sets, ways);
 }
 
 /** The state of one structure; slots and places are those of `Tlb`. */
@@ -35,7 +35,7 @@ export class ReplacementState {
    * pair of ways at `pairsAt + (place >> 1)`.
    */
   readonly isTree: boolean;
-  /** Word of the place used last in the set of place 0, if it were part of this structure; by place / 4. */
+  /** Word of the place used last in the set of place 0, if it were part of this structure; by place / 4. No tree: -1. */
   readonly rootsAt: number;
   /** Word of the place used last in the pair of ways of place 0; by place / 2. */
   readonly pairsAt: number;
@@ -50,10 +50,10 @@ export class ReplacementState {
   private readonly slots: number;
   private readonly firstPlace: number;
   private readonly fillUse: Int32Array;
-  /** Number of states of a set in the table form; 0 for lists. */
+  /** Number of states of a set in the table form; 0 for logs. */
   private readonly states: number;
-  /** The lists; null in the other forms. */
-  private readonly lists: LruLists | null;
+  /** The logs; null in the other forms. */
+  readonly logs: LruLogs | null;
 
   /** Takes its words, and sets those of the records of the structure that begins with `firstPlace`. */
   constructor(geometry: TlbGeometry, arrays: CpuArrays, firstPlace: number, isFirstLevel: boolean) {
@@ -70,26 +70,20 @@ export class ReplacementState {
     this.isTree = isFirstLevel && replacement === "tree-plru" && ways === TREE_WAYS && pcidCapacity === undefined;
     this.stateWords = this.isTree ? 3 * sets : sets;
     this.stateAt = arrays.takeWords(this.stateWords);
-    this.rootsAt = this.stateAt - (firstPlace >> 2);
-    this.pairsAt = this.stateAt + sets - (firstPlace >> 1);
+    this.rootsAt = this.isTree ? this.stateAt - (firstPlace >> 2) : -1;
+    this.pairsAt = this.isTree ? this.stateAt + sets - (firstPlace >> 1) : -1;
     this.fillsAt = arrays.takeWords(victims.length);
     for (let state = 0; state < victims.length; state++) {
       const filled = afterUse(state, policy.fillUse[victims[state]]);
       this.words[this.fillsAt + state] = victims[state] | (filled << 8);
     }
-    this.lists = policy.victims === null ? new LruLists(sets, ways, arrays) : null;
-    for (let slot = 0; slot < slots; slot++) {
+    this.logs = policy.victims === null ? new LruLogs(sets, ways, arrays, firstPlace) : null;
+    for (let slot = 0; slot < slots && this.logs === null; slot++) {
       const record = (firstPlace + slot) << WORD_SHIFT;
       this.words[record | WORD_USE] = policy.hitUse[slot % ways];
-      this.words[record | WORD_STATE] =
-        this.lists !== null || this.isTree ? -1 : this.stateAt + Math.floor(slot / ways);
+      this.words[record | WORD_STATE] = this.isTree ? -1 : this.stateAt + Math.floor(slot / ways);
     }
     if (this.isTree) for (let slot = 1; slot < slots; slot += 2) this.hit(slot);
-  }
-
-  /** Whether it is kept as lists. */
-  get isListed(): boolean {
-    return this.lists !== null;
   }
 
   /** Records a hit of `slot`. */
@@ -101,7 +95,7 @@ export class ReplacementState {
     const { words } = this;
     const record = (this.firstPlace + slot) << WORD_SHIFT;
     const at = words[record | WORD_STATE];
-    if (this.lists !== null) this.lists.moveToFront((slot / this.ways) | 0, slot);
+    if (this.logs !== null) this.logs.use(this.firstPlace + slot);
     else words[at] = afterUse(words[at], words[record | WORD_USE]);
   }
 
@@ -111,11 +105,11 @@ export class ReplacementState {
       this.use(this.firstPlace + slot);
       return;
     }
-    const set = (slot / this.ways) | 0;
-    if (this.lists !== null) {
-      this.lists.moveToFront(set, slot);
+    if (this.logs !== null) {
+      this.logs.use(this.firstPlace + slot);
       return;
     }
+    const set = (slot / this.ways) | 0;
     const { words } = this;
     const at = this.stateAt + set;
     words[at] = afterUse(words[at], this.fillUse[slot - set * this.ways]);
@@ -124,7 +118,7 @@ export class ReplacementState {
   /** The slot of a full set that is evicted next. */
   victim(set: number): number {
     const { words } = this;
-    if (this.lists !== null) return this.lists.last(set);
+    if (this.logs !== null) return this.logs.oldest(set) - this.firstPlace;
     const state = words[this.stateAt + set];
     if (this.isTree) return (words[this.pairsAt + ((state ^ 2) >> 1)] ^ 1) - this.firstPlace;
     return set * this.ways + (words[this.fillsAt + state] & 0xff);
@@ -136,9 +130,9 @@ export class ReplacementState {
     this.words[this.pairsAt + (place >> 1)] = place;
   }
 
-  /** Numbers that {@link capture} writes: one a set, or one a slot for lists. */
+  /** Numbers that {@link capture} writes: one a set, or one a slot for logs. */
   get stateLength(): number {
-    return this.lists !== null ? this.slots : this.slots / this.ways;
+    return this.logs !== null ? this.slots : this.slots / this.ways;
   }
 
   /**
@@ -146,11 +140,11 @@ export class ReplacementState {
    * @returns where it ends
    */
   capture(out: Uint16Array, at: number): number {
-    const { ways, words, lists } = this;
+    const { ways, words, logs } = this;
     let end = at;
     for (let set = 0; set < this.slots / ways; set++) {
-      if (lists !== null) {
-        for (let slot = lists.first(set); slot >= 0; slot = lists.after(slot)) out[end++] = slot - set * ways;
+      if (logs !== null) {
+        for (const slot of logs.order(set)) out[end++] = slot - set * ways;
       } else {
         out[end++] = this.isTree ? this.treeState(set) : words[this.stateAt + set];
       }
@@ -164,13 +158,13 @@ export class ReplacementState {
    * @throws StateError for a state that there is not
    */
   restore(from: Uint16Array, at: number): number {
-    const { ways, words, lists } = this;
+    const { ways, words, logs } = this;
     let end = at;
     for (let set = 0; set < this.slots / ways; set++) {
-      if (lists !== null) {
+      if (logs !== null) {
         for (let i = ways - 1; i >= 0; i--) {
           checkState("replacement", from[end + i] < ways, `has no way ${from[end + i]}`);
-          lists.moveToFront(set, set * ways + from[end + i]);
+          logs.use(this.firstPlace + set * ways + from[end + i]);
         }
         end += ways;
       } else {

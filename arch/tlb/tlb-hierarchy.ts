@@ -28,8 +28,6 @@ export interface SmallPageTlbs {
   readonly first: Tlb;
   /** Those of the second level. */
   readonly second: readonly Tlb[];
-  /** Whether `first` holds larger pages too. */
-  readonly holdsLarge: boolean;
 }
 
 /** The TLBs that one kind of access uses. */
@@ -138,11 +136,7 @@ export class TlbHierarchy {
 
   /** The TLBs of 4 KiB pages, by kind of access (load, store, fetch). */
   smallPageTlbs(): SmallPageTlbs[] {
-    return this.byKind.map(({ small, secondSmall, large }) => ({
-      first: small,
-      second: secondSmall,
-      holdsLarge: large.some(({ tlb }) => tlb === small),
-    }));
+    return this.byKind.map(({ small, secondSmall }) => ({ first: small, second: secondSmall }));
   }
 
   /** Whether some entry of a larger page, in either level, translates `la` for accesses of `kind`. Changes nothing. */

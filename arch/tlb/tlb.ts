@@ -18,7 +18,7 @@ const { GLOBAL_CONTEXT, TR_GLOBAL, TR_MASK } = translation;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT } = layout;
 const { CELL_SHIFT, LARGE_TRANSLATIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
 
-/** Sets of more ways than this are searched through an index. */
+/** Paging-structure caches whose sets have more ways than this are searched through an index. */
 const SCANNED_WAYS_MAX = 4;
 
 /** Words that a structure takes at the most, beside its records. */
@@ -102,7 +102,7 @@ export class Tlb {
     this.setMask = sets - 1;
     this.hashShift = 31 - Math.clz32(sets);
     this.hashMask = geometry.indexHash === "xor" ? sets - 1 : 0;
-    const isIndexed = ways > SCANNED_WAYS_MAX;
+    const isIndexed = level === undefined ? ways > SCANNED_WAYS_MAX : !this.replacement.isTree;
     this.headMask = indexSize(slots) - 1;
     this.headAt = isIndexed ? arrays.takeWords(this.headMask + 1) : -1;
     this.pcidCapacity = geometry.pcidCapacity?.value ?? 0;
@@ -163,6 +163,15 @@ export class Tlb {
     replacement.fill(slot);
     this.write(slot, tag, number, pcid, size, frame, flags);
     return slot;
+  }
+
+  /** Counts the entry in `slot`, which is of another size, as one of a 4 KiB page that is written there next. */
+  countAsSmall(slot: number): void {
+    const { words, sizeAt } = this;
+    const size = this.sizeOf(slot);
+    words[sizeAt + size]--;
+    words[sizeAt]++;
+    this.countLarge(size, -1);
   }
 
   /** Writes an entry into `slot`, which is empty or whose entry was taken out of all counts and chains. */

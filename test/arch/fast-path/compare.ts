@@ -1,4 +1,5 @@
 /** What two CPUs are compared by, and whether an access took the general path. */
+import type { ReplacementState } from "../../../arch/tlb/replacement-state.ts";
 import type { Guest } from "../guest.ts";
 
 /** Everything that later accesses can depend on: entries by slot, replacement state. */
@@ -11,8 +12,15 @@ export function hardwareState(guest: Guest): unknown {
         ? [tlb.addressOf(slot), tlb.sizeOf(slot), tlb.pcidOf(slot), tlb.frameOf(slot), tlb.flagsOf(slot)].join(" ")
         : "",
     ),
-    replacement: [...tlb.words.subarray(tlb.replacement.stateAt, tlb.replacement.stateAt + tlb.replacement.stateWords)],
+    replacement: replacementOf(tlb.replacement),
+    pcids: tlb.recentPcids().slice(),
   }));
+}
+
+function replacementOf(state: ReplacementState): number[] {
+  const numbers = new Uint16Array(state.stateLength);
+  state.capture(numbers, 0);
+  return [...numbers];
 }
 
 /** Counts the translations that the general path does from now on; how many they are. */

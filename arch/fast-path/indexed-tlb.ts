@@ -1,11 +1,13 @@
 /**
- * The second-level TLB of 4 KiB pages, which all kinds of access share: lookups by its chains of page numbers, hits, and
- * insertions in place of another 4 KiB page. It has an index (`Tlb.headAt`), and a table gives its victims (replacement-state.ts).
+ * A TLB of either level that has an index (`Tlb.headAt`): lookups by its chains of page numbers, hits and insertions of 4 KiB pages
+ * under any replacement policy. A table says what a use makes of a set's state and which way is evicted, or the set has a log of its
+ * uses (replacement-state.ts).
  */
 
 import * as translation from "../isa/translation.ts";
 import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
+import type { LruLogs } from "../tlb/lru-logs.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
@@ -16,7 +18,7 @@ const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STAT
 const NOT_4K = 3 << ATTRIBUTE_SIZE_SHIFT;
 
 /** The TLB. Page numbers are bits 19:0 of them. */
-export class SecondLevel {
+export class IndexedTlb {
   private readonly tlb: Tlb;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
@@ -31,6 +33,7 @@ export class SecondLevel {
   private readonly countWord: number;
   private readonly stateWord: number;
   private readonly fillsWord: number;
+  private readonly logs: LruLogs | null;
 
   constructor(tlb: Tlb, arrays: CpuArrays) {
     this.tlb = tlb;
@@ -46,45 +49,40 @@ export class SecondLevel {
     this.countWord = tlb.countAt;
     this.stateWord = tlb.replacement.stateAt;
     this.fillsWord = tlb.replacement.fillsAt;
+    this.logs = tlb.replacement.logs;
   }
 
-  /** The first place of the chain that the page with this number would be in; 0 when the chain is empty. */
-  head(number: number): number {
-    return this.words[(this.headWord + (number & this.headMask)) | 0];
-  }
-
-  /** The place of the page in `REQUESTED_PAGE_CELL` in the chain from `first` on; 0 when it is not there. */
-  search(first: number): number {
+  /** The place of the page in `REQUESTED_PAGE_CELL`, which has this number; 0 when it is not there. */
+  find(number: number): number {
     const { words, cells } = this;
-    const page = cells[REQUESTED_PAGE_CELL];
-    let place = first;
-    while (place !== 0 && cells[place << CELL_SHIFT] !== page) place = words[(place << WORD_SHIFT) | WORD_NEXT];
-    return place;
+    const place = words[(this.headWord + (number & this.headMask)) | 0];
+    if (place === 0 || cells[place << CELL_SHIFT] === cells[REQUESTED_PAGE_CELL]) return place;
+    return this.findBehind(place) | 0;
   }
 
   /** Records a hit of `place` for the replacement policy. */
-  touch(place: number): void {
-    const { words } = this;
+  use(place: number): void {
+    const { words, logs } = this;
+    if (logs !== null) {
+      logs.use(place);
+      return;
+    }
     const use = words[((place << WORD_SHIFT) + WORD_USE) | 0];
     const state = words[((place << WORD_SHIFT) + WORD_STATE) | 0];
     words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
   }
 
   /**
-   * Puts in the translation of the page in `REQUESTED_PAGE_CELL`, a page of memory below frame 2^28. False, and nothing
-   * changed, where the policy evicts an entry that is not one of a 4 KiB page.
+   * Puts in the translation of the page in `REQUESTED_PAGE_CELL`, a page of memory below frame 2^31, in place of the one that the
+   * policy evicts. Returns its place.
    */
-  insert(number: number, frame: number, attributes: number): boolean {
+  insert(number: number, frame: number, attributes: number): number {
     const { words, cells } = this;
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
-    const { ways } = this;
-    if (words[(this.countWord + set) | 0] !== ways) return this.insertInEmptySlot(number, frame, attributes);
-    const state = (this.stateWord + set) | 0;
-    const filled = words[(this.fillsWord + words[state]) | 0];
-    const place = (this.firstPlace + Math.imul(set, ways) + (filled & 0xff)) | 0;
+    if (words[(this.countWord + set) | 0] !== this.ways) return this.insertInEmptySlot(number, frame, attributes) | 0;
+    const place = this.evict(set) | 0;
     const record = place << WORD_SHIFT;
-    if ((words[(record + WORD_ATTRIBUTES) | 0] & NOT_4K) !== 0) return false;
-    words[state] = filled >> 8;
+    if ((words[(record + WORD_ATTRIBUTES) | 0] & NOT_4K) !== 0) this.tlb.countAsSmall(place - this.firstPlace);
     // Out of the chain of the page that is evicted, and to the head of the other.
     const link = words[(record + WORD_LINK) | 0];
     const after = words[(record + WORD_NEXT) | 0];
@@ -99,13 +97,38 @@ export class SecondLevel {
     cells[place << CELL_SHIFT] = cells[REQUESTED_PAGE_CELL];
     words[(record + WORD_FRAME) | 0] = frame;
     words[(record + WORD_ATTRIBUTES) | 0] = attributes;
-    return true;
+    return place;
   }
 
-  private insertInEmptySlot(number: number, frame: number, attributes: number): boolean {
-    const { tlb } = this;
+  /** The place that a full set evicts; it counts as used. */
+  private evict(set: number): number {
+    const { words, logs } = this;
+    if (logs !== null) {
+      const oldest = logs.oldest(set);
+      logs.use(oldest);
+      return oldest;
+    }
+    const state = (this.stateWord + set) | 0;
+    const filled = words[(this.fillsWord + words[state]) | 0];
+    words[state] = filled >> 8;
+    return (this.firstPlace + Math.imul(set, this.ways) + (filled & 0xff)) | 0;
+  }
+
+  /** The place of the page in `REQUESTED_PAGE_CELL` in its chain behind `first`; 0 when it is not there. */
+  private findBehind(first: number): number {
+    const { words, cells } = this;
+    const page = cells[REQUESTED_PAGE_CELL];
+    let place = words[((first << WORD_SHIFT) + WORD_NEXT) | 0];
+    while (place !== 0 && cells[place << CELL_SHIFT] !== page) place = words[((place << WORD_SHIFT) + WORD_NEXT) | 0];
+    return place;
+  }
+
+  private insertInEmptySlot(number: number, frame: number, attributes: number): number {
+    const { tlb, words } = this;
     const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
-    tlb.markMemory(tlb.insert(this.cells[REQUESTED_PAGE_CELL], number, pcid, 0, frame, attributes & TR_MASK));
-    return true;
+    const place =
+      this.firstPlace + tlb.insert(this.cells[REQUESTED_PAGE_CELL], number, pcid, 0, frame, attributes & TR_MASK);
+    words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] = attributes;
+    return place;
   }
 }

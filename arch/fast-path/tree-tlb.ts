@@ -1,0 +1,106 @@
+/**
+ * A first-level TLB of sets of four ways whose replacement state is a tree, kept as the places used last (replacement-state.ts):
+ * a hit or an insertion stores two words and reads none. It has no index: a set's four marks, a byte each, are compared at once.
+ */
+
+import type { CpuArrays } from "../tlb/cpu-arrays.ts";
+import * as layout from "../tlb/cpu-arrays.ts";
+import { TREE_WAYS } from "../tlb/replacement-state.ts";
+import type { Tlb } from "../tlb/tlb.ts";
+
+// The module's own constants, which V8 folds into the code (README.md, "Constants").
+const { CELL_SHIFT, RECORD_CELLS, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
+const WAYS = TREE_WAYS;
+const WAYS_SHIFT = 31 - Math.clz32(WAYS);
+
+/** The TLB. Page numbers are bits 19:0 of them. */
+export class TreeTlb {
+  private readonly tlb: Tlb;
+  private readonly cells: Float64Array;
+  private readonly words: Int32Array;
+  private readonly bytes: Uint8Array;
+  private readonly firstPlace: number;
+  private readonly setMask: number;
+  private readonly hashShift: number;
+  private readonly hashMask: number;
+  /** Word of the number of entries of set 0. */
+  private readonly countWord: number;
+  private readonly rootsAt: number;
+  private readonly pairsAt: number;
+  /** Word of the marks of set 0 (`Tlb.marksAt`). */
+  private readonly marksWord: number;
+  /** Byte of the mark of place 0, if it were part of this TLB. */
+  private readonly marksByte: number;
+
+  constructor(tlb: Tlb, arrays: CpuArrays) {
+    this.tlb = tlb;
+    this.cells = arrays.cells;
+    this.words = arrays.words;
+    this.bytes = arrays.bytes;
+    this.firstPlace = tlb.firstPlace;
+    this.setMask = tlb.setMask;
+    this.hashShift = tlb.hashShift;
+    this.hashMask = tlb.hashMask;
+    this.countWord = tlb.countAt;
+    this.rootsAt = tlb.replacement.rootsAt;
+    this.pairsAt = tlb.replacement.pairsAt;
+    this.marksWord = tlb.marksAt >> 2;
+    this.marksByte = tlb.marksAt - tlb.firstPlace;
+  }
+
+  /** The place of the page in `REQUESTED_PAGE_CELL`, which has this number; 0 when it is not there. */
+  find(number: number): number {
+    // All four marks at once: a byte becomes 0 where it is the mark of the page asked for.
+    const mark = Math.imul((number >>> this.hashShift) & 255, 0x01010101);
+    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    const marks = this.words[(this.marksWord + set) | 0] ^ mark;
+    if (((marks - 0x01010101) & ~marks & 0x80808080) === 0) return 0;
+    return this.findInSet(set) | 0;
+  }
+
+  /** Records a hit of `place` for the replacement policy. */
+  use(place: number): void {
+    const { words } = this;
+    words[(this.rootsAt + (place >> WAYS_SHIFT)) | 0] = place;
+    words[(this.pairsAt + (place >> 1)) | 0] = place;
+  }
+
+  /**
+   * Puts in the translation of the page in `REQUESTED_PAGE_CELL`, a page of memory below frame 2^31, in place of the one that the
+   * policy evicts. Returns its place.
+   */
+  insert(number: number, frame: number, attributes: number): number {
+    const { words, cells } = this;
+    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    if (words[(this.countWord + set) | 0] !== WAYS) return this.insertInEmptySlot(number, frame, attributes) | 0;
+    // The victim is the place not used last of the pair not used last.
+    const root = (this.rootsAt + (this.firstPlace >> WAYS_SHIFT) + set) | 0;
+    const place = words[(this.pairsAt + ((words[root] ^ 2) >> 1)) | 0] ^ 1;
+    words[root] = place;
+    words[(this.pairsAt + (place >> 1)) | 0] = place;
+    this.bytes[(this.marksByte + place) | 0] = number >>> this.hashShift;
+    cells[place << CELL_SHIFT] = cells[REQUESTED_PAGE_CELL];
+    words[((place << WORD_SHIFT) + WORD_FRAME) | 0] = frame;
+    words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = attributes;
+    return place;
+  }
+
+  private findInSet(set: number): number {
+    const { cells } = this;
+    const page = cells[REQUESTED_PAGE_CELL];
+    const first = (this.firstPlace + (set << WAYS_SHIFT)) | 0;
+    const cell = first << CELL_SHIFT;
+    if (cells[cell] === page) return first;
+    if (cells[cell + RECORD_CELLS] === page) return (first + 1) | 0;
+    if (cells[cell + 2 * RECORD_CELLS] === page) return (first + 2) | 0;
+    return cells[cell + 3 * RECORD_CELLS] === page ? (first + 3) | 0 : 0;
+  }
+
+  private insertInEmptySlot(number: number, frame: number, attributes: number): number {
+    const { words } = this;
+    const place = this.firstPlace + this.tlb.insert(this.cells[REQUESTED_PAGE_CELL], number, 0, 0, 0, 0);
+    words[(place << WORD_SHIFT) | WORD_FRAME] = frame;
+    words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] = attributes;
+    return place;
+  }
+}
