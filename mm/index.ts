@@ -68,7 +68,7 @@ export type {
   LockReport,
 } from "./kernel/lockdep.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";
-export { type FlushEvents, NO_EVENTS, type PageTableEvents, type VmallocEvents } from "./kernel/vmalloc-events.ts";
+export type { FlushEvents, PageTableEvents, VmallocEvents } from "./kernel/vmalloc-events.ts";
 export { Work } from "./kernel/work.ts";
 export { KernelMm, type KernelMmParts } from "./kernel-mm.ts";
 export { captureKernelMm, type KernelMmState, restoreKernelMm } from "./kernel-mm-state.ts";
@@ -110,6 +110,16 @@ export {
   type UserSpacesState,
 } from "./user/user-spaces-state.ts";
 export { type UserSpaceTables, verifyVmalloc } from "./verify/verify.ts";
+export {
+  EVENT_DEFINITIONS,
+  type EventDefinition,
+  type EventField,
+  type FieldKind,
+  NO_EVENTS,
+  observeEach,
+  type Tracepoint,
+} from "./views/event-definitions.ts";
+export { addFields, type FieldValue, isHex } from "./views/event-fields.ts";
 export { type FtraceOptions, ftraceText } from "./views/ftrace-text.ts";
 export { ADDRESS_MARKERS, dumpPageTables, pageTableRuns, VMALLOC_DUMP_END } from "./views/page-table-dump.ts";
 export {
@@ -121,6 +131,7 @@ export {
   parseAddressMarker,
   parsePageTableRun,
 } from "./views/page-table-run.ts";
+export { PAYLOAD_READERS, type TracepointFields } from "./views/tracepoint-text.ts";
 export { meminfoLine, vmallocinfo, vmallocMeminfo } from "./views/vmallocinfo.ts";
 export { formatVmallocinfoLine, parseVmallocinfoLine, type VmallocinfoLine } from "./views/vmallocinfo-line.ts";
 export { type AreaRequest, allocVmapArea } from "./vmalloc/alloc-vmap-area.ts";

@@ -75,37 +75,3 @@ export interface VmallocEvents extends FlushEvents, PageTableEvents {
   /** `_vm_unmap_aliases` has scanned the blocks; the dirty range it found, and whether there was one. */
   aliases(start: number, end: number, flush: boolean): void;
 }
-
-function ignore(): void {
-  // This observer has no use for the event.
-}
-
-/** Observes nothing: to be spread below the few events that an observer cares for. */
-export const NO_EVENTS: VmallocEvents = {
-  alloc: ignore,
-  free: ignore,
-  purgeBegin: ignore,
-  purge: ignore,
-  purgeNode: ignore,
-  merge: ignore,
-  flushRange: ignore,
-  flushAll: ignore,
-  poolAdd: ignore,
-  poolDel: ignore,
-  poolRot: ignore,
-  decay: ignore,
-  decayVa: ignore,
-  newBlock: ignore,
-  freeBlock: ignore,
-  purgeFrag: ignore,
-  vbAlloc: ignore,
-  vbFree: ignore,
-  drainSched: ignore,
-  drain: ignore,
-  aliases: ignore,
-  mapPages: ignore,
-  mapRange: ignore,
-  vunmap: ignore,
-  ptAlloc: ignore,
-  ptFree: ignore,
-};

@@ -6,9 +6,12 @@
  * cost. `showKernelFlushes` adds them: `local shootdown` on the CPU that flushes, `remote shootdown` on every other one.
  */
 
-import { formatLinearAddress, linearAddressToBigInt, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
-import { NO_EVENTS, type VmallocEvents } from "../kernel/vmalloc-events.ts";
+import type { VmallocEvents } from "../kernel/vmalloc-events.ts";
+import { observeEach } from "./event-definitions.ts";
+import { addFields, type FieldValue } from "./event-fields.ts";
+import { formatPayload } from "./tracepoint-text.ts";
 
 /** What ftrace lines need beside the events. */
 export interface FtraceOptions {
@@ -34,21 +37,16 @@ export function ftraceText(loop: EventLoop, options: FtraceOptions, write: (line
     const at = `${seconds.padStart(5)}.${micros}`;
     write(`${comm}-${pid} [${String(cpu).padStart(3, "0")}] ..... ${at}: ${event}: ${payload}`);
   };
+  const tracepoints = observeEach((_hook, { tracepoint, fields }) => {
+    if (tracepoint === undefined) return () => {};
+    return (...values) => {
+      const event: Record<string, FieldValue> = {};
+      addFields(event, fields, values);
+      emit(tracepoint.name, formatPayload(tracepoint.format, event));
+    };
+  });
   return {
-    ...NO_EVENTS,
-    alloc: (addr, sizeBytes, align, vstart, vend, _flags, failed) =>
-      emit(
-        "alloc_vmap_area",
-        `va_start: ${linearAddressToBigInt(addr)} size=${sizeBytes} align=${align} ` +
-          `vstart=${formatLinearAddress(vstart)} vend=${formatLinearAddress(vend)} failed=${failed ? 1 : 0}`,
-      ),
-    free: (start, _end, lazyNr, lazyMax) =>
-      emit("free_vmap_area_noflush", `va_start=${formatLinearAddress(start)} nr_lazy=${lazyNr} nr_lazy_max=${lazyMax}`),
-    purge: (start, end, areas) =>
-      emit(
-        "purge_vmap_area_lazy",
-        `start=${formatLinearAddress(start)} end=${formatLinearAddress(end)} num_purged=${areas}`,
-      ),
+    ...tracepoints,
     flushRange: (start, end, full) => {
       if (options.showKernelFlushes !== true) return;
       const pages = full ? -1 : Math.ceil((end - start) / PAGE_SIZE);

@@ -1,8 +1,8 @@
 /** Events of vmalloc as rows of a table: when, where, who, what, and the event's own fields. */
 import type { EventLoop } from "../../arch/time/event-loop.ts";
-import { NO_EVENTS, type VmallocEvents } from "../../mm/index.ts";
+import { observeEach, type VmallocEvents } from "../../mm/index.ts";
 import { EventRecorder } from "../events/event-recorder.ts";
-import { EVENT_FIELD_KINDS, type RecordedEvent } from "../events/recorded-event.ts";
+import { EVENT_FIELD_IS_HEX, type RecordedEvent } from "../events/recorded-event.ts";
 
 /** A row: columns that an event does not have are absent. Hexadecimal strings are addresses and page-table entries. */
 export interface EventRow extends Readonly<Record<string, string | number | undefined>> {
@@ -22,9 +22,9 @@ export const EVENT_COLUMNS: readonly { readonly name: string; readonly kind: Col
   { name: "cpu", kind: "number" },
   { name: "task", kind: "text" },
   { name: "event", kind: "text" },
-  ...[...EVENT_FIELD_KINDS]
+  ...[...EVENT_FIELD_IS_HEX]
     .filter(([name]) => name !== "cpu")
-    .map(([name, kind]) => ({ name, kind: kind === "0x" ? ("hex" as const) : ("number" as const) })),
+    .map(([name, isHex]) => ({ name, kind: isHex ? ("hex" as const) : ("number" as const) })),
 ];
 
 /**
@@ -33,15 +33,10 @@ export const EVENT_COLUMNS: readonly { readonly name: string; readonly kind: Col
  */
 export function eventRows(loop: EventLoop, take: (row: EventRow) => void): VmallocEvents {
   const recorder = new EventRecorder(loop, () => loop.currentThread);
-  const observer: Record<string, (...values: unknown[]) => void> = {};
-  for (const name of Object.keys(NO_EVENTS)) {
-    const hook = recorder[name as keyof VmallocEvents] as (...values: unknown[]) => void;
-    observer[name] = (...values) => {
-      hook.apply(recorder, values);
-      for (const event of recorder.take()) take(rowOf(loop, event));
-    };
-  }
-  return observer as unknown as VmallocEvents;
+  return observeEach((hook) => (...values) => {
+    (recorder.observer[hook] as (...all: unknown[]) => void)(...values);
+    for (const event of recorder.take()) take(rowOf(loop, event));
+  });
 }
 
 function rowOf(loop: EventLoop, event: RecordedEvent): EventRow {

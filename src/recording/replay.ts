@@ -77,7 +77,7 @@ class Comparison {
     this.kernel = kernel;
     const caller = callingThread(this.kernel);
     this.recorder = new EventRecorder(this.kernel.machine.loop, () => caller);
-    this.kernel.vm.events = this.recorder;
+    this.kernel.vm.events = this.recorder.observer;
   }
 
   /** @param address what a call returned */

@@ -2,6 +2,7 @@
  * Lines of ftrace text with `vmalloc:*` events, as `trace_pipe`, `trace-cmd report` and `perf script` print them, in the ordinary and
  * in the latency format.
  */
+import { EVENT_DEFINITIONS, PAYLOAD_READERS, type TracepointFields } from "../../mm/index.ts";
 
 /** When and where an event happened. */
 export interface FtraceMoment {
@@ -68,9 +69,6 @@ const LINE_WITHOUT_CPU = new RegExp(String.raw`^${TASK}\s+()(\d+\.\d+):\s+\w+:(\
 /** Stack traces, as ftrace and `perf script` print them below an event, and what ftrace says of its buffers. */
 const AMONG_EVENTS =
   /^(?:=> |[0-9a-f]{8,16} \S.*|.{0,100}<stack trace ?>$|#|version = \d+$|cpus=\d+$|CPU \d+ is empty$)/;
-const ALLOC = /^va_start: (\d+) size=(\d+) align=(\d+) vstart=0x([0-9a-f]+) vend=0x([0-9a-f]+) failed=([01])$/;
-const FREE = /^va_start=0x([0-9a-f]+) nr_lazy=(\d+) nr_lazy_max=(\d+)$/;
-const PURGE = /^start=0x[0-9a-f]+ end=0x[0-9a-f]+ num_purged=(\d+)$/;
 const LOST = /^CPU:(\d+) \[(?:LOST (\d+) EVENTS|(\d+) EVENTS DROPPED|LOST EVENTS|EVENTS DROPPED)\]$/i;
 const LOST_BY_PERF = /^CPU (\d+) .*events? (?:lost|dropped)/i;
 
@@ -84,18 +82,11 @@ export function parseFtraceLine(line: string): FtraceEvent | FtraceLoss | Ftrace
   const found = momentOf(text);
   if (found === null) return lossOf(text) ?? NOT_FTRACE;
   const { at, name, payload } = found;
-  switch (name) {
-    case "alloc_vmap_area":
-      return parseAlloc(at, payload);
-    case "free_vmap_area_noflush":
-      return parseFree(at, payload);
-    case "purge_vmap_area_lazy": {
-      const purge = PURGE.exec(payload);
-      return purge === null ? malformed(name) : { event: "purge", ...at, areas: Number(purge[1]) };
-    }
-    default:
-      return { event: "skip", reason: "is an event that vmalloc does not raise", otherEvent: name };
-  }
+  const read = PAYLOAD_READERS.get(name);
+  if (read === undefined) return { event: "skip", reason: "is an event that vmalloc does not raise", otherEvent: name };
+  const fields = read(payload);
+  if (fields === null) return { event: "skip", reason: `is a ${name} event whose fields are not those of Linux 6.12` };
+  return eventOf(name, at, fields);
 }
 
 interface FoundEvent {
@@ -140,29 +131,20 @@ function lossOf(text: string): FtraceLoss | null {
   return perf === null ? null : { event: "lost", cpu: Number(perf[1]), count: null };
 }
 
-function parseAlloc(at: FtraceMoment, payload: string): FtraceEvent | FtraceSkip {
-  const match = ALLOC.exec(payload);
-  if (match === null) return malformed("alloc_vmap_area");
-  const [, address, size, align, vstart, vend, failed] = match;
+/** An event of a tracepoint that has a reader. */
+function eventOf(name: string, at: FtraceMoment, { addresses, numbers }: TracepointFields): FtraceEvent {
+  if (name === EVENT_DEFINITIONS.purge.tracepoint?.name) return { event: "purge", ...at, areas: numbers.areas };
+  if (name === EVENT_DEFINITIONS.free.tracepoint?.name) {
+    return { event: "free", ...at, address: addresses.addr, lazyNr: numbers.lazy_nr, lazyMax: numbers.lazy_max };
+  }
   return {
     event: "alloc",
     ...at,
-    address: BigInt(address),
-    sizeBytes: Number(size),
-    align: Number(align),
-    vstart: BigInt(`0x${vstart}`),
-    vend: BigInt(`0x${vend}`),
-    failed: failed === "1",
+    address: addresses.addr,
+    sizeBytes: numbers.size,
+    align: numbers.align,
+    vstart: addresses.vstart,
+    vend: addresses.vend,
+    failed: numbers.fail === 1,
   };
-}
-
-function parseFree(at: FtraceMoment, payload: string): FtraceEvent | FtraceSkip {
-  const match = FREE.exec(payload);
-  if (match === null) return malformed("free_vmap_area_noflush");
-  const [, address, lazyNr, lazyMax] = match;
-  return { event: "free", ...at, address: BigInt(`0x${address}`), lazyNr: Number(lazyNr), lazyMax: Number(lazyMax) };
-}
-
-function malformed(event: string): FtraceSkip {
-  return { event: "skip", reason: `is a ${event} event whose fields are not those of Linux 6.12` };
 }

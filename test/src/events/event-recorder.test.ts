@@ -8,32 +8,33 @@ const LA = 0xc900_0000_0000;
 
 /** One event of each kind. */
 function recordAll(recorder: EventRecorder): RecordedEvent[] {
-  recorder.alloc(LA, 8192, 4096, LA, 0xe8ff_ffff_ffff, 257, false);
-  recorder.free(LA, LA + 8192, 2, 8192, 0, 1);
-  recorder.purgeBegin(2 ** 48 - 1, 0, true, 3);
-  recorder.purge(LA, LA + 8192, 4, false, 1, 0);
-  recorder.purgeNode(1, true);
-  recorder.merge(LA, LA + 8192);
-  recorder.flushRange(LA, LA + 8192, true);
-  recorder.flushAll();
-  recorder.poolAdd(1, LA, LA + 8192, 1);
-  recorder.poolDel(1, LA, LA + 8192, 0);
-  recorder.poolRot(1, LA, LA + 8192, 16384);
-  recorder.decay(1, 2, 3, false, 0);
-  recorder.decayVa(1, LA, LA + 8192);
-  recorder.newBlock(LA, LA + 2 ** 22, 1, 5);
-  recorder.freeBlock(LA, LA + 2 ** 22, 1);
-  recorder.purgeFrag(LA, 2, 1022, false, 0);
-  recorder.vbAlloc(LA, 5, LA, 960, 0, 0);
-  recorder.vbFree(LA, 5, LA, 960, 32, 0);
-  recorder.drainSched(8197, 8192, true);
-  recorder.drain(8197);
-  recorder.aliases(2 ** 48 - 1, 0, false);
-  recorder.mapPages(LA, LA + 4096, 12, 0x163, 0x8000_0000 | 0, 0x10_b500);
-  recorder.mapRange(LA, LA + 4096, 0xd014_5000, 0x173, 0x8000_0000 | 0, 63);
-  recorder.vunmap(LA, LA + 8192);
-  recorder.ptAlloc(1, 0x1_0b50_1000, 0x1_0007_c008);
-  recorder.ptFree(1, 0x1_0b50_1000, 0x1_0007_c008, LA);
+  const { observer } = recorder;
+  observer.alloc(LA, 8192, 4096, LA, 0xe8ff_ffff_ffff, 257, false);
+  observer.free(LA, LA + 8192, 2, 8192, 0, 1);
+  observer.purgeBegin(2 ** 48 - 1, 0, true, 3);
+  observer.purge(LA, LA + 8192, 4, false, 1, 0);
+  observer.purgeNode(1, true);
+  observer.merge(LA, LA + 8192);
+  observer.flushRange(LA, LA + 8192, true);
+  observer.flushAll();
+  observer.poolAdd(1, LA, LA + 8192, 1);
+  observer.poolDel(1, LA, LA + 8192, 0);
+  observer.poolRot(1, LA, LA + 8192, 16384);
+  observer.decay(1, 2, 3, false, 0);
+  observer.decayVa(1, LA, LA + 8192);
+  observer.newBlock(LA, LA + 2 ** 22, 1, 5);
+  observer.freeBlock(LA, LA + 2 ** 22, 1);
+  observer.purgeFrag(LA, 2, 1022, false, 0);
+  observer.vbAlloc(LA, 5, LA, 960, 0, 0);
+  observer.vbFree(LA, 5, LA, 960, 32, 0);
+  observer.drainSched(8197, 8192, true);
+  observer.drain(8197);
+  observer.aliases(2 ** 48 - 1, 0, false);
+  observer.mapPages(LA, LA + 4096, 12, 0x163, 0x8000_0000 | 0, 0x10_b500);
+  observer.mapRange(LA, LA + 4096, 0xd014_5000, 0x173, 0x8000_0000 | 0, 63);
+  observer.vunmap(LA, LA + 8192);
+  observer.ptAlloc(1, 0x1_0b50_1000, 0x1_0007_c008);
+  observer.ptFree(1, 0x1_0b50_1000, 0x1_0007_c008, LA);
   return recorder.take();
 }
 
@@ -73,9 +74,9 @@ describe("the event recorder", () => {
 
   it("shows addresses, empty ranges and entries as the kernel does", () => {
     const recorder = new EventRecorder(new EventLoop(1), () => null);
-    recorder.purgeBegin(2 ** 48 - 1, 0, false, 7);
-    recorder.mapPages(LA, LA + 4096, 12, 0x8000_0163 | 0, 0x8000_0001 | 0, 1);
-    recorder.mapPages(LA, LA + 4096, 12, 0x163, 0, 1);
+    recorder.observer.purgeBegin(2 ** 48 - 1, 0, false, 7);
+    recorder.observer.mapPages(LA, LA + 4096, 12, 0x8000_0163 | 0, 0x8000_0001 | 0, 1);
+    recorder.observer.mapPages(LA, LA + 4096, 12, 0x163, 0, 1);
     expect(recorder.take()).toMatchObject([
       { start: "0xffffffffffffffff", end: "0x0" },
       { start: "0xffffc90000000000", prot: "0x8000000180000163" },
@@ -85,7 +86,7 @@ describe("the event recorder", () => {
 
   it("hands events over once", () => {
     const recorder = new EventRecorder(new EventLoop(1), () => null);
-    recorder.flushAll();
+    recorder.observer.flushAll();
     expect(recorder.take()).toHaveLength(1);
     expect(recorder.take()).toHaveLength(0);
   });
@@ -95,7 +96,7 @@ describe("the event recorder", () => {
     const recorder = new EventRecorder(loop, () => caller);
     function* flush(): KernelCode<void> {
       yield PAUSE_TURN;
-      recorder.flushAll();
+      recorder.observer.flushAll();
     }
     const caller = loop.spawn("caller", 1, flush());
     loop.spawn("worker", 0, flush());

@@ -18,7 +18,7 @@ async function record(file: string) {
   const kernel = bootKernel({ cpus: 2, vmalloc: { lazyMaxPages: 200 } });
   const recorder = new EventRecorder(kernel.machine.loop, () => kernel.machine.loop.currentThread);
   const output = await openEventFile(file, kernel);
-  kernel.vm.events = teeEvents([recorder, output.observer]);
+  kernel.vm.events = teeEvents([recorder.observer, output.observer]);
   const report = runOnKernel(kernel, mixed, { operations: 800, seed: 4 });
   output.finish();
   return { events: recorder.take(), report };

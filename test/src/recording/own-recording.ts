@@ -68,7 +68,7 @@ class OwnRecording {
     const caller = callingThread(this.kernel);
     this.recorder = new EventRecorder(this.kernel.machine.loop, () => caller);
     this.frames = this.kernel.allocFrames(POOL_PAGES);
-    this.kernel.vm.events = this.recorder;
+    this.kernel.vm.events = this.recorder.observer;
   }
 
   record(): string[] {
