@@ -110,6 +110,13 @@ export {
   type UserSpacesState,
 } from "./user/user-spaces-state.ts";
 export { type UserSpaceTables, verifyVmalloc } from "./verify/verify.ts";
+export type { BlockRules, KernelVersion, PoolDecay } from "./versions/kernel-version.ts";
+export {
+  DEFAULT_KERNEL_VERSION,
+  KERNEL_VERSIONS,
+  kernelVersionByName,
+  kernelVersionOfRelease,
+} from "./versions/kernel-versions.ts";
 export {
   EVENT_DEFINITIONS,
   type EventDefinition,

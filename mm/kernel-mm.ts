@@ -5,6 +5,7 @@
 import { PTE_GLOBAL } from "../arch/isa/pte.ts";
 import type { Machine } from "../arch/machine.ts";
 import type { EventLoop } from "../arch/time/event-loop.ts";
+import { type FlushPolicy, INVLPGB_POLICY, IPI_POLICY } from "./flush/flush-policy.ts";
 import { Flushing, type FlushingConfig } from "./flush/flushing.ts";
 import type { PageAllocator } from "./frames/page-allocator.ts";
 import type { FaultInjection } from "./kernel/fault-injection.ts";
@@ -14,6 +15,8 @@ import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
 import type { KernelLog } from "./lib/kernel-log.ts";
 import { MemoryTypes } from "./page-tables/memtype.ts";
 import type { PageTables } from "./page-tables/page-tables.ts";
+import type { KernelVersion } from "./versions/kernel-version.ts";
+import { DEFAULT_KERNEL_VERSION } from "./versions/kernel-versions.ts";
 
 /** What a {@link KernelMm} is made of. */
 export interface KernelMmParts {
@@ -25,6 +28,8 @@ export interface KernelMmParts {
   readonly log: KernelLog;
   readonly faults: FaultInjection;
   readonly costs: KernelCosts;
+  /** What the version of the kernel decides; the default version when absent. */
+  readonly version?: KernelVersion;
   /** How flushes reach the CPUs; Linux's default when absent. */
   readonly flushing?: FlushingConfig;
   /** Whether locking is checked (`CONFIG_PROVE_LOCKING`). Default: no. */
@@ -41,6 +46,8 @@ export class KernelMm {
   readonly log: KernelLog;
   readonly faults: FaultInjection;
   readonly costs: KernelCosts;
+  /** What the version of the kernel decides. */
+  readonly version: KernelVersion;
   readonly flushing: Flushing;
   /** What checks locking; null where nothing does. */
   readonly lockdep: Lockdep | null;
@@ -66,7 +73,9 @@ export class KernelMm {
     this.faults = parts.faults;
     this.costs = costs;
     this.lockdep = parts.proveLocking === true ? new Lockdep(parts.machine.loop, parts.log) : null;
-    this.flushing = new Flushing(machine, costs, parts.flushing);
+    this.version = parts.version ?? DEFAULT_KERNEL_VERSION;
+    const policy = parts.flushing?.policy ?? defaultFlushPolicy(machine, this.version);
+    this.flushing = new Flushing(machine, costs, { ...parts.flushing, policy });
     this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
   }
 
@@ -80,4 +89,9 @@ export class KernelMm {
     this.tables.events = observer;
     this.flushing.events = observer;
   }
+}
+
+/** How a version of the kernel flushes kernel addresses on a machine unless something else is asked for. */
+function defaultFlushPolicy({ features }: Machine, version: KernelVersion): FlushPolicy {
+  return version.usesInvlpgb && features.invlpgb ? INVLPGB_POLICY : IPI_POLICY;
 }

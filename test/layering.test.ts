@@ -47,6 +47,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   ],
   mm: [
     "lib",
+    "versions",
     "kernel",
     "frames",
     "flush",

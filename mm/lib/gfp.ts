@@ -20,5 +20,10 @@ export const GFP_KERNEL = 0xcc0;
 /** Must not sleep. */
 export const GFP_NOWAIT = 0x2800;
 
+/** Whether an allocation with these flags may sleep (`gfpflags_allow_blocking`). */
+export function gfpflagsAllowBlocking(gfp: number): boolean {
+  return (gfp & __GFP_DIRECT_RECLAIM) !== 0;
+}
+
 /** No NUMA node is preferred. */
 export const NUMA_NO_NODE = -1;

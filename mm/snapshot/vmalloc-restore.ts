@@ -21,6 +21,7 @@ import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { cacheModeOf, PAGE_KERNEL } from "../page-tables/protection.ts";
 import type { PageTableRun } from "../views/page-table-run.ts";
 import { VM_ALLOC, VM_IOREMAP, VM_MAP } from "../vmalloc/areas/vm-structs.ts";
+import { VMAP_BLOCK, VMAP_RAM } from "../vmalloc/areas/vmap-areas.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import { checkSnapshot, LEVEL_NUMBERS, RestoreError } from "./check-snapshot.ts";
 import type { RestoredArea, VmallocSnapshot } from "./vmalloc-snapshot.ts";
@@ -93,9 +94,12 @@ function restoreFreeTree(state: Vmalloc, snapshot: VmallocSnapshot): void {
 function restoreBusy(state: Vmalloc, snapshot: VmallocSnapshot, details: readonly RestoredArea[]): void {
   const { areas, vms } = state;
   const detailsOf = new Map(details.map((detail) => [detail.start, detail]));
+  const blockStarts = new Set(snapshot.blocks.map(({ start }) => start));
   for (const record of snapshot.busy) {
     const area = areas.make(record.start, record.end);
-    areas.setFlags(area, record.vaFlags);
+    const isOfMapRam = state.version.areaFlagsMask === 0 && record.vm === null;
+    const mapRamFlags = blockStarts.has(record.start) ? VMAP_RAM | VMAP_BLOCK : VMAP_RAM;
+    areas.setFlags(area, isOfMapRam ? mapRamFlags : record.vaFlags);
     if (!state.nodes[record.node].busy.insertIntoTree(area)) throw overlap("busy", record.start);
     if (record.vm === null) continue;
     const detail = detailsOf.get(record.start);

@@ -4,6 +4,7 @@
  */
 
 import type { VmapNode } from "../vmalloc/areas/vmap-node.ts";
+import { lazyRanges } from "../vmalloc/lazy-ranges.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 
 /** A gap in the free tree, in pre-order. `depth` 0 is the root. */
@@ -100,7 +101,14 @@ export function snapshotVmalloc(state: Vmalloc): VmallocSnapshot {
   return {
     free: freeRecords(state),
     busy: nodes.flatMap((node) => busyRecords(state, node)),
-    lazy: nodes.flatMap((node) => listed(state, node.lazy.tree.head).map((area) => areaRecord(state, area, node))),
+    lazy: nodes.flatMap((node) =>
+      lazyRanges(state, node).map(({ start, end, flags }) => ({
+        start,
+        end,
+        vaFlags: flags & state.version.areaFlagsMask,
+        node: node.id,
+      })),
+    ),
     pool: nodes.flatMap((node) => poolRecords(state, node)),
     blocks: blockRecords(state),
     freeBlocks: freeBlockRecords(state),
@@ -119,7 +127,7 @@ function areaRecord(state: Vmalloc, area: number, node: VmapNode): LazyAreaRecor
   return {
     start: state.areas.startOf(area),
     end: state.areas.endOf(area),
-    vaFlags: state.areas.flagsOf(area),
+    vaFlags: state.areas.flagsOf(area) & state.version.areaFlagsMask,
     node: node.id,
   };
 }
@@ -152,9 +160,14 @@ function busyRecords(state: Vmalloc, node: VmapNode): BusyAreaRecord[] {
     const record =
       vm === 0
         ? null
-        : { flags: vms.flags[vm], requestedSizeBytes: vms.requestedSizeBytes[vm], pageOrder: vms.pageOrderOf(vm) };
+        : { flags: vms.flags[vm], requestedSizeBytes: requestedSize(state, vm), pageOrder: vms.pageOrderOf(vm) };
     return { ...areaRecord(state, area, node), vm: record };
   });
+}
+
+/** The size that was asked for; where the kernel does not keep it, that of the area without its guard page. */
+function requestedSize({ vms, version }: Vmalloc, vm: number): number {
+  return version.hasRequestedSize ? vms.requestedSizeBytes[vm] : vms.usableSizeBytes(vm);
 }
 
 function poolRecords(state: Vmalloc, node: VmapNode): PooledAreaRecord[] {

@@ -45,6 +45,7 @@ export function verifyBlocks(state: Vmalloc, census: AreaCensus, findings: Findi
 }
 
 function hashOf(state: Vmalloc, start: number): number {
+  if (!state.version.blocks.filedByCpu) return 0;
   const address64 = BigInt(start) + (0xffffn << 48n);
   return Number((address64 / BigInt(state.blockBytes)) % BigInt(state.config.possibleCpus));
 }

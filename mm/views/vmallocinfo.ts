@@ -12,6 +12,7 @@ import {
   VM_USERMAP,
 } from "../vmalloc/areas/vm-structs.ts";
 import { VMAP_RAM } from "../vmalloc/areas/vmap-areas.ts";
+import { lazyRanges } from "../vmalloc/lazy-ranges.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import { formatVmallocinfoLine, type VmallocinfoLine } from "./vmallocinfo-line.ts";
 
@@ -39,12 +40,10 @@ export function vmallocinfo(state: Vmalloc): string[] {
 }
 
 /** One line for each lazily freed area (`show_purge_info`). */
-function showPurgeInfo({ areas, nodes }: Vmalloc): string[] {
+function showPurgeInfo(state: Vmalloc): string[] {
   const lines: string[] = [];
-  for (const node of nodes) {
-    const { head } = node.lazy.tree;
-    for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
-      const [start, end] = [areas.startOf(area), areas.endOf(area)];
+  for (const node of state.nodes) {
+    for (const { start, end } of lazyRanges(state, node)) {
       lines.push(formatVmallocinfoLine({ ...NOTHING_MORE, start, end, sizeBytes: end - start, unpurged: true }));
     }
   }
@@ -73,7 +72,8 @@ function busyLine(state: Vmalloc, area: number): VmallocinfoLine | null {
   const { areas, vms } = state;
   const vm = areas.vmOf(area);
   if (vm === 0) {
-    if ((areas.flagsOf(area) & VMAP_RAM) === 0) return null;
+    const mayBeOther = state.version.areaFlagsMask !== 0;
+    if (mayBeOther && (areas.flagsOf(area) & VMAP_RAM) === 0) return null;
     const [start, end] = [areas.startOf(area), areas.endOf(area)];
     return { ...NOTHING_MORE, start, end, sizeBytes: end - start, vmMapRam: true };
   }

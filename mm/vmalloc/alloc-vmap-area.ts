@@ -6,7 +6,7 @@ import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { afterLock, type Blocking, ready, wait } from "../kernel/blocking.ts";
 import { isAligned, isPageAligned } from "../lib/align.ts";
 import { EBUSY, EINVAL, ENOMEM } from "../lib/errno.ts";
-import { __GFP_NOWARN } from "../lib/gfp.ts";
+import { __GFP_NOWARN, gfpflagsAllowBlocking } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { type AddressRange, VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import { encodeVnId, sizeToVaPool, type VmapNode } from "./areas/vmap-node.ts";
@@ -103,7 +103,7 @@ function takeFromTree(state: Vmalloc, sizeBytes: number, request: AreaRequest, f
   state.loop.spend(state.costs.treeStepCycles * TREE_STEPS);
   state.freeTreeLock.release();
   const isFound = address !== range.end;
-  state.events?.alloc(address, sizeBytes, align, range.start, range.end, flags, !isFound);
+  state.events?.alloc(address, sizeBytes, align, range.start, range.end, flags & state.version.areaFlagsMask, !isFound);
   return isFound ? state.areas.make(address, address + sizeBytes, flags) : 0;
 }
 
@@ -131,8 +131,8 @@ function insertWithBusyLock(state: Vmalloc, node: VmapNode, area: number): Block
 }
 
 /**
- * No room was found: gives back everything that can be, and tries again until nothing more is gained. Linux 6.12 asks the
- * purge notifiers whatever the gfp flags are.
+ * No room was found: gives back everything that can be, and tries again until nothing more is gained. Where the version of the
+ * kernel heeds the gfp flags (`nowaitSkipsOverflow`), callers that may not sleep get no second try; the others do, whatever the flags are.
  */
 function* makeRoom(
   state: Vmalloc,
@@ -142,7 +142,8 @@ function* makeRoom(
   vm: number,
 ): KernelCode<number> {
   let purged = false;
-  while (true) {
+  const skipsOverflow = state.version.nowaitSkipsOverflow && !gfpflagsAllowBlocking(request.gfp);
+  while (!skipsOverflow) {
     if (!purged) {
       yield* reclaimAndPurgeVmapAreas(state);
       purged = true;

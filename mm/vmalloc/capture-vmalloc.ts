@@ -40,6 +40,7 @@ export interface VmallocState {
  */
 export function captureVmalloc(state: Vmalloc): VmallocState {
   const { areas, vms, pageArrays, blocks, flushing, purgeNotifiers } = state;
+  checkState("allocation that failed", state.failedAreas.length === 0, "is still to be freed by its work item");
   checkState("vmap purge notifier", purgeNotifiers.length === 0, "is registered, which is a function of the program");
   const vmNumbers: number[] = [];
   const captured = captureAreas(areas, state.freeTree, state.nodes, (address) => state.addrToNode(address), {

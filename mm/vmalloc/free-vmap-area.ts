@@ -83,7 +83,7 @@ function addLazy(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush):
   const flags = areas.flagsOf(area);
   node.lazy.insertVmapArea(area);
   node.lazyLock.release();
-  state.events?.free(start, end, lazyNr, config.lazyMaxPages, flags, node.id);
+  state.events?.free(start, end, lazyNr, config.lazyMaxPages, flags & state.version.areaFlagsMask, node.id);
   if (lazyNr > config.lazyMaxPages) {
     const queued = state.drainWork?.schedule() ?? false;
     state.events?.drainSched(lazyNr, config.lazyMaxPages, queued);
@@ -113,8 +113,9 @@ function findUnlinkFrom(state: Vmalloc, address: number, isMeant: AreaTest, home
 
 function* findUnlinkElsewhere(state: Vmalloc, address: number, isMeant: AreaTest, home: VmapNode): KernelCode<number> {
   const { nodes } = state;
+  let node = home;
   for (let i = 1; i < nodes.length; i++) {
-    const node = nodes[(home.id + i) % nodes.length];
+    node = nodes[state.version.nextNodeToSearch(node.id, nodes.length)];
     if (!node.busyLock.tryTake()) yield* node.busyLock.take();
     const area = unlinkBusy(state, node, address, isMeant);
     if (area !== NOT_HERE) return area;
@@ -141,13 +142,13 @@ function unlinkBusy(state: Vmalloc, node: VmapNode, address: number, isMeant: Ar
 /** The busy area that contains `address`, or 0 (`find_vmap_area`). It may be gone once other code has run. */
 export function* findVmapArea(state: Vmalloc, address: number): KernelCode<number> {
   const { nodes } = state;
-  const first = state.addrToNode(address).id;
+  let node = state.addrToNode(address);
   for (let i = 0; i < nodes.length; i++) {
-    const node = nodes[(first + i) % nodes.length];
     if (!node.busyLock.tryTake()) yield* node.busyLock.take();
     const area = node.busy.__findVmapArea(address);
     node.busyLock.release();
     if (area !== 0) return area;
+    node = nodes[state.version.nextNodeToSearch(node.id, nodes.length)];
   }
   return 0;
 }

@@ -32,7 +32,8 @@ export function* __purgeVmapAreaLazy(
   const { areas, config } = state;
   state.mm.lockdep?.assertHeld(state.purgeLock, "__purge_vmap_area_lazy");
   const activity = state.loop.enterActivity(state.purgeActivity);
-  state.events?.purgeBegin(start, end, fullPoolDecay, state.lazyNr);
+  const emptiesPools = fullPoolDecay && state.version.hasVmapNodes;
+  state.events?.purgeBegin(start, end, emptiesPools, state.lazyNr);
   state.purges++;
   let flushStart = start;
   let flushEnd = end;
@@ -58,7 +59,8 @@ export function* __purgeVmapAreaLazy(
     });
     const helpers = helperCount(state.lazyNr, config.lazyMaxPages, taken.length);
     for (let i = 0; i < taken.length; i++) {
-      if (i < helpers) startHelper(state, taken[i]);
+      if (state.version.mergesLazyAreas) yield* giveBackMerged(state, taken[i]);
+      else if (i < helpers) startHelper(state, taken[i]);
       else yield* purgeVmapNode(state, taken[i]);
     }
     for (const node of taken) {
@@ -68,7 +70,7 @@ export function* __purgeVmapAreaLazy(
     }
     if (purged > 0) state.purgesWithAreas++;
   }
-  state.events?.purge(flushStart, flushEnd, purged, fullPoolDecay, taken.length, state.lazyNr);
+  state.events?.purge(flushStart, flushEnd, purged, emptiesPools, taken.length, state.lazyNr);
   state.loop.enterActivity(activity);
   return purged > 0;
 }
@@ -81,12 +83,14 @@ export function* reclaimAndPurgeVmapAreas(state: Vmalloc): KernelCode<void> {
   state.purgeLock.release();
 }
 
-/** The drain work: a plain purge (`drain_vmap_area_work`). */
+/** The drain work: a plain purge (`drain_vmap_area_work`), or several, until little enough is lazily freed. */
 export function* drainVmapAreaWork(state: Vmalloc): KernelCode<void> {
   state.events?.drain(state.lazyNr);
-  if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
-  yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");
-  state.purgeLock.release();
+  do {
+    if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
+    yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");
+    state.purgeLock.release();
+  } while (state.version.drainRepeats && state.lazyNr > state.config.lazyMaxPages);
 }
 
 /** One helper for each whole `lazyMax` of pages beyond the first, at most one a node but the last. */
@@ -104,7 +108,7 @@ function startHelper(state: Vmalloc, node: VmapNode): void {
 /** Deals out the areas of a node's purge list: to its pools, or to the free tree (`purge_vmap_node`). */
 function* purgeVmapNode(state: Vmalloc, node: VmapNode): KernelCode<void> {
   const { areas, costs } = state;
-  state.events?.purgeNode(node.id, node.skipPopulate);
+  if (state.version.hasVmapNodes) state.events?.purgeNode(node.id, node.skipPopulate);
   const fillsPools = state.nodes.length > 1 && !node.skipPopulate;
   const end = node.purgeList;
   let pages = 0;
@@ -123,7 +127,43 @@ function* purgeVmapNode(state: Vmalloc, node: VmapNode): KernelCode<void> {
   }
   state.lazyNr -= pages;
   state.loop.spend(node.nrPurged * costs.treeStepCycles);
-  yield* reclaimListGlobal(state, node.purgeList, true);
+  yield* reclaimListGlobal(state, node.purgeList, state.version.reclaimsLastFirst);
+}
+
+/**
+ * Gives the areas of a purge list back where the kernel has one tree of lazily freed areas and merged each with its neighbours when
+ * it was freed. Here they are merged only now, as the accounts know every free by itself. The lazy count falls with each.
+ */
+function* giveBackMerged(state: Vmalloc, node: VmapNode): KernelCode<void> {
+  const { areas, costs } = state;
+  mergeNeighbours(state, node.purgeList);
+  node.nrPurged = 0;
+  if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
+  while (!areas.listIsEmpty(node.purgeList)) {
+    const area = areas.nextOf(node.purgeList);
+    const pages = pagesIn(areas.sizeBytes(area));
+    areas.listRemove(area);
+    state.events?.merge(areas.start[area], areas.end[area]);
+    state.freeTree.mergeOrAddVmapArea(area);
+    state.lazyNr -= pages;
+    node.nrPurged++;
+    state.loop.spend(costs.treeStepCycles * MERGE_STEPS);
+  }
+  state.freeTreeLock.release();
+}
+
+/** Makes one area of each run of areas of an ordered list that touch each other. */
+function mergeNeighbours({ areas }: Vmalloc, head: number): void {
+  for (let area = areas.nextOf(head); area !== head; ) {
+    const next = areas.nextOf(area);
+    if (next !== head && areas.start[next] === areas.end[area]) {
+      areas.end[area] = areas.end[next];
+      areas.listRemove(next);
+      areas.release(next);
+    } else {
+      area = next;
+    }
+  }
 }
 
 /** Puts an area at the head of a pool whose lock is held, and releases the lock (`node_pool_add_va`). */
@@ -156,10 +196,7 @@ function* reclaimListGlobal(state: Vmalloc, head: number, lastFirst: boolean): K
 /** Tree steps charged for one merge: the depth of a tree of about a thousand nodes. */
 const MERGE_STEPS = 10;
 
-/**
- * Lets each pool give up a quarter of its areas, or all of them. With one to three areas a quarter is none, the countdown
- * wraps, and the whole pool goes: that is what the kernel does (`decay_va_pool_node`).
- */
+/** Lets each pool give up a quarter of its areas, or all of them (`decay_va_pool_node`); what a quarter is, the version says. */
 function* decayVaPoolNode(state: Vmalloc, node: VmapNode, full: boolean): KernelCode<void> {
   const { areas } = state;
   let decayed: AreaTree | null = null;
@@ -167,14 +204,13 @@ function* decayVaPoolNode(state: Vmalloc, node: VmapNode, full: boolean): Kernel
     const head = node.poolHeads[pool];
     if (areas.listIsEmpty(head)) continue;
     if (!node.poolLock.tryTake()) yield* node.poolLock.take();
-    if (full) node.poolLengths[pool] = 0;
-    const quarter = node.poolLengths[pool] >> 2;
-    state.events?.decay(node.id, pool, node.poolLengths[pool], full, quarter);
+    const decay = state.version.decayOf(node.poolLengths[pool], full);
+    state.events?.decay(node.id, pool, decay.shownLength, full, decay.shownDecay);
     decayed ??= new AreaTree(areas, state.log);
-    for (let left = quarter > 0 ? quarter : -1; left !== 0 && !areas.listIsEmpty(head); left--) {
+    for (let left = decay.areas; left > 0; left--) {
       const area = areas.nextOf(head);
       areas.listRemove(area);
-      if (!full) node.poolLengths[pool]--;
+      node.poolLengths[pool]--;
       state.events?.decayVa(node.id, areas.start[area], areas.end[area]);
       decayed.mergeOrAddVmapArea(area);
     }

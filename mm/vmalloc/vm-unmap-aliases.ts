@@ -6,7 +6,7 @@ import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { __purgeVmapAreaLazy } from "./purge.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
-import { freePurgedBlocks, purgeFragmentedBlock } from "./vmap-block-purge.ts";
+import { freePurgedBlocks, purgeFragmentedBlock, purgeFragmentedBlocksAllcpus } from "./vmap-block-purge.ts";
 
 /**
  * Purges fragmented vmap blocks, collects the dirty ranges of the others, purges all lazily freed areas, and flushes.
@@ -26,6 +26,10 @@ export function* _vmUnmapAliases(
   rangeEnd: number,
   flush: boolean,
 ): KernelCode<void> {
+  if (state.version.blocks.aliasesScan === "free lists") {
+    yield* unmapAliasesOfQueued(state, rangeStart, rangeEnd, flush);
+    return;
+  }
   const { blocks, areas, config } = state;
   if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
   let start = rangeStart;
@@ -53,6 +57,36 @@ export function* _vmUnmapAliases(
     }
   }
   yield* freePurgedBlocks(state, purged);
+  state.events?.aliases(start, end, dirtySeen);
+  const anyPurged = yield* __purgeVmapAreaLazy(state, start, end, false, "aliases");
+  if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state.flushing, start, end, "aliases");
+  state.purgeLock.release();
+}
+
+/**
+ * The same before Linux 6.4: only blocks with room are looked at, queue by queue, before fragmented ones are purged, and their dirty
+ * ranges stay as they are. A block that is used up is on no queue: translations of what was unmapped in it stay in the TLBs.
+ */
+function* unmapAliasesOfQueued(state: Vmalloc, rangeStart: number, rangeEnd: number, flush: boolean): KernelCode<void> {
+  const { blocks, areas, config } = state;
+  let start = rangeStart;
+  let end = rangeEnd;
+  let dirtySeen = flush;
+  for (let cpu = 0; cpu < config.possibleCpus; cpu++) {
+    for (let block = blocks.queueHead[cpu]; block !== 0; block = blocks.next[block]) {
+      const lock = blocks.locks[block];
+      if (!lock.tryTake()) yield* lock.take();
+      if (blocks.dirty[block] > 0 && blocks.dirty[block] !== config.blockPages) {
+        const base = areas.startOf(blocks.area[block]);
+        start = Math.min(start, base + blocks.dirtyMin[block] * PAGE_SIZE);
+        end = Math.max(end, base + blocks.dirtyMax[block] * PAGE_SIZE);
+        dirtySeen = true;
+      }
+      lock.release();
+    }
+  }
+  if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
+  yield* purgeFragmentedBlocksAllcpus(state);
   state.events?.aliases(start, end, dirtySeen);
   const anyPurged = yield* __purgeVmapAreaLazy(state, start, end, false, "aliases");
   if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state.flushing, start, end, "aliases");

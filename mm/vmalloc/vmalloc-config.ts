@@ -2,6 +2,8 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { roundUpToPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import { ConfigError } from "../lib/config-error.ts";
+import type { KernelVersion } from "../versions/kernel-version.ts";
+import { DEFAULT_KERNEL_VERSION } from "../versions/kernel-versions.ts";
 
 /** Requests of up to this many pages come from vmap blocks (`VMAP_MAX_ALLOC`). */
 export const VMAP_MAX_ALLOC = 64;
@@ -24,7 +26,7 @@ export interface VmallocConfig {
   readonly lazyMaxPages: number;
   /** Pages of a vmap block (`VMAP_BBMAP_BITS`). */
   readonly blockPages: number;
-  /** Blocks with fewer free pages than this may be purged (`VMAP_PURGE_THRESHOLD`). */
+  /** Blocks with fewer free pages than this may be purged (`VMAP_PURGE_THRESHOLD`); 0 where the kernel has no threshold. */
   readonly purgeThresholdPages: number;
   /** Whether `vmalloc_huge` uses large pages (`vmap_allow_huge`). */
   readonly allowHuge: boolean;
@@ -43,15 +45,19 @@ export function lazyMaxPages(onlineCpus: number): number {
  * A full configuration from what is given; the rest are the kernel's defaults.
  * @throws ConfigError for a value out of range
  */
-export function vmallocConfig(given: Partial<VmallocConfig>): VmallocConfig {
+export function vmallocConfig(
+  given: Partial<VmallocConfig>,
+  version: KernelVersion = DEFAULT_KERNEL_VERSION,
+): VmallocConfig {
   const onlineCpus = given.onlineCpus ?? 1;
   whole("onlineCpus", onlineCpus, 1, 8192);
   const possibleCpus = given.possibleCpus ?? onlineCpus;
   whole("possibleCpus", possibleCpus, onlineCpus, 8192);
   const nrCpus = given.nrCpus ?? Math.max(8, roundUpToPowerOfTwo(possibleCpus));
   whole("nrCpus", nrCpus, 1, 8192);
-  const vmapNodes = given.vmapNodes ?? Math.min(possibleCpus, VMAP_NODES_MAX);
-  whole("vmapNodes", vmapNodes, 1, VMAP_NODES_MAX);
+  const nodesMax = version.hasVmapNodes ? VMAP_NODES_MAX : 1;
+  const vmapNodes = given.vmapNodes ?? Math.min(possibleCpus, nodesMax);
+  whole("vmapNodes", vmapNodes, 1, nodesMax);
   const blockPages = given.blockPages ?? Math.min(1024, Math.max(128, 2 ** 25 / roundUpToPowerOfTwo(nrCpus) / 16));
   if (blockPages !== roundUpToPowerOfTwo(blockPages)) throw new ConfigError("blockPages", blockPages, "a power of two");
   whole("blockPages", blockPages, 128, 1024);
@@ -63,7 +69,7 @@ export function vmallocConfig(given: Partial<VmallocConfig>): VmallocConfig {
     zoneSizeBytes: given.zoneSizeBytes ?? (vmapNodes > 1 ? 16 * PAGE_SIZE : 1),
     lazyMaxPages: given.lazyMaxPages ?? lazyMaxPages(onlineCpus),
     blockPages,
-    purgeThresholdPages: given.purgeThresholdPages ?? blockPages / 4,
+    purgeThresholdPages: given.purgeThresholdPages ?? (version.blocks.hasPurgeThreshold ? blockPages / 4 : 0),
     allowHuge: given.allowHuge ?? true,
     ioremapMaxPageShift: given.ioremapMaxPageShift ?? 63,
     upstreamQuirks: given.upstreamQuirks ?? false,

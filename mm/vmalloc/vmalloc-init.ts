@@ -5,6 +5,7 @@ import { Work } from "../kernel/work.ts";
 import { MODULES_END, MODULES_VADDR, VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { drainVmapAreaWork } from "./purge.ts";
+import { cleanupVmAreaWork } from "./vm-area-cleanup.ts";
 import { Vmalloc, type VmallocParts } from "./vmalloc-state.ts";
 
 /**
@@ -29,5 +30,6 @@ export function vmallocInit(parts: VmallocParts): Vmalloc {
   }
   state.vmapInitFreeSpace();
   state.drainWork = new Work("drain_vmap_area_work", state.loop, () => drainVmapAreaWork(state));
+  state.cleanupWork = new Work("cleanup_vm_area_work", state.loop, () => cleanupVmAreaWork(state));
   return state;
 }

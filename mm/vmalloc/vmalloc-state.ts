@@ -14,13 +14,14 @@ import type { KernelMm } from "../kernel-mm.ts";
 import type { KernelLog } from "../lib/kernel-log.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
+import type { KernelVersion } from "../versions/kernel-version.ts";
 import { AreaStarts } from "./areas/area-starts.ts";
 import { FreeTree } from "./areas/free-tree.ts";
 import { PageArrays } from "./areas/page-arrays.ts";
 import { VmStructs } from "./areas/vm-structs.ts";
 import { VmapAreas } from "./areas/vmap-areas.ts";
 import { VmapBlocks } from "./areas/vmap-blocks.ts";
-import { VmapNode } from "./areas/vmap-node.ts";
+import { ONE_TREE_LOCKS, VMAP_NODE_LOCKS, VmapNode } from "./areas/vmap-node.ts";
 import { offsetModulo, VmapZones } from "./areas/vmap-zones.ts";
 import type { VmallocConfig } from "./vmalloc-config.ts";
 
@@ -58,6 +59,8 @@ export class Vmalloc {
   readonly config: VmallocConfig;
   /** Which structure is guarded by which lock, where that is checked; else empty. */
   readonly lockGuards: readonly LockGuard[];
+  /** What the version of the kernel decides. */
+  readonly version: KernelVersion;
 
   readonly areas = new VmapAreas();
   readonly vms = new VmStructs();
@@ -70,6 +73,9 @@ export class Vmalloc {
   readonly purgeLock: Mutex;
   /** The work that purges when too much is lazily freed (`drain_vmap_work`). Set by `vmallocInit`. */
   drainWork: Work | null = null;
+  /** vm_structs whose allocation failed, the latest last, and the work that frees them (`cleanup_vm_area`). Set by `vmallocInit`. */
+  readonly failedAreas: number[] = [];
+  cleanupWork: Work | null = null;
   readonly purgeNotifiers: PurgeNotifier[] = [];
   /** What each CPU's `vfreeAtomic` has put off. */
   readonly deferredFrees: (DeferredFrees | undefined)[] = [];
@@ -101,6 +107,7 @@ export class Vmalloc {
     this.costs = mm.costs;
     this.flushing = mm.flushing;
     this.config = settings;
+    this.version = mm.version;
     const { loop, costs, config } = this;
     this.purgeActivity = loop.accounts.activity("purge");
     this.freeTree = new FreeTree(this.areas, this.log);
@@ -109,7 +116,8 @@ export class Vmalloc {
     this.zones = new VmapZones(config.zoneSizeBytes, config.vmapNodes);
     const { areas, log, zones } = this;
     const shared = { areas, log, zones, starts: new AreaStarts() };
-    this.nodes = Array.from({ length: config.vmapNodes }, (_, id) => new VmapNode(id, shared, loop, costs.lock));
+    const locks = this.version.hasVmapNodes ? VMAP_NODE_LOCKS : ONE_TREE_LOCKS;
+    this.nodes = Array.from({ length: config.vmapNodes }, (_, id) => new VmapNode(id, shared, loop, costs.lock, locks));
     this.blocks = new VmapBlocks(config.possibleCpus, config.blockPages, loop, costs.lock);
     this.lockGuards = this.guardBy(mm.lockdep);
     this.blocksPerByte = 1 / this.blockBytes;
@@ -157,6 +165,7 @@ export class Vmalloc {
 
   /** The CPU under whose hash the vmap block at an address is filed (`addr_to_vb_xa`). */
   addrToVbXa(address: number): number {
+    if (!this.version.blocks.filedByCpu) return 0;
     // A block has 2^19 bytes or more, a power of two: its number is an integer of 29 bits.
     return (((address * this.blocksPerByte) | 0) + this.blockOffset) % this.config.possibleCpus;
   }

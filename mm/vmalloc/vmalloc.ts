@@ -3,16 +3,26 @@
 import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { FRAME_VMALLOC } from "../frames/page-allocator.ts";
+
 import { warnAlloc } from "../frames/warn-alloc.ts";
-import { afterCall, type Blocking, ready, wait } from "../kernel/blocking.ts";
-import { __GFP_HIGHMEM, __GFP_ZERO, GFP_DMA_ZONE, GFP_DMA32_ZONE, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
+import { MAX_PAGE_ORDER } from "../frames/zone.ts";
+import { afterCall, type Blocking, ready } from "../kernel/blocking.ts";
+import {
+  __GFP_DIRECT_RECLAIM,
+  __GFP_HIGHMEM,
+  __GFP_ZERO,
+  GFP_DMA_ZONE,
+  GFP_DMA32_ZONE,
+  GFP_KERNEL,
+  NUMA_NO_NODE,
+} from "../lib/gfp.ts";
 import { VMALLOC_RANGE } from "../lib/memory-layout.ts";
 import { PMD_SHIFT } from "../page-tables/huge-map.ts";
 import { PAGE_KERNEL, type Protection } from "../page-tables/protection.ts";
 import type { AreaRequest } from "./alloc-vmap-area.ts";
 import { VM_ALLOC, VM_ALLOW_HUGE_VMAP, VM_UNINITIALIZED, VM_USERMAP } from "./areas/vm-structs.ts";
-import { vfree } from "./vfree.ts";
 import { __getVmAreaNode, UNKNOWN_CALLER } from "./vm-area.ts";
+import { abandonVmArea } from "./vm-area-cleanup.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { vmapLargePagesRangeNoflush, vmapPagesRangeNoflush } from "./vmap-pages.ts";
 
@@ -122,8 +132,9 @@ export function __vmallocNodeRange(
   if ((request.flags & VM_ALLOW_HUGE_VMAP) === 0 || !state.config.allowHuge) {
     return attempt(state, sizeBytes, request, PAGE_SHIFT, caller);
   }
-  const sizePerNode = request.node === NUMA_NO_NODE ? sizeBytes / state.pages.numaNodes : sizeBytes;
-  const isWorthIt = sizePerNode >= PMD_SIZE;
+  const anyNode = request.node === NUMA_NO_NODE;
+  const decidingBytes = anyNode ? state.version.hugeSizeOf(sizeBytes, state.pages.numaNodes) : sizeBytes;
+  const isWorthIt = decidingBytes >= PMD_SIZE;
   const aligned = { ...request, align: Math.max(request.align, isWorthIt ? PMD_SIZE : PAGE_SIZE) };
   const address = attempt(state, sizeBytes, aligned, isWorthIt ? PMD_SHIFT : PAGE_SHIFT, caller);
   return isWorthIt ? afterCall(address, orSmallPages, state, sizeBytes, request, caller) : address;
@@ -195,7 +206,7 @@ function populate(state: Vmalloc, vm: number, request: VmallocRequest, shift: nu
   const order = shift - PAGE_SHIFT;
   vms.pages[vm] = pageArrays.take(pages);
   if (order > 0) vms.setPageOrder(vm, order);
-  if (!takeFrames(state, vm, pages, order, gfp, node)) return rollBack(state, vm);
+  if (!takeFrames(state, vm, pages, order, gfp, node)) return abandonVmArea(state, vm);
   const start = vms.addr[vm];
   const end = start + pages * PAGE_SIZE;
   if (order === 0) {
@@ -215,7 +226,7 @@ function finishArea(mapped: number, state: Vmalloc, vm: number, gfp: number): Bl
   }
   const bytes = vms.arrayLength(vm) * PAGE_SIZE;
   warnAlloc(state.mm, areaPagesGfp(gfp), `vmalloc error: size ${bytes}, failed to map pages`);
-  return rollBack(state, vm);
+  return abandonVmArea(state, vm);
 }
 
 /** The area is complete (`clear_vm_uninitialized_flag`). */
@@ -229,13 +240,7 @@ function failPageArray(state: Vmalloc, vm: number, gfp: number): KernelCode<numb
   const [bytes, arrayBytes] = [pages * PAGE_SIZE, pages * POINTER_BYTES];
   const what = `vmalloc error: size ${bytes}, failed to allocated page array size ${arrayBytes}`;
   warnAlloc(state.mm, areaPagesGfp(gfp), what);
-  return rollBack(state, vm);
-}
-
-/** Rolls a half-made area back: whatever it has is freed with it. Returns 0 (NULL). */
-function* rollBack(state: Vmalloc, vm: number): KernelCode<number> {
-  yield* wait(vfree(state, state.vms.addr[vm]));
-  return 0;
+  return abandonVmArea(state, vm);
 }
 
 /** Takes the frames of an area; false when there are not enough (those taken are freed with the area). */
@@ -257,9 +262,11 @@ function vmAreaAllocPages(state: Vmalloc, vm: number, pages: number, order: numb
   const cpu = state.loop.currentCpu;
   const offset = vms.pages[vm];
   if (order === 0) {
-    const got = allocator.allocBulk(cpu, pages, FRAME_VMALLOC, gfp, node, pageArrays.frames, offset);
-    if (allocator.lastBulkIsOfOneZone) vms.setOfOneZone(vm);
-    return got;
+    const large = state.version.asksLargeOrdersFirst ? takeLargeOrders(state, offset, pages, gfp, node) : 0;
+    if (large === pages) return pages;
+    const got = allocator.allocBulk(cpu, pages - large, FRAME_VMALLOC, gfp, node, pageArrays.frames, offset + large);
+    if (large === 0 && allocator.lastBulkIsOfOneZone) vms.setOfOneZone(vm);
+    return large + got;
   }
   for (let done = 0; done < pages; done += 1 << order) {
     const first = allocator.allocPages(cpu, order, FRAME_VMALLOC, gfp, node);
@@ -267,6 +274,30 @@ function vmAreaAllocPages(state: Vmalloc, vm: number, pages: number, order: numb
     for (let i = 0; i < 1 << order; i++) pageArrays.frames[offset + done + i] = first + i;
   }
   return pages;
+}
+
+/**
+ * Takes frames in the largest blocks that fit and are there, each split into single frames: up to all but one of `pages`; returns how
+ * many. Nothing is reclaimed for their sake.
+ */
+function takeLargeOrders(state: Vmalloc, offset: number, pages: number, gfp: number, node: number): number {
+  const { pages: allocator, pageArrays } = state;
+  const cpu = state.loop.currentCpu;
+  const largeGfp = gfp & ~__GFP_DIRECT_RECLAIM;
+  let orderMax = MAX_PAGE_ORDER;
+  let done = 0;
+  while (done < pages) {
+    const order = Math.min(orderMax, 31 - Math.clz32(pages - done));
+    if (order === 0) break;
+    const first = allocator.allocPages(cpu, order, FRAME_VMALLOC, largeGfp, node);
+    if (first === 0) {
+      orderMax = order - 1;
+      continue;
+    }
+    for (let i = 0; i < 1 << order; i++) pageArrays.frames[offset + done + i] = first + i;
+    done += 1 << order;
+  }
+  return done;
 }
 
 /** The flags with which the pages of an area are allocated: from any zone unless a low one was asked for. */

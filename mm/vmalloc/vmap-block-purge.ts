@@ -42,7 +42,7 @@ export function* purgeFragmentedBlock(state: Vmalloc, block: number, force: bool
   const free = blocks.free[block];
   const dirty = blocks.dirty[block];
   if (free + dirty !== config.blockPages || dirty === config.blockPages) return false;
-  if (!force && free >= config.purgeThresholdPages) return false;
+  if (!force && state.version.blocks.hasPurgeThreshold && free >= config.purgeThresholdPages) return false;
   state.events?.purgeFrag(areas.startOf(blocks.area[block]), free, dirty, force, blocks.cpu[block]);
   blocks.free[block] = 0;
   blocks.dirty[block] = config.blockPages;
@@ -55,7 +55,7 @@ export function* purgeFragmentedBlock(state: Vmalloc, block: number, force: bool
   return true;
 }
 
-/** Purges what can be purged on the queue of a CPU, whatever the threshold (`purge_fragmented_blocks`). */
+/** Purges what can be purged on the queue of a CPU, whatever the threshold is where there is one (`purge_fragmented_blocks`). */
 function* purgeFragmentedBlocks(state: Vmalloc, cpu: number): KernelCode<void> {
   const { blocks } = state;
   const purged: number[] = [];
@@ -64,7 +64,7 @@ function* purgeFragmentedBlocks(state: Vmalloc, cpu: number): KernelCode<void> {
     const next = blocks.next[block];
     const lock = blocks.locks[block];
     if (!lock.tryTake()) yield* lock.take();
-    if (yield* purgeFragmentedBlock(state, block, true)) purged.push(block);
+    if (yield* purgeFragmentedBlock(state, block, state.version.blocks.hasPurgeThreshold)) purged.push(block);
     lock.release();
     block = next;
   }

@@ -37,7 +37,7 @@ export function* vreadIter(state: Vmalloc, address: number, sizeBytes: number, c
     const lock = state.addrToNode(areas.startOf(area)).busyLock;
     from = areas.endOf(area);
     const vm = areas.vmOf(area);
-    const kind = areas.flagsOf(area) & VMAP_FLAGS_MASK;
+    const kind = areas.flagsOf(area) & VMAP_FLAGS_MASK & state.version.areaFlagsMask;
     if (kind === VMAP_BLOCK) state.log.warn("vread_iter: VMAP_BLOCK without VMAP_RAM");
     const isReady = vm !== 0 ? (vms.flags[vm] & VM_UNINITIALIZED) === 0 : kind !== 0;
     if (isReady) {

@@ -5,15 +5,17 @@ import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { wait } from "../kernel/blocking.ts";
 import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
+import { VM_FLUSH_RESET_PERMS, VM_USERMAP } from "./areas/vm-structs.ts";
 import { vfree } from "./vfree.ts";
 import { findVmArea } from "./vm-area.ts";
 import { __vmalloc } from "./vmalloc.ts";
 import { vmallocToPfn } from "./vmalloc-lookup.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
+import { vunmapRange } from "./vmap-pages.ts";
 
 /**
  * Memory of `sizeBytes` bytes with what `address` held, up to the smaller size. Shrinking, and growing into pages that
- * are there already, keep the address; with `__GFP_ZERO` the bytes given up are zeroed. 0 as address allocates, 0 as size
+ * are there already, keep the address; where the version of the kernel does so, shrinking gives the pages of the tail back. With `__GFP_ZERO` the bytes given up are zeroed. 0 as address allocates, 0 as size
  * frees.
  * @returns the address, or 0 (NULL): then the old memory is still there
  */
@@ -22,6 +24,7 @@ export function* vrealloc(
   address: number,
   sizeBytes: number,
   gfp: number = GFP_KERNEL,
+  caller?: string,
 ): KernelCode<number> {
   if (sizeBytes === 0) {
     yield* wait(vfree(state, address));
@@ -36,19 +39,45 @@ export function* vrealloc(
       return 0;
     }
     oldBytes = vms.requestedSizeBytes[vm];
-    if (sizeBytes <= vms.usableSizeBytes(vm)) {
+    const { vreallocFreesTail } = state.version;
+    const haveBytes = vreallocFreesTail ? vms.nrPages[vm] * PAGE_SIZE : vms.usableSizeBytes(vm);
+    if (sizeBytes <= haveBytes) {
       if (sizeBytes < oldBytes && (gfp & __GFP_ZERO) !== 0) fillZero(state, address + sizeBytes, oldBytes - sizeBytes);
+      if (vreallocFreesTail) yield* freeTail(state, vm, Math.ceil(sizeBytes / PAGE_SIZE));
       vms.requestedSizeBytes[vm] = sizeBytes;
       return address;
     }
   }
-  const grown = yield* wait(__vmalloc(state, sizeBytes, gfp));
+  const grown = yield* wait(__vmalloc(state, sizeBytes, gfp, caller));
   if (grown === 0) return 0;
   if (address !== 0) {
     copyBytes(state, address, grown, oldBytes);
     yield* wait(vfree(state, address));
   }
   return grown;
+}
+
+/**
+ * Gives the pages of an area from the one numbered `keepPages` on back: unmapped, flushed, then freed. The area and its array of page
+ * pointers stay as they are. Areas of large pages, of which user mappings exist, or whose permissions were changed keep all.
+ */
+function* freeTail(state: Vmalloc, vm: number, keepPages: number): KernelCode<void> {
+  const { vms, pageArrays, pages } = state;
+  const had = vms.nrPages[vm];
+  const keepsAll = vms.pageOrderOf(vm) > 0 || (vms.flags[vm] & (VM_FLUSH_RESET_PERMS | VM_USERMAP)) !== 0;
+  if (keepPages >= had || keepsAll) return;
+  const start = vms.addr[vm];
+  yield* vunmapRange(state.mm, start + keepPages * PAGE_SIZE, start + had * PAGE_SIZE);
+  pages.freeAreaFrames(
+    state.loop.currentCpu,
+    pageArrays.frames,
+    vms.pages[vm] + keepPages,
+    had - keepPages,
+    vms.isOfOneZone(vm),
+  );
+  state.loop.spend((had - keepPages) * state.costs.frameCycles);
+  state.nrVmallocPages -= had - keepPages;
+  vms.nrPages[vm] = keepPages;
 }
 
 /**

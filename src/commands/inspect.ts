@@ -12,11 +12,13 @@ import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { replayUntil } from "../recording/replay-until.ts";
 import { runOnKernel } from "../runs/run.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
+import { SETTINGS } from "../settings/machine-settings.ts";
 import { findPreset, presetNames } from "../settings/presets.ts";
 import { isStateFile, loadKernel, saveKernel } from "../state/machine-state.ts";
 import { loadWorkload } from "../workloads/index.ts";
 
 interface InspectCommandOptions {
+  readonly kernel?: string;
   readonly calls: number;
   readonly run: string;
   readonly ops: number;
@@ -73,6 +75,11 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
     .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
     .option("--preset <name>", `microarchitecture (${presetNames().join(", ")})`, "skylake")
     .addOption(
+      new Option(`--kernel ${SETTINGS.kernel.value}`, SETTINGS.kernel.summary).argParser(
+        optionParser(SETTINGS.kernel.parse),
+      ),
+    )
+    .addOption(
       new Option("--range <name>", "part of the address space for page-tables").choices(RANGE_NAMES).default("vmalloc"),
     )
     .option("--cpu <number>", "the CPU for tlb, psc and walk", optionParser(wholeNumber(0, 4095)))
@@ -127,7 +134,7 @@ const VIEW_OPTIONS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Options that say which machine is booted: they mean nothing for one that comes from a file. */
-const MACHINE_OPTIONS = ["run", "ops", "cpus", "memory", "seed", "preset"];
+const MACHINE_OPTIONS = ["run", "ops", "cpus", "memory", "seed", "preset", "kernel"];
 
 async function kernelOf(
   file: string | undefined,
@@ -152,7 +159,7 @@ async function kernelOf(
   }
   if (isGiven("calls")) throw new UsageError("--calls goes with a recording, but no file is given");
   const { cpus, memory, seed, ops, run } = options;
-  const machine = { cpus, memoryBytes: memory, preset: findPreset(options.preset) };
+  const machine = { cpus, memoryBytes: memory, preset: findPreset(options.preset), kernel: options.kernel };
   if (run === "none") return { kernel: bootKernel(machine), source: `${cpus} CPUs after boot` };
   const [workloadName, ...words] = run.split(" ").filter((word) => word !== "");
   const workload = await loadWorkload(workloadName ?? "");

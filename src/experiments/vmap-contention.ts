@@ -73,7 +73,7 @@ named as lock_stat names it.`,
       summary: "lazily freed pages above which is purged, for each CPU; 0 for Linux's own lazy_max_pages",
     },
   ],
-  settings: ["topology", "policy", "pti", "flush-ceiling", "ipi-mode"],
+  settings: ["kernel", "topology", "policy", "pti", "flush-ceiling", "ipi-mode"],
   example: "mmulab experiment vmap-contention --cpus 1,2,4,8,16 --csv",
   run,
 };

@@ -8,11 +8,14 @@ import type { TopologyConfig } from "../../arch/time/topology.ts";
 import {
   __getVmAreaCaller,
   __vmallocNode,
+  __vmallocNodeRange,
+  type AddressRange,
   type Blocking,
   type CacheMode,
   type Call,
   ConfigError,
   DEFAULT_KERNEL_COSTS,
+  DEFAULT_KERNEL_VERSION,
   FaultInjection,
   type FlushPolicy,
   FRAME_CALLER,
@@ -25,6 +28,7 @@ import {
   type KernelCosts,
   KernelLog,
   KernelMm,
+  kernelVersionByName,
   make,
   makeDirectMap,
   NotEnoughMemory,
@@ -34,6 +38,7 @@ import {
   removeVmArea,
   resultOf,
   type UserSpaceTables,
+  VMALLOC_REQUEST,
   type Vmalloc,
   type VmallocConfig,
   verifyVmalloc,
@@ -46,6 +51,7 @@ import {
   vmMapRam,
   vmUnmapAliases,
   vmUnmapRam,
+  vrealloc,
   vunmap,
   vzalloc,
   wait,
@@ -75,6 +81,8 @@ export interface KernelConfig {
   readonly flushCeilingPages?: number | undefined;
   /** Check locking: guards of structures and the order of locks (`CONFIG_PROVE_LOCKING`). Default: off. */
   readonly proveLocking?: boolean | undefined;
+  /** The version of Linux, by name: `6.1`, `6.6`, `6.12` or `7.3`. Default: `6.12`. */
+  readonly kernel?: string | undefined;
   /** What kernel primitives cost. */
   readonly costs: KernelCosts;
   /** Settings of vmalloc; defaults are the kernel's. */
@@ -137,6 +145,7 @@ export class Kernel {
     this.pages = new PageAllocator(memory, cpus, numaNodes, this.faults);
     this.tables = new PageTables(memory, this.pages, this.faults, this.log, loop, 4);
     makeDirectMap(this.tables, config.pageTableIsolation !== true);
+    const version = config.kernel === undefined ? DEFAULT_KERNEL_VERSION : kernelVersionByName(config.kernel);
     this.mm = new KernelMm({
       machine: this.machine,
       pages: this.pages,
@@ -145,6 +154,7 @@ export class Kernel {
       faults: this.faults,
       costs: config.costs,
       proveLocking: config.proveLocking,
+      version,
       flushing: {
         policy: config.flushPolicy,
         isolatedCpus: config.isolatedCpus,
@@ -154,7 +164,7 @@ export class Kernel {
     });
     // Only now the costs are known to be right.
     loop.contextSwitchCycles = config.costs.contextSwitchCycles;
-    this.vm = vmallocInit({ mm: this.mm, config: vmallocConfig({ onlineCpus: cpus, ...config.vmalloc }) });
+    this.vm = vmallocInit({ mm: this.mm, config: vmallocConfig({ onlineCpus: cpus, ...config.vmalloc }, version) });
     for (const cpu of this.machine.cpus) cpu.writeCr3(this.tables.rootFrame * PAGE_SIZE);
   }
 
@@ -233,6 +243,16 @@ export class Kernel {
 
   vmallocHuge(sizeBytes: number, caller?: string): number {
     return this.run(() => vmallocHuge(this.vm, sizeBytes, GFP_KERNEL, caller));
+  }
+
+  /** `__vmalloc_node_range` in a window of addresses, with allocation flags. */
+  vmallocRange(sizeBytes: number, range: AddressRange, gfp: number = GFP_KERNEL, caller?: string): number {
+    return this.run(() => __vmallocNodeRange(this.vm, sizeBytes, { ...VMALLOC_REQUEST, range, gfp }, caller));
+  }
+
+  /** Another size for vmalloc'ed memory; its address, or 0: then the old memory is still there. */
+  vrealloc(address: number, sizeBytes: number, caller?: string): number {
+    return this.run(() => vrealloc(this.vm, address, sizeBytes, GFP_KERNEL, caller));
   }
 
   vfree(address: number): void {

@@ -43,6 +43,8 @@ const gapSize = z
 export const headerSchema = z.object({
   header: z.literal(1),
   name: z.string(),
+  /** What `uname -a` says of the kernel that was recorded, or its release alone. */
+  kernel: z.string().optional(),
   scenario: z.string(),
   seed: z.number(),
   /** CPUs of the machine. */
@@ -89,6 +91,16 @@ export const callSchemas = {
   vmalloc_huge: z.strictObject({ call: z.literal("vmalloc_huge"), ...sized, ...returns }),
   vmalloc_align: z.strictObject({ call: z.literal("vmalloc_align"), ...sized, align: wholeNumber, ...returns }),
   vfree: z.strictObject({ call: z.literal("vfree"), ...freed }),
+  vmalloc_range: z.strictObject({
+    call: z.literal("vmalloc_range"),
+    ...sized,
+    /** 1: GFP_NOWAIT. */
+    nowait: z.literal([0, 1]),
+    start: linearAddress,
+    end: linearAddress,
+    ...returns,
+  }),
+  vrealloc: z.strictObject({ call: z.literal("vrealloc"), ...freed, size: wholeNumber, ...returns }),
   vmap: z.strictObject({ call: z.literal("vmap"), ...paged, ...returns }),
   vunmap: z.strictObject({ call: z.literal("vunmap"), ...freed }),
   vm_map_ram: z.strictObject({ call: z.literal("vm_map_ram"), ...paged, ...returns }),

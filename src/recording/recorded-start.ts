@@ -18,7 +18,7 @@ export function startRecordedKernel(file: string, start: StartItem): Kernel {
   const problem = headerProblem(header);
   if (problem !== null) throw new InputFileError(file, 1, `header: ${problem}`);
   const kernel = restored(file, start);
-  const [difference] = compareFinalState(state, captureState(kernel));
+  const [difference] = compareFinalState(state, captureState(kernel), kernel.mm.version);
   if (difference !== undefined) {
     const { part, expected, actual } = difference;
     const says = expected === undefined ? `lacks the ${part} "${actual}"` : `says ${part} "${expected}"`;

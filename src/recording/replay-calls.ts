@@ -1,4 +1,5 @@
 /** Makes the calls of a recording in an emulated kernel. */
+import { GFP_KERNEL, GFP_NOWAIT, VMALLOC_END, VMALLOC_START } from "../../mm/index.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { replayedCaller } from "./final-state.ts";
 import type { RecordedCall } from "./line-schemas.ts";
@@ -40,6 +41,10 @@ export class ReplayCalls {
         return kernel.vmallocHuge(call.size, caller);
       case "vmalloc_align":
         return kernel.vmallocAlign(call.size, call.align, caller);
+      case "vmalloc_range":
+        return this.vmallocRange(call);
+      case "vrealloc":
+        return this.vrealloc(call.addr, call.size, caller);
       case "vmap":
         return kernel.vmap(pool.frames(call.page_off, call.count), caller);
       case "vm_map_ram":
@@ -69,6 +74,21 @@ export class ReplayCalls {
         kernel.vmUnmapAliases();
         return 0;
     }
+  }
+
+  /** The recording's driver asks for the whole vmalloc range at one place, and for windows of it at another: two callers. */
+  private vmallocRange({ call, size, nowait, start, end }: RecordedCall & { call: "vmalloc_range" }): number {
+    const isWhole = start === VMALLOC_START && end === VMALLOC_END;
+    const caller = replayedCaller(isWhole ? `${call}_whole` : call);
+    return this.kernel.vmallocRange(size, { start, end }, nowait === 1 ? GFP_NOWAIT : GFP_KERNEL, caller);
+  }
+
+  /** Another size for what lies at `recorded` in the recorded kernel. One that moves is gone from there. */
+  private vrealloc(recorded: number, sizeBytes: number, caller: string): number {
+    const here = this.moved.get(recorded) ?? recorded;
+    const address = this.kernel.vrealloc(here, sizeBytes, caller);
+    if (address !== here && address !== 0) this.moved.delete(recorded);
+    return address;
   }
 
   /** Where the area that the recorded kernel had at `recorded` is here; it is about to go. */

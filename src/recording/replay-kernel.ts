@@ -15,6 +15,7 @@ import {
 import { parseAddressMarker, parsePageTableRun } from "../../mm/views/page-table-run.ts";
 import { parseVmallocinfoLine } from "../../mm/views/vmallocinfo-line.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
+import { recordedVersion } from "./header-check.ts";
 import type { RecordingHeader } from "./line-schemas.ts";
 import type { RecordedState } from "./recorded-state.ts";
 import type { StateLines } from "./state-lines.ts";
@@ -29,6 +30,7 @@ const RECORDED_MEMORY_BYTES = 4 * 2 ** 30;
 export function bootRecordedKernel(header: RecordingHeader, state: RecordedState, lines?: StateLines): Kernel {
   const kernel = bootKernel({
     cpus: header.smp,
+    kernel: recordedVersion(header)?.name,
     memoryBytes: RECORDED_MEMORY_BYTES,
     flushCeilingPages: header.tlb_single_page_flush_ceiling,
     vmalloc: {

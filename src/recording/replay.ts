@@ -147,7 +147,11 @@ class Comparison {
   }
 
   private compareEnd(item: EndItem): void {
-    for (const { part, index, expected, actual } of compareFinalState(item.state, captureState(this.kernel))) {
+    for (const { part, index, expected, actual } of compareFinalState(
+      item.state,
+      captureState(this.kernel),
+      this.kernel.mm.version,
+    )) {
       this.finalStateMismatches++;
       count(this.byStatePart, part);
       this.note(() => ({

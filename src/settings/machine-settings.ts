@@ -2,10 +2,14 @@
 import { formatTopology, parseTopology, type TopologyConfig } from "../../arch/index.ts";
 import {
   DEFAULT_KERNEL_COSTS,
+  DEFAULT_KERNEL_VERSION,
   DESTINATION_MODES,
   type DestinationMode,
   FLUSH_POLICIES,
   type FlushPolicy,
+  KERNEL_VERSIONS,
+  type KernelVersion,
+  kernelVersionByName,
   type VmallocConfig,
 } from "../../mm/index.ts";
 import { unknownName, ValueError } from "../input/errors.ts";
@@ -14,6 +18,7 @@ import type { KernelConfig } from "../machine/kernel.ts";
 
 /** What was given, by the option's name in camel case; what is absent is the kernel's own. */
 export interface MachineSettings {
+  readonly kernel?: string;
   readonly topology?: TopologyConfig;
   readonly policy?: FlushPolicy;
   readonly isolated?: readonly number[];
@@ -28,6 +33,7 @@ export interface MachineSettings {
 
 /** A name of a setting, as the command line writes it: `--flush-ceiling`. */
 export type SettingName =
+  | "kernel"
   | "topology"
   | "policy"
   | "isolated"
@@ -53,6 +59,11 @@ const PAGES_MAX = 2 ** 36;
 
 /** All settings by name. */
 export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
+  kernel: {
+    value: "<version>",
+    summary: `version of Linux (${KERNEL_VERSIONS.map(describeVersion).join(", ")}; default ${DEFAULT_KERNEL_VERSION.name})`,
+    parse: parseKernel,
+  },
   topology: {
     value: "<SxCxT>",
     summary:
@@ -138,7 +149,7 @@ export function readSettings(given: Readonly<Partial<Record<SettingName, string>
  * @throws ValueError for settings that do not fit the number of CPUs
  */
 export function kernelSettings(settings: MachineSettings, cpus: number): Partial<KernelConfig> {
-  const { topology, policy, isolated, pti, ipiMode, flushCeiling, proveLocking } = settings;
+  const { kernel, topology, policy, isolated, pti, ipiMode, flushCeiling, proveLocking } = settings;
   if (topology !== undefined && cpus > cpusOf(topology)) {
     const given = formatTopology(topology);
     const line = `--topology ${given}: has room for ${cpusOf(topology)} CPUs, not for ${cpus}`;
@@ -149,6 +160,10 @@ export function kernelSettings(settings: MachineSettings, cpus: number): Partial
     const line = `--isolated: there is no CPU ${absent}, expected 0 to ${cpus - 1}`;
     throw new ValueError("isolated", absent, `CPUs from 0 to ${cpus - 1}`, line);
   }
+  if (settings.vmapNodes !== undefined && settings.vmapNodes > 1 && kernel !== undefined) {
+    const { hasVmapNodes } = kernelVersionByName(kernel);
+    if (!hasVmapNodes) throw new ValueError("--vmap-nodes", settings.vmapNodes, `1: Linux ${kernel} has no vmap nodes`);
+  }
   if (settings.nrCpus !== undefined && settings.nrCpus < cpus) {
     throw new ValueError("--nr-cpus", settings.nrCpus, `at least ${cpus}, the CPUs of the machine`);
   }
@@ -156,6 +171,7 @@ export function kernelSettings(settings: MachineSettings, cpus: number): Partial
   return {
     cpus,
     vmalloc: vmallocSettings(settings),
+    ...(kernel === undefined ? {} : { kernel }),
     ...(topology === undefined ? {} : { topology }),
     ...(policy === undefined ? {} : { flushPolicy: policy }),
     ...(isolated === undefined ? {} : { isolatedCpus: isolated }),
@@ -196,6 +212,17 @@ function vmallocSettings({ lazyMax, vmapNodes, nrCpus }: MachineSettings): Parti
     ...(vmapNodes === undefined ? {} : { vmapNodes }),
     ...(nrCpus === undefined ? {} : { nrCpus }),
   };
+}
+
+/** `6.12`, or `6.6 (no recordings)`. */
+function describeVersion({ name, isRecorded }: KernelVersion): string {
+  return isRecorded ? name : `${name} (no recordings)`;
+}
+
+function parseKernel(text: string): string {
+  const found = KERNEL_VERSIONS.find(({ name }) => name === text);
+  if (found !== undefined) return found.name;
+  throw new ValueError("", text, `one of ${KERNEL_VERSIONS.map(({ name }) => name).join(", ")}`);
 }
 
 function parseTopologyOption(text: string): TopologyConfig {

@@ -19,7 +19,7 @@ import { withOrigins } from "./older-preset.ts";
 import { CONFIG_SCHEMA, STATE_SCHEMA } from "./schema.ts";
 
 /** Version of the format. A file of another version is refused. */
-export const STATE_VERSION = 2;
+export const STATE_VERSION = 3;
 const FORMAT = "mmulab state";
 /** How every file begins, of whatever version. */
 const BEGINNING = `{"format":"${FORMAT}","version":`;
@@ -112,6 +112,7 @@ export function isStateFile(file: string): boolean {
 /** All of the configuration, defaults included. */
 function configOf({ config, machine, mm, vm }: Kernel) {
   const { policy, ceilingPages, isolation } = mm.flushing;
+
   if (!FLUSH_POLICIES.includes(policy)) {
     const known = FLUSH_POLICIES.map(({ name }) => name).join(", ");
     throw new StateError(REFUSED, `flush policy "${policy.name}": is none of ${known}`);
@@ -123,6 +124,7 @@ function configOf({ config, machine, mm, vm }: Kernel) {
     features: { ...machine.features },
     topology: machine.loop.topology.config,
     numaNodes: config.numaNodes,
+    kernel: mm.version.name,
     flushPolicy: policy.name,
     isolatedCpus: [...(config.isolatedCpus ?? [])],
     pageTableIsolation: isolation,

@@ -248,6 +248,7 @@ export const CONFIG_SCHEMA = z.strictObject({
   features: z.record(z.string(), z.boolean()),
   topology: z.strictObject(columns(whole, "sockets", "coresPerSocket", "threadsPerCore")),
   numaNodes: whole,
+  kernel: z.string(),
   flushPolicy: z.string(),
   isolatedCpus: z.array(whole),
   pageTableIsolation: z.boolean(),

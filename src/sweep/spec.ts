@@ -50,6 +50,7 @@ const MACHINE_PARAMETERS: Readonly<Record<string, (value: GridValue) => unknown>
 
 /** Columns of a grid that are settings of the machine, as options of the command line are. */
 export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
+  kernel: "kernel",
   topology: "topology",
   policy: "policy",
   isolated: "isolated",

@@ -11,6 +11,17 @@ import { LazyAreas } from "./lazy-areas.ts";
 /** Pools hold areas of up to this many pages, guard page included (`MAX_VA_SIZE_PAGES`). */
 export const MAX_VA_SIZE_PAGES = 256;
 
+/** Names of the locks of the busy and of the lazily freed areas. */
+export interface AreaLocks {
+  readonly busy: string;
+  readonly lazy: string;
+}
+
+/** Those of a vmap node. */
+export const VMAP_NODE_LOCKS: AreaLocks = { busy: "vn->busy.lock", lazy: "vn->lazy.lock" };
+/** Those of a kernel without vmap nodes: one of all areas in use, one of all that wait for a purge. */
+export const ONE_TREE_LOCKS: AreaLocks = { busy: "vmap_area_lock", lazy: "purge_vmap_area_lock" };
+
 /** One node. With several, each CPU allocates from the pools of its own. */
 export class VmapNode {
   readonly id: number;
@@ -35,13 +46,13 @@ export class VmapNode {
   /** The helper that purges this node, if one was started. */
   purgeWork: Work | null = null;
 
-  constructor(id: number, parts: BusyAreasParts, loop: EventLoop, costs: LockCosts) {
+  constructor(id: number, parts: BusyAreasParts, loop: EventLoop, costs: LockCosts, locks = VMAP_NODE_LOCKS) {
     const { areas, log } = parts;
     this.id = id;
     this.busy = new BusyAreas(parts, id);
     this.lazy = new LazyAreas(areas, log);
-    this.busyLock = new SpinLock("vn->busy.lock", loop, costs);
-    this.lazyLock = new SpinLock("vn->lazy.lock", loop, costs);
+    this.busyLock = new SpinLock(locks.busy, loop, costs);
+    this.lazyLock = new SpinLock(locks.lazy, loop, costs);
     this.poolLock = new SpinLock("vn->pool_lock", loop, costs);
     this.purgeList = areas.makeListHead();
     for (let i = 0; i < MAX_VA_SIZE_PAGES; i++) this.poolHeads[i] = areas.makeListHead();

@@ -51,7 +51,7 @@ when its address space has run for a while (under 'invlpgb' it has a global ASID
     { name: "resident", kind: "number", low: 0, high: 4096, default: "64", summary: "resident pages of each CPU" },
     { name: "rounds", kind: "number", low: 1, high: 1000, default: "2", summary: "flushes measured for each cell" },
   ],
-  settings: ["topology", "pti", "flush-ceiling", "lazy-max", "vmap-nodes", "ipi-mode"],
+  settings: ["kernel", "topology", "pti", "flush-ceiling", "lazy-max", "vmap-nodes", "ipi-mode"],
   example: "mmulab experiment flush-cost --cpus 1,16,128 --pages 1,33,34 --html flush-cost.html",
   run,
 };

@@ -8,7 +8,17 @@ import { type ReplayResult, replayRecording } from "../../../src/recording/repla
 import { bootRecordedKernel, captureState } from "../../../src/recording/replay-kernel.ts";
 import { fixture, fixtureLines, temporaryFolder } from "../fixtures.ts";
 
-const FIXTURES = readdirSync(join(import.meta.dirname, "../../recordings")).map((file) => file.split(".")[0]);
+/** Recordings of 6.12; those of other versions are in folders of their own. */
+const FIXTURES = namesIn(".");
+const OLDER_AND_NEWER = ["linux-6.1", "linux-7.3"].flatMap((folderName) =>
+  namesIn(folderName).map((name) => `${folderName}/${name}`),
+);
+
+function namesIn(folderName: string): string[] {
+  return readdirSync(join(import.meta.dirname, "../../recordings", folderName))
+    .filter((file) => file.endsWith(".jsonl.gz"))
+    .map((file) => file.slice(0, -".jsonl.gz".length));
+}
 
 const folder = temporaryFolder();
 
@@ -34,11 +44,11 @@ describe("replaying a recording of a real kernel", () => {
     ]);
   });
 
-  it.each(FIXTURES)("reproduces every address, every event and the final state of %s", async (name) => {
+  it.each([...FIXTURES, ...OLDER_AND_NEWER])("reproduces every address, every event and the final state of %s", async (name) => {
     const lines = fixtureLines(name);
     const result = await replayRecording(fixture(name));
     expect(result).toMatchObject({
-      recording: name,
+      recording: name.split("/").at(-1),
       calls: lines.filter((line) => line.startsWith('{"call"')).length,
       events: lines.filter((line) => line.startsWith('{"ev"')).length,
       differences: [],
@@ -53,8 +63,23 @@ describe("replaying a recording of a real kernel", () => {
     for await (const item of readRecording(fixture(name))) {
       if (item.kind !== "start") break;
       const kernel = bootRecordedKernel(item.header, item.state);
-      expect(compareFinalState(item.state, captureState(kernel))).toEqual([]);
+      expect(compareFinalState(item.state, captureState(kernel), kernel.mm.version)).toEqual([]);
     }
+  });
+
+  it("takes the version of the kernel from the header, and refuses one that is not emulated", async () => {
+    const lines = fixtureLines("linux-6.1/range_smp2_s1");
+    const replayed = async (kernel: string) => {
+      const changed = JSON.stringify({ ...(JSON.parse(lines[0]) as object), kernel });
+      return (await replayLines([changed, ...lines.slice(1)])).eventMismatches;
+    };
+    expect(await replayed("6.1.1")).toBe(0);
+    expect(await replayed("Linux host 6.1.192-gt #2 SMP")).toBe(0);
+    await expect(replayed("Linux host 5.15.2 #1 SMP")).rejects.toThrow(
+      /changed.jsonl:1: header: "kernel" is "Linux host 5.15.2 #1 SMP": expected a release of 6.1, 6.6, 6.12, 7.3/,
+    );
+    // The purge threshold of 6.1 is no constant of 6.12.
+    await expect(replayed("6.12.117")).rejects.toThrow(/"vmap_purge_threshold" is 0: expected 256/);
   });
 
   it("starts from a recorded end as well, with pools, lazy areas and vmap blocks", async () => {
@@ -64,7 +89,7 @@ describe("replaying a recording of a real kernel", () => {
         if (item.kind === "start") header = item.header;
         if (item.kind !== "end" || header === null) continue;
         const kernel = bootRecordedKernel(header, item.state);
-        expect(compareFinalState(item.state, captureState(kernel))).toEqual([]);
+        expect(compareFinalState(item.state, captureState(kernel), kernel.mm.version)).toEqual([]);
       }
     }
   });

@@ -1,0 +1,71 @@
+/** What a version of the kernel decides: the shape of an entry of `kernel-versions.ts`. */
+
+/** How much of a pool a purge takes, and what the kernel's hook shows of it. */
+export interface PoolDecay {
+  /** Areas that go back to the free tree, from the pool's head on. */
+  readonly areas: number;
+  /** The length and the number that are shown. */
+  readonly shownLength: number;
+  readonly shownDecay: number;
+}
+
+/** Fragmented vmap blocks: which may be purged, and how `vm_unmap_aliases` finds dirty ones. */
+export interface BlockRules {
+  /** Only blocks with few free pages left are purged (`VMAP_PURGE_THRESHOLD`); without: all whose used pages have come back. */
+  readonly hasPurgeThreshold: boolean;
+  /** Blocks are filed by the CPU of their address's hash; without: all in one index. */
+  readonly filedByCpu: boolean;
+  /**
+   * What `vm_unmap_aliases` looks at. `all`: every block. `free lists`: blocks with room, queue by queue, before fragmented ones are
+   * purged; dirty ranges are not reset, and a block that is used up is not seen: its stale translations stay.
+   */
+  readonly aliasesScan: "all" | "free lists";
+}
+
+/** What differs from one version of the kernel to the other. Everything else is the same in all of them. */
+export interface KernelVersion {
+  /** As `--kernel` names it. */
+  readonly name: string;
+  /** The release that was recorded, or of which the sources were read. */
+  readonly release: string;
+  /** Whether recordings of such a kernel prove the emulation. */
+  readonly isRecorded: boolean;
+
+  /** Busy trees, lazy lists and pools by vmap node; without: one tree each, one lock each, and no pools. */
+  readonly hasVmapNodes: boolean;
+  /**
+   * What of an area's flags `struct vmap_area` has: all (-1), or none (0). Without flags the kernel cannot tell `vm_map_ram` areas
+   * from others without a vm_struct; here they are known all the same, and not shown.
+   */
+  readonly areaFlagsMask: number;
+  /** `struct vm_struct` has the size that was asked for. */
+  readonly hasRequestedSize: boolean;
+  /** A lazily freed area merges with its neighbours as soon as it is freed. */
+  readonly mergesLazyAreas: boolean;
+  /** From which end of its list a purge gives areas back: the free space is the same, the shape of the tree is not. */
+  readonly reclaimsLastFirst: boolean;
+  /** The drain work purges again as long as the lazy count is above its maximum. */
+  readonly drainRepeats: boolean;
+  /** What a purge takes of a pool of `length` areas. */
+  readonly decayOf: (length: number, full: boolean) => PoolDecay;
+  /** The node in which `find_vmap_area` looks after `node`. */
+  readonly nextNodeToSearch: (node: number, nodes: number) => number;
+  readonly blocks: BlockRules;
+
+  /** A search that fails under GFP_NOWAIT or GFP_ATOMIC ends there: no purge, no notifiers. */
+  readonly nowaitSkipsOverflow: boolean;
+  /** Frames of small pages are asked for in the largest orders that fit, which are then split. */
+  readonly asksLargeOrdersFirst: boolean;
+  /** The size that decides whether huge pages are worth it, for a request of `sizeBytes` from any NUMA node. */
+  readonly hugeSizeOf: (sizeBytes: number, numaNodes: number) => number;
+  /** An area whose allocation failed half way is freed by a work item. */
+  readonly failedAreasFreedByWork: boolean;
+  /** `VmallocUsed` of `/proc/meminfo` is kept by CPU and added up later, so that it lags behind by up to some 100 kB. */
+  readonly vmallocUsedLags: boolean;
+  /** `vrealloc` that shrinks gives the pages of the tail back, and grows in place only within the pages that are left. */
+  readonly vreallocFreesTail: boolean;
+  /** Modules lie in a cache of executable memory, a huge page at a time. */
+  readonly hasExecmemCache: boolean;
+  /** Kernel addresses are flushed by INVLPGB where the CPU has it. */
+  readonly usesInvlpgb: boolean;
+}

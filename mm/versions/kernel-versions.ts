@@ -1,0 +1,99 @@
+/**
+ * The versions of the kernel that are emulated, and all that differs between them. Code outside of this room asks what a kernel
+ * does, never which version it is.
+ */
+import { ConfigError } from "../lib/config-error.ts";
+import type { KernelVersion, PoolDecay } from "./kernel-version.ts";
+
+/** A quarter of each pool; with one to three areas that is none, the countdown wraps, and all go. The length is cleared first when all go. */
+function decayWrapping(length: number, full: boolean): PoolDecay {
+  const quarter = length >> 2;
+  if (full) return { areas: length, shownLength: 0, shownDecay: 0 };
+  return { areas: quarter > 0 ? quarter : length, shownLength: length, shownDecay: quarter };
+}
+
+/** A quarter of each pool, rounded down. */
+function decayQuarter(length: number, full: boolean): PoolDecay {
+  const areas = full ? length : length >> 2;
+  return { areas, shownLength: length, shownDecay: areas };
+}
+
+const LINUX_6_12: KernelVersion = {
+  name: "6.12",
+  release: "6.12.117",
+  isRecorded: true,
+  hasVmapNodes: true,
+  areaFlagsMask: -1,
+  hasRequestedSize: true,
+  mergesLazyAreas: false,
+  reclaimsLastFirst: true,
+  drainRepeats: false,
+  decayOf: decayWrapping,
+  nextNodeToSearch: (node, nodes) => (node + 1) % nodes,
+  blocks: { hasPurgeThreshold: true, filedByCpu: true, aliasesScan: "all" },
+  nowaitSkipsOverflow: false,
+  asksLargeOrdersFirst: false,
+  hugeSizeOf: (sizeBytes, numaNodes) => sizeBytes / numaNodes,
+  failedAreasFreedByWork: false,
+  vmallocUsedLags: false,
+  vreallocFreesTail: false,
+  hasExecmemCache: false,
+  usesInvlpgb: false,
+};
+
+const LINUX_7_3: KernelVersion = {
+  ...LINUX_6_12,
+  name: "7.3",
+  release: "7.3.4",
+  decayOf: decayQuarter,
+  nextNodeToSearch: (node, nodes) => (node + nodes - 1) % nodes,
+  nowaitSkipsOverflow: true,
+  asksLargeOrdersFirst: true,
+  hugeSizeOf: (sizeBytes) => sizeBytes,
+  failedAreasFreedByWork: true,
+  vmallocUsedLags: true,
+  vreallocFreesTail: true,
+  hasExecmemCache: true,
+  usesInvlpgb: true,
+};
+
+/** One tree as in 6.1, with the flags of areas (6.3) and the vmap blocks of 6.4. No recording shows it. */
+const LINUX_6_6: KernelVersion = {
+  ...LINUX_6_12,
+  name: "6.6",
+  release: "6.6",
+  isRecorded: false,
+  hasVmapNodes: false,
+  hasRequestedSize: false,
+  mergesLazyAreas: true,
+  reclaimsLastFirst: false,
+  drainRepeats: true,
+};
+
+const LINUX_6_1: KernelVersion = {
+  ...LINUX_6_6,
+  name: "6.1",
+  release: "6.1.192",
+  isRecorded: true,
+  areaFlagsMask: 0,
+  blocks: { hasPurgeThreshold: false, filedByCpu: false, aliasesScan: "free lists" },
+};
+
+/** The versions, the oldest first. */
+export const KERNEL_VERSIONS: readonly KernelVersion[] = [LINUX_6_1, LINUX_6_6, LINUX_6_12, LINUX_7_3];
+
+/** The version that is emulated unless another is asked for. */
+export const DEFAULT_KERNEL_VERSION: KernelVersion = LINUX_6_12;
+
+/** @throws ConfigError for a name that no version has */
+export function kernelVersionByName(name: string): KernelVersion {
+  const found = KERNEL_VERSIONS.find((version) => version.name === name);
+  if (found !== undefined) return found;
+  throw new ConfigError("kernel", name, KERNEL_VERSIONS.map((version) => version.name).join(", "));
+}
+
+/** The version that a kernel's release such as `6.12.117-gt` is one of; null for none that is emulated. */
+export function kernelVersionOfRelease(release: string): KernelVersion | null {
+  const [, series] = /^(\d+\.\d+)(?:[.-]|$)/.exec(release) ?? [];
+  return KERNEL_VERSIONS.find(({ name }) => name === series) ?? null;
+}
