@@ -44,20 +44,23 @@ describe("replaying a recording of a real kernel", () => {
     ]);
   });
 
-  it.each([...FIXTURES, ...OLDER_AND_NEWER])("reproduces every address, every event and the final state of %s", async (name) => {
-    const lines = fixtureLines(name);
-    const result = await replayRecording(fixture(name));
-    expect(result).toMatchObject({
-      recording: name.split("/").at(-1),
-      calls: lines.filter((line) => line.startsWith('{"call"')).length,
-      events: lines.filter((line) => line.startsWith('{"ev"')).length,
-      differences: [],
-      addressMismatches: 0,
-      eventMismatches: 0,
-      finalStateMismatches: 0,
-    });
-    expect(result.calls).toBeGreaterThan(2000);
-  });
+  it.each([...FIXTURES, ...OLDER_AND_NEWER])(
+    "reproduces every address, every event and the final state of %s",
+    async (name) => {
+      const lines = fixtureLines(name);
+      const result = await replayRecording(fixture(name));
+      expect(result).toMatchObject({
+        recording: name.split("/").at(-1),
+        calls: lines.filter((line) => line.startsWith('{"call"')).length,
+        events: lines.filter((line) => line.startsWith('{"ev"')).length,
+        differences: [],
+        addressMismatches: 0,
+        eventMismatches: 0,
+        finalStateMismatches: 0,
+      });
+      expect(result.calls).toBeGreaterThan(2000);
+    },
+  );
 
   it.each(["fix_smp1_s1", "mixed_smp4_s1"])("starts from exactly the recorded state of %s", async (name) => {
     for await (const item of readRecording(fixture(name))) {
