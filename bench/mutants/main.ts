@@ -7,7 +7,7 @@
  * `npm run mutants -- --sample 400`: as many mutants, drawn at random out of all files of `arch` and `mm`, each as likely as any
  * other, and what their score says about all of them. They get all tests of their part, quick ones first.
  */
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { Stryker } from "@stryker-mutator/core";
@@ -23,11 +23,13 @@ import {
   placeOf,
   sourceFiles,
 } from "./sample.ts";
-import { LOG_VARIABLE, SAMPLE_VARIABLE } from "./sample-checker.ts";
+import { LOG_VARIABLE, type LogLine, SAMPLE_VARIABLE } from "./sample-checker.ts";
 
 const EXIT_USAGE = 2;
 /** Time that a mutant's tests may take beside one and a half times what they usually take: a loop without end counts as noticed. */
 const TIMEOUT_MS = 20_000;
+/** Time for all tests without a mutant, on a machine that has other things to do. */
+const DRY_RUN_MINUTES = 120;
 
 /** `vitest.mutants.config.ts` reads there which tests are to be run. */
 const TESTS_VARIABLE = "MMULAB_MUTANT_TESTS";
@@ -40,7 +42,12 @@ const LONG_TESTS = {
 } as const;
 
 /** What became of one mutant. */
-type MutantResult = Awaited<ReturnType<Stryker["runMutationTest"]>>[number];
+interface Outcome {
+  readonly mutant: MutantIdentity;
+  readonly status: "killed" | "survived" | "notReached";
+  /** Which stage of tests said so, from 0. */
+  readonly stage: number;
+}
 
 interface Options {
   readonly tests?: string[];
@@ -49,6 +56,8 @@ interface Options {
   readonly sample?: number;
   readonly seed: number;
   readonly log?: string;
+  /** What is known already, by identity. */
+  readonly known?: ReadonlyMap<string, Outcome>;
   readonly atLeast?: number;
 }
 
@@ -78,33 +87,36 @@ async function runStages(
   mutants: readonly MutantIdentity[] | string,
   stages: readonly string[][],
   options: Options,
-): Promise<MutantResult[]> {
-  let results: MutantResult[] = [];
+): Promise<Outcome[]> {
+  const outcomes = new Map<string, Outcome>(options.known);
   for (const [stage, tests] of stages.entries()) {
-    const survivors = results.filter(isSurvivor).map(fromReport);
-    if (stage > 0 && survivors.length === 0) break;
-    const found = await runMutants(stage === 0 ? mutants : survivors, tests, options);
-    const byMutant = new Map(found.map((result) => [identityOf(fromReport(result)), result]));
-    results = stage === 0 ? found : results.map((result) => byMutant.get(identityOf(fromReport(result))) ?? result);
+    const isDue = (mutant: MutantIdentity): boolean => {
+      const outcome = outcomes.get(identityOf(mutant));
+      return outcome === undefined || (outcome.status !== "killed" && outcome.stage < stage);
+    };
+    const due = typeof mutants === "string" ? [...outcomes.values()].map(({ mutant }) => mutant) : mutants;
+    const these = stage === 0 && typeof mutants === "string" ? mutants : due.filter(isDue);
+    if (these.length === 0) continue;
+    for (const outcome of await runMutants(these, tests, stage, options)) {
+      outcomes.set(identityOf(outcome.mutant), outcome);
+    }
   }
-  return results;
-}
-
-function isSurvivor(result: MutantResult): boolean {
-  return ["survived", "notReached"].includes(countedStatus(result) ?? "");
+  if (typeof mutants === "string") return [...outcomes.values()];
+  return mutants.flatMap((mutant) => outcomes.get(identityOf(mutant)) ?? []);
 }
 
 /** Runs the tests on some mutants, or on every mutant of a file or a part of one. */
 async function runMutants(
   mutants: readonly MutantIdentity[] | string,
   tests: readonly string[],
+  stage: number,
   { concurrency, log }: Options,
-): Promise<MutantResult[]> {
+): Promise<Outcome[]> {
   const isSample = typeof mutants !== "string";
   const folder = mkdtempSync(join(tmpdir(), "mmulab-mutants-"));
   // Tests and checks run in processes of their own, which read these there.
   process.env[TESTS_VARIABLE] = JSON.stringify(tests);
-  if (log !== undefined) process.env[LOG_VARIABLE] = resolve(log);
+  if (log !== undefined) process.env[LOG_VARIABLE] = JSON.stringify({ file: resolve(log), stage });
   if (isSample) {
     process.env[SAMPLE_VARIABLE] = join(folder, "sample.json");
     writeFileSync(process.env[SAMPLE_VARIABLE], JSON.stringify(mutants.map(identityOf)));
@@ -122,11 +134,15 @@ async function runMutants(
     cleanTempDir: "always",
     ignorePatterns: ["/api-docs", "/coverage", "/docs"],
     timeoutMS: TIMEOUT_MS,
+    dryRunTimeoutMinutes: DRY_RUN_MINUTES,
     fileLogLevel: "off",
     logLevel: "error",
   } as ConstructorParameters<typeof Stryker>[0]);
   try {
-    return (await stryker.runMutationTest()).filter(({ status }) => status !== "CompileError");
+    return (await stryker.runMutationTest()).flatMap((result) => {
+      const status = countedStatus(result.status);
+      return status === null ? [] : [{ mutant: fromReport(result), status, stage }];
+    });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -140,34 +156,50 @@ function stagesOfPart(part: "arch" | "mm"): string[][] {
 }
 
 /** Draws mutants of arch and mm, or of the files given, and runs the tests of each part on those of it, quick ones first. */
-async function runSample(files: readonly string[], count: number, options: Options): Promise<MutantResult[]> {
+async function runSample(files: readonly string[], count: number, options: Options): Promise<Outcome[]> {
   const all = await allMutants(files.length > 0 ? files : sourceFiles(["arch", "mm"]));
   const sample = drawn(all, count, options.seed);
   process.stderr.write(`${sample.length} of ${all.length} mutants, seed ${options.seed}\n`);
-  const results: MutantResult[] = [];
+  const known = options.log === undefined ? new Map<string, Outcome>() : readLog(options.log, sample);
+  const outcomes: Outcome[] = [];
   for (const part of ["arch", "mm"] as const) {
     const mutants = sample.filter(({ fileName }) => fileName.startsWith(`${part}/`));
-    if (mutants.length > 0) results.push(...(await runStages(mutants, stagesOfPart(part), options)));
+    outcomes.push(...(await runStages(mutants, stagesOfPart(part), { ...options, known })));
   }
-  return results;
+  return outcomes;
 }
 
-/** Mutants that count: not those that cannot be compiled, or that a comment in the file excludes. */
-function countedStatus({ status }: MutantResult): "killed" | "survived" | "notReached" | null {
+/** What an earlier run has found out about some mutants, by identity; nothing when there was none. */
+function readLog(log: string, mutants: readonly MutantIdentity[]): Map<string, Outcome> {
+  const outcomes = new Map<string, Outcome>();
+  if (!existsSync(log)) return outcomes;
+  const byIdentity = new Map(mutants.map((mutant) => [identityOf(mutant), mutant]));
+  for (const line of readFileSync(log, "utf8")
+    .split("\n")
+    .filter((text) => text !== "")) {
+    const { status, stage, identity } = JSON.parse(line) as LogLine;
+    const counted = countedStatus(status);
+    const mutant = byIdentity.get(identity);
+    if (mutant !== undefined && counted !== null) outcomes.set(identity, { mutant, status: counted, stage });
+  }
+  return outcomes;
+}
+
+/** Mutants that count: not those that were refused, or that a comment in the file excludes. */
+function countedStatus(status: string): Outcome["status"] | null {
   if (status === "Killed" || status === "Timeout" || status === "RuntimeError") return "killed";
   if (status === "Survived") return "survived";
   return status === "NoCoverage" ? "notReached" : null;
 }
 
-function scoresOf(results: readonly MutantResult[]): Score[] {
+function scoresOf(outcomes: readonly Outcome[]): Score[] {
   const scores = new Map<string, Score>();
-  for (const result of results) {
-    const file = relative(process.cwd(), resolve(result.fileName));
+  for (const { mutant, status } of outcomes) {
+    const file = relative(process.cwd(), resolve(mutant.fileName));
     const score = scores.get(file) ?? { file, killed: 0, survived: 0, notReached: 0 };
     scores.set(file, score);
-    const status = countedStatus(result);
     if (status === "killed") score.killed++;
-    else if (status !== null) score.survived++;
+    else score.survived++;
     if (status === "notReached") score.notReached++;
   }
   return [...scores.values()];
@@ -178,14 +210,14 @@ function percent({ killed, survived }: Pick<Score, "killed" | "survived">): numb
 }
 
 /** A mutant that no test noticed: where it is, and what it makes of the code there. */
-function describe(result: MutantResult): string {
-  const { fileName, location, mutatorName, replacement, status } = result;
-  const where = `${relative(process.cwd(), resolve(fileName))}:${location.start.line}:${location.start.column}`;
+function describe({ mutant, status }: Outcome): string {
+  const { fileName, location, mutatorName, replacement } = mutant;
+  const where = `${relative(process.cwd(), resolve(fileName))}:${location.start.line + 1}:${location.start.column + 1}`;
   const text = (replacement ?? "").replace(/\s+/g, " ");
-  return `${where} ${mutatorName}${status === "NoCoverage" ? " (no test reaches it)" : ""}: ${text}`;
+  return `${where} ${mutatorName}${status === "notReached" ? " (no test reaches it)" : ""}: ${text}`;
 }
 
-function report(results: readonly MutantResult[]): number {
+function report(results: readonly Outcome[]): number {
   const scores = scoresOf(results);
   const all = { killed: 0, survived: 0, notReached: 0 };
   for (const { killed, survived, notReached } of scores) {
@@ -193,7 +225,7 @@ function report(results: readonly MutantResult[]): number {
     all.survived += survived;
     all.notReached += notReached;
   }
-  const survivors = results.filter(isSurvivor);
+  const survivors = results.filter(({ status }) => status !== "killed");
   for (const survivor of survivors) process.stdout.write(`${describe(survivor)}\n`);
   const row = (name: string, score: Omit<Score, "file">): string[] => [
     name,
@@ -216,7 +248,7 @@ async function main(): Promise<void> {
     .option("--wide", "try what the room's tests do not notice with all tests of arch, mm or src")
     .option("--sample <number>", "draw so many mutants of the files, or of all of arch and mm", Number)
     .option("--seed <number>", "which ones are drawn", Number, 1)
-    .option("--log <file>", "add a line for each mutant as soon as it was run")
+    .option("--log <file>", "keep what is found out about each mutant there, and go on from it next time")
     .option("--concurrency <number>", "processes that run tests", Number, 2)
     .option("--at-least <percent>", "exit with 1 when less is noticed", Number)
     .exitOverride();
@@ -224,7 +256,7 @@ async function main(): Promise<void> {
   const options = program.opts<Options>();
   const { tests, wide, sample, atLeast } = options;
   if (args.length === 0 && sample === undefined) program.error("expected files, or --sample");
-  const results: MutantResult[] = sample === undefined ? [] : await runSample(args, sample, options);
+  const results: Outcome[] = sample === undefined ? [] : await runSample(args, sample, options);
   for (const file of sample === undefined ? args : []) {
     const stages = tests === undefined ? testsFor(file, wide === true) : [tests];
     results.push(...(await runStages(file, stages, options)));

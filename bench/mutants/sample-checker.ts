@@ -7,8 +7,15 @@ import { fromReport, identityOf, type MutantIdentity } from "./sample.ts";
 
 /** Names a file with the identities of the mutants that were drawn; without it every mutant is run. */
 export const SAMPLE_VARIABLE = "MMULAB_MUTANT_SAMPLE";
-/** Names a file that gets a line for each mutant that was run. */
+/** Names a file that gets a line for each mutant that was run, and the stage of tests that is run, as JSON. */
 export const LOG_VARIABLE = "MMULAB_MUTANT_LOG";
+
+/** What became of a mutant, as the mutation tool calls it. */
+export interface LogLine {
+  readonly status: string;
+  readonly stage: number;
+  readonly identity: string;
+}
 
 class SampleChecker {
   #drawn = new Set<string>();
@@ -26,10 +33,11 @@ class SampleChecker {
 
 class LogReporter {
   onMutantTested(mutant: MutantIdentity & { status: string }): void {
-    const log = process.env[LOG_VARIABLE];
-    if (log !== undefined && mutant.status !== "CompileError") {
-      appendFileSync(log, `${mutant.status} ${identityOf(fromReport(mutant))}\n`);
-    }
+    const setting = process.env[LOG_VARIABLE];
+    if (setting === undefined || mutant.status === "CompileError") return;
+    const { file, stage } = JSON.parse(setting) as { file: string; stage: number };
+    const line: LogLine = { status: mutant.status, stage, identity: identityOf(fromReport(mutant)) };
+    appendFileSync(file, `${JSON.stringify(line)}\n`);
   }
 }
 

@@ -95,6 +95,15 @@ describe("reserved bits (SDM 4.5, tables 4-15 to 4-20)", () => {
     }
   });
 
+  test("PS in a PDPTE without 1 GiB pages, whatever it would map", () => {
+    for (const page1g of [true, false]) {
+      const guest = new Guest({ features: { page1g } });
+      guest.map(BASE, TARGET, ALL, 3);
+      if (page1g) expect(guest.cpu.load(BASE, 4)).toBe(0);
+      else expect(errorCode(() => guest.cpu.load(BASE, 4))).toBe(PF_PRESENT | PF_RESERVED);
+    }
+  });
+
   test("PS in a PML4E or PML5E; in a PDPTE without 1 GiB pages", () => {
     const guest = new Guest({ preset: "zen4", pagingLevels: 5, features: { page1g: false } });
     for (const level of [3, 4, 5]) {
