@@ -10,6 +10,7 @@ import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
 import { renderCsv, renderInputs, renderResult } from "../experiments/render/result-text.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
+import { defaultText } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { Kernel } from "../machine/kernel.ts";
@@ -53,8 +54,8 @@ export function addExperimentCommand(program: Command, exit: (code: number) => v
       .summary(experiment.summary)
       .description(`${experiment.summary}\n\n${experiment.description.replaceAll("\n", " ")}`)
       .copyInheritedSettings(program);
-    for (const { name, summary, default: byDefault } of experiment.parameters) {
-      command.addOption(new Option(`--${name} <values>`, summary).default(byDefault));
+    for (const spec of experiment.parameters) {
+      command.addOption(new Option(`--${spec.name} <values>`, spec.summary).default(defaultText(spec)));
     }
     command
       .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")

@@ -1,10 +1,10 @@
 /** The experiments that `mmulab experiment` knows. */
 import type { Preset } from "../../arch/index.ts";
+import { ParameterReader } from "../input/parameter-reader.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { figuresOfMachine } from "../report/figures.ts";
 import { describeSettings, kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
 import type { Experiment, ExperimentObserver, ExperimentResult } from "./base/experiment.ts";
-import { ParameterReader } from "./base/parameters.ts";
 import { flushCeiling } from "./flush-ceiling/flush-ceiling.ts";
 import { flushCost } from "./flush-cost/flush-cost.ts";
 import { lazyThreshold } from "./lazy-threshold/lazy-threshold.ts";

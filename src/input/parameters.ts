@@ -1,24 +1,38 @@
-/** Parameters of workloads, written NAME=VALUE as `modprobe` takes them. */
+/**
+ * Parameters of workloads, written NAME=VALUE as `modprobe` takes them, and of experiments, written as options: how they are declared,
+ * and what their texts mean.
+ */
 import { unknownParameter, ValueError } from "./errors.ts";
+import { suggestion } from "./suggestion.ts";
 
-/** A value: a whole number, or on/off. */
-export type ParameterValue = number | boolean;
+/** A value: a whole number, on/off, or a list of numbers or words. */
+export type ParameterValue = number | boolean | readonly number[] | readonly string[];
 
-/** All parameters of a workload by name. */
+/** All parameters of a workload or an experiment by name. */
 export type ParameterValues = Readonly<Record<string, ParameterValue>>;
 
-/** A parameter that a workload declares. */
+interface Described<Kind extends string, Value extends ParameterValue> {
+  readonly name: string;
+  readonly kind: Kind;
+  readonly default: Value;
+  readonly summary: string;
+}
+
+interface Bounds {
+  /** Least and greatest value. */
+  readonly low: number;
+  readonly high: number;
+}
+
+/** A parameter that a workload or an experiment declares. */
 export type ParameterSpec =
-  | {
-      readonly name: string;
-      readonly kind: "integer";
-      readonly default: number;
-      /** Least and greatest value. */
-      readonly low: number;
-      readonly high: number;
-      readonly summary: string;
-    }
-  | { readonly name: string; readonly kind: "boolean"; readonly default: boolean; readonly summary: string };
+  | (Described<"integer", number> & Bounds)
+  | Described<"boolean", boolean>
+  | (Described<"integers", readonly number[]> & Bounds)
+  | (Described<"words", readonly string[]> & {
+      /** What each word may be. */
+      readonly words: readonly string[];
+    });
 
 const TRUE_WORDS = ["1", "y", "yes", "true", "on"];
 const FALSE_WORDS = ["0", "n", "no", "false", "off"];
@@ -62,21 +76,58 @@ export function booleanParameter(values: ParameterValues, name: string): boolean
 
 /** `test_loop_count=1000000   loops of each test`: what a list shows of a parameter. */
 export function describeParameter(spec: ParameterSpec): string {
-  return `${`${spec.name}=${spec.kind === "boolean" ? Number(spec.default) : spec.default}`.padEnd(30)} ${spec.summary}`;
+  return `${`${spec.name}=${defaultText(spec)}`.padEnd(30)} ${spec.summary}`;
+}
+
+/** The default as it would be written: numbers and words separated by commas, 1 for on, 0 for off. */
+export function defaultText(spec: ParameterSpec): string {
+  return String(spec.kind === "boolean" ? Number(spec.default) : spec.default);
 }
 
 function parseValue(spec: ParameterSpec, text: string | null): ParameterValue {
-  if (spec.kind === "boolean") {
-    if (text === null || TRUE_WORDS.includes(text.toLowerCase())) return true;
-    if (FALSE_WORDS.includes(text.toLowerCase())) return false;
-    const line = `parameter ${spec.name}: '${text}' is neither on (1, y) nor off (0, n)`;
-    throw new ValueError(spec.name, text, "on (1, y) or off (0, n)", line);
-  }
-  const value = text !== null && /^(\d+|0x[0-9a-f]+)$/i.test(text) ? Number(text) : Number.NaN;
-  if (value >= spec.low && value <= spec.high) return value;
+  if (text === null && spec.kind === "boolean") return true;
   const got = text === null ? "no value is given" : `'${text}'`;
-  const expected = `a whole number from ${spec.low} to ${spec.high}`;
-  throw new ValueError(spec.name, text, expected, `parameter ${spec.name}: ${got}; expected ${expected}`);
+  return parameterValue(spec, text ?? "", (expected) => {
+    return new ValueError(spec.name, text, expected, `parameter ${spec.name}: ${got}; expected ${expected}`);
+  });
+}
+
+/**
+ * The value that `text` stands for.
+ * @param problem makes the error for text that stands for none, from what was expected
+ */
+export function parameterValue(
+  spec: ParameterSpec,
+  text: string,
+  problem: (expected: string) => Error,
+): ParameterValue {
+  switch (spec.kind) {
+    case "boolean":
+      if (TRUE_WORDS.includes(text.toLowerCase())) return true;
+      if (FALSE_WORDS.includes(text.toLowerCase())) return false;
+      throw problem("on (1, y) or off (0, n)");
+    case "integer": {
+      const value = integerOf(text);
+      if (value >= spec.low && value <= spec.high) return value;
+      throw problem(`a whole number from ${spec.low} to ${spec.high}`);
+    }
+    case "integers":
+      return text.split(",").map((word) => {
+        const value = integerOf(word);
+        if (value >= spec.low && value <= spec.high) return value;
+        throw problem(`whole numbers from ${spec.low} to ${spec.high}, separated by commas`);
+      });
+    case "words":
+      return text.split(",").map((word) => {
+        if (spec.words.includes(word)) return word;
+        throw problem(`a list of ${spec.words.join(", ")}${suggestion(word, spec.words)}`);
+      });
+  }
+}
+
+/** A decimal number or, with `0x`, a hexadecimal one; NaN for other text. */
+function integerOf(text: string): number {
+  return /^(\d+|0x[0-9a-f]+)$/i.test(text) ? Number(text) : Number.NaN;
 }
 
 /** The names of parameters. */

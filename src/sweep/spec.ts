@@ -1,6 +1,5 @@
 /** What a sweep is: a workload or an experiment, and a grid of values, read from YAML. */
 import { createHash } from "node:crypto";
-import { ParameterReader } from "../experiments/base/parameters.ts";
 import { EXPERIMENTS } from "../experiments/index.ts";
 import { readSmallText } from "../files/whole-file.ts";
 import {
@@ -12,6 +11,7 @@ import {
   unknownParameter,
   ValueError,
 } from "../input/errors.ts";
+import { ParameterReader } from "../input/parameter-reader.ts";
 import { parseParameters } from "../input/parameters.ts";
 import { COMMAND_CPUS_MAX, parseMemorySize } from "../settings/machine-limits.ts";
 import { type MachineSettings, readSettings, type SettingName } from "../settings/machine-settings.ts";

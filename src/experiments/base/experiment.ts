@@ -1,8 +1,9 @@
 /** What an experiment is: parameters in, tables, plots and findings out. */
 import type { NamedFigure, Preset } from "../../../arch/index.ts";
+import type { ParameterReader } from "../../input/parameter-reader.ts";
+import type { ParameterSpec, ParameterValue } from "../../input/parameters.ts";
 import type { Kernel, KernelConfig } from "../../machine/kernel.ts";
 import type { SettingName } from "../../settings/machine-settings.ts";
-import type { ParameterReader, ParameterSpec } from "./parameters.ts";
 
 /** A column of a result table. */
 export interface Column {
@@ -45,7 +46,7 @@ export interface ExperimentResult {
   readonly name: string;
   readonly preset: string;
   readonly seed: number;
-  readonly parameters: Readonly<Record<string, Value | readonly Value[]>>;
+  readonly parameters: Readonly<Record<string, ParameterValue | Value>>;
   readonly tables: readonly ResultTable[];
   readonly plots: readonly Plot[];
   /** What the tables say, one sentence each, computed from them. */

@@ -4,15 +4,29 @@ import { type ParameterSpec, parseParameters } from "../../../src/input/paramete
 const SPECS: readonly ParameterSpec[] = [
   { name: "nr_threads", kind: "integer", default: 4, low: 1, high: 100, summary: "" },
   { name: "use_huge", kind: "boolean", default: false, summary: "" },
+  { name: "sizes", kind: "integers", default: [1, 2], low: 1, high: 9, summary: "" },
+  { name: "order", kind: "words", default: ["up"], words: ["up", "down"], summary: "" },
 ];
 
 describe("parameters of a workload", () => {
   it("keep their defaults where none is given", () => {
-    expect(parseParameters("x", SPECS, [])).toEqual({ nr_threads: 4, use_huge: false });
+    expect(parseParameters("x", SPECS, [])).toEqual({
+      nr_threads: 4,
+      use_huge: false,
+      sizes: [1, 2],
+      order: ["up"],
+    });
   });
 
   it("are read as modprobe reads them", () => {
-    expect(parseParameters("x", SPECS, ["nr_threads=0x10", "use_huge"])).toEqual({ nr_threads: 16, use_huge: true });
+    expect(parseParameters("x", SPECS, ["nr_threads=0x10", "use_huge"])).toMatchObject({
+      nr_threads: 16,
+      use_huge: true,
+    });
+    expect(parseParameters("x", SPECS, ["sizes=3,0x9", "order=down,up"])).toMatchObject({
+      sizes: [3, 9],
+      order: ["down", "up"],
+    });
     for (const word of ["1", "y", "Y", "true", "on"]) {
       expect(parseParameters("x", SPECS, [`use_huge=${word}`]).use_huge).toBe(true);
     }
@@ -22,13 +36,18 @@ describe("parameters of a workload", () => {
   });
 
   it.each([
-    ["nr_thread=4", "x has no parameter 'nr_thread' (did you mean nr_threads?); it has nr_threads, use_huge"],
+    [
+      "nr_thread=4",
+      "x has no parameter 'nr_thread' (did you mean nr_threads?); it has nr_threads, use_huge, sizes, order",
+    ],
     ["nr_threads=-1", "parameter nr_threads: '-1'; expected a whole number from 1 to 100"],
     ["nr_threads=101", "parameter nr_threads: '101'; expected a whole number from 1 to 100"],
     ["nr_threads=", "parameter nr_threads: ''; expected a whole number from 1 to 100"],
     ["nr_threads", "parameter nr_threads: no value is given; expected a whole number from 1 to 100"],
     ["nr_threads=1.5", "parameter nr_threads: '1.5'; expected a whole number from 1 to 100"],
-    ["use_huge=maybe", "parameter use_huge: 'maybe' is neither on (1, y) nor off (0, n)"],
+    ["use_huge=maybe", "parameter use_huge: 'maybe'; expected on (1, y) or off (0, n)"],
+    ["sizes=1,10", "parameter sizes: '1,10'; expected whole numbers from 1 to 9, separated by commas"],
+    ["order=up,dawn", "parameter order: 'up,dawn'; expected a list of up, down (did you mean down?)"],
   ])("refuse %s with one line", (word, message) => {
     expect(() => parseParameters("x", SPECS, [word])).toThrow(message);
   });

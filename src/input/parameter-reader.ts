@@ -1,0 +1,43 @@
+/** Parameters of experiments: options of the command line, each a number, a list of numbers, or a choice of words. */
+import { ValueError } from "./errors.ts";
+import { type ParameterSpec, type ParameterValues, parameterValue } from "./parameters.ts";
+
+/** Values of declared parameters, read strictly. */
+export class ParameterReader {
+  private readonly specs: readonly ParameterSpec[];
+  private readonly given: Readonly<Record<string, string | undefined>>;
+
+  /** @param given what was given, by name; the rest are defaults */
+  constructor(specs: readonly ParameterSpec[], given: Readonly<Record<string, string | undefined>>) {
+    this.specs = specs;
+    this.given = given;
+  }
+
+  /** A single number. @throws ValueError naming the value and what was expected */
+  number(name: string): number {
+    return this.read(name, "integer") as number;
+  }
+
+  /** A list of numbers. @throws ValueError naming the value and what was expected */
+  list(name: string): readonly number[] {
+    return this.read(name, "integers") as readonly number[];
+  }
+
+  /** A list of words. @throws ValueError naming the value and what was expected */
+  words(name: string): readonly string[] {
+    return this.read(name, "words") as readonly string[];
+  }
+
+  /** All values, for the result. @throws ValueError naming the value and what was expected */
+  all(): ParameterValues {
+    return Object.fromEntries(this.specs.map(({ name, kind }) => [name, this.read(name, kind)]));
+  }
+
+  private read(name: string, kind: ParameterSpec["kind"]): ParameterValues[string] {
+    const spec = this.specs.find((candidate) => candidate.name === name);
+    if (spec?.kind !== kind) throw new Error(`no parameter ${name} of kind ${kind}`);
+    const { [name]: text } = this.given;
+    if (text === undefined) return spec.default;
+    return parameterValue(spec, text, (expected) => new ValueError(`--${name}`, text, expected));
+  }
+}
