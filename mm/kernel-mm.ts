@@ -7,6 +7,7 @@ import type { Machine } from "../arch/machine.ts";
 import type { EventLoop } from "../arch/time/event-loop.ts";
 import { type FlushPolicy, INVLPGB_POLICY, IPI_POLICY } from "./flush/flush-policy.ts";
 import { Flushing, type FlushingConfig } from "./flush/flushing.ts";
+import { UnflushedRanges } from "./flush/unflushed-ranges.ts";
 import type { PageAllocator } from "./frames/page-allocator.ts";
 import type { FaultInjection } from "./kernel/fault-injection.ts";
 import { checkKernelCosts, type KernelCosts } from "./kernel/kernel-costs.ts";
@@ -76,6 +77,7 @@ export class KernelMm {
     this.version = parts.version ?? DEFAULT_KERNEL_VERSION;
     const policy = parts.flushing?.policy ?? defaultFlushPolicy(machine, this.version);
     this.flushing = new Flushing(machine, costs, { ...parts.flushing, policy });
+    if (this.version.blocks.aliasesScan === "free lists") this.flushing.unflushed = new UnflushedRanges();
     this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
   }
 

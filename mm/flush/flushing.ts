@@ -11,6 +11,7 @@ import { ConfigError } from "../lib/config-error.ts";
 import { FlushAccounts, type FlushAccountsOptions, type FlushRecord } from "./flush-accounts.ts";
 import { type FlushContext, type FlushPolicy, IPI_POLICY } from "./flush-policy.ts";
 import { TlbVmstat } from "./tlb-vmstat.ts";
+import type { UnflushedRanges } from "./unflushed-ranges.ts";
 import { UserMode } from "./user-mode.ts";
 
 /** Linux's default of `tlb_single_page_flush_ceiling`. */
@@ -52,6 +53,8 @@ export class Flushing implements FlushContext {
   /** Called after INVLPG of a kernel page on a CPU; `user-spaces.ts` sets it. */
   afterKernelPage: ((cpu: number, la: number, record: FlushRecord | null) => void) | null = null;
   accounts: FlushAccounts | null = null;
+  /** What was unmapped in vmap blocks and not flushed, where the version of the kernel forgets some of it; else null. */
+  unflushed: UnflushedRanges | null = null;
 
   /**
    * @throws ConfigError for a policy that the machine cannot carry out, an isolated CPU that it does not have, or a ceiling that

@@ -80,6 +80,8 @@ function* flushEverywhere(
     accounts === null || record === null ? invalidate : (cpu) => accounts.attributed(record, cpu, invalidate);
   const invalidateAll = inItsName(wholeTlb);
   const invalidate = full ? invalidateAll : inItsName(pages);
+  const covered = flushing.unflushed?.coveredBy(start, end, full);
   yield* policy.flush(flushing, { start, end, full, invalidate, invalidateAll, record });
+  if (covered !== undefined) flushing.unflushed?.flushed(covered);
   return record;
 }

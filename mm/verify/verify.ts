@@ -37,6 +37,11 @@ export function verifyVmalloc(state: Vmalloc, userSpaces: readonly UserSpaceTabl
       findings.add(`a flush of ${formatRange(start, end)} is owed, which nobody has settled`);
     }
   }
+  for (const { start, end } of state.flushing.unflushed?.forgotten ?? []) {
+    findings.add(
+      `${formatRange(start, end)} was unmapped in a used-up vmap block, and vm_unmap_aliases returned without a flush of it: TLBs may hold stale entries`,
+    );
+  }
   const kernelWalk = verifyPageTables(state.tables, "kernel page tables", findings);
   verifyMappings(state, census, blockOf, kernelWalk.leaves, findings);
   verifyTlbs(state, census, blockOf, userSpaces, findings);

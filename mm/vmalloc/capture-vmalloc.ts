@@ -41,6 +41,12 @@ export interface VmallocState {
 export function captureVmalloc(state: Vmalloc): VmallocState {
   const { areas, vms, pageArrays, blocks, flushing, purgeNotifiers } = state;
   checkState("allocation that failed", state.failedAreas.length === 0, "is still to be freed by its work item");
+  const forgotten = flushing.unflushed?.forgotten.length ?? 0;
+  checkState(
+    "vm_unmap_aliases",
+    forgotten === 0,
+    `has left ${forgotten} ranges stale, which a saved state does not hold`,
+  );
   checkState("vmap purge notifier", purgeNotifiers.length === 0, "is registered, which is a function of the program");
   const vmNumbers: number[] = [];
   const captured = captureAreas(areas, state.freeTree, state.nodes, (address) => state.addrToNode(address), {

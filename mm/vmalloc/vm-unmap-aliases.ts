@@ -90,5 +90,6 @@ function* unmapAliasesOfQueued(state: Vmalloc, rangeStart: number, rangeEnd: num
   state.events?.aliases(start, end, dirtySeen);
   const anyPurged = yield* __purgeVmapAreaLazy(state, start, end, false, "aliases");
   if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state.flushing, start, end, "aliases");
+  state.flushing.unflushed?.forgetRest();
   state.purgeLock.release();
 }

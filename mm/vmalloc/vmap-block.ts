@@ -137,6 +137,7 @@ function giveBackToBlock(state: Vmalloc, block: number, first: number, pages: nu
   const start = areas.start[blocks.area[block]];
   const address = start + first * PAGE_SIZE;
   state.tables.owed.settle(owed, address, address + pages * PAGE_SIZE);
+  state.flushing.unflushed?.add(address, address + pages * PAGE_SIZE);
   state.events?.vbFree(address, order, start, blocks.free[block], dirty, blocks.cpu[block]);
   blocks.locks[block].release();
   return dirty === config.blockPages ? freeVmapBlock(state, block) : DONE;
