@@ -129,9 +129,16 @@ export {
 } from "./memory/physical-memory.ts";
 export { assumed, BASES, type Basis, documented, type Figure, measured, type Origin } from "./presets/figure.ts";
 export { PRESETS, presetByName } from "./presets/index.ts";
-export { countByBasis, figuresOf, type NamedFigure } from "./presets/named-figures.ts";
+export {
+  allFiguresOf,
+  countByBasis,
+  type FigureValue,
+  figuresOf,
+  type NamedFigure,
+  withFigure,
+} from "./presets/named-figures.ts";
 export type { CostProfile, CpuFeatures, Preset, TlbPreset } from "./presets/preset.ts";
-export { parsePreset } from "./presets/preset-schema.ts";
+export { checkPreset, parsePreset } from "./presets/preset-schema.ts";
 export {
   ACTIVITY_FLUSH,
   ACTIVITY_IDLE,

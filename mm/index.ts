@@ -50,8 +50,9 @@ export {
   wait,
 } from "./kernel/blocking.ts";
 export { type AllocationKind, FaultInjection } from "./kernel/fault-injection.ts";
-export { kernelFiguresOf } from "./kernel/kernel-cost-origins.ts";
+export { kernelFiguresOf, withKernelCost } from "./kernel/kernel-cost-origins.ts";
 export {
+  checkKernelCosts,
   DEFAULT_KERNEL_COSTS,
   DESTINATION_MODES,
   type DestinationMode,

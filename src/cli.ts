@@ -6,6 +6,7 @@ import { EXIT_FAILURE, EXIT_OK, endingOf, oneLine } from "./command-line/errors.
 import { flushStandardStreams, printError, printOutput, ReaderGone } from "./command-line/standard-streams.ts";
 import { addExperimentCommand } from "./commands/experiment.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
+import { addPresetsCommand } from "./commands/presets.ts";
 import { addReplayCommand } from "./commands/replay.ts";
 import { addRunCommand } from "./commands/run.ts";
 import { addSweepCommand } from "./commands/sweep.ts";
@@ -36,6 +37,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addInspectCommand(program, exit);
   addExperimentCommand(program, exit);
   addSweepCommand(program, exit);
+  addPresetsCommand(program, exit);
   addHelpCommand(program);
   for (const command of program.commands) command.copyInheritedSettings(program);
   try {

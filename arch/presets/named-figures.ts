@@ -3,6 +3,9 @@ import { isRecord } from "./field-checks.ts";
 import type { Basis, Figure, Origin } from "./figure.ts";
 import type { CpuFeatures, Preset } from "./preset.ts";
 
+/** What a figure can be given: a number, a name, on or off, page sizes. */
+export type FigureValue = number | string | boolean | readonly string[];
+
 /** A figure with its name and with what it is a figure of. */
 export interface NamedFigure extends Origin {
   /** The way to it in the preset, with dots: `dataCaches.0.hitCycles`. */
@@ -30,10 +33,18 @@ const NEEDED_FEATURES: Readonly<Record<string, keyof CpuFeatures>> = {
 /** Units of plain fields that are numbers. */
 const PLAIN_UNITS: Readonly<Record<string, string>> = { sets: "sets", ways: "ways" };
 
-/** All figures of a preset, in the order in which it has them; what its features exclude is left out. */
+/** Figures that play a part in a CPU with the preset's features. */
 export function figuresOf(preset: Preset): NamedFigure[] {
+  return allFiguresOf(preset).filter(({ name }) => {
+    const feature = NEEDED_FEATURES[name];
+    return feature === undefined || preset.features[feature];
+  });
+}
+
+/** All figures of a preset, in the order in which it has them. */
+export function allFiguresOf(preset: Preset): NamedFigure[] {
   const { maxPhyAddr, frequencyGhz, tlbs, pagingStructureCaches, dataCaches, memory, costs } = preset;
-  const all = [
+  return [
     named("maxPhyAddr", "", maxPhyAddr),
     named("frequencyGhz", "", frequencyGhz),
     ...tlbs.flatMap((tlb, index) => shapeFigures(`tlbs.${index}`, tlb.name, tlb)),
@@ -44,10 +55,6 @@ export function figuresOf(preset: Preset): NamedFigure[] {
     named("memory", "", memory),
     ...Object.entries(costs).map(([name, figure]) => named(`costs.${name}`, "", figure)),
   ];
-  return all.filter(({ name }) => {
-    const feature = NEEDED_FEATURES[name];
-    return feature === undefined || preset.features[feature];
-  });
 }
 
 /** How many of some figures have each basis. */
@@ -55,6 +62,28 @@ export function countByBasis(figures: readonly Origin[]): Record<Basis, number> 
   const counts: Record<Basis, number> = { measured: 0, documented: 0, assumed: 0 };
   for (const { basis } of figures) counts[basis]++;
   return counts;
+}
+
+/**
+ * The preset with another value for one of its figures, or of its features (`features.invlpgb`). It is not checked.
+ * @param name one of `allFiguresOf`, or a feature
+ * @param origin how the new value is known
+ */
+export function withFigure(preset: Preset, name: string, value: FigureValue, origin: Origin): Preset {
+  return changed(preset, name.split("."), value, origin) as Preset;
+}
+
+function changed(whole: object, path: readonly string[], value: FigureValue, origin: Origin): object {
+  const [key, ...rest] = path;
+  const fields = whole as Readonly<Record<string, unknown>>;
+  const old = fields[key];
+  const copy = (field: unknown): object =>
+    Array.isArray(whole) ? whole.with(Number(key), field) : { ...fields, [key]: field };
+  if (rest.length > 0) return copy(changed(old as object, rest, value, origin));
+  if (isRecord(old) && "unit" in old) return copy({ ...old, value, ...origin });
+  const { origins } = fields;
+  const hasOrigin = isRecord(origins) && Object.hasOwn(origins, key);
+  return hasOrigin ? { ...copy(value), origins: { ...origins, [key]: origin } } : copy(value);
 }
 
 function named(name: string, of: string, { value, unit, basis, source }: Figure): NamedFigure {

@@ -22,7 +22,7 @@ const OTHER_DATA_TLBS = SUNNY_COVE_DATA_TLBS.filter(({ name, level }) => level =
 export const SAPPHIRE_RAPIDS: Preset = {
   ...ICELAKE,
   name: "sapphire-rapids",
-  description: "Intel Sapphire Rapids and Emerald Rapids",
+  description: "Intel Sapphire and Emerald Rapids",
   maxPhyAddr: bits(46, assumed("Xeon 8480; remembered")),
   frequencyGhz: gigahertz(2.0, documented("Xeon Platinum 8480+, base")),
   features: { ...ICELAKE.features, pks: true, shadowStack: true },

@@ -42,6 +42,20 @@ export function kernelFiguresOf(costs: KernelCosts): NamedFigure[] {
   return costFigures("kernel", costs, DEFAULT_KERNEL_COSTS, DEFAULT_COST_ORIGINS);
 }
 
+/**
+ * The costs with another value for one of them. They are not checked.
+ * @param name one of those of `kernelFiguresOf`
+ */
+export function withKernelCost(costs: KernelCosts, name: string, value: number | string): KernelCosts {
+  const [, ...path] = name.split(".");
+  return changed(costs, path, value) as KernelCosts;
+}
+
+function changed(costs: object, [key, ...rest]: readonly string[], value: number | string): object {
+  const field = rest.length === 0 ? value : changed((costs as Fields)[key] as object, rest, value);
+  return Array.isArray(costs) ? costs.with(Number(key), field) : { ...costs, [key]: field };
+}
+
 type Fields = Readonly<Record<string, unknown>>;
 
 function costFigures(path: string, costs: object, defaults: object, origins: object): NamedFigure[] {

@@ -2,8 +2,33 @@
 import { type Command, Option } from "commander";
 import { DEFERRED_POLICY } from "../../mm/index.ts";
 import { type MachineSettings, SETTING_NAMES, SETTINGS, type SettingName } from "../settings/machine-settings.ts";
+import { presetNames } from "../settings/presets.ts";
 import { UsageError } from "./errors.ts";
 import { optionParser } from "./option-values.ts";
+
+/** What `--preset` and `--set` were given. */
+export interface FigureOptions {
+  readonly preset: string;
+  readonly set: readonly string[];
+}
+
+/** Adds `--preset` and `--set` to a command. */
+export function addFigureOptions(command: Command): void {
+  command
+    .option(
+      "--preset <name>",
+      `microarchitecture: its TLBs and costs (${presetNames().join(", ")}), or a file that ends in .json`,
+      "skylake",
+    )
+    .addOption(
+      new Option(
+        "--set <name=value>",
+        "another value for a figure of the preset or of the kernel, such as tlbs.0.ways=8 or kernel.callCycles=150; may be repeated (mmulab presets NAME shows the names)",
+      )
+        .argParser((word: string, previous: readonly string[]) => [...previous, word])
+        .default([], "none"),
+    );
+}
 
 /** Adds options for `names` to a command, under a heading of their own in its help. */
 export function addMachineOptions(

@@ -1,7 +1,7 @@
 /** `mmulab experiment`: measurements that answer a question, as tables and plots. */
 import { type Command, Option } from "commander";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
-import { addMachineOptions } from "../command-line/machine-options.ts";
+import { addFigureOptions, addMachineOptions, type FigureOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
@@ -14,13 +14,12 @@ import { defaultText } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { Kernel } from "../machine/kernel.ts";
+import { chooseFigures } from "../settings/figure-choice.ts";
 import { type MachineSettings, settingKey } from "../settings/machine-settings.ts";
-import { findPreset, presetNames } from "../settings/presets.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 
-interface ExperimentOptions extends MachineSettings {
+interface ExperimentOptions extends MachineSettings, FigureOptions {
   readonly seed: number;
-  readonly preset: string;
   readonly inputs?: boolean;
   readonly json?: boolean;
   readonly csv?: boolean;
@@ -57,8 +56,8 @@ export function addExperimentCommand(program: Command, exit: (code: number) => v
     for (const spec of experiment.parameters) {
       command.addOption(new Option(`--${spec.name} <values>`, spec.summary).default(defaultText(spec)));
     }
+    addFigureOptions(command);
     command
-      .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
       .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
       .option("--inputs", "print every figure that went in as well, with its source")
       .option("--json", "print the result as one JSON object")
@@ -74,7 +73,8 @@ export function addExperimentCommand(program: Command, exit: (code: number) => v
 
 async function run(experiment: Experiment, options: ExperimentOptions, values: Values): Promise<number> {
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
-  const preset = findPreset(options.preset);
+  const figures = await chooseFigures(options.preset, options.set);
+  const { preset } = figures;
   checkOutputs([
     { what: "--html", file: options.html },
     { what: "--timeline", file: options.timeline },
@@ -85,9 +85,10 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   const given = Object.fromEntries(
     experiment.parameters.map(({ name }): [string, string] => [name, String(values[name])]),
   );
-  const settings: MachineSettings = Object.fromEntries(
-    experiment.settings.map((name) => [settingKey(name), values[settingKey(name)]]),
-  );
+  const settings: MachineSettings = {
+    ...Object.fromEntries(experiment.settings.map((name) => [settingKey(name), values[settingKey(name)]])),
+    figures,
+  };
   const observer = {
     onProgress: (done: number, of: number, text: string) => {
       if (of !== total) {

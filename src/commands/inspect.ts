@@ -1,6 +1,7 @@
 /** `mmulab inspect`: a look at an emulated kernel as at a live one. */
 import { type Command, Option } from "commander";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
+import { addFigureOptions, type FigureOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import { checkOutputs } from "../files/output-target.ts";
@@ -11,13 +12,13 @@ import { RANGE_NAMES, type RangeName, VIEWS, type ViewOptions } from "../inspect
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { replayUntil } from "../recording/replay-until.ts";
 import { runOnKernel } from "../runs/run.ts";
+import { chooseFigures } from "../settings/figure-choice.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { SETTINGS } from "../settings/machine-settings.ts";
-import { findPreset, presetNames } from "../settings/presets.ts";
 import { isStateFile, loadKernel, saveKernel } from "../state/machine-state.ts";
 import { loadWorkload } from "../workloads/index.ts";
 
-interface InspectCommandOptions {
+interface InspectCommandOptions extends FigureOptions {
   readonly kernel?: string;
   readonly calls: number;
   readonly run: string;
@@ -25,7 +26,6 @@ interface InspectCommandOptions {
   readonly cpus: number;
   readonly memory: number;
   readonly seed: number;
-  readonly preset: string;
   readonly range: RangeName;
   readonly cpu?: number;
   readonly address?: string;
@@ -49,7 +49,7 @@ Examples:
 
 /** Adds the command; `exit` takes its exit code. */
 export function addInspectCommand(program: Command, exit: (code: number) => void): void {
-  program
+  const command = program
     .command("inspect")
     .summary("look at areas, page tables, TLBs and memory after a run or part of a replay")
     .description("Show the state of an emulated kernel in the formats of a live one.")
@@ -73,7 +73,6 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
         .default(2 ** 32, "4GiB"),
     )
     .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
-    .option("--preset <name>", `microarchitecture (${presetNames().join(", ")})`, "skylake")
     .addOption(
       new Option(`--kernel ${SETTINGS.kernel.value}`, SETTINGS.kernel.summary).argParser(
         optionParser(SETTINGS.kernel.parse),
@@ -87,10 +86,11 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
     .option("--save <file>", "write the state to a file as well")
     .option("--json", "print one JSON object with the lines")
     .option("--quiet", "print nothing but errors (and what --json asks for)")
-    .addHelpText("after", HELP)
-    .action(async (view: string, file: string | undefined, options: InspectCommandOptions, command: Command) => {
-      exit(await inspect(view, file, options, command));
-    });
+    .addHelpText("after", HELP);
+  addFigureOptions(command);
+  command.action(async (view: string, file: string | undefined, options: InspectCommandOptions) => {
+    exit(await inspect(view, file, options, command));
+  });
 }
 
 async function inspect(
@@ -134,7 +134,7 @@ const VIEW_OPTIONS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Options that say which machine is booted: they mean nothing for one that comes from a file. */
-const MACHINE_OPTIONS = ["run", "ops", "cpus", "memory", "seed", "preset", "kernel"];
+const MACHINE_OPTIONS = ["run", "ops", "cpus", "memory", "seed", "preset", "set", "kernel"];
 
 async function kernelOf(
   file: string | undefined,
@@ -159,7 +159,8 @@ async function kernelOf(
   }
   if (isGiven("calls")) throw new UsageError("--calls goes with a recording, but no file is given");
   const { cpus, memory, seed, ops, run } = options;
-  const machine = { cpus, memoryBytes: memory, preset: findPreset(options.preset), kernel: options.kernel };
+  const { preset, costs } = await chooseFigures(options.preset, options.set);
+  const machine = { cpus, memoryBytes: memory, preset, costs, kernel: options.kernel };
   if (run === "none") return { kernel: bootKernel(machine), source: `${cpus} CPUs after boot` };
   const [workloadName, ...words] = run.split(" ").filter((word) => word !== "");
   const workload = await loadWorkload(workloadName ?? "");

@@ -1,18 +1,17 @@
 /** `mmulab replay --ftrace`: vmalloc events that any kernel traced. */
 
 import { EXIT_OK } from "../command-line/errors.ts";
-import { checkHeeded } from "../command-line/machine-options.ts";
+import { checkHeeded, type FigureOptions } from "../command-line/machine-options.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import { inputSizeBytes } from "../files/byte-chunks.ts";
+import { chooseFigures } from "../settings/figure-choice.ts";
 import type { MachineSettings } from "../settings/machine-settings.ts";
-import { findPreset } from "../settings/presets.ts";
 import { replayFtrace } from "../traces/ftrace-replay.ts";
 import { renderFtraceReport } from "../traces/ftrace-report-text.ts";
 
 /** Options of the command that concern such a trace. */
-export interface FtraceCommandOptions extends MachineSettings {
-  readonly preset: string;
+export interface FtraceCommandOptions extends MachineSettings, FigureOptions {
   readonly memory: number;
   readonly cpus?: number;
   readonly json?: boolean;
@@ -24,13 +23,13 @@ const MEBIBYTE = 2 ** 20;
 /** Replays `file` and prints what its options ask for. */
 export async function replayFtraceFile(file: string, options: FtraceCommandOptions): Promise<number> {
   checkHeeded(options);
-  const preset = findPreset(options.preset);
+  const figures = await chooseFigures(options.preset, options.set);
   const total = Math.ceil(inputSizeBytes(file) / MEBIBYTE);
   const progress = startProgress(total, options.quiet === true || total === 0);
   const report = await replayFtrace(file, {
-    preset,
     memoryBytes: options.memory,
-    settings: options,
+    preset: figures.preset,
+    settings: { ...options, figures },
     ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
     onProgress: (bytes, events) => progress.update(Math.floor(bytes / MEBIBYTE), `MiB, ${events} events`),
   }).finally(() => progress.clear());

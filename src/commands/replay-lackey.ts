@@ -1,17 +1,17 @@
 /** `mmulab replay --lackey`: a program's memory references through the MMU. */
 
 import { EXIT_OK } from "../command-line/errors.ts";
+import type { FigureOptions } from "../command-line/machine-options.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import { inputSizeBytes } from "../files/byte-chunks.ts";
-import { findPreset } from "../settings/presets.ts";
+import { chooseFigures } from "../settings/figure-choice.ts";
 import type { UserPageSize } from "../traces/demand-paging.ts";
 import { replayLackey } from "../traces/lackey-replay.ts";
 import { renderLackeyCsv, renderLackeyReport } from "../traces/lackey-text.ts";
 
 /** Options of the command that concern such a trace. */
-export interface LackeyCommandOptions {
-  readonly preset: string;
+export interface LackeyCommandOptions extends FigureOptions {
   readonly memory: number;
   readonly pages: UserPageSize;
   readonly window: number;
@@ -25,11 +25,12 @@ const MEBIBYTE = 2 ** 20;
 
 /** Replays `file` and prints what its options ask for. */
 export async function replayLackeyFile(file: string, options: LackeyCommandOptions): Promise<number> {
-  const preset = findPreset(options.preset);
+  const figures = await chooseFigures(options.preset, options.set);
   const total = Math.ceil(inputSizeBytes(file) / MEBIBYTE);
   const progress = startProgress(total, options.quiet === true || total === 0);
   const report = await replayLackey(file, {
-    preset,
+    preset: figures.preset,
+    figures,
     memoryBytes: options.memory,
     pageSize: options.pages,
     windowReferences: options.window,

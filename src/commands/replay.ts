@@ -1,7 +1,7 @@
 /** `mmulab replay`: recordings of a real kernel against the emulated one. */
 import { type Command, Option } from "commander";
 import { EXIT_DIFFERENCES, EXIT_OK, endingOf, UsageError } from "../command-line/errors.ts";
-import { addMachineOptions } from "../command-line/machine-options.ts";
+import { addFigureOptions, addMachineOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
@@ -11,7 +11,6 @@ import { type ReplayResult, replayRecording } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { SETTING_NAMES, settingKey } from "../settings/machine-settings.ts";
-import { presetNames } from "../settings/presets.ts";
 import { type FtraceCommandOptions, replayFtraceFile } from "./replay-ftrace.ts";
 import { type LackeyCommandOptions, replayLackeyFile } from "./replay-lackey.ts";
 
@@ -50,7 +49,6 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
     .argument("[file...]", "recordings (.jsonl or .jsonl.gz)")
     .option("--lackey <file>", "memory references that valgrind's lackey wrote; - is standard input")
     .option("--ftrace <file>", "ftrace text of vmalloc:* events from any machine; - is standard input")
-    .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
     .addOption(
       new Option("--memory <size>", "memory of the machine for --lackey and --ftrace")
         .argParser(optionParser(parseMemorySize))
@@ -90,6 +88,7 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
     )
     .option("--quiet", "print only what --json asks for and errors")
     .addHelpText("after", HELP);
+  addFigureOptions(command);
   addMachineOptions(
     command,
     undefined,
@@ -105,6 +104,7 @@ type Mode = "recordings" | "--lackey" | "--ftrace";
 /** What an option is for, where it is not for every kind of replay; and its spelling. */
 const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly modes: readonly Mode[] }>> = {
   preset: { name: "--preset", modes: ["--lackey", "--ftrace"] },
+  set: { name: "--set", modes: ["--lackey", "--ftrace"] },
   memory: { name: "--memory", modes: ["--lackey", "--ftrace"] },
   cpus: { name: "--cpus", modes: ["--ftrace"] },
   ...Object.fromEntries(SETTING_NAMES.map((name) => [settingKey(name), { name: `--${name}`, modes: ["--ftrace"] }])),

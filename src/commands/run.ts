@@ -1,7 +1,12 @@
 /** `mmulab run`: a workload on an emulated machine, and a report. */
 import { type Command, Option } from "commander";
 import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
-import { addMachineOptions, checkHeeded } from "../command-line/machine-options.ts";
+import {
+  addFigureOptions,
+  addMachineOptions,
+  checkHeeded,
+  type FigureOptions,
+} from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
@@ -17,27 +22,27 @@ import { runOnKernel } from "../runs/run.ts";
 import type { RunReport } from "../runs/run-report.ts";
 import { renderRunReportCsv } from "../runs/run-report-csv.ts";
 import { renderRunReport, warningSummary } from "../runs/run-report-text.ts";
+import { chooseFigures, type FigureChoice } from "../settings/figure-choice.ts";
 import { COMMAND_CPUS_MAX, parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import {
   cpusOf,
+  describeSettings,
   kernelSettings,
   type MachineSettings,
   SETTING_NAMES,
   settingKey,
 } from "../settings/machine-settings.ts";
-import { findPreset, presetNames } from "../settings/presets.ts";
 import { loadKernel, saveKernel } from "../state/machine-state.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import { isWorkloadFile } from "../workloads/base/own-workload.ts";
 import type { Workload } from "../workloads/base/workload.ts";
 import { loadWorkload, WORKLOADS } from "../workloads/index.ts";
 
-interface RunCommandOptions extends MachineSettings {
+interface RunCommandOptions extends MachineSettings, FigureOptions {
   readonly cpus: number;
   readonly memory: number;
   readonly ops: number;
   readonly seed: number;
-  readonly preset: string;
   readonly list?: boolean;
   readonly wall?: boolean;
   readonly accounts?: boolean;
@@ -84,7 +89,6 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     )
     .option("--ops <number>", "operations over all CPUs", optionParser(wholeNumber(1, 1e9)), 20_000)
     .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
-    .option("--preset <name>", `microarchitecture: its TLBs and costs (${presetNames().join(", ")})`, "skylake")
     .option("--accounts", "report what the flushes cost, in four parts, by cause and by who freed")
     .option("--flushes <file>", `write a record of every flush to a file: ${FLUSH_FILE_FORMATS}`)
     .option("--events <file>", `write every event of vmalloc to a file: ${EVENT_FILE_FORMATS}`)
@@ -97,6 +101,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option("--csv", "print the report as CSV, one number a row")
     .option("--quiet", "print nothing but errors (and what --json or --csv ask for)")
     .addHelpText("after", HELP);
+  addFigureOptions(command);
   addMachineOptions(command);
   command.action(async (workload: string, parameters: string[], options: RunCommandOptions, command: Command) =>
     exit(await run(workload, parameters, options, (option) => command.getOptionValueSource(option) === "cli")),
@@ -121,6 +126,7 @@ async function run(
     throw new UsageError(`${workload.name} does not take --ops; its parameters are ${namesOf(specs).join(", ")}`);
   }
   checkHeeded(options);
+  const figures = await chooseFigures(options.preset, options.set);
   if (options.flushes !== undefined) checkFlushFile(options.flushes);
   checkOutputs(
     (["events", "flushes", "save", "timeline"] as const).map((option) => ({
@@ -134,12 +140,13 @@ async function run(
   );
   const total = workload.operationsOf?.(parameters, options.ops) ?? options.ops;
   const progress = startProgress(total, options.quiet === true);
-  const kernel = kernelFor(options, given);
+  const kernel = kernelFor(options, figures, given);
   if (options.accounts || options.flushes !== undefined) kernel.vm.flushing.keepAccounts();
   const events = options.events === undefined ? null : await openEventFile(options.events, kernel);
   kernel.vm.events = events?.observer ?? null;
   const trace = options.timeline === undefined ? null : new ChromeTrace();
   trace?.watch(kernel, `${workload.name}, ${kernel.machine.loop.cpus} CPUs`);
+  const settings = options.load === undefined ? describeSettings({ ...options, figures }) : {};
   const wall = options.wall === true ? new WallClock() : null;
   let report: RunReport;
   try {
@@ -150,6 +157,7 @@ async function run(
       ...(specs.length > 0 ? { parameters } : {}),
       ...(wall === null ? {} : { phases: wall }),
     });
+    if (Object.keys(settings).length > 0) report = { ...report, machine: { ...report.machine, settings } };
     events?.finish();
   } catch (error) {
     events?.abandon();
@@ -182,9 +190,9 @@ function judge(report: RunReport): number {
 }
 
 /** Options that say which machine is booted: a saved one has its own. */
-const MACHINE_OPTIONS = ["cpus", "memory", "preset", ...SETTING_NAMES];
+const MACHINE_OPTIONS = ["cpus", "memory", "preset", "set", ...SETTING_NAMES];
 
-function kernelFor(options: RunCommandOptions, given: (option: string) => boolean): Kernel {
+function kernelFor(options: RunCommandOptions, figures: FigureChoice, given: (option: string) => boolean): Kernel {
   if (options.load !== undefined) {
     const misplaced = MACHINE_OPTIONS.find((name) => given(settingKey(name)));
     if (misplaced === undefined) return loadKernel(options.load).kernel;
@@ -194,9 +202,8 @@ function kernelFor(options: RunCommandOptions, given: (option: string) => boolea
   if (cpus > COMMAND_CPUS_MAX)
     throw new UsageError(`--topology: has ${cpus} CPUs, expected at most ${COMMAND_CPUS_MAX}`);
   return bootKernel({
-    ...kernelSettings(options, cpus),
+    ...kernelSettings({ ...options, figures }, cpus),
     memoryBytes: options.memory,
-    preset: findPreset(options.preset),
   });
 }
 

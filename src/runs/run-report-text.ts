@@ -15,6 +15,8 @@ const WARNINGS_SHOWN = 20;
 /** The whole report; ends with a newline. */
 export function renderRunReport(report: RunReport): string {
   const { machine } = report;
+  const { settings = {} } = machine;
+  const given = Object.entries(settings).map(([name, value]) => `${name} ${value}`);
   const title = `${report.workload}: ${machine.cpus} CPUs (${machine.preset}), ${binary(machine.memoryBytes)} of memory, seed ${report.seed}`;
   const own = report.lines === undefined ? [] : [report.lines.map((line) => `${line}\n`).join("")];
   const costs = report.flushCosts === undefined ? [] : [renderFlushCosts(report.flushCosts)];
@@ -27,7 +29,7 @@ export function renderRunReport(report: RunReport): string {
     ...costs,
     cpus(report),
   ];
-  return `${title}\n\n${sections.join("\n")}`;
+  return `${title}\n${given.length === 0 ? "" : `  ${given.join("; ")}\n`}\n${sections.join("\n")}`;
 }
 
 function operations(report: RunReport): string {

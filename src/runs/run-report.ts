@@ -26,6 +26,8 @@ export interface RunReport {
     readonly frequencyGhz: number;
     /** How many figures of the preset and of the kernel's costs play a part, by how they are known. */
     readonly figures: FigureCounts;
+    /** Settings that were given, as words by name; absent when there are none. */
+    readonly settings?: Readonly<Record<string, string | number>>;
   };
   /** By the kernel function's name. */
   readonly operations: Readonly<Record<string, Readonly<OperationCount>>>;

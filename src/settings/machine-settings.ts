@@ -15,6 +15,7 @@ import {
 import { unknownName, ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { KernelConfig } from "../machine/kernel.ts";
+import type { FigureChoice } from "./figure-choice.ts";
 
 /** What was given, by the option's name in camel case; what is absent is the kernel's own. */
 export interface MachineSettings {
@@ -29,6 +30,8 @@ export interface MachineSettings {
   readonly nrCpus?: number;
   readonly ipiMode?: DestinationMode;
   readonly proveLocking?: boolean;
+  /** What `--preset` and `--set` ask for; absent: mmulab's own figures of whatever preset the kernel is booted with. */
+  readonly figures?: FigureChoice;
 }
 
 /** A name of a setting, as the command line writes it: `--flush-ceiling`. */
@@ -167,7 +170,9 @@ export function kernelSettings(settings: MachineSettings, cpus: number): Partial
   if (settings.nrCpus !== undefined && settings.nrCpus < cpus) {
     throw new ValueError("--nr-cpus", settings.nrCpus, `at least ${cpus}, the CPUs of the machine`);
   }
-  const { ipi } = DEFAULT_KERNEL_COSTS;
+  const { figures } = settings;
+  const costs = figures?.costs ?? DEFAULT_KERNEL_COSTS;
+  const { ipi } = costs;
   return {
     cpus,
     vmalloc: vmallocSettings(settings),
@@ -178,7 +183,8 @@ export function kernelSettings(settings: MachineSettings, cpus: number): Partial
     ...(pti === undefined ? {} : { pageTableIsolation: pti }),
     ...(flushCeiling === undefined ? {} : { flushCeilingPages: flushCeiling }),
     ...(proveLocking === undefined ? {} : { proveLocking }),
-    ...(ipiMode === undefined ? {} : { costs: { ...DEFAULT_KERNEL_COSTS, ipi: { ...ipi, destinationMode: ipiMode } } }),
+    ...(figures === undefined ? {} : { preset: figures.preset }),
+    costs: ipiMode === undefined ? costs : { ...costs, ipi: { ...ipi, destinationMode: ipiMode } },
   };
 }
 
@@ -190,14 +196,20 @@ export function cpusOf({ sockets, coresPerSocket, threadsPerCore }: TopologyConf
 /** Settings that were given, as words by name, for reports. */
 export function describeSettings(settings: MachineSettings): Record<string, string | number> {
   const { topology, policy, isolated } = settings;
+  const { presetFile, set } = settings.figures ?? {};
   const words: Record<string, unknown> = {
     ...settings,
     topology: topology === undefined ? undefined : formatTopology(topology),
     policy: policy?.name,
     isolated: isolated?.join("+"),
   };
+  const given = set === undefined ? [] : Object.entries(set).map(([name, value]) => `${name}=${value}`);
   return Object.fromEntries(
-    SETTING_NAMES.map((name) => [name, shown(words[settingKey(name)])]).filter(([, value]) => value !== undefined),
+    [
+      ...SETTING_NAMES.map((name) => [name, shown(words[settingKey(name)])]),
+      ["preset-file", presetFile],
+      ["set", given.length === 0 ? undefined : given.join(" ")],
+    ].filter(([, value]) => value !== undefined),
   );
 }
 

@@ -1,6 +1,7 @@
-/** The microarchitectures that the command line knows. */
+/** The microarchitectures that the command line knows, and files of one's own. */
 import { PRESETS, type Preset } from "../../arch/index.ts";
-import { unknownName } from "../input/errors.ts";
+import { UnknownNameError } from "../input/errors.ts";
+import { suggestion } from "../input/suggestion.ts";
 
 /**
  * The preset called `name`.
@@ -9,7 +10,25 @@ import { unknownName } from "../input/errors.ts";
 export function findPreset(name: string): Preset {
   const found = PRESETS.find((preset) => preset.name === name);
   if (found !== undefined) return found;
-  throw unknownName("preset", name, presetNames());
+  const known = presetNames();
+  const line = `unknown preset '${name}'${suggestion(name, known)}; there are ${known.join(", ")}, and files that end in .json`;
+  throw new UnknownNameError(line, name, known);
+}
+
+/** Whether a word that is given for a preset is the name of a file. */
+export function isPresetFile(word: string): boolean {
+  return word.endsWith(".json");
+}
+
+/**
+ * The preset called `word`, or in the file `word`.
+ * @throws UnknownNameError, InputFileError when there is none or it is wrong
+ */
+export async function loadPreset(word: string): Promise<Preset> {
+  if (!isPresetFile(word)) return findPreset(word);
+  // Only those who give a file wait for its parser.
+  const { readPresetFile } = await import("./preset-file.ts");
+  return readPresetFile(word);
 }
 
 /** The names of all presets. */

@@ -8,8 +8,8 @@ import type { RunReport } from "../runs/run-report.ts";
 import { warningSummary } from "../runs/run-report-text.ts";
 import { parseMemorySize } from "../settings/machine-limits.ts";
 import { cpusOf, kernelSettings } from "../settings/machine-settings.ts";
-import { findPreset } from "../settings/presets.ts";
 import { findWorkload } from "../workloads/index.ts";
+import { figuresOfPoint, isFigureColumn } from "./figure-columns.ts";
 import { SETTING_COLUMNS, type SweepPoint, type SweepSpec, settingsOf } from "./spec.ts";
 
 /** Numbers and words by column. */
@@ -17,7 +17,7 @@ export type ResultRow = Readonly<Record<string, number | string>>;
 
 const DEFAULT_OPERATIONS = 20_000;
 /** Columns of a grid that are not parameters of the workload itself. */
-const MACHINE = ["cpus", "memory", "preset", "operations", ...Object.keys(SETTING_COLUMNS)];
+const MACHINE: readonly string[] = ["cpus", "memory", "preset", "operations", ...Object.keys(SETTING_COLUMNS)];
 
 /** Runs a point; its rows, one for a workload, those of its first table for an experiment. */
 export function runPoint(spec: Pick<SweepSpec, "kind" | "name">, point: SweepPoint): ResultRow[] {
@@ -27,7 +27,7 @@ export function runPoint(spec: Pick<SweepSpec, "kind" | "name">, point: SweepPoi
 function runWorkloadPoint(name: string, point: SweepPoint): ResultRow {
   const { values, seed } = point;
   const workload = findWorkload(name);
-  const own = Object.entries(values).filter(([key]) => !MACHINE.includes(key));
+  const own = Object.entries(values).filter(([key]) => !MACHINE.includes(key) && !isFigureColumn(key));
   const parameters = parseParameters(
     name,
     workload.parameters ?? [],
@@ -37,9 +37,8 @@ function runWorkloadPoint(name: string, point: SweepPoint): ResultRow {
   const { topology } = settings;
   const cpus = values.cpus ?? (topology === undefined ? DEFAULT_KERNEL_CONFIG.cpus : cpusOf(topology));
   const kernel = bootKernel({
-    ...kernelSettings(settings, Number(cpus)),
+    ...kernelSettings({ ...settings, figures: figuresOfPoint(values) }, Number(cpus)),
     ...(values.memory === undefined ? {} : { memoryBytes: parseMemorySize(String(values.memory)) }),
-    ...(values.preset === undefined ? {} : { preset: findPreset(String(values.preset)) }),
   });
   const accounts = kernel.vm.flushing.keepAccounts();
   const operations = values.operations === undefined ? DEFAULT_OPERATIONS : Number(values.operations);
@@ -79,11 +78,12 @@ function failureOf(report: RunReport): { failure?: string } {
 function runExperimentPoint(name: string, point: SweepPoint): ResultRow[] {
   const experiment = EXPERIMENTS.find((each) => each.name === name);
   if (experiment === undefined) throw new Error(`no experiment ${name}`);
-  const { preset = "skylake", ...given } = point.values;
-  const own = Object.entries(given).filter(([key]) => !Object.hasOwn(SETTING_COLUMNS, key));
+  const { preset: _, ...given } = point.values;
+  const figures = figuresOfPoint(point.values);
+  const own = Object.entries(given).filter(([key]) => !Object.hasOwn(SETTING_COLUMNS, key) && !isFigureColumn(key));
   const texts = Object.fromEntries(own.map(([key, value]) => [key, String(value)]));
-  const settings = settingsOf(given);
-  const result = runExperiment(experiment, findPreset(String(preset)), point.seed, texts, undefined, settings);
+  const settings = { ...settingsOf(given), figures };
+  const result = runExperiment(experiment, figures.preset, point.seed, texts, undefined, settings);
   const [table] = result.tables;
   return table.rows.map((row) => Object.fromEntries(table.columns.map(({ key }, i) => [key, row[i]])));
 }

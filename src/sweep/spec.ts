@@ -15,8 +15,9 @@ import { ParameterReader } from "../input/parameter-reader.ts";
 import { parseParameters } from "../input/parameters.ts";
 import { COMMAND_CPUS_MAX, parseMemorySize } from "../settings/machine-limits.ts";
 import { type MachineSettings, readSettings, type SettingName } from "../settings/machine-settings.ts";
-import { findPreset } from "../settings/presets.ts";
+
 import { findWorkload } from "../workloads/index.ts";
+import { checkFigures, fileContents, isFigureColumn, presetNamed } from "./figure-columns.ts";
 import { type GridValue, type Located, readSpecText, SPEC_BYTES_MAX, type SpecText } from "./spec-text.ts";
 
 /** A sweep, checked. */
@@ -44,7 +45,7 @@ const POINTS_MAX = 1_000_000;
 const MACHINE_PARAMETERS: Readonly<Record<string, (value: GridValue) => unknown>> = {
   cpus: wholeFrom(1, COMMAND_CPUS_MAX),
   memory: (value) => parseMemorySize(String(value)),
-  preset: (value) => findPreset(String(value)),
+  preset: (value) => presetNamed(String(value)),
   operations: wholeFrom(1, 1e9),
 };
 
@@ -123,7 +124,9 @@ function checked(file: string, text: SpecText, firstSeed: number): SweepSpec {
     const at = text.grid[0]?.at ?? subject.at;
     throw inputErrorAt(at, `the grid has ${points} points; the most is ${POINTS_MAX}`);
   }
+  checkFigures(text.grid);
   for (const { name, at, values } of text.grid) {
+    if (isFigureColumn(name)) continue;
     for (const value of values) {
       try {
         check(name, value.value);
@@ -133,7 +136,11 @@ function checked(file: string, text: SpecText, firstSeed: number): SweepSpec {
       }
     }
   }
-  const key = createHash("sha256").update(JSON.stringify(spec)).digest("hex").slice(0, 16);
+  const key = createHash("sha256")
+    .update(JSON.stringify(spec))
+    .update(fileContents(spec.grid))
+    .digest("hex")
+    .slice(0, 16);
   return { ...spec, key };
 }
 
@@ -178,7 +185,7 @@ function experimentChecker(name: string): Checker {
   const settings = Object.keys(SETTING_COLUMNS).filter((column) => found.settings.includes(SETTING_COLUMNS[column]));
   const names = ["preset", ...settings, ...found.parameters.map((parameter) => parameter.name)];
   return (parameter, value) => {
-    if (parameter === "preset") findPreset(String(value));
+    if (parameter === "preset") presetNamed(String(value));
     else if (settings.includes(parameter)) settingsOf({ [parameter]: value });
     else if (!names.includes(parameter)) throw unknownParameter(name, parameter, names);
     else new ParameterReader(found.parameters, { [parameter]: String(value) }).all();

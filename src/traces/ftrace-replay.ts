@@ -30,7 +30,7 @@ import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { type FigureCounts, figureCounts, figuresOfMachine } from "../report/figures.ts";
 import { costParts } from "../report/flush-costs.ts";
-import { kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
+import { describeSettings, kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
 import { type FtraceEvent, type FtraceLoss, type FtraceSkip, parseFtraceLine } from "./ftrace-lines.ts";
 
 /** Frames that all areas share. */
@@ -73,6 +73,8 @@ export interface FtraceReport {
     readonly frequencyGhz: number;
     readonly cpus: number;
     readonly figures: FigureCounts;
+    /** Settings that were given, as words by name; absent when there are none. */
+    readonly settings?: Readonly<Record<string, string | number>>;
   };
   readonly policy: string;
   readonly lazyMaxPages: number;
@@ -227,6 +229,9 @@ class FtraceReplay {
   private allocCycles = 0;
   private freeCycles = 0;
 
+  /** Settings that were given, as words by name. */
+  private readonly settings: Readonly<Record<string, string | number>>;
+
   constructor(events: readonly FtraceEvent[], options: FtraceOptions, skipped: SkipList) {
     const cpus = 1 + events.reduce((most, { cpu }) => Math.max(most, cpu), 0);
     const lazyMaxPages = events.find((event) => event.event === "free")?.lazyMax ?? 0;
@@ -234,6 +239,7 @@ class FtraceReplay {
     this.firstSeconds = times.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY);
     const last = times.reduce((most, time) => Math.max(most, time), 0);
     this.skipped = skipped;
+    this.settings = describeSettings(options.settings ?? {});
     const ownLazyMax = options.cpus === undefined && lazyMaxPages > 0 ? lazyMaxPages : undefined;
     const lazyMax = options.settings?.lazyMax ?? ownLazyMax;
     this.kernel = bootKernel({
@@ -297,6 +303,7 @@ class FtraceReplay {
         preset: machine.preset.name,
         frequencyGhz: machine.preset.frequencyGhz.value,
         figures: figureCounts(figuresOfMachine(machine.preset, kernel.mm.costs)),
+        ...(Object.keys(this.settings).length === 0 ? {} : { settings: this.settings }),
         cpus: machine.loop.cpus,
       },
       policy: vm.flushing.policy.name,

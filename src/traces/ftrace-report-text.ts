@@ -7,9 +7,11 @@ import type { FtraceReport } from "./ftrace-replay.ts";
 /** The whole report; ends with a newline. */
 export function renderFtraceReport(report: FtraceReport): string {
   const { machine, policy, lazyMaxPages } = report;
+  const words = Object.entries(machine.settings ?? {}).map(([name, value]) => `${name} ${value}`);
+  const given = words.length === 0 ? "" : `  ${words.join("; ")}\n`;
   const title =
     `${report.trace}: replayed on ${machine.cpus} CPUs (${machine.preset}, ${machine.frequencyGhz} GHz), ` +
-    `flush policy ${policy}, lazy_max_pages ${grouped(lazyMaxPages)}\n`;
+    `flush policy ${policy}, lazy_max_pages ${grouped(lazyMaxPages)}\n${given}`;
   return [title, areas(report), costs(report), activities(report), skipped(report)]
     .filter((part) => part !== "")
     .join("\n");

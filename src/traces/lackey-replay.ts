@@ -6,6 +6,7 @@ import { NotEnoughMemory } from "../../mm/index.ts";
 import { inputName, readByteChunks, toInputError } from "../files/byte-chunks.ts";
 import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
+import { describeChoice, type FigureChoice } from "../settings/figure-choice.ts";
 import { DemandPaging, type UserPageSize } from "./demand-paging.ts";
 import { LackeyLines, REFERENCE_MODIFY } from "./lackey-lines.ts";
 import { PageWindows } from "./page-windows.ts";
@@ -22,6 +23,8 @@ const ACCESSES: readonly Access[] = [ACCESS_LOAD, ACCESS_STORE, ACCESS_FETCH];
 export interface LackeyOptions {
   /** The machine's microarchitecture. */
   readonly preset: KernelConfig["preset"];
+  /** Where the preset comes from and what was changed in it, for the report. */
+  readonly figures?: FigureChoice;
   readonly memoryBytes: number;
   readonly pageSize: UserPageSize;
   /** References in a window of the working set. */
@@ -36,6 +39,9 @@ export interface LackeyOptions {
 export interface LackeyReport {
   readonly trace: string;
   readonly preset: string;
+  /** The preset's file, and figures that were given another value. */
+  readonly presetFile?: string;
+  readonly set?: Readonly<Record<string, string>>;
   readonly frequencyGhz: number;
   readonly pageSize: UserPageSize;
   /** Lines of the trace: all, and those that were neither references nor messages of valgrind. */
@@ -76,7 +82,9 @@ export interface LackeyReport {
  * @throws InputFileError when it cannot be read or holds no references, NotEnoughMemory when the machine's memory is too small
  */
 export async function replayLackey(file: string, options: LackeyOptions): Promise<LackeyReport> {
-  const kernel = bootKernel({ cpus: 1, memoryBytes: options.memoryBytes, preset: options.preset });
+  const { memoryBytes, preset, figures } = options;
+  const costs = figures === undefined ? {} : { costs: figures.costs };
+  const kernel = bootKernel({ cpus: 1, memoryBytes, preset, ...costs });
   const replay = new LackeyReplay(kernel, options);
   let bytesRead = 0;
   const { lines } = replay;
@@ -142,6 +150,7 @@ class LackeyReplay {
     return {
       trace,
       preset: machine.preset.name,
+      ...(options.figures === undefined ? {} : describeChoice(options.figures)),
       frequencyGhz: machine.preset.frequencyGhz.value,
       pageSize: options.pageSize,
       lines: lines.lines,

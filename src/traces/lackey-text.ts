@@ -2,6 +2,7 @@
 import prettyBytes from "pretty-bytes";
 import { type PerfStatLine, renderPerfStat, renderPerfStatCsv } from "../report/perf-stat.ts";
 import { renderTable } from "../report/tables.ts";
+import { choiceTitle } from "../settings/figure-choice.ts";
 import type { LackeyReport } from "./lackey-replay.ts";
 
 const PAGE_SIZE = 4096;
@@ -12,7 +13,11 @@ const BAR_WIDTH = 40;
 /** The whole report; ends with a newline. */
 export function renderLackeyReport(report: LackeyReport): string {
   const pages = report.pageSize === "4K" ? "4 KiB" : "2 MiB";
-  const stat = renderPerfStat(report.trace, `${report.preset}, ${pages} pages`, lackeyStatLines(report));
+  const stat = renderPerfStat(
+    report.trace,
+    `${choiceTitle(report.preset, report)}, ${pages} pages`,
+    lackeyStatLines(report),
+  );
   return `${stat}\n${translation(report)}\n${memory(report)}\n${workingSet(report)}${oddLines(report)}`;
 }
 

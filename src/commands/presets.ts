@@ -1,0 +1,66 @@
+/** `mmulab presets`: the microarchitectures, and every figure of one with how it is known. */
+import type { Command } from "commander";
+import { figuresOf, PRESETS, type Preset } from "../../arch/index.ts";
+import { DEFAULT_KERNEL_COSTS, kernelFiguresOf } from "../../mm/index.ts";
+import { EXIT_OK } from "../command-line/errors.ts";
+import { printOutput } from "../command-line/standard-streams.ts";
+import { figureCounts } from "../report/figures.ts";
+import { renderKernelCosts, renderPreset, renderPresetList } from "../report/preset-tables.ts";
+import { loadPreset } from "../settings/presets.ts";
+
+interface PresetsCommandOptions {
+  readonly json?: boolean;
+}
+
+/** What the kernel's costs are called beside the presets. */
+const KERNEL = "kernel";
+
+const HELP = `
+Every figure is measured, documented or assumed, and says from where (docs/presets.md). The names are those of --set:
+  $ mmulab run --set tlbs.2.ways=8 --set kernel.ipi.sendCycles=200
+
+A preset of one's own is a file that ends in .json, which every --preset takes:
+  $ mmulab presets skylake --json > mine.json
+  $ mmulab run --preset mine.json
+
+Examples:
+  $ mmulab presets
+  $ mmulab presets zen4
+  $ mmulab presets kernel`;
+
+/** Adds the command; `exit` takes its exit code. */
+export function addPresetsCommand(program: Command, exit: (code: number) => void): void {
+  program
+    .command("presets")
+    .summary("list the microarchitectures; show every figure of one, and how it is known")
+    .description("List the presets, or show every figure of one with its unit, its basis and its source.")
+    .argument("[name]", "a preset, a file that ends in .json, or kernel: what kernel code costs")
+    .option("--json", "print the list, or the preset as --preset takes it from a file, as JSON")
+    .addHelpText("after", HELP)
+    .action(async (name: string | undefined, options: PresetsCommandOptions) => exit(await presets(name, options)));
+}
+
+async function presets(name: string | undefined, { json = false }: PresetsCommandOptions): Promise<number> {
+  if (name === undefined) {
+    printOutput(json ? `${JSON.stringify(PRESETS.map(summary))}\n` : renderPresetList(PRESETS));
+  } else if (name === KERNEL) {
+    const figures = kernelFiguresOf(DEFAULT_KERNEL_COSTS);
+    printOutput(json ? `${JSON.stringify(figures)}\n` : renderKernelCosts(figures));
+  } else {
+    const preset = await loadPreset(name);
+    printOutput(json ? `${JSON.stringify(preset, null, 2)}\n` : renderPreset(preset));
+  }
+  return EXIT_OK;
+}
+
+function summary(preset: Preset): object {
+  const { name, description, vendor, frequencyGhz, tlbs } = preset;
+  return {
+    name,
+    description,
+    vendor,
+    frequencyGhz: frequencyGhz.value,
+    tlbs: tlbs.length,
+    figures: figureCounts(figuresOf(preset)),
+  };
+}

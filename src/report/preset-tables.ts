@@ -1,0 +1,110 @@
+/** Presets and costs as tables for people, within 80 columns. */
+import { getBorderCharacters, table } from "table";
+import { countByBasis, figuresOf, type NamedFigure, type Origin, type Preset } from "../../arch/index.ts";
+import { figureCounts, figureSentence, figureValue } from "./figures.ts";
+import { renderTable } from "./tables.ts";
+
+/** Columns of a terminal. */
+const WIDTH = 80;
+/** Widths of the columns of figures: name, value, basis, source. With indent and gaps they fill a line. */
+const COLUMNS = [20, 13, 10, 29] as const;
+
+/** One line a preset. */
+export function renderPresetList(presets: readonly Preset[]): string {
+  const rows = presets.map((preset) => {
+    const { measured, documented, assumed } = countByBasis(figuresOf(preset));
+    const part = preset.description.padEnd(Math.max(...presets.map(({ description }) => description.length)));
+    return [preset.name, part, tlbEntries(preset), `${measured} / ${documented} / ${assumed}`];
+  });
+  return `${renderTable(["preset", "part", "TLB entries", "m / d / a"], rows)}
+  TLB entries: for loads of 4 KiB pages, first level and second level together.
+  m / d / a: figures that are measured, documented and assumed.
+  mmulab presets NAME shows each of them; mmulab presets kernel, what kernel
+  code costs, which is the same for all.
+`;
+}
+
+/** Every figure of a preset; ends with a newline. */
+export function renderPreset(preset: Preset): string {
+  const { name, description, vendor, features, origins } = preset;
+  const figures = figuresOf(preset);
+  const on = Object.entries(features).flatMap(([feature, isOn]) => (isOn ? [feature] : []));
+  return `${name}: ${description} (vendor ${vendor})
+  ${figureSentence(figureCounts(figures))}
+
+features
+${wrapped(`${on.join(" ")} (${originText(origins.features)})`, "  ")}
+${sections(figures, preset)}`;
+}
+
+/** Every cost of the kernel; ends with a newline. */
+export function renderKernelCosts(figures: readonly NamedFigure[]): string {
+  return `kernel: what kernel code costs, the same for all presets
+  ${figureSentence(figureCounts(figures))}
+${sections(figures)}`;
+}
+
+/** First level and second level: `64 + 1536`. */
+function tlbEntries({ tlbs }: Preset): string {
+  const entries = (level: number): number =>
+    tlbs
+      .filter((tlb) => tlb.level === level && tlb.kinds.includes("load") && tlb.pageSizes.includes("4K"))
+      .reduce((sum, { sets, ways }) => sum + sets * ways, 0);
+  return `${entries(1)} + ${entries(2)}`;
+}
+
+/** Figures under what they belong to: the path before the last name. */
+function sections(figures: readonly NamedFigure[], preset?: Preset): string {
+  const groups = new Map<string, NamedFigure[]>();
+  for (const figure of figures) {
+    const path = groupOf(figure.name);
+    groups.set(path, [...(groups.get(path) ?? []), figure]);
+  }
+  return [...groups]
+    .map(([path, members]) => {
+      const [{ of }] = members;
+      const tlb = preset?.tlbs.find(({ name }) => name === of && path.startsWith("tlbs."));
+      const what = tlb === undefined ? of : `${of}: level ${tlb.level}, ${tlb.kinds.join("+")}`;
+      const heading = [path, what].filter((word) => word !== "").join("  ");
+      return `${heading === "" ? "" : `\n${heading}\n`}${rowsOf(path, members)}`;
+    })
+    .join("");
+}
+
+/** `tlbs.0` of `tlbs.0.ways`; the distances of one cost stay together. */
+function groupOf(name: string): string {
+  return name.includes(".") ? name.slice(0, name.lastIndexOf(".")) : "";
+}
+
+function rowsOf(path: string, figures: readonly NamedFigure[]): string {
+  const rows = figures.map((figure) => [
+    path === "" ? figure.name : figure.name.slice(path.length + 1),
+    figureValue(figure),
+    figure.basis,
+    figure.source,
+  ]);
+  const columns = COLUMNS.map((width, i) => ({ width, wrapWord: true, paddingLeft: i === 0 ? 2 : 0 }));
+  const text = table(rows, {
+    border: getBorderCharacters("void"),
+    columnDefault: { paddingLeft: 0, paddingRight: 2, alignment: "left", verticalAlignment: "top" },
+    columns,
+    drawHorizontalLine: () => false,
+  });
+  return text.replace(/ +$/gm, "");
+}
+
+function originText({ basis, source }: Origin): string {
+  return `${basis}: ${source}`;
+}
+
+/** Words in lines of at most `WIDTH` columns. */
+function wrapped(text: string, indent: string): string {
+  const lines = [indent];
+  for (const word of text.split(" ")) {
+    const line = lines[lines.length - 1];
+    const separator = line === indent ? "" : " ";
+    if (line.length + separator.length + word.length > WIDTH) lines.push(`${indent}${word}`);
+    else lines[lines.length - 1] = `${line}${separator}${word}`;
+  }
+  return `${lines.join("\n")}\n`;
+}

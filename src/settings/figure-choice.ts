@@ -1,0 +1,158 @@
+/** Which figures a machine has: a preset by name or from a file, and single figures that were given another value (`--set`). */
+import {
+  allFiguresOf,
+  assumed,
+  checkPreset,
+  type FigureValue,
+  MachineUsageError,
+  type Preset,
+  withFigure,
+} from "../../arch/index.ts";
+import {
+  ConfigError,
+  checkKernelCosts,
+  DEFAULT_KERNEL_COSTS,
+  type KernelCosts,
+  kernelFiguresOf,
+  withKernelCost,
+} from "../../mm/index.ts";
+import { UnknownNameError, ValueError } from "../input/errors.ts";
+import { suggestion } from "../input/suggestion.ts";
+import { isPresetFile, loadPreset } from "./presets.ts";
+
+/** The figures of a machine and its kernel. */
+export interface FigureChoice {
+  /** With what was given. */
+  readonly preset: Preset;
+  readonly costs: KernelCosts;
+  /** The file that the preset was read from; absent when it is one of mmulab's own. */
+  readonly presetFile?: string;
+  /** Values that were given, as they were written, by the figure's name; absent when there are none. */
+  readonly set?: Readonly<Record<string, string>>;
+}
+
+/** How the names of the kernel's costs begin. */
+const KERNEL = "kernel.";
+
+/** What a choice adds to a result: what is needed to make it again. */
+export function describeChoice({ presetFile, set }: FigureChoice): Pick<FigureChoice, "presetFile" | "set"> {
+  return { ...(presetFile === undefined ? {} : { presetFile }), ...(set === undefined ? {} : { set }) };
+}
+
+/** `skylake`, `mine (mine.json)`, `skylake with costs.walk=30`: a preset for the title of a report. */
+export function choiceTitle(
+  preset: string,
+  { presetFile, set = {} }: Pick<FigureChoice, "presetFile" | "set">,
+): string {
+  const words = Object.entries(set).map(([name, value]) => `${name}=${value}`);
+  const file = presetFile === undefined ? "" : ` from ${presetFile}`;
+  return `${preset}${file}${words.length === 0 ? "" : ` with ${words.join(" ")}`}`;
+}
+
+/**
+ * The figures that `--preset` and `--set` ask for.
+ * @param word a preset's name or a file
+ * @param words `NAME=VALUE`
+ * @throws UnknownNameError, InputFileError, ValueError for what is wrong
+ */
+export async function chooseFigures(word: string, words: readonly string[] = []): Promise<FigureChoice> {
+  return choiceOf(word, await loadPreset(word), words);
+}
+
+/** The figures of a preset that was found under `word`, with `words`. @throws UnknownNameError, ValueError */
+export function choiceOf(word: string, preset: Preset, words: readonly string[]): FigureChoice {
+  const file = isPresetFile(word) ? { presetFile: word } : {};
+  if (words.length === 0) return { preset, costs: DEFAULT_KERNEL_COSTS, ...file };
+  const given = new Map<string, string>();
+  for (const each of words) {
+    const at = each.indexOf("=");
+    if (at <= 0) throw new ValueError("--set", each, "NAME=VALUE, such as costs.walk=30");
+    const name = each.slice(0, at);
+    if (given.has(name)) throw new ValueError("--set", each, "each name once");
+    given.set(name, each.slice(at + 1));
+  }
+  const set = Object.fromEntries(given);
+  return { ...withSet(preset, set), ...file, set };
+}
+
+function withSet(preset: Preset, set: Readonly<Record<string, string>>): Pick<FigureChoice, "preset" | "costs"> {
+  const current = currentValues(preset);
+  let costs = DEFAULT_KERNEL_COSTS;
+  let changed = preset;
+  for (const [name, text] of Object.entries(set)) {
+    const old = current.get(name);
+    if (old === undefined) throw unknownFigure(preset.name, name, [...current.keys()]);
+    const value = valueLike(old, name, text);
+    if (name.startsWith(KERNEL)) costs = withKernelCost(costs, name, value as number | string);
+    else changed = withFigure(changed, name, value, assumed(`given; ${String(old)} in the preset ${preset.name}`));
+  }
+  check(changed, costs, set);
+  return { preset: changed, costs };
+}
+
+/** The value of everything that can be set. */
+function currentValues(preset: Preset): Map<string, FigureValue> {
+  const figures = [...allFiguresOf(preset), ...kernelFiguresOf(DEFAULT_KERNEL_COSTS)];
+  return new Map<string, FigureValue>([
+    ...figures.map(({ name, value }): [string, FigureValue] => [
+      name,
+      name.endsWith(".pageSizes") ? String(value).split("+") : value,
+    ]),
+    ...Object.entries(preset.features).map(([name, on]): [string, FigureValue] => [`features.${name}`, on]),
+  ]);
+}
+
+/** The names that can be set: figures of a preset and of the kernel, and features. */
+export function settableNames(preset: Preset): string[] {
+  return [...currentValues(preset).keys()];
+}
+
+/** A text read as a value of the kind of another. @throws ValueError */
+function valueLike(old: FigureValue, name: string, text: string): FigureValue {
+  if (typeof old === "string") return text;
+  if (Array.isArray(old)) return text.split("+");
+  if (typeof old === "boolean") {
+    if (text === "true" || text === "false") return text === "true";
+    throw new ValueError(`--set ${name}`, text, "true or false");
+  }
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (Number.isFinite(value)) return value;
+  throw new ValueError(`--set ${name}`, text, "a number");
+}
+
+/** @throws ValueError naming what was set, when it or what follows from it is not possible */
+function check(preset: Preset, costs: KernelCosts, set: Readonly<Record<string, string>>): void {
+  try {
+    checkPreset(preset);
+    checkKernelCosts(costs);
+  } catch (error) {
+    if (!(error instanceof MachineUsageError || error instanceof ConfigError)) throw error;
+    const path = (error.subject ?? "")
+      .replace(/^preset: /, "")
+      .replace(/^costs\./, error instanceof ConfigError ? KERNEL : "costs.");
+    const name = Object.keys(set).find((each) => path === each || path === `${each}.value`);
+    const all = Object.entries(set).map(([each, value]) => `${each}=${value}`);
+    const expected = String(error.expected);
+    if (name !== undefined) throw new ValueError(`--set ${name}`, set[name], expected);
+    throw new ValueError(
+      "--set",
+      all.join(" "),
+      expected,
+      `--set ${all.join(" ")}: ${path} ${String(error.value)}: expected ${expected}`,
+    );
+  }
+}
+
+function unknownFigure(preset: string, name: string, known: readonly string[]): UnknownNameError {
+  // The figures beside it, when part of the name is right.
+  let siblings: readonly string[] = [];
+  for (let path = name; siblings.length === 0 && path.includes("."); ) {
+    path = path.slice(0, path.lastIndexOf("."));
+    siblings = known.filter((each) => each.startsWith(`${path}.`));
+  }
+  const groups = [...new Set(known.map((each) => each.split(".")[0]))];
+  const list = siblings.length > 0 ? siblings.join(", ") : groups.join(", ");
+  const where = `mmulab presets ${preset} and mmulab presets kernel show all`;
+  const line = `--set: unknown figure '${name}'${suggestion(name, known)}; there are ${list}; ${where}`;
+  return new UnknownNameError(line, name, known);
+}

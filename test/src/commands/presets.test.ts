@@ -1,0 +1,118 @@
+/** `mmulab presets`, and files and figures of one's own on the command line. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { figuresOf, PRESETS } from "../../../arch/index.ts";
+import { temporaryFolder } from "../fixtures.ts";
+import { mmulab } from "../run-cli.ts";
+
+const folder = temporaryFolder();
+const longest = (text: string): number => Math.max(...text.split("\n").map((line) => line.length));
+
+describe("mmulab presets", () => {
+  it("lists every preset with its figures by how they are known, within 80 columns", () => {
+    const { status, stdout } = mmulab("presets");
+    expect(status).toBe(0);
+    expect(longest(stdout)).toBeLessThanOrEqual(80);
+    const list = JSON.parse(mmulab("presets", "--json").stdout) as { name: string; figures: Record<string, number> }[];
+    expect(list.map(({ name }) => name)).toEqual(PRESETS.map(({ name }) => name));
+    for (const { name, figures } of list) {
+      expect(stdout).toContain(name);
+      expect(stdout).toContain(`${figures.measured} / ${figures.documented} / ${figures.assumed}`);
+    }
+  });
+
+  it("shows every figure of one with its basis and source", () => {
+    const preset = PRESETS[0];
+    const { stdout } = mmulab("presets", preset.name);
+    expect(longest(stdout)).toBeLessThanOrEqual(80);
+    const words = stdout.replace(/\s+/g, " ");
+    for (const { name, source } of figuresOf(preset)) {
+      expect(words).toContain(name.slice(name.lastIndexOf(".") + 1));
+      for (const word of source.split(" ")) expect(words).toContain(word);
+    }
+  });
+
+  it("shows what kernel code costs", () => {
+    expect(mmulab("presets", "kernel").stdout).toMatch(/kernel\.ipi\.latencyCycles\n +0 +\d+ cycles +assumed/);
+  });
+
+  it("prints a preset that --preset takes, and the same figures give the same run", () => {
+    const file = folder.write("mine.json", mmulab("presets", "zen4", "--json").stdout);
+    const run = (...words: string[]) => JSON.parse(mmulab("run", "--ops", "200", "--json", ...words).stdout);
+    const { settings, ...machine } = run("--preset", file).machine;
+    expect(settings).toEqual({ "preset-file": file });
+    const named = run("--preset", "zen4");
+    expect(machine).toEqual(named.machine);
+    expect(run("--preset", file).cycles).toEqual(named.cycles);
+    expect(mmulab("presets", file).stdout).toBe(mmulab("presets", "zen4").stdout);
+  });
+});
+
+describe("--set", () => {
+  it("is reported by run and experiment, and changes what they find", () => {
+    const run = (...words: string[]) => JSON.parse(mmulab("run", "--ops", "200", "--json", ...words).stdout);
+    const changed = run("--set", "costs.walk=500", "--set", "kernel.callCycles=1");
+    expect(changed.machine.settings).toEqual({ set: "costs.walk=500 kernel.callCycles=1" });
+    expect(changed.cycles).not.toEqual(run().cycles);
+    const experiment = ["experiment", "flush-cost", "--cpus", "2", "--pages", "1", "--json"];
+    const result = JSON.parse(mmulab(...experiment, "--set", "costs.invlpg=1000").stdout);
+    expect(result.parameters.set).toBe("costs.invlpg=1000");
+    expect(result.inputs).toContainEqual(
+      expect.objectContaining({ name: "costs.invlpg", value: 1000, basis: "assumed" }),
+    );
+    expect(result.tables).not.toEqual(JSON.parse(mmulab(...experiment).stdout).tables);
+  });
+
+  it("stays with a saved machine", () => {
+    const file = join(folder.path, "set.state");
+    const words = ["run", "--ops", "200", "--json"];
+    mmulab(...words, "--set", "tlbs.2.ways=2", "--set", "kernel.callCycles=999", "--save", file);
+    const again = mmulab(...words, "--load", file, "--set", "tlbs.2.ways=4");
+    expect(again).toMatchObject({ status: 2, stderr: expect.stringContaining("--set does not go with --load") });
+    const saved = readFileSync(file, "latin1");
+    expect(saved).toContain('"callCycles":999');
+    expect(saved).toContain("given; 4 in the preset skylake");
+    expect(mmulab(...words, "--load", file).status).toBe(0);
+  });
+
+  it.each([
+    [["run", "--set", "costs.wlk=3"], "did you mean costs.walk"],
+    [["experiment", "flush-cost", "--set", "tlbs.2.ways=3"], "--set tlbs.2.ways 3: expected"],
+    [["inspect", "tlb", "--preset", "none.json"], "none.json: no such file"],
+    [["replay", "--set", "costs.walk=3", "x.jsonl"], "--set goes with --lackey or --ftrace"],
+  ])("%j is refused with exit code 2", (words, message) => {
+    expect(mmulab(...words)).toMatchObject({ status: 2, stderr: expect.stringContaining(message) });
+  });
+});
+
+describe("a sweep", () => {
+  it("takes figures by name and presets from files as columns", () => {
+    const file = folder.write("mine.json", mmulab("presets", "icelake", "--json").stdout);
+    const spec = folder.write(
+      "figures.yaml",
+      `workload: mixed\ngrid:\n  operations: [100]\n  preset: [skylake, ${file}]\n  costs.walk: [10, 400]\n`,
+    );
+    const { rows } = JSON.parse(mmulab("sweep", spec, "--json", "--jobs", "1").stdout);
+    expect(rows.map((row: Record<string, unknown>) => [row.preset, row["costs.walk"]])).toEqual([
+      ["skylake", 10],
+      ["skylake", 400],
+      [file, 10],
+      [file, 400],
+    ]);
+    for (const at of [0, 2]) expect(rows[at].walkCycles).toBeLessThan(rows[at + 1].walkCycles);
+    folder.write("mine.json", mmulab("presets", "zen4", "--json").stdout);
+    expect(mmulab("sweep", spec, "--json").stderr).toContain("holds results of another sweep");
+  });
+
+  it.each([
+    ["tlbs.2.way: [2]", "figures.yaml:3:3: unknown figure 'tlbs.2.way' (did you mean tlbs.2.ways?)"],
+    ["tlbs.2.ways: [2, 3]", "figures.yaml:3:3: tlbs.2.ways 3: expected 1, 2, 4, 8 or 16 ways"],
+    ["kernel.callCycles: [x]", "figures.yaml:3:3: kernel.callCycles x: expected a number"],
+    ["preset: [none.json]", "none.json: no such file"],
+  ])("refuses %s with its place", (column, message) => {
+    const spec = folder.write("figures.yaml", `workload: mixed\ngrid:\n  ${column}\n`);
+    const result = mmulab("sweep", spec, "--out", join(folder.path, "other.jsonl"));
+    expect(result).toMatchObject({ status: 2, stderr: expect.stringContaining(message) });
+  });
+});

@@ -1,0 +1,142 @@
+/** `--preset` with files, and `--set`: what they make of a machine's figures, and what they refuse. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { allFiguresOf, MmulabError, PRESETS, presetByName } from "../../../arch/index.ts";
+import { DEFAULT_KERNEL_COSTS } from "../../../mm/index.ts";
+import { bootKernel } from "../../../src/machine/kernel.ts";
+import { choiceOf, chooseFigures, settableNames } from "../../../src/settings/figure-choice.ts";
+import { kernelSettings } from "../../../src/settings/machine-settings.ts";
+import { readPresetFile } from "../../../src/settings/preset-file.ts";
+import { temporaryFolder } from "../fixtures.ts";
+
+const SKYLAKE = presetByName("skylake");
+const set = (...words: string[]) => choiceOf("skylake", SKYLAKE, words);
+const refusal = (...words: string[]): string => {
+  try {
+    set(...words);
+  } catch (error) {
+    expect(error).toBeInstanceOf(MmulabError);
+    return (error as Error).message;
+  }
+  return "";
+};
+const folder = temporaryFolder();
+
+describe("--set", () => {
+  it("gives figures of the preset and of the kernel another value, which is assumed from then on", () => {
+    const { preset, costs } = set(
+      "costs.walk=30",
+      "tlbs.2.ways=8",
+      "kernel.ipi.latencyCycles.2=900",
+      "features.pku=false",
+    );
+    expect(preset.costs.walk).toMatchObject({ value: 30, unit: "cycles", basis: "assumed" });
+    expect(preset.costs.walk.source).toContain("21 in the preset skylake");
+    expect(preset.tlbs[2]).toMatchObject({ ways: 8, sets: 16, origins: { ways: { basis: "assumed" } } });
+    expect(preset.tlbs[2].origins.sets).toBe(SKYLAKE.tlbs[2].origins.sets);
+    expect(preset.features.pku).toBe(false);
+    expect(costs.ipi.latencyCycles).toEqual([800, 800, 900, 2000]);
+    expect(DEFAULT_KERNEL_COSTS.ipi.latencyCycles[2]).toBe(1000);
+    expect(SKYLAKE.costs.walk.value).toBe(21);
+  });
+
+  it("reaches the machine and the kernel, together with other settings of the kernel", () => {
+    const figures = set("tlbs.2.ways=2", "kernel.callCycles=7");
+    const kernel = bootKernel({ ...kernelSettings({ figures, ipiMode: "physical" }, 1), memoryBytes: 2 ** 25 });
+    expect(kernel.machine.preset.tlbs[2].ways).toBe(2);
+    expect(kernel.mm.costs).toMatchObject({ callCycles: 7, ipi: { destinationMode: "physical" } });
+  });
+
+  it("takes several together where each alone would not be possible", () => {
+    expect(refusal("tlbs.2.ways=12")).toContain("--set tlbs.2.ways 12: expected 1, 2, 4, 8 or 16 ways for tree-plru");
+    expect(set("tlbs.2.ways=12", "tlbs.2.replacement=mru3-plru4").preset.tlbs[2].ways).toBe(12);
+  });
+
+  it("refuses a name that is no figure with the nearest, and with those beside it", () => {
+    expect(refusal("tlbs.2.way=4")).toContain("'tlbs.2.way' (did you mean tlbs.2.ways?); there are tlbs.2.pageSizes");
+    expect(refusal("walk=4")).toContain("there are maxPhyAddr, frequencyGhz, tlbs, pagingStructureCaches, dataCaches");
+    for (const name of ["__proto__", "constructor", "tlbs", "costs.constructor", "name"]) {
+      expect(refusal(`${name}=1`)).toContain(`unknown figure '${name}'`);
+    }
+  });
+
+  it.each([
+    [["costs.walk"], "--set costs.walk: expected NAME=VALUE, such as costs.walk=30"],
+    [["costs.walk=1", "costs.walk=2"], "--set costs.walk=2: expected each name once"],
+    [["costs.walk=fast"], "--set costs.walk fast: expected a number"],
+    [["costs.walk=99999999999"], "--set costs.walk 99999999999: expected a number from 0 to 2^32"],
+    [
+      ["kernel.ipi.sendCycles=99999999999"],
+      "--set kernel.ipi.sendCycles 99999999999: expected a number from 0 to 2^32",
+    ],
+    [["tlbs.0.replacement=random"], "--set tlbs.0.replacement random: expected one of tree-plru, "],
+    [["features.pku=1"], "--set features.pku 1: expected true or false"],
+    [["tlbs.2.pageSizes=2M"], "--set tlbs.2.pageSizes=2M: tlbs 0 of level 1 with 4K for load: expected exactly one"],
+  ])("refuses %j", (words, message) => {
+    expect(refusal(...words)).toContain(message);
+  });
+
+  it("can be given every name that there is, with the value that it has, and changes nothing", () => {
+    for (const preset of PRESETS) {
+      const values = new Map(allFiguresOf(preset).map(({ name, value }) => [name, String(value)]));
+      expect(settableNames(preset)).toEqual(expect.arrayContaining([...values.keys(), "kernel.ipi.ackCycles.3"]));
+      const words = [...values].map(([name, value]) => `${name}=${value}`);
+      const plain = (each: typeof preset) => allFiguresOf(each).map(({ name, value }) => [name, value]);
+      expect(plain(choiceOf(preset.name, preset, words).preset)).toEqual(plain(preset));
+    }
+  });
+
+  it("takes any words or refuses them with one line", () => {
+    const name = fc.oneof(fc.constantFrom(...settableNames(SKYLAKE)), fc.string());
+    fc.assert(
+      fc.property(fc.array(fc.tuple(name, fc.oneof(fc.string(), fc.nat().map(String))), { maxLength: 3 }), (pairs) => {
+        expect(refusal(...pairs.map(([key, value]) => `${key}=${value}`))).not.toContain("\n");
+      }),
+    );
+  });
+});
+
+describe("a preset in a file", () => {
+  it("is the preset that was written, of every one of mmulab's own", async () => {
+    for (const preset of PRESETS) {
+      const file = folder.write(`${preset.name}.json`, JSON.stringify(preset, null, 2));
+      expect(readPresetFile(file)).toEqual(preset);
+      expect(await chooseFigures(file)).toMatchObject({ presetFile: file });
+    }
+  });
+
+  it.each<[string, string]>([
+    ['"ways": 4,', '"ways": 3,'],
+    ['"basis": "measured"', '"basis": "guessed"'],
+  ])("with %s made %s is refused with line, field, value and what was expected", (right, wrong) => {
+    const lines = JSON.stringify(SKYLAKE, null, 2).split("\n");
+    const at = lines.findIndex((line) => line.includes(right));
+    lines[at] = lines[at].replace(right, wrong);
+    const file = folder.write("wrong.json", lines.join("\n"));
+    expect(() => readPresetFile(file)).toThrow(
+      new RegExp(`wrong\\.json:${at + 1}:\\d+: [a-z0-9A-Z.]+: \\w+: expected `),
+    );
+  });
+
+  it("that lacks a field is refused at the object that lacks it", () => {
+    const { memory: _, ...rest } = SKYLAKE;
+    const file = folder.write("less.json", JSON.stringify(rest));
+    expect(() => readPresetFile(file)).toThrow("less.json:1:1: memory: undefined: expected an object");
+  });
+
+  it.each(["", "{", '{"a": }', "[1,]", "// no\n{}", "5", "null", '{"__proto__": 5}'])(
+    "%j is refused with its place",
+    (text) => {
+      const file = folder.write("odd.json", text);
+      expect(() => readPresetFile(file)).toThrow(/^[^\n]*odd\.json:\d+:\d+: [^\n]+$/);
+    },
+  );
+
+  it("that does not exist, or is larger than any preset, is refused", async () => {
+    await expect(chooseFigures(join(folder.path, "none.json"))).rejects.toThrow("no such file");
+    writeFileSync(join(folder.path, "large.json"), " ".repeat(2 ** 21));
+    await expect(chooseFigures(join(folder.path, "large.json"))).rejects.toThrow("more than 1048576 bytes");
+  });
+});
