@@ -42,7 +42,7 @@ describe("the fields of JSON outputs", () => {
     kernel.vm.flushing.keepAccounts();
     const report = runOnKernel(kernel, findWorkload("fork_storm"), { operations: 300, seed: 1 });
     expect(shapeOf(report)).toBe(
-      "(workload seed parameters* details* lines[] machine(cpus memoryBytes preset frequencyGhz) " +
+      "(workload seed parameters* details* lines[] machine(cpus memoryBytes preset frequencyGhz figures(measured documented assumed)) " +
         "operations*(done failed bytes) memory(loads stores wrongLoads) " +
         "pageTables(leavesMapped leavesUnmapped tablesAllocated tablesFreed tablesByLevel[]) counters[*] " +
         "vmalloc(areasAllocated areasFromPools areasFailed areasFreed blocksMade blocksFreed blockAllocations purges " +
@@ -58,7 +58,7 @@ describe("the fields of JSON outputs", () => {
     const given = { size: "64", accesses: "100", pages: "4K", levels: "4" };
     expect(shapeOf(runExperiment(experiment, SKYLAKE, 1, given))).toBe(
       "(name preset seed parameters*[] tables[(name title columns[(key heading)] rows[[]])] " +
-        "plots[(title xName yName xLog yLog series[(name points[[]])])] findings[] inputs[(name value source)])",
+        "plots[(title xName yName xLog yLog series[(name points[[]])])] findings[] inputs[(name of value unit basis source)])",
     );
   });
 
@@ -72,7 +72,7 @@ describe("the fields of JSON outputs", () => {
     const file = folder.write("trace.txt", `${lines.join("\n")}\n`);
     const options = { preset: SKYLAKE, memoryBytes: 2 ** 32, settings: {} };
     expect(shapeOf(await replayFtrace(file, options))).toBe(
-      "(trace machine(preset frequencyGhz cpus) policy lazyMaxPages " +
+      "(trace machine(preset frequencyGhz figures(measured documented assumed) cpus) policy lazyMaxPages " +
         "traced(cpus seconds lazyMaxPages purges areasPurged) " +
         "areas(allocated bytes atTracedAddress freed failed live) purges areasPurged fullFlushes rangeFlushes " +
         `allocCycles freeCycles flushCost(${COST}) cyclesByActivity* skipped[(reason count lines[])] lost[(cpu events)])`,
