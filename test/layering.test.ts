@@ -307,6 +307,13 @@ describe("every file", () => {
     expect(long).toEqual([]);
   });
 
+  it("has docstrings that say what a thing is, not that it is the same as another", () => {
+    const sources = SOURCES.filter((file) => /^(arch|mm|src)\//.test(file));
+    const riddle = /\/\*\*[\s*]*(?:The same|As above|Likewise|Who looks on)\b/;
+    expect(sources.filter((file) => riddle.test(readFileSync(join(ROOT, file), "utf8")))).toEqual([]);
+    expect(riddle.test("/**\n * The same, but quick.\n */")).toBe(true);
+  });
+
   it("reads neither the host's clock nor unseeded random numbers, but for the benchmarks and `--wall`", () => {
     const forbidden = /\b(?:Date\.now|new Date\(|performance\.now|Math\.random|process\.hrtime)\b/;
     const found = SOURCES.filter((file) => /^(arch|mm|src)\//.test(file)).filter((file) =>

@@ -42,7 +42,7 @@ export interface PagingRegisters {
   readonly globalPages: boolean;
   /** AD (bit 2k) and WD (bit 2k + 1) of key k, for pages of the user. */
   readonly pkru: number;
-  /** The same rights for pages of the supervisor. */
+  /** AD (bit 2k) and WD (bit 2k + 1) of key k, for pages of the supervisor (IA32_PKRS). */
   readonly pkrs: number;
   /** Width of physical addresses in bits. */
   readonly maxPhyAddr: number;

@@ -5,13 +5,13 @@
 import { MachineUsageError } from "../isa/errors.ts";
 import { CPUS_MAX } from "../isa/limits.ts";
 
-/** The same CPU. */
+/** From a CPU to itself. */
 export const DISTANCE_SELF = 0;
-/** Another hardware thread of the same core. */
+/** To another hardware thread of its core. */
 export const DISTANCE_CORE = 1;
-/** Another core of the same socket. */
+/** To another core of its socket. */
 export const DISTANCE_SOCKET = 2;
-/** Another socket. */
+/** To another socket. */
 export const DISTANCE_REMOTE = 3;
 
 /** How far one CPU is from another: one of the `DISTANCE_` values. */

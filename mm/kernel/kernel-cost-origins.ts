@@ -3,7 +3,7 @@ import { assumed, documented, type Origin } from "../../arch/presets/figure.ts";
 import type { NamedFigure } from "../../arch/presets/named-figures.ts";
 import { DEFAULT_KERNEL_COSTS, type KernelCosts } from "./kernel-costs.ts";
 
-/** The same fields with the origin of each figure. */
+/** For each field of the costs, how its figure is known: fields and nesting as in `KernelCosts`. */
 type OriginsOf<T> = {
   readonly [Field in keyof T]: T[Field] extends number | string | readonly number[] ? Origin : OriginsOf<T[Field]>;
 };

@@ -64,7 +64,7 @@ export function* _vmUnmapAliases(
 }
 
 /**
- * The same before Linux 6.4: only blocks with room are looked at, queue by queue, before fragmented ones are purged, and their dirty
+ * `_vm_unmap_aliases` before Linux 6.4: only blocks with room are looked at, queue by queue, before fragmented ones are purged, and their dirty
  * ranges stay as they are. A block that is used up is on no queue: translations of what was unmapped in it stay in the TLBs.
  */
 function* unmapAliasesOfQueued(state: Vmalloc, rangeStart: number, rangeEnd: number, flush: boolean): KernelCode<void> {

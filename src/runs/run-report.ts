@@ -13,9 +13,9 @@ export interface RunReport {
   readonly seed: number;
   /** Values of the workload's own parameters. */
   readonly parameters?: ParameterValues;
-  /** What the workload itself reports. */
+  /** What the workload itself reports, as plain data. */
   readonly details?: Readonly<Record<string, unknown>>;
-  /** The same as text. */
+  /** What the workload itself reports, as text for people. */
   readonly lines?: readonly string[];
   /** Why the run counts as failed; absent when it does not. */
   readonly failure?: string;

@@ -44,7 +44,7 @@ export interface WorkloadResult {
   readonly wrongLoads: number;
   /** The workload's own report, one line each, shown above the general one. */
   readonly lines?: readonly string[];
-  /** The same as plain data, for JSON. */
+  /** What `lines` say, as plain data for JSON. */
   readonly details?: Readonly<Record<string, unknown>>;
   /** Why the run counts as failed, one line, or absent. */
   readonly failure?: string;

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { VIEWS } from "../../../src/inspect/views.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
-import { replayUntil } from "../../../src/recording/replay-until.ts";
 import { fixture, fixtureLines, temporaryFolder } from "../fixtures.ts";
 import { mmulab } from "../run-cli.ts";
 
@@ -147,11 +146,5 @@ describe("views of a kernel", () => {
     const lines = view("walk")(kernel, { address: `0xffff${address.toString(16)}` });
     expect(lines).toHaveLength(5);
     expect(lines[4]).toMatch(/PTE .* leaf$/);
-  });
-
-  it("come from a recording only as far as it goes", async () => {
-    const { calls, recording } = await replayUntil(fixture("huge_smp2_s1"), 12);
-    expect({ calls, recording }).toEqual({ calls: 12, recording: "huge_smp2_s1" });
-    await expect(replayUntil("none", 1)).rejects.toThrow("none: no such file");
   });
 });

@@ -3,15 +3,15 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { fixture, temporaryFolder } from "./fixtures.ts";
-import { mmulab } from "./run-cli.ts";
+import { fixture, temporaryFolder } from "../fixtures.ts";
+import { mmulab } from "../run-cli.ts";
 
 const folder = temporaryFolder();
 const EMPTY = folder.write("empty", "");
 const NOISE = folder.write("noise", Buffer.concat([Buffer.from([0xff, 0xfe]), randomBytes(5000)]));
 const JSON_FILE = folder.write("package.json", '{"name":"x"}\n');
 const RECORDING = fixture("fix_smp1_s1");
-const TRACE = join(import.meta.dirname, "../traces/true.lackey.gz");
+const TRACE = join(import.meta.dirname, "../../traces/true.lackey.gz");
 const CUT_RECORDING = folder.write("cut.jsonl.gz", readFileSync(RECORDING).subarray(0, 20_000));
 const CUT_TRACE = folder.write("cut.lackey.gz", readFileSync(TRACE).subarray(0, 5000));
 const SWEEP = folder.write("sweep.yaml", "workload: mixed\ngrid:\n  cpus: [1]\n  operations: 50\n");

@@ -3,18 +3,18 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { MmulabError, parsePreset, presetByName } from "../../arch/index.ts";
-import { parseParameters } from "../../src/input/parameters.ts";
-import { type Random, randomStream } from "../../src/machine/random.ts";
-import { replayRecording } from "../../src/recording/replay.ts";
-import { headerLine, resultLine } from "../../src/sweep/result-lines.ts";
-import { readResults } from "../../src/sweep/results-file.ts";
-import { readSweepSpec, sweepPoints } from "../../src/sweep/spec.ts";
-import { replayFtrace } from "../../src/traces/ftrace-replay.ts";
-import { replayLackey } from "../../src/traces/lackey-replay.ts";
-import { testVmalloc } from "../../src/workloads/test-vmalloc/index.ts";
-import { temporaryFolder } from "./fixtures.ts";
-import { recordOwnKernel } from "./recording/own-recording.ts";
+import { MmulabError, parsePreset, presetByName } from "../../../arch/index.ts";
+import { parseParameters } from "../../../src/input/parameters.ts";
+import { type Random, randomStream } from "../../../src/machine/random.ts";
+import { replayRecording } from "../../../src/recording/replay.ts";
+import { headerLine, resultLine } from "../../../src/sweep/result-lines.ts";
+import { readResults } from "../../../src/sweep/results-file.ts";
+import { readSweepSpec, sweepPoints } from "../../../src/sweep/spec.ts";
+import { replayFtrace } from "../../../src/traces/ftrace-replay.ts";
+import { replayLackey } from "../../../src/traces/lackey-replay.ts";
+import { testVmalloc } from "../../../src/workloads/test-vmalloc/index.ts";
+import { temporaryFolder } from "../fixtures.ts";
+import { recordOwnKernel } from "../recording/own-recording.ts";
 
 const SEED = Number(process.env.MMULAB_SEED ?? 1);
 const INPUTS = Number(process.env.MMULAB_INPUTS ?? 290);
@@ -30,7 +30,7 @@ const RESULTS = [
   "",
 ];
 const RECORDING = recordOwnKernel({ seed: 4, cpus: 2, callsBefore: 60, calls: 12, migrates: true }).join("\n");
-const LACKEY = gunzipSync(readFileSync(join(import.meta.dirname, "../traces/true.lackey.gz"))).toString(
+const LACKEY = gunzipSync(readFileSync(join(import.meta.dirname, "../../traces/true.lackey.gz"))).toString(
   "latin1",
   0,
   4000,
