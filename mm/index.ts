@@ -36,6 +36,7 @@ export {
   FRAME_VMALLOC,
   PageAllocator,
 } from "./frames/page-allocator.ts";
+export { Reclaim, SHRINK_STOP, type Shrinker } from "./frames/reclaim.ts";
 export {
   afterCall,
   asCode,
@@ -193,6 +194,7 @@ export {
 } from "./vmalloc/vmalloc-lookup.ts";
 export { type PurgeNotifier, registerVmapPurgeNotifier, Vmalloc, type VmallocParts } from "./vmalloc/vmalloc-state.ts";
 export { vmap } from "./vmalloc/vmap.ts";
+export { vmapNodeShrinkCount } from "./vmalloc/vmap-node-shrinker.ts";
 export { vmapLargePagesRangeNoflush, vmapPageRange, vmapPagesRangeNoflush, vunmapRange } from "./vmalloc/vmap-pages.ts";
 export { vmapPfn } from "./vmalloc/vmap-pfn.ts";
 export { type VreadCopy, vread, vreadIter } from "./vmalloc/vread.ts";

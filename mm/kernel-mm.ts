@@ -9,6 +9,7 @@ import { type FlushPolicy, INVLPGB_POLICY, IPI_POLICY } from "./flush/flush-poli
 import { Flushing, type FlushingConfig } from "./flush/flushing.ts";
 import { UnflushedRanges } from "./flush/unflushed-ranges.ts";
 import type { PageAllocator } from "./frames/page-allocator.ts";
+import { Reclaim } from "./frames/reclaim.ts";
 import type { FaultInjection } from "./kernel/fault-injection.ts";
 import { checkKernelCosts, type KernelCosts } from "./kernel/kernel-costs.ts";
 import { Lockdep } from "./kernel/lockdep.ts";
@@ -50,6 +51,8 @@ export class KernelMm {
   /** What the version of the kernel decides. */
   readonly version: KernelVersion;
   readonly flushing: Flushing;
+  /** What gives memory back when it is short. */
+  readonly reclaim: Reclaim;
   /** What checks locking; null where nothing does. */
   readonly lockdep: Lockdep | null;
   /** How physical ranges of devices are cached where they are mapped. */
@@ -73,6 +76,8 @@ export class KernelMm {
     this.log = parts.log;
     this.faults = parts.faults;
     this.costs = costs;
+    this.reclaim = new Reclaim(this.loop);
+    this.pages.wakeupKswapd = () => this.reclaim.wakeupKswapd();
     this.lockdep = parts.proveLocking === true ? new Lockdep(parts.machine.loop, parts.log) : null;
     this.version = parts.version ?? DEFAULT_KERNEL_VERSION;
     const policy = parts.flushing?.policy ?? defaultFlushPolicy(machine, this.version);

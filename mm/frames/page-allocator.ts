@@ -4,7 +4,15 @@
  */
 import { HIGH_MEMORY_START, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
 import type { FaultInjection } from "../kernel/fault-injection.ts";
-import { __GFP_DIRECT_RECLAIM, __GFP_THISNODE, __GFP_ZERO, GFP_DMA32_ZONE, NUMA_NO_NODE } from "../lib/gfp.ts";
+import {
+  __GFP_DIRECT_RECLAIM,
+  __GFP_KSWAPD_RECLAIM,
+  __GFP_NOFAIL,
+  __GFP_THISNODE,
+  __GFP_ZERO,
+  GFP_DMA32_ZONE,
+  NUMA_NO_NODE,
+} from "../lib/gfp.ts";
 import {
   copyFrames,
   type FrameList,
@@ -15,7 +23,7 @@ import {
   PCP_HIGH,
 } from "./frame-list.ts";
 import { PageReferences } from "./page-references.ts";
-import { MAX_PAGE_ORDER, makeZones, type Zone } from "./zone.ts";
+import { getPageFromFreelist, MAX_PAGE_ORDER, makeZones, type Zone } from "./zone.ts";
 
 /** What a frame is used for. */
 export const FRAME_FREE = 0;
@@ -42,6 +50,8 @@ export class PageAllocator {
   freedPages = 0;
   /** Whether all frames of the last `allocBulk` came from the lists of one zone. */
   lastBulkIsOfOneZone = false;
+  /** Called when no block of the size that is asked for is free, and the caller lets `kswapd` be woken; `KernelMm` sets it. */
+  wakeupKswapd: (() => void) | null = null;
   /** Frames with several holders: giving such a one back lets one of them go. */
   readonly references = new PageReferences();
 
@@ -77,7 +87,7 @@ export class PageAllocator {
    * @returns the first frame, or 0 when there is none
    */
   allocPages(cpu: number, order: number, use: number, gfp: number, node: number = NUMA_NO_NODE): number {
-    if (this.faults.fails("frame")) return 0;
+    if ((gfp & __GFP_NOFAIL) === 0 && this.faults.fails("frame")) return 0;
     let frame = use === FRAME_PAGE_TABLE && order === 0 ? this.takeForTable(cpu, node) : 0;
     if (frame === 0 && order === 0 && (gfp & GFP_DMA32_ZONE) === 0) frame = this.rmqueuePcplist(cpu, node, gfp);
     const first = frame !== 0 ? frame : this.takeBlock(order, node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node, gfp);
@@ -364,26 +374,12 @@ export class PageAllocator {
   }
 
   private takeBlock(order: number, preferred: number, gfp: number): number {
-    const frame = this.getPageFromFreelist(order, preferred, gfp);
+    const frame = getPageFromFreelist(this.zones, order, preferred, gfp);
     if (frame !== 0) return frame;
-    if (order > 0) return this.drainAllPages(gfp) ? this.getPageFromFreelist(order, preferred, gfp) : 0;
+    if ((gfp & __GFP_KSWAPD_RECLAIM) !== 0) this.wakeupKswapd?.();
+    if (order > 0) return this.drainAllPages(gfp) ? getPageFromFreelist(this.zones, order, preferred, gfp) : 0;
     const node = (gfp & __GFP_THISNODE) !== 0 ? preferred : NUMA_NO_NODE;
     return this.stealSingle((gfp & GFP_DMA32_ZONE) !== 0, node);
-  }
-
-  private getPageFromFreelist(order: number, preferred: number, gfp: number): number {
-    const low = (gfp & GFP_DMA32_ZONE) !== 0;
-    for (const own of [true, false]) {
-      if (!own && (gfp & __GFP_THISNODE) !== 0) break;
-      for (let i = this.zones.length - 1; i >= 0; i--) {
-        const zone = this.zones[i];
-        if ((zone.node === preferred) !== own) continue;
-        if (low && zone.startFrame >= HIGH_MEMORY_START / 4096) continue;
-        const frame = zone.__rmqueueSmallest(order);
-        if (frame !== 0) return frame;
-      }
-    }
-    return 0;
   }
 
   /** The last frames of a machine may sit on lists: the kernel drains those before it gives up. */

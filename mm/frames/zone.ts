@@ -1,5 +1,6 @@
 /** A run of physical memory on one NUMA node, handed out in blocks of 2^order frames (buddy system). */
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
+import { __GFP_THISNODE, GFP_DMA32_ZONE } from "../lib/gfp.ts";
 import { Segments } from "../lib/grow.ts";
 
 /** The largest block: 2^10 frames, 4 MiB. */
@@ -191,4 +192,23 @@ export function makeZones(memory: PhysicalMemory, numaNodes: number): Zone[] {
     }
   }
   return zones;
+}
+
+/**
+ * A block of 2^order frames off the free lists (`get_page_from_freelist`): of the node `preferred` if it has one, else of any other
+ * unless the flags forbid it. 0 when there is none.
+ */
+export function getPageFromFreelist(zones: readonly Zone[], order: number, preferred: number, gfp: number): number {
+  const low = (gfp & GFP_DMA32_ZONE) !== 0;
+  for (const own of [true, false]) {
+    if (!own && (gfp & __GFP_THISNODE) !== 0) break;
+    for (let i = zones.length - 1; i >= 0; i--) {
+      const zone = zones[i];
+      if ((zone.node === preferred) !== own) continue;
+      if (low && zone.startFrame >= HIGH_MEMORY_START / 4096) continue;
+      const frame = zone.__rmqueueSmallest(order);
+      if (frame !== 0) return frame;
+    }
+  }
+  return 0;
 }

@@ -10,6 +10,10 @@ export const GFP_DMA32_ZONE = 0x04;
 export const __GFP_ZERO = 0x100;
 /** May reclaim, and so may sleep. */
 export const __GFP_DIRECT_RECLAIM = 0x400;
+/** Wakes `kswapd` when memory is short. */
+export const __GFP_KSWAPD_RECLAIM = 0x800;
+/** Must not fail: is tried again for as long as it takes. Ignores fault injection, as in the kernel. */
+export const __GFP_NOFAIL = 0x8000;
 /** Do not warn on failure. */
 export const __GFP_NOWARN = 0x2000;
 /** Only from the given node. */

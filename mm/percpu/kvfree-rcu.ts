@@ -3,8 +3,9 @@
  * grace period. A batch starts one jiffy after a page of pointers is full, else after five seconds; each CPU has two
  * batches that can wait for their grace periods at a time.
  */
-import { type EventLoop, type KernelCode, PAUSE_SLEEP } from "../../arch/time/event-loop.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { afterLock, type Blocking, DONE, wait } from "../kernel/blocking.ts";
+import { HZ, sleepUntil } from "../kernel/jiffies.ts";
 import { SpinLock } from "../kernel/lock.ts";
 import { vfree } from "../vmalloc/vfree.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
@@ -24,8 +25,8 @@ export interface RcuTimes {
   readonly gracePeriodTicks: number;
 }
 
-/** HZ=250, grace periods of three ticks (12 ms) [M]. */
-const DEFAULT_RCU_TIMES: RcuTimes = { ticksPerSecond: 250, gracePeriodTicks: 3 };
+/** {@link HZ}, grace periods of three ticks (12 ms) [M]. */
+const DEFAULT_RCU_TIMES: RcuTimes = { ticksPerSecond: HZ, gracePeriodTicks: 3 };
 
 interface CpuBatch {
   readonly lock: SpinLock;
@@ -112,13 +113,4 @@ export class KvfreeRcu {
     this.batches++;
     batch.underWay--;
   }
-}
-
-/** Lets the current thread sleep until its CPU's clock has come to `atCycles`: a timer interrupt wakes it. */
-export function* sleepUntil(loop: EventLoop, atCycles: number): KernelCode<void> {
-  const thread = loop.currentThread;
-  if (thread === null) throw new Error("sleepUntil was called outside any thread");
-  if (atCycles <= loop.nowCycles()) return;
-  loop.postInterrupt(thread.cpu, atCycles, () => loop.wake(thread, loop.nowCycles()));
-  yield PAUSE_SLEEP;
 }

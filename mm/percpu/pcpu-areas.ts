@@ -4,6 +4,7 @@ import { MachineUsageError } from "../../arch/isa/errors.ts";
 import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { alignUp, isAligned, isPageAligned } from "../lib/align.ts";
+import { formatRange } from "../lib/kernel-log.ts";
 import { VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import { setupVmallocVm } from "../vmalloc/alloc-vmap-area.ts";
 import type { FreeTree } from "../vmalloc/areas/free-tree.ts";
@@ -44,18 +45,17 @@ export function* pcpuGetVmAreas(
     return null;
   };
   if (madeAreas === null || madeVms === null) return release();
+  const takeRoom = (): number => {
+    const base = findBase(state, freeTree, offsets, sizes, last, align, start, end);
+    return base < 0 || clipAll(state, base, offsets, sizes) ? base : -1;
+  };
   if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
-  let base = findBase(state, freeTree, offsets, sizes, last, align, start, end);
+  let base = takeRoom();
   if (base < 0) {
     state.freeTreeLock.release();
     yield* reclaimAndPurgeVmapAreas(state);
     if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
-    base = findBase(state, freeTree, offsets, sizes, last, align, start, end);
-  }
-  if (base >= 0) {
-    for (let i = 0; i < offsets.length; i++) {
-      freeTree.vaClip(freeTree.pvmFindVaEncloseAddr(base + offsets[i]), base + offsets[i], sizes[i]);
-    }
+    base = takeRoom();
   }
   state.freeTreeLock.release();
   if (base < 0) return release();
@@ -71,6 +71,25 @@ export function* pcpuGetVmAreas(
     node.busyLock.release();
   }
   return madeVms;
+}
+
+/**
+ * Takes every area out of the gap that it lies in. Nothing was preloaded for a split: these areas mostly end where a gap ends.
+ * @returns false, with all of them given back, when a split found no memory (the way of `recovery` in the kernel)
+ */
+function clipAll(state: Vmalloc, base: number, offsets: readonly number[], sizes: readonly number[]): boolean {
+  const { freeTree, areas, log } = state;
+  for (let i = 0; i < offsets.length; i++) {
+    const from = base + offsets[i];
+    if (freeTree.vaClip(freeTree.pvmFindVaEncloseAddr(from), from, sizes[i])) continue;
+    log.warnOnce("va_clip", `no memory to split a gap for per-CPU areas at ${formatRange(from, from + sizes[i])}`);
+    for (let undo = 0; undo < i; undo++) {
+      const start = base + offsets[undo];
+      freeTree.mergeOrAddVmapArea(areas.make(start, start + sizes[undo]));
+    }
+    return false;
+  }
+  return true;
 }
 
 /** Gives back what `pcpuGetVmAreas` returned (`pcpu_free_vm_areas`). */

@@ -4,9 +4,10 @@ import { formatLinearAddress } from "../../arch/isa/linear-address.ts";
 import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { afterLock, type Blocking, ready, wait } from "../kernel/blocking.ts";
+import type { SpinLock } from "../kernel/lock.ts";
 import { isAligned, isPageAligned } from "../lib/align.ts";
 import { EBUSY, EINVAL, ENOMEM } from "../lib/errno.ts";
-import { __GFP_NOWARN, gfpflagsAllowBlocking } from "../lib/gfp.ts";
+import { __GFP_NOFAIL, __GFP_NOWARN, gfpflagsAllowBlocking } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { type AddressRange, VMALLOC_END, VMALLOC_START } from "../lib/memory-layout.ts";
 import { encodeVnId, sizeToVaPool, type VmapNode } from "./areas/vmap-node.ts";
@@ -79,8 +80,18 @@ function allocFromTree(
   flags: number,
   vm: number,
 ): Blocking<number> {
-  if (state.faults.isArmed && state.faults.fails("vmapArea")) return ready(-ENOMEM);
-  return afterLock(state.freeTreeLock, allocWithTreeLock, state, sizeBytes, request, flags, vm);
+  const { faults } = state;
+  if (faults.isArmed && (request.gfp & __GFP_NOFAIL) === 0 && faults.fails("vmapArea")) return ready(-ENOMEM);
+  return afterLock(preloadThisCpuLock(state, request.gfp), allocWithTreeLock, state, sizeBytes, request, flags, vm);
+}
+
+/**
+ * The lock of the free tree, to be taken at once by the current CPU, which has an area at hand now with which a gap can be split under
+ * the lock (`preload_this_cpu_lock`).
+ */
+function preloadThisCpuLock(state: Vmalloc, gfp: number): SpinLock {
+  state.neFitPreload.preload(gfp);
+  return state.freeTreeLock;
 }
 
 /** Goes on with the lock of the free tree held, and releases it. */
@@ -98,7 +109,6 @@ function allocWithTreeLock(
 /** Makes an area of room out of the free tree, whose lock is held, and releases the lock; 0 when there is no room. */
 function takeFromTree(state: Vmalloc, sizeBytes: number, request: AreaRequest, flags: number): number {
   const { align, range } = request;
-  // Taking room out of the middle of a gap needs one more area; the kernel keeps one at hand for each CPU.
   const address = state.freeTree.__allocVmapArea(sizeBytes, align, range.start, range.end);
   state.loop.spend(state.costs.treeStepCycles * TREE_STEPS);
   state.freeTreeLock.release();
@@ -152,7 +162,8 @@ function* makeRoom(
     } else {
       break;
     }
-    if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
+    const lock = preloadThisCpuLock(state, request.gfp);
+    if (!lock.tryTake()) yield* lock.take();
     const area = takeFromTree(state, sizeBytes, request, flags);
     if (area !== 0) return yield* wait(insertBusy(state, area, vm));
   }

@@ -15,6 +15,7 @@ import { deferredOf } from "./vfree.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
 const DRAIN_WORK = "drain_vmap_area_work";
+const KSWAPD = "kswapd0";
 const DEFERRED_WORK = "delayed_vfree_work/";
 
 /** Typed arrays and plain objects only. */
@@ -49,10 +50,17 @@ export function captureVmalloc(state: Vmalloc): VmallocState {
   );
   checkState("vmap purge notifier", purgeNotifiers.length === 0, "is registered, which is a function of the program");
   const vmNumbers: number[] = [];
-  const captured = captureAreas(areas, state.freeTree, state.nodes, (address) => state.addrToNode(address), {
-    vmRow: (vm) => (vm === 0 ? 0 : vmNumbers.push(vm)),
-    freedRow: (area) => (flushing.accounts?.frees.waitingOf(area) ?? -1) + 1,
-  });
+  const captured = captureAreas(
+    areas,
+    state.freeTree,
+    state.neFitPreload,
+    state.nodes,
+    (address) => state.addrToNode(address),
+    {
+      vmRow: (vm) => (vm === 0 ? 0 : vmNumbers.push(vm)),
+      freedRow: (area) => (flushing.accounts?.frees.waitingOf(area) ?? -1) + 1,
+    },
+  );
   for (const { id, purgeList } of state.nodes) {
     if (!areas.listIsEmpty(purgeList)) throw new StateError(`vmap node ${id}`, "is being purged");
   }
@@ -81,7 +89,7 @@ export function captureVmalloc(state: Vmalloc): VmallocState {
 export function restoreVmallocState(state: Vmalloc, saved: VmallocState): void {
   const { areas, vms, pageArrays } = state;
   const vmNumbers = restoreVmStructs(vms, saved.vmStructs);
-  const numbers = restoreAreas(areas, state.freeTree, state.nodes, saved.areas, vmNumbers);
+  const numbers = restoreAreas(areas, state.freeTree, state.neFitPreload, state.nodes, saved.areas, vmNumbers);
   for (const area of numbers.busy) {
     const vm = areas.vmOf(area);
     if (vm === 0) continue;
@@ -103,6 +111,7 @@ export function restoreVmallocState(state: Vmalloc, saved: VmallocState): void {
 export function vmallocWorkOf(state: Vmalloc, thread: Thread): string | null {
   const isOf = (work: Work | null | undefined) => work?.queuedThread === thread;
   if (isOf(state.drainWork)) return DRAIN_WORK;
+  if (state.mm.reclaim.isKswapdQueued && isOf(state.mm.reclaim.kswapdWork)) return KSWAPD;
   const cpu = state.deferredFrees.findIndex((deferred) => isOf(deferred?.work));
   return cpu < 0 ? null : `${DEFERRED_WORK}${cpu}`;
 }
@@ -115,7 +124,8 @@ export function vmallocWorkOf(state: Vmalloc, thread: Thread): string | null {
 export function queueVmallocWork(state: Vmalloc, name: string, cpu: number): Thread {
   const number = name.startsWith(DEFERRED_WORK) ? Number(name.slice(DEFERRED_WORK.length)) : Number.NaN;
   const isOfCpu = Number.isInteger(number) && number >= 0 && number < state.loop.cpus;
-  const work = name === DRAIN_WORK ? state.drainWork : isOfCpu ? deferredOf(state, number).work : null;
+  const named = name === DRAIN_WORK ? state.drainWork : name === KSWAPD ? state.mm.reclaim.kswapdWork : null;
+  const work = isOfCpu ? deferredOf(state, number).work : named;
   work?.scheduleOn(cpu);
   const thread = work?.queuedThread ?? null;
   if (thread === null) throw new StateError("queued work", `there is no "${name}"`);

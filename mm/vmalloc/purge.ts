@@ -196,27 +196,48 @@ function* reclaimListGlobal(state: Vmalloc, head: number, lastFirst: boolean): K
 /** Tree steps charged for one merge: the depth of a tree of about a thousand nodes. */
 const MERGE_STEPS = 10;
 
-/** Lets each pool give up a quarter of its areas, or all of them (`decay_va_pool_node`); what a quarter is, the version says. */
-function* decayVaPoolNode(state: Vmalloc, node: VmapNode, full: boolean): KernelCode<void> {
+/**
+ * Lets each pool give up a quarter of its areas, or all of them (`decay_va_pool_node`). Each is taken off its node under the pool
+ * lock and worked on without it, so that a CPU that allocates meanwhile finds the pool empty and goes to the free tree; what stays
+ * is put back under the lock. How much goes, the version says. The caller holds the purge lock: nobody else fills or decays pools.
+ */
+export function* decayVaPoolNode(state: Vmalloc, node: VmapNode, full: boolean): KernelCode<void> {
   const { areas } = state;
+  const { detached } = node;
   let decayed: AreaTree | null = null;
   for (let pool = 0; pool < MAX_VA_SIZE_PAGES; pool++) {
-    const head = node.poolHeads[pool];
-    if (areas.listIsEmpty(head)) continue;
+    if (areas.listIsEmpty(node.poolHeads[pool])) continue;
     if (!node.poolLock.tryTake()) yield* node.poolLock.take();
-    const decay = state.version.decayOf(node.poolLengths[pool], full);
-    state.events?.decay(node.id, pool, decay.shownLength, full, decay.shownDecay);
+    movePool(state, node, node.poolHeads[pool], detached);
     decayed ??= new AreaTree(areas, state.log);
-    for (let left = decay.areas; left > 0; left--) {
-      const area = areas.nextOf(head);
-      areas.listRemove(area);
-      node.poolLengths[pool]--;
-      state.events?.decayVa(node.id, areas.start[area], areas.end[area]);
-      decayed.mergeOrAddVmapArea(area);
-    }
-    node.poolLock.release();
+    decayDetached(state, node, pool, full, decayed);
+    if (areas.listIsEmpty(detached)) continue;
+    if (!node.poolLock.tryTake()) yield* node.poolLock.take();
+    movePool(state, node, detached, node.poolHeads[pool]);
   }
   if (decayed === null) return;
   yield* reclaimListGlobal(state, decayed.head, false);
   areas.releaseListHead(decayed.head);
+}
+
+/** Moves all areas of a pool from one list to another, empty one, under the pool lock, which is released. */
+function movePool({ areas }: Vmalloc, node: VmapNode, from: number, to: number): void {
+  if (node.poolGuard !== null) node.poolGuard.check();
+  areas.listMoveAll(from, to);
+  node.poolLock.release();
+}
+
+/** Moves as many of a pool's areas as the version says from the detached list to `decayed`. */
+function decayDetached(state: Vmalloc, node: VmapNode, pool: number, full: boolean, decayed: AreaTree): void {
+  const { areas } = state;
+  const { detached, poolLengths } = node;
+  const decay = state.version.decayOf(poolLengths[pool], full);
+  state.events?.decay(node.id, pool, decay.shownLength, full, decay.shownDecay);
+  for (let left = decay.areas; left > 0; left--) {
+    const area = areas.nextOf(detached);
+    areas.listRemove(area);
+    poolLengths[pool]--;
+    state.events?.decayVa(node.id, areas.start[area], areas.end[area]);
+    decayed.mergeOrAddVmapArea(area);
+  }
 }

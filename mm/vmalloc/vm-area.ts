@@ -4,8 +4,9 @@ import { PAGE_SHIFT, PAGE_SIZE, PUD_SIZE } from "../../arch/isa/linear-address.t
 import { roundUpToPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { afterCall, type Blocking, ready, wait } from "../kernel/blocking.ts";
+import type { AllocationKind } from "../kernel/fault-injection.ts";
 import { alignUp, isPageAligned } from "../lib/align.ts";
-import { GFP_KERNEL } from "../lib/gfp.ts";
+import { __GFP_NOFAIL, GFP_KERNEL } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { VMALLOC_RANGE } from "../lib/memory-layout.ts";
 import { type AreaRequest, allocVmapArea } from "./alloc-vmap-area.ts";
@@ -34,11 +35,16 @@ export function __getVmAreaNode(
   caller: string,
 ): Blocking<number> {
   const rounded = alignUp(sizeBytes, shift === PAGE_SHIFT ? PAGE_SIZE : 2 ** shift);
-  if (!(rounded > 0) || (state.faults.isArmed && state.faults.fails("vmStruct"))) return ready(0);
+  if (!(rounded > 0) || failsFor(state, request.gfp, "vmStruct")) return ready(0);
   const vm = state.vms.make(flags, sizeBytes, caller);
   const withGuard = (flags & VM_NO_GUARD) !== 0 ? rounded : rounded + PAGE_SIZE;
   const aligned = (flags & VM_IOREMAP) !== 0 ? { ...request, align: ioremapAlignment(rounded) } : request;
   return afterCall(allocVmapArea(state, withGuard, aligned, 0, vm), vmOrNone, state, vm);
+}
+
+/** Whether an allocation with these flags is to fail; one that must not fail is not asked (`should_failslab`). */
+export function failsFor({ faults }: Vmalloc, gfp: number, kind: AllocationKind): boolean {
+  return faults.isArmed && (gfp & __GFP_NOFAIL) === 0 && faults.fails(kind);
 }
 
 /** The vm_struct if it got an area, else 0 with it released. */

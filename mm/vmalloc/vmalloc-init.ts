@@ -7,6 +7,7 @@ import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { drainVmapAreaWork } from "./purge.ts";
 import { cleanupVmAreaWork } from "./vm-area-cleanup.ts";
 import { Vmalloc, type VmallocParts } from "./vmalloc-state.ts";
+import { registerVmapNodeShrinker } from "./vmap-node-shrinker.ts";
 
 /**
  * Ranges whose top-level entries are there from boot on, so that each address space gets them when it is made: the vmalloc range
@@ -29,6 +30,7 @@ export function vmallocInit(parts: VmallocParts): Vmalloc {
     }
   }
   state.vmapInitFreeSpace();
+  if (state.version.hasVmapNodes) registerVmapNodeShrinker(state);
   state.drainWork = new Work("drain_vmap_area_work", state.loop, () => drainVmapAreaWork(state));
   state.cleanupWork = new Work("cleanup_vm_area_work", state.loop, () => cleanupVmAreaWork(state));
   return state;

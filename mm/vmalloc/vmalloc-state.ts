@@ -17,6 +17,7 @@ import type { PageTables } from "../page-tables/page-tables.ts";
 import type { KernelVersion } from "../versions/kernel-version.ts";
 import { AreaStarts } from "./areas/area-starts.ts";
 import { FreeTree } from "./areas/free-tree.ts";
+import { NeFitPreload } from "./areas/ne-fit-preload.ts";
 import { PageArrays } from "./areas/page-arrays.ts";
 import { VmStructs } from "./areas/vm-structs.ts";
 import { VmapAreas } from "./areas/vmap-areas.ts";
@@ -68,6 +69,8 @@ export class Vmalloc {
   readonly blocks: VmapBlocks;
   readonly freeTree: FreeTree;
   readonly freeTreeLock: SpinLock;
+  /** What each CPU keeps at hand for a split of a gap (`ne_fit_preload_node`). */
+  readonly neFitPreload: NeFitPreload;
   readonly nodes: readonly VmapNode[];
   /** Serializes purges (`vmap_purge_lock`). */
   readonly purgeLock: Mutex;
@@ -110,7 +113,8 @@ export class Vmalloc {
     this.version = mm.version;
     const { loop, costs, config } = this;
     this.purgeActivity = loop.accounts.activity("purge");
-    this.freeTree = new FreeTree(this.areas, this.log);
+    this.neFitPreload = new NeFitPreload(this.areas, loop, this.faults);
+    this.freeTree = new FreeTree(this.areas, this.log, this.neFitPreload);
     this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock);
     this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);
     this.zones = new VmapZones(config.zoneSizeBytes, config.vmapNodes);

@@ -2,14 +2,12 @@
 
 import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { FRAME_VMALLOC } from "../frames/page-allocator.ts";
-
 import { warnAlloc } from "../frames/warn-alloc.ts";
-import { MAX_PAGE_ORDER } from "../frames/zone.ts";
-import { afterCall, type Blocking, ready } from "../kernel/blocking.ts";
+import { afterCall, type Blocking, ready, wait } from "../kernel/blocking.ts";
+import { ENOMEM } from "../lib/errno.ts";
 import {
-  __GFP_DIRECT_RECLAIM,
   __GFP_HIGHMEM,
+  __GFP_NOFAIL,
   __GFP_ZERO,
   GFP_DMA_ZONE,
   GFP_DMA32_ZONE,
@@ -21,7 +19,9 @@ import { PMD_SHIFT } from "../page-tables/huge-map.ts";
 import { PAGE_KERNEL, type Protection } from "../page-tables/protection.ts";
 import type { AreaRequest } from "./alloc-vmap-area.ts";
 import { VM_ALLOC, VM_ALLOW_HUGE_VMAP, VM_UNINITIALIZED, VM_USERMAP } from "./areas/vm-structs.ts";
-import { __getVmAreaNode, UNKNOWN_CALLER } from "./vm-area.ts";
+import { NofailTries } from "./nofail.ts";
+import { __getVmAreaNode, failsFor, UNKNOWN_CALLER } from "./vm-area.ts";
+import { vmAreaAllocPages } from "./vm-area-alloc-pages.ts";
 import { abandonVmArea } from "./vm-area-cleanup.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { vmapLargePagesRangeNoflush, vmapPagesRangeNoflush } from "./vmap-pages.ts";
@@ -160,26 +160,49 @@ function attempt(
   caller: string,
 ): Blocking<number> {
   const vm = __getVmAreaNode(state, sizeBytes, shift, VM_ALLOC | VM_UNINITIALIZED | request.flags, request, caller);
-  return afterCall(vm, __vmallocAreaNode, state, sizeBytes, request, shift);
+  return afterCall(vm, areaOrRetry, state, sizeBytes, request, shift, caller);
 }
 
-/** Allocates and maps the pages of a reserved area (`__vmalloc_area_node`); its address, or 0 with it freed. */
-function __vmallocAreaNode(
+/** Goes on with an area, or says that there is none (0); with `__GFP_NOFAIL` it is asked for again until there is one. */
+function areaOrRetry(
   vm: number,
   state: Vmalloc,
   sizeBytes: number,
   request: VmallocRequest,
   shift: number,
+  caller: string,
 ): Blocking<number> {
-  const { gfp, node } = request;
-  if (vm === 0) {
-    warnAlloc(state.mm, gfp, `vmalloc error: size ${sizeBytes}, vm_struct allocation failed`);
-    return ready(0);
+  if (vm !== 0) return __vmallocAreaNode(state, vm, request, shift);
+  const isNofail = (request.gfp & __GFP_NOFAIL) !== 0;
+  const what = `vmalloc error: size ${sizeBytes}, vm_struct allocation failed${isNofail ? ". Retrying." : ""}`;
+  warnAlloc(state.mm, request.gfp, what);
+  return isNofail ? retryArea(state, sizeBytes, request, shift, caller) : ready(0);
+}
+
+function* retryArea(
+  state: Vmalloc,
+  sizeBytes: number,
+  request: VmallocRequest,
+  shift: number,
+  caller: string,
+): KernelCode<number> {
+  const flags = VM_ALLOC | VM_UNINITIALIZED | request.flags;
+  const tries = new NofailTries(state.mm, `room for ${sizeBytes} bytes`);
+  let vm = 0;
+  while (vm === 0) {
+    yield* tries.next();
+    vm = yield* wait(__getVmAreaNode(state, sizeBytes, shift, flags, request, caller));
   }
+  return yield* wait(__vmallocAreaNode(state, vm, request, shift));
+}
+
+/** Allocates and maps the pages of a reserved area (`__vmalloc_area_node`); its address, or 0 with it freed. */
+function __vmallocAreaNode(state: Vmalloc, vm: number, request: VmallocRequest, shift: number): Blocking<number> {
+  const { gfp, node } = request;
   const arrayBytes = state.vms.arrayLength(vm) * POINTER_BYTES;
   if (arrayBytes <= PAGE_SIZE) {
-    const isThere = !(state.faults.isArmed && state.faults.fails("pageArray"));
-    return isThere ? populate(state, vm, request, shift) : failPageArray(state, vm, gfp);
+    if (failsFor(state, gfp, "pageArray")) return failPageArray(state, vm, gfp);
+    return populate(state, vm, request, shift);
   }
   const array = __vmallocNode(state, arrayBytes, 1, gfp & ~(GFP_DMA32_ZONE | __GFP_ZERO), node, state.vms.callerOf(vm));
   return afterCall(array, populateWithArray, state, vm, request, shift);
@@ -201,28 +224,67 @@ function populateWithArray(
 /** Takes the frames of an area, which has room for its page pointers, and maps them; its address, or 0 with it freed. */
 function populate(state: Vmalloc, vm: number, request: VmallocRequest, shift: number): Blocking<number> {
   const { vms, pageArrays } = state;
-  const { gfp, protection, node } = request;
+  const { gfp, node } = request;
   const pages = vms.arrayLength(vm);
   const order = shift - PAGE_SHIFT;
   vms.pages[vm] = pageArrays.take(pages);
   if (order > 0) vms.setPageOrder(vm, order);
-  if (!takeFrames(state, vm, pages, order, gfp, node)) return abandonVmArea(state, vm);
-  const start = vms.addr[vm];
-  const end = start + pages * PAGE_SIZE;
-  if (order === 0) {
-    const result = vmapPagesRangeNoflush(state.mm, start, end, protection, pageArrays.frames, vms.pages[vm]);
-    return finishArea(result, state, vm, gfp);
+  return afterCall(vmAreaAllocPages(state, vm, pages, order, gfp, node), mapArea, state, vm, request, shift);
+}
+
+/** Maps the frames of an area, if there are as many as it has pages; its address, or 0 with it freed. */
+function mapArea(got: number, state: Vmalloc, vm: number, request: VmallocRequest, shift: number): Blocking<number> {
+  if (got === state.vms.arrayLength(vm)) {
+    return afterCall(mapPages(state, vm, request, shift), finishArea, state, vm, request, shift);
   }
-  const mapped = vmapLargePagesRangeNoflush(state.mm, start, end, protection, pageArrays.frames, vms.pages[vm], shift);
-  return afterCall(mapped, finishArea, state, vm, gfp);
+  if (shift === PAGE_SHIFT) {
+    const what = `vmalloc error: size ${got * PAGE_SIZE}, failed to allocate pages`;
+    warnAlloc(state.mm, areaPagesGfp(request.gfp), what);
+  }
+  return abandonVmArea(state, vm);
+}
+
+/** Maps all frames of an area (`vmap_pages_range`); 0 or an errno. */
+function mapPages(state: Vmalloc, vm: number, { protection }: VmallocRequest, shift: number): Blocking<number> {
+  const { vms, pageArrays, mm } = state;
+  const start = vms.addr[vm];
+  const end = start + vms.arrayLength(vm) * PAGE_SIZE;
+  return shift === PAGE_SHIFT
+    ? ready(vmapPagesRangeNoflush(mm, start, end, protection, pageArrays.frames, vms.pages[vm]))
+    : vmapLargePagesRangeNoflush(mm, start, end, protection, pageArrays.frames, vms.pages[vm], shift);
+}
+
+/** Maps an area again and again whose page tables could not all be made, until they could. */
+function* mapUntilDone(state: Vmalloc, vm: number, request: VmallocRequest, shift: number): KernelCode<number> {
+  const { vms, tables } = state;
+  const tries = new NofailTries(state.mm, "a page table");
+  let mapped = -ENOMEM;
+  while (mapped < 0) {
+    // Linux maps over what the first try has mapped, which it then answers with -EBUSY for ever. Nobody has used it: no flush.
+    const start = vms.addr[vm];
+    tables.owed.waive(tables.vunmapRangeNoflush(start, start + vms.arrayLength(vm) * PAGE_SIZE));
+    yield* tries.next();
+    mapped = yield* wait(mapPages(state, vm, request, shift));
+  }
+  return mapped;
 }
 
 /** Declares an area complete whose pages are mapped (0), or frees it (an errno); its address, or 0. */
-function finishArea(mapped: number, state: Vmalloc, vm: number, gfp: number): Blocking<number> {
+function finishArea(
+  mapped: number,
+  state: Vmalloc,
+  vm: number,
+  request: VmallocRequest,
+  shift: number,
+): Blocking<number> {
   const { vms } = state;
+  const { gfp } = request;
   if (mapped === 0) {
     clearVmUninitializedFlag(state, vm);
     return ready(vms.addr[vm]);
+  }
+  if ((gfp & __GFP_NOFAIL) !== 0) {
+    return afterCall(mapUntilDone(state, vm, request, shift), finishArea, state, vm, request, shift);
   }
   const bytes = vms.arrayLength(vm) * PAGE_SIZE;
   warnAlloc(state.mm, areaPagesGfp(gfp), `vmalloc error: size ${bytes}, failed to map pages`);
@@ -241,63 +303,6 @@ function failPageArray(state: Vmalloc, vm: number, gfp: number): KernelCode<numb
   const what = `vmalloc error: size ${bytes}, failed to allocated page array size ${arrayBytes}`;
   warnAlloc(state.mm, areaPagesGfp(gfp), what);
   return abandonVmArea(state, vm);
-}
-
-/** Takes the frames of an area; false when there are not enough (those taken are freed with the area). */
-function takeFrames(state: Vmalloc, vm: number, pages: number, order: number, gfp: number, node: number): boolean {
-  const got = vmAreaAllocPages(state, vm, pages, order, gfp, node);
-  state.vms.nrPages[vm] = got;
-  state.nrVmallocPages += got;
-  const { frameCycles, zeroPageCycles } = state.costs;
-  state.loop.spend(got * (frameCycles + ((gfp & __GFP_ZERO) !== 0 ? zeroPageCycles : 0)));
-  if (got === pages) return true;
-  if (order === 0)
-    warnAlloc(state.mm, areaPagesGfp(gfp), `vmalloc error: size ${got * PAGE_SIZE}, failed to allocate pages`);
-  return false;
-}
-
-/** Takes up to `pages` frames, in blocks of 2^order; returns how many (`vm_area_alloc_pages`). */
-function vmAreaAllocPages(state: Vmalloc, vm: number, pages: number, order: number, gfp: number, node: number): number {
-  const { pages: allocator, pageArrays, vms } = state;
-  const cpu = state.loop.currentCpu;
-  const offset = vms.pages[vm];
-  if (order === 0) {
-    const large = state.version.asksLargeOrdersFirst ? takeLargeOrders(state, offset, pages, gfp, node) : 0;
-    if (large === pages) return pages;
-    const got = allocator.allocBulk(cpu, pages - large, FRAME_VMALLOC, gfp, node, pageArrays.frames, offset + large);
-    if (large === 0 && allocator.lastBulkIsOfOneZone) vms.setOfOneZone(vm);
-    return large + got;
-  }
-  for (let done = 0; done < pages; done += 1 << order) {
-    const first = allocator.allocPages(cpu, order, FRAME_VMALLOC, gfp, node);
-    if (first === 0) return done;
-    for (let i = 0; i < 1 << order; i++) pageArrays.frames[offset + done + i] = first + i;
-  }
-  return pages;
-}
-
-/**
- * Takes frames in the largest blocks that fit and are there, each split into single frames: up to all but one of `pages`; returns how
- * many. Nothing is reclaimed for their sake.
- */
-function takeLargeOrders(state: Vmalloc, offset: number, pages: number, gfp: number, node: number): number {
-  const { pages: allocator, pageArrays } = state;
-  const cpu = state.loop.currentCpu;
-  const largeGfp = gfp & ~__GFP_DIRECT_RECLAIM;
-  let orderMax = MAX_PAGE_ORDER;
-  let done = 0;
-  while (done < pages) {
-    const order = Math.min(orderMax, 31 - Math.clz32(pages - done));
-    if (order === 0) break;
-    const first = allocator.allocPages(cpu, order, FRAME_VMALLOC, largeGfp, node);
-    if (first === 0) {
-      orderMax = order - 1;
-      continue;
-    }
-    for (let i = 0; i < 1 << order; i++) pageArrays.frames[offset + done + i] = first + i;
-    done += 1 << order;
-  }
-  return done;
 }
 
 /** The flags with which the pages of an area are allocated: from any zone unless a low one was asked for. */

@@ -92,7 +92,17 @@ const machine = z.strictObject({
 const lists = z.strictObject({ counts: u32, frames: u32 });
 const locks = z.strictObject({ lastCpu: i32, freeAtCycles: f64 });
 const pageTables = z.strictObject({ rootFrame: whole, leavesSet: whole, leavesCleared: whole, tables: z.array(whole) });
-const allocations = ["frame", "pageTable", "vmapArea", "vmStruct", "pageArray", "vmapBlock", "blockIndex", "memtype"];
+const allocations = [
+  "frame",
+  "pageTable",
+  "vmapArea",
+  "vmapAreaPreload",
+  "vmStruct",
+  "pageArray",
+  "vmapBlock",
+  "blockIndex",
+  "memtype",
+];
 const cacheModes = ["wb", "wc", "uc-", "uc", "wt", "wp"] as const;
 
 const flushAccounts = z.strictObject({
@@ -123,6 +133,7 @@ const mm = z.strictObject({
     seen: whole,
     failing: whole.nullable(),
     kind: z.enum(allocations as [AllocationName, ...AllocationName[]]).nullable(),
+    times: whole.nullable().optional(),
   }),
   frames: z.strictObject({
     allocatedPages: whole,
@@ -157,6 +168,7 @@ const vmalloc = z.strictObject({
     busy: z.strictObject({ ...areaRows, vm: u32 }),
     lazy: z.strictObject({ ...areaRows, freed: u32 }),
     pooled: z.strictObject({ ...areaRows, pool: u16 }),
+    preloaded: u8.optional(),
     lost: whole,
   }),
   vmStructs: z.strictObject({

@@ -22,7 +22,7 @@ import {
   vmapPagesRangeNoflush,
   wait,
 } from "../../mm/index.ts";
-import { sleepUntil } from "../../mm/percpu/kvfree-rcu.ts";
+import { sleepUntil } from "../../mm/kernel/jiffies.ts";
 import { EventCounter } from "../events/event-counter.ts";
 import { inputName } from "../files/byte-chunks.ts";
 import { readLineBatches } from "../files/text-lines.ts";

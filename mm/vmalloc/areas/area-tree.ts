@@ -14,7 +14,7 @@ export class AreaTree extends RbTree {
   readonly head: number;
   /** The lock that guards it, where locks are checked; null where they are not, and for trees that one thread has to itself. */
   guard: LockGuard | null = null;
-  private readonly log: KernelLog;
+  protected readonly log: KernelLog;
 
   constructor(areas: VmapAreas, log: KernelLog, augmented = false) {
     super(areas, augmented);

@@ -1,6 +1,7 @@
 /** Where every vmap area is, for saved states: gaps with the shape of their tree, busy, lazily freed and pooled areas by node. */
 import { checkState } from "../../../arch/isa/state-error.ts";
 import type { FreeTree } from "./free-tree.ts";
+import type { NeFitPreload } from "./ne-fit-preload.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
 import type { VmapNode } from "./vmap-node.ts";
 
@@ -21,6 +22,8 @@ export interface AreasState {
   readonly lazy: AreaRows & { readonly freed: Uint32Array };
   /** Pooled areas, node by node and pool by pool, each in the order in which they are taken; `pool` is a size in pages less one. */
   readonly pooled: AreaRows & { readonly pool: Uint16Array };
+  /** By CPU: 1 where it keeps an area at hand for a split; absent when none does. */
+  readonly preloaded?: Uint8Array | undefined;
   /** Areas that are in use although nobody can find them any more. */
   readonly lost: number;
 }
@@ -56,6 +59,7 @@ type ByNode = readonly (readonly number[])[];
 export function captureAreas(
   areas: VmapAreas,
   freeTree: FreeTree,
+  preload: NeFitPreload,
   nodes: readonly VmapNode[],
   nodeOf: (address: number) => VmapNode,
   links: AreaLinks,
@@ -78,7 +82,8 @@ export function captureAreas(
       ),
       pool: Uint16Array.from(pools),
     },
-    lost: areas.liveCount - free.start.length - busy.length - lazy.length - pools.length,
+    ...(preload.count === 0 ? {} : { preloaded: Uint8Array.from(preload.objects, (area) => (area === 0 ? 0 : 1)) }),
+    lost: areas.liveCount - free.start.length - busy.length - lazy.length - pools.length - preload.count,
   };
   return { state, numbers: { busy, lazy } };
 }
@@ -92,6 +97,7 @@ export function captureAreas(
 export function restoreAreas(
   areas: VmapAreas,
   freeTree: FreeTree,
+  preload: NeFitPreload,
   nodes: readonly VmapNode[],
   state: AreasState,
   vmNumbers: Uint32Array,
@@ -117,6 +123,10 @@ export function restoreAreas(
     const area = areas.make(state.pooled.start[row], state.pooled.end[row], state.pooled.flags[row]);
     areas.listAddBefore(area, node.poolHeads[pool]);
     node.poolLengths[pool]++;
+  });
+  state.preloaded?.forEach((has, cpu) => {
+    checkState("CPUs", cpu < preload.objects.length, `are ${preload.objects.length}, not ${cpu + 1} or more`);
+    preload.objects[cpu] = has === 0 ? 0 : areas.makeGap(0, 0);
   });
   for (let i = 0; i < state.lost; i++) areas.make(0, 0);
   return { busy, lazy };

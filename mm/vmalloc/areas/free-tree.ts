@@ -4,8 +4,9 @@
  */
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import { alignUp } from "../../lib/align.ts";
-import type { KernelLog } from "../../lib/kernel-log.ts";
+import { formatRange, type KernelLog } from "../../lib/kernel-log.ts";
 import { AreaTree } from "./area-tree.ts";
+import type { NeFitPreload } from "./ne-fit-preload.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
 
 /** It is the whole gap (`enum fit_type`). */
@@ -15,10 +16,16 @@ const LE_FIT_TYPE = 2;
 const RE_FIT_TYPE = 3;
 const NE_FIT_TYPE = 4;
 
+type FitType = typeof FL_FIT_TYPE | typeof LE_FIT_TYPE | typeof RE_FIT_TYPE | typeof NE_FIT_TYPE;
+
 /** All free ranges, disjoint and never touching each other. */
 export class FreeTree extends AreaTree {
-  constructor(areas: VmapAreas, log: KernelLog) {
+  private readonly preload: NeFitPreload | null;
+
+  /** @param preload where a split has its further gap from; by default it is simply made */
+  constructor(areas: VmapAreas, log: KernelLog, preload: NeFitPreload | null = null) {
     super(areas, log, true);
+    this.preload = preload;
   }
 
   /**
@@ -38,8 +45,9 @@ export class FreeTree extends AreaTree {
     const from = Math.max(this.areas.start[gap], vstart);
     const address = align === 1 ? from : alignUp(from, align);
     if (address + sizeBytes > vend) return vend;
-    this.vaClip(gap, address, sizeBytes);
-    return address;
+    if (this.vaClip(gap, address, sizeBytes)) return address;
+    this.log.warnOnce("va_clip", `no memory to split ${formatRange(this.areas.start[gap], this.areas.end[gap])}`);
+    return vend;
   }
 
   /** The gap that contains `address`, else the highest below it, or 0 (`pvm_find_va_enclose_addr`). */
@@ -55,8 +63,11 @@ export class FreeTree extends AreaTree {
     return best;
   }
 
-  /** Takes [address, address + sizeBytes) out of `gap`, which contains it (`va_clip`). */
-  vaClip(gap: number, address: number, sizeBytes: number): void {
+  /**
+   * Takes [address, address + sizeBytes) out of `gap`, which contains it (`va_clip`).
+   * @returns false, with nothing changed, when the gap must be split and there is no memory for one more
+   */
+  vaClip(gap: number, address: number, sizeBytes: number): boolean {
     if (this.guard !== null) this.guard.check();
     const { areas } = this;
     const end = address + sizeBytes;
@@ -64,26 +75,30 @@ export class FreeTree extends AreaTree {
       case FL_FIT_TYPE:
         this.unlinkVa(gap);
         areas.release(gap);
-        return;
+        return true;
       case LE_FIT_TYPE:
         areas.start[gap] = end;
         this.augmentTreePropagateFrom(gap);
-        return;
+        return true;
       case RE_FIT_TYPE:
         areas.end[gap] = address;
         this.augmentTreePropagateFrom(gap);
-        return;
+        return true;
       case NE_FIT_TYPE: {
-        const left = areas.makeGap(areas.start[gap], address);
+        const left = this.preload === null ? areas.makeGap(0, 0) : this.preload.take();
+        if (left === 0) return false;
+        areas.start[left] = areas.start[gap];
+        areas.end[left] = address;
         areas.start[gap] = end;
         this.augmentTreePropagateFrom(gap);
         this.insertVmapAreaAugment(left, gap);
+        return true;
       }
     }
   }
 
   /** Where [address, end) lies in the gap that contains it (`classify_va_fit_type`). */
-  private classifyVaFitType(gap: number, address: number, end: number): number {
+  private classifyVaFitType(gap: number, address: number, end: number): FitType {
     const { areas } = this;
     if (areas.start[gap] === address) return areas.end[gap] === end ? FL_FIT_TYPE : LE_FIT_TYPE;
     return areas.end[gap] === end ? RE_FIT_TYPE : NE_FIT_TYPE;

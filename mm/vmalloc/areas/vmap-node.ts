@@ -39,6 +39,8 @@ export class VmapNode {
   readonly poolLengths = new Int32Array(MAX_VA_SIZE_PAGES);
   /** Areas that the running purge has taken off the lazy list. */
   readonly purgeList: number;
+  /** Areas of the pool that is being decayed. */
+  readonly detached: number;
   /** Whether the running purge gives everything back to the tree instead of filling the pools. */
   skipPopulate = false;
   /** Areas that the running purge has dealt with. */
@@ -55,6 +57,7 @@ export class VmapNode {
     this.lazyLock = new SpinLock(locks.lazy, loop, costs);
     this.poolLock = new SpinLock("vn->pool_lock", loop, costs);
     this.purgeList = areas.makeListHead();
+    this.detached = areas.makeListHead();
     for (let i = 0; i < MAX_VA_SIZE_PAGES; i++) this.poolHeads[i] = areas.makeListHead();
   }
 

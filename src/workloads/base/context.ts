@@ -19,7 +19,7 @@ import {
   vzalloc,
   wait,
 } from "../../../mm/index.ts";
-import { sleepUntil } from "../../../mm/percpu/kvfree-rcu.ts";
+import { sleepUntil } from "../../../mm/kernel/jiffies.ts";
 import { ValueError } from "../../input/errors.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { type Random, randomStream } from "../../machine/random.ts";

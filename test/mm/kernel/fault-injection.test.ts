@@ -70,10 +70,13 @@ describe.each([1, 4])("on %i CPU(s), a call fails cleanly at each place that can
       const result = call.make(kernel, frames);
       const where = `with allocation ${point} of ${points} failing`;
       expect(kernel.faults.seen, where).toBeGreaterThan(point);
+      // What could not be preloaded is allocated under the lock.
+      const recovers = call.recovers === true || kernel.faults.lastFailed === "vmapAreaPreload";
+      const splitFailed = kernel.log.lines.some((line) => line.includes("no memory to split"));
       kernel.faults.disarm();
       expect(kernel.verify(), where).toEqual([]);
-      expect(kernel.log.warnings, where).toBe(0);
-      expect(result > 0, where).toBe(call.recovers === true);
+      expect(kernel.log.warnings, where).toBe(splitFailed ? 1 : 0);
+      expect(result > 0, where).toBe(recovers || splitFailed);
       if (result > 0) call.undo(kernel, result);
       else if (call.says === null) expect(kernel.log.lines, where).toEqual([]);
       else if (call.isQuietToo !== true || kernel.log.lines.length > 0) {
