@@ -15,7 +15,7 @@ export function vmapNodeShrinkCount({ nodes }: Vmalloc): number {
  * Empties the pools of every node (`vmap_node_shrink_scan`), under the purge lock, as only one context at a time may decay a pool
  * (a correction that 6.12 got as an update). Gives no frame back: what is freed are objects of the areas' slab cache.
  */
-export function* vmapNodeShrinkScan(state: Vmalloc): KernelCode<number> {
+function* vmapNodeShrinkScan(state: Vmalloc): KernelCode<number> {
   if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
   for (const node of state.nodes) yield* decayVaPoolNode(state, node, true);
   state.purgeLock.release();
