@@ -8,6 +8,7 @@ import { printOutput } from "../command-line/standard-streams.ts";
 import type { Experiment } from "../experiments/base/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
 import { renderCsv, renderInputs, renderResult } from "../experiments/render/result-text.ts";
+import { withSensitivity } from "../experiments/sensitivity.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { defaultText } from "../input/parameters.ts";
@@ -21,6 +22,7 @@ import { ChromeTrace } from "../timeline/chrome-trace.ts";
 interface ExperimentOptions extends MachineSettings, FigureOptions {
   readonly seed: number;
   readonly inputs?: boolean;
+  readonly sensitivity?: string | true;
   readonly json?: boolean;
   readonly csv?: boolean;
   readonly html?: string;
@@ -60,6 +62,10 @@ export function addExperimentCommand(program: Command, exit: (code: number) => v
     command
       .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
       .option("--inputs", "print every figure that went in as well, with its source")
+      .option(
+        "--sensitivity [column]",
+        `change each assumed figure by a factor of two either way and show which move a column of the first table (default: ${experiment.headline})`,
+      )
       .option("--json", "print the result as one JSON object")
       .option("--csv", "print the tables as CSV")
       .option("--html <file>", "write a page with plots that needs nothing else")
@@ -85,8 +91,10 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   const given = Object.fromEntries(
     experiment.parameters.map(({ name }): [string, string] => [name, String(values[name])]),
   );
-  const settings: MachineSettings = {
-    ...Object.fromEntries(experiment.settings.map((name) => [settingKey(name), values[settingKey(name)]])),
+  const settings = {
+    ...(Object.fromEntries(
+      experiment.settings.map((name) => [settingKey(name), values[settingKey(name)]]),
+    ) as MachineSettings),
     figures,
   };
   const observer = {
@@ -100,7 +108,12 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
     },
     onKernel: (kernel: Kernel, label: string) => trace?.watch(kernel, label),
   };
-  const result = runExperiment(experiment, preset, options.seed, given, observer, settings);
+  let result = runExperiment(experiment, preset, options.seed, given, observer, settings);
+  if (options.sensitivity !== undefined) {
+    const column = options.sensitivity === true ? experiment.headline : options.sensitivity;
+    const again = { experiment, seed: options.seed, given, settings, column };
+    result = withSensitivity(result, again, observer.onProgress);
+  }
   progress.clear();
   if (options.html !== undefined) {
     // Only those who want plots wait for the charting library.

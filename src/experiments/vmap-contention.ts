@@ -82,6 +82,7 @@ named as lock_stat names it.`,
   ],
   settings: ["kernel", "topology", "policy", "pti", "flush-ceiling", "ipi-mode"],
   example: "mmulab experiment vmap-contention --cpus 1,2,4,8,16 --csv",
+  headline: "cyclesPerPair",
   run,
 };
 

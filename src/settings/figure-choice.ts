@@ -75,9 +75,21 @@ export function choiceOf(word: string, preset: Preset, words: readonly string[])
   return { ...withSet(preset, set), ...file, set };
 }
 
-function withSet(preset: Preset, set: Readonly<Record<string, string>>): Pick<FigureChoice, "preset" | "costs"> {
+/**
+ * A choice with another value for one figure that is a number.
+ * @throws ValueError when no machine can have it
+ */
+export function changeFigure(choice: FigureChoice, name: string, value: number): FigureChoice {
+  return { ...choice, ...withSet(choice.preset, { [name]: String(value) }, choice.costs) };
+}
+
+function withSet(
+  preset: Preset,
+  set: Readonly<Record<string, string>>,
+  oldCosts: KernelCosts = DEFAULT_KERNEL_COSTS,
+): Pick<FigureChoice, "preset" | "costs"> {
   const current = currentValues(preset);
-  let costs = DEFAULT_KERNEL_COSTS;
+  let costs = oldCosts;
   let changed = preset;
   for (const [name, text] of Object.entries(set)) {
     const old = current.get(name);

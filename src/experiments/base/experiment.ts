@@ -90,5 +90,7 @@ export interface Experiment {
   readonly settings: readonly SettingName[];
   /** A short command line, for its help. */
   readonly example: string;
+  /** The column of its first table that `--sensitivity` follows when none is named. */
+  readonly headline: string;
   run(context: ExperimentContext): ExperimentOutcome;
 }

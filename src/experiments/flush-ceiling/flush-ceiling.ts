@@ -68,6 +68,7 @@ The second table: how many single invalidations a flush of a full TLB is worth, 
   ],
   settings: ["topology", "policy", "pti", "ipi-mode"],
   example: "mmulab experiment flush-ceiling --cpus 8 --resident 512 --ceilings 0,33,128,512",
+  headline: "totalCycles",
   run,
 };
 

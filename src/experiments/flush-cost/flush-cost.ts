@@ -60,6 +60,7 @@ when its address space has run for a while (under 'invlpgb' it has a global ASID
   ],
   settings: ["kernel", "topology", "pti", "flush-ceiling", "lazy-max", "vmap-nodes", "ipi-mode"],
   example: "mmulab experiment flush-cost --cpus 1,16,128 --pages 1,33,34 --html flush-cost.html",
+  headline: "totalCycles",
   run,
 };
 

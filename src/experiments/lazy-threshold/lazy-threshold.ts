@@ -63,6 +63,7 @@ usable yet (mean over frees, and most), and the pages of page tables that the sp
   ],
   settings: ["kernel", "topology", "policy", "pti", "flush-ceiling", "vmap-nodes", "ipi-mode"],
   example: "mmulab experiment lazy-threshold --cpus 4,64 --lazymax 1024,8192,65536",
+  headline: "totalCycles",
   run,
 };
 
