@@ -3,13 +3,14 @@
  * (arch/fast-path/README.md), go on with the rest of it, and leave what it does not do to `Mmu`.
  */
 
+import * as paths from "../fast-path/access-path.ts";
 import type { FastPath } from "../fast-path/fast-path.ts";
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "../isa/access.ts";
 import { MachineUsageError } from "../isa/errors.ts";
 import { GeneralProtectionFault } from "../isa/faults.ts";
 import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "../isa/linear-address.ts";
 import { VENDOR_RULES } from "../isa/vendor.ts";
-import { PhysicalBytes } from "../memory/physical-bytes.ts";
+import { maskInWord, PhysicalBytes } from "../memory/physical-bytes.ts";
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
 import * as chunks from "../memory/physical-memory.ts";
 import { allocateArrays } from "../tlb/allocate-arrays.ts";
@@ -25,10 +26,11 @@ const LOWER_HALF_END = 2 ** 47;
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { CELL_SHIFT, COUNTERS_CELL, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT } = layout;
 const { REQUESTED_PAGE_CELL, STORE_PREDICTIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
+const { TLBS_MISSED: MISSED } = paths;
 /** So far from any frame that no frame seems to lie in the chunk. */
 const NO_FRAME = -(2 ** 30);
 
-/** The part of a CPU that accesses memory. Linear addresses are 48-bit numbers. */
+/** The part of a CPU that accesses memory, at 48-bit linear addresses. */
 export class CpuMemory {
   /** Number of the CPU. */
   readonly id: number;
@@ -51,7 +53,7 @@ export class CpuMemory {
   private readonly loadPairs: number;
   private readonly storeRoots: number;
   private readonly storePairs: number;
-  /** The chunk of memory that was accessed last, and its first frame; only chunks that exist, as others are replaced when they are made. */
+  /** The chunk that was accessed last, and its first frame; only chunks that exist, as others are replaced when they are made. */
   private chunk: Int32Array;
   private chunkFirst = NO_FRAME;
   private readonly loadCycles: number;
@@ -250,16 +252,32 @@ export class CpuMemory {
    */
   private loadMissed(low: number): number {
     const frame = this.fastPath.loads.translate(low >>> 12) | 0;
-    return frame < 0
-      ? this.loadSlow(0, this.cells[REQUESTED_PAGE_CELL] + (low & 4095), 4) >>> 0
-      : this.read(frame, low);
+    if (frame >= 0) return this.read(frame, low);
+    const la = this.cells[REQUESTED_PAGE_CELL] + (low & 4095);
+    if (frame === MISSED) this.fillFor(0, la);
+    else this.locate(0, la, 4);
+    return this.bytes.read(4);
   }
 
   /** A store; otherwise as {@link loadMissed}. */
   private storeMissed(low: number, value: number): void {
     const frame = this.fastPath.stores.translate(low >>> 12) | 0;
-    if (frame < 0) this.storeSlow(1, this.cells[REQUESTED_PAGE_CELL] + (low & 4095), 4, value);
-    else this.write(frame, low, -1, value);
+    if (frame >= 0) {
+      this.write(frame, low, -1, value);
+      return;
+    }
+    const la = this.cells[REQUESTED_PAGE_CELL] + (low & 4095);
+    if (frame === MISSED) this.fillFor(1, la);
+    else this.locate(1, la, 4);
+    this.bytes.write(value, 4);
+  }
+
+  /** An access to a page that no TLB holds, up to where its data are. */
+  private fillFor(access: Access, la: number): void {
+    const { mmu } = this;
+    mmu.fill(access, la);
+    this.bytes.at(mmu.tlbs.currentFrame(la), la & 4095);
+    this.count(access);
   }
 
   /** A fetch, or a load that is not of an aligned word. */
@@ -287,9 +305,17 @@ export class CpuMemory {
   /** Translates for an access in the page whose address is in `REQUESTED_PAGE_CELL`; `low`: bits 31:0 of the address. */
   private touchMissed(access: Access, low: number): number {
     const frame = access >>> 0 === access && access <= ACCESS_FETCH ? this.frameOf(access, low) : -1;
-    return frame < 0
-      ? this.touchSlow(access, this.cells[REQUESTED_PAGE_CELL] + (low & 4095))
-      : frame * 4096 + (low & 4095);
+    if (frame >= 0) return frame * 4096 + (low & 4095);
+    const la = this.cells[REQUESTED_PAGE_CELL] + (low & 4095);
+    if (frame === MISSED) {
+      this.mmu.fill(access, la);
+    } else {
+      checkAccess(access, this.registers);
+      checkReference(la, 1);
+      this.mmu.translate(access, la);
+    }
+    this.count(access);
+    return this.mmu.tlbs.currentFrame(la) * 4096 + (la & 4095);
   }
 
   /** The frame of the page in cell `REQUESTED_PAGE_CELL` after an access of `kind`, predicted or not; -1 if not done here. */
@@ -327,14 +353,6 @@ export class CpuMemory {
     this.chunk = this.chunks[frame >>> CHUNK_FRAMES_SHIFT];
     this.chunkFirst = frame & ~CHUNK_FRAME_MASK;
     return frame & CHUNK_FRAME_MASK;
-  }
-
-  private touchSlow(access: Access, la: number): number {
-    checkAccess(access, this.registers);
-    checkReference(la, 1);
-    this.mmu.translate(access, la);
-    this.count(access);
-    return this.mmu.tlbs.currentFrame(la) * 4096 + (la & 4095);
   }
 
   private loadSlow(access: Access, la: number, sizeBytes: number): number {
@@ -377,11 +395,4 @@ export class CpuMemory {
     this.cells[COUNTERS_CELL + kind]++;
     this.clock[0] += kind === 0 ? this.loadCycles : kind === 1 ? this.storeCycles : this.fetchCycles;
   }
-}
-
-/** The bits that an access of 1, 2 or 4 bytes covers of the word that it lies in; 0 when it crosses words, or is another. */
-function maskInWord(low: number, sizeBytes: number): number {
-  if (sizeBytes === 4) return (low & 3) === 0 ? -1 : 0;
-  if ((sizeBytes !== 2 && sizeBytes !== 1) || (low & 3) + sizeBytes > 4) return 0;
-  return ((1 << (sizeBytes << 3)) - 1) << ((low & 3) << 3);
 }

@@ -99,7 +99,7 @@ export class Mmu {
    * @throws PageFault when there is no translation, or it does not allow the access
    */
   translate(access: Access, la: number): void {
-    const { tlbs, mode, fastPath } = this;
+    const { tlbs, mode } = this;
     const kind = TLB_KIND[access];
     let isFill = true;
     if (!tlbs.lookup(kind, la, mode.pcid)) {
@@ -116,6 +116,21 @@ export class Mmu {
       }
       if (this.attribution !== null) this.attribution.hit(kind, la, mode.pcid);
     }
+    this.tellFastPath(access, kind, la, isFill);
+  }
+
+  /**
+   * {@link translate} for a page that no TLB holds.
+   * @throws PageFault when there is no translation, or it does not allow the access
+   */
+  fill(access: Access, la: number): void {
+    const kind = TLB_KIND[access];
+    this.walk(access, kind, la);
+    this.tellFastPath(access, kind, la, true);
+  }
+
+  private tellFastPath(access: Access, kind: number, la: number, isFill: boolean): void {
+    const { tlbs, mode, fastPath } = this;
     if (isFill) fastPath.slotFilled(la, tlbs.tlb, tlbs.slot);
     fastPath.pcidUsed(mode.pcid);
     if (access <= ACCESS_FETCH && this.attribution === null && tlbs.isSmall()) {

@@ -3,6 +3,7 @@
  * the second, and walks from a cached PDE end here; what is none of these is left to the general path (`Mmu.translate`).
  */
 
+import { LINEAR_SPACE_BYTES } from "../isa/linear-address.ts";
 import type { PagingMode } from "../isa/paging-mode.ts";
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
 import type { Preset } from "../presets/preset.ts";
@@ -21,6 +22,7 @@ import { TreeTlb } from "./tree-tlb.ts";
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { ATTRIBUTE_STORES, COUNTERS_CELL, FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD, LOAD_PREDICTIONS_WORD } = layout;
 const { PREDICTIONS_MASK, PREDICTIONS_SHIFT, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
+const LINEAR_END = LINEAR_SPACE_BYTES;
 /** Bits of page numbers that the fast path is given. */
 const NUMBER_BITS = 20;
 /** Bits of the mark of an entry of a first-level TLB (`Tlb.marksAt`). */
@@ -29,6 +31,11 @@ const MARK_BITS = 8;
 const SECOND_MAX = 2;
 /** A number of large translations that never is. */
 const NEVER = -1;
+/** What {@link AccessPath.translate} returns in place of a frame: the general path does the access from its beginning. */
+const GENERAL = -1;
+const MISSED = -2;
+/** What it returns where no TLB holds the page, under any PCID: the general path does the access from the page walk on. */
+export const TLBS_MISSED = MISSED;
 const KIND_STORE = 1;
 
 /** What the paths of all kinds of access of a CPU share. */
@@ -113,7 +120,8 @@ export class AccessPath {
 
   /**
    * Translates the page in `REQUESTED_PAGE_CELL`, which is not predicted: returns its frame, with the access allowed, counted,
-   * paid for and predicted from now on; -1 where this is left to the general path, and then nothing has changed.
+   * paid for and predicted from now on; -1, or {@link TLBS_MISSED}, where this is left to the general path, and then nothing
+   * has changed.
    * @param number bits 19:0 of the page number
    */
   translate(number: number): number {
@@ -133,10 +141,10 @@ export class AccessPath {
 
   /** {@link translate} while TLBs hold large pages, which are left to the general path. */
   private translateBesideLarge(number: number): number {
-    if (this.largeTranslations !== 0 || this.words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return -1;
+    if (this.largeTranslations !== 0 || this.words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return GENERAL;
     const place = this.first.find(number);
     if (place !== 0) return this.hit(number, place) | 0;
-    if (this.tlbs.isInLarge(this.kind, this.cells[REQUESTED_PAGE_CELL], this.mode.pcid)) return -1;
+    if (this.tlbs.isInLarge(this.kind, this.cells[REQUESTED_PAGE_CELL], this.mode.pcid)) return GENERAL;
     return this.translateInSecond(number) | 0;
   }
 
@@ -144,7 +152,7 @@ export class AccessPath {
   private hit(number: number, place: number): number {
     const { words, permissions } = this;
     const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
-    if (attributes !== permissions.allowedAttributes && !permissions.allows(place)) return -1;
+    if (attributes !== permissions.allowedAttributes && !permissions.allows(place)) return GENERAL;
     words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] |= this.fillAttribute;
     words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0] = place;
     return this.touch(place);
@@ -177,13 +185,14 @@ export class AccessPath {
   }
 
   private hitOtherAttributes(number: number, place: number, tlb: IndexedTlb): number {
-    return this.permissions.allows(place) ? this.hitSecond(number, place, tlb) | 0 : -1;
+    return this.permissions.allows(place) ? this.hitSecond(number, place, tlb) | 0 : GENERAL;
   }
 
   /** A walk for a page that no TLB holds, and that goes into `tlb` of the second level. */
   private walk(number: number, tlb: IndexedTlb): number {
     const frame = this.leafWalk.walk(number);
-    if (frame < 0) return -1;
+    // What is no address is left to the general path, which says so.
+    if (frame < 0) return isPage(this.cells[REQUESTED_PAGE_CELL]) ? MISSED : GENERAL;
     const attributes = this.permissions.pteAttributes;
     tlb.insert(number, frame, attributes);
     return this.fill(number, frame, attributes) | 0;
@@ -195,6 +204,10 @@ export class AccessPath {
     this.words[((number & PREDICTIONS_MASK) + this.predictionsWord) | 0] = place;
     return frame;
   }
+}
+
+function isPage(la: number): boolean {
+  return la >= 0 && la < LINEAR_END && la === Math.floor(la);
 }
 
 /** Whether these TLBs of small pages are such as this code does: it sees bits 19:0 of page numbers. */

@@ -9,12 +9,16 @@ import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const { TR_GLOBAL, TR_KEY_SHIFT, TR_MASK } = translation;
-const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_STORES, RULES_WORD } = layout;
-const { WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
+const { TR_GLOBAL, TR_KEY_SHIFT, TR_MASK, TR_SIZE_SHIFT } = translation;
+const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT } = layout;
+const { ATTRIBUTE_STORES, RULES_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 
 /** PCID of a context of which the general path has not translated anything yet. */
 const NO_PCID = -1;
+/** In place of attributes that are known to allow the access. 0 would not do: it is a read-only page of the supervisor. */
+const NO_ATTRIBUTES = -1;
+/** The attributes that say that an entry is not one of a 4 KiB page, or a piece of a larger one. */
+const NOT_SMALL = (3 << ATTRIBUTE_SIZE_SHIFT) | (3 << TR_SIZE_SHIFT);
 /** In place of the low twelve bits of a PTE that is known to allow the access, where none is: no PTE has them all set. */
 const NO_PTE = -1;
 
@@ -25,8 +29,8 @@ export class Permissions {
    * something in the present context: a second-level TLB with a limited number of PCIDs must learn of the PCID first.
    */
   pcid = NO_PCID;
-  /** Attributes (`WORD_ATTRIBUTES`) of the translation that was found allowed last; 0, which none has, when there is none. */
-  allowedAttributes = 0;
+  /** Attributes (`WORD_ATTRIBUTES`) of the translation that was found allowed last; -1, which none has, when there is none. */
+  allowedAttributes = NO_ATTRIBUTES;
   /** Bits 11:0 of the PTE that was found allowed last, and its high word but for the bits of the frame. */
   allowedPteLow = NO_PTE;
   /** The high word of that PTE but for the bits of the frame. */
@@ -52,7 +56,7 @@ export class Permissions {
   /** Begins another context: nothing is known to be allowed, and only global translations may be, until `pcid` is set. */
   forget(): void {
     this.pcid = NO_PCID;
-    this.allowedAttributes = 0;
+    this.allowedAttributes = NO_ATTRIBUTES;
     this.allowedPteLow = NO_PTE;
   }
 
@@ -64,6 +68,8 @@ export class Permissions {
     const { words } = this;
     const attributes = words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] & ~ATTRIBUTE_STORES;
     const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
+    // What is no whole number, and so no address, can look like the tag of an entry of another size.
+    if ((attributes & NOT_SMALL) !== 0) return false;
     if ((attributes & TR_GLOBAL) === 0 && pcid !== this.pcid) return false;
     if (!this.rulesAllow(attributes & TR_MASK)) return false;
     if ((attributes & ATTRIBUTE_MEMORY) === 0) {

@@ -62,3 +62,10 @@ export class PhysicalBytes {
     if (this.memory.has(frame)) this.memory.writeByte(frame, offset & 4095, value);
   }
 }
+
+/** The bits that an access of 1, 2 or 4 bytes covers of the word that it lies in; 0 when it crosses words, or is another. */
+export function maskInWord(low: number, sizeBytes: number): number {
+  if (sizeBytes === 4) return (low & 3) === 0 ? -1 : 0;
+  if ((sizeBytes !== 2 && sizeBytes !== 1) || (low & 3) + sizeBytes > 4) return 0;
+  return ((1 << (sizeBytes << 3)) - 1) << ((low & 3) << 3);
+}

@@ -5,16 +5,21 @@
  */
 
 import { MachineUsageError } from "../isa/errors.ts";
-import { LEVEL_BYTES } from "../isa/linear-address.ts";
-import { SIZE_TABLE, TABLE_TAG } from "../isa/translation.ts";
+import * as addresses from "../isa/linear-address.ts";
+import * as translation from "../isa/translation.ts";
 import type { TableEntries } from "../isa/vendor.ts";
 import type { PagingStructureCachePreset, Preset, TlbGeometry } from "../presets/preset.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import { Tlb } from "./tlb.ts";
 import type { TlbHierarchy } from "./tlb-hierarchy.ts";
 
+// The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
+const { LEVEL_BYTES } = addresses;
+const { SIZE_TABLE, TABLE_TAG } = translation;
+
+const LOWEST_LEVEL = 2;
 /** Level of page-directory entries. */
-export const LEVEL_PDE = 2;
+export const LEVEL_PDE = LOWEST_LEVEL;
 /** Level of the highest entries. */
 const LEVEL_PML5E = 5;
 
@@ -51,7 +56,7 @@ export class PagingStructureCaches {
 
   /** The level of the deepest cached entry for `la`, 2 (PDE) to `levels`; 0 when there is none. */
   lookup(la: number, pcid: number, levels: number): number {
-    for (let level = LEVEL_PDE; level <= levels; level++) {
+    for (let level = LOWEST_LEVEL; level <= levels; level++) {
       const tlb = this.levels[level];
       if (tlb === null) continue;
       const bytes = LEVEL_BYTES[level];
@@ -77,7 +82,7 @@ export class PagingStructureCaches {
 
   /** Removes the entries that lead to the page of `la`, of one PCID or of all (-1). */
   dropPage(la: number, pcid: number): void {
-    for (let level = LEVEL_PDE; level <= LEVEL_PML5E; level++) {
+    for (let level = LOWEST_LEVEL; level <= LEVEL_PML5E; level++) {
       const tlb = this.levels[level];
       if (tlb === null) continue;
       const number = Math.floor(la / LEVEL_BYTES[level]);
@@ -95,18 +100,18 @@ export class PagingStructureCaches {
   /** Removes all entries of one PCID. */
   dropPcid(pcid: number): void {
     for (const tlb of this.own) tlb.dropPcid(pcid);
-    for (const tlb of this.shared) dropTablesOf(tlb, pcid);
+    for (const tlb of this.shared) tlb.tables.drop(pcid);
   }
 
   /** Removes all entries. */
   clear(): void {
     for (const tlb of this.own) if (!tlb.isEmpty) tlb.clear();
-    for (const tlb of this.shared) dropTablesOf(tlb, -1);
+    for (const tlb of this.shared) tlb.tables.drop(-1);
   }
 
   /** The cache of PDEs, or the TLB that holds them too; null where PDEs are not cached. */
   pdes(): Tlb | null {
-    return this.levels[LEVEL_PDE];
+    return this.levels[LOWEST_LEVEL];
   }
 
   /** Every structure that may hold entries of tables: those of their own, and TLBs that hold pages too. */
@@ -148,12 +153,4 @@ export function structureTag(level: number): number {
 /** The level of the entry that a tag is of: 2 (PDE) to 5. */
 export function structureLevel(tag: number): number {
   return Math.round((tag - Math.floor(tag) - TABLE_TAG) * 32);
-}
-
-function dropTablesOf(tlb: Tlb, pcid: number): void {
-  if (tlb.words[tlb.sizeAt + SIZE_TABLE] === 0) return;
-  for (let slot = 0; slot < tlb.slots; slot++) {
-    if (!tlb.isUsed(slot) || tlb.sizeOf(slot) !== SIZE_TABLE) continue;
-    if (pcid === -1 || tlb.pcidOf(slot) === pcid) tlb.drop(slot);
-  }
 }

@@ -2,6 +2,7 @@
 import { LEVEL_BYTES } from "../isa/linear-address.ts";
 import { checkState } from "../isa/state-error.ts";
 import { SIZE_BYTES, SIZE_TABLE, TABLE_TAG, TAG_SIZE_STEP } from "../isa/translation.ts";
+import { WORD_NEXT, WORD_SHIFT } from "./cpu-arrays.ts";
 import { structureTag } from "./paging-structure-caches.ts";
 import type { Tlb } from "./tlb.ts";
 
@@ -37,7 +38,7 @@ export interface TlbEntries {
 
 /** Copies what the structures hold. */
 export function captureTlbEntries(tlbs: readonly Tlb[]): TlbEntries {
-  const slots = tlbs.map((tlb) => tlb.usedSlots());
+  const slots = tlbs.map(usedSlots);
   const count = slots.reduce((sum, used) => sum + used.length, 0);
   const entries = {
     structures: tlbs.map(({ name }) => name),
@@ -118,4 +119,19 @@ export function restoreTlbEntries(tlbs: readonly Tlb[], entries: TlbEntries): vo
 /** The level that the tag of an entry of a table names. */
 function levelOf(tag: number): number {
   return (tag - Math.floor(tag) - TABLE_TAG) * 32;
+}
+
+/** The slots in use, in an order in which `Tlb.putBack` makes the index anew: what a lookup finds first comes last. */
+function usedSlots(tlb: Tlb): number[] {
+  const { words, headAt, headMask, firstPlace } = tlb;
+  if (headAt < 0) return Array.from({ length: tlb.slots }, (_, slot) => slot).filter((slot) => tlb.isUsed(slot));
+  const used: number[] = [];
+  for (let head = 0; head <= headMask && !tlb.isEmpty; head++) {
+    const chain: number[] = [];
+    for (let place = words[headAt + head]; place !== 0; place = words[(place << WORD_SHIFT) | WORD_NEXT]) {
+      chain.push(place - firstPlace);
+    }
+    used.push(...chain.reverse());
+  }
+  return used;
 }

@@ -9,9 +9,11 @@
 import * as translation from "../isa/translation.ts";
 import { type Preset, TLB_KINDS, TLB_PAGE_SIZES, type TlbPreset } from "../presets/preset.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
+import * as layout from "./cpu-arrays.ts";
 import { Tlb } from "./tlb.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
+const { FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD } = layout;
 const { GLOBAL_CONTEXT, SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, SIZE_TABLE, TAG_SIZE_STEP, TR_SIZE_SHIFT } = translation;
 
 /** One size in one TLB. */
@@ -69,6 +71,9 @@ export class TlbHierarchy {
   /** Which TLB of the first level it is in. */
   private index = 0;
 
+  /** Both levels. */
+  private readonly all: readonly Tlb[];
+  private readonly words: Int32Array;
   /** By kind of access: loads, stores, fetches. */
   private readonly byKind: readonly [KindTlbs, KindTlbs, KindTlbs];
 
@@ -79,6 +84,8 @@ export class TlbHierarchy {
     const second = make(2);
     this.first = first.map(({ tlb }) => tlb);
     this.second = second.map(({ tlb }) => tlb);
+    this.all = [...this.first, ...this.second];
+    this.words = arrays.words;
     const ofKind = (kind: number) => new KindTlbs(holdersOf(first, kind), holdersOf(second, kind));
     this.byKind = [ofKind(0), ofKind(1), ofKind(2)];
   }
@@ -177,8 +184,16 @@ export class TlbHierarchy {
    * asked to.
    */
   dropPage(la: number, pcid: number, globals: boolean): void {
-    for (let i = 0; i < this.first.length; i++) dropPageIn(this.first[i], la, pcid, globals);
-    for (let i = 0; i < this.second.length; i++) dropPageIn(this.second[i], la, pcid, globals);
+    const { all } = this;
+    const page = la - ((la | 0) & 4095);
+    const number = (la / 4096) | 0;
+    for (let i = 0; i < all.length; i++) {
+      const tlb = all[i];
+      if (tlb.words[tlb.sizeAt] !== 0) tlb.dropTag(page, number, pcid, globals);
+      if (tlb.mayHoldPieces) dropPiecesIn(tlb, la, pcid, globals);
+    }
+    if ((this.words[LARGE_TRANSLATIONS_WORD] & (FAST_PATH_OFF - 1)) === 0) return;
+    for (let i = 0; i < all.length; i++) dropLargeIn(all[i], la, pcid, globals);
   }
 
   /** Removes everything, paging-structure entries kept in TLBs included. */
@@ -259,21 +274,22 @@ function isHeldByOneOf(holders: readonly Holder[], la: number, pcid: number): bo
   return false;
 }
 
-function dropPageIn(tlb: Tlb, la: number, pcid: number, globals: boolean): void {
-  for (let size = SIZE_4K; size <= SIZE_1G; size++) {
+function dropLargeIn(tlb: Tlb, la: number, pcid: number, globals: boolean): void {
+  for (let size = SIZE_2M; size <= SIZE_1G; size++) {
     if (tlb.words[tlb.sizeAt + size] === 0) continue;
     const number = Math.floor(la / SIZE_BYTES[size]);
     tlb.dropTag(number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, pcid, globals);
   }
-  if (tlb.holdsPieces) dropPiecesIn(tlb, la, pcid, globals);
 }
 
 /** Removes the pieces of the larger page that contains `la`: INVLPG removes all of them (Intel SDM vol. 3A, 4.10.4.1). */
 function dropPiecesIn(tlb: Tlb, la: number, pcid: number, globals: boolean): void {
+  tlb.mayHoldPieces = false;
   for (let slot = 0; slot < tlb.slots; slot++) {
     if (!tlb.isUsed(slot) || tlb.sizeOf(slot) === SIZE_TABLE) continue;
     const pageSize = (tlb.flagsOf(slot) >> TR_SIZE_SHIFT) & 3;
     if (pageSize <= tlb.sizeOf(slot)) continue;
+    tlb.mayHoldPieces = true;
     const context = tlb.pcidOf(slot);
     if (context === GLOBAL_CONTEXT ? !globals : pcid !== -1 && context !== pcid) continue;
     const bytes = SIZE_BYTES[pageSize];
@@ -295,9 +311,7 @@ function homesOf(holders: readonly Holder[]): Holder[][] {
   return [SIZE_4K, SIZE_2M, SIZE_1G].map((pageSize) => {
     for (let size = pageSize as number; size >= 0; size--) {
       const homes = holders.filter((holder) => holder.size === size);
-      if (homes.length === 0) continue;
-      if (size < pageSize) for (const home of homes) home.tlb.holdsPieces = true;
-      return homes;
+      if (homes.length > 0) return homes;
     }
     return [];
   });

@@ -12,14 +12,17 @@ import type { TlbGeometry, TlbKindName } from "../presets/preset.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import * as layout from "./cpu-arrays.ts";
 import { ReplacementState, replacementWords } from "./replacement-state.ts";
+import { TableSlots } from "./table-slots.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
-const { GLOBAL_CONTEXT, TR_GLOBAL, TR_MASK } = translation;
+const { GLOBAL_CONTEXT, SIZE_TABLE, TR_GLOBAL, TR_MASK, TR_SIZE_SHIFT } = translation;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT } = layout;
 const { CELL_SHIFT, LARGE_TRANSLATIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
 
 /** Paging-structure caches whose sets have more ways than this are searched through an index. */
 const SCANNED_WAYS_MAX = 4;
+
+const SIZES = 4;
 
 /** Words that a structure takes at the most, beside its records. */
 export function tlbWords(geometry: TlbGeometry): number {
@@ -57,8 +60,10 @@ export class Tlb {
   readonly marksAt: number;
   /** Word of the number of entries of size 0; those of the other sizes follow. */
   readonly sizeAt: number;
-  /** Whether pages larger than its sizes are kept in pieces. */
-  holdsPieces = false;
+  /** Whether it may hold pieces of pages that are larger than its sizes. */
+  mayHoldPieces = false;
+  /** Where it has entries of tables; used where it is a TLB. */
+  readonly tables = new TableSlots(this);
   /** Told of every entry that is removed other than to make room; null for no listener. */
   onDrop: ((tlb: Tlb, slot: number) => void) | null = null;
 
@@ -196,6 +201,8 @@ export class Tlb {
     this.frameHigh[place] = Math.floor(frame / 0x1_0000_0000);
     words[this.sizeAt + size]++;
     if (size !== 0) this.countLarge(size, 1);
+    if (size < ((flags >> TR_SIZE_SHIFT) & 3)) this.mayHoldPieces = true;
+    if (size === SIZE_TABLE && this.kinds.length > 0) this.tables.add(slot);
     if (this.headAt >= 0) {
       const head = this.headAt + (number & this.headMask);
       const next = words[head];
@@ -210,25 +217,6 @@ export class Tlb {
   putBack(slot: number, tag: number, number: number, pcid: number, size: number, frame: number, flags: number): void {
     this.words[this.countAt + ((slot / this.ways) | 0)]++;
     this.write(slot, tag, number, pcid, size, frame, flags);
-  }
-
-  /** The slots in use, in an order in which {@link putBack} makes the index anew: what a lookup finds first comes last. */
-  usedSlots(): number[] {
-    const used: number[] = [];
-    if (this.isEmpty) return used;
-    if (this.headAt < 0) {
-      for (let slot = 0; slot < this.slots; slot++) if (this.isUsed(slot)) used.push(slot);
-      return used;
-    }
-    const { words } = this;
-    for (let head = 0; head <= this.headMask; head++) {
-      const chain: number[] = [];
-      for (let place = words[this.headAt + head]; place !== 0; place = words[(place << WORD_SHIFT) | WORD_NEXT]) {
-        chain.push(place - this.firstPlace);
-      }
-      used.push(...chain.reverse());
-    }
-    return used;
   }
 
   /** The PCIDs that it knows, the latest used first; empty where their number is not limited. */
@@ -254,46 +242,83 @@ export class Tlb {
 
   /** Removes everything. */
   clear(): void {
-    if (this.isEmpty) return;
-    const { words, cells, slots, sets, firstPlace } = this;
-    if (this.onDrop !== null) for (let slot = 0; slot < slots; slot++) if (this.isUsed(slot)) this.onDrop(this, slot);
-    for (let place = firstPlace; place < firstPlace + slots; place++) cells[place << CELL_SHIFT] = Number.NaN;
+    const { words, cells, ways, firstPlace, countAt } = this;
+    let left = this.count;
+    if (left === 0) return;
+    for (let set = 0; left > 0; set++) {
+      if (words[countAt + set] === 0) continue;
+      left -= words[countAt + set];
+      words[countAt + set] = 0;
+      for (let slot = set * ways; slot < (set + 1) * ways; slot++) {
+        if (this.onDrop !== null && this.isUsed(slot)) this.onDrop(this, slot);
+        cells[(firstPlace + slot) << CELL_SHIFT] = Number.NaN;
+      }
+    }
     words[LARGE_TRANSLATIONS_WORD] -= words[this.sizeAt + 1] + words[this.sizeAt + 2];
-    words.fill(0, this.sizeAt, this.sizeAt + 4);
-    words.fill(0, this.countAt, this.countAt + sets);
+    for (let size = 0; size < SIZES; size++) words[this.sizeAt + size] = 0;
     if (this.headAt >= 0) words.fill(0, this.headAt, this.headAt + this.headMask + 1);
     if (this.pcids !== null) this.pcids.length = 0;
+    this.tables.clear();
+    this.mayHoldPieces = false;
     this.lastPcid = -1;
   }
 
   /** Removes the entries of one size for `tag`, of one PCID or of all (-1), global ones only if asked to. */
   dropTag(tag: number, number: number, pcid: number, globals: boolean): void {
-    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
-    const first = set * this.ways;
-    for (let slot = first; slot < first + this.ways; slot++) {
-      if (this.cells[(this.firstPlace + slot) << CELL_SHIFT] !== tag) continue;
-      const context = this.pcidOf(slot);
-      if (context === GLOBAL_CONTEXT ? globals : pcid === -1 || context === pcid) this.drop(slot);
+    const { cells, words, firstPlace } = this;
+    if (this.headAt < 0) {
+      const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+      const first = firstPlace + set * this.ways;
+      for (let place = first; place < first + this.ways; place++) {
+        if (cells[place << CELL_SHIFT] === tag) this.dropIfOf(place - firstPlace, pcid, globals);
+      }
+      return;
+    }
+    let place = words[this.headAt + (number & this.headMask)];
+    while (place !== 0) {
+      const next = words[(place << WORD_SHIFT) | WORD_NEXT];
+      if (cells[place << CELL_SHIFT] === tag) this.dropIfOf(place - firstPlace, pcid, globals);
+      place = next;
     }
   }
 
   /** Removes the entries of one PCID; global ones stay. */
   dropPcid(pcid: number): void {
-    if (this.isEmpty) return;
-    for (let slot = 0; slot < this.slots; slot++) if (this.isUsed(slot) && this.pcidOf(slot) === pcid) this.drop(slot);
+    const { words, countAt, ways } = this;
+    let left = this.count;
+    for (let set = 0; left > 0; set++) {
+      if (words[countAt + set] === 0) continue;
+      left -= words[countAt + set];
+      const end = (set + 1) * ways;
+      for (let slot = set * ways; slot < end; slot++) {
+        if (this.isUsed(slot) && this.pcidOf(slot) === pcid) this.drop(slot);
+      }
+    }
   }
 
   /** Removes every entry but the global ones. */
   dropNonGlobal(): void {
     if (this.isEmpty) return;
-    for (let slot = 0; slot < this.slots; slot++)
+    for (let slot = 0; slot < this.slots; slot++) {
       if (this.isUsed(slot) && this.pcidOf(slot) !== GLOBAL_CONTEXT) this.drop(slot);
+    }
+  }
+
+  /** Removes the entry in `slot` if it is of one PCID, or of any (-1); a global one if asked to. */
+  private dropIfOf(slot: number, pcid: number, globals: boolean): void {
+    const context = this.pcidOf(slot);
+    if (context === GLOBAL_CONTEXT ? globals : pcid === -1 || context === pcid) this.drop(slot);
+  }
+
+  /** Number of entries. */
+  private get count(): number {
+    const { words, sizeAt } = this;
+    return words[sizeAt] + words[sizeAt + 1] + words[sizeAt + 2] + words[sizeAt + 3];
   }
 
   /** Whether it holds no entry. */
   get isEmpty(): boolean {
-    const { words, sizeAt } = this;
-    return words[sizeAt] + words[sizeAt + 1] + words[sizeAt + 2] + words[sizeAt + 3] === 0;
+    return this.count === 0;
   }
 
   /** Whether `slot` holds an entry. */

@@ -10,6 +10,10 @@ import { afterUse, type Replacement } from "../presets/replacement/policy.ts";
 
 /** In place of the number of a line, where there is none: equal to no line. */
 const NO_LINE = Number.NaN;
+const NO_LINES = new Float64Array(1).fill(NO_LINE);
+
+/** How many lines {@link WalkCaches} remembers the places of; a power of two. */
+const REMEMBERED_LINES = 64;
 
 /** One level: physically indexed, tree-PLRU, or round robin where that does not exist for the number of ways. */
 export class LineCache {
@@ -20,6 +24,9 @@ export class LineCache {
   private readonly ways: number;
   private readonly setMask: number;
   private readonly policy: Replacement;
+  private readonly hitUse: Int32Array;
+  /** Number of sets. */
+  readonly sets: number;
 
   constructor(sizeBytes: number, ways: number, hitCycles: number) {
     const sets = sizeBytes / 64 / ways;
@@ -28,24 +35,37 @@ export class LineCache {
     this.state = new Int32Array(sets);
     this.ways = ways;
     this.setMask = sets - 1;
+    this.sets = sets;
     this.policy = replacementPolicy(replacementProblem("tree-plru", ways) === null ? "tree-plru" : "round-robin", ways);
+    this.hitUse = this.policy.hitUse;
   }
 
-  /** Looks a line up and puts it in when it is not there; whether it was. */
-  access(line: number): boolean {
-    const { tag, ways, state, policy } = this;
+  /** Whether `slot` holds a line; if so, that is a hit of it. */
+  hit(slot: number, line: number): boolean {
+    if (this.tag[slot] !== line) return false;
+    const { state } = this;
     const set = (line | 0) & this.setMask;
-    const start = set * ways;
-    for (let way = 0; way < ways; way++) {
-      if (tag[start + way] === line) {
-        state[set] = afterUse(state[set], policy.hitUse[way]);
-        return true;
-      }
-    }
+    const use = this.hitUse[slot - Math.imul(set, this.ways)];
+    state[set] = (state[set] & (use >>> 16)) | (use & 0xffff);
+    return true;
+  }
+
+  /** The slot of a line; -1 when it is not there. Changes nothing. */
+  find(line: number): number {
+    const { tag, ways } = this;
+    const start = ((line | 0) & this.setMask) * ways;
+    for (let slot = start; slot < start + ways; slot++) if (tag[slot] === line) return slot;
+    return -1;
+  }
+
+  /** Puts a line in, which is not there; returns its slot. */
+  insert(line: number): number {
+    const { tag, state, policy } = this;
+    const set = (line | 0) & this.setMask;
     const way = (policy.victims as Uint8Array)[state[set]];
-    tag[start + way] = line;
+    tag[set * this.ways + way] = line;
     state[set] = afterUse(state[set], policy.fillUse[way]);
-    return false;
+    return set * this.ways + way;
   }
 
   /** Has `visit` called with every line that it holds, by slot (set times ways plus way). */
@@ -79,12 +99,20 @@ export class LineCache {
 export class WalkCaches {
   private readonly preset: Preset;
   private levels: LineCache[] = [];
+  /** Where lines were found last, by a hash of their number and by level: a walk fetches the same few lines again and again. */
+  private readonly lastSlots: Int32Array;
   private lastLine = NO_LINE;
+  /**
+   * The line fetched last of those with the same low bits of their number, as many as choose the set in the level of the fewest
+   * sets. If it is fetched again, nothing has changed in its sets: the nearest level has it, as the way used last.
+   */
+  private latest: Float64Array = NO_LINES;
   private readonly nearCycles: number;
   private readonly memoryCycles: number;
 
   constructor(preset: Preset) {
     this.preset = preset;
+    this.lastSlots = new Int32Array(REMEMBERED_LINES * preset.dataCaches.length);
     this.memoryCycles = preset.memory.value;
     this.nearCycles = preset.dataCaches.length > 0 ? preset.dataCaches[0].hitCycles.value : this.memoryCycles;
   }
@@ -92,28 +120,51 @@ export class WalkCaches {
   /** Cycles to fetch an entry of the line with this number (physical address / 64). */
   fetch(line: number): number {
     if (line === this.lastLine) return this.nearCycles;
+    this.lastLine = line;
+    const { latest } = this;
+    const at = (line | 0) & (latest.length - 1);
+    if (latest[at] === line) return this.nearCycles;
+    if (this.levels.length === 0) this.makeLevels();
+    this.latest[(line | 0) & (this.latest.length - 1)] = line;
     return this.fetchOther(line);
   }
 
   /** Empties all levels (WBINVD). */
   clear(): void {
     this.levels = [];
+    this.latest = NO_LINES;
     this.lastLine = NO_LINE;
   }
 
   private fetchOther(line: number): number {
-    this.lastLine = line;
-    if (this.levels.length === 0) this.levels = this.makeLevels();
+    const { levels, lastSlots } = this;
+    // Tables are often used at the same index: the frame's number counts too.
+    const remembered = ((line ^ (line / 64)) & (REMEMBERED_LINES - 1)) * levels.length;
     let cycles = this.memoryCycles;
-    for (let i = this.levels.length - 1; i >= 0; i--)
-      if (this.levels[i].access(line)) cycles = this.levels[i].hitCycles;
+    for (let i = levels.length - 1; i >= 0; i--) {
+      const level = levels[i];
+      if (level.hit(lastSlots[remembered + i], line)) {
+        cycles = level.hitCycles;
+        continue;
+      }
+      let slot = level.find(line);
+      if (slot < 0) {
+        slot = level.insert(line);
+      } else {
+        level.hit(slot, line);
+        cycles = level.hitCycles;
+      }
+      lastSlots[remembered + i] = slot;
+    }
     return cycles;
   }
 
-  private makeLevels(): LineCache[] {
-    return this.preset.dataCaches.map(
+  private makeLevels(): void {
+    this.levels = this.preset.dataCaches.map(
       (level) => new LineCache(level.sizeBytes.value, level.ways.value, level.hitCycles.value),
     );
+    const sets = this.levels.length === 0 ? 1 : Math.min(...this.levels.map((level) => level.sets));
+    this.latest = new Float64Array(sets).fill(NO_LINE);
   }
 
   /** The line that was fetched last; NaN before the first. */
@@ -128,7 +179,8 @@ export class WalkCaches {
 
   /** Empties all levels as if `lastLine` had been fetched last, for saved states; NaN: as if nothing had been fetched. */
   reset(lastLine: number): void {
-    this.levels = Number.isNaN(lastLine) ? [] : this.makeLevels();
+    this.clear();
+    if (!Number.isNaN(lastLine)) this.makeLevels();
     this.lastLine = lastLine;
   }
 }

@@ -12,38 +12,31 @@
  *   7  The entry refers to a table: A is set (4.8), whether the access will be allowed or not.
  *   8  The entry is put into its paging-structure cache, with the rights of all entries so far (4.10.3.1). Back to 2.
  */
-import { ACCESS_IS_SHADOW_STACK, ACCESS_WRITES, type Access } from "../isa/access.ts";
-import { PF_PRESENT, PF_RESERVED } from "../isa/faults.ts";
+
+import type { Access } from "../isa/access.ts";
+import * as accesses from "../isa/access.ts";
+import * as faults from "../isa/faults.ts";
 import type { PagingMode } from "../isa/paging-mode.ts";
-import {
-  entryFrame,
-  PTE_ACCESSED,
-  PTE_DIRTY,
-  PTE_GLOBAL,
-  PTE_PAGE_SIZE,
-  PTE_PAT_LARGE,
-  PTE_PKEY_SHIFT_HIGH,
-  PTE_PRESENT,
-  PTE_RW,
-  PTE_USER,
-} from "../isa/pte.ts";
-import {
-  TR_DIRTY,
-  TR_GLOBAL,
-  TR_KEY_SHIFT,
-  TR_PAT_SHIFT,
-  TR_RW,
-  TR_SIZE_SHIFT,
-  TR_UPPER_RW,
-  TR_USER,
-  TR_XD,
-} from "../isa/translation.ts";
-import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../memory/physical-memory.ts";
+import * as pte from "../isa/pte.ts";
+import { entryFrame } from "../isa/pte.ts";
+import * as translation from "../isa/translation.ts";
+import type { PhysicalMemory } from "../memory/physical-memory.ts";
+import * as chunks from "../memory/physical-memory.ts";
 import type { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
 
+// The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
+const { ACCESS_IS_SHADOW_STACK, ACCESS_WRITES } = accesses;
+const { PF_PRESENT, PF_RESERVED } = faults;
+const { PTE_ACCESSED, PTE_DIRTY, PTE_GLOBAL, PTE_PAGE_SIZE, PTE_PAT_LARGE, PTE_PKEY_SHIFT_HIGH, PTE_PRESENT } = pte;
+const { PTE_RW, PTE_USER } = pte;
+const { TR_DIRTY, TR_GLOBAL, TR_KEY_SHIFT, TR_PAT_SHIFT, TR_RW, TR_SIZE_SHIFT, TR_UPPER_RW, TR_USER, TR_XD } =
+  translation;
+const { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT } = chunks;
+
+const OK = -1;
 /** Result of a walk that found a translation and allowed the access. */
-export const WALK_OK = -1;
+export const WALK_OK = OK;
 
 /** Rights before any entry was seen. */
 const ALL_RIGHTS = TR_RW | TR_USER;
@@ -115,7 +108,7 @@ export class PageWalker {
         }
         this.flags = (bits & PTE_DIRTY) !== 0 ? flags | TR_DIRTY : flags;
         this.frame = leafFrame(low, high, level, vpn);
-        return WALK_OK;
+        return OK;
       }
       // Step 7.
       if ((low & PTE_ACCESSED) === 0) {
@@ -144,7 +137,7 @@ export class PageWalker {
     if (refusal >= 0) return mode.errorBits[access] | PF_PRESENT | refusal;
     this.flags = leafFlags(ALL_RIGHTS, -1, -1, level, mode.globalPages);
     this.frame = 2 ** 40 - 1;
-    return WALK_OK;
+    return OK;
   }
 }
 

@@ -277,3 +277,12 @@ test("an attribution sees accesses that were predicted before it began to watch"
   for (const page of pages) cpu.load(BASE + page * 4096, 4);
   expect(attribution.costOf(7).refills).toBe(pages.length);
 });
+
+test("a page whose attributes are all 0 is not taken for one that is known to be allowed: CPL from 0 to 3, hit of the second level", () => {
+  const guest = new Guest({ preset: PRESET, memoryBytes: 2 ** 30 });
+  guest.map(BASE, TARGET, SUPERVISOR_RW & ~0x62);
+  const { cpu } = guest;
+  cpu.load(BASE, 4);
+  cpu.setCpl(3);
+  expect(() => cpu.fetch(BASE, 4)).toThrow(PageFault);
+});
