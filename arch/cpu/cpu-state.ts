@@ -2,7 +2,8 @@
  * The CPUs' registers, counters, TLBs and caches, for saved states. What the host keeps to be fast (predictions, the last PDE of a
  * walk) is not part of it: the fast path only does what the general path would.
  */
-import { checkState } from "../isa/state-error.ts";
+import { GeneralProtectionFault } from "../isa/faults.ts";
+import { checkState, StateError } from "../isa/state-error.ts";
 import type { TableEntries } from "../isa/vendor.ts";
 import * as count from "../time/perf-counters.ts";
 import { captureTlbEntries, restoreTlbEntries, type TlbEntries } from "../tlb/tlb-entries.ts";
@@ -129,7 +130,7 @@ export function restoreCpus(cpus: readonly Cpu[], state: CpusState): void {
   checkState("CPUs", msrs.join() === known.join(), "have other registers of memory types");
   cpus.forEach((cpu, i) => {
     msrs.forEach((msr, k) => {
-      cpu.memoryTypes.write(msr, registers.memoryTypes[i * msrs.length + k]);
+      writeMemoryTypes(cpu, msr, registers.memoryTypes[i * msrs.length + k]);
     });
     cpu.registers.restore({
       cr0: registers.cr0[i],
@@ -181,6 +182,16 @@ function captureCounts(cpus: readonly Cpu[]): CpuCounts {
     }
   });
   return counts as CpuCounts;
+}
+
+/** Writes a register of memory types. @throws StateError for what the CPU refuses */
+function writeMemoryTypes(cpu: Cpu, msr: number, value: bigint): void {
+  try {
+    cpu.memoryTypes.write(msr, value);
+  } catch (error) {
+    if (error instanceof GeneralProtectionFault) throw new StateError(`CPU ${cpu.id}`, error.reason);
+    throw error;
+  }
 }
 
 function restoreCounts(cpus: readonly Cpu[], counts: CpuCounts): void {

@@ -18,7 +18,12 @@ export function readSmallText(file: string, bytesMax: number): string {
   }
 }
 
-function readSmallFile(file: string, bytesMax: number): Buffer {
+/**
+ * The bytes of `file`, which may be a pipe.
+ * @param bytesMax nothing that is larger is read to its end, as a device has none
+ * @throws InputFileError when it is larger; otherwise what the system says, for `toInputError`
+ */
+export function readSmallFile(file: string, bytesMax: number): Buffer {
   const descriptor = openSync(file, "r");
   try {
     const pieces: Buffer[] = [];

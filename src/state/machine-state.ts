@@ -3,7 +3,7 @@
  * configuration; the gzip'ed state; and a checksum of both.
  */
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { z } from "zod";
 import { parsePreset, StateError } from "../../arch/index.ts";
@@ -11,6 +11,7 @@ import { MmulabError } from "../../arch/isa/errors.ts";
 import { FLUSH_POLICIES, flushPolicyByName } from "../../mm/index.ts";
 import { toInputError } from "../files/byte-chunks.ts";
 import { writeOutputFile } from "../files/output-file.ts";
+import { readSmallFile } from "../files/whole-file.ts";
 import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { decodeData, encodeData } from "./container.ts";
@@ -25,6 +26,10 @@ const FORMAT = "mmulab state";
 const BEGINNING = `{"format":"${FORMAT}","version":`;
 const NEWLINE = 0x0a;
 const HEADER_BYTES_MAX = 1 << 20;
+/** The largest file that is read: a machine of 512 CPUs has less than a megabyte. */
+const FILE_BYTES_MAX = 2 ** 28;
+/** The largest state without its packing, so that a small file cannot stand for any number of bytes. */
+const STATE_BYTES_MAX = 2 ** 29;
 /** How every refusal to save begins. */
 const REFUSED = "the state cannot be saved";
 /** SHA-256 of all that comes before it. */
@@ -46,7 +51,11 @@ type Header = z.infer<typeof HEADER>;
  * @throws StateError when something of it cannot be saved, OutputFileError when the file cannot be written
  */
 export function saveKernel(kernel: Kernel, file: string, madeBy: string): void {
-  const body = gzipSync(encodeData(captured(kernel)), { level: 1 });
+  const state = encodeData(captured(kernel));
+  const body = gzipSync(state, { level: 1 });
+  if (state.length > STATE_BYTES_MAX || body.length > FILE_BYTES_MAX - HEADER_BYTES_MAX - CHECKSUM_BYTES) {
+    throw new StateError(REFUSED, `${state.length} bytes, ${body.length} when packed, are more than are read again`);
+  }
   const fields = { format: FORMAT, version: STATE_VERSION, madeBy, config: configOf(kernel), bodyBytes: body.length };
   const header = Buffer.from(`${JSON.stringify(fields)}\n`);
   const checksum = createHash("sha256").update(header).update(body).digest();
@@ -75,7 +84,7 @@ export interface LoadedKernel {
 export function loadKernel(file: string): LoadedKernel {
   const bytes = readState(file);
   const { header, body } = splitState(file, bytes);
-  const parsed = STATE_SCHEMA.safeParse(decodeData(gunzipSync(body)));
+  const parsed = STATE_SCHEMA.safeParse(unpacked(file, body));
   if (!parsed.success) throw unfitting(file, parsed.error);
   const { madeBy, config } = header;
   try {
@@ -90,6 +99,20 @@ export function loadKernel(file: string): LoadedKernel {
   } catch (error) {
     if (!(error instanceof MmulabError)) throw error;
     throw new InputFileError(file, 0, `cannot be loaded: ${error.message}`);
+  }
+}
+
+/** The data of a body whose checksum is right. @throws InputFileError for what this program does not write */
+function unpacked(file: string, body: Buffer): unknown {
+  try {
+    return decodeData(gunzipSync(body, { maxOutputLength: STATE_BYTES_MAX }));
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const isTooLarge = code === "ERR_BUFFER_TOO_LARGE";
+    const problem = isTooLarge
+      ? `its state has more than ${STATE_BYTES_MAX} bytes`
+      : `its state has no right form (${message})`;
+    throw new InputFileError(file, 0, problem);
   }
 }
 
@@ -137,7 +160,7 @@ function configOf({ config, machine, mm, vm }: Kernel) {
 
 function readState(file: string): Buffer {
   try {
-    return readFileSync(file);
+    return readSmallFile(file, FILE_BYTES_MAX);
   } catch (error) {
     throw toInputError(file, 0, error);
   }
@@ -163,9 +186,17 @@ function splitState(file: string, bytes: Buffer): { header: Header; body: Buffer
   if (bodyBytes === null || !checksum.equals(bytes.subarray(-CHECKSUM_BYTES))) {
     throw new InputFileError(file, 0, "is damaged: its checksum does not fit");
   }
-  const header = HEADER.safeParse(JSON.parse(bytes.subarray(0, end).toString()));
+  const header = HEADER.safeParse(parsedHeader(file, bytes.subarray(0, end).toString()));
   if (!header.success) throw unfitting(file, header.error);
   return { header: header.data, body: content.subarray(end + 1) };
+}
+
+function parsedHeader(file: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new InputFileError(file, 1, `is not valid JSON: ${(error as SyntaxError).message}`);
+  }
 }
 
 /** The length of the state that a header announces; null when it is damaged. */

@@ -2,16 +2,19 @@
  * The results of a sweep as they come: a line of JSON each, added the moment a point is done. Whoever stops a sweep, or whose
  * machine stops, starts it again with the same file and loses only what was under way. One process at a time adds to a file.
  */
-import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync, readFileSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, ftruncateSync, openSync } from "node:fs";
 import { toInputError } from "../files/byte-chunks.ts";
 import { lockFile } from "../files/file-lock.ts";
 import { writing } from "../files/output-error.ts";
+import { readSmallFile } from "../files/whole-file.ts";
 import { writeAll } from "../files/write-all.ts";
 import { InputFileError, OutputFileError } from "../input/errors.ts";
 import { type FinishedPoint, headerLine, headerProblem, ResultLines, resultLine } from "./result-lines.ts";
 import type { SweepSpec } from "./spec.ts";
 
 const NEWLINE = 0x0a;
+/** The largest file that is read: results of half a million points. */
+const RESULTS_BYTES_MAX = 2 ** 29;
 
 /** A file of results of one sweep, begun or gone on with. */
 export class ResultsFile {
@@ -138,7 +141,7 @@ export function readResults(file: string, spec: SweepSpec): Results {
 
 function readBytes(file: string): Buffer {
   try {
-    return readFileSync(file);
+    return readSmallFile(file, RESULTS_BYTES_MAX);
   } catch (error) {
     throw toInputError(file, 0, error);
   }

@@ -1,23 +1,32 @@
 /** Mutated inputs of every text format: each is taken or refused with one line that names the file, never with a failure of the program. */
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { gunzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { MmulabError, parsePreset, presetByName } from "../../../arch/index.ts";
+import { parseAddressMarker, parsePageTableRun } from "../../../mm/views/page-table-run.ts";
+import { parseVmallocinfoLine } from "../../../mm/views/vmallocinfo-line.ts";
 import { parseParameters } from "../../../src/input/parameters.ts";
+import { bootKernel } from "../../../src/machine/kernel.ts";
 import { type Random, randomStream } from "../../../src/machine/random.ts";
 import { replayRecording } from "../../../src/recording/replay.ts";
+import { runOnKernel } from "../../../src/runs/run.ts";
+import { readSettings } from "../../../src/settings/machine-settings.ts";
+import { isStateFile, loadKernel, saveKernel } from "../../../src/state/machine-state.ts";
 import { headerLine, resultLine } from "../../../src/sweep/result-lines.ts";
 import { readResults } from "../../../src/sweep/results-file.ts";
 import { readSweepSpec, sweepPoints } from "../../../src/sweep/spec.ts";
 import { replayFtrace } from "../../../src/traces/ftrace-replay.ts";
 import { replayLackey } from "../../../src/traces/lackey-replay.ts";
+import { mixed } from "../../../src/workloads/mixed.ts";
 import { testVmalloc } from "../../../src/workloads/test-vmalloc/index.ts";
-import { temporaryFolder } from "../fixtures.ts";
+import { userProcesses } from "../../../src/workloads/user-processes.ts";
+import { fixtureLines, temporaryFolder } from "../fixtures.ts";
 import { recordOwnKernel } from "../recording/own-recording.ts";
 
 const SEED = Number(process.env.MMULAB_SEED ?? 1);
-const INPUTS = Number(process.env.MMULAB_INPUTS ?? 290);
+const INPUTS = Number(process.env.MMULAB_INPUTS ?? 160);
 const folder = temporaryFolder();
 
 const GRID =
@@ -47,6 +56,46 @@ const FTRACE = [1, 2, 3]
   .join("\n");
 const MACHINE = { preset: "skylake", memoryBytes: 2 ** 28, pageSize: "4K", windowReferences: 100 } as const;
 
+/** A saved state, as text of one character a byte. */
+const STATE = (() => {
+  const kernel = bootKernel({ cpus: 2, memoryBytes: 2 ** 26, vmalloc: { lazyMaxPages: 64 } });
+  runOnKernel(kernel, mixed, { operations: 60, seed: 1 });
+  runOnKernel(kernel, userProcesses, { operations: 20, seed: 1 });
+  saveKernel(kernel, join(folder.path, "good.state"), "a test");
+  return readFileSync(join(folder.path, "good.state"), "latin1");
+})();
+const [STATE_HEADER] = STATE.split("\n", 1);
+const STATE_BODY = gunzipSync(Buffer.from(STATE.slice(STATE_HEADER.length + 1, -32), "latin1"));
+const STATE_JSON_BYTES = Number(STATE_BODY.readBigUInt64LE());
+const STATE_JSON = STATE_BODY.toString("latin1", 8, 8 + STATE_JSON_BYTES);
+
+/** A state of another content, with the lengths and the checksum that belong to it. */
+function sealed(json: string, header = STATE_HEADER): Buffer {
+  const text = Buffer.from(json, "latin1");
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  const arrays = STATE_BODY.subarray(8 + 8 * Math.ceil(STATE_JSON_BYTES / 8));
+  const body = gzipSync(Buffer.concat([length, text, Buffer.alloc(-text.length & 7, " "), arrays]), { level: 1 });
+  const first = Buffer.from(`${header.replace(/"bodyBytes":\d+/, `"bodyBytes":${body.length}`)}\n`, "latin1");
+  return Buffer.concat([first, body, createHash("sha256").update(first).update(body).digest()]);
+}
+
+/** Loads a file as `inspect` does, and looks at all of it. */
+function load(file: string): unknown {
+  return isStateFile(file) ? loadKernel(file).kernel.verify() : replayRecording(file);
+}
+
+/** Lines of a text out of `/proc` or debugfs. */
+function procText(key: string): string {
+  const line = fixtureLines("mixed_smp4_s1").find((text) => text.startsWith(`{"${key}"`));
+  return (JSON.parse(line ?? "") as Record<string, string[]>)[key].slice(0, 40).join("\n");
+}
+
+/** Formats that are no files by themselves: who reads them says where they stand. */
+const WITHOUT_FILE = ["preset.json", "parameters", "settings", "vmallocinfo", "page tables"];
+const SETTINGS =
+  "topology=1x2x1 policy=deferred isolated=0-1 pti=true flush-ceiling=33 lazy-max=512 vmap-nodes=2 nr-cpus=8 ipi-mode=cluster";
+
 /** Each format: a good text, and what reads it. */
 const FORMATS: readonly (readonly [name: string, text: string, read: (file: string, text: string) => unknown])[] = [
   ["recording.jsonl", RECORDING, (file) => replayRecording(file)],
@@ -55,6 +104,16 @@ const FORMATS: readonly (readonly [name: string, text: string, read: (file: stri
   ["preset.json", JSON.stringify(presetByName("zen4")), (_, text) => parsePreset(parsedJson(text))],
   ["sweep.yaml", GRID, (file) => readSweepSpec(file)],
   ["results.jsonl", RESULTS.join("\n"), (file) => readResults(file, spec)],
+  ["state", STATE, load],
+  ["resealed.state", STATE_JSON, (_, text) => load(folder.write("resealed.state", sealed(text)))],
+  ["reheaded.state", STATE_HEADER, (_, text) => load(folder.write("reheaded.state", sealed(STATE_JSON, text)))],
+  ["settings", SETTINGS, (_, text) => readSettings(Object.fromEntries(text.split(" ").map((word) => word.split("="))))],
+  ["vmallocinfo", procText("final_vmallocinfo"), (_, text) => text.split("\n").map(parseVmallocinfoLine)],
+  [
+    "page tables",
+    procText("final_ptdump"),
+    (_, text) => text.split("\n").map((line) => parseAddressMarker(line) ?? parsePageTableRun(line)),
+  ],
   [
     "parameters",
     "nr_threads=2 run_test_mask=0x7 test_loop_count=9",
@@ -68,12 +127,12 @@ describe("mutated inputs", () => {
     const wrong: string[] = [];
     for (let i = 0; i < INPUTS; i++) {
       const mutant = mutated(text, random);
-      const file = folder.write(name, mutant);
+      const file = folder.write(name, name === "state" ? Buffer.from(mutant, "latin1") : mutant);
       try {
         await read(file, mutant);
       } catch (error) {
         const isOneLine = error instanceof MmulabError && !error.message.includes("\n");
-        const namesFile = name === "parameters" || name === "preset.json" || (error as Error).message.includes(name);
+        const namesFile = WITHOUT_FILE.includes(name) || (error as Error).message.includes(name);
         if (!isOneLine || !namesFile) wrong.push(`input ${i}: ${String((error as Error).stack).slice(0, 300)}`);
       }
     }
