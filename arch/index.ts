@@ -140,6 +140,17 @@ export {
 export type { CostProfile, CpuFeatures, Preset, TlbPreset } from "./presets/preset.ts";
 export { checkPreset, parsePreset } from "./presets/preset-schema.ts";
 export {
+  ACTION_GO_ON,
+  ACTION_INTERRUPT,
+  ACTION_PREFETCH,
+  type Action,
+  actionOf,
+  ChosenSteps,
+  cpuOf,
+  kindOf,
+  type Scheduler,
+} from "./time/chosen-steps.ts";
+export {
   ACTIVITY_FLUSH,
   ACTIVITY_IDLE,
   ACTIVITY_INTERRUPT,

@@ -51,6 +51,13 @@ export {
   wait,
 } from "./kernel/blocking.ts";
 export { type AllocationKind, FaultInjection } from "./kernel/fault-injection.ts";
+export {
+  BUG_NAMES,
+  type BugName,
+  type Bugs,
+  HISTORICAL_BUGS,
+  type HistoricalBug,
+} from "./kernel/historical-bugs.ts";
 export { kernelFiguresOf, withKernelCost } from "./kernel/kernel-cost-origins.ts";
 export {
   checkKernelCosts,
@@ -69,6 +76,7 @@ export type {
   LockGuard,
   LockReport,
 } from "./kernel/lockdep.ts";
+export { POINT_FREES_FRAMES, POINT_FREES_TABLES } from "./kernel/points.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";
 export type { FlushEvents, PageTableEvents, VmallocEvents } from "./kernel/vmalloc-events.ts";
 export { Work } from "./kernel/work.ts";
@@ -112,6 +120,7 @@ export {
   type UserSpacesState,
 } from "./user/user-spaces-state.ts";
 export { type UserSpaceTables, verifyVmalloc } from "./verify/verify.ts";
+export { Contexts } from "./verify/verify-contexts.ts";
 export type { BlockRules, KernelVersion, PoolDecay } from "./versions/kernel-version.ts";
 export {
   DEFAULT_KERNEL_VERSION,

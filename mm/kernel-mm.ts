@@ -11,6 +11,7 @@ import { UnflushedRanges } from "./flush/unflushed-ranges.ts";
 import type { PageAllocator } from "./frames/page-allocator.ts";
 import { Reclaim } from "./frames/reclaim.ts";
 import type { FaultInjection } from "./kernel/fault-injection.ts";
+import { type BugName, type Bugs, bugsOn } from "./kernel/historical-bugs.ts";
 import { checkKernelCosts, type KernelCosts } from "./kernel/kernel-costs.ts";
 import { Lockdep } from "./kernel/lockdep.ts";
 import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
@@ -36,6 +37,8 @@ export interface KernelMmParts {
   readonly flushing?: FlushingConfig;
   /** Whether locking is checked (`CONFIG_PROVE_LOCKING`). Default: no. */
   readonly proveLocking?: boolean | undefined;
+  /** Bugs that Linux has had and that are to be there; none when absent. */
+  readonly bugs?: readonly BugName[] | undefined;
 }
 
 /** The kernel's memory management below its allocators. */
@@ -55,6 +58,8 @@ export class KernelMm {
   readonly reclaim: Reclaim;
   /** What checks locking; null where nothing does. */
   readonly lockdep: Lockdep | null;
+  /** Which of Linux's former bugs are there. */
+  readonly bugs: Bugs;
   /** How physical ranges of devices are cached where they are mapped. */
   readonly memoryTypes = new MemoryTypes();
   /** ANDed to the low word of every kernel page (`__default_kernel_pte_mask`): takes global away with page-table isolation. */
@@ -83,6 +88,8 @@ export class KernelMm {
     const policy = parts.flushing?.policy ?? defaultFlushPolicy(machine, this.version);
     this.flushing = new Flushing(machine, costs, { ...parts.flushing, policy });
     if (this.version.blocks.aliasesScan === "free lists") this.flushing.unflushed = new UnflushedRanges();
+    this.bugs = bugsOn(parts.bugs ?? []);
+    this.flushing.smp.acknowledgesEarly = this.bugs.earlyAcknowledgement;
     this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
   }
 

@@ -5,6 +5,7 @@ import { Command } from "commander";
 import { EXIT_FAILURE, EXIT_OK, endingOf, oneLine } from "./command-line/errors.ts";
 import { flushStandardStreams, printError, printOutput, ReaderGone } from "./command-line/standard-streams.ts";
 import { addExperimentCommand } from "./commands/experiment.ts";
+import { addExploreCommand } from "./commands/explore.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
 import { addPresetsCommand } from "./commands/presets.ts";
 import { addReplayCommand } from "./commands/replay.ts";
@@ -36,6 +37,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addReplayCommand(program, exit);
   addInspectCommand(program, exit);
   addExperimentCommand(program, exit);
+  addExploreCommand(program, exit);
   addSweepCommand(program, exit);
   addPresetsCommand(program, exit);
   addHelpCommand(program);

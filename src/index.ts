@@ -16,6 +16,17 @@ export { EventCounter } from "./events/event-counter.ts";
 export { EventRecorder } from "./events/event-recorder.ts";
 export { EVENT_NAMES, type RecordedEvent, sameEvent } from "./events/recorded-event.ts";
 export { teeEvents } from "./events/tee-events.ts";
+export { expect, load32, store32, tryLoad32, tryStore32, turn } from "./explore/base/accesses.ts";
+export type { ExploreTest, ThreadOf } from "./explore/base/explore-test.ts";
+export { Explorer, type ExplorerOptions, type ScheduleResult } from "./explore/base/explorer.ts";
+export { FAILURE_KINDS, type Failure, type FailureKind } from "./explore/base/failure.ts";
+export { minimise, replaySchedule } from "./explore/base/minimise.ts";
+export type { ExplorePlan, ShareResult } from "./explore/base/plan.ts";
+export { type Deviations, formatSchedule, parseSchedule } from "./explore/base/schedule-text.ts";
+export { formatStory, type StoryLine, tellStory } from "./explore/base/story.ts";
+export { DepthFirst, Pct, RandomWalk, Replayed, type Strategy } from "./explore/base/strategies.ts";
+export { type ExploreBudget, explore } from "./explore/explore.ts";
+export { EXPLORE_TESTS } from "./explore/tests/index.ts";
 export {
   InputFileError,
   OutputFileError,

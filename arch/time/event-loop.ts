@@ -7,10 +7,12 @@
  * could act before it: `mustYield()` says so, and locks (`mm/kernel/lock.ts`) ask. Interrupts are taken at pauses: one that
  * arrives between two of them waits for the next, at the latest where `mustYield()` is asked again.
  */
-import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH, CycleAccounts } from "./cycle-accounts.ts";
+import type { ChosenSteps } from "./chosen-steps.ts";
+import { CpuClocks } from "./cpu-clocks.ts";
+import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH } from "./cycle-accounts.ts";
 import { type InterruptHandler, interruptedState, PendingInterrupts } from "./pending-interrupts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
-import { earliestReady, hasReady, removeFrom, takeReady } from "./run-queue.ts";
+import { hasReady, readyAt, removeFrom, takeReady } from "./run-queue.ts";
 import {
   Deadlock,
   type KernelCode,
@@ -22,29 +24,21 @@ import {
   type Pause,
   Thread,
 } from "./thread.ts";
-import { checkCpuCount, Topology } from "./topology.ts";
+import type { Topology } from "./topology.ts";
 
 export * from "./pending-interrupts.ts";
 export * from "./thread.ts";
 
 /** Clocks, threads and interrupts of `cpus` CPUs. */
-export class EventLoop {
-  /** Number of CPUs. */
-  readonly cpus: number;
-  /** Which CPUs are near to each other. */
-  readonly topology: Topology;
-  /** Each CPU's cycle clock. */
-  readonly clockCycles: Float64Array;
-  /** What every cycle of every CPU went to. */
-  readonly accounts: CycleAccounts;
+export class EventLoop extends CpuClocks {
   /** What changing from one thread to another costs. */
   contextSwitchCycles = 0;
-  /** The CPU whose code runs now. */
-  currentCpu = 0;
   /** The thread that runs now; null in an interrupt handler and outside the loop. */
   currentThread: Thread | null = null;
   /** Earliest time at which another CPU than the current one can act, or an interrupt reaches the current one. */
   horizonCycles = Number.POSITIVE_INFINITY;
+  /** Chooses what happens next in place of the clocks; null: nobody does. Set it between two runs only. */
+  chosenSteps: ChosenSteps | null = null;
 
   private readonly ready: ReadyQueue;
   readonly running: (Thread | null)[];
@@ -63,12 +57,8 @@ export class EventLoop {
    * @param cpus 1 to `CPUS_MAX`
    * @param clockCycles where the clocks are kept, one a CPU; by default an array of their own
    */
-  constructor(cpus: number, topology?: Topology, clockCycles: Float64Array = new Float64Array(cpus)) {
-    checkCpuCount(cpus);
-    this.cpus = cpus;
-    this.topology = topology ?? new Topology(cpus);
-    this.clockCycles = clockCycles;
-    this.accounts = new CycleAccounts(this.clockCycles);
+  constructor(cpus: number, topology?: Topology, clockCycles?: Float64Array) {
+    super(cpus, topology, clockCycles);
     this.ready = new ReadyQueue(cpus);
     this.running = new Array<Thread | null>(cpus).fill(null);
     this.lastThread = new Array<Thread | null>(cpus).fill(null);
@@ -76,24 +66,26 @@ export class EventLoop {
     this.interrupts = new PendingInterrupts(cpus);
   }
 
-  /** Advances the current CPU's clock. */
-  spend(cycles: number): void {
-    this.clockCycles[this.currentCpu] += cycles;
+  /**
+   * Whether something can happen before the current CPU's time, so that shared state must not be touched yet.
+   * @param subject what is about to be touched, for schedulers
+   */
+  mustYield(subject: unknown = null): boolean {
+    if (this.clockCycles[this.currentCpu] <= this.horizonCycles) return false;
+    return this.chosenSteps === null || this.chosenSteps.mustYield(subject);
   }
 
-  /** The current CPU's clock. */
-  nowCycles(): number {
-    return this.clockCycles[this.currentCpu];
+  /**
+   * A named point in plain code between two accesses to what CPUs share without a lock: others may act here where a scheduler chooses so.
+   * @param subject what the point concerns, for whoever looks on
+   */
+  point(name: string, subject: unknown = null): void {
+    if (this.chosenSteps !== null) this.chosenSteps.point(name, subject);
   }
 
-  /** Whether something can happen before the current CPU's time, so that shared state must not be touched yet. */
-  mustYield(): boolean {
-    return this.clockCycles[this.currentCpu] > this.horizonCycles;
-  }
-
-  /** Begins an activity of the current CPU; returns the one to go back to (`cycle-accounts.ts`). */
-  enterActivity(activity: number): number {
-    return this.accounts.enter(this.currentCpu, activity);
+  /** A point in code that runs with interrupts off, where the current CPU takes none. */
+  pointIrqsOff(name: string, subject: unknown = null): void {
+    if (this.chosenSteps !== null) this.chosenSteps.pointIrqsOff(name, subject);
   }
 
   /** Starts a thread on `cpu`; it first runs when the loop runs. @throws MachineUsageError for a CPU that there is not */
@@ -272,6 +264,7 @@ export class EventLoop {
 
   /** Lets the CPU that is furthest behind act once; false when none can. */
   private step(): boolean {
+    if (this.chosenSteps !== null) return this.chosenSteps.step();
     const { ready } = this;
     const cpu = ready.first;
     if (cpu < 0) return false;
@@ -287,7 +280,7 @@ export class EventLoop {
   }
 
   /** Moves a CPU's clock to the time at which it acts; the time between was idle, or spent as the thread said. */
-  private catchUp(cpu: number, atCycles: number): void {
+  catchUp(cpu: number, atCycles: number): void {
     const gap = atCycles - this.clockCycles[cpu];
     if (gap <= 0) return;
     if (this.running[cpu] === null) this.accounts.idle(cpu, atCycles);
@@ -313,6 +306,12 @@ export class EventLoop {
   private lookAhead(cpu: number): void {
     const arrival = this.interrupts.nextArrival(cpu);
     if (arrival < this.horizonCycles) this.horizonCycles = arrival;
+  }
+
+  /** Lets the thread that runs on `cpu`, or one that can begin there, go on, whatever the other clocks say. */
+  goOn(cpu: number): void {
+    this.catchUp(cpu, readyAt(this.running[cpu], this.runQueues[cpu], this.clockCycles[cpu]));
+    this.resume(cpu);
   }
 
   private resume(cpu: number): void {
@@ -381,14 +380,8 @@ export class EventLoop {
   /** Recomputes when `cpu` can act next. */
   refresh(cpu: number): void {
     const clock = this.clockCycles[cpu];
-    let at = Number.POSITIVE_INFINITY;
-    const thread = this.running[cpu];
-    if (thread !== null) {
-      if (!thread.waiting) at = Math.max(clock, thread.readyCycles);
-    } else {
-      at = earliestReady(this.runQueues[cpu], clock);
-    }
-    at = Math.min(at, Math.max(clock, this.interrupts.nextArrival(cpu)));
+    const threadsAt = readyAt(this.running[cpu], this.runQueues[cpu], clock);
+    const at = Math.min(threadsAt, Math.max(clock, this.interrupts.nextArrival(cpu)));
     this.ready.set(cpu, at);
     if (cpu !== this.currentCpu && at < this.horizonCycles) this.horizonCycles = at;
   }

@@ -67,7 +67,7 @@ export abstract class Lock {
 
   /** Takes the lock if that is possible without waiting. */
   tryTake(): boolean {
-    if (this.held || this.loop.mustYield()) return false;
+    if (this.held || this.loop.mustYield(this)) return false;
     this.own();
     return true;
   }
@@ -78,7 +78,7 @@ export abstract class Lock {
    */
   *take(): KernelCode<void> {
     const { loop } = this;
-    while (loop.mustYield()) yield PAUSE_TURN;
+    while (loop.mustYield(this)) yield PAUSE_TURN;
     if (!this.held) {
       this.own();
       return;

@@ -50,6 +50,8 @@ export class Smp {
   /** Called at the end of each handler: the CPU goes back to where it was. Returns the cycles that went to flushes put off. */
   onKernelExit: ((cpu: number) => number) | null = null;
   observer: IpiObserver | null = null;
+  /** `HISTORICAL_BUGS.earlyAcknowledgement`. */
+  acknowledgesEarly = false;
   /** Interrupts sent, and taken by each CPU (`CAL` of `/proc/interrupts`). */
   sent = 0;
   readonly taken: Float64Array;
@@ -142,6 +144,7 @@ export class Smp {
       queues[cpu].push(request);
       if (underWay[cpu] === 0) toInterrupt.push(cpu);
     }
+    loop.point("smp_call_function_many_cond: calls are queued");
     this.sendInterrupts(self, toInterrupt);
     loop.enterActivity(activity);
     return request;
@@ -183,8 +186,10 @@ export class Smp {
     for (let i = 0; i < requests.length; i++) {
       const request = requests[i];
       loop.spend(costs.requestCycles[topology.distance(request.senderCpu, cpu)]);
+      if (this.acknowledgesEarly) this.acknowledge(request, cpu);
+      if (this.acknowledgesEarly) loop.pointIrqsOff("call function: acknowledged before it is done");
       request.handler(cpu);
-      this.acknowledge(request, cpu);
+      if (!this.acknowledgesEarly) this.acknowledge(request, cpu);
       if (i === requests.length - 1) {
         began += this.onKernelExit?.(cpu) ?? 0;
         loop.spend(costs.exitCycles);

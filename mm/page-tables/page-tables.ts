@@ -23,9 +23,11 @@ const KNOWN_TABLES = 1024;
 const KNOWN_MASK = KNOWN_TABLES - 1;
 const REGIONS_PER_BYTE = 1 / PMD_SIZE;
 
-/** The current CPU, for the page allocator. */
+/** The current CPU, for the page allocator, and whoever acts between two steps of it: an `EventLoop`. */
 export interface CurrentCpu {
   readonly currentCpu: number;
+  /** A named point between two accesses to what CPUs share. */
+  point(name: string, subject?: unknown): void;
 }
 
 /** A tree of page tables, but for its entries, which are in memory. */
@@ -62,7 +64,8 @@ export class PageTables {
 
   private readonly pages: PageAllocator;
   private readonly faults: FaultInjection;
-  private readonly cpu: CurrentCpu;
+  /** Which CPU acts. */
+  readonly cpu: CurrentCpu;
   /** PTE tables found before, by the low bits of the number of the 2 MiB region that they map; -1 for none. */
   private readonly knownRegions = new Int32Array(KNOWN_TABLES).fill(-1);
   private readonly knownTables = new Int32Array(KNOWN_TABLES);

@@ -4,6 +4,7 @@
  */
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
+import { POINT_FREES_TABLES } from "../kernel/points.ts";
 import type { PageTables } from "./page-tables.ts";
 
 /** Carries out a flush that is owed, on every CPU that it concerns, and settles it. */
@@ -13,12 +14,17 @@ export type TableFlush = (owed: OwedFlush) => KernelCode<void>;
 export class TakenTables {
   private readonly from: PageTables;
   private readonly owed: OwedFlush;
+  private readonly freesBeforeFlush: boolean;
   private readonly taken: { readonly frame: number; readonly level: number }[] = [];
 
-  /** @param owed the flush that drops what CPUs have cached of the tables; {@link freeAfter} settles it, if no table is taken as well */
-  constructor(from: PageTables, owed: OwedFlush) {
+  /**
+   * @param owed the flush that drops what CPUs have cached of the tables; {@link freeAfter} settles it, if no table is taken as well
+   * @param freesBeforeFlush as Linux did where it was wrong (`HISTORICAL_BUGS.tablesFreedBeforeFlush`)
+   */
+  constructor(from: PageTables, owed: OwedFlush, freesBeforeFlush = false) {
     this.from = from;
     this.owed = owed;
+    this.freesBeforeFlush = freesBeforeFlush;
   }
 
   /** Tables taken so far. */
@@ -35,7 +41,13 @@ export class TakenTables {
 
   /** Flushes, then gives the tables' frames back. */
   *freeAfter(flush: TableFlush): KernelCode<void> {
+    if (this.freesBeforeFlush) this.free();
     yield* flush(this.owed);
+    if (!this.freesBeforeFlush) this.free();
+  }
+
+  private free(): void {
+    this.from.cpu.point(POINT_FREES_TABLES, this.taken);
     for (const { frame, level } of this.taken) this.from.freeTable(frame, level);
   }
 }

@@ -5,6 +5,7 @@
 import { LEVEL_BYTES } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
+import { POINT_FREES_FRAMES } from "../kernel/points.ts";
 import { TakenTables } from "../page-tables/taken-tables.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
@@ -27,7 +28,11 @@ export class MmuGather {
     this.end = end;
     const { cursor } = mm.tables;
     for (cursor.seek(start); cursor.start < end; cursor.next()) if (cursor.isLeaf) this.frames.push(cursor.frame);
-    this.tables = new TakenTables(mm.tables, mm.tables.vunmapRangeNoflush(start, end));
+    this.tables = new TakenTables(
+      mm.tables,
+      mm.tables.vunmapRangeNoflush(start, end),
+      spaces.kernel.bugs.tablesFreedBeforeFlush,
+    );
     const { loop, costs } = spaces.kernel;
     loop.spend(costs.callCycles + this.frames.length * costs.entryWriteCycles);
     this.freePgtables();
@@ -65,11 +70,17 @@ export class MmuGather {
 
   private *flushAndFreePages(owed: OwedFlush, cause: "munmap" | "exit"): KernelCode<void> {
     const { spaces, mm, frames, tables } = this;
-    const { loop, pages } = spaces.kernel;
     const freedTables = cause === "exit" || tables.count > 0;
+    if (spaces.kernel.bugs.munmapFreesBeforeFlush) this.freePages();
     // What was not mapped is in no TLB.
     if (freedTables || frames.length > 0) yield* flushOwedOfMm(spaces, mm, owed, freedTables, cause);
     else mm.tables.owed.waive(owed);
-    pages.freeBulk(loop.currentCpu, Uint32Array.from(frames), 0, frames.length);
+    if (!spaces.kernel.bugs.munmapFreesBeforeFlush) this.freePages();
+  }
+
+  private freePages(): void {
+    const { loop, pages } = this.spaces.kernel;
+    loop.point(POINT_FREES_FRAMES, this.frames);
+    pages.freeBulk(loop.currentCpu, Uint32Array.from(this.frames), 0, this.frames.length);
   }
 }

@@ -28,6 +28,8 @@ export class TlbState {
   /** The address space on which the CPU runs: its context id. */
   loadedCtxId = INIT_CTX_ID;
   loadedAsid = 0;
+  /** A switch to another address space has begun and CR3 is not written yet; interrupts are off. Nothing of the old one is used. */
+  isSwitching = false;
   /** A kernel thread runs on the last process's address space without using it. */
   isLazy = false;
   /** Kernel pages were flushed in the current ASID only; the others must go before they are used (page-table isolation). */

@@ -65,8 +65,11 @@ export class UserFlush implements UserFlushRequest {
   /** CPUs in lazy mode catch up later, unless page tables are freed under them or they must change their ASID. */
   get cpus(): readonly number[] {
     const { mm, spaces } = this;
-    const cpus = mm.cpus();
-    const tellsAll = this.freedTables || mm.inAsidTransition;
+    const { bugs } = spaces.kernel;
+    const all = mm.cpus();
+    const cpus = bugs.flushSkipsSwitchingCpus ? all.filter((cpu) => spaces.loaded[cpu] === mm) : all;
+    const freedTables = this.freedTables && !bugs.lazyCpusKeepFreedTables;
+    const tellsAll = freedTables || mm.inAsidTransition;
     return tellsAll ? cpus : cpus.filter((cpu) => !spaces.tlbStates[cpu].isLazy);
   }
 
@@ -131,6 +134,7 @@ export function* flushTlbMmRange(
   const { policy, accounts, ceilingPages } = flushing;
   const all = end === TLB_FLUSH_ALL || end - start > ceilingPages * PAGE_SIZE;
   mm.tlbGen++;
+  spaces.kernel.loop.point("flush_tlb_mm_range: tlb_gen is counted up");
   const record = accounts?.begin(cause, policy.name, start, Math.min(end, USER_END), all) ?? null;
   const flush = new UserFlush(spaces, mm, all ? 0 : start, all ? TLB_FLUSH_ALL : end, freedTables, record);
   if (policy.flushUser === undefined) yield* flush.nativeFlushTlbMulti();

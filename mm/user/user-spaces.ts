@@ -147,6 +147,7 @@ export class UserSpaces {
 
   /** Puts `next` on the CPU (`switch_mm_irqs_off`). */
   private switchMmIrqsOff(cpu: number, next: MmStruct, record: FlushRecord | null = null): void {
+    const { loop } = this.kernel;
     const tlb = this.tlbStates[cpu];
     const previous = this.loaded[cpu];
     const wasLazy = tlb.isLazy;
@@ -155,18 +156,25 @@ export class UserSpaces {
     let needFlush = true;
     if (previous === next && !mmNeedsGlobalAsid(next, asid)) {
       // Broadcasts keep translations under a global ASID up to date.
-      if (isGlobalAsid(asid) || !wasLazy || tlb.tlbGen[asid] === next.tlbGen) return;
+      const isCurrent = tlb.tlbGen[asid] === next.tlbGen || this.kernel.bugs.lazySwitchWithoutGeneration;
+      if (isGlobalAsid(asid) || !wasLazy || isCurrent) return;
     } else {
+      tlb.isSwitching = true;
       if (previous !== this.initMm) previous.cpumask[cpu] = 0;
-      if (next !== this.initMm) next.cpumask[cpu] = 1;
+      const { cpumaskAfterGeneration } = this.kernel.bugs;
+      if (next !== this.initMm && !cpumaskAfterGeneration) next.cpumask[cpu] = 1;
+      loop.pointIrqsOff("switch_mm_irqs_off: in mm_cpumask");
       ({ asid, needFlush } =
         next.globalAsid === 0
           ? tlb.chooseNewAsid(next.ctxId, next.tlbGen, this.usesPcids)
           : { asid: next.globalAsid, needFlush: false });
+      loop.pointIrqsOff("switch_mm_irqs_off: tlb_gen is read");
+      if (next !== this.initMm && cpumaskAfterGeneration) next.cpumask[cpu] = 1;
       this.loaded[cpu] = next;
       tlb.loadedCtxId = next.ctxId;
       tlb.loadedAsid = asid;
     }
+    tlb.isSwitching = false;
     next.syncTopTables(this.kernel.machine.memory, this.kernel.tables.rootFrame);
     if (!needFlush) {
       this.kernel.machine.cpus[cpu].writeCr3(this.cr3Of(next, asid), true);

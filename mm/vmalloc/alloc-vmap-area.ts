@@ -137,6 +137,7 @@ function insertWithBusyLock(state: Vmalloc, node: VmapNode, area: number): Block
   node.busy.insertVmapArea(area);
   state.loop.spend(state.costs.treeStepCycles * TREE_STEPS);
   node.busyLock.release();
+  state.loop.point("alloc_vmap_area: in the busy tree");
   return ready(area);
 }
 

@@ -4,7 +4,7 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
 import { flushOwed } from "../flush/tlb-flush.ts";
-import { afterLock, type Blocking, DONE, ready } from "../kernel/blocking.ts";
+import { afterLock, type Blocking, DONE, ready, wait } from "../kernel/blocking.ts";
 import { pagesIn } from "../lib/align.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { decodeVnId, type VmapNode } from "./areas/vmap-node.ts";
@@ -22,8 +22,19 @@ export function freeVmapAreaNoflush(state: Vmalloc, area: number, owed: OwedFlus
 
 /** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed, unless the policy is eager. */
 export function freeUnmapVmapArea(state: Vmalloc, area: number): Blocking<void> {
+  if (state.mm.bugs.lazyListBeforeUnmap) return freeAndUnmap(state, area);
   const owed = unmapVmapArea(state, area);
+  state.loop.point("free_unmap_vmap_area: entries are cleared");
   return state.flushing.isEager ? freeVmapAreaFlushed(state, area, owed) : freeVmapAreaNoflush(state, area, owed);
+}
+
+/** The lazy list before the page tables (`HISTORICAL_BUGS.lazyListBeforeUnmap`). */
+function* freeAndUnmap(state: Vmalloc, area: number): KernelCode<void> {
+  const { start, end } = state.areas;
+  const [from, to] = [start[area], end[area]];
+  yield* wait(freeVmapAreaNoflush(state, area, state.tables.owed.owe(from, to)));
+  state.loop.point("free_unmap_vmap_area: on the lazy list");
+  state.tables.owed.waive(state.tables.vunmapRangeNoflush(from, to));
 }
 
 /** Gives an area in use back at once (`free_vmap_area`): nothing was ever mapped there, so that no flush is owed. */
@@ -135,6 +146,7 @@ function unlinkBusy(state: Vmalloc, node: VmapNode, address: number, isMeant: Ar
   const meant = found !== 0 && isMeant(state, found, address);
   if (meant) node.busy.unlinkVa(found);
   node.busyLock.release();
+  if (meant) state.loop.point("find_unlink_vmap_area: unlinked");
   if (found === 0) return NOT_HERE;
   return meant ? found : 0;
 }

@@ -8,7 +8,7 @@ import { formatRange } from "../lib/kernel-log.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { directMapAddress } from "../page-tables/direct-map.ts";
 import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./areas/vm-structs.ts";
-import { releaseWithoutPages, removeVmArea } from "./vm-area.ts";
+import { findVmArea, releaseWithoutPages, removeVmArea } from "./vm-area.ts";
 import { _vmUnmapAliases } from "./vm-unmap-aliases.ts";
 import type { DeferredFrees, Vmalloc } from "./vmalloc-state.ts";
 
@@ -24,7 +24,15 @@ export function vfree(state: Vmalloc, address: number): Blocking<void> {
     return DONE;
   }
   state.loop.spend(state.costs.callCycles);
+  if (state.mm.bugs.removeVmAreaFindsTwice) return findAndRemove(state, address);
   return afterCall(removeVmArea(state, address), freeVm, state, address);
+}
+
+/** `__vunmap` as it was when it looked for the area, and then again to remove it (`HISTORICAL_BUGS.removeVmAreaFindsTwice`). */
+function* findAndRemove(state: Vmalloc, address: number): KernelCode<void> {
+  const vm = yield* findVmArea(state, address);
+  if (vm !== 0) yield* wait(removeVmArea(state, address));
+  yield* wait(freeVm(vm, state, address));
 }
 
 /** Frees a vm_struct that was removed from `address`, with its pages; 0 is warned of. */

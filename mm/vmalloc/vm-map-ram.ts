@@ -1,7 +1,7 @@
 /** `vm_map_ram`: short-lived mappings of the caller's frames, small ones out of per-CPU vmap blocks. */
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { type KernelCode, PAUSE_SLEEP } from "../../arch/time/event-loop.ts";
 import { afterCall, type Blocking, DONE, ready, wait } from "../kernel/blocking.ts";
 import { isPageAligned } from "../lib/align.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";
@@ -10,7 +10,7 @@ import { VMALLOC_END, VMALLOC_RANGE, VMALLOC_START } from "../lib/memory-layout.
 import { PAGE_KERNEL } from "../page-tables/protection.ts";
 import { type AreaRequest, allocVmapArea } from "./alloc-vmap-area.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./areas/vmap-areas.ts";
-import { type AreaTest, findUnlinkVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
+import { type AreaTest, findUnlinkVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./free-vmap-area.ts";
 import { VMAP_MAX_ALLOC } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { vbAlloc, vbFree } from "./vmap-block.ts";
@@ -65,6 +65,7 @@ export function vmUnmapRam(state: Vmalloc, address: number, pages: number): Bloc
     return DONE;
   }
   if (pages <= VMAP_MAX_ALLOC) return vbFree(state, address, pages);
+  if (state.mm.bugs.vmUnmapRamClearsFlags) return clearFlagsAndUnmap(state, address);
   return afterCall(findUnlinkVmapArea(state, address, isWholeMapRamArea), unmapArea, state, address, pages);
 }
 
@@ -82,3 +83,27 @@ function unmapArea(area: number, state: Vmalloc, address: number, pages: number)
 
 /** Whether the area is a `vm_map_ram` area of its own, not a block; the address may lie anywhere inside, as in Linux 6.12. */
 const isWholeMapRamArea: AreaTest = ({ areas }, area) => (areas.flagsOf(area) & (VMAP_RAM | VMAP_BLOCK)) === VMAP_RAM;
+
+/**
+ * `vm_unmap_ram` as it was first posted with the flags: it clears them under the lock, and the freeing path takes the area out of its
+ * tree after it was unmapped (`HISTORICAL_BUGS.vmUnmapRamClearsFlags`).
+ */
+function* clearFlagsAndUnmap(state: Vmalloc, address: number): KernelCode<void> {
+  const { areas, log, loop } = state;
+  const { busy, busyLock } = state.addrToNode(address);
+  if (!busyLock.tryTake()) yield* busyLock.take();
+  const area = busy.__findVmapArea(address);
+  if (area === 0 || (areas.flagsOf(area) & VMAP_RAM) === 0) {
+    // BUG_ON: this CPU goes no further, and the lock stays held.
+    log.warn(`kernel BUG in vm_unmap_ram: the area at ${formatRange(address, address)} is no vm_map_ram area`);
+    while (true) yield PAUSE_SLEEP;
+  }
+  areas.setFlags(area, areas.flagsOf(area) & ~VMAP_RAM);
+  busyLock.release();
+  const owed = state.tables.vunmapRangeNoflush(areas.start[area], areas.end[area]);
+  loop.point("free_unmap_vmap_area: entries are cleared");
+  if (!busyLock.tryTake()) yield* busyLock.take();
+  busy.unlinkVa(area);
+  busyLock.release();
+  yield* wait(freeVmapAreaNoflush(state, area, owed));
+}

@@ -41,6 +41,7 @@ export function* _vmUnmapAliases(
     for (const address of addresses) {
       const block = blocks.index[cpu].get(address);
       if (block === undefined) continue;
+      if (state.mm.bugs.aliasesSkipFullBlocks && blocks.free[block] === 0) continue;
       const lock = blocks.locks[block];
       if (!lock.tryTake()) yield* lock.take();
       if (yield* purgeFragmentedBlock(state, block, false)) {

@@ -159,7 +159,8 @@ function attempt(
   shift: number,
   caller: string,
 ): Blocking<number> {
-  const vm = __getVmAreaNode(state, sizeBytes, shift, VM_ALLOC | VM_UNINITIALIZED | request.flags, request, caller);
+  const uninitialized = state.mm.bugs.noVmUninitialized ? 0 : VM_UNINITIALIZED;
+  const vm = __getVmAreaNode(state, sizeBytes, shift, VM_ALLOC | uninitialized | request.flags, request, caller);
   return afterCall(vm, areaOrRetry, state, sizeBytes, request, shift, caller);
 }
 

@@ -48,7 +48,7 @@ export function* purgeFragmentedBlock(state: Vmalloc, block: number, force: bool
   blocks.dirty[block] = config.blockPages;
   blocks.dirtyMin[block] = 0;
   blocks.dirtyMax[block] = config.blockPages;
-  const queueLock = blocks.queueLocks[blocks.cpu[block]];
+  const queueLock = blocks.queueLocks[state.mm.bugs.wrongQueueLock ? state.loop.currentCpu : blocks.cpu[block]];
   if (!queueLock.tryTake()) yield* queueLock.take();
   blocks.dequeue(block);
   queueLock.release();

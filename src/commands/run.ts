@@ -13,6 +13,7 @@ import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { WallClock } from "../command-line/wall-clock.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
+import { isModuleFile } from "../files/own-module.ts";
 import { describeParameter, namesOf, parseParameters } from "../input/parameters.ts";
 import { wholeNumber } from "../input/values.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
@@ -34,7 +35,6 @@ import {
 } from "../settings/machine-settings.ts";
 import { loadKernel, saveKernel } from "../state/machine-state.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
-import { isWorkloadFile } from "../workloads/base/own-workload.ts";
 import type { Workload } from "../workloads/base/workload.ts";
 import { loadWorkload, WORKLOADS } from "../workloads/index.ts";
 
@@ -135,7 +135,7 @@ async function run(
     })),
     [
       { what: "--load", file: options.load },
-      { what: "the workload", file: isWorkloadFile(name) ? name : undefined },
+      { what: "the workload", file: isModuleFile(name) ? name : undefined },
     ],
   );
   const total = workload.operationsOf?.(parameters, options.ops) ?? options.ops;

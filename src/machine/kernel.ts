@@ -11,6 +11,7 @@ import {
   __vmallocNodeRange,
   type AddressRange,
   type Blocking,
+  type BugName,
   type CacheMode,
   type Call,
   ConfigError,
@@ -85,6 +86,8 @@ export interface KernelConfig {
   readonly kernel?: string | undefined;
   /** What kernel primitives cost. */
   readonly costs: KernelCosts;
+  /** Bugs that Linux has had and that are to be there, by name (`HISTORICAL_BUGS`). Default: none. */
+  readonly bugs?: readonly BugName[] | undefined;
   /** Settings of vmalloc; defaults are the kernel's. */
   readonly vmalloc: Partial<VmallocConfig>;
 }
@@ -155,6 +158,7 @@ export class Kernel {
       costs: config.costs,
       proveLocking: config.proveLocking,
       version,
+      bugs: config.bugs,
       flushing: {
         policy: config.flushPolicy,
         isolatedCpus: config.isolatedCpus,

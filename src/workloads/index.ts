@@ -1,7 +1,8 @@
 /** The workloads that `mmulab run` knows. */
+import { isModuleFile } from "../files/own-module.ts";
 import { UnknownNameError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
-import { isWorkloadFile, loadWorkloadFile } from "./base/own-workload.ts";
+import { loadWorkloadFile } from "./base/own-workload.ts";
 import type { Workload } from "./base/workload.ts";
 import { forkStorm } from "./fork-storm.ts";
 import { fsBufferCache } from "./fs-buffer-cache.ts";
@@ -41,5 +42,5 @@ export function findWorkload(name: string): Workload {
  * @throws UnknownNameError when there is none, WorkloadError when the file holds none
  */
 export async function loadWorkload(name: string): Promise<Workload> {
-  return isWorkloadFile(name) ? await loadWorkloadFile(name) : findWorkload(name);
+  return isModuleFile(name) ? await loadWorkloadFile(name) : findWorkload(name);
 }

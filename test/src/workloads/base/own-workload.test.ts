@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
+import { isModuleFile } from "../../../../src/files/own-module.ts";
 import { bootKernel } from "../../../../src/machine/kernel.ts";
 import { runOnKernel } from "../../../../src/runs/run.ts";
-import { isWorkloadFile, loadWorkloadFile } from "../../../../src/workloads/base/own-workload.ts";
+import { loadWorkloadFile } from "../../../../src/workloads/base/own-workload.ts";
 import { temporaryFolder } from "../../fixtures.ts";
 
 const folder = temporaryFolder();
@@ -85,8 +86,8 @@ describe("a workload of one's own", () => {
   });
 
   it("is told from a name by its ending or its path", async () => {
-    for (const name of ["./x", "x.ts", "a/b.js", "x.mjs", "../mixed"]) expect(isWorkloadFile(name)).toBe(true);
-    for (const name of ["mixed", "test_vmalloc", "x.txt"]) expect(isWorkloadFile(name)).toBe(false);
+    for (const name of ["./x", "x.ts", "a/b.js", "x.mjs", "../mixed"]) expect(isModuleFile(name)).toBe(true);
+    for (const name of ["mixed", "test_vmalloc", "x.txt"]) expect(isModuleFile(name)).toBe(false);
     await expect(loadWorkloadFile("./none.ts")).rejects.toThrow("./none.ts: no such file");
     await expect(loadWorkloadFile(folder.path)).rejects.toThrow("is not a file");
     await expect(loadWorkloadFile(folder.write("x.txt", ""))).rejects.toThrow(

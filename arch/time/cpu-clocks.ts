@@ -1,0 +1,45 @@
+/** The CPUs' clocks, and what their cycles go to. */
+import { CycleAccounts } from "./cycle-accounts.ts";
+import { checkCpuCount, Topology } from "./topology.ts";
+
+/** Cycle clocks of `cpus` CPUs, one of which runs now. */
+export class CpuClocks {
+  /** Number of CPUs. */
+  readonly cpus: number;
+  /** Which CPUs are near to each other. */
+  readonly topology: Topology;
+  /** Each CPU's cycle clock. */
+  readonly clockCycles: Float64Array;
+  /** What every cycle of every CPU went to. */
+  readonly accounts: CycleAccounts;
+  /** The CPU whose code runs now. */
+  currentCpu = 0;
+
+  /**
+   * @param cpus 1 to `CPUS_MAX`
+   * @param clockCycles where the clocks are kept, one a CPU; by default an array of their own
+   * @throws MachineUsageError for another number of CPUs
+   */
+  constructor(cpus: number, topology?: Topology, clockCycles?: Float64Array) {
+    checkCpuCount(cpus);
+    this.cpus = cpus;
+    this.topology = topology ?? new Topology(cpus);
+    this.clockCycles = clockCycles ?? new Float64Array(cpus);
+    this.accounts = new CycleAccounts(this.clockCycles);
+  }
+
+  /** Advances the current CPU's clock. */
+  spend(cycles: number): void {
+    this.clockCycles[this.currentCpu] += cycles;
+  }
+
+  /** The current CPU's clock. */
+  nowCycles(): number {
+    return this.clockCycles[this.currentCpu];
+  }
+
+  /** Begins an activity of the current CPU; returns the one to go back to (`cycle-accounts.ts`). */
+  enterActivity(activity: number): number {
+    return this.accounts.enter(this.currentCpu, activity);
+  }
+}

@@ -1,0 +1,6 @@
+/** Points that others than a scheduler know by name (`EventLoop.point`). */
+
+/** Frames of pages are given back next; the subject lists them. */
+export const POINT_FREES_FRAMES = "frames are given back";
+/** Page tables are given back next; the subject lists their frames. */
+export const POINT_FREES_TABLES = "page tables are given back";

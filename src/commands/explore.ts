@@ -1,0 +1,186 @@
+/** `mmulab explore`: searches the interleavings of a test for one that goes wrong, and shows it. */
+import { availableParallelism } from "node:os";
+import { type Command, Option } from "commander";
+import { BUG_NAMES, type BugName, HISTORICAL_BUGS } from "../../mm/index.ts";
+import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
+import { optionParser } from "../command-line/option-values.ts";
+import { startProgress } from "../command-line/progress.ts";
+import { printOutput } from "../command-line/standard-streams.ts";
+import type { ScheduleResult } from "../explore/base/explorer.ts";
+import { minimise, replaySchedule } from "../explore/base/minimise.ts";
+import { type ShareResult, STRATEGIES, type StrategyName } from "../explore/base/plan.ts";
+import { formatSchedule, parseSchedule } from "../explore/base/schedule-text.ts";
+import { formatStory, tellStory } from "../explore/base/story.ts";
+import { explore } from "../explore/explore.ts";
+import { EXPLORE_TESTS } from "../explore/tests/index.ts";
+import { prepare, type TestChoice } from "../explore/worker.ts";
+import { writeOutputFile } from "../files/output-file.ts";
+import { checkOutputs } from "../files/output-target.ts";
+import { unknownName } from "../input/errors.ts";
+import { wholeNumber } from "../input/values.ts";
+import { ChromeTrace } from "../timeline/chrome-trace.ts";
+
+interface ExploreOptions {
+  readonly strategy: StrategyName;
+  readonly preemptions: number;
+  readonly depth: number;
+  readonly seed: number;
+  readonly schedules: number;
+  readonly seconds: number;
+  readonly jobs: number;
+  readonly bug: readonly string[];
+  readonly schedule?: string;
+  readonly timeline?: string;
+  readonly list?: boolean;
+  readonly json?: boolean;
+  readonly quiet?: boolean;
+}
+
+const HELP = `
+A test is a small situation and what each CPU does in it. The explorer runs it under one schedule after the other: which CPU goes
+on, which takes an interrupt, which prefetches a translation, at each lock and at named points of the code. After each it looks
+for stale translations that are used or lead to what is given back, for what the kernel warns of, for deadlocks, and whether the
+whole state is consistent. What fails is made as short as possible and told as a story.
+
+Exit code: 0 nothing was found; 1 a schedule fails; 2 an option, name or file is wrong.
+
+Examples:
+  $ mmulab explore --list
+  $ mmulab explore munmap-against-loads
+  $ mmulab explore switch-against-munmap --bug flushSkipsSwitchingCpus
+  $ mmulab explore switch-against-munmap --bug flushSkipsSwitchingCpus --schedule 1.1-4.1
+  $ mmulab explore pools-against-decay --strategy pct --depth 3 --schedules 20000 --seed 7
+  $ mmulab explore my-test.ts --seconds 60`;
+
+/** Adds the command; `exit` takes its exit code. */
+export function addExploreCommand(program: Command, exit: (code: number) => void): void {
+  program
+    .command("explore")
+    .summary("search the interleavings of kernel code for one that goes wrong")
+    .description("Search the interleavings of a small test for one that goes wrong, and show it.")
+    .argument("[test]", "which test (--list shows all), or a .ts or .js file of one's own")
+    .addOption(
+      new Option("--strategy <name>", "exhaustive within a bound, by random priorities, or a random walk")
+        .choices(STRATEGIES)
+        .default("exhaustive"),
+    )
+    .option(
+      "--preemptions <number>",
+      "exhaustive: preemptions of a schedule at most",
+      optionParser(wholeNumber(0, 20)),
+      2,
+    )
+    .option("--depth <number>", "pct: how many events a bug's order concerns", optionParser(wholeNumber(1, 20)), 3)
+    .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
+    .option("--schedules <number>", "schedules at most", optionParser(wholeNumber(1, 1e9)), 100_000)
+    .option("--seconds <number>", "seconds at most; 0: no limit", optionParser(wholeNumber(0, 86_400)), 0)
+    .option("--jobs <number>", "threads of this computer", optionParser(wholeNumber(1, 1024)), availableParallelism())
+    .option("--bug <name>", "put a bug back that Linux once had (--list shows all); may be given again", collect, [])
+    .option("--schedule <schedule>", "run one schedule, as a report names it, and tell its story")
+    .option(
+      "--timeline <file>",
+      "write a timeline of the failing schedule in Chrome trace-event JSON (ui.perfetto.dev)",
+    )
+    .option("--list", "list the tests and the bugs and stop")
+    .option("--json", "print the result as one JSON object")
+    .option("--quiet", "print nothing but errors (and what --json asks for)")
+    .addHelpText("after", HELP)
+    .action(async (name: string | undefined, options: ExploreOptions) => exit(await run(name, options)));
+}
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}
+
+async function run(name: string | undefined, options: ExploreOptions): Promise<number> {
+  if (options.list) {
+    printOutput(options.json ? `${JSON.stringify(listed())}\n` : list());
+    return EXIT_OK;
+  }
+  if (name === undefined) throw new UsageError("which test? mmulab explore --list shows all");
+  checkOutputs([{ what: "--timeline", file: options.timeline }]);
+  const test: TestChoice = { name, bugs: options.bug.map(bugByName) };
+  const { strategy, preemptions, depth, seed, schedules, seconds, jobs } = options;
+  const plan = { strategy, preemptions, depth, seed };
+  const explorer = await prepare(test);
+  let found: ShareResult | null = null;
+  let result: ScheduleResult | null = null;
+  if (options.schedule !== undefined) {
+    result = replaySchedule(explorer, parseSchedule(options.schedule));
+  } else {
+    const progress = startProgress(schedules, options.quiet === true);
+    found = await explore(test, plan, { schedules, seconds, jobs }, (done) => progress.update(done, "schedules"));
+    progress.clear();
+    if (found.failure !== null) result = minimise(explorer, found.failure.result);
+  }
+  const story = result === null ? [] : tellStory(explorer, result.deviations);
+  if (options.timeline !== undefined && result !== null) {
+    const trace = new ChromeTrace();
+    explorer.onBegin = () => trace.watch(explorer.kernel, name);
+    replaySchedule(explorer, result.deviations);
+    writeOutputFile(options.timeline, trace.toJson());
+  }
+  const fails = result !== null && result.failure !== null;
+  if (options.json) {
+    const schedule = result === null ? null : formatSchedule(result.deviations);
+    const summary =
+      found === null
+        ? null
+        : { schedules: found.schedules, isComplete: found.isComplete, choicesMax: found.choicesMax };
+    printOutput(
+      `${JSON.stringify({ test: name, bugs: test.bugs, ...plan, found: summary, failure: result?.failure ?? null, schedule, story })}\n`,
+    );
+  } else if (!options.quiet) {
+    if (found !== null) printOutput(describeSearch(name, options, found));
+    if (result !== null) {
+      const story_ = formatStory(story, explorer.kernel.machine.cpus.length);
+      printOutput(`${describeResult(name, test.bugs, result)}\n${story_}`);
+    }
+  }
+  return fails ? EXIT_DIFFERENCES : EXIT_OK;
+}
+
+function bugByName(name: string): BugName {
+  const found = BUG_NAMES.find((each) => each === name);
+  if (found === undefined) throw unknownName("bug", name, BUG_NAMES);
+  return found;
+}
+
+function describeSearch(name: string, options: ExploreOptions, found: ShareResult): string {
+  const { strategy, preemptions, depth, seed } = options;
+  const how =
+    strategy === "exhaustive"
+      ? `exhaustive, at most ${preemptions} preemption${preemptions === 1 ? "" : "s"}`
+      : strategy === "pct"
+        ? `random priorities of depth ${depth}, seed ${seed}`
+        : `random walk, seed ${seed}`;
+  const reach = found.isComplete ? ", which are all" : "";
+  const verdict =
+    found.failure === null
+      ? `nothing found in ${found.schedules} schedules${reach}`
+      : `schedule number ${found.failure.schedules} fails`;
+  return `${name}: ${verdict} (${how}; up to ${found.choicesMax} choices a schedule)\n`;
+}
+
+function describeResult(
+  name: string,
+  bugs: readonly string[],
+  { failure, deviations, preemptions }: ScheduleResult,
+): string {
+  const what = failure === null ? "nothing is wrong" : `${failure.kind}: ${failure.message}`;
+  const with_ = bugs.map((bug) => ` --bug ${bug}`).join("");
+  const schedule = formatSchedule(deviations);
+  return `\n${what}\n\nschedule ${schedule} (${preemptions} preemptions); again: mmulab explore ${name}${with_} --schedule ${schedule}\n`;
+}
+
+function listed(): object {
+  return { tests: EXPLORE_TESTS.map(({ name, summary }) => ({ name, summary })), bugs: HISTORICAL_BUGS };
+}
+
+function list(): string {
+  const tests = EXPLORE_TESTS.map(({ name, summary }) => `  ${name}\n      ${summary}`);
+  const bugs = BUG_NAMES.map(
+    (name) => `  ${name}\n      ${HISTORICAL_BUGS[name].effect}\n      ${HISTORICAL_BUGS[name].source}`,
+  );
+  return `Tests:\n${tests.join("\n")}\n\nBugs that Linux has had (--bug):\n${bugs.join("\n")}\n`;
+}

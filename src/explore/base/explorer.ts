@@ -1,0 +1,191 @@
+/**
+ * Runs a test under schedules that a strategy chooses, one after the other, each from the same beginning, and looks after each what
+ * it came to.
+ */
+import {
+  type Action,
+  ChosenSteps,
+  cpuOf,
+  Deadlock,
+  GeneralProtectionFault,
+  kindOf,
+  PageFault,
+  type Scheduler,
+} from "../../../arch/index.ts";
+import type { VmallocEvents } from "../../../mm/index.ts";
+import { bootKernel, type Kernel } from "../../machine/kernel.ts";
+import type { ExploreTest } from "./explore-test.ts";
+import { EXPLORED_KERNEL } from "./explored-kernel.ts";
+import { type Failure, OracleFailure } from "./failure.ts";
+import { KernelImage } from "./kernel-image.ts";
+import { PointOracles } from "./point-oracles.ts";
+import type { Deviations } from "./schedule-text.ts";
+import type { Strategy } from "./strategies.ts";
+
+/** Steps after which a schedule is taken to be without end. */
+const STEPS_MAX = 20_000;
+
+/** What one schedule came to. */
+export interface ScheduleResult {
+  /** Places where more than one thing could happen. */
+  readonly choices: number;
+  /** Times that code under way was preempted. */
+  readonly preemptions: number;
+  /** Null when all was well. */
+  readonly failure: Failure | null;
+  /** How to run it again. */
+  readonly deviations: Deviations;
+}
+
+/** Is told of what happens next, wherever something else could. */
+export interface ChoiceObserver {
+  /**
+   * @param action what happens next
+   * @param current the CPU whose code is under way; -1 when it has paused
+   * @param at the name of the point, or what the code was about to do
+   */
+  chosen(action: Action, current: number, at: string, subject: unknown): void;
+}
+
+/** How a test is explored. */
+export interface ExplorerOptions {
+  /** Translations that CPUs may prefetch in one schedule; default 1. */
+  readonly prefetches?: number;
+  /** Whether `verify` looks at the end of each schedule; default yes. */
+  readonly verify?: boolean;
+}
+
+/** One test on its machine. */
+export class Explorer<Situation> implements Scheduler {
+  readonly kernel: Kernel;
+  readonly test: ExploreTest<Situation>;
+  readonly situation: Situation;
+  observer: ChoiceObserver | null = null;
+  /** Called before each schedule, when everything is as at the beginning: whoever looks on begins to. */
+  onBegin: (() => void) | null = null;
+
+  private readonly options: ExplorerOptions;
+  private readonly image: KernelImage;
+  private readonly oracles: PointOracles;
+  private readonly watched: readonly number[];
+  private strategy: Strategy | null = null;
+  private steps = 0;
+  private choices = 0;
+  private preemptions = 0;
+  private prefetchesLeft = 0;
+  private readonly deviations = new Map<number, number>();
+
+  /** Has `events` told of what vmalloc does in this schedule. */
+  watchEvents(events: VmallocEvents): void {
+    this.oracles.watchRanges(events);
+  }
+
+  /** Boots the test's machine and makes its situation. @throws ConfigError for settings that are not possible */
+  constructor(test: ExploreTest<Situation>, options: ExplorerOptions = {}) {
+    this.test = test;
+    this.options = options;
+    this.kernel = bootKernel({ ...EXPLORED_KERNEL, ...test.kernel, cpus: test.cpus ?? test.threads.length });
+    this.situation = test.setup(this.kernel);
+    this.kernel.runUntilIdle();
+    this.watched = test.watched?.(this.situation) ?? [];
+    this.oracles = new PointOracles(this.kernel);
+    this.oracles.watchRanges();
+    this.image = new KernelImage(this.kernel, [this.situation]);
+  }
+
+  /** Runs one schedule that `strategy` has begun. */
+  run(strategy: Strategy): ScheduleResult {
+    const { kernel, test } = this;
+    const { loop } = kernel.machine;
+    this.image.restore();
+    this.onBegin?.();
+    this.strategy = strategy;
+    this.steps = 0;
+    this.choices = 0;
+    this.preemptions = 0;
+    this.prefetchesLeft = this.watched.length === 0 ? 0 : (this.options.prefetches ?? 1);
+    this.deviations.clear();
+    test.threads.forEach((thread, cpu) => {
+      kernel.spawn(`thread ${cpu}`, cpu, thread(kernel, this.situation));
+    });
+    let failure: Failure | null = null;
+    loop.chosenSteps = new ChosenSteps(loop, this);
+    try {
+      loop.run();
+    } catch (error) {
+      failure = failureOf(error);
+    }
+    loop.chosenSteps = null;
+    failure ??= this.lookAtTheEnd();
+    strategy.end(this.choices);
+    return {
+      choices: this.choices,
+      preemptions: this.preemptions,
+      failure,
+      deviations: new Map(this.deviations),
+    };
+  }
+
+  choose(actions: readonly Action[], current: number, at: string, subject: unknown): Action {
+    this.oracles.look(at, subject);
+    if (++this.steps > STEPS_MAX) {
+      throw new OracleFailure("endless", `no end after ${STEPS_MAX} steps: somebody waits for what does not come`);
+    }
+    let index = 0;
+    if (actions.length > 1) {
+      const isUnderWay = current >= 0;
+      index = (this.strategy as Strategy).pick(actions, isUnderWay);
+      if (index > 0) this.deviations.set(this.choices, index);
+      if (index > 0 && isUnderWay) this.preemptions++;
+      this.choices++;
+    }
+    this.observer?.chosen(actions[index], current, at, subject);
+    return actions[index];
+  }
+
+  canPrefetch(): boolean {
+    return this.prefetchesLeft > 0;
+  }
+
+  /** Reads every watched address whose translation is there; one that is not is no fault. */
+  prefetch(cpu: number): void {
+    this.prefetchesLeft--;
+    for (const address of this.watched) {
+      try {
+        this.kernel.machine.cpus[cpu].touch(address);
+      } catch (error) {
+        if (!(error instanceof PageFault)) throw error;
+      }
+    }
+  }
+
+  private lookAtTheEnd(): Failure | null {
+    const { kernel, test, situation } = this;
+    const unexpected = kernel.log.lines.filter(
+      (line) => line.startsWith("WARNING") && test.expectedWarnings?.test(line) !== true,
+    );
+    if (unexpected.length > 0) return { kind: "warning", message: unexpected.join("\n") };
+    try {
+      test.check?.(kernel, situation);
+    } catch (error) {
+      const failure = failureOf(error);
+      return failure.kind === "error" ? { kind: "check", message: failure.message } : failure;
+    }
+    if (this.options.verify === false) return null;
+    const findings = kernel.verify(test.userSpaces?.(situation) ?? []);
+    return findings.length === 0 ? null : { kind: "inconsistent state", message: findings.join("\n") };
+  }
+}
+
+function failureOf(error: unknown): Failure {
+  if (error instanceof OracleFailure) return { kind: error.kind, message: error.message };
+  if (error instanceof Deadlock) return { kind: "deadlock", message: error.message };
+  const message = error instanceof Error ? error.message : String(error);
+  const isFault = error instanceof PageFault || error instanceof GeneralProtectionFault;
+  return { kind: isFault ? "fault" : "error", message };
+}
+
+/** What an action is called in messages: `CPU 1`, `interrupt on CPU 1`, `prefetch on CPU 1`. */
+export function actionName(action: Action): string {
+  return `${["", "interrupt on ", "prefetch on "][kindOf(action)]}CPU ${cpuOf(action)}`;
+}

@@ -1,0 +1,138 @@
+/** Which schedules of a test are explored, and running them in order. */
+import type { Explorer, ScheduleResult } from "./explorer.ts";
+import { DepthFirst, Pct, RandomWalk, type Strategy } from "./strategies.ts";
+
+/** Names of the strategies. */
+export const STRATEGIES = ["exhaustive", "pct", "random"] as const;
+/** The name of a strategy. */
+export type StrategyName = (typeof STRATEGIES)[number];
+
+/** Which schedules. */
+export interface ExplorePlan {
+  readonly strategy: StrategyName;
+  /** Preemptions in one schedule at most (exhaustive). */
+  readonly preemptions: number;
+  /** Ordering constraints that a bug may need: change points of priorities, and one (pct). */
+  readonly depth: number;
+  readonly seed: number;
+}
+
+/** A part of a plan's schedules: those that begin with choices (exhaustive), or those of some numbers (pct, random). */
+export interface Share {
+  readonly root: readonly number[];
+  readonly first: number;
+  /** Schedules at most. */
+  readonly count: number;
+}
+
+/** A schedule that failed. */
+export interface FoundFailure {
+  /** How many schedules were run up to it, itself included. */
+  readonly schedules: number;
+  readonly result: ScheduleResult;
+}
+
+/** What came of a share. */
+export interface ShareResult {
+  /** Schedules that were run. */
+  readonly schedules: number;
+  /** Whether there are no others in it. */
+  readonly isComplete: boolean;
+  readonly failure: FoundFailure | null;
+  /** Choices of the longest schedule. */
+  readonly choicesMax: number;
+}
+
+/** About how many choices a schedule has: those of one without interference. */
+function scheduleLength(explorer: Explorer<unknown>): number {
+  const strategy = new DepthFirst(0);
+  strategy.begin(0);
+  return Math.max(1, explorer.run(strategy).choices);
+}
+
+function strategyOf(plan: ExplorePlan, share: Share, explorer: Explorer<unknown>): Strategy {
+  if (plan.strategy === "exhaustive") return new DepthFirst(plan.preemptions, share.root);
+  if (plan.strategy === "random") return new RandomWalk(plan.seed);
+  return new Pct(plan.seed, plan.depth, scheduleLength(explorer));
+}
+
+/**
+ * Runs the schedules of a share up to the first that fails.
+ * @param goesOn asked before each; false ends the share, incomplete
+ */
+export function runShare(
+  explorer: Explorer<unknown>,
+  plan: ExplorePlan,
+  share: Share,
+  goesOn: (done: number) => boolean = () => true,
+): ShareResult {
+  const strategy = strategyOf(plan, share, explorer);
+  let schedules = 0;
+  let choicesMax = 0;
+  while (schedules < share.count && goesOn(schedules)) {
+    if (!strategy.begin(share.first + schedules)) return { schedules, isComplete: true, failure: null, choicesMax };
+    const result = explorer.run(strategy);
+    schedules++;
+    choicesMax = Math.max(choicesMax, result.choices);
+    if (result.failure !== null) {
+      return { schedules, isComplete: false, failure: { schedules, result }, choicesMax };
+    }
+  }
+  return { schedules, isComplete: false, failure: null, choicesMax };
+}
+
+/** Schedules of one share of a strategy that draws them by number. */
+const DRAWN_AT_ONCE = 500;
+/** Shares that an exhaustive search is cut into, at least, if there are so many. */
+const SHARES_MIN = 32;
+
+/**
+ * Cuts a plan into shares whose schedules, one share after the other, are the plan's in order, whatever the number of workers.
+ * @param schedules how many are to be run at most
+ */
+export function sharesOf(explorer: Explorer<unknown>, plan: ExplorePlan, schedules: number): Share[] {
+  if (plan.strategy !== "exhaustive") {
+    const shares: Share[] = [];
+    for (let first = 0; first < schedules; first += DRAWN_AT_ONCE) {
+      shares.push({ root: [], first, count: Math.min(DRAWN_AT_ONCE, schedules - first) });
+    }
+    return shares;
+  }
+  let roots: readonly (readonly number[])[] = [[]];
+  while (roots.length < SHARES_MIN) {
+    const next = roots.flatMap((root) => childrenOf(explorer, plan, root));
+    if (next.length === roots.length) break;
+    roots = next;
+  }
+  return roots.map((root) => ({ root, first: 0, count: schedules }));
+}
+
+/** The roots one choice longer that together stand for `root`; itself when its schedules have no further choice. */
+function childrenOf(
+  explorer: Explorer<unknown>,
+  plan: ExplorePlan,
+  root: readonly number[],
+): readonly (readonly number[])[] {
+  const strategy = new DepthFirst(plan.preemptions, root);
+  strategy.begin(0);
+  const { choices } = explorer.run(strategy);
+  if (choices <= root.length) return [root];
+  return Array.from({ length: strategy.limitAt(root.length) }, (_, index) => [...root, index]);
+}
+
+/** What came of all shares, in order, as if they had been run one after the other. */
+export function inOrder(results: readonly ShareResult[], shares: number, schedulesMax: number): ShareResult {
+  let schedules = 0;
+  let choicesMax = 0;
+  for (const result of results) {
+    choicesMax = Math.max(choicesMax, result.choicesMax);
+    const { failure } = result;
+    if (failure !== null && schedules + failure.schedules <= schedulesMax) {
+      const found = { schedules: schedules + failure.schedules, result: failure.result };
+      return { schedules: found.schedules, isComplete: false, failure: found, choicesMax };
+    }
+    schedules = Math.min(schedulesMax, schedules + result.schedules);
+  }
+  const isComplete = results.length === shares && results.every((each) => each.isComplete) && schedules < schedulesMax;
+  return { schedules, isComplete, failure: null, choicesMax };
+}

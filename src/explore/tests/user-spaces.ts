@@ -1,0 +1,276 @@
+/** User address spaces: flushes against accesses, context switches, lazy mode and the end of an address space. */
+import { type Preset, presetByName, type TlbPreset } from "../../../arch/index.ts";
+import {
+  DONE,
+  exitMmap,
+  INVLPGB_POLICY,
+  type MmStruct,
+  mmapPopulate,
+  mprotect,
+  munmap,
+  UserSpaces,
+} from "../../../mm/index.ts";
+import type { Kernel } from "../../machine/kernel.ts";
+import { expect, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
+import type { ExploreTest } from "../base/explore-test.ts";
+import { smallPreset } from "../base/explored-kernel.ts";
+
+const PAGE = 4096;
+const START = 0x400000;
+const END = START + 2 * PAGE;
+
+/** Address spaces, and what has been done to them. */
+interface Processes {
+  readonly spaces: UserSpaces;
+  readonly mms: readonly MmStruct[];
+  /** Whether the call on CPU 0 has returned. */
+  isDone: boolean;
+}
+
+/** `count` address spaces with two pages each; the first runs on every CPU, which have used its pages. */
+function processes(kernel: Kernel, count: number): Processes {
+  const spaces = UserSpaces.of(kernel.mm);
+  const mms = Array.from({ length: count }, () => spaces.mmAlloc());
+  for (const mm of mms) kernel.run(() => mmapPopulate(spaces, mm, START, 2));
+  for (let cpu = 0; cpu < kernel.machine.cpus.length; cpu++) {
+    switchOn(kernel, spaces, cpu, mms[0]);
+    for (let at = START; at < END; at += PAGE) kernel.machine.cpus[cpu].store(at, 4, cpu);
+  }
+  return { spaces, mms, isDone: false };
+}
+
+function switchOn(kernel: Kernel, spaces: UserSpaces, cpu: number, mm: MmStruct | null): void {
+  kernel.run(() => {
+    spaces.switchTo(mm);
+    return DONE;
+  }, cpu);
+}
+
+const munmapAgainstLoads: ExploreTest<Processes> = {
+  name: "munmap-against-loads",
+  summary: "munmap on one CPU while a thread of the process reads on another: once it returns, reads fault",
+  setup: (kernel) => processes(kernel, 1),
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    function* (_kernel, situation) {
+      yield* munmap(situation.spaces, situation.mms[0], START, END);
+      situation.isDone = true;
+    },
+    function* (kernel, situation) {
+      for (let at = START; at < END; at += PAGE) {
+        yield* turn(kernel, "load");
+        const { isDone } = situation;
+        const value = yield* tryLoad32(kernel, at);
+        expect(value === null || !isDone, `no page can be read once munmap has returned (0x${at.toString(16)})`);
+      }
+    },
+  ],
+};
+
+const munmapSpeculation: ExploreTest<Processes> = {
+  ...munmapAgainstLoads,
+  name: "munmap-against-speculation",
+  summary: "munmap, with its page tables, while CPUs prefetch translations of the range",
+  watched: () => [START],
+};
+
+const munmapTables: ExploreTest<Processes> = {
+  name: "munmap-of-tables",
+  summary: "munmap that frees page tables, while the other CPU walks through them",
+  setup: (kernel) => processes(kernel, 1),
+  userSpaces: ({ mms }) => mms,
+  watched: () => [START + PAGE],
+  threads: [
+    function* (_kernel, { spaces, mms }) {
+      yield* munmap(spaces, mms[0], 0, 2 ** 30);
+    },
+    function* (kernel) {
+      yield* tryLoad32(kernel, START);
+    },
+  ],
+};
+
+const switchAgainstMunmap: ExploreTest<Processes> = {
+  name: "switch-against-munmap",
+  summary: "a CPU switches back to an address space of which another CPU unmaps pages",
+  setup(kernel) {
+    const situation = processes(kernel, 2);
+    switchOn(kernel, situation.spaces, 1, situation.mms[1]);
+    return situation;
+  },
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    function* (_kernel, situation) {
+      yield* munmap(situation.spaces, situation.mms[0], START, END);
+      situation.isDone = true;
+    },
+    function* (kernel, situation) {
+      yield* turn(kernel, "context switch");
+      situation.spaces.switchTo(situation.mms[0]);
+      const { isDone } = situation;
+      const value = yield* tryLoad32(kernel, START);
+      expect(value === null || !isDone, "no page can be read once munmap has returned");
+    },
+  ],
+};
+
+const lazyAgainstMunmap: ExploreTest<Processes> = {
+  name: "lazy-against-munmap",
+  summary: "a kernel thread borrows the address space while pages are unmapped; then its process goes on",
+  setup(kernel) {
+    const situation = processes(kernel, 1);
+    switchOn(kernel, situation.spaces, 1, null);
+    return situation;
+  },
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    function* (_kernel, situation) {
+      yield* munmap(situation.spaces, situation.mms[0], START, START + PAGE);
+      situation.isDone = true;
+    },
+    function* (kernel, situation) {
+      yield* turn(kernel, "context switch");
+      situation.spaces.switchTo(situation.mms[0]);
+      const { isDone } = situation;
+      const value = yield* tryLoad32(kernel, START);
+      expect(value === null || !isDone, "no page can be read once munmap has returned");
+    },
+  ],
+};
+
+const lazyTables: ExploreTest<Processes> = {
+  name: "lazy-against-freed-tables",
+  summary: "page tables are freed while a CPU in lazy mode may walk through them speculatively",
+  setup(kernel) {
+    const situation = processes(kernel, 1);
+    switchOn(kernel, situation.spaces, 1, null);
+    return situation;
+  },
+  userSpaces: ({ mms }) => mms,
+  watched: () => [START],
+  threads: [
+    function* (_kernel, { spaces, mms }) {
+      yield* munmap(spaces, mms[0], 0, 2 ** 30);
+    },
+    function* (kernel) {
+      yield* turn(kernel, "kernel thread");
+    },
+  ],
+};
+
+const mprotectAgainstStores: ExploreTest<Processes> = {
+  name: "mprotect-against-stores",
+  summary: "pages become read-only while a thread of the process writes: once mprotect returns, writes fault",
+  setup: (kernel) => processes(kernel, 1),
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    function* (_kernel, situation) {
+      yield* mprotect(situation.spaces, situation.mms[0], START, END, false);
+      situation.isDone = true;
+    },
+    function* (kernel, situation) {
+      // Supervisor writes heed the R/W bit as user writes do: CR0.WP is set.
+      for (let at = START; at < END; at += PAGE) {
+        yield* turn(kernel, "store");
+        const { isDone } = situation;
+        const stored = yield* tryStore32(kernel, at, 7);
+        expect(!stored || !isDone, "no page can be written once mprotect has returned");
+      }
+    },
+  ],
+};
+
+const exitAgainstLazy: ExploreTest<Processes> = {
+  name: "exit-against-lazy",
+  summary: "an address space ends while a kernel thread on another CPU borrows it",
+  setup(kernel) {
+    const situation = processes(kernel, 2);
+    switchOn(kernel, situation.spaces, 1, null);
+    switchOn(kernel, situation.spaces, 0, situation.mms[1]);
+    return situation;
+  },
+  userSpaces: ({ mms }) => mms.slice(1),
+  threads: [
+    function* (_kernel, { spaces, mms }) {
+      yield* exitMmap(spaces, mms[0]);
+    },
+    function* (kernel, { spaces, mms }) {
+      yield* turn(kernel, "context switch");
+      spaces.switchTo(mms[1]);
+      expect((yield* tryLoad32(kernel, START)) !== null, "a process reads its own memory");
+    },
+  ],
+};
+
+const twoMunmaps: ExploreTest<Processes> = {
+  name: "two-munmaps",
+  summary: "two threads of a process unmap neighbouring pages, each interrupting the other",
+  setup: (kernel) => processes(kernel, 1),
+  userSpaces: ({ mms }) => mms,
+  threads: [0, 1].map(
+    (cpu) =>
+      function* (kernel, { spaces, mms }) {
+        const start = START + cpu * PAGE;
+        yield* munmap(spaces, mms[0], start, start + PAGE);
+        expect((yield* tryLoad32(kernel, start)) === null, "no page can be read once munmap has returned");
+      },
+  ),
+};
+
+const threeCpus: ExploreTest<Processes> = {
+  ...munmapAgainstLoads,
+  name: "munmap-on-three-cpus",
+  summary: "munmap, a thread that reads, and a CPU that comes back from lazy mode",
+  cpus: 3,
+  setup(kernel) {
+    const situation = processes(kernel, 1);
+    switchOn(kernel, situation.spaces, 2, null);
+    return situation;
+  },
+  threads: [...munmapAgainstLoads.threads, lazyAgainstMunmap.threads[1]],
+};
+
+/** Zen 4 has INVLPGB. */
+function smallZen4(): Preset {
+  const zen4 = presetByName("zen4");
+  const tlbs = zen4.tlbs.map((tlb): TlbPreset => (tlb.level === 2 ? { ...tlb, sets: 4 } : tlb));
+  return { ...zen4, name: "zen4 with a small second level", tlbs };
+}
+
+const broadcast: ExploreTest<Processes> = {
+  ...munmapAgainstLoads,
+  name: "munmap-by-broadcast",
+  summary: "munmap under the policy invlpgb while a thread of the process reads on another CPU",
+  kernel: { preset: smallZen4(), flushPolicy: INVLPGB_POLICY },
+};
+
+const withoutPcids: ExploreTest<Processes> = {
+  ...switchAgainstMunmap,
+  name: "switch-without-pcids",
+  summary: "a CPU without PCIDs switches back to an address space of which another CPU unmaps pages",
+  kernel: { preset: smallPreset(), features: { pcid: false } },
+};
+
+const isolation: ExploreTest<Processes> = {
+  ...switchAgainstMunmap,
+  name: "switch-with-isolation",
+  summary: "context switch against munmap with page-table isolation",
+  kernel: { pageTableIsolation: true },
+};
+
+/** Tests of user address spaces. */
+export const USER_SPACE_TESTS = [
+  munmapAgainstLoads,
+  munmapSpeculation,
+  munmapTables,
+  switchAgainstMunmap,
+  lazyAgainstMunmap,
+  lazyTables,
+  mprotectAgainstStores,
+  exitAgainstLazy,
+  twoMunmaps,
+  threeCpus,
+  broadcast,
+  withoutPcids,
+  isolation,
+];

@@ -1,0 +1,222 @@
+/** vmalloc and vfree against purges, readers and each other. */
+import {
+  vfree,
+  vfreeAtomic,
+  vmalloc,
+  vmallocHuge,
+  vmallocinfo,
+  vmUnmapAliases,
+  vread,
+  wait,
+} from "../../../mm/index.ts";
+import type { Kernel } from "../../machine/kernel.ts";
+import { expect, load32, store32, turn } from "../base/accesses.ts";
+import type { ExploreTest } from "../base/explore-test.ts";
+
+const PAGE = 4096;
+
+/** Memory that both CPUs have used. */
+function usedByAll(kernel: Kernel, sizeBytes: number): number {
+  const address = kernel.vmalloc(sizeBytes);
+  for (const cpu of kernel.machine.cpus) for (let at = 0; at < sizeBytes; at += PAGE) cpu.store(address + at, 4, 1);
+  return address;
+}
+
+const reuse: ExploreTest<{ readonly freed: number }> = {
+  name: "vmalloc-reuse",
+  summary:
+    "vfree and a purge on one CPU, vmalloc and accesses on the other: no address is used again before it was flushed",
+  setup: (kernel) => ({ freed: usedByAll(kernel, PAGE) }),
+  threads: [
+    function* (kernel, { freed }) {
+      yield* wait(vfree(kernel.vm, freed));
+      yield* vmUnmapAliases(kernel.vm);
+    },
+    function* (kernel) {
+      const address = yield* wait(vmalloc(kernel.vm, PAGE));
+      yield* store32(kernel, address, 0x1234);
+      expect((yield* load32(kernel, address)) === 0x1234, "memory holds what was stored in it");
+      yield* wait(vfree(kernel.vm, address));
+    },
+  ],
+};
+
+const doubleFree: ExploreTest<{ readonly address: number; readonly pages: number }> = {
+  name: "double-vfree",
+  summary: "two CPUs vfree the same address: one frees it, the other is warned",
+  setup: (kernel) => ({ pages: kernel.vm.nrVmallocPages, address: kernel.vmalloc(2 * PAGE) }),
+  threads: [
+    function* (kernel, { address }) {
+      yield* wait(vfree(kernel.vm, address));
+    },
+    function* (kernel, { address }) {
+      yield* wait(vfree(kernel.vm, address));
+    },
+  ],
+  check: (kernel, { pages }) => expect(kernel.vm.nrVmallocPages === pages, "pages are counted once"),
+  expectedWarnings: /Trying to vfree\(\) nonexistent vm area/,
+};
+
+const readers: ExploreTest<{ lines: string[] }> = {
+  name: "vmallocinfo-during-vmalloc",
+  summary: "/proc/vmallocinfo is read while an area is made: an area that is shown is complete",
+  setup: () => ({ lines: [] }),
+  threads: [
+    function* (kernel) {
+      yield* wait(vmalloc(kernel.vm, 3 * PAGE, "reader_test"));
+    },
+    function* (kernel, situation) {
+      yield* turn(kernel, "vmallocinfo");
+      situation.lines = vmallocinfo(kernel.vm);
+    },
+  ],
+  check(_kernel, { lines }) {
+    const line = lines.find((each) => each.includes("reader_test"));
+    if (line !== undefined) expect(line.includes("pages=3"), `an area is shown with its pages: ${line}`);
+  },
+};
+
+const vreadAgainstVfree: ExploreTest<{ readonly address: number; bytes: Uint8Array }> = {
+  name: "vread-against-vfree",
+  summary: "vread of an area that is freed meanwhile: what it held or zeros, never what others store there",
+  setup(kernel) {
+    const address = kernel.vmalloc(PAGE);
+    kernel.machine.cpus[0].store(address, 4, 0x11111111);
+    return { address, bytes: new Uint8Array(4) };
+  },
+  threads: [
+    function* (kernel, { address }) {
+      yield* wait(vfree(kernel.vm, address));
+      const other = yield* wait(vmalloc(kernel.vm, PAGE));
+      yield* store32(kernel, other, 0x22222222);
+    },
+    function* (kernel, situation) {
+      yield* vread(kernel.vm, situation.address, situation.bytes);
+    },
+  ],
+  check(_kernel, { bytes }) {
+    expect(bytes.every((byte) => byte === 0x11) || bytes.every((byte) => byte === 0), `vread gave ${bytes}`);
+  },
+};
+
+const freeAgainstReuse: ExploreTest<{ readonly address: number; other: number }> = {
+  name: "vfree-against-purge",
+  summary:
+    "an area is freed while the other CPU purges, allocates and uses memory: nobody's entries are cleared by another",
+  // Without pools the lowest free address is used again at once.
+  kernel: { vmalloc: { vmapNodes: 1 } },
+  setup: (kernel) => ({ address: usedByAll(kernel, PAGE), other: 0 }),
+  threads: [
+    function* (kernel, { address }) {
+      yield* wait(vfree(kernel.vm, address));
+    },
+    function* (kernel, situation) {
+      yield* vmUnmapAliases(kernel.vm);
+      situation.other = yield* wait(vmalloc(kernel.vm, PAGE));
+      yield* store32(kernel, situation.other, 0x77);
+    },
+  ],
+  check(kernel, { other }) {
+    expect(kernel.machine.cpus[1].probe(other).outcome === "mapped", "memory that is in use is mapped");
+  },
+};
+
+const twoPurges: ExploreTest<{ readonly addresses: readonly number[] }> = {
+  name: "two-purges",
+  summary: "both CPUs free and purge: no area is given back twice or lost",
+  setup: (kernel) => ({ addresses: [usedByAll(kernel, PAGE), usedByAll(kernel, 2 * PAGE)] }),
+  threads: [0, 1].map(
+    (cpu) =>
+      function* (kernel, { addresses }) {
+        yield* wait(vfree(kernel.vm, addresses[cpu]));
+        yield* vmUnmapAliases(kernel.vm);
+      },
+  ),
+  check: (kernel) =>
+    expect(kernel.vm.lazyNr === 0, `nothing is lazily freed any more, but ${kernel.vm.lazyNr} pages are`),
+};
+
+const pools: ExploreTest<{ readonly addresses: readonly number[] }> = {
+  name: "pools-against-decay",
+  summary: "one CPU takes areas from its pool while the other purges, which decays the pools",
+  setup(kernel) {
+    const addresses = Array.from({ length: 4 }, () => kernel.vmalloc(PAGE));
+    for (const address of addresses.slice(0, 3)) kernel.vfree(address);
+    kernel.vmUnmapAliases();
+    return { addresses };
+  },
+  threads: [
+    function* (kernel) {
+      const first = yield* wait(vmalloc(kernel.vm, PAGE));
+      yield* store32(kernel, first, 1);
+      const second = yield* wait(vmalloc(kernel.vm, PAGE));
+      yield* store32(kernel, second, 2);
+      expect((yield* load32(kernel, first)) === 1, "two areas share no memory");
+    },
+    function* (kernel, { addresses }) {
+      yield* wait(vfree(kernel.vm, addresses[3]));
+      yield* vmUnmapAliases(kernel.vm);
+    },
+  ],
+};
+
+const atomicFree: ExploreTest<{ readonly address: number }> = {
+  name: "vfree-atomic-against-purge",
+  summary: "vfree_atomic leaves the work to a worker while the other CPU purges",
+  setup: (kernel) => ({ address: usedByAll(kernel, PAGE) }),
+  threads: [
+    function* (kernel, { address }) {
+      yield* turn(kernel, "vfree_atomic");
+      vfreeAtomic(kernel.vm, address);
+    },
+    function* (kernel) {
+      yield* vmUnmapAliases(kernel.vm);
+    },
+  ],
+  check: (kernel) => expect(kernel.vm.nrVmallocPages === 0, "the pages have been given back"),
+};
+
+const drain: ExploreTest<{ readonly addresses: readonly number[] }> = {
+  name: "drain-work",
+  summary: "both CPUs free more than lazy_max_pages, and the drain work runs beside them",
+  kernel: { vmalloc: { lazyMaxPages: 1 } },
+  setup: (kernel) => ({ addresses: [usedByAll(kernel, PAGE), usedByAll(kernel, PAGE)] }),
+  threads: [0, 1].map(
+    (cpu) =>
+      function* (kernel, { addresses }) {
+        yield* wait(vfree(kernel.vm, addresses[cpu]));
+      },
+  ),
+};
+
+const huge: ExploreTest<{ readonly address: number }> = {
+  name: "vmalloc-huge-against-purge",
+  summary: "2 MiB are mapped by one entry while the other CPU frees small pages and purges",
+  kernel: { memoryBytes: 32 * 2 ** 20 },
+  setup: (kernel) => ({ address: usedByAll(kernel, 2 * PAGE) }),
+  threads: [
+    function* (kernel) {
+      const address = yield* wait(vmallocHuge(kernel.vm, 2 ** 21));
+      yield* store32(kernel, address + 5 * PAGE, 5);
+      expect((yield* load32(kernel, address + 5 * PAGE)) === 5, "memory holds what was stored in it");
+    },
+    function* (kernel, { address }) {
+      yield* wait(vfree(kernel.vm, address));
+      yield* vmUnmapAliases(kernel.vm);
+    },
+  ],
+};
+
+/** Tests of vmalloc and vfree. */
+export const VMALLOC_TESTS = [
+  reuse,
+  doubleFree,
+  readers,
+  vreadAgainstVfree,
+  freeAgainstReuse,
+  twoPurges,
+  pools,
+  atomicFree,
+  drain,
+  huge,
+];

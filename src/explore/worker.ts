@@ -1,0 +1,46 @@
+/** What each thread of the worker pool runs: one share of a test's schedules at a time. */
+import type { BugName } from "../../mm/index.ts";
+import { isModuleFile } from "../files/own-module.ts";
+import { Explorer } from "./base/explorer.ts";
+import { type ExplorePlan, runShare, type Share, type ShareResult } from "./base/plan.ts";
+import { loadTestFile } from "./own-test.ts";
+import { exploreTestByName } from "./tests/index.ts";
+import { isOver } from "./time-limit.ts";
+
+/** Which test, on which kernel. */
+export interface TestChoice {
+  /** The name of a test, or a file. */
+  readonly name: string;
+  readonly bugs: readonly BugName[];
+}
+
+/** A task of the pool. */
+export interface ExploreTask {
+  readonly test: TestChoice;
+  readonly plan: ExplorePlan;
+  readonly share: Share;
+  /** When to stop, in milliseconds since 1970; 0: never. */
+  readonly stopAtMs: number;
+}
+
+/** A test on its machine. @throws UnknownNameError or WorkloadError when there is no such test */
+export async function prepare({ name, bugs }: TestChoice): Promise<Explorer<unknown>> {
+  const test = isModuleFile(name) ? await loadTestFile(name) : exploreTestByName(name);
+  return new Explorer(bugs.length === 0 ? test : { ...test, kernel: { ...test.kernel, bugs } });
+}
+
+const prepared = new Map<string, Explorer<unknown>>();
+/** Schedules between two looks at the clock. */
+const SCHEDULES_A_LOOK = 16;
+
+/** Runs a task. */
+export default async function run({ test, plan, share, stopAtMs }: ExploreTask): Promise<ShareResult> {
+  const key = JSON.stringify(test);
+  let explorer = prepared.get(key);
+  if (explorer === undefined) {
+    explorer = await prepare(test);
+    prepared.set(key, explorer);
+  }
+  const goesOn = (done: number): boolean => done % SCHEDULES_A_LOOK > 0 || !isOver(stopAtMs);
+  return runShare(explorer, plan, share, goesOn);
+}

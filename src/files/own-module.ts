@@ -1,0 +1,61 @@
+/** Code of one's own: a TypeScript or JavaScript file, loaded into this program. */
+import { existsSync, statSync } from "node:fs";
+import { extname, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { MmulabError } from "../../arch/isa/errors.ts";
+import { GeneralProtectionFault, PageFault } from "../../arch/isa/faults.ts";
+
+const TYPESCRIPT = [".ts", ".mts", ".cts"];
+const JAVASCRIPT = [".js", ".mjs", ".cjs"];
+
+/** Whether a name means a file with code rather than something that comes with the program. */
+export function isModuleFile(name: string): boolean {
+  return name.includes("/") || [...TYPESCRIPT, ...JAVASCRIPT].includes(extname(name));
+}
+
+/**
+ * What a file exports.
+ * @param what it should be: `workload`
+ * @param fail makes the error of a reason in one line
+ * @throws what `fail` makes, when there is no such file, or it cannot be loaded
+ */
+export async function importOwnModule(
+  file: string,
+  what: string,
+  fail: (reason: string) => Error,
+): Promise<Record<string, unknown>> {
+  const path = resolve(file);
+  if (!existsSync(path)) throw fail("no such file");
+  if (!statSync(path).isFile()) throw fail("is not a file");
+  if (![...TYPESCRIPT, ...JAVASCRIPT].includes(extname(path))) {
+    const endings = [...TYPESCRIPT, ...JAVASCRIPT].join(", ");
+    throw fail(`a ${what} is a TypeScript or JavaScript file (${endings})`);
+  }
+  try {
+    if (JAVASCRIPT.includes(extname(path))) return await import(pathToFileURL(path).href);
+    const { createJiti } = await import("jiti");
+    const jiti = createJiti(import.meta.url, { fsCache: false, interopDefault: false, alias: packageAliases() });
+    return await jiti.import<Record<string, unknown>>(path);
+  } catch (error) {
+    throw fail(`cannot be loaded: ${describeFailure(path, error)}`);
+  }
+}
+
+/** `import ... from "mmulab"` in such a file means this very program, installed beside the file or not. */
+function packageAliases(): Record<string, string> {
+  const entry = (name: string): string =>
+    fileURLToPath(new URL(`../../${name}/index${extname(import.meta.url)}`, import.meta.url));
+  return { "mmulab/arch": entry("arch"), "mmulab/mm": entry("mm"), mmulab: entry("src") };
+}
+
+/** What was thrown and, where its stack says so, the line of the file. @param path the file, absolute */
+export function describeFailure(path: string, error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const isFault = error instanceof PageFault || error instanceof GeneralProtectionFault;
+  const name = isFault || error instanceof MmulabError ? "" : `${error.name}: `;
+  const message = error.message.split("\n")[0].trim();
+  const text = /^\w*Error: /.test(message) ? message : `${name}${message}`;
+  const at = error.stack?.split("\n").find((line) => line.includes(path) && /:\d+:\d+\)?$/.test(line));
+  const line = at === undefined ? null : /:(\d+):\d+\)?$/.exec(at);
+  return line === null ? text : `${text} (line ${line[1]})`;
+}
