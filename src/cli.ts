@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { EXIT_FAILURE, EXIT_OK, endingOf, oneLine } from "./command-line/errors.ts";
 import { flushStandardStreams, printError, printOutput, ReaderGone } from "./command-line/standard-streams.ts";
+import { addCalibrateCommand } from "./commands/calibrate.ts";
 import { addExperimentCommand } from "./commands/experiment.ts";
 import { addExploreCommand } from "./commands/explore.ts";
 import { addInspectCommand } from "./commands/inspect.ts";
@@ -40,6 +41,7 @@ async function main(argv: readonly string[]): Promise<number> {
   addExploreCommand(program, exit);
   addSweepCommand(program, exit);
   addPresetsCommand(program, exit);
+  addCalibrateCommand(program, exit);
   addHelpCommand(program);
   for (const command of program.commands) command.copyInheritedSettings(program);
   try {

@@ -16,6 +16,7 @@
  * - `BAD_WORKLOAD`: a workload in a file of the person's own cannot be loaded.
  * - `WORKLOAD_FAILED`: such a workload ended with an error: a fault, a wrong argument of a call, or one of its own.
  * - `NO_MEMORY`: the emulated machine has too little memory for what was asked of it.
+ * - `BAD_CONDITIONS`: the host does not allow what was asked for: too much else runs on it, or measurements contradict each other.
  * - `DEADLOCK`: nothing can happen on the machine any more although somebody waits.
  */
 export const ERROR_CODES = [
@@ -29,6 +30,7 @@ export const ERROR_CODES = [
   "BAD_WORKLOAD",
   "WORKLOAD_FAILED",
   "NO_MEMORY",
+  "BAD_CONDITIONS",
   "DEADLOCK",
 ] as const;
 export type ErrorCode = (typeof ERROR_CODES)[number];

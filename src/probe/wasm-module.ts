@@ -1,0 +1,97 @@
+/**
+ * The probe's WebAssembly module, put together byte by byte (WebAssembly Core Specification 2.0, chapter 5). Its two functions are what
+ * JavaScript cannot say: loads whose address is what the load before returned, and nothing else between them.
+ *
+ *   chase(p, n)     n times 16 loads: p = the 32-bit word at byte p of the memory; returns p
+ *   multiply(x, n)  n times 16 multiplications: x = x * x; returns x
+ */
+
+/** Loads, or multiplications, in a round of either function. */
+export const STEPS_OF_ROUND = 16;
+
+const MAGIC_AND_VERSION = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
+const SECTION_TYPES = 1;
+const SECTION_IMPORTS = 2;
+const SECTION_FUNCTIONS = 3;
+const SECTION_EXPORTS = 7;
+const SECTION_CODE = 10;
+const FUNCTION_TYPE = 0x60;
+const I32 = 0x7f;
+const NO_RESULT = 0x40;
+const KIND_FUNCTION = 0;
+const KIND_MEMORY = 2;
+/** Limits of a memory without a maximum. */
+const LIMITS_MINIMUM = 0;
+
+const LOOP = 0x03;
+const END = 0x0b;
+const BR_IF = 0x0d;
+const LOCAL_GET = 0x20;
+const LOCAL_SET = 0x21;
+const LOCAL_TEE = 0x22;
+const I32_LOAD = 0x28;
+const I32_CONST = 0x41;
+const I32_SUB = 0x6b;
+const I32_MUL = 0x6c;
+/** Alignment (log2) and offset of a load. */
+const ALIGNED_AT_0 = [2, 0];
+
+/** The pointer or the factor, and the rounds left. */
+const VALUE = 0;
+const ROUNDS = 1;
+
+/** The module. It imports `probe.memory` and exports `chase` and `multiply`. */
+export function probeModule(): Uint8Array<ArrayBuffer> {
+  const type = [FUNCTION_TYPE, ...vector([[I32], [I32]]), ...vector([[I32]])];
+  const load = [I32_LOAD, ...ALIGNED_AT_0];
+  const chase = [LOCAL_GET, VALUE, ...repeated(load), LOCAL_SET, VALUE];
+  const multiply = repeated([LOCAL_GET, VALUE, LOCAL_GET, VALUE, I32_MUL, LOCAL_SET, VALUE]);
+  return Uint8Array.from([
+    ...MAGIC_AND_VERSION,
+    ...section(SECTION_TYPES, [type]),
+    ...section(SECTION_IMPORTS, [[...name("probe"), ...name("memory"), KIND_MEMORY, LIMITS_MINIMUM, 1]]),
+    ...section(SECTION_FUNCTIONS, [[0], [0]]),
+    ...section(SECTION_EXPORTS, [
+      [...name("chase"), KIND_FUNCTION, 0],
+      [...name("multiply"), KIND_FUNCTION, 1],
+    ]),
+    ...section(SECTION_CODE, [roundsOf(chase), roundsOf(multiply)]),
+  ]);
+}
+
+function repeated(code: readonly number[]): number[] {
+  return Array.from({ length: STEPS_OF_ROUND }, () => code).flat();
+}
+
+/** A function's body: `code` as often as its second parameter says (at least once), then the first parameter as its result. */
+function roundsOf(code: readonly number[]): number[] {
+  const countDown = [LOCAL_GET, ROUNDS, I32_CONST, 1, I32_SUB, LOCAL_TEE, ROUNDS, BR_IF, 0];
+  const noLocals = 0;
+  const body = [noLocals, LOOP, NO_RESULT, ...code, ...countDown, END, LOCAL_GET, VALUE, END];
+  return [...unsigned(body.length), ...body];
+}
+
+function section(id: number, entries: readonly (readonly number[])[]): number[] {
+  const content = vector(entries);
+  return [id, ...unsigned(content.length), ...content];
+}
+
+function vector(entries: readonly (readonly number[])[]): number[] {
+  return [...unsigned(entries.length), ...entries.flat()];
+}
+
+function name(text: string): number[] {
+  return vector([...new TextEncoder().encode(text)].map((byte) => [byte]));
+}
+
+/** LEB128, the form of all unsigned numbers (5.2.2). */
+function unsigned(value: number): number[] {
+  const bytes: number[] = [];
+  let left = value;
+  do {
+    const low = left % 128;
+    left = Math.floor(left / 128);
+    bytes.push(left > 0 ? low | 0x80 : low);
+  } while (left > 0);
+  return bytes;
+}
