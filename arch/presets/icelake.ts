@@ -11,6 +11,7 @@ const AS_SKYLAKE = {
 /** How a TLB is known that CPUID describes. */
 const FROM_CPUID = allFrom(TLB_SHAPE_FIELDS, documented("CPUID leaf 18h"), AS_SKYLAKE);
 
+const ITLB_MANUAL = documented("Intel optimization manual, Ice Lake; CPUID leaf 18h reports 8 entries for all sizes");
 const STRUCTURES_AS_SKYLAKE = allFrom(STRUCTURE_SHAPE_FIELDS, assumed("as Skylake, where it is assumed too"));
 const CPUID_CACHES = documented("CPUID leaf 4, Ice Lake server");
 
@@ -92,7 +93,7 @@ export const ICELAKE: Preset = {
   ...SKYLAKE,
   name: "icelake",
   description: "Intel Ice Lake (server)",
-  maxPhyAddr: bits(46, assumed("Xeon 8380; remembered")),
+  maxPhyAddr: bits(46, documented("CPUID leaf 80000008h of a Xeon Gold 6330 (InstLatx64)")),
   frequencyGhz: gigahertz(2.3, documented("Xeon Platinum 8380, base")),
   features: { ...SKYLAKE.features, la57: true },
   origins: { features: documented("Intel SDM vol. 2A, CPUID; five-level paging since Ice Lake server") },
@@ -106,7 +107,7 @@ export const ICELAKE: Preset = {
       ways: 8,
       indexHash: "linear",
       replacement: "tree-plru",
-      origins: FROM_CPUID,
+      origins: allFrom(TLB_SHAPE_FIELDS, ITLB_MANUAL, AS_SKYLAKE),
     },
     {
       name: "L1 iTLB 2M",
@@ -117,7 +118,7 @@ export const ICELAKE: Preset = {
       ways: 8,
       indexHash: "linear",
       replacement: "tree-plru",
-      origins: FROM_CPUID,
+      origins: allFrom(TLB_SHAPE_FIELDS, ITLB_MANUAL, AS_SKYLAKE),
     },
     ...SUNNY_COVE_DATA_TLBS,
   ],

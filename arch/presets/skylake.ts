@@ -19,7 +19,7 @@ export const SKYLAKE_COSTS: CostProfile = {
   load: cycles(1, assumed("issue cost of a load whose latency is hidden; two can issue a cycle")),
   store: cycles(1, assumed("one store a cycle")),
   fetch: cycles(1, assumed("one fetch block a cycle")),
-  secondLevelHit: cycles(9, assumed("remembered; 12 measured on Haswell by 7-cpu.com")),
+  secondLevelHit: cycles(9, measured("InstLatx64, Skylake-X: 14 to 23 cycles from 64 to 96 pages 4 KiB apart")),
   walk: cycles(
     21,
     assumed("so that a walk of one near entry (PDE cached) is 25 and of four is 37: 25 to 35 remembered"),
@@ -47,7 +47,7 @@ export const SKYLAKE: Preset = {
   name: "skylake",
   description: "Intel Skylake",
   vendor: "intel",
-  maxPhyAddr: bits(46, documented("CPUID leaf 80000008h, Skylake server; 39 on client parts")),
+  maxPhyAddr: bits(46, documented("CPUID leaf 80000008h of a Xeon (InstLatx64); 39 on client parts")),
   frequencyGhz: gigahertz(2.6, assumed("the laptop on which INVPCID was measured")),
   features: {
     nx: true,

@@ -1,6 +1,17 @@
 /** AMD Zen 2: fully associative first level for all sizes; the second-level data TLB also holds PDEs. */
 
-import { allFrom, allTakenOver, assumed, bits, bytes, cycles, documented, gigahertz, ways } from "./figure.ts";
+import {
+  allFrom,
+  allTakenOver,
+  assumed,
+  bits,
+  bytes,
+  cycles,
+  documented,
+  gigahertz,
+  measured,
+  ways,
+} from "./figure.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SKYLAKE_COSTS } from "./skylake.ts";
 
@@ -11,10 +22,12 @@ const UNKNOWN = {
 };
 /** How a TLB is known that the manual describes. */
 const FROM_MANUAL = allFrom(TLB_SHAPE_FIELDS, MANUAL, UNKNOWN);
+const MEASURED = measured("InstLatx64, Ryzen 3000 (Matisse) and EPYC 7002, memory latency");
+const CPUID = documented("CPUID leaf 80000006h of an EPYC 7002 (InstLatx64)");
 const CACHES = documented("AMD software optimization guide, family 17h models 30h and up; 7-cpu.com, Zen 2");
 
-/** The instruction TLBs that Zen 2 and Zen 4 share. */
-export const ZEN_INSTRUCTION_TLBS: readonly TlbPreset[] = [
+/** Its instruction TLBs. */
+const INSTRUCTION_TLBS: readonly TlbPreset[] = [
   {
     name: "L1 iTLB",
     level: 1,
@@ -31,11 +44,12 @@ export const ZEN_INSTRUCTION_TLBS: readonly TlbPreset[] = [
     level: 2,
     kinds: ["fetch"],
     pageSizes: ["4K", "2M"],
-    sets: 64,
+    sets: 128,
     ways: 8,
     indexHash: "linear",
     replacement: "tree-plru",
-    origins: FROM_MANUAL,
+    // 1024 entries, for 4 KiB and 2 MiB pages alike; wikichip.org and 7-cpu.com have 512.
+    origins: allFrom(TLB_SHAPE_FIELDS, CPUID, UNKNOWN),
   },
 ];
 
@@ -65,7 +79,7 @@ export const ZEN2: Preset = {
   },
   origins: { features: documented("AMD APM vol. 3, appendix E, CPUID; PCIDs and protection keys since Zen 3") },
   tlbs: [
-    ...ZEN_INSTRUCTION_TLBS,
+    ...INSTRUCTION_TLBS,
     {
       name: "L1 dTLB",
       level: 1,
@@ -87,7 +101,12 @@ export const ZEN2: Preset = {
       indexHash: "linear",
       replacement: "tree-plru",
       // 1 GiB pages become 2 MiB pieces.
-      origins: { ...FROM_MANUAL, ways: assumed("16: the 12 of the manual do not divide 2048 entries") },
+      origins: {
+        ...FROM_MANUAL,
+        ways: assumed(
+          "16: the 12 of wikichip.org do not divide 2048 entries; CPUID: 8 to 15 for 4 KiB, 4 for 2 MiB pages",
+        ),
+      },
     },
   ],
   pagingStructureCaches: {
@@ -105,19 +124,19 @@ export const ZEN2: Preset = {
       name: "L1d",
       sizeBytes: bytes(32_768, CACHES),
       ways: ways(8, CACHES),
-      hitCycles: cycles(4, assumed("remembered")),
+      hitCycles: cycles(4, MEASURED),
     },
     {
       name: "L2",
       sizeBytes: bytes(524_288, CACHES),
       ways: ways(8, CACHES),
-      hitCycles: cycles(12, assumed("remembered")),
+      hitCycles: cycles(12, MEASURED),
     },
     {
       name: "L3",
       sizeBytes: bytes(4_194_304, documented("16 MiB a core complex of 4 cores, 7-cpu.com")),
       ways: ways(16, CACHES),
-      hitCycles: cycles(39, assumed("remembered")),
+      hitCycles: cycles(39, measured("InstLatx64, Ryzen 3000 (Matisse): 37 to 42")),
     },
   ],
   memory: cycles(270, assumed("about 80 ns")),

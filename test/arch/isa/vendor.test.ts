@@ -37,7 +37,9 @@ const BOTH: readonly Vendor[] = ["intel", "amd"];
 
 test("every preset names its vendor; one without a name is Intel's, an unknown one is refused", () => {
   const vendors = PRESETS.map(({ name, vendor }) => `${name} ${vendor}`);
-  expect(vendors).toEqual(["skylake intel", "icelake intel", "sapphire-rapids intel", "zen2 amd", "zen4 amd"]);
+  const intel = ["skylake", "icelake", "sapphire-rapids", "granite-rapids"];
+  const amd = ["zen2", "zen3", "zen4", "zen5"];
+  expect(vendors).toEqual([...intel.map((name) => `${name} intel`), ...amd.map((name) => `${name} amd`)]);
   const { vendor: _, ...rest } = presetByName("zen4");
   expect(parsePreset(rest).vendor).toBe("intel");
   expect(thrown(MachineUsageError, () => parsePreset({ ...rest, vendor: "via" })).subject).toBe("preset: vendor");

@@ -64,6 +64,16 @@ test("the presets have the geometry of the parts", () => {
   expect(entries("icelake", "L2 TLB 4K+1G")).toBe("1024, 8-way, 4K+1G");
   expect(entries("sapphire-rapids", "L1 iTLB 4K")).toBe("256, 8-way, 4K");
   expect(entries("zen2", "L2 dTLB")).toBe("2048, 16-way, 4K+2M");
+  expect(entries("granite-rapids", "L1 dTLB loads 4K")).toBe("96, 6-way, 4K");
+  expect(entries("granite-rapids", "L2 TLB")).toBe("2048, 16-way, 4K+2M+1G");
+  expect(entries("zen2", "L2 iTLB")).toBe("1024, 8-way, 4K+2M");
+  expect(entries("zen3", "L1 dTLB")).toBe("64, 64-way, 4K+2M+1G");
+  expect(entries("zen3", "L2 dTLB")).toBe("2048, 16-way, 4K+2M");
+  expect(entries("zen3", "L2 dTLB 1G")).toBe("64, 64-way, 1G");
+  expect(entries("zen3", "L2 iTLB")).toBe("512, 8-way, 4K+2M");
+  expect(entries("zen5", "L1 dTLB")).toBe("96, 96-way, 4K+2M+1G");
+  expect(entries("zen5", "L2 dTLB")).toBe("4096, 16-way, 4K+2M");
+  expect(entries("zen5", "L2 iTLB")).toBe("2048, 8-way, 4K+2M");
   expect(entries("zen4", "L1 dTLB")).toBe("72, 72-way, 4K+2M+1G");
   expect(entries("zen4", "L2 dTLB")).toBe("3072, 24-way, 4K+2M");
 });
