@@ -2,6 +2,24 @@
 
 export { ERROR_CODES, type ErrorCode, type ErrorDetails, MmulabError, TextFormatError } from "../arch/isa/errors.ts";
 export {
+  __vmalloc,
+  __vmallocNode,
+  __vmallocNodeRange,
+  getVmArea,
+  removeVmArea,
+  vfree,
+  vmalloc,
+  vmalloc32,
+  vmalloc32User,
+  vmallocHuge,
+  vmallocNode,
+  vmallocUser,
+  vmMapRam,
+  vmUnmapRam,
+  vzalloc,
+  vzallocNode,
+} from "./compatibility.ts";
+export {
   FlushAccounts,
   type FlushAccountsOptions,
   type FlushCause,
@@ -168,25 +186,10 @@ export { ioremap, iounmap } from "./vmalloc/ioremap.ts";
 export { __purgeVmapAreaLazy, drainVmapAreaWork, reclaimAndPurgeVmapAreas } from "./vmalloc/purge.ts";
 export { remapVmallocRange } from "./vmalloc/remap-vmalloc.ts";
 export { vmAreaMapPages, vmAreaUnmapPages } from "./vmalloc/sparse-area.ts";
-export { vfree, vfreeAtomic, vunmap } from "./vmalloc/vfree.ts";
-export { __getVmAreaCaller, findVmArea, freeVmArea, getVmArea, removeVmArea } from "./vmalloc/vm-area.ts";
-export { vmMapRam, vmUnmapRam } from "./vmalloc/vm-map-ram.ts";
+export { vfreeAtomic, vunmap } from "./vmalloc/vfree.ts";
+export { __getVmAreaCaller, findVmArea, freeVmArea } from "./vmalloc/vm-area.ts";
 export { vmUnmapAliases } from "./vmalloc/vm-unmap-aliases.ts";
-export {
-  __vmalloc,
-  __vmallocNode,
-  __vmallocNodeRange,
-  VMALLOC_REQUEST,
-  type VmallocRequest,
-  vmalloc,
-  vmalloc32,
-  vmalloc32User,
-  vmallocHuge,
-  vmallocNode,
-  vmallocUser,
-  vzalloc,
-  vzallocNode,
-} from "./vmalloc/vmalloc.ts";
+export { VMALLOC_REQUEST, type VmallocRequest } from "./vmalloc/vmalloc.ts";
 export {
   lazyMaxPages,
   VMAP_MAX_ALLOC,

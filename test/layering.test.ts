@@ -61,6 +61,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "views",
     "snapshot",
     "verify",
+    "compatibility.ts",
     "index.ts",
   ],
   src: [

@@ -66,6 +66,11 @@ export class EventLoop extends CpuClocks {
     this.interrupts = new PendingInterrupts(cpus);
   }
 
+  /** Whether code that the loop runs, or a call from outside, is under way. */
+  get isRunning(): boolean {
+    return this.depth > 0;
+  }
+
   /**
    * Whether something can happen before the current CPU's time, so that shared state must not be touched yet.
    * @param subject what is about to be touched, for schedulers

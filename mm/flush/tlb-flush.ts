@@ -49,11 +49,23 @@ export function flushOwed(
 }
 
 /** Flushes every TLB whole, global entries included. */
-export function* flushTlbAll(flushing: Flushing): KernelCode<void> {
+export function* flushTlbAll(flushing: Flushing, cause: FlushCause = "call"): KernelCode<void> {
   flushing.events?.flushAll();
   flushing.fullFlushes++;
   flushing.vmstat.remoteFlush++;
-  yield* flushEverywhere(flushing, 0, ADDRESS_MAX, true, "call");
+  yield* flushEverywhere(flushing, 0, ADDRESS_MAX, true, cause);
+}
+
+/**
+ * Flushes what is owed for kernel page tables that were taken out (`pmd_free_pte_page`, `pud_free_pmd_page`): one page, whose INVLPG
+ * drops what the paging-structure caches hold for the PCID that each CPU has loaded; whole TLBs, of every PCID, where the setting
+ * says so.
+ * @param debts those of the page tables that the tables were in
+ */
+export function* flushFreedTables(flushing: Flushing, debts: OwedFlushes, owed: OwedFlush): KernelCode<void> {
+  if (!flushing.flushFreedTables) return yield* flushOwed(flushing, debts, owed, "table freed");
+  debts.waive(owed);
+  yield* flushTlbAll(flushing, "table freed");
 }
 
 function* flushEverywhere(

@@ -49,8 +49,14 @@ export class UserSpaces {
   /** The number that the address space made last is known by. */
   lastCtxId = INIT_CTX_ID;
 
-  constructor(kernel: KernelMm, usesPcids: boolean = kernel.machine.features.pcid) {
+  /**
+   * @param of the kernel's memory management, or what is built on it and names it, such as vmalloc (the form of 0.1.0)
+   * @param pcids whether to use PCIDs; by default where the CPU has them
+   */
+  constructor(of: KernelMm | { readonly mm: KernelMm }, pcids?: boolean) {
+    const kernel = "mm" in of ? of.mm : of;
     const { machine, flushing } = kernel;
+    const usesPcids = pcids ?? machine.features.pcid;
     const cpus = machine.cpus.length;
     this.kernel = kernel;
     this.isolation = flushing.isolation;
@@ -95,6 +101,11 @@ export class UserSpaces {
     const mm = new MmStruct(++this.lastCtxId, tables, userRoot, loop, this.kernel.costs.lock);
     mm.syncTopTables(machine.memory, kernelTables.rootFrame);
     return mm;
+  }
+
+  /** A new, empty address space. @deprecated the name in 0.1.0 of {@link mmAlloc} */
+  makeMm(): MmStruct {
+    return this.mmAlloc();
   }
 
   /** The current CPU goes on with a thread of `mm`, or with a kernel thread (null), which borrows what is loaded. */

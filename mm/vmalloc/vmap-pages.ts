@@ -3,7 +3,7 @@
 import { PAGE_SHIFT, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
-import { flushOwed } from "../flush/tlb-flush.ts";
+import { flushFreedTables, flushOwed } from "../flush/tlb-flush.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { mapLargePages, PMD_SHIFT, vmapRangeNoflush } from "../page-tables/huge-map.ts";
@@ -60,7 +60,7 @@ export function* vmapLargePagesRangeNoflush(
   const low = protection.low & kernel.kernelPteMask;
   kernel.events?.mapPages(start, end, pageShift, low, high, frames[offset]);
   kernel.loop.spend(((end - start) / 2 ** pageShift) * kernel.costs.entryWriteCycles);
-  const flush = (owed: OwedFlush) => flushOwed(kernel.flushing, kernel.tables.owed, owed, "table freed");
+  const flush = (owed: OwedFlush) => flushFreedTables(kernel.flushing, kernel.tables.owed, owed);
   return yield* mapLargePages(kernel.tables, flush, start, end, low, high, frames, offset, pageShift);
 }
 
@@ -78,7 +78,7 @@ export function* vmapPageRange(
   const largest = kernel.machine.features.page1g ? maxPageShift : Math.min(maxPageShift, PMD_SHIFT);
   kernel.events?.mapRange(start, end, phys, low, high, maxPageShift);
   kernel.loop.spend(((end - start) / PAGE_SIZE) * kernel.costs.entryWriteCycles);
-  const flush = (owed: OwedFlush) => flushOwed(kernel.flushing, kernel.tables.owed, owed, "table freed");
+  const flush = (owed: OwedFlush) => flushFreedTables(kernel.flushing, kernel.tables.owed, owed);
   return yield* vmapRangeNoflush(kernel.tables, flush, start, end, phys, low, high, largest);
 }
 

@@ -43,20 +43,19 @@ import {
   type Vmalloc,
   type VmallocConfig,
   verifyVmalloc,
-  vfree,
-  vmalloc,
   vmallocConfig,
   vmallocHuge,
   vmallocInit,
   vmap,
-  vmMapRam,
   vmUnmapAliases,
-  vmUnmapRam,
   vrealloc,
   vunmap,
   vzalloc,
   wait,
 } from "../../mm/index.ts";
+import { vfree } from "../../mm/vmalloc/vfree.ts";
+import { vmMapRam, vmUnmapRam } from "../../mm/vmalloc/vm-map-ram.ts";
+import { vmalloc } from "../../mm/vmalloc/vmalloc.ts";
 
 /** What a kernel is booted with. */
 export interface KernelConfig {
@@ -80,6 +79,11 @@ export interface KernelConfig {
   readonly pageTableIsolation?: boolean | undefined;
   /** Ranges of more pages than this are flushed whole (`tlb_single_page_flush_ceiling`). Default: 33. */
   readonly flushCeilingPages?: number | undefined;
+  /**
+   * Flush every TLB whole, all PCIDs and their paging-structure caches, before a kernel page table that a large page replaces is given
+   * back. Default: off, as in Linux 6.12, which flushes one page there.
+   */
+  readonly flushFreedTables?: boolean | undefined;
   /** Check locking: guards of structures and the order of locks (`CONFIG_PROVE_LOCKING`). Default: off. */
   readonly proveLocking?: boolean | undefined;
   /** The version of Linux, by name: `6.1`, `6.6`, `6.12` or `7.3`. Default: `6.12`. */
@@ -164,6 +168,7 @@ export class Kernel {
         isolatedCpus: config.isolatedCpus,
         pageTableIsolation: config.pageTableIsolation,
         flushCeilingPages: config.flushCeilingPages,
+        flushFreedTables: config.flushFreedTables,
       },
     });
     // Only now the costs are known to be right.
@@ -174,13 +179,15 @@ export class Kernel {
 
   /**
    * Makes a call on `cpu` and runs it to its end; other CPUs act where it waits for them.
-   * `kernel.run(() => vmalloc(kernel.vm, 8192))`
+   * `kernel.run(() => vmalloc(kernel.vm, 8192))`; `kernel.run(vmalloc(kernel.vm, 8192))` with calls of the public library, which
+   * begin only here.
+   * @throws TypeError for a call that has been made already
    */
-  run<T>(call: Call<T>, cpu: number = this.currentCpu): T {
+  run<T>(call: Call<T> | Blocking<T>, cpu: number = this.currentCpu): T {
     const { loop } = this.machine;
     loop.enterSync(cpu);
     try {
-      return this.finish(make(call));
+      return this.finish(make(call as Call<T>));
     } finally {
       loop.leaveSync();
     }

@@ -29,6 +29,7 @@ export interface MachineSettings {
   readonly vmapNodes?: number;
   readonly nrCpus?: number;
   readonly ipiMode?: DestinationMode;
+  readonly flushFreedTables?: boolean;
   readonly proveLocking?: boolean;
   /** What `--preset` and `--set` ask for; absent: mmulab's own figures of whatever preset the kernel is booted with. */
   readonly figures?: FigureChoice;
@@ -46,6 +47,7 @@ export type SettingName =
   | "vmap-nodes"
   | "nr-cpus"
   | "ipi-mode"
+  | "flush-freed-tables"
   | "prove-locking";
 
 /** How a setting is written. */
@@ -109,6 +111,12 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     summary: `how interrupts are addressed (${DESTINATION_MODES.join(", ")}; default cluster)`,
     parse: parseIpiMode,
   },
+  "flush-freed-tables": {
+    value: "",
+    summary:
+      "flush the paging-structure caches of every PCID before a kernel page table is freed (6.12 flushes one page)",
+    parse: () => true,
+  },
   "prove-locking": {
     value: "",
     summary: "check that structures are used with their locks held and that locks are taken in one order",
@@ -152,7 +160,7 @@ export function readSettings(given: Readonly<Partial<Record<SettingName, string>
  * @throws ValueError for settings that do not fit the number of CPUs
  */
 export function kernelSettings(settings: MachineSettings, cpus: number): Partial<KernelConfig> {
-  const { kernel, topology, policy, isolated, pti, ipiMode, flushCeiling, proveLocking } = settings;
+  const { kernel, topology, policy, isolated, pti, ipiMode, flushCeiling, flushFreedTables, proveLocking } = settings;
   if (topology !== undefined && cpus > cpusOf(topology)) {
     const given = formatTopology(topology);
     const line = `--topology ${given}: has room for ${cpusOf(topology)} CPUs, not for ${cpus}`;
@@ -182,6 +190,7 @@ export function kernelSettings(settings: MachineSettings, cpus: number): Partial
     ...(isolated === undefined ? {} : { isolatedCpus: isolated }),
     ...(pti === undefined ? {} : { pageTableIsolation: pti }),
     ...(flushCeiling === undefined ? {} : { flushCeilingPages: flushCeiling }),
+    ...(flushFreedTables === undefined ? {} : { flushFreedTables }),
     ...(proveLocking === undefined ? {} : { proveLocking }),
     ...(figures === undefined ? {} : { preset: figures.preset }),
     costs: ipiMode === undefined ? costs : { ...costs, ipi: { ...ipi, destinationMode: ipiMode } },

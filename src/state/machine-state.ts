@@ -152,6 +152,7 @@ function configOf({ config, machine, mm, vm }: Kernel) {
     isolatedCpus: [...(config.isolatedCpus ?? [])],
     pageTableIsolation: isolation,
     flushCeilingPages: ceilingPages,
+    ...(mm.flushing.flushFreedTables ? { flushFreedTables: true } : {}),
     ...(mm.lockdep === null ? {} : { proveLocking: true }),
     costs: config.costs,
     vmalloc: vm.config,

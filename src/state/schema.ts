@@ -264,6 +264,8 @@ export const CONFIG_SCHEMA = z.strictObject({
   flushPolicy: z.string(),
   isolatedCpus: z.array(whole),
   pageTableIsolation: z.boolean(),
+  /** Absent where it is off. */
+  flushFreedTables: z.boolean().optional(),
   /** Absent where locking is not checked. */
   proveLocking: z.boolean().optional(),
   flushCeilingPages: whole,

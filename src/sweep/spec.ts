@@ -61,6 +61,7 @@ export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
   vmap_nodes: "vmap-nodes",
   nr_cpus: "nr-cpus",
   ipi_mode: "ipi-mode",
+  flush_freed_tables: "flush-freed-tables",
   prove_locking: "prove-locking",
 };
 

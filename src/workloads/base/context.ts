@@ -8,18 +8,17 @@ import {
   ioremap,
   iounmap,
   make,
-  vfree,
-  vmalloc,
   vmallocHuge,
   vmap,
-  vmMapRam,
   vmUnmapAliases,
-  vmUnmapRam,
   vunmap,
   vzalloc,
   wait,
 } from "../../../mm/index.ts";
 import { sleepUntil } from "../../../mm/kernel/jiffies.ts";
+import { vfree } from "../../../mm/vmalloc/vfree.ts";
+import { vmMapRam, vmUnmapRam } from "../../../mm/vmalloc/vm-map-ram.ts";
+import { vmalloc } from "../../../mm/vmalloc/vmalloc.ts";
 import { ValueError } from "../../input/errors.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { type Random, randomStream } from "../../machine/random.ts";

@@ -78,6 +78,26 @@ describe("verify of paging-structure caches", () => {
     expect(() => kernel.machine.cpus[1].load(large + 40 * PAGE_SIZE, 4)).toThrow();
   });
 
+  it.each([
+    ["skylake", "ipi"],
+    ["icelake", "ipi"],
+    ["skylake", "eager"],
+    ["skylake", "deferred"],
+    ["zen4", "ipi"],
+    ["zen4", "invlpgb"],
+  ])("names none where every PCID is flushed before a table is freed: %s, %s", (preset, policy) => {
+    const made = scene({ preset, flushPolicy: flushPolicyByName(policy), flushFreedTables: true });
+    const { kernel, a, b } = made;
+    const accounts = kernel.mm.flushing.keepAccounts();
+    const large = replaceTableByLargePage(made);
+    expect(accounts.records.filter(({ cause }) => cause === "table freed").map(({ full }) => full)).toEqual([true]);
+    expect(kernel.verify([a, b])).toEqual([]);
+    switchTo(made, a);
+    kernel.machine.cpus[0].store(large + 40 * PAGE_SIZE, 4, 77);
+    expect(kernel.machine.cpus[1].load(large + 40 * PAGE_SIZE, 4)).toBe(77);
+    expect(kernel.verify([a, b])).toEqual([]);
+  });
+
   it("accepts it where the address space has changed since: the switch will flush", () => {
     const made = scene({ preset: "skylake" });
     const { kernel, spaces, a, b } = made;

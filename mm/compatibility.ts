@@ -1,0 +1,95 @@
+/**
+ * Public calls in the forms of 0.1.0, which programs of others still use. They cost something at the public edge (`mm/index.ts`) and
+ * nothing inside: code of `mm` and `src` takes the functions themselves.
+ *
+ * There every call was code that began when it was run: `kernel.run(vmalloc(kernel.vm, 8192))`. So a call that is made while no code of
+ * the emulated kernel runs is such code here too; from inside, where it can begin, it is made at once.
+ */
+import type { KernelCode } from "../arch/time/event-loop.ts";
+import { asCode, type Blocking } from "./kernel/blocking.ts";
+import type { Protection } from "./page-tables/protection.ts";
+import { vfree } from "./vmalloc/vfree.ts";
+import { getVmArea, removeVmArea } from "./vmalloc/vm-area.ts";
+import { vmMapRam, vmUnmapRam } from "./vmalloc/vm-map-ram.ts";
+import * as calls from "./vmalloc/vmalloc.ts";
+import type { Vmalloc } from "./vmalloc/vmalloc-state.ts";
+
+/** The same call; made outside the emulated kernel's code it is code to be run. */
+function runnable<A extends readonly unknown[], R>(
+  call: (state: Vmalloc, ...args: A) => Blocking<R>,
+): (state: Vmalloc, ...args: A) => Blocking<R> {
+  return (state, ...args) => (state.loop.isRunning ? call(state, ...args) : asCode(() => call(state, ...args)));
+}
+
+const publicVfree = runnable(vfree);
+const publicGetVmArea = runnable(getVmArea);
+const publicRemoveVmArea = runnable(removeVmArea);
+const publicVmMapRam = runnable(vmMapRam);
+const publicVmUnmapRam = runnable(vmUnmapRam);
+
+export {
+  publicGetVmArea as getVmArea,
+  publicRemoveVmArea as removeVmArea,
+  publicVfree as vfree,
+  publicVmMapRam as vmMapRam,
+  publicVmUnmapRam as vmUnmapRam,
+};
+
+export const vmalloc = runnable(calls.vmalloc);
+export const vzalloc = runnable(calls.vzalloc);
+export const vmallocNode = runnable(calls.vmallocNode);
+export const vzallocNode = runnable(calls.vzallocNode);
+export const __vmalloc = runnable(calls.__vmalloc);
+export const __vmallocNode = runnable(calls.__vmallocNode);
+export const vmallocHuge = runnable(calls.vmallocHuge);
+export const vmallocUser = runnable(calls.vmallocUser);
+export const vmalloc32 = runnable(calls.vmalloc32);
+export const vmalloc32User = runnable(calls.vmalloc32User);
+
+/** `__vmalloc_node_range` with what is asked for in one object, made from `VMALLOC_REQUEST`. */
+export function __vmallocNodeRange(
+  state: Vmalloc,
+  sizeBytes: number,
+  request: calls.VmallocRequest,
+  caller?: string,
+): Blocking<number>;
+/**
+ * `__vmalloc_node_range` with Linux's own arguments in their order, as code to be run.
+ * @deprecated the form of 0.1.0; `{ ...VMALLOC_REQUEST, align, range: { start, end } }` says the same
+ */
+export function __vmallocNodeRange(
+  state: Vmalloc,
+  sizeBytes: number,
+  align: number,
+  start: number,
+  end: number,
+  gfp: number,
+  protection: Protection,
+  flags: number,
+  node: number,
+  caller?: string,
+): KernelCode<number>;
+export function __vmallocNodeRange(
+  state: Vmalloc,
+  sizeBytes: number,
+  requestOrAlign: calls.VmallocRequest | number,
+  callerOrStart?: string | number,
+  ...rest: readonly unknown[]
+): Blocking<number> {
+  if (typeof requestOrAlign !== "number") {
+    const caller = callerOrStart as string | undefined;
+    const call = () => calls.__vmallocNodeRange(state, sizeBytes, requestOrAlign, caller);
+    return state.loop.isRunning ? call() : asCode(call);
+  }
+  const [end, gfp, protection, flags, node, caller] = rest as readonly [
+    number,
+    number,
+    Protection,
+    number,
+    number,
+    string?,
+  ];
+  const range = { start: callerOrStart as number, end };
+  const request = { align: requestOrAlign, range, gfp, protection, flags, node };
+  return asCode(() => calls.__vmallocNodeRange(state, sizeBytes, request, caller));
+}
