@@ -14,7 +14,7 @@ import { vmMapRam, vmUnmapRam } from "./vmalloc/vm-map-ram.ts";
 import * as calls from "./vmalloc/vmalloc.ts";
 import type { Vmalloc } from "./vmalloc/vmalloc-state.ts";
 
-/** The same call; made outside the emulated kernel's code it is code to be run. */
+/** A call that, made outside the emulated kernel's code, is code to be run. */
 function runnable<A extends readonly unknown[], R>(
   call: (state: Vmalloc, ...args: A) => Blocking<R>,
 ): (state: Vmalloc, ...args: A) => Blocking<R> {
