@@ -43,9 +43,14 @@ export async function importOwnModule(
 
 /** `import ... from "mmulab"` in such a file means this very program, installed beside the file or not. */
 function packageAliases(): Record<string, string> {
-  const entry = (name: string): string =>
-    fileURLToPath(new URL(`../../${name}/index${extname(import.meta.url)}`, import.meta.url));
-  return { "mmulab/arch": entry("arch"), "mmulab/mm": entry("mm"), mmulab: entry("src") };
+  const entry = (path: string): string =>
+    fileURLToPath(new URL(`../../${path}${extname(import.meta.url)}`, import.meta.url));
+  return {
+    "mmulab/arch": entry("arch/index"),
+    "mmulab/kernel": entry("src/kernel"),
+    "mmulab/mm": entry("mm/index"),
+    mmulab: entry("src/index"),
+  };
 }
 
 /** What was thrown and, where its stack says so, the line of the file. @param path the file, absolute */
