@@ -21,14 +21,16 @@ export function inputSizeBytes(file: string): number {
   return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
+/** Told how many bytes of a file, still packed, have been read so far, and the last of them. */
+export type OnRead = (bytes: number, chunk: Uint8Array) => void;
+
 /**
  * The decompressed bytes of `file` (`-`: standard input) in pieces. Gzip is recognised by its magic number (RFC 1952,
  * 2.3.1), not by the file's name.
- * @param onRead told how many bytes, still compressed, have been read so far
  * @throws InputFileError for an empty file, or one named .gz that is none; otherwise what the system says, for
  *   {@link toInputError}
  */
-export async function* readByteChunks(file: string, onRead?: (bytes: number) => void): AsyncGenerator<Uint8Array> {
+export async function* readByteChunks(file: string, onRead?: OnRead): AsyncGenerator<Uint8Array> {
   const options = { highWaterMark: READ_BYTES };
   const stream = file === STANDARD_INPUT ? process.stdin : createReadStream(file, options);
   const chunks = counted(stream[Symbol.asyncIterator](), onRead);
@@ -67,15 +69,12 @@ export function toInputError(file: string, line: number, error: unknown): unknow
   return error;
 }
 
-async function* counted(
-  chunks: AsyncIterator<unknown>,
-  onRead: ((bytes: number) => void) | undefined,
-): AsyncGenerator<Uint8Array> {
+async function* counted(chunks: AsyncIterator<unknown>, onRead: OnRead | undefined): AsyncGenerator<Uint8Array> {
   let bytes = 0;
   for (let next = await chunks.next(); !next.done; next = await chunks.next()) {
     const chunk = next.value as Uint8Array;
     bytes += chunk.length;
-    onRead?.(bytes);
+    onRead?.(bytes, chunk);
     yield chunk;
   }
 }

@@ -1,6 +1,6 @@
 /** Lines of a text file, gzip or plain, streamed: memory stays constant for any length. */
 import { InputFileError } from "../input/errors.ts";
-import { inputName, readByteChunks, toInputError } from "./byte-chunks.ts";
+import { inputName, type OnRead, readByteChunks, toInputError } from "./byte-chunks.ts";
 
 /** Consecutive lines without their newlines; `firstLine` counts from 1. */
 export interface LineBatch {
@@ -14,11 +14,11 @@ const LINE_CHARACTERS_MAX = 2 ** 25;
 /**
  * The lines of `file` (`-`: standard input) in batches. A last line without a newline counts; an empty rest after the last
  * newline does not.
- * @param onRead told how many bytes of the file have been read so far
+ * @param onRead told how many bytes of the file have been read so far, and the last of them as they lie in the file
  * @throws InputFileError when the file cannot be read, its gzip data is damaged or cut short, it is not UTF-8 text, or a line
  *   is longer than any that it can mean
  */
-export async function* readLineBatches(file: string, onRead?: (bytes: number) => void): AsyncGenerator<LineBatch> {
+export async function* readLineBatches(file: string, onRead?: OnRead): AsyncGenerator<LineBatch> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let firstLine = 1;
   const rest = new OpenLine();

@@ -25,13 +25,15 @@ import {
 import { sleepUntil } from "../../mm/kernel/jiffies.ts";
 import { EventCounter } from "../events/event-counter.ts";
 import { inputName } from "../files/byte-chunks.ts";
-import { readLineBatches } from "../files/text-lines.ts";
+import { TwiceReadLines } from "../files/twice-read-lines.ts";
 import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { type FigureCounts, figureCounts, figuresOfMachine } from "../report/figures.ts";
 import { costParts } from "../report/flush-costs.ts";
 import { describeSettings, kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
-import { type FtraceEvent, type FtraceLoss, type FtraceSkip, parseFtraceLine } from "./ftrace-lines.ts";
+import { type FtraceEvent, parseFtraceLine } from "./ftrace-lines.ts";
+import { type LostEvents, NO_CPU, SkipList, type SkippedLines, TICKS } from "./ftrace-skips.ts";
+import { FtraceSurvey } from "./ftrace-survey.ts";
 
 /** Frames that all areas share. */
 const SHARED_FRAMES = 512;
@@ -39,9 +41,6 @@ const SHARED_FRAMES = 512;
 const TOUCHED_PAGES = 16;
 /** A window of at least this many bytes is the traced kernel's vmalloc range, wherever it lies. */
 const VMALLOC_RANGE_BYTES_MIN = 2 ** 44;
-/** Lines named for each reason why lines could not be used. */
-const LINES_NAMED = 3;
-
 /** Lines without an event after which a file counts as none of ftrace: what is packed may be endless. */
 const LINES_IN_VAIN_MAX = 2 ** 24;
 
@@ -55,14 +54,6 @@ export interface FtraceOptions {
   readonly settings?: MachineSettings;
   /** Told how many bytes of the file have been read, and how many events replayed. */
   readonly onProgress?: (bytes: number, events: number) => void;
-}
-
-/** Lines that could not be used for one reason. */
-export interface SkippedLines {
-  readonly reason: string;
-  count: number;
-  /** The first of them, from 1. */
-  readonly lines: number[];
 }
 
 /** What a replay did and cost. Cycles are of the emulated CPUs. */
@@ -110,103 +101,54 @@ export interface FtraceReport {
   readonly lost: readonly LostEvents[];
 }
 
-/** Events that the tracer lost on one CPU. */
-export interface LostEvents {
-  readonly cpu: number;
-  readonly events: number | null;
-}
-
 /**
  * Replays the trace in `file` (`-`: standard input; plain or gzip).
  * @throws InputFileError when it cannot be read or holds no event of vmalloc, ConfigError for a machine that is not possible
  */
 export async function replayFtrace(file: string, options: FtraceOptions): Promise<FtraceReport> {
-  const events: { readonly line: number; readonly event: FtraceEvent }[] = [];
+  const text = new TwiceReadLines(file);
+  try {
+    return await replayLines(text, inputName(file), options);
+  } finally {
+    text.close();
+  }
+}
+
+/** Goes through a trace once for what all of it says, then replays it. */
+async function replayLines(text: TwiceReadLines, name: string, options: FtraceOptions): Promise<FtraceReport> {
+  const survey = new FtraceSurvey();
   const skipped = new SkipList();
   let bytesRead = 0;
   const onRead = (bytes: number): void => {
     bytesRead = bytes;
   };
-  for await (const { firstLine, lines } of readLineBatches(file, onRead)) {
-    lines.forEach((text, i) => {
-      const event = parseFtraceLine(text);
+  for await (const { firstLine, lines } of text.first(onRead)) {
+    lines.forEach((line, i) => {
+      const event = parseFtraceLine(line);
       if (event.event === "skip") skipped.skip(event, firstLine + i);
       else if (event.event === "lost") skipped.lose(event);
       else {
         if (event.isTicks) skipped.add(TICKS, firstLine + i);
         if (!event.hasCpu) skipped.add(NO_CPU, firstLine + i);
-        events.push({ line: firstLine + i, event });
+        survey.add(event);
       }
     });
     options.onProgress?.(bytesRead, 0);
-    if (events.length === 0 && firstLine + lines.length > LINES_IN_VAIN_MAX) break;
+    if (survey.events === 0 && firstLine + lines.length > LINES_IN_VAIN_MAX) break;
   }
-  if (events.length === 0) {
-    throw new InputFileError(inputName(file), 1, skipped.whyNothing());
-  }
-  const replay = new FtraceReplay(
-    events.map(({ event }) => event),
-    options,
-    skipped,
-  );
-  events.forEach(({ line, event }, i) => {
-    replay.make(event, line);
-    if (i % 1024 === 0) options.onProgress?.(bytesRead, i);
-  });
-  return replay.report(inputName(file));
-}
-
-/** Of lines that are used, with a doubt. */
-const TICKS = "tells its time in counts of a clock; each is taken for a cycle of the emulated CPU";
-const NO_CPU = "names no CPU; all are replayed on CPU 0";
-/** Names of other events that an error lists. */
-const OTHER_EVENTS_MAX = 5;
-/** CPUs of which losses are kept. */
-const LOST_CPUS_MAX = 8192;
-
-/** What could not be used, and what was used with a doubt. */
-class SkipList {
-  private readonly byReason = new Map<string, SkippedLines>();
-  private readonly otherEvents = new Set<string>();
-  private readonly lostByCpu = new Map<number, number | null>();
-
-  skip({ reason, otherEvent }: FtraceSkip, line: number): void {
-    if (otherEvent !== undefined && this.otherEvents.size < OTHER_EVENTS_MAX) this.otherEvents.add(otherEvent);
-    this.add(reason, line);
-  }
-
-  lose({ cpu, count }: FtraceLoss): void {
-    const before = this.lostByCpu.get(cpu);
-    if (before === undefined && this.lostByCpu.size >= LOST_CPUS_MAX) return;
-    this.lostByCpu.set(cpu, before === null || count === null ? null : (before ?? 0) + count);
-  }
-
-  lost(): LostEvents[] {
-    return [...this.lostByCpu].map(([cpu, events]) => ({ cpu, events })).sort((a, b) => a.cpu - b.cpu);
-  }
-
-  /** Why a file without an event of vmalloc cannot be replayed. */
-  whyNothing(): string {
-    if (this.otherEvents.size === 0)
-      return "no line is ftrace text of a vmalloc event (such as `... alloc_vmap_area: ...`)";
-    const names = [...this.otherEvents].join(", ");
-    return `there are events (${names}), but none of vmalloc:alloc_vmap_area and vmalloc:free_vmap_area_noflush, which a replay needs`;
-  }
-
-  add(reason: string, line: number): void {
-    if (reason === "") return;
-    let entry = this.byReason.get(reason);
-    if (entry === undefined) {
-      entry = { reason, count: 0, lines: [] };
-      this.byReason.set(reason, entry);
+  if (survey.events === 0) throw new InputFileError(name, 1, skipped.whyNothing());
+  const replay = new FtraceReplay(survey, options, skipped);
+  let made = 0;
+  for await (const { firstLine, lines } of text.second()) {
+    for (const [i, line] of lines.entries()) {
+      const event = parseFtraceLine(line);
+      // A trace that grows meanwhile is replayed as far as it went before.
+      if (event.event === "skip" || event.event === "lost" || made === survey.events) continue;
+      replay.make(event, firstLine + i);
+      if (made++ % 1024 === 0) options.onProgress?.(bytesRead, made);
     }
-    entry.count++;
-    if (entry.lines.length < LINES_NAMED) entry.lines.push(line);
   }
-
-  list(): SkippedLines[] {
-    return [...this.byReason.values()];
-  }
+  return replay.report(name);
 }
 
 class FtraceReplay {
@@ -232,12 +174,9 @@ class FtraceReplay {
   /** Settings that were given, as words by name. */
   private readonly settings: Readonly<Record<string, string | number>>;
 
-  constructor(events: readonly FtraceEvent[], options: FtraceOptions, skipped: SkipList) {
-    const cpus = 1 + events.reduce((most, { cpu }) => Math.max(most, cpu), 0);
-    const lazyMaxPages = events.find((event) => event.event === "free")?.lazyMax ?? 0;
-    const times = events.map(({ seconds }) => seconds);
-    this.firstSeconds = times.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY);
-    const last = times.reduce((most, time) => Math.max(most, time), 0);
+  constructor(survey: FtraceSurvey, options: FtraceOptions, skipped: SkipList) {
+    const { cpus, lazyMaxPages } = survey;
+    this.firstSeconds = survey.firstSeconds;
     this.skipped = skipped;
     this.settings = describeSettings(options.settings ?? {});
     const ownLazyMax = options.cpus === undefined && lazyMaxPages > 0 ? lazyMaxPages : undefined;
@@ -250,8 +189,8 @@ class FtraceReplay {
     const { vm, machine } = this.kernel;
     const hertz = machine.preset.frequencyGhz.value * 1e9;
     // What a clock counts is taken for cycles.
-    this.cyclesPerSecond = events[0].isTicks ? 1 : hertz;
-    const seconds = ((last - this.firstSeconds) * this.cyclesPerSecond) / hertz;
+    this.cyclesPerSecond = survey.isTicks ? 1 : hertz;
+    const seconds = ((survey.lastSeconds - this.firstSeconds) * this.cyclesPerSecond) / hertz;
     this.traced = { cpus, seconds, lazyMaxPages, purges: 0, areasPurged: 0 };
     vm.events = this.counter;
     vm.flushing.keepAccounts();

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
-import { MmulabError, parsePreset, presetByName } from "../../../arch/index.ts";
+import { MmulabError, presetByName } from "../../../arch/index.ts";
 import { parseAddressMarker, parsePageTableRun } from "../../../mm/views/page-table-run.ts";
 import { parseVmallocinfoLine } from "../../../mm/views/vmallocinfo-line.ts";
 import { parseParameters } from "../../../src/input/parameters.ts";
@@ -13,6 +13,7 @@ import { type Random, randomStream } from "../../../src/machine/random.ts";
 import { replayRecording } from "../../../src/recording/replay.ts";
 import { runOnKernel } from "../../../src/runs/run.ts";
 import { readSettings } from "../../../src/settings/machine-settings.ts";
+import { readPresetFile } from "../../../src/settings/preset-file.ts";
 import { isStateFile, loadKernel, saveKernel } from "../../../src/state/machine-state.ts";
 import { headerLine, resultLine } from "../../../src/sweep/result-lines.ts";
 import { readResults } from "../../../src/sweep/results-file.ts";
@@ -92,7 +93,7 @@ function procText(key: string): string {
 }
 
 /** Formats that are no files by themselves: who reads them says where they stand. */
-const WITHOUT_FILE = ["preset.json", "parameters", "settings", "vmallocinfo", "page tables"];
+const WITHOUT_FILE = ["parameters", "settings", "vmallocinfo", "page tables"];
 const SETTINGS =
   "topology=1x2x1 policy=deferred isolated=0-1 pti=true flush-ceiling=33 lazy-max=512 vmap-nodes=2 nr-cpus=8 ipi-mode=cluster";
 
@@ -101,7 +102,7 @@ const FORMATS: readonly (readonly [name: string, text: string, read: (file: stri
   ["recording.jsonl", RECORDING, (file) => replayRecording(file)],
   ["trace.lackey", LACKEY, (file) => replayLackey(file, MACHINE)],
   ["trace.txt", FTRACE, (file) => replayFtrace(file, { preset: "skylake", memoryBytes: 2 ** 28 })],
-  ["preset.json", JSON.stringify(presetByName("zen4")), (_, text) => parsePreset(parsedJson(text))],
+  ["preset.json", JSON.stringify(presetByName("zen4"), null, 1), (file) => readPresetFile(file)],
   ["sweep.yaml", GRID, (file) => readSweepSpec(file)],
   ["results.jsonl", RESULTS.join("\n"), (file) => readResults(file, spec)],
   ["state", STATE, load],
@@ -139,14 +140,6 @@ describe("mutated inputs", () => {
     expect(wrong, `MMULAB_SEED=${SEED}`).toEqual([]);
   });
 });
-
-function parsedJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
 
 const WORDS = [
   "0",
