@@ -4,16 +4,11 @@ import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { EXIT_FAILURE, EXIT_OK, endingOf, oneLine } from "./command-line/errors.ts";
 import { flushStandardStreams, printError, printOutput, ReaderGone } from "./command-line/standard-streams.ts";
-import { addCalibrateCommand } from "./commands/calibrate.ts";
-import { addExperimentCommand } from "./commands/experiment.ts";
-import { addExploreCommand } from "./commands/explore.ts";
-import { addInspectCommand } from "./commands/inspect.ts";
-import { addPresetsCommand } from "./commands/presets.ts";
-import { addReplayCommand } from "./commands/replay.ts";
-import { addRunCommand } from "./commands/run.ts";
-import { addSweepCommand } from "./commands/sweep.ts";
+import { COMMANDS } from "./commands/index.ts";
 import { UnknownNameError } from "./input/errors.ts";
 import { suggestion } from "./input/suggestion.ts";
+
+const HELP_COMMAND = "help";
 
 const HELP = `
 Examples:
@@ -34,14 +29,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .configureOutput({ writeOut: printOutput, writeErr: printError, outputError: () => {} })
     .exitOverride()
     .addHelpText("after", HELP);
-  addRunCommand(program, exit);
-  addReplayCommand(program, exit);
-  addInspectCommand(program, exit);
-  addExperimentCommand(program, exit);
-  addExploreCommand(program, exit);
-  addSweepCommand(program, exit);
-  addPresetsCommand(program, exit);
-  addCalibrateCommand(program, exit);
+  await addCommands(program, exit, argv);
   addHelpCommand(program);
   for (const command of program.commands) command.copyInheritedSettings(program);
   try {
@@ -52,11 +40,25 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+/**
+ * Adds all commands: the one that is asked for with all that it has, of the others what a list of commands shows.
+ * @param argv `run ...`, or `help run`
+ */
+async function addCommands(program: Command, exit: (code: number) => void, argv: readonly string[]): Promise<void> {
+  const [first, second] = argv.filter((word) => !word.startsWith("-"));
+  const wanted = first === HELP_COMMAND ? second : first;
+  for (const { name, summary, load } of COMMANDS) {
+    if (name === wanted) (await load())(program, exit);
+    else program.command(name);
+    program.commands.find((command) => command.name() === name)?.summary(summary);
+  }
+}
+
 /** `mmulab help COMMAND...`; the command of the library itself says nothing of a name that it does not know. */
 function addHelpCommand(program: Command): void {
   program
     .helpCommand(false)
-    .command("help")
+    .command(HELP_COMMAND)
     .argument("[command...]", "which command")
     .summary("display help for a command")
     .addHelpText("after", "\nExample:\n  $ mmulab help experiment flush-cost")

@@ -55,7 +55,6 @@ Examples:
 export function addCalibrateCommand(program: Command, exit: (code: number) => void): void {
   program
     .command("calibrate")
-    .summary("measure this machine's TLBs and write a preset of it")
     .description(
       "Measure the TLBs of the processor at hand and write a preset that other commands take (--preset FILE.json).",
     )

@@ -37,7 +37,6 @@ type Values = Readonly<Record<string, unknown>>;
 export function addExperimentCommand(program: Command, exit: (code: number) => void): void {
   const group = program
     .command("experiment")
-    .summary("measure what flushes cost, where thresholds are best, what page tables do")
     .description(
       "Measure on emulated machines. The same parameters and seed give the same output, byte for byte. Every experiment has its own --help.",
     )

@@ -56,7 +56,6 @@ Examples:
 export function addExploreCommand(program: Command, exit: (code: number) => void): void {
   program
     .command("explore")
-    .summary("search the interleavings of kernel code for one that goes wrong")
     .description("Search the interleavings of a small test for one that goes wrong, and show it.")
     .argument("[test]", "which test (--list shows all), or a .ts or .js file of one's own")
     .addOption(

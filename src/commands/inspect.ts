@@ -51,7 +51,6 @@ Examples:
 export function addInspectCommand(program: Command, exit: (code: number) => void): void {
   const command = program
     .command("inspect")
-    .summary("look at areas, page tables, TLBs and memory after a run or part of a replay")
     .description("Show the state of an emulated kernel in the formats of a live one.")
     .argument("<view>", `what to show: ${VIEWS.map(({ name }) => name).join(", ")}`)
     .argument("[file]", "a saved state, or a recording")

@@ -32,7 +32,6 @@ Examples:
 export function addPresetsCommand(program: Command, exit: (code: number) => void): void {
   program
     .command("presets")
-    .summary("list the microarchitectures; show every figure of one, and how it is known")
     .description("List the presets, or show every figure of one with its unit, its basis and its source.")
     .argument("[name]", "a preset, a file that ends in .json, or kernel: what kernel code costs")
     .option("--json", "print the list, or the preset as --preset takes it from a file, as JSON")

@@ -44,7 +44,6 @@ Examples:
 export function addReplayCommand(program: Command, exit: (code: number) => void): void {
   const command = program
     .command("replay")
-    .summary("compare with recordings of a real kernel; run traces of real programs")
     .description("Replay recordings of a real kernel and compare address by address, event by event.")
     .argument("[file...]", "recordings (.jsonl or .jsonl.gz)")
     .option("--lackey <file>", "memory references that valgrind's lackey wrote; - is standard input")

@@ -77,7 +77,6 @@ Examples:
 export function addRunCommand(program: Command, exit: (code: number) => void): void {
   const command = program
     .command("run")
-    .summary("boot an emulated machine, run a workload, print a report")
     .description("Boot an emulated machine, run a workload on all its CPUs, and report what its MMU and vmalloc did.")
     .argument("[workload]", "which workload (--list shows all), or a .ts or .js file of one's own", "mixed")
     .argument("[parameters...]", "the workload's own parameters, NAME=VALUE (--list shows them)")

@@ -35,7 +35,6 @@ Example:
 export function addSweepCommand(program: Command, exit: (code: number) => void): void {
   program
     .command("sweep")
-    .summary("run a grid of parameters on all cores, resumably")
     .description("Run a workload or an experiment for every combination of parameters, on all cores.")
     .argument("<spec>", "the specification, YAML")
     .option("--out <file>", "where results are kept (default: beside the specification, .results.jsonl)")

@@ -1,0 +1,57 @@
+/** The commands by name. Each is loaded when it is asked for: all of them together take longer to load than most take to run. */
+import type { Command } from "commander";
+
+/** Adds a command with its options to the program; `exit` takes its exit code. */
+export type AddCommand = (program: Command, exit: (code: number) => void) => void;
+
+/** A command that is not loaded yet. */
+export interface CommandEntry {
+  readonly name: string;
+  /** One line for the list of commands. */
+  readonly summary: string;
+  readonly load: () => Promise<AddCommand>;
+}
+
+/** All commands, in the order of the help. */
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "run",
+    summary: "boot an emulated machine, run a workload, print a report",
+    load: async () => (await import("./run.ts")).addRunCommand,
+  },
+  {
+    name: "replay",
+    summary: "compare with recordings of a real kernel; run traces of real programs",
+    load: async () => (await import("./replay.ts")).addReplayCommand,
+  },
+  {
+    name: "inspect",
+    summary: "look at areas, page tables, TLBs and memory after a run or part of a replay",
+    load: async () => (await import("./inspect.ts")).addInspectCommand,
+  },
+  {
+    name: "experiment",
+    summary: "measure what flushes cost, where thresholds are best, what page tables do",
+    load: async () => (await import("./experiment.ts")).addExperimentCommand,
+  },
+  {
+    name: "explore",
+    summary: "search the interleavings of kernel code for one that goes wrong",
+    load: async () => (await import("./explore.ts")).addExploreCommand,
+  },
+  {
+    name: "sweep",
+    summary: "run a grid of parameters on all cores, resumably",
+    load: async () => (await import("./sweep.ts")).addSweepCommand,
+  },
+  {
+    name: "presets",
+    summary: "list the microarchitectures; show every figure of one, and how it is known",
+    load: async () => (await import("./presets.ts")).addPresetsCommand,
+  },
+  {
+    name: "calibrate",
+    summary: "measure this machine's TLBs and write a preset of it",
+    load: async () => (await import("./calibrate.ts")).addCalibrateCommand,
+  },
+];
