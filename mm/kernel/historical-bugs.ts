@@ -37,6 +37,10 @@ export const HISTORICAL_BUGS = {
     source: "8c61291fd850 (6.10): mm: fix incorrect vbq reference in purge_fragmented_block",
     effect: "a fragmented block leaves its CPU's queue under the lock of the queue of the CPU that purges",
   },
+  shrinkerWithoutPurgeLock: {
+    source: "ec05f51f1e65: mm/vmalloc: the shrinker of the pools and a purge must not decay the same pool at once",
+    effect: "two CPUs take pools of one node apart at the same time, and areas are lost or given back twice",
+  },
   flushSkipsSwitchingCpus: {
     source: "fea4e317f9e7 (6.15): x86/mm: Eliminate window where TLB flushes may be inadvertently skipped",
     effect:

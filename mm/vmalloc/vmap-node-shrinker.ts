@@ -16,9 +16,11 @@ export function vmapNodeShrinkCount({ nodes }: Vmalloc): number {
  * (a correction that 6.12 got as an update). Gives no frame back: what is freed are objects of the areas' slab cache.
  */
 function* vmapNodeShrinkScan(state: Vmalloc): KernelCode<number> {
-  if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
+  const { purgeLock } = state;
+  const isSerialized = !state.mm.bugs.shrinkerWithoutPurgeLock;
+  if (isSerialized && !purgeLock.tryTake()) yield* purgeLock.take();
   for (const node of state.nodes) yield* decayVaPoolNode(state, node, true);
-  state.purgeLock.release();
+  if (isSerialized) purgeLock.release();
   return SHRINK_STOP;
 }
 

@@ -1,5 +1,6 @@
 /** vmalloc and vfree against purges, readers and each other. */
 import {
+  ioremap,
   vfree,
   vfreeAtomic,
   vmalloc,
@@ -10,10 +11,12 @@ import {
   wait,
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
-import { expect, load32, store32, turn } from "../base/accesses.ts";
+import { expect, load32, store32, tryLoad32, turn } from "../base/accesses.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
 
 const PAGE = 4096;
+/** Where there is no memory. */
+const DEVICE = 0x1_0000_0000;
 
 /** Memory that both CPUs have used. */
 function usedByAll(kernel: Kernel, sizeBytes: number): number {
@@ -160,6 +163,53 @@ const pools: ExploreTest<{ readonly addresses: readonly number[] }> = {
   ],
 };
 
+const shrinker: ExploreTest<{ readonly address: number }> = {
+  name: "shrinker-against-purge",
+  summary: "memory is short, and the pools' shrinker runs while the other CPU purges, which decays the pools too",
+  setup(kernel) {
+    // Pools of two sizes: of five areas a purge takes one, of one it takes all.
+    const addresses = [1, 1, 1, 1, 1, 2, 1].map((pages) => kernel.vmalloc(pages * PAGE));
+    for (const address of addresses.slice(0, 6)) kernel.vfree(address);
+    kernel.vmUnmapAliases();
+    return { address: addresses[6] };
+  },
+  threads: [
+    function* (kernel) {
+      yield* kernel.mm.reclaim.tryToFreePages();
+    },
+    function* (kernel, { address }) {
+      yield* wait(vfree(kernel.vm, address));
+      yield* vmUnmapAliases(kernel.vm);
+      yield* wait(vmalloc(kernel.vm, PAGE));
+    },
+  ],
+};
+
+const largeLeaf: ExploreTest<{ readonly small: number }> = {
+  name: "large-leaf-over-emptied-table",
+  summary:
+    "ioremap puts a 2 MiB leaf where small pages were, and frees their page table while CPUs may still walk through it",
+  kernel: { vmalloc: { vmapNodes: 1 } },
+  setup(kernel) {
+    const small = usedByAll(kernel, PAGE);
+    kernel.vfree(small);
+    kernel.vmUnmapAliases();
+    // Walks for an address that is not mapped fill the paging-structure caches.
+    return { small };
+  },
+  watched: ({ small }) => [small],
+  threads: [
+    function* (kernel) {
+      const address = yield* ioremap(kernel.vm, DEVICE, 2 ** 21);
+      expect(kernel.machine.cpus[0].probe(address).pageSize === "2M", "the device is mapped by one entry");
+    },
+    function* (kernel, { small }) {
+      yield* tryLoad32(kernel, small);
+      yield* wait(vmalloc(kernel.vm, PAGE));
+    },
+  ],
+};
+
 const atomicFree: ExploreTest<{ readonly address: number }> = {
   name: "vfree-atomic-against-purge",
   summary: "vfree_atomic leaves the work to a worker while the other CPU purges",
@@ -216,6 +266,8 @@ export const VMALLOC_TESTS = [
   freeAgainstReuse,
   twoPurges,
   pools,
+  shrinker,
+  largeLeaf,
   atomicFree,
   drain,
   huge,

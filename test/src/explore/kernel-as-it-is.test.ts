@@ -22,6 +22,7 @@ const FOUND_BY: Readonly<Record<BugName, readonly (readonly [test: string, sched
   removeVmAreaFindsTwice: [["double-vfree", 11]],
   noVmUninitialized: [["vmallocinfo-during-vmalloc", 2]],
   aliasesSkipFullBlocks: [["aliases-of-full-block", 1]],
+  shrinkerWithoutPurgeLock: [["shrinker-against-purge", 104]],
   wrongQueueLock: [["block-purge-against-vb-alloc", 9]],
   flushSkipsSwitchingCpus: [
     ["switch-against-munmap", 15],
