@@ -3,8 +3,8 @@
  * (arch/fast-path/README.md), go on with the rest of it, and leave what it does not do to `Mmu`.
  */
 
-import * as paths from "../fast-path/access-path.ts";
 import type { FastPath } from "../fast-path/fast-path.ts";
+import * as results from "../fast-path/results.ts";
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "../isa/access.ts";
 import { MachineUsageError } from "../isa/errors.ts";
 import { GeneralProtectionFault } from "../isa/faults.ts";
@@ -26,7 +26,7 @@ const LOWER_HALF_END = 2 ** 47;
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { CELL_SHIFT, COUNTERS_CELL, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT } = layout;
 const { REQUESTED_PAGE_CELL, STORE_PREDICTIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
-const { TLBS_MISSED: MISSED } = paths;
+const { MISSED } = results;
 /** So far from any frame that no frame seems to lie in the chunk. */
 const NO_FRAME = -(2 ** 30);
 
@@ -78,11 +78,11 @@ export class CpuMemory {
     this.fastPath = this.mmu.fastPath;
     this.clock = loop.clockCycles.subarray(id, id + 1);
     this.chunk = memory.directory[0];
-    const [loads, stores] = this.mmu.tlbs.smallPageTlbs();
-    this.loadRoots = loads.first.replacement.rootsAt;
-    this.loadPairs = loads.first.replacement.pairsAt;
-    this.storeRoots = stores.first.replacement.rootsAt;
-    this.storePairs = stores.first.replacement.pairsAt;
+    const [loads, stores] = this.mmu.tlbs.tlbsByKind().map(({ first }) => first[0][0].replacement);
+    this.loadRoots = loads.rootsAt;
+    this.loadPairs = loads.pairsAt;
+    this.storeRoots = stores.rootsAt;
+    this.storePairs = stores.pairsAt;
     this.loadCycles = preset.costs.load.value;
     this.storeCycles = preset.costs.store.value;
     this.fetchCycles = preset.costs.fetch.value;

@@ -5,6 +5,7 @@
 
 import { LINEAR_SPACE_BYTES } from "../isa/linear-address.ts";
 import type { PagingMode } from "../isa/paging-mode.ts";
+import * as translation from "../isa/translation.ts";
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
 import type { Preset } from "../presets/preset.ts";
 import * as counters from "../time/perf-counters.ts";
@@ -12,17 +13,21 @@ import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
-import type { SmallPageTlbs, TlbHierarchy } from "../tlb/tlb-hierarchy.ts";
+import type { TlbHierarchy, TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
 import { IndexedTlb } from "./indexed-tlb.ts";
+import { LargePages } from "./large-pages.ts";
 import { LeafWalk } from "./leaf-walk.ts";
 import { Permissions } from "./permissions.ts";
+import * as results from "./results.ts";
 import { TreeTlb } from "./tree-tlb.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { ATTRIBUTE_STORES, COUNTERS_CELL, FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD, LOAD_PREDICTIONS_WORD } = layout;
 const { PREDICTIONS_MASK, PREDICTIONS_SHIFT, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 const LINEAR_END = LINEAR_SPACE_BYTES;
+const { GENERAL, MISSED } = results;
+const { SIZE_1G, SIZE_2M, SIZE_4K } = translation;
 /** Bits of page numbers that the fast path is given. */
 const NUMBER_BITS = 20;
 /** Bits of the mark of an entry of a first-level TLB (`Tlb.marksAt`). */
@@ -31,11 +36,6 @@ const MARK_BITS = 8;
 const SECOND_MAX = 2;
 /** A number of large translations that never is. */
 const NEVER = -1;
-/** What {@link AccessPath.translate} returns in place of a frame: the general path does the access from its beginning. */
-const GENERAL = -1;
-const MISSED = -2;
-/** What it returns where no TLB holds the page, under any PCID: the general path does the access from the page walk on. */
-export const TLBS_MISSED = MISSED;
 const KIND_STORE = 1;
 
 /** What the paths of all kinds of access of a CPU share. */
@@ -76,6 +76,9 @@ export class AccessPath {
   private readonly other: IndexedTlb | null;
   private readonly otherShift: number;
   private readonly leafWalk: LeafWalk;
+  /** The paths of pages of 2 MiB and 1 GiB; null where more than one TLB of a level holds a size. */
+  private readonly large: LargePages | null;
+  private readonly huge: LargePages | null;
   /** What the number of large translations must be for the quickest form: 0; -1 where these TLBs are not what it does. */
   private readonly largeTranslations: number;
   /** Cells of the counters of first-level hits, and of second-level hits. */
@@ -88,9 +91,11 @@ export class AccessPath {
   /** What a fill sets in the attributes: `ATTRIBUTE_STORES` for stores, else 0. */
   private readonly fillAttribute: number;
 
-  constructor(kind: number, { first, second }: SmallPageTlbs, isKnown: boolean, parts: AccessPathParts) {
+  constructor(kind: number, ofKind: TlbsOfKind, isKnown: boolean, parts: AccessPathParts) {
     const { arrays, clock, tlbs, structures, mode, memory, preset } = parts;
     const { load, store, fetch, secondLevelHit } = preset.costs;
+    const [first] = ofKind.first[SIZE_4K];
+    const second = ofKind.second[SIZE_4K];
     this.kind = kind;
     this.cells = arrays.cells;
     this.words = arrays.words;
@@ -109,18 +114,31 @@ export class AccessPath {
     this.second = new IndexedTlb(second[0] ?? first, arrays);
     this.other = second.length === SECOND_MAX ? new IndexedTlb(second[1], arrays) : null;
     this.otherShift = second[0]?.hashShift ?? 0;
-    this.leafWalk = new LeafWalk(kind, this.permissions, structures.pdes(), this.accessCycles, parts);
+    this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, parts);
+    const isSimple = [SIZE_2M, SIZE_1G].every(
+      (size) => ofKind.first[size].length <= 1 && ofKind.second[size].length <= 1,
+    );
+    this.large = isSimple ? this.largePages(SIZE_2M, ofKind, parts) : null;
+    this.huge = isSimple ? this.largePages(SIZE_1G, ofKind, parts) : null;
+  }
+
+  private largePages(size: number, { first, second }: TlbsOfKind, parts: AccessPathParts): LargePages {
+    const { kind, permissions, hitsCell, secondLevelHitsCell, accessCycles } = this;
+    const tlbs = { first: first[size][0] ?? null, second: second[size][0] ?? null };
+    return new LargePages({ kind, size, ...tlbs, permissions, hitsCell, secondLevelHitsCell, accessCycles }, parts);
   }
 
   /** Begins another context (`FastPath.contextChanged`). */
   forget(): void {
     this.permissions.forget();
     this.leafWalk.forget();
+    this.large?.forget();
+    this.huge?.forget();
   }
 
   /**
    * Translates the page in `REQUESTED_PAGE_CELL`, which is not predicted: returns its frame, with the access allowed, counted,
-   * paid for and predicted from now on; -1, or {@link TLBS_MISSED}, where this is left to the general path, and then nothing
+   * paid for and predicted from now on; `GENERAL`, or `MISSED` (results.ts), where this is left to the general path, and then nothing
    * has changed.
    * @param number bits 19:0 of the page number
    */
@@ -139,13 +157,42 @@ export class AccessPath {
     return this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
   }
 
-  /** {@link translate} while TLBs hold large pages, which are left to the general path. */
+  /** {@link translate} while TLBs hold larger pages. */
   private translateBesideLarge(number: number): number {
+    const { large, huge } = this;
     if (this.largeTranslations !== 0 || this.words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return GENERAL;
     const place = this.first.find(number);
     if (place !== 0) return this.hit(number, place) | 0;
+    if (large === null || huge === null) return this.translateOther(number) | 0;
+    const inLarge = large.translateInFirst(number) | 0;
+    if (inLarge !== MISSED) return inLarge;
+    const inHuge = huge.translateInFirst(number) | 0;
+    return inHuge !== MISSED ? inHuge : this.translateInAnySecond(number, large, huge) | 0;
+  }
+
+  /** {@link translateBesideLarge} where larger pages are left to the general path. */
+  private translateOther(number: number): number {
     if (this.tlbs.isInLarge(this.kind, this.cells[REQUESTED_PAGE_CELL], this.mode.pcid)) return GENERAL;
     return this.translateInSecond(number) | 0;
+  }
+
+  /** A translation of a page of any size that the first level does not hold. */
+  private translateInAnySecond(number: number, large: LargePages, huge: LargePages): number {
+    const { second, other } = this;
+    const place = second.find(number);
+    if (place !== 0) return this.hitSecond(number, place, second) | 0;
+    if (other !== null) {
+      const otherPlace = other.find(number);
+      if (otherPlace !== 0) return this.hitSecond(number, otherPlace, other) | 0;
+    }
+    const inLarge = large.translateInSecond(number) | 0;
+    if (inLarge !== MISSED) return inLarge;
+    const inHuge = huge.translateInSecond(number) | 0;
+    if (inHuge !== MISSED) return inHuge;
+    const walked = this.walk(number, this.homeOf(number)) | 0;
+    if (walked !== MISSED) return walked;
+    const walkedLarge = large.walk(number) | 0;
+    return walkedLarge !== MISSED ? walkedLarge : huge.walk(number) | 0;
   }
 
   /** A hit of the first level that was not predicted. */
@@ -170,7 +217,12 @@ export class AccessPath {
   private translateInOther(number: number, other: IndexedTlb): number {
     const place = other.find(number);
     if (place !== 0) return this.hitSecond(number, place, other) | 0;
-    return this.walk(number, ((number >>> this.otherShift) & 1) === 0 ? this.second : other) | 0;
+    return this.walk(number, this.homeOf(number)) | 0;
+  }
+
+  /** The TLB of the second level that the page with this number goes into. */
+  private homeOf(number: number): IndexedTlb {
+    return this.other === null || ((number >>> this.otherShift) & 1) === 0 ? this.second : this.other;
   }
 
   /** A hit of the second level at `place` of `tlb`. */

@@ -3,12 +3,15 @@
  * right: what is told of events that could make one wrong.
  */
 
+import * as translation from "../isa/translation.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import { AccessPath, type AccessPathParts } from "./access-path.ts";
 
 const { ATTRIBUTE_STORES, FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK } = layout;
-const { PREDICTIONS_SHIFT, WORD_ATTRIBUTES, WORD_SHIFT } = layout;
+const { LARGE_PREDICTIONS_MASK, LARGE_PREDICTIONS_SHIFT, LARGE_PREDICTIONS_WORD, PREDICTIONS_SHIFT } = layout;
+const { WORD_ATTRIBUTES, WORD_SHIFT } = layout;
+const { SIZE_4K, SIZE_BYTES } = translation;
 const KINDS = 3;
 const KIND_STORE = 1;
 /** The last frame of whose pages hits are predicted: frames are signed words on the fast path. */
@@ -31,13 +34,14 @@ export class FastPath {
     const { arrays, tlbs } = parts;
     this.parts = parts;
     this.words = arrays.words;
-    const small = tlbs.smallPageTlbs();
+    const byKind = tlbs.tlbsByKind();
+    const small = byKind.map(({ first, second }) => ({ first: first[0][0], second: second[0] }));
     // A fill replaces the predictions of loads and stores, or of fetches, but not of all three.
     const isUnified = small[2].first === small[0].first || small[2].first === small[1].first;
     this.limited = [...tlbs.first, ...tlbs.second].filter(({ isLimited }) => isLimited);
     // A translation by the general path teaches a PCID to the TLBs of its kind of access, which must be those of all kinds.
     const isShared = this.limited.every((tlb) => small.every(({ second }) => second.includes(tlb)));
-    const [loads, stores, fetches] = small.map((each, kind) => {
+    const [loads, stores, fetches] = byKind.map((each, kind) => {
       return new AccessPath(kind, each, !isUnified && isShared, parts);
     });
     this.loads = loads;
@@ -50,7 +54,7 @@ export class FastPath {
    * EFLAGS.AC, the current PCID). Nothing that was known before holds any more.
    */
   contextChanged(): void {
-    this.words.fill(0, LOAD_PREDICTIONS_WORD, LOAD_PREDICTIONS_WORD + (KINDS << PREDICTIONS_SHIFT));
+    this.words.fill(0, LOAD_PREDICTIONS_WORD, LARGE_PREDICTIONS_WORD + (KINDS << LARGE_PREDICTIONS_SHIFT));
     this.loads.forget();
     this.stores.forget();
     this.fetches.forget();
@@ -72,6 +76,17 @@ export class FastPath {
     for (let kind = 0; kind < KINDS; kind++) {
       const at = LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT) + ((la >>> 12) & PREDICTIONS_MASK);
       if (words[at] === place) words[at] = 0;
+    }
+    if (tlb.sizeOf(slot) !== SIZE_4K) this.largeSlotFilled(la, tlb, slot);
+  }
+
+  private largeSlotFilled(la: number, tlb: Tlb, slot: number): void {
+    const { words } = this;
+    const number = (la / SIZE_BYTES[tlb.sizeOf(slot)]) | 0;
+    for (let kind = 0; kind < KINDS; kind++) {
+      const first = LARGE_PREDICTIONS_WORD + (kind << LARGE_PREDICTIONS_SHIFT);
+      const at = first + (number & LARGE_PREDICTIONS_MASK);
+      if (words[at] === tlb.firstPlace + slot) words[at] = 0;
     }
   }
 

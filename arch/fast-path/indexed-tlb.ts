@@ -1,5 +1,5 @@
 /**
- * A TLB of either level that has an index (`Tlb.headAt`): lookups by its chains of page numbers, hits and insertions of 4 KiB pages
+ * A TLB of either level that has an index (`Tlb.headAt`): lookups by its chains of page numbers, hits and insertions of pages
  * under any replacement policy. A table says what a use makes of a set's state and which way is evicted, or the set has a log of its
  * uses (replacement-state.ts).
  */
@@ -14,8 +14,8 @@ import type { Tlb } from "../tlb/tlb.ts";
 const { TR_MASK } = translation;
 const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, REQUESTED_PAGE_CELL } = layout;
 const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
-/** The attributes that say that an entry is not one of a 4 KiB page. */
-const NOT_4K = 3 << ATTRIBUTE_SIZE_SHIFT;
+/** The attributes that are an entry's size. */
+const SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
 
 /** The TLB. Page numbers are bits 19:0 of them. */
 export class IndexedTlb {
@@ -82,7 +82,7 @@ export class IndexedTlb {
     if (words[(this.countWord + set) | 0] !== this.ways) return this.insertInEmptySlot(number, frame, attributes) | 0;
     const place = this.evict(set) | 0;
     const record = place << WORD_SHIFT;
-    if ((words[(record + WORD_ATTRIBUTES) | 0] & NOT_4K) !== 0) this.tlb.countAsSmall(place - this.firstPlace);
+    if (((words[(record + WORD_ATTRIBUTES) | 0] ^ attributes) & SIZE) !== 0) this.recount(place, attributes);
     // Out of the chain of the page that is evicted, and to the head of the other.
     const link = words[(record + WORD_LINK) | 0];
     const after = words[(record + WORD_NEXT) | 0];
@@ -123,11 +123,17 @@ export class IndexedTlb {
     return place;
   }
 
+  /** Counts an entry, in place of which another goes, as one of the other's size. */
+  private recount(place: number, attributes: number): void {
+    this.tlb.countAs(place - this.firstPlace, (attributes & SIZE) >> ATTRIBUTE_SIZE_SHIFT);
+  }
+
   private insertInEmptySlot(number: number, frame: number, attributes: number): number {
     const { tlb, words } = this;
     const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
-    const place =
-      this.firstPlace + tlb.insert(this.cells[REQUESTED_PAGE_CELL], number, pcid, 0, frame, attributes & TR_MASK);
+    const size = (attributes & SIZE) >> ATTRIBUTE_SIZE_SHIFT;
+    const tag = this.cells[REQUESTED_PAGE_CELL];
+    const place = this.firstPlace + tlb.insert(tag, number, pcid, size, frame, attributes & TR_MASK);
     words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] = attributes;
     return place;
   }

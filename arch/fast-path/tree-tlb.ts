@@ -9,7 +9,10 @@ import { TREE_WAYS } from "../tlb/replacement-state.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const { CELL_SHIFT, RECORD_CELLS, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
+const { ATTRIBUTE_SIZE_SHIFT, CELL_SHIFT, RECORD_CELLS, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } =
+  layout;
+/** The attributes that are an entry's size. */
+const SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
 const WAYS = TREE_WAYS;
 const WAYS_SHIFT = 31 - Math.clz32(WAYS);
 
@@ -76,6 +79,8 @@ export class TreeTlb {
     // The victim is the place not used last of the pair not used last.
     const root = (this.rootsAt + (this.firstPlace >> WAYS_SHIFT) + set) | 0;
     const place = words[(this.pairsAt + ((words[root] ^ 2) >> 1)) | 0] ^ 1;
+    if (((words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] ^ attributes) & SIZE) !== 0)
+      this.recount(place, attributes);
     words[root] = place;
     words[(this.pairsAt + (place >> 1)) | 0] = place;
     this.bytes[(this.marksByte + place) | 0] = number >>> this.hashShift;
@@ -83,6 +88,11 @@ export class TreeTlb {
     words[((place << WORD_SHIFT) + WORD_FRAME) | 0] = frame;
     words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = attributes;
     return place;
+  }
+
+  /** Counts an entry, in place of which another goes, as one of the other's size. */
+  private recount(place: number, attributes: number): void {
+    this.tlb.countAs(place - this.firstPlace, (attributes & SIZE) >> ATTRIBUTE_SIZE_SHIFT);
   }
 
   private findInSet(set: number): number {
@@ -98,7 +108,8 @@ export class TreeTlb {
 
   private insertInEmptySlot(number: number, frame: number, attributes: number): number {
     const { words } = this;
-    const place = this.firstPlace + this.tlb.insert(this.cells[REQUESTED_PAGE_CELL], number, 0, 0, 0, 0);
+    const size = (attributes >> ATTRIBUTE_SIZE_SHIFT) & 3;
+    const place = this.firstPlace + this.tlb.insert(this.cells[REQUESTED_PAGE_CELL], number, 0, size, 0, 0);
     words[(place << WORD_SHIFT) | WORD_FRAME] = frame;
     words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] = attributes;
     return place;

@@ -11,7 +11,8 @@
  *   word    128    rules of the paging mode, four words for each kind of access (paging-mode.ts)
  *           160    number of translations of large pages in all TLBs, plus FAST_PATH_OFF while the fast path is off
  *           256    predictions of hits: 256 for loads, 256 for stores, 256 for fetches
- *           1024   records, from place 128 on
+ *           1024   predictions of hits of larger pages: 64 for loads, 64 for stores, 64 for fetches
+ *           1216   records, from place 152 on
  *
  * Names end with what they count: `_CELL` and `_WORD` are indices into those arrays, `CELL_` and `WORD_` are offsets in a
  * record. Code on the fast path takes these constants as arch/fast-path/README.md says ("Constants").
@@ -36,9 +37,15 @@ export const PREDICTIONS_MASK = (1 << PREDICTIONS_SHIFT) - 1;
 export const LOAD_PREDICTIONS_WORD = 256;
 /** Word of the first prediction for stores. */
 export const STORE_PREDICTIONS_WORD = 512;
+/** log2 of the number of predictions of larger pages for one kind of access. */
+export const LARGE_PREDICTIONS_SHIFT = 6;
+/** The bits of the number of a larger page that choose a prediction. */
+export const LARGE_PREDICTIONS_MASK = (1 << LARGE_PREDICTIONS_SHIFT) - 1;
+/** Word of the first prediction of larger pages for loads; those for stores and for instruction fetches follow. */
+export const LARGE_PREDICTIONS_WORD = 1024;
 
 /** The first place, a multiple of 4 as the first place of every structure is. */
-const FIRST_PLACE = 128;
+const FIRST_PLACE = 152;
 
 /** Cell of a record: the tag, NaN while the slot is empty. */
 const CELL_TAG = 0;
@@ -68,7 +75,10 @@ export const ATTRIBUTE_PCID_SHIFT = 16;
 export const ATTRIBUTE_PCID_MASK = 0xfff;
 /** Position of the size of the entry (`SIZE_*`) in the attributes. */
 export const ATTRIBUTE_SIZE_SHIFT = 28;
-/** Attribute of a 4 KiB page that is known to have a chunk of memory behind it, at a frame below 2^31. */
+/**
+ * Attribute of a 4 KiB page that is known to have a chunk of memory behind it, at a frame below 2^31; of a larger page that is known
+ * to be at a frame below 2^31.
+ */
 export const ATTRIBUTE_MEMORY = 1 << 30;
 /**
  * Attribute of an entry of a first-level TLB: if stores are predicted to hit it, they are allowed. A load that fills the slot

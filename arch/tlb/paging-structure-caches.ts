@@ -109,9 +109,9 @@ export class PagingStructureCaches {
     for (const tlb of this.shared) tlb.tables.drop(-1);
   }
 
-  /** The cache of PDEs, or the TLB that holds them too; null where PDEs are not cached. */
-  pdes(): Tlb | null {
-    return this.levels[LOWEST_LEVEL];
+  /** The cache of the entries of a level, 2 (PDE) to 5, or the TLB that holds them too; null where they are not cached. */
+  ofLevel(level: number): Tlb | null {
+    return this.levels[level] ?? null;
   }
 
   /** Every structure that may hold entries of tables: those of their own, and TLBs that hold pages too. */

@@ -24,12 +24,12 @@ interface Holder {
   readonly size: number;
 }
 
-/** The TLBs that hold 4 KiB pages for one kind of access. */
-export interface SmallPageTlbs {
-  /** The one of the first level. */
-  readonly first: Tlb;
+/** The TLBs that one kind of access uses, by size of the pages that they hold (`SIZE_*`). */
+export interface TlbsOfKind {
+  /** Those of the first level; 4 KiB pages have one. */
+  readonly first: readonly (readonly Tlb[])[];
   /** Those of the second level. */
-  readonly second: readonly Tlb[];
+  readonly second: readonly (readonly Tlb[])[];
 }
 
 /** The TLBs that one kind of access uses. */
@@ -141,9 +141,14 @@ export class TlbHierarchy {
     this.insertFirst(ofKind, la, pcid, frame, flags);
   }
 
-  /** The TLBs of 4 KiB pages, by kind of access (load, store, fetch). */
-  smallPageTlbs(): SmallPageTlbs[] {
-    return this.byKind.map(({ small, secondSmall }) => ({ first: small, second: secondSmall }));
+  /** The TLBs by kind of access (load, store, fetch). */
+  tlbsByKind(): TlbsOfKind[] {
+    const ofSize = (holders: readonly Holder[], size: number) =>
+      holders.filter((holder) => holder.size === size).map(({ tlb }) => tlb);
+    return this.byKind.map(({ small, secondSmall, large, secondLarge }) => ({
+      first: [[small], ofSize(large, SIZE_2M), ofSize(large, SIZE_1G)],
+      second: [secondSmall, ofSize(secondLarge, SIZE_2M), ofSize(secondLarge, SIZE_1G)],
+    }));
   }
 
   /** Whether some entry of a larger page, in either level, translates `la` for accesses of `kind`. Changes nothing. */

@@ -170,13 +170,13 @@ export class Tlb {
     return slot;
   }
 
-  /** Counts the entry in `slot`, which is of another size, as one of a 4 KiB page that is written there next. */
-  countAsSmall(slot: number): void {
+  /** Counts the entry in `slot` as one of a size: such an entry is written there next. */
+  countAs(slot: number, size: number): void {
     const { words, sizeAt } = this;
-    const size = this.sizeOf(slot);
-    words[sizeAt + size]--;
-    words[sizeAt]++;
-    this.countLarge(size, -1);
+    words[sizeAt + this.sizeOf(slot)]--;
+    words[sizeAt + size]++;
+    this.countLarge(this.sizeOf(slot), -1);
+    this.countLarge(size, 1);
   }
 
   /** Writes an entry into `slot`, which is empty or whose entry was taken out of all counts and chains. */

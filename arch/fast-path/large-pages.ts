@@ -1,0 +1,230 @@
+/**
+ * Pages of 2 MiB, or of 1 GiB, for one kind of access: hits of both levels, and walks that start at the cached entry above the one
+ * that maps the page. The TLBs' code is that of small pages (tree-tlb.ts, indexed-tlb.ts): while this code runs, the cell of the
+ * requested page holds the tag of the larger page, and numbers are numbers of larger pages.
+ *
+ * Pages that a TLB holds in pieces are left to the general path.
+ */
+
+import * as translation from "../isa/translation.ts";
+import type { PhysicalMemory } from "../memory/physical-memory.ts";
+import * as chunks from "../memory/physical-memory.ts";
+import * as layout from "../tlb/cpu-arrays.ts";
+import type { Tlb } from "../tlb/tlb.ts";
+import type { AccessPathParts } from "./access-path.ts";
+import { IndexedTlb } from "./indexed-tlb.ts";
+import { LargeWalk } from "./large-walk.ts";
+import type { Permissions } from "./permissions.ts";
+import * as results from "./results.ts";
+import { TreeTlb } from "./tree-tlb.ts";
+
+// The module's own constants, which V8 folds into the code (README.md, "Constants").
+const { SIZE_BYTES, TAG_SIZE_STEP, TR_GLOBAL, TR_MASK, TR_SIZE_SHIFT } = translation;
+const { CHUNK_FRAMES_SHIFT } = chunks;
+const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, ATTRIBUTE_STORES } = layout;
+const { CELL_SHIFT, LARGE_PREDICTIONS_MASK, LARGE_PREDICTIONS_SHIFT, LARGE_PREDICTIONS_WORD } = layout;
+const { REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
+const { GENERAL, MISSED } = results;
+const KIND_STORE = 1;
+/** The attributes of size: that of the entry, and that of the page in the page tables. */
+const SIZES = (3 << ATTRIBUTE_SIZE_SHIFT) | (3 << TR_SIZE_SHIFT);
+/** In place of attributes that are known to allow the access: no entry has them. */
+const NO_ATTRIBUTES = -1;
+
+/** What a path of larger pages needs to know of its access. */
+export interface LargeAccess {
+  /** Load 0, store 1, fetch 2. */
+  readonly kind: number;
+  /** 2 MiB or 1 GiB (`SIZE_*`). */
+  readonly size: number;
+  /** Which TLBs hold pages of the size, of the first level and of the second; null where none does. */
+  readonly first: Tlb | null;
+  readonly second: Tlb | null;
+  readonly permissions: Permissions;
+  /** Cells of the counters of first-level and second-level hits. */
+  readonly hitsCell: number;
+  readonly secondLevelHitsCell: number;
+  readonly accessCycles: number;
+}
+
+/** The path of one size of page. */
+export class LargePages {
+  private readonly first: TreeTlb | IndexedTlb | null;
+  private readonly second: IndexedTlb | null;
+  /** Words of the numbers of entries of this size in them. */
+  private readonly firstCount: number;
+  private readonly secondCount: number;
+  private readonly permissions: Permissions;
+  private readonly largeWalk: LargeWalk;
+  private readonly cells: Float64Array;
+  private readonly words: Int32Array;
+  private readonly frameHigh: Uint8Array;
+  private readonly clock: Float64Array;
+  private readonly memory: PhysicalMemory;
+  private readonly isStore: boolean;
+  /** The attributes of size of its entries. */
+  private readonly sizes: number;
+  /** Pages of a page, and what its tag adds to its first address. */
+  private readonly pageMask: number;
+  private readonly perByte: number;
+  private readonly tagStep: number;
+  private readonly predictionsWord: number;
+  private readonly fillAttribute: number;
+  private readonly hitsCell: number;
+  private readonly secondLevelHitsCell: number;
+  private readonly accessCycles: number;
+  private readonly secondLevelHitCycles: number;
+  private allowedAttributes = NO_ATTRIBUTES;
+  /** The chunk of memory of the small page that was translated last, which exists. */
+  private chunkNumber = -1;
+
+  constructor(access: LargeAccess, parts: AccessPathParts) {
+    const { kind, size, first, second } = access;
+    const { arrays, clock, memory, preset } = parts;
+    this.first =
+      first === null ? null : first.replacement.isTree ? new TreeTlb(first, arrays) : new IndexedTlb(first, arrays);
+    this.second = second === null ? null : new IndexedTlb(second, arrays);
+    this.firstCount = (first?.sizeAt ?? 0) + size;
+    this.secondCount = (second?.sizeAt ?? 0) + size;
+    this.permissions = access.permissions;
+    this.largeWalk = new LargeWalk(access, parts);
+    this.cells = arrays.cells;
+    this.words = arrays.words;
+    this.frameHigh = arrays.frameHigh;
+    this.clock = clock;
+    this.memory = memory;
+    this.isStore = kind === KIND_STORE;
+    this.sizes = (size << ATTRIBUTE_SIZE_SHIFT) | (size << TR_SIZE_SHIFT);
+    this.pageMask = SIZE_BYTES[size] / 4096 - 1;
+    this.perByte = 1 / SIZE_BYTES[size];
+    this.tagStep = size * TAG_SIZE_STEP;
+    this.predictionsWord = LARGE_PREDICTIONS_WORD + (kind << LARGE_PREDICTIONS_SHIFT);
+    this.fillAttribute = kind === KIND_STORE ? ATTRIBUTE_STORES : 0;
+    this.hitsCell = access.hitsCell;
+    this.secondLevelHitsCell = access.secondLevelHitsCell;
+    this.accessCycles = access.accessCycles;
+    this.secondLevelHitCycles = access.accessCycles + preset.costs.secondLevelHit.value;
+  }
+
+  /** Begins another context (`FastPath.contextChanged`). */
+  forget(): void {
+    this.allowedAttributes = NO_ATTRIBUTES;
+    this.largeWalk.forget();
+  }
+
+  /**
+   * Translates the page in `REQUESTED_PAGE_CELL`, bits 19:0 of whose number are `number`, if the first level holds it as part of a
+   * page of this size. Returns its frame; `MISSED` where it does not; `GENERAL` where the access is left to the general path.
+   */
+  translateInFirst(number: number): number {
+    const { words, cells, first } = this;
+    if (first === null || words[this.firstCount] === 0) return MISSED;
+    const page = cells[REQUESTED_PAGE_CELL];
+    const piece = number & this.pageMask;
+    const tag = page - piece * 4096 + this.tagStep;
+    const largeNumber = (page * this.perByte) | 0;
+    const predicted = words[(this.predictionsWord + (largeNumber & LARGE_PREDICTIONS_MASK)) | 0];
+    if (
+      cells[predicted << CELL_SHIFT] === tag &&
+      (!this.isStore || words[((predicted << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] < 0)
+    ) {
+      return this.touch(predicted, piece) | 0;
+    }
+    cells[REQUESTED_PAGE_CELL] = tag;
+    const place = first.find(largeNumber);
+    cells[REQUESTED_PAGE_CELL] = page;
+    return place === 0 ? MISSED : this.hit(largeNumber, place, piece) | 0;
+  }
+
+  /** {@link translateInFirst} for the second level. */
+  translateInSecond(number: number): number {
+    const { words, cells, second } = this;
+    if (second === null || words[this.secondCount] === 0) return MISSED;
+    const page = cells[REQUESTED_PAGE_CELL];
+    const piece = number & this.pageMask;
+    const largeNumber = (page * this.perByte) | 0;
+    cells[REQUESTED_PAGE_CELL] = page - piece * 4096 + this.tagStep;
+    const place = second.find(largeNumber);
+    const frame = place === 0 ? MISSED : this.hitSecond(largeNumber, place, piece) | 0;
+    cells[REQUESTED_PAGE_CELL] = page;
+    return frame;
+  }
+
+  /** A walk for a page that no TLB holds; `MISSED` where it is left to the general path. */
+  walk(number: number): number {
+    const { cells, first, second, largeWalk } = this;
+    if (first === null || second === null) return MISSED;
+    const page = cells[REQUESTED_PAGE_CELL];
+    const largeNumber = (page * this.perByte) | 0;
+    const base = largeWalk.walk(largeNumber);
+    if (base < 0) return MISSED;
+    const piece = number & this.pageMask;
+    cells[REQUESTED_PAGE_CELL] = page - piece * 4096 + this.tagStep;
+    second.insert(largeNumber, base, largeWalk.attributes);
+    this.fill(largeNumber, base, largeWalk.attributes);
+    cells[REQUESTED_PAGE_CELL] = page;
+    return (base + piece) | 0;
+  }
+
+  /** A hit of the first level that is known to be allowed. */
+  private touch(place: number, piece: number): number {
+    const frame = (this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0] + piece) | 0;
+    if (frame >>> CHUNK_FRAMES_SHIFT !== this.chunkNumber && !this.hasMemory(frame)) return GENERAL;
+    (this.first as TreeTlb | IndexedTlb).use(place);
+    this.cells[this.hitsCell]++;
+    this.clock[0] += this.accessCycles;
+    return frame;
+  }
+
+  private hit(largeNumber: number, place: number, piece: number): number {
+    const { words } = this;
+    const at = ((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0;
+    if ((words[at] & ~ATTRIBUTE_STORES) !== this.allowedAttributes && !this.allows(place)) return GENERAL;
+    words[at] |= this.fillAttribute;
+    words[(this.predictionsWord + (largeNumber & LARGE_PREDICTIONS_MASK)) | 0] = place;
+    return this.touch(place, piece) | 0;
+  }
+
+  private hitSecond(largeNumber: number, place: number, piece: number): number {
+    const { words, first, second } = this;
+    if (first === null || second === null) return GENERAL;
+    const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
+    if (attributes !== this.allowedAttributes && !this.allows(place)) return GENERAL;
+    const base = words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
+    const frame = (base + piece) | 0;
+    if (frame >>> CHUNK_FRAMES_SHIFT !== this.chunkNumber && !this.hasMemory(frame)) return GENERAL;
+    second.use(place);
+    this.cells[this.secondLevelHitsCell]++;
+    this.clock[0] += this.secondLevelHitCycles;
+    this.fill(largeNumber, base, this.allowedAttributes);
+    return frame;
+  }
+
+  private fill(largeNumber: number, base: number, attributes: number): void {
+    const place = (this.first as TreeTlb | IndexedTlb).insert(largeNumber, base, attributes | this.fillAttribute);
+    this.words[(this.predictionsWord + (largeNumber & LARGE_PREDICTIONS_MASK)) | 0] = place;
+  }
+
+  /** Whether the entry at `place` may be used: then its attributes are those allowed from now on. */
+  private allows(place: number): boolean {
+    const { words, permissions } = this;
+    const at = (place << WORD_SHIFT) | WORD_ATTRIBUTES;
+    const attributes = words[at] & ~ATTRIBUTE_STORES;
+    if ((attributes & SIZES) !== this.sizes) return false;
+    const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
+    if ((attributes & TR_GLOBAL) === 0 && pcid !== permissions.pcid) return false;
+    if (!permissions.rulesAllow(attributes & TR_MASK)) return false;
+    const isMarked = (attributes & ATTRIBUTE_MEMORY) !== 0;
+    if (!isMarked && (this.frameHigh[place] !== 0 || words[(place << WORD_SHIFT) | WORD_FRAME] < 0)) return false;
+    words[at] |= ATTRIBUTE_MEMORY;
+    this.allowedAttributes = attributes | ATTRIBUTE_MEMORY;
+    return true;
+  }
+
+  /** Whether there is memory for a frame; then it is in the chunk that was used last. */
+  private hasMemory(frame: number): boolean {
+    if (this.memory.chunkAt(frame) === null) return false;
+    this.chunkNumber = frame >>> CHUNK_FRAMES_SHIFT;
+    return true;
+  }
+}

@@ -1,0 +1,6 @@
+/** What the parts of the fast path return in place of a frame; nothing has changed then. */
+
+/** The general path does the access from its beginning. */
+export const GENERAL = -1;
+/** No TLB holds the page, under any PCID: the general path does the access from the page walk on. */
+export const MISSED = -2;
