@@ -4,6 +4,7 @@
  * a miss a load, its median a whole one). So the least over several orders and beginnings is what can be compared.
  */
 import { describe, expect, it } from "vitest";
+import { presetByName } from "../../../arch/index.ts";
 import { type Random, randomStream } from "../../../src/machine/random.ts";
 import { cpuWith, curves, FIRST_LEVEL_NS, SECOND_LEVEL_NS, sequences } from "./silicon.ts";
 
@@ -11,6 +12,11 @@ const PRESET = "sapphire-rapids";
 /** A load that takes longer has walked. */
 const WALK_SEEN_NS = 4.9;
 const ORDERS = 6;
+/** The core's clock. */
+const GIGAHERTZ = 3.0;
+/** Pages whose lines, one each, no longer fit the first-level data cache; and what a load pays then. */
+const DATA_CACHED_PAGES = 1024;
+const DATA_MISS_NS = 3.67;
 
 type Cpu = ReturnType<typeof cpuWith>;
 
@@ -76,6 +82,57 @@ describe("the preset of Sapphire Rapids and a measured core", () => {
     }
   });
 
+  it("go round seven pages of a set in one of three patterns, and the core shows no other", () => {
+    const settled = new Set<number>();
+    const cpu = cpuWith(PRESET, 9, 16);
+    const random = randomStream(1);
+    const round = (times: number) => {
+      for (let i = 0; i < times; i++) for (let page = 0; page < 7; page++) cpu.load(page * 16 * 4096, 4);
+    };
+    for (let beginning = 0; beginning < 1000; beginning++) {
+      for (let i = 0; i < 20; i++) cpu.load(random.between(0, 8) * 16 * 4096, 4);
+      round(30);
+      const before = cpu.counters()["dtlb_load_misses.stlb_hit"];
+      round(6);
+      settled.add((cpu.counters()["dtlb_load_misses.stlb_hit"] - before) / 42);
+    }
+    const patterns = [...settled].sort((a, b) => a - b);
+    expect(patterns.map((fraction) => fraction.toFixed(2))).toEqual(["0.33", "0.50", "1.00"]);
+    for (const { stride, points } of curves("dtlb-loads.txt")) {
+      const ns = points.find(({ pages }) => pages === 7)?.ns;
+      // From 16 on all pages are in one set.
+      if (stride < 16 || ns === undefined) continue;
+      const measured = (ns - FIRST_LEVEL_NS) / (SECOND_LEVEL_NS - FIRST_LEVEL_NS);
+      const nearest = Math.min(...patterns.map((fraction) => Math.abs(fraction - measured)));
+      expect(nearest, `stride ${stride}`).toBeLessThan(0.05);
+    }
+  });
+
+  it("pay more for a walk the further apart tables are, the core with its second dimension 1 to 3 times as much", () => {
+    const found: { stride: number; pages: number; ratio: number; emulated: number }[] = [];
+    for (const { stride, points } of curves("dtlb-loads.txt")) {
+      const point = points.findLast(({ pages }) => pages <= 4096);
+      // At a stride of 1024 pages the curve ends before all loads walk.
+      if (point === undefined || stride === 1024) continue;
+      const { pages, ns } = point;
+      const dataNs = pages < DATA_CACHED_PAGES ? 0 : DATA_MISS_NS;
+      const measured = (ns - FIRST_LEVEL_NS - dataNs) * GIGAHERTZ;
+      const emulated = walkCycles(pages, stride);
+      found.push({ stride, pages, emulated, ratio: measured / emulated });
+    }
+    expect(found.length).toBeGreaterThan(5);
+    for (const count of new Set(found.map(({ pages }) => pages))) {
+      const cycles = found.filter(({ pages }) => pages === count).map(({ emulated }) => emulated);
+      expect(cycles, `${count} pages`).toEqual([...cycles].sort((a, b) => a - b));
+    }
+    expect(found.filter(({ ratio }) => !(ratio >= 1 && ratio <= 3))).toEqual([]);
+  });
+
+  it("take as many cycles for a dependent hit in the second level", () => {
+    const { value } = presetByName(PRESET).costs.secondLevelHit;
+    expect(value).toBe(Math.round((SECOND_LEVEL_NS - FIRST_LEVEL_NS) * GIGAHERTZ));
+  });
+
   it("begin to miss the first-level TLB for fetches at the same number of pages", () => {
     for (const { stride, points } of curves("itlb.txt")) {
       const measured = points.find(({ pages, ns }) => pages >= 8 && ns > 0.7)?.pages;
@@ -104,6 +161,20 @@ describe("the preset of Sapphire Rapids and a measured core", () => {
     expect(certain).toBeGreaterThan(compared / 2);
   });
 });
+
+/** Cycles of walks for a load of pages in a random order. */
+function walkCycles(pages: number, stride: number): number {
+  const cpu = cpuWith(PRESET, pages, stride);
+  const order = shuffled(pages, randomStream(pages));
+  const visit = () => {
+    for (const page of order) cpu.load(page * stride * 4096, 4);
+  };
+  visit();
+  visit();
+  const before = cpu.counters()["dtlb_load_misses.walk_active"];
+  visit();
+  return (cpu.counters()["dtlb_load_misses.walk_active"] - before) / pages;
+}
 
 /** First-level misses in a period, once the TLB has settled after some random visits. */
 function missesPerPeriod(pages: number, visits: readonly number[], seed: number): number {
