@@ -19,6 +19,8 @@ import { temporaryFolder } from "../fixtures.ts";
 import { CLI, mmulab } from "../run-cli.ts";
 
 const { path: root, write } = temporaryFolder();
+/** How often a sweep is killed. */
+const KILLS = Number(process.env.MMULAB_KILLS ?? 4);
 const specPath = write("grid.yaml", "workload: mixed\nseeds: 3\ngrid:\n  cpus: [1, 2]\n  operations: 30\n");
 const spec = readSweepSpec(specPath);
 const points = sweepPoints(spec);
@@ -137,10 +139,12 @@ describe("a sweep that is killed", () => {
   it("again and again loses nothing that was finished, and ends with the table of one that was not", async () => {
     const here = mkdtempSync(join(root, "killed-"));
     const [cut, whole] = ["cut.jsonl", "whole.jsonl"].map((name) => join(here, name));
-    const arguments_ = (out: string) => [CLI, "sweep", specPath, "--out", out, "--jobs", "1", "--json"];
+    // Each kill waits for one more point.
+    const points = write("killed.yaml", readFileSync(specPath, "utf8").replace("seeds: 3", `seeds: ${KILLS}`));
+    const arguments_ = (out: string) => [CLI, "sweep", points, "--out", out, "--jobs", "1", "--json"];
     const start = (): ChildProcess => spawn(process.execPath, arguments_(cut), { stdio: "ignore" });
     let before: string[] = [];
-    for (let kill = 0; kill < 4; kill++) {
+    for (let kill = 0; kill < KILLS; kill++) {
       const child = start();
       const ended = new Promise((resolve) => child.on("close", resolve));
       const linesBefore = before.length;
