@@ -148,3 +148,29 @@ test("mistakes in settings of a machine name the setting, its value and what was
     "features: pcid: 1: expected true or false",
   );
 });
+
+test("CR4 takes the bit of each feature that a CPU has, and no bit of one that it has not", () => {
+  const bits = {
+    pge: CR4_PGE,
+    pcid: CR4_PCIDE,
+    smep: CR4_SMEP,
+    smap: CR4_SMAP,
+    pku: CR4_PKE,
+    pks: CR4_PKS,
+    shadowStack: CR4_CET,
+  } as const;
+  const all = Object.fromEntries(Object.keys(bits).map((name) => [name, true]));
+  for (const [name, bit] of Object.entries(bits)) {
+    for (const has of [true, false]) {
+      const cpu = cpuOf({ preset: "sapphire-rapids", features: { ...all, [name]: has } });
+      const write = (): unknown => cpu.writeCr4(CR4_PAE + bit);
+      if (has) {
+        write();
+        expect(cpu.cr4, name).toBe(CR4_PAE + bit);
+      } else {
+        refused(write);
+        expect(cpu.cr4 & bit, name).toBe(0);
+      }
+    }
+  }
+});

@@ -3,8 +3,17 @@ import { describe, expect, it } from "vitest";
 import * as arch from "../../../arch/index.ts";
 import * as mm from "../../../mm/index.ts";
 import * as src from "../../../src/index.ts";
+import { thrown } from "../guest.ts";
 
-const { MmulabError } = arch;
+const {
+  MmulabError,
+  formatLinearAddress,
+  formatLinearAddress16,
+  Machine,
+  MachineUsageError,
+  parsePreset,
+  presetByName,
+} = arch;
 
 /** Every exported class of errors. */
 function errorClasses(exported: Readonly<Record<string, unknown>>): [string, { prototype: unknown }][] {
@@ -61,5 +70,24 @@ describe("errors for the person who uses mmulab", () => {
     expect(caught(() => src.bootKernel({ memoryBytes: 2 ** 26 }).allocFrames(20_000))).toMatchObject({
       code: "NO_MEMORY",
     });
+  });
+});
+
+describe("an address in a message", () => {
+  it("has the 64 bits that the CPU sees", () => {
+    expect(formatLinearAddress(0xc900_0000_5000)).toBe("0xffffc90000005000");
+    expect(formatLinearAddress(0x7fff_0000_5000)).toBe("0x7fff00005000");
+    expect(formatLinearAddress16(0xc900_0000_5000)).toBe("0xffffc90000005000");
+    expect(formatLinearAddress16(0x5000)).toBe("0x0000000000005000");
+  });
+
+  it("is never longer for a long value", () => {
+    const preset = { ...presetByName("zen4"), vendor: "x".repeat(5000) };
+    expect(() => parsePreset(preset)).toThrow(/^preset: vendor: x{20,200}: expected /);
+  });
+
+  it("names what was wrong as a field too", () => {
+    const problem = thrown(MachineUsageError, () => new Machine({ memoryBytes: 2 ** 37, maxPhyAddr: 36 }));
+    expect(problem).toMatchObject({ subject: "memoryBytes", message: expect.stringContaining("2^36") });
   });
 });

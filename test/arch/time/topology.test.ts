@@ -23,3 +23,15 @@ describe("topology", () => {
     expect(() => new Machine({ cpus: 5, topology })).toThrow("topology: 2x2x1: expected");
   });
 });
+
+describe("a topology of one's own", () => {
+  it.each([
+    { sockets: 1, coresPerSocket: 0, threadsPerCore: 4 },
+    { sockets: -2, coresPerSocket: -2, threadsPerCore: 1 },
+    { sockets: 2, coresPerSocket: 1.5, threadsPerCore: 2 },
+  ])("of %j is refused", (topology) => {
+    expect(() => new Machine({ cpus: 1, topology })).toThrow(
+      /^topology: .*: expected sockets x cores x threads with room/,
+    );
+  });
+});

@@ -91,3 +91,22 @@ test("probe explains every level and changes nothing", () => {
   expect(guest.cpu.probe(BASE).levels[2].reservedBits).toBe(1n << 50n);
   expect(guest.cpu.probe(BASE + 2 ** 39)).toMatchObject({ outcome: "not present", physical: null });
 });
+
+test("variable ranges that overlap: WT over WB, and UC for every pair that the manual leaves undefined (11.11.4.1)", () => {
+  const types = [UC, WC, WT, WP, WB];
+  for (const a of types) {
+    for (const b of types) {
+      const guest = new Guest();
+      guest.map(BASE, TARGET);
+      const mask = ((1n << 46n) - (1n << 30n)) | 0x800n;
+      for (const [i, type] of [a, b].entries()) {
+        guest.cpu.wrmsr(0x200 + 2 * i, BigInt(TARGET) | BigInt(type));
+        guest.cpu.wrmsr(0x201 + 2 * i, mask);
+      }
+      const throughBoth = [a, b].includes(WT) && [a, b].includes(WB);
+      const expected = a === b ? a : throughBoth ? WT : UC;
+      const name = { [UC]: "UC", [WC]: "WC", [WT]: "WT", [WP]: "WP", [WB]: "WB" }[expected];
+      expect([a, b, guest.cpu.memoryType(BASE)]).toEqual([a, b, name]);
+    }
+  }
+});

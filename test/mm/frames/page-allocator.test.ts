@@ -131,3 +131,13 @@ describe("the page allocator", () => {
     expect(memory.readWord(frame, 5)).toBe(0);
   });
 });
+
+describe("a block that was given back", () => {
+  it("is free in all of its frames, and no other frame is", () => {
+    const pages = allocatorOf(16 * MIB);
+    const [before, block, after] = [0, 2, 0].map((order) => pages.allocPages(0, order, FRAME_CALLER, GFP_KERNEL));
+    pages.freePagesOf(0, block, 2);
+    for (let i = 0; i < 4; i++) expect(pages.useOf(block + i), `frame ${i}`).toBe(FRAME_FREE);
+    for (const frame of [before, after]) expect(pages.useOf(frame)).toBe(FRAME_CALLER);
+  });
+});

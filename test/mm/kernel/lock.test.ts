@@ -170,6 +170,23 @@ describe("spinlocks", () => {
   });
 });
 
+describe("lock statistics", () => {
+  it("count a bounce where another CPU had the lock last, and none the first time or on the same CPU", () => {
+    const loop = new EventLoop(2);
+    const lock = new SpinLock("lock", loop, COSTS);
+    function* visit(): KernelCode<void> {
+      if (!lock.tryTake()) yield* lock.take();
+      lock.release();
+    }
+    const bounces: number[] = [];
+    for (const cpu of [0, 0, 1, 1, 0]) {
+      loop.runSync(cpu, visit());
+      bounces.push(lockStatistics(loop)[0].acquisitionBounces);
+    }
+    expect(bounces).toEqual([0, 0, 1, 1, 2]);
+  });
+});
+
 describe("mutexes", () => {
   it("let their waiter's CPU run other threads meanwhile", () => {
     const loop = new EventLoop(2);

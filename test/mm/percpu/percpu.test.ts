@@ -130,3 +130,14 @@ describe("the per-CPU allocator", () => {
     expect(kernel.verify()).toEqual([]);
   });
 });
+
+describe("free_percpu of nothing", () => {
+  it("does nothing and takes no time", () => {
+    const kernel = bootKernel({ cpus: 2 });
+    const percpu = new PercpuAllocator(kernel.vm);
+    const clock = kernel.machine.loop.clockCycles[0];
+    kernel.run(() => percpu.free(0));
+    expect(kernel.machine.loop.clockCycles[0]).toBe(clock);
+    expect(kernel.log.warnings).toBe(0);
+  });
+});

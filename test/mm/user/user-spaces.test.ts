@@ -120,6 +120,19 @@ describe("context switches", () => {
     expect(userEntries(machine, 0)).toEqual([]);
   });
 
+  it("send no flush for a munmap of what is not mapped", () => {
+    const machine = boot();
+    const mm = newSpace(machine, 4);
+    for (const cpu of [0, 1]) {
+      on(machine, cpu, () => machine.spaces.switchTo(mm));
+      touchAll(machine, cpu, 4);
+    }
+    machine.flushes.length = 0;
+    machine.kernel.run(munmap(machine.spaces, mm, TEXT + 2 ** 30, TEXT + 2 ** 30 + PAGE_SIZE), 0);
+    expect(machine.flushes).toEqual([]);
+    expect(machine.kernel.vm.flushing.smp.taken[1]).toBe(0);
+  });
+
   it("leave a lazy CPU alone for munmap of pages, and make it catch up when the process comes back", () => {
     const machine = boot();
     const mm = newSpace(machine, 4);

@@ -236,6 +236,13 @@ describe("verify finds what is wrong with vm_structs", () => {
       },
     ],
     [
+      "a vm_struct with another size than its area",
+      ({ kernel, small }) => {
+        kernel.vm.vms.sizeBytes[vmAt(kernel, small)] += PAGE;
+        return `the vm_struct of ${shown(small)}-${shown(small + 4 * PAGE)} says ${shown(small)} and ${5 * PAGE} bytes`;
+      },
+    ],
+    [
       "a wrong number of vmalloc pages",
       ({ kernel }) => {
         kernel.vm.nrVmallocPages -= 3;
