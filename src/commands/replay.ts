@@ -7,6 +7,7 @@ import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { InputFileError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
+import { followRecording } from "../recording/follow/follow.ts";
 import { type ReplayResult, replayRecording } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
@@ -16,6 +17,7 @@ import { type LackeyCommandOptions, replayLackeyFile } from "./replay-lackey.ts"
 
 interface ReplayCommandOptions extends LackeyCommandOptions, FtraceCommandOptions {
   readonly differences: number;
+  readonly follow?: boolean;
   readonly lackey?: string;
   readonly ftrace?: string;
 }
@@ -23,6 +25,8 @@ interface ReplayCommandOptions extends LackeyCommandOptions, FtraceCommandOption
 const HELP = `
 Each file is a recording of calls into a real kernel's vmalloc, JSON lines, plain or gzip. The emulated kernel starts
 from the recorded state, makes the same calls, and is compared in every returned address, every event and the final state.
+
+With --follow, CPUs may have run at the same time in a recording: the order of events is taken from it, the rest compared.
 
 With --lackey, the file is what valgrind --tool=lackey --trace-mem=yes wrote of any program, plain or gzip (- is standard
 input): its references go through the MMU, and counters are printed as perf stat prints them.
@@ -85,6 +89,7 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
       optionParser(wholeNumber(0, 1_000_000)),
       1,
     )
+    .option("--follow", "take the order of events from recordings in which CPUs ran at the same time; compare the rest")
     .option("--quiet", "print only what --json asks for and errors")
     .addHelpText("after", HELP);
   addFigureOptions(command);
@@ -112,6 +117,7 @@ const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly mo
   warmup: { name: "--warmup", modes: ["--lackey"] },
   fieldSeparator: { name: "-x", modes: ["--lackey"] },
   differences: { name: "--differences", modes: ["recordings"] },
+  follow: { name: "--follow", modes: ["recordings"] },
 };
 
 /** Refuses what would otherwise be given and silently not heeded. */
@@ -154,7 +160,7 @@ async function replayFiles(files: readonly string[], options: ReplayCommandOptio
     progress.update(i, file);
     let result: ReplayResult;
     try {
-      result = await replayRecording(file, {
+      result = await (options.follow ? followRecording : replayRecording)(file, {
         differencesMax: options.differences,
         onProgress: (calls) => progress.update(i, `${file}: call ${calls}`),
       });

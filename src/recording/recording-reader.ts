@@ -48,6 +48,14 @@ export interface MigrateItem {
   readonly cpu: number;
 }
 
+/** Events outside any call, in a recording in which CPUs ran at the same time. */
+export interface RunningItem {
+  readonly kind: "running";
+  /** The line before the first of them. */
+  readonly line: number;
+  readonly events: readonly RecordedEvent[];
+}
+
 /** The state at the end. */
 export interface EndItem {
   readonly kind: "end";
@@ -59,12 +67,28 @@ export interface EndItem {
 /** A step of a recording, in the file's order: one `start`, then calls, waits and migrations, one `end`. */
 export type RecordingItem = StartItem | CallItem | WaitItem | MigrateItem | EndItem;
 
+/** A step of a recording in which CPUs may have run at the same time. */
+export type ConcurrentItem = RecordingItem | RunningItem;
+
 /**
  * Reads a recording, gzip or plain.
- * @throws InputFileError when `file` cannot be read or is not a recording of version 1, at the line that shows it
+ * @throws InputFileError when `file` cannot be read or is not a recording of version 1, at the line that shows it; when CPUs ran at
+ *   the same time in it
  */
 export async function* readRecording(file: string): AsyncGenerator<RecordingItem> {
-  const parser = new RecordingParser(file);
+  for await (const item of readItems(file, false)) if (item.kind !== "running") yield item;
+}
+
+/**
+ * Reads a recording in which CPUs may have run at the same time: events of any CPU stand anywhere.
+ * @throws InputFileError when `file` cannot be read or is not a recording of version 1, at the line that shows it
+ */
+export function readConcurrentRecording(file: string): AsyncGenerator<ConcurrentItem> {
+  return readItems(file, true);
+}
+
+async function* readItems(file: string, isConcurrent: boolean): AsyncGenerator<ConcurrentItem> {
+  const parser = new RecordingParser(file, isConcurrent);
   for await (const batch of readLineBatches(file)) {
     for (let i = 0; i < batch.lines.length; i++) {
       const item = parser.feed(batch.lines[i], batch.firstLine + i);
@@ -76,6 +100,8 @@ export async function* readRecording(file: string): AsyncGenerator<RecordingItem
 
 type Line = Record<string, unknown>;
 
+type Step = CallItem | WaitItem | MigrateItem | RunningItem;
+
 /** Turns lines into items; a step's item comes once the line after its last event has been seen. */
 class RecordingParser {
   private readonly file: string;
@@ -83,18 +109,24 @@ class RecordingParser {
   private header: RecordingHeader | null = null;
   private state = new StateCollector();
   /** The step whose events are being read, but for these. */
-  private open: CallItem | WaitItem | MigrateItem | null = null;
+  private open: Step | null = null;
   private events: RecordedEvent[] = [];
   private endLine = 0;
   /** Calls so far. */
   private calls = 0;
   private line = 0;
 
-  constructor(file: string) {
+  /** CPUs of the open step's events: all of them, and the last one. */
+  private readonly stepCpus = new Set<unknown>();
+  private lastCpu: unknown = null;
+  private readonly isConcurrent: boolean;
+
+  constructor(file: string, isConcurrent: boolean) {
     this.file = file;
+    this.isConcurrent = isConcurrent;
   }
 
-  feed(text: string, lineNumber: number): RecordingItem | null {
+  feed(text: string, lineNumber: number): ConcurrentItem | null {
     this.line = lineNumber;
     const line = this.parseJson(text);
     if (this.section === "calls") return this.readStep(line);
@@ -151,11 +183,8 @@ class RecordingParser {
     return { kind: "start", header, state, lines };
   }
 
-  private readStep(line: Line): RecordingItem | null {
-    if ("ev" in line) {
-      this.readEvent(line);
-      return null;
-    }
+  private readStep(line: Line): ConcurrentItem | null {
+    if ("ev" in line) return this.readEvent(line);
     if ("wait_done" in line) {
       if (this.open?.kind !== "wait") throw this.problem('"wait_done" without "wait"');
       this.check(waitDoneSchema, line, "wait_done");
@@ -165,7 +194,7 @@ class RecordingParser {
     return this.replaceOpen(this.readStepStart(line));
   }
 
-  private readStepStart(line: Line): CallItem | WaitItem | MigrateItem | null {
+  private readStepStart(line: Line): Step | null {
     if ("call" in line) return { kind: "call", line: this.line, call: this.readCall(line), events: [] };
     if ("migrate" in line) {
       const cpu = this.check(migrateSchema, line, "migrate").migrate;
@@ -194,18 +223,36 @@ class RecordingParser {
     return call;
   }
 
-  private readEvent(line: Line): void {
+  private readEvent(line: Line): ConcurrentItem | null {
     const problem = eventProblem(line);
     if (problem !== null) throw this.problem(problem);
-    if (this.open === null || this.open.kind === "migrate")
-      throw this.problem(`event "${line.ev}" outside any call or wait`);
+    const isOutside = this.open === null || this.open.kind === "migrate";
+    if (!this.isConcurrent) this.checkSequential(line, isOutside);
+    const ended = isOutside ? this.replaceOpen({ kind: "running", line: this.line - 1, events: [] }) : null;
     this.events.push(line as RecordedEvent);
+    return ended;
+  }
+
+  /** Refuses what only happens where CPUs run at the same time: the order of their events is that machine's and not predictable. */
+  private checkSequential(line: Line, isOutside: boolean): void {
+    const cpu = line.on_cpu ?? 0;
+    let reason: string | null = null;
+    if (isOutside) reason = `event "${line.ev}" outside any call or wait`;
+    else if (line.ev === "drain" && this.open?.kind === "call") reason = "the drain work runs during a call";
+    else if (cpu !== this.lastCpu && this.stepCpus.has(cpu))
+      reason = `events of CPUs ${this.lastCpu} and ${cpu} alternate`;
+    this.stepCpus.add(cpu);
+    this.lastCpu = cpu;
+    if (reason === null) return;
+    throw this.problem(`${reason}: CPUs ran at the same time here, which mmulab replay --follow can follow`);
   }
 
   /** Ends the open step, if there is one, and begins another. */
-  private replaceOpen(next: CallItem | WaitItem | MigrateItem | null): RecordingItem | null {
+  private replaceOpen(next: Step | null): ConcurrentItem | null {
     const { open, events } = this;
     this.open = next;
+    this.stepCpus.clear();
+    this.lastCpu = null;
     if (open === null || open.kind === "migrate") return open;
     this.events = [];
     return { ...open, events };
