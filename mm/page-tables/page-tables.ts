@@ -174,6 +174,22 @@ export class PageTables {
     return owed;
   }
 
+  /**
+   * Entries that unmapping [start, end) looks at: one for each page, but where there is no table for 2 MiB, that is one. Ranges of less
+   * than 4 MiB count a page each.
+   */
+  entriesOf(start: number, end: number): number {
+    const pages = (end - start) / PAGE_SIZE;
+    if (pages < 2 * ENTRIES_PER_TABLE) return pages;
+    let entries = 0;
+    for (let la = start; la < end; ) {
+      const next = Math.min(end, la - (la % PMD_SIZE) + PMD_SIZE);
+      entries += this.pteTableAt(la) !== 0 || this.cursor.isLeaf ? (next - la) / PAGE_SIZE : 1;
+      la = next;
+    }
+    return entries;
+  }
+
   /** Gives the frame of a table back that was taken out and flushed: for {@link TakenTables} alone. */
   freeTable(frame: number, level: number): void {
     this.tables[level]--;

@@ -1,6 +1,5 @@
 /** Freeing areas lazily: `free_vmap_area_noflush`, `free_unmap_vmap_area`, `find_unlink_vmap_area`. */
 
-import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
 import { flushOwed } from "../flush/tlb-flush.ts";
@@ -66,8 +65,9 @@ function* freeVmapAreaFlushed(state: Vmalloc, area: number, owed: OwedFlush): Ke
 /** Clears an area's page-table entries; the flush that is owed for them. */
 function unmapVmapArea(state: Vmalloc, area: number): OwedFlush {
   const { start, end } = state.areas;
+  const entries = state.tables.entriesOf(start[area], end[area]);
   const owed = state.tables.vunmapRangeNoflush(start[area], end[area]);
-  state.loop.spend(((end[area] - start[area]) / PAGE_SIZE) * state.costs.entryWriteCycles);
+  state.loop.spend(entries * state.costs.entryWriteCycles);
   return owed;
 }
 

@@ -32,6 +32,7 @@ import { type FigureCounts, figureCounts, figuresOfMachine } from "../report/fig
 import { costParts } from "../report/flush-costs.ts";
 import { describeSettings, kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
 import { type FtraceEvent, parseFtraceLine } from "./ftrace-lines.ts";
+import { mappedBytes, type ReservedAreas, WITHOUT_PAGES } from "./ftrace-mapped.ts";
 import { type LostEvents, NO_CPU, SkipList, type SkippedLines, TICKS } from "./ftrace-skips.ts";
 import { FtraceSurvey } from "./ftrace-survey.ts";
 
@@ -144,7 +145,7 @@ async function replayLines(text: TwiceReadLines, name: string, options: FtraceOp
       const event = parseFtraceLine(line);
       // A trace that grows meanwhile is replayed as far as it went before.
       if (event.event === "skip" || event.event === "lost" || made === survey.events) continue;
-      replay.make(event, firstLine + i);
+      replay.make(event, firstLine + i, made);
       if (made++ % 1024 === 0) options.onProgress?.(bytesRead, made);
     }
   }
@@ -156,6 +157,8 @@ class FtraceReplay {
   private readonly skipped: SkipList;
   private readonly counter = new EventCounter();
   private readonly frames: Uint32Array;
+  /** Allocations for which nothing is mapped. */
+  private readonly reserved: ReservedAreas;
   /** Where the areas of the trace are here. */
   private readonly live = new Map<bigint, number>();
   private readonly traced: { cpus: number; seconds: number; lazyMaxPages: number; purges: number; areasPurged: number };
@@ -178,6 +181,7 @@ class FtraceReplay {
     const { cpus, lazyMaxPages } = survey;
     this.firstSeconds = survey.firstSeconds;
     this.skipped = skipped;
+    this.reserved = survey.reserved;
     this.settings = describeSettings(options.settings ?? {});
     const ownLazyMax = options.cpus === undefined && lazyMaxPages > 0 ? lazyMaxPages : undefined;
     const lazyMax = options.settings?.lazyMax ?? ownLazyMax;
@@ -202,8 +206,8 @@ class FtraceReplay {
     this.frames.set(shared, SHARED_FRAMES);
   }
 
-  /** Makes what an event of line `line` says. */
-  make(event: FtraceEvent, line: number): void {
+  /** Makes what an event of line `line` says. @param number which of the events it is, from 0 */
+  make(event: FtraceEvent, line: number, number: number): void {
     if (event.event === "purge") {
       this.traced.purges++;
       this.traced.areasPurged += event.areas;
@@ -228,7 +232,9 @@ class FtraceReplay {
       if (this.live.delete(event.address)) {
         this.skipped.add("allocates where an area lies whose end the trace does not show; that one stays", line);
       }
-      this.kernel.run(this.alloc(event, at), cpu);
+      const isReserved = this.reserved.has(number);
+      if (isReserved) this.skipped.add(WITHOUT_PAGES, line);
+      this.kernel.run(this.alloc(event, at, isReserved ? 0 : mappedBytes(event)), cpu);
     }
   }
 
@@ -269,7 +275,7 @@ class FtraceReplay {
     };
   }
 
-  private *alloc(event: FtraceEvent & { event: "alloc" }, atCycles: number): KernelCode<void> {
+  private *alloc(event: FtraceEvent & { event: "alloc" }, atCycles: number, mapped: number): KernelCode<void> {
     const { vm, machine } = this.kernel;
     const { loop } = machine;
     yield* sleepUntil(loop, atCycles);
@@ -285,14 +291,14 @@ class FtraceReplay {
       return;
     }
     const address = vm.areas.startOf(area);
-    this.map(address, mappedBytes(sizeBytes, align));
+    this.map(address, mapped);
     loop.enterActivity(outer);
     this.allocCycles += loop.nowCycles() - since;
     this.live.set(event.address, address);
     this.allocated++;
     this.allocatedBytes += sizeBytes;
     if (BigInt.asUintN(48, event.address) === BigInt(address)) this.atTracedAddress++;
-    const touched = Math.min(mappedBytes(sizeBytes, align), TOUCHED_PAGES * PAGE_SIZE);
+    const touched = Math.min(mapped, TOUCHED_PAGES * PAGE_SIZE);
     for (let la = address; la < address + touched; la += PAGE_SIZE) machine.cpus[loop.currentCpu].store(la, 4, 1);
   }
 
@@ -322,12 +328,6 @@ class FtraceReplay {
 
 const startsThere = (state: { areas: { startOf(area: number): number } }, area: number, address: number): boolean =>
   state.areas.startOf(area) === address;
-
-/** Bytes of an area that are mapped: all but the guard page; nothing of a vmap block, which is as large as its alignment. */
-function mappedBytes(sizeBytes: number, align: number): number {
-  if (sizeBytes === align && align >= 2 ** 20) return 0;
-  return sizeBytes > PAGE_SIZE ? sizeBytes - PAGE_SIZE : sizeBytes;
-}
 
 /** The window of an allocation here: the traced kernel's vmalloc range may lie elsewhere (KASLR, five-level paging). */
 function windowOf(event: { readonly vstart: bigint; readonly vend: bigint }): [number, number] {

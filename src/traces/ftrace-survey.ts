@@ -1,5 +1,6 @@
 /** What a whole trace says, which must be known before its first event can be replayed. */
 import type { FtraceEvent } from "./ftrace-lines.ts";
+import { ReservedAreas } from "./ftrace-mapped.ts";
 
 /** Gathers it event by event. */
 export class FtraceSurvey {
@@ -14,10 +15,13 @@ export class FtraceSurvey {
   lastSeconds = 0;
   /** Whether the first event tells counts of a clock, not seconds. */
   isTicks = false;
+  /** Areas that were reserved only, by the numbers of their events. */
+  readonly reserved = new ReservedAreas();
   private hasFree = false;
 
   add(event: FtraceEvent): void {
     if (this.events === 0) this.isTicks = event.isTicks;
+    this.reserved.add(event, this.events);
     this.events++;
     this.cpus = Math.max(this.cpus, event.cpu + 1);
     this.firstSeconds = Math.min(this.firstSeconds, event.seconds);

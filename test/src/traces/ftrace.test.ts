@@ -204,6 +204,30 @@ describe("a replayed ftrace trace", () => {
     expect(report.areas).toMatchObject({ allocated: 1, atTracedAddress: 0, failed: 0 });
   });
 
+  it("maps nothing for large areas that nothing shows to have pages, and says so", async () => {
+    const line = (at: number, size: number, seconds: number): string =>
+      `  bench-311 [001] ..... ${seconds}.000000: alloc_vmap_area: va_start: ${0xffffc90000000000n + BigInt(at)} size=${size} align=1 vstart=0xffffc90000000000 vend=0xffffe8ffffffffff failed=0`;
+    const arena = 2 ** 32 + 2 ** 16 + 4096;
+    const vmallocBytes = 600 * 4096 + 4096;
+    const arrayBytes = 3 * 4096;
+    const file = folder.write(
+      "arena.txt",
+      [line(0, arena, 1), line(2 ** 33, vmallocBytes, 2), line(2 ** 34, arrayBytes, 3)].join("\n"),
+    );
+    const report = await replayFtrace(file, { ...OPTIONS, memoryBytes: 2 ** 34 });
+    expect(report.areas.allocated).toBe(3);
+    expect(report.skipped).toEqual([
+      { reason: expect.stringContaining("no array of page pointers follows"), count: 1, lines: [1] },
+    ]);
+    // 600 pages are mapped, and the array's two; an entry costs some cycles, a million of them would cost millions.
+    expect(report.allocCycles).toBeLessThan(100_000);
+    const freed = folder.write(
+      "freed.txt",
+      `${line(0, arena, 1)}\n  bench-311 [001] ..... 2.000000: free_vmap_area_noflush: va_start=0xffffc90000000000 nr_lazy=1 nr_lazy_max=24576`,
+    );
+    expect((await replayFtrace(freed, OPTIONS)).freeCycles).toBeLessThan(100_000);
+  });
+
   it("goes on when a call comes to a CPU whose worker is in the middle of a drain", async () => {
     const at = (cpu: number, microseconds: number) =>
       `  a-1 [00${cpu}] ..... 0.${`${microseconds}`.padStart(6, "0")}: `;
