@@ -12,7 +12,7 @@ import { RANGE_NAMES, type RangeName, VIEWS, type ViewOptions } from "../inspect
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { replayUntil } from "../recording/replay-until.ts";
 import { runOnKernel } from "../runs/run.ts";
-import { chooseFigures } from "../settings/figure-choice.ts";
+import { choiceTitle, chooseFigures, type FigureChoice } from "../settings/figure-choice.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { SETTINGS } from "../settings/machine-settings.ts";
 import { isStateFile, loadKernel, saveKernel } from "../state/machine-state.ts";
@@ -158,9 +158,11 @@ async function kernelOf(
   }
   if (isGiven("calls")) throw new UsageError("--calls goes with a recording, but no file is given");
   const { cpus, memory, seed, ops, run } = options;
-  const { preset, costs } = await chooseFigures(options.preset, options.set);
+  const figures = await chooseFigures(options.preset, options.set);
+  const { preset, costs } = figures;
+  const of = machineWords(cpus, isGiven("preset") || isGiven("set"), figures);
   const machine = { cpus, memoryBytes: memory, preset, costs, kernel: options.kernel };
-  if (run === "none") return { kernel: bootKernel(machine), source: `${cpus} CPUs after boot` };
+  if (run === "none") return { kernel: bootKernel(machine), source: `${of} after boot` };
   const [workloadName, ...words] = run.split(" ").filter((word) => word !== "");
   const workload = await loadWorkload(workloadName ?? "");
   const specs = workload.parameters ?? [];
@@ -171,5 +173,10 @@ async function kernelOf(
   const kernel = bootKernel(machine);
   runOnKernel(kernel, workload, { operations: ops, seed, ...(specs.length > 0 ? { parameters } : {}) });
   const what = workload.usesOperations === false ? words.join(" ") || "defaults" : `${ops} operations`;
-  return { kernel, source: `${cpus} CPUs after ${workload.name}, ${what}, seed ${seed}` };
+  return { kernel, source: `${of} after ${workload.name}, ${what}, seed ${seed}` };
+}
+
+/** `4 CPUs`, with their figures when these were given: `4 CPUs (zen4 with costs.walk=30)`. */
+function machineWords(cpus: number, isGiven: boolean, figures: FigureChoice): string {
+  return `${cpus} CPUs${isGiven ? ` (${choiceTitle(figures.preset.name, figures)})` : ""}`;
 }

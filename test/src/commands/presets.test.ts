@@ -64,6 +64,11 @@ describe("--set", () => {
     expect(result.tables).not.toEqual(JSON.parse(mmulab(...experiment).stdout).tables);
   });
 
+  it("is named by inspect too", () => {
+    const shown = mmulab("inspect", "vmstat", "--run", "none", "--preset", "zen4", "--set", "costs.walk=30", "--json");
+    expect(JSON.parse(shown.stdout).source).toBe("4 CPUs (zen4 with costs.walk=30) after boot");
+  });
+
   it("stays with a saved machine", () => {
     const file = join(folder.path, "set.state");
     const words = ["run", "--ops", "200", "--json"];
