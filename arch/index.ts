@@ -156,6 +156,7 @@ export {
   ACTIVITY_INTERRUPT,
   ACTIVITY_IPI_SEND,
   ACTIVITY_IPI_WAIT,
+  ACTIVITY_LINE_WAIT,
   ACTIVITY_LOCK_WAIT,
   ACTIVITY_OTHER,
   ACTIVITY_SWITCH,
@@ -181,9 +182,12 @@ export {
   Thread,
 } from "./time/event-loop.ts";
 export { type CounterSnapshot, counterDifference, sumCounters } from "./time/perf-counters.ts";
+export { SharedLines } from "./time/shared-lines.ts";
 export {
   type ByDistance,
+  DISTANCE_CLUSTER,
   DISTANCE_CORE,
+  DISTANCE_FAR,
   DISTANCE_REMOTE,
   DISTANCE_SELF,
   DISTANCE_SOCKET,

@@ -5,7 +5,8 @@
  *   ├── memory: PhysicalMemory      frames, sparse; page tables live here       memory/, isa/pte.ts
  *   ├── loop: EventLoop             a cycle clock a CPU, interleaving, IPIs     time/event-loop.ts, thread.ts, ready-queue.ts
  *   │   ├── accounts                what every cycle of every CPU went to       time/cycle-accounts.ts
- *   │   └── topology                threads, cores, sockets and their distance  time/topology.ts
+ *   │   ├── lines                   cache lines that CPUs share, and who has them  time/shared-lines.ts
+ *   │   └── topology                threads, cores, clusters, sockets, distances  time/topology.ts
  *   └── cpus: Cpu[]                 load, store, fetch; instructions            cpu/cpu-memory.ts, cpu.ts
  *       ├── registers               CR0, CR3, CR4, EFER, PKRU, CPL: checked     cpu/control-registers.ts
  *       ├── invalidations           INVLPG, INVPCID, INVLPGB, TLBSYNC           cpu/invalidations.ts
@@ -28,6 +29,7 @@
 import { Cpu } from "./cpu/cpu.ts";
 import { type CheckedConfig, checkConfig, type MachineConfig } from "./cpu/machine-config.ts";
 import { PhysicalMemory } from "./memory/physical-memory.ts";
+import { lineTransferCycles } from "./presets/line-transfers.ts";
 import type { CpuFeatures, Preset } from "./presets/preset.ts";
 import { EventLoop } from "./time/event-loop.ts";
 import { Topology } from "./time/topology.ts";
@@ -60,7 +62,9 @@ export class Machine {
     this.features = features;
     this.memory = new PhysicalMemory(this.config.memoryBytes);
     const { cpus: count, topology } = this.config;
-    this.loop = new EventLoop(count, new Topology(count, topology));
+    const clusterCores = preset.lineTransfers.coresPerCluster.value;
+    this.loop = new EventLoop(count, new Topology(count, topology, clusterCores === 0 ? undefined : clusterCores));
+    this.loop.lines.transferCycles = lineTransferCycles(preset);
     const cpus: Cpu[] = [];
     const parts = { memory: this.memory, loop: this.loop, preset, features, maxPhyAddr, levels, cpus };
     for (let id = 0; id < count; id++) cpus.push(new Cpu(id, parts));

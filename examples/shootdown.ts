@@ -4,9 +4,9 @@
  *
  *     $ npx jiti examples/shootdown.ts
  *     flush of 1 page by CPU 0, cause "call"
- *       its own work:     890 cycles
- *       its wait:         2110 cycles
- *       stolen by IPIs:   2970 cycles, of CPUs 0 to 3: 0, 990, 990, 990
+ *       its own work:     320 cycles
+ *       its wait:         4630 cycles
+ *       stolen by IPIs:   9900 cycles, of CPUs 0 to 3: 0, 3300, 3300, 3300
  *       refills:          148 cycles, 4 page walks
  */
 import { bootKernel } from "mmulab";

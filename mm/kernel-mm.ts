@@ -2,6 +2,7 @@
  * What all of the kernel's memory management stands on: the machine, its frames, the kernel's page tables, and how they are
  * flushed. Allocators of kernel addresses (`vmalloc/`) and user address spaces (`user/`) are built on it.
  */
+import { PAGE_SIZE } from "../arch/isa/linear-address.ts";
 import { PTE_GLOBAL } from "../arch/isa/pte.ts";
 import type { Machine } from "../arch/machine.ts";
 import type { EventLoop } from "../arch/time/event-loop.ts";
@@ -13,6 +14,7 @@ import { Reclaim } from "./frames/reclaim.ts";
 import type { FaultInjection } from "./kernel/fault-injection.ts";
 import { type BugName, type Bugs, bugsOn } from "./kernel/historical-bugs.ts";
 import { checkKernelCosts, type KernelCosts } from "./kernel/kernel-costs.ts";
+import { LineTable } from "./kernel/line-table.ts";
 import { Lockdep } from "./kernel/lockdep.ts";
 import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
 import type { KernelLog } from "./lib/kernel-log.ts";
@@ -20,6 +22,11 @@ import { MemoryTypes } from "./page-tables/memtype.ts";
 import type { PageTables } from "./page-tables/page-tables.ts";
 import type { KernelVersion } from "./versions/kernel-version.ts";
 import { DEFAULT_KERNEL_VERSION } from "./versions/kernel-versions.ts";
+
+/** Bytes that the entries of one line map: eight pages. */
+const ENTRY_LINE_BYTES = 8 * PAGE_SIZE;
+/** Lines of entries of the kernel's page tables: those of 2 GiB, beyond which addresses share them. */
+const ENTRY_LINES = 2 ** 16;
 
 /** What a {@link KernelMm} is made of. */
 export interface KernelMmParts {
@@ -68,6 +75,8 @@ export class KernelMm {
   /** All user address spaces, once somebody makes one: a `UserSpaces` (`user/`), of which nothing here needs to know more. */
   userSpaces: object | null = null;
 
+  /** The lines of the entries of the kernel's page tables: neighbours in address space share some, whichever CPU uses them. */
+  private readonly entryLines: LineTable;
   private observer: (FlushEvents & PageTableEvents) | null = null;
 
   /** @throws ConfigError for costs, and for settings of flushing, that are not possible */
@@ -90,7 +99,19 @@ export class KernelMm {
     if (this.version.blocks.aliasesScan === "free lists") this.flushing.unflushed = new UnflushedRanges();
     this.bugs = bugsOn(parts.bugs ?? []);
     this.flushing.smp.acknowledgesEarly = this.bugs.earlyAcknowledgement;
+    this.entryLines = new LineTable(this.loop.lines, ENTRY_LINES);
     this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
+  }
+
+  /** The current CPU writes the entries of [start, end) in the kernel's page tables. */
+  spendOnEntries(start: number, end: number): void {
+    this.loop.spend(((end - start) / PAGE_SIZE) * this.costs.entryWriteCycles);
+    this.writeEntryLines(start, end);
+  }
+
+  /** The lines of the entries of [start, end) come to the current CPU, which writes them. */
+  writeEntryLines(start: number, end: number): void {
+    this.entryLines.writeAll(Math.floor(start / ENTRY_LINE_BYTES), Math.floor((end - 1) / ENTRY_LINE_BYTES));
   }
 
   /** Is told of each change of the kernel's page tables and of each flush; null when nothing observes. */

@@ -19,7 +19,7 @@ export interface Origin {
 }
 
 /** Units of figures. */
-export type Unit = "cycles" | "bytes" | "ways" | "bits" | "GHz" | "PCIDs";
+export type Unit = "cycles" | "bytes" | "ways" | "bits" | "GHz" | "PCIDs" | "ns" | "cores";
 
 /** A number with its unit, and how it is known. */
 export interface Figure<U extends Unit = Unit> extends Origin {
@@ -65,6 +65,16 @@ export function pcids(value: number, origin: Origin): Figure<"PCIDs"> {
 /** A width in bits. */
 export function bits(value: number, origin: Origin): Figure<"bits"> {
   return { value, unit: "bits", ...origin };
+}
+
+/** A time. */
+export function nanoseconds(value: number, origin: Origin): Figure<"ns"> {
+  return { value, unit: "ns", ...origin };
+}
+
+/** A number of cores. */
+export function cores(value: number, origin: Origin): Figure<"cores"> {
+  return { value, unit: "cores", ...origin };
 }
 
 /** A frequency. */

@@ -1,6 +1,7 @@
 /** Intel Ice Lake (server core, Sunny Cove): separate TLB for stores, two second-level TLBs. */
 
 import { allFrom, allTakenOver, assumed, bits, bytes, cycles, documented, gigahertz, ways } from "./figure.ts";
+import { ICELAKE_LINES } from "./line-transfers.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SKYLAKE, SKYLAKE_COSTS } from "./skylake.ts";
 
@@ -149,6 +150,7 @@ export const ICELAKE: Preset = {
     },
   ],
   memory: cycles(220, assumed("about 95 ns")),
+  lineTransfers: ICELAKE_LINES,
   costs: {
     ...allTakenOver(SKYLAKE_COSTS, "Skylake"),
     secondLevelHit: cycles(8, assumed("remembered")),

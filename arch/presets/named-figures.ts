@@ -43,7 +43,7 @@ export function figuresOf(preset: Preset): NamedFigure[] {
 
 /** All figures of a preset, in the order in which it has them. */
 export function allFiguresOf(preset: Preset): NamedFigure[] {
-  const { maxPhyAddr, frequencyGhz, tlbs, pagingStructureCaches, dataCaches, memory, costs } = preset;
+  const { maxPhyAddr, frequencyGhz, tlbs, pagingStructureCaches, dataCaches, memory, lineTransfers, costs } = preset;
   return [
     named("maxPhyAddr", "", maxPhyAddr),
     named("frequencyGhz", "", frequencyGhz),
@@ -53,6 +53,7 @@ export function allFiguresOf(preset: Preset): NamedFigure[] {
     ),
     ...dataCaches.flatMap((cache, index) => shapeFigures(`dataCaches.${index}`, cache.name, cache)),
     named("memory", "", memory),
+    ...Object.entries(lineTransfers).map(([name, figure]) => named(`lineTransfers.${name}`, "", figure)),
     ...Object.entries(costs).map(([name, figure]) => named(`costs.${name}`, "", figure)),
   ];
 }

@@ -1,7 +1,7 @@
 /** Checks presets that people write, as JSON or as objects: shape, sizes, and what no field says alone. */
 
 import { MachineUsageError } from "../isa/errors.ts";
-import { PHYSICAL_BITS_MAX, PHYSICAL_BITS_MIN } from "../isa/limits.ts";
+import { CPUS_MAX, PHYSICAL_BITS_MAX, PHYSICAL_BITS_MIN } from "../isa/limits.ts";
 import { isPowerOfTwo } from "../isa/power-of-two.ts";
 import { VENDORS } from "../isa/vendor.ts";
 import {
@@ -19,7 +19,8 @@ import {
   setOf,
   wholeFrom,
 } from "./field-checks.ts";
-import { BASES } from "./figure.ts";
+import { allTakenOver, BASES } from "./figure.ts";
+import { SKYLAKE_LINES, ZEN2_LINES } from "./line-transfers.ts";
 import {
   INDEX_HASHES,
   type Preset,
@@ -54,6 +55,9 @@ const DATA_CACHE_LEVELS_MAX = 8;
 /** Clock frequencies, in GHz: from 1 MHz to 1 THz. */
 const GHZ_MIN = 0.001;
 const GHZ_MAX = 1000;
+
+/** A cache line that another CPU has, in nanoseconds. */
+const LINE_NS_MAX = 1e6;
 
 const text = checkThat((value) => typeof value === "string" && value !== "", "a text that is not empty");
 const powerOfTwo = checkThat(
@@ -112,6 +116,10 @@ const shapeProblem = objectOf({
   pagingStructureCaches: objectOf(eachOf(STRUCTURES, structureCache), STRUCTURES),
   dataCaches: arrayOf(dataCache, 0, DATA_CACHE_LEVELS_MAX),
   memory: cycles,
+  lineTransfers: objectOf({
+    coresPerCluster: figure("cores", wholeFrom(0, CPUS_MAX)),
+    ...eachOf(["core", "cluster", "socket", "remote", "far"], figure("ns", numberFrom(0, LINE_NS_MAX))),
+  }),
   costs: objectOf(eachOf(Object.keys(SKYLAKE.costs), cycles)),
 });
 
@@ -127,11 +135,14 @@ export function checkPreset(preset: unknown, cpus = 1): asserts preset is Preset
 }
 
 /**
- * A preset from parsed JSON. Files may leave out `vendor` (intel) and the feature `tce` (false).
+ * A preset from parsed JSON. Files may leave out `vendor` (intel), the feature `tce` (false) and `lineTransfers` (those of the
+ * vendor's first part here).
  * @throws MachineUsageError naming the first field that is wrong, its value and what was expected
  */
 export function parsePreset(json: unknown): Preset {
-  const filled = withDefault(json, "vendor", "intel");
+  const ofVendor = withDefault(json, "vendor", "intel");
+  const lines = isRecord(ofVendor) && ofVendor.vendor === "amd" ? ZEN2_LINES : SKYLAKE_LINES;
+  const filled = withDefault(ofVendor, "lineTransfers", allTakenOver(lines, "the vendor's first part here"));
   const preset =
     isRecord(filled) && Object.hasOwn(filled, "features")
       ? { ...filled, features: withDefault(filled.features, "tce", false) }

@@ -4,6 +4,7 @@
  */
 import type { Vendor } from "../isa/vendor.ts";
 import type { Figure, Origin } from "./figure.ts";
+import type { LineTransfers } from "./line-transfers.ts";
 import type { ReplacementName } from "./replacement/index.ts";
 
 /** How an index is made of a page number: its low bits, or these XOR the equally many bits above. */
@@ -197,6 +198,8 @@ export interface Preset {
   readonly dataCaches: readonly DataCachePreset[];
   /** A fetch that no data cache answers. */
   readonly memory: Figure<"cycles">;
+  /** What a cache line costs that another CPU has. */
+  readonly lineTransfers: LineTransfers;
   /** What operations cost. */
   readonly costs: CostProfile;
 }

@@ -1,6 +1,7 @@
 /** Intel Skylake (client and server core): the best known TLBs of all. */
 
 import { allFrom, assumed, bits, bytes, cycles, documented, gigahertz, measured, pcids, ways } from "./figure.ts";
+import { SKYLAKE_LINES } from "./line-transfers.ts";
 import type { CostProfile, Preset } from "./preset.ts";
 import { STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS } from "./preset.ts";
 
@@ -188,5 +189,6 @@ export const SKYLAKE: Preset = {
     },
   ],
   memory: cycles(210, assumed("about 80 ns")),
+  lineTransfers: SKYLAKE_LINES,
   costs: SKYLAKE_COSTS,
 };

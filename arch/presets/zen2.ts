@@ -12,6 +12,7 @@ import {
   measured,
   ways,
 } from "./figure.ts";
+import { ZEN2_LINES } from "./line-transfers.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SKYLAKE_COSTS } from "./skylake.ts";
 
@@ -140,6 +141,7 @@ export const ZEN2: Preset = {
     },
   ],
   memory: cycles(270, assumed("about 80 ns")),
+  lineTransfers: ZEN2_LINES,
   costs: {
     ...allTakenOver(SKYLAKE_COSTS, "Skylake"),
     secondLevelHit: cycles(7, assumed("remembered of AMD parts")),

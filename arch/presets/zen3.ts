@@ -16,6 +16,7 @@ import {
   type Origin,
   ways,
 } from "./figure.ts";
+import { ZEN3_LINES } from "./line-transfers.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { ZEN2 } from "./zen2.ts";
 
@@ -177,6 +178,7 @@ export const ZEN3: Preset = {
     },
   ],
   memory: cycles(320, assumed("about 95 ns")),
+  lineTransfers: ZEN3_LINES,
   costs: {
     ...allTakenOver(ZEN2.costs, "Zen 2"),
     secondLevelHit: cycles(

@@ -1,5 +1,6 @@
 /** The CPUs' clocks, and what their cycles go to. */
 import { CycleAccounts } from "./cycle-accounts.ts";
+import { SharedLines } from "./shared-lines.ts";
 import { checkCpuCount, Topology } from "./topology.ts";
 
 /** Cycle clocks of `cpus` CPUs, one of which runs now. */
@@ -10,6 +11,8 @@ export class CpuClocks {
   readonly topology: Topology;
   /** Each CPU's cycle clock. */
   readonly clockCycles: Float64Array;
+  /** Cache lines of data that CPUs share. */
+  readonly lines: SharedLines;
   /** What every cycle of every CPU went to. */
   readonly accounts: CycleAccounts;
   /** The CPU whose code runs now. */
@@ -25,7 +28,8 @@ export class CpuClocks {
     this.cpus = cpus;
     this.topology = topology ?? new Topology(cpus);
     this.clockCycles = clockCycles ?? new Float64Array(cpus);
-    this.accounts = new CycleAccounts(this.clockCycles);
+    this.lines = new SharedLines(this);
+    this.accounts = new CycleAccounts(this.clockCycles, this.lines.waitedCycles);
   }
 
   /** Advances the current CPU's clock. */

@@ -1,7 +1,7 @@
 /**
  * Where every cycle of every CPU went. At any moment a CPU is in one activity; whatever advances its clock meanwhile is
- * booked there, so that the parts of a CPU sum up to its clock exactly. Page walks are taken out of the activity in which
- * they happen and booked on their own.
+ * booked there, so that the parts of a CPU sum up to its clock exactly. Page walks and waits for cache lines are taken out of the
+ * activity in which they happen and booked on their own.
  */
 import { checkState } from "../isa/state-error.ts";
 
@@ -23,6 +23,8 @@ export const ACTIVITY_FLUSH = 6;
 export const ACTIVITY_SWITCH = 7;
 /** Page walks, whatever the CPU was doing. */
 export const ACTIVITY_WALK = 8;
+/** Waiting for cache lines that other CPUs had (`shared-lines.ts`), whatever the CPU was doing. */
+export const ACTIVITY_LINE_WAIT = 9;
 
 const BUILT_IN = [
   "other",
@@ -34,6 +36,7 @@ const BUILT_IN = [
   "TLB flush",
   "context switch",
   "page walks",
+  "waiting for lines",
 ];
 
 /** Sees every change of activity; `atCycles` is the CPU's clock. Only looks. */
@@ -52,20 +55,28 @@ export class CycleAccounts {
   observer: ActivityObserver | null = null;
   /** All page-walk cycles of a CPU so far; the machine sets it. */
   walkCyclesOf: (cpu: number) => number = () => 0;
+  /** Cycles that each CPU has waited for lines so far: read, never written. */
+  private readonly lineCycles: Float64Array;
 
   private readonly clockCycles: Float64Array;
   private readonly since: Float64Array;
   private readonly walksSince: Float64Array;
+  private readonly linesSince: Float64Array;
   /** By activity, then by CPU. */
   private readonly booked: Float64Array[];
 
-  /** @param clockCycles each CPU's clock: read, never written */
-  constructor(clockCycles: Float64Array) {
+  /**
+   * @param clockCycles each CPU's clock: read, never written
+   * @param lineCycles cycles that each CPU has waited for lines: likewise
+   */
+  constructor(clockCycles: Float64Array, lineCycles: Float64Array = new Float64Array(clockCycles.length)) {
     const cpus = clockCycles.length;
     this.clockCycles = clockCycles;
+    this.lineCycles = lineCycles;
     this.current = new Int32Array(cpus);
     this.since = new Float64Array(cpus);
     this.walksSince = new Float64Array(cpus);
+    this.linesSince = new Float64Array(cpus);
     this.booked = BUILT_IN.map(() => new Float64Array(cpus));
   }
 
@@ -100,10 +111,14 @@ export class CycleAccounts {
     const now = this.clockCycles[cpu];
     const walks = this.walkCyclesOf(cpu);
     const walked = walks - this.walksSince[cpu];
-    this.booked[this.current[cpu]][cpu] += now - this.since[cpu] - walked;
+    const lines = this.lineCycles[cpu];
+    const waited = lines - this.linesSince[cpu];
+    this.booked[this.current[cpu]][cpu] += now - this.since[cpu] - walked - waited;
     this.booked[ACTIVITY_WALK][cpu] += walked;
+    this.booked[ACTIVITY_LINE_WAIT][cpu] += waited;
     this.since[cpu] = now;
     this.walksSince[cpu] = walks;
+    this.linesSince[cpu] = lines;
   }
 
   /** Cycles of one CPU that went to one activity, up to now. */
@@ -136,7 +151,7 @@ export class CycleAccounts {
 
   /** Copies all accounts, for saved states. */
   capture(): CycleAccountsState {
-    const { current, since, walksSince, booked, names } = this;
+    const { current, since, walksSince, linesSince, booked, names } = this;
     const cpus = current.length;
     const cycles = new Float64Array(names.length * cpus);
     booked.forEach((ofCpus, activity) => {
@@ -147,6 +162,7 @@ export class CycleAccounts {
       current: current.slice(),
       since: since.slice(),
       walksSince: walksSince.slice(),
+      linesSince: linesSince.slice(),
       cycles,
     };
   }
@@ -167,6 +183,7 @@ export class CycleAccounts {
     for (let cpu = 0; cpu < cpus; cpu++) this.current[cpu] = numbers[state.current[cpu]] ?? ACTIVITY_OTHER;
     this.since.set(state.since);
     this.walksSince.set(state.walksSince);
+    this.linesSince.set(state.linesSince);
   }
 }
 
@@ -176,9 +193,10 @@ export interface CycleAccountsState {
   readonly activities: readonly string[];
   /** What each CPU is doing, by its number among `activities`. */
   readonly current: Int32Array;
-  /** The clock, and the cycles of page walks, up to which everything is booked. */
+  /** The clock, and the cycles of page walks and of waits for lines, up to which everything is booked. */
   readonly since: Float64Array;
   readonly walksSince: Float64Array;
+  readonly linesSince: Float64Array;
   /** Booked cycles: activity by activity, of each CPU. */
   readonly cycles: Float64Array;
 }

@@ -5,6 +5,7 @@
 import { checkState, StateError } from "../isa/state-error.ts";
 import type { CycleAccountsState } from "./cycle-accounts.ts";
 import type { EventLoop, Thread } from "./event-loop.ts";
+import type { SharedLinesState } from "./shared-lines.ts";
 
 /** Arrays have one element a CPU. */
 export interface EventLoopState {
@@ -14,6 +15,8 @@ export interface EventLoopState {
   /** The CPU that acted last. */
   readonly currentCpu: number;
   readonly accounts: CycleAccountsState;
+  /** Cache lines that CPUs share. */
+  readonly lines: SharedLinesState;
   /** Work that no CPU has begun, in the order of the CPUs' queues. */
   readonly queued: readonly QueuedWork[];
 }
@@ -49,6 +52,7 @@ export function captureEventLoop(loop: EventLoop, workOf: (thread: Thread) => st
     interruptsOff: loop.interrupts.disabled.slice(),
     currentCpu: loop.currentCpu,
     accounts: loop.accounts.capture(),
+    lines: loop.lines.capture(),
     queued,
   };
 }
@@ -69,6 +73,7 @@ export function restoreEventLoop(
   loop.interrupts.disabled.set(state.interruptsOff);
   loop.currentCpu = state.currentCpu;
   loop.accounts.restore(state.accounts);
+  loop.lines.restore(state.lines);
   for (const { work, cpu, readyCycles } of state.queued) {
     checkState("event loop", cpu < loop.cpus, `has no CPU ${cpu}`);
     queue(work, cpu).readyCycles = readyCycles;

@@ -39,6 +39,7 @@ interface FlushRows {
   readonly workCycles: Float64Array;
   readonly waitCycles: Float64Array;
   readonly stolenCycles: Float64Array;
+  readonly lineCycles: Float64Array;
   readonly stolenFromRunningCycles: Float64Array;
   readonly interrupted: Float64Array;
   readonly deferred: Float64Array;
@@ -77,6 +78,7 @@ export function captureFlushAccounts(accounts: FlushAccounts): FlushAccountsStat
       workCycles: doubles((record) => record.workCycles),
       waitCycles: doubles((record) => record.waitCycles),
       stolenCycles: doubles((record) => record.stolenCycles),
+      lineCycles: doubles((record) => record.lineCycles),
       stolenFromRunningCycles: doubles((record) => record.stolenFromRunningCycles),
       interrupted: doubles((record) => record.interrupted),
       deferred: doubles((record) => record.deferred),
@@ -119,6 +121,7 @@ export function restoreFlushAccounts(accounts: FlushAccounts, state: FlushAccoun
     record.workCycles = flushes.workCycles[row];
     record.waitCycles = flushes.waitCycles[row];
     record.stolenCycles = flushes.stolenCycles[row];
+    record.lineCycles = flushes.lineCycles[row];
     record.stolenFromRunningCycles = flushes.stolenFromRunningCycles[row];
     record.interrupted = flushes.interrupted[row];
     record.deferred = flushes.deferred[row];

@@ -1,6 +1,6 @@
 /**
- * What each flush cost, whom, and why: one record a flush, with its four parts, and through the purge that caused it the
- * frees that fed it. The fourth part, refills, comes from the tags of the entries that the flush removed
+ * What each flush cost, whom, and why: one record a flush, with its parts, and through the purge that caused it the frees that fed
+ * it. One part, refills, comes from the tags of the entries that the flush removed
  * (`arch/tlb/flush-attribution.ts`) and grows as long as the machine runs.
  */
 
@@ -59,6 +59,8 @@ export class FlushRecord implements CallBill {
   stolenCycles = 0;
   /** Of these, cycles of CPUs that were neither idle nor waiting. */
   stolenFromRunningCycles = 0;
+  /** Cycles that all of these CPUs waited for cache lines meanwhile: no part of the others. */
+  lineCycles = 0;
   /** CPUs that were interrupted. */
   interrupted = 0;
   /** CPUs that took the flush later, at their next kernel entry. */
@@ -120,15 +122,26 @@ export class FlushRecord implements CallBill {
   }
 }
 
-/** The four parts of one flush, or of several. */
+/** The parts of one flush, or of several, none of which is in another. */
 export interface FlushCost {
   workCycles: number;
   waitCycles: number;
   stolenCycles: number;
+  /** Waits of all CPUs concerned for cache lines that moved on the flush's behalf. */
+  lineCycles: number;
   refillCycles: number;
   /** Page walks that made up the refills. */
   refills: number;
 }
+
+const NO_COST: Readonly<FlushCost> = {
+  workCycles: 0,
+  waitCycles: 0,
+  stolenCycles: 0,
+  lineCycles: 0,
+  refillCycles: 0,
+  refills: 0,
+};
 
 /** What to keep. */
 export interface FlushAccountsOptions {
@@ -214,7 +227,7 @@ export class FlushAccounts {
     record.freedPages += pages;
   }
 
-  /** The four parts of one flush, refills up to now. */
+  /** The parts of one flush, refills up to now. */
   costOf(record: FlushRecord): FlushCost {
     let refillCycles = 0;
     let refills = 0;
@@ -223,13 +236,13 @@ export class FlushAccounts {
       refillCycles += cost.walkCycles;
       refills += cost.refills;
     }
-    const { workCycles, waitCycles, stolenCycles } = record;
-    return { workCycles, waitCycles, stolenCycles, refillCycles, refills };
+    const { workCycles, waitCycles, stolenCycles, lineCycles } = record;
+    return { workCycles, waitCycles, stolenCycles, lineCycles, refillCycles, refills };
   }
 
-  /** The four parts of all flushes together; `select` chooses some. */
+  /** The parts of all flushes together; `select` chooses some. */
   total(select: (record: FlushRecord) => boolean = () => true): FlushCost {
-    const sum: FlushCost = { workCycles: 0, waitCycles: 0, stolenCycles: 0, refillCycles: 0, refills: 0 };
+    const sum: FlushCost = { ...NO_COST };
     for (const record of this.records) if (select(record)) addCost(sum, this.costOf(record), 1);
     return sum;
   }
@@ -248,7 +261,7 @@ export class FlushAccounts {
     const entryOf = (origin: string) => {
       let entry = byOrigin.get(origin);
       if (entry === undefined) {
-        entry = { frees: 0, pages: 0, workCycles: 0, waitCycles: 0, stolenCycles: 0, refillCycles: 0, refills: 0 };
+        entry = { frees: 0, pages: 0, ...NO_COST };
         byOrigin.set(origin, entry);
       }
       return entry;
@@ -274,6 +287,7 @@ function addCost(sum: FlushCost, cost: FlushCost, share: number): void {
   sum.workCycles += cost.workCycles * share;
   sum.waitCycles += cost.waitCycles * share;
   sum.stolenCycles += cost.stolenCycles * share;
+  sum.lineCycles += cost.lineCycles * share;
   sum.refillCycles += cost.refillCycles * share;
   sum.refills += cost.refills * share;
 }

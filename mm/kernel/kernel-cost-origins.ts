@@ -8,24 +8,23 @@ type OriginsOf<T> = {
   readonly [Field in keyof T]: T[Field] extends number | string | readonly number[] ? Origin : OriginsOf<T[Field]>;
 };
 
-const LINE_MOVES = assumed(
-  "a core's own cache; the middle of 50 to 100 ns within a socket, 100 to 300 ns between sockets, at 2.5 GHz",
-);
-
 /** How each of the default costs is known. A cost without an origin does not type-check. */
 const DEFAULT_COST_ORIGINS: OriginsOf<KernelCosts> = {
-  lock: { uncontendedCycles: assumed("an atomic on a line at hand"), transferCycles: LINE_MOVES },
+  lock: {
+    uncontendedCycles: assumed("an atomic on a line at hand"),
+    handOverTransfers: documented(
+      "kernel/locking/qspinlock.c: the head of the queue polls the lock's word, then writes it",
+    ),
+  },
   ipi: {
     destinationMode: documented("Linux's default with x2APIC"),
-    queueCycles: LINE_MOVES,
     sendCycles: assumed("WRMSR to the x2APIC's interrupt command register"),
     latencyCycles: assumed(
       "0.4 us within a socket, 0.8 us between; LATR (ASPLOS 2018): until handled up to 2.7 us on 2 sockets, 6.6 us on 8",
     ),
     entryCycles: assumed("interrupt delivery with speculation barriers"),
     exitCycles: assumed("IRET with speculation barriers"),
-    requestCycles: LINE_MOVES,
-    ackCycles: LINE_MOVES,
+    idleWakeCycles: assumed("about 1 us out of C1 by MWAIT; drivers/idle/intel_idle.c reckons with 2 us at most"),
   },
   contextSwitchCycles: assumed("register state and run queue, without MOV to CR3"),
   kernelEntryCycles: assumed("SYSCALL with speculation barriers"),

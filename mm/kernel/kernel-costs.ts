@@ -14,11 +14,9 @@ import type { LockCosts } from "./lock.ts";
 export const DESTINATION_MODES = ["physical", "cluster", "shorthand"] as const;
 export type DestinationMode = (typeof DESTINATION_MODES)[number];
 
-/** What an interrupt between CPUs costs. `ByDistance`: same CPU, same core, same socket, another socket. */
+/** What an interrupt between CPUs costs, beside the cache lines that move. `ByDistance`: see `arch/time/topology.ts`. */
 export interface IpiCosts {
   readonly destinationMode: DestinationMode;
-  /** Filling in a target's request and putting it on its queue: its cache line moves to the sender. */
-  readonly queueCycles: ByDistance;
   /** Writing the interrupt command register once. */
   readonly sendCycles: number;
   /** From that to the target's first instruction, when it can be taken at once. */
@@ -26,10 +24,8 @@ export interface IpiCosts {
   /** Entering and leaving the handler. */
   readonly entryCycles: number;
   readonly exitCycles: number;
-  /** The target's reading of a request: its cache line moves from the sender. */
-  readonly requestCycles: ByDistance;
-  /** The sender's reading of one acknowledgement: the line moves back. */
-  readonly ackCycles: ByDistance;
+  /** What an idle target takes to wake up before that. */
+  readonly idleWakeCycles: number;
 }
 
 /** Costs of kernel primitives, in cycles. */
@@ -55,21 +51,16 @@ export interface KernelCosts {
   readonly callCycles: number;
 }
 
-/** A modified cache line moving between CPUs. */
-const LINE_TRANSFER: ByDistance = [20, 40, 190, 500];
-
 /** A server core of about 2.5 GHz. */
 export const DEFAULT_KERNEL_COSTS: KernelCosts = {
-  lock: { uncontendedCycles: 20, transferCycles: LINE_TRANSFER },
+  lock: { uncontendedCycles: 20, handOverTransfers: 2 },
   ipi: {
     destinationMode: "cluster",
-    queueCycles: LINE_TRANSFER,
     sendCycles: 120,
-    latencyCycles: [800, 800, 1000, 2000],
+    latencyCycles: [800, 800, 1000, 1000, 2000, 3000],
     entryCycles: 350,
     exitCycles: 250,
-    requestCycles: LINE_TRANSFER,
-    ackCycles: LINE_TRANSFER,
+    idleWakeCycles: 2500,
   },
   contextSwitchCycles: 1000,
   kernelEntryCycles: 100,
@@ -81,19 +72,20 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
   callCycles: 200,
 };
 
-const byDistance = arrayOf(COST_CYCLES, 4, 4);
+const byDistance = arrayOf(COST_CYCLES, 6, 6);
 
-const LOCK_CHECKS: Record<keyof LockCosts, FieldCheck> = { uncontendedCycles: COST_CYCLES, transferCycles: byDistance };
+const LOCK_CHECKS: Record<keyof LockCosts, FieldCheck> = {
+  uncontendedCycles: COST_CYCLES,
+  handOverTransfers: COST_CYCLES,
+};
 
 const IPI_CHECKS: Record<keyof IpiCosts, FieldCheck> = {
   destinationMode: oneOf(DESTINATION_MODES),
-  queueCycles: byDistance,
   sendCycles: COST_CYCLES,
   latencyCycles: byDistance,
   entryCycles: COST_CYCLES,
   exitCycles: COST_CYCLES,
-  requestCycles: byDistance,
-  ackCycles: byDistance,
+  idleWakeCycles: COST_CYCLES,
 };
 
 const costsProblem = objectOf({

@@ -11,15 +11,17 @@
 import { ACTIVITY_LOCK_WAIT } from "../../arch/time/cycle-accounts.ts";
 import type { EventLoop, KernelCode, Thread } from "../../arch/time/event-loop.ts";
 import { PAUSE_SLEEP, PAUSE_SPIN, PAUSE_TURN } from "../../arch/time/event-loop.ts";
-import type { ByDistance } from "../../arch/time/topology.ts";
 import { type LockClass, lockClass } from "./lock-stat.ts";
 
 /** What lock operations cost. */
 export interface LockCosts {
   /** Taking or releasing a lock whose cache line is at hand. */
   readonly uncontendedCycles: number;
-  /** Moving the lock's cache line from the CPU that had it last, by distance. */
-  readonly transferCycles: ByDistance;
+  /**
+   * How often the line moves between a release and the next holder's first instruction, when one waits: the waiter's copy, from
+   * which it polls, goes; it reads the line anew, and then gets it to write (`queued_spin_lock_slowpath`).
+   */
+  readonly handOverTransfers: number;
 }
 
 /** A lock that is handed over in the order in which it was asked for. */
@@ -129,7 +131,9 @@ export abstract class Lock {
   private handOver(nowCycles: number): void {
     const heir = this.queue.shift() as Thread;
     this.holder = heir;
-    this.loop.wake(heir, nowCycles + this.transferCost(this.loop.currentCpu, heir.cpu));
+    const { uncontendedCycles, handOverTransfers } = this.costs;
+    const cycles = uncontendedCycles + handOverTransfers * this.transferCost(this.loop.currentCpu, heir.cpu);
+    this.loop.wake(heir, nowCycles + cycles);
   }
 
   /** Takes a free lock: a release that lies in this CPU's future is waited for. */
@@ -142,10 +146,11 @@ export abstract class Lock {
       this.waitUntil(this.freeAtCycles, bounced);
       now = this.freeAtCycles;
     }
-    now += bounced ? this.transferCost(this.lastCpu, cpu) : this.costs.uncontendedCycles;
     this.held = true;
-    loop.clockCycles[cpu] = now;
-    this.book(now, cpu);
+    loop.clockCycles[cpu] = now + this.costs.uncontendedCycles;
+    // A lock's line is only ever written, so that who had it last has it still.
+    if (bounced) loop.lines.takeOver(this.lastCpu, 1);
+    this.book(loop.clockCycles[cpu], cpu);
   }
 
   private waitUntil(atCycles: number, bounced: boolean): void {
@@ -158,7 +163,7 @@ export abstract class Lock {
   }
 
   private transferCost(from: number, to: number): number {
-    return this.costs.transferCycles[this.loop.topology.distance(from, to)];
+    return this.loop.lines.transferCycles[this.loop.topology.distance(from, to)];
   }
 
   private book(nowCycles: number, cpu: number): void {

@@ -1,14 +1,20 @@
 /**
  * Running a function on other CPUs (`kernel/smp.c`: `smp_call_function_many_cond`, `on_each_cpu`, `on_each_cpu_mask`). The
  * sender puts a request on each target's queue, interrupts those whose queue was empty, does its own part, and waits until
- * it has seen every acknowledgement, one after the other. A target acts when its handler runs, not before.
+ * it has seen every acknowledgement, one after the other. A target acts when its handler runs, not before. Lines that move: to
+ * the sender each target's request and the head of its queue; to the target the head, the request, and what is asked (which all
+ * targets read); back to the sender each request, in which the target has noted that it is done.
  */
 import { ACTIVITY_FLUSH, ACTIVITY_IPI_SEND, ACTIVITY_IPI_WAIT } from "../../arch/time/cycle-accounts.ts";
-import { type EventLoop, type KernelCode, PAUSE_SPIN, PAUSE_TURN, type Thread } from "../../arch/time/event-loop.ts";
+import {
+  type EventLoop,
+  INTERRUPTED_IDLE,
+  type KernelCode,
+  PAUSE_SPIN,
+  PAUSE_TURN,
+  type Thread,
+} from "../../arch/time/event-loop.ts";
 import type { IpiCosts } from "./kernel-costs.ts";
-
-/** CPUs that one write of the interrupt command register can reach in cluster mode. */
-const CLUSTER_CPUS = 16;
 
 /** Who pays for what; `FlushRecord` is one. Cycles. */
 export interface CallBill {
@@ -16,6 +22,8 @@ export interface CallBill {
   workCycles: number;
   /** What it waited. */
   waitCycles: number;
+  /** What all CPUs waited for cache lines meanwhile, which is in none of the others. */
+  lineCycles: number;
   /** Cycles that `cpu` was interrupted for; `found` is one of the `INTERRUPTED_` values. */
   stolen(cpu: number, cycles: number, found: number): void;
 }
@@ -62,6 +70,9 @@ export class Smp {
   /** The interrupt under way to each CPU; 0 for none. */
   private readonly underWay: Int32Array;
   private readonly handler = (cpu: number): void => this.interrupt(cpu);
+  /** By CPU: the line of the head of its queue, and that of what it asks of others (`struct flush_tlb_info`). */
+  private readonly queueLines: number;
+  private readonly infoLines: number;
 
   constructor(loop: EventLoop, costs: IpiCosts) {
     this.loop = loop;
@@ -69,6 +80,8 @@ export class Smp {
     this.taken = new Float64Array(loop.cpus);
     this.queues = Array.from({ length: loop.cpus }, () => []);
     this.underWay = new Int32Array(loop.cpus);
+    this.queueLines = loop.lines.make(loop.cpus);
+    this.infoLines = loop.lines.make(loop.cpus);
   }
 
   /** Runs `handler` on every CPU, the current one included, and waits (`on_each_cpu`). */
@@ -98,7 +111,8 @@ export class Smp {
     const { loop } = this;
     while (loop.mustYield()) yield PAUSE_TURN;
     const self = loop.currentCpu;
-    const began = loop.nowCycles();
+    const began = loop.lines.ownCycles(self);
+    const lined = loop.lines.waitedCycles[self];
     const targets = mask.length > 1 || mask[0] !== self ? mask.filter((cpu) => cpu !== self) : [];
     const request = targets.length > 0 ? this.send(self, targets, handler, bill) : null;
     if (local) {
@@ -106,7 +120,10 @@ export class Smp {
       handler(self);
       loop.enterActivity(activity);
     }
-    if (bill !== null) bill.workCycles += loop.nowCycles() - began;
+    if (bill !== null) {
+      bill.workCycles += loop.lines.ownCycles(self) - began;
+      bill.lineCycles += loop.lines.waitedCycles[self] - lined;
+    }
     if (request === null) return;
     request.waitsSinceCycles = loop.nowCycles();
     const { accounts } = loop;
@@ -123,8 +140,7 @@ export class Smp {
     handler: (cpu: number) => void,
     bill: CallBill | null,
   ): Request {
-    const { loop, costs, queues, underWay } = this;
-    const { topology } = loop;
+    const { loop, queues, underWay } = this;
     const sender = loop.currentThread;
     if (sender === null) throw new Error("other CPUs were called from outside any thread");
     const activity = loop.enterActivity(ACTIVITY_IPI_SEND);
@@ -139,8 +155,11 @@ export class Smp {
       waitsSinceCycles: 0,
     };
     const toInterrupt: number[] = [];
+    loop.lines.write(this.infoLines + self);
     for (const cpu of targets) {
-      loop.spend(costs.queueCycles[topology.distance(self, cpu)]);
+      // The request, which its target read last (`call_single_data`), and the head of the target's queue (`llist_add`).
+      loop.lines.takeOver(cpu, 1);
+      loop.lines.write(this.queueLines + cpu);
       queues[cpu].push(request);
       if (underWay[cpu] === 0) toInterrupt.push(cpu);
     }
@@ -155,37 +174,44 @@ export class Smp {
     const { topology } = loop;
     const { destinationMode, sendCycles, latencyCycles } = costs;
     const toAll = destinationMode === "shorthand" && targets.length === loop.cpus - 1;
-    let cluster = -1;
+    const sentAtCycles = new Map<number, number>();
     for (const cpu of targets) {
-      const group = toAll ? 0 : destinationMode === "cluster" ? Math.floor(cpu / CLUSTER_CPUS) : cpu;
-      if (group !== cluster) loop.spend(sendCycles);
-      cluster = group;
+      const group = toAll ? 0 : destinationMode === "cluster" ? topology.apicClusterOf(cpu) : cpu;
+      let at = sentAtCycles.get(group);
+      if (at === undefined) {
+        loop.spend(sendCycles);
+        at = loop.nowCycles();
+        sentAtCycles.set(group, at);
+      }
       const id = ++this.sent;
       underWay[cpu] = id;
-      const now = loop.nowCycles();
-      this.observer?.ipiSent(id, self, cpu, now);
-      loop.postInterrupt(cpu, now + latencyCycles[topology.distance(self, cpu)], this.handler);
+      this.observer?.ipiSent(id, self, cpu, at);
+      loop.postInterrupt(cpu, at + latencyCycles[topology.distance(self, cpu)], this.handler);
     }
   }
 
   /** The handler: runs everything on the CPU's queue (`generic_smp_call_function_single_interrupt`). */
   private interrupt(cpu: number): void {
     const { loop, costs, underWay } = this;
-    const { topology } = loop;
+    const { lines } = loop;
     const found = loop.stateOf(cpu);
-    let began = loop.nowCycles();
+    let began = lines.ownCycles(cpu);
+    let lined = lines.waitedCycles[cpu];
     this.taken[cpu]++;
-    this.observer?.ipiTaken(underWay[cpu], cpu, began);
+    this.observer?.ipiTaken(underWay[cpu], cpu, loop.nowCycles());
     underWay[cpu] = 0;
+    if (found === INTERRUPTED_IDLE) loop.spend(costs.idleWakeCycles);
     loop.spend(costs.entryCycles);
     if (this.onKernelEntry !== null) {
       // Flushes that were put off until now are not this interrupt's doing.
       began += this.onKernelEntry(cpu);
     }
     const requests = this.queues[cpu].splice(0);
+    lines.write(this.queueLines + cpu);
     for (let i = 0; i < requests.length; i++) {
       const request = requests[i];
-      loop.spend(costs.requestCycles[topology.distance(request.senderCpu, cpu)]);
+      lines.takeOver(request.senderCpu, 1);
+      lines.read(this.infoLines + request.senderCpu);
       if (this.acknowledgesEarly) this.acknowledge(request, cpu);
       if (this.acknowledgesEarly) loop.pointIrqsOff("call function: acknowledged before it is done");
       request.handler(cpu);
@@ -194,20 +220,24 @@ export class Smp {
         began += this.onKernelExit?.(cpu) ?? 0;
         loop.spend(costs.exitCycles);
       }
-      request.bill?.stolen(cpu, loop.nowCycles() - began, found);
-      began = loop.nowCycles();
+      if (request.bill !== null) {
+        request.bill.stolen(cpu, lines.ownCycles(cpu) - began, found);
+        request.bill.lineCycles += lines.waitedCycles[cpu] - lined;
+      }
+      began = lines.ownCycles(cpu);
+      lined = lines.waitedCycles[cpu];
     }
   }
 
   private acknowledge(request: Request, cpu: number): void {
-    const { loop, costs } = this;
+    const { loop } = this;
     const { targets, ackAtCycles } = request;
     ackAtCycles[indexOf(targets, cpu)] = loop.nowCycles();
     if (--request.outstanding > 0) return;
     let seen = request.waitsSinceCycles;
     for (let i = 0; i < targets.length; i++) {
       const distance = loop.topology.distance(request.senderCpu, targets[i]);
-      seen = Math.max(seen, ackAtCycles[i]) + costs.ackCycles[distance];
+      seen = Math.max(seen, ackAtCycles[i]) + loop.lines.transferCycles[distance];
     }
     loop.wake(request.sender, seen);
   }

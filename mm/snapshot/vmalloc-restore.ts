@@ -49,7 +49,7 @@ export function restoreVmalloc(
   for (const record of snapshot.lazy) {
     const area = areas.make(record.start, record.end);
     areas.setFlags(area, record.vaFlags);
-    if (!state.nodes[record.node].lazy.tree.insertVmapArea(area)) throw overlap("lazily freed", record.start);
+    if (!state.nodes[record.node].lazy.insertIntoTree(area)) throw overlap("lazily freed", record.start);
   }
   for (const record of snapshot.pool) {
     const area = areas.make(record.start, record.end);

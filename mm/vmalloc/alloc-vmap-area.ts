@@ -110,7 +110,7 @@ function allocWithTreeLock(
 function takeFromTree(state: Vmalloc, sizeBytes: number, request: AreaRequest, flags: number): number {
   const { align, range } = request;
   const address = state.freeTree.__allocVmapArea(sizeBytes, align, range.start, range.end);
-  state.loop.spend(state.costs.treeStepCycles * TREE_STEPS);
+  state.loop.spend(state.costs.treeStepCycles * state.freeTree.depth);
   state.freeTreeLock.release();
   const isFound = address !== range.end;
   state.events?.alloc(address, sizeBytes, align, range.start, range.end, flags & state.version.areaFlagsMask, !isFound);
@@ -134,8 +134,11 @@ function insertBusy(state: Vmalloc, area: number, vm: number): Blocking<number> 
 
 /** Inserts into a busy tree whose lock is held, and releases the lock; the area. */
 function insertWithBusyLock(state: Vmalloc, node: VmapNode, area: number): Blocking<number> {
-  node.busy.insertVmapArea(area);
-  state.loop.spend(state.costs.treeStepCycles * TREE_STEPS);
+  const { busy, busyLines } = node;
+  const address = state.areas.startOf(area);
+  state.loop.spend(state.costs.treeStepCycles * busyLines.search(address, busy.count));
+  busyLines.change(address, busy.count);
+  busy.insertVmapArea(area);
   node.busyLock.release();
   state.loop.point("alloc_vmap_area: in the busy tree");
   return ready(area);
@@ -176,9 +179,6 @@ function* makeRoom(
   }
   return -EBUSY;
 }
-
-/** Tree steps charged for one search: the depth of a tree of about a thousand nodes. */
-const TREE_STEPS = 10;
 
 /** The head of a pool if it is aligned as asked; a misaligned head goes to the tail (`node_pool_del_va`). 0 when none fits. */
 function nodePoolDelVa(state: Vmalloc, node: VmapNode, sizeBytes: number, request: AreaRequest): number {

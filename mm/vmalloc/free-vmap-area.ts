@@ -22,6 +22,7 @@ export function freeVmapAreaNoflush(state: Vmalloc, area: number, owed: OwedFlus
 /** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed, unless the policy is eager. */
 export function freeUnmapVmapArea(state: Vmalloc, area: number): Blocking<void> {
   if (state.mm.bugs.lazyListBeforeUnmap) return freeAndUnmap(state, area);
+  state.mm.writeEntryLines(state.areas.startOf(area), state.areas.endOf(area));
   const owed = unmapVmapArea(state, area);
   state.loop.point("free_unmap_vmap_area: entries are cleared");
   return state.flushing.isEager ? freeVmapAreaFlushed(state, area, owed) : freeVmapAreaNoflush(state, area, owed);
@@ -38,8 +39,9 @@ function* freeAndUnmap(state: Vmalloc, area: number): KernelCode<void> {
 
 /** Gives an area in use back at once (`free_vmap_area`): nothing was ever mapped there, so that no flush is owed. */
 export function* freeVmapArea(state: Vmalloc, area: number): KernelCode<void> {
-  const { busy, busyLock } = state.addrToNode(state.areas.startOf(area));
+  const { busy, busyLock, busyLines } = state.addrToNode(state.areas.startOf(area));
   if (!busyLock.tryTake()) yield* busyLock.take();
+  busyLines.change(state.areas.startOf(area), busy.count);
   busy.unlinkVa(area);
   busyLock.release();
   if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
@@ -88,10 +90,11 @@ function addLazy(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush):
     state.log.warnOnce("free_vmap_area_noflush", `${formatRange(start, end)} is on a list`);
     return DONE;
   }
-  state.lazyNr += pagesIn(end - start);
+  const lazyNr = state.addLazyNr(pagesIn(end - start));
   state.flushing.accounts?.freed(area, start, end);
-  const lazyNr = state.lazyNr;
   const flags = areas.flagsOf(area);
+  state.loop.spend(state.costs.treeStepCycles * node.lazyLines.search(start, node.lazy.count));
+  node.lazyLines.change(start, node.lazy.count);
   node.lazy.insertVmapArea(area);
   node.lazyLock.release();
   state.events?.free(start, end, lazyNr, config.lazyMaxPages, flags & state.version.areaFlagsMask, node.id);
@@ -142,9 +145,14 @@ const NOT_HERE = -1;
  * one meant, or `NOT_HERE`.
  */
 function unlinkBusy(state: Vmalloc, node: VmapNode, address: number, isMeant: AreaTest): number {
-  const found = node.busy.__findVmapArea(address);
+  const { busy, busyLines } = node;
+  state.loop.spend(state.costs.treeStepCycles * busyLines.search(address, busy.count));
+  const found = busy.__findVmapArea(address);
   const meant = found !== 0 && isMeant(state, found, address);
-  if (meant) node.busy.unlinkVa(found);
+  if (meant) {
+    busyLines.change(address, busy.count);
+    busy.unlinkVa(found);
+  }
   node.busyLock.release();
   if (meant) state.loop.point("find_unlink_vmap_area: unlinked");
   if (found === 0) return NOT_HERE;
@@ -157,6 +165,7 @@ export function* findVmapArea(state: Vmalloc, address: number): KernelCode<numbe
   let node = state.addrToNode(address);
   for (let i = 0; i < nodes.length; i++) {
     if (!node.busyLock.tryTake()) yield* node.busyLock.take();
+    state.loop.spend(state.costs.treeStepCycles * node.busyLines.search(address, node.busy.count));
     const area = node.busy.__findVmapArea(address);
     node.busyLock.release();
     if (area !== 0) return area;

@@ -42,9 +42,13 @@ export function* __purgeVmapAreaLazy(
     node.skipPopulate = fullPoolDecay;
     yield* decayVaPoolNode(state, node, fullPoolDecay);
     if (node.lazy.isEmpty) continue;
+    const freedBy = node.lazyLock.ownerCpu;
+    const freed = node.lazy.count;
     if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
     node.lazy.detachAll(node.purgeList);
     node.lazyLock.release();
+    // The list is walked from here on, and each area on it is a line that the CPU which freed it wrote.
+    if (freedBy >= 0) state.loop.lines.takeOver(freedBy, freed);
     flushStart = Math.min(flushStart, areas.start[areas.nextOf(node.purgeList)]);
     flushEnd = Math.max(flushEnd, areas.end[areas.previousOf(node.purgeList)]);
     taken.push(node);
@@ -125,7 +129,7 @@ function* purgeVmapNode(state: Vmalloc, node: VmapNode): KernelCode<void> {
     }
     area = next;
   }
-  state.lazyNr -= pages;
+  state.addLazyNr(-pages);
   state.loop.spend(node.nrPurged * costs.treeStepCycles);
   yield* reclaimListGlobal(state, node.purgeList, state.version.reclaimsLastFirst);
 }
@@ -145,9 +149,9 @@ function* giveBackMerged(state: Vmalloc, node: VmapNode): KernelCode<void> {
     areas.listRemove(area);
     state.events?.merge(areas.start[area], areas.end[area]);
     state.freeTree.mergeOrAddVmapArea(area);
-    state.lazyNr -= pages;
+    state.addLazyNr(-pages);
     node.nrPurged++;
-    state.loop.spend(costs.treeStepCycles * MERGE_STEPS);
+    state.loop.spend(costs.treeStepCycles * state.freeTree.depth);
   }
   state.freeTreeLock.release();
 }
@@ -188,13 +192,10 @@ function* reclaimListGlobal(state: Vmalloc, head: number, lastFirst: boolean): K
     areas.listRemove(area);
     state.events?.merge(areas.start[area], areas.end[area]);
     gap = state.freeTree.mergeOrAddVmapArea(area, lastFirst ? gap : 0);
-    state.loop.spend(costs.treeStepCycles * MERGE_STEPS);
+    state.loop.spend(costs.treeStepCycles * state.freeTree.depth);
   }
   state.freeTreeLock.release();
 }
-
-/** Tree steps charged for one merge: the depth of a tree of about a thousand nodes. */
-const MERGE_STEPS = 10;
 
 /**
  * Lets each pool give up a quarter of its areas, or all of them (`decay_va_pool_node`). Each is taken off its node under the pool

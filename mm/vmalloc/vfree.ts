@@ -73,7 +73,7 @@ function freePages(state: Vmalloc, vm: number): Blocking<void> {
   if (count > 0) {
     pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, array, count, vms.isOfOneZone(vm));
     state.loop.spend(count * state.costs.frameCycles);
-    if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) state.nrVmallocPages -= count;
+    if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) state.addNrVmallocPages(-count);
   }
   if (array !== 0) pageArrays.giveBack(array, vms.arrayLength(vm));
   const arrayAddress = vms.pagesAddrOf(vm);

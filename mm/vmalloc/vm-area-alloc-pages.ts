@@ -115,7 +115,7 @@ function takeBlocks(state: Vmalloc, vm: number, pages: number, order: number, gf
 /** The area has so many frames; returns their number. */
 function account(state: Vmalloc, vm: number, got: number, gfp: number): number {
   state.vms.nrPages[vm] = got;
-  state.nrVmallocPages += got;
+  state.addNrVmallocPages(got);
   const { frameCycles, zeroPageCycles } = state.costs;
   state.loop.spend(got * (frameCycles + ((gfp & __GFP_ZERO) !== 0 ? zeroPageCycles : 0)));
   return got;

@@ -18,6 +18,7 @@ import type { KernelVersion } from "../versions/kernel-version.ts";
 import { AreaStarts } from "./areas/area-starts.ts";
 import { FreeTree } from "./areas/free-tree.ts";
 import { NeFitPreload } from "./areas/ne-fit-preload.ts";
+import { NodeLines } from "./areas/node-lines.ts";
 import { PageArrays } from "./areas/page-arrays.ts";
 import { VmStructs } from "./areas/vm-structs.ts";
 import { VmapAreas } from "./areas/vmap-areas.ts";
@@ -87,6 +88,9 @@ export class Vmalloc {
   lazyNr = 0;
   /** Pages that vmalloc allocated and still holds (`nr_vmalloc_pages`). */
   nrVmallocPages = 0;
+  /** The cache lines of these two, which every CPU writes. */
+  private readonly lazyNrLine: number;
+  private readonly nrVmallocPagesLine: number;
   /** Purges so far, and how many of them found something. */
   purges = 0;
   purgesWithAreas = 0;
@@ -114,7 +118,10 @@ export class Vmalloc {
     const { loop, costs, config } = this;
     this.purgeActivity = loop.accounts.activity("purge");
     this.neFitPreload = new NeFitPreload(this.areas, loop, this.faults);
-    this.freeTree = new FreeTree(this.areas, this.log, this.neFitPreload);
+    const gapLines = new NodeLines(this.areas, loop.lines);
+    this.freeTree = new FreeTree(this.areas, this.log, this.neFitPreload, gapLines);
+    this.lazyNrLine = loop.lines.make(1);
+    this.nrVmallocPagesLine = loop.lines.make(1);
     this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock);
     this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);
     this.zones = new VmapZones(config.zoneSizeBytes, config.vmapNodes);
@@ -160,6 +167,21 @@ export class Vmalloc {
   set events(observer: VmallocEvents | null) {
     this.observer = observer;
     this.mm.events = observer;
+  }
+
+  /** Changes the number of lazily freed pages, an atomic that all CPUs share; the new one. */
+  addLazyNr(pages: number): number {
+    this.loop.lines.write(this.lazyNrLine);
+    this.loop.spend(this.costs.lock.uncontendedCycles);
+    this.lazyNr += pages;
+    return this.lazyNr;
+  }
+
+  /** Changes the number of pages that vmalloc holds, an atomic that all CPUs share. */
+  addNrVmallocPages(pages: number): void {
+    this.loop.lines.write(this.nrVmallocPagesLine);
+    this.loop.spend(this.costs.lock.uncontendedCycles);
+    this.nrVmallocPages += pages;
   }
 
   /** The node that an address belongs to (`addr_to_node`). */

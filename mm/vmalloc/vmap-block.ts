@@ -102,7 +102,7 @@ function unmapFromBlock(state: Vmalloc, block: number, first: number, address: n
   blocks.markUsed(block, first, pages, false, count);
   lock.release();
   const owed = state.tables.vunmapRangeNoflush(address, address + pages * PAGE_SIZE);
-  state.loop.spend(pages * state.costs.entryWriteCycles);
+  state.mm.spendOnEntries(address, address + pages * PAGE_SIZE);
   if (!state.flushing.isEager) return afterLock(lock, giveBackToBlock, state, block, first, pages, owed);
   return flushAndGiveBack(state, block, first, pages, owed);
 }

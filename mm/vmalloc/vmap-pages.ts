@@ -23,7 +23,7 @@ export function vmapPagesRangeNoflush(
   const { high } = protection;
   const low = protection.low & kernel.kernelPteMask;
   kernel.events?.mapPages(start, end, PAGE_SHIFT, low, high, frames[offset]);
-  kernel.loop.spend(((end - start) / PAGE_SIZE) * kernel.costs.entryWriteCycles);
+  kernel.spendOnEntries(start, end);
   return kernel.tables.vmapSmallPagesRangeNoflush(start, end, low, high, frames, offset);
 }
 
@@ -77,7 +77,7 @@ export function* vmapPageRange(
   const low = protection.low & kernel.kernelPteMask;
   const largest = kernel.machine.features.page1g ? maxPageShift : Math.min(maxPageShift, PMD_SHIFT);
   kernel.events?.mapRange(start, end, phys, low, high, maxPageShift);
-  kernel.loop.spend(((end - start) / PAGE_SIZE) * kernel.costs.entryWriteCycles);
+  kernel.spendOnEntries(start, end);
   const flush = (owed: OwedFlush) => flushFreedTables(kernel.flushing, kernel.tables.owed, owed);
   return yield* vmapRangeNoflush(kernel.tables, flush, start, end, phys, low, high, largest);
 }

@@ -76,7 +76,7 @@ function* freeTail(state: Vmalloc, vm: number, keepPages: number): KernelCode<vo
     vms.isOfOneZone(vm),
   );
   state.loop.spend((had - keepPages) * state.costs.frameCycles);
-  state.nrVmallocPages -= had - keepPages;
+  state.addNrVmallocPages(keepPages - had);
   vms.nrPages[vm] = keepPages;
 }
 

@@ -88,7 +88,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     )
     .option("--ops <number>", "operations over all CPUs", optionParser(wholeNumber(1, 1e9)), 20_000)
     .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
-    .option("--accounts", "report what the flushes cost, in four parts, by cause and by who freed")
+    .option("--accounts", "report what the flushes cost, by their parts, by cause and by who freed")
     .option("--flushes <file>", `write a record of every flush to a file: ${FLUSH_FILE_FORMATS}`)
     .option("--events <file>", `write every event of vmalloc to a file: ${EVENT_FILE_FORMATS}`)
     .option("--save <file>", "write the machine's whole state at the end to a file")

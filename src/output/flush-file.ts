@@ -55,6 +55,7 @@ function flushRows(accounts: FlushAccounts) {
       workCycles: cost.workCycles,
       waitCycles: cost.waitCycles,
       stolenCycles: cost.stolenCycles,
+      lineCycles: cost.lineCycles,
       stolenFromRunningCycles: record.stolenFromRunningCycles,
       refillCycles: cost.refillCycles,
       refills: cost.refills,

@@ -62,20 +62,21 @@ export function flushCosts(
 }
 
 /** The parts of a cost as reports have them: named one by one, so that no change of the accounts changes a report. */
-export function costParts({ workCycles, waitCycles, stolenCycles, refillCycles, refills }: FlushCost): FlushCost {
-  return { workCycles, waitCycles, stolenCycles, refillCycles, refills };
+export function costParts(cost: FlushCost): FlushCost {
+  const { workCycles, waitCycles, stolenCycles, lineCycles, refillCycles, refills } = cost;
+  return { workCycles, waitCycles, stolenCycles, lineCycles, refillCycles, refills };
 }
 
-/** The four parts together. */
-export function totalCycles({ workCycles, waitCycles, stolenCycles, refillCycles }: FlushCost): number {
-  return workCycles + waitCycles + stolenCycles + refillCycles;
+/** The parts together. */
+export function totalCycles({ workCycles, waitCycles, stolenCycles, lineCycles, refillCycles }: FlushCost): number {
+  return workCycles + waitCycles + stolenCycles + lineCycles + refillCycles;
 }
 
 /** Tables for people; ends with a newline. */
 export function renderFlushCosts({ policy, byCause, byOrigin, cyclesByActivity }: FlushCosts): string {
-  const parts = ["work", "wait", "stolen", "refills", "total"];
+  const parts = ["work", "wait", "stolen", "lines", "refills", "total"];
   const cells = (cost: FlushCost): Cell[] =>
-    [cost.workCycles, cost.waitCycles, cost.stolenCycles, cost.refillCycles, totalCycles(cost)].map(Math.round);
+    [...Object.values(costParts(cost)).slice(0, -1), totalCycles(cost)].map(Math.round);
   const causes = renderTable(
     ["cause", "TLBs", "flushes", "interrupts", ...parts],
     byCause.map((each): Cell[] => [

@@ -72,7 +72,7 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   topology: {
     value: "<SxCxT>",
     summary:
-      "sockets x cores x threads, such as 2x64x2: room for so many CPUs (default: sockets of 64 cores, one thread each)",
+      "sockets x cores x threads, such as 2x64x2, or with clusters that share a last-level cache 2x8x8x2: room for so many CPUs (default: sockets of 64 cores, one thread each)",
     parse: parseTopologyOption,
   },
   policy: {
@@ -249,7 +249,11 @@ function parseKernel(text: string): string {
 function parseTopologyOption(text: string): TopologyConfig {
   const topology = parseTopology(text);
   if (topology !== null && cpusOf(topology) > 0) return topology;
-  throw new ValueError("", text, "sockets x cores of a socket x threads of a core, such as 2x64x1");
+  throw new ValueError(
+    "",
+    text,
+    "sockets x cores of a socket x threads of a core, such as 2x64x1, or 2x8x8x1 with clusters",
+  );
 }
 
 function parsePolicy(text: string): FlushPolicy {

@@ -20,7 +20,7 @@ import { withOrigins } from "./older-preset.ts";
 import { CONFIG_SCHEMA, STATE_SCHEMA } from "./schema.ts";
 
 /** Version of the format. A file of another version is refused. */
-export const STATE_VERSION = 3;
+export const STATE_VERSION = 4;
 const FORMAT = "mmulab state";
 /** How every file begins, of whatever version. */
 const BEGINNING = `{"format":"${FORMAT}","version":`;

@@ -75,7 +75,16 @@ const machine = z.strictObject({
     clockCycles: f64,
     interruptsOff: i32,
     currentCpu: whole,
-    accounts: z.strictObject({ activities: texts, current: i32, ...columns(f64, "since", "walksSince", "cycles") }),
+    accounts: z.strictObject({
+      activities: texts,
+      current: i32,
+      ...columns(f64, "since", "walksSince", "linesSince", "cycles"),
+    }),
+    lines: z.strictObject({
+      ...columns(u32, "line", "sharedLine"),
+      ...columns(u16, "holder", "sharedCpu"),
+      ...columns(f64, "busyFrom", "busyUntil", "waitedCycles"),
+    }),
     queued: z.array(z.strictObject({ work: z.string(), cpu: whole, readyCycles: count })),
   }),
   cpus,
@@ -113,7 +122,17 @@ const flushAccounts = z.strictObject({
   flushes: z.strictObject({
     ...columns(u8, "cause", "policy", "full"),
     cpu: u16,
-    ...columns(f64, "start", "end", "atCycles", "workCycles", "waitCycles", "stolenCycles", "stolenFromRunningCycles"),
+    ...columns(
+      f64,
+      "start",
+      "end",
+      "atCycles",
+      "workCycles",
+      "waitCycles",
+      "stolenCycles",
+      "lineCycles",
+      "stolenFromRunningCycles",
+    ),
     ...columns(f64, "interrupted", "deferred", "freedPages", "frees", "stolenFrom"),
   }),
   origins: texts,
@@ -232,14 +251,14 @@ export const STATE_SCHEMA = z.strictObject({
   user: user.nullable(),
 }) satisfies z.ZodType<KernelState>;
 
-const byDistance = z.tuple([count, count, count, count]);
+const byDistance = z.tuple([count, count, count, count, count, count]);
 
 const costs = z.strictObject({
-  lock: z.strictObject({ uncontendedCycles: count, transferCycles: byDistance }),
+  lock: z.strictObject(columns(count, "uncontendedCycles", "handOverTransfers")),
   ipi: z.strictObject({
     destinationMode: z.enum(DESTINATION_MODES),
-    ...columns(byDistance, "queueCycles", "latencyCycles", "requestCycles", "ackCycles"),
-    ...columns(count, "sendCycles", "entryCycles", "exitCycles"),
+    latencyCycles: byDistance,
+    ...columns(count, "sendCycles", "entryCycles", "exitCycles", "idleWakeCycles"),
   }),
   ...columns(count, "contextSwitchCycles", "kernelEntryCycles", "kernelExitCycles", "treeStepCycles"),
   ...columns(count, "entryWriteCycles", "frameCycles", "zeroPageCycles", "callCycles"),
@@ -258,7 +277,10 @@ export const CONFIG_SCHEMA = z.strictObject({
   /** A preset as people write them (`parsePreset`). */
   preset: z.unknown(),
   features: z.record(z.string(), z.boolean()),
-  topology: z.strictObject(columns(whole, "sockets", "coresPerSocket", "threadsPerCore")),
+  topology: z.strictObject({
+    ...columns(whole, "sockets", "coresPerSocket", "threadsPerCore"),
+    coresPerCluster: whole.optional(),
+  }),
   numaNodes: whole,
   kernel: z.string(),
   flushPolicy: z.string(),

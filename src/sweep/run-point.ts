@@ -57,6 +57,7 @@ function runWorkloadPoint(name: string, point: SweepPoint): ResultRow {
     flushWorkCycles: flush.workCycles,
     flushWaitCycles: flush.waitCycles,
     flushStolenCycles: flush.stolenCycles,
+    flushLineCycles: flush.lineCycles,
     flushRefillCycles: flush.refillCycles,
     ...numbersOf(report.vmalloc),
     tables: report.pageTables.tablesByLevel.reduce((total, count) => total + count, 0),

@@ -47,7 +47,12 @@ function costs(report: FtraceReport): string {
     count === 0 ? "" : grouped(Math.round(cycles / count)),
   ];
   const flushes = report.fullFlushes + report.rangeFlushes;
-  const parts = flushCost.workCycles + flushCost.waitCycles + flushCost.stolenCycles + flushCost.refillCycles;
+  const parts =
+    flushCost.workCycles +
+    flushCost.waitCycles +
+    flushCost.stolenCycles +
+    flushCost.lineCycles +
+    flushCost.refillCycles;
   return `Cost\n${renderTable(
     ["", "cycles", "time", "each"],
     [
@@ -57,6 +62,7 @@ function costs(report: FtraceReport): string {
       row("  work of the CPU that flushes", flushCost.workCycles, flushes),
       row("  its wait for the others", flushCost.waitCycles, flushes),
       row("  stolen from other CPUs", flushCost.stolenCycles, flushes),
+      row("  waiting for lines", flushCost.lineCycles, flushes),
       row("  walks that refill the TLBs", flushCost.refillCycles, flushCost.refills),
     ],
   )}  ${figureSentence(machine.figures)}\n`;

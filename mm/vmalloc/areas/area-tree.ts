@@ -2,6 +2,7 @@
 import type { LockGuard } from "../../kernel/lockdep.ts";
 import type { KernelLog } from "../../lib/kernel-log.ts";
 import { formatRange } from "../../lib/kernel-log.ts";
+import type { NodeLines } from "./node-lines.ts";
 import { RbTree } from "./rb-tree.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
 
@@ -14,10 +15,12 @@ export class AreaTree extends RbTree {
   readonly head: number;
   /** The lock that guards it, where locks are checked; null where they are not, and for trees that one thread has to itself. */
   guard: LockGuard | null = null;
+  /** Nodes that the last descent read, where lines are kept. */
+  depth = 0;
   protected readonly log: KernelLog;
 
-  constructor(areas: VmapAreas, log: KernelLog, augmented = false) {
-    super(areas, augmented);
+  constructor(areas: VmapAreas, log: KernelLog, augmented = false, lines: NodeLines | null = null) {
+    super(areas, augmented, lines);
     this.head = areas.makeListHead();
     this.log = log;
   }
@@ -58,6 +61,7 @@ export class AreaTree extends RbTree {
     const near = above === 0 ? 0 : this.placeBelow(area, above);
     const place = near === 0 ? this.findVaLinks(area, this.root) : near;
     if (place < 0) return 0;
+    this.descended(place >> 1);
     const { areas, head } = this;
     const { start, end, links } = areas;
     const follower = this.getVaNextSibling(place);
@@ -66,6 +70,7 @@ export class AreaTree extends RbTree {
     if (follower !== head && start[follower] === end[area]) {
       start[follower] = start[area];
       merged = follower;
+      this.lines?.write(follower);
     }
     if (predecessor !== head && end[predecessor] === start[area]) {
       const mergedEnd = end[merged === 0 ? area : merged];
@@ -77,6 +82,7 @@ export class AreaTree extends RbTree {
       }
       end[predecessor] = mergedEnd;
       merged = predecessor;
+      this.lines?.write(predecessor);
     }
     if (merged === 0) {
       const own = this.augmented ? this.asGap(area) : area;
@@ -128,6 +134,11 @@ export class AreaTree extends RbTree {
     if (follower !== this.head && end[area] > start[follower]) return this.refuse(area, follower);
     if (predecessor !== this.head && end[predecessor] > areaStart) return this.refuse(area, predecessor);
     return place;
+  }
+
+  /** Something was looked for, down to `node`. */
+  protected descended(node: number): void {
+    if (this.lines !== null) this.depth = this.lines.descend(node);
   }
 
   /** The place of an area, looked for along the list from `above` down; 0 when it is not near, or something overlaps. */

@@ -33,6 +33,8 @@ export interface BusyAreasParts {
 export class BusyAreas {
   /** The lock that guards them; null where locks are not checked. */
   guard: LockGuard | null = null;
+  /** How many there are. */
+  count = 0;
   private readonly node: number;
   private readonly notInTree: number;
   private readonly areas: VmapAreas;
@@ -102,8 +104,9 @@ export class BusyAreas {
    */
   insertVmapArea(area: number): void {
     if (this.guard !== null) this.guard.check();
+    this.count++;
     if (!this.remember(area) || startsPageOf(this.areas.end[area]) > STARTS_PAGES_MAX) {
-      if (!this.inserted.insertVmapArea(area)) this.forget(area);
+      if (!this.inserted.insertVmapArea(area)) this.leaveOut(area);
       return;
     }
     this.areas.parent[2 * area] = this.notInTree;
@@ -114,6 +117,7 @@ export class BusyAreas {
   /** Adds an area, to the tree as well; false, with a warning, for one that overlaps another. */
   insertIntoTree(area: number): boolean {
     if (!this.tree.insertVmapArea(area)) return false;
+    this.count++;
     this.remember(area);
     return true;
   }
@@ -121,6 +125,7 @@ export class BusyAreas {
   /** Takes an area out. */
   unlinkVa(area: number): void {
     if (this.guard !== null) this.guard.check();
+    this.count--;
     const { parent } = this.areas;
     this.forget(area);
     if (parent[2 * area] < 0) parent[2 * area] = 0;
@@ -149,7 +154,12 @@ export class BusyAreas {
     const { parent } = this.areas;
     if (parent[2 * area] !== this.notInTree) return;
     parent[2 * area] = 0;
-    if (!this.inserted.insertVmapArea(area)) this.forget(area);
+    if (!this.inserted.insertVmapArea(area)) this.leaveOut(area);
+  }
+
+  private leaveOut(area: number): void {
+    this.count--;
+    this.forget(area);
   }
 
   private makeRoomForAdded(): void {

@@ -7,6 +7,7 @@ import { alignUp } from "../../lib/align.ts";
 import { formatRange, type KernelLog } from "../../lib/kernel-log.ts";
 import { AreaTree } from "./area-tree.ts";
 import type { NeFitPreload } from "./ne-fit-preload.ts";
+import type { NodeLines } from "./node-lines.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
 
 /** It is the whole gap (`enum fit_type`). */
@@ -22,9 +23,12 @@ type FitType = typeof FL_FIT_TYPE | typeof LE_FIT_TYPE | typeof RE_FIT_TYPE | ty
 export class FreeTree extends AreaTree {
   private readonly preload: NeFitPreload | null;
 
-  /** @param preload where a split has its further gap from; by default it is simply made */
-  constructor(areas: VmapAreas, log: KernelLog, preload: NeFitPreload | null = null) {
-    super(areas, log, true);
+  /**
+   * @param preload where a split has its further gap from; by default it is simply made
+   * @param lines the cache lines of the gaps; by default none are kept
+   */
+  constructor(areas: VmapAreas, log: KernelLog, preload: NeFitPreload | null = null, lines: NodeLines | null = null) {
+    super(areas, log, true, lines);
     this.preload = preload;
   }
 
@@ -44,6 +48,7 @@ export class FreeTree extends AreaTree {
   private vaAlloc(gap: number, sizeBytes: number, align: number, vstart: number, vend: number): number {
     const from = Math.max(this.areas.start[gap], vstart);
     const address = align === 1 ? from : alignUp(from, align);
+    this.descended(gap);
     if (address + sizeBytes > vend) return vend;
     if (this.vaClip(gap, address, sizeBytes)) return address;
     this.log.warnOnce("va_clip", `no memory to split ${formatRange(this.areas.start[gap], this.areas.end[gap])}`);
@@ -78,10 +83,12 @@ export class FreeTree extends AreaTree {
         return true;
       case LE_FIT_TYPE:
         areas.start[gap] = end;
+        this.lines?.write(gap);
         this.augmentTreePropagateFrom(gap);
         return true;
       case RE_FIT_TYPE:
         areas.end[gap] = address;
+        this.lines?.write(gap);
         this.augmentTreePropagateFrom(gap);
         return true;
       case NE_FIT_TYPE: {

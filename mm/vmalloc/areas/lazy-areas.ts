@@ -20,6 +20,8 @@ const sort = new RadixSort();
 export class LazyAreas {
   /** The lock that guards them; null where locks are not checked. */
   guard: LockGuard | null = null;
+  /** How many there are. */
+  count = 0;
   private readonly areas: VmapAreas;
   private readonly sorted: AreaTree;
   /** Head of the list of areas that are not in the tree yet, the one freed first in front. */
@@ -52,12 +54,21 @@ export class LazyAreas {
     if (this.guard !== null) this.guard.check();
     this.areas.listAddBefore(area, this.collected);
     this.collectedCount++;
+    this.count++;
+  }
+
+  /** Adds an area to the tree as well; false, with a warning, for one that overlaps another. */
+  insertIntoTree(area: number): boolean {
+    if (!this.tree.insertVmapArea(area)) return false;
+    this.count++;
+    return true;
   }
 
   /** Takes everything out at once: all areas are on the empty list `to` then, lowest address first. */
   detachAll(to: number): void {
     if (this.guard !== null) this.guard.check();
     if (this.isEmpty) return;
+    this.count = 0;
     if (!this.sorted.isEmpty) {
       this.tree.detachAll(to);
     } else if (this.isInOrder()) {

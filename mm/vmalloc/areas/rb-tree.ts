@@ -3,6 +3,7 @@
  * gap an aligned search finds depends on it. Left and right are one case here: side 0 is left, 1 is right, and a rotation
  * "towards" a side moves a node down to that side.
  */
+import type { NodeLines } from "./node-lines.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
 
 /** Links, rotations, insertion and removal. An augmented tree keeps `subtreeMaxSize` right in every node. */
@@ -11,10 +12,13 @@ export class RbTree {
   root = 0;
   protected readonly areas: VmapAreas;
   protected readonly augmented: boolean;
+  /** The cache lines of its nodes; null for a tree that no other CPU sees. */
+  protected readonly lines: NodeLines | null;
 
-  constructor(areas: VmapAreas, augmented: boolean) {
+  constructor(areas: VmapAreas, augmented: boolean, lines: NodeLines | null = null) {
     this.areas = areas;
     this.augmented = augmented;
+    this.lines = lines;
   }
 
   /** The area that starts at `start`, or 0. */
@@ -77,8 +81,13 @@ export class RbTree {
     areas.child[2 * node + 1] = 0;
     areas.parent[2 * node] = parent;
     areas.black[2 * node] = 0;
-    if (parent === 0) this.root = node;
-    else areas.child[2 * parent + side] = node;
+    this.lines?.write(node);
+    if (parent === 0) {
+      this.root = node;
+    } else {
+      areas.child[2 * parent + side] = node;
+      this.lines?.write(parent);
+    }
     if (this.augmented) {
       areas.subtreeMaxSize[node] = areas.end[node] - areas.start[node];
       this.augmentTreePropagateFrom(parent);
@@ -93,6 +102,7 @@ export class RbTree {
     const left = child[2 * node];
     const right = child[2 * node + 1];
     const above = parent[2 * node];
+    if (above !== 0) this.lines?.write(above);
     if (left === 0 || right === 0) {
       const only = left === 0 ? right : left;
       this.replaceChild(above, node, only);
@@ -137,6 +147,7 @@ export class RbTree {
   /** Makes `subtreeMaxSize` right from `node` upwards, as far as it changes (`augment_tree_propagate_from`). */
   augmentTreePropagateFrom(node: number): void {
     const { start, end, subtreeMaxSize, child, parent } = this.areas;
+    const { lines } = this;
     let at = node;
     while (at !== 0) {
       let max = end[at] - start[at];
@@ -146,6 +157,7 @@ export class RbTree {
       if (right !== 0 && subtreeMaxSize[right] > max) max = subtreeMaxSize[right];
       if (subtreeMaxSize[at] === max) return;
       subtreeMaxSize[at] = max;
+      lines?.write(at);
       at = parent[2 * at];
     }
   }
@@ -164,6 +176,8 @@ export class RbTree {
     child[2 * node + (side ^ 1)] = inner;
     if (inner !== 0) parent[2 * inner] = node;
     const above = parent[2 * node];
+    this.lines?.write(riser);
+    this.lines?.write(node);
     child[2 * riser + side] = node;
     parent[2 * node] = riser;
     parent[2 * riser] = above;

@@ -7,6 +7,7 @@ import { type Lockdep, LockGuard } from "../../kernel/lockdep.ts";
 import type { Work } from "../../kernel/work.ts";
 import { BusyAreas, type BusyAreasParts } from "./busy-areas.ts";
 import { LazyAreas } from "./lazy-areas.ts";
+import { TreeLines } from "./tree-lines.ts";
 
 /** Pools hold areas of up to this many pages, guard page included (`MAX_VA_SIZE_PAGES`). */
 export const MAX_VA_SIZE_PAGES = 256;
@@ -28,9 +29,13 @@ export class VmapNode {
   /** Areas in use whose address belongs to this node. */
   readonly busy: BusyAreas;
   readonly busyLock: SpinLock;
+  /** Lines of the nodes of their tree. */
+  readonly busyLines: TreeLines;
   /** Areas freed and not yet purged. */
   readonly lazy: LazyAreas;
   readonly lazyLock: SpinLock;
+  /** Lines of the nodes of their tree. */
+  readonly lazyLines: TreeLines;
   readonly poolLock: SpinLock;
   /** What says so when the pools are used without their lock; null where locks are not checked. */
   poolGuard: LockGuard | null = null;
@@ -56,6 +61,8 @@ export class VmapNode {
     this.busyLock = new SpinLock(locks.busy, loop, costs);
     this.lazyLock = new SpinLock(locks.lazy, loop, costs);
     this.poolLock = new SpinLock("vn->pool_lock", loop, costs);
+    this.busyLines = new TreeLines(loop.lines);
+    this.lazyLines = new TreeLines(loop.lines);
     this.purgeList = areas.makeListHead();
     this.detached = areas.makeListHead();
     for (let i = 0; i < MAX_VA_SIZE_PAGES; i++) this.poolHeads[i] = areas.makeListHead();

@@ -26,6 +26,7 @@ const COLUMNS = {
   workCycles: { heading: "work", axis: PER_MUNMAP, curve: "initiator's work" },
   waitCycles: { heading: "wait", axis: PER_MUNMAP, curve: "initiator's wait" },
   stolenCycles: { heading: "stolen", axis: PER_MUNMAP, curve: "stolen from others" },
+  lineCycles: { heading: "lines", axis: PER_MUNMAP, curve: "waiting for lines" },
   refillCycles: { heading: "refills", axis: PER_MUNMAP, curve: "refills" },
   totalCycles: { heading: "total", axis: PER_MUNMAP, curve: "total" },
 } as const;
@@ -36,7 +37,7 @@ export const flushCeiling: Experiment = {
   summary: "total cost of munmap's flushes against tlb_single_page_flush_ceiling: the best value, and what 33 loses",
   description: `A process has a thread on every CPU. Thread 0 maps, touches and unmaps ranges of 1 to --range pages, as often from 1 as from 2 to
 3, 4 to 7 and so on; every thread has resident pages that it touches now and then. A range of more pages than the ceiling flushes
-the whole address space on every CPU, others go page by page. Cycles per munmap, over all CPUs, in the four parts.
+the whole address space on every CPU, others go page by page. Cycles per munmap, over all CPUs, in its parts.
 The second table: how many single invalidations a flush of a full TLB is worth, refills included.`,
   parameters: [
     {
@@ -93,7 +94,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
     );
   }
   const table = new DataTable("ceilings", "One munmap: cycles of flushing over all CPUs", COLUMNS, cells);
-  const parts = ["totalCycles", "workCycles", "waitCycles", "stolenCycles", "refillCycles"] as const;
+  const parts = ["totalCycles", "workCycles", "waitCycles", "stolenCycles", "lineCycles", "refillCycles"] as const;
   return {
     tables: [table.toResult(), even.table.toResult()],
     plots: [
@@ -122,7 +123,7 @@ function measure({ parameters, seed, boot }: ExperimentContext, ceiling: number)
   const cost = accounts.total(({ cause }) => cause === "munmap");
   const per = (part: keyof FlushCost): number => Math.round(cost[part] / count);
   const [workCycles, waitCycles] = [per("workCycles"), per("waitCycles")];
-  const [stolenCycles, refillCycles] = [per("stolenCycles"), per("refillCycles")];
+  const [stolenCycles, lineCycles, refillCycles] = [per("stolenCycles"), per("lineCycles"), per("refillCycles")];
   const wholeFlushes = munmaps.filter(({ full }) => full).length;
   return {
     ceilingPages: ceiling,
@@ -131,8 +132,9 @@ function measure({ parameters, seed, boot }: ExperimentContext, ceiling: number)
     workCycles,
     waitCycles,
     stolenCycles,
+    lineCycles,
     refillCycles,
-    totalCycles: workCycles + waitCycles + stolenCycles + refillCycles,
+    totalCycles: workCycles + waitCycles + stolenCycles + lineCycles + refillCycles,
   };
 }
 

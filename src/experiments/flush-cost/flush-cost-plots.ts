@@ -14,6 +14,7 @@ export const FLUSH_COLUMNS = {
   workCycles: { heading: "work", axis: PER_FLUSH, curve: "initiator's work", rounded: true },
   waitCycles: { heading: "wait", axis: PER_FLUSH, curve: "initiator's wait", rounded: true },
   stolenCycles: { heading: "stolen", axis: PER_FLUSH, curve: "stolen from others", rounded: true },
+  lineCycles: { heading: "lines", axis: PER_FLUSH, curve: "waiting for lines", rounded: true },
   refillCycles: { heading: "refills", axis: PER_FLUSH, curve: "refills", rounded: true },
   totalCycles: { heading: "total", axis: PER_FLUSH, rounded: true },
   initiatorUsec: { heading: "until done (us)" },
@@ -34,7 +35,7 @@ export function flushPlots(table: DataTable<typeof FLUSH_COLUMNS>): Plot[] {
     plotByKind(table, x, "totalCycles", { title, xLog: true, yLog: true }, policyOf, own);
   return [
     ...pageCounts.map((count) => {
-      const title = `One flush of ${plural(count, "page")} against CPUs, all four parts`;
+      const title = `One flush of ${plural(count, "page")} against CPUs, all parts`;
       return total(
         "cpus",
         title,
@@ -43,7 +44,7 @@ export function flushPlots(table: DataTable<typeof FLUSH_COLUMNS>): Plot[] {
     }),
     ...(pageCounts.length < 2
       ? []
-      : [total("pages", `One flush on ${plural(cpus, "CPU")} against its range, all four parts`, onMostCpus)]),
+      : [total("pages", `One flush on ${plural(cpus, "CPU")} against its range, all parts`, onMostCpus)]),
     ...policies.map((policy) => {
       const own = rows.filter((row) => row.policy === policy && row.pages === pages);
       const title = `Parts of a flush of ${plural(pages, "page")}, ${policy}`;
@@ -52,7 +53,7 @@ export function flushPlots(table: DataTable<typeof FLUSH_COLUMNS>): Plot[] {
   ];
 }
 
-const PARTS = ["workCycles", "waitCycles", "stolenCycles", "refillCycles"] as const;
+const PARTS = ["workCycles", "waitCycles", "stolenCycles", "lineCycles", "refillCycles"] as const;
 
 function policyOf({ policy }: { readonly policy: string }): string {
   return policy;

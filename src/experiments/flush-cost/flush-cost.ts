@@ -1,5 +1,5 @@
-/** `flush-cost`: what one flush costs, in four parts, and what one vunmap costs under lazy and eager freeing. */
-import { type Figure, INVLPGB_PAGES_MAX, PAGE_SIZE } from "../../../arch/index.ts";
+/** `flush-cost`: what one flush costs, by their parts, and what one vunmap costs under lazy and eager freeing. */
+import { INVLPGB_PAGES_MAX, type KernelCode, PAGE_SIZE } from "../../../arch/index.ts";
 import {
   DEFERRED_POLICY,
   FLUSH_POLICIES,
@@ -24,7 +24,7 @@ const AREA_PAGES = 513;
 /** The experiment. */
 export const flushCost: Experiment = {
   name: "flush-cost",
-  summary: "what one flush costs in its four parts, by CPUs, range and policy; lazy against eager vunmap",
+  summary: "what one flush costs in its parts, by CPUs, range and policy; lazy against eager vunmap",
   description: `CPU 0 flushes ranges of kernel addresses while the other CPUs work (under 'deferred': in user mode, isolated); every CPU
 has a resident area whose pages it touches again afterwards. Columns, in cycles over all CPUs, per flush: work of the CPU
 that flushes, its wait, what is stolen from the others, and the page walks that the flush made necessary.
@@ -112,9 +112,9 @@ function flushRow(
   pages: number,
   isFull: boolean,
   cost: FlushCost,
-  frequency: Figure,
+  initiatorUsec: number,
 ): FlushRow {
-  const { workCycles, waitCycles, stolenCycles, refillCycles } = cost;
+  const { workCycles, waitCycles, stolenCycles, lineCycles, refillCycles } = cost;
   return {
     policy,
     cpus,
@@ -123,9 +123,10 @@ function flushRow(
     workCycles,
     waitCycles,
     stolenCycles,
+    lineCycles,
     refillCycles,
     totalCycles: totalCycles(cost),
-    initiatorUsec: Math.round((workCycles + waitCycles) / frequency.value) / 1000,
+    initiatorUsec,
   };
 }
 
@@ -142,19 +143,28 @@ function measureFlushes(
   const resident = new ResidentCpus(kernel, parameters.number("resident"));
   const rounds = parameters.number("rounds");
   resident.touchAll();
+  const { loop } = kernel.machine;
+  let initiatorCycles = 0;
+  function* timed(flush: KernelCode<void>): KernelCode<void> {
+    const began = loop.nowCycles();
+    yield* flush;
+    initiatorCycles += loop.nowCycles() - began;
+  }
   return pageCounts.map((pages) => {
     const first = accounts.records.length;
+    initiatorCycles = 0;
     for (let round = 0; round < rounds; round++) {
       // New pages each time, so that only resident pages are ever touched again.
       const area = kernel.vmalloc(pages * PAGE_SIZE, "flushed+0x0/0x0");
       touchEverywhere(kernel, area, pages);
       resident.touchAll();
       const end = area + pages * PAGE_SIZE;
-      resident.runAmongBusy(flushTlbKernelRange(kernel.mm.flushing, area, end), policy === DEFERRED_POLICY);
+      resident.runAmongBusy(timed(flushTlbKernelRange(kernel.mm.flushing, area, end)), policy === DEFERRED_POLICY);
     }
     const cost = accounts.total((record) => record.id > first);
+    const usec = Math.round(initiatorCycles / rounds / preset.frequencyGhz.value) / 1000;
     for (const part of Object.keys(cost) as (keyof FlushCost)[]) cost[part] /= rounds;
-    return flushRow(policy.name, cpus, pages, accounts.records[first].full, cost, preset.frequencyGhz);
+    return flushRow(policy.name, cpus, pages, accounts.records[first].full, cost, usec);
   });
 }
 

@@ -19,6 +19,7 @@ const COLUMNS = {
   workCycles: { heading: "work" },
   waitCycles: { heading: "wait" },
   stolenCycles: { heading: "stolen" },
+  lineCycles: { heading: "lines" },
   refillCycles: { heading: "refills" },
   totalCycles: { heading: "total", axis: "cycles per munmap, all CPUs" },
 } as const;
@@ -69,6 +70,7 @@ export function costPerMunmap({ boot }: ExperimentContext, policy: FlushPolicy, 
     workCycles: per(cost.workCycles),
     waitCycles: per(cost.waitCycles),
     stolenCycles: per(cost.stolenCycles),
+    lineCycles: per(cost.lineCycles),
     refillCycles: per(cost.refillCycles),
     totalCycles: per(totalCycles(cost)),
   };

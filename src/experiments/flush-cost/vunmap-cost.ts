@@ -19,6 +19,7 @@ const COLUMNS = {
   workCycles: { heading: "work" },
   waitCycles: { heading: "wait" },
   stolenCycles: { heading: "stolen" },
+  lineCycles: { heading: "lines" },
   totalCycles: { heading: "total", axis: "cycles per vunmap, all CPUs" },
 } as const;
 
@@ -43,7 +44,7 @@ export function costPerVunmap({ boot }: ExperimentContext, policy: FlushPolicy, 
   }
   kernel.spawn("pairs", 0, pairs());
   kernel.runUntilIdle();
-  const { workCycles, waitCycles, stolenCycles } = accounts.total();
+  const { workCycles, waitCycles, stolenCycles, lineCycles } = accounts.total();
   const flushed = policy.eager
     ? vunmaps
     : accounts.frees.flush.subarray(0, accounts.frees.length).filter((id) => id > 0).length;
@@ -56,7 +57,8 @@ export function costPerVunmap({ boot }: ExperimentContext, policy: FlushPolicy, 
     workCycles: per(workCycles),
     waitCycles: per(waitCycles),
     stolenCycles: per(stolenCycles),
-    totalCycles: per(workCycles + waitCycles + stolenCycles),
+    lineCycles: per(lineCycles),
+    totalCycles: per(workCycles + waitCycles + stolenCycles + lineCycles),
   };
 }
 

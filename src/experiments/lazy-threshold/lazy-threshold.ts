@@ -17,6 +17,7 @@ const COLUMNS = {
   workCycles: { heading: "work" },
   waitCycles: { heading: "wait" },
   stolenCycles: { heading: "stolen" },
+  lineCycles: { heading: "lines" },
   refillCycles: { heading: "refills" },
   purgeCycles: { heading: "purging" },
   totalCycles: { heading: "total", axis: "cycles per free, all CPUs" },
@@ -31,7 +32,7 @@ export const lazyThreshold: Experiment = {
   name: "lazy-threshold",
   summary: "cost per free against lazy_max_pages, with memory and address space held back",
   description: `CPU 0 allocates, touches and frees areas of 1 to --pages pages; the other CPUs compute and touch resident pages now and then.
-Cost per free that was purged: the flushes in their four parts and the purges' own work, over all CPUs. Held back: address space freed and not
+Cost per free that was purged: the flushes in their parts and the purges' own work, over all CPUs. Held back: address space freed and not
 usable yet (mean over frees, and most), and the pages of page tables that the spread of addresses needs.`,
   parameters: [
     { name: "cpus", kind: "integers", low: 1, high: 1024, default: [1, 4, 16, 64], summary: "numbers of CPUs" },
@@ -154,7 +155,7 @@ function measure({ parameters, seed, boot }: ExperimentContext, cpus: number, la
   // What was freed after the last purge has cost nothing yet.
   const purged = Math.max(1, accounts.frees.flush.subarray(0, accounts.frees.length).filter((id) => id > 0).length);
   const per = (cycles: number): number => Math.round((cycles / purged) * 10) / 10;
-  const { workCycles, waitCycles, stolenCycles, refillCycles } = cost;
+  const { workCycles, waitCycles, stolenCycles, lineCycles, refillCycles } = cost;
   const kib = (pages: number): number => Math.round((pages * PAGE_SIZE) / 1024);
   return {
     cpus,
@@ -163,9 +164,10 @@ function measure({ parameters, seed, boot }: ExperimentContext, cpus: number, la
     workCycles: per(workCycles),
     waitCycles: per(waitCycles),
     stolenCycles: per(stolenCycles),
+    lineCycles: per(lineCycles),
     refillCycles: per(refillCycles),
     purgeCycles: per(purgeCycles),
-    totalCycles: per(workCycles + waitCycles + stolenCycles + refillCycles + purgeCycles),
+    totalCycles: per(workCycles + waitCycles + stolenCycles + lineCycles + refillCycles + purgeCycles),
     heldBackMeanKiB: kib(gauge.mean),
     heldBackMaxKiB: kib(gauge.most),
     tablePages: kernel.tables.tablePages,

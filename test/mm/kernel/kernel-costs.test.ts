@@ -31,11 +31,13 @@ describe.each(PATHS.map((path) => [path.join("."), path] as const))("%s", (name,
   });
 });
 
-test("a field that there is not is named; an array has four numbers", () => {
+test("a field that there is not is named; an array has six numbers", () => {
   expect(refusal({ ...copy(), colour: 1 }).subject).toBe("costs.colour");
   const costs = copy();
   costs.ipi.latencyCycles.push(1);
-  expect(refusal(costs).message).toContain("costs.ipi.latencyCycles [800,800,1000,2000,1]: expected an array of 4");
+  expect(refusal(costs).message).toContain(
+    "costs.ipi.latencyCycles [800,800,1000,1000,2000,3000,1]: expected an array of 6",
+  );
   expect(refusal({ lock: copy().lock }).subject).toBe("costs.ipi");
   expect(refusal(null).message).toBe("costs null: expected an object");
 });

@@ -3,7 +3,16 @@ import { describe, expect, it } from "vitest";
 import { ACTIVITY_LOCK_WAIT, EventLoop, type KernelCode, PAUSE_TURN, Topology } from "../../../arch/index.ts";
 import { lockStatistics, Mutex, SpinLock } from "../../../mm/index.ts";
 
-const COSTS = { uncontendedCycles: 20, transferCycles: [20, 40, 200, 500] } as const;
+const COSTS = { uncontendedCycles: 20, handOverTransfers: 2 };
+/** By distance: a core's other thread, a cluster, a socket, other sockets. */
+const TRANSFERS = [0, 40, 200, 300, 500, 700] as const;
+
+/** A loop whose lines cost something. */
+function loopOf(cpus: number, topology?: Topology): EventLoop {
+  const loop = new EventLoop(cpus, topology);
+  loop.lines.transferCycles = TRANSFERS;
+  return loop;
+}
 
 function* holding(
   loop: EventLoop,
@@ -22,7 +31,7 @@ function* holding(
 
 describe("spinlocks", () => {
   it("are handed over in the order in which they were asked for", () => {
-    const loop = new EventLoop(4);
+    const loop = loopOf(4);
     const lock = new SpinLock("lock", loop, COSTS);
     const log: number[] = [];
     [0, 30, 10, 20].forEach((arrive, cpu) => {
@@ -41,17 +50,17 @@ describe("spinlocks", () => {
       [1, 200],
       [2, 500],
     ]) {
-      const loop = new EventLoop(8, topology);
+      const loop = loopOf(8, topology);
       const lock = new SpinLock("lock", loop, COSTS);
       for (const cpu of [0, next]) {
         loop.runSync(cpu, holding(loop, lock, cpu === 0 ? 0 : 10_000, 0, []));
       }
-      expect(loop.clockCycles[next] - (next === 0 ? 20 : 10_000)).toBe(next === 0 ? 20 : cost);
+      expect(loop.clockCycles[next] - (next === 0 ? 20 : 10_000)).toBe(next === 0 ? 20 : 20 + cost);
     }
   });
 
   it("are waited for until a release that lies in the CPU's future", () => {
-    const loop = new EventLoop(2);
+    const loop = loopOf(2);
     const lock = new SpinLock("lock", loop, COSTS);
     function* quick(): KernelCode<void> {
       if (!lock.tryTake()) yield* lock.take();
@@ -61,12 +70,12 @@ describe("spinlocks", () => {
     loop.spawn("first", 0, quick());
     loop.spawn("second", 1, quick());
     loop.run();
-    expect(loop.clockCycles[1]).toBe(1020 + 200 + 1000);
+    expect(loop.clockCycles[1]).toBe(1020 + 220 + 1000);
     expect(loop.accounts.cycles(1, ACTIVITY_LOCK_WAIT)).toBe(1020);
   });
 
   it("are not taken ahead of a CPU that is behind and may take them first", () => {
-    const loop = new EventLoop(2);
+    const loop = loopOf(2);
     const lock = new SpinLock("lock", loop, COSTS);
     const log: number[] = [];
     function* late(): KernelCode<void> {
@@ -83,17 +92,17 @@ describe("spinlocks", () => {
     loop.run();
     expect(log).toEqual([1, 0]);
     // Free from 620 on; the line comes from CPU 1.
-    expect(loop.clockCycles[0]).toBe(1000 + 200);
+    expect(loop.clockCycles[0]).toBe(1000 + 220);
   });
 
-  it("reach the CPU that waits once their line has come from the CPU that releases, whatever the distance", () => {
+  it("reach the CPU that waits once their line has come twice from the CPU that releases, whatever the distance", () => {
     const topology = new Topology(8, { sockets: 2, coresPerSocket: 2, threadsPerCore: 2 });
     for (const [waiter, cost] of [
       [4, 40],
       [1, 200],
       [2, 500],
     ]) {
-      const loop = new EventLoop(8, topology);
+      const loop = loopOf(8, topology);
       const lock = new SpinLock("lock", loop, COSTS);
       let gotAt = 0;
       function* waits(): KernelCode<void> {
@@ -105,13 +114,13 @@ describe("spinlocks", () => {
       loop.spawn("holder", 0, holding(loop, lock, 0, 5000, []));
       loop.spawn("waiter", waiter, waits());
       loop.run();
-      expect(gotAt).toBe(20 + 5000 + cost);
+      expect(gotAt).toBe(20 + 5000 + 20 + 2 * cost);
       expect(loop.accounts.cycles(waiter, ACTIVITY_LOCK_WAIT)).toBe(gotAt - 100);
     }
   });
 
   it("take interrupts while they are waited for", () => {
-    const loop = new EventLoop(2);
+    const loop = loopOf(2);
     const lock = new SpinLock("lock", loop, COSTS);
     const log: number[] = [];
     loop.spawn("holder", 0, holding(loop, lock, 0, 10_000, log));
@@ -125,7 +134,7 @@ describe("spinlocks", () => {
   });
 
   it("refuse a thread that holds them already, and a release by nobody", () => {
-    const loop = new EventLoop(1);
+    const loop = loopOf(1);
     const lock = new SpinLock("lock", loop, COSTS);
     function* twice(): KernelCode<void> {
       if (!lock.tryTake()) yield* lock.take();
@@ -140,7 +149,7 @@ describe("spinlocks", () => {
     const visit = fc.record({ think: fc.nat(300), hold: fc.nat(300), pause: fc.boolean() });
     fc.assert(
       fc.property(fc.array(fc.array(visit, { maxLength: 6 }), { minLength: 2, maxLength: 5 }), (cpus) => {
-        const loop = new EventLoop(cpus.length);
+        const loop = loopOf(cpus.length);
         const lock = new SpinLock("lock", loop, COSTS);
         let holders = 0;
         let visits = 0;
@@ -189,7 +198,7 @@ describe("lock statistics", () => {
 
 describe("mutexes", () => {
   it("let their waiter's CPU run other threads meanwhile", () => {
-    const loop = new EventLoop(2);
+    const loop = loopOf(2);
     const lock = new Mutex("mutex", loop, COSTS);
     const log: number[] = [];
     let otherDone = 0;

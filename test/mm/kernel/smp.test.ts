@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import {
   ACTIVITY_IPI_WAIT,
+  ACTIVITY_LINE_WAIT,
   EventLoop,
   type KernelCode,
   PAUSE_TURN,
@@ -11,18 +12,21 @@ import { type CallBill, DEFAULT_KERNEL_COSTS, type DestinationMode, type IpiCost
 
 const COSTS: IpiCosts = {
   destinationMode: "physical",
-  queueCycles: [0, 0, 10, 10],
   sendCycles: 100,
-  latencyCycles: [0, 500, 1000, 2000],
+  latencyCycles: [0, 500, 1000, 1000, 2000, 3000],
   entryCycles: 50,
   exitCycles: 25,
-  requestCycles: [0, 0, 5, 5],
-  ackCycles: [0, 0, 7, 7],
+  idleWakeCycles: 0,
 };
+/** What a line takes from another core. */
+const LINE = 7;
+/** What a target waits for before it can begin: its queue, the request, and what is asked. */
+const TARGET_LINES = 3 * LINE;
 
 class Bill implements CallBill {
   workCycles = 0;
   waitCycles = 0;
+  lineCycles = 0;
   readonly stolenFrom = new Map<number, number>();
   stolen(cpu: number, cycles: number): void {
     this.stolenFrom.set(cpu, cycles);
@@ -31,6 +35,7 @@ class Bill implements CallBill {
 
 function machine(cpus: number, costs: Partial<IpiCosts> = {}, topology?: TopologyConfig) {
   const loop = new EventLoop(cpus, new Topology(cpus, topology));
+  loop.lines.transferCycles = [0, LINE, LINE, LINE, LINE, LINE];
   return { loop, smp: new Smp(loop, { ...COSTS, ...costs }) };
 }
 
@@ -44,23 +49,27 @@ describe("calls between CPUs", () => {
       loop.spend(200);
     };
     loop.runSync(0, smp.onEachCpu(handler, bill));
-    // Two requests and two commands; then the sender's own part.
-    expect(bill.workCycles).toBe(2 * 10 + 2 * 100 + 200);
-    // The commands were written at 120 and 220: one latency later entry and request, then the handler.
-    expect(ranAt).toEqual([220, 120 + 1000 + 55, 220 + 1000 + 55]);
-    // The last acknowledges at 1475; its line takes 7 more, that of the other came before.
-    expect(loop.clockCycles[0]).toBe(1475 + 7);
-    expect(bill.waitCycles).toBe(1482 - 420);
+    // Two commands, then the sender's own part.
+    expect(bill.workCycles).toBe(2 * 100 + 200);
+    // The requests come first, the commands were written at 114 and 214: one latency later entry and lines, then the handler.
+    expect(ranAt).toEqual([214, 114 + 1000 + 50 + TARGET_LINES, 214 + 1000 + 50 + TARGET_LINES]);
+    // The last acknowledges at 1485; its line takes 7 more, that of the other came before.
+    expect(loop.clockCycles[0]).toBe(1485 + LINE);
+    expect(bill.waitCycles).toBe(1492 - 414);
     expect(loop.accounts.cycles(0, ACTIVITY_IPI_WAIT)).toBe(bill.waitCycles);
     expect([...bill.stolenFrom]).toEqual([
-      [1, 280],
-      [2, 280],
+      [1, 275],
+      [2, 275],
     ]);
+    expect(bill.lineCycles).toBe(2 * LINE + 2 * TARGET_LINES);
+    expect([0, 1, 2].reduce((sum, cpu) => sum + loop.accounts.cycles(cpu, ACTIVITY_LINE_WAIT), 0)).toBe(
+      bill.lineCycles,
+    );
   });
 
   it("write the command register once a target, once a cluster of 16, or once for all", () => {
     const commands = (cpus: number, destinationMode: DestinationMode): number => {
-      const { loop, smp } = machine(cpus, { destinationMode, queueCycles: [0, 0, 0, 0] });
+      const { loop, smp } = machine(cpus, { destinationMode });
       const bill = new Bill();
       loop.runSync(
         0,
@@ -75,7 +84,7 @@ describe("calls between CPUs", () => {
 
   it("reach some of the CPUs with one command each: the shorthand means all but the sender", () => {
     const commands = (mask: number[]): number => {
-      const { loop, smp } = machine(8, { destinationMode: "shorthand", queueCycles: [0, 0, 0, 0] });
+      const { loop, smp } = machine(8, { destinationMode: "shorthand" });
       const bill = new Bill();
       const ran: number[] = [];
       loop.runSync(
@@ -100,7 +109,7 @@ describe("calls between CPUs", () => {
       smp.onEachCpu((cpu) => loop.spend(cpu === 0 ? own : 10), bill),
     );
     // All have acknowledged long before the sender looks: four lines to fetch, nothing to wait for but these.
-    expect(bill.waitCycles).toBe(4 * 7);
+    expect(bill.waitCycles).toBe(4 * LINE);
     const late = machine(4);
     const lateBill = new Bill();
     const runs = [0, 50_000, 10, 10];
@@ -109,8 +118,8 @@ describe("calls between CPUs", () => {
       late.smp.onEachCpu((cpu) => late.loop.spend(runs[cpu]), lateBill),
     );
     // The sender looks at CPU 1 first, which is the last: the lines of CPUs 2 and 3 are read after it.
-    const acknowledged = 3 * 0 + 10 + 100 + 10 * 0 + 20 + 1000 + 50 + 5 + 50_000;
-    expect(late.loop.clockCycles[0]).toBe(acknowledged + 3 * 7);
+    const acknowledged = 3 * LINE + 100 + 1000 + 50 + TARGET_LINES + 50_000;
+    expect(late.loop.clockCycles[0]).toBe(acknowledged + 3 * LINE);
   });
 
   it("book to the call only what it caused: not flushes that were put off until the interrupt, nor those at its end", () => {
@@ -129,7 +138,7 @@ describe("calls between CPUs", () => {
       );
       return bill.stolenFrom.get(1);
     };
-    const own = COSTS.entryCycles + 5 + 30 + COSTS.exitCycles;
+    const own = COSTS.entryCycles + 30 + COSTS.exitCycles;
     expect(stolen(0, 0)).toBe(own);
     expect(stolen(4000, 0)).toBe(own);
     expect(stolen(0, 700)).toBe(own);
@@ -166,7 +175,7 @@ describe("calls between CPUs", () => {
       smp.onEachCpu(() => {}, bill),
     );
     loop.run();
-    expect(loop.clockCycles[0]).toBe(50_000 + COSTS.entryCycles + 5 + 7);
+    expect(loop.clockCycles[0]).toBe(50_000 + COSTS.entryCycles + TARGET_LINES + LINE);
     expect(bill.waitCycles).toBeGreaterThan(49_000);
   });
 

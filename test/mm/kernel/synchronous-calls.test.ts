@@ -4,7 +4,7 @@ import { Deadlock, EventLoop, type KernelCode, PAUSE_RESCHED, PAUSE_SLEEP, PAUSE
 import { Mutex, SpinLock } from "../../../mm/kernel/lock.ts";
 import { Work } from "../../../mm/kernel/work.ts";
 
-const COSTS = { uncontendedCycles: 20, transferCycles: [20, 30, 60, 120] as const };
+const COSTS = { uncontendedCycles: 20, handOverTransfers: 2 };
 const CPUS = 3;
 const WORKS = 3;
 

@@ -34,7 +34,7 @@ function shapeOfField(name: string, field: unknown): string {
   return typeof first === "object" ? `*${shapeOf(first)}` : "*";
 }
 
-const COST = "workCycles waitCycles stolenCycles refillCycles refills";
+const COST = "workCycles waitCycles stolenCycles lineCycles refillCycles refills";
 
 describe("the fields of JSON outputs", () => {
   it("of a run, with accounts of its flushes", () => {

@@ -37,7 +37,7 @@ const pagesIn = (title: string): number => Number(/of (\d+) page/.exec(title)?.[
 const SHOWN: readonly Shown[] = [
   {
     experiment: "flush-cost",
-    title: /^One flush of \d+ pages? against CPUs, all four parts$/,
+    title: /^One flush of \d+ pages? against CPUs, all parts$/,
     table: "flushes",
     x: CPUS,
     yName: "cycles per flush, all CPUs",
@@ -46,7 +46,7 @@ const SHOWN: readonly Shown[] = [
   },
   {
     experiment: "flush-cost",
-    title: /^One flush on 8 CPUs against its range, all four parts$/,
+    title: /^One flush on 8 CPUs against its range, all parts$/,
     table: "flushes",
     x: { name: "pages of the range", key: "pages" },
     yName: "cycles per flush, all CPUs",

@@ -103,7 +103,10 @@ describe("settings of the machine on the command line", () => {
   it.each([
     [["--policy", "invlpgb"], "flush policy invlpgb: expected a CPU with INVLPGB; skylake has none"],
     [["--policy", "invlpg"], "unknown flush policy 'invlpg' (did you mean invlpgb?)"],
-    [["--topology", "2x2"], "Expected sockets x cores of a socket x threads of a core, such as 2x64x1."],
+    [
+      ["--topology", "2x2"],
+      "Expected sockets x cores of a socket x threads of a core, such as 2x64x1, or 2x8x8x1 with clusters.",
+    ],
     [["--topology", "1x2x1"], "--topology 1x2x1: has room for 2 CPUs, not for 4"],
     [["--isolated", "3-1"], "Expected CPUs such as 2-7,12."],
     [["--isolated", "1"], "--isolated: only the flush policy deferred heeds it (--policy deferred)"],

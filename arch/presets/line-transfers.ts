@@ -1,0 +1,92 @@
+/**
+ * What it costs to get a cache line that another CPU has, by where that CPU is: what people measure as core-to-core latency, with two
+ * threads that hand a line to and fro by compare-and-exchange. In nanoseconds, as the way leads over parts with clocks of their own.
+ */
+import type { ByDistance } from "../time/topology.ts";
+import { assumed, cores, documented, type Figure, nanoseconds as ns } from "./figure.ts";
+import type { Preset } from "./preset.ts";
+
+/** Distances between CPUs as a microarchitecture has them. */
+export interface LineTransfers {
+  /** Cores that share a last-level cache; 0 for all of a socket. */
+  readonly coresPerCluster: Figure<"cores">;
+  /** From another hardware thread of the core. */
+  readonly core: Figure<"ns">;
+  /** From another core that shares the last-level cache. */
+  readonly cluster: Figure<"ns">;
+  /** From another last-level cache of the socket. */
+  readonly socket: Figure<"ns">;
+  /** From another socket, one hop away, and two hops away. */
+  readonly remote: Figure<"ns">;
+  /** From a socket that is two hops away. */
+  readonly far: Figure<"ns">;
+}
+
+const WITHIN_CORE = ns(8, assumed("both threads use the same first-level cache: an atomic or two"));
+const SECOND_HOP = assumed("one more link costs what the first costs beyond the way within a socket");
+const SAME_MESH = assumed("as within the cluster, which is the socket");
+
+function mesh(range: string) {
+  return assumed(`the middle of the ${range} that core-to-core latency tests show on the mesh; remembered`);
+}
+
+function link(range: string) {
+  return assumed(`the middle of the ${range} that core-to-core latency tests show over a link; remembered`);
+}
+
+/** Skylake-SP: one mesh a socket. */
+export const SKYLAKE_LINES: LineTransfers = {
+  coresPerCluster: cores(0, documented("Intel optimization manual: one mesh with a shared last-level cache a socket")),
+  core: WITHIN_CORE,
+  cluster: ns(50, mesh("45 to 55 ns")),
+  socket: ns(50, SAME_MESH),
+  remote: ns(125, link("110 to 140 ns")),
+  far: ns(200, SECOND_HOP),
+};
+
+/** Ice Lake-SP. */
+export const ICELAKE_LINES: LineTransfers = {
+  ...SKYLAKE_LINES,
+  cluster: ns(55, mesh("50 to 60 ns")),
+  socket: ns(55, SAME_MESH),
+  remote: ns(130, link("110 to 150 ns")),
+  far: ns(205, SECOND_HOP),
+};
+
+/** Sapphire Rapids: four dies, one mesh. */
+export const SAPPHIRE_RAPIDS_LINES: LineTransfers = {
+  ...SKYLAKE_LINES,
+  cluster: ns(65, mesh("55 to 75 ns")),
+  socket: ns(65, SAME_MESH),
+  remote: ns(145, link("130 to 160 ns")),
+  far: ns(225, SECOND_HOP),
+};
+
+/** Zen 2: core complexes of four cores. */
+export const ZEN2_LINES: LineTransfers = {
+  coresPerCluster: cores(
+    4,
+    documented("AMD software optimization guide, family 17h: four cores share a last-level cache"),
+  ),
+  core: WITHIN_CORE,
+  cluster: ns(25, assumed("the middle of the 20 to 30 ns of core-to-core latency tests in a core complex; remembered")),
+  socket: ns(97, assumed("the middle of the 85 to 110 ns of such tests between core complexes; remembered")),
+  remote: ns(205, link("190 to 220 ns")),
+  far: ns(313, SECOND_HOP),
+};
+
+/** Zen 3 and Zen 4: core complexes of eight cores. */
+export const ZEN3_LINES: LineTransfers = {
+  ...ZEN2_LINES,
+  coresPerCluster: cores(
+    8,
+    documented("AMD software optimization guide, family 19h: eight cores share a last-level cache"),
+  ),
+};
+
+/** What moving a line costs on a part, in cycles, by distance. */
+export function lineTransferCycles({ lineTransfers, frequencyGhz }: Preset): ByDistance {
+  const { core, cluster, socket, remote, far } = lineTransfers;
+  const cyclesOf = ({ value }: Figure<"ns">): number => Math.round(value * frequencyGhz.value);
+  return [0, cyclesOf(core), cyclesOf(cluster), cyclesOf(socket), cyclesOf(remote), cyclesOf(far)];
+}

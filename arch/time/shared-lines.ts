@@ -1,0 +1,266 @@
+/**
+ * Cache lines of data that CPUs share, as MESI keeps them: a line is one CPU's alone, which may then write it, or several CPUs' to
+ * read, or nobody's. Reading or writing what a CPU has costs nothing here; fetching it costs by where it is. Transfers of one line
+ * are served one after the other, so that a line which many CPUs write is a queue.
+ *
+ *     loop.lines.write(line);   // the current CPU gets the line for itself
+ *     loop.lines.read(line);    // ... or a copy
+ *
+ * Time spent so is counted for each CPU and booked by the accounts as an activity of its own.
+ */
+import { checkState } from "../isa/state-error.ts";
+import { type ByDistance, DISTANCE_SELF, type Topology } from "./topology.ts";
+
+/** Whose line it is: nobody's, and then free to take: what is new is in the caches of the CPU that made it. 0 and up: that CPU's alone. Below -1: several CPUs', by the number of their set. */
+const NOBODY = -1;
+const FIRST_SET = -2;
+const FIRST_SETS = 16;
+
+/** What lines need of the event loop. */
+export interface LineClock {
+  /** The CPU whose code runs now. */
+  readonly currentCpu: number;
+  /** Each CPU's clock. */
+  readonly clockCycles: Float64Array;
+  /** Which CPUs are near to each other. */
+  readonly topology: Topology;
+}
+
+/** All lines that are not as they were at boot. An element a line, or a line and a sharer. */
+export interface SharedLinesState {
+  /** Lines. */
+  readonly line: Uint32Array;
+  /** The CPU that has it alone, or that read it last. */
+  readonly holder: Uint16Array;
+  /** When the last transfers of it began and end, in cycles. */
+  readonly busyFrom: Float64Array;
+  /** When they end. */
+  readonly busyUntil: Float64Array;
+  /** Lines that several CPUs have, once for each of them. */
+  readonly sharedLine: Uint32Array;
+  /** The CPU. */
+  readonly sharedCpu: Uint16Array;
+  /** Cycles that each CPU has waited. */
+  readonly waitedCycles: Float64Array;
+}
+
+/** All shared lines of a machine. */
+export class SharedLines {
+  /** Cycles that each CPU has waited for lines. */
+  readonly waitedCycles: Float64Array;
+  /** What moving a line costs, in cycles, by the distance of the CPU that has it. The machine sets it. */
+  transferCycles: ByDistance = [0, 0, 0, 0, 0, 0];
+
+  private readonly clock: LineClock;
+  private readonly words: number;
+  private count = 0;
+  private holder = new Int32Array(0);
+  private busyFrom = new Float64Array(0);
+  private busyUntil = new Float64Array(0);
+  /** Sets of CPUs that share a line: bits by CPU, and who read it last. */
+  private sets: Uint32Array;
+  private forwarder = new Int32Array(FIRST_SETS);
+  private readonly freeSets: number[] = [];
+  private setCount = 0;
+
+  /** @param clock of the machine */
+  constructor(clock: LineClock) {
+    this.clock = clock;
+    const cpus = clock.clockCycles.length;
+    this.waitedCycles = new Float64Array(cpus);
+    this.words = (cpus + 31) >> 5;
+    this.sets = new Uint32Array(FIRST_SETS * this.words);
+  }
+
+  /** New lines that nobody has; the number of the first. Lines are made while a machine boots, so that their numbers are the same each time. */
+  make(lines: number): number {
+    const first = this.count;
+    this.count += lines;
+    if (this.count > this.holder.length) this.grow(Math.max(2 * this.holder.length, this.count));
+    return first;
+  }
+
+  /** The current CPU reads a line. */
+  read(line: number): void {
+    const cpu = this.clock.currentCpu;
+    if (this.holder[line] !== cpu) this.fetchToRead(line, cpu);
+  }
+
+  /** The current CPU writes a line. */
+  write(line: number): void {
+    const cpu = this.clock.currentCpu;
+    if (this.holder[line] !== cpu) this.fetchToWrite(line, cpu);
+  }
+
+  /** The current CPU takes over `lines` lines without numbers of their own that `from` wrote last. */
+  takeOver(from: number, lines: number): void {
+    const { currentCpu, topology } = this.clock;
+    if (from !== currentCpu && lines > 0)
+      this.wait(currentCpu, lines * this.transferCycles[topology.distance(from, currentCpu)]);
+  }
+
+  /** The CPU's clock without what it has waited for lines. */
+  ownCycles(cpu: number): number {
+    return this.clock.clockCycles[cpu] - this.waitedCycles[cpu];
+  }
+
+  /** Copies the lines, for saved states. */
+  capture(): SharedLinesState {
+    const rows = { line: [] as number[], holder: [] as number[], from: [] as number[], until: [] as number[] };
+    const shared = { line: [] as number[], cpu: [] as number[] };
+    const cpus = this.clock.clockCycles.length;
+    for (let line = 0; line < this.count; line++) {
+      const held = this.holder[line];
+      if (held === NOBODY) continue;
+      rows.line.push(line);
+      rows.holder.push(held >= 0 ? held : this.forwarder[FIRST_SET - held]);
+      rows.from.push(this.busyFrom[line]);
+      rows.until.push(this.busyUntil[line]);
+      if (held >= 0) continue;
+      for (let cpu = 0; cpu < cpus; cpu++) {
+        if (!this.hasCopy(FIRST_SET - held, cpu)) continue;
+        shared.line.push(line);
+        shared.cpu.push(cpu);
+      }
+    }
+    return {
+      line: Uint32Array.from(rows.line),
+      holder: Uint16Array.from(rows.holder),
+      busyFrom: Float64Array.from(rows.from),
+      busyUntil: Float64Array.from(rows.until),
+      sharedLine: Uint32Array.from(shared.line),
+      sharedCpu: Uint16Array.from(shared.cpu),
+      waitedCycles: this.waitedCycles.slice(),
+    };
+  }
+
+  /** Brings the lines of a machine booted alike into a captured state. @throws StateError when there are no such lines or CPUs */
+  restore(state: SharedLinesState): void {
+    const cpus = this.clock.clockCycles.length;
+    const known = state.line.every((line) => line < this.count) && state.holder.every((cpu) => cpu < cpus);
+    checkState("shared lines", known && state.waitedCycles.length === cpus, `are not those of ${cpus} CPUs`);
+    this.holder.fill(NOBODY);
+    state.line.forEach((line, i) => {
+      this.holder[line] = state.holder[i];
+      this.busyFrom[line] = state.busyFrom[i];
+      this.busyUntil[line] = state.busyUntil[i];
+    });
+    state.sharedLine.forEach((line, i) => {
+      const last = this.holder[line];
+      const set = last >= 0 ? this.newSet() : FIRST_SET - last;
+      if (last >= 0) this.forwarder[set] = last;
+      this.holder[line] = FIRST_SET - set;
+      this.sets[set * this.words + (state.sharedCpu[i] >> 5)] |= 1 << (state.sharedCpu[i] & 31);
+    });
+    this.waitedCycles.set(state.waitedCycles);
+  }
+
+  private fetchToRead(line: number, cpu: number): void {
+    const held = this.holder[line];
+    if (held === NOBODY) {
+      this.holder[line] = cpu;
+      return;
+    }
+    const { topology } = this.clock;
+    if (held >= 0) {
+      this.transfer(line, cpu, this.transferCycles[topology.distance(held, cpu)]);
+      const set = this.newSet();
+      this.addCopy(set, held);
+      this.addCopy(set, cpu);
+      this.holder[line] = FIRST_SET - set;
+      return;
+    }
+    const set = FIRST_SET - held;
+    if (this.hasCopy(set, cpu)) return;
+    // Copies are handed out side by side.
+    this.wait(cpu, this.transferCycles[topology.distance(this.forwarder[set], cpu)]);
+    this.addCopy(set, cpu);
+  }
+
+  private fetchToWrite(line: number, cpu: number): void {
+    const held = this.holder[line];
+    this.holder[line] = cpu;
+    if (held === NOBODY) return;
+    if (held >= 0) {
+      this.transfer(line, cpu, this.transferCycles[this.clock.topology.distance(held, cpu)]);
+    } else {
+      const set = FIRST_SET - held;
+      const cycles = this.farthestCopyCycles(set, cpu);
+      if (cycles > 0) this.transfer(line, cpu, cycles);
+      this.sets.fill(0, set * this.words, (set + 1) * this.words);
+      this.freeSets.push(set);
+    }
+  }
+
+  /** One transfer, behind those of the same line that are under way at the CPU's time. */
+  private transfer(line: number, cpu: number, cycles: number): void {
+    const now = this.clock.clockCycles[cpu];
+    const until = this.busyUntil[line];
+    if (now >= until) {
+      this.busyFrom[line] = now;
+      this.busyUntil[line] = now + cycles;
+      this.wait(cpu, cycles);
+    } else if (now >= this.busyFrom[line]) {
+      this.busyUntil[line] = until + cycles;
+      this.wait(cpu, until + cycles - now);
+    } else {
+      // A CPU ahead of this one has had it already, at a time that lies in this CPU's future.
+      this.wait(cpu, cycles);
+    }
+  }
+
+  private wait(cpu: number, cycles: number): void {
+    this.clock.clockCycles[cpu] += cycles;
+    this.waitedCycles[cpu] += cycles;
+  }
+
+  /** What it takes until all CPUs but `cpu` have dropped their copies; 0 when there are none. */
+  private farthestCopyCycles(set: number, cpu: number): number {
+    const { topology } = this.clock;
+    const { sets, words } = this;
+    let farthest = DISTANCE_SELF as number;
+    for (let word = 0; word < words; word++) {
+      for (let bits = sets[set * words + word]; bits !== 0; bits &= bits - 1) {
+        const sharer = 32 * word + 31 - Math.clz32(bits & -bits);
+        if (sharer !== cpu) farthest = Math.max(farthest, topology.distance(sharer, cpu));
+      }
+    }
+    return farthest === DISTANCE_SELF ? 0 : this.transferCycles[farthest];
+  }
+
+  private hasCopy(set: number, cpu: number): boolean {
+    return (this.sets[set * this.words + (cpu >> 5)] & (1 << (cpu & 31))) !== 0;
+  }
+
+  private addCopy(set: number, cpu: number): void {
+    this.sets[set * this.words + (cpu >> 5)] |= 1 << (cpu & 31);
+    this.forwarder[set] = cpu;
+  }
+
+  private newSet(): number {
+    const free = this.freeSets.pop();
+    if (free !== undefined) return free;
+    const set = this.setCount++;
+    if (set === this.forwarder.length) {
+      const forwarder = new Int32Array(2 * set);
+      forwarder.set(this.forwarder);
+      this.forwarder = forwarder;
+      const sets = new Uint32Array(2 * set * this.words);
+      sets.set(this.sets);
+      this.sets = sets;
+    }
+    return set;
+  }
+
+  private grow(capacity: number): void {
+    const holder = new Int32Array(capacity).fill(NOBODY);
+    holder.set(this.holder);
+    this.holder = holder;
+    const from = new Float64Array(capacity);
+    from.set(this.busyFrom);
+    this.busyFrom = from;
+    const until = new Float64Array(capacity);
+    until.set(this.busyUntil);
+    this.busyUntil = until;
+  }
+}

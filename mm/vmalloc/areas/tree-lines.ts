@@ -1,0 +1,70 @@
+/**
+ * Which lines a search of a tree of areas reads, and which a change of it writes, where the host has no such tree to walk
+ * (`busy-areas.ts`, `lazy-areas.ts`): those of a balanced tree of as many nodes. Each address has a path of its own through it, which
+ * its page number decides: two addresses part at the root as often as not.
+ */
+import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
+import type { SharedLines } from "../../../arch/time/shared-lines.ts";
+
+/** Lines of a tree: a line for each node of the upper levels, and as many that all lower ones share. */
+const UPPER_LEVELS = 7;
+const UPPER_LINES = 1 << UPPER_LEVELS;
+const TREE_LINES = 2 * UPPER_LINES;
+/** 2^32 divided by the golden ratio: successive numbers times it are spread evenly (Knuth, The Art of Computer Programming, 6.4). */
+const SPREAD = 0x9e37_79b1;
+
+/** The lines of one tree. */
+export class TreeLines {
+  private readonly lines: SharedLines;
+  private readonly first: number;
+
+  constructor(lines: SharedLines) {
+    this.lines = lines;
+    this.first = lines.make(TREE_LINES);
+  }
+
+  /** The current CPU descends to an address in a tree of `nodes` nodes; returns the nodes that it read. */
+  search(address: number, nodes: number): number {
+    const path = pathOf(address);
+    const depth = depthOf(nodes);
+    for (let level = 0; level < depth; level++) this.lines.read(this.lineOf(path, level));
+    return depth;
+  }
+
+  /**
+   * The current CPU links or unlinks the node of an address: that changes its parent, and its other neighbour in the order of
+   * addresses, which is the lowest node from which the path went to the other side. Every other change recolours the grandparent.
+   */
+  change(address: number, nodes: number): void {
+    const depth = depthOf(nodes);
+    if (depth === 0) return;
+    const path = pathOf(address);
+    const parent = depth - 1;
+    this.lines.write(this.lineOf(path, parent));
+    let neighbour = parent - 1;
+    while (neighbour >= 0 && sideAt(path, neighbour) === sideAt(path, parent)) neighbour--;
+    if (neighbour >= 0) this.lines.write(this.lineOf(path, neighbour));
+    if (parent > 0 && neighbour !== parent - 1 && (path & 1) !== 0) this.lines.write(this.lineOf(path, parent - 1));
+  }
+
+  /** The line of the node at `level` of a path. */
+  private lineOf(path: number, level: number): number {
+    const node = level === 0 ? 1 : (1 << level) + (path >>> (32 - level));
+    if (level < UPPER_LEVELS) return this.first + node;
+    return this.first + UPPER_LINES + (Math.imul(node, SPREAD) >>> (32 - UPPER_LEVELS));
+  }
+}
+
+/** Levels of a balanced tree of `nodes` nodes. */
+function depthOf(nodes: number): number {
+  return 32 - Math.clz32(nodes);
+}
+
+/** The sides that a path takes, from the highest bit down. */
+function pathOf(address: number): number {
+  return Math.imul(address / PAGE_SIZE, SPREAD) >>> 0;
+}
+
+function sideAt(path: number, level: number): number {
+  return (path >>> (31 - level)) & 1;
+}
