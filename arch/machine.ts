@@ -29,9 +29,9 @@
 import { Cpu } from "./cpu/cpu.ts";
 import { type CheckedConfig, checkConfig, type MachineConfig } from "./cpu/machine-config.ts";
 import { PhysicalMemory } from "./memory/physical-memory.ts";
-import { lineTransferCycles } from "./presets/line-transfers.ts";
 import type { CpuFeatures, Preset } from "./presets/preset.ts";
 import { EventLoop } from "./time/event-loop.ts";
+import { lineTransferCycles } from "./time/line-transfer-cycles.ts";
 import { Topology } from "./time/topology.ts";
 
 export type { MachineConfig } from "./cpu/machine-config.ts";

@@ -7,6 +7,7 @@ import { captureFrames, type FramesState, restoreFrames } from "./frames/frames-
 import type { FaultInjectionState } from "./kernel/fault-injection.ts";
 import { captureLockStatistics, type LockStatisticsState, restoreLockStatistics } from "./kernel/lock-stat.ts";
 import type { LockdepState } from "./kernel/lockdep.ts";
+import { captureLocks, type LocksState, restoreLocks } from "./kernel/locks-state.ts";
 import type { KernelMm } from "./kernel-mm.ts";
 import type { KernelLogState } from "./lib/kernel-log.ts";
 import type { PageTablesState } from "./page-tables/page-tables.ts";
@@ -42,6 +43,8 @@ export interface FlushingState {
   /** Interrupts for calls on other CPUs: sent so far, and taken by each CPU. */
   readonly ipisSent: number;
   readonly ipisTaken: Float64Array;
+  /** `vmlist_lock`, which the policy `eager` flushes in. */
+  readonly vmlistLock: LocksState;
   readonly userMode: UserModeState;
   /** null while nobody keeps accounts. */
   readonly accounts: FlushAccountsState | null;
@@ -85,7 +88,8 @@ export function restoreKernelMm(mm: KernelMm, state: KernelMmState): void {
   if (state.lockdep !== undefined) mm.lockdep?.restore(state.lockdep);
 }
 
-function captureFlushing({ fullFlushes, rangeFlushes, vmstat, smp, userMode, accounts }: Flushing): FlushingState {
+function captureFlushing(flushing: Flushing): FlushingState {
+  const { fullFlushes, rangeFlushes, vmstat, smp, userMode, accounts } = flushing;
   const { remoteFlush, remoteFlushReceived, localFlushAll, localFlushOne } = vmstat;
   return {
     fullFlushes,
@@ -93,6 +97,7 @@ function captureFlushing({ fullFlushes, rangeFlushes, vmstat, smp, userMode, acc
     vmstat: { remoteFlush, remoteFlushReceived, localFlushAll, localFlushOne },
     ipisSent: smp.sent,
     ipisTaken: smp.taken.slice(),
+    vmlistLock: captureLocks([flushing.vmlistLock]),
     userMode: userMode.capture(),
     accounts: accounts === null ? null : captureFlushAccounts(accounts),
   };
@@ -107,6 +112,7 @@ function restoreFlushing(flushing: Flushing, state: FlushingState): void {
   checkState("calls between CPUs", state.ipisTaken.length === cpus, `are not those of ${cpus} CPUs`);
   smp.sent = state.ipisSent;
   smp.taken.set(state.ipisTaken);
+  restoreLocks([flushing.vmlistLock], state.vmlistLock);
   flushing.userMode.restore(state.userMode);
   if (state.accounts === null) return;
   const { refills, perCpu } = state.accounts;

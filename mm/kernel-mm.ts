@@ -2,7 +2,7 @@
  * What all of the kernel's memory management stands on: the machine, its frames, the kernel's page tables, and how they are
  * flushed. Allocators of kernel addresses (`vmalloc/`) and user address spaces (`user/`) are built on it.
  */
-import { PAGE_SIZE } from "../arch/isa/linear-address.ts";
+import { PAGE_SIZE, PMD_SIZE } from "../arch/isa/linear-address.ts";
 import { PTE_GLOBAL } from "../arch/isa/pte.ts";
 import type { Machine } from "../arch/machine.ts";
 import type { EventLoop } from "../arch/time/event-loop.ts";
@@ -100,12 +100,32 @@ export class KernelMm {
     this.bugs = bugsOn(parts.bugs ?? []);
     this.flushing.smp.acknowledgesEarly = this.bugs.earlyAcknowledgement;
     this.entryLines = new LineTable(this.loop.lines, ENTRY_LINES);
+    const zones = this.loop.lines.make(this.pages.zones.length);
+    // `zone->lock` with the free lists that it guards.
+    this.pages.onZone = (zone, pages) => this.loop.lines.occupy(zones + zone, pages * costs.pages.buddyCycles);
     this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
+  }
+
+  /** The current CPU has taken `pages` pages; to zero those that are in no cache costs more. */
+  spendOnPages(pages: number, isZeroed: boolean): void {
+    const { listCycles, chargeCycles, zeroColdCycles } = this.costs.pages;
+    this.loop.spend(pages * (listCycles + chargeCycles));
+    if (!isZeroed) return;
+    const cold = Math.min(pages, this.pages.coldPages);
+    this.loop.spend(cold * zeroColdCycles + (pages - cold) * this.costs.zeroPageCycles);
+  }
+
+  /** The current CPU puts `pages` pages back on its list. */
+  spendOnFreedPages(pages: number): void {
+    this.loop.spend(pages * (this.costs.pages.listCycles + this.costs.pages.chargeCycles));
   }
 
   /** The current CPU writes the entries of [start, end) in the kernel's page tables. */
   spendOnEntries(start: number, end: number): void {
-    this.loop.spend(((end - start) / PAGE_SIZE) * this.costs.entryWriteCycles);
+    const tables = Math.ceil((end - start) / PMD_SIZE);
+    this.loop.spend(
+      ((end - start) / PAGE_SIZE) * this.costs.entryWriteCycles + tables * this.costs.pages.tableWalkCycles,
+    );
     this.writeEntryLines(start, end);
   }
 

@@ -2,9 +2,7 @@
  * What it costs to get a cache line that another CPU has, by where that CPU is: what people measure as core-to-core latency, with two
  * threads that hand a line to and fro by compare-and-exchange. In nanoseconds, as the way leads over parts with clocks of their own.
  */
-import type { ByDistance } from "../time/topology.ts";
 import { assumed, cores, documented, type Figure, nanoseconds as ns } from "./figure.ts";
-import type { Preset } from "./preset.ts";
 
 /** Distances between CPUs as a microarchitecture has them. */
 export interface LineTransfers {
@@ -83,10 +81,3 @@ export const ZEN3_LINES: LineTransfers = {
     documented("AMD software optimization guide, family 19h: eight cores share a last-level cache"),
   ),
 };
-
-/** What moving a line costs on a part, in cycles, by distance. */
-export function lineTransferCycles({ lineTransfers, frequencyGhz }: Preset): ByDistance {
-  const { core, cluster, socket, remote, far } = lineTransfers;
-  const cyclesOf = ({ value }: Figure<"ns">): number => Math.round(value * frequencyGhz.value);
-  return [0, cyclesOf(core), cyclesOf(cluster), cyclesOf(socket), cyclesOf(remote), cyclesOf(far)];
-}

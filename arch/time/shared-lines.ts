@@ -99,6 +99,21 @@ export class SharedLines {
       this.wait(currentCpu, lines * this.transferCycles[topology.distance(from, currentCpu)]);
   }
 
+  /**
+   * The current CPU gets a line to write and works `cycles` on what it guards: others that want it meanwhile come after. For locks
+   * that are taken in code which cannot wait.
+   */
+  occupy(line: number, cycles: number): void {
+    const cpu = this.clock.currentCpu;
+    this.write(line);
+    const now = this.clock.clockCycles[cpu];
+    const until = this.busyUntil[line];
+    if (now >= this.busyFrom[line] && now < until) this.wait(cpu, until - now);
+    if (now >= until) this.busyFrom[line] = now;
+    this.clock.clockCycles[cpu] += cycles;
+    this.busyUntil[line] = Math.max(until, this.clock.clockCycles[cpu]);
+  }
+
   /** The CPU's clock without what it has waited for lines. */
   ownCycles(cpu: number): number {
     return this.clock.clockCycles[cpu] - this.waitedCycles[cpu];

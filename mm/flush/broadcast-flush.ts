@@ -4,6 +4,7 @@ import { INVLPGB_PAGES_MAX, type InvlpgbRequest } from "../../arch/cpu/invlpgb-o
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { Machine } from "../../arch/machine.ts";
 import { ACTIVITY_FLUSH, ACTIVITY_IPI_WAIT } from "../../arch/time/cycle-accounts.ts";
+import type { FlushCallCosts } from "../kernel/kernel-costs.ts";
 import type { FlushAccounts, FlushRecord } from "./flush-accounts.ts";
 
 /** What is broadcast: pages of [start, end), or everything of a kind. */
@@ -17,32 +18,46 @@ export interface Broadcast {
   readonly includeGlobals: boolean;
 }
 
+/** What broadcasts work with; `Flushing` is one. */
+interface BroadcastContext {
+  readonly machine: Machine;
+  readonly accounts: FlushAccounts | null;
+  readonly costs: FlushCallCosts;
+  readonly broadcastLine: number;
+}
+
 /**
  * Issues the INVLPGBs of `broadcasts` on the current CPU and waits for all of them with one TLBSYNC. Issuing is booked as
  * the initiator's work, TLBSYNC as its wait.
  */
 export function broadcastFlush(
-  machine: Machine,
-  accounts: FlushAccounts | null,
+  context: BroadcastContext,
   record: FlushRecord | null,
   broadcasts: readonly Broadcast[],
 ): void {
-  if (record === null || accounts === null) issue(machine, record, broadcasts);
-  else accounts.attributedEverywhere(record, () => issue(machine, record, broadcasts));
+  const { accounts } = context;
+  if (record === null || accounts === null) issue(context, record, broadcasts);
+  else accounts.attributedEverywhere(record, () => issue(context, record, broadcasts));
 }
 
-function issue({ loop, cpus }: Machine, record: FlushRecord | null, broadcasts: readonly Broadcast[]): void {
+function issue(context: BroadcastContext, record: FlushRecord | null, broadcasts: readonly Broadcast[]): void {
+  const { loop, cpus } = context.machine;
   const { invalidations } = cpus[loop.currentCpu];
   const began = loop.nowCycles();
   const activity = loop.enterActivity(ACTIVITY_FLUSH);
   for (const broadcast of broadcasts) for (const request of requestsOf(broadcast)) invalidations.invlpgb(request);
   const issued = loop.nowCycles();
   loop.enterActivity(ACTIVITY_IPI_WAIT);
+  const waited = loop.lines.waitedCycles[loop.currentCpu];
+  // Broadcasts of several CPUs are carried out one after the other.
+  loop.lines.occupy(context.broadcastLine, loop.cpus * context.costs.broadcastCpuCycles);
   invalidations.tlbsync();
   loop.enterActivity(activity);
   if (record === null) return;
   record.workCycles += issued - began;
-  record.waitCycles += loop.nowCycles() - issued;
+  const lined = loop.lines.waitedCycles[loop.currentCpu] - waited;
+  record.waitCycles += loop.nowCycles() - issued - lined;
+  record.lineCycles += lined;
 }
 
 /** The instructions for one range: each names up to {@link INVLPGB_PAGES_MAX} pages. */

@@ -14,7 +14,7 @@ import { FreeLedger } from "./free-ledger.ts";
 
 /**
  * Why a flush was made: the drain work (too many pages lazily freed), an `overflow` of address space, `vm_unmap_aliases`,
- * one `vunmap` (eager freeing), a page table that gave way to a large page, a user address space (`munmap`, `mprotect`, its
+ * one `vunmap` (eager freeing), a page table that gave way to a large page, a user address space (`munmap`, `mprotect`, `madvise`, its
  * end, or another caller), a context switch, page-table isolation without PCIDs, global ASIDs to be used again, or a caller
  * of its own.
  */
@@ -26,6 +26,7 @@ export const FLUSH_CAUSES = [
   "table freed",
   "munmap",
   "mprotect",
+  "madvise",
   "exit",
   "user",
   "context switch",

@@ -10,6 +10,8 @@
 
 import type { Machine } from "../../arch/machine.ts";
 import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
+import type { FlushCallCosts } from "../kernel/kernel-costs.ts";
+import type { SpinLock } from "../kernel/lock.ts";
 import { allCpus, type Smp } from "../kernel/smp.ts";
 import { ConfigError } from "../lib/config-error.ts";
 import { type Broadcast, broadcastFlush } from "./broadcast-flush.ts";
@@ -21,6 +23,11 @@ export interface FlushContext {
   readonly machine: Machine;
   readonly smp: Smp;
   readonly userMode: UserMode;
+  readonly costs: FlushCallCosts;
+  /** Held while `eager` flushes, as all of vmalloc was in one lock. */
+  readonly vmlistLock: SpinLock;
+  /** The line that stands for the way which all broadcasts take. */
+  readonly broadcastLine: number;
   /** Null when nobody keeps accounts. */
   readonly accounts: FlushAccounts | null;
 }
@@ -88,14 +95,19 @@ export const IPI_POLICY: FlushPolicy = {
 };
 
 /**
- * As Linux was before lazy purging (2.6.27): every `vunmap` interrupts every CPU. User addresses are always flushed before
+ * As Linux was before lazy purging (2.6.27): every `vunmap` interrupts every CPU, with `vmlist_lock` held. User addresses are always flushed before
  * `munmap` returns, under any policy.
  */
 export const EAGER_POLICY: FlushPolicy = {
   ...IPI_POLICY,
   name: "eager",
-  summary: "interrupts to all CPUs at every vunmap, as before lazy purging",
+  summary: "interrupts to all CPUs at every vunmap, in one lock, as before lazy purging",
   eager: true,
+  *flush({ smp, vmlistLock }, { invalidate, record }) {
+    if (!vmlistLock.tryTake()) yield* vmlistLock.take();
+    yield* smp.onEachCpu(invalidate, record);
+    vmlistLock.release();
+  },
 };
 
 /**
@@ -111,11 +123,13 @@ export const INVLPGB_POLICY: FlushPolicy = {
     if (machine.features.invlpgb) return;
     throw new ConfigError("flush policy", "invlpgb", `a CPU with INVLPGB; ${machine.preset.name} has none`);
   },
-  *flush({ machine, accounts }, { start, end, full, record }) {
+  *flush(context, { start, end, full, record }) {
+    const { machine } = context;
     while (machine.loop.mustYield()) yield PAUSE_TURN;
-    broadcastFlush(machine, accounts, record, [{ start, end, full, includeGlobals: true }]);
+    broadcastFlush(context, record, [{ start, end, full, includeGlobals: true }]);
   },
-  *flushUser({ machine, accounts }, request) {
+  *flushUser(context, request) {
+    const { machine } = context;
     while (machine.loop.mustYield()) yield PAUSE_TURN;
     const pcids = request.globalPcids();
     if (pcids.length === 0) {
@@ -125,7 +139,7 @@ export const INVLPGB_POLICY: FlushPolicy = {
     }
     const { start, end, full, record } = request;
     const broadcasts = pcids.map((pcid): Broadcast => ({ start, end, full, pcid, includeGlobals: false }));
-    broadcastFlush(machine, accounts, record, broadcasts);
+    broadcastFlush(context, record, broadcasts);
     yield* request.finishAsidTransition();
   },
 };

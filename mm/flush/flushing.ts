@@ -4,7 +4,8 @@
  */
 
 import type { Machine } from "../../arch/machine.ts";
-import type { KernelCosts } from "../kernel/kernel-costs.ts";
+import type { FlushCallCosts, KernelCosts } from "../kernel/kernel-costs.ts";
+import { SpinLock } from "../kernel/lock.ts";
 import { Smp } from "../kernel/smp.ts";
 import type { FlushEvents } from "../kernel/vmalloc-events.ts";
 import { ConfigError } from "../lib/config-error.ts";
@@ -42,6 +43,9 @@ export class Flushing implements FlushContext {
   readonly smp: Smp;
   readonly userMode: UserMode;
   readonly policy: FlushPolicy;
+  readonly costs: FlushCallCosts;
+  readonly vmlistLock: SpinLock;
+  readonly broadcastLine: number;
   /** Whether every `vunmap` flushes at once. */
   readonly isEager: boolean;
   /** Whether kernel pages are not global, and user mode runs on page tables of its own (page-table isolation, KPTI). */
@@ -85,6 +89,9 @@ export class Flushing implements FlushContext {
     this.isEager = policy.eager;
     this.isolation = config.pageTableIsolation ?? false;
     this.smp = new Smp(loop, costs.ipi);
+    this.costs = costs.flush;
+    this.vmlistLock = new SpinLock("vmlist_lock", loop, costs.lock);
+    this.broadcastLine = loop.lines.make(1);
     this.userMode = new UserMode(machine, costs, isolatedCpus);
     this.smp.onKernelEntry = (cpu) => this.userMode.interruptEntry(cpu);
     this.smp.onKernelExit = (cpu) => this.userMode.interruptExit(cpu);

@@ -7,6 +7,7 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
+import { bookWork } from "./booked-work.ts";
 import type { FlushAccounts, FlushCause, FlushRecord } from "./flush-accounts.ts";
 import type { Flushing } from "./flushing.ts";
 import type { OwedFlush, OwedFlushes } from "./owed-flush.ts";
@@ -79,9 +80,11 @@ function* flushEverywhere(
   const record = accounts === null ? null : accounts.begin(cause, policy.name, start, end, full);
   const wholeTlb = (cpu: number): void => {
     vmstat.remoteFlushReceived++;
+    flushing.machine.loop.spend(flushing.costs.localCycles);
     flushing.machine.cpus[cpu].flushTlbAll();
   };
   const pages = (cpu: number): void => {
+    flushing.machine.loop.spend(flushing.costs.localCycles);
     for (let la = start; la < end; la += PAGE_SIZE) {
       vmstat.localFlushOne++;
       flushing.machine.cpus[cpu].invlpg(la);
@@ -92,6 +95,7 @@ function* flushEverywhere(
     accounts === null || record === null ? invalidate : (cpu) => accounts.attributed(record, cpu, invalidate);
   const invalidateAll = inItsName(wholeTlb);
   const invalidate = full ? invalidateAll : inItsName(pages);
+  bookWork(flushing.machine.loop, record, () => flushing.machine.loop.spend(flushing.costs.callCycles));
   const covered = flushing.unflushed?.coveredBy(start, end, full);
   yield* policy.flush(flushing, { start, end, full, invalidate, invalidateAll, record });
   if (covered !== undefined) flushing.unflushed?.flushed(covered);

@@ -16,6 +16,8 @@ const TABLE_BLOCK_SHARE = 64;
 export interface FrameList {
   readonly frames: Uint32Array;
   count: number;
+  /** The lowest so many came from the zone and have not been used since: they are in no cache. */
+  cold: number;
 }
 
 /** Copies `count` frame numbers. */
@@ -49,4 +51,40 @@ export function fillForTables(list: FrameList, zone: Zone): boolean {
   if (first === 0) return false;
   for (let i = (1 << order) - 1; i >= 0; i--) list.frames[list.count++] = first + i;
   return true;
+}
+
+/** Frames were taken off the top of a list: how many of them were cold. */
+export function takenOff(list: FrameList): number {
+  const cold = Math.max(0, list.cold - list.count);
+  list.cold -= cold;
+  return cold;
+}
+
+/** Puts frames on a list and marks them, up to the first that lies outside `zone` or for which there is no room; returns how many. */
+export function pushRun(
+  zone: Zone,
+  list: FrameList,
+  from: Uint32Array,
+  offset: number,
+  count: number,
+  mark: number,
+): number {
+  const { use } = zone;
+  const { frames } = list;
+  const startFrame = zone.startFrame | 0;
+  const frameCount = Math.min(zone.managedPages, 0x7fff_ffff);
+  const first = offset | 0;
+  const toList = (list.count - first) | 0;
+  const end = (first + Math.min(count, LIST_CAPACITY - list.count)) | 0;
+  let at = first;
+  for (; at < end; at = (at + 1) | 0) {
+    const frame = from[at] | 0;
+    const index = (frame - startFrame) | 0;
+    if (index < 0 || index >= frameCount) break;
+    use[index] = mark;
+    frames[(toList + at) | 0] = frame;
+  }
+  const done = at - first;
+  list.count += done;
+  return done;
 }

@@ -27,6 +27,8 @@ export interface FramesState {
   readonly freeBlocks: FrameLists;
   /** Single frames kept for a CPU: for each CPU a list a zone; the last of a list is taken first. */
   readonly cpuLists: FrameLists;
+  /** How many of each of these, the last to be taken, are in no cache. */
+  readonly coldOfCpuLists: Uint32Array;
   /** Single frames kept for page tables: a list a zone. */
   readonly tableLists: FrameLists;
   /** Frames with more than one holder, and how many holders they have beside the first. */
@@ -51,6 +53,7 @@ export function captureFrames(pages: PageAllocator): FramesState {
     use: joined(zones.map((zone) => zone.use.subarray(0, zone.touchedEnd - zone.startFrame))),
     freeBlocks: listsOf(zones.flatMap(freeBlocksOf)),
     cpuLists: listsOf(perCpu.flat().map(framesOf)),
+    coldOfCpuLists: Uint32Array.from(perCpu.flat(), ({ cold }) => cold),
     tableLists: listsOf(tableLists.map(framesOf)),
     shared: { frame: Uint32Array.from(frame), further: Uint32Array.from(further) },
   };
@@ -85,6 +88,9 @@ export function restoreFrames(pages: PageAllocator, state: FramesState): void {
   checkState("page allocator", at === state.use.length, `knows the use of ${state.use.length} frames, not of ${at}`);
   fill(perCpu.flat(), state.cpuLists);
   fill(tableLists, state.tableLists);
+  perCpu.flat().forEach((list, i) => {
+    list.cold = state.coldOfCpuLists[i] ?? 0;
+  });
   pages.references.restore(state.shared.frame, state.shared.further);
   pages.allocatedPages = state.allocatedPages;
   pages.freedPages = state.freedPages;

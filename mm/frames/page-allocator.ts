@@ -21,6 +21,8 @@ import {
   markFrames,
   PCP_BATCH,
   PCP_HIGH,
+  pushRun,
+  takenOff,
 } from "./frame-list.ts";
 import { PageReferences } from "./page-references.ts";
 import { getPageFromFreelist, MAX_PAGE_ORDER, makeZones, type Zone } from "./zone.ts";
@@ -52,6 +54,10 @@ export class PageAllocator {
   lastBulkIsOfOneZone = false;
   /** Called when no block of the size that is asked for is free, and the caller lets `kswapd` be woken; `KernelMm` sets it. */
   wakeupKswapd: (() => void) | null = null;
+  /** Of the frames that the last allocation took from a CPU's list, those that were in no cache. */
+  coldPages = 0;
+  /** Is told of each run of pages that moves between a CPU's list and its zone, by the zone's number. */
+  onZone: ((zone: number, pages: number) => void) | null = null;
   /** Frames with several holders: giving such a one back lets one of them go. */
   readonly references = new PageReferences();
 
@@ -70,9 +76,9 @@ export class PageAllocator {
     this.zones = makeZones(memory, numaNodes);
     this.totalPages = this.zones.reduce((sum, zone) => sum + zone.managedPages, 0);
     this.perCpu = Array.from({ length: cpus }, () =>
-      this.zones.map(() => ({ frames: new Uint32Array(LIST_CAPACITY), count: 0 })),
+      this.zones.map(() => ({ frames: new Uint32Array(LIST_CAPACITY), count: 0, cold: 0 })),
     );
-    this.tableLists = this.zones.map(() => ({ frames: new Uint32Array(2 << MAX_PAGE_ORDER), count: 0 }));
+    this.tableLists = this.zones.map(() => ({ frames: new Uint32Array(2 << MAX_PAGE_ORDER), count: 0, cold: 0 }));
   }
 
   /** Pages not allocated, those on per-CPU lists included. */
@@ -88,6 +94,7 @@ export class PageAllocator {
    */
   allocPages(cpu: number, order: number, use: number, gfp: number, node: number = NUMA_NO_NODE): number {
     if ((gfp & __GFP_NOFAIL) === 0 && this.faults.fails("frame")) return 0;
+    this.coldPages = 0;
     let frame = use === FRAME_PAGE_TABLE && order === 0 ? this.takeForTable(cpu, node) : 0;
     if (frame === 0 && order === 0 && (gfp & GFP_DMA32_ZONE) === 0) frame = this.rmqueuePcplist(cpu, node, gfp);
     const first = frame !== 0 ? frame : this.takeBlock(order, node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node, gfp);
@@ -114,6 +121,7 @@ export class PageAllocator {
   ): number {
     let done = 0;
     this.lastBulkIsOfOneZone = false;
+    this.coldPages = 0;
     if (!this.faults.isArmed && (gfp & GFP_DMA32_ZONE) === 0) {
       const preferred = node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node;
       for (let i = this.zones.length - 1; i >= 0 && done < count; i--) {
@@ -262,6 +270,7 @@ export class PageAllocator {
     while (done < count && (list.count > 0 || this.rmqueueBulk(list, zone))) {
       const step = Math.min(count - done, list.count);
       list.count -= step;
+      this.coldPages += takenOff(list);
       copyFrames(list.frames, list.count, out, offset + done, step);
       if (use !== FRAME_VMALLOC) markFrames(zone, out, offset + done, step, use);
       done += step;
@@ -276,7 +285,10 @@ export class PageAllocator {
     for (let i = zones.length - 1; i >= 0; i--) {
       if (zones[i].node !== preferred) continue;
       const list = this.perCpu[cpu][i];
-      if (list.count > 0 || this.rmqueueBulk(list, zones[i])) return list.frames[--list.count];
+      if (list.count === 0 && !this.rmqueueBulk(list, zones[i])) continue;
+      list.count--;
+      this.coldPages += takenOff(list);
+      return list.frames[list.count];
     }
     return (gfp & __GFP_THISNODE) !== 0 ? 0 : this.takeBlock(0, preferred, gfp);
   }
@@ -314,6 +326,7 @@ export class PageAllocator {
         if (list.count > 0) drained = true;
         markFrames(this.zones[i], list.frames, 0, list.count, FRAME_FREE);
         while (list.count > 0) this.zones[i].__freeOnePage(list.frames[--list.count], 0);
+        list.cold = 0;
       });
     }
     return drained;
@@ -331,24 +344,8 @@ export class PageAllocator {
   private putRun(cpu: number, from: Uint32Array, offset: number, count: number): number {
     const zoneIndex = this.zoneIndexOf(from[offset]);
     const zone = this.zones[zoneIndex];
-    const { use } = zone;
     const list = this.perCpu[cpu][zoneIndex];
-    const { frames } = list;
-    const startFrame = zone.startFrame | 0;
-    const frameCount = Math.min(zone.managedPages, 0x7fff_ffff);
-    const first = offset | 0;
-    const toList = (list.count - first) | 0;
-    const end = (first + Math.min(count, LIST_CAPACITY - list.count)) | 0;
-    let at = first;
-    for (; at < end; at = (at + 1) | 0) {
-      const frame = from[at] | 0;
-      const index = (frame - startFrame) | 0;
-      if (index < 0 || index >= frameCount) break;
-      use[index] = FRAME_VMALLOC;
-      frames[(toList + at) | 0] = frame;
-    }
-    const done = at - first;
-    list.count += done;
+    const done = pushRun(zone, list, from, offset, count, FRAME_VMALLOC);
     while (list.count > PCP_HIGH) this.freePcppagesBulk(list, zone);
     return done;
   }
@@ -359,6 +356,8 @@ export class PageAllocator {
     for (let i = 0; i < PCP_BATCH; i++) zone.__freeOnePage(list.frames[i], 0);
     list.frames.copyWithin(0, PCP_BATCH, list.count);
     list.count -= PCP_BATCH;
+    list.cold = Math.max(0, list.cold - PCP_BATCH);
+    this.onZone?.(this.zones.indexOf(zone), PCP_BATCH);
   }
 
   private rmqueueBulk(list: FrameList, zone: Zone): boolean {
@@ -370,6 +369,8 @@ export class PageAllocator {
     }
     markFrames(zone, list.frames, 0, taken, FRAME_VMALLOC);
     list.count = taken;
+    list.cold = taken;
+    if (taken > 0) this.onZone?.(this.zones.indexOf(zone), taken);
     return taken > 0;
   }
 

@@ -1,5 +1,5 @@
 /** How each of the kernel's costs is known, and all of them by name. */
-import { assumed, documented, type Origin } from "../../arch/presets/figure.ts";
+import { assumed, documented, measured, type Origin } from "../../arch/presets/figure.ts";
 import type { NamedFigure } from "../../arch/presets/named-figures.ts";
 import { DEFAULT_KERNEL_COSTS, type KernelCosts } from "./kernel-costs.ts";
 
@@ -26,12 +26,39 @@ const DEFAULT_COST_ORIGINS: OriginsOf<KernelCosts> = {
     exitCycles: assumed("IRET with speculation barriers"),
     idleWakeCycles: assumed("about 1 us out of C1 by MWAIT; drivers/idle/intel_idle.c reckons with 2 us at most"),
   },
+  flush: {
+    callCycles: measured(
+      "Hansen 2014, LKML, Ivy Bridge: one page 1276 cycles, less some 335 of tracing, 246 of the page, 195 of the CPU's own part",
+    ),
+    localCycles: assumed("interrupts off and on with POPF, a dozen loads and stores"),
+    broadcastCpuCycles: assumed("one message through the fabric"),
+  },
+  pages: {
+    listCycles: assumed("half of some 200 cycles for a page from a per-CPU list and back; remembered of page_bench"),
+    buddyCycles: assumed(
+      "the zone's lists and a cold struct page; Lu 2018, LKML: most time under zone->lock is misses on struct page",
+    ),
+    zeroColdCycles: assumed("4096 bytes at some 11 GB/s of one core's stores to memory"),
+    slabCycles: measured(
+      "Brouer, Linux commit 'slub bulk alloc', i7-4790K at 4 GHz: 42 cycles for an object and its return",
+    ),
+    tableWalkCycles: assumed("four dependent loads from the caches, with the tests of each entry"),
+    chargeCycles: assumed("no memory cgroups"),
+  },
+  user: {
+    faultCycles: assumed("mapping, entry, reverse mapping and LRU: six atomics and some hundred other instructions"),
+    mprotectCycles: assumed("mapping found, tested for merging, accounted; page tables walked from the top"),
+    madviseCycles: assumed("mapping found; a gather begun and ended"),
+    munmapCycles: assumed("as mprotect, and the mapping is taken out and freed"),
+    protectEntryCycles: assumed("an atomic exchange, a store, tests of the page"),
+    zapEntryCycles: assumed("two atomics, counters, an entry of the gather"),
+    lruCycles: assumed("an atomic, list and statistics"),
+  },
   contextSwitchCycles: assumed("register state and run queue, without MOV to CR3"),
   kernelEntryCycles: assumed("SYSCALL with speculation barriers"),
   kernelExitCycles: assumed("SYSRET with speculation barriers"),
   treeStepCycles: assumed("a dependent load from the second-level cache and a compare"),
   entryWriteCycles: assumed("a store"),
-  frameCycles: assumed("a few loads and stores on a per-CPU list"),
   zeroPageCycles: assumed("4096 bytes at 32 a cycle"),
   callCycles: assumed("calls, checks, allocation of small structures"),
 };

@@ -28,12 +28,65 @@ export interface IpiCosts {
   readonly idleWakeCycles: number;
 }
 
+/** What a call that flushes costs beside the invalidations themselves. */
+export interface FlushCallCosts {
+  /**
+   * The CPU that flushes: preemption off and on, `flush_tlb_info` filled in, the tests of masks, counters, tracepoints that are off
+   * (`flush_tlb_mm_range`, `flush_tlb_kernel_range`).
+   */
+  readonly callCycles: number;
+  /** Each CPU that invalidates: interrupts off and on, its TLB state compared with what is asked (`flush_tlb_func`). */
+  readonly localCycles: number;
+  /** For each CPU of the machine, how long a broadcast keeps the next one waiting: all their answers come one way (TLBSYNC). */
+  readonly broadcastCpuCycles: number;
+}
+
+/** What pages cost in the page allocator, and in user address spaces. */
+export interface PageCosts {
+  /** Taking a page off a CPU's list or putting it back: statistics and `struct page` included. */
+  readonly listCycles: number;
+  /** Moving a page between a CPU's list and the buddies of its zone, under the zone's lock: it is cold by then. */
+  readonly buddyCycles: number;
+  /** Zeroing a page that is in none of the CPU's caches; `zeroPageCycles` is for one that is. */
+  readonly zeroColdCycles: number;
+  /** Allocating or freeing a small object from the CPU's slab. */
+  readonly slabCycles: number;
+  /** Going down from the top table to a PTE table. */
+  readonly tableWalkCycles: number;
+  /** Charging a page to a memory cgroup, or uncharging it; 0 without cgroups. */
+  readonly chargeCycles: number;
+}
+
+/** What user address spaces cost, beside entering the kernel, locks, flushes and pages. */
+export interface UserCosts {
+  /** A page fault's handler for an anonymous page: mapping found, its lock, entry made, reverse mapping, LRU. */
+  readonly faultCycles: number;
+  /** `mprotect`'s fixed part: mapping found, split or merged, accounted. */
+  readonly mprotectCycles: number;
+  /** `madvise`'s fixed part. */
+  readonly madviseCycles: number;
+  /** `munmap`'s fixed part: mapping found, taken out of the tree, freed. */
+  readonly munmapCycles: number;
+  /** Changing the rights of one entry. */
+  readonly protectEntryCycles: number;
+  /** Taking out one entry: an atomic exchange, reverse mapping and counters. */
+  readonly zapEntryCycles: number;
+  /** Taking a page off its LRU list before it is freed. */
+  readonly lruCycles: number;
+}
+
 /** Costs of kernel primitives, in cycles. */
 export interface KernelCosts {
   /** Spinlocks and mutexes. */
   readonly lock: LockCosts;
   /** Interrupts between CPUs. */
   readonly ipi: IpiCosts;
+  /** Calls that flush. */
+  readonly flush: FlushCallCosts;
+  /** Pages. */
+  readonly pages: PageCosts;
+  /** User address spaces. */
+  readonly user: UserCosts;
   /** A context switch without what it does to translations. */
   readonly contextSwitchCycles: number;
   /** Entering the kernel from user mode and going back: SYSCALL, SYSRET. */
@@ -43,8 +96,6 @@ export interface KernelCosts {
   readonly treeStepCycles: number;
   /** Writing one page-table entry. */
   readonly entryWriteCycles: number;
-  /** Taking or giving back one frame on a per-CPU list. */
-  readonly frameCycles: number;
   /** Filling a page with zeros. */
   readonly zeroPageCycles: number;
   /** Fixed work of one call of vmalloc, vfree and their like, beyond what is counted step by step. */
@@ -62,12 +113,29 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
     exitCycles: 250,
     idleWakeCycles: 2500,
   },
+  flush: { callCycles: 500, localCycles: 195, broadcastCpuCycles: 10 },
+  pages: {
+    listCycles: 100,
+    buddyCycles: 120,
+    zeroColdCycles: 900,
+    slabCycles: 21,
+    tableWalkCycles: 50,
+    chargeCycles: 0,
+  },
+  user: {
+    faultCycles: 700,
+    mprotectCycles: 1200,
+    madviseCycles: 500,
+    munmapCycles: 1500,
+    protectEntryCycles: 60,
+    zapEntryCycles: 70,
+    lruCycles: 60,
+  },
   contextSwitchCycles: 1000,
   kernelEntryCycles: 100,
   kernelExitCycles: 100,
   treeStepCycles: 8,
   entryWriteCycles: 3,
-  frameCycles: 25,
   zeroPageCycles: 128,
   callCycles: 200,
 };
@@ -88,10 +156,15 @@ const IPI_CHECKS: Record<keyof IpiCosts, FieldCheck> = {
   idleWakeCycles: COST_CYCLES,
 };
 
+const ofCycles = (costs: object): FieldCheck => objectOf(eachOf(Object.keys(costs), COST_CYCLES));
+
 const costsProblem = objectOf({
   ...eachOf(Object.keys(DEFAULT_KERNEL_COSTS), COST_CYCLES),
   lock: objectOf(LOCK_CHECKS),
   ipi: objectOf(IPI_CHECKS),
+  flush: ofCycles(DEFAULT_KERNEL_COSTS.flush),
+  pages: ofCycles(DEFAULT_KERNEL_COSTS.pages),
+  user: ofCycles(DEFAULT_KERNEL_COSTS.user),
 });
 
 /**

@@ -221,7 +221,7 @@ export class PercpuAllocator {
       for (let undo = 0; undo <= cpu; undo++) this.dropPage(chunk, undo, page);
       return false;
     }
-    loop.spend(cpus * costs.frameCycles);
+    loop.spend(cpus * costs.pages.listCycles);
     return true;
   }
 

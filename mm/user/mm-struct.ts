@@ -9,6 +9,15 @@ import type { PageTables } from "../page-tables/page-tables.ts";
 /** Top-level entries of the user half; the kernel half follows. */
 const USER_ENTRIES = ENTRIES_PER_TABLE / 2;
 
+/** Lines of an address space that its CPUs share, and which is which. */
+export const MM_LINES = 4;
+/** `mm->context`: the generation. */
+export const MM_LINE_CONTEXT = 0;
+/** `mm_cpumask`. */
+export const MM_LINE_CPUMASK = 1;
+/** The count of `mmap_lock`, which readers write too. */
+export const MM_LINE_MMAP_LOCK = 2;
+
 /** One address space. */
 export class MmStruct {
   /** Never reused (`mm->context.ctx_id`). */

@@ -20,8 +20,10 @@ export class MmuGather {
   private readonly frames: number[] = [];
   private readonly tables: TakenTables;
 
-  /** Takes all pages of [start, end) out (`unmap_vmas`), then the tables that lie wholly in it (`free_pgtables`). */
-  constructor(spaces: UserSpaces, mm: MmStruct, start: number, end: number) {
+  /**
+   * Takes all pages of [start, end) out (`unmap_vmas`), then the tables that lie wholly in it (`free_pgtables`) unless they are kept.
+   */
+  constructor(spaces: UserSpaces, mm: MmStruct, start: number, end: number, keepsTables = false) {
     this.spaces = spaces;
     this.mm = mm;
     this.start = start;
@@ -34,19 +36,22 @@ export class MmuGather {
       spaces.kernel.bugs.tablesFreedBeforeFlush,
     );
     const { loop, costs } = spaces.kernel;
-    loop.spend(costs.callCycles + this.frames.length * costs.entryWriteCycles);
-    this.freePgtables();
+    loop.spend(this.frames.length * costs.user.zapEntryCycles);
+    if (!keepsTables) this.freePgtables();
   }
 
   /**
    * Flushes what was taken out, if anything was, and gives it back (`tlb_finish_mmu`). Of an address space that ends, everything is
    * flushed (`exit_mmap`).
    */
-  *tlbFinishMmu(cause: "munmap" | "exit"): KernelCode<void> {
+  *tlbFinishMmu(cause: "munmap" | "exit" | "madvise"): KernelCode<void> {
     const { spaces, mm, frames, tables } = this;
     const { loop, costs, machine, tables: kernelTables } = spaces.kernel;
+    if (spaces.kernel.version.zapDrainsLru) yield* spaces.lru.lruAddDrain();
     yield* tables.freeAfter((owed) => this.flushAndFreePages(owed, cause));
-    loop.spend((frames.length + tables.count) * costs.frameCycles);
+    yield* spaces.lru.folioDelLru(frames.length);
+    loop.spend(tables.count * costs.pages.listCycles);
+    spaces.kernel.spendOnFreedPages(frames.length);
     if (tables.count > 0) mm.syncTopTables(machine.memory, kernelTables.rootFrame);
   }
 
@@ -68,7 +73,7 @@ export class MmuGather {
     if (cursor.isPresent && cursor.start >= this.start && cursor.end <= this.end) this.tables.take();
   }
 
-  private *flushAndFreePages(owed: OwedFlush, cause: "munmap" | "exit"): KernelCode<void> {
+  private *flushAndFreePages(owed: OwedFlush, cause: "munmap" | "exit" | "madvise"): KernelCode<void> {
     const { spaces, mm, frames, tables } = this;
     const freedTables = cause === "exit" || tables.count > 0;
     if (spaces.kernel.bugs.munmapFreesBeforeFlush) this.freePages();

@@ -5,15 +5,15 @@
  */
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import { ACTIVITY_FLUSH } from "../../arch/time/cycle-accounts.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { bookWork } from "../flush/booked-work.ts";
 import { broadcastFlush } from "../flush/broadcast-flush.ts";
 import type { FlushCause, FlushRecord } from "../flush/flush-accounts.ts";
 import type { UserFlushRequest } from "../flush/flush-policy.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
 import { TLB_FLUSH_ALL, TLB_REMOTE_SEND_IPI } from "../flush/tlb-flush-reasons.ts";
 import { USER_END } from "../lib/memory-layout.ts";
-import type { MmStruct } from "./mm-struct.ts";
+import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, type MmStruct } from "./mm-struct.ts";
 import { kernPcid, userPcid } from "./user-pcids.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
@@ -65,6 +65,7 @@ export class UserFlush implements UserFlushRequest {
   /** CPUs in lazy mode catch up later, unless page tables are freed under them or they must change their ASID. */
   get cpus(): readonly number[] {
     const { mm, spaces } = this;
+    spaces.mmLines.read(mm.ctxId * MM_LINES + MM_LINE_CPUMASK);
     const { bugs } = spaces.kernel;
     const all = mm.cpus();
     const cpus = bugs.flushSkipsSwitchingCpus ? all.filter((cpu) => spaces.loaded[cpu] === mm) : all;
@@ -89,11 +90,7 @@ export class UserFlush implements UserFlushRequest {
       spaces.observer?.tlbFlush(self, TLB_REMOTE_SEND_IPI, this.full ? -1 : (this.end - this.start) / PAGE_SIZE);
       yield* flushing.smp.onEachCpuMask(this.cpus, this.invalidate, record);
     } else if (spaces.loaded[self] === mm) {
-      const began = loop.nowCycles();
-      const activity = loop.enterActivity(ACTIVITY_FLUSH);
-      this.invalidate(self);
-      loop.enterActivity(activity);
-      if (record !== null) record.workCycles += loop.nowCycles() - began;
+      bookWork(loop, record, () => this.invalidate(self));
     }
   }
 
@@ -136,6 +133,10 @@ export function* flushTlbMmRange(
   mm.tlbGen++;
   spaces.kernel.loop.point("flush_tlb_mm_range: tlb_gen is counted up");
   const record = accounts?.begin(cause, policy.name, start, Math.min(end, USER_END), all) ?? null;
+  bookWork(spaces.kernel.loop, record, () => {
+    spaces.kernel.loop.spend(flushing.costs.callCycles);
+    spaces.mmLines.write(mm.ctxId * MM_LINES + MM_LINE_CONTEXT);
+  });
   const flush = new UserFlush(spaces, mm, all ? 0 : start, all ? TLB_FLUSH_ALL : end, freedTables, record);
   if (policy.flushUser === undefined) yield* flush.nativeFlushTlbMulti();
   else yield* policy.flushUser(flushing, flush);
@@ -165,8 +166,8 @@ export function flushOwedOfMm(
 
 /** Before global ASIDs are used again nothing may be left of those that had them. */
 function flushNonGlobals({ kernel }: UserSpaces): void {
-  const { flushing, machine } = kernel;
+  const { flushing } = kernel;
   const { accounts } = flushing;
   const record = accounts?.begin("ASIDs used up", flushing.policy.name, 0, USER_END, true) ?? null;
-  broadcastFlush(machine, accounts, record, [{ start: 0, end: USER_END, full: true, includeGlobals: false }]);
+  broadcastFlush(flushing, record, [{ start: 0, end: USER_END, full: true, includeGlobals: false }]);
 }

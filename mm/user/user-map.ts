@@ -6,12 +6,12 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
-import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import { FRAME_USER } from "../frames/page-allocator.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
-import type { MmStruct } from "./mm-struct.ts";
+import { MM_LINE_MMAP_LOCK, MM_LINES, type MmStruct } from "./mm-struct.ts";
 import { MmuGather } from "./mmu-gather.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
 import type { UserSpaces } from "./user-spaces.ts";
@@ -40,7 +40,8 @@ function populate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number
   const gfp = GFP_KERNEL | __GFP_ZERO;
   const got = kernel.pages.allocBulk(loop.currentCpu, pages, FRAME_USER, gfp, NUMA_NO_NODE, frames, 0);
   const giveBack = () => kernel.pages.freeBulk(loop.currentCpu, frames, 0, got);
-  loop.spend(costs.callCycles + got * (costs.frameCycles + costs.zeroPageCycles + costs.entryWriteCycles));
+  loop.spend(costs.callCycles + got * costs.entryWriteCycles);
+  kernel.spendOnPages(got, true);
   if (got < pages) {
     giveBack();
     return -ENOMEM;
@@ -59,14 +60,15 @@ export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: nu
   if (!isUserRange(start, end)) return -EINVAL;
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
   spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
+  spaces.kernel.loop.spend(spaces.kernel.costs.user.munmapCycles);
   yield* new MmuGather(spaces, mm, start, end).tlbFinishMmu("munmap");
   mm.mmapLock.release();
   return 0;
 }
 
 /**
- * Makes the mapped pages of [start, end) writable or read-only. Only taking a right away needs a flush
- * (`pte_needs_flush`); 0 or -EINVAL.
+ * Makes the mapped pages of [start, end) writable or read-only; 0 or -EINVAL. Entries whose R/W changes are flushed, whichever way
+ * (`pte_flags_need_flush`: `_PAGE_RW` is among `flush_on_change`).
  */
 export function* mprotect(
   spaces: UserSpaces,
@@ -88,8 +90,8 @@ export function* mprotect(
     else cursor.forbidWrites(owed);
     changed++;
   }
-  loop.spend(costs.callCycles + changed * costs.entryWriteCycles);
-  if (changed > 0 && !writable) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");
+  loop.spend(costs.user.mprotectCycles + changed * costs.user.protectEntryCycles);
+  if (changed > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");
   else debts.waive(owed);
   mm.mmapLock.release();
   return 0;
@@ -108,6 +110,67 @@ export function* exitMmap(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
   spaces.mmFreeGlobalAsid(mm);
   kernel.pages.freePagesOf(loop.currentCpu, mm.tables.rootFrame, 0);
   if (mm.userRootFrame !== 0) kernel.pages.freePagesOf(loop.currentCpu, mm.userRootFrame, 0);
+}
+
+/**
+ * Takes the pages of [start, end) away; the mapping stays, and its next use faults in zeroed ones (`madvise(MADV_DONTNEED)`). Other
+ * threads may do so, and fault, at the same time: `mmap_lock` is held to read. 0 or -EINVAL.
+ */
+export function* madviseDontneed(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
+  if (!isUserRange(start, end)) return -EINVAL;
+  const { loop, costs } = spaces.kernel;
+  yield* mmapReadLock(spaces, mm);
+  loop.spend(costs.user.madviseCycles);
+  yield* new MmuGather(spaces, mm, start, end, true).tlbFinishMmu("madvise");
+  mmapReadUnlock(spaces, mm);
+  return 0;
+}
+
+/**
+ * Handles a fault in a page of an anonymous mapping that is not present (`do_anonymous_page`): a zeroed page is mapped there, writable.
+ * @returns 0, -EINVAL outside the user half, or -ENOMEM
+ */
+export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number): KernelCode<number> {
+  const start = la - (la % PAGE_SIZE);
+  if (!isUserRange(start, start + PAGE_SIZE)) return -EINVAL;
+  const { kernel } = spaces;
+  const { loop, costs } = kernel;
+  const { hasPerVmaLock } = kernel.version;
+  if (!hasPerVmaLock) yield* mmapReadLock(spaces, mm);
+  while (loop.mustYield()) yield PAUSE_TURN;
+  loop.spend(costs.user.faultCycles);
+  if (mm.tables.cursor.seek(start) !== 1 || !mm.tables.cursor.isLeaf) {
+    const frame = kernel.pages.allocPages(loop.currentCpu, 0, FRAME_USER, GFP_KERNEL | __GFP_ZERO);
+    if (frame === 0) {
+      if (!hasPerVmaLock) mmapReadUnlock(spaces, mm);
+      return -ENOMEM;
+    }
+    kernel.spendOnPages(1, true);
+    mm.tables.vmapSmallPagesRangeNoflush(start, start + PAGE_SIZE, USER_PAGE, PTE_XD_HIGH, Uint32Array.of(frame), 0);
+    mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
+    yield* spaces.lru.folioAddLru();
+  }
+  if (!hasPerVmaLock) mmapReadUnlock(spaces, mm);
+  return 0;
+}
+
+/** Readers keep each other out of nothing, but all write the lock's line, coming and going (`down_read`). */
+function* mmapReadLock(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
+  if (mm.mmapLock.isHeld) {
+    // A writer is at work: it is waited for.
+    yield* mm.mmapLock.take();
+    mm.mmapLock.release();
+  }
+  touchMmapLock(spaces, mm);
+}
+
+function mmapReadUnlock(spaces: UserSpaces, mm: MmStruct): void {
+  touchMmapLock(spaces, mm);
+}
+
+function touchMmapLock({ kernel, mmLines }: UserSpaces, mm: MmStruct): void {
+  mmLines.write(mm.ctxId * MM_LINES + MM_LINE_MMAP_LOCK);
+  kernel.loop.spend(kernel.costs.lock.uncontendedCycles);
 }
 
 function isUserRange(start: number, end: number): boolean {

@@ -23,6 +23,10 @@ export interface UserSpacesState {
   readonly loaded: Uint32Array;
   /** Shootdown interrupts taken, by CPU. */
   readonly shootdowns: Float64Array;
+  /** Pages that each CPU has yet to put on the LRU lists, and the lock of those. */
+  readonly lruBatched: Int32Array;
+  /** The lock of the LRU lists. */
+  readonly lruLock: LocksState;
   /** The kernel's own first. */
   readonly mms: readonly MmState[];
   /** The `mmap_lock` of each. */
@@ -54,6 +58,8 @@ export function captureUserSpaces({ userSpaces }: KernelMm): UserSpacesState | n
     tlbStates: userSpaces.tlbStates.map((each) => each.capture()),
     loaded: Uint32Array.from(userSpaces.loaded, (mm) => mms.indexOf(mm)),
     shootdowns: userSpaces.shootdowns.slice(),
+    lruBatched: userSpaces.lru.batched.slice(),
+    lruLock: captureLocks([userSpaces.lru.lock]),
     mms: mms.map((mm) => {
       const { ctxId, userRootFrame, tlbGen, globalAsid, inAsidTransition, remoteFlushes } = mm;
       const tables = mm.tables.capture();
@@ -105,6 +111,8 @@ export function restoreUserSpaces(spaces: UserSpaces, state: UserSpacesState): v
   }
   spaces.globalAsids.restore(state.globalAsids);
   spaces.shootdowns.set(state.shootdowns);
+  spaces.lru.batched.set(state.lruBatched);
+  restoreLocks([spaces.lru.lock], state.lruLock);
   spaces.lastCtxId = state.lastCtxId;
 }
 

@@ -17,16 +17,21 @@ import {
   type TlbFlushObserver,
 } from "../flush/tlb-flush-reasons.ts";
 import { FRAME_PAGE_TABLE } from "../frames/page-allocator.ts";
+import { LineTable } from "../kernel/line-table.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { PageTables } from "../page-tables/page-tables.ts";
 import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
-import { MmStruct } from "./mm-struct.ts";
+import { Lru } from "./lru.ts";
+import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, MmStruct } from "./mm-struct.ts";
 import { TlbState } from "./tlb-state.ts";
 import { flushTlbMmRange, type UserFlush } from "./user-flush.ts";
 import { INIT_CTX_ID, kernPcid, userPcid } from "./user-pcids.ts";
+
+/** Address spaces with lines of their own, a power of two; more of them share. */
+const MMS_WITH_LINES = 64;
 
 /** All address spaces of a machine, and which CPU runs on which. Making one turns PCIDs on where the CPU has them. */
 export class UserSpaces {
@@ -43,6 +48,10 @@ export class UserSpaces {
   readonly tlbStates: readonly TlbState[];
   /** The address space that each CPU has loaded. */
   readonly loaded: MmStruct[];
+  /** Lines that the CPUs of each address space share: {@link MM_LINES} from its context id times that on. */
+  readonly mmLines: LineTable;
+  /** The LRU lists of user pages. */
+  readonly lru: Lru;
   /** Shootdown interrupts taken by each CPU (` TLB:` of `/proc/interrupts`). */
   readonly shootdowns: Float64Array;
   observer: TlbFlushObserver | null = null;
@@ -66,6 +75,8 @@ export class UserSpaces {
     this.tlbStates = machine.cpus.map(() => new TlbState());
     this.loaded = machine.cpus.map(() => this.initMm);
     this.shootdowns = new Float64Array(cpus);
+    this.mmLines = new LineTable(kernel.loop.lines, MM_LINES * MMS_WITH_LINES);
+    this.lru = new Lru(kernel.loop, kernel.costs);
     for (const cpu of machine.cpus) {
       if (usesPcids && (cpu.cr4 & CR4_PCIDE) === 0) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
       cpu.writeCr3(this.cr3Of(this.initMm, 0));
@@ -171,16 +182,16 @@ export class UserSpaces {
       if (isGlobalAsid(asid) || !wasLazy || isCurrent) return;
     } else {
       tlb.isSwitching = true;
-      if (previous !== this.initMm) previous.cpumask[cpu] = 0;
+      if (previous !== this.initMm) this.setCpumask(previous, cpu, 0);
       const { cpumaskAfterGeneration } = this.kernel.bugs;
-      if (next !== this.initMm && !cpumaskAfterGeneration) next.cpumask[cpu] = 1;
+      if (next !== this.initMm && !cpumaskAfterGeneration) this.setCpumask(next, cpu, 1);
       loop.pointIrqsOff("switch_mm_irqs_off: in mm_cpumask");
       ({ asid, needFlush } =
         next.globalAsid === 0
           ? tlb.chooseNewAsid(next.ctxId, next.tlbGen, this.usesPcids)
           : { asid: next.globalAsid, needFlush: false });
       loop.pointIrqsOff("switch_mm_irqs_off: tlb_gen is read");
-      if (next !== this.initMm && cpumaskAfterGeneration) next.cpumask[cpu] = 1;
+      if (next !== this.initMm && cpumaskAfterGeneration) this.setCpumask(next, cpu, 1);
       this.loaded[cpu] = next;
       tlb.loadedCtxId = next.ctxId;
       tlb.loadedAsid = asid;
@@ -197,8 +208,15 @@ export class UserSpaces {
     this.observer?.tlbFlush(cpu, TLB_FLUSH_ON_TASK_SWITCH, -1);
   }
 
+  private setCpumask(mm: MmStruct, cpu: number, value: number): void {
+    mm.cpumask[cpu] = value;
+    this.mmLines.write(mm.ctxId * MM_LINES + MM_LINE_CPUMASK);
+  }
+
   /** What each CPU does for a flush (`flush_tlb_func`). */
   flushTlbFunc(cpu: number, flush: UserFlush): void {
+    this.kernel.loop.spend(this.kernel.costs.flush.localCycles);
+    this.mmLines.read(flush.mm.ctxId * MM_LINES + MM_LINE_CONTEXT);
     const { vmstat } = this.kernel.flushing;
     const tlb = this.tlbStates[cpu];
     const isLocal = cpu === flush.initiator;

@@ -66,6 +66,10 @@ export interface KernelVersion {
   readonly vreallocFreesTail: boolean;
   /** Modules lie in a cache of executable memory, a huge page at a time. */
   readonly hasExecmemCache: boolean;
+  /** Taking user pages out first puts the CPU's batch of new pages on the LRU lists (`lru_add_drain`, until 6.15). */
+  readonly zapDrainsLru: boolean;
+  /** A page fault locks the mapping that it is in, not the whole address space (since 6.4). */
+  readonly hasPerVmaLock: boolean;
   /** Kernel addresses are flushed by INVLPGB where the CPU has it. */
   readonly usesInvlpgb: boolean;
 }

@@ -38,6 +38,8 @@ const LINUX_6_12: KernelVersion = {
   vmallocUsedLags: false,
   vreallocFreesTail: false,
   hasExecmemCache: false,
+  zapDrainsLru: true,
+  hasPerVmaLock: true,
   usesInvlpgb: false,
 };
 
@@ -54,6 +56,7 @@ const LINUX_7_3: KernelVersion = {
   vmallocUsedLags: true,
   vreallocFreesTail: true,
   hasExecmemCache: true,
+  zapDrainsLru: false,
   usesInvlpgb: true,
 };
 
@@ -76,6 +79,7 @@ const LINUX_6_1: KernelVersion = {
   release: "6.1.192",
   isRecorded: true,
   areaFlagsMask: 0,
+  hasPerVmaLock: false,
   blocks: { hasPurgeThreshold: false, filedByCpu: false, aliasesScan: "free lists" },
 };
 

@@ -72,10 +72,11 @@ function freePages(state: Vmalloc, vm: number): Blocking<void> {
   const count = vms.nrPages[vm];
   if (count > 0) {
     pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, array, count, vms.isOfOneZone(vm));
-    state.loop.spend(count * state.costs.frameCycles);
+    state.mm.spendOnFreedPages(count);
     if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) state.addNrVmallocPages(-count);
   }
   if (array !== 0) pageArrays.giveBack(array, vms.arrayLength(vm));
+  state.loop.spend(2 * state.costs.pages.slabCycles);
   const arrayAddress = vms.pagesAddrOf(vm);
   vms.release(vm);
   return arrayAddress !== 0 ? vfree(state, arrayAddress) : DONE;

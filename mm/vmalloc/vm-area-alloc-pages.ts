@@ -116,7 +116,6 @@ function takeBlocks(state: Vmalloc, vm: number, pages: number, order: number, gf
 function account(state: Vmalloc, vm: number, got: number, gfp: number): number {
   state.vms.nrPages[vm] = got;
   state.addNrVmallocPages(got);
-  const { frameCycles, zeroPageCycles } = state.costs;
-  state.loop.spend(got * (frameCycles + ((gfp & __GFP_ZERO) !== 0 ? zeroPageCycles : 0)));
+  state.mm.spendOnPages(got, (gfp & __GFP_ZERO) !== 0);
   return got;
 }

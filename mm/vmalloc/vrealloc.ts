@@ -75,7 +75,7 @@ function* freeTail(state: Vmalloc, vm: number, keepPages: number): KernelCode<vo
     had - keepPages,
     vms.isOfOneZone(vm),
   );
-  state.loop.spend((had - keepPages) * state.costs.frameCycles);
+  state.mm.spendOnFreedPages(had - keepPages);
   state.addNrVmallocPages(keepPages - had);
   vms.nrPages[vm] = keepPages;
 }

@@ -9,13 +9,25 @@ import { flushCeiling } from "./flush-ceiling/flush-ceiling.ts";
 import { flushCost } from "./flush-cost/flush-cost.ts";
 import { lazyThreshold } from "./lazy-threshold/lazy-threshold.ts";
 import { pageTables } from "./page-tables.ts";
+import { madviseLoop } from "./user-flush/madvise-loop.ts";
+import { userFlush } from "./user-flush/user-flush.ts";
+import { vmallocPages } from "./vmalloc-pages.ts";
 import { vmapContention } from "./vmap-contention.ts";
 
 /** Memory of an experiment's machines. */
 const MEMORY_BYTES = 2 ** 36;
 
 /** All experiments, in the order in which they are listed. */
-export const EXPERIMENTS: readonly Experiment[] = [flushCost, flushCeiling, lazyThreshold, vmapContention, pageTables];
+export const EXPERIMENTS: readonly Experiment[] = [
+  flushCost,
+  flushCeiling,
+  lazyThreshold,
+  vmapContention,
+  pageTables,
+  userFlush,
+  madviseLoop,
+  vmallocPages,
+];
 
 /**
  * Runs an experiment.

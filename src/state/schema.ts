@@ -160,6 +160,7 @@ const mm = z.strictObject({
     ...columns(f64, "zoneStart", "zoneEnd", "zoneTouchedEnd"),
     use: u8,
     ...columns(lists, "freeBlocks", "cpuLists", "tableLists"),
+    coldOfCpuLists: u32,
     shared: z.strictObject({ frame: u32, further: u32 }),
   }),
   tables: pageTables,
@@ -170,6 +171,7 @@ const mm = z.strictObject({
     vmstat: z.strictObject(columns(whole, "remoteFlush", "remoteFlushReceived", "localFlushAll", "localFlushOne")),
     ipisSent: whole,
     ipisTaken: f64,
+    vmlistLock: locks,
     userMode: z.strictObject({ inUser: u8, kernelActivity: texts }),
     accounts: flushAccounts.nullable(),
   }),
@@ -227,6 +229,8 @@ const user = z.strictObject({
   ),
   loaded: u32,
   shootdowns: f64,
+  lruBatched: i32,
+  lruLock: locks,
   mms: z.array(
     z.strictObject({
       ctxId: whole,
@@ -260,8 +264,16 @@ const costs = z.strictObject({
     latencyCycles: byDistance,
     ...columns(count, "sendCycles", "entryCycles", "exitCycles", "idleWakeCycles"),
   }),
+  flush: z.strictObject(columns(count, "callCycles", "localCycles", "broadcastCpuCycles")),
+  pages: z.strictObject(
+    columns(count, "listCycles", "buddyCycles", "zeroColdCycles", "slabCycles", "tableWalkCycles", "chargeCycles"),
+  ),
+  user: z.strictObject({
+    ...columns(count, "faultCycles", "mprotectCycles", "madviseCycles", "munmapCycles"),
+    ...columns(count, "protectEntryCycles", "zapEntryCycles", "lruCycles"),
+  }),
   ...columns(count, "contextSwitchCycles", "kernelEntryCycles", "kernelExitCycles", "treeStepCycles"),
-  ...columns(count, "entryWriteCycles", "frameCycles", "zeroPageCycles", "callCycles"),
+  ...columns(count, "entryWriteCycles", "zeroPageCycles", "callCycles"),
 }) satisfies z.ZodType<KernelCosts>;
 
 const vmallocConfig = z.strictObject({

@@ -13,6 +13,9 @@ export const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> =
   "lazy-threshold": { cpus: "1,8", lazymax: "0,256,8192", frees: "6000" },
   "vmap-contention": { cpus: "1,2,8,16", pairs: "1500" },
   "page-tables": { size: "64,1024", accesses: "20000" },
+  "user-flush": { pages: "1,33,34", cpus: "1,8", rounds: "3" },
+  "madvise-loop": { threads: "1,4", loops: "40", policies: "ipi,eager" },
+  "vmalloc-pages": { pages: "1,16", areas: "300" },
 };
 
 /** And with which they take next to none. */
@@ -22,6 +25,9 @@ export const TINY: Readonly<Record<string, Readonly<Record<string, string>>>> = 
   "lazy-threshold": { cpus: "1", lazymax: "256", frees: "300" },
   "vmap-contention": { cpus: "1", pairs: "50" },
   "page-tables": { size: "64", accesses: "500" },
+  "user-flush": { pages: "1", cpus: "1", rounds: "1" },
+  "madvise-loop": { threads: "2", loops: "4" },
+  "vmalloc-pages": { pages: "1", areas: "8" },
 };
 
 /** Runs an experiment by name. @param more parameters in place of the small ones */

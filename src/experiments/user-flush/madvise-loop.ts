@@ -1,0 +1,135 @@
+/** `madvise-loop`: threads of a process that fault a page in and drop it again, as will-it-scale's tlb_flush2 does, by flush policy. */
+import {
+  ACTIVITY_INTERRUPT,
+  ACTIVITY_IPI_WAIT,
+  ACTIVITY_LINE_WAIT,
+  ACTIVITY_LOCK_WAIT,
+  type KernelCode,
+  PAGE_SIZE,
+  PAUSE_TURN,
+} from "../../../arch/index.ts";
+import { type FlushPolicy, flushPolicyByName, madviseDontneed, UserSpaces } from "../../../mm/index.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { plotByKind } from "../base/plot.ts";
+import { DataTable, type Row } from "../base/table.ts";
+import { UserThread } from "./user-thread.ts";
+
+const START = 0x4000_0000;
+/** Each thread's own range begins a gigabyte after that of the one before it. */
+const STRIDE = 2 ** 30;
+/** Part of the loops that is not counted: batches and lists are past their start then. */
+const WARM_UP_SHARE = 4;
+
+const COLUMNS = {
+  policy: { heading: "policy", text: true },
+  threads: { heading: "threads", axis: "threads" },
+  loopsPerSecond: { heading: "loops/s, machine", axis: "loops per second, whole machine" },
+  loopUsec: { heading: "us/loop, thread" },
+  loopCycles: { heading: "cycles/loop, thread" },
+  lockWaitPercent: { heading: "locks %" },
+  lineWaitPercent: { heading: "lines %" },
+  ipiWaitPercent: { heading: "IPI wait %" },
+  interruptPercent: { heading: "interrupts %" },
+} as const;
+
+/** The experiment. */
+export const madviseLoop: Experiment = {
+  name: "madvise-loop",
+  summary: "threads that touch a page and MADV_DONTNEED it, in a loop: throughput by policy, and what limits it",
+  description: `N threads of one process, a CPU each, touch --pages pages of their own and drop them with MADV_DONTNEED. Loops a second are of
+the whole machine; microseconds and cycles a loop are one thread's. The last columns say where the time of all CPUs went: locks
+(above all that of the LRU lists), cache lines that other CPUs had, acknowledgements, interrupts.`,
+  parameters: [
+    { name: "threads", kind: "integers", low: 1, high: 1024, default: [1, 2, 4, 8, 16, 32, 64], summary: "threads" },
+    { name: "pages", kind: "integer", low: 1, high: 512, default: 1, summary: "pages of each loop" },
+    { name: "loops", kind: "integer", low: 4, high: 1_000_000, default: 200, summary: "loops of each thread" },
+    {
+      name: "policies",
+      kind: "words",
+      words: ["ipi", "invlpgb", "deferred", "eager"],
+      default: ["ipi"],
+      summary: "flush policies",
+    },
+  ],
+  settings: ["kernel", "topology", "pti", "flush-ceiling", "ipi-mode"],
+  example: "mmulab experiment madvise-loop --preset zen3 --policies ipi,invlpgb --threads 1,8,64",
+  headline: "loopCycles",
+  run,
+};
+
+function run(context: ExperimentContext): ExperimentOutcome {
+  const { parameters, onProgress } = context;
+  const threadCounts = parameters.list("threads");
+  const policies = parameters.words("policies").map(flushPolicyByName);
+  const rows: Row<typeof COLUMNS>[] = [];
+  for (const policy of policies) {
+    for (const threads of threadCounts) {
+      onProgress(rows.length, policies.length * threadCounts.length, `${policy.name}, ${threads} threads`);
+      rows.push(measure(context, policy, threads));
+    }
+  }
+  const table = new DataTable("loops", "Touch and MADV_DONTNEED, in a loop", COLUMNS, rows);
+  const style = { title: "Throughput of the machine", xLog: true, yLog: true };
+  const findings = policies.map(({ name }) => {
+    const own = rows.filter(({ policy }) => policy === name);
+    const best = own.reduce((a, b) => (b.loopsPerSecond > a.loopsPerSecond ? b : a));
+    return `${name}: most loops a second with ${best.threads} thread${best.threads === 1 ? "" : "s"}.`;
+  });
+  return {
+    tables: [table.toResult()],
+    plots: [plotByKind(table, "threads", "loopsPerSecond", style, ({ policy }) => policy)],
+    findings,
+  };
+}
+
+function measure({ parameters, preset, boot }: ExperimentContext, policy: FlushPolicy, threads: number) {
+  const kernel = boot(threads, `${policy.name}, ${threads} threads`, { flushPolicy: policy });
+  const { loop } = kernel.machine;
+  const spaces = new UserSpaces(kernel.mm);
+  const mm = spaces.mmAlloc();
+  const pages = parameters.number("pages");
+  const loops = parameters.number("loops");
+  const warmUp = Math.floor(loops / WARM_UP_SHARE);
+  const began = new Float64Array(threads);
+  function* body(cpu: number): KernelCode<void> {
+    const user = new UserThread(spaces, mm);
+    const start = START + cpu * STRIDE;
+    const end = start + pages * PAGE_SIZE;
+    for (let i = 0; i < loops; i++) {
+      if (i === warmUp) began[cpu] = loop.nowCycles();
+      while (loop.mustYield()) yield PAUSE_TURN;
+      for (let la = start; la < end; la += PAGE_SIZE) yield* user.faultIn(la);
+      yield* user.call(madviseDontneed(spaces, mm, start, end));
+    }
+  }
+  for (let cpu = 0; cpu < threads; cpu++) {
+    kernel.spawn(
+      `thread/${cpu}`,
+      cpu,
+      new UserThread(spaces, mm).run(() => body(cpu)),
+    );
+  }
+  kernel.runUntilIdle();
+  let cycles = 0;
+  let perSecond = 0;
+  for (let cpu = 0; cpu < threads; cpu++) {
+    const own = (loop.clockCycles[cpu] - began[cpu]) / (loops - warmUp);
+    cycles += own / threads;
+    perSecond += (preset.frequencyGhz.value * 1e9) / own;
+  }
+  const all = loop.accounts.total();
+  const whole = [...all.values()].reduce((sum, each) => sum + each, 0);
+  const percent = (activity: number): number =>
+    Math.round((1000 * (all.get(loop.accounts.names[activity]) ?? 0)) / whole) / 10;
+  return {
+    policy: policy.name,
+    threads,
+    loopsPerSecond: Math.round(perSecond),
+    loopUsec: Math.round(cycles / preset.frequencyGhz.value) / 1000,
+    loopCycles: Math.round(cycles),
+    lockWaitPercent: percent(ACTIVITY_LOCK_WAIT),
+    lineWaitPercent: percent(ACTIVITY_LINE_WAIT),
+    ipiWaitPercent: percent(ACTIVITY_IPI_WAIT),
+    interruptPercent: percent(ACTIVITY_INTERRUPT),
+  };
+}

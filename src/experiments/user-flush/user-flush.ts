@@ -1,0 +1,151 @@
+/** `user-flush`: what mprotect, MADV_DONTNEED and munmap of some pages cost a thread, by what the process's other threads do. */
+import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
+import { madviseDontneed, mmapPopulate, mprotect, munmap, UserSpaces } from "../../../mm/index.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { plotByColumn } from "../base/plot.ts";
+import { DataTable, type Row } from "../base/table.ts";
+import { UserThread } from "./user-thread.ts";
+
+const START = 0x40_0000;
+const SLICE_CYCLES = 20_000;
+const PER_CALL = "ns a call, on the CPU that calls";
+const STATES = ["idle", "lazy", "busy"] as const;
+
+const COLUMNS = {
+  others: { heading: "other CPUs", text: true },
+  cpus: { heading: "CPUs" },
+  pages: { heading: "pages", axis: "pages of the range" },
+  touchNs: { heading: "touch (ns)" },
+  mprotectReadNs: { heading: "mprotect r (ns)", axis: PER_CALL, curve: "mprotect, read-only" },
+  mprotectWriteNs: { heading: "mprotect rw (ns)", axis: PER_CALL, curve: "mprotect, writable" },
+  dontneedNs: { heading: "MADV_DONTNEED (ns)", axis: PER_CALL, curve: "MADV_DONTNEED" },
+  dontneedEmptyNs: { heading: "of nothing (ns)" },
+  munmapNs: { heading: "munmap (ns)", axis: PER_CALL, curve: "munmap" },
+} as const;
+
+type Cell = Row<typeof COLUMNS>;
+
+/** The experiment. */
+export const userFlush: Experiment = {
+  name: "user-flush",
+  summary: "mprotect, MADV_DONTNEED and munmap by pages and CPUs, with the other CPUs idle, lazy or busy",
+  description: `Thread 0 of a process touches pages (touch: all first touches together), takes write access away and gives it back, drops the
+pages (MADV_DONTNEED), drops what is not there any more, and unmaps them. All columns are nanoseconds a call on the CPU that calls,
+system call included. The other CPUs run nothing (idle), a kernel thread that borrows the address space (lazy), or threads of
+the process (busy).`,
+  parameters: [
+    {
+      name: "pages",
+      kind: "integers",
+      low: 1,
+      high: 8192,
+      default: [1, 2, 4, 8, 16, 32, 33, 34, 48, 128, 512],
+      summary: "pages",
+    },
+    { name: "cpus", kind: "integers", low: 1, high: 1024, default: [1, 16], summary: "numbers of CPUs" },
+    { name: "others", kind: "words", words: STATES, default: ["idle", "busy"], summary: "what the other CPUs do" },
+    { name: "rounds", kind: "integer", low: 1, high: 10_000, default: 20, summary: "rounds; the first is not counted" },
+  ],
+  settings: ["kernel", "topology", "policy", "pti", "flush-ceiling", "ipi-mode"],
+  example: "mmulab experiment user-flush --cpus 1,16 --pages 1,33,34 --others busy",
+  headline: "mprotectReadNs",
+  run,
+};
+
+function run(context: ExperimentContext): ExperimentOutcome {
+  const { parameters, onProgress } = context;
+  const points = parameters
+    .words("others")
+    .flatMap((others, i) => parameters.list("cpus").flatMap((cpus) => (cpus === 1 && i > 0 ? [] : [{ others, cpus }])));
+  const rows = points.flatMap(({ others, cpus }, i) => {
+    onProgress(i, points.length, `${others}, ${cpus} CPUs`);
+    return measure(context, others, cpus);
+  });
+  const table = new DataTable("calls", "Calls of one thread", COLUMNS, rows);
+  const curves = ["mprotectReadNs", "mprotectWriteNs", "dontneedNs", "munmapNs"] as const;
+  const plots = points.map(({ others, cpus }) => {
+    const title = `Calls on ${cpus} CPU${cpus === 1 ? "" : `s, the others ${others}`}`;
+    const own = rows.filter((row) => row.others === label(others, cpus) && row.cpus === cpus);
+    return plotByColumn(table, "pages", curves, { title, xLog: true, yLog: true }, own);
+  });
+  return { tables: [table.toResult()], plots, findings: findings(rows) };
+}
+
+function label(others: string, cpus: number): string {
+  return cpus === 1 ? "none" : others;
+}
+
+/** What the step at the flush ceiling does. */
+function findings(rows: readonly Cell[]): string[] {
+  return rows.flatMap((row, i) => {
+    const below = rows[i - 1];
+    if (below === undefined || below.cpus !== row.cpus || below.pages !== 33 || row.pages !== 34) return [];
+    const ratio = (row.mprotectReadNs / below.mprotectReadNs).toFixed(2);
+    return [
+      `${row.cpus} CPU${row.cpus === 1 ? "" : "s"}: mprotect of 34 pages costs ${ratio} times what 33 pages cost.`,
+    ];
+  });
+}
+
+function measure({ parameters, preset, boot }: ExperimentContext, others: string, cpus: number): Cell[] {
+  const kernel = boot(cpus, `${others}, ${cpus} CPUs`);
+  const { loop, machine } = { loop: kernel.machine.loop, machine: kernel.machine };
+  const { userMode } = kernel.mm.flushing;
+  const spaces = new UserSpaces(kernel.mm);
+  const mm = spaces.mmAlloc();
+  const rounds = parameters.number("rounds");
+  const cells: Cell[] = [];
+  let isDone = false;
+  function* thread(): KernelCode<void> {
+    const user = new UserThread(spaces, mm);
+    for (const pages of parameters.list("pages")) {
+      const end = START + pages * PAGE_SIZE;
+      const sums = { touch: 0, read: 0, write: 0, dontneed: 0, empty: 0, munmap: 0 };
+      const touchAll = () => {
+        for (let la = START; la < end; la += PAGE_SIZE) machine.cpus[0].touch(la);
+      };
+      for (let round = 0; round <= rounds; round++) {
+        while (loop.mustYield()) yield PAUSE_TURN;
+        const cost = { ...sums };
+        for (let la = START; la < end; la += PAGE_SIZE) cost.touch += yield* user.faultIn(la);
+        cost.read += yield* user.call(mprotect(spaces, mm, START, end, false));
+        touchAll();
+        cost.write += yield* user.call(mprotect(spaces, mm, START, end, true));
+        touchAll();
+        cost.dontneed += yield* user.call(madviseDontneed(spaces, mm, START, end));
+        cost.empty += yield* user.call(madviseDontneed(spaces, mm, START, end));
+        yield* user.call(mmapPopulate(spaces, mm, START, pages));
+        touchAll();
+        cost.munmap += yield* user.call(munmap(spaces, mm, START, end));
+        if (round > 0) Object.assign(sums, cost);
+      }
+      const ns = (cycles: number): number => Math.round(cycles / rounds / preset.frequencyGhz.value);
+      cells.push({
+        others: label(others, cpus),
+        cpus,
+        pages,
+        touchNs: ns(sums.touch),
+        mprotectReadNs: ns(sums.read),
+        mprotectWriteNs: ns(sums.write),
+        dontneedNs: ns(sums.dontneed),
+        dontneedEmptyNs: ns(sums.empty),
+        munmapNs: ns(sums.munmap),
+      });
+    }
+    isDone = true;
+  }
+  function* other(): KernelCode<void> {
+    spaces.switchTo(mm);
+    if (others === "lazy") {
+      spaces.switchTo(null);
+      return;
+    }
+    userMode.enterUser();
+    while (!isDone && loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
+    userMode.enterKernel();
+  }
+  if (others !== "idle") for (let cpu = 1; cpu < cpus; cpu++) kernel.spawn(`other/${cpu}`, cpu, other());
+  kernel.spawn("caller", 0, new UserThread(spaces, mm).run(thread));
+  kernel.runUntilIdle();
+  return cells;
+}

@@ -1,0 +1,43 @@
+/** A user thread of an experiment: system calls and page faults with what it takes to get into the kernel and back. */
+import type { KernelCode } from "../../../arch/index.ts";
+import { doAnonymousPage, type MmStruct, type UserSpaces } from "../../../mm/index.ts";
+
+/** A thread in user mode on the current CPU, once it has begun. */
+export class UserThread {
+  private readonly spaces: UserSpaces;
+  private readonly mm: MmStruct;
+
+  constructor(spaces: UserSpaces, mm: MmStruct) {
+    this.spaces = spaces;
+    this.mm = mm;
+  }
+
+  /** Runs `body` in user mode of the address space. */
+  *run(body: () => KernelCode<void>): KernelCode<void> {
+    const { userMode } = this.spaces.kernel.flushing;
+    this.spaces.switchTo(this.mm);
+    userMode.enterUser();
+    yield* body();
+    userMode.enterKernel();
+  }
+
+  /** A system call; returns its cycles, with the way there and back. */
+  *call(work: KernelCode<unknown>): KernelCode<number> {
+    const { flushing, loop } = this.spaces.kernel;
+    const began = loop.nowCycles();
+    flushing.userMode.enterKernel();
+    yield* work;
+    flushing.userMode.enterUser();
+    return loop.nowCycles() - began;
+  }
+
+  /** Touches a page that is not there: the fault, and the access that succeeds after it. Returns their cycles. */
+  *faultIn(la: number): KernelCode<number> {
+    const { loop, machine } = this.spaces.kernel;
+    const began = loop.nowCycles();
+    loop.spend(machine.preset.costs.pageFault.value);
+    yield* this.call(doAnonymousPage(this.spaces, this.mm, la));
+    machine.cpus[loop.currentCpu].touch(la);
+    return loop.nowCycles() - began;
+  }
+}

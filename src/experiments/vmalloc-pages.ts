@@ -1,0 +1,114 @@
+/** `vmalloc-pages`: what vmalloc and vfree of n pages cost one CPU, in pairs, and all allocated before the first is freed. */
+import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
+import { vfree, vmalloc, vzalloc, wait } from "../../mm/index.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
+import { plotByKind } from "./base/plot.ts";
+import { DataTable, type Row } from "./base/table.ts";
+
+const ORDERS = ["pairs", "all, then all"] as const;
+/** Part of the areas that is not counted: lists, pools and slabs are past their start then. */
+const WARM_UP_SHARE = 4;
+
+const PER_AREA = "us an area, one CPU";
+const COLUMNS = {
+  order: { heading: "order", text: true },
+  pages: { heading: "pages", axis: "pages of an area" },
+  vmallocUsec: { heading: "vmalloc (us)", axis: PER_AREA },
+  vfreeUsec: { heading: "vfree (us)", axis: PER_AREA },
+  bothUsec: { heading: "both (us)", axis: PER_AREA },
+  bothCycles: { heading: "both (cycles)" },
+} as const;
+
+/** The experiment. */
+export const vmallocPages: Experiment = {
+  name: "vmalloc-pages",
+  summary: "vmalloc and vfree of n pages on one CPU: freed at once, and all allocated before any is freed",
+  description: `One CPU allocates areas of n pages. 'pairs' frees each before the next, so that the same pages come back warm; 'all, then all'
+allocates --areas of them and then frees them in the same order: pages come from the zones and are in no cache. Microseconds and
+cycles are of one area, purges included.`,
+  parameters: [
+    { name: "pages", kind: "integers", low: 1, high: 65_536, default: [1, 2, 4, 8, 16, 32, 64], summary: "pages" },
+    { name: "areas", kind: "integer", low: 4, high: 1_000_000, default: 4000, summary: "areas of each measurement" },
+    {
+      name: "zero",
+      kind: "integer",
+      low: 0,
+      high: 1,
+      default: 0,
+      summary: "1: pages are zeroed (vzalloc, init_on_alloc)",
+    },
+  ],
+  settings: ["kernel", "topology", "policy", "flush-ceiling"],
+  example: "mmulab experiment vmalloc-pages --pages 1,4,16,64 --zero 1",
+  headline: "bothCycles",
+  run,
+};
+
+function run(context: ExperimentContext): ExperimentOutcome {
+  const { parameters, onProgress } = context;
+  const points = ORDERS.flatMap((order) => parameters.list("pages").map((pages) => ({ order, pages })));
+  const rows = points.map(({ order, pages }, i) => {
+    onProgress(i, points.length, `${order}, ${pages} pages`);
+    return measure(context, order, pages);
+  });
+  const table = new DataTable("areas", "vmalloc and vfree, one CPU", COLUMNS, rows);
+  const style = { title: "vmalloc and vfree of an area", xLog: true, yLog: true };
+  const findings = ORDERS.map((order) => {
+    const own = rows.filter((row) => row.order === order);
+    const [first, last] = [own[0], own[own.length - 1]];
+    const further = (last.bothUsec - first.bothUsec) / Math.max(1, last.pages - first.pages);
+    return `${order}: a further page costs ${Math.round(1000 * further)} ns.`;
+  });
+  return {
+    tables: [table.toResult()],
+    plots: [plotByKind(table, "pages", "bothUsec", style, ({ order }) => order)],
+    findings,
+  };
+}
+
+function measure(context: ExperimentContext, order: string, pages: number): Row<typeof COLUMNS> {
+  const { parameters, preset, boot } = context;
+  const kernel = boot(1, `${order}, ${pages} pages`);
+  const { vm } = kernel;
+  const { loop } = kernel.machine;
+  const areas = parameters.number("areas");
+  const warmUp = Math.floor(areas / WARM_UP_SHARE);
+  const allocate = parameters.number("zero") === 1 ? vzalloc : vmalloc;
+  let vmallocCycles = 0;
+  let vfreeCycles = 0;
+  function* alloc(isCounted: boolean): KernelCode<number> {
+    const began = loop.nowCycles();
+    const address = yield* wait(allocate(vm, pages * PAGE_SIZE, "vmalloc_pages+0x0/0x0"));
+    if (isCounted) vmallocCycles += loop.nowCycles() - began;
+    return address;
+  }
+  function* free(address: number, isCounted: boolean): KernelCode<void> {
+    const began = loop.nowCycles();
+    yield* wait(vfree(vm, address));
+    if (loop.needsResched()) yield PAUSE_RESCHED;
+    while (loop.mustYield()) yield PAUSE_TURN;
+    if (isCounted) vfreeCycles += loop.nowCycles() - began;
+  }
+  function* worker(): KernelCode<void> {
+    if (order === "pairs") {
+      for (let i = -warmUp; i < areas; i++) yield* free(yield* alloc(i >= 0), i >= 0);
+      return;
+    }
+    for (const isCounted of [false, true]) {
+      const addresses: number[] = [];
+      for (let i = 0; i < areas; i++) addresses.push(yield* alloc(isCounted));
+      for (const address of addresses) yield* free(address, isCounted);
+    }
+  }
+  kernel.spawn("worker", 0, worker());
+  kernel.runUntilIdle();
+  const usec = (cycles: number): number => Math.round(cycles / areas / preset.frequencyGhz.value) / 1000;
+  return {
+    order,
+    pages,
+    vmallocUsec: usec(vmallocCycles),
+    vfreeUsec: usec(vfreeCycles),
+    bothUsec: usec(vmallocCycles + vfreeCycles),
+    bothCycles: Math.round((vmallocCycles + vfreeCycles) / areas),
+  };
+}

@@ -1,0 +1,18 @@
+/** `docs/costs.md` has every primitive cost as it is, with how it is known. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { hardwareTable, kernelTable } from "./costs-page.ts";
+import { ROOT } from "./source-files.ts";
+
+const page = readFileSync(join(ROOT, "docs/costs.md"), "utf8");
+
+describe("docs/costs.md", () => {
+  it("has what kernel code costs", () => {
+    expect(page).toContain(kernelTable());
+  });
+
+  it("has what the hardware of each preset costs", () => {
+    expect(page).toContain(hardwareTable());
+  });
+});

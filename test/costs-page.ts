@@ -1,0 +1,37 @@
+/** The tables of `docs/costs.md`, made from the figures themselves. */
+import { figuresOf, type NamedFigure, PRESETS } from "../arch/index.ts";
+import { DEFAULT_KERNEL_COSTS, kernelFiguresOf } from "../mm/index.ts";
+
+const cell = (text: string): string => text.replaceAll("|", "\\|");
+
+/** What kernel code costs: a row a figure, the same for all presets. */
+export function kernelTable(): string {
+  const rows = kernelFiguresOf(DEFAULT_KERNEL_COSTS).map(
+    ({ name, value, unit, basis, source }) => `| \`${name}\` | ${value} | ${unit} | ${basis} | ${cell(source)} |`,
+  );
+  return ["| figure | value | unit | basis | source |", "|---|---:|---|---|---|", ...rows].join("\n");
+}
+
+/** What the hardware costs: a row a figure, a column a preset, with the first letter of its basis. */
+export function hardwareTable(): string {
+  const isCost = ({ name }: NamedFigure): boolean => /^(?:costs|lineTransfers|memory|frequencyGhz)\b/.test(name);
+  const columns = PRESETS.map(
+    (preset) =>
+      new Map(
+        figuresOf(preset)
+          .filter(isCost)
+          .map((each) => [each.name, each]),
+      ),
+  );
+  const names = [...new Set(columns.flatMap((column) => [...column.keys()]))];
+  const rows = names.map((name) => {
+    const cells = columns.map((column) => {
+      const figure = column.get(name);
+      return figure === undefined ? "-" : `${figure.value} ${figure.basis[0]}`;
+    });
+    const unit = columns.find((column) => column.has(name))?.get(name)?.unit ?? "";
+    return `| \`${name}\` | ${unit} | ${cells.join(" | ")} |`;
+  });
+  const head = `| figure | unit | ${PRESETS.map(({ name }) => name).join(" | ")} |`;
+  return [head, `|---|---|${PRESETS.map(() => "---:|").join("")}`, ...rows].join("\n");
+}
