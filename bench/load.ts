@@ -1,50 +1,11 @@
 /** What a translated access costs: hits of the first and second TLB level, and page walks. */
 
-import type { Cpu } from "../arch/index.ts";
-import {
-  entryHigh,
-  entryLow,
-  Machine,
-  PTE_ACCESSED,
-  PTE_DIRTY,
-  PTE_GLOBAL,
-  PTE_PRESENT,
-  PTE_RW,
-  PTE_XD_HIGH,
-} from "../arch/index.ts";
+import { makeRegion, REGION, REGION_PAGES } from "./region.ts";
 import type { BenchTask } from "./task.ts";
 
 const PAGE = 4096;
-const REGION = 0xc900_0000_0000;
-const REGION_PAGES = 65_536;
-const ATTRIBUTES = PTE_PRESENT | PTE_RW | PTE_ACCESSED | PTE_DIRTY | PTE_GLOBAL;
 
 let sink = 0;
-
-/** A machine with 65536 global 4 KiB pages mapped from {@link REGION} on, tables written by hand. */
-function machineWithRegion(): Cpu {
-  const { memory, cpus } = new Machine({ cpus: 1, memoryBytes: 2 ** 32, preset: "skylake" });
-  let nextFrame = 1;
-  const table = (parent: number, index: number): number => {
-    const low = memory.readWord(parent, index * 2);
-    if ((low & PTE_PRESENT) !== 0) return low >>> 12;
-    const frame = nextFrame++;
-    memory.writeWord(parent, index * 2, entryLow(frame, PTE_PRESENT | PTE_RW | PTE_ACCESSED));
-    return frame;
-  };
-  const root = nextFrame++;
-  for (let i = 0; i < REGION_PAGES; i++) {
-    const vpn = REGION / PAGE + i;
-    const pdpt = table(root, Math.floor(vpn / 2 ** 27) & 511);
-    const pd = table(pdpt, Math.floor(vpn / 2 ** 18) & 511);
-    const pt = table(pd, Math.floor(vpn / 2 ** 9) & 511);
-    const frame = 0x1000 + i;
-    memory.writeWord(pt, (vpn & 511) * 2, entryLow(frame, ATTRIBUTES));
-    memory.writeWord(pt, (vpn & 511) * 2 + 1, entryHigh(frame, PTE_XD_HIGH));
-  }
-  cpus[0].writeCr3(root * PAGE);
-  return cpus[0];
-}
 
 /**
  * Loads of 4 bytes, `stepBytes` apart, over and over the first `pages` pages, a power of two. Sums and offsets are kept to 32
@@ -55,7 +16,7 @@ function loads(name: string, operationsPerRun: number, pages: number, stepBytes:
     name,
     operationsPerRun,
     setup: () => {
-      const cpu = machineWithRegion();
+      const { cpu } = makeRegion("skylake");
       const offsetMask = pages * PAGE - 1;
       return () => {
         let sum = 0;
@@ -75,7 +36,7 @@ const walks: BenchTask = {
   name: "load_walk",
   operationsPerRun: 1_000_000,
   setup: () => {
-    const cpu = machineWithRegion();
+    const { cpu } = makeRegion("skylake");
     const offsetMask = REGION_PAGES * PAGE - 1;
     return () => {
       let sum = 0;

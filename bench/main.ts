@@ -10,10 +10,11 @@ import { Bench } from "tinybench";
 import { raiseInliningLimits } from "./host-inlining.ts";
 import { LOAD_TASKS, loadSink } from "./load.ts";
 import { MANY_CPUS_TASKS } from "./many-cpus.ts";
+import { SHAPE_TASKS, shapesSink } from "./shapes.ts";
 import type { BenchTask } from "./task.ts";
 import { VMALLOC_TASKS } from "./vmalloc.ts";
 
-const TASKS: readonly BenchTask[] = [...LOAD_TASKS, ...VMALLOC_TASKS, ...MANY_CPUS_TASKS];
+const TASKS: readonly BenchTask[] = [...LOAD_TASKS, ...SHAPE_TASKS, ...VMALLOC_TASKS, ...MANY_CPUS_TASKS];
 const EXIT_USAGE = 2;
 const NS_PER_MS = 1e6;
 
@@ -105,7 +106,7 @@ function run(options: Options): void {
   if (alone !== undefined) {
     if (inlining) raiseInliningLimits();
     const measured = measure(alone, smoke ?? false);
-    if (Number.isNaN(loadSink())) throw new Error("a load returned no number");
+    if (Number.isNaN(loadSink() + shapesSink())) throw new Error("a load returned no number");
     process.stdout.write(JSON.stringify(measured));
     return;
   }

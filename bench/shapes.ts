@@ -1,0 +1,107 @@
+/**
+ * Whether accesses are as quick on every preset, on pages of every size, with attribution of flushes and after invalidations as they
+ * are on Skylake with 4 KiB pages: translations of consecutive pages, and what a first touch of a page costs.
+ */
+
+import { type Cpu, PageFault, PRESETS } from "../arch/index.ts";
+import { type LeafLevel, makeRegion, PAGE_BYTES, REGION, REGION_PAGES } from "./region.ts";
+import type { BenchTask } from "./task.ts";
+
+/** Pages in turn: hits of most first levels, hits of the second, walks. */
+const FOOTPRINTS = [32, 512, REGION_PAGES] as const;
+const OPERATIONS = 200_000;
+const SIZE_NAMES = { 1: "4k", 2: "2m", 3: "1g" } as const;
+const FIRST_TOUCHES = 4096;
+
+let sink = 0;
+
+/** A run of translations of `pages` pages in turn, without reading data. */
+function touches(cpu: Cpu, pages: number, bytes: number): () => void {
+  let page = 0;
+  return () => {
+    let sum = 0;
+    for (let i = 0; i < OPERATIONS; i++) {
+      sum += cpu.touch(REGION + page * bytes);
+      page = (page + 1) & (pages - 1);
+    }
+    sink += sum;
+  };
+}
+
+function task(name: string, pages: number, preset: string, level: LeafLevel, isAttributed = false): BenchTask {
+  return {
+    name,
+    operationsPerRun: OPERATIONS,
+    setup: () => {
+      const { cpu } = makeRegion(preset, pages, level);
+      if (isAttributed) cpu.attributeFlushes();
+      return touches(cpu, pages, PAGE_BYTES[level]);
+    },
+  };
+}
+
+/** INVLPG of a page and a load from it, 32 pages in turn. An operation is both. */
+function invlpgReload(preset: string): BenchTask {
+  const pages = 32;
+  return {
+    name: `invlpg_reload_${preset}`,
+    operationsPerRun: OPERATIONS,
+    setup: () => {
+      const { cpu } = makeRegion(preset, pages);
+      return () => {
+        let sum = 0;
+        for (let i = 0; i < OPERATIONS; i++) {
+          const la = REGION + (i & (pages - 1)) * 4096;
+          cpu.invlpg(la);
+          sum = (sum + cpu.load(la, 4)) | 0;
+        }
+        sink += sum;
+      };
+    },
+  };
+}
+
+/** Stores to pages that are not present: a page fault, whose handler maps the page, and the store again. */
+const firstTouch: BenchTask = {
+  name: "first_touch",
+  operationsPerRun: FIRST_TOUCHES,
+  setup: () => {
+    const { cpu, memory, leafOf, map } = makeRegion("skylake", FIRST_TOUCHES);
+    return () => {
+      for (let page = 0; page < FIRST_TOUCHES; page++) {
+        const { frame, index } = leafOf(page);
+        memory.writeWord(frame, index * 2, 0);
+      }
+      cpu.flushTlbAll();
+      for (let page = 0; page < FIRST_TOUCHES; page++) {
+        try {
+          cpu.store(REGION + page * 4096, 4, page);
+          throw new Error(`page ${page} was present`);
+        } catch (error) {
+          if (!(error instanceof PageFault)) throw error;
+          map(page);
+          cpu.store(REGION + page * 4096, 4, page);
+        }
+      }
+    };
+  },
+};
+
+/** The tasks of this file. */
+export const SHAPE_TASKS: readonly BenchTask[] = [
+  ...PRESETS.flatMap(({ name }) => FOOTPRINTS.map((pages) => task(`touch_${name}_${pages}`, pages, name, 1))),
+  ...([2, 3] as const).flatMap((level) =>
+    // 1 GiB pages: as many as 48 bits of addresses from the region on have room for.
+    FOOTPRINTS.map((pages) => (level === 3 ? Math.min(pages, 16_384) : pages)).map((pages) =>
+      task(`touch_${SIZE_NAMES[level]}_${pages}`, pages, "skylake", level),
+    ),
+  ),
+  ...FOOTPRINTS.map((pages) => task(`touch_attributed_${pages}`, pages, "skylake", 1, true)),
+  ...PRESETS.map(({ name }) => invlpgReload(name)),
+  firstTouch,
+];
+
+/** What all accesses summed to, so that none can be left out. */
+export function shapesSink(): number {
+  return sink;
+}
