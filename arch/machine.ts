@@ -51,8 +51,8 @@ export class Machine {
   readonly memory: PhysicalMemory;
   /** Clocks, threads and interrupts. */
   readonly loop: EventLoop;
-  /** The CPUs by number. */
-  readonly cpus: readonly Cpu[];
+  /** The CPUs by number; there is one at least. */
+  readonly cpus: readonly [Cpu, ...Cpu[]];
 
   /** @throws MachineUsageError for a setting, or a field of a preset, that is not possible */
   constructor(config: MachineConfig = {}) {
@@ -68,7 +68,8 @@ export class Machine {
     const cpus: Cpu[] = [];
     const parts = { memory: this.memory, loop: this.loop, preset, features, maxPhyAddr, levels, cpus };
     for (let id = 0; id < count; id++) cpus.push(new Cpu(id, parts));
-    this.cpus = cpus;
+    // checkConfig has refused a machine without CPUs.
+    this.cpus = cpus as [Cpu, ...Cpu[]];
     this.loop.accounts.walkCyclesOf = (id) => cpus[id].mmu.walkCycleCount;
   }
 }

@@ -13,7 +13,7 @@ const HELP_COMMAND = "help";
 const HELP = `
 Examples:
   $ mmulab run
-  $ mmulab replay test/recordings/*.jsonl.gz
+  $ mmulab replay recordings/*.jsonl.gz
   $ mmulab experiment flush-cost --cpus 1,16,128
   $ mmulab help replay`;
 

@@ -42,7 +42,7 @@ The state is that of FILE: one that mmulab run --save wrote, or a recording repl
 machine is booted and --run is run on it first.
 
 Examples:
-  $ mmulab inspect vmallocinfo test/recordings/mixed_smp4_s1.jsonl.gz --calls 100
+  $ mmulab inspect vmallocinfo recording.jsonl.gz --calls 100
   $ mmulab inspect tlb --run mixed --ops 500 --cpu 1
   $ mmulab inspect vmallocinfo --run "fork_storm live=50" --ops 1000
   $ mmulab run mixed --ops 5000 --save machine.state --quiet && mmulab inspect buddyinfo machine.state`;

@@ -7,13 +7,12 @@ import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { InputFileError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
-import { followRecording } from "../recording/follow/follow.ts";
-import { type ReplayResult, replayRecording } from "../recording/replay.ts";
+import type { ReplayResult } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { SETTING_NAMES, settingKey } from "../settings/machine-settings.ts";
-import { type FtraceCommandOptions, replayFtraceFile } from "./replay-ftrace.ts";
-import { type LackeyCommandOptions, replayLackeyFile } from "./replay-lackey.ts";
+import type { FtraceCommandOptions } from "./replay-ftrace.ts";
+import type { LackeyCommandOptions } from "./replay-lackey.ts";
 
 interface ReplayCommandOptions extends LackeyCommandOptions, FtraceCommandOptions {
   readonly differences: number;
@@ -39,8 +38,8 @@ Exit code: 0 no difference, 1 differences, 2 a file cannot be read or is not wha
 still replayed).
 
 Examples:
-  $ mmulab replay test/recordings/fix_smp1_s1.jsonl.gz
-  $ mmulab replay --lackey test/traces/true.lackey.gz --pages 2M
+  $ mmulab replay recording.jsonl.gz
+  $ mmulab replay --lackey trace.lackey.gz --pages 2M
   $ mmulab replay --ftrace trace.txt --cpus 64 --policy eager
   $ valgrind --tool=lackey --trace-mem=yes --log-fd=3 ls 3>&1 >/dev/null | mmulab replay --lackey - -x,`;
 
@@ -147,12 +146,15 @@ async function replay(
     throw new UsageError("missing required argument 'file'; mmulab help replay shows what it takes");
   }
   checkOptions(options, given);
-  if (lackey !== undefined) return await replayLackeyFile(lackey, options);
-  if (ftrace !== undefined) return await replayFtraceFile(ftrace, options);
+  // What reads one kind of file is loaded for that kind.
+  if (lackey !== undefined) return await (await import("./replay-lackey.ts")).replayLackeyFile(lackey, options);
+  if (ftrace !== undefined) return await (await import("./replay-ftrace.ts")).replayFtraceFile(ftrace, options);
   return await replayFiles(files, options);
 }
 
 async function replayFiles(files: readonly string[], options: ReplayCommandOptions): Promise<number> {
+  const { replayRecording } = await import("../recording/replay.ts");
+  const { followRecording } = await import("../recording/follow/follow.ts");
   let code = EXIT_OK;
   const progress = startProgress(files.length, options.quiet === true);
   for (let i = 0; i < files.length; i++) {

@@ -21,7 +21,6 @@ import { EVENT_FILE_FORMATS, openEventFile } from "../output/event-file.ts";
 import { checkFlushFile, FLUSH_FILE_FORMATS, writeFlushFile } from "../output/flush-file.ts";
 import { runOnKernel } from "../runs/run.ts";
 import type { RunReport } from "../runs/run-report.ts";
-import { renderRunReportCsv } from "../runs/run-report-csv.ts";
 import { renderRunReport, warningSummary } from "../runs/run-report-text.ts";
 import { chooseFigures, type FigureChoice } from "../settings/figure-choice.ts";
 import { COMMAND_CPUS_MAX, parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
@@ -33,7 +32,6 @@ import {
   SETTING_NAMES,
   settingKey,
 } from "../settings/machine-settings.ts";
-import { loadKernel, saveKernel } from "../state/machine-state.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import type { Workload } from "../workloads/base/workload.ts";
 import { loadWorkload, WORKLOADS } from "../workloads/index.ts";
@@ -139,7 +137,7 @@ async function run(
   );
   const total = workload.operationsOf?.(parameters, options.ops) ?? options.ops;
   const progress = startProgress(total, options.quiet === true);
-  const kernel = kernelFor(options, figures, given);
+  const kernel = await kernelFor(options, figures, given);
   if (options.accounts || options.flushes !== undefined) kernel.vm.flushing.keepAccounts();
   const events = options.events === undefined ? null : await openEventFile(options.events, kernel);
   kernel.vm.events = events?.observer ?? null;
@@ -167,11 +165,20 @@ async function run(
   if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson());
   if (options.flushes !== undefined) writeFlushFile(options.flushes, kernel);
   if (wall !== null) printError(wall.report());
-  if (options.save !== undefined) saveKernel(kernel, options.save, describeRun(workload, words, options, kernel));
-  if (options.json) printOutput(`${JSON.stringify(report)}\n`);
-  else if (options.csv) printOutput(renderRunReportCsv(report));
-  else if (!options.quiet) printOutput(renderRunReport(report));
+  if (options.save !== undefined) {
+    const { saveKernel } = await savedStates();
+    saveKernel(kernel, options.save, describeRun(workload, words, options, kernel));
+  }
+  await printReport(report, options);
   return judge(report);
+}
+
+async function printReport(report: RunReport, { json, csv, quiet }: RunCommandOptions): Promise<void> {
+  if (json) printOutput(`${JSON.stringify(report)}\n`);
+  else if (csv) {
+    const { renderRunReportCsv } = await import("../runs/run-report-csv.ts");
+    printOutput(renderRunReportCsv(report));
+  } else if (!quiet) printOutput(renderRunReport(report));
 }
 
 /** Tells on standard error why a run counts as failed, if it does; the exit code. */
@@ -188,13 +195,23 @@ function judge(report: RunReport): number {
   return problems.length === 0 ? EXIT_OK : EXIT_DIFFERENCES;
 }
 
+/** Reading and writing saved states: a quarter of what the command loads, and seldom needed. */
+const savedStates = () => import("../state/machine-state.ts");
+
 /** Options that say which machine is booted: a saved one has its own. */
 const MACHINE_OPTIONS = ["cpus", "memory", "preset", "set", ...SETTING_NAMES];
 
-function kernelFor(options: RunCommandOptions, figures: FigureChoice, given: (option: string) => boolean): Kernel {
+async function kernelFor(
+  options: RunCommandOptions,
+  figures: FigureChoice,
+  given: (option: string) => boolean,
+): Promise<Kernel> {
   if (options.load !== undefined) {
     const misplaced = MACHINE_OPTIONS.find((name) => given(settingKey(name)));
-    if (misplaced === undefined) return loadKernel(options.load).kernel;
+    if (misplaced === undefined) {
+      const { loadKernel } = await savedStates();
+      return loadKernel(options.load).kernel;
+    }
     throw new UsageError(`--${misplaced} does not go with --load: ${options.load} has its machine`);
   }
   const cpus = options.topology === undefined || given("cpus") ? options.cpus : cpusOf(options.topology);
