@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /** The `mmulab` command. */
-import { readFileSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
 import { Command } from "commander";
-import { EXIT_FAILURE, EXIT_OK, endingOf, oneLine } from "./command-line/errors.ts";
+import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, endingOf, oneLine } from "./command-line/errors.ts";
 import { flushStandardStreams, printError, printOutput, ReaderGone } from "./command-line/standard-streams.ts";
 import { COMMANDS } from "./commands/index.ts";
 import { UnknownNameError } from "./input/errors.ts";
@@ -102,6 +102,15 @@ function version(): string {
 for (const event of ["uncaughtException", "unhandledRejection"]) {
   process.on(event, (error: unknown) => process.exit(reportFailure(error)));
 }
+
+/** Node's exit code where nothing is left to do, but something is still waited for. */
+const EXIT_UNSETTLED = 13;
+
+process.on("exit", () => {
+  if (process.exitCode !== EXIT_UNSETTLED) return;
+  writeSync(2, "mmulab: nothing is left to run, but a file of one's own still waits for something (await)\n");
+  process.exitCode = EXIT_USAGE;
+});
 
 const code = await main(process.argv.slice(2));
 await flushStandardStreams();

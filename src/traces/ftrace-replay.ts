@@ -4,7 +4,8 @@
  *
  * The tracepoints say which address space was taken and given back, not what was mapped there. An area is mapped whole but
  * for its guard page (a vmap block, whose size is its alignment, is left empty), to frames that all areas share, and the
- * CPU that allocates stores to its first pages, so that TLBs hold entries which a flush can take away.
+ * CPU that allocates stores to its first pages, so that TLBs hold entries which a flush can take away. A purge that the number of
+ * lazily freed pages explains is left to the emulated kernel; any other was asked for (`vm_unmap_aliases`), and is made here too.
  */
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
@@ -20,6 +21,7 @@ import {
   VMALLOC_END,
   VMALLOC_START,
   vmapPagesRangeNoflush,
+  vmUnmapAliases,
   wait,
 } from "../../mm/index.ts";
 import { sleepUntil } from "../../mm/kernel/jiffies.ts";
@@ -75,6 +77,8 @@ export interface FtraceReport {
     readonly seconds: number;
     readonly lazyMaxPages: number;
     readonly purges: number;
+    /** Those that the number of lazily freed pages does not explain: somebody asked for them (`vm_unmap_aliases`). */
+    readonly explicitPurges: number;
     readonly areasPurged: number;
   };
   readonly areas: {
@@ -161,7 +165,16 @@ class FtraceReplay {
   private readonly reserved: ReservedAreas;
   /** Where the areas of the trace are here. */
   private readonly live = new Map<bigint, number>();
-  private readonly traced: { cpus: number; seconds: number; lazyMaxPages: number; purges: number; areasPurged: number };
+  private readonly traced: {
+    readonly cpus: number;
+    readonly seconds: number;
+    readonly lazyMaxPages: number;
+    purges: number;
+    explicitPurges: number;
+    areasPurged: number;
+  };
+  /** Whether the traced kernel has had more lazily freed pages than it lets wait since its last purge. */
+  private purgeIsDue = false;
   private readonly firstSeconds: number;
   private readonly cyclesPerSecond: number;
   private readonly allocActivity: number;
@@ -195,7 +208,7 @@ class FtraceReplay {
     // What a clock counts is taken for cycles.
     this.cyclesPerSecond = survey.isTicks ? 1 : hertz;
     const seconds = ((survey.lastSeconds - this.firstSeconds) * this.cyclesPerSecond) / hertz;
-    this.traced = { cpus, seconds, lazyMaxPages, purges: 0, areasPurged: 0 };
+    this.traced = { cpus, seconds, lazyMaxPages, purges: 0, explicitPurges: 0, areasPurged: 0 };
     vm.events = this.counter;
     vm.flushing.keepAccounts();
     this.allocActivity = machine.loop.accounts.activity("alloc_vmap_area");
@@ -208,15 +221,22 @@ class FtraceReplay {
 
   /** Makes what an event of line `line` says. @param number which of the events it is, from 0 */
   make(event: FtraceEvent, line: number, number: number): void {
-    if (event.event === "purge") {
-      this.traced.purges++;
-      this.traced.areasPurged += event.areas;
-      return;
-    }
     const { loop } = this.kernel.machine;
     const cpu = event.cpu % loop.cpus;
     const at = (event.seconds - this.firstSeconds) * this.cyclesPerSecond;
+    if (event.event === "purge") {
+      this.traced.purges++;
+      this.traced.areasPurged += event.areas;
+      // Lazily freed pages make this kernel purge by itself. What they do not explain was asked for: vm_unmap_aliases.
+      if (!this.purgeIsDue) {
+        this.traced.explicitPurges++;
+        this.kernel.run(this.purge(at), cpu);
+      }
+      this.purgeIsDue = false;
+      return;
+    }
     if (event.event === "free") {
+      if (event.lazyNr > event.lazyMax) this.purgeIsDue = true;
       const address = this.live.get(event.address);
       if (address === undefined) {
         this.skipped.add("frees an area whose allocation is not in the trace", line);
@@ -313,6 +333,11 @@ class FtraceReplay {
     loop.enterActivity(outer);
     this.freeCycles += loop.nowCycles() - since;
     this.freed++;
+  }
+
+  private *purge(atCycles: number): KernelCode<void> {
+    yield* sleepUntil(this.kernel.machine.loop, atCycles);
+    yield* vmUnmapAliases(this.kernel.vm);
   }
 
   /** Maps `sizeBytes` bytes to the shared frames, again and again. */

@@ -15,6 +15,7 @@ const TRACE = join(import.meta.dirname, "../../traces/true.lackey.gz");
 const CUT_RECORDING = folder.write("cut.jsonl.gz", readFileSync(RECORDING).subarray(0, 20_000));
 const CUT_TRACE = folder.write("cut.lackey.gz", readFileSync(TRACE).subarray(0, 5000));
 const SWEEP = folder.write("sweep.yaml", "workload: mixed\ngrid:\n  cpus: [1]\n  operations: 50\n");
+const WAITS_FOR_EVER = folder.write("waits.mjs", "await new Promise(() => {}); export default function* () {}");
 const FOLDER = join(folder.path, "sub");
 mkdirSync(FOLDER);
 const NOWHERE = join(folder.path, "none", "file");
@@ -75,6 +76,7 @@ const COMBINATIONS: readonly Case[] = [
     ["run", "fork_storm", "live=99999999999"],
     /parameter live: '99999999999'; expected a whole number from 1 to 100000/,
   ],
+  [["run", WAITS_FOR_EVER], /nothing is left to run, but a file of one's own still waits/],
   [["run", "--load", EMPTY, "--cpus", "2"], /--cpus does not go with --load/],
   [["sweep", SWEEP, "--seed", "1.5"], /'1\.5' is invalid/],
   [["experiment", "flush-cost", "--cpus", "1,99999"], /--cpus 1,99999: expected whole numbers from 1 to 1024/],

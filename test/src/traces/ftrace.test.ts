@@ -141,6 +141,26 @@ describe("a replayed ftrace trace", () => {
     expect(report.freeCycles).toBeGreaterThan(0);
   });
 
+  it("purges where the trace shows a purge that lazily freed pages do not explain, as vm_unmap_aliases makes it", async () => {
+    const trace = (lazyPages: number): string => {
+      const lines = Array.from({ length: 5 }, (_, i) => {
+        const at = (j: number): string => `     insmod-123   [000] .....    12.00${i}00${j}: `;
+        const start = 0xffffc90000000000n + BigInt(i) * 0x3000n;
+        const range = "vstart=0xffffc90000000000 vend=0xffffe8ffffffffff";
+        return [
+          `${at(1)}alloc_vmap_area: va_start: ${start} size=12288 align=4096 ${range} failed=0`,
+          `${at(2)}free_vmap_area_noflush: va_start=0x${start.toString(16)} nr_lazy=${lazyPages} nr_lazy_max=8192`,
+          `${at(3)}purge_vmap_area_lazy: start=0x${start.toString(16)} end=0x${start.toString(16)} num_purged=1`,
+        ];
+      });
+      return `${lines.flat().join("\n")}\n`;
+    };
+    const asked = await replayFtrace(folder.write("asked.txt", trace(3)), OPTIONS);
+    expect(asked).toMatchObject({ purges: 5, areasPurged: 5, traced: { purges: 5, explicitPurges: 5 } });
+    const due = await replayFtrace(folder.write("due.txt", trace(9000)), OPTIONS);
+    expect(due).toMatchObject({ purges: 0, areasPurged: 0, traced: { purges: 5, explicitPurges: 0 } });
+  });
+
   it("purges by the traced lazy_max_pages, or by what it is told", async () => {
     const { text, frees } = tracedWorkload(1, 3000);
     const file = folder.write("trace.txt", text);
