@@ -16,6 +16,7 @@ import { type BugName, type Bugs, bugsOn } from "./kernel/historical-bugs.ts";
 import { checkKernelCosts, type KernelCosts } from "./kernel/kernel-costs.ts";
 import { LineTable } from "./kernel/line-table.ts";
 import { Lockdep } from "./kernel/lockdep.ts";
+import { LocksInMemory } from "./kernel/locks-in-memory.ts";
 import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
 import type { KernelLog } from "./lib/kernel-log.ts";
 import { MemoryTypes } from "./page-tables/memtype.ts";
@@ -63,6 +64,8 @@ export class KernelMm {
   readonly flushing: Flushing;
   /** What gives memory back when it is short. */
   readonly reclaim: Reclaim;
+  /** Locks that programs have put into memory which they map. */
+  readonly locksInMemory: LocksInMemory;
   /** What checks locking; null where nothing does. */
   readonly lockdep: Lockdep | null;
   /** Which of Linux's former bugs are there. */
@@ -90,6 +93,7 @@ export class KernelMm {
     this.log = parts.log;
     this.faults = parts.faults;
     this.costs = costs;
+    this.locksInMemory = new LocksInMemory(this.loop, parts.log);
     this.reclaim = new Reclaim(this.loop);
     this.pages.wakeupKswapd = () => this.reclaim.wakeupKswapd();
     this.lockdep = parts.proveLocking === true ? new Lockdep(parts.machine.loop, parts.log) : null;

@@ -102,6 +102,11 @@ export function removeVmArea(state: Vmalloc, address: number): Blocking<number> 
 function detachVm(area: number, state: Vmalloc): Blocking<number> {
   if (area === 0) return ready(0);
   const vm = state.areas.vmOf(area);
+  const { locksInMemory } = state.mm;
+  if (!locksInMemory.isEmpty) {
+    const start = state.vms.addr[vm];
+    locksInMemory.debugCheckNoLocksFreed(start, start + state.vms.usableSizeBytes(vm));
+  }
   state.areas.setVm(area, 0);
   state.flushing.accounts?.freedFor(area, state.vms.callerOf(vm));
   return afterCall(freeUnmapVmapArea(state, area), readyVm, vm);

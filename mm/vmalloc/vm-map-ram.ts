@@ -64,7 +64,11 @@ export function vmUnmapRam(state: Vmalloc, address: number, pages: number): Bloc
     );
     return DONE;
   }
-  if (pages <= VMAP_MAX_ALLOC) return vbFree(state, address, pages);
+  if (pages <= VMAP_MAX_ALLOC) {
+    const { locksInMemory } = state.mm;
+    if (!locksInMemory.isEmpty) locksInMemory.debugCheckNoLocksFreed(address, address + pages * PAGE_SIZE);
+    return vbFree(state, address, pages);
+  }
   if (state.mm.bugs.vmUnmapRamClearsFlags) return clearFlagsAndUnmap(state, address);
   return afterCall(findUnlinkVmapArea(state, address, isWholeMapRamArea), unmapArea, state, address, pages);
 }
@@ -78,6 +82,8 @@ function unmapArea(area: number, state: Vmalloc, address: number, pages: number)
     );
     return DONE;
   }
+  const { locksInMemory } = state.mm;
+  if (!locksInMemory.isEmpty) locksInMemory.debugCheckNoLocksFreed(state.areas.start[area], state.areas.end[area]);
   return freeUnmapVmapArea(state, area);
 }
 

@@ -8,6 +8,7 @@ import {
   ioremap,
   iounmap,
   make,
+  SpinLock,
   vmallocHuge,
   vmap,
   vmUnmapAliases,
@@ -168,6 +169,16 @@ export class WorkloadThread {
     yield* this.turn();
     yield* iounmap(this.kernel.vm, address);
     this.done("iounmap", 0);
+  }
+
+  /** A lock in memory that the workload has mapped: unmapping it while it is held is warned of (`spin_lock_init`). */
+  spinLockInit(address: number, name: string): SpinLock {
+    addressArgument("spin_lock_init", address);
+    nameArgument("spin_lock_init", name);
+    const { mm } = this.kernel;
+    const lock = new SpinLock(name, mm.loop, mm.costs.lock);
+    mm.locksInMemory.place(lock, address);
+    return lock;
   }
 
   /** Lets the thread sleep; its CPU does other things meanwhile. */
