@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { bootKernel } from "../../../../src/machine/kernel.ts";
 import { runOnKernel } from "../../../../src/runs/run.ts";
+import { WorkloadThread } from "../../../../src/workloads/base/context.ts";
 import { loadWorkloadFile } from "../../../../src/workloads/base/own-workload.ts";
 import { temporaryFolder } from "../../fixtures.ts";
 import { mmulab } from "../../run-cli.ts";
@@ -117,5 +118,20 @@ describe("a call of a workload of one's own", () => {
       /\n {2}WARNING: Trying to vfree\(\) nonexistent vm area \(.*\)\nthe kernel warned once\n$/,
     );
     expect(result.stderr).toMatch(/^mmulab: the kernel warned once, first: WARNING: Trying to vfree\(\) [^\n]*\n$/);
+  });
+
+  it("that unmaps a lock which it holds is told the lock's name", async () => {
+    const init = WorkloadThread.prototype.spinLockInit.name;
+    const text = `export default function* (t) {
+      const address = yield* t.vmalloc(4096);
+      const lock = t.${init}(address, "ring->lock");
+      if (!lock.tryTake()) yield* lock.take();
+      yield* t.vfree(address);
+      lock.release();
+    }`;
+    const workload = await loadWorkloadFile(folder.write("lock.mjs", text));
+    const kernel = bootKernel({ cpus: 1 });
+    runOnKernel(kernel, workload, { operations: 1, seed: 1 });
+    expect(kernel.log.lines).toEqual([expect.stringMatching(/held lock freed! .*: ring->lock at 0xffffc9[0-9a-f]+$/)]);
   });
 });
