@@ -264,7 +264,7 @@ describe.each([...PRESETS, ...OTHER_SHAPES])("$name", (preset) => {
           expect(quick.machine.loop.clockCycles[0]).toBe(general.machine.loop.clockCycles[0]);
           expect(hardwareState(quick)).toEqual(hardwareState(general));
         }),
-        { numRuns: 40 },
+        { numRuns: 20 },
       );
     },
   );
