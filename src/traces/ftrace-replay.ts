@@ -97,7 +97,7 @@ export interface FtraceReport {
   /** Cycles of the CPUs that allocated and freed, waiting included. */
   readonly allocCycles: number;
   readonly freeCycles: number;
-  /** The four parts of all flushes. */
+  /** The parts of all flushes. */
   readonly flushCost: FlushCost;
   /** All CPUs' cycles by activity. */
   readonly cyclesByActivity: Readonly<Record<string, number>>;

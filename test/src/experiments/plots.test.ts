@@ -26,6 +26,7 @@ const PARTS = {
   "initiator's work": "workCycles",
   "initiator's wait": "waitCycles",
   "stolen from others": "stolenCycles",
+  "waiting for lines": "lineCycles",
   refills: "refillCycles",
 };
 const byPolicy = (row: Cells): string => String(row.policy);
@@ -153,6 +154,37 @@ const SHOWN: readonly Shown[] = [
     curves: { key: "tablePages", nameOf: byPageAndLevels },
     rows: (row) => row.pattern === "random",
   },
+  {
+    experiment: "user-flush",
+    title: /^Calls on \d+ CPUs?(?:, the others \w+)?$/,
+    table: "calls",
+    x: { name: "pages of the range", key: "pages" },
+    yName: "ns a call, on the CPU that calls",
+    curves: {
+      "mprotect, read-only": "mprotectReadNs",
+      "mprotect, writable": "mprotectWriteNs",
+      MADV_DONTNEED: "dontneedNs",
+      munmap: "munmapNs",
+    },
+    rows: (row, title) =>
+      title.startsWith(`Calls on ${row.cpus} CPU`) && (row.cpus === 1 || title.endsWith(` ${row.others}`)),
+  },
+  {
+    experiment: "madvise-loop",
+    title: /^Throughput of the machine$/,
+    table: "loops",
+    x: { name: "threads", key: "threads" },
+    yName: "loops per second, whole machine",
+    curves: { key: "loopsPerSecond", nameOf: byPolicy },
+  },
+  {
+    experiment: "vmalloc-pages",
+    title: /^vmalloc and vfree of an area$/,
+    table: "areas",
+    x: { name: "pages of an area", key: "pages" },
+    yName: "us an area, one CPU",
+    curves: { key: "bothUsec", nameOf: (row) => String(row.order) },
+  },
 ];
 
 /** Parameters with which each experiment takes little time. */
@@ -162,6 +194,9 @@ const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "lazy-threshold": { cpus: "1,4", lazymax: "0,256", frees: "800" },
   "vmap-contention": { cpus: "1,4", pairs: "300" },
   "page-tables": { size: "64,1024", accesses: "5000" },
+  "user-flush": { pages: "1,34", cpus: "1,4", rounds: "2" },
+  "madvise-loop": { threads: "1,4", loops: "20", policies: "ipi,eager" },
+  "vmalloc-pages": { pages: "1,8", areas: "40" },
 };
 
 function cellsOf(result: ExperimentResult, name: string): Cells[] {
