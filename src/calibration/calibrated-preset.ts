@@ -112,7 +112,8 @@ function replacementOf(
   source: string,
 ): { readonly name: ReplacementName; readonly origin: Origin } {
   if (fit.isExplained && fit.name !== null) {
-    const text = `${source}: explains the misses of ${fit.clean} sequences of visits to one set`;
+    const right = Math.round(fit.tried[0].explainedPart * fit.clean);
+    const text = `${source}: explains the misses of ${right} of ${fit.clean} sequences of visits to one set`;
     return { name: fit.name, origin: measured(text) };
   }
   const why = fit.name === null ? "not measured" : "no known policy explains the sequences that were measured";

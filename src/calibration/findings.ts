@@ -65,16 +65,16 @@ function sayReplacement(
   notMeasured: string[],
 ): void {
   if (ways === 1) return;
-  if (fit.isExplained) {
-    found.push(`Replacement of the ${level} level: ${fit.name}, which explains ${fit.clean} sequences.`);
-    return;
-  }
   if (fit.name === null || fit.clean === 0) {
     notMeasured.push(`Replacement of the ${level} level: there are no sequences of visits that settle.`);
     return;
   }
   const [{ name, explainedPart }] = fit.tried;
-  const part = `${(explainedPart * 100).toFixed(0)} % of ${fit.clean} sequences`;
+  const part = `${Math.round(explainedPart * fit.clean)} of ${fit.clean} sequences`;
+  if (fit.isExplained) {
+    found.push(`Replacement of the ${level} level: ${name}, which explains ${part}.`);
+    return;
+  }
   notMeasured.push(`Replacement of the ${level} level: no known policy explains it beyond doubt (${name}: ${part}).`);
 }
 
