@@ -23,10 +23,10 @@ export interface FunctionLength {
   readonly lines: number;
 }
 
-/** TypeScript files of a folder, relative to the project, sorted. */
+/** TypeScript files of a folder, those with JSX included, relative to the project, sorted. */
 export function sourcesIn(folder: string): string[] {
   return readdirSync(join(ROOT, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name))
     .map((entry) => relative(ROOT, join(entry.parentPath, entry.name)))
     .sort();
 }

@@ -47,7 +47,7 @@ export function verifyTlbs(
       const tables = entry.pcid === null ? state.tables : contexts.tablesOf(cpu, entry.pcid, entry.la);
       if (tables === null) continue;
       if (entry.pcid === pcid && !sharesKernel(state.tables, root, entry.la)) continue;
-      const wrong = difference(tables, entry);
+      const wrong = translationDifference(tables, entry);
       if (wrong === null || isOwed(owed, entry)) continue;
       const entryShown = `${address(entry.la)} to ${frameName(entry.frame)}${ofPcid(entry.pcid, pcid)}`;
       findings.add(`CPU ${cpu.id}: its ${entry.tlb} translates ${entryShown}, but ${wrong}, and no flush is owed`);
@@ -122,7 +122,7 @@ function entryIndex(la: number, level: number): number {
 }
 
 /** In what the page tables differ from a cached entry of a table; null when they lead to the same table. */
-function tableDifference({ memory, rootFrame, levels }: PageTables, entry: CachedTable): string | null {
+export function tableDifference({ memory, rootFrame, levels }: PageTables, entry: CachedTable): string | null {
   let table = rootFrame;
   for (let level = levels as number; level >= entry.level; level--) {
     const index = entryIndex(entry.la, level);
@@ -138,7 +138,7 @@ function tableDifference({ memory, rootFrame, levels }: PageTables, entry: Cache
  * In what the page tables differ from a cached translation; null when they agree. Rights of user pages may be less than the
  * tables allow: a CPU that uses them faults and reads the tables again.
  */
-function difference(tables: PageTables, entry: CachedTranslation): string | null {
+export function translationDifference(tables: PageTables, entry: CachedTranslation): string | null {
   const { memory } = tables;
   let table = tables.rootFrame;
   let writable = true;

@@ -50,6 +50,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./presets.ts")).addPresetsCommand,
   },
   {
+    name: "view",
+    summary: "look at the machine in a web page, step by step",
+    load: async () => (await import("./view.ts")).addViewCommand,
+  },
+  {
     name: "calibrate",
     summary: "measure this machine's TLBs and write a preset of it",
     load: async () => (await import("./calibrate.ts")).addCalibrateCommand,

@@ -25,6 +25,7 @@ import {
 import type { Kernel } from "../machine/kernel.ts";
 import { type Random, randomStream } from "../machine/random.ts";
 import { OperationCounts } from "./base/operation-counts.ts";
+import { runToEnd } from "./base/thread-workload.ts";
 import type { Workload, WorkloadOptions, WorkloadResult } from "./base/workload.ts";
 
 /** Live allocations beyond which a CPU's thread only frees. */
@@ -69,7 +70,8 @@ interface Allocation {
 export const mixed: Workload = {
   name: "mixed",
   summary: "vmalloc, vmap, vm_map_ram and ioremap of random sizes on every CPU, freed by any CPU",
-  run: (kernel, options) => new MixedRun(kernel, options).run(),
+  start: (kernel, options) => new MixedRun(kernel, options).start(),
+  run: (kernel, options) => runToEnd(kernel, new MixedRun(kernel, options).start()),
 };
 
 class MixedRun {
@@ -94,20 +96,19 @@ class MixedRun {
     for (const frame of this.pool) kernel.machine.memory.zeroFrame(frame);
   }
 
-  run(): WorkloadResult {
+  start(): () => WorkloadResult {
     const { kernel, options } = this;
     const cpus = kernel.machine.loop.cpus;
     for (let cpu = 0; cpu < cpus; cpu++) {
       const share = Math.floor((options.operations + cpus - 1 - cpu) / cpus);
       kernel.spawn(`mixed/${cpu}`, cpu, this.thread(cpu, share));
     }
-    kernel.runUntilIdle();
-    return {
+    return () => ({
       operations: this.counts.byName,
       loads: this.loads,
       stores: this.stores,
       wrongLoads: this.wrongLoads,
-    };
+    });
   }
 
   private *thread(cpu: number, operations: number): KernelCode<void> {

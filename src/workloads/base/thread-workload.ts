@@ -24,16 +24,18 @@ export interface ThreadWorkload<S> {
 /** The workload as the command line runs it. */
 export function threadWorkload<S>(spec: ThreadWorkload<S>): Workload {
   const { name, summary, parameters } = spec;
-  return {
-    name,
-    summary,
-    parameters,
-    run(kernel, options) {
-      const shared = spec.setUp(kernel, options.parameters ?? defaultParameters(parameters), options);
-      const result = runThreads(kernel, name, options, (thread) => spec.thread(thread, shared));
-      return { ...result, ...spec.report?.(kernel, shared) };
-    },
+  const start = (kernel: Kernel, options: WorkloadOptions): (() => WorkloadResult) => {
+    const shared = spec.setUp(kernel, options.parameters ?? defaultParameters(parameters), options);
+    const result = startThreads(kernel, name, options, (thread) => spec.thread(thread, shared));
+    return () => ({ ...result(), ...spec.report?.(kernel, shared) });
   };
+  return { name, summary, parameters, start, run: (kernel, options) => runToEnd(kernel, start(kernel, options)) };
+}
+
+/** Lets a workload that was started run to its end. */
+export function runToEnd(kernel: Kernel, result: () => WorkloadResult): WorkloadResult {
+  kernel.runUntilIdle();
+  return result();
 }
 
 /** Runs `code` on every CPU to its end; `--ops` are shared out among the CPUs. */
@@ -43,6 +45,16 @@ export function runThreads(
   options: WorkloadOptions,
   code: (thread: WorkloadThread) => WorkloadCode,
 ): WorkloadResult {
+  return runToEnd(kernel, startThreads(kernel, name, options, code));
+}
+
+/** Makes a thread of `code` on every CPU; what it returns gives the result once they have ended. */
+function startThreads(
+  kernel: Kernel,
+  name: string,
+  options: WorkloadOptions,
+  code: (thread: WorkloadThread) => WorkloadCode,
+): () => WorkloadResult {
   const { cpus } = kernel.machine.loop;
   let done = 0;
   const counts: SharedCounts = {
@@ -60,7 +72,8 @@ export function runThreads(
     const thread = new WorkloadThread(kernel, name, cpu, share, options.seed, counts);
     kernel.spawn(`${name}/${cpu}`, cpu, code(thread));
   }
-  kernel.runUntilIdle();
-  const { loads, stores, wrongLoads } = counts;
-  return { operations: counts.operations.byName, loads, stores, wrongLoads };
+  return () => {
+    const { loads, stores, wrongLoads } = counts;
+    return { operations: counts.operations.byName, loads, stores, wrongLoads };
+  };
 }

@@ -61,6 +61,11 @@ export interface Workload {
   readonly usesOperations?: boolean;
   /** How many operations a run with these parameters makes, for progress; `operations` when absent. */
   operationsOf?(parameters: ParameterValues, operations: number): number;
+  /**
+   * Starts its threads and runs nothing yet, for those who run it step by step. Once the event loop has nothing left to do, what it
+   * returned gives the result. Absent for a workload that cannot be run so.
+   */
+  start?(kernel: Kernel, options: WorkloadOptions): () => WorkloadResult;
   /** Runs it on a booted kernel to its end. */
   run(kernel: Kernel, options: WorkloadOptions): WorkloadResult;
 }

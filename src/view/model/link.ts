@@ -1,0 +1,73 @@
+/** A link holds all: scenario, position, and what is looked at, in the part of an address after the `#`. */
+import { formatLinearAddress, parseLinearAddress } from "../../../arch/index.ts";
+import { SETTING_NAMES, type SettingName } from "../../settings/machine-settings.ts";
+import type { Focus } from "./picture.ts";
+import { DEFAULT_SCENARIO, type Scenario } from "./scenario.ts";
+
+/** What a link says. */
+export interface Place {
+  readonly scenario: Scenario;
+  readonly position: number;
+  readonly focus: Focus;
+}
+
+/** `story=stale-entry&at=2&cpu=0`; what is as by default is left out. */
+export function formatLink({ scenario, position, focus }: Place): string {
+  const words = new URLSearchParams();
+  if (scenario.kind === "story") words.set("story", scenario.name);
+  else {
+    words.set("run", scenario.name);
+    words.set("ops", String(scenario.operations));
+    words.set("seed", String(scenario.seed));
+    words.set("cpus", String(scenario.cpus));
+    if (scenario.memoryMib !== DEFAULT_SCENARIO.memoryMib) words.set("memory", `${scenario.memoryMib}MiB`);
+    if (scenario.preset !== DEFAULT_SCENARIO.preset) words.set("preset", scenario.preset);
+    for (const parameter of scenario.parameters) words.append("p", parameter);
+    for (const [name, value] of Object.entries(scenario.settings)) words.set(name, String(value));
+  }
+  if (position !== 0) words.set("at", String(position));
+  if (focus.cpu !== null) words.set("cpu", String(focus.cpu));
+  if (focus.address !== null) words.set("address", formatLinearAddress(focus.address));
+  return words.toString();
+}
+
+/** What a link says; null for an empty one. Numbers that are none become the defaults; names are checked when it is opened. */
+export function parseLink(text: string): Place | null {
+  const words = new URLSearchParams(text.replace(/^#/, ""));
+  const story = words.get("story");
+  const name = words.get("run");
+  if (story === null && name === null) return null;
+  const whole = (key: string, fallback: number): number => {
+    const value = Number.parseInt(words.get(key) ?? "", 10);
+    return Number.isNaN(value) ? fallback : value;
+  };
+  const settings: Partial<Record<SettingName, string>> = {};
+  for (const setting of SETTING_NAMES) {
+    const value = words.get(setting);
+    if (value !== null) settings[setting] = value;
+  }
+  const scenario: Scenario =
+    story !== null
+      ? { kind: "story", name: story }
+      : {
+          kind: "workload",
+          name: name ?? "",
+          operations: whole("ops", DEFAULT_SCENARIO.operations),
+          seed: whole("seed", DEFAULT_SCENARIO.seed),
+          cpus: whole("cpus", DEFAULT_SCENARIO.cpus),
+          memoryMib: whole("memory", DEFAULT_SCENARIO.memoryMib),
+          preset: words.get("preset") ?? DEFAULT_SCENARIO.preset,
+          parameters: words.getAll("p"),
+          settings,
+        };
+  const cpu = words.has("cpu") ? whole("cpu", 0) : null;
+  return { scenario, position: Math.max(0, whole("at", 0)), focus: { cpu, address: addressIn(words) } };
+}
+
+function addressIn(words: URLSearchParams): number | null {
+  try {
+    return parseLinearAddress(words.get("address") ?? "");
+  } catch {
+    return null;
+  }
+}

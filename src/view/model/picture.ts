@@ -1,0 +1,133 @@
+/** What the page asks of the model, and what it gets: plain data both ways, so that it goes to a worker and back. */
+import { describeError } from "./describe-error.ts";
+import { type Scenario, steppedWorkloads, type Told } from "./scenario.ts";
+import { type Breakpoint, Session, type Stride } from "./session.ts";
+import { type SpaceView, spaceView } from "./space-view.ts";
+import { STORIES } from "./stories/index.ts";
+import type { Story } from "./stories/story.ts";
+import { type TableView, tableViews } from "./table-view.ts";
+import { type TlbView, tlbView } from "./tlb-view.ts";
+import type { Ipi, Span, TrackEvent } from "./tracks.ts";
+import { type WalkView, walkView } from "./walk-view.ts";
+
+/** Spans, interrupts and events that a picture holds at the most: the latest. */
+const SPANS_MAX = 6000;
+const IPIS_MAX = 2000;
+const EVENTS_MAX = 300;
+const LOG_LINES_MAX = 50;
+
+/** What to look at: a CPU and an address; where there is null, what the story looks at, or CPU 0 and the first area. */
+export interface Focus {
+  readonly cpu: number | null;
+  readonly address: number | null;
+}
+
+/** How the session moves before it is looked at. */
+export type Move =
+  | { readonly kind: "open"; readonly scenario: Scenario; readonly position: number }
+  | { readonly kind: "go"; readonly position: number }
+  | { readonly kind: "forward"; readonly stride: Stride }
+  | { readonly kind: "back"; readonly stride: Stride }
+  | { readonly kind: "run"; readonly breakpoint: Breakpoint }
+  | { readonly kind: "look" };
+
+/** What there is to choose from. */
+export interface Catalogue {
+  readonly stories: readonly Pick<Story, "name" | "title" | "summary">[];
+  readonly workloads: readonly string[];
+}
+
+/** The machine at one position, as the views show it. */
+export interface Picture {
+  readonly catalogue: Catalogue;
+  readonly scenario: Scenario;
+  readonly position: number;
+  /** Steps in all; null while it is not known. */
+  readonly length: number | null;
+  readonly isOver: boolean;
+  readonly told: Told | null;
+  readonly cpus: number;
+  readonly frequencyGhz: number;
+  /** Each CPU's clock. */
+  readonly clockCycles: readonly number[];
+  readonly space: SpaceView;
+  readonly walk: WalkView;
+  readonly tables: readonly TableView[];
+  readonly tlb: TlbView;
+  /** Stale entries of each CPU. */
+  readonly staleByCpu: readonly number[];
+  readonly spans: readonly Span[];
+  readonly ipis: readonly Ipi[];
+  readonly events: readonly TrackEvent[];
+  /** Events so far, those that `events` leaves out included. */
+  readonly eventCount: number;
+  readonly log: readonly string[];
+}
+
+/** A picture, or why there is none: one line. */
+export type Answer = { readonly picture: Picture } | { readonly error: string };
+
+/** Answers one question after the other about one session at a time. */
+export class Answerer {
+  private session: Session | null = null;
+
+  /** Moves the session and looks at it. Nothing is thrown: what went wrong is in the answer. */
+  answer(move: Move, focus: Focus): Answer {
+    try {
+      const session = this.move(move);
+      return { picture: pictureOf(session, focus) };
+    } catch (error) {
+      return { error: describeError(error) };
+    }
+  }
+
+  private move(move: Move): Session {
+    if (move.kind === "open") {
+      const session = new Session(move.scenario);
+      session.goTo(move.position);
+      this.session = session;
+    }
+    const { session } = this;
+    if (session === null) throw new Error("nothing was opened yet");
+    if (move.kind === "go") session.goTo(move.position);
+    else if (move.kind === "forward") session.forward(move.stride);
+    else if (move.kind === "back") session.back(move.stride);
+    else if (move.kind === "run") session.runTo(move.breakpoint);
+    return session;
+  }
+}
+
+/** A session as it is now. */
+export function pictureOf(session: Session, focus: Focus): Picture {
+  const { kernel, tracks, told, scenario, position, length, isOver } = session;
+  const { loop, preset, cpus } = kernel.machine;
+  const space = spaceView(kernel);
+  const cpu = Math.min(Math.max(0, focus.cpu ?? told?.look.cpu ?? 0), cpus.length - 1);
+  const asked = focus.address ?? told?.look.address ?? 0;
+  const address = asked === 0 ? (space.areas[0]?.start ?? space.rangeStart) : asked;
+  const tlbs = cpus.map(({ id }) => tlbView(kernel, id, space));
+  return {
+    catalogue: {
+      stories: STORIES.map(({ name, title, summary }) => ({ name, title, summary })),
+      workloads: steppedWorkloads(),
+    },
+    scenario,
+    position,
+    length,
+    isOver,
+    told,
+    cpus: cpus.length,
+    frequencyGhz: preset.frequencyGhz.value,
+    clockCycles: [...loop.clockCycles],
+    space,
+    walk: walkView(kernel, cpu, address),
+    tables: tableViews(kernel, cpu, address),
+    tlb: tlbs[cpu],
+    staleByCpu: tlbs.map(({ staleCount }) => staleCount),
+    spans: tracks.spansSince(0, SPANS_MAX),
+    ipis: tracks.ipis.slice(-IPIS_MAX),
+    events: tracks.events.slice(-EVENTS_MAX),
+    eventCount: tracks.events.length,
+    log: kernel.log.lines.slice(-LOG_LINES_MAX),
+  };
+}

@@ -1,0 +1,160 @@
+/** What the page shows: a workload with its settings and seed, or a story. A scenario is plain data, and all that a link needs. */
+import { PRESETS } from "../../../arch/index.ts";
+import { unknownName, ValueError } from "../../input/errors.ts";
+import { parseParameters } from "../../input/parameters.ts";
+import { bootKernel, type Kernel } from "../../machine/kernel.ts";
+import { kernelSettings, readSettings, SETTING_NAMES, type SettingName } from "../../settings/machine-settings.ts";
+import { findWorkload, WORKLOADS } from "../../workloads/all-workloads.ts";
+import { STORIES } from "./stories/index.ts";
+import type { Look, Story } from "./stories/story.ts";
+
+/** CPUs and operations of what runs in a page at the most. */
+const CPUS_MAX = 64;
+const OPERATIONS_MAX = 1_000_000;
+const MIB = 2 ** 20;
+
+/** A workload on a machine. */
+export interface WorkloadScenario {
+  readonly kind: "workload";
+  readonly name: string;
+  readonly operations: number;
+  readonly seed: number;
+  readonly cpus: number;
+  readonly memoryMib: number;
+  /** The microarchitecture's name. */
+  readonly preset: string;
+  /** The workload's own parameters, as `NAME=VALUE`. */
+  readonly parameters: readonly string[];
+  /** Settings of machine and kernel as the command line writes them, by name: `{ "flush-ceiling": "1" }`. */
+  readonly settings: Readonly<Partial<Record<SettingName, string>>>;
+}
+
+/** A story on the machine that it is made for. */
+export interface StoryScenario {
+  readonly kind: "story";
+  readonly name: string;
+}
+
+export type Scenario = WorkloadScenario | StoryScenario;
+
+/** `mixed` in 400 operations on 4 CPUs. */
+export const DEFAULT_SCENARIO: WorkloadScenario = {
+  kind: "workload",
+  name: "mixed",
+  operations: 400,
+  seed: 1,
+  cpus: 4,
+  memoryMib: 1024,
+  preset: "skylake",
+  parameters: [],
+  settings: {},
+};
+
+/** The names of workloads that can be run step by step. */
+export function steppedWorkloads(): string[] {
+  return WORKLOADS.filter(({ start }) => start !== undefined).map(({ name }) => name);
+}
+
+/** A scenario that has begun: a booted machine, and how it goes on. */
+export interface Begun {
+  readonly kernel: Kernel;
+  /** Steps in all, where that is known before they were made. */
+  readonly length: number | null;
+  /** Makes the next step; false when there is none. */
+  step(): boolean;
+  /** What the last step was, for those that tell a story. */
+  told(): Told | null;
+}
+
+/** A step of a story that was made. */
+export interface Told {
+  readonly title: string;
+  readonly text: string;
+  /** What the machine did in it. */
+  readonly found: string;
+  readonly look: Look;
+}
+
+/**
+ * Boots the machine of a scenario; nothing has happened on it yet.
+ * @throws MmulabError for a name or a setting that is not possible
+ */
+export function begin(scenario: Scenario): Begun {
+  return scenario.kind === "story" ? beginStory(findStory(scenario.name)) : beginWorkload(scenario);
+}
+
+/** The story called `name`. @throws UnknownNameError */
+function findStory(name: string): Story {
+  const found = STORIES.find((story) => story.name === name);
+  if (found !== undefined) return found;
+  throw unknownName(
+    "story",
+    name,
+    STORIES.map((story) => story.name),
+  );
+}
+
+function beginStory(story: Story): Begun {
+  const kernel = bootKernel(story.machine);
+  const steps = story.steps(kernel);
+  let told: Told | null = null;
+  let next = 0;
+  return {
+    kernel,
+    length: steps.length,
+    step: () => {
+      if (next >= steps.length) return false;
+      const { title, text, act } = steps[next++];
+      const { found, ...look } = act();
+      told = { title, text, found, look };
+      return true;
+    },
+    told: () => told,
+  };
+}
+
+function beginWorkload(scenario: WorkloadScenario): Begun {
+  const workload = findWorkload(scenario.name);
+  if (workload.start === undefined) {
+    throw unknownName("workload", scenario.name, steppedWorkloads());
+  }
+  const { cpus, memoryMib, operations, seed } = scenario;
+  checkWhole("cpus", cpus, 1, CPUS_MAX);
+  checkWhole("memory", memoryMib, 64, 2 ** 20);
+  checkWhole("ops", operations, 1, OPERATIONS_MAX);
+  checkWhole("seed", seed, 0, 2 ** 32 - 1);
+  const preset = PRESETS.find(({ name }) => name === scenario.preset);
+  if (preset === undefined)
+    throw unknownName(
+      "preset",
+      scenario.preset,
+      PRESETS.map(({ name }) => name),
+    );
+  const strange = Object.keys(scenario.settings).find((name) => !(SETTING_NAMES as readonly string[]).includes(name));
+  if (strange !== undefined) throw unknownName("setting", strange, SETTING_NAMES);
+  const settings = kernelSettings(readSettings(scenario.settings), cpus);
+  const parameters = parseParameters(workload.name, workload.parameters ?? [], scenario.parameters);
+  const kernel = bootKernel({ ...settings, memoryBytes: memoryMib * MIB, preset });
+  let finish: (() => unknown) | null = workload.start(kernel, { operations, seed, parameters });
+  // The last step is what the workload does when its threads have ended.
+  const step = (): boolean => {
+    if (stepLoop(kernel)) return true;
+    if (finish === null) return false;
+    finish();
+    finish = null;
+    return true;
+  };
+  return { kernel, length: null, step, told: () => null };
+}
+
+/** Lets the CPU that can act first act once: to its next pause, or through the interrupts that have come. */
+function stepLoop(kernel: Kernel): boolean {
+  let steps = 0;
+  kernel.machine.loop.run(() => steps++ === 1);
+  return steps === 2;
+}
+
+function checkWhole(name: string, value: unknown, low: number, high: number): void {
+  if (typeof value === "number" && Number.isInteger(value) && value >= low && value <= high) return;
+  throw new ValueError(name, value, `a whole number from ${low} to ${high}`);
+}

@@ -1,0 +1,131 @@
+/**
+ * A scenario at some position of its run. Runs are deterministic: going back boots the machine again and runs it to the
+ * position, so that the state there is the one that was there before, bit for bit.
+ */
+import type { Kernel } from "../../machine/kernel.ts";
+import { type Begun, begin, type Scenario, type Told } from "./scenario.ts";
+import { Tracks } from "./tracks.ts";
+
+/** How far a step goes: a CPU's turn (or a story's step), the next event of vmalloc, call of the kernel or interrupt. */
+export const STRIDES = ["step", "event", "call", "ipi"] as const;
+export type Stride = (typeof STRIDES)[number];
+
+/** What a run can stop at. */
+export const BREAKPOINTS = ["purge", "flush", "warning", "end"] as const;
+export type Breakpoint = (typeof BREAKPOINTS)[number];
+
+/** Steps that a run makes at the most. */
+const STEPS_MAX = 5_000_000;
+
+/** Names of the events that end a run to a breakpoint. */
+const BREAKING_EVENTS: Readonly<Partial<Record<Breakpoint, readonly string[]>>> = {
+  purge: ["purge"],
+  flush: ["flush_range", "flush_all"],
+};
+
+/** One scenario, run step by step, forwards and backwards. */
+export class Session {
+  readonly scenario: Scenario;
+  private begun: Begun;
+  private seen: Tracks;
+  private made = 0;
+  private ended = false;
+
+  /** @throws MmulabError for a scenario that is not possible */
+  constructor(scenario: Scenario) {
+    this.scenario = scenario;
+    this.begun = begin(scenario);
+    this.seen = new Tracks(this.begun.kernel);
+  }
+
+  /** Steps made so far. */
+  get position(): number {
+    return this.made;
+  }
+
+  /** Steps in all; null while it is not known. */
+  get length(): number | null {
+    return this.ended ? this.made : this.begun.length;
+  }
+
+  /** Whether nothing is left to do. */
+  get isOver(): boolean {
+    return this.ended || this.made === this.begun.length;
+  }
+
+  /** The machine as it is now. */
+  get kernel(): Kernel {
+    return this.begun.kernel;
+  }
+
+  /** What has happened so far. */
+  get tracks(): Tracks {
+    return this.seen;
+  }
+
+  /** The story's last step; null for a workload, and before the first. */
+  get told(): Told | null {
+    return this.begun.told();
+  }
+
+  /** Goes to a position, or to the end when that comes before. */
+  goTo(position: number): void {
+    if (position < this.made) {
+      this.begun = begin(this.scenario);
+      this.seen = new Tracks(this.begun.kernel);
+      this.made = 0;
+      this.ended = false;
+    }
+    while (this.made < position && this.advance());
+  }
+
+  /** Goes on by a stride; where there is no more of its kind, to the end. */
+  forward(stride: Stride): void {
+    const before = this.count(stride);
+    while (this.advance() && this.count(stride) === before);
+  }
+
+  /** Goes back: to just before the step in which the last of its kind happened, or to the begin. */
+  back(stride: Stride): void {
+    this.goTo(Math.max(0, this.lastOf(stride) - 1));
+  }
+
+  /** Runs on, at least one step, until something happens. */
+  runTo(breakpoint: Breakpoint): void {
+    const names = BREAKING_EVENTS[breakpoint] ?? [];
+    const warnings = this.kernel.log.warnings;
+    let looked = this.seen.events.length;
+    while (this.advance()) {
+      if (breakpoint === "warning" && this.kernel.log.warnings > warnings) return;
+      const { events } = this.seen;
+      for (; looked < events.length; looked++) if (names.includes(events[looked].name)) return;
+    }
+  }
+
+  private advance(): boolean {
+    if (this.ended || this.made >= STEPS_MAX) return false;
+    this.seen.position = this.made + 1;
+    if (!this.begun.step()) {
+      this.ended = true;
+      return false;
+    }
+    this.made++;
+    return true;
+  }
+
+  /** How many of a stride's kind there have been. */
+  private count(stride: Stride): number {
+    const { events, callPositions, ipis, dropped } = this.seen;
+    const counts = { step: this.made, event: events.length, call: callPositions.length, ipi: ipis.length };
+    return counts[stride] + dropped;
+  }
+
+  /** The step in which the last of a stride's kind happened. */
+  private lastOf(stride: Stride): number {
+    const { events, callPositions, ipis } = this.seen;
+    if (stride === "event") return events.at(-1)?.position ?? 0;
+    if (stride === "call") return callPositions.at(-1) ?? 0;
+    if (stride === "ipi") return ipis.at(-1)?.position ?? 0;
+    return this.made;
+  }
+}

@@ -1,0 +1,168 @@
+/** What is run, and the steps forwards and backwards. */
+import type { Picture } from "../model/picture.ts";
+import type { Scenario, WorkloadScenario } from "../model/scenario.ts";
+import { BREAKPOINTS, STRIDES, type Stride } from "../model/session.ts";
+import { busy, move, open, workloadScenario } from "./store.ts";
+import { count } from "./words.ts";
+
+const STRIDE_WORDS: Readonly<Record<Stride, string>> = { step: "step", event: "event", call: "call", ipi: "IPI" };
+const BREAKPOINT_WORDS = { purge: "a purge", flush: "a flush", warning: "a warning", end: "the end" } as const;
+
+/** Keys, as the page's help lists them. */
+const KEYS = "Keys: → and ← one step, E and Shift+E event, C and Shift+C call, I and Shift+I IPI, Home, End.";
+
+/** Moves by a key, unless one is typing. */
+export function onKey(event: KeyboardEvent): void {
+  const target = event.target as HTMLElement;
+  if (target.closest("input, select, textarea") !== null || event.ctrlKey || event.metaKey || event.altKey) return;
+  const strides: Readonly<Record<string, Stride>> = { e: "event", c: "call", i: "ipi" };
+  const stride = strides[event.key.toLowerCase()];
+  if (stride !== undefined) move({ kind: event.shiftKey ? "back" : "forward", stride });
+  else if (event.key === "ArrowRight") move({ kind: "forward", stride: "step" });
+  else if (event.key === "ArrowLeft") move({ kind: "back", stride: "step" });
+  else if (event.key === "Home") move({ kind: "go", position: 0 });
+  else if (event.key === "End") move({ kind: "run", breakpoint: "end" });
+  else return;
+  event.preventDefault();
+}
+
+/** The head of the page. */
+export function Controls({ picture }: { readonly picture: Picture | null }) {
+  const scenario = picture?.scenario;
+  const choose = (value: string): void => {
+    const [kind, name] = value.split(" ");
+    open(kind === "story" ? { kind: "story", name } : workloadScenario(name));
+  };
+  return (
+    <header>
+      <h1>mmulab</h1>
+      <div class="row">
+        <label>
+          Scenario{" "}
+          <select
+            value={scenario === undefined ? "" : `${scenario.kind} ${scenario.name}`}
+            onChange={(event) => choose(event.currentTarget.value)}
+          >
+            <optgroup label="Stories">
+              {picture?.catalogue.stories.map(({ name, title }) => (
+                <option key={name} value={`story ${name}`}>
+                  {title}
+                </option>
+              ))}
+            </optgroup>
+            <optgroup label="Workloads">
+              {picture?.catalogue.workloads.map((name) => (
+                <option key={name} value={`workload ${name}`}>
+                  {name}
+                </option>
+              ))}
+            </optgroup>
+          </select>
+        </label>
+        {scenario?.kind === "workload" ? <Settings scenario={scenario} /> : null}
+      </div>
+      <fieldset class="row" aria-label="Steps" title={KEYS}>
+        <Steps isStory={scenario?.kind === "story"} />
+        <output aria-live="polite">
+          {picture === null ? "" : `step ${count(picture.position)}`}
+          {picture?.length == null ? "" : ` of ${count(picture.length)}`}
+          {picture?.isOver === true ? ", the end" : ""}
+          {busy.value ? " …" : ""}
+        </output>
+        {picture === null ? null : <Export picture={picture} />}
+      </fieldset>
+    </header>
+  );
+}
+
+function Steps({ isStory }: { readonly isStory: boolean }) {
+  const strides = isStory ? STRIDES.slice(0, 1) : STRIDES;
+  return (
+    <>
+      <button type="button" onClick={() => move({ kind: "go", position: 0 })}>
+        Begin
+      </button>
+      {strides.map((stride) => (
+        <span class="pair" key={stride}>
+          <button
+            type="button"
+            aria-label={`Back one ${STRIDE_WORDS[stride]}`}
+            onClick={() => move({ kind: "back", stride })}
+          >
+            ◀
+          </button>
+          <button
+            type="button"
+            aria-label={`Next ${STRIDE_WORDS[stride]}`}
+            class={isStory ? "primary" : ""}
+            onClick={() => move({ kind: "forward", stride })}
+          >
+            {isStory ? "Next" : STRIDE_WORDS[stride]} ▶
+          </button>
+        </span>
+      ))}
+      {isStory ? null : (
+        <label>
+          Run to{" "}
+          <select
+            value=""
+            onChange={(event) => {
+              const breakpoint = BREAKPOINTS.find((each) => each === event.currentTarget.value);
+              event.currentTarget.value = "";
+              if (breakpoint !== undefined) move({ kind: "run", breakpoint });
+            }}
+          >
+            <option value="">…</option>
+            {BREAKPOINTS.map((each) => (
+              <option key={each} value={each}>
+                {BREAKPOINT_WORDS[each]}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
+    </>
+  );
+}
+
+/** A workload's figures; a change boots another machine. */
+function Settings({ scenario }: { readonly scenario: WorkloadScenario }) {
+  const fields = [
+    ["operations", "ops", 1_000_000],
+    ["seed", "seed", 2 ** 32 - 1],
+    ["cpus", "CPUs", 64],
+  ] as const;
+  const change = (name: string, value: number): void => open({ ...scenario, [name]: value } as Scenario);
+  return (
+    <>
+      {fields.map(([name, label, most]) => (
+        <label key={name}>
+          {label}{" "}
+          <input
+            type="number"
+            min={name === "seed" ? 0 : 1}
+            max={most}
+            value={scenario[name]}
+            onChange={(event) => change(name, event.currentTarget.valueAsNumber)}
+          />
+        </label>
+      ))}
+    </>
+  );
+}
+
+/** The state as a file. */
+function Export({ picture }: { readonly picture: Picture }) {
+  const save = (): void => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([JSON.stringify(picture, null, 1)], { type: "application/json" }));
+    link.download = `mmulab-${picture.scenario.name}-${picture.position}.json`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  };
+  return (
+    <button type="button" onClick={save}>
+      Export JSON
+    </button>
+  );
+}

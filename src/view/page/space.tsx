@@ -1,0 +1,162 @@
+/** The vmalloc range: areas side by side, each with its kind, and the pages of blocks. */
+import type { Picture } from "../model/picture.ts";
+import { AREA_KINDS, type SpaceArea } from "../model/space-view.ts";
+import { Canvas, type Surface } from "./canvas.tsx";
+import { Scroll } from "./scroll.tsx";
+import { before, look } from "./store.ts";
+import { bytes, count, hex, plural } from "./words.ts";
+
+/** Areas of the list; the map has all. */
+const ROWS_MAX = 200;
+const BAR_HEIGHT = 56;
+
+const keyOf = ({ start, end, kind }: SpaceArea): string => `${start} ${end} ${kind}`;
+
+/** What is between areas, drawn as narrow as this. */
+const GAP_PIXELS = 6;
+
+/** Where each area is drawn: by size in pages, on a logarithmic scale, as sizes run from one page to 32 TiB. */
+function places(areas: readonly SpaceArea[], width: number): { readonly x: number; readonly width: number }[] {
+  const weights = areas.map(({ start, end }) => 1 + Math.log2((end - start) / 4096));
+  const gaps = areas.map(({ start }, i): number => (i > 0 && areas[i - 1].end < start ? GAP_PIXELS : 0));
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const room =
+    width -
+    Math.min(
+      width / 2,
+      gaps.reduce((sum, gap) => sum + gap, 0),
+    );
+  const shrink = Math.min(
+    1,
+    width /
+      2 /
+      Math.max(
+        1,
+        gaps.reduce((sum, gap) => sum + gap, 0),
+      ),
+  );
+  let x = 0;
+  return weights.map((weight, i) => {
+    x += gaps[i] * shrink;
+    const place = { x, width: Math.min((weight / total) * room, 90) };
+    x += place.width;
+    return place;
+  });
+}
+
+/** The view. */
+export function Space({ picture }: { readonly picture: Picture }) {
+  const { space, walk } = picture;
+  const { areas } = space;
+  const known = new Set(before.value?.space.areas.map(keyOf));
+  const isNew = (area: SpaceArea): boolean => before.value !== null && !known.has(keyOf(area));
+  const draw = (surface: Surface): void => drawAreas(surface, areas, walk.address, isNew);
+  const pick = (x: number, _y: number, width: number): void => {
+    const at = places(areas, width).findIndex((place) => place.x <= x && x < place.x + place.width);
+    if (at >= 0) look({ address: areas[at].start });
+  };
+  const label = `The vmalloc range from ${hex(space.rangeStart)}: ${plural(areas.length, "area", "areas")}, ${count(space.lazyPages)} of at most ${count(space.lazyMaxPages)} lazily freed pages.`;
+  return (
+    <section class="view" id="space" aria-labelledby="space-title">
+      <h2 id="space-title">Space</h2>
+      <p class="figures">
+        {plural(areas.length, "area", "areas")}; {plural(space.allocatedPages, "page", "pages")} allocated; lazily
+        freed: <strong>{count(space.lazyPages)}</strong> of {count(space.lazyMaxPages)} pages
+      </p>
+      <Canvas label={label} height={BAR_HEIGHT} draw={draw} onPick={pick} />
+      <ul class="legend" aria-label="Kinds of areas">
+        {AREA_KINDS.filter((kind) => areas.some((area) => area.kind === kind)).map((kind) => (
+          <li key={kind}>
+            <span class={`swatch kind-${kind.replaceAll(" ", "-")}`} /> {kind}
+          </li>
+        ))}
+      </ul>
+      <Scroll label="List of areas">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">from</th>
+              <th scope="col">size</th>
+              <th scope="col">kind</th>
+              <th scope="col">caller</th>
+            </tr>
+          </thead>
+          <tbody>
+            {areas.slice(0, ROWS_MAX).map((area) => (
+              <tr key={area.start} class={isNew(area) ? "new" : ""}>
+                <td>
+                  <button
+                    type="button"
+                    class="address"
+                    aria-current={area.start <= walk.address && walk.address < area.end}
+                    onClick={() => look({ address: area.start })}
+                  >
+                    {hex(area.start)}
+                  </button>
+                </td>
+                <td>{bytes(area.end - area.start)}</td>
+                <td>
+                  <span class={`swatch kind-${area.kind.replaceAll(" ", "-")}`} /> {area.kind}
+                  {isNew(area) ? <em> new</em> : null}
+                </td>
+                <td>
+                  {area.caller}
+                  {area.kind === "block" ? `${area.used} used, ${area.dirty} given back, ${area.free} free` : ""}{" "}
+                  {area.more}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+        {areas.length + space.omitted > ROWS_MAX ? (
+          <p>{count(areas.length + space.omitted - ROWS_MAX)} more areas are not listed.</p>
+        ) : null}
+      </Scroll>
+    </section>
+  );
+}
+
+function drawAreas(
+  { context, width, height, colour }: Surface,
+  areas: readonly SpaceArea[],
+  address: number,
+  isNew: (area: SpaceArea) => boolean,
+): void {
+  context.fillStyle = colour("panel-deep");
+  context.fillRect(0, 0, width, height);
+  const placed = places(areas, width);
+  areas.forEach((area, i) => {
+    const place = placed[i];
+    const inner = Math.max(1, place.width - 1);
+    context.fillStyle = colour(`kind-${area.kind.replaceAll(" ", "-")}`);
+    context.fillRect(place.x, 8, inner, height - 16);
+    if (area.kind === "block") drawBlock(context, area, place.x, inner, height, colour);
+    if (isNew(area)) {
+      context.fillStyle = colour("accent");
+      context.fillRect(place.x, 0, inner, 4);
+    }
+    if (area.start <= address && address < area.end) {
+      context.fillStyle = colour("text");
+      context.fillRect(place.x, height - 4, inner, 4);
+    }
+  });
+}
+
+/** The state of a block's pages, drawn as columns. */
+function drawBlock(
+  context: CanvasRenderingContext2D,
+  { pageMap }: SpaceArea,
+  x: number,
+  width: number,
+  height: number,
+  colour: (name: string) => string,
+): void {
+  const columns = Math.max(1, Math.floor(width));
+  for (let column = 0; column < columns; column++) {
+    const from = Math.floor((column * pageMap.length) / columns);
+    const part = pageMap.slice(from, Math.max(from + 1, Math.floor(((column + 1) * pageMap.length) / columns)));
+    const state = part.includes("d") ? "stale" : part.includes("u") ? "accent" : "panel";
+    context.fillStyle = colour(state);
+    context.fillRect(x + (column * width) / columns, 20, Math.ceil(width / columns), height - 40);
+  }
+}

@@ -1,0 +1,177 @@
+/** The page in a real browser: what it shows is what the model says, by mouse and by keys, without a finding of axe. */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
+import chromium from "@sparticuz/chromium";
+import axe from "axe-core";
+import puppeteer, { type Browser, type Page } from "puppeteer-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { formatLinearAddress16 } from "../../arch/index.ts";
+import { formatLink } from "../../src/view/model/link.ts";
+import { type Picture, pictureOf } from "../../src/view/model/picture.ts";
+import { DEFAULT_SCENARIO, type Scenario } from "../../src/view/model/scenario.ts";
+import { Session } from "../../src/view/model/session.ts";
+import { STORIES } from "../../src/view/model/stories/index.ts";
+import { type Serving, servePage } from "../../src/view/serve.ts";
+import { ROOT } from "../source-files.ts";
+
+const WEB = join(ROOT, "dist", "web");
+const NO_FOCUS = { cpu: null, address: null };
+
+let browser: Browser;
+let page: Page;
+let serving: Serving;
+const complaints: string[] = [];
+
+beforeAll(async () => {
+  serving = await servePage(0, pathToFileURL(`${WEB}/`));
+  browser = await puppeteer.launch({
+    executablePath: await chromium.executablePath(),
+    args: chromium.args,
+    headless: "shell",
+  });
+  page = await browser.newPage();
+  await page.setBypassCSP(true);
+  page.on("console", (message) => complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("requestfailed", (request) => complaints.push(`${request.url()} failed`));
+});
+
+afterAll(async () => {
+  await browser?.close();
+  serving?.close();
+});
+
+/** Opens a place and waits until it is shown. */
+async function openAt(scenario: Scenario, position: number): Promise<void> {
+  await page.goto("about:blank");
+  await page.goto(`http://127.0.0.1:${serving.port}/#${formatLink({ scenario, position, focus: NO_FOCUS })}`);
+  await shows(position);
+}
+
+/** Waits until the page shows a step. */
+async function shows(position: number): Promise<void> {
+  await page.waitForFunction(
+    (text) => document.querySelector("output")?.textContent?.replace(/ of.*|, the end/, "") === text,
+    { timeout: 20_000 },
+    `step ${position.toLocaleString("en-US")}`,
+  );
+}
+
+const text = (selector: string): Promise<string> => page.$eval(selector, (element) => element.textContent ?? "");
+const cells = (selector: string): Promise<string[]> =>
+  page.$$eval(selector, (elements) => elements.map((element) => element.textContent ?? ""));
+
+/** The page's figures and lists are those of the model. */
+async function expectPicture(picture: Picture): Promise<void> {
+  const { space, walk, tlb, events } = picture;
+  expect(await cells("#space tbody .address")).toEqual(
+    space.areas.slice(0, 200).map(({ start }) => formatLinearAddress16(start)),
+  );
+  expect(await text("#space .figures")).toContain(`lazily freed: ${space.lazyPages.toLocaleString("en-US")} of`);
+  expect(await cells("#tables tbody th")).toEqual([
+    ...walk.levels.map(
+      ({ name, index, cachedIn }) => `${name} [${index}]${cachedIn.length > 0 ? ` in ${cachedIn.join(", ")}` : ""}`,
+    ),
+    ...(walk.combined.length > 0 ? ["all levels"] : []),
+  ]);
+  expect(await cells("#tlbs figcaption")).toHaveLength(tlb.structures.length);
+  const translations = tlb.structures.flatMap(({ slots }) => slots.filter(({ tableLevel }) => tableLevel === 0));
+  expect(await cells("#tlbs tbody tr")).toHaveLength(Math.min(100, translations.length));
+  expect((await cells("#tlbs tbody .stale")).length).toBe(
+    Math.min(100, translations.filter(({ stale }) => stale !== null).length),
+  );
+  expect(await cells("#time tbody strong")).toEqual(
+    events
+      .slice(-120)
+      .reverse()
+      .map(({ name }) => name),
+  );
+}
+
+async function axeFindings(): Promise<string[]> {
+  await page.evaluate(axe.source);
+  return page.evaluate(async () => {
+    const { axe } = globalThis as unknown as {
+      axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+    };
+    const { violations } = await axe.run();
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`);
+  });
+}
+
+describe("the page", () => {
+  it("is small: less than 400 kB gzipped, and names no other place", () => {
+    const files = readdirSync(WEB).map((name) => readFileSync(join(WEB, name)));
+    const sizes = files.map((file) => gzipSync(file).length);
+    // Measured: 136 kB.
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(200_000);
+    for (const name of ["index.html", "style.css"])
+      expect(readFileSync(join(WEB, name), "utf8")).not.toMatch(/https?:/);
+  });
+
+  it("tells every story to its end by the keyboard alone, and back, as the model has it", async () => {
+    for (const { name } of STORIES) {
+      const scenario: Scenario = { kind: "story", name };
+      const session = new Session(scenario);
+      await openAt(scenario, 0);
+      while (!session.isOver) {
+        session.forward("step");
+        await page.keyboard.press("ArrowRight");
+        await shows(session.position);
+        expect(await text(".found"), name).toBe(session.told?.found);
+      }
+      await expectPicture(pictureOf(session, NO_FOCUS));
+      session.back("step");
+      await page.keyboard.press("ArrowLeft");
+      await shows(session.position);
+      await expectPicture(pictureOf(session, NO_FOCUS));
+    }
+  });
+
+  it("shows a workload as the model has it, by events and calls, and a link restores it", async () => {
+    const scenario: Scenario = { ...DEFAULT_SCENARIO, operations: 300, settings: { "lazy-max": "64" } };
+    await openAt(scenario, 150);
+    const session = new Session(scenario);
+    session.goTo(150);
+    await expectPicture(pictureOf(session, NO_FOCUS));
+    await page.click('[aria-label="Next IPI"]');
+    session.forward("ipi");
+    await shows(session.position);
+    await page.click('[aria-label="Back one event"]');
+    session.back("event");
+    await shows(session.position);
+    await expectPicture(pictureOf(session, NO_FOCUS));
+    await page.click("#tlbs fieldset button:nth-child(2)");
+    await page.waitForSelector('#tlbs fieldset button:nth-child(2)[aria-pressed="true"]');
+    const link = page.url();
+    await page.goto("about:blank");
+    await page.goto(link);
+    await shows(session.position);
+    await expectPicture(pictureOf(session, { cpu: 1, address: null }));
+  });
+
+  it("says in one line what is wrong with a link", async () => {
+    await page.goto("about:blank");
+    await page.goto(`http://127.0.0.1:${serving.port}/#run=mixd`);
+    await page.waitForSelector('[role="alert"]');
+    expect(await text('[role="alert"]')).toMatch(/^unknown workload 'mixd'/);
+  });
+
+  it.each([
+    ["light", 1280, 800],
+    ["dark", 390, 844],
+  ] as const)("has no finding of axe and fits its width: %s, %i x %i", async (scheme, width, height) => {
+    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+    await page.setViewport({ width, height });
+    await openAt({ kind: "story", name: "stale-entry" }, 3);
+    expect(await axeFindings()).toEqual([]);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
+  });
+
+  it("has not complained", () => {
+    expect(complaints).toEqual([]);
+  });
+});

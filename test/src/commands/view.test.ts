@@ -1,0 +1,49 @@
+import { spawn } from "node:child_process";
+import { describe, expect, it } from "vitest";
+import { CLI, mmulab } from "../run-cli.ts";
+
+/** Starts the command, fetches some files from what it serves, and ends it with Ctrl-C. */
+async function serve(args: readonly string[], paths: readonly string[]) {
+  const child = spawn(process.execPath, [CLI, "view", ...args], { stdio: ["ignore", "pipe", "inherit"] });
+  const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
+  try {
+    const line = await new Promise<string>((resolve) => child.stdout.once("data", (data) => resolve(String(data))));
+    const { url } = JSON.parse(line) as { url: string };
+    const answers = await Promise.all(paths.map((path) => fetch(new URL(path, url))));
+    const got = answers.map(({ status, headers }) => `${status} ${headers.get("content-type")}`);
+    child.kill("SIGINT");
+    return { url, got, text: await answers[0].text(), exitCode: await exited };
+  } finally {
+    child.kill("SIGKILL");
+  }
+}
+
+describe("mmulab view", () => {
+  it("serves the page and nothing else on 127.0.0.1 until Ctrl-C", async () => {
+    const paths = ["/", "/main.js", "/worker.js?x", "/style.css", "/../package.json", "/favicon.ico"];
+    const { url, got, text, exitCode } = await serve(["mixed", "--ops", "50", "--seed", "3", "--json"], paths);
+    expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#run=mixed&ops=50&seed=3&cpus=4$/);
+    const script = "200 text/javascript; charset=utf-8";
+    expect(got).toEqual([
+      "200 text/html; charset=utf-8",
+      script,
+      script,
+      "200 text/css; charset=utf-8",
+      "404 null",
+      "404 null",
+    ]);
+    expect(text).toContain("<title>mmulab");
+    expect(exitCode).toBe(0);
+  });
+
+  it.each([
+    [["mixd"], /unknown story or workload 'mixd' \(did you mean mixed\?\)/],
+    [["mixed", "live=3"], /mixed .*live/],
+    [["--cpus", "65"], /--cpus.*65.*1 to 64/],
+  ])("refuses %j in one line", (args, message) => {
+    const { status, stderr } = mmulab("view", ...args);
+    expect(status).toBe(2);
+    expect(stderr).toMatch(message);
+    expect(stderr.trim().split("\n")).toHaveLength(1);
+  });
+});

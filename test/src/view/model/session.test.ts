@@ -1,0 +1,227 @@
+import { describe, expect, it } from "vitest";
+import { cachedTranslations } from "../../../../arch/cpu/cached-translations.ts";
+import { PageFault } from "../../../../arch/index.ts";
+import { vmallocinfo } from "../../../../mm/index.ts";
+import { bootKernel } from "../../../../src/machine/kernel.ts";
+import { runOnKernel } from "../../../../src/runs/run.ts";
+import { DEFAULT_SCENARIO, type Scenario, steppedWorkloads } from "../../../../src/view/model/scenario.ts";
+import { BREAKPOINTS, Session, STRIDES } from "../../../../src/view/model/session.ts";
+import { spaceView } from "../../../../src/view/model/space-view.ts";
+import { STORIES } from "../../../../src/view/model/stories/index.ts";
+import { tableViews } from "../../../../src/view/model/table-view.ts";
+import { tlbView } from "../../../../src/view/model/tlb-view.ts";
+import { walkView } from "../../../../src/view/model/walk-view.ts";
+import { findWorkload, WORKLOADS } from "../../../../src/workloads/all-workloads.ts";
+
+const MIXED: Scenario = { ...DEFAULT_SCENARIO, operations: 200, settings: { "lazy-max": "64" } };
+
+/** All that the page can show of a machine, as text. */
+function shown({ kernel, tracks, told }: Session): string {
+  const space = spaceView(kernel);
+  const [area] = space.areas;
+  const address = area?.start ?? space.rangeStart;
+  const cpus = kernel.machine.cpus.map(({ id }) => [tlbView(kernel, id, space), walkView(kernel, id, address)]);
+  const happened = [tracks.spansSince(0, 1e6), tracks.ipis, tracks.events, tracks.callPositions];
+  return JSON.stringify([space, cpus, tableViews(kernel, 0, address), happened, told]);
+}
+
+describe("a session", () => {
+  it("has the same state at a position, whichever way it came there", () => {
+    const session = new Session(MIXED);
+    const states: string[] = [];
+    const positions = [0, 1, 2, 7, 30, 31, 90, 150];
+    for (const position of positions) {
+      session.goTo(position);
+      expect(session.position).toBe(position);
+      states.push(shown(session));
+    }
+    expect(new Set(states).size).toBe(states.length);
+    for (let i = positions.length - 1; i >= 0; i--) {
+      session.goTo(positions[i]);
+      expect(shown(session) === states[i], `position ${positions[i]}`).toBe(true);
+    }
+  });
+
+  it("ends with the machine that the workload, run in one go, leaves", () => {
+    for (const name of steppedWorkloads()) {
+      const workload = findWorkload(name);
+      const session = new Session({ ...DEFAULT_SCENARIO, name, operations: 80 });
+      session.runTo("end");
+      const kernel = bootKernel({ cpus: 4, memoryBytes: 2 ** 30 });
+      runOnKernel(kernel, workload, { operations: 80, seed: 1 });
+      // The drain work that the workload's end has queued, if any.
+      kernel.runUntilIdle();
+      expect(vmallocinfo(session.kernel.vm), name).toEqual(vmallocinfo(kernel.vm));
+      expect([...session.kernel.machine.loop.clockCycles]).toEqual([...kernel.machine.loop.clockCycles]);
+      expect(session.isOver && session.length === session.position).toBe(true);
+    }
+    expect(WORKLOADS.length - steppedWorkloads().length).toBe(1);
+  });
+
+  it("goes to the next of each kind, and back to before the last", () => {
+    for (const stride of STRIDES) {
+      const session = new Session(MIXED);
+      const stops: number[] = [];
+      for (let i = 0; i < 4; i++) {
+        session.forward(stride);
+        stops.push(session.position);
+      }
+      expect(stops, stride).toEqual([...new Set(stops)].sort((a, b) => a - b));
+      for (const stop of stops.reverse()) {
+        expect(session.position).toBeGreaterThanOrEqual(stop - 1);
+        session.back(stride);
+        expect(session.position, stride).toBe(stop - 1);
+      }
+    }
+  });
+
+  it("runs to what it is told to stop at", () => {
+    for (const breakpoint of BREAKPOINTS) {
+      const session = new Session(MIXED);
+      session.runTo(breakpoint);
+      const here = session.tracks.events
+        .filter(({ position }) => position === session.position)
+        .map(({ name }) => name);
+      if (breakpoint === "purge") expect(here).toContain("purge");
+      else if (breakpoint === "flush") expect(here.some((name) => name.startsWith("flush"))).toBe(true);
+      // This workload makes no mistake.
+      else expect(session.isOver).toBe(true);
+    }
+    const mistake = new Session({ kind: "story", name: "double-free" });
+    mistake.runTo("warning");
+    expect([mistake.position, mistake.kernel.log.warnings]).toEqual([3, 1]);
+  });
+
+  it.each([
+    [{ name: "mixd" }, /unknown workload 'mixd'.*mixed/],
+    [{ name: "test_vmalloc" }, /unknown workload/],
+    [{ cpus: 65 }, /cpus.*1 to 64/],
+    [{ operations: 0 }, /ops/],
+    [{ preset: "skylakes" }, /unknown preset/],
+    [{ settings: { "lazy-max": "x" } }, /x/],
+    [{ settings: { lazy: "1" } as object }, /unknown setting 'lazy'/],
+    [{ parameters: ["live=1"] }, /live/],
+  ])("refuses %j in one line", (change, message) => {
+    expect(() => new Session({ ...DEFAULT_SCENARIO, ...change })).toThrow(message);
+  });
+});
+
+describe("the views", () => {
+  const session = new Session({ ...MIXED, operations: 600 });
+  session.goTo(400);
+  const { kernel } = session;
+  const space = spaceView(kernel);
+
+  it("show the areas of /proc/vmallocinfo, by address", () => {
+    expect(space.areas).toHaveLength(vmallocinfo(kernel.vm).length);
+    expect(space.areas.length).toBeGreaterThan(10);
+    const starts = space.areas.map(({ start }) => start);
+    expect(starts).toEqual([...starts].sort((a, b) => a - b));
+    expect(space.lazyPages).toBe(kernel.vm.lazyNr);
+    expect(new Set(space.areas.map(({ kind }) => kind)).size).toBeGreaterThan(3);
+    expect(space.areas.reduce((sum, { pages }) => sum + pages, 0)).toBe(kernel.vm.nrVmallocPages);
+  });
+
+  it("show the pages of each block as its counts have them", () => {
+    const blocks = space.areas.filter(({ kind }) => kind === "block");
+    expect(blocks.length).toBeGreaterThan(0);
+    for (const { pageMap, used } of blocks) expect(pageMap.match(/u/g) ?? []).toHaveLength(used);
+  });
+
+  it("show every translation that a CPU has, in its set and way", () => {
+    let stale = 0;
+    for (const cpu of kernel.machine.cpus) {
+      const view = tlbView(kernel, cpu.id, space);
+      const slots = view.structures.flatMap(({ name, slots }) => slots.map((slot) => ({ name, ...slot })));
+      const ours = slots.filter(({ tableLevel }) => tableLevel === 0).map(({ name, la }) => `${name} ${la}`);
+      const own = cachedTranslations(cpu).map(({ tlb, la }) => `${tlb} ${la}`);
+      expect(ours.sort()).toEqual(own.sort());
+      expect(view.staleCount).toBe(slots.filter((slot) => slot.stale !== null).length);
+      stale += view.staleCount;
+      // What is stale without a flush that is owed would be an error of the kernel, and verify() finds none.
+      for (const slot of slots) if (slot.stale !== null) expect(slot.owedBy, `${slot.name} ${slot.la}`).not.toBe("");
+    }
+    expect(stale).toBeGreaterThan(0);
+  });
+
+  it("say of an access what the CPU then does", () => {
+    const addresses = [...space.areas.slice(0, 12).flatMap(({ start, end }) => [start, end - 4096]), 0x1000];
+    for (const address of addresses) {
+      const [cpu] = kernel.machine.cpus;
+      cpu.flushTlbAll();
+      const view = walkView(kernel, 0, address);
+      expect(view.levels.map(({ entryAddress }) => entryAddress)).toEqual(
+        cpu.probe(address).levels.map(({ entryAddress }) => entryAddress),
+      );
+      for (const { access, errorCode } of view.outcomes) {
+        let got: number | null = null;
+        try {
+          if (access === "load") cpu.load(address, 1);
+          else if (access === "store") cpu.store(address, 1, 0);
+          else cpu.fetch(address, 1);
+        } catch (fault) {
+          if (!(fault instanceof PageFault)) throw fault;
+          got = fault.errorCode;
+        }
+        expect(errorCode, `${access} of ${address.toString(16)}`).toBe(got);
+      }
+    }
+  });
+
+  it("unfold the tables on the way of an address", () => {
+    const start = space.areas.find(({ kind }) => kind === "vmalloc")?.start ?? 0;
+    const tables = tableViews(kernel, 0, start);
+    expect(tables.map(({ level }) => level)).toEqual([4, 3, 2, 1]);
+    for (const { entries, onTheWay, level } of tables) {
+      const entry = entries.find(({ index }) => index === onTheWay);
+      expect(entry?.entry).toBe(walkView(kernel, 0, start).levels.find((each) => each.level === level)?.entry);
+    }
+  });
+});
+
+describe.each(STORIES.map((story) => [story.name] as const))("the story %s", (name) => {
+  it("is told to its end, and back, with a sound machine", () => {
+    const session = new Session({ kind: "story", name });
+    const states = [shown(session)];
+    while (!session.isOver) {
+      session.forward("step");
+      expect(session.kernel.verify()).toEqual([]);
+      states.push(shown(session));
+    }
+    expect(session.position).toBe(session.length);
+    for (let position = session.position - 1; position >= 0; position--) {
+      session.back("step");
+      expect(shown(session) === states[position], `step ${position}`).toBe(true);
+    }
+  });
+});
+
+describe("stories find what they tell", () => {
+  const found = (name: string, step: number): string => {
+    const session = new Session({ kind: "story", name });
+    session.goTo(step);
+    return session.told?.found ?? "";
+  };
+
+  it("of one stale entry", () => {
+    expect(found("stale-entry", 4)).toMatch(/^CPU 0 loads 42; CPU 1 faults: #PF\(0\)/);
+    expect(found("stale-entry", 5)).toMatch(/^CPU 0 faults/);
+  });
+
+  it("of a purge that the fifth vfree brings about", () => {
+    for (const step of [2, 3, 4, 5]) expect(found("lazy-purge", step)).toContain(`${16 * (step - 1)} pages are lazily`);
+    for (const step of [2, 3, 4, 5]) expect(found("lazy-purge", step)).toContain("; 0 interrupts");
+    expect(found("lazy-purge", 6)).toMatch(/^0 pages.*; 3 interrupts/);
+  });
+
+  it("of 33 pages, which spare a bystander, and of 34, which do not", () => {
+    expect(found("flush-ceiling", 3)).toContain("still hits");
+    expect(found("flush-ceiling", 5)).toContain("walked again");
+  });
+
+  it("of a purge that waits for a CPU with interrupts off", () => {
+    const cycles = (step: number): number => Number(/(\d+) cycles/.exec(found("interrupts-off", step))?.[1]);
+    expect(cycles(2)).toBeGreaterThan(50_000);
+    expect(cycles(3)).toBeLessThan(20_000);
+  });
+});
