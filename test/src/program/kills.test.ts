@@ -23,11 +23,12 @@ const run = (args: readonly string[]): SpawnSyncReturns<string> =>
 /** Starts the command and kills it after some time; whether it had ended by itself before. */
 async function killed(args: readonly string[], afterMs: number): Promise<boolean> {
   const child = spawn(process.execPath, [CLI, ...args], { stdio: "ignore" });
-  const ended = new Promise<NodeJS.Signals | null>((resolve) => child.on("close", (_, signal) => resolve(signal)));
+  const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
   const timer = setTimeout(() => child.kill("SIGKILL"), afterMs);
-  const signal = await ended;
+  const exitCode = await ended;
   clearTimeout(timer);
-  return signal === null;
+  if (exitCode !== null) expect(exitCode, "the command ended by itself").toBe(0);
+  return exitCode !== null;
 }
 
 async function settled(folder: string, names: readonly string[]): Promise<void> {
