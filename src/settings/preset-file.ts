@@ -16,8 +16,9 @@ const SUBJECT = "preset: ";
 export function readPresetFile(file: string): Preset {
   const text = readSmallText(file, FILE_BYTES_MAX);
   const tree = parsed(file, text);
+  const json = parsedStrictly(file, text);
   try {
-    return parsePreset(JSON.parse(text));
+    return parsePreset(json);
   } catch (error) {
     if (!(error instanceof MachineUsageError)) throw error;
     const path = (error.subject ?? "").replace(SUBJECT, "");
@@ -34,6 +35,18 @@ function parsed(file: string, text: string): DocumentNode {
     const { line, column, message } = error as Error & { readonly line?: number; readonly column?: number };
     const what = message.replace(/ \(\d+:\d+\)$/, "");
     throw new InputFileError(file, line ?? 1, `is not JSON: ${what}`, column ?? 0);
+  }
+}
+
+/** The data. The parser that knows places takes more than JSON allows, such as control characters in a text. */
+function parsedStrictly(file: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const { message } = error as SyntaxError;
+    const before = text.slice(0, Number(/ at position (\d+)/.exec(message)?.[1] ?? 0)).split("\n");
+    const what = message.replace(/ (in JSON )?at position \d+.*$/, "");
+    throw new InputFileError(file, before.length, `is not JSON: ${what}`, before[before.length - 1].length + 1);
   }
 }
 

@@ -16,6 +16,7 @@ const CUT_RECORDING = folder.write("cut.jsonl.gz", readFileSync(RECORDING).subar
 const CUT_TRACE = folder.write("cut.lackey.gz", readFileSync(TRACE).subarray(0, 5000));
 const SWEEP = folder.write("sweep.yaml", "workload: mixed\ngrid:\n  cpus: [1]\n  operations: 50\n");
 const WAITS_FOR_EVER = folder.write("waits.mjs", "await new Promise(() => {}); export default function* () {}");
+const CONTROL_CHARACTER = folder.write("control.json", '{\n "name": "a\u0000b"\n}');
 const FOLDER = join(folder.path, "sub");
 mkdirSync(FOLDER);
 const NOWHERE = join(folder.path, "none", "file");
@@ -76,6 +77,7 @@ const COMBINATIONS: readonly Case[] = [
     ["run", "fork_storm", "live=99999999999"],
     /parameter live: '99999999999'; expected a whole number from 1 to 100000/,
   ],
+  [["run", "--preset", CONTROL_CHARACTER], /control\.json:2:\d+: is not JSON: Bad control character/],
   [["run", WAITS_FOR_EVER], /nothing is left to run, but a file of one's own still waits/],
   [["run", "--load", EMPTY, "--cpus", "2"], /--cpus does not go with --load/],
   [["sweep", SWEEP, "--seed", "1.5"], /'1\.5' is invalid/],
