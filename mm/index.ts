@@ -188,7 +188,7 @@ export { remapVmallocRange } from "./vmalloc/remap-vmalloc.ts";
 export { vmAreaMapPages, vmAreaUnmapPages } from "./vmalloc/sparse-area.ts";
 export { vfreeAtomic, vunmap } from "./vmalloc/vfree.ts";
 export { __getVmAreaCaller, findVmArea, freeVmArea } from "./vmalloc/vm-area.ts";
-export { vmUnmapAliases } from "./vmalloc/vm-unmap-aliases.ts";
+export { _vmUnmapAliases, vmUnmapAliases } from "./vmalloc/vm-unmap-aliases.ts";
 export { VMALLOC_REQUEST, type VmallocRequest } from "./vmalloc/vmalloc.ts";
 export {
   lazyMaxPages,

@@ -33,7 +33,13 @@ export type FtraceEvent =
       readonly lazyNr: number;
       readonly lazyMax: number;
     })
-  | (FtraceMoment & { readonly event: "purge"; readonly areas: number });
+  | (FtraceMoment & {
+      readonly event: "purge";
+      readonly areas: number;
+      /** The range that was flushed; empty when nothing was. */
+      readonly start: bigint;
+      readonly end: bigint;
+    });
 
 /** A line that holds no event of vmalloc. */
 export interface FtraceSkip {
@@ -133,7 +139,9 @@ function lossOf(text: string): FtraceLoss | null {
 
 /** An event of a tracepoint that has a reader. */
 function eventOf(name: string, at: FtraceMoment, { addresses, numbers }: TracepointFields): FtraceEvent {
-  if (name === EVENT_DEFINITIONS.purge.tracepoint?.name) return { event: "purge", ...at, areas: numbers.areas };
+  if (name === EVENT_DEFINITIONS.purge.tracepoint?.name) {
+    return { event: "purge", ...at, areas: numbers.areas, start: addresses.start, end: addresses.end };
+  }
   if (name === EVENT_DEFINITIONS.free.tracepoint?.name) {
     return { event: "free", ...at, address: addresses.addr, lazyNr: numbers.lazy_nr, lazyMax: numbers.lazy_max };
   }

@@ -12,16 +12,17 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import {
+  _vmUnmapAliases,
+  ADDRESS_MAX,
   allocVmapArea,
+  drainVmapAreaWork,
   type FlushCost,
   findUnlinkVmapArea,
   freeUnmapVmapArea,
   GFP_KERNEL,
   PAGE_KERNEL,
   VMALLOC_END,
-  VMALLOC_START,
   vmapPagesRangeNoflush,
-  vmUnmapAliases,
   wait,
 } from "../../mm/index.ts";
 import { sleepUntil } from "../../mm/kernel/jiffies.ts";
@@ -36,14 +37,15 @@ import { describeSettings, kernelSettings, type MachineSettings } from "../setti
 import { type FtraceEvent, parseFtraceLine } from "./ftrace-lines.ts";
 import { mappedBytes, type ReservedAreas, WITHOUT_PAGES } from "./ftrace-mapped.ts";
 import { type LostEvents, NO_CPU, SkipList, type SkippedLines, TICKS } from "./ftrace-skips.ts";
-import { FtraceSurvey } from "./ftrace-survey.ts";
+import { FtraceSurvey, type TracedPurge } from "./ftrace-survey.ts";
+import { startsThere, type WaitingFree, windowOf } from "./ftrace-windows.ts";
 
 /** Frames that all areas share. */
 const SHARED_FRAMES = 512;
 /** Pages of an area that its allocator stores to. */
 const TOUCHED_PAGES = 16;
-/** A window of at least this many bytes is the traced kernel's vmalloc range, wherever it lies. */
-const VMALLOC_RANGE_BYTES_MIN = 2 ** 44;
+/** Part of the vmalloc range, at its end, where nothing else lies. */
+const LAZY_WINDOW_BYTES = 2 ** 40;
 /** Lines without an event after which a file counts as none of ftrace: what is packed may be endless. */
 const LINES_IN_VAIN_MAX = 2 ** 24;
 
@@ -155,6 +157,8 @@ async function replayLines(text: TwiceReadLines, name: string, options: FtraceOp
   }
   return replay.report(name);
 }
+/** Frees that wait for a purge at most. */
+const WAITING_MAX = 64;
 
 class FtraceReplay {
   private readonly kernel: Kernel;
@@ -165,20 +169,21 @@ class FtraceReplay {
   private readonly reserved: ReservedAreas;
   /** Where the areas of the trace are here. */
   private readonly live = new Map<bigint, number>();
-  private readonly traced: {
-    readonly cpus: number;
-    readonly seconds: number;
-    readonly lazyMaxPages: number;
-    purges: number;
-    explicitPurges: number;
-    areasPurged: number;
-  };
-  /** Whether the traced kernel has had more lazily freed pages than it lets wait since its last purge. */
-  private purgeIsDue = false;
+  private readonly traced: { -readonly [Field in keyof FtraceReport["traced"]]: number };
   private readonly firstSeconds: number;
   private readonly cyclesPerSecond: number;
   private readonly allocActivity: number;
   private readonly freeActivity: number;
+  private readonly tracedPurges: readonly TracedPurge[];
+  private readonly lazyPagesAtStart: number;
+  /** How far the traced kernel's vmalloc range lies above this one's. */
+  private readonly rangeOffset: number;
+  /** With the traced `lazy_max_pages` the drain work runs when it ran there; with another one when it must here. */
+  private readonly drainsAsTraced: boolean;
+  private frees = 0;
+  /** Frees that the next purge must not take. */
+  private readonly waiting: WaitingFree[] = [];
+  private purgesSeen = 0;
   private allocated = 0;
   private allocatedBytes = 0;
   private atTracedAddress = 0;
@@ -187,12 +192,14 @@ class FtraceReplay {
   private allocCycles = 0;
   private freeCycles = 0;
 
-  /** Settings that were given, as words by name. */
   private readonly settings: Readonly<Record<string, string | number>>;
 
   constructor(survey: FtraceSurvey, options: FtraceOptions, skipped: SkipList) {
     const { cpus, lazyMaxPages } = survey;
     this.firstSeconds = survey.firstSeconds;
+    this.tracedPurges = survey.purges;
+    this.lazyPagesAtStart = survey.lazyPagesAtStart;
+    this.rangeOffset = survey.rangeOffset;
     this.skipped = skipped;
     this.reserved = survey.reserved;
     this.settings = describeSettings(options.settings ?? {});
@@ -211,39 +218,32 @@ class FtraceReplay {
     this.traced = { cpus, seconds, lazyMaxPages, purges: 0, explicitPurges: 0, areasPurged: 0 };
     vm.events = this.counter;
     vm.flushing.keepAccounts();
+    this.drainsAsTraced = vm.config.lazyMaxPages === lazyMaxPages;
+    if (this.drainsAsTraced) vm.drainWork = null;
     this.allocActivity = machine.loop.accounts.activity("alloc_vmap_area");
     this.freeActivity = machine.loop.accounts.activity("free_vmap_area_noflush");
     const shared = this.kernel.allocFrames(SHARED_FRAMES);
     this.frames = new Uint32Array(SHARED_FRAMES * 2);
     this.frames.set(shared);
     this.frames.set(shared, SHARED_FRAMES);
+    if (this.lazyPagesAtStart > 0) this.kernel.run(this.freeBeforehand(this.lazyPagesAtStart));
   }
 
   /** Makes what an event of line `line` says. @param number which of the events it is, from 0 */
   make(event: FtraceEvent, line: number, number: number): void {
-    const { loop } = this.kernel.machine;
-    const cpu = event.cpu % loop.cpus;
-    const at = (event.seconds - this.firstSeconds) * this.cyclesPerSecond;
     if (event.event === "purge") {
       this.traced.purges++;
       this.traced.areasPurged += event.areas;
-      // Lazily freed pages make this kernel purge by itself. What they do not explain was asked for: vm_unmap_aliases.
-      if (!this.purgeIsDue) {
-        this.traced.explicitPurges++;
-        this.kernel.run(this.purge(at), cpu);
-      }
-      this.purgeIsDue = false;
+      this.purgeAsTraced((event.seconds - this.firstSeconds) * this.cyclesPerSecond);
       return;
     }
+    const { loop } = this.kernel.machine;
+    const cpu = event.cpu % loop.cpus;
+    const at = (event.seconds - this.firstSeconds) * this.cyclesPerSecond;
     if (event.event === "free") {
-      if (event.lazyNr > event.lazyMax) this.purgeIsDue = true;
-      const address = this.live.get(event.address);
-      if (address === undefined) {
-        this.skipped.add("frees an area whose allocation is not in the trace", line);
-        return;
-      }
-      this.live.delete(event.address);
-      this.kernel.run(this.free(address, at), cpu);
+      const free = { address: event.address, atCycles: at, cpu, line, number: ++this.frees };
+      if (this.isAfterNextPurge(free.number) && this.waiting.length < WAITING_MAX) this.waiting.push(free);
+      else this.makeFree(free);
     } else if (event.failed) {
       this.skipped.add("is an allocation that failed in the traced kernel", line);
     } else if (event.sizeBytes % PAGE_SIZE !== 0 || event.sizeBytes === 0 || !isPowerOfTwo(event.align)) {
@@ -258,9 +258,62 @@ class FtraceReplay {
     }
   }
 
+  private makeFree({ address: traced, atCycles, cpu, line }: WaitingFree): void {
+    const address = this.live.get(traced);
+    if (address === undefined) {
+      this.skipped.add("frees an area whose allocation is not in the trace", line);
+      return;
+    }
+    this.live.delete(traced);
+    this.kernel.run(this.free(address, atCycles), cpu);
+  }
+
+  /** A traced address in the vmalloc range of this kernel: that of the traced one may lie elsewhere (KASLR). */
+  private here(address: bigint): number {
+    return Number(BigInt.asUintN(48, address)) - this.rangeOffset;
+  }
+
+  /** Whether the traced kernel's next purge had taken its lists when the free of that number was made. */
+  private isAfterNextPurge(number: number): boolean {
+    const next = this.tracedPurges[this.purgesSeen];
+    return next !== undefined && next.afterFrees < number;
+  }
+
+  /** Makes the next purge of the traced kernel, then the frees that came too late for it. */
+  private purgeAsTraced(atCycles: number): void {
+    const { machine, vm } = this.kernel;
+    const { isDrain, cpu, start, end } = this.tracedPurges[this.purgesSeen++];
+    // The range holds dirty vmap blocks as well, which the trace does not show otherwise.
+    const hasRange = start < end;
+    const [from, to] = hasRange ? [this.here(start), this.here(end)] : [ADDRESS_MAX, 0];
+    const purge = function* (): KernelCode<void> {
+      yield* sleepUntil(machine.loop, atCycles);
+      if (isDrain) yield* drainVmapAreaWork(vm);
+      else yield* _vmUnmapAliases(vm, from, to, hasRange);
+    };
+    if (!isDrain) this.traced.explicitPurges++;
+    if (!isDrain || this.drainsAsTraced) this.kernel.run(purge, cpu % machine.loop.cpus);
+    while (this.waiting.length > 0 && !this.isAfterNextPurge(this.waiting[0].number)) {
+      const free = this.waiting.shift();
+      if (free !== undefined) this.makeFree(free);
+    }
+  }
+
+  /** What was lazily freed before the trace begins: one area, at the end of the vmalloc range. */
+  private *freeBeforehand(pages: number): KernelCode<void> {
+    const { vm } = this.kernel;
+    const start = VMALLOC_END + 1 - LAZY_WINDOW_BYTES;
+    const request = { align: PAGE_SIZE, range: { start, end: VMALLOC_END }, gfp: GFP_KERNEL };
+    const area = yield* wait(allocVmapArea(vm, pages * PAGE_SIZE, request, 0, 0));
+    if (area < 0) return;
+    const found = yield* wait(findUnlinkVmapArea(vm, vm.areas.startOf(area), startsThere));
+    if (found !== 0) yield* wait(freeUnmapVmapArea(vm, found));
+  }
+
   report(trace: string): FtraceReport {
     const { kernel, counter } = this;
     kernel.runUntilIdle();
+    for (const free of this.waiting.splice(0)) this.makeFree(free);
     const { machine, vm } = kernel;
     return {
       trace,
@@ -335,11 +388,6 @@ class FtraceReplay {
     this.freed++;
   }
 
-  private *purge(atCycles: number): KernelCode<void> {
-    yield* sleepUntil(this.kernel.machine.loop, atCycles);
-    yield* vmUnmapAliases(this.kernel.vm);
-  }
-
   /** Maps `sizeBytes` bytes to the shared frames, again and again. */
   private map(address: number, sizeBytes: number): void {
     const { vm } = this.kernel;
@@ -349,13 +397,4 @@ class FtraceReplay {
       if (vmapPagesRangeNoflush(vm.mm, address + done, end, PAGE_KERNEL, this.frames, 0) < 0) return;
     }
   }
-}
-
-const startsThere = (state: { areas: { startOf(area: number): number } }, area: number, address: number): boolean =>
-  state.areas.startOf(area) === address;
-
-/** The window of an allocation here: the traced kernel's vmalloc range may lie elsewhere (KASLR, five-level paging). */
-function windowOf(event: { readonly vstart: bigint; readonly vend: bigint }): [number, number] {
-  if (event.vend - event.vstart >= BigInt(VMALLOC_RANGE_BYTES_MIN)) return [VMALLOC_START, VMALLOC_END];
-  return [Number(BigInt.asUintN(48, event.vstart)), Number(BigInt.asUintN(48, event.vend))];
 }
