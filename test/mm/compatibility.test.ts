@@ -4,6 +4,7 @@ import type { KernelCode } from "../../arch/index.ts";
 import {
   __vmallocNodeRange,
   GFP_KERNEL,
+  isReady,
   MODULES_END,
   MODULES_VADDR,
   NUMA_NO_NODE,
@@ -50,7 +51,7 @@ describe("calls in the forms of 0.1.0", () => {
     kernel.runUntilIdle();
     expect(kernel.vm.lazyNr).toBe(3);
     kernel.machine.loop.postInterrupt(0, 10, () => {
-      vfree(kernel.vm, kernel.vm.vms.addr[0]);
+      expect(isReady(vfree(kernel.vm, kernel.vm.vms.addr[0]))).toBe(true);
     });
     kernel.runUntilIdle();
     expect(kernel.verify()).toEqual([]);

@@ -57,7 +57,10 @@ describe("settings of the machine on the command line", () => {
   });
 
   it("check locks, and change nothing else", () => {
-    expect(report("--prove-locking")).toEqual(report());
+    const checked = report("--prove-locking");
+    const plain = report();
+    expect(checked.machine.settings).toEqual({ "prove-locking": "on" });
+    expect(checked).toEqual({ ...plain, machine: { ...plain.machine, settings: checked.machine.settings } });
   });
 
   it("report cycles that sum up to the CPUs' clocks", () => {
