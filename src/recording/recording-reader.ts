@@ -32,6 +32,11 @@ export interface CallItem {
   readonly line: number;
   readonly call: RecordedCall;
   readonly events: readonly RecordedEvent[];
+  /**
+   * Where events of CPUs alternate: what to say if they come in another order in the replay. Helpers of a purge do that on an emulated
+   * machine too, and there in the same order each time.
+   */
+  readonly alternating: InputFileError | null;
 }
 
 /** The thread slept until scheduled work had run; the work's events. */
@@ -39,6 +44,8 @@ export interface WaitItem {
   readonly kind: "wait";
   readonly line: number;
   readonly events: readonly RecordedEvent[];
+  /** As for a call. */
+  readonly alternating: InputFileError | null;
 }
 
 /** The thread moved to another CPU. */
@@ -119,6 +126,7 @@ class RecordingParser {
   /** CPUs of the open step's events: all of them, and the last one. */
   private readonly stepCpus = new Set<unknown>();
   private lastCpu: unknown = null;
+  private alternating: InputFileError | null = null;
   private readonly isConcurrent: boolean;
 
   constructor(file: string, isConcurrent: boolean) {
@@ -195,14 +203,14 @@ class RecordingParser {
   }
 
   private readStepStart(line: Line): Step | null {
-    if ("call" in line) return { kind: "call", line: this.line, call: this.readCall(line), events: [] };
+    if ("call" in line) return { kind: "call", line: this.line, call: this.readCall(line), events: [], alternating: null };
     if ("migrate" in line) {
       const cpu = this.check(migrateSchema, line, "migrate").migrate;
       if (cpu < (this.header as RecordingHeader).smp) return { kind: "migrate", line: this.line, cpu };
       throw this.problem(`migrate to CPU ${cpu}: the machine has ${this.header?.smp}`);
     }
     if ("wait" in line) {
-      if (line.wait === "drain") return { kind: "wait", line: this.line, events: [] };
+      if (line.wait === "drain") return { kind: "wait", line: this.line, events: [], alternating: null };
       throw this.problem(`wait for ${JSON.stringify(line.wait)}: only "drain" is understood`);
     }
     if (!("end_of_calls" in line)) throw this.problem(`unknown kind of line ${JSON.stringify(Object.keys(line)[0])}`);
@@ -239,23 +247,28 @@ class RecordingParser {
     let reason: string | null = null;
     if (isOutside) reason = `event "${line.ev}" outside any call or wait`;
     else if (line.ev === "drain" && this.open?.kind === "call") reason = "the drain work runs during a call";
-    else if (cpu !== this.lastCpu && this.stepCpus.has(cpu))
-      reason = `events of CPUs ${this.lastCpu} and ${cpu} alternate`;
+    else if (cpu !== this.lastCpu && this.stepCpus.has(cpu)) {
+      this.alternating ??= this.concurrent(`events of CPUs ${this.lastCpu} and ${cpu} alternate`);
+    }
     this.stepCpus.add(cpu);
     this.lastCpu = cpu;
-    if (reason === null) return;
-    throw this.problem(`${reason}: CPUs ran at the same time here, which mmulab replay --follow can follow`);
+    if (reason !== null) throw this.concurrent(reason);
+  }
+
+  private concurrent(reason: string): InputFileError {
+    return this.problem(`${reason}: CPUs ran at the same time here, which mmulab replay --follow can follow`);
   }
 
   /** Ends the open step, if there is one, and begins another. */
   private replaceOpen(next: Step | null): ConcurrentItem | null {
-    const { open, events } = this;
+    const { open, events, alternating } = this;
     this.open = next;
+    this.alternating = null;
     this.stepCpus.clear();
     this.lastCpu = null;
     if (open === null || open.kind === "migrate") return open;
     this.events = [];
-    return { ...open, events };
+    return open.kind === "running" ? { ...open, events } : { ...open, events, alternating };
   }
 
   private addState(phase: StatePhase, line: Line): void {

@@ -4,7 +4,7 @@ import { EventRecorder } from "../events/event-recorder.ts";
 import { type RecordedEvent, sameEvent } from "../events/recorded-event.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { compareFinalState } from "./final-state.ts";
-import type { CallItem, EndItem, RecordingItem, StartItem } from "./recording-reader.ts";
+import type { CallItem, EndItem, RecordingItem, StartItem, WaitItem } from "./recording-reader.ts";
 import { describeCall, describeEvent, eventContext, type ReplayDifference } from "./replay-difference.ts";
 import { callingThread, captureState } from "./replay-kernel.ts";
 import { replaySteps } from "./replay-steps.ts";
@@ -87,7 +87,7 @@ class Comparison {
         this.compareCall(item, address);
         break;
       case "wait":
-        this.compareEvents(item.line, () => `drain after ${this.lastCall}`, item.events, this.recorder.take());
+        this.compareEvents(item, () => `drain after ${this.lastCall}`, this.recorder.take());
         break;
       case "migrate":
         break;
@@ -129,17 +129,18 @@ class Comparison {
         context: eventContext(item.events, events, diffSequences(item.events, events, sameEvent)[0]),
       }));
     }
-    this.compareEvents(line, where, item.events, events);
+    this.compareEvents(item, where, events);
   }
 
+  /** @throws InputFileError where CPUs ran at the same time and came in another order */
   private compareEvents(
-    line: number,
+    { line, events: expected, alternating }: CallItem | WaitItem,
     where: () => string,
-    expected: readonly RecordedEvent[],
     actual: readonly RecordedEvent[],
   ): void {
     this.eventCount += expected.length;
     for (const difference of diffSequences(expected, actual, sameEvent)) {
+      if (alternating !== null) throw alternating;
       this.eventMismatches++;
       count(this.byEventName, (difference.expected ?? difference.actual)?.ev ?? "none");
       this.note(() => eventDifference(line, where(), expected, actual, difference));

@@ -98,7 +98,7 @@ test("the text of a probe names what there is to say", () => {
       "  PTE   [  0] at 0x0000004000: 0xa800000040000161 P ro sup XD A leaf",
     ].join("\n"),
   );
-  guest.write(BASE, 3, guest.read(BASE, 3) | (1n << 50n));
+  guest.write(BASE, 3, guest.read(BASE, 3) | (1n << 7n));
   expect(formatProbe(guest.cpu.probe(2 ** 47)).split("\n")).toEqual([
     "0xffff800000000000: not present",
     "  PML4E [256] at 0x0000001800: 0x0000000000000000 not present",
@@ -107,7 +107,7 @@ test("the text of a probe names what there is to say", () => {
     [
       "0x400000000000: reserved bit",
       "  PML4E [128] at 0x0000001400: 0x0000000000002007 P RW US x a",
-      "  PDPTE [  0] at 0x0000002000: 0x0004000000003007 P RW US x a reserved bits 0x4000000000000",
+      "  PDPTE [  0] at 0x0000002000: 0x0000000000003087 P RW US x a reserved bits 0x2000 leaf",
     ].join("\n"),
   );
 });

@@ -8,7 +8,7 @@ describe("vread racing vm_unmap_ram", () => {
   it("reads each page either as it was mapped or as zeros, and all zeros once it is unmapped", () => {
     const outcomes = new Set<string>();
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 5 }), fc.nat(6000), fc.nat(6000), (pages, readerWait, unmapperWait) => {
+      fc.property(fc.integer({ min: 1, max: 5 }), fc.nat(6000), fc.nat(60_000), (pages, readerWait, unmapperWait) => {
         const kernel = bootKernel({ cpus: 2, memoryBytes: 2 ** 28 });
         const { loop } = kernel.machine;
         const frames = kernel.allocFrames(pages);

@@ -73,7 +73,7 @@ describe("the fields of JSON outputs", () => {
     const options = { preset: SKYLAKE, memoryBytes: 2 ** 32, settings: {} };
     expect(shapeOf(await replayFtrace(file, options))).toBe(
       "(trace machine(preset frequencyGhz figures(measured documented assumed) cpus) policy lazyMaxPages " +
-        "traced(cpus seconds lazyMaxPages purges areasPurged) " +
+        "traced(cpus seconds lazyMaxPages purges explicitPurges areasPurged) " +
         "areas(allocated bytes atTracedAddress freed failed live) purges areasPurged fullFlushes rangeFlushes " +
         `allocCycles freeCycles flushCost(${COST}) cyclesByActivity* skipped[(reason count lines[])] lost[(cpu events)])`,
     );

@@ -51,7 +51,7 @@ describe("the sensitivity of a result", () => {
     ]);
     expect(more.findings.slice(0, 1)).toEqual(result.findings);
     expect(more.findings[1]).toMatch(/^2 of \d+ assumed figures move result, most of all kernel.ipi.sendCycles.$/);
-    expect(more.findings[2]).toContain("costs.secondLevelHit");
+    expect(more.findings[2]).toContain("costs.store");
     expect(more.tables.slice(0, -1)).toEqual(result.tables);
   });
 

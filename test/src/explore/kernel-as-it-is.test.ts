@@ -25,8 +25,8 @@ const FOUND_BY: Readonly<Record<BugName, readonly (readonly [test: string, sched
   shrinkerWithoutPurgeLock: [["shrinker-against-purge", 104]],
   wrongQueueLock: [["block-purge-against-vb-alloc", 9]],
   flushSkipsSwitchingCpus: [
-    ["switch-against-munmap", 15],
-    ["switch-with-isolation", 15],
+    ["switch-against-munmap", 20],
+    ["switch-with-isolation", 20],
   ],
   lazySwitchWithoutGeneration: [["lazy-against-munmap", 1]],
   munmapFreesBeforeFlush: [["munmap-against-loads", 1]],
@@ -34,10 +34,10 @@ const FOUND_BY: Readonly<Record<BugName, readonly (readonly [test: string, sched
   lazyCpusKeepFreedTables: [["lazy-against-freed-tables", 1]],
   lazyListBeforeUnmap: [["vfree-against-purge", 3]],
   earlyAcknowledgement: [
-    ["munmap-of-tables", 8],
+    ["munmap-of-tables", 10],
     ["two-purges", 2],
   ],
-  cpumaskAfterGeneration: [["switch-against-munmap", 15]],
+  cpumaskAfterGeneration: [["switch-against-munmap", 20]],
 };
 
 describe("the kernel as it is", () => {

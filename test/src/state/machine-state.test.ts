@@ -134,7 +134,8 @@ describe("a saved machine", () => {
     runOnKernel(kernel, userProcesses, { operations: 200, seed: 1 });
     const loaded = saveAndLoad(kernel);
     const lazy = UserSpaces.of(loaded.mm).tlbStates.map(({ isLazy }) => isLazy);
-    expect(lazy).toEqual([true, true]);
+    expect(lazy).toEqual(UserSpaces.of(kernel.mm).tlbStates.map(({ isLazy }) => isLazy));
+    expect(lazy).toContain(true);
     expect(UserSpaces.of(loaded.mm).loaded.map(({ ctxId }) => ctxId)).toEqual(
       UserSpaces.of(kernel.mm).loaded.map(({ ctxId }) => ctxId),
     );

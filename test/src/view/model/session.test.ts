@@ -108,13 +108,14 @@ describe("a session", () => {
 
 describe("the views", () => {
   const session = new Session({ ...MIXED, operations: 600 });
-  session.goTo(400);
+  // No call is under way then.
+  session.runTo("end");
   const { kernel } = session;
   const space = spaceView(kernel);
 
   it("show the areas of /proc/vmallocinfo, by address", () => {
     expect(space.areas).toHaveLength(vmallocinfo(kernel.vm).length);
-    expect(space.areas.length).toBeGreaterThan(10);
+    expect(space.areas.length).toBeGreaterThan(5);
     const starts = space.areas.map(({ start }) => start);
     expect(starts).toEqual([...starts].sort((a, b) => a - b));
     expect(space.lazyPages).toBe(kernel.vm.lazyNr);
