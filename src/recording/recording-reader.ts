@@ -203,7 +203,8 @@ class RecordingParser {
   }
 
   private readStepStart(line: Line): Step | null {
-    if ("call" in line) return { kind: "call", line: this.line, call: this.readCall(line), events: [], alternating: null };
+    if ("call" in line)
+      return { kind: "call", line: this.line, call: this.readCall(line), events: [], alternating: null };
     if ("migrate" in line) {
       const cpu = this.check(migrateSchema, line, "migrate").migrate;
       if (cpu < (this.header as RecordingHeader).smp) return { kind: "migrate", line: this.line, cpu };
