@@ -48,7 +48,7 @@ export class UserSpaces {
   readonly tlbStates: readonly TlbState[];
   /** The address space that each CPU has loaded. */
   readonly loaded: MmStruct[];
-  /** Lines that the CPUs of each address space share: {@link MM_LINES} from its context id times that on. */
+  /** Lines that the CPUs of each address space share: `MM_LINES` from its context id times that on. */
   readonly mmLines: LineTable;
   /** The LRU lists of user pages. */
   readonly lru: Lru;

@@ -16,7 +16,7 @@ export interface ExploreTest<Situation = unknown> {
   readonly summary: string;
   /** CPUs of the machine; absent: one a thread. */
   readonly cpus?: number;
-  /** Settings of the kernel that differ from {@link EXPLORED_KERNEL}. */
+  /** Settings of the kernel that differ from `EXPLORED_KERNEL`. */
   readonly kernel?: Partial<KernelConfig>;
   /** Makes the situation in which the threads begin. Whatever it returns is as it was at the beginning of each schedule. */
   setup(kernel: Kernel): Situation;
