@@ -169,7 +169,7 @@ function describeResult(
   const what = failure === null ? "nothing is wrong" : `${failure.kind}: ${failure.message}`;
   const with_ = bugs.map((bug) => ` --bug ${bug}`).join("");
   const schedule = formatSchedule(deviations);
-  return `\n${what}\n\nschedule ${schedule} (${preemptions} preemptions); again: mmulab explore ${name}${with_} --schedule ${schedule}\n`;
+  return `\n${what}\n\nschedule ${schedule} (${preemptions} preemption${preemptions === 1 ? "" : "s"}); again: mmulab explore ${name}${with_} --schedule ${schedule}\n`;
 }
 
 function listed(): object {

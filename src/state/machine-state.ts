@@ -51,6 +51,9 @@ type Header = z.infer<typeof HEADER>;
  * @throws StateError when something of it cannot be saved, OutputFileError when the file cannot be written
  */
 export function saveKernel(kernel: Kernel, file: string, madeBy: string): void {
+  const bugs = kernel.config.bugs ?? [];
+  if (bugs.length > 0)
+    throw new StateError(REFUSED, `the kernel has former bugs of Linux switched on (${bugs.join(", ")})`);
   const state = encodeData(captured(kernel));
   const body = gzipSync(state, { level: 1 });
   if (state.length > STATE_BYTES_MAX || body.length > FILE_BYTES_MAX - HEADER_BYTES_MAX - CHECKSUM_BYTES) {

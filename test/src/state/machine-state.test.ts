@@ -145,6 +145,10 @@ describe("a saved machine", () => {
 });
 
 describe("what cannot be saved is refused, in one line that says what and why", () => {
+  it("a kernel with former bugs of Linux, which a file has no place for", () => {
+    expect(refusal(bootKernel({ bugs: ["removeVmAreaFindsTwice"] }))).toMatch(/former bugs .*removeVmAreaFindsTwice/);
+  });
+
   const refusal = (kernel: Kernel): string => {
     const file = join(folder.path, "refused");
     let line = "";
