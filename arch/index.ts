@@ -6,34 +6,6 @@ export {
   cachedTables,
   cachedTranslations,
 } from "./cpu/cached-translations.ts";
-export {
-  CR0_AM,
-  CR0_CD,
-  CR0_ET,
-  CR0_MP,
-  CR0_NE,
-  CR0_NW,
-  CR0_PE,
-  CR0_PG,
-  CR0_WP,
-  CR4_CET,
-  CR4_LA57,
-  CR4_PAE,
-  CR4_PCIDE,
-  CR4_PGE,
-  CR4_PKE,
-  CR4_PKS,
-  CR4_SMAP,
-  CR4_SMEP,
-  EFER_LMA,
-  EFER_LME,
-  EFER_NXE,
-  EFER_SCE,
-  EFER_TCE,
-  MSR_EFER,
-  MSR_PAT,
-  MSR_PKRS,
-} from "./cpu/control-registers.ts";
 export { Cpu } from "./cpu/cpu.ts";
 export {
   INVLPGB_2M,
@@ -90,6 +62,7 @@ export {
   PAGE_SIZE,
   PMD_SIZE,
   PUD_SIZE,
+  parseAddress64,
   parseLinearAddress,
 } from "./isa/linear-address.ts";
 export {
@@ -112,6 +85,34 @@ export {
   PTE_USER,
   PTE_XD_HIGH,
 } from "./isa/pte.ts";
+export {
+  CR0_AM,
+  CR0_CD,
+  CR0_ET,
+  CR0_MP,
+  CR0_NE,
+  CR0_NW,
+  CR0_PE,
+  CR0_PG,
+  CR0_WP,
+  CR4_CET,
+  CR4_LA57,
+  CR4_PAE,
+  CR4_PCIDE,
+  CR4_PGE,
+  CR4_PKE,
+  CR4_PKS,
+  CR4_SMAP,
+  CR4_SMEP,
+  EFER_LMA,
+  EFER_LME,
+  EFER_NXE,
+  EFER_SCE,
+  EFER_TCE,
+  MSR_EFER,
+  MSR_PAT,
+  MSR_PKRS,
+} from "./isa/register-bits.ts";
 export { StateError } from "./isa/state-error.ts";
 export { VENDORS, type Vendor } from "./isa/vendor.ts";
 export { Machine, type MachineConfig } from "./machine.ts";

@@ -5,17 +5,45 @@
 import { ACCESS_IS_SHADOW_STACK, ACCESS_KINDS, ACCESS_USER_SHADOW_STACK_STORE, type Access } from "../isa/access.ts";
 import { MachineUsageError } from "../isa/errors.ts";
 import { GeneralProtectionFault, InvalidOpcode } from "../isa/faults.ts";
-import { LINEAR_SPACE_BYTES } from "../isa/linear-address.ts";
-import { type ControlRegisters, CR4_CET } from "./control-registers.ts";
+import {
+  formatLinearAddress,
+  isCanonical,
+  isWidePage,
+  LINEAR_SPACE_BYTES,
+  type LinearAddressBits,
+  linearPageFromBigInt,
+  PAGE_SIZE,
+} from "../isa/linear-address.ts";
+import { CR4_CET } from "../isa/register-bits.ts";
+import type { ControlRegisters } from "./control-registers.ts";
 
-/** @throws MachineUsageError when `la` is no 48-bit linear address or the size is not 1 to 8 bytes */
-export function checkReference(la: number, sizeBytes: number): void {
+/**
+ * @param bits of linear addresses; with 57, `la` may also be a wide page
+ * @throws MachineUsageError when `la` is no linear address of 48 bits or the size is not 1 to 8 bytes
+ */
+export function checkReference(la: number, sizeBytes: number, bits: LinearAddressBits = 48): void {
   if (!Number.isInteger(la) || la < 0 || la >= LINEAR_SPACE_BYTES) {
-    throw new MachineUsageError("linear address", la, "a whole number from 0 to 2^48 - 1 (64-bit forms as bigint)");
+    if (bits !== 57 || !isWidePage(la)) {
+      throw new MachineUsageError("linear address", la, "a whole number from 0 to 2^48 - 1 (64-bit forms as bigint)");
+    }
   }
   if (!Number.isInteger(sizeBytes) || sizeBytes < 1 || sizeBytes > 8) {
     throw new MachineUsageError("access size", sizeBytes, "1 to 8 bytes");
   }
+}
+
+/**
+ * The page (linear-address.ts) of an address that an instruction is given; a number is its 48-bit form.
+ * @throws MachineUsageError for what is no address
+ * @throws GeneralProtectionFault when the address (a bigint) is not canonical
+ */
+export function canonicalPage(instruction: string, address: number | bigint, bits: LinearAddressBits): number {
+  if (typeof address === "bigint") {
+    if (isCanonical(address, bits)) return linearPageFromBigInt(address, bits);
+    throw new GeneralProtectionFault(`${instruction} of ${formatLinearAddress(address)}, which is not canonical`);
+  }
+  checkReference(address, 1, bits);
+  return address - (address % PAGE_SIZE);
 }
 
 /**

@@ -4,64 +4,38 @@
  */
 import { MachineUsageError } from "../isa/errors.ts";
 import { GeneralProtectionFault, InvalidOpcode } from "../isa/faults.ts";
+import {
+  CR0_AM,
+  CR0_CD,
+  CR0_ET,
+  CR0_MP,
+  CR0_NE,
+  CR0_NW,
+  CR0_PE,
+  CR0_PG,
+  CR0_WP,
+  CR4_CET,
+  CR4_LA57,
+  CR4_PAE,
+  CR4_PCIDE,
+  CR4_PGE,
+  CR4_PKE,
+  CR4_PKS,
+  CR4_SMAP,
+  CR4_SMEP,
+  EFER_LMA,
+  EFER_LME,
+  EFER_NXE,
+  EFER_SCE,
+  EFER_TCE,
+  MSR_EFER,
+  MSR_PKRS,
+} from "../isa/register-bits.ts";
 import type { TableEntries, VendorRules } from "../isa/vendor.ts";
 import type { CpuFeatures, Preset } from "../presets/preset.ts";
 import { COUNT_MOV_CR3, COUNT_MOV_CR3_NO_FLUSH, COUNT_MOV_CR4_FLUSH } from "../time/perf-counters.ts";
 import type { MemoryTypes } from "../walk/memory-type.ts";
 import type { Mmu } from "./mmu.ts";
-
-/** Protected mode; always 1 here. */
-export const CR0_PE = 2 ** 0;
-/** Monitor coprocessor; of no effect here. */
-export const CR0_MP = 2 ** 1;
-/** Extension type; always 1. */
-export const CR0_ET = 2 ** 4;
-/** Numeric error; of no effect here. */
-export const CR0_NE = 2 ** 5;
-/** Write protect: the supervisor's stores too need R/W = 1. */
-export const CR0_WP = 2 ** 16;
-/** Alignment mask; of no effect here. */
-export const CR0_AM = 2 ** 18;
-/** Not write-through; needs CD. */
-export const CR0_NW = 2 ** 29;
-/** Cache disable; of no effect here. */
-export const CR0_CD = 2 ** 30;
-/** Paging; always 1 here. */
-export const CR0_PG = 2 ** 31;
-/** Physical-address extension; always 1 in 64-bit mode. */
-export const CR4_PAE = 2 ** 5;
-/** Global pages. */
-export const CR4_PGE = 2 ** 7;
-/** 57-bit linear addresses: five levels of page tables. */
-export const CR4_LA57 = 2 ** 12;
-/** Process-context identifiers: CR3 holds one in bits 11:0. */
-export const CR4_PCIDE = 2 ** 17;
-/** The supervisor fetches no instructions from pages of the user. */
-export const CR4_SMEP = 2 ** 20;
-/** The supervisor reads and writes pages of the user only with EFLAGS.AC = 1. */
-export const CR4_SMAP = 2 ** 21;
-/** Protection keys of pages of the user: PKRU. */
-export const CR4_PKE = 2 ** 22;
-/** Shadow stacks. */
-export const CR4_CET = 2 ** 23;
-/** Protection keys of pages of the supervisor: IA32_PKRS. */
-export const CR4_PKS = 2 ** 24;
-/** SYSCALL and SYSRET; of no effect here. */
-export const EFER_SCE = 2 ** 0;
-/** Long mode enable; always 1 here. */
-export const EFER_LME = 2 ** 8;
-/** Long mode active; always 1 here. */
-export const EFER_LMA = 2 ** 10;
-/** Execute disable: XD in entries counts, else it is reserved. */
-export const EFER_NXE = 2 ** 11;
-/** AMD's translation-cache extension: an invalidation of one page leaves the cached entries of other pages' tables. */
-export const EFER_TCE = 2 ** 15;
-/** IA32_EFER. */
-export const MSR_EFER = 0xc000_0080;
-/** IA32_PKRS: rights of the protection keys of supervisor pages. */
-export const MSR_PKRS = 0x6e1;
-/** IA32_PAT. */
-export const MSR_PAT = 0x277;
 
 const CR0_ALL = CR0_PE + CR0_MP + 4 + 8 + CR0_ET + CR0_NE + CR0_WP + CR0_AM + CR0_NW + CR0_CD + CR0_PG;
 /** CR4 bits without a feature flag here: VME, PVI, TSD, DE, PSE, PAE, MCE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE, OSXSAVE. */
@@ -138,7 +112,7 @@ export class ControlRegisters {
   reset(levels: 4 | 5): void {
     this.cr4 = CR4_PAE + (this.features.pge ? CR4_PGE : 0) + (levels === 5 ? CR4_LA57 : 0);
     this.efer += this.features.nx ? EFER_NXE : 0;
-    this.mmu.mode.levels = levels;
+    this.chooseLevels(levels);
     this.update();
   }
 
@@ -332,10 +306,15 @@ export class ControlRegisters {
     this.pkrs = values.pkrs;
     this.cpl = values.cpl;
     this.alignmentCheck = values.alignmentCheck;
-    this.mmu.mode.levels = has(values.cr4, CR4_LA57) ? 5 : 4;
+    this.chooseLevels(has(values.cr4, CR4_LA57) ? 5 : 4);
     this.mmu.mode.rootFrame = Math.floor(values.cr3 / 4096);
     this.mmu.choosePcid(has(values.cr4, CR4_PCIDE) ? values.cr3 % 4096 : 0);
     this.update();
+  }
+
+  private chooseLevels(levels: 4 | 5): void {
+    this.mmu.mode.levels = levels;
+    this.mmu.pointers.bits = levels === 5 ? 57 : 48;
   }
 
   private cr4Allowed(): number {

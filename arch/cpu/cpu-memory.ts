@@ -7,8 +7,7 @@ import type { FastPath } from "../fast-path/fast-path.ts";
 import * as results from "../fast-path/results.ts";
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access, TLB_KIND } from "../isa/access.ts";
 import { MachineUsageError } from "../isa/errors.ts";
-import { GeneralProtectionFault } from "../isa/faults.ts";
-import { LINEAR_SPACE_BYTES, linearAddressFromBigInt, NonCanonicalAddress } from "../isa/linear-address.ts";
+import { WIDE_PAGES } from "../isa/linear-address.ts";
 import { VENDOR_RULES } from "../isa/vendor.ts";
 import { maskInWord, PhysicalBytes } from "../memory/physical-bytes.ts";
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
@@ -16,12 +15,11 @@ import * as chunks from "../memory/physical-memory.ts";
 import { allocateArrays } from "../tlb/allocate-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import { MemoryTypes } from "../walk/memory-type.ts";
-import { checkAccess, checkReference, checkShadowStackAlignment } from "./access-check.ts";
+import { checkAccess } from "./access-check.ts";
 import { ControlRegisters } from "./control-registers.ts";
 import type { CpuParts } from "./cpu-parts.ts";
 import { Mmu } from "./mmu.ts";
 
-const LOWER_HALF_END = 2 ** 47;
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { CELL_SHIFT, COUNTERS_CELL, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT } = layout;
@@ -30,7 +28,7 @@ const { MISSED } = results;
 /** So far from any frame that no frame seems to lie in the chunk. */
 const NO_FRAME = -(2 ** 30);
 
-/** The part of a CPU that accesses memory, at 48-bit linear addresses. */
+/** The part of a CPU that accesses memory. Addresses are numbers in 48-bit form, or bigints of 64 bits (linear-address.ts). */
 export class CpuMemory {
   /** Number of the CPU. */
   readonly id: number;
@@ -94,7 +92,7 @@ export class CpuMemory {
    * @throws GeneralProtectionFault for an address (given as a bigint) that is not canonical
    */
   load(la: number | bigint, sizeBytes: number): number {
-    if (typeof la !== "number") return this.load(this.linearAddress(la), sizeBytes) >>> 0;
+    if (typeof la !== "number") return this.loadAt(this.mmu.pointers.resolve(la), sizeBytes) >>> 0;
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
@@ -126,7 +124,7 @@ export class CpuMemory {
    */
   store(la: number | bigint, sizeBytes: number, value: number): void {
     if (typeof la !== "number") {
-      this.store(this.linearAddress(la), sizeBytes, value);
+      this.storeAt(this.mmu.pointers.resolve(la), sizeBytes, value);
       return;
     }
     const low = la | 0;
@@ -159,7 +157,8 @@ export class CpuMemory {
 
   /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
   fetch(la: number | bigint, sizeBytes: number): number {
-    return this.loadPart(2, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
+    const at = typeof la === "number" ? la : this.mmu.pointers.resolve(la);
+    return at < WIDE_PAGES ? this.loadPart(2, at, sizeBytes) : this.loadSlow(2, at, sizeBytes);
   }
 
   /**
@@ -196,14 +195,14 @@ export class CpuMemory {
   /** Reads 1 to 8 bytes as a bigint, by default as an explicit data read. */
   load64(la: number | bigint, sizeBytes = 8, access: Access = ACCESS_LOAD): bigint {
     checkAccess(access, this.registers);
-    this.locate(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
+    this.locate(access, typeof la === "number" ? la : this.mmu.pointers.resolve(la), sizeBytes);
     return this.bytes.read64(sizeBytes);
   }
 
   /** Writes the low 1 to 8 bytes of a bigint, by default as an explicit data write. */
   store64(la: number | bigint, value: bigint, sizeBytes = 8, access: Access = ACCESS_STORE): void {
     checkAccess(access, this.registers);
-    this.locate(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
+    this.locate(access, typeof la === "number" ? la : this.mmu.pointers.resolve(la), sizeBytes);
     this.bytes.write64(value, sizeBytes);
   }
 
@@ -213,7 +212,7 @@ export class CpuMemory {
    */
   loadAs(access: Access, la: number | bigint, sizeBytes: number): number {
     checkAccess(access, this.registers);
-    return this.loadSlow(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes);
+    return this.loadSlow(access, typeof la === "number" ? la : this.mmu.pointers.resolve(la), sizeBytes);
   }
 
   /**
@@ -223,27 +222,23 @@ export class CpuMemory {
    */
   storeAs(access: Access, la: number | bigint, sizeBytes: number, value: number): void {
     checkAccess(access, this.registers);
-    this.storeSlow(access, typeof la === "number" ? la : this.linearAddress(la), sizeBytes, value);
-  }
-
-  /**
-   * The 48-bit form of a 64-bit address.
-   * @throws GeneralProtectionFault when it is not canonical
-   * @throws MachineUsageError for what is no bigint
-   */
-  linearAddress(address: bigint): number {
-    if (typeof address !== "bigint") throw new MachineUsageError("linear address", address, "a number or a bigint");
-    try {
-      return linearAddressFromBigInt(address);
-    } catch (error) {
-      if (error instanceof NonCanonicalAddress) throw new GeneralProtectionFault(error.message);
-      throw error;
-    }
+    this.storeSlow(access, typeof la === "number" ? la : this.mmu.pointers.resolve(la), sizeBytes, value);
   }
 
   /** Lets time pass on this CPU. */
   protected spend(cycles: number): void {
     this.clock[0] += cycles;
+  }
+
+  /** A load at an address that was resolved. */
+  private loadAt(la: number, sizeBytes: number): number {
+    return la < WIDE_PAGES ? this.load(la, sizeBytes) : this.loadSlow(0, la, sizeBytes);
+  }
+
+  /** A store at an address that was resolved. */
+  private storeAt(la: number, sizeBytes: number, value: number): void {
+    if (la < WIDE_PAGES) this.store(la, sizeBytes, value);
+    else this.storeSlow(1, la, sizeBytes, value);
   }
 
   /**
@@ -311,7 +306,7 @@ export class CpuMemory {
       this.mmu.fill(access, la);
     } else {
       checkAccess(access, this.registers);
-      checkReference(la, 1);
+      this.mmu.pointers.check(access, la, 1);
       this.mmu.translate(access, la);
     }
     this.count(access);
@@ -367,25 +362,16 @@ export class CpuMemory {
     this.bytes.write(value, sizeBytes);
   }
 
-  /**
-   * Translates every page of an access before any byte of it moves; before that, the address of every byte must be canonical
-   * (Intel SDM vol. 1, 3.3.7.1). An access that goes on past the highest address does so at address 0.
-   */
+  /** Translates every page of an access, which may begin in a wide page (pointers.ts), before any byte of it moves. */
   private locate(access: Access, la: number, sizeBytes: number): void {
-    checkReference(la, sizeBytes);
-    checkShadowStackAlignment(access, la, sizeBytes);
-    if (la < LOWER_HALF_END && la + sizeBytes > LOWER_HALF_END) {
-      throw new GeneralProtectionFault("the access crosses into non-canonical addresses");
-    }
     const { mmu, bytes } = this;
-    const offset = la & 4095;
+    const next = mmu.pointers.check(access, la, sizeBytes);
     mmu.translate(access, la);
-    bytes.at(mmu.tlbs.currentFrame(la), offset);
-    if (offset + sizeBytes > 4096) {
-      const next = la - offset + 4096;
-      const nextPage = next === LINEAR_SPACE_BYTES ? 0 : next;
-      mmu.translate(access, nextPage);
-      bytes.next = mmu.tlbs.currentFrame(nextPage);
+    bytes.at(mmu.tlbs.currentFrame(la), mmu.pointers.offset);
+    if (next >= 0) {
+      mmu.pointers.offset = 0;
+      mmu.translate(access, next);
+      bytes.next = mmu.tlbs.currentFrame(next);
     }
     this.count(access);
   }

@@ -14,8 +14,10 @@ import type { Cpu } from "./cpu.ts";
 export interface CpusState {
   readonly registers: {
     readonly cr0: Float64Array;
-    /** CR2: the linear address of the last page fault. */
+    /** CR2: the linear address of the last page fault, or its wide page (linear-address.ts). */
     readonly cr2: Float64Array;
+    /** Offsets in wide pages of CR2; absent where there are none. */
+    readonly cr2Offset?: Uint16Array | undefined;
     /** With the PCID in bits 11:0. */
     readonly cr3: Float64Array;
     readonly cr4: Float64Array;
@@ -99,6 +101,9 @@ export function captureCpus(cpus: readonly Cpu[]): CpusState {
     registers: {
       cr0: doubles(({ registers }) => registers.cr0),
       cr2: doubles(({ mmu }) => mmu.faultAddress),
+      ...(cpus.some(({ mmu }) => mmu.faultOffset !== 0)
+        ? { cr2Offset: Uint16Array.from(cpus, ({ mmu }) => mmu.faultOffset) }
+        : {}),
       cr3: doubles(({ registers }) => registers.cr3),
       cr4: doubles(({ registers }) => registers.cr4),
       efer: doubles(({ registers }) => registers.efer),
@@ -143,6 +148,7 @@ export function restoreCpus(cpus: readonly Cpu[], state: CpusState): void {
       alignmentCheck: registers.alignmentCheck[i] !== 0,
     });
     cpu.mmu.faultAddress = registers.cr2[i];
+    cpu.mmu.faultOffset = registers.cr2Offset?.[i] ?? 0;
     cpu.invalidations.setUnsynced(
       state.unsyncedInvlpgbs
         .filter((each) => each.cpu === i)

@@ -3,12 +3,13 @@
  */
 
 import { MachineUsageError } from "../isa/errors.ts";
+import { PAGE_SIZE } from "../isa/linear-address.ts";
+import { CR4_PGE } from "../isa/register-bits.ts";
 import { type CounterSnapshot, snapshotCounters } from "../time/perf-counters.ts";
 import { FlushAttribution } from "../tlb/flush-attribution.ts";
 import type { MEMORY_TYPE_NAMES } from "../walk/memory-type.ts";
 import { type ProbeResult, probe } from "../walk/probe.ts";
-import { checkReference } from "./access-check.ts";
-import { CR4_PGE } from "./control-registers.ts";
+import { canonicalPage } from "./access-check.ts";
 import { CpuMemory } from "./cpu-memory.ts";
 import type { CpuParts } from "./cpu-parts.ts";
 import { Invalidations } from "./invalidations.ts";
@@ -97,9 +98,9 @@ export class Cpu extends CpuMemory {
     return this.registers.cr0;
   }
 
-  /** The linear address (48 bits) of the last page fault. */
-  get cr2(): number {
-    return this.mmu.faultAddress;
+  /** The linear address of the last page fault: in 48-bit form; with five levels of paging all 64 bits of it. */
+  get cr2(): number | bigint {
+    return this.mmu.cr2;
   }
 
   /** CR3: physical address of the top table, and the PCID in bits 11:0. */
@@ -129,14 +130,19 @@ export class Cpu extends CpuMemory {
     this.registers.update();
   }
 
-  /** Walks the page tables for `la` without any effect, and explains every level. */
-  probe(la: number): ProbeResult {
-    checkReference(la, 1);
-    return probe(la, this.parts.memory, this.mmu.mode, this.memoryTypes);
+  /**
+   * Walks the page tables for `la` without any effect, and explains every level.
+   * @throws GeneralProtectionFault for an address (a bigint) that is not canonical
+   */
+  probe(la: number | bigint): ProbeResult {
+    const { mode, pointers } = this.mmu;
+    const page = canonicalPage("a probe", la, pointers.bits);
+    const offset = typeof la === "bigint" ? Number(la & 0xfffn) : la % PAGE_SIZE;
+    return probe(page, offset, this.parts.memory, mode, this.memoryTypes);
   }
 
   /** The effective memory type of `la`'s translation in the page tables; null when there is none. */
-  memoryType(la: number): (typeof MEMORY_TYPE_NAMES)[number] | null {
+  memoryType(la: number | bigint): (typeof MEMORY_TYPE_NAMES)[number] | null {
     return this.probe(la).memoryType;
   }
 

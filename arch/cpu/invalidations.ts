@@ -5,12 +5,13 @@
 
 import { MachineUsageError } from "../isa/errors.ts";
 import { GeneralProtectionFault, InvalidOpcode } from "../isa/faults.ts";
-import { isCanonical, LINEAR_SPACE_BYTES, linearAddressFromBigInt } from "../isa/linear-address.ts";
+import { isCanonical, LINEAR_SPACE_BYTES, orderOfPage, pageOfOrder } from "../isa/linear-address.ts";
+import { CR4_PCIDE } from "../isa/register-bits.ts";
 import type { TableEntries } from "../isa/vendor.ts";
 import type { CpuFeatures, Preset } from "../presets/preset.ts";
 import { COUNT_INVLPG, COUNT_INVLPGB, COUNT_INVPCID } from "../time/perf-counters.ts";
-import { checkReference } from "./access-check.ts";
-import { type ControlRegisters, CR4_PCIDE } from "./control-registers.ts";
+import { canonicalPage, checkReference } from "./access-check.ts";
+import type { ControlRegisters } from "./control-registers.ts";
 import type { Cpu } from "./cpu.ts";
 import {
   decodeInvlpgb,
@@ -59,13 +60,13 @@ export class Invalidations {
   /** INVLPG. For an address that is not canonical it does nothing (Intel SDM vol. 2A, INVLPG). */
   invlpg(la: number | bigint): void {
     this.registers.requirePrivilege("INVLPG");
-    if (typeof la !== "bigint") checkReference(la, 1);
+    const { bits } = this.mmu.pointers;
+    if (typeof la !== "bigint") checkReference(la, 1, bits);
     this.mmu.counts[COUNT_INVLPG]++;
     this.spend(this.preset.costs.invlpg.value);
-    if (typeof la === "bigint" && !isCanonical(la)) return;
+    if (typeof la === "bigint" && !isCanonical(la, bits)) return;
     const { mmu, registers } = this;
-    const at = typeof la === "number" ? la : linearAddressFromBigInt(la);
-    mmu.invalidatePage(at, mmu.mode.pcid, true, registers.invlpgTableEntries);
+    mmu.invalidatePage(canonicalPage("INVLPG", la, bits), mmu.mode.pcid, true, registers.invlpgTableEntries);
   }
 
   /**
@@ -82,7 +83,7 @@ export class Invalidations {
     if (type < 2 && pcid !== 0 && (this.registers.cr4 & CR4_PCIDE) === 0) {
       throw new GeneralProtectionFault(`INVPCID type ${type} of PCID ${pcid} while CR4.PCIDE = 0`);
     }
-    const la = type === 0 ? canonicalAddress("INVPCID type 0", address) : 0;
+    const la = type === 0 ? canonicalPage("INVPCID type 0", address, this.mmu.pointers.bits) : 0;
     const { costs } = this.preset;
     this.mmu.counts[COUNT_INVPCID + type]++;
     if (type === 0) {
@@ -119,7 +120,7 @@ export class Invalidations {
   invlpgbRegisters(operands: InvlpgbRegisters): void {
     this.requireInvlpgb("INVLPGB");
     const { mmu, registers } = this;
-    const broadcast = decodeInvlpgb(operands, (registers.cr4 & CR4_PCIDE) !== 0);
+    const broadcast = decodeInvlpgb(operands, (registers.cr4 & CR4_PCIDE) !== 0, mmu.pointers.bits);
     mmu.counts[COUNT_INVLPGB]++;
     this.spend(this.preset.costs.invlpgb.value);
     if (broadcast === null) return;
@@ -165,21 +166,15 @@ function carryOut(mmu: Mmu, { broadcast, tables }: IssuedBroadcast): void {
     if (pcid !== null && includeGlobals) mmu.invalidateGlobal();
     return;
   }
+  const isWide = mmu.pointers.bits === 57;
   for (let i = 0; i < pages; i++) {
-    mmu.invalidatePage((la + i * strideBytes) % LINEAR_SPACE_BYTES, pcid ?? -1, includeGlobals, tables);
+    const page = isWide
+      ? pageOfOrder((orderOfPage(la) + i * strideBytes) % 2 ** 57)
+      : (la + i * strideBytes) % LINEAR_SPACE_BYTES;
+    mmu.invalidatePage(page, pcid ?? -1, includeGlobals, tables);
   }
 }
 
 function checkField(name: string, value: number): void {
   if (!Number.isInteger(value) || value < 0) throw new MachineUsageError(name, value, "a whole number, 0 or more");
-}
-
-/** @throws GeneralProtectionFault when the address (a bigint) is not canonical */
-function canonicalAddress(instruction: string, address: number | bigint): number {
-  if (typeof address === "bigint") {
-    if (isCanonical(address)) return linearAddressFromBigInt(address);
-    throw new GeneralProtectionFault(`${instruction} of 0x${address.toString(16)}, which is not canonical`);
-  }
-  checkReference(address, 1);
-  return address;
 }

@@ -3,8 +3,9 @@ import { MachineUsageError } from "../isa/errors.ts";
 import { GeneralProtectionFault } from "../isa/faults.ts";
 import {
   isCanonical,
-  linearAddressFromBigInt,
+  type LinearAddressBits,
   linearAddressToBigInt,
+  linearPageFromBigInt,
   PAGE_SIZE,
   PMD_SIZE,
 } from "../isa/linear-address.ts";
@@ -40,8 +41,8 @@ export interface InvlpgbRegisters {
 
 /** An INVLPGB in the terms of a program that wants one. */
 export interface InvlpgbRequest {
-  /** First linear address; absent: every address. */
-  readonly la?: number;
+  /** First linear address, a number in 48-bit form; absent: every address. */
+  readonly la?: number | bigint;
   /** Pages from there on, 1 to {@link INVLPGB_PAGES_MAX}; 0 is 65,536, as the register holds one less. Default 1. */
   readonly pages?: number;
   /** Bytes from one page to the next: 4096 or 2 MiB. Default 4096. */
@@ -56,7 +57,7 @@ export interface InvlpgbRequest {
 
 /** What an INVLPGB that was accepted removes. */
 export interface InvlpgbBroadcast {
-  /** First linear address; null: every address. */
+  /** First linear address, or wide page; null: every address. */
   readonly la: number | null;
   /** Pages from there on. */
   readonly pages: number;
@@ -76,7 +77,7 @@ export interface InvlpgbBroadcast {
  */
 export function encodeInvlpgb(request: InvlpgbRequest): InvlpgbRegisters {
   const { la, pages = 1, strideBytes = PAGE_SIZE, pcid, includeGlobals, finalOnly = false } = request;
-  if (la !== undefined) checkReference(la, 1);
+  if (typeof la === "number") checkReference(la, 1);
   checkField("INVLPGB pages", pages, 0x1_0000);
   if (pcid !== undefined) checkField("INVLPGB PCID", pcid, 0xffff);
   if (strideBytes !== PAGE_SIZE && strideBytes !== PMD_SIZE) {
@@ -88,9 +89,9 @@ export function encodeInvlpgb(request: InvlpgbRequest): InvlpgbRegisters {
     (pcid === undefined ? 0 : INVLPGB_PCID) |
     (includeGlobals ? INVLPGB_GLOBAL : 0) |
     (finalOnly ? INVLPGB_FINAL_ONLY : 0);
-  const address = la === undefined ? 0n : BigInt.asUintN(64, linearAddressToBigInt(la - (la % PAGE_SIZE)));
+  const address = BigInt.asUintN(64, typeof la === "bigint" ? la : linearAddressToBigInt(la ?? 0));
   return {
-    rax: address | BigInt(flags),
+    rax: (address & ~0xfffn) | BigInt(flags),
     ecx: ((pages - 1) & 0xffff) + (strideBytes === PMD_SIZE ? INVLPGB_2M : 0),
     edx: (pcid ?? 0) * 0x1_0000,
   };
@@ -99,10 +100,15 @@ export function encodeInvlpgb(request: InvlpgbRequest): InvlpgbRegisters {
 /**
  * What the registers ask for; null for nothing on a machine without guests (an ASID other than 0).
  * @param pcidsEnabled CR4.PCIDE
+ * @param bits of linear addresses
  * @throws GeneralProtectionFault for reserved bits, too many pages, an address that is not canonical, a PCID while there are none
  * @throws MachineUsageError for what is no content of a register
  */
-export function decodeInvlpgb({ rax, ecx, edx }: InvlpgbRegisters, pcidsEnabled: boolean): InvlpgbBroadcast | null {
+export function decodeInvlpgb(
+  { rax, ecx, edx }: InvlpgbRegisters,
+  pcidsEnabled: boolean,
+  bits: LinearAddressBits = 48,
+): InvlpgbBroadcast | null {
   if (rax < 0n || rax >= 1n << 64n) throw new MachineUsageError("INVLPGB rAX", rax, "64 bits");
   checkField("INVLPGB ECX", ecx, 0xffff_ffff);
   checkField("INVLPGB EDX", edx, 0xffff_ffff);
@@ -116,12 +122,12 @@ export function decodeInvlpgb({ rax, ecx, edx }: InvlpgbRegisters, pcidsEnabled:
   if (pages > INVLPGB_PAGES_MAX) throw refuse(`${pages} pages: ${INVLPGB_PAGES_MAX} are possible`);
   const hasAddress = (flags & INVLPGB_VA) !== 0;
   const address = rax & ~0xfffn;
-  if (hasAddress && !isCanonical(address)) throw refuse(`0x${address.toString(16)} is not canonical`);
+  if (hasAddress && !isCanonical(address, bits)) throw refuse(`0x${address.toString(16)} is not canonical`);
   const pcid = (flags & INVLPGB_PCID) === 0 ? null : (edx >>> 16) & 0xfff;
   if (pcid !== null && pcid !== 0 && !pcidsEnabled) throw refuse(`PCID ${pcid} while CR4.PCIDE = 0`);
   if ((flags & INVLPGB_ASID) !== 0 && (edx & 0xffff) !== 0) return null;
   return {
-    la: hasAddress ? linearAddressFromBigInt(address) : null,
+    la: hasAddress ? linearPageFromBigInt(address, bits) : null,
     pages,
     strideBytes: ecx >= INVLPGB_2M ? PMD_SIZE : PAGE_SIZE,
     pcid,

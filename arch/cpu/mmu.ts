@@ -6,6 +6,7 @@
 import { FastPath } from "../fast-path/fast-path.ts";
 import { ACCESS_FETCH, type Access, TLB_KIND } from "../isa/access.ts";
 import { PageFault } from "../isa/faults.ts";
+import { linearAddressToBigInt, WIDE_PAGES } from "../isa/linear-address.ts";
 import { PagingMode, RULE_WORDS } from "../isa/paging-mode.ts";
 import { GLOBAL_CONTEXT, TR_SIZE_SHIFT } from "../isa/translation.ts";
 import type { TableEntries, VendorRules } from "../isa/vendor.ts";
@@ -28,6 +29,7 @@ import { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
 import { TlbHierarchy } from "../tlb/tlb-hierarchy.ts";
 import { WalkCaches } from "../tlb/walk-caches.ts";
 import { PageWalker, WALK_OK } from "../walk/page-walk.ts";
+import { Pointers } from "./pointers.ts";
 
 /** One CPU's unit. */
 export class Mmu {
@@ -45,8 +47,12 @@ export class Mmu {
   readonly fastPath: FastPath;
   /** Raw counts, indexed by `COUNT_*`. */
   readonly counts: Float64Array;
-  /** The address of the last page fault: CR2. */
+  /** The address of the last page fault (CR2), or its wide page, in which `faultOffset` has the offset. */
   faultAddress = 0;
+  /** Offset of the last page fault in its wide page; 0 for an address of 48 bits. */
+  faultOffset = 0;
+  /** Which addresses the CPU accepts. */
+  readonly pointers = new Pointers();
   /** Attributes refills to flushes; null while this is off. */
   attribution: FlushAttribution | null = null;
 
@@ -144,6 +150,12 @@ export class Mmu {
     this.fastPath.turnOff();
   }
 
+  /** CR2: the address of the last page fault. In 48-bit form; with five levels all 64 bits of it. */
+  get cr2(): number | bigint {
+    const { faultAddress, faultOffset, pointers } = this;
+    return pointers.bits === 57 ? linearAddressToBigInt(faultAddress) + BigInt(faultOffset) : faultAddress;
+  }
+
   /** Makes `pcid` the current PCID; 0 with CR4.PCIDE = 0. */
   choosePcid(pcid: number): void {
     this.mode.pcid = pcid;
@@ -230,7 +242,8 @@ export class Mmu {
     this.tlbs.dropPage(la, this.mode.pcid, true);
     this.structures.dropPage(la, this.mode.pcid);
     this.faultAddress = la;
+    this.faultOffset = la < WIDE_PAGES ? 0 : this.pointers.offset;
     this.clockCycles[this.cpu] += this.pageFaultCycles;
-    return new PageFault(errorCode, la, this.cpu);
+    return new PageFault(errorCode, this.cr2, this.cpu);
   }
 }

@@ -41,11 +41,11 @@ export class PageFault extends Error {
   override readonly name = "PageFault";
   /** Bits as in {@link PF_PRESENT} and its neighbours. */
   readonly errorCode: number;
-  /** The 48-bit linear address whose access faulted. */
-  readonly linearAddress: number;
+  /** The linear address whose access faulted: in 48-bit form; with five levels of paging all 64 bits of it. */
+  readonly linearAddress: number | bigint;
   /** The CPU's number. */
   readonly cpu: number;
-  constructor(errorCode: number, linearAddress: number, cpu: number) {
+  constructor(errorCode: number, linearAddress: number | bigint, cpu: number) {
     const { stackTraceLimit } = Error;
     if (!PageFault.capturesStack) Error.stackTraceLimit = 0;
     super();

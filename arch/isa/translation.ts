@@ -42,7 +42,13 @@ export const SIZE_NAMES = ["4K", "2M", "1G", "table"] as const;
 /** Stands for the PCID of a global translation: no real PCID. */
 export const GLOBAL_CONTEXT = 4096;
 
-/** What the tag of an entry of a table adds to its address, beside 1/32 for each level. */
-export const TABLE_TAG = 0.75;
+/**
+ * What the tag of an entry of a table adds to its address, beside {@link TAG_LEVEL_STEP} for each level. All these are below the
+ * size of a page, so that no address of a page is the tag of another entry, and multiples of 32, which doubles near 2^58 are exact to
+ * (linear-address.ts, wide pages).
+ */
+export const TABLE_TAG = 3072;
+/** What the tag of an entry of a table adds for each level. */
+export const TAG_LEVEL_STEP = 64;
 /** What the tag of a page adds to its address for each size. */
-export const TAG_SIZE_STEP = 0.25;
+export const TAG_SIZE_STEP = 1024;

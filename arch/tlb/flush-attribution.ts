@@ -5,6 +5,7 @@
  * walk for one that it does not hold is due to capacity; one that finds another frame is for a new mapping.
  */
 
+import { WIDE_PAGES } from "../isa/linear-address.ts";
 import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE, TR_GLOBAL, TR_SIZE_SHIFT } from "../isa/translation.ts";
 import type { Preset } from "../presets/preset.ts";
 import { allocateArrays } from "./allocate-arrays.ts";
@@ -19,6 +20,12 @@ export interface RefillCost {
   walkCycles: number;
 }
 
+/**
+ * A page (in units of its size in the page tables), its size, and its PCID or global mark in one: a bigint for wide pages, which are
+ * not in a double's bits beside the rest.
+ */
+type PageKey = number | bigint;
+
 /** Tags whose flush is remembered, per side of the TLBs, before those that no longer matter are dropped. */
 const REMEMBERED_MAX = 16_384;
 
@@ -32,7 +39,7 @@ export class FlushAttribution {
   private readonly tlbs: TlbHierarchy;
   private readonly unflushed: TlbHierarchy;
   /** The last flush of each tag, for data (0) and for instructions (1). */
-  private readonly flushes: readonly [Map<number, number>, Map<number, number>] = [new Map(), new Map()];
+  private readonly flushes: readonly [Map<PageKey, number>, Map<PageKey, number>] = [new Map(), new Map()];
   private readonly costs = new Map<number, RefillCost>();
 
   constructor(preset: Preset, tlbs: TlbHierarchy) {
@@ -128,7 +135,7 @@ export class FlushAttribution {
     if (tlb.kinds.includes("fetch")) this.remember(1, key);
   }
 
-  private remember(sideIndex: 0 | 1, key: number): void {
+  private remember(sideIndex: 0 | 1, key: PageKey): void {
     const side = this.flushes[sideIndex];
     side.set(key, this.currentFlush);
     if (side.size > REMEMBERED_MAX) {
@@ -137,25 +144,28 @@ export class FlushAttribution {
   }
 
   /** Whether the unflushed TLBs hold the translation of a key. Changes nothing. */
-  private isHeld(sideIndex: 0 | 1, key: number): boolean {
+  private isHeld(sideIndex: 0 | 1, key: PageKey): boolean {
     const { address, context } = pageOf(key);
     return this.unflushed.holds(sideIndex === 0 ? [0, 1] : [2], address, context);
   }
 }
 
-/** One number for a page (in units of its size in the page tables), its size, and its PCID or global mark. */
-function keyOf(la: number, pcid: number, flags: number): number {
+function keyOf(la: number, pcid: number, flags: number): PageKey {
   const size = (flags >> TR_SIZE_SHIFT) & 3;
   const context = (flags & TR_GLOBAL) !== 0 ? GLOBAL_CONTEXT : pcid;
   return keyOfPage(la, size, context);
 }
 
-function keyOfPage(la: number, size: number, context: number): number {
-  return (Math.floor(la / SIZE_BYTES[size]) * 4 + size) * 8192 + context;
+function keyOfPage(la: number, size: number, context: number): PageKey {
+  const number = Math.floor(la / SIZE_BYTES[size]);
+  if (la >= WIDE_PAGES) return BigInt(number) * 0x8000n + BigInt(size * 8192 + context);
+  return (number * 4 + size) * 8192 + context;
 }
 
 /** First address, size and PCID or global mark that a key stands for. */
-function pageOf(key: number): { readonly address: number; readonly size: number; readonly context: number } {
-  const size = Math.floor(key / 8192) % 4;
-  return { address: Math.floor(key / 32_768) * SIZE_BYTES[size], size, context: key % 8192 };
+function pageOf(key: PageKey): { readonly address: number; readonly size: number; readonly context: number } {
+  const low = typeof key === "bigint" ? Number(key & 0x7fffn) : key % 0x8000;
+  const number = typeof key === "bigint" ? Number(key >> 15n) : Math.floor(key / 0x8000);
+  const size = Math.floor(low / 8192);
+  return { address: number * SIZE_BYTES[size], size, context: low % 8192 };
 }

@@ -14,8 +14,8 @@ import { Tlb } from "./tlb.ts";
 import type { TlbHierarchy } from "./tlb-hierarchy.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
-const { LEVEL_BYTES } = addresses;
-const { SIZE_TABLE, TABLE_TAG } = translation;
+const { LEVEL_BYTES, UPPER_HALF, WIDE_PAGES } = addresses;
+const { SIZE_TABLE, TABLE_TAG, TAG_LEVEL_STEP } = translation;
 
 const LOWEST_LEVEL = 2;
 /** Level of page-directory entries. */
@@ -59,9 +59,8 @@ export class PagingStructureCaches {
     for (let level = LOWEST_LEVEL; level <= levels; level++) {
       const tlb = this.levels[level];
       if (tlb === null) continue;
-      const bytes = LEVEL_BYTES[level];
-      const number = Math.floor(la / bytes);
-      const slot = tlb.find(number * bytes + structureTag(level), number | 0, pcid);
+      const number = entryNumber(la, level);
+      const slot = tlb.find(number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid);
       if (slot < 0) continue;
       tlb.touch(slot);
       this.frame = tlb.frameOf(slot);
@@ -75,9 +74,8 @@ export class PagingStructureCaches {
   insert(la: number, level: number, pcid: number, frame: number, flags: number): void {
     const tlb = this.levels[level];
     if (tlb === null) return;
-    const bytes = LEVEL_BYTES[level];
-    const number = Math.floor(la / bytes);
-    tlb.insert(number * bytes + structureTag(level), number | 0, pcid, SIZE_TABLE, frame, flags);
+    const number = entryNumber(la, level);
+    tlb.insert(number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid, SIZE_TABLE, frame, flags);
   }
 
   /** Removes the entries that lead to the page of `la`, of one PCID or of all (-1). */
@@ -85,7 +83,7 @@ export class PagingStructureCaches {
     for (let level = LOWEST_LEVEL; level <= LEVEL_PML5E; level++) {
       const tlb = this.levels[level];
       if (tlb === null) continue;
-      const number = Math.floor(la / LEVEL_BYTES[level]);
+      const number = entryNumber(la, level);
       tlb.dropTag(number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid, false);
     }
   }
@@ -145,12 +143,25 @@ export class PagingStructureCaches {
   }
 }
 
+/**
+ * The number of the entry of `level` that leads to `la`, counted in `LEVEL_BYTES`. A PML5E leads to 48-bit addresses and to wide pages:
+ * its number is that of the 48-bit ones, where it has any.
+ */
+function entryNumber(la: number, level: number): number {
+  if (level < LEVEL_PML5E || la < WIDE_PAGES) return Math.floor(la / LEVEL_BYTES[level]);
+  const index = Math.floor((la - WIDE_PAGES) / 2 ** 48);
+  if (index === 0) return 0;
+  return index === 511
+    ? UPPER_HALF / LEVEL_BYTES[LEVEL_PML5E]
+    : (WIDE_PAGES + index * 2 ** 48) / LEVEL_BYTES[LEVEL_PML5E];
+}
+
 /** What the tag of an entry of `level` adds to the address. */
 export function structureTag(level: number): number {
-  return TABLE_TAG + level / 32;
+  return TABLE_TAG + level * TAG_LEVEL_STEP;
 }
 
 /** The level of the entry that a tag is of: 2 (PDE) to 5. */
 export function structureLevel(tag: number): number {
-  return Math.round((tag - Math.floor(tag) - TABLE_TAG) * 32);
+  return (tag % (8 * TAG_LEVEL_STEP)) / TAG_LEVEL_STEP;
 }

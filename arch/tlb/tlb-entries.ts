@@ -1,9 +1,9 @@
 /** What TLBs and paging-structure caches hold, for saved states: entries by slot, and what each set would evict. */
 import { LEVEL_BYTES } from "../isa/linear-address.ts";
 import { checkState } from "../isa/state-error.ts";
-import { SIZE_BYTES, SIZE_TABLE, TABLE_TAG, TAG_SIZE_STEP } from "../isa/translation.ts";
+import { SIZE_BYTES, SIZE_TABLE, TAG_SIZE_STEP } from "../isa/translation.ts";
 import { WORD_NEXT, WORD_SHIFT } from "./cpu-arrays.ts";
-import { structureTag } from "./paging-structure-caches.ts";
+import { structureLevel, structureTag } from "./paging-structure-caches.ts";
 import type { Tlb } from "./tlb.ts";
 
 /** The entries of a list of structures, one row an entry: all columns but the last three have as many elements. */
@@ -62,7 +62,7 @@ export function captureTlbEntries(tlbs: readonly Tlb[]): TlbEntries {
       entries.slot[row] = slot;
       entries.address[row] = tlb.addressOf(slot);
       entries.size[row] = tlb.sizeOf(slot);
-      entries.level[row] = tlb.sizeOf(slot) === SIZE_TABLE ? levelOf(tlb.tagOf(slot)) : 0;
+      entries.level[row] = tlb.sizeOf(slot) === SIZE_TABLE ? structureLevel(tlb.tagOf(slot)) : 0;
       entries.pcid[row] = tlb.pcidOf(slot);
       entries.frame[row] = tlb.frameOf(slot);
       entries.flags[row++] = tlb.flagsOf(slot);
@@ -114,11 +114,6 @@ export function restoreTlbEntries(tlbs: readonly Tlb[], entries: TlbEntries): vo
     tlb.setRecentPcids(entries.recentPcids.subarray(pcidsAt, end));
     pcidsAt = end;
   });
-}
-
-/** The level that the tag of an entry of a table names. */
-function levelOf(tag: number): number {
-  return (tag - Math.floor(tag) - TABLE_TAG) * 32;
 }
 
 /** The slots in use, in an order in which `Tlb.putBack` makes the index anew: what a lookup finds first comes last. */

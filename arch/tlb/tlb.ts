@@ -2,7 +2,7 @@
  * One set-associative structure of cached translations: a TLB, or a paging-structure cache. Its entries lie in the two typed
  * arrays that all structures of a CPU share (cpu-arrays.ts); slot = set * ways + way, place = first place + slot.
  *
- * An entry's tag is the first linear address it covers plus a quarter of its size's number, which tells entries of different
+ * An entry's tag is the first linear address it covers plus a step for its size (translation.ts), which tells entries of different
  * sizes apart; its context is the PCID, or the mark of a global translation, with the size (Intel SDM vol. 3A, 4.10.1,
  * 4.10.2).
  */
@@ -328,7 +328,7 @@ export class Tlb {
 
   /** The first linear address that the entry in `slot` covers. */
   addressOf(slot: number): number {
-    return Math.floor(this.cells[(this.firstPlace + slot) << CELL_SHIFT]);
+    return Math.floor(this.cells[(this.firstPlace + slot) << CELL_SHIFT] / 4096) * 4096;
   }
 
   /** The size (`SIZE_*`) of the entry in `slot`. */

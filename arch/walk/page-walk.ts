@@ -141,10 +141,14 @@ export class PageWalker {
   }
 }
 
-/** Index of the entry of `level` (1 PTE to 5 PML5E) for page `vpn`; the fifth level sees bit 47 repeated. */
+/**
+ * Index of the entry of `level` (1 PTE to 5 PML5E) for page `vpn` (linear-address.ts); for 48-bit addresses the fifth level sees
+ * bit 47 repeated.
+ */
 export function tableIndex(vpn: number, level: number): number {
   if (level < 4) return ((vpn | 0) >>> (9 * (level - 1))) & 511;
-  if (level === 4) return Math.floor(vpn / 0x800_0000);
+  if (level === 4) return Math.floor(vpn / 0x800_0000) & 511;
+  if (vpn >= 2 ** 36) return Math.floor(vpn / 2 ** 36) & 511;
   return vpn >= 2 ** 35 ? 511 : 0;
 }
 

@@ -2,7 +2,7 @@
  * A walk without side effects, for tools and checkers: it sets no A bit, fills and reads no TLB or paging-structure cache,
  * counts nothing and costs nothing. It explains each level.
  */
-import { linearAddressToBigInt } from "../isa/linear-address.ts";
+import { formatLinearAddress, linearAddressToBigInt, WIDE_PAGES } from "../isa/linear-address.ts";
 import type { PagingMode } from "../isa/paging-mode.ts";
 import { entryFrame, PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../isa/pte.ts";
 import {
@@ -53,8 +53,8 @@ export interface ProbeLevel {
 
 /** What a walk for an address would find. */
 export interface ProbeResult {
-  /** The address that was looked up. */
-  readonly linearAddress: number;
+  /** The address that was looked up: in 48-bit form, or 64 bits of a wide one (linear-address.ts). */
+  readonly linearAddress: number | bigint;
   /** The entries, from the top table down to where the walk ends. */
   readonly levels: readonly ProbeLevel[];
   /** `mapped`, or why there is no translation. */
@@ -81,9 +81,16 @@ export interface ProbeResult {
   readonly memoryType: (typeof MEMORY_TYPE_NAMES)[number] | null;
 }
 
-/** Walks the tables that `mode` names for `la`. */
-export function probe(la: number, memory: PhysicalMemory, mode: PagingMode, types: MemoryTypes): ProbeResult {
-  const vpn = Math.floor(la / 4096);
+/** Walks the tables that `mode` names for the address at `offset` in `page` (linear-address.ts). */
+export function probe(
+  page: number,
+  offset: number,
+  memory: PhysicalMemory,
+  mode: PagingMode,
+  types: MemoryTypes,
+): ProbeResult {
+  const vpn = page / 4096;
+  const la = page < WIDE_PAGES ? page + offset : linearAddressToBigInt(page) + BigInt(offset);
   const levels: ProbeLevel[] = [];
   let frame = mode.rootFrame;
   let rights = TR_RW | TR_USER;
@@ -98,7 +105,7 @@ export function probe(la: number, memory: PhysicalMemory, mode: PagingMode, type
     if (at.reservedBits !== 0n) return unmapped(la, levels, "reserved bit");
     if (at.leaf) {
       const flags = leafFlags(rights, low, high, level, mode.globalPages);
-      return mapped(la, levels, flags, leafFrame(low, high, level, vpn) * 4096 + (la % 4096), types);
+      return mapped(la, levels, flags, leafFrame(low, high, level, vpn) * 4096 + offset, types);
     }
     rights = leafFlags(rights, low, high, level, false) & (TR_RW | TR_USER | TR_XD);
     frame = entryFrame(low, high);
@@ -135,7 +142,13 @@ function explain(
   };
 }
 
-function mapped(la: number, levels: ProbeLevel[], flags: number, physical: number, types: MemoryTypes): ProbeResult {
+function mapped(
+  la: number | bigint,
+  levels: ProbeLevel[],
+  flags: number,
+  physical: number,
+  types: MemoryTypes,
+): ProbeResult {
   const writable = (flags & TR_RW) !== 0;
   const dirty = (flags & TR_DIRTY) !== 0;
   return {
@@ -155,7 +168,7 @@ function mapped(la: number, levels: ProbeLevel[], flags: number, physical: numbe
   };
 }
 
-function unmapped(la: number, levels: ProbeLevel[], outcome: ProbeResult["outcome"]): ProbeResult {
+function unmapped(la: number | bigint, levels: ProbeLevel[], outcome: ProbeResult["outcome"]): ProbeResult {
   return {
     linearAddress: la,
     levels,
@@ -175,9 +188,7 @@ function unmapped(la: number, levels: ProbeLevel[], outcome: ProbeResult["outcom
 
 /** A probe's result as text, one line a level, for people. */
 export function formatProbe(result: ProbeResult): string {
-  const lines = [
-    `0x${(BigInt.asUintN(64, linearAddressToBigInt(result.linearAddress))).toString(16)}: ${summary(result)}`,
-  ];
+  const lines = [`${formatLinearAddress(result.linearAddress)}: ${summary(result)}`];
   for (const at of result.levels) {
     const bits = [
       at.present ? "P" : "not present",

@@ -4,8 +4,8 @@
  * `flush_tlb_mm_range`).
  */
 
-import { CR4_PCIDE } from "../../arch/cpu/control-registers.ts";
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { CR4_PCIDE } from "../../arch/isa/register-bits.ts";
 import { ACTIVITY_FLUSH, ACTIVITY_INTERRUPT } from "../../arch/time/cycle-accounts.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { FlushCause, FlushRecord } from "../flush/flush-accounts.ts";

@@ -43,7 +43,7 @@ export class Guest {
   }
 
   /** Frame and index of the entry of `level` for `la`, with tables made down to there; tables allow everything. */
-  entry(la: number, level: number, root = this.root): { frame: number; index: number } {
+  entry(la: number | bigint, level: number, root = this.root): { frame: number; index: number } {
     let frame = root;
     for (let at = this.machine.config.pagingLevels as number; at > level; at--) {
       const index = indexOf(la, at);
@@ -60,27 +60,27 @@ export class Guest {
   }
 
   /** Writes the 64 bits of the entry of `level` for `la`. */
-  write(la: number, level: number, entry: bigint, root = this.root): void {
+  write(la: number | bigint, level: number, entry: bigint, root = this.root): void {
     const { frame, index } = this.entry(la, level, root);
     this.memory.writeWord(frame, index * 2, Number(BigInt.asIntN(32, entry)));
     this.memory.writeWord(frame, index * 2 + 1, Number(BigInt.asIntN(32, entry >> 32n)));
   }
 
   /** The 64 bits of the entry of `level` for `la`. */
-  read(la: number, level: number, root = this.root): bigint {
+  read(la: number | bigint, level: number, root = this.root): bigint {
     const { frame, index } = this.entry(la, level, root);
     const low = BigInt(this.memory.readWord(frame, index * 2) >>> 0);
     return low | (BigInt(this.memory.readWord(frame, index * 2 + 1) >>> 0) << 32n);
   }
 
   /** Maps a page of level 1 (4 KiB), 2 (2 MiB) or 3 (1 GiB) to the page frame that begins at physical `address`. */
-  map(la: number, address: number, bits: number = ALL, level = 1, root = this.root): void {
+  map(la: number | bigint, address: number, bits: number = ALL, level = 1, root = this.root): void {
     const size = level > 1 ? PTE_PAGE_SIZE : 0;
     this.write(la, level, BigInt(address) | BigInt(bits | size), root);
   }
 
   /** Whether the entry of `level` for `la` has A, and D. */
-  flags(la: number, level: number): { accessed: boolean; dirty: boolean } {
+  flags(la: number | bigint, level: number): { accessed: boolean; dirty: boolean } {
     const low = Number(this.read(la, level) & 0xffn);
     return { accessed: (low & PTE_ACCESSED) !== 0, dirty: (low & 0x40) !== 0 };
   }
@@ -102,7 +102,8 @@ export function thrown<T extends Error>(type: abstract new (...args: never[]) =>
   throw new Error(`nothing was thrown; expected ${type.name}`);
 }
 
-function indexOf(la: number, level: number): number {
+function indexOf(la: number | bigint, level: number): number {
+  if (typeof la === "bigint") return Number((la >> BigInt(12 + 9 * (level - 1))) & 511n);
   if (level === 5) return la >= 2 ** 47 ? 511 : 0;
   return Math.floor(la / 2 ** (12 + 9 * (level - 1))) % 512;
 }
