@@ -65,6 +65,15 @@ export class OwedFlushes {
     return this.end[owed];
   }
 
+  /** The ranges of the flushes that are owed at present: of calls under way, for those who look on. */
+  unsettled(): { readonly start: number; readonly end: number }[] {
+    const found: { readonly start: number; readonly end: number }[] = [];
+    for (let owed = 1; owed <= this.usedUpTo; owed++) {
+      if (this.next[owed] === IN_USE) found.push({ start: this.start[owed], end: this.end[owed] });
+    }
+    return found;
+  }
+
   /**
    * [start, end) is flushed, or somebody keeps it out of use until it has been. Warned of when that does not cover what is owed, or
    * when it was settled before.

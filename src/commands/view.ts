@@ -9,6 +9,7 @@ import { wholeNumber } from "../input/values.ts";
 import { formatLink } from "../view/model/link.ts";
 import { begin, DEFAULT_SCENARIO, type Scenario, steppedWorkloads } from "../view/model/scenario.ts";
 import { STORIES } from "../view/model/stories/index.ts";
+import { openCommand, startOpening } from "../view/open-browser.ts";
 import { servePage } from "../view/serve.ts";
 
 interface ViewCommandOptions {
@@ -16,12 +17,14 @@ interface ViewCommandOptions {
   readonly seed: number;
   readonly cpus: number;
   readonly port: number;
+  readonly open: boolean;
   readonly json?: boolean;
 }
 
 const HELP = `
 The page shows the vmalloc range, page tables, TLBs and time, and goes through a run step by step, forwards and backwards. It is
-served to this computer only, until Ctrl-C, and loads nothing from elsewhere; dist/web is the same page for any web server.
+served to this computer only, until Ctrl-C, and loads nothing from elsewhere; dist/web is the same page for any web server. Started
+from a terminal of a desktop, it opens in the browser there.
 
 Stories:
 ${STORIES.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
@@ -43,6 +46,7 @@ export function addViewCommand(program: Command, exit: (code: number) => void): 
     .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
     .option("--cpus <number>", "CPUs of the machine, 1 to 64", optionParser(wholeNumber(1, 64)), 4)
     .option("--port <number>", "port to serve on (0: one that is free)", optionParser(wholeNumber(0, 65_535)), 0)
+    .option("--no-open", "do not open the browser")
     .option("--json", "print the address as JSON")
     .addHelpText("after", HELP)
     .action(async (name: string, parameters: string[], options: ViewCommandOptions) =>
@@ -58,6 +62,9 @@ async function view(name: string, parameters: readonly string[], options: ViewCo
   const link = formatLink({ scenario, position: 0, focus: { cpu: null, address: null } });
   const url = `http://127.0.0.1:${serving.port}/#${link}`;
   printOutput(options.json ? `${JSON.stringify({ url })}\n` : `${url}\nCtrl-C ends it.\n`);
+  const { platform, env, stdout } = process;
+  const opening = openCommand(url, { platform, env, isTerminal: stdout.isTTY });
+  if (options.open && options.json !== true && opening !== null) startOpening(opening);
   await new Promise<void>((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
   });

@@ -153,6 +153,23 @@ describe("the page", () => {
     await expectPicture(pictureOf(session, { cpu: 1, address: null }));
   });
 
+  it("runs to a use of a stale entry, says who it was, and marks what the step changed", async () => {
+    await openAt({ kind: "story", name: "stale-entry" }, 2);
+    await page.select("header fieldset select", "stale use");
+    await shows(4);
+    expect(await text(".stopped")).toMatch(
+      /^Stopped at CPU 0 loads from 0x[0-9a-f]+ through a stale entry of its L1 dTLB 4K/,
+    );
+    await page.keyboard.press("ArrowLeft");
+    await shows(3);
+    await page.keyboard.press("ArrowLeft");
+    await shows(2);
+    await page.keyboard.press("ArrowRight");
+    await shows(3);
+    expect(await text("#tables tr.new")).toContain("was 0x8000000000");
+    expect(await text("#space .figures")).toContain("1 area has gone in this step");
+  });
+
   it("says in one line what is wrong with a link", async () => {
     await page.goto("about:blank");
     await page.goto(`http://127.0.0.1:${serving.port}/#run=mixd`);

@@ -6,8 +6,9 @@ import { type SpaceView, spaceView } from "./space-view.ts";
 import { STORIES } from "./stories/index.ts";
 import type { Story } from "./stories/story.ts";
 import { type TableView, tableViews } from "./table-view.ts";
-import { type TlbView, tlbView } from "./tlb-view.ts";
+import { countStale, type TlbView, tlbView } from "./tlb-view.ts";
 import type { Ipi, Span, TrackEvent } from "./tracks.ts";
+import { TranslationTruth } from "./translation-truth.ts";
 import { type WalkView, walkView } from "./walk-view.ts";
 
 /** Spans, interrupts and events that a picture holds at the most: the latest. */
@@ -28,7 +29,8 @@ export type Move =
   | { readonly kind: "go"; readonly position: number }
   | { readonly kind: "forward"; readonly stride: Stride }
   | { readonly kind: "back"; readonly stride: Stride }
-  | { readonly kind: "run"; readonly breakpoint: Breakpoint }
+  /** `address`: for the breakpoint `touch`. */
+  | { readonly kind: "run"; readonly breakpoint: Breakpoint; readonly address?: number }
   | { readonly kind: "look" };
 
 /** What there is to choose from. */
@@ -45,6 +47,8 @@ export interface Picture {
   /** Steps in all; null while it is not known. */
   readonly length: number | null;
   readonly isOver: boolean;
+  /** What the last run stopped at, in one line; null when it did not stop at anything. */
+  readonly stoppedAt: string | null;
   readonly told: Told | null;
   readonly cpus: number;
   readonly frequencyGhz: number;
@@ -62,6 +66,8 @@ export interface Picture {
   /** Events so far, those that `events` leaves out included. */
   readonly eventCount: number;
   readonly log: readonly string[];
+  /** Lines of the kernel's log, those that `log` leaves out included. */
+  readonly logCount: number;
 }
 
 /** A picture, or why there is none: one line. */
@@ -92,20 +98,20 @@ export class Answerer {
     if (move.kind === "go") session.goTo(move.position);
     else if (move.kind === "forward") session.forward(move.stride);
     else if (move.kind === "back") session.back(move.stride);
-    else if (move.kind === "run") session.runTo(move.breakpoint);
+    else if (move.kind === "run") session.runTo(move.breakpoint, move.address);
     return session;
   }
 }
 
 /** A session as it is now. */
 export function pictureOf(session: Session, focus: Focus): Picture {
-  const { kernel, tracks, told, scenario, position, length, isOver } = session;
+  const { kernel, tracks, told, scenario, position, length, isOver, stoppedAt } = session;
   const { loop, preset, cpus } = kernel.machine;
   const space = spaceView(kernel);
   const cpu = Math.min(Math.max(0, focus.cpu ?? told?.look.cpu ?? 0), cpus.length - 1);
   const asked = focus.address ?? told?.look.address ?? 0;
   const address = asked === 0 ? (space.areas[0]?.start ?? space.rangeStart) : asked;
-  const tlbs = cpus.map(({ id }) => tlbView(kernel, id, space));
+  const truth = new TranslationTruth(kernel);
   return {
     catalogue: {
       stories: STORIES.map(({ name, title, summary }) => ({ name, title, summary })),
@@ -115,6 +121,7 @@ export function pictureOf(session: Session, focus: Focus): Picture {
     position,
     length,
     isOver,
+    stoppedAt,
     told,
     cpus: cpus.length,
     frequencyGhz: preset.frequencyGhz.value,
@@ -122,12 +129,13 @@ export function pictureOf(session: Session, focus: Focus): Picture {
     space,
     walk: walkView(kernel, cpu, address),
     tables: tableViews(kernel, cpu, address),
-    tlb: tlbs[cpu],
-    staleByCpu: tlbs.map(({ staleCount }) => staleCount),
+    tlb: tlbView(kernel, cpu, truth),
+    staleByCpu: cpus.map((each) => countStale(each, truth)),
     spans: tracks.spansSince(0, SPANS_MAX),
     ipis: tracks.ipis.slice(-IPIS_MAX),
     events: tracks.events.slice(-EVENTS_MAX),
     eventCount: tracks.events.length,
     log: kernel.log.lines.slice(-LOG_LINES_MAX),
+    logCount: kernel.log.lines.length,
   };
 }

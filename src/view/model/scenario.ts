@@ -1,12 +1,13 @@
 /** What the page shows: a workload with its settings and seed, or a story. A scenario is plain data, and all that a link needs. */
 import { PRESETS } from "../../../arch/index.ts";
+import type { UserSpaceTables } from "../../../mm/index.ts";
 import { unknownName, ValueError } from "../../input/errors.ts";
 import { parseParameters } from "../../input/parameters.ts";
 import { bootKernel, type Kernel } from "../../machine/kernel.ts";
 import { kernelSettings, readSettings, SETTING_NAMES, type SettingName } from "../../settings/machine-settings.ts";
 import { findWorkload, WORKLOADS } from "../../workloads/all-workloads.ts";
 import { STORIES } from "./stories/index.ts";
-import type { Look, Story } from "./stories/story.ts";
+import { type Look, openStory, type Story } from "./stories/story.ts";
 
 /** CPUs and operations of what runs in a page at the most. */
 const CPUS_MAX = 64;
@@ -64,6 +65,8 @@ export interface Begun {
   step(): boolean;
   /** What the last step was, for those that tell a story. */
   told(): Told | null;
+  /** The user address spaces of a story that has some. */
+  userSpaces(): readonly UserSpaceTables[];
 }
 
 /** A step of a story that was made. */
@@ -72,6 +75,8 @@ export interface Told {
   readonly text: string;
   /** What the machine did in it. */
   readonly found: string;
+  /** What the machine did line by line, where one line does not say it; mostly none. */
+  readonly lines: readonly string[];
   readonly look: Look;
 }
 
@@ -95,8 +100,7 @@ function findStory(name: string): Story {
 }
 
 function beginStory(story: Story): Begun {
-  const kernel = bootKernel(story.machine);
-  const steps = story.steps(kernel);
+  const { kernel, steps, userSpaces = () => [] } = openStory(story);
   let told: Told | null = null;
   let next = 0;
   return {
@@ -105,11 +109,12 @@ function beginStory(story: Story): Begun {
     step: () => {
       if (next >= steps.length) return false;
       const { title, text, act } = steps[next++];
-      const { found, ...look } = act();
-      told = { title, text, found, look };
+      const { found, lines = [], ...look } = act();
+      told = { title, text, found, lines, look };
       return true;
     },
     told: () => told,
+    userSpaces,
   };
 }
 
@@ -144,7 +149,7 @@ function beginWorkload(scenario: WorkloadScenario): Begun {
     finish = null;
     return true;
   };
-  return { kernel, length: null, step, told: () => null };
+  return { kernel, length: null, step, told: () => null, userSpaces: () => [] };
 }
 
 /** Lets the CPU that can act first act once: to its next pause, or through the interrupts that have come. */

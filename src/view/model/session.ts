@@ -3,6 +3,7 @@
  * position, so that the state there is the one that was there before, bit for bit.
  */
 import type { Kernel } from "../../machine/kernel.ts";
+import { AccessWatch, WATCHED } from "./access-watch.ts";
 import { type Begun, begin, type Scenario, type Told } from "./scenario.ts";
 import { Tracks } from "./tracks.ts";
 
@@ -10,8 +11,11 @@ import { Tracks } from "./tracks.ts";
 export const STRIDES = ["step", "event", "call", "ipi"] as const;
 export type Stride = (typeof STRIDES)[number];
 
-/** What a run can stop at. */
-export const BREAKPOINTS = ["purge", "flush", "warning", "end"] as const;
+/**
+ * What a run can stop at: a page fault, a use of a translation that the page tables do not have any more, an access to the page of an
+ * address, a purge, a flush, a warning of the kernel.
+ */
+export const BREAKPOINTS = ["fault", "stale use", "touch", "purge", "flush", "warning", "end"] as const;
 export type Breakpoint = (typeof BREAKPOINTS)[number];
 
 /** Steps that a run makes at the most. */
@@ -28,6 +32,8 @@ export class Session {
   readonly scenario: Scenario;
   private begun: Begun;
   private seen: Tracks;
+  /** What the last run stopped at, in one line; null when the last step was not the end of such a run. */
+  stoppedAt: string | null = null;
   private made = 0;
   private ended = false;
 
@@ -68,6 +74,11 @@ export class Session {
     return this.begun.told();
   }
 
+  /** What is wrong in the machine's whole state (`verify`); no call may be under way. */
+  verify(): string[] {
+    return this.kernel.verify(this.begun.userSpaces());
+  }
+
   /** Goes to a position, or to the end when that comes before. */
   goTo(position: number): void {
     if (position < this.made) {
@@ -75,6 +86,7 @@ export class Session {
       this.seen = new Tracks(this.begun.kernel);
       this.made = 0;
       this.ended = false;
+      this.stoppedAt = null;
     }
     while (this.made < position && this.advance());
   }
@@ -90,20 +102,47 @@ export class Session {
     this.goTo(Math.max(0, this.lastOf(stride) - 1));
   }
 
-  /** Runs on, at least one step, until something happens. */
-  runTo(breakpoint: Breakpoint): void {
+  /**
+   * Runs on, at least one step, to the end of the step in which something happens.
+   * @param address for `touch`: any address of the page
+   */
+  runTo(breakpoint: Breakpoint, address = 0): void {
+    const watched = WATCHED.find((each) => each === breakpoint);
+    if (watched === undefined) {
+      this.runToEvent(breakpoint);
+      return;
+    }
+    const watch = new AccessWatch(this.kernel, watched, address);
+    try {
+      while (this.advance() && watch.found === null);
+    } finally {
+      watch.end();
+    }
+    this.stoppedAt = watch.found;
+  }
+
+  private runToEvent(breakpoint: Breakpoint): void {
     const names = BREAKING_EVENTS[breakpoint] ?? [];
-    const warnings = this.kernel.log.warnings;
+    const { warnings } = this.kernel.log;
     let looked = this.seen.events.length;
     while (this.advance()) {
-      if (breakpoint === "warning" && this.kernel.log.warnings > warnings) return;
+      if (breakpoint === "warning" && this.kernel.log.warnings > warnings) {
+        this.stoppedAt = this.kernel.log.lines.findLast((line) => line.startsWith("WARNING")) ?? null;
+        return;
+      }
       const { events } = this.seen;
-      for (; looked < events.length; looked++) if (names.includes(events[looked].name)) return;
+      for (; looked < events.length; looked++) {
+        const { name, cpu, text } = events[looked];
+        if (!names.includes(name)) continue;
+        this.stoppedAt = `CPU ${cpu}: ${name} ${text}`;
+        return;
+      }
     }
   }
 
   private advance(): boolean {
     if (this.ended || this.made >= STEPS_MAX) return false;
+    this.stoppedAt = null;
     this.seen.position = this.made + 1;
     if (!this.begun.step()) {
       this.ended = true;

@@ -1,7 +1,6 @@
 /** The TLBs and paging-structure caches of a CPU as sets x ways, with the entries that disagree with the page tables. */
-import type { CachedTable, CachedTranslation } from "../../../arch/cpu/cached-translations.ts";
 import type { Cpu } from "../../../arch/cpu/cpu.ts";
-import { LEVEL_BYTES, PAGE_SIZE, UPPER_HALF } from "../../../arch/isa/linear-address.ts";
+import { LEVEL_BYTES } from "../../../arch/isa/linear-address.ts";
 import {
   GLOBAL_CONTEXT,
   SIZE_BYTES,
@@ -13,9 +12,8 @@ import {
 } from "../../../arch/isa/translation.ts";
 import { structureLevel } from "../../../arch/tlb/paging-structure-caches.ts";
 import type { Tlb } from "../../../arch/tlb/tlb.ts";
-import { tableDifference, translationDifference } from "../../../mm/verify/verify-tlbs.ts";
 import type { Kernel } from "../../machine/kernel.ts";
-import type { SpaceView } from "./space-view.ts";
+import { TranslationTruth } from "./translation-truth.ts";
 
 /** A used slot. */
 export interface TlbSlot {
@@ -59,17 +57,31 @@ export interface TlbView {
   readonly staleCount: number;
 }
 
-/** All structures of a CPU; `space` says which flush is owed for what is stale. */
-export function tlbView(kernel: Kernel, cpuNumber: number, space: SpaceView): TlbView {
+/** All structures of a CPU. */
+export function tlbView(kernel: Kernel, cpuNumber: number, truth = new TranslationTruth(kernel)): TlbView {
   const cpu = kernel.machine.cpus[cpuNumber];
-  const { tlbs, structures } = cpu.mmu;
-  const all = [...new Set([...tlbs.first, ...tlbs.second, ...structures.all()])];
-  const views = all.map((tlb) => structureView(kernel, cpu, tlb, space));
+  const views = structuresOf(cpu).map((tlb) => structureView(cpu, tlb, truth));
   const staleCount = views.reduce((sum, { slots }) => sum + slots.filter(({ stale }) => stale !== null).length, 0);
   return { cpu: cpuNumber, pcid: cpu.mmu.mode.pcid, structures: views, staleCount };
 }
 
-function structureView(kernel: Kernel, cpu: Cpu, tlb: Tlb, space: SpaceView): TlbStructure {
+/** How many of a CPU's entries are stale. */
+export function countStale(cpu: Cpu, truth: TranslationTruth): number {
+  let count = 0;
+  for (const tlb of structuresOf(cpu)) {
+    if (tlb.isEmpty) continue;
+    for (let slot = 0; slot < tlb.slots; slot++)
+      if (tlb.isUsed(slot) && staleIn(cpu, tlb, slot, truth) !== null) count++;
+  }
+  return count;
+}
+
+function structuresOf(cpu: Cpu): Tlb[] {
+  const { tlbs, structures } = cpu.mmu;
+  return [...new Set([...tlbs.first, ...tlbs.second, ...structures.all()])];
+}
+
+function structureView(cpu: Cpu, tlb: Tlb, truth: TranslationTruth): TlbStructure {
   const { name, sets, ways, kinds } = tlb;
   const slots: TlbSlot[] = [];
   const nextVictims: number[] = [];
@@ -77,14 +89,14 @@ function structureView(kernel: Kernel, cpu: Cpu, tlb: Tlb, space: SpaceView): Tl
     const before = slots.length;
     for (let way = 0; way < ways; way++) {
       const slot = set * ways + way;
-      if (tlb.isUsed(slot)) slots.push({ set, way, ...slotView(kernel, cpu, tlb, slot, space) });
+      if (tlb.isUsed(slot)) slots.push({ set, way, ...slotView(cpu, tlb, slot, truth) });
     }
     nextVictims.push(slots.length - before === ways ? tlb.replacement.victim(set) - set * ways : -1);
   }
   return { name, kinds: kinds.length === 0 ? "tables" : kinds.join(" "), sets, ways, slots, nextVictims };
 }
 
-function slotView(kernel: Kernel, cpu: Cpu, tlb: Tlb, slot: number, space: SpaceView): Omit<TlbSlot, "set" | "way"> {
+function slotView(cpu: Cpu, tlb: Tlb, slot: number, truth: TranslationTruth): Omit<TlbSlot, "set" | "way"> {
   const size = tlb.sizeOf(slot);
   const tableLevel = size === SIZE_TABLE ? structureLevel(tlb.tagOf(slot)) : 0;
   const [la, frame, flags, context] = [tlb.addressOf(slot), tlb.frameOf(slot), tlb.flagsOf(slot), tlb.pcidOf(slot)];
@@ -96,38 +108,27 @@ function slotView(kernel: Kernel, cpu: Cpu, tlb: Tlb, slot: number, space: Space
     (flags & TR_XD) !== 0 ? "NX" : "x",
     ...((flags & TR_DIRTY) !== 0 && tableLevel === 0 ? ["D"] : []),
   ].join(" ");
-  const stale =
-    tableLevel === 0
-      ? staleTranslation(kernel, cpu, { tlb: tlb.name, la, sizeBytes, frame, pcid, flags })
-      : staleTable(kernel, cpu, { structure: tlb.name, level: tableLevel, la, sizeBytes, frame, pcid: context, flags });
-  return { la, sizeBytes, tableLevel, frame, pcid, rights, stale, owedBy: stale === null ? "" : owedBy(la, space) };
+  const stale = staleIn(cpu, tlb, slot, truth);
+  const owedBy = stale === null ? "" : truth.owedBy(cpu, la, pcid);
+  return { la, sizeBytes, tableLevel, frame, pcid, rights, stale, owedBy };
 }
 
-/** Kernel addresses are compared with the kernel's tables; user addresses with those that are loaded, when they are their PCID's. */
-function staleTranslation(kernel: Kernel, cpu: Cpu, entry: CachedTranslation): string | null {
-  if (entry.la >= UPPER_HALF) return translationDifference(kernel.tables, entry);
-  if (entry.pcid !== cpu.mmu.mode.pcid) return null;
-  const { physical } = cpu.probe(entry.la);
-  if (physical === null) return "nothing is mapped there";
-  const frame = Math.floor(physical / PAGE_SIZE);
-  return frame === entry.frame ? null : `the tables map frame ${frame} there`;
-}
-
-function staleTable(kernel: Kernel, cpu: Cpu, entry: CachedTable): string | null {
-  // The entry of a top table is each address space's own.
-  if (entry.la >= UPPER_HALF && entry.level < 4) return tableDifference(kernel.tables, entry);
-  if (entry.pcid !== cpu.mmu.mode.pcid) return null;
-  const at = cpu.probe(entry.la).levels.find(({ level }) => level === entry.level);
-  if (at === undefined || !at.present) return "there is no table";
-  if (at.leaf) return "a large page is mapped there";
-  const frame = Number((at.entry >> 12n) & 0xff_ffff_ffffn);
-  return frame === entry.frame ? null : `the table there is in frame ${frame}`;
-}
-
-/** What will flush a stale entry of an address. */
-function owedBy(la: number, { areas }: SpaceView): string {
-  const area = areas.find(({ start, end }) => start <= la && la < end);
-  if (area?.kind === "lazily freed") return "the purge of its lazily freed area";
-  if (area?.kind === "block") return "vm_unmap_aliases, or the purge of its block";
-  return "";
+/** In what a used slot disagrees with the page tables; null when it does not. */
+function staleIn(cpu: Cpu, tlb: Tlb, slot: number, truth: TranslationTruth): string | null {
+  const [la, frame, flags, context] = [tlb.addressOf(slot), tlb.frameOf(slot), tlb.flagsOf(slot), tlb.pcidOf(slot)];
+  const size = tlb.sizeOf(slot);
+  if (size !== SIZE_TABLE) {
+    const pcid = context === GLOBAL_CONTEXT ? null : context;
+    return truth.ofTranslation(cpu, { tlb: tlb.name, la, sizeBytes: SIZE_BYTES[size], frame, pcid, flags });
+  }
+  const level = structureLevel(tlb.tagOf(slot));
+  return truth.ofTable(cpu, {
+    structure: tlb.name,
+    level,
+    la,
+    sizeBytes: LEVEL_BYTES[level],
+    frame,
+    pcid: context,
+    flags,
+  });
 }

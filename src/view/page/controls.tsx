@@ -1,12 +1,20 @@
 /** What is run, and the steps forwards and backwards. */
 import type { Picture } from "../model/picture.ts";
 import type { Scenario, WorkloadScenario } from "../model/scenario.ts";
-import { BREAKPOINTS, STRIDES, type Stride } from "../model/session.ts";
+import { BREAKPOINTS, type Breakpoint, STRIDES, type Stride } from "../model/session.ts";
 import { busy, move, open, workloadScenario } from "./store.ts";
 import { count } from "./words.ts";
 
 const STRIDE_WORDS: Readonly<Record<Stride, string>> = { step: "step", event: "event", call: "call", ipi: "IPI" };
-const BREAKPOINT_WORDS = { purge: "a purge", flush: "a flush", warning: "a warning", end: "the end" } as const;
+const BREAKPOINT_WORDS: Readonly<Record<Breakpoint, string>> = {
+  fault: "a page fault",
+  "stale use": "a use of a stale entry",
+  touch: "an access to the walked page",
+  purge: "a purge",
+  flush: "a flush",
+  warning: "a warning",
+  end: "the end",
+};
 
 /** Keys, as the page's help lists them. */
 const KEYS = "Keys: → and ← one step, E and Shift+E event, C and Shift+C call, I and Shift+I IPI, Home, End.";
@@ -62,7 +70,7 @@ export function Controls({ picture }: { readonly picture: Picture | null }) {
         {scenario?.kind === "workload" ? <Settings scenario={scenario} /> : null}
       </div>
       <fieldset class="row" aria-label="Steps" title={KEYS}>
-        <Steps isStory={scenario?.kind === "story"} />
+        <Steps isStory={scenario?.kind === "story"} address={picture?.walk.address ?? 0} />
         <output aria-live="polite">
           {picture === null ? "" : `step ${count(picture.position)}`}
           {picture?.length == null ? "" : ` of ${count(picture.length)}`}
@@ -75,7 +83,7 @@ export function Controls({ picture }: { readonly picture: Picture | null }) {
   );
 }
 
-function Steps({ isStory }: { readonly isStory: boolean }) {
+function Steps({ isStory, address }: { readonly isStory: boolean; readonly address: number }) {
   const strides = isStory ? STRIDES.slice(0, 1) : STRIDES;
   return (
     <>
@@ -101,26 +109,26 @@ function Steps({ isStory }: { readonly isStory: boolean }) {
           </button>
         </span>
       ))}
-      {isStory ? null : (
-        <label>
-          Run to{" "}
-          <select
-            value=""
-            onChange={(event) => {
-              const breakpoint = BREAKPOINTS.find((each) => each === event.currentTarget.value);
-              event.currentTarget.value = "";
-              if (breakpoint !== undefined) move({ kind: "run", breakpoint });
-            }}
-          >
-            <option value="">…</option>
-            {BREAKPOINTS.map((each) => (
-              <option key={each} value={each}>
-                {BREAKPOINT_WORDS[each]}
-              </option>
-            ))}
-          </select>
-        </label>
-      )}
+      <label>
+        Run to{" "}
+        <select
+          value=""
+          onChange={(event) => {
+            const breakpoint = BREAKPOINTS.find((each) => each === event.currentTarget.value);
+            event.currentTarget.value = "";
+            // The keys for steps are the page's again.
+            event.currentTarget.blur();
+            if (breakpoint !== undefined) move({ kind: "run", breakpoint, address });
+          }}
+        >
+          <option value="">…</option>
+          {BREAKPOINTS.map((each) => (
+            <option key={each} value={each}>
+              {BREAKPOINT_WORDS[each]}
+            </option>
+          ))}
+        </select>
+      </label>
     </>
   );
 }

@@ -1,8 +1,9 @@
 /** The page: it shows pictures of the machine that runs in a worker, and sends it the moves that one makes. */
 import { render } from "preact";
+import type { Picture } from "../model/picture.ts";
 import { Controls, onKey } from "./controls.tsx";
 import { Space } from "./space.tsx";
-import { openLink, picture, problem } from "./store.ts";
+import { before, openLink, picture, problem } from "./store.ts";
 import { Tables } from "./tables.tsx";
 import { Time } from "./time.tsx";
 import { Tlbs } from "./tlbs.tsx";
@@ -19,6 +20,11 @@ function Page() {
           </p>
         )}
         {shown === null ? <p>The machine boots…</p> : null}
+        {shown === null || shown.stoppedAt === null ? null : (
+          <p class="stopped" role="status">
+            Stopped at {shown.stoppedAt}
+          </p>
+        )}
         {shown?.scenario.kind === "story" ? <Telling name={shown.scenario.name} /> : null}
         {shown === null ? null : (
           <div class="views">
@@ -31,11 +37,23 @@ function Page() {
         {shown === null || shown.log.length === 0 ? null : (
           <section class="view" aria-labelledby="log-title">
             <h2 id="log-title">Kernel log</h2>
-            <pre>{shown.log.join("\n")}</pre>
+            <Log picture={shown} />
           </section>
         )}
       </main>
     </>
+  );
+}
+
+/** What the kernel has said, what is new of it marked. */
+function Log({ picture: { log, logCount } }: { readonly picture: Picture }) {
+  const fresh = before.value === null ? 0 : Math.min(log.length, logCount - before.value.logCount);
+  const old = log.slice(0, log.length - fresh).join("\n");
+  return (
+    <pre>
+      {old}
+      {fresh > 0 ? <mark>{`${old === "" ? "" : "\n"}${log.slice(log.length - fresh).join("\n")}`}</mark> : null}
+    </pre>
   );
 }
 
@@ -49,6 +67,7 @@ function Telling({ name }: { readonly name: string }) {
       <h2 id="story-title">{told === null ? story?.title : `${shown?.position}. ${told.title}`}</h2>
       <p>{told === null ? `${story?.summary} Press Next, or the right arrow key.` : told.text}</p>
       {told === null ? null : <p class="found">{told.found}</p>}
+      {told === null || told.lines.length === 0 ? null : <pre class="lines">{told.lines.join("\n")}</pre>}
     </section>
   );
 }

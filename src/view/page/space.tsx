@@ -44,12 +44,19 @@ function places(areas: readonly SpaceArea[], width: number): { readonly x: numbe
   });
 }
 
+/** How many of the areas of before are there no more. */
+function goneOf(before_: readonly SpaceArea[], now: readonly SpaceArea[]): number {
+  const here = new Set(now.map(keyOf));
+  return before_.filter((area) => !here.has(keyOf(area))).length;
+}
+
 /** The view. */
 export function Space({ picture }: { readonly picture: Picture }) {
   const { space, walk } = picture;
   const { areas } = space;
   const known = new Set(before.value?.space.areas.map(keyOf));
   const isNew = (area: SpaceArea): boolean => before.value !== null && !known.has(keyOf(area));
+  const gone = before.value === null ? 0 : goneOf(before.value.space.areas, areas);
   const draw = (surface: Surface): void => drawAreas(surface, areas, walk.address, isNew);
   const pick = (x: number, _y: number, width: number): void => {
     const at = places(areas, width).findIndex((place) => place.x <= x && x < place.x + place.width);
@@ -62,6 +69,7 @@ export function Space({ picture }: { readonly picture: Picture }) {
       <p class="figures">
         {plural(areas.length, "area", "areas")}; {plural(space.allocatedPages, "page", "pages")} allocated; lazily
         freed: <strong>{count(space.lazyPages)}</strong> of {count(space.lazyMaxPages)} pages
+        {gone > 0 ? <em>; {plural(gone, "area has", "areas have")} gone in this step</em> : null}
       </p>
       <Canvas label={label} height={BAR_HEIGHT} draw={draw} onPick={pick} />
       <ul class="legend" aria-label="Kinds of areas">
@@ -83,28 +91,7 @@ export function Space({ picture }: { readonly picture: Picture }) {
           </thead>
           <tbody>
             {areas.slice(0, ROWS_MAX).map((area) => (
-              <tr key={area.start} class={isNew(area) ? "new" : ""}>
-                <td>
-                  <button
-                    type="button"
-                    class="address"
-                    aria-current={area.start <= walk.address && walk.address < area.end}
-                    onClick={() => look({ address: area.start })}
-                  >
-                    {hex(area.start)}
-                  </button>
-                </td>
-                <td>{bytes(area.end - area.start)}</td>
-                <td>
-                  <span class={`swatch kind-${area.kind.replaceAll(" ", "-")}`} /> {area.kind}
-                  {isNew(area) ? <em> new</em> : null}
-                </td>
-                <td>
-                  {area.caller}
-                  {area.kind === "block" ? `${area.used} used, ${area.dirty} given back, ${area.free} free` : ""}{" "}
-                  {area.more}
-                </td>
-              </tr>
+              <Row key={area.start} area={area} isNew={isNew(area)} address={walk.address} />
             ))}
           </tbody>
         </table>
@@ -113,6 +100,41 @@ export function Space({ picture }: { readonly picture: Picture }) {
         ) : null}
       </Scroll>
     </section>
+  );
+}
+
+/** An area in the list. */
+function Row({
+  area,
+  isNew,
+  address,
+}: {
+  readonly area: SpaceArea;
+  readonly isNew: boolean;
+  readonly address: number;
+}) {
+  return (
+    <tr class={isNew ? "new" : ""}>
+      <td>
+        <button
+          type="button"
+          class="address"
+          aria-current={area.start <= address && address < area.end}
+          onClick={() => look({ address: area.start })}
+        >
+          {hex(area.start)}
+        </button>
+      </td>
+      <td>{bytes(area.end - area.start)}</td>
+      <td>
+        <span class={`swatch kind-${area.kind.replaceAll(" ", "-")}`} /> {area.kind}
+        {isNew ? <em> new</em> : null}
+      </td>
+      <td>
+        {area.caller}
+        {area.kind === "block" ? `${area.used} used, ${area.dirty} given back, ${area.free} free` : ""} {area.more}
+      </td>
+    </tr>
   );
 }
 

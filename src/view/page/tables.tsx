@@ -5,7 +5,7 @@ import type { TableView } from "../model/table-view.ts";
 import type { EntryBit, WalkLevel, WalkView } from "../model/walk-view.ts";
 import { Canvas, type Surface } from "./canvas.tsx";
 import { Scroll } from "./scroll.tsx";
-import { look, problem } from "./store.ts";
+import { before, look, problem } from "./store.ts";
 import { hex, plural } from "./words.ts";
 
 /** The view. */
@@ -94,14 +94,16 @@ function Outcomes({ walk }: { readonly walk: WalkView }) {
 }
 
 function Level({ level, table }: { readonly level: WalkLevel; readonly table: TableView | undefined }) {
+  const old = before.value?.walk.levels.find((each) => each.entryAddress === level.entryAddress);
   return (
-    <tr>
+    <tr class={old !== undefined && old.entry !== level.entry ? "new" : ""}>
       <th scope="row">
         {level.name} [{level.index}]{level.cachedIn.length > 0 ? <small> in {level.cachedIn.join(", ")}</small> : null}
       </th>
       <td>0x{level.entryAddress.toString(16)}</td>
       <td>
         {level.entry}
+        {old !== undefined && old.entry !== level.entry ? <em> was {old.entry}</em> : null}
         {table === undefined ? null : <Entries table={table} />}
       </td>
       <td>

@@ -4,7 +4,7 @@ import type { Picture } from "../model/picture.ts";
 import type { Span } from "../model/tracks.ts";
 import { Canvas, type Surface } from "./canvas.tsx";
 import { Scroll } from "./scroll.tsx";
-import { move } from "./store.ts";
+import { before, move } from "./store.ts";
 import { count, plural } from "./words.ts";
 
 const TRACK = 26;
@@ -65,6 +65,9 @@ export function Time({ picture }: { readonly picture: Picture }) {
         </li>
         <li>
           <span class="swatch kind-other" /> context switch
+        </li>
+        <li>
+          <span class="swatch swatch-step" /> this step
         </li>
       </ul>
       <Events picture={picture} usec={usec} />
@@ -129,6 +132,13 @@ function drawTracks(surface: Surface, picture: Picture, from: number, to: number
   for (const span of picture.spans) {
     if (span.toCycles > from && colourOf(span.activity) !== "panel-deep") drawSpan(surface, span, xOf);
   }
+  // What has passed in this step.
+  const since = before.value?.clockCycles ?? picture.clockCycles;
+  context.fillStyle = colour("text");
+  picture.clockCycles.forEach((now, cpu) => {
+    if (now > since[cpu])
+      context.fillRect(xOf(since[cpu]), (cpu + 1) * TRACK - 3, Math.max(2, xOf(now) - xOf(since[cpu])), 3);
+  });
   context.strokeStyle = colour("accent");
   context.fillStyle = colour("accent");
   for (const { from: sender, to: target, sentCycles, takenCycles } of picture.ipis) {

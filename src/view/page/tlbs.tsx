@@ -11,7 +11,8 @@ const ROWS_MAX = 100;
 
 /** The view. */
 export function Tlbs({ picture }: { readonly picture: Picture }) {
-  const { tlb, staleByCpu, walk } = picture;
+  const { tlb, staleByCpu, walk, clockCycles } = picture;
+  const clocks = before.value?.clockCycles ?? clockCycles;
   const old = before.value?.tlb.cpu === tlb.cpu ? before.value.tlb : null;
   const known = new Set(old?.structures.flatMap((each) => each.slots.map((slot) => keyOf(each, slot))));
   const isNew = (structure: TlbStructure, slot: TlbSlot): boolean => old !== null && !known.has(keyOf(structure, slot));
@@ -27,6 +28,7 @@ export function Tlbs({ picture }: { readonly picture: Picture }) {
         {staleByCpu.map((stale, cpu) => (
           <button key={cpu} type="button" aria-pressed={cpu === tlb.cpu} onClick={() => look({ cpu })}>
             CPU {cpu}
+            {clocks[cpu] === clockCycles[cpu] ? null : <span title="acted in this step"> ●</span>}
             {stale > 0 ? <span class="stale-count"> {stale} stale</span> : null}
           </button>
         ))}
@@ -39,6 +41,10 @@ export function Tlbs({ picture }: { readonly picture: Picture }) {
               structure={structure}
               isNew={(slot) => isNew(structure, slot)}
               covers={covers}
+              gone={goneOf(
+                structure,
+                old?.structures.find(({ name }) => name === structure.name),
+              )}
             />
           ))}
         </div>
@@ -105,6 +111,12 @@ function Row(props: {
   );
 }
 
+/** The entries of a structure as it was whose places are empty now. */
+function goneOf({ slots }: TlbStructure, old: TlbStructure | undefined): TlbSlot[] {
+  const used = new Set(slots.map(({ set, way }) => `${set} ${way}`));
+  return (old?.slots ?? []).filter(({ set, way }) => !used.has(`${set} ${way}`));
+}
+
 function keyOf({ name }: TlbStructure, { set, way, la, frame, stale }: TlbSlot): string {
   return `${name} ${set} ${way} ${la} ${frame} ${stale === null}`;
 }
@@ -113,8 +125,10 @@ function Structure(props: {
   readonly structure: TlbStructure;
   readonly isNew: (slot: TlbSlot) => boolean;
   readonly covers: (slot: TlbSlot) => boolean;
+  /** Places that this step has emptied. */
+  readonly gone: readonly TlbSlot[];
 }) {
-  const { structure, isNew, covers } = props;
+  const { structure, isNew, covers, gone } = props;
   const { name, kinds, sets, ways, slots, nextVictims } = structure;
   const stale = slots.filter((slot) => slot.stale !== null).length;
   const draw = ({ context, width, colour }: Surface): void => {
@@ -125,6 +139,10 @@ function Structure(props: {
       context.fillRect(set * cell + inset, way * CELL + inset, size, CELL - 1 - 2 * inset);
     };
     for (let set = 0; set < sets; set++) for (let way = 0; way < ways; way++) square(set, way, "panel-deep", 0);
+    for (const { set, way } of gone) {
+      square(set, way, "accent", 0);
+      square(set, way, "panel-deep", 1);
+    }
     for (const slot of slots) {
       const kind = slot.tableLevel > 0 ? "kind-vmap" : slot.sizeBytes > 4096 ? "kind-ioremap" : "kind-vmalloc";
       if (isNew(slot)) square(slot.set, slot.way, "accent", 0);
@@ -141,6 +159,7 @@ function Structure(props: {
       <figcaption>
         {name} <small>({kinds})</small> {slots.length}/{sets * ways}
         {stale > 0 ? <span class="stale"> {stale} stale</span> : null}
+        {gone.length > 0 ? <em> {gone.length} gone</em> : null}
       </figcaption>
       <div style={{ width: `min(100%, ${sets * CELL}px)` }}>
         <Canvas label={label} height={ways * CELL} draw={draw} />

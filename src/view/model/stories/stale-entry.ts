@@ -1,6 +1,6 @@
 /** A TLB entry that outlives its mapping. */
 import type { Story } from "./story.ts";
-import { tryLoad } from "./story.ts";
+import { hex, tryLoad } from "./story.ts";
 
 export const staleEntry: Story = {
   name: "stale-entry",
@@ -56,7 +56,3 @@ export const staleEntry: Story = {
     ];
   },
 };
-
-function hex(address: number): string {
-  return `0xffff${address.toString(16)}`;
-}

@@ -1,0 +1,119 @@
+/** Whether what a CPU has cached agrees with the page tables, and which flush is owed where it does not. */
+import type { CachedTable, CachedTranslation } from "../../../arch/cpu/cached-translations.ts";
+import type { Cpu } from "../../../arch/cpu/cpu.ts";
+import { PAGE_SIZE, UPPER_HALF } from "../../../arch/isa/linear-address.ts";
+import { type MmStruct, UserSpaces } from "../../../mm/index.ts";
+import { tableDifference, translationDifference } from "../../../mm/verify/verify-tlbs.ts";
+import type { Kernel } from "../../machine/kernel.ts";
+
+/** PCIDs from this on are those of user mode with page-table isolation. */
+const USER_PCIDS = 2 ** 11;
+
+const UNDER_WAY = "the call that is under way";
+
+/** A range whose translations somebody has to flush. */
+interface Owed {
+  readonly start: number;
+  readonly end: number;
+  readonly by: string;
+}
+
+/** What the page tables say. */
+export class TranslationTruth {
+  private readonly kernel: Kernel;
+  private readonly spaces: UserSpaces | null;
+  private readonly isStill: boolean;
+  private owed: readonly Owed[] | null = null;
+  /** Kernel translations that were compared before, by what they say: CPUs have many in common. */
+  private readonly compared = new Map<string, string | null>();
+
+  /** @param isStill whether nothing happens on the machine while it is asked: it then compares what CPUs have in common once */
+  constructor(kernel: Kernel, isStill = true) {
+    this.kernel = kernel;
+    this.isStill = isStill;
+    const { userSpaces } = kernel.mm;
+    this.spaces = userSpaces instanceof UserSpaces ? userSpaces : null;
+  }
+
+  /**
+   * In what a translation disagrees with the page tables; null when it agrees, or when it belongs to an address space that no CPU has
+   * loaded, whose tables nobody knows any more.
+   */
+  ofTranslation(cpu: Cpu, entry: CachedTranslation): string | null {
+    const { tables } = this.kernel;
+    if (entry.la < UPPER_HALF) {
+      const mm = this.addressSpaceOf(cpu, entry.pcid);
+      return mm === null ? null : translationDifference(mm.tables, entry);
+    }
+    if (!this.isStill) return translationDifference(tables, entry);
+    const key = `${entry.la} ${entry.sizeBytes} ${entry.frame} ${entry.flags}`;
+    const known = this.compared.get(key);
+    if (known !== undefined) return known;
+    const difference = translationDifference(tables, entry);
+    this.compared.set(key, difference);
+    return difference;
+  }
+
+  /** In what a cached entry of a table disagrees with the page tables; null as for translations. */
+  ofTable(cpu: Cpu, entry: CachedTable): string | null {
+    // The entry of a top table is each address space's own.
+    if (entry.la >= UPPER_HALF && entry.level < 4) return tableDifference(this.kernel.tables, entry);
+    const mm = this.addressSpaceOf(cpu, entry.pcid);
+    if (mm !== null) return tableDifference(mm.tables, entry);
+    return this.spaces === null && entry.la >= UPPER_HALF ? tableDifference(this.kernel.tables, entry) : null;
+  }
+
+  /** What will flush a stale entry, or keep it from being used; empty when nothing will. */
+  owedBy(cpu: Cpu, la: number, pcid: number | null): string {
+    const { mode } = cpu.mmu;
+    if (this.kernel.vm.flushing.userMode.owes(cpu.id)) return "this CPU's next entry into the kernel";
+    if (la >= UPPER_HALF) {
+      this.owed ??= owedFlushes(this.kernel);
+      const found = this.owed.find(({ start, end }) => start <= la && la < end);
+      if (found !== undefined) return found.by;
+    }
+    const mm = this.addressSpaceOf(cpu, pcid);
+    if (mm === null || this.spaces === null || pcid === null) return "";
+    const { tlbGen, isLazy } = this.spaces.tlbStates[cpu.id];
+    const have = tlbGen[(pcid % USER_PCIDS) - 1] ?? mm.tlbGen;
+    const behind = `(tlb_gen ${have} of ${mm.tlbGen})`;
+    if (pcid !== mode.pcid && have < mm.tlbGen) return `the switch to its address space ${behind}`;
+    if (isLazy && have < mm.tlbGen) return `the way back from lazy mode ${behind}`;
+    if (have < mm.tlbGen) return `the flush that is under way ${behind}`;
+    return mm.tables.owed.unsettled().some(({ start, end }) => start <= la && la < end) ? UNDER_WAY : "";
+  }
+
+  /** The address space that a PCID of a CPU stands for, as far as some CPU has it loaded. */
+  private addressSpaceOf(cpu: Cpu, pcid: number | null): Pick<MmStruct, "tables" | "tlbGen"> | null {
+    const { spaces } = this;
+    if (spaces === null || pcid === null) return null;
+    if (pcid === cpu.mmu.mode.pcid || !spaces.usesPcids) return spaces.loaded[cpu.id];
+    const ctxId = spaces.tlbStates[cpu.id].ctxId[(pcid % USER_PCIDS) - 1];
+    return spaces.loaded.find((mm) => mm.ctxId === ctxId) ?? null;
+  }
+}
+
+/** The ranges of kernel addresses whose flush is owed, and by whom. */
+function owedFlushes({ vm, tables }: Kernel): Owed[] {
+  const { areas, blocks } = vm;
+  const owed: Owed[] = [];
+  const list = (head: number, by: string): void => {
+    for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
+      owed.push({ start: areas.startOf(area), end: areas.endOf(area), by });
+    }
+  };
+  for (const node of vm.nodes) {
+    list(node.lazy.tree.head, "the purge of its lazily freed area");
+    list(node.purgeList, "the purge that is under way");
+  }
+  for (const index of blocks.index) {
+    for (const block of index.values()) {
+      const start = areas.startOf(blocks.area[block]);
+      if (blocks.dirtyMax[block] === 0) continue;
+      const [first, last] = [blocks.dirtyMin[block], blocks.dirtyMax[block]];
+      const by = "vm_unmap_aliases, or the purge of its block";
+      owed.push({ start: start + first * PAGE_SIZE, end: start + last * PAGE_SIZE, by });
+    }
+  }
+  return owed.concat(tables.owed.unsettled().map(({ start, end }) => ({ start, end, by: UNDER_WAY })));
+}
