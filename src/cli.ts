@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 /** The `mmulab` command. */
-import { readFileSync, writeSync } from "node:fs";
+import { writeSync } from "node:fs";
 import { Command } from "commander";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, endingOf, oneLine } from "./command-line/errors.ts";
 import { flushStandardStreams, printError, printOutput, ReaderGone } from "./command-line/standard-streams.ts";
 import { COMMANDS } from "./commands/index.ts";
 import { UnknownNameError } from "./input/errors.ts";
 import { suggestion } from "./input/suggestion.ts";
+import { versionText } from "./provenance/program-version.ts";
 
 const HELP_COMMAND = "help";
 
@@ -25,7 +26,7 @@ async function main(argv: readonly string[]): Promise<number> {
   };
   const program = new Command("mmulab")
     .description("A hardware-level x86-64 MMU emulator with Linux's vmalloc on top.")
-    .version(version())
+    .version(versionText())
     .configureOutput({ writeOut: printOutput, writeErr: printError, outputError: () => {} })
     .exitOverride()
     .addHelpText("after", HELP);
@@ -91,11 +92,6 @@ function reportFailure(error: unknown): number {
 function describeBug(error: unknown): string {
   if (process.env.MMULAB_STACK !== undefined && error instanceof Error) return error.stack ?? String(error);
   return `the emulator failed (a bug; MMULAB_STACK=1 shows where): ${oneLine(String(error))}`;
-}
-
-function version(): string {
-  const text = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 /** What a library throws or rejects outside of any call of ours ends the command in the same way. */

@@ -67,6 +67,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   src: [
     "input",
     "files",
+    "provenance",
     "machine",
     "settings",
     "events",

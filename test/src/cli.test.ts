@@ -27,7 +27,10 @@ describe("mmulab", () => {
 
   it("says its version", () => {
     const { version } = JSON.parse(readFileSync(`${import.meta.dirname}/../../package.json`, "utf8"));
-    expect(mmulab("--version")).toMatchObject({ status: 0, stdout: `${version}\n` });
+    const { status, stdout } = mmulab("--version");
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+( \([0-9a-f]{12}(, changed)?\))?\n$/);
+    expect(stdout.split(/\s/)[0]).toBe(version);
   });
 
   it("shows help on standard error when it is told nothing to do", () => {
