@@ -1,5 +1,5 @@
 /** Progress bars: on standard error, and only where that is a terminal. */
-import { Presets, SingleBar } from "cli-progress";
+import cliProgress, { type Options, type Params, type SingleBar } from "cli-progress";
 
 /** Progress of something that takes a while. */
 export interface Progress {
@@ -11,7 +11,20 @@ export interface Progress {
 
 const SILENT: Progress = { update: () => {}, clear: () => {} };
 
-const OPTIONS = { format: "{bar} {value}/{total} {text}", clearOnComplete: true, hideCursor: true };
+const OPTIONS = { format: line, clearOnComplete: true, hideCursor: true };
+
+/** The bar, how far it is, the time that is left where steps have shown how long they take, and a few words. */
+function line(options: Options, { progress, value, total, eta }: Params, { text }: { readonly text: string }): string {
+  return `${cliProgress.Format.BarFormat(progress, options)} ${value}/${total} ${timeLeft(Number(eta))}${text}`;
+}
+
+/** `1:05 left `, in minutes and seconds, from an hour on `2:01:05 left `; empty while nothing is known. */
+export function timeLeft(seconds: number): string {
+  if (!Number.isFinite(seconds) || seconds <= 0) return "";
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  const two = (number: number): string => String(number).padStart(2, "0");
+  return `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(Math.floor(seconds) % 60)} left `;
+}
 
 /** A bar of `total` steps; nothing at all when `quiet` or when standard error is no terminal. */
 export function startProgress(total: number, quiet: boolean): Progress {
@@ -20,7 +33,7 @@ export function startProgress(total: number, quiet: boolean): Progress {
   return {
     update(done, text) {
       if (bar === null) {
-        bar = new SingleBar({ ...OPTIONS, stream: process.stderr }, Presets.shades_classic);
+        bar = new cliProgress.SingleBar({ ...OPTIONS, stream: process.stderr }, cliProgress.Presets.shades_classic);
         bar.start(total, done, { text });
       } else {
         bar.update(done, { text });

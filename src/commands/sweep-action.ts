@@ -1,136 +1,235 @@
 /** What `mmulab sweep` does. */
-import { stringify } from "csv-stringify/sync";
+import { availableParallelism } from "node:os";
 import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { OutputFileError } from "../input/errors.ts";
-import { type Cell, renderTable } from "../report/tables.ts";
 import type { FinishedPoint } from "../sweep/result-lines.ts";
 import { ResultsFile, readResults } from "../sweep/results-file.ts";
-import { readSweepSpec, type SweepPoint, type SweepSpec } from "../sweep/spec.ts";
-import { runSweep, type Shard, type SweepTable, shardPoints, sweepTable } from "../sweep/sweep.ts";
+import { jobScript } from "../sweep/slurm/job-script.ts";
+import { follow, partsToRun, runningJob, submit } from "../sweep/slurm/slurm-sweep.ts";
+import { readSweepSpec, type SweepPoint, type SweepSpec, sweepPoints } from "../sweep/spec.ts";
+import { type PointResults, runSweep, type Shard, shardPoints, sweepTable } from "../sweep/sweep.ts";
+import { FolderReader, FolderResults, openSweepFolder, sweepOfFolder } from "../sweep/sweep-folder.ts";
+import { checkTableOptions, printSweepTable, type TableOptions } from "./sweep-table.ts";
 
 /** The command's options. */
-export interface SweepCommandOptions {
+export interface SweepCommandOptions extends TableOptions {
   readonly out?: string;
+  readonly dir?: string;
   readonly with: readonly string[];
-  readonly shard: Shard;
-  readonly jobs: number;
+  readonly shard?: Shard;
+  readonly jobs?: number;
   readonly seed: number;
-  readonly columns?: string;
-  readonly json?: boolean;
-  readonly csv?: boolean;
-  readonly quiet?: boolean;
+  readonly slurm?: boolean;
+  readonly tasks?: number;
+  readonly poll: number;
+  readonly dryRun?: boolean;
 }
 
-/** Booleans as they are written in the specification. */
-const CSV = { cast: { boolean: String } };
 /** Signals that end a sweep in order, and the exit codes of programs that they end. */
 const INTERRUPTS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
-/** Columns of the table for people, beside the grid's, unless --columns names others. */
-const SHOWN_COLUMNS = [
-  "elapsedCycles",
-  "flushes",
-  "flushWorkCycles",
-  "flushWaitCycles",
-  "flushStolenCycles",
-  "flushRefillCycles",
-  "purges",
-  "walkCycles",
-];
+const WHOLE: Shard = { part: 1, parts: 1 };
+/** Tasks of an array job, unless --tasks says how many; a point at least is one. */
+const TASKS_DEFAULT = 100;
 
 /**
  * Runs the points of a specification that are not done yet, and prints the table; returns the exit code.
+ * @param sbatchOptions what was given after `--`, for sbatch
  * @throws MmulabError for a specification, results or options that are wrong
  */
-export async function sweep(file: string, options: SweepCommandOptions): Promise<number> {
-  if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
+export async function sweep(
+  file: string,
+  sbatchOptions: readonly string[],
+  options: SweepCommandOptions,
+): Promise<number> {
+  checkTableOptions(options);
+  checkTogether(sbatchOptions, options);
+  if (options.slurm) return sweepOnSlurm(file, sbatchOptions, options);
+  return options.dir === undefined ? sweepIntoFile(file, options) : sweepIntoFolder(file, options.dir, options);
+}
+
+function checkTogether(sbatchOptions: readonly string[], options: SweepCommandOptions): void {
+  const { slurm, dir, out, shard } = options;
+  if (dir !== undefined && (out !== undefined || options.with.length > 0)) {
+    throw new UsageError("--dir keeps results in a folder, --out and --with in files: expected one of them");
+  }
+  if (slurm && (out !== undefined || shard !== undefined)) {
+    throw new UsageError("--slurm makes its parts itself, in a folder (--dir): expected neither --out nor --shard");
+  }
+  if (!slurm && (sbatchOptions.length > 0 || options.tasks !== undefined || options.dryRun)) {
+    throw new UsageError("options of sbatch, --tasks and --dry-run are for --slurm");
+  }
+}
+
+async function sweepIntoFile(file: string, options: SweepCommandOptions): Promise<number> {
   const spec = readSweepSpec(file, options.seed);
-  const points = shardPoints(spec, options.shard);
-  const out = options.out ?? `${file.replace(/\.ya?ml$/i, "")}${shardName(options.shard)}.results.jsonl`;
+  const shard = options.shard ?? WHOLE;
+  const part = shard.parts === 1 ? "" : `.${shard.part}-of-${shard.parts}`;
+  const out = options.out ?? `${withoutEnding(file)}${part}.results.jsonl`;
   checkOutputs(
-    [{ what: "--out", file: out }],
+    [{ what: "--out", file: out }, ...parquetOutput(options)],
     [{ what: "the specification", file }, ...options.with.map((other) => ({ what: "--with", file: other }))],
   );
   const others = options.with.flatMap((other) => readResults(other, spec).points);
   const results = new ResultsFile(out, spec);
-  try {
-    await runPoints(spec, points, results, out, options);
-  } finally {
-    results.close();
-  }
+  await runPoints(spec, shardPoints(spec, shard), results, out, options);
   const all = new Map<number, FinishedPoint>(others.map((each) => [each.point.index, each]));
   for (const [index, each] of results.finished) all.set(index, each);
-  const table = sweepTable(spec, [...all.values()]);
-  print(spec, table, options);
-  const failed = table.rows.filter((row) => row.error !== undefined || row.failure !== undefined).length;
-  if (failed > 0) printError(`mmulab: ${failed} of ${table.rows.length} rows are failures\n`);
-  return failed === 0 ? EXIT_OK : EXIT_DIFFERENCES;
+  return report(spec, [...all.values()], options, options.with.length > 0);
 }
 
-/** Runs the points that are not done yet; a signal ends the process with the finished ones in the file. */
+async function sweepIntoFolder(file: string, folder: string, options: SweepCommandOptions): Promise<number> {
+  checkOutputs(parquetOutput(options), [{ what: "the specification", file }]);
+  const spec = openSweepFolder(folder, file, options.seed);
+  const shard = options.shard ?? WHOLE;
+  const results = new FolderResults(folder, spec, shard);
+  const points = shardPoints(spec, shard);
+  await runPoints(spec, points, results, folder, options);
+  const own = new Set(points.map(({ index }) => index));
+  return report(
+    spec,
+    [...results.finished.values()].filter(({ point }) => own.has(point.index)),
+    options,
+    false,
+  );
+}
+
+async function sweepOnSlurm(
+  file: string,
+  sbatchOptions: readonly string[],
+  options: SweepCommandOptions,
+): Promise<number> {
+  checkOutputs(parquetOutput(options), [{ what: "the specification", file }]);
+  const folder = options.dir ?? `${withoutEnding(file)}.sweep`;
+  const spec = readSweepSpec(file, options.seed);
+  const points = sweepPoints(spec).length;
+  const parts = Math.min(points, options.tasks ?? TASKS_DEFAULT);
+  const job = {
+    name: spec.name,
+    folder,
+    file,
+    firstSeed: options.seed,
+    parts,
+    jobs: options.jobs ?? 1,
+    options: sbatchOptions,
+  };
+  if (options.dryRun) {
+    printOutput(jobScript({ ...job, partsToRun: Array.from({ length: parts }, (_, i) => i + 1) }));
+    return EXIT_OK;
+  }
+  openSweepFolder(folder, file, options.seed);
+  const left = partsToRun(spec, folder, parts);
+  if (left.length > 0) {
+    const number = runningJob(folder) ?? submit({ ...job, partsToRun: left });
+    await followJob(number, spec, folder, points, options);
+  }
+  const { finished } = new FolderReader(folder, spec).content();
+  const code = report(spec, [...finished.values()], options, true);
+  if (finished.size < points) {
+    printError(`mmulab: no task is left; what they said is in ${folder}; the same command submits what is missing\n`);
+  }
+  return code;
+}
+
+/** Shows how far a job is, until it has ended; a signal ends the following, not the job. */
+async function followJob(
+  job: string,
+  spec: SweepSpec,
+  folder: string,
+  points: number,
+  options: SweepCommandOptions,
+): Promise<void> {
+  const progress = startProgress(points, options.quiet === true);
+  if (!options.quiet) printError(`mmulab: job ${job} works on ${folder}\n`);
+  const end = onInterrupt((exitCode) => {
+    progress.clear();
+    printError(`mmulab: job ${job} goes on; the same command follows it again, scancel ${job} ends it\n`);
+    process.exit(exitCode);
+  });
+  try {
+    await follow(job, spec, folder, options.poll, (done, tasks) => progress.update(done, tasks));
+  } finally {
+    progress.clear();
+    end();
+  }
+}
+
+/** Prints the table of a sweep's folder. @param options how it is shown */
+export function mergeFolder(folder: string, options: TableOptions): number {
+  checkTableOptions(options);
+  const spec = sweepOfFolder(folder);
+  return report(spec, [...new FolderReader(folder, spec).content().finished.values()], options, true);
+}
+
+/** Prints the table; ends with 1 where rows are failures, or where all points were asked for and are not there. */
+function report(
+  spec: SweepSpec,
+  finished: readonly FinishedPoint[],
+  options: TableOptions,
+  asksForAll: boolean,
+): number {
+  const table = sweepTable(spec, finished);
+  printSweepTable(spec, table, options);
+  const failed = table.rows.filter((row) => row.error !== undefined || row.failure !== undefined).length;
+  if (failed > 0) printError(`mmulab: ${failed} of ${table.rows.length} rows are failures\n`);
+  const points = sweepPoints(spec).length;
+  const isIncomplete = asksForAll && finished.length < points;
+  if (isIncomplete) printError(`mmulab: ${finished.length} of ${points} points are done\n`);
+  return failed === 0 && !isIncomplete ? EXIT_OK : EXIT_DIFFERENCES;
+}
+
+/** Runs the points that are not done yet; a signal ends the process with the finished ones on the disk. */
 async function runPoints(
   spec: SweepSpec,
   points: readonly SweepPoint[],
-  results: ResultsFile,
-  out: string,
+  results: PointResults,
+  place: string,
   options: SweepCommandOptions,
 ): Promise<void> {
   const progress = startProgress(points.length, options.quiet === true);
   const state = (): string => {
     const done = points.filter(({ index }) => results.finished.has(index)).length;
-    return `${done} of ${points.length} points are in ${out}, the same command goes on`;
+    return `${done} of ${points.length} points are in ${place}, the same command goes on`;
   };
-  const interrupted = (signal: keyof typeof INTERRUPTS): void => {
+  const end = onInterrupt((exitCode) => {
     progress.clear();
     results.close();
     printError(`mmulab: interrupted; ${state()}\n`);
-    process.exit(INTERRUPTS[signal]);
-  };
-  const signals = Object.keys(INTERRUPTS) as (keyof typeof INTERRUPTS)[];
-  for (const signal of signals) process.once(signal, interrupted);
+    process.exit(exitCode);
+  });
+  const jobs = options.jobs ?? availableParallelism();
   try {
-    await runSweep(spec, points, results, options.jobs, (done) => progress.update(done, spec.name));
+    await runSweep(spec, points, results, jobs, (done) => progress.update(done, spec.name));
   } catch (error) {
-    if (error instanceof OutputFileError) throw new OutputFileError(out, error.message, `${error.message}; ${state()}`);
+    if (error instanceof OutputFileError) {
+      throw new OutputFileError(place, error.message, `${error.message}; ${state()}`);
+    }
     throw error;
   } finally {
     progress.clear();
-    for (const signal of signals) process.off(signal, interrupted);
+    results.close();
+    end();
   }
 }
 
-function print(spec: SweepSpec, table: SweepTable, options: SweepCommandOptions): void {
-  const { columns, rows } = table;
-  if (options.json) {
-    printOutput(`${JSON.stringify({ name: spec.name, columns, rows })}\n`);
-  } else if (options.csv) {
-    printOutput(stringify([columns, ...rows.map((row) => columns.map((name) => row[name]))], CSV));
-  } else if (!options.quiet) {
-    const shown = shownColumns(spec, table, options.columns);
-    const cells = rows.map((row) => shown.map((name): Cell => cellOf(row[name])));
-    printOutput(renderTable(shown, cells));
-  }
+/** Calls `action` with the exit code when a signal comes; returns what ends that. */
+function onInterrupt(action: (exitCode: number) => void): () => void {
+  const handlers = Object.entries(INTERRUPTS).map(([signal, exitCode]) => ({
+    signal,
+    handler: () => action(exitCode),
+  }));
+  for (const { signal, handler } of handlers) process.once(signal, handler);
+  return () => {
+    for (const { signal, handler } of handlers) process.off(signal, handler);
+  };
 }
 
-function shownColumns(spec: SweepSpec, { columns }: SweepTable, chosen: string | undefined): readonly string[] {
-  const own = [...spec.grid.map(({ name }) => name), "seed"];
-  if (chosen !== undefined) {
-    const names = chosen.split(",");
-    const unknown = names.find((name) => !columns.includes(name));
-    if (unknown !== undefined) throw new UsageError(`no column ${unknown}; there are ${columns.join(", ")}`);
-    return [...own, ...names.filter((name) => !own.includes(name))];
-  }
-  if (spec.kind === "experiment") return columns;
-  return columns.filter((name) => own.includes(name) || SHOWN_COLUMNS.includes(name) || name === "error");
+function withoutEnding(file: string): string {
+  return file.replace(/\.ya?ml$/i, "");
 }
 
-function cellOf(value: number | string | boolean | undefined): Cell {
-  if (typeof value === "number") return Number.isInteger(value) ? value : Math.round(value * 100) / 100;
-  return value === undefined ? "" : String(value);
-}
-
-function shardName({ part, parts }: Shard): string {
-  return parts === 1 ? "" : `.${part}-of-${parts}`;
+function parquetOutput({ parquet }: TableOptions): { readonly what: string; readonly file: string }[] {
+  return parquet === undefined ? [] : [{ what: "--parquet", file: parquet }];
 }

@@ -1,5 +1,4 @@
 /** `mmulab sweep`: a grid of runs on all cores. */
-import { availableParallelism } from "node:os";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { optionParser } from "../command-line/option-values.ts";
 import { wholeNumber } from "../input/values.ts";
@@ -23,33 +22,59 @@ ipi_mode. For experiments, preset, the experiment's own parameters, and those se
 file that ends in .json, and a column may be any figure by its name: tlbs.2.ways, kernel.callCycles (mmulab presets NAME).
 
 Each point goes to --out the moment it is done. A sweep that was interrupted goes on where it stopped when the same command
-is given again. --shard 2/3 runs the second third of the points; --with adds the results of other shards to the table.
+is given again. The table has every table of an experiment; the column "table" says which one a row is of.
 
-Exit code: 0 all points were run, 1 some failed (column error), 2 the specification, an option or the file of results is
-wrong, or cannot be written; 129, 130, 143 interrupted (SIGHUP, Ctrl-C, SIGTERM).
+On several machines: --shard 2/3 runs the second of three parts of about equal size; points are dealt out by a hash of their
+values. --with adds the results of other shards to the table. With --dir, results go into a folder that all machines see, a file
+for each attempt at a part; sweep status and sweep merge read it.
+
+On a cluster: --slurm submits an array job with --tasks parts, follows it, and prints the table of all. What comes after -- goes
+to sbatch. Tasks that were queued again go on with what is left; the same command follows a job that still runs, or submits what
+is missing. --dry-run prints the script.
+
+Exit code: 0 all points were run, 1 some failed (column error) or are missing, 2 the specification, an option or the file of
+results is wrong, or cannot be written; 129, 130, 143 interrupted (SIGHUP, Ctrl-C, SIGTERM).
+
+Examples:
+  $ mmulab sweep sweep.yaml --csv > results.csv
+  $ mmulab sweep sweep.yaml --parquet results.parquet --quiet
+  $ mmulab sweep sweep.yaml --slurm --tasks 64 -- --partition=short --time=30 --mem=2G
+  $ mmulab sweep status sweep.sweep
+  $ mmulab sweep merge sweep.sweep --csv > results.csv`;
+
+const MERGE_HELP = `
+Exit code: 0 all points are there, 1 some are missing or failed, 2 the folder is not one of a sweep, or damaged.
 
 Example:
-  $ mmulab sweep sweep.yaml --csv > results.csv`;
+  $ mmulab sweep merge sweep.sweep --parquet results.parquet`;
+
+const STATUS_HELP = `
+Exit code: 0 all points are done, 1 some are not, 2 the folder is not one of a sweep, or damaged.
+
+Example:
+  $ mmulab sweep status sweep.sweep`;
+
+const TASKS_MAX = 10_000;
 
 /** Adds the command; `exit` takes its exit code. */
 export function addSweepCommand(program: Command, exit: (code: number) => void): void {
-  program
+  const command = program
     .command("sweep")
-    .description("Run a workload or an experiment for every combination of parameters, on all cores.")
+    .description("Run a workload or an experiment for every combination of parameters, on all cores or on a cluster.")
     .argument("<spec>", "the specification, YAML")
+    .argument("[sbatch...]", "options of sbatch, after --")
     .option("--out <file>", "where results are kept (default: beside the specification, .results.jsonl)")
-    .addOption(
-      new Option("--shard <k/n>", "run only part k of n").argParser(parseShard).default({ part: 1, parts: 1 }, "1/1"),
-    )
+    .option("--dir <folder>", "keep results in a folder that several processes work on")
+    .addOption(new Option("--shard <k/n>", "run only part k of n").argParser(parseShard))
     .addOption(
       new Option("--with <file>", "results of another shard for the table; may be repeated")
         .argParser(collect)
         .default([], "none"),
     )
-    .addOption(
-      new Option("--jobs <number>", "threads")
-        .argParser(optionParser(wholeNumber(1, 1024)))
-        .default(availableParallelism(), "all cores"),
+    .option(
+      "--jobs <number>",
+      "threads (default: all cores; with --slurm 1 a task)",
+      optionParser(wholeNumber(1, 1024)),
     )
     .option(
       "--seed <number>",
@@ -57,16 +82,52 @@ export function addSweepCommand(program: Command, exit: (code: number) => void):
       optionParser(wholeNumber(0, 2 ** 31)),
       1,
     )
+    .option("--slurm", "run as an array job of Slurm, in the folder --dir (default: beside the specification, .sweep)")
+    .option(
+      "--tasks <number>",
+      "parts of the array job (default: one a point, at most 100)",
+      optionParser(wholeNumber(1, TASKS_MAX)),
+    )
+    .option("--poll <seconds>", "how often Slurm is asked", optionParser(wholeNumber(1, 3600)), 5)
+    .option("--dry-run", "print the script of the array job and stop");
+  addTableOptions(command)
+    .addHelpText("after", HELP)
+    .action(async (file: string, sbatch: readonly string[], options: SweepCommandOptions) => {
+      // Loaded by those who use it: 60 ms, most of them its reader of YAML.
+      const { sweep } = await import("./sweep-action.ts");
+      exit(await sweep(file, sbatch, options));
+    });
+  addTableOptions(
+    command
+      .command("merge")
+      .description("Print the table of a sweep whose results are in a folder (--dir, --slurm).")
+      .argument("<folder>", "the folder"),
+  )
+    .addHelpText("after", MERGE_HELP)
+    .action(async (folder: string, _: unknown, merge: Command) => {
+      const { mergeFolder } = await import("./sweep-action.ts");
+      exit(mergeFolder(folder, merge.optsWithGlobals()));
+    });
+  command
+    .command("status")
+    .description("Say how far a sweep is whose results are in a folder (--dir, --slurm).")
+    .argument("<folder>", "the folder")
+    .option("--json", "print one JSON object")
+    .addHelpText("after", STATUS_HELP)
+    .action(async (folder: string, _: unknown, status: Command) => {
+      const { statusOfFolder } = await import("./sweep-status.ts");
+      exit(statusOfFolder(folder, status.optsWithGlobals()));
+    });
+}
+
+/** Options on how the table is shown. */
+function addTableOptions(command: Command): Command {
+  return command
     .option("--columns <names>", "columns of the table, separated by commas")
     .option("--csv", "print the table as CSV, all columns")
     .option("--json", "print the table as one JSON object, all columns")
-    .option("--quiet", "print nothing but errors (and what --json or --csv ask for)")
-    .addHelpText("after", HELP)
-    .action(async (file: string, options: SweepCommandOptions) => {
-      // Loaded by those who use it: 60 ms, most of them its reader of YAML.
-      const { sweep } = await import("./sweep-action.ts");
-      exit(await sweep(file, options));
-    });
+    .option("--parquet <file>", "write the table to a Parquet file as well")
+    .option("--quiet", "print nothing but errors (and what --json or --csv ask for)");
 }
 
 function parseShard(text: string): Shard {

@@ -39,6 +39,16 @@ export function lockFile(file: string, use: string): () => void {
   throw new OutputFileError(file, reason, `${file}: ${reason}`);
 }
 
+/** Whether a process holds the lock on `file`; one on another host counts as alive. */
+export function isLocked(file: string): boolean {
+  try {
+    const held = readHolder(`${realpathSync(file)}.lock`);
+    return held?.holder != null && isAlive(held.holder);
+  } catch {
+    return false;
+  }
+}
+
 /** Creates the lock with its whole text at once; false when there is one. */
 function createWhole(lock: string, text: string): boolean {
   const own = `${lock}.${process.pid}`;

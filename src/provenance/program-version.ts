@@ -13,7 +13,7 @@ export interface ProgramVersion {
 
 /** What `npm run build` writes beside the built files. */
 export const BUILD_FILE = new URL("../../build.json", import.meta.url);
-/** The same file, where the sources themselves run. */
+/** Where that file is when the sources themselves run. */
 const BUILD_FILE_OF_SOURCES = new URL("../../dist/build.json", import.meta.url);
 
 let known: ProgramVersion | null = null;

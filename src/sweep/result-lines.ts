@@ -11,32 +11,33 @@ export interface FinishedPoint {
 }
 
 const FORMAT = "mmulab sweep";
-const VERSION = 2;
+const VERSION = 3;
 const CHECKSUM_DIGITS = 16;
 const CHECKSUM = /^(.*),"sum":"([0-9a-f]{16})"\}$/s;
 
 const CELL = z.union([z.number(), z.string(), z.boolean()]);
+const TABLE = z.object({ name: z.string(), rows: z.array(z.record(z.string(), z.union([z.number(), z.string()]))) });
 const LINE = z.object({
   point: z.object({ index: z.number(), values: z.record(z.string(), CELL), seed: z.number() }),
-  result: z.union([
-    z.object({ rows: z.array(z.record(z.string(), z.union([z.number(), z.string()]))) }),
-    z.object({ error: z.string() }),
-  ]),
+  result: z.union([z.object({ tables: z.array(TABLE) }), z.object({ error: z.string() })]),
 });
 
 /** The first line of a file of results of `spec`, without its newline. */
-export function headerLine({ key, name }: SweepSpec): string {
-  return JSON.stringify({ format: FORMAT, version: VERSION, key, name });
+export function headerLine({ key, name, program }: SweepSpec): string {
+  return JSON.stringify({ format: FORMAT, version: VERSION, key, name, program });
 }
 
 /** Why a first line is not that of `spec`'s results, or null. */
 export function headerProblem(line: string, spec: SweepSpec): string | null {
-  const header = parsed(line) as { format?: unknown; version?: unknown; key?: unknown } | null;
+  const header = parsed(line) as Partial<Record<"format" | "version" | "key" | "program", unknown>> | null;
   if (header?.format !== FORMAT) return "is not a file of sweep results; choose another --out";
   if (header.version !== VERSION) {
     return `holds results in version ${String(header.version)} of the format, this program reads version ${VERSION}; choose another --out`;
   }
-  return header.key === spec.key ? null : "holds results of another sweep; choose another --out, or remove it";
+  if (header.key === spec.key) return null;
+  return header.program === spec.program
+    ? "holds results of another sweep; choose another --out, or remove it"
+    : `holds results of mmulab ${header.program}, this is ${spec.program}; choose another --out, or remove it`;
 }
 
 /** The line of a point, without its newline. */

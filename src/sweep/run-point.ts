@@ -15,13 +15,23 @@ import { SETTING_COLUMNS, type SweepPoint, type SweepSpec, settingsOf } from "./
 /** Numbers and words by column. */
 export type ResultRow = Readonly<Record<string, number | string>>;
 
+/** The name of the table that a workload gives. */
+const WORKLOAD_TABLE = "run";
 const DEFAULT_OPERATIONS = 20_000;
 /** Columns of a grid that are not parameters of the workload itself. */
 const MACHINE: readonly string[] = ["cpus", "memory", "preset", "operations", ...Object.keys(SETTING_COLUMNS)];
 
-/** Runs a point; its rows, one for a workload, those of its first table for an experiment. */
-export function runPoint(spec: Pick<SweepSpec, "kind" | "name">, point: SweepPoint): ResultRow[] {
-  return spec.kind === "workload" ? [runWorkloadPoint(spec.name, point)] : runExperimentPoint(spec.name, point);
+/** Rows of one kind: all have the same columns. */
+export interface PointTable {
+  /** What the experiment calls it; `run` for a workload's only one. */
+  readonly name: string;
+  readonly rows: readonly ResultRow[];
+}
+
+/** Runs a point; its tables: one of one row for a workload, all that an experiment has. */
+export function runPoint(spec: Pick<SweepSpec, "kind" | "name">, point: SweepPoint): PointTable[] {
+  if (spec.kind === "experiment") return runExperimentPoint(spec.name, point);
+  return [{ name: WORKLOAD_TABLE, rows: [runWorkloadPoint(spec.name, point)] }];
 }
 
 function runWorkloadPoint(name: string, point: SweepPoint): ResultRow {
@@ -76,7 +86,7 @@ function failureOf(report: RunReport): { failure?: string } {
   return report.kernelWarnings > 0 ? { failure: warningSummary(report.kernelWarnings) } : {};
 }
 
-function runExperimentPoint(name: string, point: SweepPoint): ResultRow[] {
+function runExperimentPoint(name: string, point: SweepPoint): PointTable[] {
   const experiment = EXPERIMENTS.find((each) => each.name === name);
   if (experiment === undefined) throw new Error(`no experiment ${name}`);
   const { preset: _, ...given } = point.values;
@@ -85,8 +95,10 @@ function runExperimentPoint(name: string, point: SweepPoint): ResultRow[] {
   const texts = Object.fromEntries(own.map(([key, value]) => [key, String(value)]));
   const settings = { ...settingsOf(given), figures };
   const result = runExperiment(experiment, figures.preset, point.seed, texts, undefined, settings);
-  const [table] = result.tables;
-  return table.rows.map((row) => Object.fromEntries(table.columns.map(({ key }, i) => [key, row[i]])));
+  return result.tables.map((table) => ({
+    name: table.name,
+    rows: table.rows.map((row) => Object.fromEntries(table.columns.map(({ key }, i) => [key, row[i]]))),
+  }));
 }
 
 function numbersOf(values: Readonly<Record<string, unknown>>): Record<string, number> {

@@ -13,6 +13,7 @@ import {
 } from "../input/errors.ts";
 import { ParameterReader } from "../input/parameter-reader.ts";
 import { parseParameters } from "../input/parameters.ts";
+import { versionText } from "../provenance/program-version.ts";
 import { COMMAND_CPUS_MAX, parseMemorySize } from "../settings/machine-limits.ts";
 import { type MachineSettings, readSettings, type SettingName } from "../settings/machine-settings.ts";
 
@@ -27,7 +28,9 @@ export interface SweepSpec {
   /** Values by parameter, in the order of the file; the last varies fastest. */
   readonly grid: readonly { readonly name: string; readonly values: readonly GridValue[] }[];
   readonly seeds: readonly number[];
-  /** Identifies the sweep: the same for the same grid. */
+  /** The program that ran its points, with its version. */
+  readonly program: string;
+  /** Identifies the sweep: the same for the same grid, run by the same version of the program. */
   readonly key: string;
 }
 
@@ -82,7 +85,17 @@ export function settingsOf(values: Readonly<Record<string, GridValue>>): Machine
  * @throws InputFileError when it cannot be read or something in it is wrong, with its line where that is known
  */
 export function readSweepSpec(file: string, firstSeed = 1): SweepSpec {
-  return checked(file, readSpecText(file, readSmallText(file, SPEC_BYTES_MAX)), firstSeed);
+  return parseSweepSpec(file, readSmallText(file, SPEC_BYTES_MAX), firstSeed);
+}
+
+/**
+ * A sweep from its text.
+ * @param file its name, for messages
+ * @param program the version of the program that runs it, or that has run it
+ * @throws InputFileError when something in it is wrong, with its line where that is known
+ */
+export function parseSweepSpec(file: string, text: string, firstSeed: number, program = versionText()): SweepSpec {
+  return checked(file, readSpecText(file, text), firstSeed, program);
 }
 
 /** All points of a sweep, in order. */
@@ -104,7 +117,7 @@ export function sweepPoints(spec: SweepSpec): SweepPoint[] {
   return points;
 }
 
-function checked(file: string, text: SpecText, firstSeed: number): SweepSpec {
+function checked(file: string, text: SpecText, firstSeed: number, program: string): SweepSpec {
   const { workload, experiment, seeds } = text;
   if (workload !== undefined && experiment !== undefined) {
     throw inputErrorAt(experiment.at, "expected either workload or experiment, not both");
@@ -119,6 +132,7 @@ function checked(file: string, text: SpecText, firstSeed: number): SweepSpec {
     name: subject.value,
     grid: text.grid.map(({ name, values }) => ({ name, values: values.map(({ value }) => value) })),
     seeds: seedsOf(seeds, firstSeed),
+    program,
   } as const;
   const points = spec.grid.reduce((product, { values }) => product * values.length, spec.seeds.length);
   if (points > POINTS_MAX) {

@@ -1,6 +1,6 @@
 /** Running the points of a sweep on all cores. */
+import { createHash } from "node:crypto";
 import type { FinishedPoint } from "./result-lines.ts";
-import type { ResultsFile } from "./results-file.ts";
 import { type SweepPoint, type SweepSpec, sweepPoints } from "./spec.ts";
 import type { SweepTask, SweepTaskResult } from "./worker.ts";
 
@@ -10,9 +10,36 @@ export interface Shard {
   readonly parts: number;
 }
 
-/** The points of a shard: every `parts`-th. */
-export function shardPoints(spec: SweepSpec, shard: Shard): SweepPoint[] {
-  return sweepPoints(spec).filter(({ index }) => index % shard.parts === shard.part - 1);
+/** The column that says which table of an experiment a row is of. */
+const TABLE_COLUMN = "table";
+
+/**
+ * The points of a shard, in the order of the grid. Points are dealt out in the order of a hash of their values: what is slow in a
+ * grid (large machines) follows its columns, and every `parts`-th point would give it all to one shard.
+ */
+export function shardPoints(spec: SweepSpec, { part, parts }: Shard): SweepPoint[] {
+  return sweepPoints(spec)
+    .map((point) => ({ point, hash: hashOf(point) }))
+    .sort((a, b) => (a.hash < b.hash ? -1 : 1))
+    .filter((_, place) => place % parts === part - 1)
+    .map(({ point }) => point)
+    .sort((a, b) => a.index - b.index);
+}
+
+function hashOf({ values, seed }: SweepPoint): string {
+  return createHash("sha256")
+    .update(JSON.stringify([values, seed]))
+    .digest("hex");
+}
+
+/** Where results go: a file, or a folder that several processes work on. */
+export interface PointResults {
+  /** Points that are done, by index. */
+  readonly finished: ReadonlyMap<number, FinishedPoint>;
+  /** Adds a point; it is on the disk when this returns. @throws OutputFileError when it cannot be written */
+  add(finished: FinishedPoint): void;
+  /** Lets other processes add. May be called twice. */
+  close(): void;
 }
 
 /**
@@ -22,7 +49,7 @@ export function shardPoints(spec: SweepSpec, shard: Shard): SweepPoint[] {
 export async function runSweep(
   spec: SweepSpec,
   points: readonly SweepPoint[],
-  results: ResultsFile,
+  results: PointResults,
   jobs: number,
   onDone: (done: number) => void,
 ): Promise<void> {
@@ -49,24 +76,48 @@ export async function runSweep(
   }
 }
 
-/** A table of results: columns, and rows in the order of the points. */
+/** A row of a table of results: numbers, words and truth values by column. */
+export type SweepRow = Readonly<Record<string, number | string | boolean>>;
+
+/** A flat table of results: columns, and rows in the order of the points. A row lacks the columns that its kind does not have. */
 export interface SweepTable {
   readonly columns: readonly string[];
-  readonly rows: readonly Readonly<Record<string, number | string | boolean>>[];
+  readonly rows: readonly SweepRow[];
 }
 
-/** One table of all points: the grid's values and the seed first, then what was measured. */
+/**
+ * One table of all points: the grid's values and the seed first, for experiments the name of the table that a row is of
+ * (column `table`), then what was measured.
+ */
 export function sweepTable(spec: SweepSpec, finished: readonly FinishedPoint[]): SweepTable {
   const rows = [...finished]
     .sort((a, b) => a.point.index - b.point.index)
-    .flatMap(({ point, result }) => {
+    .flatMap(({ point, result }): SweepRow[] => {
       const own = { ...point.values, seed: point.seed };
       if ("error" in result) return [{ ...own, error: result.error }];
-      // A list of an experiment's parameter gives rows that have the single value in a column of the same name.
-      return result.rows.map((row) => ({ ...own, ...row }));
+      return result.tables.flatMap(({ name, rows: measured }) => {
+        const kind = spec.kind === "experiment" ? { [TABLE_COLUMN]: name } : {};
+        // A list of an experiment's parameter gives rows that have the single value in a column of the same name.
+        return measured.map((row) => ({ ...own, ...kind, ...row }));
+      });
     });
-  const grid = spec.grid.map(({ name }) => name);
+  const first = [...spec.grid.map(({ name }) => name), "seed", ...(spec.kind === "experiment" ? [TABLE_COLUMN] : [])];
   const measured = new Set(rows.flatMap((row) => Object.keys(row)));
-  for (const name of [...grid, "seed"]) measured.delete(name);
-  return { columns: [...grid, "seed", ...measured], rows };
+  for (const name of first) measured.delete(name);
+  return { columns: [...first, ...measured], rows };
+}
+
+/** The tables that a flat one is made of, by name, each with its own columns in their order; what failed comes first. */
+export function tablesByName({ rows }: SweepTable): ReadonlyMap<string, SweepTable> {
+  const nameOf = (row: SweepRow): string => String(row[TABLE_COLUMN] ?? "");
+  const failures = rows.filter((row) => nameOf(row) === "");
+  const names = new Set([...failures, ...rows].map(nameOf));
+  return new Map(
+    [...names].map((name) => {
+      const own = rows.filter((row) => nameOf(row) === name);
+      const columns = new Set(own.flatMap((row) => Object.keys(row)));
+      columns.delete(TABLE_COLUMN);
+      return [name, { columns: [...columns], rows: own }];
+    }),
+  );
 }

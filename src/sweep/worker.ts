@@ -1,7 +1,7 @@
 /** What each thread of the worker pool runs: one point at a time. */
 
 import { MmulabError } from "../../arch/isa/errors.ts";
-import { type ResultRow, runPoint } from "./run-point.ts";
+import { type PointTable, runPoint } from "./run-point.ts";
 import type { SweepPoint, SweepSpec } from "./spec.ts";
 
 /** A task of the pool. */
@@ -10,13 +10,13 @@ export interface SweepTask {
   readonly point: SweepPoint;
 }
 
-/** Rows of the point, or why there are none: what no machine or workload can do. */
-export type SweepTaskResult = { readonly rows: readonly ResultRow[] } | { readonly error: string };
+/** Tables of the point, or why there are none: what no machine or workload can do. */
+export type SweepTaskResult = { readonly tables: readonly PointTable[] } | { readonly error: string };
 
 /** Runs a task. */
 export default function run({ spec, point }: SweepTask): SweepTaskResult {
   try {
-    return { rows: runPoint(spec, point) };
+    return { tables: runPoint(spec, point) };
   } catch (error) {
     // A RangeError: this computer has no room for the arrays of so large a machine.
     if (error instanceof MmulabError || error instanceof RangeError) return { error: error.message };

@@ -36,7 +36,9 @@ const spec = readSweepSpec(folder.write("grid.yaml", GRID));
 const [first, second] = sweepPoints(spec);
 const RESULTS = [
   headerLine(spec),
-  ...[first, second].map((point) => resultLine({ point, result: { rows: [{ n: 1 }] } }, spec)),
+  ...[first, second].map((point) =>
+    resultLine({ point, result: { tables: [{ name: "run", rows: [{ n: 1 }] }] } }, spec),
+  ),
   "",
 ];
 const RECORDING = recordOwnKernel({ seed: 4, cpus: 2, callsBefore: 60, calls: 12, migrates: true }).join("\n");

@@ -28,7 +28,7 @@ const other = readSweepSpec(
   write("other.yaml", "workload: mixed\nseeds: 3\ngrid:\n  cpus: [1, 2]\n  operations: 31\n"),
 );
 const lineOf = (index: number, of = spec): string =>
-  resultLine({ point: points[index], result: { rows: [{ purges: index }] } }, of);
+  resultLine({ point: points[index], result: { tables: [{ name: "run", rows: [{ purges: index }] }] } }, of);
 const header = headerLine(spec);
 let files = 0;
 const fileOf = (...lines: string[]): string => write(`results-${files++}.jsonl`, lines.join("\n"));
@@ -52,18 +52,18 @@ describe("a file of results", () => {
       ],
       [[header, lineOf(1, other), ""], /^:2: was changed, damaged, or is of another sweep/],
       [[header, good, lineOf(2), good, ""], /^:4: is a second result of point 1$/],
-      [[header, JSON.stringify({ point: points[0], result: { rows: [] } }), ""], /^:2: is no result of a sweep$/],
+      [[header, JSON.stringify({ point: points[0], result: { tables: [] } }), ""], /^:2: is no result of a sweep$/],
       [[header, "", good, ""], /^:2: is no result of a sweep$/],
       [
-        [header, resultLine({ point: { ...points[0], index: 6 }, result: { rows: [] } }, spec), ""],
+        [header, resultLine({ point: { ...points[0], index: 6 }, result: { tables: [] } }, spec), ""],
         /^:2: .*point that the grid does not have \(index 6\)$/,
       ],
       [
-        [header, resultLine({ point: { ...points[0], seed: 9 }, result: { rows: [] } }, spec), ""],
+        [header, resultLine({ point: { ...points[0], seed: 9 }, result: { tables: [] } }, spec), ""],
         /^:2: .*point that the grid does not have/,
       ],
       [
-        [header, resultLine({ point: { ...points[0], index: -1 }, result: { rows: [] } }, spec), ""],
+        [header, resultLine({ point: { ...points[0], index: -1 }, result: { tables: [] } }, spec), ""],
         /^:2: .*point that the grid does not have/,
       ],
       [[headerLine(other), ""], /^:1: holds results of another sweep/],

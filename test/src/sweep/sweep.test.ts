@@ -137,7 +137,7 @@ describe("mmulab sweep", () => {
     const expected = sweepPoints(read).map((point) => ({
       ...point.values,
       seed: point.seed,
-      ...runPoint(read, point)[0],
+      ...runPoint(read, point)[0].rows[0],
     }));
     expect(rows).toEqual(expected);
     expect(new Set(rows.map((row: { purges: number }) => row.purges)).size).toBeGreaterThan(1);
@@ -159,7 +159,7 @@ describe("mmulab sweep", () => {
     const marked = lines.map((line) => {
       if (!isFirst(line)) return line;
       const { point, result } = JSON.parse(line);
-      result.rows[0].purges = 123456;
+      result.tables[0].rows[0].purges = 123456;
       return resultLine({ point, result }, read);
     });
     writeFileSync(out, `${marked.join("\n")}\n`);

@@ -1,0 +1,91 @@
+/** The table of a sweep: for people, as CSV, as JSON, as a Parquet file. */
+import { stringify } from "csv-stringify/sync";
+import { UsageError } from "../command-line/errors.ts";
+import { printOutput } from "../command-line/standard-streams.ts";
+import { writeParquetTable } from "../output/parquet-table.ts";
+import { type Cell, renderTable } from "../report/tables.ts";
+import type { SweepSpec } from "../sweep/spec.ts";
+import { type SweepRow, type SweepTable, tablesByName } from "../sweep/sweep.ts";
+
+/** Options that say how the table is shown. */
+export interface TableOptions {
+  readonly columns?: string;
+  readonly json?: boolean;
+  readonly csv?: boolean;
+  readonly parquet?: string;
+  readonly quiet?: boolean;
+}
+
+/** Booleans as they are written in the specification. */
+const CSV = { cast: { boolean: String } };
+/** Columns of the table for people, beside the grid's, unless --columns names others. */
+const SHOWN_COLUMNS = [
+  "elapsedCycles",
+  "flushes",
+  "flushWorkCycles",
+  "flushWaitCycles",
+  "flushStolenCycles",
+  "flushRefillCycles",
+  "purges",
+  "walkCycles",
+];
+
+/** Refuses options that do not go together. @throws UsageError */
+export function checkTableOptions({ json, csv }: TableOptions): void {
+  if (json && csv) throw new UsageError("--json and --csv: expected one of them");
+}
+
+/** Prints the table of a sweep, and writes the files that were asked for. @throws UsageError for a column that it does not have */
+export function printSweepTable(spec: SweepSpec, table: SweepTable, options: TableOptions): void {
+  const { columns, rows } = table;
+  if (options.json) {
+    printOutput(`${JSON.stringify({ name: spec.name, program: spec.program, columns, rows })}\n`);
+  } else if (options.csv) {
+    printOutput(stringify([columns, ...rows.map((row) => columns.map((name) => row[name]))], CSV));
+  } else if (!options.quiet) {
+    printOutput(textOf(spec, table, options.columns));
+  }
+  if (options.parquet !== undefined) {
+    const metadata = { mmulab: JSON.stringify({ sweep: spec.name, program: spec.program, key: spec.key }) };
+    writeParquetTable(options.parquet, columns, rows, metadata);
+  }
+}
+
+function textOf(spec: SweepSpec, table: SweepTable, chosen: string | undefined): string {
+  const names = chosen?.split(",");
+  const unknown = names?.find((name) => !table.columns.includes(name));
+  if (unknown !== undefined) throw new UsageError(`no column ${unknown}; there are ${table.columns.join(", ")}`);
+  const parts = spec.kind === "workload" ? new Map([["", table]]) : tablesByName(table);
+  return [...parts]
+    .map(([name, part]) => {
+      const shown = shownColumns(spec, part, names);
+      const heading = name === "" ? "" : `${name}\n`;
+      return (
+        heading +
+        renderTable(
+          shown,
+          part.rows.map((row) => cellsOf(row, shown)),
+        )
+      );
+    })
+    .join("\n");
+}
+
+function shownColumns(
+  spec: SweepSpec,
+  { columns }: SweepTable,
+  chosen: readonly string[] | undefined,
+): readonly string[] {
+  const own = [...spec.grid.map(({ name }) => name), "seed"];
+  if (chosen !== undefined) return [...own, ...chosen.filter((name) => !own.includes(name) && columns.includes(name))];
+  if (spec.kind === "experiment") return columns;
+  return columns.filter((name) => own.includes(name) || SHOWN_COLUMNS.includes(name) || name === "error");
+}
+
+function cellsOf(row: SweepRow, columns: readonly string[]): Cell[] {
+  return columns.map((name) => {
+    const value = row[name];
+    if (typeof value === "number") return Number.isInteger(value) ? value : Math.round(value * 100) / 100;
+    return value === undefined ? "" : String(value);
+  });
+}
