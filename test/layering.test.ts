@@ -114,6 +114,7 @@ const ENTRIES = [
   "src/kernel.ts",
   "src/cli.ts",
   "src/sweep/worker.ts",
+  "src/provenance/write-build.ts",
   "src/view/page/main.tsx",
   "src/view/page/worker.ts",
   "src/explore/worker.ts",
