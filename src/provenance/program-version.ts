@@ -19,7 +19,7 @@ const BUILD_FILE_OF_SOURCES = new URL("../../dist/build.json", import.meta.url);
 let known: ProgramVersion | null = null;
 
 /** The program that runs. */
-export function programVersion(): ProgramVersion {
+function programVersion(): ProgramVersion {
   known ??= { version: packageVersion(), ...readBuild() };
   return known;
 }

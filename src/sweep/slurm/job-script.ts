@@ -21,7 +21,7 @@ export interface ArrayJob {
 }
 
 /** Where tasks write what they have to say: `%A` is the job's number, `%a` the task's. */
-export const LOG_PATTERN = "slurm-%A_%a.log";
+const LOG_PATTERN = "slurm-%A_%a.log";
 
 /**
  * The script, for `sbatch`'s standard input. A task replaces its shell by the program, so that the signals of `scancel`, of
