@@ -138,7 +138,7 @@ export {
   type NamedFigure,
   withFigure,
 } from "./presets/named-figures.ts";
-export type { CostProfile, CpuFeatures, Preset, TlbPreset } from "./presets/preset.ts";
+export type { CostProfile, CpuFeatures, DataCachePreset, Preset, TlbPreset } from "./presets/preset.ts";
 export { checkPreset, parsePreset } from "./presets/preset-schema.ts";
 export {
   ACTION_GO_ON,

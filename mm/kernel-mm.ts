@@ -26,8 +26,8 @@ import { DEFAULT_KERNEL_VERSION } from "./versions/kernel-versions.ts";
 
 /** Bytes that the entries of one line map: eight pages. */
 const ENTRY_LINE_BYTES = 8 * PAGE_SIZE;
-/** Lines of entries of the kernel's page tables: those of 2 GiB, beyond which addresses share them. */
-const ENTRY_LINES = 2 ** 16;
+/** Lines of entries of the kernel's page tables at most: those of 2 GiB, beyond which addresses share them. */
+const ENTRY_LINES_MAX = 2 ** 16;
 
 /** What a {@link KernelMm} is made of. */
 export interface KernelMmParts {
@@ -103,7 +103,7 @@ export class KernelMm {
     if (this.version.blocks.aliasesScan === "free lists") this.flushing.unflushed = new UnflushedRanges();
     this.bugs = bugsOn(parts.bugs ?? []);
     this.flushing.smp.acknowledgesEarly = this.bugs.earlyAcknowledgement;
-    this.entryLines = new LineTable(this.loop.lines, ENTRY_LINES);
+    this.entryLines = new LineTable(this.loop.lines, entryLines(machine));
     const zones = this.loop.lines.make(this.pages.zones.length);
     // `zone->lock` with the free lists that it guards.
     this.pages.onZone = (zone, pages) => this.loop.lines.occupy(zones + zone, pages * costs.pages.buddyCycles);
@@ -153,4 +153,9 @@ export class KernelMm {
 /** How a version of the kernel flushes kernel addresses on a machine unless something else is asked for. */
 function defaultFlushPolicy({ features }: Machine, version: KernelVersion): FlushPolicy {
   return version.usesInvlpgb && features.invlpgb ? INVLPGB_POLICY : IPI_POLICY;
+}
+
+/** So many lines that their entries map as much as the machine has memory, a power of two. */
+function entryLines({ memory }: Machine): number {
+  return Math.min(ENTRY_LINES_MAX, 2 ** Math.ceil(Math.log2(memory.sizeBytes / ENTRY_LINE_BYTES)));
 }

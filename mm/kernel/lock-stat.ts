@@ -105,6 +105,11 @@ interface LockClasses {
 
 const classesOf = new WeakMap<EventLoop, LockClasses>();
 
+/** All classes of a machine's locks: an object that stays the same as long as the machine. */
+export function lockClassesOf(loop: EventLoop): object {
+  return classesFor(loop);
+}
+
 function classesFor(loop: EventLoop): LockClasses {
   let classes = classesOf.get(loop);
   if (classes === undefined) {

@@ -3,7 +3,7 @@
  * holds the lock that guards it, and that locks are always taken in one order. All locks of one name are one class, so
  * an inversion is found as soon as both orders have been seen, whether or not they met. Nothing here costs emulated time.
  */
-import type { EventLoop } from "../../arch/time/event-loop.ts";
+import type { EventLoop, Thread } from "../../arch/time/event-loop.ts";
 import type { KernelLog } from "../lib/kernel-log.ts";
 import { currentComm } from "./current-comm.ts";
 import type { Lock } from "./lock.ts";
@@ -46,9 +46,6 @@ interface Dependency {
   readonly thread: string;
 }
 
-/** In place of a thread for what runs in none: an interrupt handler, or code outside the emulated kernel. */
-const NO_THREAD = {};
-
 /** The checks of one machine. */
 export class Lockdep implements LockWatcher {
   /** What was found, oldest first; each place and each pair of locks once. */
@@ -63,7 +60,9 @@ export class Lockdep implements LockWatcher {
 
   private readonly loop: EventLoop;
   private readonly log: KernelLog;
-  private readonly held = new WeakMap<object, WatchedLock[]>();
+  private readonly heldBy = new WeakMap<Thread, WatchedLock[]>();
+  /** Locks held by what runs in no thread: an interrupt handler, or code outside the emulated kernel. */
+  private readonly heldByNoThread: WatchedLock[] = [];
   /** By class: the classes of locks that were taken while one of it was held, and by whom first. */
   private readonly takenUnder = new Map<string, Map<string, Dependency>>();
   private readonly asserted = new Set<string>();
@@ -89,7 +88,7 @@ export class Lockdep implements LockWatcher {
 
   /** The locks that the current thread holds, the one taken first in front (`lockdep_print_held_locks`). */
   heldLocks(): readonly WatchedLock[] {
-    return this.held.get(this.loop.currentThread ?? NO_THREAD) ?? [];
+    return this.held();
   }
 
   acquiring(lock: WatchedLock): void {
@@ -110,20 +109,28 @@ export class Lockdep implements LockWatcher {
 
   lockAcquire(lock: WatchedLock): void {
     this.acquiring(lock);
-    const thread = this.loop.currentThread ?? NO_THREAD;
-    const held = this.held.get(thread);
-    if (held === undefined) this.held.set(thread, [lock]);
-    else held.push(lock);
+    this.held().push(lock);
   }
 
   lockRelease(lock: WatchedLock): void {
-    const held = this.held.get(this.loop.currentThread ?? NO_THREAD);
-    const at = held?.lastIndexOf(lock) ?? -1;
-    if (at >= 0) held?.splice(at, 1);
+    const held = this.held();
+    const at = held.lastIndexOf(lock);
+    if (at >= 0) held.splice(at, 1);
     else if (this.debugLocks) {
       const text = `gives back ${lock.name}, which it does not hold`;
       this.debugLocksOff("bad unlock balance detected", lock, null, text);
     }
+  }
+
+  private held(): WatchedLock[] {
+    const { currentThread } = this.loop;
+    if (currentThread === null) return this.heldByNoThread;
+    let held = this.heldBy.get(currentThread);
+    if (held === undefined) {
+      held = [];
+      this.heldBy.set(currentThread, held);
+    }
+    return held;
   }
 
   /** Copies what has been seen, for saved states; {@link reports} are not part of it. */

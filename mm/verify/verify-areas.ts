@@ -6,6 +6,7 @@
 import { PAGE_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { VMAP_BLOCK, VMAP_FLAGS_MASK } from "../vmalloc/areas/vmap-areas.ts";
+import type { VmapNode } from "../vmalloc/areas/vmap-node.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import { address, areaRange, type Findings } from "./verify-findings.ts";
 import { ShapeCheck } from "./verify-trees.ts";
@@ -46,6 +47,7 @@ export function verifyAreas(state: Vmalloc, findings: Findings): AreaCensus {
       verifyLazy(state, area, node.id, findings);
     }
     for (let pool = 0; pool < node.poolHeads.length; pool++) {
+      if (isEmptyPool(state, node, pool)) continue;
       for (const area of verifyPool(state, shapes, node.id, pool, findings)) found.push([area, "pooled"]);
     }
   }
@@ -112,6 +114,12 @@ function verifyLazy(state: Vmalloc, area: number, node: number, findings: Findin
   verifyOrigin(state, area, findings);
 }
 
+/** Whether a pool is empty and says so: nearly all are, and checking the others is slow. */
+function isEmptyPool({ areas }: Vmalloc, { poolHeads, poolLengths }: VmapNode, pool: number): boolean {
+  const head = poolHeads[pool];
+  return poolLengths[pool] === 0 && areas.nextOf(head) === head && areas.previousOf(head) === head;
+}
+
 function verifyPool(state: Vmalloc, shapes: ShapeCheck, id: number, pool: number, findings: Findings): number[] {
   const node = state.nodes[id];
   const { areas } = state;
@@ -132,21 +140,22 @@ function verifyPool(state: Vmalloc, shapes: ShapeCheck, id: number, pool: number
 
 function verifyCover({ areas }: Vmalloc, census: AreaCensus, findings: Findings): void {
   let reached = 1;
-  let last = "the beginning of the address space";
+  const nameOf = (i: number): string =>
+    i < 0 ? "the beginning of the address space" : `${census.places[i]} area ${areaRange(areas, census.all[i])}`;
   for (let i = 0; i < census.all.length; i++) {
     const area = census.all[i];
-    const place = census.places[i];
-    const what = `${place} area ${areaRange(areas, area)}`;
-    const [start, end] = [areas.startOf(area), areas.endOf(area)];
-    if (!(start < end)) findings.add(`${what} is empty`);
-    if (place !== "free" && (start % PAGE_SIZE !== 0 || end % PAGE_SIZE !== 0)) {
-      findings.add(`${what} is not a whole number of pages`);
+    const start = areas.startOf(area);
+    const end = areas.endOf(area);
+    if (!(start < end)) findings.add(`${nameOf(i)} is empty`);
+    if (census.places[i] !== "free" && (start % PAGE_SIZE !== 0 || end % PAGE_SIZE !== 0)) {
+      findings.add(`${nameOf(i)} is not a whole number of pages`);
     }
-    if (start > reached)
-      findings.add(`${address(reached)}-${address(start)} belongs to nobody: between ${last} and ${what}`);
-    if (start < reached) findings.add(`${what} overlaps with ${last}`);
+    if (start > reached) {
+      const gap = `${address(reached)}-${address(start)}`;
+      findings.add(`${gap} belongs to nobody: between ${nameOf(i - 1)} and ${nameOf(i)}`);
+    }
+    if (start < reached) findings.add(`${nameOf(i)} overlaps with ${nameOf(i - 1)}`);
     reached = Math.max(reached, end);
-    last = what;
   }
   if (reached !== ADDRESS_MAX) {
     findings.add(`the address space is accounted for up to ${address(reached)}, not to ${address(ADDRESS_MAX)}`);

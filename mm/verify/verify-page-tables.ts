@@ -27,6 +27,9 @@ export interface TablePage {
   readonly la: number;
 }
 
+/** Says something of a frame. */
+export type FrameTest = (frame: number) => boolean;
+
 /** What a walk has found. */
 export interface TableWalk {
   readonly leaves: Leaves;
@@ -35,10 +38,17 @@ export interface TableWalk {
 
 /**
  * Walks `tables` and checks every entry, the numbers of tables by level, and the number of leaves.
+ * @param isZero says of a frame that it is all zero, where the host can tell quickly; the others are looked through
  * @param kernelRoot for a user address space, the kernel's top table, whose entries it shares in the upper half; else 0
  */
-export function verifyPageTables(tables: PageTables, name: string, findings: Findings, kernelRoot = 0): TableWalk {
-  const walk = new Walk(tables, name, findings, kernelRoot);
+export function verifyPageTables(
+  tables: PageTables,
+  name: string,
+  findings: Findings,
+  isZero: FrameTest,
+  kernelRoot = 0,
+): TableWalk {
+  const walk = new Walk(tables, name, findings, isZero, kernelRoot);
   walk.table(tables.rootFrame, tables.levels, 0);
   for (let level = 1; level <= 5; level++) {
     const counted = walk.tables.filter((page) => page.level === level).length;
@@ -59,10 +69,12 @@ class Walk implements TableWalk {
   private readonly root: PageTables;
   private readonly name: string;
   private readonly findings: Findings;
+  private readonly isZero: FrameTest;
   private readonly kernelRoot: number;
   private readonly seen = new Map<number, number>();
 
-  constructor(root: PageTables, name: string, findings: Findings, kernelRoot: number) {
+  constructor(root: PageTables, name: string, findings: Findings, isZero: FrameTest, kernelRoot: number) {
+    this.isZero = isZero;
     this.kernelRoot = kernelRoot;
     this.root = root;
     this.name = name;
@@ -83,6 +95,7 @@ class Walk implements TableWalk {
     }
     this.seen.set(frame, la);
     this.tables.push({ frame, level, la });
+    if (this.isZero(frame)) return;
     const words = memory.chunkForRead(frame);
     const base = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
     const bytes = ENTRY_BYTES[level];

@@ -10,7 +10,7 @@ import { verifyBlocks } from "./verify-blocks.ts";
 import { Findings } from "./verify-findings.ts";
 import { verifyFrames } from "./verify-frames.ts";
 import { verifyMappings } from "./verify-mappings.ts";
-import { verifyPageTables } from "./verify-page-tables.ts";
+import { type FrameTest, verifyPageTables } from "./verify-page-tables.ts";
 import { verifyTlbs } from "./verify-tlbs.ts";
 import { verifyVmStructs } from "./verify-vm-structs.ts";
 
@@ -21,12 +21,20 @@ export interface UserSpaceTables {
   readonly userRootFrame: number;
 }
 
+/** Of no frame is it known whether it is zero. */
+const nothingKnown: FrameTest = () => false;
+
 /**
  * Checks the whole state while no call is under way (queued work may be pending).
  * @param userSpaces all user address spaces that there are: their page tables' frames look leaked otherwise
+ * @param isZero says of a frame that it is all zero, for hosts that can tell more quickly than by looking through it; it may say no
  * @returns one line a finding, naming addresses and frames; empty when all is well
  */
-export function verifyVmalloc(state: Vmalloc, userSpaces: readonly UserSpaceTables[] = []): string[] {
+export function verifyVmalloc(
+  state: Vmalloc,
+  userSpaces: readonly UserSpaceTables[] = [],
+  isZero: FrameTest = nothingKnown,
+): string[] {
   const findings = new Findings();
   verifyLocks(state, findings);
   const census = verifyAreas(state, findings);
@@ -42,11 +50,11 @@ export function verifyVmalloc(state: Vmalloc, userSpaces: readonly UserSpaceTabl
       `${formatRange(start, end)} was unmapped in a used-up vmap block, and vm_unmap_aliases returned without a flush of it: TLBs may hold stale entries`,
     );
   }
-  const kernelWalk = verifyPageTables(state.tables, "kernel page tables", findings);
+  const kernelWalk = verifyPageTables(state.tables, "kernel page tables", findings, isZero);
   verifyMappings(state, census, blockOf, kernelWalk.leaves, findings);
   verifyTlbs(state, census, blockOf, userSpaces, findings);
   const userWalks = userSpaces.map(({ tables, userRootFrame }, i) => {
-    const walk = verifyPageTables(tables, `user address space ${i}`, findings, state.tables.rootFrame);
+    const walk = verifyPageTables(tables, `user address space ${i}`, findings, isZero, state.tables.rootFrame);
     if (userRootFrame === 0) return walk;
     return { ...walk, tables: [...walk.tables, { frame: userRootFrame, level: tables.levels, la: 0 }] };
   });

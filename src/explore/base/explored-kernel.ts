@@ -1,15 +1,22 @@
 /** The machine that tests run on unless they ask for another: small, so that it can be put back quickly. */
-import { type Preset, presetByName, type TlbPreset } from "../../../arch/index.ts";
+import { type DataCachePreset, type Preset, presetByName, type TlbPreset } from "../../../arch/index.ts";
 import { DEFAULT_KERNEL_CONFIG, type KernelConfig } from "../../machine/kernel.ts";
 
 const MEMORY_BYTES = 16 * 2 ** 20;
 const SECOND_LEVEL_SETS = 4;
+const LINE_BYTES = 64;
 
-/** Skylake with a small second-level TLB: what is stale must be found, not what is evicted. */
-export function smallPreset(): Preset {
-  const skylake = presetByName("skylake");
-  const tlbs = skylake.tlbs.map((tlb): TlbPreset => (tlb.level === 2 ? { ...tlb, sets: SECOND_LEVEL_SETS } : tlb));
-  return { ...skylake, name: "skylake with a small second level", tlbs };
+/**
+ * A microarchitecture with a small second-level TLB and small data caches: what is stale must be found, not what is evicted, and how
+ * long a page walk takes decides nothing.
+ */
+export function smallPreset(name = "skylake"): Preset {
+  const preset = presetByName(name);
+  const tlbs = preset.tlbs.map((tlb): TlbPreset => (tlb.level === 2 ? { ...tlb, sets: SECOND_LEVEL_SETS } : tlb));
+  const dataCaches = preset.dataCaches.map(
+    (cache): DataCachePreset => ({ ...cache, sizeBytes: { ...cache.sizeBytes, value: LINE_BYTES * cache.ways.value } }),
+  );
+  return { ...preset, name: `${name} with a small second level`, tlbs, dataCaches };
 }
 
 /** Settings of the kernel in tests; the number of CPUs is the test's. */

@@ -12,11 +12,12 @@ import {
   PageFault,
   type Scheduler,
 } from "../../../arch/index.ts";
-import type { VmallocEvents } from "../../../mm/index.ts";
+import { type VmallocEvents, verifyVmalloc } from "../../../mm/index.ts";
 import { bootKernel, type Kernel } from "../../machine/kernel.ts";
 import type { ExploreTest } from "./explore-test.ts";
 import { EXPLORED_KERNEL } from "./explored-kernel.ts";
 import { type Failure, OracleFailure } from "./failure.ts";
+import { FrameBytes } from "./frame-bytes.ts";
 import { KernelImage } from "./kernel-image.ts";
 import { PointOracles } from "./point-oracles.ts";
 import type { Deviations } from "./schedule-text.ts";
@@ -66,6 +67,7 @@ export class Explorer<Situation> implements Scheduler {
 
   private readonly options: ExplorerOptions;
   private readonly image: KernelImage;
+  private readonly isZero: (frame: number) => boolean;
   private readonly oracles: PointOracles;
   private readonly watched: readonly number[];
   private strategy: Strategy | null = null;
@@ -90,7 +92,9 @@ export class Explorer<Situation> implements Scheduler {
     this.watched = test.watched?.(this.situation) ?? [];
     this.oracles = new PointOracles(this.kernel);
     this.oracles.watchRanges();
-    this.image = new KernelImage(this.kernel, [this.situation]);
+    const bytes = new FrameBytes(this.kernel.machine.memory);
+    this.isZero = (frame) => bytes.isZero(frame);
+    this.image = new KernelImage(this.kernel, bytes, [this.situation]);
   }
 
   /** Runs one schedule that `strategy` has begun. */
@@ -172,7 +176,7 @@ export class Explorer<Situation> implements Scheduler {
       return failure.kind === "error" ? { kind: "check", message: failure.message } : failure;
     }
     if (this.options.verify === false) return null;
-    const findings = kernel.verify(test.userSpaces?.(situation) ?? []);
+    const findings = verifyVmalloc(kernel.vm, test.userSpaces?.(situation) ?? [], this.isZero);
     return findings.length === 0 ? null : { kind: "inconsistent state", message: findings.join("\n") };
   }
 }

@@ -1,64 +1,109 @@
 /**
- * A kernel's state as it was, to go back to thousands of times a second: booting takes milliseconds, going back some hundred
+ * A kernel's state as it was, to go back to thousands of times a second: booting takes milliseconds, going back some ten
  * microseconds.
  *
  * The image does not know what it copies. It follows every reference from the objects it is given and keeps each array, map, set,
  * typed array and property; going back writes what differs. So it needs no list of what a kernel consists of. It cannot see
  * variables that only a function knows; the tests compare runs before and after (`test/src/explore/kernel-image.test.ts`).
- * Physical memory is copied by frame: those in use, then or now.
+ * Physical memory is copied by frame: those in use, then or now, free frames on the lists of CPUs included.
  */
-import type { PhysicalMemory } from "../../../arch/index.ts";
 import { FRAME_FREE } from "../../../mm/index.ts";
+import { lockClassesOf } from "../../../mm/kernel/lock-stat.ts";
 import type { Kernel } from "../../machine/kernel.ts";
+import type { FrameBytes } from "./frame-bytes.ts";
+import { SlotImage } from "./slot-image.ts";
 
-type TypedArray = Float64Array | Int32Array | Uint32Array | Uint16Array | Uint8Array | Int8Array | Int16Array;
+/** Bytes that are compared at once; what differs is copied. The host compares some ten times as fast as it copies. */
+interface Piece {
+  readonly now: Buffer;
+  readonly before: Buffer;
+}
 
-const FRAME_WORDS = 1024;
+const FRAME_BYTES = 4096;
+const PIECE_BYTES = 4 * FRAME_BYTES;
+/** What is shorter is copied without a comparison. */
+const COMPARED_MIN_BYTES = 1024;
+const ZEROS = Buffer.alloc(PIECE_BYTES);
 
 /** What `kernel` and whatever is reachable from `others` consist of at the moment when it is made. No thread may be alive. */
 export class KernelImage {
   private readonly kernel: Kernel;
-  private readonly owners: Record<string, unknown>[] = [];
-  private readonly keys: string[] = [];
-  private readonly values: unknown[] = [];
+  private readonly slots = new SlotImage();
   private readonly lists: { readonly list: unknown[]; readonly copy: readonly unknown[] }[] = [];
   private readonly maps: { readonly map: Map<unknown, unknown>; readonly copy: ReadonlyMap<unknown, unknown> }[] = [];
   private readonly sets: { readonly set: Set<unknown>; readonly copy: ReadonlySet<unknown> }[] = [];
-  private readonly typed: { readonly array: TypedArray; readonly copy: TypedArray }[] = [];
-  private readonly frames = new Map<number, Int32Array>();
+  /** Typed arrays, and the frames that are kept. */
+  private readonly pieces: Piece[] = [];
+  private readonly small: Piece[] = [];
+  /** 1 for each frame that is kept. */
+  private readonly isKept: Uint8Array;
+  private readonly bytes: FrameBytes;
   private readonly seen = new Set<object>();
   private readonly buffers = new Set<ArrayBufferLike>();
 
-  constructor(kernel: Kernel, others: readonly unknown[] = []) {
+  constructor(kernel: Kernel, bytes: FrameBytes, others: readonly unknown[] = []) {
     this.kernel = kernel;
+    this.bytes = bytes;
     const { memory } = kernel.machine;
-    for (const frame of this.framesInUse()) this.frames.set(frame, wordsOf(memory, frame).slice());
-    for (const chunk of memory.directory) this.buffers.add(chunk.buffer);
+    this.isKept = new Uint8Array(memory.frames);
+    for (const frame of this.framesInUse()) this.isKept[frame] = 1;
+    this.keepFrames();
+    for (const chunk of [memory.zeroChunk, ...memory.directory]) this.buffers.add(chunk.buffer);
     // Data that nobody changes.
     const { machine, config } = kernel;
     for (const data of [config, machine.config, machine.preset, machine.features, kernel.mm.costs]) this.seen.add(data);
-    this.collect([kernel, ...others]);
+    this.collect([kernel, lockClassesOf(machine.loop), ...others]);
   }
 
   /** Makes everything as it was. Threads that were started since are forgotten, whatever they were doing. */
   restore(): void {
     this.restoreFrames();
-    const { owners, keys, values } = this;
-    for (let i = 0; i < owners.length; i++) {
-      const owner = owners[i];
-      if (owner[keys[i]] !== values[i]) owner[keys[i]] = values[i];
+    this.slots.restore();
+    const { small, pieces, lists, maps, sets } = this;
+    for (let i = 0; i < small.length; i++) small[i].now.set(small[i].before);
+    for (let i = 0; i < pieces.length; i++) {
+      const { now, before } = pieces[i];
+      if (!before.equals(now)) now.set(before);
     }
-    for (const { array, copy } of this.typed) array.set(copy);
-    for (const { list, copy } of this.lists) restoreList(list, copy);
-    for (const { map, copy } of this.maps) restoreMap(map, copy);
-    for (const { set, copy } of this.sets) restoreSet(set, copy);
+    for (let i = 0; i < lists.length; i++) restoreList(lists[i].list, lists[i].copy);
+    for (const { map, copy } of maps) restoreMap(map, copy);
+    for (const { set, copy } of sets) restoreSet(set, copy);
   }
 
   /** Frames that are in use now were perhaps written; what was not in use then need not be as it was, but zero. */
   private restoreFrames(): void {
+    const { isKept } = this;
     const { memory } = this.kernel.machine;
-    for (const frame of this.framesInUse()) if (!this.frames.has(frame)) memory.zeroFrame(frame);
-    for (const [frame, words] of this.frames) wordsOf(memory, frame).set(words);
+    for (const { startFrame, touchedEnd, use } of this.kernel.pages.zones) {
+      for (let frame = startFrame; frame < touchedEnd; frame++) {
+        if (use[frame - startFrame] > FRAME_FREE + 1 && isKept[frame] === 0) memory.zeroFrame(frame);
+      }
+    }
+  }
+
+  /** Keeps frames, neighbours together. */
+  private keepFrames(): void {
+    const { isKept } = this;
+    for (let frame = 0; frame < isKept.length; ) {
+      const first = frame;
+      while (
+        isKept[frame] === 1 &&
+        (frame - first) * FRAME_BYTES < PIECE_BYTES &&
+        this.bytes.isNeighbour(first, frame)
+      ) {
+        frame++;
+      }
+      if (frame === first) frame++;
+      else this.keepBytes(this.bytes.of(first, frame - first));
+    }
+  }
+
+  private keepBytes(now: Buffer): void {
+    // What is zero is compared with the same zeros, which stay in the host's nearest cache.
+    const zeros = ZEROS.subarray(0, now.length);
+    const before = zeros.equals(now) ? zeros : Buffer.from(now);
+    if (now.length < COMPARED_MIN_BYTES) this.small.push({ now, before });
+    else this.pieces.push({ now, before });
   }
 
   private *framesInUse(): Generator<number> {
@@ -74,18 +119,19 @@ export class KernelImage {
       const found = todo.pop();
       if (typeof found !== "object" || found === null || this.seen.has(found)) continue;
       this.seen.add(found);
-      if (ArrayBuffer.isView(found)) this.keepTyped(found as TypedArray);
+      if (ArrayBuffer.isView(found)) this.keepTyped(found);
       else if (Array.isArray(found)) this.keepList(found, todo);
       else this.keepObject(found as Record<string, unknown>, todo);
     }
   }
 
-  private keepTyped(array: TypedArray): void {
+  private keepTyped(array: ArrayBufferView): void {
     // Several arrays may be views of one buffer; a copy of the whole buffer serves them all.
     if (this.buffers.has(array.buffer)) return;
     this.buffers.add(array.buffer);
-    const whole = new Uint8Array(array.buffer);
-    this.typed.push({ array: whole, copy: whole.slice() });
+    for (let at = 0; at < array.buffer.byteLength; at += PIECE_BYTES) {
+      this.keepBytes(Buffer.from(array.buffer, at, Math.min(PIECE_BYTES, array.buffer.byteLength - at)));
+    }
   }
 
   private keepList(list: unknown[], todo: unknown[]): void {
@@ -102,20 +148,9 @@ export class KernelImage {
       todo.push(...found);
     }
     if (Object.isFrozen(found)) return;
-    for (const key of Object.keys(found)) {
-      const value = found[key];
-      todo.push(value);
-      if (typeof value === "function") continue;
-      this.owners.push(found);
-      this.keys.push(key);
-      this.values.push(value);
-    }
+    this.slots.keep(found);
+    todo.push(...Object.values(found));
   }
-}
-
-function wordsOf(memory: PhysicalMemory, frame: number): Int32Array {
-  const base = (frame & 1023) * FRAME_WORDS;
-  return memory.chunkForWrite(frame).subarray(base, base + FRAME_WORDS);
 }
 
 function restoreList(list: unknown[], copy: readonly unknown[]): void {

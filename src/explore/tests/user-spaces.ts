@@ -1,5 +1,5 @@
 /** User address spaces: flushes against accesses, context switches, lazy mode and the end of an address space. */
-import { type KernelCode, type Preset, presetByName, type TlbPreset } from "../../../arch/index.ts";
+import type { KernelCode } from "../../../arch/index.ts";
 import {
   DONE,
   exitMmap,
@@ -227,18 +227,12 @@ const threeCpus: ExploreTest<Processes> = {
   threads: [...munmapAgainstLoads.threads, switchBackAndRead],
 };
 
-/** Zen 4 has INVLPGB. */
-function smallZen4(): Preset {
-  const zen4 = presetByName("zen4");
-  const tlbs = zen4.tlbs.map((tlb): TlbPreset => (tlb.level === 2 ? { ...tlb, sets: 4 } : tlb));
-  return { ...zen4, name: "zen4 with a small second level", tlbs };
-}
-
 const broadcast: ExploreTest<Processes> = {
   ...munmapAgainstLoads,
   name: "munmap-by-broadcast",
   summary: "munmap under the policy invlpgb while a thread of the process reads on another CPU",
-  kernel: { preset: smallZen4(), flushPolicy: INVLPGB_POLICY },
+  // Zen 4 has INVLPGB.
+  kernel: { preset: smallPreset("zen4"), flushPolicy: INVLPGB_POLICY },
 };
 
 const withoutPcids: ExploreTest<Processes> = {

@@ -1,0 +1,39 @@
+/** Frames as buffers of the host, which compares them ten times as fast as a loop can look through them. */
+import type { PhysicalMemory } from "../../../arch/index.ts";
+
+const FRAME_BYTES = 4096;
+const CHUNK_FRAMES = 1024;
+const ZERO_FRAME = Buffer.alloc(FRAME_BYTES);
+
+/** All frames of a memory. Its chunks and their views are made, so that they need not be made anew in each schedule. */
+export class FrameBytes {
+  private readonly memory: PhysicalMemory;
+  private readonly frames: (Buffer | undefined)[];
+
+  constructor(memory: PhysicalMemory) {
+    this.memory = memory;
+    this.frames = new Array<Buffer | undefined>(memory.frames);
+    for (let frame = 0; frame < memory.frames; frame += CHUNK_FRAMES) {
+      if (!memory.has(frame)) continue;
+      memory.entriesForWrite(frame);
+      memory.frameBytes(frame);
+    }
+  }
+
+  /** Whether the words of a frame lie in one chunk with those of an earlier one. */
+  isNeighbour(first: number, frame: number): boolean {
+    return Math.floor(first / CHUNK_FRAMES) === Math.floor(frame / CHUNK_FRAMES);
+  }
+
+  /** The bytes of `count` frames of one chunk. */
+  of(first: number, count: number): Buffer {
+    const { buffer } = this.memory.chunkForWrite(first);
+    return Buffer.from(buffer, (first % CHUNK_FRAMES) * FRAME_BYTES, count * FRAME_BYTES);
+  }
+
+  /** Whether a frame is all zero. */
+  isZero(frame: number): boolean {
+    this.frames[frame] ??= this.of(frame, 1);
+    return ZERO_FRAME.equals(this.frames[frame] as Buffer);
+  }
+}
