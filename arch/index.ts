@@ -20,6 +20,30 @@ export {
   type InvlpgbRequest,
 } from "./cpu/invlpgb-operands.ts";
 export {
+  RAR_INVPCID,
+  RAR_INVPG,
+  RAR_INVPG_NO_CR3,
+  RAR_PAGES_MAX,
+  RAR_SUBTYPES,
+  type RarPayload,
+  writeRarPayload,
+} from "./cpu/rar-payload.ts";
+export {
+  MSR_RAR_ACT_VEC,
+  MSR_RAR_CTRL,
+  MSR_RAR_INFO,
+  MSR_RAR_PAYLOAD_BASE,
+  RAR_CTRL_ENABLE,
+  RAR_CTRL_IGNORE_IF,
+  RAR_FAILURE,
+  RAR_PAYLOAD_BYTES,
+  RAR_PAYLOADS,
+  RAR_PENDING,
+  RAR_SUCCESS,
+  type RarRegisters,
+  RemoteActions,
+} from "./cpu/remote-actions.ts";
+export {
   ACCESS_FETCH,
   ACCESS_IMPLICIT_LOAD,
   ACCESS_IMPLICIT_STORE,

@@ -10,6 +10,7 @@
  *   └── cpus: Cpu[]                 load, store, fetch; instructions            cpu/cpu-memory.ts, cpu.ts
  *       ├── registers               CR0, CR3, CR4, EFER, PKRU, CPL: checked     cpu/control-registers.ts
  *       ├── invalidations           INVLPG, INVPCID, INVLPGB, TLBSYNC           cpu/invalidations.ts
+ *       ├── remoteActions           what other CPUs have it do (Intel's RAR)    cpu/remote-actions.ts
  *       ├── memoryTypes             PAT and MTRRs                               walk/memory-type.ts
  *       └── mmu: Mmu                TLB lookup, else a walk, else a fault       cpu/mmu.ts
  *           ├── mode                what the registers mean for each access     isa/paging-mode.ts, access.ts

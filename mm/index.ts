@@ -36,11 +36,13 @@ export {
   flushPolicyByName,
   INVLPGB_POLICY,
   IPI_POLICY,
+  RAR_POLICY,
   type UserFlushRequest,
 } from "./flush/flush-policy.ts";
 export { Flushing, type FlushingConfig } from "./flush/flushing.ts";
 export { FreeLedger } from "./flush/free-ledger.ts";
 export { type OwedFlush, OwedFlushes } from "./flush/owed-flush.ts";
+export { Rar, type RarFlush } from "./flush/rar.ts";
 export { flushOwed, flushTlbAll, flushTlbKernelRange } from "./flush/tlb-flush.ts";
 export * from "./flush/tlb-flush-reasons.ts";
 export { TlbVmstat } from "./flush/tlb-vmstat.ts";

@@ -45,6 +45,8 @@ export interface FlushingState {
   readonly ipisTaken: Float64Array;
   /** `vmlist_lock`, which the policy `eager` flushes in. */
   readonly vmlistLock: LocksState;
+  /** Those of the payloads of remote actions (`Rar`); absent where the policy uses none. */
+  readonly rarLocks?: LocksState | undefined;
   readonly userMode: UserModeState;
   /** null while nobody keeps accounts. */
   readonly accounts: FlushAccountsState | null;
@@ -98,6 +100,7 @@ function captureFlushing(flushing: Flushing): FlushingState {
     ipisSent: smp.sent,
     ipisTaken: smp.taken.slice(),
     vmlistLock: captureLocks([flushing.vmlistLock]),
+    ...(flushing.rar === null ? {} : { rarLocks: captureLocks(flushing.rar.locks) }),
     userMode: userMode.capture(),
     accounts: accounts === null ? null : captureFlushAccounts(accounts),
   };
@@ -113,6 +116,7 @@ function restoreFlushing(flushing: Flushing, state: FlushingState): void {
   smp.sent = state.ipisSent;
   smp.taken.set(state.ipisTaken);
   restoreLocks([flushing.vmlistLock], state.vmlistLock);
+  if (flushing.rar !== null && state.rarLocks !== undefined) restoreLocks(flushing.rar.locks, state.rarLocks);
   flushing.userMode.restore(state.userMode);
   if (state.accounts === null) return;
   const { refills, perCpu } = state.accounts;

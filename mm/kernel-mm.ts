@@ -8,6 +8,7 @@ import type { Machine } from "../arch/machine.ts";
 import type { EventLoop } from "../arch/time/event-loop.ts";
 import { type FlushPolicy, INVLPGB_POLICY, IPI_POLICY } from "./flush/flush-policy.ts";
 import { Flushing, type FlushingConfig } from "./flush/flushing.ts";
+import { Rar } from "./flush/rar.ts";
 import { UnflushedRanges } from "./flush/unflushed-ranges.ts";
 import type { PageAllocator } from "./frames/page-allocator.ts";
 import { Reclaim } from "./frames/reclaim.ts";
@@ -100,6 +101,7 @@ export class KernelMm {
     this.version = parts.version ?? DEFAULT_KERNEL_VERSION;
     const policy = parts.flushing?.policy ?? defaultFlushPolicy(machine, this.version);
     this.flushing = new Flushing(machine, costs, { ...parts.flushing, policy });
+    if (policy.usesRar === true) this.flushing.rar = new Rar(machine, this.pages, this.flushing.smp, costs);
     if (this.version.blocks.aliasesScan === "free lists") this.flushing.unflushed = new UnflushedRanges();
     this.bugs = bugsOn(parts.bugs ?? []);
     this.flushing.smp.acknowledgesEarly = this.bugs.earlyAcknowledgement;

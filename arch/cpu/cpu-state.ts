@@ -9,6 +9,7 @@ import * as count from "../time/perf-counters.ts";
 import { captureTlbEntries, restoreTlbEntries, type TlbEntries } from "../tlb/tlb-entries.ts";
 import { captureWalkCacheLines, restoreWalkCacheLines, type WalkCacheLines } from "../tlb/walk-cache-lines.ts";
 import type { Cpu } from "./cpu.ts";
+import { MSR_RAR_CTRL } from "./remote-actions.ts";
 
 /** All CPUs. Arrays have one element a CPU, in the CPUs' order, unless said otherwise. */
 export interface CpusState {
@@ -35,8 +36,18 @@ export interface CpusState {
   /** First and second level, then paging-structure caches of their own; CPU by CPU. */
   readonly tlbs: TlbEntries;
   readonly walkCaches: WalkCacheLines;
+  /** Registers of remote actions; absent where the CPUs have none. */
+  readonly remoteActions?: RemoteActionsState | undefined;
   /** INVLPGBs for which no TLBSYNC was done yet: which CPU issued each, and what others may still have to carry out. */
   readonly unsyncedInvlpgbs: readonly UnsyncedInvlpgb[];
+}
+
+/** Registers of remote actions (RAR), one a CPU. */
+export interface RemoteActionsState {
+  readonly control: Float64Array;
+  /** Physical addresses. */
+  readonly actionVector: Float64Array;
+  readonly payloadBase: Float64Array;
 }
 
 /** One INVLPGB; its fields are those of {@link InvlpgbBroadcast}. */
@@ -117,6 +128,7 @@ export function captureCpus(cpus: readonly Cpu[]): CpusState {
     counters: captureCounts(cpus),
     tlbs: captureTlbEntries(structuresOf(cpus)),
     walkCaches: captureWalkCacheLines(cpus.map(({ mmu }) => mmu.walkCaches)),
+    ...(cpus[0].remoteActions.hasRegister(MSR_RAR_CTRL) ? { remoteActions: captureRemoteActions(cpus) } : {}),
     unsyncedInvlpgbs: cpus.flatMap(({ id, invalidations }) =>
       invalidations.unsynced.map(({ broadcast, tables }) => ({ cpu: id, ...broadcast, tables })),
     ),
@@ -155,12 +167,31 @@ export function restoreCpus(cpus: readonly Cpu[], state: CpusState): void {
         .map(({ cpu: _, tables, ...broadcast }) => ({ broadcast, tables })),
     );
   });
+  if (state.remoteActions !== undefined) restoreRemoteActions(cpus, state.remoteActions);
   restoreCounts(cpus, state.counters);
   restoreTlbEntries(structuresOf(cpus), state.tlbs);
   restoreWalkCacheLines(
     cpus.map(({ mmu }) => mmu.walkCaches),
     state.walkCaches,
   );
+}
+
+function captureRemoteActions(cpus: readonly Cpu[]): RemoteActionsState {
+  const registers = cpus.map(({ remoteActions }) => remoteActions.capture());
+  return {
+    control: Float64Array.from(registers, ({ control }) => control),
+    actionVector: Float64Array.from(registers, ({ actionVector }) => actionVector),
+    payloadBase: Float64Array.from(registers, ({ payloadBase }) => payloadBase),
+  };
+}
+
+function restoreRemoteActions(cpus: readonly Cpu[], state: RemoteActionsState): void {
+  const { control, actionVector, payloadBase } = state;
+  const fits = [control, actionVector, payloadBase].every(({ length }) => length === cpus.length);
+  checkState("registers of remote actions", fits, `are not those of ${cpus.length} CPUs`);
+  cpus.forEach(({ remoteActions }, i) => {
+    remoteActions.restore({ control: control[i], actionVector: actionVector[i], payloadBase: payloadBase[i] });
+  });
 }
 
 function structuresOf(cpus: readonly Cpu[]) {

@@ -13,19 +13,23 @@ import { canonicalPage } from "./access-check.ts";
 import { CpuMemory } from "./cpu-memory.ts";
 import type { CpuParts } from "./cpu-parts.ts";
 import { Invalidations } from "./invalidations.ts";
+import { RemoteActions } from "./remote-actions.ts";
 
 /** One logical processor in 64-bit mode. */
 export class Cpu extends CpuMemory {
   /** INVLPG, INVPCID, INVLPGB, TLBSYNC. */
   readonly invalidations: Invalidations;
+  /** Intel's remote actions: what other CPUs have this one do. */
+  readonly remoteActions: RemoteActions;
   private readonly parts: CpuParts;
 
   constructor(id: number, parts: CpuParts) {
     super(id, parts);
-    const { preset, features, cpus } = parts;
+    const { preset, features, cpus, memory } = parts;
     const spend = (cycles: number) => this.spend(cycles);
     this.parts = parts;
     this.invalidations = new Invalidations(this.mmu, this.registers, features, preset, cpus, spend);
+    this.remoteActions = new RemoteActions(this.mmu, this.registers, features, preset, memory, spend);
   }
 
   /**
@@ -78,14 +82,16 @@ export class Cpu extends CpuMemory {
     this.registers.writeCr4(value);
   }
 
-  /** WRMSR: IA32_EFER, IA32_PAT, IA32_PKRS, MTRRs. @throws GeneralProtectionFault for what the CPU refuses */
+  /** WRMSR: IA32_EFER, IA32_PAT, IA32_PKRS, MTRRs, IA32_RAR_*. @throws GeneralProtectionFault for what the CPU refuses */
   wrmsr(index: number, value: number | bigint): void {
-    this.registers.wrmsr(index, value);
+    if (this.remoteActions.hasRegister(index)) this.remoteActions.wrmsr(index, value);
+    else this.registers.wrmsr(index, value);
   }
 
   /** RDMSR. @throws GeneralProtectionFault for a register that the CPU does not have */
   rdmsr(index: number): bigint {
-    return this.registers.rdmsr(index);
+    const { remoteActions, registers } = this;
+    return remoteActions.hasRegister(index) ? remoteActions.rdmsr(index) : registers.rdmsr(index);
   }
 
   /** WRPKRU. @throws InvalidOpcode while CR4.PKE = 0 */

@@ -28,6 +28,7 @@ const NEEDED_FEATURES: Readonly<Record<string, keyof CpuFeatures>> = {
   "costs.wrpkru": "pku",
   "costs.invlpgb": "invlpgb",
   "costs.tlbsync": "invlpgb",
+  "costs.remoteAction": "rar",
 };
 
 /** Units of plain fields that are numbers. */

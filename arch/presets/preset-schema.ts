@@ -135,18 +135,23 @@ export function checkPreset(preset: unknown, cpus = 1): asserts preset is Preset
 }
 
 /**
- * A preset from parsed JSON. Files may leave out `vendor` (intel), the feature `tce` (false) and `lineTransfers` (those of the
- * vendor's first part here).
+ * A preset from parsed JSON. Files may leave out `vendor` (intel), the features `tce` and `rar` (false), `costs.remoteAction` (that of
+ * Skylake, which has none) and `lineTransfers` (those of the vendor's first part here).
  * @throws MachineUsageError naming the first field that is wrong, its value and what was expected
  */
 export function parsePreset(json: unknown): Preset {
   const ofVendor = withDefault(json, "vendor", "intel");
   const lines = isRecord(ofVendor) && ofVendor.vendor === "amd" ? ZEN2_LINES : SKYLAKE_LINES;
   const filled = withDefault(ofVendor, "lineTransfers", allTakenOver(lines, "the vendor's first part here"));
-  const preset =
-    isRecord(filled) && Object.hasOwn(filled, "features")
-      ? { ...filled, features: withDefault(filled.features, "tce", false) }
-      : filled;
+  const preset = isRecord(filled)
+    ? {
+        ...filled,
+        ...("features" in filled
+          ? { features: withDefault(withDefault(filled.features, "tce", false), "rar", false) }
+          : {}),
+        ...("costs" in filled ? { costs: withDefault(filled.costs, "remoteAction", SKYLAKE.costs.remoteAction) } : {}),
+      }
+    : filled;
   checkPreset(preset);
   return JSON.parse(JSON.stringify(preset)) as Preset;
 }

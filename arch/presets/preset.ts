@@ -124,6 +124,8 @@ export interface CpuFeatures {
   readonly mtrr: boolean;
   /** AMD's INVLPGB and TLBSYNC. */
   readonly invlpgb: boolean;
+  /** Intel's Remote Action Request. */
+  readonly rar: boolean;
   /** AMD's translation cache extension, EFER.TCE. */
   readonly tce: boolean;
 }
@@ -170,6 +172,8 @@ export interface CostProfile {
   readonly invlpgb: Figure<"cycles">;
   /** Waiting for INVLPGBs in TLBSYNC. */
   readonly tlbsync: Figure<"cycles">;
+  /** Taking the signal of a remote action (RAR): the action vector searched, payloads fetched; not what they ask for. */
+  readonly remoteAction: Figure<"cycles">;
   /** Delivery of a page fault, up to the first instruction of its handler. */
   readonly pageFault: Figure<"cycles">;
 }

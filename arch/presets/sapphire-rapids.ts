@@ -26,9 +26,11 @@ export const SAPPHIRE_RAPIDS: Preset = {
   description: "Intel Sapphire and Emerald Rapids",
   maxPhyAddr: bits(52, documented("CPUID leaf 80000008h, Sapphire Rapids (InstLatx64)")),
   frequencyGhz: gigahertz(2.0, documented("Xeon Platinum 8480+, base")),
-  features: { ...ICELAKE.features, pks: true, shadowStack: true },
+  features: { ...ICELAKE.features, pks: true, shadowStack: true, rar: true },
   origins: {
-    features: documented("Intel SDM vol. 2A, CPUID; supervisor keys and shadow stacks since Sapphire Rapids"),
+    features: documented(
+      "Intel SDM vol. 2A, CPUID; supervisor keys and shadow stacks since Sapphire Rapids; RAR: van Riel 2025, LKML",
+    ),
   },
   tlbs: [
     {
@@ -103,5 +105,12 @@ export const SAPPHIRE_RAPIDS: Preset = {
   ],
   memory: cycles(220, assumed("about 110 ns")),
   lineTransfers: SAPPHIRE_RAPIDS_LINES,
-  costs: { ...ICELAKE.costs, secondLevelHit: cycles(7, MEASURED) },
+  costs: {
+    ...ICELAKE.costs,
+    secondLevelHit: cycles(7, MEASURED),
+    remoteAction: cycles(
+      300,
+      assumed("a microcode entry and return, 64 bytes searched, a payload of 64 bytes decoded"),
+    ),
+  },
 };

@@ -40,6 +40,7 @@ export const SKYLAKE_COSTS: CostProfile = {
   wrpkru: cycles(23, assumed("remembered of measurements")),
   invlpgb: cycles(0, documented("not in this CPU")),
   tlbsync: cycles(0, documented("not in this CPU")),
+  remoteAction: cycles(0, documented("not in this CPU")),
   pageFault: cycles(700, assumed("delivery through an interrupt gate and IRET, without the handler")),
 };
 
@@ -65,6 +66,7 @@ export const SKYLAKE: Preset = {
     pat: true,
     mtrr: true,
     invlpgb: false,
+    rar: false,
     tce: false,
   },
   origins: { features: documented("Intel SDM vol. 2A, CPUID; as Linux lists them for Skylake server") },

@@ -76,6 +76,7 @@ export const ZEN2: Preset = {
     pat: true,
     mtrr: true,
     invlpgb: false,
+    rar: false,
     tce: true,
   },
   origins: { features: documented("AMD APM vol. 3, appendix E, CPUID; PCIDs and protection keys since Zen 3") },

@@ -168,9 +168,9 @@ export class ChosenSteps {
 
   /** Adds interrupts, and what can be prefetched while anything else can happen. */
   private addOthers(): void {
-    const { actions, loop, inHandler, scheduler } = this;
+    const { actions, loop, scheduler } = this;
     for (let cpu = 0; cpu < loop.cpus; cpu++) {
-      if (inHandler[cpu] === 0 && loop.interrupts.nextArrival(cpu) !== Number.POSITIVE_INFINITY) {
+      if (loop.interrupts.nextArrival(cpu, this.areInterruptsOff(cpu)) !== Number.POSITIVE_INFINITY) {
         actions.push(actionOf(cpu, ACTION_INTERRUPT));
       }
     }
@@ -178,6 +178,11 @@ export class ChosenSteps {
     for (let cpu = 0; cpu < loop.cpus; cpu++) {
       if (scheduler.canPrefetch(cpu)) actions.push(actionOf(cpu, ACTION_PREFETCH));
     }
+  }
+
+  /** In a handler, and in code that says so, a CPU takes only what cannot be masked. */
+  private areInterruptsOff(cpu: number): boolean {
+    return this.inHandler[cpu] !== 0 || this.loop.interrupts.disabled[cpu] !== 0;
   }
 
   /** Whether a CPU has a thread that can go on and does not wait at a point. */
@@ -204,10 +209,11 @@ export class ChosenSteps {
 
   private interrupt(cpu: number): void {
     const { loop } = this;
-    loop.catchUp(cpu, loop.interrupts.nextArrival(cpu));
+    const areOff = this.areInterruptsOff(cpu);
+    loop.catchUp(cpu, loop.interrupts.nextArrival(cpu, areOff));
     const activity = loop.accounts.enter(cpu, ACTIVITY_INTERRUPT);
     this.inHandler[cpu]++;
-    loop.interrupts.take(cpu)?.(cpu);
+    loop.interrupts.take(cpu, areOff)?.(cpu);
     this.inHandler[cpu]--;
     loop.accounts.enter(cpu, activity);
   }

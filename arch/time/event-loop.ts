@@ -115,10 +115,10 @@ export class EventLoop extends CpuClocks {
     this.refresh(thread.cpu);
   }
 
-  /** Sends an interrupt that reaches `cpu` at `arrivalCycles`; it is taken then, or as soon as interrupts are on. */
-  postInterrupt(cpu: number, arrivalCycles: number, handler: InterruptHandler): void {
+  /** Sends an interrupt that reaches `cpu` at `arrivalCycles`; it is taken then, or, if it can be masked, once interrupts are on. */
+  postInterrupt(cpu: number, arrivalCycles: number, handler: InterruptHandler, isMaskable = true): void {
     this.topology.checkCpu(cpu);
-    this.interrupts.post(cpu, arrivalCycles, handler);
+    this.interrupts.post(cpu, arrivalCycles, handler, isMaskable);
     if (cpu === this.currentCpu) this.lookAhead(cpu);
     this.refresh(cpu);
   }

@@ -21,6 +21,8 @@ export function interruptedState(thread: Thread | null): number {
 interface PendingInterrupt {
   readonly arrivalCycles: number;
   readonly handler: InterruptHandler;
+  /** Whether it waits while interrupts are off. */
+  readonly isMaskable: boolean;
 }
 
 /** Interrupts of all CPUs. */
@@ -35,23 +37,31 @@ export class PendingInterrupts {
   }
 
   /** Adds one; those that arrive at the same time keep the order in which they were sent. */
-  post(cpu: number, arrivalCycles: number, handler: InterruptHandler): void {
+  post(cpu: number, arrivalCycles: number, handler: InterruptHandler, isMaskable: boolean): void {
     const queue = this.queues[cpu];
     let at = queue.length;
     while (at > 0 && queue[at - 1].arrivalCycles > arrivalCycles) at--;
-    if (at === queue.length) queue.push({ arrivalCycles, handler });
-    else queue.splice(at, 0, { arrivalCycles, handler });
+    if (at === queue.length) queue.push({ arrivalCycles, handler, isMaskable });
+    else queue.splice(at, 0, { arrivalCycles, handler, isMaskable });
   }
 
-  /** When `cpu` can take the next one at the earliest; infinity when there is none or interrupts are off. */
-  nextArrival(cpu: number): number {
+  /**
+   * When `cpu` can take the next one at the earliest; infinity when there is none.
+   * @param areOff whether only those count that come while interrupts are off
+   */
+  nextArrival(cpu: number, areOff: boolean = this.off[cpu] !== 0): number {
     const queue = this.queues[cpu];
-    return queue.length > 0 && this.off[cpu] === 0 ? queue[0].arrivalCycles : Number.POSITIVE_INFINITY;
+    if (queue.length === 0) return Number.POSITIVE_INFINITY;
+    if (!areOff) return queue[0].arrivalCycles;
+    return queue.find(({ isMaskable }) => !isMaskable)?.arrivalCycles ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Takes the next one off. */
-  take(cpu: number): InterruptHandler | undefined {
-    return this.queues[cpu].shift()?.handler;
+  /** Takes the next one off; see {@link nextArrival}. */
+  take(cpu: number, areOff: boolean = this.off[cpu] !== 0): InterruptHandler | undefined {
+    const queue = this.queues[cpu];
+    if (!areOff) return queue.shift()?.handler;
+    const at = queue.findIndex(({ isMaskable }) => !isMaskable);
+    return at < 0 ? undefined : queue.splice(at, 1)[0].handler;
   }
 
   /** Disables interrupts of `cpu`; nests. */

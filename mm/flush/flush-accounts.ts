@@ -111,6 +111,12 @@ export class FlushRecord implements CallBill {
     if (found === INTERRUPTED_RUNNING) this.stolenFromRunningCycles += cycles;
   }
 
+  /** The microcode of `cpu` flushed (RAR): cycles are gone, but nothing was interrupted. `found`: one of the `INTERRUPTED_` values. */
+  actedRemotely(cpu: number, cycles: number, found: number): void {
+    this.take(cpu, cycles);
+    if (found === INTERRUPTED_RUNNING) this.stolenFromRunningCycles += cycles;
+  }
+
   /** `cpu` flushed when it came back to the kernel. */
   paidLater(cpu: number, cycles: number): void {
     this.take(cpu, cycles);

@@ -14,8 +14,10 @@ import type { FlushCallCosts } from "../kernel/kernel-costs.ts";
 import type { SpinLock } from "../kernel/lock.ts";
 import { allCpus, type Smp } from "../kernel/smp.ts";
 import { ConfigError } from "../lib/config-error.ts";
+import { bookWork } from "./booked-work.ts";
 import { type Broadcast, broadcastFlush } from "./broadcast-flush.ts";
 import type { FlushAccounts, FlushRecord } from "./flush-accounts.ts";
+import type { Rar } from "./rar.ts";
 import type { UserMode } from "./user-mode.ts";
 
 /** What a policy works with. */
@@ -28,6 +30,10 @@ export interface FlushContext {
   readonly vmlistLock: SpinLock;
   /** The line that stands for the way which all broadcasts take. */
   readonly broadcastLine: number;
+  /** Tables of remote actions; null unless the policy {@link FlushPolicy.usesRar}. */
+  readonly rar: Rar | null;
+  /** Whether user mode runs on page tables of its own (page-table isolation). */
+  readonly isolation: boolean;
   /** Null when nobody keeps accounts. */
   readonly accounts: FlushAccounts | null;
 }
@@ -56,6 +62,8 @@ export interface UserFlushRequest {
   readonly full: boolean;
   /** CPUs that must be told, ascending, the current one perhaps among them. Others catch up when they next switch to it. */
   readonly cpus: readonly number[];
+  /** All CPUs that may have translations of it, ascending, lazy ones too (`mm_cpumask`). */
+  readonly cpumask: readonly number[];
   /** Brings a CPU's own TLB up to date with the address space (`flush_tlb_func`); runs on that CPU. Refills are attributed. */
   readonly invalidate: (cpu: number) => void;
   /** Where the costs are booked; null when nobody keeps accounts. */
@@ -77,6 +85,13 @@ export interface FlushPolicy {
   readonly summary: string;
   /** Whether every `vunmap` flushes at once and its range is free right after, instead of waiting for a purge. */
   readonly eager: boolean;
+  /**
+   * Whether translations under a global ASID are kept up to date only on the CPUs of `mm_cpumask`, which then keeps CPUs that have
+   * gone on to another address space; any other CPU flushes when it switches to it. Default: they are on all CPUs.
+   */
+  readonly globalAsidsFollowCpumask?: boolean;
+  /** Whether it needs the tables of remote actions. Default: no. */
+  readonly usesRar?: boolean;
   /** @throws ConfigError when the machine cannot do it */
   check(machine: Machine): void;
   /** Carries out one flush of kernel addresses, on the current CPU's behalf. */
@@ -173,8 +188,61 @@ export const DEFERRED_POLICY: FlushPolicy = {
   },
 };
 
+/**
+ * Intel's Remote Action Request, as a series on LKML has it that Linux has not taken ("Intel RAR TLB invalidation", 2025; `rar.ts`). Targets flush in microcode.
+ * Kernel addresses: the others flush everything, since remote actions of single pages leave global translations; the CPU that asks
+ * flushes the pages (`rar_kernel_range_flush`). A user address space is flushed by interrupts until it has a global ASID, as under
+ * `invlpgb`; then the CPUs of `mm_cpumask` flush its PCID (`rar_tlb_flush`).
+ */
+export const RAR_POLICY: FlushPolicy = {
+  name: "rar",
+  summary: "Intel's remote actions: targets flush in microcode, no interrupts (LKML, 2025)",
+  eager: false,
+  globalAsidsFollowCpumask: true,
+  usesRar: true,
+  check(machine) {
+    const { rar, invpcid } = machine.features;
+    if (rar && invpcid) return;
+    throw new ConfigError("flush policy", "rar", `a CPU with RAR and INVPCID; ${machine.preset.name} has not both`);
+  },
+  *flush(context, { start, end, full, invalidate, invalidateAll, record }) {
+    const { rar, machine, isolation } = context;
+    const { loop } = machine;
+    yield* rarOf(rar).smpCallRarMany(allCpus(loop.cpus), { pcid: 0, start, end, full, record });
+    // With isolation kernel pages are in every PCID, and of these there are too many to name (`do_kernel_range_flush`).
+    bookWork(loop, record, () => (isolation ? invalidateAll : invalidate)(loop.currentCpu));
+  },
+  *flushUser(context, request) {
+    const { loop } = context.machine;
+    while (loop.mustYield()) yield PAUSE_TURN;
+    const { start, end, full, record } = request;
+    const pcids = request.globalPcids();
+    if (pcids.length === 0) {
+      yield* request.nativeFlushTlbMulti();
+      request.considerGlobalAsid();
+      return;
+    }
+    const mask = request.cpumask;
+    for (const pcid of pcids) yield* rarOf(context.rar).smpCallRarMany(mask, { pcid, start, end, full, record });
+    const self = loop.currentCpu;
+    if (mask.includes(self)) bookWork(loop, record, () => request.invalidate(self));
+    yield* request.finishAsidTransition();
+  },
+};
+
+function rarOf(rar: Rar | null): Rar {
+  if (rar === null) throw new Error("there are no tables of remote actions");
+  return rar;
+}
+
 /** All policies that come with the kernel. */
-export const FLUSH_POLICIES: readonly FlushPolicy[] = [IPI_POLICY, INVLPGB_POLICY, DEFERRED_POLICY, EAGER_POLICY];
+export const FLUSH_POLICIES: readonly FlushPolicy[] = [
+  IPI_POLICY,
+  INVLPGB_POLICY,
+  RAR_POLICY,
+  DEFERRED_POLICY,
+  EAGER_POLICY,
+];
 
 /** @throws ConfigError for a name that no policy has */
 export function flushPolicyByName(name: string): FlushPolicy {

@@ -11,6 +11,7 @@ import type { FlushEvents } from "../kernel/vmalloc-events.ts";
 import { ConfigError } from "../lib/config-error.ts";
 import { FlushAccounts, type FlushAccountsOptions, type FlushRecord } from "./flush-accounts.ts";
 import { type FlushContext, type FlushPolicy, IPI_POLICY } from "./flush-policy.ts";
+import type { Rar } from "./rar.ts";
 import { TlbVmstat } from "./tlb-vmstat.ts";
 import type { UnflushedRanges } from "./unflushed-ranges.ts";
 import { UserMode } from "./user-mode.ts";
@@ -61,6 +62,8 @@ export class Flushing implements FlushContext {
   rangeFlushes = 0;
   /** Is told of each flush of kernel addresses; null when nothing observes. */
   events: FlushEvents | null = null;
+  /** Tables of remote actions where the policy uses them (`KernelMm` makes them); else null. */
+  rar: Rar | null = null;
   /** Called after INVLPG of a kernel page on a CPU; `user-spaces.ts` sets it. */
   afterKernelPage: ((cpu: number, la: number, record: FlushRecord | null) => void) | null = null;
   accounts: FlushAccounts | null = null;
@@ -100,6 +103,7 @@ export class Flushing implements FlushContext {
   /** Starts to keep accounts of every flush from now on; those already kept are returned as they are. */
   keepAccounts(options: FlushAccountsOptions = {}): FlushAccounts {
     this.accounts ??= new FlushAccounts(this.machine, options);
+    if (this.rar !== null) this.rar.accounts = this.accounts;
     return this.accounts;
   }
 }

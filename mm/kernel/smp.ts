@@ -36,16 +36,22 @@ export interface IpiObserver {
   ipiTaken(id: number, cpu: number, atCycles: number): void;
 }
 
-interface Request {
-  readonly sender: Thread;
+/** Acknowledgements of CPUs that a sender looks for one after the other. */
+export interface Acknowledgements {
   readonly senderCpu: number;
+  /** In the order in which the sender looks for them. */
+  readonly targets: readonly number[];
+  /** When each target was done. */
+  readonly ackAtCycles: Float64Array;
+  /** When the sender began to look. */
+  waitsSinceCycles: number;
+}
+
+interface Request extends Acknowledgements {
+  readonly sender: Thread;
   readonly handler: (cpu: number) => void;
   readonly bill: CallBill | null;
-  readonly ackAtCycles: Float64Array;
-  /** Targets in the order in which the sender looks for their acknowledgements. */
-  readonly targets: readonly number[];
   outstanding: number;
-  waitsSinceCycles: number;
 }
 
 /** Calls between the CPUs of one machine. */
@@ -172,7 +178,22 @@ export class Smp {
   private sendInterrupts(self: number, targets: readonly number[]): void {
     const { loop, costs, underWay } = this;
     const { topology } = loop;
-    const { destinationMode, sendCycles, latencyCycles } = costs;
+    this.writeIcr(targets, (cpu, at) => {
+      const id = ++this.sent;
+      underWay[cpu] = id;
+      this.observer?.ipiSent(id, self, cpu, at);
+      loop.postInterrupt(cpu, at + costs.latencyCycles[topology.distance(self, cpu)], this.handler);
+    });
+  }
+
+  /**
+   * Writes the interrupt command register, once for each group of targets that one write can name.
+   * @param sent called for each target with the time of the write that names it
+   */
+  writeIcr(targets: readonly number[], sent: (cpu: number, atCycles: number) => void): void {
+    const { loop } = this;
+    const { topology } = loop;
+    const { destinationMode, sendCycles } = this.costs;
     const toAll = destinationMode === "shorthand" && targets.length === loop.cpus - 1;
     const sentAtCycles = new Map<number, number>();
     for (const cpu of targets) {
@@ -183,10 +204,7 @@ export class Smp {
         at = loop.nowCycles();
         sentAtCycles.set(group, at);
       }
-      const id = ++this.sent;
-      underWay[cpu] = id;
-      this.observer?.ipiSent(id, self, cpu, at);
-      loop.postInterrupt(cpu, at + latencyCycles[topology.distance(self, cpu)], this.handler);
+      sent(cpu, at);
     }
   }
 
@@ -233,14 +251,19 @@ export class Smp {
     const { loop } = this;
     const { targets, ackAtCycles } = request;
     ackAtCycles[indexOf(targets, cpu)] = loop.nowCycles();
-    if (--request.outstanding > 0) return;
-    let seen = request.waitsSinceCycles;
-    for (let i = 0; i < targets.length; i++) {
-      const distance = loop.topology.distance(request.senderCpu, targets[i]);
-      seen = Math.max(seen, ackAtCycles[i]) + loop.lines.transferCycles[distance];
-    }
-    loop.wake(request.sender, seen);
+    if (--request.outstanding === 0) loop.wake(request.sender, seenByCycles(loop, request));
   }
+}
+
+/** When the sender has seen all acknowledgements: each is a line that comes from its target. */
+export function seenByCycles(loop: EventLoop, of: Acknowledgements): number {
+  const { senderCpu, targets, ackAtCycles } = of;
+  let seen = of.waitsSinceCycles;
+  for (let i = 0; i < targets.length; i++) {
+    const distance = loop.topology.distance(senderCpu, targets[i]);
+    seen = Math.max(seen, ackAtCycles[i]) + loop.lines.transferCycles[distance];
+  }
+  return seen;
 }
 
 const everyCpu = new Map<number, readonly number[]>();

@@ -74,6 +74,12 @@ export class UserFlush implements UserFlushRequest {
     return tellsAll ? cpus : cpus.filter((cpu) => !spaces.tlbStates[cpu].isLazy);
   }
 
+  get cpumask(): readonly number[] {
+    const { mm, spaces } = this;
+    spaces.mmLines.read(mm.ctxId * MM_LINES + MM_LINE_CPUMASK);
+    return mm.cpus();
+  }
+
   globalPcids(): readonly number[] {
     const { globalAsid } = this.mm;
     if (globalAsid === 0) return [];
@@ -141,9 +147,8 @@ export function* flushTlbMmRange(
   if (policy.flushUser === undefined) yield* flush.nativeFlushTlbMulti();
   else yield* policy.flushUser(flushing, flush);
   // A broadcast reaches the TLBs of lazy CPUs, but they must not stay on an address space that ends.
-  if (cause === "exit" && mm.cpus().length > 0) {
-    yield* flushing.smp.onEachCpuMask(mm.cpus(), (cpu) => spaces.leaveMm(cpu, mm, record), record);
-  }
+  const stay = cause === "exit" ? mm.cpus().filter((cpu) => spaces.loaded[cpu] === mm) : [];
+  if (stay.length > 0) yield* flushing.smp.onEachCpuMask(stay, (cpu) => spaces.leaveMm(cpu, mm, record), record);
 }
 
 /**
@@ -164,9 +169,13 @@ export function flushOwedOfMm(
   return flushTlbMmRange(spaces, mm, start, cause === "exit" ? TLB_FLUSH_ALL : end, freedTables, cause);
 }
 
-/** Before global ASIDs are used again nothing may be left of those that had them. */
+/**
+ * Before global ASIDs are used again nothing may be left of those that had them. Where a CPU flushes when it first runs an address
+ * space under its global ASID nothing need be done (the RAR series calls `flush_tlb_all` all the same).
+ */
 function flushNonGlobals({ kernel }: UserSpaces): void {
   const { flushing } = kernel;
+  if (flushing.policy.globalAsidsFollowCpumask === true) return;
   const { accounts } = flushing;
   const record = accounts?.begin("ASIDs used up", flushing.policy.name, 0, USER_END, true) ?? null;
   broadcastFlush(flushing, record, [{ start: 0, end: USER_END, full: true, includeGlobals: false }]);

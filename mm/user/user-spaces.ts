@@ -176,20 +176,24 @@ export class UserSpaces {
     tlb.isLazy = false;
     let asid = tlb.loadedAsid;
     let needFlush = true;
+    const followsCpumask = this.kernel.flushing.policy.globalAsidsFollowCpumask === true;
     if (previous === next && !mmNeedsGlobalAsid(next, asid)) {
       // Broadcasts keep translations under a global ASID up to date.
       const isCurrent = tlb.tlbGen[asid] === next.tlbGen || this.kernel.bugs.lazySwitchWithoutGeneration;
       if (isGlobalAsid(asid) || !wasLazy || isCurrent) return;
     } else {
       tlb.isSwitching = true;
-      if (previous !== this.initMm) this.setCpumask(previous, cpu, 0);
+      // What a CPU of the mask has cached is kept up to date, so that it can stay there (Linux 6.14 on).
+      const isNewCpu = previous === next || next.cpumask[cpu] === 0;
+      const staysInMask = followsCpumask && isGlobalAsid(asid);
+      if (previous !== this.initMm && !staysInMask) this.setCpumask(previous, cpu, 0);
       const { cpumaskAfterGeneration } = this.kernel.bugs;
       if (next !== this.initMm && !cpumaskAfterGeneration) this.setCpumask(next, cpu, 1);
       loop.pointIrqsOff("switch_mm_irqs_off: in mm_cpumask");
       ({ asid, needFlush } =
         next.globalAsid === 0
           ? tlb.chooseNewAsid(next.ctxId, next.tlbGen, this.usesPcids)
-          : { asid: next.globalAsid, needFlush: false });
+          : { asid: next.globalAsid, needFlush: followsCpumask && isNewCpu });
       loop.pointIrqsOff("switch_mm_irqs_off: tlb_gen is read");
       if (next !== this.initMm && cpumaskAfterGeneration) this.setCpumask(next, cpu, 1);
       this.loaded[cpu] = next;
@@ -202,15 +206,22 @@ export class UserSpaces {
       this.kernel.machine.cpus[cpu].writeCr3(this.cr3Of(next, asid), true);
       return;
     }
-    tlb.ctxId[asid] = next.ctxId;
-    tlb.tlbGen[asid] = next.tlbGen;
+    if (!isGlobalAsid(asid)) {
+      tlb.ctxId[asid] = next.ctxId;
+      tlb.tlbGen[asid] = next.tlbGen;
+    }
     this.loadFlushed(cpu, this.cr3Of(next, asid), asid, record);
     this.observer?.tlbFlush(cpu, TLB_FLUSH_ON_TASK_SWITCH, -1);
   }
 
   private setCpumask(mm: MmStruct, cpu: number, value: number): void {
+    const line = mm.ctxId * MM_LINES + MM_LINE_CPUMASK;
+    if (mm.cpumask[cpu] === value) {
+      this.mmLines.read(line);
+      return;
+    }
     mm.cpumask[cpu] = value;
-    this.mmLines.write(mm.ctxId * MM_LINES + MM_LINE_CPUMASK);
+    this.mmLines.write(line);
   }
 
   /** What each CPU does for a flush (`flush_tlb_func`). */
@@ -223,11 +234,20 @@ export class UserSpaces {
     if (!isLocal) {
       this.shootdowns[cpu]++;
       vmstat.remoteFlushReceived++;
-      if (this.loaded[cpu] !== flush.mm) return;
+    }
+    const { globalAsidsFollowCpumask } = this.kernel.flushing.policy;
+    if (this.loaded[cpu] !== flush.mm && (!isLocal || globalAsidsFollowCpumask === true)) {
+      // The mask may have kept it.
+      if (globalAsidsFollowCpumask === true && flush.mm.cpumask[cpu] !== 0) this.setCpumask(flush.mm, cpu, 0);
+      return;
     }
     if (this.loaded[cpu] === this.initMm) return;
     if (mmNeedsGlobalAsid(flush.mm, tlb.loadedAsid)) this.switchMmIrqsOff(cpu, flush.mm, flush.record);
-    if (isGlobalAsid(tlb.loadedAsid)) return;
+    if (isGlobalAsid(tlb.loadedAsid)) {
+      // Of these no generation is kept: everything goes, unless broadcasts have reached this CPU too.
+      if (globalAsidsFollowCpumask === true) this.flushGlobalAsid(cpu, flush);
+      return;
+    }
     if (tlb.isLazy) {
       // Cheaper than to flush now and again: the CPU leaves the address space that it only borrowed.
       this.switchMmIrqsOff(cpu, this.initMm, flush.record);
@@ -250,6 +270,15 @@ export class UserSpaces {
     this.observer?.tlbFlush(cpu, reason, partly ? pages : -1);
   }
 
+  /** Flushes the global ASID that the CPU has loaded, whole. */
+  private flushGlobalAsid(cpu: number, { record, initiator }: UserFlush): void {
+    const { vmstat, accounts } = this.kernel.flushing;
+    if (cpu === initiator) vmstat.localFlushAll++;
+    if (accounts === null || record === null) this.flushTlbLocal(cpu, record);
+    else accounts.attributed(record, cpu, () => this.flushTlbLocal(cpu, record));
+    this.observer?.tlbFlush(cpu, cpu === initiator ? TLB_LOCAL_MM_SHOOTDOWN : TLB_REMOTE_SHOOTDOWN, -1);
+  }
+
   private flushPages(cpu: number, { start, end, record }: UserFlush): void {
     for (let la = start; la < end; la += PAGE_SIZE) {
       this.kernel.machine.cpus[cpu].invlpg(la);
@@ -259,10 +288,18 @@ export class UserSpaces {
 
   /** All of the loaded address space: MOV to CR3, and later the same for user mode's PCID (`flush_tlb_local`). */
   private flushTlbLocal(cpu: number, record: FlushRecord | null): void {
-    const tlb = this.tlbStates[cpu];
-    if (this.isolation) tlb.oweUserFlush(tlb.loadedAsid, record);
+    if (this.isolation) this.invalidateUserAsid(cpu, this.tlbStates[cpu].loadedAsid, record);
     const { [cpu]: target } = this.kernel.machine.cpus;
     target.writeCr3(target.cr3);
+  }
+
+  /**
+   * What an ASID has cached in user mode is stale (`invalidate_user_asid`): flushed on the way there, or at once for a global ASID, for which
+   * the mask of what is owed has no room.
+   */
+  private invalidateUserAsid(cpu: number, asid: number, record: FlushRecord | null): void {
+    if (isGlobalAsid(asid)) this.kernel.machine.cpus[cpu].invpcid(1, userPcid(asid), 0);
+    else this.tlbStates[cpu].oweUserFlush(asid, record);
   }
 
   /** The page in the PCID that the same address space has in user mode (`flush_tlb_one_user`). */
@@ -342,7 +379,7 @@ export class UserSpaces {
     const { flushing, machine } = this.kernel;
     const { accounts, policy } = flushing;
     const record = within ?? accounts?.begin("context switch", policy.name, 0, USER_END, true, cpu) ?? null;
-    if (this.isolation) this.tlbStates[cpu].oweUserFlush(asid, record);
+    if (this.isolation) this.invalidateUserAsid(cpu, asid, record);
     if (accounts === null || record === null) machine.cpus[cpu].writeCr3(cr3);
     else if (within !== null) accounts.attributed(within, cpu, () => machine.cpus[cpu].writeCr3(cr3));
     else record.workCycles += this.booked(cpu, ACTIVITY_FLUSH, record, cr3);

@@ -52,7 +52,12 @@ export class Contexts {
       const isBehind = tlb.isLazy && !isGlobalAsid(asid) && tlb.tlbGen[asid] < loaded.tlbGen;
       return forUserHalf && isBehind ? null : loaded;
     }
-    if (isGlobalAsid(asid)) return this.known.find((mm) => mm.globalAsid === asid) ?? null;
+    if (isGlobalAsid(asid)) {
+      const mm = this.known.find((each) => each.globalAsid === asid) ?? null;
+      // A CPU outside the mask flushes when it switches to the address space, where that is the policy's rule.
+      const isBehind = this.mm.flushing.policy.globalAsidsFollowCpumask === true && mm?.cpumask[cpu.id] !== 1;
+      return isBehind ? null : mm;
+    }
     if (tlb.invalidateOther) return null;
     const mm = this.known.find((each) => each.ctxId === tlb.ctxId[asid]);
     // An ASID whose address space has ended, or has a global one now, is flushed when the next one gets it.

@@ -56,6 +56,8 @@ const cpus = z.strictObject({
     lines: z.strictObject({ cpu: u16, level: u8, slot: u32, line: f64 }),
     sets: z.strictObject({ cpu: u16, level: u8, set: u32, state: u16 }),
   }),
+  /** Absent where the CPUs have no remote actions. */
+  remoteActions: z.strictObject(columns(f64, "control", "actionVector", "payloadBase")).optional(),
   unsyncedInvlpgbs: z.array(
     z.strictObject({
       cpu: whole,
@@ -173,6 +175,8 @@ const mm = z.strictObject({
     ipisSent: whole,
     ipisTaken: f64,
     vmlistLock: locks,
+    /** Absent where the policy needs none. */
+    rarLocks: locks.optional(),
     userMode: z.strictObject({ inUser: u8, kernelActivity: texts }),
     accounts: flushAccounts.nullable(),
   }),

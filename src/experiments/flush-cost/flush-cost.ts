@@ -1,5 +1,5 @@
 /** `flush-cost`: what one flush costs, by their parts, and what one vunmap costs under lazy and eager freeing. */
-import { INVLPGB_PAGES_MAX, type KernelCode, PAGE_SIZE } from "../../../arch/index.ts";
+import { INVLPGB_PAGES_MAX, type KernelCode, PAGE_SIZE, type Preset } from "../../../arch/index.ts";
 import {
   DEFERRED_POLICY,
   FLUSH_POLICIES,
@@ -8,6 +8,7 @@ import {
   flushPolicyByName,
   flushTlbKernelRange,
   INVLPGB_POLICY,
+  RAR_POLICY,
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { totalCycles } from "../../report/flush-costs.ts";
@@ -52,7 +53,7 @@ when its address space has run for a while (under 'invlpgb' it has a global ASID
       name: "policies",
       kind: "words",
       words: FLUSH_POLICIES.map((policy) => policy.name),
-      default: ["ipi", "invlpgb", "deferred", "eager"],
+      default: FLUSH_POLICIES.map((policy) => policy.name),
       summary: "flush policies; one that the preset cannot carry out is left out",
     },
     { name: "resident", kind: "integer", low: 0, high: 4096, default: 64, summary: "resident pages of each CPU" },
@@ -68,7 +69,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, preset, onProgress } = context;
   const cpuCounts = parameters.list("cpus");
   const policies = parameters.words("policies").map(flushPolicyByName);
-  const possible = policies.filter((policy) => policy !== INVLPGB_POLICY || preset.features.invlpgb);
+  const possible = policies.filter((policy) => lacks(policy, preset) === null);
   const single = possible.filter((policy) => !policy.eager);
   const flushes: FlushRow[] = [];
   const total = cpuCounts.length * (single.length + 2 * possible.length);
@@ -98,12 +99,16 @@ function run(context: ExperimentContext): ExperimentOutcome {
     tables: tables.map((table) => table.toResult()),
     plots: [...flushPlots(flushTable), vunmapPlot(vunmaps), munmapPlot(munmaps)],
     findings: [
-      ...leftOut.map(
-        ({ name }) => `${name} is left out: ${preset.name} has no INVLPGB (up to ${INVLPGB_PAGES_MAX} pages each).`,
-      ),
+      ...leftOut.map((policy) => `${policy.name} is left out: ${preset.name} has no ${lacks(policy, preset)}.`),
       ...vunmapFindings(vunmaps),
     ],
   };
+}
+
+/** What a policy needs and CPUs of a preset do not have; null when nothing. */
+function lacks(policy: FlushPolicy, { features }: Preset): string | null {
+  if (policy === INVLPGB_POLICY && !features.invlpgb) return `INVLPGB (up to ${INVLPGB_PAGES_MAX} pages each)`;
+  return policy === RAR_POLICY && !features.rar ? "remote actions (RAR)" : null;
 }
 
 function flushRow(

@@ -8,7 +8,7 @@ import {
   PAGE_SIZE,
   PAUSE_TURN,
 } from "../../../arch/index.ts";
-import { type FlushPolicy, flushPolicyByName, madviseDontneed, UserSpaces } from "../../../mm/index.ts";
+import { FLUSH_POLICIES, type FlushPolicy, flushPolicyByName, madviseDontneed, UserSpaces } from "../../../mm/index.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
@@ -46,7 +46,7 @@ the whole machine; microseconds and cycles a loop are one thread's. The last col
     {
       name: "policies",
       kind: "words",
-      words: ["ipi", "invlpgb", "deferred", "eager"],
+      words: FLUSH_POLICIES.map(({ name }) => name),
       default: ["ipi"],
       summary: "flush policies",
     },

@@ -8,6 +8,7 @@ import {
   mmapPopulate,
   mprotect,
   munmap,
+  RAR_POLICY,
   UserSpaces,
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
@@ -27,10 +28,14 @@ interface Processes {
   isDone: boolean;
 }
 
-/** `count` address spaces with two pages each; the first runs on every CPU, which have used its pages. */
-function processes(kernel: Kernel, count: number): Processes {
+/**
+ * `count` address spaces with two pages each; the first runs on every CPU, which have used its pages.
+ * @param hasGlobalAsids whether each has a global ASID before any CPU runs on it
+ */
+function processes(kernel: Kernel, count: number, hasGlobalAsids = false): Processes {
   const spaces = UserSpaces.of(kernel.mm);
   const mms = Array.from({ length: count }, () => spaces.mmAlloc());
+  if (hasGlobalAsids) for (const mm of mms) mm.globalAsid = spaces.globalAsids.allocateGlobalAsid(() => {});
   for (const mm of mms) kernel.run(() => mmapPopulate(spaces, mm, START, 2));
   for (let cpu = 0; cpu < kernel.machine.cpus.length; cpu++) {
     switchOn(kernel, spaces, cpu, mms[0]);
@@ -235,6 +240,28 @@ const broadcast: ExploreTest<Processes> = {
   kernel: { preset: smallPreset("zen4"), flushPolicy: INVLPGB_POLICY },
 };
 
+const remoteActions: ExploreTest<Processes> = {
+  ...munmapAgainstLoads,
+  name: "munmap-by-remote-action",
+  summary: "munmap under the policy rar, with a global ASID, while a thread of the process reads on another CPU",
+  // Sapphire Rapids has RAR.
+  kernel: { preset: smallPreset("sapphire-rapids"), flushPolicy: RAR_POLICY },
+  setup: (kernel) => processes(kernel, 1, true),
+};
+
+const switchRemoteActions: ExploreTest<Processes> = {
+  ...switchAgainstMunmap,
+  name: "switch-against-remote-action",
+  summary:
+    "a CPU that is still in mm_cpumask switches back to an address space whose pages are unmapped under the policy rar",
+  kernel: { preset: smallPreset("sapphire-rapids"), flushPolicy: RAR_POLICY },
+  setup(kernel) {
+    const situation = processes(kernel, 2, true);
+    switchOn(kernel, situation.spaces, 1, situation.mms[1]);
+    return situation;
+  },
+};
+
 const withoutPcids: ExploreTest<Processes> = {
   ...switchAgainstMunmap,
   name: "switch-without-pcids",
@@ -262,6 +289,8 @@ export const USER_SPACE_TESTS = [
   twoMunmaps,
   threeCpus,
   broadcast,
+  remoteActions,
+  switchRemoteActions,
   withoutPcids,
   isolation,
 ];

@@ -11,16 +11,9 @@ import {
   PAUSE_RESCHED,
   PAUSE_TURN,
 } from "../../../arch/index.ts";
-import {
-  FLUSH_POLICIES,
-  flushTlbKernelRange,
-  INVLPGB_POLICY,
-  vfree,
-  vmalloc,
-  vmUnmapAliases,
-  wait,
-} from "../../../mm/index.ts";
+import { FLUSH_POLICIES, flushTlbKernelRange, vfree, vmalloc, vmUnmapAliases, wait } from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
+import { featuresFor } from "./policy-features.ts";
 
 function boot(config: Partial<KernelConfig> = {}): Kernel {
   return bootKernel({ cpus: 4, memoryBytes: 2 ** 28, vmalloc: { lazyMaxPages: 64 }, ...config });
@@ -105,7 +98,7 @@ describe("accounts of flushes", () => {
     const threads = fc.array(fc.array(step, { maxLength: 12 }), { minLength: 1, maxLength: 4 });
     fc.assert(
       fc.property(threads, fc.constantFrom(...FLUSH_POLICIES), (scripts, flushPolicy) => {
-        const features = flushPolicy === INVLPGB_POLICY ? { invlpgb: true } : undefined;
+        const features = featuresFor(flushPolicy);
         const kernel = boot({ flushPolicy, features, isolatedCpus: [3] });
         const { loop, cpus } = kernel.machine;
         const accounts = kernel.vm.flushing.keepAccounts();

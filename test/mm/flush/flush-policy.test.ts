@@ -11,6 +11,8 @@ import {
   flushTlbKernelRange,
   INVLPGB_POLICY,
   IPI_POLICY,
+  lockStatistics,
+  RAR_POLICY,
   vfree,
   vmalloc,
   vmUnmapAliases,
@@ -18,11 +20,10 @@ import {
   wait,
 } from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
-
-const AMD = { invlpgb: true };
+import { featuresFor } from "./policy-features.ts";
 
 function boot(flushPolicy: FlushPolicy, config: Partial<KernelConfig> = {}): Kernel {
-  const features = flushPolicy === INVLPGB_POLICY ? AMD : undefined;
+  const features = featuresFor(flushPolicy);
   return bootKernel({ cpus: 4, memoryBytes: 2 ** 28, flushPolicy, features, ...config });
 }
 
@@ -62,7 +63,7 @@ describe("flush policies", () => {
     }
   });
 
-  it.each([IPI_POLICY, INVLPGB_POLICY, DEFERRED_POLICY])(
+  it.each([IPI_POLICY, INVLPGB_POLICY, RAR_POLICY, DEFERRED_POLICY])(
     "$name: between vfree and the purge a stale entry still works, as on hardware; after vm_unmap_aliases none does",
     (policy) => {
       const kernel = boot(policy);
@@ -107,6 +108,62 @@ describe("flush policies", () => {
     expect(() => bootKernel({ flushPolicy: INVLPGB_POLICY })).toThrow(
       "flush policy invlpgb: expected a CPU with INVLPGB",
     );
+  });
+
+  it("rar: microcode flushes everything on the other CPUs, with interrupts off too, and interrupts nobody", () => {
+    const kernel = boot(RAR_POLICY);
+    const { machine, mm } = kernel;
+    const { loop } = machine;
+    const address = cachedEverywhere(kernel);
+    const other = cachedEverywhere(kernel);
+    const accounts = kernel.vm.flushing.keepAccounts();
+    let took = 0;
+    function* irqsOff(): KernelCode<void> {
+      loop.disableInterrupts();
+      while (took === 0) {
+        loop.spend(500);
+        yield PAUSE_TURN;
+        if (!holds(kernel, 3, address)) took = loop.nowCycles();
+      }
+      loop.enableInterrupts();
+    }
+    kernel.spawn("interrupts off", 3, irqsOff());
+    kernel.spawn("flusher", 0, flushTlbKernelRange(mm.flushing, address, address + PAGE_SIZE));
+    kernel.runUntilIdle();
+    expect(took).toBeGreaterThan(0);
+    expect(mm.flushing.smp.sent).toBe(0);
+    expect([...mm.flushing.smp.taken]).toEqual([0, 0, 0, 0]);
+    // The CPU that asks flushes one page, the others what they have.
+    expect([0, 1, 2, 3].map((cpu) => holds(kernel, cpu, other))).toEqual([true, false, false, false]);
+    const { remoteAction, invpcidAll } = machine.preset.costs;
+    const { idleWakeCycles } = mm.costs.ipi;
+    expect(accounts.records[0]).toMatchObject({
+      policy: "rar",
+      full: false,
+      interrupted: 0,
+      stolenCycles: 3 * (remoteAction.value + invpcidAll.value) + 2 * idleWakeCycles,
+      stolenFromRunningCycles: remoteAction.value + invpcidAll.value,
+    });
+    expect(() => bootKernel({ flushPolicy: RAR_POLICY })).toThrow(
+      "flush policy rar: expected a CPU with RAR and INVPCID",
+    );
+  });
+
+  it("rar: many CPUs that flush at the same time share payloads, and all are done", () => {
+    const cpus = 130;
+    const kernel = boot(RAR_POLICY, { cpus });
+    const { flushing } = kernel.mm;
+    const accounts = flushing.keepAccounts();
+    const address = kernel.vmalloc(PAGE_SIZE);
+    for (let cpu = 0; cpu < cpus; cpu += 8) {
+      kernel.spawn(`flusher/${cpu}`, cpu, flushTlbKernelRange(flushing, address, address + PAGE_SIZE));
+    }
+    kernel.runUntilIdle();
+    expect(accounts.records.length).toBe(Math.ceil(cpus / 8));
+    for (const { waitCycles } of accounts.records) expect(waitCycles).toBeGreaterThan(0);
+    // CPUs 0, 64 and 128 use the same payload, one after the other.
+    const rarLock = lockStatistics(kernel.machine.loop).find(({ name }) => name === "rar_lock");
+    expect(rarLock?.contentions).toBeGreaterThan(0);
   });
 
   it("deferred: an isolated CPU in user mode flushes when it comes back, by system call or interrupt", () => {
@@ -174,7 +231,7 @@ describe("flush policies", () => {
 
   it("are found by name, and a policy of one's own is used as it is", () => {
     expect(flushPolicyByName("eager")).toBe(EAGER_POLICY);
-    expect(() => flushPolicyByName("never")).toThrow("flush policy never: expected ipi, invlpgb, deferred, eager");
+    expect(() => flushPolicyByName("never")).toThrow("flush policy never: expected ipi, invlpgb, rar, deferred, eager");
     let flushes = 0;
     const own: FlushPolicy = {
       ...IPI_POLICY,

@@ -16,6 +16,7 @@ import {
 } from "../../../mm/index.ts";
 import { bootKernel, type Kernel } from "../../../src/index.ts";
 import { randomStream } from "../../../src/machine/random.ts";
+import { featuresFor } from "../flush/policy-features.ts";
 
 function boot(cpus = 2): Kernel {
   return bootKernel({ cpus, memoryBytes: 2 ** 28, proveLocking: true, vmalloc: { lazyMaxPages: 64 } });
@@ -59,7 +60,7 @@ describe("guards", () => {
     for (const policy of FLUSH_POLICIES) {
       const kernel = bootKernel({
         cpus: 4,
-        preset: policy.name === "invlpgb" ? "zen4" : "skylake",
+        features: featuresFor(policy),
         memoryBytes: 2 ** 28,
         proveLocking: true,
         flushPolicy: policy,

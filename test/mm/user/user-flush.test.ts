@@ -31,6 +31,7 @@ import {
   wait,
 } from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
+import { featuresFor } from "../flush/policy-features.ts";
 
 const TEXT = 0x40_0000;
 
@@ -40,7 +41,7 @@ interface Machine {
 }
 
 function boot(flushPolicy: FlushPolicy, config: Partial<KernelConfig> = {}, usesPcids = true): Machine {
-  const features = flushPolicy === INVLPGB_POLICY ? { invlpgb: true } : undefined;
+  const features = featuresFor(flushPolicy);
   const kernel = bootKernel({ cpus: 5, memoryBytes: 2 ** 28, flushPolicy, features, ...config });
   return { kernel, spaces: new UserSpaces(kernel.mm, usesPcids) };
 }
@@ -226,6 +227,8 @@ const MET = [
   "ipi munmap interrupts",
   "invlpgb munmap none",
   "invlpgb munmap interrupts",
+  "rar munmap none",
+  "rar munmap interrupts",
   "deferred drain deferred",
   "eager vunmap interrupts",
 ];

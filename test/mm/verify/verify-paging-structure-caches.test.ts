@@ -85,6 +85,7 @@ describe("verify of paging-structure caches", () => {
     ["skylake", "deferred"],
     ["zen4", "ipi"],
     ["zen4", "invlpgb"],
+    ["sapphire-rapids", "rar"],
   ])("names none where every PCID is flushed before a table is freed: %s, %s", (preset, policy) => {
     const made = scene({ preset, flushPolicy: flushPolicyByName(policy), flushFreedTables: true });
     const { kernel, a, b } = made;
@@ -119,8 +120,11 @@ describe("verify of paging-structure caches", () => {
     expect(kernel.machine.cpus[1].load(large, 4)).toBe(77);
   });
 
-  it("finds none where flushes of a page drop the entries of every PCID", () => {
-    const made = scene({ preset: "zen4", flushPolicy: flushPolicyByName("invlpgb") });
+  it.each([
+    ["zen4", "invlpgb"],
+    ["sapphire-rapids", "rar"],
+  ])("finds none where flushes of a page drop the entries of every PCID: %s, %s", (preset, policy) => {
+    const made = scene({ preset, flushPolicy: flushPolicyByName(policy) });
     const { kernel, a, b } = made;
     const large = replaceTableByLargePage(made);
     expect(kernel.verify([a, b])).toEqual([]);

@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { DEFERRED_POLICY, EAGER_POLICY, INVLPGB_POLICY, snapshotVmalloc, VMALLOC_START } from "../../../mm/index.ts";
+import {
+  DEFERRED_POLICY,
+  EAGER_POLICY,
+  INVLPGB_POLICY,
+  RAR_POLICY,
+  snapshotVmalloc,
+  VMALLOC_START,
+} from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
 import { framesHeld, RandomWorkload } from "./random-workload.ts";
 
@@ -56,6 +63,12 @@ const CASES: Case[] = [
 const POLICY_CASES: Case[] = [
   { name: "eager", config: { flushPolicy: EAGER_POLICY } },
   { name: "invlpgb", config: { flushPolicy: INVLPGB_POLICY, features: { invlpgb: true } } },
+  { name: "rar", config: { flushPolicy: RAR_POLICY, features: { rar: true } }, userSpaces: 4 },
+  {
+    name: "rar, with page-table isolation",
+    config: { flushPolicy: RAR_POLICY, features: { rar: true }, pageTableIsolation: true },
+    userSpaces: 4,
+  },
   { name: "deferred", config: { flushPolicy: DEFERRED_POLICY, isolatedCpus: [2, 3] } },
   { name: "ipi, among user address spaces", config: {}, userSpaces: 9 },
   {

@@ -26,13 +26,16 @@ function choose<T>(random: Random, choices: readonly T[]): T {
   return choices[random.between(0, choices.length - 1)];
 }
 
+/** Presets of the policies that not all of them can carry out. */
+const PRESET_OF: Readonly<Record<string, string>> = { invlpgb: "zen4", rar: "granite-rapids" };
+
 function configOf(random: Random): Partial<KernelConfig> {
   const flushPolicy = choose(random, FLUSH_POLICIES);
   const cpus = choose(random, [1, 2, 3, 4, 7]);
   return {
     cpus,
     flushPolicy,
-    preset: flushPolicy.name === "invlpgb" ? "zen4" : choose(random, PRESETS),
+    preset: PRESET_OF[flushPolicy.name] ?? choose(random, PRESETS),
     numaNodes: random.between(1, 2),
     pageTableIsolation: random.between(0, 2) === 0,
     isolatedCpus: flushPolicy.name === "deferred" ? [cpus - 1] : [],

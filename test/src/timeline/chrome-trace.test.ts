@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { FLUSH_POLICIES, INVLPGB_POLICY } from "../../../mm/index.ts";
+import { FLUSH_POLICIES } from "../../../mm/index.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
 import { runOnKernel } from "../../../src/runs/run.ts";
 import { ChromeTrace } from "../../../src/timeline/chrome-trace.ts";
 import { mixed } from "../../../src/workloads/mixed.ts";
 import { userProcesses } from "../../../src/workloads/user-processes.ts";
+import { featuresFor } from "../../mm/flush/policy-features.ts";
 import { checkFloatingSpans, processTrace } from "./trace-processor.ts";
 
 function traceOf(operations: number): { json: string; nsec: number[]; lazyPages: number; sent: number } {
@@ -93,7 +94,7 @@ describe("timelines", () => {
   it.each([...FLUSH_POLICIES])(
     "are read without loss of user processes under $name with page-table isolation",
     (policy) => {
-      const features = policy === INVLPGB_POLICY ? { invlpgb: true } : undefined;
+      const features = featuresFor(policy);
       const kernel = bootKernel({
         cpus: 6,
         memoryBytes: 2 ** 30,
