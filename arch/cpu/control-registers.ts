@@ -2,7 +2,6 @@
  * Control registers and model-specific registers of a CPU, set through writes that check what the manual says is checked
  * and invalidate what it says is invalidated (Intel SDM vol. 3A, 2.5, 4.10.4.1; vol. 2B, MOV to control registers).
  */
-import { MachineUsageError } from "../isa/errors.ts";
 import { GeneralProtectionFault, InvalidOpcode } from "../isa/faults.ts";
 import {
   CR0_AM,
@@ -14,8 +13,12 @@ import {
   CR0_PE,
   CR0_PG,
   CR0_WP,
+  CR3_LAM_U48,
+  CR3_LAM_U57,
   CR4_CET,
   CR4_LA57,
+  CR4_LAM_SUP,
+  CR4_LASS,
   CR4_PAE,
   CR4_PCIDE,
   CR4_PGE,
@@ -28,6 +31,7 @@ import {
   EFER_NXE,
   EFER_SCE,
   EFER_TCE,
+  EFER_UAIE,
   MSR_EFER,
   MSR_PKRS,
 } from "../isa/register-bits.ts";
@@ -36,12 +40,16 @@ import type { CpuFeatures, Preset } from "../presets/preset.ts";
 import { COUNT_MOV_CR3, COUNT_MOV_CR3_NO_FLUSH, COUNT_MOV_CR4_FLUSH } from "../time/perf-counters.ts";
 import type { MemoryTypes } from "../walk/memory-type.ts";
 import type { Mmu } from "./mmu.ts";
+import { bitsOf, checkWord, has, keep, lowWord } from "./register-values.ts";
 
 const CR0_ALL = CR0_PE + CR0_MP + 4 + 8 + CR0_ET + CR0_NE + CR0_WP + CR0_AM + CR0_NW + CR0_CD + CR0_PG;
 /** CR4 bits without a feature flag here: VME, PVI, TSD, DE, PSE, PAE, MCE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE, OSXSAVE. */
 const CR4_PLAIN = 0x5_0f7f;
 /** Bit 63 of the source of MOV to CR3: keep the translations of the new PCID. */
 const CR3_KEEP = 1n << 63n;
+/** Where `lamUser` is in CR3, and its bit LAM_U57. */
+const LAM_SHIFT = 61n;
+const LAM_U57 = 1;
 
 /** What the registers of one CPU hold. */
 export interface RegisterValues {
@@ -49,6 +57,8 @@ export interface RegisterValues {
   readonly cr0: number;
   /** CR3: physical address of the top table, and the PCID in bits 11:0. */
   readonly cr3: number;
+  /** Bits 62:61 of CR3: LAM_U57 (1) and LAM_U48 (2). */
+  readonly lamUser: number;
   /** CR4: `CR4_*`. */
   readonly cr4: number;
   /** IA32_EFER: `EFER_*`. */
@@ -69,6 +79,8 @@ export class ControlRegisters {
   cr0 = CR0_PG + CR0_AM + CR0_WP + CR0_NE + CR0_ET + CR0_MP + CR0_PE;
   /** CR3: physical address of the top table, and the PCID in bits 11:0. */
   cr3 = 0;
+  /** Bits 62:61 of CR3: LAM_U57 (1) and LAM_U48 (2). */
+  lamUser = 0;
   /** CR4: `CR4_*`. */
   cr4 = CR4_PAE;
   /** IA32_EFER: `EFER_*`. */
@@ -145,13 +157,32 @@ export class ControlRegisters {
       reservedTopLow: this.vendor.reservedTopLow,
     };
     mode.update(registers, this.cpl);
+    this.updatePointers();
     this.mmu.fastPath.contextChanged();
+  }
+
+  private updatePointers(): void {
+    const { lamUser, cr4, efer, alignmentCheck } = this;
+    const lass = has(cr4, CR4_LASS);
+    this.mmu.pointers.update(
+      {
+        lamUser: (lamUser & LAM_U57) !== 0 ? 57 : lamUser !== 0 ? 48 : 0,
+        lamSupervisor: has(cr4, CR4_LAM_SUP),
+        uai: has(efer, EFER_UAIE),
+        lass,
+        smap: has(cr4, CR4_SMAP),
+        alignmentCheck,
+      },
+      this.cpl,
+    );
+    this.mmu.fastPath.refuseAddresses(lass);
   }
 
   /** Goes to another privilege level. */
   chooseCpl(cpl: number): void {
     this.cpl = cpl;
     this.mmu.mode.chooseCpl(cpl);
+    this.mmu.pointers.chooseCpl(cpl);
     this.mmu.fastPath.contextChanged();
   }
 
@@ -182,13 +213,16 @@ export class ControlRegisters {
     this.requirePrivilege("MOV to CR3");
     const bits = bitsOf("CR3", source);
     const keepBit = keepTranslations || (bits & CR3_KEEP) !== 0n;
-    const base = Number(bits & ~CR3_KEEP);
+    const lam = this.features.lam ? bits & (CR3_LAM_U57 | CR3_LAM_U48) : 0n;
+    const base = Number(bits & ~(CR3_KEEP | lam));
     const refuse = (why: string) => new GeneralProtectionFault(`MOV to CR3, 0x${bits.toString(16)}: ${why}`);
     if (base >= 2 ** this.maxPhyAddr) throw refuse(`bits at or above MAXPHYADDR (${this.maxPhyAddr}) are reserved`);
     const tagged = has(this.cr4, CR4_PCIDE);
     if (keepBit && !tagged) throw refuse("bit 63 is reserved while CR4.PCIDE = 0");
     const { mode, counts } = this.mmu;
     this.cr3 = base;
+    this.lamUser = Number(lam >> LAM_SHIFT);
+    if (this.features.lam) this.updatePointers();
     mode.rootFrame = Math.floor(base / 4096);
     this.mmu.choosePcid(tagged ? base % 4096 : 0);
     if (keepBit) {
@@ -199,6 +233,12 @@ export class ControlRegisters {
     counts[COUNT_MOV_CR3]++;
     this.spend(this.preset.costs.movCr3.value);
     this.mmu.invalidatePcid(mode.pcid);
+  }
+
+  /** MOV from CR3, with the bits of linear-address masking; bit 63 reads as 0. */
+  readCr3(): bigint {
+    this.requirePrivilege("MOV from CR3");
+    return BigInt(this.cr3) | (BigInt(this.lamUser) << LAM_SHIFT);
   }
 
   /**
@@ -274,7 +314,13 @@ export class ControlRegisters {
   private writeEfer(bits: bigint): void {
     const { features, vendor } = this;
     const refuse = (why: string) => new GeneralProtectionFault(`WRMSR to IA32_EFER, 0x${bits.toString(16)}: ${why}`);
-    const there = EFER_SCE + EFER_LME + EFER_LMA + (features.nx ? EFER_NXE : 0) + (features.tce ? EFER_TCE : 0);
+    const there =
+      EFER_SCE +
+      EFER_LME +
+      EFER_LMA +
+      (features.nx ? EFER_NXE : 0) +
+      (features.tce ? EFER_TCE : 0) +
+      (features.uai ? EFER_UAIE : 0);
     const ignored = BigInt(vendor.eferReadAsZero);
     if ((bits & ~(BigInt(there) | ignored)) !== 0n) throw refuse("reserved bits on this CPU");
     const value = Number(bits & ~ignored);
@@ -300,6 +346,7 @@ export class ControlRegisters {
   restore(values: RegisterValues): void {
     this.cr0 = values.cr0;
     this.cr3 = values.cr3;
+    this.lamUser = values.lamUser;
     this.cr4 = values.cr4;
     this.efer = values.efer;
     this.pkru = values.pkru;
@@ -328,49 +375,9 @@ export class ControlRegisters {
       (features.smap ? CR4_SMAP : 0) +
       (features.pku ? CR4_PKE : 0) +
       (features.shadowStack ? CR4_CET : 0) +
-      (features.pks ? CR4_PKS : 0)
+      (features.pks ? CR4_PKS : 0) +
+      (features.lass ? CR4_LASS : 0) +
+      (features.lam ? CR4_LAM_SUP : 0)
     );
   }
-}
-
-/** Whether a bit (a power of two below 2^32) is set in a register. */
-function has(register: number, bit: number): boolean {
-  return ((register >>> 0) & bit) !== 0;
-}
-
-function keep(value: number, mask: number): number {
-  return ((value | 0) & (mask | 0)) >>> 0;
-}
-
-function checkWord(register: string, value: number, limit: number): void {
-  if (!Number.isInteger(value) || value < 0 || value >= limit) {
-    throw new MachineUsageError(register, value, `a whole number from 0 to ${(limit - 1).toString()}`);
-  }
-}
-
-/**
- * The 64 bits of a number or a bigint, which may be given as a signed one.
- * @throws MachineUsageError for what is not 64 bits, or no whole number
- */
-function bitsOf(register: string, value: number | bigint): bigint {
-  if (typeof value === "bigint") {
-    if (value >= -(1n << 63n) && value < 1n << 64n) return BigInt.asUintN(64, value);
-    throw new MachineUsageError(register, value, "64 bits");
-  }
-  checkWord(register, value, 2 ** 53);
-  return BigInt(value);
-}
-
-/**
- * The 32 bits of a value for CR0 or CR4.
- * @throws GeneralProtectionFault when any of bits 63:32 is 1 (Intel SDM vol. 3A, 2.5; AMD APM vol. 2, 3.1.1 and 3.1.3)
- */
-function lowWord(register: string, value: number | bigint): number {
-  if (typeof value === "number" && value < 2 ** 32) {
-    checkWord(register, value, 2 ** 32);
-    return value;
-  }
-  const bits = bitsOf(register, value);
-  if (bits < 2n ** 32n) return Number(bits);
-  throw new GeneralProtectionFault(`MOV to ${register}, 0x${bits.toString(16)}: bits 63:32 are reserved`);
 }

@@ -92,7 +92,7 @@ export class CpuMemory {
    * @throws GeneralProtectionFault for an address (given as a bigint) that is not canonical
    */
   load(la: number | bigint, sizeBytes: number): number {
-    if (typeof la !== "number") return this.loadAt(this.mmu.pointers.resolve(la), sizeBytes) >>> 0;
+    if (typeof la !== "number") return this.loadAt(this.mmu.pointers.resolve(0, la), sizeBytes) >>> 0;
     const low = la | 0;
     const offset = low & 4095;
     const { words, cells } = this;
@@ -124,7 +124,7 @@ export class CpuMemory {
    */
   store(la: number | bigint, sizeBytes: number, value: number): void {
     if (typeof la !== "number") {
-      this.storeAt(this.mmu.pointers.resolve(la), sizeBytes, value);
+      this.storeAt(this.mmu.pointers.resolve(1, la), sizeBytes, value);
       return;
     }
     const low = la | 0;
@@ -157,7 +157,7 @@ export class CpuMemory {
 
   /** Fetches 1 to 4 bytes of instructions; otherwise as {@link load}. */
   fetch(la: number | bigint, sizeBytes: number): number {
-    const at = typeof la === "number" ? la : this.mmu.pointers.resolve(la);
+    const at = typeof la === "number" ? la : this.mmu.pointers.resolve(2, la);
     return at < WIDE_PAGES ? this.loadPart(2, at, sizeBytes) : this.loadSlow(2, at, sizeBytes);
   }
 
@@ -195,14 +195,14 @@ export class CpuMemory {
   /** Reads 1 to 8 bytes as a bigint, by default as an explicit data read. */
   load64(la: number | bigint, sizeBytes = 8, access: Access = ACCESS_LOAD): bigint {
     checkAccess(access, this.registers);
-    this.locate(access, typeof la === "number" ? la : this.mmu.pointers.resolve(la), sizeBytes);
+    this.locate(access, typeof la === "number" ? la : this.mmu.pointers.resolve(access, la), sizeBytes);
     return this.bytes.read64(sizeBytes);
   }
 
   /** Writes the low 1 to 8 bytes of a bigint, by default as an explicit data write. */
   store64(la: number | bigint, value: bigint, sizeBytes = 8, access: Access = ACCESS_STORE): void {
     checkAccess(access, this.registers);
-    this.locate(access, typeof la === "number" ? la : this.mmu.pointers.resolve(la), sizeBytes);
+    this.locate(access, typeof la === "number" ? la : this.mmu.pointers.resolve(access, la), sizeBytes);
     this.bytes.write64(value, sizeBytes);
   }
 
@@ -212,7 +212,7 @@ export class CpuMemory {
    */
   loadAs(access: Access, la: number | bigint, sizeBytes: number): number {
     checkAccess(access, this.registers);
-    return this.loadSlow(access, typeof la === "number" ? la : this.mmu.pointers.resolve(la), sizeBytes);
+    return this.loadSlow(access, typeof la === "number" ? la : this.mmu.pointers.resolve(access, la), sizeBytes);
   }
 
   /**
@@ -222,7 +222,7 @@ export class CpuMemory {
    */
   storeAs(access: Access, la: number | bigint, sizeBytes: number, value: number): void {
     checkAccess(access, this.registers);
-    this.storeSlow(access, typeof la === "number" ? la : this.mmu.pointers.resolve(la), sizeBytes, value);
+    this.storeSlow(access, typeof la === "number" ? la : this.mmu.pointers.resolve(access, la), sizeBytes, value);
   }
 
   /** Lets time pass on this CPU. */

@@ -21,6 +21,8 @@ export interface CpusState {
     readonly cr2Offset?: Uint16Array | undefined;
     /** With the PCID in bits 11:0. */
     readonly cr3: Float64Array;
+    /** Bits 62:61 of CR3 (linear-address masking); absent where all are 0. */
+    readonly lamUser?: Uint8Array | undefined;
     readonly cr4: Float64Array;
     readonly efer: Float64Array;
     readonly pkru: Float64Array;
@@ -112,6 +114,9 @@ export function captureCpus(cpus: readonly Cpu[]): CpusState {
     registers: {
       cr0: doubles(({ registers }) => registers.cr0),
       cr2: doubles(({ mmu }) => mmu.faultAddress),
+      ...(cpus.some(({ registers }) => registers.lamUser !== 0)
+        ? { lamUser: Uint8Array.from(cpus, ({ registers }) => registers.lamUser) }
+        : {}),
       ...(cpus.some(({ mmu }) => mmu.faultOffset !== 0)
         ? { cr2Offset: Uint16Array.from(cpus, ({ mmu }) => mmu.faultOffset) }
         : {}),
@@ -152,6 +157,7 @@ export function restoreCpus(cpus: readonly Cpu[], state: CpusState): void {
     cpu.registers.restore({
       cr0: registers.cr0[i],
       cr3: registers.cr3[i],
+      lamUser: registers.lamUser?.[i] ?? 0,
       cr4: registers.cr4[i],
       efer: registers.efer[i],
       pkru: registers.pkru[i],

@@ -77,6 +77,11 @@ export class Cpu extends CpuMemory {
     this.registers.writeCr3(value, keepTranslations);
   }
 
+  /** MOV from CR3: all of it, with the bits of linear-address masking. */
+  readCr3(): bigint {
+    return this.registers.readCr3();
+  }
+
   /** MOV to CR4 of up to 64 bits. @throws GeneralProtectionFault for what the CPU refuses */
   writeCr4(value: number | bigint): void {
     this.registers.writeCr4(value);

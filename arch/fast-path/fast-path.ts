@@ -27,6 +27,7 @@ export class FastPath {
   readonly fetches: AccessPath;
   private readonly parts: AccessPathParts;
   private readonly words: Int32Array;
+  private refusesAddresses = false;
   /** TLBs that hold a limited number of PCIDs. */
   private readonly limited: readonly Tlb[];
 
@@ -64,6 +65,16 @@ export class FastPath {
   turnOff(): void {
     this.words[LARGE_TRANSLATIONS_WORD] += FAST_PATH_OFF;
     this.contextChanged();
+  }
+
+  /**
+   * Event: from now on accesses are refused for their addresses alone (CR4.LASS), or no longer. The fast path does not look at
+   * addresses, so it is off then but for predicted hits, which the general path has allowed in the same context.
+   */
+  refuseAddresses(refused: boolean): void {
+    if (refused === this.refusesAddresses) return;
+    this.refusesAddresses = refused;
+    this.words[LARGE_TRANSLATIONS_WORD] += refused ? FAST_PATH_OFF : -FAST_PATH_OFF;
   }
 
   /**

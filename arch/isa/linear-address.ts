@@ -87,6 +87,11 @@ export function isWidePage(page: number): boolean {
   return low >= UPPER_HALF && low < WIDE_SPACE_BYTES - UPPER_HALF && page % PAGE_SIZE === 0;
 }
 
+/** Whether an address, or a wide page, is in the upper half of all addresses: bit 63 is 1. */
+export function isUpperHalf(la: number): boolean {
+  return la < WIDE_PAGES ? la >= UPPER_HALF : la >= WIDE_PAGES + WIDE_HALF;
+}
+
 /** The low 57 bits of the first address of a page, as a number: pages in the order of their addresses. */
 export function orderOfPage(page: number): number {
   if (page >= WIDE_PAGES) return page - WIDE_PAGES;

@@ -36,6 +36,14 @@ export const CR4_PKE = 2 ** 22;
 export const CR4_CET = 2 ** 23;
 /** Protection keys of pages of the supervisor: IA32_PKRS. */
 export const CR4_PKS = 2 ** 24;
+/** Linear-address space separation: no user access to the upper half of addresses, no supervisor access to the lower. */
+export const CR4_LASS = 2 ** 27;
+/** Linear-address masking of supervisor pointers. */
+export const CR4_LAM_SUP = 2 ** 28;
+/** CR3: linear-address masking of user pointers, bits 62:57; wins over `CR3_LAM_U48`. */
+export const CR3_LAM_U57 = 1n << 61n;
+/** CR3: linear-address masking of user pointers, bits 62:48. */
+export const CR3_LAM_U48 = 1n << 62n;
 /** SYSCALL and SYSRET; of no effect here. */
 export const EFER_SCE = 2 ** 0;
 /** Long mode enable; always 1 here. */
@@ -46,6 +54,8 @@ export const EFER_LMA = 2 ** 10;
 export const EFER_NXE = 2 ** 11;
 /** AMD's translation-cache extension: an invalidation of one page leaves the cached entries of other pages' tables. */
 export const EFER_TCE = 2 ** 15;
+/** AMD's upper-address ignore: bits 63:57 of the addresses of data accesses do not count. */
+export const EFER_UAIE = 2 ** 20;
 /** IA32_EFER. */
 export const MSR_EFER = 0xc000_0080;
 /** IA32_PKRS: rights of the protection keys of supervisor pages. */

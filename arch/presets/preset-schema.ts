@@ -147,7 +147,7 @@ export function parsePreset(json: unknown): Preset {
     ? {
         ...filled,
         ...("features" in filled
-          ? { features: withDefault(withDefault(filled.features, "tce", false), "rar", false) }
+          ? { features: LATER_FEATURES.reduce((all, name) => withDefault(all, name, false), filled.features) }
           : {}),
         ...("costs" in filled ? { costs: withDefault(filled.costs, "remoteAction", SKYLAKE.costs.remoteAction) } : {}),
       }
@@ -155,6 +155,9 @@ export function parsePreset(json: unknown): Preset {
   checkPreset(preset);
   return JSON.parse(JSON.stringify(preset)) as Preset;
 }
+
+/** Features that presets did not name once. */
+const LATER_FEATURES = ["tce", "rar", "lam", "lass", "uai"] as const;
 
 function withDefault(value: unknown, key: string, absent: unknown): unknown {
   return isRecord(value) && !Object.hasOwn(value, key) ? { ...value, [key]: absent } : value;

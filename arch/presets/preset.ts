@@ -128,6 +128,12 @@ export interface CpuFeatures {
   readonly rar: boolean;
   /** AMD's translation cache extension, EFER.TCE. */
   readonly tce: boolean;
+  /** Linear-address masking: CR3.LAM_U48 and LAM_U57, CR4.LAM_SUP. */
+  readonly lam: boolean;
+  /** Linear-address space separation, CR4.LASS. */
+  readonly lass: boolean;
+  /** AMD's upper-address ignore, EFER.UAIE. */
+  readonly uai: boolean;
 }
 
 /** What operations cost, in cycles. */

@@ -68,6 +68,9 @@ export const SKYLAKE: Preset = {
     invlpgb: false,
     rar: false,
     tce: false,
+    lam: false,
+    lass: false,
+    uai: false,
   },
   origins: { features: documented("Intel SDM vol. 2A, CPUID; as Linux lists them for Skylake server") },
   tlbs: [

@@ -78,6 +78,9 @@ export const ZEN2: Preset = {
     invlpgb: false,
     rar: false,
     tce: true,
+    lam: false,
+    lass: false,
+    uai: false,
   },
   origins: { features: documented("AMD APM vol. 3, appendix E, CPUID; PCIDs and protection keys since Zen 3") },
   tlbs: [

@@ -27,8 +27,12 @@ export const ZEN4: Preset = {
   description: "AMD Zen 4",
   maxPhyAddr: bits(52, documented("CPUID leaf 80000008h of an EPYC 9004 (InstLatx64)")),
   frequencyGhz: gigahertz(3.7, documented("EPYC 9654, most boost")),
-  features: { ...ZEN3.features, la57: true },
-  origins: { features: documented("CPUID of an EPYC 9004 (InstLatx64)") },
+  features: { ...ZEN3.features, la57: true, uai: true },
+  origins: {
+    features: documented(
+      "CPUID of an EPYC 9004 (InstLatx64); upper-address ignore: AMD's PPR of family 19h, model 11h",
+    ),
+  },
   tlbs: [
     ...zenTlbs({
       firstLevelEntries: 72,

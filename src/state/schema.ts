@@ -40,6 +40,7 @@ const cpus = z.strictObject({
   registers: z.strictObject({
     ...columns(f64, "cr0", "cr2", "cr3", "cr4", "efer", "pkru", "pkrs"),
     cr2Offset: u16.optional(),
+    lamUser: u8.optional(),
     cpl: u8,
     alignmentCheck: u8,
     memoryTypeMsrs: u32,
