@@ -1,8 +1,10 @@
 /** The machine's public interface. Start with machine.ts. */
 
 export {
+  type CachedGuestTranslation,
   type CachedTable,
   type CachedTranslation,
+  cachedGuestTranslations,
   cachedTables,
   cachedTranslations,
 } from "./cpu/cached-translations.ts";
@@ -44,6 +46,15 @@ export {
   RemoteActions,
 } from "./cpu/remote-actions.ts";
 export {
+  type SecondStagePointer,
+  TLB_CONTROL_ALL,
+  TLB_CONTROL_GUEST,
+  TLB_CONTROL_GUEST_NON_GLOBAL,
+  TLB_CONTROL_NOTHING,
+  Vcpu,
+  type VcpuConfig,
+} from "./cpu/vcpu.ts";
+export {
   ACCESS_FETCH,
   ACCESS_IMPLICIT_LOAD,
   ACCESS_IMPLICIT_STORE,
@@ -54,6 +65,36 @@ export {
   ACCESS_USER_SHADOW_STACK_STORE,
   type Access,
 } from "./isa/access.ts";
+export {
+  decodeEptp,
+  EPT_ACCESSED,
+  EPT_DIRTY,
+  EPT_EXECUTE,
+  EPT_EXECUTE_USER,
+  EPT_IGNORE_PAT,
+  EPT_MEMORY_TYPE_SHIFT,
+  EPT_PAGE_SIZE,
+  EPT_READ,
+  EPT_SUPPRESS_VE_HIGH,
+  EPT_VIOLATION_EXECUTABLE,
+  EPT_VIOLATION_FETCH,
+  EPT_VIOLATION_LINEAR_NO_EXECUTE,
+  EPT_VIOLATION_LINEAR_VALID,
+  EPT_VIOLATION_LINEAR_WRITABLE,
+  EPT_VIOLATION_READ,
+  EPT_VIOLATION_READABLE,
+  EPT_VIOLATION_SHADOW_STACK,
+  EPT_VIOLATION_TRANSLATED,
+  EPT_VIOLATION_USER_EXECUTABLE,
+  EPT_VIOLATION_USER_LINEAR,
+  EPT_VIOLATION_WRITABLE,
+  EPT_VIOLATION_WRITE,
+  EPT_WRITE,
+  type EptAbilities,
+  type EptPointer,
+  encodeEptp,
+  formatQualification,
+} from "./isa/ept.ts";
 export {
   ERROR_CODES,
   type ErrorCode,
@@ -144,6 +185,18 @@ export {
 } from "./isa/register-bits.ts";
 export { StateError } from "./isa/state-error.ts";
 export { VENDORS, type Vendor } from "./isa/vendor.ts";
+export {
+  EptMisconfiguration,
+  EptViolation,
+  EXIT_EPT_MISCONFIGURATION,
+  EXIT_EPT_VIOLATION,
+  EXIT_NESTED_PAGE_FAULT,
+  NestedPageFault,
+  NPF_FINAL,
+  NPF_GUEST_TABLES,
+  VmExit,
+  VmFail,
+} from "./isa/vm-exits.ts";
 export { Machine, type MachineConfig } from "./machine.ts";
 export { captureMachine, type MachineState, restoreMachine } from "./machine-state.ts";
 export {
@@ -169,6 +222,7 @@ export {
 } from "./presets/named-figures.ts";
 export type { CostProfile, CpuFeatures, DataCachePreset, Preset, TlbPreset } from "./presets/preset.ts";
 export { checkPreset, parsePreset } from "./presets/preset-schema.ts";
+export type { VirtualizationFeatures, VirtualizationPreset } from "./presets/virtualization.ts";
 export {
   ACTION_GO_ON,
   ACTION_INTERRUPT,

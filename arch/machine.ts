@@ -11,6 +11,7 @@
  *       ├── registers               CR0, CR3, CR4, EFER, PKRU, CPL: checked     cpu/control-registers.ts
  *       ├── invalidations           INVLPG, INVPCID, INVLPGB, TLBSYNC           cpu/invalidations.ts
  *       ├── remoteActions           what other CPUs have it do (Intel's RAR)    cpu/remote-actions.ts
+ *       ├── virtualization          VM entry and exit, INVEPT, INVVPID, INVLPGA cpu/virtualization.ts, vcpu.ts
  *       ├── memoryTypes             PAT and MTRRs                               walk/memory-type.ts
  *       └── mmu: Mmu                TLB lookup, else a walk, else a fault       cpu/mmu.ts
  *           ├── mode                what the registers mean for each access     isa/paging-mode.ts, access.ts
@@ -18,6 +19,7 @@
  *           │   └── replacement     what a set evicts next                      tlb/replacement-state.ts
  *           ├── structures          paging-structure caches                     tlb/paging-structure-caches.ts
  *           ├── walker              the page walk, A and D bits                 walk/page-walk.ts
+ *           ├── guest.walker            the walk of a guest, in two dimensions      walk/guest-walk.ts, second-stage.ts
  *           ├── walkCaches          data caches that entries come through       tlb/walk-caches.ts
  *           ├── fastPath            the host's shortcut for frequent accesses   fast-path/README.md
  *           ├── arrays              where all of their numbers lie              tlb/cpu-arrays.ts

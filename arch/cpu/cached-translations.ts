@@ -1,9 +1,10 @@
 /** What a CPU has cached of the page tables, listed without side effects: for checkers and views. */
 
 import { LEVEL_BYTES } from "../isa/linear-address.ts";
-import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE } from "../isa/translation.ts";
+import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE, TR_MASK } from "../isa/translation.ts";
 import { structureLevel } from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
+import { pageSizeOf } from "../tlb/tlb-sweeps.ts";
 import type { Cpu } from "./cpu.ts";
 
 /** One entry of a TLB. */
@@ -20,6 +21,16 @@ export interface CachedTranslation {
   readonly pcid: number | null;
   /** Rights and attributes (`TR_*` of translation.ts). */
   readonly flags: number;
+}
+
+/** One entry of a TLB that belongs to a guest: a combined one, or a linear one if the guest has no second stage. */
+export interface CachedGuestTranslation extends CachedTranslation {
+  /** VPID or ASID. */
+  readonly id: number;
+  /** Frame of the second stage's top table; -1 without a second stage. AMD does not look at it when it uses an entry. */
+  readonly rootFrame: number;
+  /** Bytes of the page in the guest's own tables; more than `sizeBytes` for a piece. */
+  readonly guestSizeBytes: number;
 }
 
 /** One entry of a paging-structure cache. */
@@ -40,7 +51,7 @@ export interface CachedTable {
   readonly flags: number;
 }
 
-/** Every entry in the paging-structure caches of `cpu`. */
+/** Every entry in the paging-structure caches of `cpu`, but for those of guests. */
 export function cachedTables(cpu: Cpu): CachedTable[] {
   return cpu.mmu.structures.all().flatMap(tablesIn);
 }
@@ -49,7 +60,7 @@ function tablesIn(tlb: Tlb): CachedTable[] {
   const found: CachedTable[] = [];
   if (tlb.isEmpty) return found;
   for (let slot = 0; slot < tlb.slots; slot++) {
-    if (!tlb.isUsed(slot) || tlb.sizeOf(slot) !== SIZE_TABLE) continue;
+    if (!tlb.isUsed(slot) || tlb.sizeOf(slot) !== SIZE_TABLE || tlb.guestOf(slot) !== 0) continue;
     const level = structureLevel(tlb.tagOf(slot));
     found.push({
       structure: tlb.name,
@@ -64,27 +75,46 @@ function tablesIn(tlb: Tlb): CachedTable[] {
   return found;
 }
 
-/** Every translation in the TLBs of `cpu`, both levels; entries of paging-structure caches are left out. */
+/** Every translation of the host in the TLBs of `cpu`, both levels; entries of paging-structure caches are left out. */
 export function cachedTranslations(cpu: Cpu): CachedTranslation[] {
   const { tlbs } = cpu.mmu;
-  return [...tlbs.first, ...tlbs.second].flatMap(translationsIn);
+  return [...tlbs.first, ...tlbs.second].flatMap((tlb) =>
+    usedSlots(tlb).flatMap((slot) => (tlb.guestOf(slot) === 0 ? [translationIn(tlb, slot)] : [])),
+  );
 }
 
-function translationsIn(tlb: Tlb): CachedTranslation[] {
-  const found: CachedTranslation[] = [];
-  if (tlb.isEmpty) return found;
+/** Every translation of a guest in the TLBs of `cpu`, both levels: its frames are the machine's. */
+export function cachedGuestTranslations(cpu: Cpu): CachedGuestTranslation[] {
+  const { tlbs } = cpu.mmu;
+  const { numbers } = cpu.virtualization;
+  return [...tlbs.first, ...tlbs.second].flatMap((tlb) =>
+    usedSlots(tlb).flatMap((slot) => {
+      const number = tlb.guestOf(slot);
+      if (number === 0) return [];
+      const guestSizeBytes = SIZE_BYTES[pageSizeOf(tlb.flagsOf(slot))];
+      const [id, rootFrame] = [numbers.idOf(number), numbers.rootOf(number)];
+      return [{ ...translationIn(tlb, slot), id, rootFrame, guestSizeBytes }];
+    }),
+  );
+}
+
+function usedSlots(tlb: Tlb): number[] {
+  const used: number[] = [];
+  if (tlb.isEmpty) return used;
   for (let slot = 0; slot < tlb.slots; slot++) {
-    const size = tlb.sizeOf(slot);
-    if (!tlb.isUsed(slot) || size === SIZE_TABLE) continue;
-    const pcid = tlb.pcidOf(slot);
-    found.push({
-      tlb: tlb.name,
-      la: tlb.addressOf(slot),
-      sizeBytes: SIZE_BYTES[size],
-      frame: tlb.frameOf(slot),
-      pcid: pcid === GLOBAL_CONTEXT ? null : pcid,
-      flags: tlb.flagsOf(slot),
-    });
+    if (tlb.isUsed(slot) && tlb.sizeOf(slot) !== SIZE_TABLE) used.push(slot);
   }
-  return found;
+  return used;
+}
+
+function translationIn(tlb: Tlb, slot: number): CachedTranslation {
+  const pcid = tlb.pcidOf(slot);
+  return {
+    tlb: tlb.name,
+    la: tlb.addressOf(slot),
+    sizeBytes: SIZE_BYTES[tlb.sizeOf(slot)],
+    frame: tlb.frameOf(slot),
+    pcid: pcid === GLOBAL_CONTEXT ? null : pcid,
+    flags: tlb.flagsOf(slot) & TR_MASK,
+  };
 }

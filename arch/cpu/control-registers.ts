@@ -232,7 +232,7 @@ export class ControlRegisters {
     }
     counts[COUNT_MOV_CR3]++;
     this.spend(this.preset.costs.movCr3.value);
-    this.mmu.invalidatePcid(mode.pcid);
+    this.mmu.invalidatePcid(this.mmu.pcid);
   }
 
   /** MOV from CR3, with the bits of linear-address masking; bit 63 reads as 0. */
@@ -269,7 +269,7 @@ export class ControlRegisters {
     } else if ((changed & value & cr4SetFlushesPcid) !== 0) {
       this.mmu.counts[COUNT_MOV_CR4_FLUSH]++;
       this.spend(this.preset.costs.movCr4Flush.value);
-      this.mmu.invalidatePcid(this.mmu.mode.pcid);
+      this.mmu.invalidatePcid(this.mmu.pcid);
     }
     this.mmu.choosePcid(has(value, CR4_PCIDE) ? this.cr3 % 4096 : 0);
     this.update();

@@ -58,6 +58,8 @@ export interface UnsyncedInvlpgb {
   readonly la: number | null;
   readonly pages: number;
   readonly strideBytes: number;
+  /** Absent: 0, the host's. */
+  readonly asid?: number | null | undefined;
   readonly pcid: number | null;
   readonly includeGlobals: boolean;
   readonly finalOnly: boolean;
@@ -106,8 +108,13 @@ const PLACES: readonly (readonly [name: keyof CpuCounts, first: number, length: 
   ["secondLevelFlushes", count.COUNT_FLUSH_SECOND, 1],
 ];
 
-/** Copies the state of `cpus`. */
+/**
+ * Copies the state of `cpus`.
+ * @throws StateError when one has run a guest
+ */
 export function captureCpus(cpus: readonly Cpu[]): CpusState {
+  const withGuests = cpus.find(({ virtualization }) => virtualization.numbers.count > 0);
+  checkState(`CPU ${withGuests?.id}`, withGuests === undefined, "has run guests, whose state is not saved");
   const doubles = (of: (cpu: Cpu) => number) => Float64Array.from(cpus, of);
   const msrs = cpus[0].memoryTypes.writableRegisters();
   return {
@@ -170,7 +177,7 @@ export function restoreCpus(cpus: readonly Cpu[], state: CpusState): void {
     cpu.invalidations.setUnsynced(
       state.unsyncedInvlpgbs
         .filter((each) => each.cpu === i)
-        .map(({ cpu: _, tables, ...broadcast }) => ({ broadcast, tables })),
+        .map(({ cpu: _, tables, asid, ...broadcast }) => ({ broadcast: { ...broadcast, asid: asid ?? 0 }, tables })),
     );
   });
   if (state.remoteActions !== undefined) restoreRemoteActions(cpus, state.remoteActions);

@@ -14,6 +14,8 @@ import { CpuMemory } from "./cpu-memory.ts";
 import type { CpuParts } from "./cpu-parts.ts";
 import { Invalidations } from "./invalidations.ts";
 import { RemoteActions } from "./remote-actions.ts";
+import type { Vcpu } from "./vcpu.ts";
+import { Virtualization } from "./virtualization.ts";
 
 /** One logical processor in 64-bit mode. */
 export class Cpu extends CpuMemory {
@@ -21,6 +23,8 @@ export class Cpu extends CpuMemory {
   readonly invalidations: Invalidations;
   /** Intel's remote actions: what other CPUs have this one do. */
   readonly remoteActions: RemoteActions;
+  /** VM entries and exits; INVEPT, INVVPID, INVLPGA. */
+  readonly virtualization: Virtualization;
   private readonly parts: CpuParts;
 
   constructor(id: number, parts: CpuParts) {
@@ -30,6 +34,41 @@ export class Cpu extends CpuMemory {
     this.parts = parts;
     this.invalidations = new Invalidations(this.mmu, this.registers, features, preset, cpus, spend);
     this.remoteActions = new RemoteActions(this.mmu, this.registers, features, preset, memory, spend);
+    this.virtualization = new Virtualization(this.mmu, this.registers, this.memoryTypes, parts, spend);
+  }
+
+  /**
+   * VM entry (VMLAUNCH, VMRESUME, VMRUN): the CPU goes on as a virtual CPU. What programs do with it is the guest's doing then, registers
+   * too, until `exitGuest`, or until an access needs the hypervisor and throws a `VmExit`: then it is in the host again.
+   * @throws VmFail when the virtual CPU's settings are not valid
+   */
+  enterGuest(vcpu: Vcpu): void {
+    this.virtualization.enter(vcpu);
+  }
+
+  /** VM exit for another reason than an access to memory: an interrupt, HLT, a hypercall. The CPU is in the host then. */
+  exitGuest(): void {
+    this.virtualization.exit();
+  }
+
+  /** The virtual CPU that runs; null in the host. */
+  get vcpu(): Vcpu | null {
+    return this.virtualization.vcpu;
+  }
+
+  /** INVEPT of type 1 (the EPTP's root) or 2 (all). @throws VmFail, InvalidOpcode */
+  invept(type: number, eptp: bigint): void {
+    this.virtualization.invept(type, eptp);
+  }
+
+  /** INVVPID of type 0 (address), 1 (one VPID), 2 (all but VPID 0) or 3 (one, but global translations). @throws VmFail, InvalidOpcode */
+  invvpid(type: number, vpid: number, la: number | bigint = 0): void {
+    this.virtualization.invvpid(type, vpid, la);
+  }
+
+  /** INVLPGA: the page of `la` under an ASID, 0 for the host's. @throws InvalidOpcode */
+  invlpga(la: number | bigint, asid: number): void {
+    this.virtualization.invlpga(la, asid);
   }
 
   /**

@@ -7,6 +7,7 @@ import { MachineUsageError } from "../isa/errors.ts";
 import { GeneralProtectionFault, InvalidOpcode } from "../isa/faults.ts";
 import { isCanonical, LINEAR_SPACE_BYTES, orderOfPage, pageOfOrder } from "../isa/linear-address.ts";
 import { CR4_PCIDE } from "../isa/register-bits.ts";
+import { EVERY_PCID } from "../isa/translation.ts";
 import type { TableEntries } from "../isa/vendor.ts";
 import type { CpuFeatures, Preset } from "../presets/preset.ts";
 import { COUNT_INVLPG, COUNT_INVLPGB, COUNT_INVPCID } from "../time/perf-counters.ts";
@@ -66,7 +67,7 @@ export class Invalidations {
     this.spend(this.preset.costs.invlpg.value);
     if (typeof la === "bigint" && !isCanonical(la, bits)) return;
     const { mmu, registers } = this;
-    mmu.invalidatePage(canonicalPage("INVLPG", la, bits), mmu.mode.pcid, true, registers.invlpgTableEntries);
+    mmu.invalidatePage(canonicalPage("INVLPG", la, bits), mmu.pcid, true, registers.invlpgTableEntries);
   }
 
   /**
@@ -120,12 +121,14 @@ export class Invalidations {
   invlpgbRegisters(operands: InvlpgbRegisters): void {
     this.requireInvlpgb("INVLPGB");
     const { mmu, registers } = this;
-    const broadcast = decodeInvlpgb(operands, (registers.cr4 & CR4_PCIDE) !== 0, mmu.pointers.bits);
+    const decoded = decodeInvlpgb(operands, (registers.cr4 & CR4_PCIDE) !== 0, mmu.pointers.bits);
+    const { vcpu } = this.cpus[mmu.cpu];
+    // A guest reaches no other ASID than its own (AMD APM vol. 3, INVLPGB).
+    const broadcast = vcpu === null ? decoded : { ...decoded, asid: vcpu.id };
     mmu.counts[COUNT_INVLPGB]++;
     this.spend(this.preset.costs.invlpgb.value);
-    if (broadcast === null) return;
     const issued: IssuedBroadcast = { broadcast, tables: broadcast.finalOnly ? "none" : registers.invlpgTableEntries };
-    carryOut(mmu, issued);
+    carryOut(this.cpus[mmu.cpu], issued);
     this.pending.push(issued);
   }
 
@@ -145,7 +148,7 @@ export class Invalidations {
     this.spend(this.preset.costs.tlbsync.value);
     for (const cpu of this.cpus) {
       if (cpu.mmu === this.mmu) continue;
-      for (const issued of this.pending) carryOut(cpu.mmu, issued);
+      for (const issued of this.pending) carryOut(cpu, issued);
     }
     this.pending = [];
   }
@@ -157,13 +160,14 @@ export class Invalidations {
 }
 
 /** Removes from the caches of one CPU what a broadcast names. */
-function carryOut(mmu: Mmu, { broadcast, tables }: IssuedBroadcast): void {
-  const { la, pages, strideBytes, pcid, includeGlobals } = broadcast;
+function carryOut({ mmu, virtualization }: Cpu, { broadcast, tables }: IssuedBroadcast): void {
+  const { la, pages, strideBytes, asid, pcid, includeGlobals } = broadcast;
+  const numbers = asid === null ? [0, ...virtualization.numbers.all()] : virtualization.numbersOf(asid);
   if (la === null) {
-    if (pcid === null && includeGlobals) mmu.invalidateAll();
-    else if (pcid === null) mmu.invalidateNonGlobal();
-    else mmu.invalidatePcid(pcid);
-    if (pcid !== null && includeGlobals) mmu.invalidateGlobal();
+    if (pcid === null && includeGlobals) mmu.invalidateAll(numbers);
+    else if (pcid === null) mmu.invalidateNonGlobal(numbers);
+    else mmu.invalidatePcid(pcid, numbers);
+    if (pcid !== null && includeGlobals) mmu.invalidateGlobal(numbers);
     return;
   }
   const isWide = mmu.pointers.bits === 57;
@@ -171,7 +175,7 @@ function carryOut(mmu: Mmu, { broadcast, tables }: IssuedBroadcast): void {
     const page = isWide
       ? pageOfOrder((orderOfPage(la) + i * strideBytes) % 2 ** 57)
       : (la + i * strideBytes) % LINEAR_SPACE_BYTES;
-    mmu.invalidatePage(page, pcid ?? -1, includeGlobals, tables);
+    mmu.invalidatePage(page, pcid ?? EVERY_PCID, includeGlobals, tables, numbers);
   }
 }
 

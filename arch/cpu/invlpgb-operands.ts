@@ -47,6 +47,8 @@ export interface InvlpgbRequest {
   readonly pages?: number;
   /** Bytes from one page to the next: 4096 or 2 MiB. Default 4096. */
   readonly strideBytes?: number;
+  /** Whose translations: 0, the host's, or a guest's. Default 0. A guest reaches its own whatever it gives. */
+  readonly asid?: number;
   /** Only translations of this PCID, and global ones if they are included; absent: of every PCID. */
   readonly pcid?: number;
   /** Global translations too. */
@@ -63,6 +65,8 @@ export interface InvlpgbBroadcast {
   readonly pages: number;
   /** Bytes from one page to the next. */
   readonly strideBytes: number;
+  /** null: of every ASID, the host's too. */
+  readonly asid: number | null;
   /** null: of every PCID. */
   readonly pcid: number | null;
   /** Global translations too. */
@@ -72,13 +76,14 @@ export interface InvlpgbBroadcast {
 }
 
 /**
- * The registers for a request. Linux always gives ASID 0, the host's, so that no guest is flushed; so does this.
+ * The registers for a request. An ASID is always given: Linux gives 0, the host's, so that no guest is flushed.
  * @throws MachineUsageError for what no register can hold
  */
 export function encodeInvlpgb(request: InvlpgbRequest): InvlpgbRegisters {
-  const { la, pages = 1, strideBytes = PAGE_SIZE, pcid, includeGlobals, finalOnly = false } = request;
+  const { la, pages = 1, strideBytes = PAGE_SIZE, asid = 0, pcid, includeGlobals, finalOnly = false } = request;
   if (typeof la === "number") checkReference(la, 1);
   checkField("INVLPGB pages", pages, 0x1_0000);
+  checkField("INVLPGB ASID", asid, 0xffff);
   if (pcid !== undefined) checkField("INVLPGB PCID", pcid, 0xffff);
   if (strideBytes !== PAGE_SIZE && strideBytes !== PMD_SIZE) {
     throw new MachineUsageError("INVLPGB stride", strideBytes, `${PAGE_SIZE} or ${PMD_SIZE} bytes`);
@@ -93,12 +98,12 @@ export function encodeInvlpgb(request: InvlpgbRequest): InvlpgbRegisters {
   return {
     rax: (address & ~0xfffn) | BigInt(flags),
     ecx: ((pages - 1) & 0xffff) + (strideBytes === PMD_SIZE ? INVLPGB_2M : 0),
-    edx: (pcid ?? 0) * 0x1_0000,
+    edx: (pcid ?? 0) * 0x1_0000 + asid,
   };
 }
 
 /**
- * What the registers ask for; null for nothing on a machine without guests (an ASID other than 0).
+ * What the registers ask for.
  * @param pcidsEnabled CR4.PCIDE
  * @param bits of linear addresses
  * @throws GeneralProtectionFault for reserved bits, too many pages, an address that is not canonical, a PCID while there are none
@@ -108,14 +113,14 @@ export function decodeInvlpgb(
   { rax, ecx, edx }: InvlpgbRegisters,
   pcidsEnabled: boolean,
   bits: LinearAddressBits = 48,
-): InvlpgbBroadcast | null {
+): InvlpgbBroadcast {
   if (rax < 0n || rax >= 1n << 64n) throw new MachineUsageError("INVLPGB rAX", rax, "64 bits");
   checkField("INVLPGB ECX", ecx, 0xffff_ffff);
   checkField("INVLPGB EDX", edx, 0xffff_ffff);
   const refuse = (why: string) => new GeneralProtectionFault(`INVLPGB: ${why}`);
   const flags = Number(rax & 0xfffn);
   if ((flags & 0xfc0) !== 0) throw refuse("bits 11:6 of rAX are reserved");
-  if ((flags & INVLPGB_NESTED) !== 0) throw refuse("this CPU has no nested translations (bit 5 of rAX)");
+  if ((flags & INVLPGB_NESTED) !== 0) throw refuse("this CPU cannot invalidate nested translations (bit 5 of rAX)");
   if ((ecx & 0x7fff_0000) !== 0) throw refuse("bits 30:16 of ECX are reserved");
   if (edx >>> 28 !== 0) throw refuse("bits 31:28 of EDX are reserved");
   const pages = (ecx & 0xffff) + 1;
@@ -125,11 +130,11 @@ export function decodeInvlpgb(
   if (hasAddress && !isCanonical(address, bits)) throw refuse(`0x${address.toString(16)} is not canonical`);
   const pcid = (flags & INVLPGB_PCID) === 0 ? null : (edx >>> 16) & 0xfff;
   if (pcid !== null && pcid !== 0 && !pcidsEnabled) throw refuse(`PCID ${pcid} while CR4.PCIDE = 0`);
-  if ((flags & INVLPGB_ASID) !== 0 && (edx & 0xffff) !== 0) return null;
   return {
     la: hasAddress ? linearPageFromBigInt(address, bits) : null,
     pages,
     strideBytes: ecx >= INVLPGB_2M ? PMD_SIZE : PAGE_SIZE,
+    asid: (flags & INVLPGB_ASID) === 0 ? null : edx & 0xffff,
     pcid,
     includeGlobals: (flags & INVLPGB_GLOBAL) !== 0,
     finalOnly: (flags & INVLPGB_FINAL_ONLY) !== 0,

@@ -8,8 +8,9 @@ import { ACCESS_FETCH, type Access, TLB_KIND } from "../isa/access.ts";
 import { PageFault } from "../isa/faults.ts";
 import { linearAddressToBigInt, WIDE_PAGES } from "../isa/linear-address.ts";
 import { PagingMode, RULE_WORDS } from "../isa/paging-mode.ts";
-import { GLOBAL_CONTEXT, TR_SIZE_SHIFT } from "../isa/translation.ts";
+import { GLOBAL_CONTEXT, GUEST_CONTEXTS, TR_GUEST_SIZE_SHIFT, TR_SIZE_SHIFT } from "../isa/translation.ts";
 import type { TableEntries, VendorRules } from "../isa/vendor.ts";
+import type { VmExit } from "../isa/vm-exits.ts";
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
 import type { Preset } from "../presets/preset.ts";
 import {
@@ -18,6 +19,8 @@ import {
   COUNT_FLUSH_SECOND,
   COUNT_PAGE_FAULT,
   COUNT_SECOND_LEVEL_HIT,
+  COUNT_SECOND_STAGE_CYCLES,
+  COUNT_SECOND_STAGE_WALK,
   COUNT_WALK,
   COUNT_WALK_CYCLES,
   COUNT_WALK_FAULT,
@@ -28,8 +31,21 @@ import type { FlushAttribution } from "../tlb/flush-attribution.ts";
 import { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
 import { TlbHierarchy } from "../tlb/tlb-hierarchy.ts";
 import { WalkCaches } from "../tlb/walk-caches.ts";
+import { type GuestWalker, WALK_EXIT } from "../walk/guest-walk.ts";
 import { PageWalker, WALK_OK } from "../walk/page-walk.ts";
 import { Pointers } from "./pointers.ts";
+
+/** What the unit knows of the guest that the CPU runs. */
+export interface RunningGuest {
+  /** The number that tags its entries (arch/tlb/guest-numbers.ts). */
+  readonly number: number;
+  /** The numbers that its invalidations reach: those of its VPID or ASID. */
+  readonly numbers: readonly number[];
+  /** Walks both of its dimensions. */
+  readonly walker: GuestWalker;
+  /** Leaves the guest because `walker` ended with a VM exit; returns that. */
+  readonly leave: (access: Access, la: number) => VmExit;
+}
 
 /** One CPU's unit. */
 export class Mmu {
@@ -55,8 +71,17 @@ export class Mmu {
   readonly pointers = new Pointers();
   /** Attributes refills to flushes; null while this is off. */
   attribution: FlushAttribution | null = null;
+  /** The guest that the CPU runs; null in the host. */
+  guest: RunningGuest | null = null;
+  /** Numbers of guests for which pieces of pages may be cached that are larger in the guest's tables than in the second stage's. */
+  private readonly fractured = new Set<number>();
+  /** The numbers that invalidations reach: in the host 0, and those of guests whose VPID is 0, as the host's is. */
+  private numbers: readonly number[] = [0];
+  /** Whether entries of guests may be cached. */
+  private hasGuests = false;
 
-  private readonly cpu: number;
+  /** Number of the CPU. */
+  readonly cpu: number;
   /** Where the numbers of all these parts lie. */
   readonly arrays: CpuArrays;
   private readonly clockCycles: Float64Array;
@@ -65,6 +90,7 @@ export class Mmu {
   private readonly setBitsCycles: number;
   private readonly pageFaultCycles: number;
   private readonly confirmsPageFaults: boolean;
+  private readonly invlpgDropsFractured: boolean;
 
   constructor(
     cpu: number,
@@ -76,6 +102,7 @@ export class Mmu {
   ) {
     this.cpu = cpu;
     this.confirmsPageFaults = vendor.confirmsPageFaults;
+    this.invlpgDropsFractured = preset.virtualization.invlpgDropsFractured;
     this.clockCycles = clockCycles;
     this.arrays = arrays;
     this.counts = arrays.cells.subarray(COUNTERS_CELL, COUNTERS_CELL + COUNTERS);
@@ -120,9 +147,9 @@ export class Mmu {
         this.counts[COUNT_SECOND_LEVEL_HIT + kind]++;
         this.clockCycles[this.cpu] += this.secondLevelHitCycles;
       }
-      if (this.attribution !== null) this.attribution.hit(kind, la, mode.pcid);
+      if (this.attribution !== null && this.guest === null) this.attribution.hit(kind, la, mode.pcid);
     }
-    this.tellFastPath(access, kind, la, isFill);
+    if (this.guest === null) this.tellFastPath(access, kind, la, isFill);
   }
 
   /**
@@ -132,7 +159,7 @@ export class Mmu {
   fill(access: Access, la: number): void {
     const kind = TLB_KIND[access];
     this.walk(access, kind, la);
-    this.tellFastPath(access, kind, la, true);
+    if (this.guest === null) this.tellFastPath(access, kind, la, true);
   }
 
   private tellFastPath(access: Access, kind: number, la: number, isFill: boolean): void {
@@ -158,8 +185,28 @@ export class Mmu {
 
   /** Makes `pcid` the current PCID; 0 with CR4.PCIDE = 0. */
   choosePcid(pcid: number): void {
-    this.mode.pcid = pcid;
+    this.mode.pcid = (this.guest?.number ?? 0) * GUEST_CONTEXTS + pcid;
     this.fastPath.contextChanged();
+  }
+
+  /** The current PCID. */
+  get pcid(): number {
+    return this.mode.pcid % GUEST_CONTEXTS;
+  }
+
+  /** Begins to translate for a guest; registers and the PCID are those of the host still. */
+  enterGuest(guest: RunningGuest): void {
+    this.guest = guest;
+    this.numbers = guest.numbers;
+    this.hasGuests = true;
+    this.fastPath.guestChanged(true);
+  }
+
+  /** Translates for the host again. @param numbers those that invalidations of the host reach */
+  leaveGuest(numbers: readonly number[]): void {
+    this.guest = null;
+    this.numbers = numbers;
+    this.fastPath.guestChanged(false);
   }
 
   /** Cycles of all page walks so far. */
@@ -168,36 +215,69 @@ export class Mmu {
     return counts[COUNT_WALK_CYCLES] + counts[COUNT_WALK_CYCLES + 1] + counts[COUNT_WALK_CYCLES + 2];
   }
 
-  /** INVLPG, INVPCID type 0, INVLPGB of a page: its translations of one PCID, or of all (-1), and global ones if asked to. */
-  invalidatePage(la: number, pcid: number, globals: boolean, tables: TableEntries): void {
-    this.tlbs.dropPage(la, pcid, globals);
-    this.structures.dropTables(tables, la, pcid);
+  /**
+   * INVLPG, INVPCID type 0, INVLPGB of a page, INVVPID type 0, INVLPGA: its translations of one PCID, or of all (`EVERY_PCID`), and global
+   * ones if asked to.
+   * @param numbers of the guests whose entries are meant (0: the host); without it, of the current VPID or ASID. So below.
+   */
+  invalidatePage(la: number, pcid: number, globals: boolean, tables: TableEntries, numbers = this.numbers): void {
+    for (const number of numbers) {
+      if (this.guest !== null && this.invlpgDropsFractured && this.fractured.has(number)) {
+        this.dropGuest(number);
+        continue;
+      }
+      const context = number * GUEST_CONTEXTS + pcid;
+      this.tlbs.dropPage(la, context, globals);
+      this.structures.dropTables(tables, la, context);
+    }
   }
 
   /** INVLPGB of a PCID and global translations: the latter. */
-  invalidateGlobal(): void {
-    this.tlbs.dropPcid(GLOBAL_CONTEXT);
+  invalidateGlobal(numbers = this.numbers): void {
+    for (const number of numbers) this.tlbs.dropPcid(number * GUEST_CONTEXTS + GLOBAL_CONTEXT);
   }
 
   /** INVPCID type 1, MOV to CR3: everything of one PCID but global translations. */
-  invalidatePcid(pcid: number): void {
+  invalidatePcid(pcid: number, numbers = this.numbers): void {
     this.countFlush();
-    this.tlbs.dropPcid(pcid);
-    this.structures.dropPcid(pcid);
+    for (const number of numbers) {
+      this.tlbs.dropPcid(number * GUEST_CONTEXTS + pcid);
+      this.structures.dropPcid(number * GUEST_CONTEXTS + pcid);
+    }
   }
 
-  /** INVPCID type 3: everything but global translations. */
-  invalidateNonGlobal(): void {
+  /** INVPCID type 3, INVVPID type 3: everything but global translations. */
+  invalidateNonGlobal(numbers = this.numbers): void {
     this.countFlush();
-    this.tlbs.dropNonGlobal();
-    this.structures.clear();
+    for (const number of numbers) {
+      this.tlbs.dropGuest(number, false);
+      this.structures.dropGuest(number);
+    }
   }
 
-  /** INVPCID type 2, a change of CR4.PGE: everything. */
-  invalidateAll(): void {
+  /** INVPCID type 2, a change of CR4.PGE, INVVPID types 1 and 2, INVEPT: everything. */
+  invalidateAll(numbers = this.numbers): void {
     this.countFlush();
+    if (!this.hasGuests) {
+      this.tlbs.clear();
+      this.structures.clear();
+    } else {
+      for (const number of numbers) this.dropGuest(number);
+    }
+  }
+
+  /** Removes all entries of all guests, and what was known of them. */
+  forgetGuests(): void {
     this.tlbs.clear();
     this.structures.clear();
+    this.fractured.clear();
+    this.hasGuests = false;
+  }
+
+  private dropGuest(number: number): void {
+    this.tlbs.dropGuest(number, true);
+    this.structures.dropGuest(number);
+    this.fractured.delete(number);
   }
 
   private countFlush(): void {
@@ -206,13 +286,17 @@ export class Mmu {
   }
 
   private walk(access: Access, kind: number, la: number): void {
+    if (this.guest !== null) {
+      this.walkInGuest(this.guest, access, kind, la);
+      return;
+    }
     const { walker, counts, tlbs } = this;
     let result = walker.walk(la, access);
-    let cycles = this.walkCost();
+    let cycles = this.walkCost(walker);
     if (result !== WALK_OK && this.confirmsPageFaults) {
       this.structures.dropPage(la, this.mode.pcid);
       result = walker.walk(la, access);
-      cycles += this.walkCost();
+      cycles += this.walkCost(walker);
     }
     counts[COUNT_WALK_CYCLES + kind] += cycles;
     this.clockCycles[this.cpu] += cycles;
@@ -224,9 +308,43 @@ export class Mmu {
     }
   }
 
+  private walkInGuest(guest: RunningGuest, access: Access, kind: number, la: number): void {
+    const { walker } = guest;
+    const { counts, tlbs } = this;
+    let result = walker.walk(la, access);
+    let cycles = this.guestWalkCost(walker);
+    if (result !== WALK_OK && this.confirmsPageFaults) {
+      this.structures.dropPage(la, this.mode.pcid);
+      if (result === WALK_EXIT) walker.stage?.forget(walker.exitFrame);
+      result = walker.walk(la, access);
+      cycles += this.guestWalkCost(walker);
+    }
+    counts[COUNT_WALK_CYCLES + kind] += cycles;
+    this.clockCycles[this.cpu] += cycles;
+    if (result === WALK_EXIT) {
+      counts[COUNT_WALK_FAULT + kind]++;
+      tlbs.dropPage(la, this.mode.pcid, true);
+      this.structures.dropPage(la, this.mode.pcid);
+      throw guest.leave(access, la);
+    }
+    if (result !== WALK_OK) throw this.fault(result, kind, la);
+    const size = (walker.flags >> TR_SIZE_SHIFT) & 3;
+    counts[COUNT_WALK + kind * 3 + size]++;
+    if (size < ((walker.flags >> TR_GUEST_SIZE_SHIFT) & 3)) this.fractured.add(guest.number);
+    tlbs.insert(kind, la, this.mode.pcid, walker.frame, walker.flags);
+  }
+
+  private guestWalkCost(walker: GuestWalker): number {
+    const { counts } = this;
+    if (walker.stage !== null) {
+      counts[COUNT_SECOND_STAGE_WALK] += walker.stage.walks;
+      counts[COUNT_SECOND_STAGE_CYCLES] += walker.stage.fetchCycles;
+    }
+    return this.walkCost(walker);
+  }
+
   /** Counts the bits that the last walk set; the cycles that it took. */
-  private walkCost(): number {
-    const { walker } = this;
+  private walkCost(walker: { readonly bitsSet: number; readonly fetchCycles: number }): number {
     if (walker.bitsSet === 0) return this.walkCycles + walker.fetchCycles;
     this.counts[COUNT_BITS_SET] += walker.bitsSet;
     return this.walkCycles + walker.fetchCycles + this.setBitsCycles;

@@ -188,7 +188,7 @@ export class RemoteActions {
     if (subtype === RAR_SUBTYPES.addresses) {
       for (let i = 0; i < pages; i++) {
         this.spend(this.preset.costs.invlpg.value);
-        mmu.invalidatePage(pageAfter(la, i * pageBytes), mmu.mode.pcid, true, registers.invlpgTableEntries);
+        mmu.invalidatePage(pageAfter(la, i * pageBytes), mmu.pcid, true, registers.invlpgTableEntries);
       }
     } else this.invalidateAll(subtype === RAR_SUBTYPES.all);
     return true;

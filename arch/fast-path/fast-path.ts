@@ -67,6 +67,12 @@ export class FastPath {
     this.contextChanged();
   }
 
+  /** Event: the CPU enters a guest (true), or leaves it. In a guest every access takes the general path. */
+  guestChanged(isEntered: boolean): void {
+    this.words[LARGE_TRANSLATIONS_WORD] += isEntered ? FAST_PATH_OFF : -FAST_PATH_OFF;
+    this.contextChanged();
+  }
+
   /**
    * Event: from now on accesses are refused for their addresses alone (CR4.LASS), or no longer. The fast path does not look at
    * addresses, so it is off then but for predicted hits, which the general path has allowed in the same context.

@@ -58,7 +58,7 @@ export class LargePages {
   private readonly largeWalk: LargeWalk;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
-  private readonly frameHigh: Uint8Array;
+  private readonly further: Int32Array;
   private readonly clock: Float64Array;
   private readonly memory: PhysicalMemory;
   private readonly isStore: boolean;
@@ -90,7 +90,7 @@ export class LargePages {
     this.largeWalk = new LargeWalk(access, parts);
     this.cells = arrays.cells;
     this.words = arrays.words;
-    this.frameHigh = arrays.frameHigh;
+    this.further = arrays.further;
     this.clock = clock;
     this.memory = memory;
     this.isStore = kind === KIND_STORE;
@@ -215,7 +215,7 @@ export class LargePages {
     if ((attributes & TR_GLOBAL) === 0 && pcid !== permissions.pcid) return false;
     if (!permissions.rulesAllow(attributes & TR_MASK)) return false;
     const isMarked = (attributes & ATTRIBUTE_MEMORY) !== 0;
-    if (!isMarked && (this.frameHigh[place] !== 0 || words[(place << WORD_SHIFT) | WORD_FRAME] < 0)) return false;
+    if (!isMarked && (this.further[place] !== 0 || words[(place << WORD_SHIFT) | WORD_FRAME] < 0)) return false;
     words[at] |= ATTRIBUTE_MEMORY;
     this.allowedAttributes = attributes | ATTRIBUTE_MEMORY;
     return true;

@@ -41,14 +41,14 @@ export class Permissions {
   pteAttributes = 0;
 
   private readonly words: Int32Array;
-  private readonly frameHigh: Uint8Array;
+  private readonly further: Int32Array;
   private readonly memory: PhysicalMemory;
   /** Word of the rules of this kind of access (paging-mode.ts). */
   private readonly rulesWord: number;
 
   constructor(kind: number, arrays: CpuArrays, memory: PhysicalMemory) {
     this.words = arrays.words;
-    this.frameHigh = arrays.frameHigh;
+    this.further = arrays.further;
     this.memory = memory;
     this.rulesWord = RULES_WORD + 4 * kind;
   }
@@ -74,7 +74,7 @@ export class Permissions {
     if (!this.rulesAllow(attributes & TR_MASK)) return false;
     if ((attributes & ATTRIBUTE_MEMORY) === 0) {
       const frame = words[(place << WORD_SHIFT) | WORD_FRAME];
-      if (this.frameHigh[place] !== 0 || frame < 0 || this.memory.chunkAt(frame) === null) return false;
+      if (this.further[place] !== 0 || frame < 0 || this.memory.chunkAt(frame) === null) return false;
       words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] = attributes | ATTRIBUTE_MEMORY;
     }
     this.allowedAttributes = attributes | ATTRIBUTE_MEMORY;

@@ -17,7 +17,8 @@ import { PTE_ADDRESS_HIGH, PTE_PAGE_SIZE, PTE_XD_HIGH } from "./pte.ts";
 import * as translation from "./translation.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
-const { TR_DIRTY, TR_GLOBAL, TR_KEY_SHIFT, TR_RW, TR_UPPER_RW, TR_USER, TR_XD } = translation;
+const { TR_DIRTY, TR_GLOBAL, TR_KEY_SHIFT, TR_NO_FETCH, TR_NO_READ, TR_NO_WRITE, TR_RW, TR_UPPER_RW, TR_USER, TR_XD } =
+  translation;
 
 /** Words of the rules of all kinds of access. */
 export const RULE_WORDS = ACCESS_KINDS * 4;
@@ -56,7 +57,7 @@ export interface PagingRegisters {
 export class PagingMode {
   /**
    * Four words for each kind of access. First, attributes (`TR_*`) that a translation must have; second, which of them matter
-   * for using a cached one (for writes D too, as a walk must set it); third, which decide whether the access is allowed;
+   * for using a cached one (for writes D too, as a walk must set it; what the second stage of a guest refuses); third, which decide whether the access is allowed;
    * fourth, keys that refuse it: bit k, key k of a supervisor page; bit 16 + k, key k of a user page.
    */
   readonly rules: Int32Array;
@@ -74,7 +75,7 @@ export class PagingMode {
   rootFrame = 0;
   /** Levels of page tables, 4 or 5. */
   levels = 4;
-  /** The current PCID; 0 with CR4.PCIDE = 0. */
+  /** The current context (translation.ts): the PCID, 0 with CR4.PCIDE = 0; in a guest, of that guest. */
   pcid = 0;
 
   /** `rules` and `errorBits` for CPL 0 to 2, and then for CPL 3. */
@@ -158,7 +159,7 @@ export class PagingMode {
     }
     const at = access << 2;
     rules[at] = want;
-    rules[at + 1] = write ? care | TR_DIRTY : care;
+    rules[at + 1] = (write ? care | TR_DIRTY : care) | (fetch ? TR_NO_FETCH : write ? TR_NO_WRITE : TR_NO_READ);
     rules[at + 2] = care;
     rules[at + 3] = fetch ? 0 : deniedKeys(registers, write, user);
     errorBits[access] =

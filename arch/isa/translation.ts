@@ -24,6 +24,20 @@ export const TR_KEY_SHIFT = 11;
 /** All of them. */
 export const TR_MASK = 0xffff;
 
+/**
+ * What a combined translation of a guest has beside these (Intel SDM vol. 3C, 29.4.1 "Information That May Be Cached"); all are 0 in any
+ * other. First, the position of the size of the page in the guest's tables, which may be larger than what both stages map at once.
+ */
+export const TR_GUEST_SIZE_SHIFT = 16;
+/** The second stage refuses reads. */
+export const TR_NO_READ = 1 << 18;
+/** The second stage refuses writes, or must set a dirty flag for one. */
+export const TR_NO_WRITE = 1 << 19;
+/** The second stage refuses instruction fetches. */
+export const TR_NO_FETCH = 1 << 20;
+/** All of what {@link TR_MASK} has not. */
+export const TR_GUEST_MASK = 0x1f_0000;
+
 /** A 4 KiB page. */
 export const SIZE_4K = 0;
 /** A 2 MiB page. */
@@ -39,8 +53,28 @@ export const SIZE_BYTES = [4096, 0x20_0000, 0x4000_0000] as const;
 /** What people call the sizes. */
 export const SIZE_NAMES = ["4K", "2M", "1G", "table"] as const;
 
+/**
+ * Whose translation an entry is, in one number, its context: the PCID, or {@link GLOBAL_CONTEXT} in its place, and the number of the guest
+ * times {@link GUEST_CONTEXTS} (arch/tlb/guest-numbers.ts). Without a guest this is 0, so that the context is the PCID.
+ */
+export const GUEST_CONTEXTS = 8192;
 /** Stands for the PCID of a global translation: no real PCID. */
 export const GLOBAL_CONTEXT = 4096;
+/** Stands for all PCIDs of a guest, or of the host, where entries are removed. */
+export const EVERY_PCID = 8191;
+/** What the tag of an entry of a guest adds, so that it never is that of one of the host. */
+export const GUEST_TAG = 512;
+
+/** Whether a context is that of a global translation. */
+export function isGlobalContext(context: number): boolean {
+  return (context & GLOBAL_CONTEXT) !== 0;
+}
+
+/** Whether `context` is among those that `wanted`, a context with a PCID or with {@link EVERY_PCID}, stands for; global ones if asked to. */
+export function isAmongContexts(context: number, wanted: number, globals: boolean): boolean {
+  if (context - (context % GUEST_CONTEXTS) !== wanted - (wanted % GUEST_CONTEXTS)) return false;
+  return isGlobalContext(context) ? globals : wanted % GUEST_CONTEXTS === EVERY_PCID || context === wanted;
+}
 
 /**
  * What the tag of an entry of a table adds to its address, beside {@link TAG_LEVEL_STEP} for each level. All these are below the

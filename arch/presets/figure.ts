@@ -19,7 +19,7 @@ export interface Origin {
 }
 
 /** Units of figures. */
-export type Unit = "cycles" | "bytes" | "ways" | "bits" | "GHz" | "PCIDs" | "ns" | "cores";
+export type Unit = "cycles" | "bytes" | "sets" | "ways" | "bits" | "GHz" | "PCIDs" | "ns" | "cores";
 
 /** A number with its unit, and how it is known. */
 export interface Figure<U extends Unit = Unit> extends Origin {
@@ -50,6 +50,11 @@ export function cycles(value: number, origin: Origin): Figure<"cycles"> {
 /** A size in bytes. */
 export function bytes(value: number, origin: Origin): Figure<"bytes"> {
   return { value, unit: "bytes", ...origin };
+}
+
+/** A number of sets. */
+export function sets(value: number, origin: Origin): Figure<"sets"> {
+  return { value, unit: "sets", ...origin };
 }
 
 /** An associativity. */

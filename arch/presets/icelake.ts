@@ -4,6 +4,7 @@ import { allFrom, allTakenOver, assumed, bits, bytes, cycles, documented, gigahe
 import { ICELAKE_LINES } from "./line-transfers.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SKYLAKE, SKYLAKE_COSTS } from "./skylake.ts";
+import { ICELAKE_VIRTUALIZATION } from "./virtualization.ts";
 
 const AS_SKYLAKE = {
   indexHash: assumed("as Skylake"),
@@ -156,4 +157,5 @@ export const ICELAKE: Preset = {
     secondLevelHit: cycles(8, assumed("remembered")),
     walk: cycles(20, assumed("as Skylake; two walkers are not modelled")),
   },
+  virtualization: ICELAKE_VIRTUALIZATION,
 };

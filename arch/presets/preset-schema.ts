@@ -31,6 +31,7 @@ import {
 } from "./preset.ts";
 import { REPLACEMENT_NAMES, replacementProblem } from "./replacement/index.ts";
 import { SKYLAKE } from "./skylake.ts";
+import { AMD_VIRTUALIZATION, ICELAKE_VIRTUALIZATION, SKYLAKE_VIRTUALIZATION } from "./virtualization.ts";
 
 /**
  * Entries of all TLBs and paging-structure caches of a CPU together, at the most. With all that belongs to it an entry takes
@@ -46,6 +47,8 @@ const TLBS_MAX = 64;
 const PCIDS = 2 ** 12;
 /** Ways of a data cache, at the most: as of all structures (replacement/index.ts). */
 const DATA_CACHE_WAYS_MAX = 128;
+/** Ways of a cache of guest-physical mappings, at the most: as of all structures (replacement/index.ts). */
+const GUEST_WAYS_MAX = 128;
 /** Bytes of a line of a data cache. */
 const LINE_BYTES = 64;
 /** Bytes of all data caches of a CPU together, at the most: their 2^24 lines take 128 MiB, at 8 bytes a tag. */
@@ -104,6 +107,19 @@ const dataCache = objectOf({
   hitCycles: cycles,
 });
 
+const guestPhysicalCache = objectOf({
+  sets: figure("sets", powerOfTwo),
+  ways: figure("ways", wholeFrom(1, GUEST_WAYS_MAX)),
+});
+
+const virtualization = objectOf({
+  features: objectOf(eachOf(Object.keys(SKYLAKE_VIRTUALIZATION.features), oneOf([true, false]))),
+  invlpgDropsFractured: oneOf([true, false]),
+  origins: objectOf({ features: origin, invlpgDropsFractured: origin }),
+  guestPhysicalCaches: objectOf(eachOf(Object.keys(SKYLAKE_VIRTUALIZATION.guestPhysicalCaches), guestPhysicalCache)),
+  costs: objectOf(eachOf(Object.keys(SKYLAKE_VIRTUALIZATION.costs), cycles)),
+});
+
 const shapeProblem = objectOf({
   name: text,
   description: checkThat((value) => typeof value === "string", "a text"),
@@ -121,6 +137,7 @@ const shapeProblem = objectOf({
     ...eachOf(["core", "cluster", "socket", "remote", "far"], figure("ns", numberFrom(0, LINE_NS_MAX))),
   }),
   costs: objectOf(eachOf(Object.keys(SKYLAKE.costs), cycles)),
+  virtualization,
 });
 
 /**
@@ -136,13 +153,16 @@ export function checkPreset(preset: unknown, cpus = 1): asserts preset is Preset
 
 /**
  * A preset from parsed JSON. Files may leave out `vendor` (intel), the features `tce` and `rar` (false), `costs.remoteAction` (that of
- * Skylake, which has none) and `lineTransfers` (those of the vendor's first part here).
+ * Skylake, which has none), `lineTransfers` (those of the vendor's first part here) and `virtualization` (that of a current part of
+ * the vendor).
  * @throws MachineUsageError naming the first field that is wrong, its value and what was expected
  */
 export function parsePreset(json: unknown): Preset {
   const ofVendor = withDefault(json, "vendor", "intel");
   const lines = isRecord(ofVendor) && ofVendor.vendor === "amd" ? ZEN2_LINES : SKYLAKE_LINES;
-  const filled = withDefault(ofVendor, "lineTransfers", allTakenOver(lines, "the vendor's first part here"));
+  const isAmd = isRecord(ofVendor) && ofVendor.vendor === "amd";
+  const withGuests = withDefault(ofVendor, "virtualization", isAmd ? AMD_VIRTUALIZATION : ICELAKE_VIRTUALIZATION);
+  const filled = withDefault(withGuests, "lineTransfers", allTakenOver(lines, "the vendor's first part here"));
   const preset = isRecord(filled)
     ? {
         ...filled,

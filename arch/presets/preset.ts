@@ -6,6 +6,7 @@ import type { Vendor } from "../isa/vendor.ts";
 import type { Figure, Origin } from "./figure.ts";
 import type { LineTransfers } from "./line-transfers.ts";
 import type { ReplacementName } from "./replacement/index.ts";
+import type { VirtualizationPreset } from "./virtualization.ts";
 
 /** How an index is made of a page number: its low bits, or these XOR the equally many bits above. */
 export const INDEX_HASHES = ["linear", "xor"] as const;
@@ -212,4 +213,6 @@ export interface Preset {
   readonly lineTransfers: LineTransfers;
   /** What operations cost. */
   readonly costs: CostProfile;
+  /** What the part can do for guests. */
+  readonly virtualization: VirtualizationPreset;
 }

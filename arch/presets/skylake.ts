@@ -4,6 +4,7 @@ import { allFrom, assumed, bits, bytes, cycles, documented, gigahertz, measured,
 import { SKYLAKE_LINES } from "./line-transfers.ts";
 import type { CostProfile, Preset } from "./preset.ts";
 import { STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS } from "./preset.ts";
+import { SKYLAKE_VIRTUALIZATION } from "./virtualization.ts";
 
 const CPUID = documented("CPUID leaf 2 and Intel optimization manual, Skylake");
 const TLBDR = measured("Tatar et al., TLB;DR, USENIX Security 2022, on Skylake");
@@ -196,4 +197,5 @@ export const SKYLAKE: Preset = {
   memory: cycles(210, assumed("about 80 ns")),
   lineTransfers: SKYLAKE_LINES,
   costs: SKYLAKE_COSTS,
+  virtualization: SKYLAKE_VIRTUALIZATION,
 };

@@ -15,6 +15,7 @@ import {
 import { ZEN2_LINES } from "./line-transfers.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SKYLAKE_COSTS } from "./skylake.ts";
+import { AMD_VIRTUALIZATION } from "./virtualization.ts";
 
 const MANUAL = documented("AMD software optimization guide, family 17h models 30h and up");
 const UNKNOWN = {
@@ -155,4 +156,5 @@ export const ZEN2: Preset = {
     movCr4: cycles(200, assumed("remembered")),
     movCr4Flush: cycles(400, assumed("remembered")),
   },
+  virtualization: AMD_VIRTUALIZATION,
 };

@@ -37,11 +37,45 @@ export const COUNT_FLUSH_SECOND = 33;
 export const COUNT_FAST_SECOND_LEVEL_HIT = 34;
 /** Accesses that the fast path did after a walk to a page of 4 KiB, by kind of access. */
 export const COUNT_FAST_WALK = 37;
+/** VM entries. */
+export const COUNT_VM_ENTRY = 40;
+/** VM exits, whatever their reason. */
+export const COUNT_VM_EXIT = 41;
+/** VM exits by an EPT violation. */
+export const COUNT_EPT_VIOLATION = 42;
+/** VM exits by an EPT misconfiguration. */
+export const COUNT_EPT_MISCONFIGURATION = 43;
+/** VM exits by a nested page fault. */
+export const COUNT_NESTED_PAGE_FAULT = 44;
+/** INVEPT. */
+export const COUNT_INVEPT = 45;
+/** INVVPID. */
+export const COUNT_INVVPID = 46;
+/** INVLPGA. */
+export const COUNT_INVLPGA = 47;
+/** Walks of the second stage, which no cached guest-physical mapping made unnecessary. */
+export const COUNT_SECOND_STAGE_WALK = 48;
+/** Cycles of the fetches of their entries, which are part of those of the guest's walks. */
+export const COUNT_SECOND_STAGE_CYCLES = 49;
 /** Number of counters. */
-export const COUNTERS = 40;
+export const COUNTERS = 50;
 
 const KIND_EVENTS = ["dtlb_load_misses", "dtlb_store_misses", "itlb_misses"] as const;
 const GENERIC_EVENTS = ["dTLB-load", "dTLB-store", "iTLB-load"] as const;
+
+/** What is counted of guests, from {@link COUNT_VM_ENTRY} on; named where a CPU has run any, or was told to forget them. */
+const GUEST_EVENTS = [
+  "vm_entries",
+  "vm_exits",
+  "ept_violations",
+  "ept_misconfigurations",
+  "nested_page_faults",
+  "invept",
+  "invvpid",
+  "invlpga",
+  "second_stage.walks",
+  "second_stage.walk_active",
+] as const;
 
 /** Counters by name. */
 export type CounterSnapshot = Readonly<Record<string, number>>;
@@ -73,6 +107,11 @@ export function snapshotCounters(counts: Float64Array): CounterSnapshot {
   named["mov_cr3.no_flush"] = counts[COUNT_MOV_CR3_NO_FLUSH];
   named["mov_cr4.flush"] = counts[COUNT_MOV_CR4_FLUSH];
   named.invlpgb = counts[COUNT_INVLPGB];
+  if (counts[COUNT_VM_ENTRY] > 0 || counts[COUNT_INVEPT] + counts[COUNT_INVVPID] + counts[COUNT_INVLPGA] > 0) {
+    GUEST_EVENTS.forEach((event, index) => {
+      named[event] = counts[COUNT_VM_ENTRY + index];
+    });
+  }
   return named;
 }
 

@@ -86,6 +86,13 @@ export const ATTRIBUTE_MEMORY = 1 << 30;
  */
 export const ATTRIBUTE_STORES = 1 << 31;
 
+/** In `further`: bits 39:32 of the frame. */
+export const FURTHER_FRAME_HIGH = 0xff;
+/** How far to the right of `TR_*` the attributes of combined translations (`TR_GUEST_MASK`) are in `further`. */
+export const FURTHER_GUEST_SHIFT = 8;
+/** Position of the number of the guest in `further`; 0: an entry of the host. */
+export const FURTHER_NUMBER_SHIFT = 16;
+
 /** The arrays of one CPU, and which parts of them are taken. */
 export class CpuArrays {
   /** The block as 64-bit numbers. */
@@ -94,8 +101,8 @@ export class CpuArrays {
   readonly words: Int32Array;
   /** The block as bytes. */
   readonly bytes: Uint8Array;
-  /** Bits 39:32 of the frame of each place. */
-  readonly frameHigh: Uint8Array;
+  /** What of each place is seldom needed: `FURTHER_*`. */
+  readonly further: Int32Array;
   private nextPlace = FIRST_PLACE;
   private nextWord: number;
 
@@ -111,7 +118,7 @@ export class CpuArrays {
     this.cells = new Float64Array(buffer);
     this.words = new Int32Array(buffer);
     this.bytes = new Uint8Array(buffer);
-    this.frameHigh = new Uint8Array(end);
+    this.further = new Int32Array(end);
     this.cells[CELL_TAG] = Number.NaN;
     for (let place = FIRST_PLACE; place < end; place++) this.cells[(place << CELL_SHIFT) + CELL_TAG] = Number.NaN;
   }

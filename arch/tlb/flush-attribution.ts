@@ -129,7 +129,7 @@ export class FlushAttribution {
   }
 
   private dropped(tlb: Tlb, slot: number): void {
-    if (this.currentFlush === 0 || tlb.sizeOf(slot) === SIZE_TABLE) return;
+    if (this.currentFlush === 0 || tlb.sizeOf(slot) === SIZE_TABLE || tlb.guestOf(slot) !== 0) return;
     const key = keyOf(tlb.addressOf(slot), tlb.pcidOf(slot), tlb.flagsOf(slot));
     if (tlb.kinds.includes("load") || tlb.kinds.includes("store")) this.remember(0, key);
     if (tlb.kinds.includes("fetch")) this.remember(1, key);

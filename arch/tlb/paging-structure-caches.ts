@@ -12,10 +12,11 @@ import type { PagingStructureCachePreset, Preset, TlbGeometry } from "../presets
 import type { CpuArrays } from "./cpu-arrays.ts";
 import { Tlb } from "./tlb.ts";
 import type { TlbHierarchy } from "./tlb-hierarchy.ts";
+import { dropContext, dropGuest, dropTag } from "./tlb-sweeps.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { LEVEL_BYTES, UPPER_HALF, WIDE_PAGES } = addresses;
-const { SIZE_TABLE, TABLE_TAG, TAG_LEVEL_STEP } = translation;
+const { EVERY_PCID, GUEST_CONTEXTS, SIZE_TABLE, TABLE_TAG, TAG_LEVEL_STEP } = translation;
 
 const LOWEST_LEVEL = 2;
 /** Level of page-directory entries. */
@@ -78,33 +79,39 @@ export class PagingStructureCaches {
     tlb.insert(number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid, SIZE_TABLE, frame, flags);
   }
 
-  /** Removes the entries that lead to the page of `la`, of one PCID or of all (-1). */
+  /** Removes the entries that lead to the page of `la`, of a PCID or of all (`EVERY_PCID`) of a guest. */
   dropPage(la: number, pcid: number): void {
     for (let level = LOWEST_LEVEL; level <= LEVEL_PML5E; level++) {
       const tlb = this.levels[level];
       if (tlb === null) continue;
       const number = entryNumber(la, level);
-      tlb.dropTag(number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid, false);
+      dropTag(tlb, number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid, false);
     }
   }
 
-  /** Removes what an invalidation of the page of `la` for one PCID, or for all (-1), removes. */
-  dropTables(which: TableEntries, la: number, pcid: number): void {
-    if (which === "of the page") this.dropPage(la, pcid);
-    else if (which === "of the PCID" && pcid !== -1) this.dropPcid(pcid);
-    else if (which !== "none") this.clear();
+  /** Removes what an invalidation of the page of `la` for a PCID, or for all (`EVERY_PCID`), of a guest removes. */
+  dropTables(which: TableEntries, la: number, context: number): void {
+    if (which === "of the page") this.dropPage(la, context);
+    else if (which === "of the PCID" && context % GUEST_CONTEXTS !== EVERY_PCID) this.dropPcid(context);
+    else if (which !== "none") this.dropGuest(Math.floor(context / GUEST_CONTEXTS));
   }
 
-  /** Removes all entries of one PCID. */
-  dropPcid(pcid: number): void {
-    for (const tlb of this.own) tlb.dropPcid(pcid);
-    for (const tlb of this.shared) tlb.tables.drop(pcid);
+  /** Removes all entries of one context (arch/isa/translation.ts). */
+  dropPcid(context: number): void {
+    for (const tlb of this.own) dropContext(tlb, context);
+    for (const tlb of this.shared) tlb.tables.drop(context);
+  }
+
+  /** Removes all entries of a guest, or of the host (0). */
+  dropGuest(guest: number): void {
+    for (const tlb of this.own) dropGuest(tlb, guest, true);
+    for (const tlb of this.shared) tlb.tables.drop(guest * GUEST_CONTEXTS + EVERY_PCID);
   }
 
   /** Removes all entries. */
   clear(): void {
     for (const tlb of this.own) if (!tlb.isEmpty) tlb.clear();
-    for (const tlb of this.shared) tlb.tables.drop(-1);
+    for (const tlb of this.shared) tlb.tables.dropAll();
   }
 
   /** The cache of the entries of a level, 2 (PDE) to 5, or the TLB that holds them too; null where they are not cached. */

@@ -1,6 +1,7 @@
 /** Where a TLB that holds pages and entries of tables has the latter, so that these are removed without a look at all slots. */
 
 import * as translation from "../isa/translation.ts";
+import { isAmongContexts } from "../isa/translation.ts";
 import type { Tlb } from "./tlb.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
@@ -24,14 +25,23 @@ export class TableSlots {
     slots.splice(0, slots.length, ...held);
   }
 
-  /** Removes the entries of tables of one PCID, or of all (-1). */
-  drop(pcid: number): void {
+  /** Removes the entries of tables of a PCID, or of all (`EVERY_PCID`), of a guest. */
+  drop(context: number): void {
+    this.dropWhere((slot) => isAmongContexts(this.tlb.contextOf(slot), context, false));
+  }
+
+  /** Removes all entries of tables. */
+  dropAll(): void {
+    this.dropWhere(() => true);
+  }
+
+  private dropWhere(isMeant: (slot: number) => boolean): void {
     const { tlb, slots } = this;
     let kept = 0;
     for (let i = 0; i < slots.length; i++) {
       const slot = slots[i];
       if (!this.isHeld(slot)) continue;
-      if (pcid === -1 || tlb.pcidOf(slot) === pcid) tlb.drop(slot);
+      if (isMeant(slot)) tlb.drop(slot);
       else slots[kept++] = slot;
     }
     slots.length = kept;

@@ -11,10 +11,11 @@ import { type Preset, TLB_KINDS, TLB_PAGE_SIZES, type TlbPreset } from "../prese
 import type { CpuArrays } from "./cpu-arrays.ts";
 import * as layout from "./cpu-arrays.ts";
 import { Tlb } from "./tlb.ts";
+import { dropContext, dropGuest, dropPieces, dropTag } from "./tlb-sweeps.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD } = layout;
-const { GLOBAL_CONTEXT, SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, SIZE_TABLE, TAG_SIZE_STEP, TR_SIZE_SHIFT } = translation;
+const { SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, TAG_SIZE_STEP, TR_SIZE_SHIFT } = translation;
 
 /** One size in one TLB. */
 interface Holder {
@@ -120,7 +121,7 @@ export class TlbHierarchy {
       if (found < 0) continue;
       tlb.touch(found);
       this.wasSecondLevel = true;
-      this.insertFirst(ofKind, la, tlb.pcidOf(found), tlb.frameOf(found), tlb.flagsOf(found));
+      this.insertFirst(ofKind, la, tlb.contextOf(found), tlb.frameOf(found), tlb.flagsOf(found));
       return true;
     }
     for (let i = 0; i < ofKind.secondLarge.length; i++) {
@@ -185,8 +186,8 @@ export class TlbHierarchy {
   }
 
   /**
-   * Removes the translations of the page of `la`, of every size: those of one PCID, or of all (-1), and global ones when
-   * asked to.
+   * Removes the translations of the page of `la`, of every size: those of one PCID, or of all (`EVERY_PCID`), of a guest or the host,
+   * and global ones when asked to.
    */
   dropPage(la: number, pcid: number, globals: boolean): void {
     const { all } = this;
@@ -194,8 +195,8 @@ export class TlbHierarchy {
     const number = (la / 4096) | 0;
     for (let i = 0; i < all.length; i++) {
       const tlb = all[i];
-      if (tlb.words[tlb.sizeAt] !== 0) tlb.dropTag(page, number, pcid, globals);
-      if (tlb.mayHoldPieces) dropPiecesIn(tlb, la, pcid, globals);
+      if (tlb.words[tlb.sizeAt] !== 0) dropTag(tlb, page, number, pcid, globals);
+      if (tlb.mayHoldPieces) dropPieces(tlb, la, pcid, globals);
     }
     if ((this.words[LARGE_TRANSLATIONS_WORD] & (FAST_PATH_OFF - 1)) === 0) return;
     for (let i = 0; i < all.length; i++) dropLargeIn(all[i], la, pcid, globals);
@@ -207,16 +208,14 @@ export class TlbHierarchy {
     for (const tlb of this.second) tlb.clear();
   }
 
-  /** Removes every entry but the global ones. */
-  dropNonGlobal(): void {
-    for (const tlb of this.first) tlb.dropNonGlobal();
-    for (const tlb of this.second) tlb.dropNonGlobal();
+  /** Removes the entries of a guest, or of the host (0), of all PCIDs, and paging-structure entries kept in TLBs; global ones if asked to. */
+  dropGuest(guest: number, globals: boolean): void {
+    for (const tlb of this.all) dropGuest(tlb, guest, globals);
   }
 
-  /** Removes the entries of one PCID; global ones stay. */
-  dropPcid(pcid: number): void {
-    for (const tlb of this.first) tlb.dropPcid(pcid);
-    for (const tlb of this.second) tlb.dropPcid(pcid);
+  /** Removes the entries of one context (arch/isa/translation.ts): global ones stay, or go alone with `GLOBAL_CONTEXT`. */
+  dropPcid(context: number): void {
+    for (const tlb of this.all) dropContext(tlb, context);
   }
 
   private insertFirst(ofKind: KindTlbs, la: number, pcid: number, frame: number, flags: number): void {
@@ -241,7 +240,7 @@ export class TlbHierarchy {
     tlb.touch(slot);
     this.wasSecondLevel = true;
     const frame = tlb.frameOf(slot) + Math.floor((la - tlb.addressOf(slot)) / 4096);
-    this.insertFirst(ofKind, la, tlb.pcidOf(slot), frame, tlb.flagsOf(slot));
+    this.insertFirst(ofKind, la, tlb.contextOf(slot), frame, tlb.flagsOf(slot));
     return true;
   }
 }
@@ -283,22 +282,7 @@ function dropLargeIn(tlb: Tlb, la: number, pcid: number, globals: boolean): void
   for (let size = SIZE_2M; size <= SIZE_1G; size++) {
     if (tlb.words[tlb.sizeAt + size] === 0) continue;
     const number = Math.floor(la / SIZE_BYTES[size]);
-    tlb.dropTag(number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, pcid, globals);
-  }
-}
-
-/** Removes the pieces of the larger page that contains `la`: INVLPG removes all of them (Intel SDM vol. 3A, 4.10.4.1). */
-function dropPiecesIn(tlb: Tlb, la: number, pcid: number, globals: boolean): void {
-  tlb.mayHoldPieces = false;
-  for (let slot = 0; slot < tlb.slots; slot++) {
-    if (!tlb.isUsed(slot) || tlb.sizeOf(slot) === SIZE_TABLE) continue;
-    const pageSize = (tlb.flagsOf(slot) >> TR_SIZE_SHIFT) & 3;
-    if (pageSize <= tlb.sizeOf(slot)) continue;
-    tlb.mayHoldPieces = true;
-    const context = tlb.pcidOf(slot);
-    if (context === GLOBAL_CONTEXT ? !globals : pcid !== -1 && context !== pcid) continue;
-    const bytes = SIZE_BYTES[pageSize];
-    if (Math.floor(tlb.addressOf(slot) / bytes) === Math.floor(la / bytes)) tlb.drop(slot);
+    dropTag(tlb, number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, pcid, globals);
   }
 }
 

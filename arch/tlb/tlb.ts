@@ -3,19 +3,22 @@
  * arrays that all structures of a CPU share (cpu-arrays.ts); slot = set * ways + way, place = first place + slot.
  *
  * An entry's tag is the first linear address it covers plus a step for its size (translation.ts), which tells entries of different
- * sizes apart; its context is the PCID, or the mark of a global translation, with the size (Intel SDM vol. 3A, 4.10.1,
- * 4.10.2).
+ * sizes apart; its context (arch/isa/translation.ts) is the PCID, or the mark of a global translation, and the guest (Intel SDM vol.
+ * 3A, 4.10.1, 4.10.2; vol. 3C, 29.4). What removes many entries is in tlb-sweeps.ts.
  */
 
 import * as translation from "../isa/translation.ts";
+import { isGlobalContext } from "../isa/translation.ts";
 import type { TlbGeometry, TlbKindName } from "../presets/preset.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import * as layout from "./cpu-arrays.ts";
 import { ReplacementState, replacementWords } from "./replacement-state.ts";
 import { TableSlots } from "./table-slots.ts";
+import { dropContext, pageSizeOf } from "./tlb-sweeps.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
-const { GLOBAL_CONTEXT, SIZE_TABLE, TR_GLOBAL, TR_MASK, TR_SIZE_SHIFT } = translation;
+const { GLOBAL_CONTEXT, GUEST_CONTEXTS, GUEST_TAG, SIZE_TABLE, TR_GLOBAL, TR_GUEST_MASK, TR_MASK } = translation;
+const { FURTHER_FRAME_HIGH, FURTHER_GUEST_SHIFT, FURTHER_NUMBER_SHIFT } = layout;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT } = layout;
 const { CELL_SHIFT, LARGE_TRANSLATIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
 
@@ -51,7 +54,7 @@ export class Tlb {
   /** The CPU's arrays, as words. */
   readonly words: Int32Array;
   private readonly bytes: Uint8Array;
-  private readonly frameHigh: Uint8Array;
+  private readonly further: Int32Array;
   /** The place of slot 0. */
   readonly firstPlace: number;
   /** What is evicted next. */
@@ -98,7 +101,7 @@ export class Tlb {
     this.cells = arrays.cells;
     this.words = arrays.words;
     this.bytes = arrays.bytes;
-    this.frameHigh = arrays.frameHigh;
+    this.further = arrays.further;
     this.firstPlace = arrays.takePlaces(slots);
     this.replacement = new ReplacementState(geometry, arrays, this.firstPlace, level === 1);
     this.marksAt = this.replacement.isTree ? arrays.takeWords(sets) << 2 : -1;
@@ -115,13 +118,18 @@ export class Tlb {
     this.isLimited = this.pcidCapacity > 0;
   }
 
-  /** The slot that holds `tag`, with page number `number` (modulo 2^32), under `pcid` or global; or -1. Changes nothing. */
-  find(tag: number, number: number, pcid: number): number {
+  /**
+   * The slot that holds `untagged`, the tag of an entry of the host, in a context, or global in that of its guest; or -1. Changes
+   * nothing.
+   * @param number the page number, modulo 2^32
+   */
+  find(untagged: number, number: number, context: number): number {
     const { cells, words, firstPlace } = this;
+    const tag = context < GUEST_CONTEXTS ? untagged : untagged + GUEST_TAG;
     if (this.headAt >= 0) {
       let place = words[this.headAt + (number & this.headMask)];
       while (place !== 0) {
-        if (cells[place << CELL_SHIFT] === tag && this.isOf(place, pcid)) return place - firstPlace;
+        if (cells[place << CELL_SHIFT] === tag && this.isOf(place, context)) return place - firstPlace;
         place = words[(place << WORD_SHIFT) | WORD_NEXT];
       }
       return -1;
@@ -130,7 +138,7 @@ export class Tlb {
     const first = firstPlace + set * this.ways;
     const end = first + this.ways;
     for (let place = first; place < end; place++) {
-      if (cells[place << CELL_SHIFT] === tag && this.isOf(place, pcid)) return place - firstPlace;
+      if (cells[place << CELL_SHIFT] === tag && this.isOf(place, context)) return place - firstPlace;
     }
     return -1;
   }
@@ -139,19 +147,19 @@ export class Tlb {
   touch(slot: number): void {
     this.replacement.hit(slot);
     if (this.pcids !== null) {
-      const pcid = this.pcidOf(slot);
-      if (pcid !== this.lastPcid) this.usePcid(pcid);
+      const context = this.contextOf(slot);
+      if (context !== this.lastPcid) this.usePcid(context);
     }
   }
 
   /**
    * Puts in an entry of a size (`SIZE_*`), evicting another when its set is full; returns its slot. There must be no equal one
-   * in it. The PCID of a global translation does not matter.
+   * in it. The PCID of a global translation does not matter. `tag` is that of an entry of the host.
    */
-  insert(tag: number, number: number, pcid: number, size: number, frame: number, flags: number): number {
+  insert(tag: number, number: number, context: number, size: number, frame: number, flags: number): number {
     const { words, firstPlace, replacement } = this;
     const isGlobal = (flags & TR_GLOBAL) !== 0;
-    if (this.pcids !== null && !isGlobal && pcid !== this.lastPcid) this.usePcid(pcid);
+    if (this.pcids !== null && !isGlobal && context !== this.lastPcid) this.usePcid(context);
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
     const first = set * this.ways;
     let slot = first;
@@ -166,7 +174,7 @@ export class Tlb {
       if (this.headAt >= 0) this.unlink(firstPlace + slot);
     }
     replacement.fill(slot);
-    this.write(slot, tag, number, pcid, size, frame, flags);
+    this.write(slot, tag, number, context, size, frame, flags);
     return slot;
   }
 
@@ -184,24 +192,30 @@ export class Tlb {
     slot: number,
     tag: number,
     number: number,
-    pcid: number,
+    context: number,
     size: number,
     frame: number,
     flags: number,
   ): void {
     const { cells, words, replacement } = this;
+    const guest = Math.floor(context / GUEST_CONTEXTS);
     const isGlobal = (flags & TR_GLOBAL) !== 0;
     const place = this.firstPlace + slot;
     if (replacement.isTree) this.bytes[this.marksAt + slot] = number >>> this.hashShift;
     const record = place << WORD_SHIFT;
-    cells[place << CELL_SHIFT] = tag;
+    cells[place << CELL_SHIFT] = guest === 0 ? tag : tag + GUEST_TAG;
     words[record | WORD_FRAME] = frame | 0;
     words[record | WORD_ATTRIBUTES] =
-      flags | (isGlobal ? 0 : pcid << ATTRIBUTE_PCID_SHIFT) | (size << ATTRIBUTE_SIZE_SHIFT);
-    this.frameHigh[place] = Math.floor(frame / 0x1_0000_0000);
+      (flags & TR_MASK) |
+      (isGlobal ? 0 : (context & ATTRIBUTE_PCID_MASK) << ATTRIBUTE_PCID_SHIFT) |
+      (size << ATTRIBUTE_SIZE_SHIFT);
+    this.further[place] =
+      Math.floor(frame / 0x1_0000_0000) |
+      ((flags & TR_GUEST_MASK) >> FURTHER_GUEST_SHIFT) |
+      (guest << FURTHER_NUMBER_SHIFT);
     words[this.sizeAt + size]++;
     if (size !== 0) this.countLarge(size, 1);
-    if (size < ((flags >> TR_SIZE_SHIFT) & 3)) this.mayHoldPieces = true;
+    if (size < pageSizeOf(flags)) this.mayHoldPieces = true;
     if (size === SIZE_TABLE && this.kinds.length > 0) this.tables.add(slot);
     if (this.headAt >= 0) {
       const head = this.headAt + (number & this.headMask);
@@ -214,9 +228,17 @@ export class Tlb {
   }
 
   /** {@link insert} into an empty slot that is given, without a trace in the replacement state and the PCIDs: for saved states. */
-  putBack(slot: number, tag: number, number: number, pcid: number, size: number, frame: number, flags: number): void {
+  putBack(
+    slot: number,
+    tag: number,
+    number: number,
+    context: number,
+    size: number,
+    frame: number,
+    flags: number,
+  ): void {
     this.words[this.countAt + ((slot / this.ways) | 0)]++;
-    this.write(slot, tag, number, pcid, size, frame, flags);
+    this.write(slot, tag, number, context, size, frame, flags);
   }
 
   /** The PCIDs that it knows, the latest used first; empty where their number is not limited. */
@@ -263,55 +285,8 @@ export class Tlb {
     this.lastPcid = -1;
   }
 
-  /** Removes the entries of one size for `tag`, of one PCID or of all (-1), global ones only if asked to. */
-  dropTag(tag: number, number: number, pcid: number, globals: boolean): void {
-    const { cells, words, firstPlace } = this;
-    if (this.headAt < 0) {
-      const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
-      const first = firstPlace + set * this.ways;
-      for (let place = first; place < first + this.ways; place++) {
-        if (cells[place << CELL_SHIFT] === tag) this.dropIfOf(place - firstPlace, pcid, globals);
-      }
-      return;
-    }
-    let place = words[this.headAt + (number & this.headMask)];
-    while (place !== 0) {
-      const next = words[(place << WORD_SHIFT) | WORD_NEXT];
-      if (cells[place << CELL_SHIFT] === tag) this.dropIfOf(place - firstPlace, pcid, globals);
-      place = next;
-    }
-  }
-
-  /** Removes the entries of one PCID; global ones stay. */
-  dropPcid(pcid: number): void {
-    const { words, countAt, ways } = this;
-    let left = this.count;
-    for (let set = 0; left > 0; set++) {
-      if (words[countAt + set] === 0) continue;
-      left -= words[countAt + set];
-      const end = (set + 1) * ways;
-      for (let slot = set * ways; slot < end; slot++) {
-        if (this.isUsed(slot) && this.pcidOf(slot) === pcid) this.drop(slot);
-      }
-    }
-  }
-
-  /** Removes every entry but the global ones. */
-  dropNonGlobal(): void {
-    if (this.isEmpty) return;
-    for (let slot = 0; slot < this.slots; slot++) {
-      if (this.isUsed(slot) && this.pcidOf(slot) !== GLOBAL_CONTEXT) this.drop(slot);
-    }
-  }
-
-  /** Removes the entry in `slot` if it is of one PCID, or of any (-1); a global one if asked to. */
-  private dropIfOf(slot: number, pcid: number, globals: boolean): void {
-    const context = this.pcidOf(slot);
-    if (context === GLOBAL_CONTEXT ? globals : pcid === -1 || context === pcid) this.drop(slot);
-  }
-
   /** Number of entries. */
-  private get count(): number {
+  get count(): number {
     const { words, sizeAt } = this;
     return words[sizeAt] + words[sizeAt + 1] + words[sizeAt + 2] + words[sizeAt + 3];
   }
@@ -336,10 +311,21 @@ export class Tlb {
     return (this.words[this.recordOf(slot) | WORD_ATTRIBUTES] >> ATTRIBUTE_SIZE_SHIFT) & 3;
   }
 
-  /** The PCID of the entry in `slot`, or `GLOBAL_CONTEXT`. */
+  /** The PCID of the entry in `slot`, or `GLOBAL_CONTEXT`; of whichever guest. */
   pcidOf(slot: number): number {
     const attributes = this.words[this.recordOf(slot) | WORD_ATTRIBUTES];
     return (attributes & TR_GLOBAL) !== 0 ? GLOBAL_CONTEXT : (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
+  }
+
+  /** The number of the guest whose entry is in `slot`; 0: the host. */
+  guestOf(slot: number): number {
+    const isOfHost = (this.words[this.recordOf(slot) | WORD_ATTRIBUTES] & ATTRIBUTE_MEMORY) !== 0;
+    return isOfHost ? 0 : this.further[this.firstPlace + slot] >>> FURTHER_NUMBER_SHIFT;
+  }
+
+  /** Whose entry is in `slot` (arch/isa/translation.ts). */
+  contextOf(slot: number): number {
+    return this.guestOf(slot) * GUEST_CONTEXTS + this.pcidOf(slot);
   }
 
   /** The first 4 KiB frame of the page, or the frame of the table, of the entry in `slot`. */
@@ -347,7 +333,7 @@ export class Tlb {
     const record = this.recordOf(slot);
     const low = this.words[record | WORD_FRAME] >>> 0;
     if ((this.words[record | WORD_ATTRIBUTES] & ATTRIBUTE_MEMORY) !== 0) return low;
-    return low + this.frameHigh[this.firstPlace + slot] * 0x1_0000_0000;
+    return low + (this.further[this.firstPlace + slot] & FURTHER_FRAME_HIGH) * 0x1_0000_0000;
   }
 
   /** Notes that there is a chunk of memory for the frame of the 4 KiB page in `slot`. */
@@ -355,19 +341,28 @@ export class Tlb {
     this.words[this.recordOf(slot) | WORD_ATTRIBUTES] |= ATTRIBUTE_MEMORY;
   }
 
-  /** Its tag. */
+  /** Its tag; that of an entry of a guest is `GUEST_TAG` more than the host's. */
   tagOf(slot: number): number {
     return this.cells[(this.firstPlace + slot) << CELL_SHIFT];
   }
 
   /** Rights and attributes (`TR_*`) of the entry in `slot`. */
   flagsOf(slot: number): number {
-    return this.words[this.recordOf(slot) | WORD_ATTRIBUTES] & TR_MASK;
+    const attributes = this.words[this.recordOf(slot) | WORD_ATTRIBUTES];
+    // The fast path, which is for the host only, leaves what is in `further`.
+    if ((attributes & ATTRIBUTE_MEMORY) !== 0) return attributes & TR_MASK;
+    const further = this.further[this.firstPlace + slot];
+    return (attributes & TR_MASK) | ((further << FURTHER_GUEST_SHIFT) & TR_GUEST_MASK);
   }
 
-  private isOf(place: number, pcid: number): boolean {
+  /** Whether the entry at `place`, which has the tag of a context's host or guest, is of that context or global. */
+  private isOf(place: number, context: number): boolean {
     const attributes = this.words[(place << WORD_SHIFT) | WORD_ATTRIBUTES];
-    return (attributes & TR_GLOBAL) !== 0 || ((attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK) === pcid;
+    const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
+    if ((attributes & TR_GLOBAL) === 0 && pcid !== (context & ATTRIBUTE_PCID_MASK)) return false;
+    return (
+      context < GUEST_CONTEXTS || this.further[place] >>> FURTHER_NUMBER_SHIFT === ((context / GUEST_CONTEXTS) | 0)
+    );
   }
 
   private recordOf(slot: number): number {
@@ -375,13 +370,13 @@ export class Tlb {
   }
 
   /** Keeps the PCIDs in order of use and, beyond the capacity, removes the entries of the one used least recently. */
-  private usePcid(pcid: number): void {
-    if (pcid === GLOBAL_CONTEXT || this.pcids === null) return;
-    this.lastPcid = pcid;
-    const at = this.pcids.indexOf(pcid);
+  private usePcid(context: number): void {
+    if (isGlobalContext(context) || this.pcids === null) return;
+    this.lastPcid = context;
+    const at = this.pcids.indexOf(context);
     if (at >= 0) this.pcids.splice(at, 1);
-    this.pcids.unshift(pcid);
-    if (this.pcids.length > this.pcidCapacity) this.dropPcid(this.pcids.pop() as number);
+    this.pcids.unshift(context);
+    if (this.pcids.length > this.pcidCapacity) dropContext(this, this.pcids.pop() as number);
   }
 
   private countLarge(size: number, change: number): void {

@@ -153,7 +153,7 @@ export function tableIndex(vpn: number, level: number): number {
 }
 
 /** The rights that `rights` and a non-leaf entry combine to. */
-function combineRights(rights: number, low: number, high: number): number {
+export function combineRights(rights: number, low: number, high: number): number {
   return (rights & ((low & (PTE_RW | PTE_USER)) >> 1)) | ((rights | (high >>> 29)) & TR_XD);
 }
 

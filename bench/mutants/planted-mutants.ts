@@ -31,8 +31,8 @@ export const PLANTED_MUTANTS: readonly PlantedMutant[] = [
   {
     name: "INVLPGB with a stride of 2 MiB goes on by 4 KiB",
     file: "arch/cpu/invalidations.ts",
-    search: "mmu.invalidatePage((la + i * strideBytes)",
-    replacement: "mmu.invalidatePage((la + i * 4096)",
+    search: ": (la + i * strideBytes) % LINEAR_SPACE_BYTES;",
+    replacement: ": (la + i * 4096) % LINEAR_SPACE_BYTES;",
     test: "test/arch/cpu/invalidation.test.ts",
   },
   {

@@ -65,6 +65,7 @@ const cpus = z.strictObject({
       la: count.nullable(),
       pages: whole,
       strideBytes: whole,
+      asid: whole.nullable().optional(),
       pcid: whole.nullable(),
       includeGlobals: z.boolean(),
       finalOnly: z.boolean(),

@@ -1,0 +1,77 @@
+/** What removes many entries of a structure of cached translations at once, and what says which are pieces of larger pages. */
+
+import * as translation from "../isa/translation.ts";
+import { CELL_SHIFT, WORD_NEXT, WORD_SHIFT } from "./cpu-arrays.ts";
+import type { Tlb } from "./tlb.ts";
+
+const { EVERY_PCID, GUEST_CONTEXTS, GUEST_TAG, SIZE_BYTES, SIZE_TABLE, TR_GUEST_SIZE_SHIFT, TR_SIZE_SHIFT } =
+  translation;
+
+/** The size (`SIZE_*`) that a page has in the page tables, in those of the guest if both stages are combined. */
+export function pageSizeOf(flags: number): number {
+  return Math.max((flags >> TR_SIZE_SHIFT) & 3, (flags >> TR_GUEST_SIZE_SHIFT) & 3);
+}
+
+/** Removes the entries of a context: of one PCID but not its global ones, or (a context of `GLOBAL_CONTEXT`) these alone. */
+export function dropContext(tlb: Tlb, context: number): void {
+  const { words, countAt, ways } = tlb;
+  let left = tlb.count;
+  for (let set = 0; left > 0; set++) {
+    if (words[countAt + set] === 0) continue;
+    left -= words[countAt + set];
+    const end = (set + 1) * ways;
+    for (let slot = set * ways; slot < end; slot++) {
+      if (tlb.isUsed(slot) && tlb.contextOf(slot) === context) tlb.drop(slot);
+    }
+  }
+}
+
+/** Removes the entry in `slot` if it is of a PCID, or of any (`EVERY_PCID`), of a guest; a global one if asked to. */
+function dropIfAmong(tlb: Tlb, slot: number, context: number, globals: boolean): void {
+  if (translation.isAmongContexts(tlb.contextOf(slot), context, globals)) tlb.drop(slot);
+}
+
+/** Removes the entries of one size for a tag, of a PCID or of all (`EVERY_PCID`) of a guest, global ones only if asked to. */
+export function dropTag(tlb: Tlb, untagged: number, number: number, context: number, globals: boolean): void {
+  const { cells, words, firstPlace } = tlb;
+  const tag = context < GUEST_CONTEXTS ? untagged : untagged + GUEST_TAG;
+  if (tlb.headAt < 0) {
+    const set = (number ^ ((number >>> tlb.hashShift) & tlb.hashMask)) & tlb.setMask;
+    const first = firstPlace + set * tlb.ways;
+    for (let place = first; place < first + tlb.ways; place++) {
+      if (cells[place << CELL_SHIFT] === tag) dropIfAmong(tlb, place - firstPlace, context, globals);
+    }
+    return;
+  }
+  let place = words[tlb.headAt + (number & tlb.headMask)];
+  while (place !== 0) {
+    const next = words[(place << WORD_SHIFT) | WORD_NEXT];
+    if (cells[place << CELL_SHIFT] === tag) dropIfAmong(tlb, place - firstPlace, context, globals);
+    place = next;
+  }
+}
+
+/** Removes the entries of a guest, or of the host (0), under all PCIDs; global ones if asked to. */
+export function dropGuest(tlb: Tlb, guest: number, globals: boolean): void {
+  if (tlb.isEmpty) return;
+  const every = guest * GUEST_CONTEXTS + EVERY_PCID;
+  for (let slot = 0; slot < tlb.slots; slot++) {
+    if (tlb.isUsed(slot)) dropIfAmong(tlb, slot, every, globals);
+  }
+}
+
+/**
+ * Removes the pieces of the larger page that contains `la`, those of a PCID or of all (`EVERY_PCID`) of a guest: INVLPG removes all of
+ * them (Intel SDM vol. 3A, 4.10.4.1).
+ */
+export function dropPieces(tlb: Tlb, la: number, context: number, globals: boolean): void {
+  tlb.mayHoldPieces = false;
+  for (let slot = 0; slot < tlb.slots; slot++) {
+    if (!tlb.isUsed(slot) || tlb.sizeOf(slot) === SIZE_TABLE) continue;
+    const pageSize = pageSizeOf(tlb.flagsOf(slot));
+    if (pageSize <= tlb.sizeOf(slot)) continue;
+    tlb.mayHoldPieces = true;
+    const bytes = SIZE_BYTES[pageSize];
+    if (Math.floor(tlb.addressOf(slot) / bytes) === Math.floor(la / bytes)) dropIfAmong(tlb, slot, context, globals);
+  }
+}
