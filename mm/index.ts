@@ -19,6 +19,7 @@ export {
   vzalloc,
   vzallocNode,
 } from "./compatibility.ts";
+export { bookWork } from "./flush/booked-work.ts";
 export {
   FlushAccounts,
   type FlushAccountsOptions,

@@ -9,6 +9,8 @@ import { flushCeiling } from "./flush-ceiling/flush-ceiling.ts";
 import { flushCost } from "./flush-cost/flush-cost.ts";
 import { lazyThreshold } from "./lazy-threshold/lazy-threshold.ts";
 import { pageTables } from "./page-tables.ts";
+import { pcidPingPong } from "./pcid-ping-pong.ts";
+import { concurrentFlush } from "./user-flush/concurrent-flush.ts";
 import { madviseLoop } from "./user-flush/madvise-loop.ts";
 import { userFlush } from "./user-flush/user-flush.ts";
 import { vmallocPages } from "./vmalloc-pages.ts";
@@ -26,6 +28,8 @@ export const EXPERIMENTS: readonly Experiment[] = [
   pageTables,
   userFlush,
   madviseLoop,
+  concurrentFlush,
+  pcidPingPong,
   vmallocPages,
 ];
 

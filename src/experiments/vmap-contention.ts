@@ -1,6 +1,13 @@
-/** `vmap-contention`: vmalloc and vfree on many CPUs, with one vmap node and with one a CPU. */
-import { ACTIVITY_LOCK_WAIT, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
-import { type LockStatistics, lockStatistics, vfree, vmalloc, wait } from "../../mm/index.ts";
+/** `vmap-contention`: vmalloc and vfree of several workers, with one vmap node and with one a CPU. */
+import {
+  ACTIVITY_LOCK_WAIT,
+  type EventLoop,
+  type KernelCode,
+  PAGE_SIZE,
+  PAUSE_RESCHED,
+  PAUSE_TURN,
+} from "../../arch/index.ts";
+import { type LockStatistics, lockStatistics, type Vmalloc, vfree, vmalloc, wait } from "../../mm/index.ts";
 import { randomStream } from "../machine/random.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { plotByKind } from "./base/plot.ts";
@@ -9,15 +16,27 @@ import { DataTable, type Row } from "./base/table.ts";
 /** Most vmap nodes that Linux makes. */
 const NODES_MAX = 128;
 
+/** Purges before what is counted: pools of areas, lists of pages and slabs are past their start then. */
+const WARM_UP_PURGES = 2;
+/** Purges that are counted, unless a number of pairs is given: a purge is part of what pairs cost. */
+const COUNTED_PURGES = 3;
+/** Pairs of each worker before what is counted where nothing is purged, or where their number is given: this part of it. */
+const WARM_UP_SHARE = 4;
+/** Pairs of each worker under a policy that purges nothing. */
+const PAIRS_WITHOUT_PURGES = 1000;
+
 const SETTINGS = ["one node", "one a CPU"] as const;
 
 const COLUMNS = {
   setting: { heading: "vmap nodes", text: true },
   nodes: { heading: "nodes" },
-  cpus: { heading: "CPUs", axis: "CPUs" },
-  pairsPerSecond: { heading: "pairs/s", axis: "vmalloc/vfree pairs per second" },
-  cyclesPerPair: { heading: "cycles/pair" },
-  lockWaitPercent: { heading: "lock wait %", axis: "lock wait (% of all CPUs' time)" },
+  cpus: { heading: "CPUs" },
+  workers: { heading: "workers", axis: "workers" },
+  pairs: { heading: "pairs counted" },
+  pairsPerSecond: { heading: "pairs/s, machine", axis: "vmalloc/vfree pairs per second, whole machine" },
+  usecPerPair: { heading: "us/pair, worker" },
+  cyclesPerPair: { heading: "cycles/pair, worker" },
+  lockWaitPercent: { heading: "lock wait %", axis: "lock wait (% of the workers' time)" },
   mostWaitedFor: { heading: "most waited for", text: true },
   mostWaitCyclesPerPair: { heading: "its wait/pair" },
   purges: { heading: "purges" },
@@ -49,10 +68,11 @@ interface Cell {
 /** The experiment. */
 export const vmapContention: Experiment = {
   name: "vmap-contention",
-  summary: "vmalloc/vfree pairs on N CPUs with one vmap node and with one a CPU: throughput and lock wait",
-  description: `Every CPU allocates and frees areas of a few pages, one after the other, each touched once. 'one node' is how Linux was before
-6.9; 'one a CPU' is Linux 6.12 (at most ${NODES_MAX} nodes). Pairs per second are of emulated time; the lock with most wait is
-named as lock_stat names it.`,
+  summary: "vmalloc/vfree pairs of N workers with one vmap node and with one a CPU: throughput and lock wait",
+  description: `Workers on the first CPUs, one each, allocate and free areas of a few pages, one after the other, each touched once. 'one node' is
+how Linux was before 6.9; 'one a CPU' is Linux 6.12 (at most ${NODES_MAX} nodes). Counting begins after ${WARM_UP_PURGES} purges and ends with the ${COUNTED_PURGES}
+that follow, so that a longer run gives the same. Pairs per second are of emulated time and of the whole machine, microseconds and cycles those of one
+worker's pair; the lock with most wait is named as lock_stat names it.`,
   parameters: [
     {
       name: "cpus",
@@ -62,7 +82,22 @@ named as lock_stat names it.`,
       default: [1, 2, 4, 8, 16, 32, 64, 128],
       summary: "numbers of CPUs",
     },
-    { name: "pairs", kind: "integer", low: 1, high: 100_000_000, default: 3000, summary: "pairs of each CPU" },
+    {
+      name: "workers",
+      kind: "integers",
+      low: 0,
+      high: 1024,
+      default: [0],
+      summary: "numbers of workers, for each number of CPUs that has room for them; 0: one on every CPU",
+    },
+    {
+      name: "pairs",
+      kind: "integer",
+      low: 0,
+      high: 100_000_000,
+      default: 0,
+      summary: `pairs of each worker, of which the first ${WARM_UP_SHARE}th is not counted; 0: as many as ${COUNTED_PURGES} purges take after ${WARM_UP_PURGES}`,
+    },
     {
       name: "pages",
       kind: "integer",
@@ -81,50 +116,50 @@ named as lock_stat names it.`,
     },
   ],
   settings: ["kernel", "topology", "policy", "pti", "flush-ceiling", "ipi-mode"],
-  example: "mmulab experiment vmap-contention --cpus 1,2,4,8,16 --csv",
+  example: "mmulab experiment vmap-contention --cpus 64 --workers 1,2,4,8,16,32 --csv",
   headline: "cyclesPerPair",
   run,
 };
 
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
-  const cpuCounts = parameters.list("cpus");
+  const points = parameters.list("cpus").flatMap((cpus) => {
+    const counts = parameters.list("workers").map((workers) => (workers === 0 ? cpus : workers));
+    return [...new Set(counts)].filter((workers) => workers <= cpus).map((workers) => ({ cpus, workers }));
+  });
   const cells: Cell[] = [];
   for (const setting of SETTINGS) {
-    for (const cpus of cpuCounts) {
-      onProgress(cells.length, SETTINGS.length * cpuCounts.length, `${setting}, ${cpus} CPUs`);
-      cells.push(measure(context, cpus, setting));
+    for (const { cpus, workers } of points) {
+      onProgress(cells.length, SETTINGS.length * points.length, `${setting}, ${workers} workers on ${cpus} CPUs`);
+      cells.push(measure(context, cpus, workers, setting));
     }
   }
-  const most = Math.max(...cpuCounts);
   const rows = cells.map(({ row }) => row);
   const table = new DataTable("contention", "vmalloc/vfree pairs", COLUMNS, rows);
-  const locksTitle = `Locks on ${most} CPUs, as /proc/lock_stat shows them (us)`;
+  const most = Math.max(...points.map(({ workers }) => workers));
+  const locksTitle = `Locks with ${most} workers, as /proc/lock_stat shows them (us)`;
   const lockTable = new DataTable(
     "lock-stat",
     locksTitle,
     LOCK_COLUMNS,
-    cells.filter(({ row }) => row.cpus === most).flatMap((cell) => lockRows(cell, context.preset.frequencyGhz.value)),
+    cells
+      .filter(({ row }) => row.workers === most)
+      .flatMap((cell) => lockRows(cell, context.preset.frequencyGhz.value)),
   );
-  const settingOf = ({ setting }: Row<typeof COLUMNS>): string => setting;
-  const throughput = (setting: string): number[] =>
-    rows.filter((row) => row.setting === setting).map(({ pairsPerSecond }) => pairsPerSecond);
-  const [one, many] = SETTINGS.map(throughput);
+  const several = new Set(points.map(({ cpus, workers }) => (cpus === workers ? 0 : cpus))).size > 1;
+  const curveOf = ({ setting, cpus }: Row<typeof COLUMNS>): string => (several ? `${setting}, ${cpus} CPUs` : setting);
+  const style = (title: string, yLog: boolean) => ({ title, xLog: true, yLog });
   return {
     tables: [table.toResult(), lockTable.toResult()],
     plots: [
-      plotByKind(table, "cpus", "pairsPerSecond", { title: "Throughput", xLog: true, yLog: true }, settingOf),
-      plotByKind(
-        table,
-        "cpus",
-        "lockWaitPercent",
-        { title: "Time spent spinning for locks", xLog: true, yLog: false },
-        settingOf,
-      ),
+      plotByKind(table, "workers", "pairsPerSecond", style("Throughput", true), curveOf),
+      plotByKind(table, "workers", "lockWaitPercent", style("Time spent spinning for locks", false), curveOf),
     ],
-    findings: cpuCounts.map((cpus, i) => {
-      const ratio = (many[i] / one[i]).toFixed(2);
-      return `${cpus} CPU${cpus === 1 ? "" : "s"}: one node a CPU is ${ratio} times as fast as one node.`;
+    findings: points.map(({ cpus, workers }, i) => {
+      const ratio = (rows[points.length + i].pairsPerSecond / rows[i].pairsPerSecond).toFixed(2);
+      const onCpus = `${cpus} CPU${cpus === 1 ? "" : "s"}`;
+      const who = workers === cpus ? onCpus : `${workers} worker${workers === 1 ? "" : "s"} on ${onCpus}`;
+      return `${who}: one node a CPU is ${ratio} times as fast as one node.`;
     }),
   };
 }
@@ -151,53 +186,97 @@ function lockRows({ row, locks }: Cell, frequencyGhz: number): Row<typeof LOCK_C
     }));
 }
 
-function measure({ parameters, preset, seed, boot }: ExperimentContext, cpus: number, setting: string): Cell {
+function measure(context: ExperimentContext, cpus: number, workers: number, setting: string): Cell {
+  const { parameters, preset, seed, boot } = context;
   const nodes = setting === "one node" ? 1 : Math.min(cpus, NODES_MAX);
   const lazyMax = parameters.number("lazymax");
-  const kernel = boot(cpus, `${setting}, ${cpus} CPUs`, {
+  const kernel = boot(cpus, `${setting}, ${workers} workers on ${cpus} CPUs`, {
     vmalloc: { vmapNodes: nodes, ...(lazyMax > 0 ? { lazyMaxPages: lazyMax * cpus } : {}) },
   });
   const { vm, machine } = kernel;
   const { loop } = machine;
-  const pairs = parameters.number("pairs");
+  const window = windowOf(parameters.number("pairs"), vm);
   const pagesMax = parameters.number("pages");
+  /** What each worker counts between its begin and its end. */
+  const counted = Array.from({ length: workers }, () => ({ pairs: 0, cycles: 0, waited: 0 }));
+  /** Waits for each class of locks when the first worker began to count. */
+  let waitsBefore: ReadonlyMap<string, number> = new Map();
+  let purgesBefore = 0;
   function* worker(cpu: number): KernelCode<void> {
     const random = randomStream(seed, cpu);
-    for (let i = 0; i < pairs; i++) {
+    const own = counted[cpu];
+    let begins = -1;
+    let waitedBefore = 0;
+    for (let pair = 0; !window.isOver(pair); pair++) {
       while (loop.mustYield()) yield PAUSE_TURN;
+      if (begins < 0 && window.hasBegun(pair)) {
+        begins = loop.nowCycles();
+        waitedBefore = loop.accounts.cycles(cpu, ACTIVITY_LOCK_WAIT);
+        if (waitsBefore.size === 0) {
+          waitsBefore = waitsByName(loop);
+          purgesBefore = vm.purgesWithAreas;
+        }
+      }
       const address = yield* wait(vmalloc(vm, random.between(1, pagesMax) * PAGE_SIZE, "vmap_contention+0x0/0x0"));
       machine.cpus[cpu].touch(address);
       yield* wait(vfree(vm, address));
       if (loop.needsResched()) yield PAUSE_RESCHED;
+      if (begins < 0) continue;
+      own.pairs++;
+      own.cycles = loop.nowCycles() - begins;
+      own.waited = loop.accounts.cycles(cpu, ACTIVITY_LOCK_WAIT) - waitedBefore;
     }
   }
-  const begin = Math.max(...loop.clockCycles);
-  for (let cpu = 0; cpu < cpus; cpu++) kernel.spawn(`worker/${cpu}`, cpu, worker(cpu));
+  for (let cpu = 0; cpu < workers; cpu++) kernel.spawn(`worker/${cpu}`, cpu, worker(cpu));
   kernel.runUntilIdle();
-  let elapsed = 0;
-  let waited = 0;
-  for (let cpu = 0; cpu < cpus; cpu++) {
-    elapsed = Math.max(elapsed, loop.clockCycles[cpu] - begin);
-    waited += loop.accounts.cycles(cpu, ACTIVITY_LOCK_WAIT);
-  }
-  const all = cpus * pairs;
-  const pairsPerSecond = Math.round((all / elapsed) * preset.frequencyGhz.value * 1e9);
-  const lockWaitPercent = Math.round((waited / (elapsed * cpus)) * 1000) / 10;
+  const pairs = counted.reduce((sum, own) => sum + own.pairs, 0);
+  const cycles = counted.reduce((sum, own) => sum + own.cycles, 0);
+  const waited = counted.reduce((sum, own) => sum + own.waited, 0);
+  const perCycle = counted.reduce((sum, own) => sum + own.pairs / Math.max(1, own.cycles), 0);
   // Workers sleep for the purge lock: nobody spins.
-  const spun = lockStatistics(loop).filter(({ name }) => name !== "vmap_purge_lock");
-  const [worst] = spun.sort((a, b) => b.waitTotalCycles - a.waitTotalCycles);
+  const spun = [...waitsByName(loop)]
+    .filter(([name]) => name !== "vmap_purge_lock")
+    .map(([name, cyclesOf]) => ({ name, waited: cyclesOf - (waitsBefore.get(name) ?? 0) }));
+  const [worst] = spun.sort((a, b) => b.waited - a.waited);
   return {
     locks: lockStatistics(loop),
     row: {
       setting,
       nodes,
       cpus,
-      pairsPerSecond,
-      cyclesPerPair: Math.round((elapsed * cpus) / all),
-      lockWaitPercent,
-      mostWaitedFor: worst.waitTotalCycles > 0 ? worst.name : "-",
-      mostWaitCyclesPerPair: Math.round(worst.waitTotalCycles / all),
-      purges: vm.purgesWithAreas,
+      workers,
+      pairs,
+      pairsPerSecond: Math.round(perCycle * preset.frequencyGhz.value * 1e9),
+      usecPerPair: Math.round(cycles / pairs / preset.frequencyGhz.value) / 1000,
+      cyclesPerPair: Math.round(cycles / pairs),
+      lockWaitPercent: Math.round((waited / cycles) * 1000) / 10,
+      mostWaitedFor: worst.waited > 0 ? worst.name : "-",
+      mostWaitCyclesPerPair: Math.round(worst.waited / pairs),
+      purges: vm.purgesWithAreas - purgesBefore,
     },
   };
+}
+
+/** When a worker begins to count and when it ends, by how many pairs it has done. */
+interface Window {
+  hasBegun(pair: number): boolean;
+  isOver(pair: number): boolean;
+}
+
+/** @param pairs of each worker, or 0 for what some purges take */
+function windowOf(pairs: number, vm: Vmalloc): Window {
+  if (pairs > 0 || vm.flushing.isEager) {
+    const all = pairs > 0 ? pairs : PAIRS_WITHOUT_PURGES;
+    const warmUp = Math.floor(all / WARM_UP_SHARE);
+    return { hasBegun: (pair) => pair >= warmUp, isOver: (pair) => pair >= all };
+  }
+  return {
+    hasBegun: () => vm.purgesWithAreas >= WARM_UP_PURGES,
+    isOver: () => vm.purgesWithAreas >= WARM_UP_PURGES + COUNTED_PURGES,
+  };
+}
+
+/** Cycles that were waited for locks, by their class. */
+function waitsByName(loop: EventLoop): Map<string, number> {
+  return new Map(lockStatistics(loop).map(({ name, waitTotalCycles }) => [name, waitTotalCycles]));
 }

@@ -20,6 +20,7 @@ interface Shown {
 }
 
 const CPUS = { name: "CPUs", key: "cpus" };
+const WORKERS = { name: "workers", key: "workers" };
 const LAZY_MAX = { name: "lazy_max_pages (pages)", key: "lazyMaxPages" };
 const MEMORY = { name: "memory (MiB)", key: "sizeMiB" };
 const PARTS = {
@@ -115,16 +116,16 @@ const SHOWN: readonly Shown[] = [
     experiment: "vmap-contention",
     title: /^Throughput$/,
     table: "contention",
-    x: CPUS,
-    yName: "vmalloc/vfree pairs per second",
+    x: WORKERS,
+    yName: "vmalloc/vfree pairs per second, whole machine",
     curves: { key: "pairsPerSecond", nameOf: bySetting },
   },
   {
     experiment: "vmap-contention",
     title: /^Time spent spinning for locks$/,
     table: "contention",
-    x: CPUS,
-    yName: "lock wait (% of all CPUs' time)",
+    x: WORKERS,
+    yName: "lock wait (% of the workers' time)",
     curves: { key: "lockWaitPercent", nameOf: bySetting },
   },
   {
@@ -178,6 +179,24 @@ const SHOWN: readonly Shown[] = [
     curves: { key: "loopsPerSecond", nameOf: byPolicy },
   },
   {
+    experiment: "concurrent-flush",
+    title: /^mprotect on \d+ CPUs$/,
+    table: "calls",
+    x: { name: "pages of the range", key: "pages" },
+    yName: "us an mprotect, on the CPU that calls",
+    rows: (row, title) => title === `mprotect on ${row.cpus} CPUs`,
+    curves: { serial: "serialUsec", concurrent: "concurrentUsec" },
+  },
+  {
+    experiment: "pcid-ping-pong",
+    title: /^A turn of a process of \d+ pages$/,
+    table: "turns",
+    x: { name: "processes", key: "processes" },
+    yName: "microseconds a turn, one CPU",
+    rows: (row, title) => title.includes(` ${row.pages} pages`),
+    curves: { key: "turnUsec", nameOf: bySetting },
+  },
+  {
     experiment: "vmalloc-pages",
     title: /^vmalloc and vfree of an area$/,
     table: "areas",
@@ -196,6 +215,8 @@ const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "page-tables": { size: "64,1024", accesses: "5000" },
   "user-flush": { pages: "1,34", cpus: "1,4", rounds: "2" },
   "madvise-loop": { threads: "1,4", loops: "20", policies: "ipi,eager" },
+  "concurrent-flush": { cpus: "2,4", pages: "1,10", rounds: "2" },
+  "pcid-ping-pong": { processes: "2,3", pages: "4,8", turns: "2" },
   "vmalloc-pages": { pages: "1,8", areas: "40" },
 };
 

@@ -11,10 +11,12 @@ export const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> =
   "flush-cost": { cpus: "1,2,8,32", pages: "1,33,34", resident: "16", rounds: "1" },
   "flush-ceiling": { ceilings: "0,33,512", cpus: "2", munmaps: "60", resident: "128" },
   "lazy-threshold": { cpus: "1,8", lazymax: "0,256,8192", frees: "6000" },
-  "vmap-contention": { cpus: "1,2,8,16", pairs: "1500" },
+  "vmap-contention": { cpus: "1,2,8,16", lazymax: "256" },
   "page-tables": { size: "64,1024", accesses: "20000" },
   "user-flush": { pages: "1,33,34", cpus: "1,8", rounds: "3" },
   "madvise-loop": { threads: "1,4", loops: "40", policies: "ipi,eager" },
+  "concurrent-flush": { cpus: "2,8", pages: "1,10", rounds: "3" },
+  "pcid-ping-pong": { processes: "2,6,7", pages: "16", turns: "5" },
   "vmalloc-pages": { pages: "1,16", areas: "300" },
 };
 
@@ -27,6 +29,8 @@ export const TINY: Readonly<Record<string, Readonly<Record<string, string>>>> = 
   "page-tables": { size: "64", accesses: "500" },
   "user-flush": { pages: "1", cpus: "1", rounds: "1" },
   "madvise-loop": { threads: "2", loops: "4" },
+  "concurrent-flush": { cpus: "2", pages: "1", rounds: "1" },
+  "pcid-ping-pong": { processes: "2", pages: "4", turns: "1" },
   "vmalloc-pages": { pages: "1", areas: "8" },
 };
 

@@ -17,4 +17,35 @@ describe("vmap-contention", () => {
     expect(many[2] / one[2]).toBeGreaterThan(many[1] / one[1]);
     expect(many[3] / one[3]).toBeGreaterThan(many[2] / one[2]);
   });
+
+  it("counts only once pools and lists are past their start: twice the pairs gives the same", () => {
+    const lazymax = { lazymax: "0", cpus: "2", workers: "1,2" };
+    const short = rows(run("vmap-contention", lazymax), "contention");
+    short.forEach((row) => {
+      const pairs = Math.ceil((2 * Number(row.pairs)) / Number(row.workers) / 0.75);
+      const long = rows(
+        run("vmap-contention", { ...lazymax, workers: String(row.workers), pairs: String(pairs) }),
+        "contention",
+      ).find(({ setting }) => setting === row.setting);
+      expect(Number(long?.pairs)).toBeGreaterThan(1.9 * Number(row.pairs));
+      expect(Number(long?.pairsPerSecond) / Number(row.pairsPerSecond)).toBeCloseTo(1, 1);
+    });
+  });
+
+  it("has workers on some of the CPUs, whose locks cost less than those of workers on all", () => {
+    const cells = rows(run("vmap-contention", { cpus: "8,16", workers: "1,8,12" }), "contention");
+    expect(cells.map(({ setting, cpus, workers }) => [setting, cpus, workers])).toEqual(
+      ["one node", "one a CPU"].flatMap((setting) => [
+        [setting, 8, 1],
+        [setting, 8, 8],
+        [setting, 16, 1],
+        [setting, 16, 8],
+        [setting, 16, 12],
+      ]),
+    );
+    const cycles = (cpus: number, workers: number): number =>
+      Number(cells.find((row) => row.cpus === cpus && row.workers === workers)?.cyclesPerPair);
+    expect(cycles(8, 8)).toBeGreaterThan(cycles(8, 1));
+    expect(cycles(16, 12)).toBeGreaterThan(cycles(16, 8));
+  });
 });
