@@ -34,6 +34,8 @@ export class MmStruct {
   inAsidTransition = false;
   /** Flushes of it that interrupted other CPUs. */
   remoteFlushes = 0;
+  /** Its process is no more (`mm_users` is 0): it stays until no CPU has it loaded. */
+  hasEnded = false;
   /** CPUs that may have translations of it (`mm_cpumask`). */
   readonly cpumask: Uint8Array;
 

@@ -146,9 +146,6 @@ export function* flushTlbMmRange(
   const flush = new UserFlush(spaces, mm, all ? 0 : start, all ? TLB_FLUSH_ALL : end, freedTables, record);
   if (policy.flushUser === undefined) yield* flush.nativeFlushTlbMulti();
   else yield* policy.flushUser(flushing, flush);
-  // A broadcast reaches the TLBs of lazy CPUs, but they must not stay on an address space that ends.
-  const stay = cause === "exit" ? mm.cpus().filter((cpu) => spaces.loaded[cpu] === mm) : [];
-  if (stay.length > 0) yield* flushing.smp.onEachCpuMask(stay, (cpu) => spaces.leaveMm(cpu, mm, record), record);
 }
 
 /**

@@ -98,18 +98,17 @@ export function* mprotect(
 }
 
 /**
- * The end of an address space (`exit_mmap`, `mmdrop`): everything is unmapped, CPUs that still borrow it leave it, its tables
- * are given back. No thread of it may run any more.
+ * The end of an address space (`exit_mmap`, `mmdrop`): everything is unmapped and flushed. CPUs that borrow it leave it when they are
+ * interrupted for that; a broadcast does not interrupt them, and the top tables stay until they have gone on to another
+ * address space. No thread of it may run any more.
  */
 export function* exitMmap(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
-  const { kernel } = spaces;
-  const { loop } = kernel;
   const gather = new MmuGather(spaces, mm, 0, USER_END);
-  if (spaces.loaded[loop.currentCpu] === mm) spaces.switchTo(spaces.initMm);
+  // The thread that ends is a kernel thread from here on.
+  if (spaces.loaded[spaces.kernel.loop.currentCpu] === mm) spaces.switchTo(null);
   yield* gather.tlbFinishMmu("exit");
-  spaces.mmFreeGlobalAsid(mm);
-  kernel.pages.freePagesOf(loop.currentCpu, mm.tables.rootFrame, 0);
-  if (mm.userRootFrame !== 0) kernel.pages.freePagesOf(loop.currentCpu, mm.userRootFrame, 0);
+  mm.hasEnded = true;
+  spaces.mmdrop(mm);
 }
 
 /**

@@ -43,6 +43,8 @@ export interface MmState {
   readonly globalAsid: number;
   readonly inAsidTransition: boolean;
   readonly remoteFlushes: number;
+  /** Whether its process is no more; absent where it is not. */
+  readonly hasEnded?: boolean | undefined;
   /** CPUs that may have translations of it. */
   readonly cpus: readonly number[];
 }
@@ -62,8 +64,9 @@ export function captureUserSpaces({ userSpaces }: KernelMm): UserSpacesState | n
     lruLock: captureLocks([userSpaces.lru.lock]),
     mms: mms.map((mm) => {
       const { ctxId, userRootFrame, tlbGen, globalAsid, inAsidTransition, remoteFlushes } = mm;
-      const tables = mm.tables.capture();
-      return { ctxId, tables, userRootFrame, tlbGen, globalAsid, inAsidTransition, remoteFlushes, cpus: mm.cpus() };
+      const known = { ctxId, userRootFrame, tlbGen, globalAsid, inAsidTransition, remoteFlushes };
+      const ended = mm.hasEnded ? { hasEnded: true } : {};
+      return { ...known, tables: mm.tables.capture(), cpus: mm.cpus(), ...ended };
     }),
     mmapLocks: captureLocks(mms.map(({ mmapLock }) => mmapLock)),
   };
@@ -95,6 +98,7 @@ export function restoreUserSpaces(spaces: UserSpaces, state: UserSpacesState): v
     mm.globalAsid = saved.globalAsid;
     mm.inAsidTransition = saved.inAsidTransition;
     mm.remoteFlushes = saved.remoteFlushes;
+    mm.hasEnded = saved.hasEnded ?? false;
     for (const cpu of saved.cpus) mm.cpumask[cpu] = 1;
     return mm;
   });

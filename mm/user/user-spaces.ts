@@ -122,8 +122,10 @@ export class UserSpaces {
   /** The current CPU goes on with a thread of `mm`, or with a kernel thread (null), which borrows what is loaded. */
   switchTo(mm: MmStruct | null): void {
     const cpu = this.kernel.loop.currentCpu;
+    const previous = this.loaded[cpu];
     if (mm !== null) this.switchMmIrqsOff(cpu, mm);
     else this.enterLazyTlb(cpu);
+    this.mmdrop(previous);
   }
 
   /** A kernel thread borrows the address space that is loaded (`enter_lazy_tlb`). */
@@ -156,13 +158,31 @@ export class UserSpaces {
     for (const mm of this.loaded) mm.syncTopTables(machine.memory, tables.rootFrame);
   }
 
-  /** A CPU that borrows `mm`, which is about to end, leaves it (`leave_mm`). */
-  leaveMm(cpu: number, mm: MmStruct, record: FlushRecord | null): void {
-    if (this.loaded[cpu] === mm) this.switchMmIrqsOff(cpu, this.initMm, record);
+  /** The current CPU, idle, leaves what it borrows: a deep sleep loses its TLB (`leave_mm`). Warns when a process runs on it. */
+  leaveMm(): void {
+    const { loop, log } = this.kernel;
+    const cpu = loop.currentCpu;
+    const previous = this.loaded[cpu];
+    if (previous === this.initMm) return;
+    if (!this.tlbStates[cpu].isLazy) log.warn(`leave_mm: CPU ${cpu} runs a process`);
+    this.switchMmIrqsOff(cpu, this.initMm);
+    this.mmdrop(previous);
   }
 
-  /** `mm` has ended: its global ASID may be dealt out again (`mm_free_global_asid`). */
-  mmFreeGlobalAsid(mm: MmStruct): void {
+  /**
+   * The top tables and the global ASID of a process that ended are given back, unless a CPU has it loaded still: the last one that
+   * leaves it does that then (`__mmdrop`). Linux counts kernel threads that borrow it, which may be longer.
+   */
+  mmdrop(mm: MmStruct): void {
+    if (!mm.hasEnded || this.loaded.includes(mm)) return;
+    const { pages, loop } = this.kernel;
+    this.mmFreeGlobalAsid(mm);
+    pages.freePagesOf(loop.currentCpu, mm.tables.rootFrame, 0);
+    if (mm.userRootFrame !== 0) pages.freePagesOf(loop.currentCpu, mm.userRootFrame, 0);
+  }
+
+  /** The global ASID of `mm` may be dealt out again (`mm_free_global_asid`). */
+  private mmFreeGlobalAsid(mm: MmStruct): void {
     if (mm.globalAsid !== 0) this.globalAsids.free(mm.globalAsid);
     mm.globalAsid = 0;
   }
@@ -186,16 +206,17 @@ export class UserSpaces {
       // What a CPU of the mask has cached is kept up to date, so that it can stay there (Linux 6.14 on).
       const isNewCpu = previous === next || next.cpumask[cpu] === 0;
       const staysInMask = followsCpumask && isGlobalAsid(asid);
-      if (previous !== this.initMm && !staysInMask) this.setCpumask(previous, cpu, 0);
+      if (previous !== this.initMm && previous !== next && !staysInMask) this.setCpumask(previous, cpu, 0);
       const { cpumaskAfterGeneration } = this.kernel.bugs;
-      if (next !== this.initMm && !cpumaskAfterGeneration) this.setCpumask(next, cpu, 1);
+      const entersMask = next !== this.initMm && previous !== next;
+      if (entersMask && !cpumaskAfterGeneration) this.setCpumask(next, cpu, 1);
       loop.pointIrqsOff("switch_mm_irqs_off: in mm_cpumask");
       ({ asid, needFlush } =
         next.globalAsid === 0
           ? tlb.chooseNewAsid(next.ctxId, next.tlbGen, this.usesPcids)
           : { asid: next.globalAsid, needFlush: followsCpumask && isNewCpu });
       loop.pointIrqsOff("switch_mm_irqs_off: tlb_gen is read");
-      if (next !== this.initMm && cpumaskAfterGeneration) this.setCpumask(next, cpu, 1);
+      if (entersMask && cpumaskAfterGeneration) this.setCpumask(next, cpu, 1);
       this.loaded[cpu] = next;
       tlb.loadedCtxId = next.ctxId;
       tlb.loadedAsid = asid;

@@ -247,6 +247,7 @@ const user = z.strictObject({
       globalAsid: whole,
       inAsidTransition: z.boolean(),
       remoteFlushes: whole,
+      hasEnded: z.boolean().optional(),
       cpus: z.array(whole),
     }),
   ),

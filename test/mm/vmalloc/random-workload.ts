@@ -103,6 +103,7 @@ export class RandomWorkload implements Holder {
   private leaveSpaces(spaces: UserSpaces): void {
     for (const cpu of this.kernel.machine.cpus) this.kernel.run(toKernelThread(spaces), cpu.id);
     for (const mm of this.mms) this.kernel.run(exitMmap(spaces, mm));
+    for (const cpu of this.kernel.machine.cpus) this.kernel.run(leaveBorrowed(spaces), cpu.id);
   }
 
   private *freeAll(): KernelCode<void> {
@@ -284,6 +285,11 @@ export class RandomWorkload implements Holder {
 // biome-ignore lint/correctness/useYield: code that a CPU runs without waiting
 function* toKernelThread(spaces: UserSpaces): KernelCode<void> {
   spaces.switchTo(null);
+}
+
+// biome-ignore lint/correctness/useYield: plain code on a CPU
+function* leaveBorrowed(spaces: UserSpaces): KernelCode<void> {
+  spaces.leaveMm();
 }
 
 function expectWord(held: Live, actual: number, expected: number): void {

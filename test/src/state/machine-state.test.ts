@@ -5,7 +5,9 @@ import { type KernelCode, PAUSE_RESCHED } from "../../../arch/index.ts";
 import {
   DEFERRED_POLICY,
   EAGER_POLICY,
+  exitMmap,
   flushTlbAll,
+  INVLPGB_POLICY,
   snapshotVmalloc,
   UserSpaces,
   vfreeAtomic,
@@ -39,6 +41,29 @@ describe("a saved machine", () => {
     expect(seen.length).toBeGreaterThan(0);
     expect(saveAndLoad(kernel).mm.lockdep?.dependencies()).toEqual(seen);
     expect(saveAndLoad(bootKernel({ cpus: 1 })).mm.lockdep).toBeNull();
+  });
+
+  it("gives back after loading what a process left that a lazy CPU still borrows", () => {
+    const kernel = bootKernel({ cpus: 2, preset: "zen4", flushPolicy: INVLPGB_POLICY });
+    const spaces = UserSpaces.of(kernel.mm);
+    const free = kernel.pages.freePages;
+    const mm = spaces.mmAlloc();
+    mm.globalAsid = spaces.globalAsids.allocateGlobalAsid(() => undefined);
+    const on = (cpu: number, body: (these: UserSpaces) => void, of: Kernel): void => {
+      // biome-ignore lint/correctness/useYield: plain code on a CPU
+      function* code(): KernelCode<void> {
+        body(UserSpaces.of(of.mm));
+      }
+      of.run(code(), cpu);
+    };
+    on(1, (these) => these.switchTo(mm), kernel);
+    on(1, (these) => these.switchTo(null), kernel);
+    kernel.run(exitMmap(spaces, mm), 0);
+    expect(kernel.pages.freePages).toBeLessThan(free);
+    const loaded = saveAndLoad(kernel);
+    on(1, (these) => these.leaveMm(), loaded);
+    expect(loaded.pages.freePages).toBe(free);
+    expect(loaded.verify()).toEqual([]);
   });
 
   it.each([
