@@ -128,6 +128,7 @@ export { RestoreError } from "./snapshot/check-snapshot.ts";
 export { restoreVmalloc } from "./snapshot/vmalloc-restore.ts";
 export * from "./snapshot/vmalloc-snapshot.ts";
 export { GlobalAsids, isGlobalAsid } from "./user/global-asids.ts";
+export { leaveMm } from "./user/lazy-tlb.ts";
 export { MmStruct } from "./user/mm-struct.ts";
 export { DYNAMIC_ASIDS, TlbState } from "./user/tlb-state.ts";
 export { ACTIVE_CPUS_FOR_GLOBAL_ASID, CHECK_EVERY_FLUSHES } from "./user/user-flush.ts";

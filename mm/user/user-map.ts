@@ -11,6 +11,7 @@ import { FRAME_USER } from "../frames/page-allocator.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
+import { mmdrop } from "./lazy-tlb.ts";
 import { MM_LINE_MMAP_LOCK, MM_LINES, type MmStruct } from "./mm-struct.ts";
 import { MmuGather } from "./mmu-gather.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
@@ -108,7 +109,7 @@ export function* exitMmap(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
   if (spaces.loaded[spaces.kernel.loop.currentCpu] === mm) spaces.switchTo(null);
   yield* gather.tlbFinishMmu("exit");
   mm.hasEnded = true;
-  spaces.mmdrop(mm);
+  mmdrop(spaces, mm);
 }
 
 /**

@@ -24,6 +24,7 @@ import { USER_END } from "../lib/memory-layout.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { PageTables } from "../page-tables/page-tables.ts";
 import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
+import { mmdrop } from "./lazy-tlb.ts";
 import { Lru } from "./lru.ts";
 import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, MmStruct } from "./mm-struct.ts";
 import { TlbState } from "./tlb-state.ts";
@@ -125,7 +126,7 @@ export class UserSpaces {
     const previous = this.loaded[cpu];
     if (mm !== null) this.switchMmIrqsOff(cpu, mm);
     else this.enterLazyTlb(cpu);
-    this.mmdrop(previous);
+    mmdrop(this, previous);
   }
 
   /** A kernel thread borrows the address space that is loaded (`enter_lazy_tlb`). */
@@ -156,35 +157,6 @@ export class UserSpaces {
   private syncLoaded(): void {
     const { machine, tables } = this.kernel;
     for (const mm of this.loaded) mm.syncTopTables(machine.memory, tables.rootFrame);
-  }
-
-  /** The current CPU, idle, leaves what it borrows: a deep sleep loses its TLB (`leave_mm`). Warns when a process runs on it. */
-  leaveMm(): void {
-    const { loop, log } = this.kernel;
-    const cpu = loop.currentCpu;
-    const previous = this.loaded[cpu];
-    if (previous === this.initMm) return;
-    if (!this.tlbStates[cpu].isLazy) log.warn(`leave_mm: CPU ${cpu} runs a process`);
-    this.switchMmIrqsOff(cpu, this.initMm);
-    this.mmdrop(previous);
-  }
-
-  /**
-   * The top tables and the global ASID of a process that ended are given back, unless a CPU has it loaded still: the last one that
-   * leaves it does that then (`__mmdrop`). Linux counts kernel threads that borrow it, which may be longer.
-   */
-  mmdrop(mm: MmStruct): void {
-    if (!mm.hasEnded || this.loaded.includes(mm)) return;
-    const { pages, loop } = this.kernel;
-    this.mmFreeGlobalAsid(mm);
-    pages.freePagesOf(loop.currentCpu, mm.tables.rootFrame, 0);
-    if (mm.userRootFrame !== 0) pages.freePagesOf(loop.currentCpu, mm.userRootFrame, 0);
-  }
-
-  /** The global ASID of `mm` may be dealt out again (`mm_free_global_asid`). */
-  private mmFreeGlobalAsid(mm: MmStruct): void {
-    if (mm.globalAsid !== 0) this.globalAsids.free(mm.globalAsid);
-    mm.globalAsid = 0;
   }
 
   /** Puts `next` on the CPU (`switch_mm_irqs_off`). */

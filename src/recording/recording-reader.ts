@@ -3,6 +3,7 @@ import type { ZodError } from "zod";
 import { eventProblem, type RecordedEvent } from "../events/recorded-event.ts";
 import { readLineBatches } from "../files/text-lines.ts";
 import { InputFileError } from "../input/errors.ts";
+import { KnownAreas } from "./known-areas.ts";
 import {
   callSchemas,
   endSchema,
@@ -128,6 +129,7 @@ class RecordingParser {
   private lastCpu: unknown = null;
   private alternating: InputFileError | null = null;
   private readonly isConcurrent: boolean;
+  private readonly knownAreas = new KnownAreas();
 
   constructor(file: string, isConcurrent: boolean) {
     this.file = file;
@@ -186,6 +188,7 @@ class RecordingParser {
     const state = this.state.finish(header.lazy_nr);
     const { lines } = this.state;
     lines.end = this.line;
+    this.knownAreas.begin(state.snapshot.busy);
     this.state = new StateCollector();
     this.section = "calls";
     return { kind: "start", header, state, lines };
@@ -229,6 +232,9 @@ class RecordingParser {
     const call = this.check(schema, line, `call "${name}"`);
     if (call.n !== this.calls) throw this.problem(`call "${name}": "n" is ${call.n}: expected ${this.calls}`);
     this.calls++;
+    // Where CPUs run at the same time, a call may be told of before another that made way for it.
+    const problem = this.isConcurrent ? null : this.knownAreas.problem(call);
+    if (problem !== null) throw this.problem(`call "${name}": ${problem}`);
     return call;
   }
 

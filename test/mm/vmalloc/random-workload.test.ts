@@ -34,7 +34,10 @@ function run(kernel: Kernel, workload: RandomWorkload, operations: number): void
     lazyNr: 0,
   });
   expect(kernel.vm.vms.liveCount).toBe(0);
-  expect(kernel.log.warnings).toBe(workload.expectedWarnings);
+  // Where allocations fail, per-CPU areas may lack a node for a split, which is warned of (`va_clip`).
+  const { "failed percpu": failedSplits = 0 } = workload.tally;
+  expect(kernel.log.warnings).toBeGreaterThanOrEqual(workload.expectedWarnings);
+  expect(kernel.log.warnings).toBeLessThanOrEqual(workload.expectedWarnings + failedSplits);
 }
 
 interface Case {

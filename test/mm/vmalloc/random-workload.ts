@@ -10,6 +10,7 @@ import {
   findVmArea,
   freeVmArea,
   iounmap,
+  leaveMm,
   type MmStruct,
   reclaimAndPurgeVmapAreas,
   UserSpaces,
@@ -289,7 +290,7 @@ function* toKernelThread(spaces: UserSpaces): KernelCode<void> {
 
 // biome-ignore lint/correctness/useYield: plain code on a CPU
 function* leaveBorrowed(spaces: UserSpaces): KernelCode<void> {
-  spaces.leaveMm();
+  leaveMm(spaces);
 }
 
 function expectWord(held: Live, actual: number, expected: number): void {

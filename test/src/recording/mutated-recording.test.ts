@@ -24,16 +24,16 @@ const FREE: readonly (readonly [RegExp, string])[] = [
   [/^(init|final)_vmstat$/, "counters of the whole kernel"],
   [/^(init|final)_meminfo (PageTables|SecPageTables|Percpu)$/, "memory of the whole kernel"],
   [/^(init|final)_vmallocinfo caller$/, "an address in the recorded kernel's code, which no other line repeats"],
-  [/^(call ioremap size|init busy requested_size)$/, "bytes within the last page of an area that is freed later"],
+  [
+    /^(call \w+ size|init busy requested_size), of the same pages$/,
+    "bytes within the last page of an area that is freed before the end",
+  ],
   [/^call get_vm_area(_range)? vm_flags$/, "flags of an area that is freed before the end"],
   [/^init vb dirty_(min|max)$/, "what the next vm_unmap_aliases flushes, where there is one"],
   [/^double (migrate|wait_done)$/, "the thread is on that CPU already"],
-  [
-    /^call (vfree|vunmap|iounmap|free_vm_area) addr(, of nothing)?$/,
-    "an address in an area whose start no line repeats, or of nothing",
-  ],
 ];
 
+const PAGE = 4096;
 const CHANGES_PER_RECORDING = Number(process.env.MMULAB_CHANGES ?? 150);
 
 /** Something to change: where, and what it is called. */
@@ -136,7 +136,10 @@ function changedValue(kind: string, name: string, value: unknown, random: Random
   }
   const isText = kind === name && typeof value === "string";
   if (isText) return changedText(name, String(value), random);
-  return { label: `${kind} ${name}${value === "0x0" ? ", of nothing" : ""}`, value: changedScalar(value, random) };
+  const changed = changedScalar(value, random);
+  const isSize = /^(size|requested_size)$/.test(name) && typeof value === "number" && typeof changed === "number";
+  const isOfSamePages = isSize && Math.ceil(value / PAGE) === Math.ceil(changed / PAGE);
+  return { label: `${kind} ${name}${isOfSamePages ? ", of the same pages" : ""}`, value: changed };
 }
 
 /** A line of a file in /proc with one of its words changed. */

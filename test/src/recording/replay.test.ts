@@ -123,7 +123,12 @@ describe("a recording that was changed on purpose", () => {
   it("shows another address as one mismatch, with the call and its arguments", async () => {
     const at = find('{"call":"vmalloc"', middle);
     const { n, size, ret } = JSON.parse(lines[at]);
-    const result = await replayLines(lines.with(at, lines[at].replace(ret, "0xffffc90012345000")));
+    const elsewhere = "0xffffc90012345000";
+    const freed = lines.findIndex(
+      (line, i) => i > at && line.startsWith('{"call"') && line.includes(`"addr":"${ret}"`),
+    );
+    const changed = lines.map((line, i) => (i === at || i === freed ? line.replace(ret, elsewhere) : line));
+    const result = await replayLines(changed);
     expect(result).toMatchObject({ addressMismatches: 1, eventMismatches: 0, finalStateMismatches: 0 });
     expect(result.differences).toMatchObject([
       {
@@ -135,6 +140,23 @@ describe("a recording that was changed on purpose", () => {
       },
     ]);
     expect(result.differences[0].context.length).toBeGreaterThan(0);
+  });
+
+  it("is refused where a call frees by an address that no call returned, be it in an area or in none", async () => {
+    const at = lines.findIndex((line, i) => i > middle && line.startsWith('{"call":"vfree"'));
+    const { addr } = JSON.parse(lines[at]);
+    const inner = addr.replace(/000$/, "800");
+    for (const other of [inner, "0xffffc90012345000"]) {
+      const message = `:${at + 1}: call "vfree": "addr" is ${other}, where no area begins`;
+      await expect(replayLines(lines.with(at, lines[at].replace(addr, other)))).rejects.toThrow(message);
+    }
+    // The same once more: it is gone.
+    const { n } = JSON.parse(lines[at]);
+    const numbered = lines.slice(at + 1).map((line) => line.replace(/"n":(\d+)/, (_, i) => `"n":${Number(i) + 1}`));
+    const twice = [...lines.slice(0, at + 1), lines[at].replace(`"n":${n}`, `"n":${n + 1}`), ...numbered];
+    await expect(replayLines(twice)).rejects.toThrow(
+      `:${at + 2}: call "vfree": "addr" is ${addr}, where no area begins`,
+    );
   });
 
   it("shows a changed event as one mismatch, with the events around it", async () => {

@@ -8,6 +8,7 @@ import {
   exitMmap,
   flushTlbAll,
   INVLPGB_POLICY,
+  leaveMm,
   snapshotVmalloc,
   UserSpaces,
   vfreeAtomic,
@@ -61,7 +62,7 @@ describe("a saved machine", () => {
     kernel.run(exitMmap(spaces, mm), 0);
     expect(kernel.pages.freePages).toBeLessThan(free);
     const loaded = saveAndLoad(kernel);
-    on(1, (these) => these.leaveMm(), loaded);
+    on(1, (these) => leaveMm(these), loaded);
     expect(loaded.pages.freePages).toBe(free);
     expect(loaded.verify()).toEqual([]);
   });
