@@ -23,7 +23,7 @@ import { canonicalPage } from "./access-check.ts";
 import type { ControlRegisters, RegisterValues } from "./control-registers.ts";
 import type { CpuParts } from "./cpu-parts.ts";
 import { valuesOf } from "./guest-registers.ts";
-import type { Mmu } from "./mmu.ts";
+import type { Mmu, RunningGuest } from "./mmu.ts";
 import { has } from "./register-values.ts";
 import type { SecondStagePointer, Vcpu } from "./vcpu.ts";
 import * as vcpus from "./vcpu.ts";
@@ -60,6 +60,13 @@ export class Virtualization {
   /** The numbers by which its TLBs know guests. */
   readonly numbers = new GuestNumbers();
   private running: Running | null = null;
+  /** The second stage of the last VM entry, and the registers of the host that it was read by. */
+  private checked: {
+    readonly pointer: SecondStagePointer;
+    readonly cr4: number;
+    readonly efer: number;
+    readonly stage: CheckedStage;
+  } | null = null;
 
   constructor(
     mmu: Mmu,
@@ -101,22 +108,24 @@ export class Virtualization {
     mmu.counts[counters.COUNT_VM_ENTRY]++;
     this.spend(parts.preset.virtualization.costs.vmEntry.value);
     if (vcpu.id === 0) this.flushUntagged();
-    const number = this.numberOf(vcpu.id, stage?.root ?? NO_ROOT);
+    // AMD's TLBs do not look at nCR3.
+    const number = this.numberOf(vcpu.id, parts.preset.vendor === "intel" ? (stage?.root ?? NO_ROOT) : NO_ROOT);
     this.obeyTlbControl(vcpu, number);
     const hostPat = parts.features.pat ? memoryTypes.read(MSR_PAT) : vcpu.pat;
-    const walker = new GuestWalker(
-      stage === null ? null : this.secondStageOf(stage, number),
-      parts.memory,
-      mmu.mode,
-      mmu.structures,
-      mmu.walkCaches,
-    );
-    const numbers = vcpu.id === 0 ? [0, ...this.numbers.ofId(0)] : this.numbers.ofId(vcpu.id);
-    mmu.enterGuest({ number, numbers, walker, leave: (access, la) => this.leave(walker, access, la) });
+    mmu.enterGuest(this.guestOf(vcpu, number, stage));
     this.running = { vcpu, host, hostPat };
     this.swapFaultAddress(vcpu);
-    if (parts.features.pat) memoryTypes.write(MSR_PAT, vcpu.pat);
+    if (vcpu.pat !== hostPat) memoryTypes.write(MSR_PAT, vcpu.pat);
     registers.restore(values);
+  }
+
+  /** What the unit must know of a guest. */
+  private guestOf({ id }: Vcpu, number: number, stage: CheckedStage | null): RunningGuest {
+    const { mmu, parts } = this;
+    const secondStage = stage === null ? null : this.secondStageOf(stage, number);
+    const walker = new GuestWalker(secondStage, parts.memory, mmu.mode, mmu.structures, mmu.walkCaches);
+    const numbers = id === 0 ? [0, ...this.numbers.ofId(0)] : this.numbers.ofId(id);
+    return { number, numbers, walker, leave: (access, la) => this.leave(walker, access, la) };
   }
 
   /**
@@ -132,7 +141,7 @@ export class Virtualization {
     vcpu.saved = valuesOf(registers);
     if (parts.features.pat) {
       vcpu.pat = memoryTypes.read(MSR_PAT);
-      memoryTypes.write(MSR_PAT, hostPat);
+      if (vcpu.pat !== hostPat) memoryTypes.write(MSR_PAT, hostPat);
     }
     this.swapFaultAddress(vcpu);
     this.running = null;
@@ -277,18 +286,29 @@ export class Virtualization {
     return new SecondStage(format, root, tag, parts.memory, this.physicalCaches, mmu.walkCaches);
   }
 
-  /** What a VM entry checks of the second stage, VPID and ASID. */
-  private checkStage({ id, secondStage, tlbControl }: Vcpu): CheckedStage | null {
+  /** What a VM entry checks of VPID, ASID and the second stage, which is looked at anew only when it is another than at the last. */
+  private checkStage(vcpu: Vcpu): CheckedStage | null {
+    const { checked, registers } = this;
+    this.checkId(vcpu);
+    const { secondStage } = vcpu;
+    if (secondStage === null) return null;
+    const { cr4, efer } = registers;
+    if (checked?.pointer === secondStage && checked.cr4 === cr4 && checked.efer === efer) return checked.stage;
+    const stage = this.parts.preset.vendor === "amd" ? this.nestedStage(secondStage) : this.eptStage(secondStage);
+    this.checked = { pointer: secondStage, cr4, efer, stage };
+    return stage;
+  }
+
+  private checkId({ id, tlbControl }: Vcpu): void {
     const { preset } = this.parts;
     const { features } = preset.virtualization;
     if (preset.vendor === "amd") {
       if (id === 0) throw new VmFail(INVALID_VMCB, "ASID 0 is the host's");
       if (![0, 1, 3, 7].includes(tlbControl)) throw new VmFail(INVALID_VMCB, `TLB_CONTROL ${tlbControl}`);
-      return secondStage === null ? null : this.nestedStage(secondStage);
+      return;
     }
     if (tlbControl !== 0) throw new MachineUsageError("tlbControl", tlbControl, "0: VMX has no such field");
     if (id !== 0 && !features.vpid) throw new VmFail(INVALID_CONTROLS, "this CPU has no VPIDs");
-    return secondStage === null ? null : this.eptStage(secondStage);
   }
 
   private eptStage(pointer: NonNullable<SecondStagePointer>): CheckedStage {

@@ -53,10 +53,15 @@ export function dropTag(tlb: Tlb, untagged: number, number: number, context: num
 
 /** Removes the entries of a guest, or of the host (0), under all PCIDs; global ones if asked to. */
 export function dropGuest(tlb: Tlb, guest: number, globals: boolean): void {
-  if (tlb.isEmpty) return;
+  const { words, countAt, ways } = tlb;
   const every = guest * GUEST_CONTEXTS + EVERY_PCID;
-  for (let slot = 0; slot < tlb.slots; slot++) {
-    if (tlb.isUsed(slot)) dropIfAmong(tlb, slot, every, globals);
+  let left = tlb.count;
+  for (let set = 0; left > 0; set++) {
+    if (words[countAt + set] === 0) continue;
+    left -= words[countAt + set];
+    for (let slot = set * ways; slot < (set + 1) * ways; slot++) {
+      if (tlb.isUsed(slot)) dropIfAmong(tlb, slot, every, globals);
+    }
   }
 }
 
