@@ -7,7 +7,7 @@
  * What takes something away from an entry that TLBs may have cached (the page, the table, the right to write) asks for the
  * `OwedFlush` that covers it: code that has not said which flush it owes does not compile.
  */
-import { LEVEL_BYTES, LINEAR_SPACE_BYTES, PAGE_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
+import { LEVEL_BYTES, LINEAR_SPACE_BYTES, PAGE_SIZE, UPPER_HALF, WIDE_PAGES } from "../../arch/isa/linear-address.ts";
 import {
   ENTRIES_PER_TABLE,
   entryFrame,
@@ -34,8 +34,9 @@ const TABLE_WORD_MASK = 2 * ENTRIES_PER_TABLE - 1;
 /** 1 / {@link LEVEL_BYTES}: exact, and multiplying is quicker than dividing. */
 const ENTRIES_PER_BYTE = LEVEL_BYTES.map((bytes) => (bytes === 0 ? 0 : 1 / bytes));
 
-/** Index of the entry for `la` in a table of `level`; bits 56:48 repeat bit 47. */
+/** Index of the entry for `la` in a table of `level`; of 48-bit addresses, bits 56:48 repeat bit 47. */
 export function indexAt(la: number, level: number): number {
+  if (level === 5 && la >= WIDE_PAGES) return Math.floor((la - WIDE_PAGES) / 2 ** 48);
   if (level === 5) return la >= UPPER_HALF ? ENTRIES_PER_TABLE - 1 : 0;
   return (la * ENTRIES_PER_BYTE[level]) & (ENTRIES_PER_TABLE - 1);
 }

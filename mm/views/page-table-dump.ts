@@ -1,6 +1,7 @@
 /** Page tables as `/sys/kernel/debug/page_tables/kernel` shows them (`mm/ptdump.c`, `arch/x86/mm/dump_pagetables.c`). */
-import { LINEAR_SPACE_BYTES } from "../../arch/isa/linear-address.ts";
+import { LINEAR_SPACE_BYTES, orderOfPage, PAGE_SIZE, pageOfOrder, UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import {
+  ENTRIES_PER_TABLE,
   PTE_GLOBAL,
   PTE_PAGE_SIZE,
   PTE_PAT,
@@ -55,16 +56,26 @@ interface OpenRun {
   effective: number;
 }
 
-/** Runs of equal entries in [start, end), split where a marker stands. Reading has no side effects. */
+/** Told of each entry, in the order of addresses (`orderOf`). */
+type Note = (order: number, level: number, low: number, high: number, effective: number) => void;
+
+/**
+ * Runs of equal entries in [start, end), split where a marker stands. Reading has no side effects. With five levels a range that goes
+ * over the middle of the address space has the wide pages in it (arch/isa/linear-address.ts), and one from `USER_END` on, the
+ * upper half of them.
+ */
 export function pageTableRuns(tables: PageTables, start: number, end: number): PageTableRun[] {
   const runs: PageTableRun[] = [];
-  const markers = ADDRESS_MARKERS.map((marker) => marker.start).filter((at) => at > start && at < end);
+  const [first, last] = [orderOf(start, tables.levels), orderOf(end, tables.levels)];
+  const markers = ADDRESS_MARKERS.map((marker) => orderOf(marker.start, tables.levels)).filter(
+    (at) => at > first && at < last,
+  );
   let open: OpenRun | null = null;
   const close = (at: number): void => {
     if (open !== null && at > open.start) runs.push(runOf(open, at, tables.levels));
   };
-  const note = (la: number, level: number, low: number, high: number, effective: number): void => {
-    while (markers.length > 0 && la >= markers[0]) {
+  const note: Note = (order, level, low, high, effective) => {
+    while (markers.length > 0 && order >= markers[0]) {
       const marker = markers.shift() as number;
       if (open !== null && open.start < marker) {
         close(marker);
@@ -74,9 +85,18 @@ export function pageTableRuns(tables: PageTables, start: number, end: number): P
     const sameAsOpen =
       open !== null && open.level === level && open.low === low && open.high === high && open.effective === effective;
     if (sameAsOpen) return;
-    close(la);
-    open = { start: la, level, low, high, effective };
+    close(order);
+    open = { start: order, level, low, high, effective };
   };
+  if (start < UPPER_HALF) noteEntries(tables, start, Math.min(end, UPPER_HALF), note);
+  if (tables.levels === 5) noteWide(tables, Math.max(first, UPPER_HALF), Math.min(last, WIDE_END), note);
+  if (end > UPPER_HALF) noteEntries(tables, Math.max(start, UPPER_HALF), end, note);
+  close(last);
+  return runs;
+}
+
+/** The entries that map [start, end), which is in one half. */
+function noteEntries(tables: PageTables, start: number, end: number, note: Note): void {
   const cursor = new PageTableCursor(tables);
   let table = 0;
   let above = 0;
@@ -87,23 +107,38 @@ export function pageTableRuns(tables: PageTables, start: number, end: number): P
     }
     const { level, low, high } = cursor;
     const from = Math.max(cursor.start, start);
-    if (!cursor.isPresent) {
-      note(from, level, 0, 0, 0);
-      continue;
-    }
-    const pat = level > 1 ? low & PTE_PAT_LARGE : 0;
-    note(from, level, (low & ATTRIBUTE_BITS) | pat, high & HIGH_ATTRIBUTE_BITS, combine(above, low, high));
+    noteEntry(orderIn(from, tables.levels), level, low, high, above, note);
   }
-  close(end);
-  return runs;
+}
+
+/** What one entry adds, with the rights that those above leave. */
+function noteEntry(order: number, level: number, low: number, high: number, above: number, note: Note): void {
+  if ((low & PTE_PRESENT) === 0) {
+    note(order, level, 0, 0, 0);
+    return;
+  }
+  const pat = level > 1 ? low & PTE_PAT_LARGE : 0;
+  note(order, level, (low & ATTRIBUTE_BITS) | pat, high & HIGH_ATTRIBUTE_BITS, combine(above, low, high));
+}
+
+/** The entries that map the wide pages of a range in the order of addresses. */
+function noteWide(tables: PageTables, first: number, end: number, note: Note): void {
+  const cursor = new PageTableCursor(tables);
+  for (let order = first; order < end; ) {
+    const level = cursor.seek(pageOfOrder(order));
+    noteEntry(order, level, cursor.low, cursor.high, effectiveAbove(cursor, tables.levels), note);
+    const bytes = PAGE_SIZE * ENTRIES_PER_TABLE ** (level - 1);
+    order += bytes - (order % bytes);
+  }
 }
 
 /** Lines of the dump of [start, end), markers included. */
 export function dumpPageTables(tables: PageTables, start: number, end: number): string[] {
   const lines: string[] = [];
+  const { levels } = tables;
   const markers = ADDRESS_MARKERS.filter((marker) => marker.start >= start && marker.start < end);
   for (const run of pageTableRuns(tables, start, end)) {
-    while (markers.length > 0 && markers[0].start <= run.start) {
+    while (markers.length > 0 && orderOf(markers[0].start, levels) <= orderIn(run.start, levels)) {
       lines.push(formatAddressMarker(markers[0].name));
       markers.shift();
     }
@@ -113,10 +148,27 @@ export function dumpPageTables(tables: PageTables, start: number, end: number): 
 }
 
 const EFFECTIVE_NX = 1 << 31;
+const ALL = PTE_RW | PTE_USER;
+/** In the order of addresses: where the wide pages end, the upper half of all addresses begins, and all end. */
+const WIDE_END = 2 ** 57 - UPPER_HALF;
+const UPPER_ORDER = 2 ** 56;
+const ORDER_END = 2 ** 57;
+
+/** Where a page is in the order of all addresses. */
+function orderIn(page: number, levels: number): number {
+  return levels === 5 ? orderOfPage(page) : page;
+}
+
+/** {@link orderIn} of a limit of a range: `USER_END` is the limit between the halves, the end of 48 bits that of all. */
+function orderOf(limit: number, levels: number): number {
+  if (levels === 4) return limit;
+  if (limit === LINEAR_SPACE_BYTES) return ORDER_END;
+  return limit === USER_END ? UPPER_ORDER : orderOfPage(limit);
+}
 
 /** Rights that the entries above the cursor's leave. */
 function effectiveAbove(cursor: PageTableCursor, levels: number): number {
-  let effective = PTE_RW | PTE_USER;
+  let effective = ALL;
   for (let level = levels; level > cursor.level; level--) {
     effective = combine(effective, cursor.lowAbove(level), cursor.highAbove(level));
   }
@@ -134,8 +186,13 @@ function runOf(run: OpenRun, end: number, levels: number): PageTableRun {
   const names: readonly PageTableLevel[] = ["pte", "pmd", "pud", levels === 4 ? "pgd" : "p4d", "pgd"];
   const leafAbovePte = run.level > 1;
   return {
-    start: run.start,
-    end: Math.min(end, LINEAR_SPACE_BYTES),
+    start: levels === 5 ? pageOfOrder(run.start) : run.start,
+    end:
+      end >= (levels === 5 ? ORDER_END : LINEAR_SPACE_BYTES)
+        ? LINEAR_SPACE_BYTES
+        : levels === 5
+          ? pageOfOrder(end)
+          : end,
     level: names[run.level - 1],
     present: (low & PTE_PRESENT) !== 0,
     user: (low & PTE_USER) !== 0,

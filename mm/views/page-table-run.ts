@@ -6,14 +6,15 @@ import { TextFormatError } from "../../arch/isa/errors.ts";
 import {
   formatLinearAddress16,
   LINEAR_SPACE_BYTES,
-  parseLinearAddress,
-  UPPER_HALF,
+  linearAddressToBigInt,
+  linearPageFromBigInt,
+  parseAddress64,
 } from "../../arch/isa/linear-address.ts";
 
 /** The level of a paging structure; four-level paging folds `p4d` away. */
 export type PageTableLevel = "pgd" | "p4d" | "pud" | "pmd" | "pte";
 
-/** Consecutive entries of one level with equal attributes: [start, end) in 48-bit linear addresses. */
+/** Consecutive entries of one level with equal attributes: [start, end) in pages (arch/isa/linear-address.ts). */
 export interface PageTableRun {
   readonly start: number;
   /** One past the last byte; 2^48 at the end of the address space. */
@@ -32,7 +33,6 @@ export interface PageTableRun {
   readonly nx: boolean;
 }
 
-const HOLE_BYTES = 2 ** 64 - 2 ** 48;
 const UNITS = "BKMGTPE";
 const NOT_PRESENT = " ".repeat(30);
 const RUN = /^(0x[0-9a-f]{16})-(0x[0-9a-f]{16}) {3} *(\d+)([BKMGTPE]) (.{30})(pgd|p4d|pud|pmd|pte)$/;
@@ -44,8 +44,9 @@ export function formatPageTableRun(run: PageTableRun): string {
   const end = run.end === LINEAR_SPACE_BYTES ? "0x0000000000000000" : formatLinearAddress16(run.end);
   const range = `${formatLinearAddress16(run.start)}-${end}`;
   // A run over the non-canonical hole counts it in: the kernel subtracts 64-bit addresses.
-  const hole = run.start < UPPER_HALF && run.end >= UPPER_HALF ? HOLE_BYTES : 0;
-  return `${range}   ${formatRunSize(run.end - run.start + hole).padStart(10)} ${formatFlags(run)}${run.level}`;
+  const last = run.end === LINEAR_SPACE_BYTES ? 0n : linearAddressToBigInt(run.end);
+  const sizeBytes = Number(BigInt.asUintN(64, last - linearAddressToBigInt(run.start)));
+  return `${range}   ${formatRunSize(sizeBytes).padStart(10)} ${formatFlags(run)}${run.level}`;
 }
 
 /** The marker line at which an address range begins: `---[ vmalloc() Area ]---`. */
@@ -95,8 +96,8 @@ export function parseAddressMarker(line: string): string | null {
 export function parsePageTableRun(line: string): PageTableRun {
   const match = RUN.exec(line);
   if (match === null) throw new TextFormatError(line, `not a line of a page-table dump: "${line}"`);
-  const start = parseLinearAddress(match[1]);
-  const end = parseLinearAddress(match[2]);
+  const start = linearPageFromBigInt(parseAddress64(match[1]), 57);
+  const end = linearPageFromBigInt(parseAddress64(match[2]), 57);
   const flags = match[5];
   return {
     start,

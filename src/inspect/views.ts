@@ -2,7 +2,9 @@
 
 import { cachedTables, cachedTranslations } from "../../arch/cpu/cached-translations.ts";
 import type { Cpu } from "../../arch/cpu/cpu.ts";
-import { formatLinearAddress16, LINEAR_SPACE_BYTES, parseLinearAddress } from "../../arch/isa/linear-address.ts";
+import { TextFormatError } from "../../arch/isa/errors.ts";
+import { GeneralProtectionFault } from "../../arch/isa/faults.ts";
+import { formatLinearAddress16, LINEAR_SPACE_BYTES, parseAddress64 } from "../../arch/isa/linear-address.ts";
 import { SIZE_BYTES, SIZE_NAMES, TR_DIRTY, TR_RW, TR_USER, TR_XD } from "../../arch/isa/translation.ts";
 import { formatProbe } from "../../arch/walk/probe.ts";
 import { MAX_PAGE_ORDER, type Zone } from "../../mm/frames/zone.ts";
@@ -182,14 +184,13 @@ function countFrames(zones: readonly Zone[], use: number): number {
 
 function walkLines({ machine }: Kernel, { address, cpu = 0 }: ViewOptions): string[] {
   if (address === undefined) throw new ValueError("", address, "an address to walk");
-  let la: number;
+  const executing = machine.cpus[cpu];
+  if (executing === undefined) throw absentCpu(cpu, machine.cpus.length);
   try {
-    la = parseLinearAddress(address);
-  } catch {
+    return formatProbe(executing.probe(parseAddress64(address))).split("\n");
+  } catch (error) {
+    if (!(error instanceof TextFormatError || error instanceof GeneralProtectionFault)) throw error;
     const expected = "a canonical 64-bit address such as 0xffffc90000000000";
     throw new ValueError("address", address, expected, `address '${address}': expected ${expected}`);
   }
-  const executing = machine.cpus[cpu];
-  if (executing === undefined) throw absentCpu(cpu, machine.cpus.length);
-  return formatProbe(executing.probe(la)).split("\n");
 }
