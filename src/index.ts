@@ -59,13 +59,20 @@ export {
 export { type ReplayOptions, type ReplayResult, replayRecording } from "./recording/replay.ts";
 export type { ReplayDifference } from "./recording/replay-difference.ts";
 export { bootRecordedKernel, captureState } from "./recording/replay-kernel.ts";
+export {
+  type ReferenceOptions as LackeyOptions,
+  type ReferenceOptions,
+  type ReferenceReport as LackeyReport,
+  type ReferenceReport,
+  replayReferences as replayLackey,
+  replayReferences,
+} from "./references/reference-replay.ts";
 export type { TlbCounts } from "./report/tlb-counts.ts";
 export { runOnKernel, runWorkload } from "./runs/run.ts";
 export type { RunReport } from "./runs/run-report.ts";
 export { renderRunReport } from "./runs/run-report-text.ts";
 export { parseFtraceLine } from "./traces/ftrace-lines.ts";
 export { type FtraceOptions, type FtraceReport, replayFtrace } from "./traces/ftrace-replay.ts";
-export { type LackeyOptions, type LackeyReport, replayLackey } from "./traces/lackey-replay.ts";
 export { type WorkloadCode, WorkloadThread } from "./workloads/base/context.ts";
 export type { WorkloadGenerator } from "./workloads/base/own-workload.ts";
 export type { OperationCount, Workload, WorkloadOptions, WorkloadResult } from "./workloads/base/workload.ts";

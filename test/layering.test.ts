@@ -78,6 +78,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "workloads",
     "runs",
     "traces",
+    "references",
     "experiments/base",
     "experiments/render",
     "experiments/flush-cost",
@@ -118,6 +119,7 @@ const ENTRIES = [
   "src/view/page/main.tsx",
   "src/view/page/worker.ts",
   "src/explore/worker.ts",
+  "src/references/reader-worker.ts",
   ...sourcesIn("bench"),
 ];
 

@@ -10,6 +10,7 @@ import { FlushAttribution } from "../tlb/flush-attribution.ts";
 import type { MEMORY_TYPE_NAMES } from "../walk/memory-type.ts";
 import { type ProbeResult, probe } from "../walk/probe.ts";
 import { canonicalPage } from "./access-check.ts";
+import { BulkTouch } from "./bulk-touch.ts";
 import { CpuMemory } from "./cpu-memory.ts";
 import type { CpuParts } from "./cpu-parts.ts";
 import { Invalidations } from "./invalidations.ts";
@@ -25,6 +26,8 @@ export class Cpu extends CpuMemory {
   readonly remoteActions: RemoteActions;
   /** VM entries and exits; INVEPT, INVVPID, INVLPGA. */
   readonly virtualization: Virtualization;
+  /** Many translations one after another. */
+  readonly bulk: BulkTouch;
   private readonly parts: CpuParts;
 
   constructor(id: number, parts: CpuParts) {
@@ -32,6 +35,7 @@ export class Cpu extends CpuMemory {
     const { preset, features, cpus, memory } = parts;
     const spend = (cycles: number) => this.spend(cycles);
     this.parts = parts;
+    this.bulk = new BulkTouch(this);
     this.invalidations = new Invalidations(this.mmu, this.registers, features, preset, cpus, spend);
     this.remoteActions = new RemoteActions(this.mmu, this.registers, features, preset, memory, spend);
     this.virtualization = new Virtualization(this.mmu, this.registers, this.memoryTypes, parts, spend);

@@ -12,12 +12,19 @@ import type { ReplayDifference } from "../recording/replay-difference.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { SETTING_NAMES, settingKey } from "../settings/machine-settings.ts";
 import type { FtraceCommandOptions } from "./replay-ftrace.ts";
-import type { LackeyCommandOptions } from "./replay-lackey.ts";
+import {
+  addReferenceOptions,
+  addTraceOptions,
+  REFERENCE_OPTION_NAMES,
+  type ReferenceCommandOptions,
+  type ReferenceTrace,
+  referenceTraceOf,
+  replayReferenceTrace,
+} from "./replay-references.ts";
 
-interface ReplayCommandOptions extends LackeyCommandOptions, FtraceCommandOptions {
+interface ReplayCommandOptions extends ReferenceCommandOptions, FtraceCommandOptions {
   readonly differences: number;
   readonly follow?: boolean;
-  readonly lackey?: string;
   readonly ftrace?: string;
 }
 
@@ -27,8 +34,10 @@ from the recorded state, makes the same calls, and is compared in every returned
 
 With --follow, CPUs may have run at the same time in a recording: the order of events is taken from it, the rest compared.
 
-With --lackey, the file is what valgrind --tool=lackey --trace-mem=yes wrote of any program, plain or gzip (- is standard
-input): its references go through the MMU, and counters are printed as perf stat prints them.
+With --lackey, --drmemtrace or --champsim the trace is what valgrind --tool=lackey --trace-mem=yes, DynamoRIO's drmemtrace or a
+tracer of ChampSim wrote of any program, plain, gzip, xz, zstd or (drmemtrace) zip; - is standard input; --references tells the
+format by the contents. The references go through the MMU, and counters are printed as perf stat prints them. Each thread
+of a folder of drmemtrace has a CPU, unless --cpus says how many share the threads.
 
 With --ftrace, the file is ftrace text with vmalloc:alloc_vmap_area, vmalloc:free_vmap_area_noflush and
 vmalloc:purge_vmap_area_lazy (trace_pipe, trace-cmd report, perf script): the same areas are allocated and freed at the
@@ -40,6 +49,8 @@ still replayed).
 Examples:
   $ mmulab replay recording.jsonl.gz
   $ mmulab replay --lackey trace.lackey.gz --pages 2M
+  $ mmulab replay --drmemtrace drmemtrace.app.1234.dir --preset zen4
+  $ mmulab replay --champsim 600.perlbench.champsimtrace.xz --warmup 1000000
   $ mmulab replay --ftrace trace.txt --cpus 64 --policy eager
   $ valgrind --tool=lackey --trace-mem=yes --log-fd=3 ls 3>&1 >/dev/null | mmulab replay --lackey - -x,`;
 
@@ -48,33 +59,22 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
   const command = program
     .command("replay")
     .description("Replay recordings of a real kernel and compare address by address, event by event.")
-    .argument("[file...]", "recordings (.jsonl or .jsonl.gz)")
-    .option("--lackey <file>", "memory references that valgrind's lackey wrote; - is standard input")
+    .argument("[file...]", "recordings (.jsonl or .jsonl.gz)");
+  addTraceOptions(command);
+  command
     .option("--ftrace <file>", "ftrace text of vmalloc:* events from any machine; - is standard input")
     .addOption(
-      new Option("--memory <size>", "memory of the machine for --lackey and --ftrace")
+      new Option("--memory <size>", "memory of the machine for references and --ftrace")
         .argParser(optionParser(parseMemorySize))
         .default(2 ** 38, "256GiB"),
     )
     .option(
       "--cpus <number>",
-      "CPUs of the machine for --ftrace (default: as many as were traced)",
+      "CPUs of the machine (default: as many as were traced, and one for a single file of references)",
       optionParser(parseCpus),
-    )
-    .addOption(new Option("--pages <size>", "pages of the traced program").choices(["4K", "2M"]).default("4K"))
-    .option(
-      "--window <references>",
-      "references in a window of the working set",
-      optionParser(wholeNumber(1, 1e12)),
-      1_000_000,
-    )
-    .option(
-      "--warmup <references>",
-      "references of --lackey at the beginning that fill the TLBs and are not counted",
-      optionParser(wholeNumber(0, 1e15)),
-      0,
-    )
-    .option("-x, --field-separator <text>", "print counters as perf stat -x does")
+    );
+  addReferenceOptions(command);
+  command
     .option(
       "--seed <number>",
       "taken as everywhere; a replay makes no random choices",
@@ -102,30 +102,35 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
   );
 }
 
-type Mode = "recordings" | "--lackey" | "--ftrace";
+type Mode = "recordings" | "references" | "--ftrace";
+
+/** How a kind of replay is called in messages. */
+const MODE_NAMES: Readonly<Record<Mode, string>> = {
+  recordings: "recordings of a real kernel",
+  references: "references (--lackey, --drmemtrace, --champsim)",
+  "--ftrace": "--ftrace",
+};
 
 /** What an option is for, where it is not for every kind of replay; and its spelling. */
 const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly modes: readonly Mode[] }>> = {
-  preset: { name: "--preset", modes: ["--lackey", "--ftrace"] },
-  set: { name: "--set", modes: ["--lackey", "--ftrace"] },
-  memory: { name: "--memory", modes: ["--lackey", "--ftrace"] },
-  cpus: { name: "--cpus", modes: ["--ftrace"] },
+  preset: { name: "--preset", modes: ["references", "--ftrace"] },
+  set: { name: "--set", modes: ["references", "--ftrace"] },
+  memory: { name: "--memory", modes: ["references", "--ftrace"] },
+  cpus: { name: "--cpus", modes: ["references", "--ftrace"] },
   ...Object.fromEntries(SETTING_NAMES.map((name) => [settingKey(name), { name: `--${name}`, modes: ["--ftrace"] }])),
-  pages: { name: "--pages", modes: ["--lackey"] },
-  window: { name: "--window", modes: ["--lackey"] },
-  warmup: { name: "--warmup", modes: ["--lackey"] },
-  fieldSeparator: { name: "-x", modes: ["--lackey"] },
+  ...Object.fromEntries(
+    Object.entries(REFERENCE_OPTION_NAMES).map(([key, name]) => [key, { name, modes: ["references"] }]),
+  ),
   differences: { name: "--differences", modes: ["recordings"] },
   follow: { name: "--follow", modes: ["recordings"] },
 };
 
 /** Refuses what would otherwise be given and silently not heeded. */
-function checkOptions(options: ReplayCommandOptions, given: (option: string) => boolean): void {
-  const mode = options.lackey !== undefined ? "--lackey" : options.ftrace !== undefined ? "--ftrace" : "recordings";
+function checkOptions(mode: Mode, options: ReplayCommandOptions, given: (option: string) => boolean): void {
   for (const [option, { name, modes }] of Object.entries(MODE_OPTIONS)) {
     if (!given(option) || modes.includes(mode)) continue;
-    const here = mode === "recordings" ? "recordings of a real kernel" : mode;
-    throw new UsageError(`${name} goes with ${modes.join(" or ")}, not with ${here}`);
+    const places = modes.map((each) => MODE_NAMES[each]).join(" or ");
+    throw new UsageError(`${name} goes with ${places}, not with ${MODE_NAMES[mode]}`);
   }
   if (options.json && options.fieldSeparator !== undefined) throw new UsageError("--json and -x: expected one of them");
 }
@@ -135,21 +140,29 @@ async function replay(
   options: ReplayCommandOptions,
   given: (option: string) => boolean,
 ): Promise<number> {
-  const { lackey, ftrace } = options;
-  if (lackey !== undefined && ftrace !== undefined) throw new UsageError("--lackey and --ftrace exclude each other");
-  const trace = lackey ?? ftrace;
+  const references = referenceTraceOf(options);
+  const { ftrace } = options;
+  checkTrace(references, ftrace, files);
+  checkOptions(references !== null ? "references" : ftrace !== undefined ? "--ftrace" : "recordings", options, given);
+  // What reads one kind of file is loaded for that kind.
+  if (references !== null) return await replayReferenceTrace(references, options);
+  if (ftrace !== undefined) return await (await import("./replay-ftrace.ts")).replayFtraceFile(ftrace, options);
+  return await replayFiles(files, options);
+}
+
+/** One trace, or recordings. */
+function checkTrace(references: ReferenceTrace | null, ftrace: string | undefined, files: readonly string[]): void {
+  if (references !== null && ftrace !== undefined) {
+    throw new UsageError(`${references.option} and --ftrace exclude each other`);
+  }
+  const trace = references?.file ?? ftrace;
   if (trace !== undefined && files.length > 0) {
-    const name = lackey === undefined ? "--ftrace" : "--lackey";
+    const name = references?.option ?? "--ftrace";
     throw new UsageError(`${name} ${trace} is replayed alone, but ${files.join(", ")} was given as well`);
   }
   if (trace === undefined && files.length === 0) {
     throw new UsageError("missing required argument 'file'; mmulab help replay shows what it takes");
   }
-  checkOptions(options, given);
-  // What reads one kind of file is loaded for that kind.
-  if (lackey !== undefined) return await (await import("./replay-lackey.ts")).replayLackeyFile(lackey, options);
-  if (ftrace !== undefined) return await (await import("./replay-ftrace.ts")).replayFtraceFile(ftrace, options);
-  return await replayFiles(files, options);
 }
 
 async function replayFiles(files: readonly string[], options: ReplayCommandOptions): Promise<number> {

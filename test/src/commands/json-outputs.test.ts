@@ -6,9 +6,9 @@ import { describe, expect, it } from "vitest";
 import { presetByName } from "../../../arch/index.ts";
 import { EXPERIMENTS, runExperiment } from "../../../src/experiments/index.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
+import { replayReferences } from "../../../src/references/reference-replay.ts";
 import { runOnKernel } from "../../../src/runs/run.ts";
 import { replayFtrace } from "../../../src/traces/ftrace-replay.ts";
-import { replayLackey } from "../../../src/traces/lackey-replay.ts";
 import { findWorkload } from "../../../src/workloads/index.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
@@ -82,8 +82,9 @@ describe("the fields of JSON outputs", () => {
   it("of a replay of a program's memory references", async () => {
     const file = folder.write("trace.lackey", "I  04000000,3\n L 1fff000778,8\n");
     const options = { preset: SKYLAKE, memoryBytes: 2 ** 32, pageSize: "4K", windowReferences: 100 } as const;
-    expect(shapeOf(await replayLackey(file, options))).toBe(
-      "(trace preset frequencyGhz pageSize lines oddLines firstOddLine instructions warmupReferences references counters* cycles " +
+    expect(shapeOf(await replayReferences(file, options))).toBe(
+      "(trace format preset frequencyGhz pageSize lines oddLines firstOddLine cpus threads processes instructions " +
+        "skippedReferences warmupReferences references counters* cycles " +
         "memory(pagesTouched mappedBytes tablesByLevel[] tableBytes) workingSet(windowReferences pages[]))",
     );
   });

@@ -85,7 +85,10 @@ describe("--set", () => {
     [["run", "--set", "costs.wlk=3"], "did you mean costs.walk"],
     [["experiment", "flush-cost", "--set", "tlbs.2.ways=3"], "--set tlbs.2.ways 3: expected"],
     [["inspect", "tlb", "--preset", "none.json"], "none.json: no such file"],
-    [["replay", "--set", "costs.walk=3", "x.jsonl"], "--set goes with --lackey or --ftrace"],
+    [
+      ["replay", "--set", "costs.walk=3", "x.jsonl"],
+      "--set goes with references (--lackey, --drmemtrace, --champsim) or --ftrace",
+    ],
   ])("%j is refused with exit code 2", (words, message) => {
     expect(mmulab(...words)).toMatchObject({ status: 2, stderr: expect.stringContaining(message) });
   });

@@ -2,9 +2,9 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { readLineBatches } from "../../../src/files/text-lines.ts";
+import { replayReferences } from "../../../src/references/reference-replay.ts";
 import { parseFtraceLine } from "../../../src/traces/ftrace-lines.ts";
 import { replayFtrace } from "../../../src/traces/ftrace-replay.ts";
-import { replayLackey } from "../../../src/traces/lackey-replay.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
 const folder = temporaryFolder();
@@ -44,11 +44,11 @@ describe("packed data that does not end for a long time", () => {
   });
 
   it("is no trace of lackey", async () => {
-    const options = { ...machine, pageSize: "4K", windowReferences: 1000 } as const;
-    await expect(replayLackey(zeros, options)).rejects.toThrow(/zeros\.gz:1: no line is a reference/);
-    await expect(replayLackey(newlines, options)).rejects.toThrow(/newlines\.gz:1: no line is a reference/);
+    const options = { format: "lackey", ...machine, pageSize: "4K", windowReferences: 1000 } as const;
+    await expect(replayReferences(zeros, options)).rejects.toThrow(/zeros\.gz:1: no line is a reference/);
+    await expect(replayReferences(newlines, options)).rejects.toThrow(/newlines\.gz:1: no line is a reference/);
     const late = folder.write("late.gz", gzipSync(Buffer.concat([Buffer.from(" L 1000,8\n"), Buffer.alloc(2 ** 26)])));
-    await expect(replayLackey(late, options)).rejects.toThrow(/late\.gz:2: is longer than 33554432 bytes/);
+    await expect(replayReferences(late, options)).rejects.toThrow(/late\.gz:2: is longer than 33554432 bytes/);
   });
 });
 

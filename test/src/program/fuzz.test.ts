@@ -11,6 +11,7 @@ import { parseParameters } from "../../../src/input/parameters.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
 import { type Random, randomStream } from "../../../src/machine/random.ts";
 import { replayRecording } from "../../../src/recording/replay.ts";
+import { replayReferences } from "../../../src/references/reference-replay.ts";
 import { runOnKernel } from "../../../src/runs/run.ts";
 import { readSettings } from "../../../src/settings/machine-settings.ts";
 import { readPresetFile } from "../../../src/settings/preset-file.ts";
@@ -19,7 +20,6 @@ import { headerLine, resultLine } from "../../../src/sweep/result-lines.ts";
 import { readResults } from "../../../src/sweep/results-file.ts";
 import { readSweepSpec, sweepPoints } from "../../../src/sweep/spec.ts";
 import { replayFtrace } from "../../../src/traces/ftrace-replay.ts";
-import { replayLackey } from "../../../src/traces/lackey-replay.ts";
 import { mixed } from "../../../src/workloads/mixed.ts";
 import { testVmalloc } from "../../../src/workloads/test-vmalloc/index.ts";
 import { userProcesses } from "../../../src/workloads/user-processes.ts";
@@ -102,7 +102,7 @@ const SETTINGS =
 /** Each format: a good text, and what reads it. */
 const FORMATS: readonly (readonly [name: string, text: string, read: (file: string, text: string) => unknown])[] = [
   ["recording.jsonl", RECORDING, (file) => replayRecording(file)],
-  ["trace.lackey", LACKEY, (file) => replayLackey(file, MACHINE)],
+  ["trace.lackey", LACKEY, (file) => replayReferences(file, MACHINE)],
   ["trace.txt", FTRACE, (file) => replayFtrace(file, { preset: "skylake", memoryBytes: 2 ** 28 })],
   ["preset.json", JSON.stringify(presetByName("zen4"), null, 1), (file) => readPresetFile(file)],
   ["sweep.yaml", GRID, (file) => readSweepSpec(file)],

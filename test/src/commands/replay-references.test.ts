@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { gunzipSync } from "node:zlib";
+import { gunzipSync, gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { temporaryFolder } from "../fixtures.ts";
 import { CLI, mmulab } from "../run-cli.ts";
@@ -62,6 +62,27 @@ describe("mmulab replay --lackey", () => {
     const result = mmulab("replay", ...args);
     expect(result).toMatchObject({ status: 2, stdout: "" });
     expect(result.stderr).toMatch(message);
+  });
+
+  it("reads a long trace in a thread of its own, with the same result, and says what is wrong with one", () => {
+    const text = gunzipSync(readFileSync(TRACE)).toString();
+    const long = folder.write("long.lackey", text.repeat(3));
+    const options = ["--json", "--limit", "400000", "--warmup", "1000"];
+    const fromFile = JSON.parse(mmulab("replay", "--lackey", long, ...options).stdout);
+    const short = folder.write("long.lackey.gz", gzipSync(text.repeat(3)));
+    expect(JSON.parse(mmulab("replay", "--references", short, ...options).stdout)).toEqual({
+      ...fromFile,
+      trace: short,
+    });
+    const odd = folder.write("odd.lackey", `${text.repeat(3)}hello\n`);
+    expect(JSON.parse(mmulab("replay", "--lackey", odd, "--json").stdout)).toMatchObject({
+      oddLines: 1,
+      firstOddLine: 3 * (text.split("\n").length - 1) + 1,
+    });
+    const none = folder.write("none.lackey", "hello\n".repeat(1_000_000));
+    const result = mmulab("replay", "--lackey", none);
+    expect(result).toMatchObject({ status: 2, stdout: "" });
+    expect(result.stderr).toMatch(/^mmulab: .*none\.lackey:1: no line is a reference[^\n]*\n$/);
   });
 
   it("names a file that is cut short", () => {

@@ -1,15 +1,16 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access, PageFault } from "../../../arch/index.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
-import { DemandPaging, type UserPageSize } from "../../../src/traces/demand-paging.ts";
-import { LackeyLines, REFERENCE_MODIFY } from "../../../src/traces/lackey-lines.ts";
-import { type LackeyReport, replayLackey } from "../../../src/traces/lackey-replay.ts";
-import { lackeyStatLines, renderLackeyCsv, renderLackeyReport } from "../../../src/traces/lackey-text.ts";
-import { PageWindows } from "../../../src/traces/page-windows.ts";
+import { DemandPaging, type UserPageSize } from "../../../src/references/demand-paging.ts";
+import { type ReferenceReport, replayReferences } from "../../../src/references/reference-replay.ts";
+import {
+  referenceStatLines,
+  renderReferenceCsv,
+  renderReferenceReport,
+} from "../../../src/references/reference-text.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
 const folder = temporaryFolder();
@@ -68,12 +69,12 @@ function plainReplay(references: readonly PlainReference[], pageSize: UserPageSi
 describe("a lackey trace of a real program", () => {
   const text = gunzipSync(readFileSync(TRUE_TRACE)).toString();
   const references = plainReferences(text);
-  const reports = new Map<UserPageSize, LackeyReport>();
+  const reports = new Map<UserPageSize, ReferenceReport>();
 
   it.each(["4K", "2M"] as const)(
     "gives the counters that each reference by itself gives, with %s pages",
     async (pageSize) => {
-      const report = await replayLackey(TRUE_TRACE, { ...OPTIONS, pageSize });
+      const report = await replayReferences(TRUE_TRACE, { ...OPTIONS, pageSize });
       reports.set(pageSize, report);
       const plain = plainReplay(references, pageSize);
       expect(report.counters).toEqual(plain.counters);
@@ -85,7 +86,7 @@ describe("a lackey trace of a real program", () => {
   );
 
   it("touches the pages that a set of page numbers has, in all and in each window", async () => {
-    const report = reports.get("4K") ?? (await replayLackey(TRUE_TRACE, { ...OPTIONS, pageSize: "4K" }));
+    const report = reports.get("4K") ?? (await replayReferences(TRUE_TRACE, { ...OPTIONS, pageSize: "4K" }));
     const pages: number[] = [];
     for (const { kind, la, size } of references) {
       for (let times = kind === "M" ? 2 : 1; times > 0; times--) {
@@ -104,7 +105,7 @@ describe("a lackey trace of a real program", () => {
   });
 
   it("counts nothing of the warm-up, and all that follows it", async () => {
-    const all = reports.get("4K") ?? (await replayLackey(TRUE_TRACE, { ...OPTIONS, pageSize: "4K" }));
+    const all = reports.get("4K") ?? (await replayReferences(TRUE_TRACE, { ...OPTIONS, pageSize: "4K" }));
     const warmupReferences = 50_000;
     const beginning = join(folder.path, "beginning.trace");
     // A prefix of whole lines with exactly that many references.
@@ -118,8 +119,8 @@ describe("a lackey trace of a real program", () => {
       made += (kind === "M" ? 2 : 1) * (Math.floor((la + size - 1) / 4096) - Math.floor(la / 4096) + 1);
     }
     writeFileSync(beginning, `${lines.slice(0, end).join("\n")}\n`);
-    const first = await replayLackey(beginning, { ...OPTIONS, pageSize: "4K" });
-    const rest = await replayLackey(TRUE_TRACE, { ...OPTIONS, pageSize: "4K", warmupReferences: made });
+    const first = await replayReferences(beginning, { ...OPTIONS, pageSize: "4K" });
+    const rest = await replayReferences(TRUE_TRACE, { ...OPTIONS, pageSize: "4K", warmupReferences: made });
     expect(rest.warmupReferences).toBe(made);
     expect(rest.references).toBe(all.references - made);
     expect(rest.instructions).toBe(all.instructions - first.instructions);
@@ -133,20 +134,20 @@ describe("a lackey trace of a real program", () => {
     const costOf = async (kind: string) => {
       const file = join(folder.path, `${kind.trim()}.trace`);
       writeFileSync(file, `I  04000000,4\n${kind} 1ffe000000,8\n`);
-      return (await replayLackey(file, { ...OPTIONS, pageSize: "4K" })).cycles;
+      return (await replayReferences(file, { ...OPTIONS, pageSize: "4K" })).cycles;
     };
     expect(await costOf(" S")).toBe(await costOf(" L"));
     const afterwards = join(folder.path, "read-first.trace");
     writeFileSync(afterwards, "I  04000000,4\n L 1ffe000000,8\n S 1ffe000000,8\n");
-    const { cycles } = await replayLackey(afterwards, { ...OPTIONS, pageSize: "4K" });
+    const { cycles } = await replayReferences(afterwards, { ...OPTIONS, pageSize: "4K" });
     expect(cycles - (await costOf(" L"))).toBeGreaterThan(100);
   });
 
   it("says nothing by instruction where no instructions were traced", async () => {
     const file = join(folder.path, "data-only.trace");
     writeFileSync(file, " L 1ffe000000,8\n S 1ffe000008,8\n");
-    const report = await replayLackey(file, { ...OPTIONS, pageSize: "4K" });
-    const text = renderLackeyReport(report) + renderLackeyCsv(report, ",");
+    const report = await replayReferences(file, { ...OPTIONS, pageSize: "4K" });
+    const text = renderReferenceReport(report) + renderReferenceCsv(report, ",");
     expect(text).not.toMatch(/Infinity|NaN|an instruction|per insn/);
   });
 
@@ -163,7 +164,7 @@ describe("a lackey trace of a real program", () => {
   it("is shown as perf stat shows counters", () => {
     const report = reports.get("4K");
     if (report === undefined) throw new Error("the report is missing");
-    const lines = lackeyStatLines(report);
+    const lines = referenceStatLines(report);
     expect(lines[0]).toEqual({ event: "instructions", count: report.instructions });
     const misses = lines.find(({ event }) => event === "dTLB-load-misses");
     expect(misses?.metric?.value).toBeCloseTo(
@@ -173,86 +174,9 @@ describe("a lackey trace of a real program", () => {
   });
 });
 
-describe("lines of a lackey trace", () => {
-  const line = fc.oneof(
-    fc
-      .tuple(
-        fc.constantFrom("I ", " L", " S", " M"),
-        fc.integer({ min: 0, max: 2 ** 47 - 1 }),
-        fc.integer({ min: 1, max: 512 }),
-      )
-      .map(([kind, la, size]) => `${kind} ${la.toString(16).padStart(8, "0")},${size}`),
-    fc.constantFrom("==12== message", "--12-- warning", "", "I", " L", "I  ,4", " L 12", " S 12,", " X 12,4", "hello"),
-    fc.string({ maxLength: 12 }).map((text) => text.replace(/[\n\r]/g, "")),
-  );
-
-  it("are cut out of pieces of any size as out of the whole", () => {
-    fc.assert(
-      fc.property(
-        fc.array(line, { maxLength: 40 }),
-        fc.integer({ min: 1, max: 50 }),
-        fc.boolean(),
-        (lines, piece, cut) => {
-          const bytes = new TextEncoder().encode(lines.join("\n") + (cut ? "" : "\n"));
-          const seen: string[] = [];
-          const names = ["L", "S", "I", "M"];
-          const reader = new LackeyLines((kind, la, size) => seen.push(`${names[kind]} ${la} ${size}`));
-          for (let at = 0; at < bytes.length; at += piece) reader.feed(bytes.subarray(at, at + piece));
-          reader.end();
-          const expected = plainReferences(lines.join("\n")).filter(({ la, size }) => la < 2 ** 47 && size > 0);
-          expect(seen).toEqual(expected.map(({ kind, la, size }) => `${kind} ${la} ${size}`));
-          expect(reader.references).toBe(expected.length);
-        },
-      ),
-    );
-  });
-
-  it("that are neither references nor valgrind's messages are counted, and the first is named", () => {
-    const reader = new LackeyLines(() => {});
-    reader.feed(new TextEncoder().encode("==1== Lackey\nI  04,3\n a program's output\n L 800000000000,8\n M 10,4\r\n"));
-    reader.end();
-    expect(reader).toMatchObject({ lines: 5, references: 2, oddLines: 2, firstOddLine: 3 });
-    expect(REFERENCE_MODIFY).toBe(3);
-  });
-
-  it("that never end cost no memory", () => {
-    const reader = new LackeyLines(() => {});
-    const piece = new Uint8Array(100_000).fill(0x41);
-    for (let i = 0; i < 100; i++) reader.feed(piece);
-    reader.feed(new TextEncoder().encode("\nI  04,3\n"));
-    expect(reader).toMatchObject({ lines: 2, references: 1 });
-  });
-});
-
-describe("a working set by windows", () => {
-  it("is what sets of page numbers say", () => {
-    fc.assert(
-      fc.property(
-        fc.array(fc.oneof(fc.nat({ max: 30 }), fc.integer({ min: 0, max: 2 ** 35 }))),
-        fc.integer({ min: 1, max: 20 }),
-        (pages, window) => {
-          const counted = new PageWindows(window);
-          for (const page of pages) counted.touch(page);
-          expect(counted.pages).toBe(new Set(pages).size);
-          const expected: number[] = [];
-          for (let at = 0; at < pages.length; at += window) expected.push(new Set(pages.slice(at, at + window)).size);
-          expect(counted.windows()).toEqual(expected);
-        },
-      ),
-    );
-  });
-
-  it("holds for more pages than its tables begin with", () => {
-    const counted = new PageWindows(50_000);
-    for (let i = 0; i < 100_000; i++) counted.touch((i * 7919) % 40_000);
-    expect(counted.pages).toBe(40_000);
-    expect(counted.windows()).toEqual([40_000, 40_000]);
-  });
-});
-
 describe("a trace that cannot be replayed", () => {
   const replay = (file: string, memoryBytes: number = OPTIONS.memoryBytes) =>
-    replayLackey(file, { ...OPTIONS, memoryBytes, pageSize: "2M" });
+    replayReferences(file, { ...OPTIONS, memoryBytes, pageSize: "2M" });
 
   it("is named with what is wrong with it", async () => {
     const gzip = readFileSync(TRUE_TRACE);

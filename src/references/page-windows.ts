@@ -5,6 +5,9 @@ const NO_PAGE = -1;
 /** log2 of the pages remembered in front of the table. */
 const RECENT_SHIFT = 12;
 const RECENT_MASK = (1 << RECENT_SHIFT) - 1;
+const PER_BYTE = 1 / 4096;
+/** Page numbers of 48-bit addresses: those of another address space begin here. */
+const PAGES_OF_SPACE = 2 ** 36;
 
 /** Counts different pages, over everything and by window. Memory grows with the pages, and by 4 bytes a window. */
 export class PageWindows {
@@ -27,14 +30,33 @@ export class PageWindows {
     this.left = windowReferences;
   }
 
-  /** A reference to page number `page`. */
-  touch(page: number): void {
-    const slot = page & RECENT_MASK;
-    if (this.recent[slot] !== page) {
-      this.recent[slot] = page;
-      this.note(page);
+  /**
+   * References to `addresses[from]` to `addresses[to - 1]`.
+   * @param space number of the address space: pages of different ones are different
+   */
+  touch(addresses: Float64Array, from: number, to: number, space: number): void {
+    let at = from;
+    while (at < to) {
+      const end = Math.min(to, at + this.left);
+      this.touchInWindow(addresses, at, end, space * PAGES_OF_SPACE);
+      this.left -= end - at;
+      if (this.left === 0) this.close();
+      at = end;
     }
-    if (--this.left === 0) this.close();
+  }
+
+  private touchInWindow(addresses: Float64Array, from: number, to: number, firstPage: number): void {
+    const { recent } = this;
+    for (let i = from; i < to; i++) {
+      const la = addresses[i];
+      const low = la | 0;
+      const page = (la - (low & 4095)) * PER_BYTE + firstPage;
+      const slot = (low >>> 12) & RECENT_MASK;
+      if (recent[slot] !== page) {
+        recent[slot] = page;
+        this.note(page);
+      }
+    }
   }
 
   /** Different pages of each window; the last may be shorter than the others. */

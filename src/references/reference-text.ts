@@ -1,9 +1,9 @@
-/** The report of a replayed lackey trace, for people and as CSV. */
+/** The report of replayed references, for people and as CSV. */
 import prettyBytes from "pretty-bytes";
 import { type PerfStatLine, renderPerfStat, renderPerfStatCsv } from "../report/perf-stat.ts";
 import { renderTable } from "../report/tables.ts";
 import { choiceTitle } from "../settings/figure-choice.ts";
-import type { LackeyReport } from "./lackey-replay.ts";
+import type { ReferenceReport } from "./reference-replay.ts";
 
 const PAGE_SIZE = 4096;
 /** Rows of the working set's table. */
@@ -11,23 +11,23 @@ const ROWS_MAX = 16;
 const BAR_WIDTH = 40;
 
 /** The whole report; ends with a newline. */
-export function renderLackeyReport(report: LackeyReport): string {
+export function renderReferenceReport(report: ReferenceReport): string {
   const pages = report.pageSize === "4K" ? "4 KiB" : "2 MiB";
   const stat = renderPerfStat(
     report.trace,
     `${choiceTitle(report.preset, report)}, ${pages} pages`,
-    lackeyStatLines(report),
+    referenceStatLines(report),
   );
   return `${stat}\n${translation(report)}\n${memory(report)}\n${workingSet(report)}${oddLines(report)}`;
 }
 
 /** The counters only, in `perf stat -x`'s form. */
-export function renderLackeyCsv(report: LackeyReport, separator: string): string {
-  return renderPerfStatCsv(lackeyStatLines(report), separator);
+export function renderReferenceCsv(report: ReferenceReport, separator: string): string {
+  return renderPerfStatCsv(referenceStatLines(report), separator);
 }
 
 /** The counters in the order in which they are shown. */
-export function lackeyStatLines(report: LackeyReport): PerfStatLine[] {
+export function referenceStatLines(report: ReferenceReport): PerfStatLine[] {
   const { counters, instructions, memory } = report;
   const count = (event: string): PerfStatLine => ({ event, count: counters[event] });
   const misses = (event: string, of: string, cache: string): PerfStatLine => ({
@@ -68,7 +68,7 @@ export function lackeyStatLines(report: LackeyReport): PerfStatLine[] {
   return lines;
 }
 
-function translation(report: LackeyReport): string {
+function translation(report: ReferenceReport): string {
   const { counters, instructions, frequencyGhz } = report;
   const walks = walkCycles(report);
   const hits = stlbHits(report);
@@ -82,7 +82,7 @@ function translation(report: LackeyReport): string {
 }
 
 /** Cycles of all page walks. */
-function walkCycles({ counters }: LackeyReport): number {
+function walkCycles({ counters }: ReferenceReport): number {
   return (
     counters["dtlb_load_misses.walk_active"] +
     counters["dtlb_store_misses.walk_active"] +
@@ -90,13 +90,13 @@ function walkCycles({ counters }: LackeyReport): number {
   );
 }
 
-function stlbHits({ counters }: LackeyReport): number {
+function stlbHits({ counters }: ReferenceReport): number {
   return (
     counters["dtlb_load_misses.stlb_hit"] + counters["dtlb_store_misses.stlb_hit"] + counters["itlb_misses.stlb_hit"]
   );
 }
 
-function memory(report: LackeyReport): string {
+function memory(report: ReferenceReport): string {
   const { pagesTouched, mappedBytes, tablesByLevel, tableBytes } = report.memory;
   const levels = ["PTE", "PMD", "PUD", "PGD"].map((name, i) => `${tablesByLevel[i + 1]} ${name}`).join(", ");
   return `Memory\n${renderTable(
@@ -109,7 +109,7 @@ function memory(report: LackeyReport): string {
   )}`;
 }
 
-function workingSet(report: LackeyReport): string {
+function workingSet(report: ReferenceReport): string {
   const { windowReferences, pages } = report.workingSet;
   const group = Math.max(1, Math.ceil(pages.length / ROWS_MAX));
   const most = pages.reduce((max, count) => Math.max(max, count), 0);
@@ -126,8 +126,12 @@ function workingSet(report: LackeyReport): string {
   return `${title}\n${renderTable(["references", "pages", "", ""], rows)}`;
 }
 
-function oddLines({ oddLines, firstOddLine }: LackeyReport): string {
-  if (oddLines === 0) return "";
+function oddLines({ format, oddLines, firstOddLine }: ReferenceReport): string {
+  if (oddLines === undefined || oddLines === 0) return "";
+  if (format !== "lackey") {
+    const first = firstOddLine === 0 ? "" : `, the first in record ${firstOddLine}`;
+    return `\n${oddLines} records have an address that is not canonical${first}; those were skipped\n`;
+  }
   return `\n${oddLines} lines are no references and no messages of valgrind, the first at line ${firstOddLine}; they were skipped\n`;
 }
 
