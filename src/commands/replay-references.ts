@@ -91,7 +91,7 @@ export async function replayReferenceTrace(trace: ReferenceTrace, options: Refer
   const { traceSizeBytes } = await import("../references/reference-source.ts");
   const { renderReferenceCsv, renderReferenceReport } = await import("../references/reference-text.ts");
   const figures = await chooseFigures(options.preset, options.set);
-  const total = Math.ceil(traceSizeBytes(trace.file) / MEBIBYTE);
+  const total = Math.ceil(traceSizeBytes(trace.file, trace.format) / MEBIBYTE);
   const progress = startProgress(total, options.quiet === true || total === 0);
   const report = await replayReferences(trace.file, {
     preset: figures.preset,

@@ -30,7 +30,7 @@ export async function readInBatches(
   format: ReferenceFormat | null,
   take: TakeBatch,
 ): Promise<SourceSummary | null> {
-  const sizeBytes = traceSizeBytes(file);
+  const sizeBytes = traceSizeBytes(file, format);
   const isLong = sizeBytes === 0 || sizeBytes >= OWN_THREAD_BYTES_MIN;
   // Where others run beside this thread already (a sweep), they have the other cores.
   return isLong && isMainThread && IS_COMPILED

@@ -93,7 +93,7 @@ export interface ReferenceReport {
  * @throws InputFileError when it cannot be read or holds no references, NotEnoughMemory when the machine's memory is too small
  */
 export async function replayReferences(file: string, options: ReferenceOptions): Promise<ReferenceReport> {
-  const replay = new ReferenceReplay(options, options.cpus ?? traceFiles(file));
+  const replay = new ReferenceReplay(options, options.cpus ?? traceFiles(file, options.format ?? null));
   const summary = await readInBatches(file, options.format ?? null, (batch) => {
     options.onProgress?.(batch.bytesRead, replay.references);
     return replay.take(batch);

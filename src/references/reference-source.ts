@@ -31,13 +31,13 @@ const RECORDS_IN_VAIN_MAX = 2 ** 24;
 const RECORD_BYTES_MAX = 2 ** 25;
 
 /** Files in which a trace lies, each of a thread or core of its own; 1 where one file has all. */
-export function traceFiles(file: string): number {
-  return isTraceFolder(file) ? traceFilesOf(file).length : 1;
+export function traceFiles(file: string, format: ReferenceFormat | null): number {
+  return isFolderOf(file, format) ? traceFilesOf(file).length : 1;
 }
 
 /** Bytes of a trace as it lies on disk; 0 when that is not known. */
-export function traceSizeBytes(file: string): number {
-  if (!isTraceFolder(file)) return inputSizeBytes(file);
+export function traceSizeBytes(file: string, format: ReferenceFormat | null): number {
+  if (!isFolderOf(file, format)) return inputSizeBytes(file);
   return traceFilesOf(file).reduce((sum, each) => sum + statSync(each).size, 0);
 }
 
@@ -52,7 +52,7 @@ export async function readReferences(
   format: ReferenceFormat | null,
   writer: BatchWriter,
 ): Promise<SourceSummary> {
-  if (isTraceFolder(file) && (format === null || format === "drmemtrace")) return await readFolder(file, writer);
+  if (isFolderOf(file, format)) return await readFolder(file, writer);
   let parser: ReferenceParser | null = null;
   let found = format;
   try {
@@ -78,6 +78,11 @@ export async function readReferences(
   if (parser.references === 0) throw noReferences(inputName(file), found);
   const { records, odd, firstOdd } = parser;
   return { format: found, records, odd, firstOdd };
+}
+
+/** Only traces of drmemtrace are folders. */
+function isFolderOf(file: string, format: ReferenceFormat | null): boolean {
+  return (format === null || format === "drmemtrace") && isTraceFolder(file);
 }
 
 async function readFolder(folder: string, writer: BatchWriter): Promise<SourceSummary> {

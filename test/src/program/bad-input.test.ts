@@ -75,7 +75,10 @@ const COMBINATIONS: readonly Case[] = [
   [["replay", "--lackey", TRACE, "--champsim", TRACE], /--lackey and --champsim exclude each other/],
   [["replay", "--references", TRACE, "--ftrace", TRACE], /--references and --ftrace exclude each other/],
   [["replay", "--lackey", TRACE, "--json", "-x,"], /--json and -x: expected one of them/],
-  [["replay", "--ftrace", TRACE, "--differences", "2"], /--differences goes with recordings, not with --ftrace/],
+  [
+    ["replay", "--ftrace", TRACE, "--differences", "2"],
+    /--differences goes with recordings of a real kernel, not with --ftrace/,
+  ],
   [["replay", "--seed", "-1", RECORDING], /'-1' is invalid/],
   [["inspect", "meminfo", "--cpu", "1"], /--cpu is for tlb, psc and walk, not for meminfo/],
   [["inspect", "vmallocinfo", "--address", "0x1"], /--address is for walk, not for vmallocinfo/],
