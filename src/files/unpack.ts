@@ -88,7 +88,7 @@ async function* unpackXz(chunks: AsyncGenerator<Uint8Array>): AsyncGenerator<Uin
   // What goes wrong while reading is not the decoder's.
   let readingFailed = false;
   const packed = new ReadableStream<Uint8Array>({
-    async pull(controller) {
+    pull: async (controller) => {
       try {
         const next = await chunks.next();
         if (next.done) controller.close();
