@@ -16,6 +16,7 @@ import {
   PTE_XD_HIGH,
 } from "../../arch/isa/pte.ts";
 import { FRAME_CALLER, FRAME_VMALLOC } from "../frames/page-allocator.ts";
+import { alignUp } from "../lib/align.ts";
 import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { cacheModeOf, PAGE_KERNEL } from "../page-tables/protection.ts";
@@ -128,7 +129,9 @@ function restoreArrayAreas(state: Vmalloc, snapshot: VmallocSnapshot, details: r
   const arrays = new Set([...vmOf.keys()].filter((start) => !owners.has(start)).sort((a, b) => a - b));
   for (const owner of [...owners].sort((a, b) => b - a)) {
     const vm = vmOf.get(owner) ?? 0;
-    const arrayBytes = vms.arrayLength(vm) * POINTER_BYTES;
+    const bytes = vms.arrayLength(vm) * POINTER_BYTES;
+    // Where the kernel does not keep what was asked for, the record has whole pages.
+    const arrayBytes = state.version.hasRequestedSize ? bytes : alignUp(bytes, PAGE_SIZE);
     const fitting = [...arrays].filter((start) => {
       const other = vmOf.get(start) ?? 0;
       return (
