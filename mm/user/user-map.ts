@@ -146,8 +146,14 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number): 
       return -ENOMEM;
     }
     kernel.spendOnPages(1, true);
-    mm.tables.vmapSmallPagesRangeNoflush(start, start + PAGE_SIZE, USER_PAGE, PTE_XD_HIGH, Uint32Array.of(frame), 0);
+    const frames = Uint32Array.of(frame);
+    const result = mm.tables.vmapSmallPagesRangeNoflush(start, start + PAGE_SIZE, USER_PAGE, PTE_XD_HIGH, frames, 0);
     mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
+    if (result !== 0) {
+      kernel.pages.freePagesOf(loop.currentCpu, frame, 0);
+      if (!hasPerVmaLock) mmapReadUnlock(spaces, mm);
+      return result;
+    }
     yield* spaces.lru.folioAddLru();
   }
   if (!hasPerVmaLock) mmapReadUnlock(spaces, mm);
