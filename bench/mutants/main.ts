@@ -35,6 +35,8 @@ const DRY_RUN_MINUTES = 120;
 const TESTS_VARIABLE = "MMULAB_MUTANT_TESTS";
 /** Tests of `mm` that stand elsewhere. Those that start the command run what was built, which has no mutants. */
 const TESTS_OF_MM_ELSEWHERE = ["test/src/{recording,state,events}/**/*.test.ts"];
+/** The quick ones of them: what is captured and restored is looked at there only. */
+const QUICK_TESTS_OF_MM_ELSEWHERE = ["test/src/state/*.test.ts"];
 /** Tests that take over five seconds each: a sample's mutants get them last. */
 const LONG_TESTS = {
   arch: ["fast-path/fast-path", "isa/access-matrix", "presets/silicon"],
@@ -56,6 +58,8 @@ interface Options {
   readonly sample?: number;
   readonly seed: number;
   readonly log?: string;
+  readonly part?: string;
+  readonly quick?: true;
   /** What is known already, by identity. */
   readonly known?: ReadonlyMap<string, Outcome>;
   readonly atLeast?: number;
@@ -152,6 +156,7 @@ async function runMutants(
 function stagesOfPart(part: "arch" | "mm"): string[][] {
   const long = LONG_TESTS[part].map((name) => `test/${part}/${name}.test.ts`);
   const quick = sourceFiles([`test/${part}`]).filter((name) => name.endsWith(".test.ts") && !long.includes(name));
+  if (part === "mm") quick.push(...QUICK_TESTS_OF_MM_ELSEWHERE);
   return [quick, [...long, ...(part === "mm" ? TESTS_OF_MM_ELSEWHERE : [])]];
 }
 
@@ -163,8 +168,10 @@ async function runSample(files: readonly string[], count: number, options: Optio
   const known = options.log === undefined ? new Map<string, Outcome>() : readLog(options.log, sample);
   const outcomes: Outcome[] = [];
   for (const part of ["arch", "mm"] as const) {
+    if (options.part !== undefined && options.part !== part) continue;
     const mutants = sample.filter(({ fileName }) => fileName.startsWith(`${part}/`));
-    outcomes.push(...(await runStages(mutants, stagesOfPart(part), { ...options, known })));
+    const stages = stagesOfPart(part).slice(0, options.quick === true ? 1 : undefined);
+    outcomes.push(...(await runStages(mutants, stages, { ...options, known })));
   }
   return outcomes;
 }
@@ -248,6 +255,8 @@ async function main(): Promise<void> {
     .option("--wide", "try what the room's tests do not notice with all tests of arch, mm or src")
     .option("--sample <number>", "draw so many mutants of the files, or of all of arch and mm", Number)
     .option("--seed <number>", "which ones are drawn", Number, 1)
+    .option("--part <name>", "of a sample only those of arch, or of mm")
+    .option("--quick", "a sample's mutants get the quick tests only")
     .option("--log <file>", "keep what is found out about each mutant there, and go on from it next time")
     .option("--concurrency <number>", "processes that run tests", Number, 2)
     .option("--at-least <percent>", "exit with 1 when less is noticed", Number)
