@@ -67,6 +67,15 @@ describe("MTRRs", () => {
     expect(guest.cpu.memoryType(BASE)).toBe("WC");
     expect(guest.cpu.rdmsr(0x259)).toBe(0x0606_0606_0606_0601n);
   });
+
+  test("the fixed ranges end at 1 MiB: the last byte below is theirs, the first above is not", () => {
+    const guest = new Guest();
+    guest.map(BASE, 0xf_f000);
+    guest.map(BASE + 0x1000, 0x10_0000);
+    for (let index = 0x268; index <= 0x26f; index++) guest.cpu.wrmsr(index, 0x0404_0404_0404_0404n);
+    expect(guest.cpu.memoryType(BASE + 0xfff)).toBe("WT");
+    expect(guest.cpu.memoryType(BASE + 0x1000)).toBe("WB");
+  });
 });
 
 test("probe explains every level and changes nothing", () => {

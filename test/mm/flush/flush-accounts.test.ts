@@ -84,6 +84,9 @@ describe("accounts of flushes", () => {
     // The four pages went with the first flush; the whole flush then took the other twelve.
     expect(some.refills).toBe(4);
     expect(all.refills).toBe(12);
+    const totals = accounts.total();
+    expect(totals.refillCycles).toBe(some.refillCycles + all.refillCycles);
+    expect(Math.min(some.refillCycles, all.refillCycles)).toBeGreaterThan(0);
     const before = accounts.total().refillCycles;
     for (let page = 0; page < 16; page++) cpus[1].touch(address + page * PAGE_SIZE);
     expect(accounts.total().refillCycles).toBe(before);
