@@ -127,6 +127,7 @@ export { pcpuFreeVmAreas, pcpuGetVmAreas } from "./percpu/pcpu-areas.ts";
 export { RestoreError } from "./snapshot/check-snapshot.ts";
 export { restoreVmalloc } from "./snapshot/vmalloc-restore.ts";
 export * from "./snapshot/vmalloc-snapshot.ts";
+export { doWpPage, dupMm } from "./user/fork.ts";
 export { GlobalAsids, isGlobalAsid } from "./user/global-asids.ts";
 export { leaveMm } from "./user/lazy-tlb.ts";
 export { MmStruct } from "./user/mm-struct.ts";

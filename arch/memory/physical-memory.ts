@@ -164,6 +164,14 @@ export class PhysicalMemory {
     return this.bytesOf(frame).subarray(base, base + 4096);
   }
 
+  /** Copies the content of frame `from` to frame `to`. */
+  copyFrame(from: number, to: number): void {
+    const source = this.chunkForRead(from);
+    const target = this.chunkForWrite(to);
+    const first = (from & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
+    target.set(source.subarray(first, first + FRAME_WORDS), (to & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT);
+  }
+
   /** Fills a frame with zeros; a frame that was never written stays untouched. */
   zeroFrame(frame: number): void {
     const chunk = this.chunkForRead(frame);

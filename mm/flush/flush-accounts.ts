@@ -14,8 +14,8 @@ import { FreeLedger } from "./free-ledger.ts";
 
 /**
  * Why a flush was made: the drain work (too many pages lazily freed), an `overflow` of address space, `vm_unmap_aliases`,
- * one `vunmap` (eager freeing), a page table that gave way to a large page, a user address space (`munmap`, `mprotect`, `madvise`, its
- * end, or another caller), a context switch, page-table isolation without PCIDs, global ASIDs to be used again, or a caller
+ * one `vunmap` (eager freeing), a page table that gave way to a large page, a user address space (`munmap`, `mprotect`, `madvise`, `fork`, a
+ * page copied after it, its end, or another caller), a context switch, page-table isolation without PCIDs, global ASIDs to be used again, or a caller
  * of its own.
  */
 export const FLUSH_CAUSES = [
@@ -27,6 +27,8 @@ export const FLUSH_CAUSES = [
   "munmap",
   "mprotect",
   "madvise",
+  "fork",
+  "copy",
   "exit",
   "user",
   "context switch",

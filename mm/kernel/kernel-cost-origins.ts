@@ -53,6 +53,11 @@ const DEFAULT_COST_ORIGINS: OriginsOf<KernelCosts> = {
     protectEntryCycles: assumed("an atomic exchange, a store, tests of the page"),
     zapEntryCycles: assumed("two atomics, counters, an entry of the gather"),
     lruCycles: assumed("an atomic, list and statistics"),
+    forkCycles: assumed("mm_struct, and some twenty mappings with their tree, reverse mappings and slab objects"),
+    copyEntryCycles: assumed("two atomics (references, mappings of the page), the old entry and the new one written"),
+    copyPageCycles: assumed(
+      "4096 bytes: 256 in the first level at 32 a cycle each way, some 1800 from memory and back",
+    ),
   },
   contextSwitchCycles: assumed("register state and run queue, without MOV to CR3"),
   kernelEntryCycles: assumed("SYSCALL with speculation barriers"),

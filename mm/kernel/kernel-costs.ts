@@ -73,6 +73,12 @@ export interface UserCosts {
   readonly zapEntryCycles: number;
   /** Taking a page off its LRU list before it is freed. */
   readonly lruCycles: number;
+  /** Fork's fixed part of the address space: `mm_struct` and mappings copied. */
+  readonly forkCycles: number;
+  /** Copying one entry of the page tables at fork. */
+  readonly copyEntryCycles: number;
+  /** Copying a page that is written after fork. */
+  readonly copyPageCycles: number;
 }
 
 /** Costs of kernel primitives, in cycles. */
@@ -130,6 +136,9 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
     protectEntryCycles: 60,
     zapEntryCycles: 70,
     lruCycles: 60,
+    forkCycles: 5000,
+    copyEntryCycles: 60,
+    copyPageCycles: 600,
   },
   contextSwitchCycles: 1000,
   kernelEntryCycles: 100,

@@ -11,6 +11,7 @@ import { lazyThreshold } from "./lazy-threshold/lazy-threshold.ts";
 import { pageTables } from "./page-tables.ts";
 import { pcidPingPong } from "./pcid-ping-pong.ts";
 import { concurrentFlush } from "./user-flush/concurrent-flush.ts";
+import { fork } from "./user-flush/fork.ts";
 import { madviseLoop } from "./user-flush/madvise-loop.ts";
 import { userFlush } from "./user-flush/user-flush.ts";
 import { vmallocPages } from "./vmalloc-pages.ts";
@@ -30,6 +31,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   madviseLoop,
   concurrentFlush,
   pcidPingPong,
+  fork,
   vmallocPages,
 ];
 

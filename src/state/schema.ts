@@ -278,7 +278,15 @@ const costs = z.strictObject({
   ),
   user: z.strictObject({
     ...columns(count, "faultCycles", "mprotectCycles", "madviseCycles", "munmapCycles"),
-    ...columns(count, "protectEntryCycles", "zapEntryCycles", "lruCycles"),
+    ...columns(
+      count,
+      "protectEntryCycles",
+      "zapEntryCycles",
+      "lruCycles",
+      "forkCycles",
+      "copyEntryCycles",
+      "copyPageCycles",
+    ),
   }),
   ...columns(count, "contextSwitchCycles", "kernelEntryCycles", "kernelExitCycles", "treeStepCycles"),
   ...columns(count, "entryWriteCycles", "zeroPageCycles", "callCycles"),

@@ -31,6 +31,19 @@ export class UserThread {
     return loop.nowCycles() - began;
   }
 
+  /** Writes to a page that is read-only: the fault, its handler, and the store that succeeds after it. Returns their cycles. */
+  *write(
+    la: number,
+    handler: (spaces: UserSpaces, mm: MmStruct, la: number) => KernelCode<number>,
+  ): KernelCode<number> {
+    const { loop, machine } = this.spaces.kernel;
+    const began = loop.nowCycles();
+    loop.spend(machine.preset.costs.pageFault.value);
+    yield* this.call(handler(this.spaces, this.mm, la));
+    machine.cpus[loop.currentCpu].store(la, 4, 1);
+    return loop.nowCycles() - began;
+  }
+
   /** Touches a page that is not there: the fault, and the access that succeeds after it. Returns their cycles. */
   *faultIn(la: number): KernelCode<number> {
     const { loop, machine } = this.spaces.kernel;

@@ -197,6 +197,22 @@ const SHOWN: readonly Shown[] = [
     curves: { key: "turnUsec", nameOf: bySetting },
   },
   {
+    experiment: "fork",
+    title: /^Fork$/,
+    table: "forks",
+    x: { name: "pages of the address space", key: "pages" },
+    yName: "us a fork, the address space's part",
+    curves: { key: "forkUsec", nameOf: byCpus },
+  },
+  {
+    experiment: "fork",
+    title: /^A write fault that copies$/,
+    table: "forks",
+    x: { name: "pages of the address space", key: "pages" },
+    yName: "ns a write fault that copies",
+    curves: { key: "copyNs", nameOf: byCpus },
+  },
+  {
     experiment: "vmalloc-pages",
     title: /^vmalloc and vfree of an area$/,
     table: "areas",
@@ -217,6 +233,7 @@ const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "madvise-loop": { threads: "1,4", loops: "20", policies: "ipi,eager" },
   "concurrent-flush": { cpus: "2,4", pages: "1,10", rounds: "2" },
   "pcid-ping-pong": { processes: "2,3", pages: "4,8", turns: "2" },
+  fork: { pages: "4,16", cpus: "1,2", rounds: "1" },
   "vmalloc-pages": { pages: "1,8", areas: "40" },
 };
 

@@ -17,6 +17,7 @@ export const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> =
   "madvise-loop": { threads: "1,4", loops: "40", policies: "ipi,eager" },
   "concurrent-flush": { cpus: "2,8", pages: "1,10", rounds: "3" },
   "pcid-ping-pong": { processes: "2,6,7", pages: "16", turns: "5" },
+  fork: { pages: "8,64", cpus: "1,4", rounds: "1" },
   "vmalloc-pages": { pages: "1,16", areas: "300" },
 };
 
@@ -31,6 +32,7 @@ export const TINY: Readonly<Record<string, Readonly<Record<string, string>>>> = 
   "madvise-loop": { threads: "2", loops: "4" },
   "concurrent-flush": { cpus: "2", pages: "1", rounds: "1" },
   "pcid-ping-pong": { processes: "2", pages: "4", turns: "1" },
+  fork: { pages: "4", cpus: "1", rounds: "1" },
   "vmalloc-pages": { pages: "1", areas: "8" },
 };
 

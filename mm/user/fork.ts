@@ -1,0 +1,108 @@
+/**
+ * The address space's part of `fork`, and what follows from it (`kernel/fork.c`: `dup_mm`; `mm/memory.c`: `copy_page_range`,
+ * `do_wp_page`): parent and child share all pages read-only, and whoever writes first gets a copy.
+ */
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
+import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
+import type { OwedFlush } from "../flush/owed-flush.ts";
+import { FRAME_USER } from "../frames/page-allocator.ts";
+import { EINVAL, ENOMEM } from "../lib/errno.ts";
+import { GFP_KERNEL } from "../lib/gfp.ts";
+import { USER_END } from "../lib/memory-layout.ts";
+import type { MmStruct } from "./mm-struct.ts";
+import { flushOwedOfMm } from "./user-flush.ts";
+import { exitMmap } from "./user-map.ts";
+import type { UserSpaces } from "./user-spaces.ts";
+
+const SHARED_PAGE = PTE_PRESENT | PTE_USER | PTE_ACCESSED;
+const COPIED_PAGE = SHARED_PAGE | PTE_RW | PTE_DIRTY;
+
+/**
+ * A new address space with the pages of `oldmm`, which both have read-only from now on (`dup_mm`, `dup_mmap`): 4 KiB pages. The old one is
+ * flushed whole before this returns.
+ * @throws NotEnoughMemory when there is no memory for its top tables
+ * @returns null when memory runs out later; the old one's pages stay read-only then, and its next writes find that they are its own
+ */
+export function* dupMm(spaces: UserSpaces, oldmm: MmStruct): KernelCode<MmStruct | null> {
+  const { kernel } = spaces;
+  const mm = spaces.mmAlloc();
+  if (!oldmm.mmapLock.tryTake()) yield* oldmm.mmapLock.take();
+  kernel.lockdep?.assertHeld(oldmm.mmapLock, "mm->mmap");
+  kernel.loop.spend(kernel.costs.user.forkCycles);
+  const { owed: debts } = oldmm.tables;
+  const owed = debts.owe(0, USER_END);
+  const { result, forbidden } = copyPageRange(spaces, mm, oldmm, owed);
+  mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
+  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");
+  else debts.waive(owed);
+  oldmm.mmapLock.release();
+  if (result === 0) return mm;
+  yield* exitMmap(spaces, mm);
+  return null;
+}
+
+/** Copies all entries (`copy_page_range`); 0 or -ENOMEM, and how many of the old ones lost the right to be written. */
+function copyPageRange(spaces: UserSpaces, mm: MmStruct, oldmm: MmStruct, owed: OwedFlush) {
+  const { kernel } = spaces;
+  const { costs, loop, pages } = kernel;
+  const { cursor } = oldmm.tables;
+  const one = new Uint32Array(1);
+  const tablesBefore = mm.tables.tablePages;
+  let copied = 0;
+  let forbidden = 0;
+  let result = 0;
+  for (cursor.seek(0); cursor.start < USER_END && result === 0; cursor.next()) {
+    if (!cursor.isLeaf) continue;
+    if (cursor.isWritable) {
+      cursor.forbidWrites(owed);
+      forbidden++;
+    }
+    one[0] = cursor.frame;
+    result = mm.tables.vmapSmallPagesRangeNoflush(cursor.start, cursor.end, SHARED_PAGE, PTE_XD_HIGH, one, 0);
+    if (result !== 0) break;
+    pages.references.get(one[0]);
+    copied++;
+  }
+  const tables = mm.tables.tablePages - tablesBefore;
+  loop.spend(copied * costs.user.copyEntryCycles + tables * (costs.pages.listCycles + costs.zeroPageCycles));
+  return { result, forbidden };
+}
+
+/**
+ * Handles a write fault in a page that is read-only because others may have it too (`do_wp_page`): it is copied, or becomes writable
+ * where nobody else has it any more. The new page is read-only until no CPU can read the old one any more.
+ * @returns 0; -EINVAL where nothing is mapped or outside the user half; -ENOMEM
+ */
+export function* doWpPage(spaces: UserSpaces, mm: MmStruct, la: number): KernelCode<number> {
+  const start = la - (la % PAGE_SIZE);
+  if (start < 0 || start >= USER_END) return -EINVAL;
+  const { kernel } = spaces;
+  const { loop, costs, pages } = kernel;
+  const { tables } = mm;
+  while (loop.mustYield()) yield PAUSE_TURN;
+  loop.spend(costs.user.faultCycles);
+  if (tables.cursor.seek(start) !== 1 || !tables.cursor.isLeaf) return -EINVAL;
+  if (tables.cursor.isWritable) return 0;
+  const old = tables.cursor.frame;
+  if (pages.references.furtherOf(old) === 0) {
+    tables.cursor.allowWrites();
+    return 0;
+  }
+  const frame = pages.allocPages(loop.currentCpu, 0, FRAME_USER, GFP_KERNEL);
+  if (frame === 0) return -ENOMEM;
+  kernel.spendOnPages(1, false);
+  loop.spend(costs.user.copyPageCycles);
+  kernel.machine.memory.copyFrame(old, frame);
+  tables.cursor.seek(start);
+  const owed = tables.owed.owe(start, start + PAGE_SIZE);
+  tables.cursor.clearLeaf(owed);
+  const isReadOnly = COPIED_PAGE & ~PTE_RW;
+  tables.vmapSmallPagesRangeNoflush(start, start + PAGE_SIZE, isReadOnly, PTE_XD_HIGH, Uint32Array.of(frame), 0);
+  yield* flushOwedOfMm(spaces, mm, owed, false, "copy");
+  tables.cursor.seek(start);
+  if (tables.cursor.isLeaf) tables.cursor.allowWrites();
+  pages.freeBulk(loop.currentCpu, Uint32Array.of(old), 0, 1);
+  yield* spaces.lru.folioAddLru();
+  return 0;
+}

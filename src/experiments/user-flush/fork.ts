@@ -1,0 +1,123 @@
+/** `fork`: what the address space's part of fork costs by its size, and the write faults that come after it. */
+import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
+import { doWpPage, dupMm, exitMmap, type MmStruct, mmapPopulate, UserSpaces } from "../../../mm/index.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { plotByKind } from "../base/plot.ts";
+import { DataTable, type Row } from "../base/table.ts";
+import { UserThread } from "./user-thread.ts";
+
+const START = 0x40_0000;
+const SLICE_CYCLES = 20_000;
+
+const COLUMNS = {
+  cpus: { heading: "CPUs" },
+  pages: { heading: "pages", axis: "pages of the address space" },
+  forkUsec: { heading: "fork (us/call)", axis: "us a fork, the address space's part" },
+  forkNsPerPage: { heading: "fork (ns/page)" },
+  copyNs: { heading: "copy fault (ns)", axis: "ns a write fault that copies" },
+  reuseNs: { heading: "other fault (ns)" },
+  exitUsec: { heading: "exit (us/call)" },
+} as const;
+
+/** The experiment. */
+export const fork: Experiment = {
+  name: "fork",
+  summary: "fork by size of the address space, and the write faults that copy pages afterwards",
+  description: `Thread 0 of a process with n pages forks, and writes to half of the pages: each write faults and copies a page that the child has
+too. Then the child ends, and the parent writes to the other half: each write faults and finds the page its own again. On more than
+one CPU the others run threads of the process, so that fork flushes them, and each copy does. Columns are of one call, or of one fault, on the CPU
+that makes it; fork and exit are the address space's part of them.`,
+  parameters: [
+    { name: "pages", kind: "integers", low: 2, high: 1_048_576, default: [16, 256, 4096, 16_384], summary: "pages" },
+    { name: "cpus", kind: "integers", low: 1, high: 1024, default: [1, 16], summary: "numbers of CPUs" },
+    {
+      name: "rounds",
+      kind: "integer",
+      low: 1,
+      high: 1000,
+      default: 3,
+      summary: "rounds; one before them is not counted",
+    },
+  ],
+  settings: ["kernel", "topology", "policy", "pti", "flush-ceiling", "ipi-mode"],
+  example: "mmulab experiment fork --pages 16,1024 --cpus 1,8",
+  headline: "forkUsec",
+  run,
+};
+
+function run(context: ExperimentContext): ExperimentOutcome {
+  const { parameters, onProgress } = context;
+  const points = parameters.list("cpus").flatMap((cpus) => parameters.list("pages").map((pages) => ({ cpus, pages })));
+  const rows = points.map(({ cpus, pages }, i) => {
+    onProgress(i, points.length, `${pages} pages, ${cpus} CPUs`);
+    return measure(context, cpus, pages);
+  });
+  const table = new DataTable("forks", "Forks, and write faults after them", COLUMNS, rows);
+  const curveOf = ({ cpus }: Row<typeof COLUMNS>): string => `${cpus} CPU${cpus === 1 ? "" : "s"}`;
+  const style = (title: string) => ({ title, xLog: true, yLog: true });
+  return {
+    tables: [table.toResult()],
+    plots: [
+      plotByKind(table, "pages", "forkUsec", style("Fork"), curveOf),
+      plotByKind(table, "pages", "copyNs", style("A write fault that copies"), curveOf),
+    ],
+    findings: parameters.list("cpus").map((cpus) => {
+      const own = rows.filter((row) => row.cpus === cpus);
+      const last = own[own.length - 1];
+      return `${cpus} CPU${cpus === 1 ? "" : "s"}: a page more costs fork ${last.forkNsPerPage} ns, and its first write ${last.copyNs} ns.`;
+    }),
+  };
+}
+
+function measure({ parameters, preset, boot }: ExperimentContext, cpus: number, pages: number): Row<typeof COLUMNS> {
+  const kernel = boot(cpus, `fork, ${pages} pages, ${cpus} CPUs`);
+  const { machine } = kernel;
+  const { loop } = machine;
+  const { userMode } = kernel.mm.flushing;
+  const spaces = new UserSpaces(kernel.mm);
+  const mm = spaces.mmAlloc();
+  const rounds = parameters.number("rounds");
+  const half = Math.floor(pages / 2);
+  const sums = { fork: 0, copy: 0, reuse: 0, exit: 0 };
+  let isDone = false;
+  function* caller(): KernelCode<void> {
+    const user = new UserThread(spaces, mm);
+    yield* user.call(mmapPopulate(spaces, mm, START, pages));
+    for (let round = 0; round <= rounds; round++) {
+      while (loop.mustYield()) yield PAUSE_TURN;
+      for (let page = 0; page < pages; page++) machine.cpus[0].touch(START + page * PAGE_SIZE);
+      const cost = { ...sums };
+      let child: MmStruct | null = null;
+      cost.fork += yield* user.call(
+        (function* (): KernelCode<void> {
+          child = yield* dupMm(spaces, mm);
+        })(),
+      );
+      if (child === null) throw new Error("there is no memory for a fork");
+      for (let page = 0; page < half; page++) cost.copy += yield* user.write(START + page * PAGE_SIZE, doWpPage);
+      cost.exit += yield* user.call(exitMmap(spaces, child));
+      for (let page = half; page < pages; page++) cost.reuse += yield* user.write(START + page * PAGE_SIZE, doWpPage);
+      if (round > 0) Object.assign(sums, cost);
+    }
+    isDone = true;
+  }
+  function* busy(): KernelCode<void> {
+    spaces.switchTo(mm);
+    userMode.enterUser();
+    while (!isDone && loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
+    userMode.enterKernel();
+  }
+  for (let cpu = 1; cpu < cpus; cpu++) kernel.spawn(`busy/${cpu}`, cpu, busy());
+  kernel.spawn("caller", 0, new UserThread(spaces, mm).run(caller));
+  kernel.runUntilIdle();
+  const ns = (cycles: number, times: number): number => Math.round(cycles / times / rounds / preset.frequencyGhz.value);
+  return {
+    cpus,
+    pages,
+    forkUsec: ns(sums.fork, 1) / 1000,
+    forkNsPerPage: ns(sums.fork, pages),
+    copyNs: ns(sums.copy, half),
+    reuseNs: ns(sums.reuse, pages - half),
+    exitUsec: ns(sums.exit, 1) / 1000,
+  };
+}
