@@ -295,7 +295,8 @@ export class EventLoop extends CpuClocks {
   private takeInterrupts(cpu: number): boolean {
     let taken = false;
     const began = this.clockCycles[cpu];
-    while (this.interrupts.nextArrival(cpu) <= this.clockCycles[cpu]) {
+    const { nextAt } = this.interrupts;
+    while (nextAt[cpu] <= this.clockCycles[cpu]) {
       const activity = this.accounts.enter(cpu, ACTIVITY_INTERRUPT);
       this.interrupts.take(cpu)?.(cpu);
       this.accounts.enter(cpu, activity);
@@ -309,7 +310,7 @@ export class EventLoop extends CpuClocks {
 
   /** The current CPU must not go past the arrival of its own next interrupt, if it can take it. */
   private lookAhead(cpu: number): void {
-    const arrival = this.interrupts.nextArrival(cpu);
+    const arrival = this.interrupts.nextAt[cpu];
     if (arrival < this.horizonCycles) this.horizonCycles = arrival;
   }
 
@@ -386,7 +387,7 @@ export class EventLoop extends CpuClocks {
   refresh(cpu: number): void {
     const clock = this.clockCycles[cpu];
     const threadsAt = readyAt(this.running[cpu], this.runQueues[cpu], clock);
-    const at = Math.min(threadsAt, Math.max(clock, this.interrupts.nextArrival(cpu)));
+    const at = Math.min(threadsAt, Math.max(clock, this.interrupts.nextAt[cpu]));
     this.ready.set(cpu, at);
     if (cpu !== this.currentCpu && at < this.horizonCycles) this.horizonCycles = at;
   }

@@ -27,6 +27,8 @@ interface PendingInterrupt {
 
 /** Interrupts of all CPUs. */
 export class PendingInterrupts {
+  /** When each CPU can take its next one at the earliest; infinity for never. Read-only for others: the event loop asks at every step. */
+  readonly nextAt: Float64Array;
   private readonly queues: PendingInterrupt[][];
   /** How many times each CPU has disabled interrupts. */
   private readonly off: Int32Array;
@@ -34,6 +36,7 @@ export class PendingInterrupts {
   constructor(cpus: number) {
     this.queues = Array.from({ length: cpus }, () => []);
     this.off = new Int32Array(cpus);
+    this.nextAt = new Float64Array(cpus).fill(Number.POSITIVE_INFINITY);
   }
 
   /** Adds one; those that arrive at the same time keep the order in which they were sent. */
@@ -43,6 +46,7 @@ export class PendingInterrupts {
     while (at > 0 && queue[at - 1].arrivalCycles > arrivalCycles) at--;
     if (at === queue.length) queue.push({ arrivalCycles, handler, isMaskable });
     else queue.splice(at, 0, { arrivalCycles, handler, isMaskable });
+    this.nextAt[cpu] = this.nextArrival(cpu);
   }
 
   /**
@@ -59,20 +63,23 @@ export class PendingInterrupts {
   /** Takes the next one off; see {@link nextArrival}. */
   take(cpu: number, areOff: boolean = this.off[cpu] !== 0): InterruptHandler | undefined {
     const queue = this.queues[cpu];
-    if (!areOff) return queue.shift()?.handler;
-    const at = queue.findIndex(({ isMaskable }) => !isMaskable);
-    return at < 0 ? undefined : queue.splice(at, 1)[0].handler;
+    const at = areOff ? queue.findIndex(({ isMaskable }) => !isMaskable) : 0;
+    const taken = at < 0 ? undefined : queue.splice(at, 1)[0];
+    this.nextAt[cpu] = this.nextArrival(cpu);
+    return taken?.handler;
   }
 
   /** Disables interrupts of `cpu`; nests. */
   disable(cpu: number): void {
     this.off[cpu]++;
+    this.nextAt[cpu] = this.nextArrival(cpu);
   }
 
   /** Undoes one `disable`. @throws RangeError when interrupts are on */
   enable(cpu: number): void {
     if (this.off[cpu] === 0) throw new RangeError(`interrupts of CPU ${cpu} are on already`);
     this.off[cpu]--;
+    this.nextAt[cpu] = this.nextArrival(cpu);
   }
 
   /** Interrupts that `cpu` has yet to take, also while they are off. */

@@ -113,7 +113,8 @@ export class Topology {
     if (from === to) return DISTANCE_SELF;
     if (this.coreOf[from] === this.coreOf[to]) return DISTANCE_CORE;
     if (this.clusterOf[from] === this.clusterOf[to]) return DISTANCE_CLUSTER;
-    const [here, there] = [this.socketOf[from], this.socketOf[to]];
+    const here = this.socketOf[from];
+    const there = this.socketOf[to];
     if (here === there) return DISTANCE_SOCKET;
     return this.config.sockets <= FULLY_LINKED_SOCKETS || isPowerOfTwo(here ^ there) ? DISTANCE_REMOTE : DISTANCE_FAR;
   }

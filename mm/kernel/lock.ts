@@ -79,12 +79,25 @@ export abstract class Lock {
    * @throws Error when the thread holds it already (it would wait for ever)
    */
   *take(): KernelCode<void> {
+    while (this.mustYield()) yield PAUSE_TURN;
+    if (!this.takeFree()) yield* this.takeHeld();
+  }
+
+  /** Whether another CPU may act first. A part of {@link take}, as the next two are, for code that takes a lock in this order itself. */
+  mustYield(): boolean {
+    return this.loop.mustYield(this);
+  }
+
+  /** Takes the lock if nobody holds it, once nobody can act first. */
+  takeFree(): boolean {
+    if (this.held) return false;
+    this.own();
+    return true;
+  }
+
+  /** Waits for a lock that somebody holds, and takes it. @throws as {@link take} */
+  *takeHeld(): KernelCode<void> {
     const { loop } = this;
-    while (loop.mustYield(this)) yield PAUSE_TURN;
-    if (!this.held) {
-      this.own();
-      return;
-    }
     const thread = loop.currentThread;
     if (thread === null) throw new Error(`${this.name} was asked for outside any thread`);
     this.class.watcher?.acquiring(this);
