@@ -60,6 +60,7 @@ export { type ReplayOptions, type ReplayResult, replayRecording } from "./record
 export type { ReplayDifference } from "./recording/replay-difference.ts";
 export { bootRecordedKernel, captureState } from "./recording/replay-kernel.ts";
 export {
+  compareReferences,
   type ReferenceOptions as LackeyOptions,
   type ReferenceOptions,
   type ReferenceReport as LackeyReport,

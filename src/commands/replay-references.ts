@@ -6,9 +6,11 @@ import type { FigureOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
+import { ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
-import type { UserPageSize } from "../references/demand-paging.ts";
+import { parsePageRules } from "../references/page-rules.ts";
 import type { ReferenceFormat } from "../references/reference-batch.ts";
+import type { ReferenceOptions } from "../references/reference-replay.ts";
 
 /** Options of the command that concern such a trace. */
 export interface ReferenceCommandOptions extends FigureOptions {
@@ -18,11 +20,14 @@ export interface ReferenceCommandOptions extends FigureOptions {
   readonly references?: string;
   readonly memory: number;
   readonly cpus?: number;
-  readonly pages: UserPageSize;
+  readonly pages: string;
   readonly window: number;
   readonly skip: number;
-  readonly warmup: number;
+  readonly warmup: Warmup;
   readonly limit?: number;
+  readonly top?: number;
+  readonly interval?: number;
+  readonly against: readonly string[];
   readonly fieldSeparator?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -36,7 +41,11 @@ export interface ReferenceTrace {
   readonly format: ReferenceFormat | null;
 }
 
+/** How long a warm-up is: in references, or until a fraction of the last-level TLBs' entries are in use. */
+type Warmup = { readonly references: number } | { readonly fraction: number };
+
 const MEBIBYTE = 2 ** 20;
+const TOP_MAX = 100_000;
 const REFERENCES_MAX = 1e15;
 
 /** Options that name a trace, and its format. */
@@ -54,6 +63,9 @@ export const REFERENCE_OPTION_NAMES: Readonly<Record<string, string>> = {
   skip: "--skip",
   warmup: "--warmup",
   limit: "--limit",
+  top: "--top",
+  interval: "--interval",
+  against: "--against",
   fieldSeparator: "-x",
 };
 
@@ -66,11 +78,37 @@ export function addTraceOptions(command: Command): void {
 export function addReferenceOptions(command: Command): void {
   const references = (low: number) => optionParser(wholeNumber(low, REFERENCES_MAX));
   command
-    .addOption(new Option("--pages <size>", "pages of the traced program").choices(["4K", "2M"]).default("4K"))
+    .option(
+      "--pages <rules>",
+      "pages of the traced program: 4K, 2M or 1G; SIZE@START-END in a range; thp=FRACTION; joined by commas",
+      optionParser(parsePageRules),
+      "4K",
+    )
     .option("--window <references>", "references in a window of the working set", references(1), 1_000_000)
     .option("--skip <references>", "references at the beginning that are not made", references(0), 0)
-    .option("--warmup <references>", "references after these that fill the TLBs and are not counted", references(0), 0)
+    .addOption(
+      new Option(
+        "--warmup <references>",
+        "references after these that are not counted; or 0.5: until half of the last-level TLBs is in use",
+      )
+        .argParser(optionParser(parseWarmup))
+        .default({ references: 0 }, "0"),
+    )
     .option("--limit <references>", "references after these, with which the replay ends (default: all)", references(1))
+    .option(
+      "--top <number>",
+      "show as many of the costliest pages, ranges and instructions",
+      optionParser(wholeNumber(1, TOP_MAX)),
+    )
+    .option("--interval <references>", "show counters of each interval of so many references", references(1))
+    .addOption(
+      new Option(
+        "--against <setting>",
+        "lay another setting beside this: preset=NAME, pages=RULES or a figure as in --set; may be repeated",
+      )
+        .argParser((text: string, before: readonly string[]) => [...before, text])
+        .default([], "none"),
+    )
     .option("-x, --field-separator <text>", "print counters as perf stat -x does");
 }
 
@@ -84,31 +122,93 @@ export function referenceTraceOf(options: ReferenceCommandOptions): ReferenceTra
   return named[0] ?? null;
 }
 
+/** Reads a warm-up: a whole number, or a fraction with a point. @throws ValueError for anything else */
+function parseWarmup(text: string): Warmup {
+  if (/^\d+$/.test(text)) return { references: wholeNumber(0, REFERENCES_MAX)(text) };
+  const fraction = /^[01]?\.\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (fraction > 0 && fraction <= 1) return { fraction };
+  throw new ValueError("", text, "a whole number of references, or a fraction such as 0.5");
+}
+
 /** Replays a trace and prints what the options ask for. */
 export async function replayReferenceTrace(trace: ReferenceTrace, options: ReferenceCommandOptions): Promise<number> {
-  const { chooseFigures } = await import("../settings/figure-choice.ts");
-  const { replayReferences } = await import("../references/reference-replay.ts");
+  const { compareReferences } = await import("../references/reference-replay.ts");
   const { traceSizeBytes } = await import("../references/reference-source.ts");
-  const { renderReferenceCsv, renderReferenceReport } = await import("../references/reference-text.ts");
-  const figures = await chooseFigures(options.preset, options.set);
+  const { renderComparison, renderReferenceCsv, renderReferenceReport } = await import(
+    "../references/reference-text.ts"
+  );
+  const { against, json, quiet, fieldSeparator } = options;
+  if (against.length > 0 && fieldSeparator !== undefined)
+    throw new UsageError("--against and -x: expected one of them");
+  const settings = [
+    await settingsOf(trace, options),
+    ...(await Promise.all(against.map((text) => settingsOf(trace, options, text)))),
+  ];
   const total = Math.ceil(traceSizeBytes(trace.file, trace.format) / MEBIBYTE);
-  const progress = startProgress(total, options.quiet === true || total === 0);
-  const report = await replayReferences(trace.file, {
+  const progress = startProgress(total, quiet === true || total === 0);
+  const onProgress = (bytes: number, references: number) =>
+    progress.update(Math.floor(bytes / MEBIBYTE), `MiB, ${Math.floor(references / 1e6)} million references`);
+  const reports = await compareReferences(trace.file, [{ ...settings[0], onProgress }, ...settings.slice(1)]).finally(
+    () => progress.clear(),
+  );
+  const [report] = reports;
+  if (json) for (const each of reports) printOutput(`${JSON.stringify(each)}\n`);
+  else if (fieldSeparator !== undefined) printOutput(renderReferenceCsv(report, fieldSeparator));
+  else if (!quiet && against.length > 0) printOutput(renderComparison([baseName(options), ...against], reports));
+  else if (!quiet) printOutput(renderReferenceReport(report));
+  return EXIT_OK;
+}
+
+/** What the first column of a comparison is called. */
+function baseName({ preset, pages }: ReferenceCommandOptions): string {
+  return `${preset}, ${pages}`;
+}
+
+/**
+ * The settings of a replay, of which `change` (`--against`) says otherwise in one.
+ * @throws ValueError, UnknownNameError for a setting that is not possible
+ */
+async function settingsOf(
+  trace: ReferenceTrace,
+  options: ReferenceCommandOptions,
+  change?: string,
+): Promise<ReferenceOptions> {
+  const { chooseFigures } = await import("../settings/figure-choice.ts");
+  const { preset, pages, set } = changed(options, change);
+  const figures = await chooseFigures(preset, set);
+  const { warmup, limit, cpus, top, interval } = options;
+  return {
     preset: figures.preset,
     figures,
     memoryBytes: options.memory,
-    pageSize: options.pages,
+    pageSize: pages,
     windowReferences: options.window,
     skipReferences: options.skip,
-    warmupReferences: options.warmup,
-    ...(options.limit === undefined ? {} : { limitReferences: options.limit }),
-    ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
+    ...("fraction" in warmup ? { warmupFraction: warmup.fraction } : { warmupReferences: warmup.references }),
+    ...(limit === undefined ? {} : { limitReferences: limit }),
+    ...(cpus === undefined ? {} : { cpus }),
+    ...(top === undefined ? {} : { top }),
+    ...(interval === undefined ? {} : { intervalReferences: interval }),
     ...(trace.format === null ? {} : { format: trace.format }),
-    onProgress: (bytes, references) =>
-      progress.update(Math.floor(bytes / MEBIBYTE), `MiB, ${Math.floor(references / 1e6)} million references`),
-  }).finally(() => progress.clear());
-  if (options.json) printOutput(`${JSON.stringify(report)}\n`);
-  else if (options.fieldSeparator !== undefined) printOutput(renderReferenceCsv(report, options.fieldSeparator));
-  else if (!options.quiet) printOutput(renderReferenceReport(report));
-  return EXIT_OK;
+  };
+}
+
+/** Preset, pages and figures, one of them as `--against` says. */
+function changed(
+  options: ReferenceCommandOptions,
+  change: string | undefined,
+): Pick<ReferenceCommandOptions, "preset" | "pages" | "set"> {
+  const { preset, pages, set } = options;
+  if (change === undefined) return { preset, pages, set };
+  const [, name, value] = /^([^=]+)=(.+)$/.exec(change) ?? [];
+  if (name === undefined)
+    throw new ValueError("--against", change, "preset=NAME, pages=RULES or NAME=VALUE as in --set");
+  if (name === "preset") return { preset: value, pages, set };
+  if (name !== "pages") return { preset, pages, set: [...set, change] };
+  try {
+    return { preset, pages: parsePageRules(value), set };
+  } catch (error) {
+    if (!(error instanceof ValueError)) throw error;
+    throw new ValueError("--against", change, error.expected ?? "");
+  }
 }

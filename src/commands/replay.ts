@@ -50,7 +50,8 @@ Examples:
   $ mmulab replay recording.jsonl.gz
   $ mmulab replay --lackey trace.lackey.gz --pages 2M
   $ mmulab replay --drmemtrace drmemtrace.app.1234.dir --preset zen4
-  $ mmulab replay --champsim 600.perlbench.champsimtrace.xz --warmup 1000000
+  $ mmulab replay --champsim 600.perlbench.champsimtrace.xz --warmup 1000000 --top 10
+  $ mmulab replay --references trace.gz --against pages=2M --against preset=zen4
   $ mmulab replay --ftrace trace.txt --cpus 64 --policy eager
   $ valgrind --tool=lackey --trace-mem=yes --log-fd=3 ls 3>&1 >/dev/null | mmulab replay --lackey - -x,`;
 

@@ -3,7 +3,8 @@
 import { type CounterSnapshot, type Cpu, CR4_PCIDE } from "../../arch/index.ts";
 import { sumCounters } from "../../arch/time/perf-counters.ts";
 import type { Kernel } from "../machine/kernel.ts";
-import { DemandPaging, type UserPageSize } from "./demand-paging.ts";
+import { DemandPaging } from "./demand-paging.ts";
+import { PageRules } from "./page-rules.ts";
 import type { ReferenceThread } from "./reference-batch.ts";
 
 /** PCIDs that there are: address spaces beyond as many share them, with a flush at each switch. */
@@ -19,15 +20,16 @@ export interface AddressSpace {
 /** Who runs where. */
 export class AddressSpaces {
   private readonly kernel: Kernel;
-  private readonly pageSize: UserPageSize;
+  private readonly rules: PageRules;
   private readonly spaces = new Map<number, AddressSpace>();
   private readonly threads = new Set<number>();
   /** The address space that each CPU is in. */
   private readonly current: (AddressSpace | null)[];
 
-  constructor(kernel: Kernel, pageSize: UserPageSize) {
+  /** @param pages rules of page sizes (page-rules.ts). @throws ValueError for what are none */
+  constructor(kernel: Kernel, pages: string) {
     this.kernel = kernel;
-    this.pageSize = pageSize;
+    this.rules = new PageRules(pages);
     this.current = kernel.machine.cpus.map(() => null);
   }
 
@@ -57,6 +59,13 @@ export class AddressSpaces {
   /** CPUs that ran something. */
   get busyCpus(): readonly Cpu[] {
     return this.kernel.machine.cpus.filter((_, id) => this.current[id] !== null);
+  }
+
+  /** The fraction of the entries of their second-level TLBs that hold a translation (first-level ones where there are none). */
+  get filled(): number {
+    const last = this.busyCpus.flatMap(({ mmu: { tlbs } }) => (tlbs.second.length > 0 ? tlbs.second : tlbs.first));
+    const slots = last.reduce((sum, tlb) => sum + tlb.slots, 0);
+    return last.reduce((sum, tlb) => sum + tlb.count, 0) / slots;
   }
 
   /** Counters of all CPUs together. */
@@ -92,7 +101,7 @@ export class AddressSpaces {
     const known = this.spaces.get(pid);
     if (known !== undefined) return known;
     if (this.spaces.size === 1) this.usePcids();
-    const space = { number: this.spaces.size, paging: new DemandPaging(this.kernel, this.pageSize) };
+    const space = { number: this.spaces.size, paging: new DemandPaging(this.kernel, this.rules) };
     this.spaces.set(pid, space);
     return space;
   }

@@ -1,27 +1,30 @@
 /** A user address space that is filled as it is touched: the page-fault handler of a kernel with memory to spare. */
-import { PMD_SIZE } from "../../arch/isa/linear-address.ts";
+import { LEVEL_BYTES } from "../../arch/isa/linear-address.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_USER } from "../../arch/isa/pte.ts";
 import { FRAME_USER, GFP_KERNEL, NUMA_NO_NODE, PageTables } from "../../mm/index.ts";
 import type { Kernel } from "../machine/kernel.ts";
-
-/** Size of the pages that memory is given in. */
-export type UserPageSize = "4K" | "2M";
+import type { PageRules } from "./page-rules.ts";
 
 const LEAF_ATTRIBUTES = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED;
+/** Pages of 2 MiB are blocks of the page allocator; its largest blocks are of 4 MiB. */
 const HUGE_ORDER = 9;
+const LARGEST_ORDER = 10;
+const GIGANTIC_LEVEL = 3;
+const GIGANTIC_FRAMES = LEVEL_BYTES[GIGANTIC_LEVEL] / 4096;
+const BLOCK_FRAMES = 2 ** LARGEST_ORDER;
 
 /** Every page of it is readable, writable and executable. */
 export class DemandPaging {
   readonly tables: PageTables;
-  /** Pages given so far, of the size asked for. */
-  pages = 0;
+  /** Bytes of memory given to the program. */
+  sizeBytes = 0;
   private readonly kernel: Kernel;
-  private readonly pageSize: UserPageSize;
+  private readonly rules: PageRules;
 
-  constructor(kernel: Kernel, pageSize: UserPageSize) {
+  constructor(kernel: Kernel, rules: PageRules) {
     const { memory, loop } = kernel.machine;
     this.kernel = kernel;
-    this.pageSize = pageSize;
+    this.rules = rules;
     this.tables = new PageTables(memory, kernel.pages, kernel.faults, kernel.log, loop, 4);
   }
 
@@ -30,21 +33,35 @@ export class DemandPaging {
    * (`do_anonymous_page`: `pte_mkwrite(pte_mkdirty(entry))`), so that the store need not set D.
    */
   handleFault(la: number, isWrite: boolean): boolean {
-    const { tables, kernel } = this;
-    const isHuge = this.pageSize === "2M";
-    const level = isHuge ? 2 : 1;
-    const order = isHuge ? HUGE_ORDER : 0;
+    const { tables } = this;
+    const level = this.rules.levelOf(la);
     if (!tables.cursor.make(la, level)) return false;
-    const frame = kernel.pages.allocPages(0, order, FRAME_USER, GFP_KERNEL, NUMA_NO_NODE);
+    const frame = level === GIGANTIC_LEVEL ? this.giganticPage() : this.block(level === 1 ? 0 : HUGE_ORDER);
     if (frame === 0) return false;
-    const sized = isHuge ? LEAF_ATTRIBUTES | PTE_PAGE_SIZE : LEAF_ATTRIBUTES;
+    const sized = level > 1 ? LEAF_ATTRIBUTES | PTE_PAGE_SIZE : LEAF_ATTRIBUTES;
     tables.cursor.writeLeaf(frame, isWrite ? sized | PTE_DIRTY : sized, 0);
-    this.pages++;
+    this.sizeBytes += LEVEL_BYTES[level];
     return true;
   }
 
-  /** Bytes of memory given to the program. */
-  get sizeBytes(): number {
-    return this.pages * (this.pageSize === "2M" ? PMD_SIZE : 4096);
+  private block(order: number): number {
+    return this.kernel.pages.allocPages(0, order, FRAME_USER, GFP_KERNEL, NUMA_NO_NODE);
+  }
+
+  /**
+   * The first frame of an aligned GiB, 0 when there is none: the largest blocks one after another until as many lie side by side, as
+   * they do in memory that nobody has used yet. Blocks before them stay taken.
+   */
+  private giganticPage(): number {
+    let first = 0;
+    let end = -1;
+    for (;;) {
+      const frame = this.block(LARGEST_ORDER);
+      if (frame === 0) return 0;
+      if (frame !== end) first = -1;
+      if (frame % GIGANTIC_FRAMES === 0) first = frame;
+      end = frame + BLOCK_FRAMES;
+      if (first >= 0 && end - first === GIGANTIC_FRAMES) return first;
+    }
   }
 }

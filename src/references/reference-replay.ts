@@ -7,7 +7,8 @@ import { inputName } from "../files/byte-chunks.ts";
 import { bootKernel, type KernelConfig } from "../machine/kernel.ts";
 import { describeChoice, type FigureChoice } from "../settings/figure-choice.ts";
 import { type AddressSpace, AddressSpaces } from "./address-spaces.ts";
-import type { UserPageSize } from "./demand-paging.ts";
+import { type CostlyPlaces, MissProfile } from "./miss-profile.ts";
+import { type Interval, OverTime } from "./over-time.ts";
 import { PageWindows } from "./page-windows.ts";
 import { readInBatches } from "./reading.ts";
 import { KIND_INSTRUCTION, type ReferenceBatch, type ReferenceFormat } from "./reference-batch.ts";
@@ -20,7 +21,8 @@ export interface ReferenceOptions {
   /** Where the preset comes from and what was changed in it, for the report. */
   readonly figures?: FigureChoice;
   readonly memoryBytes: number;
-  readonly pageSize: UserPageSize;
+  /** Pages of the traced program: `4K`, `2M`, `1G`, or rules (page-rules.ts). */
+  readonly pageSize: string;
   /** References in a window of the working set. */
   readonly windowReferences: number;
   /** The trace's format. Default: told by its contents. */
@@ -31,6 +33,12 @@ export interface ReferenceOptions {
   readonly skipReferences?: number;
   /** References after these that fill the TLBs and are not counted. Default: none. */
   readonly warmupReferences?: number;
+  /** Ends the warm-up when this fraction of the entries of the last-level TLBs are in use, in place of a number of references. */
+  readonly warmupFraction?: number;
+  /** How many of the costliest pages, ranges and instructions are told. Default: none, and nothing of the kind is counted. */
+  readonly top?: number;
+  /** References of an interval of which counters are told. Default: none. */
+  readonly intervalReferences?: number;
   /** References after these, with which the replay ends. Default: all. */
   readonly limitReferences?: number;
   /** Told how many bytes of the file have been read, and how many references made. */
@@ -46,7 +54,7 @@ export interface ReferenceReport {
   readonly presetFile?: string;
   readonly set?: Readonly<Record<string, string>>;
   readonly frequencyGhz: number;
-  readonly pageSize: UserPageSize;
+  readonly pageSize: string;
   /**
    * Lines (records of a binary trace): all, and those that should mean something and do not; the first of these, from 1, or 0.
    * Absent where the replay ended before the trace.
@@ -85,7 +93,14 @@ export interface ReferenceReport {
     /** Different 4 KiB pages in each window; the last may be shorter. */
     readonly pages: readonly number[];
   };
+  /** What page walks were for, where that was asked for. */
+  readonly costliest?: CostlyPlaces;
+  /** Counters of each interval, where that was asked for; the last may be shorter. `from` counts from the first counted reference. */
+  readonly overTime?: { readonly intervalReferences: number; readonly intervals: readonly Interval[] };
 }
+
+/** References between two looks at how full the TLBs are. */
+const FILL_CHECK_REFERENCES = 1024;
 
 /**
  * Replays the trace in `file` (`-`: standard input): text of valgrind's lackey, a file or folder of drmemtrace, a file of ChampSim;
@@ -93,12 +108,29 @@ export interface ReferenceReport {
  * @throws InputFileError when it cannot be read or holds no references, NotEnoughMemory when the machine's memory is too small
  */
 export async function replayReferences(file: string, options: ReferenceOptions): Promise<ReferenceReport> {
-  const replay = new ReferenceReplay(options, options.cpus ?? traceFiles(file, options.format ?? null));
-  const summary = await readInBatches(file, options.format ?? null, (batch) => {
-    options.onProgress?.(batch.bytesRead, replay.references);
-    return replay.take(batch);
+  const [report] = await compareReferences(file, [options]);
+  return report;
+}
+
+/**
+ * Replays a trace with several settings side by side: it is read once, and each has a machine of its own.
+ * @param settings at least one; format and progress are those of the first
+ * @returns a report for each
+ * @throws as {@link replayReferences}
+ */
+export async function compareReferences(
+  file: string,
+  settings: readonly ReferenceOptions[],
+): Promise<readonly ReferenceReport[]> {
+  const [{ format = null, onProgress }] = settings;
+  const replays = settings.map((each) => new ReferenceReplay(each, each.cpus ?? traceFiles(file, format)));
+  const summary = await readInBatches(file, format, (batch) => {
+    onProgress?.(batch.bytesRead, replays[0].references);
+    let isWanted = false;
+    for (const replay of replays) isWanted = (!replay.isDone && replay.take(batch)) || isWanted;
+    return isWanted;
   });
-  return replay.report(inputName(file), summary);
+  return replays.map((replay) => replay.report(inputName(file), summary));
 }
 
 /** The machine and what is counted. */
@@ -113,8 +145,10 @@ class ReferenceReplay {
   private format: ReferenceFormat = "lackey";
   /** Numbers of the references with which the warm-up, the counted part and what lies behind it begin. */
   private readonly warmupStart: number;
-  private readonly countStart: number;
-  private readonly end: number;
+  private countStart: number;
+  private end: number;
+  private readonly profile: MissProfile | null;
+  private overTime: OverTime | null = null;
   /** What had been counted when the counted part began. */
   private before: CounterSnapshot = {};
   private startCycles = 0;
@@ -127,38 +161,79 @@ class ReferenceReplay {
     this.spaces = new AddressSpaces(this.kernel, options.pageSize);
     this.windows = new PageWindows(options.windowReferences);
     this.warmupStart = options.skipReferences ?? 0;
-    this.countStart = this.warmupStart + (options.warmupReferences ?? 0);
+    this.profile = options.top === undefined ? null : new MissProfile();
+    const { intervalReferences } = options;
+    if (intervalReferences !== undefined) this.overTime = new OverTime(intervalReferences, {});
+    // How long a warm-up by fraction is turns out on the way.
+    const warmup = options.warmupFraction === undefined ? (options.warmupReferences ?? 0) : Number.POSITIVE_INFINITY;
+    this.countStart = this.warmupStart + warmup;
     this.end = this.countStart + (options.limitReferences ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** Whether no more references are wanted. */
+  get isDone(): boolean {
+    return this.references >= this.end;
   }
 
   /** Makes the references of a batch; false when no more are wanted. */
   take(batch: ReferenceBatch): boolean {
-    const first = this.references;
     this.format = batch.format;
     const { length } = batch;
-    const from = Math.min(length, Math.max(0, this.warmupStart - first));
-    const to = Math.min(length, this.end - first);
-    if (from < to) this.make(batch, from, to, Math.min(to, Math.max(from, this.countStart - first)));
-    this.references = first + to;
-    return this.references < this.end;
+    let from = Math.min(length, Math.max(0, this.warmupStart - this.references));
+    this.references += from;
+    while (from < length && !this.isDone) {
+      const to = Math.min(length, from + this.referencesUntilStop());
+      this.make(batch, from, to);
+      this.references += to - from;
+      from = to;
+      this.stop();
+    }
+    return !this.isDone;
   }
 
-  /** Makes references `from` to `to - 1`, of which those from `counted` on count. */
-  private make(batch: ReferenceBatch, from: number, to: number, counted: number): void {
-    const isFirst = this.spaces.processCount === 0;
-    const { cpu, space } = this.spaces.enter(batch.thread);
-    if (isFirst) this.startCycles = this.spaces.cycles;
-    this.touch(cpu, space, batch, from, counted);
-    const isAfterWarmup = this.countStart > this.warmupStart && this.references + counted === this.countStart;
-    if (counted < to && isAfterWarmup) this.startCounting();
-    this.touch(cpu, space, batch, counted, to);
-    this.countInstructions(batch.kinds, counted, to);
+  /** References until the next place where something begins or ends. */
+  private referencesUntilStop(): number {
+    const { references, countStart } = this;
+    if (references >= countStart) {
+      const untilInterval = this.overTime?.left(references - countStart) ?? Number.POSITIVE_INFINITY;
+      return Math.min(this.end - references, untilInterval);
+    }
+    const { warmupFraction } = this.options;
+    return warmupFraction === undefined ? countStart - references : FILL_CHECK_REFERENCES;
+  }
+
+  /** What begins or ends before the next reference: the warm-up, an interval. */
+  private stop(): void {
+    const { options, spaces } = this;
+    const isFull = options.warmupFraction !== undefined && spaces.filled >= options.warmupFraction;
+    if (this.references < this.countStart && isFull) {
+      this.countStart = this.references;
+      this.end = this.countStart + (options.limitReferences ?? Number.POSITIVE_INFINITY);
+    }
+    if (this.references === this.countStart) this.startCounting();
+    else if (this.overTime?.left(this.references - this.countStart) === 0) this.closeInterval();
+  }
+
+  private closeInterval(): void {
+    this.overTime?.close(Math.max(0, this.references - this.countStart), this.spaces.counters());
+  }
+
+  /** Makes references `from` to `to - 1`, all of which count or none. */
+  private make(batch: ReferenceBatch, from: number, to: number): void {
+    const { spaces } = this;
+    const isFirst = spaces.processCount === 0;
+    const { cpu, space } = spaces.enter(batch.thread);
+    if (isFirst) this.startCycles = spaces.cycles;
+    this.touch(cpu, space, batch, from, to);
+    if (this.references >= this.countStart) this.countInstructions(batch.kinds, from, to);
     this.windows.touch(batch.addresses, from, to, space.number);
   }
 
-  private touch(cpu: Cpu, space: AddressSpace, { kinds, addresses }: ReferenceBatch, from: number, to: number): void {
+  private touch(cpu: Cpu, space: AddressSpace, batch: ReferenceBatch, from: number, to: number): void {
+    const { profile } = this;
+    const { kinds, addresses } = batch;
     for (let at = from; ; ) {
-      at = cpu.bulk.touch(kinds, addresses, at, to);
+      at = profile === null ? cpu.bulk.touch(kinds, addresses, at, to) : profile.touch(cpu, batch, at, to);
       if (at === to) return;
       // The reference at `at` faulted; with its page there it is made again.
       this.faultIn(space, addresses[at], (kinds[at] & 3) === ACCESS_STORE);
@@ -173,8 +248,11 @@ class ReferenceReplay {
 
   /** From the reference that follows on everything counts. */
   private startCounting(): void {
+    const { intervalReferences } = this.options;
     this.before = this.spaces.counters();
     this.startCycles = this.spaces.cycles;
+    this.profile?.clear();
+    if (intervalReferences !== undefined) this.overTime = new OverTime(intervalReferences, this.before);
   }
 
   private faultIn({ paging }: AddressSpace, la: number, isWrite: boolean): void {
@@ -193,6 +271,8 @@ class ReferenceReplay {
     const warmup = Math.min(this.references, this.countStart) - skipped;
     const hasCounted = this.references > this.countStart || this.countStart === this.warmupStart;
     const after = spaces.counters();
+    if (hasCounted) this.closeInterval();
+    const { profile, overTime } = this;
     return {
       trace,
       format: this.format,
@@ -217,6 +297,10 @@ class ReferenceReplay {
         tableBytes: spaces.tableBytes,
       },
       workingSet: { windowReferences: windows.windowReferences, pages: windows.windows() },
+      ...(profile === null || options.top === undefined ? {} : { costliest: profile.most(options.top) }),
+      ...(overTime === null
+        ? {}
+        : { overTime: { intervalReferences: overTime.intervalReferences, intervals: overTime.intervals } }),
     };
   }
 }

@@ -1,8 +1,11 @@
 /** The report of replayed references, for people and as CSV. */
 import prettyBytes from "pretty-bytes";
+import type { CounterSnapshot } from "../../arch/index.ts";
 import { type PerfStatLine, renderPerfStat, renderPerfStatCsv } from "../report/perf-stat.ts";
 import { renderTable } from "../report/tables.ts";
 import { choiceTitle } from "../settings/figure-choice.ts";
+import type { Costly } from "./miss-profile.ts";
+import { describePages } from "./page-rules.ts";
 import type { ReferenceReport } from "./reference-replay.ts";
 
 const PAGE_SIZE = 4096;
@@ -12,18 +15,55 @@ const BAR_WIDTH = 40;
 
 /** The whole report; ends with a newline. */
 export function renderReferenceReport(report: ReferenceReport): string {
-  const pages = report.pageSize === "4K" ? "4 KiB" : "2 MiB";
   const stat = renderPerfStat(
     report.trace,
-    `${choiceTitle(report.preset, report)}, ${pages} pages`,
+    `${choiceTitle(report.preset, report)}, ${describePages(report.pageSize)}`,
     referenceStatLines(report),
   );
-  return `${stat}\n${translation(report)}\n${memory(report)}\n${workingSet(report)}${oddLines(report)}`;
+  return `${stat}\n${translation(report)}\n${memory(report)}\n${workingSet(report)}${overTime(report)}${costliest(report)}${oddLines(report)}`;
 }
 
-/** The counters only, in `perf stat -x`'s form. */
+/**
+ * The counters only, in the form of `perf stat -x`; with intervals in that of `perf stat -I -x`, each line beginning with the number
+ * of the interval's first reference.
+ */
 export function renderReferenceCsv(report: ReferenceReport, separator: string): string {
-  return renderPerfStatCsv(referenceStatLines(report), separator);
+  if (report.overTime === undefined) return renderPerfStatCsv(referenceStatLines(report), separator);
+  return report.overTime.intervals
+    .flatMap(({ from, counters }) =>
+      Object.entries(counters).map(([event, count]) => [from, Math.round(count), "", event]),
+    )
+    .map((cells) => `${cells.join(separator)}\n`)
+    .join("");
+}
+
+/** Several replays of a trace side by side, counter by counter, with the change from the first. */
+export function renderComparison(names: readonly string[], reports: readonly ReferenceReport[]): string {
+  const [first] = reports;
+  const row = (name: string, of: (report: ReferenceReport) => number): string[] => [
+    name,
+    ...reports.flatMap((report, i) => {
+      const value = Math.round(of(report)).toLocaleString("en-US");
+      return i === 0 ? [value] : [value, change(of(first), of(report))];
+    }),
+  ];
+  const events = referenceStatLines(first).map(({ event }) => event);
+  const countOf = (report: ReferenceReport, event: string): number =>
+    referenceStatLines(report).find((line) => line.event === event)?.count ?? 0;
+  const rows = [
+    row("references", ({ references }) => references),
+    ...events.map((event) => row(event, (report) => countOf(report, event))),
+    row("cycles of page walks", walkCycles),
+    row("cycles", ({ cycles }) => cycles),
+    row("bytes given", ({ memory: { mappedBytes } }) => mappedBytes),
+  ];
+  const headings = names.flatMap((name, i) => (i === 0 ? [name] : [name, "change"]));
+  return `\n${first.trace}, the same references with each setting\n${renderTable(["", ...headings], rows)}`;
+}
+
+function change(from: number, to: number): string {
+  if (from === to) return "";
+  return from === 0 ? "new" : `${to > from ? "+" : ""}${(((to - from) / from) * 100).toFixed(1)} %`;
 }
 
 /** The counters in the order in which they are shown. */
@@ -83,6 +123,10 @@ function translation(report: ReferenceReport): string {
 
 /** Cycles of all page walks. */
 function walkCycles({ counters }: ReferenceReport): number {
+  return walkCyclesOf(counters);
+}
+
+function walkCyclesOf(counters: CounterSnapshot): number {
   return (
     counters["dtlb_load_misses.walk_active"] +
     counters["dtlb_store_misses.walk_active"] +
@@ -103,7 +147,7 @@ function memory(report: ReferenceReport): string {
     ["", "count", ""],
     [
       ["4 KiB pages touched", pagesTouched, binary(pagesTouched * PAGE_SIZE)],
-      [`memory given in ${report.pageSize === "4K" ? "4 KiB" : "2 MiB"} pages`, "", binary(mappedBytes)],
+      [`memory given in ${describePages(report.pageSize)}`, "", binary(mappedBytes)],
       ["page tables", levels, binary(tableBytes)],
     ],
   )}`;
@@ -124,6 +168,51 @@ function workingSet(report: ReferenceReport): string {
   const largest = group === 1 ? "" : `, the largest of each ${group} windows`;
   const title = `Working set: different 4 KiB pages in ${windows} references${largest}`;
   return `${title}\n${renderTable(["references", "pages", "", ""], rows)}`;
+}
+
+/** Misses and their cost by interval, the costliest of each group where there are many. */
+function overTime({ overTime }: ReferenceReport): string {
+  if (overTime === undefined || overTime.intervals.length === 0) return "";
+  const { intervals, intervalReferences } = overTime;
+  const group = Math.max(1, Math.ceil(intervals.length / ROWS_MAX));
+  const cost = (i: number): number => walkCyclesOf(intervals[i].counters);
+  const rows: string[][] = [];
+  for (let start = 0; start < intervals.length; start += group) {
+    let at = start;
+    for (let i = start; i < Math.min(start + group, intervals.length); i++) if (cost(i) > cost(at)) at = i;
+    const { from, counters } = intervals[at];
+    const data = counters["dTLB-load-misses"] + counters["dTLB-store-misses"];
+    const cells = [data, counters["iTLB-load-misses"], cost(at), counters["page-faults"]];
+    rows.push([
+      `from ${from.toLocaleString("en-US")}`,
+      ...cells.map((each) => Math.round(each).toLocaleString("en-US")),
+    ]);
+  }
+  const which = group === 1 ? "" : `, the costliest of each ${group} intervals`;
+  const title = `\nMisses over time: in ${intervalReferences.toLocaleString("en-US")} references${which}`;
+  return `${title}\n${renderTable(["references", "dTLB", "iTLB", "walk cycles", "faults"], rows)}`;
+}
+
+/** What page walks were for. */
+function costliest(report: ReferenceReport): string {
+  if (report.costliest === undefined) return "";
+  const all = walkCycles(report);
+  const table = (title: string, places: readonly Costly[]): string => {
+    if (places.length === 0) return "";
+    const rows = places.map(({ address, walks, walkCycles }) => [
+      address,
+      walks.toLocaleString("en-US"),
+      Math.round(walkCycles).toLocaleString("en-US"),
+      `${percentage(walkCycles, all).toFixed(1)} %`,
+    ]);
+    return `\n${title}\n${renderTable(["address", "walks", "walk cycles", ""], rows)}`;
+  };
+  const { pages, ranges, instructions } = report.costliest;
+  return (
+    table("Costliest pages of 4 KiB", pages) +
+    table("Costliest ranges of 2 MiB", ranges) +
+    table("Costliest instructions (their fetch, loads and stores)", instructions)
+  );
 }
 
 function oddLines({ format, oddLines, firstOddLine }: ReferenceReport): string {

@@ -52,7 +52,11 @@ describe("mmulab replay --lackey", () => {
   it.each([
     [["--lackey", "none.lackey"], /^mmulab: none\.lackey: no such file\n$/],
     [["--lackey", "."], /^mmulab: \.: is a directory, not a file\n$/],
-    [["--lackey", TRACE, "--pages", "1G"], /^mmulab: .*'1G' is invalid.*4K, 2M[^\n]*\n$/],
+    [["--lackey", TRACE, "--pages", "3M"], /^mmulab: .*'3M' is invalid.*4K, 2M[^\n]*\n$/],
+    [["--lackey", TRACE, "--warmup", "1.5"], /^mmulab: .*'1.5' is invalid.*or a fraction such as 0.5[^\n]*\n$/],
+    [["--lackey", TRACE, "--against", "pages=3M"], /^mmulab: --against pages=3M: expected 4K, 2M[^\n]*\n$/],
+    [["--lackey", TRACE, "--against", "zen4"], /^mmulab: --against zen4: expected preset=NAME[^\n]*\n$/],
+    [["--lackey", TRACE, "--against", "pages=2M", "-x,"], /^mmulab: --against and -x: expected one of them\n$/],
     [["--lackey", TRACE, "--preset", "skylke"], /^mmulab: unknown preset 'skylke' \(did you mean skylake\?\)[^\n]*\n$/],
     [["--lackey", TRACE, "--window", "0"], /^mmulab: .*'0' is invalid[^\n]*\n$/],
     [["--lackey", TRACE, "other.jsonl"], /^mmulab: --lackey [^\n]* is replayed alone, but other\.jsonl[^\n]*\n$/],
@@ -62,6 +66,39 @@ describe("mmulab replay --lackey", () => {
     const result = mmulab("replay", ...args);
     expect(result).toMatchObject({ status: 2, stdout: "" });
     expect(result.stderr).toMatch(message);
+  });
+
+  it("lays settings side by side, each as a replay of its own gives it", () => {
+    const args = ["--lackey", TRACE, "--limit", "50000"];
+    const both = mmulab(
+      "replay",
+      ...args,
+      "--against",
+      "pages=2M",
+      "--against",
+      "preset=zen4",
+      "--json",
+    ).stdout.trimEnd();
+    const alone = [[], ["--pages", "2M"], ["--preset", "zen4"]].map(
+      (more) => mmulab("replay", ...args, ...more, "--json").stdout,
+    );
+    expect(both.split("\n").map((line) => JSON.parse(line))).toEqual(alone.map((line) => JSON.parse(line)));
+    const text = mmulab("replay", ...args, "--against", "pages=2M").stdout;
+    expect(text).toMatch(/true\.lackey\.gz, the same references with each setting\n.* skylake, 4K +pages=2M +change/);
+    expect(text).toMatch(/\n +dTLB-load-misses +\d+ +\d+ +-\d+\.\d %\n/);
+  });
+
+  it("shows the costliest places and counters over time, also as perf stat -I -x shows them", () => {
+    const args = ["--lackey", TRACE, "--top", "3", "--interval", "50000"];
+    const { stdout } = mmulab("replay", ...args);
+    expect(stdout).toMatch(/Misses over time: in 50,000 references\n +references +dTLB +iTLB +walk cycles +faults\n/);
+    expect(stdout).toMatch(/Costliest pages of 4 KiB\n +address +walks +walk cycles\s+0x[0-9a-f]{3,}000 /);
+    expect(stdout).toMatch(/Costliest ranges of 2 MiB(.|\n)*Costliest instructions/);
+    const rows = mmulab("replay", ...args, "-x,")
+      .stdout.trimEnd()
+      .split("\n");
+    expect(rows[0]).toMatch(/^0,\d+,,dTLB-loads$/);
+    expect(rows).toContainEqual(expect.stringMatching(/^50000,\d+,,page-faults$/));
   });
 
   it("reads a long trace in a thread of its own, with the same result, and says what is wrong with one", () => {

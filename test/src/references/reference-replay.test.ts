@@ -4,7 +4,8 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE, type Access, PageFault } from "../../../arch/index.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
-import { DemandPaging, type UserPageSize } from "../../../src/references/demand-paging.ts";
+import { DemandPaging } from "../../../src/references/demand-paging.ts";
+import { PageRules } from "../../../src/references/page-rules.ts";
 import { type ReferenceReport, replayReferences } from "../../../src/references/reference-replay.ts";
 import {
   referenceStatLines,
@@ -40,9 +41,9 @@ function plainReferences(text: string): PlainReference[] {
 }
 
 /** The same references through `Cpu.touchAs`, one by one, on a machine of its own. */
-function plainReplay(references: readonly PlainReference[], pageSize: UserPageSize) {
+function plainReplay(references: readonly PlainReference[], pageSize: string) {
   const kernel = bootKernel({ cpus: 1, memoryBytes: OPTIONS.memoryBytes, preset: OPTIONS.preset });
-  const paging = new DemandPaging(kernel, pageSize);
+  const paging = new DemandPaging(kernel, new PageRules(pageSize));
   const [cpu] = kernel.machine.cpus;
   cpu.writeCr3(paging.tables.rootFrame * 4096);
   cpu.setCpl(3);
@@ -69,7 +70,7 @@ function plainReplay(references: readonly PlainReference[], pageSize: UserPageSi
 describe("a lackey trace of a real program", () => {
   const text = gunzipSync(readFileSync(TRUE_TRACE)).toString();
   const references = plainReferences(text);
-  const reports = new Map<UserPageSize, ReferenceReport>();
+  const reports = new Map<string, ReferenceReport>();
 
   it.each(["4K", "2M"] as const)(
     "gives the counters that each reference by itself gives, with %s pages",
