@@ -47,15 +47,15 @@ export { type EventFile, openEventFile } from "./output/event-file.ts";
 export { compareFinalState, type StateDifference } from "./recording/final-state.ts";
 export type { RecordedCall, RecordingHeader } from "./recording/line-schemas.ts";
 export type { RecordedState } from "./recording/recorded-state.ts";
-export {
-  type CallItem,
-  type EndItem,
-  type MigrateItem,
-  type RecordingItem,
-  readRecording,
-  type StartItem,
-  type WaitItem,
-} from "./recording/recording-reader.ts";
+export type {
+  CallItem,
+  EndItem,
+  MigrateItem,
+  RecordingItem,
+  StartItem,
+  WaitItem,
+} from "./recording/recording-parser.ts";
+export { readRecording } from "./recording/recording-reader.ts";
 export { type ReplayOptions, type ReplayResult, replayRecording } from "./recording/replay.ts";
 export type { ReplayDifference } from "./recording/replay-difference.ts";
 export { bootRecordedKernel, captureState } from "./recording/replay-kernel.ts";
@@ -73,8 +73,9 @@ export { runOnKernel, runWorkload } from "./runs/run.ts";
 export type { RunReport } from "./runs/run-report.ts";
 export { renderRunReport } from "./runs/run-report-text.ts";
 export { parseFtraceLine } from "./traces/ftrace-lines.ts";
-export { type FtraceOptions, type FtraceReport, replayFtrace } from "./traces/ftrace-replay.ts";
+export type { FtraceOptions, FtraceReport } from "./traces/ftrace-machine.ts";
+export { replayFtrace } from "./traces/ftrace-replay.ts";
+export type { WorkloadGenerator } from "./workloads/base/checked-workload.ts";
 export { type WorkloadCode, WorkloadThread } from "./workloads/base/context.ts";
-export type { WorkloadGenerator } from "./workloads/base/own-workload.ts";
 export type { OperationCount, Workload, WorkloadOptions, WorkloadResult } from "./workloads/base/workload.ts";
 export { findWorkload, loadWorkload, WORKLOADS } from "./workloads/index.ts";

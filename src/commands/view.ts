@@ -1,13 +1,17 @@
 /** `mmulab view`: the machine in a web page, step by step. */
+import { existsSync } from "node:fs";
+import { basename } from "node:path";
 import type { Command } from "commander";
-import { EXIT_OK } from "../command-line/errors.ts";
+import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
+import { toInputError } from "../files/byte-chunks.ts";
+import { readSmallFile, readSmallText } from "../files/whole-file.ts";
 import { UnknownNameError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
 import { formatLink } from "../view/model/link.ts";
-import { begin, DEFAULT_SCENARIO, type Scenario, steppedWorkloads } from "../view/model/scenario.ts";
+import { begin, DEFAULT_SCENARIO, type Scenario, SOURCE_NAME, steppedWorkloads } from "../view/model/scenario.ts";
 import { STORIES } from "../view/model/stories/index.ts";
 import { openCommand, startOpening } from "../view/open-browser.ts";
 import { servePage } from "../view/serve.ts";
@@ -21,10 +25,17 @@ interface ViewCommandOptions {
   readonly json?: boolean;
 }
 
+/** Bytes of a file, and of a source that goes into a link, at the most. */
+const FILE_BYTES_MAX = 2 ** 26;
+const SOURCE_BYTES_MAX = 2 ** 18;
+
 const HELP = `
 The page shows the vmalloc range, page tables, TLBs and time, and goes through a run step by step, forwards and backwards. It is
 served to this computer only, until Ctrl-C, and loads nothing from elsewhere; dist/web is the same page for any web server. Started
 from a terminal of a desktop, it opens in the browser there.
+
+A file is a recording, a saved state, ftrace text with events of vmalloc, or a trace of valgrind's lackey, gzip or plain; or a workload
+of one's own in TypeScript (.ts), which is changed and run in the page. Files can also be dropped on the page.
 
 Stories:
 ${STORIES.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
@@ -33,14 +44,16 @@ Examples:
   $ mmulab view
   $ mmulab view stale-entry
   $ mmulab view mixed --cpus 8 --ops 1000 --seed 7
-  $ mmulab view fs_buffer_cache live=20 --port 8080`;
+  $ mmulab view fs_buffer_cache live=20 --port 8080
+  $ mmulab view recording.jsonl.gz
+  $ mmulab view my-workload.ts --cpus 2`;
 
 /** Adds the command; `exit` takes its exit code. */
 export function addViewCommand(program: Command, exit: (code: number) => void): void {
   program
     .command("view")
     .description("Serve a web page on this computer that shows the machine step by step, and print its address.")
-    .argument("[scenario]", "a story or a workload to begin with", STORIES[0].name)
+    .argument("[scenario]", "a story, a workload or a file to begin with", STORIES[0].name)
     .argument("[parameters...]", "the workload's own parameters, NAME=VALUE")
     .option("--ops <number>", "operations of the workload over all CPUs", optionParser(wholeNumber(1, 1_000_000)), 400)
     .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
@@ -55,10 +68,8 @@ export function addViewCommand(program: Command, exit: (code: number) => void): 
 }
 
 async function view(name: string, parameters: readonly string[], options: ViewCommandOptions): Promise<number> {
-  const scenario = scenarioOf(name, parameters, options);
-  // What is wrong with it is said here, not in the page.
-  begin(scenario);
-  const serving = await servePage(options.port);
+  const { scenario, opened } = await scenarioOf(name, parameters, options);
+  const serving = await servePage(options.port, opened);
   const link = formatLink({ scenario, position: 0, focus: { cpu: null, address: null } });
   const url = `http://127.0.0.1:${serving.port}/#${link}`;
   printOutput(options.json ? `${JSON.stringify({ url })}\n` : `${url}\nCtrl-C ends it.\n`);
@@ -72,12 +83,48 @@ async function view(name: string, parameters: readonly string[], options: ViewCo
   return EXIT_OK;
 }
 
-function scenarioOf(name: string, parameters: readonly string[], { ops, seed, cpus }: ViewCommandOptions): Scenario {
-  if (steppedWorkloads().includes(name)) {
-    return { ...DEFAULT_SCENARIO, name, parameters, operations: ops, seed, cpus };
+/** What is shown first, and what is in the file that it comes from, if any. What is wrong with it is said here, not in the page. */
+async function scenarioOf(
+  name: string,
+  parameters: readonly string[],
+  { ops, seed, cpus }: ViewCommandOptions,
+): Promise<{ readonly scenario: Scenario; readonly opened: Uint8Array | null }> {
+  const machine = { ...DEFAULT_SCENARIO, operations: ops, seed, cpus };
+  const isWorkload = steppedWorkloads().includes(name);
+  if (isWorkload || STORIES.some((story) => story.name === name)) {
+    const scenario: Scenario = isWorkload ? { ...machine, name, parameters } : { kind: "story", name };
+    begin(scenario);
+    return { scenario, opened: null };
   }
-  if (STORIES.some((story) => story.name === name)) return { kind: "story", name };
+  if (!existsSync(name)) throw unknownScenario(name);
+  if (parameters.length > 0) throw new UsageError(`${name} is a file and takes no parameters`);
+  if (/\.[cm]?[jt]s$/.test(name)) {
+    const { parameters: _, ...rest } = machine;
+    const scenario: Scenario = {
+      ...rest,
+      kind: "source",
+      name: SOURCE_NAME,
+      source: readSmallText(name, SOURCE_BYTES_MAX),
+    };
+    return { scenario, opened: null };
+  }
+  const opened = fileBytes(name);
+  const { openFile } = await import("../view/model/open-file.ts");
+  (await openFile(name, opened))();
+  return { scenario: { kind: "file", name: basename(name) }, opened };
+}
+
+/** @throws InputFileError */
+function fileBytes(name: string): Uint8Array {
+  try {
+    return readSmallFile(name, FILE_BYTES_MAX);
+  } catch (error) {
+    throw toInputError(name, 0, error);
+  }
+}
+
+function unknownScenario(name: string): Error {
   const known = [...STORIES.map((story) => story.name), ...steppedWorkloads()];
-  const line = `unknown story or workload '${name}'${suggestion(name, known)}; there are ${known.join(", ")}`;
-  throw new UnknownNameError(line, name, known);
+  const line = `unknown story or workload '${name}'${suggestion(name, known)}, and no such file; there are ${known.join(", ")}`;
+  return new UnknownNameError(line, name, known);
 }

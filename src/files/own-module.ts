@@ -2,8 +2,7 @@
 import { existsSync, statSync } from "node:fs";
 import { extname, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { MmulabError } from "../../arch/isa/errors.ts";
-import { GeneralProtectionFault, PageFault } from "../../arch/isa/faults.ts";
+import { describeFailure } from "../input/describe-failure.ts";
 
 const TYPESCRIPT = [".ts", ".mts", ".cts"];
 const JAVASCRIPT = [".js", ".mjs", ".cjs"];
@@ -51,16 +50,4 @@ function packageAliases(): Record<string, string> {
     "mmulab/mm": entry("mm/index"),
     mmulab: entry("src/index"),
   };
-}
-
-/** What was thrown and, where its stack says so, the line of the file. @param path the file, absolute */
-export function describeFailure(path: string, error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const isFault = error instanceof PageFault || error instanceof GeneralProtectionFault;
-  const name = isFault || error instanceof MmulabError ? "" : `${error.name}: `;
-  const message = error.message.split("\n")[0].trim();
-  const text = /^\w*Error: /.test(message) ? message : `${name}${message}`;
-  const at = error.stack?.split("\n").find((line) => line.includes(path) && /:\d+:\d+\)?$/.test(line));
-  const line = at === undefined ? null : /:(\d+):\d+\)?$/.exec(at);
-  return line === null ? text : `${text} (line ${line[1]})`;
 }

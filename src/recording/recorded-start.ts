@@ -5,7 +5,7 @@ import { InputFileError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { compareFinalState } from "./final-state.ts";
 import { headerProblem } from "./header-check.ts";
-import type { StartItem } from "./recording-reader.ts";
+import type { StartItem } from "./recording-parser.ts";
 import { bootRecordedKernel, captureState, isRecordingsFault } from "./replay-kernel.ts";
 
 /**

@@ -4,7 +4,7 @@ import { EventRecorder } from "../events/event-recorder.ts";
 import { type RecordedEvent, sameEvent } from "../events/recorded-event.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { compareFinalState } from "./final-state.ts";
-import type { CallItem, EndItem, RecordingItem, StartItem, WaitItem } from "./recording-reader.ts";
+import type { CallItem, EndItem, RecordingItem, StartItem, WaitItem } from "./recording-parser.ts";
 import { describeCall, describeEvent, eventContext, type ReplayDifference } from "./replay-difference.ts";
 import { callingThread, captureState } from "./replay-kernel.ts";
 import { replaySteps } from "./replay-steps.ts";

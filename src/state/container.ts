@@ -32,7 +32,7 @@ const ALIGNMENT = 8;
 const SPACE = 0x20;
 
 /** The bytes of `data`: objects, lists, texts, booleans, null, finite numbers and typed arrays. */
-export function encodeData(data: unknown): Buffer {
+export function encodeData(data: unknown): Uint8Array {
   const arrays: Elements[] = [];
   let end = 0;
   const json = JSON.stringify(data, (_, value: unknown) => {
@@ -44,11 +44,11 @@ export function encodeData(data: unknown): Buffer {
     end += aligned(elements.byteLength);
     return place;
   });
-  const text = Buffer.from(json);
+  const text = new TextEncoder().encode(json);
   const first = ALIGNMENT + aligned(text.length);
-  const bytes = Buffer.alloc(first + end);
+  const bytes = new Uint8Array(first + end);
   bytes.fill(SPACE, ALIGNMENT, first);
-  bytes.writeBigUInt64LE(BigInt(text.length));
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(text.length), true);
   bytes.set(text, ALIGNMENT);
   let at = first;
   for (const elements of arrays) {
@@ -68,7 +68,7 @@ export function decodeData(bytes: Uint8Array): unknown {
   const length = Number(view.getBigUint64(0, true));
   if (length > whole.length - ALIGNMENT) throw new RangeError(`${length} bytes of JSON are not there`);
   const first = ALIGNMENT + aligned(length);
-  const json = Buffer.from(whole.buffer, whole.byteOffset + ALIGNMENT, length).toString();
+  const json = new TextDecoder().decode(whole.subarray(ALIGNMENT, ALIGNMENT + length));
   return JSON.parse(json, (_, value: unknown) => (isPlace(value) ? elementsAt(whole, first, value) : value));
 }
 

@@ -5,46 +5,33 @@
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { gunzipSync, gzipSync } from "node:zlib";
-import { z } from "zod";
-import { parsePreset, StateError } from "../../arch/index.ts";
-import { MmulabError } from "../../arch/isa/errors.ts";
-import { FLUSH_POLICIES, flushPolicyByName } from "../../mm/index.ts";
+import { StateError } from "../../arch/index.ts";
+import { FLUSH_POLICIES } from "../../mm/index.ts";
 import { toInputError } from "../files/byte-chunks.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { readSmallFile } from "../files/whole-file.ts";
 import { InputFileError } from "../input/errors.ts";
-import { bootKernel, type Kernel } from "../machine/kernel.ts";
+import type { Kernel } from "../machine/kernel.ts";
 import { decodeData, encodeData } from "./container.ts";
-import { captureKernel, type KernelState, restoreKernel } from "./kernel-state.ts";
-import { withOrigins } from "./older-preset.ts";
-import { CONFIG_SCHEMA, STATE_SCHEMA } from "./schema.ts";
+import { captureKernel, type KernelState } from "./kernel-state.ts";
+import {
+  kernelOfState,
+  type LoadedKernel,
+  readStateHeader,
+  STATE_BEGINNING,
+  STATE_BYTES_MAX,
+  STATE_CHECKSUM_BYTES,
+  STATE_FORMAT,
+  STATE_VERSION,
+  type StateHeader,
+} from "./state-kernel.ts";
 
-/** Version of the format. A file of another version is refused. */
-export const STATE_VERSION = 4;
-const FORMAT = "mmulab state";
-/** How every file begins, of whatever version. */
-const BEGINNING = `{"format":"${FORMAT}","version":`;
 const NEWLINE = 0x0a;
 const HEADER_BYTES_MAX = 1 << 20;
 /** The largest file that is read: a machine of 512 CPUs has less than a megabyte. */
 const FILE_BYTES_MAX = 2 ** 28;
-/** The largest state without its packing, so that a small file cannot stand for any number of bytes. */
-const STATE_BYTES_MAX = 2 ** 29;
 /** How every refusal to save begins. */
 const REFUSED = "the state cannot be saved";
-/** SHA-256 of all that comes before it. */
-const CHECKSUM_BYTES = 32;
-
-const HEADER = z.strictObject({
-  format: z.literal(FORMAT),
-  version: z.literal(STATE_VERSION),
-  madeBy: z.string(),
-  config: CONFIG_SCHEMA,
-  /** Bytes of the gzip'ed state. */
-  bodyBytes: z.number().int().nonnegative(),
-});
-type Header = z.infer<typeof HEADER>;
-
 /**
  * Writes the state of an idle kernel; observers of its events are left out.
  * @param madeBy a few words on what brought it there
@@ -56,10 +43,16 @@ export function saveKernel(kernel: Kernel, file: string, madeBy: string): void {
     throw new StateError(REFUSED, `the kernel has former bugs of Linux switched on (${bugs.join(", ")})`);
   const state = encodeData(captured(kernel));
   const body = gzipSync(state, { level: 1 });
-  if (state.length > STATE_BYTES_MAX || body.length > FILE_BYTES_MAX - HEADER_BYTES_MAX - CHECKSUM_BYTES) {
+  if (state.length > STATE_BYTES_MAX || body.length > FILE_BYTES_MAX - HEADER_BYTES_MAX - STATE_CHECKSUM_BYTES) {
     throw new StateError(REFUSED, `${state.length} bytes, ${body.length} when packed, are more than are read again`);
   }
-  const fields = { format: FORMAT, version: STATE_VERSION, madeBy, config: configOf(kernel), bodyBytes: body.length };
+  const fields = {
+    format: STATE_FORMAT,
+    version: STATE_VERSION,
+    madeBy,
+    config: configOf(kernel),
+    bodyBytes: body.length,
+  };
   const header = Buffer.from(`${JSON.stringify(fields)}\n`);
   const checksum = createHash("sha256").update(header).update(body).digest();
   writeOutputFile(file, header, body, checksum);
@@ -74,12 +67,6 @@ function captured(kernel: Kernel): KernelState {
   }
 }
 
-/** A kernel out of a file, and the words that were saved with it. */
-export interface LoadedKernel {
-  readonly kernel: Kernel;
-  readonly madeBy: string;
-}
-
 /**
  * Boots a kernel with the saved configuration and brings it into the saved state.
  * @throws InputFileError when the file cannot be read, is damaged, or does not fit this program
@@ -87,22 +74,7 @@ export interface LoadedKernel {
 export function loadKernel(file: string): LoadedKernel {
   const bytes = readState(file);
   const { header, body } = splitState(file, bytes);
-  const parsed = STATE_SCHEMA.safeParse(unpacked(file, body));
-  if (!parsed.success) throw unfitting(file, parsed.error);
-  const { madeBy, config } = header;
-  try {
-    const { preset, flushPolicy, ...rest } = config;
-    const kernel = bootKernel({
-      ...rest,
-      preset: parsePreset(withOrigins(preset)),
-      flushPolicy: flushPolicyByName(flushPolicy),
-    });
-    restoreKernel(kernel, parsed.data);
-    return { kernel, madeBy };
-  } catch (error) {
-    if (!(error instanceof MmulabError)) throw error;
-    throw new InputFileError(file, 0, `cannot be loaded: ${error.message}`);
-  }
+  return kernelOfState(file, header, unpacked(file, body));
 }
 
 /** The data of a body whose checksum is right. @throws InputFileError for what this program does not write */
@@ -121,7 +93,7 @@ function unpacked(file: string, body: Buffer): unknown {
 
 /** Whether a file begins as a saved state of any version does. */
 export function isStateFile(file: string): boolean {
-  const beginning = Buffer.alloc(BEGINNING.length);
+  const beginning = Buffer.alloc(STATE_BEGINNING.length);
   try {
     const descriptor = openSync(file, "r");
     try {
@@ -132,7 +104,7 @@ export function isStateFile(file: string): boolean {
   } catch {
     return false;
   }
-  return beginning.toString() === BEGINNING;
+  return beginning.toString() === STATE_BEGINNING;
 }
 
 /** All of the configuration, defaults included. */
@@ -170,48 +142,31 @@ function readState(file: string): Buffer {
   }
 }
 
-function splitState(file: string, bytes: Buffer): { header: Header; body: Buffer } {
+function splitState(file: string, bytes: Buffer): { header: StateHeader; body: Buffer } {
   if (bytes.length === 0) throw new InputFileError(file, 0, "is empty");
   const notState = new InputFileError(file, 0, "is not a state that mmulab saved");
-  if (bytes.subarray(0, BEGINNING.length).toString() !== BEGINNING) throw notState;
+  if (bytes.subarray(0, STATE_BEGINNING.length).toString() !== STATE_BEGINNING) throw notState;
   const end = bytes.subarray(0, HEADER_BYTES_MAX).indexOf(NEWLINE);
-  const [version] = /^\d+/.exec(bytes.subarray(BEGINNING.length, BEGINNING.length + 9).toString()) ?? [];
+  const [version] = /^\d+/.exec(bytes.subarray(STATE_BEGINNING.length, STATE_BEGINNING.length + 9).toString()) ?? [];
   if (version !== undefined && Number(version) !== STATE_VERSION) {
     const readable = `this program reads version ${STATE_VERSION}`;
     throw new InputFileError(file, 0, `is a state of version ${version}; ${readable}`);
   }
   const bodyBytes = bodyBytesOf(bytes.subarray(0, end + 1).toString());
-  const whole = end + 1 + (bodyBytes ?? 0) + CHECKSUM_BYTES;
+  const whole = end + 1 + (bodyBytes ?? 0) + STATE_CHECKSUM_BYTES;
   if (end < 0 || (bodyBytes !== null && bytes.length < whole)) {
     throw new InputFileError(file, 0, `has ${bytes.length} bytes${end < 0 ? "" : `, not ${whole}`}: it was cut short`);
   }
-  const content = bytes.subarray(0, -CHECKSUM_BYTES);
+  const content = bytes.subarray(0, -STATE_CHECKSUM_BYTES);
   const checksum = createHash("sha256").update(content).digest();
-  if (bodyBytes === null || !checksum.equals(bytes.subarray(-CHECKSUM_BYTES))) {
+  if (bodyBytes === null || !checksum.equals(bytes.subarray(-STATE_CHECKSUM_BYTES))) {
     throw new InputFileError(file, 0, "is damaged: its checksum does not fit");
   }
-  const header = HEADER.safeParse(parsedHeader(file, bytes.subarray(0, end).toString()));
-  if (!header.success) throw unfitting(file, header.error);
-  return { header: header.data, body: content.subarray(end + 1) };
-}
-
-function parsedHeader(file: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new InputFileError(file, 1, `is not valid JSON: ${(error as SyntaxError).message}`);
-  }
+  return { header: readStateHeader(file, bytes.subarray(0, end).toString()), body: content.subarray(end + 1) };
 }
 
 /** The length of the state that a header announces; null when it is damaged. */
 function bodyBytesOf(header: string): number | null {
   const match = /"bodyBytes":(\d{1,15})\}\n$/.exec(header);
   return match === null ? null : Number(match[1]);
-}
-
-/** What was written with a right checksum, but not by this version of the program. */
-function unfitting(file: string, error: z.ZodError): InputFileError {
-  const [issue] = error.issues;
-  const where = issue.path.length === 0 ? "" : ` at ${issue.path.join(".")}`;
-  return new InputFileError(file, 0, `does not fit version ${STATE_VERSION} of the format${where}: ${issue.message}`);
 }

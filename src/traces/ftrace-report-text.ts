@@ -2,7 +2,7 @@
 import prettyBytes from "pretty-bytes";
 import { figureSentence } from "../report/figures.ts";
 import { type Cell, grouped, renderTable } from "../report/tables.ts";
-import type { FtraceReport } from "./ftrace-replay.ts";
+import type { FtraceReport } from "./ftrace-machine.ts";
 
 /** The whole report; ends with a newline. */
 export function renderFtraceReport(report: FtraceReport): string {

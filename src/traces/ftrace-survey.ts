@@ -1,8 +1,9 @@
 /** What a whole trace says, which must be known before its first event can be replayed. */
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { VMALLOC_START } from "../../mm/index.ts";
-import type { FtraceEvent } from "./ftrace-lines.ts";
+import type { FtraceEvent, parseFtraceLine } from "./ftrace-lines.ts";
 import { ReservedAreas } from "./ftrace-mapped.ts";
+import { NO_CPU, type SkipList, TICKS } from "./ftrace-skips.ts";
 import { VMALLOC_RANGE_BYTES_MIN } from "./ftrace-windows.ts";
 
 /** A purge of the traced kernel. */
@@ -84,5 +85,21 @@ export class FtraceSurvey {
     this.freesPurged = Math.min(this.frees, this.freesPurged + areas);
     this.purges.push({ isDrain: this.isDrainDue, afterFrees: this.freesPurged, cpu, start, end });
     this.isDrainDue = false;
+  }
+}
+
+/** Takes one line of a trace into account: as an event, or as one that is left out. */
+export function surveyLine(
+  event: ReturnType<typeof parseFtraceLine>,
+  line: number,
+  survey: FtraceSurvey,
+  skipped: SkipList,
+): void {
+  if (event.event === "skip") skipped.skip(event, line);
+  else if (event.event === "lost") skipped.lose(event);
+  else {
+    if (event.isTicks) skipped.add(TICKS, line);
+    if (!event.hasCpu) skipped.add(NO_CPU, line);
+    survey.add(event);
   }
 }

@@ -1,19 +1,25 @@
 /** Serves the page's files on this computer, to nobody else. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
+import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { InputFileError, OutputFileError } from "../input/errors.ts";
 
-/** The files of the page, and what each is. There are no others. */
-const FILES: Readonly<Record<string, string>> = {
-  "index.html": "text/html; charset=utf-8",
-  "main.js": "text/javascript; charset=utf-8",
-  "worker.js": "text/javascript; charset=utf-8",
-  "style.css": "text/css; charset=utf-8",
+/** The kinds of files that a page is made of; no others are served. */
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript; charset=utf-8",
+  ".css": "text/css; charset=utf-8",
 };
+/** The files without which there is no page. */
+const NEEDED = ["index.html", "main.js", "worker.js", "style.css"];
+/** Where the page finds the file that it is to open. */
+const OPENED = "opened";
 
 /** Nothing is loaded from elsewhere, and nothing is sent there. */
 const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:";
+/** The worker runs code that is written in the page. */
+const WORKER_POLICY = `${POLICY}; script-src 'self' 'unsafe-eval'`;
 
 /** A server that runs. */
 export interface Serving {
@@ -24,11 +30,17 @@ export interface Serving {
 /**
  * Serves the page on 127.0.0.1.
  * @param port 0 for one that is free
+ * @param opened what is in the file that the page is to open, if it is to open one
  * @param folder where the built page lies
  * @throws InputFileError when the page was not built, OutputFileError when the port is taken
  */
-export async function servePage(port: number, folder: URL = new URL("../../web/", import.meta.url)): Promise<Serving> {
-  const files = new Map(Object.keys(FILES).map((name) => [name, readPageFile(folder, name)]));
+export async function servePage(
+  port: number,
+  opened: Uint8Array | null = null,
+  folder: URL = new URL("../../web/", import.meta.url),
+): Promise<Serving> {
+  const files = new Map<string, Uint8Array>(pageFiles(folder).map((name) => [name, readPageFile(folder, name)]));
+  if (opened !== null) files.set(OPENED, opened);
   const server = createServer((request, response) => {
     const path = (request.url ?? "/").replace(/[?#].*/, "").slice(1);
     const name = path === "" ? "index.html" : path;
@@ -37,7 +49,9 @@ export async function servePage(port: number, folder: URL = new URL("../../web/"
       response.writeHead(body === undefined ? 404 : 405).end();
       return;
     }
-    response.writeHead(200, { "content-type": FILES[name], "content-security-policy": POLICY });
+    const type = TYPES[extname(name)] ?? "application/octet-stream";
+    const policy = name === "worker.js" ? WORKER_POLICY : POLICY;
+    response.writeHead(200, { "content-type": type, "content-security-policy": policy });
     response.end(request.method === "HEAD" ? undefined : body);
   });
   await listen(server, port);
@@ -50,6 +64,16 @@ export async function servePage(port: number, folder: URL = new URL("../../web/"
       server.closeAllConnections();
     },
   };
+}
+
+function pageFiles(folder: URL): string[] {
+  let names: string[] = [];
+  try {
+    names = readdirSync(folder);
+  } catch {
+    // The first that is needed is then missed below.
+  }
+  return [...new Set([...NEEDED, ...names.filter((name) => Object.hasOwn(TYPES, extname(name)))])];
 }
 
 function readPageFile(folder: URL, name: string): Buffer {

@@ -2,7 +2,7 @@
 import { formatLinearAddress, parseLinearAddress } from "../../../arch/index.ts";
 import { SETTING_NAMES, type SettingName } from "../../settings/machine-settings.ts";
 import type { Focus } from "./picture.ts";
-import { DEFAULT_SCENARIO, type Scenario } from "./scenario.ts";
+import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "./scenario.ts";
 
 /** What a link says. */
 export interface Place {
@@ -15,14 +15,16 @@ export interface Place {
 export function formatLink({ scenario, position, focus }: Place): string {
   const words = new URLSearchParams();
   if (scenario.kind === "story") words.set("story", scenario.name);
+  else if (scenario.kind === "file") words.set("file", scenario.name);
   else {
-    words.set("run", scenario.name);
+    if (scenario.kind === "workload") words.set("run", scenario.name);
+    else words.set("source", scenario.source);
     words.set("ops", String(scenario.operations));
     words.set("seed", String(scenario.seed));
     words.set("cpus", String(scenario.cpus));
     if (scenario.memoryMib !== DEFAULT_SCENARIO.memoryMib) words.set("memory", `${scenario.memoryMib}MiB`);
     if (scenario.preset !== DEFAULT_SCENARIO.preset) words.set("preset", scenario.preset);
-    for (const parameter of scenario.parameters) words.append("p", parameter);
+    if (scenario.kind === "workload") for (const parameter of scenario.parameters) words.append("p", parameter);
     for (const [name, value] of Object.entries(scenario.settings)) words.set(name, String(value));
   }
   if (position !== 0) words.set("at", String(position));
@@ -35,8 +37,10 @@ export function formatLink({ scenario, position, focus }: Place): string {
 export function parseLink(text: string): Place | null {
   const words = new URLSearchParams(text.replace(/^#/, ""));
   const story = words.get("story");
+  const file = words.get("file");
+  const source = words.get("source");
   const name = words.get("run");
-  if (story === null && name === null) return null;
+  if (story === null && file === null && source === null && name === null) return null;
   const whole = (key: string, fallback: number): number => {
     const value = Number.parseInt(words.get(key) ?? "", 10);
     return Number.isNaN(value) ? fallback : value;
@@ -46,20 +50,18 @@ export function parseLink(text: string): Place | null {
     const value = words.get(setting);
     if (value !== null) settings[setting] = value;
   }
-  const scenario: Scenario =
-    story !== null
-      ? { kind: "story", name: story }
-      : {
-          kind: "workload",
-          name: name ?? "",
-          operations: whole("ops", DEFAULT_SCENARIO.operations),
-          seed: whole("seed", DEFAULT_SCENARIO.seed),
-          cpus: whole("cpus", DEFAULT_SCENARIO.cpus),
-          memoryMib: whole("memory", DEFAULT_SCENARIO.memoryMib),
-          preset: words.get("preset") ?? DEFAULT_SCENARIO.preset,
-          parameters: words.getAll("p"),
-          settings,
-        };
+  const machine = {
+    operations: whole("ops", DEFAULT_SCENARIO.operations),
+    seed: whole("seed", DEFAULT_SCENARIO.seed),
+    cpus: whole("cpus", DEFAULT_SCENARIO.cpus),
+    memoryMib: whole("memory", DEFAULT_SCENARIO.memoryMib),
+    preset: words.get("preset") ?? DEFAULT_SCENARIO.preset,
+    settings,
+  };
+  let scenario: Scenario = { kind: "workload", name: name ?? "", parameters: words.getAll("p"), ...machine };
+  if (story !== null) scenario = { kind: "story", name: story };
+  else if (file !== null) scenario = { kind: "file", name: file };
+  else if (source !== null) scenario = { kind: "source", name: SOURCE_NAME, source, ...machine };
   const cpu = words.has("cpu") ? whole("cpu", 0) : null;
   return { scenario, position: Math.max(0, whole("at", 0)), focus: { cpu, address: addressIn(words) } };
 }

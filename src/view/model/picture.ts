@@ -1,6 +1,7 @@
 /** What the page asks of the model, and what it gets: plain data both ways, so that it goes to a worker and back. */
+import { InputFileError } from "../../input/errors.ts";
 import { describeError } from "./describe-error.ts";
-import { type Scenario, steppedWorkloads, type Told } from "./scenario.ts";
+import { type Begun, beginWorkload, type Scenario, steppedWorkloads, type Told } from "./scenario.ts";
 import { type Breakpoint, Session, type Stride } from "./session.ts";
 import { type SpaceView, spaceView } from "./space-view.ts";
 import { STORIES } from "./stories/index.ts";
@@ -25,7 +26,13 @@ export interface Focus {
 
 /** How the session moves before it is looked at. */
 export type Move =
-  | { readonly kind: "open"; readonly scenario: Scenario; readonly position: number }
+  /** `bytes`: what is in the file, the first time that it is opened. */
+  | {
+      readonly kind: "open";
+      readonly scenario: Scenario;
+      readonly position: number;
+      readonly bytes?: Uint8Array | undefined;
+    }
   | { readonly kind: "go"; readonly position: number }
   | { readonly kind: "forward"; readonly stride: Stride }
   | { readonly kind: "back"; readonly stride: Stride }
@@ -76,20 +83,29 @@ export type Answer = { readonly picture: Picture } | { readonly error: string };
 /** Answers one question after the other about one session at a time. */
 export class Answerer {
   private session: Session | null = null;
+  /** The file that was read last. */
+  private file: { readonly name: string; readonly opener: () => Begun } | null = null;
+  private last: Promise<unknown> = Promise.resolve();
 
-  /** Moves the session and looks at it. Nothing is thrown: what went wrong is in the answer. */
-  answer(move: Move, focus: Focus): Answer {
+  /** Moves the session and looks at it, after all that was asked before. Nothing is thrown: what went wrong is in the answer. */
+  answer(move: Move, focus: Focus): Promise<Answer> {
+    const answer = this.last.then(() => this.answered(move, focus));
+    this.last = answer;
+    return answer;
+  }
+
+  private async answered(move: Move, focus: Focus): Promise<Answer> {
     try {
-      const session = this.move(move);
+      const session = await this.move(move);
       return { picture: pictureOf(session, focus) };
     } catch (error) {
       return { error: describeError(error) };
     }
   }
 
-  private move(move: Move): Session {
+  private async move(move: Move): Promise<Session> {
     if (move.kind === "open") {
-      const session = new Session(move.scenario);
+      const session = await this.open(move.scenario, move.bytes);
       session.goTo(move.position);
       this.session = session;
     }
@@ -100,6 +116,22 @@ export class Answerer {
     else if (move.kind === "back") session.back(move.stride);
     else if (move.kind === "run") session.runTo(move.breakpoint, move.address);
     return session;
+  }
+
+  private async open(scenario: Scenario, bytes: Uint8Array | undefined): Promise<Session> {
+    if (scenario.kind === "source") {
+      const { sourceWorkload } = await import("./own-source.ts");
+      const workload = sourceWorkload(scenario.name, scenario.source);
+      return new Session(scenario, () => beginWorkload(scenario, workload));
+    }
+    if (scenario.kind !== "file") return new Session(scenario);
+    const { name } = scenario;
+    if (bytes !== undefined) {
+      const { openFile } = await import("./open-file.ts");
+      this.file = { name, opener: await openFile(name, bytes) };
+    }
+    if (this.file?.name !== name) throw new InputFileError(name, 0, "is not here: drop it on the page to open it");
+    return new Session(scenario, this.file.opener);
   }
 }
 

@@ -6,11 +6,12 @@ import { parseParameters } from "../../input/parameters.ts";
 import { bootKernel, type Kernel } from "../../machine/kernel.ts";
 import { kernelSettings, readSettings, SETTING_NAMES, type SettingName } from "../../settings/machine-settings.ts";
 import { findWorkload, WORKLOADS } from "../../workloads/all-workloads.ts";
+import type { Workload } from "../../workloads/base/workload.ts";
 import { STORIES } from "./stories/index.ts";
 import { type Look, openStory, type Story } from "./stories/story.ts";
 
 /** CPUs and operations of what runs in a page at the most. */
-const CPUS_MAX = 64;
+export const CPUS_MAX = 64;
 const OPERATIONS_MAX = 1_000_000;
 const MIB = 2 ** 20;
 
@@ -36,7 +37,19 @@ export interface StoryScenario {
   readonly name: string;
 }
 
-export type Scenario = WorkloadScenario | StoryScenario;
+/** A file: a recording, a trace or a saved state. What is in it is read elsewhere. */
+export interface FileScenario {
+  readonly kind: "file";
+  readonly name: string;
+}
+
+/** A workload in TypeScript that somebody wrote, on a machine. */
+export interface SourceScenario extends Omit<WorkloadScenario, "kind" | "parameters"> {
+  readonly kind: "source";
+  readonly source: string;
+}
+
+export type Scenario = WorkloadScenario | StoryScenario | FileScenario | SourceScenario;
 
 /** `mixed` in 400 operations on 4 CPUs. */
 export const DEFAULT_SCENARIO: WorkloadScenario = {
@@ -50,6 +63,9 @@ export const DEFAULT_SCENARIO: WorkloadScenario = {
   parameters: [],
   settings: {},
 };
+
+/** What a workload of one's own is called. */
+export const SOURCE_NAME = "workload.ts";
 
 /** The names of workloads that can be run step by step. */
 export function steppedWorkloads(): string[] {
@@ -81,11 +97,14 @@ export interface Told {
 }
 
 /**
- * Boots the machine of a scenario; nothing has happened on it yet.
+ * Boots the machine of a story or of a workload that comes with the program; nothing has happened on it yet.
  * @throws MmulabError for a name or a setting that is not possible
  */
-export function begin(scenario: Scenario): Begun {
-  return scenario.kind === "story" ? beginStory(findStory(scenario.name)) : beginWorkload(scenario);
+export function begin(scenario: StoryScenario | WorkloadScenario): Begun {
+  if (scenario.kind === "story") return beginStory(findStory(scenario.name));
+  const workload = findWorkload(scenario.name);
+  if (workload.start === undefined) throw unknownName("workload", scenario.name, steppedWorkloads());
+  return beginWorkload(scenario, workload, scenario.parameters);
 }
 
 /** The story called `name`. @throws UnknownNameError */
@@ -118,11 +137,16 @@ function beginStory(story: Story): Begun {
   };
 }
 
-function beginWorkload(scenario: WorkloadScenario): Begun {
-  const workload = findWorkload(scenario.name);
-  if (workload.start === undefined) {
-    throw unknownName("workload", scenario.name, steppedWorkloads());
-  }
+/**
+ * Boots a machine and starts a workload on it, which has run nothing yet.
+ * @param words its parameters, as `NAME=VALUE`
+ * @throws MmulabError for a setting that is not possible
+ */
+export function beginWorkload(
+  scenario: WorkloadScenario | SourceScenario,
+  workload: Workload,
+  words: readonly string[] = [],
+): Begun {
   const { cpus, memoryMib, operations, seed } = scenario;
   checkWhole("cpus", cpus, 1, CPUS_MAX);
   checkWhole("memory", memoryMib, 64, 2 ** 20);
@@ -138,9 +162,9 @@ function beginWorkload(scenario: WorkloadScenario): Begun {
   const strange = Object.keys(scenario.settings).find((name) => !(SETTING_NAMES as readonly string[]).includes(name));
   if (strange !== undefined) throw unknownName("setting", strange, SETTING_NAMES);
   const settings = kernelSettings(readSettings(scenario.settings), cpus);
-  const parameters = parseParameters(workload.name, workload.parameters ?? [], scenario.parameters);
+  const parameters = parseParameters(workload.name, workload.parameters ?? [], words);
   const kernel = bootKernel({ ...settings, memoryBytes: memoryMib * MIB, preset });
-  let finish: (() => unknown) | null = workload.start(kernel, { operations, seed, parameters });
+  let finish: (() => unknown) | null = workload.start?.(kernel, { operations, seed, parameters }) ?? null;
   // The last step is what the workload does when its threads have ended.
   const step = (): boolean => {
     if (stepLoop(kernel)) return true;

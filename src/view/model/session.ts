@@ -30,6 +30,7 @@ const BREAKING_EVENTS: Readonly<Partial<Record<Breakpoint, readonly string[]>>> 
 /** One scenario, run step by step, forwards and backwards. */
 export class Session {
   readonly scenario: Scenario;
+  private readonly opener: () => Begun;
   private begun: Begun;
   private seen: Tracks;
   /** What the last run stopped at, in one line; null when the last step was not the end of such a run. */
@@ -37,10 +38,14 @@ export class Session {
   private made = 0;
   private ended = false;
 
-  /** @throws MmulabError for a scenario that is not possible */
-  constructor(scenario: Scenario) {
+  /**
+   * @param opener begins the scenario, each time anew; by default as stories and workloads begin that come with the program
+   * @throws MmulabError for a scenario that is not possible
+   */
+  constructor(scenario: Scenario, opener: () => Begun = openerOf(scenario)) {
     this.scenario = scenario;
-    this.begun = begin(scenario);
+    this.opener = opener;
+    this.begun = opener();
     this.seen = new Tracks(this.begun.kernel);
   }
 
@@ -82,7 +87,7 @@ export class Session {
   /** Goes to a position, or to the end when that comes before. */
   goTo(position: number): void {
     if (position < this.made) {
-      this.begun = begin(this.scenario);
+      this.begun = this.opener();
       this.seen = new Tracks(this.begun.kernel);
       this.made = 0;
       this.ended = false;
@@ -167,4 +172,9 @@ export class Session {
     if (stride === "ipi") return ipis.at(-1)?.position ?? 0;
     return this.made;
   }
+}
+
+function openerOf(scenario: Scenario): () => Begun {
+  if (scenario.kind === "story" || scenario.kind === "workload") return () => begin(scenario);
+  throw new Error(`a ${scenario.kind} is opened by whoever has read it`);
 }

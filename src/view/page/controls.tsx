@@ -1,8 +1,9 @@
 /** What is run, and the steps forwards and backwards. */
 import type { Picture } from "../model/picture.ts";
-import type { Scenario, WorkloadScenario } from "../model/scenario.ts";
+import { type Scenario, SOURCE_NAME, type SourceScenario, type WorkloadScenario } from "../model/scenario.ts";
 import { BREAKPOINTS, type Breakpoint, STRIDES, type Stride } from "../model/session.ts";
-import { busy, move, open, workloadScenario } from "./store.ts";
+import { EXAMPLE } from "./editor.tsx";
+import { busy, editing, isSlow, move, open, openFile, openSource, stop, workloadScenario } from "./store.ts";
 import { count } from "./words.ts";
 
 const STRIDE_WORDS: Readonly<Record<Stride, string>> = { step: "step", event: "event", call: "call", ipi: "IPI" };
@@ -22,7 +23,8 @@ const KEYS = "Keys: → and ← one step, E and Shift+E event, C and Shift+C cal
 /** Moves by a key, unless one is typing. */
 export function onKey(event: KeyboardEvent): void {
   const target = event.target as HTMLElement;
-  if (target.closest("input, select, textarea") !== null || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (target.closest("input, select, textarea, .editor") !== null || event.ctrlKey || event.metaKey || event.altKey)
+    return;
   const strides: Readonly<Record<string, Stride>> = { e: "event", c: "call", i: "ipi" };
   const stride = strides[event.key.toLowerCase()];
   if (stride !== undefined) move({ kind: event.shiftKey ? "back" : "forward", stride });
@@ -39,7 +41,9 @@ export function Controls({ picture }: { readonly picture: Picture | null }) {
   const scenario = picture?.scenario;
   const choose = (value: string): void => {
     const [kind, name] = value.split(" ");
-    open(kind === "story" ? { kind: "story", name } : workloadScenario(name));
+    editing.value = kind === "source";
+    if (kind === "source") openSource(EXAMPLE);
+    else if (kind !== "file") open(kind === "story" ? { kind: "story", name } : workloadScenario(name));
   };
   return (
     <header>
@@ -65,9 +69,24 @@ export function Controls({ picture }: { readonly picture: Picture | null }) {
                 </option>
               ))}
             </optgroup>
+            <optgroup label="Own">
+              <option value={`source ${SOURCE_NAME}`}>Own code (TypeScript)</option>
+              {scenario?.kind === "file" ? <option value={`file ${scenario.name}`}>{scenario.name}</option> : null}
+            </optgroup>
           </select>
         </label>
-        {scenario?.kind === "workload" ? <Settings scenario={scenario} /> : null}
+        <label class="file">
+          Open file
+          <input
+            type="file"
+            onChange={(event) => {
+              const [chosen] = event.currentTarget.files ?? [];
+              if (chosen !== undefined) openFile(chosen);
+              event.currentTarget.value = "";
+            }}
+          />
+        </label>
+        {scenario?.kind === "workload" || scenario?.kind === "source" ? <Settings scenario={scenario} /> : null}
       </div>
       <fieldset class="row" aria-label="Steps" title={KEYS}>
         <Steps isStory={scenario?.kind === "story"} address={picture?.walk.address ?? 0} />
@@ -77,6 +96,11 @@ export function Controls({ picture }: { readonly picture: Picture | null }) {
           {picture?.isOver === true ? ", the end" : ""}
           {busy.value ? " …" : ""}
         </output>
+        {isSlow.value ? (
+          <button type="button" class="primary" onClick={stop}>
+            Stop
+          </button>
+        ) : null}
         {picture === null ? null : <Export picture={picture} />}
       </fieldset>
     </header>
@@ -134,7 +158,7 @@ function Steps({ isStory, address }: { readonly isStory: boolean; readonly addre
 }
 
 /** A workload's figures; a change boots another machine. */
-function Settings({ scenario }: { readonly scenario: WorkloadScenario }) {
+function Settings({ scenario }: { readonly scenario: WorkloadScenario | SourceScenario }) {
   const fields = [
     ["operations", "ops", 1_000_000],
     ["seed", "seed", 2 ** 32 - 1],

@@ -2,8 +2,9 @@
 import { render } from "preact";
 import type { Picture } from "../model/picture.ts";
 import { Controls, onKey } from "./controls.tsx";
+import { OwnCode } from "./editor.tsx";
 import { Space } from "./space.tsx";
-import { before, openLink, picture, problem } from "./store.ts";
+import { before, editing, openFile, openLink, picture, problem } from "./store.ts";
 import { Tables } from "./tables.tsx";
 import { Time } from "./time.tsx";
 import { Tlbs } from "./tlbs.tsx";
@@ -25,7 +26,8 @@ function Page() {
             Stopped at {shown.stoppedAt}
           </p>
         )}
-        {shown?.scenario.kind === "story" ? <Telling name={shown.scenario.name} /> : null}
+        {editing.value ? <OwnCode scenario={shown?.scenario} /> : null}
+        {shown !== null && (shown.scenario.kind === "story" || shown.told !== null) ? <Telling shown={shown} /> : null}
         {shown === null ? null : (
           <div class="views">
             <Space picture={shown} />
@@ -58,13 +60,12 @@ function Log({ picture: { log, logCount } }: { readonly picture: Picture }) {
 }
 
 /** What the story says at this step. */
-function Telling({ name }: { readonly name: string }) {
-  const shown = picture.value;
-  const told = shown?.told ?? null;
-  const story = shown?.catalogue.stories.find((each) => each.name === name);
+function Telling({ shown }: { readonly shown: Picture }) {
+  const { told, scenario } = shown;
+  const story = shown.catalogue.stories.find((each) => each.name === scenario.name);
   return (
     <section class="story" aria-labelledby="story-title" aria-live="polite">
-      <h2 id="story-title">{told === null ? story?.title : `${shown?.position}. ${told.title}`}</h2>
+      <h2 id="story-title">{told === null ? story?.title : `${shown.position}. ${told.title}`}</h2>
       <p>{told === null ? `${story?.summary} Press Next, or the right arrow key.` : told.text}</p>
       {told === null ? null : <p class="found">{told.found}</p>}
       {told === null || told.lines.length === 0 ? null : <pre class="lines">{told.lines.join("\n")}</pre>}
@@ -73,6 +74,12 @@ function Telling({ name }: { readonly name: string }) {
 }
 
 addEventListener("keydown", onKey);
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  const [dropped] = event.dataTransfer?.files ?? [];
+  if (dropped !== undefined) openFile(dropped);
+});
 addEventListener("hashchange", openLink);
 const place = document.getElementById("page");
 if (place !== null) render(<Page />, place);

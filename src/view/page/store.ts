@@ -1,8 +1,15 @@
 /** The page's state, and the only ways to change it. */
 import { signal } from "@preact/signals";
 import { formatLink, parseLink } from "../model/link.ts";
+import type { Completions } from "../model/own-source.ts";
 import type { Answer, Focus, Move, Picture } from "../model/picture.ts";
-import { DEFAULT_SCENARIO, type Scenario } from "../model/scenario.ts";
+import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "../model/scenario.ts";
+
+/** Bytes of a file at the most. */
+const FILE_BYTES_MAX = 2 ** 26;
+
+/** What the worker says. */
+type WorkerMessage = { readonly id: number; readonly answer: Answer } | { readonly completions: Completions };
 
 /** The machine as it is shown; null before the first answer. */
 export const picture = signal<Picture | null>(null);
@@ -10,34 +17,74 @@ export const picture = signal<Picture | null>(null);
 export const before = signal<Picture | null>(null);
 /** Why the last move was not possible; empty when it was. */
 export const problem = signal("");
+/** Whether the editor for code of one's own is open. */
+export const editing = signal(false);
 /** Whether an answer is awaited. */
 export const busy = signal(false);
 /** What one looks at. */
 const focus = signal<Focus>({ cpu: null, address: null });
 
-const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-let asked = 0;
+/** Whether the answer takes so long that one may want to stop. */
+export const isSlow = signal(false);
+/** Names that the editor completes; null before the first time that they were asked for. */
+export const completions = signal<Completions | null>(null);
 
-worker.addEventListener("message", ({ data }: MessageEvent<{ readonly id: number; readonly answer: Answer }>) => {
-  if (data.id !== asked) return;
+/** Milliseconds after which an answer is slow. */
+const SLOW_MS = 2000;
+
+let worker = startWorker();
+let asked = 0;
+let slowTimer = 0;
+/** What is in the file that was opened last; the worker has it as well, unless it was stopped. */
+let file: { readonly name: string; readonly bytes: Uint8Array } | null = null;
+
+function startWorker(): Worker {
+  const started = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
+  started.addEventListener("message", ({ data }: MessageEvent<WorkerMessage>) => {
+    if ("completions" in data) completions.value = data.completions;
+    else if (data.id === asked) show(data.answer);
+  });
+  started.addEventListener("error", ({ message }) => {
+    settle();
+    problem.value = `the emulator failed (a bug): ${message}`;
+  });
+  return started;
+}
+
+function settle(): void {
+  clearTimeout(slowTimer);
   busy.value = false;
-  if ("error" in data.answer) {
-    problem.value = data.answer.error;
+  isSlow.value = false;
+}
+
+/** Ends what the worker does, which may have no end; the machine is gone then. */
+export function stop(): void {
+  worker.terminate();
+  settle();
+  asked++;
+  problem.value = "stopped; a step or a change of the scenario begins anew";
+  worker = startWorker();
+  isGone = picture.value !== null;
+}
+
+/** Whether the worker has lost the machine that is shown. */
+let isGone = false;
+
+function show(answer: Answer): void {
+  settle();
+  if ("error" in answer) {
+    problem.value = answer.error;
     return;
   }
   const was = picture.value;
-  const now = data.answer.picture;
+  const now = answer.picture;
   problem.value = "";
   if (was?.position !== now.position || !sameScenario(was.scenario, now.scenario)) {
     before.value = was !== null && sameScenario(was.scenario, now.scenario) ? was : null;
   }
   picture.value = now;
   history.replaceState(null, "", `#${formatLink({ ...now, focus: focus.value })}`);
-});
-worker.addEventListener("error", ({ message }) => {
-  busy.value = false;
-  problem.value = `the emulator failed (a bug): ${message}`;
-});
+}
 
 function sameScenario(a: Scenario, b: Scenario): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
@@ -47,13 +94,51 @@ function sameScenario(a: Scenario, b: Scenario): boolean {
 export function move(what: Move): void {
   // A story looks where its step wants one to look; a workload's focus stays.
   if (what.kind !== "look" && picture.value?.scenario.kind === "story") focus.value = { cpu: null, address: null };
-  ask(what);
+  const shown = picture.value;
+  if (isGone && shown !== null) openAt(shown.scenario, 0);
+  else ask(what);
 }
 
 /** Opens a scenario at its begin. */
 export function open(scenario: Scenario): void {
   focus.value = { cpu: null, address: null };
-  ask({ kind: "open", scenario, position: 0 });
+  openAt(scenario, 0);
+}
+
+function openAt(scenario: Scenario, position: number): void {
+  isGone = false;
+  const bytes = scenario.kind === "file" && file?.name === scenario.name ? file.bytes : undefined;
+  ask({ kind: "open", scenario, position, bytes });
+}
+
+/** Opens a file that somebody dropped or chose. */
+export async function openFile(chosen: File): Promise<void> {
+  if (chosen.size > FILE_BYTES_MAX) {
+    problem.value = `${chosen.name}: has ${chosen.size} bytes; a page takes ${FILE_BYTES_MAX}`;
+    return;
+  }
+  const bytes = new Uint8Array(await chosen.arrayBuffer());
+  if (/\.[cm]?[tj]s$/.test(chosen.name)) {
+    openSource(new TextDecoder().decode(bytes));
+    return;
+  }
+  file = { name: chosen.name, bytes };
+  open({ kind: "file", name: chosen.name });
+}
+
+/** Runs source of one's own, on the machine of the workload that is shown. */
+export function openSource(source: string): void {
+  const shown = picture.value?.scenario;
+  const { parameters: _, ...machine } = shown?.kind === "workload" ? shown : DEFAULT_SCENARIO;
+  const rest =
+    shown?.kind === "source" ? shown : { ...machine, settings: shown?.kind === "workload" ? shown.settings : {} };
+  editing.value = true;
+  open({ ...rest, kind: "source", name: SOURCE_NAME, source });
+}
+
+/** Asks for the names that the editor completes. */
+export function askForCompletions(): void {
+  if (completions.value === null) worker.postMessage("completions");
 }
 
 /** Looks at another CPU or address. */
@@ -63,11 +148,19 @@ export function look(change: Partial<Focus>): void {
 }
 
 /** Opens what the page's address says, or the first story. */
-export function openLink(): void {
+export async function openLink(): Promise<void> {
   const place = parseLink(location.hash);
   focus.value = place?.focus ?? { cpu: null, address: null };
-  const first: Scenario = { kind: "story", name: "stale-entry" };
-  ask({ kind: "open", scenario: place?.scenario ?? first, position: place?.position ?? 0 });
+  const scenario: Scenario = place?.scenario ?? { kind: "story", name: "stale-entry" };
+  editing.value = scenario.kind === "source";
+  if (scenario.kind === "file" && file?.name !== scenario.name) await fetchOpened(scenario.name);
+  openAt(scenario, place?.position ?? 0);
+}
+
+/** The file that `mmulab view FILE` serves beside the page. On a static site there is none, and it has to be dropped. */
+async function fetchOpened(name: string): Promise<void> {
+  const found = await fetch("opened").catch(() => null);
+  if (found?.ok === true) file = { name, bytes: new Uint8Array(await found.arrayBuffer()) };
 }
 
 /** A workload's scenario to begin with. */
@@ -77,5 +170,9 @@ export function workloadScenario(name: string): Scenario {
 
 function ask(what: Move): void {
   busy.value = true;
+  clearTimeout(slowTimer);
+  slowTimer = window.setTimeout(() => {
+    isSlow.value = true;
+  }, SLOW_MS);
   worker.postMessage({ id: ++asked, move: what, focus: focus.value });
 }

@@ -10,6 +10,11 @@ export interface Question {
 
 const answerer = new Answerer();
 
-addEventListener("message", ({ data }: MessageEvent<Question>) => {
-  postMessage({ id: data.id, answer: answerer.answer(data.move, data.focus) });
+addEventListener("message", async ({ data }: MessageEvent<Question | "completions">) => {
+  if (data === "completions") {
+    const { completions } = await import("../model/own-source.ts");
+    postMessage({ completions: completions() });
+    return;
+  }
+  postMessage({ id: data.id, answer: await answerer.answer(data.move, data.focus) });
 });

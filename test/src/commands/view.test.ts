@@ -1,5 +1,7 @@
 import { spawn } from "node:child_process";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { ROOT } from "../../source-files.ts";
 import { CLI, mmulab } from "../run-cli.ts";
 
 /** Starts the command, fetches some files from what it serves, and ends it with Ctrl-C. */
@@ -36,7 +38,17 @@ describe("mmulab view", () => {
     expect(exitCode).toBe(0);
   });
 
+  it("serves the file that it is to open, and the policy under which the page may run code", async () => {
+    const file = join(ROOT, "test/recordings/lazy_smp1_s1.jsonl.gz");
+    const { url, got } = await serve([file, "--json"], ["/", "/opened", "/worker.js"]);
+    expect(url).toMatch(/#file=lazy_smp1_s1.jsonl.gz$/);
+    expect(got.slice(1)).toEqual(["200 application/octet-stream", "200 text/javascript; charset=utf-8"]);
+  });
+
   it.each([
+    [["package.json"], /package.json:1: not a recording/],
+    [["README.md"], /README.md: is none of these/],
+    [["none.gz"], /unknown story or workload 'none.gz', and no such file/],
     [["mixd"], /unknown story or workload 'mixd' \(did you mean mixed\?\)/],
     [["mixed", "live=3"], /mixed .*live/],
     [["--cpus", "65"], /--cpus.*65.*1 to 64/],

@@ -1,7 +1,8 @@
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { InputFileError } from "../../../src/input/errors.ts";
-import { type RecordingItem, readRecording } from "../../../src/recording/recording-reader.ts";
+import type { RecordingItem } from "../../../src/recording/recording-parser.ts";
+import { readRecording } from "../../../src/recording/recording-reader.ts";
 import { fixture, fixtureLines, temporaryFolder } from "../fixtures.ts";
 
 const folder = temporaryFolder();

@@ -3,7 +3,8 @@ import { describe, expect, it } from "vitest";
 import { EAGER_POLICY, ftraceText } from "../../../mm/index.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
 import { parseFtraceLine } from "../../../src/traces/ftrace-lines.ts";
-import { type FtraceOptions, replayFtrace } from "../../../src/traces/ftrace-replay.ts";
+import type { FtraceOptions } from "../../../src/traces/ftrace-machine.ts";
+import { replayFtrace } from "../../../src/traces/ftrace-replay.ts";
 import { renderFtraceReport } from "../../../src/traces/ftrace-report-text.ts";
 import { temporaryFolder } from "../fixtures.ts";
 

@@ -1,0 +1,83 @@
+/** What a saved state says, and the kernel that it is of; how its bytes were had is the caller's. */
+import { z } from "zod";
+import { parsePreset } from "../../arch/index.ts";
+import { MmulabError } from "../../arch/isa/errors.ts";
+import { flushPolicyByName } from "../../mm/index.ts";
+import { InputFileError } from "../input/errors.ts";
+import { bootKernel, type Kernel } from "../machine/kernel.ts";
+import { restoreKernel } from "./kernel-state.ts";
+import { withOrigins } from "./older-preset.ts";
+import { CONFIG_SCHEMA, STATE_SCHEMA } from "./schema.ts";
+
+/** Version of the format. A file of another version is refused. */
+export const STATE_VERSION = 4;
+/** What a file says that it is. */
+export const STATE_FORMAT = "mmulab state";
+/** How every file begins, of whatever version. */
+export const STATE_BEGINNING = `{"format":"${STATE_FORMAT}","version":`;
+/** SHA-256 of all that comes before it, at the end of the file. */
+export const STATE_CHECKSUM_BYTES = 32;
+/** The largest state without its packing, so that a small file cannot stand for any number of bytes. */
+export const STATE_BYTES_MAX = 2 ** 29;
+
+const HEADER = z.strictObject({
+  format: z.literal(STATE_FORMAT),
+  version: z.literal(STATE_VERSION),
+  madeBy: z.string(),
+  config: CONFIG_SCHEMA,
+  /** Bytes of the gzip'ed state. */
+  bodyBytes: z.number().int().nonnegative(),
+});
+/** The first line of a file. */
+export type StateHeader = z.infer<typeof HEADER>;
+
+/** A kernel out of a file, and the words that were saved with it. */
+export interface LoadedKernel {
+  readonly kernel: Kernel;
+  readonly madeBy: string;
+}
+
+/** The header in a file's first line. @throws InputFileError for what this version does not write */
+export function readStateHeader(file: string, line: string): StateHeader {
+  const header = HEADER.safeParse(parsedHeader(file, line));
+  if (!header.success) throw unfitting(file, header.error);
+  return header.data;
+}
+
+/**
+ * Boots a kernel with the saved configuration and brings it into the saved state.
+ * @param state as `decodeData` gives it
+ * @throws InputFileError for a state that does not fit this program
+ */
+export function kernelOfState(file: string, { madeBy, config }: StateHeader, state: unknown): LoadedKernel {
+  const parsed = STATE_SCHEMA.safeParse(state);
+  if (!parsed.success) throw unfitting(file, parsed.error);
+  try {
+    const { preset, flushPolicy, ...rest } = config;
+    const kernel = bootKernel({
+      ...rest,
+      preset: parsePreset(withOrigins(preset)),
+      flushPolicy: flushPolicyByName(flushPolicy),
+    });
+    restoreKernel(kernel, parsed.data);
+    return { kernel, madeBy };
+  } catch (error) {
+    if (!(error instanceof MmulabError)) throw error;
+    throw new InputFileError(file, 0, `cannot be loaded: ${error.message}`);
+  }
+}
+
+function parsedHeader(file: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new InputFileError(file, 1, `is not valid JSON: ${(error as SyntaxError).message}`);
+  }
+}
+
+/** What was written with a right checksum, but not by this version of the program. */
+function unfitting(file: string, error: z.ZodError): InputFileError {
+  const [issue] = error.issues;
+  const where = issue.path.length === 0 ? "" : ` at ${issue.path.join(".")}`;
+  return new InputFileError(file, 0, `does not fit version ${STATE_VERSION} of the format${where}: ${issue.message}`);
+}

@@ -1,0 +1,121 @@
+/** Traces of others, replayed step by step: ftrace text of vmalloc's events, and memory references of valgrind's lackey. */
+import { ACCESS_STORE, type Access, formatLinearAddress, PageFault } from "../../../arch/index.ts";
+import { NotEnoughMemory } from "../../../mm/index.ts";
+import { InputFileError } from "../../input/errors.ts";
+import { bootKernel } from "../../machine/kernel.ts";
+import { AddressSpaces } from "../../references/address-spaces.ts";
+import { LackeyLines } from "../../references/lackey-lines.ts";
+import { BatchWriter, KIND_CONTINUES, ReferenceBatch } from "../../references/reference-batch.ts";
+import { type FtraceEvent, parseFtraceLine } from "../../traces/ftrace-lines.ts";
+import { FtraceReplay } from "../../traces/ftrace-machine.ts";
+import { SkipList } from "../../traces/ftrace-skips.ts";
+import { FtraceSurvey, surveyLine } from "../../traces/ftrace-survey.ts";
+import { type Begun, CPUS_MAX, type Told } from "./scenario.ts";
+
+const PRESET = "skylake";
+const MEMORY_BYTES = 2 ** 32;
+/** References of a lackey trace at the most. */
+const REFERENCES_MAX = 2_000_000;
+/** What the kinds of references are called. */
+const VERBS: Readonly<Record<number, string>> = { 0: "load", 1: "store", 2: "fetch" };
+
+/** Whether any of these lines is a vmalloc event of ftrace. */
+export function hasFtraceEvents(lines: readonly string[]): boolean {
+  return lines.some((line) => {
+    const { event } = parseFtraceLine(line);
+    return event !== "skip" && event !== "lost";
+  });
+}
+
+/**
+ * Reads ftrace text; a step is an event.
+ * @throws InputFileError when it has no event of vmalloc
+ */
+export function openFtrace(name: string, lines: readonly string[]): () => Begun {
+  const survey = new FtraceSurvey();
+  const events: { readonly event: FtraceEvent; readonly line: number }[] = [];
+  const noted = new SkipList();
+  lines.forEach((text, i) => {
+    const event = parseFtraceLine(text);
+    surveyLine(event, i + 1, survey, noted);
+    if (event.event !== "skip" && event.event !== "lost") events.push({ event, line: i + 1 });
+  });
+  if (events.length === 0) throw new InputFileError(name, 1, noted.whyNothing());
+  return () => {
+    const cpus = survey.cpus > CPUS_MAX ? { cpus: CPUS_MAX } : {};
+    const replay = new FtraceReplay(survey, { preset: PRESET, memoryBytes: MEMORY_BYTES, ...cpus }, new SkipList());
+    let next = 0;
+    let told: Told | null = null;
+    const step = (): boolean => {
+      if (next > events.length) return false;
+      if (next === events.length) {
+        const { areas } = replay.report(name);
+        const found = `${areas.allocated} areas allocated, ${areas.atTracedAddress} of them at the traced address; ${areas.freed} freed`;
+        told = { title: "the end", text: "", found, lines: [], look: {} };
+      } else {
+        const { event, line } = events[next];
+        replay.make(event, line, next);
+        told = { title: `line ${line}: ${event.event}`, text: "", found: lines[line - 1].trim(), lines: [], look: {} };
+      }
+      next++;
+      return true;
+    };
+    return { kernel: replay.kernel, length: events.length + 1, step, told: () => told, userSpaces: () => [] };
+  };
+}
+
+/** Whether any of these bytes is a reference as lackey writes it. */
+export function hasReferences(bytes: Uint8Array): boolean {
+  const lines = new LackeyLines(new BatchWriter(new ReferenceBatch(), (batch) => batch));
+  lines.feed(bytes);
+  return lines.references > 0;
+}
+
+/**
+ * Reads a trace of lackey; a step is a load, a store or a fetch in one page.
+ * @throws InputFileError when it has more references than a page can hold
+ */
+export function openLackey(name: string, bytes: Uint8Array): () => Begun {
+  const kinds: number[] = [];
+  const addresses: number[] = [];
+  const writer = new BatchWriter(new ReferenceBatch(), (batch) => {
+    for (let i = 0; i < batch.length && kinds.length < REFERENCES_MAX; i++) {
+      kinds.push(batch.kinds[i] & ~KIND_CONTINUES);
+      addresses.push(batch.addresses[i]);
+    }
+    return batch;
+  });
+  const lines = new LackeyLines(writer);
+  lines.feed(bytes);
+  lines.end();
+  if (lines.references > REFERENCES_MAX) {
+    const most = `has ${lines.references} references; a page takes ${REFERENCES_MAX} (mmulab replay --lackey has no limit)`;
+    throw new InputFileError(name, 0, most);
+  }
+  return () => beginReferences(kinds, addresses);
+}
+
+function beginReferences(kinds: readonly number[], addresses: readonly number[]): Begun {
+  const kernel = bootKernel({ cpus: 1, memoryBytes: MEMORY_BYTES, preset: PRESET });
+  const { cpu, space } = new AddressSpaces(kernel, "4K").enter({ tid: 0, pid: 0, stream: 0 });
+  let made = 0;
+  const step = (): boolean => {
+    if (made >= kinds.length) return false;
+    const [kind, la] = [kinds[made] as Access, addresses[made]];
+    made++;
+    try {
+      cpu.touchAs(kind, la);
+    } catch (fault) {
+      if (!(fault instanceof PageFault)) throw fault;
+      if (!space.paging.handleFault(la, kind === ACCESS_STORE)) throw new NotEnoughMemory("the machine's memory is full");
+      cpu.touchAs(kind, la);
+    }
+    return true;
+  };
+  const told = (): Told | null => {
+    if (made === 0) return null;
+    const [title, address] = [VERBS[kinds[made - 1]], addresses[made - 1]];
+    return { title, text: "", found: formatLinearAddress(address), lines: [], look: { address, cpu: 0 } };
+  };
+  return { kernel, length: kinds.length, step, told, userSpaces: () => [] };
+}
