@@ -1,18 +1,19 @@
 /** Frames as buffers of the host, which compares them ten times as fast as a loop can look through them. */
 import type { PhysicalMemory } from "../../../arch/index.ts";
+import { bytesOver, type HostBytes, zeroBytes } from "./host-bytes.ts";
 
 const FRAME_BYTES = 4096;
 const CHUNK_FRAMES = 1024;
-const ZERO_FRAME = Buffer.alloc(FRAME_BYTES);
+const ZERO_FRAME = zeroBytes(FRAME_BYTES);
 
 /** All frames of a memory. Its chunks and their views are made, so that they need not be made anew in each schedule. */
 export class FrameBytes {
   private readonly memory: PhysicalMemory;
-  private readonly frames: (Buffer | undefined)[];
+  private readonly frames: (HostBytes | undefined)[];
 
   constructor(memory: PhysicalMemory) {
     this.memory = memory;
-    this.frames = new Array<Buffer | undefined>(memory.frames);
+    this.frames = new Array<HostBytes | undefined>(memory.frames);
     for (let frame = 0; frame < memory.frames; frame += CHUNK_FRAMES) {
       if (!memory.has(frame)) continue;
       memory.entriesForWrite(frame);
@@ -26,14 +27,14 @@ export class FrameBytes {
   }
 
   /** The bytes of `count` frames of one chunk. */
-  of(first: number, count: number): Buffer {
+  of(first: number, count: number): HostBytes {
     const { buffer } = this.memory.chunkForWrite(first);
-    return Buffer.from(buffer, (first % CHUNK_FRAMES) * FRAME_BYTES, count * FRAME_BYTES);
+    return bytesOver(buffer, (first % CHUNK_FRAMES) * FRAME_BYTES, count * FRAME_BYTES);
   }
 
   /** Whether a frame is all zero. */
   isZero(frame: number): boolean {
     this.frames[frame] ??= this.of(frame, 1);
-    return ZERO_FRAME.equals(this.frames[frame] as Buffer);
+    return ZERO_FRAME.equals(this.frames[frame] as HostBytes);
   }
 }

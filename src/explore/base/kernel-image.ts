@@ -11,19 +11,20 @@ import { FRAME_FREE } from "../../../mm/index.ts";
 import { lockClassesOf } from "../../../mm/kernel/lock-stat.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import type { FrameBytes } from "./frame-bytes.ts";
+import { bytesOf, bytesOver, type HostBytes, zeroBytes } from "./host-bytes.ts";
 import { SlotImage } from "./slot-image.ts";
 
 /** Bytes that are compared at once; what differs is copied. The host compares some ten times as fast as it copies. */
 interface Piece {
-  readonly now: Buffer;
-  readonly before: Buffer;
+  readonly now: HostBytes;
+  readonly before: HostBytes;
 }
 
 const FRAME_BYTES = 4096;
 const PIECE_BYTES = 4 * FRAME_BYTES;
 /** What is shorter is copied without a comparison. */
 const COMPARED_MIN_BYTES = 1024;
-const ZEROS = Buffer.alloc(PIECE_BYTES);
+const ZEROS = zeroBytes(PIECE_BYTES);
 
 /** What `kernel` and whatever is reachable from `others` consist of at the moment when it is made. No thread may be alive. */
 export class KernelImage {
@@ -98,10 +99,10 @@ export class KernelImage {
     }
   }
 
-  private keepBytes(now: Buffer): void {
+  private keepBytes(now: HostBytes): void {
     // What is zero is compared with the same zeros, which stay in the host's nearest cache.
     const zeros = ZEROS.subarray(0, now.length);
-    const before = zeros.equals(now) ? zeros : Buffer.from(now);
+    const before = zeros.equals(now) ? zeros : bytesOf(now);
     if (now.length < COMPARED_MIN_BYTES) this.small.push({ now, before });
     else this.pieces.push({ now, before });
   }
@@ -130,7 +131,7 @@ export class KernelImage {
     if (this.buffers.has(array.buffer)) return;
     this.buffers.add(array.buffer);
     for (let at = 0; at < array.buffer.byteLength; at += PIECE_BYTES) {
-      this.keepBytes(Buffer.from(array.buffer, at, Math.min(PIECE_BYTES, array.buffer.byteLength - at)));
+      this.keepBytes(bytesOver(array.buffer, at, Math.min(PIECE_BYTES, array.buffer.byteLength - at)));
     }
   }
 

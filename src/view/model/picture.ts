@@ -1,5 +1,6 @@
 /** What the page asks of the model, and what it gets: plain data both ways, so that it goes to a worker and back. */
-import { InputFileError } from "../../input/errors.ts";
+import { InputFileError, WorkloadError } from "../../input/errors.ts";
+import type { Workload } from "../../workloads/base/workload.ts";
 import { describeError } from "./describe-error.ts";
 import { type Begun, beginWorkload, type Scenario, steppedWorkloads, type Told } from "./scenario.ts";
 import { type Breakpoint, Session, type Stride } from "./session.ts";
@@ -80,12 +81,25 @@ export interface Picture {
 /** A picture, or why there is none: one line. */
 export type Answer = { readonly picture: Picture } | { readonly error: string };
 
+/** Makes a workload of source. @throws WorkloadError with the line of a mistake */
+export type Compile = (file: string, source: string) => Promise<Workload>;
+
+function refuseSource(file: string): Promise<Workload> {
+  return Promise.reject(new WorkloadError(file, "cannot be run here"));
+}
+
 /** Answers one question after the other about one session at a time. */
 export class Answerer {
   private session: Session | null = null;
   /** The file that was read last. */
   private file: { readonly name: string; readonly opener: () => Begun } | null = null;
   private last: Promise<unknown> = Promise.resolve();
+  private readonly compile: Compile;
+
+  /** @param compile makes workloads of source; without it source is refused */
+  constructor(compile: Compile = refuseSource) {
+    this.compile = compile;
+  }
 
   /** Moves the session and looks at it, after all that was asked before. Nothing is thrown: what went wrong is in the answer. */
   answer(move: Move, focus: Focus): Promise<Answer> {
@@ -120,8 +134,7 @@ export class Answerer {
 
   private async open(scenario: Scenario, bytes: Uint8Array | undefined): Promise<Session> {
     if (scenario.kind === "source") {
-      const { sourceWorkload } = await import("./own-source.ts");
-      const workload = sourceWorkload(scenario.name, scenario.source);
+      const workload = await this.compile(scenario.name, scenario.source);
       return new Session(scenario, () => beginWorkload(scenario, workload));
     }
     if (scenario.kind !== "file") return new Session(scenario);

@@ -1,10 +1,20 @@
 /** The editor of the page: CodeMirror with TypeScript, names of the program completed, and the line of a mistake marked. */
 import { type CompletionContext, type CompletionResult, completeFromList } from "@codemirror/autocomplete";
 import { javascript, typescriptLanguage } from "@codemirror/lang-javascript";
+import { HighlightStyle, syntaxHighlighting } from "@codemirror/language";
 import { type Diagnostic, setDiagnostics } from "@codemirror/lint";
 import { EditorView, keymap } from "@codemirror/view";
+import { tags } from "@lezer/highlight";
 import { basicSetup } from "codemirror";
-import type { Completions } from "../model/own-source.ts";
+import type { Completions } from "./own-source.ts";
+
+/** Colours of the page's scheme. */
+const COLOURS = HighlightStyle.define([
+  { tag: [tags.keyword, tags.operatorKeyword, tags.controlKeyword], color: "var(--accent)", fontWeight: "600" },
+  { tag: [tags.comment], color: "var(--quiet)", fontStyle: "italic" },
+  { tag: [tags.string, tags.number, tags.bool, tags.null], color: "var(--stale-text)" },
+  { tag: [tags.typeName, tags.variableName, tags.propertyName], color: "var(--text)" },
+]);
 
 /**
  * Opens an editor.
@@ -25,6 +35,8 @@ export function openEditor(parent: HTMLElement, source: string, run: () => void,
           },
         },
       ]),
+      // Before the basic setup's own colours, which know no dark scheme.
+      syntaxHighlighting(COLOURS),
       basicSetup,
       javascript({ typescript: true }),
       typescriptLanguage.data.of({ autocomplete: (context: CompletionContext) => complete(context, names()) }),
@@ -41,7 +53,6 @@ export function openEditor(parent: HTMLElement, source: string, run: () => void,
           background: "color-mix(in srgb, var(--accent) 35%, transparent)",
         },
         ".cm-tooltip": { backgroundColor: "var(--panel)", color: "var(--text)", border: "1px solid var(--line)" },
-        "&.cm-editor .cm-content .tok-keyword": { color: "var(--accent)" },
       }),
     ],
   });

@@ -1,9 +1,9 @@
 /** The page's state, and the only ways to change it. */
 import { signal } from "@preact/signals";
 import { formatLink, parseLink } from "../model/link.ts";
-import type { Completions } from "../model/own-source.ts";
 import type { Answer, Focus, Move, Picture } from "../model/picture.ts";
 import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "../model/scenario.ts";
+import type { Completions } from "./own-source.ts";
 
 /** Bytes of a file at the most. */
 const FILE_BYTES_MAX = 2 ** 26;

@@ -8,11 +8,14 @@ export interface Question {
   readonly focus: Focus;
 }
 
-const answerer = new Answerer();
+const answerer = new Answerer(async (file, source) => {
+  const { sourceWorkload } = await import("./own-source.ts");
+  return sourceWorkload(file, source);
+});
 
 addEventListener("message", async ({ data }: MessageEvent<Question | "completions">) => {
   if (data === "completions") {
-    const { completions } = await import("../model/own-source.ts");
+    const { completions } = await import("./own-source.ts");
     postMessage({ completions: completions() });
     return;
   }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { formatLink, parseLink } from "../../../../src/view/model/link.ts";
-import { completions } from "../../../../src/view/model/own-source.ts";
-import { Answerer, type Picture } from "../../../../src/view/model/picture.ts";
-import { DEFAULT_SCENARIO, SOURCE_NAME, type SourceScenario } from "../../../../src/view/model/scenario.ts";
+import { formatLink, parseLink } from "../../../src/view/model/link.ts";
+import { Answerer, type Picture } from "../../../src/view/model/picture.ts";
+import { DEFAULT_SCENARIO, SOURCE_NAME, type SourceScenario } from "../../../src/view/model/scenario.ts";
+import { completions, sourceWorkload } from "../../../src/view/page/own-source.ts";
 
 const NO_FOCUS = { cpu: null, address: null };
 const GOOD = `import type { WorkloadThread } from "mmulab";
@@ -23,7 +23,7 @@ function scenarioOf(source: string): SourceScenario {
 }
 
 async function answer(source: string, position = 0) {
-  const answerer = new Answerer();
+  const answerer = new Answerer(async (file, text) => sourceWorkload(file, text));
   const opened = await answerer.answer({ kind: "open", scenario: scenarioOf(source), position }, NO_FOCUS);
   return "error" in opened ? opened : answerer.answer({ kind: "run", breakpoint: "end" }, NO_FOCUS);
 }
