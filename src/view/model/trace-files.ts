@@ -107,7 +107,8 @@ function beginReferences(kinds: readonly number[], addresses: readonly number[])
       cpu.touchAs(kind, la);
     } catch (fault) {
       if (!(fault instanceof PageFault)) throw fault;
-      if (!space.paging.handleFault(la, kind === ACCESS_STORE)) throw new NotEnoughMemory("the machine's memory is full");
+      if (!space.paging.handleFault(la, kind === ACCESS_STORE))
+        throw new NotEnoughMemory("the machine's memory is full");
       cpu.touchAs(kind, la);
     }
     return true;
