@@ -38,17 +38,7 @@ export function runToEnd(kernel: Kernel, result: () => WorkloadResult): Workload
   return result();
 }
 
-/** Runs `code` on every CPU to its end; `--ops` are shared out among the CPUs. */
-export function runThreads(
-  kernel: Kernel,
-  name: string,
-  options: WorkloadOptions,
-  code: (thread: WorkloadThread) => WorkloadCode,
-): WorkloadResult {
-  return runToEnd(kernel, startThreads(kernel, name, options, code));
-}
-
-/** Makes a thread of `code` on every CPU; what it returns gives the result once they have ended. */
+/** Makes a thread of `code` on every CPU, among which `--ops` are shared out; what it returns gives the result once they have ended. */
 function startThreads(
   kernel: Kernel,
   name: string,
