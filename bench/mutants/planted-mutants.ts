@@ -1,4 +1,7 @@
-/** Mutants that tests once did not notice: each is what it makes of a file, and the test that must fail with it. */
+/**
+ * Mutants that tests once did not notice, and those of each invalidation of guests: each is what it makes of a file, and the test that
+ * must fail with it.
+ */
 
 /** One changed place of a file. */
 export interface PlantedMutant {
@@ -182,5 +185,145 @@ export const PLANTED_MUTANTS: readonly PlantedMutant[] = [
     search: "this.loop.wake(heir, nowCycles + cycles);",
     replacement: "this.loop.wake(heir, nowCycles);",
     test: "test/mm/kernel/lock.test.ts",
+  },
+  {
+    name: "guests: INVEPT 1 leaves guest-physical mappings",
+    file: "arch/cpu/virtualization.ts",
+    search: "if (ofRoot.length > 0) this.physicalCaches?.dropGuest(ofRoot[0]);",
+    replacement: "",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: INVEPT 1 leaves combined mappings",
+    file: "arch/cpu/virtualization.ts",
+    search: "mmu.invalidateAll(ofRoot);",
+    replacement: "",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: INVEPT 2 leaves combined mappings",
+    file: "arch/cpu/virtualization.ts",
+    search: "mmu.invalidateAll(numbers.ofRoots());",
+    replacement: "",
+    test: "test/arch/tlb/guest-invalidations.test.ts",
+  },
+  {
+    name: "guests: INVEPT 2 leaves guest-physical mappings",
+    file: "arch/cpu/virtualization.ts",
+    search: "this.physicalCaches?.clear();\n      return;",
+    replacement: "return;",
+    test: "test/arch/tlb/guest-invalidations.test.ts",
+  },
+  {
+    name: "guests: INVVPID 0 does nothing",
+    file: "arch/cpu/virtualization.ts",
+    search: '"of the page", numbers.ofId(vpid));',
+    replacement: '"of the page", []);',
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: INVVPID 1 leaves global translations",
+    file: "arch/cpu/virtualization.ts",
+    search: "else if (type === 1) mmu.invalidateAll(numbers.ofId(vpid));",
+    replacement: "else if (type === 1) mmu.invalidateNonGlobal(numbers.ofId(vpid));",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: INVVPID 2 leaves global translations",
+    file: "arch/cpu/virtualization.ts",
+    search: "mmu.invalidateAll(numbers.ofOtherIds());",
+    replacement: "mmu.invalidateNonGlobal(numbers.ofOtherIds());",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: INVVPID 3 does nothing",
+    file: "arch/cpu/virtualization.ts",
+    search: "else mmu.invalidateNonGlobal(numbers.ofId(vpid));",
+    replacement: "else mmu.invalidateNonGlobal([]);",
+    test: "test/arch/tlb/guest-invalidations.test.ts",
+  },
+  {
+    name: "guests: TLB_CONTROL 3 leaves global translations",
+    file: "arch/cpu/virtualization.ts",
+    search: "mmu.invalidateAll([number]);",
+    replacement: "mmu.invalidateNonGlobal([number]);",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: TLB_CONTROL 7 removes global translations",
+    file: "arch/cpu/virtualization.ts",
+    search: "mmu.invalidateNonGlobal([number]);",
+    replacement: "mmu.invalidateAll([number]);",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: INVLPGA removes the host's translations",
+    file: "arch/cpu/virtualization.ts",
+    search: "registers.invlpgTableEntries, this.numbersOf(asid));",
+    replacement: "registers.invlpgTableEntries, [0]);",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: without a VPID a guest's translations stay",
+    file: "arch/cpu/virtualization.ts",
+    search: "this.mmu.invalidateAll([0, ...this.numbers.ofId(0)]);",
+    replacement: "this.mmu.invalidateAll([0]);",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: an EPT violation leaves guest-physical mappings",
+    file: "arch/cpu/virtualization.ts",
+    search: "walker.stage?.forget(walker.exitFrame);",
+    replacement: "",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: a guest's invalidations do not reach other roots",
+    file: "arch/cpu/virtualization.ts",
+    search: "const numbers = id === 0 ? [0, ...this.numbers.ofId(0)] : this.numbers.ofId(id);",
+    replacement: "const numbers = [number];",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: INVLPGB by a guest reaches the ASID that it gives",
+    file: "arch/cpu/invalidations.ts",
+    search: "{ ...decoded, asid: vcpu.id }",
+    replacement: "decoded",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: INVLPGB of an ASID is one of the host",
+    file: "arch/cpu/invlpgb-operands.ts",
+    search: "? null : edx & 0xffff",
+    replacement: "? null : 0",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: INVLPG leaves all but its page while pages are fractured",
+    file: "arch/cpu/mmu.ts",
+    search: "this.fractured.add(guest.number);",
+    replacement: ";",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: a combined entry is as large as the guest's page",
+    file: "arch/walk/guest-walk.ts",
+    search: "Math.min(guestSize, stage.size)",
+    replacement: "guestSize",
+    test: "test/arch/tlb/guest-translations.test.ts",
+  },
+  {
+    name: "guests: a write through a cached entry sets no dirty flag of EPT",
+    file: "arch/walk/guest-walk.ts",
+    search: "(rights & second.SECOND_WRITE) !== 0 && stage.isDirty ?",
+    replacement: "(rights & second.SECOND_WRITE) !== 0 ?",
+    test: "test/arch/walk/guest-walk.test.ts",
+  },
+  {
+    name: "guests: the second stage's refusal of reads is not cached",
+    file: "arch/walk/guest-walk.ts",
+    search: "((rights & second.SECOND_READ) !== 0 ? 0 : TR_NO_READ)",
+    replacement: "0",
+    test: "test/arch/walk/guest-walk.test.ts",
   },
 ];

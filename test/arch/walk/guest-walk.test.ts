@@ -160,6 +160,15 @@ describe("EPT violations and misconfigurations", () => {
     thrown(EptMisconfiguration, () => vm.inGuest((cpu) => cpu.fetch(BASE, 4)));
   });
 
+  test("a page that was fetched from is still not readable if EPT refuses that", () => {
+    const vm = mapped();
+    vm.mapSecond(GPA, HPA, EPT_EXECUTE | WB);
+    vm.inGuest((cpu) => {
+      expect(cpu.fetch(BASE, 4)).toBe(42);
+      expect(() => cpu.load(BASE, 4)).toThrow("EPT violation (read|X|");
+    });
+  });
+
   test("mode-based execute control: bit 2 is for supervisor-mode addresses, bit 10 for user-mode ones", () => {
     const vm = mapped({ modeBasedExecute: true });
     vm.mapGuest(BASE + 4096, GPA, PTE_PRESENT | PTE_RW);
