@@ -284,3 +284,4 @@ export {
 } from "./time/topology.ts";
 export { FlushAttribution, type RefillCost } from "./tlb/flush-attribution.ts";
 export { formatProbe, type ProbeLevel, type ProbeResult } from "./walk/probe.ts";
+export type { SecondStageLevel, SecondStageProbe } from "./walk/second-stage-probe.ts";

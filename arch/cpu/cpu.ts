@@ -185,14 +185,14 @@ export class Cpu extends CpuMemory {
   }
 
   /**
-   * Walks the page tables for `la` without any effect, and explains every level.
+   * Walks the page tables for `la` without any effect, and explains every level; in a guest, those of both dimensions.
    * @throws GeneralProtectionFault for an address (a bigint) that is not canonical
    */
   probe(la: number | bigint): ProbeResult {
-    const { mode, pointers } = this.mmu;
+    const { mode, pointers, guest } = this.mmu;
     const page = canonicalPage("a probe", la, pointers.bits);
     const offset = typeof la === "bigint" ? Number(la & 0xfffn) : la % PAGE_SIZE;
-    return probe(page, offset, this.parts.memory, mode, this.memoryTypes);
+    return probe(page, offset, this.parts.memory, mode, this.memoryTypes, guest?.walker.stage ?? null);
   }
 
   /** The effective memory type of `la`'s translation in the page tables; null when there is none. */

@@ -12,13 +12,16 @@ import {
   TR_KEY_SHIFT,
   TR_PAT_SHIFT,
   TR_RW,
+  TR_SIZE_SHIFT,
   TR_UPPER_RW,
   TR_USER,
   TR_XD,
 } from "../isa/translation.ts";
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
-import { MEMORY_TYPE_NAMES, type MemoryTypes } from "./memory-type.ts";
+import { combineTypes, MEMORY_TYPE_NAMES, type MemoryTypes } from "./memory-type.ts";
 import { leafFlags, leafFrame, tableIndex } from "./page-walk.ts";
+import type { SecondStage } from "./second-stage.ts";
+import { formatSecondStage, probeSecondStage, type SecondStageProbe } from "./second-stage-probe.ts";
 
 /** Names of the entries, by level (1 to 5). */
 export const LEVEL_NAMES = ["", "PTE", "PDE", "PDPTE", "PML4E", "PML5E"] as const;
@@ -29,7 +32,7 @@ export interface ProbeLevel {
   readonly level: number;
   /** `PTE` to `PML5E`. */
   readonly name: (typeof LEVEL_NAMES)[number];
-  /** Physical address of the entry. */
+  /** Physical address of the entry; of a guest's entry, its guest-physical address. */
   readonly entryAddress: number;
   /** Index in its table. */
   readonly index: number;
@@ -49,6 +52,8 @@ export interface ProbeLevel {
   readonly executeDisable: boolean;
   /** A. */
   readonly accessed: boolean;
+  /** In a guest: how the second stage translates the address of the table. */
+  readonly secondStage?: SecondStageProbe;
 }
 
 /** What a walk for an address would find. */
@@ -57,8 +62,8 @@ export interface ProbeResult {
   readonly linearAddress: number | bigint;
   /** The entries, from the top table down to where the walk ends. */
   readonly levels: readonly ProbeLevel[];
-  /** `mapped`, or why there is no translation. */
-  readonly outcome: "mapped" | "not present" | "reserved bit" | "no memory";
+  /** `mapped`, or why there is no translation; `second stage`: it maps no page there, as `secondStage` says. */
+  readonly outcome: "mapped" | "not present" | "reserved bit" | "no memory" | "second stage";
   /** Physical address of the byte; null when not mapped. */
   readonly physical: number | null;
   /** Size of the page; null when not mapped. */
@@ -79,15 +84,23 @@ export interface ProbeResult {
   readonly protectionKey: number;
   /** The effective memory type of PAT and MTRRs; null when not mapped. */
   readonly memoryType: (typeof MEMORY_TYPE_NAMES)[number] | null;
+  /** In a guest: the guest-physical address of the byte, where the guest's tables map it. */
+  readonly guestPhysical?: number;
+  /** In a guest: how the second stage translates that, or the address of the table where the walk ended. Its rights are its own. */
+  readonly secondStage?: SecondStageProbe;
 }
 
-/** Walks the tables that `mode` names for the address at `offset` in `page` (linear-address.ts). */
+/**
+ * Walks the tables that `mode` names for the address at `offset` in `page` (linear-address.ts).
+ * @param stage the second stage of the guest that runs; null in the host, or where there is none
+ */
 export function probe(
   page: number,
   offset: number,
   memory: PhysicalMemory,
   mode: PagingMode,
   types: MemoryTypes,
+  stage: SecondStage | null,
 ): ProbeResult {
   const vpn = page / 4096;
   const la = page < WIDE_PAGES ? page + offset : linearAddressToBigInt(page) + BigInt(offset);
@@ -95,17 +108,22 @@ export function probe(
   let frame = mode.rootFrame;
   let rights = TR_RW | TR_USER;
   for (let level = mode.levels; level >= 1; level--) {
-    if (!memory.has(frame)) return unmapped(la, levels, "no memory");
+    const secondStage = stage === null ? null : probeSecondStage(frame, stage, memory);
+    if (secondStage?.frame === null) return { ...unmapped(la, levels, "second stage"), secondStage };
+    const table = secondStage === null ? frame : secondStage.frame;
+    if (!memory.has(table)) return unmapped(la, levels, "no memory");
     const index = tableIndex(vpn, level);
-    const low = memory.readWord(frame, index * 2);
-    const high = memory.readWord(frame, index * 2 + 1);
+    const low = memory.readWord(table, index * 2);
+    const high = memory.readWord(table, index * 2 + 1);
     const at = explain(level, index, frame * 4096 + index * 8, low, high, mode);
-    levels.push(at);
+    levels.push(secondStage === null ? at : { ...at, secondStage });
     if (!at.present) return unmapped(la, levels, "not present");
     if (at.reservedBits !== 0n) return unmapped(la, levels, "reserved bit");
     if (at.leaf) {
       const flags = leafFlags(rights, low, high, level, mode.globalPages);
-      return mapped(la, levels, flags, leafFrame(low, high, level, vpn) * 4096 + offset, types);
+      const found = leafFrame(low, high, level, vpn);
+      if (stage === null) return mapped(la, levels, flags, found * 4096 + offset, types);
+      return mappedInGuest(la, levels, flags, found, offset, types, probeSecondStage(found, stage, memory));
     }
     rights = leafFlags(rights, low, high, level, false) & (TR_RW | TR_USER | TR_XD);
     frame = entryFrame(low, high);
@@ -140,6 +158,27 @@ function explain(
     executeDisable: (high & PTE_XD_HIGH) !== 0,
     accessed: (low & PTE_ACCESSED) !== 0,
   };
+}
+
+/** The result for a page of a guest: where it is in the machine, how large both stages map it at once, and of what memory type. */
+function mappedInGuest(
+  la: number | bigint,
+  levels: ProbeLevel[],
+  flags: number,
+  guestFrame: number,
+  offset: number,
+  types: MemoryTypes,
+  secondStage: SecondStageProbe,
+): ProbeResult {
+  const guestPhysical = guestFrame * 4096 + offset;
+  if (secondStage.frame === null) return { ...unmapped(la, levels, "second stage"), guestPhysical, secondStage };
+  const own = mapped(la, levels, flags, secondStage.frame * 4096 + offset, types);
+  const size = Math.min((flags >> TR_SIZE_SHIFT) & 3, secondStage.size);
+  const { memoryType: second } = secondStage;
+  const pat = types.patType((flags >> TR_PAT_SHIFT) & 7);
+  const type = second === null ? null : second.ignoresPat ? second.type : combineTypes(pat, second.type);
+  const memoryType = type === null ? own.memoryType : MEMORY_TYPE_NAMES[type];
+  return { ...own, pageSize: SIZE_NAMES[size], memoryType, guestPhysical, secondStage };
 }
 
 function mapped(
@@ -186,7 +225,7 @@ function unmapped(la: number | bigint, levels: ProbeLevel[], outcome: ProbeResul
   };
 }
 
-/** A probe's result as text, one line a level, for people. */
+/** A probe's result as text, one line a level, for people; of a guest, with the second stage's levels below each. */
 export function formatProbe(result: ProbeResult): string {
   const lines = [`${formatLinearAddress(result.linearAddress)}: ${summary(result)}`];
   for (const at of result.levels) {
@@ -203,7 +242,9 @@ export function formatProbe(result: ProbeResult): string {
     lines.push(
       `  ${at.name.padEnd(5)} [${String(at.index).padStart(3)}] at 0x${address}: 0x${entry} ${bits.join(" ")}`,
     );
+    if (at.secondStage !== undefined) lines.push(...formatSecondStage(at.secondStage).map((line) => `      ${line}`));
   }
+  if (result.secondStage !== undefined) lines.push(...formatSecondStage(result.secondStage).map((line) => `  ${line}`));
   return lines.join("\n");
 }
 

@@ -65,6 +65,10 @@ export class EptFormat implements SecondStageFormat {
   frameOf(low: number, high: number): number {
     return entryFrame(low, high);
   }
+
+  memoryTypeOf(low: number): { readonly type: number; readonly ignoresPat: boolean } {
+    return { type: (low >> ept.EPT_MEMORY_TYPE_SHIFT) & 7, ignoresPat: (low & ept.EPT_IGNORE_PAT) !== 0 };
+  }
 }
 
 /** What of the host decides how nested page tables are read: its paging mode at VMRUN (AMD APM vol. 2, 15.25.3). */
@@ -122,5 +126,9 @@ export class NestedTableFormat implements SecondStageFormat {
 
   frameOf(low: number, high: number): number {
     return entryFrame(low, high);
+  }
+
+  memoryTypeOf(): null {
+    return null;
   }
 }

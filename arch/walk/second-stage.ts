@@ -58,12 +58,14 @@ export interface SecondStageFormat {
   isLeaf(low: number, level: number): boolean;
   /** What it allows: `SECOND_*`. */
   rightsOf(low: number, high: number): number;
-  /** Frame of the table or page, and of the 4 KiB page within a larger one. */
+  /** Frame of the table or page that it names. */
   frameOf(low: number, high: number): number;
+  /** Memory type of an entry that maps a page, and whether it makes the guest's PAT count for nothing; null where it has none. */
+  memoryTypeOf(low: number): { readonly type: number; readonly ignoresPat: boolean } | null;
 }
 
 /** Index of the entry of `level` (1 to 5) for a guest-physical frame. */
-function secondIndex(guestFrame: number, level: number): number {
+export function secondIndex(guestFrame: number, level: number): number {
   return Math.floor(guestFrame / 2 ** (9 * (level - 1))) % 512;
 }
 
