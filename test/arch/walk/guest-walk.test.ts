@@ -16,7 +16,7 @@ import {
   presetByName,
   VmFail,
 } from "../../../arch/index.ts";
-import { BASE, thrown } from "../guest.ts";
+import { ALL, BASE, thrown } from "../guest.ts";
 import { EPT_ALL, VirtualMachine } from "../virtual-machine.ts";
 
 const GPA = 0x4000_0000;
@@ -239,6 +239,15 @@ describe("accessed and dirty flags of EPT", () => {
       expect(vm.readSecond(frame * 4096, 1) & (A | D)).toBe(A | D);
     }
     expect(vm.readGuest(BASE, 1) & 0x60n).toBe(0x60n);
+  });
+
+  test("a store through a cached translation sets dirty, though the guest's own D was set before", () => {
+    const vm = mapped();
+    vm.mapGuest(BASE, GPA, ALL | 0x60);
+    vm.inGuest((cpu) => cpu.load(BASE, 4));
+    expect(vm.readSecond(GPA, 1) & (A | D)).toBe(A);
+    vm.inGuest((cpu) => cpu.store(BASE, 4, 1));
+    expect(vm.readSecond(GPA, 1) & (A | D)).toBe(A | D);
   });
 
   test("nothing is set without bit 6 of the EPTP", () => {
