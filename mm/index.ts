@@ -97,7 +97,7 @@ export type {
   LockGuard,
   LockReport,
 } from "./kernel/lockdep.ts";
-export { POINT_FREES_FRAMES, POINT_FREES_TABLES } from "./kernel/points.ts";
+export { POINT_FREES_FRAMES, POINT_FREES_TABLES, POINT_UNLOCKED } from "./kernel/points.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";
 export type { FlushEvents, PageTableEvents, VmallocEvents } from "./kernel/vmalloc-events.ts";
 export { Work } from "./kernel/work.ts";
@@ -131,6 +131,7 @@ export { doWpPage, dupMm } from "./user/fork.ts";
 export { GlobalAsids, isGlobalAsid } from "./user/global-asids.ts";
 export { leaveMm } from "./user/lazy-tlb.ts";
 export { MmStruct } from "./user/mm-struct.ts";
+export { mremap, unmapMappingRange } from "./user/mremap.ts";
 export { DYNAMIC_ASIDS, TlbState } from "./user/tlb-state.ts";
 export { ACTIVE_CPUS_FOR_GLOBAL_ASID, CHECK_EVERY_FLUSHES } from "./user/user-flush.ts";
 export { doAnonymousPage, exitMmap, madviseDontneed, mmapPopulate, mprotect, munmap } from "./user/user-map.ts";

@@ -100,10 +100,11 @@ export class KernelMm {
     this.lockdep = parts.proveLocking === true ? new Lockdep(parts.machine.loop, parts.log) : null;
     this.version = parts.version ?? DEFAULT_KERNEL_VERSION;
     const policy = parts.flushing?.policy ?? defaultFlushPolicy(machine, this.version);
-    this.flushing = new Flushing(machine, costs, { ...parts.flushing, policy });
+    this.bugs = bugsOn(parts.bugs ?? []);
+    const flushFreedTables = parts.flushing?.flushFreedTables === true && !this.bugs.freedTablesLeaveOtherPcids;
+    this.flushing = new Flushing(machine, costs, { ...parts.flushing, policy, flushFreedTables });
     if (policy.usesRar === true) this.flushing.rar = new Rar(machine, this.pages, this.flushing.smp, costs);
     if (this.version.blocks.aliasesScan === "free lists") this.flushing.unflushed = new UnflushedRanges();
-    this.bugs = bugsOn(parts.bugs ?? []);
     this.flushing.smp.acknowledgesEarly = this.bugs.earlyAcknowledgement;
     this.entryLines = new LineTable(this.loop.lines, entryLines(machine));
     const zones = this.loop.lines.make(this.pages.zones.length);

@@ -18,7 +18,7 @@ export const HISTORICAL_BUGS = {
     source:
       "the patch 'mm/vmalloc.c: add flags to mark vm_map_ram area' as first posted (v2, December 2022); the kernel took v3 and later 6.3",
     effect:
-      "vm_unmap_ram clears VMAP_RAM under the lock and unlinks the area only after it was unmapped, so that a second call meets an area without flags and stops with the lock held (BUG_ON), and readers meet one that says nothing of itself",
+      "vm_unmap_ram clears VMAP_RAM under the lock and unlinks the area only after it was unmapped, so that a second call meets an area without flags and stops with the lock held (BUG_ON), and readers meet one that says nothing of itself; remove_vm_area clears va->vm in one critical section and unlinks in a second one, so that between the two readers meet an area with neither flags nor a vm_struct",
   },
   removeVmAreaFindsTwice: {
     source: "edd898181e2f (6.2): mm: vmalloc: avoid calling __find_vmap_area() twice in __vunmap()",
@@ -70,6 +70,17 @@ export const HISTORICAL_BUGS = {
     source:
       "the early acknowledgement of 'x86/tlb: Concurrent TLB flushes' (2019 to 2021), if it were used when page tables are freed",
     effect: "the sender of a flush goes on before the receiver has flushed",
+  },
+  mremapReleasesBeforeFlush: {
+    source: "eb66ae030829 (4.20): mremap: properly flush TLB before releasing the page",
+    effect:
+      "move_ptes gives the page tables' lock back before its flush, so that the page can be given back (ftruncate) while TLBs still translate its old address",
+  },
+  freedTablesLeaveOtherPcids: {
+    source:
+      "5e0fb5df2ee8 (4.18): x86/mm: Add TLB purge to free pmd/pte page interfaces; so still in 6.12. The kernel that is compared with flushes all PCIDs (the setting flushFreedTables)",
+    effect:
+      "a kernel page table is given back after INVLPG of one page, which leaves what other PCIDs' paging-structure caches hold of it",
   },
   cpumaskAfterGeneration: {
     source: "71b3c126e611 (4.5): x86/mm: Add barriers and document switch_mm()-vs-flush synchronization",

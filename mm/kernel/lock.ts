@@ -12,6 +12,7 @@ import { ACTIVITY_LOCK_WAIT } from "../../arch/time/cycle-accounts.ts";
 import type { EventLoop, KernelCode, Thread } from "../../arch/time/event-loop.ts";
 import { PAUSE_SLEEP, PAUSE_SPIN, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import { type LockClass, lockClass } from "./lock-stat.ts";
+import { POINT_UNLOCKED } from "./points.ts";
 
 /** What lock operations cost. */
 export interface LockCosts {
@@ -123,11 +124,9 @@ export abstract class Lock {
     this.class.held(now - this.takenAtCycles);
     if (this.class.watcher !== null) this.class.watcher.lockRelease(this);
     this.freeAtCycles = now;
-    if (this.queue.length === 0) {
-      this.held = false;
-      return;
-    }
-    this.handOver(now);
+    if (this.queue.length === 0) this.held = false;
+    else this.handOver(now);
+    loop.point(POINT_UNLOCKED, this);
   }
 
   /** When it was given back last: nobody can have it before. */

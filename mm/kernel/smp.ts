@@ -135,7 +135,8 @@ export class Smp {
     const { accounts } = loop;
     const waited = accounts.cycles(self, ACTIVITY_IPI_WAIT);
     const activity = loop.enterActivity(ACTIVITY_IPI_WAIT);
-    yield PAUSE_SPIN;
+    // Where a scheduler chooses the steps, all may have run it already: beside this CPU's own part, or for an earlier interrupt.
+    if (request.outstanding > 0) yield PAUSE_SPIN;
     loop.enterActivity(activity);
     if (bill !== null) bill.waitCycles += accounts.cycles(self, ACTIVITY_IPI_WAIT) - waited;
   }

@@ -3,7 +3,7 @@
 import { ENTRIES_PER_TABLE } from "../../arch/isa/pte.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
-import { type LockCosts, Mutex } from "../kernel/lock.ts";
+import { type LockCosts, Mutex, SpinLock } from "../kernel/lock.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 
 /** Top-level entries of the user half; the kernel half follows. */
@@ -41,13 +41,27 @@ export class MmStruct {
 
   /** Held while mappings change (`mmap_lock`). */
   readonly mmapLock: Mutex;
+  private readonly loop: EventLoop;
+  private readonly lockCosts: LockCosts;
+  private ptl: SpinLock | null = null;
 
   constructor(ctxId: number, tables: PageTables, userRootFrame: number, loop: EventLoop, lockCosts: LockCosts) {
     this.mmapLock = new Mutex("mmap_lock", loop, lockCosts);
+    this.loop = loop;
+    this.lockCosts = lockCosts;
     this.ctxId = ctxId;
     this.tables = tables;
     this.userRootFrame = userRootFrame;
     this.cpumask = new Uint8Array(loop.cpus);
+  }
+
+  /**
+   * Held while entries are moved, and while pages are taken away without `mmap_lock` (`mm->page_table_lock`; the kernel has one for each
+   * table). Code that holds `mmap_lock` to write or clears what it finds at once does without it here. Made when it is first asked for.
+   */
+  get pageTableLock(): SpinLock {
+    this.ptl ??= new SpinLock("mm->page_table_lock", this.loop, this.lockCosts);
+    return this.ptl;
   }
 
   /** The CPUs in its mask, ascending. */

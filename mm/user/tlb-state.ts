@@ -28,7 +28,10 @@ export class TlbState {
   /** The address space on which the CPU runs: its context id. */
   loadedCtxId = INIT_CTX_ID;
   loadedAsid = 0;
-  /** A switch to another address space has begun and CR3 is not written yet; interrupts are off. Nothing of the old one is used. */
+  /**
+   * A switch to another address space has begun and CR3 is not written yet, or lazy mode is left and the generation is not read yet;
+   * interrupts are off, and nothing of the loaded one is used.
+   */
   isSwitching = false;
   /** A kernel thread runs on the last process's address space without using it. */
   isLazy = false;

@@ -179,6 +179,7 @@ function touchMmapLock({ kernel, mmLines }: UserSpaces, mm: MmStruct): void {
   kernel.loop.spend(kernel.costs.lock.uncontendedCycles);
 }
 
-function isUserRange(start: number, end: number): boolean {
+/** Whether [start, end) is whole pages of the user half, at least one. */
+export function isUserRange(start: number, end: number): boolean {
   return start >= 0 && end <= USER_END && start < end && start % PAGE_SIZE === 0 && end % PAGE_SIZE === 0;
 }

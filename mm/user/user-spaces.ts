@@ -170,6 +170,9 @@ export class UserSpaces {
     let needFlush = true;
     const followsCpumask = this.kernel.flushing.policy.globalAsidsFollowCpumask === true;
     if (previous === next && !mmNeedsGlobalAsid(next, asid)) {
+      tlb.isSwitching = wasLazy;
+      if (wasLazy) loop.pointIrqsOff("switch_mm_irqs_off: lazy mode is left");
+      tlb.isSwitching = false;
       // Broadcasts keep translations under a global ASID up to date.
       const isCurrent = tlb.tlbGen[asid] === next.tlbGen || this.kernel.bugs.lazySwitchWithoutGeneration;
       if (isGlobalAsid(asid) || !wasLazy || isCurrent) return;
@@ -249,6 +252,7 @@ export class UserSpaces {
     const asid = tlb.loadedAsid;
     const upTo = flush.mm.tlbGen;
     const have = tlb.tlbGen[asid];
+    this.kernel.loop.pointIrqsOff("flush_tlb_func: tlb_gen is read");
     if (have === upTo || flush.tlbGen <= have) return;
     const partly = flush.end !== TLB_FLUSH_ALL && flush.tlbGen === have + 1 && flush.tlbGen === upTo;
     const invalidate = partly ? () => this.flushPages(cpu, flush) : () => this.flushTlbLocal(cpu, flush.record);

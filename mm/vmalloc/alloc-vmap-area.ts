@@ -184,9 +184,8 @@ function* makeRoom(
 function nodePoolDelVa(state: Vmalloc, node: VmapNode, sizeBytes: number, request: AreaRequest): number {
   const { areas } = state;
   const { align, range } = request;
-  if (node.poolGuard !== null) node.poolGuard.check();
   const pool = sizeToVaPool(sizeBytes);
-  const head = node.poolHeads[pool];
+  const head = node.guardedPool(pool);
   if (areas.listIsEmpty(head)) return 0;
   const area = areas.nextOf(head);
   const start = areas.start[area];

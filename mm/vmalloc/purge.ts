@@ -173,11 +173,10 @@ function mergeNeighbours({ areas }: Vmalloc, head: number): void {
 /** Puts an area at the head of a pool whose lock is held, and releases the lock (`node_pool_add_va`). */
 function nodePoolAddVa(state: Vmalloc, node: VmapNode, pool: number, area: number): Blocking<void> {
   const { areas } = state;
-  if (node.poolGuard !== null) node.poolGuard.check();
-  areas.listAddAfter(area, node.poolHeads[pool]);
+  areas.listAddAfter(area, node.guardedPool(pool));
   node.poolLengths[pool]++;
-  node.poolLock.release();
   state.events?.poolAdd(node.id, areas.start[area], areas.end[area], node.poolLengths[pool]);
+  node.poolLock.release();
   return DONE;
 }
 
@@ -209,12 +208,12 @@ export function* decayVaPoolNode(state: Vmalloc, node: VmapNode, full: boolean):
   for (let pool = 0; pool < MAX_VA_SIZE_PAGES; pool++) {
     if (areas.listIsEmpty(node.poolHeads[pool])) continue;
     if (!node.poolLock.tryTake()) yield* node.poolLock.take();
-    movePool(state, node, node.poolHeads[pool], detached);
+    movePool(state, node, node.guardedPool(pool), detached);
     decayed ??= new AreaTree(areas, state.log);
     decayDetached(state, node, pool, full, decayed);
     if (areas.listIsEmpty(detached)) continue;
     if (!node.poolLock.tryTake()) yield* node.poolLock.take();
-    movePool(state, node, detached, node.poolHeads[pool]);
+    movePool(state, node, detached, node.guardedPool(pool));
   }
   if (decayed === null) return;
   yield* reclaimListGlobal(state, decayed.head, false);
@@ -223,7 +222,6 @@ export function* decayVaPoolNode(state: Vmalloc, node: VmapNode, full: boolean):
 
 /** Moves all areas of a pool from one list to another, empty one, under the pool lock, which is released. */
 function movePool({ areas }: Vmalloc, node: VmapNode, from: number, to: number): void {
-  if (node.poolGuard !== null) node.poolGuard.check();
   areas.listMoveAll(from, to);
   node.poolLock.release();
 }

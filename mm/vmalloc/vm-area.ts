@@ -95,7 +95,29 @@ export function removeVmArea(state: Vmalloc, address: number): Blocking<number> 
     state.log.warn(`Trying to vfree() bad address (${formatRange(address, address)})`);
     return ready(0);
   }
+  if (state.mm.bugs.vmUnmapRamClearsFlags) return clearVmAndUnlink(state, address);
   return afterCall(findUnlinkVmapArea(state, address, hasVmStruct), detachVm, state);
+}
+
+/**
+ * `remove_vm_area` as it was first posted with the flags of `vm_map_ram`: it clears `va->vm` against double frees, and takes the area out
+ * of its tree in a second critical section (`HISTORICAL_BUGS.vmUnmapRamClearsFlags`).
+ */
+function* clearVmAndUnlink(state: Vmalloc, address: number): KernelCode<number> {
+  const { areas } = state;
+  const { busy, busyLock } = state.addrToNode(address);
+  if (!busyLock.tryTake()) yield* busyLock.take();
+  const area = busy.__findVmapArea(address);
+  const vm = area === 0 ? 0 : areas.vmOf(area);
+  if (vm !== 0) areas.setVm(area, 0);
+  busyLock.release();
+  if (vm === 0) return 0;
+  if (!busyLock.tryTake()) yield* busyLock.take();
+  busy.unlinkVa(area);
+  busyLock.release();
+  state.flushing.accounts?.freedFor(area, state.vms.callerOf(vm));
+  yield* wait(freeUnmapVmapArea(state, area));
+  return vm;
 }
 
 /** Unmaps an area that is in no tree any more, or 0, and frees it lazily; its vm_struct, or 0. */

@@ -101,6 +101,7 @@ function unmapFromBlock(state: Vmalloc, block: number, first: number, address: n
   }
   blocks.markUsed(block, first, pages, false, count);
   lock.release();
+  state.loop.point("vb_free: no longer in use");
   const owed = state.tables.vunmapRangeNoflush(address, address + pages * PAGE_SIZE);
   state.mm.spendOnEntries(address, address + pages * PAGE_SIZE);
   if (!state.flushing.isEager) return afterLock(lock, giveBackToBlock, state, block, first, pages, owed);

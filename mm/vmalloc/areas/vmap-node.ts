@@ -68,6 +68,12 @@ export class VmapNode {
     for (let i = 0; i < MAX_VA_SIZE_PAGES; i++) this.poolHeads[i] = areas.makeListHead();
   }
 
+  /** The head of pool number `pool`, for code that holds the pools' lock. */
+  guardedPool(pool: number): number {
+    if (this.poolGuard !== null) this.poolGuard.check();
+    return this.poolHeads[pool];
+  }
+
   /** Has every use of the node's areas checked for the lock that guards them; returns what is guarded by what. */
   guardBy(lockdep: Lockdep): readonly LockGuard[] {
     this.busy.guard = new LockGuard(lockdep, this.busyLock, "vn->busy");

@@ -130,6 +130,16 @@ export class Explorer<Situation> implements Scheduler {
     };
   }
 
+  /** What a schedule came to that the host had to end: it is in plain code that never comes back. The next one begins as always. */
+  interrupted(): ScheduleResult {
+    const { loop } = this.kernel.machine;
+    loop.chosenSteps = null;
+    const thread = loop.currentThread?.name ?? "code of no thread";
+    const message = `${thread} on CPU ${loop.currentCpu} never comes back: a list or a tree runs in a circle`;
+    const { choices, preemptions } = this;
+    return { choices, preemptions, failure: { kind: "endless", message }, deviations: new Map(this.deviations) };
+  }
+
   choose(actions: readonly Action[], current: number, at: string, subject: unknown): Action {
     this.oracles.look(at, subject);
     if (++this.steps > STEPS_MAX) {

@@ -1,5 +1,7 @@
 /** Which schedules of a test are explored, and running them in order. */
+import { endsWithin } from "./endless-code.ts";
 import type { Explorer, ScheduleResult } from "./explorer.ts";
+import { replaySchedule, runOne } from "./minimise.ts";
 import { DepthFirst, Pct, RandomWalk, type Strategy } from "./strategies.ts";
 
 /** Names of the strategies. */
@@ -43,11 +45,15 @@ export interface ShareResult {
   readonly choicesMax: number;
 }
 
+/** Schedules that are run between two looks at whether they end, and how long they may take on the host. */
+const SCHEDULES_AT_ONCE = 100;
+const AT_ONCE_MS = 3000;
+
 /** About how many choices a schedule has: those of one without interference. */
 function scheduleLength(explorer: Explorer<unknown>): number {
   const strategy = new DepthFirst(0);
   strategy.begin(0);
-  return Math.max(1, explorer.run(strategy).choices);
+  return Math.max(1, runOne(explorer, strategy).choices);
 }
 
 function strategyOf(plan: ExplorePlan, share: Share, explorer: Explorer<unknown>): Strategy {
@@ -67,18 +73,33 @@ export function runShare(
   goesOn: (done: number) => boolean = () => true,
 ): ShareResult {
   const strategy = strategyOf(plan, share, explorer);
-  let schedules = 0;
-  let choicesMax = 0;
-  while (schedules < share.count && goesOn(schedules)) {
-    if (!strategy.begin(share.first + schedules)) return { schedules, isComplete: true, failure: null, choicesMax };
-    const result = explorer.run(strategy);
-    schedules++;
-    choicesMax = Math.max(choicesMax, result.choices);
-    if (result.failure !== null) {
-      return { schedules, isComplete: false, failure: { schedules, result }, choicesMax };
+  const done: { -readonly [Key in keyof ShareResult]: ShareResult[Key] } = {
+    schedules: 0,
+    isComplete: false,
+    failure: null,
+    choicesMax: 0,
+  };
+  const count = (result: ScheduleResult): void => {
+    done.schedules++;
+    done.choicesMax = Math.max(done.choicesMax, result.choices);
+    if (result.failure !== null) done.failure = { schedules: done.schedules, result };
+  };
+  const isOver = (): boolean =>
+    done.failure !== null || done.isComplete || done.schedules >= share.count || !goesOn(done.schedules);
+  const some = (): void => {
+    for (let i = 0; i < SCHEDULES_AT_ONCE && !isOver(); i++) {
+      if (strategy.begin(share.first + done.schedules)) count(explorer.run(strategy));
+      else done.isComplete = true;
     }
+  };
+  while (!isOver()) {
+    if (endsWithin(AT_ONCE_MS, some)) continue;
+    // One of them does not end, or the host is busy: run by itself it shows which.
+    const result = replaySchedule(explorer, explorer.interrupted().deviations);
+    strategy.end(result.choices);
+    count(result);
   }
-  return { schedules, isComplete: false, failure: null, choicesMax };
+  return done;
 }
 
 /** Schedules of one share of a strategy that draws them by number. */
@@ -115,7 +136,7 @@ function childrenOf(
 ): readonly (readonly number[])[] {
   const strategy = new DepthFirst(plan.preemptions, root);
   strategy.begin(0);
-  const { choices } = explorer.run(strategy);
+  const { choices } = runOne(explorer, strategy);
   if (choices <= root.length) return [root];
   return Array.from({ length: strategy.limitAt(root.length) }, (_, index) => [...root, index]);
 }

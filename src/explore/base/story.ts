@@ -1,6 +1,6 @@
 /** A schedule told as a story: who did what, on which CPU, in the kernel's function names, and where it was interrupted. */
 import { ACTION_GO_ON, type Action, cpuOf, formatLinearAddress, kindOf } from "../../../arch/index.ts";
-import { type EventDefinition, observeEach, type VmallocEvents } from "../../../mm/index.ts";
+import { type EventDefinition, observeEach, POINT_UNLOCKED, type VmallocEvents } from "../../../mm/index.ts";
 import type { Explorer } from "./explorer.ts";
 import { actionName } from "./explorer.ts";
 import { replaySchedule } from "./minimise.ts";
@@ -75,7 +75,7 @@ type Note = (text: string, isInterference?: boolean, cpu?: number) => void;
 
 function tellChoice(note: Note, action: Action, current: number, at: string, subject: unknown): void {
   const isGoingOn = kindOf(action) === ACTION_GO_ON && cpuOf(action) === current;
-  if (current >= 0 && at !== "pause") note(at === "before" ? `before ${nameOf(subject)}` : at, false, current);
+  if (current >= 0 && at !== "pause") note(placeOf(at, subject), false, current);
   if (isGoingOn) return;
   note(
     current >= 0 ? `${actionName(action)} acts first` : `${actionName(action)} is next`,
@@ -84,10 +84,13 @@ function tellChoice(note: Note, action: Action, current: number, at: string, sub
   );
 }
 
-function nameOf(subject: unknown): string {
-  if (typeof subject === "string") return subject;
-  if (typeof subject === "object" && subject !== null && "name" in subject) return `taking ${String(subject.name)}`;
-  return "sending interrupts";
+/** Where code is: before what it is about to do, or at a point. */
+function placeOf(at: string, subject: unknown): string {
+  const lock = typeof subject === "object" && subject !== null && "name" in subject ? String(subject.name) : null;
+  if (at === POINT_UNLOCKED) return `has given back ${lock}`;
+  if (at !== "before") return at;
+  if (typeof subject === "string") return `before ${subject}`;
+  return lock === null ? "before sending interrupts" : `before taking ${lock}`;
 }
 
 /** An event by the kernel function that it is in, with its addresses and numbers. */

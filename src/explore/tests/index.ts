@@ -1,12 +1,18 @@
 /** The tests that come with the explorer. */
 import { unknownName } from "../../input/errors.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
+import { USER_FLUSH_TESTS } from "./user-flushes.ts";
 import { USER_SPACE_TESTS } from "./user-spaces.ts";
 import { VMALLOC_TESTS } from "./vmalloc.ts";
 import { VMAP_BLOCK_TESTS } from "./vmap-blocks.ts";
 
 /** All of them. */
-export const EXPLORE_TESTS: readonly ExploreTest[] = [...VMALLOC_TESTS, ...VMAP_BLOCK_TESTS, ...USER_SPACE_TESTS];
+export const EXPLORE_TESTS: readonly ExploreTest[] = [
+  ...VMALLOC_TESTS,
+  ...VMAP_BLOCK_TESTS,
+  ...USER_SPACE_TESTS,
+  ...USER_FLUSH_TESTS,
+];
 
 /** @throws UnknownNameError for a name that no test has */
 export function exploreTestByName(name: string): ExploreTest {

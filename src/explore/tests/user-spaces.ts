@@ -1,64 +1,9 @@
 /** User address spaces: flushes against accesses, context switches, lazy mode and the end of an address space. */
-import type { KernelCode } from "../../../arch/index.ts";
-import {
-  DONE,
-  exitMmap,
-  INVLPGB_POLICY,
-  type MmStruct,
-  mmapPopulate,
-  mprotect,
-  munmap,
-  RAR_POLICY,
-  UserSpaces,
-} from "../../../mm/index.ts";
-import type { Kernel } from "../../machine/kernel.ts";
+import { exitMmap, INVLPGB_POLICY, mprotect, munmap, RAR_POLICY } from "../../../mm/index.ts";
 import { expect, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
 import { smallPreset } from "../base/explored-kernel.ts";
-
-const PAGE = 4096;
-const START = 0x400000;
-const END = START + 2 * PAGE;
-
-/** Address spaces, and what has been done to them. */
-interface Processes {
-  readonly spaces: UserSpaces;
-  readonly mms: readonly MmStruct[];
-  /** Whether the call on CPU 0 has returned. */
-  isDone: boolean;
-}
-
-/**
- * `count` address spaces with two pages each; the first runs on every CPU, which have used its pages.
- * @param hasGlobalAsids whether each has a global ASID before any CPU runs on it
- */
-function processes(kernel: Kernel, count: number, hasGlobalAsids = false): Processes {
-  const spaces = UserSpaces.of(kernel.mm);
-  const mms = Array.from({ length: count }, () => spaces.mmAlloc());
-  if (hasGlobalAsids) for (const mm of mms) mm.globalAsid = spaces.globalAsids.allocateGlobalAsid(() => {});
-  for (const mm of mms) kernel.run(() => mmapPopulate(spaces, mm, START, 2));
-  for (let cpu = 0; cpu < kernel.machine.cpus.length; cpu++) {
-    switchOn(kernel, spaces, cpu, mms[0]);
-    for (let at = START; at < END; at += PAGE) kernel.machine.cpus[cpu].store(at, 4, cpu);
-  }
-  return { spaces, mms, isDone: false };
-}
-
-function switchOn(kernel: Kernel, spaces: UserSpaces, cpu: number, mm: MmStruct | null): void {
-  kernel.run(() => {
-    spaces.switchTo(mm);
-    return DONE;
-  }, cpu);
-}
-
-/** A CPU goes on with the first process, and reads its first page. */
-function* switchBackAndRead(kernel: Kernel, situation: Processes): KernelCode<void> {
-  yield* turn(kernel, "context switch");
-  situation.spaces.switchTo(situation.mms[0]);
-  const { isDone } = situation;
-  const value = yield* tryLoad32(kernel, START);
-  expect(value === null || !isDone, "no page can be read once munmap has returned");
-}
+import { END, PAGE, type Processes, processes, START, switchBackAndRead, switchOn } from "./processes.ts";
 
 const munmapAgainstLoads: ExploreTest<Processes> = {
   name: "munmap-against-loads",

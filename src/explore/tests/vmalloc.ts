@@ -1,5 +1,8 @@
 /** vmalloc and vfree against purges, readers and each other. */
 import {
+  DEFERRED_POLICY,
+  EAGER_POLICY,
+  INVLPGB_POLICY,
   ioremap,
   vfree,
   vfreeAtomic,
@@ -7,20 +10,24 @@ import {
   vmallocHuge,
   vmallocinfo,
   vmUnmapAliases,
+  vmUnmapRam,
   vread,
   wait,
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { expect, load32, store32, tryLoad32, turn } from "../base/accesses.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
+import { smallPreset } from "../base/explored-kernel.ts";
 
 const PAGE = 4096;
 /** Where there is no memory. */
 const DEVICE = 0x1_0000_0000;
 
-/** Memory that both CPUs have used. */
-function usedByAll(kernel: Kernel, sizeBytes: number): number {
+/** Memory of CPU `owner` that all CPUs have used. */
+function usedByAll(kernel: Kernel, sizeBytes: number, owner = 0): number {
+  kernel.currentCpu = owner;
   const address = kernel.vmalloc(sizeBytes);
+  kernel.currentCpu = 0;
   for (const cpu of kernel.machine.cpus) for (let at = 0; at < sizeBytes; at += PAGE) cpu.store(address + at, 4, 1);
   return address;
 }
@@ -257,6 +264,99 @@ const huge: ExploreTest<{ readonly address: number }> = {
   ],
 };
 
+const twoNodes: ExploreTest<{ readonly addresses: readonly number[] }> = {
+  name: "purge-of-two-nodes",
+  summary: "areas of both nodes are purged, one of them by a helper, while the other CPU allocates from its pool",
+  kernel: { vmalloc: { lazyMaxPages: 1 } },
+  setup(kernel) {
+    const addresses = [0, 1].flatMap((cpu) => [usedByAll(kernel, 2 * PAGE, cpu), usedByAll(kernel, PAGE, cpu)]);
+    return { addresses };
+  },
+  threads: [
+    function* (kernel, { addresses }) {
+      for (const address of [addresses[0], addresses[2]]) yield* wait(vfree(kernel.vm, address));
+      yield* vmUnmapAliases(kernel.vm);
+    },
+    function* (kernel, { addresses }) {
+      yield* wait(vfree(kernel.vm, addresses[3]));
+      const address = yield* wait(vmalloc(kernel.vm, PAGE));
+      yield* store32(kernel, address, 9);
+      expect((yield* load32(kernel, address)) === 9, "memory holds what was stored in it");
+    },
+  ],
+};
+
+const vfreeOfMapRam: ExploreTest<{ readonly address: number }> = {
+  name: "vfree-against-vm-unmap-ram",
+  summary: "vfree of what vm_map_ram returned is warned of, whether or not the other CPU has unmapped it",
+  setup: (kernel) => ({ address: kernel.vmMapRam(kernel.allocFrames(65)) }),
+  threads: [
+    function* (kernel, { address }) {
+      yield* wait(vfree(kernel.vm, address));
+    },
+    function* (kernel, { address }) {
+      yield* wait(vmUnmapRam(kernel.vm, address, 65));
+    },
+  ],
+  expectedWarnings: /Trying to vfree\(\) nonexistent vm area/,
+};
+
+const byBroadcast: ExploreTest<{ readonly freed: number }> = {
+  ...reuse,
+  name: "vmalloc-reuse-by-broadcast",
+  summary: "vfree and a purge under the policy invlpgb, vmalloc and accesses on the other CPU",
+  kernel: { preset: smallPreset("zen4"), flushPolicy: INVLPGB_POLICY },
+};
+
+const eager: ExploreTest<{ readonly address: number; isDone: boolean }> = {
+  name: "vfree-eager",
+  summary: "vfree under the policy eager while the other CPU reads and frees: once it returns, reads fault",
+  kernel: { flushPolicy: EAGER_POLICY, vmalloc: { vmapNodes: 1 } },
+  setup: (kernel) => ({ address: usedByAll(kernel, PAGE), isDone: false }),
+  threads: [
+    function* (kernel, situation) {
+      yield* wait(vfree(kernel.vm, situation.address));
+      situation.isDone = true;
+    },
+    function* (kernel, situation) {
+      const other = yield* wait(vmalloc(kernel.vm, PAGE));
+      yield* wait(vfree(kernel.vm, other));
+      const { isDone } = situation;
+      const value = yield* tryLoad32(kernel, situation.address);
+      expect(value === null || !isDone, "no page can be read once vfree has returned");
+    },
+  ],
+};
+
+const deferred: ExploreTest<{ readonly address: number; isDone: boolean }> = {
+  name: "purge-deferred",
+  summary: "a purge under the policy deferred while an isolated CPU goes to user mode and back, and reads",
+  kernel: { flushPolicy: DEFERRED_POLICY, isolatedCpus: [1] },
+  setup: (kernel) => ({ address: usedByAll(kernel, PAGE), isDone: false }),
+  threads: [
+    function* (kernel, situation) {
+      yield* wait(vfree(kernel.vm, situation.address));
+      yield* vmUnmapAliases(kernel.vm);
+      situation.isDone = true;
+    },
+    function* (kernel, situation) {
+      const { userMode } = kernel.vm.flushing;
+      for (const where of ["user mode", "kernel"]) {
+        yield* turn(kernel, where);
+        if (where === "user mode") userMode.enterUser();
+        else userMode.enterKernel();
+        if (where === "user mode") continue;
+        const { isDone } = situation;
+        const value = yield* tryLoad32(kernel, situation.address);
+        expect(value === null || !isDone, "no page can be read once it was purged");
+      }
+      const { isDone } = situation;
+      const value = yield* tryLoad32(kernel, situation.address);
+      expect(value === null || !isDone, "no page can be read once it was purged");
+    },
+  ],
+};
+
 /** Tests of vmalloc and vfree. */
 export const VMALLOC_TESTS = [
   reuse,
@@ -271,4 +371,9 @@ export const VMALLOC_TESTS = [
   atomicFree,
   drain,
   huge,
+  twoNodes,
+  vfreeOfMapRam,
+  byBroadcast,
+  eager,
+  deferred,
 ];

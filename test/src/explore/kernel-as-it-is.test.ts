@@ -19,14 +19,14 @@ function run(test: ExploreTest, plan: ExplorePlan, count: number): ShareResult {
 /** Which test finds which bug, and in how many schedules of an exhaustive search with at most two preemptions. */
 const FOUND_BY: Readonly<Record<BugName, readonly (readonly [test: string, schedules: number])[]>> = {
   vmUnmapRamClearsFlags: [["double-vm-unmap-ram", 1]],
-  removeVmAreaFindsTwice: [["double-vfree", 11]],
+  removeVmAreaFindsTwice: [["double-vfree", 19]],
   noVmUninitialized: [["vmallocinfo-during-vmalloc", 2]],
   aliasesSkipFullBlocks: [["aliases-of-full-block", 1]],
-  shrinkerWithoutPurgeLock: [["shrinker-against-purge", 104]],
-  wrongQueueLock: [["block-purge-against-vb-alloc", 9]],
+  shrinkerWithoutPurgeLock: [["shrinker-against-purge", 79]],
+  wrongQueueLock: [["block-purge-against-vb-alloc", 18]],
   flushSkipsSwitchingCpus: [
-    ["switch-against-munmap", 20],
-    ["switch-with-isolation", 20],
+    ["switch-against-munmap", 31],
+    ["switch-with-isolation", 31],
   ],
   lazySwitchWithoutGeneration: [["lazy-against-munmap", 1]],
   munmapFreesBeforeFlush: [["munmap-against-loads", 1]],
@@ -34,10 +34,12 @@ const FOUND_BY: Readonly<Record<BugName, readonly (readonly [test: string, sched
   lazyCpusKeepFreedTables: [["lazy-against-freed-tables", 1]],
   lazyListBeforeUnmap: [["vfree-against-purge", 3]],
   earlyAcknowledgement: [
-    ["munmap-of-tables", 10],
+    ["munmap-of-tables", 14],
     ["two-purges", 2],
   ],
-  cpumaskAfterGeneration: [["switch-against-munmap", 20]],
+  mremapReleasesBeforeFlush: [["mremap-against-truncate", 302]],
+  freedTablesLeaveOtherPcids: [["large-leaf-and-other-pcid", 5]],
+  cpumaskAfterGeneration: [["switch-against-munmap", 31]],
 };
 
 describe("the kernel as it is", () => {
@@ -66,6 +68,13 @@ describe("a bug that Linux has had", () => {
       expect(HISTORICAL_BUGS[name].source.length, name).toBeGreaterThan(20);
       expect(HISTORICAL_BUGS[name].effect.length, name).toBeGreaterThan(20);
     }
+  });
+
+  it("may be harmless in part: a second vfree meets an area without a vm_struct, is warned, and that is all", () => {
+    const test = exploreTestByName("double-vfree");
+    const found = run({ ...test, kernel: { ...test.kernel, bugs: ["vmUnmapRamClearsFlags"] } }, EXHAUSTIVE, SCHEDULES);
+    expect(found.failure).toBeNull();
+    expect(found.isComplete).toBe(true);
   });
 
   const cases = BUG_NAMES.flatMap((bug) => FOUND_BY[bug].map(([test, schedules]) => [bug, test, schedules] as const));

@@ -1,0 +1,72 @@
+/**
+ * `npm run mutants:races [WORD]`: plants one bug of concurrency after the other in a copy of what was built and looks whether the
+ * explorer's tests find it: exhaustively, with at most two preemptions. No file of the project is changed. Exits with 1 when one is not
+ * found.
+ */
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { transformSync } from "esbuild";
+import type { FoundRace } from "./find-race.ts";
+import { PLANTED_RACES, type PlantedRace } from "./planted-races.ts";
+
+/** Schedules that each test gets at most. */
+const SCHEDULES = Number(process.env.MMULAB_SCHEDULES ?? 2000);
+/** Time that all tests may take; a bug that makes them longer counts as found. */
+const TIMEOUT_MS = 600_000;
+const COPY = join(".mutants", `races-${process.pid}`);
+
+/** The text of a file with a bug planted in it. @throws Error when the place is not there, or more than once */
+function plantedText({ file, search, replacement }: PlantedRace): string {
+  const parts = readFileSync(file, "utf8").split(search);
+  if (parts.length !== 2) throw new Error(`${file}: the place to change is there ${parts.length - 1} times`);
+  return parts.join(replacement);
+}
+
+/** Runs all tests on a copy with the bug planted; what was found, or how it ended without a result. */
+function find(race: PlantedRace): FoundRace | string | null {
+  const { code } = transformSync(plantedText(race), { loader: "ts", format: "esm", target: "es2022" });
+  const target = join(COPY, race.file.replace(/\.ts$/, ".js"));
+  const before = readFileSync(target);
+  writeFileSync(target, code.replaceAll(/(from\s*"\.[^"]*)\.ts"/g, '$1.js"'));
+  try {
+    const { stdout, stderr, status } = spawnSync(
+      process.execPath,
+      [join(COPY, "bench/mutants/find-race.js"), String(SCHEDULES)],
+      { encoding: "utf8", timeout: TIMEOUT_MS },
+    );
+    if (status === 0) return JSON.parse(stdout) as FoundRace | null;
+    return `no schedule ran: ${/^\w*Error.*$/m.exec(stderr)?.[0] ?? "no end"}`;
+  } finally {
+    writeFileSync(target, before);
+  }
+}
+
+function describe(found: FoundRace | string | null): string {
+  if (found === null) return "NOT FOUND";
+  if (typeof found === "string") return found;
+  return `${found.test}, schedule ${found.schedules} (${found.before} before): ${found.kind}: ${found.message}`;
+}
+
+/** Plants those whose name or file contains a word; how many were not found. */
+function main(word: string): number {
+  const races = PLANTED_RACES.filter(({ name, file }) => `${name} ${file}`.includes(word));
+  let missed = 0;
+  mkdirSync(COPY, { recursive: true });
+  try {
+    for (const folder of ["arch", "mm", "src", "bench"]) {
+      cpSync(join("dist", folder), join(COPY, folder), { recursive: true });
+    }
+    for (const race of races) {
+      const found = find(race);
+      if (found === null) missed++;
+      process.stdout.write(`${race.name}\n    ${describe(found)}\n`);
+    }
+  } finally {
+    rmSync(COPY, { recursive: true, force: true });
+  }
+  process.stdout.write(`${races.length - missed} of ${races.length} found\n`);
+  return missed;
+}
+
+process.exitCode = main(process.argv[2] ?? "") === 0 ? 0 : 1;

@@ -1,0 +1,97 @@
+/**
+ * Moving mappings in a user address space (`mm/mremap.c`), and taking pages away from a file's mappings wherever they are
+ * (`unmap_mapping_range` of `mm/memory.c`, behind `ftruncate`), which does not take `mmap_lock`: what keeps the two apart is the lock
+ * of the page tables.
+ */
+import { LEVEL_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import type { OwedFlush } from "../flush/owed-flush.ts";
+import { EINVAL, ENOMEM } from "../lib/errno.ts";
+import type { MmStruct } from "./mm-struct.ts";
+import { MmuGather } from "./mmu-gather.ts";
+import { flushOwedOfMm } from "./user-flush.ts";
+import { isUserRange } from "./user-map.ts";
+import type { UserSpaces } from "./user-spaces.ts";
+
+/** Bits of an entry's low word that are not part of the frame's number. */
+const ATTRIBUTES_LOW = PAGE_SIZE - 1;
+
+/**
+ * Moves the pages of [start, end) to `newStart`, where nothing may be mapped (`mremap` with `MREMAP_FIXED`): `move_page_tables` by 4 KiB
+ * entries. What it costs is assumed: a call as `mprotect`, and for each page one entry changed and one written.
+ * @returns 0, -EINVAL for ranges that are not in the user half or overlap, or -ENOMEM without a page moved
+ */
+export function* mremap(
+  spaces: UserSpaces,
+  mm: MmStruct,
+  start: number,
+  end: number,
+  newStart: number,
+): KernelCode<number> {
+  const newEnd = newStart + (end - start);
+  if (!isUserRange(start, end) || !isUserRange(newStart, newEnd) || (start < newEnd && newStart < end)) return -EINVAL;
+  if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
+  const result = yield* movePageTables(spaces, mm, start, end, newStart);
+  mm.mmapLock.release();
+  return result;
+}
+
+function* movePageTables(
+  spaces: UserSpaces,
+  mm: MmStruct,
+  start: number,
+  end: number,
+  newStart: number,
+): KernelCode<number> {
+  const { kernel } = spaces;
+  const { loop, costs } = kernel;
+  loop.spend(costs.user.mprotectCycles);
+  const { cursor } = mm.tables;
+  const newEnd = newStart + (end - start);
+  // The tables of the new place first: no page is moved unless all can be.
+  for (let la = newStart; la < newEnd; la = (Math.floor(la / LEVEL_BYTES[2]) + 1) * LEVEL_BYTES[2]) {
+    if (!cursor.make(la, 1)) return -ENOMEM;
+  }
+  mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
+  if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();
+  const owed = mm.tables.owed.owe(start, end);
+  const moved = movePtes(mm, start, end, newStart, owed);
+  loop.spend(moved * (costs.user.protectEntryCycles + costs.entryWriteCycles));
+  // Who takes the lock next may give the pages back: no TLB may lead to them by their old addresses any more.
+  const { mremapReleasesBeforeFlush } = kernel.bugs;
+  if (mremapReleasesBeforeFlush) mm.pageTableLock.release();
+  if (mremapReleasesBeforeFlush) loop.point("move_ptes: the page tables' lock is given back");
+  if (moved > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");
+  else mm.tables.owed.waive(owed);
+  if (!mremapReleasesBeforeFlush) mm.pageTableLock.release();
+  return 0;
+}
+
+/** Moves entries, whose tables are there, with the lock of the page tables held (`move_ptes`); how many there were. */
+function movePtes(mm: MmStruct, start: number, end: number, newStart: number, owed: OwedFlush): number {
+  const { cursor } = mm.tables;
+  let moved = 0;
+  for (let la = start; la < end; la += PAGE_SIZE) {
+    cursor.seek(la);
+    if (!cursor.isLeaf) continue;
+    const { frame, low, high } = cursor;
+    cursor.clearLeaf(owed);
+    cursor.seek(newStart + (la - start));
+    cursor.writeLeaf(frame, low & ATTRIBUTES_LOW, high);
+    moved++;
+  }
+  return moved;
+}
+
+/**
+ * Takes the pages of [start, end) away while their mapping stays, as `ftruncate` of the file behind it does (`unmap_mapping_range`,
+ * `zap_pte_range`): under the lock of the page tables, without `mmap_lock`. 0 or -EINVAL.
+ */
+export function* unmapMappingRange(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
+  if (!isUserRange(start, end)) return -EINVAL;
+  if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();
+  const gather = new MmuGather(spaces, mm, start, end, true);
+  mm.pageTableLock.release();
+  yield* gather.tlbFinishMmu("munmap");
+  return 0;
+}

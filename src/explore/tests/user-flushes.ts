@@ -1,0 +1,151 @@
+/** Flushes of address spaces that overtake each other, pages that are moved, page tables that other PCIDs know. */
+import {
+  ioremap,
+  type MmStruct,
+  madviseDontneed,
+  mremap,
+  type UserSpaces,
+  unmapMappingRange,
+} from "../../../mm/index.ts";
+import { expect, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
+import type { ExploreTest, ThreadOf } from "../base/explore-test.ts";
+import { END, PAGE, type Processes, processes, START, switchBackAndRead, switchOn } from "./processes.ts";
+
+/** One of two threads of a process gives back a page of its own, at the same time as the other. */
+function madvisePage(cpu: number): ThreadOf<Processes> {
+  return function* (kernel, { spaces, mms }) {
+    const start = START + cpu * PAGE;
+    yield* madviseDontneed(spaces, mms[0], start, start + PAGE);
+    expect((yield* tryLoad32(kernel, start)) === null, "no page can be read once madvise has returned");
+  };
+}
+
+const twoMadvises: ExploreTest<Processes> = {
+  name: "two-madvises",
+  summary: "MADV_DONTNEED of neighbouring pages at the same time, under mmap_lock to read: flushes overtake each other",
+  setup: (kernel) => processes(kernel, 1),
+  userSpaces: ({ mms }) => mms,
+  threads: [madvisePage(0), madvisePage(1)],
+};
+
+const twoSenders: ExploreTest<Processes> = {
+  ...twoMadvises,
+  name: "two-senders",
+  summary: "two CPUs interrupt a third at the same time: it runs what both have queued",
+  cpus: 3,
+  threads: [
+    madvisePage(0),
+    madvisePage(1),
+    function* (kernel) {
+      yield* turn(kernel, "computing");
+    },
+  ],
+};
+
+const lazyBack: ExploreTest<Processes> = {
+  ...twoMadvises,
+  name: "lazy-against-two-flushes",
+  summary: "a CPU comes back from lazy mode while pages are given back twice; then it reads both",
+  setup(kernel) {
+    const situation = processes(kernel, 1);
+    switchOn(kernel, situation.spaces, 1, null);
+    return situation;
+  },
+  threads: [
+    function* (_kernel, situation) {
+      yield* madviseDontneed(situation.spaces, situation.mms[0], START, START + PAGE);
+      situation.isDone = true;
+      yield* madviseDontneed(situation.spaces, situation.mms[0], START + PAGE, END);
+    },
+    switchBackAndRead,
+  ],
+};
+
+/** Where `mremap` moves a page. */
+const MOVED = 0x800000;
+
+const mremapAgainstTruncate: ExploreTest<Processes> = {
+  name: "mremap-against-truncate",
+  summary: "a page is moved, and given back at its new place by the other CPU, which has used it at the old one",
+  setup: (kernel) => processes(kernel, 1),
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    function* (_kernel, { spaces, mms }) {
+      yield* mremap(spaces, mms[0], START, START + PAGE, MOVED);
+    },
+    function* (kernel, { spaces, mms }) {
+      yield* unmapMappingRange(spaces, mms[0], MOVED, MOVED + PAGE);
+      yield* tryStore32(kernel, START, 5);
+    },
+  ],
+};
+
+const mremapAgainstLoads: ExploreTest<Processes> = {
+  ...mremapAgainstTruncate,
+  name: "mremap-against-loads",
+  summary:
+    "pages are moved while a thread of the process reads: once mremap returns, the old place faults and the new one does not",
+  threads: [
+    function* (_kernel, situation) {
+      yield* mremap(situation.spaces, situation.mms[0], START, END, MOVED);
+      situation.isDone = true;
+    },
+    function* (kernel, situation) {
+      yield* turn(kernel, "load");
+      const { isDone } = situation;
+      const before = yield* tryLoad32(kernel, START + PAGE);
+      expect(before === null || !isDone, "the old place cannot be read once mremap has returned");
+      const isDoneNow = situation.isDone;
+      const after = yield* tryLoad32(kernel, MOVED + PAGE);
+      expect(after !== null || !isDoneNow, "the new place can be read once mremap has returned");
+    },
+  ],
+};
+
+/** A kernel address whose page table becomes empty, and what a large page needs. */
+interface KernelTable {
+  readonly spaces: UserSpaces;
+  readonly mms: readonly MmStruct[];
+  readonly small: number;
+}
+
+/** Where there is no memory. */
+const DEVICE = 0x1_0000_0000;
+
+const tableOfOtherPcid: ExploreTest<KernelTable> = {
+  name: "large-leaf-and-other-pcid",
+  summary:
+    "a kernel page table is freed that a CPU has walked through under the PCID of a process which it goes back to",
+  kernel: { flushFreedTables: true, vmalloc: { vmapNodes: 1 } },
+  setup(kernel) {
+    const { spaces, mms } = processes(kernel, 2);
+    const small = kernel.vmalloc(PAGE);
+    // Under the PCID of the first process; then CPU 1 goes on with the second.
+    kernel.machine.cpus[1].load(small, 4);
+    switchOn(kernel, spaces, 1, mms[1]);
+    kernel.vfree(small);
+    kernel.vmUnmapAliases();
+    return { spaces, mms, small };
+  },
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    function* (kernel) {
+      yield* ioremap(kernel.vm, DEVICE, 2 ** 21);
+    },
+    function* (kernel, { spaces, mms, small }) {
+      yield* turn(kernel, "context switch");
+      spaces.switchTo(mms[0]);
+      yield* tryLoad32(kernel, small);
+    },
+  ],
+};
+
+/** Tests of flushes, moved pages and page tables. */
+export const USER_FLUSH_TESTS = [
+  twoMadvises,
+  twoSenders,
+  lazyBack,
+  mremapAgainstTruncate,
+  mremapAgainstLoads,
+  tableOfOtherPcid,
+];
