@@ -196,10 +196,10 @@ export const PLANTED_RACES: readonly PlantedRace[] = [
     replacement: "handler, false, bill);",
   },
   {
-    name: "a call is acknowledged by the last CPU for all",
+    name: "a call counts as done when one target has run it",
     file: "mm/kernel/smp.ts",
-    search: "    if (--request.outstanding > 0) return;\n",
-    replacement: "    if (--request.outstanding < targets.length - 1) return;\n",
+    search: "if (--request.outstanding === 0) loop.wake(",
+    replacement: "if (--request.outstanding >= 0) loop.wake(",
   },
   {
     name: "flush_tlb_mm_range reads mm_cpumask before it counts tlb_gen up",
@@ -305,10 +305,10 @@ export const PLANTED_RACES: readonly PlantedRace[] = [
     replacement: "  const mremapReleasesBeforeFlush = true;",
   },
   {
-    name: "exit_mmap frees everything without having lazy CPUs leave",
-    file: "mm/user/user-flush.ts",
-    search: '  if (cause === "exit" && mm.cpus().length > 0) {',
-    replacement: '  if (cause === "exit" && mm.cpus().length < 0) {',
+    name: "mmdrop does not look whether a CPU still borrows the address space",
+    file: "mm/user/lazy-tlb.ts",
+    search: "  if (!mm.hasEnded || spaces.loaded.includes(mm)) return;",
+    replacement: "  if (!mm.hasEnded) return;",
   },
   {
     name: "the policy invlpgb does not wait for its broadcasts",
@@ -325,8 +325,8 @@ export const PLANTED_RACES: readonly PlantedRace[] = [
   {
     name: "the policy invlpgb does not interrupt CPUs that have not gone over to the global ASID",
     file: "mm/flush/flush-policy.ts",
-    search: "    yield* request.finishAsidTransition();\n",
-    replacement: "",
+    search: "    broadcastFlush(context, record, broadcasts);\n    yield* request.finishAsidTransition();\n",
+    replacement: "    broadcastFlush(context, record, broadcasts);\n",
   },
   {
     name: "the policy eager gives vmlist_lock back before it flushes",
