@@ -4,6 +4,7 @@
  */
 import { Explorer } from "../../src/explore/base/explorer.ts";
 import { type ExplorePlan, runShare } from "../../src/explore/base/plan.ts";
+import { endEndlessSchedules } from "../../src/explore/host-limit.ts";
 import { EXPLORE_TESTS } from "../../src/explore/tests/index.ts";
 
 /** What found a planted bug. */
@@ -34,4 +35,5 @@ function findRace(schedulesMax: number): FoundRace | null {
   return null;
 }
 
+endEndlessSchedules();
 process.stdout.write(`${JSON.stringify(findRace(Number(process.argv[2])))}\n`);

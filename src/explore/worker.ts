@@ -3,6 +3,7 @@ import type { BugName } from "../../mm/index.ts";
 import { isModuleFile } from "../files/own-module.ts";
 import { Explorer } from "./base/explorer.ts";
 import { type ExplorePlan, runShare, type Share, type ShareResult } from "./base/plan.ts";
+import { endEndlessSchedules } from "./host-limit.ts";
 import { loadTestFile } from "./own-test.ts";
 import { exploreTestByName } from "./tests/index.ts";
 import { isOver } from "./time-limit.ts";
@@ -25,6 +26,7 @@ export interface ExploreTask {
 
 /** A test on its machine. @throws UnknownNameError or WorkloadError when there is no such test */
 export async function prepare({ name, bugs }: TestChoice): Promise<Explorer<unknown>> {
+  endEndlessSchedules();
   const test = isModuleFile(name) ? await loadTestFile(name) : exploreTestByName(name);
   return new Explorer(bugs.length === 0 ? test : { ...test, kernel: { ...test.kernel, bugs } });
 }

@@ -1,28 +1,26 @@
 /**
  * Code that never comes back. What a schedule leaves behind may be a list or a tree that runs in a circle, and plain code that walks it
- * never gives a scheduler the chance to stop it. The host can: `vm` ends a script that takes too long, wherever it is.
+ * never gives a scheduler the chance to stop it. A host that can end code from outside says how (`src/explore/host-limit.ts` does, with
+ * Node); in a web page such code hangs its worker.
  */
-import { Script } from "node:vm";
-
-/** Where the script finds what it is to call. */
-const CALL = "mmulabInterruptible";
-const script = new Script(`globalThis.${CALL}()`);
 
 /**
- * Makes a call, and ends it when it takes longer than `milliseconds` of the host's time.
- * @returns whether it ended by itself
- * @throws what it throws
+ * Makes a call, and ends it when it takes longer than so many milliseconds of the host's time; whether it ended by itself. Throws what
+ * the call throws.
  */
+export type LimitedCall = (milliseconds: number, call: () => void) => boolean;
+
+let limited: LimitedCall = (_milliseconds, call) => {
+  call();
+  return true;
+};
+
+/** The host can end calls. */
+export function limitCallsBy(host: LimitedCall): void {
+  limited = host;
+}
+
+/** Makes a call, and ends it when it takes too long, if the host can; whether it ended by itself. @throws what the call throws */
 export function endsWithin(milliseconds: number, call: () => void): boolean {
-  const place = globalThis as { [CALL]?: () => void };
-  place[CALL] = call;
-  try {
-    script.runInThisContext({ timeout: milliseconds });
-    return true;
-  } catch (error) {
-    if ((error as { code?: unknown }).code === "ERR_SCRIPT_EXECUTION_TIMEOUT") return false;
-    throw error;
-  } finally {
-    delete place[CALL];
-  }
+  return limited(milliseconds, call);
 }

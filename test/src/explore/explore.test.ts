@@ -9,6 +9,7 @@ import { formatSchedule, parseSchedule } from "../../../src/explore/base/schedul
 import { formatStory, tellStory } from "../../../src/explore/base/story.ts";
 import { DepthFirst } from "../../../src/explore/base/strategies.ts";
 import { explore } from "../../../src/explore/explore.ts";
+import { endEndlessSchedules } from "../../../src/explore/host-limit.ts";
 import { exploreTestByName } from "../../../src/explore/tests/index.ts";
 
 const EXHAUSTIVE: ExplorePlan = { strategy: "exhaustive", preemptions: 2, depth: 0, seed: 0 };
@@ -194,5 +195,37 @@ describe("going back to the beginning", () => {
       expect(replaySchedule(explorer, new Map()).failure).toEqual({ kind: "error", message: "with a lock held" });
     }
     expect(explorer.kernel.vm.purgeLock.isHeld).toBe(true);
+  });
+});
+
+describe("code that never comes back", () => {
+  const test: ExploreTest = {
+    name: "circle",
+    summary: "plain code in a circle, if the other CPU was first",
+    setup: () => ({ isFirst: false }),
+    threads: [
+      function* (kernel, situation) {
+        yield* turn(kernel, "walk");
+        const state = situation as { isFirst: boolean };
+        while (state.isFirst) kernel.machine.loop.spend(1);
+      },
+      function* (kernel, situation) {
+        yield* turn(kernel, "link");
+        (situation as { isFirst: boolean }).isFirst = true;
+      },
+    ],
+  };
+
+  it("is ended, named, and can be replayed, made shorter and told", () => {
+    endEndlessSchedules();
+    const explorer = new Explorer(test);
+    const { failure } = runShare(explorer, EXHAUSTIVE, { root: [], first: 0, count: ALL });
+    expect(failure?.result.failure?.kind).toBe("endless");
+    expect(failure?.result.failure?.message).toContain("thread 0 on CPU 0 never comes back");
+    if (failure === null) return;
+    const shorter = minimise(explorer, failure.result);
+    expect(shorter.failure).toEqual(failure.result.failure);
+    expect(tellStory(explorer, shorter.deviations).length).toBeGreaterThan(2);
+    expect(replaySchedule(explorer, new Map()).failure).toBeNull();
   });
 });

@@ -4,7 +4,10 @@ import { BUG_NAMES, type BugName, HISTORICAL_BUGS } from "../../../mm/index.ts";
 import type { ExploreTest } from "../../../src/explore/base/explore-test.ts";
 import { Explorer } from "../../../src/explore/base/explorer.ts";
 import { type ExplorePlan, runShare, type ShareResult } from "../../../src/explore/base/plan.ts";
+import { endEndlessSchedules } from "../../../src/explore/host-limit.ts";
 import { EXPLORE_TESTS, exploreTestByName } from "../../../src/explore/tests/index.ts";
+
+endEndlessSchedules();
 
 const EXHAUSTIVE: ExplorePlan = { strategy: "exhaustive", preemptions: 2, depth: 0, seed: 0 };
 const SEED = Number(process.env.MMULAB_SEED ?? Math.floor(Math.random() * 2 ** 32));
