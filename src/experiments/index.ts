@@ -7,7 +7,9 @@ import { describeSettings, kernelSettings, type MachineSettings } from "../setti
 import type { Experiment, ExperimentObserver, ExperimentResult } from "./base/experiment.ts";
 import { flushCeiling } from "./flush-ceiling/flush-ceiling.ts";
 import { flushCost } from "./flush-cost/flush-cost.ts";
+import { fracture } from "./fracture.ts";
 import { lazyThreshold } from "./lazy-threshold/lazy-threshold.ts";
+import { nestedWalk } from "./nested-walk.ts";
 import { pageTables } from "./page-tables.ts";
 import { pcidPingPong } from "./pcid-ping-pong.ts";
 import { concurrentFlush } from "./user-flush/concurrent-flush.ts";
@@ -33,6 +35,8 @@ export const EXPERIMENTS: readonly Experiment[] = [
   pcidPingPong,
   fork,
   vmallocPages,
+  nestedWalk,
+  fracture,
 ];
 
 /**

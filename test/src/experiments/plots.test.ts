@@ -220,7 +220,38 @@ const SHOWN: readonly Shown[] = [
     yName: "us an area, one CPU",
     curves: { key: "bothUsec", nameOf: (row) => String(row.order) },
   },
+  {
+    experiment: "nested-walk",
+    title: /^Walk cycles per access$/,
+    table: "nested-walk",
+    x: { name: "memory (MiB)", key: "sizeMiB" },
+    yName: "walk cycles per access",
+    curves: { key: "walkCyclesPerAccess", nameOf: byDimensions },
+  },
+  {
+    experiment: "nested-walk",
+    title: /^Misses of all TLB levels$/,
+    table: "nested-walk",
+    x: { name: "memory (MiB)", key: "sizeMiB" },
+    yName: "misses (% of accesses)",
+    curves: { key: "missPercent", nameOf: byDimensions },
+  },
+  {
+    experiment: "fracture",
+    title: /^Cycles of a round$/,
+    table: "fracture",
+    x: { name: "pages invalidated", key: "invlpgs" },
+    yName: "cycles of the flush and of the work after it",
+    curves: { key: "totalCycles", nameOf: (row) => `${row.flush}, ${row.hostPage}` },
+  },
 ];
+
+/** Page sizes and levels of both dimensions of a row. */
+function byDimensions({ guestPage, hostPage, guestLevels, hostLevels }: Cells): string {
+  return hostPage === "native"
+    ? `${guestPage} native, ${guestLevels} levels`
+    : `${guestPage} on ${hostPage}, ${guestLevels} in ${hostLevels} levels`;
+}
 
 /** Parameters with which each experiment takes little time. */
 const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -235,6 +266,8 @@ const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "pcid-ping-pong": { processes: "2,3", pages: "4,8", turns: "2" },
   fork: { pages: "4,16", cpus: "1,2", rounds: "1" },
   "vmalloc-pages": { pages: "1,8", areas: "40" },
+  "nested-walk": { size: "2,16", pages: "4K,2M", levels: "4,5", hostlevels: "4", accesses: "300" },
+  fracture: { invlpgs: "1,4", rounds: "2" },
 };
 
 function cellsOf(result: ExperimentResult, name: string): Cells[] {

@@ -19,6 +19,8 @@ export const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> =
   "pcid-ping-pong": { processes: "2,6,7", pages: "16", turns: "5" },
   fork: { pages: "8,64", cpus: "1,4", rounds: "1" },
   "vmalloc-pages": { pages: "1,16", areas: "300" },
+  "nested-walk": { size: "16", pages: "4K,2M", levels: "4", hostlevels: "4", accesses: "3000" },
+  fracture: { invlpgs: "1,33", rounds: "5" },
 };
 
 /** And with which they take next to none. */
@@ -34,6 +36,8 @@ export const TINY: Readonly<Record<string, Readonly<Record<string, string>>>> = 
   "pcid-ping-pong": { processes: "2", pages: "4", turns: "1" },
   fork: { pages: "4", cpus: "1", rounds: "1" },
   "vmalloc-pages": { pages: "1", areas: "8" },
+  "nested-walk": { size: "2", pages: "4K", hostpages: "2M", levels: "4", hostlevels: "4", accesses: "200" },
+  fracture: { invlpgs: "1", hostpages: "4K", rounds: "1", work: "8" },
 };
 
 /** Runs an experiment by name. @param more parameters in place of the small ones */

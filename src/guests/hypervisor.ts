@@ -1,0 +1,155 @@
+/**
+ * A hypervisor that gives a guest memory as it touches it, in pages of one size: it makes second-stage tables of the preset's vendor and
+ * maps a page where a guest-physical address has none. It takes no time but that of the VM exits that lead to it.
+ */
+import {
+  EPT_ACCESSED,
+  EPT_DIRTY,
+  EPT_EXECUTE,
+  EPT_EXECUTE_USER,
+  EPT_PAGE_SIZE,
+  EPT_READ,
+  EPT_WRITE,
+  encodeEptp,
+  entryFrame,
+  entryHigh,
+  entryLow,
+  type Machine,
+  PTE_ACCESSED,
+  PTE_DIRTY,
+  PTE_PAGE_SIZE,
+  PTE_PRESENT,
+  PTE_RW,
+  PTE_USER,
+  type SecondStagePointer,
+  type VmExit,
+} from "../../arch/index.ts";
+import { NotEnoughMemory } from "../../mm/index.ts";
+
+/** Sizes of pages that both stages can have. */
+export const GUEST_PAGE_SIZES = ["4K", "2M", "1G"] as const;
+/** One of them. */
+export type GuestPageSize = (typeof GUEST_PAGE_SIZES)[number];
+
+/** Level of the entry that maps a page of a size. */
+export function levelOfPage(size: GuestPageSize): 1 | 2 | 3 {
+  return size === "4K" ? 1 : size === "2M" ? 2 : 3;
+}
+
+/** What a hypervisor gives its guest. */
+export interface HypervisorOptions {
+  /** Size of the pages that it maps guest memory with. */
+  readonly pageSize: GuestPageSize;
+  /** Levels of the second stage. */
+  readonly levels: 4 | 5;
+}
+
+/** Where the frames begin that it gives away: at 4 GiB, above the hole for devices. */
+const FIRST_FRAME = 2 ** 20;
+/** With the accessed and dirty flags, as KVM makes an entry that an access asked for; without the ability to have them they are ignored. */
+const EPT_RIGHTS = EPT_READ | EPT_WRITE | EPT_EXECUTE | EPT_EXECUTE_USER | EPT_ACCESSED;
+const EPT_WRITE_BACK = 6 << 3;
+const NESTED_RIGHTS = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
+
+/** The hypervisor of one guest. */
+export class Hypervisor {
+  /** Frame of the top table of the second stage. */
+  readonly rootFrame: number;
+  /** Pages mapped so far, of the size asked for. */
+  pages = 0;
+  /** Tables of the second stage. */
+  tablePages = 0;
+  /** The machine. */
+  readonly machine: Machine;
+  private readonly options: HypervisorOptions;
+  private readonly isAmd: boolean;
+  private nextFrame = FIRST_FRAME;
+
+  constructor(machine: Machine, options: HypervisorOptions) {
+    this.machine = machine;
+    this.options = options;
+    this.isAmd = machine.preset.vendor === "amd";
+    this.rootFrame = this.takeTable();
+  }
+
+  /** What a `Vcpu` needs to know of the second stage. */
+  get secondStage(): SecondStagePointer {
+    const { rootFrame, isAmd, options, machine } = this;
+    if (isAmd) return { nestedCr3: rootFrame * 4096 };
+    const accessedDirty = machine.preset.virtualization.features.eptAccessedDirty;
+    return { eptp: encodeEptp({ rootFrame, levels: options.levels, accessedDirty }) };
+  }
+
+  /** Bytes of memory given to the guest. */
+  get sizeBytes(): number {
+    return this.pages * 4096 * 512 ** (levelOfPage(this.options.pageSize) - 1);
+  }
+
+  /**
+   * Answers a VM exit: maps the page of the guest-physical address.
+   * @throws NotEnoughMemory when the machine's memory has run out
+   */
+  handleExit(exit: VmExit): void {
+    this.frameOf(Math.floor(exit.guestPhysicalAddress / 4096));
+  }
+
+  /** Maps all of `frames` guest-physical frames from `first` on. @throws NotEnoughMemory */
+  giveAll(first: number, frames: number): void {
+    const step = 512 ** (levelOfPage(this.options.pageSize) - 1);
+    for (let frame = first; frame < first + frames; frame += step) this.frameOf(frame);
+  }
+
+  /**
+   * The machine's frame of a guest-physical frame, whose page is mapped if it was not.
+   * @throws NotEnoughMemory when the machine's memory has run out
+   */
+  frameOf(guestFrame: number): number {
+    const { memory } = this.machine;
+    const lowest = levelOfPage(this.options.pageSize);
+    let table = this.rootFrame;
+    for (let level = this.options.levels as number; level > lowest; level--) {
+      const word = 2 * (Math.floor(guestFrame / 512 ** (level - 1)) % 512);
+      const low = memory.readWord(table, word);
+      if (low !== 0) {
+        table = entryFrame(low, memory.readWord(table, word + 1));
+        continue;
+      }
+      const made = this.takeTable();
+      this.writeEntry(table, word, made, this.isAmd ? NESTED_RIGHTS : EPT_RIGHTS);
+      table = made;
+    }
+    const pageFrames = 512 ** (lowest - 1);
+    const word = 2 * (Math.floor(guestFrame / pageFrames) % 512);
+    const low = memory.readWord(table, word);
+    if (low !== 0) {
+      const first = entryFrame(low & ~0xfff, memory.readWord(table, word + 1));
+      return first - (first % pageFrames) + (guestFrame % pageFrames);
+    }
+    const first = this.take(pageFrames);
+    const size = lowest === 1 ? 0 : this.isAmd ? PTE_PAGE_SIZE : EPT_PAGE_SIZE;
+    this.writeEntry(table, word, first, (this.isAmd ? NESTED_RIGHTS : EPT_RIGHTS | EPT_DIRTY | EPT_WRITE_BACK) | size);
+    this.pages++;
+    return first + (guestFrame % pageFrames);
+  }
+
+  private writeEntry(table: number, word: number, frame: number, bits: number): void {
+    const { memory } = this.machine;
+    memory.writeWord(table, word, entryLow(frame, bits));
+    memory.writeWord(table, word + 1, entryHigh(frame, 0));
+  }
+
+  private takeTable(): number {
+    this.tablePages++;
+    return this.take(1);
+  }
+
+  /** Takes a page of so many frames, a power of two, aligned to its size. */
+  private take(frames: number): number {
+    const first = Math.ceil(this.nextFrame / frames) * frames;
+    if (!this.machine.memory.has(first + frames - 1)) {
+      throw new NotEnoughMemory("the machine has no memory left for its guest");
+    }
+    this.nextFrame = first + frames;
+    return first;
+  }
+}
