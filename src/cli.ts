@@ -7,6 +7,7 @@ import { flushStandardStreams, printError, printOutput, ReaderGone } from "./com
 import { COMMANDS } from "./commands/index.ts";
 import { UnknownNameError } from "./input/errors.ts";
 import { suggestion } from "./input/suggestion.ts";
+import { noteCommand } from "./provenance/made-by.ts";
 import { versionText } from "./provenance/program-version.ts";
 
 const HELP_COMMAND = "help";
@@ -30,6 +31,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .configureOutput({ writeOut: printOutput, writeErr: printError, outputError: () => {} })
     .exitOverride()
     .addHelpText("after", HELP);
+  program.hook("preAction", (_, action) => noteCommand(argv, action.optsWithGlobals()));
   await addCommands(program, exit, argv);
   addHelpCommand(program);
   for (const command of program.commands) command.copyInheritedSettings(program);

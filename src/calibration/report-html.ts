@@ -16,6 +16,8 @@ export interface ReportContent {
   readonly preset: Preset;
   /** The program and its version, the seed: what would make it again. */
   readonly provenance: string;
+  /** What else the page's head holds. */
+  readonly head: string;
 }
 
 /** Plots are drawn for a light page; on a dark one their lightness is turned round and their hues stay. */
@@ -36,6 +38,7 @@ export function renderCalibration({
   findings,
   preset,
   provenance,
+  head,
 }: ReportContent): string {
   const figures = figuresOf(preset);
   const off = (relativeDifference(compared) * 100).toFixed(1);
@@ -47,7 +50,7 @@ export function renderCalibration({
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Calibration</title>
-<style>
+${head}<style>
 ${STYLE}
 </style>
 </head>

@@ -1,6 +1,7 @@
 /** Standard output and standard error: what is printed has been written when the call returns. */
 import { toOutputError } from "../files/output-error.ts";
 import { writeAll } from "../files/write-all.ts";
+import { withMadeBy } from "../provenance/made-by.ts";
 
 const STANDARD_OUTPUT = 1;
 const STANDARD_ERROR = 2;
@@ -21,6 +22,11 @@ export function printOutput(text: string): void {
     if ((error as NodeJS.ErrnoException).code === "EPIPE") throw new ReaderGone("nobody reads standard output");
     throw toOutputError("standard output", error);
   }
+}
+
+/** Prints a result as one line of JSON that says what made it. @throws as {@link printOutput} */
+export function printJson(result: object): void {
+  printOutput(`${JSON.stringify(withMadeBy(result))}\n`);
 }
 
 /** Prints on standard error. Where that cannot be written nobody can be told. */

@@ -10,7 +10,7 @@ import { describeCalibration, type Findings } from "../calibration/findings.ts";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput } from "../command-line/standard-streams.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { readSmallText } from "../files/whole-file.ts";
@@ -19,6 +19,7 @@ import { wholeNumber } from "../input/values.ts";
 import { checkConditions, hostConditions, LoadWatch } from "../probe/conditions.ts";
 import { reserveHostMemory } from "../probe/host-memory.ts";
 import { HostTimer } from "../probe/host-timer.ts";
+import { madeByElement } from "../provenance/made-by.ts";
 import { figureCounts, figureSentence } from "../report/figures.ts";
 
 interface CalibrateOptions {
@@ -99,10 +100,13 @@ async function run(options: CalibrateOptions, version: string): Promise<number> 
     const compared = compareCurves(curves.loads, preset, seed);
     const given = file === undefined ? "" : `, from ${file}`;
     const provenance = `mmulab ${version} calibrate, seed ${seed}${given}`;
-    writeOutputFile(html, renderCalibration({ calibration, curves, compared, findings, preset, provenance }));
+    writeOutputFile(
+      html,
+      renderCalibration({ calibration, curves, compared, findings, preset, provenance, head: madeByElement() }),
+    );
   }
   writeOutputFile(output, `${JSON.stringify(preset, null, 2)}\n`);
-  if (options.json) printOutput(`${JSON.stringify(resultOf(calibration, curves, findings, preset, version, seed))}\n`);
+  if (options.json) printJson(resultOf(calibration, curves, findings, preset, version, seed));
   else if (!options.quiet) printOutput(renderText(findings, preset, options));
   return EXIT_OK;
 }

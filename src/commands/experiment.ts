@@ -4,7 +4,7 @@ import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { addFigureOptions, addMachineOptions, type FigureOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput } from "../command-line/standard-streams.ts";
 import type { Experiment } from "../experiments/base/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
 import { renderCsv, renderInputs, renderResult } from "../experiments/render/result-text.ts";
@@ -15,6 +15,7 @@ import { defaultText } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { Kernel } from "../machine/kernel.ts";
+import { madeBy, madeByElement, madeByLine } from "../provenance/made-by.ts";
 import { chooseFigures } from "../settings/figure-choice.ts";
 import { type MachineSettings, settingKey } from "../settings/machine-settings.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
@@ -117,11 +118,11 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   if (options.html !== undefined) {
     // Only those who want plots wait for the charting library.
     const { renderHtml } = await import("../experiments/render/result-html.ts");
-    writeOutputFile(options.html, renderHtml(result));
+    writeOutputFile(options.html, renderHtml(result, madeByElement()));
   }
-  if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson());
-  if (options.json) printOutput(`${JSON.stringify(result)}\n`);
-  else if (options.csv) printOutput(renderCsv(result));
+  if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson(madeBy()));
+  if (options.json) printJson(result);
+  else if (options.csv) printOutput(madeByLine() + renderCsv(result));
   else if (!options.quiet) printOutput(renderResult(result) + (options.inputs ? `\n${renderInputs(result)}` : ""));
   return EXIT_OK;
 }

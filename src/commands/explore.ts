@@ -5,7 +5,7 @@ import { BUG_NAMES, type BugName, HISTORICAL_BUGS } from "../../mm/index.ts";
 import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput } from "../command-line/standard-streams.ts";
 import type { ScheduleResult } from "../explore/base/explorer.ts";
 import { minimise, replaySchedule } from "../explore/base/minimise.ts";
 import { type ShareResult, STRATEGIES, type StrategyName } from "../explore/base/plan.ts";
@@ -18,6 +18,7 @@ import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { unknownName } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
+import { madeBy } from "../provenance/made-by.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 
 interface ExploreOptions {
@@ -117,7 +118,7 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
     const trace = new ChromeTrace();
     explorer.onBegin = () => trace.watch(explorer.kernel, name);
     replaySchedule(explorer, result.deviations);
-    writeOutputFile(options.timeline, trace.toJson());
+    writeOutputFile(options.timeline, trace.toJson(madeBy()));
   }
   const fails = result !== null && result.failure !== null;
   if (options.json) {
@@ -126,9 +127,15 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
       found === null
         ? null
         : { schedules: found.schedules, isComplete: found.isComplete, choicesMax: found.choicesMax };
-    printOutput(
-      `${JSON.stringify({ test: name, bugs: test.bugs, ...plan, found: summary, failure: result?.failure ?? null, schedule, story })}\n`,
-    );
+    printJson({
+      test: name,
+      bugs: test.bugs,
+      ...plan,
+      found: summary,
+      failure: result?.failure ?? null,
+      schedule,
+      story,
+    });
   } else if (!options.quiet) {
     if (found !== null) printOutput(describeSearch(name, options, found));
     if (result !== null) {

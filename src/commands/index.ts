@@ -45,6 +45,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./sweep.ts")).addSweepCommand,
   },
   {
+    name: "rerun",
+    summary: "run the command again that made a file, and compare",
+    load: async () => (await import("./rerun.ts")).addRerunCommand,
+  },
+  {
     name: "presets",
     summary: "list the microarchitectures; show every figure of one, and how it is known",
     load: async () => (await import("./presets.ts")).addPresetsCommand,

@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { addFigureOptions, type FigureOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
-import { printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput } from "../command-line/standard-streams.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { namesOf, parseParameters } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
@@ -120,7 +120,7 @@ async function inspect(
   };
   const lines = view.lines(kernel, viewOptions);
   if (options.save !== undefined) saveKernel(kernel, options.save, source);
-  if (options.json) printOutput(`${JSON.stringify({ view: name, source, lines })}\n`);
+  if (options.json) printJson({ view: name, source, lines });
   else if (!options.quiet) printOutput(lines.map((line) => `${line}\n`).join(""));
   return EXIT_OK;
 }

@@ -3,7 +3,7 @@
 import { EXIT_OK } from "../command-line/errors.ts";
 import { checkHeeded, type FigureOptions } from "../command-line/machine-options.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput } from "../command-line/standard-streams.ts";
 import { inputSizeBytes } from "../files/byte-chunks.ts";
 import { chooseFigures } from "../settings/figure-choice.ts";
 import type { MachineSettings } from "../settings/machine-settings.ts";
@@ -33,7 +33,7 @@ export async function replayFtraceFile(file: string, options: FtraceCommandOptio
     ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
     onProgress: (bytes, events) => progress.update(Math.floor(bytes / MEBIBYTE), `MiB, ${events} events`),
   }).finally(() => progress.clear());
-  if (options.json) printOutput(`${JSON.stringify(report)}\n`);
+  if (options.json) printJson(report);
   else if (!options.quiet) printOutput(renderFtraceReport(report));
   return EXIT_OK;
 }

@@ -5,7 +5,7 @@ import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import type { FigureOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput } from "../command-line/standard-streams.ts";
 import { ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import { parsePageRules } from "../references/page-rules.ts";
@@ -152,7 +152,7 @@ export async function replayReferenceTrace(trace: ReferenceTrace, options: Refer
     () => progress.clear(),
   );
   const [report] = reports;
-  if (json) for (const each of reports) printOutput(`${JSON.stringify(each)}\n`);
+  if (json) for (const each of reports) printJson(each);
   else if (fieldSeparator !== undefined) printOutput(renderReferenceCsv(report, fieldSeparator));
   else if (!quiet && against.length > 0) printOutput(renderComparison([baseName(options), ...against], reports));
   else if (!quiet) printOutput(renderReferenceReport(report));

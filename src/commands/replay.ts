@@ -4,7 +4,7 @@ import { EXIT_DIFFERENCES, EXIT_OK, endingOf, UsageError } from "../command-line
 import { addFigureOptions, addMachineOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printError, printOutput } from "../command-line/standard-streams.ts";
+import { printError, printJson, printOutput } from "../command-line/standard-streams.ts";
 import { InputFileError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { ReplayResult } from "../recording/replay.ts";
@@ -212,7 +212,7 @@ function print(result: ReplayResult, options: ReplayCommandOptions): void {
   if (options.json) {
     const { recording, calls, events, addressMismatches, eventMismatches, finalStateMismatches } = result;
     const counts = { recording, calls, events, addressMismatches, eventMismatches, finalStateMismatches };
-    printOutput(`${JSON.stringify(counts)}\n`);
+    printJson(counts);
   } else if (!options.quiet) {
     printOutput(`${summaryLine(result)}\n`);
   }

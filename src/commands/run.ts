@@ -9,7 +9,7 @@ import {
 } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printError, printOutput } from "../command-line/standard-streams.ts";
+import { printError, printJson, printOutput } from "../command-line/standard-streams.ts";
 import { WallClock } from "../command-line/wall-clock.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
@@ -19,6 +19,7 @@ import { wholeNumber } from "../input/values.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { EVENT_FILE_FORMATS, openEventFile } from "../output/event-file.ts";
 import { checkFlushFile, FLUSH_FILE_FORMATS, writeFlushFile } from "../output/flush-file.ts";
+import { madeBy, madeByLine } from "../provenance/made-by.ts";
 import { runOnKernel } from "../runs/run.ts";
 import type { RunReport } from "../runs/run-report.ts";
 import { renderRunReport, warningSummary } from "../runs/run-report-text.ts";
@@ -162,7 +163,7 @@ async function run(
   } finally {
     progress.clear();
   }
-  if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson());
+  if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson(madeBy()));
   if (options.flushes !== undefined) writeFlushFile(options.flushes, kernel);
   if (wall !== null) printError(wall.report());
   if (options.save !== undefined) {
@@ -174,10 +175,10 @@ async function run(
 }
 
 async function printReport(report: RunReport, { json, csv, quiet }: RunCommandOptions): Promise<void> {
-  if (json) printOutput(`${JSON.stringify(report)}\n`);
+  if (json) printJson(report);
   else if (csv) {
     const { renderRunReportCsv } = await import("../runs/run-report-csv.ts");
-    printOutput(renderRunReportCsv(report));
+    printOutput(madeByLine() + renderRunReportCsv(report));
   } else if (!quiet) printOutput(renderRunReport(report));
 }
 

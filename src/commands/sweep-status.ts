@@ -1,6 +1,6 @@
 /** `mmulab sweep status`: how far a sweep that several processes work on is. */
 import { EXIT_DIFFERENCES, EXIT_OK } from "../command-line/errors.ts";
-import { printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput } from "../command-line/standard-streams.ts";
 import { renderTable } from "../report/tables.ts";
 import { sweepPoints } from "../sweep/spec.ts";
 import { FolderReader, sweepOfFolder } from "../sweep/sweep-folder.ts";
@@ -20,7 +20,7 @@ export function statusOfFolder(folder: string, { json }: { readonly json?: boole
   }));
   if (json) {
     const { name, program } = spec;
-    printOutput(`${JSON.stringify({ name, program, points, done: finished.size, failed, attempts: rows })}\n`);
+    printJson({ name, program, points, done: finished.size, failed, attempts: rows });
   } else {
     printOutput(
       `${spec.name}: ${finished.size} of ${points} points are done${failed > 0 ? `, ${failed} of them failed` : ""}\n`,

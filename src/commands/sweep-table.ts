@@ -1,8 +1,9 @@
 /** The table of a sweep: for people, as CSV, as JSON, as a Parquet file. */
 import { stringify } from "csv-stringify/sync";
 import { UsageError } from "../command-line/errors.ts";
-import { printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput } from "../command-line/standard-streams.ts";
 import { writeParquetTable } from "../output/parquet-table.ts";
+import { madeBy } from "../provenance/made-by.ts";
 import { type Cell, renderTable } from "../report/tables.ts";
 import type { SweepSpec } from "../sweep/spec.ts";
 import { type SweepRow, type SweepTable, tablesByName } from "../sweep/sweep.ts";
@@ -39,16 +40,17 @@ export function checkTableOptions({ json, csv }: TableOptions): void {
 export function printSweepTable(spec: SweepSpec, table: SweepTable, options: TableOptions): void {
   const { columns, rows } = table;
   if (options.json) {
-    printOutput(`${JSON.stringify({ name: spec.name, program: spec.program, columns, rows })}\n`);
+    printJson({ name: spec.name, program: spec.program, columns, rows });
   } else if (options.csv) {
-    printOutput(stringify([columns, ...rows.map((row) => columns.map((name) => row[name]))], CSV));
+    // No line of comment before the heading, as in other CSV: data frames take the table as it is.
+    const made = `mmulab ${spec.program}: ${madeBy()?.command.join(" ") ?? ""}`;
+    printOutput(
+      stringify([[...columns, "madeBy"], ...rows.map((row) => [...columns.map((name) => row[name]), made])], CSV),
+    );
   } else if (!options.quiet) {
     printOutput(textOf(spec, table, options.columns));
   }
-  if (options.parquet !== undefined) {
-    const metadata = { mmulab: JSON.stringify({ sweep: spec.name, program: spec.program, key: spec.key }) };
-    writeParquetTable(options.parquet, columns, rows, metadata);
-  }
+  if (options.parquet !== undefined) writeParquetTable(options.parquet, columns, rows);
 }
 
 function textOf(spec: SweepSpec, table: SweepTable, chosen: string | undefined): string {

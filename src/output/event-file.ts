@@ -5,6 +5,7 @@ import { ftraceText, type VmallocEvents } from "../../mm/index.ts";
 import { OutputFile } from "../files/output-file.ts";
 import { unknownFormat } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
+import { madeBy, madeByLine } from "../provenance/made-by.ts";
 import { EVENT_COLUMNS, type EventRow, eventRows } from "./event-rows.ts";
 
 /** A file that events go to. */
@@ -30,13 +31,18 @@ export async function openEventFile(file: string, kernel: Kernel): Promise<Event
     case ".ftrace":
       return textFile(file, (write) => {
         const cyclesPerSecond = kernel.machine.preset.frequencyGhz.value * 1e9;
-        write("# tracer: nop\n#\n");
+        write(`# tracer: nop\n#\n${madeByLine()}`);
         return ftraceText(kernel.machine.loop, { cyclesPerSecond }, (line) => write(`${line}\n`));
       });
     case ".jsonl":
-      return textFile(file, (write) => eventRows(kernel.machine.loop, (row) => write(`${JSON.stringify(row)}\n`)));
+      return textFile(file, (write) => {
+        const made = madeBy();
+        if (made !== null) write(`${JSON.stringify({ madeBy: made })}\n`);
+        return eventRows(kernel.machine.loop, (row) => write(`${JSON.stringify(row)}\n`));
+      });
     case ".csv":
       return textFile(file, (write) => {
+        write(madeByLine());
         write(`${EVENT_COLUMNS.map(({ name }) => name).join(",")}\n`);
         return eventRows(kernel.machine.loop, (row) => write(csvLine(row)));
       });

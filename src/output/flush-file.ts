@@ -6,6 +6,7 @@ import type { FlushAccounts } from "../../mm/index.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { unknownFormat } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
+import { madeBy, madeByLine } from "../provenance/made-by.ts";
 
 /** The endings of names, and what they stand for. */
 export const FLUSH_FILE_FORMATS = ".jsonl (with each free that led to it) or .csv";
@@ -26,12 +27,15 @@ export function writeFlushFile(file: string, kernel: Kernel): void {
   const accounts = kernel.vm.flushing.keepAccounts();
   const rows = flushRows(accounts);
   if (extname(file).toLowerCase() === ".csv") {
-    writeOutputFile(file, stringify(rows.length === 0 ? [] : [Object.keys(rows[0]), ...rows.map(Object.values)]));
+    const table = stringify(rows.length === 0 ? [] : [Object.keys(rows[0]), ...rows.map(Object.values)]);
+    writeOutputFile(file, madeByLine() + table);
     return;
   }
   const fed = freesByFlush(accounts);
   const lines = rows.map((row) => `${JSON.stringify({ ...row, freed: fed.get(row.id) ?? [] })}\n`);
-  writeOutputFile(file, lines.join(""));
+  const made = madeBy();
+  const first = made === null ? "" : `${JSON.stringify({ madeBy: made })}\n`;
+  writeOutputFile(file, first + lines.join(""));
 }
 
 /** One row a flush. */

@@ -2,6 +2,7 @@
 import { ByteWriter, type ColumnSource, ParquetWriter } from "hyparquet-writer";
 import { OutputFile } from "../files/output-file.ts";
 import type { Kernel } from "../machine/kernel.ts";
+import { madeByMetadata } from "../provenance/made-by.ts";
 import type { EventFile } from "./event-file.ts";
 import { EVENT_COLUMNS, type EventRow, eventRows } from "./event-rows.ts";
 
@@ -15,7 +16,11 @@ const ROWS_AT_ONCE = 50_000;
 export function parquetFile(file: string, kernel: Kernel): EventFile {
   const output = new OutputFile(file);
   let rows: EventRow[] = [];
-  const writer = new ParquetWriter({ writer: new FileWriter(output), schema: parquetSchema() });
+  const writer = new ParquetWriter({
+    writer: new FileWriter(output),
+    schema: parquetSchema(),
+    kvMetadata: madeByMetadata(),
+  });
   const writeGroup = (): void => {
     if (rows.length === 0) return;
     const columnData = EVENT_COLUMNS.map((column) => parquetColumn(column.name, rows));

@@ -1,20 +1,19 @@
 /** A flat table in a Parquet file, with a type for each column. */
 import { type ColumnSource, parquetWriteBuffer } from "hyparquet-writer";
 import { OutputFile } from "../files/output-file.ts";
+import { madeByMetadata } from "../provenance/made-by.ts";
 
 /** A value of a table; undefined where a row has none. */
 type TableValue = number | string | boolean | undefined;
 
 /**
  * Writes a table. A column of whole numbers is INT64, of other numbers DOUBLE, of truth values BOOLEAN, any other text.
- * @param metadata what readers find as key-value metadata of the file
  * @throws OutputFileError when it cannot be written
  */
 export function writeParquetTable(
   file: string,
   columns: readonly string[],
   rows: readonly Readonly<Record<string, TableValue>>[],
-  metadata: Readonly<Record<string, string>>,
 ): void {
   const output = new OutputFile(file);
   const bytes = parquetWriteBuffer({
@@ -24,7 +23,7 @@ export function writeParquetTable(
         rows.map((row) => row[name]),
       ),
     ),
-    kvMetadata: Object.entries(metadata).map(([key, value]) => ({ key, value })),
+    kvMetadata: madeByMetadata(),
   });
   output.write(new Uint8Array(bytes));
   output.finish();

@@ -12,6 +12,7 @@ import { writeOutputFile } from "../files/output-file.ts";
 import { readSmallFile } from "../files/whole-file.ts";
 import { InputFileError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
+import { madeBy as madeByCommand } from "../provenance/made-by.ts";
 import { decodeData, encodeData } from "./container.ts";
 import { captureKernel, type KernelState } from "./kernel-state.ts";
 import {
@@ -46,10 +47,12 @@ export function saveKernel(kernel: Kernel, file: string, madeBy: string): void {
   if (state.length > STATE_BYTES_MAX || body.length > FILE_BYTES_MAX - HEADER_BYTES_MAX - STATE_CHECKSUM_BYTES) {
     throw new StateError(REFUSED, `${state.length} bytes, ${body.length} when packed, are more than are read again`);
   }
+  const command = madeByCommand();
   const fields = {
     format: STATE_FORMAT,
     version: STATE_VERSION,
     madeBy,
+    ...(command === null ? {} : { command }),
     config: configOf(kernel),
     bodyBytes: body.length,
   };

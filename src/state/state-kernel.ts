@@ -24,6 +24,10 @@ const HEADER = z.strictObject({
   format: z.literal(STATE_FORMAT),
   version: z.literal(STATE_VERSION),
   madeBy: z.string(),
+  /** The command that wrote it, if it was one. */
+  command: z
+    .object({ version: z.string(), command: z.array(z.string()), options: z.record(z.string(), z.unknown()) })
+    .optional(),
   config: CONFIG_SCHEMA,
   /** Bytes of the gzip'ed state. */
   bodyBytes: z.number().int().nonnegative(),

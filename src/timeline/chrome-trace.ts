@@ -65,9 +65,10 @@ export class ChromeTrace {
     this.watches.push(new Watch(kernel, ++this.machines, label, (...event) => this.add(...event)));
   }
 
-  /** The whole trace. Spans that are open end at their CPU's time. */
-  toJson(): string {
+  /** The whole trace. Spans that are open end at their CPU's time. @param madeBy what it says of its making; null for nothing */
+  toJson(madeBy: object | null = null): string {
     for (const watch of this.watches.splice(0)) watch.close();
+    const made = madeBy === null ? "" : `,"madeBy":${JSON.stringify(madeBy)}`;
     const note = this.dropped === 0 ? "" : `,"droppedEvents":${this.dropped}`;
     // Of spans that begin at the same time the outermost must come first: the longest, or the one that ended last.
     const sorted = [...this.events].sort(
@@ -77,7 +78,7 @@ export class ChromeTrace {
         (a.lengthNsec >= 0 ? b.order - a.order : a.order - b.order),
     );
     const texts = sorted.map(({ text }) => text);
-    return `{"displayTimeUnit":"ns","otherData":{"source":"mmulab"${note}},"traceEvents":[\n${texts.join(",\n")}\n]}\n`;
+    return `{"displayTimeUnit":"ns","otherData":{"source":"mmulab"${made}${note}},"traceEvents":[\n${texts.join(",\n")}\n]}\n`;
   }
 
   private add(event: object, atNsec = -1, lengthNsec = -1): void {

@@ -10,8 +10,8 @@ th, td { padding: 2px 10px; text-align: right; border-bottom: 1px solid #ddd; } 
 thead th { border-bottom: 2px solid #888; } svg { max-width: 100%; height: auto; } .inputs td, .inputs th { text-align: left; }
 .wide { overflow-x: auto; }`;
 
-/** The whole page. */
-export function renderHtml(result: ExperimentResult): string {
+/** The whole page. @param head what else its head holds */
+export function renderHtml(result: ExperimentResult, head = ""): string {
   const { name, preset, seed, parameters, tables, plots, findings, inputs } = result;
   const given = Object.entries(parameters).map(
     ([key, value]) => `${key}: ${Array.isArray(value) ? value.join(", ") : value}`,
@@ -26,7 +26,7 @@ export function renderHtml(result: ExperimentResult): string {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(name)}</title>
-<style>
+${head}<style>
 ${STYLE}
 </style>
 </head>

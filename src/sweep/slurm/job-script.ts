@@ -1,5 +1,6 @@
 /** The script of an array job: each task runs a part of a sweep. */
 import { resolve } from "node:path";
+import { shellWord } from "../../input/shell-word.ts";
 
 /** What an array job is made of. */
 export interface ArrayJob {
@@ -55,7 +56,7 @@ export function jobScript(job: ArrayJob): string {
   return [
     "#!/bin/sh",
     ...options.map((option) => `#SBATCH ${option}`),
-    `exec ${command.map(quoted).join(" ")} "$SLURM_ARRAY_TASK_ID/${job.parts}"`,
+    `exec ${command.map(shellWord).join(" ")} "$SLURM_ARRAY_TASK_ID/${job.parts}"`,
     "",
   ].join("\n");
 }
@@ -69,9 +70,4 @@ export function ranges(numbers: readonly number[]): string {
     else runs.push([number, number]);
   }
   return runs.map(([first, last]) => (first === last ? String(first) : `${first}-${last}`)).join(",");
-}
-
-/** A word for the shell. */
-function quoted(word: string): string {
-  return /^[\w./:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { temporaryFolder } from "../fixtures.ts";
-import { CLI, mmulab } from "../run-cli.ts";
+import { CLI, mmulab, resultIn } from "../run-cli.ts";
 
 const folder = temporaryFolder();
 
@@ -33,7 +33,7 @@ describe("mmulab replay --ftrace", () => {
     });
     expect(readdirSync(temporary)).toEqual([]);
     expect(piped).toMatchObject({ status: 0, stderr: "" });
-    expect(JSON.parse(piped.stdout)).toEqual({ ...JSON.parse(json.stdout), trace: "standard input" });
+    expect(resultIn(piped.stdout)).toEqual({ ...resultIn(json.stdout), trace: "standard input" });
   });
 
   it.each([

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { temporaryFolder } from "../fixtures.ts";
-import { CLI, mmulab } from "../run-cli.ts";
+import { CLI, mmulab, resultIn } from "../run-cli.ts";
 
 const folder = temporaryFolder();
 const TRACE = join(import.meta.dirname, "../../traces/true.lackey.gz");
@@ -35,7 +35,7 @@ describe("mmulab replay --lackey", () => {
   });
 
   it("reads standard input, plain or compressed", () => {
-    const fromFile = JSON.parse(mmulab("replay", "--lackey", TRACE, "--json").stdout);
+    const fromFile = resultIn(mmulab("replay", "--lackey", TRACE, "--json").stdout);
     const gzip = readFileSync(TRACE);
     for (const input of [gzip, gunzipSync(gzip)]) {
       const result = spawnSync(process.execPath, [CLI, "replay", "--lackey", "-", "--json"], {
@@ -43,7 +43,7 @@ describe("mmulab replay --lackey", () => {
         encoding: "utf8",
       });
       expect(result).toMatchObject({ status: 0, stderr: "" });
-      expect(JSON.parse(result.stdout)).toEqual({ ...fromFile, trace: "standard input" });
+      expect(resultIn(result.stdout)).toEqual({ ...fromFile, trace: "standard input" });
     }
     const empty = spawnSync(process.execPath, [CLI, "replay", "--lackey", "-"], { input: "", encoding: "utf8" });
     expect(empty).toMatchObject({ status: 2, stdout: "", stderr: "mmulab: standard input: is empty\n" });

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { temporaryFolder } from "../fixtures.ts";
-import { mmulab } from "../run-cli.ts";
+import { mmulab, resultIn } from "../run-cli.ts";
 
 const folder = temporaryFolder();
 const RUN = ["run", "user_processes", "--ops", "400", "--cpus", "4"];
@@ -12,7 +12,7 @@ function report(...options: string[]) {
   const result = mmulab(...RUN, ...options, "--json");
   expect(result.stderr).toBe("");
   expect(result.status).toBe(0);
-  return JSON.parse(result.stdout);
+  return resultIn(result.stdout);
 }
 
 describe("settings of the machine on the command line", () => {
@@ -51,7 +51,10 @@ describe("settings of the machine on the command line", () => {
     expect(isolated.flushCosts.byCause.some(({ cause }: { cause: string }) => cause === "isolation")).toBe(true);
     const file = join(folder.path, "flushes.csv");
     report("--policy", "deferred", "--isolated", "1-2,3", "--lazy-max", "20", "--flushes", file);
-    const [head, ...rows] = readFileSync(file, "utf8").trim().split("\n");
+    const [head, ...rows] = readFileSync(file, "utf8")
+      .trim()
+      .split("\n")
+      .filter((line) => !line.startsWith("#"));
     const deferred = head.split(",").indexOf("deferredCpus");
     expect(rows.some((row) => Number(row.split(",")[deferred]) > 0)).toBe(true);
   });

@@ -7,7 +7,7 @@ import { runPoint } from "../../../src/sweep/run-point.ts";
 import { readSweepSpec, sweepPoints } from "../../../src/sweep/spec.ts";
 import { shardPoints } from "../../../src/sweep/sweep.ts";
 import { temporaryFolder } from "../fixtures.ts";
-import { CLI, mmulab } from "../run-cli.ts";
+import { CLI, mmulab, resultIn } from "../run-cli.ts";
 
 const folder = temporaryFolder();
 const GRID = `
@@ -126,7 +126,7 @@ function refusalOf(file: string): string {
 describe("mmulab sweep", () => {
   const spec = specFile(GRID, "grid.yaml");
   const out = join(folder.path, "grid.results.jsonl");
-  const table = (...args: string[]) => JSON.parse(mmulab("sweep", spec, "--json", ...args).stdout);
+  const table = (...args: string[]) => resultIn(mmulab("sweep", spec, "--json", ...args).stdout);
 
   it("gives one table with a row a point, each as a run by itself gives it", () => {
     const whole = mmulab("sweep", spec, "--json", "--jobs", "2");
@@ -209,7 +209,7 @@ describe("mmulab sweep", () => {
     ]);
     const csv = mmulab("sweep", spec, "--csv").stdout.trimEnd().split("\n");
     expect(csv).toHaveLength(9);
-    expect(csv[0]).toBe(table().columns.join(","));
+    expect(csv[0]).toBe([...table().columns, "madeBy"].join(","));
   });
 
   it("keeps what no machine can do as an error of its row, and ends with 1", () => {

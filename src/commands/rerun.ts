@@ -1,0 +1,122 @@
+/** `mmulab rerun`: the command that made a file, once more. */
+import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { extname, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Command } from "commander";
+import { EXIT_DIFFERENCES, EXIT_OK } from "../command-line/errors.ts";
+import { printError, printOutput } from "../command-line/standard-streams.ts";
+import { outputTarget } from "../files/output-target.ts";
+import { shellWord } from "../input/shell-word.ts";
+import { versionText } from "../provenance/program-version.ts";
+import { readMadeBy, withoutMadeBy } from "../provenance/read-made-by.ts";
+
+const HELP = `
+Every file and every JSON, CSV and HTML that mmulab writes says which version and which command made it. Files that the
+command wrote get a new name (flushes.csv: flushes.rerun.csv); nothing is overwritten but such a file of an earlier rerun. Paths in
+the command are taken from where rerun is called.
+
+What comes out is compared with FILE where that is text: the same command of the same version gives the same bytes, but for the
+words of the command itself.
+
+Exit code: that of the command; 1 if what comes out differs from FILE; 2 if FILE does not say which command made it.
+
+Examples:
+  $ mmulab run mixed --json > report.json && mmulab rerun report.json
+  $ mmulab rerun flush-cost.html --print`;
+
+const FOLDER_OPTION = "--dir";
+/** Options whose value is a file or folder that the command writes. */
+export const OUTPUT_OPTIONS: readonly string[] = [
+  "--events",
+  "--flushes",
+  "--timeline",
+  "--save",
+  "--html",
+  "--out",
+  "--parquet",
+  FOLDER_OPTION,
+  "--save-curves",
+];
+
+/** Adds the command; `exit` takes its exit code. */
+export function addRerunCommand(program: Command, exit: (code: number) => void): void {
+  program
+    .command("rerun")
+    .description("Run the command again that made a file, and compare.")
+    .argument("<file>", "a file that mmulab has written, or what it printed with --json or --csv")
+    .option("--print", "print the command and stop")
+    .option("--quiet", "print nothing but errors and what the command prints")
+    .addHelpText("after", HELP)
+    .action(async (file: string, options: { print?: boolean; quiet?: boolean }) => exit(await rerun(file, options)));
+}
+
+async function rerun(file: string, options: { readonly print?: boolean; readonly quiet?: boolean }): Promise<number> {
+  const { version, command } = await readMadeBy(file);
+  if (options.print) {
+    printOutput(`mmulab ${command.map(shellWord).join(" ")}\n`);
+    return EXIT_OK;
+  }
+  if (version !== versionText()) printError(`mmulab: ${file} is of mmulab ${version}, this is ${versionText()}\n`);
+  const { words, outputs } = renameOutputs(command);
+  const { exitCode, printed } = await run(words);
+  const copy = outputs.find(({ name }) => resolve(name) === resolve(file))?.copy;
+  for (const each of outputs) if (!options.quiet) printError(`mmulab: ${each.name}: written to ${each.copy}\n`);
+  if (copy === undefined && printed === "") return exitCode;
+  const isSame = compare(file, copy, printed);
+  if (isSame === null) return exitCode;
+  if (!options.quiet || !isSame) printError(`mmulab: ${isSame ? "the same as" : "differs from"} ${file}\n`);
+  return isSame ? exitCode : Math.max(exitCode, EXIT_DIFFERENCES);
+}
+
+/** Whether what came out is what `file` holds; null for kinds of files that are not text. */
+function compare(file: string, copy: string | undefined, printed: string): boolean | null {
+  const before = readFileSync(file);
+  if (copy !== undefined && before.includes(0)) return null;
+  const after = copy === undefined ? printed : readFileSync(copy, "utf8");
+  return withoutMadeBy(before.toString("utf8")) === withoutMadeBy(after);
+}
+
+/** An output of a command: its name, and the name that it has now. */
+interface RenamedOutput {
+  readonly name: string;
+  readonly copy: string;
+}
+
+/** The words of a command with other names for what it writes; devices and pipes keep theirs. */
+export function renameOutputs(command: readonly string[]): {
+  readonly words: readonly string[];
+  readonly outputs: readonly RenamedOutput[];
+} {
+  const outputs: RenamedOutput[] = [];
+  const renamed = (option: string, name: string): string => {
+    if (option !== FOLDER_OPTION && outputTarget(name).kind !== "file") return name;
+    const ending = extname(name);
+    const copy = `${name.slice(0, name.length - ending.length)}.rerun${ending}`;
+    outputs.push({ name, copy });
+    return copy;
+  };
+  const words = command.map((word, i) => {
+    const [option, ...value] = word.split("=");
+    if (OUTPUT_OPTIONS.includes(option) && value.length > 0) return `${option}=${renamed(option, value.join("="))}`;
+    return OUTPUT_OPTIONS.includes(command[i - 1]) ? renamed(command[i - 1], word) : word;
+  });
+  return { words, outputs };
+}
+
+/** Runs a command of this program; what it prints is passed on. */
+function run(words: readonly string[]): Promise<{ readonly exitCode: number; readonly printed: string }> {
+  const cli = fileURLToPath(new URL("../cli.js", import.meta.url));
+  const child = spawn(process.execPath, [cli, ...words], { stdio: ["inherit", "pipe", "inherit"] });
+  const pieces: Buffer[] = [];
+  child.stdout.on("data", (piece: Buffer) => {
+    pieces.push(piece);
+    process.stdout.write(piece);
+  });
+  return new Promise((done, fail) => {
+    child.on("error", fail);
+    child.on("close", (code) =>
+      done({ exitCode: code ?? EXIT_DIFFERENCES, printed: Buffer.concat(pieces).toString("utf8") }),
+    );
+  });
+}
