@@ -12,7 +12,7 @@ export interface MadeBy {
 }
 
 /** What a line of text begins with that says what made its file: a comment in ftrace's text, and in CSV as `perf stat` writes it. */
-export const MADE_BY_PREFIX = "# mmulab ";
+const MADE_BY_PREFIX = "# mmulab ";
 
 let current: MadeBy | null = null;
 
