@@ -71,6 +71,7 @@ export {
   type Waiting,
   wait,
 } from "./kernel/blocking.ts";
+export type { CallArgument, CallName, CallProbes } from "./kernel/call-probes.ts";
 export { type AllocationKind, FaultInjection } from "./kernel/fault-injection.ts";
 export {
   BUG_NAMES,
@@ -150,8 +151,16 @@ export {
   DEFAULT_KERNEL_VERSION,
   KERNEL_VERSIONS,
   kernelVersionByName,
+  kernelVersionNear,
   kernelVersionOfRelease,
 } from "./versions/kernel-versions.ts";
+export {
+  CALL_DEFINITIONS,
+  type CallArgumentDefinition,
+  type CallArgumentKind,
+  type CallDefinition,
+  type ProbedFunction,
+} from "./views/call-definitions.ts";
 export {
   EVENT_DEFINITIONS,
   type EventDefinition,
@@ -162,7 +171,8 @@ export {
   type Tracepoint,
 } from "./views/event-definitions.ts";
 export { addFields, type FieldValue, isHex } from "./views/event-fields.ts";
-export { type FtraceOptions, ftraceText } from "./views/ftrace-text.ts";
+export { ftraceCalls, watchIdle } from "./views/ftrace-calls.ts";
+export { type FtraceOptions, ftraceText, IDLE_COMM } from "./views/ftrace-text.ts";
 export { ADDRESS_MARKERS, dumpPageTables, pageTableRuns, VMALLOC_DUMP_END } from "./views/page-table-dump.ts";
 export {
   formatAddressMarker,
@@ -210,7 +220,13 @@ export {
   vmallocToPage,
   vmallocToPfn,
 } from "./vmalloc/vmalloc-lookup.ts";
-export { type PurgeNotifier, registerVmapPurgeNotifier, Vmalloc, type VmallocParts } from "./vmalloc/vmalloc-state.ts";
+export {
+  type AreaPlacement,
+  type PurgeNotifier,
+  registerVmapPurgeNotifier,
+  Vmalloc,
+  type VmallocParts,
+} from "./vmalloc/vmalloc-state.ts";
 export { vmap } from "./vmalloc/vmap.ts";
 export { vmapNodeShrinkCount } from "./vmalloc/vmap-node-shrinker.ts";
 export { vmapLargePagesRangeNoflush, vmapPageRange, vmapPagesRangeNoflush, vunmapRange } from "./vmalloc/vmap-pages.ts";

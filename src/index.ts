@@ -73,8 +73,14 @@ export { runOnKernel, runWorkload } from "./runs/run.ts";
 export type { RunReport } from "./runs/run-report.ts";
 export { renderRunReport } from "./runs/run-report-text.ts";
 export { parseFtraceLine } from "./traces/ftrace-lines.ts";
-export type { FtraceOptions, FtraceReport } from "./traces/ftrace-machine.ts";
 export { replayFtrace } from "./traces/ftrace-replay.ts";
+export type {
+  CallCost,
+  FtraceOptions,
+  FtraceReport,
+  TaskCost,
+  TracedFlushes,
+} from "./traces/ftrace-report.ts";
 export type { WorkloadGenerator } from "./workloads/base/checked-workload.ts";
 export { type WorkloadCode, WorkloadThread } from "./workloads/base/context.ts";
 export type { OperationCount, Workload, WorkloadOptions, WorkloadResult } from "./workloads/base/workload.ts";

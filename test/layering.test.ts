@@ -80,6 +80,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "runs",
     "traces",
     "references",
+    "recorder",
     "experiments/base",
     "experiments/render",
     "experiments/flush-cost",

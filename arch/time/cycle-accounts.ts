@@ -53,6 +53,8 @@ export class CycleAccounts {
   readonly current: Int32Array;
   /** Told of every change of activity; null for no observer. */
   observer: ActivityObserver | null = null;
+  /** Told of each time in which a CPU had nothing to run, once it is over; null for nobody. */
+  idleObserver: ((cpu: number, fromCycles: number, untilCycles: number) => void) | null = null;
   /** All page-walk cycles of a CPU so far; the machine sets it. */
   walkCyclesOf: (cpu: number) => number = () => 0;
   /** Cycles that each CPU has waited for lines so far: read, never written. */
@@ -104,6 +106,7 @@ export class CycleAccounts {
     this.settle(cpu);
     this.booked[ACTIVITY_IDLE][cpu] += untilCycles - this.clockCycles[cpu];
     this.since[cpu] = untilCycles;
+    if (this.idleObserver !== null) this.idleObserver(cpu, this.clockCycles[cpu], untilCycles);
   }
 
   /** Books what has not been booked yet of one CPU. */

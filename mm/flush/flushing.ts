@@ -4,6 +4,7 @@
  */
 
 import type { Machine } from "../../arch/machine.ts";
+import type { CallProbes } from "../kernel/call-probes.ts";
 import type { FlushCallCosts, KernelCosts } from "../kernel/kernel-costs.ts";
 import { SpinLock } from "../kernel/lock.ts";
 import { Smp } from "../kernel/smp.ts";
@@ -64,6 +65,8 @@ export class Flushing implements FlushContext {
   events: FlushEvents | null = null;
   /** Tables of remote actions where the policy uses them (`KernelMm` makes them); else null. */
   rar: Rar | null = null;
+  /** Sees flushes and changes of address space begin and end; null when nothing does. */
+  probes: CallProbes | null = null;
   /** Called after INVLPG of a kernel page on a CPU; `user-spaces.ts` sets it. */
   afterKernelPage: ((cpu: number, la: number, record: FlushRecord | null) => void) | null = null;
   accounts: FlushAccounts | null = null;

@@ -12,6 +12,14 @@ import type { FlushAccounts, FlushCause, FlushRecord } from "./flush-accounts.ts
 import type { Flushing } from "./flushing.ts";
 import type { OwedFlush, OwedFlushes } from "./owed-flush.ts";
 
+/** Which function of the kernel makes the flushes of a cause. */
+const CALLERS: Readonly<Partial<Record<FlushCause, string>>> = {
+  drain: "__purge_vmap_area_lazy",
+  aliases: "__purge_vmap_area_lazy",
+  overflow: "__purge_vmap_area_lazy",
+  "table freed": "pmd_free_pte_page",
+};
+
 /**
  * Flushes [start, end) on every CPU: page by page up to the ceiling, the whole TLB above it.
  * @param paidFor tells the accounts which frees led to this flush; called once it is done, where accounts are kept
@@ -27,7 +35,9 @@ export function* flushTlbKernelRange(
   flushing.events?.flushRange(start, end, full);
   if (full) flushing.fullFlushes++;
   else flushing.rangeFlushes++;
+  flushing.probes?.enter("flush_tlb_kernel_range", [start, end]);
   const record = yield* flushEverywhere(flushing, start, end, full, cause);
+  flushing.probes?.exit("flush_tlb_kernel_range", 0, CALLERS[cause]);
   const { accounts } = flushing;
   if (accounts !== null && record !== null) paidFor?.(accounts, record);
 }
@@ -54,7 +64,9 @@ export function* flushTlbAll(flushing: Flushing, cause: FlushCause = "call"): Ke
   flushing.events?.flushAll();
   flushing.fullFlushes++;
   flushing.vmstat.remoteFlush++;
+  flushing.probes?.enter("flush_tlb_all", []);
   yield* flushEverywhere(flushing, 0, ADDRESS_MAX, true, cause);
+  flushing.probes?.exit("flush_tlb_all", 0, CALLERS[cause]);
 }
 
 /**

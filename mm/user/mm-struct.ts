@@ -1,9 +1,11 @@
 /** Address spaces (`struct mm_struct`): the kernel's own and those of processes. */
 
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { ENTRIES_PER_TABLE } from "../../arch/isa/pte.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
 import { type LockCosts, Mutex, SpinLock } from "../kernel/lock.ts";
+import { PAGE_OFFSET } from "../lib/memory-layout.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 
 /** Top-level entries of the user half; the kernel half follows. */
@@ -87,4 +89,9 @@ function copyEntries(memory: PhysicalMemory, from: number, to: number, first: nu
   const sourceBase = (from & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
   const targetBase = (to & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
   for (let word = 2 * first; word < 2 * last; word++) target[targetBase + word] = source[sourceBase + word];
+}
+
+/** An address in the direct map that stands for the `mm_struct` in traces, where nothing else tells address spaces apart. */
+export function mmAddress({ ctxId }: MmStruct): number {
+  return PAGE_OFFSET + ctxId * PAGE_SIZE;
 }

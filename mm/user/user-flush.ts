@@ -12,8 +12,8 @@ import type { FlushCause, FlushRecord } from "../flush/flush-accounts.ts";
 import type { UserFlushRequest } from "../flush/flush-policy.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
 import { TLB_FLUSH_ALL, TLB_REMOTE_SEND_IPI } from "../flush/tlb-flush-reasons.ts";
-import { USER_END } from "../lib/memory-layout.ts";
-import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, type MmStruct } from "./mm-struct.ts";
+import { ADDRESS_MAX, USER_END } from "../lib/memory-layout.ts";
+import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, type MmStruct, mmAddress } from "./mm-struct.ts";
 import { kernPcid, userPcid } from "./user-pcids.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
@@ -136,6 +136,8 @@ export function* flushTlbMmRange(
   const { flushing } = spaces.kernel;
   const { policy, accounts, ceilingPages } = flushing;
   const all = end === TLB_FLUSH_ALL || end - start > ceilingPages * PAGE_SIZE;
+  const upTo = Math.min(end, ADDRESS_MAX);
+  flushing.probes?.enter("flush_tlb_mm_range", [mmAddress(mm), start, upTo, freedTables ? 1 : 0]);
   mm.tlbGen++;
   spaces.kernel.loop.point("flush_tlb_mm_range: tlb_gen is counted up");
   const record = accounts?.begin(cause, policy.name, start, Math.min(end, USER_END), all) ?? null;
@@ -146,6 +148,7 @@ export function* flushTlbMmRange(
   const flush = new UserFlush(spaces, mm, all ? 0 : start, all ? TLB_FLUSH_ALL : end, freedTables, record);
   if (policy.flushUser === undefined) yield* flush.nativeFlushTlbMulti();
   else yield* policy.flushUser(flushing, flush);
+  flushing.probes?.exit("flush_tlb_mm_range", 0);
 }
 
 /**

@@ -26,7 +26,7 @@ import { PageTables } from "../page-tables/page-tables.ts";
 import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
 import { mmdrop } from "./lazy-tlb.ts";
 import { Lru } from "./lru.ts";
-import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, MmStruct } from "./mm-struct.ts";
+import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, MmStruct, mmAddress } from "./mm-struct.ts";
 import { TlbState } from "./tlb-state.ts";
 import { flushTlbMmRange, type UserFlush } from "./user-flush.ts";
 import { INIT_CTX_ID, kernPcid, userPcid } from "./user-pcids.ts";
@@ -124,8 +124,14 @@ export class UserSpaces {
   switchTo(mm: MmStruct | null): void {
     const cpu = this.kernel.loop.currentCpu;
     const previous = this.loaded[cpu];
-    if (mm !== null) this.switchMmIrqsOff(cpu, mm);
-    else this.enterLazyTlb(cpu);
+    const { probes } = this.kernel.flushing;
+    if (mm !== null) {
+      probes?.enter("switch_mm", [mmAddress(mm)]);
+      this.switchMmIrqsOff(cpu, mm);
+      probes?.exit("switch_mm", 0);
+    } else {
+      this.enterLazyTlb(cpu);
+    }
     mmdrop(this, previous);
   }
 

@@ -26,6 +26,8 @@ export interface BlockRules {
 export interface KernelVersion {
   /** As `--kernel` names it. */
   readonly name: string;
+  /** The first series whose vmalloc it is, as far as the sources that were read say: what a trace of another kernel is replayed as. */
+  readonly since: string;
   /** The release that was recorded, or of which the sources were read. */
   readonly release: string;
   /** Whether recordings of such a kernel prove the emulation. */

@@ -20,6 +20,7 @@ function decayQuarter(length: number, full: boolean): PoolDecay {
 
 const LINUX_6_12: KernelVersion = {
   name: "6.12",
+  since: "6.9",
   release: "6.12.117",
   isRecorded: true,
   hasVmapNodes: true,
@@ -46,6 +47,7 @@ const LINUX_6_12: KernelVersion = {
 const LINUX_7_3: KernelVersion = {
   ...LINUX_6_12,
   name: "7.3",
+  since: "7.0",
   release: "7.3.4",
   decayOf: decayQuarter,
   nextNodeToSearch: (node, nodes) => (node + nodes - 1) % nodes,
@@ -64,6 +66,7 @@ const LINUX_7_3: KernelVersion = {
 const LINUX_6_6: KernelVersion = {
   ...LINUX_6_12,
   name: "6.6",
+  since: "6.3",
   release: "6.6",
   isRecorded: false,
   hasVmapNodes: false,
@@ -76,6 +79,7 @@ const LINUX_6_6: KernelVersion = {
 const LINUX_6_1: KernelVersion = {
   ...LINUX_6_6,
   name: "6.1",
+  since: "5.2",
   release: "6.1.192",
   isRecorded: true,
   areaFlagsMask: 0,
@@ -100,4 +104,21 @@ export function kernelVersionByName(name: string): KernelVersion {
 export function kernelVersionOfRelease(release: string): KernelVersion | null {
   const [, series] = /^(\d+\.\d+)(?:[.-]|$)/.exec(release) ?? [];
   return KERNEL_VERSIONS.find(({ name }) => name === series) ?? null;
+}
+
+/**
+ * The version that is nearest to a kernel's release: the newest that is not newer, or the oldest. For traces, which come from any kernel.
+ * @throws ConfigError for text that does not begin with two numbers
+ */
+export function kernelVersionNear(release: string): KernelVersion {
+  const match = /^(\d+)\.(\d+)/.exec(release);
+  if (match === null) throw new ConfigError("release", release, "a release such as 6.12.117");
+  const age = (text: string): number => {
+    const [major, minor] = text.split(".").map(Number);
+    return major * 1000 + minor;
+  };
+  const wanted = age(`${match[1]}.${match[2]}`);
+  // What 6.6 stands for begins with 6.3, and 6.12's vmap nodes with 6.9.
+  const since = (version: KernelVersion): number => age(version.since);
+  return KERNEL_VERSIONS.filter((version) => since(version) <= wanted).at(-1) ?? KERNEL_VERSIONS[0];
 }

@@ -109,12 +109,29 @@ function allocWithTreeLock(
 /** Makes an area of room out of the free tree, whose lock is held, and releases the lock; 0 when there is no room. */
 function takeFromTree(state: Vmalloc, sizeBytes: number, request: AreaRequest, flags: number): number {
   const { align, range } = request;
-  const address = state.freeTree.__allocVmapArea(sizeBytes, align, range.start, range.end);
+  const placed = state.placement === null ? -1 : takePlace(state, sizeBytes, request);
+  const address = placed < 0 ? state.freeTree.__allocVmapArea(sizeBytes, align, range.start, range.end) : placed;
   state.loop.spend(state.costs.treeStepCycles * state.freeTree.depth);
   state.freeTreeLock.release();
   const isFound = address !== range.end;
   state.events?.alloc(address, sizeBytes, align, range.start, range.end, flags & state.version.areaFlagsMask, !isFound);
   return isFound ? state.areas.make(address, address + sizeBytes, flags) : 0;
+}
+
+/**
+ * Takes the place that an area of this size is wanted at out of the free tree. One that is not free is replaced by room at the end of the
+ * vmalloc range, so that the area takes no place that another is wanted at. -1 when no place is wanted, or there is none.
+ */
+function takePlace(state: Vmalloc, sizeBytes: number, { align, range }: AreaRequest): number {
+  const { placement, freeTree } = state;
+  const wanted = placement?.wantedPlace(sizeBytes) ?? -1;
+  if (placement === null || wanted < 0) return -1;
+  placement.placed(sizeBytes);
+  const end = wanted + sizeBytes;
+  if (freeTree.__allocVmapArea(sizeBytes, 1, wanted, end) !== end) return wanted;
+  if (range.start !== VMALLOC_START || range.end !== VMALLOC_END) return -1;
+  const other = freeTree.__allocVmapArea(sizeBytes, align, placement.spareStart, VMALLOC_END);
+  return other === VMALLOC_END ? -1 : other;
 }
 
 /** Ties an area and its vm_struct to each other (`setup_vmalloc_vm`). */
@@ -187,7 +204,13 @@ function nodePoolDelVa(state: Vmalloc, node: VmapNode, sizeBytes: number, reques
   const pool = sizeToVaPool(sizeBytes);
   const head = node.guardedPool(pool);
   if (areas.listIsEmpty(head)) return 0;
-  const area = areas.nextOf(head);
+  let area = areas.nextOf(head);
+  const wanted = state.placement?.wantedPlace(sizeBytes) ?? -1;
+  if (wanted >= 0) {
+    while (area !== head && areas.start[area] !== wanted) area = areas.nextOf(area);
+    if (area === head) return 0;
+    state.placement?.placed(sizeBytes);
+  }
   const start = areas.start[area];
   const end = areas.end[area];
   if (!isAligned(start, align)) {

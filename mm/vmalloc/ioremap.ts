@@ -3,6 +3,7 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { wait } from "../kernel/blocking.ts";
+import { probedCode } from "../kernel/call-probes.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { isModeAllowed, memtypeFree, memtypeReserve, modeNumber } from "../page-tables/memtype.ts";
 import { type CacheMode, ioProtection } from "../page-tables/protection.ts";
@@ -20,12 +21,24 @@ const PHYSICAL_SPACE_BYTES = 2 ** 52;
  * there already, or the MTRRs, may say otherwise again (`memtype.ts`).
  * @returns the address of `phys` itself, or 0 (NULL)
  */
-export function* ioremap(
+export function ioremap(
   state: Vmalloc,
   phys: number,
   sizeBytes: number,
   mode: CacheMode = "uc-",
   caller: string = UNKNOWN_CALLER,
+): KernelCode<number> {
+  const { probes } = state;
+  const code = mapDevice(state, phys, sizeBytes, mode, caller);
+  return probes === null ? code : probedCode(probes, "ioremap", [phys, sizeBytes, modeNumber(mode), caller], code);
+}
+
+function* mapDevice(
+  state: Vmalloc,
+  phys: number,
+  sizeBytes: number,
+  mode: CacheMode,
+  caller: string,
 ): KernelCode<number> {
   const last = phys + sizeBytes - 1;
   if (!(sizeBytes > 0)) return 0;
@@ -83,7 +96,13 @@ export function* ioremap(
  * Undoes an `ioremap`. An address outside the vmalloc range is warned of once, one where nothing is is reported; nothing else
  * happens.
  */
-export function* iounmap(state: Vmalloc, address: number): KernelCode<void> {
+export function iounmap(state: Vmalloc, address: number): KernelCode<void> {
+  const { probes } = state;
+  const code = unmapDevice(state, address);
+  return probes === null ? code : probedCode(probes, "iounmap", [address], code);
+}
+
+function* unmapDevice(state: Vmalloc, address: number): KernelCode<void> {
   if (!isVmallocAddr(address)) {
     state.log.warnOnce("iounmap", `iounmap of ${formatRange(address, address)}: not a vmalloc address`);
     return;

@@ -7,6 +7,7 @@ import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { FlushCause } from "../flush/flush-accounts.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { afterLock, type Blocking, DONE, wait } from "../kernel/blocking.ts";
+import { probedCode } from "../kernel/call-probes.ts";
 import { Work } from "../kernel/work.ts";
 import { pagesIn } from "../lib/align.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
@@ -22,7 +23,19 @@ import { purgeFragmentedBlocksAllcpus } from "./vmap-block-purge.ts";
  * @param cause why, for the accounts
  * @returns whether any area was purged; if none was, nothing was flushed
  */
-export function* __purgeVmapAreaLazy(
+export function __purgeVmapAreaLazy(
+  state: Vmalloc,
+  start: number,
+  end: number,
+  fullPoolDecay: boolean,
+  cause: FlushCause,
+): KernelCode<boolean> {
+  const { probes } = state;
+  const code = purgeNodes(state, start, end, fullPoolDecay, cause);
+  return probes === null ? code : probedCode(probes, "purge", [start, end], code);
+}
+
+function* purgeNodes(
   state: Vmalloc,
   start: number,
   end: number,
@@ -88,7 +101,13 @@ export function* reclaimAndPurgeVmapAreas(state: Vmalloc): KernelCode<void> {
 }
 
 /** The drain work: a plain purge (`drain_vmap_area_work`), or several, until little enough is lazily freed. */
-export function* drainVmapAreaWork(state: Vmalloc): KernelCode<void> {
+export function drainVmapAreaWork(state: Vmalloc): KernelCode<void> {
+  const { probes } = state;
+  const code = drainLazyAreas(state);
+  return probes === null ? code : probedCode(probes, "drain", [], code);
+}
+
+function* drainLazyAreas(state: Vmalloc): KernelCode<void> {
   state.events?.drain(state.lazyNr);
   do {
     if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();

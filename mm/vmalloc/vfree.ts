@@ -3,6 +3,7 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { afterCall, type Blocking, DONE, wait } from "../kernel/blocking.ts";
+import { probed, probedCode } from "../kernel/call-probes.ts";
 import { Work } from "../kernel/work.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
@@ -23,6 +24,13 @@ export function vfree(state: Vmalloc, address: number): Blocking<void> {
     vfreeAtomic(state, address);
     return DONE;
   }
+  const { probes } = state;
+  return probes === null
+    ? unmapAndFree(state, address)
+    : probed(probes, "vfree", [address], () => unmapAndFree(state, address));
+}
+
+function unmapAndFree(state: Vmalloc, address: number): Blocking<void> {
   state.loop.spend(state.costs.callCycles);
   if (state.mm.bugs.removeVmAreaFindsTwice) return findAndRemove(state, address);
   return afterCall(removeVmArea(state, address), freeVm, state, address);
@@ -110,7 +118,13 @@ function* delayedVfreeWork(state: Vmalloc, addresses: number[]): KernelCode<void
 }
 
 /** Unmaps what `vmap` returned; the frames stay the caller's. */
-export function* vunmap(state: Vmalloc, address: number): KernelCode<void> {
+export function vunmap(state: Vmalloc, address: number): KernelCode<void> {
+  const { probes } = state;
+  const code = unmapFrames(state, address);
+  return probes === null ? code : probedCode(probes, "vunmap", [address], code);
+}
+
+function* unmapFrames(state: Vmalloc, address: number): KernelCode<void> {
   if (address === 0) return;
   const vm = yield* wait(removeVmArea(state, address));
   if (vm === 0) {

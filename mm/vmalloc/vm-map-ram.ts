@@ -3,8 +3,9 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { type KernelCode, PAUSE_SLEEP } from "../../arch/time/event-loop.ts";
 import { afterCall, type Blocking, DONE, ready, wait } from "../kernel/blocking.ts";
+import { probed } from "../kernel/call-probes.ts";
 import { isPageAligned } from "../lib/align.ts";
-import { GFP_KERNEL } from "../lib/gfp.ts";
+import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { VMALLOC_END, VMALLOC_RANGE, VMALLOC_START } from "../lib/memory-layout.ts";
 import { PAGE_KERNEL } from "../page-tables/protection.ts";
@@ -21,6 +22,12 @@ const WHOLE_AREA: AreaRequest = { align: PAGE_SIZE, range: VMALLOC_RANGE, gfp: G
 
 /** Maps `frames` (frame numbers); the address, or 0 (NULL). */
 export function vmMapRam(state: Vmalloc, frames: Uint32Array): Blocking<number> {
+  const { probes } = state;
+  if (probes === null) return mapRam(state, frames);
+  return probed(probes, "vm_map_ram", [frames.length, NUMA_NO_NODE], () => mapRam(state, frames));
+}
+
+function mapRam(state: Vmalloc, frames: Uint32Array): Blocking<number> {
   const count = frames.length;
   if (count === 0) {
     state.log.warn("vm_map_ram of 0 pages");
@@ -56,6 +63,12 @@ function* rollBack(state: Vmalloc, start: number, pages: number): KernelCode<num
  * tree nobody finds it, so a second call for the same address is such a mistake.
  */
 export function vmUnmapRam(state: Vmalloc, address: number, pages: number): Blocking<void> {
+  const { probes } = state;
+  if (probes === null) return unmapRam(state, address, pages);
+  return probed(probes, "vm_unmap_ram", [address, pages], () => unmapRam(state, address, pages));
+}
+
+function unmapRam(state: Vmalloc, address: number, pages: number): Blocking<void> {
   state.loop.spend(state.costs.callCycles);
   if (address < VMALLOC_START || address > VMALLOC_END || !isPageAligned(address) || !(pages > 0)) {
     state.log.warnOnce(

@@ -3,6 +3,7 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
+import { probedCode } from "../kernel/call-probes.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { __purgeVmapAreaLazy } from "./purge.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
@@ -13,7 +14,9 @@ import { freePurgedBlocks, purgeFragmentedBlock, purgeFragmentedBlocksAllcpus } 
  * Afterwards no TLB holds a translation that the page tables do not.
  */
 export function vmUnmapAliases(state: Vmalloc): KernelCode<void> {
-  return _vmUnmapAliases(state, ADDRESS_MAX, 0, false);
+  const { probes } = state;
+  const code = _vmUnmapAliases(state, ADDRESS_MAX, 0, false);
+  return probes === null ? code : probedCode(probes, "vm_unmap_aliases", [], code);
 }
 
 /**

@@ -4,6 +4,7 @@ import type { Machine } from "../../arch/machine.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
 import type { Flushing } from "../flush/flushing.ts";
 import type { PageAllocator } from "../frames/page-allocator.ts";
+import type { CallProbes } from "../kernel/call-probes.ts";
 import type { FaultInjection } from "../kernel/fault-injection.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 import { Mutex, SpinLock } from "../kernel/lock.ts";
@@ -29,6 +30,19 @@ import type { VmallocConfig } from "./vmalloc-config.ts";
 
 /** A function that may free kernel virtual addresses when they run out; returns how many pages it freed. */
 export type PurgeNotifier = () => number;
+
+/**
+ * Where new areas are wanted, for a replay whose areas are to lie where a trace has them: which page tables areas share, and so which
+ * tables become empty, follows from their places.
+ */
+export interface AreaPlacement {
+  /** From here on to the end of the vmalloc range lies what cannot have its place. */
+  readonly spareStart: number;
+  /** Where the current CPU's next area of this size is wanted; -1: anywhere. It gets that place if it is free. */
+  wantedPlace(sizeBytes: number): number;
+  /** That area has been looked for. */
+  placed(sizeBytes: number): void;
+}
 
 /** What one CPU's `vfreeAtomic` has put off (`struct vfree_deferred`). */
 export interface DeferredFrees {
@@ -98,6 +112,10 @@ export class Vmalloc {
   /** Under which the accounts of cycles book purges. */
   readonly purgeActivity: number;
 
+  /** Where new areas are wanted; null: where the kernel's rules put them. */
+  placement: AreaPlacement | null = null;
+  /** Sees calls begin and end; null when nothing does. {@link setProbes} sets it. */
+  probes: CallProbes | null = null;
   private observer: VmallocEvents | null = null;
   private readonly zones: VmapZones;
   private readonly blockOffset: number;
@@ -167,6 +185,12 @@ export class Vmalloc {
   set events(observer: VmallocEvents | null) {
     this.observer = observer;
     this.mm.events = observer;
+  }
+
+  /** Has `probes` see each call of vmalloc and each flush from now on; null: nothing does any more. */
+  setProbes(probes: CallProbes | null): void {
+    this.probes = probes;
+    this.flushing.probes = probes;
   }
 
   /** Changes the number of lazily freed pages, an atomic that all CPUs share; the new one. */

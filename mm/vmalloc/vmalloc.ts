@@ -4,6 +4,7 @@ import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE } from "../../arch/isa/linear-address.t
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { warnAlloc } from "../frames/warn-alloc.ts";
 import { afterCall, type Blocking, ready, wait } from "../kernel/blocking.ts";
+import { probed } from "../kernel/call-probes.ts";
 import { ENOMEM } from "../lib/errno.ts";
 import {
   __GFP_HIGHMEM,
@@ -121,6 +122,14 @@ export function __vmallocNodeRange(
   request: VmallocRequest,
   caller: string = UNKNOWN_CALLER,
 ): Blocking<number> {
+  const { probes } = state;
+  if (probes === null) return vmallocPages(state, sizeBytes, request, caller);
+  const { align, range, gfp, flags, node } = request;
+  const args = [sizeBytes, align, range.start, range.end, gfp, flags, node, caller];
+  return probed(probes, "vmalloc", args, () => vmallocPages(state, sizeBytes, request, caller));
+}
+
+function vmallocPages(state: Vmalloc, sizeBytes: number, request: VmallocRequest, caller: string): Blocking<number> {
   if (!(sizeBytes > 0)) {
     state.log.warnOnce("vmalloc size 0", `vmalloc of ${sizeBytes} bytes`);
     return ready(0);

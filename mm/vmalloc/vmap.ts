@@ -3,6 +3,7 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { wait } from "../kernel/blocking.ts";
+import { probedCode } from "../kernel/call-probes.ts";
 import { notExecutable, PAGE_KERNEL, type Protection } from "../page-tables/protection.ts";
 import { VM_FLUSH_RESET_PERMS, VM_MAP, VM_MAP_PUT_PAGES, VM_NO_GUARD } from "./areas/vm-structs.ts";
 import { vunmap } from "./vfree.ts";
@@ -15,12 +16,24 @@ import { mapCallersFrames } from "./vmap-pages.ts";
  * frames back. `VM_FLUSH_RESET_PERMS` is refused and `VM_NO_GUARD` ignored, with a warning.
  * @returns the address, or 0 (NULL)
  */
-export function* vmap(
+export function vmap(
   state: Vmalloc,
   frames: Uint32Array,
   flags: number = VM_MAP,
   protection: Protection = PAGE_KERNEL,
   caller: string = UNKNOWN_CALLER,
+): KernelCode<number> {
+  const { probes } = state;
+  const code = mapFrames(state, frames, flags, protection, caller);
+  return probes === null ? code : probedCode(probes, "vmap", [frames.length, flags], code);
+}
+
+function* mapFrames(
+  state: Vmalloc,
+  frames: Uint32Array,
+  flags: number,
+  protection: Protection,
+  caller: string,
 ): KernelCode<number> {
   const count = frames.length;
   if ((flags & VM_FLUSH_RESET_PERMS) !== 0) {

@@ -3,6 +3,7 @@ import { ACCESS_LOAD, ACCESS_STORE } from "../../arch/isa/access.ts";
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { wait } from "../kernel/blocking.ts";
+import { probedCode } from "../kernel/call-probes.ts";
 import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { VM_FLUSH_RESET_PERMS, VM_USERMAP } from "./areas/vm-structs.ts";
@@ -19,13 +20,19 @@ import { vunmapRange } from "./vmap-pages.ts";
  * frees.
  * @returns the address, or 0 (NULL): then the old memory is still there
  */
-export function* vrealloc(
+export function vrealloc(
   state: Vmalloc,
   address: number,
   sizeBytes: number,
   gfp: number = GFP_KERNEL,
   caller?: string,
 ): KernelCode<number> {
+  const { probes } = state;
+  const code = resize(state, address, sizeBytes, gfp, caller);
+  return probes === null ? code : probedCode(probes, "vrealloc", [address, sizeBytes, gfp], code);
+}
+
+function* resize(state: Vmalloc, address: number, sizeBytes: number, gfp: number, caller?: string): KernelCode<number> {
   if (sizeBytes === 0) {
     yield* wait(vfree(state, address));
     return 0;

@@ -25,6 +25,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./replay.ts")).addReplayCommand,
   },
   {
+    name: "record-script",
+    summary: "print a shell script that records vmalloc on a stock kernel",
+    load: async () => (await import("./record-script.ts")).addRecordScriptCommand,
+  },
+  {
     name: "inspect",
     summary: "look at areas, page tables, TLBs and memory after a run or part of a replay",
     load: async () => (await import("./inspect.ts")).addInspectCommand,

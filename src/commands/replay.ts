@@ -7,6 +7,7 @@ import { startProgress } from "../command-line/progress.ts";
 import { printError, printJson, printOutput } from "../command-line/standard-streams.ts";
 import { InputFileError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
+import { FLUSH_FILE_FORMATS } from "../output/flush-file.ts";
 import type { ReplayResult } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
@@ -39,9 +40,10 @@ tracer of ChampSim wrote of any program, plain, gzip, xz, zstd or (drmemtrace) z
 format by the contents. The references go through the MMU, and counters are printed as perf stat prints them. Each thread
 of a folder of drmemtrace has a CPU, unless --cpus says how many share the threads.
 
-With --ftrace, the file is ftrace text with vmalloc:alloc_vmap_area, vmalloc:free_vmap_area_noflush and
-vmalloc:purge_vmap_area_lazy (trace_pipe, trace-cmd report, perf script): the same areas are allocated and freed at the
-same times on the machine asked for, and what that and its flushes cost is reported.
+With --ftrace, the file is what the script of mmulab record-script wrote on any machine, or mmulab run --events: the same calls
+are made at the same times on the machine asked for, and what they and their flushes cost is reported. Of ftrace text with
+vmalloc:alloc_vmap_area, vmalloc:free_vmap_area_noflush and vmalloc:purge_vmap_area_lazy alone (trace_pipe, trace-cmd report,
+perf script) the same areas are allocated and freed.
 
 Exit code: 0 no difference, 1 differences, 2 a file cannot be read or is not what it should be (other recordings are
 still replayed).
@@ -82,7 +84,11 @@ export function addReplayCommand(program: Command, exit: (code: number) => void)
       optionParser(wholeNumber(0, 2 ** 32 - 1)),
       1,
     )
+    .option("--accounts", "with --ftrace: report what the flushes cost, by their parts, by cause and by who freed")
+    .option("--flushes <file>", `with --ftrace: write a record of every flush to a file: ${FLUSH_FILE_FORMATS}`)
+    .option("--timeline <file>", "with --ftrace: write a timeline in Chrome trace-event JSON (ui.perfetto.dev)")
     .option("--json", "print one JSON object a file")
+    .option("--csv", "with --ftrace: print the report as CSV, one number a row")
     .option(
       "--differences <number>",
       "how many differences to show for each file",
@@ -122,6 +128,10 @@ const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly mo
   ...Object.fromEntries(
     Object.entries(REFERENCE_OPTION_NAMES).map(([key, name]) => [key, { name, modes: ["references"] }]),
   ),
+  accounts: { name: "--accounts", modes: ["--ftrace"] },
+  flushes: { name: "--flushes", modes: ["--ftrace"] },
+  timeline: { name: "--timeline", modes: ["--ftrace"] },
+  csv: { name: "--csv", modes: ["--ftrace"] },
   differences: { name: "--differences", modes: ["recordings"] },
   follow: { name: "--follow", modes: ["recordings"] },
 };

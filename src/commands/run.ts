@@ -177,8 +177,8 @@ async function run(
 async function printReport(report: RunReport, { json, csv, quiet }: RunCommandOptions): Promise<void> {
   if (json) printJson(report);
   else if (csv) {
-    const { renderRunReportCsv } = await import("../runs/run-report-csv.ts");
-    printOutput(madeByLine() + renderRunReportCsv(report));
+    const { renderReportCsv } = await import("../report/report-csv.ts");
+    printOutput(madeByLine() + renderReportCsv(report));
   } else if (!quiet) printOutput(renderRunReport(report));
 }
 

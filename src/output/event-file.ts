@@ -1,7 +1,7 @@
 /** Events of vmalloc in a file: ftrace text, CSV, JSON lines or Parquet, by the ending of the file's name. */
 import { extname } from "node:path";
 import { stringify } from "csv-stringify/sync";
-import { ftraceText, type VmallocEvents } from "../../mm/index.ts";
+import { type FtraceOptions, ftraceCalls, ftraceText, type VmallocEvents, watchIdle } from "../../mm/index.ts";
 import { OutputFile } from "../files/output-file.ts";
 import { unknownFormat } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
@@ -32,7 +32,7 @@ export async function openEventFile(file: string, kernel: Kernel): Promise<Event
       return textFile(file, (write) => {
         const cyclesPerSecond = kernel.machine.preset.frequencyGhz.value * 1e9;
         write(`# tracer: nop\n#\n${madeByLine()}`);
-        return ftraceText(kernel.machine.loop, { cyclesPerSecond }, (line) => write(`${line}\n`));
+        return traceEverything(kernel, cyclesPerSecond, (line) => write(`${line}\n`));
       });
     case ".jsonl":
       return textFile(file, (write) => {
@@ -54,6 +54,20 @@ export async function openEventFile(file: string, kernel: Kernel): Promise<Event
     default:
       throw unknownFormat(file, EVENT_FILE_FORMATS);
   }
+}
+
+/** The kernel's tracepoints, the calls that led to them, and when CPUs were idle: all that `replay --ftrace` can use. */
+function traceEverything(
+  { machine, vm }: Kernel,
+  cyclesPerSecond: number,
+  write: (line: string) => void,
+): VmallocEvents {
+  const { loop } = machine;
+  // Calls of two CPUs within a microsecond must come in their order again: who comes first gets the lower address.
+  const options: FtraceOptions = { cyclesPerSecond, digits: 9 };
+  vm.setProbes(ftraceCalls(loop, options, write));
+  watchIdle(loop, options, write);
+  return ftraceText(loop, options, write);
 }
 
 function textFile(file: string, observe: (write: (text: string) => void) => VmallocEvents): EventFile {

@@ -3,6 +3,7 @@
  * in the latency format.
  */
 import { EVENT_DEFINITIONS, PAYLOAD_READERS, type TracepointFields } from "../../mm/index.ts";
+import { type CallEnter, type CallExit, parseCallEvent } from "./call-lines.ts";
 
 /** When and where an event happened. */
 export interface FtraceMoment {
@@ -14,6 +15,10 @@ export interface FtraceMoment {
   readonly isTicks: boolean;
   /** Whether the line names a CPU. */
   readonly hasCpu: boolean;
+  /** The task's name and number, `comm-pid`. */
+  readonly task: string;
+  /** Whether it happened in an interrupt handler or softirq, as the line's flags say. */
+  readonly inInterrupt: boolean;
 }
 
 /** What one line says. Addresses are 64-bit, sizes bytes. */
@@ -39,7 +44,21 @@ export type FtraceEvent =
       /** The range that was flushed; empty when nothing was. */
       readonly start: bigint;
       readonly end: bigint;
+    })
+  | (FtraceMoment & CallEnter)
+  | (FtraceMoment & CallExit)
+  | (FtraceMoment & {
+      /** The CPU has nothing to run from now on, or has something again (`power:cpu_idle`). */
+      readonly event: "idle";
+      readonly isIdle: boolean;
     });
+
+/** A comment line that says something of the whole trace: `# release: 6.12.117`. */
+export interface FtraceNote {
+  readonly event: "note";
+  readonly name: string;
+  readonly text: string;
+}
 
 /** A line that holds no event of vmalloc. */
 export interface FtraceSkip {
@@ -62,19 +81,26 @@ export interface FtraceLoss {
  * A name of a task has at most 15 characters, its TGID and PID some more: the bounds keep matching linear. Flags are five characters,
  * four before 5.16, seven on PREEMPT_RT, or absent (`trace-cmd report`).
  */
-const TASK = String.raw`(\S.{0,63}?)[-\s]\s*\d+(?:/\d+)?`;
+const TASK = String.raw`(\S.{0,63}?[-\s]\s*\d+(?:/\d+)?)`;
 const EVENT = String.raw`(?:\w+:)?(\w+):\s*(.*)$`;
 /** `TASK-PID (TGID) [CPU] FLAGS TIME: EVENT: PAYLOAD`; the time in seconds, or a whole number of counts. */
 const LINE = new RegExp(
-  String.raw`^${TASK}\s+(?:\(\s*[\d-]+\)\s+)?\[(\d+)\]\s+(?:[^\s\d]\S{3,6}\s+)?(\d+(?:\.\d+)?):\s+${EVENT}`,
+  String.raw`^${TASK}\s+(?:\(\s*[\d-]+\)\s+)?\[(\d+)\]\s+(?:([^\s\d]\S{3,6})\s+)?(\d+(?:\.\d+)?):\s+${EVENT}`,
 );
 /** The latency format: `TASK-PID CPUFLAGS 12us+: EVENT: PAYLOAD`. */
-const LATENCY_LINE = new RegExp(String.raw`^${TASK}\s+(\d+)[^\s\d]\S{3,6}\s+(\d+)us.?\s*:\s+${EVENT}`);
+const LATENCY_LINE = new RegExp(String.raw`^${TASK}\s+(\d+)([^\s\d]\S{3,6})\s+(\d+)us.?\s*:\s+${EVENT}`);
 /** `perf script` without CPUs: `TASK PID TIME: vmalloc:EVENT: PAYLOAD`. */
 const LINE_WITHOUT_CPU = new RegExp(String.raw`^${TASK}\s+()(\d+\.\d+):\s+\w+:(\w+):\s*(.*)$`);
 /** Stack traces, as ftrace and `perf script` print them below an event, and what ftrace says of its buffers. */
 const AMONG_EVENTS =
   /^(?:=> |[0-9a-f]{8,16} \S.*|.{0,100}<stack trace ?>$|#|version = \d+$|cpus=\d+$|CPU \d+ is empty$)/;
+/** What the recording script says of the machine and of the recording. */
+const NOTE =
+  /^# (release|cpus|lazy_max_pages|seconds|vmallocinfo-before|vmallocinfo-after|lost|missed|not probed|not traced): (.*)$/;
+const AREA_OF_PROBE = / (?:start|va_start)=(0x[0-9a-f]+) end=(0x[0-9a-f]+)$/;
+const IDLE = /^state=(\d+) cpu_id=(\d+)$/;
+/** `PWR_EVENT_EXIT`. */
+const IDLE_EXIT = "4294967295";
 const LOST = /^CPU:(\d+) \[(?:LOST (\d+) EVENTS|(\d+) EVENTS DROPPED|LOST EVENTS|EVENTS DROPPED)\]$/i;
 const LOST_BY_PERF = /^CPU (\d+) .*events? (?:lost|dropped)/i;
 
@@ -82,17 +108,46 @@ const NOT_FTRACE: FtraceSkip = { event: "skip", reason: "is no line of ftrace te
 const BLANK: FtraceSkip = { event: "skip", reason: "" };
 
 /** Reads one line, without its newline. */
-export function parseFtraceLine(line: string): FtraceEvent | FtraceLoss | FtraceSkip {
+export function parseFtraceLine(line: string): FtraceEvent | FtraceLoss | FtraceSkip | FtraceNote {
   const text = line.trim();
+  const note = NOTE.exec(text);
+  if (note !== null) return noteOf(note[1], note[2]);
   if (text === "" || AMONG_EVENTS.test(text)) return BLANK;
   const found = momentOf(text);
   if (found === null) return lossOf(text) ?? NOT_FTRACE;
   const { at, name, payload } = found;
   const read = PAYLOAD_READERS.get(name);
-  if (read === undefined) return { event: "skip", reason: "is an event that vmalloc does not raise", otherEvent: name };
+  if (read === undefined) return otherEvent(name, at, payload);
   const fields = read(payload);
   if (fields === null) return { event: "skip", reason: `is a ${name} event whose fields are not those of Linux 6.12` };
   return eventOf(name, at, fields);
+}
+
+function noteOf(name: string, text: string): FtraceNote | FtraceLoss {
+  const lost = name === "lost" ? /^(\d{1,4}) (\d{1,15})$/.exec(text) : null;
+  if (lost !== null) return { event: "lost", cpu: Number(lost[1]), count: Number(lost[2]) };
+  return { event: "note", name, text };
+}
+
+/** An event that is no tracepoint of vmalloc: of a probe, or of an idle CPU. */
+function otherEvent(name: string, at: FtraceMoment, payload: string): FtraceEvent | FtraceSkip {
+  const call = parseCallEvent(name, payload);
+  if (call !== null) return { ...at, ...call };
+  if (name === "cpu_idle") {
+    const [, state, cpu] = IDLE.exec(payload) ?? [];
+    if (state !== undefined) return { ...at, event: "idle", cpu: Number(cpu), isIdle: state !== IDLE_EXIT };
+  }
+  const area = name === "area_alloc" || name === "area_free" ? AREA_OF_PROBE.exec(payload) : null;
+  if (area === null) return { event: "skip", reason: "is an event that vmalloc does not raise", otherEvent: name };
+  const [address, end] = [BigInt(area[1]), BigInt(area[2])];
+  if (name === "area_free") return { ...at, event: "free", address, lazyNr: 0, lazyMax: 0 };
+  const sizeBytes = Number(end - address);
+  return { ...at, event: "alloc", address, sizeBytes, align: 1, vstart: address, vend: end, failed: false };
+}
+
+/** Flags are: interrupts off, rescheduling needed, what is interrupted (`h`, `H`, `s`, `z`, `Z`), how deep preemption is off. */
+function isInterrupt(flags: string | undefined): boolean {
+  return flags !== undefined && "hHszZ".includes(flags[2]);
 }
 
 interface FoundEvent {
@@ -105,26 +160,32 @@ interface FoundEvent {
 function momentOf(text: string): FoundEvent | null {
   const match = LINE.exec(text);
   if (match !== null) {
-    const [, , cpu, time, name, payload] = match;
+    const [, task, cpu, flags, time, name, payload] = match;
+    const inInterrupt = isInterrupt(flags);
     return {
-      at: { cpu: Number(cpu), seconds: Number(time), isTicks: !time.includes("."), hasCpu: true },
+      at: { task, inInterrupt, cpu: Number(cpu), seconds: Number(time), isTicks: !time.includes("."), hasCpu: true },
       name,
       payload,
     };
   }
   const latency = LATENCY_LINE.exec(text);
   if (latency !== null) {
-    const [, , cpu, microseconds, name, payload] = latency;
+    const [, task, cpu, flags, microseconds, name, payload] = latency;
+    const inInterrupt = isInterrupt(flags);
     return {
-      at: { cpu: Number(cpu), seconds: Number(microseconds) / 1e6, isTicks: false, hasCpu: true },
+      at: { task, inInterrupt, cpu: Number(cpu), seconds: Number(microseconds) / 1e6, isTicks: false, hasCpu: true },
       name,
       payload,
     };
   }
   const bare = LINE_WITHOUT_CPU.exec(text);
   if (bare === null) return null;
-  const [, , , time, name, payload] = bare;
-  return { at: { cpu: 0, seconds: Number(time), isTicks: false, hasCpu: false }, name, payload };
+  const [, task, , time, name, payload] = bare;
+  return {
+    at: { task, inInterrupt: false, cpu: 0, seconds: Number(time), isTicks: false, hasCpu: false },
+    name,
+    payload,
+  };
 }
 
 function lossOf(text: string): FtraceLoss | null {

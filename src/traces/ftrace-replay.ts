@@ -1,9 +1,15 @@
-/** Replays ftrace text of `vmalloc:*` events that stands in a file: what that means is in `ftrace-machine.ts`. */
+/**
+ * Replays ftrace text in an emulated kernel of another size, microarchitecture, version or flush policy, and counts what that costs. A
+ * trace with the calls of vmalloc (`mmulab record-script`, `mmulab run --events`) is replayed call by call (`call-replay.ts`), one of
+ * vmalloc's tracepoints alone area by area (`area-replay.ts`).
+ */
 import { inputName } from "../files/byte-chunks.ts";
 import { TwiceReadLines } from "../files/twice-read-lines.ts";
 import { InputFileError } from "../input/errors.ts";
+import { AreaReplay } from "./area-replay.ts";
+import { CallReplay } from "./call-replay.ts";
 import { parseFtraceLine } from "./ftrace-lines.ts";
-import { type FtraceOptions, FtraceReplay, type FtraceReport } from "./ftrace-machine.ts";
+import type { FtraceOptions, FtraceReport } from "./ftrace-report.ts";
 import { SkipList } from "./ftrace-skips.ts";
 import { FtraceSurvey, surveyLine } from "./ftrace-survey.ts";
 
@@ -36,16 +42,17 @@ async function replayLines(text: TwiceReadLines, name: string, options: FtraceOp
       surveyLine(parseFtraceLine(line), firstLine + i, survey, skipped);
     });
     options.onProgress?.(bytesRead, 0);
-    if (survey.events === 0 && firstLine + lines.length > LINES_IN_VAIN_MAX) break;
+    if (!survey.hasEvents && firstLine + lines.length > LINES_IN_VAIN_MAX) break;
   }
-  if (survey.events === 0) throw new InputFileError(name, 1, skipped.whyNothing());
-  const replay = new FtraceReplay(survey, options, skipped);
+  if (!survey.hasEvents) throw new InputFileError(name, 1, skipped.whyNothing());
+  const replay = survey.hasCalls ? new CallReplay(survey, options, skipped) : new AreaReplay(survey, options, skipped);
   let made = 0;
   for await (const { firstLine, lines } of text.second()) {
     for (const [i, line] of lines.entries()) {
       const event = parseFtraceLine(line);
       // A trace that grows meanwhile is replayed as far as it went before.
-      if (event.event === "skip" || event.event === "lost" || made === survey.events) continue;
+      if (event.event === "skip" || event.event === "lost" || event.event === "note") continue;
+      if (made === survey.events) continue;
       replay.make(event, firstLine + i, made);
       if (made++ % 1024 === 0) options.onProgress?.(bytesRead, made);
     }

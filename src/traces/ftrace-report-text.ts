@@ -1,8 +1,12 @@
 /** The report of a replayed ftrace trace, for people. */
 import prettyBytes from "pretty-bytes";
 import { figureSentence } from "../report/figures.ts";
+import { renderFlushCosts } from "../report/flush-costs.ts";
 import { type Cell, grouped, renderTable } from "../report/tables.ts";
-import type { FtraceReport } from "./ftrace-machine.ts";
+import type { FtraceReport } from "./ftrace-report.ts";
+
+/** Tasks in a report, in the order of what they cost. */
+const TASKS_SHOWN = 10;
 
 /** The whole report; ends with a newline. */
 export function renderFtraceReport(report: FtraceReport): string {
@@ -11,8 +15,18 @@ export function renderFtraceReport(report: FtraceReport): string {
   const given = words.length === 0 ? "" : `  ${words.join("; ")}\n`;
   const title =
     `${report.trace}: replayed on ${machine.cpus} CPUs (${machine.preset}, ${machine.frequencyGhz} GHz), ` +
-    `flush policy ${policy}, lazy_max_pages ${grouped(lazyMaxPages)}\n${given}`;
-  return [title, areas(report), costs(report), activities(report), skipped(report)]
+    `Linux ${report.kernel}, flush policy ${policy}, lazy_max_pages ${grouped(lazyMaxPages)}\n${given}`;
+  const flushes = report.flushCosts === undefined ? activities(report) : renderFlushCosts(report.flushCosts);
+  return [
+    title,
+    areas(report),
+    costs(report),
+    calls(report),
+    tasks(report),
+    flushes,
+    differences(report),
+    skipped(report),
+  ]
     .filter((part) => part !== "")
     .join("\n");
 }
@@ -31,8 +45,12 @@ function areas(report: FtraceReport): string {
       ["areas live at the end", areas.live, ""],
       ["purges", report.purges, grouped(traced.purges)],
       ["areas purged", report.areasPurged, grouped(traced.areasPurged)],
-      ["flushes of whole TLBs", report.fullFlushes, ""],
-      ["flushes page by page", report.rangeFlushes, ""],
+      ["flushes of whole TLBs", report.fullFlushes, traced.flushes === undefined ? "" : grouped(traced.flushes.whole)],
+      [
+        "flushes page by page",
+        report.rangeFlushes,
+        traced.flushes === undefined ? "" : grouped(traced.flushes.pageByPage),
+      ],
       ["a purge is due above (pages)", report.lazyMaxPages, grouped(traced.lazyMaxPages)],
     ],
   )}`;
@@ -66,6 +84,40 @@ function costs(report: FtraceReport): string {
       row("  walks that refill the TLBs", flushCost.refillCycles, flushCost.refills),
     ],
   )}  ${figureSentence(machine.figures)}\n`;
+}
+
+function calls(report: FtraceReport): string {
+  if (report.calls === undefined) return "";
+  const { frequencyGhz } = report.machine;
+  const rows = Object.entries(report.calls).map(([name, cost]): Cell[] => {
+    const usec = (seconds: number): string => (cost.made === 0 ? "" : ((seconds / cost.made) * 1e6).toFixed(2));
+    return [name, cost.made, cost.failed, usec(cost.cycles / frequencyGhz / 1e9), usec(cost.tracedSeconds)];
+  });
+  return `Calls\n${renderTable(["", "made", "failed", "us each", "us each, traced"], rows)}`;
+}
+
+function tasks(report: FtraceReport): string {
+  const { byTask = [] } = report;
+  if (byTask.length === 0) return "";
+  const rows = byTask
+    .slice(0, TASKS_SHOWN)
+    .map((each): Cell[] => [
+      each.task,
+      each.calls,
+      Math.round(each.cycles),
+      each.flushes,
+      Math.round(each.flushCycles),
+    ]);
+  const more = byTask.length > TASKS_SHOWN ? `  and ${byTask.length - TASKS_SHOWN} more tasks (--json)\n` : "";
+  return `By task: cycles of its calls, and all that the flushes which it made cost\n${renderTable(
+    ["task", "calls", "cycles", "flushes", "flushing"],
+    rows,
+  )}${more}`;
+}
+
+function differences({ differences }: FtraceReport): string {
+  if (differences.length === 0) return "";
+  return `Not as in the traced kernel\n${differences.map((line) => `  ${line}\n`).join("")}`;
 }
 
 function activities(report: FtraceReport): string {

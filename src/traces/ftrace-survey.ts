@@ -3,8 +3,10 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { VMALLOC_START } from "../../mm/index.ts";
 import type { FtraceEvent, parseFtraceLine } from "./ftrace-lines.ts";
 import { ReservedAreas } from "./ftrace-mapped.ts";
+import type { TracedFlushes } from "./ftrace-report.ts";
 import { NO_CPU, type SkipList, TICKS } from "./ftrace-skips.ts";
 import { VMALLOC_RANGE_BYTES_MIN } from "./ftrace-windows.ts";
+import { RecordNotes } from "./record-notes.ts";
 
 /** A purge of the traced kernel. */
 export interface TracedPurge {
@@ -21,6 +23,11 @@ export interface TracedPurge {
   readonly end: bigint;
 }
 
+/** `tlb_single_page_flush_ceiling` of a kernel that says none. */
+const CEILING_PAGES = 33;
+
+const FLUSHES: ReadonlySet<string> = new Set(["flush_tlb_all", "flush_tlb_kernel_range", "cpa_flush"]);
+
 /** Gathers it event by event. */
 export class FtraceSurvey {
   /** Events of vmalloc so far. */
@@ -34,6 +41,15 @@ export class FtraceSurvey {
   lastSeconds = 0;
   /** Whether the first event tells counts of a clock, not seconds. */
   isTicks = false;
+  /** Whether any event is of vmalloc, and whether calls are among them. */
+  hasEvents = false;
+  hasCalls = false;
+  /** Whether the trace says when CPUs had nothing to run. */
+  hasIdle = false;
+  /** Where the traced kernel's vmalloc range begins; null as long as nothing says it. */
+  rangeStart: bigint | null = null;
+  /** What comments say of the traced machine. */
+  readonly notes = new RecordNotes();
   /** Areas that were reserved only, by the numbers of their events. */
   readonly reserved = new ReservedAreas();
   /** Pages lazily freed before the trace begins, as the first free whose area the trace shows says it. */
@@ -42,6 +58,11 @@ export class FtraceSurvey {
   rangeOffset = 0;
   /** All purges, in their order. */
   readonly purges: TracedPurge[] = [];
+  /** Purges that a probe has seen, for kernels without the tracepoint. */
+  purgesProbed = 0;
+  private readonly flushCounts = { whole: 0, pageByPage: 0, seconds: 0 };
+  /** When each task's flush began. */
+  private readonly flushBegan = new Map<string, number>();
   private hasFree = false;
   private readonly pagesOf = new Map<bigint, number>();
   private frees = 0;
@@ -54,17 +75,51 @@ export class FtraceSurvey {
     if (this.events === 0) this.isTicks = event.isTicks;
     this.reserved.add(event, this.events);
     this.events++;
+    if (event.event !== "idle") this.hasEvents = true;
     this.cpus = Math.max(this.cpus, event.cpu + 1);
     this.firstSeconds = Math.min(this.firstSeconds, event.seconds);
     this.lastSeconds = Math.max(this.lastSeconds, event.seconds);
     if (event.event === "alloc") this.noteAlloc(event);
     else if (event.event === "free") this.noteFree(event);
-    else this.notePurge(event);
+    else if (event.event === "purge") this.notePurge(event);
+    else if (event.event === "idle") this.hasIdle = true;
+    else if (event.event === "enter") this.noteEnter(event);
+    else if (event.call === "purge") this.purgesProbed++;
+    else this.noteExit(event);
+  }
+
+  /** Flushes of kernel addresses; absent when the trace shows no calls. */
+  get flushes(): TracedFlushes | undefined {
+    return this.hasCalls ? this.flushCounts : undefined;
+  }
+
+  private noteEnter({ call, args, task, seconds }: FtraceEvent & { event: "enter" }): void {
+    this.hasCalls = true;
+    const [start, end] = [args.get("start") ?? 0n, args.get("end") ?? 0n];
+    if (call === "vmalloc" && end - start >= BigInt(VMALLOC_RANGE_BYTES_MIN)) this.rangeStart ??= start;
+    if (call === "flush_tlb_all") this.flushCounts.whole++;
+    else if (call === "flush_tlb_kernel_range") this.noteFlush((end - start) / BigInt(PAGE_SIZE));
+    else if (call === "cpa_flush" && (args.get("pages") ?? 0n) <= CEILING_PAGES) this.flushCounts.pageByPage++;
+    else return;
+    this.flushBegan.set(task, seconds);
+  }
+
+  private noteFlush(pages: bigint): void {
+    if (pages > CEILING_PAGES) this.flushCounts.whole++;
+    else this.flushCounts.pageByPage++;
+  }
+
+  private noteExit({ call, task, seconds }: FtraceEvent & { event: "exit" }): void {
+    const began = this.flushBegan.get(task);
+    if (began === undefined || !FLUSHES.has(call)) return;
+    this.flushCounts.seconds += seconds - began;
+    this.flushBegan.delete(task);
   }
 
   private noteAlloc({ address, sizeBytes, failed, vstart, vend }: FtraceEvent & { event: "alloc" }): void {
     if (vend - vstart >= BigInt(VMALLOC_RANGE_BYTES_MIN)) {
       this.rangeOffset = Number(BigInt.asUintN(48, vstart)) - VMALLOC_START;
+      this.rangeStart ??= vstart;
     }
     if (!failed && !this.hasFree) this.pagesOf.set(address, sizeBytes / PAGE_SIZE);
   }
@@ -97,6 +152,7 @@ export function surveyLine(
 ): void {
   if (event.event === "skip") skipped.skip(event, line);
   else if (event.event === "lost") skipped.lose(event);
+  else if (event.event === "note") survey.notes.add(event);
   else {
     if (event.isTicks) skipped.add(TICKS, line);
     if (!event.hasCpu) skipped.add(NO_CPU, line);

@@ -107,7 +107,7 @@ function* fork(thread: WorkloadThread, shared: Shared): KernelCode<number> {
     stack = yield* thread.allocate("vmalloc", STACK_BYTES, call);
   }
   if (stack === 0) return 0;
-  thread.spend(TASK_CYCLES);
+  yield* thread.compute(TASK_CYCLES);
   for (let used = STEP_BYTES; used <= TOUCHED_BYTES; used += STEP_BYTES)
     thread.store(stack + STACK_BYTES - used, stack | 0);
   return stack;

@@ -6,8 +6,8 @@ import { bootKernel } from "../../machine/kernel.ts";
 import { AddressSpaces } from "../../references/address-spaces.ts";
 import { LackeyLines } from "../../references/lackey-lines.ts";
 import { BatchWriter, KIND_CONTINUES, ReferenceBatch } from "../../references/reference-batch.ts";
+import { AreaReplay } from "../../traces/area-replay.ts";
 import { type FtraceEvent, parseFtraceLine } from "../../traces/ftrace-lines.ts";
-import { FtraceReplay } from "../../traces/ftrace-machine.ts";
 import { SkipList } from "../../traces/ftrace-skips.ts";
 import { FtraceSurvey, surveyLine } from "../../traces/ftrace-survey.ts";
 import { type Begun, CPUS_MAX, type Told } from "./scenario.ts";
@@ -23,7 +23,7 @@ const VERBS: Readonly<Record<number, string>> = { 0: "load", 1: "store", 2: "fet
 export function hasFtraceEvents(lines: readonly string[]): boolean {
   return lines.some((line) => {
     const { event } = parseFtraceLine(line);
-    return event !== "skip" && event !== "lost";
+    return event !== "skip" && event !== "lost" && event !== "note";
   });
 }
 
@@ -38,12 +38,12 @@ export function openFtrace(name: string, lines: readonly string[]): () => Begun 
   lines.forEach((text, i) => {
     const event = parseFtraceLine(text);
     surveyLine(event, i + 1, survey, noted);
-    if (event.event !== "skip" && event.event !== "lost") events.push({ event, line: i + 1 });
+    if (event.event !== "skip" && event.event !== "lost" && event.event !== "note") events.push({ event, line: i + 1 });
   });
   if (events.length === 0) throw new InputFileError(name, 1, noted.whyNothing());
   return () => {
     const cpus = survey.cpus > CPUS_MAX ? { cpus: CPUS_MAX } : {};
-    const replay = new FtraceReplay(survey, { preset: PRESET, memoryBytes: MEMORY_BYTES, ...cpus }, new SkipList());
+    const replay = new AreaReplay(survey, { preset: PRESET, memoryBytes: MEMORY_BYTES, ...cpus }, new SkipList());
     let next = 0;
     let told: Told | null = null;
     const step = (): boolean => {

@@ -1,7 +1,7 @@
 /** What a workload of one's own works with: the calls of one kernel thread, memory, time and random numbers. */
 
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
-import type { KernelCode } from "../../../arch/time/event-loop.ts";
+import { compute, type KernelCode } from "../../../arch/time/event-loop.ts";
 import {
   type CacheMode,
   type Call,
@@ -256,9 +256,16 @@ export class WorkloadThread {
     return result;
   }
 
-  /** Work of the workload's own: advances the CPU's clock. */
+  /** Work of the workload's own, too short for an interrupt to come between: advances the CPU's clock. */
   spend(cycles: number): void {
     this.kernel.machine.loop.spend(cyclesArgument("spend", cycles));
+  }
+
+  /** Work of the workload's own that takes interrupts when they come, as all code does that has not disabled them. */
+  *compute(cycles: number): KernelCode<void> {
+    const { currentThread } = this.kernel.machine.loop;
+    const checked = cyclesArgument("compute", cycles);
+    if (currentThread !== null) yield* compute(currentThread, checked);
   }
 
   /** The CPU's clock, in cycles. */

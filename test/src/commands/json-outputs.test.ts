@@ -72,10 +72,10 @@ describe("the fields of JSON outputs", () => {
     const file = folder.write("trace.txt", `${lines.join("\n")}\n`);
     const options = { preset: SKYLAKE, memoryBytes: 2 ** 32, settings: {} };
     expect(shapeOf(await replayFtrace(file, options))).toBe(
-      "(trace machine(preset frequencyGhz figures(measured documented assumed) cpus) policy lazyMaxPages " +
-        "traced(cpus seconds lazyMaxPages purges explicitPurges areasPurged) " +
-        "areas(allocated bytes atTracedAddress freed failed live) purges areasPurged fullFlushes rangeFlushes " +
-        `allocCycles freeCycles flushCost(${COST}) cyclesByActivity* skipped[(reason count lines[])] lost[(cpu events)])`,
+      "(trace machine(preset frequencyGhz figures(measured documented assumed) cpus) policy kernel lazyMaxPages " +
+        "traced(cpus seconds lazyMaxPages purges explicitPurges areasPurged) purges areasPurged fullFlushes rangeFlushes " +
+        `flushCost(${COST}) cyclesByActivity* differences[] skipped[(reason count lines[])] lost[(cpu events)] ` +
+        "areas(allocated bytes atTracedAddress freed failed live) allocCycles freeCycles)",
     );
   });
 

@@ -2,8 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { ftraceText } from "../../../mm/index.ts";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
-import type { FtraceReport } from "../../../src/traces/ftrace-machine.ts";
 import { replayFtrace } from "../../../src/traces/ftrace-replay.ts";
+import type { FtraceReport } from "../../../src/traces/ftrace-report.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
 const folder = temporaryFolder();

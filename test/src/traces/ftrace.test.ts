@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { EAGER_POLICY, ftraceText } from "../../../mm/index.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
 import { parseFtraceLine } from "../../../src/traces/ftrace-lines.ts";
-import type { FtraceOptions } from "../../../src/traces/ftrace-machine.ts";
 import { replayFtrace } from "../../../src/traces/ftrace-replay.ts";
+import type { FtraceOptions } from "../../../src/traces/ftrace-report.ts";
 import { renderFtraceReport } from "../../../src/traces/ftrace-report-text.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
@@ -60,14 +60,14 @@ describe("lines of ftrace text", () => {
     ["the latency format with flags", `  insmod-123       3d..1. 12345678us : ${ALLOC}`],
     ["a task with spaces and dashes", `   my task-x-123     [003] .....    12.345678: ${ALLOC}`],
   ])("are read as %s prints them", (_, line) => {
-    expect(parseFtraceLine(line)).toEqual(alloc);
+    expect(parseFtraceLine(line)).toMatchObject(alloc);
   });
 
   it("are read where the trace clock counts, or no CPU is named", () => {
     const counted = parseFtraceLine(`          insmod-123     [003] .....  281474976812345: ${ALLOC}`);
-    expect(counted).toEqual({ ...alloc, seconds: 281474976812345, isTicks: true });
+    expect(counted).toMatchObject({ ...alloc, seconds: 281474976812345, isTicks: true });
     const bare = parseFtraceLine(`insmod   123   12.345678: vmalloc:${ALLOC}`);
-    expect(bare).toEqual({ ...alloc, cpu: 0, hasCpu: false });
+    expect(bare).toMatchObject({ ...alloc, cpu: 0, hasCpu: false });
   });
 
   it("of frees and purges are read", () => {

@@ -1,6 +1,5 @@
 /**
- * Replays ftrace text of `vmalloc:*` events: the same areas are allocated and freed, on the same CPUs at the same times, in
- * an emulated kernel of another size, microarchitecture or flush policy, and what that costs is counted.
+ * Replays a trace that has vmalloc's tracepoints alone: the same areas are allocated and freed, on the same CPUs at the same times.
  *
  * The tracepoints say which address space was taken and given back, not what was mapped there. An area is mapped whole but
  * for its guard page (a vmap block, whose size is its alignment, is left empty), to frames that all areas share, and the
@@ -16,7 +15,6 @@ import {
   ADDRESS_MAX,
   allocVmapArea,
   drainVmapAreaWork,
-  type FlushCost,
   findUnlinkVmapArea,
   freeUnmapVmapArea,
   GFP_KERNEL,
@@ -26,16 +24,14 @@ import {
   wait,
 } from "../../mm/index.ts";
 import { sleepUntil } from "../../mm/kernel/jiffies.ts";
-import { EventCounter } from "../events/event-counter.ts";
-import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
-import { type FigureCounts, figureCounts, figuresOfMachine } from "../report/figures.ts";
-import { costParts } from "../report/flush-costs.ts";
-import { describeSettings, kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
+import type { Kernel } from "../machine/kernel.ts";
 import type { FtraceEvent } from "./ftrace-lines.ts";
 import { mappedBytes, type ReservedAreas, WITHOUT_PAGES } from "./ftrace-mapped.ts";
-import type { LostEvents, SkipList, SkippedLines } from "./ftrace-skips.ts";
+import type { FtraceOptions, FtraceReport } from "./ftrace-report.ts";
+import type { SkipList } from "./ftrace-skips.ts";
 import type { FtraceSurvey, TracedPurge } from "./ftrace-survey.ts";
 import { startsThere, type WaitingFree, windowOf } from "./ftrace-windows.ts";
+import { TracedKernel } from "./traced-kernel.ts";
 
 /** Frames that all areas share. */
 const SHARED_FRAMES = 512;
@@ -43,79 +39,20 @@ const SHARED_FRAMES = 512;
 const TOUCHED_PAGES = 16;
 /** Part of the vmalloc range, at its end, where nothing else lies. */
 const LAZY_WINDOW_BYTES = 2 ** 40;
-/** How a trace is replayed. */
-export interface FtraceOptions {
-  readonly preset: KernelConfig["preset"];
-  readonly memoryBytes: number;
-  /** CPUs of the emulated machine; those of the trace are dealt out over them. Absent: as many as the trace names. */
-  readonly cpus?: number;
-  /** Settings of the kernel; `lazyMax` absent: the trace's own, or with `cpus` the kernel's default for so many. */
-  readonly settings?: MachineSettings;
-  /** Told how many bytes of the file have been read, and how many events replayed. */
-  readonly onProgress?: (bytes: number, events: number) => void;
-}
-
-/** What a replay did and cost. Cycles are of the emulated CPUs. */
-export interface FtraceReport {
-  readonly trace: string;
-  readonly machine: {
-    readonly preset: string;
-    readonly frequencyGhz: number;
-    readonly cpus: number;
-    readonly figures: FigureCounts;
-    /** Settings that were given, as words by name; absent when there are none. */
-    readonly settings?: Readonly<Record<string, string | number>>;
-  };
-  readonly policy: string;
-  readonly lazyMaxPages: number;
-  readonly traced: {
-    readonly cpus: number;
-    readonly seconds: number;
-    readonly lazyMaxPages: number;
-    readonly purges: number;
-    /** Those that the number of lazily freed pages does not explain: somebody asked for them (`vm_unmap_aliases`). */
-    readonly explicitPurges: number;
-    readonly areasPurged: number;
-  };
-  readonly areas: {
-    readonly allocated: number;
-    readonly bytes: number;
-    /** Those that got the address that the traced kernel gave them. */
-    readonly atTracedAddress: number;
-    readonly freed: number;
-    readonly failed: number;
-    readonly live: number;
-  };
-  readonly purges: number;
-  readonly areasPurged: number;
-  readonly fullFlushes: number;
-  readonly rangeFlushes: number;
-  /** Cycles of the CPUs that allocated and freed, waiting included. */
-  readonly allocCycles: number;
-  readonly freeCycles: number;
-  /** The parts of all flushes. */
-  readonly flushCost: FlushCost;
-  /** All CPUs' cycles by activity. */
-  readonly cyclesByActivity: Readonly<Record<string, number>>;
-  readonly skipped: readonly SkippedLines[];
-  /** What the tracer lost, by CPU; `events` null where it does not say how many. */
-  readonly lost: readonly LostEvents[];
-}
-
 /** Frees that wait for a purge at most. */
 const WAITING_MAX = 64;
 
-/** The machine on which a trace is replayed, event by event. */
-export class FtraceReplay {
+/** Replays a trace of areas, event by event. */
+export class AreaReplay {
+  private readonly subject: TracedKernel;
   readonly kernel: Kernel;
   private readonly skipped: SkipList;
-  private readonly counter = new EventCounter();
   private readonly frames: Uint32Array;
   /** Allocations for which nothing is mapped. */
   private readonly reserved: ReservedAreas;
   /** Where the areas of the trace are here. */
   private readonly live = new Map<bigint, number>();
-  private readonly traced: { -readonly [Field in keyof FtraceReport["traced"]]: number };
+  private readonly traced: TracedKernel["traced"];
   private readonly firstSeconds: number;
   private readonly cyclesPerSecond: number;
   private readonly allocActivity: number;
@@ -138,33 +75,20 @@ export class FtraceReplay {
   private allocCycles = 0;
   private freeCycles = 0;
 
-  private readonly settings: Readonly<Record<string, string | number>>;
-
   constructor(survey: FtraceSurvey, options: FtraceOptions, skipped: SkipList) {
-    const { cpus, lazyMaxPages } = survey;
+    this.subject = new TracedKernel(survey, options, skipped);
+    const { kernel, traced } = this.subject;
+    this.kernel = kernel;
+    this.traced = traced;
     this.firstSeconds = survey.firstSeconds;
     this.tracedPurges = survey.purges;
     this.lazyPagesAtStart = survey.lazyPagesAtStart;
     this.rangeOffset = survey.rangeOffset;
     this.skipped = skipped;
     this.reserved = survey.reserved;
-    this.settings = describeSettings(options.settings ?? {});
-    const ownLazyMax = options.cpus === undefined && lazyMaxPages > 0 ? lazyMaxPages : undefined;
-    const lazyMax = options.settings?.lazyMax ?? ownLazyMax;
-    this.kernel = bootKernel({
-      ...kernelSettings({ ...options.settings, ...(lazyMax === undefined ? {} : { lazyMax }) }, options.cpus ?? cpus),
-      memoryBytes: options.memoryBytes,
-      preset: options.preset,
-    });
-    const { vm, machine } = this.kernel;
-    const hertz = machine.preset.frequencyGhz.value * 1e9;
-    // What a clock counts is taken for cycles.
-    this.cyclesPerSecond = survey.isTicks ? 1 : hertz;
-    const seconds = ((survey.lastSeconds - this.firstSeconds) * this.cyclesPerSecond) / hertz;
-    this.traced = { cpus, seconds, lazyMaxPages, purges: 0, explicitPurges: 0, areasPurged: 0 };
-    vm.events = this.counter;
-    vm.flushing.keepAccounts();
-    this.drainsAsTraced = vm.config.lazyMaxPages === lazyMaxPages;
+    this.cyclesPerSecond = this.subject.cyclesPerSecond;
+    const { vm, machine } = kernel;
+    this.drainsAsTraced = this.subject.hasTracedLazyMax;
     if (this.drainsAsTraced) vm.drainWork = null;
     this.allocActivity = machine.loop.accounts.activity("alloc_vmap_area");
     this.freeActivity = machine.loop.accounts.activity("free_vmap_area_noflush");
@@ -172,11 +96,13 @@ export class FtraceReplay {
     this.frames = new Uint32Array(SHARED_FRAMES * 2);
     this.frames.set(shared);
     this.frames.set(shared, SHARED_FRAMES);
+    this.subject.startCounting();
     if (this.lazyPagesAtStart > 0) this.kernel.run(this.freeBeforehand(this.lazyPagesAtStart));
   }
 
   /** Makes what an event of line `line` says. @param number which of the events it is, from 0 */
   make(event: FtraceEvent, line: number, number: number): void {
+    if (event.event === "enter" || event.event === "exit" || event.event === "idle") return;
     if (event.event === "purge") {
       this.traced.purges++;
       this.traced.areasPurged += event.areas;
@@ -257,22 +183,11 @@ export class FtraceReplay {
   }
 
   report(trace: string): FtraceReport {
-    const { kernel, counter } = this;
+    const { kernel } = this;
     kernel.runUntilIdle();
     for (const free of this.waiting.splice(0)) this.makeFree(free);
-    const { machine, vm } = kernel;
     return {
-      trace,
-      machine: {
-        preset: machine.preset.name,
-        frequencyGhz: machine.preset.frequencyGhz.value,
-        figures: figureCounts(figuresOfMachine(machine.preset, kernel.mm.costs)),
-        ...(Object.keys(this.settings).length === 0 ? {} : { settings: this.settings }),
-        cpus: machine.loop.cpus,
-      },
-      policy: vm.flushing.policy.name,
-      lazyMaxPages: vm.config.lazyMaxPages,
-      traced: this.traced,
+      ...this.subject.report(trace),
       areas: {
         allocated: this.allocated,
         bytes: this.allocatedBytes,
@@ -281,16 +196,8 @@ export class FtraceReplay {
         failed: this.failed,
         live: this.live.size,
       },
-      purges: counter.purges,
-      areasPurged: counter.areasPurged,
-      fullFlushes: counter.fullFlushes,
-      rangeFlushes: counter.rangeFlushes,
       allocCycles: this.allocCycles,
       freeCycles: this.freeCycles,
-      flushCost: costParts(vm.flushing.keepAccounts().total()),
-      cyclesByActivity: Object.fromEntries(machine.loop.accounts.total()),
-      skipped: this.skipped.list(),
-      lost: this.skipped.lost(),
     };
   }
 

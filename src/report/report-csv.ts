@@ -1,10 +1,9 @@
-/** The report of a run as CSV: a row a number, its name being the path that it has in the JSON object. */
+/** A report as CSV: a row a number, its name being the path that it has in the JSON object. */
 import { stringify } from "csv-stringify/sync";
-import type { RunReport } from "./run-report.ts";
 
-/** `name,value` rows with a heading; ends with a newline. */
-export function renderRunReportCsv(report: RunReport): string {
-  const { lines: _lines, ...rest } = report;
+/** `name,value` rows with a heading; ends with a newline. @param report plain data; text for people (`lines`) is left out */
+export function renderReportCsv(report: object): string {
+  const { lines: _lines, ...rest } = report as { lines?: unknown };
   return stringify([["name", "value"], ...flatten("", rest)]);
 }
 

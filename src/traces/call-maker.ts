@@ -1,0 +1,279 @@
+/** Makes the calls of a trace in the emulated kernel, each as kernel code that may wait. */
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
+import {
+  _vmUnmapAliases,
+  ADDRESS_MAX,
+  type AddressRange,
+  allocVmapArea,
+  CACHE_MODES,
+  drainVmapAreaWork,
+  findUnlinkVmapArea,
+  flushTlbAll,
+  flushTlbKernelRange,
+  freeUnmapVmapArea,
+  GFP_KERNEL,
+  ioremap,
+  iounmap,
+  type MmStruct,
+  NUMA_NO_NODE,
+  TLB_FLUSH_ALL,
+  USER_END,
+  UserSpaces,
+  VM_ALLOW_HUGE_VMAP,
+  VM_FLUSH_RESET_PERMS,
+  VM_MAP,
+  VM_USERMAP,
+  VMALLOC_END,
+  VMALLOC_REQUEST,
+  VMALLOC_START,
+  vmap,
+  vmUnmapAliases,
+  vrealloc,
+  vunmap,
+  wait,
+} from "../../mm/index.ts";
+import { sleepUntil } from "../../mm/kernel/jiffies.ts";
+import { vfree } from "../../mm/vmalloc/vfree.ts";
+import { vmMapRam, vmUnmapRam } from "../../mm/vmalloc/vm-map-ram.ts";
+import { __vmallocNodeRange } from "../../mm/vmalloc/vmalloc.ts";
+import type { Kernel } from "../machine/kernel.ts";
+import { startsThere, VMALLOC_RANGE_BYTES_MIN, windowOf } from "./ftrace-windows.ts";
+import type { TracedCall } from "./traced-calls.ts";
+
+/** Pages of an area that its allocator stores to. */
+const TOUCHED_PAGES = 16;
+/** How long who frees what another CPU has not allocated yet waits before it looks again, in cycles. */
+const LOOK_AGAIN_CYCLES = 2000;
+/** Flags of vmalloc that mean something here. */
+const VMALLOC_FLAGS = VM_USERMAP | VM_FLUSH_RESET_PERMS | VM_ALLOW_HUGE_VMAP;
+/** Part of the vmalloc range, at its end, for areas whose traced places are not free. */
+const SPARE_BYTES = 2 ** 40;
+/** Where devices of the emulated machine are, for what the traced one had where here is memory. */
+const DEVICE_PHYS = 0xd000_0000;
+const DEVICE_BYTES = 0x1000_0000;
+
+/** What a call came to. */
+export type CallOutcome = "made" | "failed" | "not there";
+
+/** Where an area is wanted. */
+interface Place {
+  readonly start: number;
+  readonly sizeBytes: number;
+}
+
+/** Makes traced calls. */
+export class CallMaker {
+  /** Whether drains are made when the traced kernel made them; otherwise they come about here by themselves. */
+  readonly makesDrains: boolean;
+  private readonly kernel: Kernel;
+  /** Where the traced kernel's vmalloc range began; null while nothing has shown it. */
+  private rangeStart: bigint | null;
+  private frames: Uint32Array;
+  /** Where the areas of the call under way are wanted, by CPU: where they were. */
+  private readonly places: Place[][];
+  private readonly mms = new Map<bigint, MmStruct>();
+
+  constructor(kernel: Kernel, makesDrains: boolean, rangeStart: bigint | null) {
+    this.kernel = kernel;
+    this.makesDrains = makesDrains;
+    this.rangeStart = rangeStart;
+    this.frames = kernel.allocFrames(1);
+    this.places = kernel.machine.cpus.map(() => []);
+    // With another lazy_max_pages areas are free at other times: then the kernel's own rules place them.
+    if (!makesDrains) return;
+    kernel.vm.placement = {
+      spareStart: VMALLOC_END + 1 - SPARE_BYTES,
+      wantedPlace: (sizeBytes) => this.findPlace(sizeBytes)?.start ?? -1,
+      placed: (sizeBytes) => {
+        const places = this.places[kernel.machine.loop.currentCpu];
+        const found = this.findPlace(sizeBytes);
+        if (found !== undefined) places.splice(places.indexOf(found), 1);
+      },
+    };
+  }
+
+  private findPlace(sizeBytes: number): Place | undefined {
+    return this.places[this.kernel.machine.loop.currentCpu].find((place) => place.sizeBytes === sizeBytes);
+  }
+
+  /** A traced address here: that of the vmalloc range lies where this kernel's does, whatever the traced one's place (KASLR). */
+  here(address: bigint): number {
+    if (this.rangeStart !== null && address >= this.rangeStart) {
+      const behind = Number(address - this.rangeStart);
+      if (behind < VMALLOC_RANGE_BYTES_MIN) return VMALLOC_START + behind;
+    }
+    return Number(BigInt.asUintN(48, address));
+  }
+
+  /** Makes the call on the current CPU. */
+  *make(call: TracedCall): KernelCode<CallOutcome> {
+    const places = call.places.map(({ address, sizeBytes }) => ({ start: this.here(address), sizeBytes }));
+    this.places[this.kernel.machine.loop.currentCpu] = places;
+    if (call.allocation === null) {
+      yield* this.makeOther(call);
+      return "made";
+    }
+    if (!isFree(call)) return yield* this.allocate(call);
+    const { loop } = this.kernel.machine;
+    // Its allocation is on another CPU's list and has not come to an end there.
+    while (!call.allocation.isMade) yield* sleepUntil(loop, loop.nowCycles() + LOOK_AGAIN_CYCLES);
+    const { address } = call.allocation;
+    if (address === 0) return "not there";
+    if (call.kind === "vrealloc") return yield* this.resize(call, address);
+    yield* this.free(call, address);
+    return "made";
+  }
+
+  private *allocate(call: TracedCall): KernelCode<CallOutcome> {
+    const { allocation, args, caller } = call;
+    const { vm } = this.kernel;
+    let address = 0;
+    if (call.kind === "vmalloc" || call.kind === "vrealloc") {
+      const sizeBytes = numberOf(args, "size");
+      address = yield* wait(__vmallocNodeRange(vm, sizeBytes, this.requestOf(call), caller));
+    } else if (call.kind === "vmap" || call.kind === "vm_map_ram") {
+      const frames = this.framesOf(numberOf(args, "count"));
+      address =
+        call.kind === "vmap" ? yield* vmap(vm, frames, VM_MAP, undefined, caller) : yield* wait(vmMapRam(vm, frames));
+    } else if (call.kind === "ioremap") {
+      address = yield* this.mapDevice(call);
+    } else {
+      address = yield* this.reserve(call);
+    }
+    if (allocation !== null) {
+      allocation.address = address;
+      allocation.pages = populatedPages(call);
+      allocation.isMade = true;
+    }
+    return address === 0 ? "failed" : "made";
+  }
+
+  private *free({ kind, args, allocation }: TracedCall, address: number): KernelCode<void> {
+    const { vm } = this.kernel;
+    if (allocation?.isArea) {
+      const area = yield* wait(findUnlinkVmapArea(vm, address, startsThere));
+      if (area !== 0) yield* wait(freeUnmapVmapArea(vm, area));
+    } else if (kind === "vunmap") yield* vunmap(vm, address);
+    else if (kind === "iounmap") yield* iounmap(vm, address);
+    else if (kind === "vm_unmap_ram") yield* wait(vmUnmapRam(vm, address, numberOf(args, "count")));
+    else yield* wait(vfree(vm, address));
+  }
+
+  private *resize({ args, allocation, caller }: TracedCall, address: number): KernelCode<CallOutcome> {
+    const gfp = numberOf(args, "gfp", GFP_KERNEL);
+    const now = yield* vrealloc(this.kernel.vm, address, numberOf(args, "size"), gfp, caller);
+    if (now === 0) return "failed";
+    if (allocation !== null) allocation.address = now;
+    return "made";
+  }
+
+  /** What neither allocates nor frees. */
+  private *makeOther({ kind, args }: TracedCall): KernelCode<void> {
+    const { vm } = this.kernel;
+    const { flushing } = vm;
+    if (kind === "vm_unmap_aliases") yield* vmUnmapAliases(vm);
+    else if (kind === "drain" && this.makesDrains) yield* drainVmapAreaWork(vm);
+    // A purge in no call that is known: an allocation of other kernel code found no room.
+    else if (kind === "purge") yield* _vmUnmapAliases(vm, ADDRESS_MAX, 0, false);
+    else if (kind === "flush_tlb_all") yield* flushTlbAll(flushing);
+    else if (kind === "flush_tlb_kernel_range") {
+      const [start, end] = [args.get("start") ?? 0n, args.get("end") ?? 0n];
+      if (start < end) yield* flushTlbKernelRange(flushing, this.here(start), this.here(end), "call");
+    } else if (kind === "cpa_flush") {
+      const start = this.here(args.get("addr") ?? 0n);
+      yield* flushTlbKernelRange(flushing, start, start + numberOf(args, "pages") * PAGE_SIZE, "call");
+    } else if (kind === "switch_mm") {
+      UserSpaces.of(vm.mm).switchTo(this.mmOf(args.get("next")));
+    } else if (kind === "flush_tlb_mm_range") {
+      const end = args.get("end") ?? 0n;
+      const isWhole = end > BigInt(USER_END);
+      const start = isWhole ? 0 : Number(args.get("start") ?? 0n);
+      const range: [number, number] = [start, isWhole ? TLB_FLUSH_ALL : Number(end)];
+      yield* UserSpaces.of(vm.mm).flushTlbMmRange(this.mmOf(args.get("mm")), ...range, numberOf(args, "freed") !== 0);
+    }
+  }
+
+  private requestOf({ args }: TracedCall) {
+    const align = numberOf(args, "align", 1);
+    const node = numberOf(args, "node", NUMA_NO_NODE);
+    return {
+      ...VMALLOC_REQUEST,
+      align: isPowerOfTwo(align) ? align : 1,
+      range: this.rangeOf(args),
+      gfp: numberOf(args, "gfp", GFP_KERNEL),
+      flags: numberOf(args, "flags") & VMALLOC_FLAGS,
+      node: node >= 0 && node < this.kernel.pages.numaNodes ? node : NUMA_NO_NODE,
+    };
+  }
+
+  private rangeOf(args: ReadonlyMap<string, bigint>): AddressRange {
+    const [vstart, vend] = [args.get("start") ?? 0n, args.get("end") ?? 0n];
+    if (vend <= vstart) return VMALLOC_REQUEST.range;
+    const isWhole = vend - vstart >= BigInt(VMALLOC_RANGE_BYTES_MIN);
+    if (isWhole) this.rangeStart ??= vstart;
+    const [start, end] = isWhole ? windowOf({ vstart, vend }) : [this.here(vstart), this.here(vend)];
+    return { start, end };
+  }
+
+  private *reserve({ args }: TracedCall): KernelCode<number> {
+    const { vm } = this.kernel;
+    const [sizeBytes, align] = [numberOf(args, "size"), numberOf(args, "align", 1)];
+    if (sizeBytes % PAGE_SIZE !== 0 || sizeBytes === 0) return 0;
+    const request = { align: isPowerOfTwo(align) ? align : 1, range: this.rangeOf(args), gfp: GFP_KERNEL };
+    const area = yield* wait(allocVmapArea(vm, sizeBytes, request, 0, 0));
+    return area < 0 ? 0 : vm.areas.startOf(area);
+  }
+
+  private mapDevice({ args, caller }: TracedCall): KernelCode<number> {
+    const { vm, machine } = this.kernel;
+    const phys = numberOf(args, "phys");
+    const sizeBytes = numberOf(args, "size");
+    const isMemory = phys < machine.memory.sizeBytes && machine.memory.has(Math.floor(phys / PAGE_SIZE));
+    const mode = CACHE_MODES[numberOf(args, "mode", 2)] ?? "uc-";
+    return ioremap(vm, isMemory ? DEVICE_PHYS + (phys % DEVICE_BYTES) : phys, sizeBytes, mode, caller);
+  }
+
+  /** Frames for a mapping: the same for all, as the trace does not say whose they are. */
+  private framesOf(count: number): Uint32Array {
+    if (this.frames.length < count) this.frames = this.kernel.allocFrames(count);
+    return this.frames.subarray(0, count);
+  }
+
+  /** Stores to the first pages of what a call has allocated, as whoever asks for memory does. */
+  touch({ allocation }: TracedCall): void {
+    const { machine } = this.kernel;
+    const cpu = machine.cpus[machine.loop.currentCpu];
+    if (allocation === null || allocation.address === 0) return;
+    for (let page = 0; page < Math.min(allocation.pages, TOUCHED_PAGES); page++) {
+      cpu.store(allocation.address + page * PAGE_SIZE, 4, 1);
+    }
+  }
+
+  private mmOf(address: bigint | undefined): MmStruct {
+    let mm = this.mms.get(address ?? 0n);
+    if (mm === undefined) {
+      mm = UserSpaces.of(this.kernel.mm).mmAlloc();
+      this.mms.set(address ?? 0n, mm);
+    }
+    return mm;
+  }
+}
+
+/** Whether the call needs what another one allocated. */
+export function isFree({ kind, args }: TracedCall): boolean {
+  if (kind === "vrealloc") return (args.get("addr") ?? 0n) !== 0n;
+  return kind === "vfree" || kind === "vunmap" || kind === "vm_unmap_ram" || kind === "iounmap" || kind === "free area";
+}
+
+/** Pages that a call has mapped, and that are memory. */
+function populatedPages({ kind, args }: TracedCall): number {
+  if (kind === "vmalloc") return Math.ceil(numberOf(args, "size") / PAGE_SIZE);
+  return kind === "vmap" || kind === "vm_map_ram" ? numberOf(args, "count") : 0;
+}
+
+function numberOf(args: ReadonlyMap<string, bigint>, name: string, absent = 0): number {
+  const value = args.get(name);
+  return value === undefined ? absent : Number(value);
+}

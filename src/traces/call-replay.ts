@@ -1,0 +1,286 @@
+/**
+ * Replays a trace call by call: the same calls of vmalloc, on the same CPUs at the same times, in an emulated kernel whose own pools, lazy
+ * lists, purges and page tables do the rest. CPUs run at the same time: one thread each makes the calls of its CPU in their order; between
+ * them the CPU computes, or sleeps where the trace says that it was idle.
+ *
+ * With the traced `lazy_max_pages` the drain work runs when it ran there; with another one when it must here. An area of which no call is
+ * known (other kernel code allocated it) is reserved and not mapped.
+ */
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { type EventLoop, type KernelCode, PAUSE_RESCHED, PAUSE_SPIN } from "../../arch/time/event-loop.ts";
+import { sleepUntil } from "../../mm/kernel/jiffies.ts";
+import type { Kernel } from "../machine/kernel.ts";
+import { totalCycles } from "../report/flush-costs.ts";
+import { CallMaker, isFree } from "./call-maker.ts";
+import type { FtraceEvent } from "./ftrace-lines.ts";
+import type { CallCost, FtraceOptions, FtraceReport, TaskCost } from "./ftrace-report.ts";
+import type { SkipList } from "./ftrace-skips.ts";
+import type { FtraceSurvey } from "./ftrace-survey.ts";
+import { makeInitialAreas } from "./initial-areas.ts";
+import { type TracedCall, TracedCalls } from "./traced-calls.ts";
+import { TracedKernel } from "./traced-kernel.ts";
+
+/** Calls that are read before the emulated CPUs make them. */
+const BATCH_CALLS = 4096;
+/** How often a busy CPU looks whether another of its threads is ready, in microseconds. */
+const POLL_USEC = 20;
+
+/** What calls that begin at the same time are apart for each second until the first step of each: less than a cycle, but in order. */
+const TIE_CYCLES_PER_SECOND = 1;
+/** A call that takes longer has ended, but the trace does not say so. */
+const CALL_SECONDS_MAX = 1;
+/** How long before the first event the CPUs' threads begin: to begin takes some time. */
+const LEAD_CYCLES = 10_000;
+
+/** What a CPU's thread does next: a call, or times to pass. */
+type Step = { readonly call: TracedCall } | { readonly idleFromCycles: number } | { readonly untilCycles: number };
+
+/** Sums of a task's calls. */
+interface TaskSums {
+  calls: number;
+  cycles: number;
+  /** Its flushes, by their place among the records. */
+  readonly flushes: number[];
+}
+
+/** Replays a trace of calls, event by event. */
+export class CallReplay {
+  private readonly subject: TracedKernel;
+  private readonly kernel: Kernel;
+  private readonly survey: FtraceSurvey;
+  private readonly skipped: SkipList;
+  private readonly traced: TracedCalls;
+  private readonly maker: CallMaker;
+  /** What each CPU has still to do. */
+  private readonly steps: Step[][];
+  private readonly isIdle: boolean[];
+  /** When each CPU's last call ended, in the trace and here; null when the CPU was idle since, or nothing says whether it was. */
+  private readonly ended: ({ readonly tracedCycles: number; readonly cycles: number } | null)[];
+  private readonly calls = new Map<string, { -readonly [Field in keyof CallCost]: CallCost[Field] }>();
+  private readonly tasks = new Map<string, TaskSums>();
+  private readonly initial: { readonly areas: number; readonly lazyPages: number };
+  private waiting = 0;
+  /** The time of each traced CPU's last event so far. */
+  private readonly lastSeconds: number[];
+  private allocatedBytes = 0;
+  private atTracedAddress = 0;
+
+  constructor(survey: FtraceSurvey, options: FtraceOptions, skipped: SkipList) {
+    this.subject = new TracedKernel(survey, options, skipped);
+    const { kernel, hasTracedLazyMax } = this.subject;
+    this.kernel = kernel;
+    this.survey = survey;
+    this.skipped = skipped;
+    this.traced = new TracedCalls((reason, line) => skipped.add(reason, line));
+    const { cpus } = kernel.machine.loop;
+    this.steps = Array.from({ length: cpus }, () => []);
+    this.isIdle = new Array<boolean>(cpus).fill(false);
+    this.ended = this.steps.map(() => null);
+    this.lastSeconds = new Array<number>(survey.cpus).fill(survey.firstSeconds);
+    if (hasTracedLazyMax) kernel.vm.drainWork = null;
+    this.maker = new CallMaker(kernel, hasTracedLazyMax, survey.rangeStart);
+    this.initial = makeInitialAreas(kernel, survey, this.traced, (address) => this.maker.here(address));
+    this.subject.startCounting();
+  }
+
+  /** Notes what an event of line `line` says; calls are made batch by batch. */
+  make(event: FtraceEvent, line: number): void {
+    const { traced } = this.subject;
+    this.lastSeconds[event.cpu] = event.seconds;
+    if (event.event === "idle") {
+      this.addIdle(event);
+    } else if (event.event === "purge") {
+      traced.purges++;
+      traced.areasPurged += event.areas;
+    }
+    const call = this.traced.next(event, line);
+    if (call === null) return;
+    if (call.kind === "vm_unmap_aliases" || call.kind === "purge") traced.explicitPurges++;
+    this.addStep(call.cpu, { call });
+    if (++this.waiting >= BATCH_CALLS) this.runBatch(false);
+  }
+
+  /** Makes what is left and reports. */
+  report(trace: string): FtraceReport {
+    this.runBatch(true);
+    this.kernel.runUntilIdle();
+    const { subject, survey } = this;
+    // A kernel without the tracepoint has been seen by a probe.
+    if (subject.traced.purges === 0) subject.traced.purges = survey.purgesProbed;
+    const costs = [...this.calls].sort(([a], [b]) => (a < b ? -1 : 1));
+    const sum = (names: readonly string[], of: (cost: CallCost) => number): number =>
+      costs.filter(([name]) => names.includes(name)).reduce((total, [, cost]) => total + of(cost), 0);
+    const made = (cost: CallCost): number => cost.made;
+    const cycles = (cost: CallCost): number => cost.cycles;
+    return {
+      ...subject.report(trace),
+      initial: this.initial,
+      areas: {
+        allocated: sum(ALLOCATING, made),
+        bytes: this.allocatedBytes,
+        atTracedAddress: this.atTracedAddress,
+        freed: sum(FREEING, made),
+        failed: sum(ALLOCATING, ({ failed }) => failed),
+        live: this.traced.liveAllocations,
+      },
+      allocCycles: sum(ALLOCATING, cycles),
+      freeCycles: sum(FREEING, cycles),
+      calls: Object.fromEntries(costs),
+      byTask: this.costByTask(),
+    };
+  }
+
+  private cyclesOf(seconds: number): number {
+    return LEAD_CYCLES + (seconds - this.survey.firstSeconds) * this.subject.cyclesPerSecond;
+  }
+
+  /** Within a call a CPU is idle because the call sleeps: so it will here. */
+  private addIdle({ cpu, isIdle, seconds }: FtraceEvent & { event: "idle" }): void {
+    const isInCall = this.traced.earliestOpen(cpu) < Number.POSITIVE_INFINITY;
+    const atCycles = this.cyclesOf(seconds);
+    if (isInCall) return;
+    this.addStep(cpu, isIdle ? { idleFromCycles: atCycles } : { untilCycles: atCycles });
+  }
+
+  private addStep(tracedCpu: number, step: Step): void {
+    this.steps[tracedCpu % this.steps.length].push(step);
+  }
+
+  /**
+   * Lets all CPUs go on to where the earliest call began that has not ended yet: no CPU must be far ahead of one that has still to call it.
+   * @param isLast whether nothing more comes: then they make all that is left
+   */
+  private runBatch(isLast: boolean): void {
+    const { loop } = this.kernel.machine;
+    this.waiting = 0;
+    let upTo = Math.max(...this.lastSeconds);
+    const longAgo = upTo - CALL_SECONDS_MAX;
+    for (let cpu = 0; cpu < this.survey.cpus; cpu++) {
+      upTo = Math.min(upTo, this.traced.earliestOpen(cpu, longAgo));
+      this.addStep(cpu, { untilCycles: this.cyclesOf(Math.min(this.lastSeconds[cpu], upTo)) });
+    }
+    const limit = isLast ? Number.POSITIVE_INFINITY : this.cyclesOf(upTo);
+    for (let cpu = 0; cpu < loop.cpus; cpu++) {
+      if (this.steps[cpu].length > 0) this.kernel.spawn(`trace/${cpu}`, cpu, this.makeSteps(cpu, limit));
+    }
+    loop.run();
+  }
+
+  /** The thread of a CPU: what there is to do up to a time. */
+  private *makeSteps(cpu: number, limitCycles: number): KernelCode<void> {
+    const steps = this.steps[cpu];
+    const count = steps.findIndex((step) => this.beginOf(step) > limitCycles);
+    for (const step of steps.splice(0, count < 0 ? steps.length : count)) {
+      if ("call" in step) {
+        yield* this.pass(cpu, this.startOf(cpu, step.call));
+        yield* this.makeCall(cpu, step.call);
+        this.ended[cpu] = {
+          tracedCycles: this.cyclesOf(step.call.seconds + step.call.tookSeconds),
+          cycles: this.kernel.machine.loop.nowCycles(),
+        };
+      } else if ("idleFromCycles" in step) {
+        yield* this.pass(cpu, step.idleFromCycles);
+        this.isIdle[cpu] = true;
+        this.ended[cpu] = null;
+      } else {
+        yield* this.pass(cpu, step.untilCycles);
+        this.isIdle[cpu] = false;
+      }
+    }
+  }
+
+  private beginOf(step: Step): number {
+    if ("call" in step) return this.cyclesOf(step.call.seconds);
+    return "idleFromCycles" in step ? step.idleFromCycles : step.untilCycles;
+  }
+
+  /**
+   * When a call begins: when it did, or earlier if the CPU was not idle since the call before and that has ended earlier here. A task that
+   * makes call after call makes the next one sooner where one takes less time.
+   */
+  private startOf(cpu: number, call: TracedCall): number {
+    const { seconds, innerSeconds, tookSeconds } = call;
+    const at =
+      this.cyclesOf(seconds) + (Math.min(innerSeconds, seconds + tookSeconds) - seconds) * TIE_CYCLES_PER_SECOND;
+    const before = this.ended[cpu];
+    return before === null ? at : Math.min(at, before.cycles + Math.max(0, at - before.tracedCycles));
+  }
+
+  /** Lets time pass on the current CPU: idle, or with what the trace does not show. */
+  private *pass(cpu: number, untilCycles: number): KernelCode<void> {
+    const { loop, preset } = this.kernel.machine;
+    if (!this.survey.hasIdle || this.isIdle[cpu]) {
+      yield* sleepUntil(loop, untilCycles);
+      return;
+    }
+    const pollCycles = POLL_USEC * 1000 * preset.frequencyGhz.value;
+    while (loop.nowCycles() < untilCycles) {
+      yield* spinUntil(loop, Math.min(untilCycles, loop.nowCycles() + pollCycles));
+      if (loop.needsResched()) yield PAUSE_RESCHED;
+    }
+  }
+
+  private *makeCall(cpu: number, call: TracedCall): KernelCode<void> {
+    const { loop } = this.kernel.machine;
+    const { records } = this.kernel.vm.flushing.keepAccounts();
+    const flushesBefore = records.length;
+    const outer = loop.enterActivity(loop.accounts.activity(call.kind));
+    const since = loop.nowCycles();
+    const outcome = yield* this.maker.make(call);
+    const cycles = loop.nowCycles() - since;
+    loop.enterActivity(outer);
+    if (outcome === "made" && !isFree(call)) this.maker.touch(call);
+    let cost = this.calls.get(call.kind);
+    if (cost === undefined) {
+      cost = { made: 0, failed: 0, cycles: 0, tracedSeconds: 0 };
+      this.calls.set(call.kind, cost);
+    }
+    if (outcome === "made") cost.made++;
+    else cost.failed++;
+    cost.cycles += cycles;
+    cost.tracedSeconds += call.tookSeconds;
+    if (outcome === "not there") this.skipped.add("frees what could not be allocated here", call.line);
+    if (outcome === "made" && ALLOCATING.includes(call.kind)) this.countAllocation(call);
+    const sums = this.taskOf(call.task);
+    sums.calls++;
+    sums.cycles += cycles;
+    for (let i = flushesBefore; i < records.length; i++) if (records[i].cpu === cpu) sums.flushes.push(i);
+  }
+
+  private countAllocation({ args, address, allocation }: TracedCall): void {
+    this.allocatedBytes += Number(args.get("size") ?? (args.get("count") ?? 0n) * BigInt(PAGE_SIZE));
+    if (allocation?.address === this.maker.here(address)) this.atTracedAddress++;
+  }
+
+  private taskOf(task: string): TaskSums {
+    // Of one name, whatever its number: a task that comes and goes is many.
+    const name = task.replace(/[-\s]\s*\d+(?:\/\d+)?$/, "");
+    let sums = this.tasks.get(name);
+    if (sums === undefined) {
+      sums = { calls: 0, cycles: 0, flushes: [] };
+      this.tasks.set(name, sums);
+    }
+    return sums;
+  }
+
+  private costByTask(): TaskCost[] {
+    const accounts = this.kernel.vm.flushing.keepAccounts();
+    return [...this.tasks]
+      .map(([task, { calls, cycles, flushes }]): TaskCost => {
+        const flushCycles = flushes.reduce((sum, i) => sum + totalCycles(accounts.costOf(accounts.records[i])), 0);
+        return { task, calls, cycles, flushes: flushes.length, flushCycles };
+      })
+      .sort((a, b) => b.cycles + b.flushCycles - (a.cycles + a.flushCycles));
+  }
+}
+
+/** Keeps the current CPU busy up to a time, interrupts included: what they take, the traced CPU's time included too. */
+function* spinUntil(loop: EventLoop, atCycles: number): KernelCode<void> {
+  const thread = loop.currentThread;
+  if (thread === null || atCycles <= loop.nowCycles()) return;
+  loop.postInterrupt(thread.cpu, atCycles, () => loop.wake(thread, loop.nowCycles()));
+  yield PAUSE_SPIN;
+}
+
+const ALLOCATING: readonly string[] = ["vmalloc", "vmap", "vm_map_ram", "ioremap", "vrealloc", "area"];
+const FREEING: readonly string[] = ["vfree", "vunmap", "vm_unmap_ram", "iounmap", "free area"];

@@ -1,0 +1,225 @@
+/**
+ * From the events of a trace to what a replay has to make: calls, with what they returned. Calls within calls are the kernel's own doing
+ * and come about again by themselves; so do areas that a call allocates and frees, and the flushes of a purge.
+ */
+import type { CallName } from "../../mm/index.ts";
+import type { FtraceEvent } from "./ftrace-lines.ts";
+
+/** What was allocated in the traced kernel, and where it is here. */
+export interface Allocation {
+  /** Whether it has been made here; before, whoever frees it waits. */
+  isMade: boolean;
+  /** Its address here; 0 when it could not be had. */
+  address: number;
+  /** Pages of memory that are mapped there, as far as the trace says. */
+  pages: number;
+  /** Whether it is an area alone, of which no call is known. */
+  readonly isArea: boolean;
+}
+
+/** Something to be made on a CPU. */
+export interface TracedCall {
+  readonly kind: CallName | "area" | "free area";
+  readonly task: string;
+  readonly cpu: number;
+  /** When it began, and how long it took there; seconds of the traced machine. 0 where its end is not in the trace. */
+  readonly seconds: number;
+  readonly tookSeconds: number;
+  /** When its first step showed: of calls that begin at the same time it tells which one got on first. */
+  readonly innerSeconds: number;
+  readonly line: number;
+  readonly args: ReadonlyMap<string, bigint>;
+  readonly caller: string;
+  /** The traced address: allocated or freed. */
+  readonly address: bigint;
+  /** What it allocates or frees; null for what does neither. */
+  readonly allocation: Allocation | null;
+  /** The areas that were made for it, in their order. */
+  readonly places: readonly TracedPlace[];
+}
+
+/** Where an area lay. */
+export interface TracedPlace {
+  readonly address: bigint;
+  readonly sizeBytes: number;
+}
+
+/** Why a call is not made. */
+export type SkipCall = (reason: string, line: number) => void;
+
+/** A call that has not ended. */
+interface OpenCall {
+  readonly event: FtraceEvent & { readonly event: "enter" };
+  readonly line: number;
+  readonly places: TracedPlace[];
+  /** What it frees or resizes, taken when the call begins: before it ends, somebody else may get the address. */
+  readonly frees: Allocation | null;
+  /** When the first event within it came; infinity as long as there is none. */
+  innerSeconds: number;
+}
+
+/** Calls of which one may be within another of the same name. */
+const WITHIN_ITSELF: ReadonlySet<CallName> = new Set(["vmalloc", "vfree"]);
+/** Calls that are made wherever they stand: changes of address space happen within any other. */
+const ALWAYS: ReadonlySet<CallName> = new Set(["switch_mm", "flush_tlb_mm_range"]);
+const ALLOCATES: ReadonlySet<CallName> = new Set(["vmalloc", "vmap", "vm_map_ram", "ioremap"]);
+const FREES: ReadonlySet<CallName> = new Set(["vfree", "vunmap", "vm_unmap_ram", "iounmap"]);
+const PAGE_MASK = 0xfffn;
+
+/** Follows the tasks of a trace. */
+export class TracedCalls {
+  private readonly open = new Map<string, OpenCall[]>();
+  private readonly live = new Map<bigint, Allocation>();
+  private readonly skip: SkipCall;
+
+  constructor(skip: SkipCall) {
+    this.skip = skip;
+  }
+
+  /** An area that is there before the trace begins. */
+  addInitial(address: bigint, isArea: boolean): Allocation {
+    return this.allocate(address, isArea);
+  }
+
+  /** What has been allocated and not freed. */
+  get liveAllocations(): number {
+    return this.live.size;
+  }
+
+  /** When the earliest call began that is under way on `cpu`, of those since a time; infinity when there is none. */
+  earliestOpen(cpu: number, sinceSeconds = Number.NEGATIVE_INFINITY): number {
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const [outermost] of this.open.values()) {
+      const { seconds } = outermost.event;
+      if (outermost.event.cpu === cpu && seconds >= sinceSeconds) earliest = Math.min(earliest, seconds);
+    }
+    return earliest;
+  }
+
+  /** What the next event leads to; null for nothing. */
+  next(event: FtraceEvent, line: number): TracedCall | null {
+    const outermost = this.open.get(event.task)?.[0];
+    if (outermost !== undefined) outermost.innerSeconds = Math.min(outermost.innerSeconds, event.seconds);
+    if (event.event === "enter") return this.enter(event, line);
+    if (event.event === "exit") return this.exit(event);
+    if (event.event === "alloc") return this.area(event, line);
+    if (event.event === "free") return this.freeArea(event, line);
+    return null;
+  }
+
+  private enter(event: FtraceEvent & { event: "enter" }, line: number): null {
+    let stack = this.open.get(event.task);
+    if (stack === undefined) {
+      stack = [];
+      this.open.set(event.task, stack);
+    }
+    const isAgain = !WITHIN_ITSELF.has(event.call) && stack.some((open) => open.event.call === event.call);
+    // The end of the calls before it is not in the trace: events were lost.
+    if (isAgain) stack.length = 0;
+    const frees = stack.every((open) => ALWAYS.has(open.event.call)) ? this.freedBy(event, line) : null;
+    stack.push({ event, line, places: [], frees, innerSeconds: Number.POSITIVE_INFINITY });
+    return null;
+  }
+
+  private freedBy({ call, args, inInterrupt }: FtraceEvent & { event: "enter" }, line: number): Allocation | null {
+    const address = args.get("addr") ?? 0n;
+    if (address === 0n || (call !== "vrealloc" && !FREES.has(call))) return null;
+    // From an interrupt handler vfree only asks a worker to free: that comes later in the trace.
+    return call === "vfree" && inInterrupt ? null : this.take(address & ~PAGE_MASK, line);
+  }
+
+  private exit(event: FtraceEvent & { event: "exit" }): TracedCall | null {
+    const stack = this.open.get(event.task) ?? [];
+    const at = stack.findLastIndex((open) => open.event.call === event.call);
+    if (at < 0) return null;
+    const [ended] = stack.splice(at);
+    if (stack.length === 0) {
+      this.open.delete(event.task);
+    } else if (!ALWAYS.has(event.call)) {
+      stack[stack.length - 1].places.push(...ended.places);
+      return null;
+    }
+    return this.call(ended, event);
+  }
+
+  private call(
+    { event: begun, line, places, frees, innerSeconds }: OpenCall,
+    ended: FtraceEvent & { event: "exit" },
+  ): TracedCall | null {
+    const { call, args, cpu, seconds, task } = begun;
+    const caller = begun.caller === "" ? ended.from : begun.caller;
+    const tookSeconds = ended.seconds - seconds;
+    const what = { kind: call, task, cpu, seconds, tookSeconds, line, args, caller, places, innerSeconds };
+    if (ALLOCATES.has(call)) {
+      if (ended.result === 0n) return this.failed(line);
+      return { ...what, address: ended.result, allocation: this.allocate(ended.result & ~PAGE_MASK, false) };
+    }
+    const address = args.get("addr") ?? 0n;
+    if (call === "vrealloc") return this.resize({ ...what, address, allocation: frees }, ended.result);
+    if (!FREES.has(call)) return { ...what, address, allocation: null };
+    return frees === null ? null : { ...what, address, allocation: frees };
+  }
+
+  /** The allocation stays the same one, whatever address it has then. */
+  private resize(what: TracedCall, result: bigint): TracedCall | null {
+    const { address, allocation } = what;
+    if (address === 0n && result !== 0n) return { ...what, address: result, allocation: this.allocate(result, false) };
+    if (allocation === null) return null;
+    this.live.set(result === 0n ? address : result, allocation);
+    return result === 0n ? this.failed(what.line) : what;
+  }
+
+  private area(event: FtraceEvent & { event: "alloc" }, line: number): TracedCall | null {
+    const { task, cpu, seconds, address, sizeBytes, align, vstart, vend } = event;
+    if (this.isWithinCall(task)) {
+      if (!event.failed) this.open.get(task)?.at(-1)?.places.push({ address, sizeBytes });
+      return null;
+    }
+    if (event.failed) return this.failed(line);
+    const args = new Map([
+      ["size", BigInt(sizeBytes)],
+      ["align", BigInt(align)],
+      ["start", vstart],
+      ["end", vend],
+    ]);
+    const allocation = this.allocate(address, true);
+    const places = [{ address, sizeBytes }];
+    const what = { kind: "area", task, cpu, seconds, innerSeconds: seconds, tookSeconds: 0, line, args } as const;
+    return { ...what, caller: "", address, allocation, places };
+  }
+
+  private freeArea(event: FtraceEvent & { event: "free" }, line: number): TracedCall | null {
+    if (this.isWithinCall(event.task)) return null;
+    const { task, cpu, seconds, address } = event;
+    const allocation = this.take(address, line);
+    if (allocation === null) return null;
+    const args = new Map<string, bigint>();
+    const what = { kind: "free area", task, cpu, seconds, innerSeconds: seconds, tookSeconds: 0, line, args } as const;
+    return { ...what, caller: "", address, allocation, places: [] };
+  }
+
+  private isWithinCall(task: string): boolean {
+    return this.open.get(task)?.some(({ event }) => !ALWAYS.has(event.call)) ?? false;
+  }
+
+  private allocate(address: bigint, isArea: boolean): Allocation {
+    const allocation = { isMade: false, address: 0, pages: 0, isArea };
+    this.live.set(address, allocation);
+    return allocation;
+  }
+
+  private take(address: bigint, line: number): Allocation | null {
+    const allocation = this.live.get(address);
+    if (allocation === undefined) {
+      this.skip("frees an area whose allocation is not in the trace", line);
+      return null;
+    }
+    this.live.delete(address);
+    return allocation;
+  }
+
+  private failed(line: number): null {
+    this.skip("is an allocation that failed in the traced kernel", line);
+    return null;
+  }
+}
