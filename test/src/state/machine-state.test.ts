@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
 import { type KernelCode, PAUSE_RESCHED } from "../../../arch/index.ts";
 import {
@@ -42,6 +43,20 @@ describe("a saved machine", () => {
     expect(seen.length).toBeGreaterThan(0);
     expect(saveAndLoad(kernel).mm.lockdep?.dependencies()).toEqual(seen);
     expect(saveAndLoad(bootKernel({ cpus: 1 })).mm.lockdep).toBeNull();
+  });
+
+  it("is a copy: what was captured stays as it was while the kernel goes on, and so does one that was restored", () => {
+    const kernel = bootKernel({ cpus: 4, proveLocking: true });
+    kernel.mm.flushing.keepAccounts();
+    const { initMm } = UserSpaces.of(kernel.mm);
+    expect(initMm.ctxId).toBeGreaterThan(0);
+    runOnKernel(kernel, mixed, { operations: 1500, seed: 1 });
+    const captured = captureKernel(kernel);
+    const before = structuredClone(captured);
+    runOnKernel(kernel, mixed, { operations: 1500, seed: 2 });
+    runOnKernel(kernel, userProcesses, { operations: 300, seed: 2 });
+    expect(isDeepStrictEqual(captured, before)).toBe(true);
+    expect(isDeepStrictEqual(captureKernel(kernel), before)).toBe(false);
   });
 
   it("gives back after loading what a process left that a lazy CPU still borrows", () => {
