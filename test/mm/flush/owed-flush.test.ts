@@ -32,6 +32,16 @@ describe("flushes that are owed", () => {
     );
   });
 
+  it("are as many as calls leave open at one time: none is lost when there is room for more", () => {
+    const debts = new OwedFlushes(new KernelLog());
+    const open = Array.from({ length: 1000 }, (_, i) => debts.owe(i * PAGE, (i + 2) * PAGE));
+    expect(new Set(open).size).toBe(1000);
+    const ranges = open.map((_, i) => ({ start: i * PAGE, end: (i + 2) * PAGE }));
+    expect(open.map((owed) => ({ start: debts.startOf(owed), end: debts.endOf(owed) }))).toEqual(ranges);
+    expect(debts.ranges()).toEqual(ranges);
+    expect(debts.unsettled()).toEqual(ranges);
+  });
+
   it("are warned of when what is flushed does not cover them, or when they are settled twice", () => {
     const log = new KernelLog();
     const debts = new OwedFlushes(log);
