@@ -39,7 +39,7 @@ async function replayLines(text: TwiceReadLines, name: string, options: FtraceOp
   };
   for await (const { firstLine, lines } of text.first(onRead)) {
     lines.forEach((line, i) => {
-      surveyLine(parseFtraceLine(line), firstLine + i, survey, skipped);
+      surveyLine(parseFtraceLine(line), name, firstLine + i, survey, skipped);
     });
     options.onProgress?.(bytesRead, 0);
     if (!survey.hasEvents && firstLine + lines.length > LINES_IN_VAIN_MAX) break;

@@ -1,12 +1,16 @@
 /** What a whole trace says, which must be known before its first event can be replayed. */
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { VMALLOC_START } from "../../mm/index.ts";
+import { InputFileError } from "../input/errors.ts";
 import type { FtraceEvent, parseFtraceLine } from "./ftrace-lines.ts";
 import { ReservedAreas } from "./ftrace-mapped.ts";
 import type { TracedFlushes } from "./ftrace-report.ts";
 import { NO_CPU, type SkipList, TICKS } from "./ftrace-skips.ts";
 import { VMALLOC_RANGE_BYTES_MIN } from "./ftrace-windows.ts";
 import { RecordNotes } from "./record-notes.ts";
+
+/** More pages are in no address space. */
+const PAGES_MAX = 2 ** 36;
 
 /** A purge of the traced kernel. */
 export interface TracedPurge {
@@ -71,7 +75,8 @@ export class FtraceSurvey {
   /** Whether there has been too much lazily freed since the last purge that this explains. */
   private isDrainDue = false;
 
-  add(event: FtraceEvent): void {
+  /** Takes the next event. @throws InputFileError at `line` of `file` for a limit that no machine can have */
+  add(event: FtraceEvent, file: string, line: number): void {
     if (this.events === 0) this.isTicks = event.isTicks;
     this.reserved.add(event, this.events);
     this.events++;
@@ -80,7 +85,7 @@ export class FtraceSurvey {
     this.firstSeconds = Math.min(this.firstSeconds, event.seconds);
     this.lastSeconds = Math.max(this.lastSeconds, event.seconds);
     if (event.event === "alloc") this.noteAlloc(event);
-    else if (event.event === "free") this.noteFree(event);
+    else if (event.event === "free") this.noteFree(event, file, line);
     else if (event.event === "purge") this.notePurge(event);
     else if (event.event === "idle") this.hasIdle = true;
     else if (event.event === "enter") this.noteEnter(event);
@@ -124,7 +129,9 @@ export class FtraceSurvey {
     if (!failed && !this.hasFree) this.pagesOf.set(address, sizeBytes / PAGE_SIZE);
   }
 
-  private noteFree({ address, lazyNr, lazyMax }: FtraceEvent & { event: "free" }): void {
+  private noteFree({ address, lazyNr, lazyMax }: FtraceEvent & { event: "free" }, file: string, line: number): void {
+    if (lazyMax > PAGES_MAX)
+      throw new InputFileError(file, line, `nr_lazy_max ${lazyMax}: expected at most ${PAGES_MAX}`);
     this.frees++;
     if (lazyNr > lazyMax) this.isDrainDue = true;
     if (this.hasFree) return;
@@ -146,6 +153,7 @@ export class FtraceSurvey {
 /** Takes one line of a trace into account: as an event, or as one that is left out. */
 export function surveyLine(
   event: ReturnType<typeof parseFtraceLine>,
+  file: string,
   line: number,
   survey: FtraceSurvey,
   skipped: SkipList,
@@ -156,6 +164,6 @@ export function surveyLine(
   else {
     if (event.isTicks) skipped.add(TICKS, line);
     if (!event.hasCpu) skipped.add(NO_CPU, line);
-    survey.add(event);
+    survey.add(event, file, line);
   }
 }

@@ -278,5 +278,10 @@ describe("a replayed ftrace trace", () => {
       /none.txt:1: no line is ftrace/,
     );
     await expect(replayFtrace(folder.write("empty.txt", ""), OPTIONS)).rejects.toThrow(/empty.txt: is empty/);
+    const free =
+      " x-1 [000] ..... 1.000001: free_vmap_area_noflush: va_start=0xffffc90000005000 nr_lazy=2 nr_lazy_max=";
+    await expect(
+      replayFtrace(folder.write("limit.txt", `# tracer: nop\n${free}${2 ** 36 + 1}\n`), OPTIONS),
+    ).rejects.toThrow("limit.txt:2: nr_lazy_max 68719476737: expected at most 68719476736");
   });
 });
