@@ -37,7 +37,7 @@ export function openFtrace(name: string, lines: readonly string[]): () => Begun 
   const noted = new SkipList();
   lines.forEach((text, i) => {
     const event = parseFtraceLine(text);
-    surveyLine(event, i + 1, survey, noted);
+    surveyLine(event, name, i + 1, survey, noted);
     if (event.event !== "skip" && event.event !== "lost" && event.event !== "note") events.push({ event, line: i + 1 });
   });
   if (events.length === 0) throw new InputFileError(name, 1, noted.whyNothing());
