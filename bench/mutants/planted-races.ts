@@ -44,9 +44,10 @@ export const PLANTED_RACES: readonly PlantedRace[] = [
   {
     name: "alloc_vmap_area searches the free tree after its lock was given back",
     file: "mm/vmalloc/alloc-vmap-area.ts",
-    search: "  const address = state.freeTree.__allocVmapArea(sizeBytes, align, range.start, range.end);\n",
+    search:
+      "  const address = placed < 0 ? state.freeTree.__allocVmapArea(sizeBytes, align, range.start, range.end) : placed;\n",
     replacement:
-      "  state.freeTreeLock.release();\n  const address = state.freeTree.__allocVmapArea(sizeBytes, align, range.start, range.end);\n  void state.freeTreeLock.tryTake();\n",
+      "  state.freeTreeLock.release();\n  const address = placed < 0 ? state.freeTree.__allocVmapArea(sizeBytes, align, range.start, range.end) : placed;\n  void state.freeTreeLock.tryTake();\n",
   },
   {
     name: "node_alloc does not look again whether the pool is empty",

@@ -24,7 +24,17 @@ function errorClasses(exported: Readonly<Record<string, unknown>>): [string, { p
 }
 
 /** What the emulated machine does: the CPU's exceptions, and an access that goes to the bus. */
-const MACHINE_RESULTS = ["GeneralProtectionFault", "InvalidOpcode", "NoPhysicalMemory", "PageFault"];
+const MACHINE_RESULTS = [
+  "EptMisconfiguration",
+  "EptViolation",
+  "GeneralProtectionFault",
+  "InvalidOpcode",
+  "NestedPageFault",
+  "NoPhysicalMemory",
+  "PageFault",
+  "VmExit",
+  "VmFail",
+];
 
 describe("errors for the person who uses mmulab", () => {
   it("extend one base class, which every entry of the package exports; results of the machine do not", () => {

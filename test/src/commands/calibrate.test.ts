@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { parsePreset } from "../../../arch/index.ts";
+import { withoutMadeBy } from "../../../src/provenance/read-made-by.ts";
 import { mmulab } from "../run-cli.ts";
 
 const SILICON = join(import.meta.dirname, "../../silicon/dtlb-loads.txt");
@@ -37,7 +38,7 @@ describe("mmulab calibrate --curves", () => {
     expect(html).not.toMatch(/src=|href=/);
   });
 
-  it("gives the same bytes again", () => {
+  it("gives the same bytes again, but for the words of the command", () => {
     const again = mmulab(
       "calibrate",
       "--curves",
@@ -50,7 +51,8 @@ describe("mmulab calibrate --curves", () => {
     );
     expect(again.stdout).toBe("");
     expect(readFileSync(file("b.json"), "utf8")).toBe(readFileSync(file("a.json"), "utf8"));
-    expect(readFileSync(file("b.html"), "utf8")).toBe(readFileSync(file("a.html"), "utf8"));
+    const [before, after] = ["a.html", "b.html"].map((name) => withoutMadeBy(readFileSync(file(name), "utf8")));
+    expect(after).toBe(before);
   });
 
   it("writes nothing, says why in one line and exits with 2 when the curves show no TLB", () => {

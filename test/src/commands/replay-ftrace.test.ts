@@ -17,7 +17,9 @@ describe("mmulab replay --ftrace", () => {
     });
     const text = mmulab("replay", "--ftrace", trace, "--cpus", "8", "--policy", "eager");
     expect(text).toMatchObject({ status: 0, stderr: "" });
-    expect(text.stdout).toMatch(/trace\.txt: replayed on 8 CPUs \(skylake, [\d.]+ GHz\), flush policy eager/);
+    expect(text.stdout).toMatch(
+      /trace\.txt: replayed on 8 CPUs \(skylake, [\d.]+ GHz\), Linux 6\.12,\s+flush policy eager/,
+    );
     expect(text.stdout).toMatch(/\n {2}areas allocated +[\d,]+ /);
     expect(text.stdout).toMatch(/\n {2}flushing, in all +[\d,]+ /);
     const json = mmulab("replay", "--ftrace", trace, "--json");

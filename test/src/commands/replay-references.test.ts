@@ -82,7 +82,7 @@ describe("mmulab replay --lackey", () => {
     const alone = [[], ["--pages", "2M"], ["--preset", "zen4"]].map(
       (more) => mmulab("replay", ...args, ...more, "--json").stdout,
     );
-    expect(both.split("\n").map((line) => JSON.parse(line))).toEqual(alone.map((line) => JSON.parse(line)));
+    expect(both.split("\n").map(resultIn)).toEqual(alone.map(resultIn));
     const text = mmulab("replay", ...args, "--against", "pages=2M").stdout;
     expect(text).toMatch(/true\.lackey\.gz, the same references with each setting\n.* skylake, 4K +pages=2M +change/);
     expect(text).toMatch(/\n +dTLB-load-misses +\d+ +\d+ +-\d+\.\d %\n/);
@@ -105,9 +105,9 @@ describe("mmulab replay --lackey", () => {
     const text = gunzipSync(readFileSync(TRACE)).toString();
     const long = folder.write("long.lackey", text.repeat(3));
     const options = ["--json", "--limit", "400000", "--warmup", "1000"];
-    const fromFile = JSON.parse(mmulab("replay", "--lackey", long, ...options).stdout);
+    const fromFile = resultIn(mmulab("replay", "--lackey", long, ...options).stdout);
     const short = folder.write("long.lackey.gz", gzipSync(text.repeat(3)));
-    expect(JSON.parse(mmulab("replay", "--references", short, ...options).stdout)).toEqual({
+    expect(resultIn(mmulab("replay", "--references", short, ...options).stdout)).toEqual({
       ...fromFile,
       trace: short,
     });

@@ -16,7 +16,7 @@ import { headerLine, resultLine } from "../../../src/sweep/result-lines.ts";
 import { ResultsFile, readResults } from "../../../src/sweep/results-file.ts";
 import { readSweepSpec, sweepPoints } from "../../../src/sweep/spec.ts";
 import { temporaryFolder } from "../fixtures.ts";
-import { CLI, mmulab } from "../run-cli.ts";
+import { CLI, mmulab, resultIn } from "../run-cli.ts";
 
 const { path: root, write } = temporaryFolder();
 /** How often a sweep is killed. */
@@ -67,7 +67,8 @@ describe("a file of results", () => {
         /^:2: .*point that the grid does not have/,
       ],
       [[headerLine(other), ""], /^:1: holds results of another sweep/],
-      [[header.replace('"version":2', '"version":1'), ""], /^:1: holds results in version 1 of the format/],
+      [[headerLine({ ...spec, program: "0.0.9", key: "0" }), ""], /^:1: holds results of mmulab 0\.0\.9, this is \d/],
+      [[header.replace('"version":3', '"version":1'), ""], /^:1: holds results in version 1 of the format/],
       [['{"some":"json"}'], /^:1: is not a file of sweep results/],
       [["text without a newline"], /^:1: is not a file of sweep results/],
     ];
@@ -158,7 +159,8 @@ describe("a sweep that is killed", () => {
     }
     const tables = [cut, whole].map((out) => spawnSync(process.execPath, arguments_(out), { encoding: "utf8" }));
     expect(tables[0]).toMatchObject({ status: 0, stderr: "" });
-    expect(tables[0].stdout).toBe(tables[1].stdout);
+    const [resumed, single] = tables.map(({ stdout }) => resultIn(stdout));
+    expect(resumed).toEqual(single);
     expect(readdirSync(here).sort()).toEqual(["cut.jsonl", "whole.jsonl"]);
   });
 });
