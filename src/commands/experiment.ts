@@ -71,7 +71,7 @@ export function addExperimentCommand(program: Command, exit: (code: number) => v
       .option("--html <file>", "write a page with plots that needs nothing else")
       .option("--timeline <file>", "write a timeline in Chrome trace-event JSON (ui.perfetto.dev): a process a machine")
       .option("--quiet", "print nothing but errors (and what --json or --csv ask for)")
-      .addHelpText("after", `\nExample:\n  $ ${experiment.example}`);
+      .addHelpText("after", `\nLists of whole numbers may have ranges: 1-4,8.\n\nExample:\n  $ ${experiment.example}`);
     addMachineOptions(command, experiment.settings);
     command.action(async (options: ExperimentOptions & Values) => exit(await run(experiment, options, options)));
   }

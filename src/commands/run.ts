@@ -92,7 +92,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .option("--events <file>", `write every event of vmalloc to a file: ${EVENT_FILE_FORMATS}`)
     .option("--save <file>", "write the machine's whole state at the end to a file")
     .option("--load <file>", "begin with a machine that --save wrote")
-    .option("--list", "list the workloads with their parameters and stop")
+    .option("--list", "list the workloads with their parameters and stop (also with --json)")
     .option("--wall", "print on standard error how long it took on this computer")
     .option("--timeline <file>", "write a timeline in Chrome trace-event JSON (ui.perfetto.dev)")
     .option("--json", "print the report as one JSON object")
@@ -113,7 +113,8 @@ async function run(
   given: (option: string) => boolean,
 ): Promise<number> {
   if (options.list) {
-    printOutput(listWorkloads());
+    if (options.json) printJson({ workloads: WORKLOADS.map(workloadEntry) });
+    else printOutput(listWorkloads());
     return EXIT_OK;
   }
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
@@ -228,6 +229,11 @@ async function kernelFor(
 function describeRun(workload: Workload, words: readonly string[], options: RunCommandOptions, kernel: Kernel): string {
   const what = workload.usesOperations === false ? words.join(" ") : `${options.ops} operations`;
   return `${kernel.machine.loop.cpus} CPUs after ${workload.name}, ${what || "defaults"}, seed ${options.seed}`;
+}
+
+/** A workload in the list for programs. */
+function workloadEntry({ name, summary, parameters }: Workload): object {
+  return { name, summary, parameters: parameters ?? [] };
 }
 
 function listWorkloads(): string {

@@ -34,6 +34,8 @@ export type ParameterSpec =
       readonly words: readonly string[];
     });
 
+/** The longest range in a list. */
+const RANGE_MAX = 4096;
 const TRUE_WORDS = ["1", "y", "yes", "true", "on"];
 const FALSE_WORDS = ["0", "n", "no", "false", "off"];
 
@@ -112,9 +114,9 @@ export function parameterValue(
       throw problem(`a whole number from ${spec.low} to ${spec.high}`);
     }
     case "integers":
-      return text.split(",").map((word) => {
-        const value = integerOf(word);
-        if (value >= spec.low && value <= spec.high) return value;
+      return text.split(",").flatMap((word) => {
+        const values = integersOf(word);
+        if (values !== null && values[0] >= spec.low && values[values.length - 1] <= spec.high) return values;
         throw problem(`whole numbers from ${spec.low} to ${spec.high}, separated by commas`);
       });
     case "words":
@@ -128,6 +130,13 @@ export function parameterValue(
 /** A decimal number or, with `0x`, a hexadecimal one; NaN for other text. */
 function integerOf(text: string): number {
   return /^(\d+|0x[0-9a-f]+)$/i.test(text) ? Number(text) : Number.NaN;
+}
+
+/** The numbers that one word of a list stands for: `4`, or `1-4` for all from 1 to 4; null for other text. */
+function integersOf(word: string): number[] | null {
+  const [first, last] = /^([^-]+)-([^-]+)$/.exec(word)?.slice(1).map(integerOf) ?? [integerOf(word), integerOf(word)];
+  const count = last - first + 1;
+  return count >= 1 && count <= RANGE_MAX ? Array.from({ length: count }, (_, i) => first + i) : null;
 }
 
 /** The names of parameters. */

@@ -84,6 +84,15 @@ describe("a mistake on the command line", () => {
 });
 
 describe("mmulab run", () => {
+  it("lists workloads with their parameters, as JSON too", () => {
+    const { workloads } = JSON.parse(mmulab("run", "--list", "--json").stdout);
+    const lines = mmulab("run", "--list").stdout.split("\n");
+    const names = lines.filter((line) => /^\w/.test(line)).map((line) => line.split(" ")[0]);
+    expect(workloads.map(({ name }: { name: string }) => name)).toEqual(names);
+    const test = workloads.find(({ name }: { name: string }) => name === "test_vmalloc");
+    expect(test.parameters.map(({ name }: { name: string }) => name)).toContain("run_test_mask");
+  });
+
   it("prints its report as JSON or, a number a row under the same names, as CSV", () => {
     const report = JSON.parse(mmulab("run", "mixed", "--ops", "300", "--cpus", "2", "--json").stdout);
     const csv = mmulab("run", "mixed", "--ops", "300", "--cpus", "2", "--csv");

@@ -36,6 +36,22 @@ describe("parameters of a workload", () => {
   });
 
   it.each([
+    ["2-4,9", [2, 3, 4, 9]],
+    ["0x2-0x3", [2, 3]],
+    ["5-5", [5]],
+  ])("the list %s has its ranges written out", (text, numbers) =>
+    expect(parseParameters("x", SPECS, [`sizes=${text}`]).sizes).toEqual(numbers),
+  );
+
+  it.each(["4-2", "1-", "-4", "1-10", "0-3", "1-2-3", "1-x", "", "1,,2", "1-99999999999"])(
+    "the list %j is refused",
+    (text) =>
+      expect(() => parseParameters("x", SPECS, [`sizes=${text}`])).toThrow(
+        `parameter sizes: '${text}'; expected whole numbers from 1 to 9, separated by commas`,
+      ),
+  );
+
+  it.each([
     [
       "nr_thread=4",
       "x has no parameter 'nr_thread' (did you mean nr_threads?); it has nr_threads, use_huge, sizes, order",

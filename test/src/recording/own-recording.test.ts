@@ -17,7 +17,7 @@ const FIRST_SEED = Number(process.env.MMULAB_SEED ?? Date.now() % 2 ** 31);
 const KINDS: Omit<OwnRecordingConfig, "seed">[] = [
   { cpus: 1, callsBefore: 0, calls: 600, migrates: false },
   { cpus: 1, callsBefore: 300, calls: 600, migrates: false, vmalloc: { lazyMaxPages: 500 } },
-  { cpus: 2, callsBefore: 200, calls: 600, migrates: true, vmalloc: { lazyMaxPages: 3000 } },
+  { cpus: 2, callsBefore: 200, calls: 600, migrates: true, vmalloc: { lazyMaxPages: 6000 } },
   { cpus: 4, callsBefore: 200, calls: 800, migrates: true, vmalloc: { lazyMaxPages: 6000 } },
   { cpus: 4, callsBefore: 300, calls: 600, migrates: true },
   { cpus: 8, callsBefore: 100, calls: 800, migrates: true, vmalloc: { lazyMaxPages: 6000 } },
