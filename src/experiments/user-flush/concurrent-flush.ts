@@ -1,5 +1,5 @@
 /** `concurrent-flush`: flushing one's own TLB while the others flush theirs, as Linux does since 5.13, against one after the other. */
-import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
+import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import {
   allCpus,
   bookWork,
@@ -12,10 +12,10 @@ import {
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { plotByColumn } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
+import { runInBusyProcess } from "./busy-process.ts";
 import { UserThread } from "./user-thread.ts";
 
 const START = 0x40_0000;
-const SLICE_CYCLES = 20_000;
 const PER_CALL = "us an mprotect, on the CPU that calls";
 
 const COLUMNS = {
@@ -110,12 +110,10 @@ function measure({ parameters, boot }: ExperimentContext, policy: FlushPolicy, c
   const kernel = boot(cpus, `${policy.name}, ${cpus} CPUs`, { flushPolicy: policy });
   const { machine } = kernel;
   const { loop } = machine;
-  const { userMode } = kernel.mm.flushing;
   const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.mmAlloc();
   const rounds = parameters.number("rounds");
   const cycles: number[] = [];
-  let isDone = false;
   function* caller(): KernelCode<void> {
     const user = new UserThread(spaces, mm);
     yield* user.call(mmapPopulate(spaces, mm, START, Math.max(...parameters.list("pages"))));
@@ -132,16 +130,7 @@ function measure({ parameters, boot }: ExperimentContext, policy: FlushPolicy, c
       }
       cycles.push(Math.round(sum / rounds / 2));
     }
-    isDone = true;
   }
-  function* busy(): KernelCode<void> {
-    spaces.switchTo(mm);
-    userMode.enterUser();
-    while (!isDone && loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
-    userMode.enterKernel();
-  }
-  for (let cpu = 1; cpu < cpus; cpu++) kernel.spawn(`busy/${cpu}`, cpu, busy());
-  kernel.spawn("caller", 0, new UserThread(spaces, mm).run(caller));
-  kernel.runUntilIdle();
+  runInBusyProcess(kernel, spaces, mm, caller);
   return cycles;
 }

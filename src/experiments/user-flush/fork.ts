@@ -1,13 +1,13 @@
 /** `fork`: what the address space's part of fork costs by its size, and the write faults that come after it. */
-import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
+import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import { doWpPage, dupMm, exitMmap, type MmStruct, mmapPopulate, UserSpaces } from "../../../mm/index.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
+import { runInBusyProcess } from "./busy-process.ts";
 import { UserThread } from "./user-thread.ts";
 
 const START = 0x40_0000;
-const SLICE_CYCLES = 20_000;
 
 const COLUMNS = {
   cpus: { heading: "CPUs" },
@@ -73,13 +73,11 @@ function measure({ parameters, preset, boot }: ExperimentContext, cpus: number, 
   const kernel = boot(cpus, `fork, ${pages} pages, ${cpus} CPUs`);
   const { machine } = kernel;
   const { loop } = machine;
-  const { userMode } = kernel.mm.flushing;
   const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.mmAlloc();
   const rounds = parameters.number("rounds");
   const half = Math.floor(pages / 2);
   const sums = { fork: 0, copy: 0, reuse: 0, exit: 0 };
-  let isDone = false;
   function* caller(): KernelCode<void> {
     const user = new UserThread(spaces, mm);
     yield* user.call(mmapPopulate(spaces, mm, START, pages));
@@ -99,17 +97,8 @@ function measure({ parameters, preset, boot }: ExperimentContext, cpus: number, 
       for (let page = half; page < pages; page++) cost.reuse += yield* user.write(START + page * PAGE_SIZE, doWpPage);
       if (round > 0) Object.assign(sums, cost);
     }
-    isDone = true;
   }
-  function* busy(): KernelCode<void> {
-    spaces.switchTo(mm);
-    userMode.enterUser();
-    while (!isDone && loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
-    userMode.enterKernel();
-  }
-  for (let cpu = 1; cpu < cpus; cpu++) kernel.spawn(`busy/${cpu}`, cpu, busy());
-  kernel.spawn("caller", 0, new UserThread(spaces, mm).run(caller));
-  kernel.runUntilIdle();
+  runInBusyProcess(kernel, spaces, mm, caller);
   const ns = (cycles: number, times: number): number => Math.round(cycles / times / rounds / preset.frequencyGhz.value);
   return {
     cpus,
