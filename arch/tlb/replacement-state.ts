@@ -22,6 +22,9 @@ const { WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 /** Ways of the sets whose state can be a tree of places. */
 export const TREE_WAYS = 4;
 
+/** Fills after which a way that was not evicted is taken never to be: every policy comes round to where it was before that. */
+const FILLS_PER_WAY = 4;
+
 /** Words that the state of a structure takes at the most, beside its records. */
 export function replacementWords({ sets, ways, replacement }: TlbGeometry): number {
   const victims = replacementPolicy(replacement, ways).victims?.length ?? 0;
@@ -122,6 +125,40 @@ export class ReplacementState {
     const state = words[this.stateAt + set];
     if (this.isTree) return (words[this.pairsAt + ((state ^ 2) >> 1)] ^ 1) - this.firstPlace;
     return set * this.ways + (words[this.fillsAt + state] & 0xff);
+  }
+
+  /**
+   * How old the entries of a set are: by way, 0 for the one that fills alone would evict last, and so on up to the one that goes next.
+   * -1 for a way without an entry, and for one that fills alone never evict. With LRU it is how many other entries were used since.
+   * @param isUsed whether a way holds an entry: fills take the others first
+   */
+  ages(set: number, isUsed: (way: number) => boolean): number[] {
+    const { ways } = this;
+    const evicted = this.evictionOrder(set, isUsed).filter(isUsed);
+    const ages = new Array<number>(ways).fill(-1);
+    evicted.forEach((way, i) => {
+      ages[way] = evicted.length - 1 - i;
+    });
+    return ages;
+  }
+
+  /** The ways of a set in the order in which fills evict them, once ways without an entry are filled. */
+  private evictionOrder(set: number, isUsed: (way: number) => boolean): number[] {
+    const { ways, words, logs } = this;
+    if (logs !== null)
+      return logs
+        .order(set)
+        .reverse()
+        .map((slot) => slot - set * ways);
+    let state = this.isTree ? this.treeState(set) : words[this.stateAt + set];
+    for (let way = 0; way < ways; way++) if (!isUsed(way)) state = afterUse(state, this.fillUse[way]);
+    const order = new Set<number>();
+    for (let fills = 0; fills < ways * FILLS_PER_WAY && order.size < ways; fills++) {
+      const filled = words[this.fillsAt + state];
+      order.add(filled & 0xff);
+      state = filled >>> 8;
+    }
+    return [...order];
   }
 
   /** Records a use of `place` in its set's tree. */

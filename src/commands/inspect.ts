@@ -83,7 +83,7 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
     .option("--cpu <number>", "the CPU for tlb, psc and walk", optionParser(wholeNumber(0, 4095)))
     .option("--address <address>", "the address for walk, such as 0xffffc90000000000")
     .option("--save <file>", "write the state to a file as well")
-    .option("--json", "print one JSON object with the lines")
+    .option("--json", "print one JSON object: numbers and named fields")
     .option("--quiet", "print nothing but errors (and what --json asks for)")
     .addHelpText("after", HELP);
   addFigureOptions(command);
@@ -118,9 +118,10 @@ async function inspect(
     ...(options.cpu === undefined ? {} : { cpu: options.cpu }),
     ...(options.address === undefined ? {} : { address: options.address }),
   };
-  const lines = view.lines(kernel, viewOptions);
+  const result = options.json ? view.data(kernel, viewOptions) : null;
+  const lines = result === null && !options.quiet ? view.lines(kernel, viewOptions) : [];
   if (options.save !== undefined) saveKernel(kernel, options.save, source);
-  if (options.json) printJson({ view: name, source, lines });
+  if (result !== null) printJson({ view: name, source, ...result });
   else if (!options.quiet) printOutput(lines.map((line) => `${line}\n`).join(""));
   return EXIT_OK;
 }

@@ -1,27 +1,29 @@
-/** What one can look at in an emulated kernel, in the formats of a live one. */
-
-import { cachedTables, cachedTranslations } from "../../arch/cpu/cached-translations.ts";
-import type { Cpu } from "../../arch/cpu/cpu.ts";
+/** What one can look at in an emulated kernel: as text in the formats of a live one, and as data. */
 import { TextFormatError } from "../../arch/isa/errors.ts";
 import { GeneralProtectionFault } from "../../arch/isa/faults.ts";
-import { formatLinearAddress16, LINEAR_SPACE_BYTES, parseAddress64 } from "../../arch/isa/linear-address.ts";
-import { SIZE_BYTES, SIZE_NAMES, TR_DIRTY, TR_RW, TR_USER, TR_XD } from "../../arch/isa/translation.ts";
-import { formatProbe } from "../../arch/walk/probe.ts";
-import { MAX_PAGE_ORDER, type Zone } from "../../mm/frames/zone.ts";
+import {
+  formatLinearAddress,
+  formatLinearAddress16,
+  LINEAR_SPACE_BYTES,
+  parseAddress64,
+} from "../../arch/isa/linear-address.ts";
+import { formatProbe, type ProbeResult } from "../../arch/walk/probe.ts";
 import {
   dumpPageTables,
-  FRAME_PAGE_TABLE,
   MODULES_END,
   MODULES_VADDR,
-  meminfoLine,
+  pageTableRuns,
+  parseVmallocinfoLine,
   VMALLOC_DUMP_END,
   VMALLOC_START,
+  type VmallocinfoLine,
   vmallocinfo,
-  vmallocMeminfo,
 } from "../../mm/index.ts";
 import { USER_END } from "../../mm/lib/memory-layout.ts";
 import { ValueError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
+import { absentCpu, cachedData, cachedLines } from "./cached-views.ts";
+import { buddyData, buddyLines, meminfoData, meminfoLines, vmstatData } from "./memory-views.ts";
 
 /** Parts of the address space by name. */
 export const RANGE_NAMES = ["vmalloc", "modules", "kernel", "all"] as const;
@@ -37,11 +39,15 @@ export interface ViewOptions {
   readonly address?: string;
 }
 
-/** A view: a name, what it shows, and its lines. */
+/** A view of a kernel. */
 export interface View {
   readonly name: string;
+  /** What it shows, in one line. */
   readonly summary: string;
+  /** It as text, without newlines. */
   readonly lines: (kernel: Kernel, options: ViewOptions) => string[];
+  /** It as data that can be written as JSON: numbers, and addresses as hexadecimal words. */
+  readonly data: (kernel: Kernel, options: ViewOptions) => object;
 }
 
 const RANGES: Readonly<Record<RangeName, readonly [number, number]>> = {
@@ -57,140 +63,100 @@ export const VIEWS: readonly View[] = [
     name: "vmallocinfo",
     summary: "the areas of vmalloc, as /proc/vmallocinfo shows them",
     lines: ({ vm }) => vmallocinfo(vm),
+    data: ({ vm }) => ({ areas: vmallocinfo(vm).map((line) => areaData(parseVmallocinfoLine(line))) }),
   },
   {
     name: "page-tables",
     summary: "runs of equal entries, as /sys/kernel/debug/page_tables/kernel shows them (--range)",
     lines: ({ tables }, { range }) => dumpPageTables(tables, ...RANGES[range]),
+    data: runsData,
   },
-  { name: "tlb", summary: "what the TLBs of every CPU, or of one, hold (--cpu)", lines: tlbLines },
+  {
+    name: "tlb",
+    summary: "the TLBs of every CPU, or of one, by set and way: ages, stale entries (--cpu)",
+    lines: (kernel, { cpu }) => cachedLines(kernel, "translations", cpu),
+    data: (kernel, { cpu }) => cachedData(kernel, "translations", cpu),
+  },
   {
     name: "psc",
-    summary: "what the paging-structure caches of every CPU, or of one, hold (--cpu)",
-    lines: structureLines,
+    summary: "the paging-structure caches of every CPU, or of one, in the same way (--cpu)",
+    lines: (kernel, { cpu }) => cachedLines(kernel, "tables", cpu),
+    data: (kernel, { cpu }) => cachedData(kernel, "tables", cpu),
   },
-  { name: "buddyinfo", summary: "free blocks of memory by order, as /proc/buddyinfo shows them", lines: buddyLines },
-  { name: "meminfo", summary: "memory in all, as /proc/meminfo shows it", lines: meminfoLines },
+  {
+    name: "buddyinfo",
+    summary: "free blocks of memory by order, as /proc/buddyinfo shows them",
+    lines: buddyLines,
+    data: buddyData,
+  },
+  { name: "meminfo", summary: "memory in all, as /proc/meminfo shows it", lines: meminfoLines, data: meminfoData },
   {
     name: "vmstat",
     summary: "flushes counted, as the nr_tlb lines of /proc/vmstat show them",
     lines: ({ mm }) => mm.flushing.vmstat.lines(),
+    data: vmstatData,
   },
-  { name: "walk", summary: "the page walk of one address, level by level (--address)", lines: walkLines },
+  {
+    name: "walk",
+    summary: "the page walk of one address, level by level (--address)",
+    lines: (kernel, options) => formatProbe(walkOf(kernel, options)).split("\n"),
+    data: (kernel, options) => walkData(walkOf(kernel, options)),
+  },
 ];
 
-/** The longest name of a TLB in the presets. */
-const NAME_WIDTH = 16;
-
-/** The CPU that was chosen, or all. @throws ValueError for a CPU that there is not */
-function chosenCpus({ machine: { cpus } }: Kernel, { cpu }: ViewOptions): readonly Cpu[] {
-  if (cpu === undefined) return cpus;
-  if (cpu >= cpus.length) throw absentCpu(cpu, cpus.length);
-  return [cpus[cpu]];
-}
-
-/** What entries of page tables are called, by level. */
-const ENTRY_NAMES = ["", "PTE", "PDE", "PDPTE", "PML4E", "PML5E"];
-
-function structureLines(kernel: Kernel, options: ViewOptions): string[] {
-  const heading = `cpu  ${"structure".padEnd(NAME_WIDTH)}  entry  from                table        pcid  flags`;
-  const lines = chosenCpus(kernel, options).flatMap((cpu) =>
-    cachedTables(cpu)
-      .sort((a, b) => (a.structure === b.structure ? b.level - a.level || a.la - b.la : 0))
-      .map(({ structure, level, la, frame, pcid, flags }) => {
-        const columns = [
-          String(cpu.id).padStart(3),
-          structure.padEnd(NAME_WIDTH),
-          ENTRY_NAMES[level].padEnd(5),
-          formatLinearAddress16(la),
-          `0x${frame.toString(16).padStart(9, "0")}`,
-          String(pcid).padStart(4),
-          rightsOf(flags),
-        ];
-        return columns.join("  ").trimEnd();
-      }),
-  );
-  return [heading, ...lines];
-}
-
-/** Access rights as the page-table dump names them. */
-function rightsOf(flags: number): string {
-  const user = (flags & TR_USER) !== 0 ? "USR" : "   ";
-  return `${user} ${(flags & TR_RW) !== 0 ? "RW" : "ro"} ${(flags & TR_XD) !== 0 ? "NX" : "x "}`;
-}
-
-function tlbLines(kernel: Kernel, options: ViewOptions): string[] {
-  const heading = `cpu  ${"tlb".padEnd(NAME_WIDTH)}  page                size  frame       pcid  flags`;
-  const lines = chosenCpus(kernel, options).flatMap((each) =>
-    cachedTranslations(each)
-      .sort((a, b) => (a.tlb === b.tlb ? a.la - b.la : 0))
-      .map(({ tlb, la, sizeBytes, frame, pcid, flags }) => {
-        const size = nameOfSize(sizeBytes);
-        const columns = [
-          String(each.id).padStart(3),
-          tlb.padEnd(NAME_WIDTH),
-          formatLinearAddress16(la),
-          size.padStart(4),
-          `0x${frame.toString(16).padStart(9, "0")}`,
-          (pcid === null ? "GLB" : String(pcid)).padStart(4),
-          `${rightsOf(flags)} ${(flags & TR_DIRTY) !== 0 ? "D" : " "}`,
-        ];
-        return columns.join("  ").trimEnd();
-      }),
-  );
-  return [heading, ...lines];
-}
-
-function absentCpu(cpu: number, cpus: number): ValueError {
-  const line = `there is no CPU ${cpu}: the machine has ${cpus}, from 0`;
-  return new ValueError("CPU", cpu, `a CPU from 0 to ${cpus - 1}`, line);
-}
-
-function nameOfSize(sizeBytes: number): string {
-  const sizes: readonly number[] = SIZE_BYTES;
-  return SIZE_NAMES[sizes.indexOf(sizeBytes)];
-}
-
-/** Zones as the kernel names them: memory below 4 GiB, and above. */
-function buddyLines({ pages }: Kernel): string[] {
-  const nameOf = ({ startFrame }: Zone): string => (startFrame < 2 ** 20 ? "DMA32" : "Normal");
-  return pages.zones.map((zone) => {
-    let line = `Node ${zone.node}, zone ${nameOf(zone).padStart(8)} `;
-    for (let order = 0; order <= MAX_PAGE_ORDER; order++) line += `${String(zone.freeBlocksOf(order)).padStart(6)} `;
-    return line;
+/** A line of `/proc/vmallocinfo` with its addresses as words, and pages by NUMA node where it has them. */
+function areaData({ start, end, phys, words, ...area }: VmallocinfoLine): object {
+  const nodes = words.flatMap((word) => {
+    const match = /^N(\d+)=(\d+)$/.exec(word);
+    return match === null ? [] : [[match[1], Number(match[2])]];
   });
+  return {
+    start: formatLinearAddress16(start),
+    end: formatLinearAddress16(end),
+    ...area,
+    physicalAddress: phys === null ? null : hex(phys),
+    flags: words.filter((word) => !/^N\d+=/.test(word)),
+    ...(nodes.length > 0 ? { pagesByNode: Object.fromEntries(nodes) } : {}),
+  };
 }
 
-/** The lines that concern what is emulated, in the kernel's order. `PageTables` counts those of user address spaces. */
-function meminfoLines({ pages, tables, vm }: Kernel): string[] {
-  const kib = (count: number): number => count * 4;
-  const userTables = countFrames(pages.zones, FRAME_PAGE_TABLE) - tables.tablePages;
-  return [
-    meminfoLine("MemTotal", kib(pages.totalPages)),
-    meminfoLine("MemFree", kib(pages.freePages)),
-    meminfoLine("PageTables", kib(userTables)),
-    ...vmallocMeminfo(vm),
-  ];
+function runsData({ tables }: Kernel, { range }: ViewOptions): object {
+  const runs = pageTableRuns(tables, ...RANGES[range]).map(({ start, end, ...run }) => ({
+    start: formatLinearAddress16(start),
+    end: end === LINEAR_SPACE_BYTES ? null : formatLinearAddress16(end),
+    ...run,
+  }));
+  return { range, runs };
 }
 
-function countFrames(zones: readonly Zone[], use: number): number {
-  let count = 0;
-  for (const zone of zones) {
-    const touched = zone.touchedEnd - zone.startFrame;
-    for (let i = 0; i < touched; i++) if (zone.use[i] === use) count++;
-  }
-  return count;
-}
-
-function walkLines({ machine }: Kernel, { address, cpu = 0 }: ViewOptions): string[] {
+function walkOf({ machine }: Kernel, { address, cpu = 0 }: ViewOptions): ProbeResult {
   if (address === undefined) throw new ValueError("", address, "an address to walk");
   const executing = machine.cpus[cpu];
   if (executing === undefined) throw absentCpu(cpu, machine.cpus.length);
   try {
-    return formatProbe(executing.probe(parseAddress64(address))).split("\n");
+    return executing.probe(parseAddress64(address));
   } catch (error) {
     if (!(error instanceof TextFormatError || error instanceof GeneralProtectionFault)) throw error;
     const expected = "a canonical 64-bit address such as 0xffffc90000000000";
     throw new ValueError("address", address, expected, `address '${address}': expected ${expected}`);
   }
+}
+
+/** A walk with its addresses and entries as words. The machines of this command have no second stage. */
+function walkData({ linearAddress, physical, levels, ...rest }: ProbeResult): object {
+  return {
+    address: formatLinearAddress(linearAddress),
+    ...rest,
+    physicalAddress: physical === null ? null : hex(physical),
+    levels: levels.map(({ entryAddress, entry, reservedBits, ...level }) => ({
+      ...level,
+      entryAddress: hex(entryAddress),
+      entry: hex(entry),
+      reservedBits: hex(reservedBits),
+    })),
+  };
+}
+
+function hex(value: number | bigint): string {
+  return `0x${value.toString(16)}`;
 }

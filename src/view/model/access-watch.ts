@@ -5,8 +5,8 @@
 import { type CachedTranslation, cachedTranslations } from "../../../arch/cpu/cached-translations.ts";
 import type { Cpu } from "../../../arch/cpu/cpu.ts";
 import { type Access, formatLinearAddress, PAGE_SIZE, PageFault } from "../../../arch/index.ts";
+import { TranslationTruth } from "../../inspect/translation-truth.ts";
 import type { Kernel } from "../../machine/kernel.ts";
-import { TranslationTruth } from "./translation-truth.ts";
 
 /** What is looked for. */
 export const WATCHED = ["fault", "stale use", "touch"] as const;

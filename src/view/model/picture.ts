@@ -1,5 +1,7 @@
 /** What the page asks of the model, and what it gets: plain data both ways, so that it goes to a worker and back. */
 import { InputFileError, WorkloadError } from "../../input/errors.ts";
+import { countStale, type TlbView, tlbView } from "../../inspect/tlb-view.ts";
+import { TranslationTruth } from "../../inspect/translation-truth.ts";
 import type { Workload } from "../../workloads/base/workload.ts";
 import { describeError } from "./describe-error.ts";
 import { type Begun, beginWorkload, type Scenario, steppedWorkloads, type Told } from "./scenario.ts";
@@ -8,9 +10,7 @@ import { type SpaceView, spaceView } from "./space-view.ts";
 import { STORIES } from "./stories/index.ts";
 import type { Story } from "./stories/story.ts";
 import { type TableView, tableViews } from "./table-view.ts";
-import { countStale, type TlbView, tlbView } from "./tlb-view.ts";
 import type { Ipi, Span, TrackEvent } from "./tracks.ts";
-import { TranslationTruth } from "./translation-truth.ts";
 import { type WalkView, walkView } from "./walk-view.ts";
 
 /** Spans, interrupts and events that a picture holds at the most: the latest. */

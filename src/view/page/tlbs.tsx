@@ -1,6 +1,7 @@
 /** A CPU's TLBs and paging-structure caches as sets x ways. */
+
+import type { TlbSlot, TlbStructure } from "../../inspect/tlb-view.ts";
 import type { Picture } from "../model/picture.ts";
-import type { TlbSlot, TlbStructure } from "../model/tlb-view.ts";
 import { Canvas, type Surface } from "./canvas.tsx";
 import { Scroll } from "./scroll.tsx";
 import { before, look } from "./store.ts";

@@ -159,3 +159,47 @@ describe("tree-PLRU of a first-level TLB of four ways, kept as the places used l
     );
   });
 });
+
+describe("ages of the entries of a set", () => {
+  const POLICIES = [
+    ["lru", 4],
+    ["lru", 12],
+    ["tree-plru", 4],
+    ["tree-plru", 8],
+    ["mru3-plru2", 6],
+    ["mru3-plru4", 12],
+    ["round-robin", 4],
+  ] as const;
+
+  test.each(POLICIES)("%s of %i ways: new pages evict the oldest first, one after the other", (replacement, ways) => {
+    const geometry = { name: "set", sets: 2, ways, indexHash: "linear" as const, replacement };
+    fc.assert(
+      fc.property(
+        fc.constantFrom(1 as const, 2 as const),
+        fc.array(fc.nat(3 * ways), { minLength: 1, maxLength: 8 * ways }),
+        (level, uses) => {
+          const tlb = new Tlb(geometry, new CpuArrays(1, 2 * ways, 65_536), [], level);
+          for (const use of uses) {
+            const number = 2 * use + 1;
+            const slot = tlb.find(number * 4096, number, 0);
+            if (slot >= 0) tlb.touch(slot);
+            else tlb.insert(number * 4096, number, 0, 0, 0, 0);
+          }
+          const isUsed = (way: number): boolean => tlb.isUsed(ways + way);
+          const ages = tlb.replacement.ages(1, isUsed);
+          const evictions = new Map<number, number>();
+          const held = Array.from({ length: ways }, (_, way) => (isUsed(way) ? tlb.addressOf(ways + way) : -1));
+          for (let fill = 0; fill < 4 * ways; fill++) {
+            const number = 2 * (1000 + fill) + 1;
+            const way = tlb.insert(number * 4096, number, 0, 0, 0, 0) - ways;
+            if (held[way] >= 0 && !evictions.has(way)) evictions.set(way, evictions.size);
+          }
+          const count = held.filter((tag) => tag >= 0).length;
+          const expected = held.map((tag, way) => (tag < 0 ? -1 : count - 1 - (evictions.get(way) ?? Number.NaN)));
+          expect(ages).toEqual(expected);
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+});

@@ -49,21 +49,59 @@ describe("mmulab inspect", () => {
   it("boots and runs a workload where no file is given", () => {
     const tlb = mmulab("inspect", "tlb", "--ops", "300", "--cpus", "2", "--cpu", "0");
     expect(tlb).toMatchObject({ status: 0, stderr: "" });
-    const [heading, ...entries] = tlb.stdout.trimEnd().split("\n");
-    expect(heading).toMatch(/^cpu {2}tlb +page +size {2}frame +pcid {2}flags$/);
+    const lines = tlb.stdout.trimEnd().split("\n");
+    expect(lines).toContain("set  way  page                size  frame       pcid  flags      age  stale");
+    const entries = lines.filter((line) => /^ *\d+ +\d+ {2}0x/.test(line));
     expect(entries.length).toBeGreaterThan(10);
     for (const entry of entries)
-      expect(entry).toMatch(/^ {2}0 {2}\S.{15} {2}0xffff[0-9a-f]{12} +(4K|2M|1G) {2}0x[0-9a-f]{9} +GLB /);
+      expect(entry).toMatch(
+        /^ *\d+ +\d+ {2}0xffff[0-9a-f]{12} +(4K|2M|1G) {2}0x[0-9a-f]{9} {3}GLB .* +(\d+|-)( {2}STALE( \d)?)?$/,
+      );
     const psc = mmulab("inspect", "psc", "--ops", "300", "--cpus", "2", "--cpu", "0").stdout.trimEnd().split("\n");
-    expect(psc[0]).toMatch(/^cpu {2}structure +entry {2}from +table +pcid {2}flags$/);
-    for (const level of ["PDE", "PDPTE", "PML4E"]) expect(psc.some((line) => line.includes(` ${level} `))).toBe(true);
-    for (const entry of psc.slice(1))
-      expect(entry).toMatch(/^ {2}0 {2}\S.{15} {2}(PDE|PDPTE|PML4E) +0xffff[0-9a-f]{12} {2}0x[0-9a-f]{9} +\d+ /);
+    for (const level of ["PDE", "PDPTE", "PML4E"])
+      expect(psc.some((line) => new RegExp(`^ *\\d+ +\\d+ {2}${level} +0xffff[0-9a-f]{12} {2}0x`).test(line))).toBe(
+        true,
+      );
+    for (const line of [...lines, ...psc].filter((line) => !line.startsWith("  STALE")))
+      expect(line.length).toBeLessThanOrEqual(80);
     const empty = mmulab("inspect", "tlb", "--run", "none", "--cpus", "1");
-    expect(empty.stdout.trimEnd()).toBe(heading);
+    for (const line of empty.stdout.trimEnd().split("\n"))
+      expect(line).toMatch(/^CPU 0, L[12] .*: \d+ sets? of \d+ ways?, 0 entries, 0 stale$/);
     const json = JSON.parse(mmulab("inspect", "vmstat", "--ops", "300", "--json").stdout);
     expect(json).toMatchObject({ view: "vmstat", source: "4 CPUs after mixed, 300 operations, seed 1" });
-    expect(json.lines[0]).toMatch(/^nr_tlb_remote_flush \d+$/);
+    expect(json.counters.nr_tlb_remote_flush).toBeGreaterThan(0);
+  });
+
+  it("gives as data what the lines of each view say", () => {
+    const state = join(folder.path, "data.state");
+    mmulab("run", "mixed", "--ops", "500", "--cpus", "2", "--save", state, "--quiet");
+    const data = (name: string, ...more: string[]) =>
+      JSON.parse(mmulab("inspect", name, state, "--json", ...more).stdout);
+    const lines = (name: string, ...more: string[]) =>
+      mmulab("inspect", name, state, ...more)
+        .stdout.trimEnd()
+        .split("\n");
+    const { areas } = data("vmallocinfo");
+    expect(areas.map((area: { start: string; sizeBytes: number }) => [area.start, area.sizeBytes])).toEqual(
+      lines("vmallocinfo").map((line) => [line.slice(0, 18), Number(line.slice(37).trim().split(" ")[0])]),
+    );
+    const { runs } = data("page-tables");
+    const shownRuns = lines("page-tables").filter((line) => line.startsWith("0x"));
+    expect(runs.map((run: { start: string; level: string }) => [run.start, run.level])).toEqual(
+      shownRuns.map((line) => [line.slice(0, 18), line.slice(-3)]),
+    );
+    const { cpus } = data("tlb", "--cpu", "1");
+    expect(cpus).toHaveLength(1);
+    const entries = cpus[0].structures.flatMap((each: { entries: object[] }) => each.entries);
+    const shown = lines("tlb", "--cpu", "1").filter((line) => /^ *\d+ +\d+ {2}0x/.test(line));
+    expect(entries).toHaveLength(shown.length);
+    expect(cpus[0].staleEntries).toBe(shown.filter((line) => line.includes("STALE")).length);
+    expect(entries.filter(({ stale }: { stale: string | null }) => stale !== null)).toHaveLength(cpus[0].staleEntries);
+    const walk = data("walk", "--address", areas[0].start);
+    expect(walk).toMatchObject({ address: areas[0].start, outcome: "mapped", pageSize: "4K" });
+    expect(walk.levels.map(({ name }: { name: string }) => name)).toEqual(["PML4E", "PDPTE", "PDE", "PTE"]);
+    const [zone] = data("buddyinfo").zones;
+    expect(lines("buddyinfo")[0].trim().split(/ +/).slice(4).map(Number)).toEqual(zone.freeBlocksByOrder);
   });
 
   it("shows a state that run saved, and run goes on from it", () => {
@@ -71,7 +109,7 @@ describe("mmulab inspect", () => {
     expect(mmulab("run", "mixed", "--ops", "500", "--cpus", "2", "--save", state, "--quiet").status).toBe(0);
     const shown = JSON.parse(mmulab("inspect", "meminfo", state, "--json").stdout);
     expect(shown.source).toBe("2 CPUs after mixed, 500 operations, seed 1");
-    expect(shown.lines[0]).toBe("MemTotal:        4193280 kB");
+    expect(shown.kib.MemTotal).toBe(4193280);
     const report = JSON.parse(mmulab("run", "mixed", "--load", state, "--ops", "100", "--seed", "3", "--json").stdout);
     expect(report.machine.cpus).toBe(2);
     expect(report.memory.wrongLoads).toBe(0);

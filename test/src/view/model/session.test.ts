@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 import { cachedTranslations } from "../../../../arch/cpu/cached-translations.ts";
 import { PageFault } from "../../../../arch/index.ts";
 import { vmallocinfo } from "../../../../mm/index.ts";
+import { tlbView } from "../../../../src/inspect/tlb-view.ts";
+import { TranslationTruth } from "../../../../src/inspect/translation-truth.ts";
 import { bootKernel } from "../../../../src/machine/kernel.ts";
 import { runOnKernel } from "../../../../src/runs/run.ts";
 import { DEFAULT_SCENARIO, type Scenario, steppedWorkloads } from "../../../../src/view/model/scenario.ts";
@@ -9,8 +11,6 @@ import { BREAKPOINTS, type Breakpoint, Session, STRIDES } from "../../../../src/
 import { spaceView } from "../../../../src/view/model/space-view.ts";
 import { STORIES } from "../../../../src/view/model/stories/index.ts";
 import { tableViews } from "../../../../src/view/model/table-view.ts";
-import { tlbView } from "../../../../src/view/model/tlb-view.ts";
-import { TranslationTruth } from "../../../../src/view/model/translation-truth.ts";
 import { walkView } from "../../../../src/view/model/walk-view.ts";
 import { findWorkload, WORKLOADS } from "../../../../src/workloads/all-workloads.ts";
 

@@ -1,10 +1,10 @@
 /** Whether what a CPU has cached agrees with the page tables, and which flush is owed where it does not. */
-import type { CachedTable, CachedTranslation } from "../../../arch/cpu/cached-translations.ts";
-import type { Cpu } from "../../../arch/cpu/cpu.ts";
-import { PAGE_SIZE, UPPER_HALF } from "../../../arch/isa/linear-address.ts";
-import { type MmStruct, UserSpaces } from "../../../mm/index.ts";
-import { tableDifference, translationDifference } from "../../../mm/verify/verify-tlbs.ts";
-import type { Kernel } from "../../machine/kernel.ts";
+import type { CachedTable, CachedTranslation } from "../../arch/cpu/cached-translations.ts";
+import type { Cpu } from "../../arch/cpu/cpu.ts";
+import { PAGE_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
+import { type MmStruct, UserSpaces } from "../../mm/index.ts";
+import { tableDifference, translationDifference } from "../../mm/verify/verify-tlbs.ts";
+import type { Kernel } from "../machine/kernel.ts";
 
 /** PCIDs from this on are those of user mode with page-table isolation. */
 const USER_PCIDS = 2 ** 11;

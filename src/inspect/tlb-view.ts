@@ -1,18 +1,10 @@
 /** The TLBs and paging-structure caches of a CPU as sets x ways, with the entries that disagree with the page tables. */
-import type { Cpu } from "../../../arch/cpu/cpu.ts";
-import { LEVEL_BYTES } from "../../../arch/isa/linear-address.ts";
-import {
-  GLOBAL_CONTEXT,
-  SIZE_BYTES,
-  SIZE_TABLE,
-  TR_DIRTY,
-  TR_RW,
-  TR_USER,
-  TR_XD,
-} from "../../../arch/isa/translation.ts";
-import { structureLevel } from "../../../arch/tlb/paging-structure-caches.ts";
-import type { Tlb } from "../../../arch/tlb/tlb.ts";
-import type { Kernel } from "../../machine/kernel.ts";
+import type { Cpu } from "../../arch/cpu/cpu.ts";
+import { LEVEL_BYTES } from "../../arch/isa/linear-address.ts";
+import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE, TR_DIRTY, TR_RW, TR_USER, TR_XD } from "../../arch/isa/translation.ts";
+import { structureLevel } from "../../arch/tlb/paging-structure-caches.ts";
+import type { Tlb } from "../../arch/tlb/tlb.ts";
+import type { Kernel } from "../machine/kernel.ts";
 import { TranslationTruth } from "./translation-truth.ts";
 
 /** A used slot. */
@@ -29,6 +21,8 @@ export interface TlbSlot {
   readonly pcid: number | null;
   /** `RW` or `ro`, `NX` or `x`, `USR`, `D`. */
   readonly rights: string;
+  /** 0 for the youngest of its set, and so on up to the one that is evicted next; null for one that fills alone never evict. */
+  readonly age: number | null;
   /** In what it disagrees with the page tables; null when it agrees, or when the tables of its PCID are not loaded. */
   readonly stale: string | null;
   /** What will flush it; empty when it is not stale. */
@@ -87,16 +81,20 @@ function structureView(cpu: Cpu, tlb: Tlb, truth: TranslationTruth): TlbStructur
   const nextVictims: number[] = [];
   for (let set = 0; set < sets; set++) {
     const before = slots.length;
+    const isUsed = (way: number): boolean => tlb.isUsed(set * ways + way);
+    let ages: readonly number[] | null = null;
     for (let way = 0; way < ways; way++) {
-      const slot = set * ways + way;
-      if (tlb.isUsed(slot)) slots.push({ set, way, ...slotView(cpu, tlb, slot, truth) });
+      if (!isUsed(way)) continue;
+      ages ??= tlb.replacement.ages(set, isUsed);
+      const age = ages[way] === -1 ? null : ages[way];
+      slots.push({ set, way, age, ...slotView(cpu, tlb, set * ways + way, truth) });
     }
     nextVictims.push(slots.length - before === ways ? tlb.replacement.victim(set) - set * ways : -1);
   }
   return { name, kinds: kinds.length === 0 ? "tables" : kinds.join(" "), sets, ways, slots, nextVictims };
 }
 
-function slotView(cpu: Cpu, tlb: Tlb, slot: number, truth: TranslationTruth): Omit<TlbSlot, "set" | "way"> {
+function slotView(cpu: Cpu, tlb: Tlb, slot: number, truth: TranslationTruth): Omit<TlbSlot, "set" | "way" | "age"> {
   const size = tlb.sizeOf(slot);
   const tableLevel = size === SIZE_TABLE ? structureLevel(tlb.tagOf(slot)) : 0;
   const [la, frame, flags, context] = [tlb.addressOf(slot), tlb.frameOf(slot), tlb.flagsOf(slot), tlb.pcidOf(slot)];
