@@ -1,5 +1,5 @@
 import { defineConfig, type Plugin } from "vitest/config";
-import type { PlantedMutant } from "./bench/mutants/planted-mutants.ts";
+import type { PlantedMutant } from "./bench/mutants/planted-mutant.ts";
 import ShortestFirst from "./bench/mutants/test-sequence.ts";
 
 /** Puts a mutant into what tests read of its file. */

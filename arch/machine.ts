@@ -69,8 +69,8 @@ export class Machine {
     this.loop = new EventLoop(count, new Topology(count, topology, clusterCores === 0 ? undefined : clusterCores));
     this.loop.lines.transferCycles = lineTransferCycles(preset);
     const cpus: Cpu[] = [];
-    const parts = { memory: this.memory, loop: this.loop, preset, features, maxPhyAddr, levels, cpus };
-    for (let id = 0; id < count; id++) cpus.push(new Cpu(id, parts));
+    const parts = { memory: this.memory, loop: this.loop, preset, features, maxPhyAddr, levels };
+    for (let id = 0; id < count; id++) cpus.push(new Cpu(id, parts, cpus));
     // checkConfig has refused a machine without CPUs.
     this.cpus = cpus as [Cpu, ...Cpu[]];
     this.loop.accounts.walkCyclesOf = (id) => cpus[id].mmu.walkCycleCount;

@@ -43,7 +43,8 @@ export {
 } from "./input/parameters.ts";
 export { bootKernel, DEFAULT_KERNEL_CONFIG, Kernel, type KernelConfig } from "./machine/kernel.ts";
 export { type Random, randomStream } from "./machine/random.ts";
-export { type EventFile, openEventFile } from "./output/event-file.ts";
+export { openEventFile } from "./output/event-file.ts";
+export type { EventFile } from "./output/event-rows.ts";
 export { compareFinalState, type StateDifference } from "./recording/final-state.ts";
 export type { RecordedCall, RecordingHeader } from "./recording/line-schemas.ts";
 export type { RecordedState } from "./recording/recorded-state.ts";

@@ -15,7 +15,14 @@ import {
   PAGE_SIZE,
 } from "../isa/linear-address.ts";
 import { CR4_CET } from "../isa/register-bits.ts";
-import type { ControlRegisters } from "./control-registers.ts";
+
+/** The registers that say which instructions a CPU carries out: `ControlRegisters`. */
+export interface PrivilegeRegisters {
+  /** CR4: `CR4_*`. */
+  readonly cr4: number;
+  /** @throws GeneralProtectionFault at CPL 1 to 3 */
+  requirePrivilege(instruction: string): void;
+}
 
 /**
  * @param bits of linear addresses; with 57, `la` may also be a wide page
@@ -53,7 +60,7 @@ export function canonicalPage(instruction: string, address: number | bigint, bit
  * @throws InvalidOpcode for a shadow-stack access while CR4.CET = 0
  * @throws GeneralProtectionFault for WRUSS at CPL 1 to 3
  */
-export function checkAccess(access: Access, registers: ControlRegisters): void {
+export function checkAccess(access: Access, registers: PrivilegeRegisters): void {
   if (!Number.isInteger(access) || access < 0 || access >= ACCESS_KINDS) {
     throw new MachineUsageError("kind of access", access, `a whole number from 0 to ${ACCESS_KINDS - 1}`);
   }

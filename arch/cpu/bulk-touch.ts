@@ -7,7 +7,7 @@ import type { FastPath } from "../fast-path/fast-path.ts";
 import type { Access } from "../isa/access.ts";
 import { PageFault } from "../isa/faults.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
-import type { CpuMemory } from "./cpu-memory.ts";
+import type { Mmu } from "./mmu.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { CELL_SHIFT, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT, WORD_ATTRIBUTES, WORD_SHIFT } = layout;
@@ -15,14 +15,21 @@ const KIND_STORE = 1;
 /** Bits of a kind that are the access kind; the bits above belong to the caller. */
 const KIND_MASK = 3;
 
+/** The CPU whose translations they are (`CpuMemory`). */
+export interface TouchedCpu {
+  readonly mmu: Mmu;
+  /** Translates `la` for an access of any kind. @throws PageFault */
+  touchAs(access: Access, la: number): number;
+}
+
 /** The bulk translations of one CPU. */
 export class BulkTouch {
-  private readonly cpu: CpuMemory;
+  private readonly cpu: TouchedCpu;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
   private readonly fastPath: FastPath;
 
-  constructor(cpu: CpuMemory) {
+  constructor(cpu: TouchedCpu) {
     const { arrays, fastPath } = cpu.mmu;
     this.cpu = cpu;
     this.cells = arrays.cells;

@@ -30,9 +30,10 @@ export class Cpu extends CpuMemory {
   readonly bulk: BulkTouch;
   private readonly parts: CpuParts;
 
-  constructor(id: number, parts: CpuParts) {
+  /** @param cpus all CPUs of the machine, for instructions that reach others; it may be filled later */
+  constructor(id: number, parts: CpuParts, cpus: readonly Cpu[]) {
     super(id, parts);
-    const { preset, features, cpus, memory } = parts;
+    const { preset, features, memory } = parts;
     const spend = (cycles: number) => this.spend(cycles);
     this.parts = parts;
     this.bulk = new BulkTouch(this);

@@ -13,7 +13,6 @@ import type { CpuFeatures, Preset } from "../presets/preset.ts";
 import { COUNT_INVLPG, COUNT_INVLPGB, COUNT_INVPCID } from "../time/perf-counters.ts";
 import { canonicalPage, checkReference } from "./access-check.ts";
 import type { ControlRegisters } from "./control-registers.ts";
-import type { Cpu } from "./cpu.ts";
 import {
   decodeInvlpgb,
   encodeInvlpgb,
@@ -22,6 +21,7 @@ import {
   type InvlpgbRequest,
 } from "./invlpgb-operands.ts";
 import type { Mmu } from "./mmu.ts";
+import type { Virtualization } from "./virtualization.ts";
 
 /** A broadcast, and which entries that refer to tables it removes. */
 export interface IssuedBroadcast {
@@ -31,13 +31,19 @@ export interface IssuedBroadcast {
   readonly tables: TableEntries;
 }
 
+/** A CPU that broadcasts reach (`Cpu`). */
+export interface BroadcastTarget {
+  readonly mmu: Mmu;
+  readonly virtualization: Virtualization;
+}
+
 /** The invalidation instructions of one CPU. */
 export class Invalidations {
   private readonly mmu: Mmu;
   private readonly registers: ControlRegisters;
   private readonly features: CpuFeatures;
   private readonly preset: Preset;
-  private readonly cpus: readonly Cpu[];
+  private readonly cpus: readonly BroadcastTarget[];
   private readonly spend: (cycles: number) => void;
   /** Broadcasts that other CPUs have not carried out yet. */
   private pending: IssuedBroadcast[] = [];
@@ -47,7 +53,7 @@ export class Invalidations {
     registers: ControlRegisters,
     features: CpuFeatures,
     preset: Preset,
-    cpus: readonly Cpu[],
+    cpus: readonly BroadcastTarget[],
     spend: (cycles: number) => void,
   ) {
     this.mmu = mmu;
@@ -122,7 +128,7 @@ export class Invalidations {
     this.requireInvlpgb("INVLPGB");
     const { mmu, registers } = this;
     const decoded = decodeInvlpgb(operands, (registers.cr4 & CR4_PCIDE) !== 0, mmu.pointers.bits);
-    const { vcpu } = this.cpus[mmu.cpu];
+    const { vcpu } = this.cpus[mmu.cpu].virtualization;
     // A guest reaches no other ASID than its own (AMD APM vol. 3, INVLPGB).
     const broadcast = vcpu === null ? decoded : { ...decoded, asid: vcpu.id };
     mmu.counts[COUNT_INVLPGB]++;
@@ -160,7 +166,7 @@ export class Invalidations {
 }
 
 /** Removes from the caches of one CPU what a broadcast names. */
-function carryOut({ mmu, virtualization }: Cpu, { broadcast, tables }: IssuedBroadcast): void {
+function carryOut({ mmu, virtualization }: BroadcastTarget, { broadcast, tables }: IssuedBroadcast): void {
   const { la, pages, strideBytes, asid, pcid, includeGlobals } = broadcast;
   const numbers = asid === null ? [0, ...virtualization.numbers.all()] : virtualization.numbersOf(asid);
   if (la === null) {

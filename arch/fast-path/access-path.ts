@@ -6,15 +6,11 @@
 import { LINEAR_SPACE_BYTES } from "../isa/linear-address.ts";
 import type { PagingMode } from "../isa/paging-mode.ts";
 import * as translation from "../isa/translation.ts";
-import type { PhysicalMemory } from "../memory/physical-memory.ts";
-import type { Preset } from "../presets/preset.ts";
 import * as counters from "../time/perf-counters.ts";
-import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
-import type { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { TlbHierarchy, TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
-import type { WalkCaches } from "../tlb/walk-caches.ts";
+import type { AccessPathParts } from "./access-path-parts.ts";
 import { IndexedTlb } from "./indexed-tlb.ts";
 import { LargePages } from "./large-pages.ts";
 import { LeafWalk } from "./leaf-walk.ts";
@@ -37,26 +33,6 @@ const SECOND_MAX = 2;
 /** A number of large translations that never is. */
 const NEVER = -1;
 const KIND_STORE = 1;
-
-/** What the paths of all kinds of access of a CPU share. */
-export interface AccessPathParts {
-  /** Where the numbers of all these parts lie. */
-  readonly arrays: CpuArrays;
-  /** The CPU's clock in cycles, an array of one. */
-  readonly clock: Float64Array;
-  /** Both levels of TLBs. */
-  readonly tlbs: TlbHierarchy;
-  /** The paging-structure caches. */
-  readonly structures: PagingStructureCaches;
-  /** The data caches as the page walker sees them. */
-  readonly walkCaches: WalkCaches;
-  /** What the control registers mean for paging. */
-  readonly mode: PagingMode;
-  /** Physical memory. */
-  readonly memory: PhysicalMemory;
-  /** The microarchitecture, for its costs. */
-  readonly preset: Preset;
-}
 
 /** The path of loads (kind 0), stores (1) or instruction fetches (2). */
 export class AccessPath {

@@ -6,7 +6,8 @@
 import * as translation from "../isa/translation.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { Tlb } from "../tlb/tlb.ts";
-import { AccessPath, type AccessPathParts } from "./access-path.ts";
+import { AccessPath } from "./access-path.ts";
+import type { AccessPathParts } from "./access-path-parts.ts";
 
 const { ATTRIBUTE_STORES, FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK } = layout;
 const { LARGE_PREDICTIONS_MASK, LARGE_PREDICTIONS_SHIFT, LARGE_PREDICTIONS_WORD, PREDICTIONS_SHIFT } = layout;

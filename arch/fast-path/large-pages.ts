@@ -10,10 +10,9 @@ import * as translation from "../isa/translation.ts";
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
 import * as chunks from "../memory/physical-memory.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
-import type { Tlb } from "../tlb/tlb.ts";
-import type { AccessPathParts } from "./access-path.ts";
+import type { AccessPathParts } from "./access-path-parts.ts";
 import { IndexedTlb } from "./indexed-tlb.ts";
-import { LargeWalk } from "./large-walk.ts";
+import { type LargeAccess, LargeWalk } from "./large-walk.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 import { TreeTlb } from "./tree-tlb.ts";
@@ -30,22 +29,6 @@ const KIND_STORE = 1;
 const SIZES = (3 << ATTRIBUTE_SIZE_SHIFT) | (3 << TR_SIZE_SHIFT);
 /** In place of attributes that are known to allow the access: no entry has them. */
 const NO_ATTRIBUTES = -1;
-
-/** What a path of larger pages needs to know of its access. */
-export interface LargeAccess {
-  /** Load 0, store 1, fetch 2. */
-  readonly kind: number;
-  /** 2 MiB or 1 GiB (`SIZE_*`). */
-  readonly size: number;
-  /** Which TLBs hold pages of the size, of the first level and of the second; null where none does. */
-  readonly first: Tlb | null;
-  readonly second: Tlb | null;
-  readonly permissions: Permissions;
-  /** Cells of the counters of first-level and second-level hits. */
-  readonly hitsCell: number;
-  readonly secondLevelHitsCell: number;
-  readonly accessCycles: number;
-}
 
 /** The path of one size of page. */
 export class LargePages {

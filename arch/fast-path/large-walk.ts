@@ -15,8 +15,7 @@ import { structureTag } from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
 import { leafFlags } from "../walk/page-walk.ts";
-import type { AccessPathParts } from "./access-path.ts";
-import type { LargeAccess } from "./large-pages.ts";
+import type { AccessPathParts } from "./access-path-parts.ts";
 import type { Permissions } from "./permissions.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
@@ -35,6 +34,22 @@ const HIGHER_FRAME = 0xfff00;
 /** No entry: its low bits are all set. */
 const NO_ENTRY = -1;
 const NOT_DONE = -1;
+
+/** What a path of larger pages needs to know of its access. */
+export interface LargeAccess {
+  /** Load 0, store 1, fetch 2. */
+  readonly kind: number;
+  /** 2 MiB or 1 GiB (`SIZE_*`). */
+  readonly size: number;
+  /** Which TLBs hold pages of the size, of the first level and of the second; null where none does. */
+  readonly first: Tlb | null;
+  readonly second: Tlb | null;
+  readonly permissions: Permissions;
+  /** Cells of the counters of first-level and second-level hits. */
+  readonly hitsCell: number;
+  readonly secondLevelHitsCell: number;
+  readonly accessCycles: number;
+}
 
 /** Walks of one kind of access to pages of one size. */
 export class LargeWalk {

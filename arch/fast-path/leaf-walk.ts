@@ -18,7 +18,7 @@ import { LEVEL_PDE, structureTag } from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
 import { leafFlags } from "../walk/page-walk.ts";
-import type { AccessPathParts } from "./access-path.ts";
+import type { AccessPathParts } from "./access-path-parts.ts";
 import type { Permissions } from "./permissions.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").

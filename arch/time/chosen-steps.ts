@@ -12,6 +12,7 @@
  */
 import { ACTIVITY_INTERRUPT } from "./cycle-accounts.ts";
 import type { EventLoop } from "./event-loop.ts";
+import type { StepChooser } from "./step-chooser.ts";
 
 /** A CPU's thread goes on, or one that is ready begins. */
 export const ACTION_GO_ON = 0;
@@ -56,7 +57,7 @@ export interface Scheduler {
 }
 
 /** The steps of one event loop that `scheduler` chooses. */
-export class ChosenSteps {
+export class ChosenSteps implements StepChooser {
   private readonly loop: EventLoop;
   private readonly scheduler: Scheduler;
   private readonly actions: Action[] = [];

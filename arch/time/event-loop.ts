@@ -7,12 +7,12 @@
  * could act before it: `mustYield()` says so, and locks (`mm/kernel/lock.ts`) ask. Interrupts are taken at pauses: one that
  * arrives between two of them waits for the next, at the latest where `mustYield()` is asked again.
  */
-import type { ChosenSteps } from "./chosen-steps.ts";
 import { CpuClocks } from "./cpu-clocks.ts";
 import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH } from "./cycle-accounts.ts";
 import { type InterruptHandler, interruptedState, PendingInterrupts } from "./pending-interrupts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
 import { hasReady, readyAt, removeFrom, takeReady } from "./run-queue.ts";
+import type { StepChooser } from "./step-chooser.ts";
 import {
   Deadlock,
   type KernelCode,
@@ -38,7 +38,7 @@ export class EventLoop extends CpuClocks {
   /** Earliest time at which another CPU than the current one can act, or an interrupt reaches the current one. */
   horizonCycles = Number.POSITIVE_INFINITY;
   /** Chooses what happens next in place of the clocks; null: nobody does. Set it between two runs only. */
-  chosenSteps: ChosenSteps | null = null;
+  chosenSteps: StepChooser | null = null;
 
   private readonly ready: ReadyQueue;
   readonly running: (Thread | null)[];

@@ -45,7 +45,7 @@ export class FlushAttribution {
   constructor(preset: Preset, tlbs: TlbHierarchy) {
     this.tlbs = tlbs;
     this.unflushed = new TlbHierarchy(preset, allocateArrays(preset));
-    for (const tlb of [...tlbs.first, ...tlbs.second]) tlb.onDrop = (from, slot) => this.dropped(from, slot);
+    for (const tlb of [...tlbs.first, ...tlbs.second]) tlb.onDrop = (slot) => this.dropped(tlb, slot);
   }
 
   /** What refills after a flush have cost so far on this CPU. */

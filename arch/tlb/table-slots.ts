@@ -2,17 +2,17 @@
 
 import * as translation from "../isa/translation.ts";
 import { isAmongContexts } from "../isa/translation.ts";
-import type { Tlb } from "./tlb.ts";
+import type { TlbSlots } from "./tlb-slots.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { SIZE_TABLE } = translation;
 
 /** Slots that entries of tables were put into, and that may still hold them. */
 export class TableSlots {
-  private readonly tlb: Tlb;
+  private readonly tlb: TlbSlots;
   private readonly slots: number[] = [];
 
-  constructor(tlb: Tlb) {
+  constructor(tlb: TlbSlots) {
     this.tlb = tlb;
   }
 

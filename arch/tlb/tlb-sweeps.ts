@@ -2,7 +2,7 @@
 
 import * as translation from "../isa/translation.ts";
 import { CELL_SHIFT, WORD_NEXT, WORD_SHIFT } from "./cpu-arrays.ts";
-import type { Tlb } from "./tlb.ts";
+import type { TlbSlots } from "./tlb-slots.ts";
 
 const { EVERY_PCID, GUEST_CONTEXTS, GUEST_TAG, SIZE_BYTES, SIZE_TABLE, TR_GUEST_SIZE_SHIFT, TR_SIZE_SHIFT } =
   translation;
@@ -13,7 +13,7 @@ export function pageSizeOf(flags: number): number {
 }
 
 /** Removes the entries of a context: of one PCID but not its global ones, or (a context of `GLOBAL_CONTEXT`) these alone. */
-export function dropContext(tlb: Tlb, context: number): void {
+export function dropContext(tlb: TlbSlots, context: number): void {
   const { words, countAt, ways } = tlb;
   let left = tlb.count;
   for (let set = 0; left > 0; set++) {
@@ -27,12 +27,12 @@ export function dropContext(tlb: Tlb, context: number): void {
 }
 
 /** Removes the entry in `slot` if it is of a PCID, or of any (`EVERY_PCID`), of a guest; a global one if asked to. */
-function dropIfAmong(tlb: Tlb, slot: number, context: number, globals: boolean): void {
+function dropIfAmong(tlb: TlbSlots, slot: number, context: number, globals: boolean): void {
   if (translation.isAmongContexts(tlb.contextOf(slot), context, globals)) tlb.drop(slot);
 }
 
 /** Removes the entries of one size for a tag, of a PCID or of all (`EVERY_PCID`) of a guest, global ones only if asked to. */
-export function dropTag(tlb: Tlb, untagged: number, number: number, context: number, globals: boolean): void {
+export function dropTag(tlb: TlbSlots, untagged: number, number: number, context: number, globals: boolean): void {
   const { cells, words, firstPlace } = tlb;
   const tag = context < GUEST_CONTEXTS ? untagged : untagged + GUEST_TAG;
   if (tlb.headAt < 0) {
@@ -52,7 +52,7 @@ export function dropTag(tlb: Tlb, untagged: number, number: number, context: num
 }
 
 /** Removes the entries of a guest, or of the host (0), under all PCIDs; global ones if asked to. */
-export function dropGuest(tlb: Tlb, guest: number, globals: boolean): void {
+export function dropGuest(tlb: TlbSlots, guest: number, globals: boolean): void {
   const { words, countAt, ways } = tlb;
   const every = guest * GUEST_CONTEXTS + EVERY_PCID;
   let left = tlb.count;
@@ -69,7 +69,7 @@ export function dropGuest(tlb: Tlb, guest: number, globals: boolean): void {
  * Removes the pieces of the larger page that contains `la`, those of a PCID or of all (`EVERY_PCID`) of a guest: INVLPG removes all of
  * them (Intel SDM vol. 3A, 4.10.4.1).
  */
-export function dropPieces(tlb: Tlb, la: number, context: number, globals: boolean): void {
+export function dropPieces(tlb: TlbSlots, la: number, context: number, globals: boolean): void {
   tlb.mayHoldPieces = false;
   for (let slot = 0; slot < tlb.slots; slot++) {
     if (!tlb.isUsed(slot) || tlb.sizeOf(slot) === SIZE_TABLE) continue;

@@ -1,5 +1,5 @@
 /** Mutants of samples drawn at random that no test noticed at first: see `PlantedMutant`. */
-import type { PlantedMutant } from "./planted-mutants.ts";
+import type { PlantedMutant } from "./planted-mutant.ts";
 
 /** All of them. */
 export const PLANTED_BY_SAMPLES: readonly PlantedMutant[] = [

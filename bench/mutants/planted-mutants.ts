@@ -4,18 +4,7 @@
  */
 
 import { PLANTED_BY_SAMPLES } from "./planted-by-samples.ts";
-
-/** One changed place of a file. */
-export interface PlantedMutant {
-  /** What the mutated code gets wrong. */
-  readonly name: string;
-  readonly file: string;
-  /** A text that the file has once. */
-  readonly search: string;
-  readonly replacement: string;
-  /** The file of tests that must notice it. */
-  readonly test: string;
-}
+import type { PlantedMutant } from "./planted-mutant.ts";
 
 /** All of them. */
 export const PLANTED_MUTANTS: readonly PlantedMutant[] = [

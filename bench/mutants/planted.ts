@@ -4,7 +4,8 @@
  * without one.
  */
 import { spawnSync } from "node:child_process";
-import { PLANTED_MUTANTS, type PlantedMutant } from "./planted-mutants.ts";
+import type { PlantedMutant } from "./planted-mutant.ts";
+import { PLANTED_MUTANTS } from "./planted-mutants.ts";
 
 /** Time that one file of tests may take; a mutant that makes it longer counts as noticed. */
 const TIMEOUT_MS = 300_000;

@@ -1,5 +1,6 @@
 /** The tests that are timed, with the times that a real kernel is known to need. */
-import { KERNEL_SIZES, VMALLOC_TESTS } from "../../src/workloads/test-vmalloc/tests.ts";
+import { KERNEL_SIZES } from "../../src/workloads/test-vmalloc/test-sizes.ts";
+import { VMALLOC_TESTS } from "../../src/workloads/test-vmalloc/tests.ts";
 
 /** What the emulator may be put beside: microseconds a loop, from .. to. */
 export interface TimedTest {

@@ -20,10 +20,10 @@ import {
   PTE_RW,
   PTE_USER,
 } from "../../arch/isa/pte.ts";
-import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT } from "../../arch/memory/physical-memory.ts";
-import type { OwedFlush } from "../flush/owed-flush.ts";
-import { formatRange } from "../lib/kernel-log.ts";
-import type { PageTables } from "./page-tables.ts";
+import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
+import type { OwedFlush, OwedFlushes } from "../flush/owed-flush.ts";
+import type { PageTableEvents } from "../kernel/vmalloc-events.ts";
+import { formatRange, type KernelLog } from "../lib/kernel-log.ts";
 
 /** Attributes of an entry that names a table (`_PAGE_TABLE`). */
 const TABLE_ATTRIBUTES = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
@@ -41,6 +41,28 @@ export function indexAt(la: number, level: number): number {
   return (la * ENTRIES_PER_BYTE[level]) & (ENTRIES_PER_TABLE - 1);
 }
 
+/** The tree of page tables that a cursor stands in (`PageTables`). */
+export interface TableTree {
+  /** The frame of the top table. */
+  readonly rootFrame: number;
+  readonly levels: 4 | 5;
+  readonly memory: PhysicalMemory;
+  readonly log: KernelLog;
+  /** Flushes owed for what was taken out. */
+  readonly owed: OwedFlushes;
+  /** Is told of each change; null when nothing observes. */
+  readonly events: PageTableEvents | null;
+  /** Called when an entry of the top table comes to name a table. */
+  readonly onTopEntry: (() => void) | null;
+  /** Leaf entries written and cleared so far, by any size. */
+  leavesSet: number;
+  leavesCleared: number;
+  /** Tables at present, by level. */
+  readonly tables: number[];
+  /** A new, empty table of `level`: its frame; 0 when there is no memory. */
+  newTable(level: number): number;
+}
+
 /** Stands at one entry of a tree of page tables; at none before the first `seek`. */
 export class PageTableCursor {
   /** Level of the entry: 1 PTE, 2 PMD, 3 PUD, 4 PGD (P4D with five levels), 5 PGD. */
@@ -48,14 +70,14 @@ export class PageTableCursor {
   /** First linear address that the entry maps. */
   start = 0;
 
-  private readonly tables: PageTables;
+  private readonly tables: TableTree;
   /** The frames of the tables on the way from the top, by level; as far down as `level`. */
   private readonly path = new Float64Array(6);
   /** Where the entry's low word lies; its high word follows. */
   private chunk: Int32Array = new Int32Array(0);
   private word = 0;
 
-  constructor(tables: PageTables) {
+  constructor(tables: TableTree) {
     this.tables = tables;
   }
 

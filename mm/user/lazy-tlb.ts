@@ -1,9 +1,9 @@
 /** Address spaces that CPUs only borrow: leaving them, and what is left of a process that ended (`leave_mm`, `__mmdrop`). */
+import type { AddressSpaces } from "./address-spaces.ts";
 import type { MmStruct } from "./mm-struct.ts";
-import type { UserSpaces } from "./user-spaces.ts";
 
 /** The current CPU, idle, leaves what it borrows: a deep sleep loses its TLB (`leave_mm`). Warns when a process runs on it. */
-export function leaveMm(spaces: UserSpaces): void {
+export function leaveMm(spaces: AddressSpaces): void {
   const { loop, log } = spaces.kernel;
   const cpu = loop.currentCpu;
   if (spaces.loaded[cpu] === spaces.initMm) return;
@@ -15,7 +15,7 @@ export function leaveMm(spaces: UserSpaces): void {
  * The top tables and the global ASID of a process that ended are given back, unless a CPU has it loaded still: the last one that
  * leaves it does that then (`__mmdrop`). Linux counts kernel threads that borrow it, which may be longer.
  */
-export function mmdrop(spaces: UserSpaces, mm: MmStruct): void {
+export function mmdrop(spaces: AddressSpaces, mm: MmStruct): void {
   if (!mm.hasEnded || spaces.loaded.includes(mm)) return;
   const { pages, loop } = spaces.kernel;
   mmFreeGlobalAsid(spaces, mm);
@@ -24,7 +24,7 @@ export function mmdrop(spaces: UserSpaces, mm: MmStruct): void {
 }
 
 /** The global ASID of `mm` may be dealt out again (`mm_free_global_asid`). */
-function mmFreeGlobalAsid(spaces: UserSpaces, mm: MmStruct): void {
+function mmFreeGlobalAsid(spaces: AddressSpaces, mm: MmStruct): void {
   if (mm.globalAsid !== 0) spaces.globalAsids.free(mm.globalAsid);
   mm.globalAsid = 0;
 }

@@ -13,9 +13,9 @@ import type { UserFlushRequest } from "../flush/flush-policy.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
 import { TLB_FLUSH_ALL, TLB_REMOTE_SEND_IPI } from "../flush/tlb-flush-reasons.ts";
 import { ADDRESS_MAX, USER_END } from "../lib/memory-layout.ts";
+import type { AddressSpaces, FlushTlbInfo } from "./address-spaces.ts";
 import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, type MmStruct, mmAddress } from "./mm-struct.ts";
 import { kernPcid, userPcid } from "./user-pcids.ts";
-import type { UserSpaces } from "./user-spaces.ts";
 
 /** An address space active on at least so many CPUs at once gets a global ASID. */
 export const ACTIVE_CPUS_FOR_GLOBAL_ASID = 4;
@@ -25,25 +25,23 @@ export const ACTIVE_CPUS_FOR_GLOBAL_ASID = 4;
  */
 export const CHECK_EVERY_FLUSHES = 32;
 
-/** A flush of one address space (`struct flush_tlb_info`). */
-export class UserFlush implements UserFlushRequest {
+/** A flush of one address space, which policies carry to other CPUs. */
+class UserFlush implements UserFlushRequest, FlushTlbInfo {
   readonly mm: MmStruct;
   readonly start: number;
-  /** `TLB_FLUSH_ALL` when everything goes. */
   readonly end: number;
   readonly full: boolean;
-  /** Generation of the address space that the flush leads to. */
   readonly tlbGen: number;
   readonly initiator: number;
   readonly record: FlushRecord | null;
   readonly invalidate: (cpu: number) => void;
-  private readonly spaces: UserSpaces;
+  private readonly spaces: AddressSpaces;
   private readonly freedTables: boolean;
   /** Which of the address space's remote flushes this is; 0 while it has interrupted nobody. */
   private remoteFlush = 0;
 
   constructor(
-    spaces: UserSpaces,
+    spaces: AddressSpaces,
     mm: MmStruct,
     start: number,
     end: number,
@@ -126,7 +124,7 @@ export class UserFlush implements UserFlushRequest {
  * @param freedTables whether page tables will be freed, so that CPUs in lazy mode must be told too
  */
 export function* flushTlbMmRange(
-  spaces: UserSpaces,
+  spaces: AddressSpaces,
   mm: MmStruct,
   start: number,
   end: number,
@@ -156,7 +154,7 @@ export function* flushTlbMmRange(
  * @param freedTables whether page tables will be freed, so that CPUs in lazy mode must be told too
  */
 export function flushOwedOfMm(
-  spaces: UserSpaces,
+  spaces: AddressSpaces,
   mm: MmStruct,
   owed: OwedFlush,
   freedTables: boolean,
@@ -173,7 +171,7 @@ export function flushOwedOfMm(
  * Before global ASIDs are used again nothing may be left of those that had them. Where a CPU flushes when it first runs an address
  * space under its global ASID nothing need be done (the RAR series calls `flush_tlb_all` all the same).
  */
-function flushNonGlobals({ kernel }: UserSpaces): void {
+function flushNonGlobals({ kernel }: AddressSpaces): void {
   const { flushing } = kernel;
   if (flushing.policy.globalAsidsFollowCpumask === true) return;
   const { accounts } = flushing;

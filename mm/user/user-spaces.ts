@@ -23,19 +23,20 @@ import { GFP_KERNEL } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { PageTables } from "../page-tables/page-tables.ts";
+import type { AddressSpaces, FlushTlbInfo } from "./address-spaces.ts";
 import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
 import { mmdrop } from "./lazy-tlb.ts";
 import { Lru } from "./lru.ts";
 import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, MmStruct, mmAddress } from "./mm-struct.ts";
 import { TlbState } from "./tlb-state.ts";
-import { flushTlbMmRange, type UserFlush } from "./user-flush.ts";
+import { flushTlbMmRange } from "./user-flush.ts";
 import { INIT_CTX_ID, kernPcid, userPcid } from "./user-pcids.ts";
 
 /** Address spaces with lines of their own, a power of two; more of them share. */
 const MMS_WITH_LINES = 64;
 
 /** All address spaces of a machine, and which CPU runs on which. Making one turns PCIDs on where the CPU has them. */
-export class UserSpaces {
+export class UserSpaces implements AddressSpaces {
   /** What address spaces share with the kernel. */
   readonly kernel: KernelMm;
   /** The kernel's own. */
@@ -227,7 +228,7 @@ export class UserSpaces {
   }
 
   /** What each CPU does for a flush (`flush_tlb_func`). */
-  flushTlbFunc(cpu: number, flush: UserFlush): void {
+  flushTlbFunc(cpu: number, flush: FlushTlbInfo): void {
     this.kernel.loop.spend(this.kernel.costs.flush.localCycles);
     this.mmLines.read(flush.mm.ctxId * MM_LINES + MM_LINE_CONTEXT);
     const { vmstat } = this.kernel.flushing;
@@ -274,7 +275,7 @@ export class UserSpaces {
   }
 
   /** Flushes the global ASID that the CPU has loaded, whole. */
-  private flushGlobalAsid(cpu: number, { record, initiator }: UserFlush): void {
+  private flushGlobalAsid(cpu: number, { record, initiator }: FlushTlbInfo): void {
     const { vmstat, accounts } = this.kernel.flushing;
     if (cpu === initiator) vmstat.localFlushAll++;
     if (accounts === null || record === null) this.flushTlbLocal(cpu, record);
@@ -282,7 +283,7 @@ export class UserSpaces {
     this.observer?.tlbFlush(cpu, cpu === initiator ? TLB_LOCAL_MM_SHOOTDOWN : TLB_REMOTE_SHOOTDOWN, -1);
   }
 
-  private flushPages(cpu: number, { start, end, record }: UserFlush): void {
+  private flushPages(cpu: number, { start, end, record }: FlushTlbInfo): void {
     for (let la = start; la < end; la += PAGE_SIZE) {
       this.kernel.machine.cpus[cpu].invlpg(la);
       this.flushTlbOneUser(cpu, la, record);

@@ -6,17 +6,7 @@ import { OutputFile } from "../files/output-file.ts";
 import { unknownFormat } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { madeBy, madeByLine } from "../provenance/made-by.ts";
-import { EVENT_COLUMNS, type EventRow, eventRows } from "./event-rows.ts";
-
-/** A file that events go to. */
-export interface EventFile {
-  /** To be told of the events. */
-  readonly observer: VmallocEvents;
-  /** Completes the file. @throws OutputFileError when it cannot be written */
-  finish(): void;
-  /** Leaves nothing behind. */
-  abandon(): void;
-}
+import { EVENT_COLUMNS, type EventFile, type EventRow, eventRows } from "./event-rows.ts";
 
 /** The endings of names, and what they stand for. */
 export const EVENT_FILE_FORMATS = ".txt (ftrace text), .csv, .jsonl or .parquet";

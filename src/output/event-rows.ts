@@ -1,4 +1,4 @@
-/** Events of vmalloc as rows of a table: when, where, who, what, and the event's own fields. */
+/** What files of events have in common: rows of a table, with when, where, who, what, and the event's own fields. */
 import type { EventLoop } from "../../arch/time/event-loop.ts";
 import { observeEach, type VmallocEvents } from "../../mm/index.ts";
 import { EventRecorder } from "../events/event-recorder.ts";
@@ -11,6 +11,16 @@ export interface EventRow extends Readonly<Record<string, string | number | unde
   readonly cpu: number;
   readonly task: string;
   readonly event: string;
+}
+
+/** A file that events go to. */
+export interface EventFile {
+  /** To be told of the events. */
+  readonly observer: VmallocEvents;
+  /** Completes the file. @throws OutputFileError when it cannot be written */
+  finish(): void;
+  /** Leaves nothing behind. */
+  abandon(): void;
 }
 
 /** How a column's values are: whole numbers, 64-bit hexadecimal strings, or text. */

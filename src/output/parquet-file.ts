@@ -3,8 +3,7 @@ import { ByteWriter, type ColumnSource, ParquetWriter } from "hyparquet-writer";
 import { OutputFile } from "../files/output-file.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { madeByMetadata } from "../provenance/made-by.ts";
-import type { EventFile } from "./event-file.ts";
-import { EVENT_COLUMNS, type EventRow, eventRows } from "./event-rows.ts";
+import { EVENT_COLUMNS, type EventFile, type EventRow, eventRows } from "./event-rows.ts";
 
 /** Rows of a row group. */
 const ROWS_AT_ONCE = 50_000;

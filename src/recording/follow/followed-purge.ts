@@ -7,61 +7,41 @@ import { lazyNodeOf, moveToLazy } from "./follow-areas.ts";
 import { addressOf, type FollowedEvent, numberOf } from "./followed-event.ts";
 import { type Following, hex } from "./following.ts";
 import { changeLazyNr, lazyNrAt } from "./lazy-count.ts";
+import type { NodeWork, PurgeUnderWay } from "./purge-under-way.ts";
 
-/** What a purge still has to do with a node's areas. */
-interface NodeWork {
-  readonly node: VmapNode;
-  /** Areas for the pools, then areas for the free tree, each in the order in which they must come. */
-  readonly forPools: number[];
-  readonly forTree: number[];
-  pages: number;
-  begun: boolean;
-}
-
-/** The purge under way. */
-export class FollowedPurge {
-  readonly cpu: number;
-  readonly full: boolean;
-  readonly taken: readonly (readonly [start: number, end: number])[];
-  /** The range to be flushed. */
-  start: number;
-  end: number;
-  /** Areas freed before it began. */
-  readonly certain: ReadonlySet<number>;
-  /** Pages by which the lazy count may be off where another CPU tells of it now. */
-  readonly uncertainPages = new Set<number>();
-  readonly work: NodeWork[] = [];
-  purged = 0;
-  nodes = 0;
-  /** Where decaying has come to: node and pool. */
-  at = -1;
-  decayVas: number[] = [];
-  decayed: AreaTree | null = null;
-  readonly aliases: { readonly start: number; readonly end: number; readonly flush: boolean } | null;
-  readonly reason: "drain" | "overflow" | "aliases" | "none";
-
-  constructor(following: Following, event: FollowedEvent, taken: FollowedPurge["taken"]) {
-    const { state } = following;
-    const cpu = following.cpus[event.cpu];
-    this.cpu = event.cpu;
-    this.reason = reasonOf(following, event);
-    this.aliases = this.reason === "aliases" ? cpu.aliases : null;
-    this.full = state.version.hasVmapNodes && this.reason === "overflow";
-    this.taken = taken;
-    this.start = this.aliases?.start ?? ADDRESS_MAX;
-    this.end = this.aliases?.end ?? 0;
-    this.certain = new Set(state.nodes.flatMap((node) => lazyAreas(following, node)));
-    if (this.reason === "aliases") cpu.aliases = null;
-    else if (this.reason === "drain") cpu.drains--;
-    else if (this.reason === "overflow") cpu.again.push(cpu.failed.shift() ?? "");
-  }
+/** A purge that begins with `event`: takes it off what its CPU has to do. */
+function beginPurge(following: Following, event: FollowedEvent): PurgeUnderWay {
+  const { state } = following;
+  const cpu = following.cpus[event.cpu];
+  const reason = reasonOf(following, event);
+  const aliases = reason === "aliases" ? cpu.aliases : null;
+  if (reason === "aliases") cpu.aliases = null;
+  else if (reason === "drain") cpu.drains--;
+  else if (reason === "overflow") cpu.again.push(cpu.failed.shift() ?? "");
+  return {
+    cpu: event.cpu,
+    reason,
+    aliases,
+    full: state.version.hasVmapNodes && reason === "overflow",
+    taken: following.purgesAt.get(event) ?? [],
+    certain: new Set(state.nodes.flatMap((node) => lazyAreas(following, node))),
+    start: aliases?.start ?? ADDRESS_MAX,
+    end: aliases?.end ?? 0,
+    uncertainPages: new Set(),
+    work: [],
+    purged: 0,
+    nodes: 0,
+    at: -1,
+    decayVas: [],
+    decayed: null,
+  };
 }
 
 /**
  * Why a purge begins: several tasks of a CPU may wait for the lock of purges, and which gets it is the recorded order. There must
  * be one that the event can be of.
  */
-function reasonOf({ cpus, state }: Following, event: FollowedEvent): FollowedPurge["reason"] {
+function reasonOf({ cpus, state }: Following, event: FollowedEvent): PurgeUnderWay["reason"] {
   const { drains, failed, aliases } = cpus[event.cpu];
   const isFull = numberOf(event, "full_decay") === 1;
   const hasRange =
@@ -83,7 +63,7 @@ function lazyAreas({ state }: Following, node: VmapNode): number[] {
 export function followPurgeBegin(following: Following, event: FollowedEvent): void {
   const { findings } = following;
   if (following.purge !== null) findings.mismatch(event, "another purge is under way");
-  const purge = new FollowedPurge(following, event, following.purgesAt.get(event) ?? []);
+  const purge = beginPurge(following, event);
   following.purge = purge;
   if (purge.reason === "none") findings.mismatch(event, "nothing on this CPU purges");
   findings.compare(event, {
@@ -165,13 +145,13 @@ export function followMerge(following: Following, event: FollowedEvent): void {
 }
 
 /** The lazy count falls; a CPU that added to it just before may tell of that only now. */
-function subtract(following: Following, purge: FollowedPurge, pages: number): void {
+function subtract(following: Following, purge: PurgeUnderWay, pages: number): void {
   changeLazyNr(following, -pages);
   if (pages > 0) purge.uncertainPages.add(pages);
 }
 
 /** The one flush of a purge: by now all lists have been taken. */
-export function followPurgeFlush(following: Following, event: FollowedEvent, purge: FollowedPurge): void {
+export function followPurgeFlush(following: Following, event: FollowedEvent, purge: PurgeUnderWay): void {
   const { state, findings } = following;
   if (purge.decayVas.length > 0 || (firstPool(following, purge.at + 1) >= 0 && !isOneNode(following))) {
     findings.mismatch(event, "pools must decay first");
@@ -187,7 +167,7 @@ function isOneNode({ state }: Following): boolean {
 }
 
 /** Takes the areas of a lazy list that this purge gives back, and plans what becomes of them. */
-function takeLazy(following: Following, purge: FollowedPurge, node: VmapNode): void {
+function takeLazy(following: Following, purge: PurgeUnderWay, node: VmapNode): void {
   const { state } = following;
   const { areas, version } = state;
   const isTaken = (area: number): boolean => {
@@ -235,7 +215,7 @@ function freeEarly(following: Following, node: VmapNode, isTaken: (area: number)
   }
 }
 
-function isForPool({ state }: Following, purge: FollowedPurge, area: number): boolean {
+function isForPool({ state }: Following, purge: PurgeUnderWay, area: number): boolean {
   const id = decodeVnId(state.areas.flagsOf(area));
   const size = state.areas.endOf(area) - state.areas.startOf(area);
   return !purge.full && state.nodes.length > 1 && id >= 0 && id < state.nodes.length && sizeToVaPool(size) >= 0;

@@ -7,7 +7,7 @@ import type { RecordedCall, RecordingHeader } from "../line-schemas.ts";
 import type { RecordedState } from "../recorded-state.ts";
 import { callingThread } from "../replay-kernel.ts";
 import type { Findings, FollowedEvent } from "./followed-event.ts";
-import type { FollowedPurge } from "./followed-purge.ts";
+import type { DirtyRange, PurgeUnderWay } from "./purge-under-way.ts";
 
 /** An event that must come on a CPU, as what it is doing goes on. */
 export interface DueEvent {
@@ -39,7 +39,7 @@ export interface CpuState {
   /** The range that it unmapped last. */
   unmapped: readonly [start: number, end: number];
   /** The dirty range that `vm_unmap_aliases` has found, until its purge begins. */
-  aliases: { readonly start: number; readonly end: number; readonly flush: boolean } | null;
+  aliases: DirtyRange | null;
   /** The block that is being freed. */
   freedBlock: number;
   /** What it has unmapped and not told of freeing: pages, whether the lazy count has them already, and its values since then. */
@@ -65,7 +65,7 @@ export class Following {
   readonly purgesAt: ReadonlyMap<FollowedEvent, readonly (readonly [start: number, end: number])[]>;
   /** What changes of the emulated page tables cause. */
   readonly recorder: EventRecorder;
-  purge: FollowedPurge | null = null;
+  purge: PurgeUnderWay | null = null;
   /** Areas that were taken from a pool and whose allocation has not been told yet, by address. */
   readonly inHand = new Map<number, number>();
   /** The recorded call under way, and the areas that it has got: its own, then the one for its page pointers. */

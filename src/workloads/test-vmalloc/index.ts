@@ -8,7 +8,8 @@ import { bootKernel, type Kernel, type KernelConfig } from "../../machine/kernel
 import { type Random, randomStream } from "../../machine/random.ts";
 import type { Workload, WorkloadOptions, WorkloadResult } from "../base/workload.ts";
 import { TEST_VMALLOC_PARAMETERS } from "./parameters.ts";
-import { KERNEL_SIZES, type TestSizes, VMALLOC_TESTS } from "./tests.ts";
+import { KERNEL_SIZES, type TestSizes } from "./test-sizes.ts";
+import { VMALLOC_TESTS } from "./tests.ts";
 import { Worker } from "./worker.ts";
 
 const SEED_MAX = 2 ** 32 - 1;

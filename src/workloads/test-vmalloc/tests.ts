@@ -17,6 +17,7 @@ import {
   vmUnmapRam,
   wait,
 } from "../../../mm/index.ts";
+import { KERNEL_SIZES } from "./test-sizes.ts";
 import type { Worker } from "./worker.ts";
 
 /** `THREAD_ALIGN << 1` on x86-64: kernel stacks are aligned to 16 KiB. */
@@ -25,23 +26,6 @@ const FIX_ALIGN_BYTES = 2 * 16384;
 const KVFREE_ARRAY_OFFSET = 16;
 /** The character that the kernel's tests store. */
 const LETTER_A = 0x61;
-
-/** What tests keep at a time, whatever test_loop_count says. */
-export interface TestSizes {
-  /** Areas of full_fit_alloc_test, for each bit of the number of CPUs; half of them are freed before the loops. */
-  readonly fitAreas: number;
-  /** Areas that long_busy_list_alloc_test keeps. */
-  readonly busyAreas: number;
-  /** Objects of pcpu_alloc_test. */
-  readonly percpuObjects: number;
-}
-
-/** The sizes of the kernel's tests. */
-export const KERNEL_SIZES: TestSizes = {
-  fitAreas: (32 * 1024 * 1024) / PAGE_SIZE,
-  busyAreas: 15_000,
-  percpuObjects: 35_000,
-};
 
 /** A test: its name, and what it does. Its id is 2 to the power of its place. */
 export interface VmallocTest {

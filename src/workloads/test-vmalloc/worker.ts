@@ -9,7 +9,7 @@ import type { PercpuAllocator } from "../../../mm/percpu/percpu.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import type { Random } from "../../machine/random.ts";
 import { Turns } from "../base/turns.ts";
-import type { TestSizes } from "./tests.ts";
+import type { TestSizes } from "./test-sizes.ts";
 
 /** Bits 63:32 of a kernel address whose low 48 bits have bit 47 set, in their upper half. */
 const UPPER_HALF_HIGH_BITS = 0xffff_0000;

@@ -1,0 +1,29 @@
+/** The parts of a CPU that its fast path works on. */
+
+import type { PagingMode } from "../isa/paging-mode.ts";
+import type { PhysicalMemory } from "../memory/physical-memory.ts";
+import type { Preset } from "../presets/preset.ts";
+import type { CpuArrays } from "../tlb/cpu-arrays.ts";
+import type { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
+import type { TlbHierarchy } from "../tlb/tlb-hierarchy.ts";
+import type { WalkCaches } from "../tlb/walk-caches.ts";
+
+/** What the paths of all kinds of access of a CPU share. */
+export interface AccessPathParts {
+  /** Where the numbers of all these parts lie. */
+  readonly arrays: CpuArrays;
+  /** The CPU's clock in cycles, an array of one. */
+  readonly clock: Float64Array;
+  /** Both levels of TLBs. */
+  readonly tlbs: TlbHierarchy;
+  /** The paging-structure caches. */
+  readonly structures: PagingStructureCaches;
+  /** The data caches as the page walker sees them. */
+  readonly walkCaches: WalkCaches;
+  /** What the control registers mean for paging. */
+  readonly mode: PagingMode;
+  /** Physical memory. */
+  readonly memory: PhysicalMemory;
+  /** The microarchitecture, for its costs. */
+  readonly preset: Preset;
+}
