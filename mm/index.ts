@@ -155,6 +155,13 @@ export {
   kernelVersionOfRelease,
 } from "./versions/kernel-versions.ts";
 export {
+  describeEntry,
+  differingEntries,
+  VERSION_ENTRIES,
+  type VersionEntry,
+  withEntries,
+} from "./versions/version-entries.ts";
+export {
   CALL_DEFINITIONS,
   type CallArgumentDefinition,
   type CallArgumentKind,

@@ -86,6 +86,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "experiments/flush-cost",
     "experiments/flush-ceiling",
     "experiments/lazy-threshold",
+    "experiments/kernel-diff",
     "experiments",
     "timeline",
     "explore/base",

@@ -18,6 +18,22 @@ function decayQuarter(length: number, full: boolean): PoolDecay {
   return { areas, shownLength: length, shownDecay: areas };
 }
 
+function searchUpwards(node: number, nodes: number): number {
+  return (node + 1) % nodes;
+}
+
+function searchDownwards(node: number, nodes: number): number {
+  return (node + nodes - 1) % nodes;
+}
+
+function shareOfNode(sizeBytes: number, numaNodes: number): number {
+  return sizeBytes / numaNodes;
+}
+
+function wholeSize(sizeBytes: number): number {
+  return sizeBytes;
+}
+
 const LINUX_6_12: KernelVersion = {
   name: "6.12",
   since: "6.9",
@@ -30,11 +46,11 @@ const LINUX_6_12: KernelVersion = {
   reclaimsLastFirst: true,
   drainRepeats: false,
   decayOf: decayWrapping,
-  nextNodeToSearch: (node, nodes) => (node + 1) % nodes,
+  nextNodeToSearch: searchUpwards,
   blocks: { hasPurgeThreshold: true, filedByCpu: true, aliasesScan: "all" },
   nowaitSkipsOverflow: false,
   asksLargeOrdersFirst: false,
-  hugeSizeOf: (sizeBytes, numaNodes) => sizeBytes / numaNodes,
+  hugeSizeOf: shareOfNode,
   failedAreasFreedByWork: false,
   vmallocUsedLags: false,
   vreallocFreesTail: false,
@@ -50,10 +66,10 @@ const LINUX_7_3: KernelVersion = {
   since: "7.0",
   release: "7.3.4",
   decayOf: decayQuarter,
-  nextNodeToSearch: (node, nodes) => (node + nodes - 1) % nodes,
+  nextNodeToSearch: searchDownwards,
   nowaitSkipsOverflow: true,
   asksLargeOrdersFirst: true,
-  hugeSizeOf: (sizeBytes) => sizeBytes,
+  hugeSizeOf: wholeSize,
   failedAreasFreedByWork: true,
   vmallocUsedLags: true,
   vreallocFreesTail: true,

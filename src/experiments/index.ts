@@ -8,6 +8,7 @@ import type { Experiment, ExperimentObserver, ExperimentResult } from "./base/ex
 import { flushCeiling } from "./flush-ceiling/flush-ceiling.ts";
 import { flushCost } from "./flush-cost/flush-cost.ts";
 import { fracture } from "./fracture.ts";
+import { kernelDiff } from "./kernel-diff/kernel-diff.ts";
 import { lazyThreshold } from "./lazy-threshold/lazy-threshold.ts";
 import { nestedWalk } from "./nested-walk.ts";
 import { pageTables } from "./page-tables.ts";
@@ -37,6 +38,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   vmallocPages,
   nestedWalk,
   fracture,
+  kernelDiff,
 ];
 
 /**
@@ -54,7 +56,8 @@ export function runExperiment(
   settings: MachineSettings = {},
 ): ExperimentResult {
   const parameters = new ParameterReader(experiment.parameters, given);
-  const values = { ...parameters.all(), ...describeSettings(settings) };
+  const stated = Object.entries(parameters.all()).filter(([, value]) => value !== "");
+  const values = { ...Object.fromEntries(stated), ...describeSettings(settings) };
   const boot = (cpus: number, label: string, config: Partial<KernelConfig> = {}): Kernel => {
     const set = kernelSettings(settings, cpus);
     const vmalloc = { ...set.vmalloc, ...config.vmalloc };
@@ -62,7 +65,7 @@ export function runExperiment(
     observer.onKernel(kernel, label);
     return kernel;
   };
-  const outcome = experiment.run({ preset, seed, parameters, boot, ...observer });
+  const outcome = experiment.run({ preset, seed, parameters, settings, boot, ...observer });
   const { name } = experiment;
   return {
     name,

@@ -1,7 +1,9 @@
 /** Reading a whole file that is small by its nature. */
 import { closeSync, openSync, readSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
 import { InputFileError } from "../input/errors.ts";
 import { toInputError } from "./byte-chunks.ts";
+import { packingOf } from "./unpack.ts";
 
 const READ_BYTES = 1 << 16;
 
@@ -13,6 +15,21 @@ const READ_BYTES = 1 << 16;
 export function readSmallText(file: string, bytesMax: number): string {
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(readSmallFile(file, bytesMax));
+  } catch (error) {
+    throw toInputError(file, 1, error);
+  }
+}
+
+/**
+ * The lines of `file`, plain or gzip, without their ends.
+ * @param bytesMax nothing that is larger, packed or not, is read to its end
+ * @throws InputFileError when it cannot be read, is damaged, larger or not UTF-8 text
+ */
+export function readWholeLines(file: string, bytesMax: number): string[] {
+  try {
+    const bytes = readSmallFile(file, bytesMax);
+    const text = packingOf(bytes) === "gzip" ? gunzipSync(bytes, { maxOutputLength: bytesMax }) : bytes;
+    return new TextDecoder("utf-8", { fatal: true }).decode(text).split(/\r?\n/);
   } catch (error) {
     throw toInputError(file, 1, error);
   }

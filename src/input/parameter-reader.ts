@@ -23,6 +23,16 @@ export class ParameterReader {
     return this.read(name, "integers") as readonly number[];
   }
 
+  /** Any text; empty where nothing is meant. */
+  text(name: string): string {
+    return this.read(name, "text") as string;
+  }
+
+  /** Whether it is on. @throws ValueError naming the value and what was expected */
+  isOn(name: string): boolean {
+    return this.read(name, "boolean") as boolean;
+  }
+
   /** A list of words. @throws ValueError naming the value and what was expected */
   words(name: string): readonly string[] {
     return this.read(name, "words") as readonly string[];

@@ -5,8 +5,8 @@
 import { unknownParameter, ValueError } from "./errors.ts";
 import { suggestion } from "./suggestion.ts";
 
-/** A value: a whole number, on/off, or a list of numbers or words. */
-export type ParameterValue = number | boolean | readonly number[] | readonly string[];
+/** A value: a whole number, on/off, text, or a list of numbers or words. */
+export type ParameterValue = number | boolean | string | readonly number[] | readonly string[];
 
 /** All parameters of a workload or an experiment by name. */
 export type ParameterValues = Readonly<Record<string, ParameterValue>>;
@@ -28,6 +28,7 @@ interface Bounds {
 export type ParameterSpec =
   | (Described<"integer", number> & Bounds)
   | Described<"boolean", boolean>
+  | Described<"text", string>
   | (Described<"integers", readonly number[]> & Bounds)
   | (Described<"words", readonly string[]> & {
       /** What each word may be. */
@@ -108,6 +109,8 @@ export function parameterValue(
       if (TRUE_WORDS.includes(text.toLowerCase())) return true;
       if (FALSE_WORDS.includes(text.toLowerCase())) return false;
       throw problem("on (1, y) or off (0, n)");
+    case "text":
+      return text;
     case "integer": {
       const value = integerOf(text);
       if (value >= spec.low && value <= spec.high) return value;

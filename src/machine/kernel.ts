@@ -29,6 +29,7 @@ import {
   type KernelCosts,
   KernelLog,
   KernelMm,
+  type KernelVersion,
   kernelVersionByName,
   make,
   makeDirectMap,
@@ -86,8 +87,8 @@ export interface KernelConfig {
   readonly flushFreedTables?: boolean | undefined;
   /** Check locking: guards of structures and the order of locks (`CONFIG_PROVE_LOCKING`). Default: off. */
   readonly proveLocking?: boolean | undefined;
-  /** The version of Linux, by name: `6.1`, `6.6`, `6.12` or `7.3`. Default: `6.12`. */
-  readonly kernel?: string | undefined;
+  /** The version of Linux, by name (`6.1`, `6.6`, `6.12` or `7.3`) or as data. Default: `6.12`. */
+  readonly kernel?: string | KernelVersion | undefined;
   /** What kernel primitives cost. */
   readonly costs: KernelCosts;
   /** Bugs that Linux has had and that are to be there, by name (`HISTORICAL_BUGS`). Default: none. */
@@ -152,7 +153,8 @@ export class Kernel {
     this.pages = new PageAllocator(memory, cpus, numaNodes, this.faults);
     this.tables = new PageTables(memory, this.pages, this.faults, this.log, loop, 4);
     makeDirectMap(this.tables, config.pageTableIsolation !== true);
-    const version = config.kernel === undefined ? DEFAULT_KERNEL_VERSION : kernelVersionByName(config.kernel);
+    const { kernel = DEFAULT_KERNEL_VERSION } = config;
+    const version = typeof kernel === "string" ? kernelVersionByName(kernel) : kernel;
     this.mm = new KernelMm({
       machine: this.machine,
       pages: this.pages,

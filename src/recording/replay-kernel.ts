@@ -14,7 +14,7 @@ import {
 } from "../../mm/index.ts";
 import { parseAddressMarker, parsePageTableRun } from "../../mm/views/page-table-run.ts";
 import { parseVmallocinfoLine } from "../../mm/views/vmallocinfo-line.ts";
-import { bootKernel, type Kernel } from "../machine/kernel.ts";
+import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { recordedVersion } from "./header-check.ts";
 import type { RecordingHeader } from "./line-schemas.ts";
 import type { RecordedState } from "./recorded-state.ts";
@@ -29,10 +29,8 @@ const RECORDED_MEMORY_BYTES = 4 * 2 ** 30;
  */
 export function bootRecordedKernel(header: RecordingHeader, state: RecordedState, lines?: StateLines): Kernel {
   const kernel = bootKernel({
-    cpus: header.smp,
+    ...recordedMachine(header),
     kernel: recordedVersion(header)?.name,
-    memoryBytes: RECORDED_MEMORY_BYTES,
-    flushCeilingPages: header.tlb_single_page_flush_ceiling,
     vmalloc: {
       onlineCpus: header.num_online_cpus,
       possibleCpus: header.num_possible_cpus,
@@ -49,6 +47,15 @@ export function bootRecordedKernel(header: RecordingHeader, state: RecordedState
   restoreVmalloc(kernel.vm, state.snapshot, restoredAreas(state, lines), pageTableRuns(state, lines));
   kernel.currentCpu = header.pinned_cpu;
   return kernel;
+}
+
+/** What a kernel of any version is booted with to run on the recorded machine. */
+export function recordedMachine(header: RecordingHeader): Partial<KernelConfig> {
+  return {
+    cpus: header.smp,
+    memoryBytes: RECORDED_MEMORY_BYTES,
+    flushCeilingPages: header.tlb_single_page_flush_ceiling,
+  };
 }
 
 /**

@@ -88,7 +88,7 @@ export class AreaReplay {
     this.reserved = survey.reserved;
     this.cyclesPerSecond = this.subject.cyclesPerSecond;
     const { vm, machine } = kernel;
-    this.drainsAsTraced = this.subject.hasTracedLazyMax;
+    this.drainsAsTraced = this.subject.followsTrace;
     if (this.drainsAsTraced) vm.drainWork = null;
     this.allocActivity = machine.loop.accounts.activity("alloc_vmap_area");
     this.freeActivity = machine.loop.accounts.activity("free_vmap_area_noflush");

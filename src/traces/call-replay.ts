@@ -67,7 +67,7 @@ export class CallReplay {
 
   constructor(survey: FtraceSurvey, options: FtraceOptions, skipped: SkipList) {
     this.subject = new TracedKernel(survey, options, skipped);
-    const { kernel, hasTracedLazyMax } = this.subject;
+    const { kernel, followsTrace } = this.subject;
     this.kernel = kernel;
     this.survey = survey;
     this.skipped = skipped;
@@ -77,8 +77,8 @@ export class CallReplay {
     this.isIdle = new Array<boolean>(cpus).fill(false);
     this.ended = this.steps.map(() => null);
     this.lastSeconds = new Array<number>(survey.cpus).fill(survey.firstSeconds);
-    if (hasTracedLazyMax) kernel.vm.drainWork = null;
-    this.maker = new CallMaker(kernel, hasTracedLazyMax, survey.rangeStart);
+    if (followsTrace) kernel.vm.drainWork = null;
+    this.maker = new CallMaker(kernel, followsTrace, survey.rangeStart);
     this.initial = makeInitialAreas(kernel, survey, this.traced, (address) => this.maker.here(address));
     this.subject.startCounting();
   }

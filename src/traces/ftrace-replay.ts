@@ -8,7 +8,7 @@ import { TwiceReadLines } from "../files/twice-read-lines.ts";
 import { InputFileError } from "../input/errors.ts";
 import { AreaReplay } from "./area-replay.ts";
 import { CallReplay } from "./call-replay.ts";
-import { parseFtraceLine } from "./ftrace-lines.ts";
+import { type FtraceEvent, parseFtraceLine } from "./ftrace-lines.ts";
 import type { FtraceOptions, FtraceReport } from "./ftrace-report.ts";
 import { SkipList } from "./ftrace-skips.ts";
 import { FtraceSurvey, surveyLine } from "./ftrace-survey.ts";
@@ -45,7 +45,7 @@ async function replayLines(text: TwiceReadLines, name: string, options: FtraceOp
     if (!survey.hasEvents && firstLine + lines.length > LINES_IN_VAIN_MAX) break;
   }
   if (!survey.hasEvents) throw new InputFileError(name, 1, skipped.whyNothing());
-  const replay = survey.hasCalls ? new CallReplay(survey, options, skipped) : new AreaReplay(survey, options, skipped);
+  const replay = newReplay(survey, options, skipped);
   let made = 0;
   for await (const { firstLine, lines } of text.second()) {
     for (const [i, line] of lines.entries()) {
@@ -58,4 +58,40 @@ async function replayLines(text: TwiceReadLines, name: string, options: FtraceOp
     }
   }
   return replay.report(name);
+}
+
+function newReplay(survey: FtraceSurvey, options: FtraceOptions, skipped: SkipList): CallReplay | AreaReplay {
+  return survey.hasCalls ? new CallReplay(survey, options, skipped) : new AreaReplay(survey, options, skipped);
+}
+
+/** A trace that is replayed several times: its lines are read once and kept. */
+export class KeptTrace {
+  readonly name: string;
+  private readonly survey = new FtraceSurvey();
+  private readonly events: { readonly event: FtraceEvent; readonly line: number }[] = [];
+
+  /**
+   * @param name the file's name, for messages
+   * @throws InputFileError for a trace without an event of vmalloc
+   */
+  constructor(name: string, lines: readonly string[]) {
+    this.name = name;
+    const skipped = new SkipList();
+    lines.forEach((text, i) => {
+      const event = parseFtraceLine(text);
+      surveyLine(event, name, i + 1, this.survey, skipped);
+      if (event.event === "skip" || event.event === "lost" || event.event === "note") return;
+      this.events.push({ event, line: i + 1 });
+    });
+    if (!this.survey.hasEvents) throw new InputFileError(name, 1, skipped.whyNothing());
+  }
+
+  /** Replays it. @throws ConfigError for a machine that is not possible */
+  replay(options: FtraceOptions): FtraceReport {
+    const replay = newReplay(this.survey, options, new SkipList());
+    this.events.forEach(({ event, line }, i) => {
+      replay.make(event, line, i);
+    });
+    return replay.report(this.name);
+  }
 }

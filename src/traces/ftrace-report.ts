@@ -1,5 +1,5 @@
 /** What a trace is replayed with, and what its replay reports. */
-import type { FlushCost } from "../../mm/index.ts";
+import type { FlushCost, KernelVersion } from "../../mm/index.ts";
 import type { Kernel, KernelConfig } from "../machine/kernel.ts";
 import type { FigureCounts } from "../report/figures.ts";
 import type { FlushCosts } from "../report/flush-costs.ts";
@@ -14,6 +14,10 @@ export interface FtraceOptions {
   readonly cpus?: number;
   /** Settings of the kernel; `lazyMax` absent: the trace's own, or with `cpus` the kernel's default for so many. */
   readonly settings?: MachineSettings;
+  /** The version of Linux as data, in place of the one that the settings name. */
+  readonly version?: KernelVersion;
+  /** Whether areas are placed, and drains made, by the emulated kernel's own rules even where they could be as in the trace. */
+  readonly followsOwnRules?: boolean;
   /** Given the kernel before anything is made in it, to watch it or to keep accounts of more. */
   readonly onKernel?: (kernel: Kernel) => void;
   /** Whether the report has what flushes cost by cause and by who freed. */

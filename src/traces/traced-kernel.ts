@@ -15,8 +15,8 @@ export class TracedKernel {
   readonly traced: { -readonly [Field in keyof FtraceReport["traced"]]: FtraceReport["traced"][Field] };
   /** Cycles of the emulated machine in a unit of the trace's time: what a clock counts is taken for cycles. */
   readonly cyclesPerSecond: number;
-  /** Whether `lazy_max_pages` is as in the traced kernel: then drains can be made when it made them. */
-  readonly hasTracedLazyMax: boolean;
+  /** Whether drains are made when the traced kernel made them, and areas lie where they did: with the traced `lazy_max_pages`. */
+  readonly followsTrace: boolean;
   private readonly skipped: SkipList;
   private readonly settings: Readonly<Record<string, string | number>>;
   private readonly keepsAccounts: boolean;
@@ -48,6 +48,7 @@ export class TracedKernel {
       ...kernelSettings(settings, options.cpus ?? cpus),
       memoryBytes: options.memoryBytes,
       preset: options.preset,
+      ...(options.version === undefined ? {} : { kernel: options.version }),
     });
     const { vm, machine } = this.kernel;
     const hertz = machine.preset.frequencyGhz.value * 1e9;
@@ -64,7 +65,7 @@ export class TracedKernel {
       ...(flushes === undefined ? {} : { flushes }),
       ...(notes.release === "" ? {} : { release: notes.release }),
     };
-    this.hasTracedLazyMax = vm.config.lazyMaxPages === lazyMaxPages;
+    this.followsTrace = options.followsOwnRules !== true && vm.config.lazyMaxPages === lazyMaxPages;
     this.onKernel = options.onKernel;
   }
 

@@ -3,7 +3,7 @@ import type { NamedFigure, Preset } from "../../../arch/index.ts";
 import type { ParameterReader } from "../../input/parameter-reader.ts";
 import type { ParameterSpec, ParameterValue } from "../../input/parameters.ts";
 import type { Kernel, KernelConfig } from "../../machine/kernel.ts";
-import type { SettingName } from "../../settings/machine-settings.ts";
+import type { MachineSettings, SettingName } from "../../settings/machine-settings.ts";
 
 /** A column of a result table. */
 export interface Column {
@@ -68,6 +68,8 @@ export interface ExperimentContext extends ExperimentObserver {
   readonly preset: Preset;
   readonly seed: number;
   readonly parameters: ParameterReader;
+  /** Settings of the machines that were given. */
+  readonly settings: MachineSettings;
   /**
    * Boots a machine of `cpus` CPUs with the settings that were given; `config` has the last word.
    * @param label what it is for, shown in timelines

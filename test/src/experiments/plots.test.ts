@@ -244,6 +244,14 @@ const SHOWN: readonly Shown[] = [
     yName: "cycles of the flush and of the work after it",
     curves: { key: "totalCycles", nameOf: (row) => `${row.flush}, ${row.hostPage}` },
   },
+  {
+    experiment: "kernel-diff",
+    title: /^Lazily freed pages$/,
+    table: "lazy",
+    x: { name: "milliseconds", key: "milliseconds" },
+    yName: "most lazily freed pages",
+    curves: { key: "pages", nameOf: (row) => String(row.kernel) },
+  },
 ];
 
 /** Page sizes and levels of both dimensions of a row. */
@@ -268,6 +276,7 @@ const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "vmalloc-pages": { pages: "1,8", areas: "40" },
   "nested-walk": { size: "2,16", pages: "4K,2M", levels: "4,5", hostlevels: "4", accesses: "300" },
   fracture: { invlpgs: "1,4", rounds: "2" },
+  "kernel-diff": { from: "6.1", to: "6.6", ops: "40", cpus: "1" },
 };
 
 function cellsOf(result: ExperimentResult, name: string): Cells[] {

@@ -21,6 +21,7 @@ export const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> =
   "vmalloc-pages": { pages: "1,16", areas: "300" },
   "nested-walk": { size: "16", pages: "4K,2M", levels: "4", hostlevels: "4", accesses: "3000" },
   fracture: { invlpgs: "1,33", rounds: "5" },
+  "kernel-diff": { from: "6.6", to: "6.12", ops: "150", cpus: "2" },
 };
 
 /** And with which they take next to none. */
@@ -38,6 +39,7 @@ export const TINY: Readonly<Record<string, Readonly<Record<string, string>>>> = 
   "vmalloc-pages": { pages: "1", areas: "8" },
   "nested-walk": { size: "2", pages: "4K", hostpages: "2M", levels: "4", hostlevels: "4", accesses: "200" },
   fracture: { invlpgs: "1", hostpages: "4K", rounds: "1", work: "8" },
+  "kernel-diff": { from: "6.1", to: "6.6", ops: "8", cpus: "1" },
 };
 
 /** Runs an experiment by name. @param more parameters in place of the small ones */
