@@ -60,7 +60,7 @@ describe("kernel-diff", () => {
   });
 
   it("runs the calls of a recording by the rules of both, and names what moves frames in 7.3", () => {
-    const result = run("kernel-diff", { from: "6.12", to: "7.3", recording: "test/recordings/align_smp1_s1.jsonl.gz" });
+    const result = run("kernel-diff", { from: "6.12", to: "7.3", recording: "test/recordings/huge_smp2_s1.jsonl.gz" });
     const frames = rows(result, "figures").find(({ figure }) => figure === "mappings that begin at another frame");
     expect(frames?.cause).toBe("asksLargeOrdersFirst");
     expect(frames?.difference).toBe(rows(result, "effects").find(({ figure }) => figure === frames?.figure)?.alone);
