@@ -263,20 +263,22 @@ export const PLANTED_RACES: readonly PlantedRace[] = [
   {
     name: "munmap gives mmap_lock back before it frees",
     file: "mm/user/user-map.ts",
-    search: '  yield* new MmuGather(spaces, mm, start, end).tlbFinishMmu("munmap");\n  mm.mmapLock.release();',
-    replacement: '  mm.mmapLock.release();\n  yield* new MmuGather(spaces, mm, start, end).tlbFinishMmu("munmap");',
+    search: "  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  mm.mmapLock.release();",
+    replacement:
+      "  yield* freePgtables(gather, start, end);\n  mm.mmapLock.release();\n  yield* gather.tlbFinishMmu();",
   },
   {
     name: "munmap frees pages one line before the flush",
     file: "mm/user/mmu-gather.ts",
-    search: "    // What was not mapped is in no TLB.\n",
-    replacement: '    if (cause === "munmap") this.freePages();\n    if (cause === "munmap") this.frames.length = 0;\n',
+    search: "    if (tables === null) yield* this.tlbFlush(owed);\n",
+    replacement:
+      '    if (this.cause === "munmap") this.freeFrames(this.frames.splice(0));\n    if (tables === null) yield* this.tlbFlush(owed);\n',
   },
   {
     name: "munmap tells no lazy CPU that it frees page tables",
     file: "mm/user/mmu-gather.ts",
-    search: '    const freedTables = cause === "exit" || tables.count > 0;',
-    replacement: '    const freedTables = cause === "exit";',
+    search: "    const freedTables = this.fullmm || tables !== null;",
+    replacement: "    const freedTables = this.fullmm;",
   },
   {
     name: "mprotect gives mmap_lock back before its flush",

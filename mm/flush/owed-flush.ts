@@ -98,6 +98,13 @@ export class OwedFlushes {
     this.settle(part, this.start[whole], this.end[whole]);
   }
 
+  /** What is owed grows to cover [start, end) as well (`__tlb_adjust_range`). */
+  extend(owed: OwedFlush, start: number, end: number): void {
+    this.expectOwed(owed);
+    this.start[owed] = Math.min(this.start[owed], start);
+    this.end[owed] = Math.max(this.end[owed], end);
+  }
+
   /** Warns when `owed` has been settled, or touches no address of [start, end): an entry of that range is about to lose something. */
   expectOwed(owed: OwedFlush, start = 0, end = ADDRESS_MAX): void {
     if (this.next[owed] === IN_USE && this.start[owed] < end && this.end[owed] > start) return;

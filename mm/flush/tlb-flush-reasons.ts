@@ -14,4 +14,6 @@ export const TLB_REMOTE_SEND_IPI = 4;
 export interface TlbFlushObserver {
   /** `tlb:tlb_flush`: `pages` is -1 for a whole TLB (of one address space). */
   tlbFlush(cpu: number, reason: number, pages: number): void;
+  /** TLBs have been flushed for what a gather has collected (`tlb_flush_mmu`): so many pages and page tables are freed next. */
+  tlbFlushMmu?(cpu: number, pages: number, tables: number): void;
 }

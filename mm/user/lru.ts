@@ -5,9 +5,7 @@
 import type { EventLoop, KernelCode } from "../../arch/time/event-loop.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 import { SpinLock } from "../kernel/lock.ts";
-
-/** Pages of a batch (`PAGEVEC_SIZE`). */
-const BATCH_PAGES = 15;
+import type { LruBatches } from "../versions/kernel-version.ts";
 
 /** Lines that change with every use of the lists: their heads, their sizes, the statistics of the node (`struct lruvec`). */
 const LINES_OF_LISTS = 3;
@@ -20,10 +18,13 @@ export class Lru {
   /** Pages in each CPU's batch (`cpu_fbatches.lru_add`). */
   readonly batched: Int32Array;
   readonly lock: SpinLock;
+  private readonly batches: LruBatches;
   private readonly loop: EventLoop;
   private readonly costs: KernelCosts;
 
-  constructor(loop: EventLoop, costs: KernelCosts) {
+  /** @param batches how many pages each CPU collects, by version */
+  constructor(loop: EventLoop, costs: KernelCosts, batches: LruBatches) {
+    this.batches = batches;
     this.loop = loop;
     this.costs = costs;
     this.batched = new Int32Array(loop.cpus);
@@ -32,7 +33,7 @@ export class Lru {
 
   /** A page was faulted in on the current CPU (`folio_add_lru`). */
   *folioAddLru(): KernelCode<void> {
-    if (++this.batched[this.loop.currentCpu] >= BATCH_PAGES) yield* this.lruAddDrain();
+    if (++this.batched[this.loop.currentCpu] >= this.batches.addPages) yield* this.lruAddDrain();
   }
 
   /** Puts the current CPU's batch on the lists, if anything is in it (`lru_add_drain`). */
@@ -43,12 +44,16 @@ export class Lru {
     yield* this.change(pages, LINES_ADD);
   }
 
-  /** `pages` pages are freed: those that are on the lists are taken off (`folios_put_refs`). */
-  *folioDelLru(pages: number): KernelCode<void> {
+  /** `pages` pages are freed: those that are on the lists are taken off, a batch under the lock at a time (`folios_put_refs`, `release_pages`). */
+  *foliosPutRefs(pages: number): KernelCode<void> {
     const { currentCpu } = this.loop;
     const unlisted = Math.min(pages, this.batched[currentCpu]);
     this.batched[currentCpu] -= unlisted;
-    if (pages > unlisted) yield* this.change(pages - unlisted, LINES_DELETE);
+    for (let left = pages - unlisted; left > 0; ) {
+      const batch = Math.min(left, this.batches.releasePages);
+      yield* this.change(batch, LINES_DELETE);
+      left -= batch;
+    }
   }
 
   /** @param neighbours lines of other pages that each of `pages` pages touches */

@@ -1,91 +1,186 @@
 /**
- * Unmapping in a user address space (`mm/mmu_gather.c`): frames and page tables that were taken out are collected, and can be had
- * back only through the flush (`struct mmu_gather`).
+ * What unmapping collects until TLBs have been flushed (`mm/mmu_gather.c`, `struct mmu_gather`): pages in batches, and page tables. They can
+ * be had back only through the flush. When no batch has room for another page, the flush comes in between: for every 9,678 pages, and much
+ * earlier when there is no memory for a batch.
+ *
+ *     const gather = new MmuGather(spaces, mm, "munmap");    // tlb_gather_mmu, tlb_gather_mmu_fullmm
+ *     yield* unmapVmas(gather, start, end);                  // unmap.ts
+ *     yield* gather.tlbFinishMmu();
+ *
+ * All pages are anonymous: none is a file's, whose reverse mapping would be taken away only after the flush (`delayed_rmap`).
  */
-import { LEVEL_BYTES } from "../../arch/isa/linear-address.ts";
-import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
+import { FRAME_CALLER } from "../frames/page-allocator.ts";
 import { POINT_FREES_FRAMES } from "../kernel/points.ts";
+import { NUMA_NO_NODE } from "../lib/gfp.ts";
 import { TakenTables } from "../page-tables/taken-tables.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
-/** What has been taken out of [start, end) of one address space. */
-export class MmuGather {
-  private readonly spaces: UserSpaces;
-  private readonly mm: MmStruct;
-  private readonly start: number;
-  private readonly end: number;
-  private readonly frames: number[] = [];
-  private readonly tables: TakenTables;
+/** Pages of the first batch, which is part of the gather (`MMU_GATHER_BUNDLE`). */
+export const MMU_GATHER_BUNDLE = 8;
+/** Pages of each further batch: what is left of a page of memory behind three words (`MAX_GATHER_BATCH`). */
+export const MAX_GATHER_BATCH = (PAGE_SIZE - 16) / 8;
+/** Further batches of one gather (`MAX_GATHER_BATCH_COUNT`). */
+export const MAX_GATHER_BATCH_COUNT = Math.floor(10_000 / MAX_GATHER_BATCH);
+/** Pages that are freed before others may come (`MAX_NR_FOLIOS_PER_FREE`). */
+const MAX_NR_FOLIOS_PER_FREE = 512;
+/** Neither reclaims nor wakes who does (`GFP_NOWAIT` without `__GFP_KSWAPD_RECLAIM`: memory that is short is not asked for here). */
+const GFP_BATCH = 0;
 
-  /**
-   * Takes all pages of [start, end) out (`unmap_vmas`), then the tables that lie wholly in it (`free_pgtables`) unless they are kept.
-   */
-  constructor(spaces: UserSpaces, mm: MmStruct, start: number, end: number, keepsTables = false) {
+/** Why pages are unmapped: what the accounts call the flush. */
+export type GatherCause = "munmap" | "exit" | "madvise";
+
+/** What has been taken out of one address space and not been given back yet. */
+export class MmuGather {
+  readonly spaces: UserSpaces;
+  readonly mm: MmStruct;
+  /** The address space ends (`fullmm`): everything of it is flushed. */
+  readonly fullmm: boolean;
+  /** No batch has room any more: what is collected must be flushed and freed before anything else is taken out. */
+  isFull = false;
+  private readonly cause: GatherCause;
+  /** The flush for all that was taken out since the last one; null when that is nothing. */
+  private owed: OwedFlush | null = null;
+  private tables: TakenTables | null = null;
+  /** Frames collected, in order; `room` entries are free in the batch that is filled now. */
+  private frames: number[] = [];
+  private room: number;
+  /** The pages of memory that hold further batches (kept until the end), and how many of them are filled or being filled. */
+  private readonly batches: number[] = [];
+  private active = 0;
+
+  /** `tlb_gather_mmu`, or `tlb_gather_mmu_fullmm` for the cause "exit". */
+  constructor(spaces: UserSpaces, mm: MmStruct, cause: GatherCause) {
     this.spaces = spaces;
     this.mm = mm;
-    this.start = start;
-    this.end = end;
-    const { cursor } = mm.tables;
-    for (cursor.seek(start); cursor.start < end; cursor.next()) if (cursor.isLeaf) this.frames.push(cursor.frame);
-    this.tables = new TakenTables(
-      mm.tables,
-      mm.tables.vunmapRangeNoflush(start, end),
-      spaces.kernel.bugs.tablesFreedBeforeFlush,
-    );
-    const { loop, costs } = spaces.kernel;
-    loop.spend(this.frames.length * costs.user.zapEntryCycles);
-    if (!keepsTables) this.freePgtables();
+    this.cause = cause;
+    this.fullmm = cause === "exit";
+    this.room = this.roomOf(MMU_GATHER_BUNDLE);
   }
 
   /**
-   * Flushes what was taken out, if anything was, and gives it back (`tlb_finish_mmu`). Of an address space that ends, everything is
-   * flushed (`exit_mmap`).
+   * Collects the frame of a page whose entry is about to be cleared (`__tlb_remove_page_size`).
+   * @returns whether no batch has room for another
    */
-  *tlbFinishMmu(cause: "munmap" | "exit" | "madvise"): KernelCode<void> {
-    const { spaces, mm, frames, tables } = this;
-    const { loop, costs, machine, tables: kernelTables } = spaces.kernel;
-    if (spaces.kernel.version.zapDrainsLru) yield* spaces.lru.lruAddDrain();
-    yield* tables.freeAfter((owed) => this.flushAndFreePages(owed, cause));
-    yield* spaces.lru.folioDelLru(frames.length);
-    loop.spend(tables.count * costs.pages.listCycles);
-    spaces.kernel.spendOnFreedPages(frames.length);
-    if (tables.count > 0) mm.syncTopTables(machine.memory, kernelTables.rootFrame);
+  __tlbRemovePageSize(frame: number): boolean {
+    this.frames.push(frame);
+    if (--this.room === 0) this.isFull = !this.tlbNextBatch();
+    return this.isFull;
   }
 
-  /** Takes the tables that lie wholly in the range out of the tree, those below a table before it. */
-  private freePgtables(): void {
-    const { cursor, levels } = this.mm.tables;
-    for (cursor.seek(this.start, 2); cursor.start < this.end; cursor.next(2)) {
-      this.takeTable();
-      // The last entry of a table: all below the entry that names this table has been dealt with.
-      while (cursor.level < levels && cursor.end % LEVEL_BYTES[cursor.level + 1] === 0) {
-        cursor.up();
-        this.takeTable();
-      }
+  /** Entries of [start, end) have been cleared, for which `part` is owed: the flush will cover them (`__tlb_adjust_range`). */
+  __tlbAdjustRange(part: OwedFlush): void {
+    const { owed: debts } = this.mm.tables;
+    if (this.owed === null) {
+      this.owed = part;
+      return;
+    }
+    debts.extend(this.owed, debts.startOf(part), debts.endOf(part));
+    debts.include(part, this.owed);
+  }
+
+  /**
+   * Takes the table that the entry under the tree's cursor names (`tlb_remove_table`). On bare hardware it waits in the same batches as
+   * pages until 6.14, in batches of its own later.
+   */
+  tlbRemoveTable(): void {
+    const { mm, spaces } = this;
+    const { cursor, owed: debts } = mm.tables;
+    const { start } = cursor;
+    if (this.owed === null) this.owed = debts.owe(start, start + PAGE_SIZE);
+    else debts.extend(this.owed, start, start + PAGE_SIZE);
+    this.tables ??= new TakenTables(mm.tables, this.owed, spaces.kernel.bugs.tablesFreedBeforeFlush);
+    this.tables.take();
+    if (spaces.kernel.version.gathersTablesWithPages && !this.isFull && --this.room === 0) {
+      this.isFull = !this.tlbNextBatch();
     }
   }
 
-  private takeTable(): void {
-    const { cursor } = this.mm.tables;
-    if (cursor.isPresent && cursor.start >= this.start && cursor.end <= this.end) this.tables.take();
+  /** Flushes what was taken out since the last flush, if anything was; nothing is given back yet (`tlb_flush_mmu_tlbonly`). */
+  *tlbFlushMmuTlbonly(): KernelCode<void> {
+    const { owed, tables } = this;
+    if (owed === null) return;
+    this.owed = null;
+    if (this.spaces.kernel.bugs.munmapFreesBeforeFlush) this.freeFrames(this.frames);
+    if (tables === null) yield* this.tlbFlush(owed);
+    else yield* tables.freeAfter((due) => this.tlbFlush(due));
   }
 
-  private *flushAndFreePages(owed: OwedFlush, cause: "munmap" | "exit" | "madvise"): KernelCode<void> {
-    const { spaces, mm, frames, tables } = this;
-    const freedTables = cause === "exit" || tables.count > 0;
-    if (spaces.kernel.bugs.munmapFreesBeforeFlush) this.freePages();
-    // What was not mapped is in no TLB.
-    if (freedTables || frames.length > 0) yield* flushOwedOfMm(spaces, mm, owed, freedTables, cause);
-    else mm.tables.owed.waive(owed);
-    if (!spaces.kernel.bugs.munmapFreesBeforeFlush) this.freePages();
+  /** Flushes, and gives back what was collected (`tlb_flush_mmu`). */
+  *tlbFlushMmu(): KernelCode<void> {
+    yield* this.tlbFlushMmuTlbonly();
+    yield* this.tlbBatchPagesFlush();
   }
 
-  private freePages(): void {
+  /** Flushes what is left, gives it back, and the batches too (`tlb_finish_mmu`). */
+  *tlbFinishMmu(): KernelCode<void> {
+    const { mm, spaces, batches } = this;
+    const { kernel } = spaces;
+    // CPUs that borrow an address space which ends leave it, whatever was mapped in it.
+    if (this.fullmm) this.owed ??= mm.tables.owed.owe(0, PAGE_SIZE);
+    yield* this.tlbFlushMmu();
+    for (const frame of batches.splice(0)) kernel.pages.freePagesOf(kernel.loop.currentCpu, frame, 0);
+  }
+
+  /** Flushes for all that was taken out (`tlb_flush`). */
+  private *tlbFlush(owed: OwedFlush): KernelCode<void> {
+    const { spaces, mm, tables } = this;
+    const freedTables = this.fullmm || tables !== null;
+    yield* flushOwedOfMm(spaces, mm, owed, freedTables, this.cause);
+    spaces.observer?.tlbFlushMmu?.(spaces.kernel.loop.currentCpu, this.frames.length, tables?.count ?? 0);
+  }
+
+  /** Frees the pages that were collected, in portions between which others may come (`tlb_batch_pages_flush`). */
+  private *tlbBatchPagesFlush(): KernelCode<void> {
+    const { spaces, mm, tables } = this;
+    const { kernel } = spaces;
+    const { loop } = kernel;
+    const frames = this.frames;
+    this.frames = [];
+    for (let first = 0; first < frames.length; first += MAX_NR_FOLIOS_PER_FREE) {
+      if (first > 0) while (loop.mustYield()) yield PAUSE_TURN;
+      const some = frames.slice(first, first + MAX_NR_FOLIOS_PER_FREE);
+      if (!kernel.bugs.munmapFreesBeforeFlush) this.freeFrames(some);
+      yield* spaces.lru.foliosPutRefs(some.length);
+      kernel.spendOnFreedPages(some.length);
+    }
+    if (tables !== null) {
+      loop.spend(tables.count * kernel.costs.pages.listCycles);
+      mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
+      this.tables = null;
+    }
+    this.active = 0;
+    this.isFull = false;
+    this.room = this.roomOf(MMU_GATHER_BUNDLE);
+  }
+
+  private freeFrames(frames: readonly number[]): void {
     const { loop, pages } = this.spaces.kernel;
-    loop.point(POINT_FREES_FRAMES, this.frames);
-    pages.freeBulk(loop.currentCpu, Uint32Array.from(this.frames), 0, this.frames.length);
+    loop.point(POINT_FREES_FRAMES, frames);
+    pages.freeBulk(loop.currentCpu, Uint32Array.from(frames), 0, frames.length);
+  }
+
+  /** Goes on to the next batch, for which memory is taken the first time; false when there is none (`tlb_next_batch`). */
+  private tlbNextBatch(): boolean {
+    const { kernel } = this.spaces;
+    if (this.active === this.batches.length) {
+      if (this.batches.length === MAX_GATHER_BATCH_COUNT) return false;
+      const frame = kernel.pages.allocPages(kernel.loop.currentCpu, 0, FRAME_CALLER, GFP_BATCH, NUMA_NO_NODE);
+      if (frame === 0) return false;
+      kernel.spendOnPages(1, false);
+      this.batches.push(frame);
+    }
+    this.active++;
+    this.room = this.roomOf(MAX_GATHER_BATCH);
+    return true;
+  }
+
+  /** A page and the number of its neighbours may need two entries: since 6.9 one is kept free. */
+  private roomOf(entries: number): number {
+    return entries - this.spaces.kernel.version.gatherEntriesKept;
   }
 }

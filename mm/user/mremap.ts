@@ -9,6 +9,7 @@ import type { OwedFlush } from "../flush/owed-flush.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import { MmuGather } from "./mmu-gather.ts";
+import { unmapVmas } from "./unmap.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
 import { isUserRange } from "./user-map.ts";
 import type { UserSpaces } from "./user-spaces.ts";
@@ -89,9 +90,8 @@ function movePtes(mm: MmStruct, start: number, end: number, newStart: number, ow
  */
 export function* unmapMappingRange(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
   if (!isUserRange(start, end)) return -EINVAL;
-  if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();
-  const gather = new MmuGather(spaces, mm, start, end, true);
-  mm.pageTableLock.release();
-  yield* gather.tlbFinishMmu("munmap");
+  const gather = new MmuGather(spaces, mm, "munmap");
+  yield* unmapVmas(gather, start, end, mm.pageTableLock);
+  yield* gather.tlbFinishMmu();
   return 0;
 }

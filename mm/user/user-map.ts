@@ -14,6 +14,7 @@ import { USER_END } from "../lib/memory-layout.ts";
 import { mmdrop } from "./lazy-tlb.ts";
 import { MM_LINE_MMAP_LOCK, MM_LINES, type MmStruct } from "./mm-struct.ts";
 import { MmuGather } from "./mmu-gather.ts";
+import { freePgtables, unmapVmas } from "./unmap.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
@@ -62,7 +63,10 @@ export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: nu
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
   spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   spaces.kernel.loop.spend(spaces.kernel.costs.user.munmapCycles);
-  yield* new MmuGather(spaces, mm, start, end).tlbFinishMmu("munmap");
+  const gather = new MmuGather(spaces, mm, "munmap");
+  yield* unmapVmas(gather, start, end);
+  yield* freePgtables(gather, start, end);
+  yield* gather.tlbFinishMmu();
   mm.mmapLock.release();
   return 0;
 }
@@ -104,10 +108,12 @@ export function* mprotect(
  * address space. No thread of it may run any more.
  */
 export function* exitMmap(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
-  const gather = new MmuGather(spaces, mm, 0, USER_END);
   // The thread that ends is a kernel thread from here on.
   if (spaces.loaded[spaces.kernel.loop.currentCpu] === mm) spaces.switchTo(null);
-  yield* gather.tlbFinishMmu("exit");
+  const gather = new MmuGather(spaces, mm, "exit");
+  yield* unmapVmas(gather, 0, USER_END);
+  yield* freePgtables(gather, 0, USER_END);
+  yield* gather.tlbFinishMmu();
   mm.hasEnded = true;
   mmdrop(spaces, mm);
 }
@@ -121,7 +127,9 @@ export function* madviseDontneed(spaces: UserSpaces, mm: MmStruct, start: number
   const { loop, costs } = spaces.kernel;
   yield* mmapReadLock(spaces, mm);
   loop.spend(costs.user.madviseCycles);
-  yield* new MmuGather(spaces, mm, start, end, true).tlbFinishMmu("madvise");
+  const gather = new MmuGather(spaces, mm, "madvise");
+  yield* unmapVmas(gather, start, end);
+  yield* gather.tlbFinishMmu();
   mmapReadUnlock(spaces, mm);
   return 0;
 }

@@ -56,6 +56,9 @@ const LINUX_6_12: KernelVersion = {
   vreallocFreesTail: false,
   hasExecmemCache: false,
   zapDrainsLru: true,
+  lruBatches: { addPages: 31, releasePages: 31 },
+  gatherEntriesKept: 1,
+  gathersTablesWithPages: true,
   hasPerVmaLock: true,
   usesInvlpgb: false,
 };
@@ -75,6 +78,7 @@ const LINUX_7_3: KernelVersion = {
   vreallocFreesTail: true,
   hasExecmemCache: true,
   zapDrainsLru: false,
+  gathersTablesWithPages: false,
   usesInvlpgb: true,
 };
 
@@ -90,6 +94,8 @@ const LINUX_6_6: KernelVersion = {
   mergesLazyAreas: true,
   reclaimsLastFirst: false,
   drainRepeats: true,
+  lruBatches: { addPages: 15, releasePages: 32 },
+  gatherEntriesKept: 0,
 };
 
 const LINUX_6_1: KernelVersion = {

@@ -18,6 +18,8 @@ const DIFFERENCES = {
   vreallocFreesTail: [false, false, false, true],
   hasExecmemCache: [false, false, false, true],
   zapDrainsLru: [true, true, true, false],
+  gatherEntriesKept: [0, 0, 1, 1],
+  gathersTablesWithPages: [true, true, true, false],
   hasPerVmaLock: [false, true, true, true],
   usesInvlpgb: [false, false, false, true],
 } as const;

@@ -28,8 +28,8 @@ const FOUND_BY: Readonly<Record<BugName, readonly (readonly [test: string, sched
   shrinkerWithoutPurgeLock: [["shrinker-against-purge", 79]],
   wrongQueueLock: [["block-purge-against-vb-alloc", 18]],
   flushSkipsSwitchingCpus: [
-    ["switch-against-munmap", 31],
-    ["switch-with-isolation", 31],
+    ["switch-against-munmap", 28],
+    ["switch-with-isolation", 28],
   ],
   lazySwitchWithoutGeneration: [["lazy-against-munmap", 1]],
   munmapFreesBeforeFlush: [["munmap-against-loads", 1]],
@@ -40,9 +40,9 @@ const FOUND_BY: Readonly<Record<BugName, readonly (readonly [test: string, sched
     ["munmap-of-tables", 14],
     ["two-purges", 2],
   ],
-  mremapReleasesBeforeFlush: [["mremap-against-truncate", 302]],
+  mremapReleasesBeforeFlush: [["mremap-against-truncate", 282]],
   freedTablesLeaveOtherPcids: [["large-leaf-and-other-pcid", 5]],
-  cpumaskAfterGeneration: [["switch-against-munmap", 31]],
+  cpumaskAfterGeneration: [["switch-against-munmap", 28]],
 };
 
 describe("the kernel as it is", () => {
