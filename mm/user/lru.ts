@@ -5,7 +5,7 @@
 import type { EventLoop, KernelCode } from "../../arch/time/event-loop.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 import { SpinLock } from "../kernel/lock.ts";
-import type { LruBatches } from "../versions/kernel-version.ts";
+import type { KernelVersion } from "../versions/kernel-version.ts";
 
 /** Lines that change with every use of the lists: their heads, their sizes, the statistics of the node (`struct lruvec`). */
 const LINES_OF_LISTS = 3;
@@ -18,13 +18,13 @@ export class Lru {
   /** Pages in each CPU's batch (`cpu_fbatches.lru_add`). */
   readonly batched: Int32Array;
   readonly lock: SpinLock;
-  private readonly batches: LruBatches;
+  private readonly version: KernelVersion;
   private readonly loop: EventLoop;
   private readonly costs: KernelCosts;
 
-  /** @param batches how many pages each CPU collects, by version */
-  constructor(loop: EventLoop, costs: KernelCosts, batches: LruBatches) {
-    this.batches = batches;
+  /** @param version says how many pages are dealt with at a time */
+  constructor(loop: EventLoop, costs: KernelCosts, version: KernelVersion) {
+    this.version = version;
     this.loop = loop;
     this.costs = costs;
     this.batched = new Int32Array(loop.cpus);
@@ -33,7 +33,7 @@ export class Lru {
 
   /** A page was faulted in on the current CPU (`folio_add_lru`). */
   *folioAddLru(): KernelCode<void> {
-    if (++this.batched[this.loop.currentCpu] >= this.batches.addPages) yield* this.lruAddDrain();
+    if (++this.batched[this.loop.currentCpu] >= this.version.lruAddPages) yield* this.lruAddDrain();
   }
 
   /** Puts the current CPU's batch on the lists, if anything is in it (`lru_add_drain`). */
@@ -50,7 +50,7 @@ export class Lru {
     const unlisted = Math.min(pages, this.batched[currentCpu]);
     this.batched[currentCpu] -= unlisted;
     for (let left = pages - unlisted; left > 0; ) {
-      const batch = Math.min(left, this.batches.releasePages);
+      const batch = Math.min(left, this.version.lruReleasePages);
       yield* this.change(batch, LINES_DELETE);
       left -= batch;
     }

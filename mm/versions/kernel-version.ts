@@ -22,14 +22,6 @@ export interface BlockRules {
   readonly aliasesScan: "all" | "free lists";
 }
 
-/** How many user pages are dealt with under one hold of the LRU lists' lock. */
-export interface LruBatches {
-  /** Pages that a CPU collects before it puts them on the lists (`PAGEVEC_SIZE`: 15, and 31 since 6.10). */
-  readonly addPages: number;
-  /** Pages that are taken off the lists at a time when they are freed (`release_pages`: 32; `folios_put_refs` since 6.9: a batch). */
-  readonly releasePages: number;
-}
-
 /** What differs from one version of the kernel to the other. Everything else is the same in all of them. */
 export interface KernelVersion {
   /** As `--kernel` names it. */
@@ -78,7 +70,10 @@ export interface KernelVersion {
   readonly hasExecmemCache: boolean;
   /** Taking user pages out first puts the CPU's batch of new pages on the LRU lists (`lru_add_drain`, until 6.15). */
   readonly zapDrainsLru: boolean;
-  readonly lruBatches: LruBatches;
+  /** User pages that a CPU collects before it puts them on the LRU lists (`PAGEVEC_SIZE`: 31 since 6.10). */
+  readonly lruAddPages: number;
+  /** Pages that are taken off the lists at a time when they are freed (`release_pages`: 32; `folios_put_refs` since 6.9: a batch). */
+  readonly lruReleasePages: number;
   /** Entries that each batch of a gather keeps free, since pages can come with a count of their neighbours (1 since 6.9). */
   readonly gatherEntriesKept: number;
   /** Freed user page tables wait in the batches of freed pages (`native_tlb_remove_table`, until 6.14); else in batches of their own. */

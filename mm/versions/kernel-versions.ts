@@ -56,7 +56,8 @@ const LINUX_6_12: KernelVersion = {
   vreallocFreesTail: false,
   hasExecmemCache: false,
   zapDrainsLru: true,
-  lruBatches: { addPages: 31, releasePages: 31 },
+  lruAddPages: 31,
+  lruReleasePages: 31,
   gatherEntriesKept: 1,
   gathersTablesWithPages: true,
   hasPerVmaLock: true,
@@ -94,7 +95,8 @@ const LINUX_6_6: KernelVersion = {
   mergesLazyAreas: true,
   reclaimsLastFirst: false,
   drainRepeats: true,
-  lruBatches: { addPages: 15, releasePages: 32 },
+  lruAddPages: 15,
+  lruReleasePages: 32,
   gatherEntriesKept: 0,
 };
 

@@ -31,6 +31,10 @@ export const VERSION_ENTRIES: Readonly<Record<VersionEntry, string>> = {
   vreallocFreesTail: "vrealloc that shrinks gives pages back",
   hasExecmemCache: "modules lie in a cache of executable memory",
   zapDrainsLru: "taking user pages out drains the CPU's LRU batch (until 6.15)",
+  lruAddPages: "pages of a CPU's LRU batch (31 since 6.10)",
+  lruReleasePages: "pages that leave the LRU lists at a time",
+  gatherEntriesKept: "entries that a batch of a gather keeps free (6.9)",
+  gathersTablesWithPages: "freed user page tables wait among freed pages (until 6.14)",
   hasPerVmaLock: "page faults lock one mapping (6.4)",
   usesInvlpgb: "kernel ranges are flushed by INVLPGB where there is such (6.15)",
 };

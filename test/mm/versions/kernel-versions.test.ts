@@ -18,6 +18,8 @@ const DIFFERENCES = {
   vreallocFreesTail: [false, false, false, true],
   hasExecmemCache: [false, false, false, true],
   zapDrainsLru: [true, true, true, false],
+  lruAddPages: [15, 15, 31, 31],
+  lruReleasePages: [32, 32, 31, 31],
   gatherEntriesKept: [0, 0, 1, 1],
   gathersTablesWithPages: [true, true, true, false],
   hasPerVmaLock: [false, true, true, true],
