@@ -21,11 +21,11 @@ import { flushOwedOfMm } from "./user-flush.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
 /** Pages of the first batch, which is part of the gather (`MMU_GATHER_BUNDLE`). */
-export const MMU_GATHER_BUNDLE = 8;
+const MMU_GATHER_BUNDLE = 8;
 /** Pages of each further batch: what is left of a page of memory behind three words (`MAX_GATHER_BATCH`). */
-export const MAX_GATHER_BATCH = (PAGE_SIZE - 16) / 8;
+const MAX_GATHER_BATCH = (PAGE_SIZE - 16) / 8;
 /** Further batches of one gather (`MAX_GATHER_BATCH_COUNT`). */
-export const MAX_GATHER_BATCH_COUNT = Math.floor(10_000 / MAX_GATHER_BATCH);
+const MAX_GATHER_BATCH_COUNT = Math.floor(10_000 / MAX_GATHER_BATCH);
 /** Pages that are freed before others may come (`MAX_NR_FOLIOS_PER_FREE`). */
 const MAX_NR_FOLIOS_PER_FREE = 512;
 /** Neither reclaims nor wakes who does (`GFP_NOWAIT` without `__GFP_KSWAPD_RECLAIM`: memory that is short is not asked for here). */
