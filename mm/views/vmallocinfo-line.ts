@@ -1,6 +1,11 @@
 /** Lines of `/proc/vmallocinfo` as typed records (`vmalloc_info_show` in `mm/vmalloc.c`): the writer and the reader. */
 import { TextFormatError } from "../../arch/isa/errors.ts";
-import { formatLinearAddress16, parseLinearAddress } from "../../arch/isa/linear-address.ts";
+import {
+  formatLinearAddress16,
+  type LinearAddressBits,
+  linearPageFromBigInt,
+  parseAddress64,
+} from "../../arch/isa/linear-address.ts";
 
 /** One line of `/proc/vmallocinfo`. */
 export interface VmallocinfoLine {
@@ -27,13 +32,25 @@ const CALLER = /^([^ =]+\+0x[0-9a-f]+\/0x[0-9a-f]+(?: \[[^\]]+\])?|0x[0-9a-f]+)(
 
 /**
  * Reads one line.
- * @throws TextFormatError when it is not a line of `/proc/vmallocinfo`
+ * @throws TextFormatError when it is not a line of `/proc/vmallocinfo`, NonCanonicalAddress when an address is not canonical
  */
 export function parseVmallocinfoLine(line: string): VmallocinfoLine {
+  return parseLine(line, 48);
+}
+
+/**
+ * Reads one line of any machine, with four levels of page tables or five; `start` and `end` are pages (arch/isa/linear-address.ts).
+ * @throws TextFormatError when it is not a line of `/proc/vmallocinfo`, NonCanonicalAddress when an address is not canonical
+ */
+export function parseVmallocinfoLineOfAny(line: string): VmallocinfoLine {
+  return parseLine(line, 57);
+}
+
+function parseLine(line: string, bits: LinearAddressBits): VmallocinfoLine {
   const match = RANGE.exec(line);
   if (match === null) throw new TextFormatError(line, `not a line of /proc/vmallocinfo: "${line}"`);
-  const start = parseLinearAddress(match[1]);
-  const end = parseLinearAddress(match[2]);
+  const start = linearPageFromBigInt(parseAddress64(match[1]), bits);
+  const end = linearPageFromBigInt(parseAddress64(match[2]), bits);
   const area = { start, end, sizeBytes: Number(match[3]) };
   const text = match[4];
   const bare = { ...area, caller: "", pages: 0, phys: null, words: [] };

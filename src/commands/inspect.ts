@@ -1,5 +1,6 @@
 /** `mmulab inspect`: a look at an emulated kernel as at a live one. */
 import { type Command, Option } from "commander";
+import { vmallocinfo } from "../../mm/index.ts";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { addFigureOptions, type FigureOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
@@ -8,6 +9,7 @@ import { checkOutputs } from "../files/output-target.ts";
 import { namesOf, parseParameters } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
+import { liveFileOf } from "../inspect/live-file.ts";
 import { RANGE_NAMES, type RangeName, VIEWS, type ViewOptions } from "../inspect/views.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { replayUntil } from "../recording/replay-until.ts";
@@ -17,8 +19,17 @@ import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { SETTINGS } from "../settings/machine-settings.ts";
 import { isStateFile, loadKernel, saveKernel } from "../state/machine-state.ts";
 import { loadWorkload } from "../workloads/index.ts";
+import {
+  addSpaceOptions,
+  inspectLiveFile,
+  inspectSpace,
+  isFileArgument,
+  SPACE_OPTIONS,
+  SPACE_VIEW,
+  type SpaceOptions,
+} from "./inspect-space.ts";
 
-interface InspectCommandOptions extends FigureOptions {
+interface InspectCommandOptions extends FigureOptions, SpaceOptions {
   readonly kernel?: string;
   readonly calls: number;
   readonly run: string;
@@ -30,18 +41,22 @@ interface InspectCommandOptions extends FigureOptions {
   readonly cpu?: number;
   readonly address?: string;
   readonly save?: string;
-  readonly json?: boolean;
-  readonly quiet?: boolean;
 }
 
 const HELP = `
 Views:
 ${VIEWS.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).join("\n")}
+  ${SPACE_VIEW.padEnd(12)} who holds how much of the vmalloc range, its holes, what would fit
 
 The state is that of FILE: one that mmulab run --save wrote, or a recording replayed up to call --calls. Without FILE a
 machine is booted and --run is run on it first.
 
+mmulab inspect FILE of a live machine's /proc/vmallocinfo or /sys/kernel/debug/page_tables/kernel says who holds how much, how the
+free addresses lie and whether an allocation would fit; space says so of an emulated machine.
+
 Examples:
+  $ sudo cat /proc/vmallocinfo | mmulab inspect - --fit 2M --align 2M
+  $ mmulab inspect after.txt --against before.txt
   $ mmulab inspect vmallocinfo recording.jsonl.gz --calls 100
   $ mmulab inspect tlb --run mixed --ops 500 --cpu 1
   $ mmulab inspect vmallocinfo --run "fork_storm live=50" --ops 1000
@@ -52,7 +67,7 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
   const command = program
     .command("inspect")
     .description("Show the state of an emulated kernel in the formats of a live one.")
-    .argument("<view>", `what to show: ${VIEWS.map(({ name }) => name).join(", ")}`)
+    .argument("<view>", `what to show: ${VIEW_NAMES.join(", ")}; or a file of a live machine`)
     .argument("[file]", "a saved state, or a recording")
     .addOption(
       new Option("--calls <number>", "calls of the recording to make first")
@@ -78,7 +93,9 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
       ),
     )
     .addOption(
-      new Option("--range <name>", "part of the address space for page-tables").choices(RANGE_NAMES).default("vmalloc"),
+      new Option("--range <name>", "part of the address space for page-tables, space, or FILE")
+        .choices(RANGE_NAMES)
+        .default("vmalloc"),
     )
     .option("--cpu <number>", "the CPU for tlb, psc and walk", optionParser(wholeNumber(0, 4095)))
     .option("--address <address>", "the address for walk, such as 0xffffc90000000000")
@@ -86,6 +103,7 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
     .option("--json", "print one JSON object: numbers and named fields")
     .option("--quiet", "print nothing but errors (and what --json asks for)")
     .addHelpText("after", HELP);
+  addSpaceOptions(command);
   addFigureOptions(command);
   command.action(async (view: string, file: string | undefined, options: InspectCommandOptions) => {
     exit(await inspect(view, file, options, command));
@@ -99,12 +117,18 @@ async function inspect(
   command: Command,
 ): Promise<number> {
   const view = VIEWS.find((candidate) => candidate.name === name);
-  if (view === undefined) {
-    const names = VIEWS.map((candidate) => candidate.name);
-    throw new UsageError(`unknown view '${name}'${suggestion(name, names)}; there are ${names.join(", ")}`);
+  if (view === undefined && name !== SPACE_VIEW) {
+    if (!isFileArgument(name)) {
+      throw new UsageError(`unknown view '${name}'${suggestion(name, VIEW_NAMES)}; there are ${VIEW_NAMES.join(", ")}`);
+    }
+    if (file !== undefined) throw new UsageError(`the view comes before the file: mmulab inspect VIEW ${name}`);
+    refuseMachineOptions(name, command);
+    await inspectLiveFile(name, options);
+    return EXIT_OK;
   }
   for (const [option, views] of Object.entries(VIEW_OPTIONS)) {
     if (command.getOptionValueSource(option) === "cli" && !views.includes(name)) {
+      if (views.length === 0) throw new UsageError(`--${option} is for a file of a live machine: mmulab inspect FILE`);
       throw new UsageError(`--${option} is for ${views.join(", ").replace(/, ([^,]*)$/, " and $1")}, not for ${name}`);
     }
   }
@@ -118,6 +142,11 @@ async function inspect(
     ...(options.cpu === undefined ? {} : { cpu: options.cpu }),
     ...(options.address === undefined ? {} : { address: options.address }),
   };
+  if (view === undefined) {
+    inspectSpace(liveFileOf(source, vmallocinfo(kernel.vm)), options);
+    if (options.save !== undefined) saveKernel(kernel, options.save, source);
+    return EXIT_OK;
+  }
   const result = options.json ? view.data(kernel, viewOptions) : null;
   const lines = result === null && !options.quiet ? view.lines(kernel, viewOptions) : [];
   if (options.save !== undefined) saveKernel(kernel, options.save, source);
@@ -128,13 +157,24 @@ async function inspect(
 
 /** Options that concern some views only. */
 const VIEW_OPTIONS: Readonly<Record<string, readonly string[]>> = {
-  range: ["page-tables"],
+  range: ["page-tables", SPACE_VIEW],
   cpu: ["tlb", "psc", "walk"],
   address: ["walk"],
+  against: [],
+  ...Object.fromEntries(SPACE_OPTIONS.filter((name) => name !== "against").map((name) => [name, [SPACE_VIEW]])),
 };
+
+/** Names of all views. */
+const VIEW_NAMES = [...VIEWS.map(({ name }) => name), SPACE_VIEW];
 
 /** Options that say which machine is booted: they mean nothing for one that comes from a file. */
 const MACHINE_OPTIONS = ["run", "ops", "cpus", "memory", "seed", "preset", "set", "kernel"];
+
+/** @throws UsageError when one of them was given beside a file */
+function refuseMachineOptions(file: string, command: Command): void {
+  const misplaced = MACHINE_OPTIONS.find((option) => command.getOptionValueSource(option) === "cli");
+  if (misplaced !== undefined) throw new UsageError(`--${misplaced} does not go with a file: ${file} has its machine`);
+}
 
 async function kernelOf(
   file: string | undefined,
@@ -143,9 +183,7 @@ async function kernelOf(
 ): Promise<{ kernel: Kernel; source: string }> {
   const isGiven = (option: string): boolean => command.getOptionValueSource(option) === "cli";
   if (file !== undefined) {
-    const misplaced = MACHINE_OPTIONS.find(isGiven);
-    if (misplaced !== undefined)
-      throw new UsageError(`--${misplaced} does not go with a file: ${file} has its machine`);
+    refuseMachineOptions(file, command);
     if (!isStateFile(file)) {
       const { kernel, recording, calls } = await replayUntil(file, options.calls);
       if (Number.isFinite(options.calls) && calls < options.calls) {

@@ -42,6 +42,17 @@ export function memorySize(low: number, high: number): (text: string) => number 
   };
 }
 
+/**
+ * The 64 bits of an address in hexadecimal (`0xffffc90000000000`) or decimal, as tracepoints print some.
+ * @throws ValueError for anything else
+ */
+export function address64(text: string): bigint {
+  const isNumber = /^(0x[0-9a-f]{1,16}|\d{1,20})$/i.test(text);
+  const value = isNumber ? BigInt(text) : -1n;
+  if (value >= 0n && value < 1n << 64n) return value;
+  throw new ValueError("", text, "an address such as 0xffffc90000000000, or the same in decimal");
+}
+
 /** `16MiB`, `4GiB`: a size in the largest unit that divides it. */
 function formatBinarySize(bytes: number): string {
   for (const unit of ["TiB", "GiB", "MiB", "KiB"]) {

@@ -1,12 +1,6 @@
 /** What one can look at in an emulated kernel: as text in the formats of a live one, and as data. */
-import { TextFormatError } from "../../arch/isa/errors.ts";
 import { GeneralProtectionFault } from "../../arch/isa/faults.ts";
-import {
-  formatLinearAddress,
-  formatLinearAddress16,
-  LINEAR_SPACE_BYTES,
-  parseAddress64,
-} from "../../arch/isa/linear-address.ts";
+import { formatLinearAddress, formatLinearAddress16, LINEAR_SPACE_BYTES } from "../../arch/isa/linear-address.ts";
 import { formatProbe, type ProbeResult } from "../../arch/walk/probe.ts";
 import {
   dumpPageTables,
@@ -21,6 +15,7 @@ import {
 } from "../../mm/index.ts";
 import { USER_END } from "../../mm/lib/memory-layout.ts";
 import { ValueError } from "../input/errors.ts";
+import { address64 } from "../input/values.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { absentCpu, cachedData, cachedLines } from "./cached-views.ts";
 import { buddyData, buddyLines, meminfoData, meminfoLines, vmstatData } from "./memory-views.ts";
@@ -134,10 +129,10 @@ function walkOf({ machine }: Kernel, { address, cpu = 0 }: ViewOptions): ProbeRe
   const executing = machine.cpus[cpu];
   if (executing === undefined) throw absentCpu(cpu, machine.cpus.length);
   try {
-    return executing.probe(parseAddress64(address));
+    return executing.probe(address64(address));
   } catch (error) {
-    if (!(error instanceof TextFormatError || error instanceof GeneralProtectionFault)) throw error;
-    const expected = "a canonical 64-bit address such as 0xffffc90000000000";
+    if (!(error instanceof ValueError || error instanceof GeneralProtectionFault)) throw error;
+    const expected = "a canonical 64-bit address such as 0xffffc90000000000, or the same in decimal";
     throw new ValueError("address", address, expected, `address '${address}': expected ${expected}`);
   }
 }
