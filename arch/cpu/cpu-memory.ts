@@ -172,7 +172,8 @@ export class CpuMemory {
     const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD];
     if (cells[place << CELL_SHIFT] !== la - offset) {
       cells[REQUESTED_PAGE_CELL] = la - offset;
-      return this.touchMissed(0, low);
+      const frame = this.fastPath.loads.translate(low >>> 12) | 0;
+      return frame >= 0 ? frame * 4096 + offset : this.touchGeneral(0, low, frame);
     }
     if (this.loadRoots >= 0) {
       words[(this.loadRoots + (place >> 2)) | 0] = place;
@@ -300,9 +301,13 @@ export class CpuMemory {
   /** Translates for an access in the page whose address is in `REQUESTED_PAGE_CELL`; `low`: bits 31:0 of the address. */
   private touchMissed(access: Access, low: number): number {
     const frame = access >>> 0 === access && access <= ACCESS_FETCH ? this.frameOf(access, low) : -1;
-    if (frame >= 0) return frame * 4096 + (low & 4095);
+    return frame >= 0 ? frame * 4096 + (low & 4095) : this.touchGeneral(access, low, frame);
+  }
+
+  /** {@link touchMissed} after the fast path has left the access to the general one: `result` says where that begins. */
+  private touchGeneral(access: Access, low: number, result: number): number {
     const la = this.cells[REQUESTED_PAGE_CELL] + (low & 4095);
-    if (frame === MISSED) {
+    if (result === MISSED) {
       this.mmu.fill(access, la);
     } else {
       checkAccess(access, this.registers);

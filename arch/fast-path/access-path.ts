@@ -12,6 +12,7 @@ import type { Tlb } from "../tlb/tlb.ts";
 import type { TlbHierarchy, TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
 import { IndexedTlb } from "./indexed-tlb.ts";
+import { KnownChunks } from "./known-chunks.ts";
 import { LargePages } from "./large-pages.ts";
 import { LeafWalk } from "./leaf-walk.ts";
 import { Permissions } from "./permissions.ts";
@@ -22,7 +23,7 @@ import { TreeTlb } from "./tree-tlb.ts";
 const { ATTRIBUTE_STORES, COUNTERS_CELL, FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD, LOAD_PREDICTIONS_WORD } = layout;
 const { PREDICTIONS_MASK, PREDICTIONS_SHIFT, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 const LINEAR_END = LINEAR_SPACE_BYTES;
-const { GENERAL, MISSED } = results;
+const { GENERAL, MISSED, NOT_CACHED } = results;
 const { SIZE_1G, SIZE_2M, SIZE_4K } = translation;
 /** Bits of page numbers that the fast path is given. */
 const NUMBER_BITS = 20;
@@ -52,9 +53,10 @@ export class AccessPath {
   private readonly other: IndexedTlb | null;
   private readonly otherShift: number;
   private readonly leafWalk: LeafWalk;
-  /** The paths of pages of 2 MiB and 1 GiB; null where more than one TLB of a level holds a size. */
-  private readonly large: LargePages | null;
-  private readonly huge: LargePages | null;
+  /** The paths of pages of 2 MiB and 1 GiB, and whether they do all of them: one TLB of a level at the most holds a size. */
+  private readonly large: LargePages;
+  private readonly huge: LargePages;
+  private readonly doesLarge: boolean;
   /** What the number of large translations must be for the quickest form: 0; -1 where these TLBs are not what it does. */
   private readonly largeTranslations: number;
   /** Cells of the counters of first-level hits, and of second-level hits. */
@@ -91,25 +93,27 @@ export class AccessPath {
     this.other = second.length === SECOND_MAX ? new IndexedTlb(second[1], arrays) : null;
     this.otherShift = second[0]?.hashShift ?? 0;
     this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, parts);
-    const isSimple = [SIZE_2M, SIZE_1G].every(
+    this.doesLarge = [SIZE_2M, SIZE_1G].every(
       (size) => ofKind.first[size].length <= 1 && ofKind.second[size].length <= 1,
     );
-    this.large = isSimple ? this.largePages(SIZE_2M, ofKind, parts) : null;
-    this.huge = isSimple ? this.largePages(SIZE_1G, ofKind, parts) : null;
+    const knownChunks = new KnownChunks(memory);
+    this.large = this.largePages(SIZE_2M, ofKind, knownChunks, parts);
+    this.huge = this.largePages(SIZE_1G, ofKind, knownChunks, parts);
   }
 
-  private largePages(size: number, { first, second }: TlbsOfKind, parts: AccessPathParts): LargePages {
+  private largePages(size: number, { first, second }: TlbsOfKind, knownChunks: KnownChunks, parts: AccessPathParts) {
     const { kind, permissions, hitsCell, secondLevelHitsCell, accessCycles } = this;
     const tlbs = { first: first[size][0] ?? null, second: second[size][0] ?? null };
-    return new LargePages({ kind, size, ...tlbs, permissions, hitsCell, secondLevelHitsCell, accessCycles }, parts);
+    const access = { kind, size, ...tlbs, permissions, hitsCell, secondLevelHitsCell, accessCycles, knownChunks };
+    return new LargePages(access, parts);
   }
 
   /** Begins another context (`FastPath.contextChanged`). */
   forget(): void {
     this.permissions.forget();
     this.leafWalk.forget();
-    this.large?.forget();
-    this.huge?.forget();
+    this.large.forget();
+    this.huge.forget();
   }
 
   /**
@@ -135,15 +139,17 @@ export class AccessPath {
 
   /** {@link translate} while TLBs hold larger pages. */
   private translateBesideLarge(number: number): number {
-    const { large, huge } = this;
     if (this.largeTranslations !== 0 || this.words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return GENERAL;
     const place = this.first.find(number);
     if (place !== 0) return this.hit(number, place) | 0;
-    if (large === null || huge === null) return this.translateOther(number) | 0;
-    const inLarge = large.translateInFirst(number) | 0;
+    if (!this.doesLarge) return this.translateOther(number) | 0;
+    const { large, huge } = this;
+    const largeNumber = large.request(number);
+    const inLarge = large.translateInFirst(number, largeNumber) | 0;
     if (inLarge !== MISSED) return inLarge;
-    const inHuge = huge.translateInFirst(number) | 0;
-    return inHuge !== MISSED ? inHuge : this.translateInAnySecond(number, large, huge) | 0;
+    const hugeNumber = huge.request(number);
+    const inHuge = huge.translateInFirst(number, hugeNumber) | 0;
+    return inHuge !== MISSED ? inHuge : this.translateInAnySecond(number, largeNumber, hugeNumber) | 0;
   }
 
   /** {@link translateBesideLarge} where larger pages are left to the general path. */
@@ -153,22 +159,29 @@ export class AccessPath {
   }
 
   /** A translation of a page of any size that the first level does not hold. */
-  private translateInAnySecond(number: number, large: LargePages, huge: LargePages): number {
-    const { second, other } = this;
+  private translateInAnySecond(number: number, largeNumber: number, hugeNumber: number): number {
+    const { second, other, large, huge } = this;
     const place = second.find(number);
     if (place !== 0) return this.hitSecond(number, place, second) | 0;
     if (other !== null) {
       const otherPlace = other.find(number);
       if (otherPlace !== 0) return this.hitSecond(number, otherPlace, other) | 0;
     }
-    const inLarge = large.translateInSecond(number) | 0;
+    const inLarge = large.translateInSecond(number, largeNumber) | 0;
     if (inLarge !== MISSED) return inLarge;
-    const inHuge = huge.translateInSecond(number) | 0;
-    if (inHuge !== MISSED) return inHuge;
-    const walked = this.walk(number, this.homeOf(number)) | 0;
-    if (walked !== MISSED) return walked;
-    const walkedLarge = large.walk(number) | 0;
-    return walkedLarge !== MISSED ? walkedLarge : huge.walk(number) | 0;
+    const inHuge = huge.translateInSecond(number, hugeNumber) | 0;
+    return inHuge !== MISSED ? inHuge : this.walkForAny(number, largeNumber, hugeNumber) | 0;
+  }
+
+  /** A walk for a page of any size that no TLB holds: it begins at the lowest entry that is cached. */
+  private walkForAny(number: number, largeNumber: number, hugeNumber: number): number {
+    const frame = this.leafWalk.walk(number) | 0;
+    if (frame >= 0) return this.fillBoth(number, frame, this.homeOf(number)) | 0;
+    if (frame !== NOT_CACHED) return this.notWalked();
+    const inLarge = this.large.walk(number, largeNumber) | 0;
+    if (inLarge >= 0) return inLarge;
+    const inHuge = inLarge === NOT_CACHED ? this.huge.walk(number, hugeNumber) | 0 : GENERAL;
+    return inHuge >= 0 ? inHuge : this.notWalked();
   }
 
   /** A hit of the first level that was not predicted. */
@@ -218,9 +231,18 @@ export class AccessPath {
 
   /** A walk for a page that no TLB holds, and that goes into `tlb` of the second level. */
   private walk(number: number, tlb: IndexedTlb): number {
-    const frame = this.leafWalk.walk(number);
+    const frame = this.leafWalk.walk(number) | 0;
+    return frame < 0 ? this.notWalked() : this.fillBoth(number, frame, tlb) | 0;
+  }
+
+  /** What is returned for a walk that is not done here. */
+  private notWalked(): number {
     // What is no address is left to the general path, which says so.
-    if (frame < 0) return isPage(this.cells[REQUESTED_PAGE_CELL]) ? MISSED : GENERAL;
+    return isPage(this.cells[REQUESTED_PAGE_CELL]) ? MISSED : GENERAL;
+  }
+
+  /** Puts the translation of the last walk to a small page into `tlb` of the second level and into the first. Returns `frame`. */
+  private fillBoth(number: number, frame: number, tlb: IndexedTlb): number {
     const attributes = this.permissions.pteAttributes;
     tlb.insert(number, frame, attributes);
     return this.fill(number, frame, attributes) | 0;

@@ -17,9 +17,11 @@ const { WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STAT
 /** The attributes that are an entry's size. */
 const SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
 
-/** The TLB. Page numbers are bits 19:0 of them. */
+/** The TLB, for pages of one size. Page numbers are bits 19:0 of them. */
 export class IndexedTlb {
   private readonly tlb: Tlb;
+  /** Cell with the tag of the page that is asked for: `REQUESTED_PAGE_CELL`, or that of larger pages. */
+  private readonly requestCell: number;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
   private readonly headWord: number;
@@ -35,8 +37,9 @@ export class IndexedTlb {
   private readonly fillsWord: number;
   private readonly logs: LruLogs | null;
 
-  constructor(tlb: Tlb, arrays: CpuArrays) {
+  constructor(tlb: Tlb, arrays: CpuArrays, requestCell: number = REQUESTED_PAGE_CELL) {
     this.tlb = tlb;
+    this.requestCell = requestCell;
     this.cells = arrays.cells;
     this.words = arrays.words;
     this.headWord = tlb.headAt;
@@ -52,11 +55,11 @@ export class IndexedTlb {
     this.logs = tlb.replacement.logs;
   }
 
-  /** The place of the page in `REQUESTED_PAGE_CELL`, which has this number; 0 when it is not there. */
+  /** The place of the page in the request cell, which has this number; 0 when it is not there. */
   find(number: number): number {
     const { words, cells } = this;
     const place = words[(this.headWord + (number & this.headMask)) | 0];
-    if (place === 0 || cells[place << CELL_SHIFT] === cells[REQUESTED_PAGE_CELL]) return place;
+    if (place === 0 || cells[place << CELL_SHIFT] === cells[this.requestCell]) return place;
     return this.findBehind(place) | 0;
   }
 
@@ -73,7 +76,7 @@ export class IndexedTlb {
   }
 
   /**
-   * Puts in the translation of the page in `REQUESTED_PAGE_CELL`, a page of memory below frame 2^31, in place of the one that the
+   * Puts in the translation of the page in the request cell, a page of memory below frame 2^31, in place of the one that the
    * policy evicts. Returns its place.
    */
   insert(number: number, frame: number, attributes: number): number {
@@ -94,7 +97,7 @@ export class IndexedTlb {
     words[((next << WORD_SHIFT) + WORD_LINK) | 0] = record + WORD_NEXT;
     words[(record + WORD_LINK) | 0] = head;
     words[head] = place;
-    cells[place << CELL_SHIFT] = cells[REQUESTED_PAGE_CELL];
+    cells[place << CELL_SHIFT] = cells[this.requestCell];
     words[(record + WORD_FRAME) | 0] = frame;
     words[(record + WORD_ATTRIBUTES) | 0] = attributes;
     return place;
@@ -114,10 +117,10 @@ export class IndexedTlb {
     return (this.firstPlace + Math.imul(set, this.ways) + (filled & 0xff)) | 0;
   }
 
-  /** The place of the page in `REQUESTED_PAGE_CELL` in its chain behind `first`; 0 when it is not there. */
+  /** The place of the page in the request cell in its chain behind `first`; 0 when it is not there. */
   private findBehind(first: number): number {
     const { words, cells } = this;
-    const page = cells[REQUESTED_PAGE_CELL];
+    const page = cells[this.requestCell];
     let place = words[((first << WORD_SHIFT) + WORD_NEXT) | 0];
     while (place !== 0 && cells[place << CELL_SHIFT] !== page) place = words[((place << WORD_SHIFT) + WORD_NEXT) | 0];
     return place;
@@ -132,7 +135,7 @@ export class IndexedTlb {
     const { tlb, words } = this;
     const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
     const size = (attributes & SIZE) >> ATTRIBUTE_SIZE_SHIFT;
-    const tag = this.cells[REQUESTED_PAGE_CELL];
+    const tag = this.cells[this.requestCell];
     const place = this.firstPlace + tlb.insert(tag, number, pcid, size, frame, attributes & TR_MASK);
     words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] = attributes;
     return place;

@@ -1,28 +1,26 @@
 /**
  * Pages of 2 MiB, or of 1 GiB, for one kind of access: hits of both levels, and walks that start at the cached entry above the one
- * that maps the page. The TLBs' code is that of small pages (tree-tlb.ts, indexed-tlb.ts): while this code runs, the cell of the
- * requested page holds the tag of the larger page, and numbers are numbers of larger pages.
+ * that maps the page. The TLBs' code is that of small pages (tree-tlb.ts, indexed-tlb.ts), with numbers of larger pages and a request
+ * cell of their own, which `request` fills.
  *
  * Pages that a TLB holds in pieces are left to the general path.
  */
 
 import * as translation from "../isa/translation.ts";
-import type { PhysicalMemory } from "../memory/physical-memory.ts";
-import * as chunks from "../memory/physical-memory.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
 import { IndexedTlb } from "./indexed-tlb.ts";
+import type { KnownChunks } from "./known-chunks.ts";
 import { type LargeAccess, LargeWalk } from "./large-walk.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 import { TreeTlb } from "./tree-tlb.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const { SIZE_BYTES, TAG_SIZE_STEP, TR_GLOBAL, TR_MASK, TR_SIZE_SHIFT } = translation;
-const { CHUNK_FRAMES_SHIFT } = chunks;
+const { SIZE_1G, SIZE_2M, SIZE_BYTES, TAG_SIZE_STEP, TR_GLOBAL, TR_MASK, TR_SIZE_SHIFT } = translation;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, ATTRIBUTE_STORES } = layout;
 const { CELL_SHIFT, LARGE_PREDICTIONS_MASK, LARGE_PREDICTIONS_SHIFT, LARGE_PREDICTIONS_WORD } = layout;
-const { REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
+const { REQUESTED_LARGE_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 const { GENERAL, MISSED } = results;
 const KIND_STORE = 1;
 /** The attributes of size: that of the entry, and that of the page in the page tables. */
@@ -37,13 +35,16 @@ export class LargePages {
   /** Words of the numbers of entries of this size in them. */
   private readonly firstCount: number;
   private readonly secondCount: number;
+  private readonly requestCell: number;
   private readonly permissions: Permissions;
   private readonly largeWalk: LargeWalk;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
   private readonly further: Int32Array;
   private readonly clock: Float64Array;
-  private readonly memory: PhysicalMemory;
+  private readonly knownChunks: KnownChunks;
+  /** Whether a page lies in more than one chunk of memory. */
+  private readonly hasManyChunks: boolean;
   private readonly isStore: boolean;
   /** The attributes of size of its entries. */
   private readonly sizes: number;
@@ -58,15 +59,14 @@ export class LargePages {
   private readonly accessCycles: number;
   private readonly secondLevelHitCycles: number;
   private allowedAttributes = NO_ATTRIBUTES;
-  /** The chunk of memory of the small page that was translated last, which exists. */
-  private chunkNumber = -1;
 
   constructor(access: LargeAccess, parts: AccessPathParts) {
     const { kind, size, first, second } = access;
-    const { arrays, clock, memory, preset } = parts;
+    const { arrays, clock, preset } = parts;
+    this.requestCell = REQUESTED_LARGE_CELL + size - SIZE_2M;
     this.first =
-      first === null ? null : first.replacement.isTree ? new TreeTlb(first, arrays) : new IndexedTlb(first, arrays);
-    this.second = second === null ? null : new IndexedTlb(second, arrays);
+      first === null ? null : new (first.replacement.isTree ? TreeTlb : IndexedTlb)(first, arrays, this.requestCell);
+    this.second = second === null ? null : new IndexedTlb(second, arrays, this.requestCell);
     this.firstCount = (first?.sizeAt ?? 0) + size;
     this.secondCount = (second?.sizeAt ?? 0) + size;
     this.permissions = access.permissions;
@@ -75,7 +75,8 @@ export class LargePages {
     this.words = arrays.words;
     this.further = arrays.further;
     this.clock = clock;
-    this.memory = memory;
+    this.knownChunks = access.knownChunks;
+    this.hasManyChunks = size === SIZE_1G;
     this.isStore = kind === KIND_STORE;
     this.sizes = (size << ATTRIBUTE_SIZE_SHIFT) | (size << TR_SIZE_SHIFT);
     this.pageMask = SIZE_BYTES[size] / 4096 - 1;
@@ -96,86 +97,80 @@ export class LargePages {
   }
 
   /**
-   * Translates the page in `REQUESTED_PAGE_CELL`, bits 19:0 of whose number are `number`, if the first level holds it as part of a
-   * page of this size. Returns its frame; `MISSED` where it does not; `GENERAL` where the access is left to the general path.
+   * Asks for the page of this size that the page in `REQUESTED_PAGE_CELL` would be part of. Returns its number, which the methods below
+   * take together with `number`, bits 19:0 of the number of the 4 KiB page.
    */
-  translateInFirst(number: number): number {
+  request(number: number): number {
+    const page = this.cells[REQUESTED_PAGE_CELL];
+    this.cells[this.requestCell] = page - (number & this.pageMask) * 4096 + this.tagStep;
+    return (page * this.perByte) | 0;
+  }
+
+  /**
+   * Translates the page that is asked for if the first level holds it. Returns the frame of the 4 KiB page; `MISSED` where it does
+   * not; `GENERAL` where the access is left to the general path.
+   */
+  translateInFirst(number: number, largeNumber: number): number {
     const { words, cells, first } = this;
     if (first === null || words[this.firstCount] === 0) return MISSED;
-    const page = cells[REQUESTED_PAGE_CELL];
-    const piece = number & this.pageMask;
-    const tag = page - piece * 4096 + this.tagStep;
-    const largeNumber = (page * this.perByte) | 0;
     const predicted = words[(this.predictionsWord + (largeNumber & LARGE_PREDICTIONS_MASK)) | 0];
     if (
-      cells[predicted << CELL_SHIFT] === tag &&
+      cells[predicted << CELL_SHIFT] === cells[this.requestCell] &&
       (!this.isStore || words[((predicted << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] < 0)
     ) {
-      return this.touch(predicted, piece) | 0;
+      return this.touch(predicted, number) | 0;
     }
-    cells[REQUESTED_PAGE_CELL] = tag;
     const place = first.find(largeNumber);
-    cells[REQUESTED_PAGE_CELL] = page;
-    return place === 0 ? MISSED : this.hit(largeNumber, place, piece) | 0;
+    return place === 0 ? MISSED : this.hit(largeNumber, place, number) | 0;
   }
 
   /** {@link translateInFirst} for the second level. */
-  translateInSecond(number: number): number {
-    const { words, cells, second } = this;
+  translateInSecond(number: number, largeNumber: number): number {
+    const { words, second } = this;
     if (second === null || words[this.secondCount] === 0) return MISSED;
-    const page = cells[REQUESTED_PAGE_CELL];
-    const piece = number & this.pageMask;
-    const largeNumber = (page * this.perByte) | 0;
-    cells[REQUESTED_PAGE_CELL] = page - piece * 4096 + this.tagStep;
     const place = second.find(largeNumber);
-    const frame = place === 0 ? MISSED : this.hitSecond(largeNumber, place, piece) | 0;
-    cells[REQUESTED_PAGE_CELL] = page;
-    return frame;
+    return place === 0 ? MISSED : this.hitSecond(largeNumber, place, number) | 0;
   }
 
-  /** A walk for a page that no TLB holds; `MISSED` where it is left to the general path. */
-  walk(number: number): number {
-    const { cells, first, second, largeWalk } = this;
-    if (first === null || second === null) return MISSED;
-    const page = cells[REQUESTED_PAGE_CELL];
-    const largeNumber = (page * this.perByte) | 0;
-    const base = largeWalk.walk(largeNumber);
-    if (base < 0) return MISSED;
+  /** A walk for a page that no TLB holds; `NOT_CACHED` or `GENERAL` where it is left to others (`LargeWalk.walk`). */
+  walk(number: number, largeNumber: number): number {
+    const { first, second, largeWalk } = this;
+    if (first === null || second === null) return GENERAL;
     const piece = number & this.pageMask;
-    cells[REQUESTED_PAGE_CELL] = page - piece * 4096 + this.tagStep;
+    const base = largeWalk.walk(largeNumber, piece) | 0;
+    if (base < 0) return base;
     second.insert(largeNumber, base, largeWalk.attributes);
     this.fill(largeNumber, base, largeWalk.attributes);
-    cells[REQUESTED_PAGE_CELL] = page;
     return (base + piece) | 0;
   }
 
   /** A hit of the first level that is known to be allowed. */
-  private touch(place: number, piece: number): number {
-    const frame = (this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0] + piece) | 0;
-    if (frame >>> CHUNK_FRAMES_SHIFT !== this.chunkNumber && !this.hasMemory(frame)) return GENERAL;
+  private touch(place: number, number: number): number {
+    const frame = (this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0] + (number & this.pageMask)) | 0;
+    if (this.hasManyChunks && !this.knownChunks.have(frame)) return GENERAL;
     (this.first as TreeTlb | IndexedTlb).use(place);
     this.cells[this.hitsCell]++;
     this.clock[0] += this.accessCycles;
     return frame;
   }
 
-  private hit(largeNumber: number, place: number, piece: number): number {
+  private hit(largeNumber: number, place: number, number: number): number {
     const { words } = this;
     const at = ((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0;
     if ((words[at] & ~ATTRIBUTE_STORES) !== this.allowedAttributes && !this.allows(place)) return GENERAL;
     words[at] |= this.fillAttribute;
     words[(this.predictionsWord + (largeNumber & LARGE_PREDICTIONS_MASK)) | 0] = place;
-    return this.touch(place, piece) | 0;
+    return this.touch(place, number) | 0;
   }
 
-  private hitSecond(largeNumber: number, place: number, piece: number): number {
+  private hitSecond(largeNumber: number, place: number, number: number): number {
     const { words, first, second } = this;
     if (first === null || second === null) return GENERAL;
     const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
     if (attributes !== this.allowedAttributes && !this.allows(place)) return GENERAL;
     const base = words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
-    const frame = (base + piece) | 0;
-    if (frame >>> CHUNK_FRAMES_SHIFT !== this.chunkNumber && !this.hasMemory(frame)) return GENERAL;
+    const frame = (base + (number & this.pageMask)) | 0;
+    if (this.hasManyChunks && !this.knownChunks.have(frame)) return GENERAL;
     second.use(place);
     this.cells[this.secondLevelHitsCell]++;
     this.clock[0] += this.secondLevelHitCycles;
@@ -197,17 +192,13 @@ export class LargePages {
     const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
     if ((attributes & TR_GLOBAL) === 0 && pcid !== permissions.pcid) return false;
     if (!permissions.rulesAllow(attributes & TR_MASK)) return false;
-    const isMarked = (attributes & ATTRIBUTE_MEMORY) !== 0;
-    if (!isMarked && (this.further[place] !== 0 || words[(place << WORD_SHIFT) | WORD_FRAME] < 0)) return false;
-    words[at] |= ATTRIBUTE_MEMORY;
+    if ((attributes & ATTRIBUTE_MEMORY) === 0) {
+      const frame = words[(place << WORD_SHIFT) | WORD_FRAME];
+      if (this.further[place] !== 0 || frame < 0) return false;
+      if (!this.hasManyChunks && !this.knownChunks.have(frame)) return false;
+      words[at] |= ATTRIBUTE_MEMORY;
+    }
     this.allowedAttributes = attributes | ATTRIBUTE_MEMORY;
-    return true;
-  }
-
-  /** Whether there is memory for a frame; then it is in the chunk that was used last. */
-  private hasMemory(frame: number): boolean {
-    if (this.memory.chunkAt(frame) === null) return false;
-    this.chunkNumber = frame >>> CHUNK_FRAMES_SHIFT;
     return true;
   }
 }

@@ -20,13 +20,15 @@ import type { WalkCaches } from "../tlb/walk-caches.ts";
 import { leafFlags } from "../walk/page-walk.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
 import type { Permissions } from "./permissions.ts";
+import * as results from "./results.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { PTE_ACCESSED, PTE_PRESENT } = pteBits;
-const { TR_GLOBAL, TR_MASK } = translation;
+const { SIZE_TABLE, TR_GLOBAL, TR_MASK } = translation;
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_SHIFT, CELL_SHIFT } = layout;
 const { COUNTERS_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
+const { GENERAL, NOT_CACHED } = results;
 /** What the tag of a PDE adds to the first address of its 2 MiB. */
 const PDE_TAG = structureTag(LEVEL_PDE);
 const PDE_BYTES = LEVEL_BYTES[LEVEL_PDE];
@@ -41,8 +43,10 @@ const NO_CHUNK = new Int32Array(0);
 /** Walks of one kind of access (load 0, store 1, fetch 2). */
 export class LeafWalk {
   private readonly permissions: Permissions;
-  /** The cache of PDEs, or the TLB that holds them; null where they are not cached. */
+  /** The cache of PDEs, or the TLB that holds them; null where they are not cached, or in a TLB with a limited number of PCIDs. */
   private readonly pdes: Tlb | null;
+  /** What a walk returns where it is null. */
+  private readonly withoutPdes: number;
   /** The logs of its uses, if that is how its replacement state is kept. */
   private readonly logs: LruLogs | null;
   private readonly cells: Float64Array;
@@ -76,6 +80,7 @@ export class LeafWalk {
     this.permissions = permissions;
     // Hits of a structure with a limited number of PCIDs change more than its replacement state.
     this.pdes = pdes?.isLimited ? null : pdes;
+    this.withoutPdes = pdes === null ? NOT_CACHED : GENERAL;
     this.logs = pdes?.replacement.logs ?? null;
     this.cells = arrays.cells;
     this.words = arrays.words;
@@ -96,7 +101,7 @@ export class LeafWalk {
 
   /**
    * Walks for the page in `REQUESTED_PAGE_CELL`, which no TLB holds. Returns its frame, and `Permissions.pteAttributes` has its
-   * attributes; -1 where the walk is left to the general path, and then nothing has changed.
+   * attributes. `NOT_CACHED`, or `GENERAL` where the walk is left to the general path: then nothing has changed.
    * @param number bits 19:0 of the page number
    */
   walk(number: number): number {
@@ -135,15 +140,17 @@ export class LeafWalk {
 
   /** A walk from a cached PDE other than that of the last walk. */
   private walkFromOtherPde(number: number): number {
-    const { cells, pdes } = this;
+    const { cells, words, pdes } = this;
     // What is no address is left to the general path, which says so. It hits nothing before: tags of pages are whole numbers.
-    if (pdes === null || cells[REQUESTED_PAGE_CELL] !== Math.floor(cells[REQUESTED_PAGE_CELL])) return -1;
+    if (cells[REQUESTED_PAGE_CELL] !== Math.floor(cells[REQUESTED_PAGE_CELL])) return GENERAL;
+    if (pdes === null) return this.withoutPdes;
+    if (words[pdes.sizeAt + SIZE_TABLE] === 0) return NOT_CACHED;
     const tag = cells[REQUESTED_PAGE_CELL] - ((number & 511) << 12) + PDE_TAG;
     const slot = pdes.find(tag, Math.floor(tag / PDE_BYTES) | 0, this.mode.pcid);
-    if (slot < 0) return -1;
+    if (slot < 0) return NOT_CACHED;
     const frame = pdes.frameOf(slot);
     const chunk = this.memory.chunkAt(frame);
-    if (chunk === null) return -1;
+    if (chunk === null) return GENERAL;
     this.pdePlace = pdes.firstPlace + slot;
     this.table = chunk;
     this.tableFrame = frame | 0;
@@ -155,11 +162,11 @@ export class LeafWalk {
   private walkToOtherPte(number: number, low: number, high: number): number {
     const { mode, permissions, words } = this;
     const pde = words[(this.pdePlace << WORD_SHIFT) | WORD_ATTRIBUTES];
-    if ((low & PRESENT_AND_ACCESSED) !== PRESENT_AND_ACCESSED) return -1;
-    if ((high & (mode.reservedHigh | HIGHER_FRAME)) !== 0) return -1;
+    if ((low & PRESENT_AND_ACCESSED) !== PRESENT_AND_ACCESSED) return GENERAL;
+    if ((high & (mode.reservedHigh | HIGHER_FRAME)) !== 0) return GENERAL;
     const flags = leafFlags(pde & TR_MASK, low, high, 1, mode.globalPages);
     const isGlobal = (flags & TR_GLOBAL) !== 0;
-    if ((!isGlobal && mode.pcid !== permissions.pcid) || !permissions.rulesAllow(flags)) return -1;
+    if ((!isGlobal && mode.pcid !== permissions.pcid) || !permissions.rulesAllow(flags)) return GENERAL;
     permissions.allowedPteLow = low & PTE_LOW_ATTRIBUTES;
     permissions.allowedPteHigh = high & ~HIGH_FRAME;
     permissions.allowedPde = pde;
@@ -169,7 +176,7 @@ export class LeafWalk {
 
   /** A walk to a page in another chunk of memory than that of the last walk. */
   private walkToOtherChunk(number: number, frame: number): number {
-    if (this.memory.chunkAt(frame) === null) return -1;
+    if (this.memory.wholeChunkAt(frame) === null) return GENERAL;
     this.chunkNumber = frame >>> CHUNK_FRAMES_SHIFT;
     return this.walk(number) | 0;
   }

@@ -4,3 +4,5 @@
 export const GENERAL = -1;
 /** No TLB holds the page, under any PCID: the general path does the access from the page walk on. */
 export const MISSED = -2;
+/** A walk: no entry of the table above the page is cached, so that a walk begins higher up. */
+export const NOT_CACHED = -3;

@@ -16,9 +16,11 @@ const SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
 const WAYS = TREE_WAYS;
 const WAYS_SHIFT = 31 - Math.clz32(WAYS);
 
-/** The TLB. Page numbers are bits 19:0 of them. */
+/** The TLB, for pages of one size. Page numbers are bits 19:0 of them. */
 export class TreeTlb {
   private readonly tlb: Tlb;
+  /** Cell with the tag of the page that is asked for: `REQUESTED_PAGE_CELL`, or that of larger pages. */
+  private readonly requestCell: number;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
   private readonly bytes: Uint8Array;
@@ -35,8 +37,9 @@ export class TreeTlb {
   /** Byte of the mark of place 0, if it were part of this TLB. */
   private readonly marksByte: number;
 
-  constructor(tlb: Tlb, arrays: CpuArrays) {
+  constructor(tlb: Tlb, arrays: CpuArrays, requestCell: number = REQUESTED_PAGE_CELL) {
     this.tlb = tlb;
+    this.requestCell = requestCell;
     this.cells = arrays.cells;
     this.words = arrays.words;
     this.bytes = arrays.bytes;
@@ -51,7 +54,7 @@ export class TreeTlb {
     this.marksByte = tlb.marksAt - tlb.firstPlace;
   }
 
-  /** The place of the page in `REQUESTED_PAGE_CELL`, which has this number; 0 when it is not there. */
+  /** The place of the page in the request cell, which has this number; 0 when it is not there. */
   find(number: number): number {
     // All four marks at once: a byte becomes 0 where it is the mark of the page asked for.
     const mark = Math.imul((number >>> this.hashShift) & 255, 0x01010101);
@@ -69,7 +72,7 @@ export class TreeTlb {
   }
 
   /**
-   * Puts in the translation of the page in `REQUESTED_PAGE_CELL`, a page of memory below frame 2^31, in place of the one that the
+   * Puts in the translation of the page in the request cell, a page of memory below frame 2^31, in place of the one that the
    * policy evicts. Returns its place.
    */
   insert(number: number, frame: number, attributes: number): number {
@@ -84,7 +87,7 @@ export class TreeTlb {
     words[root] = place;
     words[(this.pairsAt + (place >> 1)) | 0] = place;
     this.bytes[(this.marksByte + place) | 0] = number >>> this.hashShift;
-    cells[place << CELL_SHIFT] = cells[REQUESTED_PAGE_CELL];
+    cells[place << CELL_SHIFT] = cells[this.requestCell];
     words[((place << WORD_SHIFT) + WORD_FRAME) | 0] = frame;
     words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = attributes;
     return place;
@@ -97,7 +100,7 @@ export class TreeTlb {
 
   private findInSet(set: number): number {
     const { cells } = this;
-    const page = cells[REQUESTED_PAGE_CELL];
+    const page = cells[this.requestCell];
     const first = (this.firstPlace + (set << WAYS_SHIFT)) | 0;
     const cell = first << CELL_SHIFT;
     if (cells[cell] === page) return first;
@@ -109,7 +112,7 @@ export class TreeTlb {
   private insertInEmptySlot(number: number, frame: number, attributes: number): number {
     const { words } = this;
     const size = (attributes >> ATTRIBUTE_SIZE_SHIFT) & 3;
-    const place = this.firstPlace + this.tlb.insert(this.cells[REQUESTED_PAGE_CELL], number, 0, size, 0, 0);
+    const place = this.firstPlace + this.tlb.insert(this.cells[this.requestCell], number, 0, size, 0, 0);
     words[(place << WORD_SHIFT) | WORD_FRAME] = frame;
     words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] = attributes;
     return place;

@@ -130,6 +130,14 @@ export class PhysicalMemory {
   }
 
   /**
+   * {@link chunkAt} where all frames of the chunk are memory; null for a chunk that memory ends in. What is known of one of its
+   * frames holds for all then.
+   */
+  wholeChunkAt(frame: number): Int32Array | null {
+    return this.has(frame | CHUNK_FRAME_MASK) ? this.chunkAt(frame) : null;
+  }
+
+  /**
    * The chunk that holds `frame` as 64-bit elements, for loops over whole entries: an entry is zero exactly when its
    * element is, and storing 0 clears it. Element `i` of frame `f` is `((f & CHUNK_FRAME_MASK) << 9) + i`.
    */

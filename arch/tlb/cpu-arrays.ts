@@ -7,7 +7,7 @@
  *
  *   cell    0      record 0: where no entry is ever held. Ends of chains and empty predictions name it
  *           4      counters (perf-counters.ts)
- *           60     the page that the fast path is asked for
+ *           60     the page that the fast path is asked for, and the tags of the larger pages that it may be part of
  *   word    128    rules of the paging mode, four words for each kind of access (paging-mode.ts)
  *           160    number of translations of large pages in all TLBs, plus FAST_PATH_OFF while the fast path is off
  *           256    predictions of hits: 256 for loads, 256 for stores, 256 for fetches
@@ -22,6 +22,8 @@
 export const COUNTERS_CELL = 4;
 /** Cell with the first linear address of the 4 KiB page that the fast path is asked to translate. */
 export const REQUESTED_PAGE_CELL = 60;
+/** Cell with the tag of the 2 MiB page that this page would be part of, while the fast path looks for it; the next is for 1 GiB. */
+export const REQUESTED_LARGE_CELL = 61;
 /** Word of the rules for access kind 0. */
 export const RULES_WORD = 128;
 /** Word with the number of translations of 2 MiB and 1 GiB pages in all TLBs. */
@@ -76,8 +78,8 @@ export const ATTRIBUTE_PCID_MASK = 0xfff;
 /** Position of the size of the entry (`SIZE_*`) in the attributes. */
 export const ATTRIBUTE_SIZE_SHIFT = 28;
 /**
- * Attribute of a 4 KiB page that is known to have a chunk of memory behind it, at a frame below 2^31; of a larger page that is known
- * to be at a frame below 2^31.
+ * Attribute of a page of 4 KiB or 2 MiB that is known to have a chunk of memory behind it, at a frame below 2^31; of a page of 1 GiB
+ * that is known to be at a frame below 2^31.
  */
 export const ATTRIBUTE_MEMORY = 1 << 30;
 /**
