@@ -50,7 +50,8 @@ export function canonicalPage(instruction: string, address: number | bigint, bit
     throw new GeneralProtectionFault(`${instruction} of ${formatLinearAddress(address)}, which is not canonical`);
   }
   checkReference(address, 1, bits);
-  return address - (address % PAGE_SIZE);
+  // The low 32 bits say where in a page it is: the remainder of a larger number takes V8 a call.
+  return address - ((address | 0) & (PAGE_SIZE - 1));
 }
 
 /**

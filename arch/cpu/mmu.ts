@@ -4,36 +4,39 @@
  */
 
 import { FastPath } from "../fast-path/fast-path.ts";
-import { ACCESS_FETCH, type Access, TLB_KIND } from "../isa/access.ts";
+import type { Access } from "../isa/access.ts";
+import * as accesses from "../isa/access.ts";
 import { PageFault } from "../isa/faults.ts";
 import { linearAddressToBigInt, WIDE_PAGES } from "../isa/linear-address.ts";
 import { PagingMode, RULE_WORDS } from "../isa/paging-mode.ts";
-import { GLOBAL_CONTEXT, GUEST_CONTEXTS, TR_GUEST_SIZE_SHIFT, TR_SIZE_SHIFT } from "../isa/translation.ts";
+import * as translation from "../isa/translation.ts";
 import type { TableEntries, VendorRules } from "../isa/vendor.ts";
 import type { VmExit } from "../isa/vm-exits.ts";
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
 import type { Preset } from "../presets/preset.ts";
-import {
-  COUNT_BITS_SET,
-  COUNT_FLUSH_FIRST,
-  COUNT_FLUSH_SECOND,
-  COUNT_PAGE_FAULT,
-  COUNT_SECOND_LEVEL_HIT,
-  COUNT_SECOND_STAGE_CYCLES,
-  COUNT_SECOND_STAGE_WALK,
-  COUNT_WALK,
-  COUNT_WALK_CYCLES,
-  COUNT_WALK_FAULT,
-  COUNTERS,
-} from "../time/perf-counters.ts";
-import { COUNTERS_CELL, type CpuArrays, RULES_WORD } from "../tlb/cpu-arrays.ts";
+import * as counters from "../time/perf-counters.ts";
+import type { CpuArrays } from "../tlb/cpu-arrays.ts";
+import * as layout from "../tlb/cpu-arrays.ts";
 import type { FlushAttribution } from "../tlb/flush-attribution.ts";
 import { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
 import { TlbHierarchy } from "../tlb/tlb-hierarchy.ts";
 import { WalkCaches } from "../tlb/walk-caches.ts";
-import { type GuestWalker, WALK_EXIT } from "../walk/guest-walk.ts";
-import { PageWalker, WALK_OK } from "../walk/page-walk.ts";
+import type { GuestWalker } from "../walk/guest-walk.ts";
+import * as guestWalks from "../walk/guest-walk.ts";
+import * as walks from "../walk/page-walk.ts";
+import { PageWalker } from "../walk/page-walk.ts";
 import { Pointers } from "./pointers.ts";
+
+// The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
+const { ACCESS_FETCH, TLB_KIND } = accesses;
+const { GLOBAL_CONTEXT, GUEST_CONTEXTS, TR_GUEST_SIZE_SHIFT, TR_SIZE_SHIFT } = translation;
+const { COUNT_BITS_SET, COUNT_FLUSH_FIRST, COUNT_FLUSH_SECOND, COUNT_PAGE_FAULT, COUNT_SECOND_LEVEL_HIT } = counters;
+const { COUNT_SECOND_STAGE_CYCLES, COUNT_SECOND_STAGE_WALK, COUNT_WALK, COUNT_WALK_CYCLES, COUNT_WALK_FAULT } =
+  counters;
+const { COUNTERS } = counters;
+const { COUNTERS_CELL, RULES_WORD } = layout;
+const { WALK_EXIT } = guestWalks;
+const { WALK_OK } = walks;
 
 /** What the unit knows of the guest that the CPU runs. */
 export interface RunningGuest {

@@ -113,7 +113,7 @@ export class Pointers {
    * @throws MachineUsageError when `la` is no address, or the size not 1 to 8 bytes
    */
   check(access: Access, la: number, sizeBytes: number): number {
-    const offset = la < WIDE_PAGES ? la % 4096 : this.wideOffset;
+    const offset = la < WIDE_PAGES ? (la | 0) & 4095 : this.wideOffset;
     this.wideOffset = 0;
     this.offset = offset;
     checkReference(la, sizeBytes, this.bits);

@@ -65,15 +65,20 @@ export const EVERY_PCID = 8191;
 /** What the tag of an entry of a guest adds, so that it never is that of one of the host. */
 export const GUEST_TAG = 512;
 
+/** The part of a context that is not the guest's number; what is exported V8 does not fold (arch/fast-path/README.md, "Constants"). */
+const PCID_PART = 8191;
+const GLOBAL_PCID = 4096;
+
 /** Whether a context is that of a global translation. */
 export function isGlobalContext(context: number): boolean {
-  return (context & GLOBAL_CONTEXT) !== 0;
+  return (context & GLOBAL_PCID) !== 0;
 }
 
 /** Whether `context` is among those that `wanted`, a context with a PCID or with {@link EVERY_PCID}, stands for; global ones if asked to. */
 export function isAmongContexts(context: number, wanted: number, globals: boolean): boolean {
-  if (context - (context % GUEST_CONTEXTS) !== wanted - (wanted % GUEST_CONTEXTS)) return false;
-  return isGlobalContext(context) ? globals : wanted % GUEST_CONTEXTS === EVERY_PCID || context === wanted;
+  if (((context ^ wanted) & ~PCID_PART) !== 0) return false;
+  if (isGlobalContext(context)) return globals;
+  return context === wanted || (wanted & PCID_PART) === PCID_PART;
 }
 
 /**

@@ -59,7 +59,7 @@ export class PagingStructureCaches {
   lookup(la: number, pcid: number, levels: number): number {
     for (let level = LOWEST_LEVEL; level <= levels; level++) {
       const tlb = this.levels[level];
-      if (tlb === null) continue;
+      if (tlb === null || !tlb.hasTables) continue;
       const number = entryNumber(la, level);
       const slot = tlb.find(number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid);
       if (slot < 0) continue;
@@ -83,7 +83,7 @@ export class PagingStructureCaches {
   dropPage(la: number, pcid: number): void {
     for (let level = LOWEST_LEVEL; level <= LEVEL_PML5E; level++) {
       const tlb = this.levels[level];
-      if (tlb === null) continue;
+      if (tlb === null || !tlb.hasTables) continue;
       const number = entryNumber(la, level);
       dropTag(tlb, number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid, false);
     }

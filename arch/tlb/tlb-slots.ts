@@ -14,7 +14,7 @@ import * as layout from "./cpu-arrays.ts";
 import { ReplacementState } from "./replacement-state.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
-const { GLOBAL_CONTEXT, GUEST_CONTEXTS, GUEST_TAG, TR_GLOBAL, TR_GUEST_MASK, TR_MASK } = translation;
+const { GLOBAL_CONTEXT, GUEST_CONTEXTS, GUEST_TAG, SIZE_TABLE, TR_GLOBAL, TR_GUEST_MASK, TR_MASK } = translation;
 const { FURTHER_FRAME_HIGH, FURTHER_GUEST_SHIFT, FURTHER_NUMBER_SHIFT } = layout;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT } = layout;
 const { CELL_SHIFT, LARGE_TRANSLATIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
@@ -125,6 +125,11 @@ export class TlbSlots {
     return words[sizeAt] + words[sizeAt + 1] + words[sizeAt + 2] + words[sizeAt + 3];
   }
 
+  /** Whether it holds entries of tables. */
+  get hasTables(): boolean {
+    return this.words[this.sizeAt + SIZE_TABLE] !== 0;
+  }
+
   /** Whether it holds no entry. */
   get isEmpty(): boolean {
     return this.count === 0;
@@ -193,8 +198,9 @@ export class TlbSlots {
   drop(slot: number): void {
     if (this.onDrop !== null) this.onDrop(slot);
     if (this.headAt >= 0) this.unlink(this.firstPlace + slot);
-    this.words[this.sizeAt + this.sizeOf(slot)]--;
-    this.countLarge(this.sizeOf(slot), -1);
+    const size = this.sizeOf(slot);
+    this.words[this.sizeAt + size]--;
+    if (size !== 0) this.countLarge(size, -1);
     this.words[this.countAt + ((slot / this.ways) | 0)]--;
     this.cells[(this.firstPlace + slot) << CELL_SHIFT] = Number.NaN;
   }

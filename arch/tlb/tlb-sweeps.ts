@@ -1,9 +1,11 @@
 /** What removes many entries of a structure of cached translations at once, and what says which are pieces of larger pages. */
 
 import * as translation from "../isa/translation.ts";
-import { CELL_SHIFT, WORD_NEXT, WORD_SHIFT } from "./cpu-arrays.ts";
+import * as layout from "./cpu-arrays.ts";
 import type { TlbSlots } from "./tlb-slots.ts";
 
+// The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
+const { CELL_SHIFT, WORD_NEXT, WORD_SHIFT } = layout;
 const { EVERY_PCID, GUEST_CONTEXTS, GUEST_TAG, SIZE_BYTES, SIZE_TABLE, TR_GUEST_SIZE_SHIFT, TR_SIZE_SHIFT } =
   translation;
 
@@ -17,8 +19,9 @@ export function dropContext(tlb: TlbSlots, context: number): void {
   const { words, countAt, ways } = tlb;
   let left = tlb.count;
   for (let set = 0; left > 0; set++) {
-    if (words[countAt + set] === 0) continue;
-    left -= words[countAt + set];
+    const held = words[countAt + set];
+    if (held === 0) continue;
+    left -= held;
     const end = (set + 1) * ways;
     for (let slot = set * ways; slot < end; slot++) {
       if (tlb.isUsed(slot) && tlb.contextOf(slot) === context) tlb.drop(slot);

@@ -104,7 +104,7 @@ export class Tlb extends TlbSlots {
     flags: number,
   ): void {
     const { cells, words, replacement } = this;
-    const guest = Math.floor(context / GUEST_CONTEXTS);
+    const guest = context < GUEST_CONTEXTS ? 0 : Math.floor(context / GUEST_CONTEXTS);
     const isGlobal = (flags & TR_GLOBAL) !== 0;
     const place = this.firstPlace + slot;
     if (replacement.isTree) this.bytes[this.marksAt + slot] = number >>> this.hashShift;
@@ -116,7 +116,7 @@ export class Tlb extends TlbSlots {
       (isGlobal ? 0 : (context & ATTRIBUTE_PCID_MASK) << ATTRIBUTE_PCID_SHIFT) |
       (size << ATTRIBUTE_SIZE_SHIFT);
     this.further[place] =
-      Math.floor(frame / 0x1_0000_0000) |
+      (frame < 0x1_0000_0000 ? 0 : Math.floor(frame / 0x1_0000_0000)) |
       ((flags & TR_GUEST_MASK) >> FURTHER_GUEST_SHIFT) |
       (guest << FURTHER_NUMBER_SHIFT);
     words[this.sizeAt + size]++;

@@ -372,3 +372,26 @@ test.each([0, 1, 2, 3, 4, 5, 6, 7])(
     expect(() => cpu.fetch(data, 4)).toThrow(PageFault);
   },
 );
+
+test.each([
+  { name: "4 KiB", level: 1 },
+  { name: "2 MiB", level: 2 },
+] as const)(
+  "memory that ends within a chunk: what lies behind it reads as all ones, from a page of $name too",
+  ({ level }) => {
+    const guest = new Guest({ preset: "skylake", memoryBytes: 2 ** 22 + 2 ** 20 });
+    const { cpu } = guest;
+    const lastFrame = (2 ** 22 + 2 ** 20) / 4096 - 1;
+    const inMemory = BASE + (lastFrame & 511) * 4096;
+    guest.map(BASE + 510 * 4096 * 2, 2 ** 22, ALL | 0x60);
+    if (level === 2) guest.map(BASE, lastFrame * 4096 - (lastFrame & 511) * 4096, ALL | 0x60, 2);
+    else for (const page of [0, 1]) guest.map(inMemory + page * 4096, (lastFrame + page) * 4096, ALL | 0x60);
+    for (const round of [1, 2, 3]) {
+      expect(cpu.load(inMemory, 4), `round ${round}`).toBe(0);
+      expect(cpu.load(inMemory + 4096, 4), `round ${round}`).toBe(0xffff_ffff);
+      cpu.invlpg(inMemory);
+      cpu.invlpg(inMemory + 4096);
+      cpu.load(BASE + 510 * 4096 * 2, 4);
+    }
+  },
+);
