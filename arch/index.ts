@@ -282,6 +282,7 @@ export {
   Topology,
   type TopologyConfig,
 } from "./time/topology.ts";
+export type { VcpuScheduler } from "./time/vcpu-scheduler.ts";
 export { FlushAttribution, type RefillCost } from "./tlb/flush-attribution.ts";
 export { formatProbe, type ProbeLevel, type ProbeResult } from "./walk/probe.ts";
 export type { SecondStageLevel, SecondStageProbe } from "./walk/second-stage-probe.ts";

@@ -3,6 +3,7 @@
  *
  *   Machine
  *   ├── memory: PhysicalMemory      frames, sparse; page tables live here       memory/, isa/pte.ts
+ *   ├── hostMemory                  the machine's, where `memory` is a guest's  memory/host-memory.ts
  *   ├── loop: EventLoop             a cycle clock a CPU, interleaving, IPIs     time/event-loop.ts, thread.ts, ready-queue.ts
  *   │   ├── accounts                what every cycle of every CPU went to       time/cycle-accounts.ts
  *   │   ├── lines                   cache lines that CPUs share, and who has them  time/shared-lines.ts
@@ -31,6 +32,7 @@
  */
 import { Cpu } from "./cpu/cpu.ts";
 import { type CheckedConfig, checkConfig, type MachineConfig } from "./cpu/machine-config.ts";
+import { HostMemory } from "./memory/host-memory.ts";
 import { PhysicalMemory } from "./memory/physical-memory.ts";
 import type { CpuFeatures, Preset } from "./presets/preset.ts";
 import { EventLoop } from "./time/event-loop.ts";
@@ -50,8 +52,10 @@ export class Machine {
   readonly preset: Preset;
   /** What the CPUs can do. */
   readonly features: CpuFeatures;
-  /** Physical memory. */
+  /** Physical memory, as programs address it. */
   readonly memory: PhysicalMemory;
+  /** The machine's memory where `memory` is that of a guest (`MachineConfig.hostMemoryBytes`); else null. */
+  readonly hostMemory: HostMemory | null;
   /** Clocks, threads and interrupts. */
   readonly loop: EventLoop;
   /** The CPUs by number; there is one at least. */
@@ -64,13 +68,19 @@ export class Machine {
     this.preset = preset;
     this.features = features;
     this.memory = new PhysicalMemory(this.config.memoryBytes);
+    const { hostMemoryBytes } = config;
+    this.hostMemory = hostMemoryBytes === undefined ? null : new HostMemory(hostMemoryBytes, this.memory);
     const { cpus: count, topology } = this.config;
     const clusterCores = preset.lineTransfers.coresPerCluster.value;
     this.loop = new EventLoop(count, new Topology(count, topology, clusterCores === 0 ? undefined : clusterCores));
     this.loop.lines.transferCycles = lineTransferCycles(preset);
     const cpus: Cpu[] = [];
-    const parts = { memory: this.memory, loop: this.loop, preset, features, maxPhyAddr, levels };
-    for (let id = 0; id < count; id++) cpus.push(new Cpu(id, parts, cpus));
+    const memory = this.hostMemory ?? this.memory;
+    const parts = { memory, loop: this.loop, preset, features, maxPhyAddr, levels };
+    const { physicalCpus } = this.config;
+    for (let id = 0; id < count; id++) {
+      cpus.push(new Cpu(id, id < physicalCpus ? parts : { ...parts, shared: cpus[id % physicalCpus].caches }, cpus));
+    }
     // checkConfig has refused a machine without CPUs.
     this.cpus = cpus as [Cpu, ...Cpu[]];
     this.loop.accounts.walkCyclesOf = (id) => cpus[id].mmu.walkCycleCount;

@@ -27,6 +27,7 @@ export { formatStory, type StoryLine, tellStory } from "./explore/base/story.ts"
 export { DepthFirst, Pct, RandomWalk, Replayed, type Strategy } from "./explore/base/strategies.ts";
 export { type ExploreBudget, explore } from "./explore/explore.ts";
 export { EXPLORE_TESTS } from "./explore/tests/index.ts";
+export type { GuestConfig } from "./guests/guest-config.ts";
 export {
   InputFileError,
   OutputFileError,

@@ -11,6 +11,7 @@ export { EventCounter } from "./events/event-counter.ts";
 export { EventRecorder } from "./events/event-recorder.ts";
 export { EVENT_NAMES, type RecordedEvent } from "./events/recorded-event.ts";
 export { teeEvents } from "./events/tee-events.ts";
+export type { GuestConfig } from "./guests/guest-config.ts";
 export { bootKernel, DEFAULT_KERNEL_CONFIG, Kernel, type KernelConfig } from "./machine/kernel.ts";
 export { type Random, randomStream } from "./machine/random.ts";
 export { runOnKernel, runWorkload } from "./runs/run.ts";

@@ -3,6 +3,22 @@
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
 import type { CpuFeatures, Preset } from "../presets/preset.ts";
 import type { EventLoop } from "../time/event-loop.ts";
+import type { FlushAttribution } from "../tlb/flush-attribution.ts";
+import type { GuestNumbers } from "../tlb/guest-numbers.ts";
+import type { GuestPhysicalCaches } from "../tlb/guest-physical-caches.ts";
+import type { Mmu } from "./mmu.ts";
+
+/** What virtual CPUs of one physical CPU have in common. */
+export interface SharedCaches {
+  /** A unit with the TLBs and caches. */
+  readonly mmu: Mmu;
+  /** The numbers by which they know guests. */
+  readonly numbers: GuestNumbers;
+  /** The caches of guest-physical mappings. */
+  readonly guestPhysical: GuestPhysicalCaches;
+  /** As `Cpu.attributeFlushes`. */
+  attributeFlushes(): FlushAttribution;
+}
 
 /** Parts of the machine that a CPU is connected to, and its model. */
 export interface CpuParts {
@@ -18,4 +34,6 @@ export interface CpuParts {
   readonly maxPhyAddr: number;
   /** Levels of page tables. */
   readonly levels: 4 | 5;
+  /** Those of another virtual CPU of the same physical one, which this one has too; absent: it has its own. */
+  readonly shared?: SharedCaches | undefined;
 }

@@ -12,7 +12,7 @@ import { type ProbeResult, probe } from "../walk/probe.ts";
 import { canonicalPage } from "./access-check.ts";
 import { BulkTouch } from "./bulk-touch.ts";
 import { CpuMemory } from "./cpu-memory.ts";
-import type { CpuParts } from "./cpu-parts.ts";
+import type { CpuParts, SharedCaches } from "./cpu-parts.ts";
 import { Invalidations } from "./invalidations.ts";
 import { RemoteActions } from "./remote-actions.ts";
 import type { Vcpu } from "./vcpu.ts";
@@ -54,6 +54,18 @@ export class Cpu extends CpuMemory {
   /** VM exit for another reason than an access to memory: an interrupt, HLT, a hypercall. The CPU is in the host then. */
   exitGuest(): void {
     this.virtualization.exit();
+  }
+
+  /** What other virtual CPUs of the same physical CPU have too. */
+  get caches(): SharedCaches {
+    const { mmu, virtualization } = this;
+    const attributeFlushes = () => this.attributeFlushes();
+    return {
+      mmu,
+      numbers: virtualization.numbers,
+      guestPhysical: virtualization.ownPhysicalCaches(),
+      attributeFlushes,
+    };
   }
 
   /** The virtual CPU that runs; null in the host. */
@@ -213,7 +225,7 @@ export class Cpu extends CpuMemory {
   attributeFlushes(): FlushAttribution {
     const { mmu } = this;
     if (mmu.attribution !== null) return mmu.attribution;
-    const attribution = new FlushAttribution(this.parts.preset, mmu.tlbs);
+    const attribution = this.parts.shared?.attributeFlushes() ?? new FlushAttribution(this.parts.preset, mmu.tlbs);
     mmu.watch(attribution);
     return attribution;
   }

@@ -21,6 +21,15 @@ export interface MachineConfig {
   readonly maxPhyAddr?: number;
   /** Levels of page tables, 4 or 5; five need the feature `la57`. Default 4. */
   readonly pagingLevels?: 4 | 5;
+  /**
+   * The CPUs are virtual ones, in a guest, of so many physical CPUs, whose TLBs and caches they share in turn; `cpus` at most. Default:
+   * each has its own.
+   */
+  readonly physicalCpus?: number | undefined;
+  /**
+   * The memory is a guest's, in a machine with so many bytes (`HostMemory`). Default: it is the machine's own.
+   */
+  readonly hostMemoryBytes?: number | undefined;
   /** Sockets, cores, threads; their product is `cpus`. Default: one thread a core, sockets of 64 cores. */
   readonly topology?: TopologyConfig | undefined;
 }
@@ -39,6 +48,8 @@ export interface CheckedConfig {
   readonly maxPhyAddr: number;
   /** Levels of page tables. */
   readonly pagingLevels: 4 | 5;
+  /** Physical CPUs, whose TLBs and caches the CPUs share in turn. */
+  readonly physicalCpus: number;
   /** The topology asked for, if any. */
   readonly topology: TopologyConfig | undefined;
 }
@@ -82,5 +93,9 @@ export function checkConfig(config: MachineConfig): CheckedConfig {
   if (pagingLevels === 5 && !features.la57) {
     throw new MachineUsageError("pagingLevels", 5, `4: ${preset.name} has no five-level paging (feature la57)`);
   }
-  return { cpus, memoryBytes, preset, features, maxPhyAddr, pagingLevels, topology: config.topology };
+  const { topology, physicalCpus = cpus } = config;
+  if (!Number.isInteger(physicalCpus) || physicalCpus < 1 || physicalCpus > cpus) {
+    throw new MachineUsageError("physicalCpus", physicalCpus, `a whole number from 1 to ${cpus}`);
+  }
+  return { cpus, memoryBytes, preset, features, maxPhyAddr, pagingLevels, physicalCpus, topology };
 }

@@ -77,11 +77,16 @@ export class Mmu {
   /** The guest that the CPU runs; null in the host. */
   guest: RunningGuest | null = null;
   /** Numbers of guests for which pieces of pages may be cached that are larger in the guest's tables than in the second stage's. */
-  private readonly fractured = new Set<number>();
+  private readonly fractured: Set<number>;
   /** The numbers that invalidations reach: in the host 0, and those of guests whose VPID is 0, as the host's is. */
   private numbers: readonly number[] = [0];
   /** Whether entries of guests may be cached. */
   private hasGuests = false;
+  /**
+   * What answers VM exits of accesses without the program's doing, by entering the guest again: a hypervisor below it. Null, or the
+   * CPU still in the host afterwards: the exit is thrown.
+   */
+  onVmExit: ((exit: VmExit) => void) | null = null;
 
   /** Number of the CPU. */
   readonly cpu: number;
@@ -95,6 +100,7 @@ export class Mmu {
   private readonly confirmsPageFaults: boolean;
   private readonly invlpgDropsFractured: boolean;
 
+  /** @param shared the unit of another virtual CPU of the same physical one: both have its TLBs and caches */
   constructor(
     cpu: number,
     clockCycles: Float64Array,
@@ -102,6 +108,7 @@ export class Mmu {
     preset: Preset,
     vendor: VendorRules,
     arrays: CpuArrays,
+    shared: Mmu | null = null,
   ) {
     this.cpu = cpu;
     this.confirmsPageFaults = vendor.confirmsPageFaults;
@@ -110,9 +117,10 @@ export class Mmu {
     this.arrays = arrays;
     this.counts = arrays.cells.subarray(COUNTERS_CELL, COUNTERS_CELL + COUNTERS);
     this.mode = new PagingMode(arrays.words.subarray(RULES_WORD, RULES_WORD + RULE_WORDS));
-    this.tlbs = new TlbHierarchy(preset, arrays);
-    this.structures = new PagingStructureCaches(preset, arrays, this.tlbs);
-    this.walkCaches = new WalkCaches(preset);
+    this.tlbs = shared?.tlbs ?? new TlbHierarchy(preset, arrays);
+    this.structures = shared?.structures ?? new PagingStructureCaches(preset, arrays, this.tlbs);
+    this.walkCaches = shared?.walkCaches ?? new WalkCaches(preset);
+    this.fractured = shared?.fractured ?? new Set();
     this.walker = new PageWalker(memory, this.mode, this.structures, this.walkCaches);
     this.fastPath = new FastPath({
       arrays,
@@ -150,7 +158,7 @@ export class Mmu {
         this.counts[COUNT_SECOND_LEVEL_HIT + kind]++;
         this.clockCycles[this.cpu] += this.secondLevelHitCycles;
       }
-      if (this.attribution !== null && this.guest === null) this.attribution.hit(kind, la, mode.pcid);
+      if (this.attribution !== null) this.attribution.hit(kind, la, mode.pcid);
     }
     if (this.guest === null) this.tellFastPath(access, kind, la, isFill);
   }
@@ -328,13 +336,25 @@ export class Mmu {
       counts[COUNT_WALK_FAULT + kind]++;
       tlbs.dropPage(la, this.mode.pcid, true);
       this.structures.dropPage(la, this.mode.pcid);
-      throw guest.leave(access, la);
+      this.leave(guest, access, la);
+      this.walk(access, kind, la);
+      return;
     }
     if (result !== WALK_OK) throw this.fault(result, kind, la);
     const size = (walker.flags >> TR_SIZE_SHIFT) & 3;
     counts[COUNT_WALK + kind * 3 + size]++;
     if (size < ((walker.flags >> TR_GUEST_SIZE_SHIFT) & 3)) this.fractured.add(guest.number);
     tlbs.insert(kind, la, this.mode.pcid, walker.frame, walker.flags);
+    if (this.attribution !== null) {
+      this.attribution.refill(kind, la, this.mode.pcid, walker.frame, walker.flags, cycles);
+    }
+  }
+
+  /** A VM exit. @throws VmExit unless a hypervisor below the program has answered it and the guest goes on */
+  private leave(guest: RunningGuest, access: Access, la: number): void {
+    const exit = guest.leave(access, la);
+    this.onVmExit?.(exit);
+    if (this.guest === null) throw exit;
   }
 
   private guestWalkCost(walker: GuestWalker): number {

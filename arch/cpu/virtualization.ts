@@ -55,10 +55,10 @@ export class Virtualization {
   private readonly memoryTypes: MemoryTypes;
   private readonly parts: CpuParts;
   private readonly spend: (cycles: number) => void;
-  /** Made when the CPU first runs a guest. */
-  private physicalCaches: GuestPhysicalCaches | null = null;
+  /** Made when the CPU, or the one whose TLBs it shares, first runs a guest. */
+  private physicalCaches: GuestPhysicalCaches | null;
   /** The numbers by which its TLBs know guests. */
-  readonly numbers = new GuestNumbers();
+  readonly numbers: GuestNumbers;
   private running: Running | null = null;
   /** The second stage of the last VM entry, and the registers of the host that it was read by. */
   private checked: {
@@ -80,6 +80,8 @@ export class Virtualization {
     this.memoryTypes = memoryTypes;
     this.parts = parts;
     this.spend = spend;
+    this.numbers = parts.shared?.numbers ?? new GuestNumbers();
+    this.physicalCaches = parts.shared?.guestPhysical ?? null;
   }
 
   /** The virtual CPU that runs; null in the host. */
@@ -281,9 +283,15 @@ export class Virtualization {
 
   private secondStageOf({ root, format }: CheckedStage, number: number): SecondStage {
     const { mmu, parts, numbers } = this;
-    this.physicalCaches ??= new GuestPhysicalCaches(parts.preset.virtualization.guestPhysicalCaches);
+    const caches = this.ownPhysicalCaches();
     const tag = parts.preset.vendor === "intel" ? numbers.ofRoot(root)[0] : number;
-    return new SecondStage(format, root, tag, parts.memory, this.physicalCaches, mmu.walkCaches);
+    return new SecondStage(format, root, tag, parts.memory, caches, mmu.walkCaches);
+  }
+
+  /** The caches of guest-physical mappings, made if there were none. */
+  ownPhysicalCaches(): GuestPhysicalCaches {
+    this.physicalCaches ??= new GuestPhysicalCaches(this.parts.preset.virtualization.guestPhysicalCaches);
+    return this.physicalCaches;
   }
 
   /** What a VM entry checks of VPID, ASID and the second stage, which is looked at anew only when it is another than at the last. */

@@ -34,9 +34,17 @@ const NEEDED_FEATURES: Readonly<Record<string, keyof CpuFeatures>> = {
 /** Units of plain fields that are numbers. */
 const PLAIN_UNITS: Readonly<Record<string, string>> = { sets: "sets", ways: "ways" };
 
-/** Figures that play a part in a CPU with the preset's features. */
-export function figuresOf(preset: Preset): NamedFigure[] {
-  return allFiguresOf(preset).filter(({ name }) => {
+/** How the names of figures begin that play a part in guests only. */
+const GUESTS = "virtualization.";
+
+/**
+ * Figures that play a part in a CPU with the preset's features.
+ * @param runsGuests whether those of guests do too. Default: no
+ */
+export function figuresOf(preset: Preset, runsGuests = false): NamedFigure[] {
+  const all = runsGuests ? [...allFiguresOf(preset), ...guestAbilities(preset)] : allFiguresOf(preset);
+  return all.filter(({ name }) => {
+    if (name.startsWith(GUESTS)) return runsGuests;
     const feature = NEEDED_FEATURES[name];
     return feature === undefined || preset.features[feature];
   });
@@ -56,6 +64,33 @@ export function allFiguresOf(preset: Preset): NamedFigure[] {
     named("memory", "", memory),
     ...Object.entries(lineTransfers).map(([name, figure]) => named(`lineTransfers.${name}`, "", figure)),
     ...Object.entries(costs).map(([name, figure]) => named(`costs.${name}`, "", figure)),
+    ...guestFigures(preset),
+  ];
+}
+
+function guestFigures({ virtualization }: Preset): NamedFigure[] {
+  const { guestPhysicalCaches, costs } = virtualization;
+  return [
+    ...Object.entries(guestPhysicalCaches).flatMap(([name, cache]) =>
+      shapeFigures(`${GUESTS}guestPhysicalCaches.${name}`, "", cache),
+    ),
+    ...Object.entries(costs).map(([name, figure]) => named(`${GUESTS}costs.${name}`, "", figure)),
+  ];
+}
+
+/** What is known of guests that is no number. */
+function guestAbilities({ virtualization }: Preset): NamedFigure[] {
+  const { origins, features, invlpgDropsFractured } = virtualization;
+  const has = Object.entries(features).filter(([, there]) => there);
+  return [
+    { name: `${GUESTS}features`, of: "", value: has.map(([name]) => name).join("+"), unit: "", ...origins.features },
+    {
+      name: `${GUESTS}invlpgDropsFractured`,
+      of: "",
+      value: String(invlpgDropsFractured),
+      unit: "",
+      ...origins.invlpgDropsFractured,
+    },
   ];
 }
 

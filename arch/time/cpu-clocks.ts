@@ -1,6 +1,8 @@
 /** The CPUs' clocks, and what their cycles go to. */
 import { CycleAccounts } from "./cycle-accounts.ts";
+import { interruptedState } from "./pending-interrupts.ts";
 import { SharedLines } from "./shared-lines.ts";
+import type { Thread } from "./thread.ts";
 import { checkCpuCount, Topology } from "./topology.ts";
 
 /** Cycle clocks of `cpus` CPUs, one of which runs now. */
@@ -17,6 +19,8 @@ export class CpuClocks {
   readonly accounts: CycleAccounts;
   /** The CPU whose code runs now. */
   currentCpu = 0;
+  /** The thread that has each CPU; null for none. */
+  readonly running: (Thread | null)[];
 
   /**
    * @param cpus 1 to `CPUS_MAX`
@@ -29,6 +33,7 @@ export class CpuClocks {
     this.topology = topology ?? new Topology(cpus);
     this.clockCycles = clockCycles ?? new Float64Array(cpus);
     this.lines = new SharedLines(this);
+    this.running = new Array<Thread | null>(cpus).fill(null);
     this.accounts = new CycleAccounts(this.clockCycles, this.lines.waitedCycles);
   }
 
@@ -40,6 +45,19 @@ export class CpuClocks {
   /** The current CPU's clock. */
   nowCycles(): number {
     return this.clockCycles[this.currentCpu];
+  }
+
+  /** What `cpu` is doing, as an interrupt finds it: one of the `INTERRUPTED_` values. */
+  stateOf(cpu: number): number {
+    return interruptedState(this.running[cpu]);
+  }
+
+  /** Moves a CPU's clock to the time at which it acts; the time between was idle, or spent as the thread said. */
+  catchUp(cpu: number, atCycles: number): void {
+    const gap = atCycles - this.clockCycles[cpu];
+    if (gap <= 0) return;
+    if (this.running[cpu] === null) this.accounts.idle(cpu, atCycles);
+    this.clockCycles[cpu] = atCycles;
   }
 
   /** Begins an activity of the current CPU; returns the one to go back to (`cycle-accounts.ts`). */

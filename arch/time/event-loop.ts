@@ -9,7 +9,7 @@
  */
 import { CpuClocks } from "./cpu-clocks.ts";
 import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH } from "./cycle-accounts.ts";
-import { type InterruptHandler, interruptedState, PendingInterrupts } from "./pending-interrupts.ts";
+import { type InterruptHandler, PendingInterrupts } from "./pending-interrupts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
 import { hasReady, readyAt, removeFrom, takeReady } from "./run-queue.ts";
 import type { StepChooser } from "./step-chooser.ts";
@@ -25,6 +25,7 @@ import {
   Thread,
 } from "./thread.ts";
 import type { Topology } from "./topology.ts";
+import type { VcpuScheduler } from "./vcpu-scheduler.ts";
 
 export * from "./pending-interrupts.ts";
 export * from "./thread.ts";
@@ -39,9 +40,10 @@ export class EventLoop extends CpuClocks {
   horizonCycles = Number.POSITIVE_INFINITY;
   /** Chooses what happens next in place of the clocks; null: nobody does. Set it between two runs only. */
   chosenSteps: StepChooser | null = null;
+  /** Shares out physical CPUs among the loop's; null: each is one. */
+  vcpuScheduler: VcpuScheduler | null = null;
 
   private readonly ready: ReadyQueue;
-  readonly running: (Thread | null)[];
   private readonly lastThread: (Thread | null)[];
   readonly runQueues: Thread[][];
   readonly interrupts: PendingInterrupts;
@@ -60,7 +62,6 @@ export class EventLoop extends CpuClocks {
   constructor(cpus: number, topology?: Topology, clockCycles?: Float64Array) {
     super(cpus, topology, clockCycles);
     this.ready = new ReadyQueue(cpus);
-    this.running = new Array<Thread | null>(cpus).fill(null);
     this.lastThread = new Array<Thread | null>(cpus).fill(null);
     this.runQueues = Array.from({ length: cpus }, () => []);
     this.interrupts = new PendingInterrupts(cpus);
@@ -139,11 +140,6 @@ export class EventLoop extends CpuClocks {
     this.refresh(cpu);
   }
 
-  /** What `cpu` is doing, as an interrupt finds it: one of the `INTERRUPTED_` values. */
-  stateOf(cpu: number): number {
-    return interruptedState(this.running[cpu]);
-  }
-
   /** Whether the current thread's CPU has another thread ready to run. */
   needsResched(): boolean {
     return hasReady(this.runQueues[this.currentCpu], this.nowCycles());
@@ -172,6 +168,7 @@ export class EventLoop extends CpuClocks {
     this.topology.checkCpu(cpu);
     if (this.depth > 0) throw new Error("runSync was called from code that the event loop runs; use yield* there");
     if (this.running[cpu] !== null) this.waitForCpu(cpu);
+    this.vcpuScheduler?.take(cpu);
     this.depth++;
     this.outerCpu = this.currentCpu;
     this.outerActivity = this.accounts.current[cpu];
@@ -274,6 +271,10 @@ export class EventLoop extends CpuClocks {
     const cpu = ready.first;
     if (cpu < 0) return false;
     this.currentCpu = cpu;
+    if (this.vcpuScheduler?.act(cpu, ready.at[cpu]) === true) {
+      this.refresh(cpu);
+      return true;
+    }
     this.horizonCycles = ready.secondAt;
     this.catchUp(cpu, ready.at[cpu]);
     if (!this.takeInterrupts(cpu)) {
@@ -282,14 +283,6 @@ export class EventLoop extends CpuClocks {
     }
     this.refresh(cpu);
     return true;
-  }
-
-  /** Moves a CPU's clock to the time at which it acts; the time between was idle, or spent as the thread said. */
-  catchUp(cpu: number, atCycles: number): void {
-    const gap = atCycles - this.clockCycles[cpu];
-    if (gap <= 0) return;
-    if (this.running[cpu] === null) this.accounts.idle(cpu, atCycles);
-    this.clockCycles[cpu] = atCycles;
   }
 
   private takeInterrupts(cpu: number): boolean {
@@ -388,7 +381,13 @@ export class EventLoop extends CpuClocks {
     const clock = this.clockCycles[cpu];
     const threadsAt = readyAt(this.running[cpu], this.runQueues[cpu], clock);
     const at = Math.min(threadsAt, Math.max(clock, this.interrupts.nextAt[cpu]));
-    this.ready.set(cpu, at);
-    if (cpu !== this.currentCpu && at < this.horizonCycles) this.horizonCycles = at;
+    if (this.vcpuScheduler === null) this.setReady(cpu, at);
+    else this.vcpuScheduler.couldAct(cpu, at);
+  }
+
+  /** Says when `cpu` can act next. */
+  setReady(cpu: number, atCycles: number): void {
+    this.ready.set(cpu, atCycles);
+    if (cpu !== this.currentCpu && atCycles < this.horizonCycles) this.horizonCycles = atCycles;
   }
 }

@@ -6,7 +6,14 @@
  */
 
 import { WIDE_PAGES } from "../isa/linear-address.ts";
-import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE, TR_GLOBAL, TR_SIZE_SHIFT } from "../isa/translation.ts";
+import {
+  GLOBAL_CONTEXT,
+  GUEST_CONTEXTS,
+  SIZE_BYTES,
+  SIZE_TABLE,
+  TR_GLOBAL,
+  TR_SIZE_SHIFT,
+} from "../isa/translation.ts";
 import type { Preset } from "../presets/preset.ts";
 import { allocateArrays } from "./allocate-arrays.ts";
 import type { Tlb } from "./tlb.ts";
@@ -26,6 +33,9 @@ export interface RefillCost {
  */
 type PageKey = number | bigint;
 
+/** The last flush of each tag, for data (0) and for instructions (1). */
+type Flushes = readonly [Map<PageKey, number>, Map<PageKey, number>];
+
 /** Tags whose flush is remembered, per side of the TLBs, before those that no longer matter are dropped. */
 const REMEMBERED_MAX = 16_384;
 
@@ -38,8 +48,9 @@ export class FlushAttribution {
 
   private readonly tlbs: TlbHierarchy;
   private readonly unflushed: TlbHierarchy;
-  /** The last flush of each tag, for data (0) and for instructions (1). */
-  private readonly flushes: readonly [Map<PageKey, number>, Map<PageKey, number>] = [new Map(), new Map()];
+  private readonly flushes: Flushes = [new Map(), new Map()];
+  /** Those of guests, by the number of the guest (guest-numbers.ts). */
+  private readonly guestFlushes = new Map<number, Flushes>();
   private readonly costs = new Map<number, RefillCost>();
 
   constructor(preset: Preset, tlbs: TlbHierarchy) {
@@ -58,19 +69,19 @@ export class FlushAttribution {
     return this.costs.entries();
   }
 
-  /** An access of `kind` that the TLBs translated. */
+  /** An access of `kind` that the TLBs translated. @param pcid with the number of the guest, as `PagingMode.pcid` has it; so below */
   hit(kind: number, la: number, pcid: number): void {
     const { tlbs, unflushed } = this;
     const flags = tlbs.currentFlags();
-    this.flushes[kind >> 1].delete(keyOf(la, pcid, flags));
+    this.flushesOf(pcid)[kind >> 1].delete(keyOf(la, pcid % GUEST_CONTEXTS, flags));
     if (!unflushed.lookup(kind, la, pcid)) unflushed.insert(kind, la, pcid, tlbs.currentFrame(la), flags);
   }
 
   /** A walk of an access of `kind` that found a translation. */
   refill(kind: number, la: number, pcid: number, frame: number, flags: number, cycles: number): void {
     const { unflushed } = this;
-    const side = this.flushes[kind >> 1];
-    const key = keyOf(la, pcid, flags);
+    const side = this.flushesOf(pcid)[kind >> 1];
+    const key = keyOf(la, pcid % GUEST_CONTEXTS, flags);
     const flush = side.get(key);
     if (flush !== undefined) side.delete(key);
     if (!unflushed.lookup(kind, la, pcid)) {
@@ -105,6 +116,7 @@ export class FlushAttribution {
   /** Forgets all flushes and their costs, for saved states. */
   clear(): void {
     for (const side of this.flushes) side.clear();
+    this.guestFlushes.clear();
     this.costs.clear();
   }
 
@@ -129,24 +141,36 @@ export class FlushAttribution {
   }
 
   private dropped(tlb: Tlb, slot: number): void {
-    if (this.currentFlush === 0 || tlb.sizeOf(slot) === SIZE_TABLE || tlb.guestOf(slot) !== 0) return;
+    if (this.currentFlush === 0 || tlb.sizeOf(slot) === SIZE_TABLE) return;
     const key = keyOf(tlb.addressOf(slot), tlb.pcidOf(slot), tlb.flagsOf(slot));
-    if (tlb.kinds.includes("load") || tlb.kinds.includes("store")) this.remember(0, key);
-    if (tlb.kinds.includes("fetch")) this.remember(1, key);
+    const guest = tlb.guestOf(slot);
+    if (tlb.kinds.includes("load") || tlb.kinds.includes("store")) this.remember(0, guest, key);
+    if (tlb.kinds.includes("fetch")) this.remember(1, guest, key);
   }
 
-  private remember(sideIndex: 0 | 1, key: PageKey): void {
-    const side = this.flushes[sideIndex];
+  private remember(sideIndex: 0 | 1, guest: number, key: PageKey): void {
+    const side = this.flushesOf(guest * GUEST_CONTEXTS)[sideIndex];
     side.set(key, this.currentFlush);
     if (side.size > REMEMBERED_MAX) {
-      for (const other of side.keys()) if (!this.isHeld(sideIndex, other)) side.delete(other);
+      for (const other of side.keys()) if (!this.isHeld(sideIndex, guest, other)) side.delete(other);
     }
   }
 
+  private flushesOf(context: number): Flushes {
+    if (context < GUEST_CONTEXTS) return this.flushes;
+    const guest = Math.floor(context / GUEST_CONTEXTS);
+    let flushes = this.guestFlushes.get(guest);
+    if (flushes === undefined) {
+      flushes = [new Map(), new Map()];
+      this.guestFlushes.set(guest, flushes);
+    }
+    return flushes;
+  }
+
   /** Whether the unflushed TLBs hold the translation of a key. Changes nothing. */
-  private isHeld(sideIndex: 0 | 1, key: PageKey): boolean {
+  private isHeld(sideIndex: 0 | 1, guest: number, key: PageKey): boolean {
     const { address, context } = pageOf(key);
-    return this.unflushed.holds(sideIndex === 0 ? [0, 1] : [2], address, context);
+    return this.unflushed.holds(sideIndex === 0 ? [0, 1] : [2], address, guest * GUEST_CONTEXTS + context);
   }
 }
 

@@ -170,6 +170,8 @@ export class FlushAccounts {
   private readonly callers = new Map<number, string>();
   /** By CPU; empty when refills are not attributed. */
   readonly attributions: readonly FlushAttribution[];
+  /** Each once: CPUs that share TLBs share one. */
+  private readonly distinct: ReadonlySet<FlushAttribution>;
   /** Whether records keep what was taken from each CPU. */
   readonly perCpu: boolean;
 
@@ -177,6 +179,7 @@ export class FlushAccounts {
     this.machine = machine;
     this.perCpu = options.perCpu ?? false;
     this.attributions = options.refills === false ? [] : machine.cpus.map((cpu) => cpu.attributeFlushes());
+    this.distinct = new Set(this.attributions);
   }
 
   /** Opens the record of a flush by the current CPU, or by `cpu`. */
@@ -240,7 +243,7 @@ export class FlushAccounts {
   costOf(record: FlushRecord): FlushCost {
     let refillCycles = 0;
     let refills = 0;
-    for (const attribution of this.attributions) {
+    for (const attribution of this.distinct) {
       const cost = attribution.costOf(record.id);
       refillCycles += cost.walkCycles;
       refills += cost.refills;
@@ -258,7 +261,7 @@ export class FlushAccounts {
 
   /** Walks that refilled flushed entries but that no flush of a known number explains: 0 but for flushes by others. */
   get unexplainedWalks(): number {
-    return this.attributions.reduce((sum, each) => sum + each.unexplainedWalks, 0);
+    return [...this.distinct].reduce((sum, each) => sum + each.unexplainedWalks, 0);
   }
 
   /**

@@ -90,6 +90,8 @@ export interface FlushPolicy {
    * gone on to another address space; any other CPU flushes when it switches to it. Default: they are on all CPUs.
    */
   readonly globalAsidsFollowCpumask?: boolean;
+  /** Whether it uses INVLPGB, which in a guest reaches the vCPUs of one ASID. Default: no. */
+  readonly usesInvlpgb?: boolean;
   /** Whether it needs the tables of remote actions. Default: no. */
   readonly usesRar?: boolean;
   /** @throws ConfigError when the machine cannot do it */
@@ -134,6 +136,7 @@ export const INVLPGB_POLICY: FlushPolicy = {
   name: "invlpgb",
   summary: "AMD's broadcast instructions INVLPGB and TLBSYNC, no interrupts (Linux 6.15)",
   eager: false,
+  usesInvlpgb: true,
   check(machine) {
     if (machine.features.invlpgb) return;
     throw new ConfigError("flush policy", "invlpgb", `a CPU with INVLPGB; ${machine.preset.name} has none`);

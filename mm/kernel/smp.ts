@@ -64,6 +64,8 @@ export class Smp {
   /** Called at the end of each handler: the CPU goes back to where it was. Returns the cycles that went to flushes put off. */
   onKernelExit: ((cpu: number) => number) | null = null;
   observer: IpiObserver | null = null;
+  /** Called on a CPU after each of its writes of the interrupt command register: in a guest, a VM exit. */
+  onIcrWrite: ((cpu: number) => void) | null = null;
   /** `HISTORICAL_BUGS.earlyAcknowledgement`. */
   acknowledgesEarly = false;
   /** Interrupts sent, and taken by each CPU (`CAL` of `/proc/interrupts`). */
@@ -202,6 +204,7 @@ export class Smp {
       let at = sentAtCycles.get(group);
       if (at === undefined) {
         loop.spend(sendCycles);
+        this.onIcrWrite?.(loop.currentCpu);
         at = loop.nowCycles();
         sentAtCycles.set(group, at);
       }

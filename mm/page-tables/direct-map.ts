@@ -15,13 +15,14 @@ const MAX_PAGE_SHIFT = 30;
 /**
  * Maps all of memory with the largest pages that fit.
  * @param isGlobal false with page-table isolation
+ * @param maxPageShift largest page as log2 of its bytes
  * @throws NotEnoughMemory when there is no memory for the tables
  */
-export function makeDirectMap(tables: PageTables, isGlobal = true): void {
+export function makeDirectMap(tables: PageTables, isGlobal = true, maxPageShift = MAX_PAGE_SHIFT): void {
   const { memory } = tables;
   const { high } = PAGE_KERNEL;
   const low = isGlobal ? PAGE_KERNEL.low : PAGE_KERNEL.low & ~PTE_GLOBAL;
-  const mapRam = (from: number, to: number) => mapRange(tables, from, to, low, high);
+  const mapRam = (from: number, to: number) => mapRange(tables, from, to, low, high, maxPageShift);
   mapRam(0, Math.min(memory.frames * 4096, LOW_MEMORY_BYTES));
   if (memory.frames * 4096 > HIGH_MEMORY_START) mapRam(HIGH_MEMORY_START, memory.frames * 4096);
 }
@@ -31,9 +32,9 @@ export function directMapAddress(phys: number): number {
   return PAGE_OFFSET + phys;
 }
 
-function mapRange(tables: PageTables, from: number, to: number, low: number, high: number): void {
+function mapRange(tables: PageTables, from: number, to: number, low: number, high: number, maxPageShift: number): void {
   const [start, end] = [PAGE_OFFSET + from, PAGE_OFFSET + to];
-  const mapping = vmapRangeNoflush(tables, nothingToFlush, start, end, from, low, high, MAX_PAGE_SHIFT);
+  const mapping = vmapRangeNoflush(tables, nothingToFlush, start, end, from, low, high, maxPageShift);
   const result = mapping.next();
   if (result.done !== true || result.value < 0) throw new NotEnoughMemory("no memory for the direct map's page tables");
 }

@@ -1,6 +1,7 @@
 /** Options of commands that boot a machine: the settings of the machine and its kernel. */
 import { type Command, Option } from "commander";
 import { DEFERRED_POLICY } from "../../mm/index.ts";
+import type { GuestSettings } from "../settings/guest-settings.ts";
 import { type MachineSettings, SETTING_NAMES, SETTINGS, type SettingName } from "../settings/machine-settings.ts";
 import { presetNames } from "../settings/presets.ts";
 import { UsageError } from "./errors.ts";
@@ -47,8 +48,25 @@ export function addMachineOptions(
  * Refuses settings of one machine that would not be heeded.
  * @throws UsageError
  */
-export function checkHeeded({ isolated, policy }: MachineSettings): void {
+export function checkHeeded(settings: MachineSettings): void {
+  checkGuestSettings(settings);
+  const { isolated, policy } = settings;
   if (isolated === undefined || policy === DEFERRED_POLICY) return;
   const { name } = DEFERRED_POLICY;
   throw new UsageError(`--isolated: only the flush policy ${name} heeds it (--policy ${name})`);
+}
+
+/**
+ * Refuses settings of guests where there is none, or that exclude each other.
+ * @throws UsageError
+ */
+export function checkGuestSettings(settings: GuestSettings): void {
+  const { guest, pcpus, overcommit } = settings;
+  if (pcpus !== undefined && overcommit !== undefined)
+    throw new UsageError("--pcpus and --overcommit exclude each other");
+  if (guest === true) return;
+  const { guestPages, hostPages, vcpus } = settings;
+  const given = Object.entries({ "guest-pages": guestPages, "host-pages": hostPages, vcpus, pcpus, overcommit });
+  const [unheeded] = given.filter(([, value]) => value !== undefined);
+  if (unheeded !== undefined) throw new UsageError(`--${unheeded[0]}: only guests have it (--guest)`);
 }

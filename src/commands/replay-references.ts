@@ -2,18 +2,20 @@
 
 import { type Command, Option } from "commander";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
-import type { FigureOptions } from "../command-line/machine-options.ts";
+import { checkGuestSettings, type FigureOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printJson, printOutput } from "../command-line/standard-streams.ts";
+import type { GuestConfig } from "../guests/guest-config.ts";
 import { ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import { parsePageRules } from "../references/page-rules.ts";
 import type { ReferenceFormat } from "../references/reference-batch.ts";
 import type { ReferenceOptions } from "../references/reference-replay.ts";
+import { type GuestSettings, guestSettings, parseGuestPages } from "../settings/guest-settings.ts";
 
 /** Options of the command that concern such a trace. */
-export interface ReferenceCommandOptions extends FigureOptions {
+export interface ReferenceCommandOptions extends FigureOptions, GuestSettings {
   readonly lackey?: string;
   readonly drmemtrace?: string;
   readonly champsim?: string;
@@ -45,6 +47,7 @@ export interface ReferenceTrace {
 type Warmup = { readonly references: number } | { readonly fraction: number };
 
 const MEBIBYTE = 2 ** 20;
+const DEFAULT_PAGES = "4K";
 const TOP_MAX = 100_000;
 const REFERENCES_MAX = 1e15;
 
@@ -82,7 +85,7 @@ export function addReferenceOptions(command: Command): void {
       "--pages <rules>",
       "pages of the traced program: 4K, 2M or 1G; SIZE@START-END in a range; thp=FRACTION; joined by commas",
       optionParser(parsePageRules),
-      "4K",
+      DEFAULT_PAGES,
     )
     .option("--window <references>", "references in a window of the working set", references(1), 1_000_000)
     .option("--skip <references>", "references at the beginning that are not made", references(0), 0)
@@ -104,7 +107,7 @@ export function addReferenceOptions(command: Command): void {
     .addOption(
       new Option(
         "--against <setting>",
-        "lay another setting beside this: preset=NAME, pages=RULES or a figure as in --set; may be repeated",
+        "lay another setting beside this: preset=NAME, pages=RULES, guest=no, guest=4K (the host's pages) or a figure as in --set; may be repeated",
       )
         .argParser((text: string, before: readonly string[]) => [...before, text])
         .default([], "none"),
@@ -138,6 +141,10 @@ export async function replayReferenceTrace(trace: ReferenceTrace, options: Refer
     "../references/reference-text.ts"
   );
   const { against, json, quiet, fieldSeparator } = options;
+  checkGuestSettings(options);
+  if (options.guestPages !== undefined && options.pages !== DEFAULT_PAGES) {
+    throw new UsageError("--pages and --guest-pages: expected one of them");
+  }
   if (against.length > 0 && fieldSeparator !== undefined)
     throw new UsageError("--against and -x: expected one of them");
   const settings = [
@@ -160,8 +167,8 @@ export async function replayReferenceTrace(trace: ReferenceTrace, options: Refer
 }
 
 /** What the first column of a comparison is called. */
-function baseName({ preset, pages }: ReferenceCommandOptions): string {
-  return `${preset}, ${pages}`;
+function baseName({ preset, pages, guest, hostPages = "4K" }: ReferenceCommandOptions): string {
+  return guest === true ? `${preset}, ${pages} on ${hostPages}` : `${preset}, ${pages}`;
 }
 
 /**
@@ -174,7 +181,7 @@ async function settingsOf(
   change?: string,
 ): Promise<ReferenceOptions> {
   const { chooseFigures } = await import("../settings/figure-choice.ts");
-  const { preset, pages, set } = changed(options, change);
+  const { preset, pages, set, guest } = changed(options, change);
   const figures = await chooseFigures(preset, set);
   const { warmup, limit, cpus, top, interval } = options;
   return {
@@ -190,25 +197,42 @@ async function settingsOf(
     ...(top === undefined ? {} : { top }),
     ...(interval === undefined ? {} : { intervalReferences: interval }),
     ...(trace.format === null ? {} : { format: trace.format }),
+    ...(guest === undefined ? {} : { guest }),
   };
 }
 
+/** What a replay can have in another way than the one that it is laid beside. */
+interface Changeable extends Pick<ReferenceCommandOptions, "preset" | "pages" | "set"> {
+  readonly guest: GuestConfig | undefined;
+}
+
 /** Preset, pages and figures, one of them as `--against` says. */
-function changed(
-  options: ReferenceCommandOptions,
-  change: string | undefined,
-): Pick<ReferenceCommandOptions, "preset" | "pages" | "set"> {
-  const { preset, pages, set } = options;
-  if (change === undefined) return { preset, pages, set };
+function changed(options: ReferenceCommandOptions, change: string | undefined): Changeable {
+  const { preset, set } = options;
+  const guest = options.guest === true ? guestSettings(options) : undefined;
+  const pages = guest?.guestPages ?? options.pages;
+  if (change === undefined) return { preset, pages, set, guest };
   const [, name, value] = /^([^=]+)=(.+)$/.exec(change) ?? [];
   if (name === undefined)
     throw new ValueError("--against", change, "preset=NAME, pages=RULES or NAME=VALUE as in --set");
-  if (name === "preset") return { preset: value, pages, set };
-  if (name !== "pages") return { preset, pages, set: [...set, change] };
+  if (name === "preset") return { preset: value, pages, set, guest };
+  if (name === "guest") return { preset, pages, set, guest: guestOf(change, value, options) };
+  if (name !== "pages") return { preset, pages, set: [...set, change], guest };
   try {
-    return { preset, pages: parsePageRules(value), set };
+    return { preset, pages: parsePageRules(value), set, guest };
   } catch (error) {
     if (!(error instanceof ValueError)) throw error;
     throw new ValueError("--against", change, error.expected ?? "");
+  }
+}
+
+/** The guest of `guest=no` or `guest=4K`. @throws ValueError for another value */
+function guestOf(change: string, value: string, options: ReferenceCommandOptions): GuestConfig | undefined {
+  if (value === "no") return undefined;
+  try {
+    return { ...guestSettings(options), hostPages: parseGuestPages(value) };
+  } catch (error) {
+    if (!(error instanceof ValueError)) throw error;
+    throw new ValueError("--against", change, `guest=no, or guest= and the pages of the host: ${error.expected ?? ""}`);
   }
 }

@@ -11,7 +11,7 @@ import { FLUSH_FILE_FORMATS } from "../output/flush-file.ts";
 import type { ReplayResult } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
-import { SETTING_NAMES, settingKey } from "../settings/machine-settings.ts";
+import { SETTING_NAMES, type SettingName, settingKey } from "../settings/machine-settings.ts";
 import type { FtraceCommandOptions } from "./replay-ftrace.ts";
 import {
   addReferenceOptions,
@@ -124,7 +124,9 @@ const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly mo
   set: { name: "--set", modes: ["references", "--ftrace"] },
   memory: { name: "--memory", modes: ["references", "--ftrace"] },
   cpus: { name: "--cpus", modes: ["references", "--ftrace"] },
-  ...Object.fromEntries(SETTING_NAMES.map((name) => [settingKey(name), { name: `--${name}`, modes: ["--ftrace"] }])),
+  ...Object.fromEntries(
+    SETTING_NAMES.map((name) => [settingKey(name), { name: `--${name}`, modes: modesOfSetting(name) }]),
+  ),
   ...Object.fromEntries(
     Object.entries(REFERENCE_OPTION_NAMES).map(([key, name]) => [key, { name, modes: ["references"] }]),
   ),
@@ -135,6 +137,12 @@ const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly mo
   differences: { name: "--differences", modes: ["recordings"] },
   follow: { name: "--follow", modes: ["recordings"] },
 };
+
+/** References are replayed in a guest too; whose vCPUs they use says `--cpus`. */
+function modesOfSetting(name: SettingName): Mode[] {
+  const isOfBoth = name === "guest" || name === "guest-pages" || name === "host-pages";
+  return isOfBoth ? ["references", "--ftrace"] : ["--ftrace"];
+}
 
 /** Refuses what would otherwise be given and silently not heeded. */
 function checkOptions(mode: Mode, options: ReplayCommandOptions, given: (option: string) => boolean): void {

@@ -73,6 +73,10 @@ export function runExperiment(
     seed,
     parameters: values,
     ...outcome,
-    inputs: figuresOfMachine(preset, kernelSettings(settings, 1).costs),
+    inputs: figuresOfMachine(
+      preset,
+      kernelSettings(settings, 1).costs,
+      experiment.runsGuests === true || settings.guest === true,
+    ),
   };
 }

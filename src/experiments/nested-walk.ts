@@ -69,6 +69,7 @@ Sizes that are no whole number of pages are left out; levels of the host that th
     },
   ],
   settings: [],
+  runsGuests: true,
   example: "mmulab experiment nested-walk --size 1024 --levels 4 --hostlevels 4",
   headline: "walkCyclesPerAccess",
   run,

@@ -1,6 +1,7 @@
 /** `pcid-ping-pong`: processes that take turns on one CPU, with PCIDs and without, as their number and their memory grow. */
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../arch/index.ts";
 import { type MmStruct, mmapPopulate, UserSpaces } from "../../mm/index.ts";
+import { GUEST_EXPERIMENT_SETTINGS } from "../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { plotByKind } from "./base/plot.ts";
 import { DataTable, type Row } from "./base/table.ts";
@@ -42,7 +43,7 @@ way to user mode, the touches, and the way back.`,
       summary: "turns of each process that are counted",
     },
   ],
-  settings: ["kernel", "policy"],
+  settings: ["kernel", "policy", ...GUEST_EXPERIMENT_SETTINGS],
   example: "mmulab experiment pcid-ping-pong --processes 2,6,7 --pages 64",
   headline: "turnCycles",
   run,

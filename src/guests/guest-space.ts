@@ -18,7 +18,6 @@ import {
   Vcpu,
 } from "../../arch/index.ts";
 import { NotEnoughMemory } from "../../mm/index.ts";
-import type { Random } from "../machine/random.ts";
 import type { Hypervisor } from "./hypervisor.ts";
 
 /** Guest-physical memory whose free pages are scattered, as after a long time in use; else all is taken from the lowest on. */
@@ -26,7 +25,7 @@ export interface ScatteredMemory {
   /** How many 4 KiB frames it has. */
   readonly frames: number;
   /** Which of them comes next. */
-  readonly random: Random;
+  readonly random: { between(low: number, high: number): number };
 }
 
 /** Guest-physical frames of tables begin at 1 MiB, those of pages at 1 GiB. */

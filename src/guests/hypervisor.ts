@@ -1,6 +1,7 @@
 /**
  * A hypervisor that gives a guest memory as it touches it, in pages of one size: it makes second-stage tables of the preset's vendor and
- * maps a page where a guest-physical address has none. It takes no time but that of the VM exits that lead to it.
+ * maps a page where a guest-physical address has none. It takes no time but that of the VM exits that lead to it; what its own code
+ * takes is the caller's to book (`GuestHost`).
  */
 import {
   EPT_ACCESSED,
@@ -15,6 +16,7 @@ import {
   entryHigh,
   entryLow,
   type Machine,
+  type PhysicalMemory,
   PTE_ACCESSED,
   PTE_DIRTY,
   PTE_PAGE_SIZE,
@@ -46,6 +48,9 @@ export interface HypervisorOptions {
 
 /** Where the frames begin that it gives away: at 4 GiB, above the hole for devices. */
 const FIRST_FRAME = 2 ** 20;
+/** Where devices are, and how many frames they have: at 3 GiB, below the frames that are given away. */
+const DEVICE_FRAME = 0xc0000;
+const DEVICE_FRAMES = FIRST_FRAME - DEVICE_FRAME;
 /** With the accessed and dirty flags, as KVM makes an entry that an access asked for; without the ability to have them they are ignored. */
 const EPT_RIGHTS = EPT_READ | EPT_WRITE | EPT_EXECUTE | EPT_EXECUTE_USER | EPT_ACCESSED;
 const EPT_WRITE_BACK = 6 << 3;
@@ -63,12 +68,16 @@ export class Hypervisor {
   readonly machine: Machine;
   private readonly options: HypervisorOptions;
   private readonly isAmd: boolean;
+  /** The machine's own memory: tables of the second stage, and what the guest is given. */
+  private readonly memory: PhysicalMemory;
   private nextFrame = FIRST_FRAME;
 
   constructor(machine: Machine, options: HypervisorOptions) {
     this.machine = machine;
     this.options = options;
     this.isAmd = machine.preset.vendor === "amd";
+    this.memory = machine.hostMemory ?? machine.memory;
+    machine.hostMemory?.choosePageFrames(this.pageFrames);
     this.rootFrame = this.takeTable();
   }
 
@@ -80,9 +89,14 @@ export class Hypervisor {
     return { eptp: encodeEptp({ rootFrame, levels: options.levels, accessedDirty }) };
   }
 
+  /** Frames in a page that it maps. */
+  get pageFrames(): number {
+    return 512 ** (levelOfPage(this.options.pageSize) - 1);
+  }
+
   /** Bytes of memory given to the guest. */
   get sizeBytes(): number {
-    return this.pages * 4096 * 512 ** (levelOfPage(this.options.pageSize) - 1);
+    return this.pages * 4096 * this.pageFrames;
   }
 
   /**
@@ -95,7 +109,7 @@ export class Hypervisor {
 
   /** Maps all of `frames` guest-physical frames from `first` on. @throws NotEnoughMemory */
   giveAll(first: number, frames: number): void {
-    const step = 512 ** (levelOfPage(this.options.pageSize) - 1);
+    const step = this.pageFrames;
     for (let frame = first; frame < first + frames; frame += step) this.frameOf(frame);
   }
 
@@ -104,7 +118,7 @@ export class Hypervisor {
    * @throws NotEnoughMemory when the machine's memory has run out
    */
   frameOf(guestFrame: number): number {
-    const { memory } = this.machine;
+    const { memory } = this;
     const lowest = levelOfPage(this.options.pageSize);
     let table = this.rootFrame;
     for (let level = this.options.levels as number; level > lowest; level--) {
@@ -125,15 +139,27 @@ export class Hypervisor {
       const first = entryFrame(low & ~0xfff, memory.readWord(table, word + 1));
       return first - (first % pageFrames) + (guestFrame % pageFrames);
     }
-    const first = this.take(pageFrames);
+    const first = this.backing(guestFrame - (guestFrame % pageFrames), pageFrames);
     const size = lowest === 1 ? 0 : this.isAmd ? PTE_PAGE_SIZE : EPT_PAGE_SIZE;
     this.writeEntry(table, word, first, (this.isAmd ? NESTED_RIGHTS : EPT_RIGHTS | EPT_DIRTY | EPT_WRITE_BACK) | size);
-    this.pages++;
     return first + (guestFrame % pageFrames);
   }
 
+  /**
+   * What backs a page of guest-physical memory. Where the guest has no memory there are registers of devices, which are passed through
+   * to it: there is no memory behind them here either.
+   */
+  private backing(guestFirst: number, pageFrames: number): number {
+    const { hostMemory } = this.machine;
+    if (hostMemory !== null && !hostMemory.guest.has(guestFirst)) return DEVICE_FRAME + (guestFirst % DEVICE_FRAMES);
+    const first = this.take(pageFrames);
+    this.pages++;
+    hostMemory?.give(first, guestFirst);
+    return first;
+  }
+
   private writeEntry(table: number, word: number, frame: number, bits: number): void {
-    const { memory } = this.machine;
+    const { memory } = this;
     memory.writeWord(table, word, entryLow(frame, bits));
     memory.writeWord(table, word + 1, entryHigh(frame, 0));
   }
@@ -146,7 +172,7 @@ export class Hypervisor {
   /** Takes a page of so many frames, a power of two, aligned to its size. */
   private take(frames: number): number {
     const first = Math.ceil(this.nextFrame / frames) * frames;
-    if (!this.machine.memory.has(first + frames - 1)) {
+    if (!this.memory.has(first + frames - 1)) {
       throw new NotEnoughMemory("the machine has no memory left for its guest");
     }
     this.nextFrame = first + frames;

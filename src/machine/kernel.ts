@@ -57,6 +57,9 @@ import {
 import { vfree } from "../../mm/vmalloc/vfree.ts";
 import { vmMapRam, vmUnmapRam } from "../../mm/vmalloc/vm-map-ram.ts";
 import { vmalloc } from "../../mm/vmalloc/vmalloc.ts";
+import { type GuestConfig, hostOf } from "../guests/guest-config.ts";
+import { GuestHost } from "../guests/guest-host.ts";
+import { levelOfPage } from "../guests/hypervisor.ts";
 
 /** What a kernel is booted with. */
 export interface KernelConfig {
@@ -89,6 +92,8 @@ export interface KernelConfig {
   readonly proveLocking?: boolean | undefined;
   /** The version of Linux, by name (`6.1`, `6.6`, `6.12` or `7.3`) or as data. Default: `6.12`. */
   readonly kernel?: string | KernelVersion | undefined;
+  /** Runs the kernel as a guest of a host of its own, of which this says what it is like. Default: on the machine itself. */
+  readonly guest?: GuestConfig | undefined;
   /** What kernel primitives cost. */
   readonly costs: KernelCosts;
   /** Bugs that Linux has had and that are to be there, by name (`HISTORICAL_BUGS`). Default: none. */
@@ -122,6 +127,8 @@ export function bootKernel(config: Partial<KernelConfig> = {}): Kernel {
 export class Kernel {
   readonly config: KernelConfig;
   readonly machine: Machine;
+  /** The host below, where the kernel is a guest; else null. */
+  readonly host: GuestHost | null;
   readonly pages: PageAllocator;
   readonly tables: PageTables;
   readonly log = new KernelLog();
@@ -141,18 +148,16 @@ export class Kernel {
     if (!Number.isInteger(numaNodes) || numaNodes < 1 || numaNodes > 64) {
       throw new ConfigError("numaNodes", numaNodes, "a whole number from 1 to 64");
     }
+    const { guest } = config;
     this.config = config;
-    this.machine = new Machine({
-      cpus,
-      memoryBytes,
-      preset: config.preset,
-      features: config.features ?? {},
-      topology: config.topology,
-    });
+    this.machine = new Machine({ ...machineConfig(config), ...(guest === undefined ? {} : hostOf(config, guest)) });
+    this.host = guest === undefined ? null : new GuestHost(this.machine, guest);
     const { memory, loop } = this.machine;
     this.pages = new PageAllocator(memory, cpus, numaNodes, this.faults);
     this.tables = new PageTables(memory, this.pages, this.faults, this.log, loop, 4);
-    makeDirectMap(this.tables, config.pageTableIsolation !== true);
+    const { guestPages } = guest ?? {};
+    const shift = guestPages === undefined ? undefined : 3 + 9 * levelOfPage(guestPages);
+    makeDirectMap(this.tables, config.pageTableIsolation !== true, shift);
     const { kernel = DEFAULT_KERNEL_VERSION } = config;
     const version = typeof kernel === "string" ? kernelVersionByName(kernel) : kernel;
     this.mm = new KernelMm({
@@ -175,7 +180,10 @@ export class Kernel {
     });
     // Only now the costs are known to be right.
     loop.contextSwitchCycles = config.costs.contextSwitchCycles;
-    this.vm = vmallocInit({ mm: this.mm, config: vmallocConfig({ onlineCpus: cpus, ...config.vmalloc }, version) });
+    const allowHuge = guestPages === "4K" ? { allowHuge: false } : {};
+    const given = { onlineCpus: cpus, ...allowHuge, ...config.vmalloc };
+    this.vm = vmallocInit({ mm: this.mm, config: vmallocConfig(given, version) });
+    this.host?.start(this.mm.flushing);
     for (const cpu of this.machine.cpus) cpu.writeCr3(this.tables.rootFrame * PAGE_SIZE);
   }
 
@@ -323,6 +331,11 @@ export class Kernel {
   iounmap(address: number): void {
     this.run(() => iounmap(this.vm, address));
   }
+}
+
+/** The machine that a kernel is booted on. */
+function machineConfig({ cpus, memoryBytes, preset, features = {}, topology }: KernelConfig): MachineConfig {
+  return { cpus, memoryBytes, preset, features, topology };
 }
 
 function* freeVmAreaAt(state: Vmalloc, address: number): KernelCode<void> {

@@ -4,7 +4,9 @@ import { type CounterSnapshot, type Cpu, counterDifference } from "../../arch/in
 import { ACCESS_STORE } from "../../arch/isa/access.ts";
 import { NotEnoughMemory } from "../../mm/index.ts";
 import { inputName } from "../files/byte-chunks.ts";
+import type { GuestConfig } from "../guests/guest-config.ts";
 import { bootKernel, type KernelConfig } from "../machine/kernel.ts";
+import { type GuestReport, guestReport } from "../report/guest.ts";
 import { describeChoice, type FigureChoice } from "../settings/figure-choice.ts";
 import { type AddressSpace, AddressSpaces } from "./address-spaces.ts";
 import { type CostlyPlaces, MissProfile } from "./miss-profile.ts";
@@ -21,6 +23,8 @@ export interface ReferenceOptions {
   /** Where the preset comes from and what was changed in it, for the report. */
   readonly figures?: FigureChoice;
   readonly memoryBytes: number;
+  /** Runs the programs on a kernel that is a guest. Default: on the machine itself. */
+  readonly guest?: GuestConfig;
   /** Pages of the traced program: `4K`, `2M`, `1G`, or rules (page-rules.ts). */
   readonly pageSize: string;
   /** References in a window of the working set. */
@@ -95,6 +99,8 @@ export interface ReferenceReport {
   };
   /** What page walks were for, where that was asked for. */
   readonly costliest?: CostlyPlaces;
+  /** The host, where the programs ran in a guest: since the begin of the replay. */
+  readonly guest?: GuestReport;
   /** Counters of each interval, where that was asked for; the last may be shorter. `from` counts from the first counted reference. */
   readonly overTime?: { readonly intervalReferences: number; readonly intervals: readonly Interval[] };
 }
@@ -154,10 +160,10 @@ class ReferenceReplay {
   private startCycles = 0;
 
   constructor(options: ReferenceOptions, cpus: number) {
-    const { memoryBytes, preset, figures } = options;
+    const { memoryBytes, preset, figures, guest } = options;
     const costs = figures === undefined ? {} : { costs: figures.costs };
     this.options = options;
-    this.kernel = bootKernel({ cpus, memoryBytes, preset, ...costs });
+    this.kernel = bootKernel({ cpus, memoryBytes, preset, guest, ...costs });
     this.spaces = new AddressSpaces(this.kernel, options.pageSize);
     this.windows = new PageWindows(options.windowReferences);
     this.warmupStart = options.skipReferences ?? 0;
@@ -297,6 +303,7 @@ class ReferenceReplay {
         tableBytes: spaces.tableBytes,
       },
       workingSet: { windowReferences: windows.windowReferences, pages: windows.windows() },
+      ...(kernel.host === null ? {} : { guest: guestReport(kernel.machine, kernel.host) }),
       ...(profile === null || options.top === undefined ? {} : { costliest: profile.most(options.top) }),
       ...(overTime === null
         ? {}

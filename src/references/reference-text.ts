@@ -1,6 +1,7 @@
 /** The report of replayed references, for people and as CSV. */
 import prettyBytes from "pretty-bytes";
 import type { CounterSnapshot } from "../../arch/index.ts";
+import { renderGuest } from "../report/guest-text.ts";
 import { type PerfStatLine, renderPerfStat, renderPerfStatCsv } from "../report/perf-stat.ts";
 import { renderTable } from "../report/tables.ts";
 import { choiceTitle } from "../settings/figure-choice.ts";
@@ -20,7 +21,7 @@ export function renderReferenceReport(report: ReferenceReport): string {
     `${choiceTitle(report.preset, report)}, ${describePages(report.pageSize)}`,
     referenceStatLines(report),
   );
-  return `${stat}\n${translation(report)}\n${memory(report)}\n${workingSet(report)}${overTime(report)}${costliest(report)}${oddLines(report)}`;
+  return `${stat}\n${translation(report)}\n${memory(report)}\n${guest(report)}${workingSet(report)}${overTime(report)}${costliest(report)}${oddLines(report)}`;
 }
 
 /**
@@ -54,6 +55,12 @@ export function renderComparison(names: readonly string[], reports: readonly Ref
     row("references", ({ references }) => references),
     ...events.map((event) => row(event, (report) => countOf(report, event))),
     row("cycles of page walks", walkCycles),
+    ...(reports.some((report) => report.guest !== undefined)
+      ? [
+          row("of these for entries of the second stage", secondStageCycles),
+          row("memory faults in the host", hostFaults),
+        ]
+      : []),
     row("cycles", ({ cycles }) => cycles),
     row("bytes given", ({ memory: { mappedBytes } }) => mappedBytes),
   ];
@@ -108,6 +115,10 @@ export function referenceStatLines(report: ReferenceReport): PerfStatLine[] {
   return lines;
 }
 
+function guest({ guest }: ReferenceReport): string {
+  return guest === undefined ? "" : `${renderGuest(guest)}\n`;
+}
+
 function translation(report: ReferenceReport): string {
   const { counters, instructions, frequencyGhz } = report;
   const walks = walkCycles(report);
@@ -124,6 +135,14 @@ function translation(report: ReferenceReport): string {
 /** Cycles of all page walks. */
 function walkCycles({ counters }: ReferenceReport): number {
   return walkCyclesOf(counters);
+}
+
+function secondStageCycles({ counters }: ReferenceReport): number {
+  return counters["second_stage.walk_active"] ?? 0;
+}
+
+function hostFaults({ guest }: ReferenceReport): number {
+  return guest?.vcpus.reduce((sum, { faults }) => sum + faults, 0) ?? 0;
 }
 
 function walkCyclesOf(counters: CounterSnapshot): number {

@@ -1,6 +1,7 @@
 /** The figures that a result rests on: of the microarchitecture and of the kernel, each with how it is known. */
 import { countByBasis, figuresOf, type NamedFigure, type Origin, type Preset } from "../../arch/index.ts";
 import { DEFAULT_KERNEL_COSTS, type KernelCosts, kernelFiguresOf } from "../../mm/index.ts";
+import { hypervisorFigures } from "../guests/hypervisor-costs.ts";
 
 /** How many figures a result rests on, by how they are known. */
 export interface FigureCounts {
@@ -9,9 +10,16 @@ export interface FigureCounts {
   readonly assumed: number;
 }
 
-/** All figures that play a part in a machine with this preset and a kernel with these costs. */
-export function figuresOfMachine(preset: Preset, costs: KernelCosts = DEFAULT_KERNEL_COSTS): NamedFigure[] {
-  return [...figuresOf(preset), ...kernelFiguresOf(costs)];
+/**
+ * All figures that play a part in a machine with this preset and a kernel with these costs.
+ * @param runsGuests whether the machine runs guests. Default: no
+ */
+export function figuresOfMachine(
+  preset: Preset,
+  costs: KernelCosts = DEFAULT_KERNEL_COSTS,
+  runsGuests = false,
+): NamedFigure[] {
+  return [...figuresOf(preset, runsGuests), ...kernelFiguresOf(costs), ...(runsGuests ? hypervisorFigures() : [])];
 }
 
 /** How many of them are known in each way. */

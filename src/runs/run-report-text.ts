@@ -4,6 +4,7 @@ import prettyBytes from "pretty-bytes";
 import { sumCounters } from "../../arch/index.ts";
 import { figureSentence } from "../report/figures.ts";
 import { renderFlushCosts } from "../report/flush-costs.ts";
+import { renderGuest } from "../report/guest-text.ts";
 import { type Cell, grouped, renderTable } from "../report/tables.ts";
 import { type TlbCounts, tlbCounts } from "../report/tlb-counts.ts";
 import type { RunReport } from "./run-report.ts";
@@ -19,12 +20,14 @@ export function renderRunReport(report: RunReport): string {
   const given = Object.entries(settings).map(([name, value]) => `${name} ${value}`);
   const title = `${report.workload}: ${machine.cpus} CPUs (${machine.preset}), ${binary(machine.memoryBytes)} of memory, seed ${report.seed}`;
   const own = report.lines === undefined ? [] : [report.lines.map((line) => `${line}\n`).join("")];
+  const guest = report.guest === undefined ? [] : [renderGuest(report.guest)];
   const costs = report.flushCosts === undefined ? [] : [renderFlushCosts(report.flushCosts)];
   const sections = [
     ...own,
     operations(report),
     mappings(report),
     tlbs(report),
+    ...guest,
     purging(report),
     ...costs,
     cpus(report),

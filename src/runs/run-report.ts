@@ -5,6 +5,7 @@ import type { ParameterValues } from "../input/parameters.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { type FigureCounts, figureCounts, figuresOfMachine } from "../report/figures.ts";
 import { type FlushCosts, flushCosts } from "../report/flush-costs.ts";
+import { type GuestReport, guestReport } from "../report/guest.ts";
 import type { OperationCount, WorkloadOptions, WorkloadResult } from "../workloads/base/workload.ts";
 
 /** The report of a run. Sizes are bytes, times are cycles of the emulated machine, everything else is a count. */
@@ -69,6 +70,8 @@ export interface RunReport {
   };
   /** Each CPU's clock, and how much of it was idle or spent waiting busily. */
   readonly cycles: readonly { readonly total: number; readonly idle: number; readonly spin: number }[];
+  /** The host, where the kernel is a guest; else absent. */
+  readonly guest?: GuestReport;
   /** What flushing cost; absent unless accounts are kept. */
   readonly flushCosts?: FlushCosts;
   /** Warnings that the emulated kernel gave. */
@@ -119,7 +122,7 @@ export function gatherReport(
       memoryBytes: machine.memory.sizeBytes,
       preset: machine.preset.name,
       frequencyGhz: machine.preset.frequencyGhz.value,
-      figures: figureCounts(figuresOfMachine(machine.preset, kernel.mm.costs)),
+      figures: figureCounts(figuresOfMachine(machine.preset, kernel.mm.costs, kernel.host !== null)),
     },
     operations: Object.fromEntries(
       Array.from(result.operations, ([name, { done, failed, bytes }]) => [name, { done, failed, bytes }]),
@@ -157,6 +160,7 @@ export function gatherReport(
       idle: loop.accounts.cycles(cpu, ACTIVITY_IDLE),
       spin: loop.accounts.cycles(cpu, ACTIVITY_LOCK_WAIT) + loop.accounts.cycles(cpu, ACTIVITY_IPI_WAIT),
     })),
+    ...(kernel.host === null ? {} : { guest: guestReport(machine, kernel.host) }),
     ...(vm.flushing.accounts === null
       ? {}
       : { flushCosts: flushCosts(vm.flushing.accounts, vm.flushing.policy.name, loop.accounts.total()) }),

@@ -16,9 +16,11 @@ import { unknownName, ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { KernelConfig } from "../machine/kernel.ts";
 import type { FigureChoice } from "./figure-choice.ts";
+import { GUEST_SETTINGS, type GuestSettingName, type GuestSettings, guestSettings } from "./guest-settings.ts";
+import type { Setting } from "./setting.ts";
 
 /** What was given, by the option's name in camel case; what is absent is the kernel's own. */
-export interface MachineSettings {
+export interface MachineSettings extends GuestSettings {
   readonly kernel?: string;
   readonly topology?: TopologyConfig;
   readonly policy?: FlushPolicy;
@@ -48,17 +50,8 @@ export type SettingName =
   | "nr-cpus"
   | "ipi-mode"
   | "flush-freed-tables"
-  | "prove-locking";
-
-/** How a setting is written. */
-export interface Setting {
-  /** What stands after the name; empty for a switch. */
-  readonly value: string;
-  /** One line for help. */
-  readonly summary: string;
-  /** @throws ValueError, UnknownNameError for text that is no such value */
-  readonly parse: (text: string) => unknown;
-}
+  | "prove-locking"
+  | GuestSettingName;
 
 const PAGES_MAX = 2 ** 36;
 
@@ -122,6 +115,7 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     summary: "check that structures are used with their locks held and that locks are taken in one order",
     parse: () => true,
   },
+  ...GUEST_SETTINGS,
 };
 
 /** All settings, in the order of the help. */
@@ -159,7 +153,8 @@ export function readSettings(given: Readonly<Partial<Record<SettingName, string>
  * What a kernel of `cpus` CPUs is booted with. Absent settings are left out.
  * @throws ValueError for settings that do not fit the number of CPUs
  */
-export function kernelSettings(settings: MachineSettings, cpus: number): Partial<KernelConfig> {
+export function kernelSettings(settings: MachineSettings, machineCpus: number): Partial<KernelConfig> {
+  const cpus = settings.vcpus ?? machineCpus;
   const { kernel, topology, policy, isolated, pti, ipiMode, flushCeiling, flushFreedTables, proveLocking } = settings;
   if (topology !== undefined && cpus > cpusOf(topology)) {
     const given = formatTopology(topology);
@@ -193,6 +188,7 @@ export function kernelSettings(settings: MachineSettings, cpus: number): Partial
     ...(flushFreedTables === undefined ? {} : { flushFreedTables }),
     ...(proveLocking === undefined ? {} : { proveLocking }),
     ...(figures === undefined ? {} : { preset: figures.preset }),
+    ...(settings.guest === true ? { guest: guestSettings(settings, cpus) } : {}),
     costs: ipiMode === undefined ? costs : { ...costs, ipi: { ...ipi, destinationMode: ipiMode } },
   };
 }

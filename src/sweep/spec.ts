@@ -66,6 +66,12 @@ export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
   ipi_mode: "ipi-mode",
   flush_freed_tables: "flush-freed-tables",
   prove_locking: "prove-locking",
+  guest: "guest",
+  guest_pages: "guest-pages",
+  host_pages: "host-pages",
+  vcpus: "vcpus",
+  pcpus: "pcpus",
+  overcommit: "overcommit",
 };
 
 /**

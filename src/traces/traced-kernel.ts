@@ -88,7 +88,7 @@ export class TracedKernel {
       machine: {
         preset: machine.preset.name,
         frequencyGhz: machine.preset.frequencyGhz.value,
-        figures: figureCounts(figuresOfMachine(machine.preset, kernel.mm.costs)),
+        figures: figureCounts(figuresOfMachine(machine.preset, kernel.mm.costs, kernel.host !== null)),
         ...(Object.keys(this.settings).length === 0 ? {} : { settings: this.settings }),
         cpus: machine.loop.cpus,
       },

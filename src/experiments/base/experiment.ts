@@ -90,6 +90,8 @@ export interface Experiment {
   readonly parameters: readonly ParameterSpec[];
   /** Settings of the machine that can be given; the others are what the experiment varies, or play no part in it. */
   readonly settings: readonly SettingName[];
+  /** Whether it runs guests whatever the settings. Default: no. */
+  readonly runsGuests?: boolean;
   /** A short command line, for its help. */
   readonly example: string;
   /** The column of its first table that `--sensitivity` follows when none is named. */

@@ -12,6 +12,7 @@ import {
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { totalCycles } from "../../report/flush-costs.ts";
+import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { ResidentCpus } from "../base/resident-cpus.ts";
 import { DataTable } from "../base/table.ts";
@@ -59,7 +60,16 @@ when its address space has run for a while (under 'invlpgb' it has a global ASID
     { name: "resident", kind: "integer", low: 0, high: 4096, default: 64, summary: "resident pages of each CPU" },
     { name: "rounds", kind: "integer", low: 1, high: 1000, default: 2, summary: "flushes measured for each cell" },
   ],
-  settings: ["kernel", "topology", "pti", "flush-ceiling", "lazy-max", "vmap-nodes", "ipi-mode"],
+  settings: [
+    "kernel",
+    "topology",
+    "pti",
+    "flush-ceiling",
+    "lazy-max",
+    "vmap-nodes",
+    "ipi-mode",
+    ...GUEST_EXPERIMENT_SETTINGS,
+  ],
   example: "mmulab experiment flush-cost --cpus 1,16,128 --pages 1,33,34 --html flush-cost.html",
   headline: "totalCycles",
   run,

@@ -9,6 +9,7 @@ import {
   mprotect,
   UserSpaces,
 } from "../../../mm/index.ts";
+import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { plotByColumn } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
@@ -60,7 +61,7 @@ included.`,
     { name: "pages", kind: "integers", low: 1, high: 8192, default: [1, 4, 10, 16, 33, 34], summary: "pages" },
     { name: "rounds", kind: "integer", low: 1, high: 10_000, default: 20, summary: "rounds; the first is not counted" },
   ],
-  settings: ["kernel", "topology", "pti", "flush-ceiling", "ipi-mode"],
+  settings: ["kernel", "topology", "pti", "flush-ceiling", "ipi-mode", ...GUEST_EXPERIMENT_SETTINGS],
   example: "mmulab experiment concurrent-flush --cpus 2,56 --pages 1,10",
   headline: "concurrentCycles",
   run,

@@ -9,6 +9,7 @@ import {
   PAUSE_TURN,
 } from "../../../arch/index.ts";
 import { FLUSH_POLICIES, type FlushPolicy, flushPolicyByName, madviseDontneed, UserSpaces } from "../../../mm/index.ts";
+import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
@@ -51,7 +52,7 @@ the whole machine; microseconds and cycles a loop are one thread's. The last col
       summary: "flush policies",
     },
   ],
-  settings: ["kernel", "topology", "pti", "flush-ceiling", "ipi-mode"],
+  settings: ["kernel", "topology", "pti", "flush-ceiling", "ipi-mode", ...GUEST_EXPERIMENT_SETTINGS],
   example: "mmulab experiment madvise-loop --preset zen3 --policies ipi,invlpgb --threads 1,8,64",
   headline: "loopCycles",
   run,

@@ -1,0 +1,54 @@
+/** What a hypervisor's own code costs, beside VM exits and entries, which the preset has. As KVM's; none is published in full. */
+import { assumed, documented, type Figure, type NamedFigure } from "../../arch/index.ts";
+
+/** Costs of a hypervisor. */
+export interface HypervisorCosts {
+  /** From a VM exit to what answers it, and back to the VM entry: registers saved and loaded, the exit's reason looked up. */
+  readonly dispatch: Figure<"cycles">;
+  /** Answering an access to guest memory that is not mapped: memory slot, host page, entry; beside zeroing the page. */
+  readonly fault: Figure<"cycles">;
+  /** Answering a write of the interrupt command register: the target looked up, its interrupt posted. */
+  readonly icr: Figure<"cycles">;
+  /** Letting another vCPU run: the host's context switch, and the state of a vCPU put away and loaded (`vcpu_put`, `vcpu_load`). */
+  readonly vcpuSwitch: Figure<"cycles">;
+  /** Waking a vCPU that waits for an interrupt in the host (`kvm_vcpu_block`): its thread becomes runnable and is picked. */
+  readonly wake: Figure<"cycles">;
+  /** Zeroing 4 KiB that the guest is given. */
+  readonly zeroPage: Figure<"cycles">;
+  /** How long a vCPU runs while another waits. */
+  readonly slice: Figure<"ns">;
+  /** How long a vCPU with nothing to do polls before it blocks. */
+  readonly haltPoll: Figure<"ns">;
+}
+
+/** The only ones that there are. */
+export const HYPERVISOR_COSTS: HypervisorCosts = {
+  dispatch: cycles(500, "vcpu_enter_guest's own work around VMRESUME: some hundred instructions and barriers"),
+  fault: cycles(1500, "kvm_mmu_page_fault: mmu_lock, memory slot, get_user_pages, rmap; about a host's page fault"),
+  icr: cycles(300, "kvm_irq_delivery_to_apic_fast: one look-up, one posted interrupt"),
+  vcpuSwitch: cycles(3000, "a context switch with vcpu_put and vcpu_load, VMCS switched: one to two microseconds"),
+  wake: cycles(4000, "kvm_vcpu_block to vcpu_enter_guest: try_to_wake_up, schedule, about two microseconds"),
+  zeroPage: cycles(250, "as kernel.pages.zeroColdCycles: about 100 ns"),
+  slice: {
+    value: 3e6,
+    unit: "ns",
+    ...documented("kernel/sched/fair.c of 6.6 to 6.12: sysctl_sched_base_slice, 0.75 ms x 4 on 8 CPUs and more"),
+  },
+  haltPoll: { value: 2e5, unit: "ns", ...documented("arch/x86/include/asm/kvm_host.h: KVM_HALT_POLL_NS_DEFAULT") },
+};
+
+/** All of them by name, for reports. */
+export function hypervisorFigures(): NamedFigure[] {
+  return Object.entries(HYPERVISOR_COSTS).map(([name, { value, unit, basis, source }]: [string, Figure]) => ({
+    name: `hypervisor.${name}`,
+    of: "",
+    value,
+    unit,
+    basis,
+    source,
+  }));
+}
+
+function cycles(value: number, source: string): Figure<"cycles"> {
+  return { value, unit: "cycles", ...assumed(source) };
+}

@@ -1,0 +1,89 @@
+/** Settings of a guest and of the host below it: what each means, how its value is written, and what they make. */
+import type { GuestConfig } from "../guests/guest-config.ts";
+import { GUEST_PAGE_SIZES, type GuestPageSize } from "../guests/hypervisor.ts";
+import { ValueError } from "../input/errors.ts";
+import { wholeNumber } from "../input/values.ts";
+import { COMMAND_CPUS_MAX } from "./machine-limits.ts";
+import type { Setting } from "./setting.ts";
+
+/** What was given of a guest, by the option's name in camel case. Without `guest` the others mean nothing. */
+export interface GuestSettings {
+  /** Whether the kernel runs as a guest. */
+  readonly guest?: boolean;
+  readonly guestPages?: GuestPageSize;
+  readonly hostPages?: GuestPageSize;
+  /** In place of the number of CPUs. */
+  readonly vcpus?: number;
+  readonly pcpus?: number;
+  readonly overcommit?: number;
+}
+
+/** A name of such a setting. */
+export type GuestSettingName = "guest" | "guest-pages" | "host-pages" | "vcpus" | "pcpus" | "overcommit";
+
+/** Those that an experiment takes which chooses its number of CPUs itself. */
+export const GUEST_EXPERIMENT_SETTINGS: readonly GuestSettingName[] = [
+  "guest",
+  "guest-pages",
+  "host-pages",
+  "pcpus",
+  "overcommit",
+];
+
+/** All of them by name. */
+export const GUEST_SETTINGS: Readonly<Record<GuestSettingName, Setting>> = {
+  guest: {
+    value: "",
+    summary:
+      "the kernel runs as a guest: page walks of two dimensions, memory that a hypervisor maps when it is touched",
+    parse: () => true,
+  },
+  "guest-pages": {
+    value: "<size>",
+    summary: "largest pages that a guest's kernel maps itself with: 4K, 2M or 1G (default 1G)",
+    parse: parseGuestPages,
+  },
+  "host-pages": {
+    value: "<size>",
+    summary: "pages that the hypervisor maps guest memory with: 4K, 2M or 1G (default 4K)",
+    parse: parseGuestPages,
+  },
+  vcpus: { value: "<number>", summary: "CPUs of a guest, as --cpus", parse: wholeNumber(1, COMMAND_CPUS_MAX) },
+  pcpus: {
+    value: "<number>",
+    summary: "physical CPUs below a guest, among which its vCPUs are shared out in turn (default: one a vCPU)",
+    parse: wholeNumber(1, COMMAND_CPUS_MAX),
+  },
+  overcommit: {
+    value: "<ratio>",
+    summary: "vCPUs a physical CPU, such as 2 or 1.5, in place of --pcpus",
+    parse: parseOvercommit,
+  },
+};
+
+/**
+ * What a guest is booted with.
+ * @param cpus its vCPUs where they are not given; absent: their number is not known yet, and each has a physical CPU
+ * @throws ValueError for more physical CPUs than vCPUs
+ */
+export function guestSettings(settings: GuestSettings, cpus?: number): GuestConfig {
+  const { guestPages, hostPages, pcpus, overcommit, vcpus = cpus } = settings;
+  if (pcpus !== undefined && vcpus !== undefined && pcpus > vcpus) {
+    throw new ValueError("--pcpus", pcpus, `at most ${vcpus}, the vCPUs of the guest`);
+  }
+  const shared = overcommit === undefined || vcpus === undefined ? vcpus : Math.ceil(vcpus / overcommit);
+  return { guestPages, hostPages, physicalCpus: pcpus ?? shared };
+}
+
+/** Reads a size of pages. @throws ValueError for another than 4K, 2M and 1G */
+export function parseGuestPages(text: string): GuestPageSize {
+  const found = GUEST_PAGE_SIZES.find((size) => size === text);
+  if (found !== undefined) return found;
+  throw new ValueError("", text, `one of ${GUEST_PAGE_SIZES.join(", ")}`);
+}
+
+function parseOvercommit(text: string): number {
+  const ratio = /^\d{1,4}(\.\d{1,6})?$/.test(text) ? Number(text) : 0;
+  if (ratio >= 1 && ratio <= COMMAND_CPUS_MAX) return ratio;
+  throw new ValueError("", text, `vCPUs a physical CPU, from 1 to ${COMMAND_CPUS_MAX}`);
+}

@@ -1,0 +1,9 @@
+/** How a setting of a machine is written. */
+export interface Setting {
+  /** What stands after the name; empty for a switch. */
+  readonly value: string;
+  /** One line for help. */
+  readonly summary: string;
+  /** @throws ValueError, UnknownNameError for text that is no such value */
+  readonly parse: (text: string) => unknown;
+}
