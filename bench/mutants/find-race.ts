@@ -18,7 +18,7 @@ export interface FoundRace {
   readonly message: string;
 }
 
-const EXHAUSTIVE: ExplorePlan = { strategy: "exhaustive", preemptions: 2, depth: 0, seed: 0 };
+const EXHAUSTIVE: ExplorePlan = { strategy: "exhaustive", preemptions: 2, sleepSets: true, depth: 0, seed: 0 };
 
 function findRace(schedulesMax: number): FoundRace | null {
   let before = 0;

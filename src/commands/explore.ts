@@ -24,6 +24,7 @@ import { ChromeTrace } from "../timeline/chrome-trace.ts";
 interface ExploreOptions {
   readonly strategy: StrategyName;
   readonly preemptions: number;
+  readonly sleepSets: boolean;
   readonly depth: number;
   readonly seed: number;
   readonly schedules: number;
@@ -70,6 +71,7 @@ export function addExploreCommand(program: Command, exit: (code: number) => void
       optionParser(wholeNumber(0, 20)),
       2,
     )
+    .option("--no-sleep-sets", "exhaustive: try also what comes to the same as another schedule that is tried")
     .option("--depth <number>", "pct: how many events a bug's order concerns", optionParser(wholeNumber(1, 20)), 3)
     .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
     .option("--schedules <number>", "schedules at most", optionParser(wholeNumber(1, 1e9)), 100_000)
@@ -100,8 +102,8 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
   if (name === undefined) throw new UsageError("which test? mmulab explore --list shows all");
   checkOutputs([{ what: "--timeline", file: options.timeline }]);
   const test: TestChoice = { name, bugs: options.bug.map(bugByName) };
-  const { strategy, preemptions, depth, seed, schedules, seconds, jobs } = options;
-  const plan = { strategy, preemptions, depth, seed };
+  const { strategy, preemptions, sleepSets, depth, seed, schedules, seconds, jobs } = options;
+  const plan = { strategy, preemptions, sleepSets, depth, seed };
   const explorer = await prepare(test);
   let found: ShareResult | null = null;
   let result: ScheduleResult | null = null;
@@ -126,7 +128,12 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
     const summary =
       found === null
         ? null
-        : { schedules: found.schedules, isComplete: found.isComplete, choicesMax: found.choicesMax };
+        : {
+            schedules: found.schedules,
+            redundant: found.redundant,
+            isComplete: found.isComplete,
+            choicesMax: found.choicesMax,
+          };
     printJson({
       test: name,
       bugs: test.bugs,
@@ -161,11 +168,12 @@ function describeSearch(name: string, options: ExploreOptions, found: ShareResul
         ? `random priorities of depth ${depth}, seed ${seed}`
         : `random walk, seed ${seed}`;
   const reach = found.isComplete ? ", which are all" : "";
+  const leftOut = found.redundant === 0 ? "" : `; ${found.redundant} that come to the same as others were left out`;
   const verdict =
     found.failure === null
       ? `nothing found in ${found.schedules} schedules${reach}`
       : `schedule number ${found.failure.schedules} fails`;
-  return `${name}: ${verdict} (${how}; up to ${found.choicesMax} choices a schedule)\n`;
+  return `${name}: ${verdict} (${how}; up to ${found.choicesMax} choices a schedule${leftOut})\n`;
 }
 
 function describeResult(

@@ -21,6 +21,7 @@ import { FrameBytes } from "./frame-bytes.ts";
 import { KernelImage } from "./kernel-image.ts";
 import { PointOracles } from "./point-oracles.ts";
 import type { Deviations } from "./schedule-text.ts";
+import { Redundant, SleepSet } from "./sleep-set.ts";
 import type { Strategy } from "./strategies.ts";
 
 /** Steps after which a schedule is taken to be without end. */
@@ -34,6 +35,8 @@ export interface ScheduleResult {
   readonly preemptions: number;
   /** Null when all was well. */
   readonly failure: Failure | null;
+  /** Whether it was ended early because it comes to the same as another one that is tried. */
+  readonly isRedundant: boolean;
   /** How to run it again. */
   readonly deviations: Deviations;
 }
@@ -70,6 +73,8 @@ export class Explorer<Situation> implements Scheduler {
   private readonly isZero: (frame: number) => boolean;
   private readonly oracles: PointOracles;
   private readonly watched: readonly number[];
+  /** Null until it is needed, and where no CPU may prefetch. */
+  private sleepSet: SleepSet | null = null;
   private strategy: Strategy | null = null;
   private steps = 0;
   private choices = 0;
@@ -109,25 +114,31 @@ export class Explorer<Situation> implements Scheduler {
     this.preemptions = 0;
     this.prefetchesLeft = this.watched.length === 0 ? 0 : (this.options.prefetches ?? 1);
     this.deviations.clear();
+    if (strategy.leavesOutRedundant && this.watched.length > 0) {
+      this.sleepSet ??= new SleepSet(kernel.machine, this.watched);
+      this.sleepSet.begin();
+    }
     test.threads.forEach((thread, cpu) => {
       kernel.spawn(`thread ${cpu}`, cpu, thread(kernel, this.situation));
     });
     let failure: Failure | null = null;
+    let isRedundant = false;
     loop.chosenSteps = new ChosenSteps(loop, this);
     try {
       loop.run();
     } catch (error) {
-      failure = failureOf(error);
+      if (error instanceof Redundant) isRedundant = true;
+      else failure = failureOf(error);
     }
     loop.chosenSteps = null;
-    failure ??= this.lookAtTheEnd();
+    if (!isRedundant) failure ??= this.lookAtTheEnd();
     strategy.end(this.choices);
-    return {
-      choices: this.choices,
-      preemptions: this.preemptions,
-      failure,
-      deviations: new Map(this.deviations),
-    };
+    return this.result(failure, isRedundant);
+  }
+
+  private result(failure: Failure | null, isRedundant = false): ScheduleResult {
+    const { choices, preemptions } = this;
+    return { choices, preemptions, failure, isRedundant, deviations: new Map(this.deviations) };
   }
 
   /** What a schedule came to that the host had to end: it is in plain code that never comes back. The next one begins as always. */
@@ -136,8 +147,7 @@ export class Explorer<Situation> implements Scheduler {
     loop.chosenSteps = null;
     const thread = loop.currentThread?.name ?? "code of no thread";
     const message = `${thread} on CPU ${loop.currentCpu} never comes back: a list or a tree runs in a circle`;
-    const { choices, preemptions } = this;
-    return { choices, preemptions, failure: { kind: "endless", message }, deviations: new Map(this.deviations) };
+    return this.result({ kind: "endless", message });
   }
 
   choose(actions: readonly Action[], current: number, at: string, subject: unknown): Action {
@@ -145,14 +155,18 @@ export class Explorer<Situation> implements Scheduler {
     if (++this.steps > STEPS_MAX) {
       throw new OracleFailure("endless", `no end after ${STEPS_MAX} steps: somebody waits for what does not come`);
     }
+    const strategy = this.strategy as Strategy;
+    const sleepSet = strategy.leavesOutRedundant ? this.sleepSet : null;
+    const isUnderWay = current >= 0;
+    if (sleepSet?.isRedundant(isUnderWay)) throw new Redundant();
     let index = 0;
     if (actions.length > 1) {
-      const isUnderWay = current >= 0;
-      index = (this.strategy as Strategy).pick(actions, isUnderWay);
+      index = strategy.pick(actions, isUnderWay);
       if (index > 0) this.deviations.set(this.choices, index);
       if (index > 0 && isUnderWay) this.preemptions++;
       this.choices++;
     }
+    sleepSet?.chosen(actions, index, isUnderWay);
     this.observer?.chosen(actions[index], current, at, subject);
     return actions[index];
   }

@@ -14,6 +14,8 @@ export interface ExplorePlan {
   readonly strategy: StrategyName;
   /** Preemptions in one schedule at most (exhaustive). */
   readonly preemptions: number;
+  /** Whether schedules are left out that come to the same as others that are tried (exhaustive). */
+  readonly sleepSets: boolean;
   /** Ordering constraints that a bug may need: change points of priorities, and one (pct). */
   readonly depth: number;
   readonly seed: number;
@@ -38,6 +40,8 @@ export interface FoundFailure {
 export interface ShareResult {
   /** Schedules that were run. */
   readonly schedules: number;
+  /** Schedules that were begun and then left out, because others that are tried come to the same; they are not counted as run. */
+  readonly redundant: number;
   /** Whether there are no others in it. */
   readonly isComplete: boolean;
   readonly failure: FoundFailure | null;
@@ -57,14 +61,14 @@ function scheduleLength(explorer: Explorer<unknown>): number {
 }
 
 function strategyOf(plan: ExplorePlan, share: Share, explorer: Explorer<unknown>): Strategy {
-  if (plan.strategy === "exhaustive") return new DepthFirst(plan.preemptions, share.root);
+  if (plan.strategy === "exhaustive") return new DepthFirst(plan.preemptions, share.root, plan.sleepSets);
   if (plan.strategy === "random") return new RandomWalk(plan.seed);
   return new Pct(plan.seed, plan.depth, scheduleLength(explorer));
 }
 
 /**
  * Runs the schedules of a share up to the first that fails.
- * @param goesOn asked before each; false ends the share, incomplete
+ * @param goesOn asked before each, with the number of those begun; false ends the share, incomplete
  */
 export function runShare(
   explorer: Explorer<unknown>,
@@ -75,20 +79,26 @@ export function runShare(
   const strategy = strategyOf(plan, share, explorer);
   const done: { -readonly [Key in keyof ShareResult]: ShareResult[Key] } = {
     schedules: 0,
+    redundant: 0,
     isComplete: false,
     failure: null,
     choicesMax: 0,
   };
   const count = (result: ScheduleResult): void => {
+    if (result.isRedundant) {
+      done.redundant++;
+      return;
+    }
     done.schedules++;
     done.choicesMax = Math.max(done.choicesMax, result.choices);
     if (result.failure !== null) done.failure = { schedules: done.schedules, result };
   };
+  const begun = (): number => done.schedules + done.redundant;
   const isOver = (): boolean =>
-    done.failure !== null || done.isComplete || done.schedules >= share.count || !goesOn(done.schedules);
+    done.failure !== null || done.isComplete || done.schedules >= share.count || !goesOn(begun());
   const some = (): void => {
     for (let i = 0; i < SCHEDULES_AT_ONCE && !isOver(); i++) {
-      if (strategy.begin(share.first + done.schedules)) count(explorer.run(strategy));
+      if (strategy.begin(share.first + begun())) count(explorer.run(strategy));
       else done.isComplete = true;
     }
   };
@@ -134,7 +144,7 @@ function childrenOf(
   plan: ExplorePlan,
   root: readonly number[],
 ): readonly (readonly number[])[] {
-  const strategy = new DepthFirst(plan.preemptions, root);
+  const strategy = new DepthFirst(plan.preemptions, root, plan.sleepSets);
   strategy.begin(0);
   const { choices } = runOne(explorer, strategy);
   if (choices <= root.length) return [root];
@@ -144,16 +154,18 @@ function childrenOf(
 /** What came of all shares, in order, as if they had been run one after the other. */
 export function inOrder(results: readonly ShareResult[], shares: number, schedulesMax: number): ShareResult {
   let schedules = 0;
+  let redundant = 0;
   let choicesMax = 0;
   for (const result of results) {
     choicesMax = Math.max(choicesMax, result.choicesMax);
+    redundant += result.redundant;
     const { failure } = result;
     if (failure !== null && schedules + failure.schedules <= schedulesMax) {
       const found = { schedules: schedules + failure.schedules, result: failure.result };
-      return { schedules: found.schedules, isComplete: false, failure: found, choicesMax };
+      return { schedules: found.schedules, redundant, isComplete: false, failure: found, choicesMax };
     }
     schedules = Math.min(schedulesMax, schedules + result.schedules);
   }
   const isComplete = results.length === shares && results.every((each) => each.isComplete) && schedules < schedulesMax;
-  return { schedules, isComplete, failure: null, choicesMax };
+  return { schedules, redundant, isComplete, failure: null, choicesMax };
 }

@@ -14,6 +14,8 @@ function randomOf(seed: number, index: number): Random {
 export interface Strategy {
   /** What it is called on the command line. */
   readonly name: string;
+  /** Whether schedules are to be ended that come to the same as others that it tries (`SleepSet`). */
+  readonly leavesOutRedundant: boolean;
   /**
    * Prepares schedule number `index`; they are asked for in ascending order, but perhaps not all of them.
    * @returns false when there is no such schedule
@@ -34,6 +36,7 @@ export interface Strategy {
  */
 export class DepthFirst implements Strategy {
   readonly name = "exhaustive";
+  readonly leavesOutRedundant: boolean;
   private readonly preemptionsMax: number;
   /** The first choices of a share of the tree; all schedules begin with them. */
   private readonly root: readonly number[];
@@ -42,9 +45,11 @@ export class DepthFirst implements Strategy {
   private depth = 0;
   private preemptions = 0;
 
-  constructor(preemptionsMax: number, root: readonly number[] = []) {
+  /** @param sleepSets whether schedules are left out that come to the same as others */
+  constructor(preemptionsMax: number, root: readonly number[] = [], sleepSets = false) {
     this.preemptionsMax = preemptionsMax;
     this.root = root;
+    this.leavesOutRedundant = sleepSets;
   }
 
   begin(index: number): boolean {
@@ -94,6 +99,7 @@ export class DepthFirst implements Strategy {
  */
 export class Pct implements Strategy {
   readonly name = "pct";
+  readonly leavesOutRedundant = false;
   private readonly seed: number;
   private readonly changes: number;
   private readonly priorities = new Map<number, number>();
@@ -148,6 +154,7 @@ export class Pct implements Strategy {
 /** At each choice preempts with probability 1 / `oneIn`; where nothing is under way all that can happen is equally likely. */
 export class RandomWalk implements Strategy {
   readonly name = "random";
+  readonly leavesOutRedundant = false;
   private readonly seed: number;
   private readonly oneIn: number;
   private random: Random;
@@ -177,6 +184,7 @@ export class RandomWalk implements Strategy {
 /** One schedule, given by where it does something else than go on: the index chosen there, by number of the choice. */
 export class Replayed implements Strategy {
   readonly name = "replay";
+  readonly leavesOutRedundant = false;
   private readonly deviations: ReadonlyMap<number, number>;
   private choice = 0;
   /** Choices of the schedule that there were not: it is of another test, or of another version. */

@@ -9,7 +9,7 @@ import { EXPLORE_TESTS, exploreTestByName } from "../../../src/explore/tests/ind
 
 endEndlessSchedules();
 
-const EXHAUSTIVE: ExplorePlan = { strategy: "exhaustive", preemptions: 2, depth: 0, seed: 0 };
+const EXHAUSTIVE: ExplorePlan = { strategy: "exhaustive", preemptions: 2, sleepSets: true, depth: 0, seed: 0 };
 const SEED = Number(process.env.MMULAB_SEED ?? Math.floor(Math.random() * 2 ** 32));
 /** Schedules of each strategy; more of them where somebody asks for a longer search. */
 const SCHEDULES = Number(process.env.MMULAB_SCHEDULES ?? 2000);
@@ -52,7 +52,7 @@ describe("the kernel as it is", () => {
       const found = run(test, EXHAUSTIVE, SCHEDULES);
       expect(found.failure).toBeNull();
       for (const strategy of ["random", "pct"] as const) {
-        const drawn = run(test, { strategy, preemptions: 0, depth: 4, seed: SEED }, DRAWN);
+        const drawn = run(test, { strategy, preemptions: 0, sleepSets: false, depth: 4, seed: SEED }, DRAWN);
         expect(drawn.failure, `seed ${SEED}`).toBeNull();
       }
     },

@@ -11,7 +11,7 @@ import type { OpenStory, Story, StoryStep } from "./story.ts";
 
 const START = 0x400000;
 const TEST = "switch-against-munmap";
-const PLAN: ExplorePlan = { strategy: "exhaustive", preemptions: 2, depth: 3, seed: 1 };
+const PLAN: ExplorePlan = { strategy: "exhaustive", preemptions: 2, sleepSets: true, depth: 3, seed: 1 };
 const SCHEDULES_MAX = 2000;
 
 export const race: Story = {
