@@ -13,7 +13,7 @@ export interface MachineConfig {
   readonly cpus?: number;
   /** Memory, a positive multiple of 4096 up to `MEMORY_BYTES_MAX`. Default 4 GiB. */
   readonly memoryBytes?: number;
-  /** The microarchitecture: `skylake`, `icelake`, `sapphire-rapids`, `zen2`, `zen4`, or one's own. Default `skylake`. */
+  /** The microarchitecture: the name of one of `PRESETS` (`skylake`, `zen4`, ...), or one's own. Default `skylake`. */
   readonly preset?: string | Preset | undefined;
   /** Features to take away from or to add to the preset's. */
   readonly features?: Partial<CpuFeatures>;

@@ -229,7 +229,7 @@ export class Mmu {
   /**
    * INVLPG, INVPCID type 0, INVLPGB of a page, INVVPID type 0, INVLPGA: its translations of one PCID, or of all (`EVERY_PCID`), and global
    * ones if asked to.
-   * @param numbers of the guests whose entries are meant (0: the host); without it, of the current VPID or ASID. So below.
+   * @param numbers of the guests whose entries are meant (0: the host); without it, of the current VPID or ASID. The methods below have it too.
    */
   invalidatePage(la: number, pcid: number, globals: boolean, tables: TableEntries, numbers = this.numbers): void {
     for (const number of numbers) {

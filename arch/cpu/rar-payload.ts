@@ -54,7 +54,7 @@ export function writeRarPayload(memory: PhysicalMemory, at: number, payload: Rar
   writeLong(memory, frame, word + 6, la);
 }
 
-/** The payload at a physical address; null for one that is refused: reserved bits, types and sizes that there are not here. */
+/** The payload at a physical address; null for one that is refused: reserved bits, types and sizes that are not modelled. */
 export function decodeRarPayload(memory: PhysicalMemory, at: number): RarPayload | null {
   const frame = Math.floor(at / PAGE_SIZE);
   const word = (at % PAGE_SIZE) / 4;

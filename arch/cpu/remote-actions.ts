@@ -37,7 +37,7 @@ export const RAR_PAYLOAD_BYTES = 64;
 export const RAR_SUCCESS = 0x00;
 /** To be done. */
 export const RAR_PENDING = 0x01;
-/** Refused: the payload asks for what there is not. */
+/** Refused: the CPU cannot do what the payload asks for. */
 export const RAR_FAILURE = 0x80;
 
 /** What the registers of one CPU hold. */

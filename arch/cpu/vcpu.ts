@@ -48,7 +48,7 @@ const PAT_AT_RESET = 0x0007_0406_0007_0406n;
 export class Vcpu {
   /** VPID or ASID; a hypervisor may change it between VM entries. */
   id: number;
-  /** Its second stage; likewise. */
+  /** Its second stage; a hypervisor may change it between VM entries. */
   secondStage: SecondStagePointer;
   /** TLB_CONTROL of the VMCB, for AMD: what the next VM entries remove first. The hypervisor clears it again. */
   tlbControl = TLB_CONTROL_NOTHING;

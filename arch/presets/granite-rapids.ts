@@ -12,8 +12,9 @@ import {
   takenOver,
   ways,
 } from "./figure.ts";
-import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
+import { type Preset, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SAPPHIRE_RAPIDS } from "./sapphire-rapids.ts";
+import { structuresTakenOver } from "./structures-taken-over.ts";
 
 const PART = "Sapphire Rapids";
 const CPUID = documented("CPUID leaf 18h of a Xeon 6 (InstLatx64)");
@@ -36,12 +37,7 @@ export const GRANITE_RAPIDS: Preset = {
   frequencyGhz: gigahertz(2.3, assumed("about the base of large parts")),
   origins: { features: documented("CPUID of a Xeon 6 (InstLatx64)") },
   tlbs: SAPPHIRE_RAPIDS.tlbs.map(ofCpuid),
-  pagingStructureCaches: {
-    pde: { sets: 8, ways: 4, replacement: "lru", origins: allFrom(STRUCTURE_SHAPE_FIELDS, assumed(`as ${PART}`)) },
-    pdpte: { sets: 1, ways: 4, replacement: "lru", origins: allFrom(STRUCTURE_SHAPE_FIELDS, assumed(`as ${PART}`)) },
-    pml4e: { sets: 1, ways: 2, replacement: "lru", origins: allFrom(STRUCTURE_SHAPE_FIELDS, assumed(`as ${PART}`)) },
-    pml5e: { sets: 1, ways: 2, replacement: "lru", origins: allFrom(STRUCTURE_SHAPE_FIELDS, assumed(`as ${PART}`)) },
-  },
+  pagingStructureCaches: structuresTakenOver(SAPPHIRE_RAPIDS.pagingStructureCaches, PART),
   dataCaches: [
     {
       name: "L1d",

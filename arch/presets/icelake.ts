@@ -4,6 +4,7 @@ import { allFrom, allTakenOver, assumed, bits, bytes, cycles, documented, gigahe
 import { ICELAKE_LINES } from "./line-transfers.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SKYLAKE, SKYLAKE_COSTS } from "./skylake.ts";
+import { structuresTakenOver } from "./structures-taken-over.ts";
 import { ICELAKE_VIRTUALIZATION } from "./virtualization.ts";
 
 const AS_SKYLAKE = {
@@ -14,7 +15,6 @@ const AS_SKYLAKE = {
 const FROM_CPUID = allFrom(TLB_SHAPE_FIELDS, documented("CPUID leaf 18h"), AS_SKYLAKE);
 
 const ITLB_MANUAL = documented("Intel optimization manual, Ice Lake; CPUID leaf 18h reports 8 entries for all sizes");
-const STRUCTURES_AS_SKYLAKE = allFrom(STRUCTURE_SHAPE_FIELDS, assumed("as Skylake, where it is assumed too"));
 const CPUID_CACHES = documented("CPUID leaf 4, Ice Lake server");
 
 /** The data TLBs that Ice Lake and Sapphire Rapids share. */
@@ -125,10 +125,8 @@ export const ICELAKE: Preset = {
     ...SUNNY_COVE_DATA_TLBS,
   ],
   pagingStructureCaches: {
-    pde: { sets: 8, ways: 4, replacement: "lru", origins: STRUCTURES_AS_SKYLAKE },
-    pdpte: { sets: 1, ways: 4, replacement: "lru", origins: STRUCTURES_AS_SKYLAKE },
-    pml4e: { sets: 1, ways: 2, replacement: "lru", origins: STRUCTURES_AS_SKYLAKE },
-    pml5e: { sets: 1, ways: 2, replacement: "lru", origins: STRUCTURES_AS_SKYLAKE },
+    ...structuresTakenOver(SKYLAKE.pagingStructureCaches, "Skylake"),
+    pml5e: { sets: 1, ways: 2, replacement: "lru", origins: allFrom(STRUCTURE_SHAPE_FIELDS, assumed("as PML4Es")) },
   },
   dataCaches: [
     {

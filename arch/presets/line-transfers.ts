@@ -14,7 +14,7 @@ export interface LineTransfers {
   readonly cluster: Figure<"ns">;
   /** From another last-level cache of the socket. */
   readonly socket: Figure<"ns">;
-  /** From another socket, one hop away, and two hops away. */
+  /** From another socket, one hop away. */
   readonly remote: Figure<"ns">;
   /** From a socket that is two hops away. */
   readonly far: Figure<"ns">;

@@ -13,7 +13,7 @@ export const INDEX_HASHES = ["linear", "xor"] as const;
 /** A way to make an index. */
 export type IndexHash = (typeof INDEX_HASHES)[number];
 
-/** What a TLB can hold; `table` stands for entries of a paging-structure cache kept in a TLB. */
+/** Sizes of pages that a TLB can hold. */
 export const TLB_PAGE_SIZES = ["4K", "2M", "1G"] as const;
 /** A page size by its name. */
 export type TlbPageSize = (typeof TLB_PAGE_SIZES)[number];

@@ -17,7 +17,8 @@ import {
   ways,
 } from "./figure.ts";
 import { ZEN3_LINES } from "./line-transfers.ts";
-import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
+import { type Preset, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
+import { structuresTakenOver } from "./structures-taken-over.ts";
 import { ZEN2 } from "./zen2.ts";
 
 const LINEAR = assumed("linear: nothing else is known");
@@ -147,16 +148,7 @@ export const ZEN3: Preset = {
     }),
     zenGigabyteTlb(CPUID),
   ],
-  pagingStructureCaches: {
-    pde: { sharedWith: "L2 dTLB", origins: { sharedWith: assumed("as Zen 2") } },
-    pdpte: {
-      sets: 1,
-      ways: 64,
-      replacement: "lru",
-      origins: allFrom(STRUCTURE_SHAPE_FIELDS, assumed("as Zen 2")),
-    },
-    pml4e: { sharedWith: "pdpte", origins: { sharedWith: assumed("as Zen 2") } },
-  },
+  pagingStructureCaches: structuresTakenOver(ZEN2.pagingStructureCaches, "Zen 2"),
   dataCaches: [
     {
       name: "L1d",

@@ -1,18 +1,8 @@
 /** AMD Zen 5 (EPYC 9005, Turin). */
 
-import {
-  allFrom,
-  allTakenOver,
-  assumed,
-  bits,
-  bytes,
-  cycles,
-  documented,
-  gigahertz,
-  takenOver,
-  ways,
-} from "./figure.ts";
-import { type Preset, STRUCTURE_SHAPE_FIELDS } from "./preset.ts";
+import { allTakenOver, assumed, bits, bytes, cycles, documented, gigahertz, takenOver, ways } from "./figure.ts";
+import type { Preset } from "./preset.ts";
+import { structuresTakenOver } from "./structures-taken-over.ts";
 import { zenTlbs } from "./zen3.ts";
 import { ZEN4 } from "./zen4.ts";
 
@@ -36,12 +26,7 @@ export const ZEN5: Preset = {
     dataWaysOrigin: assumed("16: remembered; CPUID: 8 to 15 for 4 KiB, 4 for 2 MiB pages"),
     origin: HOT_CHIPS,
   }),
-  pagingStructureCaches: {
-    pde: { sharedWith: "L2 dTLB", origins: { sharedWith: assumed("as Zen 2") } },
-    pdpte: { sets: 1, ways: 64, replacement: "lru", origins: allFrom(STRUCTURE_SHAPE_FIELDS, assumed("as Zen 4")) },
-    pml4e: { sharedWith: "pdpte", origins: { sharedWith: assumed("as Zen 4") } },
-    pml5e: { sharedWith: "pdpte", origins: { sharedWith: assumed("as Zen 4") } },
-  },
+  pagingStructureCaches: structuresTakenOver(ZEN4.pagingStructureCaches, "Zen 4"),
   dataCaches: [
     {
       name: "L1d",

@@ -69,7 +69,7 @@ export class CycleAccounts {
 
   /**
    * @param clockCycles each CPU's clock: read, never written
-   * @param lineCycles cycles that each CPU has waited for lines: likewise
+   * @param lineCycles cycles that each CPU has waited for lines: read, never written
    */
   constructor(clockCycles: Float64Array, lineCycles: Float64Array = new Float64Array(clockCycles.length)) {
     const cpus = clockCycles.length;

@@ -45,8 +45,11 @@ export class EventLoop extends CpuClocks {
 
   private readonly ready: ReadyQueue;
   private readonly lastThread: (Thread | null)[];
+  /** Threads of each CPU that could run, in the order in which they came. */
   readonly runQueues: Thread[][];
+  /** Interrupts on their way to CPUs. */
   readonly interrupts: PendingInterrupts;
+  /** Threads that sleep until somebody wakes them. */
   readonly sleeping = new Set<Thread>();
   /** The thread in whose name `runSync` runs; one is enough because such calls do not nest. */
   private syncThread = new Thread("sync", 0, 0, nothing());
@@ -83,7 +86,7 @@ export class EventLoop extends CpuClocks {
 
   /**
    * A named point in plain code between two accesses to what CPUs share without a lock: others may act here where a scheduler chooses so.
-   * @param subject what the point concerns, for whoever looks on
+   * @param subject what the point concerns, for schedulers
    */
   point(name: string, subject: unknown = null): void {
     if (this.chosenSteps !== null) this.chosenSteps.point(name, subject);

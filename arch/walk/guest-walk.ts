@@ -67,7 +67,7 @@ export class GuestWalker {
   /** Frame in the machine of the table that is at hand, and its guest-physical frame, -1 where a cached entry leaves it out. */
   private table = 0;
   private guestTable = 0;
-  /** Whether the second stage lets that table be written without more ado. */
+  /** Whether the second stage lets that table be written without a VM exit and without setting a flag first. */
   private isTableWritable = true;
 
   constructor(

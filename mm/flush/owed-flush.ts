@@ -65,15 +65,6 @@ export class OwedFlushes {
     return this.end[owed];
   }
 
-  /** The ranges of the flushes that are owed at present: of calls under way, for those who look on. */
-  unsettled(): { readonly start: number; readonly end: number }[] {
-    const found: { readonly start: number; readonly end: number }[] = [];
-    for (let owed = 1; owed <= this.usedUpTo; owed++) {
-      if (this.next[owed] === IN_USE) found.push({ start: this.start[owed], end: this.end[owed] });
-    }
-    return found;
-  }
-
   /**
    * [start, end) is flushed, or somebody keeps it out of use until it has been. Warned of when that does not cover what is owed, or
    * when it was settled before.
@@ -116,7 +107,7 @@ export class OwedFlushes {
     this.settle(owed, this.start[owed], this.end[owed]);
   }
 
-  /** The ranges owed at present, for checks. */
+  /** The ranges of the flushes that are owed at present, by calls under way: for checks and views. */
   ranges(): { readonly start: number; readonly end: number }[] {
     const found: { start: number; end: number }[] = [];
     for (let i = 1; i <= this.usedUpTo; i++) {

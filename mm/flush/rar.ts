@@ -36,7 +36,7 @@ const ACTIONS_IN_FRAME = PAGE_SIZE / ACTION_BYTES;
 export interface RarFlush {
   /** The PCID concerned; 0 for everything of every PCID, global translations included. */
   readonly pcid: number;
-  /** [start, end), page-aligned; of no account when `full`. */
+  /** [start, end), page-aligned; not looked at when `full`. */
   readonly start: number;
   readonly end: number;
   /** All of the PCID. */

@@ -225,7 +225,7 @@ export class PageTableCursor {
     return written;
   }
 
-  /** Clears a leaf, and counts it. @param owed touches its page; INVLPG of any address in a page drops all of it */
+  /** Clears a leaf, and counts it. @param owed the flush that is owed for an address of the page: INVLPG of any address in a page drops all of it */
   clearLeaf(owed: OwedFlush): void {
     this.tables.owed.expectOwed(owed, this.start, this.end);
     this.write(0, 0);
@@ -234,14 +234,14 @@ export class PageTableCursor {
 
   /**
    * Clears an entry that names a table. The table's frame stays taken: `TakenTables` gives it back.
-   * @param owed drops what the paging-structure caches hold of it; INVLPG of any page drops all of that
+   * @param owed the flush that drops what the paging-structure caches hold of it: INVLPG of any page drops all of that
    */
   clearTable(owed: OwedFlush): void {
     this.tables.owed.expectOwed(owed);
     this.write(0, 0);
   }
 
-  /** Makes the page of a leaf read-only. @param owed touches it */
+  /** Makes the page of a leaf read-only. @param owed the flush that is owed for an address of the page */
   forbidWrites(owed: OwedFlush): void {
     this.tables.owed.expectOwed(owed, this.start, this.end);
     this.write(this.low & ~PTE_RW, this.high);

@@ -21,11 +21,11 @@ const DRAIN_SECONDS = 5;
 export interface RcuTimes {
   /** Timer ticks a second (`CONFIG_HZ`). */
   readonly ticksPerSecond: number;
-  /** Ticks from a callback's registration to the end of its grace period on a busy machine [M]. */
+  /** Ticks from a callback's registration to the end of its grace period on a busy machine. */
   readonly gracePeriodTicks: number;
 }
 
-/** {@link HZ}, grace periods of three ticks (12 ms) [M]. */
+/** {@link HZ}, and grace periods of three ticks (12 ms), which is assumed. */
 const DEFAULT_RCU_TIMES: RcuTimes = { ticksPerSecond: HZ, gracePeriodTicks: 3 };
 
 interface CpuBatch {

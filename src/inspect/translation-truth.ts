@@ -80,7 +80,7 @@ export class TranslationTruth {
     if (pcid !== mode.pcid && have < mm.tlbGen) return `the switch to its address space ${behind}`;
     if (isLazy && have < mm.tlbGen) return `the way back from lazy mode ${behind}`;
     if (have < mm.tlbGen) return `the flush that is under way ${behind}`;
-    return mm.tables.owed.unsettled().some(({ start, end }) => start <= la && la < end) ? UNDER_WAY : "";
+    return mm.tables.owed.ranges().some(({ start, end }) => start <= la && la < end) ? UNDER_WAY : "";
   }
 
   /** The address space that a PCID of a CPU stands for, as far as some CPU has it loaded. */
@@ -115,5 +115,5 @@ function owedFlushes({ vm, tables }: Kernel): Owed[] {
       owed.push({ start: start + first * PAGE_SIZE, end: start + last * PAGE_SIZE, by });
     }
   }
-  return owed.concat(tables.owed.unsettled().map(({ start, end }) => ({ start, end, by: UNDER_WAY })));
+  return owed.concat(tables.owed.ranges().map(({ start, end }) => ({ start, end, by: UNDER_WAY })));
 }
