@@ -27,24 +27,29 @@ const FLAG_WORDS: readonly (readonly [number, string])[] = [
 
 /** One line an area, node by node; then the lazily freed ones. */
 export function vmallocinfo(state: Vmalloc): string[] {
+  return vmallocinfoLines(state).map(formatVmallocinfoLine);
+}
+
+/** What the lines say, in their order, without the text. */
+export function vmallocinfoLines(state: Vmalloc): VmallocinfoLine[] {
   const { areas } = state;
-  const lines: string[] = [];
+  const lines: VmallocinfoLine[] = [];
   for (const node of state.nodes) {
     const { head } = node.busy.tree;
     for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
       const line = busyLine(state, area);
-      if (line !== null) lines.push(formatVmallocinfoLine(line));
+      if (line !== null) lines.push(line);
     }
   }
   return lines.concat(showPurgeInfo(state));
 }
 
 /** One line for each lazily freed area (`show_purge_info`). */
-function showPurgeInfo(state: Vmalloc): string[] {
-  const lines: string[] = [];
+function showPurgeInfo(state: Vmalloc): VmallocinfoLine[] {
+  const lines: VmallocinfoLine[] = [];
   for (const node of state.nodes) {
     for (const { start, end } of lazyRanges(state, node)) {
-      lines.push(formatVmallocinfoLine({ ...NOTHING_MORE, start, end, sizeBytes: end - start, unpurged: true }));
+      lines.push({ ...NOTHING_MORE, start, end, sizeBytes: end - start, unpurged: true });
     }
   }
   return lines;

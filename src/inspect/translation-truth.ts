@@ -18,14 +18,22 @@ interface Owed {
   readonly by: string;
 }
 
+/** What a translation said that was compared, and in what it disagreed. */
+interface Compared {
+  readonly sizeBytes: number;
+  readonly frame: number;
+  readonly flags: number;
+  readonly difference: string | null;
+}
+
 /** What the page tables say. */
 export class TranslationTruth {
   private readonly kernel: Kernel;
   private readonly spaces: UserSpaces | null;
   private readonly isStill: boolean;
   private owed: readonly Owed[] | null = null;
-  /** Kernel translations that were compared before, by what they say: CPUs have many in common. */
-  private readonly compared = new Map<string, string | null>();
+  /** Kernel translations that were compared before, by address: CPUs have many in common. */
+  private readonly compared = new Map<number, Compared>();
 
   /** @param isStill whether nothing happens on the machine while it is asked: it then compares what CPUs have in common once */
   constructor(kernel: Kernel, isStill = true) {
@@ -46,11 +54,11 @@ export class TranslationTruth {
       return mm === null ? null : translationDifference(mm.tables, entry);
     }
     if (!this.isStill) return translationDifference(tables, entry);
-    const key = `${entry.la} ${entry.sizeBytes} ${entry.frame} ${entry.flags}`;
-    const known = this.compared.get(key);
-    if (known !== undefined) return known;
+    const { la, sizeBytes, frame, flags } = entry;
+    const known = this.compared.get(la);
+    if (known?.sizeBytes === sizeBytes && known.frame === frame && known.flags === flags) return known.difference;
     const difference = translationDifference(tables, entry);
-    this.compared.set(key, difference);
+    this.compared.set(la, { sizeBytes, frame, flags, difference });
     return difference;
   }
 

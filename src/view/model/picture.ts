@@ -14,8 +14,8 @@ import type { Ipi, Span, TrackEvent } from "./tracks.ts";
 import { type WalkView, walkView } from "./walk-view.ts";
 
 /** Spans, interrupts and events that a picture holds at the most: the latest. */
-const SPANS_MAX = 6000;
-const IPIS_MAX = 2000;
+const SPANS_MAX = 3000;
+const IPIS_MAX = 1000;
 const EVENTS_MAX = 300;
 const LOG_LINES_MAX = 50;
 
@@ -106,6 +106,14 @@ export class Answerer {
     const answer = this.last.then(() => this.answered(move, focus));
     this.last = answer;
     return answer;
+  }
+
+  /**
+   * For the time when nothing is asked for: makes ready for steps back that would be slow (`Session.prepare`).
+   * @returns whether there is more to do
+   */
+  prepare(isTimeUp: () => boolean): boolean {
+    return this.session?.prepare(isTimeUp) ?? false;
   }
 
   private async answered(move: Move, focus: Focus): Promise<Answer> {

@@ -1,11 +1,13 @@
 /**
- * A scenario at some position of its run. Runs are deterministic: going back boots the machine again and runs it to the
- * position, so that the state there is the one that was there before, bit for bit.
+ * A scenario at some position of its run. Of the last steps it is known what each has changed, so that going back among them is
+ * quick. Runs are deterministic: what lies further back is reached by another machine that is booted and run to there, so that the
+ * state there is the one that was there before, bit for bit.
  */
 import type { Kernel } from "../../machine/kernel.ts";
 import { AccessWatch, WATCHED } from "./access-watch.ts";
+import { Course } from "./course.ts";
 import { type Begun, begin, type Scenario, type Told } from "./scenario.ts";
-import { Tracks } from "./tracks.ts";
+import type { Tracks } from "./tracks.ts";
 
 /** How far a step goes: a CPU's turn (or a story's step), the next event of vmalloc, call of the kernel or interrupt. */
 export const STRIDES = ["step", "event", "call", "ipi"] as const;
@@ -27,16 +29,23 @@ const BREAKING_EVENTS: Readonly<Partial<Record<Breakpoint, readonly string[]>>> 
   flush: ["flush_range", "flush_all"],
 };
 
+/** Steps before its aim that a run keeps to go back among; what runs to an unknown end keeps the first of its steps. */
+const KEPT_STEPS = 32;
+/** Steps that `prepare` keeps, and how few of them may be left before it makes new ones. */
+const PREPARED_STEPS = 1000;
+const PREPARED_STEPS_MIN = 300;
+
 /** One scenario, run step by step, forwards and backwards. */
 export class Session {
   readonly scenario: Scenario;
   private readonly opener: () => Begun;
-  private begun: Begun;
-  private seen: Tracks;
+  private course: Course;
+  /** A machine that is on the way to where `course` is, with more steps that can be taken back. */
+  private next: Course | null = null;
   /** What the last run stopped at, in one line; null when the last step was not the end of such a run. */
   stoppedAt: string | null = null;
-  private made = 0;
-  private ended = false;
+  /** Steps in all; null before somebody was there. */
+  private end: number | null = null;
 
   /**
    * @param opener begins the scenario, each time anew; by default as stories and workloads begin that come with the program
@@ -45,61 +54,95 @@ export class Session {
   constructor(scenario: Scenario, opener: () => Begun = openerOf(scenario)) {
     this.scenario = scenario;
     this.opener = opener;
-    this.begun = opener();
-    this.seen = new Tracks(this.begun.kernel);
+    this.course = new Course(opener());
   }
 
   /** Steps made so far. */
   get position(): number {
-    return this.made;
+    return this.course.position;
   }
 
   /** Steps in all; null while it is not known. */
   get length(): number | null {
-    return this.ended ? this.made : this.begun.length;
+    return this.end ?? this.course.length;
   }
 
   /** Whether nothing is left to do. */
   get isOver(): boolean {
-    return this.ended || this.made === this.begun.length;
+    return this.position === this.length;
   }
 
-  /** The machine as it is now. */
+  /** The machine as it is at this position, as far as the views show it; another object perhaps after each move. */
   get kernel(): Kernel {
-    return this.begun.kernel;
+    return this.course.kernel;
   }
 
   /** What has happened so far. */
   get tracks(): Tracks {
-    return this.seen;
+    return this.course.tracks;
   }
 
   /** The story's last step; null for a workload, and before the first. */
   get told(): Told | null {
-    return this.begun.told();
+    return this.course.told;
   }
 
   /** What is wrong in the machine's whole state (`verify`); no call may be under way. */
   verify(): string[] {
-    return this.kernel.verify(this.begun.userSpaces());
+    if (this.course.ahead > 0) this.runAnew(this.position);
+    return this.kernel.verify(this.course.userSpaces);
   }
 
   /** Goes to a position, or to the end when that comes before. */
   goTo(position: number): void {
-    if (position < this.made) {
-      this.begun = this.opener();
-      this.seen = new Tracks(this.begun.kernel);
-      this.made = 0;
-      this.ended = false;
+    if (position < this.position) {
       this.stoppedAt = null;
+      if (this.position - position > this.course.behind) this.runAnew(position);
+      while (this.position > position) this.course.back();
     }
-    while (this.made < position && this.advance());
+    while (this.position < position && this.advance(position - this.position <= KEPT_STEPS));
+  }
+
+  /**
+   * Makes ready for steps back that would be slow: runs another machine to where one is and keeps its last steps. For the time when
+   * nothing is asked for.
+   * @param isTimeUp whether to leave the rest for the next call
+   * @returns whether there is a rest
+   */
+  prepare(isTimeUp: () => boolean): boolean {
+    const { position, course } = this;
+    if (course.behind >= Math.min(position, PREPARED_STEPS_MIN)) {
+      this.next = null;
+      return false;
+    }
+    if (this.next === null || this.next.position > position) {
+      this.next = new Course(this.opener());
+      return true;
+    }
+    const { next } = this;
+    while (!isTimeUp() && next.position < position) {
+      if (position - next.position <= PREPARED_STEPS) next.keep();
+      next.forward();
+    }
+    if (next.position < position) return true;
+    this.course = next;
+    this.next = null;
+    return false;
+  }
+
+  /** Another machine, run to `position`. */
+  private runAnew(position: number): void {
+    const { next } = this;
+    this.course = next !== null && next.position <= position ? next : new Course(this.opener());
+    this.next = null;
+    this.goTo(position);
   }
 
   /** Goes on by a stride; where there is no more of its kind, to the end. */
   forward(stride: Stride): void {
     const before = this.count(stride);
-    while (this.advance() && this.count(stride) === before);
+    const kept = this.position + KEPT_STEPS;
+    while (this.advance(this.position < kept) && this.count(stride) === before);
   }
 
   /** Goes back: to just before the step in which the last of its kind happened, or to the begin. */
@@ -117,9 +160,13 @@ export class Session {
       this.runToEvent(breakpoint);
       return;
     }
+    // Steps that were taken back access nothing when they are made again.
+    if (this.course.ahead > 0) this.runAnew(this.position);
+    this.course.keep();
+    const kept = this.position + KEPT_STEPS;
     const watch = new AccessWatch(this.kernel, watched, address);
     try {
-      while (this.advance() && watch.found === null);
+      while (this.advance(this.position < kept) && watch.found === null);
     } finally {
       watch.end();
     }
@@ -129,13 +176,14 @@ export class Session {
   private runToEvent(breakpoint: Breakpoint): void {
     const names = BREAKING_EVENTS[breakpoint] ?? [];
     const { warnings } = this.kernel.log;
-    let looked = this.seen.events.length;
-    while (this.advance()) {
+    const kept = this.position + KEPT_STEPS;
+    let looked = this.tracks.events.length;
+    while (this.advance(this.position < kept)) {
       if (breakpoint === "warning" && this.kernel.log.warnings > warnings) {
         this.stoppedAt = this.kernel.log.lines.findLast((line) => line.startsWith("WARNING")) ?? null;
         return;
       }
-      const { events } = this.seen;
+      const { events } = this.tracks;
       for (; looked < events.length; looked++) {
         const { name, cpu, text } = events[looked];
         if (!names.includes(name)) continue;
@@ -145,32 +193,32 @@ export class Session {
     }
   }
 
-  private advance(): boolean {
-    if (this.ended || this.made >= STEPS_MAX) return false;
+  /** Goes on by a step. @param keeping whether it can be taken back; otherwise none before it can either */
+  private advance(keeping: boolean): boolean {
+    const { course } = this;
+    if (this.isOver || this.position >= STEPS_MAX) return false;
     this.stoppedAt = null;
-    this.seen.position = this.made + 1;
-    if (!this.begun.step()) {
-      this.ended = true;
-      return false;
-    }
-    this.made++;
-    return true;
+    if (keeping) course.keep();
+    else if (course.ahead === 0) course.forget();
+    if (course.forward()) return true;
+    this.end = this.position;
+    return false;
   }
 
   /** How many of a stride's kind there have been. */
   private count(stride: Stride): number {
-    const { events, callPositions, ipis, dropped } = this.seen;
-    const counts = { step: this.made, event: events.length, call: callPositions.length, ipi: ipis.length };
+    const { events, callPositions, ipis, dropped } = this.tracks;
+    const counts = { step: this.position, event: events.length, call: callPositions.length, ipi: ipis.length };
     return counts[stride] + dropped;
   }
 
   /** The step in which the last of a stride's kind happened. */
   private lastOf(stride: Stride): number {
-    const { events, callPositions, ipis } = this.seen;
+    const { events, callPositions, ipis } = this.tracks;
     if (stride === "event") return events.at(-1)?.position ?? 0;
     if (stride === "call") return callPositions.at(-1) ?? 0;
     if (stride === "ipi") return ipis.at(-1)?.position ?? 0;
-    return this.made;
+    return this.position;
   }
 }
 

@@ -1,6 +1,6 @@
 /** The vmalloc range as it is: areas, what is lazily freed, and the blocks of `vm_map_ram` with their pages. */
 import { PAGE_SIZE } from "../../../arch/index.ts";
-import { parseVmallocinfoLine, VMALLOC_END, VMALLOC_START, vmallocinfo } from "../../../mm/index.ts";
+import { VMALLOC_END, VMALLOC_START, vmallocinfoLines } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 
 /** Kinds of areas, as the page names and colours them. */
@@ -51,8 +51,7 @@ const NO_BLOCK = { pageMap: "", free: 0, used: 0, dirty: 0 } as const;
 export function spaceView(kernel: Kernel): SpaceView {
   const { vm } = kernel;
   const blocks = blocksByStart(kernel);
-  const areas = vmallocinfo(vm)
-    .map(parseVmallocinfoLine)
+  const areas = vmallocinfoLines(vm)
     .sort((a, b) => a.start - b.start)
     .map(({ start, end, caller, pages, phys, words, vmMapRam, unpurged }): SpaceArea => {
       const block = vmMapRam ? blocks.get(start) : undefined;
@@ -73,6 +72,20 @@ export function spaceView(kernel: Kernel): SpaceView {
   };
 }
 
+/** Pages of a block that one word of its bitmap stands for. */
+const WORD_PAGES = 32;
+const ALL_FREE = ".".repeat(WORD_PAGES);
+
+/** The states of the pages of one word. */
+function pagesOfWord(word: number, firstPage: number, dirtyMin: number, dirtyMax: number): string {
+  let states = "";
+  for (let bit = 0; bit < WORD_PAGES; bit++) {
+    const isDirty = firstPage + bit >= dirtyMin && firstPage + bit < dirtyMax;
+    states += ((word >>> bit) & 1) === 1 ? "u" : isDirty ? "d" : ".";
+  }
+  return states;
+}
+
 type BlockPages = Pick<SpaceArea, "pageMap" | "free" | "used" | "dirty">;
 
 /** The vmap blocks by the address of their area. */
@@ -83,11 +96,12 @@ function blocksByStart({ vm }: Kernel): Map<number, BlockPages> {
     for (const block of index.values()) {
       const start = areas.startOf(blocks.area[block]);
       const pages = (areas.endOf(blocks.area[block]) - start) / PAGE_SIZE;
+      const [dirtyMin, dirtyMax] = [blocks.dirtyMin[block], blocks.dirtyMax[block]];
       let pageMap = "";
-      for (let page = 0; page < pages; page++) {
-        const word = blocks.usedMap[block * blocks.wordsPerBlock + (page >> 5)];
-        const isDirty = page >= blocks.dirtyMin[block] && page < blocks.dirtyMax[block];
-        pageMap += ((word >>> (page & 31)) & 1) === 1 ? "u" : isDirty ? "d" : ".";
+      for (let page = 0; page < pages; page += WORD_PAGES) {
+        const word = blocks.usedMap[block * blocks.wordsPerBlock + page / WORD_PAGES];
+        if (word === 0 && (page >= dirtyMax || page + WORD_PAGES <= dirtyMin)) pageMap += ALL_FREE;
+        else pageMap += pagesOfWord(word, page, dirtyMin, dirtyMax);
       }
       found.set(start, {
         pageMap,

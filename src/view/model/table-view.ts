@@ -1,8 +1,7 @@
 /** One page table: its entries by index, as the page unfolds them. */
-import { LEVEL_BYTES } from "../../../arch/isa/linear-address.ts";
-import type { ProbeLevel } from "../../../arch/walk/probe.ts";
+import { LEVEL_BYTES, PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
+import { PTE_PAGE_SIZE, PTE_PRESENT } from "../../../arch/isa/pte.ts";
 import type { Kernel } from "../../machine/kernel.ts";
-import { bitsOf, type EntryBit } from "./walk-view.ts";
 
 /** An entry that is present. */
 export interface TableEntry {
@@ -13,7 +12,6 @@ export interface TableEntry {
   readonly entry: string;
   /** Whether it maps a page rather than leads to a table. */
   readonly leaf: boolean;
-  readonly bits: readonly EntryBit[];
 }
 
 /** The table at `level` (4: PML4 to 1: page table) on the way of an address. */
@@ -33,17 +31,28 @@ const ENTRIES = 512;
 
 /** The tables on the way of an address, from the top one down, as the CPU's CR3 has them. */
 export function tableViews(kernel: Kernel, cpuNumber: number, address: number): TableView[] {
-  const cpu = kernel.machine.cpus[cpuNumber];
-  return cpu.probe(address).levels.map(({ level, name, index }) => {
+  const { cpus, memory } = kernel.machine;
+  return cpus[cpuNumber].probe(address).levels.map(({ level, name, index, entryAddress }) => {
     const bytes = LEVEL_BYTES[level];
     const la = Math.floor(address / (bytes * ENTRIES)) * bytes * ENTRIES;
+    const frame = Math.floor(entryAddress / PAGE_SIZE);
     const entries: TableEntry[] = [];
     for (let i = 0; i < ENTRIES; i++) {
-      const at = cpu.probe(la + i * bytes).levels.find((each) => each.level === level) as ProbeLevel;
-      if (!at.present) continue;
-      const entry = `0x${at.entry.toString(16).padStart(16, "0")}`;
-      entries.push({ index: i, la: la + i * bytes, entry, leaf: at.leaf, bits: bitsOf(at) });
+      const low = memory.readWord(frame, 2 * i);
+      if ((low & PTE_PRESENT) === 0) continue;
+      const leaf = level === 1 || (level < 4 && (low & PTE_PAGE_SIZE) !== 0);
+      entries.push({
+        index: i,
+        la: la + i * bytes,
+        entry: `0x${hex(memory.readWord(frame, 2 * i + 1))}${hex(low)}`,
+        leaf,
+      });
     }
     return { level, entryName: name, la, entries, onTheWay: index };
   });
+}
+
+/** Eight digits. */
+function hex(word: number): string {
+  return (word >>> 0).toString(16).padStart(8, "0");
 }

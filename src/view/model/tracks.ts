@@ -5,6 +5,7 @@
 import { ACTIVITY_IDLE, ACTIVITY_OTHER, ACTIVITY_WALK, type ActivityObserver } from "../../../arch/index.ts";
 import { addFields, type IpiObserver, observeEach } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
+import type { Happenings } from "./journal/journal.ts";
 
 /** Spans, interrupts and events beyond which no more are kept, each. */
 const KEPT_MAX = 400_000;
@@ -40,8 +41,31 @@ export interface TrackEvent {
   readonly text: string;
 }
 
+/** What was added in one step, to take it away and to add it again. */
+export interface TracksTail {
+  readonly spans: readonly Span[];
+  readonly ipis: readonly Ipi[];
+  readonly events: readonly TrackEvent[];
+  readonly callPositions: readonly number[];
+  /** Interrupts whose handlers began. */
+  readonly taken: readonly { readonly ipi: Ipi; readonly atCycles: number }[];
+  readonly dropped: number;
+  readonly sinceBefore: Float64Array;
+  readonly sinceAfter: Float64Array;
+}
+
+/** How much there was at some time. */
+interface Mark {
+  readonly spans: number;
+  readonly ipis: number;
+  readonly events: number;
+  readonly calls: number;
+  readonly dropped: number;
+  readonly since: Float64Array;
+}
+
 /** Collects what happens on a kernel, from its boot on. */
-export class Tracks implements ActivityObserver, IpiObserver {
+export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksTail> {
   /** The step under way, from 1. */
   position = 0;
   readonly spans: Span[] = [];
@@ -55,11 +79,15 @@ export class Tracks implements ActivityObserver, IpiObserver {
   private readonly kernel: Kernel;
   private readonly sinceCycles: Float64Array;
   private readonly underWay = new Map<number, Ipi>();
+  /** As it was when `takeTail` was called last. */
+  private mark: Mark;
+  private taken: { readonly ipi: Ipi; readonly atCycles: number }[] = [];
 
   constructor(kernel: Kernel) {
     const { loop } = kernel.machine;
     this.kernel = kernel;
     this.sinceCycles = loop.clockCycles.slice();
+    this.mark = this.markNow();
     loop.accounts.observer = this;
     kernel.vm.flushing.smp.observer = this;
     kernel.vm.events = observeEach((_hook, { name, fields }) => (...values) => {
@@ -90,7 +118,60 @@ export class Tracks implements ActivityObserver, IpiObserver {
   ipiTaken(id: number, _cpu: number, atCycles: number): void {
     const ipi = this.underWay.get(id);
     this.underWay.delete(id);
-    if (ipi !== undefined) ipi.takenCycles = atCycles;
+    if (ipi === undefined) return;
+    ipi.takenCycles = atCycles;
+    this.taken.push({ ipi, atCycles });
+  }
+
+  /** What was added since it was called last, or since `mark`. */
+  takeTail(): TracksTail {
+    const { spans, ipis, events, callPositions, taken, mark } = this;
+    this.taken = [];
+    this.mark = this.markNow();
+    return {
+      spans: spans.slice(mark.spans),
+      ipis: ipis.slice(mark.ipis),
+      events: events.slice(mark.events),
+      callPositions: callPositions.slice(mark.calls),
+      taken,
+      dropped: this.dropped - mark.dropped,
+      sinceBefore: mark.since,
+      sinceAfter: this.mark.since,
+    };
+  }
+
+  /** Takes away what was added last. */
+  removeTail({ spans, ipis, events, callPositions, taken, dropped, sinceBefore }: TracksTail): void {
+    this.spans.length -= spans.length;
+    this.ipis.length -= ipis.length;
+    this.events.length -= events.length;
+    this.callPositions.length -= callPositions.length;
+    for (const { ipi } of taken) ipi.takenCycles = null;
+    this.dropped -= dropped;
+    this.sinceCycles.set(sinceBefore);
+  }
+
+  /** Adds what was taken away. */
+  addTail({ spans, ipis, events, callPositions, taken, dropped, sinceAfter }: TracksTail): void {
+    this.spans.push(...spans);
+    this.ipis.push(...ipis);
+    this.events.push(...events);
+    this.callPositions.push(...callPositions);
+    for (const { ipi, atCycles } of taken) ipi.takenCycles = atCycles;
+    this.dropped += dropped;
+    this.sinceCycles.set(sinceAfter);
+  }
+
+  private markNow(): Mark {
+    const { spans, ipis, events, callPositions, dropped, sinceCycles } = this;
+    return {
+      spans: spans.length,
+      ipis: ipis.length,
+      events: events.length,
+      calls: callPositions.length,
+      dropped,
+      since: sinceCycles.slice(),
+    };
   }
 
   /** The spans that end after `fromCycles`, what each CPU is doing now included; the last `max` of them. */

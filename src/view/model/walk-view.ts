@@ -113,16 +113,7 @@ export function walkView(kernel: Kernel, cpuNumber: number, address: number): Wa
 }
 
 /** The bits of an entry that say something at its level (Intel SDM vol. 3A, tables 4-15 to 4-20). */
-export function bitsOf({
-  entry,
-  present,
-  leaf,
-  level,
-  writable,
-  user,
-  executeDisable,
-  accessed,
-}: ProbeLevel): EntryBit[] {
+function bitsOf({ entry, present, leaf, level, writable, user, executeDisable, accessed }: ProbeLevel): EntryBit[] {
   const bit = (at: number): boolean => ((entry >> BigInt(at)) & 1n) === 1n;
   const named = (name: string, isSet: boolean, set: string, clear: string): EntryBit => ({
     name,

@@ -1,4 +1,5 @@
 /** The emulated machine runs here, apart from the page: a question in, an answer out, in order. */
+import { deadlineMs, isOver } from "../../explore/time-limit.ts";
 import { Answerer, type Focus, type Move } from "../model/picture.ts";
 
 /** A message to the worker. */
@@ -13,11 +14,30 @@ const answerer = new Answerer(async (file, source) => {
   return sourceWorkload(file, source);
 });
 
+/** Milliseconds without a question after which one may prepare, and how long at a time: a question waits so long at the most. */
+const QUIET_MS = 300;
+const SLICE_MS = 8;
+/** Questions that are not answered yet. */
+let open = 0;
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+function prepareLater(afterMs: number): void {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    const end = deadlineMs(SLICE_MS / 1000);
+    if (open === 0 && answerer.prepare(() => isOver(end))) prepareLater(0);
+  }, afterMs);
+}
+
 addEventListener("message", async ({ data }: MessageEvent<Question | "completions">) => {
   if (data === "completions") {
     const { completions } = await import("./own-source.ts");
     postMessage({ completions: completions() });
     return;
   }
+  clearTimeout(timer);
+  open++;
   postMessage({ id: data.id, answer: await answerer.answer(data.move, data.focus) });
+  open--;
+  prepareLater(QUIET_MS);
 });
