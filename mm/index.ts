@@ -27,14 +27,13 @@ export {
   type FlushCost,
   FlushRecord,
 } from "./flush/flush-accounts.ts";
+export { ALL_FLUSH_POLICIES, FLUSH_POLICIES, flushPolicyByName } from "./flush/flush-policies.ts";
 export {
   DEFERRED_POLICY,
   EAGER_POLICY,
-  FLUSH_POLICIES,
   type FlushContext,
   type FlushPolicy,
   type FlushRequest,
-  flushPolicyByName,
   INVLPGB_POLICY,
   IPI_POLICY,
   RAR_POLICY,
@@ -42,6 +41,7 @@ export {
 } from "./flush/flush-policy.ts";
 export { Flushing, type FlushingConfig } from "./flush/flushing.ts";
 export { FreeLedger } from "./flush/free-ledger.ts";
+export { HYPERV_POLICY, KVM_POLICY } from "./flush/guest-flush-policies.ts";
 export { type OwedFlush, OwedFlushes } from "./flush/owed-flush.ts";
 export { Rar, type RarFlush } from "./flush/rar.ts";
 export { flushOwed, flushTlbAll, flushTlbKernelRange } from "./flush/tlb-flush.ts";
@@ -98,6 +98,7 @@ export type {
   LockGuard,
   LockReport,
 } from "./kernel/lockdep.ts";
+export type { FlushAtEntry, HypercallFlush, ParavirtHost } from "./kernel/paravirt-host.ts";
 export { POINT_FREES_FRAMES, POINT_FREES_TABLES, POINT_UNLOCKED } from "./kernel/points.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";
 export type { FlushEvents, PageTableEvents, VmallocEvents } from "./kernel/vmalloc-events.ts";

@@ -12,6 +12,7 @@ import type { Machine } from "../../arch/machine.ts";
 import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import type { FlushCallCosts } from "../kernel/kernel-costs.ts";
 import type { SpinLock } from "../kernel/lock.ts";
+import type { ParavirtHost } from "../kernel/paravirt-host.ts";
 import { allCpus, type Smp } from "../kernel/smp.ts";
 import { ConfigError } from "../lib/config-error.ts";
 import { bookWork } from "./booked-work.ts";
@@ -30,6 +31,8 @@ export interface FlushContext {
   readonly vmlistLock: SpinLock;
   /** The line that stands for the way which all broadcasts take. */
   readonly broadcastLine: number;
+  /** The hypervisor, where the kernel is a guest; else null. */
+  readonly host: ParavirtHost | null;
   /** Tables of remote actions; null unless the policy {@link FlushPolicy.usesRar}. */
   readonly rar: Rar | null;
   /** Whether user mode runs on page tables of its own (page-table isolation). */
@@ -70,8 +73,11 @@ export interface UserFlushRequest {
   readonly record: FlushRecord | null;
   /** PCIDs that stand for the address space on every CPU; none as long as it has no global ASID. */
   globalPcids(): readonly number[];
-  /** Does what Linux does without broadcasts: interrupts all `cpus` but the current one, and flushes that one's own TLB. */
-  nativeFlushTlbMulti(): KernelCode<void>;
+  /**
+   * Does what Linux does without broadcasts: interrupts all `cpus` but the current one, and flushes that one's own TLB.
+   * @param multi reaches these CPUs, some other than the current one among them, in another way (`pv_ops.mmu.flush_tlb_multi`)
+   */
+  nativeFlushTlbMulti(multi?: (cpus: readonly number[]) => KernelCode<void>): KernelCode<void>;
   /** Interrupts the CPUs that have not gone over to the global ASID yet, if there are any (`finish_asid_transition`). */
   finishAsidTransition(): KernelCode<void>;
   /** Gives the address space a global ASID if it is active on enough CPUs (`consider_global_asid`). */
@@ -236,20 +242,4 @@ export const RAR_POLICY: FlushPolicy = {
 function rarOf(rar: Rar | null): Rar {
   if (rar === null) throw new Error("there are no tables of remote actions");
   return rar;
-}
-
-/** All policies that come with the kernel. */
-export const FLUSH_POLICIES: readonly FlushPolicy[] = [
-  IPI_POLICY,
-  INVLPGB_POLICY,
-  RAR_POLICY,
-  DEFERRED_POLICY,
-  EAGER_POLICY,
-];
-
-/** @throws ConfigError for a name that no policy has */
-export function flushPolicyByName(name: string): FlushPolicy {
-  const found = FLUSH_POLICIES.find((policy) => policy.name === name);
-  if (found !== undefined) return found;
-  throw new ConfigError("flush policy", name, FLUSH_POLICIES.map((policy) => policy.name).join(", "));
 }

@@ -7,6 +7,7 @@ import type { Machine } from "../../arch/machine.ts";
 import type { CallProbes } from "../kernel/call-probes.ts";
 import type { FlushCallCosts, KernelCosts } from "../kernel/kernel-costs.ts";
 import { SpinLock } from "../kernel/lock.ts";
+import type { ParavirtHost } from "../kernel/paravirt-host.ts";
 import { Smp } from "../kernel/smp.ts";
 import type { FlushEvents } from "../kernel/vmalloc-events.ts";
 import { ConfigError } from "../lib/config-error.ts";
@@ -63,6 +64,8 @@ export class Flushing implements FlushContext {
   rangeFlushes = 0;
   /** Is told of each flush of kernel addresses; null when nothing observes. */
   events: FlushEvents | null = null;
+  /** The hypervisor, where the kernel is a guest (`GuestHost` sets it); else null. */
+  host: ParavirtHost | null = null;
   /** Tables of remote actions where the policy uses them (`KernelMm` makes them); else null. */
   rar: Rar | null = null;
   /** Sees flushes and changes of address space begin and end; null when nothing does. */

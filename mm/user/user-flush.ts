@@ -84,7 +84,7 @@ class UserFlush implements UserFlushRequest, FlushTlbInfo {
     return this.spaces.isolation ? [kernPcid(globalAsid), userPcid(globalAsid)] : [kernPcid(globalAsid)];
   }
 
-  *nativeFlushTlbMulti(): KernelCode<void> {
+  *nativeFlushTlbMulti(multi?: (cpus: readonly number[]) => KernelCode<void>): KernelCode<void> {
     const { spaces, mm, record } = this;
     const { loop, flushing } = spaces.kernel;
     const self = loop.currentCpu;
@@ -92,7 +92,7 @@ class UserFlush implements UserFlushRequest, FlushTlbInfo {
       this.remoteFlush = ++mm.remoteFlushes;
       flushing.vmstat.remoteFlush++;
       spaces.observer?.tlbFlush(self, TLB_REMOTE_SEND_IPI, this.full ? -1 : (this.end - this.start) / PAGE_SIZE);
-      yield* flushing.smp.onEachCpuMask(this.cpus, this.invalidate, record);
+      yield* multi === undefined ? flushing.smp.onEachCpuMask(this.cpus, this.invalidate, record) : multi(this.cpus);
     } else if (spaces.loaded[self] === mm) {
       bookWork(loop, record, () => this.invalidate(self));
     }

@@ -41,6 +41,8 @@ export function verifyTlbs(
   for (const cpu of state.machine.cpus) {
     // A CPU in user mode that flushes everything when it next enters the kernel may hold anything until then.
     if (state.flushing.userMode.owes(cpu.id)) continue;
+    // Likewise a vCPU that flushes everything when it next runs.
+    if (state.flushing.host?.owesFlush(cpu.id)) continue;
     const root = Math.floor(cpu.cr3 / PAGE_SIZE);
     const { pcid } = cpu.mmu.mode;
     for (const entry of cachedTranslations(cpu)) {

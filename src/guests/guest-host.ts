@@ -3,13 +3,13 @@
  * answers VM exits without the guest's doing. The CPUs of the machine are the guest's vCPUs.
  */
 
-import { TLB_CONTROL_GUEST, TLB_CONTROL_NOTHING } from "../../arch/cpu/vcpu.ts";
 import { EptMisconfiguration, type Machine, Vcpu, type VmExit } from "../../arch/index.ts";
-import { ConfigError, type Flushing } from "../../mm/index.ts";
+import { ConfigError, type KernelMm } from "../../mm/index.ts";
 import type { GuestConfig } from "./guest-config.ts";
 import { HostScheduler, type Resumption } from "./host-scheduler.ts";
 import { Hypervisor } from "./hypervisor.ts";
 import { HYPERVISOR_COSTS } from "./hypervisor-costs.ts";
+import { Paravirt } from "./paravirt.ts";
 
 /** What the host did for one vCPU. */
 export interface VcpuCounts {
@@ -37,6 +37,9 @@ export class GuestHost {
   readonly scheduler: HostScheduler;
   private readonly machine: Machine;
   private sharesAsid = false;
+  private paravirt: Paravirt | null = null;
+  /** By vCPU that is in the host: what it did in the guest. */
+  private readonly activityBefore: number[];
   /** The activity in which the time in the host is booked. */
   private readonly activity: number;
 
@@ -52,6 +55,7 @@ export class GuestHost {
     const { secondStage } = this.hypervisor;
     this.vcpus = machine.cpus.map(({ id }) => new Vcpu({ id: id + 1, secondStage }));
     this.counts = machine.cpus.map(() => ({ faults: 0, icrWrites: 0, resumptions: 0, exitCycles: 0 }));
+    this.activityBefore = machine.cpus.map(() => 0);
     this.activity = loop.accounts.activity("hypervisor");
     const { slice, haltPoll } = HYPERVISOR_COSTS;
     const gigahertz = preset.frequencyGhz.value;
@@ -63,44 +67,60 @@ export class GuestHost {
 
   /**
    * Enters the guest on all CPUs, on which nothing has run yet.
-   * @param flushing that of the guest's kernel
+   * @param mm that of the guest's kernel
    * @throws ConfigError for a flush policy that there is not in a guest
    */
-  start({ smp, policy }: Flushing): void {
+  start({ flushing, costs }: KernelMm): void {
+    const { policy, smp } = flushing;
     if (policy.usesRar === true) throw new ConfigError("flush policy", policy.name, "one that a guest can have");
+    const { machine, vcpus, scheduler } = this;
     this.sharesAsid = policy.usesInvlpgb === true;
+    const paravirt = new Paravirt({
+      machine,
+      vcpus,
+      costs: costs.ipi,
+      isPreempted: (cpu) => scheduler.isPreempted(cpu, machine.loop.nowCycles()),
+      leave: (cpu) => this.leave(cpu),
+      enter: (cpu) => this.enter(cpu),
+    });
+    this.paravirt = paravirt;
+    flushing.host = paravirt;
     smp.onIcrWrite = (cpu) => this.icrWritten(cpu);
-    for (const cpu of this.machine.cpus) {
+    for (const cpu of machine.cpus) {
       // As with guests of SEV: what one broadcasts reaches the others by their ASID.
-      if (this.sharesAsid) this.vcpus[cpu.id].id = 1;
+      if (this.sharesAsid) vcpus[cpu.id].id = 1;
       cpu.mmu.onVmExit = (exit) => this.handleExit(exit);
-      cpu.enterGuest(this.vcpus[cpu.id]);
+      cpu.enterGuest(vcpus[cpu.id]);
     }
-    this.machine.loop.vcpuScheduler = this.scheduler;
+    scheduler.mustResume = (cpu) => paravirt.owesFlush(cpu);
+    machine.loop.vcpuScheduler = scheduler;
   }
 
   /** A vCPU runs again: the exit with which it ended to, the host's scheduler, and a VM entry. */
   private resume(cpu: number, after: Resumption): void {
     const { vcpuSwitch, wake } = HYPERVISOR_COSTS;
-    const vcpu = this.vcpus[cpu];
+    const ownCycles = (after === "halt" ? wake : vcpuSwitch).value;
+    const { cpus, loop, config } = this.machine;
     this.counts[cpu].resumptions++;
-    this.machine.cpus[cpu].exitGuest();
+    if (cpus[cpu].vcpu === null) {
+      // It had left the guest before, and is in the host still.
+      loop.clockCycles[cpu] += ownCycles;
+      return;
+    }
+    this.leave(cpu);
+    loop.clockCycles[cpu] += ownCycles;
     // vCPUs of one ASID are told apart by nothing else: the other's entries go.
-    const hasOthersEntries = this.sharesAsid && this.machine.config.physicalCpus < this.vcpus.length;
-    if (hasOthersEntries) vcpu.tlbControl = TLB_CONTROL_GUEST;
-    this.answer(
-      cpu,
-      this.machine.preset.virtualization.costs.vmExit.value,
-      (after === "halt" ? wake : vcpuSwitch).value,
-    );
-    vcpu.tlbControl = TLB_CONTROL_NOTHING;
+    const hasOthersEntries = this.sharesAsid && config.physicalCpus < this.vcpus.length;
+    if (hasOthersEntries) this.paravirt?.flushAtEntry(cpu, { attributed: null, paid: null });
+    this.enter(cpu);
   }
 
   /** A vCPU writes the interrupt command register: an exit, unless the machine had IPI virtualization. */
-  icrWritten(cpu: number): void {
+  private icrWritten(cpu: number): void {
     this.counts[cpu].icrWrites++;
-    this.machine.cpus[cpu].exitGuest();
-    this.answer(cpu, this.machine.preset.virtualization.costs.vmExit.value, HYPERVISOR_COSTS.icr.value);
+    this.leave(cpu);
+    this.machine.loop.clockCycles[cpu] += HYPERVISOR_COSTS.icr.value;
+    this.enter(cpu);
   }
 
   /** Answers an exit because of an access, on the CPU that made it; a misconfiguration is not answered. @throws NotEnoughMemory */
@@ -110,18 +130,30 @@ export class GuestHost {
     const before = hypervisor.pages;
     hypervisor.handleExit(exit);
     this.counts[exit.cpu].faults++;
-    const zeroed = (hypervisor.pages - before) * hypervisor.pageFrames * HYPERVISOR_COSTS.zeroPage.value;
-    this.answer(exit.cpu, this.machine.preset.virtualization.costs.vmExit.value, HYPERVISOR_COSTS.fault.value + zeroed);
+    this.left(exit.cpu);
+    const pages = (hypervisor.pages - before) * hypervisor.pageFrames;
+    this.machine.loop.clockCycles[exit.cpu] += HYPERVISOR_COSTS.fault.value + pages * HYPERVISOR_COSTS.zeroPage.value;
+    this.enter(exit.cpu);
   }
 
-  /** Books what an exit took, and enters the guest again. @param exitCycles what the exit itself has taken already */
-  private answer(cpu: number, exitCycles: number, ownCycles: number): void {
-    const { loop, cpus } = this.machine;
-    const began = loop.clockCycles[cpu] - exitCycles;
-    const activity = loop.accounts.enter(cpu, this.activity);
-    loop.clockCycles[cpu] += HYPERVISOR_COSTS.dispatch.value + ownCycles;
-    cpus[cpu].enterGuest(this.vcpus[cpu]);
-    loop.accounts.enter(cpu, activity);
-    this.counts[cpu].exitCycles += loop.clockCycles[cpu] - began;
+  /** A vCPU leaves the guest; its time is the host's until {@link enter}. */
+  private leave(cpu: number): void {
+    this.machine.cpus[cpu].exitGuest();
+    this.left(cpu);
+  }
+
+  /** Books the exit that a vCPU has just made. */
+  private left(cpu: number): void {
+    const { loop, preset } = this.machine;
+    this.counts[cpu].exitCycles -= loop.clockCycles[cpu] - preset.virtualization.costs.vmExit.value;
+    this.activityBefore[cpu] = loop.accounts.enter(cpu, this.activity);
+    loop.clockCycles[cpu] += HYPERVISOR_COSTS.dispatch.value;
+  }
+
+  private enter(cpu: number): void {
+    const { loop } = this.machine;
+    this.paravirt?.enterGuest(cpu);
+    loop.accounts.enter(cpu, this.activityBefore[cpu]);
+    this.counts[cpu].exitCycles += loop.clockCycles[cpu];
   }
 }

@@ -23,6 +23,8 @@ export class HostScheduler implements VcpuScheduler {
   readonly stolenCycles: Float64Array;
   /** By vCPU: how often it lost its physical CPU although it had something to do. */
   readonly preemptions: Float64Array;
+  /** Whether something must be done before a vCPU runs again, even if nobody noticed that it had not run. */
+  mustResume: (cpu: number) => boolean = () => false;
   private readonly loop: EventLoop;
   private readonly physicalCpus: number;
   private readonly times: SchedulerTimes;
@@ -94,7 +96,10 @@ export class HostScheduler implements VcpuScheduler {
   take(cpu: number): void {
     const physical = cpu % this.physicalCpus;
     const before = this.current[physical];
-    if (before === cpu) return;
+    if (before === cpu) {
+      if (this.mustResume(cpu)) this.onResume(cpu, "halt");
+      return;
+    }
     const { clockCycles } = this.loop;
     this.switchTo(physical, cpu, Math.max(clockCycles[cpu], clockCycles[before]));
     this.choose(physical);

@@ -183,7 +183,7 @@ export class Kernel {
     const allowHuge = guestPages === "4K" ? { allowHuge: false } : {};
     const given = { onlineCpus: cpus, ...allowHuge, ...config.vmalloc };
     this.vm = vmallocInit({ mm: this.mm, config: vmallocConfig(given, version) });
-    this.host?.start(this.mm.flushing);
+    this.host?.start(this.mm);
     for (const cpu of this.machine.cpus) cpu.writeCr3(this.tables.rootFrame * PAGE_SIZE);
   }
 

@@ -1,11 +1,11 @@
 /** Settings of a machine and its kernel by name: what each means, how its value is written, and what kernel it makes. */
 import { formatTopology, parseTopology, type TopologyConfig } from "../../arch/index.ts";
 import {
+  ALL_FLUSH_POLICIES,
   DEFAULT_KERNEL_COSTS,
   DEFAULT_KERNEL_VERSION,
   DESTINATION_MODES,
   type DestinationMode,
-  FLUSH_POLICIES,
   type FlushPolicy,
   KERNEL_VERSIONS,
   type KernelVersion,
@@ -123,7 +123,7 @@ export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
 
 /** Names of all flush policies. */
 function policyNames(): string[] {
-  return FLUSH_POLICIES.map((policy) => policy.name);
+  return ALL_FLUSH_POLICIES.map((policy) => policy.name);
 }
 
 /** Whether a setting is on or off, and has no other value. */
@@ -253,7 +253,7 @@ function parseTopologyOption(text: string): TopologyConfig {
 }
 
 function parsePolicy(text: string): FlushPolicy {
-  const found = FLUSH_POLICIES.find(({ name }) => name === text);
+  const found = ALL_FLUSH_POLICIES.find(({ name }) => name === text);
   if (found !== undefined) return found;
   throw unknownName("flush policy", text, policyNames());
 }

@@ -1,6 +1,7 @@
 /** `flush-cost`: what one flush costs, by their parts, and what one vunmap costs under lazy and eager freeing. */
 import { INVLPGB_PAGES_MAX, type KernelCode, PAGE_SIZE, type Preset } from "../../../arch/index.ts";
 import {
+  ALL_FLUSH_POLICIES,
   DEFERRED_POLICY,
   FLUSH_POLICIES,
   type FlushCost,
@@ -53,7 +54,7 @@ when its address space has run for a while (under 'invlpgb' it has a global ASID
     {
       name: "policies",
       kind: "words",
-      words: FLUSH_POLICIES.map((policy) => policy.name),
+      words: ALL_FLUSH_POLICIES.map((policy) => policy.name),
       default: FLUSH_POLICIES.map((policy) => policy.name),
       summary: "flush policies; one that the preset cannot carry out is left out",
     },

@@ -8,7 +8,13 @@ import {
   PAGE_SIZE,
   PAUSE_TURN,
 } from "../../../arch/index.ts";
-import { FLUSH_POLICIES, type FlushPolicy, flushPolicyByName, madviseDontneed, UserSpaces } from "../../../mm/index.ts";
+import {
+  ALL_FLUSH_POLICIES,
+  type FlushPolicy,
+  flushPolicyByName,
+  madviseDontneed,
+  UserSpaces,
+} from "../../../mm/index.ts";
 import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { plotByKind } from "../base/plot.ts";
@@ -47,7 +53,7 @@ the whole machine; microseconds and cycles a loop are one thread's. The last col
     {
       name: "policies",
       kind: "words",
-      words: FLUSH_POLICIES.map(({ name }) => name),
+      words: ALL_FLUSH_POLICIES.map(({ name }) => name),
       default: ["ipi"],
       summary: "flush policies",
     },

@@ -43,7 +43,7 @@ describe("mmulab experiment", () => {
     ],
     [
       ["experiment", "flush-cost", "--policies", "ipj"],
-      "--policies ipj: expected a list of ipi, invlpgb, rar, deferred, eager (did you mean ipi?)",
+      "--policies ipj: expected a list of ipi, invlpgb, rar, deferred, eager, kvm, hyperv (did you mean ipi?)",
     ],
     [["experiment", "flush-cost", "--rounds", "1,2"], "--rounds 1,2: expected a whole number from 1 to 1000"],
     [["experiment", "flush-cost", "--preset", "skylark"], "unknown preset 'skylark' (did you mean skylake?)"],
