@@ -6,7 +6,7 @@
  */
 
 import { ACCESS_STORE } from "../../arch/isa/access.ts";
-import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { formatLinearAddress16, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushOwed } from "../flush/tlb-flush.ts";
@@ -120,7 +120,7 @@ export class PercpuAllocator {
     const freed = chunk === undefined ? 0 : chunk.free(address - chunk.base);
     let isBalanceDue = false;
     if (chunk === undefined || freed === 0) {
-      state.log.warn(`free_percpu of 0x${address.toString(16)}: not allocated`);
+      state.log.warn(`free_percpu of ${formatLinearAddress16(address)}: not allocated`);
     } else {
       this.relocate(chunk);
       isBalanceDue = chunk.slot === this.freeSlot && this.slots[this.freeSlot].length > 1;

@@ -37,7 +37,6 @@ import {
   NUMA_NO_NODE,
   PageAllocator,
   PageTables,
-  removeVmArea,
   resultOf,
   type UserSpaceTables,
   VMALLOC_REQUEST,
@@ -52,8 +51,8 @@ import {
   vrealloc,
   vunmap,
   vzalloc,
-  wait,
 } from "../../mm/index.ts";
+import { formatRange } from "../../mm/lib/kernel-log.ts";
 import { vfree } from "../../mm/vmalloc/vfree.ts";
 import { vmMapRam, vmUnmapRam } from "../../mm/vmalloc/vm-map-ram.ts";
 import { vmalloc } from "../../mm/vmalloc/vmalloc.ts";
@@ -343,5 +342,5 @@ function* freeVmAreaAt(state: Vmalloc, address: number): KernelCode<void> {
   const area = node.busy.findStart(address);
   const vm = area === 0 ? 0 : state.areas.vmOf(area);
   if (vm !== 0) yield* freeVmArea(state, vm);
-  else yield* wait(removeVmArea(state, address));
+  else state.log.warnOnce("free_vm_area", `free_vm_area of ${formatRange(address, address)}: not there`);
 }
