@@ -8,6 +8,7 @@ import type { Experiment, ExperimentObserver, ExperimentResult } from "./base/ex
 import { flushCeiling } from "./flush-ceiling/flush-ceiling.ts";
 import { flushCost } from "./flush-cost/flush-cost.ts";
 import { fracture } from "./fracture.ts";
+import { guestShootdown } from "./guest-shootdown.ts";
 import { kernelDiff } from "./kernel-diff/kernel-diff.ts";
 import { lazyThreshold } from "./lazy-threshold/lazy-threshold.ts";
 import { nestedWalk } from "./nested-walk.ts";
@@ -38,6 +39,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   vmallocPages,
   nestedWalk,
   fracture,
+  guestShootdown,
   kernelDiff,
 ];
 

@@ -21,6 +21,7 @@ export const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> =
   "vmalloc-pages": { pages: "1,16", areas: "300" },
   "nested-walk": { size: "16", pages: "4K,2M", levels: "4", hostlevels: "4", accesses: "3000" },
   fracture: { invlpgs: "1,33", rounds: "5" },
+  "guest-shootdown": { vcpus: "4", preempted: "0,3", rounds: "3" },
   "kernel-diff": { from: "6.6", to: "6.12", ops: "150", cpus: "2" },
 };
 
@@ -39,6 +40,7 @@ export const TINY: Readonly<Record<string, Readonly<Record<string, string>>>> = 
   "vmalloc-pages": { pages: "1", areas: "8" },
   "nested-walk": { size: "2", pages: "4K", hostpages: "2M", levels: "4", hostlevels: "4", accesses: "200" },
   fracture: { invlpgs: "1", hostpages: "4K", rounds: "1", work: "8" },
+  "guest-shootdown": { vcpus: "2", preempted: "1", policies: "kvm", rounds: "1" },
   "kernel-diff": { from: "6.1", to: "6.6", ops: "8", cpus: "1" },
 };
 
