@@ -32,10 +32,11 @@ async function main(argv: readonly string[]): Promise<number> {
     .exitOverride()
     .addHelpText("after", HELP);
   program.hook("preAction", (_, action) => noteCommand(argv, action.optsWithGlobals()));
-  await addCommands(program, exit, argv);
-  addHelpCommand(program);
-  for (const command of program.commands) command.copyInheritedSettings(program);
   try {
+    await loadOwnPolicies(argv);
+    await addCommands(program, exit, argv);
+    addHelpCommand(program);
+    for (const command of program.commands) command.copyInheritedSettings(program);
     await program.parseAsync(argv, { from: "user" });
     return code;
   } catch (error) {
@@ -51,10 +52,16 @@ async function addCommands(program: Command, exit: (code: number) => void, argv:
   const [first, second] = argv.filter((word) => !word.startsWith("-"));
   const wanted = first === HELP_COMMAND ? second : first;
   for (const { name, summary, load } of COMMANDS) {
-    if (name === wanted) (await load())(program, exit);
+    if (name === wanted) await (await load())(program, exit, argv);
     else program.command(name);
     program.commands.find((command) => command.name() === name)?.summary(summary);
   }
+}
+
+/** Flush policies in files of one's own are loaded before options are read. */
+async function loadOwnPolicies(argv: readonly string[]): Promise<void> {
+  if (!argv.some((word) => word.startsWith("--policy"))) return;
+  await (await import("./settings/own-policy.ts")).loadPoliciesOf(argv);
 }
 
 /** `mmulab help COMMAND...`; the command of the library itself says nothing of a name that it does not know. */

@@ -16,6 +16,15 @@ export { EventCounter } from "./events/event-counter.ts";
 export { EventRecorder } from "./events/event-recorder.ts";
 export { EVENT_NAMES, type RecordedEvent, sameEvent } from "./events/recorded-event.ts";
 export { teeEvents } from "./events/tee-events.ts";
+export type {
+  Column,
+  Experiment,
+  ExperimentContext,
+  ExperimentOutcome,
+  Plot,
+  ResultTable,
+  Series,
+} from "./experiments/base/experiment.ts";
 export { expect, load32, store32, tryLoad32, tryStore32, turn } from "./explore/base/accesses.ts";
 export type { ExploreTest, ThreadOf } from "./explore/base/explore-test.ts";
 export { Explorer, type ExplorerOptions, type ScheduleResult } from "./explore/base/explorer.ts";

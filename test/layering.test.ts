@@ -103,6 +103,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "view",
     "calibration",
     "probe",
+    "templates",
     "command-line",
     "commands",
     "index.ts",

@@ -1,6 +1,6 @@
 /** Options of commands that boot a machine: the settings of the machine and its kernel. */
 import { type Command, Option } from "commander";
-import { DEFERRED_POLICY } from "../../mm/index.ts";
+import { ALL_FLUSH_POLICIES, DEFERRED_POLICY, type FlushPolicy } from "../../mm/index.ts";
 import type { GuestSettings } from "../settings/guest-settings.ts";
 import { type MachineSettings, SETTING_NAMES, SETTINGS, type SettingName } from "../settings/machine-settings.ts";
 import { presetNames } from "../settings/presets.ts";
@@ -44,6 +44,17 @@ export function addMachineOptions(
   }
 }
 
+/** Whether a policy comes with the kernel, and can be saved; one of one's own may heed anything. */
+function isOfKernel(policy: FlushPolicy | undefined): boolean {
+  return policy === undefined || ALL_FLUSH_POLICIES.includes(policy);
+}
+
+/** Refuses to save a machine with a policy of one's own. @throws UsageError */
+export function checkSavable(file: string | undefined, { policy }: MachineSettings): void {
+  if (file === undefined || isOfKernel(policy)) return;
+  throw new UsageError("--save does not go with a policy of one's own: a saved state holds no code");
+}
+
 /**
  * Refuses settings of one machine that would not be heeded.
  * @throws UsageError
@@ -51,7 +62,7 @@ export function addMachineOptions(
 export function checkHeeded(settings: MachineSettings): void {
   checkGuestSettings(settings);
   const { isolated, policy } = settings;
-  if (isolated === undefined || policy === DEFERRED_POLICY) return;
+  if (isolated === undefined || policy === DEFERRED_POLICY || !isOfKernel(policy)) return;
   const { name } = DEFERRED_POLICY;
   throw new UsageError(`--isolated: only the flush policy ${name} heeds it (--policy ${name})`);
 }

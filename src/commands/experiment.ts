@@ -7,10 +7,12 @@ import { startProgress } from "../command-line/progress.ts";
 import { printJson, printOutput } from "../command-line/standard-streams.ts";
 import type { Experiment } from "../experiments/base/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
+import { loadExperimentFile } from "../experiments/own-experiment.ts";
 import { renderCsv, renderInputs, renderResult } from "../experiments/render/result-text.ts";
 import { withSensitivity } from "../experiments/sensitivity.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
+import { isModuleFile } from "../files/own-module.ts";
 import { defaultText } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
@@ -35,23 +37,31 @@ interface ExperimentOptions extends MachineSettings, FigureOptions {
 type Values = Readonly<Record<string, unknown>>;
 
 /** Adds the command; `exit` takes its exit code. */
-export function addExperimentCommand(program: Command, exit: (code: number) => void): void {
+export async function addExperimentCommand(
+  program: Command,
+  exit: (code: number) => void,
+  argv: readonly string[],
+): Promise<void> {
   const group = program
     .command("experiment")
     .description(
       "Measure on emulated machines. The same parameters and seed give the same output, byte for byte. Every experiment has its own --help.",
     )
     .usage("NAME [options]")
-    .argument("[name]", "which experiment")
+    .argument("[name]", "which experiment, or a FILE.ts of one's own")
     .addHelpText("after", "\nExample:\n  $ mmulab experiment flush-cost --cpus 1,16,128 --html flush-cost.html")
     .action((name: string | undefined) => {
       const names = EXPERIMENTS.map((experiment) => experiment.name);
       if (name === undefined) throw new UsageError(`which experiment? There are ${names.join(", ")}`);
       throw new UsageError(`unknown experiment '${name}'${suggestion(name, names)}; there are ${names.join(", ")}`);
     });
-  for (const experiment of EXPERIMENTS) {
+  const file = argv.find((word, i) => i > argv.indexOf("experiment") && !word.startsWith("-"));
+  const own =
+    file !== undefined && isModuleFile(file) ? [{ name: file, experiment: await loadExperimentFile(file) }] : [];
+  const named = EXPERIMENTS.map((experiment) => ({ name: experiment.name, experiment }));
+  for (const { name, experiment } of [...named, ...own]) {
     const command = group
-      .command(experiment.name)
+      .command(name)
       .summary(experiment.summary)
       .description(`${experiment.summary}\n\n${experiment.description.replaceAll("\n", " ")}`)
       .copyInheritedSettings(program);

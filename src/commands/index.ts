@@ -1,8 +1,12 @@
 /** The commands by name. Each is loaded when it is asked for: all of them together take longer to load than most take to run. */
 import type { Command } from "commander";
 
-/** Adds a command with its options to the program; `exit` takes its exit code. */
-export type AddCommand = (program: Command, exit: (code: number) => void) => void;
+/** Adds a command with its options to the program; `exit` takes its exit code, `argv` is the command line without `node` and the script. */
+export type AddCommand = (
+  program: Command,
+  exit: (code: number) => void,
+  argv: readonly string[],
+) => void | Promise<void>;
 
 /** A command that is not loaded yet. */
 export interface CommandEntry {
@@ -53,6 +57,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "rerun",
     summary: "run the command again that made a file, and compare",
     load: async () => (await import("./rerun.ts")).addRerunCommand,
+  },
+  {
+    name: "new",
+    summary: "write a template of a workload, a flush policy, a preset or an experiment of one's own",
+    load: async () => (await import("./new.ts")).addNewCommand,
   },
   {
     name: "presets",

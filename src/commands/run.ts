@@ -5,6 +5,7 @@ import {
   addFigureOptions,
   addMachineOptions,
   checkHeeded,
+  checkSavable,
   type FigureOptions,
 } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
@@ -125,6 +126,7 @@ async function run(
     throw new UsageError(`${workload.name} does not take --ops; its parameters are ${namesOf(specs).join(", ")}`);
   }
   checkHeeded(options);
+  checkSavable(options.save, options);
   const figures = await chooseFigures(options.preset, options.set);
   if (options.flushes !== undefined) checkFlushFile(options.flushes);
   checkOutputs(

@@ -9,7 +9,7 @@ import type { FinishedPoint } from "../sweep/result-lines.ts";
 import { ResultsFile, readResults } from "../sweep/results-file.ts";
 import { jobScript } from "../sweep/slurm/job-script.ts";
 import { follow, partsToRun, runningJob, submit } from "../sweep/slurm/slurm-sweep.ts";
-import { readSweepSpec, type SweepPoint, type SweepSpec, sweepPoints } from "../sweep/spec.ts";
+import { loadOwnCodeOfSpec, readSweepSpec, type SweepPoint, type SweepSpec, sweepPoints } from "../sweep/spec.ts";
 import { type PointResults, runSweep, type Shard, shardPoints, sweepTable } from "../sweep/sweep.ts";
 import { FolderReader, FolderResults, openSweepFolder, sweepOfFolder } from "../sweep/sweep-folder.ts";
 import { checkTableOptions, printSweepTable, type TableOptions } from "./sweep-table.ts";
@@ -64,6 +64,7 @@ function checkTogether(sbatchOptions: readonly string[], options: SweepCommandOp
 }
 
 async function sweepIntoFile(file: string, options: SweepCommandOptions): Promise<number> {
+  await loadOwnCodeOfSpec(file);
   const spec = readSweepSpec(file, options.seed);
   const shard = options.shard ?? WHOLE;
   const part = shard.parts === 1 ? "" : `.${shard.part}-of-${shard.parts}`;
@@ -82,6 +83,7 @@ async function sweepIntoFile(file: string, options: SweepCommandOptions): Promis
 
 async function sweepIntoFolder(file: string, folder: string, options: SweepCommandOptions): Promise<number> {
   checkOutputs(parquetOutput(options), [{ what: "the specification", file }]);
+  await loadOwnCodeOfSpec(file);
   const spec = openSweepFolder(folder, file, options.seed);
   const shard = options.shard ?? WHOLE;
   const results = new FolderResults(folder, spec, shard);
@@ -103,6 +105,7 @@ async function sweepOnSlurm(
 ): Promise<number> {
   checkOutputs(parquetOutput(options), [{ what: "the specification", file }]);
   const folder = options.dir ?? `${withoutEnding(file)}.sweep`;
+  await loadOwnCodeOfSpec(file);
   const spec = readSweepSpec(file, options.seed);
   const points = sweepPoints(spec).length;
   const parts = Math.min(points, options.tasks ?? TASKS_DEFAULT);
@@ -157,9 +160,9 @@ async function followJob(
 }
 
 /** Prints the table of a sweep's folder. @param options how it is shown */
-export function mergeFolder(folder: string, options: TableOptions): number {
+export async function mergeFolder(folder: string, options: TableOptions): Promise<number> {
   checkTableOptions(options);
-  const spec = sweepOfFolder(folder);
+  const spec = await sweepOfFolder(folder);
   return report(spec, [...new FolderReader(folder, spec).content().finished.values()], options, true);
 }
 

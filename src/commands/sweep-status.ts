@@ -6,8 +6,8 @@ import { sweepPoints } from "../sweep/spec.ts";
 import { FolderReader, sweepOfFolder } from "../sweep/sweep-folder.ts";
 
 /** Prints what is done, attempt by attempt; returns 0 when all points are, otherwise 1. @throws InputFileError */
-export function statusOfFolder(folder: string, { json }: { readonly json?: boolean }): number {
-  const spec = sweepOfFolder(folder);
+export async function statusOfFolder(folder: string, { json }: { readonly json?: boolean }): Promise<number> {
+  const spec = await sweepOfFolder(folder);
   const { attempts, finished } = new FolderReader(folder, spec).content();
   const points = sweepPoints(spec).length;
   const failed = [...finished.values()].filter(({ result }) => "error" in result).length;

@@ -106,7 +106,7 @@ export function addSweepCommand(program: Command, exit: (code: number) => void):
     .addHelpText("after", MERGE_HELP)
     .action(async (folder: string, _: unknown, merge: Command) => {
       const { mergeFolder } = await import("./sweep-action.ts");
-      exit(mergeFolder(folder, merge.optsWithGlobals()));
+      exit(await mergeFolder(folder, merge.optsWithGlobals()));
     });
   command
     .command("status")
@@ -116,7 +116,7 @@ export function addSweepCommand(program: Command, exit: (code: number) => void):
     .addHelpText("after", STATUS_HELP)
     .action(async (folder: string, _: unknown, status: Command) => {
       const { statusOfFolder } = await import("./sweep-status.ts");
-      exit(statusOfFolder(folder, status.optsWithGlobals()));
+      exit(await statusOfFolder(folder, status.optsWithGlobals()));
     });
 }
 

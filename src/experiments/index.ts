@@ -1,5 +1,7 @@
 /** The experiments that `mmulab experiment` knows. */
 import type { Preset } from "../../arch/index.ts";
+import { unknownName } from "../input/errors.ts";
+import { OwnCode } from "../input/own-code.ts";
 import { ParameterReader } from "../input/parameter-reader.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { figuresOfMachine } from "../report/figures.ts";
@@ -42,6 +44,23 @@ export const EXPERIMENTS: readonly Experiment[] = [
   guestShootdown,
   kernelDiff,
 ];
+
+/** Experiments in files of one's own, once they are loaded (own-experiment.ts). */
+export const OWN_EXPERIMENTS = new OwnCode<Experiment>();
+
+/**
+ * The experiment of that name, or in the file of that name, which was loaded.
+ * @throws UnknownNameError when there is none
+ */
+export function findExperiment(name: string): Experiment {
+  const found = EXPERIMENTS.find((experiment) => experiment.name === name) ?? OWN_EXPERIMENTS.find(name);
+  if (found !== undefined) return found;
+  throw unknownName(
+    "experiment",
+    name,
+    EXPERIMENTS.map((experiment) => experiment.name),
+  );
+}
 
 /**
  * Runs an experiment.

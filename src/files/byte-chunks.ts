@@ -3,7 +3,16 @@ import { closeSync, createReadStream, openSync, readSync, statSync } from "node:
 import { isMainThread } from "node:worker_threads";
 import { MmulabError } from "../../arch/isa/errors.ts";
 import { InputFileError } from "../input/errors.ts";
-import { MAGIC_BYTES_MAX, PackedDataError, packingOf, packingOfName, unpack, unreadPackingOf } from "./unpack.ts";
+import {
+  BINARY_TRACE_BYTES,
+  binaryTraceOf,
+  MAGIC_BYTES_MAX,
+  PackedDataError,
+  packingOf,
+  packingOfName,
+  unpack,
+  unreadPackingOf,
+} from "./unpack.ts";
 
 const READ_BYTES = 256 * 1024;
 /** Milliseconds until a pipe that has nothing yet is tried again. */
@@ -30,11 +39,29 @@ export type OnRead = (bytes: number, chunk: Uint8Array) => void;
  * The decompressed bytes of `file` (`-`: standard input) in pieces: gzip, xz and zstd are recognised by their first bytes, not by
  * the file's name.
  * @throws InputFileError for an empty file, one whose name promises a compression that it does not have, or a compression that is
- *   not read; otherwise what the system or the decompressor says, for {@link toInputError}
+ *   not read, or a binary trace that another command turns into text; otherwise what the system or the decompressor says, for {@link toInputError}
  */
 export async function* readByteChunks(file: string, onRead?: OnRead): AsyncGenerator<Uint8Array> {
+  yield* refusingBinaryTraces(file, unpackedChunks(file, onRead));
+}
+
+/** The pieces, once the first bytes are not those of a binary trace. */
+async function* refusingBinaryTraces(file: string, chunks: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const head = await readHead(chunks, BINARY_TRACE_BYTES);
+  const trace = binaryTraceOf(head);
+  if (trace !== null) {
+    await chunks.return?.(undefined);
+    const { name, command } = trace;
+    const input = file === STANDARD_INPUT ? "FILE" : file;
+    const reason = `is a binary ${name}: \`${command} -i ${input} > trace.txt\` turns it into text`;
+    throw new InputFileError(inputName(file), 0, reason);
+  }
+  yield* startingWith(head, chunks);
+}
+
+async function* unpackedChunks(file: string, onRead: OnRead | undefined): AsyncGenerator<Uint8Array> {
   const chunks = counted(isMainThread ? streamed(file) : readInTurn(file), onRead);
-  const head = await readHead(chunks);
+  const head = await readHead(chunks, MAGIC_BYTES_MAX);
   if (head.length === 0) throw new InputFileError(inputName(file), 0, "is empty");
   const source = startingWith(head, chunks);
   const packing = packingOf(head);
@@ -56,9 +83,9 @@ export async function* readByteChunks(file: string, onRead?: OnRead): AsyncGener
 }
 
 /** The first bytes, enough to tell what they are, unless there are fewer. */
-async function readHead(chunks: AsyncGenerator<Uint8Array>): Promise<Uint8Array> {
+async function readHead(chunks: AsyncGenerator<Uint8Array>, bytes: number): Promise<Uint8Array> {
   let head: Uint8Array = new Uint8Array(0);
-  while (head.length < MAGIC_BYTES_MAX) {
+  while (head.length < bytes) {
     const next = await chunks.next();
     if (next.done) break;
     head = head.length === 0 ? next.value : Buffer.concat([head, next.value]);

@@ -17,6 +17,23 @@ const UNREAD: readonly { readonly name: string; readonly magic: readonly number[
   { name: "bzip2", magic: [0x42, 0x5a, 0x68] },
   { name: "lz4", magic: [0x04, 0x22, 0x4d, 0x18] },
 ];
+/** Binary traces that another program turns into text. */
+const BINARY_TRACES: readonly { readonly name: string; readonly magic: string; readonly command: string }[] = [
+  // trace-cmd.dat(5): the magic bytes 17 08 44, and then "tracing".
+  { name: "trace.dat", magic: "\x17\x08Dtracing", command: "trace-cmd report" },
+  // tools/perf/Documentation/perf.data-file-format.txt; the second is of before 2010.
+  { name: "perf.data", magic: "PERFILE2", command: "perf script" },
+  { name: "perf.data", magic: "PERFFILE", command: "perf script" },
+];
+/** As many bytes of the contents tell them. */
+export const BINARY_TRACE_BYTES = 8;
+
+/** A binary trace whose contents begin with `head`, and the command that makes text of it; null for anything else. */
+export function binaryTraceOf(head: Uint8Array): { readonly name: string; readonly command: string } | null {
+  const text = String.fromCharCode(...head.subarray(0, BINARY_TRACE_BYTES));
+  return BINARY_TRACES.find(({ magic }) => text === magic.slice(0, BINARY_TRACE_BYTES)) ?? null;
+}
+
 /** As many bytes at the beginning tell all of them apart. */
 export const MAGIC_BYTES_MAX = 6;
 

@@ -101,6 +101,16 @@ export class WorkloadFailure extends MmulabError {
   }
 }
 
+/** A flush policy or an experiment in a file of the person's own cannot be loaded. */
+export class OwnCodeError extends MmulabError {
+  override readonly name = "OwnCodeError";
+
+  /** @param reason what went wrong, in one line */
+  constructor(file: string, reason: string) {
+    super("BAD_INPUT", `${file}: ${reason}`, { file });
+  }
+}
+
 /** A workload in a file of the person's own cannot be loaded. */
 export class WorkloadError extends MmulabError {
   override readonly name = "WorkloadError";

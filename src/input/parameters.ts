@@ -146,3 +146,29 @@ function integersOf(word: string): number[] | null {
 export function namesOf(specs: readonly ParameterSpec[]): string[] {
   return specs.map(({ name }) => name);
 }
+
+const KINDS: Readonly<Record<ParameterSpec["kind"], (value: unknown) => boolean>> = {
+  integer: Number.isInteger,
+  boolean: (value) => typeof value === "boolean",
+  text: (value) => typeof value === "string",
+  integers: (value) => Array.isArray(value) && value.every(Number.isInteger),
+  words: (value) => Array.isArray(value) && value.every((word) => typeof word === "string"),
+};
+
+/** What is wrong with a list of parameters that somebody else declares; null when it is one. */
+export function parameterListProblem(declared: unknown): string | null {
+  if (!Array.isArray(declared)) return "expected a list of { name, kind, default, summary }";
+  for (const [i, spec] of declared.entries()) {
+    const { name, kind, summary, low, high, words } = (spec ?? {}) as Readonly<Record<string, unknown>>;
+    const where = `number ${i + 1}`;
+    if (typeof name !== "string" || !/^\w+$/.test(name)) return `${where} has no name of letters, digits and _`;
+    if (typeof summary !== "string") return `${name} has no summary`;
+    const isOfKind = Object.hasOwn(KINDS, String(kind)) ? KINDS[kind as ParameterSpec["kind"]] : null;
+    if (isOfKind === null) return `${name} is of kind ${String(kind)}, expected ${Object.keys(KINDS).join(", ")}`;
+    if (!isOfKind(spec.default)) return `the default of ${name} is not of kind ${String(kind)}`;
+    const isBounded = kind === "integer" || kind === "integers";
+    if (isBounded && !(typeof low === "number" && typeof high === "number")) return `${name} has no low and high`;
+    if (kind === "words" && !KINDS.words(words)) return `${name} has no words`;
+  }
+  return null;
+}

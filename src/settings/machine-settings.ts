@@ -13,6 +13,7 @@ import {
   type VmallocConfig,
 } from "../../mm/index.ts";
 import { unknownName, ValueError } from "../input/errors.ts";
+import { OwnCode } from "../input/own-code.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { KernelConfig } from "../machine/kernel.ts";
 import type { FigureChoice } from "./figure-choice.ts";
@@ -55,6 +56,9 @@ export type SettingName =
 
 const PAGES_MAX = 2 ** 36;
 
+/** Flush policies in files of one's own, once they are loaded (own-policy.ts). */
+export const OWN_POLICIES = new OwnCode<FlushPolicy>();
+
 /** All settings by name. */
 export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   kernel: {
@@ -70,7 +74,7 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   },
   policy: {
     value: "<name>",
-    summary: `how flushes reach other CPUs (${policyNames().join(", ")}; default ipi)`,
+    summary: `how flushes reach other CPUs (${policyNames().join(", ")}, or a FILE.ts of one's own; default ipi)`,
     parse: parsePolicy,
   },
   isolated: {
@@ -253,7 +257,7 @@ function parseTopologyOption(text: string): TopologyConfig {
 }
 
 function parsePolicy(text: string): FlushPolicy {
-  const found = ALL_FLUSH_POLICIES.find(({ name }) => name === text);
+  const found = ALL_FLUSH_POLICIES.find(({ name }) => name === text) ?? OWN_POLICIES.find(text);
   if (found !== undefined) return found;
   throw unknownName("flush policy", text, policyNames());
 }

@@ -1,6 +1,6 @@
 /** One point of a sweep: a run on a machine of its own, and its numbers as rows. */
 import { sumCounters } from "../../arch/index.ts";
-import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
+import { findExperiment, runExperiment } from "../experiments/index.ts";
 import { parseParameters } from "../input/parameters.ts";
 import { bootKernel, DEFAULT_KERNEL_CONFIG } from "../machine/kernel.ts";
 import { runOnKernel } from "../runs/run.ts";
@@ -87,8 +87,7 @@ function failureOf(report: RunReport): { failure?: string } {
 }
 
 function runExperimentPoint(name: string, point: SweepPoint): PointTable[] {
-  const experiment = EXPERIMENTS.find((each) => each.name === name);
-  if (experiment === undefined) throw new Error(`no experiment ${name}`);
+  const experiment = findExperiment(name);
   const { preset: _, ...given } = point.values;
   const figures = figuresOfPoint(point.values);
   const own = Object.entries(given).filter(([key]) => !Object.hasOwn(SETTING_COLUMNS, key) && !isFigureColumn(key));

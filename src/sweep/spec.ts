@@ -1,13 +1,12 @@
 /** What a sweep is: a workload or an experiment, and a grid of values, read from YAML. */
 import { createHash } from "node:crypto";
-import { EXPERIMENTS } from "../experiments/index.ts";
+import { findExperiment } from "../experiments/index.ts";
 import { readSmallText } from "../files/whole-file.ts";
 import {
   type FilePlace,
   InputFileError,
   inputErrorAt,
   UnknownNameError,
-  unknownName,
   unknownParameter,
   ValueError,
 } from "../input/errors.ts";
@@ -19,6 +18,7 @@ import { type MachineSettings, readSettings, type SettingName } from "../setting
 
 import { findWorkload } from "../workloads/index.ts";
 import { checkFigures, fileContents, isFigureColumn, presetNamed } from "./figure-columns.ts";
+import { loadOwnCode, ownCodeContents } from "./own-code.ts";
 import { type GridValue, type Located, readSpecText, SPEC_BYTES_MAX, type SpecText } from "./spec-text.ts";
 
 /** A sweep, checked. */
@@ -104,6 +104,14 @@ export function parseSweepSpec(file: string, text: string, firstSeed: number, pr
   return checked(file, readSpecText(file, text), firstSeed, program);
 }
 
+/**
+ * Loads the files of one's own that a specification names; to be called before it is read.
+ * @throws InputFileError, OwnCodeError, WorkloadError when one cannot be loaded
+ */
+export async function loadOwnCodeOfSpec(file: string, text = readSmallText(file, SPEC_BYTES_MAX)): Promise<void> {
+  await loadOwnCode(readSpecText(file, text));
+}
+
 /** All points of a sweep, in order. */
 export function sweepPoints(spec: SweepSpec): SweepPoint[] {
   const points: SweepPoint[] = [];
@@ -160,6 +168,7 @@ function checked(file: string, text: SpecText, firstSeed: number, program: strin
   const key = createHash("sha256")
     .update(JSON.stringify(spec))
     .update(fileContents(spec.grid))
+    .update(ownCodeContents(spec.name, spec.grid))
     .digest("hex")
     .slice(0, 16);
   return { ...spec, key };
@@ -198,11 +207,7 @@ function workloadChecker(name: string): Checker {
 }
 
 function experimentChecker(name: string): Checker {
-  const found = EXPERIMENTS.find((experiment) => experiment.name === name);
-  if (found === undefined) {
-    const names = EXPERIMENTS.map((experiment) => experiment.name);
-    throw unknownName("experiment", name, names);
-  }
+  const found = findExperiment(name);
   const settings = Object.keys(SETTING_COLUMNS).filter((column) => found.settings.includes(SETTING_COLUMNS[column]));
   const names = ["preset", ...settings, ...found.parameters.map((parameter) => parameter.name)];
   return (parameter, value) => {

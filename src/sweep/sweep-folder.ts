@@ -13,7 +13,7 @@ import { InputFileError } from "../input/errors.ts";
 import { versionText } from "../provenance/program-version.ts";
 import type { FinishedPoint } from "./result-lines.ts";
 import { ResultsFile, readResults } from "./results-file.ts";
-import { parseSweepSpec, type SweepSpec } from "./spec.ts";
+import { loadOwnCodeOfSpec, parseSweepSpec, type SweepSpec } from "./spec.ts";
 import { SPEC_BYTES_MAX } from "./spec-text.ts";
 import type { PointResults, Shard } from "./sweep.ts";
 
@@ -79,11 +79,12 @@ export function openSweepFolder(folder: string, file: string, firstSeed: number)
 }
 
 /** The sweep that a folder is of. @throws InputFileError when it is not one, or when a preset file has changed since */
-export function sweepOfFolder(folder: string): SweepSpec {
+export async function sweepOfFolder(folder: string): Promise<SweepSpec> {
   const { key, program, firstSeed, specification } = readSweepFile(folder);
+  await loadOwnCodeOfSpec(join(folder, SWEEP_FILE), specification);
   const spec = parseSweepSpec(join(folder, SWEEP_FILE), specification, firstSeed, program);
   if (spec.key === key) return spec;
-  const why = `a preset's file has changed since, or mmulab ${program} read the specification otherwise than ${versionText()}`;
+  const why = `a file that it names has changed since, or mmulab ${program} read the specification otherwise than ${versionText()}`;
   throw new InputFileError(join(folder, SWEEP_FILE), 1, `the grid is not the one that was run: ${why}`);
 }
 

@@ -1,6 +1,7 @@
 /** What each thread of the worker pool runs: one point at a time. */
 
 import { MmulabError } from "../../arch/isa/errors.ts";
+import { loadOwnCodeOfPoint } from "./own-code.ts";
 import { type PointTable, runPoint } from "./run-point.ts";
 import type { SweepPoint, SweepSpec } from "./spec.ts";
 
@@ -14,8 +15,9 @@ export interface SweepTask {
 export type SweepTaskResult = { readonly tables: readonly PointTable[] } | { readonly error: string };
 
 /** Runs a task. */
-export default function run({ spec, point }: SweepTask): SweepTaskResult {
+export default async function run({ spec, point }: SweepTask): Promise<SweepTaskResult> {
   try {
+    await loadOwnCodeOfPoint(spec.kind, spec.name, point.values);
     return { tables: runPoint(spec, point) };
   } catch (error) {
     // A RangeError: this computer has no room for the arrays of so large a machine.

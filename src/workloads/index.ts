@@ -1,6 +1,6 @@
 /** Workloads by name, those in files of one's own included. */
 import { isModuleFile } from "../files/own-module.ts";
-import { findWorkload } from "./all-workloads.ts";
+import { findWorkload, OWN_WORKLOADS } from "./all-workloads.ts";
 import { loadWorkloadFile } from "./base/own-workload.ts";
 import type { Workload } from "./base/workload.ts";
 
@@ -11,5 +11,6 @@ export { findWorkload, WORKLOADS } from "./all-workloads.ts";
  * @throws UnknownNameError when there is none, WorkloadError when the file holds none
  */
 export async function loadWorkload(name: string): Promise<Workload> {
-  return isModuleFile(name) ? await loadWorkloadFile(name) : findWorkload(name);
+  if (!isModuleFile(name)) return findWorkload(name);
+  return OWN_WORKLOADS.find(name) ?? OWN_WORKLOADS.add(name, await loadWorkloadFile(name));
 }

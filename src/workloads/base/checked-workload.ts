@@ -2,12 +2,13 @@
 import { PAUSE_RESCHED, PAUSE_TURN, type Pause } from "../../../arch/time/event-loop.ts";
 import { describeFailure } from "../../input/describe-failure.ts";
 import { WorkloadError, WorkloadFailure } from "../../input/errors.ts";
+import { type ParameterSpec, type ParameterValues, parameterListProblem } from "../../input/parameters.ts";
 import type { WorkloadCode, WorkloadThread } from "./context.ts";
 import { threadWorkload } from "./thread-workload.ts";
 import type { Workload } from "./workload.ts";
 
 /** What a workload's file exports by default: the code of each thread, one thread a CPU. */
-export type WorkloadGenerator = (thread: WorkloadThread) => WorkloadCode;
+export type WorkloadGenerator = (thread: WorkloadThread, parameters: ParameterValues) => WorkloadCode;
 
 const EXAMPLE = "export default function* (thread) { ... }";
 
@@ -22,9 +23,9 @@ export function workloadOf(name: string, file: string, path: string, module: Rec
   return threadWorkload({
     name,
     summary: file,
-    parameters: [],
-    setUp: () => null,
-    thread: (thread) => checked(file, path, generator, thread),
+    parameters: parametersOf(file, module.parameters),
+    setUp: (_, parameters) => parameters,
+    thread: (thread, parameters) => checked(file, path, () => generator(thread, parameters), thread.cpu),
   });
 }
 
@@ -35,6 +36,14 @@ function generatorOf(file: string, module: Record<string, unknown>): WorkloadGen
   const names = Object.keys(module).filter((name) => name !== "__esModule" && name !== "module.exports");
   const what = exported === undefined ? exportsOf(names) : `its default export is ${describeKind(kind)}`;
   throw new WorkloadError(file, `is no workload: ${what}; expected ${EXAMPLE}`);
+}
+
+/** The parameters that a module declares; none when it says nothing. @throws WorkloadError naming what is wrong */
+function parametersOf(file: string, declared: unknown): readonly ParameterSpec[] {
+  if (declared === undefined) return [];
+  const problem = parameterListProblem(declared);
+  if (problem !== null) throw new WorkloadError(file, `its export parameters is wrong: ${problem}`);
+  return declared as readonly ParameterSpec[];
 }
 
 function exportsOf(names: readonly string[]): string {
@@ -52,17 +61,17 @@ function describeKind(kind: string): string {
 }
 
 /** Passes a workload's pauses on; what it throws, and what is no pause, becomes one line that names its file. */
-function* checked(file: string, path: string, generator: WorkloadGenerator, thread: WorkloadThread): WorkloadCode {
+function* checked(file: string, path: string, start: () => WorkloadCode, cpu: number): WorkloadCode {
   let code: WorkloadCode | null = null;
   while (true) {
     let pause: Pause;
     try {
-      code ??= generator(thread);
+      code ??= start();
       const step = code.next();
       if (step.done) return;
       pause = step.value;
     } catch (error) {
-      throw new WorkloadFailure(file, `failed on CPU ${thread.cpu}: ${describeFailure(path, error)}`);
+      throw new WorkloadFailure(file, `failed on CPU ${cpu}: ${describeFailure(path, error)}`);
     }
     if (!Number.isInteger(pause) || pause < PAUSE_TURN || pause > PAUSE_RESCHED) {
       throw new WorkloadFailure(file, `yielded ${String(pause)}; calls that may wait are made with yield*, not yield`);

@@ -21,7 +21,7 @@ describe("the commands", () => {
   it("add themselves under the name that the list has", async () => {
     for (const { name, load } of COMMANDS) {
       const program = new Command();
-      (await load())(program, () => {});
+      await (await load())(program, () => {}, []);
       expect(program.commands.map((command) => command.name())).toEqual([name]);
     }
   });

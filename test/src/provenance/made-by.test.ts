@@ -138,7 +138,7 @@ describe("rerun", () => {
 
   it("knows every option of every command that names an output", async () => {
     const program = new Command();
-    for (const { load } of COMMANDS) (await load())(program, () => {});
+    for (const { load } of COMMANDS) await (await load())(program, () => {}, []);
     const commands = (command: Command): Command[] => [command, ...command.commands.flatMap(commands)];
     const writing = commands(program)
       .flatMap((command) => command.options.map((option) => ({ command: command.name(), option })))

@@ -95,7 +95,7 @@ describe("a sweep in a folder", () => {
     ]);
   });
 
-  it("takes the same result twice, as of a node that was thought lost, but not two different ones", () => {
+  it("takes the same result twice, as of a node that was thought lost, but not two different ones", async () => {
     const folder = newFolder();
     mmulab("sweep", spec, "--dir", folder, "--quiet");
     const file = join(folder, "part-1-of-1.1.results.jsonl");
@@ -106,7 +106,7 @@ describe("a sweep in a folder", () => {
     const [header, line, ...others] = readFileSync(file, "utf8").split("\n");
     const { point, result } = JSON.parse(line);
     result.tables[0].rows[0].purges += 1;
-    writeFileSync(twice, [header, resultLine({ point, result }, read), ...others].join("\n"));
+    writeFileSync(twice, [header, resultLine({ point, result }, await read), ...others].join("\n"));
     const merged = mmulab("sweep", "merge", folder);
     expect(merged).toMatchObject({ status: 2, stdout: "" });
     expect(merged.stderr).toMatch(/part-1-of-2\.1\.results\.jsonl: has another result of point \d+ than another file/);
