@@ -47,9 +47,9 @@ export class CpuMemory {
   /** The CPU's clock. */
   private readonly clock: Float64Array;
   /** Where a hit notes its place for the replacement state (`ReplacementState.isTree`), of loads and of stores; else -1. */
-  private readonly loadRoots: number;
+  private loadRoots: number;
   private readonly loadPairs: number;
-  private readonly storeRoots: number;
+  private storeRoots: number;
   private readonly storePairs: number;
   /** The chunk that was accessed last, and its first frame; only chunks that exist, as others are replaced when they are made. */
   private chunk: Int32Array;
@@ -106,7 +106,7 @@ export class CpuMemory {
       words[(this.loadRoots + (place >> 2)) | 0] = place;
       words[(this.loadPairs + (place >> 1)) | 0] = place;
     } else {
-      this.fastPath.loads.first.use(place);
+      this.fastPath.loads.use(place);
     }
     cells[COUNTERS_CELL]++;
     this.clock[0] += this.loadCycles;
@@ -145,7 +145,7 @@ export class CpuMemory {
       words[(this.storeRoots + (place >> 2)) | 0] = place;
       words[(this.storePairs + (place >> 1)) | 0] = place;
     } else {
-      this.fastPath.stores.first.use(place);
+      this.fastPath.stores.use(place);
     }
     cells[COUNTERS_CELL + 1]++;
     this.clock[0] += this.storeCycles;
@@ -179,7 +179,7 @@ export class CpuMemory {
       words[(this.loadRoots + (place >> 2)) | 0] = place;
       words[(this.loadPairs + (place >> 1)) | 0] = place;
     } else {
-      this.fastPath.loads.first.use(place);
+      this.fastPath.loads.use(place);
     }
     cells[COUNTERS_CELL]++;
     this.clock[0] += this.loadCycles;
@@ -224,6 +224,12 @@ export class CpuMemory {
   storeAs(access: Access, la: number | bigint, sizeBytes: number, value: number): void {
     checkAccess(access, this.registers);
     this.storeSlow(access, typeof la === "number" ? la : this.mmu.pointers.resolve(access, la), sizeBytes, value);
+  }
+
+  /** Has hits recorded by the fast path, which an attribution sees. */
+  protected recordHitsApart(): void {
+    this.loadRoots = -1;
+    this.storeRoots = -1;
   }
 
   /** Lets time pass on this CPU. */

@@ -74,6 +74,8 @@ export class Mmu {
   readonly pointers = new Pointers();
   /** Attributes refills to flushes; null while this is off. */
   attribution: FlushAttribution | null = null;
+  /** Whether the fast path may predict hits: it tells the attribution of them, or there is none. */
+  predictsHits = true;
   /** The guest that the CPU runs; null in the host. */
   guest: RunningGuest | null = null;
   /** Numbers of guests for which pieces of pages may be cached that are larger in the guest's tables than in the second stage's. */
@@ -177,15 +179,16 @@ export class Mmu {
     const { tlbs, mode, fastPath } = this;
     if (isFill) fastPath.slotFilled(la, tlbs.tlb, tlbs.slot);
     fastPath.pcidUsed(mode.pcid);
-    if (access <= ACCESS_FETCH && this.attribution === null && tlbs.isSmall()) {
+    if (access <= ACCESS_FETCH && this.predictsHits && tlbs.isSmall()) {
       fastPath.predict(kind, la, tlbs.tlb, tlbs.slot);
     }
   }
 
-  /** Tells `attribution` of every translation from now on. To be called once. */
-  watch(attribution: FlushAttribution): void {
+  /** Tells `attribution` of every translation from now on. To be called once. Returns whether hits are predicted still. */
+  watch(attribution: FlushAttribution): boolean {
     this.attribution = attribution;
-    this.fastPath.turnOff();
+    this.predictsHits = this.fastPath.watch(attribution);
+    return this.predictsHits;
   }
 
   /** CR2: the address of the last page fault. In 48-bit form; with five levels all 64 bits of it. */

@@ -18,9 +18,17 @@ import { LeafWalk } from "./leaf-walk.ts";
 import { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 import { TreeTlb } from "./tree-tlb.ts";
+import type { UnflushedPath } from "./unflushed-path.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const { ATTRIBUTE_STORES, COUNTERS_CELL, FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD, LOAD_PREDICTIONS_WORD } = layout;
+const {
+  ACCESSES_WATCHED,
+  ATTRIBUTE_STORES,
+  COUNTERS_CELL,
+  FAST_PATH_OFF,
+  LARGE_TRANSLATIONS_WORD,
+  LOAD_PREDICTIONS_WORD,
+} = layout;
 const { PREDICTIONS_MASK, PREDICTIONS_SHIFT, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 const LINEAR_END = LINEAR_SPACE_BYTES;
 const { GENERAL, MISSED, NOT_CACHED } = results;
@@ -66,6 +74,9 @@ export class AccessPath {
   private readonly secondLevelHitCycles: number;
   /** Word of the first prediction for this kind of access. */
   private readonly predictionsWord: number;
+  /** What a flush attribution has to see of this kind of access; null while none watches. */
+  unflushed: UnflushedPath | null = null;
+  private readonly walkCyclesCell: number;
   /** What a fill sets in the attributes: `ATTRIBUTE_STORES` for stores, else 0. */
   private readonly fillAttribute: number;
 
@@ -85,6 +96,7 @@ export class AccessPath {
     this.largeTranslations = isKnown && areKnown(first, second) ? 0 : NEVER;
     this.hitsCell = COUNTERS_CELL + counters.COUNT_ACCESS + kind;
     this.secondLevelHitsCell = COUNTERS_CELL + counters.COUNT_FAST_SECOND_LEVEL_HIT + kind;
+    this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
     this.predictionsWord = LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT);
     this.fillAttribute = kind === KIND_STORE ? ATTRIBUTE_STORES : 0;
     this.permissions = new Permissions(kind, arrays, memory);
@@ -114,6 +126,12 @@ export class AccessPath {
     this.leafWalk.forget();
     this.large.forget();
     this.huge.forget();
+    this.unflushed?.forget();
+  }
+
+  /** Whether these TLBs are such as this does. */
+  get isKnown(): boolean {
+    return this.largeTranslations === 0;
   }
 
   /**
@@ -131,15 +149,38 @@ export class AccessPath {
 
   /** A hit of the first level at `place`, known to be allowed. Returns its frame. */
   touch(place: number): number {
-    this.first.use(place);
+    this.use(place);
     this.cells[this.hitsCell]++;
     this.clock[0] += this.accessCycles;
     return this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
   }
 
-  /** {@link translate} while TLBs hold larger pages. */
+  /** Records a hit of the first level at `place` for the replacement policy, and for an attribution. */
+  use(place: number): void {
+    this.first.use(place);
+    if (this.unflushed !== null) this.unflushed.hitFirst(place);
+  }
+
+  /** {@link translate} while an attribution watches. Larger pages are left to the general path. */
+  private translateWatched(number: number, unflushed: UnflushedPath): number {
+    const { words, cells } = this;
+    const place = this.first.find(number);
+    if (place !== 0) return this.hit(number, place) | 0;
+    const hasLarge = (words[LARGE_TRANSLATIONS_WORD] & (ACCESSES_WATCHED - 1)) !== 0;
+    const walkCycles = cells[this.walkCyclesCell];
+    const hits = cells[this.secondLevelHitsCell];
+    const frame = (hasLarge ? this.translateOther(number) : this.translateInSecond(number)) | 0;
+    if (frame < 0) return frame;
+    const real = words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0];
+    if (cells[this.secondLevelHitsCell] !== hits) unflushed.hitSecond(number, real);
+    else unflushed.refill(number, real, cells[this.walkCyclesCell] - walkCycles);
+    return frame;
+  }
+
+  /** {@link translate} while TLBs hold larger pages, or an attribution watches. */
   private translateBesideLarge(number: number): number {
     if (this.largeTranslations !== 0 || this.words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return GENERAL;
+    if (this.unflushed !== null) return this.translateWatched(number, this.unflushed) | 0;
     const place = this.first.find(number);
     if (place !== 0) return this.hit(number, place) | 0;
     if (!this.doesLarge) return this.translateOther(number) | 0;

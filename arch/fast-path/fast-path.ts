@@ -5,11 +5,20 @@
 
 import * as translation from "../isa/translation.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
+import type { FlushAttribution } from "../tlb/flush-attribution.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import { AccessPath } from "./access-path.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
+import { UnflushedPath } from "./unflushed-path.ts";
 
-const { ATTRIBUTE_STORES, FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK } = layout;
+const {
+  ACCESSES_WATCHED,
+  ATTRIBUTE_STORES,
+  FAST_PATH_OFF,
+  LARGE_TRANSLATIONS_WORD,
+  LOAD_PREDICTIONS_WORD,
+  PREDICTIONS_MASK,
+} = layout;
 const { LARGE_PREDICTIONS_MASK, LARGE_PREDICTIONS_SHIFT, LARGE_PREDICTIONS_WORD, PREDICTIONS_SHIFT } = layout;
 const { WORD_ATTRIBUTES, WORD_SHIFT } = layout;
 const { SIZE_4K, SIZE_BYTES } = translation;
@@ -62,10 +71,23 @@ export class FastPath {
     this.fetches.forget();
   }
 
-  /** Event: from now on every access has to take the general path, which alone tells of it. */
-  turnOff(): void {
-    this.words[LARGE_TRANSLATIONS_WORD] += FAST_PATH_OFF;
+  /**
+   * Event: from now on an attribution has to see every access. Where it can be told of those on the fast path, it is (true); else all
+   * take the general path.
+   */
+  watch(attribution: FlushAttribution): boolean {
+    const paths = [this.loads, this.stores, this.fetches];
+    const isKnown = paths.every((path) => path.isKnown);
+    // Virtual CPUs of one physical CPU share this word.
+    if (isKnown) this.words[LARGE_TRANSLATIONS_WORD] |= ACCESSES_WATCHED;
+    else this.words[LARGE_TRANSLATIONS_WORD] += FAST_PATH_OFF;
+    if (isKnown) {
+      paths.forEach((path, kind) => {
+        path.unflushed = new UnflushedPath(kind, attribution, this.parts.mode, this.parts.arrays);
+      });
+    }
     this.contextChanged();
+    return isKnown;
   }
 
   /** Event: the CPU enters a guest (true), or leaves it. In a guest every access takes the general path. */

@@ -9,7 +9,7 @@
  *           4      counters (perf-counters.ts)
  *           60     the page that the fast path is asked for, and the tags of the larger pages that it may be part of
  *   word    128    rules of the paging mode, four words for each kind of access (paging-mode.ts)
- *           160    number of translations of large pages in all TLBs, plus FAST_PATH_OFF while the fast path is off
+ *           160    number of translations of large pages in all TLBs, plus FAST_PATH_OFF while the fast path is off, plus ACCESSES_WATCHED
  *           256    predictions of hits: 256 for loads, 256 for stores, 256 for fetches
  *           1024   predictions of hits of larger pages: 64 for loads, 64 for stores, 64 for fetches
  *           1216   records, from place 152 on
@@ -28,7 +28,9 @@ export const REQUESTED_LARGE_CELL = 61;
 export const RULES_WORD = 128;
 /** Word with the number of translations of 2 MiB and 1 GiB pages in all TLBs. */
 export const LARGE_TRANSLATIONS_WORD = 160;
-/** What that word is increased by to keep all accesses off the fast path: more than all TLBs together have slots. */
+/** What that word is increased by while a flush attribution watches: more than all TLBs together have slots. */
+export const ACCESSES_WATCHED = 1 << 23;
+/** What that word is increased by to keep all accesses off the fast path. */
 export const FAST_PATH_OFF = 1 << 24;
 
 /** log2 of the number of predictions for one kind of access. */

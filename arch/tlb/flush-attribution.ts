@@ -16,6 +16,7 @@ import {
 } from "../isa/translation.ts";
 import type { Preset } from "../presets/preset.ts";
 import { allocateArrays } from "./allocate-arrays.ts";
+import type { CpuArrays } from "./cpu-arrays.ts";
 import type { Tlb } from "./tlb.ts";
 import { TlbHierarchy } from "./tlb-hierarchy.ts";
 
@@ -46,8 +47,10 @@ export class FlushAttribution {
   /** Walks that no flush of a known number, no lack of room and no new mapping explains. */
   unexplainedWalks = 0;
 
+  /** The TLBs that see no flush, and where their numbers lie. */
+  readonly unflushed: TlbHierarchy;
+  readonly arrays: CpuArrays;
   private readonly tlbs: TlbHierarchy;
-  private readonly unflushed: TlbHierarchy;
   private readonly flushes: Flushes = [new Map(), new Map()];
   /** Those of guests, by the number of the guest (guest-numbers.ts). */
   private readonly guestFlushes = new Map<number, Flushes>();
@@ -55,7 +58,8 @@ export class FlushAttribution {
 
   constructor(preset: Preset, tlbs: TlbHierarchy) {
     this.tlbs = tlbs;
-    this.unflushed = new TlbHierarchy(preset, allocateArrays(preset));
+    this.arrays = allocateArrays(preset);
+    this.unflushed = new TlbHierarchy(preset, this.arrays);
     for (const tlb of [...tlbs.first, ...tlbs.second]) tlb.onDrop = (slot) => this.dropped(tlb, slot);
   }
 
@@ -71,33 +75,66 @@ export class FlushAttribution {
 
   /** An access of `kind` that the TLBs translated. @param pcid with the number of the guest, as `PagingMode.pcid` has it; so below */
   hit(kind: number, la: number, pcid: number): void {
-    const { tlbs, unflushed } = this;
-    const flags = tlbs.currentFlags();
-    this.flushesOf(pcid)[kind >> 1].delete(keyOf(la, pcid % GUEST_CONTEXTS, flags));
-    if (!unflushed.lookup(kind, la, pcid)) unflushed.insert(kind, la, pcid, tlbs.currentFrame(la), flags);
+    const { tlbs } = this;
+    this.hitOf(kind, la, pcid, tlbs.currentFrame(la), tlbs.currentFlags());
+  }
+
+  /** An access of `kind` that the TLBs translated so. */
+  hitOf(kind: number, la: number, pcid: number, frame: number, flags: number): void {
+    const { unflushed } = this;
+    this.takeNote(kind, la, pcid, flags);
+    if (!unflushed.lookup(kind, la, pcid)) unflushed.insert(kind, la, pcid, frame, flags);
   }
 
   /** A walk of an access of `kind` that found a translation. */
   refill(kind: number, la: number, pcid: number, frame: number, flags: number, cycles: number): void {
+    this.refillAfter(this.takeNote(kind, la, pcid, flags), kind, la, pcid, frame, flags, cycles);
+  }
+
+  /** {@link refill} of what `flush` was the last to remove; 0: none is known to have. */
+  refillAfter(
+    flush: number,
+    kind: number,
+    la: number,
+    pcid: number,
+    frame: number,
+    flags: number,
+    cycles: number,
+  ): void {
     const { unflushed } = this;
-    const side = this.flushesOf(pcid)[kind >> 1];
-    const key = keyOf(la, pcid % GUEST_CONTEXTS, flags);
-    const flush = side.get(key);
-    if (flush !== undefined) side.delete(key);
     if (!unflushed.lookup(kind, la, pcid)) {
       unflushed.insert(kind, la, pcid, frame, flags);
       return;
     }
     const sameFrame = unflushed.currentFrame(la) === frame;
     const same = sameFrame && unflushed.currentFlags() === flags;
-    if (sameFrame) {
-      if (flush !== undefined) this.charge(flush, cycles);
-      else if (same) this.unexplainedWalks++;
-    }
+    if (sameFrame && (flush !== 0 || same)) this.explain(flush, cycles);
     if (!same) {
       unflushed.dropPage(la, pcid, true);
       unflushed.insert(kind, la, pcid, frame, flags);
     }
+  }
+
+  /** A walk that would not have been without flushes: it is due to `flush`; 0: to none that is known. */
+  explain(flush: number, cycles: number): void {
+    if (flush !== 0) this.charge(flush, cycles);
+    else this.unexplainedWalks++;
+  }
+
+  /** Whether a flush is noted for any translation of the host, of an access of `kind`. */
+  hasNotes(kind: number): boolean {
+    return this.flushes[kind >> 1].size !== 0;
+  }
+
+  /** The flush that is noted as the last to have removed a translation, which is there again; 0 for none. The note goes. */
+  takeNote(kind: number, la: number, pcid: number, flags: number): number {
+    const side = this.flushesOf(pcid)[kind >> 1];
+    if (side.size === 0) return 0;
+    const key = keyOf(la, pcid % GUEST_CONTEXTS, flags);
+    const flush = side.get(key);
+    if (flush === undefined) return 0;
+    side.delete(key);
+    return flush;
   }
 
   /** The TLBs that see no flush, both levels. */

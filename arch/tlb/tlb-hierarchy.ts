@@ -14,7 +14,7 @@ import { Tlb } from "./tlb.ts";
 import { dropContext, dropGuest, dropPieces, dropTag } from "./tlb-sweeps.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
-const { FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD } = layout;
+const { ACCESSES_WATCHED, LARGE_TRANSLATIONS_WORD } = layout;
 const { SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, TAG_SIZE_STEP, TR_SIZE_SHIFT } = translation;
 
 /** One size in one TLB. */
@@ -198,7 +198,7 @@ export class TlbHierarchy {
       if (tlb.words[tlb.sizeAt] !== 0) dropTag(tlb, page, number, pcid, globals);
       if (tlb.mayHoldPieces) dropPieces(tlb, la, pcid, globals);
     }
-    if ((this.words[LARGE_TRANSLATIONS_WORD] & (FAST_PATH_OFF - 1)) === 0) return;
+    if ((this.words[LARGE_TRANSLATIONS_WORD] & (ACCESSES_WATCHED - 1)) === 0) return;
     for (let i = 0; i < all.length; i++) dropLargeIn(all[i], la, pcid, globals);
   }
 

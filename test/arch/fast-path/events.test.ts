@@ -14,7 +14,7 @@ import {
   presetByName,
 } from "../../../arch/index.ts";
 import { ALL, BASE, GLOBAL, Guest } from "../guest.ts";
-import { countGeneral, hardwareState } from "./compare.ts";
+import { countGeneral, hardwareState, takeGeneralPath } from "./compare.ts";
 
 const TARGET = 2 ** 24;
 const A_AND_D = 0x60;
@@ -181,7 +181,7 @@ describe("after MOV to CR3 that keeps translations", () => {
   test("a walk to a global page starts from the PDE of the current PCID, not from the one of the last walk", () => {
     const states = [false, true].map((isGeneral) => {
       const guest = makeGuest(USER_RW | GLOBAL);
-      if (isGeneral) guest.cpu.attributeFlushes();
+      if (isGeneral) takeGeneralPath(guest);
       const { cpu } = guest;
       for (let page = 0; page < 32; page++) guest.map(BASE + page * 4096, TARGET + page * 4096, USER_RW | GLOBAL);
       cpu.writeCr4(cpu.cr4 + CR4_PCIDE);

@@ -1,0 +1,53 @@
+/** A flush attribution sees of accesses on the fast path what it sees of them on the general one. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { PRESETS } from "../../../arch/index.ts";
+import type { FlushAttribution } from "../../../arch/tlb/flush-attribution.ts";
+import { BASE, type Guest } from "../guest.ts";
+import { attributionState, countGeneral, hardwareState, takeGeneralPath } from "./compare.ts";
+import { carryOut, close, type Layout, makeGuest, type Step, spread, steps } from "./programs.ts";
+
+const INVALIDATIONS: readonly Step["do"][] = ["invlpg", "invlpg large", "flush", "switch"];
+
+/** Carries a program out; its invalidations are flushes with the numbers of the steps, every fourth one none that is known. */
+function run(guest: Guest, attribution: FlushAttribution, program: readonly Step[], laOf: Layout): string[] {
+  return program.map((step, at) => {
+    attribution.currentFlush = INVALIDATIONS.includes(step.do) && at % 4 !== 3 ? at + 1 : 0;
+    const seen = carryOut(guest, step, laOf);
+    attribution.currentFlush = 0;
+    return seen;
+  });
+}
+
+describe.each(PRESETS)("$name", (preset) => {
+  test.each([
+    ["close to each other", close],
+    ["far from each other", spread],
+  ])("random programs on pages %s: the same refills, notes, entries without flushes slot by slot", (_, laOf) => {
+    fc.assert(
+      fc.property(fc.array(steps, { minLength: 1, maxLength: 60 }), (program) => {
+        const [quick, general] = [makeGuest(preset, laOf), makeGuest(preset, laOf)];
+        const attributions = [quick, general].map(({ cpu }) => cpu.attributeFlushes());
+        takeGeneralPath(general);
+        expect(run(quick, attributions[0], program, laOf)).toEqual(run(general, attributions[1], program, laOf));
+        expect(quick.cpu.counters()).toEqual(general.cpu.counters());
+        expect(quick.machine.loop.clockCycles[0]).toBe(general.machine.loop.clockCycles[0]);
+        expect(hardwareState(quick)).toEqual(hardwareState(general));
+        expect(attributionState(attributions[0])).toEqual(attributionState(attributions[1]));
+      }),
+      { numRuns: 20 },
+    );
+  });
+
+  test("hits of both levels and walks of a loop take the fast path while an attribution watches", () => {
+    const guest = makeGuest(preset);
+    const { cpu } = guest;
+    cpu.attributeFlushes();
+    for (let i = 0; i < 1024; i += 2) cpu.load(BASE + i * 4096, 4);
+    const general = countGeneral(guest);
+    for (const pages of [32, 256, 1024]) {
+      for (let round = 0; round < 3; round++) for (let i = 0; i < pages; i += 2) cpu.load(BASE + i * 4096, 4);
+    }
+    expect(general()).toBeLessThan(20);
+  });
+});
