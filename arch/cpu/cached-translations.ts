@@ -53,12 +53,13 @@ export interface CachedTable {
 
 /** Every entry in the paging-structure caches of `cpu`, but for those of guests. */
 export function cachedTables(cpu: Cpu): CachedTable[] {
-  return cpu.mmu.structures.all().flatMap(tablesIn);
+  const found: CachedTable[] = [];
+  for (const structure of cpu.mmu.structures.all()) addTables(structure, found);
+  return found;
 }
 
-function tablesIn(tlb: Tlb): CachedTable[] {
-  const found: CachedTable[] = [];
-  if (tlb.isEmpty) return found;
+function addTables(tlb: Tlb, found: CachedTable[]): void {
+  if (tlb.isEmpty) return;
   for (let slot = 0; slot < tlb.slots; slot++) {
     if (!tlb.isUsed(slot) || tlb.sizeOf(slot) !== SIZE_TABLE || tlb.guestOf(slot) !== 0) continue;
     const level = structureLevel(tlb.tagOf(slot));
@@ -72,15 +73,24 @@ function tablesIn(tlb: Tlb): CachedTable[] {
       flags: tlb.flagsOf(slot),
     });
   }
-  return found;
 }
 
 /** Every translation of the host in the TLBs of `cpu`, both levels; entries of paging-structure caches are left out. */
 export function cachedTranslations(cpu: Cpu): CachedTranslation[] {
-  const { tlbs } = cpu.mmu;
-  return [...tlbs.first, ...tlbs.second].flatMap((tlb) =>
-    usedSlots(tlb).flatMap((slot) => (tlb.guestOf(slot) === 0 ? [translationIn(tlb, slot)] : [])),
-  );
+  const { first, second } = cpu.mmu.tlbs;
+  const found: CachedTranslation[] = [];
+  for (const tlb of first) addTranslations(tlb, found);
+  for (const tlb of second) addTranslations(tlb, found);
+  return found;
+}
+
+/** In plain loops: the schedule explorer lists them several times in each schedule. */
+function addTranslations(tlb: Tlb, found: CachedTranslation[]): void {
+  if (tlb.isEmpty) return;
+  for (let slot = 0; slot < tlb.slots; slot++) {
+    if (!tlb.isUsed(slot) || tlb.sizeOf(slot) === SIZE_TABLE || tlb.guestOf(slot) !== 0) continue;
+    found.push(translationIn(tlb, slot));
+  }
 }
 
 /** Every translation of a guest in the TLBs of `cpu`, both levels: its frames are the machine's. */

@@ -160,7 +160,7 @@ class Ledger {
 
   /** Notes that somebody has a frame; two who have the same one are a finding. */
   mark(frame: number, kind: number, holder: number): void {
-    const at = this.pages.zones.findIndex((zone) => frame >= zone.startFrame && frame < zone.touchedEnd);
+    const at = this.zoneOf(frame);
     if (at < 0) {
       this.findings.add(`${frameName(frame)} is ${describe(kind, holder)}, but was never handed out`);
       return;
@@ -175,15 +175,24 @@ class Ledger {
     this.holders[at][index] = holder;
   }
 
+  /** The number of the zone that has handed out the frame; -1 when none has. */
+  private zoneOf(frame: number): number {
+    const { zones } = this.pages;
+    for (let at = 0; at < zones.length; at++) {
+      if (frame >= zones[at].startFrame && frame < zones[at].touchedEnd) return at;
+    }
+    return -1;
+  }
+
   /** Whether an area has the frame. */
   isOfArea(frame: number): boolean {
-    const at = this.pages.zones.findIndex((zone) => frame >= zone.startFrame && frame < zone.touchedEnd);
+    const at = this.zoneOf(frame);
     return at >= 0 && this.kinds[at][frame - this.pages.zones[at].startFrame] === AREA;
   }
 
   /** Notes a user page; one with further references may be mapped as often as it has holders. */
   markUser(frame: number, la: number): void {
-    const at = this.pages.zones.findIndex((zone) => frame >= zone.startFrame && frame < zone.touchedEnd);
+    const at = this.zoneOf(frame);
     const isNoted = at >= 0 && this.kinds[at][frame - this.pages.zones[at].startFrame] === USER_PAGE;
     if (isNoted && this.pages.references.furtherOf(frame) > 0) return;
     this.mark(frame, USER_PAGE, la);

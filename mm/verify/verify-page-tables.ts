@@ -50,8 +50,10 @@ export function verifyPageTables(
 ): TableWalk {
   const walk = new Walk(tables, name, findings, isZero, kernelRoot);
   walk.table(tables.rootFrame, tables.levels, 0);
+  const byLevel = [0, 0, 0, 0, 0, 0];
+  for (const { level } of walk.tables) byLevel[level]++;
   for (let level = 1; level <= 5; level++) {
-    const counted = walk.tables.filter((page) => page.level === level).length;
+    const counted = byLevel[level];
     if (counted !== tables.tables[level]) {
       findings.add(`${name}: counted ${tables.tables[level]} tables of level ${level}, but ${counted} are there`);
     }

@@ -98,7 +98,7 @@ export class Explorer<Situation> implements Scheduler {
     this.oracles = new PointOracles(this.kernel);
     this.oracles.watchRanges();
     const bytes = new FrameBytes(this.kernel.machine.memory);
-    this.isZero = (frame) => bytes.isZero(frame);
+    this.isZero = (frame) => bytes.noteIfZero(frame);
     this.image = new KernelImage(this.kernel, bytes, [this.situation]);
   }
 

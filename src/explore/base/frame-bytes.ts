@@ -10,10 +10,14 @@ const ZERO_FRAME = zeroBytes(FRAME_BYTES);
 export class FrameBytes {
   private readonly memory: PhysicalMemory;
   private readonly frames: (HostBytes | undefined)[];
+  /** By frame: the round in which it was found to be zero last. */
+  private readonly zeroInRound: Uint32Array;
+  private round = 1;
 
   constructor(memory: PhysicalMemory) {
     this.memory = memory;
     this.frames = new Array<HostBytes | undefined>(memory.frames);
+    this.zeroInRound = new Uint32Array(memory.frames);
     for (let frame = 0; frame < memory.frames; frame += CHUNK_FRAMES) {
       if (!memory.has(frame)) continue;
       memory.entriesForWrite(frame);
@@ -36,5 +40,22 @@ export class FrameBytes {
   isZero(frame: number): boolean {
     this.frames[frame] ??= this.of(frame, 1);
     return ZERO_FRAME.equals(this.frames[frame] as HostBytes);
+  }
+
+  /** As `isZero`, and notes what was zero. For code after which nothing is written before `isNotedZero` is asked. */
+  noteIfZero(frame: number): boolean {
+    if (!this.isZero(frame)) return false;
+    this.zeroInRound[frame] = this.round;
+    return true;
+  }
+
+  /** Whether a frame was noted as zero since `forgetNotes`. */
+  isNotedZero(frame: number): boolean {
+    return this.zeroInRound[frame] === this.round;
+  }
+
+  /** Frames may be written from now on. */
+  forgetNotes(): void {
+    this.round++;
   }
 }

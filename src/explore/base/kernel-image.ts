@@ -7,7 +7,7 @@
  * variables that only a function knows; the tests compare runs before and after (`test/src/explore/kernel-image.test.ts`).
  * Physical memory is copied by frame: those in use, then or now, free frames on the lists of CPUs included.
  */
-import { FRAME_FREE } from "../../../mm/index.ts";
+import { FRAME_FREE, FRAME_PAGE_TABLE } from "../../../mm/index.ts";
 import { lockClassesOf } from "../../../mm/kernel/lock-stat.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import type { FrameBytes } from "./frame-bytes.ts";
@@ -38,6 +38,8 @@ export class KernelImage {
   private readonly small: Piece[] = [];
   /** 1 for each frame that is kept. */
   private readonly isKept: Uint8Array;
+  /** Frames of page tables that were zero. */
+  private readonly zeroTables: number[] = [];
   private readonly bytes: FrameBytes;
   private readonly seen = new Set<object>();
   private readonly buffers = new Set<ArrayBufferLike>();
@@ -69,11 +71,19 @@ export class KernelImage {
     for (let i = 0; i < lists.length; i++) restoreList(lists[i].list, lists[i].copy);
     for (const { map, copy } of maps) restoreMap(map, copy);
     for (const { set, copy } of sets) restoreSet(set, copy);
+    this.bytes.forgetNotes();
   }
 
-  /** Frames that are in use now were perhaps written; what was not in use then need not be as it was, but zero. */
+  /**
+   * Frames that are in use now were perhaps written; what was not in use then need not be as it was, but zero. Page tables that `verify`
+   * has just found to be zero are not looked at again.
+   */
   private restoreFrames(): void {
-    const { isKept } = this;
+    const { isKept, zeroTables, bytes } = this;
+    for (let i = 0; i < zeroTables.length; i++) {
+      const frame = zeroTables[i];
+      if (!bytes.isNotedZero(frame) && !bytes.isZero(frame)) this.kernel.machine.memory.zeroFrame(frame);
+    }
     const { memory } = this.kernel.machine;
     for (const { startFrame, touchedEnd, use } of this.kernel.pages.zones) {
       for (let frame = startFrame; frame < touchedEnd; frame++) {
@@ -82,21 +92,23 @@ export class KernelImage {
     }
   }
 
-  /** Keeps frames, neighbours together. */
   private keepFrames(): void {
-    const { isKept } = this;
+    const { isKept, bytes } = this;
+    const { pages } = this.kernel;
+    const isTable = (frame: number): boolean => pages.useOf(frame) === FRAME_PAGE_TABLE && bytes.isZero(frame);
     for (let frame = 0; frame < isKept.length; ) {
       const first = frame;
-      while (
-        isKept[frame] === 1 &&
-        (frame - first) * FRAME_BYTES < PIECE_BYTES &&
-        this.bytes.isNeighbour(first, frame)
-      ) {
-        frame++;
-      }
-      if (frame === first) frame++;
-      else this.keepBytes(this.bytes.of(first, frame - first));
+      while (this.canJoin(first, frame) && !isTable(frame)) frame++;
+      if (frame > first) this.keepBytes(bytes.of(first, frame - first));
+      else if (isKept[frame++] === 1) this.zeroTables.push(first);
     }
+  }
+
+  /** Whether a frame is kept and may be in one piece with those from `first` on. */
+  private canJoin(first: number, frame: number): boolean {
+    return (
+      this.isKept[frame] === 1 && (frame - first) * FRAME_BYTES < PIECE_BYTES && this.bytes.isNeighbour(first, frame)
+    );
   }
 
   private keepBytes(now: HostBytes): void {
@@ -160,9 +172,21 @@ function restoreList(list: unknown[], copy: readonly unknown[]): void {
 }
 
 function restoreMap(map: Map<unknown, unknown>, copy: ReadonlyMap<unknown, unknown>): void {
-  if (map.size === 0 && copy.size === 0) return;
+  if (hasSameEntries(map, copy)) return;
   map.clear();
   for (const [key, value] of copy) map.set(key, value);
+}
+
+/** Whether two maps have the same entries in the same order. */
+function hasSameEntries(map: ReadonlyMap<unknown, unknown>, copy: ReadonlyMap<unknown, unknown>): boolean {
+  if (map.size !== copy.size) return false;
+  if (map.size === 0) return true;
+  const entries = map.entries();
+  for (const [key, value] of copy) {
+    const [keyNow, valueNow] = entries.next().value as [unknown, unknown];
+    if (key !== keyNow || value !== valueNow) return false;
+  }
+  return true;
 }
 
 function restoreSet(set: Set<unknown>, copy: ReadonlySet<unknown>): void {
