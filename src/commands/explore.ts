@@ -8,7 +8,7 @@ import { startProgress } from "../command-line/progress.ts";
 import { printJson, printOutput } from "../command-line/standard-streams.ts";
 import type { ScheduleResult } from "../explore/base/explorer.ts";
 import { minimise, replaySchedule } from "../explore/base/minimise.ts";
-import { type ShareResult, STRATEGIES, type StrategyName } from "../explore/base/plan.ts";
+import { type ExplorePlan, type ShareResult, STRATEGIES, type StrategyName } from "../explore/base/plan.ts";
 import { formatSchedule, parseSchedule } from "../explore/base/schedule-text.ts";
 import { formatStory, tellStory } from "../explore/base/story.ts";
 import { explore } from "../explore/explore.ts";
@@ -20,6 +20,7 @@ import { unknownName } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import { madeBy } from "../provenance/made-by.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
+import { describeVerdict, exploreAll, summarize } from "./explore-all.ts";
 
 interface ExploreOptions {
   readonly strategy: StrategyName;
@@ -34,6 +35,7 @@ interface ExploreOptions {
   readonly schedule?: string;
   readonly timeline?: string;
   readonly list?: boolean;
+  readonly all?: boolean;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -52,7 +54,8 @@ Examples:
   $ mmulab explore switch-against-munmap --bug flushSkipsSwitchingCpus
   $ mmulab explore switch-against-munmap --bug flushSkipsSwitchingCpus --schedule 1.1-4.1
   $ mmulab explore pools-against-decay --strategy pct --depth 3 --schedules 20000 --seed 7
-  $ mmulab explore my-test.ts --seconds 60`;
+  $ mmulab explore my-test.ts --seconds 60
+  $ mmulab explore --all --schedules 100000`;
 
 /** Adds the command; `exit` takes its exit code. */
 export function addExploreCommand(program: Command, exit: (code: number) => void): void {
@@ -83,6 +86,7 @@ export function addExploreCommand(program: Command, exit: (code: number) => void
       "--timeline <file>",
       "write a timeline of the failing schedule in Chrome trace-event JSON (ui.perfetto.dev)",
     )
+    .option("--all", "explore all tests that there are (--list), each within the bound and the budget")
     .option("--list", "list the tests and the bugs and stop")
     .option("--json", "print the result as one JSON object")
     .option("--quiet", "print nothing but errors (and what --json asks for)")
@@ -99,11 +103,12 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
     printOutput(options.json ? `${JSON.stringify(listed())}\n` : list());
     return EXIT_OK;
   }
-  if (name === undefined) throw new UsageError("which test? mmulab explore --list shows all");
+  if (options.all) return runAll(name, options);
+  if (name === undefined) throw new UsageError("which test? mmulab explore --list shows all; --all runs all");
   checkOutputs([{ what: "--timeline", file: options.timeline }]);
   const test: TestChoice = { name, bugs: options.bug.map(bugByName) };
-  const { strategy, preemptions, sleepSets, depth, seed, schedules, seconds, jobs } = options;
-  const plan = { strategy, preemptions, sleepSets, depth, seed };
+  const { schedules, seconds, jobs } = options;
+  const plan = planOf(options);
   const explorer = await prepare(test);
   let found: ShareResult | null = null;
   let result: ScheduleResult | null = null;
@@ -151,6 +156,27 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
     }
   }
   return fails ? EXIT_DIFFERENCES : EXIT_OK;
+}
+
+function planOf({ strategy, preemptions, sleepSets, depth, seed }: ExploreOptions): ExplorePlan {
+  return { strategy, preemptions, sleepSets, depth, seed };
+}
+
+async function runAll(name: string | undefined, options: ExploreOptions): Promise<number> {
+  if (name !== undefined) throw new UsageError(`--all runs all tests: leave out ${name}, or --all`);
+  for (const option of ["schedule", "timeline"] as const) {
+    if (options[option] !== undefined)
+      throw new UsageError(`--${option} is about one test: leave out --all, and name it`);
+  }
+  const bugs = options.bug.map(bugByName);
+  const isText = !options.json && !options.quiet;
+  const plan = planOf(options);
+  const verdicts = await exploreAll(bugs, plan, options, options.quiet === true, (verdict) => {
+    if (isText) printOutput(describeVerdict(verdict));
+  });
+  if (options.json) printJson({ bugs, ...plan, tests: verdicts });
+  else if (isText) printOutput(summarize(verdicts));
+  return verdicts.some(({ failure }) => failure !== null) ? EXIT_DIFFERENCES : EXIT_OK;
 }
 
 function bugByName(name: string): BugName {

@@ -1,0 +1,51 @@
+/** `mmulab explore`: the same result whatever the number of worker threads; all tests in one run. */
+import { describe, expect, it } from "vitest";
+import { EXPLORE_TESTS } from "../../../src/explore/tests/index.ts";
+import { mmulab, resultIn } from "../run-cli.ts";
+
+/** Searches that fail late in an exhaustive one, fail in a drawn one, and end without a failure and with schedules left out. */
+const SEARCHES: readonly (readonly [what: string, args: readonly string[]])[] = [
+  ["an exhaustive search that fails", ["mremap-against-truncate", "--bug", "mremapReleasesBeforeFlush"]],
+  [
+    "a random walk that fails",
+    ["switch-against-munmap", "--bug", "cpumaskAfterGeneration", "--strategy", "random", "--schedules", "3000"],
+  ],
+  ["a search to the end", ["lazy-against-freed-tables", "--preemptions", "1"]],
+];
+
+describe("the number of worker threads", () => {
+  it.each(SEARCHES)("changes nothing in %s", (_what, args) => {
+    const runs = ["1", "2", "3"].map((jobs) => mmulab("explore", ...args, "--jobs", jobs, "--json"));
+    const [one, two, three] = runs.map(({ stdout }) => resultIn(stdout));
+    // Counts, the failure, its schedule as short as it gets, and the story.
+    expect(two).toEqual(one);
+    expect(three).toEqual(one);
+    const fails = args.includes("--bug");
+    expect(runs.map(({ status }) => status)).toEqual(fails ? [1, 1, 1] : [0, 0, 0]);
+    expect(one.schedule !== null).toBe(fails);
+    expect(one.found.isComplete).toBe(!fails);
+    expect(one.found.redundant > 0).toBe(!fails);
+  });
+});
+
+describe("explore --all", () => {
+  it("runs every test, and goes on after one that fails", () => {
+    const few = ["--strategy", "random", "--schedules", "2", "--jobs", "1"];
+    const { stdout, status } = mmulab("explore", "--all", ...few, "--bug", "munmapFreesBeforeFlush", "--json");
+    expect(status).toBe(1);
+    const { tests } = resultIn(stdout);
+    expect(tests.map(({ test }: { test: string }) => test)).toEqual(EXPLORE_TESTS.map(({ name }) => name));
+    const failed = tests.filter(({ failure }: { failure: object | null }) => failure !== null);
+    expect(failed.length).toBeGreaterThan(0);
+    expect(failed.length).toBeLessThan(tests.length);
+    expect(failed[0].failure.schedule).toMatch(/^(-|\d+\.\d+(-\d+\.\d+)*)$/);
+  });
+
+  it("names what does not go together", () => {
+    for (const args of [["two-purges"], ["--schedule", "-"], ["--timeline", "t.json"]]) {
+      const { stderr, status } = mmulab("explore", "--all", ...args);
+      expect(status).toBe(2);
+      expect(stderr).toContain("--all");
+    }
+  });
+});
