@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { formatLinearAddress16 } from "../../../arch/isa/linear-address.ts";
 import { PercpuAllocator, percpuUnitBytes } from "../../../mm/percpu/percpu.ts";
 import { PercpuChunk } from "../../../mm/percpu/percpu-chunk.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
+import { randomStream } from "../../../src/machine/random.ts";
 
 describe("the space of a per-CPU chunk", () => {
   it("gives out what a plain byte map says is the first place that fits, and joins what is given back", () => {
@@ -139,5 +141,39 @@ describe("free_percpu of nothing", () => {
     kernel.run(() => percpu.free(0));
     expect(kernel.machine.loop.clockCycles[0]).toBe(clock);
     expect(kernel.log.warnings).toBe(0);
+  });
+});
+
+describe("a program with a seed", () => {
+  it("gets the addresses that it got before, chunk by chunk, in the same time", () => {
+    const kernel = bootKernel({ cpus: 3, memoryBytes: 2 ** 28 });
+    const percpu = new PercpuAllocator(kernel.vm);
+    const random = randomStream(11);
+    const live: number[] = [];
+    const lines: string[] = [];
+    for (let round = 0; round < 40; round++) {
+      const isGrowing = round < 20;
+      for (let i = 0; i < 60; i++) {
+        if (live.length > 0 && random.between(0, 9) < (isGrowing ? 3 : 8)) {
+          const [address] = live.splice(random.between(0, live.length - 1), 1);
+          kernel.run(() => percpu.free(address));
+        } else {
+          const size = random.between(0, 5) === 0 ? random.between(1, 32 * 1024) : random.between(1, 600);
+          live.push(kernel.run(() => percpu.alloc(size, 2 ** random.between(0, 12))));
+        }
+      }
+      kernel.runUntilIdle();
+      const places = live.slice(-4).map((address) => formatLinearAddress16(address).slice(-10));
+      lines.push(`${live.length} objects in ${percpu.chunks} chunks, the last at ${places.join(" ")}`);
+    }
+    expect(kernel.verify()).toEqual([]);
+    for (const address of live) kernel.run(() => percpu.free(address));
+    kernel.runUntilIdle();
+    const { chunksMade, chunksDestroyed, chunks } = percpu;
+    lines.push(
+      `made ${chunksMade}, destroyed ${chunksDestroyed}, left ${chunks}, cycle ${kernel.machine.loop.clockCycles[0]}`,
+    );
+    expect(lines).toMatchSnapshot();
+    expect(kernel.verify()).toEqual([]);
   });
 });
