@@ -114,3 +114,19 @@ describe("unmapping in a vmap block (vb_free)", () => {
     expect(kernel.verify()).toEqual([]);
   });
 });
+
+describe("a vmap block that cannot be entered into its CPU's index", () => {
+  it("leaves nothing behind: its range is free again, and every lock was held where it must be", () => {
+    const kernel = bootKernel({ cpus: 2, memoryBytes: 2 ** 26, proveLocking: true });
+    const frames = kernel.allocFrames(1);
+    kernel.faults.failAt(0, "blockIndex");
+    expect(kernel.vmMapRam(frames)).toBe(0);
+    kernel.faults.disarm();
+    expect(kernel.vm.blocks.liveCount).toBe(0);
+    expect(kernel.mm.lockdep?.reports).toEqual([]);
+    expect(kernel.verify()).toEqual([]);
+    const first = kernel.vmMapRam(frames);
+    expect(first % kernel.vm.blockBytes).toBe(0);
+    expect(kernel.vm.areas.liveCount).toBeGreaterThan(0);
+  });
+});
