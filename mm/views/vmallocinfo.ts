@@ -27,29 +27,24 @@ const FLAG_WORDS: readonly (readonly [number, string])[] = [
 
 /** One line an area, node by node; then the lazily freed ones. */
 export function vmallocinfo(state: Vmalloc): string[] {
-  return vmallocinfoLines(state).map(formatVmallocinfoLine);
-}
-
-/** What the lines say, in their order, without the text. */
-export function vmallocinfoLines(state: Vmalloc): VmallocinfoLine[] {
   const { areas } = state;
-  const lines: VmallocinfoLine[] = [];
+  const lines: string[] = [];
   for (const node of state.nodes) {
     const { head } = node.busy.tree;
     for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
       const line = busyLine(state, area);
-      if (line !== null) lines.push(line);
+      if (line !== null) lines.push(formatVmallocinfoLine(line));
     }
   }
   return lines.concat(showPurgeInfo(state));
 }
 
 /** One line for each lazily freed area (`show_purge_info`). */
-function showPurgeInfo(state: Vmalloc): VmallocinfoLine[] {
-  const lines: VmallocinfoLine[] = [];
+function showPurgeInfo(state: Vmalloc): string[] {
+  const lines: string[] = [];
   for (const node of state.nodes) {
     for (const { start, end } of lazyRanges(state, node)) {
-      lines.push({ ...NOTHING_MORE, start, end, sizeBytes: end - start, unpurged: true });
+      lines.push(formatVmallocinfoLine({ ...NOTHING_MORE, start, end, sizeBytes: end - start, unpurged: true }));
     }
   }
   return lines;
@@ -73,7 +68,8 @@ export function meminfoLine(name: string, kib: number): string {
 /** What a line says when an area has nothing that it tells of. */
 const NOTHING_MORE = { caller: "", pages: 0, phys: null, words: [], vmMapRam: false, unpurged: false } as const;
 
-function busyLine(state: Vmalloc, area: number): VmallocinfoLine | null {
+/** What the line of an area in use says; null for one that has none, as one that is being made. */
+export function busyLine(state: Vmalloc, area: number): VmallocinfoLine | null {
   const { areas, vms } = state;
   const vm = areas.vmOf(area);
   if (vm === 0) {

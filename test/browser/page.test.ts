@@ -9,7 +9,7 @@ import axe from "axe-core";
 import puppeteer, { type Browser, type Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatLinearAddress16 } from "../../arch/index.ts";
-import { formatLink } from "../../src/view/model/link.ts";
+import { formatLink, parseLink } from "../../src/view/model/link.ts";
 import { openFile } from "../../src/view/model/open-file.ts";
 import { type Picture, pictureOf } from "../../src/view/model/picture.ts";
 import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "../../src/view/model/scenario.ts";
@@ -68,9 +68,7 @@ const cells = (selector: string): Promise<string[]> =>
 /** The page's figures and lists are those of the model. */
 async function expectPicture(picture: Picture): Promise<void> {
   const { space, walk, tlb, events } = picture;
-  expect(await cells("#space tbody .address")).toEqual(
-    space.areas.slice(0, 200).map(({ start }) => formatLinearAddress16(start)),
-  );
+  expect(await cells("#areas tbody .address")).toEqual(space.areas.map(({ start }) => formatLinearAddress16(start)));
   expect(await text("#space .figures")).toContain(`lazily freed: ${space.lazyPages.toLocaleString("en-US")} of`);
   expect(await cells("#tables tbody th")).toEqual([
     ...walk.levels.map(
@@ -154,6 +152,42 @@ describe("the page", () => {
     await page.goto(link);
     await shows(session.position);
     await expectPicture(pictureOf(session, { cpu: 1, address: null }));
+  });
+
+  it("zooms the range from all of it to one page, by the keyboard, and says what is at an address and how it was searched", async () => {
+    const scenario: Scenario = { ...DEFAULT_SCENARIO, operations: 300 };
+    await openAt(scenario, 200);
+    const session = new Session(scenario);
+    session.goTo(200);
+    const press = async (name: string): Promise<void> => {
+      const buttons = await page.$$("#space fieldset button");
+      for (const button of buttons) {
+        if ((await button.evaluate((element) => element.textContent)) === name) {
+          await button.focus();
+          await page.keyboard.press("Enter");
+        }
+      }
+    };
+    await press("All");
+    await page.waitForFunction(() => document.querySelector("#space fieldset small")?.textContent?.includes("32 TiB"));
+    for (let i = 0; i < 17; i++) {
+      await press("Closer");
+      await page.waitForFunction(() => document.querySelector("output")?.textContent?.includes("…") === false);
+    }
+    expect(await text("#space fieldset small")).toMatch(/, 4 KiB$/);
+    const { window } = parseLink(new URL(page.url()).hash)?.focus ?? {};
+    const picture = pictureOf(session, { ...NO_FOCUS, window: window ?? null });
+    expect(await cells("#areas tbody .address")).toEqual(
+      picture.space.areas.map(({ start }) => formatLinearAddress16(start)),
+    );
+    expect(picture.space.areas).toHaveLength(1);
+    expect(await cells("#space .facts dd")).toEqual(picture.selection.facts.map(([, value]) => value));
+    expect(await cells("#space .search .free-node .address")).toEqual(
+      picture.lastSearch?.nodes.map(({ start }) => formatLinearAddress16(start)),
+    );
+    await press("In use");
+    await page.waitForFunction(() => !location.hash.includes("bytes="));
+    expect((await cells("#areas tbody .address")).length).toBeGreaterThan(20);
   });
 
   it("runs to a use of a stale entry, says who it was, and marks what the step changed", async () => {

@@ -19,8 +19,20 @@ const NE_FIT_TYPE = 4;
 
 type FitType = typeof FL_FIT_TYPE | typeof LE_FIT_TYPE | typeof RE_FIT_TYPE | typeof NE_FIT_TYPE;
 
+/** What a search for room is given. */
+export interface FreeSearch {
+  readonly sizeBytes: number;
+  readonly align: number;
+  /** Where the window begins. */
+  readonly vstart: number;
+  /** What a subtree must promise to be looked at: more than `sizeBytes` where room for an alignment is needed. */
+  readonly searchBytes: number;
+}
+
 /** All free ranges, disjoint and never touching each other. */
 export class FreeTree extends AreaTree {
+  /** Is told of each search before it begins; null when nobody observes. */
+  onSearch: ((search: FreeSearch) => void) | null = null;
   private readonly preload: NeFitPreload | null;
 
   /**
@@ -39,7 +51,9 @@ export class FreeTree extends AreaTree {
   __allocVmapArea(sizeBytes: number, align: number, vstart: number, vend: number): number {
     if (this.guard !== null) this.guard.check();
     const adjustForAlign = align > PAGE_SIZE && vend - vstart !== sizeBytes;
-    const gap = this.findVmapLowestMatch(sizeBytes, align, vstart, adjustForAlign ? sizeBytes + align - 1 : sizeBytes);
+    const searchBytes = adjustForAlign ? sizeBytes + align - 1 : sizeBytes;
+    this.onSearch?.({ sizeBytes, align, vstart, searchBytes });
+    const gap = this.findVmapLowestMatch(sizeBytes, align, vstart, searchBytes);
     if (gap === 0) return vend;
     return this.vaAlloc(gap, sizeBytes, align, vstart, vend);
   }

@@ -30,6 +30,10 @@ export function formatLink({ scenario, position, focus }: Place): string {
   if (position !== 0) words.set("at", String(position));
   if (focus.cpu !== null) words.set("cpu", String(focus.cpu));
   if (focus.address !== null) words.set("address", formatLinearAddress(focus.address));
+  if (focus.window != null) {
+    words.set("from", formatLinearAddress(focus.window.start));
+    words.set("bytes", String(focus.window.end - focus.window.start));
+  }
   return words.toString();
 }
 
@@ -63,12 +67,22 @@ export function parseLink(text: string): Place | null {
   else if (file !== null) scenario = { kind: "file", name: file };
   else if (source !== null) scenario = { kind: "source", name: SOURCE_NAME, source, ...machine };
   const cpu = words.has("cpu") ? whole("cpu", 0) : null;
-  return { scenario, position: Math.max(0, whole("at", 0)), focus: { cpu, address: addressIn(words) } };
+  return {
+    scenario,
+    position: Math.max(0, whole("at", 0)),
+    focus: { cpu, address: addressIn(words, "address"), ...windowIn(words) },
+  };
 }
 
-function addressIn(words: URLSearchParams): number | null {
+function windowIn(words: URLSearchParams): Pick<Focus, "window"> {
+  const start = addressIn(words, "from");
+  const bytes = Number(words.get("bytes"));
+  return start === null || !Number.isSafeInteger(bytes) || bytes <= 0 ? {} : { window: { start, end: start + bytes } };
+}
+
+function addressIn(words: URLSearchParams, key: string): number | null {
   try {
-    return parseLinearAddress(words.get("address") ?? "");
+    return parseLinearAddress(words.get(key) ?? "");
   } catch {
     return null;
   }

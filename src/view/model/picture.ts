@@ -4,9 +4,11 @@ import { countStale, type TlbView, tlbView } from "../../inspect/tlb-view.ts";
 import { TranslationTruth } from "../../inspect/translation-truth.ts";
 import type { Workload } from "../../workloads/base/workload.ts";
 import { describeError } from "./describe-error.ts";
+import type { FreePath } from "./free-search.ts";
 import { type Begun, beginWorkload, type Scenario, steppedWorkloads, type Told } from "./scenario.ts";
 import { type Breakpoint, Session, type Stride } from "./session.ts";
-import { type SpaceView, spaceView } from "./space-view.ts";
+import { type SpaceSelection, spaceSelection } from "./space-selection.ts";
+import { type AddressWindow, type SpaceView, spaceView } from "./space-view.ts";
 import { STORIES } from "./stories/index.ts";
 import type { Story } from "./stories/story.ts";
 import { type TableView, tableViews } from "./table-view.ts";
@@ -23,6 +25,8 @@ const LOG_LINES_MAX = 50;
 export interface Focus {
   readonly cpu: number | null;
   readonly address: number | null;
+  /** The part of the vmalloc range whose areas are listed; absent or null: all of it. */
+  readonly window?: AddressWindow | null;
 }
 
 /** How the session moves before it is looked at. */
@@ -63,6 +67,10 @@ export interface Picture {
   /** Each CPU's clock. */
   readonly clockCycles: readonly number[];
   readonly space: SpaceView;
+  /** What is at the walked address. */
+  readonly selection: SpaceSelection;
+  /** The way that the last search for room in the free tree took; null before the first. */
+  readonly lastSearch: FreePath | null;
   readonly walk: WalkView;
   readonly tables: readonly TableView[];
   readonly tlb: TlbView;
@@ -160,10 +168,10 @@ export class Answerer {
 export function pictureOf(session: Session, focus: Focus): Picture {
   const { kernel, tracks, told, scenario, position, length, isOver, stoppedAt } = session;
   const { loop, preset, cpus } = kernel.machine;
-  const space = spaceView(kernel);
+  const space = spaceView(kernel, focus.window);
   const cpu = Math.min(Math.max(0, focus.cpu ?? told?.look.cpu ?? 0), cpus.length - 1);
   const asked = focus.address ?? told?.look.address ?? 0;
-  const address = asked === 0 ? (space.areas[0]?.start ?? space.rangeStart) : asked;
+  const address = asked === 0 ? (space.map.starts[0] ?? space.rangeStart) : asked;
   const truth = new TranslationTruth(kernel);
   return {
     catalogue: {
@@ -180,6 +188,8 @@ export function pictureOf(session: Session, focus: Focus): Picture {
     frequencyGhz: preset.frequencyGhz.value,
     clockCycles: [...loop.clockCycles],
     space,
+    selection: spaceSelection(kernel, address),
+    lastSearch: tracks.lastSearch,
     walk: walkView(kernel, cpu, address),
     tables: tableViews(kernel, cpu, address),
     tlb: tlbView(kernel, cpu, truth),

@@ -1,14 +1,31 @@
-/** The vmalloc range as it is: areas, what is lazily freed, and the blocks of `vm_map_ram` with their pages. */
+/** The vmalloc range as it is: areas, what is lazily freed or pooled, and the blocks of `vm_map_ram` with their pages. */
 import { PAGE_SIZE } from "../../../arch/index.ts";
-import { VMALLOC_END, VMALLOC_START, vmallocinfoLines } from "../../../mm/index.ts";
+import { busyLine, VMALLOC_END, VMALLOC_START } from "../../../mm/index.ts";
+import type { VmapNode } from "../../../mm/vmalloc/areas/vmap-node.ts";
+import { lazyRanges } from "../../../mm/vmalloc/lazy-ranges.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 
 /** Kinds of areas, as the page names and colours them. */
-export const AREA_KINDS = ["vmalloc", "vmap", "ioremap", "vm_map_ram", "block", "lazily freed", "other"] as const;
+export const AREA_KINDS = [
+  "vmalloc",
+  "vmap",
+  "ioremap",
+  "vm_map_ram",
+  "block",
+  "lazily freed",
+  "pooled",
+  "other",
+] as const;
 export type AreaKind = (typeof AREA_KINDS)[number];
 
-/** Areas that are sent at the most. */
-const AREAS_MAX = 20_000;
+/** Areas that are described at the most: those of the window, by address. */
+const ROWS_MAX = 200;
+
+/** A part of the address space that is looked at. */
+export interface AddressWindow {
+  readonly start: number;
+  readonly end: number;
+}
 
 /** One area. */
 export interface SpaceArea {
@@ -30,13 +47,25 @@ export interface SpaceArea {
   readonly dirty: number;
 }
 
+/** All areas by address, pooled ones included, as columns: a hundred thousand go to the page at once. */
+export interface SpaceMap {
+  readonly starts: Float64Array;
+  readonly ends: Float64Array;
+  /** Index into `AREA_KINDS`. */
+  readonly kinds: Uint8Array;
+}
+
 /** The range and its figures. */
 export interface SpaceView {
   readonly rangeStart: number;
+  /** One past its last byte. */
   readonly rangeEnd: number;
-  /** By address. */
+  readonly map: SpaceMap;
+  /** Areas that `/proc/vmallocinfo` shows. */
+  readonly areaCount: number;
+  /** Those in the window, by address: the first of them. */
   readonly areas: readonly SpaceArea[];
-  /** Areas that were left out for want of room. */
+  /** Areas of the window that are not described for want of room. */
   readonly omitted: number;
   /** Lazily freed pages, and above how many of them the kernel purges. */
   readonly lazyPages: number;
@@ -46,35 +75,115 @@ export interface SpaceView {
 }
 
 const NO_BLOCK = { pageMap: "", free: 0, used: 0, dirty: 0 } as const;
+const NOT_BUSY = 0;
 
-/** Every area that `/proc/vmallocinfo` shows, by address. */
-export function spaceView(kernel: Kernel): SpaceView {
+/** Where an area is, its kind, and its number if it is in use. */
+interface Place {
+  readonly start: number;
+  readonly end: number;
+  readonly kind: AreaKind;
+  readonly area: number;
+}
+
+/** The range. @param window whose areas are described; null: all of it */
+export function spaceView(kernel: Kernel, window: AddressWindow | null = null): SpaceView {
   const { vm } = kernel;
   const blocks = blocksByStart(kernel);
-  const areas = vmallocinfoLines(vm)
-    .sort((a, b) => a.start - b.start)
-    .map(({ start, end, caller, pages, phys, words, vmMapRam, unpurged }): SpaceArea => {
-      const block = vmMapRam ? blocks.get(start) : undefined;
-      const known = AREA_KINDS.find((kind) => words.includes(kind));
-      const kind = unpurged ? "lazily freed" : block !== undefined ? "block" : vmMapRam ? "vm_map_ram" : known;
-      const rest = words.filter((word) => word !== known);
-      if (phys !== null) rest.push(`phys=0x${phys.toString(16)}`);
-      return { start, end, kind: kind ?? "other", caller, pages, more: rest.join(" "), ...(block ?? NO_BLOCK) };
-    });
+  const places = vm.nodes.flatMap((node) => placesOf(kernel, node, blocks));
+  // They come as a few lists in order.
+  places.sort((a, b) => a.start - b.start);
+  const shown = places.filter(({ kind }) => kind !== "pooled");
+  const { start, end } = window ?? { start: VMALLOC_START, end: VMALLOC_END + 1 };
+  const seen = shown.filter((place) => place.start < end && place.end > start);
   return {
     rangeStart: VMALLOC_START,
-    rangeEnd: VMALLOC_END,
-    areas: areas.slice(0, AREAS_MAX),
-    omitted: Math.max(0, areas.length - AREAS_MAX),
+    rangeEnd: VMALLOC_END + 1,
+    map: mapOf(places),
+    areaCount: shown.length,
+    areas: seen.slice(0, ROWS_MAX).map((place) => areaAt(kernel, place, blocks)),
+    omitted: Math.max(0, seen.length - ROWS_MAX),
     lazyPages: vm.lazyNr,
     lazyMaxPages: vm.config.lazyMaxPages,
     allocatedPages: vm.nrVmallocPages,
   };
 }
 
+function mapOf(places: readonly Place[]): SpaceMap {
+  const starts = new Float64Array(places.length);
+  const ends = new Float64Array(places.length);
+  const kinds = new Uint8Array(places.length);
+  places.forEach(({ start, end, kind }, i) => {
+    starts[i] = start;
+    ends[i] = end;
+    kinds[i] = AREA_KINDS.indexOf(kind);
+  });
+  return { starts, ends, kinds };
+}
+
+/** The areas of a vmap node: in use, lazily freed, pooled. */
+function placesOf(kernel: Kernel, node: VmapNode, blocks: ReadonlyMap<number, number>): Place[] {
+  const { vm } = kernel;
+  const { areas, vms } = vm;
+  const places: Place[] = [];
+  const { head } = node.busy.tree;
+  for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
+    const line = busyLine(vm, area);
+    if (line === null) continue;
+    const struct = areas.vmOf(area);
+    const start = areas.startOf(area);
+    const end = struct === 0 ? areas.endOf(area) : start + vms.sizeBytes[struct];
+    const known = AREA_KINDS.find((each) => line.words.includes(each));
+    const kind = blocks.has(start) ? "block" : line.vmMapRam ? "vm_map_ram" : (known ?? "other");
+    places.push({ start, end, kind, area });
+  }
+  for (const { start, end } of lazyRanges(vm, node)) places.push({ start, end, kind: "lazily freed", area: NOT_BUSY });
+  for (const pool of node.poolHeads) {
+    for (let area = areas.nextOf(pool); area !== pool; area = areas.nextOf(area)) {
+      places.push({ start: areas.startOf(area), end: areas.endOf(area), kind: "pooled", area: NOT_BUSY });
+    }
+  }
+  return places;
+}
+
+function areaAt(kernel: Kernel, place: Place, blocks: ReadonlyMap<number, number>): SpaceArea {
+  const { start, end, kind, area } = place;
+  const line = area === NOT_BUSY ? null : busyLine(kernel.vm, area);
+  const block = blocks.get(start);
+  const words = (line?.words ?? []).filter((word) => word !== kind);
+  if (line !== null && line.phys !== null) words.push(`phys=0x${line.phys.toString(16)}`);
+  const pages = block === undefined || kind !== "block" ? NO_BLOCK : pagesOfBlock(kernel, block);
+  const { caller, pages: allocated } = line ?? { caller: "", pages: 0 };
+  return { start, end, kind, caller, pages: allocated, more: words.join(" "), ...pages };
+}
+
+/** The numbers of vmap blocks, by the address of their area. */
+function blocksByStart({ vm }: Kernel): Map<number, number> {
+  const { blocks, areas } = vm;
+  const found = new Map<number, number>();
+  for (const index of blocks.index) {
+    for (const block of index.values()) found.set(areas.startOf(blocks.area[block]), block);
+  }
+  return found;
+}
+
 /** Pages of a block that one word of its bitmap stands for. */
 const WORD_PAGES = 32;
 const ALL_FREE = ".".repeat(WORD_PAGES);
+
+type BlockPages = Pick<SpaceArea, "pageMap" | "free" | "used" | "dirty">;
+
+function pagesOfBlock({ vm }: Kernel, block: number): BlockPages {
+  const { blocks, areas } = vm;
+  const pages = (areas.endOf(blocks.area[block]) - areas.startOf(blocks.area[block])) / PAGE_SIZE;
+  const [dirtyMin, dirtyMax] = [blocks.dirtyMin[block], blocks.dirtyMax[block]];
+  let pageMap = "";
+  for (let page = 0; page < pages; page += WORD_PAGES) {
+    const word = blocks.usedMap[block * blocks.wordsPerBlock + page / WORD_PAGES];
+    if (word === 0 && (page >= dirtyMax || page + WORD_PAGES <= dirtyMin)) pageMap += ALL_FREE;
+    else pageMap += pagesOfWord(word, page, dirtyMin, dirtyMax);
+  }
+  return { pageMap, free: blocks.free[block], used: blocks.usedPages[block], dirty: blocks.dirty[block] };
+}
 
 /** The states of the pages of one word. */
 function pagesOfWord(word: number, firstPage: number, dirtyMin: number, dirtyMax: number): string {
@@ -84,32 +193,4 @@ function pagesOfWord(word: number, firstPage: number, dirtyMin: number, dirtyMax
     states += ((word >>> bit) & 1) === 1 ? "u" : isDirty ? "d" : ".";
   }
   return states;
-}
-
-type BlockPages = Pick<SpaceArea, "pageMap" | "free" | "used" | "dirty">;
-
-/** The vmap blocks by the address of their area. */
-function blocksByStart({ vm }: Kernel): Map<number, BlockPages> {
-  const { blocks, areas } = vm;
-  const found = new Map<number, BlockPages>();
-  for (const index of blocks.index) {
-    for (const block of index.values()) {
-      const start = areas.startOf(blocks.area[block]);
-      const pages = (areas.endOf(blocks.area[block]) - start) / PAGE_SIZE;
-      const [dirtyMin, dirtyMax] = [blocks.dirtyMin[block], blocks.dirtyMax[block]];
-      let pageMap = "";
-      for (let page = 0; page < pages; page += WORD_PAGES) {
-        const word = blocks.usedMap[block * blocks.wordsPerBlock + page / WORD_PAGES];
-        if (word === 0 && (page >= dirtyMax || page + WORD_PAGES <= dirtyMin)) pageMap += ALL_FREE;
-        else pageMap += pagesOfWord(word, page, dirtyMin, dirtyMax);
-      }
-      found.set(start, {
-        pageMap,
-        free: blocks.free[block],
-        used: blocks.usedPages[block],
-        dirty: blocks.dirty[block],
-      });
-    }
-  }
-  return found;
 }

@@ -5,6 +5,7 @@
 import { ACTIVITY_IDLE, ACTIVITY_OTHER, ACTIVITY_WALK, type ActivityObserver } from "../../../arch/index.ts";
 import { addFields, type IpiObserver, observeEach } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
+import { type FreePath, freePath } from "./free-search.ts";
 import type { Happenings } from "./journal/journal.ts";
 
 /** Spans, interrupts and events beyond which no more are kept, each. */
@@ -52,6 +53,8 @@ export interface TracksTail {
   readonly dropped: number;
   readonly sinceBefore: Float64Array;
   readonly sinceAfter: Float64Array;
+  readonly searchBefore: FreePath | null;
+  readonly searchAfter: FreePath | null;
 }
 
 /** How much there was at some time. */
@@ -62,6 +65,7 @@ interface Mark {
   readonly calls: number;
   readonly dropped: number;
   readonly since: Float64Array;
+  readonly search: FreePath | null;
 }
 
 /** Collects what happens on a kernel, from its boot on. */
@@ -73,6 +77,8 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
   readonly events: TrackEvent[] = [];
   /** Steps in which a call of the kernel began, ascending. */
   readonly callPositions: number[] = [];
+  /** The way that the last search for room in the free tree took; null before the first. */
+  lastSearch: FreePath | null = null;
   /** What was not kept for want of room. */
   dropped = 0;
 
@@ -89,6 +95,9 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
     this.sinceCycles = loop.clockCycles.slice();
     this.mark = this.markNow();
     loop.accounts.observer = this;
+    kernel.vm.freeTree.onSearch = (search) => {
+      this.lastSearch = freePath(kernel.vm, search);
+    };
     kernel.vm.flushing.smp.observer = this;
     kernel.vm.events = observeEach((_hook, { name, fields }) => (...values) => {
       const shown: Record<string, string | number> = {};
@@ -137,11 +146,13 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
       dropped: this.dropped - mark.dropped,
       sinceBefore: mark.since,
       sinceAfter: this.mark.since,
+      searchBefore: mark.search,
+      searchAfter: this.mark.search,
     };
   }
 
   /** Takes away what was added last. */
-  removeTail({ spans, ipis, events, callPositions, taken, dropped, sinceBefore }: TracksTail): void {
+  removeTail({ spans, ipis, events, callPositions, taken, dropped, sinceBefore, searchBefore }: TracksTail): void {
     this.spans.length -= spans.length;
     this.ipis.length -= ipis.length;
     this.events.length -= events.length;
@@ -149,10 +160,11 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
     for (const { ipi } of taken) ipi.takenCycles = null;
     this.dropped -= dropped;
     this.sinceCycles.set(sinceBefore);
+    this.lastSearch = searchBefore;
   }
 
   /** Adds what was taken away. */
-  addTail({ spans, ipis, events, callPositions, taken, dropped, sinceAfter }: TracksTail): void {
+  addTail({ spans, ipis, events, callPositions, taken, dropped, sinceAfter, searchAfter }: TracksTail): void {
     this.spans.push(...spans);
     this.ipis.push(...ipis);
     this.events.push(...events);
@@ -160,6 +172,7 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
     for (const { ipi, atCycles } of taken) ipi.takenCycles = atCycles;
     this.dropped += dropped;
     this.sinceCycles.set(sinceAfter);
+    this.lastSearch = searchAfter;
   }
 
   private markNow(): Mark {
@@ -171,6 +184,7 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
       calls: callPositions.length,
       dropped,
       since: sinceCycles.slice(),
+      search: this.lastSearch,
     };
   }
 

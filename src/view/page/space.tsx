@@ -1,16 +1,20 @@
 /** The vmalloc range: areas side by side, each with its kind, and the pages of blocks. */
 import type { Picture } from "../model/picture.ts";
-import { AREA_KINDS, type SpaceArea } from "../model/space-view.ts";
+import { AREA_KINDS, type SpaceArea, type SpaceMap } from "../model/space-view.ts";
 import { Canvas, type Surface } from "./canvas.tsx";
 import { Scroll } from "./scroll.tsx";
+import { firstAbove, SpaceMapView } from "./space-map.tsx";
+import { LastSearch, Selection } from "./space-selection.tsx";
 import { before, look } from "./store.ts";
 import { bytes, count, hex, plural } from "./words.ts";
 
-/** Areas of the list; the map has all. */
-const ROWS_MAX = 200;
 const BAR_HEIGHT = 56;
 
-const keyOf = ({ start, end, kind }: SpaceArea): string => `${start} ${end} ${kind}`;
+/** Whether an area was on the map already. */
+function hasArea(map: SpaceMap, { start, end, kind }: SpaceArea): boolean {
+  const at = firstAbove(map, start);
+  return map.starts[at] === start && map.ends[at] === end && AREA_KINDS[map.kinds[at]] === kind;
+}
 
 /** What is between areas, drawn as narrow as this. */
 const GAP_PIXELS = 6;
@@ -44,43 +48,53 @@ function places(areas: readonly SpaceArea[], width: number): { readonly x: numbe
   });
 }
 
-/** How many of the areas of before are there no more. */
-function goneOf(before_: readonly SpaceArea[], now: readonly SpaceArea[]): number {
-  const here = new Set(now.map(keyOf));
-  return before_.filter((area) => !here.has(keyOf(area))).length;
+/** How many of the areas of before are there no more. Both are in order. */
+function goneOf(old: SpaceMap, now: SpaceMap): number {
+  let gone = 0;
+  let at = 0;
+  for (let i = 0; i < old.starts.length; i++) {
+    if (AREA_KINDS[old.kinds[i]] === "pooled") continue;
+    while (at < now.starts.length && now.starts[at] < old.starts[i]) at++;
+    const same = now.starts[at] === old.starts[i] && now.ends[at] === old.ends[i] && now.kinds[at] === old.kinds[i];
+    if (!same) gone++;
+  }
+  return gone;
 }
 
 /** The view. */
 export function Space({ picture }: { readonly picture: Picture }) {
   const { space, walk } = picture;
   const { areas } = space;
-  const known = new Set(before.value?.space.areas.map(keyOf));
-  const isNew = (area: SpaceArea): boolean => before.value !== null && !known.has(keyOf(area));
-  const gone = before.value === null ? 0 : goneOf(before.value.space.areas, areas);
+  const old = before.value?.space.map ?? null;
+  const isNew = (area: SpaceArea): boolean => old !== null && !hasArea(old, area);
+  const gone = old === null ? 0 : goneOf(old, space.map);
   const draw = (surface: Surface): void => drawAreas(surface, areas, walk.address, isNew);
   const pick = (x: number, _y: number, width: number): void => {
     const at = places(areas, width).findIndex((place) => place.x <= x && x < place.x + place.width);
     if (at >= 0) look({ address: areas[at].start });
   };
-  const label = `The vmalloc range from ${hex(space.rangeStart)}: ${plural(areas.length, "area", "areas")}, ${count(space.lazyPages)} of at most ${count(space.lazyMaxPages)} lazily freed pages.`;
+  const label = `The vmalloc range from ${hex(space.rangeStart)}: ${plural(space.areaCount, "area", "areas")}, ${count(space.lazyPages)} of at most ${count(space.lazyMaxPages)} lazily freed pages.`;
   return (
     <section class="view" id="space" aria-labelledby="space-title">
       <h2 id="space-title">Space</h2>
       <p class="figures">
-        {plural(areas.length, "area", "areas")}; {plural(space.allocatedPages, "page", "pages")} allocated; lazily
+        {plural(space.areaCount, "area", "areas")}; {plural(space.allocatedPages, "page", "pages")} allocated; lazily
         freed: <strong>{count(space.lazyPages)}</strong> of {count(space.lazyMaxPages)} pages
         {gone > 0 ? <em>; {plural(gone, "area has", "areas have")} gone in this step</em> : null}
       </p>
+      <SpaceMapView picture={picture} />
       <Canvas label={label} height={BAR_HEIGHT} draw={draw} onPick={pick} />
       <ul class="legend" aria-label="Kinds of areas">
-        {AREA_KINDS.filter((kind) => areas.some((area) => area.kind === kind)).map((kind) => (
+        {AREA_KINDS.filter((_, kind) => space.map.kinds.includes(kind)).map((kind) => (
           <li key={kind}>
             <span class={`swatch kind-${kind.replaceAll(" ", "-")}`} /> {kind}
           </li>
         ))}
       </ul>
       <Scroll label="List of areas">
-        <table>
+        <Selection picture={picture} />
+        <LastSearch search={picture.lastSearch} />
+        <table id="areas">
           <thead>
             <tr>
               <th scope="col">from</th>
@@ -90,14 +104,12 @@ export function Space({ picture }: { readonly picture: Picture }) {
             </tr>
           </thead>
           <tbody>
-            {areas.slice(0, ROWS_MAX).map((area) => (
+            {areas.map((area) => (
               <Row key={area.start} area={area} isNew={isNew(area)} address={walk.address} />
             ))}
           </tbody>
         </table>
-        {areas.length + space.omitted > ROWS_MAX ? (
-          <p>{count(areas.length + space.omitted - ROWS_MAX)} more areas are not listed.</p>
-        ) : null}
+        {space.omitted > 0 ? <p>{count(space.omitted)} more areas of this part are not listed: go closer.</p> : null}
       </Scroll>
     </section>
   );

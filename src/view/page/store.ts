@@ -22,7 +22,7 @@ export const editing = signal(false);
 /** Whether an answer is awaited. */
 export const busy = signal(false);
 /** What one looks at. */
-const focus = signal<Focus>({ cpu: null, address: null });
+export const focus = signal<Focus>({ cpu: null, address: null });
 
 /** Whether the answer takes so long that one may want to stop. */
 export const isSlow = signal(false);
@@ -93,7 +93,9 @@ function sameScenario(a: Scenario, b: Scenario): boolean {
 /** Moves the session; the answer comes later, and answers that were overtaken are not shown. */
 export function move(what: Move): void {
   // A story looks where its step wants one to look; a workload's focus stays.
-  if (what.kind !== "look" && picture.value?.scenario.kind === "story") focus.value = { cpu: null, address: null };
+  if (what.kind !== "look" && picture.value?.scenario.kind === "story") {
+    focus.value = { ...focus.value, cpu: null, address: null };
+  }
   const shown = picture.value;
   if (isGone && shown !== null) openAt(shown.scenario, 0);
   else ask(what);

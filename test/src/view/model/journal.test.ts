@@ -31,7 +31,14 @@ function shown({ kernel, tracks, told, position }: Session): string {
   const space = spaceView(kernel);
   const address = space.areas[0]?.start ?? space.rangeStart;
   const cpus = kernel.machine.cpus.map(({ id }) => [tlbView(kernel, id), walkView(kernel, id, address)]);
-  const happened = [tracks.spansSince(0, 1e6), tracks.ipis, tracks.events, tracks.callPositions, tracks.dropped];
+  const happened = [
+    tracks.spansSince(0, 1e6),
+    tracks.ipis,
+    tracks.events,
+    tracks.callPositions,
+    tracks.dropped,
+    tracks.lastSearch,
+  ];
   const clocks = [...kernel.machine.loop.clockCycles];
   return JSON.stringify([
     position,
