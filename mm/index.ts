@@ -145,6 +145,7 @@ export {
   restoreUserSpaces,
   type UserSpacesState,
 } from "./user/user-spaces-state.ts";
+export { WorkingSet } from "./user/working-set.ts";
 export { type UserSpaceTables, verifyVmalloc } from "./verify/verify.ts";
 export { Contexts } from "./verify/verify-contexts.ts";
 export type { BlockRules, KernelVersion, PoolDecay } from "./versions/kernel-version.ts";

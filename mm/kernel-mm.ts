@@ -15,11 +15,13 @@ import { Reclaim } from "./frames/reclaim.ts";
 import type { FaultInjection } from "./kernel/fault-injection.ts";
 import { type BugName, type Bugs, bugsOn } from "./kernel/historical-bugs.ts";
 import { checkKernelCosts, type KernelCosts } from "./kernel/kernel-costs.ts";
+import type { UsePath } from "./kernel/kernel-paths.ts";
 import { LineTable } from "./kernel/line-table.ts";
 import { Lockdep } from "./kernel/lockdep.ts";
 import { LocksInMemory } from "./kernel/locks-in-memory.ts";
 import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
 import type { KernelLog } from "./lib/kernel-log.ts";
+import type { AddressRange } from "./lib/memory-layout.ts";
 import { MemoryTypes } from "./page-tables/memtype.ts";
 import type { PageTables } from "./page-tables/page-tables.ts";
 import type { KernelVersion } from "./versions/kernel-version.ts";
@@ -76,6 +78,12 @@ export class KernelMm {
   /** ANDed to the low word of every kernel page (`__default_kernel_pte_mask`): takes global away with page-table isolation. */
   readonly kernelPteMask: number;
 
+  /** Told where kernel code uses memory of the kernel's own; null where its translations cost nothing (`user/working-set.ts`). */
+  usePath: UsePath | null = null;
+
+  /** Where the kernel has mapped memory of its own, beside the direct map and what allocators map. */
+  readonly ownRanges: AddressRange[] = [];
+
   /** All user address spaces, once somebody makes one: a `UserSpaces` (`user/`), of which nothing here needs to know more. */
   userSpaces: object | null = null;
 
@@ -125,6 +133,11 @@ export class KernelMm {
   /** The current CPU puts `pages` pages back on its list. */
   spendOnFreedPages(pages: number): void {
     this.loop.spend(pages * (this.costs.pages.listCycles + this.costs.pages.chargeCycles));
+  }
+
+  /** The current CPU puts `pages` pages back on its list as a batch. */
+  spendOnFreedBatch(pages: number): void {
+    this.loop.spend(pages * (this.costs.pages.freeBatchCycles + this.costs.pages.chargeCycles));
   }
 
   /** The current CPU writes the entries of [start, end) in the kernel's page tables. */

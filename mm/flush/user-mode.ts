@@ -8,6 +8,7 @@ import { checkState } from "../../arch/isa/state-error.ts";
 import type { Machine } from "../../arch/machine.ts";
 import { ACTIVITY_INTERRUPT } from "../../arch/time/cycle-accounts.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
+import type { UsePath } from "../kernel/kernel-paths.ts";
 
 /** A flush that was put off for a CPU: run at its next kernel entry. */
 export type DeferredFlush = (cpu: number) => void;
@@ -29,6 +30,8 @@ export class UserMode {
    */
   onEnterUser: ((cpu: number) => number) | null = null;
   onEnterKernel: ((cpu: number) => number) | null = null;
+  /** As that of the kernel. */
+  usePath: UsePath | null = null;
   private readonly inUser: Uint8Array;
   private readonly owed: (DeferredFlush | null)[];
   private readonly outside: Int32Array;
@@ -73,6 +76,7 @@ export class UserMode {
     const { loop } = this.machine;
     const cpu = loop.currentCpu;
     loop.spend(this.costs.kernelExitCycles);
+    this.usePath?.("exit");
     this.leaveKernel(cpu);
     this.inUser[cpu] = 1;
     this.outside[cpu] = loop.enterActivity(this.userActivity);
@@ -86,6 +90,7 @@ export class UserMode {
     loop.enterActivity(this.outside[cpu]);
     loop.spend(this.costs.kernelEntryCycles);
     this.reachKernel(cpu);
+    this.usePath?.("entry");
   }
 
   /** An interrupt takes `cpu` into the kernel for a moment. Returns the cycles that owed flushes took. */

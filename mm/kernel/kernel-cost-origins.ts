@@ -35,6 +35,7 @@ const DEFAULT_COST_ORIGINS: OriginsOf<KernelCosts> = {
   },
   pages: {
     listCycles: assumed("half of some 200 cycles for a page from a per-CPU list and back; remembered of page_bench"),
+    freeBatchCycles: assumed("half of a page by itself: the lock, the zone and the list are those of the batch"),
     buddyCycles: assumed(
       "the zone's lists and a cold struct page; Lu 2018, LKML: most time under zone->lock is misses on struct page",
     ),

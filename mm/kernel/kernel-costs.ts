@@ -45,6 +45,8 @@ export interface FlushCallCosts {
 export interface PageCosts {
   /** Taking a page off a CPU's list or putting it back: statistics and `struct page` included. */
   readonly listCycles: number;
+  /** Putting a page back on the CPU's list as one of a batch (`free_unref_folios`). */
+  readonly freeBatchCycles: number;
   /** Moving a page between a CPU's list and the buddies of its zone, under the zone's lock: it is cold by then. */
   readonly buddyCycles: number;
   /** Zeroing a page that is in none of the CPU's caches; `zeroPageCycles` is for one that is. */
@@ -122,6 +124,7 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
   flush: { callCycles: 500, localCycles: 195, broadcastCpuCycles: 10 },
   pages: {
     listCycles: 100,
+    freeBatchCycles: 50,
     buddyCycles: 120,
     zeroColdCycles: 900,
     slabCycles: 21,

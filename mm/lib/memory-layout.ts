@@ -11,6 +11,10 @@ export const VMALLOC_START = 0xc900_0000_0000;
 export const VMALLOC_END = 0xe8ff_ffff_ffff;
 /** Where the array of `struct page` begins. */
 export const VMEMMAP_START = 0xea00_0000_0000;
+/** Where each CPU's part of the `cpu_entry_area` begins. */
+export const CPU_ENTRY_AREA = 0xfe00_0000_0000;
+/** Where the kernel's text begins, without KASLR. */
+export const KERNEL_TEXT = 0xffff_8100_0000;
 /** Where modules live. */
 export const MODULES_VADDR = 0xffff_a000_0000;
 /** One past the last address for modules. */

@@ -143,10 +143,11 @@ export class MmuGather {
     this.frames = [];
     for (let first = 0; first < frames.length; first += MAX_NR_FOLIOS_PER_FREE) {
       if (first > 0) while (loop.mustYield()) yield PAUSE_TURN;
+      kernel.usePath?.("zap end");
       const some = frames.slice(first, first + MAX_NR_FOLIOS_PER_FREE);
       if (!kernel.bugs.munmapFreesBeforeFlush) this.freeFrames(some);
       yield* spaces.lru.foliosPutRefs(some.length);
-      kernel.spendOnFreedPages(some.length);
+      kernel.spendOnFreedBatch(some.length);
     }
     if (tables !== null) {
       loop.spend(tables.count * kernel.costs.pages.listCycles);

@@ -41,6 +41,7 @@ function zapPteRange(gather: MmuGather, start: number, end: number): number {
     last = Math.min(end, cursor.end);
     gather.__tlbRemovePageSize(cursor.frame);
   }
+  if (pages > 0) spaces.kernel.usePath?.("zap");
   if (pages > 0) gather.__tlbAdjustRange(mm.tables.vunmapRangeNoflush(first, last));
   spaces.kernel.loop.spend(pages * spaces.kernel.costs.user.zapEntryCycles);
   return gather.isFull ? last : end;

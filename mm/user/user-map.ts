@@ -63,10 +63,12 @@ export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: nu
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
   spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   spaces.kernel.loop.spend(spaces.kernel.costs.user.munmapCycles);
+  spaces.kernel.usePath?.("munmap");
   const gather = new MmuGather(spaces, mm, "munmap");
   yield* unmapVmas(gather, start, end);
   yield* freePgtables(gather, start, end);
   yield* gather.tlbFinishMmu();
+  spaces.kernel.usePath?.("unmap end");
   mm.mmapLock.release();
   return 0;
 }
@@ -86,6 +88,7 @@ export function* mprotect(
   const { loop, costs } = spaces.kernel;
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
   spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
+  spaces.kernel.usePath?.("mprotect");
   const { cursor, owed: debts } = mm.tables;
   const owed = debts.owe(start, end);
   let changed = 0;
@@ -98,6 +101,7 @@ export function* mprotect(
   loop.spend(costs.user.mprotectCycles + changed * costs.user.protectEntryCycles);
   if (changed > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");
   else debts.waive(owed);
+  spaces.kernel.usePath?.("mprotect end");
   mm.mmapLock.release();
   return 0;
 }
@@ -127,9 +131,11 @@ export function* madviseDontneed(spaces: UserSpaces, mm: MmStruct, start: number
   const { loop, costs } = spaces.kernel;
   yield* mmapReadLock(spaces, mm);
   loop.spend(costs.user.madviseCycles);
+  spaces.kernel.usePath?.("madvise");
   const gather = new MmuGather(spaces, mm, "madvise");
   yield* unmapVmas(gather, start, end);
   yield* gather.tlbFinishMmu();
+  spaces.kernel.usePath?.("unmap end");
   mmapReadUnlock(spaces, mm);
   return 0;
 }
@@ -147,6 +153,7 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number): 
   if (!hasPerVmaLock) yield* mmapReadLock(spaces, mm);
   while (loop.mustYield()) yield PAUSE_TURN;
   loop.spend(costs.user.faultCycles);
+  kernel.usePath?.("fault");
   if (mm.tables.cursor.seek(start) !== 1 || !mm.tables.cursor.isLeaf) {
     const frame = kernel.pages.allocPages(loop.currentCpu, 0, FRAME_USER, GFP_KERNEL | __GFP_ZERO);
     if (frame === 0) {

@@ -230,6 +230,7 @@ export class UserSpaces implements AddressSpaces {
   /** What each CPU does for a flush (`flush_tlb_func`). */
   flushTlbFunc(cpu: number, flush: FlushTlbInfo): void {
     this.kernel.loop.spend(this.kernel.costs.flush.localCycles);
+    this.kernel.usePath?.("flush");
     this.mmLines.read(flush.mm.ctxId * MM_LINES + MM_LINE_CONTEXT);
     const { vmstat } = this.kernel.flushing;
     const tlb = this.tlbStates[cpu];
@@ -287,6 +288,7 @@ export class UserSpaces implements AddressSpaces {
     for (let la = start; la < end; la += PAGE_SIZE) {
       this.kernel.machine.cpus[cpu].invlpg(la);
       this.flushTlbOneUser(cpu, la, record);
+      this.kernel.usePath?.("flush page");
     }
   }
 

@@ -52,6 +52,7 @@ function verifyUnowned(
       }
       continue;
     }
+    if (state.mm.ownRanges.some(({ start, end: ownEnd }) => la >= start && last <= ownEnd)) continue;
     findings.add(`${address(la)} maps ${frameName(leaves.frame[at])}, but lies in ${holderOf(state, census, la)}`);
   }
   return at;

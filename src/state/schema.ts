@@ -273,9 +273,10 @@ const costs = z.strictObject({
     ...columns(count, "sendCycles", "entryCycles", "exitCycles", "idleWakeCycles"),
   }),
   flush: z.strictObject(columns(count, "callCycles", "localCycles", "broadcastCpuCycles")),
-  pages: z.strictObject(
-    columns(count, "listCycles", "buddyCycles", "zeroColdCycles", "slabCycles", "tableWalkCycles", "chargeCycles"),
-  ),
+  pages: z.strictObject({
+    ...columns(count, "listCycles", "freeBatchCycles", "buddyCycles", "zeroColdCycles"),
+    ...columns(count, "slabCycles", "tableWalkCycles", "chargeCycles"),
+  }),
   user: z.strictObject({
     ...columns(count, "faultCycles", "mprotectCycles", "madviseCycles", "munmapCycles"),
     ...columns(

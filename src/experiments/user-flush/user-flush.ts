@@ -1,6 +1,6 @@
 /** `user-flush`: what mprotect, MADV_DONTNEED and munmap of some pages cost a thread, by what the process's other threads do. */
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
-import { madviseDontneed, mmapPopulate, mprotect, munmap, UserSpaces } from "../../../mm/index.ts";
+import { madviseDontneed, mmapPopulate, mprotect, munmap, UserSpaces, WorkingSet } from "../../../mm/index.ts";
 import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { plotByColumn } from "../base/plot.ts";
@@ -10,6 +10,8 @@ import { UserThread } from "./user-thread.ts";
 const START = 0x40_0000;
 const SLICE_CYCLES = 20_000;
 const PER_CALL = "ns a call, on the CPU that calls";
+/** Text of the process, text of its library, and its stack. */
+const OWN_PAGES = [0x20_0000, 0x21_0000, 0x22_0000];
 const STATES = ["idle", "lazy", "busy"] as const;
 
 const COLUMNS = {
@@ -33,7 +35,7 @@ export const userFlush: Experiment = {
   description: `Thread 0 of a process touches pages (touch: all first touches together), takes write access away and gives it back, drops the
 pages (MADV_DONTNEED), drops what is not there any more, and unmaps them. All columns are nanoseconds a call on the CPU that calls,
 system call included. The other CPUs run nothing (idle), a kernel thread that borrows the address space (lazy), or threads of
-the process (busy).`,
+the process (busy). The kernel's text, stack and structures have translations too, which flushes take away: with --guest in two dimensions.`,
   parameters: [
     {
       name: "pages",
@@ -94,11 +96,13 @@ function measure({ parameters, preset, boot }: ExperimentContext, others: string
   const { userMode } = kernel.mm.flushing;
   const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.mmAlloc();
+  new WorkingSet(kernel.mm);
+  for (const la of OWN_PAGES) kernel.run(mmapPopulate(spaces, mm, la, 1));
   const rounds = parameters.number("rounds");
   const cells: Cell[] = [];
   let isDone = false;
   function* thread(): KernelCode<void> {
-    const user = new UserThread(spaces, mm);
+    const user = new UserThread(spaces, mm, OWN_PAGES);
     for (const pages of parameters.list("pages")) {
       const end = START + pages * PAGE_SIZE;
       const sums = { touch: 0, read: 0, write: 0, dontneed: 0, empty: 0, munmap: 0 };

@@ -6,10 +6,13 @@ import { doAnonymousPage, type MmStruct, type UserSpaces } from "../../../mm/ind
 export class UserThread {
   private readonly spaces: UserSpaces;
   private readonly mm: MmStruct;
+  private readonly ownPages: readonly number[];
 
-  constructor(spaces: UserSpaces, mm: MmStruct) {
+  /** @param ownPages pages that the thread itself uses as soon as a call returns: its text, the library's, its stack */
+  constructor(spaces: UserSpaces, mm: MmStruct, ownPages: readonly number[] = []) {
     this.spaces = spaces;
     this.mm = mm;
+    this.ownPages = ownPages;
   }
 
   /** Runs `body` in user mode of the address space. */
@@ -23,11 +26,13 @@ export class UserThread {
 
   /** A system call; returns its cycles, with the way there and back. */
   *call(work: KernelCode<unknown>): KernelCode<number> {
-    const { flushing, loop } = this.spaces.kernel;
+    const { flushing, loop, machine } = this.spaces.kernel;
     const began = loop.nowCycles();
     flushing.userMode.enterKernel();
     yield* work;
     flushing.userMode.enterUser();
+    const { [loop.currentCpu]: cpu } = machine.cpus;
+    for (const la of this.ownPages) cpu.touch(la);
     return loop.nowCycles() - began;
   }
 
