@@ -162,8 +162,11 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number): 
     }
     kernel.spendOnPages(1, true);
     const frames = Uint32Array.of(frame);
+    const tablesBefore = mm.tables.tablePages;
     const result = mm.tables.vmapSmallPagesRangeNoflush(start, start + PAGE_SIZE, USER_PAGE, PTE_XD_HIGH, frames, 0);
     mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
+    const made = mm.tables.tablePages - tablesBefore;
+    loop.spend(made * (costs.pages.listCycles + costs.zeroPageCycles));
     if (result !== 0) {
       kernel.pages.freePagesOf(loop.currentCpu, frame, 0);
       if (!hasPerVmaLock) mmapReadUnlock(spaces, mm);

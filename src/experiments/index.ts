@@ -19,6 +19,7 @@ import { pcidPingPong } from "./pcid-ping-pong.ts";
 import { concurrentFlush } from "./user-flush/concurrent-flush.ts";
 import { fork } from "./user-flush/fork.ts";
 import { madviseLoop } from "./user-flush/madvise-loop.ts";
+import { pageFault } from "./user-flush/page-fault.ts";
 import { userFlush } from "./user-flush/user-flush.ts";
 import { vmallocPages } from "./vmalloc-pages.ts";
 import { vmapContention } from "./vmap-contention.ts";
@@ -35,6 +36,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   pageTables,
   userFlush,
   madviseLoop,
+  pageFault,
   concurrentFlush,
   pcidPingPong,
   fork,

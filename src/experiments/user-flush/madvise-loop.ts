@@ -1,13 +1,5 @@
 /** `madvise-loop`: threads of a process that fault a page in and drop it again, as will-it-scale's tlb_flush2 does, by flush policy. */
-import {
-  ACTIVITY_INTERRUPT,
-  ACTIVITY_IPI_WAIT,
-  ACTIVITY_LINE_WAIT,
-  ACTIVITY_LOCK_WAIT,
-  type KernelCode,
-  PAGE_SIZE,
-  PAUSE_TURN,
-} from "../../../arch/index.ts";
+import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import {
   ALL_FLUSH_POLICIES,
   type FlushPolicy,
@@ -19,6 +11,7 @@ import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
+import { SHARE_COLUMNS, timeShares } from "./time-shares.ts";
 import { UserThread } from "./user-thread.ts";
 
 const START = 0x4000_0000;
@@ -33,10 +26,7 @@ const COLUMNS = {
   loopsPerSecond: { heading: "loops/s, machine", axis: "loops per second, whole machine" },
   loopUsec: { heading: "us/loop, thread" },
   loopCycles: { heading: "cycles/loop, thread" },
-  lockWaitPercent: { heading: "locks %" },
-  lineWaitPercent: { heading: "lines %" },
-  ipiWaitPercent: { heading: "IPI wait %" },
-  interruptPercent: { heading: "interrupts %" },
+  ...SHARE_COLUMNS,
 } as const;
 
 /** The experiment. */
@@ -124,19 +114,12 @@ function measure({ parameters, preset, boot }: ExperimentContext, policy: FlushP
     cycles += own / threads;
     perSecond += (preset.frequencyGhz.value * 1e9) / own;
   }
-  const all = loop.accounts.total();
-  const whole = [...all.values()].reduce((sum, each) => sum + each, 0);
-  const percent = (activity: number): number =>
-    Math.round((1000 * (all.get(loop.accounts.names[activity]) ?? 0)) / whole) / 10;
   return {
     policy: policy.name,
     threads,
     loopsPerSecond: Math.round(perSecond),
     loopUsec: Math.round(cycles / preset.frequencyGhz.value) / 1000,
     loopCycles: Math.round(cycles),
-    lockWaitPercent: percent(ACTIVITY_LOCK_WAIT),
-    lineWaitPercent: percent(ACTIVITY_LINE_WAIT),
-    ipiWaitPercent: percent(ACTIVITY_IPI_WAIT),
-    interruptPercent: percent(ACTIVITY_INTERRUPT),
+    ...timeShares(loop),
   };
 }

@@ -179,6 +179,14 @@ const SHOWN: readonly Shown[] = [
     curves: { key: "loopsPerSecond", nameOf: byPolicy },
   },
   {
+    experiment: "page-fault",
+    title: /^Faults of the machine$/,
+    table: "faults",
+    x: { name: "tasks", key: "tasks" },
+    yName: "faults per second, whole machine",
+    curves: { key: "faultsPerSecond", nameOf: ({ kind }) => String(kind) },
+  },
+  {
     experiment: "concurrent-flush",
     title: /^mprotect on \d+ CPUs$/,
     table: "calls",
@@ -270,6 +278,7 @@ const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "page-tables": { size: "64,1024", accesses: "5000" },
   "user-flush": { pages: "1,34", cpus: "1,4", rounds: "2" },
   "madvise-loop": { threads: "1,4", loops: "20", policies: "ipi,eager" },
+  "page-fault": { tasks: "1,2", mib: "1" },
   "concurrent-flush": { cpus: "2,4", pages: "1,10", rounds: "2" },
   "pcid-ping-pong": { processes: "2,3", pages: "4,8", turns: "2" },
   fork: { pages: "4,16", cpus: "1,2", rounds: "1" },
