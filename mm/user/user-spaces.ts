@@ -232,24 +232,23 @@ export class UserSpaces implements AddressSpaces {
     this.kernel.loop.spend(this.kernel.costs.flush.localCycles);
     this.kernel.usePath?.("flush");
     this.mmLines.read(flush.mm.ctxId * MM_LINES + MM_LINE_CONTEXT);
-    const { vmstat } = this.kernel.flushing;
+    const { vmstat, accounts, policy } = this.kernel.flushing;
     const tlb = this.tlbStates[cpu];
     const isLocal = cpu === flush.initiator;
     if (!isLocal) {
       this.shootdowns[cpu]++;
       vmstat.remoteFlushReceived++;
     }
-    const { globalAsidsFollowCpumask } = this.kernel.flushing.policy;
-    if (this.loaded[cpu] !== flush.mm && (!isLocal || globalAsidsFollowCpumask === true)) {
+    if (this.loaded[cpu] !== flush.mm && (!isLocal || policy.globalAsidsFollowCpumask === true)) {
       // The mask may have kept it.
-      if (globalAsidsFollowCpumask === true && flush.mm.cpumask[cpu] !== 0) this.setCpumask(flush.mm, cpu, 0);
+      if (policy.globalAsidsFollowCpumask === true && flush.mm.cpumask[cpu] !== 0) this.setCpumask(flush.mm, cpu, 0);
       return;
     }
     if (this.loaded[cpu] === this.initMm) return;
     if (mmNeedsGlobalAsid(flush.mm, tlb.loadedAsid)) this.switchMmIrqsOff(cpu, flush.mm, flush.record);
     if (isGlobalAsid(tlb.loadedAsid)) {
       // Of these no generation is kept: everything goes, unless broadcasts have reached this CPU too.
-      if (globalAsidsFollowCpumask === true) this.flushGlobalAsid(cpu, flush);
+      if (policy.globalAsidsFollowCpumask === true) this.flushGlobalAsid(cpu, flush);
       return;
     }
     if (tlb.isLazy) {
@@ -264,7 +263,6 @@ export class UserSpaces implements AddressSpaces {
     if (have === upTo || flush.tlbGen <= have) return;
     const partly = flush.end !== TLB_FLUSH_ALL && flush.tlbGen === have + 1 && flush.tlbGen === upTo;
     const invalidate = partly ? () => this.flushPages(cpu, flush) : () => this.flushTlbLocal(cpu, flush.record);
-    const { accounts } = this.kernel.flushing;
     if (accounts === null || flush.record === null) invalidate();
     else accounts.attributed(flush.record, cpu, invalidate);
     const pages = (flush.end - flush.start) / PAGE_SIZE;
