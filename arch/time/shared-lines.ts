@@ -63,10 +63,14 @@ export class SharedLines {
   private readonly freeSets: number[] = [];
   private setCount = 0;
 
+  /** Whether there is only one CPU: then nobody ever waits for a line, and code that touches many of them need not say so. */
+  readonly isAlone: boolean;
+
   /** @param clock of the machine */
   constructor(clock: LineClock) {
     this.clock = clock;
     const cpus = clock.clockCycles.length;
+    this.isAlone = cpus === 1;
     this.waitedCycles = new Float64Array(cpus);
     this.words = (cpus + 31) >> 5;
     this.sets = new Uint32Array(FIRST_SETS * this.words);

@@ -25,6 +25,7 @@ export class LineTable {
 
   /** The current CPU writes the lines of the keys from `first` to `last`, each line once. */
   writeAll(first: number, last: number): void {
+    if (this.lines.isAlone) return;
     const end = Math.min(last, first + this.mask);
     for (let key = first; key <= end; key++) this.lines.write(this.first + (key & this.mask));
   }

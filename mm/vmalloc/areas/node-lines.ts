@@ -23,9 +23,10 @@ export class NodeLines {
   /** The current CPU reads a node and all above it, as a descent to it does; returns how many. */
   descend(node: number): number {
     const { parent } = this.areas;
+    const { isAlone } = this.lines;
     let steps = 0;
     for (let at = node; at !== 0; at = parent[2 * at]) {
-      this.lines.read(this.lineOf(at));
+      if (!isAlone) this.lines.read(this.lineOf(at));
       steps++;
     }
     return steps;
@@ -33,6 +34,7 @@ export class NodeLines {
 
   /** The current CPU writes a node. */
   write(node: number): void {
+    if (this.lines.isAlone) return;
     this.lines.write(this.lineOf(node));
   }
 

@@ -25,8 +25,9 @@ export class TreeLines {
 
   /** The current CPU descends to an address in a tree of `nodes` nodes; returns the nodes that it read. */
   search(address: number, nodes: number): number {
-    const path = pathOf(address);
     const depth = depthOf(nodes);
+    if (this.lines.isAlone) return depth;
+    const path = pathOf(address);
     for (let level = 0; level < depth; level++) this.lines.read(this.lineOf(path, level));
     return depth;
   }
@@ -36,6 +37,7 @@ export class TreeLines {
    * addresses, which is the lowest node from which the path went to the other side. Every other change recolours the grandparent.
    */
   change(address: number, nodes: number): void {
+    if (this.lines.isAlone) return;
     const depth = depthOf(nodes);
     if (depth === 0) return;
     const path = pathOf(address);
