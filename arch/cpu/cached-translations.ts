@@ -1,6 +1,6 @@
 /** What a CPU has cached of the page tables, listed without side effects: for checkers and views. */
 
-import { LEVEL_BYTES } from "../isa/linear-address.ts";
+import { LEVEL_BYTES, PAGE_SIZE } from "../isa/linear-address.ts";
 import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE, TR_MASK } from "../isa/translation.ts";
 import { structureLevel } from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
@@ -33,6 +33,16 @@ export interface CachedGuestTranslation extends CachedTranslation {
   readonly guestSizeBytes: number;
 }
 
+/** One cached guest-physical mapping of a page. */
+export interface CachedGuestPage {
+  /** First 4 KiB frame, guest-physical. */
+  readonly guestFrame: number;
+  /** First 4 KiB frame of the machine. */
+  readonly frame: number;
+  /** 4096, 2 MiB or 1 GiB. */
+  readonly sizeBytes: number;
+}
+
 /** One entry of a paging-structure cache. */
 export interface CachedTable {
   /** Name of the cache, or of the TLB that holds such entries too. */
@@ -51,17 +61,49 @@ export interface CachedTable {
   readonly flags: number;
 }
 
+/** One entry of a paging-structure cache that belongs to a guest. */
+export interface CachedGuestTable extends CachedTable {
+  /** VPID or ASID. */
+  readonly id: number;
+}
+
 /** Every entry in the paging-structure caches of `cpu`, but for those of guests. */
 export function cachedTables(cpu: Cpu): CachedTable[] {
   const found: CachedTable[] = [];
-  for (const structure of cpu.mmu.structures.all()) addTables(structure, found);
+  for (const structure of cpu.mmu.structures.all()) addTables(structure, 0, found);
   return found;
 }
 
-function addTables(tlb: Tlb, found: CachedTable[]): void {
+/** Every entry of a guest in the paging-structure caches of `cpu`: its frames are the machine's. */
+export function cachedGuestTables(cpu: Cpu): CachedGuestTable[] {
+  const { numbers } = cpu.virtualization;
+  const all = cpu.mmu.structures.all();
+  return numbers.all().flatMap((number) => {
+    const id = numbers.idOf(number);
+    const found: CachedTable[] = [];
+    for (const structure of all) addTables(structure, number, found);
+    return found.map((table) => ({ ...table, id }));
+  });
+}
+
+/** Every guest-physical mapping of a page that `cpu` has cached, of whichever guest. */
+export function cachedGuestPages(cpu: Cpu): CachedGuestPage[] {
+  const [pages] = cpu.virtualization.guestPhysicalCaches?.all() ?? [];
+  if (pages === undefined || pages.isEmpty) return [];
+  const found: CachedGuestPage[] = [];
+  for (let slot = 0; slot < pages.slots; slot++) {
+    if (!pages.isUsed(slot)) continue;
+    const guestFrame = pages.addressOf(slot) / PAGE_SIZE;
+    found.push({ guestFrame, frame: pages.frameOf(slot), sizeBytes: SIZE_BYTES[pages.sizeOf(slot)] });
+  }
+  return found;
+}
+
+/** Adds the entries of a guest, or of the host (0). */
+function addTables(tlb: Tlb, guest: number, found: CachedTable[]): void {
   if (tlb.isEmpty) return;
   for (let slot = 0; slot < tlb.slots; slot++) {
-    if (!tlb.isUsed(slot) || tlb.sizeOf(slot) !== SIZE_TABLE || tlb.guestOf(slot) !== 0) continue;
+    if (!tlb.isUsed(slot) || tlb.sizeOf(slot) !== SIZE_TABLE || tlb.guestOf(slot) !== guest) continue;
     const level = structureLevel(tlb.tagOf(slot));
     found.push({
       structure: tlb.name,

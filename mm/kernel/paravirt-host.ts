@@ -30,7 +30,7 @@ export interface ParavirtHost {
   isPreempted(cpu: number): boolean;
   /** Sets `KVM_VCPU_FLUSH_TLB` there: the hypervisor flushes all of the vCPU before it runs again. */
   flushAtEntry(cpu: number, flush: FlushAtEntry): void;
-  /** Whether that has yet to be done. */
+  /** Whether that, or what the host's own changes of the guest's memory ask for, has yet to be done. */
   owesFlush(cpu: number): boolean;
   /**
    * The hypercall that flushes addresses of guest vCPUs, the current one perhaps among them; vCPUs that do not run flush before

@@ -33,7 +33,7 @@ export class Contexts {
    */
   tablesOf(cpu: Cpu, pcid: number, la: number): PageTables | null {
     const { tables } = this.mm;
-    if (this.spaces === null) return pcid === cpu.mmu.mode.pcid ? tables : null;
+    if (this.spaces === null) return pcid === cpu.mmu.pcid ? tables : null;
     const mm = this.contextOf(this.spaces, cpu, pcid, la < UPPER_HALF);
     if (mm === null) return null;
     return la < UPPER_HALF ? mm.tables : tables;
@@ -43,7 +43,7 @@ export class Contexts {
     const tlb = spaces.tlbStates[cpu.id];
     const loaded = spaces.loaded[cpu.id];
     // Without PCIDs every change of page tables flushes.
-    if (!spaces.usesPcids) return pcid === cpu.mmu.mode.pcid ? loaded : null;
+    if (!spaces.usesPcids) return pcid === cpu.mmu.pcid ? loaded : null;
     const asid = (pcid % USER_PCIDS) - 1;
     const ofUserMode = pcid >= USER_PCIDS;
     if (asid < 0 || (ofUserMode && (!spaces.isolation || tlb.owesUserFlush(asid)))) return null;

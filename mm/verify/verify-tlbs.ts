@@ -10,14 +10,17 @@ import {
   cachedTables,
   cachedTranslations,
 } from "../../arch/cpu/cached-translations.ts";
+import type { Cpu } from "../../arch/cpu/cpu.ts";
 import { PAGE_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import { entryFrame, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import { TR_RW, TR_XD } from "../../arch/isa/translation.ts";
+import type { HostMemory } from "../../arch/memory/host-memory.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import type { AreaCensus } from "./verify-areas.ts";
 import { Contexts } from "./verify-contexts.ts";
 import { address, type Findings, frameName } from "./verify-findings.ts";
+import { guestEntries, tablesOfVcpu, translationsOfVcpu, verifyGuestPages } from "./verify-guest.ts";
 
 /** Address ranges, disjoint, in address order. */
 interface Ranges {
@@ -44,8 +47,9 @@ export function verifyTlbs(
     // Likewise a vCPU that flushes everything when it next runs.
     if (state.flushing.host?.owesFlush(cpu.id)) continue;
     const root = Math.floor(cpu.cr3 / PAGE_SIZE);
-    const { pcid } = cpu.mmu.mode;
-    for (const entry of cachedTranslations(cpu)) {
+    const { pcid } = cpu.mmu;
+    const cached = entriesOf(cpu, state.machine.hostMemory, findings);
+    for (const entry of cached.translations) {
       const tables = entry.pcid === null ? state.tables : contexts.tablesOf(cpu, entry.pcid, entry.la);
       if (tables === null) continue;
       if (entry.pcid === pcid && !sharesKernel(state.tables, root, entry.la)) continue;
@@ -54,7 +58,7 @@ export function verifyTlbs(
       const entryShown = `${address(entry.la)} to ${frameName(entry.frame)}${ofPcid(entry.pcid, pcid)}`;
       findings.add(`CPU ${cpu.id}: its ${entry.tlb} translates ${entryShown}, but ${wrong}, and no flush is owed`);
     }
-    for (const entry of cachedTables(cpu)) {
+    for (const entry of cached.tables) {
       const tables = contexts.tablesOf(cpu, entry.pcid, entry.la);
       if (tables === null) continue;
       if (entry.pcid === pcid && !sharesKernel(state.tables, root, entry.la)) continue;
@@ -66,6 +70,20 @@ export function verifyTlbs(
       );
     }
   }
+}
+
+/** What a CPU has cached; of a vCPU, with guest-physical frames. */
+function entriesOf(
+  cpu: Cpu,
+  memory: HostMemory | null,
+  findings: Findings,
+): { readonly translations: readonly CachedTranslation[]; readonly tables: readonly CachedTable[] } {
+  if (memory === null) return { translations: cachedTranslations(cpu), tables: cachedTables(cpu) };
+  verifyGuestPages(cpu, memory, findings);
+  return {
+    translations: guestEntries(cpu, memory, translationsOfVcpu(cpu), ({ tlb }) => tlb, findings),
+    tables: guestEntries(cpu, memory, tablesOfVcpu(cpu), ({ structure }) => structure, findings),
+  };
 }
 
 /** ` under PCID n` for one that the CPU has not loaded. */

@@ -76,8 +76,15 @@ export function checkGuestSettings(settings: GuestSettings): void {
   if (pcpus !== undefined && overcommit !== undefined)
     throw new UsageError("--pcpus and --overcommit exclude each other");
   if (guest === true) return;
-  const { guestPages, hostPages, vcpus } = settings;
-  const given = Object.entries({ "guest-pages": guestPages, "host-pages": hostPages, vcpus, pcpus, overcommit });
+  const { guestPages, hostPages, vcpus, numaBalancing } = settings;
+  const given = Object.entries({
+    "guest-pages": guestPages,
+    "host-pages": hostPages,
+    vcpus,
+    pcpus,
+    overcommit,
+    "numa-balancing": numaBalancing,
+  });
   const [unheeded] = given.filter(([, value]) => value !== undefined);
   if (unheeded !== undefined) throw new UsageError(`--${unheeded[0]}: only guests have it (--guest)`);
 }

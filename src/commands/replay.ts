@@ -140,7 +140,7 @@ const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly mo
 
 /** References are replayed in a guest too; whose vCPUs they use says `--cpus`. */
 function modesOfSetting(name: SettingName): Mode[] {
-  const isOfBoth = name === "guest" || name === "guest-pages" || name === "host-pages";
+  const isOfBoth = name === "guest" || name === "guest-pages" || name === "host-pages" || name === "numa-balancing";
   return isOfBoth ? ["references", "--ftrace"] : ["--ftrace"];
 }
 

@@ -2,6 +2,7 @@
 import { type MachineConfig, type Preset, presetByName } from "../../arch/index.ts";
 import { MEMORY_BYTES_MAX } from "../../arch/isa/limits.ts";
 import { ConfigError } from "../../mm/index.ts";
+import type { NumaBalancing } from "./host-unmap.ts";
 import type { GuestPageSize } from "./hypervisor.ts";
 
 /** Settings of a guest and of its host. The kernel's CPUs are the guest's vCPUs. */
@@ -10,6 +11,8 @@ export interface GuestConfig {
   readonly guestPages?: GuestPageSize | undefined;
   /** Pages that the hypervisor maps guest memory with. Default: 4 KiB. */
   readonly hostPages?: GuestPageSize | undefined;
+  /** NUMA balancing of the host, which takes guest memory away now and then. Default: none. */
+  readonly numaBalancing?: NumaBalancing | undefined;
   /** Physical CPUs, on which the vCPUs are pinned in turn. Default: one a vCPU. */
   readonly physicalCpus?: number | undefined;
 }

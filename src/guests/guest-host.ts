@@ -3,10 +3,12 @@
  * answers VM exits without the guest's doing. The CPUs of the machine are the guest's vCPUs.
  */
 
+import { TLB_CONTROL_GUEST, TLB_CONTROL_NOTHING } from "../../arch/cpu/vcpu.ts";
 import { EptMisconfiguration, type Machine, Vcpu, type VmExit } from "../../arch/index.ts";
 import { ConfigError, type KernelMm } from "../../mm/index.ts";
 import type { GuestConfig } from "./guest-config.ts";
 import { HostScheduler, type Resumption } from "./host-scheduler.ts";
+import { HostUnmap } from "./host-unmap.ts";
 import { Hypervisor } from "./hypervisor.ts";
 import { HYPERVISOR_COSTS } from "./hypervisor-costs.ts";
 import { Paravirt } from "./paravirt.ts";
@@ -38,6 +40,8 @@ export class GuestHost {
   private readonly machine: Machine;
   private sharesAsid = false;
   private paravirt: Paravirt | null = null;
+  /** What takes memory from the guest; null before it runs. */
+  unmapping: HostUnmap | null = null;
   /** By vCPU that is in the host: what it did in the guest. */
   private readonly activityBefore: number[];
   /** The activity in which the time in the host is booked. */
@@ -80,10 +84,25 @@ export class GuestHost {
       vcpus,
       costs: costs.ipi,
       isPreempted: (cpu) => scheduler.isPreempted(cpu, machine.loop.nowCycles()),
+      owesInvalidation: (cpu) => this.unmapping?.owesInvalidation(cpu) === true,
       leave: (cpu) => this.leave(cpu),
       enter: (cpu) => this.enter(cpu),
     });
     this.paravirt = paravirt;
+    this.unmapping = new HostUnmap(
+      {
+        machine,
+        hypervisor: this.hypervisor,
+        scheduler,
+        costs: costs.ipi,
+        leave: (cpu) => this.leave(cpu),
+        staysInHost: (cpu) => {
+          this.activityBefore[cpu] = machine.loop.accounts.enter(cpu, this.activity);
+        },
+        enter: (cpu) => this.enter(cpu),
+      },
+      this.config.numaBalancing ?? null,
+    );
     flushing.host = paravirt;
     smp.onIcrWrite = (cpu) => this.icrWritten(cpu);
     for (const cpu of machine.cpus) {
@@ -113,6 +132,13 @@ export class GuestHost {
     const hasOthersEntries = this.sharesAsid && config.physicalCpus < this.vcpus.length;
     if (hasOthersEntries) this.paravirt?.flushAtEntry(cpu, { attributed: null, paid: null });
     this.enter(cpu);
+  }
+
+  /** Removes what a vCPU, in the host, has cached of the guest's memory (`kvm_flush_remote_tlbs`). */
+  private invalidateMemory(cpu: number): void {
+    const { secondStage } = this.vcpus[cpu];
+    if (secondStage !== null && "eptp" in secondStage) this.machine.cpus[cpu].invept(1, secondStage.eptp);
+    else this.vcpus[cpu].tlbControl = TLB_CONTROL_GUEST;
   }
 
   /** A vCPU writes the interrupt command register: an exit, unless the machine had IPI virtualization. */
@@ -152,7 +178,10 @@ export class GuestHost {
 
   private enter(cpu: number): void {
     const { loop } = this.machine;
+    if (this.unmapping?.payInvalidation(cpu)) this.invalidateMemory(cpu);
     this.paravirt?.enterGuest(cpu);
+    this.vcpus[cpu].tlbControl = TLB_CONTROL_NOTHING;
+    this.unmapping?.arm(cpu);
     loop.accounts.enter(cpu, this.activityBefore[cpu]);
     this.counts[cpu].exitCycles += loop.clockCycles[cpu];
   }

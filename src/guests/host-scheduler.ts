@@ -37,6 +37,8 @@ export class HostScheduler implements VcpuScheduler {
   /** By vCPU: when it could act if it had a physical CPU, and since when it has been without one although it has something to do, or -1. */
   private readonly wantsAt: Float64Array;
   private readonly offSince: Float64Array;
+  /** By vCPU: since when it has been in the host and waits there, or -1. */
+  private readonly heldSince: Float64Array;
   /** vCPUs that could act at some time without another's doing. */
   private able = 0;
 
@@ -62,12 +64,30 @@ export class HostScheduler implements VcpuScheduler {
     this.sliceStart = new Float64Array(physicalCpus);
     this.wantsAt = new Float64Array(cpus).fill(Number.POSITIVE_INFINITY);
     this.offSince = new Float64Array(cpus).fill(-1);
+    this.heldSince = new Float64Array(cpus).fill(-1);
   }
 
   /** Whether a vCPU does not run: it was preempted, or has blocked for want of anything to do. @param atCycles the time now */
   isPreempted(cpu: number, atCycles: number): boolean {
     if (this.current[cpu % this.physicalCpus] !== cpu) return true;
     return !this.isBusy(cpu) && atCycles - this.loop.clockCycles[cpu] > this.times.haltPollCycles;
+  }
+
+  /** A vCPU waits in the host, with whatever it has to do, until {@link release}. */
+  hold(cpu: number): void {
+    this.heldSince[cpu] = this.loop.clockCycles[cpu];
+    this.choose(cpu % this.physicalCpus);
+  }
+
+  /** Ends that. */
+  release(cpu: number, atCycles: number): void {
+    const { loop, heldSince } = this;
+    const waited = atCycles - Math.max(heldSince[cpu], loop.clockCycles[cpu]);
+    heldSince[cpu] = -1;
+    if (waited <= 0) return;
+    loop.clockCycles[cpu] = atCycles;
+    const thread = loop.running[cpu];
+    if (thread !== null && thread.computeCycles > 0) thread.readyCycles += waited;
   }
 
   couldAct(cpu: number, atCycles: number): void {
@@ -139,14 +159,16 @@ export class HostScheduler implements VcpuScheduler {
 
   /** Whether a vCPU that has its physical CPU uses it. */
   private isBusy(cpu: number): boolean {
-    return this.loop.running[cpu] !== null || this.wantsAt[cpu] <= this.loop.clockCycles[cpu];
+    return (
+      this.heldSince[cpu] >= 0 || this.loop.running[cpu] !== null || this.wantsAt[cpu] <= this.loop.clockCycles[cpu]
+    );
   }
 
   /** Says which vCPU of a physical CPU acts next, and when: the one that has it, or the one that has waited longest. */
   private choose(physical: number): void {
     const { loop, wantsAt, offSince } = this;
     const running = this.current[physical];
-    loop.setReady(running, wantsAt[running]);
+    loop.setReady(running, this.heldSince[running] >= 0 ? Number.POSITIVE_INFINITY : wantsAt[running]);
     if (this.vcpusOf[physical].length === 1) return;
     const clock = loop.clockCycles[running];
     const free = this.isBusy(running) ? Math.max(clock, this.sliceStart[physical] + this.times.sliceCycles) : clock;

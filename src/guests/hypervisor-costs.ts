@@ -13,6 +13,8 @@ export interface HypervisorCosts {
   readonly vcpuSwitch: Figure<"cycles">;
   /** Waking a vCPU that waits for an interrupt in the host (`kvm_vcpu_block`): its thread becomes runnable and is picked. */
   readonly wake: Figure<"cycles">;
+  /** Taking a page away from the guest: entry, reverse mapping, the host's own page table. */
+  readonly zap: Figure<"cycles">;
   /** Zeroing 4 KiB that the guest is given. */
   readonly zeroPage: Figure<"cycles">;
   /** How long a vCPU runs while another waits. */
@@ -28,6 +30,7 @@ export const HYPERVISOR_COSTS: HypervisorCosts = {
   icr: cycles(300, "kvm_irq_delivery_to_apic_fast: one look-up, one posted interrupt"),
   vcpuSwitch: cycles(3000, "a context switch with vcpu_put and vcpu_load, VMCS switched: one to two microseconds"),
   wake: cycles(4000, "kvm_vcpu_block to vcpu_enter_guest: try_to_wake_up, schedule, about two microseconds"),
+  zap: cycles(150, "kvm_unmap_gfn_range and change_pte_range: as kernel.user.protectEntryCycles, twice"),
   zeroPage: cycles(250, "as kernel.pages.zeroColdCycles: about 100 ns"),
   slice: {
     value: 3e6,

@@ -71,6 +71,10 @@ export class Hypervisor {
   /** The machine's own memory: tables of the second stage, and what the guest is given. */
   private readonly memory: PhysicalMemory;
   private nextFrame = FIRST_FRAME;
+  /** Pages that were taken back and are nobody's, by their first frame. */
+  private readonly freed: number[] = [];
+  /** Pages of guest-physical memory that are mapped, by their first frame, in the order in which they were. */
+  private readonly mapped = new Set<number>();
 
   constructor(machine: Machine, options: HypervisorOptions) {
     this.machine = machine;
@@ -152,10 +156,61 @@ export class Hypervisor {
   private backing(guestFirst: number, pageFrames: number): number {
     const { hostMemory } = this.machine;
     if (hostMemory !== null && !hostMemory.guest.has(guestFirst)) return DEVICE_FRAME + (guestFirst % DEVICE_FRAMES);
-    const first = this.take(pageFrames);
+    const first = this.freed.pop() ?? this.take(pageFrames);
     this.pages++;
+    this.mapped.add(guestFirst);
     hostMemory?.give(first, guestFirst);
     return first;
+  }
+
+  /**
+   * Takes the page of a guest-physical frame away from the guest. It may still be cached, and has its bytes until {@link free} says that
+   * it is not any more.
+   * @returns its first frame, in a list that is empty when none was mapped
+   */
+  unmap(guestFrame: number): number[] {
+    const { pageFrames } = this;
+    const entry = this.leafOf(guestFrame);
+    if (entry === null || entry.frame < FIRST_FRAME) return [];
+    const first = entry.frame - (entry.frame % pageFrames);
+    this.memory.writeWord(entry.table, entry.word, 0);
+    this.memory.writeWord(entry.table, entry.word + 1, 0);
+    this.mapped.delete(guestFrame - (guestFrame % pageFrames));
+    this.pages--;
+    return [first];
+  }
+
+  /** Pages that were taken away can be given again. */
+  free(frames: readonly number[]): void {
+    for (const first of frames) {
+      this.machine.hostMemory?.takeBack(first);
+      this.freed.push(first);
+    }
+  }
+
+  /** First guest-physical frames of up to `count` pages that are mapped, those mapped first before others. */
+  oldest(count: number): number[] {
+    const found: number[] = [];
+    for (const first of this.mapped) {
+      if (found.length >= count) break;
+      found.push(first);
+    }
+    return found;
+  }
+
+  /** The entry that maps a guest-physical frame; null when none does. */
+  private leafOf(guestFrame: number): { readonly table: number; readonly word: number; readonly frame: number } | null {
+    const { memory } = this;
+    const lowest = levelOfPage(this.options.pageSize);
+    let frame = this.rootFrame;
+    for (let level = this.options.levels as number; ; level--) {
+      const table = frame;
+      const word = 2 * (Math.floor(guestFrame / 512 ** (level - 1)) % 512);
+      const low = memory.readWord(table, word);
+      if (low === 0) return null;
+      frame = entryFrame(low & ~0xfff, memory.readWord(table, word + 1));
+      if (level === lowest) return { table, word, frame };
+    }
   }
 
   private writeEntry(table: number, word: number, frame: number, bits: number): void {

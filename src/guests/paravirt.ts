@@ -4,7 +4,7 @@
  * kick those that run out of the guest, and wait until all have left it (`kvm_hv_flush_tlb`, `kvm_make_vcpus_request_mask`).
  */
 
-import { TLB_CONTROL_GUEST, TLB_CONTROL_NOTHING } from "../../arch/cpu/vcpu.ts";
+import { TLB_CONTROL_GUEST } from "../../arch/cpu/vcpu.ts";
 import { type KernelCode, type Machine, PAUSE_SPIN, type Thread, type Vcpu } from "../../arch/index.ts";
 import type { FlushAtEntry, HypercallFlush, IpiCosts, ParavirtHost } from "../../mm/index.ts";
 import { HYPERVISOR_COSTS } from "./hypervisor-costs.ts";
@@ -21,6 +21,8 @@ export interface ParavirtParts {
   readonly costs: IpiCosts;
   /** Whether a vCPU does not run now. */
   readonly isPreempted: (cpu: number) => boolean;
+  /** Whether it invalidates what it has cached of the guest's memory before it runs again. */
+  readonly owesInvalidation: (cpu: number) => boolean;
   /** Lets a vCPU leave the guest for the host, and come back; both book the time in the host. */
   readonly leave: (cpu: number) => void;
   readonly enter: (cpu: number) => void;
@@ -59,7 +61,7 @@ export class Paravirt implements ParavirtHost {
   }
 
   owesFlush(cpu: number): boolean {
-    return this.owed[cpu] !== null;
+    return this.owed[cpu] !== null || this.parts.owesInvalidation(cpu);
   }
 
   /** VM entry, before which the vCPU flushes what it owes. */
@@ -168,7 +170,6 @@ export class Paravirt implements ParavirtHost {
     if (machine.preset.vendor === "amd") vcpu.tlbControl = TLB_CONTROL_GUEST;
     else machine.cpus[cpu].invvpid(1, vcpu.id);
     enter();
-    vcpu.tlbControl = TLB_CONTROL_NOTHING;
   }
 }
 

@@ -28,8 +28,11 @@ export function renderGuest(report: GuestReport): string {
     "preempted",
     "stolen",
   ];
+  const { unmapped } = report;
+  const taken =
+    unmapped === undefined ? "" : `  ${unmapped.pages} pages taken away again, vCPUs kicked ${unmapped.kicks} times\n`;
   const given = prettyBytes(memoryBytes, { binary: true });
-  return `Guest: ${vcpus.length} vCPUs on ${physicalCpus} CPUs, ${given} of memory mapped by the host in pages of ${hostPages}, ${tablePages} pages of its tables\n${renderTable(headings, rows)}`;
+  return `Guest: ${vcpus.length} vCPUs on ${physicalCpus} CPUs, ${given} of memory mapped by the host in pages of ${hostPages}, ${tablePages} pages of its tables\n${renderTable(headings, rows)}${taken}`;
 }
 
 function sumOf(vcpus: GuestReport["vcpus"]): GuestReport["vcpus"][number] {

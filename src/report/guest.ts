@@ -10,6 +10,8 @@ export interface GuestReport {
   /** Memory that the guest was given so far, in pages of the host; and the pages of its second stage. */
   readonly memoryBytes: number;
   readonly tablePages: number;
+  /** Pages that the host took away again, and vCPUs that it kicked for that; absent when it took none. */
+  readonly unmapped?: { readonly pages: number; readonly kicks: number };
   /** By vCPU. */
   readonly vcpus: readonly (VcpuCounts & {
     /** Walks of the second stage that no cached guest-physical mapping made unnecessary, and the cycles of their fetches. */
@@ -29,6 +31,9 @@ export function guestReport({ cpus, config }: Machine, host: GuestHost): GuestRe
     physicalCpus: config.physicalCpus,
     memoryBytes: hypervisor.sizeBytes,
     tablePages: hypervisor.tablePages,
+    ...(host.unmapping === null || host.unmapping.pages === 0
+      ? {}
+      : { unmapped: { pages: host.unmapping.pages, kicks: host.unmapping.kicks } }),
     vcpus: cpus.map((cpu) => {
       const counters = cpu.counters();
       return {

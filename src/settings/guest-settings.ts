@@ -1,5 +1,6 @@
 /** Settings of a guest and of the host below it: what each means, how its value is written, and what they make. */
 import type { GuestConfig } from "../guests/guest-config.ts";
+import type { NumaBalancing } from "../guests/host-unmap.ts";
 import { GUEST_PAGE_SIZES, type GuestPageSize } from "../guests/hypervisor.ts";
 import { ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
@@ -16,10 +17,18 @@ export interface GuestSettings {
   readonly vcpus?: number;
   readonly pcpus?: number;
   readonly overcommit?: number;
+  readonly numaBalancing?: NumaBalancing;
 }
 
 /** A name of such a setting. */
-export type GuestSettingName = "guest" | "guest-pages" | "host-pages" | "vcpus" | "pcpus" | "overcommit";
+export type GuestSettingName =
+  | "guest"
+  | "guest-pages"
+  | "host-pages"
+  | "vcpus"
+  | "pcpus"
+  | "overcommit"
+  | "numa-balancing";
 
 /** Those that an experiment takes which chooses its number of CPUs itself. */
 export const GUEST_EXPERIMENT_SETTINGS: readonly GuestSettingName[] = [
@@ -28,6 +37,7 @@ export const GUEST_EXPERIMENT_SETTINGS: readonly GuestSettingName[] = [
   "host-pages",
   "pcpus",
   "overcommit",
+  "numa-balancing",
 ];
 
 /** All of them by name. */
@@ -59,6 +69,12 @@ export const GUEST_SETTINGS: Readonly<Record<GuestSettingName, Setting>> = {
     summary: "vCPUs a physical CPU, such as 2 or 1.5, in place of --pcpus",
     parse: parseOvercommit,
   },
+  "numa-balancing": {
+    value: "<pages/us>",
+    summary:
+      "NUMA balancing of the host: takes so many of its pages from the guest, each time after so many microseconds",
+    parse: parseNumaBalancing,
+  },
 };
 
 /**
@@ -67,12 +83,12 @@ export const GUEST_SETTINGS: Readonly<Record<GuestSettingName, Setting>> = {
  * @throws ValueError for more physical CPUs than vCPUs
  */
 export function guestSettings(settings: GuestSettings, cpus?: number): GuestConfig {
-  const { guestPages, hostPages, pcpus, overcommit, vcpus = cpus } = settings;
+  const { guestPages, hostPages, pcpus, overcommit, numaBalancing, vcpus = cpus } = settings;
   if (pcpus !== undefined && vcpus !== undefined && pcpus > vcpus) {
     throw new ValueError("--pcpus", pcpus, `at most ${vcpus}, the vCPUs of the guest`);
   }
   const shared = overcommit === undefined || vcpus === undefined ? vcpus : Math.ceil(vcpus / overcommit);
-  return { guestPages, hostPages, physicalCpus: pcpus ?? shared };
+  return { guestPages, hostPages, numaBalancing, physicalCpus: pcpus ?? shared };
 }
 
 /** Reads a size of pages. @throws ValueError for another than 4K, 2M and 1G */
@@ -86,4 +102,10 @@ function parseOvercommit(text: string): number {
   const ratio = /^\d{1,4}(\.\d{1,6})?$/.test(text) ? Number(text) : 0;
   if (ratio >= 1 && ratio <= COMMAND_CPUS_MAX) return ratio;
   throw new ValueError("", text, `vCPUs a physical CPU, from 1 to ${COMMAND_CPUS_MAX}`);
+}
+
+function parseNumaBalancing(text: string): NumaBalancing {
+  const [, pages, periodUsec] = /^(\d{1,9})\/(\d{1,9})$/.exec(text) ?? [];
+  if (Number(pages) > 0 && Number(periodUsec) > 0) return { pages: Number(pages), periodUsec: Number(periodUsec) };
+  throw new ValueError("", text, "pages/microseconds, such as 256/1000");
 }

@@ -204,13 +204,14 @@ export function cpusOf({ sockets, coresPerSocket, threadsPerCore }: TopologyConf
 
 /** Settings that were given, as words by name, for reports. */
 export function describeSettings(settings: MachineSettings): Record<string, string | number> {
-  const { topology, policy, isolated } = settings;
+  const { topology, policy, isolated, numaBalancing } = settings;
   const { presetFile, set } = settings.figures ?? {};
   const words: Record<string, unknown> = {
     ...settings,
     topology: topology === undefined ? undefined : formatTopology(topology),
     policy: policy?.name,
     isolated: isolated?.join("+"),
+    numaBalancing: numaBalancing === undefined ? undefined : `${numaBalancing.pages}/${numaBalancing.periodUsec}`,
   };
   const given = set === undefined ? [] : Object.entries(set).map(([name, value]) => `${name}=${value}`);
   return Object.fromEntries(

@@ -72,6 +72,7 @@ export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
   vcpus: "vcpus",
   pcpus: "pcpus",
   overcommit: "overcommit",
+  numa_balancing: "numa-balancing",
 };
 
 /**

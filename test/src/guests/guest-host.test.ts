@@ -1,6 +1,7 @@
 /** A kernel in a guest: the same calls with the same results as on the machine itself, on memory that its host maps on demand. */
 import { describe, expect, test } from "vitest";
-import { INVLPGB_POLICY, RAR_POLICY } from "../../../mm/index.ts";
+import type { KernelCode } from "../../../arch/index.ts";
+import { INVLPGB_POLICY, IPI_POLICY, RAR_POLICY } from "../../../mm/index.ts";
 import { bootKernel, type KernelConfig } from "../../../src/machine/kernel.ts";
 import { runOnKernel } from "../../../src/runs/run.ts";
 import { findWorkload } from "../../../src/workloads/index.ts";
@@ -108,4 +109,21 @@ test("guest pages of 4 KiB map all of the guest's kernel", () => {
     bootKernel({ memoryBytes: 2 ** 28, guest: { guestPages } }).tables.tables[1];
   expect(leaves("4K")).toBeGreaterThanOrEqual(2 ** 28 / 2 ** 21);
   expect(leaves("2M")).toBeLessThan(4);
+});
+
+test.each(["skylake", "zen4"])("verify finds what a guest on %s has not flushed, in its own dimension", (preset) => {
+  const problems = (flushes: boolean): string[] => {
+    const flushPolicy = { ...IPI_POLICY, name: "own", ...(flushes ? {} : { *flush(): KernelCode<void> {} }) };
+    const kernel = bootKernel({ cpus: 2, preset, flushPolicy, guest: { hostPages: "2M" } });
+    const area = kernel.vmalloc(4 * 4096);
+    for (const cpu of kernel.machine.cpus) for (let i = 0; i < 4; i++) cpu.load(area + i * 4096, 4);
+    expect(kernel.verify()).toEqual([]);
+    kernel.vfree(area);
+    kernel.vmUnmapAliases();
+    return kernel.verify();
+  };
+  expect(problems(true)).toEqual([]);
+  expect(
+    problems(false).filter((finding) => /nothing is mapped there, and no flush is owed/.test(finding)).length,
+  ).toBeGreaterThanOrEqual(8);
 });

@@ -1,0 +1,151 @@
+/**
+ * Memory that the host takes from its guest while that runs, as `mmu_notifier` tells KVM of it (`kvm_mmu_notifier_invalidate_range_start`): the
+ * entries of the second stage go, vCPUs that run are kicked out of the guest and waited for, and each vCPU invalidates what it has
+ * cached of the guest's memory before it is entered again (KVM_REQ_TLB_FLUSH; INVEPT of one EPTP, TLB_CONTROL 3). NUMA balancing
+ * does so now and then with memory that the guest keeps (`task_numa_work`), a balloon with memory that the guest gives away.
+ */
+import { type KernelCode, type Machine, PAUSE_TURN } from "../../arch/index.ts";
+import type { IpiCosts } from "../../mm/index.ts";
+import type { HostScheduler } from "./host-scheduler.ts";
+import type { Hypervisor } from "./hypervisor.ts";
+import { HYPERVISOR_COSTS } from "./hypervisor-costs.ts";
+
+/** NUMA balancing of the host. */
+export interface NumaBalancing {
+  /** Pages of the host that a scan takes away (`numa_balancing_scan_size`). */
+  readonly pages: number;
+  /** Between two scans (`numa_balancing_scan_period`). */
+  readonly periodUsec: number;
+}
+
+/** What it works with. */
+export interface HostUnmapParts {
+  readonly machine: Machine;
+  readonly hypervisor: Hypervisor;
+  readonly scheduler: HostScheduler;
+  readonly costs: IpiCosts;
+  /** Lets a vCPU leave the guest, says that it is in the host still, and lets it come back; all book the time in the host. */
+  readonly leave: (cpu: number) => void;
+  readonly staysInHost: (cpu: number) => void;
+  readonly enter: (cpu: number) => void;
+}
+
+/** Unmapping under way. */
+interface Unmapping {
+  readonly cpu: number;
+  readonly frames: readonly number[];
+  outstanding: number;
+  seenAtCycles: number;
+}
+
+/** Takes memory from the guest. */
+export class HostUnmap {
+  /** Pages of the host taken away, the times that was done, and vCPUs that were kicked for it. */
+  pages = 0;
+  unmappings = 0;
+  kicks = 0;
+  private readonly parts: HostUnmapParts;
+  private readonly numa: NumaBalancing | null;
+  /** By vCPU: whether it invalidates all of the guest before it is entered. */
+  private readonly owed: Uint8Array;
+  /** Whether a scan is under way to a vCPU. */
+  private isArmed = false;
+
+  constructor(parts: HostUnmapParts, numa: NumaBalancing | null) {
+    this.parts = parts;
+    this.numa = numa;
+    this.owed = new Uint8Array(parts.machine.loop.cpus);
+  }
+
+  /** Whether a vCPU has yet to invalidate what it has cached of the guest's memory. */
+  owesInvalidation(cpu: number): boolean {
+    return this.owed[cpu] !== 0;
+  }
+
+  /** Whether it has, which it has done then. */
+  payInvalidation(cpu: number): boolean {
+    const owes = this.owed[cpu] !== 0;
+    this.owed[cpu] = 0;
+    return owes;
+  }
+
+  /** A vCPU is about to be entered: the next scan will find it, unless it has nothing to do. */
+  arm(cpu: number): void {
+    const { numa, parts } = this;
+    const { loop, preset } = parts.machine;
+    if (numa === null || this.isArmed || loop.running[cpu] === null) return;
+    this.isArmed = true;
+    const period = numa.periodUsec * 1000 * preset.frequencyGhz.value;
+    loop.postInterrupt(cpu, loop.clockCycles[cpu] + period, (target) => this.scan(target), false);
+  }
+
+  /** A balloon inflates by pages that the guest's kernel has allocated: what was in them is gone. Runs on the vCPU that says so. */
+  *inflate(guestFrames: readonly number[]): KernelCode<void> {
+    const { loop, hostMemory } = this.parts.machine;
+    this.unmap(loop.currentCpu, guestFrames);
+    // Until all vCPUs have left the guest, this one stays in the host.
+    yield PAUSE_TURN;
+    for (const frame of guestFrames) hostMemory?.guest.zeroFrame(frame);
+  }
+
+  /** `task_numa_work`: takes those pages away that the guest has had longest. */
+  private scan(cpu: number): void {
+    const { hypervisor, machine } = this.parts;
+    this.isArmed = false;
+    if (this.numa === null || machine.cpus[cpu].vcpu === null) return;
+    const frames = hypervisor.oldest(this.numa.pages);
+    if (frames.length > 0) this.unmap(cpu, frames);
+    else this.arm(cpu);
+  }
+
+  /** Takes pages away, in the context of a vCPU that is in the guest. */
+  private unmap(cpu: number, guestFrames: readonly number[]): void {
+    const { machine, hypervisor, scheduler, costs, leave } = this.parts;
+    const { loop, cpus } = machine;
+    leave(cpu);
+    const frames = guestFrames.flatMap((frame) => hypervisor.unmap(frame));
+    loop.clockCycles[cpu] += frames.length * HYPERVISOR_COSTS.zap.value;
+    this.unmappings++;
+    this.pages += frames.length;
+    const unmapping: Unmapping = { cpu, frames, outstanding: 0, seenAtCycles: loop.clockCycles[cpu] };
+    this.owed.fill(1);
+    for (let other = 0; other < loop.cpus; other++) {
+      if (other === cpu || scheduler.isPreempted(other, loop.clockCycles[cpu]) || cpus[other].vcpu === null) continue;
+      this.kicks++;
+      unmapping.outstanding++;
+      loop.clockCycles[cpu] += HYPERVISOR_COSTS.icr.value + costs.sendCycles;
+      const latency = costs.latencyCycles[loop.topology.distance(cpu, other)];
+      loop.postInterrupt(other, loop.clockCycles[cpu] + latency, (target) => this.kicked(unmapping, target), false);
+    }
+    if (unmapping.outstanding === 0) {
+      hypervisor.free(frames);
+      this.parts.enter(cpu);
+      return;
+    }
+    // The guest's interrupts wait as long as it does.
+    loop.interrupts.disable(cpu);
+    scheduler.hold(cpu);
+  }
+
+  private kicked(unmapping: Unmapping, cpu: number): void {
+    const { machine, leave, enter } = this.parts;
+    const { loop } = machine;
+    const isInGuest = machine.cpus[cpu].vcpu !== null;
+    if (isInGuest) leave(cpu);
+    const distance = loop.topology.distance(unmapping.cpu, cpu);
+    const seenAt = loop.clockCycles[cpu] + loop.lines.transferCycles[distance];
+    unmapping.seenAtCycles = Math.max(unmapping.seenAtCycles, seenAt);
+    if (--unmapping.outstanding === 0) this.finish(unmapping);
+    if (isInGuest) enter(cpu);
+  }
+
+  private finish({ cpu, frames, seenAtCycles }: Unmapping): void {
+    const { machine, hypervisor, scheduler, staysInHost, enter } = this.parts;
+    hypervisor.free(frames);
+    staysInHost(cpu);
+    scheduler.release(cpu, seenAtCycles);
+    enter(cpu);
+    machine.loop.interrupts.enable(cpu);
+    machine.loop.refresh(cpu);
+  }
+}
