@@ -20,10 +20,16 @@ import {
 import { NotEnoughMemory } from "../../mm/index.ts";
 import type { Hypervisor } from "./hypervisor.ts";
 
-/** Guest-physical memory whose free pages are scattered, as after a long time in use; else all is taken from the lowest on. */
+/**
+ * Guest-physical memory whose free pages are scattered, as after a long time in use; else all is taken from the lowest on. What a kernel
+ * takes first are single pages that others gave back, from the CPU's list and the buddies' lowest order; when these are used up, blocks
+ * are split, whose pages lie side by side (`rmqueue_bulk`).
+ */
 export interface ScatteredMemory {
   /** How many 4 KiB frames it has. */
   readonly frames: number;
+  /** How many pages are single ones; from then on pages and tables come side by side. Default: all are. */
+  readonly singles?: number;
   /** Which of them comes next. */
   readonly random: { between(low: number, high: number): number };
 }
@@ -47,11 +53,14 @@ export class GuestSpace {
   private readonly taken = new Set<number>();
   private nextTable = FIRST_TABLE;
   private nextPage = FIRST_PAGE;
+  /** Where the next page of a block is, above all single ones. */
+  private nextInBlock: number;
 
   constructor(hypervisor: Hypervisor, levels: 4 | 5, scattered: ScatteredMemory | null = null) {
     this.hypervisor = hypervisor;
     this.levels = levels;
     this.scattered = scattered;
+    this.nextInBlock = scattered?.frames ?? 0;
     this.tablesByLevel = Array.from({ length: levels + 1 }, () => 0);
     this.rootFrame = this.takeTable(levels);
   }
@@ -102,6 +111,7 @@ export class GuestSpace {
 
   /** A page of scattered memory that is not taken; larger ones lie above all small ones. */
   private takeScattered(memory: ScatteredMemory, frames: number): number {
+    if (frames === 1 && this.taken.size >= (memory.singles ?? Number.POSITIVE_INFINITY)) return this.nextInBlock++;
     const slots = Math.floor(memory.frames / frames);
     if (this.taken.size >= slots) throw new NotEnoughMemory("the guest has no memory left");
     for (;;) {
