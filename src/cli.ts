@@ -5,6 +5,8 @@ import { Command } from "commander";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, endingOf, oneLine } from "./command-line/errors.ts";
 import { flushStandardStreams, printError, printOutput, ReaderGone } from "./command-line/standard-streams.ts";
 import { COMMANDS } from "./commands/index.ts";
+import { DESCRIPTION } from "./commands/whole-program.ts";
+import { TOPICS } from "./help/topics.ts";
 import { UnknownNameError } from "./input/errors.ts";
 import { suggestion } from "./input/suggestion.ts";
 import { noteCommand } from "./provenance/made-by.ts";
@@ -17,7 +19,10 @@ Examples:
   $ mmulab run
   $ mmulab replay recordings/*.jsonl.gz
   $ mmulab experiment flush-cost --cpus 1,16,128
-  $ mmulab help replay`;
+  $ mmulab help replay
+
+Topics (mmulab help TOPIC):
+${TOPICS.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`).join("\n")}`;
 
 /** Runs the command line `argv` (without `node` and the script) and returns the exit code. */
 async function main(argv: readonly string[]): Promise<number> {
@@ -26,7 +31,7 @@ async function main(argv: readonly string[]): Promise<number> {
     code = value;
   };
   const program = new Command("mmulab")
-    .description("A hardware-level x86-64 MMU emulator with Linux's vmalloc on top.")
+    .description(DESCRIPTION)
     .version(versionText())
     .configureOutput({ writeOut: printOutput, writeErr: printError, outputError: () => {} })
     .exitOverride()
@@ -64,18 +69,24 @@ async function loadOwnPolicies(argv: readonly string[]): Promise<void> {
   await (await import("./settings/own-policy.ts")).loadPoliciesOf(argv);
 }
 
-/** `mmulab help COMMAND...`; the command of the library itself says nothing of a name that it does not know. */
+/** `mmulab help COMMAND...` and `mmulab help TOPIC`; the command of the library itself says nothing of a name that it does not know. */
 function addHelpCommand(program: Command): void {
   program
     .helpCommand(false)
     .command(HELP_COMMAND)
-    .argument("[command...]", "which command")
-    .summary("display help for a command")
+    .argument("[command...]", "which command, or which topic")
+    .summary("display help for a command or a topic")
     .addHelpText("after", "\nExample:\n  $ mmulab help experiment flush-cost")
     .action((names: string[]) => {
+      const topic = TOPICS.find(({ name }) => names.length === 1 && name === names[0]);
+      if (topic !== undefined) {
+        printOutput(`${topic.text}\n`);
+        return;
+      }
       let command: Command = program;
       for (const name of names) {
-        const known = command.commands.map((each) => each.name());
+        const topics = command === program ? TOPICS.map((each) => each.name) : [];
+        const known = [...command.commands.map((each) => each.name()), ...topics];
         const found = command.commands.find((each) => each.name() === name);
         if (found === undefined)
           throw new UnknownNameError(`unknown command '${name}'${suggestion(name, known)}`, name, known);

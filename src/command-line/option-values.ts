@@ -1,5 +1,5 @@
 /** Values of options in commander's terms. */
-import { InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { ValueError } from "../input/errors.ts";
 
 /**
@@ -17,4 +17,9 @@ export function optionParser<T>(parse: (text: string) => T): (text: string) => T
       throw new InvalidArgumentError(`Expected ${expected}.`);
     }
   };
+}
+
+/** Lists in help and completion what a command's first argument may be; it may be others too (a file), and is checked elsewhere. */
+export function listChoices(command: Command, choices: readonly string[]): void {
+  command.registeredArguments[0].argChoices = [...choices];
 }

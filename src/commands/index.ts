@@ -1,20 +1,5 @@
 /** The commands by name. Each is loaded when it is asked for: all of them together take longer to load than most take to run. */
-import type { Command } from "commander";
-
-/** Adds a command with its options to the program; `exit` takes its exit code, `argv` is the command line without `node` and the script. */
-export type AddCommand = (
-  program: Command,
-  exit: (code: number) => void,
-  argv: readonly string[],
-) => void | Promise<void>;
-
-/** A command that is not loaded yet. */
-export interface CommandEntry {
-  readonly name: string;
-  /** One line for the list of commands. */
-  readonly summary: string;
-  readonly load: () => Promise<AddCommand>;
-}
+import type { CommandEntry } from "./command-entry.ts";
 
 /** All commands, in the order of the help. */
 export const COMMANDS: readonly CommandEntry[] = [
@@ -72,6 +57,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "view",
     summary: "look at the machine in a web page, step by step",
     load: async () => (await import("./view.ts")).addViewCommand,
+  },
+  {
+    name: "completion",
+    summary: "print a script that completes commands and options in bash, zsh or fish",
+    load: async () => (await import("./completion.ts")).completionCommand(COMMANDS),
   },
   {
     name: "calibrate",

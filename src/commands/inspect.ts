@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import { vmallocinfo } from "../../mm/index.ts";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { addFigureOptions, type FigureOptions } from "../command-line/machine-options.ts";
-import { optionParser } from "../command-line/option-values.ts";
+import { listChoices, optionParser } from "../command-line/option-values.ts";
 import { printJson, printOutput } from "../command-line/standard-streams.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { namesOf, parseParameters } from "../input/parameters.ts";
@@ -67,7 +67,7 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
   const command = program
     .command("inspect")
     .description("Show the state of an emulated kernel in the formats of a live one.")
-    .argument("<view>", `what to show: ${VIEW_NAMES.join(", ")}; or a file of a live machine`)
+    .argument("<view>", "what to show, or a file of a live machine")
     .argument("[file]", "a saved state, or a recording")
     .addOption(
       new Option("--calls <number>", "calls of the recording to make first")
@@ -103,6 +103,7 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
     .option("--json", "print one JSON object: numbers and named fields")
     .option("--quiet", "print nothing but errors (and what --json asks for)")
     .addHelpText("after", HELP);
+  listChoices(command, VIEW_NAMES);
   addSpaceOptions(command);
   addFigureOptions(command);
   command.action(async (view: string, file: string | undefined, options: InspectCommandOptions) => {

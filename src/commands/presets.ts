@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { figuresOf, PRESETS, type Preset } from "../../arch/index.ts";
 import { DEFAULT_KERNEL_COSTS, kernelFiguresOf } from "../../mm/index.ts";
 import { EXIT_OK } from "../command-line/errors.ts";
+import { listChoices } from "../command-line/option-values.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import { figureCounts } from "../report/figures.ts";
 import { renderKernelCosts, renderPreset, renderPresetList } from "../report/preset-tables.ts";
@@ -30,13 +31,14 @@ Examples:
 
 /** Adds the command; `exit` takes its exit code. */
 export function addPresetsCommand(program: Command, exit: (code: number) => void): void {
-  program
+  const command = program
     .command("presets")
     .description("List the presets, or show every figure of one with its unit, its basis and its source.")
     .argument("[name]", "a preset, a file that ends in .json, or kernel: what kernel code costs")
     .option("--json", "print the list, or the preset as --preset takes it from a file, as JSON")
     .addHelpText("after", HELP)
     .action(async (name: string | undefined, options: PresetsCommandOptions) => exit(await presets(name, options)));
+  listChoices(command, [...PRESETS.map((preset) => preset.name), KERNEL]);
 }
 
 async function presets(name: string | undefined, { json = false }: PresetsCommandOptions): Promise<number> {

@@ -8,7 +8,7 @@ import {
   checkSavable,
   type FigureOptions,
 } from "../command-line/machine-options.ts";
-import { optionParser } from "../command-line/option-values.ts";
+import { listChoices, optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printError, printJson, printOutput } from "../command-line/standard-streams.ts";
 import { WallClock } from "../command-line/wall-clock.ts";
@@ -78,7 +78,7 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
   const command = program
     .command("run")
     .description("Boot an emulated machine, run a workload on all its CPUs, and report what its MMU and vmalloc did.")
-    .argument("[workload]", "which workload (--list shows all), or a .ts or .js file of one's own", "mixed")
+    .argument("[workload]", "which workload, or a .ts or .js file of one's own", "mixed")
     .argument("[parameters...]", "the workload's own parameters, NAME=VALUE (--list shows them)")
     .option("--cpus <number>", "CPUs of the machine, 1 to 1024", optionParser(parseCpus), 4)
     .addOption(
@@ -102,6 +102,10 @@ export function addRunCommand(program: Command, exit: (code: number) => void): v
     .addHelpText("after", HELP);
   addFigureOptions(command);
   addMachineOptions(command);
+  listChoices(
+    command,
+    WORKLOADS.map(({ name }) => name),
+  );
   command.action(async (workload: string, parameters: string[], options: RunCommandOptions, command: Command) =>
     exit(await run(workload, parameters, options, (option) => command.getOptionValueSource(option) === "cli")),
   );

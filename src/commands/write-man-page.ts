@@ -1,0 +1,11 @@
+/** A step of `npm run build`: writes the man page beside the built files. */
+import { writeFileSync } from "node:fs";
+import { commandTree } from "../command-line/read-commands.ts";
+import { manPage } from "../help/man-page.ts";
+import { versionText } from "../provenance/program-version.ts";
+import { COMMANDS } from "./index.ts";
+import { wholeProgram } from "./whole-program.ts";
+
+const FILE = new URL("../../mmulab.1", import.meta.url);
+
+writeFileSync(FILE, manPage(commandTree(await wholeProgram(COMMANDS)), versionText().split(" ")[0]));

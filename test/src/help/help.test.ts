@@ -1,0 +1,127 @@
+/** Help that concerns all commands: topics, completion, the man page, and that options are called and written alike. */
+import { spawnSync } from "node:child_process";
+import { describe, expect, it } from "vitest";
+import { commandTree } from "../../../src/command-line/read-commands.ts";
+import { COMMANDS as ENTRIES } from "../../../src/commands/index.ts";
+import { wholeProgram } from "../../../src/commands/whole-program.ts";
+import { allCommands } from "../../../src/help/command-tree.ts";
+import { completionScript } from "../../../src/help/completion.ts";
+import { manPage } from "../../../src/help/man-page.ts";
+import { TOPICS } from "../../../src/help/topics.ts";
+import { temporaryFolder } from "../fixtures.ts";
+import { mmulab } from "../run-cli.ts";
+
+const folder = temporaryFolder();
+const TREE = commandTree(await wholeProgram(ENTRIES));
+const COMMANDS = allCommands(TREE).slice(1);
+
+/** Options of one name whose values differ by command, and why that is no mistake. Experiments take lists of what others take one of. */
+const DIFFERENT: Readonly<Record<string, string>> = {
+  "--against": "replay compares settings with those of the machine, inspect a look with an earlier one",
+  "--pages": "replay gives rules for page sizes, experiments numbers of pages",
+  "--range": "inspect names a part of the address space, flush-ceiling numbers of pages",
+};
+/** `<values>`: a list. */
+const LIST = "<values>";
+
+describe("the options of all commands", () => {
+  it("of one name take values of one form", () => {
+    const forms = new Map<string, Map<string, string>>();
+    for (const { path, options } of COMMANDS) {
+      for (const { name, flags } of options) {
+        const form = /[<[].*$/.exec(flags)?.[0] ?? "";
+        const known = forms.get(name) ?? new Map<string, string>();
+        if (form !== LIST) known.set(form, path.join(" "));
+        forms.set(name, known);
+      }
+    }
+    const differing = [...forms].filter(([name, known]) => known.size > 1 && !Object.hasOwn(DIFFERENT, name));
+    expect(differing.map(([name, known]) => [name, ...known])).toEqual([]);
+  });
+
+  it("are written in small letters with dashes, and described", () => {
+    for (const { path, options } of COMMANDS) {
+      for (const { name, description } of options) {
+        expect(`${path.join(" ")} ${name}`).toMatch(/ --[a-z][a-z0-9]*(-[a-z0-9]+)*$/);
+        expect(description, `${path.join(" ")} ${name}`).not.toBe("");
+      }
+    }
+  });
+
+  it("accept both spellings of lazy_max_pages", () => {
+    const run = (option: string) =>
+      mmulab("experiment", "lazy-threshold", "--cpus", "2", option, "512,1024", "--csv").stdout.replace(/^#.*\n/, "");
+    expect(run("--lazy-max")).toBe(run("--lazymax"));
+    expect(run("--lazy-max")).toMatch(/,512,/);
+  });
+});
+
+describe("completion", () => {
+  it("of bash knows commands, what is below them, options and their values", () => {
+    const script = folder.write("completion.sh", completionScript(TREE, "bash"));
+    const complete = (...words: string[]): string[] => {
+      const call = `source ${script}; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _mmulab; printf '%s\\n' "\${COMPREPLY[@]}"`;
+      const { stdout, stderr } = spawnSync("bash", ["-c", call, "bash", "mmulab", ...words], {
+        encoding: "utf8",
+        cwd: folder.path,
+      });
+      expect(stderr).toBe("");
+      return stdout.trim().split("\n");
+    };
+    expect(complete("ins")).toEqual(["inspect"]);
+    expect(complete("inspect", "vm")).toEqual(["vmallocinfo", "vmstat"]);
+    expect(complete("inspect", "page-tables", "--range", "m")).toEqual(["modules"]);
+    expect(complete("inspect", "tlb", "--ra")).toEqual(["--range"]);
+    expect(complete("experiment", "flush-")).toEqual(["flush-cost", "flush-ceiling"]);
+    expect(complete("experiment", "flush-cost", "--polic")).toContain("--policies");
+    expect(complete("sweep", "st")).toEqual(["status"]);
+    expect(complete("run", "fork")).toEqual(["fork_storm"]);
+    expect(complete("inspect", "tlb", "comp")).toEqual(["completion.sh"]);
+  });
+
+  it("of fish names every command and option once in its place", () => {
+    const lines = completionScript(TREE, "fish").split("\n");
+    for (const { path } of COMMANDS) {
+      expect(lines.some((line) => line.includes(` -a ${path[path.length - 1]}`))).toBe(true);
+    }
+    expect(lines).toContain(
+      "complete -c mmulab -n '__fish_seen_subcommand_from inspect' -l range -x -a 'vmalloc modules kernel all' -d 'part of the address space for page-tables, space, or FILE'",
+    );
+    expect(new Set(lines).size).toBe(lines.length);
+  });
+
+  it("is printed for each shell, and for no other", () => {
+    expect(mmulab("completion", "zsh").stdout).toMatch(
+      /^autoload -U \+X compinit[\s\S]*complete -o filenames -F _mmulab mmulab\n$/,
+    );
+    const none = mmulab("completion", "tcsh");
+    expect(none).toMatchObject({ status: 2, stdout: "" });
+    expect(none.stderr).toMatch(/'tcsh' is invalid.*bash, zsh, fish/);
+  });
+});
+
+describe("topics", () => {
+  it("fit 80 columns, name commands that there are, and are found by their names", () => {
+    const names = COMMANDS.map(({ path }) => path.join(" "));
+    for (const { text } of TOPICS) {
+      for (const line of text.split("\n")) expect(line.length, line).toBeLessThanOrEqual(80);
+      for (const [, command] of text.matchAll(/^ {2}mmulab ([a-z-]+)/gm)) expect(names).toContain(command);
+    }
+    expect(mmulab("help", "exit-codes")).toMatchObject({ status: 0, stderr: "" });
+    expect(mmulab("help", "adresses").stderr).toMatch(/did you mean addresses\?/);
+  });
+});
+
+describe("the man page", () => {
+  it("has every command with every option, in the language of man", () => {
+    const page = manPage(TREE, "1.2.3");
+    const plain = page.replaceAll("\\-", "-").replaceAll("\\e", "\\");
+    expect(page).toMatch(/^\.TH MMULAB 1 "" "mmulab 1\.2\.3"/);
+    for (const { path, options } of COMMANDS) {
+      expect(plain).toContain(`.SS "mmulab ${path.join(" ")}`);
+      for (const { flags } of options) expect(plain).toContain(`.B ${flags}\n`);
+    }
+    for (const line of page.split("\n"))
+      if (line.startsWith(".")) expect(line).toMatch(/^\.(TH|SH|SS|TP|PP|B|I|nf|fi)( |$)/);
+  });
+});
