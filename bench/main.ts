@@ -12,9 +12,16 @@ import { LOAD_TASKS, loadSink } from "./load.ts";
 import { MANY_CPUS_TASKS } from "./many-cpus.ts";
 import { SHAPE_TASKS, shapesSink } from "./shapes.ts";
 import type { BenchTask } from "./task.ts";
+import { VIEW_TASKS } from "./view.ts";
 import { VMALLOC_TASKS } from "./vmalloc.ts";
 
-const TASKS: readonly BenchTask[] = [...LOAD_TASKS, ...SHAPE_TASKS, ...VMALLOC_TASKS, ...MANY_CPUS_TASKS];
+const TASKS: readonly BenchTask[] = [
+  ...LOAD_TASKS,
+  ...SHAPE_TASKS,
+  ...VMALLOC_TASKS,
+  ...MANY_CPUS_TASKS,
+  ...VIEW_TASKS,
+];
 const EXIT_USAGE = 2;
 const NS_PER_MS = 1e6;
 

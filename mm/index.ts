@@ -193,7 +193,7 @@ export {
   parsePageTableRun,
 } from "./views/page-table-run.ts";
 export { PAYLOAD_READERS, type TracepointFields } from "./views/tracepoint-text.ts";
-export { busyLine, meminfoLine, vmallocinfo, vmallocMeminfo } from "./views/vmallocinfo.ts";
+export { busyLine, hasBusyLine, meminfoLine, vmallocinfo, vmallocMeminfo } from "./views/vmallocinfo.ts";
 export { formatVmallocinfoLine, parseVmallocinfoLine, type VmallocinfoLine } from "./views/vmallocinfo-line.ts";
 export { type AreaRequest, allocVmapArea } from "./vmalloc/alloc-vmap-area.ts";
 export * from "./vmalloc/areas/vm-structs.ts";

@@ -68,18 +68,23 @@ export function meminfoLine(name: string, kib: number): string {
 /** What a line says when an area has nothing that it tells of. */
 const NOTHING_MORE = { caller: "", pages: 0, phys: null, words: [], vmMapRam: false, unpurged: false } as const;
 
-/** What the line of an area in use says; null for one that has none, as one that is being made. */
+/** Whether an area in use has a line; one that is being made has none. */
+export function hasBusyLine({ areas, vms, version }: Vmalloc, area: number): boolean {
+  const vm = areas.vmOf(area);
+  if (vm !== 0) return (vms.flags[vm] & VM_UNINITIALIZED) === 0;
+  return version.areaFlagsMask === 0 || (areas.flagsOf(area) & VMAP_RAM) !== 0;
+}
+
+/** What the line of an area in use says; null for one that has none. */
 export function busyLine(state: Vmalloc, area: number): VmallocinfoLine | null {
+  if (!hasBusyLine(state, area)) return null;
   const { areas, vms } = state;
   const vm = areas.vmOf(area);
   if (vm === 0) {
-    const mayBeOther = state.version.areaFlagsMask !== 0;
-    if (mayBeOther && (areas.flagsOf(area) & VMAP_RAM) === 0) return null;
     const [start, end] = [areas.startOf(area), areas.endOf(area)];
     return { ...NOTHING_MORE, start, end, sizeBytes: end - start, vmMapRam: true };
   }
   const flags = vms.flags[vm];
-  if ((flags & VM_UNINITIALIZED) !== 0) return null;
   const words = FLAG_WORDS.filter(([flag]) => (flags & flag) !== 0).map(([, word]) => word);
   if (vms.pagesAddrOf(vm) !== 0) words.push("vpages");
   return {

@@ -115,10 +115,16 @@ function slotView(cpu: Cpu, tlb: Tlb, slot: number, truth: TranslationTruth): Om
 function staleIn(cpu: Cpu, tlb: Tlb, slot: number, truth: TranslationTruth): string | null {
   const [la, frame, flags, context] = [tlb.addressOf(slot), tlb.frameOf(slot), tlb.flagsOf(slot), tlb.pcidOf(slot)];
   const size = tlb.sizeOf(slot);
+  const guest = tlb.guestOf(slot);
   if (size !== SIZE_TABLE) {
     const pcid = context === GLOBAL_CONTEXT ? null : context;
-    return truth.ofTranslation(cpu, { tlb: tlb.name, la, sizeBytes: SIZE_BYTES[size], frame, pcid, flags });
+    const entry = { tlb: tlb.name, la, sizeBytes: SIZE_BYTES[size], frame, pcid, flags };
+    return guest === 0
+      ? truth.ofTranslation(cpu, entry)
+      : truth.ofGuest(cpu, cpu.virtualization.numbers.idOf(guest), entry);
   }
+  // What leads to a guest's table has no tables of its own that it could be compared with.
+  if (guest !== 0) return null;
   const level = structureLevel(tlb.tagOf(slot));
   return truth.ofTable(cpu, {
     structure: tlb.name,

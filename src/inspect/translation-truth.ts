@@ -62,6 +62,20 @@ export class TranslationTruth {
     return difference;
   }
 
+  /**
+   * In what a translation of a guest, of both stages together, disagrees with their tables; null when it agrees, or when the CPU
+   * runs another virtual CPU or has other tables loaded.
+   * @param id the VPID or ASID
+   */
+  ofGuest(cpu: Cpu, id: number, { la, frame, pcid }: CachedTranslation): string | null {
+    if (cpu.vcpu?.id !== id || (pcid !== null && pcid !== cpu.mmu.mode.pcid)) return null;
+    const { physical, outcome } = cpu.probe(la);
+    if (physical === null)
+      return outcome === "second stage" ? "the second stage maps nothing there" : "nothing is mapped there";
+    const mapped = Math.floor(physical / PAGE_SIZE);
+    return mapped === frame ? null : `both stages map frame 0x${mapped.toString(16)} there`;
+  }
+
   /** In what a cached entry of a table disagrees with the page tables; null as for translations. */
   ofTable(cpu: Cpu, entry: CachedTable): string | null {
     // The entry of a top table is each address space's own.

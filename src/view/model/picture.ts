@@ -8,7 +8,7 @@ import type { FreePath } from "./free-search.ts";
 import { type Begun, beginWorkload, type Scenario, steppedWorkloads, type Told } from "./scenario.ts";
 import { type Breakpoint, Session, type Stride } from "./session.ts";
 import { type SpaceSelection, spaceSelection } from "./space-selection.ts";
-import { type AddressWindow, type SpaceView, spaceView } from "./space-view.ts";
+import { type AddressWindow, AREA_KINDS, type SpaceView, spaceView } from "./space-view.ts";
 import { STORIES } from "./stories/index.ts";
 import type { Story } from "./stories/story.ts";
 import { type TableView, tableViews } from "./table-view.ts";
@@ -164,6 +164,12 @@ export class Answerer {
   }
 }
 
+/** Where the first area is that is not pooled; the begin of the range when there is none. */
+function firstArea({ map, rangeStart }: SpaceView): number {
+  const pooled = AREA_KINDS.indexOf("pooled");
+  return map.starts[map.kinds.findIndex((kind) => kind !== pooled)] ?? rangeStart;
+}
+
 /** A session as it is now. */
 export function pictureOf(session: Session, focus: Focus): Picture {
   const { kernel, tracks, told, scenario, position, length, isOver, stoppedAt } = session;
@@ -171,7 +177,7 @@ export function pictureOf(session: Session, focus: Focus): Picture {
   const space = spaceView(kernel, focus.window);
   const cpu = Math.min(Math.max(0, focus.cpu ?? told?.look.cpu ?? 0), cpus.length - 1);
   const asked = focus.address ?? told?.look.address ?? 0;
-  const address = asked === 0 ? (space.map.starts[0] ?? space.rangeStart) : asked;
+  const address = asked === 0 ? firstArea(space) : asked;
   const truth = new TranslationTruth(kernel);
   return {
     catalogue: {

@@ -103,19 +103,20 @@ function ofArea(kernel: Kernel, area: number, nodeId: number): SpaceSelection {
 
 /** `3 of 4 KiB, 1 of 2 MiB; 1 page is not mapped`. */
 function entriesOf(kernel: Kernel, start: number, end: number): string {
-  const last = Math.min(end, start + PAGES_MAX * PAGE_SIZE);
+  const until = Math.min(end, start + PAGES_MAX * PAGE_SIZE);
   const bySize = new Map<number, number>();
   let absent = 0;
   const [cpu] = kernel.machine.cpus;
-  for (let la = start; la < last; ) {
-    const levels = cpu.probe(la).levels;
-    const { level, present } = levels[levels.length - 1];
+  for (let la = start; la < until; ) {
+    const last = cpu.probe(la).levels.at(-1);
+    if (last === undefined || (last.present && !last.leaf)) return "in tables that the second stage does not map yet";
+    const { level, present } = last;
     const bytes = LEVEL_BYTES[level];
-    if (!present) absent += (Math.min(last, la + bytes) - la) / PAGE_SIZE;
+    if (!present) absent += (Math.min(until, la + bytes) - la) / PAGE_SIZE;
     else bySize.set(bytes, (bySize.get(bytes) ?? 0) + 1);
     la += bytes - (la % bytes);
   }
   const present = [...bySize].map(([bytes, count]) => `${count} of ${bytes / 1024} KiB`);
-  const counted = last < end ? ` (of the first ${PAGES_MAX} pages)` : "";
+  const counted = until < end ? ` (of the first ${PAGES_MAX} pages)` : "";
   return `${present.length === 0 ? "none" : present.join(", ")}; pages without: ${absent}${counted}`;
 }

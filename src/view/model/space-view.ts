@@ -1,6 +1,7 @@
 /** The vmalloc range as it is: areas, what is lazily freed or pooled, and the blocks of `vm_map_ram` with their pages. */
 import { PAGE_SIZE } from "../../../arch/index.ts";
-import { busyLine, VMALLOC_END, VMALLOC_START } from "../../../mm/index.ts";
+import { busyLine, hasBusyLine, VMALLOC_END, VMALLOC_START } from "../../../mm/index.ts";
+import { VM_ALLOC, VM_IOREMAP, VM_MAP } from "../../../mm/vmalloc/areas/vm-structs.ts";
 import type { VmapNode } from "../../../mm/vmalloc/areas/vmap-node.ts";
 import { lazyRanges } from "../../../mm/vmalloc/lazy-ranges.ts";
 import type { Kernel } from "../../machine/kernel.ts";
@@ -127,14 +128,12 @@ function placesOf(kernel: Kernel, node: VmapNode, blocks: ReadonlyMap<number, nu
   const places: Place[] = [];
   const { head } = node.busy.tree;
   for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
-    const line = busyLine(vm, area);
-    if (line === null) continue;
+    if (!hasBusyLine(vm, area)) continue;
     const struct = areas.vmOf(area);
     const start = areas.startOf(area);
     const end = struct === 0 ? areas.endOf(area) : start + vms.sizeBytes[struct];
-    const known = AREA_KINDS.find((each) => line.words.includes(each));
-    const kind = blocks.has(start) ? "block" : line.vmMapRam ? "vm_map_ram" : (known ?? "other");
-    places.push({ start, end, kind, area });
+    const ofRam = blocks.has(start) ? "block" : "vm_map_ram";
+    places.push({ start, end, kind: struct === 0 ? ofRam : kindOfFlags(vms.flags[struct]), area });
   }
   for (const { start, end } of lazyRanges(vm, node)) places.push({ start, end, kind: "lazily freed", area: NOT_BUSY });
   for (const pool of node.poolHeads) {
@@ -143,6 +142,12 @@ function placesOf(kernel: Kernel, node: VmapNode, blocks: ReadonlyMap<number, nu
     }
   }
   return places;
+}
+
+function kindOfFlags(flags: number): AreaKind {
+  if ((flags & VM_ALLOC) !== 0) return "vmalloc";
+  if ((flags & VM_MAP) !== 0) return "vmap";
+  return (flags & VM_IOREMAP) !== 0 ? "ioremap" : "other";
 }
 
 function areaAt(kernel: Kernel, place: Place, blocks: ReadonlyMap<number, number>): SpaceArea {

@@ -2,6 +2,7 @@
 import {
   type CachedTable,
   type CachedTranslation,
+  cachedGuestTranslations,
   cachedTables,
   cachedTranslations,
 } from "../../../arch/cpu/cached-translations.ts";
@@ -18,6 +19,7 @@ import {
 } from "../../../arch/isa/faults.ts";
 import { TR_DIRTY, TR_KEY_SHIFT, TR_RW, TR_USER, TR_XD } from "../../../arch/isa/translation.ts";
 import type { ProbeLevel, ProbeResult } from "../../../arch/walk/probe.ts";
+import { formatSecondStage } from "../../../arch/walk/second-stage-probe.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 
 /** One bit of an entry, or a group of bits. */
@@ -44,6 +46,8 @@ export interface WalkLevel {
   readonly bits: readonly EntryBit[];
   /** The paging-structure caches that hold this entry for this CPU. */
   readonly cachedIn: readonly string[];
+  /** In a guest: how the second stage translates the address of the table, a line a level; else empty. */
+  readonly secondStage: readonly string[];
 }
 
 /** What an access would get from the page tables. */
@@ -67,6 +71,8 @@ export interface WalkView {
   readonly pageSize: string | null;
   readonly memoryType: string | null;
   readonly levels: readonly WalkLevel[];
+  /** In a guest: how the second stage translates the page's address; else empty. */
+  readonly secondStage: readonly string[];
   /** R/W, U/S and XD over all levels. */
   readonly combined: readonly EntryBit[];
   /** TLBs of this CPU that translate the address, with the frame that they lead to. */
@@ -99,9 +105,11 @@ export function walkView(kernel: Kernel, cpuNumber: number, address: number): Wa
       leaf: level.leaf,
       bits: bitsOf(level),
       cachedIn: tables.filter((table) => table.level === level.level).map(({ structure }) => structure),
+      secondStage: level.secondStage === undefined ? [] : formatSecondStage(level.secondStage),
     })),
+    secondStage: result.secondStage === undefined ? [] : formatSecondStage(result.secondStage),
     combined: result.physical === null ? [] : combinedRights(result),
-    tlbs: cachedTranslations(cpu)
+    tlbs: translationsOf(cpu)
       .filter(covers)
       .map(({ tlb, frame }) => ({ tlb, frame })),
     outcomes: [
@@ -110,6 +118,12 @@ export function walkView(kernel: Kernel, cpuNumber: number, address: number): Wa
       outcomeOf(cpu, "fetch", ACCESS_FETCH, result),
     ],
   };
+}
+
+/** What the CPU uses now: those of the host, or of the virtual CPU that it runs. */
+function translationsOf(cpu: Cpu): readonly CachedTranslation[] {
+  const { vcpu } = cpu;
+  return vcpu === null ? cachedTranslations(cpu) : cachedGuestTranslations(cpu).filter(({ id }) => id === vcpu.id);
 }
 
 /** The bits of an entry that say something at its level (Intel SDM vol. 3A, tables 4-15 to 4-20). */

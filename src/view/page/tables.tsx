@@ -61,6 +61,7 @@ export function Tables({ picture }: { readonly picture: Picture }) {
             ) : null}
           </tbody>
         </table>
+        <SecondStage lines={walk.secondStage} />
         <Outcomes walk={walk} />
         <p class="source">What the page tables say now; a TLB may say something else. Intel SDM vol. 3A, 4.5 to 4.7.</p>
       </Scroll>
@@ -105,11 +106,23 @@ function Level({ level, table }: { readonly level: WalkLevel; readonly table: Ta
         {level.entry}
         {old !== undefined && old.entry !== level.entry ? <em> was {old.entry}</em> : null}
         {table === undefined ? null : <Entries table={table} />}
+        <SecondStage lines={level.secondStage} />
       </td>
       <td>
         <Bits bits={level.bits} />
       </td>
     </tr>
+  );
+}
+
+/** In a guest: the walk of the second stage, which the page of an entry, or of the access, is found by. */
+function SecondStage({ lines }: { readonly lines: readonly string[] }) {
+  if (lines.length === 0) return null;
+  return (
+    <details class="second-stage">
+      <summary>second stage</summary>
+      <pre class="lines">{lines.join("\n")}</pre>
+    </details>
   );
 }
 

@@ -1,6 +1,7 @@
 /** The stories, in the order of the list. */
 import { doubleFree } from "./double-free.ts";
 import { flushCeiling } from "./flush-ceiling.ts";
+import { guestWalk } from "./guest-walk.ts";
 import { hugeSplit } from "./huge-split.ts";
 import { interruptsOff } from "./interrupts-off.ts";
 import { lazyPurge } from "./lazy-purge.ts";
@@ -22,4 +23,5 @@ export const STORIES: readonly Story[] = [
   vreadFlags,
   doubleFree,
   race,
+  guestWalk,
 ];

@@ -312,6 +312,29 @@ describe("stories find what they tell", () => {
     expect(found("vread-flags", 5)).toMatch(/: 0x0$/);
   });
 
+  it("of a guest: violations at the first touch only, 24 entries, caches of both dimensions, a flush without an exit", () => {
+    expect(found("guest-walk", 2)).toMatch(/^CPU 0 stores 42; [1-9] EPT violations$/);
+    expect(found("guest-walk", 3)).toBe("24 entries");
+    const [, first, beside] = /^(\d+) cycles of page walks, (\d+) for/.exec(found("guest-walk", 4)) ?? [];
+    expect(Number(beside)).toBeLessThan(Number(first));
+    expect(found("guest-walk", 5)).toMatch(/^CPU 0 faults: #PF\(0\).*; 0 EPT violations$/);
+    const session = new Session({ kind: "story", name: "guest-walk" });
+    session.goTo(2);
+    const address = session.told?.look.address ?? 0;
+    const { levels, secondStage, tlbs } = walkView(session.kernel, 0, address);
+    expect([...levels.map((level) => level.secondStage.length), secondStage.length]).toEqual([5, 5, 5, 5, 5]);
+    const { physical } = session.kernel.machine.cpus[0].probe(address);
+    expect(tlbs.length).toBeGreaterThan(0);
+    for (const { frame } of tlbs) expect(frame).toBe(Math.floor((physical ?? 0) / 4096));
+    // The guest takes the page away and has not flushed yet: what is cached is stale.
+    session.kernel.vfree(address);
+    const stale = tlbView(session.kernel, 0).structures.flatMap(({ slots }) =>
+      slots.filter((slot) => slot.stale !== null),
+    );
+    expect(stale.map(({ stale: why }) => why)).toContain("nothing is mapped there");
+    for (const { owedBy } of stale) expect(owedBy).toBe("the purge of its lazily freed area");
+  });
+
   it("of a race that the explorer finds, as the command does, and that the mended kernel does not have", () => {
     expect(found("race", 2)).toBe("nothing is wrong");
     expect(found("race", 3)).toBe("schedule number 28 fails");
