@@ -76,10 +76,10 @@ export const SAPPHIRE_RAPIDS: Preset = {
       sets: 128,
       ways: 16,
       indexHash: "xor",
-      replacement: "tree-plru",
+      replacement: "mru4-plru4",
       origins: allFrom(TLB_SHAPE_FIELDS, MEASURED, {
         pageSizes: assumed("that larger pages may use all ways; CPUID: half of them for 2 MiB, half for 1 GiB pages"),
-        replacement: assumed("tree-PLRU; the core's own policy is not found, and is nothing like LRU"),
+        replacement: assumed("as Skylake, over four groups; the core's own policy is not found (docs/presets.md)"),
       }),
     },
   ],

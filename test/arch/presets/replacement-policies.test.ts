@@ -8,10 +8,10 @@ import { afterUse } from "../../../arch/presets/replacement/policy.ts";
 const FOLDER = resolve(import.meta.dirname, "../../../arch/presets/replacement");
 const STATES_MAX = 2 ** 16;
 
-test("each policy is in the file that has its name, or the name of its family: mru3-plru2 in mru3-plru", () => {
+test("each policy is in the file that has its name, or the name of its family: mru3-plru2 in mru-plru", () => {
   const files = readdirSync(FOLDER).map((file) => file.replace(/\.ts$/, ""));
   expect(files.filter((file) => file !== "index" && file !== "policy").sort()).toEqual(
-    [...new Set(REPLACEMENT_NAMES.map((name) => name.replace(/\d+$/, "")))].sort(),
+    [...new Set(REPLACEMENT_NAMES.map((name) => name.replace(/\d+/g, "")))].sort(),
   );
 });
 

@@ -4,7 +4,8 @@
  * a miss a load, its median a whole one). So the least over several orders and beginnings is what can be compared.
  */
 import { describe, expect, it } from "vitest";
-import { presetByName } from "../../../arch/index.ts";
+import { type Preset, presetByName } from "../../../arch/index.ts";
+import type { ReplacementName } from "../../../arch/presets/replacement/index.ts";
 import { type Random, randomStream } from "../../../src/machine/random.ts";
 import { cpuWith, curves, FIRST_LEVEL_NS, SECOND_LEVEL_NS, sequences } from "./silicon.ts";
 
@@ -12,6 +13,11 @@ const PRESET = "sapphire-rapids";
 /** A load that takes longer has walked. */
 const WALK_SEEN_NS = 4.9;
 const ORDERS = 6;
+/** What a visit of `stlb-sequences.txt` costs where the second level hits, and where it walks (its README). */
+const SETTLED_SECOND_NS = 4.3;
+const WALK_NS = 20;
+/** More pages than those sequences visit. */
+const OTHER_PAGES = 24;
 /** The core's clock. */
 const GIGAHERTZ = 3.0;
 /** Pages whose lines, one each, no longer fit the first-level data cache; and what a load pays then. */
@@ -108,6 +114,22 @@ describe("the preset of Sapphire Rapids and a measured core", () => {
     }
   });
 
+  it("miss the second level in periodic sequences nearer to the core than with tree-PLRU or LRU", () => {
+    const named = presetByName(PRESET);
+    const off = (replacement: ReplacementName): number => {
+      const tlbs = named.tlbs.map((tlb) => (tlb.name === "L2 TLB" ? { ...tlb, replacement } : tlb));
+      const preset = { ...named, name: replacement, tlbs };
+      const squares = sequences("stlb-sequences.txt").map(({ pages, visits, leastNs }) => {
+        const starts = [0, 1, 2, 3, 4, 5, 6, 7].map((seed) => nsPerVisit(preset, pages, visits, seed));
+        return (Math.min(...starts) - leastNs) ** 2;
+      });
+      return Math.sqrt(squares.reduce((sum, each) => sum + each, 0) / squares.length);
+    };
+    const own = off(named.tlbs.filter(({ name }) => name === "L2 TLB")[0].replacement as ReplacementName);
+    expect(own).toBeLessThan(1.9);
+    for (const other of ["tree-plru", "lru"] as const) expect(off(other), other).toBeGreaterThan(1.5 * own);
+  });
+
   it("pay more for a walk the further apart tables are, the core with its second dimension 1 to 3 times as much", () => {
     const found: { stride: number; pages: number; ratio: number; emulated: number }[] = [];
     for (const { stride, points } of curves("dtlb-loads.txt")) {
@@ -174,6 +196,28 @@ function walkCycles(pages: number, stride: number): number {
   const before = cpu.counters()["dtlb_load_misses.walk_active"];
   visit();
   return (cpu.counters()["dtlb_load_misses.walk_active"] - before) / pages;
+}
+
+/** Nanoseconds a visit of pages 16384 apart, once the TLBs have settled after visits of other pages and of these. */
+function nsPerVisit(preset: Preset, pages: number, visits: readonly number[], seed: number): number {
+  const stride = 16_384;
+  const cpu = cpuWith(preset, 2 * OTHER_PAGES, stride);
+  const random = randomStream(seed);
+  const visit = (page: number) => cpu.touch(page * stride * 4096);
+  for (let i = 0; i < 100 + 7 * seed; i++) visit(random.between(OTHER_PAGES, 2 * OTHER_PAGES - 1));
+  for (let i = 0; i < 20 * seed; i++) visit(random.between(0, pages - 1));
+  const run = (periods: number) => {
+    for (let i = 0; i < periods; i++) for (const page of visits) visit(page);
+  };
+  run(30);
+  const before = cpu.counters();
+  const periods = 24;
+  run(periods);
+  const after = cpu.counters();
+  const counted = (name: "stlb_hit" | "walk_completed") =>
+    (after[`dtlb_load_misses.${name}`] - before[`dtlb_load_misses.${name}`]) / periods;
+  const [hits, walks] = [counted("stlb_hit"), counted("walk_completed")];
+  return ((visits.length - hits - walks) * FIRST_LEVEL_NS + hits * SETTLED_SECOND_NS + walks * WALK_NS) / visits.length;
 }
 
 /** First-level misses in a period, once the TLB has settled after some random visits. */

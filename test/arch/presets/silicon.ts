@@ -1,7 +1,7 @@
 /** Curves measured on a real core (`test/silicon`), and the same accesses on an emulated one. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Machine, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW } from "../../../arch/index.ts";
+import { Machine, type Preset, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW } from "../../../arch/index.ts";
 
 const FOLDER = join(import.meta.dirname, "../../silicon");
 /** Nanoseconds of a dependent load that the first level translates, and of one that the second level does. */
@@ -55,7 +55,7 @@ export function sequences(file: string): Sequence[] {
 }
 
 /** A CPU of a preset whose page tables map `pages` pages that are `stride` pages apart, with A and D set. */
-export function cpuWith(preset: string, pages: number, stride: number) {
+export function cpuWith(preset: string | Preset, pages: number, stride: number) {
   const machine = new Machine({ cpus: 1, memoryBytes: 2 ** 34, preset });
   const { memory } = machine;
   const tables = new Map<string, number>();

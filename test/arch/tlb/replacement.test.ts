@@ -168,6 +168,7 @@ describe("ages of the entries of a set", () => {
     ["tree-plru", 8],
     ["mru3-plru2", 6],
     ["mru3-plru4", 12],
+    ["mru4-plru4", 16],
     ["round-robin", 4],
   ] as const;
 
