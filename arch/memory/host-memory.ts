@@ -47,7 +47,7 @@ export class HostMemory extends PhysicalMemory {
     if (owners !== undefined) owners[page % PIECE_PAGES] = 0;
   }
 
-  /** The guest-physical frame that `frame` backs; {@link NOT_GIVEN} for none. */
+  /** The guest-physical frame that `frame` backs; `NOT_GIVEN` for none. */
   guestFrameOf(frame: number): number {
     const { pageFrames } = this;
     const page = Math.floor(frame / pageFrames);
