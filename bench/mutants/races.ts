@@ -8,7 +8,8 @@ import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path";
 import { transformSync } from "esbuild";
 import type { FoundRace } from "./find-race.ts";
-import { PLANTED_RACES, type PlantedRace } from "./planted-races.ts";
+import type { PlantedRace } from "./planted-race.ts";
+import { PLANTED_RACES } from "./planted-races.ts";
 
 /** Schedules that each test gets at most. */
 const SCHEDULES = Number(process.env.MMULAB_SCHEDULES ?? 2000);

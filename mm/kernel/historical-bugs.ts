@@ -26,7 +26,7 @@ export const HISTORICAL_BUGS = {
   },
   noVmUninitialized: {
     source:
-      "f5252e009d5b (3.0): mm: avoid null pointer access in vm_struct via /proc/vmallocinfo; later VM_UNLIST, VM_UNINITIALIZED",
+      "f5252e009d5b (3.0; this id alone could not be looked up again): mm: avoid null pointer access in vm_struct via /proc/vmallocinfo; later VM_UNLIST, VM_UNINITIALIZED",
     effect: "readers see an area whose page array is not there yet",
   },
   aliasesSkipFullBlocks: {
@@ -38,7 +38,8 @@ export const HISTORICAL_BUGS = {
     effect: "a fragmented block leaves its CPU's queue under the lock of the queue of the CPU that purges",
   },
   shrinkerWithoutPurgeLock: {
-    source: "ec05f51f1e65: mm/vmalloc: the shrinker of the pools and a purge must not decay the same pool at once",
+    source:
+      "ec05f51f1e65: mm/vmalloc: take vmap_purge_lock in shrinker (decay_va_pool_node is not safe on two CPUs at once)",
     effect: "two CPUs take pools of one node apart at the same time, and areas are lost or given back twice",
   },
   flushSkipsSwitchingCpus: {
@@ -72,7 +73,7 @@ export const HISTORICAL_BUGS = {
     effect: "the sender of a flush goes on before the receiver has flushed",
   },
   mremapReleasesBeforeFlush: {
-    source: "eb66ae030829 (4.20): mremap: properly flush TLB before releasing the page",
+    source: "eb66ae030829 (4.19): mremap: properly flush TLB before releasing the page",
     effect:
       "move_ptes gives the page tables' lock back before its flush, so that the page can be given back (ftruncate) while TLBs still translate its old address",
   },

@@ -25,7 +25,8 @@ export async function explore(
 ): Promise<ShareResult> {
   const shares = sharesOf(await prepare(test), plan, budget.schedules);
   const stopAtMs = deadlineMs(budget.seconds);
-  const task = (share: Share): ExploreTask => ({ test, plan, share, stopAtMs });
+  const stop = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+  const task = (share: Share): ExploreTask => ({ test, plan, share, stopAtMs, stop });
   const results: ShareResult[] = [];
   if (budget.jobs === 1) {
     for (const share of shares) {
@@ -35,14 +36,15 @@ export async function explore(
       if (so.failure !== null || so.schedules >= budget.schedules) return so;
     }
   } else {
-    await inPool(shares.map(task), budget, results, onProgress);
+    await inPool(shares.map(task), stop, budget, results, onProgress);
   }
   return inOrder(results, shares.length, budget.schedules);
 }
 
-/** Runs tasks on a pool; `results` gets theirs in order, up to the first that fails. */
+/** Runs tasks on a pool; `results` gets theirs in order, up to the first that fails; `stop` then tells the others to end. */
 async function inPool(
   tasks: readonly ExploreTask[],
+  stop: Int32Array,
   { jobs, schedules }: ExploreBudget,
   results: ShareResult[],
   onProgress: (schedules: number) => void,
@@ -58,7 +60,7 @@ async function inPool(
     onProgress(Math.min(done, schedules));
     return result;
   });
-  // Tasks that are not done when the pool ends reject; nobody waits for them.
+  // Of one that fails, and nobody waits for yet, nothing is lost: all are waited for below.
   for (const each of running) each.catch(() => {});
   try {
     for (const each of running) {
@@ -67,6 +69,9 @@ async function inPool(
       if (so.failure !== null || so.schedules >= schedules) break;
     }
   } finally {
+    // A pool must not be destroyed while its threads answer.
+    Atomics.store(stop, 0, 1);
+    await Promise.allSettled(running);
     await pool.destroy();
   }
 }

@@ -22,6 +22,8 @@ export interface ExploreTask {
   readonly share: Share;
   /** When to stop, in milliseconds since 1970; 0: never. */
   readonly stopAtMs: number;
+  /** One number that all threads share: not 0 when nobody waits for the result any more. */
+  readonly stop: Int32Array;
 }
 
 /** A test on its machine. @throws UnknownNameError or WorkloadError when there is no such test */
@@ -36,13 +38,15 @@ const prepared = new Map<string, Explorer<unknown>>();
 const SCHEDULES_A_LOOK = 16;
 
 /** Runs a task. */
-export default async function run({ test, plan, share, stopAtMs }: ExploreTask): Promise<ShareResult> {
+export default async function run({ test, plan, share, stopAtMs, stop }: ExploreTask): Promise<ShareResult> {
+  const mustStop = (): boolean => Atomics.load(stop, 0) !== 0 || isOver(stopAtMs);
+  if (mustStop()) return { schedules: 0, redundant: 0, isComplete: false, failure: null, choicesMax: 0 };
   const key = JSON.stringify(test);
   let explorer = prepared.get(key);
   if (explorer === undefined) {
     explorer = await prepare(test);
     prepared.set(key, explorer);
   }
-  const goesOn = (done: number): boolean => done % SCHEDULES_A_LOOK > 0 || !isOver(stopAtMs);
+  const goesOn = (done: number): boolean => done % SCHEDULES_A_LOOK > 0 || !mustStop();
   return runShare(explorer, plan, share, goesOn);
 }

@@ -1,6 +1,7 @@
 /** The tests that come with the explorer. */
 import { unknownName } from "../../input/errors.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
+import { PURGE_TESTS } from "./purges.ts";
 import { USER_FLUSH_TESTS } from "./user-flushes.ts";
 import { USER_SPACE_TESTS } from "./user-spaces.ts";
 import { VMALLOC_TESTS } from "./vmalloc.ts";
@@ -9,6 +10,7 @@ import { VMAP_BLOCK_TESTS } from "./vmap-blocks.ts";
 /** All of them. */
 export const EXPLORE_TESTS: readonly ExploreTest[] = [
   ...VMALLOC_TESTS,
+  ...PURGE_TESTS,
   ...VMAP_BLOCK_TESTS,
   ...USER_SPACE_TESTS,
   ...USER_FLUSH_TESTS,

@@ -1,13 +1,16 @@
 /** Flushes of address spaces that overtake each other, pages that are moved, page tables that other PCIDs know. */
 import {
+  doAnonymousPage,
   ioremap,
   type MmStruct,
   madviseDontneed,
+  mmapPopulate,
   mremap,
+  munmap,
   type UserSpaces,
   unmapMappingRange,
 } from "../../../mm/index.ts";
-import { expect, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
+import { expect, load32, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
 import type { ExploreTest, ThreadOf } from "../base/explore-test.ts";
 import { END, PAGE, type Processes, processes, START, switchBackAndRead, switchOn } from "./processes.ts";
 
@@ -102,6 +105,43 @@ const mremapAgainstLoads: ExploreTest<Processes> = {
   ],
 };
 
+const twoFaults: ExploreTest<Processes> = {
+  name: "two-faults",
+  summary: "two threads of a process fault in the same page: one page is mapped, and both use it",
+  setup(kernel) {
+    const situation = processes(kernel, 1);
+    kernel.run(() => madviseDontneed(situation.spaces, situation.mms[0], START, START + PAGE));
+    return situation;
+  },
+  userSpaces: ({ mms }) => mms,
+  threads: [0, 1].map(
+    (): ThreadOf<Processes> =>
+      function* (kernel, { spaces, mms }) {
+        yield* doAnonymousPage(spaces, mms[0], START);
+        expect(yield* tryStore32(kernel, START, 6), "a page can be written once its fault has been handled");
+      },
+  ),
+};
+
+const munmapAgainstMmap: ExploreTest<Processes> = {
+  name: "munmap-against-mmap",
+  summary: "a range is unmapped, and mapped anew as soon as it can be by a CPU that still has the old pages cached",
+  setup: (kernel) => processes(kernel, 1),
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    function* (_kernel, { spaces, mms }) {
+      yield* munmap(spaces, mms[0], START, END);
+    },
+    function* (kernel, { spaces, mms }) {
+      yield* turn(kernel, "mmap");
+      if (kernel.machine.cpus[1].probe(START).outcome === "mapped") return;
+      yield* mmapPopulate(spaces, mms[0], START, 2);
+      yield* load32(kernel, START);
+      yield* load32(kernel, START + PAGE);
+    },
+  ],
+};
+
 /** A kernel address whose page table becomes empty, and what a large page needs. */
 interface KernelTable {
   readonly spaces: UserSpaces;
@@ -147,5 +187,7 @@ export const USER_FLUSH_TESTS = [
   lazyBack,
   mremapAgainstTruncate,
   mremapAgainstLoads,
+  munmapAgainstMmap,
+  twoFaults,
   tableOfOtherPcid,
 ];

@@ -185,6 +185,19 @@ const broadcast: ExploreTest<Processes> = {
   kernel: { preset: smallPreset("zen4"), flushPolicy: INVLPGB_POLICY },
 };
 
+const asidTransition: ExploreTest<Processes> = {
+  ...broadcast,
+  name: "munmap-in-asid-transition",
+  summary: "munmap by broadcast while CPUs still run the process under the ASIDs that it had before its global one",
+  setup(kernel) {
+    const situation = processes(kernel, 1);
+    const [mm] = situation.mms;
+    mm.globalAsid = situation.spaces.globalAsids.allocateGlobalAsid(() => {});
+    mm.inAsidTransition = true;
+    return situation;
+  },
+};
+
 const remoteActions: ExploreTest<Processes> = {
   ...munmapAgainstLoads,
   name: "munmap-by-remote-action",
@@ -234,6 +247,7 @@ export const USER_SPACE_TESTS = [
   twoMunmaps,
   threeCpus,
   broadcast,
+  asidTransition,
   remoteActions,
   switchRemoteActions,
   withoutPcids,

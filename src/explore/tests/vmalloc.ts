@@ -244,6 +244,7 @@ const drain: ExploreTest<{ readonly addresses: readonly number[] }> = {
         yield* wait(vfree(kernel.vm, addresses[cpu]));
       },
   ),
+  check: (kernel) => expect(kernel.vm.lazyNr === 0, "the drain work has purged what was freed last"),
 };
 
 const huge: ExploreTest<{ readonly address: number }> = {

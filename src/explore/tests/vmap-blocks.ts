@@ -94,6 +94,20 @@ const blockAcrossCpus: ExploreTest<{ readonly address: number; readonly frames: 
   ],
 };
 
+const doubleVbFree: ExploreTest<{ readonly address: number }> = {
+  name: "double-vb-free",
+  summary: "two CPUs vm_unmap_ram the same pages of a block: one unmaps them, the other is warned",
+  kernel: SMALL_BLOCKS,
+  setup: (kernel) => ({ address: kernel.vmMapRam(kernel.allocFrames(4)) }),
+  threads: [0, 1].map(
+    () =>
+      function* (kernel, { address }) {
+        yield* wait(vmUnmapRam(kernel.vm, address, 4));
+      },
+  ),
+  expectedWarnings: /vm_unmap_ram of .*: not mapped/,
+};
+
 const purgeAgainstAlloc: ExploreTest<{ readonly frames: Uint32Array; mapped: number }> = {
   name: "block-purge-against-vb-alloc",
   summary: "a fragmented block is purged while its CPU allocates from it",
@@ -162,6 +176,7 @@ export const VMAP_BLOCK_TESTS = [
   vreadOfWholeArea,
   fullBlock,
   blockAcrossCpus,
+  doubleVbFree,
   purgeAgainstAlloc,
   lastPages,
   aliasesAgainstUnmap,

@@ -1,4 +1,7 @@
 /** `mmulab explore`: the same result whatever the number of worker threads; all tests in one run. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { EXPLORE_TESTS } from "../../../src/explore/tests/index.ts";
 import { mmulab, resultIn } from "../run-cli.ts";
@@ -46,6 +49,34 @@ describe("explore --all", () => {
       const { stderr, status } = mmulab("explore", "--all", ...args);
       expect(status).toBe(2);
       expect(stderr).toContain("--all");
+    }
+  });
+});
+
+/** The test of one's own that a page shows: its first TypeScript that has threads. */
+function shownTest(page: string): string {
+  const blocks = readFileSync(page, "utf8").matchAll(/```ts\n(.*?)```/gs);
+  for (const [, code] of blocks) if (code.includes("threads: [")) return code;
+  throw new Error(`${page} shows no test`);
+}
+
+describe("a test of one's own", () => {
+  it.each(["README.md", "docs/explore.md"])("is as %s shows it, and does what is said of it", (page) => {
+    const folder = mkdtempSync(join(tmpdir(), "mmulab-explore-"));
+    try {
+      const file = join(folder, "use-after-free.ts");
+      const timeline = join(folder, "timeline.json");
+      writeFileSync(file, shownTest(page));
+      const found = mmulab("explore", file, "--timeline", timeline, "--jobs", "2", "--json");
+      expect(found.stderr).toBe("");
+      expect(found.status).toBe(1);
+      expect(resultIn(found.stdout).failure.kind).toBe("fault");
+      expect(JSON.parse(readFileSync(timeline, "utf8")).traceEvents.length).toBeGreaterThan(0);
+      const other = mmulab("explore", file, "--schedule", "0.1");
+      expect(other.status).toBe(0);
+      expect(other.stdout).toContain("nothing is wrong");
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
     }
   });
 });

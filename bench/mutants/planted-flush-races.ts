@@ -1,0 +1,239 @@
+/** Bugs of concurrency planted in flushes, calls of other CPUs, locks and user address spaces. */
+import type { PlantedRace } from "./planted-race.ts";
+
+/** All of them. */
+export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
+  {
+    name: "the sender of a call does not wait when it has one target only",
+    file: "mm/kernel/smp.ts",
+    search: "    if (request === null) return;\n",
+    replacement: "    if (request === null || request.targets.length === 1) return;\n",
+  },
+  {
+    name: "an interrupt handler runs only the first call on its queue",
+    file: "mm/kernel/smp.ts",
+    search: "    const requests = this.queues[cpu].splice(0);",
+    replacement: "    const requests = this.queues[cpu].splice(0, 1);",
+  },
+  {
+    name: "on_each_cpu_mask leaves out the CPU that calls",
+    file: "mm/kernel/smp.ts",
+    search: "handler, mask.includes(this.loop.currentCpu), bill);",
+    replacement: "handler, false, bill);",
+  },
+  {
+    name: "a call counts as done when one target has run it",
+    file: "mm/kernel/smp.ts",
+    search: "if (--request.outstanding === 0) loop.wake(",
+    replacement: "if (--request.outstanding >= 0) loop.wake(",
+  },
+  {
+    name: "flush_tlb_mm_range reads mm_cpumask before it counts tlb_gen up",
+    file: "mm/user/user-flush.ts",
+    search: '  mm.tlbGen++;\n  spaces.kernel.loop.point("flush_tlb_mm_range: tlb_gen is counted up");',
+    replacement:
+      '  const early = mm.cpus();\n  mm.cpus = () => early;\n  mm.tlbGen++;\n  spaces.kernel.loop.point("flush_tlb_mm_range: tlb_gen is counted up");',
+  },
+  {
+    name: "flush_tlb_mm_range counts tlb_gen up only after the flush was sent",
+    file: "mm/user/user-flush.ts",
+    search: '  mm.tlbGen++;\n  spaces.kernel.loop.point("flush_tlb_mm_range: tlb_gen is counted up");',
+    replacement: '  spaces.kernel.loop.point("flush_tlb_mm_range: tlb_gen is counted up");',
+  },
+  {
+    name: "CPUs in lazy mode are passed over although an ASID is in transition or tables are freed",
+    file: "mm/user/user-flush.ts",
+    search: "    return tellsAll ? cpus : cpus.filter((cpu) => !spaces.tlbStates[cpu].isLazy);",
+    replacement: "    return tellsAll && false ? cpus : cpus.filter((cpu) => !spaces.tlbStates[cpu].isLazy);",
+  },
+  {
+    name: "flush_tlb_func flushes a range although it has missed other flushes",
+    file: "mm/user/user-spaces.ts",
+    search: "flush.end !== TLB_FLUSH_ALL && flush.tlbGen === have + 1 && flush.tlbGen === upTo;",
+    replacement: "flush.end !== TLB_FLUSH_ALL;",
+  },
+  {
+    name: "flush_tlb_func notes a generation that it reads after the flush",
+    file: "mm/user/user-spaces.ts",
+    search: "    tlb.tlbGen[asid] = upTo;",
+    replacement: "    tlb.tlbGen[asid] = flush.mm.tlbGen;",
+  },
+  {
+    name: "flush_tlb_func takes a flush of its own generation for done",
+    file: "mm/user/user-spaces.ts",
+    search: "    if (have === upTo || flush.tlbGen <= have) return;",
+    replacement: "    if (have === upTo || flush.tlbGen <= have + 1) return;",
+  },
+  {
+    name: "flush_tlb_func notes the generation although a lazy CPU has not flushed",
+    file: "mm/user/user-spaces.ts",
+    search:
+      "      this.switchMmIrqsOff(cpu, this.initMm, flush.record);\n      return;\n    }\n    const asid = tlb.loadedAsid;",
+    replacement:
+      "      tlb.tlbGen[tlb.loadedAsid] = flush.mm.tlbGen;\n      return;\n    }\n    const asid = tlb.loadedAsid;",
+  },
+  {
+    name: "switch_mm_irqs_off reads tlb_gen while the CPU is still lazy",
+    file: "mm/user/user-spaces.ts",
+    search: "    tlb.isLazy = false;\n    let asid = tlb.loadedAsid;",
+    replacement:
+      '    const early = next.tlbGen;\n    loop.pointIrqsOff("early");\n    tlb.isLazy = false;\n    if (wasLazy && previous === next && tlb.tlbGen[tlb.loadedAsid] === early) return;\n    let asid = tlb.loadedAsid;',
+  },
+  {
+    name: "choose_new_asid takes an ASID that is behind for current",
+    file: "mm/user/tlb-state.ts",
+    search: "return { asid, needFlush: this.tlbGen[asid] < tlbGen };",
+    replacement: "return { asid, needFlush: this.tlbGen[asid] < tlbGen - 1 };",
+  },
+  {
+    name: "munmap gives mmap_lock back before it frees",
+    file: "mm/user/user-map.ts",
+    search: "  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  mm.mmapLock.release();",
+    replacement:
+      "  yield* freePgtables(gather, start, end);\n  mm.mmapLock.release();\n  yield* gather.tlbFinishMmu();",
+  },
+  {
+    name: "munmap frees pages one line before the flush",
+    file: "mm/user/mmu-gather.ts",
+    search: "    if (tables === null) yield* this.tlbFlush(owed);\n",
+    replacement:
+      '    if (this.cause === "munmap") this.freeFrames(this.frames.splice(0));\n    if (tables === null) yield* this.tlbFlush(owed);\n',
+  },
+  {
+    name: "munmap tells no lazy CPU that it frees page tables",
+    file: "mm/user/mmu-gather.ts",
+    search: "    const freedTables = this.fullmm || tables !== null;",
+    replacement: "    const freedTables = this.fullmm;",
+  },
+  {
+    name: "mprotect gives mmap_lock back before its flush",
+    file: "mm/user/user-map.ts",
+    search:
+      '  if (changed > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");\n  else debts.waive(owed);\n  mm.mmapLock.release();',
+    replacement:
+      '  mm.mmapLock.release();\n  if (changed > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");\n  else debts.waive(owed);',
+  },
+  {
+    name: "mprotect does not flush",
+    file: "mm/user/user-map.ts",
+    search: '  if (changed > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");\n  else debts.waive(owed);',
+    replacement: "  debts.waive(owed);",
+  },
+  {
+    name: "mremap gives the page tables' lock back before it moves",
+    file: "mm/user/mremap.ts",
+    search: "  const moved = movePtes(mm, start, end, newStart, owed);",
+    replacement:
+      "  mm.pageTableLock.release();\n  const moved = movePtes(mm, start, end, newStart, owed);\n  if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();",
+  },
+  {
+    name: "mremap gives both locks back before its flush",
+    file: "mm/user/mremap.ts",
+    search: "  const { mremapReleasesBeforeFlush } = kernel.bugs;",
+    replacement: "  const mremapReleasesBeforeFlush = true;",
+  },
+  {
+    name: "mmdrop does not look whether a CPU still borrows the address space",
+    file: "mm/user/lazy-tlb.ts",
+    search: "  if (!mm.hasEnded || spaces.loaded.includes(mm)) return;",
+    replacement: "  if (!mm.hasEnded) return;",
+  },
+  {
+    name: "the policy invlpgb does not wait for its broadcasts",
+    file: "mm/flush/broadcast-flush.ts",
+    search: "  invalidations.tlbsync();\n",
+    replacement: "",
+  },
+  {
+    name: "the policy invlpgb forgets global entries",
+    file: "mm/flush/flush-policy.ts",
+    search: "    broadcastFlush(context, record, [{ start, end, full, includeGlobals: true }]);",
+    replacement: "    broadcastFlush(context, record, [{ start, end, full, includeGlobals: false }]);",
+  },
+  {
+    name: "the policy invlpgb does not interrupt CPUs that have not gone over to the global ASID",
+    file: "mm/flush/flush-policy.ts",
+    search: "    broadcastFlush(context, record, broadcasts);\n    yield* request.finishAsidTransition();\n",
+    replacement: "    broadcastFlush(context, record, broadcasts);\n",
+  },
+  {
+    name: "the policy eager gives vmlist_lock back before it flushes",
+    file: "mm/flush/flush-policy.ts",
+    search: "    yield* smp.onEachCpu(invalidate, record);\n    vmlistLock.release();",
+    replacement: "    vmlistLock.release();\n    smp.onEachCpu(invalidate, record);",
+  },
+  {
+    name: "the policy deferred puts flushes off for CPUs that are in the kernel",
+    file: "mm/flush/user-mode.ts",
+    search: "return this.inUser[cpu] !== 0 && this.isolated[cpu] !== 0;",
+    replacement: "return this.isolated[cpu] !== 0;",
+  },
+  {
+    name: "flush_tlb_func does not look whether the address space is loaded",
+    file: "mm/user/user-spaces.ts",
+    search: "    if (this.loaded[cpu] !== flush.mm && (!isLocal || globalAsidsFollowCpumask === true)) {",
+    replacement: "    if ((false as boolean) && (!isLocal || globalAsidsFollowCpumask === true)) {",
+  },
+  {
+    name: "mmu_gather flushes what was taken out first, not what came after it",
+    file: "mm/user/mmu-gather.ts",
+    search: "    debts.extend(this.owed, debts.startOf(part), debts.endOf(part));\n",
+    replacement: "",
+  },
+  {
+    name: "unmap_mapping_range takes pages out without the lock of the page tables",
+    file: "mm/user/mremap.ts",
+    search: "  yield* unmapVmas(gather, start, end, mm.pageTableLock);",
+    replacement: "  yield* unmapVmas(gather, start, end);",
+  },
+  {
+    name: "a CPU that comes back from user mode forgets what it owes",
+    file: "mm/flush/user-mode.ts",
+    search: "    flush(cpu);\n",
+    replacement: "",
+  },
+  {
+    name: "the policy deferred looks who is in user mode before others may act",
+    file: "mm/flush/flush-policy.ts",
+    search:
+      "    while (loop.mustYield()) yield PAUSE_TURN;\n    const now: number[] = [];\n    for (const cpu of allCpus(loop.cpus)) {\n      if (cpu === loop.currentCpu || !userMode.canDefer(cpu)) {",
+    replacement:
+      "    const early = allCpus(loop.cpus).map((cpu) => userMode.canDefer(cpu));\n    while (loop.mustYield()) yield PAUSE_TURN;\n    const now: number[] = [];\n    for (const cpu of allCpus(loop.cpus)) {\n      if (cpu === loop.currentCpu || !early[cpu]) {",
+  },
+  {
+    name: "the policy rar does not wait for its targets",
+    file: "mm/flush/rar.ts",
+    search: "    if (call.outstanding > 0) yield PAUSE_SPIN;\n",
+    replacement: "    yield PAUSE_TURN;\n",
+  },
+  {
+    name: "do_anonymous_page does not look again whether the page is there",
+    file: "mm/user/user-map.ts",
+    search: "  if (mm.tables.cursor.seek(start) !== 1 || !mm.tables.cursor.isLeaf) {",
+    replacement: "  mm.tables.cursor.seek(start);\n  {",
+  },
+  {
+    name: "exit_mmap says that the address space has ended before it is unmapped",
+    file: "mm/user/user-map.ts",
+    search: '  const gather = new MmuGather(spaces, mm, "exit");\n',
+    replacement: '  const gather = new MmuGather(spaces, mm, "exit");\n  mm.hasEnded = true;\n',
+  },
+  {
+    name: "a lock with waiters is free for a moment when it is handed over",
+    file: "mm/kernel/lock.ts",
+    search: "    if (this.queue.length === 0) this.held = false;\n    else this.handOver(now);",
+    replacement: "    this.held = false;\n    if (this.queue.length > 0) this.handOver(now);",
+  },
+  {
+    name: "flush_work does not wait for work that has not begun",
+    file: "mm/kernel/work.ts",
+    search: "    while (this.worker !== null) {\n",
+    replacement: "    while (this.worker !== null && this.hasBegun) {\n",
+  },
+  {
+    name: "a work item forgets that it was queued again while it ran",
+    file: "mm/kernel/work.ts",
+    search: "        yield* this.body();\n",
+    replacement: "        yield* this.body();\n        this.pending = false;\n",
+  },
+];
