@@ -50,10 +50,10 @@ afterAll(() => rmSync(folder, { recursive: true }), 60_000);
 
 describe("the package", () => {
   it("is packed from a fresh tree with what its exports and its command name", () => {
-    const { exports, bin } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
+    const { exports, bin, man } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
     const files = Object.values(exports as Record<string, { types: string; default: string }>);
     expect(files.length).toBeGreaterThanOrEqual(4);
-    for (const file of [bin.mmulab, ...files.flatMap((each) => [each.types, each.default])]) {
+    for (const file of [bin.mmulab, man, ...files.flatMap((each) => [each.types, each.default])]) {
       expect(existsSync(join(installed, file)), file).toBe(true);
     }
   });

@@ -55,8 +55,8 @@ mmulab inspect FILE of a live machine's /proc/vmallocinfo or /sys/kernel/debug/p
 free addresses lie and whether an allocation would fit; space says so of an emulated machine.
 
 Examples:
-  $ sudo cat /proc/vmallocinfo | mmulab inspect - --fit 2M --align 2M
   $ mmulab inspect after.txt --against before.txt
+  $ sudo cat /proc/vmallocinfo | mmulab inspect - --fit 2M --align 2M
   $ mmulab inspect vmallocinfo recording.jsonl.gz --calls 100
   $ mmulab inspect tlb --run mixed --ops 500 --cpu 1
   $ mmulab inspect vmallocinfo --run "fork_storm live=50" --ops 1000

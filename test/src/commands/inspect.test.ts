@@ -67,8 +67,8 @@ describe("mmulab inspect", () => {
     const empty = mmulab("inspect", "tlb", "--run", "none", "--cpus", "1");
     for (const line of empty.stdout.trimEnd().split("\n"))
       expect(line).toMatch(/^CPU 0, L[12] .*: \d+ sets? of \d+ ways?, 0 entries, 0 stale$/);
-    const json = JSON.parse(mmulab("inspect", "vmstat", "--ops", "300", "--json").stdout);
-    expect(json).toMatchObject({ view: "vmstat", source: "4 CPUs after mixed, 300 operations, seed 1" });
+    const json = JSON.parse(mmulab("inspect", "vmstat", "--ops", "4000", "--json").stdout);
+    expect(json).toMatchObject({ view: "vmstat", source: "4 CPUs after mixed, 4000 operations, seed 1" });
     expect(json.counters.nr_tlb_local_flush_all + json.counters.nr_tlb_local_flush_one).toBeGreaterThan(0);
   });
 
