@@ -175,12 +175,6 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     replacement: "    if ((false as boolean) && (!isLocal || globalAsidsFollowCpumask === true)) {",
   },
   {
-    name: "mmu_gather flushes what was taken out first, not what came after it",
-    file: "mm/user/mmu-gather.ts",
-    search: "    debts.extend(this.owed, debts.startOf(part), debts.endOf(part));\n",
-    replacement: "",
-  },
-  {
     name: "unmap_mapping_range takes pages out without the lock of the page tables",
     file: "mm/user/mremap.ts",
     search: "  yield* unmapVmas(gather, start, end, mm.pageTableLock);",

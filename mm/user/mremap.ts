@@ -57,6 +57,7 @@ function* movePageTables(
   if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();
   const owed = mm.tables.owed.owe(start, end);
   const moved = movePtes(mm, start, end, newStart, owed);
+  loop.point("move_ptes: entries are moved");
   loop.spend(moved * (costs.user.protectEntryCycles + costs.entryWriteCycles));
   // Who takes the lock next may give the pages back: no TLB may lead to them by their old addresses any more.
   const { mremapReleasesBeforeFlush } = kernel.bugs;

@@ -123,6 +123,33 @@ const twoFaults: ExploreTest<Processes> = {
   ),
 };
 
+const flushOfProcessLeft: ExploreTest<Processes> = {
+  name: "flush-of-process-left",
+  summary:
+    "a CPU goes on to another process before it is interrupted for the first one; then the other's pages are unmapped",
+  setup: (kernel) => processes(kernel, 2),
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    function* (_kernel, situation) {
+      const { spaces, mms } = situation;
+      for (let at = START; at < END; at += PAGE) yield* madviseDontneed(spaces, mms[0], at, at + PAGE);
+      spaces.switchTo(mms[1]);
+      yield* munmap(spaces, mms[1], START, END);
+      situation.isDone = true;
+    },
+    function* (kernel, situation) {
+      yield* turn(kernel, "context switch");
+      situation.spaces.switchTo(situation.mms[1]);
+      const [, cpu] = kernel.machine.cpus;
+      if (cpu.probe(START).outcome === "mapped") cpu.load(START, 4);
+      yield* turn(kernel, "load");
+      const { isDone } = situation;
+      const value = yield* tryLoad32(kernel, START);
+      expect(value === null || !isDone, "no page can be read once munmap has returned");
+    },
+  ],
+};
+
 const munmapAgainstMmap: ExploreTest<Processes> = {
   name: "munmap-against-mmap",
   summary: "a range is unmapped, and mapped anew as soon as it can be by a CPU that still has the old pages cached",
@@ -187,6 +214,7 @@ export const USER_FLUSH_TESTS = [
   lazyBack,
   mremapAgainstTruncate,
   mremapAgainstLoads,
+  flushOfProcessLeft,
   munmapAgainstMmap,
   twoFaults,
   tableOfOtherPcid,
