@@ -180,7 +180,14 @@ export {
   type Tracepoint,
 } from "./views/event-definitions.ts";
 export { addFields, type FieldValue, isHex } from "./views/event-fields.ts";
-export { ftraceCalls, watchIdle } from "./views/ftrace-calls.ts";
+export {
+  ftraceCalls,
+  WALK_EVENTS,
+  watchIdle,
+  watchTlbFlushes,
+  watchUserMode,
+  watchWalks,
+} from "./views/ftrace-calls.ts";
 export { type FtraceOptions, ftraceText, IDLE_COMM } from "./views/ftrace-text.ts";
 export { ADDRESS_MARKERS, dumpPageTables, pageTableRuns, VMALLOC_DUMP_END } from "./views/page-table-dump.ts";
 export {

@@ -90,6 +90,8 @@ export class UnflushedPath {
 
   /** A walk of some cycles, whose translation is at `real`. @param number bits 19:0 of the page number */
   refill(number: number, real: number, cycles: number): void {
+    const { onWalk } = this.attribution;
+    if (onWalk !== null) onWalk(this.kind, this.translationAt(real).page);
     const flush = this.takeNote(real);
     this.cells[REQUESTED_PAGE_CELL] = this.realCells[real << CELL_SHIFT];
     const inFirst = this.hasLarge() ? NOT_QUICK : this.first.find(number) | 0;

@@ -44,6 +44,8 @@ const REMEMBERED_MAX = 16_384;
 export class FlushAttribution {
   /** Number of the flush that the invalidations made now belong to, chosen by the kernel; 0 for none. */
   currentFlush = 0;
+  /** Is told of each walk that found a translation, with its address or its page; null for nobody. */
+  onWalk: ((kind: number, la: number) => void) | null = null;
   /** Walks that no flush of a known number, no lack of room and no new mapping explains. */
   unexplainedWalks = 0;
 
@@ -88,6 +90,7 @@ export class FlushAttribution {
 
   /** A walk of an access of `kind` that found a translation. */
   refill(kind: number, la: number, pcid: number, frame: number, flags: number, cycles: number): void {
+    if (this.onWalk !== null) this.onWalk(kind, la);
     this.refillAfter(this.takeNote(kind, la, pcid, flags), kind, la, pcid, frame, flags, cycles);
   }
 

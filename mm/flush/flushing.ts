@@ -14,6 +14,7 @@ import { ConfigError } from "../lib/config-error.ts";
 import { FlushAccounts, type FlushAccountsOptions, type FlushRecord } from "./flush-accounts.ts";
 import { type FlushContext, type FlushPolicy, IPI_POLICY } from "./flush-policy.ts";
 import type { Rar } from "./rar.ts";
+import type { TlbFlushObserver } from "./tlb-flush-reasons.ts";
 import { TlbVmstat } from "./tlb-vmstat.ts";
 import type { UnflushedRanges } from "./unflushed-ranges.ts";
 import { UserMode } from "./user-mode.ts";
@@ -70,6 +71,8 @@ export class Flushing implements FlushContext {
   rar: Rar | null = null;
   /** Sees flushes and changes of address space begin and end; null when nothing does. */
   probes: CallProbes | null = null;
+  /** Sees flushes of user address spaces; null when nothing does. */
+  tlbFlushObserver: TlbFlushObserver | null = null;
   /** Called after INVLPG of a kernel page on a CPU; `user-spaces.ts` sets it. */
   afterKernelPage: ((cpu: number, la: number, record: FlushRecord | null) => void) | null = null;
   accounts: FlushAccounts | null = null;

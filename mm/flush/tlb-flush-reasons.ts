@@ -17,3 +17,12 @@ export interface TlbFlushObserver {
   /** TLBs have been flushed for what a gather has collected (`tlb_flush_mmu`): so many pages and page tables are freed next. */
   tlbFlushMmu?(cpu: number, pages: number, tables: number): void;
 }
+
+/** The reasons in words, by number, as the tracepoint prints them. */
+export const TLB_FLUSH_REASONS = [
+  "flush on task switch",
+  "remote shootdown",
+  "local shootdown",
+  "local mm shootdown",
+  "remote ipi send",
+] as const;

@@ -32,6 +32,8 @@ export class UserMode {
   onEnterKernel: ((cpu: number) => number) | null = null;
   /** As that of the kernel. */
   usePath: UsePath | null = null;
+  /** Is told when the current CPU goes to user mode and when it comes back, but for interrupts; null for nobody. */
+  observer: ((isInUser: boolean) => void) | null = null;
   private readonly inUser: Uint8Array;
   private readonly owed: (DeferredFlush | null)[];
   private readonly outside: Int32Array;
@@ -75,6 +77,7 @@ export class UserMode {
   enterUser(): void {
     const { loop } = this.machine;
     const cpu = loop.currentCpu;
+    this.observer?.(true);
     loop.spend(this.costs.kernelExitCycles);
     this.usePath?.("exit");
     this.leaveKernel(cpu);
@@ -86,6 +89,7 @@ export class UserMode {
   enterKernel(): void {
     const { loop } = this.machine;
     const cpu = loop.currentCpu;
+    this.observer?.(false);
     this.inUser[cpu] = 0;
     loop.enterActivity(this.outside[cpu]);
     loop.spend(this.costs.kernelEntryCycles);

@@ -24,8 +24,11 @@ export type CallName =
   | "flush_tlb_kernel_range"
   | "flush_tlb_all"
   | "cpa_flush"
+  | "mmap"
+  | "munmap"
   | "flush_tlb_mm_range"
-  | "switch_mm";
+  | "switch_mm"
+  | "lazy_tlb";
 
 /** An argument: a number, an address of 48 bits, or a symbol's name. */
 export type CallArgument = number | string;

@@ -1,6 +1,5 @@
 /** The address spaces of a machine, as flushes and lazy TLB mode know them: `UserSpaces` (user-spaces.ts) makes them and switches. */
 import type { FlushRecord } from "../flush/flush-accounts.ts";
-import type { TlbFlushObserver } from "../flush/tlb-flush-reasons.ts";
 import type { LineTable } from "../kernel/line-table.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import type { GlobalAsids } from "./global-asids.ts";
@@ -41,7 +40,6 @@ export interface AddressSpaces {
   /** Lines that the CPUs of each address space share: `MM_LINES` from its context id times that on. */
   readonly mmLines: LineTable;
   /** Told of every flush; null when nothing observes. */
-  readonly observer: TlbFlushObserver | null;
   /** The current CPU goes on with a thread of `mm`, or with a kernel thread (null), which borrows what is loaded. */
   switchTo(mm: MmStruct | null): void;
   /** What each CPU does for a flush (`flush_tlb_func`). */

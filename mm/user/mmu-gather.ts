@@ -131,7 +131,11 @@ export class MmuGather {
     const { spaces, mm, tables } = this;
     const freedTables = this.fullmm || tables !== null;
     yield* flushOwedOfMm(spaces, mm, owed, freedTables, this.cause);
-    spaces.observer?.tlbFlushMmu?.(spaces.kernel.loop.currentCpu, this.frames.length, tables?.count ?? 0);
+    spaces.kernel.flushing.tlbFlushObserver?.tlbFlushMmu?.(
+      spaces.kernel.loop.currentCpu,
+      this.frames.length,
+      tables?.count ?? 0,
+    );
   }
 
   /** Frees the pages that were collected, in portions between which others may come (`tlb_batch_pages_flush`). */

@@ -91,7 +91,11 @@ class UserFlush implements UserFlushRequest, FlushTlbInfo {
     if (mm.cpus().some((cpu) => cpu !== self)) {
       this.remoteFlush = ++mm.remoteFlushes;
       flushing.vmstat.remoteFlush++;
-      spaces.observer?.tlbFlush(self, TLB_REMOTE_SEND_IPI, this.full ? -1 : (this.end - this.start) / PAGE_SIZE);
+      flushing.tlbFlushObserver?.tlbFlush(
+        self,
+        TLB_REMOTE_SEND_IPI,
+        this.full ? -1 : (this.end - this.start) / PAGE_SIZE,
+      );
       yield* multi === undefined ? flushing.smp.onEachCpuMask(this.cpus, this.invalidate, record) : multi(this.cpus);
     } else if (spaces.loaded[self] === mm) {
       bookWork(loop, record, () => this.invalidate(self));

@@ -18,6 +18,10 @@ import { freePgtables, unmapVmas } from "./unmap.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
+/** `PROT_READ` and `PROT_WRITE`; `MAP_PRIVATE`, `MAP_ANONYMOUS` and `MAP_POPULATE`: what is mapped here. */
+const PROT_READ = 1;
+const PROT_WRITE = 2;
+const MMAP_FLAGS = 0x2 | 0x20 | 0x8000;
 const USER_PAGE = PTE_PRESENT | PTE_USER | PTE_RW | PTE_ACCESSED | PTE_DIRTY;
 
 /**
@@ -27,9 +31,12 @@ const USER_PAGE = PTE_PRESENT | PTE_USER | PTE_RW | PTE_ACCESSED | PTE_DIRTY;
  */
 export function* mmapPopulate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number): KernelCode<number> {
   if (!isUserRange(start, start + pages * PAGE_SIZE)) return -EINVAL;
+  const { probes } = spaces.kernel.flushing;
+  probes?.enter("mmap", [start, pages * PAGE_SIZE, PROT_READ | PROT_WRITE, MMAP_FLAGS]);
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
   const result = populate(spaces, mm, start, pages);
   mm.mmapLock.release();
+  probes?.exit("mmap", result < 0 ? 0 : start);
   return result;
 }
 
@@ -60,6 +67,8 @@ function populate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number
 /** Unmaps [start, end), flushes, and gives frames and emptied page tables back; 0 or -EINVAL. */
 export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
   if (!isUserRange(start, end)) return -EINVAL;
+  const { probes } = spaces.kernel.flushing;
+  probes?.enter("munmap", [start, end - start]);
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
   spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   spaces.kernel.loop.spend(spaces.kernel.costs.user.munmapCycles);
@@ -70,6 +79,7 @@ export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: nu
   yield* gather.tlbFinishMmu();
   spaces.kernel.usePath?.("unmap end");
   mm.mmapLock.release();
+  probes?.exit("munmap", 0);
   return 0;
 }
 

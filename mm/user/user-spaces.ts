@@ -14,7 +14,6 @@ import {
   TLB_FLUSH_ON_TASK_SWITCH,
   TLB_LOCAL_MM_SHOOTDOWN,
   TLB_REMOTE_SHOOTDOWN,
-  type TlbFlushObserver,
 } from "../flush/tlb-flush-reasons.ts";
 import { FRAME_PAGE_TABLE } from "../frames/page-allocator.ts";
 import { LineTable } from "../kernel/line-table.ts";
@@ -56,7 +55,6 @@ export class UserSpaces implements AddressSpaces {
   readonly lru: Lru;
   /** Shootdown interrupts taken by each CPU (` TLB:` of `/proc/interrupts`). */
   readonly shootdowns: Float64Array;
-  observer: TlbFlushObserver | null = null;
   /** The number that the address space made last is known by. */
   lastCtxId = INIT_CTX_ID;
 
@@ -126,13 +124,11 @@ export class UserSpaces implements AddressSpaces {
     const cpu = this.kernel.loop.currentCpu;
     const previous = this.loaded[cpu];
     const { probes } = this.kernel.flushing;
-    if (mm !== null) {
-      probes?.enter("switch_mm", [mmAddress(mm)]);
-      this.switchMmIrqsOff(cpu, mm);
-      probes?.exit("switch_mm", 0);
-    } else {
-      this.enterLazyTlb(cpu);
-    }
+    const call = mm === null ? "lazy_tlb" : "switch_mm";
+    probes?.enter(call, [mmAddress(mm ?? previous)]);
+    if (mm === null) this.enterLazyTlb(cpu);
+    else this.switchMmIrqsOff(cpu, mm);
+    probes?.exit(call, 0);
     mmdrop(this, previous);
   }
 
@@ -214,7 +210,7 @@ export class UserSpaces implements AddressSpaces {
       tlb.tlbGen[asid] = next.tlbGen;
     }
     this.loadFlushed(cpu, this.cr3Of(next, asid), asid, record);
-    this.observer?.tlbFlush(cpu, TLB_FLUSH_ON_TASK_SWITCH, -1);
+    this.kernel.flushing.tlbFlushObserver?.tlbFlush(cpu, TLB_FLUSH_ON_TASK_SWITCH, -1);
   }
 
   private setCpumask(mm: MmStruct, cpu: number, value: number): void {
@@ -270,7 +266,7 @@ export class UserSpaces implements AddressSpaces {
     if (isLocal && !partly) vmstat.localFlushAll++;
     tlb.tlbGen[asid] = upTo;
     const reason = isLocal ? TLB_LOCAL_MM_SHOOTDOWN : TLB_REMOTE_SHOOTDOWN;
-    this.observer?.tlbFlush(cpu, reason, partly ? pages : -1);
+    this.kernel.flushing.tlbFlushObserver?.tlbFlush(cpu, reason, partly ? pages : -1);
   }
 
   /** Flushes the global ASID that the CPU has loaded, whole. */
@@ -279,7 +275,11 @@ export class UserSpaces implements AddressSpaces {
     if (cpu === initiator) vmstat.localFlushAll++;
     if (accounts === null || record === null) this.flushTlbLocal(cpu, record);
     else accounts.attributed(record, cpu, () => this.flushTlbLocal(cpu, record));
-    this.observer?.tlbFlush(cpu, cpu === initiator ? TLB_LOCAL_MM_SHOOTDOWN : TLB_REMOTE_SHOOTDOWN, -1);
+    this.kernel.flushing.tlbFlushObserver?.tlbFlush(
+      cpu,
+      cpu === initiator ? TLB_LOCAL_MM_SHOOTDOWN : TLB_REMOTE_SHOOTDOWN,
+      -1,
+    );
   }
 
   private flushPages(cpu: number, { start, end, record }: FlushTlbInfo): void {

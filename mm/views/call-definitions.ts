@@ -121,6 +121,19 @@ export const CALL_DEFINITIONS: Readonly<Record<CallName, CallDefinition>> = {
     args: [address("addr", "1>0>0"), number("pages", "1>32")],
     hasResult: false,
   },
+  // The current process's memory. What the system calls do, whoever asks for it.
+  mmap: {
+    functions: [{ symbol: "vm_mmap_pgoff" }],
+    args: [address("addr", "2"), number("size", "3"), hex("prot", "4"), hex("flags", "5")],
+    hasResult: true,
+    isOfUsers: true,
+  },
+  munmap: {
+    functions: [{ symbol: "__vm_munmap" }],
+    args: [address("addr", "1"), number("size", "2")],
+    hasResult: false,
+    isOfUsers: true,
+  },
   flush_tlb_mm_range: {
     functions: [{ symbol: "flush_tlb_mm_range" }],
     args: [address("mm", "1"), address("start", "2"), address("end", "3"), number("freed", "5", 8)],
@@ -130,6 +143,13 @@ export const CALL_DEFINITIONS: Readonly<Record<CallName, CallDefinition>> = {
   switch_mm: {
     functions: [{ symbol: "switch_mm_irqs_off" }],
     args: [address("next", "2")],
+    hasResult: false,
+    isOfUsers: true,
+  },
+  // A kernel thread goes on with the address space that is loaded.
+  lazy_tlb: {
+    functions: [{ symbol: "enter_lazy_tlb" }],
+    args: [address("mm", "1")],
     hasResult: false,
     isOfUsers: true,
   },

@@ -4,10 +4,17 @@
  */
 import { formatLinearAddress } from "../../arch/isa/linear-address.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
+import { TLB_FLUSH_REASONS, type TlbFlushObserver } from "../flush/tlb-flush-reasons.ts";
 import type { CallArgument, CallName, CallProbes } from "../kernel/call-probes.ts";
 import { CALL_DEFINITIONS, type CallArgumentKind } from "./call-definitions.ts";
 import { type FtraceOptions, ftraceLine, IDLE_COMM } from "./ftrace-text.ts";
 
+/** The events of page walks by kind of access: loads, stores, fetches. */
+export const WALK_EVENTS = [
+  "dtlb_load_misses.walk_completed",
+  "dtlb_store_misses.walk_completed",
+  "itlb_misses.walk_completed",
+] as const;
 /** Where the kernel does not say which function it was. */
 const UNKNOWN = "0x0";
 /** The idle state that is shown: which one does not matter here. */
@@ -38,6 +45,55 @@ export function watchIdle(loop: EventLoop, options: FtraceOptions, write: (line:
     };
     emit(fromCycles, IDLE_STATE);
     emit(untilCycles, IDLE_EXIT);
+  };
+}
+
+/**
+ * Hands a line to `write` for each page walk (`perf record -e dtlb_load_misses.walk_completed:p -d`, samples of every walk, as `perf
+ * script -F comm,tid,cpu,time,event,addr` names them): where memory is used.
+ */
+export function watchWalks(
+  loop: EventLoop,
+  cpus: readonly { attributeFlushes(): { onWalk: ((kind: number, la: number) => void) | null } }[],
+  options: FtraceOptions,
+  write: (line: string) => void,
+): void {
+  for (const cpu of cpus) {
+    cpu.attributeFlushes().onWalk = (kind, la) => {
+      const comm = loop.currentThread?.name ?? "swapper";
+      const text = formatLinearAddress(la).slice("0x".length);
+      write(ftraceLine(options, comm, loop.currentCpu, loop.nowCycles(), { event: WALK_EVENTS[kind], text }));
+    };
+  }
+}
+
+/** Hands a line to `write` each time that a CPU goes to user mode or comes back (`context_tracking:user_enter`, `user_exit`). */
+export function watchUserMode(
+  loop: EventLoop,
+  userMode: { observer: ((isInUser: boolean) => void) | null },
+  options: FtraceOptions,
+  write: (line: string) => void,
+): void {
+  userMode.observer = (isInUser) => {
+    const comm = loop.currentThread?.name ?? "swapper";
+    const event = isInUser ? "user_enter" : "user_exit";
+    write(ftraceLine(options, comm, loop.currentCpu, loop.nowCycles(), { event, text: "" }).trimEnd());
+  };
+}
+
+/** Hands `tlb:tlb_flush` of user address spaces to `write`. */
+export function watchTlbFlushes(
+  loop: EventLoop,
+  flushing: { tlbFlushObserver: TlbFlushObserver | null },
+  options: FtraceOptions,
+  write: (line: string) => void,
+): void {
+  flushing.tlbFlushObserver = {
+    tlbFlush: (cpu, reason, pages) => {
+      const comm = loop.currentThread?.name ?? "swapper";
+      const text = `pages:${pages} reason:${TLB_FLUSH_REASONS[reason]} (${reason})`;
+      write(ftraceLine(options, comm, cpu, loop.clockCycles[cpu], { event: "tlb_flush", text }));
+    },
   };
 }
 

@@ -1,7 +1,16 @@
 /** Events of vmalloc in a file: ftrace text, CSV, JSON lines or Parquet, by the ending of the file's name. */
 import { extname } from "node:path";
 import { stringify } from "csv-stringify/sync";
-import { type FtraceOptions, ftraceCalls, ftraceText, type VmallocEvents, watchIdle } from "../../mm/index.ts";
+import {
+  type FtraceOptions,
+  ftraceCalls,
+  ftraceText,
+  type VmallocEvents,
+  watchIdle,
+  watchTlbFlushes,
+  watchUserMode,
+  watchWalks,
+} from "../../mm/index.ts";
 import { OutputFile } from "../files/output-file.ts";
 import { unknownFormat } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
@@ -46,8 +55,8 @@ export async function openEventFile(file: string, kernel: Kernel): Promise<Event
   }
 }
 
-/** The kernel's tracepoints, the calls that led to them, and when CPUs were idle: all that `replay --ftrace` can use. */
-function traceEverything(
+/** The kernel's tracepoints, the calls that led to them, when CPUs were idle or in user mode, and page walks: all that `replay --ftrace` can use. */
+export function traceEverything(
   { machine, vm }: Kernel,
   cyclesPerSecond: number,
   write: (line: string) => void,
@@ -57,6 +66,9 @@ function traceEverything(
   const options: FtraceOptions = { cyclesPerSecond, digits: 9 };
   vm.setProbes(ftraceCalls(loop, options, write));
   watchIdle(loop, options, write);
+  watchUserMode(loop, vm.flushing.userMode, options, write);
+  watchTlbFlushes(loop, vm.flushing, options, write);
+  watchWalks(loop, machine.cpus, options, write);
   return ftraceText(loop, options, write);
 }
 

@@ -102,7 +102,7 @@ export class AreaReplay {
 
   /** Makes what an event of line `line` says. @param number which of the events it is, from 0 */
   make(event: FtraceEvent, line: number, number: number): void {
-    if (event.event === "enter" || event.event === "exit" || event.event === "idle") return;
+    if (event.event !== "alloc" && event.event !== "free" && event.event !== "purge") return;
     if (event.event === "purge") {
       this.traced.purges++;
       this.traced.areasPurged += event.areas;

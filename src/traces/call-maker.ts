@@ -1,7 +1,7 @@
 /** Makes the calls of a trace in the emulated kernel, each as kernel code that may wait. */
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
-import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { type KernelCode, PAUSE_RESCHED } from "../../arch/time/event-loop.ts";
 import {
   _vmUnmapAliases,
   ADDRESS_MAX,
@@ -17,6 +17,8 @@ import {
   ioremap,
   iounmap,
   type MmStruct,
+  mmapPopulate,
+  munmap,
   NUMA_NO_NODE,
   TLB_FLUSH_ALL,
   USER_END,
@@ -34,18 +36,20 @@ import {
   vunmap,
   wait,
 } from "../../mm/index.ts";
-import { sleepUntil } from "../../mm/kernel/jiffies.ts";
 import { vfree } from "../../mm/vmalloc/vfree.ts";
 import { vmMapRam, vmUnmapRam } from "../../mm/vmalloc/vm-map-ram.ts";
 import { __vmallocNodeRange } from "../../mm/vmalloc/vmalloc.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { startsThere, VMALLOC_RANGE_BYTES_MIN, windowOf } from "./ftrace-windows.ts";
-import type { TracedCall } from "./traced-calls.ts";
+import { spinUntil } from "./spin-until.ts";
+import type { Allocation, TracedCall } from "./traced-calls.ts";
 
 /** Pages of an area that its allocator stores to. */
 const TOUCHED_PAGES = 16;
-/** How long who frees what another CPU has not allocated yet waits before it looks again, in cycles. */
-const LOOK_AGAIN_CYCLES = 2000;
+/** How long who needs what another CPU has not allocated yet waits, busily, before it looks again. */
+const LOOK_AGAIN_CYCLES = 200;
+/** How long at most: CPUs of a trace are not further apart, but what it does not show may never come. */
+const WAIT_CYCLES_MAX = 1_000_000;
 /** Flags of vmalloc that mean something here. */
 const VMALLOC_FLAGS = VM_USERMAP | VM_FLUSH_RESET_PERMS | VM_ALLOW_HUGE_VMAP;
 /** Part of the vmalloc range, at its end, for areas whose traced places are not free. */
@@ -53,6 +57,8 @@ const SPARE_BYTES = 2 ** 40;
 /** Where devices of the emulated machine are, for what the traced one had where here is memory. */
 const DEVICE_PHYS = 0xd000_0000;
 const DEVICE_BYTES = 0x1000_0000;
+
+const MAP_POPULATE = 0x8000;
 
 /** What a call came to. */
 export type CallOutcome = "made" | "failed" | "not there";
@@ -111,19 +117,31 @@ export class CallMaker {
   *make(call: TracedCall): KernelCode<CallOutcome> {
     const places = call.places.map(({ address, sizeBytes }) => ({ start: this.here(address), sizeBytes }));
     this.places[this.kernel.machine.loop.currentCpu] = places;
-    if (call.allocation === null) {
+    const { kind } = call;
+    if (call.allocation === null || kind === "mmap" || kind === "munmap") {
+      if (kind === "munmap") yield* this.untilMade(call.allocation);
       yield* this.makeOther(call);
+      if (call.allocation !== null) call.allocation.isMade = true;
       return "made";
     }
     if (!isFree(call)) return yield* this.allocate(call);
-    const { loop } = this.kernel.machine;
-    // Its allocation is on another CPU's list and has not come to an end there.
-    while (!call.allocation.isMade) yield* sleepUntil(loop, loop.nowCycles() + LOOK_AGAIN_CYCLES);
+    yield* this.untilMade(call.allocation);
     const { address } = call.allocation;
     if (address === 0) return "not there";
     if (call.kind === "vrealloc") return yield* this.resize(call, address);
     yield* this.free(call, address);
     return "made";
+  }
+
+  /** Waits while the allocation is on another CPU's list and has not come to an end there. */
+  *untilMade(allocation: Allocation | null): KernelCode<void> {
+    const { loop } = this.kernel.machine;
+    const giveUpCycles = loop.nowCycles() + WAIT_CYCLES_MAX;
+    while (allocation !== null && !allocation.isMade && loop.nowCycles() < giveUpCycles) {
+      yield* spinUntil(loop, loop.nowCycles() + LOOK_AGAIN_CYCLES);
+      // Another thread of this CPU may hold what the allocation waits for.
+      if (loop.needsResched()) yield PAUSE_RESCHED;
+    }
   }
 
   private *allocate(call: TracedCall): KernelCode<CallOutcome> {
@@ -170,7 +188,8 @@ export class CallMaker {
   }
 
   /** What neither allocates nor frees. */
-  private *makeOther({ kind, args }: TracedCall): KernelCode<void> {
+  private *makeOther(call: TracedCall): KernelCode<void> {
+    const { kind, args } = call;
     const { vm } = this.kernel;
     const { flushing } = vm;
     if (kind === "vm_unmap_aliases") yield* vmUnmapAliases(vm);
@@ -186,6 +205,10 @@ export class CallMaker {
       yield* flushTlbKernelRange(flushing, start, start + numberOf(args, "pages") * PAGE_SIZE, "call");
     } else if (kind === "switch_mm") {
       UserSpaces.of(vm.mm).switchTo(this.mmOf(args.get("next")));
+    } else if (kind === "lazy_tlb") {
+      UserSpaces.of(vm.mm).switchTo(null);
+    } else if (kind === "mmap" || kind === "munmap") {
+      yield* this.changeMemory(kind, args, call.address);
     } else if (kind === "flush_tlb_mm_range") {
       const end = args.get("end") ?? 0n;
       const isWhole = end > BigInt(USER_END);
@@ -193,6 +216,17 @@ export class CallMaker {
       const range: [number, number] = [start, isWhole ? TLB_FLUSH_ALL : Number(end)];
       yield* UserSpaces.of(vm.mm).flushTlbMmRange(this.mmOf(args.get("mm")), ...range, numberOf(args, "freed") !== 0);
     }
+  }
+
+  /** Maps and unmaps memory of the process that the CPU runs. Memory that is not populated at once comes with its faults. */
+  private *changeMemory(kind: "mmap" | "munmap", args: ReadonlyMap<string, bigint>, at: bigint): KernelCode<void> {
+    const spaces = UserSpaces.of(this.kernel.mm);
+    const mm = spaces.loaded[this.kernel.machine.loop.currentCpu];
+    if (mm === spaces.initMm) return;
+    const start = Number(at);
+    const pages = Math.ceil(numberOf(args, "size") / PAGE_SIZE);
+    if (kind === "munmap") yield* munmap(spaces, mm, start, start + pages * PAGE_SIZE);
+    else if ((numberOf(args, "flags") & MAP_POPULATE) !== 0) yield* mmapPopulate(spaces, mm, start, pages);
   }
 
   private requestOf({ args }: TracedCall) {

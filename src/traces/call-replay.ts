@@ -7,7 +7,7 @@
  * known (other kernel code allocated it) is reserved and not mapped.
  */
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import { type EventLoop, type KernelCode, PAUSE_RESCHED, PAUSE_SPIN } from "../../arch/time/event-loop.ts";
+import { type KernelCode, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import { sleepUntil } from "../../mm/kernel/jiffies.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { totalCycles } from "../report/flush-costs.ts";
@@ -17,8 +17,10 @@ import type { CallCost, FtraceOptions, FtraceReport, TaskCost } from "./ftrace-r
 import type { SkipList } from "./ftrace-skips.ts";
 import type { FtraceSurvey } from "./ftrace-survey.ts";
 import { makeInitialAreas } from "./initial-areas.ts";
+import { spinUntil } from "./spin-until.ts";
 import { type TracedCall, TracedCalls } from "./traced-calls.ts";
 import { TracedKernel } from "./traced-kernel.ts";
+import { type TracedUse, TracedUses } from "./traced-uses.ts";
 
 /** Calls that are read before the emulated CPUs make them. */
 const BATCH_CALLS = 4096;
@@ -29,11 +31,18 @@ const POLL_USEC = 20;
 const TIE_CYCLES_PER_SECOND = 1;
 /** A call that takes longer has ended, but the trace does not say so. */
 const CALL_SECONDS_MAX = 1;
+/** Page walks that are not further apart come from one piece of code, which nothing interrupts between two pauses. */
+const USES_APART_CYCLES = 1000;
 /** How long before the first event the CPUs' threads begin: to begin takes some time. */
 const LEAD_CYCLES = 10_000;
 
 /** What a CPU's thread does next: a call, or times to pass. */
-type Step = { readonly call: TracedCall } | { readonly idleFromCycles: number } | { readonly untilCycles: number };
+type Step =
+  | { readonly call: TracedCall }
+  | { readonly idleFromCycles: number }
+  | { readonly untilCycles: number }
+  | { readonly isInUser: boolean; readonly atCycles: number }
+  | { readonly use: TracedUse; readonly atCycles: number };
 
 /** Sums of a task's calls. */
 interface TaskSums {
@@ -51,6 +60,7 @@ export class CallReplay {
   private readonly skipped: SkipList;
   private readonly traced: TracedCalls;
   private readonly maker: CallMaker;
+  private readonly uses: TracedUses;
   /** What each CPU has still to do. */
   private readonly steps: Step[][];
   private readonly isIdle: boolean[];
@@ -79,6 +89,7 @@ export class CallReplay {
     this.lastSeconds = new Array<number>(survey.cpus).fill(survey.firstSeconds);
     if (followsTrace) kernel.vm.drainWork = null;
     this.maker = new CallMaker(kernel, followsTrace, survey.rangeStart);
+    this.uses = new TracedUses(kernel);
     this.initial = makeInitialAreas(kernel, survey, this.traced, (address) => this.maker.here(address));
     this.subject.startCounting();
   }
@@ -89,6 +100,14 @@ export class CallReplay {
     this.lastSeconds[event.cpu] = event.seconds;
     if (event.event === "idle") {
       this.addIdle(event);
+    } else if (event.event === "user") {
+      this.addStep(event.cpu, { isInUser: event.isInUser, atCycles: this.cyclesOf(event.seconds) });
+      return;
+    } else if (event.event === "walk") {
+      this.addUse(event);
+      return;
+    } else if (event.event === "tlb" || event.event === "ipi" || event.event === "handler") {
+      return;
     } else if (event.event === "purge") {
       traced.purges++;
       traced.areasPurged += event.areas;
@@ -112,8 +131,10 @@ export class CallReplay {
       costs.filter(([name]) => names.includes(name)).reduce((total, [, cost]) => total + of(cost), 0);
     const made = (cost: CallCost): number => cost.made;
     const cycles = (cost: CallCost): number => cost.cycles;
+    const report = subject.report(trace);
     return {
-      ...subject.report(trace),
+      ...report,
+      differences: [...report.differences, ...this.uses.differences()],
       initial: this.initial,
       areas: {
         allocated: sum(ALLOCATING, made),
@@ -140,6 +161,13 @@ export class CallReplay {
     const atCycles = this.cyclesOf(seconds);
     if (isInCall) return;
     this.addStep(cpu, isIdle ? { idleFromCycles: atCycles } : { untilCycles: atCycles });
+  }
+
+  /** What uses memory within a call is done by the call again. */
+  private addUse(event: FtraceEvent & { event: "walk" }): void {
+    if (this.traced.isInCall(event.task)) return;
+    const use = this.uses.of(event, this.traced);
+    if (use !== null) this.addStep(event.cpu, { use, atCycles: this.cyclesOf(event.seconds) });
   }
 
   private addStep(tracedCpu: number, step: Step): void {
@@ -170,6 +198,7 @@ export class CallReplay {
   private *makeSteps(cpu: number, limitCycles: number): KernelCode<void> {
     const steps = this.steps[cpu];
     const count = steps.findIndex((step) => this.beginOf(step) > limitCycles);
+    let lastUse = Number.NEGATIVE_INFINITY;
     for (const step of steps.splice(0, count < 0 ? steps.length : count)) {
       if ("call" in step) {
         yield* this.pass(cpu, this.startOf(cpu, step.call));
@@ -178,10 +207,23 @@ export class CallReplay {
           tracedCycles: this.cyclesOf(step.call.seconds + step.call.tookSeconds),
           cycles: this.kernel.machine.loop.nowCycles(),
         };
+        lastUse = this.ended[cpu].tracedCycles;
       } else if ("idleFromCycles" in step) {
         yield* this.pass(cpu, step.idleFromCycles);
         this.isIdle[cpu] = true;
         this.ended[cpu] = null;
+      } else if ("use" in step) {
+        // One use right after the other, or after a call, is one piece of work; its time is when its walk had ended.
+        const atCycles = this.afterLast(cpu, step.atCycles);
+        if (step.atCycles - lastUse > USES_APART_CYCLES) yield* this.pass(cpu, atCycles);
+        lastUse = step.atCycles;
+        yield* this.maker.untilMade(step.use.allocation);
+        this.uses.make(step.use, atCycles);
+      } else if ("isInUser" in step) {
+        yield* this.pass(cpu, this.afterLast(cpu, step.atCycles));
+        const { userMode } = this.kernel.vm.flushing;
+        if (step.isInUser) userMode.enterUser();
+        else userMode.enterKernel();
       } else {
         yield* this.pass(cpu, step.untilCycles);
         this.isIdle[cpu] = false;
@@ -191,7 +233,8 @@ export class CallReplay {
 
   private beginOf(step: Step): number {
     if ("call" in step) return this.cyclesOf(step.call.seconds);
-    return "idleFromCycles" in step ? step.idleFromCycles : step.untilCycles;
+    if ("idleFromCycles" in step) return step.idleFromCycles;
+    return "atCycles" in step ? step.atCycles : step.untilCycles;
   }
 
   /**
@@ -202,8 +245,14 @@ export class CallReplay {
     const { seconds, innerSeconds, tookSeconds } = call;
     const at =
       this.cyclesOf(seconds) + (Math.min(innerSeconds, seconds + tookSeconds) - seconds) * TIE_CYCLES_PER_SECOND;
+    return this.afterLast(cpu, at);
+  }
+
+  /** A traced time, or earlier: as long after the end of the CPU's last call as it was. */
+  private afterLast(cpu: number, atCycles: number): number {
     const before = this.ended[cpu];
-    return before === null ? at : Math.min(at, before.cycles + Math.max(0, at - before.tracedCycles));
+    if (before === null) return atCycles;
+    return Math.min(atCycles, before.cycles + Math.max(0, atCycles - before.tracedCycles));
   }
 
   /** Lets time pass on the current CPU: idle, or with what the trace does not show. */
@@ -218,6 +267,8 @@ export class CallReplay {
       yield* spinUntil(loop, Math.min(untilCycles, loop.nowCycles() + pollCycles));
       if (loop.needsResched()) yield PAUSE_RESCHED;
     }
+    // Where it is late already, CPUs that are behind it still come first.
+    while (loop.mustYield()) yield PAUSE_TURN;
   }
 
   private *makeCall(cpu: number, call: TracedCall): KernelCode<void> {
@@ -229,7 +280,7 @@ export class CallReplay {
     const outcome = yield* this.maker.make(call);
     const cycles = loop.nowCycles() - since;
     loop.enterActivity(outer);
-    if (outcome === "made" && !isFree(call)) this.maker.touch(call);
+    if (outcome === "made" && !isFree(call) && !this.survey.hasWalks) this.maker.touch(call);
     let cost = this.calls.get(call.kind);
     if (cost === undefined) {
       cost = { made: 0, failed: 0, cycles: 0, tracedSeconds: 0 };
@@ -272,14 +323,6 @@ export class CallReplay {
       })
       .sort((a, b) => b.cycles + b.flushCycles - (a.cycles + a.flushCycles));
   }
-}
-
-/** Keeps the current CPU busy up to a time, interrupts included: what they take, the traced CPU's time included too. */
-function* spinUntil(loop: EventLoop, atCycles: number): KernelCode<void> {
-  const thread = loop.currentThread;
-  if (thread === null || atCycles <= loop.nowCycles()) return;
-  loop.postInterrupt(thread.cpu, atCycles, () => loop.wake(thread, loop.nowCycles()));
-  yield PAUSE_SPIN;
 }
 
 const ALLOCATING: readonly string[] = ["vmalloc", "vmap", "vm_map_ram", "ioremap", "vrealloc", "area"];

@@ -2,8 +2,9 @@
  * Lines of ftrace text with `vmalloc:*` events, as `trace_pipe`, `trace-cmd report` and `perf script` print them, in the ordinary and
  * in the latency format.
  */
-import { EVENT_DEFINITIONS, PAYLOAD_READERS, type TracepointFields } from "../../mm/index.ts";
+import { EVENT_DEFINITIONS, PAYLOAD_READERS, type TracepointFields, WALK_EVENTS } from "../../mm/index.ts";
 import { type CallEnter, type CallExit, parseCallEvent } from "./call-lines.ts";
+import { type ShootdownEvent, shootdownEvent } from "./shootdown-lines.ts";
 
 /** When and where an event happened. */
 export interface FtraceMoment {
@@ -51,7 +52,20 @@ export type FtraceEvent =
       /** The CPU has nothing to run from now on, or has something again (`power:cpu_idle`). */
       readonly event: "idle";
       readonly isIdle: boolean;
-    });
+    })
+  | (FtraceMoment & {
+      /** The CPU goes to user mode or comes back (`context_tracking:user_enter`, `user_exit`). */
+      readonly event: "user";
+      readonly isInUser: boolean;
+    })
+  | (FtraceMoment & {
+      /** A page walk, as samples of perf show it. */
+      readonly event: "walk";
+      /** Of a load (0), a store (1) or an instruction (2). */
+      readonly kind: number;
+      readonly address: bigint;
+    })
+  | (FtraceMoment & ShootdownEvent);
 
 /** A comment line that says something of the whole trace: `# release: 6.12.117`. */
 export interface FtraceNote {
@@ -82,7 +96,7 @@ export interface FtraceLoss {
  * four before 5.16, seven on PREEMPT_RT, or absent (`trace-cmd report`).
  */
 const TASK = String.raw`(\S.{0,63}?[-\s]\s*\d+(?:/\d+)?)`;
-const EVENT = String.raw`(?:\w+:)?(\w+):\s*(.*)$`;
+const EVENT = String.raw`(?:\w+:)?([\w.]+):\s*(.*)$`;
 /** `TASK-PID (TGID) [CPU] FLAGS TIME: EVENT: PAYLOAD`; the time in seconds, or a whole number of counts. */
 const LINE = new RegExp(
   String.raw`^${TASK}\s+(?:\(\s*[\d-]+\)\s+)?\[(\d+)\]\s+(?:([^\s\d]\S{3,6})\s+)?(\d+(?:\.\d+)?):\s+${EVENT}`,
@@ -98,6 +112,7 @@ const AMONG_EVENTS =
 const NOTE =
   /^# (release|cpus|lazy_max_pages|seconds|vmallocinfo-before|vmallocinfo-after|lost|missed|not probed|not traced): (.*)$/;
 const AREA_OF_PROBE = / (?:start|va_start)=(0x[0-9a-f]+) end=(0x[0-9a-f]+)$/;
+const ADDRESS = /^(?:0x)?([0-9a-f]{1,16})\b/;
 const IDLE = /^state=(\d+) cpu_id=(\d+)$/;
 /** `PWR_EVENT_EXIT`. */
 const IDLE_EXIT = "4294967295";
@@ -137,12 +152,25 @@ function otherEvent(name: string, at: FtraceMoment, payload: string): FtraceEven
     const [, state, cpu] = IDLE.exec(payload) ?? [];
     if (state !== undefined) return { ...at, event: "idle", cpu: Number(cpu), isIdle: state !== IDLE_EXIT };
   }
+  const other = userEvent(name, payload) ?? shootdownEvent(name, payload);
+  if (other !== null) return { ...at, ...other };
   const area = name === "area_alloc" || name === "area_free" ? AREA_OF_PROBE.exec(payload) : null;
   if (area === null) return { event: "skip", reason: "is an event that vmalloc does not raise", otherEvent: name };
   const [address, end] = [BigInt(area[1]), BigInt(area[2])];
   if (name === "area_free") return { ...at, event: "free", address, lazyNr: 0, lazyMax: 0 };
   const sizeBytes = Number(end - address);
   return { ...at, event: "alloc", address, sizeBytes, align: 1, vstart: address, vend: end, failed: false };
+}
+
+/** User mode and page walks. */
+function userEvent(
+  name: string,
+  payload: string,
+): { event: "user"; isInUser: boolean } | { event: "walk"; kind: number; address: bigint } | null {
+  if (name === "user_enter" || name === "user_exit") return { event: "user", isInUser: name === "user_enter" };
+  const kind = (WALK_EVENTS as readonly string[]).indexOf(name);
+  const [, address] = (kind < 0 ? null : ADDRESS.exec(payload)) ?? [];
+  return address === undefined ? null : { event: "walk", kind, address: BigInt(`0x${address}`) };
 }
 
 /** Flags are: interrupts off, rescheduling needed, what is interrupted (`h`, `H`, `s`, `z`, `Z`), how deep preemption is off. */

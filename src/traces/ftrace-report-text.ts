@@ -4,6 +4,7 @@ import { figureSentence } from "../report/figures.ts";
 import { renderFlushCosts } from "../report/flush-costs.ts";
 import { type Cell, grouped, renderTable } from "../report/tables.ts";
 import type { FtraceReport } from "./ftrace-report.ts";
+import type { InterruptCount, ReasonCount } from "./traced-shootdowns.ts";
 
 /** Tasks in a report, in the order of what they cost. */
 const TASKS_SHOWN = 10;
@@ -21,6 +22,7 @@ export function renderFtraceReport(report: FtraceReport): string {
     title,
     areas(report),
     costs(report),
+    shootdowns(report),
     calls(report),
     tasks(report),
     flushes,
@@ -84,6 +86,29 @@ function costs(report: FtraceReport): string {
       row("  walks that refill the TLBs", flushCost.refillCycles, flushCost.refills),
     ],
   )}  ${figureSentence(machine.figures)}\n`;
+}
+
+/** What the traced kernel measured of its shootdowns, beside the emulated ones. */
+function shootdowns({ shootdowns }: FtraceReport): string {
+  if (shootdowns === undefined) return "";
+  const { flushes, interrupts } = shootdowns;
+  const rows: Cell[][] = [];
+  const reasons = new Set([...(flushes?.traced ?? []), ...(flushes?.emulated ?? [])].map(({ reason }) => reason));
+  for (const reason of reasons) {
+    const of = (list: readonly ReasonCount[] = []): ReasonCount =>
+      list.find((each) => each.reason === reason) ?? { reason, whole: 0, pageByPage: 0, pages: 0 };
+    const [here, there] = [of(flushes?.emulated), of(flushes?.traced)];
+    rows.push([`${reason}: whole`, here.whole, there.whole]);
+    rows.push(["  page by page", here.pageByPage, there.pageByPage], ["  their pages", here.pages, there.pages]);
+  }
+  if (interrupts !== undefined) {
+    const { emulated, traced } = interrupts;
+    const usec = ({ handlers, handlerSeconds }: InterruptCount): string =>
+      handlers === 0 ? "" : ((handlerSeconds / handlers) * 1e6).toFixed(2);
+    rows.push(["interrupts sent", emulated.sent, traced.sent], ["  handlers", emulated.handlers, traced.handlers]);
+    rows.push(["  us each", usec(emulated), usec(traced)]);
+  }
+  return `Shootdowns: tlb_flush by reason, and interrupts between CPUs\n${renderTable(["", "emulated", "traced"], rows)}`;
 }
 
 function calls(report: FtraceReport): string {

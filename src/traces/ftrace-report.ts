@@ -5,6 +5,7 @@ import type { FigureCounts } from "../report/figures.ts";
 import type { FlushCosts } from "../report/flush-costs.ts";
 import type { MachineSettings } from "../settings/machine-settings.ts";
 import type { LostEvents, SkippedLines } from "./ftrace-skips.ts";
+import type { ShootdownComparison } from "./traced-shootdowns.ts";
 
 /** How a trace is replayed. */
 export interface FtraceOptions {
@@ -79,6 +80,8 @@ export interface FtraceReport {
     /** The release of the traced kernel, where the trace says it. */
     readonly release?: string;
   };
+  /** Shootdowns as the traced kernel measured them, and as the emulated one made them; absent where the trace shows none. */
+  readonly shootdowns?: ShootdownComparison;
   /** The version of Linux that is emulated. */
   readonly kernel: string;
   /** Areas and lazily freed pages that were there before the trace begins, and have been made. */

@@ -37,6 +37,11 @@ export class SkipList {
     this.add(reason, line);
   }
 
+  /** An event that is used, but does not suffice alone. */
+  mention(name: string): void {
+    if (this.otherEvents.size < OTHER_EVENTS_MAX) this.otherEvents.add(name);
+  }
+
   lose({ cpu, count }: FtraceLoss): void {
     const before = this.lostByCpu.get(cpu);
     if (before === undefined && this.lostByCpu.size >= LOST_CPUS_MAX) return;

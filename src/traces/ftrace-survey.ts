@@ -8,6 +8,10 @@ import type { TracedFlushes } from "./ftrace-report.ts";
 import { NO_CPU, type SkipList, TICKS } from "./ftrace-skips.ts";
 import { VMALLOC_RANGE_BYTES_MIN } from "./ftrace-windows.ts";
 import { RecordNotes } from "./record-notes.ts";
+import { TracedShootdowns } from "./traced-shootdowns.ts";
+
+/** An event of vmalloc, or a probed call. */
+type VmallocEvent = Extract<FtraceEvent, { readonly event: "alloc" | "free" | "purge" | "enter" | "exit" }>;
 
 /** More pages are in no address space. */
 const PAGES_MAX = 2 ** 36;
@@ -50,6 +54,9 @@ export class FtraceSurvey {
   hasCalls = false;
   /** Whether the trace says when CPUs had nothing to run. */
   hasIdle = false;
+  /** Whether it shows page walks: where memory is used. */
+  hasWalks = false;
+  readonly shootdowns = new TracedShootdowns();
   /** Where the traced kernel's vmalloc range begins; null as long as nothing says it. */
   rangeStart: bigint | null = null;
   /** What comments say of the traced machine. */
@@ -80,14 +87,20 @@ export class FtraceSurvey {
     if (this.events === 0) this.isTicks = event.isTicks;
     this.reserved.add(event, this.events);
     this.events++;
-    if (event.event !== "idle") this.hasEvents = true;
     this.cpus = Math.max(this.cpus, event.cpu + 1);
     this.firstSeconds = Math.min(this.firstSeconds, event.seconds);
     this.lastSeconds = Math.max(this.lastSeconds, event.seconds);
+    if (event.event === "tlb" || event.event === "ipi" || event.event === "handler") this.shootdowns.add(event);
+    else if (event.event === "walk") this.hasWalks = true;
+    else if (event.event === "idle") this.hasIdle = true;
+    else if (event.event !== "user") this.addOfVmalloc(event, file, line);
+  }
+
+  private addOfVmalloc(event: VmallocEvent, file: string, line: number): void {
+    this.hasEvents = true;
     if (event.event === "alloc") this.noteAlloc(event);
     else if (event.event === "free") this.noteFree(event, file, line);
     else if (event.event === "purge") this.notePurge(event);
-    else if (event.event === "idle") this.hasIdle = true;
     else if (event.event === "enter") this.noteEnter(event);
     else if (event.call === "purge") this.purgesProbed++;
     else this.noteExit(event);
@@ -162,6 +175,7 @@ export function surveyLine(
   else if (event.event === "lost") skipped.lose(event);
   else if (event.event === "note") survey.notes.add(event);
   else {
+    if (!survey.hasEvents && event.event === "tlb") skipped.mention("tlb_flush");
     if (event.isTicks) skipped.add(TICKS, line);
     if (!event.hasCpu) skipped.add(NO_CPU, line);
     survey.add(event, file, line);

@@ -43,7 +43,7 @@ export function makeInitialAreas(
     const hasPages = area.pages > 0 && area.pages === area.sizeBytes / PAGE_SIZE - 1;
     const address = hasPages ? populate(kernel, area, range) : kernel.run(reserve(kernel, range));
     if (address === 0) continue;
-    const allocation = traced.addInitial(area.start, !hasPages);
+    const allocation = traced.addInitial(area.start, area.sizeBytes, !hasPages);
     allocation.address = address;
     allocation.isMade = true;
     areas++;

@@ -2,8 +2,9 @@
  * From the events of a trace to what a replay has to make: calls, with what they returned. Calls within calls are the kernel's own doing
  * and come about again by themselves; so do areas that a call allocates and frees, and the flushes of a purge.
  */
-import type { CallName } from "../../mm/index.ts";
+import { type CallName, USER_END } from "../../mm/index.ts";
 import type { FtraceEvent } from "./ftrace-lines.ts";
+import { SortedAddresses } from "./sorted-addresses.ts";
 
 /** What was allocated in the traced kernel, and where it is here. */
 export interface Allocation {
@@ -13,6 +14,8 @@ export interface Allocation {
   address: number;
   /** Pages of memory that are mapped there, as far as the trace says. */
   pages: number;
+  /** How much is there in the traced kernel, as far as the trace says. */
+  readonly sizeBytes: number;
   /** Whether it is an area alone, of which no call is known. */
   readonly isArea: boolean;
 }
@@ -61,7 +64,9 @@ interface OpenCall {
 /** Calls of which one may be within another of the same name. */
 const WITHIN_ITSELF: ReadonlySet<CallName> = new Set(["vmalloc", "vfree"]);
 /** Calls that are made wherever they stand: changes of address space happen within any other. */
-const ALWAYS: ReadonlySet<CallName> = new Set(["switch_mm", "flush_tlb_mm_range"]);
+const ALWAYS: ReadonlySet<CallName> = new Set(["switch_mm", "lazy_tlb", "flush_tlb_mm_range"]);
+/** Calls that change an address space, and flush it themselves. */
+const OF_MEMORY: ReadonlySet<CallName> = new Set(["mmap", "munmap"]);
 const ALLOCATES: ReadonlySet<CallName> = new Set(["vmalloc", "vmap", "vm_map_ram", "ioremap"]);
 const FREES: ReadonlySet<CallName> = new Set(["vfree", "vunmap", "vm_unmap_ram", "iounmap"]);
 const PAGE_MASK = 0xfffn;
@@ -70,6 +75,11 @@ const PAGE_MASK = 0xfffn;
 export class TracedCalls {
   private readonly open = new Map<string, OpenCall[]>();
   private readonly live = new Map<bigint, Allocation>();
+  /** The address space that each traced CPU runs, and mappings of all of them by address space and address. */
+  private readonly mms = new Map<number, bigint>();
+  private readonly mappings = new Map<string, Allocation>();
+  /** Where what is live begins. */
+  private readonly starts = new SortedAddresses();
   private readonly skip: SkipCall;
 
   constructor(skip: SkipCall) {
@@ -77,13 +87,27 @@ export class TracedCalls {
   }
 
   /** An area that is there before the trace begins. */
-  addInitial(address: bigint, isArea: boolean): Allocation {
-    return this.allocate(address, isArea);
+  addInitial(address: bigint, sizeBytes: number, isArea: boolean): Allocation {
+    return this.allocate(address, sizeBytes, isArea);
   }
 
   /** What has been allocated and not freed. */
   get liveAllocations(): number {
     return this.live.size;
+  }
+
+  /** Whether the task is within a call: what it does there comes about again by itself. */
+  isInCall(task: string): boolean {
+    return (this.open.get(task)?.length ?? 0) > 0;
+  }
+
+  /** What lies at a traced address, and how far behind its begin; null for what no call has allocated. */
+  find(address: bigint): { readonly allocation: Allocation; readonly offset: number } | null {
+    const start = this.starts.atOrBefore(address);
+    const allocation = start === null ? undefined : this.live.get(start);
+    if (start === null || allocation === undefined) return null;
+    const offset = Number(address - start);
+    return offset < allocation.sizeBytes ? { allocation, offset } : null;
   }
 
   /** When the earliest call began that is under way on `cpu`, of those since a time; infinity when there is none. */
@@ -135,7 +159,7 @@ export class TracedCalls {
     const [ended] = stack.splice(at);
     if (stack.length === 0) {
       this.open.delete(event.task);
-    } else if (!ALWAYS.has(event.call)) {
+    } else if (!ALWAYS.has(event.call) || stack.some((open) => OF_MEMORY.has(open.event.call))) {
       stack[stack.length - 1].places.push(...ended.places);
       return null;
     }
@@ -152,20 +176,44 @@ export class TracedCalls {
     const what = { kind: call, task, cpu, seconds, tookSeconds, line, args, caller, places, innerSeconds };
     if (ALLOCATES.has(call)) {
       if (ended.result === 0n) return this.failed(line);
-      return { ...what, address: ended.result, allocation: this.allocate(ended.result & ~PAGE_MASK, false) };
+      return {
+        ...what,
+        address: ended.result,
+        allocation: this.allocate(ended.result & ~PAGE_MASK, sizeOf(args), false),
+      };
     }
+    if (OF_MEMORY.has(call)) return this.ofMemory(what, call === "mmap" ? ended.result : (args.get("addr") ?? 0n));
+    if (call === "switch_mm") this.mms.set(cpu, args.get("next") ?? 0n);
     const address = args.get("addr") ?? 0n;
     if (call === "vrealloc") return this.resize({ ...what, address, allocation: frees }, ended.result);
     if (!FREES.has(call)) return { ...what, address, allocation: null };
     return frees === null ? null : { ...what, address, allocation: frees };
   }
 
+  /** A mapping of the process that the CPU runs: who unmaps it waits until it is there. */
+  private ofMemory(what: Omit<TracedCall, "address" | "allocation">, address: bigint): TracedCall | null {
+    // An errno is an address above all others.
+    if (address >= BigInt(USER_END)) return null;
+    const key = `${this.mms.get(what.cpu) ?? 0n} ${address}`;
+    if (what.kind === "munmap") {
+      const allocation = this.mappings.get(key) ?? null;
+      this.mappings.delete(key);
+      return { ...what, address, allocation };
+    }
+    const allocation = { isMade: false, address: 0, pages: 0, sizeBytes: sizeOf(what.args), isArea: false };
+    this.mappings.set(key, allocation);
+    return { ...what, address, allocation };
+  }
+
   /** The allocation stays the same one, whatever address it has then. */
   private resize(what: TracedCall, result: bigint): TracedCall | null {
     const { address, allocation } = what;
-    if (address === 0n && result !== 0n) return { ...what, address: result, allocation: this.allocate(result, false) };
+    if (address === 0n && result !== 0n)
+      return { ...what, address: result, allocation: this.allocate(result, sizeOf(what.args), false) };
     if (allocation === null) return null;
-    this.live.set(result === 0n ? address : result, allocation);
+    const now = result === 0n ? address : result;
+    this.live.set(now, allocation);
+    this.starts.add(now);
     return result === 0n ? this.failed(what.line) : what;
   }
 
@@ -182,7 +230,7 @@ export class TracedCalls {
       ["start", vstart],
       ["end", vend],
     ]);
-    const allocation = this.allocate(address, true);
+    const allocation = this.allocate(address, sizeBytes, true);
     const places = [{ address, sizeBytes }];
     const what = { kind: "area", task, cpu, seconds, innerSeconds: seconds, tookSeconds: 0, line, args } as const;
     return { ...what, caller: "", address, allocation, places };
@@ -202,9 +250,10 @@ export class TracedCalls {
     return this.open.get(task)?.some(({ event }) => !ALWAYS.has(event.call)) ?? false;
   }
 
-  private allocate(address: bigint, isArea: boolean): Allocation {
-    const allocation = { isMade: false, address: 0, pages: 0, isArea };
+  private allocate(address: bigint, sizeBytes: number, isArea: boolean): Allocation {
+    const allocation = { isMade: false, address: 0, pages: 0, sizeBytes, isArea };
     this.live.set(address, allocation);
+    this.starts.add(address);
     return allocation;
   }
 
@@ -215,6 +264,7 @@ export class TracedCalls {
       return null;
     }
     this.live.delete(address);
+    this.starts.delete(address);
     return allocation;
   }
 
@@ -222,4 +272,9 @@ export class TracedCalls {
     this.skip("is an allocation that failed in the traced kernel", line);
     return null;
   }
+}
+
+/** Bytes that a call asks for. */
+function sizeOf(args: ReadonlyMap<string, bigint>): number {
+  return Number(args.get("size") ?? (args.get("count") ?? 0n) * (PAGE_MASK + 1n));
 }

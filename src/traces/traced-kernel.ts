@@ -7,11 +7,18 @@ import { describeSettings, kernelSettings } from "../settings/machine-settings.t
 import type { FtraceOptions, FtraceReport } from "./ftrace-report.ts";
 import type { SkipList } from "./ftrace-skips.ts";
 import type { FtraceSurvey } from "./ftrace-survey.ts";
+import { ReasonCounter } from "./traced-shootdowns.ts";
+
+/** The activity of CPUs that have been interrupted. */
+const INTERRUPTS = "interrupts";
 
 /** Boots the kernel that the options and the trace ask for, and counts what happens in it. */
 export class TracedKernel {
   readonly kernel: Kernel;
   readonly counter = new EventCounter();
+  /** Flushes of user address spaces. */
+  private readonly reasons = new ReasonCounter();
+  private readonly shootdowns: FtraceSurvey["shootdowns"];
   readonly traced: { -readonly [Field in keyof FtraceReport["traced"]]: FtraceReport["traced"][Field] };
   /** Cycles of the emulated machine in a unit of the trace's time: what a clock counts is taken for cycles. */
   readonly cyclesPerSecond: number;
@@ -28,6 +35,7 @@ export class TracedKernel {
     const cpus = Math.max(survey.cpus, notes.cpus);
     const lazyMaxPages = survey.lazyMaxPages > 0 ? survey.lazyMaxPages : notes.lazyMaxPages;
     this.skipped = skipped;
+    this.shootdowns = survey.shootdowns;
     const { hashedAreas, doubts } = notes;
     const hashed =
       hashedAreas > 0
@@ -73,6 +81,7 @@ export class TracedKernel {
   startCounting(): void {
     const { vm } = this.kernel;
     vm.events = this.counter;
+    vm.flushing.tlbFlushObserver = this.reasons;
     vm.flushing.keepAccounts();
     this.onKernel?.(this.kernel);
   }
@@ -83,6 +92,12 @@ export class TracedKernel {
     const { machine, vm } = kernel;
     const accounts = vm.flushing.keepAccounts();
     const activities = machine.loop.accounts.total();
+    const { sent, taken } = vm.flushing.smp;
+    const shootdowns = this.shootdowns.compare(this.reasons, {
+      sent,
+      handlers: taken.reduce((sum, count) => sum + count, 0),
+      handlerSeconds: (activities.get(INTERRUPTS) ?? 0) / (machine.preset.frequencyGhz.value * 1e9),
+    });
     return {
       trace,
       machine: {
@@ -92,6 +107,7 @@ export class TracedKernel {
         ...(Object.keys(this.settings).length === 0 ? {} : { settings: this.settings }),
         cpus: machine.loop.cpus,
       },
+      ...(shootdowns === undefined ? {} : { shootdowns }),
       policy: vm.flushing.policy.name,
       kernel: vm.version.name,
       lazyMaxPages: vm.config.lazyMaxPages,

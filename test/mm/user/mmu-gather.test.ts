@@ -22,7 +22,7 @@ function observed(version: string, memoryBytes = 2 ** 28) {
   const flushes: { pages: number; tables: number; freedBefore: number }[] = [];
   const flushedPages: number[] = [];
   const began = { freed: 0 };
-  spaces.observer = {
+  kernel.mm.flushing.tlbFlushObserver = {
     tlbFlush: (_cpu, _reason, pages) => flushedPages.push(pages),
     tlbFlushMmu: (_cpu, pages, tables) =>
       flushes.push({ pages, tables, freedBefore: kernel.pages.freedPages - began.freed }),
@@ -114,9 +114,9 @@ describe("what a gather flushes", () => {
     const { kernel, spaces, mm, flushes } = observed("6.12");
     kernel.run(mmapPopulate(spaces, mm, FAR, 20));
     const held: boolean[] = [];
-    const { observer } = spaces;
+    const { tlbFlushObserver: observer } = kernel.mm.flushing;
     if (observer !== null) {
-      spaces.observer = {
+      kernel.mm.flushing.tlbFlushObserver = {
         ...observer,
         tlbFlushMmu: (...given) => {
           held.push(mm.pageTableLock.isHeld);

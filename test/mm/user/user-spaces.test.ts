@@ -33,7 +33,7 @@ function boot(config: Partial<KernelConfig> = {}): Machine {
   const kernel = bootKernel({ cpus: 3, memoryBytes: 2 ** 28, ...config });
   const spaces = new UserSpaces(kernel.mm);
   const flushes: string[] = [];
-  spaces.observer = { tlbFlush: (cpu, reason, pages) => flushes.push(`${cpu}:${reason}/${pages}`) };
+  kernel.mm.flushing.tlbFlushObserver = { tlbFlush: (cpu, reason, pages) => flushes.push(`${cpu}:${reason}/${pages}`) };
   return { kernel, spaces, flushes };
 }
 
