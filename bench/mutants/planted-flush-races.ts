@@ -88,7 +88,8 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
   {
     name: "munmap gives mmap_lock back before it frees",
     file: "mm/user/user-map.ts",
-    search: "  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  mm.mmapLock.release();",
+    search:
+      '  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");\n  mm.mmapLock.release();',
     replacement:
       "  yield* freePgtables(gather, start, end);\n  mm.mmapLock.release();\n  yield* gather.tlbFinishMmu();",
   },
@@ -109,7 +110,7 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     name: "mprotect gives mmap_lock back before its flush",
     file: "mm/user/user-map.ts",
     search:
-      '  if (changed > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");\n  else debts.waive(owed);\n  mm.mmapLock.release();',
+      '  if (changed > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");\n  else debts.waive(owed);\n  spaces.kernel.usePath?.("mprotect end");\n  mm.mmapLock.release();',
     replacement:
       '  mm.mmapLock.release();\n  if (changed > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");\n  else debts.waive(owed);',
   },
@@ -171,8 +172,8 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
   {
     name: "flush_tlb_func does not look whether the address space is loaded",
     file: "mm/user/user-spaces.ts",
-    search: "    if (this.loaded[cpu] !== flush.mm && (!isLocal || globalAsidsFollowCpumask === true)) {",
-    replacement: "    if ((false as boolean) && (!isLocal || globalAsidsFollowCpumask === true)) {",
+    search: "    if (this.loaded[cpu] !== flush.mm && (!isLocal || policy.globalAsidsFollowCpumask === true)) {",
+    replacement: "    if ((false as boolean) && (!isLocal || policy.globalAsidsFollowCpumask === true)) {",
   },
   {
     name: "unmap_mapping_range takes pages out without the lock of the page tables",
