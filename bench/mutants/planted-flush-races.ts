@@ -91,7 +91,7 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     search:
       '  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");\n  mm.mmapLock.release();',
     replacement:
-      "  yield* freePgtables(gather, start, end);\n  mm.mmapLock.release();\n  yield* gather.tlbFinishMmu();",
+      '  yield* freePgtables(gather, start, end);\n  mm.mmapLock.release();\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");',
   },
   {
     name: "munmap frees pages one line before the flush",
