@@ -77,6 +77,13 @@ describe("the package", () => {
     }
   });
 
+  it("is started in that tree by the README's two commands", () => {
+    const [, commands] = /^```sh\n([\s\S]*?)^```$/m.exec(readFileSync(join(ROOT, "README.md"), "utf8")) ?? [];
+    // What the first one installs is linked into the tree: nothing is downloaded here.
+    expect(commands).toBe("npm ci\nnpm start\n");
+    expect(run(clone, "npm", "--silent", "start")).toContain("mixed: 4 CPUs (skylake), 4 GiB of memory, seed 1\n");
+  }, 300_000);
+
   it("runs its command", () => {
     const { version } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
     expect(run(project, "npx", "--no-install", "mmulab", "--version")).toBe(`${version}\n`);
