@@ -141,7 +141,7 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   if (options.html !== undefined) {
     // Only those who want plots wait for the charting library.
     const { renderHtml } = await import("../experiments/render/result-html.ts");
-    writeOutputFile(options.html, renderHtml(result, madeByElement()));
+    writeOutputFile(options.html, renderHtml(result, experiment, madeByElement()));
   }
   if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson(madeBy()));
   if (options.json) printJson(result);

@@ -1,100 +1,129 @@
 /** One plot as SVG, drawn by ECharts without a browser. */
 import { init } from "echarts";
+import { PAGE_COLOURS } from "../../report/html-page.ts";
 import type { Plot, Series } from "../base/experiment.ts";
+import { curveStyle } from "./plot-style.ts";
 
-const WIDTH = 860;
-const PLOT_HEIGHT = 360;
+/** Measures of a plot in pixels. */
+interface Size {
+  readonly width: number;
+  readonly height: number;
+  /** Room for the numbers at the y axis, and its name where it has one. */
+  readonly left: number;
+  /** Distance of the name of the y axis; null: the page says it above the plot. */
+  readonly yNameGap: number | null;
+  /** Most numbers at the x axis. */
+  readonly ticksMax: number;
+  /** Whether numbers are short: `1.2M`. */
+  readonly isCompact: boolean;
+}
+
+const SIZES: Readonly<Record<"wide" | "narrow", Size>> = {
+  wide: { width: 860, height: 360, left: 110, yNameGap: 84, ticksMax: 18, isCompact: false },
+  narrow: { width: 340, height: 250, left: 46, yNameGap: null, ticksMax: 6, isCompact: true },
+};
 const TOP = 20;
-const LEFT = 110;
+const RIGHT = 24;
 /** Room for the numbers and the name below the x axis. */
-const AXIS_HEIGHT = 60;
-const LEGEND_ROW_HEIGHT = 24;
-/** Width of a legend's entry: its symbol, its text, the gap to the next one. */
-const LEGEND_SYMBOL_WIDTH = 50;
-const LEGEND_LETTER_WIDTH = 7;
-/** Most numbers at the x axis. */
-const TICKS_MAX = 18;
+const AXIS_HEIGHT = 54;
+/** Steps of an axis that is not logarithmic and has room for few numbers. */
+const FEW_STEPS = 4;
 
-const SYMBOLS = ["circle", "rect", "triangle", "diamond", "emptyCircle", "emptyRect", "emptyTriangle", "emptyDiamond"];
-const LINES = ["solid", "dashed", "dotted"];
-/** Told apart by people who see colours differently (Okabe and Ito), yellow left out. */
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#444444", "#8a6d3b"];
-
-/** The plot; its parts are numbered the same way whatever else was drawn before. */
-export function renderPlot(plot: Plot): string {
+/**
+ * The plot without its legend, in the page's colours; its parts are numbered the same way whatever else was drawn before.
+ * @param size for a screen that is wide, or as narrow as a phone's
+ */
+export function renderPlot(plot: Plot, size: keyof typeof SIZES): string {
   const { xName, yName, xLog, yLog, series } = plot;
-  const legendRows = rowsOfLegend(series);
-  const height = TOP + PLOT_HEIGHT + AXIS_HEIGHT + legendRows * LEGEND_ROW_HEIGHT;
-  const chart = init(null, null, { renderer: "svg", ssr: true, width: WIDTH, height });
+  const { width, height, left, yNameGap, ticksMax, isCompact } = SIZES[size];
+  const chart = init(null, null, { renderer: "svg", ssr: true, width, height: TOP + height + AXIS_HEIGHT });
+  const { text, quiet, grid } = PAGE_COLOURS;
+  const axis = {
+    nameLocation: "middle",
+    nameTextStyle: { color: text.light },
+    axisLine: { show: true, onZero: false, lineStyle: { color: quiet.light } },
+    axisTick: { lineStyle: { color: quiet.light } },
+    splitLine: { show: true, lineStyle: { color: grid.light } },
+    ...(isCompact ? { splitNumber: FEW_STEPS } : {}),
+  };
+  const labels = { color: quiet.light, formatter: (value: number) => numberText(value, isCompact) };
+  const xAxis = xLog ? powersOfTwo(series, ticksMax) : { type: "value", axisLabel: labels };
   chart.setOption({
     animation: false,
-    backgroundColor: "#fff",
-    color: COLOURS,
     textStyle: { fontFamily: "sans-serif" },
-    legend: { type: "plain", bottom: 0, left: LEFT, width: WIDTH - LEFT, itemWidth: 34 },
-    grid: { left: LEFT, right: 30, top: TOP, height: PLOT_HEIGHT },
-    xAxis: {
-      ...(xLog ? powersOfTwo(series) : { type: "value" }),
-      name: xName,
-      nameLocation: "middle",
-      nameGap: 32,
-      axisLine: { onZero: false },
-      splitLine: { show: true, lineStyle: { color: "#eee" } },
-    },
+    grid: { left, right: RIGHT, top: TOP, height },
+    xAxis: { ...axis, ...xAxis, name: xName, nameGap: 32 },
     yAxis: {
+      ...axis,
       type: yLog ? "log" : "value",
-      name: yLog ? `${yName} (log scale)` : yName,
-      nameLocation: "middle",
-      nameGap: 84,
-      axisLine: { show: true, onZero: false },
+      axisLabel: labels,
       minorSplitLine: { show: false },
+      ...(yNameGap === null ? {} : { name: yLog ? `${yName} (log scale)` : yName, nameGap: yNameGap }),
     },
-    series: series.map(({ name, points }, i) => ({
-      name,
-      type: "line",
-      symbol: SYMBOLS[i % SYMBOLS.length],
-      symbolSize: 7,
-      // Curves that coincide stay visible: those drawn first are wider, and lines differ.
-      lineStyle: { width: Math.max(1.5, 4.5 - i), type: LINES[i % LINES.length] },
-      data: points.filter(([, y]) => !yLog || y > 0).map(([x, y]) => [xLog ? placeOf(x, zeroPlace(series)) : x, y]),
-    })),
+    series: series.map(({ name, points }, i) => {
+      const { colour, symbol, line, widthPx } = curveStyle(i);
+      return {
+        name,
+        type: "line",
+        silent: true,
+        emphasis: { disabled: true },
+        symbol,
+        symbolSize: 7,
+        showAllSymbol: true,
+        color: colour.light,
+        lineStyle: { width: widthPx, type: line },
+        data: points.filter(([, y]) => !yLog || y > 0).map(([x, y]) => [xLog ? placeOf(x, zeroPlace(series)) : x, y]),
+      };
+    }),
   });
   const svg = chart.renderToSVGString();
   chart.dispose();
-  return stableIds(svg);
+  return inPageColours(stableIds(withoutClips(svg)));
 }
 
-function rowsOfLegend(series: readonly Series[]): number {
-  let rows = 1;
-  let width = 0;
-  for (const { name } of series) {
-    const own = LEGEND_SYMBOL_WIDTH + name.length * LEGEND_LETTER_WIDTH;
-    if (width + own > WIDTH - LEFT && width > 0) {
-      rows++;
-      width = 0;
-    }
-    width += own;
-  }
-  return rows;
+/** The axes reach over all points. Clips would be found by names that plots of one page share, also those that are not displayed. */
+function withoutClips(svg: string): string {
+  return svg.replace(/<clipPath\b.*?<\/clipPath>\n?/gs, "").replace(/ clip-path="[^"]*"/g, "");
+}
+
+/** Colours by the names of the page's stylesheet, so that the plot follows the screen's scheme. Empty symbols are white. */
+function inPageColours(svg: string): string {
+  const properties = new Map<string, string>(
+    Object.values(PAGE_COLOURS).map(({ light, property }) => [light, property]),
+  );
+  properties.set("#fff", PAGE_COLOURS.panel.property);
+  return svg.replace(/#[0-9a-f]{3,6}\b/g, (colour) => {
+    const property = properties.get(colour);
+    return property === undefined ? colour : `var(${property})`;
+  });
+}
+
+function numberText(value: number, isCompact: boolean): string {
+  return value.toLocaleString(
+    "en-US",
+    isCompact ? { notation: "compact", maximumFractionDigits: 1 } : { maximumFractionDigits: 6 },
+  );
 }
 
 /** A logarithmic axis with a number at each power of two (or every second one), and 0 to the left of them all. */
-function powersOfTwo(series: readonly Series[]): object {
+function powersOfTwo(series: readonly Series[], ticksMax: number): object {
   const values = series.flatMap(({ points }) => points.map(([x]) => x));
   const positive = values.filter((x) => x > 0);
   const least = Math.floor(Math.log2(Math.min(...positive)));
   const most = Math.ceil(Math.log2(Math.max(...positive)));
   const zero = zeroPlace(series);
   const min = values.includes(0) ? zero : least;
-  const interval = Math.max(1, Math.ceil((most - min) / TICKS_MAX));
+  const interval = Math.max(1, Math.ceil((most - min) / ticksMax));
   return {
     type: "value",
     min,
     max: Math.max(most, min + 1),
     interval,
     axisLabel: {
-      formatter: (place: number) =>
-        place === zero ? "0" : (2 ** place).toLocaleString("en-US", { maximumFractionDigits: 3 }),
+      color: PAGE_COLOURS.quiet.light,
+      formatter: (place: number) => (place === zero ? "0" : numberText(2 ** place, false)),
+      // A number that is rounded is no power of two: where there is no room for all, some are left out.
+      hideOverlap: true,
     },
   };
 }

@@ -31,7 +31,7 @@ describe("mmulab calibrate --curves", () => {
 
   it("writes a page with every curve measured and emulated, for light and dark screens", () => {
     const html = readFileSync(file("a.html"), "utf8");
-    expect(html.match(/<svg /g)?.length).toBe(8);
+    expect(html.match(/<svg class="wide" role="img" aria-label="Pages \d+ apart\. Shown: ns a load/g)?.length).toBe(8);
     expect(html).toContain("prefers-color-scheme: dark");
     expect(html).toContain("emulated with the preset");
     expect(html).toContain("128 sets of 16 ways");

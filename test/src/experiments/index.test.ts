@@ -1,18 +1,95 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { PRESETS, presetByName } from "../../../arch/index.ts";
-import { EXPERIMENTS, runExperiment } from "../../../src/experiments/index.ts";
+import type { ExperimentResult } from "../../../src/experiments/base/experiment.ts";
+import { EXPERIMENTS, findExperiment, runExperiment } from "../../../src/experiments/index.ts";
+import { plotFigure, plotSentence } from "../../../src/experiments/render/plot-html.ts";
 import { renderHtml } from "../../../src/experiments/render/result-html.ts";
 import { renderCsv, renderResult } from "../../../src/experiments/render/result-text.ts";
+import { escapeHtml, PAGE_COLOURS } from "../../../src/report/html-page.ts";
+import { ROOT } from "../../source-files.ts";
 import { run, SMALL, TINY } from "./small-runs.ts";
+
+/** Plots follow the screen's scheme and width and are told in words; every table scrolls in a box of its own. */
+function expectReadable(html: string): void {
+  const body = html.slice(html.indexOf("<body>") + 1);
+  expect(body.match(/(fill|stroke)="(#|rgb|white|black)/)).toBeNull();
+  expect(body).not.toContain("<clipPath");
+  expect(body.match(/<svg (?!class="(wide|narrow)" role="img" aria-label="[^"]+"|[^>]*aria-hidden="true")/)).toBeNull();
+  expect(body.match(/<svg class="wide"/g)?.length).toBe(body.match(/<svg class="narrow"/g)?.length);
+  const boxed = /<div class="scroll" role="region" tabindex="0" aria-label="[^"]+"><table>/g;
+  expect(body.match(/<table/g)?.length).toBe(body.match(boxed)?.length);
+}
+
+describe("plots of a page", () => {
+  const plot = {
+    title: "Cost of a flush",
+    xName: "CPUs",
+    yName: "cycles per flush",
+    xLog: true,
+    yLog: true,
+    series: [
+      {
+        name: "ipi & <wait>",
+        points: [
+          [1, 1000],
+          [4, 9000],
+          [16, 4000],
+        ] as const,
+      },
+      {
+        name: "deferred",
+        points: [
+          [1, 0],
+          [16, 2500.5],
+        ] as const,
+      },
+    ],
+  };
+
+  it("say what was measured, in which range, and what a log scale leaves out", () => {
+    expect(plotSentence(plot)).toBe(
+      "Shown: cycles per flush (log scale), against CPUs (log scale), from 1 to 16. Curves: ipi & <wait>; deferred." +
+        " Left out, as a log scale has no 0: 1 point.",
+    );
+  });
+
+  it("have the course of each curve as alternative text, and a legend that is text", () => {
+    const figure = plotFigure(plot);
+    expectReadable(figure);
+    expect(figure).toContain("ipi &amp; &lt;wait&gt;: from 1,000 at 1 to 4,000 at 16, most 9,000 at 4.");
+    expect(figure).toContain("deferred: from 0 at 1 to 2,500.5 at 16.");
+    expect(figure).toMatch(/<li><svg .*?<\/svg>ipi &amp; &lt;wait&gt;<\/li>\n<li>/);
+  });
+
+  it("have the colours of the page of mmulab view, light and dark", () => {
+    const css = readFileSync(join(ROOT, "src/view/page/style.css"), "utf8");
+    const [light, dark] = css.split("@media (prefers-color-scheme: dark)");
+    for (const colour of Object.values(PAGE_COLOURS)) {
+      expect(light).toContain(`${colour.property}: ${colour.light};`);
+      expect(dark).toContain(`${colour.property}: ${colour.dark};`);
+    }
+    const html = renderHtml(run("page-tables"), findExperiment("page-tables"));
+    expect(html).toMatch(/@media \(prefers-color-scheme: dark\) { :root {[^}]*--page: #14161a;/);
+  });
+});
 
 describe("experiments", () => {
   it.each(EXPERIMENTS.map(({ name }) => name))("%s gives the same bytes twice, in every form", (name) => {
     const [first, second] = [run(name), run(name)];
-    for (const render of [renderResult, renderCsv, renderHtml, JSON.stringify]) {
+    const experiment = findExperiment(name);
+    const page = (result: ExperimentResult) => renderHtml(result, experiment);
+    for (const render of [renderResult, renderCsv, page, JSON.stringify]) {
       expect(render(second)).toBe(render(first));
     }
-    expect(renderHtml(first)).toContain("<svg");
-    expect(renderHtml(first)).not.toMatch(/<script|src=|href="http/);
+    const html = page(first);
+    expect(html.match(/<figure>/g) ?? []).toHaveLength(first.plots.length);
+    expect(html).not.toMatch(/<script|src=|href="http/);
+    expectReadable(html);
+    expect(html).toContain(escapeHtml(experiment.summary));
+    expect(html).toContain(escapeHtml(experiment.description));
+    for (const plot of first.plots) expect(html).toContain(`<figcaption>${escapeHtml(plotSentence(plot))}`);
     expect(renderCsv(first).split("\r\n")[first.tables.length > 1 ? 1 : 0].split(",")).toHaveLength(
       first.tables[0].columns.length,
     );
