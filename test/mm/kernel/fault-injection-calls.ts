@@ -49,6 +49,8 @@ export interface Call {
   readonly isQuietToo?: boolean;
   /** Whether it manages without any single allocation, with smaller pages. */
   readonly recovers?: boolean;
+  /** Whether it can do without its last allocation: a gather without memory for a batch flushes and frees what it has. */
+  readonly lastRecovers?: boolean;
   /** Frames that its caller allocates first: they cannot fail. */
   readonly allocatesFirst?: number;
   /** Bytes of memory to boot with. */
@@ -153,6 +155,7 @@ export const CALLS: readonly Call[] = [
       return 0;
     },
     undo: vfree,
+    lastRecovers: true,
     says: /^sync: vmalloc error/,
     isQuietToo: true,
   },

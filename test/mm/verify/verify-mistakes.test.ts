@@ -168,8 +168,8 @@ const MISTAKES: Mistake[] = [
   {
     name: "free_vm_area where nothing is",
     make: ({ kernel, lazy }) => kernel.freeVmArea(lazy),
-    warnings: 0,
-    says: /^/,
+    warnings: 1,
+    says: /free_vm_area of .*: not there/,
   },
 ];
 

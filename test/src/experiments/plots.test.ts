@@ -179,6 +179,14 @@ const SHOWN: readonly Shown[] = [
     curves: { key: "loopsPerSecond", nameOf: byPolicy },
   },
   {
+    experiment: "guest-shootdown",
+    title: /^Latency of a call$/,
+    table: "shootdowns",
+    x: { name: "vCPUs that do not run", key: "preempted" },
+    yName: "microseconds of a call",
+    curves: { key: "latencyUsec", nameOf: byPolicy },
+  },
+  {
     experiment: "page-fault",
     title: /^Faults of the machine$/,
     table: "faults",
@@ -285,6 +293,7 @@ const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "vmalloc-pages": { pages: "1,8", areas: "40" },
   "nested-walk": { size: "2,16", pages: "4K,2M", levels: "4,5", hostlevels: "4", accesses: "300" },
   fracture: { invlpgs: "1,4", rounds: "2" },
+  "guest-shootdown": { vcpus: "4", preempted: "0,2", rounds: "2" },
   "kernel-diff": { from: "6.1", to: "6.6", ops: "40", cpus: "1" },
 };
 
