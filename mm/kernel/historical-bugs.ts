@@ -26,7 +26,7 @@ export const HISTORICAL_BUGS = {
   },
   noVmUninitialized: {
     source:
-      "f5252e009d5b (3.0; this id alone could not be looked up again): mm: avoid null pointer access in vm_struct via /proc/vmallocinfo; later VM_UNLIST, VM_UNINITIALIZED",
+      "f5252e009d5b (3.0; this id is from memory): mm: avoid null pointer access in vm_struct via /proc/vmallocinfo; later VM_UNLIST, VM_UNINITIALIZED",
     effect: "readers see an area whose page array is not there yet",
   },
   aliasesSkipFullBlocks: {
