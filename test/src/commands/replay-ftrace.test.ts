@@ -8,6 +8,15 @@ import { CLI, mmulab, resultIn } from "../run-cli.ts";
 
 const folder = temporaryFolder();
 
+/** Cells of CSV whose texts hold no comma, without the first line, which says what made it. */
+function linesOfCsv(text: string): string[][] {
+  return text
+    .trimEnd()
+    .split("\n")
+    .filter((line) => !line.startsWith("#"))
+    .map((line) => line.split(","));
+}
+
 describe("mmulab replay --ftrace", () => {
   it("takes what mmulab run --events wrote, from a file or standard input, for another machine and policy", () => {
     const trace = join(folder.path, "trace.txt");
@@ -36,6 +45,47 @@ describe("mmulab replay --ftrace", () => {
     expect(readdirSync(temporary)).toEqual([]);
     expect(piped).toMatchObject({ status: 0, stderr: "" });
     expect(resultIn(piped.stdout)).toEqual({ ...resultIn(json.stdout), trace: "standard input" });
+  });
+
+  it("writes what --flushes, --timeline, --accounts and --csv ask for, each of it the same flushes", () => {
+    const trace = join(folder.path, "purges.txt");
+    mmulab("run", "mixed", "--ops", "4000", "--cpus", "4", "--events", trace, "--quiet");
+    const [flushes, timeline] = [join(folder.path, "flushes.csv"), join(folder.path, "timeline.json")];
+    const written = ["--flushes", flushes, "--timeline", timeline];
+    const json = mmulab("replay", "--ftrace", trace, "--cpus", "4", "--accounts", "--json", ...written);
+    expect(json).toMatchObject({ status: 0, stderr: "" });
+    const report = resultIn(json.stdout);
+    expect(report.fullFlushes + report.rangeFlushes).toBeGreaterThan(1);
+
+    const [names, ...rows] = linesOfCsv(readFileSync(flushes, "utf8"));
+    expect(rows).toHaveLength(report.fullFlushes + report.rangeFlushes);
+    for (const part of ["workCycles", "waitCycles", "stolenCycles", "lineCycles", "refillCycles"]) {
+      const sum = rows.reduce((cycles, row) => cycles + Number(row[names.indexOf(part)]), 0);
+      expect(sum, part).toBeCloseTo(report.flushCost[part], 3);
+    }
+
+    const { traceEvents } = JSON.parse(readFileSync(timeline, "utf8"));
+    const threads = traceEvents.filter(({ name }: { name: string }) => name === "thread_name");
+    expect(threads.map(({ args }: { args: { name: string } }) => args.name)).toEqual(
+      expect.arrayContaining(["CPU 0", "CPU 1", "CPU 2", "CPU 3"]),
+    );
+    const cpusThatFlushed = new Set(
+      traceEvents.filter(({ name }: { name: string }) => name === "TLB flush").map(({ tid }: { tid: number }) => tid),
+    );
+    for (const row of rows) expect(cpusThatFlushed).toContain(Number(row[names.indexOf("cpu")]));
+
+    const values = new Map(
+      linesOfCsv(mmulab("replay", "--ftrace", trace, "--cpus", "4", "--accounts", "--csv").stdout).map(
+        ([name, value]) => [name, value],
+      ),
+    );
+    for (const [part, cycles] of Object.entries(report.flushCost)) {
+      expect(values.get(`flushCost.${part}`), part).toBe(String(cycles));
+    }
+    for (const name of ["purges", "areasPurged", "traced.purges", "traced.areasPurged"]) {
+      const value = name.split(".").reduce((at, key) => at[key], report);
+      expect(values.get(name), name).toBe(String(value));
+    }
   });
 
   it.each([
