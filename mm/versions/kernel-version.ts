@@ -66,8 +66,6 @@ export interface KernelVersion {
   readonly vmallocUsedLags: boolean;
   /** `vrealloc` that shrinks gives the pages of the tail back, and grows in place only within the pages that are left. */
   readonly vreallocFreesTail: boolean;
-  /** Modules lie in a cache of executable memory, a huge page at a time. */
-  readonly hasExecmemCache: boolean;
   /** Taking user pages out first puts the CPU's batch of new pages on the LRU lists (`lru_add_drain`, until 6.15). */
   readonly zapDrainsLru: boolean;
   /** User pages that a CPU collects before it puts them on the LRU lists (`PAGEVEC_SIZE`: 31 since 6.10). */

@@ -29,7 +29,6 @@ export const VERSION_ENTRIES: Readonly<Record<VersionEntry, string>> = {
   failedAreasFreedByWork: "an area that could not be populated is freed by a work item",
   vmallocUsedLags: "VmallocUsed is summed up later",
   vreallocFreesTail: "vrealloc that shrinks gives pages back",
-  hasExecmemCache: "modules lie in a cache of executable memory",
   zapDrainsLru: "taking user pages out drains the CPU's LRU batch (until 6.15)",
   lruAddPages: "pages of a CPU's LRU batch (31 since 6.10)",
   lruReleasePages: "pages that leave the LRU lists at a time",

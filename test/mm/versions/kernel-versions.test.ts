@@ -16,7 +16,6 @@ const DIFFERENCES = {
   failedAreasFreedByWork: [false, false, false, true],
   vmallocUsedLags: [false, false, false, true],
   vreallocFreesTail: [false, false, false, true],
-  hasExecmemCache: [false, false, false, true],
   zapDrainsLru: [true, true, true, false],
   lruAddPages: [15, 15, 31, 31],
   lruReleasePages: [32, 32, 31, 31],
