@@ -124,6 +124,8 @@ class OwnRecording {
   private step(): void {
     const { config, kernel, live, below } = this;
     if (config.migrates && below(8) === 0) {
+      // The work stays on its CPU, where it would run beside the calls of the next one.
+      this.waitForDrain();
       kernel.currentCpu = below(config.cpus);
       this.put({ migrate: kernel.currentCpu });
     }
@@ -132,7 +134,13 @@ class OwnRecording {
     // With twice the maximum of lazy pages several CPUs purge at once, and the order of their steps is nothing that a state and
     // calls determine.
     const mayWaitLonger = kernel.vm.lazyNr < 1.4 * kernel.vm.config.lazyMaxPages;
-    if (kernel.vm.drainWork?.isPending !== true || (mayWaitLonger && below(4) === 0)) return;
+    if (kernel.vm.drainWork?.isPending === true && !(mayWaitLonger && below(4) === 0)) this.waitForDrain();
+  }
+
+  /** Waits for drain work, if some is scheduled. */
+  private waitForDrain(): void {
+    const { kernel } = this;
+    if (kernel.vm.drainWork?.isPending !== true) return;
     this.put({ wait: "drain" });
     alignClocks(kernel);
     kernel.runUntilIdle();
