@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { EVENT_NAMES } from "../../../src/events/recorded-event.ts";
+import { InputFileError } from "../../../src/input/errors.ts";
 import { replayRecording } from "../../../src/recording/replay.ts";
 import { temporaryFolder } from "../fixtures.ts";
 import { type OwnRecordingConfig, recordOwnKernel } from "./own-recording.ts";
@@ -80,9 +81,19 @@ describe("a replay checks", () => {
     for (const [field, value] of Object.entries(event)) {
       if (field === "ev" || field === "pfn0" || field === "table" || field === "entry" || field === "ctx") continue;
       const other = typeof value === "number" ? value + 1 : `${value.slice(0, -1)}${value.endsWith("0") ? "8" : "0"}`;
-      const result = await replay(source.with(at, JSON.stringify({ ...event, [field]: other })));
-      expect(result, field).toMatchObject({ addressMismatches: 0, eventMismatches: 1, finalStateMismatches: 0 });
-      expect(result.eventMismatchesByName, field).toEqual({ [name]: 1 });
+      const replayed = replay(source.with(at, JSON.stringify({ ...event, [field]: other })));
+      const result = await replayed.catch((error: unknown) => error);
+      if (field === "on_cpu" && result instanceof InputFileError) {
+        // Another CPU amid the events of one call: the recording is taken for a concurrent one and refused.
+        expect(result.message).toMatch(/events of CPUs \d and \d alternate/);
+        continue;
+      }
+      expect(result, field).toMatchObject({
+        addressMismatches: 0,
+        eventMismatches: 1,
+        finalStateMismatches: 0,
+        eventMismatchesByName: { [name]: 1 },
+      });
     }
     const gone = await replay(source.toSpliced(at, 1));
     expect(gone.eventMismatches).toBeGreaterThan(0);
