@@ -39,7 +39,6 @@ export interface AddressSpaces {
   readonly loaded: readonly MmStruct[];
   /** Lines that the CPUs of each address space share: `MM_LINES` from its context id times that on. */
   readonly mmLines: LineTable;
-  /** Told of every flush; null when nothing observes. */
   /** The current CPU goes on with a thread of `mm`, or with a kernel thread (null), which borrows what is loaded. */
   switchTo(mm: MmStruct | null): void;
   /** What each CPU does for a flush (`flush_tlb_func`). */

@@ -22,7 +22,7 @@ import type { UserSpaces } from "./user-spaces.ts";
 
 /** Pages of the first batch, which is part of the gather (`MMU_GATHER_BUNDLE`). */
 const MMU_GATHER_BUNDLE = 8;
-/** Pages of each further batch: what is left of a page of memory behind three words (`MAX_GATHER_BATCH`). */
+/** Pages of each further batch: what is left of a page of memory behind a pointer and two counts (`MAX_GATHER_BATCH`). */
 const MAX_GATHER_BATCH = (PAGE_SIZE - 16) / 8;
 /** Further batches of one gather (`MAX_GATHER_BATCH_COUNT`). */
 const MAX_GATHER_BATCH_COUNT = Math.floor(10_000 / MAX_GATHER_BATCH);
