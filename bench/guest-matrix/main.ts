@@ -2,13 +2,14 @@
  * `npm run guest-matrix`: cases of the guest matrix, on all cores, against a model from the manuals. Prints `N passed, M failed` and how
  * many a second, and exits with 1 when any failed; progress goes to stderr. Behind `npm run guest-matrix --`: `--vendor intel` or `--vendor
  * amd` for one of them (default both), `--sample N` for about N cases spread over all settings (default 1,000,000), `--seed S` for
- * where they begin, `--shard I/N` for one of N equal parts of the sample, `--workers N`.
+ * where they begin, `--shard I/N` for one of N equal parts of the sample, the same with any number of workers, `--workers N`.
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { allSettings, CASES_PER_SETTING, caseAt, emptyCase, type Setting } from "./cases.ts";
 import { CaseRunner } from "./run-case.ts";
+import { visitPart } from "./sample.ts";
 
 /** What is to be run. */
 interface Scope {
@@ -29,8 +30,6 @@ interface Report {
 
 const FAILURES_SHOWN = 5;
 const REPORT_EVERY = 100_000;
-/** About the golden section of the cases of a setting, and prime to their number: steps of it spread evenly and meet each case once. */
-const STEP = Math.floor(CASES_PER_SETTING * 0.618_033_988_75) | 1;
 
 function settingsOf({ vendors }: Scope): Setting[] {
   return vendors.flatMap((vendor) => allSettings(vendor));
@@ -41,8 +40,7 @@ function work(scope: Scope, worker: number, workers: number, send: (report: Repo
   Error.stackTraceLimit = 0;
   const settings = settingsOf(scope);
   const perSetting = Math.min(CASES_PER_SETTING, Math.ceil(scope.sample / settings.length));
-  const parts = scope.shards * workers;
-  const part = scope.shard * workers + worker;
+  const part = { shard: scope.shard, shards: scope.shards, worker, workers };
   const each = emptyCase();
   let [passed, failed] = [0, 0];
   let failures: string[] = [];
@@ -54,16 +52,13 @@ function work(scope: Scope, worker: number, workers: number, send: (report: Repo
   settings.forEach((setting, number) => {
     const runner = runners.get(setting.vendor) as CaseRunner;
     runner.use(setting);
-    const stride = (BigInt(STEP) * BigInt(parts)) % BigInt(CASES_PER_SETTING);
-    let index = Number((BigInt(STEP) * BigInt(part) + BigInt(scope.seed + number)) % BigInt(CASES_PER_SETTING));
-    for (let at = part; at < perSetting; at += parts) {
+    visitPart(perSetting, scope.seed + number, part, (index) => {
       caseAt(index, each);
       const failure = runner.run(each);
       if (failure === null) passed++;
       else if (failed++ < FAILURES_SHOWN) failures.push(failure);
-      index = (index + Number(stride)) % CASES_PER_SETTING;
       if (passed + failed === REPORT_EVERY) report(false);
-    }
+    });
   });
   report(true);
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { allSettings, CASES_PER_SETTING, caseAt, emptyCase } from "../../../bench/guest-matrix/cases.ts";
 import { CaseRunner } from "../../../bench/guest-matrix/run-case.ts";
+import { visitPart, WHOLE_SAMPLE } from "../../../bench/guest-matrix/sample.ts";
 
 const SAMPLE = 24_000;
 const SEED = 20_261_128;
@@ -20,19 +21,29 @@ describe("the guest matrix: faults, VM exits with their codes, A and D bits of b
       const each = emptyCase();
       const failures: string[] = [];
       const count = Math.ceil(SAMPLE / settings.length);
-      // Steps near the golden section of a setting's cases spread evenly over them.
-      const step = Math.floor(CASES_PER_SETTING * 0.618_033_988_75) | 1;
-      let index = SEED % CASES_PER_SETTING;
-      for (const setting of settings) {
+      settings.forEach((setting, number) => {
         runner.use(setting);
-        for (let i = 0; i < count; i++) {
+        visitPart(count, SEED + number, WHOLE_SAMPLE, (index) => {
           caseAt(index, each);
           const failure = runner.run(each);
           if (failure !== null) failures.push(failure);
-          index = (index + step) % CASES_PER_SETTING;
-        }
-      }
+        });
+      });
       expect(failures.slice(0, 3)).toEqual([]);
     },
   );
+
+  test("shards of a sample meet each of its cases once, whatever the number of workers of each", () => {
+    const of = (part: typeof WHOLE_SAMPLE): number[] => {
+      const indices: number[] = [];
+      visitPart(1000, SEED, part, (index) => indices.push(index));
+      return indices;
+    };
+    const met = [1, 2, 3].flatMap((workers, shard) =>
+      Array.from({ length: workers }, (_, worker) => of({ shard, shards: 3, worker, workers })).flat(),
+    );
+    const whole = of(WHOLE_SAMPLE);
+    expect(new Set(whole).size).toBe(1000);
+    expect(met.sort((a, b) => a - b)).toEqual(whole.sort((a, b) => a - b));
+  });
 });
