@@ -41,7 +41,7 @@ export function percpuUnitBytes(cpus: number): number {
   let bestUnits = 1;
   let fewest = Number.POSITIVE_INFINITY;
   for (let units = Math.floor(ATOM_BYTES / UNIT_BYTES_MIN); units > 0; units--) {
-    if (ATOM_BYTES % units !== 0 || (ATOM_BYTES / units) % PAGE_SIZE !== 0) continue;
+    if (ATOM_BYTES % units !== 0) continue;
     const atoms = Math.ceil(cpus / units);
     if (atoms * units - cpus > Math.floor(cpus / 3)) continue;
     if (atoms > fewest) break;

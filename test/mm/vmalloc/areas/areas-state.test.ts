@@ -1,0 +1,67 @@
+/** Captured areas are restored only where all that they name is there: a number one past the last is refused. */
+import { describe, expect, it } from "vitest";
+import { StateError } from "../../../../arch/isa/state-error.ts";
+import { captureVmalloc, restoreVmallocState, type VmallocState } from "../../../../mm/index.ts";
+import { bootKernel, type Kernel } from "../../../../src/machine/kernel.ts";
+
+const CPUS = 2;
+const PAGE = 4096;
+
+function boot(): Kernel {
+  return bootKernel({ cpus: CPUS });
+}
+
+/** A state with areas in use, lazily freed ones, and pooled ones. */
+function capturedState(): VmallocState {
+  const kernel = boot();
+  const pairs = Array.from({ length: 20 }, (_, i) => kernel.vmalloc(PAGE * (1 + (i % 3))));
+  for (const address of pairs.slice(5)) kernel.vfree(address);
+  kernel.vmUnmapAliases();
+  const lazy = kernel.vmalloc(PAGE * 5);
+  kernel.vfree(lazy);
+  return captureVmalloc(kernel.vm);
+}
+
+const captured = capturedState();
+
+function restoring(areas: Partial<VmallocState["areas"]>): () => void {
+  return () => restoreVmallocState(boot().vm, { ...captured, areas: { ...captured.areas, ...areas } });
+}
+
+/** A copy of a column with another value in its last row. */
+function withLast<T extends Uint16Array | Uint32Array>(column: T, value: number): T {
+  const copy = column.slice() as T;
+  copy[copy.length - 1] = value;
+  return copy;
+}
+
+describe("captured areas", () => {
+  const { busy, pooled } = captured.areas;
+
+  it("are restored as they are, the last number included", () => {
+    expect(busy.start.length).toBeGreaterThan(0);
+    expect(pooled.pool.length).toBeGreaterThan(0);
+    expect(captured.areas.lazy.start.length).toBeGreaterThan(0);
+    const pools = boot().vm.nodes[0].poolHeads.length;
+    expect(restoring({})).not.toThrow();
+    expect(restoring({ pooled: { ...pooled, pool: withLast(pooled.pool, pools - 1) } })).not.toThrow();
+    expect(restoring({ preloaded: new Uint8Array(CPUS) })).not.toThrow();
+  });
+
+  it("are refused with a pool, a vm_struct, a CPU or a node too many, and with a row more or less than the nodes have", () => {
+    const pools = boot().vm.nodes[0].poolHeads.length;
+    const vms = Math.max(...busy.vm);
+    const counts = busy.counts;
+    const refused: readonly (readonly [RegExp, Partial<VmallocState["areas"]>])[] = [
+      [/there is no pool/, { pooled: { ...pooled, pool: withLast(pooled.pool, pools) } }],
+      [/vm_struct/, { busy: { ...busy, vm: withLast(busy.vm, vms + 1) } }],
+      [/CPUs/, { preloaded: new Uint8Array(CPUS + 1) }],
+      [/vmap nodes/, { busy: { ...busy, counts: Uint32Array.of(...counts, 0) } }],
+      [/vmap nodes/, { busy: { ...busy, counts: withLast(counts, counts[counts.length - 1] + 1) } }],
+    ];
+    for (const [message, areas] of refused) {
+      expect(restoring(areas)).toThrow(StateError);
+      expect(restoring(areas)).toThrow(message);
+    }
+  });
+});
