@@ -244,8 +244,20 @@ export function formatProbe(result: ProbeResult): string {
     );
     if (at.secondStage !== undefined) lines.push(...formatSecondStage(at.secondStage).map((line) => `      ${line}`));
   }
-  if (result.secondStage !== undefined) lines.push(...formatSecondStage(result.secondStage).map((line) => `  ${line}`));
+  if (result.secondStage === undefined) return lines.join("\n");
+  lines.push(...formatSecondStage(result.secondStage).map((line) => `  ${line}`));
+  const { guest, secondStage } = entriesOf(result);
+  lines.push(`  entries with nothing cached: ${guest} of the guest's tables, ${secondStage} of the second stage`);
   return lines.join("\n");
+}
+
+/** How many entries a walk fetches that no cache helps, of each dimension; of the second stage, in a guest only. */
+export function entriesOf({ levels, secondStage }: ProbeResult): {
+  readonly guest: number;
+  readonly secondStage: number;
+} {
+  const ofTables = levels.reduce((sum, at) => sum + (at.secondStage?.levels.length ?? 0), 0);
+  return { guest: levels.length, secondStage: ofTables + (secondStage?.levels.length ?? 0) };
 }
 
 function summary(result: ProbeResult): string {

@@ -1,6 +1,7 @@
 /** A walk of the second stage without side effects: it sets no flag, fills and reads no cache, counts nothing. It explains each level. */
 
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
+import { MEMORY_TYPE_NAMES } from "./memory-type.ts";
 import * as second from "./second-stage.ts";
 
 const LEVEL_NAMES = ["", "PTE", "PDE", "PDPTE", "PML4E", "PML5E"] as const;
@@ -27,6 +28,12 @@ export interface SecondStageLevel {
   readonly executable: boolean;
   /** Fetches from user-mode addresses. */
   readonly userExecutable: boolean;
+  /** The accessed flag; null where entries have none (EPT without bit 6 of the EPTP), and in an entry that is not present. */
+  readonly accessed: boolean | null;
+  /** The dirty flag of an entry that maps a page; null where there is none. */
+  readonly dirty: boolean | null;
+  /** EPT's memory type of an entry that maps a page; null for any other. */
+  readonly memoryType: { readonly type: number; readonly ignoresPat: boolean } | null;
 }
 
 /** What the second stage makes of a guest-physical address. */
@@ -71,7 +78,14 @@ export function probeSecondStage(
     const entry = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
     const own = present ? format.rightsOf(low, high) : 0;
     const entryAddress = frame * 4096 + index * 8;
-    levels.push({ level, entryAddress, index, entry, present, reserved, leaf, ...inWords(own) });
+    const flagOf = (bit: number): boolean | null => (present && bit !== 0 ? (low & bit) !== 0 : null);
+    levels.push({
+      ...{ level, entryAddress, index, entry, present, reserved, leaf },
+      ...inWords(own),
+      accessed: flagOf(format.accessed),
+      dirty: leaf ? flagOf(format.dirty) : null,
+      memoryType: leaf ? format.memoryTypeOf(low) : null,
+    });
     rights &= own;
     if (!present) break;
     if (reserved) return result(guestFrame, levels, "misconfigured", null, 0, 0, null);
@@ -105,15 +119,23 @@ function inWords(rights: number): Pick<SecondStageProbe, "readable" | "writable"
   };
 }
 
+/** A memory type of EPT in words: `WB`, or `WB (PAT ignored)`. */
+export function memoryTypeWords({ type, ignoresPat }: NonNullable<SecondStageLevel["memoryType"]>): string {
+  return `${MEMORY_TYPE_NAMES[type]}${ignoresPat ? " (PAT ignored)" : ""}`;
+}
+
 /** The walk as text for people, a line for its result and one a level. */
 export function formatSecondStage(probe: SecondStageProbe): string[] {
   const { guestPhysical, outcome, frame, levels } = probe;
   const found = frame === null ? outcome : `0x${(frame * 4096).toString(16)}, ${["4K", "2M", "1G"][probe.size]}`;
   const lines = [
-    `guest-physical 0x${guestPhysical.toString(16)}: ${found}${frame === null ? "" : `, ${letters(probe)}`}`,
+    `guest-physical 0x${guestPhysical.toString(16)}: ${found}${frame === null ? "" : `, ${secondStageRights(probe)}`}`,
   ];
   for (const at of levels) {
-    const words = at.present ? [letters(at)] : ["not present"];
+    const words = at.present ? [secondStageRights(at)] : ["not present"];
+    if (at.accessed !== null) words.push(at.accessed ? "A" : "a");
+    if (at.dirty !== null) words.push(at.dirty ? "D" : "d");
+    if (at.memoryType !== null) words.push(memoryTypeWords(at.memoryType));
     if (at.reserved) words.push("misconfigured");
     if (at.leaf) words.push("leaf");
     const address = at.entryAddress.toString(16).padStart(10, "0");
@@ -126,7 +148,9 @@ export function formatSecondStage(probe: SecondStageProbe): string[] {
 }
 
 /** Rights as `RWX`, with `-` for each that is missing, and `U` or `-` for user-mode fetches where these differ from others. */
-function letters(rights: Pick<SecondStageProbe, "readable" | "writable" | "executable" | "userExecutable">): string {
+export function secondStageRights(
+  rights: Pick<SecondStageProbe, "readable" | "writable" | "executable" | "userExecutable">,
+): string {
   const user = rights.userExecutable === rights.executable ? "" : rights.userExecutable ? "U" : "-";
   return `${rights.readable ? "R" : "-"}${rights.writable ? "W" : "-"}${rights.executable ? "X" : "-"}${user}`;
 }

@@ -55,7 +55,7 @@ export function formatAddressMarker(name: string): string {
 }
 
 /** A size in the largest of the units B, K, M, G, T, P, E that divides it: `4K`, `1022M`. */
-function formatRunSize(sizeBytes: number): string {
+export function formatRunSize(sizeBytes: number): string {
   let size = sizeBytes;
   let unit = 0;
   while (size !== 0 && size % 1024 === 0 && unit < UNITS.length - 1) {

@@ -2,10 +2,16 @@
 import { type Command, Option } from "commander";
 import { vmallocinfo } from "../../mm/index.ts";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
-import { addFigureOptions, type FigureOptions } from "../command-line/machine-options.ts";
+import {
+  addFigureOptions,
+  addMachineOptions,
+  checkGuestSettings,
+  type FigureOptions,
+} from "../command-line/machine-options.ts";
 import { listChoices, optionParser } from "../command-line/option-values.ts";
 import { printJson, printOutput } from "../command-line/standard-streams.ts";
 import { checkOutputs } from "../files/output-target.ts";
+import type { GuestConfig } from "../guests/guest-config.ts";
 import { namesOf, parseParameters } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
@@ -15,8 +21,9 @@ import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { replayUntil } from "../recording/replay-until.ts";
 import { runOnKernel } from "../runs/run.ts";
 import { choiceTitle, chooseFigures, type FigureChoice } from "../settings/figure-choice.ts";
+import { GUEST_SETTING_NAMES, type GuestSettings, guestSettings } from "../settings/guest-settings.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
-import { SETTINGS } from "../settings/machine-settings.ts";
+import { SETTINGS, settingKey } from "../settings/machine-settings.ts";
 import { isStateFile, loadKernel, saveKernel } from "../state/machine-state.ts";
 import { loadWorkload } from "../workloads/index.ts";
 import {
@@ -29,7 +36,7 @@ import {
   type SpaceOptions,
 } from "./inspect-space.ts";
 
-interface InspectCommandOptions extends FigureOptions, SpaceOptions {
+interface InspectCommandOptions extends FigureOptions, SpaceOptions, GuestSettings {
   readonly kernel?: string;
   readonly calls: number;
   readonly run: string;
@@ -60,6 +67,7 @@ Examples:
   $ mmulab inspect vmallocinfo recording.jsonl.gz --calls 100
   $ mmulab inspect tlb --run mixed --ops 500 --cpu 1
   $ mmulab inspect vmallocinfo --run "fork_storm live=50" --ops 1000
+  $ mmulab inspect tlb --run user_processes --guest --host-pages 4K --vcpus 4 --overcommit 2 --cpu 0
   $ mmulab run mixed --ops 5000 --save machine.state --quiet && mmulab inspect buddyinfo machine.state`;
 
 /** Adds the command; `exit` takes its exit code. */
@@ -103,6 +111,7 @@ export function addInspectCommand(program: Command, exit: (code: number) => void
     .option("--json", "print one JSON object: numbers and named fields")
     .option("--quiet", "print nothing but errors (and what --json asks for)")
     .addHelpText("after", HELP);
+  addMachineOptions(command, GUEST_SETTING_NAMES, "Guest and host:");
   listChoices(command, VIEW_NAMES);
   addSpaceOptions(command);
   addFigureOptions(command);
@@ -169,12 +178,21 @@ const VIEW_OPTIONS: Readonly<Record<string, readonly string[]>> = {
 const VIEW_NAMES = [...VIEWS.map(({ name }) => name), SPACE_VIEW];
 
 /** Options that say which machine is booted: they mean nothing for one that comes from a file. */
-const MACHINE_OPTIONS = ["run", "ops", "cpus", "memory", "seed", "preset", "set", "kernel"];
+const MACHINE_OPTIONS: readonly string[] = [
+  ...["run", "ops", "cpus", "memory", "seed", "preset", "set", "kernel"],
+  ...GUEST_SETTING_NAMES.map(settingKey),
+];
 
 /** @throws UsageError when one of them was given beside a file */
 function refuseMachineOptions(file: string, command: Command): void {
   const misplaced = MACHINE_OPTIONS.find((option) => command.getOptionValueSource(option) === "cli");
-  if (misplaced !== undefined) throw new UsageError(`--${misplaced} does not go with a file: ${file} has its machine`);
+  if (misplaced !== undefined)
+    throw new UsageError(`--${optionName(misplaced)} does not go with a file: ${file} has its machine`);
+}
+
+/** An option as it is written, by the key of its value. */
+function optionName(key: string): string {
+  return key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 async function kernelOf(
@@ -197,11 +215,14 @@ async function kernelOf(
     return { kernel, source: madeBy };
   }
   if (isGiven("calls")) throw new UsageError("--calls goes with a recording, but no file is given");
-  const { cpus, memory, seed, ops, run } = options;
+  const { memory, seed, ops, run } = options;
+  checkGuestSettings(options);
+  const cpus = options.vcpus ?? options.cpus;
+  const guest = options.guest === true ? guestSettings(options, cpus) : undefined;
   const figures = await chooseFigures(options.preset, options.set);
   const { preset, costs } = figures;
-  const of = machineWords(cpus, isGiven("preset") || isGiven("set"), figures);
-  const machine = { cpus, memoryBytes: memory, preset, costs, kernel: options.kernel };
+  const of = machineWords(cpus, isGiven("preset") || isGiven("set"), figures, guest);
+  const machine = { cpus, memoryBytes: memory, preset, costs, kernel: options.kernel, guest };
   if (run === "none") return { kernel: bootKernel(machine), source: `${of} after boot` };
   const [workloadName, ...words] = run.split(" ").filter((word) => word !== "");
   const workload = await loadWorkload(workloadName ?? "");
@@ -216,7 +237,9 @@ async function kernelOf(
   return { kernel, source: `${of} after ${workload.name}, ${what}, seed ${seed}` };
 }
 
-/** `4 CPUs`, with their figures when these were given: `4 CPUs (zen4 with costs.walk=30)`. */
-function machineWords(cpus: number, isGiven: boolean, figures: FigureChoice): string {
-  return `${cpus} CPUs${isGiven ? ` (${choiceTitle(figures.preset.name, figures)})` : ""}`;
+/** `4 CPUs`, with their figures when these were given: `4 CPUs (zen4 with costs.walk=30)`; `4 vCPUs on 2 CPUs, host pages of 4K` of a guest. */
+function machineWords(cpus: number, isGiven: boolean, figures: FigureChoice, guest: GuestConfig | undefined): string {
+  const given = isGiven ? ` (${choiceTitle(figures.preset.name, figures)})` : "";
+  if (guest === undefined) return `${cpus} CPUs${given}`;
+  return `${cpus} vCPUs on ${guest.physicalCpus ?? cpus} CPUs${given}, host pages of ${guest.hostPages ?? "4K"},`;
 }

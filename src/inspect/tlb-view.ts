@@ -1,11 +1,35 @@
 /** The TLBs and paging-structure caches of a CPU as sets x ways, with the entries that disagree with the page tables. */
 import type { Cpu } from "../../arch/cpu/cpu.ts";
 import { LEVEL_BYTES } from "../../arch/isa/linear-address.ts";
-import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE, TR_DIRTY, TR_RW, TR_USER, TR_XD } from "../../arch/isa/translation.ts";
+import {
+  GLOBAL_CONTEXT,
+  SIZE_BYTES,
+  SIZE_TABLE,
+  TR_DIRTY,
+  TR_NO_FETCH,
+  TR_NO_READ,
+  TR_NO_WRITE,
+  TR_RW,
+  TR_USER,
+  TR_XD,
+} from "../../arch/isa/translation.ts";
 import { structureLevel } from "../../arch/tlb/paging-structure-caches.ts";
 import type { Tlb } from "../../arch/tlb/tlb.ts";
+import { pageSizeOf } from "../../arch/tlb/tlb-sweeps.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { TranslationTruth } from "./translation-truth.ts";
+
+/** What an entry of a guest has beside others. */
+export interface GuestOfSlot {
+  /** VPID or ASID. */
+  readonly id: number;
+  /** Bytes of the page in the guest's own tables; more than the entry's for a piece of one. */
+  readonly guestSizeBytes: number;
+  /** Bytes of the page in the second stage; null when that is not known: it is as large as the entry at least. */
+  readonly hostSizeBytes: number | null;
+  /** What the second stage allows, `RWX`; `-` for what needs another walk: what it refuses, and writes that must set its dirty flag. */
+  readonly hostRights: string;
+}
 
 /** A used slot. */
 export interface TlbSlot {
@@ -27,6 +51,8 @@ export interface TlbSlot {
   readonly stale: string | null;
   /** What will flush it; empty when it is not stale. */
   readonly owedBy: string;
+  /** Of a guest: a translation, or an entry of a table, which then leads from a linear address to the machine's frame of the guest's table. */
+  readonly guest: GuestOfSlot | null;
 }
 
 /** One structure. */
@@ -56,7 +82,7 @@ export function tlbView(kernel: Kernel, cpuNumber: number, truth = new Translati
   const cpu = kernel.machine.cpus[cpuNumber];
   const views = structuresOf(cpu).map((tlb) => structureView(cpu, tlb, truth));
   const staleCount = views.reduce((sum, { slots }) => sum + slots.filter(({ stale }) => stale !== null).length, 0);
-  return { cpu: cpuNumber, pcid: cpu.mmu.mode.pcid, structures: views, staleCount };
+  return { cpu: cpuNumber, pcid: cpu.mmu.pcid, structures: views, staleCount };
 }
 
 /** How many of a CPU's entries are stale. */
@@ -107,8 +133,31 @@ function slotView(cpu: Cpu, tlb: Tlb, slot: number, truth: TranslationTruth): Om
     ...((flags & TR_DIRTY) !== 0 && tableLevel === 0 ? ["D"] : []),
   ].join(" ");
   const stale = staleIn(cpu, tlb, slot, truth);
-  const owedBy = stale === null ? "" : truth.owedBy(cpu, la, pcid);
-  return { la, sizeBytes, tableLevel, frame, pcid, rights, stale, owedBy };
+  const number = tlb.guestOf(slot);
+  const owner = number === 0 ? cpu : truth.vcpuOf(cpu, cpu.virtualization.numbers.idOf(number));
+  const owedBy = stale === null || owner === null ? "" : truth.owedBy(owner, la, pcid);
+  const guest = guestOf(cpu, tlb, slot, sizeBytes, tableLevel > 0, truth.hostPageBytes);
+  return { la, sizeBytes, tableLevel, frame, pcid, rights, stale, owedBy, guest };
+}
+
+/** What an entry has of a guest; null for one of the host. */
+function guestOf(
+  cpu: Cpu,
+  tlb: Tlb,
+  slot: number,
+  sizeBytes: number,
+  isTable: boolean,
+  hostPageBytes: number | null,
+): GuestOfSlot | null {
+  const number = tlb.guestOf(slot);
+  if (number === 0) return null;
+  const id = cpu.virtualization.numbers.idOf(number);
+  if (isTable) return { id, guestSizeBytes: sizeBytes, hostSizeBytes: hostPageBytes, hostRights: "" };
+  const flags = tlb.flagsOf(slot);
+  const guestSizeBytes = SIZE_BYTES[pageSizeOf(flags)];
+  const letter = (refused: number, name: string): string => ((flags & refused) === 0 ? name : "-");
+  const hostRights = `${letter(TR_NO_READ, "R")}${letter(TR_NO_WRITE, "W")}${letter(TR_NO_FETCH, "X")}`;
+  return { id, guestSizeBytes, hostSizeBytes: sizeBytes < guestSizeBytes ? sizeBytes : hostPageBytes, hostRights };
 }
 
 /** In what a used slot disagrees with the page tables; null when it does not. */
@@ -123,16 +172,9 @@ function staleIn(cpu: Cpu, tlb: Tlb, slot: number, truth: TranslationTruth): str
       ? truth.ofTranslation(cpu, entry)
       : truth.ofGuest(cpu, cpu.virtualization.numbers.idOf(guest), entry);
   }
-  // What leads to a guest's table has no tables of its own that it could be compared with.
-  if (guest !== 0) return null;
   const level = structureLevel(tlb.tagOf(slot));
-  return truth.ofTable(cpu, {
-    structure: tlb.name,
-    level,
-    la,
-    sizeBytes: LEVEL_BYTES[level],
-    frame,
-    pcid: context,
-    flags,
-  });
+  const entry = { structure: tlb.name, level, la, sizeBytes: LEVEL_BYTES[level], frame, pcid: context, flags };
+  return guest === 0
+    ? truth.ofTable(cpu, entry)
+    : truth.ofGuestTable(cpu, cpu.virtualization.numbers.idOf(guest), entry);
 }

@@ -1,7 +1,14 @@
 /** What one can look at in an emulated kernel: as text in the formats of a live one, and as data. */
 import { GeneralProtectionFault } from "../../arch/isa/faults.ts";
-import { formatLinearAddress, formatLinearAddress16, LINEAR_SPACE_BYTES } from "../../arch/isa/linear-address.ts";
-import { formatProbe, type ProbeResult } from "../../arch/walk/probe.ts";
+import {
+  formatLinearAddress,
+  formatLinearAddress16,
+  LINEAR_SPACE_BYTES,
+  PAGE_SIZE,
+} from "../../arch/isa/linear-address.ts";
+import { SIZE_NAMES } from "../../arch/isa/translation.ts";
+import { entriesOf, formatProbe, LEVEL_NAMES, type ProbeResult } from "../../arch/walk/probe.ts";
+import { memoryTypeWords, type SecondStageProbe } from "../../arch/walk/second-stage-probe.ts";
 import {
   dumpPageTables,
   MODULES_END,
@@ -19,6 +26,7 @@ import { address64 } from "../input/values.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { absentCpu, cachedData, cachedLines } from "./cached-views.ts";
 import { buddyData, buddyLines, meminfoData, meminfoLines, vmstatData } from "./memory-views.ts";
+import { secondStageData, secondStageLines } from "./second-stage-view.ts";
 
 /** Parts of the address space by name. */
 export const RANGE_NAMES = ["vmalloc", "modules", "kernel", "all"] as const;
@@ -97,6 +105,12 @@ export const VIEWS: readonly View[] = [
     lines: (kernel, options) => formatProbe(walkOf(kernel, options)).split("\n"),
     data: (kernel, options) => walkData(walkOf(kernel, options)),
   },
+  {
+    name: "second-stage",
+    summary: "runs of equal entries of the second stage, below a guest (--guest)",
+    lines: secondStageLines,
+    data: secondStageData,
+  },
 ];
 
 /** A line of `/proc/vmallocinfo` with its addresses as words, and pages by NUMA node where it has them. */
@@ -137,17 +151,43 @@ function walkOf({ machine }: Kernel, { address, cpu = 0 }: ViewOptions): ProbeRe
   }
 }
 
-/** A walk with its addresses and entries as words. The machines of this command have no second stage. */
-function walkData({ linearAddress, physical, levels, ...rest }: ProbeResult): object {
+/** A walk with its addresses and entries as words; in a guest, with the second stage's walk for each table and for the page. */
+function walkData(walk: ProbeResult): object {
+  const { linearAddress, physical, levels, guestPhysical, secondStage, ...rest } = walk;
   return {
     address: formatLinearAddress(linearAddress),
     ...rest,
     physicalAddress: physical === null ? null : hex(physical),
-    levels: levels.map(({ entryAddress, entry, reservedBits, ...level }) => ({
+    levels: levels.map(({ entryAddress, entry, reservedBits, secondStage: ofTable, ...level }) => ({
       ...level,
       entryAddress: hex(entryAddress),
       entry: hex(entry),
       reservedBits: hex(reservedBits),
+      ...(ofTable === undefined ? {} : { secondStage: secondStageWalkData(ofTable) }),
+    })),
+    ...(guestPhysical === undefined ? {} : { guestPhysicalAddress: hex(guestPhysical) }),
+    ...(secondStage === undefined
+      ? {}
+      : { secondStage: secondStageWalkData(secondStage), entriesWithNothingCached: entriesOf(walk) }),
+  };
+}
+
+function secondStageWalkData({ guestPhysical, levels, frame, size, memoryType, ...rest }: SecondStageProbe): object {
+  const typeOf = (type: SecondStageProbe["memoryType"]): string | null =>
+    type === null ? null : memoryTypeWords(type);
+  return {
+    guestPhysicalAddress: hex(guestPhysical),
+    ...rest,
+    physicalAddress: frame === null ? null : hex(frame * PAGE_SIZE),
+    pageSize: frame === null ? null : SIZE_NAMES[size],
+    memoryType: typeOf(memoryType),
+    levels: levels.map(({ level, entryAddress, entry, memoryType: type, ...at }) => ({
+      name: LEVEL_NAMES[level],
+      level,
+      ...at,
+      memoryType: typeOf(type),
+      entryAddress: hex(entryAddress),
+      entry: hex(entry),
     })),
   };
 }

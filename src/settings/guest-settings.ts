@@ -30,15 +30,19 @@ export type GuestSettingName =
   | "overcommit"
   | "numa-balancing";
 
-/** Those that an experiment takes which chooses its number of CPUs itself. */
-export const GUEST_EXPERIMENT_SETTINGS: readonly GuestSettingName[] = [
+/** All names, in the order of the help. */
+export const GUEST_SETTING_NAMES: readonly GuestSettingName[] = [
   "guest",
   "guest-pages",
   "host-pages",
+  "vcpus",
   "pcpus",
   "overcommit",
   "numa-balancing",
 ];
+
+/** Those that an experiment takes which chooses its number of CPUs itself. */
+export const GUEST_EXPERIMENT_SETTINGS = GUEST_SETTING_NAMES.filter((name) => name !== "vcpus");
 
 /** All of them by name. */
 export const GUEST_SETTINGS: Readonly<Record<GuestSettingName, Setting>> = {

@@ -66,7 +66,8 @@ test("its text has both dimensions", () => {
   expect(text[0]).toMatch(/^0x400000001000: 0x140000000, 4K, writable, user, executable, WB/);
   expect(text[1]).toMatch(/^ {2}PML4E \[128\] at 0x0000800400: 0x0000000000801007/);
   expect(text[2]).toMatch(/^ {6}guest-physical 0x800000: 0x1800000, 4K, RWX/);
-  expect(text.at(-5)).toBe("  guest-physical 0x40001000: 0x140000000, 4K, R--");
-  expect(text.at(-1)).toMatch(/^ {4}PTE {3}\[ {2}1\] at 0x.*: 0x0000000140000031 R-- leaf$/);
+  expect(text.at(-6)).toBe("  guest-physical 0x40001000: 0x140000000, 4K, R--");
+  expect(text.at(-2)).toMatch(/^ {4}PTE {3}\[ {2}1\] at 0x.*: 0x0000000140000031 R-- a d WB leaf$/);
+  expect(text.at(-1)).toBe("  entries with nothing cached: 3 of the guest's tables, 16 of the second stage");
   thrown(EptViolation, () => vm.inGuest((cpu) => cpu.store(BASE + 0x1000, 4, 1)));
 });
