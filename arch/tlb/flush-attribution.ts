@@ -56,7 +56,8 @@ export class FlushAttribution {
   private readonly flushes: Flushes = [new Map(), new Map()];
   /** Those of guests, by the number of the guest (guest-numbers.ts). */
   private readonly guestFlushes = new Map<number, Flushes>();
-  private readonly costs = new Map<number, RefillCost>();
+  /** What refills have cost so far, by the number of the flush. */
+  readonly costs = new Map<number, RefillCost>();
 
   constructor(preset: Preset, tlbs: TlbHierarchy) {
     this.tlbs = tlbs;

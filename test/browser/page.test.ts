@@ -67,7 +67,7 @@ const cells = (selector: string): Promise<string[]> =>
 
 /** The page's figures and lists are those of the model. */
 async function expectPicture(picture: Picture): Promise<void> {
-  const { space, walk, tlb, events } = picture;
+  const { space, walk, tlb, events, costs } = picture;
   expect(await cells("#areas tbody .address")).toEqual(space.areas.map(({ start }) => formatLinearAddress16(start)));
   expect(await text("#space .figures")).toContain(`lazily freed: ${space.lazyPages.toLocaleString("en-US")} of`);
   expect(await cells("#tables tbody th")).toEqual([
@@ -82,6 +82,11 @@ async function expectPicture(picture: Picture): Promise<void> {
   expect((await cells("#tlbs tbody .stale")).length).toBe(
     Math.min(100, translations.filter(({ stale }) => stale !== null).length),
   );
+  const cycles = (parts: readonly number[]): string =>
+    Math.round(parts.reduce((sum, part) => sum + part, 0)).toLocaleString("en-US");
+  expect(await cells("#calls td:nth-child(3)")).toEqual(costs.calls.map(({ parts }) => cycles(parts)));
+  expect(await cells("#flushes td:nth-child(5)")).toEqual(costs.flushes.map(({ parts }) => cycles(parts)));
+  expect(await cells("#activities td:nth-child(2)")).toEqual(costs.activities.map(([, each]) => cycles([each])));
   expect(await cells("#time tbody strong")).toEqual(
     events
       .slice(-120)

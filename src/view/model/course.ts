@@ -76,6 +76,7 @@ export class Course {
     this.tracks.position = this.made + 1;
     if (!this.begun.step()) return false;
     this.made++;
+    this.tracks.stepMade();
     this.journal?.add(this.begun.told());
     return true;
   }

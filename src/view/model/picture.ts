@@ -3,6 +3,8 @@ import { InputFileError, WorkloadError } from "../../input/errors.ts";
 import { countStale, type TlbView, tlbView } from "../../inspect/tlb-view.ts";
 import { TranslationTruth } from "../../inspect/translation-truth.ts";
 import type { Workload } from "../../workloads/base/workload.ts";
+import { type CostView, costView } from "./cost-view.ts";
+import type { CounterSample } from "./counter-samples.ts";
 import { describeError } from "./describe-error.ts";
 import type { FreePath } from "./free-search.ts";
 import { type Begun, beginWorkload, type Scenario, steppedWorkloads, type Told } from "./scenario.ts";
@@ -12,13 +14,14 @@ import { type AddressWindow, AREA_KINDS, type SpaceView, spaceView } from "./spa
 import { STORIES } from "./stories/index.ts";
 import type { Story } from "./stories/story.ts";
 import { type TableView, tableViews } from "./table-view.ts";
-import type { Ipi, Span, TrackEvent } from "./tracks.ts";
+import { describeEvent, type Ipi, type Span, type TrackEvent } from "./tracks.ts";
 import { type WalkView, walkView } from "./walk-view.ts";
 
 /** Spans, interrupts and events that a picture holds at the most: the latest. */
 const SPANS_MAX = 3000;
 const IPIS_MAX = 1000;
 const EVENTS_MAX = 300;
+const SAMPLES_MAX = 400;
 const LOG_LINES_MAX = 50;
 
 /** What to look at: a CPU and an address; where there is null, what the story looks at, or CPU 0 and the first area. */
@@ -79,6 +82,9 @@ export interface Picture {
   readonly spans: readonly Span[];
   readonly ipis: readonly Ipi[];
   readonly events: readonly TrackEvent[];
+  /** Counters in the time of the spans, the last as they are now. */
+  readonly counters: readonly CounterSample[];
+  readonly costs: CostView;
   /** Events so far, those that `events` leaves out included. */
   readonly eventCount: number;
   readonly log: readonly string[];
@@ -179,6 +185,7 @@ export function pictureOf(session: Session, focus: Focus): Picture {
   const asked = focus.address ?? told?.look.address ?? 0;
   const address = asked === 0 ? firstArea(space) : asked;
   const truth = new TranslationTruth(kernel);
+  const spans = tracks.spansSince(0, SPANS_MAX);
   return {
     catalogue: {
       stories: STORIES.map(({ name, title, summary }) => ({ name, title, summary })),
@@ -200,10 +207,12 @@ export function pictureOf(session: Session, focus: Focus): Picture {
     tables: tableViews(kernel, cpu, address),
     tlb: tlbView(kernel, cpu, truth),
     staleByCpu: cpus.map((each) => countStale(each, truth)),
-    spans: tracks.spansSince(0, SPANS_MAX),
-    ipis: tracks.ipis.slice(-IPIS_MAX),
-    events: tracks.events.slice(-EVENTS_MAX),
-    eventCount: tracks.events.length,
+    spans,
+    ipis: tracks.ipis.items.slice(-IPIS_MAX),
+    events: tracks.events.items.slice(-EVENTS_MAX).map(describeEvent),
+    eventCount: tracks.events.total,
+    counters: tracks.counters.since(spans[0]?.fromCycles ?? 0, position, SAMPLES_MAX),
+    costs: costView(kernel, tracks),
     log: kernel.log.lines.slice(-LOG_LINES_MAX),
     logCount: kernel.log.lines.length,
   };

@@ -14,6 +14,8 @@ import { type Look, openStory, type Story } from "./stories/story.ts";
 export const CPUS_MAX = 64;
 const OPERATIONS_MAX = 1_000_000;
 const MIB = 2 ** 20;
+/** Operations of a run in which refills are attributed to flushes at the most: it makes a run three times as slow. */
+const REFILLS_OPERATIONS_MAX = 20_000;
 
 /** A workload on a machine. */
 export interface WorkloadScenario {
@@ -120,6 +122,7 @@ function findStory(name: string): Story {
 
 function beginStory(story: Story): Begun {
   const { kernel, steps, userSpaces = () => [] } = openStory(story);
+  kernel.vm.flushing.keepAccounts();
   let told: Told | null = null;
   let next = 0;
   return {
@@ -164,6 +167,7 @@ export function beginWorkload(
   const settings = kernelSettings(readSettings(scenario.settings), cpus);
   const parameters = parseParameters(workload.name, workload.parameters ?? [], words);
   const kernel = bootKernel({ ...settings, memoryBytes: memoryMib * MIB, preset });
+  kernel.vm.flushing.keepAccounts({ refills: operations <= REFILLS_OPERATIONS_MAX });
   let finish: (() => unknown) | null = workload.start?.(kernel, { operations, seed, parameters }) ?? null;
   // The last step is what the workload does when its threads have ended.
   const step = (): boolean => {

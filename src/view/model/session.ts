@@ -7,7 +7,7 @@ import type { Kernel } from "../../machine/kernel.ts";
 import { AccessWatch, WATCHED } from "./access-watch.ts";
 import { Course } from "./course.ts";
 import { type Begun, begin, type Scenario, type Told } from "./scenario.ts";
-import type { Tracks } from "./tracks.ts";
+import { describeEvent, type Tracks } from "./tracks.ts";
 
 /** How far a step goes: a CPU's turn (or a story's step), the next event of vmalloc, call of the kernel or interrupt. */
 export const STRIDES = ["step", "event", "call", "ipi"] as const;
@@ -177,17 +177,17 @@ export class Session {
     const names = BREAKING_EVENTS[breakpoint] ?? [];
     const { warnings } = this.kernel.log;
     const kept = this.position + KEPT_STEPS;
-    let looked = this.tracks.events.length;
+    let looked = this.tracks.events.total;
     while (this.advance(this.position < kept)) {
       if (breakpoint === "warning" && this.kernel.log.warnings > warnings) {
         this.stoppedAt = this.kernel.log.lines.findLast((line) => line.startsWith("WARNING")) ?? null;
         return;
       }
       const { events } = this.tracks;
-      for (; looked < events.length; looked++) {
-        const { name, cpu, text } = events[looked];
-        if (!names.includes(name)) continue;
-        this.stoppedAt = `CPU ${cpu}: ${name} ${text}`;
+      for (; looked < events.total; looked++) {
+        const event = events.items[looked - events.forgotten];
+        if (!names.includes(event.name)) continue;
+        this.stoppedAt = `CPU ${event.cpu}: ${event.name} ${describeEvent(event).text}`;
         return;
       }
     }
@@ -207,17 +207,16 @@ export class Session {
 
   /** How many of a stride's kind there have been. */
   private count(stride: Stride): number {
-    const { events, callPositions, ipis, dropped } = this.tracks;
-    const counts = { step: this.position, event: events.length, call: callPositions.length, ipi: ipis.length };
-    return counts[stride] + dropped;
+    const { events, callPositions, ipis } = this.tracks;
+    return { step: this.position, event: events.total, call: callPositions.total, ipi: ipis.total }[stride];
   }
 
   /** The step in which the last of a stride's kind happened. */
   private lastOf(stride: Stride): number {
     const { events, callPositions, ipis } = this.tracks;
-    if (stride === "event") return events.at(-1)?.position ?? 0;
-    if (stride === "call") return callPositions.at(-1) ?? 0;
-    if (stride === "ipi") return ipis.at(-1)?.position ?? 0;
+    if (stride === "event") return events.items.at(-1)?.position ?? 0;
+    if (stride === "call") return callPositions.items.at(-1) ?? 0;
+    if (stride === "ipi") return ipis.items.at(-1)?.position ?? 0;
     return this.position;
   }
 }

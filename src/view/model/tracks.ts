@@ -5,11 +5,14 @@
 import { ACTIVITY_IDLE, ACTIVITY_OTHER, ACTIVITY_WALK, type ActivityObserver } from "../../../arch/index.ts";
 import { addFields, type IpiObserver, observeEach } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
+import { CallCosts, type CallsTail } from "./call-costs.ts";
+import { CounterSamples } from "./counter-samples.ts";
 import { type FreePath, freePath } from "./free-search.ts";
 import type { Happenings } from "./journal/journal.ts";
+import { Recent } from "./recent.ts";
 
-/** Spans, interrupts and events beyond which no more are kept, each. */
-const KEPT_MAX = 400_000;
+/** Spans, interrupts, events and calls that are kept, each: the latest. */
+const KEPT = 100_000;
 
 /** What a CPU was doing for a time. */
 export interface Span {
@@ -42,86 +45,103 @@ export interface TrackEvent {
   readonly text: string;
 }
 
+/** An event as it is kept: few are ever put into words. */
+export interface KeptEvent extends Omit<TrackEvent, "text"> {
+  readonly fields: Parameters<typeof addFields>[1];
+  readonly values: Parameters<typeof addFields>[2];
+}
+
+/** An event in words. */
+export function describeEvent({ fields, values, ...rest }: KeptEvent): TrackEvent {
+  const shown: Record<string, string | number> = {};
+  addFields(shown, fields, values);
+  const text = Object.entries(shown).map(([field, value]) => `${field}=${value}`);
+  return { ...rest, text: text.join(" ") };
+}
+
 /** What was added in one step, to take it away and to add it again. */
 export interface TracksTail {
+  readonly position: number;
   readonly spans: readonly Span[];
   readonly ipis: readonly Ipi[];
-  readonly events: readonly TrackEvent[];
+  readonly events: readonly KeptEvent[];
   readonly callPositions: readonly number[];
+  readonly calls: CallsTail;
   /** Interrupts whose handlers began. */
   readonly taken: readonly { readonly ipi: Ipi; readonly atCycles: number }[];
-  readonly dropped: number;
   readonly sinceBefore: Float64Array;
   readonly sinceAfter: Float64Array;
   readonly searchBefore: FreePath | null;
   readonly searchAfter: FreePath | null;
 }
 
-/** How much there was at some time. */
-interface Mark {
-  readonly spans: number;
-  readonly ipis: number;
-  readonly events: number;
-  readonly calls: number;
-  readonly dropped: number;
-  readonly since: Float64Array;
-  readonly search: FreePath | null;
-}
-
 /** Collects what happens on a kernel, from its boot on. */
 export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksTail> {
   /** The step under way, from 1. */
   position = 0;
-  readonly spans: Span[] = [];
-  readonly ipis: Ipi[] = [];
-  readonly events: TrackEvent[] = [];
+  readonly spans = new Recent<Span>(KEPT);
+  readonly ipis = new Recent<Ipi>(KEPT);
+  readonly events = new Recent<KeptEvent>(KEPT);
   /** Steps in which a call of the kernel began, ascending. */
-  readonly callPositions: number[] = [];
+  readonly callPositions = new Recent<number>(KEPT);
+  /** What calls cost. */
+  readonly calls: CallCosts;
+  /** Counters over time. */
+  readonly counters: CounterSamples;
   /** The way that the last search for room in the free tree took; null before the first. */
   lastSearch: FreePath | null = null;
-  /** What was not kept for want of room. */
-  dropped = 0;
 
   private readonly kernel: Kernel;
   private readonly sinceCycles: Float64Array;
   private readonly underWay = new Map<number, Ipi>();
   /** As it was when `takeTail` was called last. */
-  private mark: Mark;
+  private markSince: Float64Array;
+  private markSearch: FreePath | null = null;
   private taken: { readonly ipi: Ipi; readonly atCycles: number }[] = [];
 
   constructor(kernel: Kernel) {
     const { loop } = kernel.machine;
     this.kernel = kernel;
     this.sinceCycles = loop.clockCycles.slice();
-    this.mark = this.markNow();
+    this.markSince = this.sinceCycles.slice();
+    this.calls = new CallCosts(loop.accounts, loop.cpus);
+    this.counters = new CounterSamples(kernel);
+    // With refills where whoever booted it asked for them: they take three times as long.
+    kernel.vm.flushing.keepAccounts({ refills: false });
     loop.accounts.observer = this;
     kernel.vm.freeTree.onSearch = (search) => {
       this.lastSearch = freePath(kernel.vm, search);
     };
     kernel.vm.flushing.smp.observer = this;
     kernel.vm.events = observeEach((_hook, { name, fields }) => (...values) => {
-      const shown: Record<string, string | number> = {};
-      addFields(shown, fields, values);
-      const text = Object.entries(shown).map(([field, value]) => `${field}=${value}`);
       const { currentCpu: cpu } = loop;
-      this.keep(this.events, { position: this.position, cpu, atCycles: loop.nowCycles(), name, text: text.join(" ") });
+      this.events.push({ position: this.position, cpu, atCycles: loop.nowCycles(), name, fields, values });
     });
+  }
+
+  /** Looks no longer. */
+  end(): void {
+    const { machine, vm } = this.kernel;
+    machine.loop.accounts.observer = null;
+    vm.freeTree.onSearch = null;
+    vm.flushing.smp.observer = null;
+    vm.events = null;
   }
 
   activityChanged(cpu: number, from: number, to: number, atCycles: number): void {
     const fromCycles = this.sinceCycles[cpu];
     this.sinceCycles[cpu] = atCycles;
-    if (atCycles > fromCycles)
-      this.keep(this.spans, { cpu, activity: this.nameOf(from), fromCycles, toCycles: atCycles });
+    if (atCycles > fromCycles) this.spans.push({ cpu, activity: this.nameOf(from), fromCycles, toCycles: atCycles });
+    this.calls.changed(cpu, from, to, atCycles, this.position);
     // Page walks are the last of the activities that every machine has; after them come the kernel's own calls.
     const begins = to > ACTIVITY_WALK && (from === ACTIVITY_OTHER || from === ACTIVITY_IDLE);
-    if (begins && this.callPositions.at(-1) !== this.position) this.keep(this.callPositions, this.position);
+    if (begins && this.callPositions.items.at(-1) !== this.position) this.callPositions.push(this.position);
   }
 
   ipiSent(id: number, from: number, to: number, atCycles: number): void {
     const ipi: Ipi = { id, from, to, sentCycles: atCycles, takenCycles: null, position: this.position };
     this.underWay.set(id, ipi);
-    this.keep(this.ipis, ipi);
+    this.ipis.push(ipi);
   }
 
   ipiTaken(id: number, _cpu: number, atCycles: number): void {
@@ -132,60 +152,66 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
     this.taken.push({ ipi, atCycles });
   }
 
-  /** What was added since it was called last, or since `mark`. */
+  /** The machine has made the step under way. */
+  stepMade(): void {
+    this.counters.add(this.position);
+  }
+
+  /** What was added since it was called last. */
   takeTail(): TracksTail {
-    const { spans, ipis, events, callPositions, taken, mark } = this;
+    const { position, spans, ipis, events, callPositions, calls, taken, markSince, markSearch } = this;
     this.taken = [];
-    this.mark = this.markNow();
+    this.markSince = this.sinceCycles.slice();
+    this.markSearch = this.lastSearch;
     return {
-      spans: spans.slice(mark.spans),
-      ipis: ipis.slice(mark.ipis),
-      events: events.slice(mark.events),
-      callPositions: callPositions.slice(mark.calls),
+      position,
+      spans: spans.takeTail(),
+      ipis: ipis.takeTail(),
+      events: events.takeTail(),
+      callPositions: callPositions.takeTail(),
+      calls: calls.takeTail(),
       taken,
-      dropped: this.dropped - mark.dropped,
-      sinceBefore: mark.since,
-      sinceAfter: this.mark.since,
-      searchBefore: mark.search,
-      searchAfter: this.mark.search,
+      sinceBefore: markSince,
+      sinceAfter: this.markSince,
+      searchBefore: markSearch,
+      searchAfter: this.markSearch,
     };
   }
 
   /** Takes away what was added last. */
-  removeTail({ spans, ipis, events, callPositions, taken, dropped, sinceBefore, searchBefore }: TracksTail): void {
-    this.spans.length -= spans.length;
-    this.ipis.length -= ipis.length;
-    this.events.length -= events.length;
-    this.callPositions.length -= callPositions.length;
+  removeTail({
+    position,
+    spans,
+    ipis,
+    events,
+    callPositions,
+    calls,
+    taken,
+    sinceBefore,
+    searchBefore,
+  }: TracksTail): void {
+    this.spans.removeTail(spans);
+    this.ipis.removeTail(ipis);
+    this.events.removeTail(events);
+    this.callPositions.removeTail(callPositions);
+    this.calls.removeTail(calls);
+    this.counters.cutAfter(position - 1);
     for (const { ipi } of taken) ipi.takenCycles = null;
-    this.dropped -= dropped;
     this.sinceCycles.set(sinceBefore);
     this.lastSearch = searchBefore;
   }
 
   /** Adds what was taken away. */
-  addTail({ spans, ipis, events, callPositions, taken, dropped, sinceAfter, searchAfter }: TracksTail): void {
-    this.spans.push(...spans);
-    this.ipis.push(...ipis);
-    this.events.push(...events);
-    this.callPositions.push(...callPositions);
+  addTail({ position, spans, ipis, events, callPositions, calls, taken, sinceAfter, searchAfter }: TracksTail): void {
+    this.spans.addTail(spans);
+    this.ipis.addTail(ipis);
+    this.events.addTail(events);
+    this.callPositions.addTail(callPositions);
+    this.calls.addTail(calls);
     for (const { ipi, atCycles } of taken) ipi.takenCycles = atCycles;
-    this.dropped += dropped;
     this.sinceCycles.set(sinceAfter);
     this.lastSearch = searchAfter;
-  }
-
-  private markNow(): Mark {
-    const { spans, ipis, events, callPositions, dropped, sinceCycles } = this;
-    return {
-      spans: spans.length,
-      ipis: ipis.length,
-      events: events.length,
-      calls: callPositions.length,
-      dropped,
-      since: sinceCycles.slice(),
-      search: this.lastSearch,
-    };
+    this.counters.add(position);
   }
 
   /** The spans that end after `fromCycles`, what each CPU is doing now included; the last `max` of them. */
@@ -197,18 +223,14 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
       const activity = this.nameOf(loop.accounts.current[cpu]);
       if (now > since) found.push({ cpu, activity, fromCycles: since, toCycles: now });
     }
-    for (let i = this.spans.length - 1; i >= 0 && found.length < max; i--) {
-      if (this.spans[i].toCycles > fromCycles) found.push(this.spans[i]);
+    const { items } = this.spans;
+    for (let i = items.length - 1; i >= 0 && found.length < max; i--) {
+      if (items[i].toCycles > fromCycles) found.push(items[i]);
     }
     return found.reverse();
   }
 
   private nameOf(activity: number): string {
     return this.kernel.machine.loop.accounts.names[activity];
-  }
-
-  private keep<T>(list: T[], item: T): void {
-    if (list.length < KEPT_MAX) list.push(item);
-    else this.dropped++;
   }
 }

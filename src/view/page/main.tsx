@@ -2,6 +2,7 @@
 import { render } from "preact";
 import type { Picture } from "../model/picture.ts";
 import { Controls, onKey } from "./controls.tsx";
+import { Costs } from "./costs.tsx";
 import { OwnCode } from "./editor.tsx";
 import { Space } from "./space.tsx";
 import { before, editing, openFile, openLink, picture, problem } from "./store.ts";
@@ -34,6 +35,7 @@ function Page() {
             <Tables picture={shown} />
             <Tlbs picture={shown} />
             <Time picture={shown} />
+            <Costs picture={shown} />
           </div>
         )}
         {shown === null || shown.log.length === 0 ? null : (

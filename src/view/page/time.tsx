@@ -3,6 +3,7 @@ import { signal } from "@preact/signals";
 import type { Picture } from "../model/picture.ts";
 import type { Span } from "../model/tracks.ts";
 import { Canvas, type Surface } from "./canvas.tsx";
+import { CounterLines } from "./counter-lines.tsx";
 import { Scroll } from "./scroll.tsx";
 import { before, move } from "./store.ts";
 import { count, plural } from "./words.ts";
@@ -52,7 +53,10 @@ export function Time({ picture }: { readonly picture: Picture }) {
           the last {usec(to - from)} µs of {usec(to)} µs
         </span>
       </div>
-      <Canvas label={label} height={cpus * TRACK} draw={draw} />
+      <Scroll label="Tracks of the CPUs">
+        <Canvas label={label} height={cpus * TRACK} draw={draw} />
+      </Scroll>
+      <CounterLines picture={picture} from={from} to={to} labelWidth={LABEL_WIDTH} />
       <ul class="legend" aria-label="Activities">
         <li>
           <span class="swatch kind-vmalloc" /> kernel code

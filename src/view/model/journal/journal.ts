@@ -4,7 +4,8 @@
  * Kernel threads are generators, which cannot be copied: a machine cannot go on from an earlier state. But its data can be shown as
  * they were. So going back writes what the words and values were before; before the machine acts again, all is made as it was at the
  * last step. The journal holds what the views read: vmalloc, page tables, TLBs and registers of the CPUs, user address spaces, clocks,
- * the log. Content of pages, the page allocator, data caches and what is under way on the event loop are not in it.
+ * the log, costs of flushes. Content of pages, the page allocator, data caches, how refills and frees are told apart, and what is under way on
+ * the event loop are not in it.
  *
  * It does not know what it compares: it follows every reference, as the image of the schedule explorer does
  * (`src/explore/base/kernel-image.ts`). Tests compare with machines that were run to each step.
@@ -72,8 +73,17 @@ export class Journal<Note, Tail> {
     const { loop, memory, cpus } = machine;
     const apart: object[] = [kernel, machine, kernel.pages, loop, loop.lines, memory, tracks, mm.costs, machine.preset];
     for (const each of [...apart, ...cpus.map(({ mmu }) => mmu.walkCaches)]) this.seen.add(each);
+    const { accounts } = vm.flushing;
+    if (accounts !== null) {
+      this.seen.add(accounts.frees);
+      for (const attribution of accounts.attributions) {
+        this.seen.add(attribution);
+        this.buffers.add(attribution.arrays.words.buffer);
+      }
+    }
     for (const chunk of [memory.zeroChunk, ...memory.directory]) this.buffers.add(chunk.buffer);
     for (const root of [vm, mm, tables, log, loop.clockCycles, loop.accounts, cpus]) this.collect(root);
+    for (const { costs } of accounts?.attributions ?? []) this.collect(costs);
     this.keepNewTables();
   }
 

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { vmallocinfo } from "../../../../mm/index.ts";
 import { tlbView } from "../../../../src/inspect/tlb-view.ts";
+import { costView } from "../../../../src/view/model/cost-view.ts";
 import { Journal } from "../../../../src/view/model/journal/journal.ts";
 import { begin, DEFAULT_SCENARIO, type WorkloadScenario } from "../../../../src/view/model/scenario.ts";
 import { Session } from "../../../../src/view/model/session.ts";
@@ -33,10 +34,11 @@ function shown({ kernel, tracks, told, position }: Session): string {
   const cpus = kernel.machine.cpus.map(({ id }) => [tlbView(kernel, id), walkView(kernel, id, address)]);
   const happened = [
     tracks.spansSince(0, 1e6),
-    tracks.ipis,
-    tracks.events,
-    tracks.callPositions,
-    tracks.dropped,
+    tracks.ipis.items,
+    tracks.events.items,
+    tracks.callPositions.items,
+    costView(kernel, tracks),
+    tracks.counters.since(0, position, 1e4),
     tracks.lastSearch,
   ];
   const clocks = [...kernel.machine.loop.clockCycles];

@@ -6,6 +6,7 @@ import { tlbView } from "../../../../src/inspect/tlb-view.ts";
 import { TranslationTruth } from "../../../../src/inspect/translation-truth.ts";
 import { bootKernel } from "../../../../src/machine/kernel.ts";
 import { runOnKernel } from "../../../../src/runs/run.ts";
+import { costView } from "../../../../src/view/model/cost-view.ts";
 import { DEFAULT_SCENARIO, type Scenario, steppedWorkloads } from "../../../../src/view/model/scenario.ts";
 import { BREAKPOINTS, type Breakpoint, Session, STRIDES } from "../../../../src/view/model/session.ts";
 import { spaceView } from "../../../../src/view/model/space-view.ts";
@@ -22,7 +23,13 @@ function shown({ kernel, tracks, told }: Session): string {
   const [area] = space.areas;
   const address = area?.start ?? space.rangeStart;
   const cpus = kernel.machine.cpus.map(({ id }) => [tlbView(kernel, id), walkView(kernel, id, address)]);
-  const happened = [tracks.spansSince(0, 1e6), tracks.ipis, tracks.events, tracks.callPositions];
+  const happened = [
+    tracks.spansSince(0, 1e6),
+    tracks.ipis.items,
+    tracks.events.items,
+    tracks.callPositions.items,
+    costView(kernel, tracks),
+  ];
   return JSON.stringify([space, cpus, tableViews(kernel, 0, address), happened, told]);
 }
 
@@ -80,7 +87,7 @@ describe("a session", () => {
     for (const breakpoint of BREAKPOINTS) {
       const session = new Session(MIXED);
       session.runTo(breakpoint);
-      const here = session.tracks.events
+      const here = session.tracks.events.items
         .filter(({ position }) => position === session.position)
         .map(({ name }) => name);
       if (breakpoint === "purge") expect(here).toContain("purge");
