@@ -51,133 +51,153 @@ function Legend({ names, classes }: { readonly names: readonly string[]; readonl
 const sum = (parts: readonly number[]): number => parts.reduce((total, part) => total + part, 0);
 const CALL_NAMES = CALL_PARTS.map(({ name }) => name);
 
-/** The view. */
-export function Costs({ picture }: { readonly picture: Picture }) {
-  const { costs, position } = picture;
-  const { activities, means, calls, flushes, flushCount } = costs;
+/** A column of a table, and a row: its cells, and the parts of the last. */
+interface PartRow {
+  readonly key: string;
+  readonly cells: readonly (string | number)[];
+  readonly parts: readonly number[];
+  readonly isNew?: boolean;
+}
+
+/** A table whose last column shows the parts of its row. */
+function PartTable(props: {
+  readonly id: string;
+  readonly headings: readonly string[];
+  readonly rows: readonly PartRow[];
+  readonly classes: readonly string[];
+  readonly names: readonly string[];
+}) {
+  const { id, headings, rows, classes, names } = props;
+  return (
+    <table id={id}>
+      <thead>
+        <tr>
+          {[...headings, "in parts"].map((heading) => (
+            <th key={heading} scope="col">
+              {heading}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>
+        {rows.map(({ key, cells, parts, isNew }) => (
+          <tr key={key} class={isNew === true ? "new" : ""}>
+            {cells.map((cell, i) => (
+              <td key={headings[i]}>{cell}</td>
+            ))}
+            <td>
+              <Bar parts={parts} classes={classes} names={names} of={sum(parts)} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+/** Calls, as means and one by one. */
+function Calls({ picture: { costs, position } }: { readonly picture: Picture }) {
+  const means = costs.means.map(
+    ({ name, calls, parts }): PartRow => ({ key: name, cells: [name, count(calls), count(sum(parts))], parts }),
+  );
+  const calls = costs.calls.map(
+    ({ name, cpu, position: at, fromCycles, parts }): PartRow => ({
+      key: `${cpu} ${fromCycles}`,
+      cells: [name, cpu, count(sum(parts))],
+      parts,
+      isNew: at === position,
+    }),
+  );
+  const shared = { classes: PART_CLASSES, names: CALL_NAMES };
+  return (
+    <>
+      <div>
+        <h3>Calls, mean of the latest</h3>
+        <PartTable id="means" headings={["call", "calls", "cycles"]} rows={means} {...shared} />
+      </div>
+      <div>
+        <h3>Last calls</h3>
+        <PartTable id="calls" headings={["call", "CPU", "cycles"]} rows={calls} {...shared} />
+      </div>
+    </>
+  );
+}
+
+/** Flushes one by one. */
+function Flushes({ picture }: { readonly picture: Picture }) {
+  const { flushes, flushCount } = picture.costs;
+  const old = before.value?.costs.flushCount ?? flushCount;
+  const rows = flushes.map(
+    ({ id, cause, cpu, pages, isFull, interrupted, parts }): PartRow => ({
+      key: String(id),
+      cells: [cause, cpu, isFull ? "whole TLB" : count(pages), interrupted, count(sum(parts))],
+      parts,
+      isNew: id > old,
+    }),
+  );
+  const headings = ["cause", "CPU", "pages", "interrupted", "cycles"];
+  return (
+    <div>
+      <h3>Last flushes, of {count(flushCount)}</h3>
+      <Legend names={FLUSH_PARTS} classes={FLUSH_CLASSES} />
+      <PartTable id="flushes" headings={headings} rows={rows} classes={FLUSH_CLASSES} names={FLUSH_PARTS} />
+    </div>
+  );
+}
+
+/** All CPUs' cycles by activity. */
+function Activities({ picture }: { readonly picture: Picture }) {
+  const { activities } = picture.costs;
   const old = new Map(before.value?.costs.activities ?? activities);
   const all = sum(activities.map(([, cycles]) => cycles));
   return (
+    <div>
+      <h3>All CPUs by activity</h3>
+      <table id="activities">
+        <thead>
+          <tr>
+            <th scope="col">activity</th>
+            <th scope="col">cycles</th>
+            <th scope="col">share</th>
+            <th scope="col">in this step</th>
+          </tr>
+        </thead>
+        <tbody>
+          {activities.map(([name, cycles]) => {
+            const since = cycles - (old.get(name) ?? 0);
+            return (
+              <tr key={name} class={since > 0 ? "new" : ""}>
+                <td>
+                  <span class={`swatch part-${classOf(name)}`} /> {name}
+                </td>
+                <td>{count(cycles)}</td>
+                <td>{((100 * cycles) / Math.max(1, all)).toFixed(1)} %</td>
+                <td>{since > 0 ? count(since) : ""}</td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** The view. */
+export function Costs({ picture }: { readonly picture: Picture }) {
+  const { activities } = picture.costs;
+  const cycles = activities.map(([, each]) => each);
+  const names = activities.map(([name]) => name);
+  return (
     <section class="view" id="costs" aria-labelledby="costs-title">
       <h2 id="costs-title">Costs</h2>
-      <p class="figures">cycles of all CPUs: {count(all)}</p>
-      <Bar
-        parts={activities.map(([, cycles]) => cycles)}
-        classes={activities.map(([name]) => classOf(name))}
-        names={activities.map(([name]) => name)}
-        of={all}
-      />
+      <p class="figures">cycles of all CPUs: {count(sum(cycles))}</p>
+      <Bar parts={cycles} classes={names.map(classOf)} names={names} of={sum(cycles)} />
       <Legend names={[...CALL_NAMES, "idle"]} classes={[...PART_CLASSES, "idle"]} />
       <Scroll label="Costs in their parts">
         <div class="tables">
-          <div>
-            <h3>Calls, mean of the latest</h3>
-            <table id="means">
-              <thead>
-                <tr>
-                  <th scope="col">call</th>
-                  <th scope="col">calls</th>
-                  <th scope="col">cycles</th>
-                  <th scope="col">in parts</th>
-                </tr>
-              </thead>
-              <tbody>
-                {means.map(({ name, calls: times, parts }) => (
-                  <tr key={name}>
-                    <th scope="row">{name}</th>
-                    <td>{count(times)}</td>
-                    <td>{count(sum(parts))}</td>
-                    <td>
-                      <Bar parts={parts} classes={PART_CLASSES} names={CALL_NAMES} of={sum(parts)} />
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-          <div>
-            <h3>Last calls</h3>
-            <table id="calls">
-              <thead>
-                <tr>
-                  <th scope="col">call</th>
-                  <th scope="col">CPU</th>
-                  <th scope="col">cycles</th>
-                  <th scope="col">in parts</th>
-                </tr>
-              </thead>
-              <tbody>
-                {calls.map(({ name, cpu, position: at, fromCycles, parts }) => (
-                  <tr key={`${cpu} ${fromCycles}`} class={at === position ? "new" : ""}>
-                    <td>{name}</td>
-                    <td>{cpu}</td>
-                    <td>{count(sum(parts))}</td>
-                    <td>
-                      <Bar parts={parts} classes={PART_CLASSES} names={CALL_NAMES} of={sum(parts)} />
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-          <div>
-            <h3>Last flushes, of {count(flushCount)}</h3>
-            <Legend names={FLUSH_PARTS} classes={FLUSH_CLASSES} />
-            <table id="flushes">
-              <thead>
-                <tr>
-                  <th scope="col">cause</th>
-                  <th scope="col">CPU</th>
-                  <th scope="col">pages</th>
-                  <th scope="col">interrupted</th>
-                  <th scope="col">cycles</th>
-                  <th scope="col">in parts</th>
-                </tr>
-              </thead>
-              <tbody>
-                {flushes.map(({ id, cause, cpu, pages, isFull, interrupted, parts }) => (
-                  <tr key={id}>
-                    <td>{cause}</td>
-                    <td>{cpu}</td>
-                    <td>{isFull ? "whole TLB" : count(pages)}</td>
-                    <td>{interrupted}</td>
-                    <td>{count(sum(parts))}</td>
-                    <td>
-                      <Bar parts={parts} classes={FLUSH_CLASSES} names={FLUSH_PARTS} of={sum(parts)} />
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-          <div>
-            <h3>All CPUs by activity</h3>
-            <table id="activities">
-              <thead>
-                <tr>
-                  <th scope="col">activity</th>
-                  <th scope="col">cycles</th>
-                  <th scope="col">share</th>
-                  <th scope="col">in this step</th>
-                </tr>
-              </thead>
-              <tbody>
-                {activities.map(([name, cycles]) => {
-                  const since = cycles - (old.get(name) ?? 0);
-                  return (
-                    <tr key={name} class={since > 0 ? "new" : ""}>
-                      <td>
-                        <span class={`swatch part-${classOf(name)}`} /> {name}
-                      </td>
-                      <td>{count(cycles)}</td>
-                      <td>{((100 * cycles) / Math.max(1, all)).toFixed(1)} %</td>
-                      <td>{since > 0 ? count(since) : ""}</td>
-                    </tr>
-                  );
-                })}
-              </tbody>
-            </table>
-          </div>
+          <Calls picture={picture} />
+          <Flushes picture={picture} />
+          <Activities picture={picture} />
         </div>
       </Scroll>
     </section>

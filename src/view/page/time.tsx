@@ -57,25 +57,32 @@ export function Time({ picture }: { readonly picture: Picture }) {
         <Canvas label={label} height={cpus * TRACK} draw={draw} />
       </Scroll>
       <CounterLines picture={picture} from={from} to={to} labelWidth={LABEL_WIDTH} />
-      <ul class="legend" aria-label="Activities">
-        <li>
-          <span class="swatch kind-vmalloc" /> kernel code
-        </li>
-        <li>
-          <span class="swatch swatch-wait" /> waiting: lock, IPI
-        </li>
-        <li>
-          <span class="swatch swatch-stale" /> IPI send, handler, TLB flush
-        </li>
-        <li>
-          <span class="swatch kind-other" /> context switch
-        </li>
-        <li>
-          <span class="swatch swatch-step" /> this step
-        </li>
-      </ul>
+      <Legend />
       <Events picture={picture} usec={usec} />
     </section>
+  );
+}
+
+/** Which colour is what. */
+function Legend() {
+  return (
+    <ul class="legend" aria-label="Activities">
+      <li>
+        <span class="swatch kind-vmalloc" /> kernel code
+      </li>
+      <li>
+        <span class="swatch swatch-wait" /> waiting: lock, IPI
+      </li>
+      <li>
+        <span class="swatch swatch-stale" /> IPI send, handler, TLB flush
+      </li>
+      <li>
+        <span class="swatch kind-other" /> context switch
+      </li>
+      <li>
+        <span class="swatch swatch-step" /> this step
+      </li>
+    </ul>
   );
 }
 
