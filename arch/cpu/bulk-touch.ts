@@ -1,25 +1,37 @@
 /**
  * Many translations one after another, whose data do not matter: the references of a traced program. What is predicted to hit the
- * first level (arch/fast-path/README.md) stays in one loop; everything else is done as `CpuMemory.touchAs` does it.
+ * first level (arch/fast-path/README.md) stays in one loop, which has no branch that depends on the kind of access: a program's loads, stores
+ * and fetches follow each other in an order that the host's CPU cannot predict. Everything else is done as `CpuMemory.touchAs` does it.
  */
 
+import type { AccessPath } from "../fast-path/access-path.ts";
 import type { FastPath } from "../fast-path/fast-path.ts";
 import type { Access } from "../isa/access.ts";
 import { PageFault } from "../isa/faults.ts";
+import * as counters from "../time/perf-counters.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { Mmu } from "./mmu.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
-const { CELL_SHIFT, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT, WORD_ATTRIBUTES, WORD_SHIFT } = layout;
+const { CELL_SHIFT, COUNTERS_CELL, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT } = layout;
+const { REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_SHIFT } = layout;
+const HITS_CELL = COUNTERS_CELL + counters.COUNT_ACCESS;
+const KIND_LOAD = 0;
 const KIND_STORE = 1;
+const KIND_FETCH = 2;
 /** Bits of a kind that are the access kind; the bits above belong to the caller. */
 const KIND_MASK = 3;
+/** log2 of the ways of a set whose hits are noted in two words (`ReplacementState.isTree`), and of a pair of ways. */
+const SET_SHIFT = 2;
+const PAIR_SHIFT = 1;
 
 /** The CPU whose translations they are (`CpuMemory`). */
 export interface TouchedCpu {
   readonly mmu: Mmu;
   /** Translates `la` for an access of any kind. @throws PageFault */
   touchAs(access: Access, la: number): number;
+  /** Translates what the fast path has left to the general one (`CpuMemory.touchGeneral`). @throws PageFault */
+  touchGeneral(access: Access, low: number, result: number): number;
 }
 
 /** The bulk translations of one CPU. */
@@ -28,13 +40,27 @@ export class BulkTouch {
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
   private readonly fastPath: FastPath;
+  /** By kind of access: where a hit notes its place for the replacement state, or less than 0; and what it costs. */
+  private readonly roots = new Int32Array(KIND_MASK + 1);
+  private readonly pairs = new Int32Array(KIND_MASK + 1);
+  private readonly costCycles = new Float64Array(KIND_MASK + 1);
+  /** The CPU's clock. */
+  private readonly clock: Float64Array;
 
   constructor(cpu: TouchedCpu) {
-    const { arrays, fastPath } = cpu.mmu;
+    const { arrays, fastPath, tlbs } = cpu.mmu;
     this.cpu = cpu;
     this.cells = arrays.cells;
     this.words = arrays.words;
     this.fastPath = fastPath;
+    this.clock = fastPath.loads.clock;
+    const paths = [fastPath.loads, fastPath.stores, fastPath.fetches];
+    tlbs.tlbsByKind().forEach(({ first }, kind) => {
+      const { rootsAt, pairsAt } = first[0][0].replacement;
+      this.roots[kind] = rootsAt;
+      this.pairs[kind] = pairsAt;
+      this.costCycles[kind] = paths[kind].accessCycles;
+    });
   }
 
   /**
@@ -43,31 +69,75 @@ export class BulkTouch {
    * fault: it has been counted and CR2 set, and those after it have not been made.
    */
   touch(kinds: Uint8Array, addresses: Float64Array, from: number, to: number): number {
-    const { cells, words } = this;
+    if (this.fastPath.loads.unflushed !== null) return this.touchWatched(kinds, addresses, from, to);
+    const { cells, words, roots, pairs, costCycles, clock } = this;
     const { loads, stores, fetches } = this.fastPath;
-    for (let i = from; i < to; i++) {
+    // Counters and clock are kept here while only hits change them.
+    let cycles = clock[0];
+    let hits = 0;
+    let storeHits = 0;
+    let fetchHits = 0;
+    let i = from;
+    for (; i < to; i++) {
       const la = addresses[i];
       const kind = kinds[i] & KIND_MASK;
       const low = la | 0;
       const prediction = ((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT);
       const place = words[prediction | 0];
-      if (
-        cells[place << CELL_SHIFT] === la - (low & 4095) &&
-        (kind !== KIND_STORE || words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] < 0)
-      ) {
-        const path = kind === 0 ? loads : kind === KIND_STORE ? stores : fetches;
-        path.touch(place);
-      } else if (!this.touchOther(kind as Access, la)) {
-        return i;
+      const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
+      // Less than 0 for a store that is not allowed: `(kind ^ 1) - 1` is that for stores only.
+      const refused = ~attributes & ((kind ^ KIND_STORE) - 1);
+      if (cells[place << CELL_SHIFT] === la - (low & 4095) && refused >= 0) {
+        const root = roots[kind];
+        if (root < 0) {
+          (kind === KIND_LOAD ? loads : kind === KIND_STORE ? stores : fetches).use(place);
+        } else {
+          words[(root + (place >> SET_SHIFT)) | 0] = place;
+          words[(pairs[kind] + (place >> PAIR_SHIFT)) | 0] = place;
+        }
+        cycles += costCycles[kind];
+        hits++;
+        storeHits += kind & KIND_STORE;
+        fetchHits += kind >> 1;
+      } else {
+        clock[0] = cycles;
+        const path = kind === KIND_LOAD ? loads : kind === KIND_STORE ? stores : fetches;
+        if (!this.touchMissed(path, kind as Access, la)) break;
+        cycles = clock[0];
+      }
+    }
+    cells[HITS_CELL + KIND_LOAD] += hits - storeHits - fetchHits;
+    cells[HITS_CELL + KIND_STORE] += storeHits;
+    cells[HITS_CELL + KIND_FETCH] += fetchHits;
+    // After a fault the general path has set it.
+    if (i === to) clock[0] = cycles;
+    return i;
+  }
+
+  /** {@link touch} while an attribution has to be told of each access. */
+  private touchWatched(kinds: Uint8Array, addresses: Float64Array, from: number, to: number): number {
+    for (let i = from; i < to; i++) {
+      try {
+        this.cpu.touchAs((kinds[i] & KIND_MASK) as Access, addresses[i]);
+      } catch (error) {
+        if (error instanceof PageFault) return i;
+        throw error;
       }
     }
     return to;
   }
 
   /** A translation that is not predicted; false when it raised a page fault. */
-  private touchOther(kind: Access, la: number): boolean {
+  private touchMissed(path: AccessPath, kind: Access, la: number): boolean {
+    const low = la | 0;
+    this.cells[REQUESTED_PAGE_CELL] = la - (low & 4095);
+    const result = path.translate(low >>> 12) | 0;
+    return result >= 0 || this.touchGeneral(kind, low, result);
+  }
+
+  private touchGeneral(kind: Access, low: number, result: number): boolean {
     try {
-      this.cpu.touchAs(kind, la);
+      this.cpu.touchGeneral(kind, low, result);
       return true;
     } catch (error) {
       if (error instanceof PageFault) return false;

@@ -310,8 +310,11 @@ export class CpuMemory {
     return frame >= 0 ? frame * 4096 + (low & 4095) : this.touchGeneral(access, low, frame);
   }
 
-  /** {@link touchMissed} after the fast path has left the access to the general one: `result` says where that begins. */
-  private touchGeneral(access: Access, low: number, result: number): number {
+  /**
+   * Translates the page whose address is in cell `REQUESTED_PAGE_CELL` after the fast path has left the access to the general one: its
+   * `result` says where that begins; `low`: bits 31:0 of the address. For `BulkTouch`.
+   */
+  touchGeneral(access: Access, low: number, result: number): number {
     const la = this.cells[REQUESTED_PAGE_CELL] + (low & 4095);
     if (result === MISSED) {
       this.mmu.fill(access, la);

@@ -49,10 +49,12 @@ export class AccessPath {
   readonly permissions: Permissions;
   /** The first-level TLB of small pages. */
   readonly first: TreeTlb | IndexedTlb;
+  /** The CPU's clock, and what a hit of the first level adds to it. */
+  readonly clock: Float64Array;
+  readonly accessCycles: number;
   private readonly kind: number;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
-  private readonly clock: Float64Array;
   private readonly tlbs: TlbHierarchy;
   private readonly mode: PagingMode;
   /** The second-level TLB of small pages. */
@@ -70,7 +72,6 @@ export class AccessPath {
   /** Cells of the counters of first-level hits, and of second-level hits. */
   private readonly hitsCell: number;
   private readonly secondLevelHitsCell: number;
-  private readonly accessCycles: number;
   private readonly secondLevelHitCycles: number;
   /** Word of the first prediction for this kind of access. */
   private readonly predictionsWord: number;

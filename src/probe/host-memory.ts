@@ -1,9 +1,8 @@
 /** The host memory whose pages are visited: where it lies, how much of it, and with pages of which size. */
 import { readFileSync } from "node:fs";
 import { CalibrationError } from "../calibration/calibration-error.ts";
+import { WASM_PAGE_BYTES, type WasmMemory, WebAssembly } from "../files/wasm-encoding.ts";
 
-/** Size of a page of WebAssembly's memory. */
-const WASM_PAGE_BYTES = 65_536;
 const PAGE_BYTES = 4096;
 const HUGE_PAGE_BYTES = 2 ** 21;
 const GIBIBYTE = 2 ** 30;
@@ -12,23 +11,6 @@ const SIZES_GIB = [2.5, 1.75, 1.25, 0.75];
 /** Page 0 of the probe has a page number that is a multiple of this: every index hash that is considered then sees its own bits. */
 const ALIGNMENT_BYTES = 2 ** 28;
 const HUGE_PAGES_FILE = "/sys/kernel/mm/transparent_hugepage/enabled";
-
-/**
- * The part of WebAssembly's JavaScript interface that the probe uses: TypeScript has it only together with all of a browser's types.
- */
-interface WebAssemblyApi {
-  readonly Memory: new (limits: { readonly initial: number; readonly maximum: number }) => WasmMemory;
-  readonly Module: new (bytes: Uint8Array<ArrayBuffer>) => object;
-  readonly Instance: new (module: object, imports: object) => { readonly exports: unknown };
-}
-export const { WebAssembly } = globalThis as unknown as { readonly WebAssembly: WebAssemblyApi };
-
-/** A memory of WebAssembly. */
-interface WasmMemory {
-  readonly buffer: ArrayBuffer;
-  /** Makes it larger by a number of WebAssembly pages. */
-  grow(pages: number): number;
-}
 
 /** Memory to visit. */
 export interface HostMemory {

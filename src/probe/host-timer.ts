@@ -1,8 +1,9 @@
 /** The host's CPU as a {@link ChainTimer}: chains of loads in WebAssembly, timed by the host's clock. */
 import { bytesOfVisits, type ChainTimer } from "../calibration/chain-timer.ts";
 import type { CurveOrigin } from "../calibration/curves.ts";
+import { WebAssembly } from "../files/wasm-encoding.ts";
 import { hostNs } from "./host-clock.ts";
-import { type HostMemory, readOr, WebAssembly } from "./host-memory.ts";
+import { type HostMemory, readOr } from "./host-memory.ts";
 import { probeModule, STEPS_OF_ROUND } from "./wasm-module.ts";
 
 /**

@@ -6,22 +6,28 @@
  *   multiply(x, n)  n times 16 multiplications: x = x * x; returns x
  */
 
+import {
+  FUNCTION_TYPE,
+  KIND_FUNCTION,
+  KIND_MEMORY,
+  LIMITS_MINIMUM,
+  MAGIC_AND_VERSION,
+  name,
+  SECTION_CODE,
+  SECTION_EXPORTS,
+  SECTION_FUNCTIONS,
+  SECTION_IMPORTS,
+  SECTION_TYPES,
+  section,
+  unsigned,
+  vector,
+} from "../files/wasm-encoding.ts";
+
 /** Loads, or multiplications, in a round of either function. */
 export const STEPS_OF_ROUND = 16;
 
-const MAGIC_AND_VERSION = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
-const SECTION_TYPES = 1;
-const SECTION_IMPORTS = 2;
-const SECTION_FUNCTIONS = 3;
-const SECTION_EXPORTS = 7;
-const SECTION_CODE = 10;
-const FUNCTION_TYPE = 0x60;
 const I32 = 0x7f;
 const NO_RESULT = 0x40;
-const KIND_FUNCTION = 0;
-const KIND_MEMORY = 2;
-/** Limits of a memory without a maximum. */
-const LIMITS_MINIMUM = 0;
 
 const LOOP = 0x03;
 const END = 0x0b;
@@ -69,29 +75,4 @@ function roundsOf(code: readonly number[]): number[] {
   const noLocals = 0;
   const body = [noLocals, LOOP, NO_RESULT, ...code, ...countDown, END, LOCAL_GET, VALUE, END];
   return [...unsigned(body.length), ...body];
-}
-
-function section(id: number, entries: readonly (readonly number[])[]): number[] {
-  const content = vector(entries);
-  return [id, ...unsigned(content.length), ...content];
-}
-
-function vector(entries: readonly (readonly number[])[]): number[] {
-  return [...unsigned(entries.length), ...entries.flat()];
-}
-
-function name(text: string): number[] {
-  return vector([...new TextEncoder().encode(text)].map((byte) => [byte]));
-}
-
-/** LEB128, the form of all unsigned numbers (5.2.2). */
-function unsigned(value: number): number[] {
-  const bytes: number[] = [];
-  let left = value;
-  do {
-    const low = left % 128;
-    left = Math.floor(left / 128);
-    bytes.push(left > 0 ? low | 0x80 : low);
-  } while (left > 0);
-  return bytes;
 }

@@ -3,6 +3,11 @@ import { BATCH_BYTES, ReferenceBatch } from "./reference-batch.ts";
 
 /** Batches in the ring: a few, so that both threads find them in their caches. */
 const SLOTS = 8;
+/**
+ * A thread that waits is woken when it has so many batches to work on, not for each: to wake a thread costs more than to take a batch, and
+ * where there are fewer cores than threads it takes the core from the one that wakes it.
+ */
+const WAKE_BATCHES = SLOTS / 2;
 /** Words at the beginning: how many batches have been filled, and how many of them are done with. */
 const FILLED = 0;
 const DONE = 1;
@@ -36,14 +41,15 @@ export class BatchRing {
 
   /** Filling side: the batch is full. */
   fill(): void {
-    Atomics.add(this.control, FILLED, 1);
-    Atomics.notify(this.control, FILLED);
+    const filled = Atomics.add(this.control, FILLED, 1) + 1;
+    if (filled - Atomics.load(this.control, DONE) >= WAKE_BATCHES) Atomics.notify(this.control, FILLED);
   }
 
   /** Filling side: there are no more. */
   close(): void {
     this.toFill().length = 0;
     this.fill();
+    Atomics.notify(this.control, FILLED);
   }
 
   /** Taking side: the next batch, of no references after the last; null when there is none after `timeoutMs`. */
@@ -56,7 +62,7 @@ export class BatchRing {
 
   /** Taking side: the batch taken last may be filled again. */
   release(): void {
-    Atomics.add(this.control, DONE, 1);
-    Atomics.notify(this.control, DONE);
+    const done = Atomics.add(this.control, DONE, 1) + 1;
+    if (Atomics.load(this.control, FILLED) - done <= WAKE_BATCHES) Atomics.notify(this.control, DONE);
   }
 }

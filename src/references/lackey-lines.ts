@@ -3,12 +3,13 @@
  * ` S ADDR,SIZE` (store), ` M ADDR,SIZE` (load, then store); hexadecimal addresses, decimal sizes. Anything else is a
  * message of valgrind or of the program, and is skipped.
  *
- * Lines of the form that valgrind writes (8, 10 or 12 digits, a size of one digit) are read two digits at a time; all others by
- * `parseLine`, which says what a line is.
+ * Lines of the form that valgrind writes are read by a module in WebAssembly (lackey-module.ts), where the host has that; all others
+ * by `parseLine`, which says what a line is.
  */
 
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE } from "../../arch/isa/access.ts";
 import { USER_END } from "../../mm/lib/memory-layout.ts";
+import { PlainLines } from "./plain-lines.ts";
 import { BATCH_REFERENCES, type BatchWriter } from "./reference-batch.ts";
 import type { ReferenceParser } from "./reference-parser.ts";
 
@@ -19,7 +20,6 @@ const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const SPACE = 0x20;
 const COMMA = 0x2c;
-const DIGIT_0 = 0x30;
 const LETTER_I = 0x49;
 const LETTER_L = 0x4c;
 const LETTER_M = 0x4d;
@@ -31,14 +31,6 @@ for (let value = 0; value < 16; value++) {
   DIGIT[value.toString(16).charCodeAt(0)] = value;
   DIGIT[value.toString(16).toUpperCase().charCodeAt(0)] = value;
 }
-/** The value of two digits, by their bytes as a little-endian number; negative where one is none. */
-const PAIR = new Int16Array(65536).fill(-1);
-for (let first = 0; first < 256; first++) {
-  for (let second = 0; second < 256; second++) {
-    if (DIGIT[first] < NOT_A_DIGIT && DIGIT[second] < NOT_A_DIGIT)
-      PAIR[first | (second << 8)] = DIGIT[first] * 16 + DIGIT[second];
-  }
-}
 const NO_KIND = -1;
 /** The kind that a line's first two bytes claim, by the second of them where the first is a space. */
 const KIND_OF_LETTER = new Int8Array(256).fill(NO_KIND);
@@ -46,9 +38,6 @@ KIND_OF_LETTER[LETTER_L] = ACCESS_LOAD;
 KIND_OF_LETTER[LETTER_S] = ACCESS_STORE;
 KIND_OF_LETTER[LETTER_M] = MODIFY;
 
-/** Where in a line the digits begin, and where a line of 12 digits ends at the latest. */
-const DIGITS_AT = 3;
-const PLAIN_LINE_BYTES = 18;
 /** User addresses end where the lower half of the address space does. */
 const ADDRESS_END = USER_END;
 /** The longest reference: an XSAVE area is below 16 KiB. */
@@ -71,9 +60,13 @@ export class LackeyLines implements ReferenceParser {
   /** The beginning of a line whose end has not come yet. */
   private readonly carry = new Uint8Array(REFERENCE_BYTES_MAX + 1);
   private carried = 0;
+  /** Parses lines of the usual form; null where the host cannot. */
+  private readonly plain: PlainLines | null;
 
-  constructor(writer: BatchWriter) {
+  /** @param plain null: all lines are parsed by `parseLine` */
+  constructor(writer: BatchWriter, plain = PlainLines.make()) {
     this.writer = writer;
+    this.plain = plain;
   }
 
   /** Takes the next bytes of the trace. */
@@ -113,60 +106,28 @@ export class LackeyLines implements ReferenceParser {
 
   /** Whole lines: `bytes[end - 1]` is a newline. */
   private parse(bytes: Uint8Array, start: number, end: number): void {
+    const { plain, writer } = this;
+    plain?.begin(bytes, start, end);
     let at = start;
     while (at < end) {
-      at = this.parsePlainLines(bytes, at, end);
-      if (at < end) at = this.parseLine(bytes, at);
-    }
-  }
-
-  /** Lines of the usual form, up to the first that is of another or crosses a page; returns where that begins. */
-  private parsePlainLines(bytes: Uint8Array, start: number, end: number): number {
-    const { writer } = this;
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const { kinds, addresses } = writer.batch;
-    const first = writer.length;
-    const last = end - PLAIN_LINE_BYTES;
-    let length = first;
-    let lines = 0;
-    let at = start;
-    while (at <= last && length < BATCH_REFERENCES - 2) {
-      const kind = kindAt(bytes, at);
-      if (kind < 0 || bytes[at + 2] !== SPACE) break;
-      let digits = at + DIGITS_AT;
-      const high = (PAIR[view.getUint16(digits, true)] << 8) | PAIR[view.getUint16(digits + 2, true)];
-      const low = (PAIR[view.getUint16(digits + 4, true)] << 8) | PAIR[view.getUint16(digits + 6, true)];
-      if ((high | low) < 0) break;
-      let la = high * 65536 + low;
-      digits += 8;
-      while (bytes[digits] !== COMMA && digits < at + DIGITS_AT + 12) {
-        const pair = PAIR[view.getUint16(digits, true)];
-        la = pair < 0 ? ADDRESS_END : la * 256 + pair;
-        digits += 2;
+      if (writer.length >= BATCH_REFERENCES - 2) writer.flush();
+      if (plain !== null) {
+        const next = plain.parse(at, writer);
+        this.records += plain.lines;
+        this.references += plain.lines;
+        // Where a batch became full, more of them may follow.
+        if (next !== at) {
+          at = next;
+          continue;
+        }
       }
-      const size = bytes[digits + 1] - DIGIT_0;
-      const crosses = ((la | 0) & 4095) + size > 4096;
-      if (bytes[digits] !== COMMA || bytes[digits + 2] !== NEWLINE || size <= 0 || size > 9) break;
-      if (la >= ADDRESS_END || crosses) break;
-      kinds[length] = kind === MODIFY ? ACCESS_LOAD : kind;
-      addresses[length++] = la;
-      if (kind === MODIFY) {
-        kinds[length] = ACCESS_STORE;
-        addresses[length++] = la;
-      }
-      lines++;
-      at = digits + 3;
+      at = this.parseLine(bytes, at);
     }
-    writer.length = length;
-    this.records += lines;
-    this.references += lines;
-    return at;
   }
 
   /** One line, of any form; returns where the next begins. */
   private parseLine(bytes: Uint8Array, at: number): number {
     const { writer } = this;
-    if (writer.length >= BATCH_REFERENCES - 2) writer.flush();
     this.records++;
     const kind = kindAt(bytes, at);
     let p = at + 2;

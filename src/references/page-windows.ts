@@ -1,15 +1,28 @@
-/** The working set: how many different pages a program touches in each window of so many references. */
+/**
+ * The working set: how many different pages a program touches in each window of so many references. A bit for each page of a region of
+ * 2 MiB says whether the window has touched it, and another whether anything has.
+ */
 
-const FIRST_SHIFT = 12;
-const NO_PAGE = -1;
-/** log2 of the pages remembered in front of the table. */
-const RECENT_SHIFT = 12;
-const RECENT_MASK = (1 << RECENT_SHIFT) - 1;
-const PER_BYTE = 1 / 4096;
-/** Page numbers of 48-bit addresses: those of another address space begin here. */
-const PAGES_OF_SPACE = 2 ** 36;
+/** A region: what one page table maps. */
+const REGION_SHIFT = 21;
+const REGION_MASK = 2 ** REGION_SHIFT - 1;
+const PER_REGION = 2 ** -REGION_SHIFT;
+/** Numbers of regions in 48-bit addresses: those of another address space begin here. */
+const REGIONS_OF_SPACE = 2 ** (48 - REGION_SHIFT);
+/** Words of a region's bits for the window, and behind them as many for the whole trace. */
+const REGION_WORDS = 16;
+const WORDS_SHIFT = 5;
+const PAGE_SHIFT = 12;
+/** A word has the bits of 32 pages. */
+const WORD_SHIFT = PAGE_SHIFT + 5;
+const NO_REGION = -1;
+const NO_WINDOW = -1;
+/** log2 of the regions that there is room for at the beginning, and of the slots of the table that finds them. */
+const FIRST_SHIFT = 6;
+/** How many regions are remembered in front of the table; a power of two. */
+const RECENT = 2048;
 
-/** Counts different pages, over everything and by window. Memory grows with the pages, and by 4 bytes a window. */
+/** Counts different pages, over everything and by window. Memory grows with the regions, and by 4 bytes a window. */
 export class PageWindows {
   /** References in a window. */
   readonly windowReferences: number;
@@ -20,10 +33,16 @@ export class PageWindows {
   private inWindow = 0;
   private left: number;
   private window = 0;
-  private shift = FIRST_SHIFT;
-  private page = new Float64Array(1 << FIRST_SHIFT).fill(NO_PAGE);
-  private lastWindow = new Float64Array(1 << FIRST_SHIFT);
-  private readonly recent = new Float64Array(1 << RECENT_SHIFT).fill(NO_PAGE);
+  private regions = 0;
+  /** By region, in the order in which they appear: number, bits, and the window that the bits are of. */
+  private numbers = new Float64Array(1 << FIRST_SHIFT);
+  private bits = new Int32Array(1 << (FIRST_SHIFT + WORDS_SHIFT));
+  private windowOf = new Int32Array(1 << FIRST_SHIFT);
+  /** Regions by a hash of their numbers: index + 1, or 0. Twice as many slots as there is room for regions. */
+  private table = new Int32Array(2 << FIRST_SHIFT);
+  /** Numbers of regions used in this window, by their low bits, and where their bits begin. */
+  private readonly recent = new Float64Array(RECENT).fill(NO_REGION);
+  private readonly recentAt = new Int32Array(RECENT);
 
   constructor(windowReferences: number) {
     this.windowReferences = windowReferences;
@@ -38,24 +57,29 @@ export class PageWindows {
     let at = from;
     while (at < to) {
       const end = Math.min(to, at + this.left);
-      this.touchInWindow(addresses, at, end, space * PAGES_OF_SPACE);
+      this.touchInWindow(addresses, at, end, space * REGIONS_OF_SPACE);
       this.left -= end - at;
       if (this.left === 0) this.close();
       at = end;
     }
   }
 
-  private touchInWindow(addresses: Float64Array, from: number, to: number, firstPage: number): void {
-    const { recent } = this;
+  private touchInWindow(addresses: Float64Array, from: number, to: number, firstRegion: number): void {
+    const { recent, recentAt } = this;
+    let { bits } = this;
     for (let i = from; i < to; i++) {
       const la = addresses[i];
       const low = la | 0;
-      const page = (la - (low & 4095)) * PER_BYTE + firstPage;
-      const slot = (low >>> 12) & RECENT_MASK;
-      if (recent[slot] !== page) {
-        recent[slot] = page;
-        this.note(page);
+      const region = (la - (low & REGION_MASK)) * PER_REGION + firstRegion;
+      const slot = low >>> REGION_SHIFT;
+      if (recent[slot] !== region) {
+        recentAt[slot] = this.begin(region) << WORDS_SHIFT;
+        recent[slot] = region;
+        bits = this.bits;
       }
+      const word = recentAt[slot] + ((low >>> WORD_SHIFT) & (REGION_WORDS - 1));
+      const bit = 1 << (low >>> PAGE_SHIFT);
+      if ((bits[word] & bit) === 0) this.note(word, bit);
     }
   }
 
@@ -66,22 +90,40 @@ export class PageWindows {
     return all;
   }
 
-  private note(page: number): void {
-    const mask = (1 << this.shift) - 1;
-    let at = slotOf(page, mask);
-    while (this.page[at] !== page) {
-      if (this.page[at] === NO_PAGE) {
-        this.page[at] = page;
-        this.lastWindow[at] = -1;
-        this.pages++;
-        break;
-      }
-      at = (at + 1) & mask;
-    }
-    if (this.lastWindow[at] === this.window) return;
-    this.lastWindow[at] = this.window;
+  private note(word: number, bit: number): void {
+    const { bits } = this;
+    bits[word] |= bit;
     this.inWindow++;
-    if (this.pages * 2 > mask) this.grow();
+    if ((bits[word + REGION_WORDS] & bit) !== 0) return;
+    bits[word + REGION_WORDS] |= bit;
+    this.pages++;
+  }
+
+  /** The index of a region, whose bits are of this window from now on. */
+  private begin(region: number): number {
+    const index = this.find(region);
+    if (this.windowOf[index] !== this.window) {
+      this.windowOf[index] = this.window;
+      const first = index << WORDS_SHIFT;
+      this.bits.fill(0, first, first + REGION_WORDS);
+    }
+    return index;
+  }
+
+  private find(region: number): number {
+    const { table, numbers } = this;
+    let at = slotOf(region, table.length - 1);
+    for (; table[at] !== 0; at = (at + 1) & (table.length - 1))
+      if (numbers[table[at] - 1] === region) return table[at] - 1;
+    if (this.regions === numbers.length) {
+      this.grow();
+      return this.find(region);
+    }
+    const index = this.regions++;
+    numbers[index] = region;
+    this.windowOf[index] = NO_WINDOW;
+    table[at] = index + 1;
+    return index;
   }
 
   private close(): void {
@@ -94,27 +136,29 @@ export class PageWindows {
     this.inWindow = 0;
     this.left = this.windowReferences;
     this.window++;
-    this.recent.fill(NO_PAGE);
+    this.recent.fill(NO_REGION);
   }
 
   private grow(): void {
-    const { page, lastWindow } = this;
-    this.shift++;
-    const size = 1 << this.shift;
-    this.page = new Float64Array(size).fill(NO_PAGE);
-    this.lastWindow = new Float64Array(size);
-    for (let i = 0; i < page.length; i++) {
-      if (page[i] === NO_PAGE) continue;
-      let at = slotOf(page[i], size - 1);
-      while (this.page[at] !== NO_PAGE) at = (at + 1) & (size - 1);
-      this.page[at] = page[i];
-      this.lastWindow[at] = lastWindow[i];
+    const { numbers, bits, windowOf, regions } = this;
+    this.numbers = new Float64Array(2 * regions);
+    this.numbers.set(numbers);
+    this.bits = new Int32Array(2 * bits.length);
+    this.bits.set(bits);
+    this.windowOf = new Int32Array(2 * regions);
+    this.windowOf.set(windowOf);
+    const table = new Int32Array(4 * regions);
+    for (let index = 0; index < regions; index++) {
+      let at = slotOf(numbers[index], table.length - 1);
+      while (table[at] !== 0) at = (at + 1) & (table.length - 1);
+      table[at] = index + 1;
     }
+    this.table = table;
   }
 }
 
-/** Where a page is looked for first: Fibonacci hashing of its low 32 bits, with those above mixed in. */
-function slotOf(page: number, mask: number): number {
-  const mixed = (page | 0) ^ Math.floor(page / 2 ** 32);
+/** Where a region is looked for first: Fibonacci hashing of its low 32 bits, with those above mixed in. */
+function slotOf(region: number, mask: number): number {
+  const mixed = (region | 0) ^ Math.floor(region / 2 ** 32);
   return (Math.imul(mixed, 0x9e3779b1) >>> 7) & mask;
 }

@@ -248,7 +248,8 @@ class ReferenceReplay {
 
   private countInstructions(kinds: Uint8Array, from: number, to: number): void {
     let count = 0;
-    for (let i = from; i < to; i++) if (kinds[i] === KIND_INSTRUCTION) count++;
+    // No branch: the host's CPU cannot predict which references are fetches. Other kinds differ from this one in a bit or more.
+    for (let i = from; i < to; i++) count += ((kinds[i] ^ KIND_INSTRUCTION) - 1) >>> 31;
     this.instructions += count;
   }
 

@@ -1,6 +1,6 @@
 /** The probe's module does what it says: it follows pointers and multiplies, and nothing else. */
 import { describe, expect, it } from "vitest";
-import { WebAssembly } from "../../../src/probe/host-memory.ts";
+import { WebAssembly } from "../../../src/files/wasm-encoding.ts";
 import { probeModule, STEPS_OF_ROUND } from "../../../src/probe/wasm-module.ts";
 
 interface Exports {

@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LackeyLines } from "../../../src/references/lackey-lines.ts";
+import { PlainLines } from "../../../src/references/plain-lines.ts";
+import { BatchWriter, ReferenceBatch } from "../../../src/references/reference-batch.ts";
 import { collector, parsed } from "./trace-encoders.ts";
 
 const makeLines = (writer: ConstructorParameters<typeof LackeyLines>[0]) => new LackeyLines(writer);
@@ -85,11 +87,82 @@ describe("lines of a lackey trace", () => {
     expect(parser).toMatchObject({ records: 5, references: 2, odd: 2, firstOdd: 3 });
   });
 
+  it("are read alike on a host without WebAssembly", () => {
+    fc.assert(
+      fc.property(fc.array(line, { maxLength: 40 }), (lines) => {
+        const bytes = new TextEncoder().encode(`${lines.join("\n")}\n`);
+        const quick = parsed(makeLines, bytes);
+        const plain = parsed((writer) => new LackeyLines(writer, null), bytes);
+        expect(plain.seen).toEqual(quick.seen);
+        for (const count of ["records", "references", "odd", "firstOdd"] as const) {
+          expect(plain.parser[count], count).toBe(quick.parser[count]);
+        }
+      }),
+    );
+  });
+
   it("that never end cost no memory", () => {
     const reader = new LackeyLines(collector().writer);
     const piece = new Uint8Array(100_000).fill(0x41);
     for (let i = 0; i < 100; i++) reader.feed(piece);
     reader.feed(new TextEncoder().encode("\nI  04,3\n"));
     expect(reader).toMatchObject({ records: 2, references: 1 });
+  });
+});
+
+describe("lines of the usual form", () => {
+  const parse = (text: string) => {
+    const plain = PlainLines.make();
+    if (plain === null) throw new Error("this host has no WebAssembly with vectors");
+    const bytes = new TextEncoder().encode(text);
+    const writer = new BatchWriter(new ReferenceBatch(), (batch) => batch);
+    plain.begin(bytes, 0, bytes.length);
+    const stoppedAt = plain.parse(0, writer);
+    const { kinds, addresses } = writer.batch;
+    const references = Array.from({ length: writer.length }, (_, i) => [kinds[i], addresses[i]]);
+    return { stoppedAt, lines: plain.lines, references };
+  };
+  /** Behind these the end is not near. */
+  const behind = "==1== a message of valgrind\n".repeat(2);
+
+  it.each([
+    ["I  04025000,3\n", [[2, 0x4025000]]],
+    [" L 1ffeffe7e8,8\n", [[0, 0x1ffeffe7e8]]],
+    [" S 7fffffffffff,1\n", [[1, 0x7fffffffffff]]],
+    [" S 1234abcd,64\n", [[1, 0x1234abcd]]],
+    [" L ABCDEF01,32\n", [[0, 0xabcdef01]]],
+    [" L a,1\n", [[0, 10]]],
+    [
+      " M 0004000,4\n",
+      [
+        [0, 0x4000],
+        [1, 0x4000],
+      ],
+    ],
+  ])("are parsed by the module: %j", (text, references) => {
+    expect(parse(text + behind)).toEqual({ stoppedAt: text.length, lines: 1, references });
+  });
+
+  it.each([
+    "I 04025000,3\n",
+    " X 04025000,3\n",
+    " L ,3\n",
+    " L 0402500g,3\n",
+    " L 0402`000,3\n",
+    " L 0402:000,3\n",
+    " L 0402@000,3\n",
+    " L 04025000,0\n",
+    " L 04025000,\n",
+    " L 04025000,4:\n",
+    " L 04025000,100\n",
+    " L 04025000,8\r\n",
+    " L 04025ffc,8\n",
+    " L 04025fc1,64\n",
+    " L 800000000000,8\n",
+    " L 0000004025000,8\n",
+    " L  04025000,8\n",
+    "==1== 04025000,8\n",
+  ])("are no others: %j", (text) => {
+    expect(parse(text + behind)).toEqual({ stoppedAt: 0, lines: 0, references: [] });
   });
 });

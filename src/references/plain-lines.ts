@@ -1,0 +1,72 @@
+/** Lines of the usual form of a lackey trace, parsed in WebAssembly: lackey-module.ts says which those are. */
+import { WebAssembly } from "../files/wasm-encoding.ts";
+import { LAYOUT, type LackeyExports, lackeyModule, PLAIN_LINE_BYTES } from "./lackey-module.ts";
+import { BATCH_REFERENCES, type BatchWriter } from "./reference-batch.ts";
+
+/** The module, with the memory that the text is copied to. */
+export class PlainLines {
+  /** Lines that the last call of `parse` parsed; each is a reference, or two of a modification. */
+  lines = 0;
+  private readonly exports: LackeyExports;
+  private readonly results: Int32Array;
+  private readonly addresses: Float64Array;
+  private readonly kinds: Uint8Array;
+  private readonly text: Uint8Array;
+  private bytes: Uint8Array = new Uint8Array(0);
+  private end = 0;
+  /** The part of `bytes` that has been copied. */
+  private copiedFrom = 0;
+  private copiedTo = 0;
+
+  private constructor() {
+    const module = new WebAssembly.Module(lackeyModule());
+    this.exports = new WebAssembly.Instance(module).exports as LackeyExports;
+    const { buffer } = this.exports.memory;
+    this.results = new Int32Array(buffer, 0, 2);
+    this.addresses = new Float64Array(buffer, LAYOUT.addresses, BATCH_REFERENCES);
+    this.kinds = new Uint8Array(buffer, LAYOUT.kinds, BATCH_REFERENCES);
+    this.text = new Uint8Array(buffer, LAYOUT.text, LAYOUT.textBytes);
+  }
+
+  /** Makes the module; null where the host has no WebAssembly (`node --jitless`) or none with vectors. */
+  static make(): PlainLines | null {
+    try {
+      return new PlainLines();
+    } catch {
+      return null;
+    }
+  }
+
+  /** Whole lines that are to be parsed: `bytes[start]` to `bytes[end - 1]`. */
+  begin(bytes: Uint8Array, start: number, end: number): void {
+    this.bytes = bytes;
+    this.end = end;
+    this.copiedFrom = start;
+    this.copiedTo = start;
+  }
+
+  /**
+   * Parses from the line at `at` on, after the last call's, until one is not of the usual form, or the batch is full, or the end is near; their
+   * references go into the batch of `writer`, which has room for two. Returns where it stopped, perhaps at `at`.
+   */
+  parse(at: number, writer: BatchWriter): number {
+    if (at + PLAIN_LINE_BYTES > this.copiedTo && this.copiedTo < this.end) this.copy(at);
+    const { exports, results, copiedFrom, copiedTo } = this;
+    const { length, batch } = writer;
+    const shift = LAYOUT.text - copiedFrom;
+    const last = copiedTo - PLAIN_LINE_BYTES;
+    const count = exports.parse(at + shift, last + shift, BATCH_REFERENCES - 2 - length);
+    this.lines = results[LAYOUT.lines >> 2];
+    batch.addresses.set(this.addresses.subarray(0, count), length);
+    batch.kinds.set(this.kinds.subarray(0, count), length);
+    writer.length = length + count;
+    return results[LAYOUT.stoppedAt >> 2] - shift;
+  }
+
+  private copy(from: number): void {
+    const to = Math.min(this.end, from + LAYOUT.textBytes);
+    this.text.set(this.bytes.subarray(from, to));
+    this.copiedFrom = from;
+    this.copiedTo = to;
+  }
+}
