@@ -66,6 +66,8 @@ describe("the package", () => {
   it("has the sources that its source maps speak of", () => {
     const map = JSON.parse(readFileSync(join(installed, "dist/arch/machine.js.map"), "utf8"));
     expect(map.sourcesContent[0]).toBe(readFileSync(join(ROOT, "arch/machine.ts"), "utf8"));
+    const bundled = JSON.parse(readFileSync(join(installed, "dist/command/src/sweep/worker.js.map"), "utf8"));
+    expect(bundled.sourcesContent).toContain(readFileSync(join(ROOT, "src/sweep/worker.ts"), "utf8"));
   });
 
   it("has every file that its README and its list of changes lead to", () => {
@@ -89,6 +91,15 @@ describe("the package", () => {
     const { version } = JSON.parse(readFileSync(join(installed, "package.json"), "utf8"));
     expect(run(project, "npx", "--no-install", "mmulab", "--version")).toBe(`${version}\n`);
     expect(run(project, "npx", "--no-install", "mmulab", "presets")).toContain("skylake");
+  });
+
+  it("starts threads, and loads files of one's own that import it", () => {
+    const mmulab = (...words: string[]) => run(project, process.execPath, join(installed, "dist/src/cli.js"), ...words);
+    mmulab("new", "policy", "mine.ts");
+    const spec = "workload: mixed\ngrid:\n  policy: [./mine.ts]\n  cpus: [1, 2]\n  operations: [20]\n";
+    writeFileSync(join(project, "spec.yaml"), spec);
+    expect(mmulab("sweep", "spec.yaml", "--dir", "points", "--jobs", "2", "--csv").split("\n")).toHaveLength(4);
+    expect(mmulab("explore", "double-vfree", "--schedules", "20", "--jobs", "2")).toContain("in 20 schedules");
   });
 
   it("can be imported by every name that it exports, with types as strict as they come", () => {

@@ -1,5 +1,6 @@
 /** Progress bars: on standard error, and only where that is a terminal. */
-import cliProgress, { type Options, type Params, type SingleBar } from "cli-progress";
+import { createRequire } from "node:module";
+import type { Options, Params, SingleBar } from "cli-progress";
 
 /** Progress of something that takes a while. */
 export interface Progress {
@@ -11,11 +12,14 @@ export interface Progress {
 
 const SILENT: Progress = { update: () => {}, clear: () => {} };
 
+/** The bars themselves. Only those who see one wait for them (10 ms); this kind of package can be had at once. */
+const cliProgress = (): typeof import("cli-progress") => createRequire(import.meta.url)("cli-progress");
+
 const OPTIONS = { format: line, clearOnComplete: true, hideCursor: true };
 
 /** The bar, how far it is, the time that is left where steps have shown how long they take, and a few words. */
 function line(options: Options, { progress, value, total, eta }: Params, { text }: { readonly text: string }): string {
-  return `${cliProgress.Format.BarFormat(progress, options)} ${value}/${total} ${timeLeft(Number(eta))}${text}`;
+  return `${cliProgress().Format.BarFormat(progress, options)} ${value}/${total} ${timeLeft(Number(eta))}${text}`;
 }
 
 /** `1:05 left `, in minutes and seconds, from an hour on `2:01:05 left `; empty while nothing is known. */
@@ -33,7 +37,8 @@ export function startProgress(total: number, quiet: boolean): Progress {
   return {
     update(done, text) {
       if (bar === null) {
-        bar = new cliProgress.SingleBar({ ...OPTIONS, stream: process.stderr }, cliProgress.Presets.shades_classic);
+        const { SingleBar, Presets } = cliProgress();
+        bar = new SingleBar({ ...OPTIONS, stream: process.stderr }, Presets.shades_classic);
         bar.start(total, done, { text });
       } else {
         bar.update(done, { text });

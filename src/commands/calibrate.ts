@@ -4,7 +4,7 @@ import { figuresOf, type Preset } from "../../arch/index.ts";
 import { calibratedPreset } from "../calibration/calibrated-preset.ts";
 import { type Calibration, calibrate } from "../calibration/calibration.ts";
 import { collectCurves } from "../calibration/collect.ts";
-import { formatCurves, type MeasuredCurves, parseCurves } from "../calibration/curves.ts";
+import type { MeasuredCurves } from "../calibration/curves.ts";
 import { compareCurves } from "../calibration/emulated-curves.ts";
 import { describeCalibration, type Findings } from "../calibration/findings.ts";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
@@ -87,6 +87,7 @@ async function run(options: CalibrateOptions, version: string): Promise<number> 
     ],
     [{ what: "--curves", file }],
   );
+  const { formatCurves, parseCurves } = await import("../calibration/curves.ts");
   const curves =
     file === undefined ? measure(options, version) : parseCurves(file, readSmallText(file, CURVES_BYTES_MAX));
   // What was measured is saved even where nothing can be made of it.

@@ -131,6 +131,7 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
     },
     onKernel: (kernel: Kernel, label: string) => trace?.watch(kernel, label),
   };
+  await experiment.prepare?.();
   let result = runExperiment(experiment, preset, options.seed, given, observer, settings);
   if (options.sensitivity !== undefined) {
     const column = options.sensitivity === true ? experiment.headline : options.sensitivity;

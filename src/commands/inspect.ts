@@ -18,13 +18,11 @@ import { wholeNumber } from "../input/values.ts";
 import { liveFileOf } from "../inspect/live-file.ts";
 import { RANGE_NAMES, type RangeName, VIEWS, type ViewOptions } from "../inspect/views.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
-import { replayUntil } from "../recording/replay-until.ts";
 import { runOnKernel } from "../runs/run.ts";
 import { choiceTitle, chooseFigures, type FigureChoice } from "../settings/figure-choice.ts";
 import { GUEST_SETTING_NAMES, type GuestSettings, guestSettings } from "../settings/guest-settings.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { SETTINGS, settingKey } from "../settings/machine-settings.ts";
-import { isStateFile, loadKernel, saveKernel } from "../state/machine-state.ts";
 import { loadWorkload } from "../workloads/index.ts";
 import {
   addSpaceOptions,
@@ -154,15 +152,23 @@ async function inspect(
   };
   if (view === undefined) {
     inspectSpace(liveFileOf(source, vmallocinfo(kernel.vm)), options);
-    if (options.save !== undefined) saveKernel(kernel, options.save, source);
+    await save(kernel, source, options);
     return EXIT_OK;
   }
   const result = options.json ? view.data(kernel, viewOptions) : null;
   const lines = result === null && !options.quiet ? view.lines(kernel, viewOptions) : [];
-  if (options.save !== undefined) saveKernel(kernel, options.save, source);
+  await save(kernel, source, options);
   if (result !== null) printJson({ view: name, source, ...result });
   else if (!options.quiet) printOutput(lines.map((line) => `${line}\n`).join(""));
   return EXIT_OK;
+}
+
+/** Saved states and recordings: half of what the command loads, and only needed where there is a file. */
+const savedStates = () => import("../state/machine-state.ts");
+const recordings = () => import("../recording/replay-until.ts");
+
+async function save(kernel: Kernel, source: string, { save: file }: InspectCommandOptions): Promise<void> {
+  if (file !== undefined) (await savedStates()).saveKernel(kernel, file, source);
 }
 
 /** Options that concern some views only. */
@@ -203,7 +209,9 @@ async function kernelOf(
   const isGiven = (option: string): boolean => command.getOptionValueSource(option) === "cli";
   if (file !== undefined) {
     refuseMachineOptions(file, command);
+    const { isStateFile, loadKernel } = await savedStates();
     if (!isStateFile(file)) {
+      const { replayUntil } = await recordings();
       const { kernel, recording, calls } = await replayUntil(file, options.calls);
       if (Number.isFinite(options.calls) && calls < options.calls) {
         throw new UsageError(`${file} has ${calls} calls, not ${options.calls}`);

@@ -10,7 +10,6 @@ import { checkOutputs } from "../files/output-target.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { checkFlushFile, writeFlushFile } from "../output/flush-file.ts";
 import { madeByLine } from "../provenance/made-by.ts";
-import { renderReportCsv } from "../report/report-csv.ts";
 import { chooseFigures } from "../settings/figure-choice.ts";
 import type { MachineSettings } from "../settings/machine-settings.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
@@ -62,9 +61,11 @@ export async function replayFtraceFile(file: string, options: FtraceCommandOptio
     onProgress: (bytes, events) => progress.update(Math.floor(bytes / MEBIBYTE), `MiB, ${events} events`),
   }).finally(() => progress.clear());
   if (timeline !== undefined && trace !== null) writeOutputFile(timeline, trace.toJson());
-  if (flushes !== undefined && kernel !== null) writeFlushFile(flushes, kernel);
+  if (flushes !== undefined && kernel !== null) await writeFlushFile(flushes, kernel);
   if (options.json) printJson(report);
-  else if (options.csv) printOutput(madeByLine() + renderReportCsv(report));
-  else if (!options.quiet) printOutput(renderFtraceReport(report));
+  else if (options.csv) {
+    const { renderReportCsv } = await import("../report/report-csv.ts");
+    printOutput(madeByLine() + renderReportCsv(report));
+  } else if (!options.quiet) printOutput(renderFtraceReport(report));
   return EXIT_OK;
 }

@@ -7,9 +7,9 @@ import type { Command } from "commander";
 import { EXIT_DIFFERENCES, EXIT_OK } from "../command-line/errors.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { outputTarget } from "../files/output-target.ts";
+import { packageFile } from "../files/program-files.ts";
 import { shellWord } from "../input/shell-word.ts";
 import { versionText } from "../provenance/program-version.ts";
-import { readMadeBy, withoutMadeBy } from "../provenance/read-made-by.ts";
 
 const HELP = `
 Every file and every JSON, CSV and HTML that mmulab writes says which version and which command made it. Files that the
@@ -52,6 +52,7 @@ export function addRerunCommand(program: Command, exit: (code: number) => void):
 }
 
 async function rerun(file: string, options: { readonly print?: boolean; readonly quiet?: boolean }): Promise<number> {
+  const { readMadeBy, withoutMadeBy } = await import("../provenance/read-made-by.ts");
   const { version, command } = await readMadeBy(file);
   if (options.print) {
     printOutput(`mmulab ${command.map(shellWord).join(" ")}\n`);
@@ -63,18 +64,26 @@ async function rerun(file: string, options: { readonly print?: boolean; readonly
   const copy = outputs.find(({ name }) => resolve(name) === resolve(file))?.copy;
   for (const each of outputs) if (!options.quiet) printError(`mmulab: ${each.name}: written to ${each.copy}\n`);
   if (copy === undefined && printed === "") return exitCode;
-  const isSame = compare(file, copy, printed);
+  const isSame = compare(file, copy, printed, withoutMadeBy);
   if (isSame === null) return exitCode;
   if (!options.quiet || !isSame) printError(`mmulab: ${isSame ? "the same as" : "differs from"} ${file}\n`);
   return isSame ? exitCode : Math.max(exitCode, EXIT_DIFFERENCES);
 }
 
-/** Whether what came out is what `file` holds; null for kinds of files that are not text. */
-function compare(file: string, copy: string | undefined, printed: string): boolean | null {
+/**
+ * Whether what came out is what `file` holds; null for kinds of files that are not text.
+ * @param comparable takes out of a text what may differ
+ */
+function compare(
+  file: string,
+  copy: string | undefined,
+  printed: string,
+  comparable: (text: string) => string,
+): boolean | null {
   const before = readFileSync(file);
   if (copy !== undefined && before.includes(0)) return null;
   const after = copy === undefined ? printed : readFileSync(copy, "utf8");
-  return withoutMadeBy(before.toString("utf8")) === withoutMadeBy(after);
+  return comparable(before.toString("utf8")) === comparable(after);
 }
 
 /** An output of a command: its name, and the name that it has now. */
@@ -106,7 +115,7 @@ export function renameOutputs(command: readonly string[]): {
 
 /** Runs a command of this program; what it prints is passed on. */
 function run(words: readonly string[]): Promise<{ readonly exitCode: number; readonly printed: string }> {
-  const cli = fileURLToPath(new URL("../cli.js", import.meta.url));
+  const cli = fileURLToPath(packageFile("dist/src/cli.js"));
   const child = spawn(process.execPath, [cli, ...words], { stdio: ["inherit", "pipe", "inherit"] });
   const pieces: Buffer[] = [];
   child.stdout.on("data", (piece: Buffer) => {

@@ -171,7 +171,7 @@ async function run(
     progress.clear();
   }
   if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson(madeBy()));
-  if (options.flushes !== undefined) writeFlushFile(options.flushes, kernel);
+  if (options.flushes !== undefined) await writeFlushFile(options.flushes, kernel);
   if (wall !== null) printError(wall.report());
   if (options.save !== undefined) {
     const { saveKernel } = await savedStates();

@@ -1,4 +1,5 @@
 /** Exploring a test on all cores. */
+import { programModule } from "../files/program-files.ts";
 import { type ExplorePlan, inOrder, type Share, type ShareResult, sharesOf } from "./base/plan.ts";
 import { deadlineMs } from "./time-limit.ts";
 import runTask, { type ExploreTask, prepare, type TestChoice } from "./worker.ts";
@@ -50,7 +51,7 @@ async function inPool(
   onProgress: (schedules: number) => void,
 ): Promise<void> {
   const { Piscina } = await import("piscina");
-  const worker = new URL(`./worker${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`, import.meta.url);
+  const worker = programModule("src/explore/worker");
   const threads = Math.min(jobs, tasks.length);
   const pool = new Piscina({ filename: worker.href, minThreads: threads, maxThreads: threads });
   let done = 0;

@@ -3,6 +3,7 @@ import { existsSync, statSync } from "node:fs";
 import { extname, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { describeFailure } from "../input/describe-failure.ts";
+import { programModule } from "./program-files.ts";
 
 const TYPESCRIPT = [".ts", ".mts", ".cts"];
 const JAVASCRIPT = [".js", ".mjs", ".cjs"];
@@ -42,8 +43,7 @@ export async function importOwnModule(
 
 /** `import ... from "mmulab"` in such a file means this very program, installed beside the file or not. */
 function packageAliases(): Record<string, string> {
-  const entry = (path: string): string =>
-    fileURLToPath(new URL(`../../${path}${extname(import.meta.url)}`, import.meta.url));
+  const entry = (path: string): string => fileURLToPath(programModule(path));
   return {
     "mmulab/arch": entry("arch/index"),
     "mmulab/kernel": entry("src/kernel"),

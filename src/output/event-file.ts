@@ -1,6 +1,5 @@
 /** Events of vmalloc in a file: ftrace text, CSV, JSON lines or Parquet, by the ending of the file's name. */
 import { extname } from "node:path";
-import { stringify } from "csv-stringify/sync";
 import {
   type FtraceOptions,
   ftraceCalls,
@@ -39,12 +38,15 @@ export async function openEventFile(file: string, kernel: Kernel): Promise<Event
         if (made !== null) write(`${JSON.stringify({ madeBy: made })}\n`);
         return eventRows(kernel.machine.loop, (row) => write(`${JSON.stringify(row)}\n`));
       });
-    case ".csv":
+    case ".csv": {
+      const { stringify } = await import("csv-stringify/sync");
+      const csvLine = (row: EventRow): string => stringify([EVENT_COLUMNS.map(({ name }) => row[name])]);
       return textFile(file, (write) => {
         write(madeByLine());
         write(`${EVENT_COLUMNS.map(({ name }) => name).join(",")}\n`);
         return eventRows(kernel.machine.loop, (row) => write(csvLine(row)));
       });
+    }
     case ".parquet": {
       // Its writer is loaded by those who use it: 50 ms.
       const { parquetFile } = await import("./parquet-file.ts");
@@ -79,8 +81,4 @@ function textFile(file: string, observe: (write: (text: string) => void) => Vmal
     finish: () => output.finish(),
     abandon: () => output.abandon(),
   };
-}
-
-function csvLine(row: EventRow): string {
-  return stringify([EVENT_COLUMNS.map(({ name }) => row[name])]);
 }

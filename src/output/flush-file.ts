@@ -1,6 +1,5 @@
 /** A record of every flush in a file: JSON lines or CSV, by the ending of the file's name. */
 import { extname } from "node:path";
-import { stringify } from "csv-stringify/sync";
 import { formatLinearAddress } from "../../arch/index.ts";
 import type { FlushAccounts } from "../../mm/index.ts";
 import { writeOutputFile } from "../files/output-file.ts";
@@ -21,12 +20,13 @@ export function checkFlushFile(file: string): void {
 
 /**
  * Writes the flushes that a kernel has kept accounts of. Cycles are of the emulated CPUs.
- * @throws OutputFileError when the file cannot be written
+ * @throws OutputFileError (its promise is rejected) when the file cannot be written
  */
-export function writeFlushFile(file: string, kernel: Kernel): void {
+export async function writeFlushFile(file: string, kernel: Kernel): Promise<void> {
   const accounts = kernel.vm.flushing.keepAccounts();
   const rows = flushRows(accounts);
   if (extname(file).toLowerCase() === ".csv") {
+    const { stringify } = await import("csv-stringify/sync");
     const table = stringify(rows.length === 0 ? [] : [Object.keys(rows[0]), ...rows.map(Object.values)]);
     writeOutputFile(file, madeByLine() + table);
     return;

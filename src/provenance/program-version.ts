@@ -1,5 +1,6 @@
 /** Which program it is: the version of the package, and the commit that it was built from. */
 import { readFileSync } from "node:fs";
+import { packageFile } from "../files/program-files.ts";
 
 /** The package's version, and the commit that was built. */
 export interface ProgramVersion {
@@ -12,9 +13,7 @@ export interface ProgramVersion {
 }
 
 /** What `npm run build` writes beside the built files. */
-export const BUILD_FILE = new URL("../../build.json", import.meta.url);
-/** Where that file is when the sources themselves run. */
-const BUILD_FILE_OF_SOURCES = new URL("../../dist/build.json", import.meta.url);
+export const BUILD_FILE = packageFile("dist/build.json");
 
 let known: ProgramVersion | null = null;
 
@@ -30,17 +29,12 @@ export function versionText(): string {
   return commit === null ? version : `${version} (${commit}${isChanged ? ", changed" : ""})`;
 }
 
-/** The version in package.json, which is beside `dist`, or beside `src` where the sources themselves run. */
 function packageVersion(): string {
-  for (const place of ["../../../package.json", "../../package.json"]) {
-    const text = readOrNull(new URL(place, import.meta.url));
-    if (text !== null) return (JSON.parse(text) as { version: string }).version;
-  }
-  throw new Error("package.json is not where it belongs");
+  return (JSON.parse(readFileSync(packageFile("package.json"), "utf8")) as { version: string }).version;
 }
 
 function readBuild(): Pick<ProgramVersion, "commit" | "isChanged"> {
-  const text = readOrNull(BUILD_FILE) ?? readOrNull(BUILD_FILE_OF_SOURCES);
+  const text = readOrNull(BUILD_FILE);
   return text === null ? { commit: null, isChanged: false } : JSON.parse(text);
 }
 

@@ -1,6 +1,7 @@
 /** Reading a trace while it is replayed: in a thread of its own where that gains something, else in the caller's. */
 import { setImmediate } from "node:timers/promises";
 import { isMainThread, Worker } from "node:worker_threads";
+import { IS_COMPILED, programModule } from "../files/program-files.ts";
 import { InputFileError } from "../input/errors.ts";
 import { BatchRing } from "./batch-ring.ts";
 import type { ReadingResult, ReadingTask } from "./reader-worker.ts";
@@ -14,8 +15,6 @@ export type TakeBatch = (batch: ReferenceBatch) => boolean;
 const OWN_THREAD_BYTES_MIN = 2 ** 22;
 /** Milliseconds of waiting for the reading thread after which the event loop has its turn: an error of that thread comes by it. */
 const WAIT_MS = 100;
-/** Threads run compiled files only. */
-const IS_COMPILED = import.meta.url.endsWith(".js");
 
 /** Thrown through the parser when no more references are wanted. */
 class Enough extends Error {}
@@ -58,7 +57,7 @@ async function readInThread(
 ): Promise<SourceSummary | null> {
   const ring = new BatchRing();
   const task: ReadingTask = { file, format, memory: ring.memory };
-  const worker = new Worker(new URL("./reader-worker.js", import.meta.url), { workerData: task });
+  const worker = new Worker(programModule("src/references/reader-worker"), { workerData: task });
   let crash: Error | null = null;
   const result = new Promise<ReadingResult>((resolve) => {
     worker.once("message", resolve);

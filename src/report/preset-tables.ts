@@ -1,13 +1,13 @@
 /** Presets and costs as tables for people, within 80 columns. */
-import { getBorderCharacters, table } from "table";
 import { countByBasis, figuresOf, type NamedFigure, type Origin, type Preset } from "../../arch/index.ts";
+import { INDENT, layOutRow, type TextColumn, wrapText } from "./column-layout.ts";
 import { figureCounts, figureSentence, figureValue } from "./figures.ts";
 import { renderTable } from "./tables.ts";
 
 /** Columns of a terminal. */
 const WIDTH = 80;
 /** Widths of the columns of figures: name, value, basis, source. With indent and gaps they fill a line. */
-const COLUMNS = [20, 13, 10, 29] as const;
+const COLUMNS = [20, 13, 10, 29].map((width): TextColumn => ({ width, align: "left" }));
 
 /** One line a preset. */
 export function renderPresetList(presets: readonly Preset[]): string {
@@ -33,7 +33,7 @@ export function renderPreset(preset: Preset): string {
   ${figureSentence(figureCounts(figures))}
 
 features
-${wrapped(`${on.join(" ")} (${originText(origins.features)})`, "  ")}
+${wrapped(`${on.join(" ")} (${originText(origins.features)})`)}
 ${sections(figures, preset)}`;
 }
 
@@ -83,14 +83,7 @@ function rowsOf(path: string, figures: readonly NamedFigure[]): string {
     figure.basis,
     figure.source,
   ]);
-  const columns = COLUMNS.map((width, i) => ({ width, wrapWord: true, paddingLeft: i === 0 ? 2 : 0 }));
-  const text = table(rows, {
-    border: getBorderCharacters("void"),
-    columnDefault: { paddingLeft: 0, paddingRight: 2, alignment: "left", verticalAlignment: "top" },
-    columns,
-    drawHorizontalLine: () => false,
-  });
-  return text.replace(/ +$/gm, "");
+  return rows.map((row) => layOutRow(row, COLUMNS)).join("");
 }
 
 function originText({ basis, source }: Origin): string {
@@ -98,13 +91,8 @@ function originText({ basis, source }: Origin): string {
 }
 
 /** Words in lines of at most `WIDTH` columns. */
-function wrapped(text: string, indent: string): string {
-  const lines = [indent];
-  for (const word of text.split(" ")) {
-    const line = lines[lines.length - 1];
-    const separator = line === indent ? "" : " ";
-    if (line.length + separator.length + word.length > WIDTH) lines.push(`${indent}${word}`);
-    else lines[lines.length - 1] = `${line}${separator}${word}`;
-  }
-  return `${lines.join("\n")}\n`;
+function wrapped(text: string): string {
+  return wrapText(text, WIDTH - INDENT.length)
+    .map((line) => `${INDENT}${line}\n`)
+    .join("");
 }

@@ -1,22 +1,90 @@
-/** Tables for people to read. */
-import { getBorderCharacters, table } from "table";
+/**
+ * Tables for people to read. One that is wider than the terminal is folded: first its headings over several lines, then text in its
+ * cells; if that is not enough, its columns come in several blocks, each with the columns that say what a row is.
+ */
+import { GAP, INDENT, layOutRow, longestWord, type TextColumn } from "./column-layout.ts";
+import { textWidth } from "./text-width.ts";
 
 /** A cell: text is aligned left, numbers right. */
 export type Cell = string | number;
 
-/** A table with a heading row; every column but the first is aligned right. */
-export function renderTable(headings: readonly string[], rows: readonly (readonly Cell[])[]): string {
+/** No column of text is made narrower than this. */
+const TEXT_WIDTH_MIN = 16;
+
+/**
+ * A table with a heading row; every column but the first is aligned right. Ends with a newline.
+ * @param labels how many of its first columns say what a row is, and are repeated where the table is cut into blocks
+ */
+export function renderTable(headings: readonly string[], rows: readonly (readonly Cell[])[], labels = 1): string {
   const text = [headings, ...rows].map((row) => row.map((cell) => (typeof cell === "number" ? grouped(cell) : cell)));
-  const rendered = table(text, {
-    border: getBorderCharacters("void"),
-    columnDefault: { paddingLeft: 0, paddingRight: 2, alignment: "right" },
-    columns: { 0: { alignment: "left", paddingLeft: 2 } },
-    drawHorizontalLine: () => false,
-  });
-  return rendered.replace(/ +$/gm, "");
+  const widths = widthsOf(text, textWidth());
+  const columns = widths.map((width, i): TextColumn => ({ width, align: i === 0 ? "left" : "right" }));
+  return blocksOf(widths, labels, textWidth())
+    .map((block) => {
+      const shown = block.map((i) => columns[i]);
+      return text
+        .map((row, line) =>
+          layOutRow(
+            block.map((i) => row[i] ?? ""),
+            shown,
+            line === 0 ? "last" : "first",
+          ),
+        )
+        .join("");
+    })
+    .join("\n");
 }
 
-/** A whole number with its thousands set apart: `1,234,567`. */
+/** Widths of the columns of text, made narrower where a line would be longer than `limit`. */
+function widthsOf([headings, ...rows]: readonly (readonly string[])[], limit: number): number[] {
+  const longest = (column: number, lengthOf: (text: string) => number): number =>
+    rows.reduce((most, row) => Math.max(most, lengthOf(row[column] ?? "")), 0);
+  const cells = headings.map((_, i) => longest(i, ({ length }) => length));
+  const natural = headings.map(({ length }, i) => Math.max(length, cells[i]));
+  if (lineOf(natural) <= limit) return natural;
+  const folded = headings.map((heading, i) => Math.max(longestWord(heading), cells[i]));
+  const least = headings.map((heading, i) =>
+    Math.min(folded[i], Math.max(longestWord(heading), longest(i, longestWord), TEXT_WIDTH_MIN)),
+  );
+  return narrowed(folded, least, limit);
+}
+
+/** Takes from the widest column until a line fits, or every column has its least width; no column takes more than half a line. */
+function narrowed(widths: readonly number[], least: readonly number[], limit: number): number[] {
+  const half = Math.floor(limit / 2);
+  const result = widths.map((width, i) => Math.min(width, Math.max(half, Math.min(least[i], limit - INDENT.length))));
+  while (lineOf(result) > limit) {
+    let widest = -1;
+    for (let i = 0; i < result.length; i++) {
+      if (result[i] > least[i] && (widest < 0 || result[i] > result[widest])) widest = i;
+    }
+    if (widest < 0) break;
+    result[widest]--;
+  }
+  return result;
+}
+
+/** The columns of each block that a table is cut into, so that no line is longer than `limit`. */
+function blocksOf(widths: readonly number[], labels: number, limit: number): number[][] {
+  const first = widths.map((_, i) => i).slice(0, labels);
+  const blocks: number[][] = [[...first]];
+  for (let i = labels; i < widths.length; i++) {
+    const block = blocks[blocks.length - 1];
+    const isFull = lineOf([...block, i].map((column) => widths[column])) > limit;
+    if (isFull && block.length > first.length) blocks.push([...first, i]);
+    else block.push(i);
+  }
+  return blocks;
+}
+
+/** Characters of a line with columns of these widths. */
+function lineOf(widths: readonly number[]): number {
+  return INDENT.length + widths.reduce((sum, width) => sum + width, 0) + GAP.length * (widths.length - 1);
+}
+
+/** A number with its thousands set apart, to one decimal: `1,234,567`. */
 export function grouped(value: number): string {
+  // The library of locales is 7 ms to load, and whole numbers do not need it.
+  if (Number.isSafeInteger(value)) return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
   return value.toLocaleString("en-US", { maximumFractionDigits: 1 });
 }

@@ -1,5 +1,6 @@
 /** Running the points of a sweep on all cores. */
 import { createHash } from "node:crypto";
+import { programModule } from "../files/program-files.ts";
 import type { FinishedPoint } from "./result-lines.ts";
 import { type SweepPoint, type SweepSpec, sweepPoints } from "./spec.ts";
 import type { SweepTask, SweepTaskResult } from "./worker.ts";
@@ -57,7 +58,7 @@ export async function runSweep(
   let done = points.length - left.length;
   onDone(done);
   if (left.length === 0) return;
-  const worker = new URL(`./worker${import.meta.url.slice(import.meta.url.lastIndexOf("."))}`, import.meta.url);
+  const worker = programModule("src/sweep/worker");
   const threads = Math.min(jobs, left.length);
   const { Piscina } = await import("piscina");
   const pool = new Piscina({ filename: worker.href, minThreads: threads, maxThreads: threads });

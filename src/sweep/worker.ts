@@ -1,6 +1,7 @@
 /** What each thread of the worker pool runs: one point at a time. */
 
 import { MmulabError } from "../../arch/isa/errors.ts";
+import { findExperiment } from "../experiments/index.ts";
 import { loadOwnCodeOfPoint } from "./own-code.ts";
 import { type PointTable, runPoint } from "./run-point.ts";
 import type { SweepPoint, SweepSpec } from "./spec.ts";
@@ -18,6 +19,7 @@ export type SweepTaskResult = { readonly tables: readonly PointTable[] } | { rea
 export default async function run({ spec, point }: SweepTask): Promise<SweepTaskResult> {
   try {
     await loadOwnCodeOfPoint(spec.kind, spec.name, point.values);
+    if (spec.kind === "experiment") await findExperiment(spec.name).prepare?.();
     return { tables: runPoint(spec, point) };
   } catch (error) {
     // A RangeError: this computer has no room for the arrays of so large a machine.

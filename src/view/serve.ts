@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { packageFile } from "../files/program-files.ts";
 import { InputFileError, OutputFileError } from "../input/errors.ts";
 
 /** The kinds of files that a page is made of; no others are served. */
@@ -37,7 +38,7 @@ export interface Serving {
 export async function servePage(
   port: number,
   opened: Uint8Array | null = null,
-  folder: URL = new URL("../../web/", import.meta.url),
+  folder: URL = packageFile("dist/web/"),
 ): Promise<Serving> {
   const files = new Map<string, Uint8Array>(pageFiles(folder).map((name) => [name, readPageFile(folder, name)]));
   if (opened !== null) files.set(OPENED, opened);

@@ -96,5 +96,7 @@ export interface Experiment {
   readonly example: string;
   /** The column of its first table that `--sensitivity` follows when none is named. */
   readonly headline: string;
+  /** Loads what a run needs beyond what is loaded for every command. It is waited for before `run`. */
+  readonly prepare?: () => Promise<void>;
   run(context: ExperimentContext): ExperimentOutcome;
 }

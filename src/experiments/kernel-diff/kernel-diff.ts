@@ -14,7 +14,7 @@ import type { Experiment, ExperimentContext, ExperimentOutcome, ResultTable } fr
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
 import { type Causes, type Effect, type Figures, findCauses } from "./causes.ts";
-import { subjectOf } from "./subject.ts";
+import { loadParser, subjectOf } from "./subject.ts";
 import { AT_ANOTHER_ADDRESS, AT_ANOTHER_FRAME, elsewhere, type FigurePart, type WatchedRun } from "./watched-run.ts";
 
 const NAMES = KERNEL_VERSIONS.map(({ name }) => name);
@@ -115,6 +115,7 @@ areas are not put where they were. A recording begins in a kernel that has just 
   settings: ["topology", "policy", "pti", "flush-ceiling", "lazy-max", "nr-cpus", "ipi-mode"],
   example: "mmulab experiment kernel-diff --from 6.1 --to 7.3 --workload mixed --ops 2000",
   headline: "to",
+  prepare: loadParser,
   run,
 };
 

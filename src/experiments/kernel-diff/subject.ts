@@ -5,7 +5,7 @@ import { UnknownNameError, ValueError } from "../../input/errors.ts";
 import { parseParameters } from "../../input/parameters.ts";
 import { suggestion } from "../../input/suggestion.ts";
 import type { Kernel } from "../../machine/kernel.ts";
-import { type RecordingItem, RecordingParser } from "../../recording/recording-parser.ts";
+import type { RecordingItem } from "../../recording/recording-parser.ts";
 import { ReplayCalls } from "../../recording/replay-calls.ts";
 import { alignClocks, recordedMachine } from "../../recording/replay-kernel.ts";
 import { KeptTrace } from "../../traces/ftrace-replay.ts";
@@ -17,6 +17,14 @@ import { RunWatcher, type WatchedRun } from "./watched-run.ts";
 const TRACE_BYTES_MAX = 2 ** 29;
 /** Memory of the machine on which a trace is replayed. */
 const TRACE_MEMORY_BYTES = 2 ** 36;
+
+/** Its schemas are as much to load as all the rest of an experiment: it is there once `loadParser` is done. */
+let recordingParser: typeof import("../../recording/recording-parser.ts") | null = null;
+
+/** Loads the parser of recordings. */
+export async function loadParser(): Promise<void> {
+  recordingParser = await import("../../recording/recording-parser.ts");
+}
 
 /** Runs the same once more, with CPU 0 some cycles late. */
 export type Subject = (version: KernelVersion, lateCycles: number, label: string) => WatchedRun;
@@ -81,7 +89,8 @@ function traceSubject({ preset, settings, onKernel }: ExperimentContext, file: s
 
 /** The calls alone: a state that one version left is none of another, so that they begin in a kernel that has just been booted. */
 function recordingSubject({ boot }: ExperimentContext, file: string): Subject {
-  const parser = new RecordingParser(file, false);
+  if (recordingParser === null) throw new Error("loadParser comes before a recording");
+  const parser = new recordingParser.RecordingParser(file, false);
   const lines = readWholeLines(file, TRACE_BYTES_MAX);
   const items = lines.flatMap((line, i): RecordingItem[] => {
     const item = i === lines.length - 1 && line === "" ? null : parser.feed(line, i + 1);

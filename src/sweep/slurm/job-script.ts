@@ -1,5 +1,7 @@
 /** The script of an array job: each task runs a part of a sweep. */
 import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { packageFile } from "../../files/program-files.ts";
 import { shellWord } from "../../input/shell-word.ts";
 
 /** What an array job is made of. */
@@ -41,7 +43,7 @@ export function jobScript(job: ArrayJob): string {
   ];
   const command = [
     process.execPath,
-    resolve(import.meta.dirname, "../../cli.js"),
+    fileURLToPath(packageFile("dist/src/cli.js")),
     "sweep",
     resolve(job.file),
     "--dir",

@@ -1,11 +1,14 @@
 /** What makes two versions of the kernel differ is found, not said. */
-import { describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { differingEntries, KERNEL_VERSIONS, kernelVersionByName, withEntries } from "../../../../mm/index.ts";
 import { findCauses } from "../../../../src/experiments/kernel-diff/causes.ts";
+import { kernelDiff } from "../../../../src/experiments/kernel-diff/kernel-diff.ts";
 import { temporaryFolder } from "../../fixtures.ts";
 import { column, rows, run } from "../small-runs.ts";
 
 const folder = temporaryFolder();
+
+beforeAll(() => kernelDiff.prepare?.());
 
 /** Figures of a made-up kernel: a function of the entries that are switched. */
 function causesOf(figure: (has: (entry: string) => boolean, late: number) => number) {
