@@ -4,6 +4,7 @@ import { writeSync } from "node:fs";
 import { Command } from "commander";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, endingOf, oneLine } from "./command-line/errors.ts";
 import { flushStandardStreams, printError, printOutput, ReaderGone } from "./command-line/standard-streams.ts";
+import { terminalWidth } from "./command-line/terminal-width.ts";
 import { COMMANDS } from "./commands/index.ts";
 import { DESCRIPTION } from "./commands/whole-program.ts";
 import { TOPICS } from "./help/topics.ts";
@@ -11,6 +12,7 @@ import { UnknownNameError } from "./input/errors.ts";
 import { suggestion } from "./input/suggestion.ts";
 import { noteCommand } from "./provenance/made-by.ts";
 import { versionText } from "./provenance/program-version.ts";
+import { setTextWidth } from "./report/text-width.ts";
 
 const HELP_COMMAND = "help";
 
@@ -37,6 +39,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .exitOverride()
     .addHelpText("after", HELP);
   program.hook("preAction", (_, action) => noteCommand(argv, action.optsWithGlobals()));
+  setTextWidth(terminalWidth(process.stdout, process.env));
   try {
     await loadOwnPolicies(argv);
     await addCommands(program, exit, argv);

@@ -122,6 +122,7 @@ const ENTRIES = [
   "src/sweep/worker.ts",
   "src/provenance/write-build.ts",
   "src/commands/write-man-page.ts",
+  "src/files/write-command.ts",
   "src/view/page/main.tsx",
   "src/view/page/worker.ts",
   "src/explore/worker.ts",

@@ -2,7 +2,7 @@
  * Tables for people to read. One that is wider than the terminal is folded: first its headings over several lines, then text in its
  * cells; if that is not enough, its columns come in several blocks, each with the columns that say what a row is.
  */
-import { GAP, INDENT, layOutRow, longestWord, type TextColumn } from "./column-layout.ts";
+import { GAP, INDENT, layOutRow, longestWord, type TextColumn, wrapText } from "./column-layout.ts";
 import { textWidth } from "./text-width.ts";
 
 /** A cell: text is aligned left, numbers right. */
@@ -46,7 +46,9 @@ function widthsOf([headings, ...rows]: readonly (readonly string[])[], limit: nu
   const least = headings.map((heading, i) =>
     Math.min(folded[i], Math.max(longestWord(heading), longest(i, longestWord), TEXT_WIDTH_MIN)),
   );
-  return narrowed(folded, least, limit);
+  const narrow = narrowed(folded, least, limit);
+  const lines = [headings, ...rows].map((row) => row.map((cell, i) => wrapText(cell, narrow[i])));
+  return headings.map((_, i) => Math.max(...lines.flatMap((row) => row[i].map(({ length }) => length))));
 }
 
 /** Takes from the widest column until a line fits, or every column has its least width; no column takes more than half a line. */

@@ -1,5 +1,9 @@
-import { describe, expect, it } from "vitest";
+import fc from "fast-check";
+import { afterEach, describe, expect, it } from "vitest";
 import { grouped, renderTable } from "../../../src/report/tables.ts";
+import { setTextWidth } from "../../../src/report/text-width.ts";
+
+afterEach(() => setTextWidth(Number.POSITIVE_INFINITY));
 
 describe("tables", () => {
   it("align names left and numbers right, with thousands set apart", () => {
@@ -14,6 +18,73 @@ describe("tables", () => {
         "  vm_map_ram          8  16 MiB",
         "",
       ].join("\n"),
+    );
+  });
+
+  it("that are too wide have headings of several lines", () => {
+    setTextWidth(28);
+    expect(renderTable(["call", "page walks", "walk cycles"], [["vmalloc", 12, 1234567]])).toBe(
+      [
+        "            page       walk", //
+        "  call     walks     cycles",
+        "  vmalloc     12  1,234,567",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("that are still too wide come in blocks, each with what a row is", () => {
+    setTextWidth(32);
+    const rows = [
+      ["vmalloc", 1234567, 1234567, 1234567],
+      ["vfree", 1, 2, 3],
+    ];
+    expect(renderTable(["call", "one", "two", "three"], rows)).toBe(
+      [
+        "  call           one        two",
+        "  vmalloc  1,234,567  1,234,567",
+        "  vfree            1          2",
+        "",
+        "  call         three",
+        "  vmalloc  1,234,567",
+        "  vfree            3",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("fold long names at blanks and at marks in words", () => {
+    setTextWidth(40);
+    expect(renderTable(["caller", "frees"], [["0xffffffff81234567 load_module+0x1a/0x20 [nf_tables]", 7]])).toBe(
+      [
+        "  caller                 frees",
+        "  0xffffffff81234567         7",
+        "  load_module+0x1a/0x20",
+        "  [nf_tables]",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("fit any terminal, and lose nothing", () => {
+    const cell = fc.oneof(fc.nat(), fc.stringMatching(/^[a-z]{1,9}( [a-z]{1,9}){0,6}$/));
+    const table = fc
+      .integer({ min: 1, max: 12 })
+      .chain((columns) =>
+        fc.tuple(
+          fc.array(fc.stringMatching(/^[a-z]{1,9}( [a-z]{1,9}){0,3}$/), { minLength: columns, maxLength: columns }),
+          fc.array(fc.array(cell, { minLength: columns, maxLength: columns }), { minLength: 1, maxLength: 4 }),
+          fc.integer({ min: 40, max: 120 }),
+        ),
+      );
+    fc.assert(
+      fc.property(table, ([headings, rows, width]) => {
+        setTextWidth(width);
+        const text = renderTable(headings, rows);
+        expect(Math.max(...text.split("\n").map((line) => line.length))).toBeLessThanOrEqual(width);
+        const letters = (words: readonly (string | number)[]) => words.join("").replace(/[^a-z0-9]/g, "").length;
+        expect(letters([text])).toBeGreaterThanOrEqual(letters([...headings, ...rows.flat()]));
+      }),
     );
   });
 
