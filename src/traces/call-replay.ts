@@ -24,8 +24,10 @@ import { type TracedUse, TracedUses } from "./traced-uses.ts";
 
 /** Calls that are read before the emulated CPUs make them. */
 const BATCH_CALLS = 4096;
-/** How often a busy CPU looks whether another of its threads is ready, in microseconds. */
+/** How often a busy CPU looks whether another of its threads is ready, in microseconds: at first, and */
 const POLL_USEC = 20;
+/** after one part in so many of the time that it has been busy, so that an hour takes no longer to replay than a second. */
+const BUSY_TIME_PARTS = 64;
 
 /** What calls that begin at the same time are apart for each second until the first step of each: less than a cycle, but in order. */
 const TIE_CYCLES_PER_SECOND = 1;
@@ -263,8 +265,10 @@ export class CallReplay {
       return;
     }
     const pollCycles = POLL_USEC * 1000 * preset.frequencyGhz.value;
+    const busySince = loop.nowCycles();
     while (loop.nowCycles() < untilCycles) {
-      yield* spinUntil(loop, Math.min(untilCycles, loop.nowCycles() + pollCycles));
+      const now = loop.nowCycles();
+      yield* spinUntil(loop, Math.min(untilCycles, now + Math.max(pollCycles, (now - busySince) / BUSY_TIME_PARTS)));
       if (loop.needsResched()) yield PAUSE_RESCHED;
     }
     // Where it is late already, CPUs that are behind it still come first.

@@ -1,4 +1,5 @@
 /** What a whole trace says, which must be known before its first event can be replayed. */
+import { CPUS_MAX } from "../../arch/isa/limits.ts";
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { VMALLOC_START } from "../../mm/index.ts";
 import { InputFileError } from "../input/errors.ts";
@@ -82,8 +83,11 @@ export class FtraceSurvey {
   /** Whether there has been too much lazily freed since the last purge that this explains. */
   private isDrainDue = false;
 
-  /** Takes the next event. @throws InputFileError at `line` of `file` for a limit that no machine can have */
+  /** Takes the next event. @throws InputFileError at `line` of `file` for a CPU or a limit that no machine can have */
   add(event: FtraceEvent, file: string, line: number): void {
+    if (event.cpu >= CPUS_MAX) {
+      throw new InputFileError(file, line, `CPU ${event.cpu}: expected a number from 0 to ${CPUS_MAX - 1}`);
+    }
     if (this.events === 0) this.isTicks = event.isTicks;
     this.reserved.add(event, this.events);
     this.events++;
@@ -173,7 +177,7 @@ export function surveyLine(
 ): void {
   if (event.event === "skip") skipped.skip(event, line);
   else if (event.event === "lost") skipped.lose(event);
-  else if (event.event === "note") survey.notes.add(event);
+  else if (event.event === "note") survey.notes.add(event, file, line);
   else {
     if (!survey.hasEvents && event.event === "tlb") skipped.mention("tlb_flush");
     if (event.isTicks) skipped.add(TICKS, line);

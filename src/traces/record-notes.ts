@@ -1,6 +1,8 @@
 /** What the recording script writes into its file beside the trace: comment lines, which ftrace text may have anywhere. */
+import { CPUS_MAX } from "../../arch/isa/limits.ts";
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { kernelVersionNear } from "../../mm/index.ts";
+import { InputFileError } from "../input/errors.ts";
 import type { FtraceNote } from "./ftrace-lines.ts";
 
 /** The number of the file's format. */
@@ -36,9 +38,10 @@ export class RecordNotes {
   /** What the recording is not sure of, in words. */
   readonly doubts: string[] = [];
 
-  add({ name, text }: FtraceNote): void {
+  /** Takes the next comment. @throws InputFileError at `line` of `file` for more CPUs than a machine can have */
+  add({ name, text }: FtraceNote, file: string, line: number): void {
     if (name === "release") this.release = text;
-    else if (name === "cpus") this.cpus = wholeOf(text);
+    else if (name === "cpus") this.cpus = cpusOf(text, file, line);
     else if (name === "lazy_max_pages") this.lazyMaxPages = wholeOf(text);
     else if (name === "seconds") this.seconds = wholeOf(text);
     else if (name === "vmallocinfo-before") this.addArea(text);
@@ -74,6 +77,12 @@ export class RecordNotes {
 }
 
 const UNPURGED = "unpurged vm_area";
+
+function cpusOf(text: string, file: string, line: number): number {
+  const cpus = wholeOf(text);
+  if (cpus > CPUS_MAX) throw new InputFileError(file, line, `${cpus} CPUs: expected ${CPUS_MAX} at most`);
+  return cpus;
+}
 
 function wholeOf(text: string): number {
   return /^\d{1,9}$/.test(text) ? Number(text) : 0;

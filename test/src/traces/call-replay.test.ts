@@ -55,6 +55,17 @@ describe("a trace with calls", () => {
     expect([report.flushCost.workCycles, report.flushCost.lineCycles]).toEqual([cost.workCycles, cost.lineCycles]);
   });
 
+  it("may have a CPU that was busy for days between two calls", async () => {
+    const { lines } = traced("module_load", 6);
+    const middle = lines.length / 2;
+    const apart = lines.map((line, i) => (i < middle ? line : line.replace(/ (\d+)(\.\d+: )/, " 25920$1$2")));
+    expect(apart.at(-1)).toContain(" 259200.");
+    const [near, far] = [await replay(lines), await replay(apart)];
+    expect(far.traced.seconds).toBeGreaterThan(250_000);
+    expect(far.areas).toEqual(near.areas);
+    expect(far.fullFlushes + far.rangeFlushes).toBe(near.fullFlushes + near.rangeFlushes);
+  });
+
   it("uses memory where the trace's page walks are, in user mode too, and counts what tlb_flush counted", async () => {
     const { kernel, lines } = traced("user_processes", 1500);
     const refills = kernel.vm.flushing.keepAccounts().total().refills;

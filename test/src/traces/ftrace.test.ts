@@ -283,5 +283,12 @@ describe("a replayed ftrace trace", () => {
     await expect(
       replayFtrace(folder.write("limit.txt", `# tracer: nop\n${free}${2 ** 36 + 1}\n`), OPTIONS),
     ).rejects.toThrow("limit.txt:2: nr_lazy_max 68719476737: expected at most 68719476736");
+    const onCpu4096 = free.replace("[000]", "[4096]");
+    await expect(replayFtrace(folder.write("cpu.txt", `# tracer: nop\n${onCpu4096}9\n`), OPTIONS)).rejects.toThrow(
+      "cpu.txt:2: CPU 4096: expected a number from 0 to 4095",
+    );
+    await expect(replayFtrace(folder.write("note.txt", `# cpus: 4097\n${free}9\n`), OPTIONS)).rejects.toThrow(
+      "note.txt:1: 4097 CPUs: expected 4096 at most",
+    );
   });
 });
