@@ -14,6 +14,7 @@
  *       ├── remoteActions           what other CPUs have it do (Intel's RAR)    cpu/remote-actions.ts
  *       ├── virtualization          VM entry and exit, INVEPT, INVVPID, INVLPGA cpu/virtualization.ts, vcpu.ts
  *       ├── memoryTypes             PAT and MTRRs                               walk/memory-type.ts
+ *       ├── independent             accesses that do not wait for each other    cpu/independent-accesses.ts, time/overlap-window.ts
  *       └── mmu: Mmu                TLB lookup, else a walk, else a fault       cpu/mmu.ts
  *           ├── mode                what the registers mean for each access     isa/paging-mode.ts, access.ts
  *           ├── tlbs                both levels, and their refills              tlb/tlb-hierarchy.ts, tlb.ts

@@ -14,11 +14,12 @@ export function kernelTable(): string {
 
 /** What the hardware costs: a row a figure, a column a preset, with the first letter of its basis. */
 export function hardwareTable(): string {
-  const isCost = ({ name }: NamedFigure): boolean => /^(?:costs|lineTransfers|memory|frequencyGhz)\b/.test(name);
+  const isCost = ({ name }: NamedFigure): boolean =>
+    /^(?:costs|lineTransfers|overlap|memory|frequencyGhz)\b/.test(name);
   const columns = PRESETS.map(
     (preset) =>
       new Map(
-        figuresOf(preset)
+        figuresOf(preset, false, true)
           .filter(isCost)
           .map((each) => [each.name, each]),
       ),

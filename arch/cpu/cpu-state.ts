@@ -5,6 +5,7 @@
 import { GeneralProtectionFault } from "../isa/faults.ts";
 import { checkState, StateError } from "../isa/state-error.ts";
 import type { TableEntries } from "../isa/vendor.ts";
+import type { OverlapState } from "../time/overlap-window.ts";
 import * as count from "../time/perf-counters.ts";
 import { captureTlbEntries, restoreTlbEntries, type TlbEntries } from "../tlb/tlb-entries.ts";
 import { captureWalkCacheLines, restoreWalkCacheLines, type WalkCacheLines } from "../tlb/walk-cache-lines.ts";
@@ -42,6 +43,13 @@ export interface CpusState {
   readonly remoteActions?: RemoteActionsState | undefined;
   /** INVLPGBs for which no TLBSYNC was done yet: which CPU issued each, and what others may still have to carry out. */
   readonly unsyncedInvlpgbs: readonly UnsyncedInvlpgb[];
+  /** Independent accesses that the next one may overlap with; absent where there are none. */
+  readonly overlaps?: readonly CpuOverlap[] | undefined;
+}
+
+/** What of the independent accesses of one CPU is under way. */
+export interface CpuOverlap extends OverlapState {
+  readonly cpu: number;
 }
 
 /** Registers of remote actions (RAR), one a CPU. */
@@ -75,6 +83,9 @@ export interface CpuCounts {
   readonly walks: Float64Array;
   readonly walkFaults: Float64Array;
   readonly walkCycles: Float64Array;
+  /** Cycles of walks beside others, three a CPU, and cycles of walks that the clock did not wait for; absent where all are 0. */
+  readonly walkCyclesTogether?: Float64Array | undefined;
+  readonly walkCyclesHidden?: Float64Array | undefined;
   /** Entries in which a walk set A or D. */
   readonly bitsSet: Float64Array;
   readonly pageFaults: Float64Array;
@@ -89,8 +100,16 @@ export interface CpuCounts {
   readonly secondLevelFlushes: Float64Array;
 }
 
-/** Where each of {@link CpuCounts} is among a CPU's counters, and how many there are. */
-const PLACES: readonly (readonly [name: keyof CpuCounts, first: number, length: number])[] = [
+/** Counters that are left out where they are 0. */
+type OverlapCounts = "walkCyclesTogether" | "walkCyclesHidden";
+
+const OVERLAP_PLACES: readonly (readonly [name: OverlapCounts, first: number, length: number])[] = [
+  ["walkCyclesTogether", count.COUNT_WALK_TOGETHER, 3],
+  ["walkCyclesHidden", count.COUNT_WALK_HIDDEN, 1],
+];
+
+/** Where each of the other {@link CpuCounts} is among a CPU's counters, and how many there are. */
+const PLACES: readonly (readonly [name: Exclude<keyof CpuCounts, OverlapCounts>, first: number, length: number])[] = [
   ["accesses", count.COUNT_ACCESS, 3],
   ["secondLevelHits", count.COUNT_SECOND_LEVEL_HIT, 3],
   ["walks", count.COUNT_WALK, 9],
@@ -116,6 +135,7 @@ export function captureCpus(cpus: readonly Cpu[]): CpusState {
   const withGuests = cpus.find(({ virtualization }) => virtualization.numbers.count > 0);
   checkState(`CPU ${withGuests?.id}`, withGuests === undefined, "has run guests, whose state is not saved");
   const doubles = (of: (cpu: Cpu) => number) => Float64Array.from(cpus, of);
+  const overlaps = captureOverlaps(cpus);
   const msrs = cpus[0].memoryTypes.writableRegisters();
   return {
     registers: {
@@ -144,7 +164,23 @@ export function captureCpus(cpus: readonly Cpu[]): CpusState {
     unsyncedInvlpgbs: cpus.flatMap(({ id, invalidations }) =>
       invalidations.unsynced.map(({ broadcast, tables }) => ({ cpu: id, ...broadcast, tables })),
     ),
+    ...(overlaps.length === 0 ? {} : { overlaps }),
   };
+}
+
+function captureOverlaps(cpus: readonly Cpu[]): CpuOverlap[] {
+  return cpus.flatMap(({ id, independent }) =>
+    independent.areUnderWay ? [{ cpu: id, ...independent.window.capture() }] : [],
+  );
+}
+
+function restoreOverlaps(cpus: readonly Cpu[], overlaps: readonly CpuOverlap[]): void {
+  for (const { independent } of cpus) independent.window.completed = Number.NaN;
+  for (const overlap of overlaps) {
+    const cpu = cpus.find(({ id }) => id === overlap.cpu);
+    checkState("independent accesses", cpu?.independent.window.fits(overlap) === true, `do not fit CPU ${overlap.cpu}`);
+    cpu?.independent.window.restore(overlap);
+  }
 }
 
 /**
@@ -187,6 +223,7 @@ export function restoreCpus(cpus: readonly Cpu[], state: CpusState): void {
     cpus.map(({ mmu }) => mmu.walkCaches),
     state.walkCaches,
   );
+  restoreOverlaps(cpus, state.overlaps ?? []);
 }
 
 function captureRemoteActions(cpus: readonly Cpu[]): RemoteActionsState {
@@ -214,12 +251,10 @@ function structuresOf(cpus: readonly Cpu[]) {
 /** The counts of both paths together: which of them did the work does not matter. */
 function captureCounts(cpus: readonly Cpu[]): CpuCounts {
   const counts: Partial<Record<keyof CpuCounts, Float64Array>> = {};
-  for (const [name, first, length] of PLACES) {
-    const column = new Float64Array(cpus.length * length);
-    cpus.forEach(({ mmu }, cpu) => {
-      for (let i = 0; i < length; i++) column[cpu * length + i] = mmu.counts[first + i];
-    });
-    counts[name] = column;
+  for (const [name, first, length] of PLACES) counts[name] = columnOf(cpus, first, length);
+  for (const [name, first, length] of OVERLAP_PLACES) {
+    const column = columnOf(cpus, first, length);
+    if (column.some((cycles) => cycles !== 0)) counts[name] = column;
   }
   const { accesses, secondLevelHits, walks } = counts as Record<keyof CpuCounts, Float64Array>;
   cpus.forEach(({ mmu }, cpu) => {
@@ -234,6 +269,15 @@ function captureCounts(cpus: readonly Cpu[]): CpuCounts {
   return counts as CpuCounts;
 }
 
+/** Some counters of all CPUs, CPU by CPU. */
+function columnOf(cpus: readonly Cpu[], first: number, length: number): Float64Array {
+  const column = new Float64Array(cpus.length * length);
+  cpus.forEach(({ mmu }, cpu) => {
+    for (let i = 0; i < length; i++) column[cpu * length + i] = mmu.counts[first + i];
+  });
+  return column;
+}
+
 /** Writes a register of memory types. @throws StateError for what the CPU refuses */
 function writeMemoryTypes(cpu: Cpu, msr: number, value: bigint): void {
   try {
@@ -245,8 +289,8 @@ function writeMemoryTypes(cpu: Cpu, msr: number, value: bigint): void {
 }
 
 function restoreCounts(cpus: readonly Cpu[], counts: CpuCounts): void {
-  for (const [name, first, length] of PLACES) {
-    const column = counts[name];
+  for (const [name, first, length] of [...PLACES, ...OVERLAP_PLACES]) {
+    const column = counts[name] ?? new Float64Array(cpus.length * length);
     checkState("counters", column.length === cpus.length * length, `${name} are not those of ${cpus.length} CPUs`);
     cpus.forEach(({ mmu }, cpu) => {
       for (let i = 0; i < length; i++) mmu.counts[first + i] = column[cpu * length + i];

@@ -13,6 +13,7 @@ import { canonicalPage } from "./access-check.ts";
 import { BulkTouch } from "./bulk-touch.ts";
 import { CpuMemory } from "./cpu-memory.ts";
 import type { CpuParts, SharedCaches } from "./cpu-parts.ts";
+import { IndependentAccesses } from "./independent-accesses.ts";
 import { Invalidations } from "./invalidations.ts";
 import { RemoteActions } from "./remote-actions.ts";
 import type { Vcpu } from "./vcpu.ts";
@@ -28,6 +29,8 @@ export class Cpu extends CpuMemory {
   readonly virtualization: Virtualization;
   /** Many translations one after another. */
   readonly bulk: BulkTouch;
+  /** Accesses that do not wait for each other, as those of a copy. */
+  readonly independent: IndependentAccesses;
   private readonly parts: CpuParts;
 
   /** @param cpus all CPUs of the machine, for instructions that reach others; it may be filled later */
@@ -37,6 +40,7 @@ export class Cpu extends CpuMemory {
     const spend = (cycles: number) => this.spend(cycles);
     this.parts = parts;
     this.bulk = new BulkTouch(this);
+    this.independent = new IndependentAccesses(this, parts.loop.clockCycles.subarray(id, id + 1), preset);
     this.invalidations = new Invalidations(this.mmu, this.registers, features, preset, cpus, spend);
     this.remoteActions = new RemoteActions(this.mmu, this.registers, features, preset, memory, spend);
     this.virtualization = new Virtualization(this.mmu, this.registers, this.memoryTypes, parts, spend);

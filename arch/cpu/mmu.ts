@@ -33,6 +33,7 @@ const { GLOBAL_CONTEXT, GUEST_CONTEXTS, TR_GUEST_SIZE_SHIFT, TR_SIZE_SHIFT } = t
 const { COUNT_BITS_SET, COUNT_FLUSH_FIRST, COUNT_FLUSH_SECOND, COUNT_PAGE_FAULT, COUNT_SECOND_LEVEL_HIT } = counters;
 const { COUNT_SECOND_STAGE_CYCLES, COUNT_SECOND_STAGE_WALK, COUNT_WALK, COUNT_WALK_CYCLES, COUNT_WALK_FAULT } =
   counters;
+const { COUNT_WALK_HIDDEN } = counters;
 const { COUNTERS } = counters;
 const { COUNTERS_CELL, RULES_WORD } = layout;
 const { WALK_EXIT } = guestWalks;
@@ -223,10 +224,11 @@ export class Mmu {
     this.fastPath.guestChanged(false);
   }
 
-  /** Cycles of all page walks so far. */
+  /** Cycles of the clock that went to page walks so far. */
   get walkCycleCount(): number {
     const { counts } = this;
-    return counts[COUNT_WALK_CYCLES] + counts[COUNT_WALK_CYCLES + 1] + counts[COUNT_WALK_CYCLES + 2];
+    const active = counts[COUNT_WALK_CYCLES] + counts[COUNT_WALK_CYCLES + 1] + counts[COUNT_WALK_CYCLES + 2];
+    return active - counts[COUNT_WALK_HIDDEN];
   }
 
   /**

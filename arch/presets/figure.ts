@@ -19,7 +19,18 @@ export interface Origin {
 }
 
 /** Units of figures. */
-export type Unit = "cycles" | "bytes" | "sets" | "ways" | "bits" | "GHz" | "PCIDs" | "ns" | "cores";
+export type Unit =
+  | "cycles"
+  | "bytes"
+  | "sets"
+  | "ways"
+  | "bits"
+  | "GHz"
+  | "PCIDs"
+  | "ns"
+  | "cores"
+  | "walkers"
+  | "accesses";
 
 /** A number with its unit, and how it is known. */
 export interface Figure<U extends Unit = Unit> extends Origin {

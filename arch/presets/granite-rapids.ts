@@ -59,5 +59,6 @@ export const GRANITE_RAPIDS: Preset = {
     },
   ],
   memory: cycles(300, assumed("about 130 ns; higher than in Sapphire Rapids")),
+  overlap: allTakenOver(SAPPHIRE_RAPIDS.overlap, PART),
   costs: allTakenOver(SAPPHIRE_RAPIDS.costs, PART),
 };

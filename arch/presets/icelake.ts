@@ -2,6 +2,7 @@
 
 import { allFrom, allTakenOver, assumed, bits, bytes, cycles, documented, gigahertz, ways } from "./figure.ts";
 import { ICELAKE_LINES } from "./line-transfers.ts";
+import { ICELAKE_OVERLAP } from "./overlap.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SKYLAKE, SKYLAKE_COSTS } from "./skylake.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
@@ -150,10 +151,11 @@ export const ICELAKE: Preset = {
   ],
   memory: cycles(220, assumed("about 95 ns")),
   lineTransfers: ICELAKE_LINES,
+  overlap: ICELAKE_OVERLAP,
   costs: {
     ...allTakenOver(SKYLAKE_COSTS, "Skylake"),
     secondLevelHit: cycles(8, assumed("remembered")),
-    walk: cycles(20, assumed("as Skylake; two walkers are not modelled")),
+    walk: cycles(20, assumed("as Skylake")),
   },
   virtualization: ICELAKE_VIRTUALIZATION,
 };

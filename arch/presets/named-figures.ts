@@ -12,7 +12,7 @@ export interface NamedFigure extends Origin {
   readonly name: string;
   /** A number, the name of a policy or hash, or page sizes joined by `+`. */
   readonly value: number | string;
-  /** `cycles`, `bytes`, `ways`, `sets`, `bits`, `GHz`, `PCIDs`; empty for what is no number. */
+  /** `cycles`, `bytes`, `ways`, `sets`, `bits`, `GHz`, `PCIDs`, `ns`, `cores`, `walkers`, `accesses`; empty for what is no number. */
   readonly unit: string;
   /** What it belongs to, where the name does not say it: `L2 TLB`; else empty. */
   readonly of: string;
@@ -36,15 +36,19 @@ const PLAIN_UNITS: Readonly<Record<string, string>> = { sets: "sets", ways: "way
 
 /** How the names of figures begin that play a part in guests only. */
 const GUESTS = "virtualization.";
+/** How the names of figures begin that play a part for independent accesses only. */
+const OVERLAP = "overlap.";
 
 /**
  * Figures that play a part in a CPU with the preset's features.
  * @param runsGuests whether those of guests do too. Default: no
+ * @param overlaps whether those of independent accesses do too. Default: no
  */
-export function figuresOf(preset: Preset, runsGuests = false): NamedFigure[] {
+export function figuresOf(preset: Preset, runsGuests = false, overlaps = false): NamedFigure[] {
   const all = runsGuests ? [...allFiguresOf(preset), ...guestAbilities(preset)] : allFiguresOf(preset);
   return all.filter(({ name }) => {
     if (name.startsWith(GUESTS)) return runsGuests;
+    if (name.startsWith(OVERLAP)) return overlaps;
     const feature = NEEDED_FEATURES[name];
     return feature === undefined || preset.features[feature];
   });
@@ -52,7 +56,7 @@ export function figuresOf(preset: Preset, runsGuests = false): NamedFigure[] {
 
 /** All figures of a preset, in the order in which it has them. */
 export function allFiguresOf(preset: Preset): NamedFigure[] {
-  const { maxPhyAddr, frequencyGhz, tlbs, pagingStructureCaches, dataCaches, memory, lineTransfers, costs } = preset;
+  const { maxPhyAddr, frequencyGhz, tlbs, pagingStructureCaches, dataCaches, memory, costs } = preset;
   return [
     named("maxPhyAddr", "", maxPhyAddr),
     named("frequencyGhz", "", frequencyGhz),
@@ -62,7 +66,8 @@ export function allFiguresOf(preset: Preset): NamedFigure[] {
     ),
     ...dataCaches.flatMap((cache, index) => shapeFigures(`dataCaches.${index}`, cache.name, cache)),
     named("memory", "", memory),
-    ...Object.entries(lineTransfers).map(([name, figure]) => named(`lineTransfers.${name}`, "", figure)),
+    ...Object.entries(preset.lineTransfers).map(([name, figure]) => named(`lineTransfers.${name}`, "", figure)),
+    ...Object.entries(preset.overlap).map(([name, figure]) => named(`${OVERLAP}${name}`, "", figure)),
     ...Object.entries(costs).map(([name, figure]) => named(`costs.${name}`, "", figure)),
     ...guestFigures(preset),
   ];

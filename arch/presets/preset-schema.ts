@@ -21,6 +21,7 @@ import {
 } from "./field-checks.ts";
 import { allTakenOver, BASES } from "./figure.ts";
 import { SKYLAKE_LINES, ZEN2_LINES } from "./line-transfers.ts";
+import { SKYLAKE_OVERLAP, ZEN2_OVERLAP } from "./overlap.ts";
 import {
   INDEX_HASHES,
   type Preset,
@@ -59,6 +60,9 @@ const DATA_CACHE_LEVELS_MAX = 8;
 const GHZ_MIN = 0.001;
 const GHZ_MAX = 1000;
 
+/** Page walkers, and accesses under way, at the most. */
+const WALKERS_MAX = 64;
+const WINDOW_MAX = 4096;
 /** A cache line that another CPU has, in nanoseconds. */
 const LINE_NS_MAX = 1e6;
 
@@ -136,6 +140,10 @@ const shapeProblem = objectOf({
     coresPerCluster: figure("cores", wholeFrom(0, CPUS_MAX)),
     ...eachOf(["core", "cluster", "socket", "remote", "far"], figure("ns", numberFrom(0, LINE_NS_MAX))),
   }),
+  overlap: objectOf({
+    walkers: figure("walkers", wholeFrom(1, WALKERS_MAX)),
+    window: figure("accesses", wholeFrom(1, WINDOW_MAX)),
+  }),
   costs: objectOf(eachOf(Object.keys(SKYLAKE.costs), cycles)),
   virtualization,
 });
@@ -153,16 +161,17 @@ export function checkPreset(preset: unknown, cpus = 1): asserts preset is Preset
 
 /**
  * A preset from parsed JSON. Files may leave out `vendor` (intel), the features `tce` and `rar` (false), `costs.remoteAction` (that of
- * Skylake, which has none), `lineTransfers` (those of the vendor's first part here) and `virtualization` (that of a current part of
+ * Skylake, which has none), `lineTransfers` and `overlap` (those of the vendor's first part here) and `virtualization` (that of a current part of
  * the vendor).
  * @throws MachineUsageError naming the first field that is wrong, its value and what was expected
  */
 export function parsePreset(json: unknown): Preset {
   const ofVendor = withDefault(json, "vendor", "intel");
-  const lines = isRecord(ofVendor) && ofVendor.vendor === "amd" ? ZEN2_LINES : SKYLAKE_LINES;
   const isAmd = isRecord(ofVendor) && ofVendor.vendor === "amd";
   const withGuests = withDefault(ofVendor, "virtualization", isAmd ? AMD_VIRTUALIZATION : ICELAKE_VIRTUALIZATION);
-  const filled = withDefault(withGuests, "lineTransfers", allTakenOver(lines, "the vendor's first part here"));
+  const lines = allTakenOver(isAmd ? ZEN2_LINES : SKYLAKE_LINES, FIRST_PART);
+  const overlap = allTakenOver(isAmd ? ZEN2_OVERLAP : SKYLAKE_OVERLAP, FIRST_PART);
+  const filled = withDefault(withDefault(withGuests, "lineTransfers", lines), "overlap", overlap);
   const preset = isRecord(filled)
     ? {
         ...filled,
@@ -175,6 +184,9 @@ export function parsePreset(json: unknown): Preset {
   checkPreset(preset);
   return JSON.parse(JSON.stringify(preset)) as Preset;
 }
+
+/** Where figures are from that a file leaves out. */
+const FIRST_PART = "the vendor's first part here";
 
 /** Features that presets did not name once. */
 const LATER_FEATURES = ["tce", "rar", "lam", "lass", "uai"] as const;

@@ -5,6 +5,7 @@
 import type { Vendor } from "../isa/vendor.ts";
 import type { Figure, Origin } from "./figure.ts";
 import type { LineTransfers } from "./line-transfers.ts";
+import type { Overlap } from "./overlap.ts";
 import type { ReplacementName } from "./replacement/index.ts";
 import type { VirtualizationPreset } from "./virtualization.ts";
 
@@ -211,6 +212,8 @@ export interface Preset {
   readonly memory: Figure<"cycles">;
   /** What a cache line costs that another CPU has. */
   readonly lineTransfers: LineTransfers;
+  /** How much of the translation of independent accesses it does at once. */
+  readonly overlap: Overlap;
   /** What operations cost. */
   readonly costs: CostProfile;
   /** What the part can do for guests. */

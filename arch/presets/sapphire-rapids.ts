@@ -6,6 +6,7 @@
 import { allFrom, assumed, bits, bytes, cycles, documented, gigahertz, measured, ways } from "./figure.ts";
 import { ICELAKE, SUNNY_COVE_DATA_TLBS } from "./icelake.ts";
 import { SAPPHIRE_RAPIDS_LINES } from "./line-transfers.ts";
+import { SAPPHIRE_RAPIDS_OVERLAP } from "./overlap.ts";
 import { type Preset, TLB_SHAPE_FIELDS } from "./preset.ts";
 
 const CPUID = documented("CPUID leaf 18h, Sapphire Rapids");
@@ -105,6 +106,7 @@ export const SAPPHIRE_RAPIDS: Preset = {
   ],
   memory: cycles(220, assumed("about 110 ns")),
   lineTransfers: SAPPHIRE_RAPIDS_LINES,
+  overlap: SAPPHIRE_RAPIDS_OVERLAP,
   costs: {
     ...ICELAKE.costs,
     secondLevelHit: cycles(7, MEASURED),

@@ -2,6 +2,7 @@
 
 import { allFrom, assumed, bits, bytes, cycles, documented, gigahertz, measured, pcids, ways } from "./figure.ts";
 import { SKYLAKE_LINES } from "./line-transfers.ts";
+import { SKYLAKE_OVERLAP } from "./overlap.ts";
 import type { CostProfile, Preset } from "./preset.ts";
 import { STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS } from "./preset.ts";
 import { SKYLAKE_VIRTUALIZATION } from "./virtualization.ts";
@@ -196,6 +197,7 @@ export const SKYLAKE: Preset = {
   ],
   memory: cycles(210, assumed("about 80 ns")),
   lineTransfers: SKYLAKE_LINES,
+  overlap: SKYLAKE_OVERLAP,
   costs: SKYLAKE_COSTS,
   virtualization: SKYLAKE_VIRTUALIZATION,
 };

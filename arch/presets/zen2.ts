@@ -13,6 +13,7 @@ import {
   ways,
 } from "./figure.ts";
 import { ZEN2_LINES } from "./line-transfers.ts";
+import { ZEN2_OVERLAP } from "./overlap.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SKYLAKE_COSTS } from "./skylake.ts";
 import { AMD_VIRTUALIZATION } from "./virtualization.ts";
@@ -147,6 +148,7 @@ export const ZEN2: Preset = {
   ],
   memory: cycles(270, assumed("about 80 ns")),
   lineTransfers: ZEN2_LINES,
+  overlap: ZEN2_OVERLAP,
   costs: {
     ...allTakenOver(SKYLAKE_COSTS, "Skylake"),
     secondLevelHit: cycles(7, assumed("remembered of AMD parts")),

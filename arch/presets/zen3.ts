@@ -17,6 +17,7 @@ import {
   ways,
 } from "./figure.ts";
 import { ZEN3_LINES } from "./line-transfers.ts";
+import { ZEN3_OVERLAP } from "./overlap.ts";
 import { type Preset, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
 import { ZEN2 } from "./zen2.ts";
@@ -171,6 +172,7 @@ export const ZEN3: Preset = {
   ],
   memory: cycles(320, assumed("about 95 ns")),
   lineTransfers: ZEN3_LINES,
+  overlap: ZEN3_OVERLAP,
   costs: {
     ...allTakenOver(ZEN2.costs, "Zen 2"),
     secondLevelHit: cycles(

@@ -12,6 +12,7 @@ import {
   measured,
   ways,
 } from "./figure.ts";
+import { ZEN4_OVERLAP } from "./overlap.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS } from "./preset.ts";
 import { ZEN3, zenGigabyteTlb, zenTlbs } from "./zen3.ts";
 
@@ -76,6 +77,7 @@ export const ZEN4: Preset = {
     },
   ],
   memory: cycles(340, assumed("about 90 ns")),
+  overlap: ZEN4_OVERLAP,
   costs: {
     ...allTakenOver(ZEN3.costs, "Zen 3"),
     secondLevelHit: cycles(

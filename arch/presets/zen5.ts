@@ -48,5 +48,6 @@ export const ZEN5: Preset = {
     },
   ],
   memory: cycles(430, assumed("about 105 ns")),
+  overlap: allTakenOver(ZEN4.overlap, "Zen 4"),
   costs: allTakenOver(ZEN4.costs, "Zen 4"),
 };

@@ -11,7 +11,7 @@ export const COUNT_SECOND_LEVEL_HIT = 3;
 export const COUNT_WALK = 6;
 /** Walks that ended with a page fault, by kind. */
 export const COUNT_WALK_FAULT = 15;
-/** Cycles of walks, by kind. */
+/** Cycles in which a walk was under way, by kind. */
 export const COUNT_WALK_CYCLES = 18;
 /** Entries in which a walk set A or D. */
 export const COUNT_BITS_SET = 21;
@@ -57,8 +57,12 @@ export const COUNT_INVLPGA = 47;
 export const COUNT_SECOND_STAGE_WALK = 48;
 /** Cycles of the fetches of their entries, which are part of those of the guest's walks. */
 export const COUNT_SECOND_STAGE_CYCLES = 49;
+/** Cycles of walks in which an earlier one of the same kind was under way too (overlap-window.ts), by kind: walk_pending less walk_active. */
+export const COUNT_WALK_TOGETHER = 50;
+/** Cycles in which a walk was under way, of all kinds, that the clock did not wait for: those beside other work of the CPU. */
+export const COUNT_WALK_HIDDEN = 53;
 /** Number of counters. */
-export const COUNTERS = 50;
+export const COUNTERS = 54;
 
 const KIND_EVENTS = ["dtlb_load_misses", "dtlb_store_misses", "itlb_misses"] as const;
 const GENERIC_EVENTS = ["dTLB-load", "dTLB-store", "iTLB-load"] as const;
@@ -95,6 +99,7 @@ export function snapshotCounters(counts: Float64Array): CounterSnapshot {
     named[`${event}.walk_completed_2m_4m`] = counts[walk + 1];
     named[`${event}.walk_completed_1g`] = counts[walk + 2];
     named[`${event}.walk_active`] = counts[COUNT_WALK_CYCLES + kind];
+    if (hasTogether(counts)) named[`${event}.walk_pending`] = walkLatencyCycles(counts, kind);
     named[`${event}.stlb_hit`] = counts[COUNT_SECOND_LEVEL_HIT + kind] + counts[COUNT_FAST_SECOND_LEVEL_HIT + kind];
   });
   named["tlb_flush.dtlb_thread"] = counts[COUNT_FLUSH_FIRST];
@@ -129,6 +134,15 @@ export function sumCounters(snapshots: readonly CounterSnapshot[]): CounterSnaps
     for (const [name, count] of Object.entries(snapshot)) sum[name] = (sum[name] ?? 0) + count;
   }
   return sum;
+}
+
+/** Cycles of walks of one kind: of those that overlap, the cycles of each. */
+export function walkLatencyCycles(counts: Float64Array, kind: number): number {
+  return counts[COUNT_WALK_CYCLES + kind] + counts[COUNT_WALK_TOGETHER + kind];
+}
+
+function hasTogether(counts: Float64Array): boolean {
+  return counts[COUNT_WALK_TOGETHER] + counts[COUNT_WALK_TOGETHER + 1] + counts[COUNT_WALK_TOGETHER + 2] > 0;
 }
 
 function completedWalks(counts: Float64Array, kind: number): number {

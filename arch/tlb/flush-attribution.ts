@@ -48,6 +48,8 @@ export class FlushAttribution {
   onWalk: ((kind: number, la: number) => void) | null = null;
   /** Walks that no flush of a known number, no lack of room and no new mapping explains. */
   unexplainedWalks = 0;
+  /** What the last walk was charged to; null before the next. For whoever finds that it held up the CPU for less than its length. */
+  lastCharged: RefillCost | null = null;
 
   /** The TLBs that see no flush, and where their numbers lie. */
   readonly unflushed: TlbHierarchy;
@@ -172,13 +174,15 @@ export class FlushAttribution {
   }
 
   private charge(flush: number, cycles: number): void {
-    const cost = this.costs.get(flush);
+    let cost = this.costs.get(flush);
     if (cost === undefined) {
-      this.costs.set(flush, { refills: 1, walkCycles: cycles });
+      cost = { refills: 1, walkCycles: cycles };
+      this.costs.set(flush, cost);
     } else {
       cost.refills++;
       cost.walkCycles += cycles;
     }
+    this.lastCharged = cost;
   }
 
   private dropped(tlb: Tlb, slot: number): void {

@@ -29,6 +29,7 @@ export interface ReferenceCommandOptions extends FigureOptions, GuestSettings {
   readonly limit?: number;
   readonly top?: number;
   readonly interval?: number;
+  readonly independent?: boolean;
   readonly against: readonly string[];
   readonly fieldSeparator?: string;
   readonly json?: boolean;
@@ -68,6 +69,7 @@ export const REFERENCE_OPTION_NAMES: Readonly<Record<string, string>> = {
   limit: "--limit",
   top: "--top",
   interval: "--interval",
+  independent: "--independent",
   against: "--against",
   fieldSeparator: "-x",
 };
@@ -104,10 +106,14 @@ export function addReferenceOptions(command: Command): void {
       optionParser(wholeNumber(1, TOP_MAX)),
     )
     .option("--interval <references>", "show counters of each interval of so many references", references(1))
+    .option(
+      "--independent",
+      "no reference waits for those before it: second-level hits and walks overlap (traces do not say; default: each waits)",
+    )
     .addOption(
       new Option(
         "--against <setting>",
-        "lay another setting beside this: preset=NAME, pages=RULES, guest=no, guest=4K (the host's pages) or a figure as in --set; may be repeated",
+        "lay another setting beside this: preset=NAME, pages=RULES, accesses=independent, guest=no, guest=4K (the host's pages) or a figure as in --set; may be repeated",
       )
         .argParser((text: string, before: readonly string[]) => [...before, text])
         .default([], "none"),
@@ -167,8 +173,9 @@ export async function replayReferenceTrace(trace: ReferenceTrace, options: Refer
 }
 
 /** What the first column of a comparison is called. */
-function baseName({ preset, pages, guest, hostPages = "4K" }: ReferenceCommandOptions): string {
-  return guest === true ? `${preset}, ${pages} on ${hostPages}` : `${preset}, ${pages}`;
+function baseName({ preset, pages, guest, hostPages = "4K", independent }: ReferenceCommandOptions): string {
+  const base = guest === true ? `${preset}, ${pages} on ${hostPages}` : `${preset}, ${pages}`;
+  return independent === true ? `${base}, independent` : base;
 }
 
 /**
@@ -181,7 +188,7 @@ async function settingsOf(
   change?: string,
 ): Promise<ReferenceOptions> {
   const { chooseFigures } = await import("../settings/figure-choice.ts");
-  const { preset, pages, set, guest } = changed(options, change);
+  const { preset, pages, set, guest, independent } = changed(options, change);
   const figures = await chooseFigures(preset, set);
   const { warmup, limit, cpus, top, interval } = options;
   return {
@@ -198,32 +205,42 @@ async function settingsOf(
     ...(interval === undefined ? {} : { intervalReferences: interval }),
     ...(trace.format === null ? {} : { format: trace.format }),
     ...(guest === undefined ? {} : { guest }),
+    ...(independent ? { independent } : {}),
   };
 }
 
 /** What a replay can have in another way than the one that it is laid beside. */
 interface Changeable extends Pick<ReferenceCommandOptions, "preset" | "pages" | "set"> {
   readonly guest: GuestConfig | undefined;
+  readonly independent: boolean;
 }
 
-/** Preset, pages and figures, one of them as `--against` says. */
+/** Preset, pages, figures and the like, one of them as `--against` says. */
 function changed(options: ReferenceCommandOptions, change: string | undefined): Changeable {
   const { preset, set } = options;
   const guest = options.guest === true ? guestSettings(options) : undefined;
   const pages = guest?.guestPages ?? options.pages;
-  if (change === undefined) return { preset, pages, set, guest };
+  const base = { preset, pages, set, guest, independent: options.independent === true };
+  if (change === undefined) return base;
   const [, name, value] = /^([^=]+)=(.+)$/.exec(change) ?? [];
   if (name === undefined)
     throw new ValueError("--against", change, "preset=NAME, pages=RULES or NAME=VALUE as in --set");
-  if (name === "preset") return { preset: value, pages, set, guest };
-  if (name === "guest") return { preset, pages, set, guest: guestOf(change, value, options) };
-  if (name !== "pages") return { preset, pages, set: [...set, change], guest };
+  if (name === "preset") return { ...base, preset: value };
+  if (name === "guest") return { ...base, guest: guestOf(change, value, options) };
+  if (name === "accesses") return { ...base, independent: areIndependent(change, value) };
+  if (name !== "pages") return { ...base, set: [...set, change] };
   try {
-    return { preset, pages: parsePageRules(value), set, guest };
+    return { ...base, pages: parsePageRules(value) };
   } catch (error) {
     if (!(error instanceof ValueError)) throw error;
     throw new ValueError("--against", change, error.expected ?? "");
   }
+}
+
+/** What `accesses=independent` or `accesses=dependent` says. @throws ValueError for another value */
+function areIndependent(change: string, value: string): boolean {
+  if (value === "independent" || value === "dependent") return value === "independent";
+  throw new ValueError("--against", change, "accesses=independent or accesses=dependent");
 }
 
 /** The guest of `guest=no` or `guest=4K`. @throws ValueError for another value */

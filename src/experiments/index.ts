@@ -23,6 +23,7 @@ import { pageFault } from "./user-flush/page-fault.ts";
 import { userFlush } from "./user-flush/user-flush.ts";
 import { vmallocPages } from "./vmalloc-pages.ts";
 import { vmapContention } from "./vmap-contention.ts";
+import { walkOverlap } from "./walk-overlap.ts";
 
 /** Memory of an experiment's machines. */
 const MEMORY_BYTES = 2 ** 36;
@@ -34,6 +35,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   lazyThreshold,
   vmapContention,
   pageTables,
+  walkOverlap,
   userFlush,
   madviseLoop,
   pageFault,
@@ -100,6 +102,7 @@ export function runExperiment(
       preset,
       kernelSettings(settings, 1).costs,
       experiment.runsGuests === true || settings.guest === true,
+      experiment.overlaps,
     ),
   };
 }

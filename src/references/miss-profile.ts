@@ -2,7 +2,7 @@
 
 import type { Cpu } from "../../arch/index.ts";
 import { formatLinearAddress } from "../../arch/isa/linear-address.ts";
-import { COUNT_WALK_CYCLES } from "../../arch/time/perf-counters.ts";
+import { walkLatencyCycles } from "../../arch/time/perf-counters.ts";
 import type { ReferenceBatch } from "./reference-batch.ts";
 
 const PAGE_BYTES = 4096;
@@ -52,6 +52,9 @@ class Sums {
   }
 }
 
+/** Makes many accesses (`Cpu.bulk`, `Cpu.independent.bulk`). */
+type BulkMaker = Pick<Cpu["bulk"], "touch">;
+
 /** Watches a replay reference by reference. */
 export class MissProfile {
   private pages = new Sums();
@@ -61,10 +64,11 @@ export class MissProfile {
   private readonly at = new Map<number, number>();
 
   /**
-   * Makes references `from` to `to - 1` as `BulkTouch.touch` does, one at a time.
+   * Has references `from` to `to - 1` made on a CPU, one at a time.
+   * @param maker the CPU's accesses of one kind: dependent or independent
    * @returns `to`, or the index of the first that faulted; its walk is counted here already
    */
-  touch(cpu: Cpu, batch: ReferenceBatch, from: number, to: number): number {
+  touch(cpu: Cpu, maker: BulkMaker, batch: ReferenceBatch, from: number, to: number): number {
     const { kinds, addresses, thread } = batch;
     const { counts } = cpu.mmu;
     let instruction = this.at.get(thread.tid) ?? NO_INSTRUCTION;
@@ -72,9 +76,9 @@ export class MissProfile {
     for (; i < to; i++) {
       const kind = kinds[i] & KIND_MASK;
       if (kinds[i] === KIND_FETCH) instruction = addresses[i];
-      const before = counts[COUNT_WALK_CYCLES + kind];
-      const done = cpu.bulk.touch(kinds, addresses, i, i + 1);
-      const cycles = counts[COUNT_WALK_CYCLES + kind] - before;
+      const before = walkLatencyCycles(counts, kind);
+      const done = maker.touch(kinds, addresses, i, i + 1);
+      const cycles = walkLatencyCycles(counts, kind) - before;
       if (cycles > 0) this.add(addresses[i], instruction, cycles);
       if (done === i) break;
     }

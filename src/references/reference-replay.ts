@@ -29,6 +29,11 @@ export interface ReferenceOptions {
   readonly pageSize: string;
   /** References in a window of the working set. */
   readonly windowReferences: number;
+  /**
+   * Whether no reference waits for the ones before it; fetches keep what follows waiting. Traces do not say what depends on what. Default:
+   * each waits, as those of a list that is followed.
+   */
+  readonly independent?: boolean;
   /** The trace's format. Default: told by its contents. */
   readonly format?: ReferenceFormat;
   /** CPUs, which threads share in turn. Default: as many as a folder of drmemtrace has files, else one. */
@@ -59,6 +64,8 @@ export interface ReferenceReport {
   readonly set?: Readonly<Record<string, string>>;
   readonly frequencyGhz: number;
   readonly pageSize: string;
+  /** Present where no reference waited for the ones before it. */
+  readonly independent?: true;
   /**
    * Lines (records of a binary trace): all, and those that should mean something and do not; the first of these, from 1, or 0.
    * Absent where the replay ended before the trace.
@@ -238,8 +245,9 @@ class ReferenceReplay {
   private touch(cpu: Cpu, space: AddressSpace, batch: ReferenceBatch, from: number, to: number): void {
     const { profile } = this;
     const { kinds, addresses } = batch;
+    const maker = this.options.independent === true ? cpu.independent.bulk : cpu.bulk;
     for (let at = from; ; ) {
-      at = profile === null ? cpu.bulk.touch(kinds, addresses, at, to) : profile.touch(cpu, batch, at, to);
+      at = profile === null ? maker.touch(kinds, addresses, at, to) : profile.touch(cpu, maker, batch, at, to);
       if (at === to) return;
       // The reference at `at` faulted; with its page there it is made again.
       this.faultIn(space, addresses[at], (kinds[at] & 3) === ACCESS_STORE);
@@ -287,6 +295,7 @@ class ReferenceReplay {
       ...(options.figures === undefined ? {} : describeChoice(options.figures)),
       frequencyGhz: preset.frequencyGhz.value,
       pageSize: options.pageSize,
+      ...(options.independent === true ? { independent: true } : {}),
       ...(summary === null ? {} : { lines: summary.records, oddLines: summary.odd, firstOddLine: summary.firstOdd }),
       cpus: spaces.busyCpus.length,
       threads: spaces.threadCount,

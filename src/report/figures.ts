@@ -13,13 +13,16 @@ export interface FigureCounts {
 /**
  * All figures that play a part in a machine with this preset and a kernel with these costs.
  * @param runsGuests whether the machine runs guests. Default: no
+ * @param overlaps whether independent accesses are made. Default: no
  */
 export function figuresOfMachine(
   preset: Preset,
   costs: KernelCosts = DEFAULT_KERNEL_COSTS,
   runsGuests = false,
+  overlaps = false,
 ): NamedFigure[] {
-  return [...figuresOf(preset, runsGuests), ...kernelFiguresOf(costs), ...(runsGuests ? hypervisorFigures() : [])];
+  const ofPreset = figuresOf(preset, runsGuests, overlaps);
+  return [...ofPreset, ...kernelFiguresOf(costs), ...(runsGuests ? hypervisorFigures() : [])];
 }
 
 /** How many of them are known in each way. */

@@ -50,6 +50,8 @@ const cpus = z.strictObject({
     ...columns(f64, "accesses", "secondLevelHits", "walks", "walkFaults", "walkCycles", "bitsSet", "pageFaults"),
     ...columns(f64, "invlpg", "invpcid", "movCr3", "movCr3NoFlush", "movCr4Flush", "invlpgb"),
     ...columns(f64, "firstLevelFlushes", "secondLevelFlushes"),
+    walkCyclesTogether: f64.optional(),
+    walkCyclesHidden: f64.optional(),
   }),
   tlbs: tlbEntries,
   walkCaches: z.strictObject({
@@ -72,6 +74,18 @@ const cpus = z.strictObject({
       tables: z.enum(["none", "of the page", "of the PCID", "all"]),
     }),
   ),
+  /** Absent where no independent accesses are under way. */
+  overlaps: z
+    .array(
+      z.strictObject({
+        cpu: whole,
+        completed: count,
+        issued: count,
+        walked: count,
+        ...columns(f64, "walkers", "window", "walking"),
+      }),
+    )
+    .optional(),
 });
 
 const machine = z.strictObject({

@@ -22,6 +22,7 @@ interface Shared {
   readonly table: number;
   readonly buckets: number;
   readonly isHuge: boolean;
+  readonly areIndependent: boolean;
   readonly before: WalkCounts;
   lookups: number;
 }
@@ -33,23 +34,31 @@ export const hashTable = threadWorkload<Shared>({
   parameters: [
     { name: "size_mib", kind: "integer", default: 256, low: 2, high: 2 ** 20, summary: "MiB of the table" },
     { name: "huge", kind: "boolean", default: true, summary: "2 MiB pages (vmalloc_huge); 0 takes 4 KiB pages" },
+    {
+      name: "independent",
+      kind: "boolean",
+      default: false,
+      summary: "no lookup waits for the one before: their walks overlap (default: each does, as names in a path do)",
+    },
   ],
   setUp(kernel, parameters) {
     const sizeBytes = integerParameter(parameters, "size_mib") * 2 ** 20;
     const isHuge = booleanParameter(parameters, "huge");
+    const areIndependent = booleanParameter(parameters, "independent");
     const caller = "alloc_large_system_hash+0x0/0x0";
     const table = isHuge ? kernel.vmallocHuge(sizeBytes, caller) : kernel.vmalloc(sizeBytes, caller);
-    return { table, buckets: sizeBytes / BUCKET_BYTES, isHuge, before: countersOf(kernel), lookups: 0 };
+    return { table, buckets: sizeBytes / BUCKET_BYTES, isHuge, areIndependent, before: countersOf(kernel), lookups: 0 };
   },
   *thread(thread, shared) {
-    const { table, buckets } = shared;
+    const { table, buckets, areIndependent } = shared;
+    const accesses = areIndependent ? thread.independent : thread;
     if (table === 0) return;
     for (let i = 0; i < thread.operations; i++) {
       yield* thread.turn();
       const bucket = table + thread.random.between(0, buckets - 1) * BUCKET_BYTES;
-      thread.spend(LOOKUP_CYCLES);
-      thread.load(bucket);
-      if (i % LOOKUPS_PER_INSERT === 0) thread.store(bucket, i);
+      accesses.spend(LOOKUP_CYCLES);
+      accesses.load(bucket);
+      if (i % LOOKUPS_PER_INSERT === 0) accesses.store(bucket, i);
       shared.lookups++;
     }
   },

@@ -41,8 +41,10 @@ function perform(guest: Guest, { cpu: id, what, page }: Step): void {
   const large = what % 10 === 7 ? BASE + 2 ** 32 + (page % 40) * 2 ** 21 : BASE + 2 ** 36 + (page % 4) * 2 ** 30;
   const la = what % 10 >= 7 && what < 80 ? large + page * 4 : BASE + page * 4096;
   try {
-    if (what < 50) cpu.load(la, 4);
-    else if (what < 70) cpu.store(la, 4, page);
+    if (what < 25) cpu.load(la, 4);
+    else if (what < 50) cpu.independent.load(la, 4);
+    else if (what < 60) cpu.store(la, 4, page);
+    else if (what < 70) cpu.independent.store(la, 4, page);
     else if (what < 80) cpu.fetch(la, 4);
     else if (what < 84) cpu.invlpg(la);
     else if (what === 84) cpu.flushTlbAll();

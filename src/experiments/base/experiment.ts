@@ -92,6 +92,8 @@ export interface Experiment {
   readonly settings: readonly SettingName[];
   /** Whether it runs guests whatever the settings. Default: no. */
   readonly runsGuests?: boolean;
+  /** Whether it makes independent accesses. Default: no. */
+  readonly overlaps?: boolean;
   /** A short command line, for its help. */
   readonly example: string;
   /** The column of its first table that `--sensitivity` follows when none is named. */

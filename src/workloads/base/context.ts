@@ -1,5 +1,6 @@
 /** What a workload of one's own works with: the calls of one kernel thread, memory, time and random numbers. */
 
+import type { Cpu } from "../../../arch/index.ts";
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import { compute, type KernelCode } from "../../../arch/time/event-loop.ts";
 import {
@@ -55,6 +56,57 @@ export interface SharedCounts {
   readonly onOperation: () => void;
 }
 
+/** Accesses of a thread to memory, all of which wait for each other, or none of which does. */
+export class ThreadAccesses {
+  private readonly maker: Pick<Cpu, "load" | "store">;
+  private readonly counts: SharedCounts;
+
+  /** @param maker `Cpu`, or its independent accesses */
+  constructor(maker: Pick<Cpu, "load" | "store">, counts: SharedCounts) {
+    this.maker = maker;
+    this.counts = counts;
+  }
+
+  /** Loads 1 to 4 bytes through the CPU's MMU. @throws PageFault */
+  load(address: number, sizeBytes = 4): number {
+    addressArgument("load", address);
+    accessSizeArgument("load", sizeBytes);
+    this.counts.loads++;
+    return this.maker.load(address, sizeBytes);
+  }
+
+  /** Stores 1 to 4 bytes through the CPU's MMU. @throws PageFault */
+  store(address: number, value: number, sizeBytes = 4): void {
+    addressArgument("store", address);
+    wordArgument("store", value);
+    accessSizeArgument("store", sizeBytes);
+    this.counts.stores++;
+    this.maker.store(address, sizeBytes, value);
+  }
+
+  /** Loads four bytes and compares; a difference counts as a wrong load, which fails the run. @throws PageFault */
+  expect(address: number, value: number): void {
+    addressArgument("expect", address);
+    wordArgument("expect", value);
+    if ((this.load(address) | 0) !== (value | 0)) this.counts.wrongLoads++;
+  }
+}
+
+/** Accesses that do not wait for each other, and work that waits for none of them. */
+export class IndependentThreadAccesses extends ThreadAccesses {
+  private readonly independent: Cpu["independent"];
+
+  constructor(independent: Cpu["independent"], counts: SharedCounts) {
+    super(independent, counts);
+    this.independent = independent;
+  }
+
+  /** Work of the workload's own that begins before the accesses are complete: advances the CPU's clock as far as they do not cover it. */
+  spend(cycles: number): void {
+    this.independent.spend(cyclesArgument("spend", cycles));
+  }
+}
+
 /**
  * One kernel thread of a workload. Calls that may wait are generators: `const p = yield* thread.vmalloc(8192)`. Addresses
  * are 48-bit numbers; 0 is NULL. Between calls other CPUs, interrupts and threads get their turn.
@@ -69,6 +121,12 @@ export class WorkloadThread {
   readonly random: Random;
   /** The whole kernel, to look at. */
   readonly kernel: Kernel;
+  /**
+   * Accesses that do not wait for each other, as those of a copy or a scan: what one reads does not say where the next goes. Their hits of
+   * the second level and their page walks overlap. `load`, `store` and `expect` of the thread itself wait for each other.
+   */
+  readonly independent: IndependentThreadAccesses;
+  private readonly dependent: ThreadAccesses;
   private readonly counts: SharedCounts;
   private readonly turns: Turns;
   private readonly caller: string;
@@ -80,6 +138,9 @@ export class WorkloadThread {
     this.operations = operations;
     this.random = randomStream(seed, cpu);
     this.counts = counts;
+    const executing = kernel.machine.cpus[cpu];
+    this.dependent = new ThreadAccesses(executing, counts);
+    this.independent = new IndependentThreadAccesses(executing.independent, counts);
     this.turns = new Turns(kernel.machine.loop, kernel.machine.preset.frequencyGhz.value);
     this.caller = `${name.replace(/\W+/g, "_")}+0x0/0x0`;
   }
@@ -215,26 +276,17 @@ export class WorkloadThread {
 
   /** Loads 1 to 4 bytes through the CPU's MMU. @throws PageFault */
   load(address: number, sizeBytes = 4): number {
-    addressArgument("load", address);
-    accessSizeArgument("load", sizeBytes);
-    this.counts.loads++;
-    return this.kernel.machine.cpus[this.cpu].load(address, sizeBytes);
+    return this.dependent.load(address, sizeBytes);
   }
 
   /** Stores 1 to 4 bytes through the CPU's MMU. @throws PageFault */
   store(address: number, value: number, sizeBytes = 4): void {
-    addressArgument("store", address);
-    wordArgument("store", value);
-    accessSizeArgument("store", sizeBytes);
-    this.counts.stores++;
-    this.kernel.machine.cpus[this.cpu].store(address, sizeBytes, value);
+    this.dependent.store(address, value, sizeBytes);
   }
 
   /** Loads four bytes and compares; a difference counts as a wrong load, which fails the run. @throws PageFault */
   expect(address: number, value: number): void {
-    addressArgument("expect", address);
-    wordArgument("expect", value);
-    if ((this.load(address) | 0) !== (value | 0)) this.counts.wrongLoads++;
+    this.dependent.expect(address, value);
   }
 
   /** Makes any other call of the kernel that returns an address or 0, and counts it under `name`. */

@@ -55,6 +55,10 @@ describe("mmulab replay --lackey", () => {
     [["--lackey", TRACE, "--pages", "3M"], /^mmulab: .*'3M' is invalid.*4K, 2M[^\n]*\n$/],
     [["--lackey", TRACE, "--warmup", "1.5"], /^mmulab: .*'1.5' is invalid.*or a fraction such as 0.5[^\n]*\n$/],
     [["--lackey", TRACE, "--against", "pages=3M"], /^mmulab: --against pages=3M: expected 4K, 2M[^\n]*\n$/],
+    [
+      ["--lackey", TRACE, "--against", "accesses=some"],
+      /^mmulab: --against accesses=some: expected accesses=ind[^\n]*\n$/,
+    ],
     [["--lackey", TRACE, "--against", "zen4"], /^mmulab: --against zen4: expected preset=NAME[^\n]*\n$/],
     [["--lackey", TRACE, "--against", "pages=2M", "-x,"], /^mmulab: --against and -x: expected one of them\n$/],
     [["--lackey", TRACE, "--preset", "skylke"], /^mmulab: unknown preset 'skylke' \(did you mean skylake\?\)[^\n]*\n$/],

@@ -1,0 +1,152 @@
+/** `walk-overlap`: accesses that wait for each other beside accesses that do not, by footprint. */
+import { type Cpu, Machine, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER } from "../../arch/index.ts";
+import { GUEST_PAGE_SIZES, type GuestPageSize, levelOfPage } from "../guests/hypervisor.ts";
+import { NativeSpace } from "../guests/native-space.ts";
+import { randomStream } from "../machine/random.ts";
+import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
+import { plotByKind } from "./base/plot.ts";
+import { DataTable, type Row } from "./base/table.ts";
+
+/** Where the memory is mapped; a multiple of every page size. */
+const BASE = 0x1000_0000_0000;
+const MIB = 2 ** 20;
+const GIB_MIB = 1024;
+const PAGE_BYTES = 4096;
+const LEAF = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
+/** As much as any machine here can need; memory that is not touched costs nothing. */
+const MEMORY_BYTES = 2 ** 40;
+const ACCESSES = ["dependent", "independent"] as const;
+const DEPENDENT = "dependent";
+
+const COLUMNS = {
+  sizeMiB: { heading: "MiB", axis: "memory (MiB)" },
+  page: { heading: "page", text: true },
+  accesses: { heading: "accesses", text: true },
+  cyclesPerAccess: { heading: "cycles/access", axis: "cycles per access" },
+  secondLevelPercent: { heading: "L2 hits %" },
+  missPercent: { heading: "misses %", axis: "misses (% of accesses)" },
+  cyclesPerWalk: { heading: "cycles/walk" },
+  walksAtOnce: { heading: "walks at once", axis: "walks at once, while there are any" },
+  timesQuicker: { heading: "times quicker" },
+} as const;
+type OverlapRow = Row<typeof COLUMNS>;
+type Plan = Pick<OverlapRow, "sizeMiB" | "page" | "accesses">;
+
+/** The experiment. */
+export const walkOverlap: Experiment = {
+  name: "walk-overlap",
+  summary:
+    "loads that wait for each other beside loads that do not: what page walkers and the window hide, by footprint",
+  description: `One CPU loads words at random addresses of memory that is mapped with pages of one size. Dependent loads are those of a list: each
+says where the next one goes, so it waits for the whole of a second-level hit or a page walk. Independent ones are those of a scan
+or a copy: the core runs ahead by overlap.window accesses, and overlap.walkers walks are under way at once (--set changes both).
+Cycles per access are of the CPU's clock; cycles per walk those of each walk for itself. Times quicker compares
+with the dependent row of the same footprint and page size. What the data cost is in none of them.`,
+  parameters: [
+    { name: "size", kind: "integers", low: 1, high: 2 ** 19, default: [1, 4, 64, 1024], summary: "footprints in MiB" },
+    { name: "pages", kind: "words", words: GUEST_PAGE_SIZES, default: ["4K", "2M"], summary: "page sizes" },
+    {
+      name: "loads",
+      kind: "integer",
+      low: 1,
+      high: 1e8,
+      default: 50_000,
+      summary: "loads for each row, after as many to warm up",
+    },
+  ],
+  settings: [],
+  overlaps: true,
+  example: "mmulab experiment walk-overlap --size 64,1024 --pages 4K --set overlap.walkers=1",
+  headline: "cyclesPerAccess",
+  run,
+};
+
+function run(context: ExperimentContext): ExperimentOutcome {
+  const { onProgress } = context;
+  const plan = rowsOf(context);
+  const rows: OverlapRow[] = [];
+  plan.forEach((row, i) => {
+    onProgress(i, plan.length, `${row.sizeMiB} MiB, ${row.page}, ${row.accesses}`);
+    const measured = measure(context, row);
+    const base = rows.find(({ sizeMiB, page }) => sizeMiB === row.sizeMiB && page === row.page) ?? measured;
+    rows.push({ ...measured, timesQuicker: round(base.cyclesPerAccess / measured.cyclesPerAccess, 100) });
+  });
+  const table = new DataTable("walk-overlap", "Loads at random addresses", COLUMNS, rows);
+  const curveOf = ({ page, accesses }: OverlapRow): string => `${page}, ${accesses}`;
+  const style = { xLog: true, yLog: false };
+  return {
+    tables: [table.toResult()],
+    plots: [
+      plotByKind(table, "sizeMiB", "cyclesPerAccess", { title: "Cycles per access", ...style }, curveOf),
+      plotByKind(table, "sizeMiB", "walksAtOnce", { title: "Walks at once", ...style }, curveOf),
+    ],
+    findings: findings(rows, context),
+  };
+}
+
+function rowsOf({ parameters }: ExperimentContext): Plan[] {
+  return parameters.list("size").flatMap((sizeMiB) =>
+    parameters
+      .words("pages")
+      .filter((page) => sizeMiB % (page === "1G" ? GIB_MIB : page === "2M" ? 2 : 1) === 0)
+      .flatMap((page) => ACCESSES.map((accesses) => ({ sizeMiB, page, accesses }))),
+  );
+}
+
+function measure({ parameters, preset, seed }: ExperimentContext, plan: Plan): OverlapRow {
+  const { cpu, clock } = machineWith(preset, plan);
+  const loads = parameters.number("loads");
+  const random = randomStream(seed, 0);
+  const pages = (plan.sizeMiB * MIB) / PAGE_BYTES;
+  const maker = plan.accesses === DEPENDENT ? cpu : cpu.independent;
+  const make = (): void => {
+    for (let i = 0; i < loads; i++) maker.touch(BASE + random.between(0, pages - 1) * PAGE_BYTES);
+  };
+  make();
+  const before = cpu.counters();
+  const from = clock();
+  make();
+  const after = cpu.counters();
+  const count = (event: string): number => (after[event] ?? 0) - (before[event] ?? 0);
+  const active = count("dtlb_load_misses.walk_active");
+  const pending = Math.max(active, count("dtlb_load_misses.walk_pending"));
+  const misses = count("dTLB-load-misses");
+  return {
+    ...plan,
+    cyclesPerAccess: round((clock() - from) / loads, 100),
+    secondLevelPercent: round((100 * count("dtlb_load_misses.stlb_hit")) / loads, 100),
+    missPercent: round((100 * misses) / loads, 100),
+    cyclesPerWalk: misses === 0 ? 0 : round(pending / misses, 10),
+    walksAtOnce: active === 0 ? 0 : round(pending / active, 100),
+    timesQuicker: 1,
+  };
+}
+
+function round(value: number, of: number): number {
+  return Math.round(value * of) / of;
+}
+
+/** A CPU with the memory mapped, and its clock. */
+function machineWith(preset: ExperimentContext["preset"], { sizeMiB, page }: Plan): { cpu: Cpu; clock: () => number } {
+  const machine = new Machine({ preset, memoryBytes: MEMORY_BYTES, features: { page1g: true } });
+  const [cpu] = machine.cpus;
+  const level = levelOfPage(page as GuestPageSize);
+  const space = new NativeSpace(machine, 4);
+  const end = BASE + sizeMiB * MIB;
+  for (let la = BASE; la < end; la += PAGE_BYTES * 512 ** (level - 1)) space.mapPage(la, level, LEAF);
+  cpu.writeCr3(space.rootFrame * PAGE_BYTES);
+  return { cpu, clock: () => machine.loop.clockCycles[0] };
+}
+
+function findings(rows: readonly OverlapRow[], { preset }: ExperimentContext): string[] {
+  const { walkers, window } = preset.overlap;
+  const lines = [`${preset.name}: ${walkers.value} page walkers, a window of ${window.value} accesses.`];
+  for (const row of rows) {
+    if (row.accesses === DEPENDENT) continue;
+    const waits = rows.find((each) => each !== row && each.sizeMiB === row.sizeMiB && each.page === row.page);
+    lines.push(
+      `${row.sizeMiB} MiB of ${row.page} pages: ${waits?.cyclesPerAccess} cycles a dependent load, ${row.cyclesPerAccess} an independent one, ${row.timesQuicker} times as quick.`,
+    );
+  }
+  return lines;
+}
