@@ -41,6 +41,8 @@ const MARK_BITS = 8;
 const SECOND_MAX = 2;
 /** A number of large translations that never is. */
 const NEVER = -1;
+/** In place of the number of a page of 1 GiB, where no TLB holds any. */
+const NOT_HELD = -1;
 const KIND_STORE = 1;
 
 /** The path of loads (kind 0), stores (1) or instruction fetches (2). */
@@ -105,11 +107,11 @@ export class AccessPath {
     this.second = new IndexedTlb(second[0] ?? first, arrays);
     this.other = second.length === SECOND_MAX ? new IndexedTlb(second[1], arrays) : null;
     this.otherShift = second[0]?.hashShift ?? 0;
-    this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, parts);
+    const knownChunks = new KnownChunks(memory);
+    this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, knownChunks, parts);
     this.doesLarge = [SIZE_2M, SIZE_1G].every(
       (size) => ofKind.first[size].length <= 1 && ofKind.second[size].length <= 1,
     );
-    const knownChunks = new KnownChunks(memory);
     this.large = this.largePages(SIZE_2M, ofKind, knownChunks, parts);
     this.huge = this.largePages(SIZE_1G, ofKind, knownChunks, parts);
   }
@@ -185,7 +187,20 @@ export class AccessPath {
     const place = this.first.find(number);
     if (place !== 0) return this.hit(number, place) | 0;
     if (!this.doesLarge) return this.translateOther(number) | 0;
+    const inLarge = this.large.translatePredicted(number) | 0;
+    if (inLarge >= 0) return inLarge;
+    const inHuge = this.huge.translatePredicted(number) | 0;
+    return inHuge >= 0 ? inHuge : this.translateLarger(number) | 0;
+  }
+
+  /** A translation that the first level's TLB of small pages does not hold, and no hit of a larger page is predicted. */
+  private translateLarger(number: number): number {
     const { large, huge } = this;
+    if (!huge.isHeld) {
+      const onlyLarge = large.request(number);
+      const inFirst = large.translateInFirst(number, onlyLarge) | 0;
+      return inFirst !== MISSED ? inFirst : this.translateInAnySecond(number, onlyLarge, NOT_HELD) | 0;
+    }
     const largeNumber = large.request(number);
     const inLarge = large.translateInFirst(number, largeNumber) | 0;
     if (inLarge !== MISSED) return inLarge;
@@ -200,7 +215,7 @@ export class AccessPath {
     return this.translateInSecond(number) | 0;
   }
 
-  /** A translation of a page of any size that the first level does not hold. */
+  /** A translation of a page of any size that the first level does not hold. @param hugeNumber `NOT_HELD`: of no page of 1 GiB */
   private translateInAnySecond(number: number, largeNumber: number, hugeNumber: number): number {
     const { second, other, large, huge } = this;
     const place = second.find(number);
@@ -211,18 +226,19 @@ export class AccessPath {
     }
     const inLarge = large.translateInSecond(number, largeNumber) | 0;
     if (inLarge !== MISSED) return inLarge;
-    const inHuge = huge.translateInSecond(number, hugeNumber) | 0;
-    return inHuge !== MISSED ? inHuge : this.walkForAny(number, largeNumber, hugeNumber) | 0;
+    const inHuge = hugeNumber === NOT_HELD ? MISSED : huge.translateInSecond(number, hugeNumber) | 0;
+    return inHuge !== MISSED ? inHuge : this.walkForAny(number, largeNumber) | 0;
   }
 
   /** A walk for a page of any size that no TLB holds: it begins at the lowest entry that is cached. */
-  private walkForAny(number: number, largeNumber: number, hugeNumber: number): number {
+  private walkForAny(number: number, largeNumber: number): number {
     const frame = this.leafWalk.walk(number) | 0;
     if (frame >= 0) return this.fillBoth(number, frame, this.homeOf(number)) | 0;
     if (frame !== NOT_CACHED) return this.notWalked();
     const inLarge = this.large.walk(number, largeNumber) | 0;
     if (inLarge >= 0) return inLarge;
-    const inHuge = inLarge === NOT_CACHED ? this.huge.walk(number, hugeNumber) | 0 : GENERAL;
+    const { huge } = this;
+    const inHuge = inLarge === NOT_CACHED ? huge.walk(number, huge.request(number)) | 0 : GENERAL;
     return inHuge >= 0 ? inHuge : this.notWalked();
   }
 

@@ -10,12 +10,15 @@ import * as chunks from "../memory/physical-memory.ts";
 const { CHUNK_FRAMES_SHIFT } = chunks;
 /** How many chunks are remembered; a power of two: those of a page of 1 GiB. */
 const REMEMBERED = 256;
+/** Bits of a chunk's number that say where in `KnownChunks.numbers` it is. */
+export const KNOWN_CHUNKS_MASK = REMEMBERED - 1;
 const NO_CHUNK = -1;
 
 /** Chunks that are known to exist, those asked for last. */
 export class KnownChunks {
   private readonly memory: PhysicalMemory;
-  private readonly numbers = new Int32Array(REMEMBERED).fill(NO_CHUNK);
+  /** Their numbers, by the low bits of these. */
+  readonly numbers = new Int32Array(REMEMBERED).fill(NO_CHUNK);
 
   constructor(memory: PhysicalMemory) {
     this.memory = memory;

@@ -25,6 +25,8 @@ const { GENERAL, MISSED } = results;
 const KIND_STORE = 1;
 /** The attributes of size: that of the entry, and that of the page in the page tables. */
 const SIZES = (3 << ATTRIBUTE_SIZE_SHIFT) | (3 << TR_SIZE_SHIFT);
+/** Bits of a small page's number that say which part of its page of 2 MiB it is. */
+const SIZE_2M_SHIFT = 9;
 /** In place of attributes that are known to allow the access: no entry has them. */
 const NO_ATTRIBUTES = -1;
 
@@ -106,20 +108,29 @@ export class LargePages {
     return (page * this.perByte) | 0;
   }
 
+  /** Translates the page in `REQUESTED_PAGE_CELL` if a hit of this size is predicted; less than 0 if not, or if it is left to others. */
+  translatePredicted(number: number): number {
+    const { words, cells } = this;
+    const page = cells[REQUESTED_PAGE_CELL];
+    const largeNumber = this.hasManyChunks ? (page * this.perByte) | 0 : number >>> SIZE_2M_SHIFT;
+    const place = words[(this.predictionsWord + (largeNumber & LARGE_PREDICTIONS_MASK)) | 0];
+    if (cells[place << CELL_SHIFT] !== page - (number & this.pageMask) * 4096 + this.tagStep) return MISSED;
+    if (this.isStore && words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] >= 0) return MISSED;
+    return this.touch(place, number) | 0;
+  }
+
+  /** Whether any TLB holds pages of this size. */
+  get isHeld(): boolean {
+    return (this.words[this.firstCount] | this.words[this.secondCount]) !== 0;
+  }
+
   /**
-   * Translates the page that is asked for if the first level holds it. Returns the frame of the 4 KiB page; `MISSED` where it does
-   * not; `GENERAL` where the access is left to the general path.
+   * Translates the page that is asked for, and that is not predicted, if the first level holds it. Returns the frame of the 4 KiB
+   * page; `MISSED` where it does not; `GENERAL` where the access is left to the general path.
    */
   translateInFirst(number: number, largeNumber: number): number {
-    const { words, cells, first } = this;
+    const { words, first } = this;
     if (first === null || words[this.firstCount] === 0) return MISSED;
-    const predicted = words[(this.predictionsWord + (largeNumber & LARGE_PREDICTIONS_MASK)) | 0];
-    if (
-      cells[predicted << CELL_SHIFT] === cells[this.requestCell] &&
-      (!this.isStore || words[((predicted << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] < 0)
-    ) {
-      return this.touch(predicted, number) | 0;
-    }
     const place = first.find(largeNumber);
     return place === 0 ? MISSED : this.hit(largeNumber, place, number) | 0;
   }

@@ -19,6 +19,8 @@ import type { Tlb } from "../tlb/tlb.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
 import { leafFlags } from "../walk/page-walk.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
+import type { KnownChunks } from "./known-chunks.ts";
+import * as known from "./known-chunks.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 
@@ -29,6 +31,7 @@ const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_SHIFT, CELL_SHIFT } = layout;
 const { COUNTERS_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 const { GENERAL, NOT_CACHED } = results;
+const { KNOWN_CHUNKS_MASK } = known;
 /** What the tag of a PDE adds to the first address of its 2 MiB. */
 const PDE_TAG = structureTag(LEVEL_PDE);
 const PDE_BYTES = LEVEL_BYTES[LEVEL_PDE];
@@ -39,6 +42,10 @@ const HIGH_FRAME = 0xff;
 const HIGHER_FRAME = 0xfff00;
 const PRESENT_AND_ACCESSED = PTE_PRESENT | PTE_ACCESSED;
 const NO_CHUNK = new Int32Array(0);
+/** How many PDEs are remembered beside that of the last walk; a power of two. */
+const REMEMBERED_PDES = 64;
+/** Bits of a page number that the index of its PTE has. */
+const PTE_INDEX_BITS = 9;
 
 /** Walks of one kind of access (load 0, store 1, fetch 2). */
 export class LeafWalk {
@@ -67,14 +74,20 @@ export class LeafWalk {
   private tableFrame = -1;
   private table: Int32Array = NO_CHUNK;
   private tableBase = 0;
-  /** The chunk of memory of the page that was walked for last, which is known to exist. */
-  private chunkNumber = -1;
+  /** PDEs of earlier walks, by the low bits of their numbers: their places, the page tables that they named then, and those's chunks. */
+  private readonly pdePlaces = new Int32Array(REMEMBERED_PDES);
+  private readonly tableFrames = new Int32Array(REMEMBERED_PDES);
+  private readonly tables: Int32Array[] = new Array<Int32Array>(REMEMBERED_PDES).fill(NO_CHUNK);
+  /** Chunks of memory that are known to exist. */
+  private readonly knownChunks: KnownChunks;
+  private readonly chunkNumbers: Int32Array;
 
   constructor(
     kind: number,
     permissions: Permissions,
     pdes: Tlb | null,
     accessCycles: number,
+    knownChunks: KnownChunks,
     { arrays, clock, mode, memory, walkCaches, preset }: AccessPathParts,
   ) {
     this.permissions = permissions;
@@ -88,15 +101,18 @@ export class LeafWalk {
     this.mode = mode;
     this.memory = memory;
     this.walkCaches = walkCaches;
+    this.knownChunks = knownChunks;
+    this.chunkNumbers = knownChunks.numbers;
     this.accessCycles = accessCycles;
     this.walkCycles = preset.costs.walk.value;
     this.walksCell = COUNTERS_CELL + counters.COUNT_FAST_WALK + kind;
     this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
   }
 
-  /** Begins another context: the next walk looks its PDE up. */
+  /** Begins another context: walks look their PDEs up. */
   forget(): void {
     this.pdePlace = 0;
+    this.pdePlaces.fill(0);
   }
 
   /**
@@ -123,7 +139,8 @@ export class LeafWalk {
       return this.walkToOtherPte(number, low, high) | 0;
     }
     const frame = ((high & HIGH_FRAME) << 20) | (low >>> 12);
-    if (frame >>> CHUNK_FRAMES_SHIFT !== this.chunkNumber) return this.walkToOtherChunk(number, frame) | 0;
+    const chunk = frame >>> CHUNK_FRAMES_SHIFT;
+    if (this.chunkNumbers[chunk & KNOWN_CHUNKS_MASK] !== chunk) return this.walkToOtherChunk(number, frame) | 0;
     if (this.logs === null) {
       const use = words[(record + WORD_USE) | 0];
       const state = words[(record + WORD_STATE) | 0];
@@ -138,8 +155,27 @@ export class LeafWalk {
     return frame;
   }
 
-  /** A walk from a cached PDE other than that of the last walk. */
+  /** A walk from a cached PDE other than that of the last walk, perhaps one that an earlier walk began at. */
   private walkFromOtherPde(number: number): number {
+    const { cells, words } = this;
+    const at = (number >>> PTE_INDEX_BITS) & (REMEMBERED_PDES - 1);
+    const place = this.pdePlaces[at];
+    const frame = words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
+    if (
+      cells[place << CELL_SHIFT] !== cells[REQUESTED_PAGE_CELL] - ((number & 511) << 12) + PDE_TAG ||
+      frame !== this.tableFrames[at]
+    ) {
+      return this.walkFromUnknownPde(number) | 0;
+    }
+    this.pdePlace = place;
+    this.table = this.tables[at];
+    this.tableFrame = frame;
+    this.tableBase = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
+    return this.walk(number) | 0;
+  }
+
+  /** A walk from a PDE that is looked up. */
+  private walkFromUnknownPde(number: number): number {
     const { cells, words, pdes } = this;
     // What is no address is left to the general path, which says so. It hits nothing before: tags of pages are whole numbers.
     if (cells[REQUESTED_PAGE_CELL] !== Math.floor(cells[REQUESTED_PAGE_CELL])) return GENERAL;
@@ -155,6 +191,10 @@ export class LeafWalk {
     this.table = chunk;
     this.tableFrame = frame | 0;
     this.tableBase = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
+    const at = (number >>> PTE_INDEX_BITS) & (REMEMBERED_PDES - 1);
+    this.pdePlaces[at] = this.pdePlace;
+    this.tableFrames[at] = this.tableFrame;
+    this.tables[at] = chunk;
     return this.walk(number) | 0;
   }
 
@@ -174,10 +214,8 @@ export class LeafWalk {
     return this.walk(number) | 0;
   }
 
-  /** A walk to a page in another chunk of memory than that of the last walk. */
+  /** A walk to a page in a chunk of memory that is not known yet. */
   private walkToOtherChunk(number: number, frame: number): number {
-    if (this.memory.wholeChunkAt(frame) === null) return GENERAL;
-    this.chunkNumber = frame >>> CHUNK_FRAMES_SHIFT;
-    return this.walk(number) | 0;
+    return this.knownChunks.have(frame) ? this.walk(number) | 0 : GENERAL;
   }
 }

@@ -11,9 +11,10 @@ import { afterUse, type Replacement } from "../presets/replacement/policy.ts";
 /** In place of the number of a line, where there is none: equal to no line. */
 const NO_LINE = Number.NaN;
 const NO_LINES = new Float64Array(1).fill(NO_LINE);
+const NO_SLOTS = new Int32Array(0);
 
-/** How many lines {@link WalkCaches} remembers the places of; a power of two. */
-const REMEMBERED_LINES = 64;
+/** How many lines {@link WalkCaches} remembers the places of; a power of two: the entries of 64 MiB of small pages. */
+const REMEMBERED_LINES = 2048;
 
 /** One level: physically indexed, tree-PLRU, or round robin where that does not exist for the number of ways. */
 export class LineCache {
@@ -100,7 +101,7 @@ export class WalkCaches {
   private readonly preset: Preset;
   private levels: LineCache[] = [];
   /** Where lines were found last, by a hash of their number and by level: a walk fetches the same few lines again and again. */
-  private readonly lastSlots: Int32Array;
+  private lastSlots: Int32Array = NO_SLOTS;
   private lastLine = NO_LINE;
   /**
    * The line fetched last of those with the same low bits of their number, as many as choose the set in the level of the fewest
@@ -112,7 +113,6 @@ export class WalkCaches {
 
   constructor(preset: Preset) {
     this.preset = preset;
-    this.lastSlots = new Int32Array(REMEMBERED_LINES * preset.dataCaches.length);
     this.memoryCycles = preset.memory.value;
     this.nearCycles = preset.dataCaches.length > 0 ? preset.dataCaches[0].hitCycles.value : this.memoryCycles;
   }
@@ -163,6 +163,7 @@ export class WalkCaches {
     this.levels = this.preset.dataCaches.map(
       (level) => new LineCache(level.sizeBytes.value, level.ways.value, level.hitCycles.value),
     );
+    this.lastSlots = new Int32Array(REMEMBERED_LINES * this.levels.length);
     const sets = this.levels.length === 0 ? 1 : Math.min(...this.levels.map((level) => level.sets));
     this.latest = new Float64Array(sets).fill(NO_LINE);
   }
