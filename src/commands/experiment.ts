@@ -81,7 +81,10 @@ export async function addExperimentCommand(
       .option("--html <file>", "write a page with plots that needs nothing else")
       .option("--timeline <file>", "write a timeline in Chrome trace-event JSON (ui.perfetto.dev): a process a machine")
       .option("--quiet", "print nothing but errors (and what --json or --csv ask for)")
-      .addHelpText("after", `\nLists of whole numbers may have ranges: 1-4,8.\n\nExample:\n  $ ${experiment.example}`);
+      .addHelpText(
+        "after",
+        `\nLists of whole numbers may have ranges: 1-4,8. Numbers of pages, MiB and GiB may be sizes: 2M.\n\nExample:\n  $ ${experiment.example}`,
+      );
     addMachineOptions(command, experiment.settings);
     command.action(async (options: ExperimentOptions & Values) => exit(await run(experiment, options, options)));
   }

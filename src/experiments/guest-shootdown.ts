@@ -61,7 +61,7 @@ marked to flush at their next entry, and VM exits are those of all vCPUs of the 
       default: ["ipi", "kvm", "hyperv"],
       summary: "flush policies",
     },
-    { name: "pages", kind: "integer", low: 1, high: 4096, default: 4, summary: "pages of a call" },
+    { name: "pages", kind: "integer", unit: "pages", low: 1, high: 4096, default: 4, summary: "pages of a call" },
     {
       name: "hostpages",
       kind: "words",

@@ -46,7 +46,15 @@ walk cycles per access with the native row of the same footprint, page size and 
 that the caches hold of guest and host has gone, when each level of each dimension is fetched. Everything is mapped before the first load.
 Sizes that are no whole number of pages are left out; levels of the host that the CPU does not have for guests, too.`,
   parameters: [
-    { name: "size", kind: "integers", low: 1, high: 2 ** 19, default: [64, 1024], summary: "footprints in MiB" },
+    {
+      name: "size",
+      kind: "integers",
+      unit: "MiB",
+      low: 1,
+      high: 2 ** 19,
+      default: [64, 1024],
+      summary: "footprints in MiB",
+    },
     { name: "pages", kind: "words", words: GUEST_PAGE_SIZES, default: GUEST_PAGE_SIZES, summary: "page sizes" },
     { name: "hostpages", kind: "words", words: GUEST_PAGE_SIZES, default: GUEST_PAGE_SIZES, summary: "of the host" },
     { name: "levels", kind: "integers", low: 4, high: 5, default: [4, 5], summary: "levels of the guest's tables" },
@@ -62,6 +70,7 @@ Sizes that are no whole number of pages are left out; levels of the host that th
     {
       name: "scatter",
       kind: "integer",
+      unit: "GiB",
       low: 0,
       high: 512,
       default: 0,

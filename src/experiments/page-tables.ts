@@ -52,7 +52,15 @@ are those that the mapping needs. The last column is a walk right after a flush 
 empty and each level of tables counts. Misses are accesses that no TLB level served; walk cycles are per access, over all accesses.
 1 GiB pages need memory of whole GiB; a preset without 1 GiB pages shows it as its TLBs would.`,
   parameters: [
-    { name: "size", kind: "integers", low: 1, high: 2 ** 20, default: [64, 1024, 8192], summary: "memory in MiB" },
+    {
+      name: "size",
+      kind: "integers",
+      unit: "MiB",
+      low: 1,
+      high: 2 ** 20,
+      default: [64, 1024, 8192],
+      summary: "memory in MiB",
+    },
     { name: "pages", kind: "words", words: ["4K", "2M", "1G"], default: ["4K", "2M", "1G"], summary: "page sizes" },
     { name: "levels", kind: "integers", low: 4, high: 5, default: [4, 5], summary: "levels of tables" },
     {

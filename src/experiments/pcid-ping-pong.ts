@@ -33,7 +33,15 @@ switch flushes; with page-table isolation also every way into the kernel and bac
 way to user mode, the touches, and the way back.`,
   parameters: [
     { name: "processes", kind: "integers", low: 1, high: 64, default: [1, 2, 4, 6, 7, 8], summary: "processes" },
-    { name: "pages", kind: "integers", low: 0, high: 4096, default: [16, 64, 256], summary: "pages of each process" },
+    {
+      name: "pages",
+      kind: "integers",
+      unit: "pages",
+      low: 0,
+      high: 4096,
+      default: [16, 64, 256],
+      summary: "pages of each process",
+    },
     {
       name: "turns",
       kind: "integer",

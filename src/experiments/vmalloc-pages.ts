@@ -28,7 +28,15 @@ export const vmallocPages: Experiment = {
 allocates --areas of them and then frees them in the same order: pages come from the zones and are in no cache. Microseconds and
 cycles are of one area, purges included.`,
   parameters: [
-    { name: "pages", kind: "integers", low: 1, high: 65_536, default: [1, 2, 4, 8, 16, 32, 64], summary: "pages" },
+    {
+      name: "pages",
+      kind: "integers",
+      unit: "pages",
+      low: 1,
+      high: 65_536,
+      default: [1, 2, 4, 8, 16, 32, 64],
+      summary: "pages",
+    },
     { name: "areas", kind: "integer", low: 4, high: 1_000_000, default: 4000, summary: "areas of each measurement" },
     {
       name: "zero",

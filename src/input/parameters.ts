@@ -4,6 +4,7 @@
  */
 import { unknownParameter, ValueError } from "./errors.ts";
 import { suggestion } from "./suggestion.ts";
+import { sizeBytes, sizeIn } from "./values.ts";
 
 /** A value: a whole number, on/off, text, or a list of numbers or words. */
 export type ParameterValue = number | boolean | string | readonly number[] | readonly string[];
@@ -22,7 +23,11 @@ interface Bounds {
   /** Least and greatest value. */
   readonly low: number;
   readonly high: number;
+  /** What it counts, where that is memory: sizes with units are then taken as well (`2M` for 512 pages). */
+  readonly unit?: keyof typeof UNIT_BYTES;
 }
+
+const UNIT_BYTES = { pages: 2 ** 12, MiB: 2 ** 20, GiB: 2 ** 30 } as const;
 
 /** A parameter that a workload or an experiment declares. */
 export type ParameterSpec =
@@ -112,32 +117,41 @@ export function parameterValue(
     case "text":
       return text;
     case "integer": {
-      const value = integerOf(text);
+      const value = integerOf(text, spec.unit);
       if (value >= spec.low && value <= spec.high) return value;
-      throw problem(`a whole number from ${spec.low} to ${spec.high}`);
+      throw problem(`a whole number from ${spec.low} to ${spec.high}${orSize(spec)}`);
     }
     case "integers":
       return text.split(",").flatMap((word) => {
-        const values = integersOf(word);
+        const values = integersOf(word, spec.unit);
         if (values !== null && values[0] >= spec.low && values[values.length - 1] <= spec.high) return values;
-        throw problem(`whole numbers from ${spec.low} to ${spec.high}, separated by commas`);
+        throw problem(`whole numbers from ${spec.low} to ${spec.high}${orSize(spec)}, separated by commas`);
       });
     case "words":
       return text.split(",").map((word) => {
-        if (spec.words.includes(word)) return word;
+        const found = spec.words.find((known) => known === word || sizeBytes(known) === sizeBytes(word));
+        if (found !== undefined) return found;
         throw problem(`a list of ${spec.words.join(", ")}${suggestion(word, spec.words)}`);
       });
   }
 }
 
-/** A decimal number or, with `0x`, a hexadecimal one; NaN for other text. */
-function integerOf(text: string): number {
-  return /^(\d+|0x[0-9a-f]+)$/i.test(text) ? Number(text) : Number.NaN;
+/** A decimal number or, with `0x`, a hexadecimal one, or a size in a unit; NaN for other text. */
+function integerOf(text: string, unit: Bounds["unit"]): number {
+  if (unit === undefined) return /^(\d+|0x[0-9a-f]+)$/i.test(text) ? Number(text) : Number.NaN;
+  const value = sizeIn(UNIT_BYTES[unit], text);
+  return Number.isInteger(value) ? value : Number.NaN;
+}
+
+/** What a message adds where sizes are taken. */
+function orSize({ unit }: Bounds): string {
+  return unit === undefined ? "" : " or sizes such as 64MiB";
 }
 
 /** The numbers that one word of a list stands for: `4`, or `1-4` for all from 1 to 4; null for other text. */
-function integersOf(word: string): number[] | null {
-  const [first, last] = /^([^-]+)-([^-]+)$/.exec(word)?.slice(1).map(integerOf) ?? [integerOf(word), integerOf(word)];
+function integersOf(word: string, unit: Bounds["unit"]): number[] | null {
+  const [, from = word, to = word] = /^([^-]+)-([^-]+)$/.exec(word) ?? [];
+  const [first, last] = [integerOf(from, unit), integerOf(to, unit)];
   const count = last - first + 1;
   return count >= 1 && count <= RANGE_MAX ? Array.from({ length: count }, (_, i) => first + i) : null;
 }

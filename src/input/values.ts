@@ -12,7 +12,40 @@ const UNIT_BYTES: Readonly<Record<string, number>> = {
   gib: 2 ** 30,
   t: 2 ** 40,
   tib: 2 ** 40,
+  page: 4096,
+  pages: 4096,
 };
+
+/**
+ * The bytes that a size stands for: `4GiB`, `512M`, `1.5g`, `16 pages`, or bytes alone, decimal or hexadecimal (`0x200000`). Units are
+ * powers of 1024, and pages are of 4 KiB. NaN for other text.
+ */
+export function sizeBytes(text: string): number {
+  if (/^0x[0-9a-f]{1,13}$/i.test(text)) return Number(text);
+  const match = /^(\d+(?:\.\d+)?) ?([a-z]*)$/i.exec(text);
+  const unit = match?.[2].toLowerCase() ?? "";
+  return match !== null && Object.hasOwn(UNIT_BYTES, unit) ? Number(match[1]) * UNIT_BYTES[unit] : Number.NaN;
+}
+
+/**
+ * How many of `unitBytes` a text stands for: a number of them as it is, or a size with its unit (`2M` is 512 pages). NaN for other text.
+ */
+export function sizeIn(unitBytes: number, text: string): number {
+  if (/^(\d+|0x[0-9a-f]{1,13})$/i.test(text)) return Number(text);
+  return sizeBytes(text) / unitBytes;
+}
+
+/**
+ * A parser of numbers of pages from `low` to `high`: `512`, or a size with its unit, such as `2MiB`.
+ * @throws ValueError (from the parser) for anything else
+ */
+export function pageCount(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const pages = sizeIn(UNIT_BYTES.page, text);
+    if (Number.isInteger(pages) && pages >= low && pages <= high) return pages;
+    throw new ValueError("", text, `a number of pages from ${low} to ${high}, or a size such as 2MiB`);
+  };
+}
 
 /**
  * A parser of whole decimal numbers from `low` to `high`.
@@ -27,15 +60,12 @@ export function wholeNumber(low: number, high: number): (text: string) => number
 }
 
 /**
- * A parser of sizes such as `4GiB`, `512M` or `65536` (bytes), from `low` to `high` bytes and a multiple of 4096. Units are
- * powers of 1024.
+ * A parser of sizes (`sizeBytes`) from `low` to `high` bytes that are a multiple of 4096.
  * @throws ValueError (from the parser) for anything else
  */
 export function memorySize(low: number, high: number): (text: string) => number {
   return (text) => {
-    const match = /^(\d+(?:\.\d+)?) ?([a-z]*)$/i.exec(text);
-    const unit = match === null ? undefined : UNIT_BYTES[match[2].toLowerCase()];
-    const bytes = match === null || unit === undefined ? Number.NaN : Number(match[1]) * unit;
+    const bytes = sizeBytes(text);
     if (bytes >= low && bytes <= high && bytes % 4096 === 0) return bytes;
     const range = `from ${formatBinarySize(low)} to ${formatBinarySize(high)}`;
     throw new ValueError("", text, `a size such as 4GiB or 512MiB, a multiple of 4KiB ${range}`);

@@ -6,9 +6,10 @@
 
 import { LEVEL_BYTES } from "../../arch/isa/linear-address.ts";
 import { ValueError } from "../input/errors.ts";
+import { sizeBytes } from "../input/values.ts";
 
-/** Level of the entries that map pages of each size. */
-const LEVELS: Readonly<Record<string, number>> = { "4K": 1, "2M": 2, "1G": 3 };
+/** Levels of the entries that map pages: of 4 KiB, 2 MiB, 1 GiB. */
+const LEVELS = [1, 2, 3];
 const HUGE_LEVEL = 2;
 const ADDRESS_END = 2 ** 48;
 const EXPECTED = "4K, 2M, 1G, SIZE@START-END or thp=FRACTION, joined by commas";
@@ -34,14 +35,15 @@ export class PageRules {
     let hugeFraction = -1;
     const ranges: RangeRule[] = [];
     for (const word of text.split(",")) {
-      const range = /^(4K|2M|1G)@(0x[0-9a-f]+|\d+)-(0x[0-9a-f]+|\d+)$/i.exec(word);
+      const range = /^([^@]+)@(0x[0-9a-f]+|\d+)-(0x[0-9a-f]+|\d+)$/i.exec(word);
       const thp = /^thp=(\d+(?:\.\d+)?)$/.exec(word);
-      if (range !== null) {
-        ranges.push({ level: LEVELS[range[1].toUpperCase()], start: Number(range[2]), end: Number(range[3]) });
+      const size = levelOfSize(range === null ? word : range[1]);
+      if (range !== null && size > 0) {
+        ranges.push({ level: size, start: Number(range[2]), end: Number(range[3]) });
       } else if (thp !== null && Number(thp[1]) <= 1 && hugeFraction < 0) {
         hugeFraction = Number(thp[1]);
-      } else if (word in LEVELS && level === 0) {
-        level = LEVELS[word];
+      } else if (range === null && size > 0 && level === 0) {
+        level = size;
       } else {
         throw new ValueError("", text, EXPECTED);
       }
@@ -85,6 +87,11 @@ export function parsePageRules(text: string): string {
 export function describePages(text: string): string {
   const names: Readonly<Record<string, string>> = { "4K": "4 KiB", "2M": "2 MiB", "1G": "1 GiB" };
   return `${names[text] ?? text} pages`;
+}
+
+/** Level of the entries that map pages of a size, however it is written; 0 for what is no size of a page. */
+function levelOfSize(text: string): number {
+  return LEVELS.find((level) => LEVEL_BYTES[level] === sizeBytes(text)) ?? 0;
 }
 
 function pageStart(la: number, level: number): number {

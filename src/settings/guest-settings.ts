@@ -3,7 +3,7 @@ import type { GuestConfig } from "../guests/guest-config.ts";
 import type { NumaBalancing } from "../guests/host-unmap.ts";
 import { GUEST_PAGE_SIZES, type GuestPageSize } from "../guests/hypervisor.ts";
 import { ValueError } from "../input/errors.ts";
-import { wholeNumber } from "../input/values.ts";
+import { sizeBytes, wholeNumber } from "../input/values.ts";
 import { COMMAND_CPUS_MAX } from "./machine-limits.ts";
 import type { Setting } from "./setting.ts";
 
@@ -97,7 +97,7 @@ export function guestSettings(settings: GuestSettings, cpus?: number): GuestConf
 
 /** Reads a size of pages. @throws ValueError for another than 4K, 2M and 1G */
 export function parseGuestPages(text: string): GuestPageSize {
-  const found = GUEST_PAGE_SIZES.find((size) => size === text);
+  const found = GUEST_PAGE_SIZES.find((size) => sizeBytes(size) === sizeBytes(text));
   if (found !== undefined) return found;
   throw new ValueError("", text, `one of ${GUEST_PAGE_SIZES.join(", ")}`);
 }

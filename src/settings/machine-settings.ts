@@ -14,7 +14,7 @@ import {
 } from "../../mm/index.ts";
 import { unknownName, ValueError } from "../input/errors.ts";
 import { OwnCode } from "../input/own-code.ts";
-import { wholeNumber } from "../input/values.ts";
+import { pageCount, wholeNumber } from "../input/values.ts";
 import type { KernelConfig } from "../machine/kernel.ts";
 import type { FigureChoice } from "./figure-choice.ts";
 import { GUEST_SETTINGS, type GuestSettingName, type GuestSettings, guestSettings } from "./guest-settings.ts";
@@ -86,12 +86,12 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   "flush-ceiling": {
     value: "<pages>",
     summary: "tlb_single_page_flush_ceiling: ranges of more pages flush whole TLBs (default 33)",
-    parse: wholeNumber(0, PAGES_MAX),
+    parse: pageCount(0, PAGES_MAX),
   },
   "lazy-max": {
     value: "<pages>",
     summary: "lazy_max_pages: lazily freed pages above which is purged (default fls(CPUs) * 8192)",
-    parse: wholeNumber(0, PAGES_MAX),
+    parse: pageCount(0, PAGES_MAX),
   },
   "vmap-nodes": {
     value: "<number>",

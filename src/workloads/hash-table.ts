@@ -32,7 +32,15 @@ export const hashTable = threadWorkload<Shared>({
   name: "hash_table",
   summary: "a large hash table looked up at random: vmalloc_huge against 4 KiB pages",
   parameters: [
-    { name: "size_mib", kind: "integer", default: 256, low: 2, high: 2 ** 20, summary: "MiB of the table" },
+    {
+      name: "size_mib",
+      kind: "integer",
+      unit: "MiB",
+      default: 256,
+      low: 2,
+      high: 2 ** 20,
+      summary: "MiB of the table",
+    },
     { name: "huge", kind: "boolean", default: true, summary: "2 MiB pages (vmalloc_huge); 0 takes 4 KiB pages" },
     {
       name: "independent",

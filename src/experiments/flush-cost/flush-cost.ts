@@ -46,6 +46,7 @@ when its address space has run for a while (under 'invlpgb' it has a global ASID
     {
       name: "pages",
       kind: "integers",
+      unit: "pages",
       low: 1,
       high: AREA_PAGES,
       default: [1, 8, 33, 34, 513],
@@ -58,7 +59,15 @@ when its address space has run for a while (under 'invlpgb' it has a global ASID
       default: FLUSH_POLICIES.map((policy) => policy.name),
       summary: "flush policies; one that the preset cannot carry out is left out",
     },
-    { name: "resident", kind: "integer", low: 0, high: 4096, default: 64, summary: "resident pages of each CPU" },
+    {
+      name: "resident",
+      kind: "integer",
+      unit: "pages",
+      low: 0,
+      high: 4096,
+      default: 64,
+      summary: "resident pages of each CPU",
+    },
     { name: "rounds", kind: "integer", low: 1, high: 1000, default: 2, summary: "flushes measured for each cell" },
   ],
   settings: [

@@ -40,6 +40,7 @@ usable yet (mean over frees, and most), and the pages of page tables that the sp
     {
       name: "lazymax",
       kind: "integers",
+      unit: "pages",
       low: 0,
       high: 2 ** 30,
       default: [0, 64, 256, 1024, 4096, 8192, 16384, 32768, 65536],
@@ -53,10 +54,11 @@ usable yet (mean over frees, and most), and the pages of page tables that the sp
       default: 20_000,
       summary: "frees measured for each cell",
     },
-    { name: "pages", kind: "integer", low: 1, high: 512, default: 8, summary: "most pages of an area" },
+    { name: "pages", kind: "integer", unit: "pages", low: 1, high: 512, default: 8, summary: "most pages of an area" },
     {
       name: "resident",
       kind: "integer",
+      unit: "pages",
       low: 0,
       high: 4096,
       default: 64,

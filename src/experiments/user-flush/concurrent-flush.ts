@@ -58,7 +58,15 @@ each other CPU. 'concurrent' is Linux since 5.13: interrupts are sent first, and
 included.`,
   parameters: [
     { name: "cpus", kind: "integers", low: 1, high: 1024, default: [2, 16, 64], summary: "numbers of CPUs" },
-    { name: "pages", kind: "integers", low: 1, high: 8192, default: [1, 4, 10, 16, 33, 34], summary: "pages" },
+    {
+      name: "pages",
+      kind: "integers",
+      unit: "pages",
+      low: 1,
+      high: 8192,
+      default: [1, 4, 10, 16, 33, 34],
+      summary: "pages",
+    },
     { name: "rounds", kind: "integer", low: 1, high: 10_000, default: 20, summary: "rounds; the first is not counted" },
   ],
   settings: ["kernel", "topology", "pti", "flush-ceiling", "ipi-mode", ...GUEST_EXPERIMENT_SETTINGS],

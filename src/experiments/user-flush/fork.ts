@@ -29,7 +29,15 @@ too. Then the child ends, and the parent writes to the other half: each write fa
 one CPU the others run threads of the process, so that fork flushes them, and each copy does. Columns are of one call, or of one fault, on the CPU
 that makes it; fork and exit are the address space's part of them.`,
   parameters: [
-    { name: "pages", kind: "integers", low: 2, high: 1_048_576, default: [16, 256, 4096, 16_384], summary: "pages" },
+    {
+      name: "pages",
+      kind: "integers",
+      unit: "pages",
+      low: 2,
+      high: 1_048_576,
+      default: [16, 256, 4096, 16_384],
+      summary: "pages",
+    },
     { name: "cpus", kind: "integers", low: 1, high: 1024, default: [1, 16], summary: "numbers of CPUs" },
     {
       name: "rounds",

@@ -38,7 +38,7 @@ the whole machine; microseconds and cycles a loop are one thread's. The last col
 (above all that of the LRU lists), cache lines that other CPUs had, acknowledgements, interrupts.`,
   parameters: [
     { name: "threads", kind: "integers", low: 1, high: 1024, default: [1, 2, 4, 8, 16, 32, 64], summary: "threads" },
-    { name: "pages", kind: "integer", low: 1, high: 512, default: 1, summary: "pages of each loop" },
+    { name: "pages", kind: "integer", unit: "pages", low: 1, high: 512, default: 1, summary: "pages of each loop" },
     { name: "loops", kind: "integer", low: 4, high: 1_000_000, default: 200, summary: "loops of each thread" },
     {
       name: "policies",

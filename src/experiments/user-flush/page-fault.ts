@@ -37,7 +37,7 @@ allocator's zone and the LRU lists alone. The last columns say where the time of
   parameters: [
     { name: "kinds", kind: "words", words: KINDS, default: KINDS, summary: "threads of a process, or processes" },
     { name: "tasks", kind: "integers", low: 1, high: 1024, default: [1, 2, 4, 8, 16], summary: "how many of them" },
-    { name: "mib", kind: "integer", low: 1, high: 1024, default: 128, summary: "MiB that each touches" },
+    { name: "mib", kind: "integer", unit: "MiB", low: 1, high: 1024, default: 128, summary: "MiB that each touches" },
     { name: "loops", kind: "integer", low: 2, high: 10_000, default: 2, summary: "loops of each" },
   ],
   settings: ["kernel", "topology", "policy", "pti", "flush-ceiling", "ipi-mode", ...GUEST_EXPERIMENT_SETTINGS],

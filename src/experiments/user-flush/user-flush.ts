@@ -40,6 +40,7 @@ the process (busy). The kernel's text, stack and structures have translations to
     {
       name: "pages",
       kind: "integers",
+      unit: "pages",
       low: 1,
       high: 8192,
       default: [1, 2, 4, 8, 16, 32, 33, 34, 48, 128, 512],

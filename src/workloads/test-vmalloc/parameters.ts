@@ -31,6 +31,7 @@ export const TEST_VMALLOC_PARAMETERS: readonly ParameterSpec[] = [
   {
     name: "nr_pages",
     kind: "integer",
+    unit: "pages",
     default: 0,
     low: 0,
     high: INT_MAX,
