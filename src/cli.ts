@@ -68,7 +68,7 @@ async function addCommands(program: Command, exit: (code: number) => void, argv:
 
 /** Flush policies in files of one's own are loaded before options are read. */
 async function loadOwnPolicies(argv: readonly string[]): Promise<void> {
-  if (!argv.some((word) => word.startsWith("--policy"))) return;
+  if (!argv.some((word) => /^--polic(?:y|ies)/.test(word))) return;
   await (await import("./settings/own-policy.ts")).loadPoliciesOf(argv);
 }
 

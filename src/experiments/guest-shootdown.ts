@@ -1,10 +1,8 @@
 /** `guest-shootdown`: what a flush costs a guest, some of whose vCPUs do not run when it is made. */
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../arch/index.ts";
 import {
-  ALL_FLUSH_POLICIES,
   type FlushPolicy,
   type FlushRecord,
-  flushPolicyByName,
   type MmStruct,
   mmapPopulate,
   mprotect,
@@ -16,6 +14,7 @@ import type { Kernel } from "../machine/kernel.ts";
 import { type Random, randomStream } from "../machine/random.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { plotByKind } from "./base/plot.ts";
+import { policiesOf, policiesParameter } from "./base/policies.ts";
 import { DataTable, type Row } from "./base/table.ts";
 import { UserThread } from "./user-flush/user-thread.ts";
 
@@ -54,13 +53,7 @@ marked to flush at their next entry, and VM exits are those of all vCPUs of the 
       default: [0, 1, 2, 4, 7],
       summary: "of these, how many do not run; less than vcpus",
     },
-    {
-      name: "policies",
-      kind: "words",
-      words: ALL_FLUSH_POLICIES.map(({ name }) => name),
-      default: ["ipi", "kvm", "hyperv"],
-      summary: "flush policies",
-    },
+    policiesParameter(["ipi", "kvm", "hyperv"]),
     { name: "pages", kind: "integer", unit: "pages", low: 1, high: 4096, default: 4, summary: "pages of a call" },
     {
       name: "hostpages",
@@ -80,7 +73,7 @@ marked to flush at their next entry, and VM exits are those of all vCPUs of the 
 
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
-  const policies = parameters.words("policies").map(flushPolicyByName);
+  const policies = policiesOf(parameters);
   const vcpus = parameters.number("vcpus");
   const counts = parameters.list("preempted").filter((preempted) => preempted < vcpus);
   const plan = policies.flatMap((policy) => counts.map((preempted) => ({ policy, preempted })));

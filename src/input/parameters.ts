@@ -38,6 +38,8 @@ export type ParameterSpec =
   | (Described<"words", readonly string[]> & {
       /** What each word may be. */
       readonly words: readonly string[];
+      /** Whether it may also be another one: a file that was loaded. */
+      readonly accepts?: (word: string) => boolean;
     });
 
 /** The longest range in a list. */
@@ -131,6 +133,7 @@ export function parameterValue(
       return text.split(",").map((word) => {
         const found = spec.words.find((known) => known === word || sizeBytes(known) === sizeBytes(word));
         if (found !== undefined) return found;
+        if (spec.accepts?.(word)) return word;
         throw problem(`a list of ${spec.words.join(", ")}${suggestion(word, spec.words)}`);
       });
   }

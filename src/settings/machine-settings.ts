@@ -75,7 +75,7 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   policy: {
     value: "<name>",
     summary: `how flushes reach other CPUs (${policyNames().join(", ")}, or a FILE.ts of one's own; default ipi)`,
-    parse: parsePolicy,
+    parse: policyNamed,
   },
   isolated: {
     value: "<cpus>",
@@ -257,7 +257,11 @@ function parseTopologyOption(text: string): TopologyConfig {
   );
 }
 
-function parsePolicy(text: string): FlushPolicy {
+/**
+ * The flush policy of that name, or in the file of that name, which was loaded.
+ * @throws UnknownNameError when there is none
+ */
+export function policyNamed(text: string): FlushPolicy {
   const found = ALL_FLUSH_POLICIES.find(({ name }) => name === text) ?? OWN_POLICIES.find(text);
   if (found !== undefined) return found;
   throw unknownName("flush policy", text, policyNames());

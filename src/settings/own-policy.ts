@@ -17,12 +17,25 @@ export async function loadPolicyFile(file: string): Promise<FlushPolicy> {
   return OWN_POLICIES.add(file, policyOf(file, module.default));
 }
 
-/** Loads the files among words of a command line that stand for a policy: `--policy FILE.ts`. @throws OwnCodeError */
+/** Loads the files among words of a command line that stand for policies: `--policy FILE.ts`, `--policies ipi,FILE.ts`. @throws OwnCodeError */
 export async function loadPoliciesOf(argv: readonly string[]): Promise<void> {
   for (let i = 0; i < argv.length; i++) {
     const [option, value = argv[i + 1]] = argv[i].split("=", 2);
-    if (option === "--policy" && value !== undefined && isModuleFile(value)) await loadPolicyFile(value);
+    if (POLICY_NAMES.includes(option.slice(2)) && value !== undefined) await loadPolicyFiles(value);
   }
+}
+
+/** Names of the option, the parameter of experiments, and columns of grids that name policies. */
+export const POLICY_NAMES: readonly string[] = ["policy", "policies"];
+
+/** The files in a list of policies. */
+export function policyFilesIn(list: string): string[] {
+  return list.split(",").filter(isModuleFile);
+}
+
+/** Loads them. @throws OwnCodeError */
+export async function loadPolicyFiles(list: string): Promise<void> {
+  for (const file of policyFilesIn(list)) await loadPolicyFile(file);
 }
 
 /** What is exported, once it has all that a policy needs. @throws OwnCodeError naming the field */

@@ -1,12 +1,10 @@
 /** `flush-cost`: what one flush costs, by their parts, and what one vunmap costs under lazy and eager freeing. */
 import { INVLPGB_PAGES_MAX, type KernelCode, PAGE_SIZE, type Preset } from "../../../arch/index.ts";
 import {
-  ALL_FLUSH_POLICIES,
   DEFERRED_POLICY,
   FLUSH_POLICIES,
   type FlushCost,
   type FlushPolicy,
-  flushPolicyByName,
   flushTlbKernelRange,
   INVLPGB_POLICY,
   RAR_POLICY,
@@ -15,6 +13,7 @@ import type { Kernel } from "../../machine/kernel.ts";
 import { totalCycles } from "../../report/flush-costs.ts";
 import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { policiesOf, policiesParameter } from "../base/policies.ts";
 import { ResidentCpus } from "../base/resident-cpus.ts";
 import { DataTable } from "../base/table.ts";
 import { FLUSH_COLUMNS, type FlushRow, flushPlots } from "./flush-cost-plots.ts";
@@ -52,13 +51,10 @@ when its address space has run for a while (under 'invlpgb' it has a global ASID
       default: [1, 8, 33, 34, 513],
       summary: "pages of the range",
     },
-    {
-      name: "policies",
-      kind: "words",
-      words: ALL_FLUSH_POLICIES.map((policy) => policy.name),
-      default: FLUSH_POLICIES.map((policy) => policy.name),
-      summary: "flush policies; one that the preset cannot carry out is left out",
-    },
+    policiesParameter(
+      FLUSH_POLICIES.map((policy) => policy.name),
+      "flush policies; one that the preset cannot carry out is left out",
+    ),
     {
       name: "resident",
       kind: "integer",
@@ -88,7 +84,7 @@ when its address space has run for a while (under 'invlpgb' it has a global ASID
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, preset, onProgress } = context;
   const cpuCounts = parameters.list("cpus");
-  const policies = parameters.words("policies").map(flushPolicyByName);
+  const policies = policiesOf(parameters);
   const possible = policies.filter((policy) => lacks(policy, preset) === null);
   const single = possible.filter((policy) => !policy.eager);
   const flushes: FlushRow[] = [];

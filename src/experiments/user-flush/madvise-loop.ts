@@ -1,15 +1,10 @@
 /** `madvise-loop`: threads of a process that fault a page in and drop it again, as will-it-scale's tlb_flush2 does, by flush policy. */
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
-import {
-  ALL_FLUSH_POLICIES,
-  type FlushPolicy,
-  flushPolicyByName,
-  madviseDontneed,
-  UserSpaces,
-} from "../../../mm/index.ts";
+import { type FlushPolicy, madviseDontneed, UserSpaces } from "../../../mm/index.ts";
 import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { plotByKind } from "../base/plot.ts";
+import { policiesOf, policiesParameter } from "../base/policies.ts";
 import { DataTable, type Row } from "../base/table.ts";
 import { SHARE_COLUMNS, timeShares } from "./time-shares.ts";
 import { UserThread } from "./user-thread.ts";
@@ -40,13 +35,7 @@ the whole machine; microseconds and cycles a loop are one thread's. The last col
     { name: "threads", kind: "integers", low: 1, high: 1024, default: [1, 2, 4, 8, 16, 32, 64], summary: "threads" },
     { name: "pages", kind: "integer", unit: "pages", low: 1, high: 512, default: 1, summary: "pages of each loop" },
     { name: "loops", kind: "integer", low: 4, high: 1_000_000, default: 200, summary: "loops of each thread" },
-    {
-      name: "policies",
-      kind: "words",
-      words: ALL_FLUSH_POLICIES.map(({ name }) => name),
-      default: ["ipi"],
-      summary: "flush policies",
-    },
+    policiesParameter(["ipi"]),
   ],
   settings: ["kernel", "topology", "pti", "flush-ceiling", "ipi-mode", ...GUEST_EXPERIMENT_SETTINGS],
   example: "mmulab experiment madvise-loop --preset zen3 --policies ipi,invlpgb --threads 1,8,64",
@@ -57,7 +46,7 @@ the whole machine; microseconds and cycles a loop are one thread's. The last col
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const threadCounts = parameters.list("threads");
-  const policies = parameters.words("policies").map(flushPolicyByName);
+  const policies = policiesOf(parameters);
   const rows: Row<typeof COLUMNS>[] = [];
   for (const policy of policies) {
     for (const threads of threadCounts) {

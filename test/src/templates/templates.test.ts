@@ -16,7 +16,7 @@ import runTask from "../../../src/sweep/worker.ts";
 import { TEMPLATES } from "../../../src/templates/index.ts";
 import { loadWorkload } from "../../../src/workloads/index.ts";
 import { temporaryFolder } from "../fixtures.ts";
-import { mmulab } from "../run-cli.ts";
+import { mmulab, resultIn } from "../run-cli.ts";
 
 const folder = temporaryFolder();
 const ROOT = join(import.meta.dirname, "../../..");
@@ -83,6 +83,31 @@ describe("the templates", () => {
     }
     writeFileSync(workload, `${readFileSync(workload, "utf8")}\n// changed\n`);
     expect(readSweepSpec(spec).key).not.toBe(read.key);
+  });
+});
+
+describe("a policy of one's own", () => {
+  it("is one of those that an experiment compares, in sweeps too", async () => {
+    const file = write("policy", "compared");
+    const given = ["--policies", `ipi,${file}`, "--threads", "1", "--loops", "20", "--json"];
+    const { tables } = resultIn(mmulab("experiment", "madvise-loop", ...given).stdout);
+    expect(tables[0].rows.map(([policy]: string[]) => policy)).toEqual(["ipi", "compared"]);
+    const grid = `grid:\n  policies: ["ipi,${file}"]\n  threads: ["1"]\n  loops: [20]\n`;
+    const spec = folder.write("compared.yaml", `experiment: madvise-loop\n${grid}`);
+    await loadOwnCodeOfSpec(spec);
+    const read = readSweepSpec(spec);
+    const [point] = sweepPoints(read);
+    const result = await runTask({ spec: read, point });
+    expect(result).toMatchObject({ tables: [{ rows: [{ policy: "ipi" }, { policy: "compared" }] }] });
+    writeFileSync(file, `${readFileSync(file, "utf8")}\n// changed\n`);
+    expect(readSweepSpec(spec).key).not.toBe(read.key);
+  });
+
+  it("that is not there is told in one line", () => {
+    expect(mmulab("experiment", "madvise-loop", "--policies=ipi,./nowhere.ts")).toMatchObject({
+      status: 2,
+      stderr: "mmulab: ./nowhere.ts: no such file\n",
+    });
   });
 });
 
