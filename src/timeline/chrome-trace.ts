@@ -1,7 +1,7 @@
 /**
  * A timeline in the Chrome trace-event format (JSON), for ui.perfetto.dev: a process a machine, a track a CPU, spans for
  * operations, lock waits, handlers and whatever else the accounts of cycles name, arrows from an interrupt's sender to its
- * receivers, and a counter of lazily freed pages. Times are microseconds of the emulated machine.
+ * receivers, and a counter of lazily freed pages. Spans say in their arguments which call they belong to (`span-calls.ts`). Times are microseconds of the emulated machine.
  *
  * Viewers differ in their arithmetic. Perfetto cuts `ts` and `dur` off to whole nanoseconds, each on its own, and drops a span
  * that then reaches beyond the one around it; others add the two as floating-point numbers and lose their way where a span
@@ -21,6 +21,7 @@ import {
 } from "../../arch/index.ts";
 import type { IpiObserver } from "../../mm/index.ts";
 import type { Kernel } from "../machine/kernel.ts";
+import { type SpanCall, SpanCalls } from "./span-calls.ts";
 
 /** Activities that no other begins within, but interrupts. */
 const INNERMOST = new Set([ACTIVITY_FLUSH, ACTIVITY_IPI_SEND, ACTIVITY_IPI_WAIT, ACTIVITY_LOCK_WAIT, ACTIVITY_SWITCH]);
@@ -32,12 +33,16 @@ const EVENTS_MAX = 2_000_000;
 interface OpenSpan {
   readonly activity: number;
   readonly beganNsec: number;
+  /** The call that it is within, or that began first within it, in an interrupt the sender's; null where there is none. */
+  call: SpanCall | null;
 }
 
 /** An arrow whose end has not been seen yet. */
 interface OpenFlow {
   readonly cpu: number;
   readonly atNsec: number;
+  /** The sender's call. */
+  readonly call: SpanCall | null;
 }
 
 /** One event of the file, and where it belongs in it. */
@@ -94,6 +99,7 @@ class Watch implements ActivityObserver, IpiObserver {
   private readonly add: Add;
   private readonly cyclesPerNsec: number;
   private readonly open: OpenSpan[][];
+  private readonly calls: SpanCalls;
   private readonly openFlows = new Map<number, OpenFlow>();
   private lazyPages = 0;
   private lazyPagesNsec = 0;
@@ -105,6 +111,7 @@ class Watch implements ActivityObserver, IpiObserver {
     this.add = add;
     this.cyclesPerNsec = preset.frequencyGhz.value;
     this.open = cpus.map(() => []);
+    this.calls = new SpanCalls(kernel, (call) => this.callBegan(call));
     loop.accounts.observer = this;
     kernel.vm.flushing.smp.observer = this;
     add({ ph: "M", name: "process_name", pid, args: { name: label } });
@@ -127,12 +134,25 @@ class Watch implements ActivityObserver, IpiObserver {
     const isOutside = to === ACTIVITY_OTHER || to === ACTIVITY_IDLE;
     if (isOutside) this.endDownTo(cpu, 0, atCycles);
     else if (depth >= 0) this.endDownTo(cpu, depth + 1, atCycles);
-    else open.push({ activity: to, beganNsec: this.nsec(atCycles) });
+    else open.push({ activity: to, beganNsec: this.nsec(atCycles), call: this.callOf(open, to) });
+  }
+
+  /** The call of a span that begins: of the current thread, unless it interrupts one. */
+  private callOf(open: readonly OpenSpan[], activity: number): SpanCall | null {
+    if (activity === ACTIVITY_INTERRUPT) return null;
+    const handler = open.find((span) => span.activity === ACTIVITY_INTERRUPT);
+    return handler === undefined ? this.calls.current : handler.call;
+  }
+
+  /** A call is that of the span in which it begins, where that has none. */
+  private callBegan(call: SpanCall): void {
+    const span = this.open[this.kernel.machine.loop.currentCpu].at(-1);
+    if (span !== undefined && span.call === null && span.activity !== ACTIVITY_INTERRUPT) span.call = call;
   }
 
   ipiSent(id: number, from: number, _to: number, atCycles: number): void {
     // Just before the command was written: within the span of sending, which may end right then.
-    this.openFlows.set(id, { cpu: from, atNsec: this.nsec(atCycles) - 2 });
+    this.openFlows.set(id, { cpu: from, atNsec: this.nsec(atCycles) - 2, call: this.calls.current });
   }
 
   ipiTaken(id: number, cpu: number, atCycles: number): void {
@@ -140,6 +160,8 @@ class Watch implements ActivityObserver, IpiObserver {
     if (start === undefined) return;
     this.openFlows.delete(id);
     this.flow("s", id, start.cpu, start.atNsec, {});
+    const handler = this.open[cpu].at(-1);
+    if (handler?.activity === ACTIVITY_INTERRUPT) handler.call ??= start.call;
     // A nanosecond after its handler's span has begun.
     this.flow("f", id, cpu, this.nsec(atCycles) + 1, { bp: "e" });
   }
@@ -150,6 +172,7 @@ class Watch implements ActivityObserver, IpiObserver {
     for (let cpu = 0; cpu < loop.cpus; cpu++) this.endDownTo(cpu, 0, loop.clockCycles[cpu]);
     loop.accounts.observer = null;
     this.kernel.vm.flushing.smp.observer = null;
+    this.calls.close();
   }
 
   private flow(ph: "s" | "f", id: number, cpu: number, atNsec: number, more: object): void {
@@ -166,7 +189,8 @@ class Watch implements ActivityObserver, IpiObserver {
       const name = this.kernel.machine.loop.accounts.names[span.activity];
       const begin = beginTicks(span.beganNsec, open.length);
       const [ts, dur] = [usecOf(begin), usecOf(endTicks(endNsec, open.length) - begin)];
-      this.add({ ph: "X", name, pid: this.pid, tid: cpu, ts, dur }, span.beganNsec, endNsec - span.beganNsec);
+      const args = span.call === null ? {} : { args: span.call };
+      this.add({ ph: "X", name, pid: this.pid, tid: cpu, ts, dur, ...args }, span.beganNsec, endNsec - span.beganNsec);
     }
   }
 

@@ -6,7 +6,7 @@ import { ChromeTrace } from "../../../src/timeline/chrome-trace.ts";
 import { mixed } from "../../../src/workloads/mixed.ts";
 import { userProcesses } from "../../../src/workloads/user-processes.ts";
 import { featuresFor } from "../../mm/flush/policy-features.ts";
-import { checkFloatingSpans, processTrace } from "./trace-processor.ts";
+import { checkFloatingSpans, processTrace, type TraceEvent } from "./trace-processor.ts";
 
 function traceOf(operations: number): { json: string; nsec: number[]; lazyPages: number; sent: number } {
   const kernel = bootKernel({ cpus: 4, memoryBytes: 2 ** 30 });
@@ -42,6 +42,28 @@ describe("timelines", () => {
     ]) {
       expect(names).toContain(name);
     }
+  });
+
+  it("say in the spans' arguments which call each belongs to: size, address, caller, range", () => {
+    const { traceEvents } = JSON.parse(json) as { traceEvents: TraceEvent[] };
+    const spans = traceEvents.filter(({ ph }) => ph === "X");
+    const argsOf = (name: string) => spans.filter((span) => span.name === name).map(({ args }) => args);
+    const address = expect.stringMatching(/^0xffff[c-e][0-9a-f]{11}$/);
+    for (const args of argsOf("vmalloc")) {
+      expect(args).toMatchObject({ call: "vmalloc", size: expect.any(Number), caller: "mixed_vmalloc+0x0/0x0" });
+    }
+    const made = argsOf("vmalloc").map((args) => args?.address);
+    expect(made).toContainEqual(address);
+    const freed = argsOf("vfree").map((args) => args?.addr);
+    expect(freed.filter((addr) => made.includes(addr)).length).toBeGreaterThan(10);
+    const ranges = argsOf("IPI send");
+    for (const range of ranges) {
+      expect(range).toMatchObject({ call: "flush_tlb_kernel_range", start: address, end: address });
+    }
+    const handlers = argsOf("interrupts");
+    expect(handlers.length).toBeGreaterThan(10);
+    // A handler shows the range of a flush that was sent: the sender's.
+    for (const handler of handlers) expect(ranges).toContainEqual(handler);
   });
 
   it("have spans within each CPU's time", () => {
