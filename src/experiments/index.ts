@@ -16,6 +16,7 @@ import { lazyThreshold } from "./lazy-threshold/lazy-threshold.ts";
 import { nestedWalk } from "./nested-walk.ts";
 import { pageTables } from "./page-tables.ts";
 import { pcidPingPong } from "./pcid-ping-pong.ts";
+import { tlbCurves } from "./tlb-curves.ts";
 import { concurrentFlush } from "./user-flush/concurrent-flush.ts";
 import { fork } from "./user-flush/fork.ts";
 import { madviseLoop } from "./user-flush/madvise-loop.ts";
@@ -36,6 +37,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
   vmapContention,
   pageTables,
   walkOverlap,
+  tlbCurves,
   userFlush,
   madviseLoop,
   pageFault,
