@@ -133,6 +133,7 @@ export class ChosenSteps implements StepChooser {
     atPoints.pop();
     loop.currentCpu = cpu;
     loop.currentThread = currentThread;
+    loop.vcpuScheduler?.take(cpu);
     this.last = cpu;
   }
 
@@ -201,6 +202,8 @@ export class ChosenSteps implements StepChooser {
     loop.currentCpu = cpu;
     loop.currentThread = null;
     loop.horizonCycles = Number.NEGATIVE_INFINITY;
+    // A virtual CPU that acts runs on its physical CPU.
+    loop.vcpuScheduler?.take(cpu);
     if (kind === ACTION_GO_ON) loop.goOn(cpu);
     else if (kind === ACTION_INTERRUPT) this.interrupt(cpu);
     else this.scheduler.prefetch(cpu);

@@ -57,7 +57,13 @@ function* kvmFlushTlbMulti(
         now.push(cpu);
         continue;
       }
+      loop.point("kvm_flush_tlb_multi: preempted is read");
       loop.lines.write(host.stealTimeLines + cpu);
+      // The mark is set by a compare-and-exchange: a vCPU that runs again by now gets its interrupt.
+      if (!host.isPreempted(cpu)) {
+        now.push(cpu);
+        continue;
+      }
       host.flushAtEntry(cpu, flush);
       if (record !== null) record.deferred++;
     }

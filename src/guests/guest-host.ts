@@ -74,7 +74,7 @@ export class GuestHost {
    * @param mm that of the guest's kernel
    * @throws ConfigError for a flush policy that there is not in a guest
    */
-  start({ flushing, costs }: KernelMm): void {
+  start({ flushing, costs, bugs }: KernelMm): void {
     const { policy, smp } = flushing;
     if (policy.usesRar === true) throw new ConfigError("flush policy", policy.name, "one that a guest can have");
     const { machine, vcpus, scheduler } = this;
@@ -87,6 +87,7 @@ export class GuestHost {
       owesInvalidation: (cpu) => this.unmapping?.owesInvalidation(cpu) === true,
       leave: (cpu) => this.leave(cpu),
       enter: (cpu) => this.enter(cpu),
+      entryForgetsFlush: bugs.entryForgetsFlush,
     });
     this.paravirt = paravirt;
     this.unmapping = new HostUnmap(
@@ -128,6 +129,7 @@ export class GuestHost {
     }
     this.leave(cpu);
     loop.clockCycles[cpu] += ownCycles;
+    this.paravirt?.recordStealTime(cpu);
     // vCPUs of one ASID are told apart by nothing else: the other's entries go.
     const hasOthersEntries = this.sharesAsid && config.physicalCpus < this.vcpus.length;
     if (hasOthersEntries) this.paravirt?.flushAtEntry(cpu, { attributed: null, paid: null });

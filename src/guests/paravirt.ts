@@ -26,6 +26,8 @@ export interface ParavirtParts {
   /** Lets a vCPU leave the guest for the host, and come back; both book the time in the host. */
   readonly leave: (cpu: number) => void;
   readonly enter: (cpu: number) => void;
+  /** The former bug of that name (`HISTORICAL_BUGS`). */
+  readonly entryForgetsFlush: boolean;
 }
 
 /** A request to vCPUs that run, whose sender waits until they have left the guest. */
@@ -44,6 +46,8 @@ export class Paravirt implements ParavirtHost {
   private readonly parts: ParavirtParts;
   /** By vCPU: the flush that it owes before it runs again; null for none. */
   private readonly owed: (FlushAtEntry | null)[];
+  /** vCPUs that the host is about to enter, and whose flags still say that they do not run; only with `entryForgetsFlush`. */
+  private readonly isStillMarked = new Set<number>();
 
   constructor(parts: ParavirtParts) {
     const { loop } = parts.machine;
@@ -53,7 +57,21 @@ export class Paravirt implements ParavirtHost {
   }
 
   isPreempted(cpu: number): boolean {
-    return this.parts.isPreempted(cpu);
+    return this.isStillMarked.has(cpu) || this.parts.isPreempted(cpu);
+  }
+
+  /**
+   * Clears the flags of a vCPU that will run again (`record_steal_time`). Flags are read and cleared in one exchange, so nothing can be asked
+   * for in between; what is owed is done at the entry that follows.
+   */
+  recordStealTime(cpu: number): void {
+    const { machine, entryForgetsFlush } = this.parts;
+    if (!entryForgetsFlush) return;
+    const flush = this.owed[cpu];
+    this.isStillMarked.add(cpu);
+    machine.loop.pointIrqsOff("record_steal_time: preempted is read");
+    this.isStillMarked.delete(cpu);
+    this.owed[cpu] = flush;
   }
 
   flushAtEntry(cpu: number, flush: FlushAtEntry): void {

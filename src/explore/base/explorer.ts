@@ -171,8 +171,11 @@ export class Explorer<Situation> implements Scheduler {
     return actions[index];
   }
 
-  canPrefetch(): boolean {
-    return this.prefetchesLeft > 0;
+  canPrefetch(cpu: number): boolean {
+    if (this.prefetchesLeft === 0) return false;
+    const { machine, host } = this.kernel;
+    // The hypervisor's own code has nothing to do with what a guest maps.
+    return host === null || machine.cpus[cpu].vcpu !== null;
   }
 
   /** Reads every watched address whose translation is there; one that is not is no fault. */

@@ -1,6 +1,7 @@
 /** The tests that come with the explorer. */
 import { unknownName } from "../../input/errors.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
+import { GUEST_TESTS } from "./guests.ts";
 import { PURGE_TESTS } from "./purges.ts";
 import { USER_FLUSH_TESTS } from "./user-flushes.ts";
 import { USER_SPACE_TESTS } from "./user-spaces.ts";
@@ -14,6 +15,7 @@ export const EXPLORE_TESTS: readonly ExploreTest[] = [
   ...VMAP_BLOCK_TESTS,
   ...USER_SPACE_TESTS,
   ...USER_FLUSH_TESTS,
+  ...GUEST_TESTS,
 ];
 
 /** @throws UnknownNameError for a name that no test has */
