@@ -151,6 +151,7 @@ export class KernelMm {
 
   /** The lines of the entries of [start, end) come to the current CPU, which writes them. */
   writeEntryLines(start: number, end: number): void {
+    if (this.loop.lines.isAlone) return;
     this.entryLines.writeAll(Math.floor(start / ENTRY_LINE_BYTES), Math.floor((end - 1) / ENTRY_LINE_BYTES));
   }
 

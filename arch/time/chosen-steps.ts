@@ -88,7 +88,7 @@ export class ChosenSteps implements StepChooser {
   }
 
   /** Whether the code under way must pause here, so that another CPU can act. A handler cannot pause. */
-  mustYield(subject: unknown): boolean {
+  mustYield(subject: unknown = null): boolean {
     const { loop } = this;
     if (this.chosen !== NONE) return true;
     if (loop.currentThread === null) return false;
@@ -112,7 +112,7 @@ export class ChosenSteps implements StepChooser {
   }
 
   /** A point in the plain code of the current CPU: lets others act here for as long as the scheduler chooses them. */
-  point(name: string, subject: unknown): void {
+  point(name: string, subject: unknown = null): void {
     // After the code's next pause something happens that was chosen already.
     if (this.chosen !== NONE) return;
     const { loop, atPoints } = this;
@@ -138,7 +138,7 @@ export class ChosenSteps implements StepChooser {
   }
 
   /** A point in code of the current CPU that runs with interrupts off. */
-  pointIrqsOff(name: string, subject: unknown): void {
+  pointIrqsOff(name: string, subject: unknown = null): void {
     const cpu = this.loop.currentCpu;
     this.inHandler[cpu]++;
     this.point(name, subject);

@@ -79,22 +79,22 @@ export class EventLoop extends CpuClocks {
    * Whether something can happen before the current CPU's time, so that shared state must not be touched yet.
    * @param subject what is about to be touched, for schedulers
    */
-  mustYield(subject: unknown = null): boolean {
+  mustYield(subject?: unknown): boolean {
     if (this.clockCycles[this.currentCpu] <= this.horizonCycles) return false;
-    return this.chosenSteps === null || this.chosenSteps.mustYield(subject);
+    return this.chosenSteps?.mustYield(subject) ?? true;
   }
 
   /**
    * A named point in plain code between two accesses to what CPUs share without a lock: others may act here where a scheduler chooses so.
    * @param subject what the point concerns, for schedulers
    */
-  point(name: string, subject: unknown = null): void {
-    if (this.chosenSteps !== null) this.chosenSteps.point(name, subject);
+  point(name: string, subject?: unknown): void {
+    this.chosenSteps?.point(name, subject);
   }
 
   /** A point in code that runs with interrupts off, where the current CPU takes none. */
-  pointIrqsOff(name: string, subject: unknown = null): void {
-    if (this.chosenSteps !== null) this.chosenSteps.pointIrqsOff(name, subject);
+  pointIrqsOff(name: string, subject?: unknown): void {
+    this.chosenSteps?.pointIrqsOff(name, subject);
   }
 
   /** Starts a thread on `cpu`; it first runs when the loop runs. @throws MachineUsageError for a CPU that there is not */

@@ -71,16 +71,22 @@ export class OwedFlushes {
    */
   settle(owed: OwedFlush, start: number, end: number): void {
     if (this.next[owed] !== IN_USE) {
-      this.log.warn(`a flush of ${formatRange(start, end)} was owed once and settled twice`);
+      this.warnSettledTwice(start, end);
       return;
     }
-    if (this.start[owed] < start || this.end[owed] > end) {
-      const range = formatRange(this.start[owed], this.end[owed]);
-      this.log.warn(`a flush of ${range} is owed, which ${formatRange(start, end)} does not cover`);
-    }
+    if (this.start[owed] < start || this.end[owed] > end) this.warnNotCovered(owed, start, end);
     this.next[owed] = this.firstUnused;
     this.firstUnused = owed;
     this.count--;
+  }
+
+  private warnSettledTwice(start: number, end: number): void {
+    this.log.warn(`a flush of ${formatRange(start, end)} was owed once and settled twice`);
+  }
+
+  private warnNotCovered(owed: OwedFlush, start: number, end: number): void {
+    const range = formatRange(this.start[owed], this.end[owed]);
+    this.log.warn(`a flush of ${range} is owed, which ${formatRange(start, end)} does not cover`);
   }
 
   /** The flush that is owed for `part` is part of that which is owed for `whole`. Warned of when that does not cover it. */

@@ -118,11 +118,11 @@ export abstract class Lock {
    * @throws Error when nobody holds it
    */
   release(): void {
-    if (!this.held) throw new Error(`${this.name} is released but not held`);
-    const { loop } = this;
+    if (!this.held) throw this.notHeld();
+    const { loop, class: statistics } = this;
     const now = loop.clockCycles[loop.currentCpu];
-    this.class.held(now - this.takenAtCycles);
-    if (this.class.watcher !== null) this.class.watcher.lockRelease(this);
+    statistics.held(now - this.takenAtCycles);
+    if (statistics.watcher !== null) statistics.watcher.lockRelease(this);
     this.freeAtCycles = now;
     if (this.queue.length === 0) this.held = false;
     else this.handOver(now);
@@ -152,23 +152,27 @@ export abstract class Lock {
   private own(): void {
     const { loop } = this;
     const cpu = loop.currentCpu;
-    const bounced = this.lastCpu !== cpu && this.lastCpu >= 0;
-    let now = loop.clockCycles[cpu];
-    if (this.freeAtCycles > now) {
-      this.waitUntil(this.freeAtCycles, bounced);
-      now = this.freeAtCycles;
-    }
+    if (this.freeAtCycles > loop.clockCycles[cpu]) this.waitUntil(this.freeAtCycles);
     this.held = true;
-    loop.clockCycles[cpu] = now + this.costs.uncontendedCycles;
+    loop.clockCycles[cpu] += this.costs.uncontendedCycles;
     // A lock's line is only ever written, so that who had it last has it still.
-    if (bounced) loop.lines.takeOver(this.lastCpu, 1);
+    if (this.isOfOtherCpu(cpu)) loop.lines.takeOver(this.lastCpu, 1);
     this.book(loop.clockCycles[cpu], cpu);
   }
 
-  private waitUntil(atCycles: number, bounced: boolean): void {
+  private notHeld(): Error {
+    return new Error(`${this.name} is released but not held`);
+  }
+
+  /** Whether another CPU than `cpu` had it last. */
+  private isOfOtherCpu(cpu: number): boolean {
+    return this.lastCpu !== cpu && this.lastCpu >= 0;
+  }
+
+  private waitUntil(atCycles: number): void {
     const { loop } = this;
     const cpu = loop.currentCpu;
-    this.class.waited(atCycles - loop.clockCycles[cpu], bounced);
+    this.class.waited(atCycles - loop.clockCycles[cpu], this.isOfOtherCpu(cpu));
     const activity = loop.accounts.enter(cpu, ACTIVITY_LOCK_WAIT);
     loop.clockCycles[cpu] = atCycles;
     loop.accounts.enter(cpu, activity);
@@ -179,13 +183,14 @@ export abstract class Lock {
   }
 
   private book(nowCycles: number, cpu: number): void {
-    this.class.taken(this.lastCpu !== cpu && this.lastCpu >= 0);
+    const { class: statistics } = this;
+    statistics.taken(this.isOfOtherCpu(cpu));
     this.takenAtCycles = nowCycles;
     // The same thread again in most cases: V8's garbage collector wants to know of each object that is stored.
     const { currentThread } = this.loop;
     if (this.holder !== currentThread) this.holder = currentThread;
     this.lastCpu = cpu;
-    if (this.class.watcher !== null) this.class.watcher.lockAcquire(this);
+    if (statistics.watcher !== null) statistics.watcher.lockAcquire(this);
   }
 }
 

@@ -3,7 +3,7 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { afterCall, type Blocking, DONE, wait } from "../kernel/blocking.ts";
-import { probed, probedCode } from "../kernel/call-probes.ts";
+import { type CallProbes, probed, probedCode } from "../kernel/call-probes.ts";
 import { Work } from "../kernel/work.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
@@ -24,10 +24,12 @@ export function vfree(state: Vmalloc, address: number): Blocking<void> {
     vfreeAtomic(state, address);
     return DONE;
   }
-  const { probes } = state;
-  return probes === null
-    ? unmapAndFree(state, address)
-    : probed(probes, "vfree", [address], () => unmapAndFree(state, address));
+  return state.probes === null ? unmapAndFree(state, address) : probedVfree(state, state.probes, address);
+}
+
+/** Apart, as a function object in `vfree` would cost the host an allocation for each call, probed or not. */
+function probedVfree(state: Vmalloc, probes: CallProbes, address: number): Blocking<void> {
+  return probed(probes, "vfree", [address], () => unmapAndFree(state, address));
 }
 
 function unmapAndFree(state: Vmalloc, address: number): Blocking<void> {

@@ -4,7 +4,7 @@ import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE } from "../../arch/isa/linear-address.t
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { warnAlloc } from "../frames/warn-alloc.ts";
 import { afterCall, type Blocking, ready, wait } from "../kernel/blocking.ts";
-import { probed } from "../kernel/call-probes.ts";
+import { type CallProbes, probed } from "../kernel/call-probes.ts";
 import { ENOMEM } from "../lib/errno.ts";
 import {
   __GFP_HIGHMEM,
@@ -122,8 +122,19 @@ export function __vmallocNodeRange(
   request: VmallocRequest,
   caller: string = UNKNOWN_CALLER,
 ): Blocking<number> {
-  const { probes } = state;
-  if (probes === null) return vmallocPages(state, sizeBytes, request, caller);
+  return state.probes === null
+    ? vmallocPages(state, sizeBytes, request, caller)
+    : probedVmalloc(state, state.probes, sizeBytes, request, caller);
+}
+
+/** Apart, as a function object in `__vmallocNodeRange` would cost the host an allocation for each call, probed or not. */
+function probedVmalloc(
+  state: Vmalloc,
+  probes: CallProbes,
+  sizeBytes: number,
+  request: VmallocRequest,
+  caller: string,
+): Blocking<number> {
   const { align, range, gfp, flags, node } = request;
   const args = [sizeBytes, align, range.start, range.end, gfp, flags, node, caller];
   return probed(probes, "vmalloc", args, () => vmallocPages(state, sizeBytes, request, caller));
@@ -138,9 +149,18 @@ function vmallocPages(state: Vmalloc, sizeBytes: number, request: VmallocRequest
     warnAlloc(state.mm, request.gfp, `vmalloc error: size ${sizeBytes}, exceeds total pages`);
     return ready(0);
   }
-  if ((request.flags & VM_ALLOW_HUGE_VMAP) === 0 || !state.config.allowHuge) {
-    return attempt(state, sizeBytes, request, PAGE_SHIFT, caller);
-  }
+  return (request.flags & VM_ALLOW_HUGE_VMAP) === 0 || !state.config.allowHuge
+    ? attempt(state, sizeBytes, request, PAGE_SHIFT, caller)
+    : hugeOrSmallPages(state, sizeBytes, request, caller);
+}
+
+/** 2 MiB pages where the size is worth it and there are any, else small ones. */
+function hugeOrSmallPages(
+  state: Vmalloc,
+  sizeBytes: number,
+  request: VmallocRequest,
+  caller: string,
+): Blocking<number> {
   const anyNode = request.node === NUMA_NO_NODE;
   const decidingBytes = anyNode ? state.version.hugeSizeOf(sizeBytes, state.pages.numaNodes) : sizeBytes;
   const isWorthIt = decidingBytes >= PMD_SIZE;

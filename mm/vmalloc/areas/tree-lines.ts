@@ -13,23 +13,25 @@ const TREE_LINES = 2 * UPPER_LINES;
 /** 2^32 divided by the golden ratio: successive numbers times it are spread evenly (Knuth, The Art of Computer Programming, 6.4). */
 const SPREAD = 0x9e37_79b1;
 
-/** The lines of one tree. */
+/**
+ * The lines of one tree. With one CPU (`isAlone`) nobody waits for a line: each call is then one test, in a function small enough for
+ * the host to inline, and what it would do otherwise is in a function of its own.
+ */
 export class TreeLines {
   private readonly lines: SharedLines;
   private readonly first: number;
+  private readonly isAlone: boolean;
 
   constructor(lines: SharedLines) {
     this.lines = lines;
     this.first = lines.make(TREE_LINES);
+    this.isAlone = lines.isAlone;
   }
 
   /** The current CPU descends to an address in a tree of `nodes` nodes; returns the nodes that it read. */
   search(address: number, nodes: number): number {
-    const depth = depthOf(nodes);
-    if (this.lines.isAlone) return depth;
-    const path = pathOf(address);
-    for (let level = 0; level < depth; level++) this.lines.read(this.lineOf(path, level));
-    return depth;
+    if (!this.isAlone) this.readPath(address, nodes);
+    return depthOf(nodes);
   }
 
   /**
@@ -37,7 +39,16 @@ export class TreeLines {
    * addresses, which is the lowest node from which the path went to the other side. Every other change recolours the grandparent.
    */
   change(address: number, nodes: number): void {
-    if (this.lines.isAlone) return;
+    if (!this.isAlone) this.writeNeighbours(address, nodes);
+  }
+
+  private readPath(address: number, nodes: number): void {
+    const depth = depthOf(nodes);
+    const path = pathOf(address);
+    for (let level = 0; level < depth; level++) this.lines.read(this.lineOf(path, level));
+  }
+
+  private writeNeighbours(address: number, nodes: number): void {
     const depth = depthOf(nodes);
     if (depth === 0) return;
     const path = pathOf(address);
