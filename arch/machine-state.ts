@@ -1,5 +1,5 @@
 /** The state of a whole machine as plain data, for saved states: what is in memory, in the CPUs, and how late it is. */
-import { type CpusState, captureCpus, restoreCpus } from "./cpu/cpu-state.ts";
+import { type CpusState, captureCpus, restoreCpus, withOwnCaches } from "./cpu/cpu-state.ts";
 import { checkState } from "./isa/state-error.ts";
 import type { Machine } from "./machine.ts";
 import {
@@ -14,6 +14,8 @@ import { type AttributionState, captureAttributions, restoreAttributions } from 
 /** A machine. Typed arrays and plain objects only. */
 export interface MachineState {
   readonly memory: PhysicalMemoryState;
+  /** What the machine's memory holds that is not the guest's: tables of the second stage. Absent where `memory` is the machine's. */
+  readonly hostMemory?: PhysicalMemoryState | undefined;
   readonly loop: EventLoopState;
   readonly cpus: CpusState;
   /** Refills that flushes make necessary; null while nobody attributes them. */
@@ -26,14 +28,18 @@ export interface MachineState {
  * @throws StateError when a thread is in the middle of its code, or an interrupt has yet to be taken
  */
 export function captureMachine(machine: Machine, workOf: (thread: Thread) => string | null): MachineState {
-  const { memory, loop, cpus } = machine;
-  const attributions = cpus.flatMap(({ mmu }) => mmu.attribution ?? []);
-  checkState("attribution", attributions.length % cpus.length === 0, "is kept on some CPUs only");
+  const { memory, hostMemory, loop, cpus } = machine;
+  const areVcpus = hostMemory !== null;
+  const owners = withOwnCaches(cpus);
+  const attributions = owners.flatMap(({ mmu }) => mmu.attribution ?? []);
+  checkState("attribution", attributions.length % owners.length === 0, "is kept on some CPUs only");
+  const numbers = areVcpus ? owners.map(({ virtualization }) => virtualization.numbers) : null;
   return {
     loop: captureEventLoop(loop, workOf),
     memory: capturePhysicalMemory(memory),
-    cpus: captureCpus(cpus),
-    attribution: attributions.length === 0 ? null : captureAttributions(attributions),
+    ...(hostMemory === null ? {} : { hostMemory: capturePhysicalMemory(hostMemory) }),
+    cpus: captureCpus(cpus, areVcpus),
+    attribution: attributions.length === 0 ? null : captureAttributions(attributions, numbers),
   };
 }
 
@@ -47,13 +53,19 @@ export function restoreMachine(
   state: MachineState,
   queue: (work: string, cpu: number) => Thread,
 ): void {
-  const { memory, loop, cpus } = machine;
+  const { memory, hostMemory, loop, cpus } = machine;
+  const isFitting = (hostMemory === null) === (state.hostMemory === undefined);
+  checkState("machine", isFitting, hostMemory === null ? "is none of a guest" : "is one of a guest");
   restorePhysicalMemory(memory, state.memory);
+  if (hostMemory !== null && state.hostMemory !== undefined) restorePhysicalMemory(hostMemory, state.hostMemory);
   restoreCpus(cpus, state.cpus);
   if (state.attribution !== null) {
+    for (const cpu of cpus) cpu.attributeFlushes();
+    const owners = withOwnCaches(cpus);
     restoreAttributions(
-      cpus.map((cpu) => cpu.attributeFlushes()),
+      owners.map((cpu) => cpu.attributeFlushes()),
       state.attribution,
+      hostMemory === null ? null : owners.map(({ virtualization }) => virtualization.numbers),
     );
   }
   restoreEventLoop(loop, state.loop, queue);

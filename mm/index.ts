@@ -41,7 +41,7 @@ export {
 } from "./flush/flush-policy.ts";
 export { Flushing, type FlushingConfig } from "./flush/flushing.ts";
 export { FreeLedger } from "./flush/free-ledger.ts";
-export { HYPERV_POLICY, KVM_POLICY } from "./flush/guest-flush-policies.ts";
+export { flushAtEntryOf, HYPERV_POLICY, KVM_POLICY } from "./flush/guest-flush-policies.ts";
 export { type OwedFlush, OwedFlushes } from "./flush/owed-flush.ts";
 export { Rar, type RarFlush } from "./flush/rar.ts";
 export { flushOwed, flushTlbAll, flushTlbKernelRange } from "./flush/tlb-flush.ts";

@@ -7,6 +7,7 @@ import { checkState, StateError } from "../isa/state-error.ts";
 import type { TableEntries } from "../isa/vendor.ts";
 import type { OverlapState } from "../time/overlap-window.ts";
 import * as count from "../time/perf-counters.ts";
+import type { GuestNumbers } from "../tlb/guest-numbers.ts";
 import { captureTlbEntries, restoreTlbEntries, type TlbEntries } from "../tlb/tlb-entries.ts";
 import { captureWalkCacheLines, restoreWalkCacheLines, type WalkCacheLines } from "../tlb/walk-cache-lines.ts";
 import type { Cpu } from "./cpu.ts";
@@ -39,6 +40,8 @@ export interface CpusState {
   /** First and second level, then paging-structure caches of their own; CPU by CPU. */
   readonly tlbs: TlbEntries;
   readonly walkCaches: WalkCacheLines;
+  /** What they have cached of their guests; absent where they are no vCPUs. */
+  readonly guests?: GuestCaches | undefined;
   /** Registers of remote actions; absent where the CPUs have none. */
   readonly remoteActions?: RemoteActionsState | undefined;
   /** INVLPGBs for which no TLBSYNC was done yet: which CPU issued each, and what others may still have to carry out. */
@@ -50,6 +53,14 @@ export interface CpusState {
 /** What of the independent accesses of one CPU is under way. */
 export interface CpuOverlap extends OverlapState {
   readonly cpu: number;
+}
+
+/** What physical CPUs, each known by the first of its vCPUs, have cached of guests beside combined entries. */
+export interface GuestCaches {
+  /** Guest-physical mappings: pages, then entries of tables by level; CPU by CPU. Addresses are guest-physical. */
+  readonly guestPhysical: TlbEntries;
+  /** VPIDs or ASIDs of which pieces of larger pages may be cached: a row each. */
+  readonly pieces: { readonly cpu: Uint16Array; readonly vpid: Uint16Array };
 }
 
 /** Registers of remote actions (RAR), one a CPU. */
@@ -98,18 +109,21 @@ export interface CpuCounts {
   readonly invlpgb: Float64Array;
   readonly firstLevelFlushes: Float64Array;
   readonly secondLevelFlushes: Float64Array;
+  /** Of vCPUs, ten a CPU: VM entries and exits, EPT violations and misconfigurations, nested page faults, INVEPT, INVVPID, INVLPGA, walks of the second stage and their cycles. */
+  readonly guests?: Float64Array | undefined;
 }
 
 /** Counters that are left out where they are 0. */
-type OverlapCounts = "walkCyclesTogether" | "walkCyclesHidden";
+type RareCounts = "walkCyclesTogether" | "walkCyclesHidden" | "guests";
 
-const OVERLAP_PLACES: readonly (readonly [name: OverlapCounts, first: number, length: number])[] = [
+const RARE_PLACES: readonly (readonly [name: RareCounts, first: number, length: number])[] = [
   ["walkCyclesTogether", count.COUNT_WALK_TOGETHER, 3],
   ["walkCyclesHidden", count.COUNT_WALK_HIDDEN, 1],
+  ["guests", count.COUNT_VM_ENTRY, 10],
 ];
 
 /** Where each of the other {@link CpuCounts} is among a CPU's counters, and how many there are. */
-const PLACES: readonly (readonly [name: Exclude<keyof CpuCounts, OverlapCounts>, first: number, length: number])[] = [
+const PLACES: readonly (readonly [name: Exclude<keyof CpuCounts, RareCounts>, first: number, length: number])[] = [
   ["accesses", count.COUNT_ACCESS, 3],
   ["secondLevelHits", count.COUNT_SECOND_LEVEL_HIT, 3],
   ["walks", count.COUNT_WALK, 9],
@@ -129,11 +143,18 @@ const PLACES: readonly (readonly [name: Exclude<keyof CpuCounts, OverlapCounts>,
 
 /**
  * Copies the state of `cpus`.
- * @throws StateError when one has run a guest
+ * @param areVcpus whether they are the vCPUs of one guest, all in it; by default none has run a guest
+ * @throws StateError when that is not so
  */
-export function captureCpus(cpus: readonly Cpu[]): CpusState {
-  const withGuests = cpus.find(({ virtualization }) => virtualization.numbers.count > 0);
-  checkState(`CPU ${withGuests?.id}`, withGuests === undefined, "has run guests, whose state is not saved");
+export function captureCpus(cpus: readonly Cpu[], areVcpus = false): CpusState {
+  if (areVcpus) {
+    const outside = cpus.find(({ vcpu }) => vcpu === null);
+    checkState(`CPU ${outside?.id}`, outside === undefined, "has left its guest");
+  } else {
+    const withGuests = cpus.find(({ virtualization }) => virtualization.numbers.count > 0);
+    checkState(`CPU ${withGuests?.id}`, withGuests === undefined, "has run guests, whose state is not saved");
+  }
+  const owners = withOwnCaches(cpus);
   const doubles = (of: (cpu: Cpu) => number) => Float64Array.from(cpus, of);
   const overlaps = captureOverlaps(cpus);
   const msrs = cpus[0].memoryTypes.writableRegisters();
@@ -158,8 +179,9 @@ export function captureCpus(cpus: readonly Cpu[]): CpusState {
       memoryTypes: BigUint64Array.from(cpus.flatMap(({ memoryTypes }) => msrs.map((msr) => memoryTypes.read(msr)))),
     },
     counters: captureCounts(cpus),
-    tlbs: captureTlbEntries(structuresOf(cpus)),
-    walkCaches: captureWalkCacheLines(cpus.map(({ mmu }) => mmu.walkCaches)),
+    tlbs: captureTlbEntries(structuresOf(owners), areVcpus ? numbersOf(owners, structuresOf) : null),
+    walkCaches: captureWalkCacheLines(owners.map(({ mmu }) => mmu.walkCaches)),
+    ...(areVcpus ? { guests: captureGuestCaches(owners) } : {}),
     ...(cpus[0].remoteActions.hasRegister(MSR_RAR_CTRL) ? { remoteActions: captureRemoteActions(cpus) } : {}),
     unsyncedInvlpgbs: cpus.flatMap(({ id, invalidations }) =>
       invalidations.unsynced.map(({ broadcast, tables }) => ({ cpu: id, ...broadcast, tables })),
@@ -218,12 +240,54 @@ export function restoreCpus(cpus: readonly Cpu[], state: CpusState): void {
   });
   if (state.remoteActions !== undefined) restoreRemoteActions(cpus, state.remoteActions);
   restoreCounts(cpus, state.counters);
-  restoreTlbEntries(structuresOf(cpus), state.tlbs);
+  const owners = withOwnCaches(cpus);
+  const areVcpus = state.guests !== undefined;
+  restoreTlbEntries(structuresOf(owners), state.tlbs, areVcpus ? numbersOf(owners, structuresOf) : null);
   restoreWalkCacheLines(
-    cpus.map(({ mmu }) => mmu.walkCaches),
+    owners.map(({ mmu }) => mmu.walkCaches),
     state.walkCaches,
   );
+  if (state.guests !== undefined) restoreGuestCaches(owners, state.guests);
   restoreOverlaps(cpus, state.overlaps ?? []);
+}
+
+/** CPUs that have caches of their own: of vCPUs that share a physical CPU, the first. */
+export function withOwnCaches(cpus: readonly Cpu[]): Cpu[] {
+  const known = new Set<object>();
+  return cpus.filter(({ mmu }) => !known.has(mmu.tlbs) && known.add(mmu.tlbs));
+}
+
+/** For each structure of each CPU the numbers of its guests. */
+function numbersOf(cpus: readonly Cpu[], structures: (cpus: readonly Cpu[]) => readonly object[]): GuestNumbers[] {
+  return cpus.flatMap((cpu) => structures([cpu]).map(() => cpu.virtualization.numbers));
+}
+
+function captureGuestCaches(owners: readonly Cpu[]): GuestCaches {
+  const pieces = owners.flatMap(({ id, mmu, virtualization }) =>
+    [...mmu.fractured].map((number) => ({ cpu: id, vpid: virtualization.numbers.idOf(number) })),
+  );
+  return {
+    guestPhysical: captureTlbEntries(guestPhysicalOf(owners), numbersOf(owners, guestPhysicalOf)),
+    pieces: {
+      cpu: Uint16Array.from(pieces, ({ cpu }) => cpu),
+      vpid: Uint16Array.from(pieces, ({ vpid }) => vpid),
+    },
+  };
+}
+
+function restoreGuestCaches(owners: readonly Cpu[], { guestPhysical, pieces }: GuestCaches): void {
+  restoreTlbEntries(guestPhysicalOf(owners), guestPhysical, numbersOf(owners, guestPhysicalOf));
+  for (const { mmu } of owners) mmu.fractured.clear();
+  pieces.cpu.forEach((cpu, row) => {
+    const owner = owners.find(({ id }) => id === cpu);
+    const [number] = owner?.virtualization.numbers.ofId(pieces.vpid[row]) ?? [];
+    checkState("pieces of pages", number !== undefined, `are of VPID or ASID ${pieces.vpid[row]} of CPU ${cpu}`);
+    owner?.mmu.fractured.add(number);
+  });
+}
+
+function guestPhysicalOf(cpus: readonly Cpu[]) {
+  return cpus.flatMap(({ virtualization }) => virtualization.ownPhysicalCaches().all());
 }
 
 function captureRemoteActions(cpus: readonly Cpu[]): RemoteActionsState {
@@ -252,7 +316,7 @@ function structuresOf(cpus: readonly Cpu[]) {
 function captureCounts(cpus: readonly Cpu[]): CpuCounts {
   const counts: Partial<Record<keyof CpuCounts, Float64Array>> = {};
   for (const [name, first, length] of PLACES) counts[name] = columnOf(cpus, first, length);
-  for (const [name, first, length] of OVERLAP_PLACES) {
+  for (const [name, first, length] of RARE_PLACES) {
     const column = columnOf(cpus, first, length);
     if (column.some((cycles) => cycles !== 0)) counts[name] = column;
   }
@@ -289,7 +353,7 @@ function writeMemoryTypes(cpu: Cpu, msr: number, value: bigint): void {
 }
 
 function restoreCounts(cpus: readonly Cpu[], counts: CpuCounts): void {
-  for (const [name, first, length] of [...PLACES, ...OVERLAP_PLACES]) {
+  for (const [name, first, length] of [...PLACES, ...RARE_PLACES]) {
     const column = counts[name] ?? new Float64Array(cpus.length * length);
     checkState("counters", column.length === cpus.length * length, `${name} are not those of ${cpus.length} CPUs`);
     cpus.forEach(({ mmu }, cpu) => {

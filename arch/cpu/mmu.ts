@@ -80,7 +80,7 @@ export class Mmu {
   /** The guest that the CPU runs; null in the host. */
   guest: RunningGuest | null = null;
   /** Numbers of guests for which pieces of pages may be cached that are larger in the guest's tables than in the second stage's. */
-  private readonly fractured: Set<number>;
+  readonly fractured: Set<number>;
   /** The numbers that invalidations reach: in the host 0, and those of guests whose VPID is 0, as the host's is. */
   private numbers: readonly number[] = [0];
   /** Whether entries of guests may be cached. */

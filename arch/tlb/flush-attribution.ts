@@ -148,11 +148,17 @@ export class FlushAttribution {
     return [...this.unflushed.first, ...this.unflushed.second];
   }
 
-  /** Has `visit` called with each translation that a flush removed, for data (0) or instructions (1), in order of time. */
+  /** Has `visit` called with each translation that a flush removed, for data (0) or instructions (1), guest by guest, in order of time. */
   forEachFlushed(side: 0 | 1, visit: (address: number, size: number, context: number, flush: number) => void): void {
-    for (const [key, flush] of this.flushes[side]) {
-      const { address, size, context } = pageOf(key);
-      visit(address, size, context, flush);
+    const visitAll = (guest: number, flushes: Flushes): void => {
+      for (const [key, flush] of flushes[side]) {
+        const { address, size, context } = pageOf(key);
+        visit(address, size, guest * GUEST_CONTEXTS + context, flush);
+      }
+    };
+    visitAll(0, this.flushes);
+    for (const guest of [...this.guestFlushes.keys()].sort((a, b) => a - b)) {
+      visitAll(guest, this.flushesOf(guest * GUEST_CONTEXTS));
     }
   }
 
@@ -165,7 +171,7 @@ export class FlushAttribution {
 
   /** Notes the translation of a page as removed by a flush, for saved states. */
   putBackFlushed(side: 0 | 1, address: number, size: number, context: number, flush: number): void {
-    this.flushes[side].set(keyOfPage(address, size, context), flush);
+    this.flushesOf(context)[side].set(keyOfPage(address, size, context % GUEST_CONTEXTS), flush);
   }
 
   /** Notes what refills after a flush have cost, for saved states. */

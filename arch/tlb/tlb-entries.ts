@@ -1,8 +1,9 @@
 /** What TLBs and paging-structure caches hold, for saved states: entries by slot, and what each set would evict. */
 import { LEVEL_BYTES } from "../isa/linear-address.ts";
 import { checkState } from "../isa/state-error.ts";
-import { SIZE_BYTES, SIZE_TABLE, TAG_SIZE_STEP } from "../isa/translation.ts";
+import { GUEST_CONTEXTS, SIZE_BYTES, SIZE_TABLE, TAG_SIZE_STEP } from "../isa/translation.ts";
 import { WORD_NEXT, WORD_SHIFT } from "./cpu-arrays.ts";
+import type { GuestNumbers } from "./guest-numbers.ts";
 import { structureLevel, structureTag } from "./paging-structure-caches.ts";
 import type { Tlb } from "./tlb.ts";
 
@@ -31,13 +32,28 @@ export interface TlbEntries {
    * (arch/presets/replacement), or for LRU over more than 5 ways the ways of the set, the one used last first.
    */
   readonly replacement: Uint16Array;
+  /** Absent where no entry can be a guest's. */
+  readonly guests?: GuestEntries | undefined;
   /** How many PCIDs each structure that holds a limited number of them knows (others: 0), and these, the latest used first. */
   readonly pcidCounts: Uint16Array;
   readonly recentPcids: Uint16Array;
 }
 
+/** What entries of guests have beside others. */
+export interface GuestEntries {
+  /** By entry: the VPID or ASID; 0 for one of the host. */
+  readonly vpid: Uint16Array;
+  /** By entry: what a combined translation has beside {@link TlbEntries.flags}: bits 16 to 20 of what translation.ts packs. */
+  readonly flags: Uint8Array;
+  /** By PCID of {@link TlbEntries.recentPcids}: whose it is. */
+  readonly recentVpids: Uint16Array;
+}
+
+/** The numbers of guests of each structure, in the structures' order; null where no entry can be a guest's. */
+export type NumbersOfTlbs = readonly GuestNumbers[] | null;
+
 /** Copies what the structures hold. */
-export function captureTlbEntries(tlbs: readonly Tlb[]): TlbEntries {
+export function captureTlbEntries(tlbs: readonly Tlb[], numbers: NumbersOfTlbs = null): TlbEntries {
   const slots = tlbs.map(usedSlots);
   const count = slots.reduce((sum, used) => sum + used.length, 0);
   const entries = {
@@ -52,7 +68,8 @@ export function captureTlbEntries(tlbs: readonly Tlb[]): TlbEntries {
     flags: new Uint16Array(count),
     replacement: new Uint16Array(tlbs.reduce((sum, { replacement }) => sum + replacement.stateLength, 0)),
     pcidCounts: Uint16Array.from(tlbs, (tlb) => tlb.recentPcids().length),
-    recentPcids: Uint16Array.from(tlbs.flatMap((tlb) => tlb.recentPcids())),
+    recentPcids: Uint16Array.from(tlbs.flatMap((tlb) => tlb.recentPcids().map((context) => context % GUEST_CONTEXTS))),
+    ...(numbers === null ? {} : { guests: captureGuests(tlbs, slots, numbers) }),
   };
   let row = 0;
   let at = 0;
@@ -72,11 +89,41 @@ export function captureTlbEntries(tlbs: readonly Tlb[]): TlbEntries {
   return entries;
 }
 
+function captureGuests(
+  tlbs: readonly Tlb[],
+  slots: readonly (readonly number[])[],
+  numbers: readonly GuestNumbers[],
+): GuestEntries {
+  const idIn = (structure: number, number: number): number => (number === 0 ? 0 : numbers[structure].idOf(number));
+  return {
+    vpid: Uint16Array.from(
+      tlbs.flatMap((tlb, structure) => slots[structure].map((slot) => idIn(structure, tlb.guestOf(slot)))),
+    ),
+    flags: Uint8Array.from(tlbs.flatMap((tlb, structure) => slots[structure].map((slot) => tlb.flagsOf(slot) >> 16))),
+    recentVpids: Uint16Array.from(
+      tlbs.flatMap((tlb, structure) =>
+        tlb.recentPcids().map((context) => idIn(structure, Math.floor(context / GUEST_CONTEXTS))),
+      ),
+    ),
+  };
+}
+
+/** What a context has of a guest's VPID or ASID. @throws StateError for one that has not run */
+function contextOf(vpid: number, numbers: GuestNumbers | undefined): number {
+  if (vpid === 0) return 0;
+  const [number] = numbers?.ofId(vpid) ?? [];
+  checkState("TLBs", number !== undefined, `cannot have entries of VPID or ASID ${vpid}`);
+  return number * GUEST_CONTEXTS;
+}
+
 /**
  * Makes the structures hold just that.
  * @throws StateError when they are other structures, or of other shapes
  */
-export function restoreTlbEntries(tlbs: readonly Tlb[], entries: TlbEntries): void {
+export function restoreTlbEntries(tlbs: readonly Tlb[], entries: TlbEntries, numbers: NumbersOfTlbs = null): void {
+  const { guests } = entries;
+  const isOfGuests = guests !== undefined;
+  checkState("TLBs", isOfGuests === (numbers !== null), `are those of ${isOfGuests ? "vCPUs" : "no vCPUs"}`);
   const names = tlbs.map(({ name }) => name);
   const found = entries.structures.join(", ");
   checkState("TLBs", names.join(", ") === found, `are ${names.join(", ")}, not ${found}`);
@@ -100,10 +147,10 @@ export function restoreTlbEntries(tlbs: readonly Tlb[], entries: TlbEntries): vo
       slot,
       tag,
       Math.floor(address / bytes) | 0,
-      entries.pcid[row],
+      contextOf(guests?.vpid[row] ?? 0, numbers?.[entries.structure[row]]) + entries.pcid[row],
       size,
       entries.frame[row],
-      entries.flags[row],
+      entries.flags[row] | ((guests?.flags[row] ?? 0) << 16),
     );
   }
   let at = 0;
@@ -111,7 +158,11 @@ export function restoreTlbEntries(tlbs: readonly Tlb[], entries: TlbEntries): vo
   tlbs.forEach((tlb, structure) => {
     at = tlb.replacement.restore(entries.replacement, at);
     const end = pcidsAt + entries.pcidCounts[structure];
-    tlb.setRecentPcids(entries.recentPcids.subarray(pcidsAt, end));
+    const contexts: number[] = [];
+    for (let i = pcidsAt; i < end; i++) {
+      contexts.push(contextOf(guests?.recentVpids[i] ?? 0, numbers?.[structure]) + entries.recentPcids[i]);
+    }
+    tlb.setRecentPcids(contexts);
     pcidsAt = end;
   });
 }

@@ -8,6 +8,7 @@ import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import type { FlushAtEntry, ParavirtHost } from "../kernel/paravirt-host.ts";
 import { ConfigError } from "../lib/config-error.ts";
 import { bookWork } from "./booked-work.ts";
+import type { FlushAccounts, FlushRecord } from "./flush-accounts.ts";
 import { type FlushContext, type FlushPolicy, IPI_POLICY, type UserFlushRequest } from "./flush-policy.ts";
 
 /** KVM's: vCPUs that do not run are marked, and get no interrupt. */
@@ -84,8 +85,14 @@ function* hypervFlushTlbMulti(
 }
 
 function atEntryOf({ accounts }: FlushContext, { record }: UserFlushRequest): FlushAtEntry {
-  if (accounts === null || record === null) return { attributed: null, paid: null };
+  return flushAtEntryOf(accounts, record);
+}
+
+/** A flush at a vCPU's next entry, on account of a record; of none where nobody keeps accounts. */
+export function flushAtEntryOf(accounts: FlushAccounts | null, record: FlushRecord | null): FlushAtEntry {
+  if (accounts === null || record === null) return { flush: 0, attributed: null, paid: null };
   return {
+    flush: record.id,
     attributed: (cpu, invalidate) => accounts.attributed(record, cpu, invalidate),
     paid: (cpu, cycles) => record.paidLater(cpu, cycles),
   };

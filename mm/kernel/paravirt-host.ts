@@ -7,6 +7,8 @@ import type { CallBill } from "./smp.ts";
 
 /** A flush that is done when a vCPU next runs. */
 export interface FlushAtEntry {
+  /** The flush in the accounts (`FlushRecord.id`); 0 where nobody keeps them. */
+  readonly flush: number;
   /** Attributes what the flush removes; by default nobody does. */
   readonly attributed: ((cpu: number, invalidate: (cpu: number) => void) => void) | null;
   /** Told what it cost the vCPU, in cycles. */

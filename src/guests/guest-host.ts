@@ -39,7 +39,8 @@ export class GuestHost {
   readonly scheduler: HostScheduler;
   private readonly machine: Machine;
   private sharesAsid = false;
-  private paravirt: Paravirt | null = null;
+  /** Flushes on behalf of the guest; null before it runs. */
+  paravirt: Paravirt | null = null;
   /** What takes memory from the guest; null before it runs. */
   unmapping: HostUnmap | null = null;
   /** By vCPU that is in the host: what it did in the guest. */
@@ -84,6 +85,7 @@ export class GuestHost {
       vcpus,
       costs: costs.ipi,
       isPreempted: (cpu) => scheduler.isPreempted(cpu, machine.loop.nowCycles()),
+      skip: (cpu) => scheduler.skip(cpu),
       owesInvalidation: (cpu) => this.unmapping?.owesInvalidation(cpu) === true,
       leave: (cpu) => this.leave(cpu),
       enter: (cpu) => this.enter(cpu),
@@ -132,7 +134,7 @@ export class GuestHost {
     this.paravirt?.recordStealTime(cpu);
     // vCPUs of one ASID are told apart by nothing else: the other's entries go.
     const hasOthersEntries = this.sharesAsid && config.physicalCpus < this.vcpus.length;
-    if (hasOthersEntries) this.paravirt?.flushAtEntry(cpu, { attributed: null, paid: null });
+    if (hasOthersEntries) this.paravirt?.flushAtEntry(cpu, { flush: 0, attributed: null, paid: null });
     this.enter(cpu);
   }
 

@@ -5,6 +5,7 @@
  * (`kvm_vcpu_halt`). What a vCPU is to do while it does not run waits: interrupts too.
  */
 import type { EventLoop, VcpuScheduler } from "../../arch/index.ts";
+import { checkState } from "../../arch/isa/state-error.ts";
 
 /** Times of a scheduler, in cycles. */
 export interface SchedulerTimes {
@@ -16,6 +17,17 @@ export interface SchedulerTimes {
 
 /** What a vCPU begins to run after. */
 export type Resumption = "preemption" | "halt";
+
+/** Which vCPUs run, and what each has lost to others. Arrays have one element a vCPU, the first two one a physical CPU. */
+export interface HostSchedulerState {
+  /** The vCPU that has it, and since when. */
+  readonly current: Int32Array;
+  readonly sliceStart: Float64Array;
+  readonly stolenCycles: Float64Array;
+  readonly preemptions: Float64Array;
+  /** Since when each has had something to do and no physical CPU; -1 for not. */
+  readonly offSince: Float64Array;
+}
 
 /** The scheduler of one host. */
 export class HostScheduler implements VcpuScheduler {
@@ -39,6 +51,8 @@ export class HostScheduler implements VcpuScheduler {
   private readonly offSince: Float64Array;
   /** By vCPU: since when it has been in the host and waits there, or -1. */
   private readonly heldSince: Float64Array;
+  /** By vCPU: 1 if somebody who found it preempted counts on what it does when it runs again, however soon that is. */
+  private readonly skipped: Uint8Array;
   /** vCPUs that could act at some time without another's doing. */
   private able = 0;
 
@@ -65,12 +79,21 @@ export class HostScheduler implements VcpuScheduler {
     this.wantsAt = new Float64Array(cpus).fill(Number.POSITIVE_INFINITY);
     this.offSince = new Float64Array(cpus).fill(-1);
     this.heldSince = new Float64Array(cpus).fill(-1);
+    this.skipped = new Uint8Array(cpus);
   }
 
   /** Whether a vCPU does not run: it was preempted, or has blocked for want of anything to do. @param atCycles the time now */
   isPreempted(cpu: number, atCycles: number): boolean {
     if (this.current[cpu % this.physicalCpus] !== cpu) return true;
     return !this.isBusy(cpu) && atCycles - this.loop.clockCycles[cpu] > this.times.haltPollCycles;
+  }
+
+  /**
+   * A vCPU was found preempted, and is to do something when it runs again. It may have had something to do before the time at which it was
+   * found so, and only not have come to it: what it does then comes after all the same.
+   */
+  skip(cpu: number): void {
+    this.skipped[cpu] = 1;
   }
 
   /** A vCPU waits in the host, with whatever it has to do, until {@link release}. */
@@ -90,6 +113,35 @@ export class HostScheduler implements VcpuScheduler {
     if (thread !== null && thread.computeCycles > 0) thread.readyCycles += waited;
   }
 
+  /** Copies its state while nothing is under way. @throws StateError for a vCPU that waits in the host */
+  capture(): HostSchedulerState {
+    const held = this.heldSince.findIndex((since) => since >= 0);
+    checkState(`vCPU ${held}`, held < 0, "waits in the host");
+    return {
+      current: this.current.slice(),
+      sliceStart: this.sliceStart.slice(),
+      stolenCycles: this.stolenCycles.slice(),
+      preemptions: this.preemptions.slice(),
+      offSince: this.offSince.slice(),
+    };
+  }
+
+  /** Brings it into a captured state; `EventLoop.refresh` then says when each vCPU can act. @throws StateError for other CPUs */
+  restore(state: HostSchedulerState): void {
+    const { current, sliceStart, stolenCycles, preemptions, offSince, vcpusOf } = this;
+    const fits =
+      state.current.length === current.length &&
+      state.sliceStart.length === current.length &&
+      [state.stolenCycles, state.preemptions, state.offSince].every(({ length }) => length === offSince.length) &&
+      vcpusOf.every((vcpus, physical) => vcpus.includes(state.current[physical]));
+    checkState("scheduler of vCPUs", fits, `is not one of ${offSince.length} vCPUs on ${current.length} CPUs`);
+    current.set(state.current);
+    sliceStart.set(state.sliceStart);
+    stolenCycles.set(state.stolenCycles);
+    preemptions.set(state.preemptions);
+    offSince.set(state.offSince);
+  }
+
   couldAct(cpu: number, atCycles: number): void {
     const was = this.wantsAt[cpu];
     if (was !== atCycles) {
@@ -107,9 +159,9 @@ export class HostScheduler implements VcpuScheduler {
       return true;
     }
     const halted = atCycles - clockCycles[cpu];
-    if (this.isBusy(cpu) || halted <= this.times.haltPollCycles) return false;
+    if (this.skipped[cpu] === 0 && (this.isBusy(cpu) || halted <= this.times.haltPollCycles)) return false;
     this.loop.catchUp(cpu, atCycles);
-    this.onResume(cpu, "halt");
+    this.resume(cpu, "halt");
     return true;
   }
 
@@ -117,7 +169,7 @@ export class HostScheduler implements VcpuScheduler {
     const physical = cpu % this.physicalCpus;
     const before = this.current[physical];
     if (before === cpu) {
-      if (this.mustResume(cpu)) this.onResume(cpu, "halt");
+      if (this.mustResume(cpu)) this.resume(cpu, "halt");
       return;
     }
     const { clockCycles } = this.loop;
@@ -140,7 +192,12 @@ export class HostScheduler implements VcpuScheduler {
     offSince[cpu] = -1;
     current[physical] = cpu;
     this.sliceStart[physical] = atCycles;
-    this.onResume(cpu, wasPreempted ? "preemption" : "halt");
+    this.resume(cpu, wasPreempted ? "preemption" : "halt");
+  }
+
+  private resume(cpu: number, after: Resumption): void {
+    this.skipped[cpu] = 0;
+    this.onResume(cpu, after);
   }
 
   /** Moves a vCPU's clock over time in which it did not run although it had something to do. */

@@ -5,6 +5,7 @@
  * does so now and then with memory that the guest keeps (`task_numa_work`), a balloon with memory that the guest gives away.
  */
 import { type KernelCode, type Machine, PAUSE_TURN } from "../../arch/index.ts";
+import { checkState } from "../../arch/isa/state-error.ts";
 import type { IpiCosts } from "../../mm/index.ts";
 import type { HostScheduler } from "./host-scheduler.ts";
 import type { Hypervisor } from "./hypervisor.ts";
@@ -38,6 +39,15 @@ interface Unmapping {
   seenAtCycles: number;
 }
 
+/** What was taken so far. */
+export interface HostUnmapState {
+  readonly pages: number;
+  readonly unmappings: number;
+  readonly kicks: number;
+  /** By vCPU: 1 if it invalidates all of the guest before it is entered. */
+  readonly owed: Uint8Array;
+}
+
 /** Takes memory from the guest. */
 export class HostUnmap {
   /** Pages of the host taken away, the times that was done, and vCPUs that were kicked for it. */
@@ -55,6 +65,21 @@ export class HostUnmap {
     this.parts = parts;
     this.numa = numa;
     this.owed = new Uint8Array(parts.machine.loop.cpus);
+  }
+
+  /** Copies what was taken so far and who has to invalidate, for saved states. */
+  capture(): HostUnmapState {
+    const { pages, unmappings, kicks, owed } = this;
+    return { pages, unmappings, kicks, owed: owed.slice() };
+  }
+
+  /** Brings it into a captured state. @throws StateError for another number of vCPUs */
+  restore({ pages, unmappings, kicks, owed }: HostUnmapState): void {
+    checkState("unmapping by the host", owed.length === this.owed.length, `is not of ${this.owed.length} vCPUs`);
+    this.pages = pages;
+    this.unmappings = unmappings;
+    this.kicks = kicks;
+    this.owed.set(owed);
   }
 
   /** Whether a vCPU has yet to invalidate what it has cached of the guest's memory. */
@@ -110,7 +135,11 @@ export class HostUnmap {
     const unmapping: Unmapping = { cpu, frames, outstanding: 0, seenAtCycles: loop.clockCycles[cpu] };
     this.owed.fill(1);
     for (let other = 0; other < loop.cpus; other++) {
-      if (other === cpu || scheduler.isPreempted(other, loop.clockCycles[cpu]) || cpus[other].vcpu === null) continue;
+      if (other === cpu || cpus[other].vcpu === null) continue;
+      if (scheduler.isPreempted(other, loop.clockCycles[cpu])) {
+        scheduler.skip(other);
+        continue;
+      }
       this.kicks++;
       unmapping.outstanding++;
       loop.clockCycles[cpu] += HYPERVISOR_COSTS.icr.value + costs.sendCycles;

@@ -26,6 +26,7 @@ import {
   type SecondStagePointer,
   type VmExit,
 } from "../../arch/index.ts";
+import { checkState } from "../../arch/isa/state-error.ts";
 import { NotEnoughMemory } from "../../mm/index.ts";
 
 /** Sizes of pages that both stages can have. */
@@ -44,6 +45,18 @@ export interface HypervisorOptions {
   readonly pageSize: GuestPageSize;
   /** Levels of the second stage. */
   readonly levels: 4 | 5;
+}
+
+/** What a hypervisor has given, beside its tables, which are in the machine's memory. */
+export interface HypervisorState {
+  /** First frame that was given to nobody yet, and pages of the second stage's tables. */
+  readonly nextFrame: number;
+  readonly tablePages: number;
+  /** Pages that are mapped, in the order in which they were: first guest-physical frame, first frame of the machine. */
+  readonly guestFrame: Float64Array;
+  readonly frame: Float64Array;
+  /** First frames of pages that were taken back and given to nobody yet, the next one last. */
+  readonly freed: Float64Array;
 }
 
 /** Where the frames begin that it gives away: at 4 GiB, above the hole for devices. */
@@ -196,6 +209,30 @@ export class Hypervisor {
       found.push(first);
     }
     return found;
+  }
+
+  /** Copies what it has given, for saved states. */
+  capture(): HypervisorState {
+    const { nextFrame, tablePages } = this;
+    const guestFrame = Float64Array.from(this.mapped);
+    const frame = guestFrame.map((first) => this.leafOf(first)?.frame ?? 0);
+    return { nextFrame, tablePages, guestFrame, frame, freed: Float64Array.from(this.freed) };
+  }
+
+  /** Brings a hypervisor that has given nothing yet into a captured state, but for its tables. @throws StateError */
+  restore({ nextFrame, tablePages, guestFrame, frame, freed }: HypervisorState): void {
+    checkState("hypervisor", guestFrame.length === frame.length, "has guest-physical pages without frames");
+    this.nextFrame = nextFrame;
+    this.tablePages = tablePages;
+    this.pages = guestFrame.length;
+    this.mapped.clear();
+    guestFrame.forEach((first, row) => {
+      const fits = first % this.pageFrames === 0 && frame[row] % this.pageFrames === 0 && this.memory.has(frame[row]);
+      checkState("hypervisor", fits, `cannot give frame 0x${frame[row].toString(16)}`);
+      this.mapped.add(first);
+      this.machine.hostMemory?.give(frame[row], first);
+    });
+    this.freed.splice(0, this.freed.length, ...freed);
   }
 
   /** The entry that maps a guest-physical frame; null when none does. */

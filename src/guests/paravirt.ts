@@ -21,6 +21,8 @@ export interface ParavirtParts {
   readonly costs: IpiCosts;
   /** Whether a vCPU does not run now. */
   readonly isPreempted: (cpu: number) => boolean;
+  /** Has it enter the guest anew before it does anything. */
+  readonly skip: (cpu: number) => void;
   /** Whether it invalidates what it has cached of the guest's memory before it runs again. */
   readonly owesInvalidation: (cpu: number) => boolean;
   /** Lets a vCPU leave the guest for the host, and come back; both book the time in the host. */
@@ -76,10 +78,17 @@ export class Paravirt implements ParavirtHost {
 
   flushAtEntry(cpu: number, flush: FlushAtEntry): void {
     this.owed[cpu] ??= flush;
+    // One that is in the host is entered anyway.
+    if (this.parts.machine.cpus[cpu].vcpu !== null) this.parts.skip(cpu);
   }
 
   owesFlush(cpu: number): boolean {
     return this.owed[cpu] !== null || this.parts.owesInvalidation(cpu);
+  }
+
+  /** Flushes that vCPUs owe, by vCPU, for saved states; null for none. */
+  get owedFlushes(): readonly (FlushAtEntry | null)[] {
+    return this.owed;
   }
 
   /** VM entry, before which the vCPU flushes what it owes. */

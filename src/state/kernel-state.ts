@@ -1,5 +1,6 @@
 /** The whole state of a kernel as plain data, put together from the states of its parts. */
 import { captureMachine, type MachineState, restoreMachine } from "../../arch/index.ts";
+import { checkState } from "../../arch/isa/state-error.ts";
 import {
   captureKernelMm,
   captureUserSpaces,
@@ -14,6 +15,7 @@ import {
   type VmallocState,
   vmallocWorkOf,
 } from "../../mm/index.ts";
+import { captureHost, type HostState, restoreHost, restoreOwedFlushes } from "../guests/host-state.ts";
 import type { Kernel } from "../machine/kernel.ts";
 
 /** A kernel, by subject. Typed arrays and plain objects only. */
@@ -25,19 +27,22 @@ export interface KernelState {
   readonly vmalloc: VmallocState;
   /** User address spaces; null when none was ever made. */
   readonly user: UserSpacesState | null;
+  /** The host below; null where the kernel is no guest. */
+  readonly host: HostState | null;
 }
 
 /**
  * Copies the state of a kernel. Observers are no part of it.
  * @throws StateError when something is under way that has no form outside the program
  */
-export function captureKernel({ machine, mm, vm, currentCpu }: Kernel): KernelState {
+export function captureKernel({ machine, mm, vm, host, currentCpu }: Kernel): KernelState {
   return {
     currentCpu,
     machine: captureMachine(machine, (thread) => vmallocWorkOf(vm, thread)),
     mm: captureKernelMm(mm),
     vmalloc: captureVmalloc(vm),
     user: captureUserSpaces(mm),
+    host: host === null ? null : captureHost(host),
   };
 }
 
@@ -46,10 +51,14 @@ export function captureKernel({ machine, mm, vm, currentCpu }: Kernel): KernelSt
  * @throws StateError when the state is that of another kernel; the kernel is not usable then
  */
 export function restoreKernel(kernel: Kernel, state: KernelState): void {
-  const { machine, mm, vm } = kernel;
+  const { machine, mm, vm, host } = kernel;
+  checkState("kernel", (host === null) === (state.host === null), host === null ? "is no guest" : "is a guest");
+  // Before the event loop, which asks the scheduler of vCPUs.
+  if (host !== null && state.host !== null) restoreHost(host, state.host);
   const user = state.user === null ? null : makeUserSpaces(mm, state.user);
   restoreMachine(machine, state.machine, (work, cpu) => queueVmallocWork(vm, work, cpu));
   restoreKernelMm(mm, state.mm);
+  if (host !== null && state.host !== null) restoreOwedFlushes(host, state.host, mm.flushing.accounts);
   restoreVmallocState(vm, state.vmalloc);
   if (user !== null && state.user !== null) restoreUserSpaces(user, state.user);
   kernel.currentCpu = state.currentCpu;

@@ -6,10 +6,11 @@ import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { StateError } from "../../arch/index.ts";
-import { FLUSH_POLICIES } from "../../mm/index.ts";
+import { ALL_FLUSH_POLICIES } from "../../mm/index.ts";
 import { toInputError } from "../files/byte-chunks.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { readSmallFile } from "../files/whole-file.ts";
+import type { GuestConfig } from "../guests/guest-config.ts";
 import { InputFileError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { madeBy as madeByCommand } from "../provenance/made-by.ts";
@@ -18,6 +19,7 @@ import { captureKernel, type KernelState } from "./kernel-state.ts";
 import {
   kernelOfState,
   type LoadedKernel,
+  READABLE_VERSIONS,
   readStateHeader,
   STATE_BEGINNING,
   STATE_BYTES_MAX,
@@ -113,9 +115,8 @@ export function isStateFile(file: string): boolean {
 /** All of the configuration, defaults included. */
 function configOf({ config, machine, mm, vm }: Kernel) {
   const { policy, ceilingPages, isolation } = mm.flushing;
-
-  if (!FLUSH_POLICIES.includes(policy)) {
-    const known = FLUSH_POLICIES.map(({ name }) => name).join(", ");
+  if (!ALL_FLUSH_POLICIES.includes(policy)) {
+    const known = ALL_FLUSH_POLICIES.map(({ name }) => name).join(", ");
     throw new StateError(REFUSED, `flush policy "${policy.name}": is none of ${known}`);
   }
   return {
@@ -132,8 +133,19 @@ function configOf({ config, machine, mm, vm }: Kernel) {
     flushCeilingPages: ceilingPages,
     ...(mm.flushing.flushFreedTables ? { flushFreedTables: true } : {}),
     ...(mm.lockdep === null ? {} : { proveLocking: true }),
+    ...(config.guest === undefined ? {} : { guest: guestConfigOf(config.guest, machine.config.physicalCpus) }),
     costs: config.costs,
     vmalloc: vm.config,
+  };
+}
+
+/** A guest's configuration, defaults included; an absent size of the guest's own pages is no default but all sizes. */
+function guestConfigOf({ guestPages, hostPages = "4K", numaBalancing }: GuestConfig, physicalCpus: number) {
+  return {
+    ...(guestPages === undefined ? {} : { guestPages }),
+    hostPages,
+    physicalCpus,
+    ...(numaBalancing === undefined ? {} : { numaBalancing }),
   };
 }
 
@@ -151,8 +163,8 @@ function splitState(file: string, bytes: Buffer): { header: StateHeader; body: B
   if (bytes.subarray(0, STATE_BEGINNING.length).toString() !== STATE_BEGINNING) throw notState;
   const end = bytes.subarray(0, HEADER_BYTES_MAX).indexOf(NEWLINE);
   const [version] = /^\d+/.exec(bytes.subarray(STATE_BEGINNING.length, STATE_BEGINNING.length + 9).toString()) ?? [];
-  if (version !== undefined && Number(version) !== STATE_VERSION) {
-    const readable = `this program reads version ${STATE_VERSION}`;
+  if (version !== undefined && !READABLE_VERSIONS.includes(Number(version))) {
+    const readable = `this program reads versions ${READABLE_VERSIONS.join(" and ")}`;
     throw new InputFileError(file, 0, `is a state of version ${version}; ${readable}`);
   }
   const bodyBytes = bodyBytesOf(bytes.subarray(0, end + 1).toString());

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { DESTINATION_MODES, type KernelCosts, type VmallocConfig } from "../../mm/index.ts";
+import { GUEST_PAGE_SIZES } from "../guests/hypervisor.ts";
 import type { KernelState } from "./kernel-state.ts";
 
 const u8 = z.instanceof(Uint8Array);
@@ -34,6 +35,8 @@ const tlbEntries = z.strictObject({
   replacement: u16,
   pcidCounts: u16,
   recentPcids: u16,
+  /** Absent where no entry can be a guest's. */
+  guests: z.strictObject({ vpid: u16, flags: u8, recentVpids: u16 }).optional(),
 });
 
 const cpus = z.strictObject({
@@ -52,7 +55,10 @@ const cpus = z.strictObject({
     ...columns(f64, "firstLevelFlushes", "secondLevelFlushes"),
     walkCyclesTogether: f64.optional(),
     walkCyclesHidden: f64.optional(),
+    guests: f64.optional(),
   }),
+  /** Absent where the CPUs are no vCPUs. */
+  guests: z.strictObject({ guestPhysical: tlbEntries, pieces: z.strictObject({ cpu: u16, vpid: u16 }) }).optional(),
   tlbs: tlbEntries,
   walkCaches: z.strictObject({
     lastLine: f64,
@@ -88,8 +94,12 @@ const cpus = z.strictObject({
     .optional(),
 });
 
+const frames = z.strictObject({ frames: u32, words: i32 });
+
 const machine = z.strictObject({
-  memory: z.strictObject({ frames: u32, words: i32 }),
+  memory: frames,
+  /** Absent where the memory is the machine's own. */
+  hostMemory: frames.optional(),
   loop: z.strictObject({
     clockCycles: f64,
     interruptsOff: i32,
@@ -111,7 +121,15 @@ const machine = z.strictObject({
     .strictObject({
       unexplainedWalks: f64,
       unflushed: tlbEntries,
-      removed: z.strictObject({ cpu: u16, side: u8, address: f64, size: u8, pcid: u16, flush: u32 }),
+      removed: z.strictObject({
+        cpu: u16,
+        side: u8,
+        address: f64,
+        size: u8,
+        pcid: u16,
+        flush: u32,
+        vpid: u16.optional(),
+      }),
       costs: z.strictObject({ cpu: u16, flush: u32, refills: f64, walkCycles: f64 }),
     })
     .nullable(),
@@ -268,6 +286,20 @@ const user = z.strictObject({
   mmapLocks: locks,
 });
 
+const host = z.strictObject({
+  hypervisor: z.strictObject({
+    ...columns(whole, "nextFrame", "tablePages"),
+    ...columns(f64, "guestFrame", "frame", "freed"),
+  }),
+  scheduler: z.strictObject({
+    current: i32,
+    ...columns(f64, "sliceStart", "stolenCycles", "preemptions", "offSince"),
+  }),
+  counts: z.strictObject(columns(f64, "faults", "icrWrites", "resumptions", "exitCycles")),
+  owedFlushes: z.strictObject({ vcpu: u16, flush: u32, isPaid: u8 }),
+  unmapping: z.strictObject({ ...columns(whole, "pages", "unmappings", "kicks"), owed: u8 }),
+});
+
 /** What follows the header. */
 export const STATE_SCHEMA = z.strictObject({
   currentCpu: whole,
@@ -275,6 +307,7 @@ export const STATE_SCHEMA = z.strictObject({
   mm,
   vmalloc,
   user: user.nullable(),
+  host: host.nullable(),
 }) satisfies z.ZodType<KernelState>;
 
 const byDistance = z.tuple([count, count, count, count, count, count]);
@@ -334,6 +367,15 @@ export const CONFIG_SCHEMA = z.strictObject({
   /** Absent where locking is not checked. */
   proveLocking: z.boolean().optional(),
   flushCeilingPages: whole,
+  /** Absent where the kernel is no guest. */
+  guest: z
+    .strictObject({
+      guestPages: z.enum(GUEST_PAGE_SIZES).optional(),
+      hostPages: z.enum(GUEST_PAGE_SIZES),
+      physicalCpus: whole,
+      numaBalancing: z.strictObject({ pages: whole, periodUsec: whole }).optional(),
+    })
+    .optional(),
   costs,
   vmalloc: vmallocConfig,
 });

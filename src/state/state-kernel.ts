@@ -9,8 +9,10 @@ import { restoreKernel } from "./kernel-state.ts";
 import { withOrigins } from "./older-preset.ts";
 import { CONFIG_SCHEMA, STATE_SCHEMA } from "./schema.ts";
 
-/** Version of the format. A file of another version is refused. */
-export const STATE_VERSION = 4;
+/** Version of the format that is written. */
+export const STATE_VERSION = 5;
+/** Versions that are read; a file of any other is refused. */
+export const READABLE_VERSIONS: readonly number[] = [4, STATE_VERSION];
 /** What a file says that it is. */
 export const STATE_FORMAT = "mmulab state";
 /** How every file begins, of whatever version. */
@@ -22,7 +24,7 @@ export const STATE_BYTES_MAX = 2 ** 29;
 
 const HEADER = z.strictObject({
   format: z.literal(STATE_FORMAT),
-  version: z.literal(STATE_VERSION),
+  version: z.literal([4, STATE_VERSION]),
   madeBy: z.string(),
   /** The command that wrote it, if it was one. */
   command: z
@@ -53,8 +55,8 @@ export function readStateHeader(file: string, line: string): StateHeader {
  * @param state as `decodeData` gives it
  * @throws InputFileError for a state that does not fit this program
  */
-export function kernelOfState(file: string, { madeBy, config }: StateHeader, state: unknown): LoadedKernel {
-  const parsed = STATE_SCHEMA.safeParse(state);
+export function kernelOfState(file: string, { version, madeBy, config }: StateHeader, state: unknown): LoadedKernel {
+  const parsed = STATE_SCHEMA.safeParse(version === 4 ? fromVersion4(state) : state);
   if (!parsed.success) throw unfitting(file, parsed.error);
   try {
     const { preset, flushPolicy, ...rest } = config;
@@ -69,6 +71,11 @@ export function kernelOfState(file: string, { madeBy, config }: StateHeader, sta
     if (!(error instanceof MmulabError)) throw error;
     throw new InputFileError(file, 0, `cannot be loaded: ${error.message}`);
   }
+}
+
+/** A state of version 4 as one of version 5, which has the host of guests: there were none. */
+function fromVersion4(state: unknown): unknown {
+  return typeof state === "object" && state !== null && !("host" in state) ? { ...state, host: null } : state;
 }
 
 function parsedHeader(file: string, text: string): unknown {

@@ -109,3 +109,24 @@ describe.each(["skylake", "zen4"])("%s", (preset) => {
     expect(kernel.verify()).toEqual([]);
   });
 });
+
+test.each([
+  ["zen2", "2M", 6],
+  ["skylake", "2M", 5],
+  ["zen2", "4K", 5],
+] as const)(
+  "a vCPU that was found preempted invalidates before it does anything, however soon that is: %s, %s, %i CPUs",
+  (preset, hostPages, physicalCpus) => {
+    // Here some vCPU has something to do between the last time at which it ran and the time at which the host finds it idle for long.
+    const numaBalancing = { pages: 16, periodUsec: 300 };
+    const kernel = bootKernel({ cpus: 6, preset, guest: { hostPages, guestPages: "4K", physicalCpus, numaBalancing } });
+    for (const [workload, operations, seed] of [
+      ["fork_storm", 18, 683],
+      ["mixed", 73, 716],
+      ["mixed", 246, 916],
+    ] as const) {
+      expect(runOnKernel(kernel, findWorkload(workload), { operations, seed }).memory.wrongLoads).toBe(0);
+    }
+    expect(kernel.verify()).toEqual([]);
+  },
+);

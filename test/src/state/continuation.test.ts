@@ -6,7 +6,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
-import { FLUSH_POLICIES } from "../../../mm/index.ts";
+import { ALL_FLUSH_POLICIES, FLUSH_POLICIES } from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
 import { type Random, randomStream } from "../../../src/machine/random.ts";
 import { runOnKernel } from "../../../src/runs/run.ts";
@@ -40,6 +40,29 @@ function configOf(random: Random): Partial<KernelConfig> {
     pageTableIsolation: random.between(0, 2) === 0,
     isolatedCpus: flushPolicy.name === "deferred" ? [cpus - 1] : [],
     vmalloc: choose(random, [{}, { lazyMaxPages: 64 }, { lazyMaxPages: 1024 }]),
+  };
+}
+
+/** Of a guest, on its host; the policies are those that a guest can have. */
+function guestConfigOf(random: Random): Partial<KernelConfig> {
+  const flushPolicy = choose(
+    random,
+    ALL_FLUSH_POLICIES.filter(({ usesRar }) => usesRar !== true),
+  );
+  const cpus = choose(random, [1, 2, 3, 4, 6]);
+  return {
+    cpus,
+    flushPolicy,
+    preset: PRESET_OF[flushPolicy.name] ?? choose(random, ["skylake", "sapphire-rapids", "zen2", "zen4"]),
+    pageTableIsolation: random.between(0, 2) === 0,
+    isolatedCpus: flushPolicy.name === "deferred" ? [cpus - 1] : [],
+    vmalloc: choose(random, [{}, { lazyMaxPages: 64 }]),
+    guest: {
+      hostPages: choose(random, ["4K", "2M"] as const),
+      guestPages: choose(random, [undefined, "4K", "2M"] as const),
+      physicalCpus: random.between(1, cpus),
+      numaBalancing: choose(random, [undefined, { pages: 16, periodUsec: 300 }]),
+    },
   };
 }
 
@@ -91,9 +114,9 @@ function saveAndLoad(kernel: Kernel): Kernel {
 }
 
 /** One point: what is wrong there, in words; empty when all is well. */
-function tryPoint(seed: number): string[] {
+function tryPoint(seed: number, configFrom = configOf): string[] {
   const random = randomStream(seed);
-  const kernel = bootKernel(configOf(random));
+  const kernel = bootKernel(configFrom(random));
   const accounts = random.between(0, 3);
   if (accounts > 0) kernel.mm.flushing.keepAccounts({ refills: accounts !== 1, perCpu: accounts === 3 });
   const before = Array.from({ length: random.between(0, 2) }, () => stepOf(random));
@@ -121,4 +144,30 @@ describe("a saved kernel goes on as if it had not been saved", () => {
     },
     120_000,
   );
+
+  it.each(Array.from({ length: Math.ceil(POINTS / 2) }, (_, i) => FIRST_SEED + i))(
+    "and so does a guest with its host, from the point of seed %i",
+    (seed) => {
+      expect(tryPoint(seed, guestConfigOf)).toEqual([]);
+    },
+    120_000,
+  );
+
+  it("a vCPU that owes a flush owes it after loading, on account of the same flush", () => {
+    const flushPolicy = ALL_FLUSH_POLICIES.find(({ name }) => name === "kvm");
+    const kernel = bootKernel({ cpus: 4, flushPolicy, guest: { physicalCpus: 2 } });
+    kernel.mm.flushing.keepAccounts({ perCpu: true });
+    const owed = (): number[] => [...(captureKernel(kernel).host?.owedFlushes.flush ?? [])];
+    for (let seed = 1; seed < 20 && owed().every((flush) => flush === 0); seed++) {
+      perform(kernel, { workload: "user_processes", operations: 150, seed });
+    }
+    expect(owed().some((flush) => flush !== 0)).toBe(true);
+    const loaded = saveAndLoad(kernel);
+    for (const cpu of kernel.machine.cpus) {
+      expect(loaded.mm.flushing.host?.owesFlush(cpu.id)).toBe(kernel.mm.flushing.host?.owesFlush(cpu.id));
+    }
+    const step = { workload: "user_processes", operations: 200, seed: 99 };
+    expect(perform(loaded, step)).toBe(perform(kernel, step));
+    expect(differences(captureKernel(loaded), captureKernel(kernel))).toEqual([]);
+  });
 });

@@ -233,7 +233,7 @@ describe("what cannot be saved is refused, in one line that says what and why", 
 
   it("a flush policy of one's own", () => {
     const kernel = bootKernel({ cpus: 1, flushPolicy: { ...EAGER_POLICY, name: "mine" } });
-    const known = "ipi, invlpgb, rar, deferred, eager";
+    const known = "ipi, invlpgb, rar, deferred, eager, kvm, hyperv";
     expect(refusal(kernel)).toBe(`the state cannot be saved: flush policy "mine": is none of ${known}`);
   });
 

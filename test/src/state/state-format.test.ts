@@ -5,13 +5,14 @@ import { isDeepStrictEqual } from "node:util";
 import { gunzipSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { KVM_POLICY } from "../../../mm/index.ts";
 import { EXIT_USAGE, endingOf } from "../../../src/command-line/errors.ts";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
 import { replayUntil } from "../../../src/recording/replay-until.ts";
 import { runOnKernel } from "../../../src/runs/run.ts";
 import { decodeData, encodeData } from "../../../src/state/container.ts";
 import { isStateFile, loadKernel, saveKernel } from "../../../src/state/machine-state.ts";
-import { STATE_VERSION } from "../../../src/state/state-kernel.ts";
+import { READABLE_VERSIONS, STATE_VERSION } from "../../../src/state/state-kernel.ts";
 import { mixed } from "../../../src/workloads/mixed.ts";
 import { userProcesses } from "../../../src/workloads/user-processes.ts";
 import { temporaryFolder } from "../fixtures.ts";
@@ -27,6 +28,20 @@ function busyKernel(): Kernel {
   runOnKernel(kernel, userProcesses, { operations: 60, seed: 1 });
   kernel.ioremap(0xd000_0000, 8192);
   for (const address of [kernel.vmalloc(2 ** 20), kernel.vmalloc(4096)]) kernel.vfree(address);
+  return kernel;
+}
+
+/** A guest in which every part of the format that is a guest's has something to say. */
+function busyGuest(): Kernel {
+  const kernel = bootKernel({
+    cpus: 2,
+    flushPolicy: KVM_POLICY,
+    vmalloc: { lazyMaxPages: 64 },
+    guest: { guestPages: "2M", physicalCpus: 1, numaBalancing: { pages: 8, periodUsec: 500 } },
+  });
+  kernel.mm.flushing.keepAccounts({ perCpu: true });
+  runOnKernel(kernel, mixed, { operations: 150, seed: 1 });
+  runOnKernel(kernel, userProcesses, { operations: 60, seed: 1 });
   return kernel;
 }
 
@@ -58,22 +73,31 @@ describe(`version ${STATE_VERSION} of the format`, () => {
   it("has the names and types that it was published with; others need a new version", () => {
     const file = join(folder.path, "busy");
     saveKernel(busyKernel(), file, "a test");
+    const names = allNames(file);
+    saveKernel(busyGuest(), file, "a test");
+    const ofGuests = allNames(file);
+    const all = [...new Set([...names, ...ofGuests])].sort();
     const published = readFileSync(join(import.meta.dirname, `format-${STATE_VERSION}.txt`), "utf8");
-    expect(allNames(file).join("\n")).toBe(published.trimEnd());
+    expect(all.join("\n")).toBe(published.trimEnd());
+    expect(names.filter((name) => /guest|vpid|host/i.test(name))).toEqual([]);
   });
 
-  it("means what it meant when it was published: a state saved then is loaded, is sound and is the same when it is saved again", () => {
-    const file = join(import.meta.dirname, `version-${STATE_VERSION}.state`);
-    const { kernel, madeBy } = loadKernel(file);
-    expect(madeBy).toBe("2 CPUs after mixed, 300 operations, seed 1");
-    expect(kernel.verify()).toEqual([]);
-    const again = join(folder.path, "again");
-    saveKernel(kernel, again, madeBy);
-    const [before, after] = [file, again].map((each) => stateOf(readFileSync(each)));
-    for (const name of Object.keys(before)) expect(isDeepStrictEqual(after[name], before[name]), name).toBe(true);
-    expect(runOnKernel(kernel, mixed, { operations: 500, seed: 2 }).memory.wrongLoads).toBe(0);
-    expect(kernel.verify()).toEqual([]);
-  });
+  it.each(READABLE_VERSIONS)(
+    "means what it meant when it was published: a state of version %i saved then is loaded, is sound and is the same when it is saved again",
+    (version) => {
+      const file = join(import.meta.dirname, `version-${version}.state`);
+      const { kernel, madeBy } = loadKernel(file);
+      expect(madeBy).toBe(version === 4 ? "2 CPUs after mixed, 300 operations, seed 1" : "a guest of 2 vCPUs on 1 CPU");
+      expect(kernel.host === null).toBe(version === 4);
+      expect(kernel.verify()).toEqual([]);
+      const again = join(folder.path, "again");
+      saveKernel(kernel, again, madeBy);
+      const [before, after] = [file, again].map((each) => stateOf(readFileSync(each)));
+      for (const name of Object.keys(before)) expect(isDeepStrictEqual(after[name], before[name]), name).toBe(true);
+      expect(runOnKernel(kernel, mixed, { operations: 500, seed: 2 }).memory.wrongLoads).toBe(0);
+      expect(kernel.verify()).toEqual([]);
+    },
+  );
 
   it("brings plain data back as it was, with arrays of all kinds and lengths", () => {
     fc.assert(
@@ -196,7 +220,9 @@ describe("a state with a right checksum that does not fit", () => {
 });
 
 function versionLine(version: number): RegExp {
-  return new RegExp(`is a state of version ${version}; this program reads version ${STATE_VERSION}$`);
+  return new RegExp(
+    `is a state of version ${version}; this program reads versions ${READABLE_VERSIONS.join(" and ")}$`,
+  );
 }
 
 function edited(bytes: Buffer, from: RegExp, to: string): Buffer {
