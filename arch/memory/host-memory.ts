@@ -75,4 +75,10 @@ export class HostMemory extends PhysicalMemory {
     if (guestFrame === NOT_GIVEN) super.writeByte(frame, offset, value);
     else this.guest.writeByte(guestFrame, offset, value);
   }
+
+  override zeroWords(frame: number, word: number, count: number): void {
+    const guestFrame = this.guestFrameOf(frame);
+    if (guestFrame === NOT_GIVEN) super.zeroWords(frame, word, count);
+    else this.guest.zeroWords(guestFrame, word, count);
+  }
 }
