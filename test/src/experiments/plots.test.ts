@@ -34,6 +34,8 @@ const byPolicy = (row: Cells): string => String(row.policy);
 const byCpus = (row: Cells): string => `${row.cpus} CPU${row.cpus === 1 ? "" : "s"}`;
 const bySetting = (row: Cells): string => String(row.setting);
 const byPageAndLevels = (row: Cells): string => `${row.page}, ${row.levels} levels`;
+const byPageAndAccesses = (row: Cells): string => `${row.page}, ${row.accesses}`;
+const byStride = (row: Cells): string => `stride ${row.stride}`;
 const pagesIn = (title: string): number => Number(/of (\d+) page/.exec(title)?.[1]);
 
 const SHOWN: readonly Shown[] = [
@@ -154,6 +156,40 @@ const SHOWN: readonly Shown[] = [
     yName: "page-table pages",
     curves: { key: "tablePages", nameOf: byPageAndLevels },
     rows: (row) => row.pattern === "random",
+  },
+  {
+    experiment: "walk-overlap",
+    title: /^Cycles per access$/,
+    table: "walk-overlap",
+    x: MEMORY,
+    yName: "cycles per access",
+    curves: { key: "cyclesPerAccess", nameOf: byPageAndAccesses },
+  },
+  {
+    experiment: "walk-overlap",
+    title: /^Walks at once$/,
+    table: "walk-overlap",
+    x: MEMORY,
+    yName: "walks at once, while there are any",
+    curves: { key: "walksAtOnce", nameOf: byPageAndAccesses },
+  },
+  {
+    experiment: "tlb-curves",
+    title: /^Cycles per access, (load|store|fetch)$/,
+    table: "tlb-curves",
+    x: { name: "pages", key: "pages" },
+    yName: "cycles per access",
+    curves: { key: "cyclesPerAccess", nameOf: byStride },
+    rows: (row, title) => title.endsWith(String(row.access)),
+  },
+  {
+    experiment: "tlb-curves",
+    title: /^Misses of the first level, (load|store|fetch)$/,
+    table: "tlb-curves",
+    x: { name: "pages", key: "pages" },
+    yName: "misses of the first level (% of accesses)",
+    curves: { key: "firstLevelMissPercent", nameOf: byStride },
+    rows: (row, title) => title.endsWith(String(row.access)),
   },
   {
     experiment: "user-flush",
@@ -284,6 +320,8 @@ const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "lazy-threshold": { cpus: "1,4", lazymax: "0,256", frees: "800" },
   "vmap-contention": { cpus: "1,4", pairs: "300" },
   "page-tables": { size: "64,1024", accesses: "5000" },
+  "walk-overlap": { size: "2,16", loads: "500" },
+  "tlb-curves": { stride: "1,16", pages: "4,17,128", orders: "1" },
   "user-flush": { pages: "1,34", cpus: "1,4", rounds: "2" },
   "madvise-loop": { threads: "1,4", loops: "20", policies: "ipi,eager" },
   "page-fault": { tasks: "1,2", mib: "1" },
