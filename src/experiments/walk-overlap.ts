@@ -43,7 +43,15 @@ or a copy: the core runs ahead by overlap.window accesses, and overlap.walkers w
 Cycles per access are of the CPU's clock; cycles per walk those of each walk for itself. Times quicker compares
 with the dependent row of the same footprint and page size. What the data cost is in none of them.`,
   parameters: [
-    { name: "size", kind: "integers", low: 1, high: 2 ** 19, default: [1, 4, 64, 1024], summary: "footprints in MiB" },
+    {
+      name: "size",
+      kind: "integers",
+      unit: "MiB",
+      low: 1,
+      high: 2 ** 19,
+      default: [1, 4, 64, 1024],
+      summary: "footprints in MiB",
+    },
     { name: "pages", kind: "words", words: GUEST_PAGE_SIZES, default: ["4K", "2M"], summary: "page sizes" },
     {
       name: "loads",

@@ -117,7 +117,7 @@ describe("settings of the machine on the command line", () => {
     [["--isolated", "3-1"], "Expected CPUs such as 2-7,12."],
     [["--isolated", "1"], "--isolated: only the flush policy deferred heeds it (--policy deferred)"],
     [["--isolated", "9", "--policy", "deferred"], "--isolated: there is no CPU 9, expected 0 to 3"],
-    [["--flush-ceiling", "-1"], "Expected a whole number from 0"],
+    [["--flush-ceiling", "-1"], "Expected a number of pages from 0"],
     [["--vmap-nodes", "129"], "Expected a whole number from 1 to 128"],
     [["--nr-cpus", "2"], "--nr-cpus 2: expected at least 4, the CPUs of the machine"],
     [["--ipi-mode", "fast"], "Expected one of physical, cluster, shorthand."],
