@@ -173,7 +173,7 @@ export class ReplacementState {
   }
 
   /**
-   * Writes the state of all sets to `out` from `at` on, in the form of {@link TlbEntries.replacement}, for saved states.
+   * Writes the state of all sets to `out` from `at` on, in the form of `TlbEntries.replacement`, for saved states.
    * @returns where it ends
    */
   capture(out: Uint16Array, at: number): number {
