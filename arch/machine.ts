@@ -57,6 +57,8 @@ export class Machine {
   readonly memory: PhysicalMemory;
   /** The machine's memory where `memory` is that of a guest (`MachineConfig.hostMemoryBytes`); else null. */
   readonly hostMemory: HostMemory | null;
+  /** The memory that the physical addresses of accesses and of walks are of: `hostMemory` where there is one, else `memory`. */
+  readonly systemMemory: PhysicalMemory;
   /** Clocks, threads and interrupts. */
   readonly loop: EventLoop;
   /** The CPUs by number; there is one at least. */
@@ -71,13 +73,13 @@ export class Machine {
     this.memory = new PhysicalMemory(this.config.memoryBytes);
     const { hostMemoryBytes } = config;
     this.hostMemory = hostMemoryBytes === undefined ? null : new HostMemory(hostMemoryBytes, this.memory);
+    this.systemMemory = this.hostMemory ?? this.memory;
     const { cpus: count, topology } = this.config;
     const clusterCores = preset.lineTransfers.coresPerCluster.value;
     this.loop = new EventLoop(count, new Topology(count, topology, clusterCores === 0 ? undefined : clusterCores));
     this.loop.lines.transferCycles = lineTransferCycles(preset);
     const cpus: Cpu[] = [];
-    const memory = this.hostMemory ?? this.memory;
-    const parts = { memory, loop: this.loop, preset, features, maxPhyAddr, levels };
+    const parts = { memory: this.systemMemory, loop: this.loop, preset, features, maxPhyAddr, levels };
     const { physicalCpus } = this.config;
     for (let id = 0; id < count; id++) {
       cpus.push(new Cpu(id, id < physicalCpus ? parts : { ...parts, shared: cpus[id % physicalCpus].caches }, cpus));

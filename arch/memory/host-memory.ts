@@ -76,6 +76,25 @@ export class HostMemory extends PhysicalMemory {
     else this.guest.writeByte(guestFrame, offset, value);
   }
 
+  override frameBytes(frame: number): Uint8Array {
+    const guestFrame = this.guestFrameOf(frame);
+    return guestFrame === NOT_GIVEN ? super.frameBytes(frame) : this.guest.frameBytes(guestFrame);
+  }
+
+  override copyFrame(from: number, to: number): void {
+    this.frameBytes(to).set(this.frameBytes(from));
+  }
+
+  override zeroFrame(frame: number): void {
+    const guestFrame = this.guestFrameOf(frame);
+    if (guestFrame === NOT_GIVEN) super.zeroFrame(frame);
+    else this.guest.zeroFrame(guestFrame);
+  }
+
+  override zeroFrames(frames: Uint32Array, offset: number, count: number): void {
+    for (let i = offset; i < offset + count; i++) this.zeroFrame(frames[i]);
+  }
+
   override zeroWords(frame: number, word: number, count: number): void {
     const guestFrame = this.guestFrameOf(frame);
     if (guestFrame === NOT_GIVEN) super.zeroWords(frame, word, count);

@@ -229,15 +229,13 @@ export class PercpuAllocator {
     const { state, cpus } = this;
     const { machine, loop } = state;
     const executing = machine.cpus[loop.currentCpu];
-    // What an access says of where it went is an address of the machine, in a guest too.
-    const memory = machine.hostMemory ?? machine.memory;
     for (let cpu = 0; cpu < cpus; cpu++) {
       for (let at = offset; at < offset + size; ) {
         const page = Math.floor(at / PAGE_SIZE);
         const stop = Math.min(offset + size, (page + 1) * PAGE_SIZE);
         const physical = executing.touchAs(ACCESS_STORE, chunk.base + cpu * this.unitBytes + at);
         const inPage = physical % PAGE_SIZE;
-        memory.zeroWords((physical - inPage) / PAGE_SIZE, inPage / 4, (stop - at) / 4);
+        machine.systemMemory.zeroWords((physical - inPage) / PAGE_SIZE, inPage / 4, (stop - at) / 4);
         at = stop;
       }
     }

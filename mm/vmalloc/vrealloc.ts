@@ -92,12 +92,12 @@ function* freeTail(state: Vmalloc, vm: number, keepPages: number): KernelCode<vo
  * @throws PageFault where nothing is mapped: behind an address from within an area comes its guard page
  */
 function copyBytes(state: Vmalloc, from: number, to: number, bytes: number): void {
-  const { memory, cpus } = state.machine;
+  const { systemMemory, cpus } = state.machine;
   const cpu = cpus[state.loop.currentCpu];
   for (let at = 0; at < bytes; at += PAGE_SIZE) {
-    const source = memory.frameBytes(cpu.touchAs(ACCESS_LOAD, from + at) / PAGE_SIZE);
+    const source = systemMemory.frameBytes(cpu.touchAs(ACCESS_LOAD, from + at) / PAGE_SIZE);
     const length = Math.min(PAGE_SIZE, bytes - at);
-    memory.frameBytes(cpu.touchAs(ACCESS_STORE, to + at) / PAGE_SIZE).set(source.subarray(0, length));
+    systemMemory.frameBytes(cpu.touchAs(ACCESS_STORE, to + at) / PAGE_SIZE).set(source.subarray(0, length));
   }
 }
 

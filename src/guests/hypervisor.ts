@@ -93,7 +93,7 @@ export class Hypervisor {
     this.machine = machine;
     this.options = options;
     this.isAmd = machine.preset.vendor === "amd";
-    this.memory = machine.hostMemory ?? machine.memory;
+    this.memory = machine.systemMemory;
     machine.hostMemory?.choosePageFrames(this.pageFrames);
     this.rootFrame = this.takeTable();
   }

@@ -98,7 +98,7 @@ function dumpOf({ machine, host }: Kernel): SecondStageDump {
     throw new ValueError("second-stage", "none", "a kernel that is a guest", line);
   }
   const dump = { stage, tables: [0, 0, 0, 0, 0, 0], pages: [0, 0, 0, 0], runs: [] as SecondStageRun[] };
-  addTable(dump, machine.hostMemory ?? machine.memory, stage.rootFrame, stage.format.levels, 0);
+  addTable(dump, machine.systemMemory, stage.rootFrame, stage.format.levels, 0);
   return dump;
 }
 

@@ -96,8 +96,8 @@ export class TranslationTruth {
   ofGuestPhysical(cpu: Cpu, guestFrame: number, level: number, frame: number): string | null {
     const stage = cpu.mmu.guest?.walker.stage ?? null;
     if (stage === null) return null;
-    const { memory, hostMemory } = this.kernel.machine;
-    const probe = probeSecondStage(guestFrame, stage, hostMemory ?? memory);
+    const { systemMemory } = this.kernel.machine;
+    const probe = probeSecondStage(guestFrame, stage, systemMemory);
     const at = probe.levels.find((each) => each.level === level);
     const mapped = level === 0 ? probe.frame : at?.present === true ? frameOfEntry(at.entry) : null;
     if (mapped === null)

@@ -5,7 +5,7 @@ import { HostMemory, NOT_GIVEN } from "../../../arch/memory/host-memory.ts";
 import { PhysicalMemory } from "../../../arch/memory/physical-memory.ts";
 
 const step = fc.record({
-  kind: fc.constantFrom("give", "take", "host", "guest"),
+  kind: fc.constantFrom("give", "take", "host", "guest", "bytes", "copy", "zero frame", "zero frames", "zero words"),
   host: fc.integer({ min: 0, max: 15 }),
   guest: fc.integer({ min: 0, max: 7 }),
   word: fc.integer({ min: 0, max: 3 }),
@@ -32,6 +32,20 @@ test.each([1, 4])("random gifts of pages of %i frames, reads and writes on both 
         } else if (kind === "take") {
           host.takeBack(at * pageFrames);
           owner.delete(at);
+        } else if (kind === "bytes") {
+          host.frameBytes(at).fill(value & 0xff, word * 4, word * 4 + 4);
+          words.set(`${place(at)} ${word}`, Math.imul(value & 0xff, 0x0101_0101));
+        } else if (kind === "copy") {
+          host.copyFrame(at, of);
+          for (let i = 0; i < 4; i++) words.set(`${place(of)} ${i}`, words.get(`${place(at)} ${i}`) ?? 0);
+        } else if (kind === "zero words") {
+          host.zeroWords(at, word, 1);
+          words.delete(`${place(at)} ${word}`);
+        } else if (kind === "zero frame" || kind === "zero frames") {
+          const frames = kind === "zero frame" ? [at] : [at, (at + 1) % 16, of];
+          if (kind === "zero frame") host.zeroFrame(at);
+          else host.zeroFrames(Uint32Array.from([0, ...frames]), 1, frames.length);
+          for (const frame of frames) for (let i = 0; i < 4; i++) words.delete(`${place(frame)} ${i}`);
         } else if (kind === "host") {
           host.writeWord(at, word, value);
           words.set(`${place(at)} ${word}`, value);

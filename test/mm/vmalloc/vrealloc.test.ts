@@ -50,6 +50,16 @@ describe("vrealloc in Linux 6.12", () => {
     expect(kernel.verify()).toEqual([]);
   });
 
+  it("moves it in a guest too, whose frames are others than the machine's", () => {
+    const guest = bootKernel({ cpus: 2, memoryBytes: 2 ** 26, guest: { physicalCpus: 2 } });
+    const before = guest.vmalloc(3 * PAGE);
+    fill(guest, before, 3);
+    const after = guest.vrealloc(before, 20 * PAGE);
+    expect(after).not.toBe(before);
+    for (let page = 0; page < 3; page++) expect(guest.machine.cpus[0].load(after + page * PAGE, 1)).toBe(page + 1);
+    expect(guest.verify()).toEqual([]);
+  });
+
   it("keeps the old memory when there is none for the new", () => {
     const kernel = booted("6.12");
     const address = kernel.vmalloc(PAGE);
