@@ -1,9 +1,9 @@
-/** Flushes of a guest's kernel, whose vCPUs are not always on a physical CPU: who is not gets no interrupt, and flushes before it runs again. */
-import { HYPERV_POLICY, KVM_POLICY, munmap } from "../../../mm/index.ts";
+/** Flushes of a guest's kernel, whose vCPUs are not always on a physical CPU: one that is not gets no interrupt, and flushes before it runs again. */
+import { HYPERV_POLICY, KVM_POLICY } from "../../../mm/index.ts";
 import type { KernelConfig } from "../../machine/kernel.ts";
-import { expect, tryLoad32, turn } from "../base/accesses.ts";
+import { turn } from "../base/accesses.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
-import { END, PAGE, type Processes, processes, START } from "./processes.ts";
+import { munmapBoth, type Processes, processes, readBoth } from "./processes.ts";
 
 /** Three vCPUs on two physical CPUs: vCPUs 0 and 2 take turns on one. */
 const GUEST: Partial<KernelConfig> = { guest: { physicalCpus: 2 } };
@@ -19,18 +19,8 @@ const kvmMunmap: ExploreTest<Processes> = {
     function* (kernel) {
       yield* turn(kernel, "computing");
     },
-    function* (_kernel, situation) {
-      yield* munmap(situation.spaces, situation.mms[0], START, END);
-      situation.isDone = true;
-    },
-    function* (kernel, situation) {
-      for (let at = START; at < END; at += PAGE) {
-        yield* turn(kernel, "load");
-        const { isDone } = situation;
-        const value = yield* tryLoad32(kernel, at);
-        expect(value === null || !isDone, `no page can be read once munmap has returned (0x${at.toString(16)})`);
-      }
-    },
+    munmapBoth,
+    readBoth,
   ],
 };
 

@@ -1,6 +1,6 @@
 /** The situation that most tests of user address spaces begin with: processes with two pages each, that CPUs run on. */
 import type { KernelCode } from "../../../arch/index.ts";
-import { DONE, type MmStruct, mmapPopulate, UserSpaces } from "../../../mm/index.ts";
+import { DONE, type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { expect, tryLoad32, turn } from "../base/accesses.ts";
 
@@ -33,6 +33,22 @@ export function processes(kernel: Kernel, count: number, hasGlobalAsids = false)
     for (let at = START; at < END; at += PAGE) kernel.machine.cpus[cpu].store(at, 4, cpu);
   }
   return { spaces, mms, isDone: false };
+}
+
+/** Unmaps both pages of the first process. */
+export function* munmapBoth(_kernel: Kernel, situation: Processes): KernelCode<void> {
+  yield* munmap(situation.spaces, situation.mms[0], START, END);
+  situation.isDone = true;
+}
+
+/** Reads the pages of the first process, one after the other. */
+export function* readBoth(kernel: Kernel, situation: Processes): KernelCode<void> {
+  for (let at = START; at < END; at += PAGE) {
+    yield* turn(kernel, "load");
+    const { isDone } = situation;
+    const value = yield* tryLoad32(kernel, at);
+    expect(value === null || !isDone, `no page can be read once munmap has returned (0x${at.toString(16)})`);
+  }
 }
 
 /** `cpu` goes on with `mm`, or with a kernel thread (null). */

@@ -3,27 +3,24 @@ import { exitMmap, INVLPGB_POLICY, mprotect, munmap, RAR_POLICY } from "../../..
 import { expect, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
 import { smallPreset } from "../base/explored-kernel.ts";
-import { END, PAGE, type Processes, processes, START, switchBackAndRead, switchOn } from "./processes.ts";
+import {
+  END,
+  munmapBoth,
+  PAGE,
+  type Processes,
+  processes,
+  readBoth,
+  START,
+  switchBackAndRead,
+  switchOn,
+} from "./processes.ts";
 
 const munmapAgainstLoads: ExploreTest<Processes> = {
   name: "munmap-against-loads",
   summary: "munmap on one CPU while a thread of the process reads on another: once it returns, reads fault",
   setup: (kernel) => processes(kernel, 1),
   userSpaces: ({ mms }) => mms,
-  threads: [
-    function* (_kernel, situation) {
-      yield* munmap(situation.spaces, situation.mms[0], START, END);
-      situation.isDone = true;
-    },
-    function* (kernel, situation) {
-      for (let at = START; at < END; at += PAGE) {
-        yield* turn(kernel, "load");
-        const { isDone } = situation;
-        const value = yield* tryLoad32(kernel, at);
-        expect(value === null || !isDone, `no page can be read once munmap has returned (0x${at.toString(16)})`);
-      }
-    },
-  ],
+  threads: [munmapBoth, readBoth],
 };
 
 const munmapSpeculation: ExploreTest<Processes> = {
