@@ -13,6 +13,7 @@ import { GuestSpace } from "../guests/guest-space.ts";
 import { GUEST_PAGE_SIZES, type GuestPageSize, Hypervisor } from "../guests/hypervisor.ts";
 import { NativeSpace } from "../guests/native-space.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
+import { MACHINE_MEMORY_BYTES } from "./base/mapped-memory.ts";
 import { plotByKind } from "./base/plot.ts";
 import { DataTable, type Row } from "./base/table.ts";
 
@@ -22,7 +23,7 @@ const UNMAPPED = 0x1000_0000_0000;
 const PAGE_BYTES = 4096;
 const LARGE_BYTES = 2 ** 21;
 const LEAF = PTE_PRESENT | PTE_RW | PTE_ACCESSED | PTE_DIRTY;
-const MEMORY_BYTES = 2 ** 40;
+
 const NATIVE = "native";
 const PIECES_PER_PAGE = 8;
 /** Rounds before those that are counted. */
@@ -151,7 +152,7 @@ function cpuOf(
   invlpgs: number,
   pieces: number,
 ): { readonly machine: Machine; readonly cpu: Cpu } {
-  const machine = new Machine({ preset, memoryBytes: MEMORY_BYTES, features: { page1g: true } });
+  const machine = new Machine({ preset, memoryBytes: MACHINE_MEMORY_BYTES, features: { page1g: true } });
   const [cpu] = machine.cpus;
   const largePages = Math.ceil(pieces / PIECES_PER_PAGE);
   const isNative = hostPage === NATIVE;

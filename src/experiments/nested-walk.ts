@@ -1,24 +1,26 @@
 /** `nested-walk`: page walks of a guest in two dimensions beside those of a native system, by page sizes, levels and footprint. */
-import { type Cpu, Machine, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER } from "../../arch/index.ts";
+import { type Cpu, Machine } from "../../arch/index.ts";
 import { GuestSpace } from "../guests/guest-space.ts";
 import { GUEST_PAGE_SIZES, type GuestPageSize, Hypervisor, levelOfPage } from "../guests/hypervisor.ts";
 import { NativeSpace } from "../guests/native-space.ts";
 import { type Random, randomStream } from "../machine/random.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
+import {
+  footprintsParameter,
+  isWholePages,
+  MACHINE_MEMORY_BYTES,
+  MAPPED_AT,
+  MAPPED_BITS,
+  roundedTo,
+} from "./base/mapped-memory.ts";
 import { plotByKind } from "./base/plot.ts";
 import { DataTable, type Row } from "./base/table.ts";
 
-/** Where the memory is mapped; a multiple of every page size. */
-const BASE = 0x1000_0000_0000;
 const MIB = 2 ** 20;
-const GIB_MIB = 1024;
 const PAGE_BYTES = 4096;
 const GIB_FRAMES = 2 ** 18;
 /** Walks after a flush that are averaged. */
 const COLD_WALKS = 64;
-const LEAF = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
-/** As much as any machine here can need; memory that is not touched costs nothing. */
-const MEMORY_BYTES = 2 ** 40;
 const NATIVE = "native";
 
 const COLUMNS = {
@@ -46,15 +48,7 @@ walk cycles per access with the native row of the same footprint, page size and 
 that the caches hold of guest and host has gone, when each level of each dimension is fetched. Everything is mapped before the first load.
 Sizes that are no whole number of pages are left out; levels of the host that the CPU does not have for guests, too.`,
   parameters: [
-    {
-      name: "size",
-      kind: "integers",
-      unit: "MiB",
-      low: 1,
-      high: 2 ** 19,
-      default: [64, 1024],
-      summary: "footprints in MiB",
-    },
+    footprintsParameter([64, 1024]),
     { name: "pages", kind: "words", words: GUEST_PAGE_SIZES, default: GUEST_PAGE_SIZES, summary: "page sizes" },
     { name: "hostpages", kind: "words", words: GUEST_PAGE_SIZES, default: GUEST_PAGE_SIZES, summary: "of the host" },
     { name: "levels", kind: "integers", low: 4, high: 5, default: [4, 5], summary: "levels of the guest's tables" },
@@ -99,7 +93,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
         row.guestLevels === cell.guestLevels,
     );
     const base = native?.walkCyclesPerAccess ?? measured.walkCyclesPerAccess;
-    rows.push({ ...measured, againstNative: base === 0 ? 1 : round(measured.walkCyclesPerAccess / base, 100) });
+    rows.push({ ...measured, againstNative: base === 0 ? 1 : roundedTo(measured.walkCyclesPerAccess / base, 100) });
   });
   const table = new DataTable("nested-walk", "Loads, native and in a guest", COLUMNS, rows);
   const curveOf = ({ guestPage, hostPage, guestLevels, hostLevels }: WalkRow): string =>
@@ -128,7 +122,7 @@ function cellsOf(context: ExperimentContext): Plan[] {
   const cells: Plan[] = [];
   for (const sizeMiB of parameters.list("size")) {
     for (const guestPage of parameters.words("pages")) {
-      if (sizeMiB % (guestPage === "1G" ? GIB_MIB : guestPage === "2M" ? 2 : 1) !== 0) continue;
+      if (!isWholePages(sizeMiB, guestPage)) continue;
       for (const guestLevels of parameters.list("levels")) {
         cells.push({ sizeMiB, guestPage, hostPage: NATIVE, guestLevels, hostLevels: 0 });
         for (const hostPage of parameters.words("hostpages")) {
@@ -151,7 +145,7 @@ function measure({ parameters, preset, seed }: ExperimentContext, plan: Plan): W
   const random = randomStream(seed, 0);
   const pages = (plan.sizeMiB * MIB) / PAGE_BYTES;
   const load = (): void => {
-    cpu.touch(BASE + random.between(0, pages - 1) * PAGE_BYTES);
+    cpu.touch(MAPPED_AT + random.between(0, pages - 1) * PAGE_BYTES);
   };
   for (let i = 0; i < accesses; i++) load();
   const before = cpu.counters();
@@ -161,16 +155,12 @@ function measure({ parameters, preset, seed }: ExperimentContext, plan: Plan): W
   const walkCycles = after["dtlb_load_misses.walk_active"] - before["dtlb_load_misses.walk_active"];
   return {
     ...plan,
-    missPercent: round((100 * misses) / accesses, 100),
-    cyclesPerWalk: misses === 0 ? 0 : round(walkCycles / misses, 10),
-    walkCyclesPerAccess: round(walkCycles / accesses, 100),
+    missPercent: roundedTo((100 * misses) / accesses, 100),
+    cyclesPerWalk: misses === 0 ? 0 : roundedTo(walkCycles / misses, 10),
+    walkCyclesPerAccess: roundedTo(walkCycles / accesses, 100),
     againstNative: 1,
     coldWalkCycles: coldWalkCycles(cpu, pages, random),
   };
-}
-
-function round(value: number, of: number): number {
-  return Math.round(value * of) / of;
 }
 
 /** A CPU with the memory mapped, in the guest where there is one. */
@@ -181,21 +171,22 @@ function cpuOf(preset: ExperimentContext["preset"], plan: Plan, scatterGib: numb
   const needs57 = guestLevels === 5 || hostLevels === 5;
   const features = { page1g: true, ...(needs57 ? { la57: true } : {}) };
   const pagingLevels = (isNative ? guestLevels : preset.vendor === "amd" ? hostLevels : 4) as 4 | 5;
-  const machine = new Machine({ preset, memoryBytes: MEMORY_BYTES, features, pagingLevels });
+  const machine = new Machine({ preset, memoryBytes: MACHINE_MEMORY_BYTES, features, pagingLevels });
   const [cpu] = machine.cpus;
   const level = levelOfPage(guestPage);
   const pageBytes = PAGE_BYTES * 512 ** (level - 1);
-  const end = BASE + sizeMiB * MIB;
+  const end = MAPPED_AT + sizeMiB * MIB;
   if (isNative) {
     const space = new NativeSpace(machine, pagingLevels);
-    for (let la = BASE; la < end; la += pageBytes) space.mapPage(la, level, LEAF);
+    for (let la = MAPPED_AT; la < end; la += pageBytes) space.mapPage(la, level, MAPPED_BITS);
     cpu.writeCr3(space.rootFrame * PAGE_BYTES);
     return cpu;
   }
   const scattered = scatterGib === 0 ? null : { frames: scatterGib * GIB_FRAMES, random: randomStream(seed, 1) };
   const hypervisor = new Hypervisor(machine, { pageSize: hostPage as GuestPageSize, levels: hostLevels as 4 | 5 });
   const space = new GuestSpace(hypervisor, guestLevels as 4 | 5, scattered);
-  for (let la = BASE; la < end; la += pageBytes) hypervisor.giveAll(space.mapPage(la, level, LEAF), 512 ** (level - 1));
+  for (let la = MAPPED_AT; la < end; la += pageBytes)
+    hypervisor.giveAll(space.mapPage(la, level, MAPPED_BITS), 512 ** (level - 1));
   cpu.enterGuest(space.vcpu(1));
   return cpu;
 }
@@ -206,10 +197,10 @@ function coldWalkCycles(cpu: Cpu, pages: number, random: Random): number {
   for (let i = 0; i < COLD_WALKS; i++) {
     forgetAll(cpu);
     const before = cpu.counters()["dtlb_load_misses.walk_active"];
-    cpu.touch(BASE + random.between(0, pages - 1) * PAGE_BYTES);
+    cpu.touch(MAPPED_AT + random.between(0, pages - 1) * PAGE_BYTES);
     cycles += cpu.counters()["dtlb_load_misses.walk_active"] - before;
   }
-  return round(cycles / COLD_WALKS, 10);
+  return roundedTo(cycles / COLD_WALKS, 10);
 }
 
 /** Empties TLBs and the caches of both dimensions: INVEPT of everything, or a VMRUN with TLB_CONTROL 1; natively a flush. */

@@ -1,17 +1,13 @@
 /** `tlb-curves`: what loads, stores and fetches take by the number of pages and their distance: the curves that show a TLB's sets and ways. */
-import { type Cpu, Machine, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER } from "../../arch/index.ts";
+import { type Cpu, Machine } from "../../arch/index.ts";
 import { NativeSpace } from "../guests/native-space.ts";
 import { type Random, randomStream } from "../machine/random.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
+import { MACHINE_MEMORY_BYTES, MAPPED_AT, MAPPED_BITS, roundedTo } from "./base/mapped-memory.ts";
 import { plotByKind } from "./base/plot.ts";
 import { DataTable, type Row } from "./base/table.ts";
 
-/** Page number 0 of the curves: a multiple of every power of two that chooses a set. */
-const BASE = 0x1000_0000_0000;
 const PAGE_BYTES = 4096;
-const LEAF = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
-/** As much as any machine here can need; memory that is not touched costs nothing. */
-const MEMORY_BYTES = 2 ** 40;
 /** Most pages between the first of a curve and its last: what is left of the lower half of the address space. */
 const SPAN_MAX = 2 ** 34;
 /** Cycles of visits before the counts begin: replacement settles. */
@@ -114,10 +110,10 @@ function run(context: ExperimentContext): ExperimentOutcome {
 }
 
 function measure({ parameters, preset, seed }: ExperimentContext, kind: Kind, stride: number, pages: number): CurveRow {
-  const machine = new Machine({ preset, memoryBytes: MEMORY_BYTES });
+  const machine = new Machine({ preset, memoryBytes: MACHINE_MEMORY_BYTES });
   const [cpu] = machine.cpus;
   const space = new NativeSpace(machine, 4);
-  for (let i = 0; i < pages; i++) space.mapPage(BASE + i * stride * PAGE_BYTES, 1, LEAF);
+  for (let i = 0; i < pages; i++) space.mapPage(MAPPED_AT + i * stride * PAGE_BYTES, 1, MAPPED_BITS);
   cpu.writeCr3(space.rootFrame * PAGE_BYTES);
   const random = randomStream(seed, 0);
   const rounds = Math.max(CYCLES_MIN, Math.ceil(VISITS_MIN / pages));
@@ -139,9 +135,9 @@ function measure({ parameters, preset, seed }: ExperimentContext, kind: Kind, st
     access: kind.name,
     stride,
     pages,
-    cyclesPerAccess: round(cycles / visits),
-    firstLevelMissPercent: round((100 * (hits + walks)) / visits),
-    walkPercent: round((100 * walks) / visits),
+    cyclesPerAccess: roundedTo(cycles / visits, 100),
+    firstLevelMissPercent: roundedTo((100 * (hits + walks)) / visits, 100),
+    walkPercent: roundedTo((100 * walks) / visits, 100),
   };
 }
 
@@ -152,7 +148,7 @@ function orderedAddresses(pages: number, stride: number, random: Random): number
     const j = random.between(0, i);
     [order[i], order[j]] = [order[j], order[i]];
   }
-  return order.map((i) => BASE + i * stride * PAGE_BYTES + (i % LINES) * FIRST_LINE_BYTES);
+  return order.map((i) => MAPPED_AT + i * stride * PAGE_BYTES + (i % LINES) * FIRST_LINE_BYTES);
 }
 
 function visit(cpu: Cpu, { name }: Kind, addresses: readonly number[], times: number): void {
@@ -163,10 +159,6 @@ function visit(cpu: Cpu, { name }: Kind, addresses: readonly number[], times: nu
       else cpu.fetch(la, 1);
     }
   }
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100;
 }
 
 /** Where each curve has its steps: the first number of pages with misses, and with walks. */

@@ -1,20 +1,22 @@
 /** `walk-overlap`: accesses that wait for each other beside accesses that do not, by footprint. */
-import { type Cpu, Machine, PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER } from "../../arch/index.ts";
+import { type Cpu, Machine } from "../../arch/index.ts";
 import { GUEST_PAGE_SIZES, type GuestPageSize, levelOfPage } from "../guests/hypervisor.ts";
 import { NativeSpace } from "../guests/native-space.ts";
 import { randomStream } from "../machine/random.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
+import {
+  footprintsParameter,
+  isWholePages,
+  MACHINE_MEMORY_BYTES,
+  MAPPED_AT,
+  MAPPED_BITS,
+  roundedTo,
+} from "./base/mapped-memory.ts";
 import { plotByKind } from "./base/plot.ts";
 import { DataTable, type Row } from "./base/table.ts";
 
-/** Where the memory is mapped; a multiple of every page size. */
-const BASE = 0x1000_0000_0000;
 const MIB = 2 ** 20;
-const GIB_MIB = 1024;
 const PAGE_BYTES = 4096;
-const LEAF = PTE_PRESENT | PTE_RW | PTE_USER | PTE_ACCESSED | PTE_DIRTY;
-/** As much as any machine here can need; memory that is not touched costs nothing. */
-const MEMORY_BYTES = 2 ** 40;
 const ACCESSES = ["dependent", "independent"] as const;
 const DEPENDENT = "dependent";
 
@@ -43,15 +45,7 @@ or a copy: the core runs ahead by overlap.window accesses, and overlap.walkers w
 Cycles per access are of the CPU's clock; cycles per walk those of each walk for itself. Times quicker compares
 with the dependent row of the same footprint and page size. What the data cost is in none of them.`,
   parameters: [
-    {
-      name: "size",
-      kind: "integers",
-      unit: "MiB",
-      low: 1,
-      high: 2 ** 19,
-      default: [1, 4, 64, 1024],
-      summary: "footprints in MiB",
-    },
+    footprintsParameter([1, 4, 64, 1024]),
     { name: "pages", kind: "words", words: GUEST_PAGE_SIZES, default: ["4K", "2M"], summary: "page sizes" },
     {
       name: "loads",
@@ -77,7 +71,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
     onProgress(i, plan.length, `${row.sizeMiB} MiB, ${row.page}, ${row.accesses}`);
     const measured = measure(context, row);
     const base = rows.find(({ sizeMiB, page }) => sizeMiB === row.sizeMiB && page === row.page) ?? measured;
-    rows.push({ ...measured, timesQuicker: round(base.cyclesPerAccess / measured.cyclesPerAccess, 100) });
+    rows.push({ ...measured, timesQuicker: roundedTo(base.cyclesPerAccess / measured.cyclesPerAccess, 100) });
   });
   const table = new DataTable("walk-overlap", "Loads at random addresses", COLUMNS, rows);
   const curveOf = ({ page, accesses }: OverlapRow): string => `${page}, ${accesses}`;
@@ -96,7 +90,7 @@ function rowsOf({ parameters }: ExperimentContext): Plan[] {
   return parameters.list("size").flatMap((sizeMiB) =>
     parameters
       .words("pages")
-      .filter((page) => sizeMiB % (page === "1G" ? GIB_MIB : page === "2M" ? 2 : 1) === 0)
+      .filter((page) => isWholePages(sizeMiB, page))
       .flatMap((page) => ACCESSES.map((accesses) => ({ sizeMiB, page, accesses }))),
   );
 }
@@ -108,7 +102,7 @@ function measure({ parameters, preset, seed }: ExperimentContext, plan: Plan): O
   const pages = (plan.sizeMiB * MIB) / PAGE_BYTES;
   const maker = plan.accesses === DEPENDENT ? cpu : cpu.independent;
   const make = (): void => {
-    for (let i = 0; i < loads; i++) maker.touch(BASE + random.between(0, pages - 1) * PAGE_BYTES);
+    for (let i = 0; i < loads; i++) maker.touch(MAPPED_AT + random.between(0, pages - 1) * PAGE_BYTES);
   };
   make();
   const before = cpu.counters();
@@ -121,27 +115,23 @@ function measure({ parameters, preset, seed }: ExperimentContext, plan: Plan): O
   const misses = count("dTLB-load-misses");
   return {
     ...plan,
-    cyclesPerAccess: round((clock() - from) / loads, 100),
-    secondLevelPercent: round((100 * count("dtlb_load_misses.stlb_hit")) / loads, 100),
-    missPercent: round((100 * misses) / loads, 100),
-    cyclesPerWalk: misses === 0 ? 0 : round(pending / misses, 10),
-    walksAtOnce: active === 0 ? 0 : round(pending / active, 100),
+    cyclesPerAccess: roundedTo((clock() - from) / loads, 100),
+    secondLevelPercent: roundedTo((100 * count("dtlb_load_misses.stlb_hit")) / loads, 100),
+    missPercent: roundedTo((100 * misses) / loads, 100),
+    cyclesPerWalk: misses === 0 ? 0 : roundedTo(pending / misses, 10),
+    walksAtOnce: active === 0 ? 0 : roundedTo(pending / active, 100),
     timesQuicker: 1,
   };
 }
 
-function round(value: number, of: number): number {
-  return Math.round(value * of) / of;
-}
-
 /** A CPU with the memory mapped, and its clock. */
 function machineWith(preset: ExperimentContext["preset"], { sizeMiB, page }: Plan): { cpu: Cpu; clock: () => number } {
-  const machine = new Machine({ preset, memoryBytes: MEMORY_BYTES, features: { page1g: true } });
+  const machine = new Machine({ preset, memoryBytes: MACHINE_MEMORY_BYTES, features: { page1g: true } });
   const [cpu] = machine.cpus;
   const level = levelOfPage(page as GuestPageSize);
   const space = new NativeSpace(machine, 4);
-  const end = BASE + sizeMiB * MIB;
-  for (let la = BASE; la < end; la += PAGE_BYTES * 512 ** (level - 1)) space.mapPage(la, level, LEAF);
+  const end = MAPPED_AT + sizeMiB * MIB;
+  for (let la = MAPPED_AT; la < end; la += PAGE_BYTES * 512 ** (level - 1)) space.mapPage(la, level, MAPPED_BITS);
   cpu.writeCr3(space.rootFrame * PAGE_BYTES);
   return { cpu, clock: () => machine.loop.clockCycles[0] };
 }
