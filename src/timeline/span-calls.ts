@@ -12,7 +12,7 @@ export class SpanCalls implements CallProbes {
   private readonly before: CallProbes | null;
   private readonly onCall: (call: SpanCall) => void;
   /** Calls that have begun, the outer ones first, by the thread that made them; by nobody's for those from outside of all threads. */
-  private readonly open = new Map<object, SpanCall[]>();
+  private readonly open = new WeakMap<object, SpanCall[]>();
   private readonly outside = {};
 
   /** @param onCall told of each call as it begins, on the current CPU */
