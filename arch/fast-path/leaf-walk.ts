@@ -74,7 +74,7 @@ export class LeafWalk {
   private tableFrame = -1;
   private table: Int32Array = NO_CHUNK;
   private tableBase = 0;
-  /** PDEs of earlier walks, by the low bits of their numbers: their places, the page tables that they named then, and those's chunks. */
+  /** PDEs of earlier walks, by the low bits of their numbers: their places, the page tables that they named then, and the chunks of memory that these are in. */
   private readonly pdePlaces = new Int32Array(REMEMBERED_PDES);
   private readonly tableFrames = new Int32Array(REMEMBERED_PDES);
   private readonly tables: Int32Array[] = new Array<Int32Array>(REMEMBERED_PDES).fill(NO_CHUNK);

@@ -84,7 +84,8 @@ export const HISTORICAL_BUGS = {
       "a kernel page table is given back after INVLPG of one page, which leaves what other PCIDs' paging-structure caches hold of it",
   },
   entryForgetsFlush: {
-    source: "b043138246a4 (5.6, CVE-2019-3016): x86/KVM: Make sure KVM_VCPU_FLUSH_TLB flag is not missed",
+    source:
+      "b043138246a4 (5.6, CVE-2019-3016; this id is from memory): x86/KVM: Make sure KVM_VCPU_FLUSH_TLB flag is not missed",
     effect:
       "the hypervisor reads the flags of a vCPU that is about to run and clears them later, so that a flush which the guest asks for in between is forgotten",
   },
