@@ -107,6 +107,11 @@ export class UserMode {
     return this.inUser[cpu] === 0 ? 0 : this.leaveKernel(cpu);
   }
 
+  /** Whether what `cpu` runs is in user mode; an interrupt of it changes nothing. */
+  isInUser(cpu: number): boolean {
+    return this.inUser[cpu] !== 0;
+  }
+
   /** Whether `cpu` is isolated and in user mode. */
   canDefer(cpu: number): boolean {
     return this.inUser[cpu] !== 0 && this.isolated[cpu] !== 0;

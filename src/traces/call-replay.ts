@@ -204,6 +204,7 @@ export class CallReplay {
     for (const step of steps.splice(0, count < 0 ? steps.length : count)) {
       if ("call" in step) {
         yield* this.pass(cpu, this.startOf(cpu, step.call));
+        this.enterMode(cpu, false);
         yield* this.makeCall(cpu, step.call);
         this.ended[cpu] = {
           tracedCycles: this.cyclesOf(step.call.seconds + step.call.tookSeconds),
@@ -212,6 +213,7 @@ export class CallReplay {
         lastUse = this.ended[cpu].tracedCycles;
       } else if ("idleFromCycles" in step) {
         yield* this.pass(cpu, step.idleFromCycles);
+        this.enterMode(cpu, false);
         this.isIdle[cpu] = true;
         this.ended[cpu] = null;
       } else if ("use" in step) {
@@ -223,14 +225,23 @@ export class CallReplay {
         this.uses.make(step.use, atCycles);
       } else if ("isInUser" in step) {
         yield* this.pass(cpu, this.afterLast(cpu, step.atCycles));
-        const { userMode } = this.kernel.vm.flushing;
-        if (step.isInUser) userMode.enterUser();
-        else userMode.enterKernel();
+        this.enterMode(cpu, step.isInUser);
       } else {
         yield* this.pass(cpu, step.untilCycles);
         this.isIdle[cpu] = false;
       }
     }
+  }
+
+  /**
+   * Takes a CPU to user mode or into the kernel, if it is not there. A trace may lack the event that says so: it was lost, it was not recorded,
+   * or several traced CPUs are one here. Then a call of the kernel, or being idle, says that the CPU is in the kernel.
+   */
+  private enterMode(cpu: number, isInUser: boolean): void {
+    const { userMode } = this.kernel.vm.flushing;
+    if (userMode.isInUser(cpu) === isInUser) return;
+    if (isInUser) userMode.enterUser();
+    else userMode.enterKernel();
   }
 
   private beginOf(step: Step): number {

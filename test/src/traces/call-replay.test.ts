@@ -1,4 +1,5 @@
 /** A trace with calls is replayed call by call, and costs what the traced run cost. */
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
 import { traceEverything } from "../../../src/output/event-file.ts";
@@ -64,6 +65,24 @@ describe("a trace with calls", () => {
     expect(far.traced.seconds).toBeGreaterThan(250_000);
     expect(far.areas).toEqual(near.areas);
     expect(far.fullFlushes + far.rangeFlushes).toBe(near.fullFlushes + near.rangeFlushes);
+  });
+
+  it("may lack any events: a CPU in user mode is in the kernel again at its next call, seen to enter or not", async () => {
+    const { lines } = traced("user_processes", 60);
+    const without = (name: string) => lines.filter((line) => !line.includes(`: ${name}:`) || line.startsWith("#"));
+    for (const some of [without("user_exit"), without("user_enter")]) {
+      expect(some.length).toBeLessThan(lines.length);
+      const report = await replay(some);
+      expect(report.areas).toEqual((await replay(lines)).areas);
+    }
+    await fc.assert(
+      fc.asyncProperty(fc.infiniteStream(fc.nat(9)), fc.integer({ min: 1, max: 4 }), async (draws, cpus) => {
+        const kept = lines.filter((line) => line.startsWith("#") || draws.next().value !== 0);
+        const { failed } = (await replay(kept, { cpus })).areas;
+        expect(failed).toBe(0);
+      }),
+      { numRuns: 12 },
+    );
   });
 
   it("uses memory where the trace's page walks are, in user mode too, and counts what tlb_flush counted", async () => {
