@@ -116,8 +116,12 @@ export class KernelMm {
     this.flushing.smp.acknowledgesEarly = this.bugs.earlyAcknowledgement;
     this.entryLines = new LineTable(this.loop.lines, entryLines(machine));
     const zones = this.loop.lines.make(this.pages.zones.length);
-    // `zone->lock` with the free lists that it guards.
-    this.pages.onZone = (zone, pages) => this.loop.lines.occupy(zones + zone, pages * costs.pages.buddyCycles);
+    // `zone->lock` with the free lists that it guards, taken with interrupts off (`spin_lock_irqsave`).
+    this.pages.onZone = (zone, pages) => {
+      const began = this.loop.nowCycles();
+      this.loop.lines.occupy(zones + zone, pages * costs.pages.buddyCycles);
+      this.loop.interruptsWereOff(began);
+    };
     this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
   }
 

@@ -217,7 +217,7 @@ export class ChosenSteps implements StepChooser {
     loop.catchUp(cpu, loop.interrupts.nextArrival(cpu, areOff));
     const activity = loop.accounts.enter(cpu, ACTIVITY_INTERRUPT);
     this.inHandler[cpu]++;
-    loop.interrupts.take(cpu, areOff)?.(cpu);
+    loop.interrupts.take(cpu, areOff)?.handler(cpu);
     this.inHandler[cpu]--;
     loop.accounts.enter(cpu, activity);
   }

@@ -1,6 +1,5 @@
 /** The CPUs' clocks, and what their cycles go to. */
 import { CycleAccounts } from "./cycle-accounts.ts";
-import { interruptedState } from "./pending-interrupts.ts";
 import { SharedLines } from "./shared-lines.ts";
 import type { Thread } from "./thread.ts";
 import { checkCpuCount, Topology } from "./topology.ts";
@@ -45,11 +44,6 @@ export class CpuClocks {
   /** The current CPU's clock. */
   nowCycles(): number {
     return this.clockCycles[this.currentCpu];
-  }
-
-  /** What `cpu` is doing, as an interrupt finds it: one of the `INTERRUPTED_` values. */
-  stateOf(cpu: number): number {
-    return interruptedState(this.running[cpu]);
   }
 
   /** Moves a CPU's clock to the time at which it acts; the time between was idle, or spent as the thread said. */

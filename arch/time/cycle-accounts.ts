@@ -43,6 +43,11 @@ const BUILT_IN = [
 export interface ActivityObserver {
   /** `cpu` goes from activity `from` to activity `to`. */
   activityChanged(cpu: number, from: number, to: number, atCycles: number): void;
+  /**
+   * `cpu`'s clock is set back by `cycles`, to `toCycles`, for an interrupt handler that ran before the CPU came so far; then forward again
+   * (`cycles` < 0), by which all that it did after the handler's begin is as much later as the handler took.
+   */
+  clockSetBack?(cpu: number, cycles: number, toCycles: number): void;
 }
 
 /** Cycles by CPU and activity. */
@@ -107,6 +112,13 @@ export class CycleAccounts {
     this.booked[ACTIVITY_IDLE][cpu] += untilCycles - this.clockCycles[cpu];
     this.since[cpu] = untilCycles;
     if (this.idleObserver !== null) this.idleObserver(cpu, this.clockCycles[cpu], untilCycles);
+  }
+
+  /** The caller sets a CPU's clock back by `cycles` (forward when negative) in which nothing happened: they are booked nowhere. */
+  setBack(cpu: number, cycles: number): void {
+    this.settle(cpu);
+    this.since[cpu] -= cycles;
+    this.observer?.clockSetBack?.(cpu, cycles, this.since[cpu]);
   }
 
   /** Books what has not been booked yet of one CPU. */

@@ -4,12 +4,13 @@
  * processes are in discrete-event simulators; between two pauses it runs without interruption.
  *
  * A CPU may run ahead of the others between two pauses. What it shares with them it must touch only when no other CPU
- * could act before it: `mustYield()` says so, and locks (`mm/kernel/lock.ts`) ask. Interrupts are taken at pauses: one that
- * arrives between two of them waits for the next, at the latest where `mustYield()` is asked again.
+ * could act before it: `mustYield()` says so, and locks (`mm/kernel/lock.ts`) ask. An interrupt that arrives between two pauses is
+ * taken when it arrives, by the clock, unless interrupts were off then (`PendingInterrupts.takenAt`): what the code did until its next pause
+ * ends later by what the handler took. What the handler changes is seen from the next pause on.
  */
-import { CpuClocks } from "./cpu-clocks.ts";
-import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER, ACTIVITY_SWITCH } from "./cycle-accounts.ts";
-import { type InterruptHandler, PendingInterrupts } from "./pending-interrupts.ts";
+import { ACTIVITY_OTHER, ACTIVITY_SWITCH } from "./cycle-accounts.ts";
+import { InterruptedCpus } from "./interrupted-cpus.ts";
+import type { InterruptHandler } from "./pending-interrupts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
 import { hasReady, readyAt, removeFrom, takeReady } from "./run-queue.ts";
 import type { StepChooser } from "./step-chooser.ts";
@@ -31,7 +32,7 @@ export * from "./pending-interrupts.ts";
 export * from "./thread.ts";
 
 /** Clocks, threads and interrupts of `cpus` CPUs. */
-export class EventLoop extends CpuClocks {
+export class EventLoop extends InterruptedCpus {
   /** What changing from one thread to another costs. */
   contextSwitchCycles = 0;
   /** The thread that runs now; null in an interrupt handler and outside the loop. */
@@ -47,8 +48,6 @@ export class EventLoop extends CpuClocks {
   private readonly lastThread: (Thread | null)[];
   /** Threads of each CPU that could run, in the order in which they came. */
   readonly runQueues: Thread[][];
-  /** Interrupts on their way to CPUs. */
-  readonly interrupts: PendingInterrupts;
   /** Threads that sleep until somebody wakes them. */
   readonly sleeping = new Set<Thread>();
   /** The thread in whose name `runSync` runs; one is enough because such calls do not nest. */
@@ -67,7 +66,6 @@ export class EventLoop extends CpuClocks {
     this.ready = new ReadyQueue(cpus);
     this.lastThread = new Array<Thread | null>(cpus).fill(null);
     this.runQueues = Array.from({ length: cpus }, () => []);
-    this.interrupts = new PendingInterrupts(cpus);
   }
 
   /** Whether code that the loop runs, or a call from outside, is under way. */
@@ -129,7 +127,7 @@ export class EventLoop extends CpuClocks {
 
   /** Disables interrupts on the current CPU; nests. */
   disableInterrupts(): void {
-    this.interrupts.disable(this.currentCpu);
+    this.interrupts.disable(this.currentCpu, this.nowCycles());
   }
 
   /**
@@ -138,7 +136,7 @@ export class EventLoop extends CpuClocks {
    */
   enableInterrupts(): void {
     const cpu = this.currentCpu;
-    this.interrupts.enable(cpu);
+    this.interrupts.enable(cpu, this.clockCycles[cpu]);
     this.lookAhead(cpu);
     this.refresh(cpu);
   }
@@ -171,6 +169,7 @@ export class EventLoop extends CpuClocks {
     this.topology.checkCpu(cpu);
     if (this.depth > 0) throw new Error("runSync was called from code that the event loop runs; use yield* there");
     if (this.running[cpu] !== null) this.waitForCpu(cpu);
+    this.interrupts.beginRun();
     this.vcpuScheduler?.take(cpu);
     this.depth++;
     this.outerCpu = this.currentCpu;
@@ -211,6 +210,7 @@ export class EventLoop extends CpuClocks {
   run(until?: () => boolean): void {
     if (this.depth > 0) throw new Error("run was called from code that the event loop runs");
     this.depth++;
+    this.interrupts.beginRun();
     try {
       while (!until?.()) {
         if (!this.step()) {
@@ -280,28 +280,12 @@ export class EventLoop extends CpuClocks {
     }
     this.horizonCycles = ready.secondAt;
     this.catchUp(cpu, ready.at[cpu]);
-    if (!this.takeInterrupts(cpu)) {
+    if (!this.takeInterrupts(cpu, ready.at[cpu])) {
       this.lookAhead(cpu);
       this.resume(cpu);
     }
     this.refresh(cpu);
     return true;
-  }
-
-  private takeInterrupts(cpu: number): boolean {
-    let taken = false;
-    const began = this.clockCycles[cpu];
-    const { nextAt } = this.interrupts;
-    while (nextAt[cpu] <= this.clockCycles[cpu]) {
-      const activity = this.accounts.enter(cpu, ACTIVITY_INTERRUPT);
-      this.interrupts.take(cpu)?.(cpu);
-      this.accounts.enter(cpu, activity);
-      taken = true;
-    }
-    const thread = this.running[cpu];
-    // What the thread was computing is not done any sooner.
-    if (thread !== null && thread.computeCycles > 0) thread.readyCycles += this.clockCycles[cpu] - began;
-    return taken;
   }
 
   /** The current CPU must not go past the arrival of its own next interrupt, if it can take it. */
@@ -383,7 +367,8 @@ export class EventLoop extends CpuClocks {
   refresh(cpu: number): void {
     const clock = this.clockCycles[cpu];
     const threadsAt = readyAt(this.running[cpu], this.runQueues[cpu], clock);
-    const at = Math.min(threadsAt, Math.max(clock, this.interrupts.nextAt[cpu]));
+    const arrival = this.interrupts.nextAt[cpu];
+    const at = Math.min(threadsAt, arrival < clock ? this.interrupts.takenAt(cpu, arrival) : arrival);
     if (this.vcpuScheduler === null) this.setReady(cpu, at);
     else this.vcpuScheduler.couldAct(cpu, at);
   }

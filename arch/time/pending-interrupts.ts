@@ -18,7 +18,8 @@ export function interruptedState(thread: Thread | null): number {
   return thread.waiting ? INTERRUPTED_WAITING : INTERRUPTED_RUNNING;
 }
 
-interface PendingInterrupt {
+/** An interrupt that is under way. */
+export interface PendingInterrupt {
   readonly arrivalCycles: number;
   readonly handler: InterruptHandler;
   /** Whether it waits while interrupts are off. */
@@ -32,10 +33,20 @@ export class PendingInterrupts {
   private readonly queues: PendingInterrupt[][];
   /** How many times each CPU has disabled interrupts. */
   private readonly off: Int32Array;
+  /** By CPU: when it did so first. */
+  private readonly offSince: Float64Array;
+  /** By CPU: when it had interrupts off, or did not run, as begin, end, begin, end ...; ascending. Only what may still be asked for is kept. */
+  private readonly offSpans: number[][];
+  /** By CPU: in which run or call from outside its spans were. */
+  private readonly spansRun: Float64Array;
+  private runs = 0;
 
   constructor(cpus: number) {
     this.queues = Array.from({ length: cpus }, () => []);
     this.off = new Int32Array(cpus);
+    this.offSince = new Float64Array(cpus);
+    this.offSpans = Array.from({ length: cpus }, () => []);
+    this.spansRun = new Float64Array(cpus);
     this.nextAt = new Float64Array(cpus).fill(Number.POSITIVE_INFINITY);
   }
 
@@ -61,24 +72,72 @@ export class PendingInterrupts {
   }
 
   /** Takes the next one off; see {@link nextArrival}. */
-  take(cpu: number, areOff: boolean = this.off[cpu] !== 0): InterruptHandler | undefined {
+  take(cpu: number, areOff: boolean = this.off[cpu] !== 0): PendingInterrupt | undefined {
     const queue = this.queues[cpu];
     const at = areOff ? queue.findIndex(({ isMaskable }) => !isMaskable) : 0;
     const taken = at < 0 ? undefined : queue.splice(at, 1)[0];
     this.nextAt[cpu] = this.nextArrival(cpu);
-    return taken?.handler;
+    return taken;
   }
 
-  /** Disables interrupts of `cpu`; nests. */
-  disable(cpu: number): void {
-    this.off[cpu]++;
+  /** A run of the loop or a call from outside begins: what was before it is forgotten. */
+  beginRun(): void {
+    this.runs++;
+  }
+
+  /** `cpu` acts at `atCycles`: nothing arrives before that any more. */
+  forgetBefore(cpu: number, atCycles: number): void {
+    const spans = this.offSpans[cpu];
+    let before = 0;
+    while (before < spans.length && spans[before + 1] <= atCycles) before += 2;
+    if (before > 0) spans.splice(0, before);
+  }
+
+  /** `cpu` could take no interrupt from `sinceCycles` until `untilCycles`, which is after all that was said of it before. */
+  wereOff(cpu: number, sinceCycles: number, untilCycles: number): void {
+    if (untilCycles > sinceCycles) this.spansOf(cpu).push(sinceCycles, untilCycles);
+  }
+
+  /** When `cpu`, whose code may have run past that time already, takes an interrupt that arrives at `arrivalCycles`: then, or once interrupts are on. */
+  takenAt(cpu: number, arrivalCycles: number, isMaskable = true): number {
+    if (!isMaskable) return arrivalCycles;
+    const spans = this.spansOf(cpu);
+    let at = arrivalCycles;
+    for (let i = 0; i < spans.length; i += 2) {
+      if (at >= spans[i] && at < spans[i + 1]) at = spans[i + 1];
+    }
+    return at;
+  }
+
+  /** A handler ran on `cpu` from `fromCycles` for `cycles`: what the CPU did after that is so much later, and nothing came in between. */
+  handled(cpu: number, fromCycles: number, cycles: number): void {
+    if (cycles === 0) return;
+    const spans = this.spansOf(cpu);
+    let place = 0;
+    while (place < spans.length && spans[place] < fromCycles) place += 2;
+    for (let i = place; i < spans.length; i++) spans[i] += cycles;
+    spans.splice(place, 0, fromCycles, fromCycles + cycles);
+  }
+
+  private spansOf(cpu: number): number[] {
+    const spans = this.offSpans[cpu];
+    if (this.spansRun[cpu] !== this.runs) {
+      this.spansRun[cpu] = this.runs;
+      spans.length = 0;
+    }
+    return spans;
+  }
+
+  /** Disables interrupts of `cpu`, whose clock is at `nowCycles`; nests. */
+  disable(cpu: number, nowCycles: number): void {
+    if (this.off[cpu]++ === 0) this.offSince[cpu] = nowCycles;
     this.nextAt[cpu] = this.nextArrival(cpu);
   }
 
   /** Undoes one `disable`. @throws RangeError when interrupts are on */
-  enable(cpu: number): void {
+  enable(cpu: number, nowCycles: number): void {
     if (this.off[cpu] === 0) throw new RangeError(`interrupts of CPU ${cpu} are on already`);
-    this.off[cpu]--;
+    if (--this.off[cpu] === 0) this.wereOff(cpu, this.offSince[cpu], nowCycles);
     this.nextAt[cpu] = this.nextArrival(cpu);
   }
 

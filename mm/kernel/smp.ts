@@ -125,7 +125,9 @@ export class Smp {
     const request = targets.length > 0 ? this.send(self, targets, handler, bill) : null;
     if (local) {
       const activity = loop.enterActivity(ACTIVITY_FLUSH);
+      const offSince = loop.nowCycles();
       handler(self);
+      loop.interruptsWereOff(offSince);
       loop.enterActivity(activity);
     }
     if (bill !== null) {
@@ -152,6 +154,7 @@ export class Smp {
     const { loop, queues, underWay } = this;
     const sender = loop.currentThread;
     if (sender === null) throw new Error("other CPUs were called from outside any thread");
+    const began = loop.nowCycles();
     const activity = loop.enterActivity(ACTIVITY_IPI_SEND);
     const request: Request = {
       sender,
@@ -174,6 +177,8 @@ export class Smp {
     }
     loop.point("smp_call_function_many_cond: calls are queued");
     this.sendInterrupts(self, toInterrupt);
+    // Interrupts are on in Linux. But others act on what was sent by its time, which an earlier interrupt can no longer put off.
+    loop.interruptsWereOff(began);
     loop.enterActivity(activity);
     return request;
   }

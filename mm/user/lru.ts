@@ -58,11 +58,14 @@ export class Lru {
 
   /** @param neighbours lines of other pages that each of `pages` pages touches */
   private *change(pages: number, neighbours: number): KernelCode<void> {
+    // `folio_lruvec_relock_irqsave`
+    this.loop.disableInterrupts();
     const last = this.lock.ownerCpu;
     if (!this.lock.tryTake()) yield* this.lock.take();
     // What the lock guards comes from who changed it last.
     if (last >= 0) this.loop.lines.takeOver(last, LINES_OF_LISTS + pages * neighbours);
     this.loop.spend(pages * this.costs.user.lruCycles);
     this.lock.release();
+    this.loop.enableInterrupts();
   }
 }

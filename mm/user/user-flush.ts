@@ -98,7 +98,9 @@ class UserFlush implements UserFlushRequest, FlushTlbInfo {
       );
       yield* multi === undefined ? flushing.smp.onEachCpuMask(this.cpus, this.invalidate, record) : multi(this.cpus);
     } else if (spaces.loaded[self] === mm) {
+      const offSince = loop.nowCycles();
       bookWork(loop, record, () => this.invalidate(self));
+      loop.interruptsWereOff(offSince);
     }
   }
 

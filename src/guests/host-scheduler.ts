@@ -108,6 +108,7 @@ export class HostScheduler implements VcpuScheduler {
     const waited = atCycles - Math.max(heldSince[cpu], loop.clockCycles[cpu]);
     heldSince[cpu] = -1;
     if (waited <= 0) return;
+    loop.interrupts.wereOff(cpu, loop.clockCycles[cpu], atCycles);
     loop.clockCycles[cpu] = atCycles;
     const thread = loop.running[cpu];
     if (thread !== null && thread.computeCycles > 0) thread.readyCycles += waited;
@@ -161,7 +162,7 @@ export class HostScheduler implements VcpuScheduler {
     const halted = atCycles - clockCycles[cpu];
     if (this.skipped[cpu] === 0 && (this.isBusy(cpu) || halted <= this.times.haltPollCycles)) return false;
     this.loop.catchUp(cpu, atCycles);
-    this.resume(cpu, "halt");
+    this.resume(cpu, "halt", atCycles);
     return true;
   }
 
@@ -169,7 +170,7 @@ export class HostScheduler implements VcpuScheduler {
     const physical = cpu % this.physicalCpus;
     const before = this.current[physical];
     if (before === cpu) {
-      if (this.mustResume(cpu)) this.resume(cpu, "halt");
+      if (this.mustResume(cpu)) this.resume(cpu, "halt", this.loop.clockCycles[cpu]);
       return;
     }
     const { clockCycles } = this.loop;
@@ -188,16 +189,19 @@ export class HostScheduler implements VcpuScheduler {
     }
     const wasPreempted = offSince[cpu] >= 0;
     if (!wasPreempted) loop.catchUp(cpu, Math.min(atCycles, Math.max(wantsAt[cpu], loop.clockCycles[cpu])));
+    const sinceCycles = loop.clockCycles[cpu];
     this.steal(cpu, atCycles);
     offSince[cpu] = -1;
     current[physical] = cpu;
     this.sliceStart[physical] = atCycles;
-    this.resume(cpu, wasPreempted ? "preemption" : "halt");
+    this.resume(cpu, wasPreempted ? "preemption" : "halt", sinceCycles);
   }
 
-  private resume(cpu: number, after: Resumption): void {
+  /** A vCPU that has not run since `sinceCycles` does; interrupts that came meanwhile it takes now. */
+  private resume(cpu: number, after: Resumption, sinceCycles: number): void {
     this.skipped[cpu] = 0;
     this.onResume(cpu, after);
+    this.loop.interrupts.wereOff(cpu, sinceCycles, this.loop.clockCycles[cpu]);
   }
 
   /** Moves a vCPU's clock over time in which it did not run although it had something to do. */

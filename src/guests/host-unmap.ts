@@ -152,7 +152,7 @@ export class HostUnmap {
       return;
     }
     // The guest's interrupts wait as long as it does.
-    loop.interrupts.disable(cpu);
+    loop.interrupts.disable(cpu, loop.clockCycles[cpu]);
     scheduler.hold(cpu);
   }
 
@@ -174,7 +174,7 @@ export class HostUnmap {
     staysInHost(cpu);
     scheduler.release(cpu, seenAtCycles);
     enter(cpu);
-    machine.loop.interrupts.enable(cpu);
+    machine.loop.interrupts.enable(cpu, machine.loop.clockCycles[cpu]);
     machine.loop.refresh(cpu);
   }
 }

@@ -32,7 +32,7 @@ const EVENTS_MAX = 2_000_000;
 /** A span that is open on a CPU's track. */
 interface OpenSpan {
   readonly activity: number;
-  readonly beganNsec: number;
+  beganCycles: number;
   /** The call that it is within, or that began first within it, in an interrupt the sender's; null where there is none. */
   call: SpanCall | null;
 }
@@ -40,23 +40,41 @@ interface OpenSpan {
 /** An arrow whose end has not been seen yet. */
 interface OpenFlow {
   readonly cpu: number;
-  readonly atNsec: number;
+  atCycles: number;
   /** The sender's call. */
   readonly call: SpanCall | null;
 }
 
 /** One event of the file, and where it belongs in it. */
 interface Entry {
-  readonly text: string;
-  readonly atNsec: number;
-  /** A span's length; -1 for all else, which comes after the spans that begin at its time. */
-  readonly lengthNsec: number;
-  /** How many were added before it. */
-  readonly order: number;
+  /** All of it but its times. */
+  readonly event: object;
+  /** When it is or begins; -1 for none. */
+  atCycles: number;
+  /** A span's end; -1 for all else, which comes after the spans that begin at its time. */
+  endCycles: number;
+  readonly cyclesPerNsec: number;
+  /** How many nanoseconds later it is shown. */
+  readonly laterNsec: number;
+  /** How many spans there are around it; else `DEPTH_MAX`. */
+  readonly depth: number;
+  /** Whether others of its track may end later although they were added earlier. */
+  readonly isLate: boolean;
+}
+
+/** What most entries have in common. */
+const PLAIN = { laterNsec: 0, isLate: false } as const;
+
+/** What a handler interrupted whose CPU has gone past it already (`InterruptedCpus`). */
+interface Interrupted {
+  readonly atCycles: number;
+  readonly open: OpenSpan[];
+  /** How many entries the CPU's track had. */
+  readonly entries: number;
 }
 
 /** Adds an event. */
-type Add = (event: object, atNsec?: number, lengthNsec?: number) => void;
+type Add = (entry: Entry) => void;
 
 /** Collects events of one or more machines; `toJson` gives the file. */
 export class ChromeTrace {
@@ -67,7 +85,7 @@ export class ChromeTrace {
 
   /** Records a kernel from now on, as a process called `label`. */
   watch(kernel: Kernel, label: string): void {
-    this.watches.push(new Watch(kernel, ++this.machines, label, (...event) => this.add(...event)));
+    this.watches.push(new Watch(kernel, ++this.machines, label, (entry) => this.add(entry)));
   }
 
   /** The whole trace. Spans that are open end at their CPU's time. @param madeBy what it says of its making; null for nothing */
@@ -76,19 +94,21 @@ export class ChromeTrace {
     const made = madeBy === null ? "" : `,"madeBy":${JSON.stringify(madeBy)}`;
     const note = this.dropped === 0 ? "" : `,"droppedEvents":${this.dropped}`;
     // Of spans that begin at the same time the outermost must come first: the longest, or the one that ended last.
-    const sorted = [...this.events].sort(
+    const ordered = this.events.map((entry, order) => ({ event: entry.event, order, ...timesOf(entry) }));
+    ordered.sort(
       (a, b) =>
         a.atNsec - b.atNsec ||
         b.lengthNsec - a.lengthNsec ||
         (a.lengthNsec >= 0 ? b.order - a.order : a.order - b.order),
     );
-    const texts = sorted.map(({ text }) => text);
+    // A span that is no nanosecond long has no place.
+    const shown = ordered.filter(({ lengthNsec }) => lengthNsec !== 0);
+    const texts = shown.map(({ event, times }) => JSON.stringify({ ...event, ...times }));
     return `{"displayTimeUnit":"ns","otherData":{"source":"mmulab"${made}${note}},"traceEvents":[\n${texts.join(",\n")}\n]}\n`;
   }
 
-  private add(event: object, atNsec = -1, lengthNsec = -1): void {
-    const order = this.events.length;
-    if (order < EVENTS_MAX) this.events.push({ text: JSON.stringify(event), atNsec, lengthNsec, order });
+  private add(entry: Entry): void {
+    if (this.events.length < EVENTS_MAX) this.events.push(entry);
     else this.dropped++;
   }
 }
@@ -100,9 +120,12 @@ class Watch implements ActivityObserver, IpiObserver {
   private readonly cyclesPerNsec: number;
   private readonly open: OpenSpan[][];
   private readonly calls: SpanCalls;
+  /** Entries of each CPU's track. */
+  private readonly tracks: Entry[][];
+  private readonly interrupted: (Interrupted | null)[];
   private readonly openFlows = new Map<number, OpenFlow>();
   private lazyPages = 0;
-  private lazyPagesNsec = 0;
+  private lazyPagesCycles = 0;
 
   constructor(kernel: Kernel, pid: number, label: string, add: Add) {
     const { loop, preset, cpus } = kernel.machine;
@@ -112,12 +135,15 @@ class Watch implements ActivityObserver, IpiObserver {
     this.cyclesPerNsec = preset.frequencyGhz.value;
     this.open = cpus.map(() => []);
     this.calls = new SpanCalls(kernel, (call) => this.callBegan(call));
+    this.tracks = cpus.map(() => []);
+    this.interrupted = cpus.map(() => null);
     loop.accounts.observer = this;
     kernel.vm.flushing.smp.observer = this;
-    add({ ph: "M", name: "process_name", pid, args: { name: label } });
+    const name = (event: object): void => add(this.instant(event, -1));
+    name({ ph: "M", name: "process_name", pid, args: { name: label } });
     for (const { id } of cpus) {
-      add({ ph: "M", name: "thread_name", pid, tid: id, args: { name: `CPU ${id}` } });
-      add({ ph: "M", name: "thread_sort_index", pid, tid: id, args: { sort_index: id } });
+      name({ ph: "M", name: "thread_name", pid, tid: id, args: { name: `CPU ${id}` } });
+      name({ ph: "M", name: "thread_sort_index", pid, tid: id, args: { sort_index: id } });
     }
   }
 
@@ -134,7 +160,7 @@ class Watch implements ActivityObserver, IpiObserver {
     const isOutside = to === ACTIVITY_OTHER || to === ACTIVITY_IDLE;
     if (isOutside) this.endDownTo(cpu, 0, atCycles);
     else if (depth >= 0) this.endDownTo(cpu, depth + 1, atCycles);
-    else open.push({ activity: to, beganNsec: this.nsec(atCycles), call: this.callOf(open, to) });
+    else open.push({ activity: to, beganCycles: atCycles, call: this.callOf(open, to) });
   }
 
   /** The call of a span that begins: of the current thread, unless it interrupts one. */
@@ -150,20 +176,32 @@ class Watch implements ActivityObserver, IpiObserver {
     if (span !== undefined && span.call === null && span.activity !== ACTIVITY_INTERRUPT) span.call = call;
   }
 
+  clockSetBack(cpu: number, cycles: number, toCycles: number): void {
+    if (cycles > 0) {
+      const { open, tracks } = this;
+      this.interrupted[cpu] = { atCycles: toCycles, open: open[cpu], entries: tracks[cpu].length };
+      open[cpu] = [];
+    } else {
+      // Forward again: the handler has ended.
+      this.endDownTo(cpu, 0, toCycles + cycles);
+      this.moveInterrupted(cpu, toCycles + cycles);
+    }
+  }
+
   ipiSent(id: number, from: number, _to: number, atCycles: number): void {
-    // Just before the command was written: within the span of sending, which may end right then.
-    this.openFlows.set(id, { cpu: from, atNsec: this.nsec(atCycles) - 2, call: this.calls.current });
+    this.openFlows.set(id, { cpu: from, atCycles, call: this.calls.current });
   }
 
   ipiTaken(id: number, cpu: number, atCycles: number): void {
     const start = this.openFlows.get(id);
     if (start === undefined) return;
     this.openFlows.delete(id);
-    this.flow("s", id, start.cpu, start.atNsec, {});
+    // Just before the command was written: within the span of sending, which may end right then.
+    this.flow("s", id, start.cpu, start.atCycles, -2, {});
     const handler = this.open[cpu].at(-1);
     if (handler?.activity === ACTIVITY_INTERRUPT) handler.call ??= start.call;
     // A nanosecond after its handler's span has begun.
-    this.flow("f", id, cpu, this.nsec(atCycles) + 1, { bp: "e" });
+    this.flow("f", id, cpu, atCycles, 1, { bp: "e" });
   }
 
   /** Ends what is open and looks no longer. */
@@ -175,22 +213,56 @@ class Watch implements ActivityObserver, IpiObserver {
     this.calls.close();
   }
 
-  private flow(ph: "s" | "f", id: number, cpu: number, atNsec: number, more: object): void {
-    const ts = usecOf(beginTicks(atNsec, DEPTH_MAX));
-    this.add({ ph, name: "IPI", cat: "ipi", id: `${this.pid}.${id}`, pid: this.pid, tid: cpu, ts, ...more }, atNsec);
+  /** All that a CPU did after a handler's begin, as far as it was added before, is as much later as the handler took. */
+  private moveInterrupted(cpu: number, endCycles: number): void {
+    const interrupted = this.interrupted[cpu];
+    if (interrupted === null) return;
+    this.interrupted[cpu] = null;
+    const { atCycles, open, entries } = interrupted;
+    const later = endCycles - atCycles;
+    const track = this.tracks[cpu];
+    for (let i = entries - 1; i >= 0; i--) {
+      const entry = track[i];
+      if (Math.max(entry.atCycles, entry.endCycles) <= atCycles) {
+        if (entry.isLate) continue;
+        break;
+      }
+      if (entry.atCycles >= atCycles) entry.atCycles += later;
+      if (entry.endCycles >= 0) entry.endCycles += later;
+    }
+    for (const span of open) if (span.beganCycles >= atCycles) span.beganCycles += later;
+    for (const flow of this.openFlows.values())
+      if (flow.cpu === cpu && flow.atCycles >= atCycles) flow.atCycles += later;
+    this.open[cpu] = open;
   }
 
-  private endDownTo(cpu: number, depth: number, atCycles: number): void {
+  private flow(ph: "s" | "f", id: number, cpu: number, atCycles: number, laterNsec: number, more: object): void {
+    const event = { ph, name: "IPI", cat: "ipi", id: `${this.pid}.${id}`, pid: this.pid, tid: cpu, ...more };
+    this.put(cpu, { ...this.instant(event, atCycles), laterNsec, isLate: true });
+  }
+
+  private instant(event: object, atCycles: number): Entry {
+    const { cyclesPerNsec } = this;
+    return { ...PLAIN, event, atCycles, endCycles: -1, cyclesPerNsec, depth: DEPTH_MAX };
+  }
+
+  private put(cpu: number, entry: Entry): void {
+    this.tracks[cpu].push(entry);
+    this.add(entry);
+  }
+
+  private endDownTo(cpu: number, toDepth: number, endCycles: number): void {
     const open = this.open[cpu];
-    const endNsec = this.nsec(atCycles);
-    while (open.length > depth) {
+    const { cyclesPerNsec } = this;
+    const isLate = this.interrupted[cpu] !== null;
+    while (open.length > toDepth) {
       const span = open.pop();
-      if (span === undefined || span.beganNsec === endNsec) continue;
+      if (span === undefined || span.beganCycles === endCycles) continue;
       const name = this.kernel.machine.loop.accounts.names[span.activity];
-      const begin = beginTicks(span.beganNsec, open.length);
-      const [ts, dur] = [usecOf(begin), usecOf(endTicks(endNsec, open.length) - begin)];
-      const args = span.call === null ? {} : { args: span.call };
-      this.add({ ph: "X", name, pid: this.pid, tid: cpu, ts, dur, ...args }, span.beganNsec, endNsec - span.beganNsec);
+      const depth = open.length + (isLate ? DEPTH_LATE : 0);
+      const args = span.call === null ? {} : { args: { ...span.call } };
+      const event = { ph: "X", name, pid: this.pid, tid: cpu, ...args };
+      this.put(cpu, { ...PLAIN, event, atCycles: span.beganCycles, endCycles, cyclesPerNsec, depth, isLate });
     }
   }
 
@@ -199,14 +271,9 @@ class Watch implements ActivityObserver, IpiObserver {
     if (lazyNr === this.lazyPages) return;
     this.lazyPages = lazyNr;
     // CPUs' clocks differ; the counter changes in the order in which it was changed.
-    this.lazyPagesNsec = Math.max(this.lazyPagesNsec, this.nsec(atCycles));
-    const ts = usecOf(beginTicks(this.lazyPagesNsec, DEPTH_MAX));
-    const counter = { ph: "C", name: "lazily freed pages", pid: this.pid, ts, args: { pages: lazyNr } };
-    this.add(counter, this.lazyPagesNsec);
-  }
-
-  private nsec(cycles: number): number {
-    return Math.round(cycles / this.cyclesPerNsec);
+    this.lazyPagesCycles = Math.max(this.lazyPagesCycles, atCycles);
+    const event = { ph: "C", name: "lazily freed pages", pid: this.pid, args: { pages: lazyNr } };
+    this.add(this.instant(event, this.lazyPagesCycles));
   }
 }
 
@@ -214,6 +281,20 @@ class Watch implements ActivityObserver, IpiObserver {
 const TICKS_PER_NSEC = 100;
 /** Spans deeper than this share their fractions with each other. */
 const DEPTH_MAX = 25;
+/** Where a late handler's spans begin to count: deeper than what they may lie in. */
+const DEPTH_LATE = 12;
+
+/** An event's times: to sort by, its length -1 where it is no span, and as the file has them. */
+function timesOf(entry: Entry): { atNsec: number; lengthNsec: number; times: { ts?: number; dur?: number } } {
+  const { atCycles, endCycles, cyclesPerNsec, laterNsec, depth } = entry;
+  if (atCycles < 0) return { atNsec: -1, lengthNsec: -1, times: {} };
+  const atNsec = Math.round(atCycles / cyclesPerNsec) + laterNsec;
+  const begin = beginTicks(atNsec, depth);
+  if (endCycles < 0) return { atNsec, lengthNsec: -1, times: { ts: usecOf(begin) } };
+  const endNsec = Math.round(endCycles / cyclesPerNsec);
+  const dur = usecOf(endTicks(endNsec, depth) - begin);
+  return { atNsec, lengthNsec: endNsec - atNsec, times: { ts: usecOf(begin), dur } };
+}
 
 /** When a span at `depth` begins: in the second half of its nanosecond, the deeper the later. */
 function beginTicks(nsec: number, depth: number): number {

@@ -59,7 +59,7 @@ describe("the event loop", () => {
       loop.spend(40);
     });
     loop.run();
-    expect(log).toEqual(["victim@0", "victim@100", "interrupt on 1@200", "victim@240", "victim@340"]);
+    expect(log).toEqual(["victim@0", "victim@100", "interrupt on 1@150", "victim@240", "victim@340"]);
     expect(loop.accounts.cycles(1, ACTIVITY_INTERRUPT)).toBe(40);
   });
 
@@ -83,6 +83,68 @@ describe("the event loop", () => {
     loop.run();
     expect(taken).toEqual([1000]);
     expect(() => loop.enableInterrupts()).toThrow(RangeError);
+  });
+
+  it("takes an interrupt that arrives within code which does not pause by its time, and once interrupts are on", () => {
+    const atOf = (arrivals: number[], offFrom: number, offFor: number): number[] => {
+      const loop = new EventLoop(2);
+      const taken: number[] = [];
+      function* work(): KernelCode<void> {
+        loop.spend(offFrom);
+        const began = loop.nowCycles();
+        loop.spend(offFor);
+        loop.interruptsWereOff(began);
+        loop.spend(1000 - offFrom - offFor);
+        yield PAUSE_TURN;
+        loop.spend(1);
+      }
+      loop.spawn("work", 1, work());
+      for (const at of arrivals) {
+        loop.postInterrupt(1, at, () => {
+          taken.push(loop.nowCycles());
+          expect(loop.stateOf(1)).toBe(INTERRUPTED_RUNNING);
+          loop.spend(30);
+        });
+      }
+      loop.run();
+      expect(loop.clockCycles[1]).toBe(1001 + 30 * arrivals.length);
+      expect(loop.accounts.cycles(1, ACTIVITY_INTERRUPT)).toBe(30 * arrivals.length);
+      return taken;
+    };
+    expect(atOf([150], 400, 200)).toEqual([150]);
+    expect(atOf([400], 400, 200)).toEqual([600]);
+    expect(atOf([599], 400, 200)).toEqual([600]);
+    expect(atOf([600], 400, 200)).toEqual([600]);
+    // A handler is not interrupted, and what comes after it is later by what it took.
+    expect(atOf([150, 160], 400, 200)).toEqual([150, 180]);
+    expect(atOf([150, 420], 400, 200)).toEqual([150, 420]);
+    expect(atOf([150, 430], 400, 200)).toEqual([150, 630]);
+    expect(atOf([450, 460], 400, 200)).toEqual([600, 630]);
+  });
+
+  it("lets whoever waits for an interrupt's handler go on at the time of it, not when the interrupted code pauses", () => {
+    const loop = new EventLoop(2);
+    let wokenAt = 0;
+    function* long(): KernelCode<void> {
+      loop.spend(100_000);
+      yield PAUSE_TURN;
+    }
+    function* sender(): KernelCode<void> {
+      const self = loop.currentThread;
+      if (self === null) return;
+      loop.spend(500);
+      loop.postInterrupt(0, loop.nowCycles() + 100, () => {
+        loop.spend(50);
+        loop.wake(self, loop.nowCycles());
+      });
+      yield PAUSE_SPIN;
+      wokenAt = loop.nowCycles();
+    }
+    loop.spawn("long", 0, long());
+    loop.spawn("sender", 1, sender());
+    loop.run();
+    expect(wokenAt).toBe(650);
+    expect(loop.clockCycles[0]).toBe(100_050);
   });
 
   it("wakes an idle CPU for an interrupt and books the time before as idle", () => {

@@ -1,0 +1,65 @@
+/**
+ * Interrupts that CPUs take. Code between two pauses is emulated in one go, so that a CPU may have gone past the arrival of an interrupt
+ * when it can take it; by the clock it took it as it arrived, or when interrupts were on again (`PendingInterrupts.takenAt`).
+ */
+import { CpuClocks } from "./cpu-clocks.ts";
+import { ACTIVITY_INTERRUPT } from "./cycle-accounts.ts";
+import { INTERRUPTED_RUNNING, interruptedState, PendingInterrupts } from "./pending-interrupts.ts";
+
+/** CPUs with clocks that take interrupts. */
+export class InterruptedCpus extends CpuClocks {
+  /** Interrupts on their way to CPUs. */
+  readonly interrupts = new PendingInterrupts(this.cpus);
+  /** Whether the current CPU's clock is set back for an interrupt handler. */
+  private isSetBack = false;
+
+  /** What `cpu` is doing, as an interrupt finds it: one of the `INTERRUPTED_` values. */
+  stateOf(cpu: number): number {
+    // A CPU that waits or idles takes an interrupt when it arrives; only one that ran can be past that.
+    return this.isSetBack ? INTERRUPTED_RUNNING : interruptedState(this.running[cpu]);
+  }
+
+  /** Sets a CPU's clock back for a handler that ran before the CPU came so far; what was booked stays as it is. */
+  private setBack(cpu: number, cycles: number): void {
+    this.accounts.setBack(cpu, cycles);
+    this.clockCycles[cpu] -= cycles;
+    this.isSetBack = true;
+  }
+
+  /** The handler has ended: everything that the CPU did after its begin is later by what it took. */
+  private setForward(cpu: number, cycles: number): void {
+    this.accounts.setBack(cpu, -cycles);
+    this.clockCycles[cpu] += cycles;
+    this.isSetBack = false;
+  }
+
+  /** The current CPU has had interrupts off since `sinceCycles`: for plain code, which takes none before it pauses anyway. */
+  interruptsWereOff(sinceCycles: number): void {
+    this.interrupts.wereOff(this.currentCpu, sinceCycles, this.nowCycles());
+  }
+
+  /** Lets `cpu`, which acts at `actsAtCycles`, take every interrupt that has arrived by its clock; whether there was one. */
+  protected takeInterrupts(cpu: number, actsAtCycles: number): boolean {
+    const { interrupts, accounts, clockCycles } = this;
+    let taken = false;
+    const began = clockCycles[cpu];
+    while (interrupts.nextAt[cpu] <= clockCycles[cpu]) {
+      const interrupt = interrupts.take(cpu);
+      if (interrupt === undefined) break;
+      const at = interrupts.takenAt(cpu, interrupt.arrivalCycles, interrupt.isMaskable);
+      const behind = clockCycles[cpu] - at;
+      if (behind > 0) this.setBack(cpu, behind);
+      const activity = accounts.enter(cpu, ACTIVITY_INTERRUPT);
+      interrupt.handler(cpu);
+      accounts.enter(cpu, activity);
+      interrupts.handled(cpu, at, clockCycles[cpu] - at);
+      if (behind > 0) this.setForward(cpu, behind);
+      taken = true;
+    }
+    interrupts.forgetBefore(cpu, actsAtCycles);
+    const thread = this.running[cpu];
+    // What the thread was computing is not done any sooner.
+    if (thread !== null && thread.computeCycles > 0) thread.readyCycles += this.clockCycles[cpu] - began;
+    return taken;
+  }
+}
