@@ -215,6 +215,7 @@ export { PRESETS, presetByName } from "./presets/index.ts";
 export {
   allFiguresOf,
   countByBasis,
+  type FiguresUsed,
   type FigureValue,
   figuresOf,
   type NamedFigure,

@@ -80,6 +80,7 @@ export {
   HISTORICAL_BUGS,
   type HistoricalBug,
 } from "./kernel/historical-bugs.ts";
+export { idleStateCycles } from "./kernel/idle-states.ts";
 export { kernelFiguresOf, withKernelCost } from "./kernel/kernel-cost-origins.ts";
 export {
   checkKernelCosts,
@@ -98,6 +99,13 @@ export type {
   LockGuard,
   LockReport,
 } from "./kernel/lockdep.ts";
+export {
+  describeMitigations,
+  isolatesPageTables,
+  MITIGATION_MODES,
+  type MitigationMode,
+  mitigationCycles,
+} from "./kernel/mitigations.ts";
 export type { FlushAtEntry, HypercallFlush, ParavirtHost } from "./kernel/paravirt-host.ts";
 export { POINT_FREES_FRAMES, POINT_FREES_TABLES, POINT_UNLOCKED } from "./kernel/points.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";

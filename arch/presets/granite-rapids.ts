@@ -12,6 +12,8 @@ import {
   takenOver,
   ways,
 } from "./figure.ts";
+import { GRANITE_RAPIDS_IDLE } from "./idle-states.ts";
+import { SAPPHIRE_RAPIDS_MITIGATIONS } from "./mitigations.ts";
 import { type Preset, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SAPPHIRE_RAPIDS } from "./sapphire-rapids.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
@@ -61,4 +63,6 @@ export const GRANITE_RAPIDS: Preset = {
   memory: cycles(300, assumed("about 130 ns; higher than in Sapphire Rapids")),
   overlap: allTakenOver(SAPPHIRE_RAPIDS.overlap, PART),
   costs: allTakenOver(SAPPHIRE_RAPIDS.costs, PART),
+  mitigations: SAPPHIRE_RAPIDS_MITIGATIONS,
+  idleStates: GRANITE_RAPIDS_IDLE,
 };

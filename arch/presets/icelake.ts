@@ -1,7 +1,9 @@
 /** Intel Ice Lake (server core, Sunny Cove): separate TLB for stores, two second-level TLBs. */
 
 import { allFrom, allTakenOver, assumed, bits, bytes, cycles, documented, gigahertz, ways } from "./figure.ts";
+import { ICELAKE_IDLE } from "./idle-states.ts";
 import { ICELAKE_LINES } from "./line-transfers.ts";
+import { ICELAKE_MITIGATIONS } from "./mitigations.ts";
 import { ICELAKE_OVERLAP } from "./overlap.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SKYLAKE, SKYLAKE_COSTS } from "./skylake.ts";
@@ -158,4 +160,6 @@ export const ICELAKE: Preset = {
     walk: cycles(20, assumed("as Skylake")),
   },
   virtualization: ICELAKE_VIRTUALIZATION,
+  mitigations: ICELAKE_MITIGATIONS,
+  idleStates: ICELAKE_IDLE,
 };

@@ -38,17 +38,33 @@ const PLAIN_UNITS: Readonly<Record<string, string>> = { sets: "sets", ways: "way
 const GUESTS = "virtualization.";
 /** How the names of figures begin that play a part for independent accesses only. */
 const OVERLAP = "overlap.";
+const MITIGATIONS = "mitigations.";
+const IDLE_STATES = "idleStates.";
 
-/**
- * Figures that play a part in a CPU with the preset's features.
- * @param runsGuests whether those of guests do too. Default: no
- * @param overlaps whether those of independent accesses do too. Default: no
- */
-export function figuresOf(preset: Preset, runsGuests = false, overlaps = false): NamedFigure[] {
-  const all = runsGuests ? [...allFiguresOf(preset), ...guestAbilities(preset)] : allFiguresOf(preset);
+/** What of a preset only some machines use. */
+export interface FiguresUsed {
+  /** Those of guests. Default: no. */
+  readonly guests?: boolean;
+  /** Those of independent accesses. Default: no. */
+  readonly overlap?: boolean;
+  /** Those of mitigations. Default: no. */
+  readonly mitigations?: boolean;
+  /** Those of idle states. Default: no. */
+  readonly idleStates?: boolean;
+}
+
+/** Figures that play a part in a CPU with the preset's features. */
+export function figuresOf(preset: Preset, used: FiguresUsed = {}): NamedFigure[] {
+  const all = [
+    ...allFiguresOf(preset),
+    ...(used.guests === true ? guestAbilities(preset) : []),
+    ...(used.mitigations === true ? selectedMitigations(preset) : []),
+  ];
   return all.filter(({ name }) => {
-    if (name.startsWith(GUESTS)) return runsGuests;
-    if (name.startsWith(OVERLAP)) return overlaps;
+    if (name.startsWith(GUESTS)) return used.guests === true;
+    if (name.startsWith(OVERLAP)) return used.overlap === true;
+    if (name.startsWith(MITIGATIONS)) return used.mitigations === true;
+    if (name.startsWith(IDLE_STATES)) return used.idleStates === true;
     const feature = NEEDED_FEATURES[name];
     return feature === undefined || preset.features[feature];
   });
@@ -70,7 +86,23 @@ export function allFiguresOf(preset: Preset): NamedFigure[] {
     ...Object.entries(preset.overlap).map(([name, figure]) => named(`${OVERLAP}${name}`, "", figure)),
     ...Object.entries(costs).map(([name, figure]) => named(`costs.${name}`, "", figure)),
     ...guestFigures(preset),
+    ...Object.entries(preset.mitigations?.costs ?? {}).map(([name, figure]) =>
+      named(`${MITIGATIONS}costs.${name}`, "", figure),
+    ),
+    ...(preset.idleStates ?? []).flatMap(({ name, exitLatency, targetResidency }, index) => [
+      named(`${IDLE_STATES}${index}.exitLatency`, name, exitLatency),
+      named(`${IDLE_STATES}${index}.targetResidency`, name, targetResidency),
+    ]),
   ];
+}
+
+/** What Linux selects on the part, which is no number. */
+function selectedMitigations({ mitigations }: Preset): NamedFigure[] {
+  if (mitigations === undefined) return [];
+  return Object.entries(mitigations.selected).map(([field, value]) => {
+    const origin = mitigations.origins[field as keyof typeof mitigations.origins];
+    return { name: `${MITIGATIONS}selected.${field}`, of: "", value: String(value), unit: "", ...origin };
+  });
 }
 
 function guestFigures({ virtualization }: Preset): NamedFigure[] {

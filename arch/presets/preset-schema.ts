@@ -21,6 +21,7 @@ import {
 } from "./field-checks.ts";
 import { allTakenOver, BASES } from "./figure.ts";
 import { SKYLAKE_LINES, ZEN2_LINES } from "./line-transfers.ts";
+import { BRANCH_HISTORY_MODES, RETURN_MODES, SKYLAKE_MITIGATIONS, SPECTRE_V2_MODES } from "./mitigations.ts";
 import { SKYLAKE_OVERLAP, ZEN2_OVERLAP } from "./overlap.ts";
 import {
   INDEX_HASHES,
@@ -65,6 +66,9 @@ const WALKERS_MAX = 64;
 const WINDOW_MAX = 4096;
 /** A cache line that another CPU has, in nanoseconds. */
 const LINE_NS_MAX = 1e6;
+/** Idle times and latencies: up to a second. */
+const IDLE_NS_MAX = 1e9;
+const IDLE_STATES_MAX = 16;
 
 const text = checkThat((value) => typeof value === "string" && value !== "", "a text that is not empty");
 const powerOfTwo = checkThat(
@@ -124,7 +128,22 @@ const virtualization = objectOf({
   costs: objectOf(eachOf(Object.keys(SKYLAKE_VIRTUALIZATION.costs), cycles)),
 });
 
-const shapeProblem = objectOf({
+const mitigations = objectOf({
+  selected: objectOf({
+    pageTableIsolation: oneOf([true, false]),
+    spectreV2: oneOf(SPECTRE_V2_MODES),
+    returns: oneOf(RETURN_MODES),
+    branchHistory: oneOf(BRANCH_HISTORY_MODES),
+    clearCpuBuffers: oneOf([true, false]),
+  }),
+  origins: objectOf(eachOf(Object.keys(SKYLAKE_MITIGATIONS.selected), origin)),
+  costs: objectOf(eachOf(Object.keys(SKYLAKE_MITIGATIONS.costs), cycles)),
+});
+
+const idleTime = figure("ns", numberFrom(0, IDLE_NS_MAX));
+const idleState = objectOf({ name: text, exitLatency: idleTime, targetResidency: idleTime });
+
+const PRESET_FIELDS = {
   name: text,
   description: checkThat((value) => typeof value === "string", "a text"),
   vendor: oneOf(VENDORS),
@@ -146,7 +165,11 @@ const shapeProblem = objectOf({
   }),
   costs: objectOf(eachOf(Object.keys(SKYLAKE.costs), cycles)),
   virtualization,
-});
+  mitigations,
+  idleStates: arrayOf(idleState, 1, IDLE_STATES_MAX),
+};
+
+const shapeProblem = objectOf(PRESET_FIELDS, ["mitigations", "idleStates"]);
 
 /**
  * Checks an object that is to be the preset of a machine with `cpus` CPUs.

@@ -4,7 +4,9 @@
  */
 import type { Vendor } from "../isa/vendor.ts";
 import type { Figure, Origin } from "./figure.ts";
+import type { IdleState } from "./idle-states.ts";
 import type { LineTransfers } from "./line-transfers.ts";
+import type { MitigationsPreset } from "./mitigations.ts";
 import type { Overlap } from "./overlap.ts";
 import type { ReplacementName } from "./replacement/index.ts";
 import type { VirtualizationPreset } from "./virtualization.ts";
@@ -218,4 +220,8 @@ export interface Preset {
   readonly costs: CostProfile;
   /** What the part can do for guests. */
   readonly virtualization: VirtualizationPreset;
+  /** What Linux does on it against attacks by speculation; absent: nothing is known. */
+  readonly mitigations?: MitigationsPreset;
+  /** States in which it waits for work, the lightest first; absent: nothing is known. */
+  readonly idleStates?: readonly IdleState[];
 }

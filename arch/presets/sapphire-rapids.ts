@@ -5,7 +5,9 @@
 
 import { allFrom, assumed, bits, bytes, cycles, documented, gigahertz, measured, ways } from "./figure.ts";
 import { ICELAKE, SUNNY_COVE_DATA_TLBS } from "./icelake.ts";
+import { SAPPHIRE_RAPIDS_IDLE } from "./idle-states.ts";
 import { SAPPHIRE_RAPIDS_LINES } from "./line-transfers.ts";
+import { SAPPHIRE_RAPIDS_MITIGATIONS } from "./mitigations.ts";
 import { SAPPHIRE_RAPIDS_OVERLAP } from "./overlap.ts";
 import { type Preset, TLB_SHAPE_FIELDS } from "./preset.ts";
 
@@ -115,4 +117,6 @@ export const SAPPHIRE_RAPIDS: Preset = {
       assumed("a microcode entry and return, 64 bytes searched, a payload of 64 bytes decoded"),
     ),
   },
+  mitigations: SAPPHIRE_RAPIDS_MITIGATIONS,
+  idleStates: SAPPHIRE_RAPIDS_IDLE,
 };

@@ -1,7 +1,9 @@
 /** Intel Skylake (client and server core): the best known TLBs of all. */
 
 import { allFrom, assumed, bits, bytes, cycles, documented, gigahertz, measured, pcids, ways } from "./figure.ts";
+import { SKYLAKE_IDLE } from "./idle-states.ts";
 import { SKYLAKE_LINES } from "./line-transfers.ts";
+import { SKYLAKE_MITIGATIONS } from "./mitigations.ts";
 import { SKYLAKE_OVERLAP } from "./overlap.ts";
 import type { CostProfile, Preset } from "./preset.ts";
 import { STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS } from "./preset.ts";
@@ -200,4 +202,6 @@ export const SKYLAKE: Preset = {
   overlap: SKYLAKE_OVERLAP,
   costs: SKYLAKE_COSTS,
   virtualization: SKYLAKE_VIRTUALIZATION,
+  mitigations: SKYLAKE_MITIGATIONS,
+  idleStates: SKYLAKE_IDLE,
 };

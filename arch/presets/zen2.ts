@@ -12,7 +12,9 @@ import {
   measured,
   ways,
 } from "./figure.ts";
+import { ZEN2_IDLE } from "./idle-states.ts";
 import { ZEN2_LINES } from "./line-transfers.ts";
+import { ZEN2_MITIGATIONS } from "./mitigations.ts";
 import { ZEN2_OVERLAP } from "./overlap.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SKYLAKE_COSTS } from "./skylake.ts";
@@ -159,4 +161,6 @@ export const ZEN2: Preset = {
     movCr4Flush: cycles(400, assumed("remembered")),
   },
   virtualization: AMD_VIRTUALIZATION,
+  mitigations: ZEN2_MITIGATIONS,
+  idleStates: ZEN2_IDLE,
 };

@@ -16,7 +16,9 @@ import {
   type Origin,
   ways,
 } from "./figure.ts";
+import { ZEN2_IDLE } from "./idle-states.ts";
 import { ZEN3_LINES } from "./line-transfers.ts";
+import { ZEN3_MITIGATIONS } from "./mitigations.ts";
 import { ZEN3_OVERLAP } from "./overlap.ts";
 import { type Preset, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
@@ -186,4 +188,6 @@ export const ZEN3: Preset = {
     invlpgb: cycles(250, assumed("issuing it")),
     tlbsync: cycles(1500, assumed("waiting for all cores of a socket")),
   },
+  mitigations: ZEN3_MITIGATIONS,
+  idleStates: ZEN2_IDLE,
 };

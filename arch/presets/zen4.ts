@@ -12,6 +12,8 @@ import {
   measured,
   ways,
 } from "./figure.ts";
+import { ZEN4_IDLE } from "./idle-states.ts";
+import { ZEN4_MITIGATIONS } from "./mitigations.ts";
 import { ZEN4_OVERLAP } from "./overlap.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS } from "./preset.ts";
 import { ZEN3, zenGigabyteTlb, zenTlbs } from "./zen3.ts";
@@ -85,4 +87,6 @@ export const ZEN4: Preset = {
       measured("InstLatx64, Ryzen 7000 (Raphael): 17 to 22 cycles from 64 to 128 pages 8 KiB apart"),
     ),
   },
+  mitigations: ZEN4_MITIGATIONS,
+  idleStates: ZEN4_IDLE,
 };

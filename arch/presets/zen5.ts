@@ -1,6 +1,8 @@
 /** AMD Zen 5 (EPYC 9005, Turin). */
 
 import { allTakenOver, assumed, bits, bytes, cycles, documented, gigahertz, takenOver, ways } from "./figure.ts";
+import { ZEN4_IDLE } from "./idle-states.ts";
+import { ZEN5_MITIGATIONS } from "./mitigations.ts";
 import type { Preset } from "./preset.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
 import { zenTlbs } from "./zen3.ts";
@@ -50,4 +52,6 @@ export const ZEN5: Preset = {
   memory: cycles(430, assumed("about 105 ns")),
   overlap: allTakenOver(ZEN4.overlap, "Zen 4"),
   costs: allTakenOver(ZEN4.costs, "Zen 4"),
+  mitigations: ZEN5_MITIGATIONS,
+  idleStates: ZEN4_IDLE,
 };

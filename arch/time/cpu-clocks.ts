@@ -16,6 +16,8 @@ export class CpuClocks {
   readonly lines: SharedLines;
   /** What every cycle of every CPU went to. */
   readonly accounts: CycleAccounts;
+  /** By CPU: how long it had nothing to do, or computed, before it acted last. */
+  readonly idleCycles: Float64Array;
   /** The CPU whose code runs now. */
   currentCpu = 0;
   /** The thread that has each CPU; null for none. */
@@ -31,6 +33,7 @@ export class CpuClocks {
     this.cpus = cpus;
     this.topology = topology ?? new Topology(cpus);
     this.clockCycles = clockCycles ?? new Float64Array(cpus);
+    this.idleCycles = new Float64Array(cpus);
     this.lines = new SharedLines(this);
     this.running = new Array<Thread | null>(cpus).fill(null);
     this.accounts = new CycleAccounts(this.clockCycles, this.lines.waitedCycles);
@@ -49,6 +52,7 @@ export class CpuClocks {
   /** Moves a CPU's clock to the time at which it acts; the time between was idle, or spent as the thread said. */
   catchUp(cpu: number, atCycles: number): void {
     const gap = atCycles - this.clockCycles[cpu];
+    this.idleCycles[cpu] = Math.max(gap, 0);
     if (gap <= 0) return;
     if (this.running[cpu] === null) this.accounts.idle(cpu, atCycles);
     this.clockCycles[cpu] = atCycles;

@@ -54,6 +54,7 @@ export class InterruptedCpus extends CpuClocks {
       accounts.enter(cpu, activity);
       interrupts.handled(cpu, at, clockCycles[cpu] - at);
       if (behind > 0) this.setForward(cpu, behind);
+      this.idleCycles[cpu] = 0;
       taken = true;
     }
     interrupts.forgetBefore(cpu, actsAtCycles);

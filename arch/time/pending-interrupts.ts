@@ -26,6 +26,14 @@ export interface PendingInterrupt {
   readonly isMaskable: boolean;
 }
 
+/** A time in which a CPU took no interrupts. */
+interface OffSpan {
+  beginCycles: number;
+  endCycles: number;
+  /** In a handler. Other spans begin just after their begin: between two critical sections in a row an interrupt is taken. */
+  readonly isHandler: boolean;
+}
+
 /** Interrupts of all CPUs. */
 export class PendingInterrupts {
   /** When each CPU can take its next one at the earliest; infinity for never. Read-only for others: the event loop asks at every step. */
@@ -35,8 +43,8 @@ export class PendingInterrupts {
   private readonly off: Int32Array;
   /** By CPU: when it did so first. */
   private readonly offSince: Float64Array;
-  /** By CPU: when it had interrupts off, or did not run, as begin, end, begin, end ...; ascending. Only what may still be asked for is kept. */
-  private readonly offSpans: number[][];
+  /** By CPU: when it took no interrupts, ascending. Only what may still be asked for is kept. */
+  private readonly offSpans: OffSpan[][];
   /** By CPU: in which run or call from outside its spans were. */
   private readonly spansRun: Float64Array;
   private runs = 0;
@@ -89,22 +97,23 @@ export class PendingInterrupts {
   forgetBefore(cpu: number, atCycles: number): void {
     const spans = this.offSpans[cpu];
     let before = 0;
-    while (before < spans.length && spans[before + 1] <= atCycles) before += 2;
+    while (before < spans.length && spans[before].endCycles <= atCycles) before++;
     if (before > 0) spans.splice(0, before);
   }
 
   /** `cpu` could take no interrupt from `sinceCycles` until `untilCycles`, which is after all that was said of it before. */
   wereOff(cpu: number, sinceCycles: number, untilCycles: number): void {
-    if (untilCycles > sinceCycles) this.spansOf(cpu).push(sinceCycles, untilCycles);
+    if (untilCycles <= sinceCycles) return;
+    this.spansOf(cpu).push({ beginCycles: sinceCycles, endCycles: untilCycles, isHandler: false });
   }
 
   /** When `cpu`, whose code may have run past that time already, takes an interrupt that arrives at `arrivalCycles`: then, or once interrupts are on. */
   takenAt(cpu: number, arrivalCycles: number, isMaskable = true): number {
     if (!isMaskable) return arrivalCycles;
-    const spans = this.spansOf(cpu);
     let at = arrivalCycles;
-    for (let i = 0; i < spans.length; i += 2) {
-      if (at >= spans[i] && at < spans[i + 1]) at = spans[i + 1];
+    for (const { beginCycles, endCycles, isHandler } of this.spansOf(cpu)) {
+      const isWithin = at < endCycles && (isHandler ? at >= beginCycles : at > beginCycles);
+      if (isWithin) at = endCycles;
     }
     return at;
   }
@@ -114,12 +123,15 @@ export class PendingInterrupts {
     if (cycles === 0) return;
     const spans = this.spansOf(cpu);
     let place = 0;
-    while (place < spans.length && spans[place] < fromCycles) place += 2;
-    for (let i = place; i < spans.length; i++) spans[i] += cycles;
-    spans.splice(place, 0, fromCycles, fromCycles + cycles);
+    while (place < spans.length && spans[place].beginCycles < fromCycles) place++;
+    for (let i = place; i < spans.length; i++) {
+      spans[i].beginCycles += cycles;
+      spans[i].endCycles += cycles;
+    }
+    spans.splice(place, 0, { beginCycles: fromCycles, endCycles: fromCycles + cycles, isHandler: true });
   }
 
-  private spansOf(cpu: number): number[] {
+  private spansOf(cpu: number): OffSpan[] {
     const spans = this.offSpans[cpu];
     if (this.spansRun[cpu] !== this.runs) {
       this.spansRun[cpu] = this.runs;

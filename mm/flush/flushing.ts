@@ -5,8 +5,10 @@
 
 import type { Machine } from "../../arch/machine.ts";
 import type { CallProbes } from "../kernel/call-probes.ts";
+import type { IdleStateCycles } from "../kernel/idle-states.ts";
 import type { FlushCallCosts, KernelCosts } from "../kernel/kernel-costs.ts";
 import { SpinLock } from "../kernel/lock.ts";
+import { type MitigationCycles, NO_MITIGATIONS } from "../kernel/mitigations.ts";
 import type { ParavirtHost } from "../kernel/paravirt-host.ts";
 import { Smp } from "../kernel/smp.ts";
 import type { FlushEvents } from "../kernel/vmalloc-events.ts";
@@ -32,6 +34,10 @@ export interface FlushingConfig {
   readonly isolatedCpus?: readonly number[] | undefined;
   /** Page-table isolation (`pti=on`). Default: off, as on CPUs that Meltdown does not concern. */
   readonly pageTableIsolation?: boolean | undefined;
+  /** What mitigations cost where user mode enters the kernel and leaves it. Default: nothing. */
+  readonly mitigations?: MitigationCycles | undefined;
+  /** States in which idle CPUs wait. Default: one, from which they wake in `ipi.idleWakeCycles`. */
+  readonly idleStates?: readonly IdleStateCycles[] | undefined;
   /** Ranges of more pages than this are flushed whole (`tlb_single_page_flush_ceiling`). Default: 33. */
   readonly flushCeilingPages?: number | undefined;
   /**
@@ -48,6 +54,8 @@ export class Flushing implements FlushContext {
   readonly userMode: UserMode;
   readonly policy: FlushPolicy;
   readonly costs: FlushCallCosts;
+  /** What mitigations cost, where they are on. */
+  readonly mitigations: MitigationCycles;
   readonly vmlistLock: SpinLock;
   readonly broadcastLine: number;
   /** Whether every `vunmap` flushes at once. */
@@ -100,11 +108,12 @@ export class Flushing implements FlushContext {
     this.policy = policy;
     this.isEager = policy.eager;
     this.isolation = config.pageTableIsolation ?? false;
-    this.smp = new Smp(loop, costs.ipi);
+    this.smp = new Smp(loop, costs.ipi, config.idleStates);
+    this.mitigations = config.mitigations ?? NO_MITIGATIONS;
     this.costs = costs.flush;
     this.vmlistLock = new SpinLock("vmlist_lock", loop, costs.lock);
     this.broadcastLine = loop.lines.make(1);
-    this.userMode = new UserMode(machine, costs, isolatedCpus);
+    this.userMode = new UserMode(machine, costs, isolatedCpus, this.mitigations);
     this.smp.onKernelEntry = (cpu) => this.userMode.interruptEntry(cpu);
     this.smp.onKernelExit = (cpu) => this.userMode.interruptExit(cpu);
   }

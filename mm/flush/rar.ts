@@ -199,7 +199,7 @@ export class Rar {
     this.signalled[cpu] = 0;
     let began = lines.ownCycles(cpu);
     let lined = lines.waitedCycles[cpu];
-    if (found === INTERRUPTED_IDLE) loop.spend(this.costs.idleWakeCycles);
+    if (found === INTERRUPTED_IDLE) this.smp.wakeUp(cpu);
     cpus[cpu].remoteActions.take((slot, act) => {
       lines.write(this.actionLines + cpu);
       lines.read(this.payloadLines + slot);

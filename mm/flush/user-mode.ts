@@ -6,9 +6,10 @@
 
 import { checkState } from "../../arch/isa/state-error.ts";
 import type { Machine } from "../../arch/machine.ts";
-import { ACTIVITY_INTERRUPT } from "../../arch/time/cycle-accounts.ts";
+import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER } from "../../arch/time/cycle-accounts.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 import type { UsePath } from "../kernel/kernel-paths.ts";
+import { type MitigationCycles, NO_MITIGATIONS } from "../kernel/mitigations.ts";
 
 /** A flush that was put off for a CPU: run at its next kernel entry. */
 export type DeferredFlush = (cpu: number) => void;
@@ -39,9 +40,11 @@ export class UserMode {
   private readonly outside: Int32Array;
   private readonly machine: Machine;
   private readonly costs: KernelCosts;
+  private readonly mitigations: MitigationCycles;
   private readonly userActivity: number;
+  private readonly mitigationActivity: number;
 
-  constructor(machine: Machine, costs: KernelCosts, isolated: readonly number[]) {
+  constructor(machine: Machine, costs: KernelCosts, isolated: readonly number[], mitigations: MitigationCycles) {
     const { cpus, accounts } = machine.loop;
     this.machine = machine;
     this.costs = costs;
@@ -50,7 +53,9 @@ export class UserMode {
     this.inUser = new Uint8Array(cpus);
     this.owed = new Array<DeferredFlush | null>(cpus).fill(null);
     this.outside = new Int32Array(cpus);
+    this.mitigations = mitigations;
     this.userActivity = accounts.activity("user mode");
+    this.mitigationActivity = mitigations === NO_MITIGATIONS ? ACTIVITY_OTHER : accounts.activity("mitigations");
   }
 
   /**
@@ -128,6 +133,7 @@ export class UserMode {
   }
 
   private leaveKernel(cpu: number): number {
+    this.mitigate(cpu, this.mitigations.exit);
     const cycles = this.onEnterUser?.(cpu) ?? 0;
     this.machine.cpus[cpu].setCpl(3);
     return cycles;
@@ -136,7 +142,16 @@ export class UserMode {
   private reachKernel(cpu: number): number {
     this.machine.cpus[cpu].setCpl(0);
     const cycles = this.onEnterKernel?.(cpu) ?? 0;
+    this.mitigate(cpu, this.mitigations.entry);
     return cycles + this.runOwedFlush(cpu);
+  }
+
+  private mitigate(cpu: number, cycles: number): void {
+    if (cycles === 0) return;
+    const { accounts, clockCycles } = this.machine.loop;
+    const activity = accounts.enter(cpu, this.mitigationActivity);
+    clockCycles[cpu] += cycles;
+    accounts.enter(cpu, activity);
   }
 
   private runOwedFlush(cpu: number): number {

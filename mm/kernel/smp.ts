@@ -14,6 +14,7 @@ import {
   PAUSE_TURN,
   type Thread,
 } from "../../arch/time/event-loop.ts";
+import { type IdleStateCycles, wakeCycles } from "./idle-states.ts";
 import type { IpiCosts } from "./kernel-costs.ts";
 
 /** Who pays for what; `FlushRecord` is one. Cycles. */
@@ -74,6 +75,7 @@ export class Smp {
 
   private readonly loop: EventLoop;
   private readonly costs: IpiCosts;
+  private readonly idleStates: readonly IdleStateCycles[] | null;
   private readonly queues: Request[][];
   /** The interrupt under way to each CPU; 0 for none. */
   private readonly underWay: Int32Array;
@@ -82,9 +84,11 @@ export class Smp {
   private readonly queueLines: number;
   private readonly infoLines: number;
 
-  constructor(loop: EventLoop, costs: IpiCosts) {
+  /** @param idleStates those of idle CPUs; null: one, from which they wake in `costs.idleWakeCycles` */
+  constructor(loop: EventLoop, costs: IpiCosts, idleStates: readonly IdleStateCycles[] | null = null) {
     this.loop = loop;
     this.costs = costs;
+    this.idleStates = idleStates;
     this.taken = new Float64Array(loop.cpus);
     this.queues = Array.from({ length: loop.cpus }, () => []);
     this.underWay = new Int32Array(loop.cpus);
@@ -217,6 +221,12 @@ export class Smp {
     }
   }
 
+  /** A CPU that an interrupt finds idle wakes up. */
+  wakeUp(cpu: number): void {
+    const { loop, costs, idleStates } = this;
+    loop.spend(idleStates === null ? costs.idleWakeCycles : wakeCycles(idleStates, loop.idleCycles[cpu]));
+  }
+
   /** The handler: runs everything on the CPU's queue (`generic_smp_call_function_single_interrupt`). */
   private interrupt(cpu: number): void {
     const { loop, costs, underWay } = this;
@@ -227,7 +237,7 @@ export class Smp {
     this.taken[cpu]++;
     this.observer?.ipiTaken(underWay[cpu], cpu, loop.nowCycles());
     underWay[cpu] = 0;
-    if (found === INTERRUPTED_IDLE) loop.spend(costs.idleWakeCycles);
+    if (found === INTERRUPTED_IDLE) this.wakeUp(cpu);
     loop.spend(costs.entryCycles);
     if (this.onKernelEntry !== null) {
       // Flushes that were put off until now are not this interrupt's doing.

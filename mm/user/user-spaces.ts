@@ -187,6 +187,8 @@ export class UserSpaces implements AddressSpaces {
       if (previous !== this.initMm && previous !== next && !staysInMask) this.setCpumask(previous, cpu, 0);
       const { cpumaskAfterGeneration } = this.kernel.bugs;
       const entersMask = next !== this.initMm && previous !== next;
+      // `cond_mitigation`. Linux also knows who ran before a CPU was made to leave an address space that ended.
+      if (entersMask) loop.spend(this.kernel.flushing.mitigations.processSwitch);
       if (entersMask && !cpumaskAfterGeneration) this.setCpumask(next, cpu, 1);
       loop.pointIrqsOff("switch_mm_irqs_off: in mm_cpumask");
       ({ asid, needFlush } =
@@ -201,10 +203,8 @@ export class UserSpaces implements AddressSpaces {
     }
     tlb.isSwitching = false;
     next.syncTopTables(this.kernel.machine.memory, this.kernel.tables.rootFrame);
-    if (!needFlush) {
-      this.kernel.machine.cpus[cpu].writeCr3(this.cr3Of(next, asid), true);
-      return;
-    }
+    if (!needFlush) this.kernel.machine.cpus[cpu].writeCr3(this.cr3Of(next, asid), true);
+    if (!needFlush) return;
     if (!isGlobalAsid(asid)) {
       tlb.ctxId[asid] = next.ctxId;
       tlb.tlbGen[asid] = next.tlbGen;

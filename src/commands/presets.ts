@@ -62,6 +62,6 @@ function summary(preset: Preset): object {
     vendor,
     frequencyGhz: frequencyGhz.value,
     tlbs: tlbs.length,
-    figures: figureCounts(figuresOf(preset, false, true)),
+    figures: figureCounts(figuresOf(preset, { overlap: true, mitigations: true, idleStates: true })),
   };
 }

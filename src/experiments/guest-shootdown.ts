@@ -64,7 +64,7 @@ marked to flush at their next entry, and VM exits are those of all vCPUs of the 
     },
     { name: "rounds", kind: "integer", low: 1, high: 10_000, default: 20, summary: "calls that are counted" },
   ],
-  settings: ["kernel", "pti", "flush-ceiling", "ipi-mode"],
+  settings: ["kernel", "pti", "mitigations", "idle-states", "flush-ceiling", "ipi-mode"],
   runsGuests: true,
   example: "mmulab experiment guest-shootdown --vcpus 4 --preempted 0-3 --policies ipi,kvm",
   headline: "latencyUsec",

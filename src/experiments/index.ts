@@ -4,7 +4,7 @@ import { unknownName } from "../input/errors.ts";
 import { OwnCode } from "../input/own-code.ts";
 import { ParameterReader } from "../input/parameter-reader.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
-import { figuresOfMachine } from "../report/figures.ts";
+import { figuresOfMachine, figuresUsed } from "../report/figures.ts";
 import { describeSettings, kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
 import type { Experiment, ExperimentObserver, ExperimentResult } from "./base/experiment.ts";
 import { flushCeiling } from "./flush-ceiling/flush-ceiling.ts";
@@ -100,11 +100,9 @@ export function runExperiment(
     seed,
     parameters: values,
     ...outcome,
-    inputs: figuresOfMachine(
-      preset,
-      kernelSettings(settings, 1).costs,
-      experiment.runsGuests === true || settings.guest === true,
-      experiment.overlaps,
-    ),
+    inputs: figuresOfMachine(preset, kernelSettings(settings, 1).costs, {
+      ...figuresUsed(settings, experiment.runsGuests === true || settings.guest === true),
+      overlap: experiment.overlaps === true,
+    }),
   };
 }

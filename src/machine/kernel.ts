@@ -23,16 +23,20 @@ import {
   freeVmArea,
   GFP_KERNEL,
   getVmArea,
+  idleStateCycles,
   ioremap,
   iounmap,
+  isolatesPageTables,
   isReady,
   type KernelCosts,
   KernelLog,
   KernelMm,
   type KernelVersion,
   kernelVersionByName,
+  type MitigationMode,
   make,
   makeDirectMap,
+  mitigationCycles,
   NotEnoughMemory,
   NUMA_NO_NODE,
   PageAllocator,
@@ -80,6 +84,13 @@ export interface KernelConfig {
   readonly isolatedCpus?: readonly number[] | undefined;
   /** Page-table isolation (`pti=on`): kernel pages are not global. Default: off. */
   readonly pageTableIsolation?: boolean | undefined;
+  /** Mitigations against attacks by speculation, page-table isolation included where the part needs it. Default: off. */
+  readonly mitigations?: MitigationMode | undefined;
+  /**
+   * The deepest state in which idle CPUs wait: one of the preset's (`C6`), `all`, or `poll`. Default: one state, from which they wake in
+   * `costs.ipi.idleWakeCycles`.
+   */
+  readonly idleStates?: string | undefined;
   /** Ranges of more pages than this are flushed whole (`tlb_single_page_flush_ceiling`). Default: 33. */
   readonly flushCeilingPages?: number | undefined;
   /**
@@ -156,7 +167,10 @@ export class Kernel {
     this.tables = new PageTables(memory, this.pages, this.faults, this.log, loop, 4);
     const { guestPages } = guest ?? {};
     const shift = guestPages === undefined ? undefined : 3 + 9 * levelOfPage(guestPages);
-    makeDirectMap(this.tables, config.pageTableIsolation !== true, shift);
+    const { mitigations = "off" } = config;
+    const { preset } = this.machine;
+    const pageTableIsolation = config.pageTableIsolation === true || isolatesPageTables(preset, mitigations);
+    makeDirectMap(this.tables, !pageTableIsolation, shift);
     const { kernel = DEFAULT_KERNEL_VERSION } = config;
     const version = typeof kernel === "string" ? kernelVersionByName(kernel) : kernel;
     this.mm = new KernelMm({
@@ -172,13 +186,16 @@ export class Kernel {
       flushing: {
         policy: config.flushPolicy,
         isolatedCpus: config.isolatedCpus,
-        pageTableIsolation: config.pageTableIsolation,
+        pageTableIsolation,
+        mitigations: mitigationCycles(preset, mitigations),
+        idleStates: config.idleStates === undefined ? undefined : idleStateCycles(preset, config.idleStates),
         flushCeilingPages: config.flushCeilingPages,
         flushFreedTables: config.flushFreedTables,
       },
     });
     // Only now the costs are known to be right.
-    loop.contextSwitchCycles = config.costs.contextSwitchCycles;
+    const { contextSwitch } = this.mm.flushing.mitigations;
+    loop.contextSwitchCycles = config.costs.contextSwitchCycles + contextSwitch;
     const allowHuge = guestPages === "4K" ? { allowHuge: false } : {};
     const given = { onlineCpus: cpus, ...allowHuge, ...config.vmalloc };
     this.vm = vmallocInit({ mm: this.mm, config: vmallocConfig(given, version) });

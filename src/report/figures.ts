@@ -1,7 +1,15 @@
 /** The figures that a result rests on: of the microarchitecture and of the kernel, each with how it is known. */
-import { countByBasis, figuresOf, type NamedFigure, type Origin, type Preset } from "../../arch/index.ts";
+import {
+  countByBasis,
+  type FiguresUsed,
+  figuresOf,
+  type NamedFigure,
+  type Origin,
+  type Preset,
+} from "../../arch/index.ts";
 import { DEFAULT_KERNEL_COSTS, type KernelCosts, kernelFiguresOf } from "../../mm/index.ts";
 import { hypervisorFigures } from "../guests/hypervisor-costs.ts";
+import type { KernelConfig } from "../machine/kernel.ts";
 
 /** How many figures a result rests on, by how they are known. */
 export interface FigureCounts {
@@ -10,19 +18,22 @@ export interface FigureCounts {
   readonly assumed: number;
 }
 
-/**
- * All figures that play a part in a machine with this preset and a kernel with these costs.
- * @param runsGuests whether the machine runs guests. Default: no
- * @param overlaps whether independent accesses are made. Default: no
- */
+/** All figures that play a part in a machine with this preset and a kernel with these costs. */
 export function figuresOfMachine(
   preset: Preset,
   costs: KernelCosts = DEFAULT_KERNEL_COSTS,
-  runsGuests = false,
-  overlaps = false,
+  used: FiguresUsed = {},
 ): NamedFigure[] {
-  const ofPreset = figuresOf(preset, runsGuests, overlaps);
-  return [...ofPreset, ...kernelFiguresOf(costs), ...(runsGuests ? hypervisorFigures() : [])];
+  return [...figuresOf(preset, used), ...kernelFiguresOf(costs), ...(used.guests === true ? hypervisorFigures() : [])];
+}
+
+/** What of a preset a kernel with these settings uses. */
+export function figuresUsed(
+  config: Pick<Partial<KernelConfig>, "mitigations" | "idleStates">,
+  guests: boolean,
+): FiguresUsed {
+  const { mitigations = "off", idleStates } = config;
+  return { guests, mitigations: mitigations !== "off", idleStates: idleStates !== undefined };
 }
 
 /** How many of them are known in each way. */

@@ -12,7 +12,9 @@ const COLUMNS = [20, 13, 10, 29].map((width): TextColumn => ({ width, align: "le
 /** One line a preset. */
 export function renderPresetList(presets: readonly Preset[]): string {
   const rows = presets.map((preset) => {
-    const { measured, documented, assumed } = countByBasis(figuresOf(preset, false, true));
+    const { measured, documented, assumed } = countByBasis(
+      figuresOf(preset, { overlap: true, mitigations: true, idleStates: true }),
+    );
     const part = preset.description.padEnd(Math.max(...presets.map(({ description }) => description.length)));
     return [preset.name, part, tlbEntries(preset), `${measured} / ${documented} / ${assumed}`];
   });
@@ -27,7 +29,7 @@ export function renderPresetList(presets: readonly Preset[]): string {
 /** Every figure of a preset; ends with a newline. */
 export function renderPreset(preset: Preset): string {
   const { name, description, vendor, features, origins } = preset;
-  const figures = figuresOf(preset, false, true);
+  const figures = figuresOf(preset, { overlap: true, mitigations: true, idleStates: true });
   const on = Object.entries(features).flatMap(([feature, isOn]) => (isOn ? [feature] : []));
   return `${name}: ${description} (vendor ${vendor})
   ${figureSentence(figureCounts(figures))}

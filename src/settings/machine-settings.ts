@@ -6,10 +6,13 @@ import {
   DEFAULT_KERNEL_VERSION,
   DESTINATION_MODES,
   type DestinationMode,
+  describeMitigations,
   type FlushPolicy,
   KERNEL_VERSIONS,
   type KernelVersion,
   kernelVersionByName,
+  MITIGATION_MODES,
+  type MitigationMode,
   type VmallocConfig,
 } from "../../mm/index.ts";
 import { unknownName, ValueError } from "../input/errors.ts";
@@ -27,6 +30,8 @@ export interface MachineSettings extends GuestSettings {
   readonly policy?: FlushPolicy;
   readonly isolated?: readonly number[];
   readonly pti?: boolean;
+  readonly mitigations?: MitigationMode;
+  readonly idleStates?: string;
   readonly flushCeiling?: number;
   readonly lazyMax?: number;
   readonly vmapNodes?: number;
@@ -45,6 +50,8 @@ export type SettingName =
   | "policy"
   | "isolated"
   | "pti"
+  | "mitigations"
+  | "idle-states"
   | "flush-ceiling"
   | "lazy-max"
   | "vmap-nodes"
@@ -83,6 +90,18 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     parse: parseCpuList,
   },
   pti: { value: "", summary: "page-table isolation: user mode has page tables of its own", parse: () => true },
+  mitigations: {
+    value: "<mode>",
+    summary:
+      "what Linux does on the part against attacks by speculation: off (default), on (mitigations=auto), strict (a barrier at every change of process too)",
+    parse: parseMitigations,
+  },
+  "idle-states": {
+    value: "<deepest>",
+    summary:
+      "states of idle CPUs, from which interrupts wake them: poll, C1 and further ones of the preset (C1E, C6), all (default: C1, awake in kernel.ipi.idleWakeCycles)",
+    parse: (text) => text,
+  },
   "flush-ceiling": {
     value: "<pages>",
     summary: "tlb_single_page_flush_ceiling: ranges of more pages flush whole TLBs (default 33)",
@@ -177,7 +196,7 @@ export function kernelSettings(settings: MachineSettings, machineCpus: number): 
   if (settings.nrCpus !== undefined && settings.nrCpus < cpus) {
     throw new ValueError("--nr-cpus", settings.nrCpus, `at least ${cpus}, the CPUs of the machine`);
   }
-  const { figures } = settings;
+  const { figures, mitigations, idleStates } = settings;
   const costs = figures?.costs ?? DEFAULT_KERNEL_COSTS;
   const { ipi } = costs;
   return {
@@ -188,6 +207,8 @@ export function kernelSettings(settings: MachineSettings, machineCpus: number): 
     ...(policy === undefined ? {} : { flushPolicy: policy }),
     ...(isolated === undefined ? {} : { isolatedCpus: isolated }),
     ...(pti === undefined ? {} : { pageTableIsolation: pti }),
+    ...(mitigations === undefined ? {} : { mitigations }),
+    ...(idleStates === undefined ? {} : { idleStates }),
     ...(flushCeiling === undefined ? {} : { flushCeilingPages: flushCeiling }),
     ...(flushFreedTables === undefined ? {} : { flushFreedTables }),
     ...(proveLocking === undefined ? {} : { proveLocking }),
@@ -204,13 +225,14 @@ export function cpusOf({ sockets, coresPerSocket, threadsPerCore }: TopologyConf
 
 /** Settings that were given, as words by name, for reports. */
 export function describeSettings(settings: MachineSettings): Record<string, string | number> {
-  const { topology, policy, isolated, numaBalancing } = settings;
+  const { topology, policy, isolated, numaBalancing, mitigations, figures } = settings;
   const { presetFile, set } = settings.figures ?? {};
   const words: Record<string, unknown> = {
     ...settings,
     topology: topology === undefined ? undefined : formatTopology(topology),
     policy: policy?.name,
     isolated: isolated?.join("+"),
+    mitigations: mitigations && figures ? describeMitigations(figures.preset, mitigations) : mitigations,
     numaBalancing: numaBalancing === undefined ? undefined : `${numaBalancing.pages}/${numaBalancing.periodUsec}`,
   };
   const given = set === undefined ? [] : Object.entries(set).map(([name, value]) => `${name}=${value}`);
@@ -271,6 +293,12 @@ function parseIpiMode(text: string): DestinationMode {
   const found = DESTINATION_MODES.find((mode) => mode === text);
   if (found !== undefined) return found;
   throw new ValueError("", text, `one of ${DESTINATION_MODES.join(", ")}`);
+}
+
+function parseMitigations(text: string): MitigationMode {
+  const found = MITIGATION_MODES.find((mode) => mode === text);
+  if (found !== undefined) return found;
+  throw new ValueError("", text, `one of ${MITIGATION_MODES.join(", ")}`);
 }
 
 function parseSwitch(text: string): boolean {

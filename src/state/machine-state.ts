@@ -130,6 +130,8 @@ function configOf({ config, machine, mm, vm }: Kernel) {
     flushPolicy: policy.name,
     isolatedCpus: [...(config.isolatedCpus ?? [])],
     pageTableIsolation: isolation,
+    ...(config.mitigations === undefined ? {} : { mitigations: config.mitigations }),
+    ...(config.idleStates === undefined ? {} : { idleStates: config.idleStates }),
     flushCeilingPages: ceilingPages,
     ...(mm.flushing.flushFreedTables ? { flushFreedTables: true } : {}),
     ...(mm.lockdep === null ? {} : { proveLocking: true }),

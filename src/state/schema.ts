@@ -3,7 +3,7 @@
  * is written out here all the same, so that a change of a part without one of the format's version does not compile.
  */
 import { z } from "zod";
-import { DESTINATION_MODES, type KernelCosts, type VmallocConfig } from "../../mm/index.ts";
+import { DESTINATION_MODES, type KernelCosts, MITIGATION_MODES, type VmallocConfig } from "../../mm/index.ts";
 import { GUEST_PAGE_SIZES } from "../guests/hypervisor.ts";
 import type { KernelState } from "./kernel-state.ts";
 
@@ -366,6 +366,10 @@ export const CONFIG_SCHEMA = z.strictObject({
   flushFreedTables: z.boolean().optional(),
   /** Absent where locking is not checked. */
   proveLocking: z.boolean().optional(),
+  /** Absent where they are not chosen. */
+  mitigations: z.enum(MITIGATION_MODES).optional(),
+  /** Absent where there is one state only. */
+  idleStates: z.string().optional(),
   flushCeilingPages: whole,
   /** Absent where the kernel is no guest. */
   guest: z

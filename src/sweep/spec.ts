@@ -59,6 +59,8 @@ export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
   policy: "policy",
   isolated: "isolated",
   pti: "pti",
+  mitigations: "mitigations",
+  idle_states: "idle-states",
   flush_ceiling_pages: "flush-ceiling",
   lazy_max_pages: "lazy-max",
   vmap_nodes: "vmap-nodes",

@@ -70,6 +70,8 @@ when its address space has run for a while (under 'invlpgb' it has a global ASID
     "kernel",
     "topology",
     "pti",
+    "mitigations",
+    "idle-states",
     "flush-ceiling",
     "lazy-max",
     "vmap-nodes",

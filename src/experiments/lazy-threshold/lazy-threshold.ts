@@ -70,6 +70,8 @@ usable yet (mean over frees, and most), and the pages of page tables that the sp
     "topology",
     "policy",
     "pti",
+    "mitigations",
+    "idle-states",
     "flush-ceiling",
     "vmap-nodes",
     "ipi-mode",

@@ -112,13 +112,14 @@ describe("the event loop", () => {
       return taken;
     };
     expect(atOf([150], 400, 200)).toEqual([150]);
-    expect(atOf([400], 400, 200)).toEqual([600]);
+    expect(atOf([400], 400, 200)).toEqual([400]);
+    expect(atOf([401], 400, 200)).toEqual([600]);
     expect(atOf([599], 400, 200)).toEqual([600]);
     expect(atOf([600], 400, 200)).toEqual([600]);
     // A handler is not interrupted, and what comes after it is later by what it took.
     expect(atOf([150, 160], 400, 200)).toEqual([150, 180]);
     expect(atOf([150, 420], 400, 200)).toEqual([150, 420]);
-    expect(atOf([150, 430], 400, 200)).toEqual([150, 630]);
+    expect(atOf([150, 431], 400, 200)).toEqual([150, 630]);
     expect(atOf([450, 460], 400, 200)).toEqual([600, 630]);
   });
 
