@@ -38,6 +38,11 @@ export class InterruptedCpus extends CpuClocks {
     this.interrupts.wereOff(this.currentCpu, sinceCycles, this.nowCycles());
   }
 
+  /** What the current CPU has told others since `sinceCycles` they know: an interrupt that came then is taken after it. */
+  othersWereTold(sinceCycles: number): void {
+    this.interrupts.wereOff(this.currentCpu, sinceCycles, this.nowCycles(), true);
+  }
+
   /** Lets `cpu`, which acts at `actsAtCycles`, take every interrupt that has arrived by its clock; whether there was one. */
   protected takeInterrupts(cpu: number, actsAtCycles: number): boolean {
     const { interrupts, accounts, clockCycles } = this;

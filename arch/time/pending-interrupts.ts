@@ -30,8 +30,8 @@ export interface PendingInterrupt {
 interface OffSpan {
   beginCycles: number;
   endCycles: number;
-  /** In a handler. Other spans begin just after their begin: between two critical sections in a row an interrupt is taken. */
-  readonly isHandler: boolean;
+  /** Whether the moment of its begin belongs to it. In critical sections it does not: between two in a row an interrupt is taken. */
+  readonly includesBegin: boolean;
 }
 
 /** Interrupts of all CPUs. */
@@ -102,17 +102,17 @@ export class PendingInterrupts {
   }
 
   /** `cpu` could take no interrupt from `sinceCycles` until `untilCycles`, which is after all that was said of it before. */
-  wereOff(cpu: number, sinceCycles: number, untilCycles: number): void {
+  wereOff(cpu: number, sinceCycles: number, untilCycles: number, includesBegin = false): void {
     if (untilCycles <= sinceCycles) return;
-    this.spansOf(cpu).push({ beginCycles: sinceCycles, endCycles: untilCycles, isHandler: false });
+    this.spansOf(cpu).push({ beginCycles: sinceCycles, endCycles: untilCycles, includesBegin });
   }
 
   /** When `cpu`, whose code may have run past that time already, takes an interrupt that arrives at `arrivalCycles`: then, or once interrupts are on. */
   takenAt(cpu: number, arrivalCycles: number, isMaskable = true): number {
     if (!isMaskable) return arrivalCycles;
     let at = arrivalCycles;
-    for (const { beginCycles, endCycles, isHandler } of this.spansOf(cpu)) {
-      const isWithin = at < endCycles && (isHandler ? at >= beginCycles : at > beginCycles);
+    for (const { beginCycles, endCycles, includesBegin } of this.spansOf(cpu)) {
+      const isWithin = at < endCycles && (includesBegin ? at >= beginCycles : at > beginCycles);
       if (isWithin) at = endCycles;
     }
     return at;
@@ -128,7 +128,7 @@ export class PendingInterrupts {
       spans[i].beginCycles += cycles;
       spans[i].endCycles += cycles;
     }
-    spans.splice(place, 0, { beginCycles: fromCycles, endCycles: fromCycles + cycles, isHandler: true });
+    spans.splice(place, 0, { beginCycles: fromCycles, endCycles: fromCycles + cycles, includesBegin: true });
   }
 
   private spansOf(cpu: number): OffSpan[] {

@@ -182,7 +182,7 @@ export class Smp {
     loop.point("smp_call_function_many_cond: calls are queued");
     this.sendInterrupts(self, toInterrupt);
     // Interrupts are on in Linux. But others act on what was sent by its time, which an earlier interrupt can no longer put off.
-    loop.interruptsWereOff(began);
+    loop.othersWereTold(began);
     loop.enterActivity(activity);
     return request;
   }

@@ -60,10 +60,12 @@ interface Entry {
   readonly depth: number;
   /** Whether others of its track may end later although they were added earlier. */
   readonly isLate: boolean;
+  /** It is not moved beyond this: what was sent comes before what it leads to. */
+  readonly latestCycles: number;
 }
 
 /** What most entries have in common. */
-const PLAIN = { laterNsec: 0, isLate: false } as const;
+const PLAIN = { laterNsec: 0, isLate: false, latestCycles: Number.POSITIVE_INFINITY };
 
 /** What a handler interrupted whose CPU has gone past it already (`InterruptedCpus`). */
 interface Interrupted {
@@ -197,7 +199,7 @@ class Watch implements ActivityObserver, IpiObserver {
     if (start === undefined) return;
     this.openFlows.delete(id);
     // Just before the command was written: within the span of sending, which may end right then.
-    this.flow("s", id, start.cpu, start.atCycles, -2, {});
+    this.flow("s", id, start.cpu, Math.min(start.atCycles, atCycles), -2, {}, atCycles);
     const handler = this.open[cpu].at(-1);
     if (handler?.activity === ACTIVITY_INTERRUPT) handler.call ??= start.call;
     // A nanosecond after its handler's span has begun.
@@ -227,18 +229,28 @@ class Watch implements ActivityObserver, IpiObserver {
         if (entry.isLate) continue;
         break;
       }
-      if (entry.atCycles >= atCycles) entry.atCycles += later;
+      // A span that begins then begins after the handler; what was sent then was sent before it.
+      const isLater = entry.endCycles < 0 ? entry.atCycles > atCycles : entry.atCycles >= atCycles;
+      if (isLater) entry.atCycles = Math.min(entry.atCycles + later, entry.latestCycles);
       if (entry.endCycles >= 0) entry.endCycles += later;
     }
     for (const span of open) if (span.beganCycles >= atCycles) span.beganCycles += later;
     for (const flow of this.openFlows.values())
-      if (flow.cpu === cpu && flow.atCycles >= atCycles) flow.atCycles += later;
+      if (flow.cpu === cpu && flow.atCycles > atCycles) flow.atCycles += later;
     this.open[cpu] = open;
   }
 
-  private flow(ph: "s" | "f", id: number, cpu: number, atCycles: number, laterNsec: number, more: object): void {
+  private flow(
+    ph: "s" | "f",
+    id: number,
+    cpu: number,
+    atCycles: number,
+    laterNsec: number,
+    more: object,
+    latestCycles = Number.POSITIVE_INFINITY,
+  ): void {
     const event = { ph, name: "IPI", cat: "ipi", id: `${this.pid}.${id}`, pid: this.pid, tid: cpu, ...more };
-    this.put(cpu, { ...this.instant(event, atCycles), laterNsec, isLate: true });
+    this.put(cpu, { ...this.instant(event, atCycles), laterNsec, isLate: true, latestCycles });
   }
 
   private instant(event: object, atCycles: number): Entry {
