@@ -98,6 +98,7 @@ export class EventLoop extends InterruptedCpus {
   /** Starts a thread on `cpu`; it first runs when the loop runs. @throws MachineUsageError for a CPU that there is not */
   spawn(name: string, cpu: number, code: KernelCode<unknown>): Thread {
     this.topology.checkCpu(cpu);
+    if (this.depth === 0) this.interrupts.beginRun();
     const now = Math.max(this.clockCycles[cpu], this.depth > 0 ? this.nowCycles() : 0);
     const thread = new Thread(name, cpu, now, code);
     this.runQueues[cpu].push(thread);
@@ -210,7 +211,6 @@ export class EventLoop extends InterruptedCpus {
   run(until?: () => boolean): void {
     if (this.depth > 0) throw new Error("run was called from code that the event loop runs");
     this.depth++;
-    this.interrupts.beginRun();
     try {
       while (!until?.()) {
         if (!this.step()) {

@@ -88,7 +88,7 @@ export class PendingInterrupts {
     return taken;
   }
 
-  /** A run of the loop or a call from outside begins: what was before it is forgotten. */
+  /** A thread or a call from outside begins: what was before it is forgotten. A run that stops and goes on is one, and a state that is loaded begins another. */
   beginRun(): void {
     this.runs++;
   }

@@ -6,9 +6,9 @@ import type { Preset } from "../../arch/presets/preset.ts";
 import { ConfigError } from "../lib/config-error.ts";
 
 /** The deepest state is the preset's last one. */
-export const DEEPEST_IDLE_STATE = "all";
+const DEEPEST_IDLE_STATE = "all";
 /** CPUs poll for work (`idle=poll`): nothing wakes up. */
-export const POLLING = "poll";
+const POLLING = "poll";
 
 /** A state in cycles. */
 export interface IdleStateCycles {

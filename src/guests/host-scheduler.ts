@@ -108,7 +108,7 @@ export class HostScheduler implements VcpuScheduler {
     const waited = atCycles - Math.max(heldSince[cpu], loop.clockCycles[cpu]);
     heldSince[cpu] = -1;
     if (waited <= 0) return;
-    loop.interrupts.wereOff(cpu, loop.clockCycles[cpu], atCycles);
+    loop.interrupts.wereOff(cpu, loop.clockCycles[cpu], atCycles, true);
     loop.clockCycles[cpu] = atCycles;
     const thread = loop.running[cpu];
     if (thread !== null && thread.computeCycles > 0) thread.readyCycles += waited;
@@ -201,7 +201,7 @@ export class HostScheduler implements VcpuScheduler {
   private resume(cpu: number, after: Resumption, sinceCycles: number): void {
     this.skipped[cpu] = 0;
     this.onResume(cpu, after);
-    this.loop.interrupts.wereOff(cpu, sinceCycles, this.loop.clockCycles[cpu]);
+    this.loop.interrupts.wereOff(cpu, sinceCycles, this.loop.clockCycles[cpu], true);
   }
 
   /** Moves a vCPU's clock over time in which it did not run although it had something to do. */
