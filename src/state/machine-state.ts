@@ -166,7 +166,7 @@ function splitState(file: string, bytes: Buffer): { header: StateHeader; body: B
   const end = bytes.subarray(0, HEADER_BYTES_MAX).indexOf(NEWLINE);
   const [version] = /^\d+/.exec(bytes.subarray(STATE_BEGINNING.length, STATE_BEGINNING.length + 9).toString()) ?? [];
   if (version !== undefined && !READABLE_VERSIONS.includes(Number(version))) {
-    const readable = `this program reads versions ${READABLE_VERSIONS.join(" and ")}`;
+    const readable = `this program reads versions ${READABLE_VERSIONS.join(", ")}`;
     throw new InputFileError(file, 0, `is a state of version ${version}; ${readable}`);
   }
   const bodyBytes = bodyBytesOf(bytes.subarray(0, end + 1).toString());

@@ -10,9 +10,9 @@ import { withOrigins } from "./older-preset.ts";
 import { CONFIG_SCHEMA, STATE_SCHEMA } from "./schema.ts";
 
 /** Version of the format that is written. */
-export const STATE_VERSION = 5;
+export const STATE_VERSION = 6;
 /** Versions that are read; a file of any other is refused. */
-export const READABLE_VERSIONS: readonly number[] = [4, STATE_VERSION];
+export const READABLE_VERSIONS: readonly number[] = [4, 5, STATE_VERSION];
 /** What a file says that it is. */
 export const STATE_FORMAT = "mmulab state";
 /** How every file begins, of whatever version. */
@@ -24,7 +24,7 @@ export const STATE_BYTES_MAX = 2 ** 29;
 
 const HEADER = z.strictObject({
   format: z.literal(STATE_FORMAT),
-  version: z.literal([4, STATE_VERSION]),
+  version: z.literal([4, 5, STATE_VERSION]),
   madeBy: z.string(),
   /** The command that wrote it, if it was one. */
   command: z
@@ -73,7 +73,7 @@ export function kernelOfState(file: string, { version, madeBy, config }: StateHe
   }
 }
 
-/** A state of version 4 as one of version 5, which has the host of guests: there were none. */
+/** A state of version 4 as one of later versions, which have the host of guests: there were none. Version 6 only added what may be absent. */
 function fromVersion4(state: unknown): unknown {
   return typeof state === "object" && state !== null && !("host" in state) ? { ...state, host: null } : state;
 }

@@ -17,7 +17,7 @@ export function boot(flushPolicy: FlushPolicy, config: Partial<KernelConfig> = {
   return { kernel, spaces: new UserSpaces(kernel.mm, usesPcids) };
 }
 
-export function on<T>({ kernel }: Machine, cpu: number, body: () => T): T {
+export function on<T>({ kernel }: Pick<Machine, "kernel">, cpu: number, body: () => T): T {
   // biome-ignore lint/correctness/useYield: plain code on a CPU
   function* code(): KernelCode<T> {
     return body();
