@@ -21,6 +21,7 @@ import { madeBy, madeByElement, madeByLine } from "../provenance/made-by.ts";
 import { chooseFigures } from "../settings/figure-choice.ts";
 import { type MachineSettings, settingKey } from "../settings/machine-settings.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
+import { CpusOfPoints, pageLinks } from "./page-links.ts";
 
 interface ExperimentOptions extends MachineSettings, FigureOptions {
   readonly seed: number;
@@ -29,6 +30,7 @@ interface ExperimentOptions extends MachineSettings, FigureOptions {
   readonly json?: boolean;
   readonly csv?: boolean;
   readonly html?: string;
+  readonly page?: string;
   readonly timeline?: string;
   readonly quiet?: boolean;
 }
@@ -79,6 +81,10 @@ export async function addExperimentCommand(
       .option("--json", "print the result as one JSON object")
       .option("--csv", "print the tables as CSV")
       .option("--html <file>", "write a page with plots that needs nothing else")
+      .option(
+        "--page <url>",
+        "where the page is that --html links to (default: this computer's, while mmulab view runs)",
+      )
       .option("--timeline <file>", "write a timeline in Chrome trace-event JSON (ui.perfetto.dev): a process a machine")
       .option("--quiet", "print nothing but errors (and what --json or --csv ask for)")
       .addHelpText(
@@ -123,6 +129,7 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
     ) as MachineSettings),
     figures,
   };
+  const cpusOfPoints = new CpusOfPoints();
   const observer = {
     onProgress: (done: number, of: number, text: string) => {
       if (of !== total) {
@@ -132,7 +139,11 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
       }
       progress.update(done, text);
     },
-    onKernel: (kernel: Kernel, label: string) => trace?.watch(kernel, label),
+    onKernel: (kernel: Kernel, label: string) => {
+      cpusOfPoints.booted(kernel);
+      trace?.watch(kernel, label);
+    },
+    onPoint: cpusOfPoints,
   };
   await experiment.prepare?.();
   let result = runExperiment(experiment, preset, options.seed, given, observer, settings);
@@ -145,7 +156,8 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   if (options.html !== undefined) {
     // Only those who want plots wait for the charting library.
     const { renderHtml } = await import("../experiments/render/result-html.ts");
-    writeOutputFile(options.html, renderHtml(result, experiment, madeByElement()));
+    const page = pageLinks(experiment, options, given, settings, cpusOfPoints);
+    writeOutputFile(options.html, renderHtml(result, experiment, madeByElement(), page));
   }
   if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson(madeBy()));
   if (options.json) printJson(result);

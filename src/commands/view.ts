@@ -7,20 +7,21 @@ import { optionParser } from "../command-line/option-values.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import { toInputError } from "../files/byte-chunks.ts";
 import { readSmallFile, readSmallText } from "../files/whole-file.ts";
-import { UnknownNameError } from "../input/errors.ts";
+import { OutputFileError, UnknownNameError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
 import { formatLink } from "../view/model/link.ts";
 import { begin, DEFAULT_SCENARIO, type Scenario, SOURCE_NAME, steppedWorkloads } from "../view/model/scenario.ts";
 import { STORIES } from "../view/model/stories/index.ts";
 import { openCommand, startOpening } from "../view/open-browser.ts";
-import { servePage } from "../view/serve.ts";
+import { type Serving, servePage } from "../view/serve.ts";
+import { VIEW_PORT } from "./page-links.ts";
 
 interface ViewCommandOptions {
   readonly ops: number;
   readonly seed: number;
   readonly cpus: number;
-  readonly port: number;
+  readonly port?: number;
   readonly open: boolean;
   readonly json?: boolean;
 }
@@ -58,7 +59,11 @@ export function addViewCommand(program: Command, exit: (code: number) => void): 
     .option("--ops <number>", "operations of the workload over all CPUs", optionParser(wholeNumber(1, 1_000_000)), 400)
     .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
     .option("--cpus <number>", "CPUs of the machine, 1 to 64", optionParser(wholeNumber(1, 64)), 4)
-    .option("--port <number>", "port to serve on (0: one that is free)", optionParser(wholeNumber(0, 65_535)), 0)
+    .option(
+      "--port <number>",
+      `port to serve on (0: one that is free; default: ${VIEW_PORT}, to which reports of experiments link, or one that is free)`,
+      optionParser(wholeNumber(0, 65_535)),
+    )
     .option("--no-open", "do not open the browser")
     .option("--json", "print the address as JSON")
     .addHelpText("after", HELP)
@@ -69,7 +74,7 @@ export function addViewCommand(program: Command, exit: (code: number) => void): 
 
 async function view(name: string, parameters: readonly string[], options: ViewCommandOptions): Promise<number> {
   const { scenario, opened } = await scenarioOf(name, parameters, options);
-  const serving = await servePage(options.port, opened);
+  const serving = await serveSomewhere(options.port, opened);
   const link = formatLink({ scenario, position: 0, focus: { cpu: null, address: null } });
   const url = `http://127.0.0.1:${serving.port}/#${link}`;
   printOutput(options.json ? `${JSON.stringify({ url })}\n` : `${url}\nCtrl-C ends it.\n`);
@@ -81,6 +86,17 @@ async function view(name: string, parameters: readonly string[], options: ViewCo
   });
   serving.close();
   return EXIT_OK;
+}
+
+/** Serves on the port that was asked for; else on the usual one, or, when it is taken, on one that is free. */
+async function serveSomewhere(port: number | undefined, opened: Uint8Array | null): Promise<Serving> {
+  if (port !== undefined) return servePage(port, opened);
+  try {
+    return await servePage(VIEW_PORT, opened);
+  } catch (error) {
+    if (!(error instanceof OutputFileError)) throw error;
+    return servePage(0, opened);
+  }
 }
 
 /** What is shown first, and what is in the file that it comes from, if any. What is wrong with it is said here, not in the page. */

@@ -77,9 +77,10 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const vcpus = parameters.number("vcpus");
   const counts = parameters.list("preempted").filter((preempted) => preempted < vcpus);
   const plan = policies.flatMap((policy) => counts.map((preempted) => ({ policy, preempted })));
-  const rows = plan.map(({ policy, preempted }, i) => {
-    onProgress(i, plan.length, `${policy.name}, ${preempted} preempted`);
-    return measure(context, policy, preempted);
+  const label = ({ policy, preempted }: (typeof plan)[number]): string => `${policy.name}, ${preempted} preempted`;
+  const rows = context.points.each(plan, label, (point) => {
+    onProgress(plan.indexOf(point), plan.length, label(point));
+    return measure(context, point.policy, point.preempted);
   });
   const table = new DataTable("shootdowns", `mprotect on one of ${vcpus} vCPUs`, COLUMNS, rows);
   const style = { title: "Latency of a call", xLog: false, yLog: true };

@@ -65,9 +65,11 @@ function run(context: ExperimentContext): ExperimentOutcome {
       .list("pages")
       .flatMap((pages) => parameters.list("processes").map((processes) => ({ setting, pages, processes }))),
   );
-  const rows = points.map(({ setting, pages, processes }, i) => {
-    onProgress(i, points.length, `${setting}, ${processes} processes of ${pages} pages`);
-    return measure(context, setting, processes, pages);
+  const label = ({ setting, pages, processes }: (typeof points)[number]): string =>
+    `${setting}, ${processes} processes of ${pages} pages`;
+  const rows = context.points.each(points, label, (point) => {
+    onProgress(points.indexOf(point), points.length, label(point));
+    return measure(context, point.setting, point.processes, point.pages);
   });
   const table = new DataTable("turns", "One turn of a process, on one CPU", COLUMNS, rows);
   const plots = parameters.list("pages").map((pages) => {

@@ -64,9 +64,10 @@ cycles are of one area, purges included.`,
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const points = ORDERS.flatMap((order) => parameters.list("pages").map((pages) => ({ order, pages })));
-  const rows = points.map(({ order, pages }, i) => {
-    onProgress(i, points.length, `${order}, ${pages} pages`);
-    return measure(context, order, pages);
+  const label = ({ order, pages }: (typeof points)[number]): string => `${order}, ${pages} pages`;
+  const rows = context.points.each(points, label, (point) => {
+    onProgress(points.indexOf(point), points.length, label(point));
+    return measure(context, point.order, point.pages);
   });
   const table = new DataTable("areas", "vmalloc and vfree, one CPU", COLUMNS, rows);
   const style = { title: "vmalloc and vfree of an area", xLog: true, yLog: true };

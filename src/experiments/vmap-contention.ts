@@ -12,6 +12,7 @@ import { randomStream } from "../machine/random.ts";
 import { GUEST_EXPERIMENT_SETTINGS } from "../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { plotByKind } from "./base/plot.ts";
+import { pointed, pointOf } from "./base/points.ts";
 import { DataTable, type Row } from "./base/table.ts";
 
 /** Most vmap nodes that Linux makes. */
@@ -140,14 +141,14 @@ function run(context: ExperimentContext): ExperimentOutcome {
     const counts = parameters.list("workers").map((workers) => (workers === 0 ? cpus : workers));
     return [...new Set(counts)].filter((workers) => workers <= cpus).map((workers) => ({ cpus, workers }));
   });
-  const cells: Cell[] = [];
-  for (const setting of SETTINGS) {
-    for (const { cpus, workers } of points) {
-      onProgress(cells.length, SETTINGS.length * points.length, `${setting}, ${workers} workers on ${cpus} CPUs`);
-      cells.push(measure(context, cpus, workers, setting));
-    }
-  }
-  const rows = cells.map(({ row }) => row);
+  const plan = SETTINGS.flatMap((setting) => points.map((point) => ({ setting, ...point })));
+  const label = ({ setting, cpus, workers }: (typeof plan)[number]): string =>
+    `${setting}, ${workers} workers on ${cpus} CPUs`;
+  const cells = context.points.each(plan, label, (point) => {
+    onProgress(plan.indexOf(point), plan.length, label(point));
+    return measure(context, point.cpus, point.workers, point.setting);
+  });
+  const rows = cells.map((cell) => pointed(cell.row, pointOf(cell)));
   const table = new DataTable("contention", "vmalloc/vfree pairs", COLUMNS, rows);
   const most = Math.max(...points.map(({ workers }) => workers));
   const locksTitle = `Locks with ${most} workers, as /proc/lock_stat shows them (us)`;

@@ -85,17 +85,43 @@ export interface HtmlColumn {
   readonly isNumber: boolean;
 }
 
-/** A table in a box of its own, which scrolls sideways, by keys too. @param name what it holds, for those who cannot see it */
-export function htmlTable(name: string, columns: readonly HtmlColumn[], rows: readonly (readonly string[])[]): string {
+/**
+ * A table in a box of its own, which scrolls sideways, by keys too.
+ * @param name what it holds, for those who cannot see it
+ * @param links a link for each row, or null for none, in a column more
+ */
+export function htmlTable(
+  name: string,
+  columns: readonly HtmlColumn[],
+  rows: readonly (readonly string[])[],
+  links: HtmlLinks | null = null,
+): string {
   const kind = (i: number) => (columns[i].isNumber ? ' class="number"' : "");
   const head = columns.map(({ heading }, i) => `<th scope="col"${kind(i)}>${escapeHtml(heading)}</th>`).join("");
-  const body = rows.map((row) => `<tr>${row.map((cell, i) => `<td${kind(i)}>${escapeHtml(cell)}</td>`).join("")}</tr>`);
+  const body = rows.map((row, r) => {
+    const cells = row.map((cell, i) => `<td${kind(i)}>${escapeHtml(cell)}</td>`).join("");
+    return `<tr>${cells}${links === null ? "" : linkCell(links, r)}</tr>`;
+  });
   return `<div class="scroll" role="region" tabindex="0" aria-label="${escapeHtml(name)}"><table>
-<thead><tr>${head}</tr></thead>
+<thead><tr>${head}${links === null ? "" : `<th scope="col">${escapeHtml(links.heading)}</th>`}</tr></thead>
 <tbody>
 ${body.join("\n")}
 </tbody>
 </table></div>`;
+}
+
+/** A column of links. */
+export interface HtmlLinks {
+  readonly heading: string;
+  /** What a link is for; the number of its row is added for those who cannot see it. */
+  readonly text: string;
+  readonly urls: readonly (string | null)[];
+}
+
+function linkCell({ text, urls }: HtmlLinks, row: number): string {
+  const url = urls[row] ?? null;
+  if (url === null) return "<td></td>";
+  return `<td><a href="${escapeHtml(url)}" aria-label="${escapeHtml(text)}, row ${row + 1}">${escapeHtml(text)}</a></td>`;
 }
 
 /** A list of sentences. */

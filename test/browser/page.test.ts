@@ -9,6 +9,7 @@ import axe from "axe-core";
 import puppeteer, { type Browser, type Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatLinearAddress16 } from "../../arch/index.ts";
+import { openPoint } from "../../src/view/model/experiment-point.ts";
 import { formatLink, parseLink } from "../../src/view/model/link.ts";
 import { openFile } from "../../src/view/model/open-file.ts";
 import { type Picture, pictureOf } from "../../src/view/model/picture.ts";
@@ -108,8 +109,8 @@ async function axeFindings(): Promise<string[]> {
 
 describe("the page", () => {
   it("is small: less than 400 kB gzipped, and names no other place", () => {
-    // What is loaded later: the editor, what runs its code, what reads files.
-    const later = /^(?:code-editor|own-source|open-file)-/;
+    // What is loaded later: the editor, what runs its code, what reads files, experiments.
+    const later = /^(?:code-editor|own-source|open-file|experiment-point)-/;
     const files = readdirSync(WEB).filter((name) => !later.test(name));
     const sizes = files.map((name) => gzipSync(readFileSync(join(WEB, name))).length);
     // Measured: 228 kB.
@@ -268,6 +269,31 @@ describe("the page", () => {
       "workload.ts: cannot be loaded: ReferenceError: nonsense is not defined (line 4)",
     );
     await page.waitForSelector(".cm-lintRange-error");
+    expect(await axeFindings()).toEqual([]);
+  });
+
+  it("opens a point of an experiment by its link, at its begin, goes on and back", async () => {
+    const scenario: Scenario = {
+      kind: "experiment",
+      name: "flush-cost",
+      point: "1.1",
+      seed: 1,
+      preset: "skylake",
+      parameters: ["cpus=1,4", "pages=1,33", "resident=8", "rounds=1"],
+      settings: {},
+    };
+    await openAt(scenario, 0);
+    const session = new Session(scenario, openPoint(scenario));
+    expect(await text(".story h2")).toBe("0. flushes, ipi, 4 CPUs, 33 pages");
+    await expectPicture(pictureOf(session, NO_FOCUS));
+    for (let i = 0; i < 3; i++) await page.keyboard.press("i");
+    for (let i = 0; i < 3; i++) session.forward("ipi");
+    await shows(session.position);
+    await expectPicture(pictureOf(session, NO_FOCUS));
+    await page.keyboard.press("ArrowLeft");
+    session.back("step");
+    await shows(session.position);
+    await expectPicture(pictureOf(session, NO_FOCUS));
     expect(await axeFindings()).toEqual([]);
   });
 

@@ -4,6 +4,7 @@ import type { ParameterReader } from "../../input/parameter-reader.ts";
 import type { ParameterSpec, ParameterValue } from "../../input/parameters.ts";
 import type { Kernel, KernelConfig } from "../../machine/kernel.ts";
 import type { MachineSettings, SettingName } from "../../settings/machine-settings.ts";
+import type { PointObserver, Points } from "./points.ts";
 
 /** A column of a result table. */
 export interface Column {
@@ -23,6 +24,8 @@ export interface ResultTable {
   readonly title: string;
   readonly columns: readonly Column[];
   readonly rows: readonly (readonly Value[])[];
+  /** The point at which each row was measured (`points.ts`); absent where none is known. */
+  readonly points?: readonly (string | null)[];
 }
 
 /** One curve. */
@@ -61,6 +64,8 @@ export interface ExperimentObserver {
   onProgress(done: number, total: number, text: string): void;
   /** Called with each kernel that an experiment has booted, before it is used. */
   onKernel(kernel: Kernel, label: string): void;
+  /** Is told of points; absent: nobody is. */
+  readonly onPoint?: PointObserver;
 }
 
 /** What an experiment is run with. */
@@ -75,6 +80,8 @@ export interface ExperimentContext extends ExperimentObserver {
    * @param label what it is for, shown in timelines
    */
   boot(cpus: number, label: string, config?: Partial<KernelConfig>): Kernel;
+  /** Its points: what is measured goes through them, so that the page can run one of them again. */
+  readonly points: Points;
 }
 
 /** The parts of a result that an experiment makes itself. */

@@ -1,5 +1,6 @@
 /** Tables of results while an experiment fills them: rows by the names of their columns, never by number. */
 import type { ResultTable } from "./experiment.ts";
+import { pointOf } from "./points.ts";
 
 /** What a column of a table is; its key is its name in JSON and CSV, with its unit: `waitCycles`. */
 export interface ColumnSpec {
@@ -41,6 +42,7 @@ export class DataTable<const C extends Columns> {
   /** As it is shown and written: cells in the order of the columns. */
   toResult(): ResultTable {
     const columns = Object.entries(this.columns);
+    const points = this.rows.map(pointOf);
     return {
       name: this.name,
       title: this.title,
@@ -48,6 +50,7 @@ export class DataTable<const C extends Columns> {
       rows: this.rows.map((row) =>
         columns.map(([key, { rounded }]) => (rounded === true ? Math.round(Number(row[key])) : row[key])),
       ),
+      ...(points.some((point) => point !== null) ? { points } : {}),
     };
   }
 }

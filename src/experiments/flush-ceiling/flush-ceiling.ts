@@ -87,8 +87,9 @@ The second table: how many single invalidations a flush of a full TLB is worth, 
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const ceilings = parameters.list("ceilings");
-  const cells = ceilings.map((ceiling, i) => {
-    onProgress(i, ceilings.length + 1, `ceiling ${ceiling}`);
+  const label = (ceiling: number): string => `ceiling ${ceiling}`;
+  const cells = context.points.each(ceilings, label, (ceiling) => {
+    onProgress(ceilings.indexOf(ceiling), ceilings.length + 1, label(ceiling));
     return measure(context, ceiling);
   });
   onProgress(ceilings.length, ceilings.length + 1, "break-even");

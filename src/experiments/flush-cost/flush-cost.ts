@@ -13,6 +13,7 @@ import type { Kernel } from "../../machine/kernel.ts";
 import { totalCycles } from "../../report/flush-costs.ts";
 import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { pointed } from "../base/points.ts";
 import { policiesOf, policiesParameter } from "../base/policies.ts";
 import { ResidentCpus } from "../base/resident-cpus.ts";
 import { DataTable } from "../base/table.ts";
@@ -89,27 +90,24 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const policies = policiesOf(parameters);
   const possible = policies.filter((policy) => lacks(policy, preset) === null);
   const single = possible.filter((policy) => !policy.eager);
-  const flushes: FlushRow[] = [];
   const total = cpuCounts.length * (single.length + 2 * possible.length);
   let done = 0;
-  for (const policy of single) {
-    for (const cpus of cpuCounts) {
-      onProgress(done++, total, `${policy.name}, ${cpus} CPUs`);
-      flushes.push(...measureFlushes(context, policy, cpus, parameters.list("pages")));
-    }
-  }
-  const vunmaps = possible.flatMap((policy) =>
-    cpuCounts.map((cpus) => {
-      onProgress(done++, total, `vunmap, ${policy.name}, ${cpus} CPUs`);
-      return costPerVunmap(context, policy, cpus);
-    }),
-  );
-  const munmaps = possible.flatMap((policy) =>
-    cpuCounts.map((cpus) => {
-      onProgress(done++, total, `munmap, ${policy.name}, ${cpus} CPUs`);
-      return costPerMunmap(context, policy, cpus);
-    }),
-  );
+  const measured = <R extends object>(
+    what: string,
+    of: readonly FlushPolicy[],
+    measure: (policy: FlushPolicy, cpus: number) => R,
+  ): R[] => {
+    const plan = of.flatMap((policy) => cpuCounts.map((cpus) => ({ policy, cpus })));
+    const label = ({ policy, cpus }: { policy: FlushPolicy; cpus: number }) => `${what}, ${policy.name}, ${cpus} CPUs`;
+    return context.points.each(plan, label, (point) => {
+      onProgress(done++, total, label(point));
+      return measure(point.policy, point.cpus);
+    });
+  };
+  const pages = parameters.list("pages");
+  const flushes = measured("flushes", single, (policy, cpus) => measureFlushes(context, policy, cpus, pages)).flat();
+  const vunmaps = measured("vunmap", possible, (policy, cpus) => costPerVunmap(context, policy, cpus));
+  const munmaps = measured("munmap", possible, (policy, cpus) => costPerMunmap(context, policy, cpus));
   const flushTable = new DataTable("flushes", "One flush: cycles over all CPUs", FLUSH_COLUMNS, flushes);
   const tables = [flushTable, vunmapTable(vunmaps), munmapTable(munmaps)];
   const leftOut = policies.filter((policy) => !possible.includes(policy));
@@ -155,7 +153,7 @@ function flushRow(
 
 /** The cost of flushes of each number of pages, on a machine of its own. */
 function measureFlushes(
-  { parameters, preset, boot }: ExperimentContext,
+  { parameters, preset, boot, points }: ExperimentContext,
   policy: FlushPolicy,
   cpus: number,
   pageCounts: readonly number[],
@@ -174,6 +172,7 @@ function measureFlushes(
     initiatorCycles += loop.nowCycles() - began;
   }
   return pageCounts.map((pages) => {
+    const point = points.mark(`${pages} page${pages === 1 ? "" : "s"}`);
     const first = accounts.records.length;
     initiatorCycles = 0;
     for (let round = 0; round < rounds; round++) {
@@ -187,7 +186,7 @@ function measureFlushes(
     const cost = accounts.total((record) => record.id > first);
     const usec = Math.round(initiatorCycles / rounds / preset.frequencyGhz.value) / 1000;
     for (const part of Object.keys(cost) as (keyof FlushCost)[]) cost[part] /= rounds;
-    return flushRow(policy.name, cpus, pages, accounts.records[first].full, cost, usec);
+    return pointed(flushRow(policy.name, cpus, pages, accounts.records[first].full, cost, usec), point);
   });
 }
 

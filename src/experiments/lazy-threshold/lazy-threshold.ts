@@ -87,14 +87,12 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const cpuCounts = parameters.list("cpus");
   const given = parameters.list("lazymax");
   const limitsOf = (cpus: number) => [...new Set([...given, linuxLazyMaxPages(cpus)])].sort((a, b) => a - b);
-  const total = cpuCounts.reduce((sum, cpus) => sum + limitsOf(cpus).length, 0);
-  const cells: ThresholdRow[] = [];
-  for (const cpus of cpuCounts) {
-    for (const limit of limitsOf(cpus)) {
-      onProgress(cells.length, total, `${cpus} CPUs, ${limit} pages`);
-      cells.push(measure(context, cpus, limit));
-    }
-  }
+  const plan = cpuCounts.flatMap((cpus) => limitsOf(cpus).map((limit) => ({ cpus, limit })));
+  const label = ({ cpus, limit }: (typeof plan)[number]): string => `${cpus} CPUs, ${limit} pages`;
+  const cells = context.points.each(plan, label, (point) => {
+    onProgress(plan.indexOf(point), plan.length, label(point));
+    return measure(context, point.cpus, point.limit);
+  });
   const table = new DataTable("thresholds", "One free: cycles over all CPUs", COLUMNS, cells);
   const plot = (y: "totalCycles" | "heldBackMeanKiB" | "tablePages", title: string, yLog: boolean) =>
     plotByKind(table, "lazyMaxPages", y, { title, xLog: true, yLog }, ({ cpus }) => cpusName(cpus));

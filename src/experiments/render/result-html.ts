@@ -4,17 +4,27 @@ import { escapeHtml, htmlList, htmlPage, htmlTable } from "../../report/html-pag
 import type { Experiment, ExperimentResult, ResultTable } from "../base/experiment.ts";
 import { plotFigure } from "./plot-html.ts";
 
+/** The page that shows a point step by step. */
+export interface PageLinks {
+  /** How one gets there, in words. */
+  readonly note: string;
+  /** The address of a point; null when the page cannot show it. */
+  urlOf(point: string): string | null;
+}
+
 const INPUT_COLUMNS = ["figure", "of", "value", "basis", "source"].map((heading) => ({ heading, isNumber: false }));
 
 /**
  * The whole page.
  * @param about what was measured, in the experiment's own words
  * @param head what else its head holds
+ * @param page where the page is that shows points step by step; null: nothing is linked to
  */
 export function renderHtml(
   result: ExperimentResult,
   about: Pick<Experiment, "summary" | "description">,
   head = "",
+  page: PageLinks | null = null,
 ): string {
   const { name, preset, seed, parameters, tables, plots, findings, inputs } = result;
   const given = Object.entries(parameters).map(
@@ -28,19 +38,22 @@ export function renderHtml(
 <h2>Findings</h2>
 ${htmlList(findings)}
 ${plots.map((plot) => `<h2>${escapeHtml(plot.title)}</h2>\n${plotFigure(plot)}`).join("\n")}
-${tables.map(renderTable).join("\n")}
+${page === null ? "" : `<p class="quiet">${escapeHtml(page.note)}</p>\n`}${tables.map((table) => renderTable(table, page)).join("\n")}
 <h2>Inputs</h2>
 <p>${figureSentence(figureCounts(inputs))}. No figure is fitted to a result.</p>
 ${htmlTable("Inputs", INPUT_COLUMNS, figures)}`;
   return htmlPage(name, head, body);
 }
 
-function renderTable({ title, columns, rows }: ResultTable): string {
+function renderTable({ title, columns, rows, points }: ResultTable, page: PageLinks | null): string {
   const kinds = columns.map(({ heading }, i) => ({ heading, isNumber: i > 0 }));
+  const urls = page === null ? [] : (points ?? []).map((point) => (point === null ? null : page.urlOf(point)));
+  const links = urls.some((url) => url !== null) ? { heading: "page", text: "open this point", urls } : null;
   return `<h2>${escapeHtml(title)}</h2>\n${htmlTable(
     title,
     kinds,
     rows.map((row) => row.map(shown)),
+    links,
   )}`;
 }
 

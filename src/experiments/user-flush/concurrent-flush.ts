@@ -12,6 +12,7 @@ import {
 import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { plotByColumn } from "../base/plot.ts";
+import { pointed } from "../base/points.ts";
 import { DataTable, type Row } from "../base/table.ts";
 import { runInBusyProcess } from "./busy-process.ts";
 import { UserThread } from "./user-thread.ts";
@@ -89,21 +90,28 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const cpuCounts = parameters.list("cpus");
   const pageCounts = parameters.list("pages");
   const usec = (cycles: number): number => Math.round(cycles / preset.frequencyGhz.value) / 1000;
-  const rows = cpuCounts.flatMap((cpus, i) => {
-    onProgress(i, cpuCounts.length, `${cpus} CPUs`);
-    const [serial, concurrent] = [SERIAL_POLICY, IPI_POLICY].map((policy) => measure(context, policy, cpus));
-    return pageCounts.map(
-      (pages, k): Row<typeof COLUMNS> => ({
-        cpus,
-        pages,
-        serialUsec: usec(serial[k]),
-        concurrentUsec: usec(concurrent[k]),
-        serialCycles: serial[k],
-        concurrentCycles: concurrent[k],
-        savedPercent: Math.round((1000 * (serial[k] - concurrent[k])) / serial[k]) / 10,
-      }),
-    );
-  });
+  const measured = context.points.each(
+    cpuCounts,
+    (cpus) => `${cpus} CPUs`,
+    (cpus) => {
+      onProgress(cpuCounts.indexOf(cpus), cpuCounts.length, `${cpus} CPUs`);
+      const [serial, concurrent] = [SERIAL_POLICY, IPI_POLICY].map((policy) => measure(context, policy, cpus));
+      return pageCounts.map((pages, k): Row<typeof COLUMNS> => {
+        const [before, now] = [serial[k].cycles, concurrent[k].cycles];
+        const row = {
+          cpus,
+          pages,
+          serialUsec: usec(before),
+          concurrentUsec: usec(now),
+          serialCycles: before,
+          concurrentCycles: now,
+          savedPercent: Math.round((1000 * (before - now)) / before) / 10,
+        };
+        return pointed(row, concurrent[k].point);
+      });
+    },
+  );
+  const rows = measured.flat();
   const table = new DataTable("calls", "mprotect of one thread, the others busy", COLUMNS, rows);
   const plots = cpuCounts.map((cpus) => {
     const style = { title: `mprotect on ${cpus} CPUs`, xLog: true, yLog: true };
@@ -123,19 +131,24 @@ function run(context: ExperimentContext): ExperimentOutcome {
   return { tables: [table.toResult()], plots, findings };
 }
 
-/** Cycles of a call for each number of pages. */
-function measure({ parameters, boot }: ExperimentContext, policy: FlushPolicy, cpus: number): number[] {
+/** Cycles of a call for each number of pages, and where they are measured. */
+function measure(
+  { parameters, boot, points }: ExperimentContext,
+  policy: FlushPolicy,
+  cpus: number,
+): { readonly cycles: number; readonly point: string }[] {
   const kernel = boot(cpus, `${policy.name}, ${cpus} CPUs`, { flushPolicy: policy });
   const { machine } = kernel;
   const { loop } = machine;
   const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.mmAlloc();
   const rounds = parameters.number("rounds");
-  const cycles: number[] = [];
+  const measured: { cycles: number; point: string }[] = [];
   function* caller(): KernelCode<void> {
     const user = new UserThread(spaces, mm);
     yield* user.call(mmapPopulate(spaces, mm, START, Math.max(...parameters.list("pages"))));
     for (const pages of parameters.list("pages")) {
+      const point = points.mark(`${policy.name}, ${pages} page${pages === 1 ? "" : "s"}`);
       const end = START + pages * PAGE_SIZE;
       let sum = 0;
       for (let round = 0; round <= rounds; round++) {
@@ -146,9 +159,9 @@ function measure({ parameters, boot }: ExperimentContext, policy: FlushPolicy, c
           if (round > 0) sum += cost;
         }
       }
-      cycles.push(Math.round(sum / rounds / 2));
+      measured.push({ cycles: Math.round(sum / rounds / 2), point });
     }
   }
   runInBusyProcess(kernel, spaces, mm, caller);
-  return cycles;
+  return measured;
 }

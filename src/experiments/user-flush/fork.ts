@@ -67,9 +67,10 @@ that makes it; fork and exit are the address space's part of them.`,
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const points = parameters.list("cpus").flatMap((cpus) => parameters.list("pages").map((pages) => ({ cpus, pages })));
-  const rows = points.map(({ cpus, pages }, i) => {
-    onProgress(i, points.length, `${pages} pages, ${cpus} CPUs`);
-    return measure(context, cpus, pages);
+  const label = ({ cpus, pages }: (typeof points)[number]): string => `${pages} pages, ${cpus} CPUs`;
+  const rows = context.points.each(points, label, (point) => {
+    onProgress(points.indexOf(point), points.length, label(point));
+    return measure(context, point.cpus, point.pages);
   });
   const table = new DataTable("forks", "Forks, and write faults after them", COLUMNS, rows);
   const curveOf = ({ cpus }: Row<typeof COLUMNS>): string => `${cpus} CPU${cpus === 1 ? "" : "s"}`;

@@ -56,13 +56,12 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const threadCounts = parameters.list("threads");
   const policies = policiesOf(parameters);
-  const rows: Row<typeof COLUMNS>[] = [];
-  for (const policy of policies) {
-    for (const threads of threadCounts) {
-      onProgress(rows.length, policies.length * threadCounts.length, `${policy.name}, ${threads} threads`);
-      rows.push(measure(context, policy, threads));
-    }
-  }
+  const plan = policies.flatMap((policy) => threadCounts.map((threads) => ({ policy, threads })));
+  const label = ({ policy, threads }: (typeof plan)[number]): string => `${policy.name}, ${threads} threads`;
+  const rows = context.points.each(plan, label, (point): Row<typeof COLUMNS> => {
+    onProgress(plan.indexOf(point), plan.length, label(point));
+    return measure(context, point.policy, point.threads);
+  });
   const table = new DataTable("loops", "Touch and MADV_DONTNEED, in a loop", COLUMNS, rows);
   const style = { title: "Throughput of the machine", xLog: true, yLog: true };
   const findings = policies.map(({ name }) => {

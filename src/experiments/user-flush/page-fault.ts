@@ -60,9 +60,10 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const kinds = parameters.words("kinds");
   const points = kinds.flatMap((kind) => parameters.list("tasks").map((tasks) => ({ kind, tasks })));
-  const rows = points.map(({ kind, tasks }, i) => {
-    onProgress(i, points.length, `${tasks} ${kind}`);
-    return measure(context, kind, tasks);
+  const label = ({ kind, tasks }: (typeof points)[number]): string => `${tasks} ${kind}`;
+  const rows = context.points.each(points, label, (point) => {
+    onProgress(points.indexOf(point), points.length, label(point));
+    return measure(context, point.kind, point.tasks);
   });
   const table = new DataTable("faults", "Fresh memory touched and unmapped, in a loop", COLUMNS, rows);
   const style = { title: "Faults of the machine", xLog: true, yLog: true };

@@ -4,6 +4,7 @@ import { madviseDontneed, mmapPopulate, mprotect, munmap, UserSpaces, WorkingSet
 import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { plotByColumn } from "../base/plot.ts";
+import { pointed } from "../base/points.ts";
 import { DataTable, type Row } from "../base/table.ts";
 import { UserThread } from "./user-thread.ts";
 
@@ -71,10 +72,13 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const points = parameters
     .words("others")
     .flatMap((others, i) => parameters.list("cpus").flatMap((cpus) => (cpus === 1 && i > 0 ? [] : [{ others, cpus }])));
-  const rows = points.flatMap(({ others, cpus }, i) => {
-    onProgress(i, points.length, `${others}, ${cpus} CPUs`);
-    return measure(context, others, cpus);
-  });
+  const named = ({ others, cpus }: (typeof points)[number]): string => `${others}, ${cpus} CPUs`;
+  const rows = context.points
+    .each(points, named, (point) => {
+      onProgress(points.indexOf(point), points.length, named(point));
+      return measure(context, point.others, point.cpus);
+    })
+    .flat();
   const table = new DataTable("calls", "Calls of one thread", COLUMNS, rows);
   const curves = ["mprotectReadNs", "mprotectWriteNs", "dontneedNs", "munmapNs"] as const;
   const plots = points.map(({ others, cpus }) => {
@@ -101,7 +105,7 @@ function findings(rows: readonly Cell[]): string[] {
   });
 }
 
-function measure({ parameters, preset, boot }: ExperimentContext, others: string, cpus: number): Cell[] {
+function measure({ parameters, preset, boot, points }: ExperimentContext, others: string, cpus: number): Cell[] {
   const kernel = boot(cpus, `${others}, ${cpus} CPUs`);
   const { loop, machine } = { loop: kernel.machine.loop, machine: kernel.machine };
   const { userMode } = kernel.mm.flushing;
@@ -115,6 +119,7 @@ function measure({ parameters, preset, boot }: ExperimentContext, others: string
   function* thread(): KernelCode<void> {
     const user = new UserThread(spaces, mm, OWN_PAGES);
     for (const pages of parameters.list("pages")) {
+      const point = points.mark(`${pages} page${pages === 1 ? "" : "s"}`);
       const end = START + pages * PAGE_SIZE;
       const sums = { touch: 0, read: 0, write: 0, dontneed: 0, empty: 0, munmap: 0 };
       const touchAll = () => {
@@ -136,7 +141,7 @@ function measure({ parameters, preset, boot }: ExperimentContext, others: string
         if (round > 0) Object.assign(sums, cost);
       }
       const ns = (cycles: number): number => Math.round(cycles / rounds / preset.frequencyGhz.value);
-      cells.push({
+      const cell: Cell = {
         others: label(others, cpus),
         cpus,
         pages,
@@ -146,7 +151,8 @@ function measure({ parameters, preset, boot }: ExperimentContext, others: string
         dontneedNs: ns(sums.dontneed),
         dontneedEmptyNs: ns(sums.empty),
         munmapNs: ns(sums.munmap),
-      });
+      };
+      cells.push(pointed(cell, point));
     }
     isDone = true;
   }

@@ -53,18 +53,20 @@ export class CallCosts {
     this.markOpen = this.open.slice();
   }
 
-  /** A CPU goes from one activity to another, in a step; all its time up to now is booked. */
-  changed(cpu: number, from: number, to: number, atCycles: number, position: number): void {
+  /** A CPU goes from one activity to another, in a step; all its time up to now is booked. @returns whether a call has ended */
+  changed(cpu: number, from: number, to: number, atCycles: number, position: number): boolean {
     const call = this.open[cpu];
     if (call !== null) {
-      if (to === ACTIVITY_OTHER || to === ACTIVITY_IDLE) this.end(cpu, call, atCycles, position);
-      return;
+      if (to !== ACTIVITY_OTHER && to !== ACTIVITY_IDLE) return false;
+      this.end(cpu, call, atCycles, position);
+      return true;
     }
     // After waiting for lines, the last that every machine has, come the kernel's own calls.
     if (to <= ACTIVITY_LINE_WAIT || (from !== ACTIVITY_OTHER && from !== ACTIVITY_IDLE && from !== ACTIVITY_SWITCH))
-      return;
+      return false;
     const { names } = this.accounts;
     this.open[cpu] = { name: names[to], fromCycles: atCycles, booked: this.bookedOf(cpu) };
+    return false;
   }
 
   private end(cpu: number, { name, fromCycles, booked }: OpenCall, toCycles: number, position: number): void {

@@ -64,8 +64,9 @@ export interface CostView {
 
 /** Where cycles went. */
 export function costView(kernel: Kernel, { calls: { ended } }: Tracks): CostView {
-  const { flushing } = kernel.vm;
-  const accounts = flushing.keepAccounts();
+  // An experiment that asks for no accounts has none.
+  const { accounts } = kernel.vm.flushing;
+  const records = accounts?.records ?? [];
   return {
     activities: [...kernel.machine.loop.accounts.total()],
     means: meansOf(ended.slice(-MEAN_OVER)),
@@ -73,16 +74,17 @@ export function costView(kernel: Kernel, { calls: { ended } }: Tracks): CostView
       .slice(-ROWS_MAX)
       .reverse()
       .map((call) => ({ ...call, parts: partsOf(call) })),
-    flushes: accounts.records
+    flushes: records
       .slice(-ROWS_MAX)
       .reverse()
       .map((record): FlushRow => {
         const { id, cause, cpu, atCycles, pages, full: isFull, interrupted } = record;
-        const { workCycles, waitCycles, stolenCycles, lineCycles, refillCycles } = accounts.costOf(record);
+        const { workCycles, waitCycles, stolenCycles, lineCycles } = record;
+        const refillCycles = accounts?.costOf(record).refillCycles ?? 0;
         const parts = [workCycles, waitCycles, stolenCycles, lineCycles, refillCycles];
         return { id, cause, cpu, atCycles, pages, isFull, interrupted, parts };
       }),
-    flushCount: accounts.records.length,
+    flushCount: records.length,
   };
 }
 

@@ -4,8 +4,48 @@ import { Journal } from "./journal/journal.ts";
 import type { Begun, Told } from "./scenario.ts";
 import { Tracks, type TracksTail } from "./tracks.ts";
 
-/** A machine, its steps so far, and what the last of them have changed. */
-export class Course {
+/** Something that a run is to stop at. */
+export interface Found {
+  /** Asked after each step: what was found in it, in one line, which may be empty; null: nothing. */
+  found(): string | null;
+  /** Looks no longer. */
+  end(): void;
+}
+
+/** A machine that is run step by step, of which the last steps can be taken back. */
+export interface Course {
+  /** The machine, for those who look at it. */
+  readonly kernel: Kernel;
+  /** What has happened up to the step that is shown. */
+  readonly tracks: Tracks;
+  /** The step that is shown. */
+  readonly position: number;
+  /** Steps that can be taken back. */
+  readonly behind: number;
+  /** Steps that the machine is further than what is shown. */
+  readonly ahead: number;
+  /** Steps in all, where the scenario knows it from the beginning. */
+  readonly length: number | null;
+  /** What the step that is shown was, for those that tell a story. */
+  readonly told: Told | null;
+  /** User address spaces, for `verify`; nothing may be taken back then. */
+  readonly userSpaces: ReturnType<Begun["userSpaces"]>;
+  /** From now on steps can be taken back. */
+  keep(): void;
+  /** Steps can no longer be taken back. */
+  forget(): void;
+  /** Goes on by a step: one that was taken back, or a new one. @returns false when there is none */
+  forward(): boolean;
+  /** Takes a step back; there must be one (`behind`). */
+  back(): void;
+  /** Goes to a step, or to the end when that comes before; absent where steps are the only way. */
+  seek?(position: number): void;
+  /** Runs on, at least one step, until something is found, or to the end; absent where steps are the only way. @returns what was found */
+  runUntil?(begin: (kernel: Kernel, tracks: Tracks) => Found): string | null;
+}
+
+/** A machine that waits after each step. */
+export class LiveCourse implements Course {
   /** What has happened up to the step that is shown. */
   readonly tracks: Tracks;
   private readonly begun: Begun;
@@ -17,56 +57,48 @@ export class Course {
 
   constructor(begun: Begun) {
     this.begun = begun;
+    // With refills where whoever booted it asked for them: they take three times as long.
+    begun.kernel.vm.flushing.keepAccounts({ refills: false });
     this.tracks = new Tracks(begun.kernel);
   }
 
-  /** The machine, for those who look at it. */
   get kernel(): Kernel {
     this.isRead = true;
     return this.begun.kernel;
   }
 
-  /** The step that is shown. */
   get position(): number {
     return this.made - this.ahead;
   }
 
-  /** Steps that can be taken back. */
   get behind(): number {
     return this.journal?.behind ?? 0;
   }
 
-  /** Steps that the machine is further than what is shown. */
   get ahead(): number {
     return this.journal?.ahead ?? 0;
   }
 
-  /** Steps in all, where the scenario knows it from the beginning. */
   get length(): number | null {
     return this.begun.length;
   }
 
-  /** What the step that is shown was, for those that tell a story. */
   get told(): Told | null {
     return this.ahead > 0 && this.journal !== null ? this.journal.note : this.begun.told();
   }
 
-  /** User address spaces, for `verify`; nothing may be taken back then. */
   get userSpaces(): ReturnType<Begun["userSpaces"]> {
     return this.begun.userSpaces();
   }
 
-  /** From now on steps can be taken back. */
   keep(): void {
     this.journal ??= new Journal(this.begun.kernel, this.tracks, this.begun.told());
   }
 
-  /** Steps can no longer be taken back. */
   forget(): void {
     this.journal = null;
   }
 
-  /** Goes on by a step: one that was taken back, or a new one. @returns false when there is none */
   forward(): boolean {
     if (this.ahead > 0) {
       this.forgetReading();
@@ -81,7 +113,6 @@ export class Course {
     return true;
   }
 
-  /** Takes a step back; there must be one (`behind`). */
   back(): void {
     this.forgetReading();
     this.journal?.back();

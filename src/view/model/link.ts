@@ -16,7 +16,14 @@ export function formatLink({ scenario, position, focus }: Place): string {
   const words = new URLSearchParams();
   if (scenario.kind === "story") words.set("story", scenario.name);
   else if (scenario.kind === "file") words.set("file", scenario.name);
-  else {
+  else if (scenario.kind === "experiment") {
+    words.set("experiment", scenario.name);
+    words.set("point", scenario.point);
+    words.set("seed", String(scenario.seed));
+    if (scenario.preset !== DEFAULT_SCENARIO.preset) words.set("preset", scenario.preset);
+    for (const parameter of scenario.parameters) words.append("p", parameter);
+    for (const [name, value] of Object.entries(scenario.settings)) words.set(name, String(value));
+  } else {
     if (scenario.kind === "workload") words.set("run", scenario.name);
     else words.set("source", scenario.source);
     words.set("ops", String(scenario.operations));
@@ -44,7 +51,8 @@ export function parseLink(text: string): Place | null {
   const file = words.get("file");
   const source = words.get("source");
   const name = words.get("run");
-  if (story === null && file === null && source === null && name === null) return null;
+  const experiment = words.get("experiment");
+  if ([story, file, source, name, experiment].every((word) => word === null)) return null;
   const whole = (key: string, fallback: number): number => {
     const value = Number.parseInt(words.get(key) ?? "", 10);
     return Number.isNaN(value) ? fallback : value;
@@ -66,6 +74,11 @@ export function parseLink(text: string): Place | null {
   if (story !== null) scenario = { kind: "story", name: story };
   else if (file !== null) scenario = { kind: "file", name: file };
   else if (source !== null) scenario = { kind: "source", name: SOURCE_NAME, source, ...machine };
+  else if (experiment !== null) {
+    const { seed, preset } = machine;
+    const [point, parameters] = [words.get("point") ?? "0", words.getAll("p")];
+    scenario = { kind: "experiment", name: experiment, point, seed, preset, parameters, settings };
+  }
   const cpu = words.has("cpu") ? whole("cpu", 0) : null;
   return {
     scenario,

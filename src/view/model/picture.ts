@@ -159,6 +159,10 @@ export class Answerer {
       const workload = await this.compile(scenario.name, scenario.source);
       return new Session(scenario, () => beginWorkload(scenario, workload));
     }
+    if (scenario.kind === "experiment") {
+      const { openPoint } = await import("./experiment-point.ts");
+      return new Session(scenario, openPoint(scenario));
+    }
     if (scenario.kind !== "file") return new Session(scenario);
     const { name } = scenario;
     if (bytes !== undefined) {

@@ -51,7 +51,20 @@ export interface SourceScenario extends Omit<WorkloadScenario, "kind" | "paramet
   readonly source: string;
 }
 
-export type Scenario = WorkloadScenario | StoryScenario | FileScenario | SourceScenario;
+/** A point of an experiment, on the machine that the experiment boots for it. */
+export interface PointScenario {
+  readonly kind: "experiment";
+  readonly name: string;
+  /** Its path (`src/experiments/base/points.ts`): `3`, `3.1`. */
+  readonly point: string;
+  readonly seed: number;
+  readonly preset: string;
+  /** The experiment's parameters, as `NAME=VALUE`. */
+  readonly parameters: readonly string[];
+  readonly settings: WorkloadScenario["settings"];
+}
+
+export type Scenario = WorkloadScenario | StoryScenario | FileScenario | SourceScenario | PointScenario;
 
 /** `mixed` in 400 operations on 4 CPUs. */
 export const DEFAULT_SCENARIO: WorkloadScenario = {

@@ -5,7 +5,7 @@
  */
 import type { Kernel } from "../../machine/kernel.ts";
 import { AccessWatch, WATCHED } from "./access-watch.ts";
-import { Course } from "./course.ts";
+import { type Course, type Found, LiveCourse } from "./course.ts";
 import { type Begun, begin, type Scenario, type Told } from "./scenario.ts";
 import { describeEvent, type Tracks } from "./tracks.ts";
 
@@ -38,7 +38,7 @@ const PREPARED_STEPS_MIN = 300;
 /** One scenario, run step by step, forwards and backwards. */
 export class Session {
   readonly scenario: Scenario;
-  private readonly opener: () => Begun;
+  private readonly opener: () => Begun | Course;
   private course: Course;
   /** A machine that is on the way to where `course` is, with more steps that can be taken back. */
   private next: Course | null = null;
@@ -51,10 +51,16 @@ export class Session {
    * @param opener begins the scenario, each time anew; by default as stories and workloads begin that come with the program
    * @throws MmulabError for a scenario that is not possible
    */
-  constructor(scenario: Scenario, opener: () => Begun = openerOf(scenario)) {
+  constructor(scenario: Scenario, opener: () => Begun | Course = openerOf(scenario)) {
     this.scenario = scenario;
     this.opener = opener;
-    this.course = new Course(opener());
+    this.course = this.begun();
+  }
+
+  /** The scenario at its begin. */
+  private begun(): Course {
+    const begun = this.opener();
+    return "step" in begun ? new LiveCourse(begun) : begun;
   }
 
   /** Steps made so far. */
@@ -95,6 +101,12 @@ export class Session {
 
   /** Goes to a position, or to the end when that comes before. */
   goTo(position: number): void {
+    if (this.course.seek !== undefined) {
+      this.stoppedAt = null;
+      this.course.seek(position);
+      if (this.position < position) this.end = this.position;
+      return;
+    }
     if (position < this.position) {
       this.stoppedAt = null;
       if (this.position - position > this.course.behind) this.runAnew(position);
@@ -111,12 +123,13 @@ export class Session {
    */
   prepare(isTimeUp: () => boolean): boolean {
     const { position, course } = this;
+    if (course.seek !== undefined) return false;
     if (course.behind >= Math.min(position, PREPARED_STEPS_MIN)) {
       this.next = null;
       return false;
     }
     if (this.next === null || this.next.position > position) {
-      this.next = new Course(this.opener());
+      this.next = this.begun();
       return true;
     }
     const { next } = this;
@@ -133,7 +146,7 @@ export class Session {
   /** Another machine, run to `position`. */
   private runAnew(position: number): void {
     const { next } = this;
-    this.course = next !== null && next.position <= position ? next : new Course(this.opener());
+    this.course = next !== null && next.position <= position ? next : this.begun();
     this.next = null;
     this.goTo(position);
   }
@@ -141,8 +154,12 @@ export class Session {
   /** Goes on by a stride; where there is no more of its kind, to the end. */
   forward(stride: Stride): void {
     const before = this.count(stride);
-    const kept = this.position + KEPT_STEPS;
-    while (this.advance(this.position < kept) && this.count(stride) === before);
+    if (stride === "step") this.advance(true);
+    else {
+      const found = (tracks: Tracks) => (this.count(stride, tracks) === before ? null : "");
+      this.runUntil((_, tracks) => ({ found: () => found(tracks), end: () => {} }));
+    }
+    this.stoppedAt = null;
   }
 
   /** Goes back: to just before the step in which the last of its kind happened, or to the begin. */
@@ -156,41 +173,39 @@ export class Session {
    */
   runTo(breakpoint: Breakpoint, address = 0): void {
     const watched = WATCHED.find((each) => each === breakpoint);
-    if (watched === undefined) {
-      this.runToEvent(breakpoint);
-      return;
+    if (watched === undefined) this.runUntil((kernel, tracks) => eventSought(breakpoint, kernel, tracks));
+    else {
+      // Steps that were taken back access nothing when they are made again.
+      if (this.course.ahead > 0 && this.course.runUntil === undefined) this.runAnew(this.position);
+      this.runUntil((kernel) => {
+        const watch = new AccessWatch(kernel, watched, address);
+        return { found: () => watch.found, end: () => watch.end() };
+      });
     }
-    // Steps that were taken back access nothing when they are made again.
-    if (this.course.ahead > 0) this.runAnew(this.position);
-    this.course.keep();
-    const kept = this.position + KEPT_STEPS;
-    const watch = new AccessWatch(this.kernel, watched, address);
-    try {
-      while (this.advance(this.position < kept) && watch.found === null);
-    } finally {
-      watch.end();
-    }
-    this.stoppedAt = watch.found;
   }
 
-  private runToEvent(breakpoint: Breakpoint): void {
-    const names = BREAKING_EVENTS[breakpoint] ?? [];
-    const { warnings } = this.kernel.log;
-    const kept = this.position + KEPT_STEPS;
-    let looked = this.tracks.events.total;
-    while (this.advance(this.position < kept)) {
-      if (breakpoint === "warning" && this.kernel.log.warnings > warnings) {
-        this.stoppedAt = this.kernel.log.lines.findLast((line) => line.startsWith("WARNING")) ?? null;
-        return;
-      }
-      const { events } = this.tracks;
-      for (; looked < events.total; looked++) {
-        const event = events.items[looked - events.forgotten];
-        if (!names.includes(event.name)) continue;
-        this.stoppedAt = `CPU ${event.cpu}: ${event.name} ${describeEvent(event).text}`;
-        return;
-      }
+  /** Runs on, at least one step, to the step in which something is found, or to the end. */
+  private runUntil(begin: (kernel: Kernel, tracks: Tracks) => Found): void {
+    const { course } = this;
+    if (course.runUntil !== undefined) {
+      const found = this.isOver ? null : course.runUntil(begin);
+      if (found === null) this.end = this.position;
+      this.stoppedAt = found;
+      return;
     }
+    course.keep();
+    const kept = this.position + KEPT_STEPS;
+    const sought = begin(this.kernel, this.tracks);
+    let found: string | null = null;
+    try {
+      while (this.advance(this.position < kept)) {
+        found = sought.found();
+        if (found !== null) break;
+      }
+    } finally {
+      sought.end();
+    }
+    this.stoppedAt = found;
   }
 
   /** Goes on by a step. @param keeping whether it can be taken back; otherwise none before it can either */
@@ -206,8 +221,8 @@ export class Session {
   }
 
   /** How many of a stride's kind there have been. */
-  private count(stride: Stride): number {
-    const { events, callPositions, ipis } = this.tracks;
+  private count(stride: Stride, tracks: Tracks = this.tracks): number {
+    const { events, callPositions, ipis } = tracks;
     return { step: this.position, event: events.total, call: callPositions.total, ipi: ipis.total }[stride];
   }
 
@@ -219,6 +234,24 @@ export class Session {
     if (stride === "ipi") return ipis.items.at(-1)?.position ?? 0;
     return this.position;
   }
+}
+
+/** An event or a warning that a run is to stop at. */
+function eventSought(breakpoint: Breakpoint, { log }: Kernel, { events }: Tracks): Found {
+  const names = BREAKING_EVENTS[breakpoint] ?? [];
+  const { warnings } = log;
+  let looked = events.total;
+  const found = (): string | null => {
+    if (breakpoint === "warning" && log.warnings > warnings) {
+      return log.lines.findLast((line) => line.startsWith("WARNING")) ?? "";
+    }
+    for (; looked < events.total; looked++) {
+      const event = events.items[looked - events.forgotten];
+      if (names.includes(event.name)) return `CPU ${event.cpu}: ${event.name} ${describeEvent(event).text}`;
+    }
+    return null;
+  };
+  return { found, end: () => {} };
 }
 
 function openerOf(scenario: Scenario): () => Begun {

@@ -91,6 +91,9 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
   /** The way that the last search for room in the free tree took; null before the first. */
   lastSearch: FreePath | null = null;
 
+  /** Called after each event and at the end of each call of the kernel; null: nobody is. */
+  happened: (() => void) | null = null;
+
   private readonly kernel: Kernel;
   private readonly sinceCycles: Float64Array;
   private readonly underWay = new Map<number, Ipi>();
@@ -106,8 +109,6 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
     this.markSince = this.sinceCycles.slice();
     this.calls = new CallCosts(loop.accounts, loop.cpus);
     this.counters = new CounterSamples(kernel);
-    // With refills where whoever booted it asked for them: they take three times as long.
-    kernel.vm.flushing.keepAccounts({ refills: false });
     loop.accounts.observer = this;
     kernel.vm.freeTree.onSearch = (search) => {
       this.lastSearch = freePath(kernel.vm, search);
@@ -116,6 +117,7 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
     kernel.vm.events = observeEach((_hook, { name, fields }) => (...values) => {
       const { currentCpu: cpu } = loop;
       this.events.push({ position: this.position, cpu, atCycles: loop.nowCycles(), name, fields, values });
+      if (this.happened !== null) this.happened();
     });
   }
 
@@ -132,10 +134,11 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
     const fromCycles = this.sinceCycles[cpu];
     this.sinceCycles[cpu] = atCycles;
     if (atCycles > fromCycles) this.spans.push({ cpu, activity: this.nameOf(from), fromCycles, toCycles: atCycles });
-    this.calls.changed(cpu, from, to, atCycles, this.position);
+    const isEnd = this.calls.changed(cpu, from, to, atCycles, this.position);
     // Page walks are the last of the activities that every machine has; after them come the kernel's own calls.
     const begins = to > ACTIVITY_WALK && (from === ACTIVITY_OTHER || from === ACTIVITY_IDLE);
     if (begins && this.callPositions.items.at(-1) !== this.position) this.callPositions.push(this.position);
+    if (isEnd && this.happened !== null) this.happened();
   }
 
   ipiSent(id: number, from: number, to: number, atCycles: number): void {

@@ -43,7 +43,8 @@ export function Controls({ picture }: { readonly picture: Picture | null }) {
     const [kind, name] = value.split(" ");
     editing.value = kind === "source";
     if (kind === "source") openSource(EXAMPLE);
-    else if (kind !== "file") open(kind === "story" ? { kind: "story", name } : workloadScenario(name));
+    else if (kind === "story" || kind === "workload")
+      open(kind === "story" ? { kind: "story", name } : workloadScenario(name));
   };
   return (
     <header>
@@ -72,6 +73,11 @@ export function Controls({ picture }: { readonly picture: Picture | null }) {
             <optgroup label="Own">
               <option value={`source ${SOURCE_NAME}`}>Own code (TypeScript)</option>
               {scenario?.kind === "file" ? <option value={`file ${scenario.name}`}>{scenario.name}</option> : null}
+              {scenario?.kind === "experiment" ? (
+                <option value={`experiment ${scenario.name}`}>
+                  {scenario.name}, point {scenario.point}
+                </option>
+              ) : null}
             </optgroup>
           </select>
         </label>

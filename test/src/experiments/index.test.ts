@@ -104,6 +104,19 @@ describe("experiments", () => {
     }
   });
 
+  it("link each row into the page where the page can show its point, and no other", () => {
+    const experiment = findExperiment("flush-cost");
+    const note = "Rows link to the page.";
+    const urlOf = (point: string) => (point.startsWith("0") ? `http://127.0.0.1:1/#point=${point}&seed=1` : null);
+    const html = renderHtml(run("flush-cost", { cpus: "1,2" }), experiment, "", { note, urlOf });
+    expectReadable(html);
+    expect(html).toContain(note);
+    expect(html).toContain(
+      `<a href="http://127.0.0.1:1/#point=0.1&amp;seed=1" aria-label="open this point, row 2">open this point</a>`,
+    );
+    expect(html.match(/<a href/g)).toHaveLength(3);
+  });
+
   it("say why a table is empty", () => {
     const noWhole = run("page-tables", { size: "512", pages: "1G" });
     expect(noWhole.tables[0].rows).toEqual([]);

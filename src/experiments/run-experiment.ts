@@ -1,0 +1,60 @@
+/** Runs an experiment; the page does it too. */
+import type { Preset } from "../../arch/index.ts";
+import { ParameterReader } from "../input/parameter-reader.ts";
+import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
+import { figuresOfMachine, figuresUsed } from "../report/figures.ts";
+import { describeSettings, kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
+import type { Experiment, ExperimentObserver, ExperimentResult } from "./base/experiment.ts";
+import { Points } from "./base/points.ts";
+
+/** Memory of an experiment's machines. */
+const MEMORY_BYTES = 2 ** 36;
+
+/**
+ * Runs an experiment.
+ * @param given parameters by name, as text; the rest are defaults
+ * @param settings of the machines; those that the experiment does not take must be absent
+ * @throws ValueError for a parameter that is not possible
+ */
+export function runExperiment(
+  experiment: Experiment,
+  preset: Preset,
+  seed: number,
+  given: Readonly<Record<string, string | undefined>>,
+  observer: ExperimentObserver = { onProgress: () => {}, onKernel: () => {} },
+  settings: MachineSettings = {},
+): ExperimentResult {
+  const parameters = new ParameterReader(experiment.parameters, given);
+  const stated = Object.entries(parameters.all()).filter(([, value]) => value !== "");
+  const values = { ...Object.fromEntries(stated), ...describeSettings(settings) };
+  const boot = (cpus: number, label: string, config: Partial<KernelConfig> = {}): Kernel => {
+    const set = kernelSettings(settings, cpus);
+    const vmalloc = { ...set.vmalloc, ...config.vmalloc };
+    const kernel = bootKernel({ memoryBytes: MEMORY_BYTES, preset, ...set, ...config, vmalloc });
+    observer.onKernel(kernel, label);
+    return kernel;
+  };
+  const points = new Points(observer.onPoint ?? null);
+  const outcome = experiment.run({
+    preset,
+    seed,
+    parameters,
+    settings,
+    boot,
+    points,
+    onProgress: (done, total, text) => observer.onProgress(done, total, text),
+    onKernel: (kernel, label) => observer.onKernel(kernel, label),
+  });
+  const { name } = experiment;
+  return {
+    name,
+    preset: preset.name,
+    seed,
+    parameters: values,
+    ...outcome,
+    inputs: figuresOfMachine(preset, kernelSettings(settings, 1).costs, {
+      ...figuresUsed(settings, experiment.runsGuests === true || settings.guest === true),
+      overlap: experiment.overlaps === true,
+    }),
+  };
+}
