@@ -85,6 +85,8 @@ export class Journal<Note, Tail> {
     for (const root of [vm, mm, tables, log, loop.clockCycles, loop.accounts, cpus]) this.collect(root);
     for (const { costs } of accounts?.attributions ?? []) this.collect(costs);
     this.keepNewTables();
+    // What has happened before stays.
+    tracks.takeTail();
   }
 
   /** Steps that can be taken back from where one is. */

@@ -136,6 +136,17 @@ describe("going back", () => {
     expect(session.verify()).toEqual([]);
   });
 
+  it("keeps what happened before the first step that it keeps", () => {
+    const of = scenario({ operations: 400, settings: { "lazy-max": "64" } });
+    const session = new Session(of);
+    session.goTo(200);
+    while (session.position > 168) session.back("step");
+    const fresh = new Session(of);
+    fresh.goTo(168);
+    expect(shown(session)).toBe(shown(fresh));
+    expect(session.tracks.events.total).toBeGreaterThan(100);
+  });
+
   it("keeps no more than it may: the oldest steps go", () => {
     const begun = begin(scenario({}));
     const tracks = new Tracks(begun.kernel);
