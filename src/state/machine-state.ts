@@ -6,16 +6,14 @@ import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { StateError } from "../../arch/index.ts";
-import { ALL_FLUSH_POLICIES } from "../../mm/index.ts";
 import { toInputError } from "../files/byte-chunks.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { readSmallFile } from "../files/whole-file.ts";
-import type { GuestConfig } from "../guests/guest-config.ts";
 import { InputFileError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { madeBy as madeByCommand } from "../provenance/made-by.ts";
-import { decodeData, encodeData } from "./container.ts";
-import { captureKernel, type KernelState } from "./kernel-state.ts";
+import { decodeData } from "./container.ts";
+import { REFUSED, stateHeader, stateOf } from "./saved-parts.ts";
 import {
   kernelOfState,
   type LoadedKernel,
@@ -24,8 +22,6 @@ import {
   STATE_BEGINNING,
   STATE_BYTES_MAX,
   STATE_CHECKSUM_BYTES,
-  STATE_FORMAT,
-  STATE_VERSION,
   type StateHeader,
 } from "./state-kernel.ts";
 
@@ -33,43 +29,21 @@ const NEWLINE = 0x0a;
 const HEADER_BYTES_MAX = 1 << 20;
 /** The largest file that is read: a machine of 512 CPUs has less than a megabyte. */
 const FILE_BYTES_MAX = 2 ** 28;
-/** How every refusal to save begins. */
-const REFUSED = "the state cannot be saved";
 /**
  * Writes the state of an idle kernel; observers of its events are left out.
  * @param madeBy a few words on what brought it there
  * @throws StateError when something of it cannot be saved, OutputFileError when the file cannot be written
  */
 export function saveKernel(kernel: Kernel, file: string, madeBy: string): void {
-  const bugs = kernel.config.bugs ?? [];
-  if (bugs.length > 0)
-    throw new StateError(REFUSED, `the kernel has former bugs of Linux switched on (${bugs.join(", ")})`);
-  const state = encodeData(captured(kernel));
+  const state = stateOf(kernel);
   const body = gzipSync(state, { level: 1 });
-  if (state.length > STATE_BYTES_MAX || body.length > FILE_BYTES_MAX - HEADER_BYTES_MAX - STATE_CHECKSUM_BYTES) {
+  if (body.length > FILE_BYTES_MAX - HEADER_BYTES_MAX - STATE_CHECKSUM_BYTES) {
     throw new StateError(REFUSED, `${state.length} bytes, ${body.length} when packed, are more than are read again`);
   }
   const command = madeByCommand();
-  const fields = {
-    format: STATE_FORMAT,
-    version: STATE_VERSION,
-    madeBy,
-    ...(command === null ? {} : { command }),
-    config: configOf(kernel),
-    bodyBytes: body.length,
-  };
-  const header = Buffer.from(`${JSON.stringify(fields)}\n`);
+  const header = Buffer.from(stateHeader(kernel, madeBy, body.length, command === null ? {} : { command }));
   const checksum = createHash("sha256").update(header).update(body).digest();
   writeOutputFile(file, header, body, checksum);
-}
-
-function captured(kernel: Kernel): KernelState {
-  try {
-    return captureKernel(kernel);
-  } catch (error) {
-    if (error instanceof StateError) throw new StateError(REFUSED, error.message);
-    throw error;
-  }
 }
 
 /**
@@ -110,45 +84,6 @@ export function isStateFile(file: string): boolean {
     return false;
   }
   return beginning.toString() === STATE_BEGINNING;
-}
-
-/** All of the configuration, defaults included. */
-function configOf({ config, machine, mm, vm }: Kernel) {
-  const { policy, ceilingPages, isolation } = mm.flushing;
-  if (!ALL_FLUSH_POLICIES.includes(policy)) {
-    const known = ALL_FLUSH_POLICIES.map(({ name }) => name).join(", ");
-    throw new StateError(REFUSED, `flush policy "${policy.name}": is none of ${known}`);
-  }
-  return {
-    cpus: config.cpus,
-    memoryBytes: config.memoryBytes,
-    preset: machine.preset,
-    features: { ...machine.features },
-    topology: machine.loop.topology.config,
-    numaNodes: config.numaNodes,
-    kernel: mm.version.name,
-    flushPolicy: policy.name,
-    isolatedCpus: [...(config.isolatedCpus ?? [])],
-    pageTableIsolation: isolation,
-    ...(config.mitigations === undefined ? {} : { mitigations: config.mitigations }),
-    ...(config.idleStates === undefined ? {} : { idleStates: config.idleStates }),
-    flushCeilingPages: ceilingPages,
-    ...(mm.flushing.flushFreedTables ? { flushFreedTables: true } : {}),
-    ...(mm.lockdep === null ? {} : { proveLocking: true }),
-    ...(config.guest === undefined ? {} : { guest: guestConfigOf(config.guest, machine.config.physicalCpus) }),
-    costs: config.costs,
-    vmalloc: vm.config,
-  };
-}
-
-/** A guest's configuration, defaults included; an absent size of the guest's own pages is no default but all sizes. */
-function guestConfigOf({ guestPages, hostPages = "4K", numaBalancing }: GuestConfig, physicalCpus: number) {
-  return {
-    ...(guestPages === undefined ? {} : { guestPages }),
-    hostPages,
-    physicalCpus,
-    ...(numaBalancing === undefined ? {} : { numaBalancing }),
-  };
 }
 
 function readState(file: string): Buffer {

@@ -6,6 +6,7 @@ import type { Workload } from "../../workloads/base/workload.ts";
 import { type CostView, costView } from "./cost-view.ts";
 import type { CounterSample } from "./counter-samples.ts";
 import { describeError } from "./describe-error.ts";
+import type { ExportKind } from "./export-files.ts";
 import type { FreePath } from "./free-search.ts";
 import { type Begun, beginWorkload, type Scenario, steppedWorkloads, type Told } from "./scenario.ts";
 import { type Breakpoint, Session, type Stride } from "./session.ts";
@@ -118,6 +119,21 @@ export class Answerer {
   /** Moves the session and looks at it, after all that was asked before. Nothing is thrown: what went wrong is in the answer. */
   answer(move: Move, focus: Focus): Promise<Answer> {
     const answer = this.last.then(() => this.answered(move, focus));
+    this.last = answer;
+    return answer;
+  }
+
+  /** A file of the session as it is now, after all that was asked before; or why there is none, in one line. */
+  export(kind: ExportKind): Promise<{ readonly bytes: Uint8Array } | { readonly error: string }> {
+    const answer = this.last.then(async () => {
+      try {
+        const { exportFile } = await import("./export-files.ts");
+        if (this.session === null) throw new Error("nothing was opened yet");
+        return { bytes: await exportFile(kind, this.session) };
+      } catch (error) {
+        return { error: describeError(error) };
+      }
+    });
     this.last = answer;
     return answer;
   }

@@ -3,6 +3,7 @@
  * quick. Runs are deterministic: what lies further back is reached by another machine that is booted and run to there, so that the
  * state there is the one that was there before, bit for bit.
  */
+import { StateError } from "../../../arch/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { AccessWatch, WATCHED } from "./access-watch.ts";
 import { type Course, type Found, LiveCourse } from "./course.ts";
@@ -97,6 +98,16 @@ export class Session {
   verify(): string[] {
     if (this.course.ahead > 0) this.runAnew(this.position);
     return this.kernel.verify(this.course.userSpaces);
+  }
+
+  /**
+   * The machine itself, not only what the views show of it.
+   * @throws StateError at a point of an experiment, whose code is under way always
+   */
+  liveKernel(): Kernel {
+    if (this.course.seek !== undefined) throw new StateError("the state cannot be saved", "an experiment is under way");
+    if (this.course.ahead > 0) this.runAnew(this.position);
+    return this.kernel;
   }
 
   /** Goes to a position, or to the end when that comes before. */
@@ -195,17 +206,34 @@ export class Session {
     }
     course.keep();
     const kept = this.position + KEPT_STEPS;
-    const sought = begin(this.kernel, this.tracks);
-    let found: string | null = null;
+    let found = this.search(begin, this, () => this.position < kept && this.advance(true));
+    if (found === null && !this.isOver) {
+      // Another machine finds out how far it is, so that this one knows from where on to keep what its steps change.
+      const scout = this.begun();
+      while (scout.position < this.position && scout.forward());
+      found = this.search(begin, scout, () => scout.position < STEPS_MAX && scout.forward());
+      this.goTo(scout.position);
+      if (found === null) this.end = this.position;
+    }
+    this.stoppedAt = found;
+  }
+
+  /** Goes on until something is found, or there is no more. @returns what was found */
+  private search(
+    begin: (kernel: Kernel, tracks: Tracks) => Found,
+    machine: Pick<Course, "kernel" | "tracks">,
+    goOn: () => boolean,
+  ): string | null {
+    const sought = begin(machine.kernel, machine.tracks);
     try {
-      while (this.advance(this.position < kept)) {
-        found = sought.found();
-        if (found !== null) break;
+      while (goOn()) {
+        const found = sought.found();
+        if (found !== null) return found;
       }
+      return null;
     } finally {
       sought.end();
     }
-    this.stoppedAt = found;
   }
 
   /** Goes on by a step. @param keeping whether it can be taken back; otherwise none before it can either */

@@ -3,6 +3,7 @@ import type { Picture } from "../model/picture.ts";
 import { type Scenario, SOURCE_NAME, type SourceScenario, type WorkloadScenario } from "../model/scenario.ts";
 import { BREAKPOINTS, type Breakpoint, STRIDES, type Stride } from "../model/session.ts";
 import { EXAMPLE } from "./editor.tsx";
+import { Export } from "./export.tsx";
 import { busy, editing, isSlow, move, open, openFile, openSource, stop, workloadScenario } from "./store.ts";
 import { count } from "./words.ts";
 
@@ -186,21 +187,5 @@ function Settings({ scenario }: { readonly scenario: WorkloadScenario | SourceSc
         </label>
       ))}
     </>
-  );
-}
-
-/** The state as a file. */
-function Export({ picture }: { readonly picture: Picture }) {
-  const save = (): void => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([JSON.stringify(picture, null, 1)], { type: "application/json" }));
-    link.download = `mmulab-${picture.scenario.name}-${picture.position}.json`;
-    link.click();
-    URL.revokeObjectURL(link.href);
-  };
-  return (
-    <button type="button" onClick={save}>
-      Export JSON
-    </button>
   );
 }

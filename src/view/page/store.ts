@@ -1,5 +1,6 @@
 /** The page's state, and the only ways to change it. */
 import { signal } from "@preact/signals";
+import type { ExportKind } from "../model/export-files.ts";
 import { formatLink, parseLink } from "../model/link.ts";
 import type { Answer, Focus, Move, Picture } from "../model/picture.ts";
 import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "../model/scenario.ts";
@@ -9,7 +10,10 @@ import type { Completions } from "./own-source.ts";
 const FILE_BYTES_MAX = 2 ** 26;
 
 /** What the worker says. */
-type WorkerMessage = { readonly id: number; readonly answer: Answer } | { readonly completions: Completions };
+type WorkerMessage =
+  | { readonly id: number; readonly answer: Answer }
+  | { readonly completions: Completions }
+  | { readonly exported: { readonly bytes: Uint8Array } | { readonly error: string }; readonly kind: ExportKind };
 
 /** The machine as it is shown; null before the first answer. */
 export const picture = signal<Picture | null>(null);
@@ -42,6 +46,7 @@ function startWorker(): Worker {
   const started = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   started.addEventListener("message", ({ data }: MessageEvent<WorkerMessage>) => {
     if ("completions" in data) completions.value = data.completions;
+    else if ("exported" in data) saveExported(data.exported, data.kind);
     else if (data.id === asked) show(data.answer);
   });
   started.addEventListener("error", ({ message }) => {
@@ -136,6 +141,28 @@ export function openSource(source: string): void {
     shown?.kind === "source" ? shown : { ...machine, settings: shown?.kind === "workload" ? shown.settings : {} };
   editing.value = true;
   open({ ...rest, kind: "source", name: SOURCE_NAME, source });
+}
+
+/** Asks for a file, which is saved when it comes. */
+export function askForFile(kind: ExportKind): void {
+  worker.postMessage({ export: kind });
+}
+
+const ENDINGS: Readonly<Record<ExportKind, string>> = { timeline: "timeline.json", state: "state" };
+
+function saveExported(exported: { readonly bytes: Uint8Array } | { readonly error: string }, kind: ExportKind): void {
+  if ("error" in exported) problem.value = exported.error;
+  else save(ENDINGS[kind], new Blob([exported.bytes.slice()]));
+}
+
+/** Saves something of what is shown: `mmulab-mixed-300.json`. */
+export function save(ending: string, content: Blob): void {
+  const shown = picture.value;
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(content);
+  link.download = `mmulab-${shown?.scenario.name}-${shown?.position}.${ending}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
 /** Asks for the names that the editor completes. */

@@ -1,5 +1,6 @@
 /** The emulated machine runs here, apart from the page: a question in, an answer out, in order. */
 import { deadlineMs, isOver } from "../../explore/time-limit.ts";
+import type { ExportKind } from "../model/export-files.ts";
 import { Answerer, type Focus, type Move } from "../model/picture.ts";
 
 /** A message to the worker. */
@@ -29,10 +30,19 @@ function prepareLater(afterMs: number): void {
   }, afterMs);
 }
 
-addEventListener("message", async ({ data }: MessageEvent<Question | "completions">) => {
+/** Asks for a file. */
+export interface ExportQuestion {
+  readonly export: ExportKind;
+}
+
+addEventListener("message", async ({ data }: MessageEvent<Question | ExportQuestion | "completions">) => {
   if (data === "completions") {
     const { completions } = await import("./own-source.ts");
     postMessage({ completions: completions() });
+    return;
+  }
+  if ("export" in data) {
+    postMessage({ exported: await answerer.export(data.export), kind: data.export });
     return;
   }
   clearTimeout(timer);

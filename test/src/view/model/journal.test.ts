@@ -121,16 +121,20 @@ describe("going back", () => {
     });
     session.runTo("end");
     const { position } = session;
-    expect([booted, position > 2000, session.length]).toEqual([1, true, position]);
+    // One machine found the end, the other keeps its last steps: the first of them back needs no third.
+    expect([booted, position > 2000, session.length]).toEqual([2, true, position]);
+    session.back("step");
+    session.forward("step");
+    expect(booted).toBe(2);
     while (session.prepare(() => false));
-    expect([booted, session.position, session.isOver]).toEqual([2, position, true]);
+    expect([booted, session.position, session.isOver]).toEqual([3, position, true]);
     const info = vmallocinfo(session.kernel.vm);
     for (let i = 1; i <= 900; i++) session.back("step");
-    expect([booted, session.position]).toEqual([2, position - 900]);
+    expect([booted, session.position]).toEqual([3, position - 900]);
     expect(vmallocinfo(session.kernel.vm)).not.toEqual(info);
     // Few are left: more are prepared behind the position, and it stays where it is.
     while (session.prepare(() => false));
-    expect([booted, session.position]).toEqual([3, position - 900]);
+    expect([booted, session.position]).toEqual([4, position - 900]);
     session.goTo(position);
     expect(vmallocinfo(session.kernel.vm)).toEqual(info);
     expect(session.verify()).toEqual([]);
