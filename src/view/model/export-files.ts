@@ -21,7 +21,7 @@ export async function exportFile(kind: ExportKind, session: Session): Promise<Ui
  * What has happened so far, as far as it is kept, in the Chrome trace-event format: a track a CPU, spans one after the other (what was
  * interrupted is two of them), arrows for interrupts, counters. Times are in microseconds, whole nanoseconds.
  */
-export function timelineOf(session: Session): string {
+function timelineOf(session: Session): string {
   const { kernel, tracks, scenario, position } = session;
   const { preset, cpus } = kernel.machine;
   const nsec = (cycles: number): number => Math.round(cycles / preset.frequencyGhz.value);

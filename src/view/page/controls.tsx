@@ -40,48 +40,11 @@ export function onKey(event: KeyboardEvent): void {
 /** The head of the page. */
 export function Controls({ picture }: { readonly picture: Picture | null }) {
   const scenario = picture?.scenario;
-  const choose = (value: string): void => {
-    const [kind, name] = value.split(" ");
-    editing.value = kind === "source";
-    if (kind === "source") openSource(EXAMPLE);
-    else if (kind === "story" || kind === "workload")
-      open(kind === "story" ? { kind: "story", name } : workloadScenario(name));
-  };
   return (
     <header>
       <h1>mmulab</h1>
       <div class="row">
-        <label>
-          Scenario{" "}
-          <select
-            value={scenario === undefined ? "" : `${scenario.kind} ${scenario.name}`}
-            onChange={(event) => choose(event.currentTarget.value)}
-          >
-            <optgroup label="Stories">
-              {picture?.catalogue.stories.map(({ name, title }) => (
-                <option key={name} value={`story ${name}`}>
-                  {title}
-                </option>
-              ))}
-            </optgroup>
-            <optgroup label="Workloads">
-              {picture?.catalogue.workloads.map((name) => (
-                <option key={name} value={`workload ${name}`}>
-                  {name}
-                </option>
-              ))}
-            </optgroup>
-            <optgroup label="Own">
-              <option value={`source ${SOURCE_NAME}`}>Own code (TypeScript)</option>
-              {scenario?.kind === "file" ? <option value={`file ${scenario.name}`}>{scenario.name}</option> : null}
-              {scenario?.kind === "experiment" ? (
-                <option value={`experiment ${scenario.name}`}>
-                  {scenario.name}, point {scenario.point}
-                </option>
-              ) : null}
-            </optgroup>
-          </select>
-        </label>
+        <ScenarioChoice picture={picture} />
         <label class="file">
           Open file
           <input
@@ -111,6 +74,51 @@ export function Controls({ picture }: { readonly picture: Picture | null }) {
         {picture === null ? null : <Export picture={picture} />}
       </fieldset>
     </header>
+  );
+}
+
+/** Stories, workloads, and what is one's own. */
+function ScenarioChoice({ picture }: { readonly picture: Picture | null }) {
+  const scenario = picture?.scenario;
+  const choose = (value: string): void => {
+    const [kind, name] = value.split(" ");
+    editing.value = kind === "source";
+    if (kind === "source") openSource(EXAMPLE);
+    else if (kind === "story" || kind === "workload")
+      open(kind === "story" ? { kind: "story", name } : workloadScenario(name));
+  };
+  return (
+    <label>
+      Scenario{" "}
+      <select
+        value={scenario === undefined ? "" : `${scenario.kind} ${scenario.name}`}
+        onChange={(event) => choose(event.currentTarget.value)}
+      >
+        <optgroup label="Stories">
+          {picture?.catalogue.stories.map(({ name, title }) => (
+            <option key={name} value={`story ${name}`}>
+              {title}
+            </option>
+          ))}
+        </optgroup>
+        <optgroup label="Workloads">
+          {picture?.catalogue.workloads.map((name) => (
+            <option key={name} value={`workload ${name}`}>
+              {name}
+            </option>
+          ))}
+        </optgroup>
+        <optgroup label="Own">
+          <option value={`source ${SOURCE_NAME}`}>Own code (TypeScript)</option>
+          {scenario?.kind === "file" ? <option value={`file ${scenario.name}`}>{scenario.name}</option> : null}
+          {scenario?.kind === "experiment" ? (
+            <option value={`experiment ${scenario.name}`}>
+              {scenario.name}, point {scenario.point}
+            </option>
+          ) : null}
+        </optgroup>
+      </select>
+    </label>
   );
 }
 

@@ -14,7 +14,7 @@ import { SKYLAKE, TINY } from "../../experiments/small-runs.ts";
 
 const NO_FOCUS = { cpu: null, address: null };
 /** Those whose machines have no kernel: nothing of Linux could be shown. */
-const WITHOUT_KERNEL = ["page-tables", "walk-overlap", "nested-walk", "fracture"];
+const WITHOUT_KERNEL = ["page-tables", "walk-overlap", "tlb-curves", "nested-walk", "fracture"];
 const SHOWN = KERNEL_EXPERIMENTS.filter(({ name }) => !WITHOUT_KERNEL.includes(name));
 
 function plain(name: string, observer: Partial<PointObserver> & { onKernel?: (kernel: Kernel) => void } = {}) {
@@ -45,6 +45,7 @@ describe("experiments", () => {
     expect(EXPERIMENTS.map(({ name }) => name).filter((name) => !SHOWN.some((each) => each.name === name))).toEqual([
       "page-tables",
       "walk-overlap",
+      "tlb-curves",
       "nested-walk",
       "fracture",
       "kernel-diff",
