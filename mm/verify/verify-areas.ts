@@ -110,7 +110,8 @@ function verifyLazy(state: Vmalloc, area: number, node: number, findings: Findin
   if (own !== node) {
     findings.add(`lazily freed area ${areaRange(areas, area)} is in node ${node}, but belongs to node ${own}`);
   }
-  if (areas.vmOf(area) !== 0) findings.add(`lazily freed area ${areaRange(areas, area)} still has a vm_struct`);
+  // Below 0 the CPU that has freed it stands there.
+  if (areas.vmOf(area) > 0) findings.add(`lazily freed area ${areaRange(areas, area)} still has a vm_struct`);
   verifyOrigin(state, area, findings);
 }
 

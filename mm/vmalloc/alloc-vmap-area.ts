@@ -82,7 +82,22 @@ function allocFromTree(
 ): Blocking<number> {
   const { faults } = state;
   if (faults.isArmed && (request.gfp & __GFP_NOFAIL) === 0 && faults.fails("vmapArea")) return ready(-ENOMEM);
+  if (state.placement !== null) return allocInTurn(state, sizeBytes, request, flags, vm);
   return afterLock(preloadThisCpuLock(state, request.gfp), allocWithTreeLock, state, sizeBytes, request, flags, vm);
+}
+
+/** Goes on when it is this area's turn. */
+function* allocInTurn(
+  state: Vmalloc,
+  sizeBytes: number,
+  request: AreaRequest,
+  flags: number,
+  vm: number,
+): KernelCode<number> {
+  if (state.placement !== null) yield* state.placement.turn(sizeBytes);
+  const lock = preloadThisCpuLock(state, request.gfp);
+  if (!lock.tryTake()) yield* lock.take();
+  return yield* wait(allocWithTreeLock(state, sizeBytes, request, flags, vm));
 }
 
 /**

@@ -95,6 +95,7 @@ function addLazy(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush):
   const flags = areas.flagsOf(area);
   state.loop.spend(state.costs.treeStepCycles * node.lazyLines.search(start, node.lazy.count));
   node.lazyLines.change(start, node.lazy.count);
+  areas.setFreedBy(area, state.loop.currentCpu);
   node.lazy.insertVmapArea(area);
   node.lazyLock.release();
   state.events?.free(start, end, lazyNr, config.lazyMaxPages, flags & state.version.areaFlagsMask, node.id);

@@ -55,13 +55,10 @@ function* purgeNodes(
     node.skipPopulate = fullPoolDecay;
     yield* decayVaPoolNode(state, node, fullPoolDecay);
     if (node.lazy.isEmpty) continue;
-    const freedBy = node.lazyLock.ownerCpu;
-    const freed = node.lazy.count;
     if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
     node.lazy.detachAll(node.purgeList);
     node.lazyLock.release();
-    // The list is walked from here on, and each area on it is a line that the CPU which freed it wrote.
-    if (freedBy >= 0) state.loop.lines.takeOver(freedBy, freed);
+    takeOverFreed(state, node.purgeList);
     flushStart = Math.min(flushStart, areas.start[areas.nextOf(node.purgeList)]);
     flushEnd = Math.max(flushEnd, areas.end[areas.previousOf(node.purgeList)]);
     taken.push(node);
@@ -90,6 +87,23 @@ function* purgeNodes(
   state.events?.purge(flushStart, flushEnd, purged, emptiesPools, taken.length, state.lazyNr);
   state.loop.enterActivity(activity);
   return purged > 0;
+}
+
+/** A purge walks its lists from here on: each area on one is a line that the CPU which freed it has. */
+function takeOverFreed({ areas, loop }: Vmalloc, head: number): void {
+  let from = -1;
+  let lines = 0;
+  for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
+    const freedBy = areas.freedByOf(area);
+    areas.setFreedBy(area, -1);
+    if (freedBy !== from) {
+      if (from >= 0) loop.lines.takeOver(from, lines);
+      from = freedBy;
+      lines = 0;
+    }
+    lines++;
+  }
+  if (from >= 0) loop.lines.takeOver(from, lines);
 }
 
 /** What is done when no room is found: everything that can be given back is (`reclaim_and_purge_vmap_areas`). */

@@ -1,7 +1,7 @@
 /** The state of vmalloc: what `mm/vmalloc.c` keeps in its static variables. */
 
 import type { Machine } from "../../arch/machine.ts";
-import type { EventLoop } from "../../arch/time/event-loop.ts";
+import type { EventLoop, KernelCode } from "../../arch/time/event-loop.ts";
 import type { Flushing } from "../flush/flushing.ts";
 import type { PageAllocator } from "../frames/page-allocator.ts";
 import type { CallProbes } from "../kernel/call-probes.ts";
@@ -40,6 +40,8 @@ export interface AreaPlacement {
   readonly spareStart: number;
   /** Where the current CPU's next area of this size is wanted; -1: anywhere. It gets that place if it is free. */
   wantedPlace(sizeBytes: number): number;
+  /** Waits until that area may be taken out of the free tree: the areas' order there decides the tree's shape. */
+  turn(sizeBytes: number): KernelCode<void>;
   /** That area has been looked for. */
   placed(sizeBytes: number): void;
 }

@@ -226,7 +226,7 @@ const vmalloc = z.strictObject({
   areas: z.strictObject({
     free: z.strictObject({ start: f64, end: f64, shape: u8 }),
     busy: z.strictObject({ ...areaRows, vm: u32 }),
-    lazy: z.strictObject({ ...areaRows, freed: u32 }),
+    lazy: z.strictObject({ ...areaRows, freed: u32, freedBy: i32.optional() }),
     pooled: z.strictObject({ ...areaRows, pool: u16 }),
     preloaded: u8.optional(),
     lost: whole,

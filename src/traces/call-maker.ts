@@ -41,6 +41,7 @@ import { vmMapRam, vmUnmapRam } from "../../mm/vmalloc/vm-map-ram.ts";
 import { __vmallocNodeRange } from "../../mm/vmalloc/vmalloc.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { startsThere, VMALLOC_RANGE_BYTES_MIN, windowOf } from "./ftrace-windows.ts";
+import { PlaceOrder } from "./place-order.ts";
 import { spinUntil } from "./spin-until.ts";
 import type { Allocation, TracedCall } from "./traced-calls.ts";
 
@@ -50,6 +51,9 @@ const TOUCHED_PAGES = 16;
 const LOOK_AGAIN_CYCLES = 200;
 /** How long at most: CPUs of a trace are not further apart, but what it does not show may never come. */
 const WAIT_CYCLES_MAX = 1_000_000;
+/** The same for who is to take room after another CPU: mostly as long as that one has the lock of the free tree. */
+const TURN_AGAIN_CYCLES = 50;
+const TURN_CYCLES_MAX = 100_000;
 /** Flags of vmalloc that mean something here. */
 const VMALLOC_FLAGS = VM_USERMAP | VM_FLUSH_RESET_PERMS | VM_ALLOW_HUGE_VMAP;
 /** Part of the vmalloc range, at its end, for areas whose traced places are not free. */
@@ -67,6 +71,7 @@ export type CallOutcome = "made" | "failed" | "not there";
 interface Place {
   readonly start: number;
   readonly sizeBytes: number;
+  readonly order: number;
 }
 
 /** Makes traced calls. */
@@ -79,6 +84,7 @@ export class CallMaker {
   private frames: Uint32Array;
   /** Where the areas of the call under way are wanted, by CPU: where they were. */
   private readonly places: Place[][];
+  private readonly placeOrder = new PlaceOrder();
   private readonly mms = new Map<bigint, MmStruct>();
 
   constructor(kernel: Kernel, makesDrains: boolean, rangeStart: bigint | null) {
@@ -95,9 +101,27 @@ export class CallMaker {
       placed: (sizeBytes) => {
         const places = this.places[kernel.machine.loop.currentCpu];
         const found = this.findPlace(sizeBytes);
-        if (found !== undefined) places.splice(places.indexOf(found), 1);
+        if (found === undefined) return;
+        places.splice(places.indexOf(found), 1);
+        this.placeOrder.done(found.order);
       },
+      turn: (sizeBytes) => this.turnOf(sizeBytes),
     };
+  }
+
+  /** A call that will be made: others whose areas come later in the trace wait for its areas. */
+  expect({ places }: TracedCall): void {
+    if (this.makesDrains) this.placeOrder.expect(places);
+  }
+
+  /** Waits while other CPUs have still to take what the traced kernel took before this CPU's next area of that size. */
+  private *turnOf(sizeBytes: number): KernelCode<void> {
+    const { loop } = this.kernel.machine;
+    const { placeOrder } = this;
+    const order = this.findPlace(sizeBytes)?.order ?? -1;
+    const giveUpCycles = loop.nowCycles() + TURN_CYCLES_MAX;
+    while (!placeOrder.isNext(order) && loop.nowCycles() < giveUpCycles)
+      yield* spinUntil(loop, loop.nowCycles() + TURN_AGAIN_CYCLES);
   }
 
   private findPlace(sizeBytes: number): Place | undefined {
@@ -115,8 +139,18 @@ export class CallMaker {
 
   /** Makes the call on the current CPU. */
   *make(call: TracedCall): KernelCode<CallOutcome> {
-    const places = call.places.map(({ address, sizeBytes }) => ({ start: this.here(address), sizeBytes }));
+    const places = call.places.map(({ address, sizeBytes, order }) => ({
+      start: this.here(address),
+      sizeBytes,
+      order,
+    }));
     this.places[this.kernel.machine.loop.currentCpu] = places;
+    const outcome = yield* this.makePlaced(call);
+    for (const { order } of places) this.placeOrder.done(order);
+    return outcome;
+  }
+
+  private *makePlaced(call: TracedCall): KernelCode<CallOutcome> {
     const { kind } = call;
     if (call.allocation === null || kind === "mmap" || kind === "munmap") {
       if (kind === "munmap") yield* this.untilMade(call.allocation);

@@ -35,6 +35,11 @@ const TIE_CYCLES_PER_SECOND = 1;
 const CALL_SECONDS_MAX = 1;
 /** Page walks that are not further apart come from one piece of code, which nothing interrupts between two pauses. */
 const USES_APART_CYCLES = 1000;
+/** A CPU that goes back to idle within this time, in microseconds, had only been interrupted; assumed: some times what a handler takes. */
+const INTERRUPTION_USEC_MAX = 10;
+/** How much later than in the trace, at most, an idle CPU waits for such an interrupt: calls before it took longer here, if it comes at all. */
+const LATER_USEC_MAX = 50;
+const LATER_STEP_CYCLES = 500;
 /** How long before the first event the CPUs' threads begin: to begin takes some time. */
 const LEAD_CYCLES = 10_000;
 
@@ -43,6 +48,8 @@ type Step =
   | { readonly call: TracedCall }
   | { readonly idleFromCycles: number }
   | { readonly untilCycles: number }
+  /** Idle until then; `interrupts`: those that found it idle, which it was again right after each. */
+  | { readonly wokenCycles: number; readonly interrupts: number }
   | { readonly isInUser: boolean; readonly atCycles: number }
   | { readonly use: TracedUse; readonly atCycles: number };
 
@@ -71,6 +78,10 @@ export class CallReplay {
   private readonly calls = new Map<string, { -readonly [Field in keyof CallCost]: CallCost[Field] }>();
   private readonly tasks = new Map<string, TaskSums>();
   private readonly initial: { readonly areas: number; readonly lazyPages: number };
+  private readonly cyclesPerUsec: number;
+  /** By CPU: interrupts that found the traced one idle since it last began to be, and those that the emulated one had taken by then. */
+  private readonly idleInterrupts: number[];
+  private readonly takenBefore: number[];
   private waiting = 0;
   /** The time of each traced CPU's last event so far. */
   private readonly lastSeconds: number[];
@@ -92,6 +103,9 @@ export class CallReplay {
     if (followsTrace) kernel.vm.drainWork = null;
     this.maker = new CallMaker(kernel, followsTrace, survey.rangeStart);
     this.uses = new TracedUses(kernel);
+    this.cyclesPerUsec = this.subject.cyclesPerSecond / 1e6;
+    this.idleInterrupts = new Array<number>(survey.cpus).fill(0);
+    this.takenBefore = new Array<number>(cpus).fill(0);
     this.initial = makeInitialAreas(kernel, survey, this.traced, (address) => this.maker.here(address));
     this.subject.startCounting();
   }
@@ -117,6 +131,7 @@ export class CallReplay {
     const call = this.traced.next(event, line);
     if (call === null) return;
     if (call.kind === "vm_unmap_aliases" || call.kind === "purge") traced.explicitPurges++;
+    this.maker.expect(call);
     this.addStep(call.cpu, { call });
     if (++this.waiting >= BATCH_CALLS) this.runBatch(false);
   }
@@ -162,7 +177,33 @@ export class CallReplay {
     const isInCall = this.traced.earliestOpen(cpu) < Number.POSITIVE_INFINITY;
     const atCycles = this.cyclesOf(seconds);
     if (isInCall) return;
-    this.addStep(cpu, isIdle ? { idleFromCycles: atCycles } : { untilCycles: atCycles });
+    const steps = this.steps[cpu % this.steps.length];
+    const last = steps.at(-1);
+    if (!isIdle) {
+      steps.push({ wokenCycles: atCycles, interrupts: this.idleInterrupts[cpu] });
+    } else if (
+      last !== undefined &&
+      "wokenCycles" in last &&
+      atCycles - last.wokenCycles < INTERRUPTION_USEC_MAX * this.cyclesPerUsec
+    ) {
+      // An interrupt woke it, as one will here, when it must still be found idle.
+      steps.pop();
+      this.idleInterrupts[cpu]++;
+    } else {
+      steps.push({ idleFromCycles: atCycles });
+      this.idleInterrupts[cpu] = 0;
+    }
+  }
+
+  /** Idle until a traced time, and until the interrupts that came before it have come here too, if they are not much later. */
+  private *beIdle(cpu: number, untilCycles: number, interrupts: number): KernelCode<void> {
+    const { loop } = this.kernel.machine;
+    const { taken } = this.kernel.vm.flushing.smp;
+    yield* this.pass(cpu, untilCycles);
+    const latestCycles = untilCycles + LATER_USEC_MAX * this.cyclesPerUsec;
+    while (this.isIdle[cpu] && taken[cpu] - this.takenBefore[cpu] < interrupts && loop.nowCycles() < latestCycles)
+      yield* sleepUntil(loop, Math.min(latestCycles, loop.nowCycles() + LATER_STEP_CYCLES));
+    this.isIdle[cpu] = false;
   }
 
   /** What uses memory within a call is done by the call again. */
@@ -215,7 +256,10 @@ export class CallReplay {
         yield* this.pass(cpu, step.idleFromCycles);
         this.enterMode(cpu, false);
         this.isIdle[cpu] = true;
+        this.takenBefore[cpu] = this.kernel.vm.flushing.smp.taken[cpu];
         this.ended[cpu] = null;
+      } else if ("wokenCycles" in step) {
+        yield* this.beIdle(cpu, step.wokenCycles, step.interrupts);
       } else if ("use" in step) {
         // One use right after the other, or after a call, is one piece of work; its time is when its walk had ended.
         const atCycles = this.afterLast(cpu, step.atCycles);
@@ -247,6 +291,7 @@ export class CallReplay {
   private beginOf(step: Step): number {
     if ("call" in step) return this.cyclesOf(step.call.seconds);
     if ("idleFromCycles" in step) return step.idleFromCycles;
+    if ("wokenCycles" in step) return step.wokenCycles;
     return "atCycles" in step ? step.atCycles : step.untilCycles;
   }
 

@@ -45,6 +45,8 @@ export interface TracedCall {
 export interface TracedPlace {
   readonly address: bigint;
   readonly sizeBytes: number;
+  /** Its number among all of the trace, in the order in which they were taken. */
+  readonly order: number;
 }
 
 /** Why a call is not made. */
@@ -81,6 +83,7 @@ export class TracedCalls {
   /** Where what is live begins. */
   private readonly starts = new SortedAddresses();
   private readonly skip: SkipCall;
+  private placeCount = 0;
 
   constructor(skip: SkipCall) {
     this.skip = skip;
@@ -220,7 +223,11 @@ export class TracedCalls {
   private area(event: FtraceEvent & { event: "alloc" }, line: number): TracedCall | null {
     const { task, cpu, seconds, address, sizeBytes, align, vstart, vend } = event;
     if (this.isWithinCall(task)) {
-      if (!event.failed) this.open.get(task)?.at(-1)?.places.push({ address, sizeBytes });
+      if (!event.failed)
+        this.open
+          .get(task)
+          ?.at(-1)
+          ?.places.push({ address, sizeBytes, order: this.placeCount++ });
       return null;
     }
     if (event.failed) return this.failed(line);
@@ -231,7 +238,7 @@ export class TracedCalls {
       ["end", vend],
     ]);
     const allocation = this.allocate(address, sizeBytes, true);
-    const places = [{ address, sizeBytes }];
+    const places = [{ address, sizeBytes, order: this.placeCount++ }];
     const what = { kind: "area", task, cpu, seconds, innerSeconds: seconds, tookSeconds: 0, line, args } as const;
     return { ...what, caller: "", address, allocation, places };
   }

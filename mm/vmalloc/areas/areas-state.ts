@@ -18,8 +18,11 @@ export interface AreasState {
   readonly free: { readonly start: Float64Array; readonly end: Float64Array; readonly shape: Uint8Array };
   /** Areas in use, node by node; `vm` is the row of its vm_struct plus one, 0 for none. */
   readonly busy: AreaRows & { readonly vm: Uint32Array };
-  /** Areas freed and not yet purged, node by node; `freed` is the row of its free in the accounts plus one, 0 for none. */
-  readonly lazy: AreaRows & { readonly freed: Uint32Array };
+  /**
+   * Areas freed and not yet purged, node by node; `freed` is the row of its free in the accounts plus one, 0 for none, `freedBy` the CPU
+   * that freed it, -1 when that is not known (older files do not have it).
+   */
+  readonly lazy: AreaRows & { readonly freed: Uint32Array; readonly freedBy?: Int32Array | undefined };
   /** Pooled areas, node by node and pool by pool, each in the order in which they are taken; `pool` is a size in pages less one. */
   readonly pooled: AreaRows & { readonly pool: Uint16Array };
   /** By CPU: 1 where it keeps an area at hand for a split; absent when none does. */
@@ -70,11 +73,16 @@ export function captureAreas(
   const pooledOf = nodes.map(({ poolHeads }) => Array.from(poolHeads, (head) => listed(areas, head)));
   const busy = Int32Array.from(busyOf.flat());
   const lazy = Int32Array.from(lazyOf.flat());
+  const freedBy = Int32Array.from(lazy, (area) => areas.freedByOf(area));
   const pools = pooledOf.flatMap((ofNode) => ofNode.flatMap((inPool, pool) => inPool.map(() => pool)));
   const state: AreasState = {
     free,
     busy: { ...rowsOf(areas, busyOf), vm: Uint32Array.from(busy, (area) => links.vmRow(areas.vmOf(area))) },
-    lazy: { ...rowsOf(areas, lazyOf), freed: Uint32Array.from(lazy, (area) => links.freedRow(area)) },
+    lazy: {
+      ...rowsOf(areas, lazyOf),
+      freed: Uint32Array.from(lazy, (area) => links.freedRow(area)),
+      ...(freedBy.every((cpu) => cpu < 0) ? {} : { freedBy }),
+    },
     pooled: {
       ...rowsOf(
         areas,
@@ -115,6 +123,7 @@ export function restoreAreas(
   const lazy = new Int32Array(state.lazy.start.length);
   forEachRow(nodes, state.lazy, (node, row) => {
     lazy[row] = areas.make(state.lazy.start[row], state.lazy.end[row], state.lazy.flags[row]);
+    areas.setFreedBy(lazy[row], state.lazy.freedBy?.[row] ?? -1);
     node.lazy.insertVmapArea(lazy[row]);
   });
   forEachRow(nodes, state.pooled, (node, row) => {

@@ -11,6 +11,9 @@ export const VMAP_BLOCK = 0x2;
 /** The bits of an area's flags that say what it is for. */
 export const VMAP_FLAGS_MASK = 0x3;
 
+/** What stands in the place of a lazily freed area's vm_struct when CPU 0 has freed it; the others are below. */
+const FREED_BY_0 = -1;
+
 /** The number of an area is a multiple of this, the doubles of its record. */
 const STEP = 6;
 const RECORD_BYTES = 8 * STEP;
@@ -43,7 +46,7 @@ export class VmapAreas {
   links = this.words.subarray(8);
   /**
    * Outside the free tree, at `2 * area`: {@link VMAP_RAM}, {@link VMAP_BLOCK}, and from bit 8 up the id of the vmap node it
-   * came from, plus one; at `2 * area + 1` its vm_struct while busy, or 0.
+   * came from, plus one; at `2 * area + 1` its vm_struct while busy, or 0; while lazily freed, below 0: {@link freedByOf}.
    */
   uses = this.words.subarray(10);
   /**
@@ -171,6 +174,17 @@ export class VmapAreas {
 
   setVm(area: number, vm: number): void {
     this.uses[2 * area + 1] = vm;
+  }
+
+  /** The CPU that freed an area which waits for a purge, and so wrote its lines last; -1 when that is not known. */
+  freedByOf(area: number): number {
+    const { uses } = this;
+    return uses[2 * area + 1] < 0 ? FREED_BY_0 - uses[2 * area + 1] : -1;
+  }
+
+  /** Notes which CPU frees an area that has no vm_struct any more; -1 forgets it. */
+  setFreedBy(area: number, cpu: number): void {
+    this.uses[2 * area + 1] = cpu < 0 ? 0 : FREED_BY_0 - cpu;
   }
 
   setParent(area: number, parent: number): void {

@@ -32,6 +32,9 @@ describe("a trace with calls", () => {
   it.each([
     ["mixed", 400],
     ["module_load", 200],
+    ["fork_storm", 12_000],
+    // Its second flush finds idle CPUs at the end of a storm of frees.
+    ["fork_storm", 20_000],
     ["user_processes", 4000],
   ])("of %s gives the run's flushes, and their costs, refills included, within 2 %%", async (workload, operations) => {
     const { kernel, lines } = traced(workload, operations);
@@ -44,16 +47,6 @@ describe("a trace with calls", () => {
       kernel.vm.flushing.fullFlushes + kernel.vm.flushing.rangeFlushes,
     );
     expect(Math.abs(totalCycles(report.flushCost) / totalCycles(accounts.total()) - 1)).toBeLessThan(0.02);
-  });
-
-  it("of fork_storm gives the run's one flush, and the work of it", async () => {
-    const { kernel, lines } = traced("fork_storm", 12_000);
-    const cost = kernel.vm.flushing.keepAccounts().total();
-    const report = await replay(lines);
-    expect(report.differences).toEqual([]);
-    expect(report.fullFlushes).toBe(1);
-    // How long it waits, and which CPU it wakes, is a matter of the very moment: one flush is no mean.
-    expect([report.flushCost.workCycles, report.flushCost.lineCycles]).toEqual([cost.workCycles, cost.lineCycles]);
   });
 
   it("may have a CPU that was busy for days between two calls", async () => {
