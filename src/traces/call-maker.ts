@@ -51,7 +51,7 @@ const TOUCHED_PAGES = 16;
 const LOOK_AGAIN_CYCLES = 200;
 /** How long at most: CPUs of a trace are not further apart, but what it does not show may never come. */
 const WAIT_CYCLES_MAX = 1_000_000;
-/** The same for who is to take room after another CPU: mostly as long as that one has the lock of the free tree. */
+/** How soon a CPU looks again that is to take room after another one: mostly that one has the lock of the free tree for as long. */
 const TURN_AGAIN_CYCLES = 50;
 const TURN_CYCLES_MAX = 100_000;
 /** Flags of vmalloc that mean something here. */
