@@ -141,6 +141,18 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
     if (isEnd && this.happened !== null) this.happened();
   }
 
+  /**
+   * A handler ran before the CPU came so far: its span lies over that of what it interrupted. Spans that were ended after its begin stay
+   * where they are, and the time that it took comes after them.
+   */
+  clockSetBack(cpu: number, cycles: number, toCycles: number): void {
+    const [fromCycles, untilCycles] = [this.sinceCycles[cpu], toCycles + cycles];
+    this.sinceCycles[cpu] = toCycles;
+    if (cycles < 0 || untilCycles <= fromCycles) return;
+    const activity = this.nameOf(this.kernel.machine.loop.accounts.current[cpu]);
+    this.spans.push({ cpu, activity, fromCycles, toCycles: untilCycles });
+  }
+
   ipiSent(id: number, from: number, to: number, atCycles: number): void {
     const ipi: Ipi = { id, from, to, sentCycles: atCycles, takenCycles: null, position: this.position };
     this.underWay.set(id, ipi);

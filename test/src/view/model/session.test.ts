@@ -50,6 +50,19 @@ describe("a session", () => {
     }
   });
 
+  it("shows spans of each CPU that make up all of its time, once each, interrupts among them", () => {
+    const session = new Session({ ...DEFAULT_SCENARIO, name: "user_processes", cpus: 4, operations: 300 });
+    const began = [...session.kernel.machine.loop.clockCycles];
+    session.runTo("end");
+    const spans = session.tracks.spansSince(0, 1e6);
+    expect(spans.filter(({ activity }) => activity === "interrupts").length).toBeGreaterThan(10);
+    const passed = began.map((cycles, cpu) => session.kernel.machine.loop.clockCycles[cpu] - cycles);
+    const shownCycles = began.map((_, of) =>
+      spans.reduce((sum, { cpu, fromCycles, toCycles }) => sum + (cpu === of ? toCycles - fromCycles : 0), 0),
+    );
+    expect(shownCycles).toEqual(passed);
+  });
+
   it("ends with the machine that the workload, run in one go, leaves", () => {
     for (const name of steppedWorkloads()) {
       const workload = findWorkload(name);
