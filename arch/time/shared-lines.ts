@@ -57,9 +57,14 @@ export class SharedLines {
   private holder = new Int32Array(0);
   private busyFrom = new Float64Array(0);
   private busyUntil = new Float64Array(0);
-  /** Sets of CPUs that share a line: bits by CPU, and who read it last. */
-  private sets: Uint32Array;
+  /**
+   * Sets of CPUs that share a line: who has had it longest, who read it last, and bits by CPU. Most are two CPUs, one of which writes
+   * next: as long as there are no more, the bits are all clear.
+   */
+  private first = new Int32Array(FIRST_SETS);
   private forwarder = new Int32Array(FIRST_SETS);
+  private isPair = new Uint8Array(FIRST_SETS);
+  private sets: Uint32Array;
   private readonly freeSets: number[] = [];
   private setCount = 0;
 
@@ -170,10 +175,13 @@ export class SharedLines {
     });
     state.sharedLine.forEach((line, i) => {
       const last = this.holder[line];
-      const set = last >= 0 ? this.newSet() : FIRST_SET - last;
-      if (last >= 0) this.forwarder[set] = last;
+      const sharer = state.sharedCpu[i];
+      const set = last >= 0 ? this.newPair(last, last) : FIRST_SET - last;
       this.holder[line] = FIRST_SET - set;
-      this.sets[set * this.words + (state.sharedCpu[i] >> 5)] |= 1 << (state.sharedCpu[i] & 31);
+      if (this.hasCopy(set, sharer)) return;
+      const forwarder = this.forwarder[set];
+      this.addCopy(set, sharer);
+      this.forwarder[set] = forwarder;
     });
     this.waitedCycles.set(state.waitedCycles);
   }
@@ -187,10 +195,7 @@ export class SharedLines {
     const { topology } = this.clock;
     if (held >= 0) {
       this.transfer(line, cpu, this.transferCycles[topology.distance(held, cpu)]);
-      const set = this.newSet();
-      this.addCopy(set, held);
-      this.addCopy(set, cpu);
-      this.holder[line] = FIRST_SET - set;
+      this.holder[line] = FIRST_SET - this.newPair(held, cpu);
       return;
     }
     const set = FIRST_SET - held;
@@ -208,9 +213,8 @@ export class SharedLines {
       this.transfer(line, cpu, this.transferCycles[this.clock.topology.distance(held, cpu)]);
     } else {
       const set = FIRST_SET - held;
-      const cycles = this.farthestCopyCycles(set, cpu);
+      const cycles = this.isPair[set] === 1 ? this.farthestOfPairCycles(set, cpu) : this.dropCopiesCycles(set, cpu);
       if (cycles > 0) this.transfer(line, cpu, cycles);
-      this.sets.fill(0, set * this.words, (set + 1) * this.words);
       this.freeSets.push(set);
     }
   }
@@ -237,8 +241,17 @@ export class SharedLines {
     this.waitedCycles[cpu] += cycles;
   }
 
-  /** What it takes until all CPUs but `cpu` have dropped their copies; 0 when there are none. */
-  private farthestCopyCycles(set: number, cpu: number): number {
+  /** What it takes until the CPUs of a pair other than `cpu` have dropped their copies; 0 when there are none. */
+  private farthestOfPairCycles(set: number, cpu: number): number {
+    const { topology } = this.clock;
+    const [first, last] = [this.first[set], this.forwarder[set]];
+    if (first === cpu) return last === cpu ? 0 : this.transferCycles[topology.distance(last, cpu)];
+    const distance = topology.distance(first, cpu);
+    return this.transferCycles[last === cpu ? distance : Math.max(distance, topology.distance(last, cpu))];
+  }
+
+  /** What it takes until all CPUs of a larger set but `cpu` have dropped their copies, which they do. */
+  private dropCopiesCycles(set: number, cpu: number): number {
     const { topology } = this.clock;
     const { sets, words } = this;
     let farthest = DISTANCE_SELF as number;
@@ -247,17 +260,38 @@ export class SharedLines {
         const sharer = 32 * word + 31 - Math.clz32(bits & -bits);
         if (sharer !== cpu) farthest = Math.max(farthest, topology.distance(sharer, cpu));
       }
+      sets[set * words + word] = 0;
     }
     return farthest === DISTANCE_SELF ? 0 : this.transferCycles[farthest];
   }
 
   private hasCopy(set: number, cpu: number): boolean {
+    if (this.isPair[set] === 1) return this.first[set] === cpu || this.forwarder[set] === cpu;
     return (this.sets[set * this.words + (cpu >> 5)] & (1 << (cpu & 31))) !== 0;
   }
 
+  /** Adds a CPU that is not in it. */
   private addCopy(set: number, cpu: number): void {
-    this.sets[set * this.words + (cpu >> 5)] |= 1 << (cpu & 31);
+    if (this.isPair[set] === 1) {
+      this.isPair[set] = 0;
+      this.setBit(set, this.first[set]);
+      this.setBit(set, this.forwarder[set]);
+    }
+    this.setBit(set, cpu);
     this.forwarder[set] = cpu;
+  }
+
+  private setBit(set: number, cpu: number): void {
+    this.sets[set * this.words + (cpu >> 5)] |= 1 << (cpu & 31);
+  }
+
+  /** A set of two CPUs; both may be the same. */
+  private newPair(first: number, last: number): number {
+    const set = this.newSet();
+    this.first[set] = first;
+    this.forwarder[set] = last;
+    this.isPair[set] = 1;
+    return set;
   }
 
   private newSet(): number {
@@ -265,12 +299,10 @@ export class SharedLines {
     if (free !== undefined) return free;
     const set = this.setCount++;
     if (set === this.forwarder.length) {
-      const forwarder = new Int32Array(2 * set);
-      forwarder.set(this.forwarder);
-      this.forwarder = forwarder;
-      const sets = new Uint32Array(2 * set * this.words);
-      sets.set(this.sets);
-      this.sets = sets;
+      this.first = doubled(this.first, new Int32Array(2 * set));
+      this.forwarder = doubled(this.forwarder, new Int32Array(2 * set));
+      this.isPair = doubled(this.isPair, new Uint8Array(2 * set));
+      this.sets = doubled(this.sets, new Uint32Array(2 * set * this.words));
     }
     return set;
   }
@@ -286,4 +318,10 @@ export class SharedLines {
     until.set(this.busyUntil);
     this.busyUntil = until;
   }
+}
+
+/** `larger` with what is in `array` at its begin. */
+function doubled<T extends Int32Array | Uint8Array | Uint32Array>(array: T, larger: T): T {
+  larger.set(array);
+  return larger;
 }
