@@ -1,5 +1,5 @@
 /** What the kernel's memory management below its allocators is in, for saved states. */
-import { checkState } from "../arch/isa/state-error.ts";
+import { checkState, restoreArray } from "../arch/isa/state-error.ts";
 import { captureFlushAccounts, type FlushAccountsState, restoreFlushAccounts } from "./flush/flush-accounts-state.ts";
 import type { Flushing } from "./flush/flushing.ts";
 import type { UserModeState } from "./flush/user-mode.ts";
@@ -111,14 +111,12 @@ function restoreFlushing(flushing: Flushing, state: FlushingState): void {
   flushing.fullFlushes = state.fullFlushes;
   flushing.rangeFlushes = state.rangeFlushes;
   Object.assign(vmstat, state.vmstat);
-  const { cpus } = flushing.machine.loop;
-  checkState("calls between CPUs", state.ipisTaken.length === cpus, `are not those of ${cpus} CPUs`);
   smp.sent = state.ipisSent;
-  smp.taken.set(state.ipisTaken);
+  restoreArray("calls between CPUs", "counts of calls taken", smp.taken, state.ipisTaken);
   restoreLocks([flushing.vmlistLock], state.vmlistLock);
   if (flushing.rar !== null && state.rarLocks !== undefined) restoreLocks(flushing.rar.locks, state.rarLocks);
   flushing.userMode.restore(state.userMode);
   if (state.accounts === null) return;
   const { refills, perCpu } = state.accounts;
-  restoreFlushAccounts(flushing.keepAccounts({ refills, perCpu }), state.accounts, cpus);
+  restoreFlushAccounts(flushing.keepAccounts({ refills, perCpu }), state.accounts, flushing.machine.loop.cpus);
 }

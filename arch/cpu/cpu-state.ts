@@ -214,7 +214,8 @@ export function restoreCpus(cpus: readonly Cpu[], state: CpusState): void {
   checkState("CPUs", registers.cr0.length === cpus.length, `are ${cpus.length}, not ${registers.cr0.length}`);
   const msrs = cpus[0].memoryTypes.writableRegisters();
   const known = registers.memoryTypeMsrs;
-  checkState("CPUs", msrs.join() === known.join(), "have other registers of memory types");
+  const areSame = msrs.join() === known.join() && registers.memoryTypes.length === cpus.length * msrs.length;
+  checkState("CPUs", areSame, "have other registers of memory types");
   cpus.forEach((cpu, i) => {
     msrs.forEach((msr, k) => {
       writeMemoryTypes(cpu, msr, registers.memoryTypes[i * msrs.length + k]);

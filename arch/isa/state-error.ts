@@ -18,3 +18,18 @@ export class StateError extends MmulabError {
 export function checkState(part: string, isRight: boolean, problem: string): void {
   if (!isRight) throw new StateError(part, problem);
 }
+
+/**
+ * Fills an array of a part with a captured one.
+ * @param name what it holds, for the message
+ * @throws StateError when the captured one is longer, or so short that old values would stay
+ */
+export function restoreArray<Value>(
+  part: string,
+  name: string,
+  into: { readonly length: number; set(from: ArrayLike<Value>): void },
+  saved: ArrayLike<Value>,
+): void {
+  checkState(part, saved.length === into.length, `${name} are ${into.length}, not ${saved.length}`);
+  into.set(saved);
+}

@@ -3,7 +3,7 @@
  * booked there, so that the parts of a CPU sum up to its clock exactly. Page walks and waits for cache lines are taken out of the
  * activity in which they happen and booked on their own.
  */
-import { checkState } from "../isa/state-error.ts";
+import { checkState, restoreArray } from "../isa/state-error.ts";
 
 /** Kernel code outside any named activity. */
 export const ACTIVITY_OTHER = 0;
@@ -191,14 +191,16 @@ export class CycleAccounts {
     const numbers = state.activities.map((name) => this.activity(name));
     const fits = state.current.length === cpus && state.cycles.length === numbers.length * cpus;
     checkState("cycle accounts", fits, `are not those of ${cpus} CPUs`);
+    const known = state.current.every((activity) => activity < numbers.length);
+    checkState("cycle accounts", known, `name ${numbers.length} activities, and CPUs have others`);
     for (const ofCpus of this.booked) ofCpus.fill(0);
     numbers.forEach((number, i) => {
       this.booked[number].set(state.cycles.subarray(i * cpus, (i + 1) * cpus));
     });
-    for (let cpu = 0; cpu < cpus; cpu++) this.current[cpu] = numbers[state.current[cpu]] ?? ACTIVITY_OTHER;
-    this.since.set(state.since);
-    this.walksSince.set(state.walksSince);
-    this.linesSince.set(state.linesSince);
+    for (let cpu = 0; cpu < cpus; cpu++) this.current[cpu] = numbers[state.current[cpu]];
+    restoreArray("cycle accounts", "times", this.since, state.since);
+    restoreArray("cycle accounts", "cycles of walks", this.walksSince, state.walksSince);
+    restoreArray("cycle accounts", "cycles of waits for lines", this.linesSince, state.linesSince);
   }
 }
 

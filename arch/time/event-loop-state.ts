@@ -2,7 +2,7 @@
  * Clocks, cycle accounts and queued work, for saved states. A thread that has begun is a generator in the middle of its code, which
  * has no form outside the program: a loop with such a thread cannot be captured.
  */
-import { checkState, StateError } from "../isa/state-error.ts";
+import { checkState, restoreArray, StateError } from "../isa/state-error.ts";
 import type { CycleAccountsState } from "./cycle-accounts.ts";
 import type { EventLoop, Thread } from "./event-loop.ts";
 import type { SharedLinesState } from "./shared-lines.ts";
@@ -67,10 +67,9 @@ export function restoreEventLoop(
   state: EventLoopState,
   queue: (work: string, cpu: number) => Thread,
 ): void {
-  const fits = state.clockCycles.length === loop.cpus && state.interruptsOff.length === loop.cpus;
-  checkState("event loop", fits && state.currentCpu < loop.cpus, `is not one of ${loop.cpus} CPUs`);
-  loop.clockCycles.set(state.clockCycles);
-  loop.interrupts.disabled.set(state.interruptsOff);
+  checkState("event loop", state.currentCpu < loop.cpus, `is not one of ${loop.cpus} CPUs`);
+  restoreArray("event loop", "clocks", loop.clockCycles, state.clockCycles);
+  restoreArray("event loop", "CPUs with interrupts", loop.interrupts.disabled, state.interruptsOff);
   loop.currentCpu = state.currentCpu;
   loop.accounts.restore(state.accounts);
   loop.lines.restore(state.lines);

@@ -8,7 +8,7 @@
  *
  * Time spent so is counted for each CPU and booked by the accounts as an activity of its own.
  */
-import { checkState } from "../isa/state-error.ts";
+import { checkState, restoreArray } from "../isa/state-error.ts";
 import { type ByDistance, DISTANCE_SELF, type Topology } from "./topology.ts";
 
 /** Whose line it is: nobody's, and then free to take: what is new is in the caches of the CPU that made it. 0 and up: that CPU's alone. Below -1: several CPUs', by the number of their set. */
@@ -166,7 +166,7 @@ export class SharedLines {
   restore(state: SharedLinesState): void {
     const cpus = this.clock.clockCycles.length;
     const known = state.line.every((line) => line < this.count) && state.holder.every((cpu) => cpu < cpus);
-    checkState("shared lines", known && state.waitedCycles.length === cpus, `are not those of ${cpus} CPUs`);
+    checkState("shared lines", known, `are not those of ${cpus} CPUs`);
     this.holder.fill(NOBODY);
     state.line.forEach((line, i) => {
       this.holder[line] = state.holder[i];
@@ -183,7 +183,7 @@ export class SharedLines {
       this.addCopy(set, sharer);
       this.forwarder[set] = forwarder;
     });
-    this.waitedCycles.set(state.waitedCycles);
+    restoreArray("shared lines", "CPUs", this.waitedCycles, state.waitedCycles);
   }
 
   private fetchToRead(line: number, cpu: number): void {

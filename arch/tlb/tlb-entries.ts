@@ -129,6 +129,7 @@ export function restoreTlbEntries(tlbs: readonly Tlb[], entries: TlbEntries, num
   checkState("TLBs", names.join(", ") === found, `are ${names.join(", ")}, not ${found}`);
   const states = tlbs.reduce((sum, { replacement }) => sum + replacement.stateLength, 0);
   checkState("TLBs", entries.replacement.length === states, "have another number of sets");
+  checkColumns(tlbs, entries);
   for (const tlb of tlbs) tlb.clear();
   for (let row = 0; row < entries.slot.length; row++) {
     const tlb = tlbs[entries.structure[row]];
@@ -165,6 +166,16 @@ export function restoreTlbEntries(tlbs: readonly Tlb[], entries: TlbEntries, num
     tlb.setRecentPcids(contexts);
     pcidsAt = end;
   });
+}
+
+/** @throws StateError unless each entry has its guest's part, and each structure its recent PCIDs */
+function checkColumns(tlbs: readonly Tlb[], { slot, pcidCounts, recentPcids, guests }: TlbEntries): void {
+  const isWhole = guests === undefined || (guests.vpid.length === slot.length && guests.flags.length === slot.length);
+  checkState("TLBs", isWhole, `have ${slot.length} entries, and not as many of guests`);
+  const pcids = pcidCounts.reduce((sum, pcidsOfOne) => sum + pcidsOfOne, 0);
+  const areAll = pcidCounts.length === tlbs.length && recentPcids.length === pcids;
+  const areGuests = guests === undefined || guests.recentVpids.length === pcids;
+  checkState("TLBs", areAll && areGuests, `remember ${pcids} PCIDs, and not as many are there`);
 }
 
 /** The slots in use, in an order in which `Tlb.putBack` makes the index anew: what a lookup finds first comes last. */

@@ -104,6 +104,8 @@ export function captureFlushAccounts(accounts: FlushAccounts): FlushAccountsStat
  */
 export function restoreFlushAccounts(accounts: FlushAccounts, state: FlushAccountsState, cpus: number): void {
   const { flushes, causes, policies } = state;
+  const stolen = state.perCpu ? flushes.cause.length * cpus : 0;
+  checkState("accounts", flushes.stolenFrom.length === stolen, `are not those of ${cpus} CPUs, flush by flush`);
   for (let row = 0; row < flushes.cause.length; row++) {
     const cause = causes[flushes.cause[row]];
     checkState("accounts", FLUSH_CAUSES.includes(cause as FlushCause), `know no flush for the cause "${cause}"`);

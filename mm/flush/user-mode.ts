@@ -4,7 +4,7 @@
  * before it enters the kernel, so a flush of kernel addresses can wait until then.
  */
 
-import { checkState } from "../../arch/isa/state-error.ts";
+import { checkState, restoreArray } from "../../arch/isa/state-error.ts";
 import type { Machine } from "../../arch/machine.ts";
 import { ACTIVITY_INTERRUPT, ACTIVITY_OTHER } from "../../arch/time/cycle-accounts.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
@@ -73,8 +73,8 @@ export class UserMode {
   /** Brings all CPUs into a captured state. */
   restore({ inUser, kernelActivity }: UserModeState): void {
     const { accounts, cpus } = this.machine.loop;
-    checkState("user mode", inUser.length === cpus && kernelActivity.length === cpus, `is not that of ${cpus} CPUs`);
-    this.inUser.set(inUser);
+    checkState("user mode", kernelActivity.length === cpus, `is not that of ${cpus} CPUs`);
+    restoreArray("user mode", "CPUs", this.inUser, inUser);
     this.outside.set(kernelActivity.map((name) => accounts.activity(name)));
   }
 

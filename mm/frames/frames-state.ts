@@ -69,7 +69,7 @@ export function restoreFrames(pages: PageAllocator, state: FramesState): void {
     theirs.length === zones.length && zones.every((zone, i) => mine(zone) === theirs[i]);
   const sameZones =
     isSame((zone) => zone.startFrame, state.zoneStart) && isSame((zone) => zone.endFrame, state.zoneEnd);
-  checkState("page allocator", sameZones, "has other zones");
+  checkState("page allocator", sameZones && state.zoneTouchedEnd.length === zones.length, "has other zones");
   const freeBlocks = cut(state.freeBlocks, zones.length * ORDERS);
   let at = 0;
   zones.forEach((zone, i) => {
@@ -88,8 +88,10 @@ export function restoreFrames(pages: PageAllocator, state: FramesState): void {
   checkState("page allocator", at === state.use.length, `knows the use of ${state.use.length} frames, not of ${at}`);
   fill(perCpu.flat(), state.cpuLists);
   fill(tableLists, state.tableLists);
+  const isOfLists = state.coldOfCpuLists.length === perCpu.flat().length;
+  checkState("page allocator", isOfLists, "has another number of lists of each CPU");
   perCpu.flat().forEach((list, i) => {
-    list.cold = state.coldOfCpuLists[i] ?? 0;
+    list.cold = state.coldOfCpuLists[i];
   });
   pages.references.restore(state.shared.frame, state.shared.further);
   pages.allocatedPages = state.allocatedPages;

@@ -3,7 +3,7 @@
  * everywhere (`arch/x86/mm/tlb.c` of Linux 6.15: `allocate_global_asid`, `reset_global_asid_space`, `mm_free_global_asid`).
  * They are dealt out in order; a freed one is not used again before all have been dealt out and everything was flushed.
  */
-import { checkState } from "../../arch/isa/state-error.ts";
+import { restoreArray } from "../../arch/isa/state-error.ts";
 import { DYNAMIC_ASIDS } from "./tlb-state.ts";
 
 /** ASIDs that PCIDs of 12 bits leave room for, 0 being nobody's PCID; half as many with page-table isolation. */
@@ -78,10 +78,8 @@ export class GlobalAsids {
 
   /** Deals out the ASIDs of a captured state. @throws StateError when there are more or fewer ASIDs */
   restore({ used, freed, last, available }: GlobalAsidsState): void {
-    const fits = used.length === this.end && freed.length === this.end;
-    checkState("global ASIDs", fits, `end at ${this.end}, not at ${used.length}`);
-    this.used.set(used);
-    this.freed.set(freed);
+    restoreArray("global ASIDs", "ASIDs in use", this.used, used);
+    restoreArray("global ASIDs", "ASIDs freed", this.freed, freed);
     this.last = last;
     this.available = available;
   }

@@ -2,6 +2,7 @@
  * What each CPU knows of the address spaces in its TLB (`struct tlb_state`, `arch/x86/mm/tlb.c` of Linux 6.12): which is
  * loaded, under which ASID each recent one is, and up to which generation its translations are valid.
  */
+import { restoreArray } from "../../arch/isa/state-error.ts";
 import type { FlushRecord } from "../flush/flush-accounts.ts";
 import { INIT_CTX_ID } from "./user-pcids.ts";
 
@@ -111,8 +112,8 @@ export class TlbState {
     this.loadedAsid = values.loadedAsid;
     this.isLazy = values.isLazy;
     this.invalidateOther = values.invalidateOther;
-    this.ctxId.set(values.asidCtxId);
-    this.tlbGen.set(values.asidTlbGen);
+    restoreArray("user address spaces", "ASIDs", this.ctxId, values.asidCtxId);
+    restoreArray("user address spaces", "generations of ASIDs", this.tlbGen, values.asidTlbGen);
     this.nextAsid = values.nextAsid;
     this.userFlushMask = values.userFlushMask;
     values.userFlushFor.forEach((flush, asid) => {

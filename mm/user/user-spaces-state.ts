@@ -2,7 +2,7 @@
  * User address spaces, for saved states: those that a CPU has loaded, and the kernel's own. Who else holds one is a program's own
  * affair: what no CPU has loaded cannot be found from here, and its frames stay handed out.
  */
-import { checkState } from "../../arch/isa/state-error.ts";
+import { checkState, restoreArray } from "../../arch/isa/state-error.ts";
 import { captureLocks, type LocksState, restoreLocks } from "../kernel/locks-state.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { PageTables, type PageTablesState } from "../page-tables/page-tables.ts";
@@ -114,8 +114,8 @@ export function restoreUserSpaces(spaces: UserSpaces, state: UserSpacesState): v
     loaded[cpu] = mm;
   }
   spaces.globalAsids.restore(state.globalAsids);
-  spaces.shootdowns.set(state.shootdowns);
-  spaces.lru.batched.set(state.lruBatched);
+  restoreArray("user address spaces", "counts of shootdowns", spaces.shootdowns, state.shootdowns);
+  restoreArray("user address spaces", "batches for LRU lists", spaces.lru.batched, state.lruBatched);
   restoreLocks([spaces.lru.lock], state.lruLock);
   spaces.lastCtxId = state.lastCtxId;
 }

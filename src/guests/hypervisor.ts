@@ -232,6 +232,12 @@ export class Hypervisor {
       this.mapped.add(first);
       this.machine.hostMemory?.give(frame[row], first);
     });
+    const taken = new Set(frame);
+    for (const first of freed) {
+      const isFree = first >= FIRST_FRAME && first % this.pageFrames === 0 && first < nextFrame && !taken.has(first);
+      checkState("hypervisor", isFree, `has not taken back frame 0x${first.toString(16)}`);
+      taken.add(first);
+    }
     this.freed.splice(0, this.freed.length, ...freed);
   }
 

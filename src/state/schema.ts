@@ -3,9 +3,8 @@
  * is written out here all the same, so that a change of a part without one of the format's version does not compile.
  */
 import { z } from "zod";
-import { DESTINATION_MODES, type KernelCosts, MITIGATION_MODES, type VmallocConfig } from "../../mm/index.ts";
-import { GUEST_PAGE_SIZES } from "../guests/hypervisor.ts";
 import type { KernelState } from "./kernel-state.ts";
+import { columns, rows, table } from "./tables.ts";
 
 const u8 = z.instanceof(Uint8Array);
 const u16 = z.instanceof(Uint16Array);
@@ -17,38 +16,56 @@ const count = z.number().nonnegative();
 const whole = z.number().int().nonnegative();
 const texts = z.array(z.string());
 
-/** An object with a schema for each of a list of keys. */
-function columns<Key extends string, Schema extends z.ZodType>(schema: Schema, ...keys: readonly Key[]) {
-  return Object.fromEntries(keys.map((key) => [key, schema])) as Record<Key, Schema>;
-}
-
-const tlbEntries = z.strictObject({
-  structures: texts,
-  structure: u32,
-  slot: u32,
-  address: f64,
-  size: u8,
-  level: u8,
-  pcid: u16,
-  frame: f64,
-  flags: u16,
-  replacement: u16,
-  pcidCounts: u16,
-  recentPcids: u16,
-  /** Absent where no entry can be a guest's. */
-  guests: z.strictObject({ vpid: u16, flags: u8, recentVpids: u16 }).optional(),
-});
+const tlbEntries = rows(
+  z.strictObject({
+    structures: texts,
+    structure: u32,
+    slot: u32,
+    address: f64,
+    size: u8,
+    level: u8,
+    pcid: u16,
+    frame: f64,
+    flags: u16,
+    replacement: u16,
+    pcidCounts: u16,
+    recentPcids: u16,
+    /** Absent where no entry can be a guest's. */
+    guests: z.strictObject({ vpid: u16, flags: u8, recentVpids: u16 }).optional(),
+  }),
+  "structure",
+  "slot",
+  "address",
+  "size",
+  "level",
+  "pcid",
+  "frame",
+  "flags",
+);
 
 const cpus = z.strictObject({
-  registers: z.strictObject({
-    ...columns(f64, "cr0", "cr2", "cr3", "cr4", "efer", "pkru", "pkrs"),
-    cr2Offset: u16.optional(),
-    lamUser: u8.optional(),
-    cpl: u8,
-    alignmentCheck: u8,
-    memoryTypeMsrs: u32,
-    memoryTypes: u64,
-  }),
+  registers: rows(
+    z.strictObject({
+      ...columns(f64, "cr0", "cr2", "cr3", "cr4", "efer", "pkru", "pkrs"),
+      cr2Offset: u16.optional(),
+      lamUser: u8.optional(),
+      cpl: u8,
+      alignmentCheck: u8,
+      memoryTypeMsrs: u32,
+      memoryTypes: u64,
+    }),
+    "cr0",
+    "cr2",
+    "cr3",
+    "cr4",
+    "efer",
+    "pkru",
+    "pkrs",
+    "cr2Offset",
+    "lamUser",
+    "cpl",
+    "alignmentCheck",
+  ),
   counters: z.strictObject({
     ...columns(f64, "accesses", "secondLevelHits", "walks", "walkFaults", "walkCycles", "bitsSet", "pageFaults"),
     ...columns(f64, "invlpg", "invpcid", "movCr3", "movCr3NoFlush", "movCr4Flush", "invlpgb"),
@@ -58,12 +75,12 @@ const cpus = z.strictObject({
     guests: f64.optional(),
   }),
   /** Absent where the CPUs are no vCPUs. */
-  guests: z.strictObject({ guestPhysical: tlbEntries, pieces: z.strictObject({ cpu: u16, vpid: u16 }) }).optional(),
+  guests: z.strictObject({ guestPhysical: tlbEntries, pieces: table({ cpu: u16, vpid: u16 }) }).optional(),
   tlbs: tlbEntries,
   walkCaches: z.strictObject({
     lastLine: f64,
-    lines: z.strictObject({ cpu: u16, level: u8, slot: u32, line: f64 }),
-    sets: z.strictObject({ cpu: u16, level: u8, set: u32, state: u16 }),
+    lines: table({ cpu: u16, level: u8, slot: u32, line: f64 }),
+    sets: table({ cpu: u16, level: u8, set: u32, state: u16 }),
   }),
   /** Absent where the CPUs have no remote actions. */
   remoteActions: z.strictObject(columns(f64, "control", "actionVector", "payloadBase")).optional(),
@@ -109,11 +126,21 @@ const machine = z.strictObject({
       current: i32,
       ...columns(f64, "since", "walksSince", "linesSince", "cycles"),
     }),
-    lines: z.strictObject({
-      ...columns(u32, "line", "sharedLine"),
-      ...columns(u16, "holder", "sharedCpu"),
-      ...columns(f64, "busyFrom", "busyUntil", "waitedCycles"),
-    }),
+    lines: rows(
+      rows(
+        z.strictObject({
+          ...columns(u32, "line", "sharedLine"),
+          ...columns(u16, "holder", "sharedCpu"),
+          ...columns(f64, "busyFrom", "busyUntil", "waitedCycles"),
+        }),
+        "line",
+        "holder",
+        "busyFrom",
+        "busyUntil",
+      ),
+      "sharedLine",
+      "sharedCpu",
+    ),
     queued: z.array(z.strictObject({ work: z.string(), cpu: whole, readyCycles: count })),
   }),
   cpus,
@@ -121,7 +148,7 @@ const machine = z.strictObject({
     .strictObject({
       unexplainedWalks: f64,
       unflushed: tlbEntries,
-      removed: z.strictObject({
+      removed: table({
         cpu: u16,
         side: u8,
         address: f64,
@@ -130,13 +157,13 @@ const machine = z.strictObject({
         flush: u32,
         vpid: u16.optional(),
       }),
-      costs: z.strictObject({ cpu: u16, flush: u32, refills: f64, walkCycles: f64 }),
+      costs: table({ cpu: u16, flush: u32, refills: f64, walkCycles: f64 }),
     })
     .nullable(),
 });
 
 const lists = z.strictObject({ counts: u32, frames: u32 });
-const locks = z.strictObject({ lastCpu: i32, freeAtCycles: f64 });
+const locks = table({ lastCpu: i32, freeAtCycles: f64 });
 const pageTables = z.strictObject({ rootFrame: whole, leavesSet: whole, leavesCleared: whole, tables: z.array(whole) });
 const allocations = [
   "frame",
@@ -156,24 +183,42 @@ const flushAccounts = z.strictObject({
   perCpu: z.boolean(),
   causes: texts,
   policies: texts,
-  flushes: z.strictObject({
-    ...columns(u8, "cause", "policy", "full"),
-    cpu: u16,
-    ...columns(
-      f64,
-      "start",
-      "end",
-      "atCycles",
-      "workCycles",
-      "waitCycles",
-      "stolenCycles",
-      "lineCycles",
-      "stolenFromRunningCycles",
-    ),
-    ...columns(f64, "interrupted", "deferred", "freedPages", "frees", "stolenFrom"),
-  }),
+  flushes: rows(
+    z.strictObject({
+      ...columns(u8, "cause", "policy", "full"),
+      cpu: u16,
+      ...columns(
+        f64,
+        "start",
+        "end",
+        "atCycles",
+        "workCycles",
+        "waitCycles",
+        "stolenCycles",
+        "lineCycles",
+        "stolenFromRunningCycles",
+      ),
+      ...columns(f64, "interrupted", "deferred", "freedPages", "frees", "stolenFrom"),
+    }),
+    "cause",
+    "policy",
+    "full",
+    "cpu",
+    "start",
+    "end",
+    "atCycles",
+    "workCycles",
+    "waitCycles",
+    "stolenCycles",
+    "lineCycles",
+    "stolenFromRunningCycles",
+    "interrupted",
+    "deferred",
+    "freedPages",
+    "frees",
+  ),
   origins: texts,
-  frees: z.strictObject({ pages: i32, start: f64, cpu: u16, atCycles: f64, flush: i32, origin: u32 }),
+  frees: table({ pages: i32, start: f64, cpu: u16, atCycles: f64, flush: i32, origin: u32 }),
 });
 
 const lockdep = z.strictObject({
@@ -198,7 +243,7 @@ const mm = z.strictObject({
     use: u8,
     ...columns(lists, "freeBlocks", "cpuLists", "tableLists"),
     coldOfCpuLists: u32,
-    shared: z.strictObject({ frame: u32, further: u32 }),
+    shared: table({ frame: u32, further: u32 }),
   }),
   tables: pageTables,
   memoryTypes: z.array(z.strictObject({ start: count, end: count, mode: z.enum(cacheModes) })),
@@ -224,27 +269,54 @@ const areaRows = { counts: u32, start: f64, end: f64, flags: i32 };
 const vmalloc = z.strictObject({
   ...columns(whole, "lazyNr", "nrVmallocPages", "purges", "purgesWithAreas"),
   areas: z.strictObject({
-    free: z.strictObject({ start: f64, end: f64, shape: u8 }),
-    busy: z.strictObject({ ...areaRows, vm: u32 }),
-    lazy: z.strictObject({ ...areaRows, freed: u32, freedBy: i32.optional() }),
-    pooled: z.strictObject({ ...areaRows, pool: u16 }),
+    free: table({ start: f64, end: f64, shape: u8 }),
+    busy: rows(z.strictObject({ ...areaRows, vm: u32 }), "start", "end", "flags", "vm"),
+    lazy: rows(
+      z.strictObject({ ...areaRows, freed: u32, freedBy: i32.optional() }),
+      "start",
+      "end",
+      "flags",
+      "freed",
+      "freedBy",
+    ),
+    pooled: rows(z.strictObject({ ...areaRows, pool: u16 }), "start", "end", "flags", "pool"),
     preloaded: u8.optional(),
     lost: whole,
   }),
-  vmStructs: z.strictObject({
-    flags: i32,
-    ...columns(f64, "requestedSizeBytes", "physAddr", "pagesAddr"),
-    ...columns(u32, "caller", "pages", "frames"),
-    callers: texts,
-    ...columns(u8, "pageOrder", "oneZone", "hasArray"),
-    lost: whole,
-  }),
-  blocks: z.strictObject({
-    ...columns(u32, "area", "queueCounts", "queued"),
-    ...columns(u16, "cpu", "hash"),
-    ...columns(i32, "free", "dirty", "dirtyMin", "dirtyMax", "usedMap", "roundedMap"),
-    ...columns(locks, "locks", "queueLocks", "spareLocks"),
-  }),
+  vmStructs: rows(
+    z.strictObject({
+      flags: i32,
+      ...columns(f64, "requestedSizeBytes", "physAddr", "pagesAddr"),
+      ...columns(u32, "caller", "pages", "frames"),
+      callers: texts,
+      ...columns(u8, "pageOrder", "oneZone", "hasArray"),
+      lost: whole,
+    }),
+    "flags",
+    "requestedSizeBytes",
+    "physAddr",
+    "pagesAddr",
+    "caller",
+    "pages",
+    "pageOrder",
+    "oneZone",
+    "hasArray",
+  ),
+  blocks: rows(
+    z.strictObject({
+      ...columns(u32, "area", "queueCounts", "queued"),
+      ...columns(u16, "cpu", "hash"),
+      ...columns(i32, "free", "dirty", "dirtyMin", "dirtyMax", "usedMap", "roundedMap"),
+      ...columns(locks, "locks", "queueLocks", "spareLocks"),
+    }),
+    "area",
+    "cpu",
+    "hash",
+    "free",
+    "dirty",
+    "dirtyMin",
+    "dirtyMax",
+  ),
   locks,
   deferredFrees: z.array(z.strictObject({ cpu: whole, addresses: z.array(count) })),
 });
@@ -287,16 +359,20 @@ const user = z.strictObject({
 });
 
 const host = z.strictObject({
-  hypervisor: z.strictObject({
-    ...columns(whole, "nextFrame", "tablePages"),
-    ...columns(f64, "guestFrame", "frame", "freed"),
-  }),
+  hypervisor: rows(
+    z.strictObject({
+      ...columns(whole, "nextFrame", "tablePages"),
+      ...columns(f64, "guestFrame", "frame", "freed"),
+    }),
+    "guestFrame",
+    "frame",
+  ),
   scheduler: z.strictObject({
     current: i32,
     ...columns(f64, "sliceStart", "stolenCycles", "preemptions", "offSince"),
   }),
   counts: z.strictObject(columns(f64, "faults", "icrWrites", "resumptions", "exitCycles")),
-  owedFlushes: z.strictObject({ vcpu: u16, flush: u32, isPaid: u8 }),
+  owedFlushes: table({ vcpu: u16, flush: u32, isPaid: u8 }),
   unmapping: z.strictObject({ ...columns(whole, "pages", "unmappings", "kicks"), owed: u8 }),
 });
 
@@ -309,77 +385,3 @@ export const STATE_SCHEMA = z.strictObject({
   user: user.nullable(),
   host: host.nullable(),
 }) satisfies z.ZodType<KernelState>;
-
-const byDistance = z.tuple([count, count, count, count, count, count]);
-
-const costs = z.strictObject({
-  lock: z.strictObject(columns(count, "uncontendedCycles", "handOverTransfers")),
-  ipi: z.strictObject({
-    destinationMode: z.enum(DESTINATION_MODES),
-    latencyCycles: byDistance,
-    ...columns(count, "sendCycles", "entryCycles", "exitCycles", "idleWakeCycles"),
-  }),
-  flush: z.strictObject(columns(count, "callCycles", "localCycles", "broadcastCpuCycles")),
-  pages: z.strictObject({
-    ...columns(count, "listCycles", "freeBatchCycles", "buddyCycles", "zeroColdCycles"),
-    ...columns(count, "slabCycles", "tableWalkCycles", "chargeCycles"),
-  }),
-  user: z.strictObject({
-    ...columns(count, "faultCycles", "mprotectCycles", "madviseCycles", "munmapCycles"),
-    ...columns(
-      count,
-      "protectEntryCycles",
-      "zapEntryCycles",
-      "lruCycles",
-      "forkCycles",
-      "copyEntryCycles",
-      "copyPageCycles",
-    ),
-  }),
-  ...columns(count, "contextSwitchCycles", "kernelEntryCycles", "kernelExitCycles", "treeStepCycles"),
-  ...columns(count, "entryWriteCycles", "zeroPageCycles", "callCycles"),
-}) satisfies z.ZodType<KernelCosts>;
-
-const vmallocConfig = z.strictObject({
-  ...columns(whole, "onlineCpus", "possibleCpus", "nrCpus", "vmapNodes", "zoneSizeBytes", "lazyMaxPages"),
-  ...columns(whole, "blockPages", "purgeThresholdPages", "ioremapMaxPageShift"),
-  ...columns(z.boolean(), "allowHuge", "upstreamQuirks"),
-}) satisfies z.ZodType<VmallocConfig>;
-
-/** The configuration that the saved kernel was booted with: all of it, so that a change of a default changes no saved kernel. */
-export const CONFIG_SCHEMA = z.strictObject({
-  cpus: whole,
-  memoryBytes: count,
-  /** A preset as people write them (`parsePreset`). */
-  preset: z.unknown(),
-  features: z.record(z.string(), z.boolean()),
-  topology: z.strictObject({
-    ...columns(whole, "sockets", "coresPerSocket", "threadsPerCore"),
-    coresPerCluster: whole.optional(),
-  }),
-  numaNodes: whole,
-  kernel: z.string(),
-  flushPolicy: z.string(),
-  isolatedCpus: z.array(whole),
-  pageTableIsolation: z.boolean(),
-  /** Absent where it is off. */
-  flushFreedTables: z.boolean().optional(),
-  /** Absent where locking is not checked. */
-  proveLocking: z.boolean().optional(),
-  /** Absent where they are not chosen. */
-  mitigations: z.enum(MITIGATION_MODES).optional(),
-  /** Absent where there is one state only. */
-  idleStates: z.string().optional(),
-  flushCeilingPages: whole,
-  /** Absent where the kernel is no guest. */
-  guest: z
-    .strictObject({
-      guestPages: z.enum(GUEST_PAGE_SIZES).optional(),
-      hostPages: z.enum(GUEST_PAGE_SIZES),
-      physicalCpus: whole,
-      numaBalancing: z.strictObject({ pages: whole, periodUsec: whole }).optional(),
-    })
-    .optional(),
-  costs,
-  vmalloc: vmallocConfig,
-});

@@ -5,9 +5,10 @@ import { MmulabError } from "../../arch/isa/errors.ts";
 import { flushPolicyByName } from "../../mm/index.ts";
 import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
+import { CONFIG_SCHEMA } from "./config-schema.ts";
 import { restoreKernel } from "./kernel-state.ts";
 import { withOrigins } from "./older-preset.ts";
-import { CONFIG_SCHEMA, STATE_SCHEMA } from "./schema.ts";
+import { STATE_SCHEMA } from "./schema.ts";
 
 /** Version of the format that is written. */
 export const STATE_VERSION = 6;

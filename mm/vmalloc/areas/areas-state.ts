@@ -133,6 +133,8 @@ export function restoreAreas(
     areas.listAddBefore(area, node.poolHeads[pool]);
     node.poolLengths[pool]++;
   });
+  const cpus = preload.objects.length;
+  checkState("vmap areas", (state.preloaded?.length ?? cpus) === cpus, `are not at hand for splits of ${cpus} CPUs`);
   state.preloaded?.forEach((has, cpu) => {
     checkState("CPUs", cpu < preload.objects.length, `are ${preload.objects.length}, not ${cpu + 1} or more`);
     preload.objects[cpu] = has === 0 ? 0 : areas.makeGap(0, 0);

@@ -80,7 +80,10 @@ export function restoreVmapBlocks(
 ): void {
   const words = blocks.wordsPerBlock;
   const cpus = blocks.queueHead.length;
-  const isComplete = state.usedMap.length === state.area.length * words && state.queueCounts.length === cpus;
+  const mapWords = state.area.length * words;
+  const areMaps = state.usedMap.length === mapWords && state.roundedMap.length === mapWords;
+  const queued = state.queueCounts.reduce((sum, blocksOfCpu) => sum + blocksOfCpu, 0);
+  const isComplete = areMaps && state.queueCounts.length === cpus && state.queued.length === queued;
   checkState("vmap blocks", isComplete, "are of another size, or those of other CPUs");
   const numbers = Array.from(state.area, (areaRow, row) => {
     const [cpu, hash] = [state.cpu[row], state.hash[row]];

@@ -7,12 +7,13 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { KVM_POLICY } from "../../../mm/index.ts";
 import { EXIT_USAGE, endingOf } from "../../../src/command-line/errors.ts";
+import { InputFileError } from "../../../src/input/errors.ts";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
 import { replayUntil } from "../../../src/recording/replay-until.ts";
 import { runOnKernel } from "../../../src/runs/run.ts";
 import { decodeData, encodeData } from "../../../src/state/container.ts";
 import { isStateFile, loadKernel, saveKernel } from "../../../src/state/machine-state.ts";
-import { READABLE_VERSIONS, STATE_VERSION } from "../../../src/state/state-kernel.ts";
+import { kernelOfState, READABLE_VERSIONS, readStateHeader, STATE_VERSION } from "../../../src/state/state-kernel.ts";
 import { mixed } from "../../../src/workloads/mixed.ts";
 import { userProcesses } from "../../../src/workloads/user-processes.ts";
 import { temporaryFolder } from "../fixtures.ts";
@@ -75,6 +76,23 @@ function allNames(file: string): string[] {
   return [...new Set([...namesIn({ ...header, config }, "header"), ...namesIn(stateOf(bytes), "")])].sort();
 }
 
+/** A state with an element more or fewer in each of its arrays in turn, and where that is. */
+function* resized(value: unknown, path: string): Generator<readonly [where: string, changed: unknown]> {
+  if (ArrayBuffer.isView(value)) {
+    const kind = value.constructor as new (elements: Iterable<number | bigint>) => ArrayBufferView;
+    const elements = [...(value as Uint8Array)];
+    yield [`${path}, one more`, new kind([...elements, elements.at(-1) ?? (value instanceof BigUint64Array ? 0n : 0)])];
+    if (elements.length > 0) yield [`${path}, one fewer`, new kind(elements.slice(0, -1))];
+    return;
+  }
+  if (typeof value !== "object" || value === null) return;
+  for (const [name, item] of Object.entries(value).slice(0, Array.isArray(value) ? 1 : undefined)) {
+    for (const [where, changed] of resized(item, `${path}.${name}`)) {
+      yield [where, Array.isArray(value) ? value.with(Number(name), changed) : { ...value, [name]: changed }];
+    }
+  }
+}
+
 describe(`version ${STATE_VERSION} of the format`, () => {
   it("has the names and types that it was published with; others need a new version", () => {
     const file = join(folder.path, "busy");
@@ -105,6 +123,27 @@ describe(`version ${STATE_VERSION} of the format`, () => {
       expect(kernel.verify()).toEqual([]);
     },
   );
+
+  it.each([
+    ["a kernel", busyKernel],
+    ["a guest", busyGuest],
+  ])("has no array of %s that may be longer or shorter than it is", (_, make) => {
+    const file = join(folder.path, "resized");
+    saveKernel(make(), file, "a test");
+    const bytes = readFileSync(file);
+    const header = readStateHeader(file, bytes.subarray(0, bytes.indexOf("\n")).toString());
+    const outcomes: string[] = [];
+    for (const [where, state] of resized(stateOf(bytes), "state")) {
+      try {
+        kernelOfState(file, header, state);
+        // A page less that was taken back from a guest is another state, and a sound one.
+        if (where !== "state.host.hypervisor.freed, one fewer") outcomes.push(`${where}: taken`);
+      } catch (error) {
+        if (!(error instanceof InputFileError)) outcomes.push(`${where}: ${String(error)}`);
+      }
+    }
+    expect(outcomes).toEqual([]);
+  });
 
   it("brings plain data back as it was, with arrays of all kinds and lengths", () => {
     fc.assert(
