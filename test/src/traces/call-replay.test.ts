@@ -3,7 +3,6 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
 import { traceEverything } from "../../../src/output/event-file.ts";
-import { totalCycles } from "../../../src/report/flush-costs.ts";
 import { parseFtraceLine } from "../../../src/traces/ftrace-lines.ts";
 import { replayFtrace } from "../../../src/traces/ftrace-replay.ts";
 import type { FtraceOptions, FtraceReport } from "../../../src/traces/ftrace-report.ts";
@@ -29,26 +28,6 @@ function replay(lines: readonly string[], options: Partial<FtraceOptions> = {}):
 }
 
 describe("a trace with calls", () => {
-  it.each([
-    ["mixed", 400],
-    ["module_load", 200],
-    ["fork_storm", 12_000],
-    // Its second flush finds idle CPUs at the end of a storm of frees.
-    ["fork_storm", 20_000],
-    ["user_processes", 4000],
-  ])("of %s gives the run's flushes, and their costs, refills included, within 2 %%", async (workload, operations) => {
-    const { kernel, lines } = traced(workload, operations);
-    const accounts = kernel.vm.flushing.keepAccounts();
-    expect(accounts.records.length).toBeGreaterThan(0);
-    const report = await replay(lines);
-    expect(report.skipped).toEqual([]);
-    expect(report.purges).toBe(report.traced.purges);
-    expect(report.fullFlushes + report.rangeFlushes).toBe(
-      kernel.vm.flushing.fullFlushes + kernel.vm.flushing.rangeFlushes,
-    );
-    expect(Math.abs(totalCycles(report.flushCost) / totalCycles(accounts.total()) - 1)).toBeLessThan(0.02);
-  });
-
   it("may have a CPU that was busy for days between two calls", async () => {
     const { lines } = traced("module_load", 6);
     const middle = lines.length / 2;

@@ -1,0 +1,65 @@
+/** The trace of a run, replayed with the run's settings, gives the run's own flush costs back. */
+import { describe, expect, it } from "vitest";
+import { bootKernel } from "../../../src/machine/kernel.ts";
+import { traceEverything } from "../../../src/output/event-file.ts";
+import { totalCycles } from "../../../src/report/flush-costs.ts";
+import { replayFtrace } from "../../../src/traces/ftrace-replay.ts";
+import { threadWorkload } from "../../../src/workloads/base/thread-workload.ts";
+import { forkStorm } from "../../../src/workloads/fork-storm.ts";
+import { mixed } from "../../../src/workloads/mixed.ts";
+import { moduleLoad } from "../../../src/workloads/module-load.ts";
+import { userProcesses } from "../../../src/workloads/user-processes.ts";
+import { temporaryFolder } from "../fixtures.ts";
+
+const folder = temporaryFolder();
+/** The operations of `run` without `--ops`. */
+const DEFAULT_OPERATIONS = 20_000;
+
+/** A server that compiles BPF: every program takes the place of an old one, and the change of its pages' attributes flushes aliases. */
+const bpfLike = threadWorkload({
+  name: "bpf_like",
+  summary: "programs that replace each other",
+  parameters: [],
+  setUp: () => null,
+  *thread(thread) {
+    let old = 0;
+    for (let i = 0; i < thread.operations; i++) {
+      const program = yield* thread.vmalloc(2 * 4096);
+      thread.store(program, i);
+      if (old !== 0) yield* thread.vfree(old);
+      old = program;
+      yield* thread.vmUnmapAliases();
+    }
+    if (old !== 0) yield* thread.vfree(old);
+  },
+});
+
+describe("the trace of a run", () => {
+  it.each([
+    { workload: mixed, operations: 400 },
+    { workload: mixed, operations: DEFAULT_OPERATIONS },
+    { workload: moduleLoad, operations: 60 },
+    // Its last flush finds idle CPUs at the end of a storm of frees.
+    { workload: forkStorm, operations: DEFAULT_OPERATIONS },
+    { workload: bpfLike, operations: 400 },
+    { workload: userProcesses, operations: 2000 },
+  ])(
+    "of $workload.name, $operations operations, replayed costs what the run's flushes cost, within 2 %",
+    async ({ workload, operations }) => {
+      const kernel = bootKernel();
+      const accounts = kernel.vm.flushing.keepAccounts();
+      const lines: string[] = [];
+      const cyclesPerSecond = kernel.machine.preset.frequencyGhz.value * 1e9;
+      kernel.vm.events = traceEverything(kernel, cyclesPerSecond, (line) => lines.push(line));
+      workload.run(kernel, { operations, seed: 1 });
+      expect(accounts.records.length).toBeGreaterThan(0);
+      const trace = folder.write("trace.txt", `${lines.join("\n")}\n`);
+      const report = await replayFtrace(trace, { preset: "skylake", memoryBytes: 2 ** 32 });
+      expect(report.skipped).toEqual([]);
+      // Calls under way at the same time may share one purge more or less.
+      expect(Math.abs(report.purges - report.traced.purges)).toBeLessThanOrEqual(report.traced.purges / 50);
+      const [ran, replayed] = [totalCycles(accounts.total()), totalCycles(report.flushCost)];
+      expect(Math.abs(replayed / ran - 1)).toBeLessThan(0.02);
+    },
+  );
+});
