@@ -19,8 +19,10 @@ const HITS_CELL = COUNTERS_CELL + counters.COUNT_ACCESS;
 const KIND_LOAD = 0;
 const KIND_STORE = 1;
 const KIND_FETCH = 2;
-/** Bits of a kind that are the access kind; the bits above belong to the caller. */
+/** Bits of a kind that are the access kind; the bits above, but for `MUST_HIT`, belong to the caller. */
 const KIND_MASK = 3;
+/** Bit of a kind: the translation is only made if it is a predicted hit of the first level. */
+export const MUST_HIT = 8;
 /** log2 of the ways of a set whose hits are noted in two words (`ReplacementState.isTree`), and of a pair of ways. */
 const SET_SHIFT = 2;
 const PAIR_SHIFT = 1;
@@ -66,7 +68,8 @@ export class BulkTouch {
   /**
    * Translates `addresses[from]` to `addresses[to - 1]` (48-bit linear addresses) for accesses of `kinds` (load 0, store 1, fetch
    * 2 in the low two bits), each with all the effects of `touchAs`. Returns `to`, or the index of the first that raised a page
-   * fault: it has been counted and CR2 set, and those after it have not been made.
+   * fault: it has been counted and CR2 set, and those after it have not been made. The first with `MUST_HIT` that is no predicted hit
+   * is not made either, nor those after it: `~index`, less than 0, is returned.
    */
   touch(kinds: Uint8Array, addresses: Float64Array, from: number, to: number): number {
     if (this.fastPath.loads.unflushed !== null) return this.touchWatched(kinds, addresses, from, to);
@@ -101,17 +104,44 @@ export class BulkTouch {
         fetchHits += kind >> 1;
       } else {
         clock[0] = cycles;
+        if ((kinds[i] & MUST_HIT) !== 0) {
+          this.countHits(hits - storeHits - fetchHits, storeHits, fetchHits);
+          return ~i;
+        }
         const path = kind === KIND_LOAD ? loads : kind === KIND_STORE ? stores : fetches;
         if (!this.touchMissed(path, kind as Access, la)) break;
         cycles = clock[0];
       }
     }
-    cells[HITS_CELL + KIND_LOAD] += hits - storeHits - fetchHits;
-    cells[HITS_CELL + KIND_STORE] += storeHits;
-    cells[HITS_CELL + KIND_FETCH] += fetchHits;
+    this.countHits(hits - storeHits - fetchHits, storeHits, fetchHits);
     // After a fault the general path has set it.
     if (i === to) clock[0] = cycles;
     return i;
+  }
+
+  /**
+   * Whether hits that change nothing but counters and the clock can be made by {@link repeatHits}: nothing watches single accesses, and
+   * sums of their costs are exact in any order.
+   */
+  get canRepeatHits(): boolean {
+    return this.fastPath.loads.unflushed === null && this.costCycles.every(Number.isInteger);
+  }
+
+  /**
+   * So many more first-level hits of each kind, each of the same page as the hit before it in its TLB: a second use in a row changes
+   * no replacement state.
+   */
+  repeatHits(loads: number, stores: number, fetches: number): void {
+    const { costCycles } = this;
+    this.countHits(loads, stores, fetches);
+    this.clock[0] += loads * costCycles[KIND_LOAD] + stores * costCycles[KIND_STORE] + fetches * costCycles[KIND_FETCH];
+  }
+
+  private countHits(loads: number, stores: number, fetches: number): void {
+    const { cells } = this;
+    cells[HITS_CELL + KIND_LOAD] += loads;
+    cells[HITS_CELL + KIND_STORE] += stores;
+    cells[HITS_CELL + KIND_FETCH] += fetches;
   }
 
   /** {@link touch} while an attribution has to be told of each access. */

@@ -15,9 +15,10 @@
 
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE } from "../../arch/isa/access.ts";
 import { InputFileError } from "../input/errors.ts";
+import type { BatchWriter } from "./batch-writer.ts";
 import { linearAddressOf, NO_ADDRESS } from "./record-address.ts";
 import { RecordCutter } from "./record-cutter.ts";
-import { BATCH_REFERENCES, type BatchWriter } from "./reference-batch.ts";
+import { BATCH_REFERENCES } from "./reference-batch.ts";
 import type { ReferenceParser } from "./reference-parser.ts";
 
 /** Bytes of a record. */

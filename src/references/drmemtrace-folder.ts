@@ -2,8 +2,8 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { InputFileError } from "../input/errors.ts";
+import type { BatchWriter } from "./batch-writer.ts";
 import { DRMEMTRACE_RECORD_BYTES, DrmemtraceRecords, isDrmemtraceHeader } from "./drmemtrace-records.ts";
-import type { BatchWriter } from "./reference-batch.ts";
 import { readTraceBytes, withHead } from "./trace-bytes.ts";
 
 /** Traces of threads and cores as drmemtrace names them, however packed; schedules and logs lie beside them. */

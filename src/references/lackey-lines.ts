@@ -9,8 +9,9 @@
 
 import { ACCESS_FETCH, ACCESS_LOAD, ACCESS_STORE } from "../../arch/isa/access.ts";
 import { USER_END } from "../../mm/lib/memory-layout.ts";
+import type { BatchWriter } from "./batch-writer.ts";
 import { PlainLines } from "./plain-lines.ts";
-import { BATCH_REFERENCES, type BatchWriter } from "./reference-batch.ts";
+import { BATCH_REFERENCES } from "./reference-batch.ts";
 import type { ReferenceParser } from "./reference-parser.ts";
 
 /** Kind of a line: a load and a store of the same bytes. */

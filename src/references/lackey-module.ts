@@ -12,7 +12,90 @@
 import { ACCESS_FETCH, ACCESS_STORE } from "../../arch/isa/access.ts";
 import { USER_END } from "../../mm/lib/memory-layout.ts";
 import * as wasm from "../files/wasm-encoding.ts";
-import { BATCH_REFERENCES } from "./reference-batch.ts";
+import {
+  ADD,
+  AND,
+  access,
+  BLOCK,
+  BR_IF_STOP,
+  BR_LINE,
+  CTZ,
+  END,
+  EQ,
+  EQZ,
+  GE_S,
+  GT_S,
+  GT_U,
+  get,
+  I32,
+  I64,
+  I64_CONST,
+  I64_GE_U,
+  I64_TO_DOUBLE,
+  I64_TO_WORD,
+  IF,
+  LOAD,
+  LOOP,
+  MUL,
+  NE,
+  OR,
+  SHL,
+  SHR_U,
+  STORE_BYTE,
+  STORE_DOUBLE,
+  STORE_WORD,
+  SUB,
+  set,
+  tee,
+  V_ADD,
+  V_AND,
+  V_BITMASK,
+  V_CONST,
+  V_EQ,
+  V_LOAD,
+  V_LOW_I64,
+  V_LT_U,
+  V_NARROW,
+  V_OR,
+  V_PAIRS_SHR_U,
+  V_SPLAT,
+  V_SUB,
+  V_SWIZZLE,
+  V128,
+  word,
+  XOR,
+} from "../files/wasm-instructions.ts";
+import {
+  AT,
+  BAD,
+  COUNT,
+  DATA_PAGE,
+  DIGITS,
+  FETCH,
+  FETCH_PAGE,
+  FETCHES,
+  HEAD,
+  HEADS,
+  LA,
+  LAST,
+  LAYOUT,
+  LENGTH,
+  LETTERS,
+  LINES,
+  LONG_LOCALS,
+  MEMORY_PAGES,
+  MODIFY,
+  REPEATED_FETCHES,
+  REPEATED_STORES,
+  ROOM,
+  SECOND,
+  SIZE,
+  STORE,
+  TAIL,
+  TEXT,
+  WORD_LOCALS,
+} from "./lackey-layout.ts";
+import { findRun, writeHead, writeSecondHead } from "./lackey-runs.ts";
 
 const { name, section, signed, unsigned, vector } = wasm;
 
@@ -21,112 +104,12 @@ export const PLAIN_LINE_BYTES = 19;
 /** Most digits of an address. */
 const DIGITS_MAX = 12;
 const PAGE_BYTES = 4096;
-/** Bytes behind the text that a vector may reach into. */
-const SLACK_BYTES = 64;
-const TEXT_BYTES = 2 ** 18;
-/** The last line may be one of two references. */
-const OUT_REFERENCES = BATCH_REFERENCES + 2;
-const OUT_AT = 64;
-
-/** Where things lie in the memory, in bytes. */
-export const LAYOUT = {
-  /** Words: where `parse` stopped, and how many lines it parsed. */
-  stoppedAt: 0,
-  lines: 4,
-  /** Its references: addresses as 64-bit floating-point numbers, kinds as bytes. */
-  addresses: OUT_AT,
-  kinds: OUT_AT + 8 * OUT_REFERENCES,
-  /** The text, and how much there is room for. */
-  text: OUT_AT + 9 * OUT_REFERENCES + SLACK_BYTES,
-  textBytes: TEXT_BYTES,
-} as const;
-const MEMORY_PAGES = Math.ceil((LAYOUT.text + TEXT_BYTES + SLACK_BYTES) / wasm.WASM_PAGE_BYTES);
 
 /** What the module exports. */
 export interface LackeyExports {
   readonly memory: wasm.WasmMemory;
   readonly parse: (at: number, last: number, room: number) => number;
 }
-
-const I32 = 0x7f;
-const I64 = 0x7e;
-const V128 = 0x7b;
-const NO_RESULT = 0x40;
-
-/** Parameters and locals, by number: words, then the address, then vectors. */
-const AT = 0;
-const LAST = 1;
-const ROOM = 2;
-const COUNT = 3;
-const LINES = 4;
-const DIGITS = 5;
-const HEAD = 6;
-const TAIL = 7;
-const SIZE = 8;
-const LENGTH = 9;
-const BAD = 10;
-const FETCH = 11;
-const STORE = 12;
-const MODIFY = 13;
-const SECOND = 14;
-const WORD_LOCALS = 12;
-const LA = 15;
-const TEXT = 16;
-const LETTERS = 17;
-
-const get = (local: number) => [0x20, local];
-const set = (local: number) => [0x21, local];
-const tee = (local: number) => [0x22, local];
-const word = (value: number) => [0x41, ...signed(value)];
-/** A vector instruction. */
-const simd = (opcode: number) => [0xfd, ...unsigned(opcode)];
-/** An access to memory: its instruction, and the offset that it adds. */
-const access = (opcode: readonly number[], offset: number) => [...opcode, 0, ...unsigned(offset)];
-
-const BLOCK = [0x02, NO_RESULT];
-const LOOP = [0x03, NO_RESULT];
-const IF = [0x04, NO_RESULT];
-const END = [0x0b];
-const BR_LINE = [0x0c, 0];
-/** Leaves the loop, from its body. */
-const BR_IF_STOP = [0x0d, 1];
-const EQZ = [0x45];
-const LOAD = [0x28];
-const STORE_WORD = [0x36];
-const STORE_DOUBLE = [0x39];
-const STORE_BYTE = [0x3a];
-const EQ = [0x46];
-const NE = [0x47];
-const GT_S = [0x4a];
-const GT_U = [0x4b];
-const GE_S = [0x4e];
-const CTZ = [0x68];
-const ADD = [0x6a];
-const SUB = [0x6b];
-const MUL = [0x6c];
-const AND = [0x71];
-const OR = [0x72];
-const XOR = [0x73];
-const SHL = [0x74];
-const SHR_U = [0x76];
-const I64_CONST = [0x42];
-const I64_GE_U = [0x5a];
-const I64_TO_WORD = [0xa7];
-const I64_TO_DOUBLE = [0xb9];
-const V_LOAD = simd(0x00);
-const V_CONST = simd(0x0c);
-const V_SWIZZLE = simd(0x0e);
-const V_SPLAT = simd(0x0f);
-const V_LOW_I64 = [...simd(0x1d), 0];
-const V_EQ = simd(0x23);
-const V_LT_U = simd(0x26);
-const V_AND = simd(0x4e);
-const V_OR = simd(0x50);
-const V_BITMASK = simd(0x64);
-const V_NARROW = simd(0x66);
-const V_ADD = simd(0x6e);
-const V_SUB = simd(0x71);
-const V_PAIRS_SHR_U = simd(0x8d);
 
 const bytes = (values: readonly number[]) => [...V_CONST, ...values];
 /** A vector of sixteen times the same byte. */
@@ -308,16 +291,11 @@ const readKind = [
   ...bad,
 ];
 
-/** The reference, and behind it a store to the same address: it counts if the line is a modification. */
-const writeReferences = [
+const writeReference = [
   ...addressCell,
   ...get(LA),
   ...I64_TO_DOUBLE,
   ...access(STORE_DOUBLE, LAYOUT.addresses),
-  ...addressCell,
-  ...get(LA),
-  ...I64_TO_DOUBLE,
-  ...access(STORE_DOUBLE, LAYOUT.addresses + 8),
   ...get(COUNT),
   ...get(FETCH),
   ...word(ACCESS_FETCH),
@@ -327,9 +305,21 @@ const writeReferences = [
   ...MUL,
   ...ADD,
   ...access(STORE_BYTE, LAYOUT.kinds),
+];
+
+/** The store of a modification, behind the load. Such lines are rare, so that the host's CPU predicts that this is none. */
+const writeStore = [
+  ...get(MODIFY),
+  ...IF,
+  ...addressCell,
+  ...get(LA),
+  ...I64_TO_DOUBLE,
+  ...access(STORE_DOUBLE, LAYOUT.addresses + 8),
   ...get(COUNT),
   ...word(ACCESS_STORE),
   ...access(STORE_BYTE, LAYOUT.kinds + 1),
+  ...writeSecondHead,
+  ...END,
 ];
 
 const advance = [
@@ -355,18 +345,38 @@ const advance = [
 export function lackeyModule(): Uint8Array<ArrayBuffer> {
   const isOver = [...get(AT), ...get(LAST), ...GT_S, ...get(COUNT), ...get(ROOM), ...GE_S, ...OR];
   const line = [...readLine, ...checkDigits, ...readAddress, ...readSize, ...readKind];
-  const body = [...isOver, ...BR_IF_STOP, ...line, ...get(BAD), ...BR_IF_STOP, ...writeReferences, ...advance];
+  const body = [...isOver, ...BR_IF_STOP, ...line, ...get(BAD), ...BR_IF_STOP];
+  const out = [...writeReference, ...findRun, ...writeHead, ...writeStore, ...advance];
+  const noPage = [...I64_CONST, ...signed(-1)];
+  const start = [...noPage, ...set(DATA_PAGE), ...noPage, ...set(FETCH_PAGE)];
+  const result = (at: number, local: number) => [...word(at), ...get(local), ...access(STORE_WORD, 0)];
   const results = [
-    ...[...word(LAYOUT.stoppedAt), ...get(AT), ...access(STORE_WORD, 0)],
-    ...[...word(LAYOUT.lines), ...get(LINES), ...access(STORE_WORD, 0)],
+    ...result(LAYOUT.stoppedAt, AT),
+    ...result(LAYOUT.lines, LINES),
+    ...result(LAYOUT.heads, HEADS),
+    ...result(LAYOUT.fetches, FETCHES),
+    ...result(LAYOUT.repeatedStores, REPEATED_STORES),
+    ...result(LAYOUT.repeatedFetches, REPEATED_FETCHES),
     ...get(COUNT),
   ];
   const locals = vector([
     [WORD_LOCALS, I32],
-    [1, I64],
+    [LONG_LOCALS, I64],
     [2, V128],
   ]);
-  const parse = [...locals, ...BLOCK, ...LOOP, ...body, ...BR_LINE, ...END, ...END, ...results, ...END];
+  const parse = [
+    ...locals,
+    ...start,
+    ...BLOCK,
+    ...LOOP,
+    ...body,
+    ...out,
+    ...BR_LINE,
+    ...END,
+    ...END,
+    ...results,
+    ...END,
+  ];
   return Uint8Array.from([
     ...wasm.MAGIC_AND_VERSION,
     ...section(wasm.SECTION_TYPES, [[wasm.FUNCTION_TYPE, ...vector([[I32], [I32], [I32]]), ...vector([[I32]])]]),

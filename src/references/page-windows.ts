@@ -3,6 +3,8 @@
  * 2 MiB says whether the window has touched it, and another whether anything has.
  */
 
+import type { ReferenceBatch } from "./reference-batch.ts";
+
 /** A region: what one page table maps. */
 const REGION_SHIFT = 21;
 const REGION_MASK = 2 ** REGION_SHIFT - 1;
@@ -62,6 +64,17 @@ export class PageWindows {
       if (this.left === 0) this.close();
       at = end;
     }
+  }
+
+  /** All references of a batch, by its run heads where they are of one window. */
+  touchBatch({ addresses, length, headAddresses, runHeads }: ReferenceBatch, space: number): void {
+    if (length > this.left) {
+      this.touch(addresses, 0, length, space);
+      return;
+    }
+    this.touchInWindow(headAddresses, 0, runHeads, space * REGIONS_OF_SPACE);
+    this.left -= length;
+    if (this.left === 0) this.close();
   }
 
   private touchInWindow(addresses: Float64Array, from: number, to: number, firstRegion: number): void {

@@ -1,7 +1,9 @@
 /** Lines of the usual form of a lackey trace, parsed in WebAssembly: lackey-module.ts says which those are. */
 import { WebAssembly } from "../files/wasm-encoding.ts";
-import { LAYOUT, type LackeyExports, lackeyModule, PLAIN_LINE_BYTES } from "./lackey-module.ts";
-import { BATCH_REFERENCES, type BatchWriter } from "./reference-batch.ts";
+import type { BatchWriter } from "./batch-writer.ts";
+import { LAYOUT } from "./lackey-layout.ts";
+import { type LackeyExports, lackeyModule, PLAIN_LINE_BYTES } from "./lackey-module.ts";
+import { BATCH_REFERENCES, type ReferenceBatch } from "./reference-batch.ts";
 
 /** The module, with the memory that the text is copied to. */
 export class PlainLines {
@@ -11,6 +13,9 @@ export class PlainLines {
   private readonly results: Int32Array;
   private readonly addresses: Float64Array;
   private readonly kinds: Uint8Array;
+  private readonly headAddresses: Float64Array;
+  private readonly headKinds: Uint8Array;
+  private readonly headIndexes: Uint16Array;
   private readonly text: Uint8Array;
   private bytes: Uint8Array = new Uint8Array(0);
   private end = 0;
@@ -22,9 +27,12 @@ export class PlainLines {
     const module = new WebAssembly.Module(lackeyModule());
     this.exports = new WebAssembly.Instance(module).exports as LackeyExports;
     const { buffer } = this.exports.memory;
-    this.results = new Int32Array(buffer, 0, 2);
+    this.results = new Int32Array(buffer, 0, LAYOUT.addresses >> 2);
     this.addresses = new Float64Array(buffer, LAYOUT.addresses, BATCH_REFERENCES);
     this.kinds = new Uint8Array(buffer, LAYOUT.kinds, BATCH_REFERENCES);
+    this.headAddresses = new Float64Array(buffer, LAYOUT.headAddresses, BATCH_REFERENCES);
+    this.headKinds = new Uint8Array(buffer, LAYOUT.headKinds, BATCH_REFERENCES);
+    this.headIndexes = new Uint16Array(buffer, LAYOUT.headIndexes, BATCH_REFERENCES);
     this.text = new Uint8Array(buffer, LAYOUT.text, LAYOUT.textBytes);
   }
 
@@ -51,6 +59,7 @@ export class PlainLines {
    */
   parse(at: number, writer: BatchWriter): number {
     if (at + PLAIN_LINE_BYTES > this.copiedTo && this.copiedTo < this.end) this.copy(at);
+    writer.findRuns();
     const { exports, results, copiedFrom, copiedTo } = this;
     const { length, batch } = writer;
     const shift = LAYOUT.text - copiedFrom;
@@ -59,8 +68,27 @@ export class PlainLines {
     this.lines = results[LAYOUT.lines >> 2];
     batch.addresses.set(this.addresses.subarray(0, count), length);
     batch.kinds.set(this.kinds.subarray(0, count), length);
+    this.copyRuns(batch, length, count);
     writer.length = length + count;
+    writer.runsUntil = length + count;
     return results[LAYOUT.stoppedAt >> 2] - shift;
+  }
+
+  /** What the last call found of runs in `count` references, the first of which has become reference `first` of the batch. */
+  private copyRuns(batch: ReferenceBatch, first: number, count: number): void {
+    const { results, headIndexes } = this;
+    const { repeats, runHeads } = batch;
+    const heads = results[LAYOUT.heads >> 2];
+    const stores = results[LAYOUT.repeatedStores >> 2];
+    const fetches = results[LAYOUT.repeatedFetches >> 2];
+    batch.headAddresses.set(this.headAddresses.subarray(0, heads), runHeads);
+    batch.headKinds.set(this.headKinds.subarray(0, heads), runHeads);
+    for (let i = 0; i < heads; i++) batch.headIndexes[runHeads + i] = first + headIndexes[i];
+    batch.runHeads = runHeads + heads;
+    batch.instructions += results[LAYOUT.fetches >> 2];
+    repeats[0] += count - heads - stores - fetches;
+    repeats[1] += stores;
+    repeats[2] += fetches;
   }
 
   private copy(from: number): void {

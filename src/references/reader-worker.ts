@@ -2,7 +2,8 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { InputFileError } from "../input/errors.ts";
 import { BatchRing } from "./batch-ring.ts";
-import { BatchWriter, type ReferenceFormat } from "./reference-batch.ts";
+import { BatchWriter } from "./batch-writer.ts";
+import type { ReferenceFormat } from "./reference-batch.ts";
 import { readReferences, type SourceSummary } from "./reference-source.ts";
 
 /** What a reading thread is to do. */

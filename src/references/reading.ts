@@ -4,8 +4,9 @@ import { isMainThread, Worker } from "node:worker_threads";
 import { IS_COMPILED, programModule } from "../files/program-files.ts";
 import { InputFileError } from "../input/errors.ts";
 import { BatchRing } from "./batch-ring.ts";
+import { BatchWriter } from "./batch-writer.ts";
 import type { ReadingResult, ReadingTask } from "./reader-worker.ts";
-import { BatchWriter, ReferenceBatch, type ReferenceFormat } from "./reference-batch.ts";
+import { ReferenceBatch, type ReferenceFormat } from "./reference-batch.ts";
 import { readReferences, type SourceSummary, traceSizeBytes } from "./reference-source.ts";
 
 /** Takes a batch; false when it wants no more. */

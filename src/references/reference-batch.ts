@@ -12,6 +12,9 @@ export const KIND_CONTINUES = 4;
 /** Fetch of an instruction's first bytes: what is counted as one instruction. */
 export const KIND_INSTRUCTION = ACCESS_FETCH;
 
+/** Kinds of access: loads, stores, fetches. */
+const KINDS = 3;
+
 /** Cells of the head: how many references there are, and of whom. */
 const HEAD_LENGTH = 0;
 const HEAD_THREAD = 1;
@@ -19,7 +22,11 @@ const HEAD_PROCESS = 2;
 const HEAD_STREAM = 3;
 const HEAD_BYTES_READ = 4;
 const HEAD_FORMAT = 5;
-const HEAD_CELLS = 8;
+const HEAD_INSTRUCTIONS = 6;
+/** How many run heads there are, and then, by kind of access, how many references are none. */
+const HEAD_RUN_HEADS = 7;
+const HEAD_REPEATS = 8;
+const HEAD_CELLS = 12;
 
 /** Formats of traces that are read: valgrind's lackey, DynamoRIO's drmemtrace, ChampSim's. */
 export const REFERENCE_FORMATS = ["lackey", "drmemtrace", "champsim"] as const;
@@ -27,7 +34,7 @@ export const REFERENCE_FORMATS = ["lackey", "drmemtrace", "champsim"] as const;
 export type ReferenceFormat = (typeof REFERENCE_FORMATS)[number];
 
 /** Bytes of memory that a batch takes. */
-export const BATCH_BYTES = 8 * HEAD_CELLS + 8 * BATCH_REFERENCES + BATCH_REFERENCES;
+export const BATCH_BYTES = 8 * HEAD_CELLS + 20 * BATCH_REFERENCES;
 
 /** Who made the references of a batch. */
 export interface ReferenceThread {
@@ -44,13 +51,32 @@ export class ReferenceBatch {
   readonly kinds: Uint8Array;
   /** Linear addresses of 48 bits. */
   readonly addresses: Float64Array;
+  /**
+   * The references that a replay cannot leave out (page-runs.ts): kinds with `MUST_HIT` for the second of a run, addresses, and their
+   * indexes in the batch. `runHeads` of them.
+   */
+  readonly headKinds: Uint8Array;
+  readonly headAddresses: Float64Array;
+  readonly headIndexes: Uint16Array;
+  /** By kind of access, how many references are no run heads. */
+  readonly repeats: Float64Array;
   private readonly head: Float64Array;
 
   /** @param memory at least `BATCH_BYTES` from `offset` on, a multiple of 8 */
   constructor(memory: ArrayBufferLike = new ArrayBuffer(BATCH_BYTES), offset = 0) {
     this.head = new Float64Array(memory, offset, HEAD_CELLS);
-    this.addresses = new Float64Array(memory, offset + 8 * HEAD_CELLS, BATCH_REFERENCES);
-    this.kinds = new Uint8Array(memory, offset + 8 * (HEAD_CELLS + BATCH_REFERENCES), BATCH_REFERENCES);
+    this.repeats = new Float64Array(memory, offset + 8 * HEAD_REPEATS, KINDS);
+    let at = offset + 8 * HEAD_CELLS;
+    const take = (bytesEach: number): number => {
+      const taken = at;
+      at += bytesEach * BATCH_REFERENCES;
+      return taken;
+    };
+    this.addresses = new Float64Array(memory, take(8), BATCH_REFERENCES);
+    this.headAddresses = new Float64Array(memory, take(8), BATCH_REFERENCES);
+    this.headIndexes = new Uint16Array(memory, take(2), BATCH_REFERENCES);
+    this.kinds = new Uint8Array(memory, take(1), BATCH_REFERENCES);
+    this.headKinds = new Uint8Array(memory, take(1), BATCH_REFERENCES);
   }
 
   /** References in it. */
@@ -60,6 +86,31 @@ export class ReferenceBatch {
 
   set length(references: number) {
     this.head[HEAD_LENGTH] = references;
+  }
+
+  /** Instructions in it. */
+  get instructions(): number {
+    return this.head[HEAD_INSTRUCTIONS];
+  }
+
+  set instructions(count: number) {
+    this.head[HEAD_INSTRUCTIONS] = count;
+  }
+
+  /** Run heads in it. */
+  get runHeads(): number {
+    return this.head[HEAD_RUN_HEADS];
+  }
+
+  set runHeads(count: number) {
+    this.head[HEAD_RUN_HEADS] = count;
+  }
+
+  /** Nothing is said of runs any more. */
+  clearRuns(): void {
+    this.head[HEAD_RUN_HEADS] = 0;
+    this.head[HEAD_INSTRUCTIONS] = 0;
+    this.repeats.fill(0);
   }
 
   /** Whose they are. */
@@ -90,61 +141,5 @@ export class ReferenceBatch {
 
   set format(format: ReferenceFormat) {
     this.head[HEAD_FORMAT] = REFERENCE_FORMATS.indexOf(format);
-  }
-}
-
-/** Takes a full batch, and returns the one to fill next, which may be the same. */
-export type PassOn = (batch: ReferenceBatch) => ReferenceBatch;
-
-/** Fills batches one after another. */
-export class BatchWriter {
-  /** Bytes of the trace read so far, for whoever shows progress. */
-  bytesRead = 0;
-  /** The trace's format, once that is known. */
-  format: ReferenceFormat = "lackey";
-  /** What is being filled, and how many references are in it: for parsers that fill it themselves, never above `BATCH_REFERENCES - 1`. */
-  batch: ReferenceBatch;
-  length = 0;
-  private readonly passOn: PassOn;
-  private thread: ReferenceThread = { tid: 0, pid: 0, stream: 0 };
-
-  constructor(first: ReferenceBatch, passOn: PassOn) {
-    this.batch = first;
-    this.passOn = passOn;
-  }
-
-  /** The references that follow are of this thread. */
-  chooseThread(thread: ReferenceThread): void {
-    const { tid, pid, stream } = this.thread;
-    if (tid === thread.tid && pid === thread.pid && stream === thread.stream) return;
-    this.flush();
-    this.thread = thread;
-  }
-
-  /** Adds a reference of `sizeBytes` at `la`; one that crosses into other pages has a part in each. */
-  put(kind: number, la: number, sizeBytes: number): void {
-    this.putPart(kind, la);
-    const inPage = 4096 - ((la | 0) & 4095);
-    for (let done = inPage; done < sizeBytes; done += 4096) this.putPart(kind | KIND_CONTINUES, la + done);
-  }
-
-  /** Passes on what there is. */
-  flush(): void {
-    if (this.length === 0) return;
-    const { batch } = this;
-    batch.length = this.length;
-    batch.thread = this.thread;
-    batch.bytesRead = this.bytesRead;
-    batch.format = this.format;
-    this.length = 0;
-    this.batch = this.passOn(batch);
-  }
-
-  private putPart(kind: number, la: number): void {
-    const { batch, length } = this;
-    batch.kinds[length] = kind;
-    batch.addresses[length] = la;
-    this.length = length + 1;
-    if (length + 1 === BATCH_REFERENCES) this.flush();
   }
 }

@@ -15,6 +15,7 @@ import { PageWindows } from "./page-windows.ts";
 import { readInBatches } from "./reading.ts";
 import { KIND_INSTRUCTION, type ReferenceBatch, type ReferenceFormat } from "./reference-batch.ts";
 import { type SourceSummary, traceFiles } from "./reference-source.ts";
+import { RunReplay } from "./run-replay.ts";
 
 /** How a trace is replayed. */
 export interface ReferenceOptions {
@@ -237,6 +238,24 @@ class ReferenceReplay {
     const isFirst = spaces.processCount === 0;
     const { cpu, space } = spaces.enter(batch.thread);
     if (isFirst) this.startCycles = spaces.cycles;
+    if (from === 0 && to === batch.length) this.makeWhole(cpu, space, batch);
+    else this.makePart(cpu, space, batch, from, to);
+  }
+
+  private makeWhole(cpu: Cpu, space: AddressSpace, batch: ReferenceBatch): void {
+    const { profile, options, windows } = this;
+    // In a guest a fault of the second stage may flush anything.
+    const byRuns = profile === null && options.independent !== true && options.guest === undefined;
+    if (byRuns && cpu.bulk.canRepeatHits) {
+      new RunReplay(cpu, batch, (la, kind) => this.faultIn(space, la, (kind & 3) === ACCESS_STORE)).run();
+    } else {
+      this.touch(cpu, space, batch, 0, batch.length);
+    }
+    if (this.references >= this.countStart) this.instructions += batch.instructions;
+    windows.touchBatch(batch, space.number);
+  }
+
+  private makePart(cpu: Cpu, space: AddressSpace, batch: ReferenceBatch, from: number, to: number): void {
     this.touch(cpu, space, batch, from, to);
     if (this.references >= this.countStart) this.countInstructions(batch.kinds, from, to);
     this.windows.touch(batch.addresses, from, to, space.number);

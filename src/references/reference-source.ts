@@ -5,11 +5,12 @@
 import { statSync } from "node:fs";
 import { inputName, inputSizeBytes, toInputError } from "../files/byte-chunks.ts";
 import { InputFileError } from "../input/errors.ts";
+import type { BatchWriter } from "./batch-writer.ts";
 import { CHAMPSIM_RECORD_BYTES, ChampsimRecords, isChampsimRecord } from "./champsim-records.ts";
 import { isTraceFolder, readTraceFolder, traceFilesOf } from "./drmemtrace-folder.ts";
 import { DrmemtraceRecords, isDrmemtraceHeader } from "./drmemtrace-records.ts";
 import { LackeyLines } from "./lackey-lines.ts";
-import type { BatchWriter, ReferenceFormat } from "./reference-batch.ts";
+import type { ReferenceFormat } from "./reference-batch.ts";
 import type { ReferenceParser } from "./reference-parser.ts";
 import { readTraceBytes, withHead } from "./trace-bytes.ts";
 

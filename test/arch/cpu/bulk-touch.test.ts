@@ -1,6 +1,7 @@
 /** Many translations at once leave the state that as many by themselves leave. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { MUST_HIT } from "../../../arch/cpu/bulk-touch.ts";
 import { type Access, PageFault, PRESETS } from "../../../arch/index.ts";
 import { hardwareState } from "../fast-path/compare.ts";
 import { close, makeGuest, spread } from "../fast-path/programs.ts";
@@ -16,7 +17,7 @@ describe.each(PRESETS)("bulk translations on $name", (preset) => {
     [" while an attribution watches", true],
   ])("are those of touchAs one by one, faults, counters, clock and TLBs too%s", (_, isWatched) => {
     fc.assert(
-      fc.property(references, fc.constantFrom(close, spread), fc.nat(3), (all, laOf, bits) => {
+      fc.property(references, fc.constantFrom(close, spread), fc.nat(1), (all, laOf, bits) => {
         const bulk = makeGuest(preset, laOf);
         const single = makeGuest(preset, laOf);
         if (isWatched) for (const { cpu } of [bulk, single]) cpu.attributeFlushes();
@@ -54,4 +55,14 @@ it("a reference that faults is told by its index, and is made again from there",
   expect(cpu.bulk.touch(kinds, addresses, 0, 4)).toBe(2);
   expect(cpu.cr2).toBe(unmapped);
   expect(cpu.bulk.touch(kinds, addresses, 3, 4)).toBe(4);
+});
+
+it("a reference that must hit and is not predicted to is not made, nor those after it", () => {
+  const { cpu } = makeGuest("skylake", close);
+  const addresses = Float64Array.of(BASE, BASE, BASE + 4096, BASE);
+  const kinds = Uint8Array.of(0, MUST_HIT, MUST_HIT, MUST_HIT);
+  expect(cpu.bulk.touch(kinds, addresses, 0, 4)).toBe(~2);
+  expect(cpu.counters()["dTLB-loads"]).toBe(2);
+  cpu.bulk.repeatHits(3, 0, 0);
+  expect(cpu.counters()["dTLB-loads"]).toBe(5);
 });

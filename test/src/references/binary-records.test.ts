@@ -1,9 +1,9 @@
 /** Records of drmemtrace and of ChampSim. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { BatchWriter } from "../../../src/references/batch-writer.ts";
 import { ChampsimRecords } from "../../../src/references/champsim-records.ts";
 import { DrmemtraceRecords } from "../../../src/references/drmemtrace-records.ts";
-import type { BatchWriter } from "../../../src/references/reference-batch.ts";
 import { type DrRecord, drHead, encodeChampsim, encodeDrmemtrace, parsed } from "./trace-encoders.ts";
 
 const drmemtrace = (writer: BatchWriter) => new DrmemtraceRecords("a.trace", writer, () => 0);

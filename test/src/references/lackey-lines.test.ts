@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { BatchWriter } from "../../../src/references/batch-writer.ts";
 import { LackeyLines } from "../../../src/references/lackey-lines.ts";
 import { PlainLines } from "../../../src/references/plain-lines.ts";
-import { BatchWriter, ReferenceBatch } from "../../../src/references/reference-batch.ts";
+import { ReferenceBatch } from "../../../src/references/reference-batch.ts";
 import { collector, parsed } from "./trace-encoders.ts";
 
 const makeLines = (writer: ConstructorParameters<typeof LackeyLines>[0]) => new LackeyLines(writer);

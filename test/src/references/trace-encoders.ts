@@ -1,5 +1,6 @@
 /** Traces of references, written by the tests; and what a parser makes of them, one line a reference. */
-import { BatchWriter, KIND_CONTINUES, ReferenceBatch } from "../../../src/references/reference-batch.ts";
+import { BatchWriter } from "../../../src/references/batch-writer.ts";
+import { KIND_CONTINUES, ReferenceBatch } from "../../../src/references/reference-batch.ts";
 import type { ReferenceParser } from "../../../src/references/reference-parser.ts";
 
 /** A record of drmemtrace: type, size (of a marker: its kind) and value. */
