@@ -56,6 +56,36 @@ describe("the options of all commands", () => {
   });
 });
 
+/** Whether a shell is installed. */
+const hasShell = (shell: string): boolean => spawnSync(shell, ["-c", "exit 0"]).status === 0;
+
+/** What is typed, and the words that may follow in place of the last. */
+const COMPLETED: readonly (readonly [string, readonly string[]])[] = [
+  ["ins", ["inspect"]],
+  ["inspect vm", ["vmallocinfo", "vmstat"]],
+  ["inspect page-tables --range m", ["modules"]],
+  ["inspect tlb --ra", ["--range"]],
+  ["experiment flush-", ["flush-ceiling", "flush-cost"]],
+  ["experiment flush-cost --polic", ["--policies"]],
+  ["sweep st", ["status"]],
+  ["run fork", ["fork_storm"]],
+];
+
+/** In a terminal of its own, what has become of `mmulab WORDS` after the tab key: `$1` the script, `$2` the words. */
+const ZSH_TAB = `
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'PROMPT='
+zpty -w shell "source $1"
+zpty -w shell 'mmulab() { print -r -- "got: <$*>" }'
+zpty -w shell "print rea''dy"
+while zpty -r shell line; do [[ $line == *ready* ]] && break; done
+zpty -w -n shell "mmulab $2"$'\\t\\n'
+while zpty -r shell line; do
+  if [[ $line == *'got: <'* ]]; then print -r -- "\${\${line#*<}%>*}"; break; fi
+done
+zpty -d shell`;
+
 describe("completion", () => {
   it("of bash knows commands, what is below them, options and their values", () => {
     const script = folder.write("completion.sh", completionScript(TREE, "bash"));
@@ -88,6 +118,31 @@ describe("completion", () => {
       "complete -c mmulab -n '__fish_seen_subcommand_from inspect' -l range -x -a 'vmalloc modules kernel all' -d 'part of the address space for page-tables, space, or FILE'",
     );
     expect(new Set(lines).size).toBe(lines.length);
+  });
+
+  it.skipIf(!hasShell("fish"))("of fish completes in a fish", () => {
+    const script = folder.write("mmulab.fish", completionScript(TREE, "fish"));
+    for (const [typed, expected] of COMPLETED) {
+      const call = `source ${script}; complete -C 'mmulab ${typed}'`;
+      const { stdout, stderr } = spawnSync("fish", ["--no-config", "-c", call], { encoding: "utf8", cwd: folder.path });
+      expect(stderr).toBe("");
+      const words = stdout.split("\n").map((line) => line.split("\t")[0]);
+      for (const word of expected) expect(words, typed).toContain(word);
+    }
+  });
+
+  it.skipIf(!hasShell("zsh"))("of zsh completes at the tab key of a zsh", () => {
+    const script = folder.write("mmulab.zsh", completionScript(TREE, "zsh"));
+    const driver = folder.write("tab.zsh", ZSH_TAB);
+    for (const [typed, [word, ...others]] of COMPLETED) {
+      if (others.length > 0) continue;
+      const { stdout } = spawnSync("zsh", ["-f", driver, script, typed], {
+        encoding: "utf8",
+        cwd: folder.path,
+        timeout: 20_000,
+      });
+      expect(stdout.trim(), typed).toBe(typed.replace(/\S*$/, word));
+    }
   });
 
   it("is printed for each shell, and for no other", () => {
