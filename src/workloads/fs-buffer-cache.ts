@@ -53,7 +53,7 @@ export const fsBufferCache = threadWorkload<Shared>({
     nextTag: 1,
   }),
   *thread(thread, shared) {
-    const { random } = thread;
+    const { random, independent } = thread;
     for (let i = 1; i <= thread.operations; i++) {
       const frames = thread.allocFrames(BUFFER_PAGES[random.between(0, BUFFER_PAGES.length - 1)]);
       if (frames === null) continue;
@@ -64,13 +64,15 @@ export const fsBufferCache = threadWorkload<Shared>({
       }
       const tag = shared.nextTag;
       shared.nextTag = (tag + frames.length) | 0;
-      for (let page = 0; page < frames.length; page++) thread.store(address + page * PAGE_SIZE, tag + page);
+      // A buffer is read in and checksummed from end to end: no access says where the next goes.
+      for (let page = 0; page < frames.length; page++) independent.store(address + page * PAGE_SIZE, tag + page);
       shared.cache.push({ address, frames, tag });
       if (shared.cache.length > shared.live) {
         const [evicted] = shared.cache.splice(random.between(0, shared.cache.length - 1), 1);
         for (let page = 0; page < evicted.frames.length; page++) {
-          thread.expect(evicted.address + page * PAGE_SIZE, evicted.tag + page);
-          for (let word = 1; word < WORDS_READ; word++) thread.load(evicted.address + page * PAGE_SIZE + 64 * word);
+          independent.expect(evicted.address + page * PAGE_SIZE, evicted.tag + page);
+          for (let word = 1; word < WORDS_READ; word++)
+            independent.load(evicted.address + page * PAGE_SIZE + 64 * word);
         }
         yield* thread.vmUnmapRam(evicted.address, evicted.frames.length);
         thread.freeFrames(evicted.frames);

@@ -81,7 +81,8 @@ function* load(thread: WorkloadThread): KernelCode<number[]> {
     const call = () => __vmallocNodeRange(vm, sizeBytes, MODULE_REQUEST, CALLER);
     const area = yield* thread.allocate("module_alloc", sizeBytes, call);
     if (area === 0) continue;
-    for (let page = 0; page < sizeBytes; page += PAGE_SIZE) thread.store(area + page, area | 0);
+    // The section is copied in (`move_module`): no store waits for the one before.
+    for (let page = 0; page < sizeBytes; page += PAGE_SIZE) thread.independent.store(area + page, area | 0);
     (isInit ? init : kept).push(area);
     // set_memory_ro and set_memory_x change entries that may be cached (change_page_attr_set_clr, cpa_flush).
     if (isProtected) yield* thread.call("cpa_flush", flushTlbKernelRange(vm.flushing, area, area + sizeBytes, "call"));
