@@ -1,12 +1,11 @@
 /** `mmulab explore --all`: every test that comes with the explorer, on the kernel as it is or with bugs. */
-import type { BugName } from "../../mm/index.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { minimise } from "../explore/base/minimise.ts";
 import type { ExplorePlan } from "../explore/base/plan.ts";
 import { formatSchedule } from "../explore/base/schedule-text.ts";
 import { type ExploreBudget, explore } from "../explore/explore.ts";
 import { EXPLORE_TESTS } from "../explore/tests/index.ts";
-import { prepare } from "../explore/worker.ts";
+import { prepare, type TestChoice } from "../explore/worker.ts";
 
 /** What came of one test. */
 export interface TestVerdict {
@@ -22,11 +21,11 @@ export interface TestVerdict {
 }
 
 /**
- * Explores all tests, one after the other; `budget` is each test's.
+ * Explores all tests on the kernel that `choice` names, one after the other; `budget` is each test's.
  * @param told gets each verdict as soon as it is known
  */
 export async function exploreAll(
-  bugs: readonly BugName[],
+  choice: Omit<TestChoice, "name">,
   plan: ExplorePlan,
   budget: ExploreBudget,
   quiet: boolean,
@@ -36,7 +35,7 @@ export async function exploreAll(
   const progress = startProgress(EXPLORE_TESTS.length, quiet);
   for (const { name } of EXPLORE_TESTS) {
     progress.update(verdicts.length, "tests");
-    const test = { name, bugs };
+    const test: TestChoice = { name, ...choice };
     const { schedules, redundant, isComplete, failure } = await explore(test, plan, budget);
     let shown: TestVerdict["failure"] = null;
     if (failure !== null) {

@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import { BUG_NAMES, type BugName, HISTORICAL_BUGS } from "../../mm/index.ts";
 import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
+import { addMachineOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printJson, printOutput } from "../command-line/standard-streams.ts";
@@ -32,6 +33,7 @@ interface ExploreOptions {
   readonly seconds: number;
   readonly jobs: number;
   readonly bug: readonly string[];
+  readonly kernel?: string;
   readonly schedule?: string;
   readonly timeline?: string;
   readonly list?: boolean;
@@ -59,7 +61,7 @@ Examples:
 
 /** Adds the command; `exit` takes its exit code. */
 export function addExploreCommand(program: Command, exit: (code: number) => void): void {
-  program
+  const command = program
     .command("explore")
     .description("Search the interleavings of a small test for one that goes wrong, and show it.")
     .argument("[test]", "which test (--list shows all), or a .ts or .js file of one's own")
@@ -90,8 +92,9 @@ export function addExploreCommand(program: Command, exit: (code: number) => void
     .option("--list", "list the tests and the bugs and stop")
     .option("--json", "print the result as one JSON object")
     .option("--quiet", "print nothing but errors (and what --json asks for)")
-    .addHelpText("after", HELP)
-    .action(async (name: string | undefined, options: ExploreOptions) => exit(await run(name, options)));
+    .addHelpText("after", HELP);
+  addMachineOptions(command, ["kernel"]);
+  command.action(async (name: string | undefined, options: ExploreOptions) => exit(await run(name, options)));
 }
 
 function collect(value: string, before: readonly string[]): readonly string[] {
@@ -106,7 +109,7 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
   if (options.all) return runAll(name, options);
   if (name === undefined) throw new UsageError("which test? mmulab explore --list shows all; --all runs all");
   checkOutputs([{ what: "--timeline", file: options.timeline }]);
-  const test: TestChoice = { name, bugs: options.bug.map(bugByName) };
+  const test: TestChoice = { name, ...choiceOf(options) };
   const { schedules, seconds, jobs } = options;
   const plan = planOf(options);
   const explorer = await prepare(test);
@@ -142,6 +145,7 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
     printJson({
       test: name,
       bugs: test.bugs,
+      ...kernelOf(test),
       ...plan,
       found: summary,
       failure: result?.failure ?? null,
@@ -168,15 +172,24 @@ async function runAll(name: string | undefined, options: ExploreOptions): Promis
     if (options[option] !== undefined)
       throw new UsageError(`--${option} is about one test: leave out --all, and name it`);
   }
-  const bugs = options.bug.map(bugByName);
+  const choice = choiceOf(options);
   const isText = !options.json && !options.quiet;
   const plan = planOf(options);
-  const verdicts = await exploreAll(bugs, plan, options, options.quiet === true, (verdict) => {
+  const verdicts = await exploreAll(choice, plan, options, options.quiet === true, (verdict) => {
     if (isText) printOutput(describeVerdict(verdict));
   });
-  if (options.json) printJson({ bugs, ...plan, tests: verdicts });
+  if (options.json) printJson({ ...choice, ...plan, tests: verdicts });
   else if (isText) printOutput(summarize(verdicts));
   return verdicts.some(({ failure }) => failure !== null) ? EXIT_DIFFERENCES : EXIT_OK;
+}
+
+/** The kernel that the tests are to run on. */
+function choiceOf({ bug, kernel }: ExploreOptions): Omit<TestChoice, "name"> {
+  return { bugs: bug.map(bugByName), ...kernelOf({ kernel }) };
+}
+
+function kernelOf({ kernel }: { readonly kernel?: string | undefined }): { readonly kernel?: string } {
+  return kernel === undefined ? {} : { kernel };
 }
 
 function bugByName(name: string): BugName {

@@ -1,6 +1,7 @@
 /** `mmulab replay` of memory references (`--lackey`, `--drmemtrace`, `--champsim`, `--references`): its options and what it prints. */
 
 import { type Command, Option } from "commander";
+import { kernelVersionByName } from "../../mm/index.ts";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { checkGuestSettings, type FigureOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
@@ -16,6 +17,7 @@ import { type GuestSettings, guestSettings, parseGuestPages } from "../settings/
 
 /** Options of the command that concern such a trace. */
 export interface ReferenceCommandOptions extends FigureOptions, GuestSettings {
+  readonly kernel?: string;
   readonly lackey?: string;
   readonly drmemtrace?: string;
   readonly champsim?: string;
@@ -113,7 +115,7 @@ export function addReferenceOptions(command: Command): void {
     .addOption(
       new Option(
         "--against <setting>",
-        "lay another setting beside this: preset=NAME, pages=RULES, accesses=independent, guest=no, guest=4K (the host's pages) or a figure as in --set; may be repeated",
+        "lay another setting beside this: preset=NAME, pages=RULES, kernel=VERSION, accesses=independent, guest=no, guest=4K (the host's pages) or a figure as in --set; may be repeated",
       )
         .argParser((text: string, before: readonly string[]) => [...before, text])
         .default([], "none"),
@@ -188,7 +190,7 @@ async function settingsOf(
   change?: string,
 ): Promise<ReferenceOptions> {
   const { chooseFigures } = await import("../settings/figure-choice.ts");
-  const { preset, pages, set, guest, independent } = changed(options, change);
+  const { preset, pages, set, kernel, guest, independent } = changed(options, change);
   const figures = await chooseFigures(preset, set);
   const { warmup, limit, cpus, top, interval } = options;
   return {
@@ -204,6 +206,7 @@ async function settingsOf(
     ...(top === undefined ? {} : { top }),
     ...(interval === undefined ? {} : { intervalReferences: interval }),
     ...(trace.format === null ? {} : { format: trace.format }),
+    ...(kernel === undefined ? {} : { kernel }),
     ...(guest === undefined ? {} : { guest }),
     ...(independent ? { independent } : {}),
   };
@@ -211,6 +214,7 @@ async function settingsOf(
 
 /** What a replay can have in another way than the one that it is laid beside. */
 interface Changeable extends Pick<ReferenceCommandOptions, "preset" | "pages" | "set"> {
+  readonly kernel: string | undefined;
   readonly guest: GuestConfig | undefined;
   readonly independent: boolean;
 }
@@ -220,12 +224,13 @@ function changed(options: ReferenceCommandOptions, change: string | undefined): 
   const { preset, set } = options;
   const guest = options.guest === true ? guestSettings(options) : undefined;
   const pages = guest?.guestPages ?? options.pages;
-  const base = { preset, pages, set, guest, independent: options.independent === true };
+  const base = { preset, pages, set, kernel: options.kernel, guest, independent: options.independent === true };
   if (change === undefined) return base;
   const [, name, value] = /^([^=]+)=(.+)$/.exec(change) ?? [];
   if (name === undefined)
     throw new ValueError("--against", change, "preset=NAME, pages=RULES or NAME=VALUE as in --set");
   if (name === "preset") return { ...base, preset: value };
+  if (name === "kernel") return { ...base, kernel: kernelVersionByName(value).name };
   if (name === "guest") return { ...base, guest: guestOf(change, value, options) };
   if (name === "accesses") return { ...base, independent: areIndependent(change, value) };
   if (name !== "pages") return { ...base, set: [...set, change] };

@@ -118,6 +118,9 @@ const MODE_NAMES: Readonly<Record<Mode, string>> = {
   "--ftrace": "--ftrace",
 };
 
+/** Settings that replays of references have too. */
+const OF_REFERENCES_TOO: readonly SettingName[] = ["kernel", "guest", "guest-pages", "host-pages", "numa-balancing"];
+
 /** What an option is for, where it is not for every kind of replay; and its spelling. */
 const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly modes: readonly Mode[] }>> = {
   preset: { name: "--preset", modes: ["references", "--ftrace"] },
@@ -138,10 +141,9 @@ const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly mo
   follow: { name: "--follow", modes: ["recordings"] },
 };
 
-/** References are replayed in a guest too; whose vCPUs they use says `--cpus`. */
+/** References are replayed on any kernel and in a guest too; whose vCPUs they use says `--cpus`. */
 function modesOfSetting(name: SettingName): Mode[] {
-  const isOfBoth = name === "guest" || name === "guest-pages" || name === "host-pages" || name === "numa-balancing";
-  return isOfBoth ? ["references", "--ftrace"] : ["--ftrace"];
+  return OF_REFERENCES_TOO.includes(name) ? ["references", "--ftrace"] : ["--ftrace"];
 }
 
 /** Refuses what would otherwise be given and silently not heeded. */

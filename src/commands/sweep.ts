@@ -17,7 +17,7 @@ The specification names a workload or an experiment and gives values for its par
     operations: 20000
 
 For workloads a grid may hold cpus, memory, preset, operations, the workload's own parameters, and settings of the machine:
-topology (2x64x2), policy, isolated (2-7), pti (true, false), lazy_max_pages, flush_ceiling_pages, vmap_nodes, nr_cpus,
+kernel (6.1, 7.3), topology (2x64x2), policy, isolated (2-7), pti (true, false), lazy_max_pages, flush_ceiling_pages, vmap_nodes, nr_cpus,
 ipi_mode, guest (true, false), guest_pages, host_pages, vcpus, pcpus, overcommit, numa_balancing. For experiments, preset, the experiment's own parameters, and those settings that its --help names. A preset may be a
 file that ends in .json, and a column may be any figure by its name: tlbs.2.ways, kernel.callCycles (mmulab presets NAME).
 

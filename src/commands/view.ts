@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { basename } from "node:path";
 import type { Command } from "commander";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
+import { addMachineOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import { toInputError } from "../files/byte-chunks.ts";
@@ -21,6 +22,7 @@ interface ViewCommandOptions {
   readonly ops: number;
   readonly seed: number;
   readonly cpus: number;
+  readonly kernel?: string;
   readonly port?: number;
   readonly open: boolean;
   readonly json?: boolean;
@@ -29,6 +31,8 @@ interface ViewCommandOptions {
 /** Bytes of a file, and of a source that goes into a link, at the most. */
 const FILE_BYTES_MAX = 2 ** 26;
 const SOURCE_BYTES_MAX = 2 ** 18;
+/** A workload of one's own. */
+const SOURCE_FILE = /\.[cm]?[jt]s$/;
 
 const HELP = `
 The page shows the vmalloc range, page tables, TLBs and time, and goes through a run step by step, forwards and backwards. It is
@@ -51,7 +55,7 @@ Examples:
 
 /** Adds the command; `exit` takes its exit code. */
 export function addViewCommand(program: Command, exit: (code: number) => void): void {
-  program
+  const command = program
     .command("view")
     .description("Serve a web page on this computer that shows the machine step by step, and print its address.")
     .argument("[scenario]", "a story, a workload or a file to begin with", STORIES[0].name)
@@ -66,10 +70,11 @@ export function addViewCommand(program: Command, exit: (code: number) => void): 
     )
     .option("--no-open", "do not open the browser")
     .option("--json", "print the address as JSON")
-    .addHelpText("after", HELP)
-    .action(async (name: string, parameters: string[], options: ViewCommandOptions) =>
-      exit(await view(name, parameters, options)),
-    );
+    .addHelpText("after", HELP);
+  addMachineOptions(command, ["kernel"]);
+  command.action(async (name: string, parameters: string[], options: ViewCommandOptions) =>
+    exit(await view(name, parameters, options)),
+  );
 }
 
 async function view(name: string, parameters: readonly string[], options: ViewCommandOptions): Promise<number> {
@@ -103,10 +108,14 @@ async function serveSomewhere(port: number | undefined, opened: Uint8Array | nul
 async function scenarioOf(
   name: string,
   parameters: readonly string[],
-  { ops, seed, cpus }: ViewCommandOptions,
+  { ops, seed, cpus, kernel }: ViewCommandOptions,
 ): Promise<{ readonly scenario: Scenario; readonly opened: Uint8Array | null }> {
-  const machine = { ...DEFAULT_SCENARIO, operations: ops, seed, cpus };
+  const settings = kernel === undefined ? {} : { kernel };
+  const machine = { ...DEFAULT_SCENARIO, operations: ops, seed, cpus, settings };
   const isWorkload = steppedWorkloads().includes(name);
+  if (kernel !== undefined && !isWorkload && !SOURCE_FILE.test(name)) {
+    throw new UsageError(`--kernel is for workloads: ${name} brings its kernel along`);
+  }
   if (isWorkload || STORIES.some((story) => story.name === name)) {
     const scenario: Scenario = isWorkload ? { ...machine, name, parameters } : { kind: "story", name };
     begin(scenario);
@@ -114,7 +123,7 @@ async function scenarioOf(
   }
   if (!existsSync(name)) throw unknownScenario(name);
   if (parameters.length > 0) throw new UsageError(`${name} is a file and takes no parameters`);
-  if (/\.[cm]?[jt]s$/.test(name)) {
+  if (SOURCE_FILE.test(name)) {
     const { parameters: _, ...rest } = machine;
     const scenario: Scenario = {
       ...rest,

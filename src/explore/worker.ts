@@ -13,6 +13,8 @@ export interface TestChoice {
   /** The name of a test, or a file. */
   readonly name: string;
   readonly bugs: readonly BugName[];
+  /** The version of Linux (`7.3`). Default: the test's own, or the one that kernels have by default. */
+  readonly kernel?: string;
 }
 
 /** A task of the pool. */
@@ -27,10 +29,11 @@ export interface ExploreTask {
 }
 
 /** A test on its machine. @throws UnknownNameError or WorkloadError when there is no such test */
-export async function prepare({ name, bugs }: TestChoice): Promise<Explorer<unknown>> {
+export async function prepare({ name, bugs, kernel }: TestChoice): Promise<Explorer<unknown>> {
   endEndlessSchedules();
   const test = isModuleFile(name) ? await loadTestFile(name) : exploreTestByName(name);
-  return new Explorer(bugs.length === 0 ? test : { ...test, kernel: { ...test.kernel, bugs } });
+  const chosen = { ...(bugs.length === 0 ? {} : { bugs }), ...(kernel === undefined ? {} : { kernel }) };
+  return new Explorer({ ...test, kernel: { ...test.kernel, ...chosen } });
 }
 
 const prepared = new Map<string, Explorer<unknown>>();

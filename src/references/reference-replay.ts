@@ -24,6 +24,8 @@ export interface ReferenceOptions {
   /** Where the preset comes from and what was changed in it, for the report. */
   readonly figures?: FigureChoice;
   readonly memoryBytes: number;
+  /** The version of Linux (`6.12`). Default: the one that kernels have by default. */
+  readonly kernel?: string;
   /** Runs the programs on a kernel that is a guest. Default: on the machine itself. */
   readonly guest?: GuestConfig;
   /** Pages of the traced program: `4K`, `2M`, `1G`, or rules (page-rules.ts). */
@@ -64,6 +66,8 @@ export interface ReferenceReport {
   readonly presetFile?: string;
   readonly set?: Readonly<Record<string, string>>;
   readonly frequencyGhz: number;
+  /** The version of Linux, where one was asked for. */
+  readonly kernel?: string;
   readonly pageSize: string;
   /** Present where no reference waited for the ones before it. */
   readonly independent?: true;
@@ -168,10 +172,11 @@ class ReferenceReplay {
   private startCycles = 0;
 
   constructor(options: ReferenceOptions, cpus: number) {
-    const { memoryBytes, preset, figures, guest } = options;
+    const { memoryBytes, preset, figures, kernel, guest } = options;
     const costs = figures === undefined ? {} : { costs: figures.costs };
+    const version = kernel === undefined ? {} : { kernel };
     this.options = options;
-    this.kernel = bootKernel({ cpus, memoryBytes, preset, guest, ...costs });
+    this.kernel = bootKernel({ cpus, memoryBytes, preset, guest, ...version, ...costs });
     this.spaces = new AddressSpaces(this.kernel, options.pageSize);
     this.windows = new PageWindows(options.windowReferences);
     this.warmupStart = options.skipReferences ?? 0;
@@ -313,6 +318,7 @@ class ReferenceReplay {
       preset: preset.name,
       ...(options.figures === undefined ? {} : describeChoice(options.figures)),
       frequencyGhz: preset.frequencyGhz.value,
+      ...(options.kernel === undefined ? {} : { kernel: kernel.mm.version.name }),
       pageSize: options.pageSize,
       ...(options.independent === true ? { independent: true } : {}),
       ...(summary === null ? {} : { lines: summary.records, oddLines: summary.odd, firstOddLine: summary.firstOdd }),

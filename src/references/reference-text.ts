@@ -18,7 +18,7 @@ const BAR_WIDTH = 40;
 export function renderReferenceReport(report: ReferenceReport): string {
   const stat = renderPerfStat(
     report.trace,
-    `${choiceTitle(report.preset, report)}, ${describePages(report.pageSize)}`,
+    `${choiceTitle(report.preset, report)}, ${report.kernel === undefined ? "" : `Linux ${report.kernel}, `}${describePages(report.pageSize)}`,
     referenceStatLines(report),
   );
   return `${stat}\n${translation(report)}\n${memory(report)}\n${guest(report)}${workingSet(report)}${overTime(report)}${costliest(report)}${oddLines(report)}`;
