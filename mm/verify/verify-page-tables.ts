@@ -8,6 +8,16 @@ import { address, type Findings, frameName } from "./verify-findings.ts";
 /** Bytes that one entry covers, by level: 1 PTE, 2 PMD, 3 PUD, 4 PGD, 5 PGD of five levels. */
 const ENTRY_BYTES = [0, 2 ** 12, 2 ** 21, 2 ** 30, 2 ** 39, 2 ** 48];
 
+/** 32-bit words of a cache line: eight entries. */
+const LINE_WORDS = 16;
+
+/** Whether the eight entries from word `at` on are zero. */
+function isZeroLine(words: Int32Array, at: number): boolean {
+  let bits = 0;
+  for (let word = at; word < at + LINE_WORDS; word++) bits |= words[word];
+  return bits === 0;
+}
+
 /** The leaves of a tree in address order: element i of each array belongs to leaf i. */
 export interface Leaves {
   /** First linear address. */
@@ -100,18 +110,24 @@ class Walk implements TableWalk {
     if (this.isZero(frame)) return;
     const words = memory.chunkForRead(frame);
     const base = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
-    const bytes = ENTRY_BYTES[level];
-    for (let i = 0; i < ENTRIES_PER_TABLE; i++) {
-      const low = words[base + 2 * i];
-      const high = words[base + 2 * i + 1];
-      if ((low | high) === 0) continue;
-      if (this.kernelRoot !== 0 && level === this.root.levels && i >= ENTRIES_PER_TABLE / 2) {
-        this.sharedEntry(i, low, high);
-        continue;
+    // Nearly all entries are zero, of whole cache lines at once.
+    for (let at = base; at < base + 2 * ENTRIES_PER_TABLE; at += LINE_WORDS) {
+      if (isZeroLine(words, at)) continue;
+      for (let word = at; word < at + LINE_WORDS; word += 2) {
+        if ((words[word] | words[word + 1]) === 0) continue;
+        this.entryOf((word - base) >> 1, words[word], words[word + 1], level, la);
       }
-      // Five levels: entry 511 of the top covers the upper half, whose 48-bit addresses level 4 completes.
-      this.entry(low, high, level, level === 5 ? 0 : la + i * bytes);
     }
+  }
+
+  /** Entry number `index` of a table whose first address is `la`. */
+  private entryOf(index: number, low: number, high: number, level: number, la: number): void {
+    if (this.kernelRoot !== 0 && level === this.root.levels && index >= ENTRIES_PER_TABLE / 2) {
+      this.sharedEntry(index, low, high);
+      return;
+    }
+    // Five levels: entry 511 of the top covers the upper half, whose 48-bit addresses level 4 completes.
+    this.entry(low, high, level, level === 5 ? 0 : la + index * ENTRY_BYTES[level]);
   }
 
   private entry(low: number, high: number, level: number, la: number): void {

@@ -1,6 +1,7 @@
 /** Options of commands that boot a machine: the settings of the machine and its kernel. */
 import { type Command, Option } from "commander";
 import { ALL_FLUSH_POLICIES, DEFERRED_POLICY, type FlushPolicy } from "../../mm/index.ts";
+import { HYPERVISOR } from "../guests/hypervisor-costs.ts";
 import type { GuestSettings } from "../settings/guest-settings.ts";
 import { type MachineSettings, SETTING_NAMES, SETTINGS, type SettingName } from "../settings/machine-settings.ts";
 import { presetNames } from "../settings/presets.ts";
@@ -67,15 +68,23 @@ export function checkHeeded(settings: MachineSettings): void {
   throw new UsageError(`--isolated: only the flush policy ${name} heeds it (--policy ${name})`);
 }
 
+/** Refuses figures of a hypervisor where there is no guest. @throws UsageError */
+export function checkGuestFigures({ guest, set = [] }: { guest?: boolean; set?: readonly string[] }): void {
+  const ofHost = set.find((each) => each.startsWith(HYPERVISOR));
+  if (guest === true || ofHost === undefined) return;
+  throw new UsageError(`--set ${ofHost}: only guests have a hypervisor (--guest)`);
+}
+
 /**
  * Refuses settings of guests where there is none, or that exclude each other.
  * @throws UsageError
  */
-export function checkGuestSettings(settings: GuestSettings): void {
+export function checkGuestSettings(settings: GuestSettings & Pick<Partial<FigureOptions>, "set">): void {
   const { guest, pcpus, overcommit } = settings;
   if (pcpus !== undefined && overcommit !== undefined)
     throw new UsageError("--pcpus and --overcommit exclude each other");
   if (guest === true) return;
+  checkGuestFigures(settings);
   const { guestPages, hostPages, vcpus, numaBalancing } = settings;
   const given = Object.entries({
     "guest-pages": guestPages,

@@ -1,7 +1,12 @@
 /** `mmulab experiment`: measurements that answer a question, as tables and plots. */
 import { type Command, Option } from "commander";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
-import { addFigureOptions, addMachineOptions, type FigureOptions } from "../command-line/machine-options.ts";
+import {
+  addFigureOptions,
+  addMachineOptions,
+  checkGuestFigures,
+  type FigureOptions,
+} from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printJson, printOutput } from "../command-line/standard-streams.ts";
@@ -111,6 +116,7 @@ function keyOf(parameter: string): string {
 
 async function run(experiment: Experiment, options: ExperimentOptions, values: Values): Promise<number> {
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
+  if (experiment.runsGuests !== true) checkGuestFigures(options);
   const figures = await chooseFigures(options.preset, options.set);
   const { preset } = figures;
   checkOutputs([

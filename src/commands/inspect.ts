@@ -226,8 +226,8 @@ async function kernelOf(
   const { memory, seed, ops, run } = options;
   checkGuestSettings(options);
   const cpus = options.vcpus ?? options.cpus;
-  const guest = options.guest === true ? guestSettings(options, cpus) : undefined;
   const figures = await chooseFigures(options.preset, options.set);
+  const guest = options.guest === true ? guestSettings({ ...options, figures }, cpus) : undefined;
   const { preset, costs } = figures;
   const of = machineWords(cpus, isGiven("preset") || isGiven("set"), figures, guest);
   const machine = { cpus, memoryBytes: memory, preset, costs, kernel: options.kernel, guest };

@@ -5,8 +5,9 @@ import { DEFAULT_KERNEL_COSTS, kernelFiguresOf } from "../../mm/index.ts";
 import { EXIT_OK } from "../command-line/errors.ts";
 import { listChoices } from "../command-line/option-values.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
+import { hypervisorFigures } from "../guests/hypervisor-costs.ts";
 import { figureCounts } from "../report/figures.ts";
-import { renderKernelCosts, renderPreset, renderPresetList } from "../report/preset-tables.ts";
+import { renderHypervisorCosts, renderKernelCosts, renderPreset, renderPresetList } from "../report/preset-tables.ts";
 import { loadPreset } from "../settings/presets.ts";
 
 interface PresetsCommandOptions {
@@ -15,6 +16,8 @@ interface PresetsCommandOptions {
 
 /** What the kernel's costs are called beside the presets. */
 const KERNEL = "kernel";
+/** And those of the hypervisor below a guest. */
+const HYPERVISOR = "hypervisor";
 
 const HELP = `
 Every figure is measured, documented or assumed, and says from where (docs/presets.md). The names are those of --set:
@@ -27,18 +30,22 @@ A preset of one's own is a file that ends in .json, which every --preset takes:
 Examples:
   $ mmulab presets
   $ mmulab presets zen4
-  $ mmulab presets kernel`;
+  $ mmulab presets kernel
+  $ mmulab presets hypervisor`;
 
 /** Adds the command; `exit` takes its exit code. */
 export function addPresetsCommand(program: Command, exit: (code: number) => void): void {
   const command = program
     .command("presets")
     .description("List the presets, or show every figure of one with its unit, its basis and its source.")
-    .argument("[name]", "a preset, a file that ends in .json, or kernel: what kernel code costs")
+    .argument(
+      "[name]",
+      "a preset, a file that ends in .json, or kernel: what kernel code costs, hypervisor: what is below a guest",
+    )
     .option("--json", "print the list, or the preset as --preset takes it from a file, as JSON")
     .addHelpText("after", HELP)
     .action(async (name: string | undefined, options: PresetsCommandOptions) => exit(await presets(name, options)));
-  listChoices(command, [...PRESETS.map((preset) => preset.name), KERNEL]);
+  listChoices(command, [...PRESETS.map((preset) => preset.name), KERNEL, HYPERVISOR]);
 }
 
 async function presets(name: string | undefined, { json = false }: PresetsCommandOptions): Promise<number> {
@@ -47,6 +54,9 @@ async function presets(name: string | undefined, { json = false }: PresetsComman
   } else if (name === KERNEL) {
     const figures = kernelFiguresOf(DEFAULT_KERNEL_COSTS);
     printOutput(json ? `${JSON.stringify(figures)}\n` : renderKernelCosts(figures));
+  } else if (name === HYPERVISOR) {
+    const figures = hypervisorFigures();
+    printOutput(json ? `${JSON.stringify(figures)}\n` : renderHypervisorCosts(figures));
   } else {
     const preset = await loadPreset(name);
     printOutput(json ? `${JSON.stringify(preset, null, 2)}\n` : renderPreset(preset));

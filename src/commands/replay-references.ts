@@ -207,7 +207,7 @@ async function settingsOf(
     ...(interval === undefined ? {} : { intervalReferences: interval }),
     ...(trace.format === null ? {} : { format: trace.format }),
     ...(kernel === undefined ? {} : { kernel }),
-    ...(guest === undefined ? {} : { guest }),
+    ...(guest === undefined ? {} : { guest: { ...guest, costs: figures.hypervisorCosts } }),
     ...(independent ? { independent } : {}),
   };
 }

@@ -9,7 +9,6 @@ import {
   UserSpaces,
 } from "../../mm/index.ts";
 import { GUEST_PAGE_SIZES, type GuestPageSize } from "../guests/hypervisor.ts";
-import { HYPERVISOR_COSTS } from "../guests/hypervisor-costs.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { type Random, randomStream } from "../machine/random.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
@@ -104,7 +103,7 @@ function measure(context: ExperimentContext, policy: FlushPolicy, preempted: num
   const [hostPages] = parameters.words("hostpages") as GuestPageSize[];
   // vCPU n shares the physical CPU of vCPU n - vcpus; the one that would share the caller's has nothing to do.
   const all = preempted === 0 ? vcpus : vcpus + preempted + 1;
-  const guest = { physicalCpus: vcpus, hostPages };
+  const guest = { physicalCpus: vcpus, hostPages, costs: context.settings.figures?.hypervisorCosts };
   const kernel = boot(all, `${policy.name}, ${preempted} preempted`, { flushPolicy: policy, guest });
   const process = new ShootdownProcess(kernel, vcpus, preempted, parameters.number("pages"));
   const calls = process.calls(parameters.number("rounds"), randomStream(context.seed));
@@ -186,10 +185,11 @@ class ShootdownProcess {
 
   /** Until all have run, and then those that are to be preempted are, at a random time of the slice. */
   private *waitForOthers(random: Random): KernelCode<void> {
-    const { loop, preset } = this.kernel.machine;
+    const { machine, host } = this.kernel;
+    const { loop, preset } = machine;
     const { currentThread } = loop;
-    if (currentThread === null) return;
-    const looks = Math.ceil((HYPERVISOR_COSTS.slice.value * preset.frequencyGhz.value) / LOOK_CYCLES);
+    if (currentThread === null || host === null) return;
+    const looks = Math.ceil((host.costs.slice.value * preset.frequencyGhz.value) / LOOK_CYCLES);
     const wanted = (): boolean => this.all((cpu) => cpu <= this.preempted);
     while (!this.all(() => false)) yield* compute(currentThread, LOOK_CYCLES);
     do {

@@ -46,15 +46,16 @@ export function runExperiment(
     onKernel: (kernel, label) => observer.onKernel(kernel, label),
   });
   const { name } = experiment;
+  const used = {
+    ...figuresUsed(settings, experiment.runsGuests === true || settings.guest === true),
+    overlap: experiment.overlaps === true,
+  };
   return {
     name,
     preset: preset.name,
     seed,
     parameters: values,
     ...outcome,
-    inputs: figuresOfMachine(preset, kernelSettings(settings, 1).costs, {
-      ...figuresUsed(settings, experiment.runsGuests === true || settings.guest === true),
-      overlap: experiment.overlaps === true,
-    }),
+    inputs: figuresOfMachine(preset, kernelSettings(settings, 1).costs, used, settings.figures?.hypervisorCosts),
   };
 }

@@ -48,7 +48,9 @@ export function withSensitivity(
   const { figures } = run.settings;
   const before = columnOf(result, run.column);
   const costs = kernelSettings(run.settings, 1).costs ?? figures.costs;
-  const assumed = figuresOfMachine(figures.preset, costs).filter(({ basis }) => basis === "assumed");
+  const used = { guests: run.settings.guest === true };
+  const all = figuresOfMachine(figures.preset, costs, used, figures.hypervisorCosts);
+  const assumed = all.filter(({ basis }) => basis === "assumed");
   const numbers = assumed.filter(({ value }) => typeof value === "number" && value !== 0);
   const effects = numbers.map((figure, index): FigureEffect => {
     const at = (factor: number, part: number): number | null => {

@@ -4,6 +4,7 @@ import { MEMORY_BYTES_MAX } from "../../arch/isa/limits.ts";
 import { ConfigError } from "../../mm/index.ts";
 import type { NumaBalancing } from "./host-unmap.ts";
 import type { GuestPageSize } from "./hypervisor.ts";
+import type { HypervisorCosts } from "./hypervisor-costs.ts";
 
 /** Settings of a guest and of its host. The kernel's CPUs are the guest's vCPUs. */
 export interface GuestConfig {
@@ -15,6 +16,8 @@ export interface GuestConfig {
   readonly numaBalancing?: NumaBalancing | undefined;
   /** Physical CPUs, on which the vCPUs are pinned in turn. Default: one a vCPU. */
   readonly physicalCpus?: number | undefined;
+  /** What the hypervisor's own code costs. Default: `HYPERVISOR_COSTS`. */
+  readonly costs?: HypervisorCosts | undefined;
 }
 
 /** What the host has beside what the guest can use at the most: 4 GiB below its first page, tables, and pages of 1 GiB cut off. */

@@ -10,7 +10,7 @@ import type { GuestConfig } from "./guest-config.ts";
 import { HostScheduler, type Resumption } from "./host-scheduler.ts";
 import { HostUnmap } from "./host-unmap.ts";
 import { Hypervisor } from "./hypervisor.ts";
-import { HYPERVISOR_COSTS } from "./hypervisor-costs.ts";
+import { HYPERVISOR_COSTS, type HypervisorCosts } from "./hypervisor-costs.ts";
 import { Paravirt } from "./paravirt.ts";
 
 /** What the host did for one vCPU. */
@@ -35,6 +35,8 @@ export class GuestHost {
   readonly counts: readonly VcpuCounts[];
   /** The settings. */
   readonly config: GuestConfig;
+  /** What the hypervisor's own code costs. */
+  readonly costs: HypervisorCosts;
   /** Which vCPU runs where, and what it lost to others. */
   readonly scheduler: HostScheduler;
   private readonly machine: Machine;
@@ -56,13 +58,14 @@ export class GuestHost {
     if (hostPages === "1G" && !has1g) throw new ConfigError("host pages", "1G", `4K or 2M on ${preset.name}`);
     this.machine = machine;
     this.config = config;
+    this.costs = config.costs ?? HYPERVISOR_COSTS;
     this.hypervisor = new Hypervisor(machine, { pageSize: hostPages, levels: 4 });
     const { secondStage } = this.hypervisor;
     this.vcpus = machine.cpus.map(({ id }) => new Vcpu({ id: id + 1, secondStage }));
     this.counts = machine.cpus.map(() => ({ faults: 0, icrWrites: 0, resumptions: 0, exitCycles: 0 }));
     this.activityBefore = machine.cpus.map(() => 0);
     this.activity = loop.accounts.activity("hypervisor");
-    const { slice, haltPoll } = HYPERVISOR_COSTS;
+    const { slice, haltPoll } = this.costs;
     const gigahertz = preset.frequencyGhz.value;
     const times = { sliceCycles: slice.value * gigahertz, haltPollCycles: haltPoll.value * gigahertz };
     this.scheduler = new HostScheduler(loop, machine.config.physicalCpus, times, (cpu, after) =>
@@ -84,6 +87,7 @@ export class GuestHost {
       machine,
       vcpus,
       costs: costs.ipi,
+      kickCycles: this.costs.icr.value + costs.ipi.sendCycles,
       isPreempted: (cpu) => scheduler.isPreempted(cpu, machine.loop.nowCycles()),
       skip: (cpu) => scheduler.skip(cpu),
       owesInvalidation: (cpu) => this.unmapping?.owesInvalidation(cpu) === true,
@@ -98,6 +102,8 @@ export class GuestHost {
         hypervisor: this.hypervisor,
         scheduler,
         costs: costs.ipi,
+        kickCycles: this.costs.icr.value + costs.ipi.sendCycles,
+        zapCycles: this.costs.zap.value,
         leave: (cpu) => this.leave(cpu),
         staysInHost: (cpu) => {
           this.activityBefore[cpu] = machine.loop.accounts.enter(cpu, this.activity);
@@ -120,7 +126,7 @@ export class GuestHost {
 
   /** A vCPU runs again: the exit with which it ended to, the host's scheduler, and a VM entry. */
   private resume(cpu: number, after: Resumption): void {
-    const { vcpuSwitch, wake } = HYPERVISOR_COSTS;
+    const { vcpuSwitch, wake } = this.costs;
     const ownCycles = (after === "halt" ? wake : vcpuSwitch).value;
     const { cpus, loop, config } = this.machine;
     this.counts[cpu].resumptions++;
@@ -149,7 +155,7 @@ export class GuestHost {
   private icrWritten(cpu: number): void {
     this.counts[cpu].icrWrites++;
     this.leave(cpu);
-    this.machine.loop.clockCycles[cpu] += HYPERVISOR_COSTS.icr.value;
+    this.machine.loop.clockCycles[cpu] += this.costs.icr.value;
     this.enter(cpu);
   }
 
@@ -162,7 +168,7 @@ export class GuestHost {
     this.counts[exit.cpu].faults++;
     this.left(exit.cpu);
     const pages = (hypervisor.pages - before) * hypervisor.pageFrames;
-    this.machine.loop.clockCycles[exit.cpu] += HYPERVISOR_COSTS.fault.value + pages * HYPERVISOR_COSTS.zeroPage.value;
+    this.machine.loop.clockCycles[exit.cpu] += this.costs.fault.value + pages * this.costs.zeroPage.value;
     this.enter(exit.cpu);
   }
 
@@ -177,7 +183,7 @@ export class GuestHost {
     const { loop, preset } = this.machine;
     this.counts[cpu].exitCycles -= loop.clockCycles[cpu] - preset.virtualization.costs.vmExit.value;
     this.activityBefore[cpu] = loop.accounts.enter(cpu, this.activity);
-    loop.clockCycles[cpu] += HYPERVISOR_COSTS.dispatch.value;
+    loop.clockCycles[cpu] += this.costs.dispatch.value;
   }
 
   private enter(cpu: number): void {

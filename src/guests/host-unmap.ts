@@ -9,7 +9,6 @@ import { checkState } from "../../arch/isa/state-error.ts";
 import type { IpiCosts } from "../../mm/index.ts";
 import type { HostScheduler } from "./host-scheduler.ts";
 import type { Hypervisor } from "./hypervisor.ts";
-import { HYPERVISOR_COSTS } from "./hypervisor-costs.ts";
 
 /** NUMA balancing of the host. */
 export interface NumaBalancing {
@@ -25,6 +24,9 @@ export interface HostUnmapParts {
   readonly hypervisor: Hypervisor;
   readonly scheduler: HostScheduler;
   readonly costs: IpiCosts;
+  /** What it costs to kick a vCPU, and to take a page of the host away. */
+  readonly kickCycles: number;
+  readonly zapCycles: number;
   /** Lets a vCPU leave the guest, says that it is in the host still, and lets it come back; all book the time in the host. */
   readonly leave: (cpu: number) => void;
   readonly staysInHost: (cpu: number) => void;
@@ -125,11 +127,11 @@ export class HostUnmap {
 
   /** Takes pages away, in the context of a vCPU that is in the guest. */
   private unmap(cpu: number, guestFrames: readonly number[]): void {
-    const { machine, hypervisor, scheduler, costs, leave } = this.parts;
+    const { machine, hypervisor, scheduler, costs, kickCycles, zapCycles, leave } = this.parts;
     const { loop, cpus } = machine;
     leave(cpu);
     const frames = guestFrames.flatMap((frame) => hypervisor.unmap(frame));
-    loop.clockCycles[cpu] += frames.length * HYPERVISOR_COSTS.zap.value;
+    loop.clockCycles[cpu] += frames.length * zapCycles;
     this.unmappings++;
     this.pages += frames.length;
     const unmapping: Unmapping = { cpu, frames, outstanding: 0, seenAtCycles: loop.clockCycles[cpu] };
@@ -142,7 +144,7 @@ export class HostUnmap {
       }
       this.kicks++;
       unmapping.outstanding++;
-      loop.clockCycles[cpu] += HYPERVISOR_COSTS.icr.value + costs.sendCycles;
+      loop.clockCycles[cpu] += kickCycles;
       const latency = costs.latencyCycles[loop.topology.distance(cpu, other)];
       loop.postInterrupt(other, loop.clockCycles[cpu] + latency, (target) => this.kicked(unmapping, target), false);
     }

@@ -1,5 +1,6 @@
 /** What a hypervisor's own code costs, beside VM exits and entries, which the preset has. As KVM's; none is published in full. */
 import { assumed, documented, type Figure, type NamedFigure } from "../../arch/index.ts";
+import { ConfigError } from "../../mm/index.ts";
 
 /** Costs of a hypervisor. */
 export interface HypervisorCosts {
@@ -23,7 +24,7 @@ export interface HypervisorCosts {
   readonly haltPoll: Figure<"ns">;
 }
 
-/** The only ones that there are. */
+/** Those of a host for which none are given. */
 export const HYPERVISOR_COSTS: HypervisorCosts = {
   dispatch: cycles(500, "vcpu_enter_guest's own work around VMRESUME: some hundred instructions and barriers"),
   fault: cycles(1500, "kvm_mmu_page_fault: mmu_lock, memory slot, get_user_pages, rmap; about a host's page fault"),
@@ -40,10 +41,51 @@ export const HYPERVISOR_COSTS: HypervisorCosts = {
   haltPoll: { value: 2e5, unit: "ns", ...documented("arch/x86/include/asm/kvm_host.h: KVM_HALT_POLL_NS_DEFAULT") },
 };
 
+/** What the names of these figures begin with. */
+export const HYPERVISOR = "hypervisor.";
+
+/** Bounds of `sched_base_slice_ns` in debugfs, from memory of kernel/sched/debug.c. */
+const SLICE_MIN_NS = 1e5;
+const SLICE_MAX_NS = 1e9;
+
+/**
+ * Costs with another value for one of them.
+ * @param name with its prefix, such as `hypervisor.fault`
+ * @throws ConfigError for a value that is not possible
+ */
+export function withHypervisorCost(costs: HypervisorCosts, name: string, value: number): HypervisorCosts {
+  const key = name.slice(HYPERVISOR.length) as keyof HypervisorCosts;
+  const { value: before, unit } = HYPERVISOR_COSTS[key];
+  const isPossible = key === "slice" ? value >= SLICE_MIN_NS && value <= SLICE_MAX_NS : value >= 0;
+  if (!Number.isFinite(value) || !isPossible) {
+    const expected = key === "slice" ? `${SLICE_MIN_NS} to ${SLICE_MAX_NS} ns` : `${unit}, at least 0`;
+    throw new ConfigError(name, value, expected);
+  }
+  const figure = { value, unit, ...assumed(`given; by default ${before}`) };
+  return { ...costs, [key]: value === before ? HYPERVISOR_COSTS[key] : figure };
+}
+
+/** Values by the names of their costs, as saved states have them. */
+export type HypervisorCostValues = Readonly<Record<keyof HypervisorCosts, number>>;
+
+/** The value of each. */
+export function hypervisorCostValues(costs: HypervisorCosts): HypervisorCostValues {
+  return Object.fromEntries(
+    Object.entries(costs).map(([key, { value }]: [string, Figure]) => [key, value]),
+  ) as HypervisorCostValues;
+}
+
+/** Costs with these values. @throws ConfigError for one that is not possible */
+export function hypervisorCostsOf(values: HypervisorCostValues): HypervisorCosts {
+  let costs = HYPERVISOR_COSTS;
+  for (const [key, value] of Object.entries(values)) costs = withHypervisorCost(costs, `${HYPERVISOR}${key}`, value);
+  return costs;
+}
+
 /** All of them by name, for reports. */
-export function hypervisorFigures(): NamedFigure[] {
-  return Object.entries(HYPERVISOR_COSTS).map(([name, { value, unit, basis, source }]: [string, Figure]) => ({
-    name: `hypervisor.${name}`,
+export function hypervisorFigures(costs = HYPERVISOR_COSTS): NamedFigure[] {
+  return Object.entries(costs).map(([name, { value, unit, basis, source }]: [string, Figure]) => ({
+    name: `${HYPERVISOR}${name}`,
     of: "",
     value,
     unit,

@@ -7,7 +7,6 @@
 import { TLB_CONTROL_GUEST } from "../../arch/cpu/vcpu.ts";
 import { type KernelCode, type Machine, PAUSE_SPIN, type Thread, type Vcpu } from "../../arch/index.ts";
 import type { FlushAtEntry, HypercallFlush, IpiCosts, ParavirtHost } from "../../mm/index.ts";
-import { HYPERVISOR_COSTS } from "./hypervisor-costs.ts";
 
 const PAGE_BYTES = 4096;
 
@@ -19,6 +18,8 @@ export interface ParavirtParts {
   readonly machine: Machine;
   readonly vcpus: readonly Vcpu[];
   readonly costs: IpiCosts;
+  /** What it costs the host to kick a vCPU. */
+  readonly kickCycles: number;
   /** Whether a vCPU does not run now. */
   readonly isPreempted: (cpu: number) => boolean;
   /** Has it enter the guest anew before it does anything. */
@@ -134,7 +135,7 @@ export class Paravirt implements ParavirtHost {
 
   /** Kicks those of `cpus` that run; the others flush all before they run again. */
   private kick(cpus: readonly number[], request: (cpu: number) => void, atEntry: FlushAtEntry, bill: Bill): Kick {
-    const { machine, costs, isPreempted } = this.parts;
+    const { machine, costs, kickCycles, isPreempted } = this.parts;
     const { loop } = machine;
     const senderCpu = loop.currentCpu;
     const sender = loop.currentThread;
@@ -146,7 +147,7 @@ export class Paravirt implements ParavirtHost {
         continue;
       }
       kick.outstanding++;
-      loop.spend(HYPERVISOR_COSTS.icr.value + costs.sendCycles);
+      loop.spend(kickCycles);
       const latency = costs.latencyCycles[loop.topology.distance(senderCpu, cpu)];
       // The host's own interrupt: a guest that has its interrupts off takes it all the same.
       loop.postInterrupt(cpu, loop.nowCycles() + latency, (target) => this.kicked(kick, target, atEntry), false);

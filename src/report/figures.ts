@@ -8,8 +8,8 @@ import {
   type Preset,
 } from "../../arch/index.ts";
 import { DEFAULT_KERNEL_COSTS, type KernelCosts, kernelFiguresOf } from "../../mm/index.ts";
-import { hypervisorFigures } from "../guests/hypervisor-costs.ts";
-import type { KernelConfig } from "../machine/kernel.ts";
+import { HYPERVISOR_COSTS, hypervisorFigures } from "../guests/hypervisor-costs.ts";
+import type { Kernel, KernelConfig } from "../machine/kernel.ts";
 
 /** How many figures a result rests on, by how they are known. */
 export interface FigureCounts {
@@ -18,13 +18,15 @@ export interface FigureCounts {
   readonly assumed: number;
 }
 
-/** All figures that play a part in a machine with this preset and a kernel with these costs. */
+/** All figures that play a part in a machine with this preset and a kernel with these costs, above a host with those where it is a guest. */
 export function figuresOfMachine(
   preset: Preset,
   costs: KernelCosts = DEFAULT_KERNEL_COSTS,
   used: FiguresUsed = {},
+  hypervisorCosts = HYPERVISOR_COSTS,
 ): NamedFigure[] {
-  return [...figuresOf(preset, used), ...kernelFiguresOf(costs), ...(used.guests === true ? hypervisorFigures() : [])];
+  const ofHost = used.guests === true ? hypervisorFigures(hypervisorCosts) : [];
+  return [...figuresOf(preset, used), ...kernelFiguresOf(costs), ...ofHost];
 }
 
 /** What of a preset a kernel with these settings uses. */
@@ -39,6 +41,11 @@ export function figuresUsed(
 /** How many of them are known in each way. */
 export function figureCounts(figures: readonly Origin[]): FigureCounts {
   return countByBasis(figures);
+}
+
+/** How many figures a kernel rests on, that it is a guest included. */
+export function figureCountsOf({ machine, mm, config, host }: Kernel): FigureCounts {
+  return figureCounts(figuresOfMachine(machine.preset, mm.costs, figuresUsed(config, host !== null), host?.costs));
 }
 
 /** `118 figures went in: 31 measured, 27 documented, 60 assumed`. */

@@ -46,6 +46,13 @@ export function renderKernelCosts(figures: readonly NamedFigure[]): string {
 ${sections(figures)}`;
 }
 
+/** What the hypervisor below a guest costs, figure by figure. */
+export function renderHypervisorCosts(figures: readonly NamedFigure[]): string {
+  return `hypervisor: what a hypervisor's own code costs below a guest, the same for all presets
+  ${figureSentence(figureCounts(figures))}
+${sections(figures)}`;
+}
+
 /** First level and second level: `64 + 1536`. */
 function tlbEntries({ tlbs }: Preset): string {
   const entries = (level: number): number =>

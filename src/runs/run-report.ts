@@ -3,7 +3,7 @@ import { ACTIVITY_IDLE, ACTIVITY_IPI_WAIT, ACTIVITY_LOCK_WAIT, type CounterSnaps
 import type { EventCounter } from "../events/event-counter.ts";
 import type { ParameterValues } from "../input/parameters.ts";
 import type { Kernel } from "../machine/kernel.ts";
-import { type FigureCounts, figureCounts, figuresOfMachine, figuresUsed } from "../report/figures.ts";
+import { type FigureCounts, figureCountsOf } from "../report/figures.ts";
 import { type FlushCosts, flushCosts } from "../report/flush-costs.ts";
 import { type GuestReport, guestReport } from "../report/guest.ts";
 import type { OperationCount, WorkloadOptions, WorkloadResult } from "../workloads/base/workload.ts";
@@ -122,9 +122,7 @@ export function gatherReport(
       memoryBytes: machine.memory.sizeBytes,
       preset: machine.preset.name,
       frequencyGhz: machine.preset.frequencyGhz.value,
-      figures: figureCounts(
-        figuresOfMachine(machine.preset, kernel.mm.costs, figuresUsed(kernel.config, kernel.host !== null)),
-      ),
+      figures: figureCountsOf(kernel),
     },
     operations: Object.fromEntries(
       Array.from(result.operations, ([name, { done, failed, bytes }]) => [name, { done, failed, bytes }]),

@@ -16,6 +16,13 @@ import {
   kernelFiguresOf,
   withKernelCost,
 } from "../../mm/index.ts";
+import {
+  HYPERVISOR,
+  HYPERVISOR_COSTS,
+  type HypervisorCosts,
+  hypervisorFigures,
+  withHypervisorCost,
+} from "../guests/hypervisor-costs.ts";
 import { UnknownNameError, ValueError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { isPresetFile, loadPreset } from "./presets.ts";
@@ -25,6 +32,8 @@ export interface FigureChoice {
   /** With what was given. */
   readonly preset: Preset;
   readonly costs: KernelCosts;
+  /** What the hypervisor below a guest costs; absent: as always. */
+  readonly hypervisorCosts?: HypervisorCosts;
   /** The file that the preset was read from; absent when it is one of mmulab's own. */
   readonly presetFile?: string;
   /** Values that were given, as they were written, by the figure's name; absent when there are none. */
@@ -80,31 +89,44 @@ export function choiceOf(word: string, preset: Preset, words: readonly string[])
  * @throws ValueError when no machine can have it
  */
 export function changeFigure(choice: FigureChoice, name: string, value: number): FigureChoice {
-  return { ...choice, ...withSet(choice.preset, { [name]: String(value) }, choice.costs) };
+  return { ...choice, ...withSet(choice.preset, { [name]: String(value) }, choice.costs, choice.hypervisorCosts) };
 }
 
 function withSet(
   preset: Preset,
   set: Readonly<Record<string, string>>,
   oldCosts: KernelCosts = DEFAULT_KERNEL_COSTS,
-): Pick<FigureChoice, "preset" | "costs"> {
+  oldHypervisorCosts: HypervisorCosts = HYPERVISOR_COSTS,
+): Pick<FigureChoice, "preset" | "costs" | "hypervisorCosts"> {
   const current = currentValues(preset);
   let costs = oldCosts;
+  let hypervisorCosts = oldHypervisorCosts;
   let changed = preset;
   for (const [name, text] of Object.entries(set)) {
     const old = current.get(name);
     if (old === undefined) throw unknownFigure(preset.name, name, [...current.keys()]);
     const value = valueLike(old, name, text);
     if (name.startsWith(KERNEL)) costs = withKernelCost(costs, name, value as number | string);
+    else if (name.startsWith(HYPERVISOR)) hypervisorCosts = hypervisorCost(hypervisorCosts, name, value as number);
     else changed = withFigure(changed, name, value, assumed(`given; ${String(old)} in the preset ${preset.name}`));
   }
   check(changed, costs, set);
-  return { preset: changed, costs };
+  return { preset: changed, costs, ...(hypervisorCosts === HYPERVISOR_COSTS ? {} : { hypervisorCosts }) };
+}
+
+/** @throws ValueError for a value that is not possible */
+function hypervisorCost(costs: HypervisorCosts, name: string, value: number): HypervisorCosts {
+  try {
+    return withHypervisorCost(costs, name, value);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new ValueError(`--set ${name}`, String(value), String(error.expected));
+  }
 }
 
 /** The value of everything that can be set. */
 function currentValues(preset: Preset): Map<string, FigureValue> {
-  const figures = [...allFiguresOf(preset), ...kernelFiguresOf(DEFAULT_KERNEL_COSTS)];
+  const figures = [...allFiguresOf(preset), ...kernelFiguresOf(DEFAULT_KERNEL_COSTS), ...hypervisorFigures()];
   return new Map<string, FigureValue>([
     ...figures.map(({ name, value }): [string, FigureValue] => [
       name,
@@ -114,7 +136,7 @@ function currentValues(preset: Preset): Map<string, FigureValue> {
   ]);
 }
 
-/** The names that can be set: figures of a preset and of the kernel, and features. */
+/** The names that can be set: figures of a preset, of the kernel and of a hypervisor, and features. */
 export function settableNames(preset: Preset): string[] {
   return [...currentValues(preset).keys()];
 }
@@ -164,7 +186,7 @@ function unknownFigure(preset: string, name: string, known: readonly string[]): 
   }
   const groups = [...new Set(known.map((each) => each.split(".")[0]))];
   const list = siblings.length > 0 ? siblings.join(", ") : groups.join(", ");
-  const where = `mmulab presets ${preset} and mmulab presets kernel show all`;
+  const where = `mmulab presets ${preset}, presets kernel and presets hypervisor show all`;
   const line = `--set: unknown figure '${name}'${suggestion(name, known)}; there are ${list}; ${where}`;
   return new UnknownNameError(line, name, known);
 }

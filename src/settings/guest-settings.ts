@@ -2,6 +2,7 @@
 import type { GuestConfig } from "../guests/guest-config.ts";
 import type { NumaBalancing } from "../guests/host-unmap.ts";
 import { GUEST_PAGE_SIZES, type GuestPageSize } from "../guests/hypervisor.ts";
+import type { HypervisorCosts } from "../guests/hypervisor-costs.ts";
 import { ValueError } from "../input/errors.ts";
 import { sizeBytes, wholeNumber } from "../input/values.ts";
 import { COMMAND_CPUS_MAX } from "./machine-limits.ts";
@@ -86,13 +87,23 @@ export const GUEST_SETTINGS: Readonly<Record<GuestSettingName, Setting>> = {
  * @param cpus its vCPUs where they are not given; absent: their number is not known yet, and each has a physical CPU
  * @throws ValueError for more physical CPUs than vCPUs
  */
-export function guestSettings(settings: GuestSettings, cpus?: number): GuestConfig {
+export function guestSettings(
+  settings: GuestSettings & { readonly figures?: { readonly hypervisorCosts?: HypervisorCosts } },
+  cpus?: number,
+): GuestConfig {
   const { guestPages, hostPages, pcpus, overcommit, numaBalancing, vcpus = cpus } = settings;
+  const costs = settings.figures?.hypervisorCosts;
   if (pcpus !== undefined && vcpus !== undefined && pcpus > vcpus) {
     throw new ValueError("--pcpus", pcpus, `at most ${vcpus}, the vCPUs of the guest`);
   }
   const shared = overcommit === undefined || vcpus === undefined ? vcpus : Math.ceil(vcpus / overcommit);
-  return { guestPages, hostPages, numaBalancing, physicalCpus: pcpus ?? shared };
+  return {
+    guestPages,
+    hostPages,
+    numaBalancing,
+    physicalCpus: pcpus ?? shared,
+    ...(costs === undefined ? {} : { costs }),
+  };
 }
 
 /** Reads a size of pages. @throws ValueError for another than 4K, 2M and 1G */

@@ -37,6 +37,11 @@ const costs = z.strictObject({
   ...columns(count, "entryWriteCycles", "zeroPageCycles", "callCycles"),
 }) satisfies z.ZodType<KernelCosts>;
 
+/** What a hypervisor's code costs: cycles, `slice` and `haltPoll` in nanoseconds. */
+const hypervisorCosts = z.strictObject(
+  columns(count, "dispatch", "fault", "icr", "vcpuSwitch", "wake", "zap", "zeroPage", "slice", "haltPoll"),
+);
+
 const vmallocConfig = z.strictObject({
   ...columns(whole, "onlineCpus", "possibleCpus", "nrCpus", "vmapNodes", "zoneSizeBytes", "lazyMaxPages"),
   ...columns(whole, "blockPages", "purgeThresholdPages", "ioremapMaxPageShift"),
@@ -75,6 +80,8 @@ export const CONFIG_SCHEMA = z.strictObject({
       hostPages: z.enum(GUEST_PAGE_SIZES),
       physicalCpus: whole,
       numaBalancing: z.strictObject({ pages: whole, periodUsec: whole }).optional(),
+      /** Absent where they are as always. */
+      costs: hypervisorCosts.optional(),
     })
     .optional(),
   costs,

@@ -2,6 +2,7 @@
 import { StateError } from "../../arch/index.ts";
 import { ALL_FLUSH_POLICIES } from "../../mm/index.ts";
 import type { GuestConfig } from "../guests/guest-config.ts";
+import { hypervisorCostValues } from "../guests/hypervisor-costs.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { encodeData } from "./container.ts";
 import { captureKernel, type KernelState } from "./kernel-state.ts";
@@ -74,11 +75,12 @@ function configOf({ config, machine, mm, vm }: Kernel) {
 }
 
 /** A guest's configuration, defaults included; an absent size of the guest's own pages is no default but all sizes. */
-function guestConfigOf({ guestPages, hostPages = "4K", numaBalancing }: GuestConfig, physicalCpus: number) {
+function guestConfigOf({ guestPages, hostPages = "4K", numaBalancing, costs }: GuestConfig, physicalCpus: number) {
   return {
     ...(guestPages === undefined ? {} : { guestPages }),
     hostPages,
     physicalCpus,
     ...(numaBalancing === undefined ? {} : { numaBalancing }),
+    ...(costs === undefined ? {} : { costs: hypervisorCostValues(costs) }),
   };
 }

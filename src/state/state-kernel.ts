@@ -3,6 +3,8 @@ import { z } from "zod";
 import { parsePreset } from "../../arch/index.ts";
 import { MmulabError } from "../../arch/isa/errors.ts";
 import { flushPolicyByName } from "../../mm/index.ts";
+import type { GuestConfig } from "../guests/guest-config.ts";
+import { hypervisorCostsOf } from "../guests/hypervisor-costs.ts";
 import { InputFileError } from "../input/errors.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { CONFIG_SCHEMA } from "./config-schema.ts";
@@ -60,11 +62,12 @@ export function kernelOfState(file: string, { version, madeBy, config }: StateHe
   const parsed = STATE_SCHEMA.safeParse(version === 4 ? fromVersion4(state) : state);
   if (!parsed.success) throw unfitting(file, parsed.error);
   try {
-    const { preset, flushPolicy, ...rest } = config;
+    const { preset, flushPolicy, guest, ...rest } = config;
     const kernel = bootKernel({
       ...rest,
       preset: parsePreset(withOrigins(preset)),
       flushPolicy: flushPolicyByName(flushPolicy),
+      ...(guest === undefined ? {} : { guest: guestOf(guest) }),
     });
     restoreKernel(kernel, parsed.data);
     return { kernel, madeBy };
@@ -72,6 +75,11 @@ export function kernelOfState(file: string, { version, madeBy, config }: StateHe
     if (!(error instanceof MmulabError)) throw error;
     throw new InputFileError(file, 0, `cannot be loaded: ${error.message}`);
   }
+}
+
+/** A guest's configuration as kernels are booted with. @throws ConfigError for a cost that is not possible */
+function guestOf({ costs, ...rest }: NonNullable<z.infer<typeof CONFIG_SCHEMA>["guest"]>): GuestConfig {
+  return costs === undefined ? rest : { ...rest, costs: hypervisorCostsOf(costs) };
 }
 
 /** A state of version 4 as one of later versions, which have the host of guests: there were none. Version 6 only added what may be absent. */

@@ -1,7 +1,7 @@
 /** The emulated kernel in which a trace is replayed, and what every such replay reports. */
 import { EventCounter } from "../events/event-counter.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
-import { figureCounts, figuresOfMachine, figuresUsed } from "../report/figures.ts";
+import { figureCountsOf } from "../report/figures.ts";
 import { costParts, flushCosts } from "../report/flush-costs.ts";
 import { describeSettings, kernelSettings } from "../settings/machine-settings.ts";
 import type { FtraceOptions, FtraceReport } from "./ftrace-report.ts";
@@ -103,9 +103,7 @@ export class TracedKernel {
       machine: {
         preset: machine.preset.name,
         frequencyGhz: machine.preset.frequencyGhz.value,
-        figures: figureCounts(
-          figuresOfMachine(machine.preset, kernel.mm.costs, figuresUsed(kernel.config, kernel.host !== null)),
-        ),
+        figures: figureCountsOf(kernel),
         ...(Object.keys(this.settings).length === 0 ? {} : { settings: this.settings }),
         cpus: machine.loop.cpus,
       },

@@ -1,5 +1,7 @@
 /** User address spaces: flushes against accesses, context switches, lazy mode and the end of an address space. */
+import type { KernelCode } from "../../../arch/index.ts";
 import { exitMmap, INVLPGB_POLICY, mprotect, munmap, RAR_POLICY } from "../../../mm/index.ts";
+import type { Kernel } from "../../machine/kernel.ts";
 import { expect, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
 import { smallPreset } from "../base/explored-kernel.ts";
@@ -124,6 +126,23 @@ const mprotectAgainstStores: ExploreTest<Processes> = {
   ],
 };
 
+/** The one that is second finds nothing to change and does not flush: it may rely on the first one's flush, which ended before the lock was free. */
+function* mprotectThenStore(kernel: Kernel, { spaces, mms }: Processes): KernelCode<void> {
+  yield* mprotect(spaces, mms[0], START, END, false);
+  for (let at = START; at < END; at += PAGE) {
+    const stored = yield* tryStore32(kernel, at, 7);
+    expect(!stored, "no page can be written by who has called mprotect");
+  }
+}
+
+const twoMprotects: ExploreTest<Processes> = {
+  name: "two-mprotects",
+  summary: "two threads of a process make the same pages read-only: once either's call returns, its writes fault",
+  setup: (kernel) => processes(kernel, 1),
+  userSpaces: ({ mms }) => mms,
+  threads: [mprotectThenStore, mprotectThenStore],
+};
+
 const exitAgainstLazy: ExploreTest<Processes> = {
   name: "exit-against-lazy",
   summary: "an address space ends while a kernel thread on another CPU borrows it",
@@ -240,6 +259,7 @@ export const USER_SPACE_TESTS = [
   lazyAgainstMunmap,
   lazyTables,
   mprotectAgainstStores,
+  twoMprotects,
   exitAgainstLazy,
   twoMunmaps,
   threeCpus,

@@ -5,8 +5,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { allFiguresOf, MmulabError, PRESETS, presetByName } from "../../../arch/index.ts";
 import { DEFAULT_KERNEL_COSTS } from "../../../mm/index.ts";
+import { checkGuestFigures } from "../../../src/command-line/machine-options.ts";
+import { HYPERVISOR_COSTS } from "../../../src/guests/hypervisor-costs.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
-import { choiceOf, chooseFigures, settableNames } from "../../../src/settings/figure-choice.ts";
+import { choiceOf, chooseFigures, type FigureChoice, settableNames } from "../../../src/settings/figure-choice.ts";
 import { kernelSettings } from "../../../src/settings/machine-settings.ts";
 import { readPresetFile } from "../../../src/settings/preset-file.ts";
 import { temporaryFolder } from "../fixtures.ts";
@@ -72,6 +74,7 @@ describe("--set", () => {
       "--set kernel.ipi.sendCycles 99999999999: expected a number from 0 to 2^32",
     ],
     [["tlbs.0.replacement=random"], "--set tlbs.0.replacement random: expected one of tree-plru, "],
+    [["hypervisor.slice=5"], "--set hypervisor.slice 5: expected 100000 to 1000000000 ns"],
     [["features.pku=1"], "--set features.pku 1: expected true or false"],
     [["tlbs.2.pageSizes=2M"], "--set tlbs.2.pageSizes=2M: tlbs 0 of level 1 with 4K for load: expected exactly one"],
   ])("refuses %j", (words, message) => {
@@ -95,6 +98,32 @@ describe("--set", () => {
         expect(refusal(...pairs.map(([key, value]) => `${key}=${value}`))).not.toContain("\n");
       }),
     );
+  });
+});
+
+describe("--set of a hypervisor's costs", () => {
+  const FAULTS = 5;
+  it("is what the host of a guest spends, and is listed as given", () => {
+    const { hypervisorCosts } = set("hypervisor.fault=90000", "hypervisor.icr=300");
+    expect(hypervisorCosts?.fault).toMatchObject({ value: 90_000, basis: "assumed", source: "given; by default 1500" });
+    expect(hypervisorCosts?.icr).toBe(HYPERVISOR_COSTS.icr);
+    const cyclesOfFault = (figures: FigureChoice): number => {
+      const guest = bootKernel({ cpus: 1, ...kernelSettings({ guest: true, figures }, 1) });
+      const address = guest.vmalloc(4096);
+      const [cpu] = guest.machine.cpus;
+      const before = guest.machine.loop.clockCycles[0];
+      const faultsBefore = guest.host?.counts[0].faults ?? 0;
+      cpu.store(address, 4, 1);
+      // Tables of the guest are touched for the first time as well.
+      expect((guest.host?.counts[0].faults ?? 0) - faultsBefore).toBe(FAULTS);
+      return guest.machine.loop.clockCycles[0] - before;
+    };
+    expect(cyclesOfFault(set("hypervisor.fault=90000")) - cyclesOfFault(set())).toBe(FAULTS * (90_000 - 1500));
+  });
+
+  it("is not heeded without a guest, and refused there", () => {
+    expect(() => checkGuestFigures({ set: ["hypervisor.fault=1"] })).toThrow("only guests have a hypervisor (--guest)");
+    expect(() => checkGuestFigures({ guest: true, set: ["hypervisor.fault=1"] })).not.toThrow();
   });
 });
 

@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { KVM_POLICY } from "../../../mm/index.ts";
 import { EXIT_USAGE, endingOf } from "../../../src/command-line/errors.ts";
+import { HYPERVISOR_COSTS, withHypervisorCost } from "../../../src/guests/hypervisor-costs.ts";
 import { InputFileError } from "../../../src/input/errors.ts";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
 import { replayUntil } from "../../../src/recording/replay-until.ts";
@@ -38,13 +39,15 @@ function busyKernel(): Kernel {
   return kernel;
 }
 
+const GUEST_COSTS = withHypervisorCost(HYPERVISOR_COSTS, "hypervisor.fault", 2500);
+
 /** A guest in which every part of the format that is a guest's has something to say. */
 function busyGuest(): Kernel {
   const kernel = bootKernel({
     cpus: 2,
     flushPolicy: KVM_POLICY,
     vmalloc: { lazyMaxPages: 64 },
-    guest: { guestPages: "2M", physicalCpus: 1, numaBalancing: { pages: 8, periodUsec: 500 } },
+    guest: { guestPages: "2M", physicalCpus: 1, numaBalancing: { pages: 8, periodUsec: 500 }, costs: GUEST_COSTS },
   });
   kernel.mm.flushing.keepAccounts({ perCpu: true });
   runOnKernel(kernel, mixed, { operations: 150, seed: 1 });
@@ -104,6 +107,7 @@ describe(`version ${STATE_VERSION} of the format`, () => {
     const published = readFileSync(join(import.meta.dirname, `format-${STATE_VERSION}.txt`), "utf8");
     expect(all.join("\n")).toBe(published.trimEnd());
     expect(names.filter((name) => /guest|vpid|host/i.test(name))).toEqual([]);
+    expect(loadKernel(file).kernel.host?.costs).toEqual(GUEST_COSTS);
   });
 
   it.each(READABLE_VERSIONS)(
