@@ -32,7 +32,8 @@ function timelineOf(session: Session): string {
     events.push({ ph: "M", name: "thread_name", pid, tid: id, args: { name: `CPU ${id}` } });
     events.push({ ph: "M", name: "thread_sort_index", pid, tid: id, args: { sort_index: id } });
   }
-  for (const { cpu, activity, fromCycles, toCycles } of tracks.spansSince(0, Number.POSITIVE_INFINITY)) {
+  const spans = tracks.spansSince(0, Number.POSITIVE_INFINITY).sort((a, b) => a.fromCycles - b.fromCycles);
+  for (const { cpu, activity, fromCycles, toCycles } of spans) {
     const [from, to] = [nsec(fromCycles), nsec(toCycles)];
     if (activity === "idle" || activity === "other" || to === from) continue;
     events.push({ ph: "X", name: activity, pid, tid: cpu, ts: usec(from), dur: usec(to - from) });

@@ -42,11 +42,17 @@ export function openFtrace(name: string, lines: readonly string[]): () => Begun 
     if (event.event !== "skip" && event.event !== "lost" && event.event !== "note") events.push({ event, line: i + 1 });
   });
   if (events.length === 0) throw new InputFileError(name, 1, noted.whyNothing());
+  const unused = noted
+    .list()
+    .map(
+      ({ reason, count, lines: first }) =>
+        `${count === 1 ? "1 line" : `${count} lines`}, ${count === 1 ? "" : "the first "}at line ${first[0]}: ${reason}`,
+    );
   return () => {
     const cpus = survey.cpus > CPUS_MAX ? { cpus: CPUS_MAX } : {};
     const replay = new AreaReplay(survey, { preset: PRESET, memoryBytes: MEMORY_BYTES, ...cpus }, new SkipList());
     let next = 0;
-    let told: Told | null = null;
+    let told: Told = beginOf(name, `Events of vmalloc in ftrace text: ${events.length}.`, unused);
     const step = (): boolean => {
       if (next > events.length) return false;
       if (next === events.length) {
@@ -93,10 +99,19 @@ export function openLackey(name: string, bytes: Uint8Array): () => Begun {
     const most = `has ${lines.references} references; a page takes ${REFERENCES_MAX} (mmulab replay --lackey has no limit)`;
     throw new InputFileError(name, 0, most);
   }
-  return () => beginReferences(kinds, addresses);
+  const { odd, firstOdd } = lines;
+  const isOne = odd === 1;
+  const unused = `${isOne ? "1 line is no reference" : `${odd} lines are no references`} and no message of valgrind, ${isOne ? "" : "the first "}at line ${firstOdd}`;
+  const begin = beginOf(name, `References of valgrind's lackey: ${lines.references}.`, odd === 0 ? [] : [unused]);
+  return () => beginReferences(kinds, addresses, begin);
 }
 
-function beginReferences(kinds: readonly number[], addresses: readonly number[]): Begun {
+/** What is told before the first step: what the file is, and which of its lines are not used. */
+function beginOf(title: string, text: string, unused: readonly string[]): Told {
+  return { title, text, found: unused.length === 0 ? "" : `Not used: ${unused.join("; ")}.`, lines: [], look: {} };
+}
+
+function beginReferences(kinds: readonly number[], addresses: readonly number[], begin: Told): Begun {
   const kernel = bootKernel({ cpus: 1, memoryBytes: MEMORY_BYTES, preset: PRESET });
   const { cpu, space } = new AddressSpaces(kernel, "4K").enter({ tid: 0, pid: 0, stream: 0 });
   let made = 0;
@@ -114,8 +129,8 @@ function beginReferences(kinds: readonly number[], addresses: readonly number[])
     }
     return true;
   };
-  const told = (): Told | null => {
-    if (made === 0) return null;
+  const told = (): Told => {
+    if (made === 0) return begin;
     const [title, address] = [VERBS[kinds[made - 1]], addresses[made - 1]];
     return { title, text: "", found: formatLinearAddress(address), lines: [], look: { address, cpu: 0 } };
   };

@@ -9,6 +9,7 @@ import { CallCosts, type CallsTail } from "./call-costs.ts";
 import { CounterSamples } from "./counter-samples.ts";
 import { type FreePath, freePath } from "./free-search.ts";
 import type { Happenings } from "./journal/journal.ts";
+import { LateHandlers, type Moved } from "./late-handlers.ts";
 import { Recent } from "./recent.ts";
 
 /** Spans, interrupts, events and calls that are kept, each: the latest. */
@@ -19,8 +20,8 @@ export interface Span {
   readonly cpu: number;
   /** `vmalloc`, `IPI wait`, `idle`, ...: an activity of the accounts of cycles. */
   readonly activity: string;
-  readonly fromCycles: number;
-  readonly toCycles: number;
+  fromCycles: number;
+  toCycles: number;
 }
 
 /** An interrupt from one CPU to another. */
@@ -39,7 +40,7 @@ export interface Ipi {
 export interface TrackEvent {
   readonly position: number;
   readonly cpu: number;
-  readonly atCycles: number;
+  atCycles: number;
   readonly name: string;
   /** Its fields, as `name=value`. */
   readonly text: string;
@@ -67,6 +68,8 @@ export interface TracksTail {
   readonly events: readonly KeptEvent[];
   readonly callPositions: readonly number[];
   readonly calls: CallsTail;
+  /** Spans and events that interrupts made later. */
+  readonly moved: readonly Moved[];
   /** Interrupts whose handlers began. */
   readonly taken: readonly { readonly ipi: Ipi; readonly atCycles: number }[];
   readonly sinceBefore: Float64Array;
@@ -96,6 +99,7 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
 
   private readonly kernel: Kernel;
   private readonly sinceCycles: Float64Array;
+  private readonly lateHandlers = new LateHandlers(this.spans, this.events);
   private readonly underWay = new Map<number, Ipi>();
   /** As it was when `takeTail` was called last. */
   private markSince: Float64Array;
@@ -141,16 +145,10 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
     if (isEnd && this.happened !== null) this.happened();
   }
 
-  /**
-   * A handler ran before the CPU came so far: its span lies over that of what it interrupted. Spans that were ended after its begin stay
-   * where they are, and the time that it took comes after them.
-   */
   clockSetBack(cpu: number, cycles: number, toCycles: number): void {
-    const [fromCycles, untilCycles] = [this.sinceCycles[cpu], toCycles + cycles];
-    this.sinceCycles[cpu] = toCycles;
-    if (cycles < 0 || untilCycles <= fromCycles) return;
-    const activity = this.nameOf(this.kernel.machine.loop.accounts.current[cpu]);
-    this.spans.push({ cpu, activity, fromCycles, toCycles: untilCycles });
+    const { lateHandlers, sinceCycles } = this;
+    if (cycles > 0) lateHandlers.begin(toCycles, sinceCycles[cpu]);
+    else sinceCycles[cpu] = lateHandlers.end(cpu, toCycles + cycles);
   }
 
   ipiSent(id: number, from: number, to: number, atCycles: number): void {
@@ -185,6 +183,7 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
       events: events.takeTail(),
       callPositions: callPositions.takeTail(),
       calls: calls.takeTail(),
+      moved: this.lateHandlers.takeTail(),
       taken,
       sinceBefore: markSince,
       sinceAfter: this.markSince,
@@ -201,10 +200,12 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
     events,
     callPositions,
     calls,
+    moved,
     taken,
     sinceBefore,
     searchBefore,
   }: TracksTail): void {
+    this.lateHandlers.removeTail(moved);
     this.spans.removeTail(spans);
     this.ipis.removeTail(ipis);
     this.events.removeTail(events);
@@ -217,12 +218,14 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
   }
 
   /** Adds what was taken away. */
-  addTail({ position, spans, ipis, events, callPositions, calls, taken, sinceAfter, searchAfter }: TracksTail): void {
+  addTail(tail: TracksTail): void {
+    const { position, spans, ipis, events, callPositions, calls, moved, taken, sinceAfter, searchAfter } = tail;
     this.spans.addTail(spans);
     this.ipis.addTail(ipis);
     this.events.addTail(events);
     this.callPositions.addTail(callPositions);
     this.calls.addTail(calls);
+    this.lateHandlers.addTail(moved);
     for (const { ipi, atCycles } of taken) ipi.takenCycles = atCycles;
     this.sinceCycles.set(sinceAfter);
     this.lastSearch = searchAfter;

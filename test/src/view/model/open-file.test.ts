@@ -70,6 +70,19 @@ describe("a file that is opened", () => {
     expect(opened.length).toBeGreaterThan(lines.filter((line) => /^I |^ [LSM] /.test(line)).length);
   });
 
+  it("says before the first step which lines of a trace are not used, and why", async () => {
+    const begin = async (text: string): Promise<string | undefined> =>
+      (await session("trace", Buffer.from(text))).told?.found;
+    expect(await begin(FTRACE)).toBe("");
+    expect(await begin(FTRACE.replace("size=4096", "size=4k"))).toMatch(
+      /^Not used: 1 line, at line 3: is a alloc_vmap_area event whose fields are not those of Linux/,
+    );
+    expect(await begin("I  0401e0f0,3\n S 1ffeffe7e0,8\n")).toBe("");
+    expect(await begin("I  0401e0f0,3\n L zzz,8\n S 1ffeffe7e0,8\n L 1ffeffe7e0,x\n")).toBe(
+      "Not used: 2 lines are no references and no message of valgrind, the first at line 2.",
+    );
+  });
+
   it("is a saved state, as it was", async () => {
     const folder = mkdtempSync(join(tmpdir(), "mmulab-open-"));
     const kernel = bootKernel({ cpus: 2, memoryBytes: 2 ** 28 });
