@@ -2,69 +2,35 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { gunzipSync, gzipSync } from "node:zlib";
-import chromium from "@sparticuz/chromium";
 import axe from "axe-core";
-import puppeteer, { type Browser, type Page } from "puppeteer-core";
+import type { Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatLinearAddress16 } from "../../arch/index.ts";
 import { openPoint } from "../../src/view/model/experiment-point.ts";
-import { formatLink, parseLink } from "../../src/view/model/link.ts";
+import { parseLink } from "../../src/view/model/link.ts";
 import { openFile } from "../../src/view/model/open-file.ts";
 import { type Picture, pictureOf } from "../../src/view/model/picture.ts";
 import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "../../src/view/model/scenario.ts";
 import { Session } from "../../src/view/model/session.ts";
 import { STORIES } from "../../src/view/model/stories/index.ts";
-import { type Serving, servePage } from "../../src/view/serve.ts";
 import { ROOT } from "../source-files.ts";
+import { NO_FOCUS, OpenPage, WEB } from "./open-page.ts";
 
-const WEB = join(ROOT, "dist", "web");
-const NO_FOCUS = { cpu: null, address: null };
-
-let browser: Browser;
+let at: OpenPage;
 let page: Page;
-let serving: Serving;
-const complaints: string[] = [];
 
 beforeAll(async () => {
-  serving = await servePage(0, null, pathToFileURL(`${WEB}/`));
-  browser = await puppeteer.launch({
-    executablePath: await chromium.executablePath(),
-    args: chromium.args,
-    headless: "shell",
-  });
-  page = await browser.newPage();
-  await page.setBypassCSP(true);
-  page.on("console", (message) => complaints.push(message.text()));
-  page.on("pageerror", (error) => complaints.push(String(error)));
-  page.on("requestfailed", (request) => complaints.push(`${request.url()} failed`));
+  at = await OpenPage.start();
+  page = at.page;
 });
 
-afterAll(async () => {
-  await browser?.close();
-  serving?.close();
-});
+afterAll(() => at?.close());
 
-/** Opens a place and waits until it is shown. */
-async function openAt(scenario: Scenario, position: number): Promise<void> {
-  await page.goto("about:blank");
-  await page.goto(`http://127.0.0.1:${serving.port}/#${formatLink({ scenario, position, focus: NO_FOCUS })}`);
-  await shows(position);
-}
-
-/** Waits until the page shows a step. */
-async function shows(position: number): Promise<void> {
-  await page.waitForFunction(
-    (text) => document.querySelector("output")?.textContent?.replace(/ of.*|, the end/, "") === text,
-    { timeout: 20_000 },
-    `step ${position.toLocaleString("en-US")}`,
-  );
-}
-
-const text = (selector: string): Promise<string> => page.$eval(selector, (element) => element.textContent ?? "");
-const cells = (selector: string): Promise<string[]> =>
-  page.$$eval(selector, (elements) => elements.map((element) => element.textContent ?? ""));
+const openAt = (scenario: Scenario, position: number): Promise<void> => at.openAt(scenario, position);
+const shows = (position: number): Promise<void> => at.shows(position);
+const text = (selector: string): Promise<string> => at.text(selector);
+const cells = (selector: string): Promise<string[]> => at.cells(selector);
 
 /** The page's figures and lists are those of the model. */
 async function expectPicture(picture: Picture): Promise<void> {
@@ -231,22 +197,12 @@ describe("the page", () => {
     await shows(3);
     await expectPicture(pictureOf(session, NO_FOCUS));
     expect(await text(".story h2")).toBe(`3. ${session.told?.title}`);
-    const drop = (name: string, content: string): Promise<void> =>
-      page.evaluate(
-        (name_, content_) => {
-          const dataTransfer = new DataTransfer();
-          dataTransfer.items.add(new File([content_], name_));
-          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
-        },
-        name,
-        content,
-      );
-    await drop("true.lackey", gunzipSync(readFileSync(join(ROOT, "test/traces/true.lackey.gz"))).toString());
+    await at.drop("true.lackey", gunzipSync(readFileSync(join(ROOT, "test/traces/true.lackey.gz"))).toString());
     await page.waitForFunction(() => location.hash.startsWith("#file=true.lackey"));
     await page.keyboard.press("ArrowRight");
     await shows(1);
     expect(await text(".story h2")).toBe("1. fetch");
-    await drop("letter.txt", "Dear Sir,\n");
+    await at.drop("letter.txt", "Dear Sir,\n");
     await page.waitForSelector('[role="alert"]');
     expect(await text('[role="alert"]')).toMatch(/^letter.txt: is none of these: a recording/);
   });
@@ -304,7 +260,7 @@ describe("the page", () => {
 
   it("says in one line what is wrong with a link", async () => {
     await page.goto("about:blank");
-    await page.goto(`http://127.0.0.1:${serving.port}/#run=mixd`);
+    await page.goto(`http://127.0.0.1:${at.serving.port}/#run=mixd`);
     await page.waitForSelector('[role="alert"]');
     expect(await text('[role="alert"]')).toMatch(/^unknown workload 'mixd'/);
   });
@@ -321,6 +277,6 @@ describe("the page", () => {
   });
 
   it("has not complained", () => {
-    expect(complaints).toEqual([]);
+    expect(at.complaints).toEqual([]);
   });
 });

@@ -1,0 +1,91 @@
+/** The page of `dist/web`, served and open in a headless Chromium. */
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import chromium from "@sparticuz/chromium";
+import puppeteer, { type Browser, type Page } from "puppeteer-core";
+import { formatLink } from "../../src/view/model/link.ts";
+import type { Scenario } from "../../src/view/model/scenario.ts";
+import { type Serving, servePage } from "../../src/view/serve.ts";
+import { ROOT } from "../source-files.ts";
+
+/** Where the page's files are. */
+export const WEB = join(ROOT, "dist", "web");
+/** Nothing in particular is looked at. */
+export const NO_FOCUS = { cpu: null, address: null };
+
+/** A page in a browser of its own. */
+export class OpenPage {
+  readonly page: Page;
+  readonly browser: Browser;
+  readonly serving: Serving;
+  /** What the console and failed requests said. */
+  readonly complaints: string[] = [];
+
+  private constructor(serving: Serving, browser: Browser, page: Page) {
+    this.serving = serving;
+    this.browser = browser;
+    this.page = page;
+    page.on("console", (message) => this.complaints.push(message.text()));
+    page.on("pageerror", (error) => this.complaints.push(String(error)));
+    page.on("requestfailed", (request) => this.complaints.push(`${request.url()} failed`));
+  }
+
+  /** Starts a server and a browser. */
+  static async start(): Promise<OpenPage> {
+    const serving = await servePage(0, null, pathToFileURL(`${WEB}/`));
+    const browser = await puppeteer.launch({
+      executablePath: await chromium.executablePath(),
+      args: chromium.args,
+      headless: "shell",
+    });
+    const page = await browser.newPage();
+    await page.setBypassCSP(true);
+    return new OpenPage(serving, browser, page);
+  }
+
+  async close(): Promise<void> {
+    await this.browser.close();
+    this.serving.close();
+  }
+
+  /** Opens a place and waits until it is shown. */
+  async openAt(scenario: Scenario, position: number): Promise<void> {
+    const link = formatLink({ scenario, position, focus: NO_FOCUS });
+    await this.page.goto("about:blank");
+    await this.page.goto(`http://127.0.0.1:${this.serving.port}/#${link}`);
+    await this.shows(position);
+  }
+
+  /** Waits until the page shows a step. */
+  async shows(position: number): Promise<void> {
+    await this.page.waitForFunction(
+      (text) => document.querySelector("output")?.textContent?.replace(/ of.*|, the end/, "") === text,
+      { timeout: 20_000 },
+      `step ${position.toLocaleString("en-US")}`,
+    );
+  }
+
+  /** The text of an element. */
+  text(selector: string): Promise<string> {
+    return this.page.$eval(selector, (element) => element.textContent ?? "");
+  }
+
+  /** The texts of elements. */
+  cells(selector: string): Promise<string[]> {
+    return this.page.$$eval(selector, (elements) => elements.map((element) => element.textContent ?? ""));
+  }
+
+  /** Drops a file on the page. */
+  async drop(name: string, content: Uint8Array | string): Promise<void> {
+    await this.page.evaluate(
+      (name_, base64) => {
+        const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+        const dataTransfer = new DataTransfer();
+        dataTransfer.items.add(new File([bytes], name_));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+      },
+      name,
+      Buffer.from(content).toString("base64"),
+    );
+  }
+}
