@@ -79,11 +79,6 @@ export class KvfreeRcu {
     return DONE;
   };
 
-  /** Pages' worth of pointers that are not freed yet, over all CPUs. */
-  get waiting(): number {
-    return this.cpus.reduce((sum, batch) => sum + batch.pending.length, 0);
-  }
-
   private scheduleMonitor(batch: CpuBatch, cpu: number, atCycles: number): void {
     batch.monitorAtCycles = atCycles;
     this.state.loop.spawn(`kworker/${cpu}:kfree_rcu`, cpu, this.monitor(batch, cpu, atCycles));

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import {
   dumpPageTables,
   KERNEL_VERSIONS,
+  parseVmallocinfoLine,
   VMALLOC_DUMP_END,
   VMALLOC_START,
   vmallocinfo,
@@ -35,6 +36,16 @@ describe.each(KERNEL_VERSIONS.map(({ name }) => name))("a kernel of %s brought i
     expect(recorded.snapshot.lazy.length).toBeGreaterThan(0);
     if (version >= "6.12" || version === "7.3")
       expect(recorded.snapshot.pool.length > 0).toBe(kernel.mm.version.hasVmapNodes);
+  });
+
+  it("has areas whose callers are not known where the recording does not say them", () => {
+    const { details } = recorded;
+    const unnamed = details.filter(({ caller }) => caller.startsWith("caller_"));
+    const other = restored(version, { ...recorded, details: details.filter((each) => !unnamed.includes(each)) });
+    const lineOf = (start: number): string =>
+      vmallocinfo(other.vm).find((line) => parseVmallocinfoLine(line).start === start) ?? "";
+    expect(unnamed.length).toBeGreaterThan(3);
+    for (const { start } of unnamed) expect(parseVmallocinfoLine(lineOf(start)).caller).toBe("");
   });
 
   it("goes on as the recorded one: the same calls get the same addresses", () => {

@@ -67,6 +67,28 @@ describe("user flushes under invlpgb", () => {
     expect(accounts.costOf(record).refills).toBe(0);
   });
 
+  it("leave alone what other address spaces have at the same addresses: a broadcast names the PCID", () => {
+    const machine = boot(INVLPGB_POLICY);
+    const { kernel, spaces } = machine;
+    const other = spaces.mmAlloc();
+    kernel.run(mmapPopulate(spaces, other, TEXT, 8));
+    const mm = runningOn(machine, 4, CHECK_EVERY_FLUSHES + 1);
+    const [cpu] = kernel.machine.cpus;
+    const walksFor = (page: number): number => {
+      const before = cpu.counters()["dtlb_load_misses.walk_completed"];
+      on(machine, 0, () => cpu.touch(TEXT + page * PAGE_SIZE));
+      return cpu.counters()["dtlb_load_misses.walk_completed"] - before;
+    };
+    on(machine, 0, () => spaces.switchTo(other));
+    expect(walksFor(3)).toBe(1);
+    on(machine, 0, () => spaces.switchTo(mm));
+    expect(walksFor(3)).toBe(1);
+    kernel.run(mprotect(spaces, mm, TEXT + 3 * PAGE_SIZE, TEXT + 4 * PAGE_SIZE, false), 0);
+    expect(walksFor(3)).toBe(1);
+    on(machine, 0, () => spaces.switchTo(other));
+    expect(walksFor(3)).toBe(0);
+  });
+
   it.each([4, 5, 6, 7, 8, 9, 10, 12, 16])(
     "find it active by their 32nd interrupting flush, also while %d CPUs flush at the same time",
     (cpus) => {
