@@ -13,6 +13,7 @@ import { wholeNumber } from "../input/values.ts";
 import { parsePageRules } from "../references/page-rules.ts";
 import type { ReferenceFormat } from "../references/reference-batch.ts";
 import type { ReferenceOptions } from "../references/reference-replay.ts";
+import { parseWarmup, REFERENCES_MAX, type Warmup, warmupOptions } from "../references/warmup.ts";
 import { type GuestSettings, guestSettings, parseGuestPages } from "../settings/guest-settings.ts";
 
 /** Options of the command that concern such a trace. */
@@ -46,13 +47,9 @@ export interface ReferenceTrace {
   readonly format: ReferenceFormat | null;
 }
 
-/** How long a warm-up is: in references, or until a fraction of the last-level TLBs' entries are in use. */
-type Warmup = { readonly references: number } | { readonly fraction: number };
-
 const MEBIBYTE = 2 ** 20;
 const DEFAULT_PAGES = "4K";
 const TOP_MAX = 100_000;
-const REFERENCES_MAX = 1e15;
 
 /** Options that name a trace, and its format. */
 const TRACE_OPTIONS = [
@@ -133,14 +130,6 @@ export function referenceTraceOf(options: ReferenceCommandOptions): ReferenceTra
   return named[0] ?? null;
 }
 
-/** Reads a warm-up: a whole number, or a fraction with a point. @throws ValueError for anything else */
-function parseWarmup(text: string): Warmup {
-  if (/^\d+$/.test(text)) return { references: wholeNumber(0, REFERENCES_MAX)(text) };
-  const fraction = /^[01]?\.\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (fraction > 0 && fraction <= 1) return { fraction };
-  throw new ValueError("", text, "a whole number of references, or a fraction such as 0.5");
-}
-
 /** Replays a trace and prints what the options ask for. */
 export async function replayReferenceTrace(trace: ReferenceTrace, options: ReferenceCommandOptions): Promise<number> {
   const { compareReferences } = await import("../references/reference-replay.ts");
@@ -200,7 +189,7 @@ async function settingsOf(
     pageSize: pages,
     windowReferences: options.window,
     skipReferences: options.skip,
-    ...("fraction" in warmup ? { warmupFraction: warmup.fraction } : { warmupReferences: warmup.references }),
+    ...warmupOptions(warmup),
     ...(limit === undefined ? {} : { limitReferences: limit }),
     ...(cpus === undefined ? {} : { cpus }),
     ...(top === undefined ? {} : { top }),

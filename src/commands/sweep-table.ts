@@ -57,7 +57,8 @@ function textOf(spec: SweepSpec, table: SweepTable, chosen: string | undefined):
   const names = chosen?.split(",");
   const unknown = names?.find((name) => !table.columns.includes(name));
   if (unknown !== undefined) throw new UsageError(`no column ${unknown}; there are ${table.columns.join(", ")}`);
-  const parts = spec.kind === "workload" ? new Map([["", table]]) : tablesByName(table);
+  const given = spec.grid.map(({ name }) => name);
+  const parts = spec.kind !== "experiment" ? new Map([["", table]]) : tablesByName(table);
   return [...parts]
     .map(([name, part]) => {
       const shown = shownColumns(spec, part, names);
@@ -66,7 +67,7 @@ function textOf(spec: SweepSpec, table: SweepTable, chosen: string | undefined):
         heading +
         renderTable(
           shown,
-          part.rows.map((row) => cellsOf(row, shown)),
+          part.rows.map((row) => cellsOf(row, shown, given)),
         )
       );
     })
@@ -80,13 +81,15 @@ function shownColumns(
 ): readonly string[] {
   const own = [...spec.grid.map(({ name }) => name), "seed"];
   if (chosen !== undefined) return [...own, ...chosen.filter((name) => !own.includes(name) && columns.includes(name))];
-  if (spec.kind === "experiment") return columns;
+  if (spec.kind !== "workload") return columns;
   return columns.filter((name) => own.includes(name) || SHOWN_COLUMNS.includes(name) || name === "error");
 }
 
-function cellsOf(row: SweepRow, columns: readonly string[]): Cell[] {
+/** The cells of a row. Values of the grid (columns `given`) stand as they were written, what was measured is rounded. */
+function cellsOf(row: SweepRow, columns: readonly string[], given: readonly string[]): Cell[] {
   return columns.map((name) => {
     const value = row[name];
+    if (typeof value === "number" && !Number.isInteger(value) && given.includes(name)) return String(value);
     if (typeof value === "number") return Number.isInteger(value) ? value : Math.round(value * 100) / 100;
     return value === undefined ? "" : String(value);
   });

@@ -6,7 +6,7 @@ import type { Shard } from "../sweep/sweep.ts";
 import type { SweepCommandOptions } from "./sweep-action.ts";
 
 const HELP = `
-The specification names a workload or an experiment and gives values for its parameters; every combination is a point:
+The specification names a workload, an experiment or a trace and gives values for its parameters; every combination is a point:
 
   workload: mixed
   seeds: 3                      # from --seed on, or a list; each row has its own
@@ -20,6 +20,10 @@ For workloads a grid may hold cpus, memory, preset, operations, the workload's o
 kernel (6.1, 7.3), topology (2x64x2), policy, isolated (2-7), pti (true, false), lazy_max_pages, flush_ceiling_pages, vmap_nodes, nr_cpus,
 ipi_mode, guest (true, false), guest_pages, host_pages, vcpus, pcpus, overcommit, numa_balancing. For experiments, preset, the experiment's own parameters, and those settings that its --help names. A preset may be a
 file that ends in .json, and a column may be any figure by its name: tlbs.2.ways, kernel.callCycles (mmulab presets NAME).
+
+With references: FILE (a trace that mmulab replay takes) or ftrace: FILE in place of workload, each point replays the trace. A grid of
+references may hold preset, memory, cpus, pages, warmup, skip, limit, window, independent and the settings of guests; one of ftrace
+cpus, memory, preset and all settings of the machine; both any figure. There are no seeds: a replay makes no random choices.
 
 Each point goes to --out the moment it is done. A sweep that was interrupted goes on where it stopped when the same command
 is given again. The table has every table of an experiment; the column "table" says which one a row is of.
@@ -60,7 +64,7 @@ const TASKS_MAX = 10_000;
 export function addSweepCommand(program: Command, exit: (code: number) => void): void {
   const command = program
     .command("sweep")
-    .description("Run a workload or an experiment for every combination of parameters, on all cores or on a cluster.")
+    .description("Run a workload or an experiment, or replay a trace, for every combination of parameters.")
     .argument("<spec>", "the specification, YAML")
     .argument("[sbatch...]", "options of sbatch, after --")
     .option("--out <file>", "where results are kept (default: beside the specification, .results.jsonl)")

@@ -36,6 +36,11 @@ export function traceFiles(file: string, format: ReferenceFormat | null): number
   return isFolderOf(file, format) ? traceFilesOf(file).length : 1;
 }
 
+/** The files of a trace: those of a folder of drmemtrace, or the one. @throws InputFileError for a folder without traces */
+export function traceFilePaths(file: string): string[] {
+  return isTraceFolder(file) ? traceFilesOf(file) : [file];
+}
+
 /** Bytes of a trace as it lies on disk; 0 when that is not known. */
 export function traceSizeBytes(file: string, format: ReferenceFormat | null): number {
   if (!isFolderOf(file, format)) return inputSizeBytes(file);

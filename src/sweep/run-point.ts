@@ -10,7 +10,8 @@ import { parseMemorySize } from "../settings/machine-limits.ts";
 import { cpusOf, kernelSettings } from "../settings/machine-settings.ts";
 import { findWorkload } from "../workloads/index.ts";
 import { figuresOfPoint, isFigureColumn } from "./figure-columns.ts";
-import { SETTING_COLUMNS, type SweepPoint, type SweepSpec, settingsOf } from "./spec.ts";
+import { SETTING_COLUMNS, settingsOf } from "./setting-columns.ts";
+import type { SweepPoint, SweepSpec } from "./spec.ts";
 
 /** Numbers and words by column. */
 export type ResultRow = Readonly<Record<string, number | string>>;

@@ -31,15 +31,18 @@ export interface GridText {
 
 /** What a specification says, not yet compared with what there is. */
 export interface SpecText {
-  readonly workload?: Located<string>;
-  readonly experiment?: Located<string>;
+  /** What it is a sweep of, by the key that says so: one in a specification that makes sense. */
+  readonly subjects: readonly (Located<string> & { readonly kind: SubjectKind })[];
   readonly seeds?: Located<number | readonly number[]>;
   readonly grid: readonly GridText[];
 }
 
 /** Bytes of the largest specification: a million values fit. */
 export const SPEC_BYTES_MAX = 2 ** 22;
-const KEYS = ["workload", "experiment", "seeds", "grid"];
+const SUBJECTS = ["workload", "experiment", "references", "ftrace"] as const;
+/** A key that says what a sweep is of: a workload, an experiment, a trace of memory references, or one of ftrace. */
+export type SubjectKind = (typeof SUBJECTS)[number];
+const KEYS: readonly string[] = [...SUBJECTS, "seeds", "grid"];
 const SEEDS_MAX = 10_000;
 const SEED_MAX = 2 ** 32 - 1;
 
@@ -72,7 +75,10 @@ class SpecReader {
     const top = this.document.contents;
     if (!isMap(top)) {
       const at = top === null ? { file: this.file, line: 1, column: 1 } : this.at(top);
-      throw inputErrorAt(at, "is no sweep: expected a mapping with workload or experiment, and grid");
+      throw inputErrorAt(
+        at,
+        "is no sweep: expected a mapping with workload, experiment, references or ftrace, and grid",
+      );
     }
     const parts = new Map<string, Node>();
     for (const { key, value } of this.pairs(top)) {
@@ -83,10 +89,12 @@ class SpecReader {
       if (value === null) throw inputErrorAt(key.at, `${name} has no value`);
       parts.set(name, value);
     }
-    const [workload, experiment, seeds, grid] = KEYS.map((key) => parts.get(key));
+    const [seeds, grid] = [parts.get("seeds"), parts.get("grid")];
     return {
-      ...(workload === undefined ? {} : { workload: this.word(workload, "workload") }),
-      ...(experiment === undefined ? {} : { experiment: this.word(experiment, "experiment") }),
+      subjects: SUBJECTS.flatMap((kind) => {
+        const node = parts.get(kind);
+        return node === undefined ? [] : [{ kind, ...this.word(node, kind) }];
+      }),
       ...(seeds === undefined ? {} : { seeds: this.seeds(seeds) }),
       grid: grid === undefined ? [] : this.grid(grid),
     };

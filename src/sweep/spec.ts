@@ -1,4 +1,4 @@
-/** What a sweep is: a workload or an experiment, and a grid of values, read from YAML. */
+/** What a sweep is: a workload, an experiment or a trace to replay, and a grid of values, read from YAML. */
 import { createHash } from "node:crypto";
 import { findExperiment } from "../experiments/index.ts";
 import { readSmallText } from "../files/whole-file.ts";
@@ -14,16 +14,20 @@ import { ParameterReader } from "../input/parameter-reader.ts";
 import { parseParameters } from "../input/parameters.ts";
 import { versionText } from "../provenance/program-version.ts";
 import { COMMAND_CPUS_MAX, parseMemorySize } from "../settings/machine-limits.ts";
-import { type MachineSettings, readSettings, type SettingName } from "../settings/machine-settings.ts";
-
 import { findWorkload } from "../workloads/index.ts";
 import { checkFigures, fileContents, isFigureColumn, presetNamed } from "./figure-columns.ts";
 import { loadOwnCode, ownCodeContents } from "./own-code.ts";
+import { SETTING_COLUMNS, settingsOf } from "./setting-columns.ts";
 import { type GridValue, type Located, readSpecText, SPEC_BYTES_MAX, type SpecText } from "./spec-text.ts";
+import { checkTraceColumn, isTraceKind, type TraceKind, traceContents, traceProblem } from "./trace-columns.ts";
+
+/** What a sweep can be of. */
+export type SweepKind = "workload" | "experiment" | TraceKind;
 
 /** A sweep, checked. */
 export interface SweepSpec {
-  readonly kind: "workload" | "experiment";
+  readonly kind: SweepKind;
+  /** Name of the workload or experiment; the trace's file. */
   readonly name: string;
   /** Values by parameter, in the order of the file; the last varies fastest. */
   readonly grid: readonly { readonly name: string; readonly values: readonly GridValue[] }[];
@@ -43,6 +47,7 @@ export interface SweepPoint {
 }
 
 const POINTS_MAX = 1_000_000;
+const EXPECTED = "workload, experiment, references, ftrace";
 
 /** Parameters of a grid that concern the machine, for workloads: how each value is checked. */
 const MACHINE_PARAMETERS: Readonly<Record<string, (value: GridValue) => unknown>> = {
@@ -51,42 +56,6 @@ const MACHINE_PARAMETERS: Readonly<Record<string, (value: GridValue) => unknown>
   preset: (value) => presetNamed(String(value)),
   operations: wholeFrom(1, 1e9),
 };
-
-/** Columns of a grid that are settings of the machine, as options of the command line are. */
-export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
-  kernel: "kernel",
-  topology: "topology",
-  policy: "policy",
-  isolated: "isolated",
-  pti: "pti",
-  mitigations: "mitigations",
-  idle_states: "idle-states",
-  flush_ceiling_pages: "flush-ceiling",
-  lazy_max_pages: "lazy-max",
-  vmap_nodes: "vmap-nodes",
-  nr_cpus: "nr-cpus",
-  ipi_mode: "ipi-mode",
-  flush_freed_tables: "flush-freed-tables",
-  prove_locking: "prove-locking",
-  guest: "guest",
-  guest_pages: "guest-pages",
-  host_pages: "host-pages",
-  vcpus: "vcpus",
-  pcpus: "pcpus",
-  overcommit: "overcommit",
-  numa_balancing: "numa-balancing",
-};
-
-/**
- * The settings of the machine among the values of a point.
- * @throws ValueError, UnknownNameError for one that is not possible
- */
-export function settingsOf(values: Readonly<Record<string, GridValue>>): MachineSettings {
-  const given = Object.entries(values).flatMap(([column, value]): [SettingName, string][] =>
-    Object.hasOwn(SETTING_COLUMNS, column) ? [[SETTING_COLUMNS[column], String(value)]] : [],
-  );
-  return readSettings(Object.fromEntries(given));
-}
 
 /**
  * Reads a sweep from a YAML file.
@@ -135,17 +104,18 @@ export function sweepPoints(spec: SweepSpec): SweepPoint[] {
 }
 
 function checked(file: string, text: SpecText, firstSeed: number, program: string): SweepSpec {
-  const { workload, experiment, seeds } = text;
-  if (workload !== undefined && experiment !== undefined) {
-    throw inputErrorAt(experiment.at, "expected either workload or experiment, not both");
+  const { subjects, seeds } = text;
+  const [subject, other] = subjects;
+  if (subject === undefined) throw new InputFileError(file, 1, `expected one of ${EXPECTED}`, 1);
+  if (other !== undefined) {
+    throw inputErrorAt(other.at, `expected either ${subject.kind} or ${other.kind}, not both`);
   }
-  const subject = workload ?? experiment;
-  if (subject === undefined) throw new InputFileError(file, 1, "expected either workload or experiment", 1);
-  const check = located(subject.at, () =>
-    workload === undefined ? experimentChecker(subject.value) : workloadChecker(subject.value),
-  );
+  const check = located(subject.at, () => checkerOf(subject));
+  if (isTraceKind(subject.kind) && seeds !== undefined) {
+    throw inputErrorAt(seeds.at, "seeds: a replay makes no random choices, and has none");
+  }
   const spec = {
-    kind: workload === undefined ? "experiment" : "workload",
+    kind: subject.kind,
     name: subject.value,
     grid: text.grid.map(({ name, values }) => ({ name, values: values.map(({ value }) => value) })),
     seeds: seedsOf(seeds, firstSeed),
@@ -171,7 +141,8 @@ function checked(file: string, text: SpecText, firstSeed: number, program: strin
   const key = createHash("sha256")
     .update(JSON.stringify(spec))
     .update(fileContents(spec.grid))
-    .update(ownCodeContents(spec.name, spec.grid))
+    .update(ownCodeContents(spec.kind, spec.name, spec.grid))
+    .update(isTraceKind(spec.kind) ? traceContents(spec.kind, spec.name) : "")
     .digest("hex")
     .slice(0, 16);
   return { ...spec, key };
@@ -192,6 +163,15 @@ function located<T>(at: FilePlace, action: () => T): T {
 }
 
 type Checker = (name: string, value: GridValue) => void;
+
+/** What checks the columns of a sweep. @throws UnknownNameError, ValueError for a subject that there is not */
+function checkerOf({ kind, value }: SpecText["subjects"][number]): Checker {
+  if (kind === "workload") return workloadChecker(value);
+  if (kind === "experiment") return experimentChecker(value);
+  const problem = traceProblem(kind, value);
+  if (problem !== null) throw new ValueError(kind, value, problem);
+  return (parameter, each) => checkTraceColumn(kind, parameter, each);
+}
 
 function workloadChecker(name: string): Checker {
   const workload = findWorkload(name);

@@ -5,6 +5,8 @@ import { findExperiment } from "../experiments/index.ts";
 import { loadOwnCodeOfPoint } from "./own-code.ts";
 import { type PointTable, runPoint } from "./run-point.ts";
 import type { SweepPoint, SweepSpec } from "./spec.ts";
+import { isTraceKind } from "./trace-columns.ts";
+import { replayPoint } from "./trace-point.ts";
 
 /** A task of the pool. */
 export interface SweepTask {
@@ -19,6 +21,7 @@ export type SweepTaskResult = { readonly tables: readonly PointTable[] } | { rea
 export default async function run({ spec, point }: SweepTask): Promise<SweepTaskResult> {
   try {
     await loadOwnCodeOfPoint(spec.kind, spec.name, point.values);
+    if (isTraceKind(spec.kind)) return { tables: [await replayPoint(spec.kind, spec.name, point.values)] };
     if (spec.kind === "experiment") await findExperiment(spec.name).prepare?.();
     return { tables: runPoint(spec, point) };
   } catch (error) {

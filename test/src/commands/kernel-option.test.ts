@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { describe, expect, it } from "vitest";
 import { COMMANDS } from "../../../src/commands/index.ts";
 import { EXPERIMENTS } from "../../../src/experiments/index.ts";
-import { SETTING_COLUMNS } from "../../../src/sweep/spec.ts";
+import { SETTING_COLUMNS } from "../../../src/sweep/setting-columns.ts";
 
 /** Commands that boot no kernel of their own choice, and why. */
 const WITHOUT: Readonly<Record<string, string>> = {

@@ -88,7 +88,7 @@ describe("the specification of a sweep", () => {
     ["workload: mixed\n---\nworkload: mixed", /sweep\.yaml:2:1: Source contains multiple documents/],
     ["- a\n- b", /is no sweep: expected a mapping/],
     ["", /is no sweep/],
-    ["grid:\n  cpus: 4", /expected either workload or experiment/],
+    ["grid:\n  cpus: 4", /expected one of workload, experiment, references, ftrace/],
     ["workload: mixed\nexperiment: flush-cost", /expected either workload or experiment/],
     ["workload: mixd", /unknown workload 'mixd' \(did you mean mixed\?\)/],
     ["experiment: flush-cots", /unknown experiment 'flush-cots' \(did you mean flush-cost\?\)/],
