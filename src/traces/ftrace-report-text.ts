@@ -2,6 +2,7 @@
 import prettyBytes from "pretty-bytes";
 import { figureSentence } from "../report/figures.ts";
 import { renderFlushCosts } from "../report/flush-costs.ts";
+import { renderGuest } from "../report/guest-text.ts";
 import { type Cell, grouped, renderTable } from "../report/tables.ts";
 import type { FtraceReport } from "./ftrace-report.ts";
 import type { InterruptCount, ReasonCount } from "./traced-shootdowns.ts";
@@ -26,6 +27,7 @@ export function renderFtraceReport(report: FtraceReport): string {
     calls(report),
     tasks(report),
     flushes,
+    report.guest === undefined ? "" : renderGuest(report.guest),
     differences(report),
     skipped(report),
   ]

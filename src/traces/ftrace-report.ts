@@ -3,6 +3,7 @@ import type { FlushCost, KernelVersion } from "../../mm/index.ts";
 import type { Kernel, KernelConfig } from "../machine/kernel.ts";
 import type { FigureCounts } from "../report/figures.ts";
 import type { FlushCosts } from "../report/flush-costs.ts";
+import type { GuestReport } from "../report/guest.ts";
 import type { MachineSettings } from "../settings/machine-settings.ts";
 import type { LostEvents, SkippedLines } from "./ftrace-skips.ts";
 import type { ShootdownComparison } from "./traced-shootdowns.ts";
@@ -65,6 +66,8 @@ export interface FtraceReport {
     /** Settings that were given, as words by name; absent when there are none. */
     readonly settings?: Readonly<Record<string, string | number>>;
   };
+  /** The host since it booted the kernel; absent where that is no guest. */
+  readonly guest?: GuestReport;
   readonly policy: string;
   readonly lazyMaxPages: number;
   readonly traced: {

@@ -3,6 +3,7 @@ import { EventCounter } from "../events/event-counter.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { figureCountsOf } from "../report/figures.ts";
 import { costParts, flushCosts } from "../report/flush-costs.ts";
+import { guestReport } from "../report/guest.ts";
 import { describeSettings, kernelSettings } from "../settings/machine-settings.ts";
 import type { FtraceOptions, FtraceReport } from "./ftrace-report.ts";
 import type { SkipList } from "./ftrace-skips.ts";
@@ -107,6 +108,7 @@ export class TracedKernel {
         ...(Object.keys(this.settings).length === 0 ? {} : { settings: this.settings }),
         cpus: machine.loop.cpus,
       },
+      ...(kernel.host === null ? {} : { guest: guestReport(machine, kernel.host) }),
       ...(shootdowns === undefined ? {} : { shootdowns }),
       policy: vm.flushing.policy.name,
       kernel: vm.version.name,

@@ -186,6 +186,26 @@ describe("a replayed ftrace trace", () => {
     expect(report.cyclesByActivity.alloc_vmap_area).toBeGreaterThan(0);
   });
 
+  it("of a guest says what its host did", async () => {
+    const { text, frees } = tracedWorkload(2, 300);
+    const file = folder.write("trace.txt", text);
+    const native = await replayFtrace(file, OPTIONS);
+    expect(native).not.toHaveProperty("guest");
+    const report = await replayFtrace(file, {
+      ...OPTIONS,
+      settings: { guest: true, hostPages: "2M", policy: EAGER_POLICY },
+    });
+    expect(report.areas.freed).toBe(frees);
+    expect(report.guest).toMatchObject({ hostPages: "2M", physicalCpus: 2 });
+    expect(report.guest?.vcpus).toHaveLength(2);
+    // Each flush interrupts the other vCPU, for which the hypervisor writes the interrupt command register.
+    for (const { icrWrites, exitCycles } of report.guest?.vcpus ?? []) {
+      expect(icrWrites).toBeGreaterThan(0);
+      expect(exitCycles).toBeGreaterThan(0);
+    }
+    expect(renderFtraceReport(report)).toMatch(/^Guest: 2 vCPUs on 2 CPUs, .* in pages of 2M/m);
+  });
+
   it("says by line what it could not use, and why", async () => {
     const prefix = "   a-1 [000] .....     1.000000: ";
     const lines = [
