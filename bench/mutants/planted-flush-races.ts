@@ -214,6 +214,19 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     replacement: '  const gather = new MmuGather(spaces, mm, "exit");\n  mm.hasEnded = true;\n',
   },
   {
+    name: "clear_asid_other clears nothing",
+    file: "mm/user/tlb-state.ts",
+    search:
+      "    for (let asid = 0; asid < DYNAMIC_ASIDS; asid++) if (asid !== this.loadedAsid) this.ctxId[asid] = 0;\n",
+    replacement: "",
+  },
+  {
+    name: "flush_tlb_one_kernel does not say that other ASIDs are stale",
+    file: "mm/user/user-spaces.ts",
+    search: "    this.tlbStates[cpu].invalidateOther = true;\n",
+    replacement: "",
+  },
+  {
     name: "a lock with waiters is free for a moment when it is handed over",
     file: "mm/kernel/lock.ts",
     search: "    if (this.queue.length === 0) this.held = false;\n    else this.handOver(now);",

@@ -71,11 +71,14 @@ export class PointOracles {
 
   private lookAtRange(start: number, end: number): void {
     const { userMode } = this.kernel.vm.flushing;
+    const contexts = new Contexts(this.kernel.mm, []);
     for (const cpu of this.kernel.machine.cpus) {
       // In user mode it uses no kernel addresses, and it flushes before it does again.
       if (userMode.owes(cpu.id)) continue;
-      for (const { la, sizeBytes, tlb } of cachedTranslations(cpu)) {
+      for (const { pcid, la, sizeBytes, tlb } of cachedTranslations(cpu)) {
         if (la >= end || la + sizeBytes <= start) continue;
+        // With page-table isolation, under a PCID that is flushed when it is next loaded.
+        if (pcid !== null && contexts.tablesOf(cpu, pcid, la) === null) continue;
         throw new OracleFailure(
           "stale translation",
           `[0x${start.toString(16)}, 0x${end.toString(16)}) is free again while CPU ${cpu.id}'s ${tlb} translates 0x${la.toString(16)}`,

@@ -9,6 +9,9 @@ import {
   munmap,
   type UserSpaces,
   unmapMappingRange,
+  vfree,
+  vmUnmapAliases,
+  wait,
 } from "../../../mm/index.ts";
 import { expect, load32, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
 import type { ExploreTest, ThreadOf } from "../base/explore-test.ts";
@@ -207,6 +210,35 @@ const tableOfOtherPcid: ExploreTest<KernelTable> = {
   ],
 };
 
+const purgeAndOtherProcess: ExploreTest<Processes & { readonly address: number }> = {
+  name: "purge-and-other-process",
+  summary:
+    "vfree and a purge with page-table isolation, while a CPU goes back to the process under which it has used the page: once the purge returns, reads fault",
+  kernel: { pageTableIsolation: true },
+  setup(kernel) {
+    const situation = processes(kernel, 2);
+    const address = kernel.vmalloc(PAGE);
+    kernel.machine.cpus[1].store(address, 4, 1);
+    switchOn(kernel, situation.spaces, 1, situation.mms[1]);
+    return { ...situation, address };
+  },
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    function* (kernel, situation) {
+      yield* wait(vfree(kernel.vm, situation.address));
+      yield* vmUnmapAliases(kernel.vm);
+      situation.isDone = true;
+    },
+    function* (kernel, situation) {
+      yield* turn(kernel, "context switch");
+      situation.spaces.switchTo(situation.mms[0]);
+      const { isDone } = situation;
+      const value = yield* tryLoad32(kernel, situation.address);
+      expect(value === null || !isDone, "no page can be read once it has been purged");
+    },
+  ],
+};
+
 /** Tests of flushes, moved pages and page tables. */
 export const USER_FLUSH_TESTS = [
   twoMadvises,
@@ -218,4 +250,5 @@ export const USER_FLUSH_TESTS = [
   munmapAgainstMmap,
   twoFaults,
   tableOfOtherPcid,
+  purgeAndOtherProcess,
 ];
