@@ -3,11 +3,15 @@
 /** The end of a flush without bounds (`TLB_FLUSH_ALL`). */
 export const TLB_FLUSH_ALL = Number.POSITIVE_INFINITY;
 
-/** Why a TLB was flushed, as the tracepoint numbers it. */
+/** Reason of a flush, as the tracepoint numbers it: another address space was loaded. */
 export const TLB_FLUSH_ON_TASK_SWITCH = 0;
+/** Reason of a flush: another CPU asked for it. */
 export const TLB_REMOTE_SHOOTDOWN = 1;
+/** Reason of a flush: the CPU itself, of everything (`flush_tlb_all`). */
 export const TLB_LOCAL_SHOOTDOWN = 2;
+/** Reason of a flush: the CPU itself, of the address space that it runs. */
 export const TLB_LOCAL_MM_SHOOTDOWN = 3;
+/** Not a flush, but that CPUs are asked for one. */
 export const TLB_REMOTE_SEND_IPI = 4;
 
 /** Sees flushes of user translations. Only looks. */

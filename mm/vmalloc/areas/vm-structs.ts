@@ -2,17 +2,27 @@
 import { PMD_SIZE } from "../../../arch/isa/linear-address.ts";
 import { nextCapacity, Segments } from "../../lib/grow.ts";
 
-/** Flags of a vm_struct (`include/linux/vmalloc.h`). */
+/** Memory of a device, by `ioremap`. Flags of a vm_struct are those of `include/linux/vmalloc.h`. */
 export const VM_IOREMAP = 0x1;
+/** Pages that the area has allocated, by `vmalloc` and its kin. */
 export const VM_ALLOC = 0x2;
+/** Pages of the caller, by `vmap`. */
 export const VM_MAP = 0x4;
+/** May be mapped into user memory: zeroed, and aligned to SHMLBA (`vmalloc_user`). */
 export const VM_USERMAP = 0x8;
+/** Memory of `dma_alloc_coherent`. */
 export const VM_DMA_COHERENT = 0x10;
+/** Its pages are not in place yet: `/proc/vmallocinfo` and `vread` pass it over. */
 export const VM_UNINITIALIZED = 0x20;
+/** Has no guard page behind it. */
 export const VM_NO_GUARD = 0x40;
+/** Permissions were changed: `vfree` resets those of the direct mapping, and flushes at once. */
 export const VM_FLUSH_RESET_PERMS = 0x100;
+/** `vfree` puts the pages of a `vmap` too, and their array. */
 export const VM_MAP_PUT_PAGES = 0x200;
+/** May be mapped by large pages. */
 export const VM_ALLOW_HUGE_VMAP = 0x400;
+/** Pages are mapped into it and taken out piece by piece (`vm_area_map_pages`). */
 export const VM_SPARSE = 0x1000;
 
 const FIRST_CAPACITY = 256;
