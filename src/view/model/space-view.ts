@@ -1,6 +1,6 @@
 /** The vmalloc range as it is: areas, what is lazily freed or pooled, and the blocks of `vm_map_ram` with their pages. */
 import { PAGE_SIZE } from "../../../arch/index.ts";
-import { busyLine, hasBusyLine, VMALLOC_END, VMALLOC_START } from "../../../mm/index.ts";
+import { busyLine, hasBusyLine, VMALLOC_END, VMALLOC_START, type Vmalloc } from "../../../mm/index.ts";
 import { VM_ALLOC, VM_IOREMAP, VM_MAP } from "../../../mm/vmalloc/areas/vm-structs.ts";
 import type { VmapNode } from "../../../mm/vmalloc/areas/vmap-node.ts";
 import { lazyRanges } from "../../../mm/vmalloc/lazy-ranges.ts";
@@ -62,7 +62,7 @@ export interface SpaceView {
   /** One past its last byte. */
   readonly rangeEnd: number;
   readonly map: SpaceMap;
-  /** Areas that `/proc/vmallocinfo` shows. */
+  /** Areas in use or lazily freed; `/proc/vmallocinfo` leaves out those that are only reserved. */
   readonly areaCount: number;
   /** Those in the window, by address: the first of them. */
   readonly areas: readonly SpaceArea[];
@@ -128,12 +128,15 @@ function placesOf(kernel: Kernel, node: VmapNode, blocks: ReadonlyMap<number, nu
   const places: Place[] = [];
   const { head } = node.busy.tree;
   for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
-    if (!hasBusyLine(vm, area)) continue;
     const struct = areas.vmOf(area);
     const start = areas.startOf(area);
     const end = struct === 0 ? areas.endOf(area) : start + vms.sizeBytes[struct];
-    const ofRam = blocks.has(start) ? "block" : "vm_map_ram";
-    places.push({ start, end, kind: struct === 0 ? ofRam : kindOfFlags(vms.flags[struct]), area });
+    places.push({
+      start,
+      end,
+      kind: struct === 0 ? kindWithoutStruct(vm, area, blocks) : kindOfFlags(vms.flags[struct]),
+      area,
+    });
   }
   for (const { start, end } of lazyRanges(vm, node)) places.push({ start, end, kind: "lazily freed", area: NOT_BUSY });
   for (const pool of node.poolHeads) {
@@ -142,6 +145,12 @@ function placesOf(kernel: Kernel, node: VmapNode, blocks: ReadonlyMap<number, nu
     }
   }
   return places;
+}
+
+/** An area without a vm_struct is one of `vm_map_ram`, or one that is only reserved: its call goes on, or ftrace text has told of it. */
+function kindWithoutStruct(vm: Vmalloc, area: number, blocks: ReadonlyMap<number, number>): AreaKind {
+  if (!hasBusyLine(vm, area)) return "other";
+  return blocks.has(vm.areas.startOf(area)) ? "block" : "vm_map_ram";
 }
 
 function kindOfFlags(flags: number): AreaKind {

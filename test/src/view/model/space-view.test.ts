@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { PMD_SIZE } from "../../../../arch/isa/linear-address.ts";
-import { VMALLOC_END, VMALLOC_START, vmallocinfo } from "../../../../mm/index.ts";
+import { allocVmapArea, VMALLOC_END, VMALLOC_START, vmallocinfo, wait } from "../../../../mm/index.ts";
+import { GFP_KERNEL } from "../../../../mm/lib/gfp.ts";
 import { bootKernel } from "../../../../src/machine/kernel.ts";
 import { pathToGap } from "../../../../src/view/model/free-search.ts";
 import { formatLink, parseLink } from "../../../../src/view/model/link.ts";
@@ -26,6 +27,21 @@ describe("the map of the vmalloc range", () => {
       const at = map.starts.indexOf(start);
       expect([map.ends[at], AREA_KINDS[map.kinds[at]]]).toEqual([end, kind]);
     }
+  });
+
+  it("has areas that are only reserved, as those of ftrace text are", () => {
+    const other = bootKernel({ cpus: 1, memoryBytes: 2 ** 28 });
+    const range = { start: VMALLOC_START, end: VMALLOC_END };
+    const request = { align: 1, range, gfp: GFP_KERNEL };
+    function* reserve() {
+      return yield* wait(allocVmapArea(other.vm, 3 * PMD_SIZE, request, 0, 0));
+    }
+    expect(other.run(reserve())).toBeGreaterThan(0);
+    expect(vmallocinfo(other.vm)).toEqual([]);
+    expect(spaceView(other)).toMatchObject({
+      areaCount: 1,
+      areas: [{ start: VMALLOC_START, end: VMALLOC_START + 3 * PMD_SIZE, kind: "other", caller: "" }],
+    });
   });
 
   it("is, with the gaps of the free tree, the whole range", () => {
