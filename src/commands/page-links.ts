@@ -7,6 +7,7 @@ import type { PageLinks } from "../experiments/render/result-html.ts";
 import { defaultText } from "../input/parameters.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { describeSettings, type MachineSettings } from "../settings/machine-settings.ts";
+import { POLICY_NAMES, policyFilesIn } from "../settings/own-policy.ts";
 import { formatLink } from "../view/model/link.ts";
 import { CPUS_MAX } from "../view/model/scenario.ts";
 
@@ -33,6 +34,11 @@ export class CpusOfPoints implements PointObserver {
     this.cpus.set(this.current, Math.max(this.cpus.get(this.current) ?? 0, kernel.machine.cpus.length));
   }
 
+  /** Whether no machine was booted with a kernel on it. */
+  get areWithoutKernels(): boolean {
+    return this.cpus.size === 0;
+  }
+
   /** Whether the page can show a point. */
   canShow(path: string): boolean {
     const cpus = this.cpus.get(path.split(".")[0]);
@@ -49,7 +55,7 @@ interface LinkOptions {
 }
 
 /**
- * Links to the points of a run; null where the page cannot run them: experiments of one's own, figures of one's own.
+ * Links to the points of a run, or why there are none.
  * @param given parameters by name, as text
  * @throws UsageError for an address that is none
  */
@@ -59,12 +65,12 @@ export function pageLinks(
   given: Readonly<Record<string, string>>,
   settings: MachineSettings,
   points: CpusOfPoints,
-): PageLinks | null {
+): PageLinks {
   const base = page ?? `http://127.0.0.1:${VIEW_PORT}/`;
   if (!URL.canParse(base))
     throw new UsageError(`--page ${base}: expected an address, as http://127.0.0.1:${VIEW_PORT}/`);
   const words = describeSettings(settings);
-  if (!KERNEL_EXPERIMENTS.includes(experiment) || "set" in words || "preset-file" in words) return null;
+  const reason = whyNone(experiment, given, words, points);
   const parameters = experiment.parameters
     .filter((spec) => given[spec.name] !== undefined && given[spec.name] !== defaultText(spec))
     .map(({ name }) => `${name}=${given[name]}`);
@@ -72,8 +78,9 @@ export function pageLinks(
   const local = `Rows link to the page that shows the machine step by step; they open while \`mmulab view --no-open\` runs on this computer.`;
   return {
     note: page === undefined ? local : `Rows link to the page that shows the machine step by step: ${page}`,
+    whyNone: `Rows do not link to the page of \`mmulab view\`: ${reason ?? `its machines have at most ${CPUS_MAX} CPUs`}.`,
     urlOf: (point) => {
-      if (!points.canShow(point)) return null;
+      if (reason !== null || !points.canShow(point)) return null;
       const scenario = {
         kind: "experiment",
         name: experiment.name,
@@ -86,6 +93,21 @@ export function pageLinks(
       return `${base.replace(/#.*$/, "")}#${formatLink({ scenario, position: 0, focus: { cpu: null, address: null } })}`;
     },
   };
+}
+
+/** What keeps the page from running any point of a run; null for nothing. */
+function whyNone(
+  experiment: Experiment,
+  given: Readonly<Record<string, string>>,
+  words: Readonly<Record<string, unknown>>,
+  points: CpusOfPoints,
+): string | null {
+  if (experiment.name === "kernel-diff") return "each compares two runs, of files too";
+  if (!KERNEL_EXPERIMENTS.includes(experiment)) return "the experiment is a file of one's own, which it cannot read";
+  if ("set" in words || "preset-file" in words) return "figures were changed, which a link does not hold";
+  const policies = POLICY_NAMES.flatMap((name) => policyFilesIn(given[name] ?? String(words[name] ?? "")));
+  if (policies.length > 0) return `${policies.join(", ")} is a policy of one's own, which it cannot read`;
+  return points.areWithoutKernels ? "it shows kernels, and the machines here have none" : null;
 }
 
 /** A switch as links write it. */

@@ -8,6 +8,8 @@ import { plotFigure } from "./plot-html.ts";
 export interface PageLinks {
   /** How one gets there, in words. */
   readonly note: string;
+  /** Why no row has a link, for reports in which none has. */
+  readonly whyNone: string;
   /** The address of a point; null when the page cannot show it. */
   urlOf(point: string): string | null;
 }
@@ -18,7 +20,7 @@ const INPUT_COLUMNS = ["figure", "of", "value", "basis", "source"].map((heading)
  * The whole page.
  * @param about what was measured, in the experiment's own words
  * @param head what else its head holds
- * @param page where the page is that shows points step by step; null: nothing is linked to
+ * @param page where the page is that shows points step by step; null: nothing is linked to, and nothing said of it
  */
 export function renderHtml(
   result: ExperimentResult,
@@ -38,16 +40,26 @@ export function renderHtml(
 <h2>Findings</h2>
 ${htmlList(findings)}
 ${plots.map((plot) => `<h2>${escapeHtml(plot.title)}</h2>\n${plotFigure(plot)}`).join("\n")}
-${page === null ? "" : `<p class="quiet">${escapeHtml(page.note)}</p>\n`}${tables.map((table) => renderTable(table, page)).join("\n")}
+${page === null ? "" : `<p class="quiet">${escapeHtml(linkNote(tables, page))}</p>\n`}${tables.map((table) => renderTable(table, page)).join("\n")}
 <h2>Inputs</h2>
 <p>${figureSentence(figureCounts(inputs))}. No figure is fitted to a result.</p>
 ${htmlTable("Inputs", INPUT_COLUMNS, figures)}`;
   return htmlPage(name, head, body);
 }
 
-function renderTable({ title, columns, rows, points }: ResultTable, page: PageLinks | null): string {
+function linkNote(tables: readonly ResultTable[], page: PageLinks): string {
+  return tables.some((table) => linksOf(table, page).some((url) => url !== null)) ? page.note : page.whyNone;
+}
+
+/** The address of each row's point, where it has one. */
+function linksOf({ points }: ResultTable, page: PageLinks): (string | null)[] {
+  return (points ?? []).map((point) => (point === null ? null : page.urlOf(point)));
+}
+
+function renderTable(table: ResultTable, page: PageLinks | null): string {
+  const { title, columns, rows } = table;
   const kinds = columns.map(({ heading }, i) => ({ heading, isNumber: i > 0 }));
-  const urls = page === null ? [] : (points ?? []).map((point) => (point === null ? null : page.urlOf(point)));
+  const urls = page === null ? [] : linksOf(table, page);
   const links = urls.some((url) => url !== null) ? { heading: "page", text: "open this point", urls } : null;
   return `<h2>${escapeHtml(title)}</h2>\n${htmlTable(
     title,

@@ -108,13 +108,17 @@ describe("experiments", () => {
     const experiment = findExperiment("flush-cost");
     const note = "Rows link to the page.";
     const urlOf = (point: string) => (point.startsWith("0") ? `http://127.0.0.1:1/#point=${point}&seed=1` : null);
-    const html = renderHtml(run("flush-cost", { cpus: "1,2" }), experiment, "", { note, urlOf });
+    const whyNone = "Rows do not link to the page.";
+    const html = renderHtml(run("flush-cost", { cpus: "1,2" }), experiment, "", { note, whyNone, urlOf });
     expectReadable(html);
     expect(html).toContain(note);
     expect(html).toContain(
       `<a href="http://127.0.0.1:1/#point=0.1&amp;seed=1" aria-label="open this point, row 2">open this point</a>`,
     );
     expect(html.match(/<a href/g)).toHaveLength(3);
+    expect(html).not.toContain(whyNone);
+    const without = renderHtml(run("flush-cost", { cpus: "1" }), experiment, "", { note, whyNone, urlOf: () => null });
+    expect([without.includes(whyNone), without.includes(note)]).toEqual([true, false]);
   });
 
   it("say why a table is empty", () => {
