@@ -86,6 +86,13 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     replacement: "return { asid, needFlush: this.tlbGen[asid] < tlbGen - 1 };",
   },
   {
+    name: "choose_new_asid takes an ASID that another address space had without a flush",
+    file: "mm/user/tlb-state.ts",
+    search: "    return { asid: this.nextAsid++, needFlush: true };",
+    replacement:
+      "    const asid = this.nextAsid++;\n    const needFlush = this.ctxId[asid] <= INIT_CTX_ID;\n    if (!needFlush) {\n      this.ctxId[asid] = ctxId;\n      this.tlbGen[asid] = tlbGen;\n    }\n    return { asid, needFlush };",
+  },
+  {
     name: "munmap gives mmap_lock back before it frees",
     file: "mm/user/user-map.ts",
     search:

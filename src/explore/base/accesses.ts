@@ -34,13 +34,13 @@ export function* store32(kernel: Kernel, address: number, value: number): Kernel
   checkTranslation(kernel, address);
 }
 
-/** What the CPU has cached of the page must be what the page tables say. */
+/** What the CPU has cached of the page under the PCID that is loaded, or for all of them, must be what the page tables say. */
 function checkTranslation(kernel: Kernel, address: number): void {
   const cpu = currentCpu(kernel);
   const page = address - (address % PAGE_SIZE);
   const { physical } = cpu.probe(page);
-  for (const { tlb, la, sizeBytes, frame } of cachedTranslations(cpu)) {
-    if (page < la || page >= la + sizeBytes) continue;
+  for (const { tlb, pcid, la, sizeBytes, frame } of cachedTranslations(cpu)) {
+    if (page < la || page >= la + sizeBytes || (pcid !== null && pcid !== cpu.mmu.pcid)) continue;
     const used = frame * PAGE_SIZE + (page - la);
     if (used === physical) continue;
     const right = physical === null ? "nothing is mapped there" : `the page tables map 0x${physical.toString(16)}`;

@@ -1,5 +1,6 @@
 /** Flushes of address spaces that overtake each other, pages that are moved, page tables that other PCIDs know. */
 import {
+  DYNAMIC_ASIDS,
   doAnonymousPage,
   ioremap,
   type MmStruct,
@@ -13,9 +14,9 @@ import {
   vmUnmapAliases,
   wait,
 } from "../../../mm/index.ts";
-import { expect, load32, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
+import { expect, load32, store32, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
 import type { ExploreTest, ThreadOf } from "../base/explore-test.ts";
-import { END, PAGE, type Processes, processes, START, switchBackAndRead, switchOn } from "./processes.ts";
+import { END, munmapBoth, PAGE, type Processes, processes, START, switchBackAndRead, switchOn } from "./processes.ts";
 
 /** One of two threads of a process gives back a page of its own, at the same time as the other. */
 function madvisePage(cpu: number): ThreadOf<Processes> {
@@ -239,6 +240,38 @@ const purgeAndOtherProcess: ExploreTest<Processes & { readonly address: number }
   ],
 };
 
+/** Address spaces that a CPU's own ASIDs have no room for: one more than there are. */
+const ADDRESS_SPACES = DYNAMIC_ASIDS + 1;
+
+const reusedAsids: ExploreTest<Processes> = {
+  name: "reused-asids",
+  summary:
+    "a CPU goes on to one more process than it has ASIDs, and back to the first, of which another CPU unmaps what all have at the same address: each reads its own memory",
+  setup(kernel) {
+    const situation = processes(kernel, ADDRESS_SPACES);
+    for (let index = 1; index < ADDRESS_SPACES - 1; index++) {
+      switchOn(kernel, situation.spaces, 1, situation.mms[index]);
+      kernel.machine.cpus[1].store(START, 4, index);
+    }
+    return situation;
+  },
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    munmapBoth,
+    function* (kernel, situation) {
+      const { spaces, mms } = situation;
+      yield* turn(kernel, "context switch");
+      spaces.switchTo(mms[ADDRESS_SPACES - 1]);
+      expect((yield* load32(kernel, START)) === 0, "a page that nobody has written is all zero");
+      yield* store32(kernel, START, ADDRESS_SPACES);
+      yield* switchBackAndRead(kernel, situation);
+      yield* turn(kernel, "context switch");
+      spaces.switchTo(mms[1]);
+      expect((yield* load32(kernel, START)) === 1, "a process reads what it has written");
+    },
+  ],
+};
+
 /** Tests of flushes, moved pages and page tables. */
 export const USER_FLUSH_TESTS = [
   twoMadvises,
@@ -251,4 +284,5 @@ export const USER_FLUSH_TESTS = [
   twoFaults,
   tableOfOtherPcid,
   purgeAndOtherProcess,
+  reusedAsids,
 ];
