@@ -93,6 +93,24 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
       "    const asid = this.nextAsid++;\n    const needFlush = this.ctxId[asid] <= INIT_CTX_ID;\n    if (!needFlush) {\n      this.ctxId[asid] = ctxId;\n      this.tlbGen[asid] = tlbGen;\n    }\n    return { asid, needFlush };",
   },
   {
+    name: "flush_tlb_local forgets the PCID of user mode",
+    file: "mm/user/user-spaces.ts",
+    search: "    if (this.isolation) this.invalidateUserAsid(cpu, this.tlbStates[cpu].loadedAsid, record);\n",
+    replacement: "",
+  },
+  {
+    name: "flush_tlb_func flushes pages in the kernel's PCID only",
+    file: "mm/user/user-spaces.ts",
+    search: "      this.flushTlbOneUser(cpu, la, record);\n",
+    replacement: "",
+  },
+  {
+    name: "zap_pte_range has the flush cover its first page only",
+    file: "mm/user/unmap.ts",
+    search: "    last = Math.min(end, cursor.end);\n",
+    replacement: "    if (pages === 1) last = Math.min(end, cursor.end);\n",
+  },
+  {
     name: "munmap gives mmap_lock back before it frees",
     file: "mm/user/user-map.ts",
     search:

@@ -1,5 +1,6 @@
 /** Flushes of address spaces that overtake each other, pages that are moved, page tables that other PCIDs know. */
 import {
+  DONE,
   DYNAMIC_ASIDS,
   doAnonymousPage,
   ioremap,
@@ -272,6 +273,43 @@ const reusedAsids: ExploreTest<Processes> = {
   ],
 };
 
+const flushOfUserPcid: ExploreTest<Processes> = {
+  name: "flush-of-user-pcid",
+  summary:
+    "pages are given back, by a flush of one page and by one of everything, with page-table isolation, while a CPU goes to user mode and reads there: once the call returns, it faults",
+  kernel: { pageTableIsolation: true },
+  setup(kernel) {
+    const situation = processes(kernel, 1);
+    kernel.run(() => {
+      const { userMode } = kernel.vm.flushing;
+      userMode.enterUser();
+      for (let at = START; at < END; at += PAGE) kernel.machine.cpus[1].load(at, 4);
+      userMode.enterKernel();
+      return DONE;
+    }, 1);
+    return situation;
+  },
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    function* (_kernel, situation) {
+      const { spaces, mms } = situation;
+      yield* madviseDontneed(spaces, mms[0], START, START + PAGE);
+      situation.isDone = true;
+      yield* munmap(spaces, mms[0], 0, 2 ** 30);
+    },
+    function* (kernel, situation) {
+      const { userMode } = kernel.vm.flushing;
+      yield* turn(kernel, "user mode");
+      userMode.enterUser();
+      const { isDone } = situation;
+      const value = yield* tryLoad32(kernel, START);
+      expect(value === null || !isDone, "no page can be read in user mode once madvise has returned");
+      yield* tryLoad32(kernel, START + PAGE);
+      userMode.enterKernel();
+    },
+  ],
+};
+
 /** Tests of flushes, moved pages and page tables. */
 export const USER_FLUSH_TESTS = [
   twoMadvises,
@@ -285,4 +323,5 @@ export const USER_FLUSH_TESTS = [
   tableOfOtherPcid,
   purgeAndOtherProcess,
   reusedAsids,
+  flushOfUserPcid,
 ];
