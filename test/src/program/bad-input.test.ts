@@ -48,7 +48,10 @@ const FILES: readonly Case[] = [
   [["inspect", "tlb", MISSING], /missing: no such file/],
   [["inspect", "tlb", EMPTY], /empty: is empty/],
   [["inspect", "tlb", CUT_RECORDING], /the gzip data ends too early/],
-  [["sweep", EMPTY], /empty:1:1: is no sweep: expected a mapping with workload or experiment, and grid/],
+  [
+    ["sweep", EMPTY],
+    /empty:1:1: is no sweep: expected a mapping with workload, experiment, references or ftrace, and grid/,
+  ],
   [["sweep", FOLDER], /sub: is a directory/],
   [["sweep", SWEEP, "--out", FOLDER], /cannot write .*sub: it is a directory/],
   [["sweep", SWEEP, "--with", JSON_FILE], /package\.json:1: is not a file of sweep results/],
