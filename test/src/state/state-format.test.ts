@@ -129,15 +129,18 @@ describe(`version ${STATE_VERSION} of the format`, () => {
   );
 
   it.each([
-    ["a kernel", busyKernel],
-    ["a guest", busyGuest],
-  ])("has no array of %s that may be longer or shorter than it is", (_, make) => {
+    ["a kernel", busyKernel, /./],
+    ["a guest", busyGuest, /guest|host|vpid/i],
+  ])("has no array of %s that may be longer or shorter than it is", (_, make, names) => {
     const file = join(folder.path, "resized");
     saveKernel(make(), file, "a test");
     const bytes = readFileSync(file);
     const header = readStateHeader(file, bytes.subarray(0, bytes.indexOf("\n")).toString());
     const outcomes: string[] = [];
+    let tried = 0;
     for (const [where, state] of resized(stateOf(bytes), "state")) {
+      if (!names.test(where)) continue;
+      tried++;
       try {
         kernelOfState(file, header, state);
         // A page less that was taken back from a guest is another state, and a sound one.
@@ -147,6 +150,7 @@ describe(`version ${STATE_VERSION} of the format`, () => {
       }
     }
     expect(outcomes).toEqual([]);
+    expect(tried).toBeGreaterThan(20);
   });
 
   it("brings plain data back as it was, with arrays of all kinds and lengths", () => {
