@@ -48,7 +48,8 @@ const munmapTables: ExploreTest<Processes> = {
   ],
 };
 
-const switchAgainstMunmap: ExploreTest<Processes> = {
+/** A flush that misses a CPU in the middle of a context switch; a story of the page plays it. */
+export const switchAgainstMunmap: ExploreTest<Processes> = {
   name: "switch-against-munmap",
   summary: "a CPU switches back to an address space of which another CPU unmaps pages",
   setup(kernel) {

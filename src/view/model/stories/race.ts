@@ -5,12 +5,11 @@ import { minimise, replaySchedule } from "../../../explore/base/minimise.ts";
 import { type ExplorePlan, runShare, type ShareResult } from "../../../explore/base/plan.ts";
 import { formatSchedule } from "../../../explore/base/schedule-text.ts";
 import { type StoryLine, tellStory } from "../../../explore/base/story.ts";
-import { exploreTestByName } from "../../../explore/tests/index.ts";
+import { switchAgainstMunmap } from "../../../explore/tests/user-spaces.ts";
 import type { Kernel } from "../../../machine/kernel.ts";
 import type { OpenStory, Story, StoryStep } from "./story.ts";
 
 const START = 0x400000;
-const TEST = "switch-against-munmap";
 const PLAN: ExplorePlan = { strategy: "exhaustive", preemptions: 2, sleepSets: true, depth: 3, seed: 1 };
 const SCHEDULES_MAX = 2000;
 
@@ -21,7 +20,7 @@ export const race: Story = {
     "munmap on one CPU while another switches to the same process, in a kernel with the bug that Linux mended in 6.15 (fea4e317f9e7).",
   provokes: /translates 0x000000000040[01]000/,
   open(): OpenStory {
-    const test = exploreTestByName(TEST);
+    const test: ExploreTest = switchAgainstMunmap;
     const explorer = new Explorer({ ...test, kernel: { ...test.kernel, bugs: ["flushSkipsSwitchingCpus"] } });
     const userSpaces = () => test.userSpaces?.(explorer.situation) ?? [];
     return { kernel: explorer.kernel, steps: stepsOf(explorer, test), userSpaces };
