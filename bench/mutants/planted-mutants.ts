@@ -108,7 +108,7 @@ export const PLANTED_MUTANTS: readonly PlantedMutant[] = [
     test: "test/mm/vmalloc/vmap-block.test.ts",
   },
   {
-    name: "an exact window with an alignment is searched as any other",
+    name: "an exact window with an alignment is searched like a larger one",
     file: "mm/vmalloc/areas/free-tree.ts",
     search: "align > PAGE_SIZE && vend - vstart !== sizeBytes;",
     replacement: "align > PAGE_SIZE;",

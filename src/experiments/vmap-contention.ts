@@ -9,8 +9,8 @@ import {
 } from "../../arch/index.ts";
 import { type LockStatistics, lockStatistics, type Vmalloc, vfree, vmalloc, wait } from "../../mm/index.ts";
 import { randomStream } from "../machine/random.ts";
-import { GUEST_EXPERIMENT_SETTINGS } from "../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
+import { KERNEL_EXPERIMENT_SETTINGS } from "./base/kernel-settings.ts";
 import { plotByKind } from "./base/plot.ts";
 import { pointed, pointOf } from "./base/points.ts";
 import { DataTable, type Row } from "./base/table.ts";
@@ -119,17 +119,7 @@ worker's pair; the lock with most wait is named as lock_stat names it.`,
       summary: "lazily freed pages above which is purged, for each CPU; 0 for Linux's own lazy_max_pages",
     },
   ],
-  settings: [
-    "kernel",
-    "topology",
-    "policy",
-    "pti",
-    "mitigations",
-    "idle-states",
-    "flush-ceiling",
-    "ipi-mode",
-    ...GUEST_EXPERIMENT_SETTINGS,
-  ],
+  settings: KERNEL_EXPERIMENT_SETTINGS,
   example: "mmulab experiment vmap-contention --cpus 64 --workers 1,2,4,8,16,32 --csv",
   headline: "cyclesPerPair",
   run,

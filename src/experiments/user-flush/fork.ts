@@ -1,8 +1,8 @@
 /** `fork`: what the address space's part of fork costs by its size, and the write faults that come after it. */
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import { doWpPage, dupMm, exitMmap, type MmStruct, mmapPopulate, UserSpaces } from "../../../mm/index.ts";
-import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
 import { runInBusyProcess } from "./busy-process.ts";
@@ -48,17 +48,7 @@ that makes it; fork and exit are the address space's part of them.`,
       summary: "rounds; one before them is not counted",
     },
   ],
-  settings: [
-    "kernel",
-    "topology",
-    "policy",
-    "pti",
-    "mitigations",
-    "idle-states",
-    "flush-ceiling",
-    "ipi-mode",
-    ...GUEST_EXPERIMENT_SETTINGS,
-  ],
+  settings: KERNEL_EXPERIMENT_SETTINGS,
   example: "mmulab experiment fork --pages 16,1024 --cpus 1,8",
   headline: "forkUsec",
   run,

@@ -1,8 +1,8 @@
 /** `madvise-loop`: threads of a process that fault a page in and drop it again, as will-it-scale's tlb_flush2 does, by flush policy. */
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import { type FlushPolicy, madviseDontneed, UserSpaces } from "../../../mm/index.ts";
-import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
 import { policiesOf, policiesParameter } from "../base/policies.ts";
 import { DataTable, type Row } from "../base/table.ts";
@@ -37,16 +37,7 @@ the whole machine; microseconds and cycles a loop are one thread's. The last col
     { name: "loops", kind: "integer", low: 4, high: 1_000_000, default: 200, summary: "loops of each thread" },
     policiesParameter(["ipi"]),
   ],
-  settings: [
-    "kernel",
-    "topology",
-    "pti",
-    "mitigations",
-    "idle-states",
-    "flush-ceiling",
-    "ipi-mode",
-    ...GUEST_EXPERIMENT_SETTINGS,
-  ],
+  settings: KERNEL_EXPERIMENT_SETTINGS.filter((name) => name !== "policy"),
   example: "mmulab experiment madvise-loop --preset zen3 --policies ipi,invlpgb --threads 1,8,64",
   headline: "loopCycles",
   run,

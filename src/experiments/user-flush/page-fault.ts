@@ -1,8 +1,8 @@
 /** `page-fault`: tasks that touch fresh anonymous memory page by page and unmap it, as will-it-scale's page_fault1 does. */
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import { type MmStruct, munmap, UserSpaces } from "../../../mm/index.ts";
-import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
 import { SHARE_COLUMNS, timeShares } from "./time-shares.ts";
@@ -40,17 +40,7 @@ allocator's zone and the LRU lists alone. The last columns say where the time of
     { name: "mib", kind: "integer", unit: "MiB", low: 1, high: 1024, default: 128, summary: "MiB that each touches" },
     { name: "loops", kind: "integer", low: 2, high: 10_000, default: 2, summary: "loops of each" },
   ],
-  settings: [
-    "kernel",
-    "topology",
-    "policy",
-    "pti",
-    "mitigations",
-    "idle-states",
-    "flush-ceiling",
-    "ipi-mode",
-    ...GUEST_EXPERIMENT_SETTINGS,
-  ],
+  settings: KERNEL_EXPERIMENT_SETTINGS,
   example: "mmulab experiment page-fault --kinds threads --tasks 1,8 --mib 8 --kernel 6.1",
   headline: "faultNs",
   run,

@@ -1,8 +1,8 @@
 /** `user-flush`: what mprotect, MADV_DONTNEED and munmap of some pages cost a thread, by what the process's other threads do. */
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import { madviseDontneed, mmapPopulate, mprotect, munmap, UserSpaces, WorkingSet } from "../../../mm/index.ts";
-import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByColumn } from "../base/plot.ts";
 import { pointed } from "../base/points.ts";
 import { DataTable, type Row } from "../base/table.ts";
@@ -51,17 +51,7 @@ the process (busy). The kernel's text, stack and structures have translations to
     { name: "others", kind: "words", words: STATES, default: ["idle", "busy"], summary: "what the other CPUs do" },
     { name: "rounds", kind: "integer", low: 1, high: 10_000, default: 20, summary: "rounds; the first is not counted" },
   ],
-  settings: [
-    "kernel",
-    "topology",
-    "policy",
-    "pti",
-    "mitigations",
-    "idle-states",
-    "flush-ceiling",
-    "ipi-mode",
-    ...GUEST_EXPERIMENT_SETTINGS,
-  ],
+  settings: KERNEL_EXPERIMENT_SETTINGS,
   example: "mmulab experiment user-flush --cpus 1,16 --pages 1,33,34 --others busy",
   headline: "mprotectReadNs",
   run,
