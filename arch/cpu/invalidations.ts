@@ -11,7 +11,7 @@ import { EVERY_PCID } from "../isa/translation.ts";
 import type { TableEntries } from "../isa/vendor.ts";
 import type { CpuFeatures, Preset } from "../presets/preset.ts";
 import { COUNT_INVLPG, COUNT_INVLPGB, COUNT_INVPCID } from "../time/perf-counters.ts";
-import { canonicalPage, checkReference } from "./access-check.ts";
+import { canonicalPage } from "./access-check.ts";
 import type { ControlRegisters } from "./control-registers.ts";
 import {
   decodeInvlpgb,
@@ -45,6 +45,7 @@ export class Invalidations {
   private readonly preset: Preset;
   private readonly cpus: readonly BroadcastTarget[];
   private readonly spend: (cycles: number) => void;
+  private readonly invlpgCycles: number;
   /** Broadcasts that other CPUs have not carried out yet. */
   private pending: IssuedBroadcast[] = [];
 
@@ -62,18 +63,19 @@ export class Invalidations {
     this.preset = preset;
     this.cpus = cpus;
     this.spend = spend;
+    this.invlpgCycles = preset.costs.invlpg.value;
   }
 
   /** INVLPG. For an address that is not canonical it does nothing (Intel SDM vol. 2A, INVLPG). */
   invlpg(la: number | bigint): void {
-    this.registers.requirePrivilege("INVLPG");
-    const { bits } = this.mmu.pointers;
-    if (typeof la !== "bigint") checkReference(la, 1, bits);
-    this.mmu.counts[COUNT_INVLPG]++;
-    this.spend(this.preset.costs.invlpg.value);
-    if (typeof la === "bigint" && !isCanonical(la, bits)) return;
     const { mmu, registers } = this;
-    mmu.invalidatePage(canonicalPage("INVLPG", la, bits), mmu.pcid, true, registers.invlpgTableEntries);
+    registers.requirePrivilege("INVLPG");
+    const { bits } = mmu.pointers;
+    const isIgnored = typeof la === "bigint" && !isCanonical(la, bits);
+    const page = isIgnored ? 0 : canonicalPage("INVLPG", la, bits);
+    mmu.counts[COUNT_INVLPG]++;
+    this.spend(this.invlpgCycles);
+    if (!isIgnored) mmu.invalidatePage(page, mmu.pcid, true, registers.invlpgTableEntries);
   }
 
   /**

@@ -19,6 +19,7 @@ import { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 import { TreeTlb } from "./tree-tlb.ts";
 import type { UnflushedPath } from "./unflushed-path.ts";
+import { UpperWalk } from "./upper-walk.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const {
@@ -65,6 +66,7 @@ export class AccessPath {
   private readonly other: IndexedTlb | null;
   private readonly otherShift: number;
   private readonly leafWalk: LeafWalk;
+  private readonly upperWalk: UpperWalk;
   /** The paths of pages of 2 MiB and 1 GiB, and whether they do all of them: one TLB of a level at the most holds a size. */
   private readonly large: LargePages;
   private readonly huge: LargePages;
@@ -109,6 +111,7 @@ export class AccessPath {
     this.otherShift = second[0]?.hashShift ?? 0;
     const knownChunks = new KnownChunks(memory);
     this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, knownChunks, parts);
+    this.upperWalk = new UpperWalk(this.leafWalk, knownChunks, parts);
     this.doesLarge = [SIZE_2M, SIZE_1G].every(
       (size) => ofKind.first[size].length <= 1 && ofKind.second[size].length <= 1,
     );
@@ -290,7 +293,15 @@ export class AccessPath {
   /** A walk for a page that no TLB holds, and that goes into `tlb` of the second level. */
   private walk(number: number, tlb: IndexedTlb): number {
     const frame = this.leafWalk.walk(number) | 0;
-    return frame < 0 ? this.notWalked() : this.fillBoth(number, frame, tlb) | 0;
+    if (frame >= 0) return this.fillBoth(number, frame, tlb) | 0;
+    return frame === NOT_CACHED ? this.walkFromAbove(number, tlb) | 0 : this.notWalked();
+  }
+
+  /** {@link walk} where the PDE is not cached. */
+  private walkFromAbove(number: number, tlb: IndexedTlb): number {
+    if (!isPage(this.cells[REQUESTED_PAGE_CELL])) return GENERAL;
+    const frame = this.upperWalk.walk() | 0;
+    return frame < 0 ? MISSED : this.fillBoth(number, frame, tlb) | 0;
   }
 
   /** What is returned for a walk that is not done here. */

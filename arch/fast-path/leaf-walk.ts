@@ -148,10 +148,7 @@ export class LeafWalk {
     } else {
       this.logs.use(pdePlace);
     }
-    const cycles = this.walkCycles + this.walkCaches.fetch((this.tableFrame >>> 0) * 64 + (index >> 3));
-    this.clock[0] += cycles + this.accessCycles;
-    cells[this.walkCyclesCell] += cycles;
-    cells[this.walksCell]++;
+    this.count(this.walkCycles + this.walkCaches.fetch((this.tableFrame >>> 0) * 64 + (index >> 3)));
     return frame;
   }
 
@@ -200,18 +197,48 @@ export class LeafWalk {
 
   /** A walk to a PTE with other attributes than the one that was found allowed last, or below a PDE with others. */
   private walkToOtherPte(number: number, low: number, high: number): number {
-    const { mode, permissions, words } = this;
-    const pde = words[(this.pdePlace << WORD_SHIFT) | WORD_ATTRIBUTES];
-    if ((low & PRESENT_AND_ACCESSED) !== PRESENT_AND_ACCESSED) return GENERAL;
-    if ((high & (mode.reservedHigh | HIGHER_FRAME)) !== 0) return GENERAL;
+    const pde = this.words[(this.pdePlace << WORD_SHIFT) | WORD_ATTRIBUTES];
+    return this.learn(low, high, pde) ? this.walk(number) | 0 : GENERAL;
+  }
+
+  /**
+   * The frame of a page by its PTE below a PDE with such attributes, if the access is allowed there and needs no bit set;
+   * `Permissions.pteAttributes` then has the translation's. Else `GENERAL`. Changes nothing.
+   */
+  frameOf(low: number, high: number, pde: number): number {
+    const { permissions } = this;
+    if (
+      ((low & PTE_LOW_ATTRIBUTES) !== permissions.allowedPteLow ||
+        (high & ~HIGH_FRAME) !== permissions.allowedPteHigh ||
+        pde !== permissions.allowedPde) &&
+      !this.learn(low, high, pde)
+    ) {
+      return GENERAL;
+    }
+    const frame = ((high & HIGH_FRAME) << 20) | (low >>> 12);
+    return this.knownChunks.have(frame) ? frame : GENERAL;
+  }
+
+  /** Counts a walk of some cycles, and pays for it and for the access. */
+  count(cycles: number): void {
+    this.clock[0] += cycles + this.accessCycles;
+    this.cells[this.walkCyclesCell] += cycles;
+    this.cells[this.walksCell]++;
+  }
+
+  /** Whether a PTE below a PDE with such attributes allows the access and needs no bit set: if so, it is the one found allowed last. */
+  private learn(low: number, high: number, pde: number): boolean {
+    const { mode, permissions } = this;
+    if ((low & PRESENT_AND_ACCESSED) !== PRESENT_AND_ACCESSED) return false;
+    if ((high & (mode.reservedHigh | HIGHER_FRAME)) !== 0) return false;
     const flags = leafFlags(pde & TR_MASK, low, high, 1, mode.globalPages);
     const isGlobal = (flags & TR_GLOBAL) !== 0;
-    if ((!isGlobal && mode.pcid !== permissions.pcid) || !permissions.rulesAllow(flags)) return GENERAL;
+    if ((!isGlobal && mode.pcid !== permissions.pcid) || !permissions.rulesAllow(flags)) return false;
     permissions.allowedPteLow = low & PTE_LOW_ATTRIBUTES;
     permissions.allowedPteHigh = high & ~HIGH_FRAME;
     permissions.allowedPde = pde;
     permissions.pteAttributes = flags | (isGlobal ? 0 : mode.pcid << ATTRIBUTE_PCID_SHIFT) | ATTRIBUTE_MEMORY;
-    return this.walk(number) | 0;
+    return true;
   }
 
   /** A walk to a page in a chunk of memory that is not known yet. */

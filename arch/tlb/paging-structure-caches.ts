@@ -21,8 +21,9 @@ const { EVERY_PCID, GUEST_CONTEXTS, SIZE_TABLE, TABLE_TAG, TAG_LEVEL_STEP } = tr
 const LOWEST_LEVEL = 2;
 /** Level of page-directory entries. */
 export const LEVEL_PDE = LOWEST_LEVEL;
+const HIGHEST_LEVEL = 5;
 /** Level of the highest entries. */
-const LEVEL_PML5E = 5;
+export const LEVEL_PML5E = HIGHEST_LEVEL;
 
 /** Names of the caches, from level 2 on. */
 const STRUCTURE_NAMES = ["pde", "pdpte", "pml4e", "pml5e"] as const;
@@ -41,6 +42,9 @@ export class PagingStructureCaches {
   frame = 0;
   /** After a lookup that hit: rights (`TR_*`) over all levels down to that entry. */
   flags = 0;
+  /** The entry that was found last. */
+  private foundIn: Tlb | null = null;
+  private foundSlot = 0;
   /** By level of the entries; null where a level is not cached. */
   private readonly levels: (Tlb | null)[] = [null, null, null, null, null, null];
   /** Those that are not part of a TLB. */
@@ -55,20 +59,33 @@ export class PagingStructureCaches {
     });
   }
 
-  /** The level of the deepest cached entry for `la`, 2 (PDE) to `levels`; 0 when there is none. */
+  /** The level of the deepest cached entry for `la`, 2 (PDE) to `levels`, which counts as used; 0 when there is none. */
   lookup(la: number, pcid: number, levels: number): number {
+    const level = this.find(la, pcid, levels);
+    if (level !== 0) this.hit();
+    return level;
+  }
+
+  /** {@link lookup} without an effect on the caches, which {@link hit} has. */
+  find(la: number, pcid: number, levels: number): number {
     for (let level = LOWEST_LEVEL; level <= levels; level++) {
       const tlb = this.levels[level];
       if (tlb === null || !tlb.hasTables) continue;
       const number = entryNumber(la, level);
       const slot = tlb.find(number * LEVEL_BYTES[level] + structureTag(level), number | 0, pcid);
       if (slot < 0) continue;
-      tlb.touch(slot);
+      this.foundIn = tlb;
+      this.foundSlot = slot;
       this.frame = tlb.frameOf(slot);
       this.flags = tlb.flagsOf(slot);
       return level;
     }
     return 0;
+  }
+
+  /** Records a use of the entry that was found last. */
+  hit(): void {
+    this.foundIn?.touch(this.foundSlot);
   }
 
   /** Puts in the entry of `level` that a walk for `la` used. There must be none for it. */
@@ -81,7 +98,7 @@ export class PagingStructureCaches {
 
   /** Removes the entries that lead to the page of `la`, of a PCID or of all (`EVERY_PCID`) of a guest. */
   dropPage(la: number, pcid: number): void {
-    for (let level = LOWEST_LEVEL; level <= LEVEL_PML5E; level++) {
+    for (let level = LOWEST_LEVEL; level <= HIGHEST_LEVEL; level++) {
       const tlb = this.levels[level];
       if (tlb === null || !tlb.hasTables) continue;
       const number = entryNumber(la, level);
@@ -155,12 +172,12 @@ export class PagingStructureCaches {
  * its number is that of the 48-bit ones, where it has any.
  */
 function entryNumber(la: number, level: number): number {
-  if (level < LEVEL_PML5E || la < WIDE_PAGES) return Math.floor(la / LEVEL_BYTES[level]);
+  if (level < HIGHEST_LEVEL || la < WIDE_PAGES) return Math.floor(la / LEVEL_BYTES[level]);
   const index = Math.floor((la - WIDE_PAGES) / 2 ** 48);
   if (index === 0) return 0;
   return index === 511
-    ? UPPER_HALF / LEVEL_BYTES[LEVEL_PML5E]
-    : (WIDE_PAGES + index * 2 ** 48) / LEVEL_BYTES[LEVEL_PML5E];
+    ? UPPER_HALF / LEVEL_BYTES[HIGHEST_LEVEL]
+    : (WIDE_PAGES + index * 2 ** 48) / LEVEL_BYTES[HIGHEST_LEVEL];
 }
 
 /** What the tag of an entry of `level` adds to the address. */

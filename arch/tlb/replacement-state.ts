@@ -102,8 +102,8 @@ export class ReplacementState {
     else words[at] = afterUse(words[at], words[record | WORD_USE]);
   }
 
-  /** Records that `slot` was given another translation. */
-  fill(slot: number): void {
+  /** Records that `slot`, of `set`, was given another translation. */
+  fill(slot: number, set: number): void {
     if (this.isTree) {
       this.use(this.firstPlace + slot);
       return;
@@ -112,7 +112,6 @@ export class ReplacementState {
       this.logs.use(this.firstPlace + slot);
       return;
     }
-    const set = (slot / this.ways) | 0;
     const { words } = this;
     const at = this.stateAt + set;
     words[at] = afterUse(words[at], this.fillUse[slot - set * this.ways]);

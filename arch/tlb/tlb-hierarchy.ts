@@ -74,6 +74,8 @@ export class TlbHierarchy {
 
   /** Both levels. */
   private readonly all: readonly Tlb[];
+  /** Those that hold pages of each size (`SIZE_*`). */
+  private readonly bySize: readonly (readonly Tlb[])[];
   private readonly words: Int32Array;
   /** By kind of access: loads, stores, fetches. */
   private readonly byKind: readonly [KindTlbs, KindTlbs, KindTlbs];
@@ -86,6 +88,9 @@ export class TlbHierarchy {
     this.first = first.map(({ tlb }) => tlb);
     this.second = second.map(({ tlb }) => tlb);
     this.all = [...this.first, ...this.second];
+    this.bySize = TLB_PAGE_SIZES.map((size) =>
+      [...first, ...second].filter(({ shape }) => shape.pageSizes.includes(size)).map(({ tlb }) => tlb),
+    );
     this.words = arrays.words;
     const ofKind = (kind: number) => new KindTlbs(holdersOf(first, kind), holdersOf(second, kind));
     this.byKind = [ofKind(0), ofKind(1), ofKind(2)];
@@ -190,16 +195,17 @@ export class TlbHierarchy {
    * and global ones when asked to.
    */
   dropPage(la: number, pcid: number, globals: boolean): void {
-    const { all } = this;
+    const { all, bySize, words } = this;
+    const small = bySize[SIZE_4K];
     const page = la - ((la | 0) & 4095);
     const number = (la / 4096) | 0;
-    for (let i = 0; i < all.length; i++) {
-      const tlb = all[i];
-      if (tlb.words[tlb.sizeAt] !== 0) dropTag(tlb, page, number, pcid, globals);
-      if (tlb.mayHoldPieces) dropPieces(tlb, la, pcid, globals);
+    for (let i = 0; i < small.length; i++) {
+      const tlb = small[i];
+      if (words[tlb.sizeAt] !== 0) dropTag(tlb, page, number, pcid, globals);
     }
-    if ((this.words[LARGE_TRANSLATIONS_WORD] & (ACCESSES_WATCHED - 1)) === 0) return;
-    for (let i = 0; i < all.length; i++) dropLargeIn(all[i], la, pcid, globals);
+    for (let i = 0; i < all.length; i++) if (all[i].mayHoldPieces) dropPieces(all[i], la, pcid, globals);
+    if ((words[LARGE_TRANSLATIONS_WORD] & (ACCESSES_WATCHED - 1)) === 0) return;
+    for (let size = SIZE_2M; size <= SIZE_1G; size++) dropLarge(bySize[size], size, la, pcid, globals);
   }
 
   /** Removes everything, paging-structure entries kept in TLBs included. */
@@ -278,11 +284,12 @@ function isHeldByOneOf(holders: readonly Holder[], la: number, pcid: number): bo
   return false;
 }
 
-function dropLargeIn(tlb: Tlb, la: number, pcid: number, globals: boolean): void {
-  for (let size = SIZE_2M; size <= SIZE_1G; size++) {
-    if (tlb.words[tlb.sizeAt + size] === 0) continue;
-    const number = Math.floor(la / SIZE_BYTES[size]);
-    dropTag(tlb, number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, pcid, globals);
+function dropLarge(tlbs: readonly Tlb[], size: number, la: number, pcid: number, globals: boolean): void {
+  const number = Math.floor(la / SIZE_BYTES[size]);
+  const tag = number * SIZE_BYTES[size] + size * TAG_SIZE_STEP;
+  for (let i = 0; i < tlbs.length; i++) {
+    const tlb = tlbs[i];
+    if (tlb.words[tlb.sizeAt + size] !== 0) dropTag(tlb, tag, number | 0, pcid, globals);
   }
 }
 

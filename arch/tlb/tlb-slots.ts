@@ -162,6 +162,15 @@ export class TlbSlots {
     return isOfHost ? 0 : this.further[this.firstPlace + slot] >>> FURTHER_NUMBER_SHIFT;
   }
 
+  /** Whether the entry in `slot` is of a context: {@link contextOf}. */
+  isInContext(slot: number, context: number): boolean {
+    if (context >= GLOBAL_CONTEXT) return this.contextOf(slot) === context;
+    const attributes = this.words[this.recordOf(slot) | WORD_ATTRIBUTES];
+    if ((attributes & TR_GLOBAL) !== 0 || ((attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK) !== context)
+      return false;
+    return this.guestOf(slot) === 0;
+  }
+
   /** Whose entry is in `slot` (arch/isa/translation.ts). */
   contextOf(slot: number): number {
     return this.guestOf(slot) * GUEST_CONTEXTS + this.pcidOf(slot);
@@ -194,14 +203,14 @@ export class TlbSlots {
     return (attributes & TR_MASK) | ((further << FURTHER_GUEST_SHIFT) & TR_GUEST_MASK);
   }
 
-  /** Removes the entry in `slot`. */
-  drop(slot: number): void {
+  /** Removes the entry in `slot`, which is in `set`. */
+  drop(slot: number, set = (slot / this.ways) | 0): void {
     if (this.onDrop !== null) this.onDrop(slot);
     if (this.headAt >= 0) this.unlink(this.firstPlace + slot);
     const size = this.sizeOf(slot);
     this.words[this.sizeAt + size]--;
     if (size !== 0) this.countLarge(size, -1);
-    this.words[this.countAt + ((slot / this.ways) | 0)]--;
+    this.words[this.countAt + set]--;
     this.cells[(this.firstPlace + slot) << CELL_SHIFT] = Number.NaN;
   }
 

@@ -5,9 +5,9 @@ import * as layout from "./cpu-arrays.ts";
 import type { TlbSlots } from "./tlb-slots.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
-const { CELL_SHIFT, WORD_NEXT, WORD_SHIFT } = layout;
-const { EVERY_PCID, GUEST_CONTEXTS, GUEST_TAG, SIZE_BYTES, SIZE_TABLE, TR_GUEST_SIZE_SHIFT, TR_SIZE_SHIFT } =
-  translation;
+const { ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, CELL_SHIFT, WORD_ATTRIBUTES, WORD_NEXT, WORD_SHIFT } = layout;
+const { EVERY_PCID, GUEST_CONTEXTS, GUEST_TAG, SIZE_BYTES, SIZE_TABLE } = translation;
+const { TR_GLOBAL, TR_GUEST_SIZE_SHIFT, TR_SIZE_SHIFT } = translation;
 
 /** The size (`SIZE_*`) that a page has in the page tables, in those of the guest if both stages are combined. */
 export function pageSizeOf(flags: number): number {
@@ -24,7 +24,7 @@ export function dropContext(tlb: TlbSlots, context: number): void {
     left -= held;
     const end = (set + 1) * ways;
     for (let slot = set * ways; slot < end; slot++) {
-      if (tlb.isUsed(slot) && tlb.contextOf(slot) === context) tlb.drop(slot);
+      if (tlb.isUsed(slot) && tlb.isInContext(slot, context)) tlb.drop(slot, set);
     }
   }
 }
@@ -38,20 +38,30 @@ function dropIfAmong(tlb: TlbSlots, slot: number, context: number, globals: bool
 export function dropTag(tlb: TlbSlots, untagged: number, number: number, context: number, globals: boolean): void {
   const { cells, words, firstPlace } = tlb;
   const tag = context < GUEST_CONTEXTS ? untagged : untagged + GUEST_TAG;
+  const set = (number ^ ((number >>> tlb.hashShift) & tlb.hashMask)) & tlb.setMask;
   if (tlb.headAt < 0) {
-    const set = (number ^ ((number >>> tlb.hashShift) & tlb.hashMask)) & tlb.setMask;
     const first = firstPlace + set * tlb.ways;
     for (let place = first; place < first + tlb.ways; place++) {
-      if (cells[place << CELL_SHIFT] === tag) dropIfAmong(tlb, place - firstPlace, context, globals);
+      if (cells[place << CELL_SHIFT] === tag && isAmong(tlb, place, context, globals))
+        tlb.drop(place - firstPlace, set);
     }
     return;
   }
   let place = words[tlb.headAt + (number & tlb.headMask)];
   while (place !== 0) {
     const next = words[(place << WORD_SHIFT) | WORD_NEXT];
-    if (cells[place << CELL_SHIFT] === tag) dropIfAmong(tlb, place - firstPlace, context, globals);
+    if (cells[place << CELL_SHIFT] === tag && isAmong(tlb, place, context, globals)) tlb.drop(place - firstPlace, set);
     place = next;
   }
+}
+
+/** Whether the entry at `place`, whose tag is one of the host or the guest that is meant, is of a PCID, or of any; a global one if asked to. */
+function isAmong(tlb: TlbSlots, place: number, context: number, globals: boolean): boolean {
+  if (context >= GUEST_CONTEXTS)
+    return translation.isAmongContexts(tlb.contextOf(place - tlb.firstPlace), context, globals);
+  const attributes = tlb.words[(place << WORD_SHIFT) | WORD_ATTRIBUTES];
+  if ((attributes & TR_GLOBAL) !== 0) return globals;
+  return ((attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK) === context || context === EVERY_PCID;
 }
 
 /** Removes the entries of a guest, or of the host (0), under all PCIDs; global ones if asked to. */

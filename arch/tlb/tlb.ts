@@ -79,7 +79,7 @@ export class Tlb extends TlbSlots {
       if (evicted !== 0) this.countLarge(evicted, -1);
       if (this.headAt >= 0) this.unlink(firstPlace + slot);
     }
-    replacement.fill(slot);
+    replacement.fill(slot, set);
     this.write(slot, tag, number, context, size, frame, flags);
     return slot;
   }
@@ -121,8 +121,11 @@ export class Tlb extends TlbSlots {
       (guest << FURTHER_NUMBER_SHIFT);
     words[this.sizeAt + size]++;
     if (size !== 0) this.countLarge(size, 1);
-    if (size < pageSizeOf(flags)) this.mayHoldPieces = true;
-    if (size === SIZE_TABLE && this.kinds.length > 0) this.tables.add(slot);
+    if (size === SIZE_TABLE) {
+      if (this.kinds.length > 0) this.tables.add(slot);
+    } else if (size < pageSizeOf(flags)) {
+      this.mayHoldPieces = true;
+    }
     if (this.headAt >= 0) {
       const head = this.headAt + (number & this.headMask);
       const next = words[head];

@@ -108,6 +108,11 @@ export class WalkCaches {
    * sets. If it is fetched again, nothing has changed in its sets: the nearest level has it, as the way used last.
    */
   private latest: Float64Array = NO_LINES;
+  /**
+   * {@link latest} of the levels behind the nearest, which have more sets: tables that are used at the same index keep each other from
+   * being the latest in the nearest level, but not in these.
+   */
+  private latestBehind: Float64Array = NO_LINES;
   private readonly nearCycles: number;
   private readonly memoryCycles: number;
 
@@ -133,6 +138,7 @@ export class WalkCaches {
   clear(): void {
     this.levels = [];
     this.latest = NO_LINES;
+    this.latestBehind = NO_LINES;
     this.lastLine = NO_LINE;
   }
 
@@ -140,8 +146,12 @@ export class WalkCaches {
     const { levels, lastSlots } = this;
     // Tables are often used at the same index: the frame's number counts too.
     const remembered = ((line ^ (line / 64)) & (REMEMBERED_LINES - 1)) * levels.length;
-    let cycles = this.memoryCycles;
-    for (let i = levels.length - 1; i >= 0; i--) {
+    const { latestBehind } = this;
+    const at = (line | 0) & (latestBehind.length - 1);
+    const isLatestBehind = latestBehind[at] === line;
+    latestBehind[at] = line;
+    let cycles = isLatestBehind ? levels[1].hitCycles : this.memoryCycles;
+    for (let i = isLatestBehind ? 0 : levels.length - 1; i >= 0; i--) {
       const level = levels[i];
       if (level.hit(lastSlots[remembered + i], line)) {
         cycles = level.hitCycles;
@@ -164,8 +174,8 @@ export class WalkCaches {
       (level) => new LineCache(level.sizeBytes.value, level.ways.value, level.hitCycles.value),
     );
     this.lastSlots = new Int32Array(REMEMBERED_LINES * this.levels.length);
-    const sets = this.levels.length === 0 ? 1 : Math.min(...this.levels.map((level) => level.sets));
-    this.latest = new Float64Array(sets).fill(NO_LINE);
+    this.latest = linesBySet(this.levels);
+    this.latestBehind = linesBySet(this.levels.slice(1));
   }
 
   /** The line that was fetched last; NaN before the first. */
@@ -184,4 +194,10 @@ export class WalkCaches {
     if (!Number.isNaN(lastLine)) this.makeLevels();
     this.lastLine = lastLine;
   }
+}
+
+/** No lines, by the sets of the level of the fewest sets; at least one. */
+function linesBySet(levels: readonly LineCache[]): Float64Array {
+  const sets = levels.length === 0 ? 1 : Math.min(...levels.map((level) => level.sets));
+  return new Float64Array(sets).fill(NO_LINE);
 }

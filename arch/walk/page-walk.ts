@@ -38,8 +38,9 @@ const OK = -1;
 /** Result of a walk that found a translation and allowed the access. */
 export const WALK_OK = OK;
 
-/** Rights before any entry was seen. */
-const ALL_RIGHTS = TR_RW | TR_USER;
+const RIGHTS_AT_CR3 = TR_RW | TR_USER;
+/** Rights (`TR_*`) before any entry was seen. */
+export const ALL_RIGHTS = RIGHTS_AT_CR3;
 
 /** The page walker of one CPU. */
 export class PageWalker {
@@ -73,7 +74,7 @@ export class PageWalker {
     // Step 1.
     let level = this.structures.lookup(la, mode.pcid, mode.levels);
     let frame = mode.rootFrame;
-    let rights = ALL_RIGHTS;
+    let rights = RIGHTS_AT_CR3;
     if (level === 0) {
       level = mode.levels;
     } else {
@@ -133,9 +134,9 @@ export class PageWalker {
   private unclaimed(access: Access, level: number): number {
     const { mode } = this;
     if (this.isReserved(-1, -1, level)) return mode.errorBits[access] | PF_PRESENT | PF_RESERVED;
-    const refusal = mode.refusal(access, leafFlags(ALL_RIGHTS, -1, -1, level, mode.globalPages));
+    const refusal = mode.refusal(access, leafFlags(RIGHTS_AT_CR3, -1, -1, level, mode.globalPages));
     if (refusal >= 0) return mode.errorBits[access] | PF_PRESENT | refusal;
-    this.flags = leafFlags(ALL_RIGHTS, -1, -1, level, mode.globalPages);
+    this.flags = leafFlags(RIGHTS_AT_CR3, -1, -1, level, mode.globalPages);
     this.frame = 2 ** 40 - 1;
     return OK;
   }

@@ -33,10 +33,14 @@ function replacementOf(state: ReplacementState): number[] {
 export function countGeneral(guest: Guest): () => number {
   let count = 0;
   const { mmu } = guest.cpu;
-  const translate = mmu.translate.bind(mmu);
+  const [translate, fill] = [mmu.translate.bind(mmu), mmu.fill.bind(mmu)];
   mmu.translate = (...args) => {
     count++;
     translate(...args);
+  };
+  mmu.fill = (...args) => {
+    count++;
+    fill(...args);
   };
   return () => count;
 }

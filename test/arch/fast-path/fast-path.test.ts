@@ -23,15 +23,15 @@ const OTHER_SHAPES: readonly Preset[] = (["round-robin", "lru"] as const).map((r
 
 describe.each([...PRESETS, ...OTHER_SHAPES])("$name", (preset) => {
   test.each([
-    ["close to each other", close],
-    ["far from each other", spread],
-  ])(
+    ["close to each other", close, 4],
+    ["far from each other", spread, preset.features.la57 ? 5 : 4],
+  ] as const)(
     "random programs on pages %s: same values, faults, counters, cycles, entries slot by slot, replacement state",
-    (_, laOf) => {
+    (_, laOf, levels) => {
       fc.assert(
         fc.property(fc.array(steps, { minLength: 1, maxLength: 60 }), (program) => {
-          const quick = makeGuest(preset, laOf);
-          const general = makeGuest(preset, laOf);
+          const quick = makeGuest(preset, laOf, levels);
+          const general = makeGuest(preset, laOf, levels);
           takeGeneralPath(general);
           for (const step of program) expect(carryOut(quick, step, laOf)).toBe(carryOut(general, step, laOf));
           expect(quick.cpu.counters()).toEqual(general.cpu.counters());
@@ -50,6 +50,21 @@ test("the fast path is what runs: it finds most translations of a loop over many
   for (let round = 0; round < 4; round++) for (let i = 0; i < 1024; i += 2) guest.cpu.load(BASE + i * 4096, 4);
   expect(general()).toBeLessThan(100);
 });
+
+test.each([...PRESETS].map(({ name }) => name))(
+  "the fast path is what runs after INVLPG: it walks from CR3 where no entry of a table is cached, %s",
+  (preset) => {
+    const guest = makeGuest(preset);
+    const pages = Array.from({ length: 64 }, (_, i) => BASE + i * 2 * 4096);
+    for (const la of pages) guest.cpu.load(la, 4);
+    const general = countGeneral(guest);
+    for (const la of pages) {
+      guest.cpu.invlpg(la);
+      guest.cpu.load(la, 4);
+    }
+    expect(general()).toBe(0);
+  },
+);
 
 test("the fast path is what runs for small pages while large ones are in the TLBs too", () => {
   const guest = makeGuest("skylake");
