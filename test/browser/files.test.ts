@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatLinearAddress16 } from "../../arch/index.ts";
+import { NO_FOCUS, OpenPage } from "../../bench/browser/open-page.ts";
 import { vmallocinfo } from "../../mm/index.ts";
 import { loadKernel } from "../../src/state/machine-state.ts";
 import { exportFile } from "../../src/view/model/export-files.ts";
@@ -13,7 +14,6 @@ import { type Picture, pictureOf } from "../../src/view/model/picture.ts";
 import { DEFAULT_SCENARIO, type Scenario } from "../../src/view/model/scenario.ts";
 import { Session } from "../../src/view/model/session.ts";
 import { ROOT } from "../source-files.ts";
-import { NO_FOCUS, OpenPage } from "./open-page.ts";
 
 const STORY: Scenario = { kind: "story", name: "stale-entry" };
 const MIXED: Scenario = { ...DEFAULT_SCENARIO, operations: 300, settings: { "lazy-max": "64" } };

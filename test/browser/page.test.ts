@@ -7,6 +7,7 @@ import axe from "axe-core";
 import type { Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatLinearAddress16 } from "../../arch/index.ts";
+import { NO_FOCUS, OpenPage, WEB } from "../../bench/browser/open-page.ts";
 import { openPoint } from "../../src/view/model/experiment-point.ts";
 import { parseLink } from "../../src/view/model/link.ts";
 import { openFile } from "../../src/view/model/open-file.ts";
@@ -15,7 +16,6 @@ import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "../../src/view/mod
 import { Session } from "../../src/view/model/session.ts";
 import { STORIES } from "../../src/view/model/stories/index.ts";
 import { ROOT } from "../source-files.ts";
-import { NO_FOCUS, OpenPage, WEB } from "./open-page.ts";
 
 let at: OpenPage;
 let page: Page;
@@ -165,6 +165,58 @@ describe("the page", () => {
     await press("In use");
     await page.waitForFunction(() => !location.hash.includes("bytes="));
     expect((await cells("#areas tbody .address")).length).toBeGreaterThan(20);
+  });
+
+  it("follows the mouse over the map and the tracks, and the list follows the map", async () => {
+    const scenario: Scenario = { ...DEFAULT_SCENARIO, operations: 300 };
+    await openAt(scenario, 200);
+    const session = new Session(scenario);
+    session.goTo(200);
+    const middleOf = async (selector: string): Promise<readonly [number, number]> =>
+      page.$eval(selector, (element) => {
+        element.scrollIntoView({ block: "center" });
+        const { left, top, width, height } = element.getBoundingClientRect();
+        return [left + width / 2, top + height / 2] as const;
+      });
+    const turn = async (deltaY: number): Promise<void> => {
+      await page.keyboard.down("Control");
+      await page.mouse.wheel({ deltaY });
+      await page.keyboard.up("Control");
+    };
+    const [mapX, mapY] = await middleOf("#space .movable");
+    await page.mouse.move(mapX, mapY);
+    await turn(-500);
+    await page.waitForFunction(() => location.hash.includes("bytes="));
+    const bytesSeen = (): number => Number(new URLSearchParams(new URL(page.url()).hash.slice(1)).get("bytes"));
+    const before = parseLink(new URL(page.url()).hash)?.focus.window ?? { start: 0, end: 0 };
+    await page.mouse.down();
+    await page.mouse.move(mapX - 100, mapY, { steps: 4 });
+    await page.mouse.up();
+    await page.waitForFunction((link) => location.href !== link, {}, page.url());
+    const { window } = parseLink(new URL(page.url()).hash)?.focus ?? {};
+    expect(window?.start).toBeGreaterThan(before.start);
+    expect(bytesSeen()).toBe(before.end - before.start);
+    const { space } = pictureOf(session, { ...NO_FOCUS, window: window ?? null });
+    expect(await cells("#areas tbody .address")).toEqual(space.areas.map(({ start }) => formatLinearAddress16(start)));
+    const [timeX, timeY] = await middleOf("#time .scroll");
+    await page.mouse.move(timeX, timeY);
+    const told = (): Promise<string> => text("#time fieldset small");
+    expect(await told()).toMatch(/^the last /);
+    await turn(-500);
+    await page.waitForFunction(() => / to /.test(document.querySelector("#time fieldset small")?.textContent ?? ""));
+    const closer = await told();
+    const [from, to] = closer.match(/[\d.]+/g)?.map(Number) ?? [];
+    await page.mouse.down();
+    await page.mouse.move(timeX + 60, timeY, { steps: 4 });
+    await page.mouse.up();
+    await page.waitForFunction(
+      (was) => document.querySelector("#time fieldset small")?.textContent !== was,
+      {},
+      closer,
+    );
+    const [earlier, until] = (await told()).match(/[\d.]+/g)?.map(Number) ?? [];
+    expect(earlier).toBeLessThan(from);
+    expect(until - earlier).toBeCloseTo(to - from, 1);
   });
 
   it("runs to a use of a stale entry, says who it was, and marks what the step changed", async () => {

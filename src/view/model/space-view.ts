@@ -5,6 +5,7 @@ import { VM_ALLOC, VM_IOREMAP, VM_MAP } from "../../../mm/vmalloc/areas/vm-struc
 import type { VmapNode } from "../../../mm/vmalloc/areas/vmap-node.ts";
 import { lazyRanges } from "../../../mm/vmalloc/lazy-ranges.ts";
 import type { Kernel } from "../../machine/kernel.ts";
+import { orderOfRuns } from "./merge-runs.ts";
 
 /** Kinds of areas, as the page names and colours them. */
 export const AREA_KINDS = [
@@ -78,73 +79,113 @@ export interface SpaceView {
 const NO_BLOCK = { pageMap: "", free: 0, used: 0, dirty: 0 } as const;
 const NOT_BUSY = 0;
 
-/** Where an area is, its kind, and its number if it is in use. */
-interface Place {
-  readonly start: number;
-  readonly end: number;
-  readonly kind: AreaKind;
-  readonly area: number;
+/** Areas as columns, in the order in which they were found. */
+class Places {
+  starts = new Float64Array(256);
+  ends = new Float64Array(256);
+  /** Index into `AREA_KINDS`. */
+  kinds = new Uint8Array(256);
+  /** The number of an area in use; of others `NOT_BUSY`. */
+  areas = new Uint32Array(256);
+  length = 0;
+
+  add(start: number, end: number, kind: number, area: number): void {
+    if (this.length === this.starts.length) this.grow();
+    const at = this.length++;
+    this.starts[at] = start;
+    this.ends[at] = end;
+    this.kinds[at] = kind;
+    this.areas[at] = area;
+  }
+
+  private grow(): void {
+    const { starts, ends, kinds, areas } = this;
+    const length = 2 * this.length;
+    this.starts = new Float64Array(length);
+    this.ends = new Float64Array(length);
+    this.kinds = new Uint8Array(length);
+    this.areas = new Uint32Array(length);
+    this.starts.set(starts);
+    this.ends.set(ends);
+    this.kinds.set(kinds);
+    this.areas.set(areas);
+  }
 }
+
+/** Areas by address. */
+interface OrderedPlaces extends SpaceMap {
+  readonly areas: Uint32Array;
+}
+
+const POOLED = AREA_KINDS.indexOf("pooled");
+const LAZILY_FREED = AREA_KINDS.indexOf("lazily freed");
 
 /** The range. @param window whose areas are described; null: all of it */
 export function spaceView(kernel: Kernel, window: AddressWindow | null = null): SpaceView {
   const { vm } = kernel;
   const blocks = blocksByStart(kernel);
-  const places = vm.nodes.flatMap((node) => placesOf(kernel, node, blocks));
-  // They come as a few lists in order.
-  places.sort((a, b) => a.start - b.start);
-  const shown = places.filter(({ kind }) => kind !== "pooled");
+  const places = orderedPlaces(kernel, blocks);
+  const { starts, ends, kinds } = places;
   const { start, end } = window ?? { start: VMALLOC_START, end: VMALLOC_END + 1 };
-  const seen = shown.filter((place) => place.start < end && place.end > start);
+  const areas: SpaceArea[] = [];
+  let [areaCount, seen] = [0, 0];
+  for (let i = 0; i < starts.length; i++) {
+    if (kinds[i] === POOLED) continue;
+    areaCount++;
+    if (starts[i] >= end || ends[i] <= start) continue;
+    if (seen++ < ROWS_MAX) areas.push(areaAt(kernel, places, i, blocks));
+  }
   return {
     rangeStart: VMALLOC_START,
     rangeEnd: VMALLOC_END + 1,
-    map: mapOf(places),
-    areaCount: shown.length,
-    areas: seen.slice(0, ROWS_MAX).map((place) => areaAt(kernel, place, blocks)),
-    omitted: Math.max(0, seen.length - ROWS_MAX),
+    map: { starts, ends, kinds },
+    areaCount,
+    areas,
+    omitted: seen - areas.length,
     lazyPages: vm.lazyNr,
     lazyMaxPages: vm.config.lazyMaxPages,
     allocatedPages: vm.nrVmallocPages,
   };
 }
 
-function mapOf(places: readonly Place[]): SpaceMap {
-  const starts = new Float64Array(places.length);
-  const ends = new Float64Array(places.length);
-  const kinds = new Uint8Array(places.length);
-  places.forEach(({ start, end, kind }, i) => {
-    starts[i] = start;
-    ends[i] = end;
-    kinds[i] = AREA_KINDS.indexOf(kind);
-  });
-  return { starts, ends, kinds };
+/** All areas by address. Each node has a few lists of them that are in order. */
+function orderedPlaces(kernel: Kernel, blocks: ReadonlyMap<number, number>): OrderedPlaces {
+  const places = new Places();
+  for (const node of kernel.vm.nodes) addPlaces(places, kernel, node, blocks);
+  const order = orderOfRuns(places.starts.subarray(0, places.length));
+  const { length } = order;
+  const starts = new Float64Array(length);
+  const ends = new Float64Array(length);
+  const kinds = new Uint8Array(length);
+  const areas = new Uint32Array(length);
+  for (let i = 0; i < length; i++) {
+    const from = order[i];
+    starts[i] = places.starts[from];
+    ends[i] = places.ends[from];
+    kinds[i] = places.kinds[from];
+    areas[i] = places.areas[from];
+  }
+  return { starts, ends, kinds, areas };
 }
 
-/** The areas of a vmap node: in use, lazily freed, pooled. */
-function placesOf(kernel: Kernel, node: VmapNode, blocks: ReadonlyMap<number, number>): Place[] {
+/** Adds the areas of a vmap node: in use, lazily freed, pooled. */
+function addPlaces(places: Places, kernel: Kernel, node: VmapNode, blocks: ReadonlyMap<number, number>): void {
   const { vm } = kernel;
   const { areas, vms } = vm;
-  const places: Place[] = [];
   const { head } = node.busy.tree;
   for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
     const struct = areas.vmOf(area);
     const start = areas.startOf(area);
     const end = struct === 0 ? areas.endOf(area) : start + vms.sizeBytes[struct];
-    places.push({
-      start,
-      end,
-      kind: struct === 0 ? kindWithoutStruct(vm, area, blocks) : kindOfFlags(vms.flags[struct]),
-      area,
-    });
+    const kind = struct === 0 ? kindWithoutStruct(vm, area, blocks) : kindOfFlags(vms.flags[struct]);
+    places.add(start, end, AREA_KINDS.indexOf(kind), area);
   }
-  for (const { start, end } of lazyRanges(vm, node)) places.push({ start, end, kind: "lazily freed", area: NOT_BUSY });
+  for (const { start, end } of lazyRanges(vm, node)) places.add(start, end, LAZILY_FREED, NOT_BUSY);
   for (const pool of node.poolHeads) {
     for (let area = areas.nextOf(pool); area !== pool; area = areas.nextOf(area)) {
-      places.push({ start: areas.startOf(area), end: areas.endOf(area), kind: "pooled", area: NOT_BUSY });
+      places.add(areas.startOf(area), areas.endOf(area), POOLED, NOT_BUSY);
     }
   }
-  return places;
 }
 
 /** An area without a vm_struct is one of `vm_map_ram`, or one that is only reserved: its call goes on, or ftrace text has told of it. */
@@ -159,8 +200,10 @@ function kindOfFlags(flags: number): AreaKind {
   return (flags & VM_IOREMAP) !== 0 ? "ioremap" : "other";
 }
 
-function areaAt(kernel: Kernel, place: Place, blocks: ReadonlyMap<number, number>): SpaceArea {
-  const { start, end, kind, area } = place;
+/** One of them, described. */
+function areaAt(kernel: Kernel, places: OrderedPlaces, i: number, blocks: ReadonlyMap<number, number>): SpaceArea {
+  const [start, end, area] = [places.starts[i], places.ends[i], places.areas[i]];
+  const kind = AREA_KINDS[places.kinds[i]];
   const line = area === NOT_BUSY ? null : busyLine(kernel.vm, area);
   const block = blocks.get(start);
   const words = (line?.words ?? []).filter((word) => word !== kind);

@@ -2,6 +2,7 @@
 import type { CounterSample } from "../model/counter-samples.ts";
 import type { Picture } from "../model/picture.ts";
 import { Canvas, type Surface } from "./canvas.tsx";
+import type { Gestures } from "./gestures.ts";
 import { count } from "./words.ts";
 
 const ROW = 40;
@@ -34,10 +35,12 @@ export function CounterLines(props: {
   readonly from: number;
   readonly to: number;
   readonly labelWidth: number;
+  readonly gestures: Gestures;
 }) {
-  const { picture, from, to, labelWidth } = props;
-  const first = Math.max(0, picture.counters.findIndex(({ atCycles }) => atCycles >= from) - 1);
-  const samples = picture.counters.slice(first);
+  const { picture, from, to, labelWidth, gestures } = props;
+  const { counters } = picture;
+  const first = Math.max(0, counters.findIndex(({ atCycles }) => atCycles >= from) - 1);
+  const samples = counters.slice(first, counters.findLastIndex(({ atCycles }) => atCycles <= to) + 1);
   const draw = (surface: Surface): void => {
     LINES.forEach((line, row) => {
       drawLine(surface, line, samples, row * ROW, (cycles) => {
@@ -47,7 +50,7 @@ export function CounterLines(props: {
     });
   };
   const label = `Counters over the same time. ${LINES.map((line) => wordsOf(line, samples)).join("; ")}`;
-  return <Canvas label={label} height={LINES.length * ROW} draw={draw} />;
+  return <Canvas label={label} height={LINES.length * ROW} draw={draw} gestures={gestures} />;
 }
 
 function drawLine(

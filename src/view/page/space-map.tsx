@@ -1,4 +1,6 @@
 /** A map of the vmalloc range to scale, from all of it to one page. */
+
+import { signal } from "@preact/signals";
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import type { Picture } from "../model/picture.ts";
 import { type AddressWindow, AREA_KINDS, type SpaceMap } from "../model/space-view.ts";
@@ -7,11 +9,17 @@ import { focus, look } from "./store.ts";
 import { bytes, hex } from "./words.ts";
 
 const HEIGHT = 44;
+/** Milliseconds after the last move of a gesture, when the areas of the part are asked for. */
+const SETTLED_MS = 200;
+
+/** The part that a gesture shows at the moment, to fractions of a page; null when there is none. */
+const moving = signal<AddressWindow | null>(null);
+let settling = 0;
 
 /** What the map shows: the window that one chose, or from the first area to the last. */
 function windowOf({ space }: Picture): AddressWindow {
   const { starts, ends } = space.map;
-  const chosen = focus.value.window;
+  const chosen = moving.value ?? focus.value.window;
   if (chosen != null) return chosen;
   if (starts.length === 0) return { start: space.rangeStart, end: space.rangeEnd };
   return { start: starts[0], end: ends[ends.length - 1] };
@@ -26,6 +34,19 @@ function within({ space }: Picture, start: number, length: number): AddressWindo
   return { start: Math.floor(first / PAGE_SIZE) * PAGE_SIZE, end: Math.floor(first / PAGE_SIZE) * PAGE_SIZE + bytes_ };
 }
 
+/** Goes on with a gesture: the map follows at once, the list of areas when it has ended. */
+function moveTo(picture: Picture, start: number, length: number): void {
+  const { rangeStart, rangeEnd } = picture.space;
+  const kept = Math.min(Math.max(length, PAGE_SIZE), rangeEnd - rangeStart);
+  const first = Math.min(Math.max(start, rangeStart), rangeEnd - kept);
+  moving.value = { start: first, end: first + kept };
+  clearTimeout(settling);
+  settling = window.setTimeout(() => {
+    moving.value = null;
+    look({ window: within(picture, first, kept) });
+  }, SETTLED_MS);
+}
+
 /** The map with what moves it. */
 export function SpaceMapView({ picture }: { readonly picture: Picture }) {
   const { space, walk } = picture;
@@ -36,6 +57,16 @@ export function SpaceMapView({ picture }: { readonly picture: Picture }) {
   // Closer to the address that is walked, if it is to be seen.
   const centre = start <= walk.address && walk.address < end ? walk.address : start + length / 2;
   const zoom = (factor: number): void => show(within(picture, centre - (length * factor) / 2, length * factor));
+  const gestures = {
+    pan: (pixels: number, width: number): void => {
+      const { start: from, end: to } = windowOf(picture);
+      moveTo(picture, from + (pixels / width) * (to - from), to - from);
+    },
+    zoom: (factor: number, x: number, width: number): void => {
+      const { start: from, end: to } = windowOf(picture);
+      moveTo(picture, from + (x / width) * (1 - factor) * (to - from), factor * (to - from));
+    },
+  };
   const draw = (surface: Surface): void => drawMap(surface, space.map, window_, walk.address);
   const pick = (x: number, _y: number, width: number): void => {
     const at = start + Math.floor(((x / width) * length) / PAGE_SIZE) * PAGE_SIZE;
@@ -72,10 +103,10 @@ export function SpaceMapView({ picture }: { readonly picture: Picture }) {
           All
         </button>
         <small>
-          {hex(start)}, {bytes(length)}
+          {hex(Math.floor(start / PAGE_SIZE) * PAGE_SIZE)}, {bytes(Math.round(length / PAGE_SIZE) * PAGE_SIZE)}
         </small>
       </fieldset>
-      <Canvas label={label} height={HEIGHT} draw={draw} onPick={pick} />
+      <Canvas label={label} height={HEIGHT} draw={draw} onPick={pick} gestures={gestures} />
     </>
   );
 }
@@ -100,34 +131,68 @@ function areaNear(map: SpaceMap, address: number, reach: number): number {
   return address;
 }
 
-/** Draws each area as wide as it is, at least a pixel; of many in one pixel, one of each kind that comes. */
-function drawMap(
-  { context, width, height, colour }: Surface,
-  map: SpaceMap,
-  window_: AddressWindow,
-  address: number,
-): void {
+/** The band in which areas are drawn. */
+const BAND_TOP = 6;
+
+/** Draws each area as wide as it is. Where a pixel has several, it is divided by how much of it each kind takes. */
+function drawMap(surface: Surface, map: SpaceMap, window_: AddressWindow, address: number): void {
+  const { context, width, height, colour } = surface;
   const { start, end } = window_;
   const scale = width / (end - start);
   const colours = AREA_KINDS.map((kind) => colour(`kind-${kind.replaceAll(" ", "-")}`));
   context.fillStyle = colour("panel-deep");
   context.fillRect(0, 0, width, height);
   const { starts, ends, kinds } = map;
-  let drawnTo = -1;
-  let drawn = -1;
+  const columns = Math.ceil(width);
+  const shares = new Float64Array(columns * colours.length);
+  let kindNow = -1;
   for (let i = firstAbove(map, start); i < starts.length && starts[i] < end; i++) {
     const x = Math.max(0, (starts[i] - start) * scale);
     const to = Math.min(width, (ends[i] - start) * scale);
-    const right = Math.max(to, x + 1);
-    if (right <= drawnTo && kinds[i] === drawn) continue;
+    if (to - x < 1) {
+      shares[Math.min(columns - 1, Math.floor(x)) * colours.length + kinds[i]] += to - x;
+      continue;
+    }
+    if (kinds[i] !== kindNow) context.fillStyle = colours[kinds[i]];
+    kindNow = kinds[i];
     // A line of background between areas that are wide enough for it.
     const gap = to - x > 4 ? 1 : 0;
-    context.fillStyle = colours[kinds[i]];
-    context.fillRect(x, 6, right - x - gap, height - 12);
-    drawnTo = Math.ceil(right);
-    drawn = kinds[i];
+    context.fillRect(x, BAND_TOP, to - x - gap, height - 2 * BAND_TOP);
   }
+  drawShares(surface, shares, colours);
   if (address < start || address >= end) return;
   context.fillStyle = colour("text");
   context.fillRect((address - start) * scale - 1, 0, 3, height);
+}
+
+/** Draws columns of a pixel, each divided by what its kinds take; neighbours of one kind alone in one go. */
+function drawShares({ context, height }: Surface, shares: Float64Array, colours: readonly string[]): void {
+  const kinds = colours.length;
+  const columns = shares.length / kinds;
+  const band = height - 2 * BAND_TOP;
+  for (let column = 0; column < columns; column++) {
+    let sum = 0;
+    for (let kind = 0; kind < kinds; kind++) sum += shares[column * kinds + kind];
+    let top = BAND_TOP;
+    for (let kind = 0; kind < kinds; kind++) {
+      const share = shares[column * kinds + kind];
+      if (share === 0) continue;
+      context.fillStyle = colours[kind];
+      if (share < sum) {
+        context.fillRect(column, top, 1, (share / sum) * band);
+        top += (share / sum) * band;
+        continue;
+      }
+      const first = column;
+      while (column + 1 < columns && isAlone(shares, (column + 1) * kinds, kind, kinds)) column++;
+      context.fillRect(first, BAND_TOP, column + 1 - first, band);
+      break;
+    }
+  }
+}
+
+/** Whether a kind has all of a column, from `at` on. */
+function isAlone(shares: Float64Array, at: number, kind: number, kinds: number): boolean {
+  for (let other = 0; other < kinds; other++) if (shares[at + other] > 0 !== (other === kind)) return false;
+  return true;
 }

@@ -47,7 +47,10 @@ addEventListener("message", async ({ data }: MessageEvent<Question | ExportQuest
   }
   clearTimeout(timer);
   open++;
-  postMessage({ id: data.id, answer: await answerer.answer(data.move, data.focus) });
+  const answer = await answerer.answer(data.move, data.focus);
   open--;
+  // The columns of the map go over as they are: they were made for this picture.
+  const columns = "picture" in answer ? Object.values(answer.picture.space.map) : [];
+  postMessage({ id: data.id, answer }, { transfer: columns.map(({ buffer }) => buffer) });
   prepareLater(QUIET_MS);
 });

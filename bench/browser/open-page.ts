@@ -1,15 +1,15 @@
 /** The page of `dist/web`, served and open in a headless Chromium. */
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import chromium from "@sparticuz/chromium";
 import puppeteer, { type Browser, type Page } from "puppeteer-core";
+import { packageFile } from "../../src/files/program-files.ts";
 import { formatLink } from "../../src/view/model/link.ts";
 import type { Scenario } from "../../src/view/model/scenario.ts";
 import { type Serving, servePage } from "../../src/view/serve.ts";
-import { ROOT } from "../source-files.ts";
 
 /** Where the page's files are. */
-export const WEB = join(ROOT, "dist", "web");
+export const WEB = fileURLToPath(packageFile("dist/web/"));
 /** Nothing in particular is looked at. */
 export const NO_FOCUS = { cpu: null, address: null };
 
@@ -32,7 +32,7 @@ export class OpenPage {
 
   /** Starts a server and a browser. */
   static async start(): Promise<OpenPage> {
-    const serving = await servePage(0, null, pathToFileURL(`${WEB}/`));
+    const serving = await servePage(0, null, packageFile("dist/web/"));
     const browser = await puppeteer.launch({
       executablePath: await chromium.executablePath(),
       args: chromium.args,
@@ -46,6 +46,16 @@ export class OpenPage {
   async close(): Promise<void> {
     await this.browser.close();
     this.serving.close();
+  }
+
+  /** Bytes of the host's memory that the browser has: all its processes are one. NaN where /proc does not say. */
+  memoryBytes(): number {
+    try {
+      const status = readFileSync(`/proc/${this.browser.process()?.pid}/status`, "utf8");
+      return 1024 * Number(/VmRSS:\s*(\d+) kB/.exec(status)?.[1]);
+    } catch {
+      return Number.NaN;
+    }
   }
 
   /** Opens a place and waits until it is shown. */
