@@ -2,6 +2,7 @@
 
 import { LEVEL_BYTES, PAGE_SIZE } from "../isa/linear-address.ts";
 import { GLOBAL_CONTEXT, SIZE_BYTES, SIZE_TABLE, TR_MASK } from "../isa/translation.ts";
+import { NO_ROOT } from "../tlb/guest-numbers.ts";
 import { structureLevel } from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import { pageSizeOf } from "../tlb/tlb-sweeps.ts";
@@ -35,6 +36,8 @@ export interface CachedGuestTranslation extends CachedTranslation {
 
 /** One cached guest-physical mapping of a page. */
 export interface CachedGuestPage {
+  /** AMD's ASID that it belongs to; null for Intel's, which belong to all VPIDs with one root of the second stage. */
+  readonly id: number | null;
   /** First 4 KiB frame, guest-physical. */
   readonly guestFrame: number;
   /** First 4 KiB frame of the machine. */
@@ -88,13 +91,16 @@ export function cachedGuestTables(cpu: Cpu): CachedGuestTable[] {
 
 /** Every guest-physical mapping of a page that `cpu` has cached, of whichever guest. */
 export function cachedGuestPages(cpu: Cpu): CachedGuestPage[] {
-  const [pages] = cpu.virtualization.guestPhysicalCaches?.all() ?? [];
+  const { numbers, guestPhysicalCaches } = cpu.virtualization;
+  const [pages] = guestPhysicalCaches?.all() ?? [];
   if (pages === undefined || pages.isEmpty) return [];
   const found: CachedGuestPage[] = [];
   for (let slot = 0; slot < pages.slots; slot++) {
     if (!pages.isUsed(slot)) continue;
     const guestFrame = pages.addressOf(slot) / PAGE_SIZE;
-    found.push({ guestFrame, frame: pages.frameOf(slot), sizeBytes: SIZE_BYTES[pages.sizeOf(slot)] });
+    const guest = pages.guestOf(slot);
+    const id = numbers.rootOf(guest) === NO_ROOT ? numbers.idOf(guest) : null;
+    found.push({ id, guestFrame, frame: pages.frameOf(slot), sizeBytes: SIZE_BYTES[pages.sizeOf(slot)] });
   }
   return found;
 }

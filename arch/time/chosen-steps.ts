@@ -13,6 +13,7 @@
 import { ACTIVITY_INTERRUPT } from "./cycle-accounts.ts";
 import type { EventLoop } from "./event-loop.ts";
 import type { StepChooser } from "./step-chooser.ts";
+import { Deadlock } from "./thread.ts";
 
 /** A CPU's thread goes on, or one that is ready begins. */
 export const ACTION_GO_ON = 0;
@@ -101,8 +102,7 @@ export class ChosenSteps implements StepChooser {
     this.actions.length = 0;
     this.actions.push(goOn);
     this.addThreads(cpu);
-    const waiting = this.atPoints[this.atPoints.length - 1];
-    if (waiting !== undefined) this.actions.push(actionOf(waiting, ACTION_GO_ON));
+    this.addWaiting();
     this.addOthers();
     const action = this.scheduler.choose(this.actions, cpu, "before", subject);
     if (action === goOn) return false;
@@ -129,6 +129,7 @@ export class ChosenSteps implements StepChooser {
     while (action !== goOn) {
       this.perform(action);
       action = this.next();
+      if (action === NONE) throw new Deadlock([currentThread?.name ?? `CPU ${cpu}`]);
     }
     atPoints.pop();
     loop.currentCpu = cpu;
@@ -147,18 +148,29 @@ export class ChosenSteps implements StepChooser {
 
   /** What happens next, where no code is under way but what waits at points; -1 when nothing can. */
   private next(): Action {
-    const { chosen, actions, atPoints, last } = this;
+    const { chosen, actions, last } = this;
     this.chosen = NONE;
     if (chosen !== NONE) return chosen;
     actions.length = 0;
-    const waiting = atPoints[atPoints.length - 1];
-    const isLastReady = last !== NONE && last !== waiting && this.hasThread(last);
+    const isLastReady = last !== NONE && this.hasThread(last);
     if (isLastReady) actions.push(actionOf(last, ACTION_GO_ON));
-    if (waiting !== undefined) actions.push(actionOf(waiting, ACTION_GO_ON));
+    this.addWaiting();
     this.addThreads(isLastReady ? last : NONE);
     this.addOthers();
     if (actions.length === 0) return NONE;
     return this.scheduler.choose(actions, isLastReady ? last : NONE, "pause", null);
+  }
+
+  /** Adds the CPU whose plain code waits at the latest point, unless it is held in its host. */
+  private addWaiting(): void {
+    const { atPoints } = this;
+    const waiting = atPoints[atPoints.length - 1];
+    if (waiting !== undefined && !this.isHeld(waiting)) this.actions.push(actionOf(waiting, ACTION_GO_ON));
+  }
+
+  private isHeld(cpu: number): boolean {
+    const { vcpuScheduler } = this.loop;
+    return vcpuScheduler?.isHeld(cpu) ?? false;
   }
 
   /** Adds the CPUs but `except` that have a thread that can go on. */
@@ -189,7 +201,7 @@ export class ChosenSteps implements StepChooser {
 
   /** Whether a CPU has a thread that can go on and does not wait at a point. */
   private hasThread(cpu: number): boolean {
-    if (this.atPoints.includes(cpu)) return false;
+    if (this.atPoints.includes(cpu) || this.isHeld(cpu)) return false;
     const { running, runQueues } = this.loop;
     const thread = running[cpu];
     return thread !== null ? !thread.waiting : runQueues[cpu].length > 0;

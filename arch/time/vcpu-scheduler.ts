@@ -8,4 +8,6 @@ export interface VcpuScheduler {
   act(cpu: number, atCycles: number): boolean;
   /** `cpu` runs a call from outside, which does not wait for another vCPU. */
   take(cpu: number): void;
+  /** Whether `cpu` waits in its host and runs nothing of its own until another lets it go on. */
+  isHeld(cpu: number): boolean;
 }

@@ -1,6 +1,6 @@
 /**
  * Runs the explorer's tests one after the other up to the first schedule that fails, and prints what was found as a line of JSON. Run from a
- * copy of what was built, in which a bug was planted: `find-race.js SCHEDULES`, where each test gets so many schedules at most.
+ * copy of what was built, in which a bug was planted: `find-race.js SCHEDULES [TEST]`, where each test gets so many schedules at most, and only those count whose names begin so.
  */
 import { Explorer } from "../../src/explore/base/explorer.ts";
 import { type ExplorePlan, runShare } from "../../src/explore/base/plan.ts";
@@ -20,9 +20,9 @@ export interface FoundRace {
 
 const EXHAUSTIVE: ExplorePlan = { strategy: "exhaustive", preemptions: 2, sleepSets: true, depth: 0, seed: 0 };
 
-function findRace(schedulesMax: number): FoundRace | null {
+function findRace(schedulesMax: number, names: string): FoundRace | null {
   let before = 0;
-  for (const test of EXPLORE_TESTS) {
+  for (const test of EXPLORE_TESTS.filter(({ name }) => name.startsWith(names))) {
     const found = runShare(new Explorer(test), EXHAUSTIVE, { root: [], first: 0, count: schedulesMax });
     if (found.failure === null) {
       before += found.schedules;
@@ -36,4 +36,4 @@ function findRace(schedulesMax: number): FoundRace | null {
 }
 
 endEndlessSchedules();
-process.stdout.write(`${JSON.stringify(findRace(Number(process.argv[2])))}\n`);
+process.stdout.write(`${JSON.stringify(findRace(Number(process.argv[2]), process.argv[3] ?? ""))}\n`);

@@ -1,4 +1,4 @@
-/** Bugs of concurrency planted in flushes, calls of other CPUs, locks, user address spaces and the host of a guest. */
+/** Bugs of concurrency planted in flushes, calls of other CPUs, locks and user address spaces. */
 import type { PlantedRace } from "./planted-race.ts";
 
 /** All of them. */
@@ -250,18 +250,6 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     file: "mm/user/user-spaces.ts",
     search: "    this.tlbStates[cpu].invalidateOther = true;\n",
     replacement: "",
-  },
-  {
-    name: "the host enters a vCPU without invalidating what it took from the guest",
-    file: "src/guests/guest-host.ts",
-    search: "    if (this.unmapping?.payInvalidation(cpu)) this.invalidateMemory(cpu);\n",
-    replacement: "    this.unmapping?.payInvalidation(cpu);\n",
-  },
-  {
-    name: "the host asks only the vCPU that gives memory away to invalidate",
-    file: "src/guests/host-unmap.ts",
-    search: "    this.owed.fill(1);\n",
-    replacement: "    this.owed[cpu] = 1;\n",
   },
   {
     name: "a lock with waiters is free for a moment when it is handed over",

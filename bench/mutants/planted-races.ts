@@ -4,8 +4,13 @@
  * mask or a count that is read too early.
  */
 import { PLANTED_FLUSH_RACES } from "./planted-flush-races.ts";
+import { PLANTED_GUEST_RACES } from "./planted-guest-races.ts";
 import type { PlantedRace } from "./planted-race.ts";
 import { PLANTED_VMALLOC_RACES } from "./planted-vmalloc-races.ts";
 
 /** All of them. */
-export const PLANTED_RACES: readonly PlantedRace[] = [...PLANTED_VMALLOC_RACES, ...PLANTED_FLUSH_RACES];
+export const PLANTED_RACES: readonly PlantedRace[] = [
+  ...PLANTED_VMALLOC_RACES,
+  ...PLANTED_FLUSH_RACES,
+  ...PLANTED_GUEST_RACES,
+];

@@ -1,7 +1,7 @@
 /**
- * `npm run mutants:races [WORD]`: plants one bug of concurrency after the other in a copy of what was built and looks whether the
+ * `npm run mutants:races [WORD [TEST]]`: plants one bug of concurrency after the other in a copy of what was built and looks whether the
  * explorer's tests find it: exhaustively, with at most two preemptions. No file of the project is changed. Exits with 1 when one is not
- * found.
+ * found. WORD is in the names or files of the bugs, TEST at the beginning of the names of the tests; without, it is all.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -25,7 +25,7 @@ function plantedText({ file, search, replacement }: PlantedRace): string {
 }
 
 /** Runs all tests on a copy with the bug planted; what was found, or how it ended without a result. */
-function find(race: PlantedRace): FoundRace | string | null {
+function find(race: PlantedRace, tests: string): FoundRace | string | null {
   const { code } = transformSync(plantedText(race), { loader: "ts", format: "esm", target: "es2022" });
   const target = join(COPY, race.file.replace(/\.ts$/, ".js"));
   const before = readFileSync(target);
@@ -33,7 +33,7 @@ function find(race: PlantedRace): FoundRace | string | null {
   try {
     const { stdout, stderr, status } = spawnSync(
       process.execPath,
-      [join(COPY, "bench/mutants/find-race.js"), String(SCHEDULES)],
+      [join(COPY, "bench/mutants/find-race.js"), String(SCHEDULES), tests],
       { encoding: "utf8", timeout: TIMEOUT_MS },
     );
     if (status === 0) return JSON.parse(stdout) as FoundRace | null;
@@ -49,8 +49,8 @@ function describe(found: FoundRace | string | null): string {
   return `${found.test}, schedule ${found.schedules} (${found.before} before): ${found.kind}: ${found.message}`;
 }
 
-/** Plants those whose name or file contains a word; how many were not found. */
-function main(word: string): number {
+/** Plants those whose name or file contains a word, and runs the tests whose names begin so; how many were not found. */
+function main(word: string, tests: string): number {
   const races = PLANTED_RACES.filter(({ name, file }) => `${name} ${file}`.includes(word));
   let missed = 0;
   mkdirSync(COPY, { recursive: true });
@@ -59,7 +59,7 @@ function main(word: string): number {
       cpSync(join("dist", folder), join(COPY, folder), { recursive: true });
     }
     for (const race of races) {
-      const found = find(race);
+      const found = find(race, tests);
       if (found === null) missed++;
       process.stdout.write(`${race.name}\n    ${describe(found)}\n`);
     }
@@ -70,4 +70,4 @@ function main(word: string): number {
   return missed;
 }
 
-process.exitCode = main(process.argv[2] ?? "") === 0 ? 0 : 1;
+process.exitCode = main(process.argv[2] ?? "", process.argv[3] ?? "") === 0 ? 0 : 1;

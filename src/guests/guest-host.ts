@@ -120,7 +120,6 @@ export class GuestHost {
       cpu.mmu.onVmExit = (exit) => this.handleExit(exit);
       cpu.enterGuest(vcpus[cpu.id]);
     }
-    scheduler.mustResume = (cpu) => paravirt.owesFlush(cpu);
     machine.loop.vcpuScheduler = scheduler;
   }
 
@@ -186,13 +185,25 @@ export class GuestHost {
     loop.clockCycles[cpu] += this.costs.dispatch.value;
   }
 
+  /**
+   * A vCPU goes into the guest (`vcpu_enter_guest`). Nothing comes between a look at what was asked of it and the entry: one that asks finds it
+   * in the host, and does not kick it.
+   */
   private enter(cpu: number): void {
     const { loop } = this.machine;
+    this.point(cpu, "vcpu_enter_guest: in the host");
     if (this.unmapping?.payInvalidation(cpu)) this.invalidateMemory(cpu);
     this.paravirt?.enterGuest(cpu);
     this.vcpus[cpu].tlbControl = TLB_CONTROL_NOTHING;
     this.unmapping?.arm(cpu);
     loop.accounts.enter(cpu, this.activityBefore[cpu]);
     this.counts[cpu].exitCycles += loop.clockCycles[cpu];
+    this.point(cpu, "vcpu_enter_guest: in the guest");
+  }
+
+  /** A point of a vCPU that is entered; where another CPU's handler lets it in it is not under way. */
+  private point(cpu: number, name: string): void {
+    const { loop } = this.machine;
+    if (loop.currentCpu === cpu) loop.pointIrqsOff(name);
   }
 }

@@ -35,8 +35,6 @@ export class HostScheduler implements VcpuScheduler {
   readonly stolenCycles: Float64Array;
   /** By vCPU: how often it lost its physical CPU although it had something to do. */
   readonly preemptions: Float64Array;
-  /** Whether something must be done before a vCPU runs again, even if nobody noticed that it had not run. */
-  mustResume: (cpu: number) => boolean = () => false;
   private readonly loop: EventLoop;
   private readonly physicalCpus: number;
   private readonly times: SchedulerTimes;
@@ -96,10 +94,19 @@ export class HostScheduler implements VcpuScheduler {
     this.skipped[cpu] = 1;
   }
 
+  /** Whether a vCPU is entered anew before it does anything: it does not have its physical CPU, or was found so. */
+  isEnteredFirst(cpu: number): boolean {
+    return this.current[cpu % this.physicalCpus] !== cpu || this.skipped[cpu] !== 0;
+  }
+
   /** A vCPU waits in the host, with whatever it has to do, until {@link release}. */
   hold(cpu: number): void {
     this.heldSince[cpu] = this.loop.clockCycles[cpu];
     this.choose(cpu % this.physicalCpus);
+  }
+
+  isHeld(cpu: number): boolean {
+    return this.heldSince[cpu] >= 0;
   }
 
   /** Ends that. */
@@ -170,7 +177,7 @@ export class HostScheduler implements VcpuScheduler {
     const physical = cpu % this.physicalCpus;
     const before = this.current[physical];
     if (before === cpu) {
-      if (this.mustResume(cpu)) this.resume(cpu, "halt", this.loop.clockCycles[cpu]);
+      if (this.skipped[cpu] !== 0) this.resume(cpu, "halt", this.loop.clockCycles[cpu]);
       return;
     }
     const { clockCycles } = this.loop;
@@ -220,9 +227,7 @@ export class HostScheduler implements VcpuScheduler {
 
   /** Whether a vCPU that has its physical CPU uses it. */
   private isBusy(cpu: number): boolean {
-    return (
-      this.heldSince[cpu] >= 0 || this.loop.running[cpu] !== null || this.wantsAt[cpu] <= this.loop.clockCycles[cpu]
-    );
+    return this.isHeld(cpu) || this.loop.running[cpu] !== null || this.wantsAt[cpu] <= this.loop.clockCycles[cpu];
   }
 
   /** Says which vCPU of a physical CPU acts next, and when: the one that has it, or the one that has waited longest. */

@@ -6,7 +6,7 @@
  */
 import { type KernelCode, type Machine, PAUSE_TURN } from "../../arch/index.ts";
 import { checkState } from "../../arch/isa/state-error.ts";
-import type { IpiCosts } from "../../mm/index.ts";
+import { type IpiCosts, POINT_FREES_HOST_PAGES } from "../../mm/index.ts";
 import type { HostScheduler } from "./host-scheduler.ts";
 import type { Hypervisor } from "./hypervisor.ts";
 
@@ -115,8 +115,8 @@ export class HostUnmap {
     for (const frame of guestFrames) hostMemory?.guest.zeroFrame(frame);
   }
 
-  /** `task_numa_work`: takes those pages away that the guest has had longest. */
-  private scan(cpu: number): void {
+  /** `task_numa_work`, in the context of a vCPU: takes those pages away that the guest has had longest. */
+  scan(cpu: number): void {
     const { hypervisor, machine } = this.parts;
     this.isArmed = false;
     if (this.numa === null || machine.cpus[cpu].vcpu === null) return;
@@ -134,8 +134,11 @@ export class HostUnmap {
     loop.clockCycles[cpu] += frames.length * zapCycles;
     this.unmappings++;
     this.pages += frames.length;
-    const unmapping: Unmapping = { cpu, frames, outstanding: 0, seenAtCycles: loop.clockCycles[cpu] };
+    // Its own part counts until all are kicked: those that were first may have left the guest by then.
+    const unmapping: Unmapping = { cpu, frames, outstanding: 1, seenAtCycles: loop.clockCycles[cpu] };
+    loop.pointIrqsOff("kvm_mmu_notifier_invalidate_range_start: entries are cleared");
     this.owed.fill(1);
+    loop.pointIrqsOff("kvm_make_all_cpus_request: requests are made");
     for (let other = 0; other < loop.cpus; other++) {
       if (other === cpu || cpus[other].vcpu === null) continue;
       if (scheduler.isPreempted(other, loop.clockCycles[cpu])) {
@@ -147,15 +150,23 @@ export class HostUnmap {
       loop.clockCycles[cpu] += kickCycles;
       const latency = costs.latencyCycles[loop.topology.distance(cpu, other)];
       loop.postInterrupt(other, loop.clockCycles[cpu] + latency, (target) => this.kicked(unmapping, target), false);
+      loop.pointIrqsOff("kvm_make_all_cpus_request: a vCPU is kicked");
     }
-    if (unmapping.outstanding === 0) {
-      hypervisor.free(frames);
+    if (--unmapping.outstanding === 0) {
+      this.free(frames);
       this.parts.enter(cpu);
       return;
     }
     // The guest's interrupts wait as long as it does.
     loop.interrupts.disable(cpu, loop.clockCycles[cpu]);
     scheduler.hold(cpu);
+  }
+
+  /** Nothing leads to pages any more: they can be given again. */
+  private free(frames: readonly number[]): void {
+    const { machine, hypervisor } = this.parts;
+    machine.loop.pointIrqsOff(POINT_FREES_HOST_PAGES, frames);
+    hypervisor.free(frames);
   }
 
   private kicked(unmapping: Unmapping, cpu: number): void {
@@ -171,8 +182,8 @@ export class HostUnmap {
   }
 
   private finish({ cpu, frames, seenAtCycles }: Unmapping): void {
-    const { machine, hypervisor, scheduler, staysInHost, enter } = this.parts;
-    hypervisor.free(frames);
+    const { machine, scheduler, staysInHost, enter } = this.parts;
+    this.free(frames);
     staysInHost(cpu);
     scheduler.release(cpu, seenAtCycles);
     enter(cpu);

@@ -178,12 +178,14 @@ export class Explorer<Situation> implements Scheduler {
     return host === null || machine.cpus[cpu].vcpu !== null;
   }
 
-  /** Reads every watched address whose translation is there; one that is not is no fault. */
+  /** Reads every watched address whose translation is there; one that is not is no fault, and no VM exit of a guest. */
   prefetch(cpu: number): void {
     this.prefetchesLeft--;
+    const target = this.kernel.machine.cpus[cpu];
     for (const address of this.watched) {
+      if (target.vcpu !== null && target.probe(address).outcome === "second stage") continue;
       try {
-        this.kernel.machine.cpus[cpu].touch(address);
+        target.touch(address);
       } catch (error) {
         if (!(error instanceof PageFault)) throw error;
       }

@@ -2,17 +2,19 @@
  * What is looked at where something is about to be used again: nothing that a CPU has cached may lead to frames or page tables
  * that are given back, unless it is flushed before it is used, nor may anything be cached of an address range that is free again.
  */
-import { cachedTables, cachedTranslations } from "../../../arch/index.ts";
+import type { Cpu } from "../../../arch/index.ts";
 import {
   Contexts,
   NO_EVENTS,
   POINT_FREES_FRAMES,
+  POINT_FREES_HOST_PAGES,
   POINT_FREES_TABLES,
   UserSpaces,
   type VmallocEvents,
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { OracleFailure } from "./failure.ts";
+import { flushesBeforeUse, lookAtHostPages, tablesOf, translationsOf } from "./guest-oracles.ts";
 
 /** The oracles of one machine. */
 export class PointOracles {
@@ -42,6 +44,7 @@ export class PointOracles {
   look(at: string, subject: unknown): void {
     if (at === POINT_FREES_FRAMES) this.lookAtFrames(subject as readonly number[]);
     else if (at === POINT_FREES_TABLES) this.lookAtTables(subject as readonly { readonly frame: number }[]);
+    else if (at === POINT_FREES_HOST_PAGES) lookAtHostPages(this.kernel, subject as readonly number[]);
   }
 
   /**
@@ -53,13 +56,18 @@ export class PointOracles {
     return userSpaces instanceof UserSpaces && userSpaces.tlbStates[cpu].isSwitching;
   }
 
+  /** Whether nothing that a CPU has cached is used before it is flushed, or only by speculation on its way. */
+  private isExcused(cpu: Cpu): boolean {
+    return this.isSwitching(cpu.id) || flushesBeforeUse(this.kernel, cpu);
+  }
+
   private lookAtFrames(frames: readonly number[]): void {
     const { mm, machine } = this.kernel;
     const contexts = new Contexts(mm, []);
     const freed = new Set(frames);
     for (const cpu of machine.cpus) {
-      if (this.isSwitching(cpu.id)) continue;
-      for (const { pcid, la, frame, tlb } of cachedTranslations(cpu)) {
+      if (this.isExcused(cpu)) continue;
+      for (const { pcid, la, frame, tlb } of translationsOf(this.kernel, cpu)) {
         if (!freed.has(frame) || (pcid !== null && contexts.tablesOf(cpu, pcid, la) === null)) continue;
         throw new OracleFailure(
           "stale translation",
@@ -74,8 +82,8 @@ export class PointOracles {
     const contexts = new Contexts(this.kernel.mm, []);
     for (const cpu of this.kernel.machine.cpus) {
       // In user mode it uses no kernel addresses, and it flushes before it does again.
-      if (userMode.owes(cpu.id)) continue;
-      for (const { pcid, la, sizeBytes, tlb } of cachedTranslations(cpu)) {
+      if (userMode.owes(cpu.id) || flushesBeforeUse(this.kernel, cpu)) continue;
+      for (const { pcid, la, sizeBytes, tlb } of translationsOf(this.kernel, cpu)) {
         if (la >= end || la + sizeBytes <= start) continue;
         // With page-table isolation, under a PCID that is flushed when it is next loaded.
         if (pcid !== null && contexts.tablesOf(cpu, pcid, la) === null) continue;
@@ -93,9 +101,9 @@ export class PointOracles {
     const contexts = new Contexts(mm, []);
     const freed = new Set(tables.map(({ frame }) => frame));
     for (const cpu of machine.cpus) {
-      if (this.isSwitching(cpu.id)) continue;
+      if (this.isExcused(cpu)) continue;
       const loaded = cpu.mmu.mode.pcid;
-      for (const { pcid, la, frame, structure } of cachedTables(cpu)) {
+      for (const { pcid, la, frame, structure } of tablesOf(this.kernel, cpu)) {
         if (!freed.has(frame) || (pcid !== loaded && contexts.tablesOf(cpu, pcid, la) === null)) continue;
         throw new OracleFailure(
           "stale translation",

@@ -99,9 +99,11 @@ export class SleepSet {
 
   private walksNow(): string {
     const cpu = this.cpus[this.cpu];
-    const walks = this.watched.map((la) =>
-      cpu.probe(la).levels.map(({ entryAddress, entry }) => [entryAddress, entry]),
-    );
+    const walks = this.watched.map((la) => {
+      // In a guest the second stage decides too, which the outcome and the machine's address show.
+      const { levels, outcome, physical } = cpu.probe(la);
+      return [outcome, physical, levels.map(({ entryAddress, entry }) => [entryAddress, entry])];
+    });
     return walks.join(";");
   }
 }

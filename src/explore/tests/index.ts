@@ -2,6 +2,7 @@
 import { unknownName } from "../../input/errors.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
 import { GUEST_TESTS } from "./guests.ts";
+import { HOST_MEMORY_TESTS } from "./host-memory.ts";
 import { PURGE_TESTS } from "./purges.ts";
 import { USER_FLUSH_TESTS } from "./user-flushes.ts";
 import { USER_SPACE_TESTS } from "./user-spaces.ts";
@@ -16,6 +17,7 @@ export const EXPLORE_TESTS: readonly ExploreTest[] = [
   ...USER_SPACE_TESTS,
   ...USER_FLUSH_TESTS,
   ...GUEST_TESTS,
+  ...HOST_MEMORY_TESTS,
 ];
 
 /** @throws UnknownNameError for a name that no test has */

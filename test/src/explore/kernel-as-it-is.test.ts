@@ -42,7 +42,7 @@ const FOUND_BY: Readonly<Record<BugName, readonly (readonly [test: string, sched
   ],
   mremapReleasesBeforeFlush: [["mremap-against-truncate", 282]],
   freedTablesLeaveOtherPcids: [["large-leaf-and-other-pcid", 5]],
-  entryForgetsFlush: [["kvm-munmap", 159]],
+  entryForgetsFlush: [["kvm-munmap", 215]],
   cpumaskAfterGeneration: [["switch-against-munmap", 28]],
 };
 

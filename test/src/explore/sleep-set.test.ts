@@ -79,7 +79,7 @@ describe("sleep sets", () => {
       const { all, reduced } = compare(test, 1);
       expect(all.isComplete).toBe(true);
       expect(reduced.redundant).toBeGreaterThan(0);
-      expect(reduced.schedules).toBeLessThan(0.9 * all.schedules);
+      expect(reduced.schedules).toBeLessThan(0.95 * all.schedules);
     },
   );
 
