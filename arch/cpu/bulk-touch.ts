@@ -6,15 +6,19 @@
 
 import type { AccessPath } from "../fast-path/access-path.ts";
 import type { FastPath } from "../fast-path/fast-path.ts";
+import * as results from "../fast-path/results.ts";
 import type { Access } from "../isa/access.ts";
 import { PageFault } from "../isa/faults.ts";
 import * as counters from "../time/perf-counters.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
+import * as walks from "../walk/page-walk.ts";
 import type { Mmu } from "./mmu.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { CELL_SHIFT, COUNTERS_CELL, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT } = layout;
 const { REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_SHIFT } = layout;
+const { MISSED } = results;
+const { WALK_OK } = walks;
 const HITS_CELL = COUNTERS_CELL + counters.COUNT_ACCESS;
 const KIND_LOAD = 0;
 const KIND_STORE = 1;
@@ -162,7 +166,16 @@ export class BulkTouch {
     const low = la | 0;
     this.cells[REQUESTED_PAGE_CELL] = la - (low & 4095);
     const result = path.translate(low >>> 12) | 0;
-    return result >= 0 || this.touchGeneral(kind, low, result);
+    if (result >= 0) return true;
+    return result === MISSED ? this.fill(kind, low) : this.touchGeneral(kind, low, result);
+  }
+
+  /** A translation that no TLB holds. First touches of pages fault, so that faults are frequent: none is thrown here, which takes microseconds. */
+  private fill(kind: Access, low: number): boolean {
+    if (this.cpu.mmu.tryFill(kind, this.cells[REQUESTED_PAGE_CELL] + (low & 4095)) !== WALK_OK) return false;
+    this.cells[HITS_CELL + kind]++;
+    this.clock[0] += this.costCycles[kind];
+    return true;
   }
 
   private touchGeneral(kind: Access, low: number, result: number): boolean {

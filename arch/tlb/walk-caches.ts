@@ -11,16 +11,27 @@ import { afterUse, type Replacement } from "../presets/replacement/policy.ts";
 /** In place of the number of a line, where there is none: equal to no line. */
 const NO_LINE = Number.NaN;
 const NO_LINES = new Float64Array(1).fill(NO_LINE);
-const NO_SLOTS = new Int32Array(0);
 
-/** How many lines {@link WalkCaches} remembers the places of; a power of two: the entries of 64 MiB of small pages. */
-const REMEMBERED_LINES = 2048;
+/** Ways of a word of marks, and most ways of a set whose marks are compared. */
+const WORD_WAYS = 4;
+const MARKED_WAYS_MAX = 32;
+/** A one in each byte of a word, and the highest bit of each. */
+const ONES = 0x01010101;
+const HIGHEST_BITS = 0x80808080;
+/** Number of the highest bit of a byte. */
+const HIGHEST_BIT = 7;
 
 /** One level: physically indexed, tree-PLRU, or round robin where that does not exist for the number of ways. */
 export class LineCache {
   /** Cycles of a fetch that this level answers. */
   readonly hitCycles: number;
   private readonly tag: Float64Array;
+  /** A mark of each line, a byte: the low bits of its number above those that choose the set. */
+  private readonly marks: Uint8Array;
+  private readonly markWords: Int32Array;
+  /** Words of the marks of a set; 0 where its ways do not fill words, so that tags are compared. */
+  private readonly setWords: number;
+  private readonly setShift: number;
   private readonly state: Int32Array;
   private readonly ways: number;
   private readonly setMask: number;
@@ -33,6 +44,10 @@ export class LineCache {
     const sets = sizeBytes / 64 / ways;
     this.hitCycles = hitCycles;
     this.tag = new Float64Array(sets * ways).fill(-1);
+    this.marks = new Uint8Array((sets * ways + WORD_WAYS - 1) & -WORD_WAYS);
+    this.markWords = new Int32Array(this.marks.buffer);
+    this.setWords = ways % WORD_WAYS === 0 && ways <= MARKED_WAYS_MAX ? ways / WORD_WAYS : 0;
+    this.setShift = 31 - Math.clz32(sets);
     this.state = new Int32Array(sets);
     this.ways = ways;
     this.setMask = sets - 1;
@@ -41,32 +56,48 @@ export class LineCache {
     this.hitUse = this.policy.hitUse;
   }
 
-  /** Whether `slot` holds a line; if so, that is a hit of it. */
-  hit(slot: number, line: number): boolean {
-    if (this.tag[slot] !== line) return false;
+  /** Records a hit of `slot`, which is in the set of `line`. */
+  hit(slot: number, line: number): void {
     const { state } = this;
     const set = (line | 0) & this.setMask;
     const use = this.hitUse[slot - Math.imul(set, this.ways)];
     state[set] = (state[set] & (use >>> 16)) | (use & 0xffff);
-    return true;
   }
 
   /** The slot of a line; -1 when it is not there. Changes nothing. */
   find(line: number): number {
+    const { markWords, setWords } = this;
+    const set = (line | 0) & this.setMask;
+    if (setWords === 0) return this.search(set, line) | 0;
+    // All marks of the set at once: bit 8 * byte + word of `found` says that a way has that of the line, or that one before it in its word has.
+    const mark = Math.imul(((line | 0) >>> this.setShift) & 0xff, ONES);
+    const first = Math.imul(set, setWords);
+    let found = 0;
+    for (let word = 0; word < setWords; word++) {
+      const differences = markWords[first + word] ^ mark;
+      found |= ((differences - ONES) & ~differences & HIGHEST_BITS) >>> (HIGHEST_BIT - word);
+    }
+    if (found === 0) return -1;
+    const bit = 31 - Math.clz32(found & -found);
+    const slot = (Math.imul(set, this.ways) + (bit & 7) * WORD_WAYS + (bit >> 3)) | 0;
+    return this.tag[slot] === line ? slot : this.search(set, line) | 0;
+  }
+
+  private search(set: number, line: number): number {
     const { tag, ways } = this;
-    const start = ((line | 0) & this.setMask) * ways;
+    const start = Math.imul(set, ways);
     for (let slot = start; slot < start + ways; slot++) if (tag[slot] === line) return slot;
     return -1;
   }
 
-  /** Puts a line in, which is not there; returns its slot. */
-  insert(line: number): number {
+  /** Puts a line in, which is not there. */
+  insert(line: number): void {
     const { tag, state, policy } = this;
     const set = (line | 0) & this.setMask;
     const way = (policy.victims as Uint8Array)[state[set]];
     tag[set * this.ways + way] = line;
+    this.marks[set * this.ways + way] = (line | 0) >>> this.setShift;
     state[set] = afterUse(state[set], policy.fillUse[way]);
-    return set * this.ways + way;
   }
 
   /** Has `visit` called with every line that it holds, by slot (set times ways plus way). */
@@ -85,6 +116,7 @@ export class LineCache {
   putBack(slot: number, line: number): void {
     checkState("data caches", slot < this.tag.length, `have no slot ${slot}`);
     this.tag[slot] = line;
+    this.marks[slot] = (line | 0) >>> this.setShift;
   }
 
   /** Brings a set into a state, for saved states. @throws StateError when there is no such set or state */
@@ -100,8 +132,6 @@ export class LineCache {
 export class WalkCaches {
   private readonly preset: Preset;
   private levels: LineCache[] = [];
-  /** Where lines were found last, by a hash of their number and by level: a walk fetches the same few lines again and again. */
-  private lastSlots: Int32Array = NO_SLOTS;
   private lastLine = NO_LINE;
   /**
    * The line fetched last of those with the same low bits of their number, as many as choose the set in the level of the fewest
@@ -143,28 +173,20 @@ export class WalkCaches {
   }
 
   private fetchOther(line: number): number {
-    const { levels, lastSlots } = this;
-    // Tables are often used at the same index: the frame's number counts too.
-    const remembered = ((line ^ (line / 64)) & (REMEMBERED_LINES - 1)) * levels.length;
-    const { latestBehind } = this;
+    const { levels, latestBehind } = this;
     const at = (line | 0) & (latestBehind.length - 1);
     const isLatestBehind = latestBehind[at] === line;
     latestBehind[at] = line;
     let cycles = isLatestBehind ? levels[1].hitCycles : this.memoryCycles;
     for (let i = isLatestBehind ? 0 : levels.length - 1; i >= 0; i--) {
       const level = levels[i];
-      if (level.hit(lastSlots[remembered + i], line)) {
-        cycles = level.hitCycles;
-        continue;
-      }
-      let slot = level.find(line);
+      const slot = level.find(line);
       if (slot < 0) {
-        slot = level.insert(line);
+        level.insert(line);
       } else {
         level.hit(slot, line);
         cycles = level.hitCycles;
       }
-      lastSlots[remembered + i] = slot;
     }
     return cycles;
   }
@@ -173,7 +195,6 @@ export class WalkCaches {
     this.levels = this.preset.dataCaches.map(
       (level) => new LineCache(level.sizeBytes.value, level.ways.value, level.hitCycles.value),
     );
-    this.lastSlots = new Int32Array(REMEMBERED_LINES * this.levels.length);
     this.latest = linesBySet(this.levels);
     this.latestBehind = linesBySet(this.levels.slice(1));
   }
