@@ -60,6 +60,9 @@ export class AccessPath {
   private readonly words: Int32Array;
   private readonly tlbs: TlbHierarchy;
   private readonly mode: PagingMode;
+  /** Words of the numbers of small pages in the TLBs of the first level and of the second. */
+  private readonly firstCount: number;
+  private readonly secondCount: number;
   /** The second-level TLB of small pages. */
   private readonly second: IndexedTlb;
   /** The other one, where the address chooses between two; and how far that bit of the page number is from bit 0. */
@@ -67,12 +70,13 @@ export class AccessPath {
   private readonly otherShift: number;
   private readonly leafWalk: LeafWalk;
   private readonly upperWalk: UpperWalk;
-  /** The paths of pages of 2 MiB and 1 GiB, and whether they do all of them: one TLB of a level at the most holds a size. */
+  /** The paths of pages of 2 MiB and 1 GiB. */
   private readonly large: LargePages;
   private readonly huge: LargePages;
-  private readonly doesLarge: boolean;
   /** What the number of large translations must be for the quickest form: 0; -1 where these TLBs are not what it does. */
   private readonly largeTranslations: number;
+  /** Below which that word must be for larger pages to be done here; 0 where they are not. */
+  private readonly largeEnd: number;
   /** Cells of the counters of first-level hits, and of second-level hits. */
   private readonly hitsCell: number;
   private readonly secondLevelHitsCell: number;
@@ -106,15 +110,19 @@ export class AccessPath {
     this.fillAttribute = kind === KIND_STORE ? ATTRIBUTE_STORES : 0;
     this.permissions = new Permissions(kind, arrays, memory);
     this.first = first.replacement.isTree ? new TreeTlb(first, arrays) : new IndexedTlb(first, arrays);
+    this.firstCount = first.sizeAt + SIZE_4K;
+    this.secondCount = (second[0] ?? first).sizeAt + SIZE_4K;
     this.second = new IndexedTlb(second[0] ?? first, arrays);
     this.other = second.length === SECOND_MAX ? new IndexedTlb(second[1], arrays) : null;
     this.otherShift = second[0]?.hashShift ?? 0;
     const knownChunks = new KnownChunks(memory);
     this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, knownChunks, parts);
     this.upperWalk = new UpperWalk(this.leafWalk, knownChunks, parts);
-    this.doesLarge = [SIZE_2M, SIZE_1G].every(
+    // One TLB of a level at the most holds a size.
+    const doesLarge = [SIZE_2M, SIZE_1G].every(
       (size) => ofKind.first[size].length <= 1 && ofKind.second[size].length <= 1,
     );
+    this.largeEnd = doesLarge && this.isKnown ? ACCESSES_WATCHED : 0;
     this.large = this.largePages(SIZE_2M, ofKind, knownChunks, parts);
     this.huge = this.largePages(SIZE_1G, ofKind, knownChunks, parts);
   }
@@ -185,25 +193,38 @@ export class AccessPath {
 
   /** {@link translate} while TLBs hold larger pages, or an attribution watches. */
   private translateBesideLarge(number: number): number {
-    if (this.largeTranslations !== 0 || this.words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return GENERAL;
-    if (this.unflushed !== null) return this.translateWatched(number, this.unflushed) | 0;
-    const place = this.first.find(number);
-    if (place !== 0) return this.hit(number, place) | 0;
-    if (!this.doesLarge) return this.translateOther(number) | 0;
-    const inLarge = this.large.translatePredicted(number) | 0;
+    const { words, large, huge } = this;
+    if (words[LARGE_TRANSLATIONS_WORD] >= this.largeEnd) return this.translateSpecial(number) | 0;
+    if (words[this.firstCount] !== 0) {
+      const place = this.first.find(number);
+      if (place !== 0) return this.hit(number, place) | 0;
+    }
+    const inLarge = large.translatePredicted(number) | 0;
     if (inLarge >= 0) return inLarge;
-    const inHuge = this.huge.translatePredicted(number) | 0;
+    if (!huge.isHeld) return this.translateNotHuge(number) | 0;
+    const inHuge = huge.translatePredicted(number) | 0;
     return inHuge >= 0 ? inHuge : this.translateLarger(number) | 0;
   }
 
-  /** A translation that the first level's TLB of small pages does not hold, and no hit of a larger page is predicted. */
+  /** {@link translate} where larger pages are left to the general path, or an attribution watches. */
+  private translateSpecial(number: number): number {
+    if (this.largeTranslations !== 0 || this.words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return GENERAL;
+    if (this.unflushed !== null) return this.translateWatched(number, this.unflushed) | 0;
+    const place = this.first.find(number);
+    return place !== 0 ? this.hit(number, place) | 0 : this.translateOther(number) | 0;
+  }
+
+  /** A translation that the first level's TLB of small pages does not hold, while TLBs hold pages of 2 MiB but none of 1 GiB. */
+  private translateNotHuge(number: number): number {
+    const { large } = this;
+    const largeNumber = large.request(number);
+    const inLarge = large.translateInFirst(number, largeNumber) | 0;
+    return inLarge !== MISSED ? inLarge : this.translateInAnySecond(number, largeNumber, NOT_HELD) | 0;
+  }
+
+  /** {@link translateNotHuge} while they hold pages of 1 GiB too. */
   private translateLarger(number: number): number {
     const { large, huge } = this;
-    if (!huge.isHeld) {
-      const onlyLarge = large.request(number);
-      const inFirst = large.translateInFirst(number, onlyLarge) | 0;
-      return inFirst !== MISSED ? inFirst : this.translateInAnySecond(number, onlyLarge, NOT_HELD) | 0;
-    }
     const largeNumber = large.request(number);
     const inLarge = large.translateInFirst(number, largeNumber) | 0;
     if (inLarge !== MISSED) return inLarge;
@@ -220,8 +241,8 @@ export class AccessPath {
 
   /** A translation of a page of any size that the first level does not hold. @param hugeNumber `NOT_HELD`: of no page of 1 GiB */
   private translateInAnySecond(number: number, largeNumber: number, hugeNumber: number): number {
-    const { second, other, large, huge } = this;
-    const place = second.find(number);
+    const { words, second, other, large, huge } = this;
+    const place = words[this.secondCount] === 0 ? 0 : second.find(number);
     if (place !== 0) return this.hitSecond(number, place, second) | 0;
     if (other !== null) {
       const otherPlace = other.find(number);
@@ -235,12 +256,14 @@ export class AccessPath {
 
   /** A walk for a page of any size that no TLB holds: it begins at the lowest entry that is cached. */
   private walkForAny(number: number, largeNumber: number): number {
-    const frame = this.leafWalk.walk(number) | 0;
-    if (frame >= 0) return this.fillBoth(number, frame, this.homeOf(number)) | 0;
-    if (frame !== NOT_CACHED) return this.notWalked();
-    const inLarge = this.large.walk(number, largeNumber) | 0;
+    const { leafWalk, large, huge } = this;
+    if (leafWalk.hasPdes) {
+      const frame = leafWalk.walk(number) | 0;
+      if (frame >= 0) return this.fillBoth(number, frame, this.homeOf(number)) | 0;
+      if (frame !== NOT_CACHED) return this.notWalked();
+    }
+    const inLarge = large.walk(number, largeNumber) | 0;
     if (inLarge >= 0) return inLarge;
-    const { huge } = this;
     const inHuge = inLarge === NOT_CACHED ? huge.walk(number, huge.request(number)) | 0 : GENERAL;
     return inHuge >= 0 ? inHuge : this.notWalked();
   }

@@ -20,7 +20,6 @@ import type { WalkCaches } from "../tlb/walk-caches.ts";
 import { leafFlags } from "../walk/page-walk.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
 import type { KnownChunks } from "./known-chunks.ts";
-import * as known from "./known-chunks.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 
@@ -31,7 +30,6 @@ const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_SHIFT, CELL_SHIFT } = layout;
 const { COUNTERS_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
 const { GENERAL, NOT_CACHED } = results;
-const { KNOWN_CHUNKS_MASK } = known;
 /** What the tag of a PDE adds to the first address of its 2 MiB. */
 const PDE_TAG = structureTag(LEVEL_PDE);
 const PDE_BYTES = LEVEL_BYTES[LEVEL_PDE];
@@ -80,7 +78,7 @@ export class LeafWalk {
   private readonly tables: Int32Array[] = new Array<Int32Array>(REMEMBERED_PDES).fill(NO_CHUNK);
   /** Chunks of memory that are known to exist. */
   private readonly knownChunks: KnownChunks;
-  private readonly chunkNumbers: Int32Array;
+  private readonly wholeChunks: Uint8Array;
 
   constructor(
     kind: number,
@@ -102,11 +100,17 @@ export class LeafWalk {
     this.memory = memory;
     this.walkCaches = walkCaches;
     this.knownChunks = knownChunks;
-    this.chunkNumbers = knownChunks.numbers;
+    this.wholeChunks = knownChunks.whole;
     this.accessCycles = accessCycles;
     this.walkCycles = preset.costs.walk.value;
     this.walksCell = COUNTERS_CELL + counters.COUNT_FAST_WALK + kind;
     this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
+  }
+
+  /** Whether {@link walk} may return anything but `NOT_CACHED`: some PDE is cached. */
+  get hasPdes(): boolean {
+    const { pdes } = this;
+    return pdes === null ? this.withoutPdes !== NOT_CACHED : this.words[pdes.sizeAt + SIZE_TABLE] !== 0;
   }
 
   /** Begins another context: walks look their PDEs up. */
@@ -139,8 +143,7 @@ export class LeafWalk {
       return this.walkToOtherPte(number, low, high) | 0;
     }
     const frame = ((high & HIGH_FRAME) << 20) | (low >>> 12);
-    const chunk = frame >>> CHUNK_FRAMES_SHIFT;
-    if (this.chunkNumbers[chunk & KNOWN_CHUNKS_MASK] !== chunk) return this.walkToOtherChunk(number, frame) | 0;
+    if (this.wholeChunks[frame >>> CHUNK_FRAMES_SHIFT] !== 1) return this.walkToOtherChunk(number, frame) | 0;
     if (this.logs === null) {
       const use = words[(record + WORD_USE) | 0];
       const state = words[(record + WORD_STATE) | 0];

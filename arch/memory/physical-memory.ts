@@ -59,6 +59,8 @@ export class PhysicalMemory {
   private readonly lowFrames: number;
   /** The chunks by number; read-only for others. */
   readonly directory: Int32Array[];
+  /** By number of a chunk: 1 where it exists and all of its frames are memory; read-only for others. Once 1, it stays so. */
+  readonly wholeChunks: Uint8Array;
   private readonly bytes: (Uint8Array | undefined)[];
   private readonly doubles: Float64Array[];
   /** Stands in the directory for chunks that nothing was written to. */
@@ -83,6 +85,7 @@ export class PhysicalMemory {
       this.directory.fill(NO_CHUNK, hole, HIGH_MEMORY_START / 4096 / CHUNK_FRAMES);
     }
     this.doubles = new Array<Float64Array>(chunkCount).fill(ZERO_DOUBLES);
+    this.wholeChunks = new Uint8Array(chunkCount);
     this.bytes = new Array<Uint8Array | undefined>(chunkCount);
   }
 
@@ -240,6 +243,7 @@ export class PhysicalMemory {
     if (!this.has(frame)) throw new NoPhysicalMemory(frame);
     const made = new Int32Array(CHUNK_WORDS);
     this.directory[index] = made;
+    if (this.has(frame | CHUNK_FRAME_MASK)) this.wholeChunks[index] = 1;
     return made;
   }
 }
