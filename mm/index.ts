@@ -221,10 +221,20 @@ export {
   type VmallocState,
   vmallocWorkOf,
 } from "./vmalloc/capture-vmalloc.ts";
+export { type ExecmemType, execmemAlloc, execmemAllocRw, execmemFree, execmemIsRox } from "./vmalloc/execmem.ts";
+export { execmemForceRw, execmemRestoreRox } from "./vmalloc/execmem-cache.ts";
 export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./vmalloc/free-vmap-area.ts";
 export { ioremap, iounmap } from "./vmalloc/ioremap.ts";
 export { __purgeVmapAreaLazy, drainVmapAreaWork, reclaimAndPurgeVmapAreas } from "./vmalloc/purge.ts";
 export { remapVmallocRange } from "./vmalloc/remap-vmalloc.ts";
+export {
+  setDirectMapValidNoflush,
+  setMemoryNx,
+  setMemoryRo,
+  setMemoryRox,
+  setMemoryRw,
+  setMemoryX,
+} from "./vmalloc/set-memory.ts";
 export { vmAreaMapPages, vmAreaUnmapPages } from "./vmalloc/sparse-area.ts";
 export { vfreeAtomic, vunmap } from "./vmalloc/vfree.ts";
 export { __getVmAreaCaller, findVmArea, freeVmArea } from "./vmalloc/vm-area.ts";

@@ -24,6 +24,8 @@ export interface KernelMmState {
   readonly memoryTypes: readonly { readonly start: number; readonly end: number; readonly mode: CacheMode }[];
   readonly flushing: FlushingState;
   readonly locks: LockStatisticsState;
+  /** `cpa_lock`; absent where attributes of kernel pages have never been changed. */
+  readonly cpaLock?: LocksState | undefined;
   /** What the checks of locking have seen; absent where locking is not checked. */
   readonly lockdep?: LockdepState | undefined;
 }
@@ -68,6 +70,7 @@ export function captureKernelMm(mm: KernelMm): KernelMmState {
       .map(({ start, end, mode }) => ({ start, end, mode })),
     flushing: captureFlushing(mm.flushing),
     locks: captureLockStatistics(mm.loop),
+    ...(mm.hasCpaLock ? { cpaLock: captureLocks([mm.cpaLock]) } : {}),
     ...(mm.lockdep === null ? {} : { lockdep: mm.lockdep.capture() }),
   };
 }
@@ -87,6 +90,7 @@ export function restoreKernelMm(mm: KernelMm, state: KernelMmState): void {
   for (const { start, end, mode } of state.memoryTypes) memoryTypes.add(start, end, mode);
   restoreFlushing(mm.flushing, state.flushing);
   restoreLockStatistics(mm.loop, state.locks);
+  if (state.cpaLock !== undefined) restoreLocks([mm.cpaLock], state.cpaLock);
   if (state.lockdep !== undefined) mm.lockdep?.restore(state.lockdep);
 }
 

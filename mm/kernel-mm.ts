@@ -17,6 +17,7 @@ import { type BugName, type Bugs, bugsOn } from "./kernel/historical-bugs.ts";
 import { checkKernelCosts, type KernelCosts } from "./kernel/kernel-costs.ts";
 import type { UsePath } from "./kernel/kernel-paths.ts";
 import { LineTable } from "./kernel/line-table.ts";
+import { SpinLock } from "./kernel/lock.ts";
 import { Lockdep } from "./kernel/lockdep.ts";
 import { LocksInMemory } from "./kernel/locks-in-memory.ts";
 import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
@@ -81,12 +82,17 @@ export class KernelMm {
   /** Told where kernel code uses memory of the kernel's own; null where its translations cost nothing (`user/working-set.ts`). */
   usePath: UsePath | null = null;
 
+  /** Whether splitting a large page of the kernel's flushes; not where a replay makes such flushes as its trace has them. */
+  splitsFlush = true;
+
   /** Where the kernel has mapped memory of its own, beside the direct map and what allocators map. */
   readonly ownRanges: AddressRange[] = [];
 
   /** All user address spaces, once somebody makes one: a `UserSpaces` (`user/`), of which nothing here needs to know more. */
   userSpaces: object | null = null;
 
+  /** `cpa_lock`, once attributes of kernel pages have been changed. */
+  private attributesLock: SpinLock | null = null;
   /** The lines of the entries of the kernel's page tables: neighbours in address space share some, whichever CPU uses them. */
   private readonly entryLines: LineTable;
   private observer: (FlushEvents & PageTableEvents) | null = null;
@@ -123,6 +129,17 @@ export class KernelMm {
       this.loop.interruptsWereOff(began);
     };
     this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
+  }
+
+  /** Serializes changes of the attributes of kernel pages (`cpa_lock`). Made when it is first used. */
+  get cpaLock(): SpinLock {
+    this.attributesLock ??= new SpinLock("cpa_lock", this.loop, this.costs.lock);
+    return this.attributesLock;
+  }
+
+  /** Whether attributes of kernel pages have ever been changed. */
+  get hasCpaLock(): boolean {
+    return this.attributesLock !== null;
   }
 
   /** The current CPU has taken `pages` pages; to zero those that are in no cache costs more. */

@@ -14,7 +14,8 @@ import { FreeLedger } from "./free-ledger.ts";
 
 /**
  * Why a flush was made: the drain work (too many pages lazily freed), an `overflow` of address space, `vm_unmap_aliases`,
- * one `vunmap` (eager freeing), a page table that gave way to a large page, a user address space (`munmap`, `mprotect`, `madvise`, `fork`, a
+ * one `vunmap` (eager freeing), a page table that gave way to a large page, attributes of kernel pages that were changed, a large page that was
+ * split for that, small ones put together again, a user address space (`munmap`, `mprotect`, `madvise`, `fork`, a
  * page copied after it, its end, or another caller), a context switch, page-table isolation without PCIDs, global ASIDs to be used again, or a caller
  * of its own.
  */
@@ -24,6 +25,9 @@ export const FLUSH_CAUSES = [
   "aliases",
   "vunmap",
   "table freed",
+  "set_memory",
+  "page split",
+  "pages joined",
   "munmap",
   "mprotect",
   "madvise",

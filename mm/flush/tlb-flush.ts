@@ -18,6 +18,9 @@ const CALLERS: Readonly<Partial<Record<FlushCause, string>>> = {
   aliases: "__purge_vmap_area_lazy",
   overflow: "__purge_vmap_area_lazy",
   "table freed": "pmd_free_pte_page",
+  set_memory: "change_page_attr_set_clr",
+  "page split": "__split_large_page",
+  "pages joined": "cpa_collapse_large_pages",
 };
 
 /**

@@ -30,3 +30,6 @@ export interface AddressRange {
 
 /** The vmalloc range, where all calls look for room that name no other window. */
 export const VMALLOC_RANGE: AddressRange = { start: VMALLOC_START, end: VMALLOC_END };
+
+/** The modules' range. */
+export const MODULES_RANGE: AddressRange = { start: MODULES_VADDR, end: MODULES_END };

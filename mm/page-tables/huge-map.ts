@@ -109,8 +109,8 @@ function* placeLargePage(
   return 1;
 }
 
-/** Attributes of a large leaf: PS, and the PAT bit moved from bit 7 to bit 12. */
-function largeAttributes(protLow: number): number {
+/** Attributes of a large leaf out of those of a 4 KiB leaf: PS, and the PAT bit moved from bit 7 to bit 12 (`pgprot_4k_2_large`). */
+export function largeAttributes(protLow: number): number {
   const pat = (protLow & PTE_PAT) !== 0 ? PTE_PAT_LARGE : 0;
   return (protLow & ~PTE_PAT) | PTE_PAGE_SIZE | pat;
 }

@@ -134,10 +134,14 @@ export class PageTableCursor {
 
   /** The frame in a present entry: the table that it names, or the first frame of its page. */
   get frame(): number {
-    const frame = entryFrame(this.low, this.high);
-    if (this.level === 1 || !this.isLeaf) return frame;
     // Bit 12 of a large leaf is PAT and not part of the frame.
-    return frame - (frame % (LEVEL_BYTES[this.level] / PAGE_SIZE));
+    return this.isLeaf ? this.pageFrame : entryFrame(this.low, this.high);
+  }
+
+  /** The first frame of the page that the entry maps, or would map if P were set. */
+  get pageFrame(): number {
+    const frame = entryFrame(this.low, this.high);
+    return this.level === 1 ? frame : frame - (frame % (LEVEL_BYTES[this.level] / PAGE_SIZE));
   }
 
   /**
@@ -250,6 +254,45 @@ export class PageTableCursor {
   /** Makes the page of a leaf writable. Nothing is owed: a CPU that knows it as read-only walks again before it faults. */
   allowWrites(): void {
     this.write(this.low | PTE_RW, this.high);
+  }
+
+  /**
+   * Gives the page that the entry maps, or would map if P were set, other attributes. A page that P comes to be set for counts as a leaf
+   * that was written, one that it is cleared for as a cleared one.
+   * @param low attributes as a leaf of this level has them
+   * @param owed the flush that is owed for an address of the page
+   */
+  changeAttributes(low: number, high: number, owed: OwedFlush): void {
+    this.tables.owed.expectOwed(owed, this.start, this.end);
+    const wasPresent = this.isPresent;
+    const { pageFrame } = this;
+    this.write((pageFrame << 12) | low, entryHigh(pageFrame, high));
+    if (wasPresent === this.isPresent) return;
+    if (wasPresent) this.tables.leavesCleared++;
+    else this.tables.leavesSet++;
+  }
+
+  /**
+   * Puts a table in the place of a large page: 512 pages of the level below, with the attributes given, map the same frames.
+   * @param table an empty table's frame
+   * @param low attributes as a leaf of the level below has them
+   * @param owed the flush that is owed for an address of the page
+   */
+  splitLeaf(table: number, low: number, high: number, owed: OwedFlush): void {
+    const { tables, level, pageFrame: first } = this;
+    tables.owed.expectOwed(owed, this.start, this.end);
+    const wasPresent = this.isPresent;
+    const step = LEVEL_BYTES[level - 1] / PAGE_SIZE;
+    const words = tables.memory.chunkForWrite(table);
+    let word = (table & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
+    for (let i = 0; i < ENTRIES_PER_TABLE; i++, word += 2) {
+      words[word] = ((first + i * step) << 12) | low;
+      words[word + 1] = entryHigh(first + i * step, high);
+    }
+    this.write(entryLow(table, TABLE_ATTRIBUTES), entryHigh(table, 0));
+    if (!wasPresent) return;
+    tables.leavesSet += ENTRIES_PER_TABLE;
+    tables.leavesCleared++;
   }
 
   /** The frame behind `la`, by a page of any size; -1 where nothing is mapped. Moves the cursor. */

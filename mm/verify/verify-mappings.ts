@@ -5,7 +5,7 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { FRAME_FREE, FRAME_PAGE_TABLE } from "../frames/page-allocator.ts";
-import { PAGE_OFFSET } from "../lib/memory-layout.ts";
+import { MODULES_VADDR, PAGE_OFFSET } from "../lib/memory-layout.ts";
 import { VM_ALLOC, VM_IOREMAP, VM_NO_GUARD, VM_SPARSE, VM_UNINITIALIZED } from "../vmalloc/areas/vm-structs.ts";
 import { VMAP_BLOCK } from "../vmalloc/areas/vmap-areas.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
@@ -188,7 +188,9 @@ class AreaMapping {
     const wasShrunk = pages < room && pages > 0 && this.state.version.vreallocFreesTail;
     if (wasShrunk) this.nothingFrom(this.start + pages * PAGE_SIZE, "was shrunk");
     else if (pages !== room) this.complain(`it has ${pages} pages, but room for ${room}`);
-    const largest = vms.pageOrderOf(vm) > 0 ? PAGE_SIZE * 2 ** vms.pageOrderOf(vm) : PAGE_SIZE;
+    // Where `set_memory_rox` puts small pages together it asks their frames alone whether they may be.
+    const mayJoin = this.state.version.joinsRoxPages && this.start >= MODULES_VADDR;
+    const largest = mayJoin ? Number.POSITIVE_INFINITY : PAGE_SIZE * 2 ** vms.pageOrderOf(vm);
     this.expectFrames(this.start + pages * PAGE_SIZE, largest, (page) => pageArrays.frames[array + page]);
   }
 

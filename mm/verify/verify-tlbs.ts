@@ -15,6 +15,7 @@ import { PAGE_SIZE, UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import { entryFrame, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import { TR_RW, TR_XD } from "../../arch/isa/translation.ts";
 import type { HostMemory } from "../../arch/memory/host-memory.ts";
+import { VMALLOC_START } from "../lib/memory-layout.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import type { AreaCensus } from "./verify-areas.ts";
@@ -155,8 +156,8 @@ export function tableDifference({ memory, rootFrame, levels }: PageTables, entry
 }
 
 /**
- * In what the page tables differ from a cached translation; null when they agree. Rights of user pages may be less than the
- * tables allow: a CPU that uses them faults and reads the tables again.
+ * In what the page tables differ from a cached translation; null when they agree. Rights of user pages, and of the direct map, may be less
+ * than the tables allow: a CPU that uses them faults and reads the tables again.
  */
 export function translationDifference(tables: PageTables, entry: CachedTranslation): string | null {
   const { memory } = tables;
@@ -177,6 +178,8 @@ export function translationDifference(tables: PageTables, entry: CachedTranslati
     const frame = table - (table % pages) + (Math.floor(entry.la / PAGE_SIZE) % pages);
     if (frame !== entry.frame) return `the tables map ${frameName(frame)} there`;
     if (entry.la < UPPER_HALF) return null;
+    // Pages come back to the direct map without a flush (`set_direct_map_valid_noflush`).
+    if (writable && entry.la < VMALLOC_START) return null;
     if (writable !== ((entry.flags & TR_RW) !== 0)) return `the tables ${writable ? "allow" : "forbid"} writing there`;
     if (executable === ((entry.flags & TR_XD) !== 0))
       return `the tables ${executable ? "allow" : "forbid"} execution there`;

@@ -7,6 +7,7 @@ import type { PageTables } from "../page-tables/page-tables.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import { verifyAreas } from "./verify-areas.ts";
 import { verifyBlocks } from "./verify-blocks.ts";
+import { verifyExecmem } from "./verify-execmem.ts";
 import { Findings } from "./verify-findings.ts";
 import { verifyFrames } from "./verify-frames.ts";
 import { verifyMappings } from "./verify-mappings.ts";
@@ -52,6 +53,7 @@ export function verifyVmalloc(
   }
   const kernelWalk = verifyPageTables(state.tables, "kernel page tables", findings, isZero);
   verifyMappings(state, census, blockOf, kernelWalk.leaves, findings);
+  verifyExecmem(state, census, findings);
   verifyTlbs(state, census, blockOf, userSpaces, findings);
   const userWalks = userSpaces.map(({ tables, userRootFrame }, i) => {
     const walk = verifyPageTables(tables, `user address space ${i}`, findings, isZero, state.tables.rootFrame);

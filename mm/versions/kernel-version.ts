@@ -80,4 +80,10 @@ export interface KernelVersion {
   readonly hasPerVmaLock: boolean;
   /** Kernel addresses are flushed by INVLPGB where the CPU has it. */
   readonly usesInvlpgb: boolean;
+  /** `set_memory_rox` changes both rights at once (since 6.2); else `set_memory_ro`, then `set_memory_x`. */
+  readonly hasSetMemoryRox: boolean;
+  /** `set_memory_rox` puts small pages together to large ones again where all are alike (`CPA_COLLAPSE`, since 6.15). */
+  readonly joinsRoxPages: boolean;
+  /** Text of modules is carved out of a cache of large executable pages (`ARCH_HAS_EXECMEM_ROX`). */
+  readonly hasExecmemCache: boolean;
 }

@@ -61,6 +61,9 @@ const LINUX_6_12: KernelVersion = {
   gathersTablesWithPages: true,
   hasPerVmaLock: true,
   usesInvlpgb: false,
+  hasSetMemoryRox: true,
+  joinsRoxPages: false,
+  hasExecmemCache: false,
 };
 
 const LINUX_7_3: KernelVersion = {
@@ -79,6 +82,8 @@ const LINUX_7_3: KernelVersion = {
   zapDrainsLru: false,
   gathersTablesWithPages: false,
   usesInvlpgb: true,
+  joinsRoxPages: true,
+  hasExecmemCache: true,
 };
 
 /** One tree as in 6.1, with the flags of areas (6.3) and the vmap blocks of 6.4. No recording shows it. */
@@ -106,6 +111,7 @@ const LINUX_6_1: KernelVersion = {
   isRecorded: true,
   areaFlagsMask: 0,
   hasPerVmaLock: false,
+  hasSetMemoryRox: false,
   blocks: { hasPurgeThreshold: false, filedByCpu: false, aliasesScan: "free lists" },
 };
 

@@ -36,6 +36,9 @@ export const VERSION_ENTRIES: Readonly<Record<VersionEntry, string>> = {
   gathersTablesWithPages: "freed user page tables wait among freed pages (until 6.14)",
   hasPerVmaLock: "page faults lock one mapping (6.4)",
   usesInvlpgb: "kernel ranges are flushed by INVLPGB where there is such (6.15)",
+  hasSetMemoryRox: "set_memory_rox changes two rights at once (6.2)",
+  joinsRoxPages: "set_memory_rox puts small pages together to large ones again (6.15)",
+  hasExecmemCache: "text of modules comes from a cache of large executable pages",
 };
 
 const ENTRY_NAMES = Object.keys(VERSION_ENTRIES) as readonly VersionEntry[];

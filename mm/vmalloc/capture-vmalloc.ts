@@ -11,12 +11,15 @@ import {
   type VmStructsState,
 } from "./areas/vm-structs-state.ts";
 import { captureVmapBlocks, restoreVmapBlocks, type VmapBlocksState } from "./areas/vmap-blocks-state.ts";
+import { execmemCacheOf } from "./execmem-cache.ts";
+import { captureExecmem, type ExecmemState, restoreExecmem } from "./execmem-state.ts";
 import { deferredOf } from "./vfree.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
 const DRAIN_WORK = "drain_vmap_area_work";
 const KSWAPD = "kswapd0";
 const DEFERRED_WORK = "delayed_vfree_work/";
+const EXECMEM_CLEAN_WORK = "execmem_cache_clean_work";
 
 /** Typed arrays and plain objects only. */
 export interface VmallocState {
@@ -31,13 +34,15 @@ export interface VmallocState {
   readonly blocks: VmapBlocksState;
   /** `free_vmap_area_lock`, `vmap_purge_lock`, then for each node those of its busy and lazy areas and of its pools. */
   readonly locks: LocksState;
+  /** The cache of executable memory; absent where there is none, or it was never used. */
+  readonly execmem?: ExecmemState | undefined;
   /** Addresses that `vfree_atomic` has put off, the latest last. */
   readonly deferredFrees: readonly { readonly cpu: number; readonly addresses: readonly number[] }[];
 }
 
 /**
  * Copies the state of vmalloc. Observers are no part of it.
- * @throws StateError when a call is under way, or a purge notifier is registered, which is a function
+ * @throws StateError when a call is under way, a purge notifier is registered, which is a function, or executable memory waits to be freed
  */
 export function captureVmalloc(state: Vmalloc): VmallocState {
   const { areas, vms, pageArrays, blocks, flushing, purgeNotifiers } = state;
@@ -75,6 +80,7 @@ export function captureVmalloc(state: Vmalloc): VmallocState {
     vmStructs: captureVmStructs(vms, pageArrays, vmNumbers),
     blocks: captureVmapBlocks(blocks, (area) => busyRows.get(area) ?? 0),
     locks: captureLocks(locksOf(state)),
+    ...(state.execmem === null ? {} : { execmem: captureExecmem(state.execmem) }),
     deferredFrees: state.deferredFrees.flatMap((deferred, cpu) =>
       deferred === undefined || deferred.addresses.length === 0 ? [] : [{ cpu, addresses: [...deferred.addresses] }],
     ),
@@ -100,6 +106,7 @@ export function restoreVmallocState(state: Vmalloc, saved: VmallocState): void {
   restoreVmapBlocks(state.blocks, saved.blocks, numbers.busy, (area) => areas.startOf(area));
   restoreWaitingFrees(state, saved, numbers);
   restoreLocks(locksOf(state), saved.locks);
+  if (saved.execmem !== undefined) restoreExecmem(execmemCacheOf(state), saved.execmem);
   for (const { cpu, addresses } of saved.deferredFrees) deferredOf(state, cpu).addresses.push(...addresses);
   state.lazyNr = saved.lazyNr;
   state.nrVmallocPages = saved.nrVmallocPages;
@@ -111,6 +118,7 @@ export function restoreVmallocState(state: Vmalloc, saved: VmallocState): void {
 export function vmallocWorkOf(state: Vmalloc, thread: Thread): string | null {
   const isOf = (work: Work | null | undefined) => work?.queuedThread === thread;
   if (isOf(state.drainWork)) return DRAIN_WORK;
+  if (isOf(state.execmem?.cleanWork)) return EXECMEM_CLEAN_WORK;
   if (state.mm.reclaim.isKswapdQueued && isOf(state.mm.reclaim.kswapdWork)) return KSWAPD;
   const cpu = state.deferredFrees.findIndex((deferred) => isOf(deferred?.work));
   return cpu < 0 ? null : `${DEFERRED_WORK}${cpu}`;
@@ -124,12 +132,17 @@ export function vmallocWorkOf(state: Vmalloc, thread: Thread): string | null {
 export function queueVmallocWork(state: Vmalloc, name: string, cpu: number): Thread {
   const number = name.startsWith(DEFERRED_WORK) ? Number(name.slice(DEFERRED_WORK.length)) : Number.NaN;
   const isOfCpu = Number.isInteger(number) && number >= 0 && number < state.loop.cpus;
-  const named = name === DRAIN_WORK ? state.drainWork : name === KSWAPD ? state.mm.reclaim.kswapdWork : null;
-  const work = isOfCpu ? deferredOf(state, number).work : named;
+  const work = isOfCpu ? deferredOf(state, number).work : workByName(state, name);
   work?.scheduleOn(cpu);
   const thread = work?.queuedThread ?? null;
   if (thread === null) throw new StateError("queued work", `there is no "${name}"`);
   return thread;
+}
+
+function workByName(state: Vmalloc, name: string): Work | null {
+  if (name === DRAIN_WORK) return state.drainWork;
+  if (name === KSWAPD) return state.mm.reclaim.kswapdWork;
+  return name === EXECMEM_CLEAN_WORK && state.version.hasExecmemCache ? execmemCacheOf(state).cleanWork : null;
 }
 
 /** Every lock of vmalloc's but those of blocks. */

@@ -9,6 +9,7 @@ import { formatRange } from "../lib/kernel-log.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { directMapAddress } from "../page-tables/direct-map.ts";
 import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./areas/vm-structs.ts";
+import { setDirectMapValidNoflush } from "./set-memory.ts";
 import { findVmArea, releaseWithoutPages, removeVmArea } from "./vm-area.ts";
 import { _vmUnmapAliases } from "./vm-unmap-aliases.ts";
 import type { DeferredFrees, Vmalloc } from "./vmalloc-state.ts";
@@ -61,8 +62,9 @@ function* resetPermsAndFreePages(state: Vmalloc, vm: number): KernelCode<void> {
 }
 
 /**
- * Flushes for pages whose permissions were changed (`vm_reset_perms`): one flush covers what was lazily freed and the
- * addresses of the pages in the direct map.
+ * Resets the rights of pages that were changed (`vm_reset_perms`). They leave the direct map while one flush covers their addresses there
+ * and what was lazily freed; then they come back, writable. Best effort, as in Linux: where there is no memory to split a large page of
+ * the direct map, its rights stay.
  */
 function* vmResetPerms(state: Vmalloc, vm: number): KernelCode<void> {
   const { vms, pageArrays } = state;
@@ -73,7 +75,17 @@ function* vmResetPerms(state: Vmalloc, vm: number): KernelCode<void> {
     start = Math.min(start, direct);
     end = Math.max(end, direct + PAGE_SIZE);
   }
+  yield* setAreaDirectMap(state, vm, false);
   yield* _vmUnmapAliases(state, start, end, vms.nrPages[vm] > 0);
+  yield* setAreaDirectMap(state, vm, true);
+}
+
+/** Takes each page of an area out of the direct map, or puts it back (`set_area_direct_map`). */
+function* setAreaDirectMap(state: Vmalloc, vm: number, valid: boolean): KernelCode<void> {
+  const { vms, pageArrays } = state;
+  for (let i = 0; i < vms.nrPages[vm]; i++) {
+    yield* setDirectMapValidNoflush(state, pageArrays.frames[vms.pages[vm] + i], 1, valid);
+  }
 }
 
 function freePages(state: Vmalloc, vm: number): Blocking<void> {

@@ -26,6 +26,7 @@ import { VmapAreas } from "./areas/vmap-areas.ts";
 import { VmapBlocks } from "./areas/vmap-blocks.ts";
 import { ONE_TREE_LOCKS, VMAP_NODE_LOCKS, VmapNode } from "./areas/vmap-node.ts";
 import { offsetModulo, VmapZones } from "./areas/vmap-zones.ts";
+import type { ExecmemAreas } from "./execmem-areas.ts";
 import type { VmallocConfig } from "./vmalloc-config.ts";
 
 /** A function that may free kernel virtual addresses when they run out; returns how many pages it freed. */
@@ -102,6 +103,8 @@ export class Vmalloc {
   /** vm_structs whose allocation failed, the latest last, and the work that frees them (`cleanup_vm_area`). Set by `vmallocInit`. */
   readonly failedAreas: number[] = [];
   cleanupWork: Work | null = null;
+  /** The cache of executable memory; null where the kernel has none, or has not used it yet (`execmemCacheOf`). */
+  execmem: ExecmemAreas | null = null;
   /** Called in this order when address space runs out. */
   readonly purgeNotifiers: PurgeNotifier[] = [];
   /** What each CPU's `vfreeAtomic` has put off. */

@@ -163,6 +163,7 @@ const machine = z.strictObject({
 });
 
 const lists = z.strictObject({ counts: u32, frames: u32 });
+const ranges = table({ start: f64, end: f64 });
 const locks = table({ lastCpu: i32, freeAtCycles: f64 });
 const pageTables = z.strictObject({ rootFrame: whole, leavesSet: whole, leavesCleared: whole, tables: z.array(whole) });
 const allocations = [
@@ -260,6 +261,8 @@ const mm = z.strictObject({
     accounts: flushAccounts.nullable(),
   }),
   locks: z.strictObject({ names: texts, values: f64 }),
+  /** Absent where attributes of kernel pages have never been changed. */
+  cpaLock: locks.optional(),
   lockdep: lockdep.optional(),
 });
 type AllocationName = NonNullable<KernelState["mm"]["faults"]["kind"]>;
@@ -318,6 +321,8 @@ const vmalloc = z.strictObject({
     "dirtyMax",
   ),
   locks,
+  /** Absent where the kernel has no cache of executable memory, or has not used it. */
+  execmem: z.strictObject({ busy: ranges, free: ranges, mutex: locks }).optional(),
   deferredFrees: z.array(z.strictObject({ cpu: whole, addresses: z.array(count) })),
 });
 

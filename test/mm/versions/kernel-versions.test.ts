@@ -23,6 +23,9 @@ const DIFFERENCES = {
   gathersTablesWithPages: [true, true, true, false],
   hasPerVmaLock: [false, true, true, true],
   usesInvlpgb: [false, false, false, true],
+  hasSetMemoryRox: [false, true, true, true],
+  joinsRoxPages: [false, false, false, true],
+  hasExecmemCache: [false, false, false, true],
 } as const;
 
 const [LINUX_6_1, LINUX_6_6, LINUX_6_12, LINUX_7_3] = KERNEL_VERSIONS;

@@ -16,6 +16,7 @@ import { decodeData, encodeData } from "../../../src/state/container.ts";
 import { isStateFile, loadKernel, saveKernel } from "../../../src/state/machine-state.ts";
 import { kernelOfState, READABLE_VERSIONS, readStateHeader, STATE_VERSION } from "../../../src/state/state-kernel.ts";
 import { mixed } from "../../../src/workloads/mixed.ts";
+import { moduleLoad } from "../../../src/workloads/module-load.ts";
 import { userProcesses } from "../../../src/workloads/user-processes.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
@@ -39,6 +40,12 @@ function busyKernel(): Kernel {
   return kernel;
 }
 
+/** What the states of some versions were saved of. */
+const MADE_BY: Readonly<Record<number, string>> = {
+  5: "a guest of 2 vCPUs on 1 CPU",
+  7: "modules of Linux 7.3 on 2 CPUs",
+};
+
 const GUEST_COSTS = withHypervisorCost(HYPERVISOR_COSTS, "hypervisor.fault", 2500);
 
 /** A guest in which every part of the format that is a guest's has something to say. */
@@ -52,6 +59,13 @@ function busyGuest(): Kernel {
   kernel.mm.flushing.keepAccounts({ perCpu: true });
   runOnKernel(kernel, mixed, { operations: 150, seed: 1 });
   runOnKernel(kernel, userProcesses, { operations: 60, seed: 1 });
+  return kernel;
+}
+
+/** A kernel whose modules lie in a cache of executable memory. */
+function kernelWithModules(): Kernel {
+  const kernel = bootKernel({ cpus: 2, kernel: "7.3", memoryBytes: 2 ** 27 });
+  runOnKernel(kernel, moduleLoad, { operations: 12, seed: 1, parameters: { live: 5 } });
   return kernel;
 }
 
@@ -103,10 +117,14 @@ describe(`version ${STATE_VERSION} of the format`, () => {
     const names = allNames(file);
     saveKernel(busyGuest(), file, "a test");
     const ofGuests = allNames(file);
-    const all = [...new Set([...names, ...ofGuests])].sort();
+    saveKernel(kernelWithModules(), file, "a test");
+    const ofModules = allNames(file);
+    const all = [...new Set([...names, ...ofGuests, ...ofModules])].sort();
     const published = readFileSync(join(import.meta.dirname, `format-${STATE_VERSION}.txt`), "utf8");
     expect(all.join("\n")).toBe(published.trimEnd());
     expect(names.filter((name) => /guest|vpid|host/i.test(name))).toEqual([]);
+    expect(ofModules.filter((name) => !names.includes(name)).join()).toMatch(/cpaLock.*execmem/);
+    saveKernel(busyGuest(), file, "a test");
     expect(loadKernel(file).kernel.host?.costs).toEqual(GUEST_COSTS);
   });
 
@@ -115,9 +133,10 @@ describe(`version ${STATE_VERSION} of the format`, () => {
     (version) => {
       const file = join(import.meta.dirname, `version-${version}.state`);
       const { kernel, madeBy } = loadKernel(file);
-      expect(madeBy).toBe(version === 5 ? "a guest of 2 vCPUs on 1 CPU" : "2 CPUs after mixed, 300 operations, seed 1");
+      expect(madeBy).toBe(MADE_BY[version] ?? "2 CPUs after mixed, 300 operations, seed 1");
       expect(kernel.host === null).toBe(version !== 5);
-      expect(kernel.config.mitigations).toBe(version < 6 ? undefined : "on");
+      expect(kernel.config.mitigations).toBe(version === 6 ? "on" : undefined);
+      expect(kernel.vm.execmem === null).toBe(version < 7);
       expect(kernel.verify()).toEqual([]);
       const again = join(folder.path, "again");
       saveKernel(kernel, again, madeBy);
@@ -131,6 +150,7 @@ describe(`version ${STATE_VERSION} of the format`, () => {
   it.each([
     ["a kernel", busyKernel, /./],
     ["a guest", busyGuest, /guest|host|vpid/i],
+    ["a kernel with modules", kernelWithModules, /execmem|lock/i],
   ])("has no array of %s that may be longer or shorter than it is", (_, make, names) => {
     const file = join(folder.path, "resized");
     saveKernel(make(), file, "a test");

@@ -1,0 +1,32 @@
+/** What the cache of executable memory knows of its regions (`struct execmem_cache`, `mm/execmem.c`). */
+import type { Mutex } from "../kernel/lock.ts";
+import type { Work } from "../kernel/work.ts";
+import { AddressRanges } from "../lib/address-ranges.ts";
+
+/** What serializes the cache, and its work items. */
+export interface ExecmemWorkers {
+  readonly mutex: Mutex;
+  /** Gives regions back that are wholly free (`execmem_cache_clean_work`). */
+  readonly cleanWork: Work;
+  /** Frees what could not be freed at once (`execmem_cache_free_work`). */
+  readonly freeWork: Work;
+}
+
+/** Pieces of regions of executable memory: in use, and free. Together they cover each region. */
+export class ExecmemAreas {
+  readonly mutex: Mutex;
+  readonly cleanWork: Work;
+  readonly freeWork: Work;
+  /** Pieces in use, each by itself (`busy_areas`). */
+  readonly busy = new AddressRanges();
+  /** Free pieces; none touches another (`free_areas`). */
+  readonly free = new AddressRanges();
+  /** Starts of pieces in use whose free is put off, as there was no memory for it (`pending_free_cnt` of them). */
+  readonly pendingFree = new Set<number>();
+
+  constructor({ mutex, cleanWork, freeWork }: ExecmemWorkers) {
+    this.mutex = mutex;
+    this.cleanWork = cleanWork;
+    this.freeWork = freeWork;
+  }
+}
