@@ -269,4 +269,10 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     search: "        yield* this.body();\n",
     replacement: "        yield* this.body();\n        this.pending = false;\n",
   },
+  {
+    name: "load_new_mm_cr3 forgets the PCID of user mode",
+    file: "mm/user/user-spaces.ts",
+    search: "    if (this.isolation) this.invalidateUserAsid(cpu, asid, record);\n",
+    replacement: "",
+  },
 ];

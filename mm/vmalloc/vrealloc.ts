@@ -4,6 +4,7 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { wait } from "../kernel/blocking.ts";
 import { probedCode } from "../kernel/call-probes.ts";
+import { POINT_FREES_FRAMES } from "../kernel/points.ts";
 import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { VM_FLUSH_RESET_PERMS, VM_USERMAP } from "./areas/vm-structs.ts";
@@ -75,13 +76,9 @@ function* freeTail(state: Vmalloc, vm: number, keepPages: number): KernelCode<vo
   if (keepPages >= had || keepsAll) return;
   const start = vms.addr[vm];
   yield* vunmapRange(state.mm, start + keepPages * PAGE_SIZE, start + had * PAGE_SIZE);
-  pages.freeAreaFrames(
-    state.loop.currentCpu,
-    pageArrays.frames,
-    vms.pages[vm] + keepPages,
-    had - keepPages,
-    vms.isOfOneZone(vm),
-  );
+  const tail = vms.pages[vm] + keepPages;
+  state.loop.point(POINT_FREES_FRAMES, pageArrays.frames.subarray(tail, tail + had - keepPages));
+  pages.freeAreaFrames(state.loop.currentCpu, pageArrays.frames, tail, had - keepPages, vms.isOfOneZone(vm));
   state.mm.spendOnFreedPages(had - keepPages);
   state.addNrVmallocPages(keepPages - had);
   vms.nrPages[vm] = keepPages;

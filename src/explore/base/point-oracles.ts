@@ -42,7 +42,7 @@ export class PointOracles {
 
   /** Looks at what happens at a point. @throws OracleFailure when it must not */
   look(at: string, subject: unknown): void {
-    if (at === POINT_FREES_FRAMES) this.lookAtFrames(subject as readonly number[]);
+    if (at === POINT_FREES_FRAMES) this.lookAtFrames(subject as Iterable<number>);
     else if (at === POINT_FREES_TABLES) this.lookAtTables(subject as readonly { readonly frame: number }[]);
     else if (at === POINT_FREES_HOST_PAGES) lookAtHostPages(this.kernel, subject as readonly number[]);
   }
@@ -61,7 +61,7 @@ export class PointOracles {
     return this.isSwitching(cpu.id) || flushesBeforeUse(this.kernel, cpu);
   }
 
-  private lookAtFrames(frames: readonly number[]): void {
+  private lookAtFrames(frames: Iterable<number>): void {
     const { mm, machine } = this.kernel;
     const contexts = new Contexts(mm, []);
     const freed = new Set(frames);

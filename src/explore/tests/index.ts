@@ -6,6 +6,7 @@ import { HOST_MEMORY_TESTS } from "./host-memory.ts";
 import { PURGE_TESTS } from "./purges.ts";
 import { USER_FLUSH_TESTS } from "./user-flushes.ts";
 import { USER_SPACE_TESTS } from "./user-spaces.ts";
+import { VERSION_TESTS } from "./versions.ts";
 import { VMALLOC_TESTS } from "./vmalloc.ts";
 import { VMAP_BLOCK_TESTS } from "./vmap-blocks.ts";
 
@@ -18,6 +19,7 @@ export const EXPLORE_TESTS: readonly ExploreTest[] = [
   ...USER_FLUSH_TESTS,
   ...GUEST_TESTS,
   ...HOST_MEMORY_TESTS,
+  ...VERSION_TESTS,
 ];
 
 /** @throws UnknownNameError for a name that no test has */

@@ -15,6 +15,7 @@ import {
   vmUnmapAliases,
   wait,
 } from "../../../mm/index.ts";
+import type { Kernel } from "../../machine/kernel.ts";
 import { expect, load32, store32, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
 import type { ExploreTest, ThreadOf } from "../base/explore-test.ts";
 import { END, munmapBoth, PAGE, type Processes, processes, START, switchBackAndRead, switchOn } from "./processes.ts";
@@ -273,22 +274,25 @@ const reusedAsids: ExploreTest<Processes> = {
   ],
 };
 
+/** Two pages that CPU 1 has used in user mode, with page-table isolation. */
+function usedInUserMode(kernel: Kernel, count: number): Processes {
+  const situation = processes(kernel, count);
+  kernel.run(() => {
+    const { userMode } = kernel.vm.flushing;
+    userMode.enterUser();
+    for (let at = START; at < END; at += PAGE) kernel.machine.cpus[1].load(at, 4);
+    userMode.enterKernel();
+    return DONE;
+  }, 1);
+  return situation;
+}
+
 const flushOfUserPcid: ExploreTest<Processes> = {
   name: "flush-of-user-pcid",
   summary:
     "pages are given back, by a flush of one page and by one of everything, with page-table isolation, while a CPU goes to user mode and reads there: once the call returns, it faults",
   kernel: { pageTableIsolation: true },
-  setup(kernel) {
-    const situation = processes(kernel, 1);
-    kernel.run(() => {
-      const { userMode } = kernel.vm.flushing;
-      userMode.enterUser();
-      for (let at = START; at < END; at += PAGE) kernel.machine.cpus[1].load(at, 4);
-      userMode.enterKernel();
-      return DONE;
-    }, 1);
-    return situation;
-  },
+  setup: (kernel) => usedInUserMode(kernel, 1),
   userSpaces: ({ mms }) => mms,
   threads: [
     function* (_kernel, situation) {
@@ -310,6 +314,35 @@ const flushOfUserPcid: ExploreTest<Processes> = {
   ],
 };
 
+const backToUserMode: ExploreTest<Processes> = {
+  name: "switch-back-to-user-mode",
+  summary:
+    "a CPU goes back to a process of which another CPU unmaps pages, and to user mode, with page-table isolation: once munmap returns, reads there fault",
+  kernel: { pageTableIsolation: true },
+  setup(kernel) {
+    const situation = usedInUserMode(kernel, 2);
+    switchOn(kernel, situation.spaces, 1, situation.mms[1]);
+    return situation;
+  },
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    munmapBoth,
+    function* (kernel, situation) {
+      const { userMode } = kernel.vm.flushing;
+      yield* turn(kernel, "context switch");
+      situation.spaces.switchTo(situation.mms[0]);
+      yield* turn(kernel, "user mode");
+      userMode.enterUser();
+      for (let at = START; at < END; at += PAGE) {
+        const { isDone } = situation;
+        const value = yield* tryLoad32(kernel, at);
+        expect(value === null || !isDone, "no page can be read in user mode once munmap has returned");
+      }
+      userMode.enterKernel();
+    },
+  ],
+};
+
 /** Tests of flushes, moved pages and page tables. */
 export const USER_FLUSH_TESTS = [
   twoMadvises,
@@ -324,4 +357,5 @@ export const USER_FLUSH_TESTS = [
   purgeAndOtherProcess,
   reusedAsids,
   flushOfUserPcid,
+  backToUserMode,
 ];

@@ -1,0 +1,123 @@
+/** What other versions of Linux than 6.12 do at the same time as others: vrealloc that shrinks, areas that a work item frees, one tree. */
+import type { KernelCode } from "../../../arch/index.ts";
+import { vfree, vmalloc, vmallocinfo, vmUnmapAliases, vrealloc, wait } from "../../../mm/index.ts";
+import type { Kernel } from "../../machine/kernel.ts";
+import { expect, store32, tryLoad32, turn } from "../base/accesses.ts";
+import type { ExploreTest } from "../base/explore-test.ts";
+
+const PAGE = 4096;
+
+/** An area of some pages that all CPUs have used, and whether what is done to it has been done. */
+interface UsedArea {
+  readonly address: number;
+  isDone: boolean;
+}
+
+function usedArea(kernel: Kernel, pages: number): UsedArea {
+  const address = kernel.vmalloc(pages * PAGE);
+  for (const cpu of kernel.machine.cpus) for (let i = 0; i < pages; i++) cpu.store(address + i * PAGE, 4, 1);
+  return { address, isDone: false };
+}
+
+const shrink: ExploreTest<UsedArea> = {
+  name: "vrealloc-shrinks",
+  summary:
+    "vrealloc gives the pages of a tail back (7.3) while the other CPU reads there and allocates: once it returns, reads fault",
+  kernel: { kernel: "7.3" },
+  setup: (kernel) => usedArea(kernel, 3),
+  threads: [
+    function* (kernel, situation) {
+      expect((yield* vrealloc(kernel.vm, situation.address, PAGE)) === situation.address, "an area shrinks in place");
+      situation.isDone = true;
+    },
+    function* (kernel, situation) {
+      yield* turn(kernel, "load");
+      const { isDone } = situation;
+      const value = yield* tryLoad32(kernel, situation.address + 2 * PAGE);
+      expect(value === null || !isDone, "no page of the tail can be read once vrealloc has returned");
+      // Where the freed pages are used next.
+      const other = yield* wait(vmalloc(kernel.vm, 2 * PAGE));
+      yield* store32(kernel, other, 2);
+    },
+  ],
+};
+
+/** Areas that are in a busy tree, also those that are not shown yet. */
+function busyAreas({ vm }: Kernel): number {
+  return vm.nodes.reduce((sum, { busy }) => sum + busy.count, 0);
+}
+
+/** No frame is left: the area that was reserved is freed by the work item. */
+function* failToAllocate(kernel: Kernel): KernelCode<void> {
+  expect((yield* wait(vmalloc(kernel.vm, 2 * PAGE))) === 0, "vmalloc fails without a frame");
+}
+
+const failedAreas: ExploreTest<{ readonly areas: number }> = {
+  name: "failed-areas-freed-by-work",
+  summary:
+    "both CPUs cannot populate an area (7.3): the work item frees both, and readers of /proc/vmallocinfo may come in between",
+  kernel: { kernel: "7.3" },
+  setup(kernel) {
+    const areas = busyAreas(kernel);
+    kernel.faults.failAt(0, "frame", Number.POSITIVE_INFINITY);
+    return { areas };
+  },
+  threads: [
+    failToAllocate,
+    function* (kernel) {
+      yield* failToAllocate(kernel);
+      yield* turn(kernel, "vmallocinfo");
+      vmallocinfo(kernel.vm);
+    },
+  ],
+  check(kernel, { areas }) {
+    expect(kernel.vm.failedAreas.length === 0, "the work item has freed what was left to it");
+    expect(busyAreas(kernel) === areas, "no area is left of what failed");
+  },
+  expectedWarnings: /vmalloc error/,
+};
+
+const oneTree: ExploreTest<UsedArea & { readonly second: number }> = {
+  name: "vmalloc-reuse-in-one-tree",
+  summary:
+    "vfree of two areas and a purge of the one lazy tree of 6.1, while the other CPU allocates, uses and frees memory and reads what was freed",
+  kernel: { kernel: "6.1" },
+  setup(kernel) {
+    const first = usedArea(kernel, 1);
+    // Between the two: they do not merge.
+    kernel.vmalloc(PAGE);
+    return { ...first, second: usedArea(kernel, 1).address };
+  },
+  threads: [
+    function* (kernel, situation) {
+      for (const address of [situation.address, situation.second]) yield* wait(vfree(kernel.vm, address));
+      yield* vmUnmapAliases(kernel.vm);
+      situation.isDone = true;
+    },
+    function* (kernel, situation) {
+      const other = yield* wait(vmalloc(kernel.vm, PAGE));
+      yield* store32(kernel, other, 2);
+      const { isDone } = situation;
+      const value = yield* tryLoad32(kernel, situation.second);
+      expect(value === null || !isDone || other === situation.second, "no page can be read once it was purged");
+      yield* wait(vfree(kernel.vm, other));
+    },
+  ],
+};
+
+const drainRepeats: ExploreTest<{ readonly addresses: readonly number[] }> = {
+  name: "drain-work-repeats",
+  summary: "the drain work of 6.1 purges again as long as too much is lazily freed, while both CPUs free",
+  kernel: { kernel: "6.1", vmalloc: { lazyMaxPages: 1 } },
+  setup: (kernel) => ({ addresses: [usedArea(kernel, 1).address, usedArea(kernel, 1).address] }),
+  threads: [0, 1].map(
+    (cpu) =>
+      function* (kernel, { addresses }) {
+        yield* wait(vfree(kernel.vm, addresses[cpu]));
+      },
+  ),
+  check: (kernel) => expect(kernel.vm.lazyNr <= 1, "the drain work goes on until little enough is lazily freed"),
+};
+
+/** Tests of other versions. */
+export const VERSION_TESTS = [shrink, failedAreas, oneTree, drainRepeats];
