@@ -45,10 +45,15 @@ export class BatchRing {
     if (filled - Atomics.load(this.control, DONE) >= WAKE_BATCHES) Atomics.notify(this.control, FILLED);
   }
 
-  /** Filling side: there are no more. */
-  close(): void {
+  /** Filling side: a batch of no references, which says that a part of the trace ends. */
+  endPart(): void {
     this.toFill().length = 0;
     this.fill();
+  }
+
+  /** Filling side: there are no more. */
+  close(): void {
+    this.endPart();
     Atomics.notify(this.control, FILLED);
   }
 
@@ -58,6 +63,11 @@ export class BatchRing {
     const done = Atomics.load(control, DONE);
     if (Atomics.load(control, FILLED) === done) Atomics.wait(control, FILLED, done, timeoutMs);
     return Atomics.load(control, FILLED) === done ? null : this.batches[done % SLOTS];
+  }
+
+  /** Taking side: whether there is no batch to take. */
+  get isEmpty(): boolean {
+    return Atomics.load(this.control, FILLED) === Atomics.load(this.control, DONE);
   }
 
   /** Taking side: the batch taken last may be filled again. */

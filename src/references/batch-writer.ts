@@ -26,8 +26,14 @@ export class BatchWriter {
   private thread: ReferenceThread = { tid: 0, pid: 0, stream: 0 };
 
   constructor(first: ReferenceBatch, passOn: PassOn) {
-    this.batch = first;
     this.passOn = passOn;
+    this.batch = first;
+    this.clear();
+  }
+
+  /** Fills another batch from now on; what there was has been passed on. */
+  startWith(batch: ReferenceBatch): void {
+    this.batch = batch;
     this.clear();
   }
 
@@ -56,8 +62,7 @@ export class BatchWriter {
     batch.bytesRead = this.bytesRead;
     batch.format = this.format;
     this.length = 0;
-    this.batch = this.passOn(batch);
-    this.clear();
+    this.startWith(this.passOn(batch));
   }
 
   /** Finds the runs of the references so far; who fills the batch with more and says what runs are in it calls this first. */

@@ -1,8 +1,9 @@
-/** What the reading thread runs: it unpacks and parses a trace, and puts its references into a ring of batches. */
+/** What a reading thread runs: it unpacks and parses a trace, or some parts of one, and puts its references into a ring of batches. */
 import { parentPort, workerData } from "node:worker_threads";
 import { InputFileError } from "../input/errors.ts";
 import { BatchRing } from "./batch-ring.ts";
 import { BatchWriter } from "./batch-writer.ts";
+import { LackeyParts, type PartSummary } from "./lackey-parts.ts";
 import type { ReferenceFormat } from "./reference-batch.ts";
 import { readReferences, type SourceSummary } from "./reference-source.ts";
 
@@ -12,15 +13,18 @@ export interface ReadingTask {
   readonly format: ReferenceFormat | null;
   /** The ring's memory. */
   readonly memory: SharedArrayBuffer;
+  /** The parts that it reads (lackey-parts.ts): the first, every how-manieth, and how many there are; an empty batch ends each. */
+  readonly parts?: { readonly first: number; readonly step: number; readonly count: number };
 }
 
-/** What it says at its end: what the trace was, what is wrong with the file, or what went wrong otherwise. */
+/** What it says at its end: what the trace was, or its parts were, what is wrong with the file, or what went wrong otherwise. */
 export type ReadingResult =
   | { readonly summary: SourceSummary }
+  | { readonly parts: readonly PartSummary[] }
   | { readonly mistake: { readonly file: string; readonly line: number; readonly reason: string } }
   | { readonly failure: string };
 
-async function read({ file, format, memory }: ReadingTask): Promise<void> {
+async function read({ file, format, memory, parts }: ReadingTask): Promise<void> {
   const ring = new BatchRing(memory);
   const writer = new BatchWriter(ring.toFill(), () => {
     ring.fill();
@@ -28,7 +32,10 @@ async function read({ file, format, memory }: ReadingTask): Promise<void> {
   });
   let result: ReadingResult;
   try {
-    result = { summary: await readReferences(file, format, writer) };
+    result =
+      parts === undefined
+        ? { summary: await readReferences(file, format, writer) }
+        : { parts: readParts(file, parts, ring, writer) };
   } catch (error) {
     result =
       error instanceof InputFileError
@@ -37,6 +44,26 @@ async function read({ file, format, memory }: ReadingTask): Promise<void> {
   }
   parentPort?.postMessage(result);
   ring.close();
+}
+
+function readParts(
+  file: string,
+  { first, step, count }: NonNullable<ReadingTask["parts"]>,
+  ring: BatchRing,
+  writer: BatchWriter,
+): PartSummary[] {
+  const reader = new LackeyParts(file, writer);
+  const summaries: PartSummary[] = [];
+  try {
+    for (let part = first; part < count; part += step) {
+      summaries.push(reader.read(part));
+      ring.endPart();
+      writer.startWith(ring.toFill());
+    }
+  } finally {
+    reader.close();
+  }
+  return summaries;
 }
 
 await read(workerData as ReadingTask);

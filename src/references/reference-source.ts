@@ -29,7 +29,7 @@ const HEAD_BYTES = 4096;
 /** Records without a reference after which a file counts as none of its format: what is packed may be endless. */
 const RECORDS_IN_VAIN_MAX = 2 ** 24;
 /** The longest line; the traced program may print among the references. */
-const RECORD_BYTES_MAX = 2 ** 25;
+export const RECORD_BYTES_MAX = 2 ** 25;
 
 /** Files in which a trace lies, each of a thread or core of its own; 1 where one file has all. */
 export function traceFiles(file: string, format: ReferenceFormat | null): number {
