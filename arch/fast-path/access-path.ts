@@ -85,7 +85,6 @@ export class AccessPath {
   private readonly predictionsWord: number;
   /** What a flush attribution has to see of this kind of access; null while none watches. */
   unflushed: UnflushedPath | null = null;
-  private readonly walkCyclesCell: number;
   /** What a fill sets in the attributes: `ATTRIBUTE_STORES` for stores, else 0. */
   private readonly fillAttribute: number;
 
@@ -105,7 +104,6 @@ export class AccessPath {
     this.largeTranslations = isKnown && areKnown(first, second) ? 0 : NEVER;
     this.hitsCell = COUNTERS_CELL + counters.COUNT_ACCESS + kind;
     this.secondLevelHitsCell = COUNTERS_CELL + counters.COUNT_FAST_SECOND_LEVEL_HIT + kind;
-    this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
     this.predictionsWord = LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT);
     this.fillAttribute = kind === KIND_STORE ? ATTRIBUTE_STORES : 0;
     this.permissions = new Permissions(kind, arrays, memory);
@@ -177,17 +175,23 @@ export class AccessPath {
 
   /** {@link translate} while an attribution watches. Larger pages are left to the general path. */
   private translateWatched(number: number, unflushed: UnflushedPath): number {
-    const { words, cells } = this;
+    const { words, cells, second, other } = this;
     const place = this.first.find(number);
     if (place !== 0) return this.hit(number, place) | 0;
     const hasLarge = (words[LARGE_TRANSLATIONS_WORD] & (ACCESSES_WATCHED - 1)) !== 0;
-    const walkCycles = cells[this.walkCyclesCell];
-    const hits = cells[this.secondLevelHitsCell];
-    const frame = (hasLarge ? this.translateOther(number) : this.translateInSecond(number)) | 0;
-    if (frame < 0) return frame;
-    const real = words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0];
-    if (cells[this.secondLevelHitsCell] !== hits) unflushed.hitSecond(number, real);
-    else unflushed.refill(number, real, cells[this.walkCyclesCell] - walkCycles);
+    if (hasLarge && this.tlbs.isInLarge(this.kind, cells[REQUESTED_PAGE_CELL], this.mode.pcid)) return GENERAL;
+    const inSecond = second.find(number);
+    const held = inSecond !== 0 || other === null ? inSecond : other.find(number);
+    if (held === 0) return this.walkWatched(number, unflushed) | 0;
+    const frame = this.hitSecond(number, held, inSecond !== 0 ? second : (other ?? second)) | 0;
+    if (frame >= 0) unflushed.hitSecond(number, words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0]);
+    return frame;
+  }
+
+  private walkWatched(number: number, unflushed: UnflushedPath): number {
+    unflushed.beginWalk();
+    const frame = this.walk(number, this.homeOf(number)) | 0;
+    if (frame >= 0) unflushed.refill(number, this.words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0]);
     return frame;
   }
 

@@ -7,6 +7,7 @@
 
 import type { PagingMode } from "../isa/paging-mode.ts";
 import * as translation from "../isa/translation.ts";
+import * as counters from "../time/perf-counters.ts";
 import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { FlushAttribution } from "../tlb/flush-attribution.ts";
@@ -18,13 +19,10 @@ import { TreeTlb } from "./tree-tlb.ts";
 const { SIZE_4K, TR_GLOBAL, TR_MASK } = translation;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_STORES } = layout;
 const { CELL_SHIFT, LARGE_TRANSLATIONS_WORD } = layout;
-const { LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT, REQUESTED_PAGE_CELL } = layout;
-const { WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
+const { COUNTERS_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 
 /** Bits of page numbers that the fast path is given. */
 const NUMBER_MASK = 2 ** 20 - 1;
-/** In place of a place, where the attribution itself is to look. */
-const NOT_QUICK = -1;
 
 /** The TLBs without flushes, for loads (kind 0), stores (1) or fetches (2) of small pages. */
 export class UnflushedPath {
@@ -42,7 +40,14 @@ export class UnflushedPath {
   private readonly otherShift: number;
   /** TLBs among them that hold a limited number of PCIDs. */
   private readonly limited: readonly Tlb[];
-  private readonly predictionsWord: number;
+  /**
+   * By place in the real first level: where the same translation is in the first level without flushes, as far as is known. As with
+   * predictions, the tag that is there says whether it still is, and another context begins with none.
+   */
+  private readonly twins: Int32Array;
+  /** The real counter of cycles of walks: its cell, and what it was before the last walk. */
+  private readonly walkCyclesCell: number;
+  private readonly cyclesBefore = new Float64Array(1);
 
   /** The shape of the TLBs must be one that `AccessPath` does. */
   constructor(kind: number, attribution: FlushAttribution, mode: PagingMode, real: CpuArrays) {
@@ -62,12 +67,13 @@ export class UnflushedPath {
     this.other = second.length > 1 ? new IndexedTlb(second[1], arrays) : null;
     this.otherShift = second[0].hashShift;
     this.limited = second.filter(({ isLimited }) => isLimited);
-    this.predictionsWord = LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT);
+    this.twins = new Int32Array(first.firstPlace + first.slots);
+    this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
   }
 
   /** Begins another context: nothing is predicted. */
   forget(): void {
-    this.words.fill(0, this.predictionsWord, this.predictionsWord + PREDICTIONS_MASK + 1);
+    this.twins.fill(0);
   }
 
   /**
@@ -75,66 +81,92 @@ export class UnflushedPath {
    * fills it takes the note.
    */
   hitFirst(real: number): void {
-    const page = this.realCells[real << CELL_SHIFT];
-    const number = (page / 4096) & NUMBER_MASK;
-    const place = this.words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0];
-    if (this.cells[place << CELL_SHIFT] === page) this.first.use(place);
-    else this.hit(number, real);
+    const place = this.twins[real];
+    if (this.cells[place << CELL_SHIFT] === this.realCells[real << CELL_SHIFT]) this.first.use(place);
+    else this.hit((this.realCells[real << CELL_SHIFT] / 4096) & NUMBER_MASK, real);
   }
 
   /** A hit of the second level, which is at `real` of the first now. @param number bits 19:0 of the page number */
   hitSecond(number: number, real: number): void {
-    this.takeNote(real);
+    if (this.attribution.hasNotes(this.kind)) this.takeNote(real);
     this.hit(number, real);
   }
 
-  /** A walk of some cycles, whose translation is at `real`. @param number bits 19:0 of the page number */
-  refill(number: number, real: number, cycles: number): void {
-    const { onWalk } = this.attribution;
-    if (onWalk !== null) onWalk(this.kind, this.translationAt(real).page);
-    const flush = this.takeNote(real);
+  /** A walk begins: {@link refill} tells of it when it has found a translation. */
+  beginWalk(): void {
+    this.cyclesBefore[0] = this.realCells[this.walkCyclesCell];
+  }
+
+  /** A walk whose translation is at `real`. @param number bits 19:0 of the page number */
+  refill(number: number, real: number): void {
+    const { attribution, second, other, first } = this;
+    if (attribution.onWalk !== null) attribution.onWalk(this.kind, this.translationAt(real).page);
+    const flush = attribution.hasNotes(this.kind) ? this.takeNote(real) : 0;
     this.cells[REQUESTED_PAGE_CELL] = this.realCells[real << CELL_SHIFT];
-    const inFirst = this.hasLarge() ? NOT_QUICK : this.first.find(number) | 0;
-    const tlb = this.holderOf(number);
-    const place = inFirst !== 0 ? inFirst : tlb.find(number) | 0;
-    if (place === 0 && this.mayInsert(real)) {
-      this.insert(number, real, tlb);
-    } else if (place > 0 && this.isSame(place, real) && this.isOfContext(place)) {
-      if (inFirst !== 0) this.useFirst(number, place);
-      else this.useSecond(number, place, tlb);
-      this.attribution.explain(flush, cycles);
+    if (this.hasLarge()) {
+      this.refillOther(flush, real);
+      return;
+    }
+    const inFirst = first.find(number) | 0;
+    const inSecond = inFirst !== 0 ? 0 : second.find(number) | 0;
+    const inOther = inFirst !== 0 || inSecond !== 0 || other === null ? 0 : other.find(number) | 0;
+    const place = inFirst | inSecond | inOther;
+    if (place === 0) {
+      if (this.mayInsert(real)) this.insert(number, real);
+      else this.refillOther(flush, real);
+    } else if (this.isSame(place, real) && this.isPcidLast()) {
+      if (inFirst !== 0) this.useFirst(place, real);
+      else this.useSecond(number, place, inSecond !== 0 ? second : (other ?? second), real);
+      attribution.explain(flush, this.walkCycles());
     } else {
-      this.refillOther(flush, real, cycles);
+      this.refillOther(flush, real);
     }
   }
 
-  private refillOther(flush: number, real: number, cycles: number): void {
-    const { attribution, kind, mode } = this;
-    const { page, frame, flags } = this.translationAt(real);
-    attribution.refillAfter(flush, kind, page, mode.pcid, frame, flags, cycles);
+  /** Cycles of the walk that began last. */
+  private walkCycles(): number {
+    return this.realCells[this.walkCyclesCell] - this.cyclesBefore[0];
   }
 
+  private refillOther(flush: number, real: number): void {
+    const { attribution, kind, mode } = this;
+    const { page, frame, flags } = this.translationAt(real);
+    attribution.refillAfter(flush, kind, page, mode.pcid, frame, flags, this.walkCycles());
+  }
+
+  /** The flush that is noted of the translation at `real`; 0 for none. The note goes. */
   private takeNote(real: number): number {
     const { attribution, kind, mode } = this;
-    if (!attribution.hasNotes(kind)) return 0;
     const { page, flags } = this.translationAt(real);
     return attribution.takeNote(kind, page, mode.pcid, flags);
   }
 
   private hit(number: number, real: number): void {
+    const { second, other, first } = this;
     this.cells[REQUESTED_PAGE_CELL] = this.realCells[real << CELL_SHIFT];
-    const inFirst = this.hasLarge() ? NOT_QUICK : this.first.find(number) | 0;
-    const tlb = this.holderOf(number);
-    const place = inFirst !== 0 ? inFirst : tlb.find(number) | 0;
-    if (place === 0 && this.mayInsert(real)) {
-      this.insert(number, real, tlb);
-    } else if (place > 0 && this.isOfContext(place)) {
-      if (inFirst !== 0) this.useFirst(number, place);
-      else this.useSecond(number, place, tlb);
-    } else {
-      const { page, frame, flags } = this.translationAt(real);
-      this.attribution.hitOf(this.kind, page, this.mode.pcid, frame, flags);
+    if (this.hasLarge()) {
+      this.hitOther(real);
+      return;
     }
+    const inFirst = first.find(number) | 0;
+    const inSecond = inFirst !== 0 ? 0 : second.find(number) | 0;
+    const inOther = inFirst !== 0 || inSecond !== 0 || other === null ? 0 : other.find(number) | 0;
+    const place = inFirst | inSecond | inOther;
+    if (place === 0) {
+      if (this.mayInsert(real)) this.insert(number, real);
+      else this.hitOther(real);
+    } else if (!this.isOfContext(place, real)) {
+      this.hitOther(real);
+    } else if (inFirst !== 0) {
+      this.useFirst(place, real);
+    } else {
+      this.useSecond(number, place, inSecond !== 0 ? second : (other ?? second), real);
+    }
+  }
+
+  private hitOther(real: number): void {
+    const { page, frame, flags } = this.translationAt(real);
+    this.attribution.hitOf(this.kind, page, this.mode.pcid, frame, flags);
   }
 
   private translationAt(real: number): { readonly page: number; readonly frame: number; readonly flags: number } {
@@ -159,21 +191,21 @@ export class UnflushedPath {
     return (this.realWords[((real << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & TR_GLOBAL) !== 0 || this.isPcidLast();
   }
 
-  /** The TLB of the second level that holds a page, or that it goes into. */
-  private holderOf(number: number): IndexedTlb {
-    const { second, other } = this;
-    if (other === null || second.find(number) !== 0) return second;
-    return other.find(number) !== 0 || ((number >>> this.otherShift) & 1) !== 0 ? other : second;
-  }
-
-  /** Whether an entry is of the current PCID or global, and complete without what lies in `further` (arch/tlb/cpu-arrays.ts). */
-  private isOfContext(place: number): boolean {
+  /**
+   * Whether the entry at `place`, found by its tag alone, is of the current PCID or global, and complete without what lies in `further`
+   * (arch/tlb/cpu-arrays.ts). What has the attributes of the real one is.
+   */
+  private isOfContext(place: number, real: number): boolean {
     const attributes = this.words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
-    if ((attributes & ATTRIBUTE_MEMORY) === 0) return false;
-    if ((attributes & TR_GLOBAL) !== 0) return true;
-    return ((attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK) === this.mode.pcid && this.isPcidLast();
+    if (attributes !== (this.realWords[((real << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES)) {
+      if ((attributes & ATTRIBUTE_MEMORY) === 0) return false;
+      const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
+      if ((attributes & TR_GLOBAL) === 0 && pcid !== this.mode.pcid) return false;
+    }
+    return (attributes & TR_GLOBAL) !== 0 || this.isPcidLast();
   }
 
+  /** Whether the entry at `place` has the frame and the attributes of the real one. */
   private isSame(place: number, real: number): boolean {
     const { words, realWords } = this;
     const record = place << WORD_SHIFT;
@@ -185,27 +217,26 @@ export class UnflushedPath {
   }
 
   /** Puts the translation at `real` into both levels. */
-  private insert(number: number, real: number, tlb: IndexedTlb): void {
+  private insert(number: number, real: number): void {
     const record = real << WORD_SHIFT;
     const frame = this.realWords[(record + WORD_FRAME) | 0];
     const attributes = this.realWords[(record + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
+    const { second, other } = this;
+    const tlb = other === null || ((number >>> this.otherShift) & 1) === 0 ? second : other;
     tlb.insert(number, frame, attributes);
-    this.fillFirst(number, frame, attributes);
+    this.twins[real] = this.first.insert(number, frame, attributes);
   }
 
-  private useFirst(number: number, place: number): void {
+  private useFirst(place: number, real: number): void {
     this.first.use(place);
-    this.words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0] = place;
+    this.twins[real] = place;
   }
 
-  private useSecond(number: number, place: number, tlb: IndexedTlb): void {
+  private useSecond(number: number, place: number, tlb: IndexedTlb, real: number): void {
+    const { words } = this;
     const record = place << WORD_SHIFT;
     tlb.use(place);
-    this.fillFirst(number, this.words[(record + WORD_FRAME) | 0], this.words[(record + WORD_ATTRIBUTES) | 0]);
-  }
-
-  private fillFirst(number: number, frame: number, attributes: number): void {
-    const place = this.first.insert(number, frame, attributes);
-    this.words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0] = place;
+    const frame = words[(record + WORD_FRAME) | 0];
+    this.twins[real] = this.first.insert(number, frame, words[(record + WORD_ATTRIBUTES) | 0]);
   }
 }
