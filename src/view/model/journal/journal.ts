@@ -13,7 +13,8 @@
 import { CHUNK_FRAMES, FRAME_WORDS } from "../../../../arch/memory/physical-memory.ts";
 import { FRAME_PAGE_TABLE } from "../../../../mm/index.ts";
 import type { Kernel } from "../../../machine/kernel.ts";
-import { type ValueChange, ValueImages } from "./value-images.ts";
+import { groupsOf, SHARED } from "./groups.ts";
+import { forEachValue, type ValueChange, ValueImages } from "./value-images.ts";
 import { WordImages } from "./word-images.ts";
 
 const KEPT_BYTES_MAX = 2 ** 26;
@@ -21,6 +22,7 @@ const KEPT_BYTES_MAX = 2 ** 26;
 const VALUE_CHANGE_BYTES = 200;
 
 const WORD_BYTES = 4;
+const ONLY_SHARED = [SHARED];
 
 /** A list of what has happened that is cut and continued as one goes back and forth. */
 export interface Happenings<Tail> {
@@ -51,6 +53,10 @@ export class Journal<Note, Tail> {
   private readonly buffers = new Set<ArrayBufferLike>();
   private readonly tables = new Set<number>();
   private readonly met = (value: unknown): void => this.collect(value);
+  /** The CPUs' clocks at the last step: those that act go on. */
+  private readonly clocks: Float64Array;
+  /** All groups, where a CPU writes into another's TLBs without a turn of that one. */
+  private readonly allGroups: readonly number[] | null;
   private bytes = 0;
   /** How many of the records are undone. */
   private undone = 0;
@@ -82,7 +88,11 @@ export class Journal<Note, Tail> {
       }
     }
     for (const chunk of [memory.zeroChunk, ...memory.directory]) this.buffers.add(chunk.buffer);
+    for (const cpu of cpus) this.seen.add(cpu);
     for (const root of [vm, mm, tables, log, loop.clockCycles, loop.accounts, cpus]) this.collect(root);
+    for (const [found, group] of groupsOf(cpus, this.seen)) this.keepFound(found, group);
+    this.clocks = loop.clockCycles.slice();
+    this.allGroups = writesFromAfar(kernel) ? [SHARED, ...cpus.map((_, cpu) => cpu + 1)] : null;
     for (const { costs } of accounts?.attributions ?? []) this.collect(costs);
     this.keepNewTables();
     // What has happened before stays.
@@ -106,8 +116,9 @@ export class Journal<Note, Tail> {
 
   /** After a step of the machine: adds what it has changed. Nothing may be taken back then. */
   add(note: Note): void {
-    const values = this.values.takeChanges(this.met);
-    const words = this.words.takeChanges();
+    const groups = this.allGroups ?? this.groupsThatActed();
+    const values = this.values.takeChanges(groups, this.met);
+    const words = this.words.takeChanges(groups);
     this.keepNewTables();
     const record = { words, values, tail: this.tracks.takeTail(), note };
     this.records.push(record);
@@ -117,11 +128,11 @@ export class Journal<Note, Tail> {
 
   /**
    * Takes back what was changed since the last step, `back` or `again`: who reads a machine may change it as well, as lists are put in
-   * order when they are read. It would be in the way of both.
+   * order when they are read. It would be in the way of both. What is a CPU's own does not change by being read.
    */
   forgetReading(): void {
-    const values = this.values.takeChanges(this.met);
-    const words = this.words.takeChanges();
+    const values = this.values.takeChanges(ONLY_SHARED, this.met);
+    const words = this.words.takeChanges(ONLY_SHARED);
     this.words.undo(words);
     for (const value of values) value.undo();
   }
@@ -142,6 +153,19 @@ export class Journal<Note, Tail> {
     this.tracks.addTail(tail);
   }
 
+  /** What all CPUs share, and what is of those whose clocks have gone on since the last step. */
+  private groupsThatActed(): number[] {
+    const { clocks } = this;
+    const { clockCycles } = this.kernel.machine.loop;
+    const groups = [SHARED];
+    for (let cpu = 0; cpu < clocks.length; cpu++) {
+      if (clockCycles[cpu] === clocks[cpu]) continue;
+      clocks[cpu] = clockCycles[cpu];
+      groups.push(cpu + 1);
+    }
+    return groups;
+  }
+
   private forgetOldest(): void {
     const oldest = this.records.shift();
     if (oldest === undefined) return;
@@ -158,20 +182,25 @@ export class Journal<Note, Tail> {
       const found = todo.pop();
       if (typeof found !== "object" || found === null || this.seen.has(found)) continue;
       this.seen.add(found);
-      if (ArrayBuffer.isView(found)) this.keepBuffer(found.buffer);
-      else this.values.keep(found, later);
+      this.keepFound(found, SHARED);
+      if (!ArrayBuffer.isView(found)) forEachValue(found, later);
     }
   }
 
-  private keepBuffer(buffer: ArrayBufferLike): void {
+  private keepFound(found: object, group: number): void {
+    if (ArrayBuffer.isView(found)) this.keepBuffer(found.buffer, group);
+    else this.values.keep(found, group);
+  }
+
+  private keepBuffer(buffer: ArrayBufferLike, group: number): void {
     if (this.buffers.has(buffer)) return;
     this.buffers.add(buffer);
     // A part of the machine's memory that was made since the begin, in some CPU's list.
     if (this.kernel.machine.memory.directory.some((chunk) => chunk.buffer === buffer)) return;
     const words = Math.floor(buffer.byteLength / WORD_BYTES);
-    this.words.keep(new Int32Array(buffer, 0, words));
+    this.words.keep(new Int32Array(buffer, 0, words), group);
     const rest = new Uint8Array(buffer, words * WORD_BYTES);
-    if (rest.length > 0) this.values.keepBytes(rest);
+    if (rest.length > 0) this.values.keepBytes(rest, group);
   }
 
   /** Frames that have become page tables. Those that no longer are stay: they were tables at earlier steps. */
@@ -183,10 +212,15 @@ export class Journal<Note, Tail> {
         if (frame >= touchedEnd || this.tables.has(frame)) continue;
         this.tables.add(frame);
         const first = (frame % CHUNK_FRAMES) * FRAME_WORDS;
-        this.words.keep(memory.chunkForWrite(frame).subarray(first, first + FRAME_WORDS));
+        this.words.keep(memory.chunkForWrite(frame).subarray(first, first + FRAME_WORDS), SHARED);
       }
     }
   }
+}
+
+/** Whether CPUs change others' TLBs by themselves: INVLPGB and remote actions do, and a hypervisor what is its vCPUs'. */
+function writesFromAfar({ host, machine }: Kernel): boolean {
+  return host !== null || machine.features.invlpgb || machine.features.rar;
 }
 
 function bytesOf({ words, values }: StepRecord<unknown, unknown>): number {

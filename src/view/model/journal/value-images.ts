@@ -14,34 +14,46 @@ interface Image {
   takeChange(met: (value: unknown) => void): ValueChange | null;
 }
 
-/** Objects, lists, maps and sets. */
-export class ValueImages {
-  private readonly images: Image[] = [];
+/** Calls `met` with each value that an object, a list, a map or a set holds. */
+export function forEachValue(found: object, met: (value: unknown) => void): void {
+  if (found instanceof Map) for (const entry of found) entry.forEach(met);
+  else if (found instanceof Set) found.forEach(met);
+  else Object.values(found).forEach(met);
+}
 
-  /** Keeps what is in `found`, as it is now; calls `met` with each value. Typed arrays are not for this. */
-  keep(found: object, met: (value: unknown) => void): void {
-    if (Array.isArray(found)) this.images.push(new ListImage(found));
-    else if (found instanceof Map) this.images.push(new TableImage(found, entriesOfMap, fillMap));
-    else if (found instanceof Set) this.images.push(new TableImage(found, (set) => [...set], fillSet));
-    else if (!Object.isFrozen(found)) this.images.push(new SlotImage(found as Owner));
-    if (found instanceof Map) for (const entry of found) entry.forEach(met);
-    else if (found instanceof Set) found.forEach(met);
-    else Object.values(found).forEach(met);
+/** Objects, lists, maps and sets. Each belongs to a group by number, of which some are looked at each time. */
+export class ValueImages {
+  private readonly groups: Image[][] = [];
+
+  /** Keeps what is in `found`, as it is now. Typed arrays are not for this. */
+  keep(found: object, group: number): void {
+    if (Array.isArray(found)) this.add(new ListImage(found), group);
+    else if (found instanceof Map) this.add(new TableImage(found, entriesOfMap, fillMap), group);
+    else if (found instanceof Set) this.add(new TableImage(found, (set) => [...set], fillSet), group);
+    else if (!Object.isFrozen(found)) this.add(new SlotImage(found as Owner), group);
   }
 
   /** Keeps a few bytes. */
-  keepBytes(bytes: Uint8Array): void {
-    this.images.push(new ByteImage(bytes));
+  keepBytes(bytes: Uint8Array, group: number): void {
+    this.add(new ByteImage(bytes), group);
   }
 
-  /** Takes over what differs. `met` is called with each value that was not there before. */
-  takeChanges(met: (value: unknown) => void): ValueChange[] {
+  private add(image: Image, group: number): void {
+    this.groups[group] ??= [];
+    this.groups[group].push(image);
+  }
+
+  /** Takes over what differs in some groups. `met` is called with each value that was not there before. */
+  takeChanges(groups: readonly number[], met: (value: unknown) => void): ValueChange[] {
     const changes: ValueChange[] = [];
-    // What is met now is kept as it is now: it needs no look.
-    const { length } = this.images;
-    for (let i = 0; i < length; i++) {
-      const change = this.images[i].takeChange(met);
-      if (change !== null) changes.push(change);
+    for (const group of groups) {
+      const images = this.groups[group] ?? [];
+      // What is met now is kept as it is now: it needs no look.
+      const { length } = images;
+      for (let i = 0; i < length; i++) {
+        const change = images[i].takeChange(met);
+        if (change !== null) changes.push(change);
+      }
     }
     return changes;
   }

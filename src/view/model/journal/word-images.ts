@@ -17,24 +17,28 @@ interface Piece {
   readonly before: Int32Array;
 }
 
-/** Words that are looked at after each step. */
+/** Words that are looked at after each step. Each belongs to a group by number, of which some are looked at each time. */
 export class WordImages {
   private readonly pieces: Piece[] = [];
+  /** The pieces of each group. */
+  private readonly groups: number[][] = [];
   private found = new Int32Array(PIECE_WORDS * CHANGE_NUMBERS);
   private numbers = 0;
 
   /** Keeps words that were not looked at before, as they are now. */
-  keep(words: Int32Array): void {
+  keep(words: Int32Array, group: number): void {
+    this.groups[group] ??= [];
     for (let at = 0; at < words.length; at += PIECE_WORDS) {
       const now = words.subarray(at, at + PIECE_WORDS);
+      this.groups[group].push(this.pieces.length);
       this.pieces.push({ now, before: now.slice() });
     }
   }
 
-  /** Takes over what differs from the copies. @returns the changes, for `undo` and `redo` */
-  takeChanges(): Int32Array {
+  /** Takes over what differs from the copies in some groups. @returns the changes, for `undo` and `redo` */
+  takeChanges(groups: readonly number[]): Int32Array {
     this.numbers = 0;
-    for (let piece = 0; piece < this.pieces.length; piece++) this.compare(piece);
+    for (const group of groups) for (const piece of this.groups[group] ?? []) this.compare(piece);
     return this.found.slice(0, this.numbers);
   }
 
