@@ -6,9 +6,10 @@ import {
   ACTIVITY_SWITCH,
   type CycleAccounts,
 } from "../../../arch/index.ts";
+import { Recent } from "./recent.ts";
 
-/** Calls beyond which no more are kept. */
-const KEPT_MAX = 100_000;
+/** Calls that are kept: the latest. */
+const KEPT = 20_000;
 
 /** A call of the kernel on one CPU, or, where its thread slept in it, one of the stretches between. */
 export interface CallCost {
@@ -28,7 +29,7 @@ interface OpenCall {
   readonly name: string;
   readonly fromCycles: number;
   /** Cycles of its CPU by activity when it began. */
-  readonly booked: readonly number[];
+  readonly booked: Float64Array;
 }
 
 /** What was added in one step. */
@@ -41,10 +42,9 @@ export interface CallsTail {
 /** Collects calls by what `Tracks` is told of the CPUs' activities. */
 export class CallCosts {
   /** Calls that have ended, in that order. */
-  readonly ended: CallCost[] = [];
+  readonly ended = new Recent<CallCost>(KEPT);
   private open: (OpenCall | null)[];
   private readonly accounts: CycleAccounts;
-  private markEnded = 0;
   private markOpen: readonly (OpenCall | null)[];
 
   constructor(accounts: CycleAccounts, cpus: number) {
@@ -71,36 +71,40 @@ export class CallCosts {
 
   private end(cpu: number, { name, fromCycles, booked }: OpenCall, toCycles: number, position: number): void {
     this.open[cpu] = null;
-    if (toCycles === fromCycles || this.ended.length >= KEPT_MAX) return;
+    if (toCycles === fromCycles) return;
     const parts: Record<string, number> = {};
-    this.bookedOf(cpu).forEach((cycles, activity) => {
-      const spent = cycles - (booked[activity] ?? 0);
-      if (spent > 0) parts[this.accounts.names[activity]] = spent;
-    });
+    const { accounts } = this;
+    for (let activity = 0; activity < accounts.names.length; activity++) {
+      // An activity that was named during the call had no cycles before.
+      const spent = accounts.cycles(cpu, activity) - (activity < booked.length ? booked[activity] : 0);
+      if (spent > 0) parts[accounts.names[activity]] = spent;
+    }
     this.ended.push({ name, cpu, position, fromCycles, toCycles, parts });
   }
 
-  private bookedOf(cpu: number): number[] {
-    return this.accounts.names.map((_, activity) => this.accounts.cycles(cpu, activity));
+  private bookedOf(cpu: number): Float64Array {
+    const { accounts } = this;
+    const booked = new Float64Array(accounts.names.length);
+    for (let activity = 0; activity < booked.length; activity++) booked[activity] = accounts.cycles(cpu, activity);
+    return booked;
   }
 
   /** What was added since it was called last. */
   takeTail(): CallsTail {
-    const { ended, open, markEnded, markOpen } = this;
-    this.markEnded = ended.length;
+    const { ended, open, markOpen } = this;
     this.markOpen = open.slice();
-    return { ended: ended.slice(markEnded), openBefore: markOpen, openAfter: this.markOpen };
+    return { ended: ended.takeTail(), openBefore: markOpen, openAfter: this.markOpen };
   }
 
   /** Takes away what was added last. */
   removeTail({ ended, openBefore }: CallsTail): void {
-    this.ended.length -= ended.length;
+    this.ended.removeTail(ended);
     this.open = openBefore.slice();
   }
 
   /** Adds what was taken away. */
   addTail({ ended, openAfter }: CallsTail): void {
-    this.ended.push(...ended);
+    this.ended.addTail(ended);
     this.open = openAfter.slice();
   }
 }

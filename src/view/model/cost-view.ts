@@ -63,7 +63,8 @@ export interface CostView {
 }
 
 /** Where cycles went. */
-export function costView(kernel: Kernel, { calls: { ended } }: Tracks): CostView {
+export function costView(kernel: Kernel, { calls }: Tracks): CostView {
+  const ended = calls.ended.items;
   // An experiment that asks for no accounts has none.
   const { accounts } = kernel.vm.flushing;
   const records = accounts?.records ?? [];

@@ -5,6 +5,7 @@ import { TranslationTruth } from "../../inspect/translation-truth.ts";
 import type { Workload } from "../../workloads/base/workload.ts";
 import { type CostView, costView } from "./cost-view.ts";
 import type { CounterSample } from "./counter-samples.ts";
+import type { Course } from "./course.ts";
 import { describeError } from "./describe-error.ts";
 import type { ExportKind } from "./export-files.ts";
 import type { FreePath } from "./free-search.ts";
@@ -110,10 +111,17 @@ export class Answerer {
   private file: { readonly name: string; readonly opener: () => Begun } | null = null;
   private last: Promise<unknown> = Promise.resolve();
   private readonly compile: Compile;
+  private readonly parkedBytesMax: number | undefined;
+  /** Told on a long way of a session: the step that it is at, and the step that it goes to; null where that is not known. */
+  onWay: ((position: number, aim: number | null) => void) | null = null;
 
-  /** @param compile makes workloads of source; without it source is refused */
-  constructor(compile: Compile = refuseSource) {
+  /**
+   * @param compile makes workloads of source; without it source is refused
+   * @param parkedBytesMax bytes of the host's memory for machines that wait for jumps; absent: what a session takes by itself
+   */
+  constructor(compile: Compile = refuseSource, parkedBytesMax?: number) {
     this.compile = compile;
+    this.parkedBytesMax = parkedBytesMax;
   }
 
   /** Moves the session and looks at it, after all that was asked before. Nothing is thrown: what went wrong is in the answer. */
@@ -158,6 +166,7 @@ export class Answerer {
   private async move(move: Move): Promise<Session> {
     if (move.kind === "open") {
       const session = await this.open(move.scenario, move.bytes);
+      session.onWay = (position, aim) => this.onWay?.(position, aim);
       session.goTo(move.position);
       this.session = session;
     }
@@ -173,20 +182,24 @@ export class Answerer {
   private async open(scenario: Scenario, bytes: Uint8Array | undefined): Promise<Session> {
     if (scenario.kind === "source") {
       const workload = await this.compile(scenario.name, scenario.source);
-      return new Session(scenario, () => beginWorkload(scenario, workload));
+      return this.opened(scenario, () => beginWorkload(scenario, workload));
     }
     if (scenario.kind === "experiment") {
       const { openPoint } = await import("./experiment-point.ts");
-      return new Session(scenario, openPoint(scenario));
+      return this.opened(scenario, openPoint(scenario));
     }
-    if (scenario.kind !== "file") return new Session(scenario);
+    if (scenario.kind !== "file") return this.opened(scenario);
     const { name } = scenario;
     if (bytes !== undefined) {
       const { openFile } = await import("./open-file.ts");
       this.file = { name, opener: await openFile(name, bytes) };
     }
     if (this.file?.name !== name) throw new InputFileError(name, 0, "is not here: drop it on the page to open it");
-    return new Session(scenario, this.file.opener);
+    return this.opened(scenario, this.file.opener);
+  }
+
+  private opened(scenario: Scenario, opener?: () => Begun | Course): Session {
+    return new Session(scenario, opener, this.parkedBytesMax);
   }
 }
 

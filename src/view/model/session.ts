@@ -7,6 +7,7 @@ import { StateError } from "../../../arch/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { AccessWatch, WATCHED } from "./access-watch.ts";
 import { type Course, type Found, LiveCourse } from "./course.ts";
+import { ParkedCourses } from "./parked-courses.ts";
 import { type Begun, begin, type Scenario, type Told } from "./scenario.ts";
 import { describeEvent, type Tracks } from "./tracks.ts";
 
@@ -35,6 +36,12 @@ const KEPT_STEPS = 32;
 /** Steps that `prepare` keeps, and how few of them may be left before it makes new ones. */
 const PREPARED_STEPS = 1000;
 const PREPARED_STEPS_MIN = 300;
+/** Steps that are made again rather than another machine fetched. */
+const NEAR_STEPS = 1000;
+/** Every how many steps a long way is told of. */
+const TOLD_STEPS = 1024;
+/** Bytes of machines that wait for jumps at the most. */
+const PARKED_BYTES_MAX = 2 ** 29;
 
 /** One scenario, run step by step, forwards and backwards. */
 export class Session {
@@ -47,14 +54,28 @@ export class Session {
   stoppedAt: string | null = null;
   /** Steps in all; null before somebody was there. */
   private end: number | null = null;
+  /** Machines that wait elsewhere in the run. */
+  private readonly parked: ParkedCourses;
+  /** The furthest that one has been. */
+  private furthest = 0;
+  /** A machine that is on the way to where it is to wait, and the place. */
+  private parking: { readonly course: Course; readonly at: number } | null = null;
+  /** Told on a long way: the step that it is at, and the step that it goes to; null where that is not known. */
+  onWay: ((position: number, aim: number | null) => void) | null = null;
 
   /**
    * @param opener begins the scenario, each time anew; by default as stories and workloads begin that come with the program
+   * @param parkedBytesMax bytes of the host's memory that machines may take which wait for jumps
    * @throws MmulabError for a scenario that is not possible
    */
-  constructor(scenario: Scenario, opener: () => Begun | Course = openerOf(scenario)) {
+  constructor(
+    scenario: Scenario,
+    opener: () => Begun | Course = openerOf(scenario),
+    parkedBytesMax: number = PARKED_BYTES_MAX,
+  ) {
     this.scenario = scenario;
     this.opener = opener;
+    this.parked = new ParkedCourses(parkedBytesMax);
     this.course = this.begun();
   }
 
@@ -96,7 +117,7 @@ export class Session {
 
   /** What is wrong in the machine's whole state (`verify`); no call may be under way. */
   verify(): string[] {
-    if (this.course.ahead > 0) this.runAnew(this.position);
+    if (this.course.ahead > 0) this.runAnew(this.position, true);
     return this.kernel.verify(this.course.userSpaces);
   }
 
@@ -106,7 +127,7 @@ export class Session {
    */
   liveKernel(): Kernel {
     if (this.course.seek !== undefined) throw new StateError("the state cannot be saved", "an experiment is under way");
-    if (this.course.ahead > 0) this.runAnew(this.position);
+    if (this.course.ahead > 0) this.runAnew(this.position, true);
     return this.kernel;
   }
 
@@ -123,12 +144,20 @@ export class Session {
       if (this.position - position > this.course.behind) this.runAnew(position);
       while (this.position > position) this.course.back();
     }
-    while (this.position < position && this.advance(position - this.position <= KEPT_STEPS));
+    const ahead = position - this.position - this.course.ahead;
+    if (ahead > NEAR_STEPS && this.parked.distanceTo(position) < ahead - NEAR_STEPS) this.runAnew(position);
+    while (this.position < position && this.advance(position - this.position <= KEPT_STEPS)) {
+      this.tellWay(this.position, position);
+    }
+  }
+
+  private tellWay(position: number, aim: number | null): void {
+    if (position % TOLD_STEPS === 0) this.onWay?.(position, aim);
   }
 
   /**
-   * Makes ready for steps back that would be slow: runs another machine to where one is and keeps its last steps. For the time when
-   * nothing is asked for.
+   * Makes ready for steps back and jumps that would be slow: runs another machine to where one is and keeps its last steps, and lets
+   * others wait at places of the run. For the time when nothing is asked for.
    * @param isTimeUp whether to leave the rest for the next call
    * @returns whether there is a rest
    */
@@ -137,7 +166,7 @@ export class Session {
     if (course.seek !== undefined) return false;
     if (course.behind >= Math.min(position, PREPARED_STEPS_MIN)) {
       this.next = null;
-      return false;
+      return this.prepareJumps(isTimeUp);
     }
     if (this.next === null || this.next.position > position) {
       this.next = this.begun();
@@ -151,14 +180,39 @@ export class Session {
     if (next.position < position) return true;
     this.course = next;
     this.next = null;
-    return false;
+    return true;
   }
 
-  /** Another machine, run to `position`. */
-  private runAnew(position: number): void {
-    const { next } = this;
-    this.course = next !== null && next.position <= position ? next : this.begun();
+  /** Runs one more machine on the way to where it is to wait. @returns whether there is a rest */
+  private prepareJumps(isTimeUp: () => boolean): boolean {
+    if (this.parking === null) {
+      const at = this.parked.wanted(this.furthest, this.course);
+      if (at === null) return false;
+      this.parking = { course: this.begun(), at };
+      return true;
+    }
+    const { course, at } = this.parking;
+    while (!isTimeUp() && course.position < at) course.forward();
+    if (course.position < at) return true;
+    this.parking = null;
+    this.parked.park(course);
+    return true;
+  }
+
+  /**
+   * Another machine, run to `position` from where the nearest is; the one that was shown waits.
+   * @param isLive whether the machine itself must be there, not beyond with its last steps taken back
+   */
+  private runAnew(position: number, isLive = false): void {
+    const { next, course } = this;
+    const parked = this.parked.take(position, isLive);
+    const way = parked === null ? Number.POSITIVE_INFINITY : position - parked.position;
+    if (next !== null && next.position <= position && position - next.position < way) {
+      this.course = next;
+      if (parked !== null) this.parked.park(parked);
+    } else this.course = parked ?? this.begun();
     this.next = null;
+    if (Math.abs(course.position - position) > NEAR_STEPS) this.parked.park(course);
     this.goTo(position);
   }
 
@@ -209,9 +263,14 @@ export class Session {
     let found = this.search(begin, this, () => this.position < kept && this.advance(true));
     if (found === null && !this.isOver) {
       // Another machine finds out how far it is, so that this one knows from where on to keep what its steps change.
-      const scout = this.begun();
+      const scout = this.parked.take(this.position, true) ?? this.begun();
+      while (scout.ahead > 0) scout.forward();
+      scout.forget();
       while (scout.position < this.position && scout.forward());
-      found = this.search(begin, scout, () => scout.position < STEPS_MAX && scout.forward());
+      found = this.search(begin, scout, () => {
+        this.tellWay(scout.position, null);
+        return scout.position < STEPS_MAX && scout.forward();
+      });
       this.goTo(scout.position);
       if (found === null) this.end = this.position;
     }
@@ -243,7 +302,10 @@ export class Session {
     this.stoppedAt = null;
     if (keeping) course.keep();
     else if (course.ahead === 0) course.forget();
-    if (course.forward()) return true;
+    if (course.forward()) {
+      this.furthest = Math.max(this.furthest, this.position);
+      return true;
+    }
     this.end = this.position;
     return false;
   }

@@ -5,6 +5,7 @@ import { formatLink, parseLink } from "../model/link.ts";
 import type { Answer, Focus, Move, Picture } from "../model/picture.ts";
 import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "../model/scenario.ts";
 import type { Completions } from "./own-source.ts";
+import type { Way } from "./worker.ts";
 
 /** Bytes of a file at the most. */
 const FILE_BYTES_MAX = 2 ** 26;
@@ -13,6 +14,7 @@ const FILE_BYTES_MAX = 2 ** 26;
 type WorkerMessage =
   | { readonly id: number; readonly answer: Answer }
   | { readonly completions: Completions }
+  | { readonly way: Way }
   | { readonly exported: { readonly bytes: Uint8Array } | { readonly error: string }; readonly kind: ExportKind };
 
 /** The machine as it is shown; null before the first answer. */
@@ -28,6 +30,8 @@ export const busy = signal(false);
 /** What one looks at. */
 export const focus = signal<Focus>({ cpu: null, address: null });
 
+/** How far a long way is that an answer is awaited of; null when none is known. */
+export const way = signal<Way | null>(null);
 /** Whether the answer takes so long that one may want to stop. */
 export const isSlow = signal(false);
 /** Names that the editor completes; null before the first time that they were asked for. */
@@ -46,6 +50,7 @@ function startWorker(): Worker {
   const started = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   started.addEventListener("message", ({ data }: MessageEvent<WorkerMessage>) => {
     if ("completions" in data) completions.value = data.completions;
+    else if ("way" in data) way.value = busy.value ? data.way : null;
     else if ("exported" in data) saveExported(data.exported, data.kind);
     else if (data.id === asked) show(data.answer);
   });
@@ -60,6 +65,7 @@ function settle(): void {
   clearTimeout(slowTimer);
   busy.value = false;
   isSlow.value = false;
+  way.value = null;
 }
 
 /** Ends what the worker does, which may have no end; the machine is gone then. */

@@ -10,10 +10,32 @@ export interface Question {
   readonly focus: Focus;
 }
 
+/** Of the computer's memory, the share that machines may take which wait for jumps. */
+const PARKED_SHARE = 1 / 8;
+const { deviceMemory } = navigator as { readonly deviceMemory?: number };
+/** Browsers that do not say how much memory there is, say nothing here either. */
+const parkedBytesMax = deviceMemory === undefined ? undefined : deviceMemory * 2 ** 30 * PARKED_SHARE;
+
 const answerer = new Answerer(async (file, source) => {
   const { sourceWorkload } = await import("./own-source.ts");
   return sourceWorkload(file, source);
-});
+}, parkedBytesMax);
+
+/** How far a long way is. */
+export interface Way {
+  readonly position: number;
+  /** The step that it goes to; null where that is not known. */
+  readonly aim: number | null;
+}
+
+/** Milliseconds between two words about a long way. */
+const WAY_MS = 150;
+let wayDue = deadlineMs(WAY_MS / 1000);
+answerer.onWay = (position, aim) => {
+  if (!isOver(wayDue)) return;
+  wayDue = deadlineMs(WAY_MS / 1000);
+  postMessage({ way: { position, aim } satisfies Way });
+};
 
 /** Milliseconds without a question after which one may prepare, and how long at a time: a question waits so long at the most. */
 const QUIET_MS = 300;

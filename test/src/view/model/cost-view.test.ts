@@ -27,10 +27,10 @@ describe("costs", () => {
   it("of calls of one CPU lie within what its activities have", () => {
     const waits = new Map(costs.activities);
     for (const name of ["lock wait", "waiting for lines", "IPI wait"]) {
-      const inCalls = sum(tracks.calls.ended.map(({ parts }) => parts[name] ?? 0));
+      const inCalls = sum(tracks.calls.ended.items.map(({ parts }) => parts[name] ?? 0));
       expect(inCalls, name).toBeLessThanOrEqual(waits.get(name) ?? 0);
     }
-    expect(sum(tracks.calls.ended.map(({ parts }) => parts["waiting for lines"] ?? 0))).toBeGreaterThan(0);
+    expect(sum(tracks.calls.ended.items.map(({ parts }) => parts["waiting for lines"] ?? 0))).toBeGreaterThan(0);
   });
 
   it("of flushes are those of the accounts, refills included", () => {
