@@ -71,7 +71,7 @@ export {
   type Waiting,
   wait,
 } from "./kernel/blocking.ts";
-export type { CallArgument, CallName, CallProbes } from "./kernel/call-probes.ts";
+export type { CallArgument, CallName, CallProbes, SetMemoryCall } from "./kernel/call-probes.ts";
 export { type AllocationKind, FaultInjection } from "./kernel/fault-injection.ts";
 export {
   BUG_NAMES,
@@ -222,7 +222,7 @@ export {
   vmallocWorkOf,
 } from "./vmalloc/capture-vmalloc.ts";
 export { type ExecmemType, execmemAlloc, execmemAllocRw, execmemFree, execmemIsRox } from "./vmalloc/execmem.ts";
-export { execmemForceRw, execmemRestoreRox } from "./vmalloc/execmem-cache.ts";
+export { execmemForceRw, execmemRestoreRox, execmemSetDirectMapValid } from "./vmalloc/execmem-cache.ts";
 export { findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./vmalloc/free-vmap-area.ts";
 export { ioremap, iounmap } from "./vmalloc/ioremap.ts";
 export { __purgeVmapAreaLazy, drainVmapAreaWork, reclaimAndPurgeVmapAreas } from "./vmalloc/purge.ts";

@@ -82,9 +82,6 @@ export class KernelMm {
   /** Told where kernel code uses memory of the kernel's own; null where its translations cost nothing (`user/working-set.ts`). */
   usePath: UsePath | null = null;
 
-  /** Whether splitting a large page of the kernel's flushes; not where a replay makes such flushes as its trace has them. */
-  splitsFlush = true;
-
   /** Where the kernel has mapped memory of its own, beside the direct map and what allocators map. */
   readonly ownRanges: AddressRange[] = [];
 

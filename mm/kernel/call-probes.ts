@@ -24,11 +24,15 @@ export type CallName =
   | "flush_tlb_kernel_range"
   | "flush_tlb_all"
   | "cpa_flush"
+  | SetMemoryCall
   | "mmap"
   | "munmap"
   | "flush_tlb_mm_range"
   | "switch_mm"
   | "lazy_tlb";
+
+/** The calls that change rights of kernel pages. */
+export type SetMemoryCall = "set_memory_ro" | "set_memory_rw" | "set_memory_x" | "set_memory_nx" | "set_memory_rox";
 
 /** An argument: a number, an address of 48 bits, or a symbol's name. */
 export type CallArgument = number | string;

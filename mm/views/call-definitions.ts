@@ -53,6 +53,15 @@ const number = (name: string, place: string, bits: 32 | 64 | 8 = 64): CallArgume
 });
 const symbol = (name: string, place: string): CallArgumentDefinition => ({ name, kind: "symbol", place, bits: 64 });
 
+/** `set_memory_ro(addr, numpages)` and its like. */
+function changeOfRights(symbolName: string): CallDefinition {
+  return {
+    functions: [{ symbol: symbolName }],
+    args: [address("addr", "1"), number("pages", "2", 32)],
+    hasResult: false,
+  };
+}
+
 /** By call. */
 export const CALL_DEFINITIONS: Readonly<Record<CallName, CallDefinition>> = {
   vmalloc: {
@@ -115,7 +124,13 @@ export const CALL_DEFINITIONS: Readonly<Record<CallName, CallDefinition>> = {
     hasResult: false,
   },
   flush_tlb_all: { functions: [{ symbol: "flush_tlb_all" }], args: [], hasResult: false },
-  // Of changed attributes: no flush_tlb_kernel_range on x86. The argument is a struct cpa_data.
+  set_memory_ro: changeOfRights("set_memory_ro"),
+  set_memory_rw: changeOfRights("set_memory_rw"),
+  set_memory_x: changeOfRights("set_memory_x"),
+  set_memory_nx: changeOfRights("set_memory_nx"),
+  // Since 6.2.
+  set_memory_rox: changeOfRights("set_memory_rox"),
+  // Of other changed attributes: no flush_tlb_kernel_range on x86. The argument is a struct cpa_data.
   cpa_flush: {
     functions: [{ symbol: "cpa_flush" }],
     args: [address("addr", "1>0>0"), number("pages", "1>32")],

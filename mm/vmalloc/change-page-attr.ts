@@ -200,7 +200,7 @@ function* splitLargePage(kernel: KernelMm, la: number, level: number): KernelCod
   const owed = tables.owed.owe(tables.cursor.start, tables.cursor.end);
   tables.cursor.splitLeaf(table, low, tables.cursor.high & HIGH_ATTRIBUTES, owed);
   tables.owed.settle(owed, 0, ADDRESS_MAX);
-  if (kernel.splitsFlush) yield* flushTlbAll(kernel.flushing, "page split");
+  yield* flushTlbAll(kernel.flushing, "page split");
   return 0;
 }
 

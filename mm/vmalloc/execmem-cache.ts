@@ -181,8 +181,8 @@ function* execmemCacheClean(state: Vmalloc): KernelCode<void> {
   mutex.release();
 }
 
-/** Makes the frames of an area writable in the direct map, by the pages that it was allocated in. */
-function* execmemSetDirectMapValid(state: Vmalloc, vm: number): KernelCode<void> {
+/** Makes the frames of an area (a vm_struct) writable in the direct map, by the pages that it was allocated in. */
+export function* execmemSetDirectMapValid(state: Vmalloc, vm: number): KernelCode<void> {
   const { vms, pageArrays } = state;
   const pages = 1 << vms.pageOrderOf(vm);
   for (let i = 0; i < vms.nrPages[vm]; i += pages) {

@@ -7,6 +7,7 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushTlbAll, flushTlbKernelRange } from "../flush/tlb-flush.ts";
+import { probedCode, type SetMemoryCall } from "../kernel/call-probes.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { directMapAddress } from "../page-tables/direct-map.ts";
 import { __changePageAttrSetClr, type AttributeChange, CpaData, cpaCollapseLargePages } from "./change-page-attr.ts";
@@ -25,33 +26,74 @@ const INVALID: AttributeChange = { ...NOTHING, clearLow: PTE_PRESENT | PTE_RW | 
 
 /** Makes `pages` pages from `address` on read-only; 0 or a negative errno. */
 export function setMemoryRo(state: Vmalloc, address: number, pages: number): KernelCode<number> {
-  return changePageAttrSetClr(state, address, pages, READ_ONLY, false);
+  return setMemory(
+    state,
+    "set_memory_ro",
+    address,
+    pages,
+    changePageAttrSetClr(state, address, pages, READ_ONLY, false),
+  );
 }
 
 /** Makes pages writable; 0 or a negative errno. */
 export function setMemoryRw(state: Vmalloc, address: number, pages: number): KernelCode<number> {
-  return changePageAttrSetClr(state, address, pages, WRITABLE, false);
+  return setMemory(
+    state,
+    "set_memory_rw",
+    address,
+    pages,
+    changePageAttrSetClr(state, address, pages, WRITABLE, false),
+  );
 }
 
 /** Makes pages executable; 0 or a negative errno. */
 export function setMemoryX(state: Vmalloc, address: number, pages: number): KernelCode<number> {
-  return changePageAttrSetClr(state, address, pages, EXECUTABLE, false);
+  return setMemory(
+    state,
+    "set_memory_x",
+    address,
+    pages,
+    changePageAttrSetClr(state, address, pages, EXECUTABLE, false),
+  );
 }
 
 /** Makes pages not executable; 0 or a negative errno. */
 export function setMemoryNx(state: Vmalloc, address: number, pages: number): KernelCode<number> {
-  return changePageAttrSetClr(state, address, pages, NOT_EXECUTABLE, false);
+  return setMemory(
+    state,
+    "set_memory_nx",
+    address,
+    pages,
+    changePageAttrSetClr(state, address, pages, NOT_EXECUTABLE, false),
+  );
 }
 
 /**
  * Makes pages read-only and executable; where the version of the kernel does, puts them together to large ones afterwards.
  * @returns 0 or a negative errno
  */
-export function* setMemoryRox(state: Vmalloc, address: number, pages: number): KernelCode<number> {
-  const { hasSetMemoryRox, joinsRoxPages } = state.version;
-  if (hasSetMemoryRox) return yield* changePageAttrSetClr(state, address, pages, READ_ONLY_EXECUTABLE, joinsRoxPages);
+export function setMemoryRox(state: Vmalloc, address: number, pages: number): KernelCode<number> {
+  // What has no function of that name makes two calls.
+  if (!state.version.hasSetMemoryRox) return readOnlyThenExecutable(state, address, pages);
+  const { joinsRoxPages } = state.version;
+  const code = changePageAttrSetClr(state, address, pages, READ_ONLY_EXECUTABLE, joinsRoxPages);
+  return setMemory(state, "set_memory_rox", address, pages, code);
+}
+
+function* readOnlyThenExecutable(state: Vmalloc, address: number, pages: number): KernelCode<number> {
   const result = yield* setMemoryRo(state, address, pages);
   return result < 0 ? result : yield* setMemoryX(state, address, pages);
+}
+
+/** One of the calls, which probes see. */
+function setMemory(
+  { probes }: Vmalloc,
+  name: SetMemoryCall,
+  address: number,
+  pages: number,
+  code: KernelCode<number>,
+): KernelCode<number> {
+  return probes === null ? code : probedCode(probes, name, [address, pages], code);
 }
 
 /** `change_page_attr_set_clr`. @param joins whether pages are put together to large ones afterwards (`CPA_COLLAPSE`) */

@@ -9,7 +9,9 @@ import {
   allocVmapArea,
   CACHE_MODES,
   drainVmapAreaWork,
+  execmemSetDirectMapValid,
   findUnlinkVmapArea,
+  findVmArea,
   flushTlbAll,
   flushTlbKernelRange,
   freeUnmapVmapArea,
@@ -20,6 +22,12 @@ import {
   mmapPopulate,
   munmap,
   NUMA_NO_NODE,
+  type SetMemoryCall,
+  setMemoryNx,
+  setMemoryRo,
+  setMemoryRox,
+  setMemoryRw,
+  setMemoryX,
   TLB_FLUSH_ALL,
   USER_END,
   UserSpaces,
@@ -30,6 +38,7 @@ import {
   VMALLOC_END,
   VMALLOC_REQUEST,
   VMALLOC_START,
+  type Vmalloc,
   vmap,
   vmUnmapAliases,
   vrealloc,
@@ -43,7 +52,7 @@ import type { Kernel } from "../machine/kernel.ts";
 import { startsThere, VMALLOC_RANGE_BYTES_MIN, windowOf } from "./ftrace-windows.ts";
 import { PlaceOrder } from "./place-order.ts";
 import { spinUntil } from "./spin-until.ts";
-import type { Allocation, TracedCall } from "./traced-calls.ts";
+import { type Allocation, changesRights, type TracedCall } from "./traced-calls.ts";
 
 /** Pages of an area that its allocator stores to. */
 const TOUCHED_PAGES = 16;
@@ -63,6 +72,16 @@ const DEVICE_PHYS = 0xd000_0000;
 const DEVICE_BYTES = 0x1000_0000;
 
 const MAP_POPULATE = 0x8000;
+
+/** The calls that change rights of kernel pages. */
+const SET_MEMORY: Readonly<Record<SetMemoryCall, (vm: Vmalloc, address: number, pages: number) => KernelCode<number>>> =
+  {
+    set_memory_ro: setMemoryRo,
+    set_memory_rw: setMemoryRw,
+    set_memory_x: setMemoryX,
+    set_memory_nx: setMemoryNx,
+    set_memory_rox: setMemoryRox,
+  };
 
 /** What a call came to. */
 export type CallOutcome = "made" | "failed" | "not there";
@@ -152,6 +171,11 @@ export class CallMaker {
 
   private *makePlaced(call: TracedCall): KernelCode<CallOutcome> {
     const { kind } = call;
+    if (changesRights(kind)) {
+      yield* this.untilMade(call.allocation);
+      yield* this.changeRights(call);
+      return "made";
+    }
     if (call.allocation === null || kind === "mmap" || kind === "munmap") {
       if (kind === "munmap") yield* this.untilMade(call.allocation);
       yield* this.makeOther(call);
@@ -160,7 +184,8 @@ export class CallMaker {
     }
     if (!isFree(call)) return yield* this.allocate(call);
     yield* this.untilMade(call.allocation);
-    const { address } = call.allocation;
+    const { address, rights } = call.allocation;
+    yield* this.until(() => rights.every(({ isDone }) => isDone));
     if (address === 0) return "not there";
     if (call.kind === "vrealloc") return yield* this.resize(call, address);
     yield* this.free(call, address);
@@ -169,9 +194,13 @@ export class CallMaker {
 
   /** Waits while the allocation is on another CPU's list and has not come to an end there. */
   *untilMade(allocation: Allocation | null): KernelCode<void> {
+    if (allocation !== null && !allocation.isMade) yield* this.until(() => allocation.isMade);
+  }
+
+  private *until(isSo: () => boolean): KernelCode<void> {
     const { loop } = this.kernel.machine;
     const giveUpCycles = loop.nowCycles() + WAIT_CYCLES_MAX;
-    while (allocation !== null && !allocation.isMade && loop.nowCycles() < giveUpCycles) {
+    while (!isSo() && loop.nowCycles() < giveUpCycles) {
       yield* spinUntil(loop, loop.nowCycles() + LOOK_AGAIN_CYCLES);
       // Another thread of this CPU may hold what the allocation waits for.
       if (loop.needsResched()) yield PAUSE_RESCHED;
@@ -210,7 +239,14 @@ export class CallMaker {
     } else if (kind === "vunmap") yield* vunmap(vm, address);
     else if (kind === "iounmap") yield* iounmap(vm, address);
     else if (kind === "vm_unmap_ram") yield* wait(vmUnmapRam(vm, address, numberOf(args, "count")));
-    else yield* wait(vfree(vm, address));
+    else {
+      // What loses its area keeps no rights in the direct map: who asks for no reset, as the cache of executable memory, makes it writable before.
+      if (kind === "vfree" && allocation !== null && allocation.rights.length > 0) {
+        const area = yield* findVmArea(vm, address);
+        if (area !== 0 && (vm.vms.flags[area] & VM_FLUSH_RESET_PERMS) === 0) yield* execmemSetDirectMapValid(vm, area);
+      }
+      yield* wait(vfree(vm, address));
+    }
   }
 
   private *resize({ args, allocation, caller }: TracedCall, address: number): KernelCode<CallOutcome> {
@@ -219,6 +255,21 @@ export class CallMaker {
     if (now === 0) return "failed";
     if (allocation !== null) allocation.address = now;
     return "made";
+  }
+
+  /** Of pages that no known call has allocated, and that are not mapped here, only what every such call does: it purges and flushes. */
+  private *changeRights({ kind, args, allocation, rights }: TracedCall): KernelCode<void> {
+    const { vm } = this.kernel;
+    const pages = numberOf(args, "pages");
+    if (rights !== undefined) yield* this.until(() => rights.after.every(({ isDone }) => isDone));
+    const isMapped = rights !== undefined && rights.endBytes <= (allocation?.pages ?? 0) * PAGE_SIZE;
+    if (isMapped && allocation !== null && allocation.address !== 0) {
+      yield* SET_MEMORY[kind as SetMemoryCall](vm, allocation.address + rights.startBytes, pages);
+    } else {
+      yield* vmUnmapAliases(vm);
+      yield* flushTlbAll(vm.flushing, "set_memory");
+    }
+    if (rights !== undefined) rights.isDone = true;
   }
 
   /** What neither allocates nor frees. */

@@ -75,6 +75,8 @@ export class FtraceSurvey {
   private readonly flushCounts = { whole: 0, pageByPage: 0, seconds: 0 };
   /** When each task's flush began. */
   private readonly flushBegan = new Map<string, number>();
+  /** Tasks that flush changed attributes, and have called no other function for it yet. */
+  private readonly inCpaFlush = new Set<string>();
   private hasFree = false;
   private readonly pagesOf = new Map<bigint, number>();
   private frees = 0;
@@ -119,20 +121,26 @@ export class FtraceSurvey {
     this.hasCalls = true;
     const [start, end] = [args.get("start") ?? 0n, args.get("end") ?? 0n];
     if (call === "vmalloc" && end - start >= BigInt(VMALLOC_RANGE_BYTES_MIN)) this.rangeStart ??= start;
-    if (call === "flush_tlb_all") this.flushCounts.whole++;
-    else if (call === "flush_tlb_kernel_range") this.noteFlush((end - start) / BigInt(PAGE_SIZE));
-    else if (call === "cpa_flush" && (args.get("pages") ?? 0n) <= CEILING_PAGES) this.flushCounts.pageByPage++;
-    else return;
-    this.flushBegan.set(task, seconds);
+    if (call === "cpa_flush") {
+      // Page by page by itself; or it calls another of these functions, which then counts.
+      const isByPage = (args.get("pages") ?? 0n) <= CEILING_PAGES;
+      if (isByPage) this.inCpaFlush.add(task);
+      if (isByPage) this.flushCounts.pageByPage++;
+    } else if (call === "flush_tlb_all" || call === "flush_tlb_kernel_range") {
+      if (this.inCpaFlush.delete(task)) this.flushCounts.pageByPage--;
+      this.noteFlush(call === "flush_tlb_all" ? PAGES_MAX : Number((end - start) / BigInt(PAGE_SIZE)));
+    } else return;
+    if (!this.flushBegan.has(task)) this.flushBegan.set(task, seconds);
   }
 
-  private noteFlush(pages: bigint): void {
+  private noteFlush(pages: number): void {
     if (pages > CEILING_PAGES) this.flushCounts.whole++;
     else this.flushCounts.pageByPage++;
   }
 
   private noteExit({ call, task, seconds }: FtraceEvent & { event: "exit" }): void {
     const began = this.flushBegan.get(task);
+    if (call === "cpa_flush") this.inCpaFlush.delete(task);
     if (began === undefined || !FLUSHES.has(call)) return;
     this.flushCounts.seconds += seconds - began;
     this.flushBegan.delete(task);

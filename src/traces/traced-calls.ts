@@ -18,6 +18,17 @@ export interface Allocation {
   readonly sizeBytes: number;
   /** Whether it is an area alone, of which no call is known. */
   readonly isArea: boolean;
+  /** Changes of its pages' rights that are the last ones for some of them. */
+  rights: readonly RightsChange[];
+}
+
+/** A change of rights of a part of an allocation: bytes behind its begin. What overlaps it later in the trace comes after it here too. */
+export interface RightsChange {
+  readonly startBytes: number;
+  readonly endBytes: number;
+  /** Those that it comes after. */
+  readonly after: readonly RightsChange[];
+  isDone: boolean;
 }
 
 /** Something to be made on a CPU. */
@@ -35,8 +46,10 @@ export interface TracedCall {
   readonly caller: string;
   /** The traced address: allocated or freed. */
   readonly address: bigint;
-  /** What it allocates or frees; null for what does neither. */
+  /** What it allocates or frees, or whose rights it changes; null for what does none of that. */
   readonly allocation: Allocation | null;
+  /** Which part of the allocation has its rights changed. */
+  readonly rights?: RightsChange;
   /** The areas that were made for it, in their order. */
   readonly places: readonly TracedPlace[];
 }
@@ -72,6 +85,7 @@ const OF_MEMORY: ReadonlySet<CallName> = new Set(["mmap", "munmap"]);
 const ALLOCATES: ReadonlySet<CallName> = new Set(["vmalloc", "vmap", "vm_map_ram", "ioremap"]);
 const FREES: ReadonlySet<CallName> = new Set(["vfree", "vunmap", "vm_unmap_ram", "iounmap"]);
 const PAGE_MASK = 0xfffn;
+const PAGE_BYTES = 4096;
 
 /** Follows the tasks of a trace. */
 export class TracedCalls {
@@ -189,6 +203,12 @@ export class TracedCalls {
     if (call === "switch_mm") this.mms.set(cpu, args.get("next") ?? 0n);
     const address = args.get("addr") ?? 0n;
     if (call === "vrealloc") return this.resize({ ...what, address, allocation: frees }, ended.result);
+    if (changesRights(call)) {
+      const found = this.find(address);
+      if (found === null) return { ...what, address, allocation: null };
+      const { allocation, offset } = found;
+      return { ...what, address, allocation, rights: changeRights(allocation, offset, pagesOf(args)) };
+    }
     if (!FREES.has(call)) return { ...what, address, allocation: null };
     return frees === null ? null : { ...what, address, allocation: frees };
   }
@@ -203,7 +223,14 @@ export class TracedCalls {
       this.mappings.delete(key);
       return { ...what, address, allocation };
     }
-    const allocation = { isMade: false, address: 0, pages: 0, sizeBytes: sizeOf(what.args), isArea: false };
+    const allocation: Allocation = {
+      isMade: false,
+      address: 0,
+      pages: 0,
+      sizeBytes: sizeOf(what.args),
+      isArea: false,
+      rights: [],
+    };
     this.mappings.set(key, allocation);
     return { ...what, address, allocation };
   }
@@ -258,7 +285,7 @@ export class TracedCalls {
   }
 
   private allocate(address: bigint, sizeBytes: number, isArea: boolean): Allocation {
-    const allocation = { isMade: false, address: 0, pages: 0, sizeBytes, isArea };
+    const allocation: Allocation = { isMade: false, address: 0, pages: 0, sizeBytes, isArea, rights: [] };
     this.live.set(address, allocation);
     this.starts.add(address);
     return allocation;
@@ -279,6 +306,26 @@ export class TracedCalls {
     this.skip("is an allocation that failed in the traced kernel", line);
     return null;
   }
+}
+
+/** Whether a call changes rights of kernel pages. */
+export function changesRights(call: TracedCall["kind"]): boolean {
+  return call.startsWith("set_memory_");
+}
+
+/** Notes a change of the rights of some pages of an allocation. */
+function changeRights(allocation: Allocation, startBytes: number, pages: number): RightsChange {
+  const endBytes = startBytes + pages * PAGE_BYTES;
+  const overlaps = (each: RightsChange): boolean => each.startBytes < endBytes && startBytes < each.endBytes;
+  const covers = (each: RightsChange): boolean => startBytes <= each.startBytes && each.endBytes <= endBytes;
+  const after = allocation.rights.filter((each) => !each.isDone && overlaps(each));
+  const change = { startBytes, endBytes, after, isDone: false };
+  allocation.rights = [...allocation.rights.filter((each) => !each.isDone && !covers(each)), change];
+  return change;
+}
+
+function pagesOf(args: ReadonlyMap<string, bigint>): number {
+  return Number(args.get("pages") ?? 0n);
 }
 
 /** Bytes that a call asks for. */

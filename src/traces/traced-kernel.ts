@@ -74,8 +74,6 @@ export class TracedKernel {
       ...(flushes === undefined ? {} : { flushes }),
       ...(notes.release === "" ? {} : { release: notes.release }),
     };
-    // The traced kernel's own flushes of split pages are among them, and are made when they were.
-    this.kernel.mm.splitsFlush = flushes === undefined;
     this.followsTrace = options.followsOwnRules !== true && vm.config.lazyMaxPages === lazyMaxPages;
     this.onKernel = options.onKernel;
   }
