@@ -64,6 +64,8 @@ export class TlbSlots {
   readonly hashMask: number;
   /** Word of the number of entries of set 0. */
   readonly countAt: number;
+  /** Word of a slot of set 0 below which none of the set is empty: sets of up to 96 ways are not searched from their beginning. */
+  readonly emptyAt: number;
   /** Word of the first place of the first of the chains by page number; -1 when sets are scanned. */
   readonly headAt: number;
   /** The bits of a page number that choose its chain. */
@@ -85,6 +87,8 @@ export class TlbSlots {
     this.replacement = new ReplacementState(geometry, arrays, this.firstPlace, level === 1);
     this.marksAt = this.replacement.isTree ? arrays.takeWords(sets) << 2 : -1;
     this.countAt = arrays.takeWords(sets);
+    this.emptyAt = arrays.takeWords(sets);
+    for (let set = 0; set < sets; set++) this.words[this.emptyAt + set] = set * ways;
     this.sizeAt = arrays.takeWords(4);
     this.setMask = sets - 1;
     this.hashShift = 31 - Math.clz32(sets);
@@ -211,6 +215,7 @@ export class TlbSlots {
     this.words[this.sizeAt + size]--;
     if (size !== 0) this.countLarge(size, -1);
     this.words[this.countAt + set]--;
+    if (slot < this.words[this.emptyAt + set]) this.words[this.emptyAt + set] = slot;
     this.cells[(this.firstPlace + slot) << CELL_SHIFT] = Number.NaN;
   }
 

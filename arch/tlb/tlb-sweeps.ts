@@ -20,11 +20,11 @@ export function dropContext(tlb: TlbSlots, context: number): void {
   let left = tlb.count;
   for (let set = 0; left > 0; set++) {
     const held = words[countAt + set];
-    if (held === 0) continue;
     left -= held;
-    const end = (set + 1) * ways;
-    for (let slot = set * ways; slot < end; slot++) {
-      if (tlb.isUsed(slot) && tlb.isInContext(slot, context)) tlb.drop(slot, set);
+    for (let slot = set * ways, seen = 0; seen < held; slot++) {
+      if (!tlb.isUsed(slot)) continue;
+      seen++;
+      if (tlb.isInContext(slot, context)) tlb.drop(slot, set);
     }
   }
 }
@@ -70,10 +70,12 @@ export function dropGuest(tlb: TlbSlots, guest: number, globals: boolean): void 
   const every = guest * GUEST_CONTEXTS + EVERY_PCID;
   let left = tlb.count;
   for (let set = 0; left > 0; set++) {
-    if (words[countAt + set] === 0) continue;
-    left -= words[countAt + set];
-    for (let slot = set * ways; slot < (set + 1) * ways; slot++) {
-      if (tlb.isUsed(slot)) dropIfAmong(tlb, slot, every, globals);
+    const held = words[countAt + set];
+    left -= held;
+    for (let slot = set * ways, seen = 0; seen < held; slot++) {
+      if (!tlb.isUsed(slot)) continue;
+      seen++;
+      dropIfAmong(tlb, slot, every, globals);
     }
   }
 }

@@ -24,7 +24,7 @@ const SIZES = 4;
 /** Words that a structure takes at the most, beside its records. */
 export function tlbWords(geometry: TlbGeometry): number {
   const { sets, ways } = geometry;
-  return replacementWords(geometry) + 2 * sets + 4 + indexSize(sets * ways) + 32;
+  return replacementWords(geometry) + 3 * sets + 4 + indexSize(sets * ways) + 32;
 }
 
 /** A structure of `sets * ways` entries. */
@@ -67,10 +67,10 @@ export class Tlb extends TlbSlots {
     const isGlobal = (flags & TR_GLOBAL) !== 0;
     if (this.pcids !== null && !isGlobal && context !== this.lastPcid) this.usePcid(context);
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
-    const first = set * this.ways;
-    let slot = first;
+    let slot = words[this.emptyAt + set];
     if (words[this.countAt + set] < this.ways) {
       while (this.isUsed(slot)) slot++;
+      words[this.emptyAt + set] = slot + 1;
       words[this.countAt + set]++;
     } else {
       slot = replacement.victim(set);
@@ -170,6 +170,7 @@ export class Tlb extends TlbSlots {
       if (words[countAt + set] === 0) continue;
       left -= words[countAt + set];
       words[countAt + set] = 0;
+      words[this.emptyAt + set] = set * ways;
       for (let slot = set * ways; slot < (set + 1) * ways; slot++) {
         if (this.onDrop !== null && this.isUsed(slot)) this.onDrop(slot);
         cells[(firstPlace + slot) << CELL_SHIFT] = Number.NaN;
