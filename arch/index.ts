@@ -45,6 +45,7 @@ export {
   type RarRegisters,
   RemoteActions,
 } from "./cpu/remote-actions.ts";
+export { type EntryCounts, StructureCounting, type StructureReport } from "./cpu/structure-counting.ts";
 export {
   type SecondStagePointer,
   TLB_CONTROL_ALL,

@@ -151,7 +151,7 @@ export class Mmu {
       this.walk(access, kind, la);
     } else if (!mode.usable(access, tlbs.currentFlags())) {
       // Intel SDM vol. 3A, 4.10.2.3 and 4.10.4.3: what the cached translation refuses is decided by a new walk.
-      tlbs.dropPage(la, mode.pcid, true);
+      tlbs.dropRefused(kind, la, mode.pcid);
       this.walk(access, kind, la);
     } else {
       isFill = tlbs.wasSecondLevel;

@@ -90,6 +90,12 @@ export class FastPath {
     return isKnown;
   }
 
+  /** Event: from now on every access takes the general path, which counts what it does in each structure. */
+  turnOff(): void {
+    this.words[LARGE_TRANSLATIONS_WORD] += FAST_PATH_OFF;
+    this.contextChanged();
+  }
+
   /** Event: the CPU enters a guest (true), or leaves it. In a guest every access takes the general path. */
   guestChanged(isEntered: boolean): void {
     this.words[LARGE_TRANSLATIONS_WORD] += isEntered ? FAST_PATH_OFF : -FAST_PATH_OFF;

@@ -17,6 +17,7 @@ import {
 import type { GuestPhysicalCachesPreset } from "../presets/virtualization.ts";
 import { CpuArrays } from "./cpu-arrays.ts";
 import { structureTag } from "./paging-structure-caches.ts";
+import { ANY_PAGE, tableEntry } from "./structure-counts.ts";
 import { Tlb, tlbWords } from "./tlb.ts";
 import { dropGuest, dropTag } from "./tlb-sweeps.ts";
 
@@ -59,18 +60,27 @@ export class GuestPhysicalCaches {
     if (guestFrame >= CACHED_FRAMES_END) return false;
     const { pages } = this;
     const address = guestFrame * 4096;
+    if (pages.counts !== null) pages.counts.lookups[ANY_PAGE]++;
     for (let size = SIZE_4K as number; size <= SIZE_1G; size++) {
       if (pages.words[pages.sizeAt + size] === 0) continue;
       const number = Math.floor(address / SIZE_BYTES[size]);
       const slot = pages.find(number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, guest * GUEST_CONTEXTS);
       if (slot < 0) continue;
       pages.touch(slot);
+      if (pages.counts !== null) pages.counts.hits[size]++;
       this.frame = pages.frameOf(slot) + guestFrame - pages.addressOf(slot) / 4096;
       this.rights = pages.flagsOf(slot);
       this.size = size;
       return true;
     }
     return false;
+  }
+
+  /** Removes a page that {@link lookupPage} has found, and that does not allow the access: a miss. */
+  dropRefused(guestFrame: number, guest: number): void {
+    const { counts } = this.pages;
+    if (counts !== null) counts.hits[this.size]--;
+    this.dropPage(guestFrame, guest);
   }
 
   /** Puts in a page, of which `frame` is that of the 4 KiB page at `guestFrame`. There must be none of this size for it. */
@@ -89,7 +99,9 @@ export class GuestPhysicalCaches {
       const tlb = this.levels[level] as Tlb;
       const number = numberAt(guestFrame, level);
       const slot = tlb.find(number * LEVEL_BYTES[level] + structureTag(level), number | 0, guest * GUEST_CONTEXTS);
+      if (tlb.counts !== null) tlb.counts.lookups[tableEntry(level)]++;
       if (slot < 0) continue;
+      if (tlb.counts !== null) tlb.counts.hits[tableEntry(level)]++;
       tlb.touch(slot);
       this.frame = tlb.frameOf(slot);
       this.rights = tlb.flagsOf(slot);

@@ -10,6 +10,7 @@ import * as translation from "../isa/translation.ts";
 import type { TableEntries } from "../isa/vendor.ts";
 import type { PagingStructureCachePreset, Preset, TlbGeometry } from "../presets/preset.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
+import { tableEntry } from "./structure-counts.ts";
 import { Tlb } from "./tlb.ts";
 import type { TlbHierarchy } from "./tlb-hierarchy.ts";
 import { dropContext, dropGuest, dropTag } from "./tlb-sweeps.ts";
@@ -45,6 +46,8 @@ export class PagingStructureCaches {
   /** The entry that was found last. */
   private foundIn: Tlb | null = null;
   private foundSlot = 0;
+  /** Whether lookups are counted in `Tlb.counts`, which all of them have then. */
+  isCounted = false;
   /** By level of the entries; null where a level is not cached. */
   private readonly levels: (Tlb | null)[] = [null, null, null, null, null, null];
   /** Those that are not part of a TLB. */
@@ -63,7 +66,18 @@ export class PagingStructureCaches {
   lookup(la: number, pcid: number, levels: number): number {
     const level = this.find(la, pcid, levels);
     if (level !== 0) this.hit();
+    if (this.isCounted) this.countLookup(level, levels);
     return level;
+  }
+
+  /** The caches are asked from the lowest level up, until one has an entry. */
+  private countLookup(found: number, levels: number): void {
+    for (let level = LOWEST_LEVEL; level <= (found === 0 ? levels : found); level++) {
+      const counts = this.levels[level]?.counts;
+      if (!counts) continue;
+      counts.lookups[tableEntry(level)]++;
+      if (level === found) counts.hits[tableEntry(level)]++;
+    }
   }
 
   /** {@link lookup} without an effect on the caches, which {@link hit} has. */

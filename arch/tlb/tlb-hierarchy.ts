@@ -10,10 +10,12 @@ import * as translation from "../isa/translation.ts";
 import { type Preset, TLB_KINDS, TLB_PAGE_SIZES, type TlbPreset } from "../presets/preset.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import * as layout from "./cpu-arrays.ts";
+import * as structureCounts from "./structure-counts.ts";
 import { Tlb } from "./tlb.ts";
 import { dropContext, dropGuest, dropPieces, dropTag } from "./tlb-sweeps.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
+const { ANY_PAGE } = structureCounts;
 const { ACCESSES_WATCHED, LARGE_TRANSLATIONS_WORD } = layout;
 const { SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, TAG_SIZE_STEP, TR_SIZE_SHIFT } = translation;
 
@@ -43,6 +45,9 @@ class KindTlbs {
   /** Where larger pages can be. */
   readonly large: readonly Holder[];
   readonly secondLarge: readonly Holder[];
+  /** All of the first level, and of the second. */
+  readonly first: readonly Tlb[];
+  readonly second: readonly Tlb[];
   /** Where a page of each size is put. */
   readonly homes: readonly (readonly Holder[])[];
   readonly secondHomes: readonly (readonly Holder[])[];
@@ -54,6 +59,8 @@ class KindTlbs {
     this.secondSmall = second.filter(({ size }) => size === SIZE_4K).map(({ tlb }) => tlb);
     this.large = first.filter(({ size }) => size !== SIZE_4K);
     this.secondLarge = second.filter(({ size }) => size !== SIZE_4K);
+    this.first = [...new Set(first.map(({ tlb }) => tlb))];
+    this.second = [...new Set(second.map(({ tlb }) => tlb))];
     this.homes = homesOf(first);
     this.secondHomes = homesOf(second);
   }
@@ -71,6 +78,11 @@ export class TlbHierarchy {
   slot = 0;
   /** Which TLB of the first level it is in. */
   private index = 0;
+  /** Whether lookups are counted in `Tlb.counts`, which all TLBs have then. */
+  isCounted = false;
+  /** After a hit of the second level: its TLB, and the size of the entry. */
+  private secondTlb: Tlb | null = null;
+  private secondSize = 0;
 
   /** Both levels. */
   private readonly all: readonly Tlb[];
@@ -103,6 +115,18 @@ export class TlbHierarchy {
 
   /** Whether the kind's first level or, if not, its second level translates `la` under `pcid`; a second-level hit fills the first. */
   lookup(kind: number, la: number, pcid: number): boolean {
+    const isFound = this.search(kind, la, pcid);
+    if (this.isCounted) this.countLookup(this.byKind[kind], isFound);
+    return isFound;
+  }
+
+  /** Removes all translations of the page of `la`: the one that {@link lookup} has found does not allow the access, and counts as a miss. */
+  dropRefused(kind: number, la: number, pcid: number): void {
+    if (this.isCounted) this.countRefusal(this.byKind[kind]);
+    this.dropPage(la, pcid, true);
+  }
+
+  private search(kind: number, la: number, pcid: number): boolean {
     const ofKind = this.byKind[kind];
     const page = la - ((la | 0) & 4095);
     const number = (la / 4096) | 0;
@@ -125,7 +149,7 @@ export class TlbHierarchy {
       const found = tlb.find(page, number, pcid);
       if (found < 0) continue;
       tlb.touch(found);
-      this.wasSecondLevel = true;
+      this.foundInSecond(tlb, SIZE_4K);
       this.insertFirst(ofKind, la, tlb.contextOf(found), tlb.frameOf(found), tlb.flagsOf(found));
       return true;
     }
@@ -224,6 +248,32 @@ export class TlbHierarchy {
     for (const tlb of this.all) dropContext(tlb, context);
   }
 
+  private foundInSecond(tlb: Tlb, size: number): void {
+    this.wasSecondLevel = true;
+    this.secondTlb = tlb;
+    this.secondSize = size;
+  }
+
+  /** An access asks all TLBs of its kind of the first level at once, and if none has the page, those of the second. */
+  private countLookup({ first, second }: KindTlbs, isFound: boolean): void {
+    countLookups(first);
+    if (isFound && !this.wasSecondLevel) {
+      countHits(this.tlb, this.tlb.sizeOf(this.slot), 1);
+      return;
+    }
+    countLookups(second);
+    if (isFound) countHits(this.secondTlb, this.secondSize, 1);
+  }
+
+  private countRefusal({ second }: KindTlbs): void {
+    if (this.wasSecondLevel) {
+      countHits(this.secondTlb, this.secondSize, -1);
+      return;
+    }
+    countHits(this.tlb, this.tlb.sizeOf(this.slot), -1);
+    countLookups(second);
+  }
+
   private insertFirst(ofKind: KindTlbs, la: number, pcid: number, frame: number, flags: number): void {
     const homes = ofKind.homes[(flags >> TR_SIZE_SHIFT) & 3];
     const { tlb, index, size } = homeOf(homes, la);
@@ -244,11 +294,19 @@ export class TlbHierarchy {
     const slot = findIn(tlb, size, la, pcid);
     if (slot < 0) return false;
     tlb.touch(slot);
-    this.wasSecondLevel = true;
+    this.foundInSecond(tlb, size);
     const frame = tlb.frameOf(slot) + Math.floor((la - tlb.addressOf(slot)) / 4096);
     this.insertFirst(ofKind, la, tlb.contextOf(slot), frame, tlb.flagsOf(slot));
     return true;
   }
+}
+
+function countLookups(tlbs: readonly Tlb[]): void {
+  for (const { counts } of tlbs) if (counts !== null) counts.lookups[ANY_PAGE]++;
+}
+
+function countHits(tlb: Tlb | null, size: number, hits: number): void {
+  if (tlb !== null && tlb.counts !== null) tlb.counts.hits[size] += hits;
 }
 
 function tlbsOf(preset: Preset, level: 1 | 2): TlbPreset[] {

@@ -9,6 +9,7 @@ import type { TlbGeometry, TlbKindName } from "../presets/preset.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import * as layout from "./cpu-arrays.ts";
 import { replacementWords } from "./replacement-state.ts";
+import { entryOf, type StructureCounts } from "./structure-counts.ts";
 import { TableSlots } from "./table-slots.ts";
 import { indexSize, TlbSlots } from "./tlb-slots.ts";
 import { dropContext, pageSizeOf } from "./tlb-sweeps.ts";
@@ -40,6 +41,8 @@ export class Tlb extends TlbSlots {
   readonly isLimited: boolean;
   /** The PCID that an entry used last, where the number of PCIDs is limited; else -1. */
   lastPcid = -1;
+  /** Counts fills and evictions; null while nobody wants them, and then the fast path makes some without this class. */
+  counts: StructureCounts | null = null;
 
   constructor(geometry: TlbGeometry, arrays: CpuArrays, kinds: readonly TlbKindName[] = [], level?: 1 | 2) {
     super(geometry, arrays, level);
@@ -75,11 +78,14 @@ export class Tlb extends TlbSlots {
     } else {
       slot = replacement.victim(set);
       const evicted = this.sizeOf(slot);
+      if (this.counts !== null)
+        this.counts.evictions[entryOf(evicted, this.cells[(firstPlace + slot) << CELL_SHIFT])]++;
       words[this.sizeAt + evicted]--;
       if (evicted !== 0) this.countLarge(evicted, -1);
       if (this.headAt >= 0) this.unlink(firstPlace + slot);
     }
     replacement.fill(slot, set);
+    if (this.counts !== null) this.counts.fills[entryOf(size, tag)]++;
     this.write(slot, tag, number, context, size, frame, flags);
     return slot;
   }

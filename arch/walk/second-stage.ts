@@ -142,7 +142,7 @@ export class SecondStage {
         this.isDirty = (caches.rights & SECOND_DIRTY) !== 0;
         return SECOND_OK;
       }
-      caches.dropPage(guestFrame, guest);
+      caches.dropRefused(guestFrame, guest);
     }
     this.walks++;
     // An address beyond what the tables cover is one that they do not map.

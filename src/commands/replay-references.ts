@@ -32,6 +32,7 @@ export interface ReferenceCommandOptions extends FigureOptions, GuestSettings {
   readonly limit?: number;
   readonly top?: number;
   readonly interval?: number;
+  readonly structures?: boolean;
   readonly independent?: boolean;
   readonly against: readonly string[];
   readonly fieldSeparator?: string;
@@ -67,6 +68,7 @@ export const REFERENCE_OPTION_NAMES: Readonly<Record<string, string>> = {
   warmup: "--warmup",
   limit: "--limit",
   top: "--top",
+  structures: "--structures",
   interval: "--interval",
   independent: "--independent",
   against: "--against",
@@ -103,6 +105,10 @@ export function addReferenceOptions(command: Command): void {
       "--top <number>",
       "show as many of the costliest pages, ranges and instructions",
       optionParser(wholeNumber(1, TOP_MAX)),
+    )
+    .option(
+      "--structures",
+      "count lookups, hits, misses, fills and evictions of each TLB and paging-structure cache (slower)",
     )
     .option("--interval <references>", "show counters of each interval of so many references", references(1))
     .option(
@@ -181,7 +187,7 @@ async function settingsOf(
   const { chooseFigures } = await import("../settings/figure-choice.ts");
   const { preset, pages, set, kernel, guest, independent } = changed(options, change);
   const figures = await chooseFigures(preset, set);
-  const { warmup, limit, cpus, top, interval } = options;
+  const { warmup, limit, cpus, top, interval, structures } = options;
   return {
     preset: figures.preset,
     figures,
@@ -193,6 +199,7 @@ async function settingsOf(
     ...(limit === undefined ? {} : { limitReferences: limit }),
     ...(cpus === undefined ? {} : { cpus }),
     ...(top === undefined ? {} : { top }),
+    ...(structures === true ? { structures } : {}),
     ...(interval === undefined ? {} : { intervalReferences: interval }),
     ...(trace.format === null ? {} : { format: trace.format }),
     ...(kernel === undefined ? {} : { kernel }),

@@ -1,6 +1,12 @@
 /** The memory references of traced programs through the MMUs of a machine, in user mode, on page tables that fill as they are touched. */
 
-import { type CounterSnapshot, type Cpu, counterDifference } from "../../arch/index.ts";
+import {
+  type CounterSnapshot,
+  type Cpu,
+  counterDifference,
+  StructureCounting,
+  type StructureReport,
+} from "../../arch/index.ts";
 import { ACCESS_STORE } from "../../arch/isa/access.ts";
 import { NotEnoughMemory } from "../../mm/index.ts";
 import { inputName } from "../files/byte-chunks.ts";
@@ -49,6 +55,8 @@ export interface ReferenceOptions {
   readonly warmupFraction?: number;
   /** How many of the costliest pages, ranges and instructions are told. Default: none, and nothing of the kind is counted. */
   readonly top?: number;
+  /** Whether each TLB and paging-structure cache is counted by itself, which takes up to twice as long. Default: no. */
+  readonly structures?: boolean;
   /** References of an interval of which counters are told. Default: none. */
   readonly intervalReferences?: number;
   /** References after these, with which the replay ends. Default: all. */
@@ -111,6 +119,8 @@ export interface ReferenceReport {
   };
   /** What page walks were for, where that was asked for. */
   readonly costliest?: CostlyPlaces;
+  /** What each TLB and paging-structure cache did, where that was asked for. */
+  readonly structures?: readonly StructureReport[];
   /** The host, where the programs ran in a guest: since the begin of the replay. */
   readonly guest?: GuestReport;
   /** Counters of each interval, where that was asked for; the last may be shorter. `from` counts from the first counted reference. */
@@ -166,6 +176,7 @@ class ReferenceReplay {
   private countStart: number;
   private end: number;
   private readonly profile: MissProfile | null;
+  private readonly structures: StructureCounting | null;
   private overTime: OverTime | null = null;
   /** What had been counted when the counted part began. */
   private before: CounterSnapshot = {};
@@ -177,6 +188,9 @@ class ReferenceReplay {
     const version = kernel === undefined ? {} : { kernel };
     this.options = options;
     this.kernel = bootKernel({ cpus, memoryBytes, preset, guest, ...version, ...costs });
+    const { machine } = this.kernel;
+    const isGuest = guest !== undefined;
+    this.structures = options.structures === true ? new StructureCounting(machine.cpus, machine.preset, isGuest) : null;
     this.spaces = new AddressSpaces(this.kernel, options.pageSize);
     this.windows = new PageWindows(options.windowReferences);
     this.warmupStart = options.skipReferences ?? 0;
@@ -248,9 +262,10 @@ class ReferenceReplay {
   }
 
   private makeWhole(cpu: Cpu, space: AddressSpace, batch: ReferenceBatch): void {
-    const { profile, options, windows } = this;
+    const { profile, options, windows, structures } = this;
+    const isWatched = profile !== null || structures !== null;
     // In a guest a fault of the second stage may flush anything.
-    const byRuns = profile === null && options.independent !== true && options.guest === undefined;
+    const byRuns = !isWatched && options.independent !== true && options.guest === undefined;
     if (byRuns && cpu.bulk.canRepeatHits) {
       new RunReplay(cpu, batch, (la, kind) => this.faultIn(space, la, (kind & 3) === ACCESS_STORE)).run();
     } else {
@@ -291,6 +306,7 @@ class ReferenceReplay {
     this.before = this.spaces.counters();
     this.startCycles = this.spaces.cycles;
     this.profile?.clear();
+    this.structures?.clear();
     if (intervalReferences !== undefined) this.overTime = new OverTime(intervalReferences, this.before);
   }
 
@@ -311,7 +327,9 @@ class ReferenceReplay {
     const hasCounted = this.references > this.countStart || this.countStart === this.warmupStart;
     const after = spaces.counters();
     if (hasCounted) this.closeInterval();
-    const { profile, overTime } = this;
+    const { profile, overTime, structures } = this;
+    // What was counted before the counted part, which never began.
+    if (!hasCounted) structures?.clear();
     return {
       trace,
       format: this.format,
@@ -339,6 +357,7 @@ class ReferenceReplay {
       },
       workingSet: { windowReferences: windows.windowReferences, pages: windows.windows() },
       ...(kernel.host === null ? {} : { guest: guestReport(kernel.machine, kernel.host) }),
+      ...(structures === null ? {} : { structures: structures.report() }),
       ...(profile === null || options.top === undefined ? {} : { costliest: profile.most(options.top) }),
       ...(overTime === null
         ? {}

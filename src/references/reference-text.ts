@@ -8,6 +8,7 @@ import { choiceTitle } from "../settings/figure-choice.ts";
 import type { Costly } from "./miss-profile.ts";
 import { describePages } from "./page-rules.ts";
 import type { ReferenceReport } from "./reference-replay.ts";
+import { structureLines, structureTable } from "./structure-text.ts";
 
 const PAGE_SIZE = 4096;
 /** Rows of the working set's table. */
@@ -21,7 +22,7 @@ export function renderReferenceReport(report: ReferenceReport): string {
     `${choiceTitle(report.preset, report)}, ${report.kernel === undefined ? "" : `Linux ${report.kernel}, `}${describePages(report.pageSize)}`,
     referenceStatLines(report),
   );
-  return `${stat}\n${translation(report)}\n${memory(report)}\n${guest(report)}${workingSet(report)}${overTime(report)}${costliest(report)}${oddLines(report)}`;
+  return `${stat}\n${translation(report)}\n${memory(report)}\n${structureTable(report.structures)}${guest(report)}${workingSet(report)}${overTime(report)}${costliest(report)}${oddLines(report)}`;
 }
 
 /**
@@ -29,7 +30,8 @@ export function renderReferenceReport(report: ReferenceReport): string {
  * of the interval's first reference.
  */
 export function renderReferenceCsv(report: ReferenceReport, separator: string): string {
-  if (report.overTime === undefined) return renderPerfStatCsv(referenceStatLines(report), separator);
+  if (report.overTime === undefined)
+    return renderPerfStatCsv([...referenceStatLines(report), ...structureLines(report.structures)], separator);
   return report.overTime.intervals
     .flatMap(({ from, counters }) =>
       Object.entries(counters).map(([event, count]) => [from, Math.round(count), "", event]),
@@ -61,6 +63,12 @@ export function renderComparison(names: readonly string[], reports: readonly Ref
           row("memory faults in the host", hostFaults),
         ]
       : []),
+    ...(first.structures ?? []).map(({ structure }) =>
+      row(
+        `${structure} misses`,
+        ({ structures }) => structures?.find((each) => each.structure === structure)?.misses ?? 0,
+      ),
+    ),
     row("cycles", ({ cycles }) => cycles),
     row("bytes given", ({ memory: { mappedBytes } }) => mappedBytes),
   ];
