@@ -26,7 +26,7 @@ export const HISTORICAL_BUGS = {
   },
   noVmUninitialized: {
     source:
-      "f5252e009d5b (3.0; this id is from memory): mm: avoid null pointer access in vm_struct via /proc/vmallocinfo; later VM_UNLIST, VM_UNINITIALIZED",
+      "f5252e00 (2011): mm: avoid null pointer access in vm_struct via /proc/vmallocinfo; later VM_UNLIST, VM_UNINITIALIZED",
     effect: "readers see an area whose page array is not there yet",
   },
   aliasesSkipFullBlocks: {
@@ -84,8 +84,7 @@ export const HISTORICAL_BUGS = {
       "a kernel page table is given back after INVLPG of one page, which leaves what other PCIDs' paging-structure caches hold of it",
   },
   entryForgetsFlush: {
-    source:
-      "b043138246a4 (5.6, CVE-2019-3016; this id is from memory): x86/KVM: Make sure KVM_VCPU_FLUSH_TLB flag is not missed",
+    source: "b043138246a4 (5.6, CVE-2019-3016): x86/KVM: Make sure KVM_VCPU_FLUSH_TLB flag is not missed",
     effect:
       "the hypervisor reads the flags of a vCPU that is about to run and clears them later, so that a flush which the guest asks for in between is forgotten",
   },

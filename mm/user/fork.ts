@@ -7,6 +7,7 @@ import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } f
 import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
 import { FRAME_USER } from "../frames/page-allocator.ts";
+import { POINT_FREES_FRAMES } from "../kernel/points.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
@@ -32,7 +33,9 @@ export function* dupMm(spaces: UserSpaces, oldmm: MmStruct): KernelCode<MmStruct
   kernel.loop.spend(kernel.costs.user.forkCycles);
   const { owed: debts } = oldmm.tables;
   const owed = debts.owe(0, USER_END);
+  if (!oldmm.pageTableLock.tryTake()) yield* oldmm.pageTableLock.take();
   const { result, forbidden } = copyPageRange(spaces, mm, oldmm, owed);
+  oldmm.pageTableLock.release();
   mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
   if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");
   else debts.waive(owed);
@@ -71,26 +74,45 @@ function copyPageRange(spaces: UserSpaces, mm: MmStruct, oldmm: MmStruct, owed: 
 
 /**
  * Handles a write fault in a page that is read-only because others may have it too (`do_wp_page`): it is copied, or becomes writable
- * where nobody else has it any more. The new page is read-only until no CPU can read the old one any more.
+ * where nobody else has it any more. The new page is read-only until no CPU can read the old one any more. The lock of the page tables is
+ * held as long: whoever faults there too, or forks, waits for the flush (`ptep_clear_flush`).
  * @returns 0; -EINVAL where nothing is mapped or outside the user half; -ENOMEM
  */
 export function* doWpPage(spaces: UserSpaces, mm: MmStruct, la: number): KernelCode<number> {
   const start = la - (la % PAGE_SIZE);
   if (start < 0 || start >= USER_END) return -EINVAL;
   const { kernel } = spaces;
-  const { loop, costs, pages } = kernel;
-  const { tables } = mm;
+  const { loop, costs } = kernel;
   while (loop.mustYield()) yield PAUSE_TURN;
   loop.spend(costs.user.faultCycles);
-  if (tables.cursor.seek(start) !== 1 || !tables.cursor.isLeaf) return -EINVAL;
-  if (tables.cursor.isWritable) return 0;
+  if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();
+  const { result, old } = yield* wpPageReuseOrCopy(spaces, mm, start);
+  mm.pageTableLock.release();
+  if (old === 0) return result;
+  if (kernel.pages.references.furtherOf(old) === 0) loop.point(POINT_FREES_FRAMES, [old]);
+  kernel.pages.freeBulk(loop.currentCpu, Uint32Array.of(old), 0, 1);
+  yield* spaces.lru.folioAddLru();
+  return result;
+}
+
+/** Makes a page writable, or copies it (`wp_page_reuse`, `wp_page_copy`); 0 or a negative errno, and the frame of which there is a copy. */
+function* wpPageReuseOrCopy(
+  spaces: UserSpaces,
+  mm: MmStruct,
+  start: number,
+): KernelCode<{ readonly result: number; readonly old: number }> {
+  const { kernel } = spaces;
+  const { loop, costs, pages } = kernel;
+  const { tables } = mm;
+  if (tables.cursor.seek(start) !== 1 || !tables.cursor.isLeaf) return { result: -EINVAL, old: 0 };
+  if (tables.cursor.isWritable) return { result: 0, old: 0 };
   const old = tables.cursor.frame;
   if (pages.references.furtherOf(old) === 0) {
     tables.cursor.allowWrites();
-    return 0;
+    return { result: 0, old: 0 };
   }
   const frame = pages.allocPages(loop.currentCpu, 0, FRAME_USER, GFP_KERNEL);
-  if (frame === 0) return -ENOMEM;
+  if (frame === 0) return { result: -ENOMEM, old: 0 };
   kernel.spendOnPages(1, false);
   loop.spend(costs.user.copyPageCycles);
   kernel.machine.memory.copyFrame(old, frame);
@@ -102,7 +124,5 @@ export function* doWpPage(spaces: UserSpaces, mm: MmStruct, la: number): KernelC
   yield* flushOwedOfMm(spaces, mm, owed, false, "copy");
   tables.cursor.seek(start);
   if (tables.cursor.isLeaf) tables.cursor.allowWrites();
-  pages.freeBulk(loop.currentCpu, Uint32Array.of(old), 0, 1);
-  yield* spaces.lru.folioAddLru();
-  return 0;
+  return { result: 0, old };
 }

@@ -1,8 +1,10 @@
 /** The tests that come with the explorer. */
 import { unknownName } from "../../input/errors.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
+import { FORK_TESTS } from "./forks.ts";
 import { GUEST_TESTS } from "./guests.ts";
 import { HOST_MEMORY_TESTS } from "./host-memory.ts";
+import { PORTION_TESTS } from "./portions.ts";
 import { PURGE_TESTS } from "./purges.ts";
 import { USER_FLUSH_TESTS } from "./user-flushes.ts";
 import { USER_SPACE_TESTS } from "./user-spaces.ts";
@@ -17,6 +19,8 @@ export const EXPLORE_TESTS: readonly ExploreTest[] = [
   ...VMAP_BLOCK_TESTS,
   ...USER_SPACE_TESTS,
   ...USER_FLUSH_TESTS,
+  ...PORTION_TESTS,
+  ...FORK_TESTS,
   ...GUEST_TESTS,
   ...HOST_MEMORY_TESTS,
   ...VERSION_TESTS,

@@ -85,6 +85,21 @@ const lazyAgainstMunmap: ExploreTest<Processes> = {
   ],
 };
 
+const lazyBackAndMunmap: ExploreTest<Processes> = {
+  ...lazyAgainstMunmap,
+  name: "munmap-after-lazy-mode",
+  summary:
+    "a CPU comes back from lazy mode to its process, of which another CPU unmaps pages before, meanwhile or after",
+  threads: [
+    munmapBoth,
+    function* (kernel, situation) {
+      yield* turn(kernel, "context switch");
+      situation.spaces.switchTo(situation.mms[0]);
+      yield* readBoth(kernel, situation);
+    },
+  ],
+};
+
 const lazyTables: ExploreTest<Processes> = {
   name: "lazy-against-freed-tables",
   summary: "page tables are freed while a CPU in lazy mode may walk through them speculatively",
@@ -258,6 +273,7 @@ export const USER_SPACE_TESTS = [
   munmapTables,
   switchAgainstMunmap,
   lazyAgainstMunmap,
+  lazyBackAndMunmap,
   lazyTables,
   mprotectAgainstStores,
   twoMprotects,

@@ -1,0 +1,69 @@
+/** Bugs of concurrency planted in forks, copies of pages that are shared, lazy mode, and what is unmapped in portions. */
+import type { PlantedRace } from "./planted-race.ts";
+
+/** All of them. */
+export const PLANTED_USER_RACES: readonly PlantedRace[] = [
+  {
+    name: "switch_mm_irqs_off leaves a CPU lazy that goes on with the process it borrowed",
+    file: "mm/user/user-spaces.ts",
+    search: "    tlb.isLazy = false;\n    let asid = tlb.loadedAsid;",
+    replacement: "    if (previous !== next) tlb.isLazy = false;\n    let asid = tlb.loadedAsid;",
+  },
+  {
+    name: "a gather that is full gives pages back before it flushes",
+    file: "mm/user/mmu-gather.ts",
+    search: "    yield* this.tlbFlushMmuTlbonly();\n    yield* this.tlbBatchPagesFlush();",
+    replacement:
+      "    if (this.isFull) yield* this.tlbBatchPagesFlush();\n    yield* this.tlbFlushMmuTlbonly();\n    yield* this.tlbBatchPagesFlush();",
+  },
+  {
+    name: "a gather that is full does not flush",
+    file: "mm/user/mmu-gather.ts",
+    search: "    yield* this.tlbFlushMmuTlbonly();\n    yield* this.tlbBatchPagesFlush();",
+    replacement: "    if (!this.isFull) yield* this.tlbFlushMmuTlbonly();\n    yield* this.tlbBatchPagesFlush();",
+  },
+  {
+    name: "free_pgtables goes on where others have moved to after a flush in between",
+    file: "mm/user/unmap.ts",
+    search: "    // Others may have moved the cursor meanwhile.\n    cursor.seek(la, level);\n",
+    replacement: "",
+  },
+  {
+    name: "the flush in between covers what is unmapped after it only",
+    file: "mm/user/mmu-gather.ts",
+    search: "    this.owed = null;\n    if (this.spaces",
+    replacement: "    if (this.isFull && this.tables === null) return;\n    this.owed = null;\n    if (this.spaces",
+  },
+  {
+    name: "do_wp_page copies without the lock of the page tables",
+    file: "mm/user/fork.ts",
+    search:
+      "  if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();\n  const { result, old } = yield* wpPageReuseOrCopy(spaces, mm, start);\n  mm.pageTableLock.release();",
+    replacement: "  const { result, old } = yield* wpPageReuseOrCopy(spaces, mm, start);",
+  },
+  {
+    name: "do_wp_page makes the copy writable before the flush of the old page",
+    file: "mm/user/fork.ts",
+    search: "  const isReadOnly = COPIED_PAGE & ~PTE_RW;",
+    replacement: "  const isReadOnly = COPIED_PAGE;",
+  },
+  {
+    name: "do_wp_page does not flush",
+    file: "mm/user/fork.ts",
+    search: '  yield* flushOwedOfMm(spaces, mm, owed, false, "copy");',
+    replacement: "  tables.owed.waive(owed);",
+  },
+  {
+    name: "fork copies the page tables without their lock",
+    file: "mm/user/fork.ts",
+    search:
+      "  if (!oldmm.pageTableLock.tryTake()) yield* oldmm.pageTableLock.take();\n  const { result, forbidden } = copyPageRange(spaces, mm, oldmm, owed);\n  oldmm.pageTableLock.release();",
+    replacement: "  const { result, forbidden } = copyPageRange(spaces, mm, oldmm, owed);",
+  },
+  {
+    name: "fork does not flush what it has made read-only",
+    file: "mm/user/fork.ts",
+    search: '  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);',
+    replacement: "  debts.waive(owed);",
+  },
+];
