@@ -13,6 +13,8 @@ SECONDS_TO_RECORD=10
 OUTPUT=mmulab-record.txt
 BUFFER_KB=8192
 USERS=0
+FAULTS=0
+SWITCHES=0
 YES=0
 # Where the kernel's files are: to be set for a try without one.
 PROC=@{PROC:-/proc}
@@ -22,15 +24,19 @@ INSTANCE=
 PROBES=
 PART=
 READER=
+SLEEPER=
 RESTRICT=
 
 usage() {
 	cat <<'END'
-usage: sh record.sh [--seconds N] [--output FILE] [--buffer KB] [--users] [--yes]
+usage: sh record.sh [--seconds N] [--output FILE] [--buffer KB] [--users] [--faults] [--switches] [--yes]
   --seconds N    how long to record (default 10)
   --output FILE  where to (default mmulab-record.txt)
   --buffer KB    size of each CPU's buffer (default 8192)
   --users        record changes and flushes of user address spaces too: many events
+  --faults       record page faults too (exceptions:page_fault_user, page_fault_kernel)
+  --switches     record which task runs where too (sched:sched_switch): user flushes
+                 find their CPUs by it where switch_mm_irqs_off cannot be probed
   --yes          do not ask before anything is changed
 Try it in a virtual machine first: mmulab record-script --help says how.
 END
@@ -59,6 +65,8 @@ while [ $# -gt 0 ]; do
 		shift
 		;;
 	--users) USERS=1 ;;
+	--faults) FAULTS=1 ;;
+	--switches) SWITCHES=1 ;;
 	--yes) YES=1 ;;
 	-h | --help)
 		usage
@@ -76,9 +84,10 @@ done
 cleanup() {
 	trap '' INT TERM HUP
 	if [ -n "$READER" ]; then kill "$READER" 2>/dev/null; fi
+	if [ -n "$SLEEPER" ]; then kill "$SLEEPER" 2>/dev/null; fi
 	if [ -n "$INSTANCE" ] && [ -d "$INSTANCE" ]; then
 		echo 0 >"$INSTANCE/tracing_on"
-		for group in mmulab vmalloc power; do
+		for group in mmulab vmalloc power exceptions sched; do
 			if [ -e "$INSTANCE/events/$group/enable" ]; then echo 0 >"$INSTANCE/events/$group/enable"; fi
 		done
 	fi
@@ -288,13 +297,21 @@ section() {
 turn_on mmulab || fail "the probes cannot be enabled"
 turn_on vmalloc || note "not traced: vmalloc"
 turn_on power/cpu_idle || note "not traced: power/cpu_idle"
+if [ "$FAULTS" = 1 ]; then
+	for event in exceptions/page_fault_user exceptions/page_fault_kernel; do
+		turn_on "$event" || note "not traced: $event"
+	done
+fi
+if [ "$SWITCHES" = 1 ]; then turn_on sched/sched_switch || note "not traced: sched/sched_switch"; fi
 section vmallocinfo-before
 note "trace:"
 cat "$INSTANCE/trace_pipe" >>"$PART" 2>/dev/null &
 READER=$!
 echo 1 >"$INSTANCE/tracing_on"
 sleep "$SECONDS_TO_RECORD" &
-wait $! || exit
+SLEEPER=$!
+wait "$SLEEPER" || exit
+SLEEPER=
 echo 0 >"$INSTANCE/tracing_on"
 section_after=$(cat "$PROC/vmallocinfo")
 # What is still in the buffers is read out.

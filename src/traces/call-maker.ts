@@ -8,10 +8,9 @@ import {
   type AddressRange,
   allocVmapArea,
   CACHE_MODES,
+  doAnonymousPage,
   drainVmapAreaWork,
-  execmemSetDirectMapValid,
   findUnlinkVmapArea,
-  findVmArea,
   flushTlbAll,
   flushTlbKernelRange,
   freeUnmapVmapArea,
@@ -22,12 +21,6 @@ import {
   mmapPopulate,
   munmap,
   NUMA_NO_NODE,
-  type SetMemoryCall,
-  setMemoryNx,
-  setMemoryRo,
-  setMemoryRox,
-  setMemoryRw,
-  setMemoryX,
   TLB_FLUSH_ALL,
   USER_END,
   UserSpaces,
@@ -38,7 +31,6 @@ import {
   VMALLOC_END,
   VMALLOC_REQUEST,
   VMALLOC_START,
-  type Vmalloc,
   vmap,
   vmUnmapAliases,
   vrealloc,
@@ -51,6 +43,7 @@ import { __vmallocNodeRange } from "../../mm/vmalloc/vmalloc.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { startsThere, VMALLOC_RANGE_BYTES_MIN, windowOf } from "./ftrace-windows.ts";
 import { PlaceOrder } from "./place-order.ts";
+import { makeRightsChange, restoreDirectMap } from "./rights-calls.ts";
 import { spinUntil } from "./spin-until.ts";
 import { type Allocation, changesRights, type TracedCall } from "./traced-calls.ts";
 
@@ -72,16 +65,6 @@ const DEVICE_PHYS = 0xd000_0000;
 const DEVICE_BYTES = 0x1000_0000;
 
 const MAP_POPULATE = 0x8000;
-
-/** The calls that change rights of kernel pages. */
-const SET_MEMORY: Readonly<Record<SetMemoryCall, (vm: Vmalloc, address: number, pages: number) => KernelCode<number>>> =
-  {
-    set_memory_ro: setMemoryRo,
-    set_memory_rw: setMemoryRw,
-    set_memory_x: setMemoryX,
-    set_memory_nx: setMemoryNx,
-    set_memory_rox: setMemoryRox,
-  };
 
 /** What a call came to. */
 export type CallOutcome = "made" | "failed" | "not there";
@@ -105,6 +88,8 @@ export class CallMaker {
   private readonly places: Place[][];
   private readonly placeOrder = new PlaceOrder();
   private readonly mms = new Map<bigint, MmStruct>();
+  /** Page faults of user mode that were made. */
+  faults = 0;
 
   constructor(kernel: Kernel, makesDrains: boolean, rangeStart: bigint | null) {
     this.kernel = kernel;
@@ -240,11 +225,7 @@ export class CallMaker {
     else if (kind === "iounmap") yield* iounmap(vm, address);
     else if (kind === "vm_unmap_ram") yield* wait(vmUnmapRam(vm, address, numberOf(args, "count")));
     else {
-      // What loses its area keeps no rights in the direct map: who asks for no reset, as the cache of executable memory, makes it writable before.
-      if (kind === "vfree" && allocation !== null && allocation.rights.length > 0) {
-        const area = yield* findVmArea(vm, address);
-        if (area !== 0 && (vm.vms.flags[area] & VM_FLUSH_RESET_PERMS) === 0) yield* execmemSetDirectMapValid(vm, area);
-      }
+      if (kind === "vfree" && allocation !== null && allocation.rights.length > 0) yield* restoreDirectMap(vm, address);
       yield* wait(vfree(vm, address));
     }
   }
@@ -257,18 +238,10 @@ export class CallMaker {
     return "made";
   }
 
-  /** Of pages that no known call has allocated, and that are not mapped here, only what every such call does: it purges and flushes. */
-  private *changeRights({ kind, args, allocation, rights }: TracedCall): KernelCode<void> {
-    const { vm } = this.kernel;
-    const pages = numberOf(args, "pages");
+  private *changeRights(call: TracedCall): KernelCode<void> {
+    const { rights } = call;
     if (rights !== undefined) yield* this.until(() => rights.after.every(({ isDone }) => isDone));
-    const isMapped = rights !== undefined && rights.endBytes <= (allocation?.pages ?? 0) * PAGE_SIZE;
-    if (isMapped && allocation !== null && allocation.address !== 0) {
-      yield* SET_MEMORY[kind as SetMemoryCall](vm, allocation.address + rights.startBytes, pages);
-    } else {
-      yield* vmUnmapAliases(vm);
-      yield* flushTlbAll(vm.flushing, "set_memory");
-    }
+    yield* makeRightsChange(this.kernel.vm, call);
     if (rights !== undefined) rights.isDone = true;
   }
 
@@ -312,6 +285,13 @@ export class CallMaker {
     const pages = Math.ceil(numberOf(args, "size") / PAGE_SIZE);
     if (kind === "munmap") yield* munmap(spaces, mm, start, start + pages * PAGE_SIZE);
     else if ((numberOf(args, "flags") & MAP_POPULATE) !== 0) yield* mmapPopulate(spaces, mm, start, pages);
+  }
+
+  /** A page fault of user mode in the address space that the CPU runs; none where no process is known to run. */
+  *fault(address: number): KernelCode<void> {
+    const spaces = UserSpaces.of(this.kernel.mm);
+    const mm = spaces.loaded[this.kernel.machine.loop.currentCpu];
+    if (mm !== spaces.initMm && (yield* doAnonymousPage(spaces, mm, address)) === 0) this.faults++;
   }
 
   private requestOf({ args }: TracedCall) {

@@ -10,14 +10,14 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { type KernelCode, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import { sleepUntil } from "../../mm/kernel/jiffies.ts";
 import type { Kernel } from "../machine/kernel.ts";
-import { totalCycles } from "../report/flush-costs.ts";
 import { CallMaker, isFree } from "./call-maker.ts";
 import type { FtraceEvent } from "./ftrace-lines.ts";
-import type { CallCost, FtraceOptions, FtraceReport, TaskCost } from "./ftrace-report.ts";
+import type { CallCost, FtraceOptions, FtraceReport } from "./ftrace-report.ts";
 import type { SkipList } from "./ftrace-skips.ts";
 import type { FtraceSurvey } from "./ftrace-survey.ts";
 import { makeInitialAreas } from "./initial-areas.ts";
 import { spinUntil } from "./spin-until.ts";
+import { TaskCosts } from "./task-costs.ts";
 import { type TracedCall, TracedCalls } from "./traced-calls.ts";
 import { TracedKernel } from "./traced-kernel.ts";
 import { type TracedUse, TracedUses } from "./traced-uses.ts";
@@ -51,15 +51,9 @@ type Step =
   /** Idle until then; `interrupts`: those that found it idle, which it was again right after each. */
   | { readonly wokenCycles: number; readonly interrupts: number }
   | { readonly isInUser: boolean; readonly atCycles: number }
-  | { readonly use: TracedUse; readonly atCycles: number };
-
-/** Sums of a task's calls. */
-interface TaskSums {
-  calls: number;
-  cycles: number;
-  /** Its flushes, by their place among the records. */
-  readonly flushes: number[];
-}
+  | { readonly use: TracedUse; readonly atCycles: number }
+  /** A fault of user mode. */
+  | { readonly faultAt: number; readonly atCycles: number };
 
 /** Replays a trace of calls, event by event. */
 export class CallReplay {
@@ -76,7 +70,7 @@ export class CallReplay {
   /** When each CPU's last call ended, in the trace and here; null when the CPU was idle since, or nothing says whether it was. */
   private readonly ended: ({ readonly tracedCycles: number; readonly cycles: number } | null)[];
   private readonly calls = new Map<string, { -readonly [Field in keyof CallCost]: CallCost[Field] }>();
-  private readonly tasks = new Map<string, TaskSums>();
+  private readonly tasks = new TaskCosts();
   private readonly initial: { readonly areas: number; readonly lazyPages: number };
   private readonly cyclesPerUsec: number;
   /** By CPU: interrupts that found the traced one idle since it last began to be, and those that the emulated one had taken by then. */
@@ -122,6 +116,13 @@ export class CallReplay {
     } else if (event.event === "walk") {
       this.addUse(event);
       return;
+    } else if (event.event === "fault") {
+      if (event.isUser)
+        this.addStep(event.cpu, { faultAt: Number(event.address), atCycles: this.cyclesOf(event.seconds) });
+      return;
+    } else if (event.event === "switch") {
+      if (!this.survey.tasks.hasSwitchMm) this.addSwitch(event, line);
+      return;
     } else if (event.event === "tlb" || event.event === "ipi" || event.event === "handler") {
       return;
     } else if (event.event === "purge") {
@@ -151,6 +152,9 @@ export class CallReplay {
     const report = subject.report(trace);
     return {
       ...report,
+      ...(survey.tasks.faults === undefined
+        ? {}
+        : { pageFaults: { traced: survey.tasks.faults, emulated: this.maker.faults } }),
       differences: [...report.differences, ...this.uses.differences()],
       initial: this.initial,
       areas: {
@@ -164,7 +168,7 @@ export class CallReplay {
       allocCycles: sum(ALLOCATING, cycles),
       freeCycles: sum(FREEING, cycles),
       calls: Object.fromEntries(costs),
-      byTask: this.costByTask(),
+      byTask: this.tasks.costs(this.kernel.vm.flushing.keepAccounts()),
     };
   }
 
@@ -211,6 +215,15 @@ export class CallReplay {
     if (this.traced.isInCall(event.task)) return;
     const use = this.uses.of(event, this.traced);
     if (use !== null) this.addStep(event.cpu, { use, atCycles: this.cyclesOf(event.seconds) });
+  }
+
+  /** Kernel threads go on with the address space that is loaded, and so does a task that runs again. */
+  private addSwitch(event: FtraceEvent & { event: "switch" }, line: number): void {
+    const mm = this.survey.tasks.mmOf(event.nextPid);
+    if (mm === null && !this.survey.tasks.hasProcesses) return;
+    const call = this.traced.switchTo(event, mm, line);
+    this.maker.expect(call);
+    this.addStep(event.cpu, { call });
   }
 
   private addStep(tracedCpu: number, step: Step): void {
@@ -267,6 +280,9 @@ export class CallReplay {
         lastUse = step.atCycles;
         yield* this.maker.untilMade(step.use.allocation);
         this.uses.make(step.use, atCycles);
+      } else if ("faultAt" in step) {
+        yield* this.pass(cpu, this.afterLast(cpu, step.atCycles));
+        yield* this.maker.fault(step.faultAt);
       } else if ("isInUser" in step) {
         yield* this.pass(cpu, this.afterLast(cpu, step.atCycles));
         this.enterMode(cpu, step.isInUser);
@@ -352,36 +368,14 @@ export class CallReplay {
     cost.tracedSeconds += call.tookSeconds;
     if (outcome === "not there") this.skipped.add("frees what could not be allocated here", call.line);
     if (outcome === "made" && ALLOCATING.includes(call.kind)) this.countAllocation(call);
-    const sums = this.taskOf(call.task);
-    sums.calls++;
-    sums.cycles += cycles;
-    for (let i = flushesBefore; i < records.length; i++) if (records[i].cpu === cpu) sums.flushes.push(i);
+    const flushes: number[] = [];
+    for (let i = flushesBefore; i < records.length; i++) if (records[i].cpu === cpu) flushes.push(i);
+    this.tasks.add(call.task, cycles, flushes);
   }
 
   private countAllocation({ args, address, allocation }: TracedCall): void {
     this.allocatedBytes += Number(args.get("size") ?? (args.get("count") ?? 0n) * BigInt(PAGE_SIZE));
     if (allocation?.address === this.maker.here(address)) this.atTracedAddress++;
-  }
-
-  private taskOf(task: string): TaskSums {
-    // Of one name, whatever its number: a task that comes and goes is many.
-    const name = task.replace(/[-\s]\s*\d+(?:\/\d+)?$/, "");
-    let sums = this.tasks.get(name);
-    if (sums === undefined) {
-      sums = { calls: 0, cycles: 0, flushes: [] };
-      this.tasks.set(name, sums);
-    }
-    return sums;
-  }
-
-  private costByTask(): TaskCost[] {
-    const accounts = this.kernel.vm.flushing.keepAccounts();
-    return [...this.tasks]
-      .map(([task, { calls, cycles, flushes }]): TaskCost => {
-        const flushCycles = flushes.reduce((sum, i) => sum + totalCycles(accounts.costOf(accounts.records[i])), 0);
-        return { task, calls, cycles, flushes: flushes.length, flushCycles };
-      })
-      .sort((a, b) => b.cycles + b.flushCycles - (a.cycles + a.flushCycles));
   }
 }
 

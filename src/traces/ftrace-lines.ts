@@ -5,6 +5,7 @@
 import { EVENT_DEFINITIONS, PAYLOAD_READERS, type TracepointFields, WALK_EVENTS } from "../../mm/index.ts";
 import { type CallEnter, type CallExit, parseCallEvent } from "./call-lines.ts";
 import { type ShootdownEvent, shootdownEvent } from "./shootdown-lines.ts";
+import { type TaskEvent, taskEvent } from "./task-lines.ts";
 
 /** When and where an event happened. */
 export interface FtraceMoment {
@@ -65,6 +66,7 @@ export type FtraceEvent =
       readonly kind: number;
       readonly address: bigint;
     })
+  | (FtraceMoment & TaskEvent)
   | (FtraceMoment & ShootdownEvent);
 
 /** A comment line that says something of the whole trace: `# release: 6.12.117`. */
@@ -152,7 +154,7 @@ function otherEvent(name: string, at: FtraceMoment, payload: string): FtraceEven
     const [, state, cpu] = IDLE.exec(payload) ?? [];
     if (state !== undefined) return { ...at, event: "idle", cpu: Number(cpu), isIdle: state !== IDLE_EXIT };
   }
-  const other = userEvent(name, payload) ?? shootdownEvent(name, payload);
+  const other = userEvent(name, payload) ?? taskEvent(name, payload) ?? shootdownEvent(name, payload);
   if (other !== null) return { ...at, ...other };
   const area = name === "area_alloc" || name === "area_free" ? AREA_OF_PROBE.exec(payload) : null;
   if (area === null) return { event: "skip", reason: "is an event that vmalloc does not raise", otherEvent: name };

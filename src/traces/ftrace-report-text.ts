@@ -55,9 +55,19 @@ function areas(report: FtraceReport): string {
         report.rangeFlushes,
         traced.flushes === undefined ? "" : grouped(traced.flushes.pageByPage),
       ],
+      ...pageFaults(report),
       ["a purge is due above (pages)", report.lazyMaxPages, grouped(traced.lazyMaxPages)],
     ],
   )}`;
+}
+
+function pageFaults({ pageFaults }: FtraceReport): Cell[][] {
+  if (pageFaults === undefined) return [];
+  const { traced, emulated } = pageFaults;
+  return [
+    ["page faults of user mode", emulated, grouped(traced.user)],
+    ["page faults of the kernel", "", grouped(traced.kernel)],
+  ];
 }
 
 function costs(report: FtraceReport): string {

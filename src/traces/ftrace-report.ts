@@ -7,6 +7,7 @@ import type { GuestReport } from "../report/guest.ts";
 import type { MachineSettings } from "../settings/machine-settings.ts";
 import type { LostEvents, SkippedLines } from "./ftrace-skips.ts";
 import type { ShootdownComparison } from "./traced-shootdowns.ts";
+import type { FaultCounts } from "./traced-tasks.ts";
 
 /** How a trace is replayed. */
 export interface FtraceOptions {
@@ -85,6 +86,8 @@ export interface FtraceReport {
   };
   /** Shootdowns as the traced kernel measured them, and as the emulated one made them; absent where the trace shows none. */
   readonly shootdowns?: ShootdownComparison;
+  /** Page faults of the traced kernel, and those of user mode that were made here; absent where the trace shows none. */
+  readonly pageFaults?: { readonly traced: FaultCounts; readonly emulated: number };
   /** The version of Linux that is emulated. */
   readonly kernel: string;
   /** Areas and lazily freed pages that were there before the trace begins, and have been made. */

@@ -10,6 +10,7 @@ import { NO_CPU, type SkipList, TICKS } from "./ftrace-skips.ts";
 import { VMALLOC_RANGE_BYTES_MIN } from "./ftrace-windows.ts";
 import { RecordNotes } from "./record-notes.ts";
 import { TracedShootdowns } from "./traced-shootdowns.ts";
+import { TracedTasks } from "./traced-tasks.ts";
 
 /** An event of vmalloc, or a probed call. */
 type VmallocEvent = Extract<FtraceEvent, { readonly event: "alloc" | "free" | "purge" | "enter" | "exit" }>;
@@ -58,6 +59,7 @@ export class FtraceSurvey {
   /** Whether it shows page walks: where memory is used. */
   hasWalks = false;
   readonly shootdowns = new TracedShootdowns();
+  readonly tasks = new TracedTasks();
   /** Where the traced kernel's vmalloc range begins; null as long as nothing says it. */
   rangeStart: bigint | null = null;
   /** What comments say of the traced machine. */
@@ -99,7 +101,8 @@ export class FtraceSurvey {
     if (event.event === "tlb" || event.event === "ipi" || event.event === "handler") this.shootdowns.add(event);
     else if (event.event === "walk") this.hasWalks = true;
     else if (event.event === "idle") this.hasIdle = true;
-    else if (event.event !== "user") this.addOfVmalloc(event, file, line);
+    else if (event.event === "fault") this.tasks.add(event);
+    else if (event.event !== "user" && event.event !== "switch") this.addOfVmalloc(event, file, line);
   }
 
   private addOfVmalloc(event: VmallocEvent, file: string, line: number): void {
@@ -117,8 +120,10 @@ export class FtraceSurvey {
     return this.hasCalls ? this.flushCounts : undefined;
   }
 
-  private noteEnter({ call, args, task, seconds }: FtraceEvent & { event: "enter" }): void {
+  private noteEnter(event: FtraceEvent & { event: "enter" }): void {
+    const { call, args, task, seconds } = event;
     this.hasCalls = true;
+    this.tasks.add(event);
     const [start, end] = [args.get("start") ?? 0n, args.get("end") ?? 0n];
     if (call === "vmalloc" && end - start >= BigInt(VMALLOC_RANGE_BYTES_MIN)) this.rangeStart ??= start;
     if (call === "cpa_flush") {

@@ -137,6 +137,28 @@ export class TracedCalls {
     return earliest;
   }
 
+  /**
+   * A CPU goes on with another task, where the trace does not show address spaces being loaded.
+   * @param mm that of the task; null for a kernel thread, which borrows what is loaded
+   */
+  switchTo({ task, cpu, seconds }: FtraceEvent, mm: bigint | null, line: number): TracedCall {
+    if (mm !== null) this.mms.set(cpu, mm);
+    return {
+      kind: mm === null ? "lazy_tlb" : "switch_mm",
+      task,
+      cpu,
+      seconds,
+      innerSeconds: seconds,
+      tookSeconds: 0,
+      line,
+      args: new Map(mm === null ? [] : [["next", mm]]),
+      caller: "",
+      address: 0n,
+      allocation: null,
+      places: [],
+    };
+  }
+
   /** What the next event leads to; null for nothing. */
   next(event: FtraceEvent, line: number): TracedCall | null {
     const outermost = this.open.get(event.task)?.[0];

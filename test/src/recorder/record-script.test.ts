@@ -39,8 +39,10 @@ function fakeMachine(symbols: readonly string[], release = "6.12.117-test") {
 function withInstances(here: string): NodeJS.ProcessEnv {
   const bin = join(here, "bin");
   mkdirSync(bin, { recursive: true });
-  const files = ["mmulab", "vmalloc", "power", "power/cpu_idle"].map((name) => `"$1/events/${name}"`).join(" ");
+  const groups = ["mmulab", "vmalloc", "power", "power/cpu_idle", "sched", "sched/sched_switch", "exceptions"];
+  const files = [...groups, "exceptions/page_fault_user"].map((name) => `"$1/events/${name}"`).join(" ");
   const mkdir = `#!/bin/sh\n/bin/mkdir "$1" && /bin/mkdir -p "$1/options" "$1/per_cpu/cpu0" ${files} && : >"$1/trace_pipe" &&
+: >"$1/events/sched/enable" && : >"$1/events/exceptions/enable" &&
 echo '  a-1 [000] ..... 1.000000: vfree_exit: (f <- vfree)' >"$1/trace" && echo 'dropped events: 7' >"$1/per_cpu/cpu0/stats"\n`;
   const rmdir = `#!/bin/sh\ncp -r "$1" "${here}/left" && rm -r "$1"\n`;
   for (const [name, text] of Object.entries({ mkdir, rmdir })) writeFileSync(join(bin, name), text, { mode: 0o755 });
@@ -97,6 +99,27 @@ describe("the script of mmulab record-script", () => {
     expect(lines).toContain("  a-1 [000] ..... 1.000000: vfree_exit: (f <- vfree)");
   });
 
+  it.runIf(isRoot && process.arch === "x64")("records page faults and switches of tasks where it is asked to", () => {
+    for (const [options, wanted] of [
+      [[], [false, false]],
+      [["--faults"], [true, false]],
+      [["--switches"], [false, true]],
+    ] as const) {
+      const { here, read } = fakeMachine(SYMBOLS);
+      const output = join(here, "out.txt");
+      const args = ["record.sh", "--yes", "--seconds", "1", "--output", output, ...options];
+      const result = spawnSync("sh", args, { cwd: here, env: withInstances(here), encoding: "utf8" });
+      expect(result).toMatchObject({ status: 0, stderr: "" });
+      const events = ["exceptions/page_fault_user", "sched/sched_switch"].map((name) => `left/events/${name}/enable`);
+      expect(events.map((name) => existsSync(join(here, name)))).toEqual(wanted);
+      for (const [i, name] of events.entries()) if (wanted[i]) expect(read(name)).toBe("1\n");
+      // Groups are turned off as wholes, and this kernel has no page_fault_kernel.
+      expect(read("left/events/sched/enable")).toBe("0\n");
+      const notes = readFileSync(output, "utf8").split("\n");
+      expect(notes.includes("# not traced: exceptions/page_fault_kernel")).toBe(wanted[0]);
+    }
+  });
+
   it.runIf(isRoot)("changes nothing when it is not allowed to", () => {
     const { here, read } = fakeMachine(SYMBOLS);
     const result = spawnSync("sh", ["record.sh"], {
@@ -119,8 +142,11 @@ describe("the script of mmulab record-script", () => {
     while (Date.now() < until && !(existsSync(tracing) && readFileSync(tracing, "utf8") === "1\n")) {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
+    const since = Date.now();
     child.kill("SIGINT");
     expect(await ended).toBe(130);
+    // Nothing that it started is left behind to sleep on.
+    expect(Date.now() - since).toBeLessThan(30_000);
     expect(existsSync(join(here, "tracefs/instances/mmulab"))).toBe(false);
     expect(read("tracefs/kprobe_events").match(/^-:mmulab/gm)).toHaveLength(2 * SYMBOLS.length);
     expect(existsSync(join(here, "mmulab-record.txt"))).toBe(false);
