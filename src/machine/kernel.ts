@@ -149,6 +149,8 @@ export class Kernel {
   readonly vm: Vmalloc;
   /** The CPU on which the calls run. */
   currentCpu = 0;
+  /** Whether calls of workloads' threads are activities of their own in the accounts of cycles. Off: reports count them as other code. */
+  namesCalls = false;
 
   constructor(config: KernelConfig) {
     const { cpus, memoryBytes, numaNodes } = config;

@@ -38,6 +38,8 @@ export class AccessWatch {
   private readonly truth: TranslationTruth;
   private readonly watched: Watched;
   private readonly page: number;
+  /** What gives each method of the CPUs back. */
+  private readonly stoodBefore: (() => void)[] = [];
 
   constructor(kernel: Kernel, watched: Watched, la = 0) {
     this.cpus = kernel.machine.cpus;
@@ -49,13 +51,19 @@ export class AccessWatch {
 
   /** Looks no more; the CPUs are as they were. */
   end(): void {
-    for (const cpu of this.cpus) for (const name of Object.keys(ACCESSES)) Reflect.deleteProperty(cpu, name);
+    for (const giveBack of this.stoodBefore) giveBack();
   }
 
   private standBefore(cpu: Cpu): void {
     const methods = cpu as unknown as Accesses;
     for (const name of Object.keys(ACCESSES) as AccessName[]) {
       const own = methods[name];
+      // Others may stand before it already.
+      const isOwn = Object.hasOwn(cpu, name);
+      this.stoodBefore.push(() => {
+        if (isOwn) methods[name] = own;
+        else Reflect.deleteProperty(cpu, name);
+      });
       methods[name] = (...values) => {
         this.before(cpu, name, values);
         try {

@@ -8,6 +8,7 @@ import { kernelSettings, readSettings, SETTING_NAMES, type SettingName } from ".
 import { findWorkload, WORKLOADS } from "../../workloads/all-workloads.ts";
 import type { Workload } from "../../workloads/base/workload.ts";
 import { STORIES } from "./stories/index.ts";
+import { nameCalls } from "./stories/name-calls.ts";
 import { type Look, openStory, type Story } from "./stories/story.ts";
 
 /** CPUs and operations of what runs in a page at the most. */
@@ -135,6 +136,7 @@ function findStory(name: string): Story {
 
 function beginStory(story: Story): Begun {
   const { kernel, steps, userSpaces = () => [] } = openStory(story);
+  nameCalls(kernel);
   kernel.vm.flushing.keepAccounts();
   let told: Told | null = null;
   let next = 0;
@@ -180,6 +182,7 @@ export function beginWorkload(
   const settings = kernelSettings(readSettings(scenario.settings), cpus);
   const parameters = parseParameters(workload.name, workload.parameters ?? [], words);
   const kernel = bootKernel({ ...settings, memoryBytes: memoryMib * MIB, preset });
+  kernel.namesCalls = true;
   kernel.vm.flushing.keepAccounts({ refills: operations <= REFILLS_OPERATIONS_MAX });
   let finish: (() => unknown) | null = workload.start?.(kernel, { operations, seed, parameters }) ?? null;
   // The last step is what the workload does when its threads have ended.

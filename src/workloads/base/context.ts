@@ -107,6 +107,8 @@ export class IndependentThreadAccesses extends ThreadAccesses {
   }
 }
 
+const NOT_NAMED = -1;
+
 /**
  * One kernel thread of a workload. Calls that may wait are generators: `const p = yield* thread.vmalloc(8192)`. Addresses
  * are 48-bit numbers; 0 is NULL. Between calls other CPUs, interrupts and threads get their turn.
@@ -149,21 +151,29 @@ export class WorkloadThread {
   *vmalloc(sizeBytes: number): KernelCode<number> {
     sizeArgument("vmalloc", sizeBytes);
     yield* this.turn();
-    return this.allocated("vmalloc", sizeBytes, yield* wait(vmalloc(this.kernel.vm, sizeBytes, this.caller)));
+    const outer = this.enter("vmalloc");
+    const address = yield* wait(vmalloc(this.kernel.vm, sizeBytes, this.caller));
+    this.leave(outer);
+    return this.allocated("vmalloc", sizeBytes, address);
   }
 
   /** `vzalloc`: the same, filled with zeros. */
   *vzalloc(sizeBytes: number): KernelCode<number> {
     sizeArgument("vzalloc", sizeBytes);
     yield* this.turn();
-    return this.allocated("vzalloc", sizeBytes, yield* wait(vzalloc(this.kernel.vm, sizeBytes, this.caller)));
+    const outer = this.enter("vzalloc");
+    const address = yield* wait(vzalloc(this.kernel.vm, sizeBytes, this.caller));
+    this.leave(outer);
+    return this.allocated("vzalloc", sizeBytes, address);
   }
 
   /** `vmalloc_huge`: with 2 MiB pages where they fit. */
   *vmallocHuge(sizeBytes: number): KernelCode<number> {
     sizeArgument("vmalloc_huge", sizeBytes);
     yield* this.turn();
+    const outer = this.enter("vmalloc_huge");
     const address = yield* wait(vmallocHuge(this.kernel.vm, sizeBytes, undefined, this.caller));
+    this.leave(outer);
     return this.allocated("vmalloc_huge", sizeBytes, address);
   }
 
@@ -171,7 +181,9 @@ export class WorkloadThread {
   *vfree(address: number): KernelCode<void> {
     addressArgument("vfree", address);
     yield* this.turn();
+    const outer = this.enter("vfree");
     yield* wait(vfree(this.kernel.vm, address));
+    this.leave(outer);
     this.done("vfree", 0);
   }
 
@@ -179,7 +191,9 @@ export class WorkloadThread {
   *vmap(frames: Uint32Array): KernelCode<number> {
     const checked = this.frames("vmap", frames);
     yield* this.turn();
+    const outer = this.enter("vmap");
     const address = yield* vmap(this.kernel.vm, checked, undefined, undefined, this.caller);
+    this.leave(outer);
     return this.allocated("vmap", frames.length * PAGE_SIZE, address);
   }
 
@@ -187,7 +201,9 @@ export class WorkloadThread {
   *vunmap(address: number): KernelCode<void> {
     addressArgument("vunmap", address);
     yield* this.turn();
+    const outer = this.enter("vunmap");
     yield* vunmap(this.kernel.vm, address);
+    this.leave(outer);
     this.done("vunmap", 0);
   }
 
@@ -195,7 +211,10 @@ export class WorkloadThread {
   *vmMapRam(frames: Uint32Array): KernelCode<number> {
     const checked = this.frames("vm_map_ram", frames);
     yield* this.turn();
-    return this.allocated("vm_map_ram", frames.length * PAGE_SIZE, yield* wait(vmMapRam(this.kernel.vm, checked)));
+    const outer = this.enter("vm_map_ram");
+    const address = yield* wait(vmMapRam(this.kernel.vm, checked));
+    this.leave(outer);
+    return this.allocated("vm_map_ram", frames.length * PAGE_SIZE, address);
   }
 
   /** `vm_unmap_ram`, with the number of pages that were mapped. */
@@ -203,14 +222,18 @@ export class WorkloadThread {
     addressArgument("vm_unmap_ram", address);
     wholeArgument("vm_unmap_ram", pages, 0, PAGES_MAX, "a number of pages");
     yield* this.turn();
+    const outer = this.enter("vm_unmap_ram");
     yield* wait(vmUnmapRam(this.kernel.vm, address, pages));
+    this.leave(outer);
     this.done("vm_unmap_ram", pages * PAGE_SIZE);
   }
 
   /** `vm_unmap_aliases`. */
   *vmUnmapAliases(): KernelCode<void> {
     yield* this.turn();
+    const outer = this.enter("vm_unmap_aliases");
     yield* vmUnmapAliases(this.kernel.vm);
+    this.leave(outer);
     this.done("vm_unmap_aliases", 0);
   }
 
@@ -220,7 +243,9 @@ export class WorkloadThread {
     sizeArgument("ioremap", sizeBytes);
     cacheModeArgument("ioremap", mode);
     yield* this.turn();
+    const outer = this.enter("ioremap");
     const address = yield* ioremap(this.kernel.vm, phys, sizeBytes, mode, this.caller);
+    this.leave(outer);
     return this.allocated("ioremap", sizeBytes, address);
   }
 
@@ -228,7 +253,9 @@ export class WorkloadThread {
   *iounmap(address: number): KernelCode<void> {
     addressArgument("iounmap", address);
     yield* this.turn();
+    const outer = this.enter("iounmap");
     yield* iounmap(this.kernel.vm, address);
+    this.leave(outer);
     this.done("iounmap", 0);
   }
 
@@ -295,7 +322,10 @@ export class WorkloadThread {
     sizeArgument("allocate", sizeBytes);
     callArgument("allocate", call);
     yield* this.turn();
-    return this.allocated(name, sizeBytes, yield* wait(make(call)));
+    const outer = this.enter(name);
+    const address = yield* wait(make(call));
+    this.leave(outer);
+    return this.allocated(name, sizeBytes, address);
   }
 
   /** Makes any other call of the kernel, and counts it under `name`. */
@@ -303,7 +333,9 @@ export class WorkloadThread {
     nameArgument("call", name);
     callArgument("call", call);
     yield* this.turn();
+    const outer = this.enter(name);
     const result = yield* wait(make(call));
+    this.leave(outer);
     this.done(name, 0);
     return result;
   }
@@ -323,6 +355,17 @@ export class WorkloadThread {
   /** The CPU's clock, in cycles. */
   nowCycles(): number {
     return this.kernel.machine.loop.nowCycles();
+  }
+
+  /** Begins a call, as an activity of its own where the kernel names calls. @returns the activity before; `NOT_NAMED` where it does not */
+  private enter(name: string): number {
+    if (!this.kernel.namesCalls) return NOT_NAMED;
+    const { loop } = this.kernel.machine;
+    return loop.enterActivity(loop.accounts.activity(name));
+  }
+
+  private leave(outer: number): void {
+    if (outer !== NOT_NAMED) this.kernel.machine.loop.enterActivity(outer);
   }
 
   private frames(call: string, frames: unknown): Uint32Array {

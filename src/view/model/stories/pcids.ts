@@ -1,6 +1,7 @@
 /** What PCIDs keep over a context switch, and how a flush that nobody sent is caught up with. */
 import { DONE, type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../../../mm/index.ts";
 import { bootKernel, type Kernel } from "../../../machine/kernel.ts";
+import { named } from "./name-calls.ts";
 import { type Story, type StoryStep, tryLoad, walkCycles } from "./story.ts";
 
 const START = 0x400000;
@@ -26,7 +27,8 @@ function stepsOf(kernel: Kernel, spaces: UserSpaces, [first, second]: readonly M
       title: "Process A runs on both CPUs",
       text: "A page is mapped at 0x400000 in A, and both CPUs store to it. The translation is not global: it carries the PCID under which A is loaded, ASID 1 and so PCID 2.",
       act: () => {
-        for (const mm of [first, second]) kernel.run(() => mmapPopulate(spaces, mm, START, 1));
+        for (const mm of [first, second])
+          named(kernel, 0, "mmap", () => kernel.run(() => mmapPopulate(spaces, mm, START, 1)));
         for (const cpu of [1, 0]) {
           switchTo(kernel, spaces, cpu, first);
           kernel.machine.cpus[cpu].store(START, 4, 11);
@@ -60,7 +62,7 @@ function stepsOf(kernel: Kernel, spaces: UserSpaces, [first, second]: readonly M
       text: "CPU 0 left A, so it is not in A's mm_cpumask: munmap on CPU 1 flushes there and sends no interrupt. A's tlb_gen grows. What CPU 0 has of A is stale now, but under a PCID that is not loaded nobody can use it.",
       act: () => {
         switchTo(kernel, spaces, 0, second);
-        kernel.run(() => munmap(spaces, first, START, START + PAGE), 1);
+        named(kernel, 1, "munmap", () => kernel.run(() => munmap(spaces, first, START, START + PAGE), 1));
         return { found: `A's tlb_gen is ${first.tlbGen}; CPU 0 got ${spaces.shootdowns[0]} interrupts`, ...look };
       },
     },
@@ -76,8 +78,9 @@ function stepsOf(kernel: Kernel, spaces: UserSpaces, [first, second]: readonly M
 }
 
 function switchTo(kernel: Kernel, spaces: UserSpaces, cpu: number, mm: MmStruct): void {
-  kernel.run(() => {
+  const switches = () => {
     spaces.switchTo(mm);
     return DONE;
-  }, cpu);
+  };
+  named(kernel, cpu, "switch_mm", () => kernel.run(switches, cpu));
 }

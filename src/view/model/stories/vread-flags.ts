@@ -2,6 +2,7 @@
 import { vread } from "../../../../mm/index.ts";
 import { VM_IOREMAP } from "../../../../mm/vmalloc/areas/vm-structs.ts";
 import type { Kernel } from "../../../machine/kernel.ts";
+import { named } from "./name-calls.ts";
 import { hex, type Story } from "./story.ts";
 
 const PAGE = 4096;
@@ -72,7 +73,7 @@ export const vreadFlags: Story = {
 /** What vread gives, as words: `0x1111 0x0`. */
 function read(kernel: Kernel, address: number, sizeBytes: number): string {
   const out = new Uint8Array(sizeBytes);
-  kernel.run(() => vread(kernel.vm, address, out));
+  named(kernel, 0, "vread", () => kernel.run(() => vread(kernel.vm, address, out)));
   const view = new DataView(out.buffer);
   const words: string[] = [];
   for (let offset = 0; offset < sizeBytes; offset += 4) words.push(`0x${view.getUint32(offset, true).toString(16)}`);

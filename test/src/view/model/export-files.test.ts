@@ -9,6 +9,7 @@ import { exportFile } from "../../../../src/view/model/export-files.ts";
 import { openFile } from "../../../../src/view/model/open-file.ts";
 import { DEFAULT_SCENARIO, type PointScenario, type Scenario } from "../../../../src/view/model/scenario.ts";
 import { Session } from "../../../../src/view/model/session.ts";
+import { STORIES } from "../../../../src/view/model/stories/index.ts";
 
 /** An event of the Chrome trace-event format, as far as these tests look at it. */
 interface TraceEvent {
@@ -27,6 +28,46 @@ async function timeline(session: Session): Promise<TraceEvent[]> {
   const text = new TextDecoder().decode(await exportFile("timeline", session));
   return (JSON.parse(text) as { readonly traceEvents: TraceEvent[] }).traceEvents;
 }
+
+describe("the exported timeline of each story", () => {
+  /** Calls that each makes by its own account. */
+  const CALLS: Readonly<Record<string, readonly string[]>> = {
+    "stale-entry": ["vmalloc", "store", "vfree", "load", "vm_unmap_aliases", "TLB flush"],
+    "lazy-purge": ["vmalloc", "vfree", "purge"],
+    "flush-ceiling": ["vmalloc", "vfree", "vm_unmap_aliases", "TLB flush"],
+    "interrupts-off": ["vfree", "vm_unmap_aliases", "IPI wait"],
+    pcids: ["mmap", "switch_mm", "munmap", "TLB flush"],
+    "huge-split": ["vmalloc_huge", "load", "store", "INVLPG"],
+    "vmap-blocks": ["vm_map_ram", "vm_unmap_ram", "vm_unmap_aliases"],
+    "vread-flags": ["vmalloc", "ioremap", "vread", "vfree"],
+    "double-free": ["vmalloc", "vfree"],
+    race: ["context switch", "TLB flush"],
+    "guest-walk": ["vmalloc", "store", "hypervisor", "vfree"],
+  };
+
+  it.each(STORIES.map(({ name }) => name))("has spans of what it shows: %s", async (name) => {
+    const session = new Session({ kind: "story", name });
+    session.runTo("end");
+    const spans = (await timeline(session)).filter(({ ph }) => ph === "X");
+    expect([...new Set(spans.map((span) => span.name))]).toEqual(expect.arrayContaining([...CALLS[name]]));
+  });
+
+  it("is the same after a run that was watched for a use of a stale entry", async () => {
+    const plain = new Session({ kind: "story", name: "stale-entry" });
+    plain.runTo("end");
+    const watched = new Session({ kind: "story", name: "stale-entry" });
+    watched.runTo("stale use");
+    watched.runTo("end");
+    expect(await timeline(watched)).toEqual(await timeline(plain));
+  });
+
+  it("has the calls of threads of workloads as well", async () => {
+    const session = new Session({ ...DEFAULT_SCENARIO, name: "ioremap_driver", operations: 60 });
+    session.runTo("end");
+    const names = (await timeline(session)).filter(({ ph }) => ph === "X").map(({ name }) => name);
+    expect(names).toEqual(expect.arrayContaining(["ioremap", "iounmap", "vmalloc", "vfree"]));
+  });
+});
 
 describe("the exported timeline", () => {
   const session = new Session(MIXED);
