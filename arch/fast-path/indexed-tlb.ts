@@ -28,6 +28,8 @@ export class IndexedTlb {
   private readonly headMask: number;
   private readonly firstPlace: number;
   private readonly ways: number;
+  /** Entries of a full set. */
+  private readonly filledWays: number;
   private readonly setMask: number;
   private readonly hashShift: number;
   private readonly hashMask: number;
@@ -46,6 +48,7 @@ export class IndexedTlb {
     this.headMask = tlb.headMask;
     this.firstPlace = tlb.firstPlace;
     this.ways = tlb.ways;
+    this.filledWays = tlb.replacement.filledWays;
     this.setMask = tlb.setMask;
     this.hashShift = tlb.hashShift;
     this.hashMask = tlb.hashMask;
@@ -82,7 +85,8 @@ export class IndexedTlb {
   insert(number: number, frame: number, attributes: number): number {
     const { words, cells } = this;
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
-    if (words[(this.countWord + set) | 0] !== this.ways) return this.insertInEmptySlot(number, frame, attributes) | 0;
+    if (words[(this.countWord + set) | 0] !== this.filledWays)
+      return this.insertInEmptySlot(number, frame, attributes) | 0;
     const place = this.evict(set) | 0;
     const record = place << WORD_SHIFT;
     if (((words[(record + WORD_ATTRIBUTES) | 0] ^ attributes) & SIZE) !== 0) this.recount(place, attributes);
@@ -131,6 +135,7 @@ export class IndexedTlb {
     this.tlb.countAs(place - this.firstPlace, (attributes & SIZE) >> ATTRIBUTE_SIZE_SHIFT);
   }
 
+  /** {@link insert} into a set that is not full. */
   private insertInEmptySlot(number: number, frame: number, attributes: number): number {
     const { tlb, words } = this;
     const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;

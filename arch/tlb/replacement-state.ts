@@ -55,6 +55,8 @@ export class ReplacementState {
   private readonly fillUse: Int32Array;
   /** Number of states of a set in the table form; 0 for logs. */
   private readonly states: number;
+  /** Ways of a set that are ever filled, the first ones; with as many entries a set is full. */
+  readonly filledWays: number;
   /** The logs; null in the other forms. */
   readonly logs: LruLogs | null;
 
@@ -69,6 +71,7 @@ export class ReplacementState {
     this.slots = slots;
     this.firstPlace = firstPlace;
     this.fillUse = policy.fillUse;
+    this.filledWays = policy.filledWays ?? ways;
     this.states = victims.length;
     this.isTree = isFirstLevel && replacement === "tree-plru" && ways === TREE_WAYS && pcidCapacity === undefined;
     this.stateWords = this.isTree ? 3 * sets : sets;
@@ -150,7 +153,7 @@ export class ReplacementState {
         .reverse()
         .map((slot) => slot - set * ways);
     let state = this.isTree ? this.treeState(set) : words[this.stateAt + set];
-    for (let way = 0; way < ways; way++) if (!isUsed(way)) state = afterUse(state, this.fillUse[way]);
+    for (let way = 0; way < this.filledWays; way++) if (!isUsed(way)) state = afterUse(state, this.fillUse[way]);
     const order = new Set<number>();
     for (let fills = 0; fills < ways * FILLS_PER_WAY && order.size < ways; fills++) {
       const filled = words[this.fillsAt + state];

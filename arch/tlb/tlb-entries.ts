@@ -136,7 +136,7 @@ export function restoreTlbEntries(tlbs: readonly Tlb[], entries: TlbEntries, num
     const slot = entries.slot[row];
     checkState(
       "TLBs",
-      tlb !== undefined && slot < tlb.slots && !tlb.isUsed(slot),
+      tlb !== undefined && slot < tlb.slots && slot % tlb.ways < tlb.replacement.filledWays && !tlb.isUsed(slot),
       `cannot have an entry in slot ${slot}`,
     );
     const { [row]: size } = entries.size;

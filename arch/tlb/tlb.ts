@@ -71,7 +71,7 @@ export class Tlb extends TlbSlots {
     if (this.pcids !== null && !isGlobal && context !== this.lastPcid) this.usePcid(context);
     const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
     let slot = words[this.emptyAt + set];
-    if (words[this.countAt + set] < this.ways) {
+    if (words[this.countAt + set] < replacement.filledWays) {
       while (this.isUsed(slot)) slot++;
       words[this.emptyAt + set] = slot + 1;
       words[this.countAt + set]++;

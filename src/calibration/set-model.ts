@@ -35,7 +35,7 @@ export class SetModel {
 
   private victim(): number {
     const { policy, pages } = this;
-    if (this.used < pages.length) return this.used++;
+    if (this.used < (policy.filledWays ?? pages.length)) return this.used++;
     return policy.victims === null ? this.order[this.order.length - 1] : policy.victims[this.state];
   }
 }

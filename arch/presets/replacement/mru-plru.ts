@@ -3,8 +3,7 @@
  * groups come first in the state, one after another; the two bits above them are the group used last.
  *
  * Sources: Tatar et al., "TLB;DR" (USENIX Security 2022), table 4, three groups of four: Skylake's second level. Measured on an Emerald
- * Rapids core, three groups of two: the first level for loads (`test/silicon/dtlb-sequences.txt`). Four groups of four is what comes
- * nearest to that core's second level of those with a name (docs/presets.md).
+ * Rapids core, three groups of two: the first level for loads (`test/silicon/dtlb-sequences.txt`). Four groups of four is known of no part.
  */
 
 import { type Replacement, type ReplacementPolicy, stateUse } from "./policy.ts";

@@ -11,6 +11,8 @@ export interface Replacement {
   readonly fillUse: Int32Array;
   /** The way to evict, by state, of at most 2^16 states; null for LRU, kept as a list of the ways of a set in order of use. */
   readonly victims: Uint8Array | null;
+  /** How many ways are ever filled, the first ones of a set; all where it is left out. */
+  readonly filledWays?: number;
 }
 
 /** A policy by its name: one file of this folder. */

@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type ReplacementName, replacementPolicy } from "../../../arch/presets/replacement/index.ts";
+import { afterUse } from "../../../arch/presets/replacement/policy.ts";
 import { CpuArrays } from "../../../arch/tlb/cpu-arrays.ts";
 import { Tlb } from "../../../arch/tlb/tlb.ts";
+import { randomStream } from "../../../src/machine/random.ts";
 
 /** A full set, seen only through what it evicts. */
 class FullSet {
@@ -126,6 +128,53 @@ describe("LRU and round robin", () => {
     expect(permutation("round-robin", 6, (set) => set.miss())).toEqual([5, 0, 1, 2, 3, 4]);
   });
 
+  test("tree-PLRU with a shared node: uses of the last quad's first pair move another quad's node, and nothing leads to its second pair", () => {
+    // Each node by name, pointing to one of the two below it.
+    const toward = { root: 0, half: [0, 0], quad: [0, 0, 0, 0], pair: new Array<number>(8).fill(0) };
+    const victim = (): number => {
+      const quad = 2 * toward.root + toward.half[toward.root];
+      const pair = 2 * quad + toward.quad[quad];
+      return 2 * pair + toward.pair[pair];
+    };
+    const use = (way: number): void => {
+      const [pair, quad, half] = [way >> 1, way >> 2, way >> 3];
+      toward.root = 1 - half;
+      toward.half[half] = 1 - (quad & 1);
+      toward.pair[pair] = 1 - (way & 1);
+      if (quad < 3) toward.quad[quad] = 1 - (pair & 1);
+      else if (pair === 6) toward.quad[1] = 0;
+    };
+    const { hitUse, fillUse, victims } = replacementPolicy("shared-node-plru", 16);
+    const table = victims as Uint8Array;
+    fc.assert(
+      fc.property(fc.array(fc.option(fc.nat(15)), { minLength: 50, maxLength: 200 }), (ways) => {
+        Object.assign(toward, { root: 0, half: [0, 0], quad: [0, 0, 0, 0], pair: new Array<number>(8).fill(0) });
+        let state = 0;
+        for (const way of ways) {
+          expect(table[state]).toBe(victim());
+          const used = way ?? table[state];
+          state = afterUse(state, (way === null ? fillUse : hitUse)[used]);
+          use(used);
+        }
+      }),
+    );
+  });
+
+  test("of 16 ways of a tree with a shared node one is filled once, and one never", () => {
+    const geometry = { name: "set", sets: 1, ways: 16, indexHash: "linear", replacement: "shared-node-plru" } as const;
+    const tlb = new Tlb(geometry, new CpuArrays(1, 16, 65_536), [], 2);
+    const random = randomStream(1);
+    const fills = new Array<number>(16).fill(0);
+    for (let i = 0; i < 5000; i++) {
+      const page = random.between(0, 29);
+      const slot = tlb.find(page * 4096, page, 0);
+      if (slot >= 0) tlb.touch(slot);
+      else fills[tlb.insert(page * 4096, page, 0, 0, page, 0)]++;
+    }
+    expect(fills.slice(14)).toEqual([1, 0]);
+    expect(Math.min(...fills.slice(0, 14))).toBeGreaterThan(10);
+  });
+
   test("a policy refuses a number of ways that it does not exist for", () => {
     expect(() => replacementPolicy("tree-plru", 12)).toThrow("tree-plru over 12 ways");
     expect(() => replacementPolicy("mru3-plru4", 8)).toThrow("mru3-plru4 over 8 ways");
@@ -169,6 +218,7 @@ describe("ages of the entries of a set", () => {
     ["mru3-plru2", 6],
     ["mru3-plru4", 12],
     ["mru4-plru4", 16],
+    ["shared-node-plru", 16],
     ["round-robin", 4],
   ] as const;
 
@@ -195,8 +245,10 @@ describe("ages of the entries of a set", () => {
             const way = tlb.insert(number * 4096, number, 0, 0, 0, 0) - ways;
             if (held[way] >= 0 && !evictions.has(way)) evictions.set(way, evictions.size);
           }
-          const count = held.filter((tag) => tag >= 0).length;
-          const expected = held.map((tag, way) => (tag < 0 ? -1 : count - 1 - (evictions.get(way) ?? Number.NaN)));
+          // A tree with a shared node keeps what is on the side that nothing points to; the others evict all.
+          const evicted = replacement === "shared-node-plru" ? evictions.size : held.filter((tag) => tag >= 0).length;
+          expect(evictions.size).toBe(evicted);
+          const expected = held.map((_, way) => evicted - 1 - (evictions.get(way) ?? evicted));
           expect(ages).toEqual(expected);
         },
       ),
