@@ -128,21 +128,22 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
   {
     name: "munmap tells no lazy CPU that it frees page tables",
     file: "mm/user/mmu-gather.ts",
-    search: "    const freedTables = this.fullmm || tables !== null;",
-    replacement: "    const freedTables = this.fullmm;",
+    search: "    const freedTables = this.fullmm || this.isNested || tables !== null;",
+    replacement: "    const freedTables = this.fullmm || this.isNested;",
   },
   {
     name: "mprotect gives mmap_lock back before its flush",
     file: "mm/user/user-map.ts",
     search:
-      '  if (changed > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");\n  else debts.waive(owed);\n  spaces.kernel.usePath?.("mprotect end");\n  mm.mmapLock.release();',
+      '  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  mm.tlbFlushPending--;\n  spaces.kernel.usePath?.("mprotect end");\n  mm.mmapLock.release();',
     replacement:
-      '  mm.mmapLock.release();\n  if (changed > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");\n  else debts.waive(owed);',
+      '  mm.mmapLock.release();\n  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  mm.tlbFlushPending--;',
   },
   {
     name: "mprotect does not flush",
     file: "mm/user/user-map.ts",
-    search: '  if (changed > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");\n  else debts.waive(owed);',
+    search:
+      '  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);',
     replacement: "  debts.waive(owed);",
   },
   {

@@ -66,4 +66,16 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
     search: '  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);',
     replacement: "  debts.waive(owed);",
   },
+  {
+    name: "tlb_finish_mmu no longer counts as pending before it has flushed",
+    file: "mm/user/mmu-gather.ts",
+    search: "    yield* this.tlbFlushMmu();\n    mm.tlbFlushPending--;\n",
+    replacement: "    mm.tlbFlushPending--;\n    yield* this.tlbFlushMmu();\n",
+  },
+  {
+    name: "mprotect does not look whether others have yet to flush",
+    file: "mm/user/user-map.ts",
+    search: "  const isNested = mm.mmTlbFlushNested && ",
+    replacement: "  const isNested = mm.tlbFlushPending > 2 && ",
+  },
 ];

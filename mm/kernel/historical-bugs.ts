@@ -88,6 +88,11 @@ export const HISTORICAL_BUGS = {
     effect:
       "the hypervisor reads the flags of a vCPU that is about to run and clears them later, so that a flush which the guest asks for in between is forgotten",
   },
+  nestedFlushMissed: {
+    source: "99baac21e458 (4.13): mm: fix MADV_[FREE|DONTNEED] TLB flush miss problem",
+    effect:
+      "two threads give back the same page under mmap_lock to read: the second finds nothing mapped, does not flush, and returns before the first has flushed",
+  },
   cpumaskAfterGeneration: {
     source: "71b3c126e611 (4.5): x86/mm: Add barriers and document switch_mm()-vs-flush synchronization",
     effect:

@@ -36,6 +36,11 @@ export class MmStruct {
   inAsidTransition = false;
   /** Flushes of it that interrupted other CPUs. */
   remoteFlushes = 0;
+  /**
+   * Who has cleared entries, or is about to, and has not flushed yet (`mm->tlb_flush_pending`). The line that the count moves is not
+   * among those of the address space.
+   */
+  tlbFlushPending = 0;
   /** Its process is no more (`mm_users` is 0): it stays until no CPU has it loaded. */
   hasEnded = false;
   /** CPUs that may have translations of it (`mm_cpumask`). */
@@ -64,6 +69,14 @@ export class MmStruct {
   get pageTableLock(): SpinLock {
     this.ptl ??= new SpinLock("mm->page_table_lock", this.loop, this.lockCosts);
     return this.ptl;
+  }
+
+  /**
+   * Whether another CPU may have cleared entries which it has not flushed yet (`mm_tlb_flush_nested`): what finds nothing to clear must flush
+   * all the same, before its caller counts on that.
+   */
+  get mmTlbFlushNested(): boolean {
+    return this.tlbFlushPending > 1;
   }
 
   /** The CPUs in its mask, ascending. */

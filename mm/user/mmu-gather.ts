@@ -15,6 +15,7 @@ import type { OwedFlush } from "../flush/owed-flush.ts";
 import { FRAME_CALLER } from "../frames/page-allocator.ts";
 import { POINT_FREES_FRAMES } from "../kernel/points.ts";
 import { NUMA_NO_NODE } from "../lib/gfp.ts";
+import { USER_END } from "../lib/memory-layout.ts";
 import { TakenTables } from "../page-tables/taken-tables.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
@@ -42,6 +43,8 @@ export class MmuGather {
   readonly fullmm: boolean;
   /** No batch has room any more: what is collected must be flushed and freed before anything else is taken out. */
   isFull = false;
+  /** Others are unmapping too: all of the address space is flushed, as when page tables are freed. */
+  private isNested = false;
   private readonly cause: GatherCause;
   /** The flush for all that was taken out since the last one; null when that is nothing. */
   private owed: OwedFlush | null = null;
@@ -60,6 +63,7 @@ export class MmuGather {
     this.cause = cause;
     this.fullmm = cause === "exit";
     this.room = this.roomOf(MMU_GATHER_BUNDLE);
+    mm.tlbFlushPending++;
   }
 
   /**
@@ -116,20 +120,32 @@ export class MmuGather {
     yield* this.tlbBatchPagesFlush();
   }
 
-  /** Flushes what is left, gives it back, and the batches too (`tlb_finish_mmu`). */
+  /**
+   * Flushes what is left, gives it back, and the batches too (`tlb_finish_mmu`). Where others unmap at the same time, they may have cleared
+   * entries of the same pages that they have not flushed yet: then everything is flushed.
+   */
   *tlbFinishMmu(): KernelCode<void> {
     const { mm, spaces, batches } = this;
     const { kernel } = spaces;
     // CPUs that borrow an address space which ends leave it, whatever was mapped in it.
     if (this.fullmm) this.owed ??= mm.tables.owed.owe(0, PAGE_SIZE);
+    else if (mm.mmTlbFlushNested && !kernel.bugs.nestedFlushMissed) this.coverAll();
     yield* this.tlbFlushMmu();
+    mm.tlbFlushPending--;
     for (const frame of batches.splice(0)) kernel.pages.freePagesOf(kernel.loop.currentCpu, frame, 0);
+  }
+
+  private coverAll(): void {
+    const { owed: debts } = this.mm.tables;
+    this.isNested = true;
+    if (this.owed === null) this.owed = debts.owe(0, USER_END);
+    else debts.extend(this.owed, 0, USER_END);
   }
 
   /** Flushes for all that was taken out (`tlb_flush`). */
   private *tlbFlush(owed: OwedFlush): KernelCode<void> {
     const { spaces, mm, tables } = this;
-    const freedTables = this.fullmm || tables !== null;
+    const freedTables = this.fullmm || this.isNested || tables !== null;
     yield* flushOwedOfMm(spaces, mm, owed, freedTables, this.cause);
     spaces.kernel.flushing.tlbFlushObserver?.tlbFlushMmu?.(
       spaces.kernel.loop.currentCpu,

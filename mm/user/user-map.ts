@@ -101,6 +101,7 @@ export function* mprotect(
   spaces.kernel.usePath?.("mprotect");
   const { cursor, owed: debts } = mm.tables;
   const owed = debts.owe(start, end);
+  mm.tlbFlushPending++;
   let changed = 0;
   for (cursor.seek(start); cursor.start < end; cursor.next()) {
     if (!cursor.isLeaf || cursor.isWritable === writable) continue;
@@ -109,8 +110,11 @@ export function* mprotect(
     changed++;
   }
   loop.spend(costs.user.mprotectCycles + changed * costs.user.protectEntryCycles);
-  if (changed > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");
+  const isNested = mm.mmTlbFlushNested && !spaces.kernel.bugs.nestedFlushMissed;
+  if (isNested) debts.extend(owed, 0, USER_END);
+  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");
   else debts.waive(owed);
+  mm.tlbFlushPending--;
   spaces.kernel.usePath?.("mprotect end");
   mm.mmapLock.release();
   return 0;

@@ -7,6 +7,7 @@ import {
   type MmStruct,
   madviseDontneed,
   mmapPopulate,
+  mprotect,
   mremap,
   munmap,
   type UserSpaces,
@@ -35,6 +36,36 @@ const twoMadvises: ExploreTest<Processes> = {
   setup: (kernel) => processes(kernel, 1),
   userSpaces: ({ mms }) => mms,
   threads: [madvisePage(0), madvisePage(1)],
+};
+
+/** A page that both give back: who comes second finds nothing mapped. */
+function giveBackThenRead(call: typeof madviseDontneed): ThreadOf<Processes> {
+  return function* (kernel, { spaces, mms }) {
+    yield* call(spaces, mms[0], START, START + PAGE);
+    expect((yield* tryLoad32(kernel, START)) === null, "no page can be read once the call has returned");
+  };
+}
+
+const samePage: ExploreTest<Processes> = {
+  ...twoMadvises,
+  name: "two-madvises-of-one-page",
+  summary:
+    "MADV_DONTNEED of the same page on two CPUs: once either returns, reads fault, whoever has cleared the entry",
+  threads: [giveBackThenRead(madviseDontneed), giveBackThenRead(madviseDontneed)],
+};
+
+const mprotectAndTruncate: ExploreTest<Processes> = {
+  ...twoMadvises,
+  name: "mprotect-against-truncate",
+  summary:
+    "a page is given back while another CPU makes it read-only, which may find nothing mapped: once mprotect returns, writes fault",
+  threads: [
+    giveBackThenRead(unmapMappingRange),
+    function* (kernel, { spaces, mms }) {
+      yield* mprotect(spaces, mms[0], START, START + PAGE, false);
+      expect(!(yield* tryStore32(kernel, START, 7)), "no page can be written once mprotect has returned");
+    },
+  ],
 };
 
 const twoSenders: ExploreTest<Processes> = {
@@ -346,6 +377,8 @@ const backToUserMode: ExploreTest<Processes> = {
 /** Tests of flushes, moved pages and page tables. */
 export const USER_FLUSH_TESTS = [
   twoMadvises,
+  samePage,
+  mprotectAndTruncate,
   twoSenders,
   lazyBack,
   mremapAgainstTruncate,

@@ -43,6 +43,10 @@ const FOUND_BY: Readonly<Record<BugName, readonly (readonly [test: string, sched
   mremapReleasesBeforeFlush: [["mremap-against-truncate", 282]],
   freedTablesLeaveOtherPcids: [["large-leaf-and-other-pcid", 5]],
   entryForgetsFlush: [["kvm-munmap", 215]],
+  nestedFlushMissed: [
+    ["two-madvises-of-one-page", 1],
+    ["mprotect-against-truncate", 1],
+  ],
   cpumaskAfterGeneration: [["switch-against-munmap", 28]],
 };
 
