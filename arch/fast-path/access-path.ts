@@ -205,9 +205,9 @@ export class AccessPath {
     }
     const inLarge = large.translatePredicted(number) | 0;
     if (inLarge >= 0) return inLarge;
-    if (!huge.isHeld) return this.translateNotHuge(number) | 0;
     const inHuge = huge.translatePredicted(number) | 0;
-    return inHuge >= 0 ? inHuge : this.translateLarger(number) | 0;
+    if (inHuge >= 0) return inHuge;
+    return huge.isHeld ? this.translateLarger(number) | 0 : this.translateNotHuge(number) | 0;
   }
 
   /** {@link translate} where larger pages are left to the general path, or an attribution watches. */

@@ -111,6 +111,7 @@ export class LargePages {
   /** Translates the page in `REQUESTED_PAGE_CELL` if a hit of this size is predicted; less than 0 if not, or if it is left to others. */
   translatePredicted(number: number): number {
     const { words, cells } = this;
+    if (words[this.firstCount] === 0) return MISSED;
     const page = cells[REQUESTED_PAGE_CELL];
     const largeNumber = this.hasManyChunks ? (page * this.perByte) | 0 : number >>> SIZE_2M_SHIFT;
     const place = words[(this.predictionsWord + (largeNumber & LARGE_PREDICTIONS_MASK)) | 0];
