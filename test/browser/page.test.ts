@@ -317,17 +317,6 @@ describe("the page", () => {
     expect(await text('[role="alert"]')).toMatch(/^unknown workload 'mixd'/);
   });
 
-  it.each([
-    ["light", 1280, 800],
-    ["dark", 390, 844],
-  ] as const)("has no finding of axe and fits its width: %s, %i x %i", async (scheme, width, height) => {
-    await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
-    await page.setViewport({ width, height });
-    await openAt({ kind: "story", name: "stale-entry" }, 3);
-    expect(await axeFindings()).toEqual([]);
-    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(width);
-  });
-
   it("has not complained", () => {
     expect(at.complaints).toEqual([]);
   });

@@ -168,6 +168,7 @@ function Steps({ isStory, address }: { readonly isStory: boolean; readonly addre
       <label>
         Run to{" "}
         <select
+          class="menu"
           value=""
           onChange={(event) => {
             const breakpoint = BREAKPOINTS.find((each) => each === event.currentTarget.value);

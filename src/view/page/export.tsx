@@ -27,6 +27,7 @@ export function Export({ picture }: { readonly picture: Picture }) {
     <label>
       Export{" "}
       <select
+        class="menu"
         value=""
         onChange={(event) => {
           const { value } = event.currentTarget;

@@ -1,0 +1,116 @@
+/**
+ * Makes the pictures of `docs/` anew: `npm run pictures`. With `--all DIRECTORY` every view of a few scenes, in both colour schemes and
+ * at both sizes, for somebody to look at.
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Command } from "commander";
+import { packageFile } from "../../src/files/program-files.ts";
+import { DEFAULT_SCENARIO, type Scenario } from "../../src/view/model/scenario.ts";
+import { STORIES } from "../../src/view/model/stories/index.ts";
+import { OpenPage } from "./open-page.ts";
+
+const DESKTOP = { width: 1280, height: 800 } as const;
+const PHONE = { width: 390, height: 844 } as const;
+type Size = typeof DESKTOP | typeof PHONE;
+type Scheme = "dark" | "light";
+
+/** A place in a run. */
+interface Scene {
+  readonly scenario: Scenario;
+  readonly position: number;
+}
+
+/** A picture of `docs/`. */
+interface Picture extends Scene {
+  readonly name: string;
+  readonly scheme: Scheme;
+  readonly size: Size;
+  /** Pixels of the page from its top; absent: what the screen holds. */
+  readonly heightPixels?: number;
+}
+
+const MIXED: Scenario = { ...DEFAULT_SCENARIO, settings: { "lazy-max": "64" } };
+
+const PICTURES: readonly Picture[] = [
+  { name: "view-dark", scenario: MIXED, position: 300, scheme: "dark", size: DESKTOP, heightPixels: 1480 },
+  {
+    name: "view-light",
+    scenario: { kind: "story", name: "stale-entry" },
+    position: 4,
+    scheme: "light",
+    size: DESKTOP,
+    heightPixels: 1480,
+  },
+  {
+    name: "view-phone",
+    scenario: { kind: "story", name: "lazy-purge" },
+    position: 4,
+    scheme: "dark",
+    size: PHONE,
+    heightPixels: 1800,
+  },
+];
+
+/** Scenes to look at. */
+const SCENES: readonly Scene[] = [
+  { scenario: MIXED, position: 300 },
+  { scenario: { ...DEFAULT_SCENARIO, name: "fs_buffer_cache", cpus: 16 }, position: 300 },
+  ...STORIES.map(({ name }) => ({ scenario: { kind: "story" as const, name }, position: 3 })),
+];
+
+/** Sets the scheme and the size, for what is opened next. */
+async function prepare(at: OpenPage, scheme: Scheme, size: Size): Promise<void> {
+  await at.page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
+  await at.page.setViewport({ ...size, deviceScaleFactor: size === PHONE ? 2 : 1 });
+}
+
+/** The page from its top. @param heightPixels absent: all of it */
+async function pictureOf(at: OpenPage, size: Size, heightPixels?: number): Promise<Uint8Array> {
+  // Two frames: what is drawn on canvases is there.
+  await at.page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  const whole = await at.page.evaluate(() => document.documentElement.scrollHeight);
+  const height = Math.min(whole, heightPixels ?? whole);
+  return at.page.screenshot({ clip: { x: 0, y: 0, width: size.width, height }, captureBeyondViewport: true });
+}
+
+async function writeAll(at: OpenPage, folder: string): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  for (const { scenario, position } of SCENES) {
+    for (const scheme of ["dark", "light"] as const) {
+      for (const size of [DESKTOP, PHONE]) {
+        await prepare(at, scheme, size);
+        await at.openAt(scenario, position);
+        const name = `${scenario.name}-${scheme}-${size.width}.png`;
+        writeFileSync(join(folder, name), await pictureOf(at, size));
+      }
+    }
+  }
+}
+
+async function main(): Promise<void> {
+  const command = new Command("pictures")
+    .description("Makes the pictures of docs/ anew, or with --all many to look at.")
+    .option("--all <directory>", "each scene in both schemes and at both sizes, into a directory; docs/ stays as it is")
+    .parse();
+  const { all } = command.opts<{ readonly all?: string }>();
+  const at = await OpenPage.start();
+  try {
+    if (all !== undefined) await writeAll(at, all);
+    else {
+      for (const { name, scenario, position, scheme, size, heightPixels } of PICTURES) {
+        await prepare(at, scheme, size);
+        await at.openAt(scenario, position);
+        const file = packageFile(`docs/${name}.png`);
+        writeFileSync(file, await pictureOf(at, size, heightPixels));
+        process.stdout.write(`${fileURLToPath(file)}\n`);
+      }
+    }
+    if (at.complaints.length > 0) throw new Error(at.complaints.join("\n"));
+  } finally {
+    await at.close();
+  }
+}
+
+await main();
