@@ -12,6 +12,7 @@ import type { KernelMm } from "./kernel-mm.ts";
 import type { KernelLogState } from "./lib/kernel-log.ts";
 import type { PageTablesState } from "./page-tables/page-tables.ts";
 import type { CacheMode } from "./page-tables/protection.ts";
+import { captureSlabs, restoreSlabs, type SlabsState } from "./slab/slab-state.ts";
 
 /** Typed arrays and plain objects only. */
 export interface KernelMmState {
@@ -26,6 +27,8 @@ export interface KernelMmState {
   readonly locks: LockStatisticsState;
   /** `cpa_lock`; absent where attributes of kernel pages have never been changed. */
   readonly cpaLock?: LocksState | undefined;
+  /** Caches of small objects; absent in older files, and where none has ever been used. */
+  readonly slabs?: SlabsState | undefined;
   /** What the checks of locking have seen; absent where locking is not checked. */
   readonly lockdep?: LockdepState | undefined;
 }
@@ -71,6 +74,7 @@ export function captureKernelMm(mm: KernelMm): KernelMmState {
     flushing: captureFlushing(mm.flushing),
     locks: captureLockStatistics(mm.loop),
     ...(mm.hasCpaLock ? { cpaLock: captureLocks([mm.cpaLock]) } : {}),
+    ...(mm.slabs.all.every(({ slabsUsed }) => slabsUsed === 1) ? {} : { slabs: captureSlabs(mm.slabs) }),
     ...(mm.lockdep === null ? {} : { lockdep: mm.lockdep.capture() }),
   };
 }
@@ -92,6 +96,7 @@ export function restoreKernelMm(mm: KernelMm, state: KernelMmState): void {
   restoreLockStatistics(mm.loop, state.locks);
   if (state.cpaLock !== undefined) restoreLocks([mm.cpaLock], state.cpaLock);
   if (state.lockdep !== undefined) mm.lockdep?.restore(state.lockdep);
+  if (state.slabs !== undefined) restoreSlabs(mm.slabs, state.slabs);
 }
 
 function captureFlushing(flushing: Flushing): FlushingState {

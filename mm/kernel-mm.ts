@@ -25,6 +25,7 @@ import type { KernelLog } from "./lib/kernel-log.ts";
 import type { AddressRange } from "./lib/memory-layout.ts";
 import { MemoryTypes } from "./page-tables/memtype.ts";
 import type { PageTables } from "./page-tables/page-tables.ts";
+import { KmemCaches } from "./slab/kmem-caches.ts";
 import type { KernelVersion } from "./versions/kernel-version.ts";
 import { DEFAULT_KERNEL_VERSION } from "./versions/kernel-versions.ts";
 
@@ -63,6 +64,8 @@ export class KernelMm {
   readonly log: KernelLog;
   readonly faults: FaultInjection;
   readonly costs: KernelCosts;
+  /** Caches of small objects. */
+  readonly slabs: KmemCaches;
   /** What the version of the kernel decides. */
   readonly version: KernelVersion;
   readonly flushing: Flushing;
@@ -105,6 +108,7 @@ export class KernelMm {
     this.log = parts.log;
     this.faults = parts.faults;
     this.costs = costs;
+    this.slabs = new KmemCaches(this.pages, this.loop, costs);
     this.locksInMemory = new LocksInMemory(this.loop, parts.log);
     this.reclaim = new Reclaim(this.loop);
     this.pages.wakeupKswapd = () => this.reclaim.wakeupKswapd();

@@ -50,6 +50,7 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
     "versions",
     "kernel",
     "frames",
+    "slab",
     "flush",
     "page-tables",
     "kernel-mm.ts",

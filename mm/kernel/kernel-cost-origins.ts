@@ -50,6 +50,14 @@ const DEFAULT_COST_ORIGINS: OriginsOf<KernelCosts> = {
     tableWalkCycles: assumed("four dependent loads from the caches, with the tests of each entry"),
     chargeCycles: assumed("no memory cgroups"),
   },
+  slab: {
+    slowCycles: measured(
+      "Brouer, Linux commit 'slub: initial bulk free implementation', i7-4790K: 100 cycles an object and its return when 158 are taken and then given back one by one, 45 when all are of the CPU's slab",
+    ),
+    irqCycles: measured("the same commit: local_irq_save and local_irq_restore"),
+    partialCycles: assumed("links of a list, a flag of the slab, the node's counter"),
+    objectCycles: assumed("a store and a step"),
+  },
   user: {
     faultCycles: assumed("mapping, entry, reverse mapping and LRU: six atomics and some hundred other instructions"),
     mprotectCycles: assumed("mapping found, tested for merging, accounted; page tables walked from the top"),

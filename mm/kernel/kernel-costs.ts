@@ -51,12 +51,24 @@ export interface PageCosts {
   readonly buddyCycles: number;
   /** Zeroing a page that is in none of the CPU's caches; `zeroPageCycles` is for one that is. */
   readonly zeroColdCycles: number;
-  /** Allocating or freeing a small object from the CPU's slab. */
+  /** Allocating or freeing a small object from the CPU's slab; `SlabCosts` has what else may come to it. */
   readonly slabCycles: number;
   /** Going down from the top table to a PTE table. */
   readonly tableWalkCycles: number;
   /** Charging a page to a memory cgroup, or uncharging it; 0 without cgroups. */
   readonly chargeCycles: number;
+}
+
+/** What allocating or freeing a small object costs where the CPU's own slab does not do, beside the lines that move (`slab/kmem-cache.ts`). */
+export interface SlabCosts {
+  /** The slow path of either: a slab's list changed by a locked compare-and-exchange (`___slab_alloc`, `__slab_free`). */
+  readonly slowCycles: number;
+  /** Interrupts off and on as they were, around the lock of a node's list. */
+  readonly irqCycles: number;
+  /** Moving a slab to or from a node's list, under its lock. */
+  readonly partialCycles: number;
+  /** Putting an object on the list of a new slab. */
+  readonly objectCycles: number;
 }
 
 /** What user address spaces cost, beside entering the kernel, locks, flushes and pages. */
@@ -93,6 +105,8 @@ export interface KernelCosts {
   readonly flush: FlushCallCosts;
   /** Pages. */
   readonly pages: PageCosts;
+  /** Small objects. */
+  readonly slab: SlabCosts;
   /** User address spaces. */
   readonly user: UserCosts;
   /** A context switch without what it does to translations. */
@@ -131,6 +145,7 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
     tableWalkCycles: 50,
     chargeCycles: 0,
   },
+  slab: { slowCycles: 55, irqCycles: 37, partialCycles: 20, objectCycles: 4 },
   user: {
     faultCycles: 700,
     mprotectCycles: 1200,
@@ -176,6 +191,7 @@ const costsProblem = objectOf({
   ipi: objectOf(IPI_CHECKS),
   flush: ofCycles(DEFAULT_KERNEL_COSTS.flush),
   pages: ofCycles(DEFAULT_KERNEL_COSTS.pages),
+  slab: ofCycles(DEFAULT_KERNEL_COSTS.slab),
   user: ofCycles(DEFAULT_KERNEL_COSTS.user),
 });
 

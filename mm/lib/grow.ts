@@ -22,6 +22,13 @@ export function growUint32(array: Uint32Array, capacity: number): Uint32Array<Ar
 }
 
 /** `array` with `capacity` elements. */
+export function growUint16(array: Uint16Array, capacity: number): Uint16Array<ArrayBuffer> {
+  const grown = new Uint16Array(capacity);
+  grown.set(array);
+  return grown;
+}
+
+/** `array` with `capacity` elements. */
 export function growUint8(array: Uint8Array, capacity: number): Uint8Array<ArrayBuffer> {
   const grown = new Uint8Array(capacity);
   grown.set(array);

@@ -37,8 +37,16 @@ export function* pcpuGetVmAreas(
     state.log.warn(`per-CPU areas of ${offsets[last] + sizes[last]} bytes do not fit the vmalloc range`);
     return null;
   }
-  const madeAreas = makeObjects(state, offsets.length, "vmapArea", () => areas.make(0, 0));
-  const madeVms = makeObjects(state, offsets.length, "vmStruct", () => vms.make(VM_ALLOC, 0, CALLER));
+  const madeAreas = makeObjects(state, offsets.length, "vmapArea", () => {
+    const area = areas.make(0, 0);
+    areas.setObject(area, state.slabs.vmapArea.kmemCacheAlloc());
+    return area;
+  });
+  const madeVms = makeObjects(state, offsets.length, "vmStruct", () => {
+    const vm = vms.make(VM_ALLOC, 0, CALLER);
+    vms.setObject(vm, state.slabs.vmStruct.kmemCacheAlloc());
+    return vm;
+  });
   const release = (): null => {
     for (const area of madeAreas ?? []) areas.release(area);
     for (const vm of madeVms ?? []) vms.release(vm);

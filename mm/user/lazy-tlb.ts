@@ -21,6 +21,7 @@ export function mmdrop(spaces: AddressSpaces, mm: MmStruct): void {
   mmFreeGlobalAsid(spaces, mm);
   pages.freePagesOf(loop.currentCpu, mm.tables.rootFrame, 0);
   if (mm.userRootFrame !== 0) pages.freePagesOf(loop.currentCpu, mm.userRootFrame, 0);
+  mm.freeObject(spaces.kernel);
 }
 
 /** The global ASID of `mm` may be dealt out again (`mm_free_global_asid`). */

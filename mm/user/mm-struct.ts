@@ -5,6 +5,7 @@ import { ENTRIES_PER_TABLE } from "../../arch/isa/pte.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
 import { type LockCosts, Mutex, SpinLock } from "../kernel/lock.ts";
+import type { KernelMm } from "../kernel-mm.ts";
 import { PAGE_OFFSET } from "../lib/memory-layout.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 
@@ -43,6 +44,8 @@ export class MmStruct {
   tlbFlushPending = 0;
   /** Its process is no more (`mm_users` is 0): it stays until no CPU has it loaded. */
   hasEnded = false;
+  /** Its object of its slab cache; 0 for the kernel's own, which has none. */
+  object = 0;
   /** CPUs that may have translations of it (`mm_cpumask`). */
   readonly cpumask: Uint8Array;
 
@@ -77,6 +80,20 @@ export class MmStruct {
    */
   get mmTlbFlushNested(): boolean {
     return this.tlbFlushPending > 1;
+  }
+
+  /** Takes its object (`allocate_mm`); returns itself. */
+  allocObject({ loop, costs, slabs }: KernelMm): this {
+    loop.spend(costs.pages.slabCycles);
+    this.object = slabs.mm.kmemCacheAlloc();
+    return this;
+  }
+
+  /** Gives its object back (`free_mm`). */
+  freeObject({ loop, costs, slabs }: KernelMm): void {
+    loop.spend(costs.pages.slabCycles);
+    slabs.mm.kmemCacheFree(this.object);
+    this.object = 0;
   }
 
   /** The CPUs in its mask, ascending. */

@@ -45,6 +45,8 @@ export interface MmState {
   readonly remoteFlushes: number;
   /** Whether its process is no more; absent where it is not. */
   readonly hasEnded?: boolean | undefined;
+  /** Its object of its slab cache; absent in older files, and for the kernel's own. */
+  readonly object?: number | undefined;
   /** CPUs that may have translations of it. */
   readonly cpus: readonly number[];
 }
@@ -66,7 +68,8 @@ export function captureUserSpaces({ userSpaces }: KernelMm): UserSpacesState | n
       const { ctxId, userRootFrame, tlbGen, globalAsid, inAsidTransition, remoteFlushes } = mm;
       const known = { ctxId, userRootFrame, tlbGen, globalAsid, inAsidTransition, remoteFlushes };
       const ended = mm.hasEnded ? { hasEnded: true } : {};
-      return { ...known, tables: mm.tables.capture(), cpus: mm.cpus(), ...ended };
+      const object = mm.object === 0 ? {} : { object: mm.object };
+      return { ...known, tables: mm.tables.capture(), cpus: mm.cpus(), ...ended, ...object };
     }),
     mmapLocks: captureLocks(mms.map(({ mmapLock }) => mmapLock)),
   };
@@ -99,6 +102,9 @@ export function restoreUserSpaces(spaces: UserSpaces, state: UserSpacesState): v
     mm.inAsidTransition = saved.inAsidTransition;
     mm.remoteFlushes = saved.remoteFlushes;
     mm.hasEnded = saved.hasEnded ?? false;
+    mm.object = saved.object ?? 0;
+    const isKnown = mm.object === 0 || kernel.slabs.mm.hasObject(mm.object);
+    checkState("user address spaces", isKnown, `name the object ${mm.object}`);
     for (const cpu of saved.cpus) mm.cpumask[cpu] = 1;
     return mm;
   });

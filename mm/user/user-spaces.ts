@@ -109,7 +109,7 @@ export class UserSpaces implements AddressSpaces {
       }
       machine.memory.zeroFrame(userRoot);
     }
-    const mm = new MmStruct(++this.lastCtxId, tables, userRoot, loop, this.kernel.costs.lock);
+    const mm = new MmStruct(++this.lastCtxId, tables, userRoot, loop, this.kernel.costs.lock).allocObject(this.kernel);
     mm.syncTopTables(machine.memory, kernelTables.rootFrame);
     return mm;
   }

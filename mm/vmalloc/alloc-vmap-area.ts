@@ -126,11 +126,14 @@ function takeFromTree(state: Vmalloc, sizeBytes: number, request: AreaRequest, f
   const { align, range } = request;
   const placed = state.placement === null ? -1 : takePlace(state, sizeBytes, request);
   const address = placed < 0 ? state.freeTree.__allocVmapArea(sizeBytes, align, range.start, range.end) : placed;
-  state.loop.spend(state.costs.treeStepCycles * state.freeTree.depth);
+  state.loop.spend(state.costs.treeStepCycles * state.freeTree.depth + state.costs.pages.slabCycles);
   state.freeTreeLock.release();
   const isFound = address !== range.end;
   state.events?.alloc(address, sizeBytes, align, range.start, range.end, flags & state.version.areaFlagsMask, !isFound);
-  return isFound ? state.areas.make(address, address + sizeBytes, flags) : 0;
+  if (!isFound) return 0;
+  const area = state.areas.make(address, address + sizeBytes, flags);
+  state.areas.setObject(area, state.slabs.vmapArea.kmemCacheAlloc());
+  return area;
 }
 
 /**
@@ -240,6 +243,7 @@ function nodePoolDelVa(state: Vmalloc, node: VmapNode, sizeBytes: number, reques
   }
   areas.listRemove(area);
   node.poolLengths[pool]--;
+  state.writeArea(area);
   state.events?.poolDel(node.id, start, end, node.poolLengths[pool]);
   return area;
 }

@@ -102,8 +102,8 @@ export function restoreVmallocState(state: Vmalloc, saved: VmallocState): void {
     vms.addr[vm] = areas.startOf(area);
     vms.sizeBytes[vm] = areas.sizeBytes(area);
   }
-  restoreFramesOfAreas(vms, pageArrays, saved.vmStructs, vmNumbers);
-  restoreVmapBlocks(state.blocks, saved.blocks, numbers.busy, (area) => areas.startOf(area));
+  restoreFramesOfAreas(vms, pageArrays, state.slabs, saved.vmStructs, vmNumbers);
+  restoreVmapBlocks(state.blocks, state.slabs, saved.blocks, numbers.busy, (area) => areas.startOf(area));
   restoreWaitingFrees(state, saved, numbers);
   restoreLocks(locksOf(state), saved.locks);
   if (saved.execmem !== undefined) restoreExecmem(execmemCacheOf(state), saved.execmem);

@@ -90,12 +90,13 @@ function* purgeNodes(
 }
 
 /** A purge walks its lists from here on: each area on one is a line that the CPU which freed it has. */
-function takeOverFreed({ areas, loop }: Vmalloc, head: number): void {
+function takeOverFreed({ areas, loop, slabs }: Vmalloc, head: number): void {
   let from = -1;
   let lines = 0;
   for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
     const freedBy = areas.freedByOf(area);
     areas.setFreedBy(area, -1);
+    slabs.vmapArea.hasTakenOver(areas.objectOf(area));
     if (freedBy !== from) {
       if (from >= 0) loop.lines.takeOver(from, lines);
       from = freedBy;
@@ -184,7 +185,7 @@ function* giveBackMerged(state: Vmalloc, node: VmapNode): KernelCode<void> {
     state.freeTree.mergeOrAddVmapArea(area);
     state.addLazyNr(-pages);
     node.nrPurged++;
-    state.loop.spend(costs.treeStepCycles * state.freeTree.depth);
+    state.loop.spend(costs.treeStepCycles * state.freeTree.depth + costs.pages.slabCycles);
   }
   state.freeTreeLock.release();
 }
@@ -207,6 +208,7 @@ function mergeNeighbours({ areas }: Vmalloc, head: number): void {
 function nodePoolAddVa(state: Vmalloc, node: VmapNode, pool: number, area: number): Blocking<void> {
   const { areas } = state;
   areas.listAddAfter(area, node.guardedPool(pool));
+  state.writeArea(area);
   node.poolLengths[pool]++;
   state.events?.poolAdd(node.id, areas.start[area], areas.end[area], node.poolLengths[pool]);
   node.poolLock.release();
@@ -224,7 +226,7 @@ function* reclaimListGlobal(state: Vmalloc, head: number, lastFirst: boolean): K
     areas.listRemove(area);
     state.events?.merge(areas.start[area], areas.end[area]);
     gap = state.freeTree.mergeOrAddVmapArea(area, lastFirst ? gap : 0);
-    state.loop.spend(costs.treeStepCycles * state.freeTree.depth);
+    state.loop.spend(costs.treeStepCycles * state.freeTree.depth + costs.pages.slabCycles);
   }
   state.freeTreeLock.release();
 }

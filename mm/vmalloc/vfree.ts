@@ -97,7 +97,11 @@ function freePages(state: Vmalloc, vm: number): Blocking<void> {
     state.mm.spendOnFreedPages(count);
     if ((vms.flags[vm] & VM_MAP_PUT_PAGES) === 0) state.addNrVmallocPages(-count);
   }
-  if (array !== 0) pageArrays.giveBack(array, vms.arrayLength(vm));
+  if (array !== 0) {
+    const length = vms.arrayLength(vm);
+    pageArrays.giveBack(array, length);
+    state.slabs.pageArrayCache(length)?.kmemCacheFree(vms.arrayObjectOf(vm));
+  }
   state.loop.spend(2 * state.costs.pages.slabCycles);
   const arrayAddress = vms.pagesAddrOf(vm);
   vms.release(vm);

@@ -37,8 +37,9 @@ export function __getVmAreaNode(
   const rounded = alignUp(sizeBytes, shift === PAGE_SHIFT ? PAGE_SIZE : 2 ** shift);
   if (!(rounded > 0) || failsFor(state, request.gfp, "vmStruct")) return ready(0);
   const vm = state.vms.make(flags, sizeBytes, caller);
-  // The vm_struct, and the array of pages that most have.
+  // The vm_struct, and the array of page pointers that most have.
   state.loop.spend(2 * state.costs.pages.slabCycles);
+  state.vms.setObject(vm, state.slabs.vmStruct.kmemCacheAlloc());
   const withGuard = (flags & VM_NO_GUARD) !== 0 ? rounded : rounded + PAGE_SIZE;
   const aligned = (flags & VM_IOREMAP) !== 0 ? { ...request, align: ioremapAlignment(rounded) } : request;
   return afterCall(allocVmapArea(state, withGuard, aligned, 0, vm), vmOrNone, state, vm);

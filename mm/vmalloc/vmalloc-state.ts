@@ -15,6 +15,7 @@ import type { KernelMm } from "../kernel-mm.ts";
 import type { KernelLog } from "../lib/kernel-log.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
+import type { KmemCaches } from "../slab/kmem-caches.ts";
 import type { KernelVersion } from "../versions/kernel-version.ts";
 import { AreaStarts } from "./areas/area-starts.ts";
 import { FreeTree } from "./areas/free-tree.ts";
@@ -81,6 +82,9 @@ export class Vmalloc {
   /** What the version of the kernel decides. */
   readonly version: KernelVersion;
 
+  /** Where areas, vm_structs, page arrays and vmap blocks come from. */
+  readonly slabs: KmemCaches;
+
   /** All vmap areas, by number. */
   readonly areas = new VmapAreas();
   /** All vm_structs, by number. */
@@ -145,6 +149,9 @@ export class Vmalloc {
     this.flushing = mm.flushing;
     this.config = settings;
     this.version = mm.version;
+    this.slabs = mm.slabs;
+    this.areas.cache = mm.slabs.vmapArea;
+    this.vms.cache = mm.slabs.vmStruct;
     const { loop, costs, config } = this;
     this.purgeActivity = loop.accounts.activity("purge");
     this.neFitPreload = new NeFitPreload(this.areas, loop, this.faults);
@@ -218,6 +225,12 @@ export class Vmalloc {
     this.loop.lines.write(this.nrVmallocPagesLine);
     this.loop.spend(this.costs.lock.uncontendedCycles);
     this.nrVmallocPages += pages;
+  }
+
+  /** The line of an area comes to the current CPU, which writes it. */
+  writeArea(area: number): void {
+    if (this.loop.lines.isAlone) return;
+    this.slabs.vmapArea.write(this.areas.objectOf(area));
   }
 
   /** The node that an address belongs to (`addr_to_node`). */

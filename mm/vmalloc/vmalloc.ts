@@ -258,6 +258,8 @@ function populate(state: Vmalloc, vm: number, request: VmallocRequest, shift: nu
   const pages = vms.arrayLength(vm);
   const order = shift - PAGE_SHIFT;
   vms.pages[vm] = pageArrays.take(pages);
+  const cache = state.slabs.pageArrayCache(pages);
+  if (cache !== null) vms.setArrayObject(vm, cache.kmemCacheAlloc());
   if (order > 0) vms.setPageOrder(vm, order);
   return afterCall(vmAreaAllocPages(state, vm, pages, order, gfp, node), mapArea, state, vm, request, shift);
 }

@@ -26,7 +26,9 @@ function freeBlockArea(state: Vmalloc, node: VmapNode, block: number): Blocking<
   return afterCall(freeVmapAreaNoflush(state, area, owed), releaseBlock, state, block);
 }
 
-function releaseBlock(_freed: unknown, { blocks }: Vmalloc, block: number): Blocking<void> {
+function releaseBlock(_freed: unknown, { blocks, slabs, loop, costs }: Vmalloc, block: number): Blocking<void> {
+  loop.spend(costs.pages.slabCycles);
+  slabs.vmapBlock.kmemCacheFree(blocks.object[block]);
   blocks.release(block);
   return DONE;
 }

@@ -166,6 +166,8 @@ function makeBlock(area: number, state: Vmalloc, pages: number, order: number): 
   const cpu = state.loop.currentCpu;
   const start = areas.start[area];
   const block = blocks.make(area, cpu);
+  state.loop.spend(state.costs.pages.slabCycles);
+  blocks.object[block] = state.slabs.vmapBlock.kmemCacheAlloc();
   blocks.free[block] -= 1 << order;
   blocks.markUsed(block, 0, pages, true, 1 << order);
   blocks.index[state.addrToVbXa(start)].set(start, block);

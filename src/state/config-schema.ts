@@ -1,6 +1,12 @@
 /** The schema of the configuration in a saved state: what the saved kernel was booted with. */
 import { z } from "zod";
-import { DESTINATION_MODES, type KernelCosts, MITIGATION_MODES, type VmallocConfig } from "../../mm/index.ts";
+import {
+  DEFAULT_KERNEL_COSTS,
+  DESTINATION_MODES,
+  type KernelCosts,
+  MITIGATION_MODES,
+  type VmallocConfig,
+} from "../../mm/index.ts";
 import { GUEST_PAGE_SIZES } from "../guests/hypervisor.ts";
 import { columns } from "./tables.ts";
 
@@ -21,6 +27,10 @@ const costs = z.strictObject({
     ...columns(count, "listCycles", "freeBatchCycles", "buddyCycles", "zeroColdCycles"),
     ...columns(count, "slabCycles", "tableWalkCycles", "chargeCycles"),
   }),
+  /** Absent in files of versions before 8. */
+  slab: z
+    .strictObject(columns(count, "slowCycles", "irqCycles", "partialCycles", "objectCycles"))
+    .default(DEFAULT_KERNEL_COSTS.slab),
   user: z.strictObject({
     ...columns(count, "faultCycles", "mprotectCycles", "madviseCycles", "munmapCycles"),
     ...columns(

@@ -3,7 +3,9 @@
  * is written out here all the same, so that a change of a part without one of the format's version does not compile.
  */
 import { z } from "zod";
+import { HOST_SCHEMA } from "./host-schema.ts";
 import type { KernelState } from "./kernel-state.ts";
+import { SLABS_SCHEMA } from "./slab-schema.ts";
 import { columns, rows, table } from "./tables.ts";
 
 const u8 = z.instanceof(Uint8Array);
@@ -263,17 +265,20 @@ const mm = z.strictObject({
   locks: z.strictObject({ names: texts, values: f64 }),
   /** Absent where attributes of kernel pages have never been changed. */
   cpaLock: locks.optional(),
+  /** Absent in files of versions before 8. */
+  slabs: SLABS_SCHEMA.optional(),
   lockdep: lockdep.optional(),
 });
 type AllocationName = NonNullable<KernelState["mm"]["faults"]["kind"]>;
 
-const areaRows = { counts: u32, start: f64, end: f64, flags: i32 };
+/** Objects of slab caches are absent in files of versions before 8. */
+const areaRows = { counts: u32, start: f64, end: f64, flags: i32, object: i32.optional() };
 
 const vmalloc = z.strictObject({
   ...columns(whole, "lazyNr", "nrVmallocPages", "purges", "purgesWithAreas"),
   areas: z.strictObject({
-    free: table({ start: f64, end: f64, shape: u8 }),
-    busy: rows(z.strictObject({ ...areaRows, vm: u32 }), "start", "end", "flags", "vm"),
+    free: table({ start: f64, end: f64, shape: u8, object: i32.optional() }),
+    busy: rows(z.strictObject({ ...areaRows, vm: u32 }), "start", "end", "flags", "vm", "object"),
     lazy: rows(
       z.strictObject({ ...areaRows, freed: u32, freedBy: i32.optional() }),
       "start",
@@ -281,9 +286,11 @@ const vmalloc = z.strictObject({
       "flags",
       "freed",
       "freedBy",
+      "object",
     ),
-    pooled: rows(z.strictObject({ ...areaRows, pool: u16 }), "start", "end", "flags", "pool"),
+    pooled: rows(z.strictObject({ ...areaRows, pool: u16 }), "start", "end", "flags", "pool", "object"),
     preloaded: u8.optional(),
+    preloadedObject: i32.optional(),
     lost: whole,
   }),
   vmStructs: rows(
@@ -293,6 +300,7 @@ const vmalloc = z.strictObject({
       ...columns(u32, "caller", "pages", "frames"),
       callers: texts,
       ...columns(u8, "pageOrder", "oneZone", "hasArray"),
+      ...columns(i32.optional(), "object", "arrayObject"),
       lost: whole,
     }),
     "flags",
@@ -304,12 +312,15 @@ const vmalloc = z.strictObject({
     "pageOrder",
     "oneZone",
     "hasArray",
+    "object",
+    "arrayObject",
   ),
   blocks: rows(
     z.strictObject({
       ...columns(u32, "area", "queueCounts", "queued"),
       ...columns(u16, "cpu", "hash"),
       ...columns(i32, "free", "dirty", "dirtyMin", "dirtyMax", "usedMap", "roundedMap"),
+      object: i32.optional(),
       ...columns(locks, "locks", "queueLocks", "spareLocks"),
     }),
     "area",
@@ -319,6 +330,7 @@ const vmalloc = z.strictObject({
     "dirty",
     "dirtyMin",
     "dirtyMax",
+    "object",
   ),
   locks,
   /** Absent where the kernel has no cache of executable memory, or has not used it. */
@@ -357,28 +369,12 @@ const user = z.strictObject({
       inAsidTransition: z.boolean(),
       remoteFlushes: whole,
       hasEnded: z.boolean().optional(),
+      /** Absent in files of versions before 8. */
+      object: whole.optional(),
       cpus: z.array(whole),
     }),
   ),
   mmapLocks: locks,
-});
-
-const host = z.strictObject({
-  hypervisor: rows(
-    z.strictObject({
-      ...columns(whole, "nextFrame", "tablePages"),
-      ...columns(f64, "guestFrame", "frame", "freed"),
-    }),
-    "guestFrame",
-    "frame",
-  ),
-  scheduler: z.strictObject({
-    current: i32,
-    ...columns(f64, "sliceStart", "stolenCycles", "preemptions", "offSince"),
-  }),
-  counts: z.strictObject(columns(f64, "faults", "icrWrites", "resumptions", "exitCycles")),
-  owedFlushes: table({ vcpu: u16, flush: u32, isPaid: u8 }),
-  unmapping: z.strictObject({ ...columns(whole, "pages", "unmappings", "kicks"), owed: u8 }),
 });
 
 /** What follows the header. */
@@ -388,5 +384,5 @@ export const STATE_SCHEMA = z.strictObject({
   mm,
   vmalloc,
   user: user.nullable(),
-  host: host.nullable(),
+  host: HOST_SCHEMA.nullable(),
 }) satisfies z.ZodType<KernelState>;

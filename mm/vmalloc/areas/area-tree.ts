@@ -98,6 +98,8 @@ export class AreaTree extends RbTree {
   private asGap(area: number): number {
     const { areas } = this;
     const gap = areas.makeGap(areas.startOf(area), areas.endOf(area));
+    areas.setObject(gap, areas.objectOf(area));
+    areas.setObject(area, 0);
     areas.release(area);
     return gap;
   }

@@ -15,7 +15,12 @@ export interface AreasState {
    * Gaps in the order of a walk that visits a node before its left and then its right subtree. `shape`: 1 for a black node, plus 2
    * when it has a left child, plus 4 when it has a right one.
    */
-  readonly free: { readonly start: Float64Array; readonly end: Float64Array; readonly shape: Uint8Array };
+  readonly free: {
+    readonly start: Float64Array;
+    readonly end: Float64Array;
+    readonly shape: Uint8Array;
+    readonly object?: Int32Array | undefined;
+  };
   /** Areas in use, node by node; `vm` is the row of its vm_struct plus one, 0 for none. */
   readonly busy: AreaRows & { readonly vm: Uint32Array };
   /**
@@ -27,6 +32,8 @@ export interface AreasState {
   readonly pooled: AreaRows & { readonly pool: Uint16Array };
   /** By CPU: 1 where it keeps an area at hand for a split; absent when none does. */
   readonly preloaded?: Uint8Array | undefined;
+  /** By CPU: that area's object of its slab cache; absent in older files. */
+  readonly preloadedObject?: Int32Array | undefined;
   /** Areas that are in use although nobody can find them any more. */
   readonly lost: number;
 }
@@ -38,6 +45,8 @@ export interface AreaRows {
   readonly end: Float64Array;
   /** `VMAP_RAM`, `VMAP_BLOCK`, and from bit 8 on the id of the node that it was allocated on, plus one. */
   readonly flags: Int32Array;
+  /** The area's object of its slab cache, 0 for none; absent in older files. */
+  readonly object?: Int32Array | undefined;
 }
 
 /** What of an area's state the areas themselves do not know. */
@@ -90,7 +99,12 @@ export function captureAreas(
       ),
       pool: Uint16Array.from(pools),
     },
-    ...(preload.count === 0 ? {} : { preloaded: Uint8Array.from(preload.objects, (area) => (area === 0 ? 0 : 1)) }),
+    ...(preload.count === 0
+      ? {}
+      : {
+          preloaded: Uint8Array.from(preload.objects, (area) => (area === 0 ? 0 : 1)),
+        }),
+    ...preloadedObjects(areas, preload),
     lost: areas.liveCount - free.start.length - busy.length - lazy.length - pools.length - preload.count,
   };
   return { state, numbers: { busy, lazy } };
@@ -117,12 +131,14 @@ export function restoreAreas(
     const vm = state.busy.vm[row];
     checkState("busy areas", vm <= vmNumbers.length, `name vm_struct ${vm}`);
     areas.setVm(area, vm === 0 ? 0 : vmNumbers[vm - 1]);
+    areas.setObject(area, objectIn(areas, state.busy.object, row));
     node.busy.insertVmapArea(area);
     busy[row] = area;
   });
   const lazy = new Int32Array(state.lazy.start.length);
   forEachRow(nodes, state.lazy, (node, row) => {
     lazy[row] = areas.make(state.lazy.start[row], state.lazy.end[row], state.lazy.flags[row]);
+    areas.setObject(lazy[row], objectIn(areas, state.lazy.object, row));
     areas.setFreedBy(lazy[row], state.lazy.freedBy?.[row] ?? -1);
     node.lazy.insertVmapArea(lazy[row]);
   });
@@ -130,17 +146,38 @@ export function restoreAreas(
     const pool = state.pooled.pool[row];
     checkState("pools", pool < node.poolHeads.length, `there is no pool ${pool}`);
     const area = areas.make(state.pooled.start[row], state.pooled.end[row], state.pooled.flags[row]);
+    areas.setObject(area, objectIn(areas, state.pooled.object, row));
     areas.listAddBefore(area, node.poolHeads[pool]);
     node.poolLengths[pool]++;
   });
   const cpus = preload.objects.length;
-  checkState("vmap areas", (state.preloaded?.length ?? cpus) === cpus, `are not at hand for splits of ${cpus} CPUs`);
+  const isOfCpus = [state.preloaded, state.preloadedObject].every((column) => (column?.length ?? cpus) === cpus);
+  checkState("vmap areas", isOfCpus, `are not at hand for splits of ${cpus} CPUs`);
   state.preloaded?.forEach((has, cpu) => {
     checkState("CPUs", cpu < preload.objects.length, `are ${preload.objects.length}, not ${cpu + 1} or more`);
-    preload.objects[cpu] = has === 0 ? 0 : areas.makeGap(0, 0);
+    if (has === 0) return;
+    preload.objects[cpu] = areas.makeGap(0, 0);
+    areas.setObject(preload.objects[cpu], objectIn(areas, state.preloadedObject, cpu));
   });
   for (let i = 0; i < state.lost; i++) areas.make(0, 0);
   return { busy, lazy };
+}
+
+function preloadedObjects(areas: VmapAreas, preload: NeFitPreload): { readonly preloadedObject?: Int32Array } {
+  const { object } = objectColumn(Array.from(preload.objects, (area) => (area === 0 ? 0 : areas.objectOf(area))));
+  return object === undefined ? {} : { preloadedObject: object };
+}
+
+/** Objects of areas; none where there are none, as in older files. */
+function objectColumn(objects: readonly number[]): { readonly object?: Int32Array } {
+  return objects.every((object) => object === 0) ? {} : { object: Int32Array.from(objects) };
+}
+
+/** The object that a row names. @throws StateError when there is no such object */
+function objectIn({ cache }: VmapAreas, column: Int32Array | undefined, row: number): number {
+  const object = column?.[row] ?? 0;
+  checkState("vmap areas", object === 0 || cache?.hasObject(object) === true, `name the object ${object}`);
+  return object;
 }
 
 /** The areas in use, in order of addresses but for those that begin beyond the table of starts. */
@@ -170,6 +207,7 @@ function rowsOf(areas: VmapAreas, byNode: ByNode): AreaRows {
     start: Float64Array.from(all, (area) => areas.startOf(area)),
     end: Float64Array.from(all, (area) => areas.endOf(area)),
     flags: Int32Array.from(all, (area) => areas.flagsOf(area)),
+    ...objectColumn(all.map((area) => areas.objectOf(area))),
   };
 }
 
@@ -188,23 +226,32 @@ function captureFree(areas: VmapAreas, freeTree: FreeTree): AreasState["free"] {
   const start: number[] = [];
   const end: number[] = [];
   const shape: number[] = [];
+  const object: number[] = [];
   const visit = (node: number): void => {
     const [left, right] = [areas.leftOf(node), areas.rightOf(node)];
     start.push(areas.startOf(node));
     end.push(areas.endOf(node));
+    object.push(areas.objectOf(node));
     const children = (left !== 0 ? HAS_LEFT : 0) | (right !== 0 ? HAS_RIGHT : 0);
     shape.push((areas.blackOf(node) !== 0 ? BLACK : 0) | children);
     if (left !== 0) visit(left);
     if (right !== 0) visit(right);
   };
   if (freeTree.root !== 0) visit(freeTree.root);
-  return { start: Float64Array.from(start), end: Float64Array.from(end), shape: Uint8Array.from(shape) };
+  return {
+    start: Float64Array.from(start),
+    end: Float64Array.from(end),
+    shape: Uint8Array.from(shape),
+    ...objectColumn(object),
+  };
 }
 
-function restoreFree(areas: VmapAreas, freeTree: FreeTree, { start, end, shape }: AreasState["free"]): void {
+function restoreFree(areas: VmapAreas, freeTree: FreeTree, { start, end, shape, object }: AreasState["free"]): void {
   while (!areas.listIsEmpty(freeTree.head)) {
     const area = areas.nextOf(freeTree.head);
     areas.listRemove(area);
+    // The caches of the saved state do not know it.
+    areas.setObject(area, 0);
     areas.release(area);
   }
   freeTree.root = 0;
@@ -213,6 +260,7 @@ function restoreFree(areas: VmapAreas, freeTree: FreeTree, { start, end, shape }
     checkState("free tree", row < shape.length, "has fewer gaps than its shape says");
     const bits = shape[row];
     const node = areas.makeGap(start[row], end[row]);
+    areas.setObject(node, objectIn(areas, object, row));
     row++;
     const left = (bits & HAS_LEFT) !== 0 ? build(node) : 0;
     areas.listAddBefore(node, freeTree.head);

@@ -33,7 +33,7 @@ export class NeFitPreload {
     const { currentCpu } = this.loop;
     if (this.objects[currentCpu] !== 0) return;
     if (this.faults.isArmed && (gfp & __GFP_NOFAIL) === 0 && this.faults.fails("vmapAreaPreload")) return;
-    this.objects[currentCpu] = this.areas.makeGap(0, 0);
+    this.objects[currentCpu] = this.allocGap();
   }
 
   /**
@@ -48,6 +48,13 @@ export class NeFitPreload {
       return object;
     }
     if (this.faults.isArmed && this.faults.fails("vmapArea")) return 0;
-    return this.areas.makeGap(0, 0);
+    return this.allocGap();
+  }
+
+  private allocGap(): number {
+    const { areas } = this;
+    const gap = areas.makeGap(0, 0);
+    if (areas.cache !== null) areas.setObject(gap, areas.cache.kmemCacheAlloc());
+    return gap;
   }
 }

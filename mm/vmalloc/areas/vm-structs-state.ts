@@ -1,5 +1,6 @@
 /** vm_structs and the frames of their areas, for saved states. */
 import { checkState } from "../../../arch/isa/state-error.ts";
+import type { KmemCaches } from "../../slab/kmem-caches.ts";
 import type { PageArrays } from "./page-arrays.ts";
 import type { VmStructs } from "./vm-structs.ts";
 
@@ -26,11 +27,15 @@ export interface VmStructsState {
   readonly frames: Uint32Array;
   /** vm_structs that are in use although no area has them. */
   readonly lost: number;
+  /** Its object of its slab cache, and that of its array of page pointers; 0 for none, absent in older files. */
+  readonly object?: Int32Array | undefined;
+  readonly arrayObject?: Int32Array | undefined;
 }
 
 /** Copies the vm_structs `numbers`, which are those of all busy areas that have one. */
 export function captureVmStructs(vms: VmStructs, arrays: PageArrays, numbers: readonly number[]): VmStructsState {
   const callers = [...new Set(numbers.map((vm) => vms.callerOf(vm)))];
+  const hasObjects = numbers.some((vm) => vms.objectOf(vm) !== 0 || vms.arrayObjectOf(vm) !== 0);
   const callerRows = new Map(callers.map((caller, i) => [caller, i]));
   const pages = Uint32Array.from(numbers, (vm) => (vms.pages[vm] === 0 ? 0 : vms.nrPages[vm]));
   const frames = new Uint32Array(pages.reduce((sum, count) => sum + count, 0));
@@ -48,6 +53,8 @@ export function captureVmStructs(vms: VmStructs, arrays: PageArrays, numbers: re
     pageOrder: Uint8Array.from(numbers, (vm) => vms.pageOrderOf(vm)),
     oneZone: Uint8Array.from(numbers, (vm) => (vms.isOfOneZone(vm) ? 1 : 0)),
     pagesAddr: Float64Array.from(numbers, (vm) => vms.pagesAddrOf(vm)),
+    ...(hasObjects ? { object: Int32Array.from(numbers, (vm) => vms.objectOf(vm)) } : {}),
+    ...(hasObjects ? { arrayObject: Int32Array.from(numbers, (vm) => vms.arrayObjectOf(vm)) } : {}),
     hasArray: Uint8Array.from(numbers, (vm) => (vms.pages[vm] !== 0 ? 1 : 0)),
     pages,
     frames,
@@ -67,6 +74,9 @@ export function restoreVmStructs(vms: VmStructs, state: VmStructsState): Uint32A
     checkState("vm_structs", caller !== undefined, `name no caller ${state.caller[row]}`);
     const vm = vms.make(state.flags[row], state.requestedSizeBytes[row], caller);
     vms.physAddr[vm] = state.physAddr[row];
+    const object = state.object?.[row] ?? 0;
+    checkState("vm_structs", object === 0 || vms.cache?.hasObject(object) === true, `name the object ${object}`);
+    vms.setObject(vm, object);
     vms.setPageOrder(vm, state.pageOrder[row]);
     if (state.oneZone[row] !== 0) vms.setOfOneZone(vm);
     if (state.pagesAddr[row] !== 0) vms.setPagesAddr(vm, state.pagesAddr[row]);
@@ -83,6 +93,7 @@ export function restoreVmStructs(vms: VmStructs, state: VmStructsState): Uint32A
 export function restoreFramesOfAreas(
   vms: VmStructs,
   arrays: PageArrays,
+  slabs: KmemCaches,
   state: VmStructsState,
   numbers: Uint32Array,
 ): void {
@@ -95,6 +106,13 @@ export function restoreFramesOfAreas(
     const offset = arrays.take(room);
     arrays.frames.set(state.frames.subarray(at, at + pages), offset);
     vms.pages[vm] = offset;
+    const object = state.arrayObject?.[row] ?? 0;
+    checkState(
+      "vm_structs",
+      object === 0 || slabs.pageArrayCache(room)?.hasObject(object) === true,
+      `name the array ${object}`,
+    );
+    vms.setArrayObject(vm, object);
     vms.nrPages[vm] = pages;
     at += pages;
   }

@@ -1,6 +1,7 @@
 /** `struct vm_struct`: what a busy area is used for, by number; 0 is "none". */
 import { PMD_SIZE } from "../../../arch/isa/linear-address.ts";
 import { nextCapacity, Segments } from "../../lib/grow.ts";
+import type { KmemCache } from "../../slab/kmem-cache.ts";
 
 /** Memory of a device, by `ioremap`. Flags of a vm_struct are those of `include/linux/vmalloc.h`. */
 export const VM_IOREMAP = 0x1;
@@ -35,7 +36,8 @@ const ONE_ZONE = 1 << 30;
 
 /** The number of a vm_struct is a multiple of this: element `vm` of each view below is then a field of one record. */
 const STEP = 4;
-const RECORD_BYTES = STEP * (8 + 4);
+const OBJECTS = 2;
+const RECORD_BYTES = STEP * (8 + 4) + OBJECTS * 4;
 
 /**
  * Storage for vm_structs: a record of doubles and one of words, each seen through one view a field. (With one array a field
@@ -60,6 +62,10 @@ export class VmStructs {
   pages = unsigned(this.words.subarray(2));
   /** Index into `callers`; from bit 24 up `pageOrder`; bit 30 whether all its frames are of one zone. */
   private callerAndOrder = this.words.subarray(3);
+  /** Its object of `cache`, and that of its array of page pointers; 0 for none. Two to a vm_struct, from `vm / 2` on. */
+  private objects = this.store.int32(OBJECTS);
+  /** What a vm_struct's object goes back to; null where objects are not kept. */
+  cache: KmemCache | null = null;
   /** Addresses of the arrays of page pointers that are in vmalloc space themselves: those of large areas. */
   private readonly pagesAddr = new Map<number, number>();
   /** vm_structs in use. */
@@ -90,14 +96,35 @@ export class VmStructs {
     this.flags[vm] = flags;
     this.nrPages[vm] = 0;
     this.pages[vm] = 0;
+    this.objects[vm >> 1] = 0;
+    this.objects[(vm >> 1) + 1] = 0;
     this.callerAndOrder[vm] = caller === this.lastCaller ? this.lastCallerIndex : this.internCaller(caller);
     this.liveCount++;
     return vm;
   }
 
-  /** Gives a vm_struct's storage back. */
+  /** The vm_struct's object of the cache; 0 for none. */
+  objectOf(vm: number): number {
+    return this.objects[vm >> 1];
+  }
+
+  setObject(vm: number, object: number): void {
+    this.objects[vm >> 1] = object;
+  }
+
+  /** The object of its array of page pointers, of the cache for arrays of this length; 0 for none. */
+  arrayObjectOf(vm: number): number {
+    return this.objects[(vm >> 1) + 1];
+  }
+
+  setArrayObject(vm: number, object: number): void {
+    this.objects[(vm >> 1) + 1] = object;
+  }
+
+  /** Gives a vm_struct's storage and its object back. */
   release(vm: number): void {
     this.liveCount--;
+    if (this.cache !== null) this.cache.kmemCacheFree(this.objects[vm >> 1]);
     if (this.sizeBytes[vm] >= LARGE_BYTES) this.pagesAddr.delete(vm);
     this.nrPages[vm] = this.freeHead;
     this.freeHead = vm;
@@ -168,6 +195,7 @@ export class VmStructs {
     this.store = new Segments(RECORD_BYTES, capacity, this.store);
     this.doubles = this.store.float64(STEP);
     this.words = this.store.int32(STEP);
+    this.objects = this.store.int32(OBJECTS);
     this.addr = this.doubles;
     this.sizeBytes = this.doubles.subarray(1);
     this.requestedSizeBytes = this.doubles.subarray(2);

@@ -2,7 +2,9 @@
  * vmap areas (`struct vmap_area`), named by whole numbers; 0 is "no area". An area is in
  * at most one tree and on at most one list at a time, as in the kernel, so it has one set of links for each.
  */
-import { growFloat64, growUint8, nextCapacity } from "../../lib/grow.ts";
+
+import { growFloat64, growInt32, growUint8, nextCapacity } from "../../lib/grow.ts";
+import type { KmemCache } from "../../slab/kmem-cache.ts";
 
 /** The area is a `vm_map_ram` area, of either kind. */
 export const VMAP_RAM = 0x1;
@@ -56,12 +58,16 @@ export class VmapAreas {
   subtreeMaxSize = this.doubles.subarray(5);
   /** Areas in use, list heads not counted. */
   liveCount = 0;
+  /** `vmap_area_cachep`: what an area's object goes back to; null where objects are not kept. */
+  cache: KmemCache | null = null;
 
   /** One past the highest number that an area can have at present. */
   private capacity = STEP * FIRST_CAPACITY;
   private used = STEP;
   private freeHead = 0;
   private gapFreeHead = 0;
+  /** By record: the area's object of the cache; 0 for none. */
+  private objects = new Int32Array(FIRST_CAPACITY);
   /** By block of storage: 1 for one that holds gaps only. */
   private gapBlock = new Uint8Array(FIRST_CAPACITY >> GAP_BLOCK_SHIFT);
 
@@ -92,9 +98,21 @@ export class VmapAreas {
     return area;
   }
 
-  /** Gives an area's storage back. It must be in no tree and on no list. */
+  /** The area's object of the cache; 0 for none. */
+  objectOf(area: number): number {
+    return this.objects[(area / STEP) | 0];
+  }
+
+  setObject(area: number, object: number): void {
+    this.objects[(area / STEP) | 0] = object;
+  }
+
+  /** Gives an area's storage and its object back. It must be in no tree and on no list. */
   release(area: number): void {
     this.liveCount--;
+    const at = (area / STEP) | 0;
+    if (this.cache !== null) this.cache.kmemCacheFree(this.objects[at]);
+    this.objects[at] = 0;
     if (this.isInGapBlock(area)) {
       this.links[2 * area] = this.gapFreeHead;
       this.gapFreeHead = area;
@@ -256,7 +274,7 @@ export class VmapAreas {
 
   /** Bytes of host memory held. */
   get hostBytes(): number {
-    return this.buffer.byteLength + this.gapBlock.byteLength;
+    return this.buffer.byteLength + this.objects.byteLength + this.gapBlock.byteLength;
   }
 
   private isInGapBlock(area: number): boolean {
@@ -297,6 +315,7 @@ export class VmapAreas {
   private grow(): void {
     const records = nextCapacity(this.capacity / STEP);
     this.capacity = STEP * records;
+    this.objects = growInt32(this.objects, records);
     this.gapBlock = growUint8(this.gapBlock, records >> GAP_BLOCK_SHIFT);
     this.doubles = growFloat64(this.doubles, this.capacity);
     this.buffer = this.doubles.buffer;

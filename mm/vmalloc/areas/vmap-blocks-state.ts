@@ -1,6 +1,7 @@
 /** vmap blocks, their queues and locks, for saved states. */
 import { checkState } from "../../../arch/isa/state-error.ts";
 import { captureLocks, type LocksState, restoreLocks } from "../../kernel/locks-state.ts";
+import type { KmemCaches } from "../../slab/kmem-caches.ts";
 import type { VmapBlocks } from "./vmap-blocks.ts";
 
 /** A row a block in use, and further lists as said. */
@@ -10,6 +11,8 @@ export interface VmapBlocksState {
   /** The CPU that allocates from it, and the CPU under whose hash it is filed. */
   readonly cpu: Uint16Array;
   readonly hash: Uint16Array;
+  /** Its object of its slab cache, 0 for none; absent in older files. */
+  readonly object?: Int32Array | undefined;
   /** Pages never handed out, and pages that came back. */
   readonly free: Int32Array;
   readonly dirty: Int32Array;
@@ -52,6 +55,7 @@ export function captureVmapBlocks(blocks: VmapBlocks, busyRow: (area: number) =>
     area: Uint32Array.from(numbers, (block) => busyRow(blocks.area[block])),
     cpu: Uint16Array.from(numbers, (block) => blocks.cpu[block]),
     hash: Uint16Array.from(filed, ({ hash }) => hash),
+    ...(numbers.every((block) => blocks.object[block] === 0) ? {} : { object: column(blocks.object) }),
     free: column(blocks.free),
     dirty: column(blocks.dirty),
     dirtyMin: column(blocks.dirtyMin),
@@ -74,6 +78,7 @@ export function captureVmapBlocks(blocks: VmapBlocks, busyRow: (area: number) =>
  */
 export function restoreVmapBlocks(
   blocks: VmapBlocks,
+  slabs: KmemCaches,
   state: VmapBlocksState,
   busyNumbers: Int32Array,
   startOf: (area: number) => number,
@@ -91,6 +96,9 @@ export function restoreVmapBlocks(
     checkState("vmap blocks", exists, `name area ${areaRow}, CPU ${cpu} or hash ${hash}, which is not there`);
     const area = busyNumbers[areaRow];
     const block = blocks.make(area, cpu);
+    const object = state.object?.[row] ?? 0;
+    checkState("vmap blocks", object === 0 || slabs.vmapBlock.hasObject(object), `name the object ${object}`);
+    blocks.object[block] = object;
     blocks.free[block] = state.free[row];
     blocks.dirty[block] = state.dirty[row];
     blocks.dirtyMin[block] = state.dirtyMin[row];

@@ -14,6 +14,8 @@ export class VmapBlocks {
   area = new Int32Array(FIRST_CAPACITY);
   /** The CPU whose queue it is on. */
   cpu = new Int32Array(FIRST_CAPACITY);
+  /** The block's object of its slab cache; 0 for none. */
+  object = new Int32Array(FIRST_CAPACITY);
   /** Pages never handed out. */
   free = new Int32Array(FIRST_CAPACITY);
   /** Pages given back. */
@@ -73,6 +75,7 @@ export class VmapBlocks {
     const block = this.recycled.pop() ?? this.fresh();
     this.area[block] = area;
     this.cpu[block] = cpu;
+    this.object[block] = 0;
     this.free[block] = this.pages;
     this.dirty[block] = 0;
     this.dirtyMin[block] = this.pages;
@@ -238,6 +241,7 @@ export class VmapBlocks {
     this.capacity = capacity;
     this.area = growInt32(this.area, capacity);
     this.cpu = growInt32(this.cpu, capacity);
+    this.object = growInt32(this.object, capacity);
     this.free = growInt32(this.free, capacity);
     this.dirty = growInt32(this.dirty, capacity);
     this.dirtyMin = growInt32(this.dirtyMin, capacity);

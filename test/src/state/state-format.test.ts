@@ -135,8 +135,9 @@ describe(`version ${STATE_VERSION} of the format`, () => {
       const { kernel, madeBy } = loadKernel(file);
       expect(madeBy).toBe(MADE_BY[version] ?? "2 CPUs after mixed, 300 operations, seed 1");
       expect(kernel.host === null).toBe(version !== 5);
-      expect(kernel.config.mitigations).toBe(version === 6 ? "on" : undefined);
-      expect(kernel.vm.execmem === null).toBe(version < 7);
+      expect(kernel.config.mitigations).toBe(version === 6 || version === 8 ? "on" : undefined);
+      expect(kernel.vm.execmem === null).toBe(version !== 7);
+      expect(kernel.mm.slabs.vmapArea.slabs > 0).toBe(version === 8);
       expect(kernel.verify()).toEqual([]);
       const again = join(folder.path, "again");
       saveKernel(kernel, again, madeBy);

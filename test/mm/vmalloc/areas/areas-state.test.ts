@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { StateError } from "../../../../arch/isa/state-error.ts";
 import { captureVmalloc, restoreVmallocState, type VmallocState } from "../../../../mm/index.ts";
+import { captureSlabs, restoreSlabs, type SlabsState } from "../../../../mm/slab/slab-state.ts";
 import { bootKernel, type Kernel } from "../../../../src/machine/kernel.ts";
 
 const CPUS = 2;
@@ -12,20 +13,24 @@ function boot(): Kernel {
 }
 
 /** A state with areas in use, lazily freed ones, and pooled ones. */
-function capturedState(): VmallocState {
+function capturedState(): { vmalloc: VmallocState; slabs: SlabsState } {
   const kernel = boot();
   const pairs = Array.from({ length: 20 }, (_, i) => kernel.vmalloc(PAGE * (1 + (i % 3))));
   for (const address of pairs.slice(5)) kernel.vfree(address);
   kernel.vmUnmapAliases();
   const lazy = kernel.vmalloc(PAGE * 5);
   kernel.vfree(lazy);
-  return captureVmalloc(kernel.vm);
+  return { vmalloc: captureVmalloc(kernel.vm), slabs: captureSlabs(kernel.mm.slabs) };
 }
 
-const captured = capturedState();
+const { vmalloc: captured, slabs } = capturedState();
 
 function restoring(areas: Partial<VmallocState["areas"]>): () => void {
-  return () => restoreVmallocState(boot().vm, { ...captured, areas: { ...captured.areas, ...areas } });
+  return () => {
+    const { vm, mm } = boot();
+    restoreSlabs(mm.slabs, slabs);
+    restoreVmallocState(vm, { ...captured, areas: { ...captured.areas, ...areas } });
+  };
 }
 
 /** A copy of a column with another value in its last row. */
@@ -55,6 +60,7 @@ describe("captured areas", () => {
     const refused: readonly (readonly [RegExp, Partial<VmallocState["areas"]>])[] = [
       [/there is no pool/, { pooled: { ...pooled, pool: withLast(pooled.pool, pools) } }],
       [/vm_struct/, { busy: { ...busy, vm: withLast(busy.vm, vms + 1) } }],
+      [/the object 7$/, { lazy: { ...captured.areas.lazy, object: new Int32Array([7]) } }],
       [/CPUs/, { preloaded: new Uint8Array(CPUS + 1) }],
       [/vmap nodes/, { busy: { ...busy, counts: Uint32Array.of(...counts, 0) } }],
       [/vmap nodes/, { busy: { ...busy, counts: withLast(counts, counts[counts.length - 1] + 1) } }],
