@@ -1,4 +1,5 @@
 /** Makes the calls of a trace in the emulated kernel, each as kernel code that may wait. */
+import { PageFault } from "../../arch/isa/faults.ts";
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import { type KernelCode, PAUSE_RESCHED } from "../../arch/time/event-loop.ts";
@@ -345,8 +346,13 @@ export class CallMaker {
     const { machine } = this.kernel;
     const cpu = machine.cpus[machine.loop.currentCpu];
     if (allocation === null || allocation.address === 0) return;
-    for (let page = 0; page < Math.min(allocation.pages, TOUCHED_PAGES); page++) {
-      cpu.store(allocation.address + page * PAGE_SIZE, 4, 1);
+    try {
+      for (let page = 0; page < Math.min(allocation.pages, TOUCHED_PAGES); page++) {
+        cpu.store(allocation.address + page * PAGE_SIZE, 4, 1);
+      }
+    } catch (error) {
+      // Another CPU has made it read-only meanwhile, or freed it: there whoever stores was done by then.
+      if (!(error instanceof PageFault)) throw error;
     }
   }
 

@@ -36,6 +36,7 @@ const cells = (selector: string): Promise<string[]> => at.cells(selector);
 async function expectPicture(picture: Picture): Promise<void> {
   const { space, walk, tlb, events, costs } = picture;
   expect(await cells("#areas tbody .address")).toEqual(space.areas.map(({ start }) => formatLinearAddress16(start)));
+  expect(await text("#space .figures")).toContain(`Linux ${picture.kernelVersion}; `);
   expect(await text("#space .figures")).toContain(`lazily freed: ${space.lazyPages.toLocaleString("en-US")} of`);
   expect(await cells("#tables tbody th")).toEqual([
     ...walk.levels.map(

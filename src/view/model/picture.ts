@@ -72,6 +72,8 @@ export interface Picture {
   /** Each CPU's clock. */
   readonly clockCycles: readonly number[];
   readonly space: SpaceView;
+  /** The version of Linux. */
+  readonly kernelVersion: string;
   /** What is at the walked address. */
   readonly selection: SpaceSelection;
   /** The way that the last search for room in the free tree took; null before the first. */
@@ -230,6 +232,7 @@ export function pictureOf(session: Session, focus: Focus): Picture {
     isOver,
     stoppedAt,
     told,
+    kernelVersion: kernel.mm.version.name,
     cpus: cpus.length,
     frequencyGhz: preset.frequencyGhz.value,
     clockCycles: [...loop.clockCycles],

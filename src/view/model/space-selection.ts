@@ -1,7 +1,8 @@
 /** What is at one address of the vmalloc range: the area with its vm_struct, its entries and its node, or the gap. */
 import { PAGE_SIZE } from "../../../arch/index.ts";
 import { LEVEL_BYTES } from "../../../arch/isa/linear-address.ts";
-import { VMALLOC_END, VMALLOC_START } from "../../../mm/index.ts";
+import { MODULES_END, MODULES_VADDR, VMALLOC_END, VMALLOC_START } from "../../../mm/index.ts";
+import type { AddressRanges } from "../../../mm/lib/address-ranges.ts";
 import {
   VM_ALLOC,
   VM_ALLOW_HUGE_VMAP,
@@ -49,7 +50,8 @@ const FLAG_NAMES: readonly (readonly [flag: number, name: string])[] = [
 /** What is at `address`. */
 export function spaceSelection(kernel: Kernel, address: number): SpaceSelection {
   const { vm } = kernel;
-  if (address < VMALLOC_START || address >= VMALLOC_END) {
+  const isModules = address >= MODULES_VADDR && address < MODULES_END;
+  if (!isModules && (address < VMALLOC_START || address >= VMALLOC_END)) {
     return { what: "outside", start: address, end: address, facts: [], path: [] };
   }
   for (const node of vm.nodes) {
@@ -97,8 +99,29 @@ function ofArea(kernel: Kernel, area: number, nodeId: number): SpaceSelection {
     }
     if (vms.physAddr[struct] !== 0) facts.push(["phys_addr", `0x${vms.physAddr[struct].toString(16)}`]);
   }
+  const pieces = piecesIn(kernel, start, end);
+  if (pieces !== null) facts.push(["executable memory", pieces]);
   facts.push(["entries", entriesOf(kernel, start, end)]);
   return { what: "area", start, end, facts, path: [] };
+}
+
+/** Of a region of the cache of executable memory `2 pieces in use, 7 of 512 pages; 1 free`; null for another area. */
+function piecesIn({ vm: { execmem } }: Kernel, start: number, end: number): string | null {
+  const inUse = execmem === null ? [] : piecesOf(execmem.busy, start, end);
+  const free = execmem === null ? [] : piecesOf(execmem.free, start, end);
+  if (inUse.length + free.length === 0) return null;
+  const pages = (sizes: readonly number[]): number => sizes.reduce((sum, bytes) => sum + bytes, 0) / PAGE_SIZE;
+  const ofPages = `${pages(inUse)} of ${pages(inUse) + pages(free)} pages`;
+  return `pieces in use: ${inUse.length}, ${ofPages}; free pieces: ${free.length}`;
+}
+
+/** The bytes of each range that lies in [start, end). */
+function piecesOf(ranges: AddressRanges, start: number, end: number): number[] {
+  const sizes: number[] = [];
+  for (let i = 0; i < ranges.count; i++) {
+    if (ranges.startOf(i) >= start && ranges.endOf(i) <= end) sizes.push(ranges.endOf(i) - ranges.startOf(i));
+  }
+  return sizes;
 }
 
 /** `3 of 4 KiB, 1 of 2 MiB; 1 page is not mapped`. */

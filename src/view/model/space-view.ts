@@ -1,6 +1,6 @@
 /** The vmalloc range as it is: areas, what is lazily freed or pooled, and the blocks of `vm_map_ram` with their pages. */
 import { PAGE_SIZE } from "../../../arch/index.ts";
-import { busyLine, hasBusyLine, VMALLOC_END, VMALLOC_START, type Vmalloc } from "../../../mm/index.ts";
+import { busyLine, hasBusyLine, MODULES_END, VMALLOC_END, VMALLOC_START, type Vmalloc } from "../../../mm/index.ts";
 import { VM_ALLOC, VM_IOREMAP, VM_MAP } from "../../../mm/vmalloc/areas/vm-structs.ts";
 import type { VmapNode } from "../../../mm/vmalloc/areas/vmap-node.ts";
 import { lazyRanges } from "../../../mm/vmalloc/lazy-ranges.ts";
@@ -120,13 +120,13 @@ interface OrderedPlaces extends SpaceMap {
 const POOLED = AREA_KINDS.indexOf("pooled");
 const LAZILY_FREED = AREA_KINDS.indexOf("lazily freed");
 
-/** The range. @param window whose areas are described; null: all of it */
+/** The range. @param window whose areas are described; null: all of it, and the modules behind it */
 export function spaceView(kernel: Kernel, window: AddressWindow | null = null): SpaceView {
   const { vm } = kernel;
   const blocks = blocksByStart(kernel);
   const places = orderedPlaces(kernel, blocks);
   const { starts, ends, kinds } = places;
-  const { start, end } = window ?? { start: VMALLOC_START, end: VMALLOC_END + 1 };
+  const { start, end } = window ?? { start: VMALLOC_START, end: MODULES_END };
   const areas: SpaceArea[] = [];
   let [areaCount, seen] = [0, 0];
   for (let i = 0; i < starts.length; i++) {

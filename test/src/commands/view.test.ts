@@ -1,6 +1,9 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { parseLink } from "../../../src/view/model/link.ts";
+import { pictureOf } from "../../../src/view/model/picture.ts";
+import { Session } from "../../../src/view/model/session.ts";
 import { ROOT } from "../../source-files.ts";
 import { CLI, mmulab } from "../run-cli.ts";
 
@@ -36,6 +39,18 @@ describe("mmulab view", () => {
     ]);
     expect(text).toContain("<title>mmulab");
     expect(exitCode).toBe(0);
+  });
+
+  it.each(["6.1", "7.3"])("begins with the version of Linux that it is told: --kernel %s", async (version) => {
+    const args = ["module_load", "live=2", "--ops", "6", "--cpus", "2", "--kernel", version, "--json"];
+    const { url, got } = await serve(args, ["/"]);
+    expect(got).toEqual(["200 text/html; charset=utf-8"]);
+    // What the page makes of the link: a machine with that kernel.
+    const { scenario } = parseLink(new URL(url).hash.slice(1)) ?? {};
+    if (scenario === undefined) throw new Error(`${url} names no scenario`);
+    const session = new Session(scenario);
+    session.goTo(40);
+    expect(pictureOf(session, { cpu: null, address: null }).kernelVersion).toBe(version);
   });
 
   it("serves the file that it is to open, and the policy under which the page may run code", async () => {

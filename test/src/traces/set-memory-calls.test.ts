@@ -55,6 +55,29 @@ describe("a trace of modules", () => {
   });
 });
 
+describe("pages that another CPU makes read-only right after they were allocated", () => {
+  it("are not stored to then: who allocated them had done so before", async () => {
+    const at = (task: string, cpu: number, seconds: string, text: string) =>
+      `     ${task} [00${cpu}] ..... ${seconds}: ${text}`;
+    const range =
+      "start=0xffffffffa0000000 end=0xffffffffff000000 gfp=0xcc0 flags=0x100 node=-1 caller=load_module+0x1/0x2";
+    const lines = [
+      at("insmod-7", 0, "1.000000", `vmalloc_enter: (__vmalloc_node_range+0x0/0x40) size=4096 align=1 ${range}`),
+      at(
+        "insmod-7",
+        0,
+        "1.000001",
+        "vmalloc_exit: (load_module+0x1/0x2 <- __vmalloc_node_range) addr=0xffffffffa0000000",
+      ),
+      at("insmod-8", 1, "1.000001", "set_memory_ro_enter: (set_memory_ro+0x0/0x40) addr=0xffffffffa0000000 pages=1"),
+      at("insmod-8", 1, "1.000002", "set_memory_ro_exit: (x <- set_memory_ro)"),
+    ];
+    const file = folder.write("soon.txt", `${lines.join("\n")}\n`);
+    const report = await replayFtrace(file, { preset: "skylake", memoryBytes: 2 ** 30 });
+    expect(report.calls).toMatchObject({ vmalloc: { made: 1 }, set_memory_ro: { made: 1 } });
+  });
+});
+
 describe("rights of pages that no call of the trace has allocated", () => {
   it("purge and flush all the same: what lies there is not known", async () => {
     const at = (seconds: string, text: string) => `     insmod-7 [000] ..... ${seconds}: ${text}`;

@@ -1,6 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { PMD_SIZE } from "../../../../arch/isa/linear-address.ts";
-import { allocVmapArea, VMALLOC_END, VMALLOC_START, vmallocinfo, wait } from "../../../../mm/index.ts";
+import {
+  allocVmapArea,
+  execmemAlloc,
+  execmemFree,
+  VMALLOC_END,
+  VMALLOC_START,
+  vmallocinfo,
+  wait,
+} from "../../../../mm/index.ts";
 import { GFP_KERNEL } from "../../../../mm/lib/gfp.ts";
 import { bootKernel } from "../../../../src/machine/kernel.ts";
 import { pathToGap } from "../../../../src/view/model/free-search.ts";
@@ -101,6 +109,20 @@ describe("what is at an address", () => {
       nr_pages: "1024, mapped with pages of order 9",
       entries: "2 of 2048 KiB; pages without: 1",
     });
+  });
+
+  it("is a region of the cache of executable memory, in the modules' range, and its pieces", () => {
+    const newer = bootKernel({ cpus: 1, memoryBytes: 2 ** 27, kernel: "7.3" });
+    const texts = [3, 2].map((pages) => newer.run(() => execmemAlloc(newer.vm, "module text", pages * 4096)));
+    newer.run(execmemFree(newer.vm, texts[0]));
+    const { what, start, facts: said } = spaceSelection(newer, texts[1]);
+    expect([what, start]).toEqual(["area", texts[0]]);
+    expect(Object.fromEntries(said)).toMatchObject({
+      "executable memory": "pieces in use: 1, 2 of 512 pages; free pieces: 2",
+      entries: "1 of 2048 KiB; pages without: 1",
+    });
+    // Its row is among those of the vmalloc range.
+    expect(spaceView(newer).areas.map((area) => area.start)).toEqual([texts[0]]);
   });
 
   it("is a gap, with the way to it from the root of the free tree", () => {
