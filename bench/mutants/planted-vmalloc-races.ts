@@ -198,4 +198,18 @@ export const PLANTED_VMALLOC_RACES: readonly PlantedRace[] = [
     replacement:
       '  const before = state.lazyNr;\n  state.loop.point("early");\n  const lazyNr = state.addLazyNr(before + pagesIn(end - start) - state.lazyNr);\n',
   },
+  {
+    name: "__purge_vmap_area_lazy flushes its areas only, not what _vm_unmap_aliases asks for",
+    file: "mm/vmalloc/purge.ts",
+    search: "  let flushStart = start;\n  let flushEnd = end;",
+    replacement: "  let flushStart = ADDRESS_MAX;\n  let flushEnd = 0;",
+  },
+  {
+    name: "_vm_unmap_aliases gives vmap_purge_lock back before it flushes dirty ranges",
+    file: "mm/vmalloc/vm-unmap-aliases.ts",
+    search:
+      '  if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state.flushing, start, end, "aliases");\n  state.purgeLock.release();\n}\n\n/**',
+    replacement:
+      '  state.purgeLock.release();\n  if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state.flushing, start, end, "aliases");\n}\n\n/**',
+  },
 ];

@@ -1,6 +1,6 @@
 /** vm_map_ram, its blocks and whole areas, against purges and each other. */
-import { cachedTranslations } from "../../../arch/index.ts";
-import { vmMapRam, vmUnmapAliases, vmUnmapRam, vread, wait } from "../../../mm/index.ts";
+import { cachedTranslations, PAGE_SIZE } from "../../../arch/index.ts";
+import { vfree, vmMapRam, vmUnmapAliases, vmUnmapRam, vread, wait } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { expect, load32, store32 } from "../base/accesses.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
@@ -170,6 +170,31 @@ const aliasesAgainstUnmap: ExploreTest<{ readonly addresses: readonly number[] }
   ],
 };
 
+const blockAndArea: ExploreTest<{ readonly area: number; readonly mapped: number }> = {
+  name: "aliases-of-block-and-area",
+  summary: "an area is lazily freed and pages of a block are unmapped: the one flush of vm_unmap_aliases covers both",
+  kernel: SMALL_BLOCKS,
+  setup(kernel) {
+    const area = kernel.vmalloc(PAGE_SIZE);
+    const mapped = kernel.vmMapRam(kernel.allocFrames(4));
+    for (const cpu of kernel.machine.cpus) for (const address of [area, mapped]) cpu.load(address, 4);
+    return { area, mapped };
+  },
+  threads: [
+    function* (kernel, { area, mapped }) {
+      yield* wait(vfree(kernel.vm, area));
+      yield* wait(vmUnmapRam(kernel.vm, mapped, 4));
+      yield* vmUnmapAliases(kernel.vm);
+      for (const address of [area, mapped]) {
+        expect(!isCached(kernel, address), "no CPU has a translation of what was unmapped");
+      }
+    },
+    function* (kernel) {
+      yield* vmUnmapAliases(kernel.vm);
+    },
+  ],
+};
+
 /** Tests of vm_map_ram. */
 export const VMAP_BLOCK_TESTS = [
   doubleUnmap,
@@ -180,4 +205,5 @@ export const VMAP_BLOCK_TESTS = [
   purgeAgainstAlloc,
   lastPages,
   aliasesAgainstUnmap,
+  blockAndArea,
 ];
