@@ -63,17 +63,29 @@ export function renderComparison(names: readonly string[], reports: readonly Ref
           row("memory faults in the host", hostFaults),
         ]
       : []),
-    ...(first.structures ?? []).map(({ structure }) =>
-      row(
-        `${structure} misses`,
-        ({ structures }) => structures?.find((each) => each.structure === structure)?.misses ?? 0,
-      ),
-    ),
+    ...structureRows(reports),
     row("cycles", ({ cycles }) => cycles),
     row("bytes given", ({ memory: { mappedBytes } }) => mappedBytes),
   ];
   const headings = names.flatMap((name, i) => (i === 0 ? [name] : [name, "change"]));
   return `\n${first.trace}, the same references with each setting\n${renderTable(["", ...headings], rows)}`;
+}
+
+/** Misses of every structure that one of the settings has, with nothing where another has none of the name. */
+function structureRows(reports: readonly ReferenceReport[]): string[][] {
+  const missesOf = ({ structures }: ReferenceReport, name: string): number | null =>
+    structures?.find(({ structure }) => structure === name)?.misses ?? null;
+  const names = new Set(reports.flatMap(({ structures = [] }) => structures.map(({ structure }) => structure)));
+  return [...names].map((name) => {
+    const first = missesOf(reports[0], name);
+    const cells = reports.flatMap((report, i) => {
+      const misses = missesOf(report, name);
+      const value = misses === null ? "" : misses.toLocaleString("en-US");
+      if (i === 0) return [value];
+      return [value, first === null || misses === null ? "" : change(first, misses)];
+    });
+    return [`${name} misses`, ...cells];
+  });
 }
 
 function change(from: number, to: number): string {

@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { PRESETS, type Preset, presetByName, type StructureReport } from "../../../arch/index.ts";
 import { type ReferenceOptions, replayReferences } from "../../../src/references/reference-replay.ts";
-import { renderReferenceCsv, renderReferenceReport } from "../../../src/references/reference-text.ts";
+import { renderComparison, renderReferenceCsv, renderReferenceReport } from "../../../src/references/reference-text.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
 const folder = temporaryFolder();
@@ -256,5 +256,15 @@ describe("counts of TLBs and paging-structure caches", () => {
     expect(renderReferenceReport(cold)).toMatch(/pages of 2M +0 +0 +0/);
     expect(renderReferenceCsv(cold, ",")).toContain(`${missesOf(cold.structures, "L2 TLB")},,L2 TLB.misses`);
     expect(renderReferenceReport(await replay(references, { structures: false }))).not.toContain("PML4E cache");
+  });
+
+  it("are laid side by side by name, with nothing where a machine has no such structure", async () => {
+    const references = Array.from({ length: 100 }, (_, i) => ({ kind: "L" as const, page: 1 + (i % 20) }));
+    const reports = [await replay(references), await replay(references, { preset: "zen4" })];
+    const text = renderComparison(["small", "zen4"], reports);
+    expect(text).toMatch(/L1 dTLB 4K misses +\d+ *$/m);
+    expect(text).toMatch(/PML4E cache misses +\d+ +\d+( +[+-][\d.]+ %)? *$/m);
+    const own = reports[1].structures?.find(({ level }) => level === 2)?.structure;
+    expect(text).toMatch(new RegExp(`${own} misses +\\d+ *$`, "m"));
   });
 });
