@@ -3,26 +3,13 @@ import { UnknownNameError } from "../input/errors.ts";
 import { OwnCode } from "../input/own-code.ts";
 import { suggestion } from "../input/suggestion.ts";
 import type { Workload } from "./base/workload.ts";
-import { forkStorm } from "./fork-storm.ts";
-import { fsBufferCache } from "./fs-buffer-cache.ts";
-import { hashTable } from "./hash-table.ts";
-import { ioremapDriver } from "./ioremap-driver.ts";
-import { mixed } from "./mixed.ts";
-import { moduleLoad } from "./module-load.ts";
+import { STEPPED_WORKLOADS } from "./stepped-workloads.ts";
 import { testVmalloc } from "./test-vmalloc/index.ts";
-import { userProcesses } from "./user-processes.ts";
+
+const [first, ...others] = STEPPED_WORKLOADS;
 
 /** All workloads, in the order in which they are listed. */
-export const WORKLOADS: readonly Workload[] = [
-  mixed,
-  testVmalloc,
-  forkStorm,
-  fsBufferCache,
-  hashTable,
-  ioremapDriver,
-  moduleLoad,
-  userProcesses,
-];
+export const WORKLOADS: readonly Workload[] = [first, testVmalloc, ...others];
 
 /** Workloads in files of one's own, once they are loaded. */
 export const OWN_WORKLOADS = new OwnCode<Workload>();

@@ -5,8 +5,8 @@ import { unknownName, ValueError } from "../../input/errors.ts";
 import { parseParameters } from "../../input/parameters.ts";
 import { bootKernel, type Kernel } from "../../machine/kernel.ts";
 import { kernelSettings, readSettings, SETTING_NAMES, type SettingName } from "../../settings/machine-settings.ts";
-import { findWorkload, WORKLOADS } from "../../workloads/all-workloads.ts";
 import type { Workload } from "../../workloads/base/workload.ts";
+import { STEPPED_WORKLOADS } from "../../workloads/stepped-workloads.ts";
 import { STORIES } from "./stories/index.ts";
 import { nameCalls } from "./stories/name-calls.ts";
 import { type Look, openStory, type Story } from "./stories/story.ts";
@@ -85,7 +85,7 @@ export const SOURCE_NAME = "workload.ts";
 
 /** The names of workloads that can be run step by step. */
 export function steppedWorkloads(): string[] {
-  return WORKLOADS.filter(({ start }) => start !== undefined).map(({ name }) => name);
+  return STEPPED_WORKLOADS.map(({ name }) => name);
 }
 
 /** A scenario that has begun: a booted machine, and how it goes on. */
@@ -118,8 +118,8 @@ export interface Told {
  */
 export function begin(scenario: StoryScenario | WorkloadScenario): Begun {
   if (scenario.kind === "story") return beginStory(findStory(scenario.name));
-  const workload = findWorkload(scenario.name);
-  if (workload.start === undefined) throw unknownName("workload", scenario.name, steppedWorkloads());
+  const workload = STEPPED_WORKLOADS.find(({ name }) => name === scenario.name);
+  if (workload === undefined) throw unknownName("workload", scenario.name, steppedWorkloads());
   return beginWorkload(scenario, workload, scenario.parameters);
 }
 

@@ -3,16 +3,16 @@
  * `mmulab`, `mmulab/kernel`, `mmulab/arch` and `mmulab/mm` is this very program.
  */
 import { transform } from "sucrase";
-import * as arch from "../../../arch/index.ts";
 import { PageFault } from "../../../arch/isa/faults.ts";
-import * as mm from "../../../mm/index.ts";
 import { describeFailure } from "../../input/describe-failure.ts";
 import { WorkloadError } from "../../input/errors.ts";
-import * as kernel from "../../kernel.ts";
 import { Kernel } from "../../machine/kernel.ts";
 import { workloadOf } from "../../workloads/base/checked-workload.ts";
 import { WorkloadThread } from "../../workloads/base/context.ts";
 import type { Workload } from "../../workloads/base/workload.ts";
+import * as arch from "./importable/arch.ts";
+import * as kernel from "./importable/kernel.ts";
+import * as mm from "./importable/mm.ts";
 
 /** What can be imported. */
 const MODULES: Readonly<Record<string, object>> = {

@@ -1,0 +1,2 @@
+/** All of `mmulab/kernel`, for code that is written in the page: named here, it is loaded with that code and not with the page. */
+export * from "../../../kernel.ts";
