@@ -49,7 +49,7 @@ export const PLANTED_VERSION_RACES: readonly PlantedRace[] = [
     name: "a purge of one lazy tree gives free_vmap_area_lock back after its first area",
     file: "mm/vmalloc/purge.ts",
     search:
-      "    state.addLazyNr(-pages);\n    node.nrPurged++;\n    state.loop.spend(costs.treeStepCycles * state.freeTree.depth);\n  }\n  state.freeTreeLock.release();",
+      "    state.addLazyNr(-pages);\n    node.nrPurged++;\n    state.loop.spend(costs.treeStepCycles * state.freeTree.depth + costs.pages.slabCycles);\n  }\n  state.freeTreeLock.release();",
     replacement:
       "    state.addLazyNr(-pages);\n    node.nrPurged++;\n    if (node.nrPurged === 1) state.freeTreeLock.release();\n  }\n",
   },
