@@ -133,7 +133,7 @@ export class CallReplay {
     if (call === null) return;
     if (call.kind === "vm_unmap_aliases" || call.kind === "purge") traced.explicitPurges++;
     this.maker.expect(call);
-    this.addStep(call.cpu, { call });
+    this.addCall(call);
     if (++this.waiting >= BATCH_CALLS) this.runBatch(false);
   }
 
@@ -224,6 +224,15 @@ export class CallReplay {
     const call = this.traced.switchTo(event, mm, line);
     this.maker.expect(call);
     this.addStep(event.cpu, { call });
+  }
+
+  /** A call is known when it has ended. A drain, which a kworker makes, began before calls that its CPU's tasks have made meanwhile. */
+  private addCall(call: TracedCall): void {
+    const steps = this.steps[call.cpu % this.steps.length];
+    const beginCycles = this.cyclesOf(call.seconds);
+    let at = steps.length;
+    if (call.kind === "drain") while (at > 0 && this.beginOf(steps[at - 1]) > beginCycles) at--;
+    steps.splice(at, 0, { call });
   }
 
   private addStep(tracedCpu: number, step: Step): void {

@@ -36,7 +36,9 @@ describe("a trace with calls", () => {
     const [near, far] = [await replay(lines), await replay(apart)];
     expect(far.traced.seconds).toBeGreaterThan(250_000);
     expect(far.areas).toEqual(near.areas);
-    expect(far.fullFlushes + far.rangeFlushes).toBe(near.fullFlushes + near.rangeFlushes);
+    // So late the clock's numbers are an eighth of a cycle apart: of two calls at the same time the other one may come first.
+    const difference = far.fullFlushes + far.rangeFlushes - near.fullFlushes - near.rangeFlushes;
+    expect(Math.abs(difference)).toBeLessThanOrEqual(1);
   });
 
   it("may lack any events: a CPU in user mode is in the kernel again at its next call, seen to enter or not", async () => {
