@@ -5,9 +5,10 @@
  */
 import { describe, expect, it } from "vitest";
 import { type Preset, presetByName } from "../../../arch/index.ts";
-import type { ReplacementName } from "../../../arch/presets/replacement/index.ts";
+import { type ReplacementName, replacementPolicy } from "../../../arch/presets/replacement/index.ts";
+import { afterUse } from "../../../arch/presets/replacement/policy.ts";
 import { type Random, randomStream } from "../../../src/machine/random.ts";
-import { cpuWith, curves, FIRST_LEVEL_NS, SECOND_LEVEL_NS, sequences } from "./silicon.ts";
+import { cpuWith, curves, evictionRuns, FIRST_LEVEL_NS, SECOND_LEVEL_NS, sequences } from "./silicon.ts";
 
 const PRESET = "sapphire-rapids";
 /** A load that takes longer has walked. */
@@ -127,6 +128,25 @@ describe("the preset of Sapphire Rapids and a measured core", { timeout: 400_000
       const nearest = Math.min(...patterns.map((fraction) => Math.abs(fraction - measured)));
       expect(nearest, `stride ${stride}`).toBeLessThan(0.05);
     }
+  });
+
+  it("evict from the second level what the core evicted, once all ways that are evicted have been used", () => {
+    const named = presetByName(PRESET).tlbs.find(({ name }) => name === "L2 TLB");
+    const { hitUse, fillUse, victims } = replacementPolicy(named?.replacement as ReplacementName, 16);
+    let evictions = 0;
+    for (const run of evictionRuns()) {
+      const used = new Set<number>();
+      let state = 0;
+      for (const { way, isFill } of run) {
+        if (isFill && used.size === 16) {
+          expect(way, `eviction ${evictions}`).toBe(victims?.[state]);
+          evictions++;
+        }
+        used.add(way);
+        state = afterUse(state, (isFill ? fillUse : hitUse)[way]);
+      }
+    }
+    expect(evictions).toBeGreaterThan(1500);
   });
 
   it("walk 0, 3 and 4 times in cycles of 15, 16 and 17 pages of a set: the core's walks then cost the same in both", () => {

@@ -78,3 +78,17 @@ export function cpuWith(preset: string | Preset, pages: number, stride: number) 
   machine.cpus[0].writeCr3(1 << 12);
   return machine.cpus[0];
 }
+
+/** A visit of a page of one set of the second level: the way that has it, or that it came into. */
+export interface WayVisit {
+  readonly way: number;
+  readonly isFill: boolean;
+}
+
+/** The runs of `stlb-evictions.txt`. */
+export function evictionRuns(): WayVisit[][] {
+  const runs = linesOf("stlb-evictions.txt").filter((line) => !line.startsWith("#"));
+  return runs.map((line) =>
+    [...line].map((letter) => ({ way: Number.parseInt(letter, 36) - 10, isFill: letter < "a" })),
+  );
+}
