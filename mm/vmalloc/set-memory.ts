@@ -26,46 +26,33 @@ const INVALID: AttributeChange = { ...NOTHING, clearLow: PTE_PRESENT | PTE_RW | 
 
 /** Makes `pages` pages from `address` on read-only; 0 or a negative errno. */
 export function setMemoryRo(state: Vmalloc, address: number, pages: number): KernelCode<number> {
-  return setMemory(
-    state,
-    "set_memory_ro",
-    address,
-    pages,
-    changePageAttrSetClr(state, address, pages, READ_ONLY, false),
-  );
+  return setOneAttribute(state, "set_memory_ro", address, pages, READ_ONLY);
 }
 
 /** Makes pages writable; 0 or a negative errno. */
 export function setMemoryRw(state: Vmalloc, address: number, pages: number): KernelCode<number> {
-  return setMemory(
-    state,
-    "set_memory_rw",
-    address,
-    pages,
-    changePageAttrSetClr(state, address, pages, WRITABLE, false),
-  );
+  return setOneAttribute(state, "set_memory_rw", address, pages, WRITABLE);
 }
 
 /** Makes pages executable; 0 or a negative errno. */
 export function setMemoryX(state: Vmalloc, address: number, pages: number): KernelCode<number> {
-  return setMemory(
-    state,
-    "set_memory_x",
-    address,
-    pages,
-    changePageAttrSetClr(state, address, pages, EXECUTABLE, false),
-  );
+  return setOneAttribute(state, "set_memory_x", address, pages, EXECUTABLE);
 }
 
 /** Makes pages not executable; 0 or a negative errno. */
 export function setMemoryNx(state: Vmalloc, address: number, pages: number): KernelCode<number> {
-  return setMemory(
-    state,
-    "set_memory_nx",
-    address,
-    pages,
-    changePageAttrSetClr(state, address, pages, NOT_EXECUTABLE, false),
-  );
+  return setOneAttribute(state, "set_memory_nx", address, pages, NOT_EXECUTABLE);
+}
+
+/** A call of the family that makes one change and puts no large pages together; 0 or a negative errno. */
+function setOneAttribute(
+  state: Vmalloc,
+  name: Parameters<typeof setMemory>[1],
+  address: number,
+  pages: number,
+  change: AttributeChange,
+): KernelCode<number> {
+  return setMemory(state, name, address, pages, changePageAttrSetClr(state, address, pages, change, false));
 }
 
 /**
