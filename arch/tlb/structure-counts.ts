@@ -24,7 +24,7 @@ export function entryOf(size: number, tag: number): number {
 
 /** Counts by the number of an entry. */
 export class StructureCounts {
-  /** Lookups of pages, of all sizes at once, at {@link ANY_PAGE}; of entries of tables by level. */
+  /** Lookups of pages, of all sizes at once, at ANY_PAGE (entry 0); of entries of tables by level. */
   readonly lookups = new Float64Array(ENTRY_NAMES.length);
   /** Lookups that found what the access could use. */
   readonly hits = new Float64Array(ENTRY_NAMES.length);
