@@ -74,7 +74,7 @@ interface Step {
 
 function stepOf(random: Random): Step {
   const { name } = choose(random, WORKLOADS);
-  return { workload: name, operations: random.between(1, 400), seed: random.between(0, 1000) };
+  return { workload: name, operations: random.between(1, 200), seed: random.between(0, 1000) };
 }
 
 function perform(kernel: Kernel, { workload: name, operations, seed }: Step): string {
