@@ -8,6 +8,7 @@ export {
   cachedTables,
   cachedTranslations,
 } from "./cpu/cached-translations.ts";
+export type { RegisterValues } from "./cpu/control-registers.ts";
 export { Cpu } from "./cpu/cpu.ts";
 export {
   INVLPGB_2M,

@@ -1,19 +1,20 @@
 /**
  * `npm run guest-matrix`: cases of the guest matrix, on all cores, against a model from the manuals. Prints `N passed, M failed` and how
  * many a second, and exits with 1 when any failed; progress goes to stderr. Behind `npm run guest-matrix --`: `--vendor intel` or `--vendor
- * amd` for one of them (default both), `--sample N` for about N cases spread over all settings (default 1,000,000), `--seed S` for
- * where they begin, `--shard I/N` for one of N equal parts of the sample, the same with any number of workers, `--workers N`.
+ * amd` for one of them (default both), `--pointers` for the pointer matrix (LAM, LASS, UAI, 57-bit addresses, natively and in guests) in
+ * place of that of rights, `--sample N` for about N cases spread over all settings (default 1,000,000), `--seed S` for where they
+ * begin, `--shard I/N` for one of N equal parts of the sample, the same with any number of workers, `--workers N`.
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { allSettings, CASES_PER_SETTING, caseAt, emptyCase, type Setting } from "./cases.ts";
-import { CaseRunner } from "./run-case.ts";
+import { type Matrix, matrixOf, type Vendor } from "./matrix.ts";
 import { visitPart } from "./sample.ts";
 
 /** What is to be run. */
 interface Scope {
-  readonly vendors: readonly Setting["vendor"][];
+  readonly vendors: readonly Vendor[];
+  readonly pointers: boolean;
   readonly sample: number;
   readonly seed: number;
   readonly shard: number;
@@ -31,42 +32,44 @@ interface Report {
 const FAILURES_SHOWN = 5;
 const REPORT_EVERY = 100_000;
 
-function settingsOf({ vendors }: Scope): Setting[] {
-  return vendors.flatMap((vendor) => allSettings(vendor));
+function matricesOf({ vendors, pointers }: Scope): Matrix[] {
+  return vendors.map((vendor) => matrixOf(vendor, pointers));
+}
+
+function settingCount(matrices: readonly Matrix[]): number {
+  return matrices.reduce((sum, { settings }) => sum + settings, 0);
 }
 
 /** Runs the part of a sample that is the worker's: of each setting, every so many-th of its cases. */
 function work(scope: Scope, worker: number, workers: number, send: (report: Report) => void): void {
   Error.stackTraceLimit = 0;
-  const settings = settingsOf(scope);
-  const perSetting = Math.min(CASES_PER_SETTING, Math.ceil(scope.sample / settings.length));
+  const matrices = matricesOf(scope);
+  const perSetting = Math.ceil(scope.sample / settingCount(matrices));
   const part = { shard: scope.shard, shards: scope.shards, worker, workers };
-  const each = emptyCase();
   let [passed, failed] = [0, 0];
   let failures: string[] = [];
   const report = (done: boolean): void => {
     send({ passed, failed, failures, done });
     [passed, failed, failures] = [0, 0, []];
   };
-  const runners = new Map(scope.vendors.map((vendor) => [vendor, new CaseRunner(vendor)]));
-  settings.forEach((setting, number) => {
-    const runner = runners.get(setting.vendor) as CaseRunner;
-    runner.use(setting);
-    visitPart(perSetting, scope.seed + number, part, (index) => {
-      caseAt(index, each);
-      const failure = runner.run(each);
-      if (failure === null) passed++;
-      else if (failed++ < FAILURES_SHOWN) failures.push(failure);
-      if (passed + failed === REPORT_EVERY) report(false);
-    });
-  });
+  let number = 0;
+  for (const { settings, casesPerSetting, use, run } of matrices) {
+    for (let setting = 0; setting < settings; setting++) {
+      use(setting);
+      visitPart(casesPerSetting, Math.min(casesPerSetting, perSetting), scope.seed + number++, part, (index) => {
+        const failure = run(index);
+        if (failure === null) passed++;
+        else if (failed++ < FAILURES_SHOWN) failures.push(failure);
+        if (passed + failed === REPORT_EVERY) report(false);
+      });
+    }
+  }
   report(true);
 }
 
 function main(): void {
   const { scope, workers } = parseCommandLine(process.argv.slice(2));
-  const settings = settingsOf(scope);
-  const all = settings.length * CASES_PER_SETTING;
+  const all = matricesOf(scope).reduce((sum, { settings, casesPerSetting }) => sum + settings * casesPerSetting, 0);
   const planned = Math.min(all, scope.sample) / scope.shards;
   process.stderr.write(`${Math.round(planned)} of ${all} cases, seed ${scope.seed}; ${workers} workers\n`);
   const start = process.hrtime.bigint();
@@ -99,6 +102,7 @@ function parseCommandLine(args: string[]): { scope: Scope; workers: number } {
       args,
       options: {
         vendor: { type: "string" },
+        pointers: { type: "boolean", default: false },
         sample: { type: "string", default: "1000000" },
         seed: { type: "string", default: "1" },
         shard: { type: "string", default: "1/1" },
@@ -120,6 +124,7 @@ function parseCommandLine(args: string[]): { scope: Scope; workers: number } {
     };
     const scope: Scope = {
       vendors: vendor === undefined ? ["intel", "amd"] : [vendor],
+      pointers: values.pointers,
       sample: whole("sample"),
       seed: whole("seed"),
       shard: Number(shard[1]) - 1,
