@@ -40,11 +40,10 @@ import type { CpuFeatures, Preset } from "../presets/preset.ts";
 import { COUNT_MOV_CR3, COUNT_MOV_CR3_NO_FLUSH, COUNT_MOV_CR4_FLUSH } from "../time/perf-counters.ts";
 import type { MemoryTypes } from "../walk/memory-type.ts";
 import type { Mmu } from "./mmu.ts";
+import { cr4BitsOf, eferBitsOf } from "./register-features.ts";
 import { bitsOf, checkWord, has, keep, lowWord } from "./register-values.ts";
 
 const CR0_ALL = CR0_PE + CR0_MP + 4 + 8 + CR0_ET + CR0_NE + CR0_WP + CR0_AM + CR0_NW + CR0_CD + CR0_PG;
-/** CR4 bits without a feature flag here: VME, PVI, TSD, DE, PSE, PAE, MCE, PCE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE, OSXSAVE. */
-const CR4_PLAIN = 0x5_0f7f;
 /** Bit 63 of the source of MOV to CR3: keep the translations of the new PCID. */
 const CR3_KEEP = 1n << 63n;
 /** Where `lamUser` is in CR3, and its bit LAM_U57. */
@@ -249,7 +248,7 @@ export class ControlRegisters {
     this.requirePrivilege("MOV to CR4");
     const value = lowWord("CR4", source);
     const refuse = (why: string) => new GeneralProtectionFault(`MOV to CR4, 0x${value.toString(16)}: ${why}`);
-    const unknown = keep(value, 2 ** 32 - 1 - this.cr4Allowed());
+    const unknown = keep(value, 2 ** 32 - 1 - cr4BitsOf(this.features));
     if (unknown !== 0) throw refuse(`bits 0x${unknown.toString(16)} are reserved on this CPU`);
     if (!has(value, CR4_PAE)) throw refuse("PAE cannot be cleared in 64-bit mode");
     if (has(value, CR4_LA57) !== has(this.cr4, CR4_LA57)) throw refuse("LA57 cannot be changed in 64-bit mode");
@@ -314,15 +313,8 @@ export class ControlRegisters {
   private writeEfer(bits: bigint): void {
     const { features, vendor } = this;
     const refuse = (why: string) => new GeneralProtectionFault(`WRMSR to IA32_EFER, 0x${bits.toString(16)}: ${why}`);
-    const there =
-      EFER_SCE +
-      EFER_LME +
-      EFER_LMA +
-      (features.nx ? EFER_NXE : 0) +
-      (features.tce ? EFER_TCE : 0) +
-      (features.uai ? EFER_UAIE : 0);
     const ignored = BigInt(vendor.eferReadAsZero);
-    if ((bits & ~(BigInt(there) | ignored)) !== 0n) throw refuse("reserved bits on this CPU");
+    if ((bits & ~(BigInt(eferBitsOf(features)) | ignored)) !== 0n) throw refuse("reserved bits on this CPU");
     const value = Number(bits & ~ignored);
     if (!has(value, EFER_LME)) throw refuse("LME cannot be changed while CR0.PG = 1");
     if (!has(value, EFER_LMA) && vendor.eferLmaMustMatch) throw refuse("LMA must be written as it is");
@@ -362,22 +354,5 @@ export class ControlRegisters {
   private chooseLevels(levels: 4 | 5): void {
     this.mmu.mode.levels = levels;
     this.mmu.pointers.bits = levels === 5 ? 57 : 48;
-  }
-
-  private cr4Allowed(): number {
-    const { features } = this;
-    return (
-      CR4_PLAIN +
-      (features.pge ? CR4_PGE : 0) +
-      (features.la57 ? CR4_LA57 : 0) +
-      (features.pcid ? CR4_PCIDE : 0) +
-      (features.smep ? CR4_SMEP : 0) +
-      (features.smap ? CR4_SMAP : 0) +
-      (features.pku ? CR4_PKE : 0) +
-      (features.shadowStack ? CR4_CET : 0) +
-      (features.pks ? CR4_PKS : 0) +
-      (features.lass ? CR4_LASS : 0) +
-      (features.lam ? CR4_LAM_SUP : 0)
-    );
   }
 }

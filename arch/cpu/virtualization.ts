@@ -9,7 +9,7 @@ import { decodeEptp, EptRules } from "../isa/ept.ts";
 import { MachineUsageError } from "../isa/errors.ts";
 import { GeneralProtectionFault, InvalidOpcode } from "../isa/faults.ts";
 import { isCanonical, linearAddressToBigInt, WIDE_PAGES } from "../isa/linear-address.ts";
-import { CR4_LA57, EFER_NXE, MSR_PAT } from "../isa/register-bits.ts";
+import * as bits from "../isa/register-bits.ts";
 import { EVERY_PCID } from "../isa/translation.ts";
 import { EptMisconfiguration, EptViolation, type VmExit, VmFail } from "../isa/vm-exits.ts";
 import * as counters from "../time/perf-counters.ts";
@@ -24,7 +24,8 @@ import type { ControlRegisters, RegisterValues } from "./control-registers.ts";
 import type { CpuParts } from "./cpu-parts.ts";
 import { valuesOf } from "./guest-registers.ts";
 import type { Mmu, RunningGuest } from "./mmu.ts";
-import { has } from "./register-values.ts";
+import { cr4BitsOf, eferBitsOf } from "./register-features.ts";
+import { has, keep } from "./register-values.ts";
 import type { SecondStagePointer, Vcpu } from "./vcpu.ts";
 import * as vcpus from "./vcpu.ts";
 import { exitOf } from "./vm-exit-information.ts";
@@ -32,6 +33,8 @@ import { exitOf } from "./vm-exit-information.ts";
 /** VM-instruction error numbers (SDM vol. 3C, 31.4). */
 const INVALID_CONTROLS = 7;
 const INVALID_OPERAND = 28;
+/** Exit reason of a VM entry that fails because of the guest's state: bit 31, and 33 (SDM vol. 3D, appendix C). */
+const INVALID_GUEST_STATE = 0x8000_0021;
 /** VMEXIT_INVALID. */
 const INVALID_VMCB = -1;
 
@@ -113,11 +116,11 @@ export class Virtualization {
     // AMD's TLBs do not look at nCR3.
     const number = this.numberOf(vcpu.id, parts.preset.vendor === "intel" ? (stage?.root ?? NO_ROOT) : NO_ROOT);
     this.obeyTlbControl(vcpu, number);
-    const hostPat = parts.features.pat ? memoryTypes.read(MSR_PAT) : vcpu.pat;
+    const hostPat = parts.features.pat ? memoryTypes.read(bits.MSR_PAT) : vcpu.pat;
     mmu.enterGuest(this.guestOf(vcpu, number, stage));
     this.running = { vcpu, host, hostPat };
     this.swapFaultAddress(vcpu);
-    if (vcpu.pat !== hostPat) memoryTypes.write(MSR_PAT, vcpu.pat);
+    if (vcpu.pat !== hostPat) memoryTypes.write(bits.MSR_PAT, vcpu.pat);
     registers.restore(values);
   }
 
@@ -142,8 +145,8 @@ export class Virtualization {
     this.spend(parts.preset.virtualization.costs.vmExit.value);
     vcpu.saved = valuesOf(registers);
     if (parts.features.pat) {
-      vcpu.pat = memoryTypes.read(MSR_PAT);
-      if (vcpu.pat !== hostPat) memoryTypes.write(MSR_PAT, hostPat);
+      vcpu.pat = memoryTypes.read(bits.MSR_PAT);
+      if (vcpu.pat !== hostPat) memoryTypes.write(bits.MSR_PAT, hostPat);
     }
     this.swapFaultAddress(vcpu);
     this.running = null;
@@ -343,19 +346,31 @@ export class Virtualization {
       throw new VmFail(INVALID_VMCB, `nCR3 0x${nestedCr3.toString(16)}`);
     }
     const format = new NestedTableFormat({
-      levels: has(registers.cr4, CR4_LA57) ? 5 : 4,
-      noExecute: has(registers.efer, EFER_NXE),
+      levels: has(registers.cr4, bits.CR4_LA57) ? 5 : 4,
+      noExecute: has(registers.efer, bits.EFER_NXE),
       maxPhyAddr: parts.maxPhyAddr,
       page1g: parts.features.page1g,
     });
     return { root: Math.floor(nestedCr3 / 4096), format };
   }
 
-  private checkRegisters({ cr3, cr4 }: RegisterValues): void {
+  /** What a VM entry checks of the guest's registers (SDM vol. 3C, 27.3.1.1; APM vol. 2, 15.5.1 "Canonicalization and Consistency Checks"). */
+  private checkRegisters({ cr0, cr3, cr4, efer, lamUser }: RegisterValues): void {
     const { features, maxPhyAddr, preset } = this.parts;
-    const fail = (why: string) => new VmFail(preset.vendor === "amd" ? INVALID_VMCB : INVALID_CONTROLS, why);
-    if (cr3 < 0 || cr3 >= 2 ** maxPhyAddr) throw fail(`the guest's CR3 0x${cr3.toString(16)}`);
-    if (has(cr4, CR4_LA57) && !features.la57) throw fail("the guest's CR4.LA57 on a CPU without it");
+    const isLongMode =
+      has(cr0, bits.CR0_PG) && has(cr4, bits.CR4_PAE) && has(efer, bits.EFER_LME) && has(efer, bits.EFER_LMA);
+    if (!isLongMode)
+      throw new MachineUsageError("registers of a guest", "no 64-bit mode", "CR0.PG, CR4.PAE, EFER.LME, LMA");
+    const errorNumber = preset.vendor === "amd" ? INVALID_VMCB : INVALID_GUEST_STATE;
+    const refuse = (register: string, value: number, why: string): VmFail =>
+      new VmFail(errorNumber, `the guest's ${register} 0x${value.toString(16)}: ${why}`);
+    if (cr3 < 0 || cr3 >= 2 ** maxPhyAddr) throw refuse("CR3", cr3, `bits at or above ${maxPhyAddr} are reserved`);
+    if (lamUser !== 0 && !features.lam) throw refuse("CR3", cr3, "LAM_U48 or LAM_U57 on a CPU without them");
+    const unknown = keep(cr4, 2 ** 32 - 1 - cr4BitsOf(features));
+    if (unknown !== 0) throw refuse("CR4", cr4, `bits 0x${unknown.toString(16)} are reserved on this CPU`);
+    if (has(cr4, bits.CR4_CET) && !has(cr0, bits.CR0_WP)) throw refuse("CR4", cr4, "CET without CR0.WP");
+    const absent = keep(efer, 2 ** 32 - 1 - eferBitsOf(features));
+    if (absent !== 0) throw refuse("EFER", efer, `bits 0x${absent.toString(16)} are reserved on this CPU`);
   }
 
   private requireVmx(instruction: string): void {
@@ -376,10 +391,10 @@ export class Virtualization {
    * @throws VmFail, on AMD GeneralProtectionFault, when it is not canonical
    */
   private operand(la: number | bigint): number {
-    const { bits } = this.mmu.pointers;
-    if (typeof la === "bigint" && !isCanonical(la, bits) && this.parts.preset.vendor === "intel") {
+    const { bits: width } = this.mmu.pointers;
+    if (typeof la === "bigint" && !isCanonical(la, width) && this.parts.preset.vendor === "intel") {
       throw new VmFail(INVALID_OPERAND, `INVVPID of 0x${la.toString(16)}, which is not canonical`);
     }
-    return canonicalPage("INVLPGA", la, bits);
+    return canonicalPage("INVLPGA", la, width);
   }
 }

@@ -99,16 +99,28 @@ export class NestedPageFault extends VmExit {
   }
 }
 
+/** Bit 31 of an exit reason: the VM entry failed. */
+const ENTRY_FAILURE = 2 ** 31;
+
 /**
  * A VM entry, or an instruction for guests, that fails on the operands: VMfail with an error number on Intel (SDM vol. 3C, 31.4), or
  * VMEXIT_INVALID, here -1, on AMD. The CPU goes on in the host.
  */
 export class VmFail extends Error {
   override readonly name = "VmFail";
-  /** VM-instruction error number: 7, invalid control fields; 28, invalid operand to INVEPT or INVVPID; -1, VMEXIT_INVALID. */
+  /**
+   * VM-instruction error number: 7, invalid control fields; 28, invalid operand to INVEPT or INVVPID. Exit reason 0x80000021: a VM entry
+   * that the guest's registers make fail. -1: VMEXIT_INVALID.
+   */
   readonly errorNumber: number;
   constructor(errorNumber: number, why: string) {
-    super(errorNumber < 0 ? `VMEXIT_INVALID: ${why}` : `VMfail ${errorNumber}: ${why}`);
+    const what =
+      errorNumber < 0
+        ? "VMEXIT_INVALID"
+        : errorNumber >= ENTRY_FAILURE
+          ? `VM-entry failure, exit reason ${errorNumber - ENTRY_FAILURE}`
+          : `VMfail ${errorNumber}`;
+    super(`${what}: ${why}`);
     this.errorNumber = errorNumber;
   }
 }

@@ -1,19 +1,30 @@
 /** The two-dimensional walk: what it finds, which VM exits it ends with, and in which order (Intel SDM vol. 3C, 29.3; AMD APM vol. 2, 15.25). */
 import { describe, expect, test } from "vitest";
 import {
+  CR0_PE,
+  CR0_PG,
   CR0_WP,
+  CR4_CET,
+  CR4_LAM_SUP,
+  CR4_LASS,
+  CR4_PAE,
+  EFER_LMA,
+  EFER_LME,
+  EFER_UAIE,
   EPT_EXECUTE,
   EPT_READ,
   EPT_WRITE,
   EptMisconfiguration,
   EptViolation,
   formatQualification,
+  MachineUsageError,
   NestedPageFault,
   PageFault,
   PTE_PRESENT,
   PTE_RW,
   PTE_USER,
   presetByName,
+  Vcpu,
   VmFail,
 } from "../../../arch/index.ts";
 import { ALL, BASE, thrown } from "../guest.ts";
@@ -303,5 +314,28 @@ describe("VM entry refuses", () => {
   test("ASID 0 (AMD)", () => {
     const vm = mapped({ preset: "zen4", id: 0 });
     expect(thrown(VmFail, () => vm.cpu.enterGuest(vm.vcpu)).errorNumber).toBe(-1);
+  });
+
+  test.each([
+    ["CR3 beyond the width of physical addresses", { cr3: 2 ** 52 }],
+    ["LAM_U57 where there is no LAM", { lamUser: 1 }],
+    ["LAM_SUP where there is no LAM", { cr4: CR4_PAE + CR4_LAM_SUP }],
+    ["LASS where there is none", { cr4: CR4_PAE + CR4_LASS }],
+    ["CET without WP", { cr4: CR4_PAE + CR4_CET, cr0: CR0_PG + CR0_PE }],
+    ["UAI, which no CPU of Intel has", { efer: EFER_LME + EFER_LMA + EFER_UAIE }],
+  ])("registers of the guest that its CPU does not have: %s", (_, registers) => {
+    const vm = mapped({ preset: "sapphire-rapids" });
+    const vcpu = new Vcpu({ id: 1, secondStage: vm.vcpu.secondStage, registers });
+    expect(thrown(VmFail, () => vm.cpu.enterGuest(vcpu)).errorNumber).toBe(0x8000_0021);
+    expect(vm.cpu.vcpu).toBeNull();
+    const amd = mapped({ preset: "zen4" });
+    const other = new Vcpu({ id: 1, secondStage: amd.vcpu.secondStage, registers: { lamUser: 2 } });
+    expect(thrown(VmFail, () => amd.cpu.enterGuest(other)).message).toMatch(/^VMEXIT_INVALID: .*LAM_U48/);
+  });
+
+  test("guests outside of 64-bit mode, which are not modelled, as a mistake of the program", () => {
+    const vm = mapped();
+    const vcpu = new Vcpu({ id: 1, secondStage: vm.vcpu.secondStage, registers: { cr4: 0 } });
+    expect(() => vm.cpu.enterGuest(vcpu)).toThrow(MachineUsageError);
   });
 });
