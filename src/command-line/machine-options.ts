@@ -51,8 +51,11 @@ function isOfKernel(policy: FlushPolicy | undefined): boolean {
 }
 
 /** Refuses to save a machine with a policy of one's own. @throws UsageError */
-export function checkSavable(file: string | undefined, { policy }: MachineSettings): void {
-  if (file === undefined || isOfKernel(policy)) return;
+export function checkSavable(file: string | undefined, { policy, balloon }: MachineSettings): void {
+  if (file === undefined) return;
+  if (balloon !== undefined)
+    throw new UsageError("--save does not go with --balloon: a saved state has no pages of a balloon");
+  if (isOfKernel(policy)) return;
   throw new UsageError("--save does not go with a policy of one's own: a saved state holds no code");
 }
 
@@ -85,7 +88,7 @@ export function checkGuestSettings(settings: GuestSettings & Pick<Partial<Figure
     throw new UsageError("--pcpus and --overcommit exclude each other");
   if (guest === true) return;
   checkGuestFigures(settings);
-  const { guestPages, hostPages, vcpus, numaBalancing } = settings;
+  const { guestPages, hostPages, vcpus, numaBalancing, balloon } = settings;
   const given = Object.entries({
     "guest-pages": guestPages,
     "host-pages": hostPages,
@@ -93,6 +96,7 @@ export function checkGuestSettings(settings: GuestSettings & Pick<Partial<Figure
     pcpus,
     overcommit,
     "numa-balancing": numaBalancing,
+    balloon,
   });
   const [unheeded] = given.filter(([, value]) => value !== undefined);
   if (unheeded !== undefined) throw new UsageError(`--${unheeded[0]}: only guests have it (--guest)`);

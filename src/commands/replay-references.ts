@@ -139,7 +139,7 @@ export function referenceTraceOf(options: ReferenceCommandOptions): ReferenceTra
 /** Replays a trace and prints what the options ask for. */
 export async function replayReferenceTrace(trace: ReferenceTrace, options: ReferenceCommandOptions): Promise<number> {
   const { compareReferences } = await import("../references/reference-replay.ts");
-  const { traceSizeBytes } = await import("../references/reference-source.ts");
+  const { traceFiles, traceSizeBytes } = await import("../references/reference-source.ts");
   const { renderComparison, renderReferenceCsv, renderReferenceReport } = await import(
     "../references/reference-text.ts"
   );
@@ -150,9 +150,10 @@ export async function replayReferenceTrace(trace: ReferenceTrace, options: Refer
   }
   if (against.length > 0 && fieldSeparator !== undefined)
     throw new UsageError("--against and -x: expected one of them");
+  const cpus = options.vcpus ?? options.cpus ?? traceFiles(trace.file, trace.format);
   const settings = [
-    await settingsOf(trace, options),
-    ...(await Promise.all(against.map((text) => settingsOf(trace, options, text)))),
+    await settingsOf(trace, options, cpus),
+    ...(await Promise.all(against.map((text) => settingsOf(trace, options, cpus, text)))),
   ];
   const total = Math.ceil(traceSizeBytes(trace.file, trace.format) / MEBIBYTE);
   const progress = startProgress(total, quiet === true || total === 0);
@@ -182,12 +183,13 @@ function baseName({ preset, pages, guest, hostPages = "4K", independent }: Refer
 async function settingsOf(
   trace: ReferenceTrace,
   options: ReferenceCommandOptions,
+  cpus: number,
   change?: string,
 ): Promise<ReferenceOptions> {
   const { chooseFigures } = await import("../settings/figure-choice.ts");
-  const { preset, pages, set, kernel, guest, independent } = changed(options, change);
+  const { preset, pages, set, kernel, guest, independent } = changed(options, cpus, change);
   const figures = await chooseFigures(preset, set);
-  const { warmup, limit, cpus, top, interval, structures } = options;
+  const { warmup, limit, top, interval, structures } = options;
   return {
     preset: figures.preset,
     figures,
@@ -197,7 +199,7 @@ async function settingsOf(
     skipReferences: options.skip,
     ...warmupOptions(warmup),
     ...(limit === undefined ? {} : { limitReferences: limit }),
-    ...(cpus === undefined ? {} : { cpus }),
+    cpus,
     ...(top === undefined ? {} : { top }),
     ...(structures === true ? { structures } : {}),
     ...(interval === undefined ? {} : { intervalReferences: interval }),
@@ -216,9 +218,9 @@ interface Changeable extends Pick<ReferenceCommandOptions, "preset" | "pages" | 
 }
 
 /** Preset, pages, figures and the like, one of them as `--against` says. */
-function changed(options: ReferenceCommandOptions, change: string | undefined): Changeable {
+function changed(options: ReferenceCommandOptions, cpus: number, change: string | undefined): Changeable {
   const { preset, set } = options;
-  const guest = options.guest === true ? guestSettings(options) : undefined;
+  const guest = options.guest === true ? guestSettings(options, cpus) : undefined;
   const pages = guest?.guestPages ?? options.pages;
   const base = { preset, pages, set, kernel: options.kernel, guest, independent: options.independent === true };
   if (change === undefined) return base;
@@ -227,7 +229,7 @@ function changed(options: ReferenceCommandOptions, change: string | undefined): 
     throw new ValueError("--against", change, "preset=NAME, pages=RULES or NAME=VALUE as in --set");
   if (name === "preset") return { ...base, preset: value };
   if (name === "kernel") return { ...base, kernel: kernelVersionByName(value).name };
-  if (name === "guest") return { ...base, guest: guestOf(change, value, options) };
+  if (name === "guest") return { ...base, guest: guestOf(change, value, options, cpus) };
   if (name === "accesses") return { ...base, independent: areIndependent(change, value) };
   if (name !== "pages") return { ...base, set: [...set, change] };
   try {
@@ -245,10 +247,15 @@ function areIndependent(change: string, value: string): boolean {
 }
 
 /** The guest of `guest=no` or `guest=4K`. @throws ValueError for another value */
-function guestOf(change: string, value: string, options: ReferenceCommandOptions): GuestConfig | undefined {
+function guestOf(
+  change: string,
+  value: string,
+  options: ReferenceCommandOptions,
+  cpus: number,
+): GuestConfig | undefined {
   if (value === "no") return undefined;
   try {
-    return { ...guestSettings(options), hostPages: parseGuestPages(value) };
+    return { ...guestSettings(options, cpus), hostPages: parseGuestPages(value) };
   } catch (error) {
     if (!(error instanceof ValueError)) throw error;
     throw new ValueError("--against", change, `guest=no, or guest= and the pages of the host: ${error.expected ?? ""}`);

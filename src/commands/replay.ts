@@ -118,8 +118,16 @@ const MODE_NAMES: Readonly<Record<Mode, string>> = {
   "--ftrace": "--ftrace",
 };
 
-/** Settings that replays of references have too. */
-const OF_REFERENCES_TOO: readonly SettingName[] = ["kernel", "guest", "guest-pages", "host-pages", "numa-balancing"];
+/** Settings that replays of references have too. Nothing takes memory from the guest there: the host acts in the time of an event loop. */
+const OF_REFERENCES_TOO: readonly SettingName[] = [
+  "kernel",
+  "guest",
+  "guest-pages",
+  "host-pages",
+  "vcpus",
+  "pcpus",
+  "overcommit",
+];
 
 /** What an option is for, where it is not for every kind of replay; and its spelling. */
 const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly modes: readonly Mode[] }>> = {
@@ -141,7 +149,7 @@ const MODE_OPTIONS: Readonly<Record<string, { readonly name: string; readonly mo
   follow: { name: "--follow", modes: ["recordings"] },
 };
 
-/** References are replayed on any kernel and in a guest too; whose vCPUs they use says `--cpus`. */
+/** References are replayed on any kernel and in a guest too. */
 function modesOfSetting(name: SettingName): Mode[] {
   return OF_REFERENCES_TOO.includes(name) ? ["references", "--ftrace"] : ["--ftrace"];
 }

@@ -2,6 +2,7 @@
 import { type MachineConfig, type Preset, presetByName } from "../../arch/index.ts";
 import { MEMORY_BYTES_MAX } from "../../arch/isa/limits.ts";
 import { ConfigError } from "../../mm/index.ts";
+import type { BalloonConfig } from "./balloon.ts";
 import type { NumaBalancing } from "./host-unmap.ts";
 import type { GuestPageSize } from "./hypervisor.ts";
 import type { HypervisorCosts } from "./hypervisor-costs.ts";
@@ -14,6 +15,8 @@ export interface GuestConfig {
   readonly hostPages?: GuestPageSize | undefined;
   /** NUMA balancing of the host, which takes guest memory away now and then. Default: none. */
   readonly numaBalancing?: NumaBalancing | undefined;
+  /** A balloon, which the guest inflates and empties in turn. Default: none. */
+  readonly balloon?: BalloonConfig | undefined;
   /** Physical CPUs, on which the vCPUs are pinned in turn. Default: one a vCPU. */
   readonly physicalCpus?: number | undefined;
   /** What the hypervisor's own code costs. Default: `HYPERVISOR_COSTS`. */

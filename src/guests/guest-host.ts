@@ -6,6 +6,7 @@
 import { TLB_CONTROL_GUEST, TLB_CONTROL_NOTHING } from "../../arch/cpu/vcpu.ts";
 import { EptMisconfiguration, type Machine, Vcpu, type VmExit } from "../../arch/index.ts";
 import { ConfigError, type KernelMm } from "../../mm/index.ts";
+import { Balloon } from "./balloon.ts";
 import type { GuestConfig } from "./guest-config.ts";
 import { HostScheduler, type Resumption } from "./host-scheduler.ts";
 import { HostUnmap } from "./host-unmap.ts";
@@ -45,6 +46,8 @@ export class GuestHost {
   paravirt: Paravirt | null = null;
   /** What takes memory from the guest; null before it runs. */
   unmapping: HostUnmap | null = null;
+  /** The guest's balloon; null before it runs, and where it has none. */
+  balloon: Balloon | null = null;
   /** By vCPU that is in the host: what it did in the guest. */
   private readonly activityBefore: number[];
   /** The activity in which the time in the host is booked. */
@@ -78,7 +81,8 @@ export class GuestHost {
    * @param mm that of the guest's kernel
    * @throws ConfigError for a flush policy that there is not in a guest
    */
-  start({ flushing, costs, bugs }: KernelMm): void {
+  start(mm: KernelMm): void {
+    const { flushing, costs, bugs } = mm;
     const { policy, smp } = flushing;
     if (policy.usesRar === true) throw new ConfigError("flush policy", policy.name, "one that a guest can have");
     const { machine, vcpus, scheduler } = this;
@@ -112,6 +116,8 @@ export class GuestHost {
       },
       this.config.numaBalancing ?? null,
     );
+    const { balloon } = this.config;
+    if (balloon !== undefined) this.balloon = new Balloon(machine, mm, this.unmapping, balloon);
     flushing.host = paravirt;
     smp.onIcrWrite = (cpu) => this.icrWritten(cpu);
     for (const cpu of machine.cpus) {
@@ -121,6 +127,14 @@ export class GuestHost {
       cpu.enterGuest(vcpus[cpu.id]);
     }
     machine.loop.vcpuScheduler = scheduler;
+  }
+
+  /**
+   * Lets a vCPU run where another one did, for a program that says itself whose turn it is and has no event loop: the entry and exit of a
+   * switch, without waiting for the other's slice to end.
+   */
+  takeTurn(cpu: number): void {
+    this.resume(cpu, "preemption");
   }
 
   /** A vCPU runs again: the exit with which it ended to, the host's scheduler, and a VM entry. */
@@ -196,6 +210,7 @@ export class GuestHost {
     this.paravirt?.enterGuest(cpu);
     this.vcpus[cpu].tlbControl = TLB_CONTROL_NOTHING;
     this.unmapping?.arm(cpu);
+    this.balloon?.arm(cpu);
     loop.accounts.enter(cpu, this.activityBefore[cpu]);
     this.counts[cpu].exitCycles += loop.clockCycles[cpu];
     this.point(cpu, "vcpu_enter_guest: in the guest");

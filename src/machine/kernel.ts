@@ -241,7 +241,7 @@ export class Kernel {
    * @param userSpaces all user address spaces that there are
    */
   verify(userSpaces: readonly UserSpaceTables[] = []): string[] {
-    return verifyVmalloc(this.vm, userSpaces);
+    return [...verifyVmalloc(this.vm, userSpaces), ...(this.host?.balloon?.verify() ?? [])];
   }
 
   /** Single frames for a caller's own use; throws NotEnoughMemory when there are not enough. */

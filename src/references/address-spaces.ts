@@ -25,6 +25,8 @@ export class AddressSpaces {
   private readonly threads = new Set<number>();
   /** The address space that each CPU is in. */
   private readonly current: (AddressSpace | null)[];
+  /** The CPU that ran last on each physical one. */
+  private readonly lastOn: number[] = [];
 
   /** @param pages rules of page sizes (page-rules.ts). @throws ValueError for what are none */
   constructor(kernel: Kernel, pages: string) {
@@ -40,11 +42,22 @@ export class AddressSpaces {
     const cpu = cpus[id];
     const space = this.spaceOf(pid);
     this.threads.add(tid);
+    this.takePhysicalCpu(id);
     if (this.current[id] !== space) {
       this.switchTo(cpu, space);
       this.current[id] = space;
     }
     return { cpu, space };
+  }
+
+  /** With fewer physical CPUs than vCPUs the one that comes next may run where another did. */
+  private takePhysicalCpu(id: number): void {
+    const { host, machine } = this.kernel;
+    if (host === null) return;
+    const physical = id % machine.config.physicalCpus;
+    const before = this.lastOn[physical];
+    this.lastOn[physical] = id;
+    if (before !== undefined && before !== id) host.takeTurn(id);
   }
 
   /** Processes and threads so far. */

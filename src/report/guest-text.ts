@@ -28,11 +28,15 @@ export function renderGuest(report: GuestReport): string {
     "preempted",
     "stolen",
   ];
-  const { unmapped } = report;
+  const { unmapped, balloon } = report;
   const taken =
     unmapped === undefined ? "" : `  ${unmapped.pages} pages taken away again, vCPUs kicked ${unmapped.kicks} times\n`;
+  const ballooned =
+    balloon === undefined
+      ? ""
+      : `  balloon: inflated ${balloon.inflations} times, emptied ${balloon.deflations} times, ${balloon.pagesGiven} pages given to the host\n`;
   const given = prettyBytes(memoryBytes, { binary: true });
-  return `Guest: ${vcpus.length} vCPUs on ${physicalCpus} CPUs, ${given} of memory mapped by the host in pages of ${hostPages}, ${tablePages} pages of its tables\n${renderTable(headings, rows)}${taken}`;
+  return `Guest: ${vcpus.length} vCPUs on ${physicalCpus} CPUs, ${given} of memory mapped by the host in pages of ${hostPages}, ${tablePages} pages of its tables\n${renderTable(headings, rows)}${taken}${ballooned}`;
 }
 
 function sumOf(vcpus: GuestReport["vcpus"]): GuestReport["vcpus"][number] {

@@ -1,5 +1,6 @@
 /** What the host of a guest did, as plain data. */
 import type { Machine } from "../../arch/index.ts";
+import type { Balloon } from "../guests/balloon.ts";
 import type { GuestHost, VcpuCounts } from "../guests/guest-host.ts";
 
 /** The host of a guest. Times are cycles, sizes are bytes. */
@@ -12,6 +13,8 @@ export interface GuestReport {
   readonly tablePages: number;
   /** Pages that the host took away again, and vCPUs that it kicked for that; absent when it took none. */
   readonly unmapped?: { readonly pages: number; readonly kicks: number };
+  /** What the guest's balloon did: how often it was inflated and emptied, and pages of 4 KiB given to the host; absent without one. */
+  readonly balloon?: { readonly inflations: number; readonly deflations: number; readonly pagesGiven: number };
   /** By vCPU. */
   readonly vcpus: readonly (VcpuCounts & {
     /** Walks of the second stage that no cached guest-physical mapping made unnecessary, and the cycles of their fetches. */
@@ -21,6 +24,10 @@ export interface GuestReport {
     readonly preemptions: number;
     readonly stolenCycles: number;
   })[];
+}
+
+function balloonReport({ inflations, deflations, pagesGiven }: Balloon): NonNullable<GuestReport["balloon"]> {
+  return { inflations, deflations, pagesGiven };
 }
 
 /** What the host has done so far. */
@@ -34,6 +41,7 @@ export function guestReport({ cpus, config }: Machine, host: GuestHost): GuestRe
     ...(host.unmapping === null || host.unmapping.pages === 0
       ? {}
       : { unmapped: { pages: host.unmapping.pages, kicks: host.unmapping.kicks } }),
+    ...(host.balloon === null ? {} : { balloon: balloonReport(host.balloon) }),
     vcpus: cpus.map((cpu) => {
       const counters = cpu.counters();
       return {

@@ -1,4 +1,5 @@
 /** Settings of a guest and of the host below it: what each means, how its value is written, and what they make. */
+import type { BalloonConfig } from "../guests/balloon.ts";
 import type { GuestConfig } from "../guests/guest-config.ts";
 import type { NumaBalancing } from "../guests/host-unmap.ts";
 import { GUEST_PAGE_SIZES, type GuestPageSize } from "../guests/hypervisor.ts";
@@ -19,6 +20,7 @@ export interface GuestSettings {
   readonly pcpus?: number;
   readonly overcommit?: number;
   readonly numaBalancing?: NumaBalancing;
+  readonly balloon?: BalloonConfig;
 }
 
 /** A name of such a setting. */
@@ -29,7 +31,8 @@ export type GuestSettingName =
   | "vcpus"
   | "pcpus"
   | "overcommit"
-  | "numa-balancing";
+  | "numa-balancing"
+  | "balloon";
 
 /** All names, in the order of the help. */
 export const GUEST_SETTING_NAMES: readonly GuestSettingName[] = [
@@ -40,6 +43,7 @@ export const GUEST_SETTING_NAMES: readonly GuestSettingName[] = [
   "pcpus",
   "overcommit",
   "numa-balancing",
+  "balloon",
 ];
 
 /** Those that an experiment takes which chooses its number of CPUs itself. */
@@ -78,7 +82,13 @@ export const GUEST_SETTINGS: Readonly<Record<GuestSettingName, Setting>> = {
     value: "<pages/us>",
     summary:
       "NUMA balancing of the host: takes so many of its pages from the guest, each time after so many microseconds",
-    parse: parseNumaBalancing,
+    parse: (text) => pagesEach(text, "256/1000") satisfies NumaBalancing,
+  },
+  balloon: {
+    value: "<pages/us>",
+    summary:
+      "a balloon of the guest: it gives so many pages of 4 KiB to the host, or takes them back, in turn after so many microseconds each",
+    parse: (text) => pagesEach(text, "4096/1000") satisfies BalloonConfig,
   },
 };
 
@@ -91,7 +101,7 @@ export function guestSettings(
   settings: GuestSettings & { readonly figures?: { readonly hypervisorCosts?: HypervisorCosts } },
   cpus?: number,
 ): GuestConfig {
-  const { guestPages, hostPages, pcpus, overcommit, numaBalancing, vcpus = cpus } = settings;
+  const { guestPages, hostPages, pcpus, overcommit, numaBalancing, balloon, vcpus = cpus } = settings;
   const costs = settings.figures?.hypervisorCosts;
   if (pcpus !== undefined && vcpus !== undefined && pcpus > vcpus) {
     throw new ValueError("--pcpus", pcpus, `at most ${vcpus}, the vCPUs of the guest`);
@@ -101,6 +111,7 @@ export function guestSettings(
     guestPages,
     hostPages,
     numaBalancing,
+    balloon,
     physicalCpus: pcpus ?? shared,
     ...(costs === undefined ? {} : { costs }),
   };
@@ -119,8 +130,14 @@ function parseOvercommit(text: string): number {
   throw new ValueError("", text, `vCPUs a physical CPU, from 1 to ${COMMAND_CPUS_MAX}`);
 }
 
-function parseNumaBalancing(text: string): NumaBalancing {
+/** `256/1000`: so many pages, each time after so many microseconds. @throws ValueError for another text */
+function pagesEach(text: string, example: string): { readonly pages: number; readonly periodUsec: number } {
   const [, pages, periodUsec] = /^(\d{1,9})\/(\d{1,9})$/.exec(text) ?? [];
   if (Number(pages) > 0 && Number(periodUsec) > 0) return { pages: Number(pages), periodUsec: Number(periodUsec) };
-  throw new ValueError("", text, "pages/microseconds, such as 256/1000");
+  throw new ValueError("", text, `pages/microseconds, such as ${example}`);
+}
+
+/** What {@link pagesEach} reads, as text. */
+export function formatPagesEach({ pages, periodUsec }: NumaBalancing | BalloonConfig): string {
+  return `${pages}/${periodUsec}`;
 }

@@ -20,7 +20,13 @@ import { OwnCode } from "../input/own-code.ts";
 import { pageCount, wholeNumber } from "../input/values.ts";
 import type { KernelConfig } from "../machine/kernel.ts";
 import type { FigureChoice } from "./figure-choice.ts";
-import { GUEST_SETTINGS, type GuestSettingName, type GuestSettings, guestSettings } from "./guest-settings.ts";
+import {
+  formatPagesEach,
+  GUEST_SETTINGS,
+  type GuestSettingName,
+  type GuestSettings,
+  guestSettings,
+} from "./guest-settings.ts";
 import type { Setting } from "./setting.ts";
 
 /** What was given, by the option's name in camel case; what is absent is the kernel's own. */
@@ -225,7 +231,7 @@ export function cpusOf({ sockets, coresPerSocket, threadsPerCore }: TopologyConf
 
 /** Settings that were given, as words by name, for reports. */
 export function describeSettings(settings: MachineSettings): Record<string, string | number> {
-  const { topology, policy, isolated, numaBalancing, mitigations, figures } = settings;
+  const { topology, policy, isolated, numaBalancing, balloon, mitigations, figures } = settings;
   const { presetFile, set } = settings.figures ?? {};
   const words: Record<string, unknown> = {
     ...settings,
@@ -233,7 +239,8 @@ export function describeSettings(settings: MachineSettings): Record<string, stri
     policy: policy?.name,
     isolated: isolated?.join("+"),
     mitigations: mitigations && figures ? describeMitigations(figures.preset, mitigations) : mitigations,
-    numaBalancing: numaBalancing === undefined ? undefined : `${numaBalancing.pages}/${numaBalancing.periodUsec}`,
+    numaBalancing: numaBalancing && formatPagesEach(numaBalancing),
+    balloon: balloon && formatPagesEach(balloon),
   };
   const given = set === undefined ? [] : Object.entries(set).map(([name, value]) => `${name}=${value}`);
   return Object.fromEntries(

@@ -19,6 +19,8 @@ export function stateOf(kernel: Kernel): Uint8Array {
   const bugs = kernel.config.bugs ?? [];
   if (bugs.length > 0)
     throw new StateError(REFUSED, `the kernel has former bugs of Linux switched on (${bugs.join(", ")})`);
+  if (kernel.config.guest?.balloon !== undefined)
+    throw new StateError(REFUSED, "the guest has a balloon, whose driver's pages are not part of it");
   const state = encodeData(captured(kernel));
   if (state.length > STATE_BYTES_MAX)
     throw new StateError(REFUSED, `${state.length} bytes are more than are read again`);

@@ -25,6 +25,7 @@ export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
   pcpus: "pcpus",
   overcommit: "overcommit",
   numa_balancing: "numa-balancing",
+  balloon: "balloon",
 };
 
 /**
