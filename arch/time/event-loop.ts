@@ -78,8 +78,11 @@ export class EventLoop extends InterruptedCpus {
    * @param subject what is about to be touched, for schedulers
    */
   mustYield(subject?: unknown): boolean {
-    if (this.clockCycles[this.currentCpu] <= this.horizonCycles) return false;
-    return this.chosenSteps?.mustYield(subject) ?? true;
+    return this.clockCycles[this.currentCpu] > this.horizonCycles && this.mustYieldNow(subject);
+  }
+
+  private mustYieldNow(subject: unknown): boolean {
+    return this.chosenSteps === null || this.chosenSteps.mustYield(subject);
   }
 
   /**

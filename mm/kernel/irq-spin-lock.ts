@@ -49,7 +49,8 @@ export class IrqSpinLock {
     if (takenAt > this.busyUntilCycles) this.busyFromCycles = takenAt;
     this.busyUntilCycles = Math.max(this.busyUntilCycles, now);
     this.lastCpu = cpu;
-    statistics.taken(bounced);
+    statistics.taken();
+    if (bounced) statistics.bounced();
     statistics.held(costs.uncontendedCycles + cycles);
     loop.interruptsWereOff(began);
   }

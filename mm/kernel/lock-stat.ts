@@ -33,18 +33,27 @@ export class LockClass {
     this.values[HOLD_MIN] = Number.POSITIVE_INFINITY;
   }
 
-  /** A lock was taken; `bounced` when another CPU had it last. */
-  taken(bounced: boolean): void {
+  /** A lock was taken. */
+  taken(): void {
     this.values[ACQUISITIONS]++;
-    if (bounced) this.values[ACQUISITION_BOUNCES]++;
+  }
+
+  /** Another CPU had the lock last that was taken. */
+  bounced(): void {
+    this.values[ACQUISITION_BOUNCES]++;
   }
 
   /** A lock was given back after `cycles`. */
   held(cycles: number): void {
     const { values } = this;
     values[HOLD_TOTAL] += cycles;
-    if (cycles < values[HOLD_MIN]) values[HOLD_MIN] = cycles;
-    if (cycles > values[HOLD_MAX]) values[HOLD_MAX] = cycles;
+    if (cycles < values[HOLD_MIN] || cycles > values[HOLD_MAX]) this.heldAsNever(cycles);
+  }
+
+  private heldAsNever(cycles: number): void {
+    const { values } = this;
+    values[HOLD_MIN] = Math.min(values[HOLD_MIN], cycles);
+    values[HOLD_MAX] = Math.max(values[HOLD_MAX], cycles);
   }
 
   /** Somebody waited `cycles` for a lock; `bounced` when another CPU had it last. */

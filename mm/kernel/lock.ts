@@ -34,6 +34,7 @@ export abstract class Lock {
   protected readonly loop: EventLoop;
   protected readonly costs: LockCosts;
   private readonly pause: typeof PAUSE_SPIN | typeof PAUSE_SLEEP;
+  private readonly uncontendedCycles: number;
   private held = false;
   private lastCpu = -1;
   private takenAtCycles = 0;
@@ -46,6 +47,7 @@ export abstract class Lock {
     this.class = lockClass(loop, name);
     this.loop = loop;
     this.costs = costs;
+    this.uncontendedCycles = costs.uncontendedCycles;
     this.pause = pause;
   }
 
@@ -109,8 +111,15 @@ export abstract class Lock {
     const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
     yield this.pause;
     loop.enterActivity(activity);
-    this.class.waited(loop.nowCycles() - since, bounced);
-    this.book(loop.nowCycles(), loop.currentCpu);
+    const { class: statistics } = this;
+    statistics.waited(loop.nowCycles() - since, bounced);
+    statistics.taken();
+    const cpu = loop.currentCpu;
+    if (this.lastCpu !== cpu && this.lastCpu >= 0) statistics.bounced();
+    this.lastCpu = cpu;
+    this.takenAtCycles = loop.nowCycles();
+    this.holder = loop.currentThread;
+    statistics.watcher?.lockAcquire(this);
   }
 
   /**
@@ -148,31 +157,39 @@ export abstract class Lock {
     this.loop.wake(heir, nowCycles + cycles);
   }
 
-  /** Takes a free lock: a release that lies in this CPU's future is waited for. */
+  /** Takes a free lock. Most are taken by the CPU that had them last, whose line is at hand: a lock costs the host most by its bytecode. */
   private own(): void {
-    const { loop } = this;
-    const cpu = loop.currentCpu;
-    if (this.freeAtCycles > loop.clockCycles[cpu]) this.waitUntil(this.freeAtCycles);
+    const { loop, class: statistics } = this;
+    const { clockCycles, currentCpu: cpu } = loop;
+    if (this.lastCpu !== cpu || this.freeAtCycles > clockCycles[cpu]) this.fetch(cpu);
     this.held = true;
-    loop.clockCycles[cpu] += this.costs.uncontendedCycles;
+    this.takenAtCycles = clockCycles[cpu] += this.uncontendedCycles;
+    statistics.taken();
+    // The same thread again in most cases: V8's garbage collector wants to know of each object that is stored.
+    if (this.holder !== loop.currentThread) this.holder = loop.currentThread;
+    if (statistics.watcher !== null) statistics.watcher.lockAcquire(this);
+  }
+
+  /** Fetches the line of a free lock from the CPU that had it last; a release that lies in this CPU's future is waited for. */
+  private fetch(cpu: number): void {
+    const { loop, class: statistics, lastCpu } = this;
+    const isOfOtherCpu = lastCpu !== cpu && lastCpu >= 0;
+    if (this.freeAtCycles > loop.clockCycles[cpu]) this.waitUntil(this.freeAtCycles, isOfOtherCpu);
+    this.lastCpu = cpu;
+    if (!isOfOtherCpu) return;
     // A lock's line is only ever written, so that who had it last has it still.
-    if (this.isOfOtherCpu(cpu)) loop.lines.takeOver(this.lastCpu, 1);
-    this.book(loop.clockCycles[cpu], cpu);
+    loop.lines.takeOver(lastCpu, 1);
+    statistics.bounced();
   }
 
   private notHeld(): Error {
     return new Error(`${this.name} is released but not held`);
   }
 
-  /** Whether another CPU than `cpu` had it last. */
-  private isOfOtherCpu(cpu: number): boolean {
-    return this.lastCpu !== cpu && this.lastCpu >= 0;
-  }
-
-  private waitUntil(atCycles: number): void {
+  private waitUntil(atCycles: number, bounced: boolean): void {
     const { loop } = this;
     const cpu = loop.currentCpu;
-    this.class.waited(atCycles - loop.clockCycles[cpu], this.isOfOtherCpu(cpu));
+    this.class.waited(atCycles - loop.clockCycles[cpu], bounced);
     const activity = loop.accounts.enter(cpu, ACTIVITY_LOCK_WAIT);
     loop.clockCycles[cpu] = atCycles;
     loop.accounts.enter(cpu, activity);
@@ -180,17 +197,6 @@ export abstract class Lock {
 
   private transferCost(from: number, to: number): number {
     return this.loop.lines.transferCycles[this.loop.topology.distance(from, to)];
-  }
-
-  private book(nowCycles: number, cpu: number): void {
-    const { class: statistics } = this;
-    statistics.taken(this.isOfOtherCpu(cpu));
-    this.takenAtCycles = nowCycles;
-    // The same thread again in most cases: V8's garbage collector wants to know of each object that is stored.
-    const { currentThread } = this.loop;
-    if (this.holder !== currentThread) this.holder = currentThread;
-    this.lastCpu = cpu;
-    if (statistics.watcher !== null) statistics.watcher.lockAcquire(this);
   }
 }
 

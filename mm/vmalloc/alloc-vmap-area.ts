@@ -3,7 +3,7 @@
 import { formatLinearAddress } from "../../arch/isa/linear-address.ts";
 import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { afterLock, type Blocking, ready, wait } from "../kernel/blocking.ts";
+import { afterWaiting, type Blocking, ready, wait } from "../kernel/blocking.ts";
 import type { SpinLock } from "../kernel/lock.ts";
 import { isAligned, isPageAligned } from "../lib/align.ts";
 import { EBUSY, EINVAL, ENOMEM } from "../lib/errno.ts";
@@ -49,7 +49,10 @@ export function allocVmapArea(
   if (pool < 0 || state.areas.listIsEmpty(node.poolHeads[pool])) {
     return allocFromTree(state, sizeBytes, request, flags, vm);
   }
-  return afterLock(node.poolLock, nodeAlloc, state, node, sizeBytes, request, flags, vm);
+  const { poolLock } = node;
+  return poolLock.tryTake()
+    ? nodeAlloc(state, node, sizeBytes, request, flags, vm)
+    : afterWaiting(poolLock, nodeAlloc, state, node, sizeBytes, request, flags, vm);
 }
 
 /**
@@ -83,7 +86,10 @@ function allocFromTree(
   const { faults } = state;
   if (faults.isArmed && (request.gfp & __GFP_NOFAIL) === 0 && faults.fails("vmapArea")) return ready(-ENOMEM);
   if (state.placement !== null) return allocInTurn(state, sizeBytes, request, flags, vm);
-  return afterLock(preloadThisCpuLock(state, request.gfp), allocWithTreeLock, state, sizeBytes, request, flags, vm);
+  const lock = preloadThisCpuLock(state, request.gfp);
+  return lock.tryTake()
+    ? allocWithTreeLock(state, sizeBytes, request, flags, vm)
+    : afterWaiting(lock, allocWithTreeLock, state, sizeBytes, request, flags, vm);
 }
 
 /** Goes on when it is this area's turn. */
@@ -164,7 +170,10 @@ function insertBusy(state: Vmalloc, area: number, vm: number): Blocking<number> 
   const address = state.areas.start[area];
   if (vm !== 0) setupVmallocVm(state, vm, area);
   const node = state.addrToNode(address);
-  return afterLock(node.busyLock, insertWithBusyLock, state, node, area);
+  const { busyLock } = node;
+  return busyLock.tryTake()
+    ? insertWithBusyLock(state, node, area)
+    : afterWaiting(busyLock, insertWithBusyLock, state, node, area);
 }
 
 /** Inserts into a busy tree whose lock is held, and releases the lock; the area. */

@@ -3,7 +3,7 @@
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
 import { flushOwed } from "../flush/tlb-flush.ts";
-import { afterLock, type Blocking, DONE, ready, wait } from "../kernel/blocking.ts";
+import { afterWaiting, type Blocking, DONE, ready, wait } from "../kernel/blocking.ts";
 import { pagesIn } from "../lib/align.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { decodeVnId, type VmapNode } from "./areas/vmap-node.ts";
@@ -16,7 +16,10 @@ import type { Vmalloc } from "./vmalloc-state.ts";
  */
 export function freeVmapAreaNoflush(state: Vmalloc, area: number, owed: OwedFlush): Blocking<void> {
   const node = lazyNodeOf(state, area);
-  return afterLock(node.lazyLock, addLazy, state, node, area, owed);
+  const { lazyLock } = node;
+  return lazyLock.tryTake()
+    ? addLazy(state, node, area, owed)
+    : afterWaiting(lazyLock, addLazy, state, node, area, owed);
 }
 
 /** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed, unless the policy is eager. */
@@ -117,7 +120,10 @@ export type AreaTest = (state: Vmalloc, area: number, address: number) => boolea
  */
 export function findUnlinkVmapArea(state: Vmalloc, address: number, isMeant: AreaTest): Blocking<number> {
   const home = state.addrToNode(address);
-  return afterLock(home.busyLock, findUnlinkFrom, state, address, isMeant, home);
+  const { busyLock } = home;
+  return busyLock.tryTake()
+    ? findUnlinkFrom(state, address, isMeant, home)
+    : afterWaiting(busyLock, findUnlinkFrom, state, address, isMeant, home);
 }
 
 /** Looks in the node of the address, whose lock is held and is released, and in the other nodes if it is not there. */

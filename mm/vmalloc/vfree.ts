@@ -2,7 +2,7 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { afterCall, type Blocking, DONE, wait } from "../kernel/blocking.ts";
+import { afterCode, type Blocking, DONE, isReady, resultOf, wait } from "../kernel/blocking.ts";
 import { type CallProbes, probed, probedCode } from "../kernel/call-probes.ts";
 import { Work } from "../kernel/work.ts";
 import { formatRange } from "../lib/kernel-log.ts";
@@ -36,7 +36,8 @@ function probedVfree(state: Vmalloc, probes: CallProbes, address: number): Block
 function unmapAndFree(state: Vmalloc, address: number): Blocking<void> {
   state.loop.spend(state.costs.callCycles);
   if (state.mm.bugs.removeVmAreaFindsTwice) return findAndRemove(state, address);
-  return afterCall(removeVmArea(state, address), freeVm, state, address);
+  const vm = removeVmArea(state, address);
+  return isReady(vm) ? freeVm(resultOf(vm), state, address) : afterCode(vm, freeVm, state, address);
 }
 
 /** `__vunmap` as it was when it looked for the area, and then again to remove it (`HISTORICAL_BUGS.removeVmAreaFindsTwice`). */

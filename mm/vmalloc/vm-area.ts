@@ -3,7 +3,7 @@
 import { PAGE_SHIFT, PAGE_SIZE, PUD_SIZE } from "../../arch/isa/linear-address.ts";
 import { roundUpToPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { afterCall, type Blocking, ready, wait } from "../kernel/blocking.ts";
+import { afterCode, type Blocking, isReady, ready, resultOf, wait } from "../kernel/blocking.ts";
 import type { AllocationKind } from "../kernel/fault-injection.ts";
 import { alignUp, isPageAligned } from "../lib/align.ts";
 import { __GFP_NOFAIL, GFP_KERNEL } from "../lib/gfp.ts";
@@ -42,7 +42,8 @@ export function __getVmAreaNode(
   state.vms.setObject(vm, state.slabs.vmStruct.kmemCacheAlloc());
   const withGuard = (flags & VM_NO_GUARD) !== 0 ? rounded : rounded + PAGE_SIZE;
   const aligned = (flags & VM_IOREMAP) !== 0 ? { ...request, align: ioremapAlignment(rounded) } : request;
-  return afterCall(allocVmapArea(state, withGuard, aligned, 0, vm), vmOrNone, state, vm);
+  const area = allocVmapArea(state, withGuard, aligned, 0, vm);
+  return isReady(area) ? vmOrNone(resultOf(area), state, vm) : afterCode(area, vmOrNone, state, vm);
 }
 
 /** Whether an allocation with these flags is to fail; one that must not fail is not asked (`should_failslab`). */
@@ -97,7 +98,8 @@ export function removeVmArea(state: Vmalloc, address: number): Blocking<number> 
     return ready(0);
   }
   if (state.mm.bugs.vmUnmapRamClearsFlags) return clearVmAndUnlink(state, address);
-  return afterCall(findUnlinkVmapArea(state, address, hasVmStruct), detachVm, state);
+  const area = findUnlinkVmapArea(state, address, hasVmStruct);
+  return isReady(area) ? detachVm(resultOf(area), state) : afterCode(area, detachVm, state);
 }
 
 /**
@@ -132,7 +134,8 @@ function detachVm(area: number, state: Vmalloc): Blocking<number> {
   }
   state.areas.setVm(area, 0);
   state.flushing.accounts?.freedFor(area, state.vms.callerOf(vm));
-  return afterCall(freeUnmapVmapArea(state, area), readyVm, vm);
+  const freed = freeUnmapVmapArea(state, area);
+  return isReady(freed) ? ready(vm) : afterCode(freed, readyVm, vm);
 }
 
 function readyVm(_freed: unknown, vm: number): Blocking<number> {

@@ -3,7 +3,7 @@
 import { PAGE_SHIFT, PAGE_SIZE, PMD_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { warnAlloc } from "../frames/warn-alloc.ts";
-import { afterCall, type Blocking, ready, wait } from "../kernel/blocking.ts";
+import { afterCall, afterCode, type Blocking, isReady, ready, resultOf, wait } from "../kernel/blocking.ts";
 import { type CallProbes, probed } from "../kernel/call-probes.ts";
 import { ENOMEM } from "../lib/errno.ts";
 import {
@@ -190,7 +190,9 @@ function attempt(
 ): Blocking<number> {
   const uninitialized = state.mm.bugs.noVmUninitialized ? 0 : VM_UNINITIALIZED;
   const vm = __getVmAreaNode(state, sizeBytes, shift, VM_ALLOC | uninitialized | request.flags, request, caller);
-  return afterCall(vm, areaOrRetry, state, sizeBytes, request, shift, caller);
+  return isReady(vm)
+    ? areaOrRetry(resultOf(vm), state, sizeBytes, request, shift, caller)
+    : afterCode(vm, areaOrRetry, state, sizeBytes, request, shift, caller);
 }
 
 /** Goes on with an area, or says that there is none (0); with `__GFP_NOFAIL` it is asked for again until there is one. */
@@ -261,13 +263,19 @@ function populate(state: Vmalloc, vm: number, request: VmallocRequest, shift: nu
   const cache = state.slabs.pageArrayCache(pages);
   if (cache !== null) vms.setArrayObject(vm, cache.kmemCacheAlloc());
   if (order > 0) vms.setPageOrder(vm, order);
-  return afterCall(vmAreaAllocPages(state, vm, pages, order, gfp, node), mapArea, state, vm, request, shift);
+  const got = vmAreaAllocPages(state, vm, pages, order, gfp, node);
+  return isReady(got)
+    ? mapArea(resultOf(got), state, vm, request, shift)
+    : afterCode(got, mapArea, state, vm, request, shift);
 }
 
 /** Maps the frames of an area, if there are as many as it has pages; its address, or 0 with it freed. */
 function mapArea(got: number, state: Vmalloc, vm: number, request: VmallocRequest, shift: number): Blocking<number> {
   if (got === state.vms.arrayLength(vm)) {
-    return afterCall(mapPages(state, vm, request, shift), finishArea, state, vm, request, shift);
+    const mapped = mapPages(state, vm, request, shift);
+    return isReady(mapped)
+      ? finishArea(resultOf(mapped), state, vm, request, shift)
+      : afterCode(mapped, finishArea, state, vm, request, shift);
   }
   if (shift === PAGE_SHIFT) {
     const what = `vmalloc error: size ${got * PAGE_SIZE}, failed to allocate pages`;

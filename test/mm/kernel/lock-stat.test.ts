@@ -19,8 +19,10 @@ describe("the statistics of a class of locks", () => {
       fc.property(fc.array(event, { maxLength: 40 }), (events: Event[]) => {
         const lockClass = new LockClass("a lock");
         for (const { kind, cycles, bounced } of events) {
-          if (kind === "taken") lockClass.taken(bounced);
-          else if (kind === "held") lockClass.held(cycles);
+          if (kind === "taken") {
+            lockClass.taken();
+            if (bounced) lockClass.bounced();
+          } else if (kind === "held") lockClass.held(cycles);
           else lockClass.waited(cycles, bounced);
         }
         const of = (kind: Event["kind"]): Event[] => events.filter((each) => each.kind === kind);
