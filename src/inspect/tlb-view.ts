@@ -115,7 +115,8 @@ function structureView(cpu: Cpu, tlb: Tlb, truth: TranslationTruth): TlbStructur
       const age = ages[way] === -1 ? null : ages[way];
       slots.push({ set, way, age, ...slotView(cpu, tlb, set * ways + way, truth) });
     }
-    nextVictims.push(slots.length - before === ways ? tlb.replacement.victim(set) - set * ways : -1);
+    // Not `replacement.victim`, which a fill asks: it may change what it looks through, and who looks changes nothing.
+    nextVictims.push(ages !== null && slots.length - before === ways ? ages.indexOf(Math.max(...ages)) : -1);
   }
   return { name, kinds: kinds.length === 0 ? "tables" : kinds.join(" "), sets, ways, slots, nextVictims };
 }

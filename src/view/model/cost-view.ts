@@ -89,12 +89,26 @@ export function costView(kernel: Kernel, { calls }: Tracks): CostView {
   };
 }
 
-function partsOf({ parts, fromCycles, toCycles }: CallCost): number[] {
-  const named = CALL_PARTS.map(({ activities }) =>
-    activities.reduce((sum, activity) => sum + (parts[activity] ?? 0), 0),
-  );
-  named[0] = toCycles - fromCycles - named.reduce((sum, cycles) => sum + cycles, 0);
-  return named;
+/** The activities of a part and where it is in `CALL_PARTS`, one pair for each activity: means are over thousands of calls at each step. */
+const PART_OF_ACTIVITY = CALL_PARTS.flatMap(({ activities }, part) =>
+  activities.map((activity) => [activity, part] as const),
+);
+
+/** Adds a call's cycles, by `CALL_PARTS`. */
+function addParts(sums: number[], { parts, fromCycles, toCycles }: CallCost): void {
+  let work = toCycles - fromCycles;
+  for (const [activity, part] of PART_OF_ACTIVITY) {
+    const cycles = parts[activity] ?? 0;
+    work -= cycles;
+    sums[part] += cycles;
+  }
+  sums[0] += work;
+}
+
+function partsOf(call: CallCost): number[] {
+  const parts = CALL_PARTS.map(() => 0);
+  addParts(parts, call);
+  return parts;
 }
 
 function meansOf(calls: readonly CallCost[]): CallMean[] {
@@ -103,9 +117,7 @@ function meansOf(calls: readonly CallCost[]): CallMean[] {
     const sum = sums.get(call.name) ?? { calls: 0, parts: CALL_PARTS.map(() => 0) };
     sums.set(call.name, sum);
     sum.calls++;
-    partsOf(call).forEach((cycles, part) => {
-      sum.parts[part] += cycles;
-    });
+    addParts(sum.parts, call);
   }
   const total = ({ parts }: { readonly parts: readonly number[] }): number =>
     parts.reduce((sum, part) => sum + part, 0);

@@ -14,7 +14,7 @@ export interface Found {
 
 /** A machine that is run step by step, of which the last steps can be taken back. */
 export interface Course {
-  /** The machine, for those who look at it. */
+  /** The machine, for those who look at it: where steps are `ahead`, they must not change it. */
   readonly kernel: Kernel;
   /** What has happened up to the step that is shown. */
   readonly tracks: Tracks;
@@ -24,6 +24,8 @@ export interface Course {
   readonly behind: number;
   /** Steps that the machine is further than what is shown. */
   readonly ahead: number;
+  /** Bytes that the steps take which can be taken back. */
+  readonly keptBytes: number;
   /** Steps in all, where the scenario knows it from the beginning. */
   readonly length: number | null;
   /** What the step that is shown was, for those that tell a story. */
@@ -51,8 +53,6 @@ export class LiveCourse implements Course {
   private readonly begun: Begun;
   /** Steps that the machine has made. */
   private made = 0;
-  /** Whether somebody may have looked at the machine since the last step. */
-  private isRead = false;
   private journal: Journal<Told | null, TracksTail> | null = null;
 
   constructor(begun: Begun) {
@@ -63,7 +63,6 @@ export class LiveCourse implements Course {
   }
 
   get kernel(): Kernel {
-    this.isRead = true;
     return this.begun.kernel;
   }
 
@@ -77,6 +76,10 @@ export class LiveCourse implements Course {
 
   get ahead(): number {
     return this.journal?.ahead ?? 0;
+  }
+
+  get keptBytes(): number {
+    return this.journal?.keptBytes ?? 0;
   }
 
   get length(): number | null {
@@ -101,7 +104,6 @@ export class LiveCourse implements Course {
 
   forward(): boolean {
     if (this.ahead > 0) {
-      this.forgetReading();
       this.journal?.again();
       return true;
     }
@@ -114,12 +116,6 @@ export class LiveCourse implements Course {
   }
 
   back(): void {
-    this.forgetReading();
     this.journal?.back();
-  }
-
-  private forgetReading(): void {
-    if (this.isRead) this.journal?.forgetReading();
-    this.isRead = false;
   }
 }

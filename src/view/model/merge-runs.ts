@@ -1,7 +1,8 @@
 /** Puts lists that are in order one by one, as those of the vmap nodes are, in order together: quicker than sorting anew. */
 
 /**
- * The order of numbers that come as runs, each ascending, one after the other.
+ * The order of numbers that come as runs, each ascending, one after the other. The first may be much longer than the others: it is
+ * merged once, when they are one.
  * @returns their indexes by ascending number; of equal ones the first comes first
  */
 export function orderOfRuns(numbers: ArrayLike<number>): Uint32Array {
@@ -12,7 +13,12 @@ export function orderOfRuns(numbers: ArrayLike<number>): Uint32Array {
   let begins = beginsOfRuns(numbers);
   while (begins.length > 2) {
     const next: number[] = [];
-    for (let run = 0; run + 1 < begins.length; run += 2) {
+    const first = begins.length > 3 ? 1 : 0;
+    if (first === 1) {
+      next.push(0);
+      merged.set(order.subarray(0, begins[1]));
+    }
+    for (let run = first; run + 1 < begins.length; run += 2) {
       next.push(begins[run]);
       const end = begins[Math.min(run + 2, begins.length - 1)];
       mergeTwo(numbers, order, merged, begins[run], begins[run + 1], end);

@@ -20,10 +20,10 @@ function machineAt({ position, ahead }: Course): number {
 }
 
 /** About how many bytes of the host's memory a course takes. */
-function bytesOf({ kernel, tracks }: Course): number {
+function bytesOf({ kernel, tracks, keptBytes }: Course): number {
   const { spans, ipis, events, callPositions } = tracks;
   const happened = [spans, ipis, events, callPositions].reduce((sum, { items }) => sum + items.length, 0);
-  return machineBytes(kernel) + happened * HAPPENED_BYTES;
+  return machineBytes(kernel) + keptBytes + happened * HAPPENED_BYTES;
 }
 
 function machineBytes({ machine: { memory } }: Kernel): number {

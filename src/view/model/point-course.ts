@@ -63,7 +63,7 @@ class Execution implements PointWatch {
       if (!(error instanceof Halt)) throw error;
     }
     // Code that was ended by the exception has tidied up.
-    this.journal?.forgetReading();
+    this.journal?.forgetUnfinished();
   }
 
   machine(kernel: Kernel): void {
@@ -137,7 +137,6 @@ export class PointCourse implements Course {
   private readonly run: RunPoint;
   private readonly text: string;
   private execution: Execution;
-  private isRead = false;
 
   /** @param text what the experiment is, in words */
   constructor(run: RunPoint, text: string) {
@@ -148,7 +147,6 @@ export class PointCourse implements Course {
   }
 
   get kernel(): Kernel {
-    this.isRead = true;
     if (this.execution.kernel === null) throw new Error("a point was run without a machine");
     return this.execution.kernel;
   }
@@ -168,6 +166,10 @@ export class PointCourse implements Course {
 
   get ahead(): number {
     return this.execution.journal?.ahead ?? 0;
+  }
+
+  get keptBytes(): number {
+    return this.execution.journal?.keptBytes ?? 0;
   }
 
   get told(): Told {
@@ -193,13 +195,11 @@ export class PointCourse implements Course {
       this.seek(this.position + 1);
       return true;
     }
-    this.forgetReading();
     this.execution.journal?.again();
     return true;
   }
 
   back(): void {
-    this.forgetReading();
     this.execution.journal?.back();
   }
 
@@ -235,11 +235,5 @@ export class PointCourse implements Course {
   private executed(position: number): Execution {
     const enough = ({ made }: Execution): boolean => made >= position + KEPT_AHEAD;
     return new Execution(this.run, Math.max(0, position - KEPT_BEHIND), enough);
-  }
-
-  /** Takes back what readers have changed. */
-  private forgetReading(): void {
-    if (this.isRead) this.execution.journal?.forgetReading();
-    this.isRead = false;
   }
 }

@@ -55,9 +55,9 @@ export function spaceSelection(kernel: Kernel, address: number): SpaceSelection 
     return { what: "outside", start: address, end: address, facts: [], path: [] };
   }
   for (const node of vm.nodes) {
-    const busy = areaIn(kernel, node.busy.tree.head, address);
+    const busy = node.busy.tree.__findVmapArea(address);
     if (busy !== 0) return ofArea(kernel, busy, node.id);
-    const lazy = areaIn(kernel, node.lazy.tree.head, address) || areaIn(kernel, node.purgeList, address);
+    const lazy = node.lazy.tree.__findVmapArea(address) || areaIn(kernel, node.purgeList, address);
     if (lazy !== 0) return ofFreed(kernel, lazy, "lazily freed area", `vmap node ${node.id}, until a purge`);
     for (const pool of node.poolHeads) {
       const pooled = areaIn(kernel, pool, address);

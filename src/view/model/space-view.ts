@@ -117,8 +117,7 @@ interface OrderedPlaces extends SpaceMap {
   readonly areas: Uint32Array;
 }
 
-const POOLED = AREA_KINDS.indexOf("pooled");
-const LAZILY_FREED = AREA_KINDS.indexOf("lazily freed");
+const [VMALLOC, VMAP, IOREMAP, VM_MAP_RAM, BLOCK, LAZILY_FREED, POOLED, OTHER] = AREA_KINDS.keys();
 
 /** The range. @param window whose areas are described; null: all of it, and the modules behind it */
 export function spaceView(kernel: Kernel, window: AddressWindow | null = null): SpaceView {
@@ -148,10 +147,16 @@ export function spaceView(kernel: Kernel, window: AddressWindow | null = null): 
   };
 }
 
-/** All areas by address. Each node has a few lists of them that are in order. */
+/** All areas by address: nearly all are in order in the table of starts, which all nodes share. */
 function orderedPlaces(kernel: Kernel, blocks: ReadonlyMap<number, number>): OrderedPlaces {
+  const { nodes } = kernel.vm;
   const places = new Places();
-  for (const node of kernel.vm.nodes) addPlaces(places, kernel, node, blocks);
+  const addBusy = (area: number): void => addBusyPlace(places, kernel, area, blocks);
+  nodes[0].busy.forEachInTable(addBusy);
+  for (const node of nodes) {
+    node.busy.forEachElsewhere(addBusy);
+    addFreedPlaces(places, kernel, node);
+  }
   const order = orderOfRuns(places.starts.subarray(0, places.length));
   const { length } = order;
   const starts = new Float64Array(length);
@@ -168,18 +173,18 @@ function orderedPlaces(kernel: Kernel, blocks: ReadonlyMap<number, number>): Ord
   return { starts, ends, kinds, areas };
 }
 
-/** Adds the areas of a vmap node: in use, lazily freed, pooled. */
-function addPlaces(places: Places, kernel: Kernel, node: VmapNode, blocks: ReadonlyMap<number, number>): void {
-  const { vm } = kernel;
+/** Adds an area in use. */
+function addBusyPlace(places: Places, { vm }: Kernel, area: number, blocks: ReadonlyMap<number, number>): void {
   const { areas, vms } = vm;
-  const { head } = node.busy.tree;
-  for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
-    const struct = areas.vmOf(area);
-    const start = areas.startOf(area);
-    const end = struct === 0 ? areas.endOf(area) : start + vms.sizeBytes[struct];
-    const kind = struct === 0 ? kindWithoutStruct(vm, area, blocks) : kindOfFlags(vms.flags[struct]);
-    places.add(start, end, AREA_KINDS.indexOf(kind), area);
-  }
+  const struct = areas.vmOf(area);
+  const start = areas.startOf(area);
+  if (struct === 0) places.add(start, areas.endOf(area), kindWithoutStruct(vm, area, blocks), area);
+  else places.add(start, start + vms.sizeBytes[struct], kindOfFlags(vms.flags[struct]), area);
+}
+
+/** Adds the areas of a vmap node that are lazily freed or pooled. */
+function addFreedPlaces(places: Places, { vm }: Kernel, node: VmapNode): void {
+  const { areas } = vm;
   for (const { start, end } of lazyRanges(vm, node)) places.add(start, end, LAZILY_FREED, NOT_BUSY);
   for (const pool of node.poolHeads) {
     for (let area = areas.nextOf(pool); area !== pool; area = areas.nextOf(area)) {
@@ -189,15 +194,15 @@ function addPlaces(places: Places, kernel: Kernel, node: VmapNode, blocks: Reado
 }
 
 /** An area without a vm_struct is one of `vm_map_ram`, or one that is only reserved: its call goes on, or ftrace text has told of it. */
-function kindWithoutStruct(vm: Vmalloc, area: number, blocks: ReadonlyMap<number, number>): AreaKind {
-  if (!hasBusyLine(vm, area)) return "other";
-  return blocks.has(vm.areas.startOf(area)) ? "block" : "vm_map_ram";
+function kindWithoutStruct(vm: Vmalloc, area: number, blocks: ReadonlyMap<number, number>): number {
+  if (!hasBusyLine(vm, area)) return OTHER;
+  return blocks.has(vm.areas.startOf(area)) ? BLOCK : VM_MAP_RAM;
 }
 
-function kindOfFlags(flags: number): AreaKind {
-  if ((flags & VM_ALLOC) !== 0) return "vmalloc";
-  if ((flags & VM_MAP) !== 0) return "vmap";
-  return (flags & VM_IOREMAP) !== 0 ? "ioremap" : "other";
+function kindOfFlags(flags: number): number {
+  if ((flags & VM_ALLOC) !== 0) return VMALLOC;
+  if ((flags & VM_MAP) !== 0) return VMAP;
+  return (flags & VM_IOREMAP) !== 0 ? IOREMAP : OTHER;
 }
 
 /** One of them, described. */

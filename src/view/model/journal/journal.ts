@@ -5,7 +5,7 @@
  * they were. So going back writes what the words and values were before; before the machine acts again, all is made as it was at the
  * last step. The journal holds what the views read: vmalloc, page tables, TLBs and registers of the CPUs, user address spaces, clocks,
  * the log, costs of flushes. Content of pages, the page allocator, data caches, how refills and frees are told apart, and what is under way on
- * the event loop are not in it.
+ * the event loop are not in it. Who reads a machine that stands before its last step must change nothing of what is in it.
  *
  * It does not know what it compares: it follows every reference, as the image of the schedule explorer does
  * (`src/explore/base/kernel-image.ts`). Tests compare with machines that were run to each step.
@@ -75,6 +75,7 @@ export class Journal<Note, Tail> {
     this.kernel = kernel;
     this.tracks = tracks;
     this.noteBefore = note;
+    settle(kernel);
     const { machine, mm, vm, tables, log } = kernel;
     const { loop, memory, cpus } = machine;
     const apart: object[] = [kernel, machine, kernel.pages, loop, loop.lines, memory, tracks, mm.costs, machine.preset];
@@ -109,6 +110,11 @@ export class Journal<Note, Tail> {
     return this.undone;
   }
 
+  /** Bytes that the changes take which are kept. */
+  get keptBytes(): number {
+    return this.bytes;
+  }
+
   /** The note of the step that one is at. */
   get note(): Note {
     return this.behind === 0 ? this.noteBefore : this.records[this.behind - 1].note;
@@ -116,6 +122,7 @@ export class Journal<Note, Tail> {
 
   /** After a step of the machine: adds what it has changed. Nothing may be taken back then. */
   add(note: Note): void {
+    settle(this.kernel);
     const groups = this.allGroups ?? this.groupsThatActed();
     const values = this.values.takeChanges(groups, this.met);
     const words = this.words.takeChanges(groups);
@@ -126,11 +133,8 @@ export class Journal<Note, Tail> {
     while (this.bytes > this.keptBytesMax) this.forgetOldest();
   }
 
-  /**
-   * Takes back what was changed since the last step, `back` or `again`: who reads a machine may change it as well, as lists are put in
-   * order when they are read. It would be in the way of both. What is a CPU's own does not change by being read.
-   */
-  forgetReading(): void {
+  /** Takes back what was changed since the last step, by code that was ended in the middle of one. What is a CPU's own stays. */
+  forgetUnfinished(): void {
     const values = this.values.takeChanges(ONLY_SHARED, this.met);
     const words = this.words.takeChanges(ONLY_SHARED);
     this.words.undo(words);
@@ -216,6 +220,18 @@ export class Journal<Note, Tail> {
       }
     }
   }
+}
+
+/**
+ * Areas are put in order (`BusyAreas.tree`, `LazyAreas.tree`) and cycles booked (`CycleAccounts.settle`) when somebody looks at them. Here
+ * that is done with each step: what changes as a machine is read that stands before its last step would be in the way of going on and back.
+ */
+function settle({ vm, machine: { loop } }: Kernel): void {
+  for (const { busy, lazy } of vm.nodes) {
+    busy.tree;
+    lazy.tree;
+  }
+  for (let cpu = 0; cpu < loop.cpus; cpu++) loop.accounts.settle(cpu);
 }
 
 /** Whether CPUs change others' TLBs by themselves: INVLPGB and remote actions do, and a hypervisor what is its vCPUs'. */

@@ -4,6 +4,7 @@ import { vmallocinfo } from "../../../../mm/index.ts";
 import { tlbView } from "../../../../src/inspect/tlb-view.ts";
 import { costView } from "../../../../src/view/model/cost-view.ts";
 import { Journal } from "../../../../src/view/model/journal/journal.ts";
+import { pictureOf } from "../../../../src/view/model/picture.ts";
 import { begin, DEFAULT_SCENARIO, type WorkloadScenario } from "../../../../src/view/model/scenario.ts";
 import { Session } from "../../../../src/view/model/session.ts";
 import { spaceView } from "../../../../src/view/model/space-view.ts";
@@ -152,6 +153,26 @@ describe("going back", () => {
     expect(shown(session)).toBe(shown(fresh));
     expect(session.tracks.events.total).toBeGreaterThan(100);
   });
+
+  it.each(SCENARIOS.map((each) => [each.name, each] as const))(
+    "has nothing to take back of those who look at the machine, at any step: %s",
+    (_name, of) => {
+      const session = new Session(of);
+      const { kernel, tracks } = session;
+      const journal = new Journal(kernel, tracks, 0);
+      for (let position = 1; position <= 60; position++) {
+        session.forward("step");
+        journal.add(position);
+        const { keptBytes } = journal;
+        for (const { id: cpu } of kernel.machine.cpus) {
+          const [area] = pictureOf(session, { cpu, address: null }).space.areas;
+          pictureOf(session, { cpu, address: area?.end ?? 0 });
+        }
+        journal.add(position);
+        expect(journal.keptBytes, `step ${position}`).toBe(keptBytes);
+      }
+    },
+  );
 
   it("keeps no more than it may: the oldest steps go", () => {
     const begun = begin(scenario({}));
