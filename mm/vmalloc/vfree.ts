@@ -1,11 +1,10 @@
 /** `vfree`, `vfree_atomic` and `vunmap`: giving back what `vmalloc` and `vmap` returned. */
 
-import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { formatLinearAddress16, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { afterCode, type Blocking, DONE, isReady, resultOf, wait } from "../kernel/blocking.ts";
 import { type CallProbes, probed, probedCode } from "../kernel/call-probes.ts";
 import { Work } from "../kernel/work.ts";
-import { formatRange } from "../lib/kernel-log.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { directMapAddress } from "../page-tables/direct-map.ts";
 import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./areas/vm-structs.ts";
@@ -50,7 +49,7 @@ function* findAndRemove(state: Vmalloc, address: number): KernelCode<void> {
 /** Frees a vm_struct that was removed from `address`, with its pages; 0 is warned of. */
 function freeVm(vm: number, state: Vmalloc, address: number): Blocking<void> {
   if (vm === 0) {
-    state.log.warn(`Trying to vfree() nonexistent vm area (${formatRange(address, address)})`);
+    state.log.warn(`Trying to vfree() nonexistent vm area (${formatLinearAddress16(address)})`);
     return DONE;
   }
   if ((state.vms.flags[vm] & VM_FLUSH_RESET_PERMS) !== 0) return resetPermsAndFreePages(state, vm);
@@ -147,7 +146,7 @@ function* unmapFrames(state: Vmalloc, address: number): KernelCode<void> {
   if (address === 0) return;
   const vm = yield* wait(removeVmArea(state, address));
   if (vm === 0) {
-    state.log.warn(`Trying to vunmap() nonexistent vm area (${formatRange(address, address)})`);
+    state.log.warn(`Trying to vunmap() nonexistent vm area (${formatLinearAddress16(address)})`);
     return;
   }
   releaseWithoutPages(state, vm);

@@ -1,12 +1,12 @@
 /** `vrealloc`: another size for vmalloc'ed memory. */
+
 import { ACCESS_LOAD, ACCESS_STORE } from "../../arch/isa/access.ts";
-import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { formatLinearAddress16, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { wait } from "../kernel/blocking.ts";
 import { probedCode } from "../kernel/call-probes.ts";
 import { POINT_FREES_FRAMES } from "../kernel/points.ts";
 import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
-import { formatRange } from "../lib/kernel-log.ts";
 import { VM_FLUSH_RESET_PERMS, VM_USERMAP } from "./areas/vm-structs.ts";
 import { vfree } from "./vfree.ts";
 import { findVmArea } from "./vm-area.ts";
@@ -43,7 +43,7 @@ function* resize(state: Vmalloc, address: number, sizeBytes: number, gfp: number
     const { vms } = state;
     const vm = yield* findVmArea(state, address);
     if (vm === 0) {
-      state.log.warn(`Trying to vrealloc() nonexistent vm area (${formatRange(address, address)})`);
+      state.log.warn(`Trying to vrealloc() nonexistent vm area (${formatLinearAddress16(address)})`);
       return 0;
     }
     oldBytes = vms.requestedSizeBytes[vm];
