@@ -85,6 +85,19 @@ export class OpenPage {
     return this.page.$$eval(selector, (elements) => elements.map((element) => element.textContent ?? ""));
   }
 
+  /** The texts of elements in the rows of a list, which has those that are not seen yet when one scrolls to its end. */
+  async rows(list: string, selector: string): Promise<string[]> {
+    await this.page.evaluate(async (selector_) => {
+      for (;;) {
+        const last = [...document.querySelectorAll(`${selector_} tbody tr`)].at(-1);
+        if (last?.textContent !== "…") return;
+        last.scrollIntoView({ block: "end" });
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }, list);
+    return this.cells(`${list} tbody ${selector}`);
+  }
+
   /** Drops a file on the page. */
   async drop(name: string, content: Uint8Array | string): Promise<void> {
     await this.page.evaluate(

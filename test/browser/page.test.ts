@@ -35,7 +35,7 @@ const cells = (selector: string): Promise<string[]> => at.cells(selector);
 /** The page's figures and lists are those of the model. */
 async function expectPicture(picture: Picture): Promise<void> {
   const { space, walk, tlb, events, costs } = picture;
-  expect(await cells("#areas tbody .address")).toEqual(space.areas.map(({ start }) => formatLinearAddress16(start)));
+  expect(await at.rows("#areas", ".address")).toEqual(space.areas.map(({ start }) => formatLinearAddress16(start)));
   expect(await text("#space .figures")).toContain(`Linux ${picture.kernelVersion}; `);
   expect(await text("#space .figures")).toContain(`lazily freed: ${space.lazyPages.toLocaleString("en-US")} of`);
   expect(await cells("#tables tbody th")).toEqual([
@@ -46,7 +46,7 @@ async function expectPicture(picture: Picture): Promise<void> {
   ]);
   expect(await cells("#tlbs figcaption")).toHaveLength(tlb.structures.length);
   const translations = tlb.structures.flatMap(({ slots }) => slots.filter(({ tableLevel }) => tableLevel === 0));
-  expect(await cells("#tlbs tbody tr")).toHaveLength(Math.min(100, translations.length));
+  expect(await at.rows("#tlbs", "tr")).toHaveLength(Math.min(100, translations.length));
   expect((await cells("#tlbs tbody .stale")).length).toBe(
     Math.min(100, translations.filter(({ stale }) => stale !== null).length),
   );
@@ -55,7 +55,7 @@ async function expectPicture(picture: Picture): Promise<void> {
   expect(await cells("#calls td:nth-child(3)")).toEqual(costs.calls.map(({ parts }) => cycles(parts)));
   expect(await cells("#flushes td:nth-child(5)")).toEqual(costs.flushes.map(({ parts }) => cycles(parts)));
   expect(await cells("#activities td:nth-child(2)")).toEqual(costs.activities.map(([, each]) => cycles([each])));
-  expect(await cells("#time tbody strong")).toEqual(
+  expect(await at.rows("#time", "strong")).toEqual(
     events
       .slice(-120)
       .reverse()
@@ -155,7 +155,7 @@ describe("the page", () => {
     expect(await text("#space fieldset small")).toMatch(/, 4 KiB$/);
     const { window } = parseLink(new URL(page.url()).hash)?.focus ?? {};
     const picture = pictureOf(session, { ...NO_FOCUS, window: window ?? null });
-    expect(await cells("#areas tbody .address")).toEqual(
+    expect(await at.rows("#areas", ".address")).toEqual(
       picture.space.areas.map(({ start }) => formatLinearAddress16(start)),
     );
     expect(picture.space.areas).toHaveLength(1);
@@ -165,7 +165,7 @@ describe("the page", () => {
     );
     await press("In use");
     await page.waitForFunction(() => !location.hash.includes("bytes="));
-    expect((await cells("#areas tbody .address")).length).toBeGreaterThan(20);
+    expect((await at.rows("#areas", ".address")).length).toBeGreaterThan(20);
   });
 
   it("follows the mouse over the map and the tracks, and the list follows the map", async () => {
@@ -198,7 +198,7 @@ describe("the page", () => {
     expect(window?.start).toBeGreaterThan(before.start);
     expect(bytesSeen()).toBe(before.end - before.start);
     const { space } = pictureOf(session, { ...NO_FOCUS, window: window ?? null });
-    expect(await cells("#areas tbody .address")).toEqual(space.areas.map(({ start }) => formatLinearAddress16(start)));
+    expect(await at.rows("#areas", ".address")).toEqual(space.areas.map(({ start }) => formatLinearAddress16(start)));
     const [timeX, timeY] = await middleOf("#time .scroll");
     await page.mouse.move(timeX, timeY);
     const told = (): Promise<string> => text("#time fieldset small");
@@ -268,7 +268,7 @@ describe("the page", () => {
     await page.waitForSelector(".cm-content");
     await page.keyboard.press("e");
     await page.waitForFunction(() => document.querySelectorAll("#time tbody strong").length > 0);
-    expect(await cells("#time tbody strong")).toContain("alloc");
+    expect(await at.rows("#time", "strong")).toContain("alloc");
     expect(await text(".cm-line:nth-child(2)")).toBe("  yield* thread.vmalloc(8192);");
     await page.focus(".cm-content");
     await page.keyboard.down("Control");

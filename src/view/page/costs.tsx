@@ -138,7 +138,7 @@ function Flushes({ picture }: { readonly picture: Picture }) {
   const headings = ["cause", "CPU", "pages", "interrupted", "cycles"];
   return (
     <div>
-      <h3>Last flushes, of {count(flushCount)}</h3>
+      <h3>{flushCount === 0 ? "No flush yet" : `Last flushes, of ${count(flushCount)}`}</h3>
       <Legend names={FLUSH_PARTS} classes={FLUSH_CLASSES} />
       <PartTable id="flushes" headings={headings} rows={rows} classes={FLUSH_CLASSES} names={FLUSH_PARTS} />
     </div>

@@ -1,5 +1,6 @@
 /** The page: it shows pictures of the machine that runs in a worker, and sends it the moves that one makes. */
 import { render } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Picture } from "../model/picture.ts";
 import { Controls, onKey } from "./controls.tsx";
 import { Costs } from "./costs.tsx";
@@ -65,8 +66,19 @@ function Log({ picture: { log, logCount } }: { readonly picture: Picture }) {
 function Telling({ shown }: { readonly shown: Picture }) {
   const { told, scenario } = shown;
   const story = shown.catalogue.stories.find((each) => each.name === scenario.name);
+  // As high as the highest of its steps that were shown: what is below does not jump from step to step.
+  const section = useRef<HTMLElement>(null);
+  const highest = useRef({ name: "", pixels: 0 });
+  useLayoutEffect(() => {
+    const { current } = section;
+    if (current === null) return;
+    if (highest.current.name !== scenario.name) highest.current = { name: scenario.name, pixels: 0 };
+    current.style.minHeight = "";
+    highest.current.pixels = Math.max(highest.current.pixels, current.offsetHeight);
+    current.style.minHeight = `${highest.current.pixels}px`;
+  }, [shown]);
   return (
-    <section class="story" aria-labelledby="story-title" aria-live="polite">
+    <section class="story" ref={section} aria-labelledby="story-title" aria-live="polite">
       <h2 id="story-title">{told === null ? story?.title : `${shown.position}. ${told.title}`}</h2>
       <p>{told === null ? `${story?.summary} Press Next, or the right arrow key.` : told.text}</p>
       {told === null ? null : <p class="found">{told.found}</p>}

@@ -2,6 +2,7 @@
 import type { Picture } from "../model/picture.ts";
 import { AREA_KINDS, type SpaceArea, type SpaceMap } from "../model/space-view.ts";
 import { Canvas, type Surface } from "./canvas.tsx";
+import { Rows } from "./rows.tsx";
 import { Scroll } from "./scroll.tsx";
 import { firstAbove, SpaceMapView } from "./space-map.tsx";
 import { LastSearch, Selection } from "./space-selection.tsx";
@@ -91,6 +92,16 @@ export function Space({ picture }: { readonly picture: Picture }) {
             <span class={`swatch kind-${kind.replaceAll(" ", "-")}`} /> {kind}
           </li>
         ))}
+        {areas.some(({ used }) => used > 0) ? (
+          <li>
+            <span class="swatch swatch-used" /> page of a block in use
+          </li>
+        ) : null}
+        {areas.some(({ dirty }) => dirty > 0) ? (
+          <li>
+            <span class="swatch swatch-stale" /> given back, not flushed
+          </li>
+        ) : null}
       </ul>
       <Scroll label="List of areas">
         <Selection picture={picture} />
@@ -104,11 +115,10 @@ export function Space({ picture }: { readonly picture: Picture }) {
               <th scope="col">caller</th>
             </tr>
           </thead>
-          <tbody>
-            {areas.map((area) => (
-              <Row key={area.start} area={area} isNew={isNew(area)} address={walk.address} />
-            ))}
-          </tbody>
+          <Rows
+            of={areas}
+            row={(area) => <Row key={area.start} area={area} isNew={isNew(area)} address={walk.address} />}
+          />
         </table>
         {space.omitted > 0 ? <p>{count(space.omitted)} more areas of this part are not listed: go closer.</p> : null}
       </Scroll>

@@ -1,5 +1,6 @@
 /** Time: a track a CPU, with interrupts as arrows, and the events of vmalloc. */
 import type { Picture } from "../model/picture.ts";
+import { Rows } from "./rows.tsx";
 import { Scroll } from "./scroll.tsx";
 import { move } from "./store.ts";
 import { Tracks } from "./tracks.tsx";
@@ -56,30 +57,28 @@ function Events({ picture }: { readonly picture: Picture }) {
             <th scope="col">event</th>
           </tr>
         </thead>
-        <tbody>
-          {events
-            .slice(-EVENTS_SHOWN)
-            .reverse()
-            .map((event, i) => (
-              <tr key={eventCount - i} class={event.position === position ? "new" : ""}>
-                <td>
-                  <button
-                    type="button"
-                    class="address"
-                    aria-current={event.position === position}
-                    onClick={() => move({ kind: "go", position: event.position })}
-                  >
-                    {event.position}
-                  </button>
-                </td>
-                <td>{(event.atCycles / frequencyGhz / 1000).toFixed(2)}</td>
-                <td>{event.cpu}</td>
-                <td>
-                  <strong>{event.name}</strong> {event.text}
-                </td>
-              </tr>
-            ))}
-        </tbody>
+        <Rows
+          of={events.slice(-EVENTS_SHOWN).reverse()}
+          row={(event, i) => (
+            <tr key={eventCount - i} class={event.position === position ? "new" : ""}>
+              <td>
+                <button
+                  type="button"
+                  class="address"
+                  aria-current={event.position === position}
+                  onClick={() => move({ kind: "go", position: event.position })}
+                >
+                  {event.position}
+                </button>
+              </td>
+              <td>{(event.atCycles / frequencyGhz / 1000).toFixed(2)}</td>
+              <td>{event.cpu}</td>
+              <td>
+                <strong>{event.name}</strong> {event.text}
+              </td>
+            </tr>
+          )}
+        />
       </table>
       {eventCount > EVENTS_SHOWN ? <p>{count(eventCount - EVENTS_SHOWN)} earlier events are not listed.</p> : null}
     </Scroll>

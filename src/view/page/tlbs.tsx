@@ -3,6 +3,7 @@
 import type { TlbSlot, TlbStructure } from "../../inspect/tlb-view.ts";
 import type { Picture } from "../model/picture.ts";
 import { Canvas, type Surface } from "./canvas.tsx";
+import { Rows } from "./rows.tsx";
 import { Scroll } from "./scroll.tsx";
 import { before, look } from "./store.ts";
 import { bytes, hex, plural } from "./words.ts";
@@ -59,8 +60,9 @@ export function Tlbs({ picture }: { readonly picture: Picture }) {
               <th scope="col">PCID</th>
             </tr>
           </thead>
-          <tbody>
-            {rows.slice(0, ROWS_MAX).map(({ structure, slot }) => (
+          <Rows
+            of={rows.slice(0, ROWS_MAX)}
+            row={({ structure, slot }) => (
               <Row
                 key={`${structure.name}${slot.set}.${slot.way}`}
                 structure={structure}
@@ -68,8 +70,8 @@ export function Tlbs({ picture }: { readonly picture: Picture }) {
                 isNew={isNew(structure, slot)}
                 isWalked={covers(slot)}
               />
-            ))}
-          </tbody>
+            )}
+          />
         </table>
         {rows.length > ROWS_MAX ? (
           <p>{rows.length - ROWS_MAX} more entries are not listed; the maps have all.</p>
@@ -156,13 +158,13 @@ function Structure(props: {
   };
   const label = `${name}: ${plural(slots.length, "entry", "entries")} of ${sets * ways}, ${stale} stale, ${sets} sets of ${ways} ways`;
   return (
-    <figure>
+    <figure style={{ "--full-width": `${sets * CELL}px` }}>
       <figcaption>
         {name} <small>({kinds})</small> {slots.length}/{sets * ways}
         {stale > 0 ? <span class="stale"> {stale} stale</span> : null}
         {gone.length > 0 ? <em> {gone.length} gone</em> : null}
       </figcaption>
-      <div style={{ width: `min(100%, ${sets * CELL}px)` }}>
+      <div style={{ width: "min(100%, var(--full-width))" }}>
         <Canvas label={label} height={ways * CELL} draw={draw} />
       </div>
     </figure>

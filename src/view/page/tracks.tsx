@@ -8,7 +8,7 @@ import { before } from "./store.ts";
 import { plural } from "./words.ts";
 
 const TRACK = 26;
-const LABEL_WIDTH = 46;
+const LABEL_WIDTH = 50;
 const ZOOM_MAX = 16;
 
 /** How much of the time is seen: one of `2 ** zoom` parts; 0 is all. */
