@@ -39,8 +39,10 @@ export function addMachineOptions(
   heading = "Machine and kernel:",
 ): void {
   for (const name of names) {
-    const { value, summary, parse } = SETTINGS[name];
-    const option = new Option(value === "" ? `--${name}` : `--${name} ${value}`, summary).helpGroup(heading);
+    const { value, summary, parse, excludes = [] } = SETTINGS[name];
+    const option = new Option(value === "" ? `--${name}` : `--${name} ${value}`, summary)
+      .helpGroup(heading)
+      .conflicts([...excludes]);
     command.addOption(value === "" ? option : option.argParser(optionParser(parse)));
   }
 }
@@ -79,13 +81,11 @@ export function checkGuestFigures({ guest, set = [] }: { guest?: boolean; set?: 
 }
 
 /**
- * Refuses settings of guests where there is none, or that exclude each other.
+ * Refuses settings of guests where there is none.
  * @throws UsageError
  */
 export function checkGuestSettings(settings: GuestSettings & Pick<Partial<FigureOptions>, "set">): void {
   const { guest, pcpus, overcommit } = settings;
-  if (pcpus !== undefined && overcommit !== undefined)
-    throw new UsageError("--pcpus and --overcommit exclude each other");
   if (guest === true) return;
   checkGuestFigures(settings);
   const { guestPages, hostPages, vcpus, numaBalancing, balloon } = settings;

@@ -169,12 +169,18 @@ function cpuOf(
   return { machine, cpu };
 }
 
+/** For each size of the host's pages: what the work pays after the fewest and after the most INVLPGs, and after MOV to CR3. */
 function findings(rows: readonly FractureRow[]): string[] {
-  return rows
-    .filter(({ flush }) => flush === "INVLPG")
-    .map(({ invlpgs, hostPage, refillCycles, totalCycles }) => {
-      const full = rows.find((row) => row.flush === "MOV CR3" && row.invlpgs === invlpgs && row.hostPage === hostPage);
-      const where = hostPage === NATIVE ? "natively" : `on host pages of ${hostPage}`;
-      return `${invlpgs} INVLPGs ${where}: ${totalCycles} cycles with the work after them, ${refillCycles} of them walks of that work; with one MOV to CR3 ${full?.totalCycles} and ${full?.refillCycles}.`;
+  return [...new Set(rows.map(({ hostPage }) => hostPage))].map((hostPage) => {
+    const own = rows.filter((row) => row.hostPage === hostPage);
+    const flushed = own.filter(({ flush }) => flush === "INVLPG");
+    const counts = flushed.map(({ invlpgs }) => invlpgs);
+    const after = [...new Set([Math.min(...counts), Math.max(...counts)])].map((count) => {
+      const row = flushed.find(({ invlpgs }) => invlpgs === count);
+      return `${row?.refillCycles} after ${count} ${count === 1 ? "INVLPG" : "INVLPGs"}`;
     });
+    const full = own.find(({ flush }) => flush === "MOV CR3");
+    const where = hostPage === NATIVE ? "Natively" : `On host pages of ${hostPage}`;
+    return `${where} the work walks for ${[...after, `${full?.refillCycles} after one MOV to CR3`].join(", ")} (cycles).`;
+  });
 }

@@ -67,7 +67,12 @@ export const GUEST_SETTINGS: Readonly<Record<GuestSettingName, Setting>> = {
     summary: "pages that the hypervisor maps guest memory with: 4K, 2M or 1G (default 4K)",
     parse: parseGuestPages,
   },
-  vcpus: { value: "<number>", summary: "CPUs of a guest, as --cpus", parse: wholeNumber(1, COMMAND_CPUS_MAX) },
+  vcpus: {
+    value: "<number>",
+    summary: "CPUs of a guest, in place of --cpus",
+    parse: wholeNumber(1, COMMAND_CPUS_MAX),
+    excludes: ["cpus"],
+  },
   pcpus: {
     value: "<number>",
     summary: "physical CPUs below a guest, among which its vCPUs are shared out in turn (default: one a vCPU)",
@@ -77,6 +82,7 @@ export const GUEST_SETTINGS: Readonly<Record<GuestSettingName, Setting>> = {
     value: "<ratio>",
     summary: "vCPUs a physical CPU, such as 2 or 1.5, in place of --pcpus",
     parse: parseOvercommit,
+    excludes: ["pcpus"],
   },
   "numa-balancing": {
     value: "<pages/us>",
@@ -95,7 +101,7 @@ export const GUEST_SETTINGS: Readonly<Record<GuestSettingName, Setting>> = {
 /**
  * What a guest is booted with.
  * @param cpus its vCPUs where they are not given; absent: their number is not known yet, and each has a physical CPU
- * @throws ValueError for more physical CPUs than vCPUs
+ * @throws ValueError for more physical CPUs than vCPUs, and where their number is given in two ways
  */
 export function guestSettings(
   settings: GuestSettings & { readonly figures?: { readonly hypervisorCosts?: HypervisorCosts } },
@@ -103,6 +109,9 @@ export function guestSettings(
 ): GuestConfig {
   const { guestPages, hostPages, pcpus, overcommit, numaBalancing, balloon, vcpus = cpus } = settings;
   const costs = settings.figures?.hypervisorCosts;
+  if (pcpus !== undefined && overcommit !== undefined) {
+    throw new ValueError("pcpus and overcommit", `${pcpus} and ${overcommit}`, "one of them");
+  }
   if (pcpus !== undefined && vcpus !== undefined && pcpus > vcpus) {
     throw new ValueError("--pcpus", pcpus, `at most ${vcpus}, the vCPUs of the guest`);
   }

@@ -6,4 +6,6 @@ export interface Setting {
   readonly summary: string;
   /** @throws ValueError, UnknownNameError for text that is no such value */
   readonly parse: (text: string) => unknown;
+  /** Options of the command line, by their keys, that say the same thing in another way: one of them is given. */
+  readonly excludes?: readonly string[];
 }

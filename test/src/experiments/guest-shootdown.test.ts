@@ -1,5 +1,7 @@
 /** A flush in a guest waits for vCPUs that do not run under interrupts, and for none under the policies of guests. */
 import { expect, test } from "vitest";
+import { presetByName } from "../../../arch/index.ts";
+import { EXPERIMENTS, runExperiment } from "../../../src/experiments/index.ts";
 import { column, rows, run } from "./small-runs.ts";
 
 const result = run("guest-shootdown", { vcpus: "4", preempted: "0,1,3", policies: "ipi,kvm,hyperv", rounds: "12" });
@@ -36,4 +38,17 @@ test("figures of guests are among the inputs", () => {
   const names = result.inputs.map(({ name }) => name);
   expect(names).toContain("hypervisor.slice");
   expect(names).toContain("virtualization.costs.vmExit");
+});
+
+test("hardware broadcast waits for no vCPU, once the process has the ASID that it needs", () => {
+  const experiment = EXPERIMENTS.find(({ name }) => name === "guest-shootdown");
+  if (experiment === undefined) throw new Error("no experiment");
+  const given = { vcpus: "4", preempted: "0,3", policies: "invlpgb", rounds: "6" };
+  const { tables } = runExperiment(experiment, presetByName("zen4"), 1, given);
+  const [table] = tables;
+  const at = (key: string) => table.columns.findIndex((each) => each.key === key);
+  for (const row of table.rows) {
+    expect(row[at("interrupts")]).toBe(0);
+    expect(row[at("latencyMaxUsec")]).toBeLessThan(5);
+  }
 });

@@ -121,6 +121,15 @@ describe("settings of the machine on the command line", () => {
     [["--vmap-nodes", "129"], "Expected a whole number from 1 to 128"],
     [["--nr-cpus", "2"], "--nr-cpus 2: expected at least 4, the CPUs of the machine"],
     [["--ipi-mode", "fast"], "Expected one of physical, cluster, shorthand."],
+    [["--vcpus", "2", "--guest"], "'--vcpus <number>' cannot be used with option '--cpus <number>'"],
+    [
+      ["--guest", "--pcpus", "2", "--overcommit", "2"],
+      "'--overcommit <ratio>' cannot be used with option '--pcpus <number>'",
+    ],
+    [["--guest", "--pcpus", "9"], "--pcpus 9: expected at most 4, the vCPUs of the guest"],
+    [["--balloon", "1/1"], "--balloon: only guests have it (--guest)"],
+    [["--guest", "--balloon", "1"], "Expected pages/microseconds, such as 4096/1000."],
+    [["--guest", "--balloon", "1/1", "--save", "x.state"], "--save does not go with --balloon"],
     [["--flushes", "flushes.txt"], "it should end in .jsonl"],
     [["--load", "saved.state", "--pti"], "--pti does not go with --load"],
   ])("refuse %j in one line", (options, line) => {
