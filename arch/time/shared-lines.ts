@@ -15,6 +15,8 @@ import { type ByDistance, DISTANCE_SELF, type Topology } from "./topology.ts";
 const NOBODY = -1;
 const FIRST_SET = -2;
 const FIRST_SETS = 16;
+/** Lines, at least, that there is room for when it has to be made. Few: most are made at once, and a start waits until they are. */
+const SPARE_LINES = 512;
 
 /** What lines need of the event loop. */
 export interface LineClock {
@@ -89,7 +91,7 @@ export class SharedLines {
   make(lines: number): number {
     const first = this.count;
     this.count += lines;
-    if (this.count > this.holder.length) this.grow(Math.max(2 * this.holder.length, this.count));
+    if (this.count > this.holder.length) this.grow(this.count + Math.max(SPARE_LINES, this.count >> 3));
     return first;
   }
 
