@@ -2,17 +2,18 @@
 
 import { type Command, Option } from "commander";
 import { kernelVersionByName } from "../../mm/index.ts";
-import { EXIT_OK, UsageError } from "../command-line/errors.ts";
+import { EXIT_FAILURE, EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { checkGuestSettings, type FigureOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printJson, printOutput } from "../command-line/standard-streams.ts";
+import { printError, printJson, printOutput } from "../command-line/standard-streams.ts";
 import type { GuestConfig } from "../guests/guest-config.ts";
 import { ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
+import { nothingCounted } from "../references/nothing-counted.ts";
 import { parsePageRules } from "../references/page-rules.ts";
 import type { ReferenceFormat } from "../references/reference-batch.ts";
-import type { ReferenceOptions } from "../references/reference-replay.ts";
+import type { ReferenceOptions, ReferenceReport } from "../references/reference-replay.ts";
 import { parseWarmup, REFERENCES_MAX, type Warmup, warmupOptions } from "../references/warmup.ts";
 import { type GuestSettings, guestSettings, parseGuestPages } from "../settings/guest-settings.ts";
 
@@ -167,7 +168,16 @@ export async function replayReferenceTrace(trace: ReferenceTrace, options: Refer
   else if (fieldSeparator !== undefined) printOutput(renderReferenceCsv(report, fieldSeparator));
   else if (!quiet && against.length > 0) printOutput(renderComparison([baseName(options), ...against], reports));
   else if (!quiet) printOutput(renderReferenceReport(report));
-  return EXIT_OK;
+  const names = [baseName(options), ...against];
+  const uncounted = reports.filter((each, i) => tellNothingCounted(each, names[i]));
+  return uncounted.length > 0 ? EXIT_FAILURE : EXIT_OK;
+}
+
+/** Says on standard error that nothing of a replay was counted, if so. @param name of the setting */
+function tellNothingCounted(report: ReferenceReport, name: string): boolean {
+  const text = nothingCounted(report);
+  if (text !== null) printError(`mmulab: ${report.trace}: ${name}: ${text}\n`);
+  return text !== null;
 }
 
 /** What the first column of a comparison is called. */

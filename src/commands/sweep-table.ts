@@ -6,7 +6,7 @@ import { writeParquetTable } from "../output/parquet-table.ts";
 import { madeBy } from "../provenance/made-by.ts";
 import { type Cell, renderTable } from "../report/tables.ts";
 import type { SweepSpec } from "../sweep/spec.ts";
-import { type SweepRow, type SweepTable, tablesByName } from "../sweep/sweep.ts";
+import { hasTables, type SweepRow, type SweepTable, tablesByName } from "../sweep/sweep.ts";
 
 /** Options that say how the table is shown. */
 export interface TableOptions {
@@ -29,6 +29,8 @@ const SHOWN_COLUMNS = [
   "flushRefillCycles",
   "purges",
   "walkCycles",
+  "failure",
+  "error",
 ];
 
 /** Refuses options that do not go together. @throws UsageError */
@@ -58,7 +60,7 @@ function textOf(spec: SweepSpec, table: SweepTable, chosen: string | undefined):
   const unknown = names?.find((name) => !table.columns.includes(name));
   if (unknown !== undefined) throw new UsageError(`no column ${unknown}; there are ${table.columns.join(", ")}`);
   const given = spec.grid.map(({ name }) => name);
-  const parts = spec.kind !== "experiment" ? new Map([["", table]]) : tablesByName(table);
+  const parts = hasTables(spec) ? tablesByName(table) : new Map([["", table]]);
   return [...parts]
     .map(([name, part]) => {
       const shown = shownColumns(spec, part, names);
@@ -82,7 +84,7 @@ function shownColumns(
   const own = [...spec.grid.map(({ name }) => name), "seed"];
   if (chosen !== undefined) return [...own, ...chosen.filter((name) => !own.includes(name) && columns.includes(name))];
   if (spec.kind !== "workload") return columns;
-  return columns.filter((name) => own.includes(name) || SHOWN_COLUMNS.includes(name) || name === "error");
+  return columns.filter((name) => own.includes(name) || SHOWN_COLUMNS.includes(name));
 }
 
 /** The cells of a row. Values of the grid (columns `given`) stand as they were written, what was measured is rounded. */

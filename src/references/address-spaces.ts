@@ -9,6 +9,8 @@ import type { ReferenceThread } from "./reference-batch.ts";
 
 /** PCIDs that there are: address spaces beyond as many share them, with a flush at each switch. */
 const PCIDS = 4096;
+/** Levels of page tables that there may be. */
+const LEVELS = 5;
 
 /** A traced process. */
 export interface AddressSpace {
@@ -99,7 +101,7 @@ export class AddressSpaces {
   /** Page tables of all processes by level; index 1 PTE tables to 4 top tables. */
   get tablesByLevel(): number[] {
     const all = [...this.spaces.values()].map(({ paging }) => paging.tables.tables);
-    return Array.from({ length: all[0]?.length ?? 0 }, (_, level) => all.reduce((sum, each) => sum + each[level], 0));
+    return Array.from({ length: LEVELS + 1 }, (_, level) => all.reduce((sum, each) => sum + each[level], 0));
   }
 
   get tableBytes(): number {

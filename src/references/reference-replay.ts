@@ -329,7 +329,10 @@ class ReferenceReplay {
     if (hasCounted) this.closeInterval();
     const { profile, overTime, structures } = this;
     // What was counted before the counted part, which never began.
-    if (!hasCounted) structures?.clear();
+    if (!hasCounted) {
+      structures?.clear();
+      profile?.clear();
+    }
     return {
       trace,
       format: this.format,

@@ -11,8 +11,10 @@ export interface Shard {
   readonly parts: number;
 }
 
-/** The column that says which table of an experiment a row is of. */
+/** The column that says which table of a point a row is of. */
 const TABLE_COLUMN = "table";
+/** The column of a grid that asks for what each structure did (trace-columns.ts). */
+const STRUCTURES_COLUMN = "structures";
 
 /**
  * The points of a shard, in the order of the grid. Points are dealt out in the order of a hash of their values: what is slow in a
@@ -86,8 +88,13 @@ export interface SweepTable {
   readonly rows: readonly SweepRow[];
 }
 
+/** Whether points of a sweep give several tables: those of experiments, and replays that count each structure. */
+export function hasTables({ kind, grid }: SweepSpec): boolean {
+  return kind === "experiment" || (kind === "references" && grid.some(({ name }) => name === STRUCTURES_COLUMN));
+}
+
 /**
- * One table of all points: the grid's values and the seed first, for experiments the name of the table that a row is of
+ * One table of all points: the grid's values and the seed first, where points give several the name of the table that a row is of
  * (column `table`), then what was measured.
  */
 export function sweepTable(spec: SweepSpec, finished: readonly FinishedPoint[]): SweepTable {
@@ -97,12 +104,12 @@ export function sweepTable(spec: SweepSpec, finished: readonly FinishedPoint[]):
       const own = { ...point.values, seed: point.seed };
       if ("error" in result) return [{ ...own, error: result.error }];
       return result.tables.flatMap(({ name, rows: measured }) => {
-        const kind = spec.kind === "experiment" ? { [TABLE_COLUMN]: name } : {};
+        const kind = hasTables(spec) ? { [TABLE_COLUMN]: name } : {};
         // A list of an experiment's parameter gives rows that have the single value in a column of the same name.
         return measured.map((row) => ({ ...own, ...kind, ...row }));
       });
     });
-  const first = [...spec.grid.map(({ name }) => name), "seed", ...(spec.kind === "experiment" ? [TABLE_COLUMN] : [])];
+  const first = [...spec.grid.map(({ name }) => name), "seed", ...(hasTables(spec) ? [TABLE_COLUMN] : [])];
   const measured = new Set(rows.flatMap((row) => Object.keys(row)));
   for (const name of first) measured.delete(name);
   return { columns: [...first, ...measured], rows };

@@ -30,6 +30,7 @@ const COLUMNS: Readonly<Record<TraceKind, Readonly<Record<string, Check>>>> = {
     limit: wholeNumber(1, REFERENCES_MAX),
     window: wholeNumber(1, REFERENCES_MAX),
     independent: readBoolean,
+    structures: readBoolean,
   },
 };
 

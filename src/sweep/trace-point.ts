@@ -1,4 +1,6 @@
-/** A point of a sweep that replays a trace: on a machine of the grid's values, its numbers as a row. */
+/** A point of a sweep that replays a trace: on a machine of the grid's values, its numbers as rows. */
+import type { StructureReport } from "../../arch/index.ts";
+import { nothingCounted } from "../references/nothing-counted.ts";
 import { type ReferenceReport, replayReferences } from "../references/reference-replay.ts";
 import { parseWarmup, warmupOptions } from "../references/warmup.ts";
 import { guestSettings } from "../settings/guest-settings.ts";
@@ -15,8 +17,10 @@ import type { TraceKind } from "./trace-columns.ts";
 const DEFAULT_MEMORY = "256GiB";
 const DEFAULT_WINDOW = 1_000_000;
 const DEFAULT_PAGES = "4K";
-/** The name of the table. */
+/** The name of the table of what the replay counted. */
 const TABLE = "replay";
+/** That of what each TLB and paging-structure cache did. */
+const STRUCTURES_TABLE = "structures";
 
 type Values = Readonly<Record<string, GridValue>>;
 
@@ -24,12 +28,12 @@ type Values = Readonly<Record<string, GridValue>>;
  * Replays the trace in `file`.
  * @throws InputFileError for what is wrong with it, ConfigError, ValueError, NotEnoughMemory for a machine that cannot do it
  */
-export async function replayPoint(kind: TraceKind, file: string, values: Values): Promise<PointTable> {
-  const row = kind === "references" ? await replayReferencePoint(file, values) : await replayFtracePoint(file, values);
-  return { name: TABLE, rows: [row] };
+export async function replayPoint(kind: TraceKind, file: string, values: Values): Promise<PointTable[]> {
+  if (kind === "references") return replayReferencePoint(file, values);
+  return [{ name: TABLE, rows: [await replayFtracePoint(file, values)] }];
 }
 
-async function replayReferencePoint(file: string, values: Values): Promise<ResultRow> {
+async function replayReferencePoint(file: string, values: Values): Promise<PointTable[]> {
   const { pages, warmup, skip, limit, window, cpus, memory, independent } = values;
   const figures = figuresOfPoint(values);
   const settings = settingsOf(values);
@@ -46,12 +50,36 @@ async function replayReferencePoint(file: string, values: Values): Promise<Resul
     ...(cpus === undefined ? {} : { cpus: Number(cpus) }),
     ...(guest === undefined ? {} : { guest }),
     ...(independent === true ? { independent } : {}),
+    ...(values.structures === true ? { structures: true } : {}),
   });
-  return referenceRow(report);
+  const { structures } = report;
+  const replay = { name: TABLE, rows: [referenceRow(report)] };
+  return structures === undefined
+    ? [replay]
+    : [replay, { name: STRUCTURES_TABLE, rows: structures.flatMap(structureRows) }];
+}
+
+/** A row for a TLB or paging-structure cache, and one for each size of page where it holds several: `entries` says which, or `all`. */
+function structureRows({
+  structure,
+  usedBy,
+  lookups,
+  hits,
+  misses,
+  fills,
+  evictions,
+  bySize,
+}: StructureReport): ResultRow[] {
+  const sizes = Object.entries(bySize ?? {});
+  return [
+    { structure, usedBy, entries: "all", lookups, hits, misses, fills, evictions },
+    ...sizes.map(([entries, counts]) => ({ structure, usedBy, entries, ...counts })),
+  ];
 }
 
 function referenceRow(report: ReferenceReport): ResultRow {
   const { counters, memory, workingSet } = report;
+  const failure = nothingCounted(report);
   const units = ["dtlb_load_misses", "dtlb_store_misses", "itlb_misses"];
   const sum = (event: string): number => units.reduce((total, unit) => total + counters[`${unit}.${event}`], 0);
   return {
@@ -72,6 +100,7 @@ function referenceRow(report: ReferenceReport): ResultRow {
     mappedBytes: memory.mappedBytes,
     tableBytes: memory.tableBytes,
     workingSetPages: workingSet.pages.reduce((most, pages) => Math.max(most, pages), 0),
+    ...(failure === null ? {} : { failure }),
   };
 }
 

@@ -21,7 +21,7 @@ export type SweepTaskResult = { readonly tables: readonly PointTable[] } | { rea
 export default async function run({ spec, point }: SweepTask): Promise<SweepTaskResult> {
   try {
     await loadOwnCodeOfPoint(spec.kind, spec.name, point.values);
-    if (isTraceKind(spec.kind)) return { tables: [await replayPoint(spec.kind, spec.name, point.values)] };
+    if (isTraceKind(spec.kind)) return { tables: await replayPoint(spec.kind, spec.name, point.values) };
     if (spec.kind === "experiment") await findExperiment(spec.name).prepare?.();
     return { tables: runPoint(spec, point) };
   } catch (error) {

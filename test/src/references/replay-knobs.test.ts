@@ -1,10 +1,12 @@
 /** What a replay tells beside its counters, and the sizes of pages. */
 import { describe, expect, it } from "vitest";
+import { nothingCounted } from "../../../src/references/nothing-counted.ts";
 import {
   compareReferences,
   type ReferenceOptions,
   replayReferences,
 } from "../../../src/references/reference-replay.ts";
+import { renderReferenceReport } from "../../../src/references/reference-text.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
 const folder = temporaryFolder();
@@ -95,8 +97,18 @@ describe("a warm-up by fraction", () => {
     // Skylake has 1536 entries; each second reference brings a page; the TLBs are looked at every 1024 references.
     expect(half.warmupReferences).toBe(2048);
     expect(half.references).toBe(12_000 - 2048);
-    const never = await replayReferences(sweepTrace("small.lackey", 10, 10), { ...OPTIONS, warmupFraction: 0.5 });
+  });
+
+  it("that never ends leaves nothing counted, of places neither", async () => {
+    const small = sweepTrace("small.lackey", 10, 10);
+    const never = await replayReferences(small, { ...OPTIONS, warmupFraction: 0.5, top: 3 });
     expect(never).toMatchObject({ references: 0, warmupReferences: 200, cycles: 0, instructions: 0 });
+    expect(never.costliest).toEqual({ pages: [], ranges: [], instructions: [] });
+    expect(nothingCounted(never)).toMatch(/\(200 of the warm-up\)$/);
+    const skipped = await replayReferences(small, { ...OPTIONS, skipReferences: 1000 });
+    expect(nothingCounted(skipped)).toMatch(/\(200 skipped\)$/);
+    expect(skipped.memory.tablesByLevel).toEqual([0, 0, 0, 0, 0, 0]);
+    expect(renderReferenceReport(skipped)).toContain("0 PTE, 0 PMD, 0 PUD, 0 PGD");
   });
 });
 

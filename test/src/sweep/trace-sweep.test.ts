@@ -72,6 +72,36 @@ grid:
     }
   });
 
+  it("has a table of what each structure did where the grid asks for it, and says of which points nothing was counted", () => {
+    const spec = folder.write(
+      "structures.yaml",
+      `references: ${TRACE}\ngrid:\n  structures: true\n  warmup: [0, 0.99]\n`,
+    );
+    const result = mmulab("sweep", spec, "--json", "--quiet");
+    expect(result.status).toBe(1);
+    const { rows } = resultIn(result.stdout) as unknown as { rows: readonly Row[] };
+    const { stdout } = mmulab("replay", "--references", TRACE, "--structures", "--json");
+    const { structures } = resultIn(stdout) as unknown as { structures: readonly Row[] };
+    const counted = rows.filter(
+      ({ table, warmup, entries }) => table === "structures" && warmup === 0 && entries === "all",
+    );
+    expect(counted.map(({ structure }) => structure)).toEqual(structures.map(({ structure }) => structure));
+    for (const [i, row] of counted.entries()) {
+      const { lookups, hits, misses, fills, evictions } = structures[i];
+      expect(row).toMatchObject({ lookups, hits, misses, fills, evictions });
+    }
+    const ofSizes = rows.filter(
+      ({ structure, entries, warmup }) => structure === "L2 TLB" && entries !== "all" && warmup === 0,
+    );
+    expect(ofSizes.map(({ entries }) => entries)).toEqual(["4K", "2M"]);
+    const [whole, never] = rows.filter(({ table }) => table === "replay");
+    expect(whole.failure).toBeUndefined();
+    expect(never).toMatchObject({
+      references: 0,
+      failure: expect.stringMatching(/^nothing was counted: .*169,077 of the warm-up/),
+    });
+  });
+
   it("may run the program in a guest", () => {
     const rows = rowsOf(
       `references: ${TRACE}\ngrid:\n  guest: [true, false]\n  host_pages: [4K, 2M]\n  limit: 20000\n`,
