@@ -1,7 +1,8 @@
 /** Standard output and standard error: what is printed has been written when the call returns. */
+import { fstatSync } from "node:fs";
 import { toOutputError } from "../files/output-error.ts";
 import { writeAll } from "../files/write-all.ts";
-import { withMadeBy } from "../provenance/made-by.ts";
+import { madeByLine, withMadeBy } from "../provenance/made-by.ts";
 
 const STANDARD_OUTPUT = 1;
 const STANDARD_ERROR = 2;
@@ -21,6 +22,25 @@ export function printOutput(text: string): void {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EPIPE") throw new ReaderGone("nobody reads standard output");
     throw toOutputError("standard output", error);
+  }
+}
+
+let isReportBegun = false;
+
+/**
+ * Prints a report for people, or a part of one. Kept in a file (`mmulab run > report.txt`), it begins with a line of comment that says
+ * what made it; on a terminal and in a pipe there is none. @throws as {@link printOutput}
+ */
+export function printReport(text: string): void {
+  printOutput(isReportBegun || !isKept() ? text : madeByLine() + text);
+  isReportBegun = true;
+}
+
+function isKept(): boolean {
+  try {
+    return fstatSync(STANDARD_OUTPUT).isFile();
+  } catch {
+    return false;
   }
 }
 

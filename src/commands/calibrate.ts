@@ -10,7 +10,7 @@ import { describeCalibration, type Findings } from "../calibration/findings.ts";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printJson, printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printReport } from "../command-line/standard-streams.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { readSmallText } from "../files/whole-file.ts";
@@ -108,7 +108,7 @@ async function run(options: CalibrateOptions, version: string): Promise<number> 
   }
   writeOutputFile(output, `${JSON.stringify(preset, null, 2)}\n`);
   if (options.json) printJson(resultOf(calibration, curves, findings, preset, version, seed));
-  else if (!options.quiet) printOutput(renderText(findings, preset, options));
+  else if (!options.quiet) printReport(renderText(findings, preset, options));
   return EXIT_OK;
 }
 

@@ -9,7 +9,7 @@ import {
 } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printJson, printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput, printReport } from "../command-line/standard-streams.ts";
 import type { Experiment } from "../experiments/base/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../experiments/index.ts";
 import { loadExperimentFile } from "../experiments/own-experiment.ts";
@@ -168,6 +168,6 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   if (options.timeline !== undefined && trace !== null) writeOutputFile(options.timeline, trace.toJson(madeBy()));
   if (options.json) printJson(result);
   else if (options.csv) printOutput(madeByLine() + renderCsv(result));
-  else if (!options.quiet) printOutput(renderResult(result) + (options.inputs ? `\n${renderInputs(result)}` : ""));
+  else if (!options.quiet) printReport(renderResult(result) + (options.inputs ? `\n${renderInputs(result)}` : ""));
   return EXIT_OK;
 }

@@ -6,7 +6,7 @@ import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts
 import { addMachineOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printJson, printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput, printReport } from "../command-line/standard-streams.ts";
 import type { ScheduleResult } from "../explore/base/explorer.ts";
 import { minimise, replaySchedule } from "../explore/base/minimise.ts";
 import { type ExplorePlan, type ShareResult, STRATEGIES, type StrategyName } from "../explore/base/plan.ts";
@@ -153,10 +153,10 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
       story,
     });
   } else if (!options.quiet) {
-    if (found !== null) printOutput(describeSearch(name, options, found));
+    if (found !== null) printReport(describeSearch(name, options, found));
     if (result !== null) {
       const story_ = formatStory(story, explorer.kernel.machine.cpus.length);
-      printOutput(`${describeResult(name, test.bugs, result)}\n${story_}`);
+      printReport(`${describeResult(name, test.bugs, result)}\n${story_}`);
     }
   }
   return fails ? EXIT_DIFFERENCES : EXIT_OK;
@@ -176,10 +176,10 @@ async function runAll(name: string | undefined, options: ExploreOptions): Promis
   const isText = !options.json && !options.quiet;
   const plan = planOf(options);
   const verdicts = await exploreAll(choice, plan, options, options.quiet === true, (verdict) => {
-    if (isText) printOutput(describeVerdict(verdict));
+    if (isText) printReport(describeVerdict(verdict));
   });
   if (options.json) printJson({ ...choice, ...plan, tests: verdicts });
-  else if (isText) printOutput(summarize(verdicts));
+  else if (isText) printReport(summarize(verdicts));
   return verdicts.some(({ failure }) => failure !== null) ? EXIT_DIFFERENCES : EXIT_OK;
 }
 

@@ -4,7 +4,7 @@ import { type Command, Option } from "commander";
 import { linearPageFromBigInt, orderOfPage } from "../../arch/isa/linear-address.ts";
 import { UsageError } from "../command-line/errors.ts";
 import { optionParser } from "../command-line/option-values.ts";
-import { printJson, printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printReport } from "../command-line/standard-streams.ts";
 import { address64, memorySize, wholeNumber } from "../input/values.ts";
 import type { LayoutChoice } from "../inspect/address-window.ts";
 import { type LiveFile, readLiveFile } from "../inspect/live-file.ts";
@@ -90,8 +90,8 @@ export function inspectSpace(live: LiveFile, options: SpaceOptions): void {
 function printSpace(report: SpaceReport, changes: SpaceChanges | null, options: SpaceOptions): void {
   if (options.json) printJson({ view: SPACE_VIEW, ...report, ...(changes === null ? {} : { changes }) });
   else if (!options.quiet) {
-    printOutput(renderSpace(report, options.top));
-    if (changes !== null) printOutput(`\n${renderSpaceChanges(changes, options.top)}`);
+    printReport(renderSpace(report, options.top));
+    if (changes !== null) printReport(`\n${renderSpaceChanges(changes, options.top)}`);
   }
 }
 

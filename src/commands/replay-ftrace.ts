@@ -3,7 +3,7 @@
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { checkHeeded, type FigureOptions } from "../command-line/machine-options.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printJson, printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput, printReport } from "../command-line/standard-streams.ts";
 import { inputName, inputSizeBytes } from "../files/byte-chunks.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
@@ -66,6 +66,6 @@ export async function replayFtraceFile(file: string, options: FtraceCommandOptio
   else if (options.csv) {
     const { renderReportCsv } = await import("../report/report-csv.ts");
     printOutput(madeByLine() + renderReportCsv(report));
-  } else if (!options.quiet) printOutput(renderFtraceReport(report));
+  } else if (!options.quiet) printReport(renderFtraceReport(report));
   return EXIT_OK;
 }

@@ -4,7 +4,7 @@ import { EXIT_DIFFERENCES, EXIT_OK, endingOf, UsageError } from "../command-line
 import { addFigureOptions, addMachineOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printError, printJson, printOutput } from "../command-line/standard-streams.ts";
+import { printError, printJson, printOutput, printReport } from "../command-line/standard-streams.ts";
 import { InputFileError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import { FLUSH_FILE_FORMATS } from "../output/flush-file.ts";
@@ -242,7 +242,7 @@ function print(result: ReplayResult, options: ReplayCommandOptions): void {
     const counts = { recording, calls, events, addressMismatches, eventMismatches, finalStateMismatches };
     printJson(counts);
   } else if (!options.quiet) {
-    printOutput(`${summaryLine(result)}\n`);
+    printReport(`${summaryLine(result)}\n`);
   }
   if (options.quiet) return;
   const details = result.differences.flatMap(differenceLines).join("\n");

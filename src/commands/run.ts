@@ -10,7 +10,7 @@ import {
 } from "../command-line/machine-options.ts";
 import { listChoices, optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printError, printJson, printOutput } from "../command-line/standard-streams.ts";
+import { printError, printJson, printOutput, printReport } from "../command-line/standard-streams.ts";
 import { WallClock } from "../command-line/wall-clock.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
@@ -177,16 +177,16 @@ async function run(
     const { saveKernel } = await savedStates();
     saveKernel(kernel, options.save, describeRun(workload, words, options, kernel));
   }
-  await printReport(report, options);
+  await printRun(report, options);
   return judge(report);
 }
 
-async function printReport(report: RunReport, { json, csv, quiet }: RunCommandOptions): Promise<void> {
+async function printRun(report: RunReport, { json, csv, quiet }: RunCommandOptions): Promise<void> {
   if (json) printJson(report);
   else if (csv) {
     const { renderReportCsv } = await import("../report/report-csv.ts");
     printOutput(madeByLine() + renderReportCsv(report));
-  } else if (!quiet) printOutput(renderRunReport(report));
+  } else if (!quiet) printReport(renderRunReport(report));
 }
 
 /** Tells on standard error why a run counts as failed, if it does; the exit code. */

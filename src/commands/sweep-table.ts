@@ -1,7 +1,7 @@
 /** The table of a sweep: for people, as CSV, as JSON, as a Parquet file. */
 import { stringify } from "csv-stringify/sync";
 import { UsageError } from "../command-line/errors.ts";
-import { printJson, printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput, printReport } from "../command-line/standard-streams.ts";
 import { writeParquetTable } from "../output/parquet-table.ts";
 import { madeBy } from "../provenance/made-by.ts";
 import { type Cell, renderTable } from "../report/tables.ts";
@@ -44,13 +44,13 @@ export function printSweepTable(spec: SweepSpec, table: SweepTable, options: Tab
   if (options.json) {
     printJson({ name: spec.name, program: spec.program, columns, rows });
   } else if (options.csv) {
-    // No line of comment before the heading, as in other CSV: data frames take the table as it is.
-    const made = `mmulab ${spec.program}: ${madeBy()?.command.join(" ") ?? ""}`;
+    // No line of comment before the heading, as in other CSV: data frames take the table as it is. Its options are the grid's columns.
+    const made = JSON.stringify({ version: spec.program, command: madeBy()?.command ?? [] });
     printOutput(
       stringify([[...columns, "madeBy"], ...rows.map((row) => [...columns.map((name) => row[name]), made])], CSV),
     );
   } else if (!options.quiet) {
-    printOutput(textOf(spec, table, options.columns));
+    printReport(textOf(spec, table, options.columns));
   }
   if (options.parquet !== undefined) writeParquetTable(options.parquet, columns, rows);
 }

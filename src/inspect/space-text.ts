@@ -37,7 +37,8 @@ export function renderSpace(report: SpaceReport, top: number): string {
   if (report.writableExecutableBytes !== null && report.writableExecutableBytes > 0) {
     sections.push(`Both writable and executable: ${binary(report.writableExecutableBytes)}\n`);
   }
-  if (report.skippedLines > 0) sections.push(`${report.skippedLines} lines were not understood\n`);
+  if (report.skippedLines > 0)
+    sections.push(`${report.skippedLines} ${report.skippedLines === 1 ? "line was" : "lines were"} not understood\n`);
   return sections.join("\n");
 }
 

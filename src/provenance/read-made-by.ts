@@ -8,12 +8,17 @@ import type { MadeBy } from "./made-by.ts";
 /** It stands near the beginning of every file but Parquet's, which have it at their end. */
 const LOOKED_AT_BYTES = 1 << 18;
 /** What it follows in JSON, in comments of text files, in web pages and in saved states. */
-const MARKERS = ['"madeBy":{', "# mmulab {", 'id="made-by">{', '"command":{'];
+const MARKERS = ['"madeBy":{', 'id="made-by">{', '"command":{'];
+/** What it follows in a line of comment at the begin of a text; reports that are piped have no such line. */
+const COMMENT_MARKER = "# mmulab {";
 const MADE_BY = z.object({
   version: z.string(),
   command: z.array(z.string()),
-  options: z.record(z.string(), z.unknown()),
+  options: z.record(z.string(), z.unknown()).default({}),
 });
+/** The last column of tables whose rows say it each, and the first words of its cells as CSV has them. */
+const COLUMN = ",madeBy";
+const CELL = '"{""version"":';
 
 /**
  * What `file` says of its making.
@@ -24,7 +29,7 @@ export async function readMadeBy(file: string): Promise<MadeBy> {
   const text =
     start.subarray(0, 4).toString("latin1") === "PAR1"
       ? await parquetMetadata(file)
-      : foundIn(start.toString("utf8"))?.text;
+      : (foundIn(start.toString("utf8"))?.text ?? cellOf(start.toString("utf8")));
   const made = MADE_BY.safeParse(parsed(text ?? ""));
   if (made.success) return made.data;
   throw new InputFileError(
@@ -36,12 +41,22 @@ export async function readMadeBy(file: string): Promise<MadeBy> {
 
 /** A text without what it says of its making: two runs of one command differ in nothing else. */
 export function withoutMadeBy(text: string): string {
-  const found = foundIn(text.slice(0, LOOKED_AT_BYTES));
+  const start = text.slice(0, LOOKED_AT_BYTES);
+  const comment = start.startsWith(COMMENT_MARKER) ? start.indexOf("\n") : -1;
+  if (comment >= 0) return text.slice(comment + 1);
+  const found = foundIn(start);
   return found === null ? text : text.slice(0, found.at) + text.slice(found.at + found.text.length);
 }
 
+/** What the last cell of the first row says, in a CSV table with such a column. */
+function cellOf(text: string): string | undefined {
+  const [heading, row = ""] = text.split("\n", 2);
+  const at = row.lastIndexOf(CELL);
+  return heading.endsWith(COLUMN) && at >= 0 ? row.slice(at + 1, -1).replaceAll('""', '"') : undefined;
+}
+
 function foundIn(text: string): { readonly at: number; readonly text: string } | null {
-  for (const marker of MARKERS) {
+  for (const marker of [COMMENT_MARKER, ...MARKERS]) {
     const at = text.indexOf(marker);
     if (at < 0) continue;
     const start = at + marker.length - 1;

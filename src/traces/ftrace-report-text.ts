@@ -16,7 +16,7 @@ export function renderFtraceReport(report: FtraceReport): string {
   const words = Object.entries(machine.settings ?? {}).map(([name, value]) => `${name} ${value}`);
   const given = words.length === 0 ? "" : `  ${words.join("; ")}\n`;
   const title =
-    `${report.trace}: replayed on ${machine.cpus} CPUs (${machine.preset}, ${machine.frequencyGhz} GHz), ` +
+    `${report.trace}: replayed on ${machine.cpus} CPU${machine.cpus === 1 ? "" : "s"} (${machine.preset}, ${machine.frequencyGhz} GHz), ` +
     `Linux ${report.kernel}, flush policy ${policy}, lazy_max_pages ${grouped(lazyMaxPages)}\n${given}`;
   const flushes = report.flushCosts === undefined ? activities(report) : renderFlushCosts(report.flushCosts);
   return [
@@ -37,7 +37,7 @@ export function renderFtraceReport(report: FtraceReport): string {
 
 function areas(report: FtraceReport): string {
   const { traced, areas } = report;
-  const seconds = `${traced.seconds.toFixed(6)} s on ${traced.cpus} CPUs`;
+  const seconds = `${traced.seconds.toFixed(6)} s on ${traced.cpus} CPU${traced.cpus === 1 ? "" : "s"}`;
   return `Areas\n${renderTable(
     ["", "emulated", "traced"],
     [

@@ -1,5 +1,6 @@
 /** Every result says what made it, and can be made again from that. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { COMMANDS } from "../../../src/commands/index.ts";
@@ -7,7 +8,7 @@ import { OUTPUT_OPTIONS, renameOutputs } from "../../../src/commands/rerun.ts";
 import { versionText } from "../../../src/provenance/program-version.ts";
 import { readMadeBy, withoutMadeBy } from "../../../src/provenance/read-made-by.ts";
 import { temporaryFolder } from "../fixtures.ts";
-import { mmulab } from "../run-cli.ts";
+import { CLI, mmulab } from "../run-cli.ts";
 
 const folder = temporaryFolder();
 const RUN = ["run", "mixed", "--ops", "150", "--lazy-max", "64", "--seed", "3", "--set", "costs.walk=30"];
@@ -56,6 +57,25 @@ describe("what a file says of its making", () => {
     expect((await readMadeBy(file)).command).toEqual(command);
   });
 
+  it.each([
+    ["of a run", ["run", "mixed", "--ops", "50"]],
+    ["of an experiment", ["experiment", "vmalloc-pages", "--areas", "50", "--pages", "1"]],
+    ["of references", ["replay", "--references", `${home}/test/traces/true.lackey.gz`]],
+    [
+      "of references as perf stat -x prints it",
+      ["replay", "--references", `${home}/test/traces/true.lackey.gz`, "-x,"],
+    ],
+  ])("a report for people %s says it where it is kept in a file, and in no pipe", async (_, command) => {
+    const file = openSync("kept.txt", "w");
+    execFileSync(process.execPath, [CLI, ...command], { stdio: ["ignore", file, "inherit"] });
+    closeSync(file);
+    expect((await readMadeBy("kept.txt")).command).toEqual(command);
+    const { stdout } = mmulab(...command);
+    expect(stdout).not.toContain("# mmulab");
+    expect(withoutMadeBy(readFileSync("kept.txt", "utf8"))).toBe(stdout);
+    expect(mmulab("rerun", "kept.txt").stderr).toBe("mmulab: the same as kept.txt\n");
+  });
+
   it("experiments and sweeps say it in every form they have", async () => {
     const experiment = ["experiment", "vmalloc-pages", "--areas", "50", "--pages", "1"];
     mmulab(...experiment, "--html", "page.html", "--timeline", "trace.json", "--quiet");
@@ -66,6 +86,10 @@ describe("what a file says of its making", () => {
       expect((await readMadeBy(file)).command.slice(0, 2), file).toEqual(["experiment", "vmalloc-pages"]);
     }
     expect((await readMadeBy("sweep.parquet")).command[0]).toBe("sweep");
+    const table = ["sweep", "sweep.yaml", "--csv", "--quiet"];
+    writeFileSync("sweep.csv", mmulab(...table).stdout);
+    expect(await readMadeBy("sweep.csv")).toMatchObject({ version: versionText(), command: table });
+    expect(mmulab("rerun", "sweep.csv").stderr).toBe("mmulab: the same as sweep.csv\n");
   });
 
   it("what was not made by a command says so in one line", () => {
