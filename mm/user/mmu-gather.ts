@@ -99,6 +99,9 @@ export class MmuGather {
     else debts.extend(this.owed, start, start + PAGE_SIZE);
     this.tables ??= new TakenTables(mm.tables, this.owed, spaces.kernel.bugs.tablesFreedBeforeFlush);
     this.tables.take();
+    // User mode's copy of an entry of the top table goes with it (`p4d_clear`, `pti_set_user_pgtbl`): no CPU may walk there after the flush.
+    if (cursor.level === mm.tables.levels)
+      mm.syncTopTables(spaces.kernel.machine.memory, spaces.kernel.tables.rootFrame);
     if (spaces.kernel.version.gathersTablesWithPages && !this.isFull && --this.room === 0) {
       this.isFull = !this.tlbNextBatch();
     }
@@ -156,7 +159,7 @@ export class MmuGather {
 
   /** Frees the pages that were collected, in portions between which others may come (`tlb_batch_pages_flush`). */
   private *tlbBatchPagesFlush(): KernelCode<void> {
-    const { spaces, mm, tables } = this;
+    const { spaces, tables } = this;
     const { kernel } = spaces;
     const { loop } = kernel;
     const frames = this.frames;
@@ -171,7 +174,6 @@ export class MmuGather {
     }
     if (tables !== null) {
       loop.spend(tables.count * kernel.costs.pages.listCycles);
-      mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
       this.tables = null;
     }
     this.active = 0;
