@@ -78,4 +78,24 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
     search: "  const isNested = mm.mmTlbFlushNested && ",
     replacement: "  const isNested = mm.tlbFlushPending > 2 && ",
   },
+  {
+    name: "mmapReadLock does not wait for a writer",
+    file: "mm/user/user-map.ts",
+    search: "  if (mm.mmapLock.isHeld) {",
+    replacement: "  if (mm.mmapLock.isHeld && mm.hasEnded) {",
+  },
+  {
+    name: "fork gives mmap_lock back before its flush",
+    file: "mm/user/fork.ts",
+    search:
+      '  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);\n  oldmm.mmapLock.release();',
+    replacement:
+      '  oldmm.mmapLock.release();\n  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);',
+  },
+  {
+    name: "do_wp_page takes a page for its own that one other process has too",
+    file: "mm/user/fork.ts",
+    search: "  if (pages.references.furtherOf(old) === 0) {",
+    replacement: "  if (pages.references.furtherOf(old) <= 1) {",
+  },
 ];

@@ -213,4 +213,43 @@ export const PLANTED_VMALLOC_RACES: readonly PlantedRace[] = [
     replacement:
       '  state.purgeLock.release();\n  if (!anyPurged && dirtySeen) yield* flushTlbKernelRange(state.flushing, start, end, "aliases");\n}\n\n/**',
   },
+  {
+    name: "VM_UNINITIALIZED is cleared before the pages are mapped",
+    file: "mm/vmalloc/vmalloc.ts",
+    search: '    state.loop.point("__vmalloc_area_node: pages are allocated");',
+    replacement:
+      '    clearVmUninitializedFlag(state, vm);\n    state.loop.point("__vmalloc_area_node: pages are allocated");',
+  },
+  {
+    name: "set_memory does not purge what is lazily freed before it changes rights",
+    file: "mm/vmalloc/set-memory.ts",
+    search: "  yield* vmUnmapAliases(state);\n  const owed",
+    replacement: "  const owed",
+  },
+  {
+    name: "set_memory does not flush",
+    file: "mm/vmalloc/set-memory.ts",
+    search: '    yield* flushTlbAll(flushing, "set_memory");',
+    replacement: "",
+  },
+  {
+    name: "set_memory does not look whether another CPU has split the page meanwhile",
+    file: "mm/vmalloc/change-page-attr.ts",
+    search: "  if (tables.cursor.seek(la) !== level) {",
+    replacement: "  if (tables.cursor.seek(la) !== level && table === 0) {",
+  },
+  {
+    name: "a large page is split after cpa_lock was given back",
+    file: "mm/vmalloc/change-page-attr.ts",
+    search: "  if (!cpaLock.tryTake()) yield* cpaLock.take();\n  if (table === 0) return -ENOMEM;\n",
+    replacement: "  if (table === 0) return -ENOMEM;\n",
+  },
+  {
+    name: "execmem_cache_alloc takes a piece after it has given the mutex back",
+    file: "mm/vmalloc/execmem-cache.ts",
+    search:
+      "  const address = execmemCacheAllocLocked(state, cache, MODULES_RANGE, sizeBytes);\n  cache.mutex.release();\n  return address !== 0",
+    replacement:
+      "  cache.mutex.release();\n  const address = execmemCacheAllocLocked(state, cache, MODULES_RANGE, sizeBytes);\n  return address !== 0",
+  },
 ];

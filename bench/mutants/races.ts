@@ -3,11 +3,9 @@
  * explorer's tests find it: exhaustively, with at most two preemptions. No file of the project is changed. Exits with 1 when one is not
  * found. WORD is in the names or files of the bugs, TEST at the beginning of the names of the tests; without, it is all.
  */
-import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { transformSync } from "esbuild";
+import { readFileSync } from "node:fs";
 import type { FoundRace } from "./find-race.ts";
+import { PlantedCopy } from "./planted-copy.ts";
 import type { PlantedRace } from "./planted-race.ts";
 import { PLANTED_RACES } from "./planted-races.ts";
 
@@ -15,7 +13,6 @@ import { PLANTED_RACES } from "./planted-races.ts";
 const SCHEDULES = Number(process.env.MMULAB_SCHEDULES ?? 2000);
 /** Time that all tests may take; a bug that makes them longer counts as found. */
 const TIMEOUT_MS = 600_000;
-const COPY = join(".mutants", `races-${process.pid}`);
 
 /** The text of a file with a bug planted in it. @throws Error when the place is not there, or more than once */
 function plantedText({ file, search, replacement }: PlantedRace): string {
@@ -25,24 +22,14 @@ function plantedText({ file, search, replacement }: PlantedRace): string {
 }
 
 /** Runs all tests on a copy with the bug planted; what was found, or how it ended without a result. */
-function find(race: PlantedRace, tests: string): FoundRace | string | null {
-  const { code } = transformSync(plantedText(race), { loader: "ts", format: "esm", target: "es2022" });
-  const target = join(COPY, race.file.replace(/\.ts$/, ".js"));
-  const before = readFileSync(target);
-  writeFileSync(target, code.replaceAll(/(from\s*"\.[^"]*)\.ts"/g, '$1.js"'));
-  try {
-    const { stdout, stderr, status } = spawnSync(
-      process.execPath,
-      [join(COPY, "bench/mutants/find-race.js"), String(SCHEDULES), tests],
-      { encoding: "utf8", timeout: TIMEOUT_MS },
-    );
-    if (status === 0) return JSON.parse(stdout) as FoundRace | null;
-    return `no schedule ran: ${/^\w*Error.*$/m.exec(stderr)?.[0] ?? "no end"}`;
-  } finally {
-    writeFileSync(target, before);
-  }
+function find(copy: PlantedCopy, race: PlantedRace, tests: string): FoundRace | string | null {
+  const texts = new Map([[race.file, plantedText(race)]]);
+  const { stdout, stderr } = copy.run(texts, "bench/mutants/find-race.js", [String(SCHEDULES), tests], TIMEOUT_MS);
+  if (stdout !== null) return JSON.parse(stdout) as FoundRace | null;
+  return `no schedule ran: ${/^\w*Error.*$/m.exec(stderr)?.[0] ?? "no end"}`;
 }
 
+/** What found a bug, in words. */
 function describe(found: FoundRace | string | null): string {
   if (found === null) return "NOT FOUND";
   if (typeof found === "string") return found;
@@ -52,19 +39,16 @@ function describe(found: FoundRace | string | null): string {
 /** Plants those whose name or file contains a word, and runs the tests whose names begin so; how many were not found. */
 function main(word: string, tests: string): number {
   const races = PLANTED_RACES.filter(({ name, file }) => `${name} ${file}`.includes(word));
+  const copy = new PlantedCopy();
   let missed = 0;
-  mkdirSync(COPY, { recursive: true });
   try {
-    for (const folder of ["arch", "mm", "src", "bench"]) {
-      cpSync(join("dist", folder), join(COPY, folder), { recursive: true });
-    }
     for (const race of races) {
-      const found = find(race, tests);
+      const found = find(copy, race, tests);
       if (found === null) missed++;
       process.stdout.write(`${race.name}\n    ${describe(found)}\n`);
     }
   } finally {
-    rmSync(COPY, { recursive: true, force: true });
+    copy.remove();
   }
   process.stdout.write(`${races.length - missed} of ${races.length} found\n`);
   return missed;
