@@ -98,4 +98,10 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
     search: "  if (pages.references.furtherOf(old) === 0) {",
     replacement: "  if (pages.references.furtherOf(old) <= 1) {",
   },
+  {
+    name: "munmap leaves user mode's copy of an entry of the top table until later",
+    file: "mm/user/mmu-gather.ts",
+    search: "    if (cursor.level === mm.tables.levels)",
+    replacement: "    if (cursor.level > mm.tables.levels)",
+  },
 ];

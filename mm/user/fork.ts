@@ -49,6 +49,7 @@ export function* dupMm(spaces: UserSpaces, oldmm: MmStruct): KernelCode<MmStruct
 function copyPageRange(spaces: UserSpaces, mm: MmStruct, oldmm: MmStruct, owed: OwedFlush) {
   const { kernel } = spaces;
   const { costs, loop, pages } = kernel;
+  kernel.lockdep?.assertHeld(oldmm.pageTableLock, "page tables of a process");
   const { cursor } = oldmm.tables;
   const one = new Uint32Array(1);
   const tablesBefore = mm.tables.tablePages;
@@ -104,6 +105,7 @@ function* wpPageReuseOrCopy(
   const { kernel } = spaces;
   const { loop, costs, pages } = kernel;
   const { tables } = mm;
+  kernel.lockdep?.assertHeld(mm.pageTableLock, "page tables of a process");
   if (tables.cursor.seek(start) !== 1 || !tables.cursor.isLeaf) return { result: -EINVAL, old: 0 };
   if (tables.cursor.isWritable) return { result: 0, old: 0 };
   const old = tables.cursor.frame;

@@ -6,6 +6,7 @@
 import { LEVEL_BYTES, PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
+import type { KernelMm } from "../kernel-mm.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import { MmuGather } from "./mmu-gather.ts";
@@ -56,7 +57,7 @@ function* movePageTables(
   mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
   if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();
   const owed = mm.tables.owed.owe(start, end);
-  const moved = movePtes(mm, start, end, newStart, owed);
+  const moved = movePtes(kernel, mm, start, end, newStart, owed);
   loop.point("move_ptes: entries are moved");
   loop.spend(moved * (costs.user.protectEntryCycles + costs.entryWriteCycles));
   // Who takes the lock next may give the pages back: no TLB may lead to them by their old addresses any more.
@@ -70,7 +71,15 @@ function* movePageTables(
 }
 
 /** Moves entries, whose tables are there, with the lock of the page tables held (`move_ptes`); how many there were. */
-function movePtes(mm: MmStruct, start: number, end: number, newStart: number, owed: OwedFlush): number {
+function movePtes(
+  { lockdep }: KernelMm,
+  mm: MmStruct,
+  start: number,
+  end: number,
+  newStart: number,
+  owed: OwedFlush,
+): number {
+  lockdep?.assertHeld(mm.pageTableLock, "page tables of a process");
   const { cursor } = mm.tables;
   let moved = 0;
   for (let la = start; la < end; la += PAGE_SIZE) {

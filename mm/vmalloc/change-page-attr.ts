@@ -117,6 +117,7 @@ function* __changePageAttr(
   isPrimary: boolean,
 ): KernelCode<number> {
   const { cursor } = kernel.tables;
+  kernel.lockdep?.assertHeld(kernel.cpaLock, "attributes of kernel pages");
   while (true) {
     kernel.loop.spend(kernel.costs.pages.tableWalkCycles);
     const level = cursor.seek(la);

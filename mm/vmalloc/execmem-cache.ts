@@ -59,10 +59,11 @@ export function* execmemCacheAlloc(state: Vmalloc, sizeBytes: number, caller: st
 /** Takes the lower end of the lowest free piece that is large enough; its address, or 0. */
 function execmemCacheAllocLocked(
   state: Vmalloc,
-  { busy, free }: ExecmemAreas,
+  { busy, free, mutex }: ExecmemAreas,
   range: AddressRange,
   sizeBytes: number,
 ): number {
+  state.mm.lockdep?.assertHeld(mutex, "execmem_cache");
   for (let i = 0; i < free.count; i++) {
     state.loop.spend(state.costs.treeStepCycles);
     const start = free.startOf(i);
@@ -140,13 +141,14 @@ export function* execmemCacheFree(state: Vmalloc, address: number): KernelCode<b
 
 /** Fills the piece at `start` and puts it among the free ones, with the mutex held (`__execmem_cache_free`); 0 or a negative errno. */
 function* freePiece(state: Vmalloc, cache: ExecmemAreas, start: number): KernelCode<number> {
-  const { busy, free } = cache;
+  const { busy, free, mutex } = cache;
   const end = busy.endOf(busy.indexOf(start));
   const result = yield* execmemForceRw(state, start, end - start);
   if (result < 0) return result;
   execmemFillTrappingInsns(state, start, end - start);
   // As in Linux, nobody asks whether it could be made read-only again.
   yield* execmemRestoreRox(state, start, end - start);
+  state.mm.lockdep?.assertHeld(mutex, "execmem_cache");
   busy.remove(busy.indexOf(start));
   free.insertMerged(start, end);
   return 0;

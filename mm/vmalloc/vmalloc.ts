@@ -272,6 +272,7 @@ function populate(state: Vmalloc, vm: number, request: VmallocRequest, shift: nu
 /** Maps the frames of an area, if there are as many as it has pages; its address, or 0 with it freed. */
 function mapArea(got: number, state: Vmalloc, vm: number, request: VmallocRequest, shift: number): Blocking<number> {
   if (got === state.vms.arrayLength(vm)) {
+    state.loop.point("__vmalloc_area_node: pages are allocated");
     const mapped = mapPages(state, vm, request, shift);
     return isReady(mapped)
       ? finishArea(resultOf(mapped), state, vm, request, shift)

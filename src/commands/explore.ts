@@ -7,7 +7,7 @@ import { addMachineOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printJson, printOutput, printReport } from "../command-line/standard-streams.ts";
-import type { ScheduleResult } from "../explore/base/explorer.ts";
+import type { Explorer, ScheduleResult } from "../explore/base/explorer.ts";
 import { minimise, replaySchedule } from "../explore/base/minimise.ts";
 import { type ExplorePlan, type ShareResult, STRATEGIES, type StrategyName } from "../explore/base/plan.ts";
 import { formatSchedule, parseSchedule } from "../explore/base/schedule-text.ts";
@@ -17,7 +17,7 @@ import { EXPLORE_TESTS } from "../explore/tests/index.ts";
 import { prepare, type TestChoice } from "../explore/worker.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
-import { unknownName } from "../input/errors.ts";
+import { unknownName, ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import { madeBy } from "../provenance/made-by.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
@@ -116,7 +116,7 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
   let found: ShareResult | null = null;
   let result: ScheduleResult | null = null;
   if (options.schedule !== undefined) {
-    result = replaySchedule(explorer, parseSchedule(options.schedule));
+    result = replayAsked(explorer, options.schedule);
   } else {
     const progress = startProgress(schedules, options.quiet === true);
     found = await explore(test, plan, { schedules, seconds, jobs }, (done) => progress.update(done, "schedules"));
@@ -160,6 +160,16 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
     }
   }
   return fails ? EXIT_DIFFERENCES : EXIT_OK;
+}
+
+/** Runs the schedule that was asked for. @throws ValueError for one that is of another test or version: not all of its choices are there */
+function replayAsked(explorer: Explorer<unknown>, text: string): ScheduleResult {
+  const result = replaySchedule(explorer, parseSchedule(text));
+  const ran = formatSchedule(result.deviations);
+  // One that fails ends there, whatever else it would have chosen.
+  if (ran === text || result.failure !== null) return result;
+  const expected = `choices that this test has (${result.choices} in all); those that it has are ${ran}`;
+  throw new ValueError("schedule", text, expected);
 }
 
 function planOf({ strategy, preemptions, sleepSets, depth, seed }: ExploreOptions): ExplorePlan {

@@ -162,7 +162,10 @@ export class Explorer<Situation> implements Scheduler {
     let index = 0;
     if (actions.length > 1) {
       index = strategy.pick(actions, isUnderWay);
-      if (index > 0) this.deviations.set(this.choices, index);
+      if (index > 0) {
+        this.deviations.set(this.choices, index);
+        this.oracles.lookAtAreas();
+      }
       if (index > 0 && isUnderWay) this.preemptions++;
       this.choices++;
     }

@@ -1,15 +1,19 @@
 /**
  * What is looked at where something is about to be used again: nothing that a CPU has cached may lead to frames or page tables
- * that are given back, unless it is flushed before it is used, nor may anything be cached of an address range that is free again.
+ * that are given back, unless it is flushed before it is used, nor may anything be cached of an address range that is free again. And
+ * what others find who come in between: an area that is shown to them is complete.
  */
-import type { Cpu } from "../../../arch/index.ts";
+import { type Cpu, ENTRIES_PER_TABLE, PAGE_SIZE, PTE_PRESENT } from "../../../arch/index.ts";
 import {
   Contexts,
   NO_EVENTS,
+  PageTableCursor,
   POINT_FREES_FRAMES,
   POINT_FREES_HOST_PAGES,
   POINT_FREES_TABLES,
   UserSpaces,
+  VM_ALLOC,
+  VM_UNINITIALIZED,
   type VmallocEvents,
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
@@ -19,9 +23,12 @@ import { flushesBeforeUse, lookAtHostPages, tablesOf, translationsOf } from "./g
 /** The oracles of one machine. */
 export class PointOracles {
   private readonly kernel: Kernel;
+  /** One of its own: the kernel's stands where code under way has left it. */
+  private readonly cursor: PageTableCursor;
 
   constructor(kernel: Kernel) {
     this.kernel = kernel;
+    this.cursor = new PageTableCursor(kernel.vm.tables);
   }
 
   /** Looks at what happens to address ranges from now on; what `also` observes is told as before. */
@@ -45,6 +52,37 @@ export class PointOracles {
     if (at === POINT_FREES_FRAMES) this.lookAtFrames(subject as Iterable<number>);
     else if (at === POINT_FREES_TABLES) this.lookAtTables(subject as readonly { readonly frame: number }[]);
     else if (at === POINT_FREES_HOST_PAGES) lookAtHostPages(this.kernel, subject as readonly number[]);
+  }
+
+  /**
+   * Looks at what another CPU finds that comes in here: who reads areas (/proc/vmallocinfo, vread) takes one of vmalloc that is in a busy
+   * tree, and complete by its flags, for mapped.
+   */
+  lookAtAreas(): void {
+    const { vm } = this.kernel;
+    const { areas, vms } = vm;
+    for (const { busy } of vm.nodes) {
+      const { head } = busy.tree;
+      for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
+        const owner = areas.vmOf(area);
+        // Per-CPU chunks have areas too, and map their pages themselves.
+        if (owner === 0 || vms.nrPages[owner] === 0) continue;
+        if ((vms.flags[owner] & (VM_ALLOC | VM_UNINITIALIZED)) !== VM_ALLOC) continue;
+        this.lookAtPage(owner, 0);
+        // A tail is unmapped before the area is known to be shorter.
+        if (!vm.version.vreallocFreesTail) this.lookAtPage(owner, vms.nrPages[owner] - 1);
+      }
+    }
+  }
+
+  private lookAtPage(owner: number, page: number): void {
+    const { vms, pageArrays } = this.kernel.vm;
+    const address = vms.addr[owner] + page * PAGE_SIZE;
+    if (this.cursor.frameAt(address) === pageArrays.frames[vms.pages[owner] + page]) return;
+    throw new OracleFailure(
+      "inconsistent state",
+      `the area at 0x${vms.addr[owner].toString(16)} is shown as complete, but its page ${page} is not mapped`,
+    );
   }
 
   /**
@@ -100,6 +138,7 @@ export class PointOracles {
     const { mm, machine } = this.kernel;
     const contexts = new Contexts(mm, []);
     const freed = new Set(tables.map(({ frame }) => frame));
+    this.lookAtUserRoots();
     for (const cpu of machine.cpus) {
       if (this.isExcused(cpu)) continue;
       const loaded = cpu.mmu.mode.pcid;
@@ -108,6 +147,24 @@ export class PointOracles {
         throw new OracleFailure(
           "stale translation",
           `the page table in frame 0x${frame.toString(16)} is given back while CPU ${cpu.id}'s ${structure} still leads to it, and no flush is owed`,
+        );
+      }
+    }
+  }
+
+  /** With page-table isolation: a CPU may be in user mode, and walk from the top table that it has there, at any time. */
+  private lookAtUserRoots(): void {
+    const { userSpaces, machine } = this.kernel.mm;
+    if (!(userSpaces instanceof UserSpaces)) return;
+    const isPresent = (root: number, index: number): boolean =>
+      (machine.memory.readWord(root, 2 * index) & PTE_PRESENT) !== 0;
+    for (const { userRootFrame, tables } of new Set(userSpaces.loaded)) {
+      if (userRootFrame === 0) continue;
+      for (let index = 0; index < ENTRIES_PER_TABLE / 2; index++) {
+        if (!isPresent(userRootFrame, index) || isPresent(tables.rootFrame, index)) continue;
+        throw new OracleFailure(
+          "stale translation",
+          `page tables are given back while entry ${index} of the top table of user mode still names one, as the process's own does no more`,
         );
       }
     }

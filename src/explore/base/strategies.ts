@@ -181,14 +181,15 @@ export class RandomWalk implements Strategy {
   }
 }
 
-/** One schedule, given by where it does something else than go on: the index chosen there, by number of the choice. */
+/**
+ * One schedule, given by where it does something else than go on: the index chosen there, by number of the choice. Where there is no such
+ * choice it goes on: what it came to says which it made.
+ */
 export class Replayed implements Strategy {
   readonly name = "replay";
   readonly leavesOutRedundant = false;
   private readonly deviations: ReadonlyMap<number, number>;
   private choice = 0;
-  /** Choices of the schedule that there were not: it is of another test, or of another version. */
-  impossible = 0;
 
   constructor(deviations: ReadonlyMap<number, number>) {
     this.deviations = deviations;
@@ -196,15 +197,12 @@ export class Replayed implements Strategy {
 
   begin(index: number): boolean {
     this.choice = 0;
-    this.impossible = 0;
     return index === 0;
   }
 
   pick(actions: readonly number[]): number {
     const choice = this.deviations.get(this.choice++) ?? 0;
-    if (choice < actions.length) return choice;
-    this.impossible++;
-    return 0;
+    return choice < actions.length ? choice : 0;
   }
 
   end(): void {

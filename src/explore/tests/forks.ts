@@ -1,10 +1,10 @@
 /** Pages that parent and child share after a fork: they cannot be written, until they are copied. */
 import type { KernelCode } from "../../../arch/index.ts";
-import { doWpPage, dupMm, type MmStruct } from "../../../mm/index.ts";
+import { doWpPage, dupMm, type MmStruct, mprotect } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { expect, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
 import type { ExploreTest, ThreadOf } from "../base/explore-test.ts";
-import { type Processes, processes, START } from "./processes.ts";
+import { END, PAGE, type Processes, processes, START } from "./processes.ts";
 
 /** A process and, once it has forked, its children. */
 interface Family extends Processes {
@@ -25,6 +25,21 @@ function forked(kernel: Kernel): Family {
   return { ...situation, child, second: null };
 }
 
+/** What parent and children share is read-only for all of them. */
+function checkShared(_kernel: Kernel, family: Family): void {
+  const holders = new Map<number, boolean[]>();
+  for (const { tables } of spacesOf(family)) {
+    for (let at = START; at < END; at += PAGE) {
+      tables.cursor.seek(at);
+      const { isLeaf, frame, isWritable } = tables.cursor;
+      if (isLeaf) holders.set(frame, [...(holders.get(frame) ?? []), isWritable]);
+    }
+  }
+  for (const writable of holders.values()) {
+    expect(writable.length === 1 || !writable.includes(true), "no page can be written that another process has too");
+  }
+}
+
 /** Stores as a program does, whose faults the kernel handles. */
 function* write(kernel: Kernel, { spaces, mms }: Family, address: number, value: number): KernelCode<void> {
   while (!(yield* tryStore32(kernel, address, value))) {
@@ -37,6 +52,7 @@ const forkAgainstStores: ExploreTest<Family> = {
   summary: "a process forks while a thread of it writes: once fork returns, writes fault",
   setup: (kernel) => ({ ...processes(kernel, 1), child: null, second: null }),
   userSpaces: spacesOf,
+  check: checkShared,
   threads: [
     function* (_kernel, situation) {
       situation.child = yield* dupMm(situation.spaces, situation.mms[0]);
@@ -56,6 +72,7 @@ const copyAgainstLoads: ExploreTest<Family> = {
   summary: "a page that a fork has left shared is copied and written while a thread reads it: what was written is seen",
   setup: forked,
   userSpaces: spacesOf,
+  check: checkShared,
   threads: [
     function* (kernel, situation) {
       yield* write(kernel, situation, START, 7);
@@ -109,16 +126,23 @@ const forkAgainstCopy: ExploreTest<Family> = {
       yield* tryStore32(kernel, START, 7);
     },
   ],
-  check(_kernel, { mms, child, second }) {
-    const [parent] = mms;
-    parent.tables.cursor.seek(START);
-    const { frame, isWritable } = parent.tables.cursor;
-    for (const mm of [child, second]) {
-      const isShared = mm !== null && mm.tables.cursor.frameAt(START) === frame;
-      expect(!isShared || !isWritable, "no page can be written that another process has too");
-    }
-  },
+};
+
+const forkAgainstMprotect: ExploreTest<Family> = {
+  ...forkAgainstStores,
+  name: "fork-against-mprotect",
+  summary:
+    "a process forks while a thread of it makes the same pages read-only, which may find them so: once mprotect returns, writes fault",
+  threads: [
+    forkAgainstStores.threads[0],
+    function* (kernel, { spaces, mms }) {
+      yield* mprotect(spaces, mms[0], START, END, false);
+      for (let at = START; at < END; at += PAGE) {
+        expect(!(yield* tryStore32(kernel, at, 7)), "no page can be written by who has called mprotect");
+      }
+    },
+  ],
 };
 
 /** Tests of forks. */
-export const FORK_TESTS = [forkAgainstStores, copyAgainstLoads, twoCopies, forkAgainstCopy];
+export const FORK_TESTS = [forkAgainstStores, copyAgainstLoads, twoCopies, forkAgainstCopy, forkAgainstMprotect];

@@ -1,9 +1,11 @@
 /** The tests that come with the explorer. */
 import { unknownName } from "../../input/errors.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
+import { ATTRIBUTE_TESTS } from "./attributes.ts";
 import { FORK_TESTS } from "./forks.ts";
 import { GUEST_TESTS } from "./guests.ts";
 import { HOST_MEMORY_TESTS } from "./host-memory.ts";
+import { MREMAP_TESTS } from "./mremap.ts";
 import { PORTION_TESTS } from "./portions.ts";
 import { PURGE_TESTS } from "./purges.ts";
 import { USER_FLUSH_TESTS } from "./user-flushes.ts";
@@ -19,11 +21,13 @@ export const EXPLORE_TESTS: readonly ExploreTest[] = [
   ...VMAP_BLOCK_TESTS,
   ...USER_SPACE_TESTS,
   ...USER_FLUSH_TESTS,
+  ...MREMAP_TESTS,
   ...PORTION_TESTS,
   ...FORK_TESTS,
   ...GUEST_TESTS,
   ...HOST_MEMORY_TESTS,
   ...VERSION_TESTS,
+  ...ATTRIBUTE_TESTS,
 ];
 
 /** @throws UnknownNameError for a name that no test has */

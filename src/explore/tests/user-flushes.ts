@@ -1,4 +1,4 @@
-/** Flushes of address spaces that overtake each other, pages that are moved, page tables that other PCIDs know. */
+/** Flushes of address spaces that overtake each other, page tables that other PCIDs know. */
 import {
   DONE,
   DYNAMIC_ASIDS,
@@ -8,7 +8,6 @@ import {
   madviseDontneed,
   mmapPopulate,
   mprotect,
-  mremap,
   munmap,
   type UserSpaces,
   unmapMappingRange,
@@ -98,47 +97,6 @@ const lazyBack: ExploreTest<Processes> = {
       yield* madviseDontneed(situation.spaces, situation.mms[0], START + PAGE, END);
     },
     switchBackAndRead,
-  ],
-};
-
-/** Where `mremap` moves a page. */
-const MOVED = 0x800000;
-
-const mremapAgainstTruncate: ExploreTest<Processes> = {
-  name: "mremap-against-truncate",
-  summary: "a page is moved, and given back at its new place by the other CPU, which has used it at the old one",
-  setup: (kernel) => processes(kernel, 1),
-  userSpaces: ({ mms }) => mms,
-  threads: [
-    function* (_kernel, { spaces, mms }) {
-      yield* mremap(spaces, mms[0], START, START + PAGE, MOVED);
-    },
-    function* (kernel, { spaces, mms }) {
-      yield* unmapMappingRange(spaces, mms[0], MOVED, MOVED + PAGE);
-      yield* tryStore32(kernel, START, 5);
-    },
-  ],
-};
-
-const mremapAgainstLoads: ExploreTest<Processes> = {
-  ...mremapAgainstTruncate,
-  name: "mremap-against-loads",
-  summary:
-    "pages are moved while a thread of the process reads: once mremap returns, the old place faults and the new one does not",
-  threads: [
-    function* (_kernel, situation) {
-      yield* mremap(situation.spaces, situation.mms[0], START, END, MOVED);
-      situation.isDone = true;
-    },
-    function* (kernel, situation) {
-      yield* turn(kernel, "load");
-      const { isDone } = situation;
-      const before = yield* tryLoad32(kernel, START + PAGE);
-      expect(before === null || !isDone, "the old place cannot be read once mremap has returned");
-      const isDoneNow = situation.isDone;
-      const after = yield* tryLoad32(kernel, MOVED + PAGE);
-      expect(after !== null || !isDoneNow, "the new place can be read once mremap has returned");
-    },
   ],
 };
 
@@ -345,6 +303,27 @@ const flushOfUserPcid: ExploreTest<Processes> = {
   ],
 };
 
+const topTableOfUserMode: ExploreTest<Processes> = {
+  name: "munmap-of-user-top-entry",
+  summary:
+    "munmap that empties an entry of the top table, with page-table isolation, while a CPU in user mode may walk by the copy of that entry",
+  kernel: { pageTableIsolation: true },
+  setup: (kernel) => usedInUserMode(kernel, 1),
+  userSpaces: ({ mms }) => mms,
+  threads: [
+    function* (_kernel, { spaces, mms }) {
+      yield* munmap(spaces, mms[0], 0, 2 ** 39);
+    },
+    function* (kernel) {
+      const { userMode } = kernel.vm.flushing;
+      yield* turn(kernel, "user mode");
+      userMode.enterUser();
+      yield* tryLoad32(kernel, START);
+      userMode.enterKernel();
+    },
+  ],
+};
+
 const backToUserMode: ExploreTest<Processes> = {
   name: "switch-back-to-user-mode",
   summary:
@@ -374,15 +353,13 @@ const backToUserMode: ExploreTest<Processes> = {
   ],
 };
 
-/** Tests of flushes, moved pages and page tables. */
+/** Tests of flushes and page tables. */
 export const USER_FLUSH_TESTS = [
   twoMadvises,
   samePage,
   mprotectAndTruncate,
   twoSenders,
   lazyBack,
-  mremapAgainstTruncate,
-  mremapAgainstLoads,
   flushOfProcessLeft,
   munmapAgainstMmap,
   twoFaults,
@@ -390,5 +367,6 @@ export const USER_FLUSH_TESTS = [
   purgeAndOtherProcess,
   reusedAsids,
   flushOfUserPcid,
+  topTableOfUserMode,
   backToUserMode,
 ];

@@ -230,6 +230,13 @@ const asidTransition: ExploreTest<Processes> = {
   },
 };
 
+const globalAsid: ExploreTest<Processes> = {
+  ...broadcast,
+  name: "munmap-of-global-asid",
+  summary: "munmap by broadcasts to a global ASID while a thread of the process reads on another CPU",
+  setup: (kernel) => processes(kernel, 1, true),
+};
+
 const remoteActions: ExploreTest<Processes> = {
   ...munmapAgainstLoads,
   name: "munmap-by-remote-action",
@@ -237,6 +244,13 @@ const remoteActions: ExploreTest<Processes> = {
   // Sapphire Rapids has RAR.
   kernel: { preset: smallPreset("sapphire-rapids"), flushPolicy: RAR_POLICY },
   setup: (kernel) => processes(kernel, 1, true),
+};
+
+const remoteActionsWithoutAsid: ExploreTest<Processes> = {
+  ...remoteActions,
+  name: "munmap-before-remote-action",
+  summary: "munmap under the policy rar of a process that has no global ASID yet: it goes by interrupts",
+  setup: (kernel) => processes(kernel, 1),
 };
 
 const switchRemoteActions: ExploreTest<Processes> = {
@@ -282,7 +296,9 @@ export const USER_SPACE_TESTS = [
   threeCpus,
   broadcast,
   asidTransition,
+  globalAsid,
   remoteActions,
+  remoteActionsWithoutAsid,
   switchRemoteActions,
   withoutPcids,
   isolation,

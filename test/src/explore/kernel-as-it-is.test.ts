@@ -25,7 +25,7 @@ const FOUND_BY: Readonly<Record<BugName, readonly (readonly [test: string, sched
   removeVmAreaFindsTwice: [["double-vfree", 19]],
   noVmUninitialized: [["vmallocinfo-during-vmalloc", 2]],
   aliasesSkipFullBlocks: [["aliases-of-full-block", 1]],
-  shrinkerWithoutPurgeLock: [["shrinker-against-purge", 79]],
+  shrinkerWithoutPurgeLock: [["shrinker-against-purge", 81]],
   wrongQueueLock: [["block-purge-against-vb-alloc", 18]],
   flushSkipsSwitchingCpus: [
     ["switch-against-munmap", 28],
