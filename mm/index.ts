@@ -55,8 +55,8 @@ export {
   FRAME_RESERVED,
   FRAME_USER,
   FRAME_VMALLOC,
-  PageAllocator,
-} from "./frames/page-allocator.ts";
+} from "./frames/frame-uses.ts";
+export { PageAllocator } from "./frames/page-allocator.ts";
 export { Reclaim, SHRINK_STOP, type Shrinker } from "./frames/reclaim.ts";
 export {
   afterCall,

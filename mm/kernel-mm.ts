@@ -11,9 +11,11 @@ import { Flushing, type FlushingConfig } from "./flush/flushing.ts";
 import { Rar } from "./flush/rar.ts";
 import { UnflushedRanges } from "./flush/unflushed-ranges.ts";
 import type { PageAllocator } from "./frames/page-allocator.ts";
+import { PageLines } from "./frames/page-lines.ts";
 import { Reclaim } from "./frames/reclaim.ts";
 import type { FaultInjection } from "./kernel/fault-injection.ts";
 import { type BugName, type Bugs, bugsOn } from "./kernel/historical-bugs.ts";
+import { IrqSpinLock } from "./kernel/irq-spin-lock.ts";
 import { checkKernelCosts, type KernelCosts } from "./kernel/kernel-costs.ts";
 import type { UsePath } from "./kernel/kernel-paths.ts";
 import { LineTable } from "./kernel/line-table.ts";
@@ -85,6 +87,11 @@ export class KernelMm {
   /** Told where kernel code uses memory of the kernel's own; null where its translations cost nothing (`user/working-set.ts`). */
   usePath: UsePath | null = null;
 
+  /** Where the lines of pages are. */
+  readonly pageLines: PageLines;
+  /** `zone->lock` of each zone, with the free lists that it guards. */
+  readonly zoneLocks: readonly IrqSpinLock[];
+
   /** Where the kernel has mapped memory of its own, beside the direct map and what allocators map. */
   readonly ownRanges: AddressRange[] = [];
 
@@ -122,12 +129,16 @@ export class KernelMm {
     if (this.version.blocks.aliasesScan === "free lists") this.flushing.unflushed = new UnflushedRanges();
     this.flushing.smp.acknowledgesEarly = this.bugs.earlyAcknowledgement;
     this.entryLines = new LineTable(this.loop.lines, entryLines(machine));
-    const zones = this.loop.lines.make(this.pages.zones.length);
-    // `zone->lock` with the free lists that it guards, taken with interrupts off (`spin_lock_irqsave`).
-    this.pages.onZone = (zone, pages) => {
-      const began = this.loop.nowCycles();
-      this.loop.lines.occupy(zones + zone, pages * costs.pages.buddyCycles);
-      this.loop.interruptsWereOff(began);
+    const freeLists = this.loop.lines.make(this.pages.zones.length);
+    this.zoneLocks = this.pages.zones.map(
+      (_, zone) => new IrqSpinLock("&zone->lock", this.loop, costs.lock, freeLists + zone),
+    );
+    const lines = new PageLines(this.loop, costs, machine.preset);
+    this.pageLines = lines;
+    this.pages.keepLines(lines);
+    this.pages.onZone = (zone, blocks) => {
+      const { cycles, lineCycles } = lines.takeHeld();
+      this.zoneLocks[zone].hold(blocks * costs.pages.buddyCycles + cycles, lineCycles);
     };
     this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
   }
@@ -143,13 +154,10 @@ export class KernelMm {
     return this.attributesLock !== null;
   }
 
-  /** The current CPU has taken `pages` pages; to zero those that are in no cache costs more. */
-  spendOnPages(pages: number, isZeroed: boolean): void {
-    const { listCycles, chargeCycles, zeroColdCycles } = this.costs.pages;
+  /** The current CPU has taken `pages` pages off its list; waiting for their lines, and zeroing, is charged where that happens. */
+  spendOnPages(pages: number): void {
+    const { listCycles, chargeCycles } = this.costs.pages;
     this.loop.spend(pages * (listCycles + chargeCycles));
-    if (!isZeroed) return;
-    const cold = Math.min(pages, this.pages.coldPages);
-    this.loop.spend(cold * zeroColdCycles + (pages - cold) * this.costs.zeroPageCycles);
   }
 
   /** The current CPU puts `pages` pages back on its list. */

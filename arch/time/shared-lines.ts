@@ -9,6 +9,7 @@
  * Time spent so is counted for each CPU and booked by the accounts as an activity of its own.
  */
 import { checkState, restoreArray } from "../isa/state-error.ts";
+import { BUSY_STRETCHES, BusyTimes } from "./busy-times.ts";
 import { type ByDistance, DISTANCE_SELF, type Topology } from "./topology.ts";
 
 /** Whose line it is: nobody's, and then free to take: what is new is in the caches of the CPU that made it. 0 and up: that CPU's alone. Below -1: several CPUs', by the number of their set. */
@@ -38,6 +39,10 @@ export interface SharedLinesState {
   readonly busyFrom: Float64Array;
   /** When they end. */
   readonly busyUntil: Float64Array;
+  /** Lines of which more stretches of time are known, and for each of them those stretches (`BusyTimes`); absent where there are none. */
+  readonly queuedLine?: Uint32Array | undefined;
+  readonly queuedFrom?: Float64Array | undefined;
+  readonly queuedUntil?: Float64Array | undefined;
   /** Lines that several CPUs have, once for each of them. */
   readonly sharedLine: Uint32Array;
   /** The CPU. */
@@ -59,6 +64,11 @@ export class SharedLines {
   private holder = new Int32Array(0);
   private busyFrom = new Float64Array(0);
   private busyUntil = new Float64Array(0);
+  /**
+   * Lines that a CPU wanted at a time before the last transfers: of these more than the last stretch of transfers is kept, and
+   * `busyFrom` is infinite.
+   */
+  private readonly queues = new Map<number, BusyTimes>();
   /**
    * Sets of CPUs that share a line: who has had it longest, who read it last, and bits by CPU. Most are two CPUs, one of which writes
    * next: as long as there are no more, the bits are all clear.
@@ -114,19 +124,24 @@ export class SharedLines {
       this.wait(currentCpu, lines * this.transferCycles[topology.distance(from, currentCpu)]);
   }
 
+  /** The current CPU waits `cycles` for lines without numbers of their own. */
+  waitFor(cycles: number): void {
+    if (cycles > 0) this.wait(this.clock.currentCpu, cycles);
+  }
+
   /**
-   * The current CPU gets a line to write and works `cycles` on what it guards: others that want it meanwhile come after. For locks
-   * that are taken in code which cannot wait.
+   * The current CPU gets a line to write and works `cycles` on what it guards: others that want it meanwhile come after. For what is
+   * served one CPU after the other in code which cannot wait.
    */
   occupy(line: number, cycles: number): void {
     const cpu = this.clock.currentCpu;
+    const queue = this.queueOf(line);
     this.write(line);
     const now = this.clock.clockCycles[cpu];
-    const until = this.busyUntil[line];
-    if (now >= this.busyFrom[line] && now < until) this.wait(cpu, until - now);
-    if (now >= until) this.busyFrom[line] = now;
+    const start = queue.startOf(now);
+    if (start > now) this.wait(cpu, start - now);
     this.clock.clockCycles[cpu] += cycles;
-    this.busyUntil[line] = Math.max(until, this.clock.clockCycles[cpu]);
+    queue.serve(start, start + cycles);
   }
 
   /** The CPU's clock without what it has waited for lines. */
@@ -153,7 +168,9 @@ export class SharedLines {
         shared.cpu.push(cpu);
       }
     }
+    const queues = [...this.queues].sort(([a], [b]) => a - b);
     return {
+      ...(queues.length === 0 ? {} : capturedQueues(queues)),
       line: Uint32Array.from(rows.line),
       holder: Uint16Array.from(rows.holder),
       busyFrom: Float64Array.from(rows.from),
@@ -175,6 +192,7 @@ export class SharedLines {
       this.busyFrom[line] = state.busyFrom[i];
       this.busyUntil[line] = state.busyUntil[i];
     });
+    this.restoreQueues(state);
     state.sharedLine.forEach((line, i) => {
       const last = this.holder[line];
       const sharer = state.sharedCpu[i];
@@ -186,6 +204,19 @@ export class SharedLines {
       this.forwarder[set] = forwarder;
     });
     restoreArray("shared lines", "CPUs", this.waitedCycles, state.waitedCycles);
+  }
+
+  private restoreQueues({ queuedLine, queuedFrom, queuedUntil }: SharedLinesState): void {
+    this.queues.clear();
+    if (queuedLine === undefined || queuedFrom === undefined || queuedUntil === undefined) return;
+    const fits = [queuedFrom, queuedUntil].every(({ length }) => length === queuedLine.length * BUSY_STRETCHES);
+    const known = queuedLine.every((line) => line < this.count);
+    checkState("shared lines", fits && known, `have no ${BUSY_STRETCHES} stretches for each line with a queue`);
+    queuedLine.forEach((line, i) => {
+      const queue = this.queueOf(line);
+      queue.from.set(queuedFrom.subarray(i * BUSY_STRETCHES, (i + 1) * BUSY_STRETCHES));
+      queue.until.set(queuedUntil.subarray(i * BUSY_STRETCHES, (i + 1) * BUSY_STRETCHES));
+    });
   }
 
   private fetchToRead(line: number, cpu: number): void {
@@ -233,9 +264,25 @@ export class SharedLines {
       this.busyUntil[line] = until + cycles;
       this.wait(cpu, until + cycles - now);
     } else {
-      // A CPU ahead of this one has had it already, at a time that lies in this CPU's future.
-      this.wait(cpu, cycles);
+      // CPUs ahead of this one have had it already, at times that lie in this CPU's future.
+      const queue = this.queueOf(line);
+      const start = queue.startOf(now);
+      queue.serve(start, start + cycles);
+      this.wait(cpu, start + cycles - now);
     }
+  }
+
+  /** The stretches of a line's transfers; from now on more of them than the last are kept. */
+  private queueOf(line: number): BusyTimes {
+    let queue = this.queues.get(line);
+    if (queue === undefined) {
+      queue = new BusyTimes();
+      queue.serve(this.busyFrom[line], this.busyUntil[line]);
+      this.queues.set(line, queue);
+      this.busyFrom[line] = Number.POSITIVE_INFINITY;
+      this.busyUntil[line] = Number.POSITIVE_INFINITY;
+    }
+    return queue;
   }
 
   private wait(cpu: number, cycles: number): void {
@@ -320,6 +367,14 @@ export class SharedLines {
     until.set(this.busyUntil);
     this.busyUntil = until;
   }
+}
+
+function capturedQueues(queues: readonly (readonly [number, BusyTimes])[]) {
+  return {
+    queuedLine: Uint32Array.from(queues, ([line]) => line),
+    queuedFrom: Float64Array.from(queues.flatMap(([, { from }]) => [...from])),
+    queuedUntil: Float64Array.from(queues.flatMap(([, { until }]) => [...until])),
+  };
 }
 
 /** `larger` with what is in `array` at its begin. */

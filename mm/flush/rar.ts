@@ -20,7 +20,8 @@ import { linearAddressToBigInt, PAGE_SIZE } from "../../arch/isa/linear-address.
 import type { Machine } from "../../arch/machine.ts";
 import { ACTIVITY_IPI_SEND, ACTIVITY_IPI_WAIT } from "../../arch/time/cycle-accounts.ts";
 import { INTERRUPTED_IDLE, type KernelCode, PAUSE_SPIN, PAUSE_TURN, type Thread } from "../../arch/time/event-loop.ts";
-import { FRAME_CALLER, type PageAllocator } from "../frames/page-allocator.ts";
+import { FRAME_CALLER } from "../frames/frame-uses.ts";
+import type { PageAllocator } from "../frames/page-allocator.ts";
 import type { IpiCosts, KernelCosts } from "../kernel/kernel-costs.ts";
 import { SpinLock } from "../kernel/lock.ts";
 import { type Acknowledgements, type Smp, seenByCycles } from "../kernel/smp.ts";

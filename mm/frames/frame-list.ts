@@ -16,8 +16,6 @@ const TABLE_BLOCK_SHARE = 64;
 export interface FrameList {
   readonly frames: Uint32Array;
   count: number;
-  /** The lowest so many came from the zone and have not been used since: they are in no cache. */
-  cold: number;
 }
 
 /** Copies `count` frame numbers. */
@@ -53,13 +51,6 @@ export function fillForTables(list: FrameList, zone: Zone): boolean {
   return true;
 }
 
-/** Frames were taken off the top of a list: how many of them were cold. */
-export function takenOff(list: FrameList): number {
-  const cold = Math.max(0, list.cold - list.count);
-  list.cold -= cold;
-  return cold;
-}
-
 /** Puts frames on a list and marks them, up to the first that lies outside `zone` or for which there is no room; returns how many. */
 export function pushRun(
   zone: Zone,
@@ -87,4 +78,25 @@ export function pushRun(
   const done = at - first;
   list.count += done;
   return done;
+}
+
+/** Gives a batch of the oldest frames of a CPU's list back to its zone, marked as free. */
+export function freePcppagesBulk(list: FrameList, zone: Zone, mark: number): void {
+  markFrames(zone, list.frames, 0, PCP_BATCH, mark);
+  for (let i = 0; i < PCP_BATCH; i++) zone.__freeOnePage(list.frames[i], 0);
+  list.frames.copyWithin(0, PCP_BATCH, list.count);
+  list.count -= PCP_BATCH;
+}
+
+/** Fills a CPU's list, which is empty, with a batch of frames of its zone, and marks them; false when there is none. */
+export function rmqueueBulk(list: FrameList, zone: Zone, mark: number): boolean {
+  let taken = 0;
+  while (taken < PCP_BATCH) {
+    const frame = zone.__rmqueueSmallest(0);
+    if (frame === 0) break;
+    list.frames[taken++] = frame;
+  }
+  markFrames(zone, list.frames, 0, taken, mark);
+  list.count = taken;
+  return taken > 0;
 }

@@ -1,7 +1,8 @@
 /** What the page allocator has handed out and what it keeps, for saved states. */
-import { checkState } from "../../arch/isa/state-error.ts";
+import { checkState, restoreArray } from "../../arch/isa/state-error.ts";
 import type { FrameList } from "./frame-list.ts";
 import type { PageAllocator } from "./page-allocator.ts";
+import type { PageLines } from "./page-lines.ts";
 import { MAX_PAGE_ORDER, type Zone } from "./zone.ts";
 
 const ORDERS = MAX_PAGE_ORDER + 1;
@@ -10,6 +11,19 @@ const ORDERS = MAX_PAGE_ORDER + 1;
 export interface FrameLists {
   readonly counts: Uint32Array;
   readonly frames: Uint32Array;
+}
+
+/** Where the lines of pages are (`PageLines`). */
+export interface PageLinesState {
+  /** By frame below `zoneTouchedEnd`, zone by zone: who used its `struct page` last, plus one, and who zeroed it; and when. */
+  readonly user: Uint16Array;
+  readonly usedAt: Uint32Array;
+  readonly zeroedBy: Uint16Array;
+  readonly zeroedAt: Uint32Array;
+  /** By CPU: lines fetched; the frame whose line was the last, and its direction. */
+  readonly fetched: Uint32Array;
+  readonly lastFrame: Float64Array;
+  readonly direction: Int32Array;
 }
 
 /** The state of a page allocator. Frames are named by their numbers. */
@@ -27,8 +41,10 @@ export interface FramesState {
   readonly freeBlocks: FrameLists;
   /** Single frames kept for a CPU: for each CPU a list a zone; the last of a list is taken first. */
   readonly cpuLists: FrameLists;
-  /** How many of each of these, the last to be taken, are in no cache. */
-  readonly coldOfCpuLists: Uint32Array;
+  /** Where the lines of pages are; absent in files of versions before 9. */
+  readonly lines?: PageLinesState | undefined;
+  /** Only in files of versions before 9: how many of the CPUs' frames, the last to be taken, are in no cache. */
+  readonly coldOfCpuLists?: Uint32Array | undefined;
   /** Single frames kept for page tables: a list a zone. */
   readonly tableLists: FrameLists;
   /** Frames with more than one holder, and how many holders they have beside the first. */
@@ -50,13 +66,61 @@ export function captureFrames(pages: PageAllocator): FramesState {
     zoneStart: Float64Array.from(zones, (zone) => zone.startFrame),
     zoneEnd: Float64Array.from(zones, (zone) => zone.endFrame),
     zoneTouchedEnd: Float64Array.from(zones, (zone) => zone.touchedEnd),
-    use: joined(zones.map((zone) => zone.use.subarray(0, zone.touchedEnd - zone.startFrame))),
+    use: joined(zones, ({ use }) => use, Uint8Array),
     freeBlocks: listsOf(zones.flatMap(freeBlocksOf)),
     cpuLists: listsOf(perCpu.flat().map(framesOf)),
-    coldOfCpuLists: Uint32Array.from(perCpu.flat(), ({ cold }) => cold),
     tableLists: listsOf(tableLists.map(framesOf)),
     shared: { frame: Uint32Array.from(frame), further: Uint32Array.from(further) },
+    ...(pages.lines === null ? {} : { lines: captureLines(pages.zones, pages.lines) }),
   };
+}
+
+function captureLines(zones: readonly Zone[], { fetched, lastFrame, direction }: PageLines): PageLinesState {
+  return {
+    user: joined(zones, ({ user }) => user, Uint16Array),
+    usedAt: joined(zones, ({ usedAt }) => usedAt, Uint32Array),
+    zeroedBy: joined(zones, ({ zeroedBy }) => zeroedBy, Uint16Array),
+    zeroedAt: joined(zones, ({ zeroedAt }) => zeroedAt, Uint32Array),
+    fetched: fetched.slice(),
+    lastFrame: lastFrame.slice(),
+    direction: direction.slice(),
+  };
+}
+
+/** Brings the lines of pages into a captured state, once the zones are. */
+function restoreLines(zones: readonly Zone[], cpus: number, lines: PageLines, state: PageLinesState): void {
+  restoreArray("page allocator", "CPUs", lines.fetched, state.fetched);
+  restoreArray("page allocator", "CPUs", lines.lastFrame, state.lastFrame);
+  restoreArray("page allocator", "CPUs", lines.direction, state.direction);
+  const total = zones.reduce((sum, zone) => sum + zone.touchedEnd - zone.startFrame, 0);
+  const byFrame = [state.user, state.usedAt, state.zeroedBy, state.zeroedAt];
+  const fits = byFrame.every(({ length }) => length === total);
+  checkState("page allocator", fits, `knows the lines of ${total} frames`);
+  const known = [state.user, state.zeroedBy].every((users) => users.every((user) => user <= cpus));
+  checkState("page allocator", known, `has ${cpus} CPUs`);
+  let at = 0;
+  for (const zone of zones) {
+    const end = at + zone.touchedEnd - zone.startFrame;
+    zone.user.fill(0).set(state.user.subarray(at, end));
+    zone.usedAt.fill(0).set(state.usedAt.subarray(at, end));
+    zone.zeroedBy.fill(0).set(state.zeroedBy.subarray(at, end));
+    zone.zeroedAt.fill(0).set(state.zeroedAt.subarray(at, end));
+    at = end;
+  }
+}
+
+/** Older files say of the frames on a CPU's lists only how many were in no cache: the others were in that CPU's. */
+function warmLists({ zones, perCpu }: PageAllocator, coldOfLists: Uint32Array): void {
+  const lists = perCpu.flat();
+  checkState("page allocator", coldOfLists.length === lists.length, "has another number of lists of each CPU");
+  lists.forEach(({ frames, count }, i) => {
+    const zone = zones[i % zones.length];
+    const self = Math.floor(i / zones.length) + 1;
+    for (let at = coldOfLists[i]; at < count; at++) {
+      zone.user[frames[at] - zone.startFrame] = self;
+      zone.zeroedBy[frames[at] - zone.startFrame] = self;
+    }
+  });
 }
 
 /**
@@ -88,11 +152,8 @@ export function restoreFrames(pages: PageAllocator, state: FramesState): void {
   checkState("page allocator", at === state.use.length, `knows the use of ${state.use.length} frames, not of ${at}`);
   fill(perCpu.flat(), state.cpuLists);
   fill(tableLists, state.tableLists);
-  const isOfLists = state.coldOfCpuLists.length === perCpu.flat().length;
-  checkState("page allocator", isOfLists, "has another number of lists of each CPU");
-  perCpu.flat().forEach((list, i) => {
-    list.cold = state.coldOfCpuLists[i];
-  });
+  if (state.coldOfCpuLists !== undefined) warmLists(pages, state.coldOfCpuLists);
+  if (pages.lines !== null && state.lines !== undefined) restoreLines(zones, pages.cpus, pages.lines, state.lines);
   pages.references.restore(state.shared.frame, state.shared.further);
   pages.allocatedPages = state.allocatedPages;
   pages.freedPages = state.freedPages;
@@ -110,12 +171,18 @@ function framesOf({ frames, count }: FrameList): Uint32Array {
   return frames.subarray(0, count);
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+/** What the zones know of their frames below `touchedEnd`, one zone after the other. */
+function joined<Column extends Uint8Array | Uint16Array | Uint32Array>(
+  zones: readonly Zone[],
+  of: (zone: Zone) => Column,
+  ColumnArray: new (length: number) => Column,
+): Column {
+  const touched = (zone: Zone): number => zone.touchedEnd - zone.startFrame;
+  const all = new ColumnArray(zones.reduce((sum, zone) => sum + touched(zone), 0));
   let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
+  for (const zone of zones) {
+    all.set(of(zone).subarray(0, touched(zone)), at);
+    at += touched(zone);
   }
   return all;
 }

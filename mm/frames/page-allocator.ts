@@ -16,31 +16,19 @@ import {
 import {
   copyFrames,
   type FrameList,
-  fillForTables,
+  freePcppagesBulk,
   LIST_CAPACITY,
   markFrames,
   PCP_BATCH,
   PCP_HIGH,
   pushRun,
-  takenOff,
+  rmqueueBulk,
 } from "./frame-list.ts";
+import { FRAME_FREE, FRAME_PAGE_TABLE, FRAME_RESERVED, FRAME_USER, FRAME_VMALLOC } from "./frame-uses.ts";
+import type { PageLines } from "./page-lines.ts";
 import { PageReferences } from "./page-references.ts";
-import { getPageFromFreelist, MAX_PAGE_ORDER, makeZones, type Zone } from "./zone.ts";
-
-/** What a frame is used for. */
-export const FRAME_FREE = 0;
-/** Kept for firmware, or memory that does not exist. */
-export const FRAME_RESERVED = 1;
-export const FRAME_PAGE_TABLE = 2;
-/**
- * Belongs to a vmalloc area. Frames on the per-CPU lists carry this mark too, as most of them come from such areas and go to
- * such areas: moving them is then a copy of their numbers (`useOf` tells the two apart).
- */
-export const FRAME_VMALLOC = 3;
-/** Belongs to a caller: `vmap` and `vm_map_ram` pages, workloads. */
-export const FRAME_CALLER = 4;
-/** Belongs to a user address space. */
-export const FRAME_USER = 5;
+import { TableFrames } from "./table-frames.ts";
+import { getPageFromFreelist, makeZones, type Zone } from "./zone.ts";
 
 /** All frames of a machine. Frame 0 is never handed out and stands for "none". */
 export class PageAllocator {
@@ -54,20 +42,20 @@ export class PageAllocator {
   lastBulkIsOfOneZone = false;
   /** Called when no block of the size that is asked for is free, and the caller lets `kswapd` be woken; `KernelMm` sets it. */
   wakeupKswapd: (() => void) | null = null;
-  /** Of the frames that the last allocation took from a CPU's list, those that were in no cache. */
-  coldPages = 0;
-  /** Is told of each run of pages that moves between a CPU's list and its zone, by the zone's number. */
-  onZone: ((zone: number, pages: number) => void) | null = null;
+  /** Is told of each run of blocks that was taken from a zone, or given back to it, under its lock, by the zone's number. */
+  onZone: ((zone: number, blocks: number) => void) | null = null;
   /** Frames with several holders: giving such a one back lets one of them go. */
   readonly references = new PageReferences();
 
-  /** Free frames on lists of their own: by CPU and zone; and by zone those that stand together, kept for page tables. */
+  /** Free frames on lists of their own, by CPU and zone. */
   readonly perCpu: FrameList[][];
-  readonly tableLists: FrameList[];
+  private readonly tables: TableFrames;
   private readonly memory: PhysicalMemory;
   private readonly faults: FaultInjection;
   /** NUMA nodes with memory. */
   readonly numaNodes: number;
+  /** Where the lines of pages are; null where that costs nothing. */
+  lines: PageLines | null = null;
 
   constructor(memory: PhysicalMemory, cpus: number, numaNodes: number, faults: FaultInjection) {
     this.memory = memory;
@@ -76,9 +64,20 @@ export class PageAllocator {
     this.zones = makeZones(memory, numaNodes);
     this.totalPages = this.zones.reduce((sum, zone) => sum + zone.managedPages, 0);
     this.perCpu = Array.from({ length: cpus }, () =>
-      this.zones.map(() => ({ frames: new Uint32Array(LIST_CAPACITY), count: 0, cold: 0 })),
+      this.zones.map(() => ({ frames: new Uint32Array(LIST_CAPACITY), count: 0 })),
     );
-    this.tableLists = this.zones.map(() => ({ frames: new Uint32Array(2 << MAX_PAGE_ORDER), count: 0, cold: 0 }));
+    this.tables = new TableFrames(this.zones, (zone) => this.onZone?.(zone, 1));
+  }
+
+  /** From now on pages cost by where their lines are. */
+  keepLines(lines: PageLines): void {
+    this.lines = lines;
+    for (const zone of this.zones) zone.lines = lines;
+  }
+
+  /** Single frames of each zone that are kept for page tables. */
+  get tableLists(): readonly FrameList[] {
+    return this.tables.lists;
   }
 
   /** Pages not allocated, those on per-CPU lists included. */
@@ -94,14 +93,23 @@ export class PageAllocator {
    */
   allocPages(cpu: number, order: number, use: number, gfp: number, node: number = NUMA_NO_NODE): number {
     if ((gfp & __GFP_NOFAIL) === 0 && this.faults.fails("frame")) return 0;
-    this.coldPages = 0;
-    let frame = use === FRAME_PAGE_TABLE && order === 0 ? this.takeForTable(cpu, node) : 0;
+    let frame =
+      use === FRAME_PAGE_TABLE && order === 0
+        ? this.tables.take(node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node)
+        : 0;
     if (frame === 0 && order === 0 && (gfp & GFP_DMA32_ZONE) === 0) frame = this.rmqueuePcplist(cpu, node, gfp);
     const first = frame !== 0 ? frame : this.takeBlock(order, node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node, gfp);
     if (first === 0) return 0;
     const zone = this.zoneOf(first);
     for (let i = 0; i < 1 << order; i++) zone.use[first - zone.startFrame + i] = use;
-    if ((gfp & __GFP_ZERO) !== 0) for (let i = 0; i < 1 << order; i++) this.memory.zeroFrame(first + i);
+    // The first page is prepared; those of a vmalloc area all are, which is split (`split_page`).
+    this.lines?.useBlock(zone, first, use === FRAME_VMALLOC ? 1 << order : 1);
+    if ((gfp & __GFP_ZERO) !== 0) {
+      for (let i = 0; i < 1 << order; i++) {
+        this.memory.zeroFrame(first + i);
+        this.lines?.zero(zone, first + i);
+      }
+    }
     this.allocatedPages += 1 << order;
     return first;
   }
@@ -121,7 +129,6 @@ export class PageAllocator {
   ): number {
     let done = 0;
     this.lastBulkIsOfOneZone = false;
-    this.coldPages = 0;
     if (!this.faults.isArmed && (gfp & GFP_DMA32_ZONE) === 0) {
       const preferred = node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node;
       for (let i = this.zones.length - 1; i >= 0 && done < count; i--) {
@@ -131,7 +138,7 @@ export class PageAllocator {
         done += got;
       }
       this.allocatedPages += done;
-      if ((gfp & __GFP_ZERO) !== 0) this.memory.zeroFrames(out, offset, done);
+      if ((gfp & __GFP_ZERO) !== 0) this.zeroRun(out, offset, done);
     }
     for (; done < count; done++) {
       const frame = this.allocPages(cpu, 0, use, gfp, node);
@@ -148,8 +155,11 @@ export class PageAllocator {
     const isTable = order === 0 && zone.use[first - zone.startFrame] === FRAME_PAGE_TABLE;
     this.freedPages += 1 << order;
     for (let i = 0; i < 1 << order; i++) zone.use[first - zone.startFrame + i] = FRAME_FREE;
-    if (order > 0) zone.__freeOnePage(first, order);
-    else if (isTable) this.putForTable(index, first);
+    this.lines?.use(zone, first);
+    if (order > 0) {
+      zone.__freeOnePage(first, order);
+      this.onZone?.(index, 1);
+    } else if (isTable) this.tables.put(index, first);
     else this.freeUnrefPage(cpu, index, first);
   }
 
@@ -181,6 +191,7 @@ export class PageAllocator {
     }
     const zoneIndex = this.zoneIndexOf(frames[offset]);
     const list = this.perCpu[cpu][zoneIndex];
+    this.lines?.useAll(this.zones[zoneIndex], frames, offset, count);
     for (let done = 0; done < count; ) {
       const step = Math.min(count - done, LIST_CAPACITY - list.count);
       copyFrames(frames, offset + done, list.frames, list.count, step);
@@ -237,6 +248,14 @@ export class PageAllocator {
     return cpu % this.numaNodes;
   }
 
+  /** Zeroes frames that were taken in bulk. */
+  private zeroRun(frames: Uint32Array, offset: number, count: number): void {
+    const { lines } = this;
+    this.memory.zeroFrames(frames, offset, count);
+    if (lines === null) return;
+    for (let i = offset; i < offset + count; i++) lines.zero(this.zoneOf(frames[i]), frames[i]);
+  }
+
   private zoneOf(frame: number): Zone {
     return this.zones[this.zoneIndexOf(frame)];
   }
@@ -270,8 +289,8 @@ export class PageAllocator {
     while (done < count && (list.count > 0 || this.rmqueueBulk(list, zone))) {
       const step = Math.min(count - done, list.count);
       list.count -= step;
-      this.coldPages += takenOff(list);
       copyFrames(list.frames, list.count, out, offset + done, step);
+      this.lines?.useAll(zone, list.frames, list.count, step);
       if (use !== FRAME_VMALLOC) markFrames(zone, out, offset + done, step, use);
       done += step;
     }
@@ -287,31 +306,9 @@ export class PageAllocator {
       const list = this.perCpu[cpu][i];
       if (list.count === 0 && !this.rmqueueBulk(list, zones[i])) continue;
       list.count--;
-      this.coldPages += takenOff(list);
       return list.frames[list.count];
     }
     return (gfp & __GFP_THISNODE) !== 0 ? 0 : this.takeBlock(0, preferred, gfp);
-  }
-
-  /**
-   * A frame for a page table, from a block of such frames: they stay together, as in pageblocks of unmovable memory, and
-   * the host commits few chunks of memory for them. 0 when no block is left: then any frame will do.
-   */
-  private takeForTable(cpu: number, node: number): number {
-    const preferred = node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node;
-    const { zones } = this;
-    for (let i = zones.length - 1; i >= 0; i--) {
-      if (zones[i].node !== preferred) continue;
-      const list = this.tableLists[i];
-      if (list.count > 0 || fillForTables(list, zones[i])) return list.frames[--list.count];
-    }
-    return 0;
-  }
-
-  private putForTable(zoneIndex: number, frame: number): void {
-    const list = this.tableLists[zoneIndex];
-    if (list.count < list.frames.length) list.frames[list.count++] = frame;
-    else this.zones[zoneIndex].__freeOnePage(frame, 0);
   }
 
   /**
@@ -323,10 +320,12 @@ export class PageAllocator {
     const all = (gfp & __GFP_DIRECT_RECLAIM) !== 0 ? [...this.perCpu, this.tableLists] : [this.tableLists];
     for (const lists of all) {
       lists.forEach((list, i) => {
-        if (list.count > 0) drained = true;
-        markFrames(this.zones[i], list.frames, 0, list.count, FRAME_FREE);
+        const { count } = list;
+        if (count === 0) return;
+        drained = true;
+        markFrames(this.zones[i], list.frames, 0, count, FRAME_FREE);
         while (list.count > 0) this.zones[i].__freeOnePage(list.frames[--list.count], 0);
-        list.cold = 0;
+        this.onZone?.(i, count);
       });
     }
     return drained;
@@ -346,41 +345,36 @@ export class PageAllocator {
     const zone = this.zones[zoneIndex];
     const list = this.perCpu[cpu][zoneIndex];
     const done = pushRun(zone, list, from, offset, count, FRAME_VMALLOC);
+    this.lines?.useAll(zone, from, offset, done);
     while (list.count > PCP_HIGH) this.freePcppagesBulk(list, zone);
     return done;
   }
 
-  /** Gives a batch of the oldest frames of a list back to its zone. */
   private freePcppagesBulk(list: FrameList, zone: Zone): void {
-    markFrames(zone, list.frames, 0, PCP_BATCH, FRAME_FREE);
-    for (let i = 0; i < PCP_BATCH; i++) zone.__freeOnePage(list.frames[i], 0);
-    list.frames.copyWithin(0, PCP_BATCH, list.count);
-    list.count -= PCP_BATCH;
-    list.cold = Math.max(0, list.cold - PCP_BATCH);
+    freePcppagesBulk(list, zone, FRAME_FREE);
     this.onZone?.(this.zones.indexOf(zone), PCP_BATCH);
   }
 
+  /** Fills an empty list; false when its zone has nothing left. */
   private rmqueueBulk(list: FrameList, zone: Zone): boolean {
-    let taken = 0;
-    while (taken < PCP_BATCH) {
-      const frame = zone.__rmqueueSmallest(0);
-      if (frame === 0) break;
-      list.frames[taken++] = frame;
-    }
-    markFrames(zone, list.frames, 0, taken, FRAME_VMALLOC);
-    list.count = taken;
-    list.cold = taken;
-    if (taken > 0) this.onZone?.(this.zones.indexOf(zone), taken);
-    return taken > 0;
+    if (!rmqueueBulk(list, zone, FRAME_VMALLOC)) return false;
+    this.onZone?.(this.zones.indexOf(zone), list.count);
+    return true;
   }
 
   private takeBlock(order: number, preferred: number, gfp: number): number {
-    const frame = getPageFromFreelist(this.zones, order, preferred, gfp);
+    const frame = this.getPageFromFreelist(order, preferred, gfp);
     if (frame !== 0) return frame;
     if ((gfp & __GFP_KSWAPD_RECLAIM) !== 0) this.wakeupKswapd?.();
-    if (order > 0) return this.drainAllPages(gfp) ? getPageFromFreelist(this.zones, order, preferred, gfp) : 0;
+    if (order > 0) return this.drainAllPages(gfp) ? this.getPageFromFreelist(order, preferred, gfp) : 0;
     const node = (gfp & __GFP_THISNODE) !== 0 ? preferred : NUMA_NO_NODE;
     return this.stealSingle((gfp & GFP_DMA32_ZONE) !== 0, node);
+  }
+
+  private getPageFromFreelist(order: number, preferred: number, gfp: number): number {
+    const frame = getPageFromFreelist(this.zones, order, preferred, gfp);
+    if (frame !== 0) this.onZone?.(this.zoneIndexOf(frame), 1);
+    return frame;
   }
 
   /** The last frames of a machine may sit on lists: the kernel drains those before it gives up. */

@@ -2,14 +2,15 @@
 import { HIGH_MEMORY_START, LOW_MEMORY_BYTES, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
 import { __GFP_THISNODE, GFP_DMA32_ZONE } from "../lib/gfp.ts";
 import { Segments } from "../lib/grow.ts";
+import type { PageLines } from "./page-lines.ts";
 
 /** The largest block: 2^10 frames, 4 MiB. */
 export const MAX_PAGE_ORDER = 10;
 
 /** The first MiB is left to firmware, as on a PC. */
 const FIRMWARE_FRAMES = 256;
-/** Bookkeeping of a frame: two list links, its order, its use. */
-const BYTES_PER_FRAME = 10;
+/** Bookkeeping of a frame: two list links, its order, its use, and who used its lines last and when. */
+const BYTES_PER_FRAME = 22;
 const NOT_FREE = 0xff;
 const NONE = 0xffff_ffff;
 
@@ -22,6 +23,13 @@ export class Zone {
   readonly endFrame: number;
   /** What each frame is used for, from `startFrame` on: one of the `FRAME_` values of `page-allocator.ts`. */
   use: Uint8Array = new Uint8Array(0);
+  /** In whose cache the lines of each frame are, for `PageLines`: who used its `struct page` last, plus one, and when; who zeroed it. */
+  user: Uint16Array = new Uint16Array(0);
+  usedAt: Uint32Array = new Uint32Array(0);
+  zeroedBy: Uint16Array = new Uint16Array(0);
+  zeroedAt: Uint32Array = new Uint32Array(0);
+  /** What uses of `struct page`s under the zone's lock take; null where that costs nothing. */
+  lines: PageLines | null = null;
   /** One past the highest frame that has ever been part of a free list or handed out. */
   touchedEnd: number;
   /** Free blocks by order, those never touched not counted (`/proc/buddyinfo`). */
@@ -79,7 +87,9 @@ export class Zone {
     while (at < MAX_PAGE_ORDER) {
       // Buddies are found by frame number, which the zone's start need not be aligned for.
       const buddy = (((index + this.startFrame) ^ (1 << at)) >>> 0) - this.startFrame;
-      if (buddy < 0 || buddy + this.startFrame >= this.touchedEnd || this.orderOf[buddy] !== at) break;
+      if (buddy < 0 || buddy + this.startFrame >= this.touchedEnd) break;
+      this.lines?.useUnderLock(this, buddy + this.startFrame);
+      if (this.orderOf[buddy] !== at) break;
       this.unlink(buddy, at);
       index = Math.min(index, buddy);
       at++;
@@ -110,6 +120,8 @@ export class Zone {
    */
   restore(touchedEnd: number, use: Uint8Array, freeBlocks: readonly Uint32Array[]): void {
     if (use.length > this.use.length) this.grow(use.length);
+    const { lines } = this;
+    this.lines = null;
     this.touchedEnd = touchedEnd;
     this.use.fill(0).set(use);
     this.orderOf.fill(NOT_FREE);
@@ -118,6 +130,7 @@ export class Zone {
     freeBlocks.forEach((frames, order) => {
       for (let i = frames.length - 1; i >= 0; i--) this.pushFree(frames[i] - this.startFrame, order);
     });
+    this.lines = lines;
   }
 
   /** Puts the next untouched block, as large as its place allows, on a free list; false when all is touched. */
@@ -135,6 +148,7 @@ export class Zone {
 
   private pushFree(index: number, order: number): void {
     const head = this.heads[order];
+    this.useOnList(index, head, NONE);
     this.next[index] = head;
     this.previous[index] = NONE;
     if (head !== NONE) this.previous[head] = index;
@@ -146,11 +160,21 @@ export class Zone {
   private unlink(index: number, order: number): void {
     const next = this.next[index];
     const previous = this.previous[index];
+    this.useOnList(index, next, previous);
     if (previous === NONE) this.heads[order] = next;
     else this.next[previous] = next;
     if (next !== NONE) this.previous[next] = previous;
     this.orderOf[index] = NOT_FREE;
     this.freeBlocks[order]--;
+  }
+
+  /** A block's links are changed, and those of its neighbours on the list, if it has any. */
+  private useOnList(index: number, next: number, previous: number): void {
+    const { lines, startFrame } = this;
+    if (lines === null) return;
+    lines.useUnderLock(this, startFrame + index);
+    if (next !== NONE) lines.useUnderLock(this, startFrame + next);
+    if (previous !== NONE) lines.useUnderLock(this, startFrame + previous);
   }
 
   private grow(capacity: number): void {
@@ -159,6 +183,10 @@ export class Zone {
     this.store = store;
     this.next = store.uint32();
     this.previous = store.uint32();
+    this.usedAt = store.uint32();
+    this.zeroedAt = store.uint32();
+    this.user = store.uint16();
+    this.zeroedBy = store.uint16();
     this.orderOf = store.uint8();
     this.orderOf.fill(NOT_FREE, had);
     this.use = store.uint8();

@@ -41,9 +41,12 @@ const DEFAULT_COST_ORIGINS: OriginsOf<KernelCosts> = {
       "half of the 98 cycles, rounded, that Brouer measured (as above) for a page of a bulk of 64 and its return; what its free alone takes was not",
     ),
     buddyCycles: assumed(
-      "the zone's lists and a cold struct page; Lu 2018, LKML: most time under zone->lock is misses on struct page",
+      "some fifty instructions: links, counters, the type of the pageblock. Lu 2018, LKML: most time under zone->lock is misses on struct page, which come to it (`mm/frames/page-lines.ts`)",
     ),
     zeroColdCycles: assumed("4096 bytes at some 11 GB/s of one core's stores to memory"),
+    zeroLastLevelCycles: assumed(
+      "4096 bytes at 10 a cycle: each line comes from the last level and sends another there",
+    ),
     slabCycles: measured(
       "Brouer, Linux commit 'slub bulk alloc', i7-4790K at 4 GHz: 42 cycles for an object and its return",
     ),

@@ -47,10 +47,12 @@ export interface PageCosts {
   readonly listCycles: number;
   /** Putting a page back on the CPU's list as one of a batch (`free_unref_folios`). */
   readonly freeBatchCycles: number;
-  /** Moving a page between a CPU's list and the buddies of its zone, under the zone's lock: it is cold by then. */
+  /** Moving a block between a CPU's list and the buddies of its zone, under the zone's lock, without waiting for `struct page`s. */
   readonly buddyCycles: number;
-  /** Zeroing a page that is in none of the CPU's caches; `zeroPageCycles` is for one that is. */
+  /** Zeroing a page that is in none of the CPU's caches; `zeroPageCycles` is for one that is in the core's own. */
   readonly zeroColdCycles: number;
+  /** Zeroing a page that is in the last level only. */
+  readonly zeroLastLevelCycles: number;
   /** Allocating or freeing a small object from the CPU's slab; `SlabCosts` has what else may come to it. */
   readonly slabCycles: number;
   /** Going down from the top table to a PTE table. */
@@ -139,8 +141,9 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
   pages: {
     listCycles: 100,
     freeBatchCycles: 50,
-    buddyCycles: 120,
+    buddyCycles: 40,
     zeroColdCycles: 900,
+    zeroLastLevelCycles: 400,
     slabCycles: 21,
     tableWalkCycles: 50,
     chargeCycles: 0,

@@ -79,6 +79,10 @@ export class Segments {
     return new Uint32Array(this.buffer, this.next(4), this.capacity);
   }
 
+  uint16(): Uint16Array<ArrayBuffer> {
+    return new Uint16Array(this.buffer, this.next(2), this.capacity);
+  }
+
   uint8(): Uint8Array<ArrayBuffer> {
     return new Uint8Array(this.buffer, this.next(1), this.capacity);
   }

@@ -10,7 +10,7 @@ import { formatLinearAddress16, PAGE_SIZE } from "../../arch/isa/linear-address.
 import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushOwed } from "../flush/tlb-flush.ts";
-import { FRAME_CALLER } from "../frames/page-allocator.ts";
+import { FRAME_CALLER } from "../frames/frame-uses.ts";
 import { afterLock, type Blocking, DONE, ready, wait } from "../kernel/blocking.ts";
 import { Mutex, SpinLock } from "../kernel/lock.ts";
 import { Work } from "../kernel/work.ts";

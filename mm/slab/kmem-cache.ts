@@ -8,7 +8,7 @@ import { IrqSpinLock } from "../kernel/irq-spin-lock.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 import { growInt32, growUint16 } from "../lib/grow.ts";
 import { type SlabLayout, slabLayout } from "./slab-layout.ts";
-import type { SlabPages } from "./slab-pages.ts";
+import type { SlabParts } from "./slab-pages.ts";
 
 /** Where a slab is. Its number is not in use. */
 const SLAB_UNUSED = 0;
@@ -22,16 +22,6 @@ const SLAB_CPU_PARTIAL = 3;
 export const SLAB_NODE_PARTIAL = 4;
 
 const FIRST_SLABS = 8;
-
-/** What caches stand on. */
-export interface SlabParts {
-  readonly loop: EventLoop;
-  readonly costs: KernelCosts;
-  readonly slabPages: SlabPages;
-  readonly numaNodes: number;
-  /** The NUMA node of a CPU. */
-  nodeOfCpu(cpu: number): number;
-}
 
 /** One cache. Slabs are numbered from 1, an object by its slab and its place there; 0 is none. */
 export class KmemCache implements SlabLayout {
@@ -198,7 +188,7 @@ export class KmemCache implements SlabLayout {
   private ___slabAlloc(cpu: number): number {
     this.loop.spend(this.costs.slab.slowCycles);
     let slab = this.slab[cpu];
-    let freelist = slab === 0 ? 0 : this.getFreelist(slab);
+    let freelist = slab === 0 ? 0 : this.getFreelist(cpu, slab);
     if (freelist === 0) {
       slab = this.takeCpuPartial(cpu) || this.getPartial(cpu);
       if (slab === 0) slab = this.allocateSlab();
@@ -211,12 +201,16 @@ export class KmemCache implements SlabLayout {
   }
 
   /** Takes what was freed to the CPU's slab by others; if that is nothing, the slab is full and the CPU lets go of it (`get_freelist`). */
-  private getFreelist(slab: number): number {
+  private getFreelist(cpu: number, slab: number): number {
     this.exchange(slab);
     const freelist = this.slabFreelist[slab];
     this.slabFreelist[slab] = 0;
-    if (freelist === 0) this.where[slab] = SLAB_FULL;
-    else this.inuse[slab] = this.objectsPerSlab;
+    if (freelist !== 0) {
+      this.inuse[slab] = this.objectsPerSlab;
+    } else {
+      this.where[slab] = SLAB_FULL;
+      this.slab[cpu] = 0;
+    }
     return freelist;
   }
 
@@ -251,10 +245,13 @@ export class KmemCache implements SlabLayout {
 
   /** A partial slab of a node, and some more for the CPU's own list, half as many as it may have there (`get_partial_node`). */
   private getPartialNode(cpu: number, node: number): number {
-    const first = this.nodeHead[node];
-    if (first === 0) return 0;
+    if (this.nrPartial[node] === 0) return 0;
+    this.listLocks[node].aboutToTake();
     const taken = Math.min(this.nrPartial[node], 2 + (this.cpuPartialSlabs >> 1));
     this.holdListLock(node, taken);
+    const first = this.nodeHead[node];
+    // Others have taken what was there before the lock was.
+    if (first === 0) return 0;
     this.removePartial(first);
     for (let more = 1; more < taken; more++) {
       const slab = this.nodeHead[node];
@@ -272,13 +269,14 @@ export class KmemCache implements SlabLayout {
     if (object === 0) return;
     this.loop.spend(this.costs.slab.slowCycles);
     if (!this.isAlone) this.write(object);
-    const prior = this.slabFreelist[slab];
-    const becomesEmpty = this.inuse[slab] === 1 && prior !== 0 && this.where[slab] !== SLAB_OF_CPU;
+    const takesLock = this.becomesEmpty(slab);
+    if (takesLock) this.listLocks[this.node[slab]].aboutToTake();
+    // Others may have changed the slab meanwhile: then the exchange fails and is tried again.
     const isOfNode = this.where[slab] === SLAB_NODE_PARTIAL;
-    const goesBack = becomesEmpty && isOfNode && this.nrPartial[this.node[slab]] >= this.minPartial;
-    if (becomesEmpty) this.holdListLock(this.node[slab], goesBack ? 1 : 0);
+    const goesBack = this.becomesEmpty(slab) && isOfNode && this.nrPartial[this.node[slab]] >= this.minPartial;
+    if (takesLock) this.holdListLock(this.node[slab], goesBack ? 1 : 0);
     this.exchange(slab);
-    this.nextFree[object] = prior;
+    this.nextFree[object] = this.slabFreelist[slab];
     this.slabFreelist[slab] = object;
     this.inuse[slab]--;
     if (goesBack) {
@@ -289,18 +287,19 @@ export class KmemCache implements SlabLayout {
     }
   }
 
-  /** Puts a slab among the CPU's partial ones; if it has too many, all that were there go to their nodes first (`put_cpu_partial`). */
+  /** Whether an object that is freed to the slab is the last that somebody had of it, and no CPU allocates from it. */
+  private becomesEmpty(slab: number): boolean {
+    return this.inuse[slab] === 1 && this.slabFreelist[slab] !== 0 && this.where[slab] !== SLAB_OF_CPU;
+  }
+
+  /** Puts a slab among the CPU's partial ones; if there were too many, all of them go to their nodes (`put_cpu_partial`). */
   private putCpuPartial(cpu: number, slab: number, drain: boolean): void {
-    if (drain && this.partialSlabs[cpu] >= this.cpuPartialSlabs) {
-      const first = this.partial[cpu];
-      this.partial[cpu] = 0;
-      this.partialSlabs[cpu] = 0;
-      this.__putPartials(first);
-    }
+    const [first, drains] = [this.partial[cpu], drain && this.partialSlabs[cpu] >= this.cpuPartialSlabs];
     this.where[slab] = SLAB_CPU_PARTIAL;
-    this.next[slab] = this.partial[cpu];
+    this.next[slab] = drains ? 0 : first;
     this.partial[cpu] = slab;
-    this.partialSlabs[cpu]++;
+    this.partialSlabs[cpu] = drains ? 1 : this.partialSlabs[cpu] + 1;
+    if (drains) this.__putPartials(first);
   }
 
   /** Gives slabs to their nodes, the lock held for those of one node that follow each other; empty ones that are too many go back (`__put_partials`). */
@@ -308,6 +307,7 @@ export class KmemCache implements SlabLayout {
     let empty = 0;
     for (let slab = first; slab !== 0; ) {
       const node = this.node[slab];
+      this.listLocks[node].aboutToTake();
       let moved = 0;
       for (; slab !== 0 && this.node[slab] === node; moved++) {
         const following = this.next[slab];

@@ -12,6 +12,16 @@ const PCP_ORDERS = 4;
 /** A list takes at least so many blocks from its zone at once. */
 const BATCH_MIN = 2;
 
+/** What caches stand on. */
+export interface SlabParts {
+  readonly loop: EventLoop;
+  readonly costs: KernelCosts;
+  readonly slabPages: SlabPages;
+  readonly numaNodes: number;
+  /** The NUMA node of a CPU. */
+  nodeOfCpu(cpu: number): number;
+}
+
 /** Blocks of pages for slabs. */
 export class SlabPages {
   /** Blocks on the lists: by CPU, then by order. */

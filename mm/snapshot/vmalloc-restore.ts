@@ -15,7 +15,7 @@ import {
   PTE_USER,
   PTE_XD_HIGH,
 } from "../../arch/isa/pte.ts";
-import { FRAME_CALLER, FRAME_VMALLOC } from "../frames/page-allocator.ts";
+import { FRAME_CALLER, FRAME_VMALLOC } from "../frames/frame-uses.ts";
 import { alignUp } from "../lib/align.ts";
 import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";

@@ -6,7 +6,7 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
-import { FRAME_USER } from "../frames/page-allocator.ts";
+import { FRAME_USER } from "../frames/frame-uses.ts";
 import { POINT_FREES_FRAMES } from "../kernel/points.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";
@@ -115,7 +115,7 @@ function* wpPageReuseOrCopy(
   }
   const frame = pages.allocPages(loop.currentCpu, 0, FRAME_USER, GFP_KERNEL);
   if (frame === 0) return { result: -ENOMEM, old: 0 };
-  kernel.spendOnPages(1, false);
+  kernel.spendOnPages(1);
   loop.spend(costs.user.copyPageCycles);
   kernel.machine.memory.copyFrame(old, frame);
   tables.cursor.seek(start);

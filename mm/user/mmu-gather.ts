@@ -12,7 +12,7 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
-import { FRAME_CALLER } from "../frames/page-allocator.ts";
+import { FRAME_CALLER } from "../frames/frame-uses.ts";
 import { POINT_FREES_FRAMES } from "../kernel/points.ts";
 import { NUMA_NO_NODE } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
@@ -194,7 +194,7 @@ export class MmuGather {
       if (this.batches.length === MAX_GATHER_BATCH_COUNT) return false;
       const frame = kernel.pages.allocPages(kernel.loop.currentCpu, 0, FRAME_CALLER, GFP_BATCH, NUMA_NO_NODE);
       if (frame === 0) return false;
-      kernel.spendOnPages(1, false);
+      kernel.spendOnPages(1);
       this.batches.push(frame);
     }
     this.active++;

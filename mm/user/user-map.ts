@@ -7,7 +7,7 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
-import { FRAME_USER } from "../frames/page-allocator.ts";
+import { FRAME_USER } from "../frames/frame-uses.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
@@ -50,7 +50,7 @@ function populate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number
   const got = kernel.pages.allocBulk(loop.currentCpu, pages, FRAME_USER, gfp, NUMA_NO_NODE, frames, 0);
   const giveBack = () => kernel.pages.freeBulk(loop.currentCpu, frames, 0, got);
   loop.spend(costs.callCycles + got * costs.entryWriteCycles);
-  kernel.spendOnPages(got, true);
+  kernel.spendOnPages(got);
   if (got < pages) {
     giveBack();
     return -ENOMEM;
@@ -174,7 +174,7 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number): 
       if (!hasPerVmaLock) mmapReadUnlock(spaces, mm);
       return -ENOMEM;
     }
-    kernel.spendOnPages(1, true);
+    kernel.spendOnPages(1);
     const frames = Uint32Array.of(frame);
     const tablesBefore = mm.tables.tablePages;
     const result = mm.tables.vmapSmallPagesRangeNoflush(start, start + PAGE_SIZE, USER_PAGE, PTE_XD_HIGH, frames, 0);

@@ -15,7 +15,7 @@ import {
   TLB_LOCAL_MM_SHOOTDOWN,
   TLB_REMOTE_SHOOTDOWN,
 } from "../flush/tlb-flush-reasons.ts";
-import { FRAME_PAGE_TABLE } from "../frames/page-allocator.ts";
+import { FRAME_PAGE_TABLE } from "../frames/frame-uses.ts";
 import { LineTable } from "../kernel/line-table.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";

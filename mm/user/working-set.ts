@@ -8,7 +8,7 @@
  */
 import { PAGE_SIZE, PMD_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_GLOBAL, PTE_PAGE_SIZE } from "../../arch/isa/pte.ts";
-import { FRAME_CALLER } from "../frames/page-allocator.ts";
+import { FRAME_CALLER } from "../frames/frame-uses.ts";
 import type { KernelPath } from "../kernel/kernel-paths.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";

@@ -10,8 +10,8 @@ import {
   FRAME_RESERVED,
   FRAME_USER,
   FRAME_VMALLOC,
-  type PageAllocator,
-} from "../frames/page-allocator.ts";
+} from "../frames/frame-uses.ts";
+import type { PageAllocator } from "../frames/page-allocator.ts";
 import { MAX_PAGE_ORDER, type Zone } from "../frames/zone.ts";
 import { VM_MAP_PUT_PAGES } from "../vmalloc/areas/vm-structs.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";

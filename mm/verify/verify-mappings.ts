@@ -4,7 +4,7 @@
  */
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import { FRAME_FREE, FRAME_PAGE_TABLE } from "../frames/page-allocator.ts";
+import { FRAME_FREE, FRAME_PAGE_TABLE } from "../frames/frame-uses.ts";
 import { MODULES_VADDR, PAGE_OFFSET } from "../lib/memory-layout.ts";
 import { VM_ALLOC, VM_IOREMAP, VM_NO_GUARD, VM_SPARSE, VM_UNINITIALIZED } from "../vmalloc/areas/vm-structs.ts";
 import { VMAP_BLOCK } from "../vmalloc/areas/vmap-areas.ts";

@@ -186,7 +186,7 @@ function* splitLargePage(kernel: KernelMm, la: number, level: number): KernelCod
   const { tables, costs, loop, cpaLock } = kernel;
   cpaLock.release();
   const table = tables.newTable(level - 1);
-  if (table !== 0) kernel.spendOnPages(1, false);
+  if (table !== 0) kernel.spendOnPages(1);
   if (!cpaLock.tryTake()) yield* cpaLock.take();
   if (table === 0) return -ENOMEM;
   if (tables.cursor.seek(la) !== level) {

@@ -1,9 +1,9 @@
 /** The frames of an area (`vm_area_alloc_pages`), and what is done when there are not enough (`__alloc_pages_slowpath`). */
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { FRAME_VMALLOC } from "../frames/page-allocator.ts";
+import { FRAME_VMALLOC } from "../frames/frame-uses.ts";
 import { MAX_PAGE_ORDER } from "../frames/zone.ts";
 import { type Blocking, ready } from "../kernel/blocking.ts";
-import { __GFP_DIRECT_RECLAIM, __GFP_NOFAIL, __GFP_ZERO } from "../lib/gfp.ts";
+import { __GFP_DIRECT_RECLAIM, __GFP_NOFAIL } from "../lib/gfp.ts";
 import { NofailTries } from "./nofail.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
@@ -31,7 +31,7 @@ export function vmAreaAllocPages(
   // What was made to fail fails at once, as `should_fail_alloc_page` does it.
   const gaveUp = order > 0 || (gfp & __GFP_DIRECT_RECLAIM) === 0 || faults.failures !== failedBefore;
   if (got < pages && !gaveUp) return allocPagesSlowpath(state, vm, got, pages, gfp, node);
-  return ready(account(state, vm, got, gfp));
+  return ready(account(state, vm, got));
 }
 
 /** Single frames for the rest of an area that has `got` of its `pages` frames; how many it has in the end. */
@@ -58,7 +58,7 @@ function* allocPagesSlowpath(
       yield* tries.next();
     }
   }
-  return account(state, vm, done, gfp);
+  return account(state, vm, done);
 }
 
 /** Takes single frames for the pages from `done` on; how many there were. */
@@ -113,9 +113,9 @@ function takeBlocks(state: Vmalloc, vm: number, pages: number, order: number, gf
 }
 
 /** The area has so many frames; returns their number. */
-function account(state: Vmalloc, vm: number, got: number, gfp: number): number {
+function account(state: Vmalloc, vm: number, got: number): number {
   state.vms.nrPages[vm] = got;
   state.addNrVmallocPages(got);
-  state.mm.spendOnPages(got, (gfp & __GFP_ZERO) !== 0);
+  state.mm.spendOnPages(got);
   return got;
 }

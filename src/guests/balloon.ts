@@ -81,7 +81,7 @@ export class Balloon {
       const wanted = Math.min(ARRAY_PFNS_MAX, frames.length - filled);
       // `balloon_page_alloc`: nothing is reclaimed for it.
       const got = pages.allocBulk(loop.currentCpu, wanted, FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE, frames, filled);
-      mm.spendOnPages(got, false);
+      mm.spendOnPages(got);
       // They are the balloon's from now on, whatever comes between.
       this.held = frames.slice(0, filled + got);
       if (got > 0) yield* unmapping.inflate([...frames.subarray(filled, filled + got)]);

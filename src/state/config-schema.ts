@@ -25,6 +25,8 @@ const costs = z.strictObject({
   flush: z.strictObject(columns(count, "callCycles", "localCycles", "broadcastCpuCycles")),
   pages: z.strictObject({
     ...columns(count, "listCycles", "freeBatchCycles", "buddyCycles", "zeroColdCycles"),
+    /** Absent in files of versions before 9. */
+    zeroLastLevelCycles: count.default(DEFAULT_KERNEL_COSTS.pages.zeroLastLevelCycles),
     ...columns(count, "slabCycles", "tableWalkCycles", "chargeCycles"),
   }),
   /** Absent in files of versions before 8. */

@@ -3,6 +3,7 @@
  * is written out here all the same, so that a change of a part without one of the format's version does not compile.
  */
 import { z } from "zod";
+import { FRAMES_SCHEMA } from "./frames-schema.ts";
 import { HOST_SCHEMA } from "./host-schema.ts";
 import type { KernelState } from "./kernel-state.ts";
 import { SLABS_SCHEMA } from "./slab-schema.ts";
@@ -134,6 +135,9 @@ const machine = z.strictObject({
           ...columns(u32, "line", "sharedLine"),
           ...columns(u16, "holder", "sharedCpu"),
           ...columns(f64, "busyFrom", "busyUntil", "waitedCycles"),
+          /** Absent in files of versions before 9, and where no line was wanted at two times at once. */
+          queuedLine: u32.optional(),
+          ...columns(f64.optional(), "queuedFrom", "queuedUntil"),
         }),
         "line",
         "holder",
@@ -164,7 +168,6 @@ const machine = z.strictObject({
     .nullable(),
 });
 
-const lists = z.strictObject({ counts: u32, frames: u32 });
 const ranges = table({ start: f64, end: f64 });
 const locks = table({ lastCpu: i32, freeAtCycles: f64 });
 const pageTables = z.strictObject({ rootFrame: whole, leavesSet: whole, leavesCleared: whole, tables: z.array(whole) });
@@ -239,15 +242,7 @@ const mm = z.strictObject({
     kind: z.enum(allocations as [AllocationName, ...AllocationName[]]).nullable(),
     times: whole.nullable().optional(),
   }),
-  frames: z.strictObject({
-    allocatedPages: whole,
-    freedPages: whole,
-    ...columns(f64, "zoneStart", "zoneEnd", "zoneTouchedEnd"),
-    use: u8,
-    ...columns(lists, "freeBlocks", "cpuLists", "tableLists"),
-    coldOfCpuLists: u32,
-    shared: table({ frame: u32, further: u32 }),
-  }),
+  frames: FRAMES_SCHEMA,
   tables: pageTables,
   memoryTypes: z.array(z.strictObject({ start: count, end: count, mode: z.enum(cacheModes) })),
   flushing: z.strictObject({
@@ -263,6 +258,8 @@ const mm = z.strictObject({
     accounts: flushAccounts.nullable(),
   }),
   locks: z.strictObject({ names: texts, values: f64 }),
+  /** Absent in files of versions before 9. */
+  zoneLocks: z.strictObject({ cpu: i32, from: f64, until: f64 }).optional(),
   /** Absent where attributes of kernel pages have never been changed. */
   cpaLock: locks.optional(),
   /** Absent in files of versions before 8. */

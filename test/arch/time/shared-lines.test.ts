@@ -68,6 +68,24 @@ describe("a line of shared data", () => {
     loop.clockCycles[5] = 200;
     loop.lines.write(line);
     expect(loop.clockCycles[5]).toBe(200 + REMOTE);
+    // One that comes at that time too waits for it.
+    loop.currentCpu = 6;
+    loop.clockCycles[6] = 250;
+    loop.lines.write(line);
+    expect(loop.clockCycles[6]).toBe(200 + REMOTE + SOCKET);
+  });
+
+  it("that is occupied keeps each CPU waiting for all who came before it, whatever the order of their clocks", () => {
+    const { loop, line } = machine();
+    loop.lines.transferCycles = [0, 0, 0, 0, 0, 0];
+    const occupy = (cpu: number, at: number): number => {
+      loop.currentCpu = cpu;
+      loop.clockCycles[cpu] = at;
+      loop.lines.occupy(line, 100);
+      return loop.clockCycles[cpu];
+    };
+    expect([occupy(0, 1000), occupy(1, 1010), occupy(2, 1005)]).toEqual([1100, 1200, 1300]);
+    expect([occupy(3, 500), occupy(4, 550), occupy(5, 1250)]).toEqual([600, 700, 1400]);
   });
 
   it("is waited for in an account of its own", () => {

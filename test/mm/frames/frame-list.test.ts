@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { type FrameList, LIST_CAPACITY, pushRun } from "../../../mm/frames/frame-list.ts";
-import { FRAME_CALLER, FRAME_FREE } from "../../../mm/frames/page-allocator.ts";
+import { FRAME_CALLER, FRAME_FREE } from "../../../mm/frames/frame-uses.ts";
 import { Zone } from "../../../mm/frames/zone.ts";
 
 const FIRST_FRAME = 1024;
@@ -26,7 +26,7 @@ it("a run is put on the list as far as its frames are the zone's and there is ro
       fc.integer({ min: LIST_CAPACITY - 80, max: LIST_CAPACITY }),
       (run, skipped, alreadyThere) => {
         const zone = usedZone();
-        const list: FrameList = { frames: new Uint32Array(LIST_CAPACITY), count: alreadyThere, cold: 0 };
+        const list: FrameList = { frames: new Uint32Array(LIST_CAPACITY), count: alreadyThere };
         const offset = Math.min(skipped, run.length);
         const wanted = run.slice(offset);
         const isForeign = (each: number) => each < FIRST_FRAME || each >= FIRST_FRAME + FRAMES;

@@ -3,8 +3,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { StateError } from "../../../arch/isa/state-error.ts";
 import { PhysicalMemory } from "../../../arch/memory/physical-memory.ts";
+import { FRAME_CALLER, FRAME_PAGE_TABLE, FRAME_VMALLOC } from "../../../mm/frames/frame-uses.ts";
 import { captureFrames, restoreFrames } from "../../../mm/frames/frames-state.ts";
-import { FRAME_CALLER, FRAME_PAGE_TABLE, FRAME_VMALLOC, PageAllocator } from "../../../mm/frames/page-allocator.ts";
+import { PageAllocator } from "../../../mm/frames/page-allocator.ts";
 import { FaultInjection } from "../../../mm/kernel/fault-injection.ts";
 import { GFP_KERNEL, NUMA_NO_NODE } from "../../../mm/lib/gfp.ts";
 

@@ -1,0 +1,165 @@
+/**
+ * In whose cache the lines of each page are: that of its `struct page`, 64 bytes of vmemmap that the kernel writes whenever a page is
+ * taken, mapped, unmapped or given back; and those of what is in the page, of which the kernel writes all where it zeroes it.
+ *
+ * A line is in the cache of the CPU that used it last until so many others have come into that cache as there is room for. So a CPU
+ * counts the lines that it has fetched, and a page remembers the count at its last use: what lies further back than the core's own caches
+ * hold is in the last level, and beyond that level's share of a core in memory. A page that goes round on a CPU's own list stays warm; one
+ * that another CPU used last comes from that CPU's cache, by distance; one that was never used comes from memory.
+ *
+ * Uses are atomic operations or follow a list's links, so that nothing hides the time until a line is there. An exception are runs of
+ * neighbours: the core's streamer, once it has seen two fetches in one direction within 4 KiB, fetches up to 20 lines ahead (Intel's
+ * optimization manual, "Data Prefetching"), and what it has fetched takes the time of the second level.
+ */
+import type { DataCachePreset, Preset } from "../../arch/presets/preset.ts";
+import type { EventLoop } from "../../arch/time/event-loop.ts";
+import { DISTANCE_SOCKET } from "../../arch/time/topology.ts";
+import type { KernelCosts } from "../kernel/kernel-costs.ts";
+
+const LINE_BYTES = 64;
+const LINES_OF_PAGE = 4096 / LINE_BYTES;
+/** Lines that the streamer fetches ahead. */
+const STREAM_LINES = 20;
+
+/** What a zone remembers of the lines of its frames, from `startFrame` on: the CPU that used each last plus one, 0 for none, and when. */
+export interface LinesOfFrames {
+  readonly startFrame: number;
+  readonly user: Uint16Array;
+  readonly usedAt: Uint32Array;
+  readonly zeroedBy: Uint16Array;
+  readonly zeroedAt: Uint32Array;
+}
+
+/** The lines of all pages of a machine. */
+export class PageLines {
+  /** By CPU: lines of pages that came into its caches, modulo 2^32. */
+  readonly fetched: Uint32Array;
+  /** By CPU: the frame whose `struct page` was fetched last, and in which direction from the one before: -1, 1, or 0 for none. */
+  readonly lastFrame: Float64Array;
+  readonly direction: Int32Array;
+  /** What a CPU has waited for while it held the lock of a zone, which is added to the time that it holds it. */
+  private heldCycles = 0;
+  private heldLineCycles = 0;
+  private readonly loop: EventLoop;
+  private readonly costs: KernelCosts;
+  private readonly memoryCycles: number;
+  private readonly lastLevelCycles: number;
+  private readonly streamedCycles: number;
+  private readonly ownLines: number;
+  private readonly reachLines: number;
+
+  constructor(loop: EventLoop, costs: KernelCosts, { dataCaches, memory }: Preset) {
+    const own = dataCaches.slice(0, -1);
+    const lastLevel = dataCaches[dataCaches.length - 1];
+    this.loop = loop;
+    this.costs = costs;
+    this.fetched = new Uint32Array(loop.cpus);
+    this.lastFrame = new Float64Array(loop.cpus);
+    this.direction = new Int32Array(loop.cpus);
+    this.memoryCycles = memory.value;
+    this.lastLevelCycles = lastLevel?.hitCycles.value ?? memory.value;
+    this.streamedCycles = own[own.length - 1]?.hitCycles.value ?? 0;
+    this.ownLines = own.length === 0 ? 0 : linesOf(own[own.length - 1]);
+    this.reachLines = this.ownLines + (lastLevel === undefined ? 0 : linesOf(lastLevel));
+  }
+
+  /** The current CPU uses the `struct page` of a frame of `zone`. */
+  use(zone: LinesOfFrames, frame: number): void {
+    const { currentCpu } = this.loop;
+    const index = frame - zone.startFrame;
+    const now = this.fetched[currentCpu];
+    if (zone.user[index] === currentCpu + 1 && (now - zone.usedAt[index]) >>> 0 < this.ownLines) {
+      zone.usedAt[index] = now;
+      return;
+    }
+    const from = this.fetch(zone, frame, currentCpu);
+    if (from > 0) this.loop.spend(from);
+    else this.loop.lines.waitFor(-from);
+  }
+
+  /** The current CPU uses the `struct page`s of `count` frames of one zone. */
+  useAll(zone: LinesOfFrames, frames: Uint32Array, offset: number, count: number): void {
+    const { user, usedAt, startFrame } = zone;
+    const { currentCpu } = this.loop;
+    const self = currentCpu + 1;
+    for (let i = offset; i < offset + count; i++) {
+      const index = frames[i] - startFrame;
+      const now = this.fetched[currentCpu];
+      if (user[index] === self && (now - usedAt[index]) >>> 0 < this.ownLines) usedAt[index] = now;
+      else this.use(zone, frames[i]);
+    }
+  }
+
+  /** The current CPU uses the `struct page`s of `count` neighbours. */
+  useBlock(zone: LinesOfFrames, first: number, count: number): void {
+    for (let i = 0; i < count; i++) this.use(zone, first + i);
+  }
+
+  /** As {@link use}, while the CPU holds the zone's lock: the time is part of what {@link takeHeld} says. */
+  useUnderLock(zone: LinesOfFrames, frame: number): void {
+    const { currentCpu } = this.loop;
+    const index = frame - zone.startFrame;
+    const now = this.fetched[currentCpu];
+    if (zone.user[index] === currentCpu + 1 && (now - zone.usedAt[index]) >>> 0 < this.ownLines) {
+      zone.usedAt[index] = now;
+      return;
+    }
+    const from = this.fetch(zone, frame, currentCpu);
+    if (from > 0) this.heldCycles += from;
+    else this.heldLineCycles -= from;
+  }
+
+  /** Hands over what was waited for under a zone's lock: for memory and the last level, and for lines of other CPUs. */
+  takeHeld(): { readonly cycles: number; readonly lineCycles: number } {
+    const held = { cycles: this.heldCycles, lineCycles: this.heldLineCycles };
+    this.heldCycles = 0;
+    this.heldLineCycles = 0;
+    return held;
+  }
+
+  /** The current CPU fills a page with zeros (`clear_page`), as quickly as its lines are near. */
+  zero(zone: LinesOfFrames, frame: number): void {
+    const { currentCpu } = this.loop;
+    const index = frame - zone.startFrame;
+    const age = (this.fetched[currentCpu] - zone.zeroedAt[index]) >>> 0;
+    const isOwn = zone.zeroedBy[index] === currentCpu + 1;
+    if (!isOwn || age >= this.ownLines) this.fetched[currentCpu] += LINES_OF_PAGE;
+    zone.zeroedBy[index] = currentCpu + 1;
+    zone.zeroedAt[index] = this.fetched[currentCpu];
+    const { zeroColdCycles, zeroLastLevelCycles } = this.costs.pages;
+    const far = !isOwn || age >= this.reachLines ? zeroColdCycles : zeroLastLevelCycles;
+    this.loop.spend(isOwn && age < this.ownLines ? this.costs.zeroPageCycles : far);
+  }
+
+  /** Fetches a line that is not in the CPU's own caches; what that takes: more than 0 from a level or memory, less from another CPU. */
+  private fetch(zone: LinesOfFrames, frame: number, cpu: number): number {
+    const index = frame - zone.startFrame;
+    const owner = zone.user[index] - 1;
+    const age = owner < 0 ? this.reachLines : (this.fetched[owner] - zone.usedAt[index]) >>> 0;
+    const isStreamed = this.isStreamed(frame, cpu);
+    zone.user[index] = cpu + 1;
+    zone.usedAt[index] = ++this.fetched[cpu];
+    if (isStreamed) return this.streamedCycles;
+    if (age >= this.reachLines) return this.memoryCycles;
+    const distance = owner === cpu ? 0 : this.loop.topology.distance(owner, cpu);
+    // In another's cache, or in the last level of another socket.
+    const isFar = owner !== cpu && (age < this.ownLines || distance > DISTANCE_SOCKET);
+    return isFar ? -this.loop.lines.transferCycles[distance] : this.lastLevelCycles;
+  }
+
+  /** Whether the streamer has fetched the line of a frame by now, which is the one that the CPU fetches next. */
+  private isStreamed(frame: number, cpu: number): boolean {
+    const { lastFrame, direction } = this;
+    const isNear = Math.floor(frame / LINES_OF_PAGE) === Math.floor(lastFrame[cpu] / LINES_OF_PAGE);
+    const step = frame - lastFrame[cpu];
+    const towards = isNear ? Math.sign(step) : 0;
+    const isStreamed = towards !== 0 && towards === direction[cpu] && Math.abs(step) <= STREAM_LINES;
+    direction[cpu] = towards;
+    lastFrame[cpu] = frame;
+    return isStreamed;
+  }
+}
+
+function linesOf({ sizeBytes }: DataCachePreset): number {
+  return sizeBytes.value / LINE_BYTES;
+}

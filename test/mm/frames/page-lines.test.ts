@@ -1,0 +1,131 @@
+/** In whose cache the lines of pages are, and what that adds to taking, zeroing and giving back. */
+import { describe, expect, it } from "vitest";
+import { presetByName } from "../../../arch/index.ts";
+import { FRAME_CALLER } from "../../../mm/frames/frame-uses.ts";
+import { DEFAULT_KERNEL_COSTS, GFP_KERNEL } from "../../../mm/index.ts";
+import { lockStatistics } from "../../../mm/kernel/lock-stat.ts";
+import { __GFP_ZERO, NUMA_NO_NODE } from "../../../mm/lib/gfp.ts";
+import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
+
+const PRESET = presetByName("skylake");
+const [, L2, LLC] = PRESET.dataCaches.map(({ hitCycles }) => hitCycles.value);
+const OWN_LINES = PRESET.dataCaches[1].sizeBytes.value / 64;
+const MEMORY = PRESET.memory.value;
+const COSTS = DEFAULT_KERNEL_COSTS;
+
+function machine(cpus = 2): Kernel {
+  return bootKernel({ cpus, preset: PRESET, topology: { sockets: cpus, coresPerSocket: 1, threadsPerCore: 1 } });
+}
+
+/** Cycles of `call` on a CPU: its own, and those waited for lines of others. */
+function costOf(kernel: Kernel, cpu: number, call: () => void): { own: number; lines: number } {
+  const { loop } = kernel.machine;
+  loop.currentCpu = cpu;
+  const [clock, waited] = [loop.clockCycles[cpu], loop.lines.waitedCycles[cpu]];
+  call();
+  const lines = loop.lines.waitedCycles[cpu] - waited;
+  return { own: loop.clockCycles[cpu] - clock - lines, lines };
+}
+
+function take(kernel: Kernel, cpu: number, gfp = GFP_KERNEL): number {
+  return kernel.pages.allocPages(cpu, 0, FRAME_CALLER, gfp);
+}
+
+/** Takes so many pages in bulk on CPU 0, out of the zone and back onto its list. */
+function bulk(kernel: Kernel, count: number, gfp = GFP_KERNEL): Uint32Array {
+  const frames = new Uint32Array(count);
+  kernel.machine.loop.currentCpu = 0;
+  expect(kernel.pages.allocBulk(0, count, FRAME_CALLER, gfp, NUMA_NO_NODE, frames, 0)).toBe(count);
+  return frames;
+}
+
+describe("the struct page of a page", () => {
+  it("that goes round on a CPU's own list stays warm", () => {
+    const kernel = machine();
+    const frame = take(kernel, 0);
+    const again = () => {
+      kernel.pages.freePagesOf(0, frame, 0);
+      expect(take(kernel, 0)).toBe(frame);
+    };
+    expect(costOf(kernel, 0, again)).toEqual({ own: 0, lines: 0 });
+  });
+
+  it("that another CPU had comes from its cache, once", () => {
+    const kernel = machine();
+    const { loop } = kernel.machine;
+    const [first, second] = bulk(kernel, 2);
+    const transfer = loop.lines.transferCycles[loop.topology.distance(0, 1)];
+    expect(costOf(kernel, 1, () => kernel.pages.freePagesOf(1, first, 0))).toEqual({ own: 0, lines: transfer });
+    expect(costOf(kernel, 1, () => take(kernel, 1)).lines).toBe(0);
+    expect(costOf(kernel, 1, () => kernel.pages.freePagesOf(1, second, 0)).lines).toBe(transfer);
+  });
+
+  it("that the CPU's own caches have lost comes from the last level, and from memory when that has too", () => {
+    const kernel = machine(1);
+    const kept = take(kernel, 0);
+    const free = () => kernel.pages.freePagesOf(0, kept, 0);
+    kernel.mm.pageLines.fetched[0] += OWN_LINES;
+    expect(costOf(kernel, 0, free)).toEqual({ own: LLC, lines: 0 });
+    expect(take(kernel, 0)).toBe(kept);
+    kernel.mm.pageLines.fetched[0] += OWN_LINES + PRESET.dataCaches[2].sizeBytes.value / 64;
+    expect(costOf(kernel, 0, free)).toEqual({ own: MEMORY, lines: 0 });
+  });
+
+  it("among others in a row is fetched ahead", () => {
+    const kernel = machine(1);
+    const { pages } = kernel;
+    const frames = bulk(kernel, 64).sort();
+    const start = frames.findIndex((frame) => frame % 64 < 50);
+    kernel.mm.pageLines.fetched[0] += OWN_LINES;
+    const costs = [0, 1, 2, 3].map((i) => costOf(kernel, 0, () => pages.freePagesOf(0, frames[start + i], 0)).own);
+    expect(costs).toEqual([LLC, LLC, L2, L2]);
+  });
+
+  it("is what a CPU waits for under the zone's lock", () => {
+    const kernel = machine(1);
+    const held = () =>
+      lockStatistics(kernel.machine.loop).find(({ name }) => name === "&zone->lock")?.holdTotalCycles ?? 0;
+    const zone = kernel.pages.zones.length - 1;
+    const before = held();
+    kernel.pages.perCpu[0][zone].count = 0;
+    take(kernel, 0);
+    const cold = held() - before;
+    expect(cold).toBeGreaterThan(63 * COSTS.pages.buddyCycles + 2 * MEMORY);
+    expect(cold).toBeLessThan(63 * (COSTS.pages.buddyCycles + MEMORY) + 1000);
+  });
+});
+
+describe("a page that is zeroed", () => {
+  it("costs by where what was in it is: the core's own caches, the last level, memory or another CPU", () => {
+    const kernel = machine();
+    const gfp = GFP_KERNEL | __GFP_ZERO;
+    const frame = take(kernel, 0, gfp);
+    const zeroed = () => {
+      kernel.pages.freePagesOf(0, frame, 0);
+      return costOf(kernel, 0, () => expect(take(kernel, 0, gfp)).toBe(frame)).own;
+    };
+    expect(zeroed()).toBe(COSTS.zeroPageCycles);
+    kernel.mm.pageLines.fetched[0] += OWN_LINES - 64;
+    const aged = () => (kernel.mm.pageLines.fetched[0] += OWN_LINES);
+    expect(zeroed()).toBe(COSTS.zeroPageCycles);
+    aged();
+    kernel.machine.loop.currentCpu = 0;
+    expect(zeroed()).toBe(COSTS.pages.zeroLastLevelCycles);
+    kernel.mm.pageLines.fetched[0] += 10 * OWN_LINES;
+    expect(zeroed()).toBe(COSTS.pages.zeroColdCycles);
+    kernel.machine.loop.currentCpu = 1;
+    kernel.pages.freePagesOf(1, frame, 0);
+    expect(costOf(kernel, 1, () => expect(take(kernel, 1, gfp)).toBe(frame)).own).toBe(COSTS.pages.zeroColdCycles);
+  });
+
+  it("leaves no room for what was there before: more pages than fit make each other cold", () => {
+    const kernel = machine(1);
+    const pages = (2 * OWN_LINES) / 64;
+    const zeroAll = () => {
+      const frames = bulk(kernel, pages, GFP_KERNEL | __GFP_ZERO);
+      kernel.pages.freeBulk(0, frames, 0, pages);
+    };
+    zeroAll();
+    expect(costOf(kernel, 0, zeroAll).own).toBeGreaterThanOrEqual(pages * COSTS.pages.zeroLastLevelCycles);
+  });
+});
