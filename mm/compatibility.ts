@@ -35,15 +35,25 @@ export {
   publicVmUnmapRam as vmUnmapRam,
 };
 
+/** `vmalloc`: whole pages for `sizeBytes`, contiguous in address space; the address, or 0. */
 export const vmalloc = runnable(calls.vmalloc);
+/** `vzalloc`: {@link vmalloc} of zeroed memory. */
 export const vzalloc = runnable(calls.vzalloc);
+/** `vmalloc_node`: {@link vmalloc} with memory of a NUMA node, if it has some. */
 export const vmallocNode = runnable(calls.vmallocNode);
+/** `vzalloc_node`: {@link vmallocNode} of zeroed memory. */
 export const vzallocNode = runnable(calls.vzallocNode);
+/** `__vmalloc`: {@link vmalloc} with allocation flags (`GFP_*`). */
 export const __vmalloc = runnable(calls.__vmalloc);
+/** `__vmalloc_node`: with an alignment, allocation flags and a NUMA node; the address, or 0. */
 export const __vmallocNode = runnable(calls.__vmallocNode);
+/** `vmalloc_huge`: mapped with pages of 2 MiB where it is large enough; the address, or 0. */
 export const vmallocHuge = runnable(calls.vmallocHuge);
+/** `vmalloc_user`: zeroed memory that may be mapped to user mode; the address, or 0. */
 export const vmallocUser = runnable(calls.vmallocUser);
+/** `vmalloc_32`: memory below 4 GiB; the address, or 0. */
 export const vmalloc32 = runnable(calls.vmalloc32);
+/** `vmalloc_32_user`: {@link vmallocUser} of memory below 4 GiB. */
 export const vmalloc32User = runnable(calls.vmalloc32User);
 
 /** `__vmalloc_node_range` with what is asked for in one object, made from `VMALLOC_REQUEST`. */

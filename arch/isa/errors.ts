@@ -33,6 +33,7 @@ export const ERROR_CODES = [
   "BAD_CONDITIONS",
   "DEADLOCK",
 ] as const;
+/** One of {@link ERROR_CODES}. */
 export type ErrorCode = (typeof ERROR_CODES)[number];
 
 /** What an error is about; each class fills in what it has. */

@@ -111,6 +111,7 @@ export class FlushRecord implements CallBill {
     return Math.ceil((this.end - this.start) / PAGE_SIZE);
   }
 
+  /** The handler of its interrupt took so many cycles of a CPU that it found running, waiting or idle (`INTERRUPTED_*`). */
   stolen(cpu: number, cycles: number, found: number): void {
     this.interrupted++;
     this.take(cpu, cycles);

@@ -12,6 +12,7 @@ import type { LockCosts } from "./lock.ts";
  * default) once a cluster of 16 CPUs; `shorthand` once for all CPUs but the sender, or once a target for fewer than all.
  */
 export const DESTINATION_MODES = ["physical", "cluster", "shorthand"] as const;
+/** How interrupts are addressed, by name. */
 export type DestinationMode = (typeof DESTINATION_MODES)[number];
 
 /** What an interrupt between CPUs costs, beside the cache lines that move. `ByDistance`: see `arch/time/topology.ts`. */

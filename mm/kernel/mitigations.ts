@@ -11,6 +11,7 @@ import { ConfigError } from "../lib/config-error.ts";
  * every change of process has it (`spectre_v2_user=on`).
  */
 export const MITIGATION_MODES = ["off", "on", "strict"] as const;
+/** What Linux does against attacks by speculation, by name. */
 export type MitigationMode = (typeof MITIGATION_MODES)[number];
 
 /** Cycles by place. */

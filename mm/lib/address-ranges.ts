@@ -5,6 +5,7 @@ export class AddressRanges {
   private readonly starts: number[] = [];
   private readonly ends: number[] = [];
 
+  /** Number of ranges. */
   get count(): number {
     return this.starts.length;
   }

@@ -37,6 +37,7 @@ export function notExecutable({ low, high }: Protection): Protection {
 
 /** How a mapping is cached (`enum page_cache_mode`). */
 export const CACHE_MODES = ["wb", "wc", "uc-", "uc", "wt", "wp"] as const;
+/** How a mapping caches memory, by name. */
 export type CacheMode = (typeof CACHE_MODES)[number];
 
 const CACHE_BITS: Readonly<Record<CacheMode, number>> = {

@@ -1,8 +1,8 @@
 /** `vmalloc-pages`: what vmalloc and vfree of n pages cost one CPU, in pairs, and all allocated before the first is freed. */
 import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import { vfree, vmalloc, vzalloc, wait } from "../../mm/index.ts";
-import { GUEST_EXPERIMENT_SETTINGS } from "../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
+import { kernelExperimentSettings } from "./base/kernel-settings.ts";
 import { plotByKind } from "./base/plot.ts";
 import { DataTable, type Row } from "./base/table.ts";
 
@@ -47,15 +47,7 @@ cycles are of one area, purges included.`,
       summary: "1: pages are zeroed (vzalloc, init_on_alloc)",
     },
   ],
-  settings: [
-    "kernel",
-    "topology",
-    "policy",
-    "mitigations",
-    "idle-states",
-    "flush-ceiling",
-    ...GUEST_EXPERIMENT_SETTINGS,
-  ],
+  settings: kernelExperimentSettings(["pti", "ipi-mode"]),
   example: "mmulab experiment vmalloc-pages --pages 1,4,16,64 --zero 1",
   headline: "bothCycles",
   run,

@@ -40,7 +40,7 @@ export class Balloon {
     this.mm = mm;
     this.unmapping = unmapping;
     this.config = config;
-    this.work = new Work("update_balloon_size", machine.loop, () => this.updateBalloonSize());
+    this.work = new Work("update_balloon_size", machine.loop, () => this.updateBalloonSizeFunc());
   }
 
   /** Guest-physical frames in the balloon now. */
@@ -65,7 +65,7 @@ export class Balloon {
       .map((frame) => `balloon: frame 0x${frame.toString(16)} is in it and not allocated`);
   }
 
-  private *updateBalloonSize(): KernelCode<void> {
+  private *updateBalloonSizeFunc(): KernelCode<void> {
     if (this.held.length === 0) yield* this.fillBalloon();
     else this.leakBalloon();
     this.isArmed = false;

@@ -260,6 +260,7 @@ export class Kernel {
     this.pages.freeBulk(this.currentCpu, frames, 0, frames.length);
   }
 
+  /** `vmalloc`: whole pages for `sizeBytes`; the address, or 0. @param caller what `/proc/vmallocinfo` shows */
   vmalloc(sizeBytes: number, caller?: string): number {
     // As `run` does, without a function object for each call: so here and in `vfree`, which callers' loops are made of.
     const { loop } = this.machine;
@@ -271,6 +272,7 @@ export class Kernel {
     }
   }
 
+  /** `vzalloc`: zeroed memory; the address, or 0. */
   vzalloc(sizeBytes: number, caller?: string): number {
     return this.run(() => vzalloc(this.vm, sizeBytes, caller));
   }
@@ -280,6 +282,7 @@ export class Kernel {
     return this.run(() => __vmallocNode(this.vm, sizeBytes, align, GFP_KERNEL, NUMA_NO_NODE, caller));
   }
 
+  /** `vmalloc_huge`: mapped with pages of 2 MiB where it is large enough; the address, or 0. */
   vmallocHuge(sizeBytes: number, caller?: string): number {
     return this.run(() => vmallocHuge(this.vm, sizeBytes, GFP_KERNEL, caller));
   }
@@ -294,6 +297,7 @@ export class Kernel {
     return this.run(() => vrealloc(this.vm, address, sizeBytes, GFP_KERNEL, caller));
   }
 
+  /** `vfree` of what one of these returned, or of 0. An address that is none is warned of. */
   vfree(address: number): void {
     const { loop } = this.machine;
     loop.enterSync(this.currentCpu);
@@ -309,18 +313,22 @@ export class Kernel {
     return this.run(() => vmap(this.vm, Uint32Array.from(frames), undefined, undefined, caller));
   }
 
+  /** `vunmap` of what `vmap` returned. */
   vunmap(address: number): void {
     this.run(() => vunmap(this.vm, address));
   }
 
+  /** `vm_map_ram`: maps frame numbers at consecutive addresses, small numbers of them in a vmap block; the address, or 0. */
   vmMapRam(frames: ArrayLike<number>): number {
     return this.run(() => vmMapRam(this.vm, Uint32Array.from(frames)));
   }
 
+  /** `vm_unmap_ram` of as many pages as were mapped there. */
   vmUnmapRam(address: number, pages: number): void {
     this.run(() => vmUnmapRam(this.vm, address, pages));
   }
 
+  /** `vm_unmap_aliases`: flushes all that was unmapped lazily. */
   vmUnmapAliases(): void {
     this.run(() => vmUnmapAliases(this.vm));
   }
@@ -342,10 +350,12 @@ export class Kernel {
     this.run(() => freeVmAreaAt(this.vm, address));
   }
 
+  /** `ioremap` of a device's physical range; the address, or 0. @param mode how it is cached. Default: not at all */
   ioremap(phys: number, sizeBytes: number, mode?: CacheMode, caller?: string): number {
     return this.run(() => ioremap(this.vm, phys, sizeBytes, mode, caller));
   }
 
+  /** `iounmap` of what `ioremap` returned. */
   iounmap(address: number): void {
     this.run(() => iounmap(this.vm, address));
   }

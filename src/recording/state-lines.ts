@@ -9,10 +9,12 @@ export class StateLines {
   private readonly ofRecords = new Map<object, number>();
   private readonly ofTexts = new Map<string, number>();
 
+  /** Notes the line that a record of the state stands in. */
   note(record: object, line: number): void {
     this.ofRecords.set(record, line);
   }
 
+  /** Notes the line of a text of one part of the state. */
   noteText(part: string, text: string, line: number): void {
     this.ofTexts.set(`${part}\n${text}`, line);
   }

@@ -67,6 +67,7 @@ export class AddressSpaces {
     return this.spaces.size;
   }
 
+  /** Threads so far. */
   get threadCount(): number {
     return this.threads.size;
   }
@@ -104,6 +105,7 @@ export class AddressSpaces {
     return Array.from({ length: LEVELS + 1 }, (_, level) => all.reduce((sum, each) => sum + each[level], 0));
   }
 
+  /** Bytes of all their page tables. */
   get tableBytes(): number {
     return this.sum(({ paging }) => paging.tables.tablePages * 4096);
   }

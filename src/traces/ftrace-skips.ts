@@ -32,6 +32,7 @@ export class SkipList {
   private readonly otherEvents = new Set<string>();
   private readonly lostByCpu = new Map<number, number | null>();
 
+  /** A line is not used, for this reason. @param line from 1 */
   skip({ reason, otherEvent }: FtraceSkip, line: number): void {
     if (otherEvent !== undefined && this.otherEvents.size < OTHER_EVENTS_MAX) this.otherEvents.add(otherEvent);
     this.add(reason, line);
@@ -42,12 +43,14 @@ export class SkipList {
     if (this.otherEvents.size < OTHER_EVENTS_MAX) this.otherEvents.add(name);
   }
 
+  /** A CPU's buffer has lost events; `count` null where the trace does not say how many. */
   lose({ cpu, count }: FtraceLoss): void {
     const before = this.lostByCpu.get(cpu);
     if (before === undefined && this.lostByCpu.size >= LOST_CPUS_MAX) return;
     this.lostByCpu.set(cpu, before === null || count === null ? null : (before ?? 0) + count);
   }
 
+  /** What was lost, by CPU. */
   lost(): LostEvents[] {
     return [...this.lostByCpu].map(([cpu, events]) => ({ cpu, events })).sort((a, b) => a.cpu - b.cpu);
   }
@@ -60,6 +63,7 @@ export class SkipList {
     return `there are events (${names}), but none of vmalloc:alloc_vmap_area and vmalloc:free_vmap_area_noflush, which a replay needs`;
   }
 
+  /** Counts a line under a reason; an empty one counts nothing. @param line from 1 */
   add(reason: string, line: number): void {
     if (reason === "") return;
     let entry = this.byReason.get(reason);
@@ -71,6 +75,7 @@ export class SkipList {
     if (entry.lines.length < LINES_NAMED) entry.lines.push(line);
   }
 
+  /** All reasons, with how many lines and which were the first. */
   list(): SkippedLines[] {
     return [...this.byReason.values()];
   }

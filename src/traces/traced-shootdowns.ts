@@ -58,6 +58,7 @@ export class TracedShootdowns {
   /** When the handler that runs on each CPU began. */
   private readonly began = new Map<number, number>();
 
+  /** Counts an event; those of a trace come in its order. */
   add(event: FtraceMoment & ShootdownEvent): void {
     if (event.event === "tlb") {
       this.hasFlushes = true;

@@ -25,6 +25,7 @@ export class AreaTree extends RbTree {
     this.log = log;
   }
 
+  /** Whether no area is in it. */
   get isEmpty(): boolean {
     return this.root === 0;
   }

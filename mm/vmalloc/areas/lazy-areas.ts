@@ -34,6 +34,7 @@ export class LazyAreas {
     this.collected = areas.makeListHead();
   }
 
+  /** Whether no area waits for a purge. */
   get isEmpty(): boolean {
     return this.collectedCount === 0 && this.sorted.isEmpty;
   }

@@ -108,6 +108,7 @@ export class VmStructs {
     return this.objects[vm >> 1];
   }
 
+  /** Sets the object of the cache that it is kept in. */
   setObject(vm: number, object: number): void {
     this.objects[vm >> 1] = object;
   }
@@ -117,6 +118,7 @@ export class VmStructs {
     return this.objects[(vm >> 1) + 1];
   }
 
+  /** Sets the object that its array of page pointers is kept in. */
   setArrayObject(vm: number, object: number): void {
     this.objects[(vm >> 1) + 1] = object;
   }
@@ -145,10 +147,12 @@ export class VmStructs {
     return (this.callerAndOrder[vm] & ONE_ZONE) !== 0;
   }
 
+  /** Notes that all its frames are of one zone. */
   setOfOneZone(vm: number): void {
     this.callerAndOrder[vm] |= ONE_ZONE;
   }
 
+  /** Sets log2 of the 4 KiB pages in one mapped page. */
   setPageOrder(vm: number, order: number): void {
     this.callerAndOrder[vm] = (this.callerAndOrder[vm] & CALLER_MASK) | (order << CALLER_BITS);
   }
@@ -158,6 +162,7 @@ export class VmStructs {
     return this.sizeBytes[vm] >= LARGE_BYTES ? (this.pagesAddr.get(vm) ?? 0) : 0;
   }
 
+  /** Sets the address of its array of page pointers, which is vmalloc'ed itself. */
   setPagesAddr(vm: number, address: number): void {
     this.pagesAddr.set(vm, address);
   }

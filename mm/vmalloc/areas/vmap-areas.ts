@@ -103,6 +103,7 @@ export class VmapAreas {
     return this.objects[(area / STEP) | 0];
   }
 
+  /** Sets the object of the cache that the area is kept in. */
   setObject(area: number, object: number): void {
     this.objects[(area / STEP) | 0] = object;
   }
@@ -138,58 +139,72 @@ export class VmapAreas {
     return this.start[area];
   }
 
+  /** One past its last byte (`va_end`). */
   endOf(area: number): number {
     return this.end[area];
   }
 
+  /** Bytes of the largest gap in its subtree (`subtree_max_size`). */
   subtreeMaxSizeOf(area: number): number {
     return this.subtreeMaxSize[area];
   }
 
+  /** What the area is for: `VMAP_*`. */
   flagsOf(area: number): number {
     return this.uses[2 * area];
   }
 
+  /** Its vm_struct; 0 for none. */
   vmOf(area: number): number {
     return this.uses[2 * area + 1];
   }
 
+  /** Its left child in a tree; 0 for none. */
   leftOf(area: number): number {
     return this.child[2 * area];
   }
 
+  /** Its right child in a tree; 0 for none. */
   rightOf(area: number): number {
     return this.child[2 * area + 1];
   }
 
+  /** Its parent in a tree; 0 for the root. */
   parentOf(area: number): number {
     return this.parent[2 * area];
   }
 
+  /** 1 for a black node of a tree, 0 for a red one. */
   blackOf(area: number): number {
     return this.black[2 * area];
   }
 
+  /** What follows it on a list. */
   nextOf(area: number): number {
     return this.links[2 * area];
   }
 
+  /** What precedes it on a list. */
   previousOf(area: number): number {
     return this.links[2 * area + 1];
   }
 
+  /** Sets its first byte. */
   setStart(area: number, start: number): void {
     this.start[area] = start;
   }
 
+  /** Sets one past its last byte. */
   setEnd(area: number, end: number): void {
     this.end[area] = end;
   }
 
+  /** Sets what it is for: `VMAP_*`. */
   setFlags(area: number, flags: number): void {
     this.uses[2 * area] = flags;
   }
 
+  /** Sets its vm_struct; 0 for none. */
   setVm(area: number, vm: number): void {
     this.uses[2 * area + 1] = vm;
   }
@@ -205,10 +220,12 @@ export class VmapAreas {
     this.uses[2 * area + 1] = cpu < 0 ? 0 : FREED_BY_0 - cpu;
   }
 
+  /** Sets its parent in a tree. */
   setParent(area: number, parent: number): void {
     this.parent[2 * area] = parent;
   }
 
+  /** Sets its colour: 1 black, 0 red. */
   setBlack(area: number, black: number): void {
     this.black[2 * area] = black;
   }
@@ -228,6 +245,7 @@ export class VmapAreas {
     return this.end[area] - this.start[area];
   }
 
+  /** Whether nothing is on the list of a head. */
   listIsEmpty(head: number): boolean {
     return this.links[2 * head] === head;
   }

@@ -88,6 +88,7 @@ export class VmapBlocks {
     return block;
   }
 
+  /** Gives the number of a block back, which is on no queue. */
   release(block: number): void {
     this.recycled.push(block);
   }
@@ -145,6 +146,7 @@ export class VmapBlocks {
     this.previous[block] = 0;
   }
 
+  /** Whether a block is on the queue of its CPU (`vbq->free`). */
   isQueued(block: number): boolean {
     return this.previous[block] !== 0 || this.queueHead[this.cpu[block]] === block;
   }
@@ -182,6 +184,7 @@ export class VmapBlocks {
     return ((this.roundedMap[block * this.wordsPerBlock + (page >> 5)] >>> (page & 31)) & 1) !== 0;
   }
 
+  /** Whether a page of a block is handed out (`used_map`). */
   isUsed(block: number, page: number): boolean {
     return ((this.usedMap[block * this.wordsPerBlock + (page >> 5)] >>> (page & 31)) & 1) !== 0;
   }

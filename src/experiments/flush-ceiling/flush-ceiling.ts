@@ -4,8 +4,8 @@ import { type FlushCost, type MmStruct, mmapPopulate, munmap, UserSpaces } from 
 import type { Kernel } from "../../machine/kernel.ts";
 import { randomStream } from "../../machine/random.ts";
 import { grouped } from "../../report/tables.ts";
-import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByColumn } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
 import { breakEven } from "./break-even.ts";
@@ -78,16 +78,7 @@ The second table: how many single invalidations a flush of a full TLB is worth, 
       summary: "resident pages of each thread",
     },
   ],
-  settings: [
-    "kernel",
-    "topology",
-    "policy",
-    "pti",
-    "mitigations",
-    "idle-states",
-    "ipi-mode",
-    ...GUEST_EXPERIMENT_SETTINGS,
-  ],
+  settings: kernelExperimentSettings(["flush-ceiling"]),
   example: "mmulab experiment flush-ceiling --cpus 8 --resident 512 --ceilings 0,33,128,512",
   headline: "totalCycles",
   run,

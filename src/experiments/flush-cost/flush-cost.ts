@@ -11,8 +11,8 @@ import {
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { totalCycles } from "../../report/flush-costs.ts";
-import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { pointed } from "../base/points.ts";
 import { policiesOf, policiesParameter } from "../base/policies.ts";
 import { ResidentCpus } from "../base/resident-cpus.ts";
@@ -67,18 +67,7 @@ when its address space has run for a while (under 'invlpgb' it has a global ASID
     },
     { name: "rounds", kind: "integer", low: 1, high: 1000, default: 2, summary: "flushes measured for each cell" },
   ],
-  settings: [
-    "kernel",
-    "topology",
-    "pti",
-    "mitigations",
-    "idle-states",
-    "flush-ceiling",
-    "lazy-max",
-    "vmap-nodes",
-    "ipi-mode",
-    ...GUEST_EXPERIMENT_SETTINGS,
-  ],
+  settings: kernelExperimentSettings(["policy"], ["lazy-max", "vmap-nodes"]),
   example: "mmulab experiment flush-cost --cpus 1,16,128 --pages 1,33,34 --html flush-cost.html",
   headline: "totalCycles",
   run,

@@ -10,7 +10,9 @@ import {
 } from "../../../mm/index.ts";
 import { ValueError } from "../../input/errors.ts";
 import { grouped } from "../../report/tables.ts";
+import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, ResultTable } from "../base/experiment.ts";
+import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
 import { type Causes, type Effect, type Figures, findCauses } from "./causes.ts";
@@ -112,17 +114,7 @@ areas are not put where they were. A recording begins in a kernel that has just 
       summary: "whether entries are tried two by two where one does not explain",
     },
   ],
-  settings: [
-    "topology",
-    "policy",
-    "pti",
-    "mitigations",
-    "idle-states",
-    "flush-ceiling",
-    "lazy-max",
-    "nr-cpus",
-    "ipi-mode",
-  ],
+  settings: kernelExperimentSettings(["kernel", ...GUEST_EXPERIMENT_SETTINGS], ["lazy-max", "nr-cpus"]),
   example: "mmulab experiment kernel-diff --from 6.1 --to 7.3 --workload mixed --ops 2000",
   headline: "to",
   prepare: loadParser,

@@ -3,8 +3,8 @@ import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "
 import { lazyMaxPages as linuxLazyMaxPages, vfree, vmalloc, wait } from "../../../mm/index.ts";
 import { randomStream } from "../../machine/random.ts";
 import { grouped } from "../../report/tables.ts";
-import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
+import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
 import { DataTable, type Row } from "../base/table.ts";
 import { LazyGauge } from "./lazy-gauge.ts";
@@ -65,18 +65,7 @@ usable yet (mean over frees, and most), and the pages of page tables that the sp
       summary: "resident pages of each other CPU",
     },
   ],
-  settings: [
-    "kernel",
-    "topology",
-    "policy",
-    "pti",
-    "mitigations",
-    "idle-states",
-    "flush-ceiling",
-    "vmap-nodes",
-    "ipi-mode",
-    ...GUEST_EXPERIMENT_SETTINGS,
-  ],
+  settings: kernelExperimentSettings([], ["vmap-nodes"]),
   example: "mmulab experiment lazy-threshold --cpus 4,64 --lazymax 1024,8192,65536",
   headline: "totalCycles",
   run,

@@ -10,7 +10,7 @@ import {
   UserSpaces,
 } from "../../../mm/index.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
-import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
+import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByColumn } from "../base/plot.ts";
 import { pointed } from "../base/points.ts";
 import { DataTable, type Row } from "../base/table.ts";
@@ -70,7 +70,7 @@ included.`,
     },
     { name: "rounds", kind: "integer", low: 1, high: 10_000, default: 20, summary: "rounds; the first is not counted" },
   ],
-  settings: KERNEL_EXPERIMENT_SETTINGS.filter((name) => name !== "policy"),
+  settings: kernelExperimentSettings(["policy"]),
   example: "mmulab experiment concurrent-flush --cpus 2,56 --pages 1,10",
   headline: "concurrentCycles",
   run,

@@ -2,7 +2,7 @@
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import { type FlushPolicy, madviseDontneed, UserSpaces } from "../../../mm/index.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
-import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
+import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
 import { policiesOf, policiesParameter } from "../base/policies.ts";
 import { DataTable, type Row } from "../base/table.ts";
@@ -37,7 +37,7 @@ the whole machine; microseconds and cycles a loop are one thread's. The last col
     { name: "loops", kind: "integer", low: 4, high: 1_000_000, default: 200, summary: "loops of each thread" },
     policiesParameter(["ipi"]),
   ],
-  settings: KERNEL_EXPERIMENT_SETTINGS.filter((name) => name !== "policy"),
+  settings: kernelExperimentSettings(["policy"]),
   example: "mmulab experiment madvise-loop --preset zen3 --policies ipi,invlpgb --threads 1,8,64",
   headline: "loopCycles",
   run,
