@@ -112,7 +112,7 @@ export class AccessPath {
     this.secondCount = (second[0] ?? first).sizeAt + SIZE_4K;
     this.second = new IndexedTlb(second[0] ?? first, arrays);
     this.other = second.length === SECOND_MAX ? new IndexedTlb(second[1], arrays) : null;
-    this.otherShift = second[0]?.hashShift ?? 0;
+    this.otherShift = second[0]?.markShift ?? 0;
     const knownChunks = new KnownChunks(memory);
     this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, knownChunks, parts);
     this.upperWalk = new UpperWalk(this.leafWalk, knownChunks, parts);
@@ -358,9 +358,9 @@ function isPage(la: number): boolean {
 
 /** Whether these TLBs of small pages are such as this code does: it sees bits 19:0 of page numbers. */
 function areKnown(first: Tlb, second: readonly Tlb[]): boolean {
-  if (first.hashShift + MARK_BITS > NUMBER_BITS || second.length === 0 || second.length > SECOND_MAX) return false;
-  if (second.some(({ hashShift }) => hashShift >= NUMBER_BITS)) return false;
+  if (first.markShift + MARK_BITS > NUMBER_BITS || second.length === 0 || second.length > SECOND_MAX) return false;
+  if (second.some(({ markShift }) => markShift >= NUMBER_BITS)) return false;
   return [first, ...second].every(({ headMask, hashShift, hashMask }) => {
-    return headMask < 2 ** NUMBER_BITS && (hashMask === 0 || 2 * hashShift <= NUMBER_BITS);
+    return headMask < 2 ** NUMBER_BITS && hashMask * 2 ** hashShift < 2 ** NUMBER_BITS;
   });
 }

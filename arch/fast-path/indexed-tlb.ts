@@ -30,7 +30,7 @@ export class IndexedTlb {
   private readonly ways: number;
   /** Entries of a full set. */
   private readonly filledWays: number;
-  private readonly setMask: number;
+  private readonly lowMask: number;
   private readonly hashShift: number;
   private readonly hashMask: number;
   /** Word of the number of entries of set 0. */
@@ -49,7 +49,7 @@ export class IndexedTlb {
     this.firstPlace = tlb.firstPlace;
     this.ways = tlb.ways;
     this.filledWays = tlb.replacement.filledWays;
-    this.setMask = tlb.setMask;
+    this.lowMask = tlb.lowMask;
     this.hashShift = tlb.hashShift;
     this.hashMask = tlb.hashMask;
     this.countWord = tlb.countAt;
@@ -84,7 +84,7 @@ export class IndexedTlb {
    */
   insert(number: number, frame: number, attributes: number): number {
     const { words, cells } = this;
-    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
     if (words[(this.countWord + set) | 0] !== this.filledWays)
       return this.insertInEmptySlot(number, frame, attributes) | 0;
     const place = this.evict(set) | 0;

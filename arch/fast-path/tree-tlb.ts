@@ -25,9 +25,10 @@ export class TreeTlb {
   private readonly words: Int32Array;
   private readonly bytes: Uint8Array;
   private readonly firstPlace: number;
-  private readonly setMask: number;
+  private readonly lowMask: number;
   private readonly hashShift: number;
   private readonly hashMask: number;
+  private readonly markShift: number;
   /** Word of the number of entries of set 0. */
   private readonly countWord: number;
   private readonly rootsAt: number;
@@ -44,9 +45,10 @@ export class TreeTlb {
     this.words = arrays.words;
     this.bytes = arrays.bytes;
     this.firstPlace = tlb.firstPlace;
-    this.setMask = tlb.setMask;
+    this.lowMask = tlb.lowMask;
     this.hashShift = tlb.hashShift;
     this.hashMask = tlb.hashMask;
+    this.markShift = tlb.markShift;
     this.countWord = tlb.countAt;
     this.rootsAt = tlb.replacement.rootsAt;
     this.pairsAt = tlb.replacement.pairsAt;
@@ -57,8 +59,8 @@ export class TreeTlb {
   /** The place of the page in the request cell, which has this number; 0 when it is not there. */
   find(number: number): number {
     // All four marks at once: a byte becomes 0 where it is the mark of the page asked for.
-    const mark = Math.imul((number >>> this.hashShift) & 255, 0x01010101);
-    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    const mark = Math.imul((number >>> this.markShift) & 255, 0x01010101);
+    const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
     const marks = this.words[(this.marksWord + set) | 0] ^ mark;
     if (((marks - 0x01010101) & ~marks & 0x80808080) === 0) return 0;
     return this.findInSet(set) | 0;
@@ -77,7 +79,7 @@ export class TreeTlb {
    */
   insert(number: number, frame: number, attributes: number): number {
     const { words, cells } = this;
-    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
     if (words[(this.countWord + set) | 0] !== WAYS) return this.insertInEmptySlot(number, frame, attributes) | 0;
     // The victim is the place not used last of the pair not used last.
     const root = (this.rootsAt + (this.firstPlace >> WAYS_SHIFT) + set) | 0;
@@ -86,7 +88,7 @@ export class TreeTlb {
       this.recount(place, attributes);
     words[root] = place;
     words[(this.pairsAt + (place >> 1)) | 0] = place;
-    this.bytes[(this.marksByte + place) | 0] = number >>> this.hashShift;
+    this.bytes[(this.marksByte + place) | 0] = number >>> this.markShift;
     cells[place << CELL_SHIFT] = cells[this.requestCell];
     words[((place << WORD_SHIFT) + WORD_FRAME) | 0] = frame;
     words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = attributes;

@@ -65,7 +65,7 @@ export class UnflushedPath {
     this.first = first.replacement.isTree ? new TreeTlb(first, arrays) : new IndexedTlb(first, arrays);
     this.second = new IndexedTlb(second[0], arrays);
     this.other = second.length > 1 ? new IndexedTlb(second[1], arrays) : null;
-    this.otherShift = second[0].hashShift;
+    this.otherShift = second[0].markShift;
     this.limited = second.filter(({ isLimited }) => isLimited);
     this.twins = new Int32Array(first.firstPlace + first.slots);
     this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;

@@ -20,17 +20,11 @@ import {
   wholeFrom,
 } from "./field-checks.ts";
 import { allTakenOver, BASES } from "./figure.ts";
+import { INDEX_HASHES, indexHashProblem } from "./index-hash.ts";
 import { SKYLAKE_LINES, ZEN2_LINES } from "./line-transfers.ts";
 import { BRANCH_HISTORY_MODES, RETURN_MODES, SKYLAKE_MITIGATIONS, SPECTRE_V2_MODES } from "./mitigations.ts";
 import { SKYLAKE_OVERLAP, ZEN2_OVERLAP } from "./overlap.ts";
-import {
-  INDEX_HASHES,
-  type Preset,
-  STRUCTURE_SHAPE_FIELDS,
-  TLB_KINDS,
-  TLB_PAGE_SIZES,
-  TLB_SHAPE_FIELDS,
-} from "./preset.ts";
+import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_KINDS, TLB_PAGE_SIZES, TLB_SHAPE_FIELDS } from "./preset.ts";
 import { REPLACEMENT_NAMES, replacementProblem } from "./replacement/index.ts";
 import { SKYLAKE } from "./skylake.ts";
 import { AMD_VIRTUALIZATION, ICELAKE_VIRTUALIZATION, SKYLAKE_VIRTUALIZATION } from "./virtualization.ts";
@@ -224,7 +218,9 @@ function ruleProblem(preset: Preset, cpus: number): FieldProblem | null {
 }
 
 function tlbProblem({ tlbs }: Preset): FieldProblem | null {
-  for (const [index, { name, replacement, ways }] of tlbs.entries()) {
+  for (const [index, { name, replacement, sets, ways, indexHash }] of tlbs.entries()) {
+    const hashProblem = indexHashProblem(sets, indexHash);
+    if (hashProblem !== null) return fieldProblem(`tlbs.${index}.sets`, sets, hashProblem);
     const problem = replacementProblem(replacement, ways);
     if (problem !== null) return fieldProblem(`tlbs.${index}.ways`, ways, `${problem} for ${replacement}`);
     if (tlbs.findIndex((other) => other.name === name) !== index) {

@@ -5,16 +5,12 @@
 import type { Vendor } from "../isa/vendor.ts";
 import type { Figure, Origin } from "./figure.ts";
 import type { IdleState } from "./idle-states.ts";
+import type { IndexHash } from "./index-hash.ts";
 import type { LineTransfers } from "./line-transfers.ts";
 import type { MitigationsPreset } from "./mitigations.ts";
 import type { Overlap } from "./overlap.ts";
 import type { ReplacementName } from "./replacement/index.ts";
 import type { VirtualizationPreset } from "./virtualization.ts";
-
-/** How an index is made of a page number: its low bits, or these XOR the equally many bits above. */
-export const INDEX_HASHES = ["linear", "xor"] as const;
-/** A way to make an index. */
-export type IndexHash = (typeof INDEX_HASHES)[number];
 
 /** Sizes of pages that a TLB can hold. */
 export const TLB_PAGE_SIZES = ["4K", "2M", "1G"] as const;

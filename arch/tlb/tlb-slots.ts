@@ -8,6 +8,7 @@
  */
 
 import * as translation from "../isa/translation.ts";
+import { setIndex } from "../presets/index-hash.ts";
 import type { TlbGeometry } from "../presets/preset.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import * as layout from "./cpu-arrays.ts";
@@ -56,12 +57,14 @@ export class TlbSlots {
   /** Told of every entry that is removed other than to make room; null for no listener. */
   onDrop: ((slot: number) => void) | null = null;
 
-  /** The bits of a page number, once hashed, that choose the set. */
-  readonly setMask: number;
-  /** log2 of the number of sets. */
+  /** The bits of a page number that choose the set as they are (arch/presets/index-hash.ts). */
+  readonly lowMask: number;
+  /** How far the bits are shifted that are XORed onto these. */
   readonly hashShift: number;
-  /** Which bits above the set's are XORed onto it: all for the index hash `xor`, none for `linear`. */
+  /** Which these are, once shifted: none for the index hash `linear`. */
   readonly hashMask: number;
+  /** log2 of the number of sets: the bits of a page number from there on are its mark. */
+  readonly markShift: number;
   /** Word of the number of entries of set 0. */
   readonly countAt: number;
   /** Word of a slot of set 0 below which none of the set is empty: sets of up to 96 ways are not searched from their beginning. */
@@ -90,9 +93,11 @@ export class TlbSlots {
     this.emptyAt = arrays.takeWords(sets);
     for (let set = 0; set < sets; set++) this.words[this.emptyAt + set] = set * ways;
     this.sizeAt = arrays.takeWords(4);
-    this.setMask = sets - 1;
-    this.hashShift = 31 - Math.clz32(sets);
-    this.hashMask = geometry.indexHash === "xor" ? sets - 1 : 0;
+    const { lowMask, hashShift, hashMask } = setIndex(sets, geometry.indexHash);
+    this.lowMask = lowMask;
+    this.hashShift = hashShift;
+    this.hashMask = hashMask;
+    this.markShift = 31 - Math.clz32(sets);
     const isIndexed = level === undefined ? ways > SCANNED_WAYS_MAX : !this.replacement.isTree;
     this.headMask = indexSize(slots) - 1;
     this.headAt = isIndexed ? arrays.takeWords(this.headMask + 1) : -1;
@@ -114,7 +119,7 @@ export class TlbSlots {
       }
       return -1;
     }
-    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
     const first = firstPlace + set * this.ways;
     const end = first + this.ways;
     for (let place = first; place < end; place++) {

@@ -38,7 +38,7 @@ function dropIfAmong(tlb: TlbSlots, slot: number, context: number, globals: bool
 export function dropTag(tlb: TlbSlots, untagged: number, number: number, context: number, globals: boolean): void {
   const { cells, words, firstPlace } = tlb;
   const tag = context < GUEST_CONTEXTS ? untagged : untagged + GUEST_TAG;
-  const set = (number ^ ((number >>> tlb.hashShift) & tlb.hashMask)) & tlb.setMask;
+  const set = (number & tlb.lowMask) ^ ((number >>> tlb.hashShift) & tlb.hashMask);
   if (tlb.headAt < 0) {
     const first = firstPlace + set * tlb.ways;
     for (let place = first; place < first + tlb.ways; place++) {

@@ -69,7 +69,7 @@ export class Tlb extends TlbSlots {
     const { words, firstPlace, replacement } = this;
     const isGlobal = (flags & TR_GLOBAL) !== 0;
     if (this.pcids !== null && !isGlobal && context !== this.lastPcid) this.usePcid(context);
-    const set = (number ^ ((number >>> this.hashShift) & this.hashMask)) & this.setMask;
+    const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
     let slot = words[this.emptyAt + set];
     if (words[this.countAt + set] < replacement.filledWays) {
       while (this.isUsed(slot)) slot++;
@@ -113,7 +113,7 @@ export class Tlb extends TlbSlots {
     const guest = context < GUEST_CONTEXTS ? 0 : Math.floor(context / GUEST_CONTEXTS);
     const isGlobal = (flags & TR_GLOBAL) !== 0;
     const place = this.firstPlace + slot;
-    if (replacement.isTree) this.bytes[this.marksAt + slot] = number >>> this.hashShift;
+    if (replacement.isTree) this.bytes[this.marksAt + slot] = number >>> this.markShift;
     const record = place << WORD_SHIFT;
     cells[place << CELL_SHIFT] = guest === 0 ? tag : tag + GUEST_TAG;
     words[record | WORD_FRAME] = frame | 0;

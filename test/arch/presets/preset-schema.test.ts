@@ -75,7 +75,7 @@ test("the presets have the geometry of the parts", () => {
   expect(entries("zen5", "L2 dTLB")).toBe("4096, 16-way, 4K+2M");
   expect(entries("zen5", "L2 iTLB")).toBe("2048, 8-way, 4K+2M");
   expect(entries("zen4", "L1 dTLB")).toBe("72, 72-way, 4K+2M+1G");
-  expect(entries("zen4", "L2 dTLB")).toBe("3072, 24-way, 4K+2M");
+  expect(entries("zen4", "L2 dTLB")).toBe("3072, 12-way, 4K+2M");
 });
 
 test("a preset of one's own changes the machine: a second level of one entry", () => {

@@ -25,19 +25,37 @@ export interface Sequence {
   readonly medianNs: number;
 }
 
-const linesOf = (file: string) => readFileSync(join(FOLDER, file), "utf8").trim().split("\n");
+/** Visits to pages of one set of the second level, each after visits that empty the first: `mask M: pages:ns ...` or `stride S: ...`. */
+export interface SetCurve {
+  readonly field: "mask" | "stride";
+  readonly value: number;
+  /** Nanoseconds that a visit takes beyond one that the second level translates. */
+  readonly points: Curve["points"];
+}
+
+/** The lines of a file. */
+export const linesOf = (file: string) => readFileSync(join(FOLDER, file), "utf8").trim().split("\n");
 
 /** The curves of a file. */
 export function curves(file: string): Curve[] {
   return linesOf(file).map((line) => {
     const [head, rest] = splitOnce(line);
-    const points = rest
-      .trim()
-      .split(/\s+/)
-      .map((word) => word.split(":").map(Number))
-      .map(([pages, ns]) => ({ pages, ns }));
-    return { stride: Number(head.replace("stride", "")), points };
+    return { stride: Number(head.replace("stride", "")), points: pointsOf(rest) };
   });
+}
+
+/** The curves of a file of visits to single sets. */
+export function setCurves(file: string): SetCurve[] {
+  return linesOf(file).map((line) => {
+    const [head, rest] = splitOnce(line);
+    const [field, value] = head.split(" ");
+    return { field: field === "mask" ? "mask" : "stride", value: Number(value), points: pointsOf(rest) };
+  });
+}
+
+function pointsOf(text: string): Curve["points"] {
+  const words = text.trim().split(/\s+/);
+  return words.map((word) => word.split(":").map(Number)).map(([pages, ns]) => ({ pages, ns }));
 }
 
 function splitOnce(line: string): [string, string] {
