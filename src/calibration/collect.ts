@@ -254,7 +254,13 @@ const CANDIDATES_MAX = 8;
 const PAGES_BEYOND = 4;
 
 function leastOf(samples: readonly Sample[]): CurvePoint[] {
-  return samples.map(({ pages, times }) => ({ pages, ns: Math.min(...times) }));
+  return samples.map(({ pages, times }) => ({ pages, ns: leastRepeated(times) }));
+}
+
+/** The least time that another one agrees with: a single one may be too short. The least of all where no two agree. */
+function leastRepeated(times: readonly number[]): number {
+  const sorted = times.toSorted((a, b) => a - b);
+  return sorted.find((ns, i) => sorted[i + 1] <= ns * AGREEMENT) ?? sorted[0];
 }
 
 function agree(times: readonly number[]): boolean {

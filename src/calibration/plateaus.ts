@@ -27,11 +27,7 @@ const PAIRS_PART = 0.1;
 export function findLevels(curves: readonly Curve[]): Levels {
   const flat: number[] = [];
   const points = curves.map((curve) => curve.points.filter(({ pages }) => pages <= DATA_LINES));
-  const all = points.flat().map(({ ns }) => ns);
-  const least = all.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
-  // Single times may be too short, where the clock was looked at in a bad moment.
-  const near = all.filter((ns) => ns <= least * NEAR).sort((a, b) => a - b);
-  const firstNs = near[Math.floor(near.length / 2)];
+  const firstNs = leastLevel(points.flat().map(({ ns }) => ns));
   for (const each of points) {
     for (let i = 1; i < each.length; i++) {
       const [low, high] = [each[i - 1].ns, each[i].ns].sort((a, b) => a - b);
@@ -39,6 +35,16 @@ export function findLevels(curves: readonly Curve[]): Levels {
     }
   }
   return { firstNs, secondNs: lowestLevel(flat.sort((a, b) => a - b)) };
+}
+
+/** The median of the times that are nearly the least, those left out that hardly another is near to. */
+function leastLevel(times: readonly number[]): number {
+  const sorted = times.toSorted((a, b) => a - b);
+  const near = sorted.map((ns) => sorted.filter((other) => other >= ns && other <= ns * NEAR));
+  const most = Math.max(...near.map(({ length }) => length));
+  // Single times may be too short, where the clock was looked at in a bad moment.
+  const least = near.find(({ length }) => length >= PAIRS_PART * most) ?? [];
+  return least[Math.floor(least.length / 2)] ?? Number.POSITIVE_INFINITY;
 }
 
 /** The median of the lowest group of times that lie close together and are many. */

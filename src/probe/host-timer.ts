@@ -4,7 +4,7 @@ import type { CurveOrigin } from "../calibration/curves.ts";
 import { WebAssembly } from "../files/wasm-encoding.ts";
 import { hostNs } from "./host-clock.ts";
 import { type HostMemory, readOr } from "./host-memory.ts";
-import { probeModule, STEPS_OF_ROUND } from "./wasm-module.ts";
+import { LOADS_OF_ROUND, MULTIPLICATIONS_OF_ROUND, probeModule } from "./wasm-module.ts";
 
 /**
  * Cycles of a 32-bit multiplication that waits for the one before. Intel optimization manual (IMUL r32, r32) since Nehalem, AMD
@@ -19,13 +19,17 @@ const WARM_CYCLES = 8;
 /** Multiplications of a look at the clock: some 10 us. */
 const CLOCK_ROUNDS = 500;
 /**
- * Of the repetitions, sorted, the one that this part of them is faster than counts: what disturbs a repetition makes it longer, but a
- * look at the clock that was disturbed makes it seem shorter.
+ * Of the repetitions, sorted, the one that this part of them is faster than counts: what disturbs a repetition makes it longer, but looks
+ * at the clock that were disturbed make it seem shorter. Where the looks before and after it differ it does not count at all.
  */
 const LEAST_PART = 6;
-/** What V8 takes to make fast code of both functions, with a margin: rounds before anything counts. */
-const COMPILE_ROUNDS = 2_000_000;
+/** What V8 takes to make fast code of both functions, with a margin: loads, and multiplications, before anything counts. */
+const COMPILE_STEPS = 32_000_000;
 const FIRST_CLOCK_LOOKS = 400;
+/** Looks at the clock that differ by less saw the same clock. */
+const SAME_CLOCK = 1.04;
+/** Repetitions that are tried for each that counts, while the looks around them differ. */
+const TRIES_MAX = 4;
 
 interface ProbeExports {
   readonly chase: (pointer: number, rounds: number) => number;
@@ -59,20 +63,23 @@ export class HostTimer implements ChainTimer {
 
   time(visits: readonly number[], repetitions: number): number {
     let pointer = this.link(visits);
-    const rounds = Math.ceil(Math.max(LOADS_OF_REPETITION, visits.length) / STEPS_OF_ROUND);
-    pointer = this.probe.chase(pointer, Math.ceil((WARM_CYCLES * visits.length) / STEPS_OF_ROUND));
-    const ratios = new Float64Array(repetitions);
+    const rounds = Math.ceil(Math.max(LOADS_OF_REPETITION, visits.length) / LOADS_OF_ROUND);
+    pointer = this.probe.chase(pointer, Math.ceil((WARM_CYCLES * visits.length) / LOADS_OF_ROUND));
+    const sure: number[] = [];
+    const unsure: number[] = [];
     let multiplyBefore = this.nsOfMultiply(1);
-    for (let i = 0; i < repetitions; i++) {
+    while (sure.length < repetitions && sure.length + unsure.length < TRIES_MAX * repetitions) {
       const before = hostNs();
       pointer = this.probe.chase(pointer, rounds);
       const spentNs = hostNs() - before;
       const multiplyAfter = this.nsOfMultiply(1);
-      ratios[i] = spentNs / Math.min(multiplyBefore, multiplyAfter);
+      const [less, more] = [Math.min(multiplyBefore, multiplyAfter), Math.max(multiplyBefore, multiplyAfter)];
+      (more <= less * SAME_CLOCK ? sure : unsure).push(spentNs / less);
       multiplyBefore = multiplyAfter;
     }
+    const ratios = (sure.length > 0 ? sure : unsure).sort((a, b) => a - b);
     // In multiplications, so that it does not matter which clock the CPU had just then.
-    return (ratios.sort()[Math.floor(repetitions / LEAST_PART)] / (rounds * STEPS_OF_ROUND)) * this.multiplyNs;
+    return (ratios[Math.floor(ratios.length / LEAST_PART)] / (rounds * LOADS_OF_ROUND)) * this.multiplyNs;
   }
 
   /** Writes the chain: each visit's word holds the address of the next one's. @returns the address of the first */
@@ -91,14 +98,14 @@ export class HostTimer implements ChainTimer {
       this.probe.multiply(MULTIPLY_CYCLES, CLOCK_ROUNDS);
       least = Math.min(least, hostNs() - before);
     }
-    return least / (CLOCK_ROUNDS * STEPS_OF_ROUND);
+    return least / (CLOCK_ROUNDS * MULTIPLICATIONS_OF_ROUND);
   }
 
   /** Has both functions run until V8 has compiled them for speed. */
   private compile(): void {
     let pointer = this.link([0]);
-    for (let rounds = 0; rounds < COMPILE_ROUNDS; rounds += CLOCK_ROUNDS) {
-      pointer = this.probe.chase(pointer, CLOCK_ROUNDS);
+    for (let steps = 0; steps < COMPILE_STEPS; steps += CLOCK_ROUNDS * MULTIPLICATIONS_OF_ROUND) {
+      pointer = this.probe.chase(pointer, Math.ceil((CLOCK_ROUNDS * MULTIPLICATIONS_OF_ROUND) / LOADS_OF_ROUND));
       this.probe.multiply(MULTIPLY_CYCLES, CLOCK_ROUNDS);
     }
   }

@@ -12,6 +12,8 @@ import { randomMachine } from "./random-machines.ts";
 
 const GEOMETRIES = Number(process.env.MMULAB_GEOMETRIES ?? 2);
 const FIRST_SEED = 8;
+/** One of so many times of an emulated Skylake is a third of what it should be. */
+const SHORT_EVERY = 997;
 /** Of 50, two may not be told; none may be wrong. */
 const RECOVERED_PART = 0.95;
 
@@ -35,8 +37,10 @@ describe("curves of random TLBs with noise", () => {
 
 describe("the preset of an emulated Skylake", () => {
   const skylake = PRESETS.find(({ name }) => name === "skylake") as Preset;
-  // Its name says nothing: the nearest preset is found by the TLBs alone.
-  const curves = quick(skylake);
+  // Its name says nothing: the nearest preset is found by the TLBs alone. Now and then a time is far too short: the clock was looked at in a
+  // bad moment, as happens on a host with much else to do.
+  let times = 0;
+  const curves = quick(skylake, () => (++times % SHORT_EVERY === 0 ? 1 / 3 : 1));
   const found: Calibration = calibrate(curves);
   const preset = calibratedPreset(found, curves.origin);
 

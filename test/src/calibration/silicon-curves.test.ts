@@ -64,3 +64,19 @@ describe("curves of a measured core", () => {
     expect(relativeDifference(hits)).toBeLessThan(0.05);
   });
 });
+
+describe("curves that were measured here on a Zen 4", () => {
+  const file = join(import.meta.dirname, "../../silicon/zen4/calibrate.txt");
+  const { first, second, secondFit, levels } = calibrate(parseCurves(file, readFileSync(file, "utf8")));
+
+  it("show a first level of 72 entries", () => {
+    expect(first).toEqual({ sets: 1, ways: 72, indexHash: "linear" });
+  });
+
+  it("creep up where none walks, as lines begin to leave the data cache, and are not taken for walks", () => {
+    // Which of the candidates it is takes visits to single sets.
+    expect(second).toBeNull();
+    expect(secondFit.candidates).toContainEqual({ sets: 256, ways: 12, indexHash: "bit9" });
+    expect(levels.secondNs).toBeCloseTo(3.05, 1);
+  });
+});
