@@ -12,7 +12,8 @@ import { UnknownNameError } from "./input/errors.ts";
 import { suggestion } from "./input/suggestion.ts";
 import { noteCommand } from "./provenance/made-by.ts";
 import { versionText } from "./provenance/program-version.ts";
-import { setTextWidth } from "./report/text-width.ts";
+import { setTextWidth, textWidth } from "./report/text-width.ts";
+import { wrapProse } from "./report/wrapped-text.ts";
 
 const HELP_COMMAND = "help";
 
@@ -35,7 +36,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const program = new Command("mmulab")
     .description(DESCRIPTION)
     .version(versionText())
-    .configureOutput({ writeOut: printOutput, writeErr: printError, outputError: () => {} })
+    .configureOutput({ writeOut: printHelp, writeErr: printError, outputError: () => {} })
     .exitOverride()
     .addHelpText("after", HELP);
   program.hook("preAction", (_, action) => noteCommand(argv, action.optsWithGlobals()));
@@ -66,6 +67,11 @@ async function addCommands(program: Command, exit: (code: number) => void, argv:
   }
 }
 
+/** Prints help, whose lines keep to the width of a terminal. */
+function printHelp(text: string): void {
+  printOutput(wrapProse(text, textWidth()));
+}
+
 /** Flush policies in files of one's own are loaded before options are read. */
 async function loadOwnPolicies(argv: readonly string[]): Promise<void> {
   if (!argv.some((word) => /^--polic(?:y|ies)/.test(word))) return;
@@ -83,7 +89,7 @@ function addHelpCommand(program: Command): void {
     .action((names: string[]) => {
       const topic = TOPICS.find(({ name }) => names.length === 1 && name === names[0]);
       if (topic !== undefined) {
-        printOutput(`${topic.text}\n`);
+        printHelp(`${topic.text}\n`);
         return;
       }
       let command: Command = program;

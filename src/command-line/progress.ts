@@ -17,9 +17,15 @@ const cliProgress = (): typeof import("cli-progress") => createRequire(import.me
 
 const OPTIONS = { format: line, clearOnComplete: true, hideCursor: true };
 
+/** What stands beside the numbers of a bar. */
+interface Words {
+  readonly unit: string;
+  readonly text: string;
+}
+
 /** The bar, how far it is, the time that is left where steps have shown how long they take, and a few words. */
-function line(options: Options, { progress, value, total, eta }: Params, { text }: { readonly text: string }): string {
-  return `${cliProgress().Format.BarFormat(progress, options)} ${value}/${total} ${timeLeft(Number(eta))}${text}`;
+function line(options: Options, { progress, value, total, eta }: Params, { unit, text }: Words): string {
+  return `${cliProgress().Format.BarFormat(progress, options)} ${value}/${total}${unit} ${timeLeft(Number(eta))}${text}`;
 }
 
 /** `1:05 left `, in minutes and seconds, from an hour on `2:01:05 left `; empty while nothing is known. */
@@ -30,8 +36,12 @@ export function timeLeft(seconds: number): string {
   return `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(Math.floor(seconds) % 60)} left `;
 }
 
-/** A bar of `total` steps; nothing at all when `quiet` or when standard error is no terminal. */
-export function startProgress(total: number, quiet: boolean): Progress {
+/**
+ * A bar of `total` steps; nothing at all when `quiet` or when standard error is no terminal.
+ * @param unit of the steps, where they are not things that `text` names
+ */
+export function startProgress(total: number, quiet: boolean, unit = ""): Progress {
+  const behind = unit === "" ? "" : ` ${unit}`;
   if (quiet || !process.stderr.isTTY) return SILENT;
   let bar: SingleBar | null = null;
   return {
@@ -39,9 +49,9 @@ export function startProgress(total: number, quiet: boolean): Progress {
       if (bar === null) {
         const { SingleBar, Presets } = cliProgress();
         bar = new SingleBar({ ...OPTIONS, stream: process.stderr }, Presets.shades_classic);
-        bar.start(total, done, { text });
+        bar.start(total, done, { unit: behind, text });
       } else {
-        bar.update(done, { text });
+        bar.update(done, { unit: behind, text });
       }
     },
     clear() {

@@ -3,6 +3,8 @@ import { fstatSync } from "node:fs";
 import { toOutputError } from "../files/output-error.ts";
 import { writeAll } from "../files/write-all.ts";
 import { madeByLine, withMadeBy } from "../provenance/made-by.ts";
+import { textWidth } from "../report/text-width.ts";
+import { wrapText } from "../report/wrapped-text.ts";
 
 const STANDARD_OUTPUT = 1;
 const STANDARD_ERROR = 2;
@@ -32,8 +34,14 @@ let isReportBegun = false;
  * what made it; on a terminal and in a pipe there is none. @throws as {@link printOutput}
  */
 export function printReport(text: string): void {
-  printOutput(isReportBegun || !isKept() ? text : madeByLine() + text);
+  if (!isReportBegun && isKept()) printOutput(madeByLine());
   isReportBegun = true;
+  printText(text);
+}
+
+/** Prints text for people; on a terminal its lines keep to the terminal's width. @throws as {@link printOutput} */
+export function printText(text: string): void {
+  printOutput(wrapText(text, textWidth()));
 }
 
 function isKept(): boolean {

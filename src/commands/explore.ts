@@ -6,7 +6,7 @@ import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts
 import { addMachineOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printJson, printOutput, printReport } from "../command-line/standard-streams.ts";
+import { printJson, printOutput, printReport, printText } from "../command-line/standard-streams.ts";
 import type { Explorer, ScheduleResult } from "../explore/base/explorer.ts";
 import { minimise, replaySchedule } from "../explore/base/minimise.ts";
 import { type ExplorePlan, type ShareResult, STRATEGIES, type StrategyName } from "../explore/base/plan.ts";
@@ -103,7 +103,8 @@ function collect(value: string, before: readonly string[]): readonly string[] {
 
 async function run(name: string | undefined, options: ExploreOptions): Promise<number> {
   if (options.list) {
-    printOutput(options.json ? `${JSON.stringify(listed())}\n` : list());
+    if (options.json) printOutput(`${JSON.stringify(listed())}\n`);
+    else printText(list());
     return EXIT_OK;
   }
   if (options.all) return runAll(name, options);

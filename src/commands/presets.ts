@@ -4,7 +4,7 @@ import { figuresOf, PRESETS, type Preset } from "../../arch/index.ts";
 import { DEFAULT_KERNEL_COSTS, kernelFiguresOf } from "../../mm/index.ts";
 import { EXIT_OK } from "../command-line/errors.ts";
 import { listChoices } from "../command-line/option-values.ts";
-import { printOutput } from "../command-line/standard-streams.ts";
+import { printOutput, printText } from "../command-line/standard-streams.ts";
 import { hypervisorFigures } from "../guests/hypervisor-costs.ts";
 import { figureCounts } from "../report/figures.ts";
 import { renderHypervisorCosts, renderKernelCosts, renderPreset, renderPresetList } from "../report/preset-tables.ts";
@@ -50,16 +50,20 @@ export function addPresetsCommand(program: Command, exit: (code: number) => void
 
 async function presets(name: string | undefined, { json = false }: PresetsCommandOptions): Promise<number> {
   if (name === undefined) {
-    printOutput(json ? `${JSON.stringify(PRESETS.map(summary))}\n` : renderPresetList(PRESETS));
+    if (json) printOutput(`${JSON.stringify(PRESETS.map(summary))}\n`);
+    else printText(renderPresetList(PRESETS));
   } else if (name === KERNEL) {
     const figures = kernelFiguresOf(DEFAULT_KERNEL_COSTS);
-    printOutput(json ? `${JSON.stringify(figures)}\n` : renderKernelCosts(figures));
+    if (json) printOutput(`${JSON.stringify(figures)}\n`);
+    else printText(renderKernelCosts(figures));
   } else if (name === HYPERVISOR) {
     const figures = hypervisorFigures();
-    printOutput(json ? `${JSON.stringify(figures)}\n` : renderHypervisorCosts(figures));
+    if (json) printOutput(`${JSON.stringify(figures)}\n`);
+    else printText(renderHypervisorCosts(figures));
   } else {
     const preset = await loadPreset(name);
-    printOutput(json ? `${JSON.stringify(preset, null, 2)}\n` : renderPreset(preset));
+    if (json) printOutput(`${JSON.stringify(preset, null, 2)}\n`);
+    else printText(renderPreset(preset));
   }
   return EXIT_OK;
 }

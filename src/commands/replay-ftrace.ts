@@ -45,7 +45,7 @@ export async function replayFtraceFile(file: string, options: FtraceCommandOptio
   );
   const figures = await chooseFigures(options.preset, options.set);
   const total = Math.ceil(inputSizeBytes(file) / MEBIBYTE);
-  const progress = startProgress(total, options.quiet === true || total === 0);
+  const progress = startProgress(total, options.quiet === true || total === 0, "MiB");
   const trace = timeline === undefined ? null : new ChromeTrace();
   let kernel: Kernel | null = null;
   const report = await replayFtrace(file, {
@@ -58,7 +58,7 @@ export async function replayFtraceFile(file: string, options: FtraceCommandOptio
       kernel = booted;
       trace?.watch(booted, `${inputName(file)}, ${booted.machine.loop.cpus} CPUs`);
     },
-    onProgress: (bytes, events) => progress.update(Math.floor(bytes / MEBIBYTE), `MiB, ${events} events`),
+    onProgress: (bytes, events) => progress.update(Math.floor(bytes / MEBIBYTE), `${events} events`),
   }).finally(() => progress.clear());
   if (timeline !== undefined && trace !== null) writeOutputFile(timeline, trace.toJson());
   if (flushes !== undefined && kernel !== null) await writeFlushFile(flushes, kernel);

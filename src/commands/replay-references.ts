@@ -157,9 +157,9 @@ export async function replayReferenceTrace(trace: ReferenceTrace, options: Refer
     ...(await Promise.all(against.map((text) => settingsOf(trace, options, cpus, text)))),
   ];
   const total = Math.ceil(traceSizeBytes(trace.file, trace.format) / MEBIBYTE);
-  const progress = startProgress(total, quiet === true || total === 0);
+  const progress = startProgress(total, quiet === true || total === 0, "MiB");
   const onProgress = (bytes: number, references: number) =>
-    progress.update(Math.floor(bytes / MEBIBYTE), `MiB, ${Math.floor(references / 1e6)} million references`);
+    progress.update(Math.floor(bytes / MEBIBYTE), `${Math.floor(references / 1e6)} million references`);
   const reports = await compareReferences(trace.file, [{ ...settings[0], onProgress }, ...settings.slice(1)]).finally(
     () => progress.clear(),
   );

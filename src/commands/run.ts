@@ -10,7 +10,7 @@ import {
 } from "../command-line/machine-options.ts";
 import { listChoices, optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
-import { printError, printJson, printOutput, printReport } from "../command-line/standard-streams.ts";
+import { printError, printJson, printOutput, printReport, printText } from "../command-line/standard-streams.ts";
 import { WallClock } from "../command-line/wall-clock.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
@@ -119,7 +119,7 @@ async function run(
 ): Promise<number> {
   if (options.list) {
     if (options.json) printJson({ workloads: WORKLOADS.map(workloadEntry) });
-    else printOutput(listWorkloads());
+    else printText(listWorkloads());
     return EXIT_OK;
   }
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
