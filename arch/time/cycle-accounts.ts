@@ -114,6 +114,21 @@ export class CycleAccounts {
     if (this.idleObserver !== null) this.idleObserver(cpu, this.clockCycles[cpu], untilCycles);
   }
 
+  /**
+   * Books the time from the CPU's clock to `untilCycles`, to which the caller then sets the clock, as an activity within the one that it is
+   * in, and that it then goes on with. Nothing of it is a walk or a wait for a line.
+   */
+  within(cpu: number, activity: number, untilCycles: number): void {
+    const cycles = untilCycles - this.clockCycles[cpu];
+    this.booked[activity][cpu] += cycles;
+    this.since[cpu] += cycles;
+    const { observer } = this;
+    const around = this.current[cpu];
+    if (observer === null || around === activity) return;
+    observer.activityChanged(cpu, around, activity, this.clockCycles[cpu]);
+    observer.activityChanged(cpu, activity, around, untilCycles);
+  }
+
   /** The caller sets a CPU's clock back by `cycles` (forward when negative) in which nothing happened: they are booked nowhere. */
   setBack(cpu: number, cycles: number): void {
     this.settle(cpu);

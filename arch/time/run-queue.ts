@@ -3,7 +3,8 @@ import type { Thread } from "./thread.ts";
 
 /** Whether a thread of the queue could run at `atCycles`. */
 export function hasReady(queue: readonly Thread[], atCycles: number): boolean {
-  return queue.some((thread) => thread.readyCycles <= atCycles);
+  for (let i = 0; i < queue.length; i++) if (queue[i].readyCycles <= atCycles) return true;
+  return false;
 }
 
 /** Takes the first thread that is ready at `atCycles` off the queue; null when there is none. */

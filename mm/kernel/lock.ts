@@ -190,9 +190,8 @@ export abstract class Lock {
     const { loop } = this;
     const cpu = loop.currentCpu;
     this.class.waited(atCycles - loop.clockCycles[cpu], bounced);
-    const activity = loop.accounts.enter(cpu, ACTIVITY_LOCK_WAIT);
+    loop.accounts.within(cpu, ACTIVITY_LOCK_WAIT, atCycles);
     loop.clockCycles[cpu] = atCycles;
-    loop.accounts.enter(cpu, activity);
   }
 
   private transferCost(from: number, to: number): number {
