@@ -5,6 +5,7 @@
 
 import { MachineUsageError } from "../isa/errors.ts";
 import { isMemorySize, MEMORY_SIZES } from "../isa/limits.ts";
+import { ChunkReserve } from "./chunk-reserve.ts";
 
 /**
  * Frames (of 4096 bytes) in one chunk. The host commits a chunk's memory page by page as it is touched, but V8 counts all of it:
@@ -53,6 +54,8 @@ const HIGH_START_FRAME = HIGH_MEMORY_START / 4096;
 export class PhysicalMemory {
   /** Bytes of memory. */
   readonly sizeBytes: number;
+  /** Private to JavaScript as well: a machine that is set back to an earlier state must not be given the same bytes again, which are used. */
+  readonly #reserve = new ChunkReserve();
   /** One past the highest frame number. */
   readonly frames: number;
   /** One past the highest frame number below the hole for device registers. */
@@ -228,20 +231,22 @@ export class PhysicalMemory {
   }
 
   private makeBytes(index: number, frame: number): Uint8Array {
-    const made = new Uint8Array(this.chunkForWrite(frame).buffer);
+    const { buffer, byteOffset, byteLength } = this.chunkForWrite(frame);
+    const made = new Uint8Array(buffer, byteOffset, byteLength);
     this.bytes[index] = made;
     return made;
   }
 
   private makeDoubles(frame: number): Float64Array {
-    const made = new Float64Array(this.chunkForWrite(frame).buffer);
+    const { buffer, byteOffset, length } = this.chunkForWrite(frame);
+    const made = new Float64Array(buffer, byteOffset, length / 2);
     this.doubles[frame >>> CHUNK_FRAMES_SHIFT] = made;
     return made;
   }
 
   private makeChunk(index: number, frame: number): Int32Array {
     if (!this.has(frame)) throw new NoPhysicalMemory(frame);
-    const made = new Int32Array(CHUNK_WORDS);
+    const made = this.#reserve.take(CHUNK_WORDS);
     this.directory[index] = made;
     if (this.has(frame | CHUNK_FRAME_MASK)) this.wholeChunks[index] = 1;
     return made;
