@@ -2,7 +2,7 @@
  * Makes the pictures of `docs/` anew: `npm run pictures`. With `--all DIRECTORY` every view of a few scenes, in both colour schemes and
  * at both sizes, for somebody to look at.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
@@ -10,6 +10,7 @@ import { packageFile } from "../../src/files/program-files.ts";
 import { DEFAULT_SCENARIO, type Scenario } from "../../src/view/model/scenario.ts";
 import { STORIES } from "../../src/view/model/stories/index.ts";
 import { OpenPage } from "./open-page.ts";
+import { type Plot, plotPicture } from "./report-pictures.ts";
 
 const DESKTOP = { width: 1280, height: 800 } as const;
 const PHONE = { width: 390, height: 844 } as const;
@@ -33,6 +34,16 @@ interface Picture extends Scene {
 
 const MIXED: Scenario = { ...DEFAULT_SCENARIO, settings: { "lazy-max": "64" } };
 
+const { parameters: _, ...OWN_MACHINE } = MIXED;
+
+/** The program in the README that is put into a file of this name. @throws Error when there is none */
+function readmeProgram(name: string): string {
+  const readme = readFileSync(packageFile("README.md"), "utf8");
+  const program = readme.split(`\`${name}\`:`)[1]?.split("```ts\n")[1]?.split("```")[0];
+  if (program === undefined) throw new Error(`README.md has no program ${name}`);
+  return program;
+}
+
 const PICTURES: readonly Picture[] = [
   { name: "view-dark", scenario: MIXED, position: 300, scheme: "dark", size: DESKTOP, heightPixels: 1480 },
   {
@@ -51,10 +62,30 @@ const PICTURES: readonly Picture[] = [
     size: PHONE,
     heightPixels: 1800,
   },
+  {
+    name: "view-own",
+    scenario: { ...OWN_MACHINE, kind: "source", name: "my-workload", source: readmeProgram("my-workload.ts") },
+    position: 260,
+    scheme: "light",
+    size: DESKTOP,
+    heightPixels: 1480,
+  },
+];
+
+/** Plots of `docs/`. */
+const PLOTS: readonly (Plot & Pick<Picture, "name" | "scheme" | "size">)[] = [
+  {
+    name: "tlb-curves",
+    experiment: ["tlb-curves", "--accesses", "load", "--preset", "sapphire-rapids"],
+    figure: 0,
+    scheme: "light",
+    size: DESKTOP,
+  },
 ];
 
 /** Scenes to look at. */
 const SCENES: readonly Scene[] = [
+  ...PICTURES.filter(({ scenario }) => scenario.kind === "source"),
   { scenario: MIXED, position: 300 },
   { scenario: { ...DEFAULT_SCENARIO, name: "fs_buffer_cache", cpus: 16 }, position: 300 },
   ...STORIES.map(({ name }) => ({ scenario: { kind: "story" as const, name }, position: 3 })),
@@ -77,16 +108,23 @@ async function pictureOf(at: OpenPage, size: Size, heightPixels?: number): Promi
 
 async function writeAll(at: OpenPage, folder: string): Promise<void> {
   mkdirSync(folder, { recursive: true });
-  for (const { scenario, position } of SCENES) {
-    for (const scheme of ["dark", "light"] as const) {
-      for (const size of [DESKTOP, PHONE]) {
-        await prepare(at, scheme, size);
+  for (const scheme of ["dark", "light"] as const) {
+    for (const size of [DESKTOP, PHONE]) {
+      await prepare(at, scheme, size);
+      for (const { name, ...plot } of PLOTS) {
+        writeFileSync(join(folder, `${name}-${scheme}-${size.width}.png`), await plotPicture(at, plot));
+      }
+      for (const { scenario, position } of SCENES) {
         await at.openAt(scenario, position);
-        const name = `${scenario.name}-${scheme}-${size.width}.png`;
-        writeFileSync(join(folder, name), await pictureOf(at, size));
+        writeFileSync(join(folder, `${scenario.name}-${scheme}-${size.width}.png`), await pictureOf(at, size));
       }
     }
   }
+}
+
+function keep(file: URL, picture: Uint8Array): void {
+  writeFileSync(file, picture);
+  process.stdout.write(`${fileURLToPath(file)}\n`);
 }
 
 async function main(): Promise<void> {
@@ -102,9 +140,11 @@ async function main(): Promise<void> {
       for (const { name, scenario, position, scheme, size, heightPixels } of PICTURES) {
         await prepare(at, scheme, size);
         await at.openAt(scenario, position);
-        const file = packageFile(`docs/${name}.png`);
-        writeFileSync(file, await pictureOf(at, size, heightPixels));
-        process.stdout.write(`${fileURLToPath(file)}\n`);
+        keep(packageFile(`docs/${name}.png`), await pictureOf(at, size, heightPixels));
+      }
+      for (const { name, scheme, size, ...plot } of PLOTS) {
+        await prepare(at, scheme, size);
+        keep(packageFile(`docs/${name}.png`), await plotPicture(at, plot));
       }
     }
     if (at.complaints.length > 0) throw new Error(at.complaints.join("\n"));
