@@ -1,5 +1,5 @@
 /**
- * `npm run mutants:generated-races -- [--sample N] [--seed N] [--schedules N] [--files WORD]`: makes bugs of concurrency of the sources by rule
+ * `npm run mutants:generated-races -- [--sample N] [--seed N] [--schedules N] [--files WORD] [--kinds REGEXP]`: makes bugs of concurrency of the sources by rule
  * (`race-mutations.ts`), plants one after the other in a copy of what was built, and runs those tests of the explorer that reach the place.
  * Prints each that no test finds with its file and line, and at the end how many were found.
  */
@@ -72,6 +72,8 @@ interface Options {
   readonly seed: number;
   readonly schedules: number;
   readonly files: string;
+  /** What was done to the place. */
+  readonly kinds: RegExp;
 }
 
 /** What became of a mutation: found by a test, ended otherwise (no schedule ran, no end), or null. */
@@ -82,7 +84,7 @@ function plant(copy: PlantedCopy, mutation: RaceMutation, tests: readonly string
   return stdout === null ? "no schedule ran" : (JSON.parse(stdout) as FoundRace | null);
 }
 
-function main({ sample, seed, schedules, files: word }: Options): void {
+function main({ sample, seed, schedules, files: word, kinds }: Options): void {
   const files = sourceFiles(["mm"])
     .filter((name) => !LEFT_OUT.test(name))
     .map((name) => parsed(name, readFileSync(name, "utf8")));
@@ -90,7 +92,10 @@ function main({ sample, seed, schedules, files: word }: Options): void {
   const copy = new PlantedCopy();
   try {
     const tests = testsBySite(copy, files);
-    const all = files.filter(({ fileName }) => fileName.includes(word)).flatMap((file) => raceMutations(file, letsAct));
+    const all = files
+      .filter(({ fileName }) => fileName.includes(word))
+      .flatMap((file) => raceMutations(file, letsAct))
+      .filter(({ kind }) => kinds.test(kind));
     const reached = all.filter(({ file, site }) => (tests.get(siteKey(file, site)) ?? []).length > 0);
     process.stdout.write(`${all.length} mutations, ${reached.length} at places that tests reach\n`);
     const chosen = drawn(reached, sample, seed);
@@ -122,6 +127,7 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     schedules: { type: "string", default: "500" },
     files: { type: "string", default: "" },
+    kinds: { type: "string", default: "" },
   },
 });
 main({
@@ -129,4 +135,5 @@ main({
   seed: Number(values.seed),
   schedules: Number(values.schedules),
   files: values.files,
+  kinds: new RegExp(values.kinds),
 });
