@@ -149,9 +149,9 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
   {
     name: "mremap gives the page tables' lock back before it moves",
     file: "mm/user/mremap.ts",
-    search: "  const moved = movePtes(mm, start, end, newStart, owed);",
+    search: "  const moved = movePtes(kernel, mm, start, end, newStart, owed);",
     replacement:
-      "  mm.pageTableLock.release();\n  const moved = movePtes(mm, start, end, newStart, owed);\n  if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();",
+      "  mm.pageTableLock.release();\n  const moved = movePtes(kernel, mm, start, end, newStart, owed);\n  if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();",
   },
   {
     name: "mremap gives both locks back before its flush",
