@@ -317,5 +317,33 @@ export const PLANTED_MUTANTS: readonly PlantedMutant[] = [
     replacement: "0",
     test: "test/arch/walk/guest-walk.test.ts",
   },
+  {
+    name: "pointers: upper-address ignore leaves bit 56 out",
+    file: "arch/cpu/pointers.ts",
+    search: "const UAI_BITS = 57;",
+    replacement: "const UAI_BITS = 56;",
+    test: "test/arch/walk/guest-matrix.test.ts",
+  },
+  {
+    name: "pointers: LAM_SUP masks 57 bits with four levels too",
+    file: "arch/cpu/pointers.ts",
+    search: "(BIT_63 - (1n << BigInt(bits)))",
+    replacement: "(BIT_63 - (1n << 57n))",
+    test: "test/arch/walk/guest-matrix.test.ts",
+  },
+  {
+    name: "pointers: LASS keeps data out of the lower half without SMAP",
+    file: "arch/cpu/pointers.ts",
+    search: "return smap && (isImplicit || !alignmentCheck);",
+    replacement: "return isImplicit || !alignmentCheck;",
+    test: "test/arch/walk/guest-matrix.test.ts",
+  },
+  {
+    name: "guests: LAM_U57 of a guest is taken where its CPU has none",
+    file: "arch/cpu/virtualization.ts",
+    search: "if (lamUser !== 0 && !features.lam) throw",
+    replacement: "if (lamUser !== 0 && cr3 < 0) throw",
+    test: "test/arch/walk/guest-walk.test.ts",
+  },
   ...PLANTED_BY_SAMPLES,
 ];
