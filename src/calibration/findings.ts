@@ -75,6 +75,13 @@ function sayReplacement(
     found.push(`Replacement of the ${level} level: ${name}, which explains ${part}.`);
     return;
   }
+  if (fit.isTied) {
+    // As where the first level holds all pages of a set of the second.
+    notMeasured.push(
+      `Replacement of the ${level} level: the sequences do not tell the known policies apart (${name}: ${part}).`,
+    );
+    return;
+  }
   notMeasured.push(`Replacement of the ${level} level: no known policy explains it beyond doubt (${name}: ${part}).`);
 }
 

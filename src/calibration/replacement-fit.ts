@@ -23,13 +23,15 @@ export interface ReplacementFit {
   readonly name: ReplacementName | null;
   /** Whether it explains what was measured, and no other does as well. */
   readonly isExplained: boolean;
+  /** Whether several policies explain it alike: the sequences do not tell them apart. */
+  readonly isTied: boolean;
   /** Sequences whose least and median times agree. */
   readonly clean: number;
   /** All policies that exist for so many ways, the best first. */
   readonly tried: readonly PolicyScore[];
 }
 
-const NOTHING: ReplacementFit = { name: null, isExplained: false, clean: 0, tried: [] };
+const NOTHING: ReplacementFit = { name: null, isExplained: false, isTied: false, clean: 0, tried: [] };
 /** Sequences that must be clean for a verdict. */
 const CLEAN_MIN = 8;
 /** A policy must explain this part of them. */
@@ -114,8 +116,8 @@ function bestPolicy(
   const [best, next] = tried;
   if (best === undefined) return { ...NOTHING, clean };
   const isAlone = next === undefined || next.explainedPart < best.explainedPart || next.rmsNs > 2 * best.rmsNs;
-  const isExplained = clean >= CLEAN_MIN && best.explainedPart >= EXPLAINED_MIN && isAlone;
-  return { name: best.name, isExplained, clean, tried };
+  const isGood = clean >= CLEAN_MIN && best.explainedPart >= EXPLAINED_MIN;
+  return { name: best.name, isExplained: isGood && isAlone, isTied: isGood && !isAlone, clean, tried };
 }
 
 function timeOf([first, second, walks]: Answers, firstNs: number, secondNs: number, walkNs: number): number {

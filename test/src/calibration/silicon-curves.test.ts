@@ -7,6 +7,7 @@ import { calibrate } from "../../../src/calibration/calibration.ts";
 import { parseCurves, type VisitSequence } from "../../../src/calibration/curves.ts";
 import { compareCurves, relativeDifference } from "../../../src/calibration/emulated-curves.ts";
 import { describeCalibration } from "../../../src/calibration/findings.ts";
+import { fitSecondReplacement } from "../../../src/calibration/replacement-fit.ts";
 import { sequences } from "../../arch/presets/silicon.ts";
 
 const FILE = join(import.meta.dirname, "../../silicon/dtlb-loads.txt");
@@ -78,5 +79,15 @@ describe("curves that were measured here on a Zen 4", () => {
     expect(second).toBeNull();
     expect(secondFit.candidates).toContainEqual({ sets: 256, ways: 12, indexHash: "bit9" });
     expect(levels.secondNs).toBeCloseTo(3.05, 1);
+  });
+});
+
+describe("sequences of pages that the first level holds", () => {
+  it("explain every policy of the second level alike, which is said", () => {
+    const visits = Array.from({ length: 20 }, (_, i) => (i * 7) % 13);
+    const one = { visits, leastNs: 1.08, medianNs: 1.08 };
+    const levels = { firstNs: 1.08, secondNs: 2.98 };
+    const fit = fitSecondReplacement(new Array(10).fill(one), levels, 12, { name: "lru", ways: 72 });
+    expect(fit).toMatchObject({ isExplained: false, isTied: true, clean: 10 });
   });
 });
