@@ -1,4 +1,5 @@
 /** What the page asks of the model, and what it gets: plain data both ways, so that it goes to a worker and back. */
+import { deadlineMs, isOver } from "../../explore/time-limit.ts";
 import { InputFileError, WorkloadError } from "../../input/errors.ts";
 import { countStale, type TlbView, tlbView } from "../../inspect/tlb-view.ts";
 import { TranslationTruth } from "../../inspect/translation-truth.ts";
@@ -10,7 +11,7 @@ import { describeError } from "./describe-error.ts";
 import type { ExportKind } from "./export-files.ts";
 import type { FreePath } from "./free-search.ts";
 import { type Begun, beginWorkload, type Scenario, steppedWorkloads, type Told } from "./scenario.ts";
-import { type Breakpoint, Session, type Stride } from "./session.ts";
+import { type Breakpoint, Session, type Stride, type Way } from "./session.ts";
 import { type SpaceSelection, spaceSelection } from "./space-selection.ts";
 import { type AddressWindow, AREA_KINDS, type SpaceView, spaceView } from "./space-view.ts";
 import { STORIES } from "./stories/index.ts";
@@ -106,12 +107,17 @@ function refuseSource(file: string): Promise<Workload> {
   return Promise.reject(new WorkloadError(file, "cannot be run here"));
 }
 
+/** Seconds that a way is gone before what came meanwhile is heard. */
+const SLICE_SECONDS = 0.1;
+
 /** Answers one question after the other about one session at a time. */
 export class Answerer {
   private session: Session | null = null;
   /** The file that was read last. */
   private file: { readonly name: string; readonly opener: () => Begun } | null = null;
   private last: Promise<unknown> = Promise.resolve();
+  /** The way that is being gone. */
+  private way: { isLeft: boolean } | null = null;
   private readonly compile: Compile;
   private readonly parkedBytesMax: number | undefined;
   /** Told on a long way of a session: the step that it is at, and the step that it goes to; null where that is not known. */
@@ -131,6 +137,11 @@ export class Answerer {
     const answer = this.last.then(() => this.answered(move, focus));
     this.last = answer;
     return answer;
+  }
+
+  /** Leaves the way that is being gone, if any: its answer shows the step that was reached. */
+  stop(): void {
+    if (this.way !== null) this.way.isLeft = true;
   }
 
   /** A file of the session as it is now, after all that was asked before; or why there is none, in one line. */
@@ -169,16 +180,33 @@ export class Answerer {
     if (move.kind === "open") {
       const session = await this.open(move.scenario, move.bytes);
       session.onWay = (position, aim) => this.onWay?.(position, aim);
-      session.goTo(move.position);
+      await this.goes(session.going(move.position));
       this.session = session;
     }
     const { session } = this;
     if (session === null) throw new Error("nothing was opened yet");
-    if (move.kind === "go") session.goTo(move.position);
-    else if (move.kind === "forward") session.forward(move.stride);
-    else if (move.kind === "back") session.back(move.stride);
-    else if (move.kind === "run") session.runTo(move.breakpoint, move.address);
+    if (move.kind === "go") await this.goes(session.going(move.position));
+    else if (move.kind === "forward") await this.goes(session.goingForward(move.stride));
+    else if (move.kind === "back") await this.goes(session.goingBack(move.stride));
+    else if (move.kind === "run") await this.goes(session.runningTo(move.breakpoint, move.address));
     return session;
+  }
+
+  /** Goes a way to its end, or until somebody stops it, and hears now and then what came meanwhile. */
+  private async goes(way: Way): Promise<void> {
+    const going = { isLeft: false };
+    this.way = going;
+    try {
+      let end = deadlineMs(SLICE_SECONDS);
+      while (way.next().done !== true) {
+        if (!isOver(end)) continue;
+        await new Promise((resolve) => setTimeout(resolve));
+        if (going.isLeft) way.return();
+        end = deadlineMs(SLICE_SECONDS);
+      }
+    } finally {
+      this.way = null;
+    }
   }
 
   private async open(scenario: Scenario, bytes: Uint8Array | undefined): Promise<Session> {

@@ -38,12 +38,26 @@ const PREPARED_STEPS = 1000;
 const PREPARED_STEPS_MIN = 300;
 /** Steps that are made again rather than another machine fetched. */
 const NEAR_STEPS = 1000;
-/** Every how many steps a long way is told of. */
+/** Every how many steps a long way is told of, and can be left. */
 const TOLD_STEPS = 1024;
 /** Bytes of machines that wait for jumps at the most. */
 const PARKED_BYTES_MAX = 2 ** 29;
 
-/** One scenario, run step by step, forwards and backwards. */
+/** A way that is gone as its values are asked for, one every thousand steps or so; whoever asks no more stays where it is then. */
+export type Way<Result = void> = Generator<void, Result>;
+
+/** Goes a way to its end. */
+function gone<Result>(way: Way<Result>): Result {
+  for (;;) {
+    const { done, value } = way.next();
+    if (done === true) return value;
+  }
+}
+
+/**
+ * One scenario, run step by step, forwards and backwards. Moves that may be long have two forms: `goTo` is there when it returns, `going`
+ * can be left on the way.
+ */
 export class Session {
   readonly scenario: Scenario;
   private readonly opener: () => Begun | Course;
@@ -117,7 +131,7 @@ export class Session {
 
   /** What is wrong in the machine's whole state (`verify`); no call may be under way. */
   verify(): string[] {
-    if (this.course.ahead > 0) this.runAnew(this.position, true);
+    if (this.course.ahead > 0) gone(this.runAnew(this.position, true));
     return this.kernel.verify(this.course.userSpaces);
   }
 
@@ -127,12 +141,17 @@ export class Session {
    */
   liveKernel(): Kernel {
     if (this.course.seek !== undefined) throw new StateError("the state cannot be saved", "an experiment is under way");
-    if (this.course.ahead > 0) this.runAnew(this.position, true);
+    if (this.course.ahead > 0) gone(this.runAnew(this.position, true));
     return this.kernel;
   }
 
   /** Goes to a position, or to the end when that comes before. */
   goTo(position: number): void {
+    gone(this.going(position));
+  }
+
+  /** {@link goTo}, which can be left on the way. */
+  *going(position: number): Way {
     if (this.course.seek !== undefined) {
       this.stoppedAt = null;
       this.course.seek(position);
@@ -141,18 +160,20 @@ export class Session {
     }
     if (position < this.position) {
       this.stoppedAt = null;
-      if (this.position - position > this.course.behind) this.runAnew(position);
+      if (this.position - position > this.course.behind) yield* this.runAnew(position);
       while (this.position > position) this.course.back();
     }
     const ahead = position - this.position - this.course.ahead;
-    if (ahead > NEAR_STEPS && this.parked.distanceTo(position) < ahead - NEAR_STEPS) this.runAnew(position);
+    if (ahead > NEAR_STEPS && this.parked.distanceTo(position) < ahead - NEAR_STEPS) yield* this.runAnew(position);
     while (this.position < position && this.advance(position - this.position <= KEPT_STEPS)) {
-      this.tellWay(this.position, position);
+      yield* this.tellWay(this.position, position);
     }
   }
 
-  private tellWay(position: number, aim: number | null): void {
-    if (position % TOLD_STEPS === 0) this.onWay?.(position, aim);
+  private *tellWay(position: number, aim: number | null): Way {
+    if (position % TOLD_STEPS !== 0) return;
+    this.onWay?.(position, aim);
+    yield;
   }
 
   /**
@@ -203,7 +224,7 @@ export class Session {
    * Another machine, run to `position` from where the nearest is; the one that was shown waits.
    * @param isLive whether the machine itself must be there, not beyond with its last steps taken back
    */
-  private runAnew(position: number, isLive = false): void {
+  private *runAnew(position: number, isLive = false): Way {
     const { next, course } = this;
     const parked = this.parked.take(position, isLive);
     const way = parked === null ? Number.POSITIVE_INFINITY : position - parked.position;
@@ -213,23 +234,33 @@ export class Session {
     } else this.course = parked ?? this.begun();
     this.next = null;
     if (Math.abs(course.position - position) > NEAR_STEPS) this.parked.park(course);
-    this.goTo(position);
+    yield* this.going(position);
   }
 
   /** Goes on by a stride; where there is no more of its kind, to the end. */
   forward(stride: Stride): void {
+    gone(this.goingForward(stride));
+  }
+
+  /** {@link forward}, which can be left on the way. */
+  *goingForward(stride: Stride): Way {
     const before = this.count(stride);
     if (stride === "step") this.advance(true);
     else {
       const found = (tracks: Tracks) => (this.count(stride, tracks) === before ? null : "");
-      this.runUntil((_, tracks) => ({ found: () => found(tracks), end: () => {} }));
+      yield* this.runUntil((_, tracks) => ({ found: () => found(tracks), end: () => {} }));
     }
     this.stoppedAt = null;
   }
 
   /** Goes back: to just before the step in which the last of its kind happened, or to the begin. */
   back(stride: Stride): void {
-    this.goTo(Math.max(0, this.lastOf(stride) - 1));
+    gone(this.goingBack(stride));
+  }
+
+  /** {@link back}, which can be left on the way. */
+  goingBack(stride: Stride): Way {
+    return this.going(Math.max(0, this.lastOf(stride) - 1));
   }
 
   /**
@@ -237,12 +268,17 @@ export class Session {
    * @param address for `touch`: any address of the page
    */
   runTo(breakpoint: Breakpoint, address = 0): void {
+    gone(this.runningTo(breakpoint, address));
+  }
+
+  /** {@link runTo}, which can be left on the way. */
+  *runningTo(breakpoint: Breakpoint, address = 0): Way {
     const watched = WATCHED.find((each) => each === breakpoint);
-    if (watched === undefined) this.runUntil((kernel, tracks) => eventSought(breakpoint, kernel, tracks));
+    if (watched === undefined) yield* this.runUntil((kernel, tracks) => eventSought(breakpoint, kernel, tracks));
     else {
       // Steps that were taken back access nothing when they are made again.
-      if (this.course.ahead > 0 && this.course.runUntil === undefined) this.runAnew(this.position);
-      this.runUntil((kernel) => {
+      if (this.course.ahead > 0 && this.course.runUntil === undefined) yield* this.runAnew(this.position);
+      yield* this.runUntil((kernel) => {
         const watch = new AccessWatch(kernel, watched, address);
         return { found: () => watch.found, end: () => watch.end() };
       });
@@ -250,7 +286,7 @@ export class Session {
   }
 
   /** Runs on, at least one step, to the step in which something is found, or to the end. */
-  private runUntil(begin: (kernel: Kernel, tracks: Tracks) => Found): void {
+  private *runUntil(begin: (kernel: Kernel, tracks: Tracks) => Found): Way {
     const { course } = this;
     if (course.runUntil !== undefined) {
       const found = this.isOver ? null : course.runUntil(begin);
@@ -260,34 +296,32 @@ export class Session {
     }
     course.keep();
     const kept = this.position + KEPT_STEPS;
-    let found = this.search(begin, this, () => this.position < kept && this.advance(true));
+    let found = yield* this.search(begin, this, () => this.position < kept && this.advance(true));
     if (found === null && !this.isOver) {
       // Another machine finds out how far it is, so that this one knows from where on to keep what its steps change.
       const scout = this.parked.take(this.position, true) ?? this.begun();
       while (scout.ahead > 0) scout.forward();
       scout.forget();
-      while (scout.position < this.position && scout.forward());
-      found = this.search(begin, scout, () => {
-        this.tellWay(scout.position, null);
-        return scout.position < STEPS_MAX && scout.forward();
-      });
-      this.goTo(scout.position);
+      while (scout.position < this.position && scout.forward()) yield* this.tellWay(scout.position, this.position);
+      found = yield* this.search(begin, scout, () => scout.position < STEPS_MAX && scout.forward());
+      yield* this.going(scout.position);
       if (found === null) this.end = this.position;
     }
     this.stoppedAt = found;
   }
 
   /** Goes on until something is found, or there is no more. @returns what was found */
-  private search(
+  private *search(
     begin: (kernel: Kernel, tracks: Tracks) => Found,
-    machine: Pick<Course, "kernel" | "tracks">,
+    machine: Pick<Course, "kernel" | "tracks" | "position">,
     goOn: () => boolean,
-  ): string | null {
+  ): Way<string | null> {
     const sought = begin(machine.kernel, machine.tracks);
     try {
       while (goOn()) {
         const found = sought.found();
         if (found !== null) return found;
+        yield* this.tellWay(machine.position, null);
       }
       return null;
     } finally {

@@ -68,8 +68,20 @@ function settle(): void {
   way.value = null;
 }
 
-/** Ends what the worker does, which may have no end; the machine is gone then. */
+/** Milliseconds in which the worker leaves a long way: more than a thousand steps take. */
+const LEAVE_MS = 3000;
+
+/** Leaves a long way: the page shows the step that was reached. Where the worker does not answer, it is ended. */
 export function stop(): void {
+  const awaited = asked;
+  worker.postMessage("stop");
+  setTimeout(() => {
+    if (busy.value && asked === awaited) end();
+  }, LEAVE_MS);
+}
+
+/** Ends what the worker does, which may have no end; the machine is gone then. */
+function end(): void {
   worker.terminate();
   settle();
   asked++;

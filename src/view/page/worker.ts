@@ -57,7 +57,11 @@ export interface ExportQuestion {
   readonly export: ExportKind;
 }
 
-addEventListener("message", async ({ data }: MessageEvent<Question | ExportQuestion | "completions">) => {
+addEventListener("message", async ({ data }: MessageEvent<Question | ExportQuestion | "completions" | "stop">) => {
+  if (data === "stop") {
+    answerer.stop();
+    return;
+  }
   if (data === "completions") {
     const { completions } = await import("./own-source.ts");
     postMessage({ completions: completions() });

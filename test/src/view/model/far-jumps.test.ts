@@ -1,6 +1,6 @@
 /** Jumps in a long run: from machines that wait on the way, not from the boot, with the same state there as ever. */
 import { describe, expect, it } from "vitest";
-import { pictureOf } from "../../../../src/view/model/picture.ts";
+import { Answerer, pictureOf } from "../../../../src/view/model/picture.ts";
 import { beginWorkload, DEFAULT_SCENARIO, type WorkloadScenario } from "../../../../src/view/model/scenario.ts";
 import { Session } from "../../../../src/view/model/session.ts";
 import { workloadOf } from "../../../../src/workloads/base/checked-workload.ts";
@@ -81,5 +81,24 @@ describe("a jump far back or forth", () => {
     expect(told.map(([, aim]) => aim)).toEqual(told.map(() => to));
     expect(told.length).toBe(Math.floor(to / 1024));
     expect(made.machines).toBe(4);
+  }, 60_000);
+
+  it("can be left: the page shows the step that was reached, as a machine shows it that was run to there", async () => {
+    const answerer = new Answerer();
+    const scenario: WorkloadScenario = { ...DEFAULT_SCENARIO, operations: 200_000 };
+    await answerer.answer({ kind: "open", scenario, position: 10 }, NOWHERE);
+    const answered = answerer.answer({ kind: "go", position: 1e6 }, NOWHERE);
+    setTimeout(() => answerer.stop(), 250);
+    const left = await answered;
+    if ("error" in left) throw new Error(left.error);
+    const { position } = left.picture;
+    expect(position).toBeGreaterThan(10);
+    expect(position).toBeLessThan(200_000);
+    const fresh = new Session(scenario);
+    fresh.goTo(position);
+    expect(JSON.stringify({ ...left.picture, length: null })).toBe(shown(fresh));
+    // One goes on from there as from anywhere.
+    const back = await answerer.answer({ kind: "go", position: 9 }, NOWHERE);
+    expect("picture" in back && back.picture.position).toBe(9);
   }, 60_000);
 });
