@@ -60,6 +60,7 @@ export function Controls({ picture }: { readonly picture: Picture | null }) {
       </div>
       <fieldset class="row" aria-label="Steps" title={KEYS}>
         <Steps isStory={scenario?.kind === "story"} address={picture?.walk.address ?? 0} />
+        {picture === null ? null : <Export picture={picture} />}
         <output aria-live="polite">
           {picture === null ? "" : `step ${count(picture.position)}`}
           {picture?.length == null ? "" : ` of ${count(picture.length)}`}
@@ -72,7 +73,6 @@ export function Controls({ picture }: { readonly picture: Picture | null }) {
             Stop
           </button>
         ) : null}
-        {picture === null ? null : <Export picture={picture} />}
       </fieldset>
     </header>
   );

@@ -32,7 +32,7 @@ export function Rows<T>({
     <tbody>
       {of.slice(0, shown).map(row)}
       {isAll ? null : (
-        <tr ref={end}>
+        <tr ref={end} class="more">
           <td>…</td>
         </tr>
       )}
