@@ -90,10 +90,11 @@ export class OpenPage {
     await this.page.evaluate(async (selector_) => {
       for (;;) {
         const last = [...document.querySelectorAll(`${selector_} tbody tr`)].at(-1);
-        if (last?.textContent !== "…") return;
+        if (last?.textContent !== "…") break;
         last.scrollIntoView({ block: "end" });
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
+      scrollTo(0, 0);
     }, list);
     return this.cells(`${list} tbody ${selector}`);
   }

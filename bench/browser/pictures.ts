@@ -81,6 +81,14 @@ const PLOTS: readonly (Plot & Pick<Picture, "name" | "scheme" | "size">)[] = [
     scheme: "light",
     size: DESKTOP,
   },
+  {
+    name: "flush-cost",
+    experiment: ["flush-cost", "--cpus", "1,16,128", "--pages", "1,33,34"],
+    // Flushing per vunmap.
+    figure: 6,
+    scheme: "light",
+    size: DESKTOP,
+  },
 ];
 
 /** Scenes to look at. */
