@@ -56,6 +56,7 @@ export {
   FRAME_USER,
   FRAME_VMALLOC,
 } from "./frames/frame-uses.ts";
+export { MEMCG_CHARGE_BATCH, MEMCG_LEVELS_MAX, MemCgroup } from "./frames/mem-cgroup.ts";
 export { PageAllocator } from "./frames/page-allocator.ts";
 export { Reclaim, SHRINK_STOP, type Shrinker } from "./frames/reclaim.ts";
 export {

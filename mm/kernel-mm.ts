@@ -10,6 +10,7 @@ import { type FlushPolicy, INVLPGB_POLICY, IPI_POLICY } from "./flush/flush-poli
 import { Flushing, type FlushingConfig } from "./flush/flushing.ts";
 import { Rar } from "./flush/rar.ts";
 import { UnflushedRanges } from "./flush/unflushed-ranges.ts";
+import { MEMCG_LEVELS_MAX, MemCgroup } from "./frames/mem-cgroup.ts";
 import type { PageAllocator } from "./frames/page-allocator.ts";
 import { PageLines } from "./frames/page-lines.ts";
 import { Reclaim } from "./frames/reclaim.ts";
@@ -23,6 +24,7 @@ import { SpinLock } from "./kernel/lock.ts";
 import { Lockdep } from "./kernel/lockdep.ts";
 import { LocksInMemory } from "./kernel/locks-in-memory.ts";
 import type { FlushEvents, PageTableEvents } from "./kernel/vmalloc-events.ts";
+import { ConfigError } from "./lib/config-error.ts";
 import type { KernelLog } from "./lib/kernel-log.ts";
 import type { AddressRange } from "./lib/memory-layout.ts";
 import { MemoryTypes } from "./page-tables/memtype.ts";
@@ -52,6 +54,8 @@ export interface KernelMmParts {
   readonly flushing?: FlushingConfig;
   /** Whether locking is checked (`CONFIG_PROVE_LOCKING`). Default: no. */
   readonly proveLocking?: boolean | undefined;
+  /** Levels of the memory cgroup of all tasks, 0 to `MEMCG_LEVELS_MAX`; none when absent. */
+  readonly memcgLevels?: number | undefined;
   /** Bugs that Linux has had and that are to be there; none when absent. */
   readonly bugs?: readonly BugName[] | undefined;
 }
@@ -140,6 +144,13 @@ export class KernelMm {
       const { cycles, lineCycles } = lines.takeHeld();
       this.zoneLocks[zone].hold(blocks * costs.pages.buddyCycles + cycles, lineCycles);
     };
+    const { memcgLevels = 0 } = parts;
+    if (!Number.isInteger(memcgLevels) || memcgLevels < 0 || memcgLevels > MEMCG_LEVELS_MAX) {
+      throw new ConfigError("memcgLevels", memcgLevels, `a whole number from 0 to ${MEMCG_LEVELS_MAX}`);
+    }
+    if (memcgLevels > 0) {
+      this.pages.memcg = new MemCgroup(this.loop, costs, memcgLevels, this.version.lruReleasePages);
+    }
     this.kernelPteMask = this.flushing.isolation ? ~PTE_GLOBAL : -1;
   }
 
@@ -156,18 +167,17 @@ export class KernelMm {
 
   /** The current CPU has taken `pages` pages off its list; waiting for their lines, and zeroing, is charged where that happens. */
   spendOnPages(pages: number): void {
-    const { listCycles, chargeCycles } = this.costs.pages;
-    this.loop.spend(pages * (listCycles + chargeCycles));
+    this.loop.spend(pages * this.costs.pages.listCycles);
   }
 
   /** The current CPU puts `pages` pages back on its list. */
   spendOnFreedPages(pages: number): void {
-    this.loop.spend(pages * (this.costs.pages.listCycles + this.costs.pages.chargeCycles));
+    this.loop.spend(pages * this.costs.pages.listCycles);
   }
 
   /** The current CPU puts `pages` pages back on its list as a batch. */
   spendOnFreedBatch(pages: number): void {
-    this.loop.spend(pages * (this.costs.pages.freeBatchCycles + this.costs.pages.chargeCycles));
+    this.loop.spend(pages * this.costs.pages.freeBatchCycles);
   }
 
   /** The current CPU writes the entries of [start, end) in the kernel's page tables. */

@@ -1,6 +1,7 @@
 /** What the page allocator has handed out and what it keeps, for saved states. */
 import { checkState, restoreArray } from "../../arch/isa/state-error.ts";
 import type { FrameList } from "./frame-list.ts";
+import type { MemCgroup } from "./mem-cgroup.ts";
 import type { PageAllocator } from "./page-allocator.ts";
 import type { PageLines } from "./page-lines.ts";
 import { MAX_PAGE_ORDER, type Zone } from "./zone.ts";
@@ -26,6 +27,15 @@ export interface PageLinesState {
   readonly direction: Int32Array;
 }
 
+/** What is charged to the memory cgroup (`MemCgroup`). */
+export interface MemcgState {
+  /** By frame below `zoneTouchedEnd`, zone by zone: to whom it is charged. */
+  readonly charged: Uint8Array;
+  /** By level, pages charged; by CPU, pages charged in advance. */
+  readonly usagePages: Float64Array;
+  readonly stockPages: Int32Array;
+}
+
 /** The state of a page allocator. Frames are named by their numbers. */
 export interface FramesState {
   /** Frames that were ever handed out, and ever given back. */
@@ -43,6 +53,8 @@ export interface FramesState {
   readonly cpuLists: FrameLists;
   /** Where the lines of pages are; absent in files of versions before 9. */
   readonly lines?: PageLinesState | undefined;
+  /** To whom pages are charged; absent without memory cgroups. */
+  readonly memcg?: MemcgState | undefined;
   /** Only in files of versions before 9: how many of the CPUs' frames, the last to be taken, are in no cache. */
   readonly coldOfCpuLists?: Uint32Array | undefined;
   /** Single frames kept for page tables: a list a zone. */
@@ -71,8 +83,27 @@ export function captureFrames(pages: PageAllocator): FramesState {
     cpuLists: listsOf(perCpu.flat().map(framesOf)),
     tableLists: listsOf(tableLists.map(framesOf)),
     shared: { frame: Uint32Array.from(frame), further: Uint32Array.from(further) },
+    ...(pages.memcg === null ? {} : { memcg: captureMemcg(pages.zones, pages.memcg) }),
     ...(pages.lines === null ? {} : { lines: captureLines(pages.zones, pages.lines) }),
   };
+}
+
+function captureMemcg(zones: readonly Zone[], { usagePages, stockPages }: MemCgroup): MemcgState {
+  const charged = joined(zones, ({ memcgData }) => memcgData, Uint8Array);
+  return { charged, usagePages: usagePages.slice(), stockPages: stockPages.slice() };
+}
+
+function restoreMemcg(zones: readonly Zone[], memcg: MemCgroup, state: MemcgState): void {
+  restoreArray("memory cgroup", "levels", memcg.usagePages, state.usagePages);
+  restoreArray("memory cgroup", "CPUs", memcg.stockPages, state.stockPages);
+  const total = zones.reduce((sum, zone) => sum + zone.touchedEnd - zone.startFrame, 0);
+  checkState("memory cgroup", state.charged.length === total, `is charged some of ${total} frames`);
+  let at = 0;
+  for (const zone of zones) {
+    const end = at + zone.touchedEnd - zone.startFrame;
+    zone.memcgData.fill(0).set(state.charged.subarray(at, end));
+    at = end;
+  }
 }
 
 function captureLines(zones: readonly Zone[], { fetched, lastFrame, direction }: PageLines): PageLinesState {
@@ -153,6 +184,7 @@ export function restoreFrames(pages: PageAllocator, state: FramesState): void {
   fill(perCpu.flat(), state.cpuLists);
   fill(tableLists, state.tableLists);
   if (state.coldOfCpuLists !== undefined) warmLists(pages, state.coldOfCpuLists);
+  if (pages.memcg !== null && state.memcg !== undefined) restoreMemcg(zones, pages.memcg, state.memcg);
   if (pages.lines !== null && state.lines !== undefined) restoreLines(zones, pages.cpus, pages.lines, state.lines);
   pages.references.restore(state.shared.frame, state.shared.further);
   pages.allocatedPages = state.allocatedPages;

@@ -25,6 +25,7 @@ import {
   rmqueueBulk,
 } from "./frame-list.ts";
 import { FRAME_FREE, FRAME_PAGE_TABLE, FRAME_RESERVED, FRAME_USER, FRAME_VMALLOC } from "./frame-uses.ts";
+import type { MemCgroup } from "./mem-cgroup.ts";
 import type { PageLines } from "./page-lines.ts";
 import { PageReferences } from "./page-references.ts";
 import { TableFrames } from "./table-frames.ts";
@@ -56,6 +57,8 @@ export class PageAllocator {
   readonly numaNodes: number;
   /** Where the lines of pages are; null where that costs nothing. */
   lines: PageLines | null = null;
+  /** To whom pages are charged; null without memory cgroups. */
+  memcg: MemCgroup | null = null;
 
   constructor(memory: PhysicalMemory, cpus: number, numaNodes: number, faults: FaultInjection) {
     this.memory = memory;
@@ -104,6 +107,7 @@ export class PageAllocator {
     for (let i = 0; i < 1 << order; i++) zone.use[first - zone.startFrame + i] = use;
     // The first page is prepared; those of a vmalloc area all are, which is split (`split_page`).
     this.lines?.useBlock(zone, first, use === FRAME_VMALLOC ? 1 << order : 1);
+    this.memcg?.chargeBlock(zone, first, order, use === FRAME_USER, gfp);
     if ((gfp & __GFP_ZERO) !== 0) {
       for (let i = 0; i < 1 << order; i++) {
         this.memory.zeroFrame(first + i);
@@ -135,6 +139,7 @@ export class PageAllocator {
         if (this.zones[i].node !== preferred) continue;
         const got = this.takeRun(cpu, i, count - done, use, out, offset + done);
         if (got === count) this.lastBulkIsOfOneZone = true;
+        this.memcg?.charge(this.zones[i], out, offset + done, got, use === FRAME_USER, gfp);
         done += got;
       }
       this.allocatedPages += done;
@@ -156,6 +161,7 @@ export class PageAllocator {
     this.freedPages += 1 << order;
     for (let i = 0; i < 1 << order; i++) zone.use[first - zone.startFrame + i] = FRAME_FREE;
     this.lines?.use(zone, first);
+    this.memcg?.unchargeBlock(zone, first, order);
     if (order > 0) {
       zone.__freeOnePage(first, order);
       this.onZone?.(index, 1);
@@ -192,6 +198,7 @@ export class PageAllocator {
     const zoneIndex = this.zoneIndexOf(frames[offset]);
     const list = this.perCpu[cpu][zoneIndex];
     this.lines?.useAll(this.zones[zoneIndex], frames, offset, count);
+    this.memcg?.uncharge(this.zones[zoneIndex], frames, offset, count);
     for (let done = 0; done < count; ) {
       const step = Math.min(count - done, LIST_CAPACITY - list.count);
       copyFrames(frames, offset + done, list.frames, list.count, step);
@@ -346,6 +353,7 @@ export class PageAllocator {
     const list = this.perCpu[cpu][zoneIndex];
     const done = pushRun(zone, list, from, offset, count, FRAME_VMALLOC);
     this.lines?.useAll(zone, from, offset, done);
+    this.memcg?.uncharge(zone, from, offset, done);
     while (list.count > PCP_HIGH) this.freePcppagesBulk(list, zone);
     return done;
   }

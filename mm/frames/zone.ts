@@ -9,8 +9,8 @@ export const MAX_PAGE_ORDER = 10;
 
 /** The first MiB is left to firmware, as on a PC. */
 const FIRMWARE_FRAMES = 256;
-/** Bookkeeping of a frame: two list links, its order, its use, and who used its lines last and when. */
-const BYTES_PER_FRAME = 22;
+/** Bookkeeping of a frame: two list links, its order, its use, to whom it is charged, and who used its lines last and when. */
+const BYTES_PER_FRAME = 23;
 const NOT_FREE = 0xff;
 const NONE = 0xffff_ffff;
 
@@ -28,6 +28,8 @@ export class Zone {
   usedAt: Uint32Array = new Uint32Array(0);
   zeroedBy: Uint16Array = new Uint16Array(0);
   zeroedAt: Uint32Array = new Uint32Array(0);
+  /** To whom each frame is charged (`MemCgroup`). */
+  memcgData: Uint8Array = new Uint8Array(0);
   /** What uses of `struct page`s under the zone's lock take; null where that costs nothing. */
   lines: PageLines | null = null;
   /** One past the highest frame that has ever been part of a free list or handed out. */
@@ -189,6 +191,7 @@ export class Zone {
     this.zeroedBy = store.uint16();
     this.orderOf = store.uint8();
     this.orderOf.fill(NOT_FREE, had);
+    this.memcgData = store.uint8();
     this.use = store.uint8();
   }
 }

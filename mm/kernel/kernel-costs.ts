@@ -58,8 +58,10 @@ export interface PageCosts {
   readonly slabCycles: number;
   /** Going down from the top table to a PTE table. */
   readonly tableWalkCycles: number;
-  /** Charging a page to a memory cgroup, or uncharging it; 0 without cgroups. */
+  /** Charging a page, or a block of pages, to a memory cgroup out of the CPU's stock, or giving it back there; only with cgroups. */
   readonly chargeCycles: number;
+  /** Uncharging a user page as one of a batch; only with cgroups. */
+  readonly unchargeCycles: number;
 }
 
 /** What allocating or freeing a small object costs where the CPU's own slab does not do, beside the lines that move (`slab/kmem-cache.ts`). */
@@ -147,7 +149,8 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
     zeroLastLevelCycles: 400,
     slabCycles: 21,
     tableWalkCycles: 50,
-    chargeCycles: 0,
+    chargeCycles: 77,
+    unchargeCycles: 20,
   },
   slab: { slowCycles: 55, irqCycles: 37, partialCycles: 20, objectCycles: 4 },
   user: {

@@ -16,11 +16,15 @@ export const __GFP_KSWAPD_RECLAIM = 0x800;
 export const __GFP_NOFAIL = 0x8000;
 /** Do not warn on failure. */
 export const __GFP_NOWARN = 0x2000;
+/** Charged to the memory cgroup of the task, where there is one. */
+export const __GFP_ACCOUNT = 0x40_0000;
 /** Only from the given node. */
 export const __GFP_THISNODE = 0x200000;
 
 /** Ordinary kernel allocation: may sleep. */
 export const GFP_KERNEL = 0xcc0;
+/** As `GFP_KERNEL`, and charged. */
+export const GFP_KERNEL_ACCOUNT = GFP_KERNEL + __GFP_ACCOUNT;
 /** Must not sleep. */
 export const GFP_NOWAIT = 0x2800;
 

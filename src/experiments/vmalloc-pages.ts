@@ -1,6 +1,14 @@
 /** `vmalloc-pages`: what vmalloc and vfree of n pages cost one CPU, in pairs, and all allocated before the first is freed. */
 import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
-import { vfree, vmalloc, vzalloc, wait } from "../../mm/index.ts";
+import {
+  __GFP_ZERO,
+  __vmallocNode,
+  GFP_KERNEL,
+  GFP_KERNEL_ACCOUNT,
+  NUMA_NO_NODE,
+  vfree,
+  wait,
+} from "../../mm/index.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { kernelExperimentSettings } from "./base/kernel-settings.ts";
 import { plotByKind } from "./base/plot.ts";
@@ -46,6 +54,14 @@ cycles are of one area, purges included.`,
       default: 0,
       summary: "1: pages are zeroed (vzalloc, init_on_alloc)",
     },
+    {
+      name: "account",
+      kind: "integer",
+      low: 0,
+      high: 1,
+      default: 0,
+      summary: "1: pages are charged (GFP_KERNEL_ACCOUNT) to the cgroup of --memcg-levels",
+    },
   ],
   settings: kernelExperimentSettings(["pti", "ipi-mode"]),
   example: "mmulab experiment vmalloc-pages --pages 1,4,16,64 --zero 1",
@@ -83,12 +99,14 @@ function measure(context: ExperimentContext, order: string, pages: number): Row<
   const { loop } = kernel.machine;
   const areas = parameters.number("areas");
   const warmUp = Math.floor(areas / WARM_UP_SHARE);
-  const allocate = parameters.number("zero") === 1 ? vzalloc : vmalloc;
+  const zero = parameters.number("zero") === 1 ? __GFP_ZERO : 0;
+  const gfp = (parameters.number("account") === 1 ? GFP_KERNEL_ACCOUNT : GFP_KERNEL) | zero;
   let vmallocCycles = 0;
   let vfreeCycles = 0;
   function* alloc(isCounted: boolean): KernelCode<number> {
     const began = loop.nowCycles();
-    const address = yield* wait(allocate(vm, pages * PAGE_SIZE, "vmalloc_pages+0x0/0x0"));
+    const caller = "vmalloc_pages+0x0/0x0";
+    const address = yield* wait(__vmallocNode(vm, pages * PAGE_SIZE, 1, gfp, NUMA_NO_NODE, caller));
     if (isCounted) vmallocCycles += loop.nowCycles() - began;
     return address;
   }

@@ -87,6 +87,11 @@ export interface KernelConfig {
   /** Mitigations against attacks by speculation, page-table isolation included where the part needs it. Default: off. */
   readonly mitigations?: MitigationMode | undefined;
   /**
+   * Levels of the memory cgroup that user pages and pages with `__GFP_ACCOUNT` are charged to, the root included: 0 to 16. Default: 0,
+   * none.
+   */
+  readonly memcgLevels?: number | undefined;
+  /**
    * The deepest state in which idle CPUs wait: one of the preset's (`C6`), `all`, or `poll`. Default: one state, from which they wake in
    * `costs.ipi.idleWakeCycles`.
    */
@@ -183,6 +188,7 @@ export class Kernel {
       faults: this.faults,
       costs: config.costs,
       proveLocking: config.proveLocking,
+      memcgLevels: config.memcgLevels,
       version,
       bugs: config.bugs,
       flushing: {

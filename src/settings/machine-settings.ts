@@ -11,6 +11,7 @@ import {
   KERNEL_VERSIONS,
   type KernelVersion,
   kernelVersionByName,
+  MEMCG_LEVELS_MAX,
   MITIGATION_MODES,
   type MitigationMode,
   type VmallocConfig,
@@ -37,6 +38,7 @@ export interface MachineSettings extends GuestSettings {
   readonly isolated?: readonly number[];
   readonly pti?: boolean;
   readonly mitigations?: MitigationMode;
+  readonly memcgLevels?: number;
   readonly idleStates?: string;
   readonly flushCeiling?: number;
   readonly lazyMax?: number;
@@ -57,6 +59,7 @@ export type SettingName =
   | "isolated"
   | "pti"
   | "mitigations"
+  | "memcg-levels"
   | "idle-states"
   | "flush-ceiling"
   | "lazy-max"
@@ -101,6 +104,12 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     summary:
       "what Linux does on the part against attacks by speculation: off (default), on (mitigations=auto), strict (a barrier at every change of process too)",
     parse: parseMitigations,
+  },
+  "memcg-levels": {
+    value: "<levels>",
+    summary:
+      "levels of the memory cgroup, the root included, that user pages and __GFP_ACCOUNT memory are charged to (default 0: none)",
+    parse: wholeNumber(0, MEMCG_LEVELS_MAX),
   },
   "idle-states": {
     value: "<deepest>",
@@ -202,7 +211,7 @@ export function kernelSettings(settings: MachineSettings, machineCpus: number): 
   if (settings.nrCpus !== undefined && settings.nrCpus < cpus) {
     throw new ValueError("--nr-cpus", settings.nrCpus, `at least ${cpus}, the CPUs of the machine`);
   }
-  const { figures, mitigations, idleStates } = settings;
+  const { figures, mitigations, idleStates, memcgLevels } = settings;
   const costs = figures?.costs ?? DEFAULT_KERNEL_COSTS;
   const { ipi } = costs;
   return {
@@ -214,6 +223,7 @@ export function kernelSettings(settings: MachineSettings, machineCpus: number): 
     ...(isolated === undefined ? {} : { isolatedCpus: isolated }),
     ...(pti === undefined ? {} : { pageTableIsolation: pti }),
     ...(mitigations === undefined ? {} : { mitigations }),
+    ...(memcgLevels === undefined || memcgLevels === 0 ? {} : { memcgLevels }),
     ...(idleStates === undefined ? {} : { idleStates }),
     ...(flushCeiling === undefined ? {} : { flushCeilingPages: flushCeiling }),
     ...(flushFreedTables === undefined ? {} : { flushFreedTables }),

@@ -27,6 +27,7 @@ const costs = z.strictObject({
     ...columns(count, "listCycles", "freeBatchCycles", "buddyCycles", "zeroColdCycles"),
     /** Absent in files of versions before 9. */
     zeroLastLevelCycles: count.default(DEFAULT_KERNEL_COSTS.pages.zeroLastLevelCycles),
+    unchargeCycles: count.default(DEFAULT_KERNEL_COSTS.pages.unchargeCycles),
     ...columns(count, "slabCycles", "tableWalkCycles", "chargeCycles"),
   }),
   /** Absent in files of versions before 8. */
@@ -82,6 +83,8 @@ export const CONFIG_SCHEMA = z.strictObject({
   proveLocking: z.boolean().optional(),
   /** Absent where they are not chosen. */
   mitigations: z.enum(MITIGATION_MODES).optional(),
+  /** Absent without memory cgroups. */
+  memcgLevels: whole.optional(),
   /** Absent where there is one state only. */
   idleStates: z.string().optional(),
   flushCeilingPages: whole,

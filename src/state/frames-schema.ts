@@ -34,5 +34,7 @@ export const FRAMES_SCHEMA = z.strictObject({
     "usedAt",
     "zeroedAt",
   ).optional(),
+  /** Absent without memory cgroups. */
+  memcg: z.strictObject({ charged: u8, usagePages: f64, stockPages: i32 }).optional(),
   shared: table({ frame: u32, further: u32 }),
 }) satisfies z.ZodType<FramesState>;

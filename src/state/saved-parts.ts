@@ -66,6 +66,7 @@ function configOf({ config, machine, mm, vm }: Kernel) {
     isolatedCpus: [...(config.isolatedCpus ?? [])],
     pageTableIsolation: isolation,
     ...(config.mitigations === undefined ? {} : { mitigations: config.mitigations }),
+    ...(config.memcgLevels === undefined ? {} : { memcgLevels: config.memcgLevels }),
     ...(config.idleStates === undefined ? {} : { idleStates: config.idleStates }),
     flushCeilingPages: ceilingPages,
     ...(mm.flushing.flushFreedTables ? { flushFreedTables: true } : {}),

@@ -10,6 +10,7 @@ export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
   isolated: "isolated",
   pti: "pti",
   mitigations: "mitigations",
+  memcg_levels: "memcg-levels",
   idle_states: "idle-states",
   flush_ceiling_pages: "flush-ceiling",
   lazy_max_pages: "lazy-max",

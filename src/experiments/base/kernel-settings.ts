@@ -9,6 +9,7 @@ export const KERNEL_EXPERIMENT_SETTINGS: readonly SettingName[] = [
   "policy",
   "pti",
   "mitigations",
+  "memcg-levels",
   "idle-states",
   "flush-ceiling",
   "ipi-mode",

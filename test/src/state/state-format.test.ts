@@ -30,6 +30,7 @@ function busyKernel(): Kernel {
     pageTableIsolation: true,
     mitigations: "on",
     idleStates: "all",
+    memcgLevels: 2,
     vmalloc: { lazyMaxPages: 64 },
   });
   kernel.mm.flushing.keepAccounts({ perCpu: true });
