@@ -76,8 +76,9 @@ More: docs/replay.md.`,
     summary: "what is written, and what says how it was made",
     text: `Every file, everything that --json or --csv prints and every report that is kept
 in a file says what made it: version, command line, all options. mmulab rerun
-FILE runs that command again and compares. A file is written whole or not at all. Nothing is written that no
-option names; mmulab new writes a template, never over a file that exists.
+FILE runs that command again and compares. A file is written whole or not at
+all. Nothing is written that no option names; mmulab new writes a template,
+never over a file that exists.
 
 The format follows from the name: --events FILE.txt (ftrace text), .csv, .jsonl,
 .parquet. Timelines are Chrome trace-event JSON for ui.perfetto.dev.`,
