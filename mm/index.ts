@@ -257,6 +257,7 @@ export {
 } from "./vmalloc/vmalloc-lookup.ts";
 export {
   type AreaPlacement,
+  type LazyOrder,
   type PurgeNotifier,
   registerVmapPurgeNotifier,
   Vmalloc,

@@ -334,6 +334,8 @@ export class EventLoop extends InterruptedCpus {
   private switchTo(cpu: number, thread: Thread): void {
     this.running[cpu] = thread;
     if (this.lastThread[cpu] !== thread) {
+      // Idle since the machine began to run, if only for no time: who watches must know that it is not idle now.
+      if (this.lastThread[cpu] === null && this.idleCycles[cpu] === 0) this.accounts.idle(cpu, this.clockCycles[cpu]);
       this.lastThread[cpu] = thread;
       if (this.contextSwitchCycles > 0) {
         this.accounts.enter(cpu, ACTIVITY_SWITCH);

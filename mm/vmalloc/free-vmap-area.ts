@@ -16,6 +16,7 @@ import type { Vmalloc } from "./vmalloc-state.ts";
  */
 export function freeVmapAreaNoflush(state: Vmalloc, area: number, owed: OwedFlush): Blocking<void> {
   const node = lazyNodeOf(state, area);
+  if (state.lazyOrder !== null) return freeInTurn(state, node, area, owed);
   const { lazyLock } = node;
   return lazyLock.tryTake()
     ? addLazy(state, node, area, owed)
@@ -80,6 +81,15 @@ function unmapVmapArea(state: Vmalloc, area: number): OwedFlush {
 function lazyNodeOf(state: Vmalloc, area: number): VmapNode {
   const id = decodeVnId(state.areas.flagsOf(area));
   return id >= 0 && id < state.nodes.length ? state.nodes[id] : state.addrToNode(state.areas.start[area]);
+}
+
+/** Goes on when it is this area's turn. */
+function* freeInTurn(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush): KernelCode<void> {
+  const start = state.areas.startOf(area);
+  if (state.lazyOrder !== null) yield* state.lazyOrder.freeTurn(start);
+  if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
+  yield* wait(addLazy(state, node, area, owed));
+  state.lazyOrder?.freed(start);
 }
 
 /** Puts an area on a lazy list whose lock is held, and releases the lock; too much there schedules the drain work. */

@@ -3,7 +3,7 @@
  * `purge_vmap_node`, `decay_va_pool_node`).
  */
 
-import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import type { FlushCause } from "../flush/flush-accounts.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { afterLock, type Blocking, DONE, wait } from "../kernel/blocking.ts";
@@ -15,6 +15,14 @@ import { AreaTree } from "./areas/area-tree.ts";
 import { decodeVnId, MAX_VA_SIZE_PAGES, sizeToVaPool, type VmapNode } from "./areas/vmap-node.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { purgeFragmentedBlocksAllcpus } from "./vmap-block-purge.ts";
+
+/** Takes `vmap_purge_lock`. */
+export function* takePurgeLock({ lazyOrder, purgeLock }: Vmalloc): KernelCode<void> {
+  if (lazyOrder !== null) yield* lazyOrder.purgeTurn();
+  while (purgeLock.mustYield()) yield PAUSE_TURN;
+  lazyOrder?.purgeAsked();
+  if (!purgeLock.takeFree()) yield* purgeLock.takeHeld();
+}
 
 /**
  * Purges every node. The caller holds the purge lock.
@@ -48,6 +56,7 @@ function* purgeNodes(
   const emptiesPools = fullPoolDecay && state.version.hasVmapNodes;
   state.events?.purgeBegin(start, end, emptiesPools, state.lazyNr);
   state.purges++;
+  if (state.lazyOrder !== null) yield* state.lazyOrder.purging();
   let flushStart = start;
   let flushEnd = end;
   const taken: VmapNode[] = [];
@@ -109,7 +118,7 @@ function takeOverFreed({ areas, loop, slabs }: Vmalloc, head: number): void {
 
 /** What is done when no room is found: everything that can be given back is (`reclaim_and_purge_vmap_areas`). */
 export function* reclaimAndPurgeVmapAreas(state: Vmalloc): KernelCode<void> {
-  if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
+  yield* takePurgeLock(state);
   yield* purgeFragmentedBlocksAllcpus(state);
   yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, true, "overflow");
   state.purgeLock.release();
@@ -125,7 +134,7 @@ export function drainVmapAreaWork(state: Vmalloc): KernelCode<void> {
 function* drainLazyAreas(state: Vmalloc): KernelCode<void> {
   state.events?.drain(state.lazyNr);
   do {
-    if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
+    yield* takePurgeLock(state);
     yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");
     state.purgeLock.release();
   } while (state.version.drainRepeats && state.lazyNr > state.config.lazyMaxPages);

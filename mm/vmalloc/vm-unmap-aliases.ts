@@ -5,7 +5,7 @@ import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { probedCode } from "../kernel/call-probes.ts";
 import { ADDRESS_MAX } from "../lib/memory-layout.ts";
-import { __purgeVmapAreaLazy } from "./purge.ts";
+import { __purgeVmapAreaLazy, takePurgeLock } from "./purge.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { freePurgedBlocks, purgeFragmentedBlock, purgeFragmentedBlocksAllcpus } from "./vmap-block-purge.ts";
 
@@ -34,7 +34,7 @@ export function* _vmUnmapAliases(
     return;
   }
   const { blocks, areas, config } = state;
-  if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
+  yield* takePurgeLock(state);
   let start = rangeStart;
   let end = rangeEnd;
   let dirtySeen = flush;
@@ -89,7 +89,7 @@ function* unmapAliasesOfQueued(state: Vmalloc, rangeStart: number, rangeEnd: num
       lock.release();
     }
   }
-  if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();
+  yield* takePurgeLock(state);
   yield* purgeFragmentedBlocksAllcpus(state);
   state.events?.aliases(start, end, dirtySeen);
   const anyPurged = yield* __purgeVmapAreaLazy(state, start, end, false, "aliases");

@@ -48,6 +48,23 @@ export interface AreaPlacement {
   placed(sizeBytes: number): void;
 }
 
+/**
+ * The order of frees and purges, for a replay that follows that of a trace: what a purge finds on the lazy lists, and so what it flushes,
+ * follows from who had `vmap_purge_lock` when.
+ */
+export interface LazyOrder {
+  /** Waits until the area that begins at `start` may be put on a lazy list by the current CPU. */
+  freeTurn(start: number): KernelCode<void>;
+  /** It is there. */
+  freed(start: number): void;
+  /** Waits until the current CPU may ask for the purge lock. */
+  purgeTurn(): KernelCode<void>;
+  /** It asks for it at this moment. */
+  purgeAsked(): void;
+  /** It has the lock, and waits until what it is to find is on the lists. */
+  purging(): KernelCode<void>;
+}
+
 /** What one CPU's `vfreeAtomic` has put off (`struct vfree_deferred`). */
 export interface DeferredFrees {
   /** Addresses, the latest last. */
@@ -130,6 +147,8 @@ export class Vmalloc {
 
   /** Where new areas are wanted; null: where the kernel's rules put them. */
   placement: AreaPlacement | null = null;
+  /** In which order areas are freed and purged; null: as it comes. */
+  lazyOrder: LazyOrder | null = null;
   /** Sees calls begin and end; null when nothing does. {@link setProbes} sets it. */
   probes: CallProbes | null = null;
   private observer: VmallocEvents | null = null;

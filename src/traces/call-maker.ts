@@ -29,7 +29,6 @@ import {
   VM_FLUSH_RESET_PERMS,
   VM_MAP,
   VM_USERMAP,
-  VMALLOC_END,
   VMALLOC_REQUEST,
   VMALLOC_START,
   vmap,
@@ -42,8 +41,8 @@ import { vfree } from "../../mm/vmalloc/vfree.ts";
 import { vmMapRam, vmUnmapRam } from "../../mm/vmalloc/vm-map-ram.ts";
 import { __vmallocNodeRange } from "../../mm/vmalloc/vmalloc.ts";
 import type { Kernel } from "../machine/kernel.ts";
+import { FollowedOrder } from "./followed-order.ts";
 import { startsThere, VMALLOC_RANGE_BYTES_MIN, windowOf } from "./ftrace-windows.ts";
-import { PlaceOrder } from "./place-order.ts";
 import { makeRightsChange, restoreDirectMap } from "./rights-calls.ts";
 import { spinUntil } from "./spin-until.ts";
 import { type Allocation, changesRights, type TracedCall } from "./traced-calls.ts";
@@ -54,28 +53,19 @@ const TOUCHED_PAGES = 16;
 const LOOK_AGAIN_CYCLES = 200;
 /** How long at most: CPUs of a trace are not further apart, but what it does not show may never come. */
 const WAIT_CYCLES_MAX = 1_000_000;
-/** How soon a CPU looks again that is to take room after another one: mostly that one has the lock of the free tree for as long. */
-const TURN_AGAIN_CYCLES = 50;
-const TURN_CYCLES_MAX = 100_000;
 /** Flags of vmalloc that mean something here. */
 const VMALLOC_FLAGS = VM_USERMAP | VM_FLUSH_RESET_PERMS | VM_ALLOW_HUGE_VMAP;
-/** Part of the vmalloc range, at its end, for areas whose traced places are not free. */
-const SPARE_BYTES = 2 ** 40;
 /** Where devices of the emulated machine are, for what the traced one had where here is memory. */
 const DEVICE_PHYS = 0xd000_0000;
 const DEVICE_BYTES = 0x1000_0000;
+
+/** More pages are only taken when they are mapped: a trace may name any number. */
+const CALLERS_FRAMES_MAX = 4096;
 
 const MAP_POPULATE = 0x8000;
 
 /** What a call came to. */
 export type CallOutcome = "made" | "failed" | "not there";
-
-/** Where an area is wanted. */
-interface Place {
-  readonly start: number;
-  readonly sizeBytes: number;
-  readonly order: number;
-}
 
 /** Makes traced calls. */
 export class CallMaker {
@@ -85,52 +75,28 @@ export class CallMaker {
   /** Where the traced kernel's vmalloc range began; null while nothing has shown it. */
   private rangeStart: bigint | null;
   private frames: Uint32Array;
-  /** Where the areas of the call under way are wanted, by CPU: where they were. */
-  private readonly places: Place[][];
-  private readonly placeOrder = new PlaceOrder();
+  /** In which order calls take room, free and purge; null: as it comes. */
+  private readonly order: FollowedOrder | null = null;
   private readonly mms = new Map<bigint, MmStruct>();
   /** Page faults of user mode that were made. */
   faults = 0;
 
-  constructor(kernel: Kernel, makesDrains: boolean, rangeStart: bigint | null) {
+  /** @param mappedPagesMax most pages that callers map at a time: they have them before they call */
+  constructor(kernel: Kernel, makesDrains: boolean, rangeStart: bigint | null, mappedPagesMax: number) {
     this.kernel = kernel;
     this.makesDrains = makesDrains;
     this.rangeStart = rangeStart;
-    this.frames = kernel.allocFrames(1);
-    this.places = kernel.machine.cpus.map(() => []);
+    this.frames = kernel.allocFrames(Math.min(mappedPagesMax, CALLERS_FRAMES_MAX));
     // With another lazy_max_pages areas are free at other times: then the kernel's own rules place them.
     if (!makesDrains) return;
-    kernel.vm.placement = {
-      spareStart: VMALLOC_END + 1 - SPARE_BYTES,
-      wantedPlace: (sizeBytes) => this.findPlace(sizeBytes)?.start ?? -1,
-      placed: (sizeBytes) => {
-        const places = this.places[kernel.machine.loop.currentCpu];
-        const found = this.findPlace(sizeBytes);
-        if (found === undefined) return;
-        places.splice(places.indexOf(found), 1);
-        this.placeOrder.done(found.order);
-      },
-      turn: (sizeBytes) => this.turnOf(sizeBytes),
-    };
+    this.order = new FollowedOrder(kernel.vm);
+    kernel.vm.placement = this.order;
+    kernel.vm.lazyOrder = this.order;
   }
 
-  /** A call that will be made: others whose areas come later in the trace wait for its areas. */
-  expect({ places }: TracedCall): void {
-    if (this.makesDrains) this.placeOrder.expect(places);
-  }
-
-  /** Waits while other CPUs have still to take what the traced kernel took before this CPU's next area of that size. */
-  private *turnOf(sizeBytes: number): KernelCode<void> {
-    const { loop } = this.kernel.machine;
-    const { placeOrder } = this;
-    const order = this.findPlace(sizeBytes)?.order ?? -1;
-    const giveUpCycles = loop.nowCycles() + TURN_CYCLES_MAX;
-    while (!placeOrder.isNext(order) && loop.nowCycles() < giveUpCycles)
-      yield* spinUntil(loop, loop.nowCycles() + TURN_AGAIN_CYCLES);
-  }
-
-  private findPlace(sizeBytes: number): Place | undefined {
-    return this.places[this.kernel.machine.loop.currentCpu].find((place) => place.sizeBytes === sizeBytes);
+  /** A call that will be made. */
+  expect(call: TracedCall): void {
+    this.order?.expect(call);
   }
 
   /** A traced address here: that of the vmalloc range lies where this kernel's does, whatever the traced one's place (KASLR). */
@@ -144,14 +110,9 @@ export class CallMaker {
 
   /** Makes the call on the current CPU. */
   *make(call: TracedCall): KernelCode<CallOutcome> {
-    const places = call.places.map(({ address, sizeBytes, order }) => ({
-      start: this.here(address),
-      sizeBytes,
-      order,
-    }));
-    this.places[this.kernel.machine.loop.currentCpu] = places;
+    this.order?.begin(call, (address) => this.here(address));
     const outcome = yield* this.makePlaced(call);
-    for (const { order } of places) this.placeOrder.done(order);
+    this.order?.end(call);
     return outcome;
   }
 
@@ -226,7 +187,7 @@ export class CallMaker {
     else if (kind === "iounmap") yield* iounmap(vm, address);
     else if (kind === "vm_unmap_ram") yield* wait(vmUnmapRam(vm, address, numberOf(args, "count")));
     else {
-      if (kind === "vfree" && allocation !== null && allocation.rights.length > 0) yield* restoreDirectMap(vm, address);
+      if (kind === "vfree" && allocation !== null && keepsRights(allocation)) yield* restoreDirectMap(vm, address);
       yield* wait(vfree(vm, address));
     }
   }
@@ -364,6 +325,11 @@ export class CallMaker {
     }
     return mm;
   }
+}
+
+/** Whether rights of its pages have been changed that vfree does not reset. */
+function keepsRights({ rights, flags }: Allocation): boolean {
+  return rights.length > 0 && (flags & VM_FLUSH_RESET_PERMS) === 0;
 }
 
 /** Whether the call needs what another one allocated. */

@@ -22,15 +22,18 @@ import { type TracedCall, TracedCalls } from "./traced-calls.ts";
 import { TracedKernel } from "./traced-kernel.ts";
 import { type TracedUse, TracedUses } from "./traced-uses.ts";
 
-/** Calls that are read before the emulated CPUs make them. */
-const BATCH_CALLS = 4096;
+/**
+ * Calls that are read before the emulated CPUs make them: each CPU stops between two calls then, so that some of the next batch are a few
+ * microseconds late. 65,536 calls take some 60 MB.
+ */
+const BATCH_CALLS = 2 ** 16;
 /** How often a busy CPU looks whether another of its threads is ready, in microseconds: at first, and */
 const POLL_USEC = 20;
 /** after one part in so many of the time that it has been busy, so that an hour takes no longer to replay than a second. */
 const BUSY_TIME_PARTS = 64;
 
-/** What calls that begin at the same time are apart for each second until the first step of each: less than a cycle, but in order. */
-const TIE_CYCLES_PER_SECOND = 1;
+/** Calls that begin at the same time begin in the order of their lines, each a fraction of a cycle after the one before. */
+const TIE_LINES = 2 ** 20;
 /** A call that takes longer has ended, but the trace does not say so. */
 const CALL_SECONDS_MAX = 1;
 /** Page walks that are not further apart come from one piece of code, which nothing interrupts between two pauses. */
@@ -76,6 +79,8 @@ export class CallReplay {
   /** By CPU: interrupts that found the traced one idle since it last began to be, and those that the emulated one had taken by then. */
   private readonly idleInterrupts: number[];
   private readonly takenBefore: number[];
+  /** When the trace's first event is: after what was made before it. */
+  private readonly originCycles: number;
   private waiting = 0;
   /** The time of each traced CPU's last event so far. */
   private readonly lastSeconds: number[];
@@ -95,12 +100,13 @@ export class CallReplay {
     this.ended = this.steps.map(() => null);
     this.lastSeconds = new Array<number>(survey.cpus).fill(survey.firstSeconds);
     if (followsTrace) kernel.vm.drainWork = null;
-    this.maker = new CallMaker(kernel, followsTrace, survey.rangeStart);
+    this.maker = new CallMaker(kernel, followsTrace, survey.rangeStart, survey.mappedPagesMax);
     this.uses = new TracedUses(kernel);
     this.cyclesPerUsec = this.subject.cyclesPerSecond / 1e6;
     this.idleInterrupts = new Array<number>(survey.cpus).fill(0);
     this.takenBefore = new Array<number>(cpus).fill(0);
     this.initial = makeInitialAreas(kernel, survey, this.traced, (address) => this.maker.here(address));
+    this.originCycles = Math.max(...kernel.machine.loop.clockCycles) + LEAD_CYCLES;
     this.subject.startCounting();
   }
 
@@ -173,7 +179,7 @@ export class CallReplay {
   }
 
   private cyclesOf(seconds: number): number {
-    return LEAD_CYCLES + (seconds - this.survey.firstSeconds) * this.subject.cyclesPerSecond;
+    return this.originCycles + (seconds - this.survey.firstSeconds) * this.subject.cyclesPerSecond;
   }
 
   /** Within a call a CPU is idle because the call sleeps: so it will here. */
@@ -325,10 +331,7 @@ export class CallReplay {
    * makes call after call makes the next one sooner where one takes less time.
    */
   private startOf(cpu: number, call: TracedCall): number {
-    const { seconds, innerSeconds, tookSeconds } = call;
-    const at =
-      this.cyclesOf(seconds) + (Math.min(innerSeconds, seconds + tookSeconds) - seconds) * TIE_CYCLES_PER_SECOND;
-    return this.afterLast(cpu, at);
+    return this.afterLast(cpu, this.cyclesOf(call.seconds) + (call.line % TIE_LINES) / TIE_LINES);
   }
 
   /** A traced time, or earlier: as long after the end of the CPU's last call as it was. */

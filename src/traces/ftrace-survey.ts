@@ -54,8 +54,6 @@ export class FtraceSurvey {
   /** Whether any event is of vmalloc, and whether calls are among them. */
   hasEvents = false;
   hasCalls = false;
-  /** Whether the trace says when CPUs had nothing to run. */
-  hasIdle = false;
   /** Whether it shows page walks: where memory is used. */
   hasWalks = false;
   readonly shootdowns = new TracedShootdowns();
@@ -72,6 +70,8 @@ export class FtraceSurvey {
   rangeOffset = 0;
   /** All purges, in their order. */
   readonly purges: TracedPurge[] = [];
+  /** Most pages of one `vmap` or `vm_map_ram`: whoever calls has them already. */
+  mappedPagesMax = 0;
   /** Purges that a probe has seen, for kernels without the tracepoint. */
   purgesProbed = 0;
   private readonly flushCounts = { whole: 0, pageByPage: 0, seconds: 0 };
@@ -80,6 +80,7 @@ export class FtraceSurvey {
   /** Tasks that flush changed attributes, and have called no other function for it yet. */
   private readonly inCpaFlush = new Set<string>();
   private hasFree = false;
+  private hasIdleEvents = false;
   private readonly pagesOf = new Map<bigint, number>();
   private frees = 0;
   /** Frees whose areas have been purged. */
@@ -100,7 +101,7 @@ export class FtraceSurvey {
     this.lastSeconds = Math.max(this.lastSeconds, event.seconds);
     if (event.event === "tlb" || event.event === "ipi" || event.event === "handler") this.shootdowns.add(event);
     else if (event.event === "walk") this.hasWalks = true;
-    else if (event.event === "idle") this.hasIdle = true;
+    else if (event.event === "idle") this.hasIdleEvents = true;
     else if (event.event === "fault") this.tasks.add(event);
     else if (event.event !== "user" && event.event !== "switch") this.addOfVmalloc(event, file, line);
   }
@@ -115,6 +116,11 @@ export class FtraceSurvey {
     else this.noteExit(event);
   }
 
+  /** Whether the trace says when CPUs had nothing to run: where that was watched and none is seen, they had none. */
+  get hasIdle(): boolean {
+    return this.hasIdleEvents || this.notes.watchesIdle;
+  }
+
   /** Flushes of kernel addresses; absent when the trace shows no calls. */
   get flushes(): TracedFlushes | undefined {
     return this.hasCalls ? this.flushCounts : undefined;
@@ -125,6 +131,8 @@ export class FtraceSurvey {
     this.hasCalls = true;
     this.tasks.add(event);
     const [start, end] = [args.get("start") ?? 0n, args.get("end") ?? 0n];
+    if (call === "vmap" || call === "vm_map_ram")
+      this.mappedPagesMax = Math.max(this.mappedPagesMax, Number(args.get("count") ?? 0n));
     if (call === "vmalloc" && end - start >= BigInt(VMALLOC_RANGE_BYTES_MIN)) this.rangeStart ??= start;
     if (call === "cpa_flush") {
       // Page by page by itself; or it calls another of these functions, which then counts.

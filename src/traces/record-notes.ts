@@ -37,6 +37,7 @@ export class RecordNotes {
   lazyPagesAtEnd: number | null = null;
   /** What the recording is not sure of, in words. */
   readonly doubts: string[] = [];
+  private lacksIdle = false;
 
   /** Takes the next comment. @throws InputFileError at `line` of `file` for more CPUs than a machine can have */
   add({ name, text }: FtraceNote, file: string, line: number): void {
@@ -47,12 +48,22 @@ export class RecordNotes {
     else if (name === "vmallocinfo-before") this.addArea(text);
     else if (name === "vmallocinfo-after") this.addAfter(text);
     else if (name === "missed") this.doubts.push(`the kernel missed events of a probe (name and number): ${text}`);
-    else if (name.startsWith("not ")) this.doubts.push(`${name}: ${text}`);
+    else if (name.startsWith("not ")) this.addLack(name, text);
   }
 
   /** The version of the kernel that is emulated for this release, by name; null when no release is said. */
   get kernel(): string | null {
     return this.release === "" ? null : kernelVersionNear(this.release).name;
+  }
+
+  /** Whether a recording script had the kernel trace idle CPUs. */
+  get watchesIdle(): boolean {
+    return this.release !== "" && !this.lacksIdle;
+  }
+
+  private addLack(name: string, text: string): void {
+    if (text === "power/cpu_idle") this.lacksIdle = true;
+    this.doubts.push(`${name}: ${text}`);
   }
 
   private addArea(text: string): void {

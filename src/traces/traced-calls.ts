@@ -18,6 +18,8 @@ export interface Allocation {
   readonly sizeBytes: number;
   /** Whether it is an area alone, of which no call is known. */
   readonly isArea: boolean;
+  /** Flags that vmalloc was called with; 0 for anything else. */
+  readonly flags: number;
   /** Changes of its pages' rights that are the last ones for some of them. */
   rights: readonly RightsChange[];
 }
@@ -39,8 +41,6 @@ export interface TracedCall {
   /** When it began, and how long it took there; seconds of the traced machine. 0 where its end is not in the trace. */
   readonly seconds: number;
   readonly tookSeconds: number;
-  /** When its first step showed: of calls that begin at the same time it tells which one got on first. */
-  readonly innerSeconds: number;
   readonly line: number;
   readonly args: ReadonlyMap<string, bigint>;
   readonly caller: string;
@@ -50,15 +50,18 @@ export interface TracedCall {
   readonly allocation: Allocation | null;
   /** Which part of the allocation has its rights changed. */
   readonly rights?: RightsChange;
-  /** The areas that were made for it, in their order. */
-  readonly places: readonly TracedPlace[];
+  /** What it did with areas, in their order. */
+  readonly steps: readonly TracedStep[];
 }
 
-/** Where an area lay. */
-export interface TracedPlace {
+/** Something whose place in the order of all CPUs decides what comes of it: room taken for an area, an area lazily freed, or a purge. */
+export interface TracedStep {
+  readonly kind: "alloc" | "free" | "purge";
+  /** Where the area lay; 0 for a purge. */
   readonly address: bigint;
+  /** 0 where it is not said. */
   readonly sizeBytes: number;
-  /** Its number among all of the trace, in the order in which they were taken. */
+  /** Its number among all of the trace. */
   readonly order: number;
 }
 
@@ -69,11 +72,9 @@ export type SkipCall = (reason: string, line: number) => void;
 interface OpenCall {
   readonly event: FtraceEvent & { readonly event: "enter" };
   readonly line: number;
-  readonly places: TracedPlace[];
+  readonly steps: TracedStep[];
   /** What it frees or resizes, taken when the call begins: before it ends, somebody else may get the address. */
   readonly frees: Allocation | null;
-  /** When the first event within it came; infinity as long as there is none. */
-  innerSeconds: number;
 }
 
 /** Calls of which one may be within another of the same name. */
@@ -97,7 +98,7 @@ export class TracedCalls {
   /** Where what is live begins. */
   private readonly starts = new SortedAddresses();
   private readonly skip: SkipCall;
-  private placeCount = 0;
+  private stepCount = 0;
 
   constructor(skip: SkipCall) {
     this.skip = skip;
@@ -148,21 +149,18 @@ export class TracedCalls {
       task,
       cpu,
       seconds,
-      innerSeconds: seconds,
       tookSeconds: 0,
       line,
       args: new Map(mm === null ? [] : [["next", mm]]),
       caller: "",
       address: 0n,
       allocation: null,
-      places: [],
+      steps: [],
     };
   }
 
   /** What the next event leads to; null for nothing. */
   next(event: FtraceEvent, line: number): TracedCall | null {
-    const outermost = this.open.get(event.task)?.[0];
-    if (outermost !== undefined) outermost.innerSeconds = Math.min(outermost.innerSeconds, event.seconds);
     if (event.event === "enter") return this.enter(event, line);
     if (event.event === "exit") return this.exit(event);
     if (event.event === "alloc") return this.area(event, line);
@@ -180,7 +178,8 @@ export class TracedCalls {
     // The end of the calls before it is not in the trace: events were lost.
     if (isAgain) stack.length = 0;
     const frees = stack.every((open) => ALWAYS.has(open.event.call)) ? this.freedBy(event, line) : null;
-    stack.push({ event, line, places: [], frees, innerSeconds: Number.POSITIVE_INFINITY });
+    const steps = event.call === "purge" ? [this.step("purge")] : [];
+    stack.push({ event, line, steps, frees });
     return null;
   }
 
@@ -199,26 +198,26 @@ export class TracedCalls {
     if (stack.length === 0) {
       this.open.delete(event.task);
     } else if (!ALWAYS.has(event.call) || stack.some((open) => OF_MEMORY.has(open.event.call))) {
-      stack[stack.length - 1].places.push(...ended.places);
+      stack[stack.length - 1].steps.push(...ended.steps);
       return null;
     }
     return this.call(ended, event);
   }
 
   private call(
-    { event: begun, line, places, frees, innerSeconds }: OpenCall,
+    { event: begun, line, steps, frees }: OpenCall,
     ended: FtraceEvent & { event: "exit" },
   ): TracedCall | null {
     const { call, args, cpu, seconds, task } = begun;
     const caller = begun.caller === "" ? ended.from : begun.caller;
     const tookSeconds = ended.seconds - seconds;
-    const what = { kind: call, task, cpu, seconds, tookSeconds, line, args, caller, places, innerSeconds };
+    const what = { kind: call, task, cpu, seconds, tookSeconds, line, args, caller, steps };
     if (ALLOCATES.has(call)) {
       if (ended.result === 0n) return this.failed(line);
       return {
         ...what,
         address: ended.result,
-        allocation: this.allocate(ended.result & ~PAGE_MASK, sizeOf(args), false),
+        allocation: this.allocate(ended.result & ~PAGE_MASK, sizeOf(args), false, flagsOf(call, args)),
       };
     }
     if (OF_MEMORY.has(call)) return this.ofMemory(what, call === "mmap" ? ended.result : (args.get("addr") ?? 0n));
@@ -251,6 +250,7 @@ export class TracedCalls {
       pages: 0,
       sizeBytes: sizeOf(what.args),
       isArea: false,
+      flags: 0,
       rights: [],
     };
     this.mappings.set(key, allocation);
@@ -272,11 +272,7 @@ export class TracedCalls {
   private area(event: FtraceEvent & { event: "alloc" }, line: number): TracedCall | null {
     const { task, cpu, seconds, address, sizeBytes, align, vstart, vend } = event;
     if (this.isWithinCall(task)) {
-      if (!event.failed)
-        this.open
-          .get(task)
-          ?.at(-1)
-          ?.places.push({ address, sizeBytes, order: this.placeCount++ });
+      if (!event.failed) this.addStep(task, "alloc", address, sizeBytes);
       return null;
     }
     if (event.failed) return this.failed(line);
@@ -287,27 +283,41 @@ export class TracedCalls {
       ["end", vend],
     ]);
     const allocation = this.allocate(address, sizeBytes, true);
-    const places = [{ address, sizeBytes, order: this.placeCount++ }];
-    const what = { kind: "area", task, cpu, seconds, innerSeconds: seconds, tookSeconds: 0, line, args } as const;
-    return { ...what, caller: "", address, allocation, places };
+    const steps = [this.step("alloc", address, sizeBytes)];
+    const what = { kind: "area", task, cpu, seconds, tookSeconds: 0, line, args } as const;
+    return { ...what, caller: "", address, allocation, steps };
   }
 
   private freeArea(event: FtraceEvent & { event: "free" }, line: number): TracedCall | null {
-    if (this.isWithinCall(event.task)) return null;
     const { task, cpu, seconds, address } = event;
+    if (this.isWithinCall(task)) {
+      this.addStep(task, "free", address);
+      return null;
+    }
     const allocation = this.take(address, line);
     if (allocation === null) return null;
     const args = new Map<string, bigint>();
-    const what = { kind: "free area", task, cpu, seconds, innerSeconds: seconds, tookSeconds: 0, line, args } as const;
-    return { ...what, caller: "", address, allocation, places: [] };
+    const what = { kind: "free area", task, cpu, seconds, tookSeconds: 0, line, args } as const;
+    return { ...what, caller: "", address, allocation, steps: [this.step("free", address)] };
+  }
+
+  private step(kind: TracedStep["kind"], address = 0n, sizeBytes = 0): TracedStep {
+    return { kind, address, sizeBytes, order: this.stepCount++ };
+  }
+
+  private addStep(task: string, kind: TracedStep["kind"], address: bigint, sizeBytes = 0): void {
+    this.open
+      .get(task)
+      ?.at(-1)
+      ?.steps.push(this.step(kind, address, sizeBytes));
   }
 
   private isWithinCall(task: string): boolean {
     return this.open.get(task)?.some(({ event }) => !ALWAYS.has(event.call)) ?? false;
   }
 
-  private allocate(address: bigint, sizeBytes: number, isArea: boolean): Allocation {
-    const allocation: Allocation = { isMade: false, address: 0, pages: 0, sizeBytes, isArea, rights: [] };
+  private allocate(address: bigint, sizeBytes: number, isArea: boolean, flags = 0): Allocation {
+    const allocation: Allocation = { isMade: false, address: 0, pages: 0, sizeBytes, isArea, flags, rights: [] };
     this.live.set(address, allocation);
     this.starts.add(address);
     return allocation;
@@ -348,6 +358,10 @@ function changeRights(allocation: Allocation, startBytes: number, pages: number)
 
 function pagesOf(args: ReadonlyMap<string, bigint>): number {
   return Number(args.get("pages") ?? 0n);
+}
+
+function flagsOf(call: CallName, args: ReadonlyMap<string, bigint>): number {
+  return call === "vmalloc" ? Number(args.get("flags") ?? 0n) : 0;
 }
 
 /** Bytes that a call asks for. */

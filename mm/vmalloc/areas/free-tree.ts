@@ -82,6 +82,18 @@ export class FreeTree extends AreaTree {
     return best;
   }
 
+  /** Whether [start, end) is free: for who watches from outside the kernel, and holds no lock. */
+  holds(start: number, end: number): boolean {
+    const { areas } = this;
+    let node = this.root;
+    while (node !== 0) {
+      if (areas.start[node] > start) node = areas.child[2 * node];
+      else if (areas.end[node] >= end) return true;
+      else node = areas.child[2 * node + 1];
+    }
+    return false;
+  }
+
   /**
    * Takes [address, address + sizeBytes) out of `gap`, which contains it (`va_clip`).
    * @returns false, with nothing changed, when the gap must be split and there is no memory for one more

@@ -36,10 +36,12 @@ const bpfLike = threadWorkload({
 
 describe("the trace of a run", () => {
   it.each([
-    // With three or six flushes, of 1000 or 2000 operations, it is 4 %: each waits for what other CPUs do in the same microsecond.
+    { workload: mixed, operations: 400 },
     { workload: mixed, operations: 4000 },
     { workload: mixed, operations: DEFAULT_OPERATIONS },
     { workload: moduleLoad, operations: 60 },
+    // CPUs wait for vmap_purge_lock nearly all the time: who gets it next follows from the order of purges.
+    { workload: moduleLoad, operations: 200 },
     // Its last flush finds idle CPUs at the end of a storm of frees.
     { workload: forkStorm, operations: DEFAULT_OPERATIONS },
     { workload: bpfLike, operations: 400 },
