@@ -282,16 +282,4 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     search: "    broadcastFlush(context, record, broadcasts);\n",
     replacement: "",
   },
-  {
-    name: "munmap does not wait for CPUs that must go over to a global ASID, when some have",
-    file: "mm/user/user-flush.ts",
-    search: "    if (mm.cpus().some(straggles)) yield* this.nativeFlushTlbMulti();",
-    replacement: "    if (mm.cpus().every(straggles)) yield* this.nativeFlushTlbMulti();",
-  },
-  {
-    name: "a CPU that comes to a global ASID under the policy rar takes it for up to date",
-    file: "mm/user/user-spaces.ts",
-    search: "          : { asid: next.globalAsid, needFlush: followsCpumask && isNewCpu });",
-    replacement: "          : { asid: next.globalAsid, needFlush: false });",
-  },
 ];

@@ -221,22 +221,10 @@ export const PLANTED_VMALLOC_RACES: readonly PlantedRace[] = [
       '    clearVmUninitializedFlag(state, vm);\n    state.loop.point("__vmalloc_area_node: pages are allocated");',
   },
   {
-    name: "set_memory does not purge what is lazily freed before it changes rights",
-    file: "mm/vmalloc/set-memory.ts",
-    search: "  yield* vmUnmapAliases(state);\n  const owed",
-    replacement: "  const owed",
-  },
-  {
     name: "set_memory does not flush",
     file: "mm/vmalloc/set-memory.ts",
     search: '    yield* flushTlbAll(flushing, "set_memory");',
     replacement: "",
-  },
-  {
-    name: "set_memory does not look whether another CPU has split the page meanwhile",
-    file: "mm/vmalloc/change-page-attr.ts",
-    search: "  if (tables.cursor.seek(la) !== level) {",
-    replacement: "  if (tables.cursor.seek(la) !== level && table === 0) {",
   },
   {
     name: "a large page is split after cpa_lock was given back",
