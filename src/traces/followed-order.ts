@@ -8,7 +8,7 @@ import type { TracedCall, TracedStep } from "./traced-calls.ts";
 /** How soon a CPU looks again whether it is its turn: mostly another one has a lock for as long. */
 const TURN_AGAIN_CYCLES = 50;
 /** How long it waits at most: what comes before may not happen here at all. */
-const TURN_CYCLES_MAX = 20_000;
+const TURN_CYCLES_MAX = 100_000;
 /** How long it waits at most for a place to become free: about as long as a purge takes for what it has flushed. */
 const PLACE_CYCLES_MAX = 20_000;
 /** Part of the vmalloc range, at its end, for areas whose traced places are not free. */
