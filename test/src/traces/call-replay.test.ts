@@ -35,10 +35,11 @@ describe("a trace with calls", () => {
     expect(apart.at(-1)).toContain(" 259200.");
     const [near, far] = [await replay(lines), await replay(apart)];
     expect(far.traced.seconds).toBeGreaterThan(250_000);
-    expect(far.areas).toEqual(near.areas);
-    // So late the clock's numbers are an eighth of a cycle apart: of two calls at the same time the other one may come first.
-    const difference = far.fullFlushes + far.rangeFlushes - near.fullFlushes - near.rangeFlushes;
-    expect(Math.abs(difference)).toBeLessThanOrEqual(1);
+    // Calls that are under way when the days begin wait in vain for what comes before their steps: some areas lie elsewhere.
+    expect({ ...far.areas, atTracedAddress: 0 }).toEqual({ ...near.areas, atTracedAddress: 0 });
+    // Their purges are not in the traced order either, and flush together or apart; so late the clock's numbers are an eighth of a cycle apart too.
+    const flushes = near.fullFlushes + near.rangeFlushes;
+    expect(Math.abs(far.fullFlushes + far.rangeFlushes - flushes)).toBeLessThan(flushes / 5);
   });
 
   it("may lack any events: a CPU in user mode is in the kernel again at its next call, seen to enter or not", async () => {
