@@ -9,6 +9,7 @@ import {
 } from "./memory/physical-memory-state.ts";
 import type { Thread } from "./time/event-loop.ts";
 import { captureEventLoop, type EventLoopState, restoreEventLoop } from "./time/event-loop-state.ts";
+import type { InterruptHandler } from "./time/pending-interrupts.ts";
 import { type AttributionState, captureAttributions, restoreAttributions } from "./tlb/attribution-state.ts";
 
 /** A machine. Typed arrays and plain objects only. */
@@ -25,9 +26,14 @@ export interface MachineState {
 /**
  * Copies the state of a machine; nothing of it changes with the machine.
  * @param workOf what a work item's thread, which has not begun, is called in the state; null for any other thread
- * @throws StateError when a thread is in the middle of its code, or an interrupt has yet to be taken
+ * @param isKept whether an interrupt that has yet to be taken is part of another state, which sends it anew
+ * @throws StateError when a thread is in the middle of its code, or any other interrupt has yet to be taken
  */
-export function captureMachine(machine: Machine, workOf: (thread: Thread) => string | null): MachineState {
+export function captureMachine(
+  machine: Machine,
+  workOf: (thread: Thread) => string | null,
+  isKept: (handler: InterruptHandler) => boolean = () => false,
+): MachineState {
   const { memory, hostMemory, loop, cpus } = machine;
   const areVcpus = hostMemory !== null;
   const owners = withOwnCaches(cpus);
@@ -35,7 +41,7 @@ export function captureMachine(machine: Machine, workOf: (thread: Thread) => str
   checkState("attribution", attributions.length % owners.length === 0, "is kept on some CPUs only");
   const numbers = areVcpus ? owners.map(({ virtualization }) => virtualization.numbers) : null;
   return {
-    loop: captureEventLoop(loop, workOf),
+    loop: captureEventLoop(loop, workOf, isKept),
     memory: capturePhysicalMemory(memory),
     ...(hostMemory === null ? {} : { hostMemory: capturePhysicalMemory(hostMemory) }),
     cpus: captureCpus(cpus, areVcpus),

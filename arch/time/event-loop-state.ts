@@ -5,6 +5,7 @@
 import { checkState, restoreArray, StateError } from "../isa/state-error.ts";
 import type { CycleAccountsState } from "./cycle-accounts.ts";
 import type { EventLoop, Thread } from "./event-loop.ts";
+import type { InterruptHandler } from "./pending-interrupts.ts";
 import type { SharedLinesState } from "./shared-lines.ts";
 
 /** Arrays have one element a CPU. */
@@ -33,9 +34,14 @@ export interface QueuedWork {
 /**
  * Copies the state of a loop.
  * @param workOf what the thread of a work item that has not begun is called in the state; null for any other thread
- * @throws StateError when a thread is under way or an interrupt has yet to be taken
+ * @param isKept whether an interrupt that has yet to be taken is part of another state, which sends it anew
+ * @throws StateError when a thread is under way or any other interrupt has yet to be taken
  */
-export function captureEventLoop(loop: EventLoop, workOf: (thread: Thread) => string | null): EventLoopState {
+export function captureEventLoop(
+  loop: EventLoop,
+  workOf: (thread: Thread) => string | null,
+  isKept: (handler: InterruptHandler) => boolean,
+): EventLoopState {
   const under = [...loop.running.filter((thread) => thread !== null), ...loop.sleeping];
   const queued: QueuedWork[] = [];
   for (const thread of loop.runQueues.flat()) {
@@ -45,7 +51,7 @@ export function captureEventLoop(loop: EventLoop, workOf: (thread: Thread) => st
   }
   if (under.length > 0) throw new StateError(`thread ${under[0].name}`, "is in the middle of its code");
   for (let cpu = 0; cpu < loop.cpus; cpu++) {
-    checkState(`CPU ${cpu}`, loop.interrupts.count(cpu) === 0, "has an interrupt to take");
+    checkState(`CPU ${cpu}`, loop.interrupts.handlersOf(cpu).every(isKept), "has an interrupt to take");
   }
   return {
     clockCycles: loop.clockCycles.slice(),

@@ -158,6 +158,11 @@ export class PendingInterrupts {
     return this.queues[cpu].length;
   }
 
+  /** What those interrupts do, in the order of their arrival. */
+  handlersOf(cpu: number): readonly InterruptHandler[] {
+    return this.queues[cpu].map(({ handler }) => handler);
+  }
+
   /** How often interrupts of each CPU were disabled and not enabled again. Read-only for others than saved states. */
   get disabled(): Int32Array {
     return this.off;

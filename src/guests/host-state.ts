@@ -47,7 +47,7 @@ export function captureHost({ hypervisor, scheduler, counts, paravirt, unmapping
 }
 
 /**
- * Brings the host of a kernel that was just booted with the same configuration into a captured state, but for {@link restoreOwedFlushes}.
+ * Brings the host of a kernel that was just booted with the same configuration into a captured state, but for {@link restoreOwed}.
  * @throws StateError when the state is that of another host
  */
 export function restoreHost({ hypervisor, scheduler, counts, unmapping }: GuestHost, state: HostState): void {
@@ -62,10 +62,13 @@ export function restoreHost({ hypervisor, scheduler, counts, unmapping }: GuestH
   unmapping?.restore(state.unmapping);
 }
 
-/** Has vCPUs owe the flushes that they owed. @param accounts those of the guest's kernel, which are there again */
-export function restoreOwedFlushes(
-  { paravirt, vcpus, scheduler }: GuestHost,
-  { owedFlushes, unmapping }: HostState,
+/**
+ * Has vCPUs owe the flushes that they owed, and sends the host's next scan to the vCPU that it was on its way to.
+ * @param accounts those of the guest's kernel, which are there again
+ */
+export function restoreOwed(
+  { paravirt, vcpus, scheduler, unmapping }: GuestHost,
+  { owedFlushes, unmapping: taken }: HostState,
   accounts: FlushAccounts | null,
 ): void {
   owedFlushes.vcpu.forEach((vcpu, row) => {
@@ -75,7 +78,8 @@ export function restoreOwedFlushes(
     const flush = flushAtEntryOf(accounts, record);
     paravirt?.flushAtEntry(vcpu, owedFlushes.isPaid[row] === 1 ? flush : { ...flush, paid: null });
   });
-  unmapping.owed.forEach((owes, vcpu) => {
+  taken.owed.forEach((owes, vcpu) => {
     if (owes !== 0) scheduler.skip(vcpu);
   });
+  if (taken.nextScan) unmapping?.sendScan(taken.nextScan);
 }

@@ -4,7 +4,7 @@
  * cached of the guest's memory before it is entered again (KVM_REQ_TLB_FLUSH; INVEPT of one EPTP, TLB_CONTROL 3). NUMA balancing
  * does so now and then with memory that the guest keeps (`task_numa_work`), a balloon with memory that the guest gives away.
  */
-import { type KernelCode, type Machine, PAUSE_TURN } from "../../arch/index.ts";
+import { type InterruptHandler, type KernelCode, type Machine, PAUSE_TURN } from "../../arch/index.ts";
 import { checkState } from "../../arch/isa/state-error.ts";
 import { type IpiCosts, POINT_FREES_HOST_PAGES } from "../../mm/index.ts";
 import type { HostScheduler } from "./host-scheduler.ts";
@@ -41,6 +41,12 @@ interface Unmapping {
   seenAtCycles: number;
 }
 
+/** A scan on its way to a vCPU. */
+export interface PendingScan {
+  readonly cpu: number;
+  readonly atCycles: number;
+}
+
 /** What was taken so far. */
 export interface HostUnmapState {
   readonly pages: number;
@@ -48,6 +54,8 @@ export interface HostUnmapState {
   readonly kicks: number;
   /** By vCPU: 1 if it invalidates all of the guest before it is entered. */
   readonly owed: Uint8Array;
+  /** The scan that is on its way; absent when none is. */
+  readonly nextScan?: PendingScan | undefined;
 }
 
 /** Takes memory from the guest. */
@@ -60,8 +68,10 @@ export class HostUnmap {
   private readonly numa: NumaBalancing | null;
   /** By vCPU: whether it invalidates all of the guest before it is entered. */
   private readonly owed: Uint8Array;
-  /** Whether a scan is under way to a vCPU. */
-  private isArmed = false;
+  /** What the interrupt does with which a scan begins. */
+  readonly scanHandler: InterruptHandler = (cpu) => this.scan(cpu);
+  /** The scan that is on its way to a vCPU; null when none is. */
+  private nextScan: PendingScan | null = null;
 
   constructor(parts: HostUnmapParts, numa: NumaBalancing | null) {
     this.parts = parts;
@@ -69,13 +79,13 @@ export class HostUnmap {
     this.owed = new Uint8Array(parts.machine.loop.cpus);
   }
 
-  /** Copies what was taken so far and who has to invalidate, for saved states. */
+  /** Copies what was taken so far, who has to invalidate, and when the next scan is, for saved states. */
   capture(): HostUnmapState {
-    const { pages, unmappings, kicks, owed } = this;
-    return { pages, unmappings, kicks, owed: owed.slice() };
+    const { pages, unmappings, kicks, owed, nextScan } = this;
+    return { pages, unmappings, kicks, owed: owed.slice(), ...(nextScan === null ? {} : { nextScan }) };
   }
 
-  /** Brings it into a captured state. @throws StateError for another number of vCPUs */
+  /** Brings it into a captured state, but for the next scan ({@link sendScan}). @throws StateError for another number of vCPUs */
   restore({ pages, unmappings, kicks, owed }: HostUnmapState): void {
     checkState("unmapping by the host", owed.length === this.owed.length, `is not of ${this.owed.length} vCPUs`);
     this.pages = pages;
@@ -100,10 +110,17 @@ export class HostUnmap {
   arm(cpu: number): void {
     const { numa, parts } = this;
     const { loop, preset } = parts.machine;
-    if (numa === null || this.isArmed || loop.running[cpu] === null) return;
-    this.isArmed = true;
+    if (numa === null || this.nextScan !== null || loop.running[cpu] === null) return;
     const period = numa.periodUsec * 1000 * preset.frequencyGhz.value;
-    loop.postInterrupt(cpu, loop.clockCycles[cpu] + period, (target) => this.scan(target), false);
+    this.sendScan({ cpu, atCycles: loop.clockCycles[cpu] + period });
+  }
+
+  /** Sends a scan on its way. @throws StateError for a vCPU that there is not */
+  sendScan(scan: PendingScan): void {
+    const { loop } = this.parts.machine;
+    checkState("unmapping by the host", scan.cpu < loop.cpus, `has no vCPU ${scan.cpu} to scan on`);
+    this.nextScan = scan;
+    loop.postInterrupt(scan.cpu, scan.atCycles, this.scanHandler, false);
   }
 
   /** A balloon inflates by pages that the guest's kernel has allocated: what was in them is gone. Runs on the vCPU that says so. */
@@ -118,7 +135,7 @@ export class HostUnmap {
   /** `task_numa_work`, in the context of a vCPU: takes those pages away that the guest has had longest. */
   scan(cpu: number): void {
     const { hypervisor, machine } = this.parts;
-    this.isArmed = false;
+    this.nextScan = null;
     if (this.numa === null || machine.cpus[cpu].vcpu === null) return;
     const frames = hypervisor.oldest(this.numa.pages);
     if (frames.length > 0) this.unmap(cpu, frames);

@@ -10,6 +10,8 @@ const i32 = z.instanceof(Int32Array);
 const f64 = z.instanceof(Float64Array);
 const whole = z.number().int().nonnegative();
 
+const SCAN = z.strictObject({ cpu: whole, atCycles: z.number().nonnegative() });
+
 /** What a host knows of its guest; `KernelState.host`. */
 export const HOST_SCHEMA = z.strictObject({
   hypervisor: rows(
@@ -26,5 +28,5 @@ export const HOST_SCHEMA = z.strictObject({
   }),
   counts: z.strictObject(columns(f64, "faults", "icrWrites", "resumptions", "exitCycles")),
   owedFlushes: table({ vcpu: u16, flush: u32, isPaid: u8 }),
-  unmapping: z.strictObject({ ...columns(whole, "pages", "unmappings", "kicks"), owed: u8 }),
+  unmapping: z.strictObject({ ...columns(whole, "pages", "unmappings", "kicks"), owed: u8, nextScan: SCAN.optional() }),
 }) satisfies z.ZodType<HostState>;

@@ -15,7 +15,7 @@ import {
   type VmallocState,
   vmallocWorkOf,
 } from "../../mm/index.ts";
-import { captureHost, type HostState, restoreHost, restoreOwedFlushes } from "../guests/host-state.ts";
+import { captureHost, type HostState, restoreHost, restoreOwed } from "../guests/host-state.ts";
 import type { Kernel } from "../machine/kernel.ts";
 
 /** A kernel, by subject. Typed arrays and plain objects only. */
@@ -38,7 +38,11 @@ export interface KernelState {
 export function captureKernel({ machine, mm, vm, host, currentCpu }: Kernel): KernelState {
   return {
     currentCpu,
-    machine: captureMachine(machine, (thread) => vmallocWorkOf(vm, thread)),
+    machine: captureMachine(
+      machine,
+      (thread) => vmallocWorkOf(vm, thread),
+      (handler) => handler === host?.unmapping?.scanHandler,
+    ),
     mm: captureKernelMm(mm),
     vmalloc: captureVmalloc(vm),
     user: captureUserSpaces(mm),
@@ -58,7 +62,7 @@ export function restoreKernel(kernel: Kernel, state: KernelState): void {
   const user = state.user === null ? null : makeUserSpaces(mm, state.user);
   restoreMachine(machine, state.machine, (work, cpu) => queueVmallocWork(vm, work, cpu));
   restoreKernelMm(mm, state.mm);
-  if (host !== null && state.host !== null) restoreOwedFlushes(host, state.host, mm.flushing.accounts);
+  if (host !== null && state.host !== null) restoreOwed(host, state.host, mm.flushing.accounts);
   restoreVmallocState(vm, state.vmalloc);
   if (user !== null && state.user !== null) restoreUserSpaces(user, state.user);
   kernel.currentCpu = state.currentCpu;

@@ -170,4 +170,20 @@ describe("a saved kernel goes on as if it had not been saved", () => {
     expect(perform(loaded, step)).toBe(perform(kernel, step));
     expect(differences(captureKernel(loaded), captureKernel(kernel))).toEqual([]);
   });
+
+  it("a scan of the host that is on its way to a vCPU is on its way after loading", () => {
+    const flushPolicy = FLUSH_POLICIES.find(({ name }) => name === "eager");
+    const guest = { physicalCpus: 1, numaBalancing: { pages: 16, periodUsec: 300 } };
+    const kernel = bootKernel({ cpus: 2, flushPolicy, guest });
+    const nextScan = () => captureKernel(kernel).host?.unmapping.nextScan;
+    // Each flush is an exit, and the entry after it sends the scan.
+    for (let calls = 0; nextScan() === undefined && calls < 100; calls++) kernel.vfree(kernel.vmalloc(4096));
+    expect(nextScan()).toBeDefined();
+    const loaded = saveAndLoad(kernel);
+    expect(differences(captureKernel(loaded), captureKernel(kernel))).toEqual([]);
+    const step = { workload: "mixed", operations: 200, seed: 5 };
+    expect(perform(loaded, step)).toBe(perform(kernel, step));
+    expect(loaded.host?.unmapping?.unmappings).toBeGreaterThan(0);
+    expect(differences(captureKernel(loaded), captureKernel(kernel))).toEqual([]);
+  });
 });
