@@ -183,6 +183,10 @@ describe("the views", () => {
   // No call is under way then.
   session.runTo("end");
   const { kernel } = session;
+  // Whatever was purged last: a lazily freed area, and a translation of it that is stale.
+  const freed = kernel.vmalloc(8192);
+  kernel.machine.cpus[kernel.currentCpu].load(freed, 4);
+  kernel.vfree(freed);
   const space = spaceView(kernel);
 
   it("show the areas of /proc/vmallocinfo, by address", () => {
