@@ -108,14 +108,14 @@ cleanup() {
 [ "$(id -u)" = 0 ] || fail "must be run as root"
 if [ -z "$TRACEFS" ]; then
 	for place in "$SYS/kernel/tracing" "$SYS/kernel/debug/tracing"; do
-		if [ -e "$place/kprobe_events" ]; then
+		if [ -e "$place/tracing_on" ]; then
 			TRACEFS=$place
 			break
 		fi
 	done
 fi
-[ -n "$TRACEFS" ] || fail "no tracefs with kprobe_events: mount -t tracefs tracefs $SYS/kernel/tracing"
-[ -e "$TRACEFS/kprobe_events" ] || fail "$TRACEFS has no kprobe_events: a kernel without CONFIG_KPROBE_EVENTS"
+[ -n "$TRACEFS" ] || fail "no tracefs is mounted: mount -t tracefs tracefs $SYS/kernel/tracing"
+[ -e "$TRACEFS/kprobe_events" ] || fail "$TRACEFS has no kprobe_events: the kernel is built without CONFIG_KPROBE_EVENTS"
 [ ! -e "$OUTPUT" ] || fail "$OUTPUT is there already"
 
 RELEASE=$(cat "$PROC/sys/kernel/osrelease") || fail "cannot read the kernel's release"

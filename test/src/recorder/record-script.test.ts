@@ -158,4 +158,17 @@ describe("the script of mmulab record-script", () => {
     const result = spawnSync("sh", ["record.sh", "--yes"], { cwd: here, env: withInstances(here), encoding: "utf8" });
     expect(result).toMatchObject({ status: 1, stderr: "record.sh: Linux 5.4.0-90-generic: expected 5.10 or newer\n" });
   });
+
+  it.runIf(isRoot)("says whether tracefs is not mounted, or the kernel has no probes", () => {
+    const { here } = fakeMachine(SYMBOLS);
+    const { TRACEFS: _, ...env } = withInstances(here);
+    const start = () => spawnSync("sh", ["record.sh", "--yes"], { cwd: here, env, encoding: "utf8" });
+    const place = join(here, "sys/kernel/tracing");
+    const unmounted = `record.sh: no tracefs is mounted: mount -t tracefs tracefs ${place}\n`;
+    expect(start()).toMatchObject({ status: 1, stderr: unmounted });
+    mkdirSync(place, { recursive: true });
+    writeFileSync(join(place, "tracing_on"), "0\n");
+    const without = `record.sh: ${place} has no kprobe_events: the kernel is built without CONFIG_KPROBE_EVENTS\n`;
+    expect(start()).toMatchObject({ status: 1, stderr: without });
+  });
 });
