@@ -98,11 +98,14 @@ export class EventLoop extends InterruptedCpus {
     this.chosenSteps?.pointIrqsOff(name, subject);
   }
 
-  /** Starts a thread on `cpu`; it first runs when the loop runs. @throws MachineUsageError for a CPU that there is not */
+  /**
+   * Starts a thread on `cpu`; it first runs when the loop runs, and not before the CPU that acted last has come to where it starts it.
+   * @throws MachineUsageError for a CPU that there is not
+   */
   spawn(name: string, cpu: number, code: KernelCode<unknown>): Thread {
     this.topology.checkCpu(cpu);
     if (this.depth === 0) this.interrupts.beginRun();
-    const now = Math.max(this.clockCycles[cpu], this.depth > 0 ? this.nowCycles() : 0);
+    const now = Math.max(this.clockCycles[cpu], this.nowCycles());
     const thread = new Thread(name, cpu, now, code);
     this.runQueues[cpu].push(thread);
     this.refresh(cpu);

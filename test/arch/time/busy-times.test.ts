@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { BUSY_STRETCHES, BusyTimes } from "../../../arch/time/busy-times.ts";
 
 /** Serves somebody who comes at `at` for `cycles`; how long that one has waited. */
-function wait(busy: BusyTimes, at: number, cycles: number): number {
+function occupy(busy: BusyTimes, at: number, cycles: number): number {
   const start = busy.startOf(at);
   busy.serve(start, start + cycles);
   return start - at;
@@ -32,7 +32,7 @@ describe("who comes", () => {
         let freeAt = 0;
         for (const { gap, cycles } of all) {
           at += gap;
-          expect(wait(busy, at, cycles)).toBe(Math.max(0, freeAt - at));
+          expect(occupy(busy, at, cycles)).toBe(Math.max(0, freeAt - at));
           freeAt = Math.max(freeAt, at) + cycles;
         }
       }),
@@ -48,7 +48,7 @@ describe("who comes", () => {
         for (const { cycles, early } of all) {
           // Never further apart than the work before: one stretch without a gap.
           at = Math.max(10_000, at - early);
-          wait(busy, at, cycles);
+          occupy(busy, at, cycles);
           work += cycles;
           at = 10_000 + Math.floor(work / 2);
         }
@@ -61,9 +61,9 @@ describe("who comes", () => {
 describe("a CPU whose clock is earlier than another that was served", () => {
   it("does not pass those who came at its own time: it waits at the end of the stretch that its clock lies in", () => {
     const busy = new BusyTimes();
-    wait(busy, 18_000, 5_000);
-    expect(wait(busy, 5_000, 5_000)).toBe(0);
-    expect(wait(busy, 6_000, 5_000)).toBe(4_000);
+    occupy(busy, 18_000, 5_000);
+    expect(occupy(busy, 5_000, 5_000)).toBe(0);
+    expect(occupy(busy, 6_000, 5_000)).toBe(4_000);
     expect(stretches(busy)).toEqual([
       [5_000, 15_000],
       [18_000, 23_000],
@@ -72,25 +72,25 @@ describe("a CPU whose clock is earlier than another that was served", () => {
 
   it("takes its time from the stretch behind, which ends later by as much", () => {
     const busy = new BusyTimes();
-    wait(busy, 1_000, 500);
-    expect(wait(busy, 900, 300)).toBe(0);
+    occupy(busy, 1_000, 500);
+    expect(occupy(busy, 900, 300)).toBe(0);
     expect(stretches(busy)).toEqual([[900, 1_700]]);
-    expect(wait(busy, 1_400, 10)).toBe(300);
+    expect(occupy(busy, 1_400, 10)).toBe(300);
   });
 
   it("joins two stretches when it fills the gap between them; the oldest of too many is put right before the next, so that no work is lost", () => {
     const busy = new BusyTimes();
-    for (let i = 1; i <= BUSY_STRETCHES; i++) wait(busy, 1_000 * i, 100);
-    expect(wait(busy, 2_100, 900)).toBe(0);
+    for (let i = 1; i <= BUSY_STRETCHES; i++) occupy(busy, 1_000 * i, 100);
+    expect(occupy(busy, 2_100, 900)).toBe(0);
     expect(stretches(busy)).toEqual([
       [1_000, 1_100],
       [2_000, 3_100],
       [4_000, 4_100],
     ]);
-    wait(busy, 5_000, 100);
-    wait(busy, 6_000, 100);
+    occupy(busy, 5_000, 100);
+    occupy(busy, 6_000, 100);
     expect(stretches(busy)[0]).toEqual([1_900, 3_100]);
-    expect(wait(busy, 1_050, 10)).toBe(0);
+    expect(occupy(busy, 1_050, 10)).toBe(0);
     expect(stretches(busy)[0]).toEqual([1_890, 3_100]);
   });
 });

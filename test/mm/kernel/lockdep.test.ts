@@ -84,7 +84,9 @@ describe("guards", () => {
     for (const [structure, lockOf] of locks) {
       const kernel = boot();
       // As if the calls of this lock were missing in the code.
-      for (const lock of lockOf(kernel)) Object.assign(lock, { tryTake: () => true, release: () => undefined });
+      for (const lock of lockOf(kernel)) {
+        Object.assign(lock, { tryTake: () => true, takeFree: () => true, release: () => undefined });
+      }
       kernel.vfree(kernel.vmalloc(8192));
       kernel.vmUnmapRam(kernel.vmMapRam(kernel.allocFrames(4)), 4);
       kernel.vmUnmapAliases();

@@ -57,7 +57,7 @@ describe("mmulab inspect", () => {
       expect(entry).toMatch(
         /^ *\d+ +\d+ {2}0xffff[0-9a-f]{12} +(4K|2M|1G) {2}0x[0-9a-f]{9} {3}GLB .* +(\d+|-)( {2}STALE( \d)?)?$/,
       );
-    const psc = mmulab("inspect", "psc", "--ops", "300", "--cpus", "2", "--cpu", "1").stdout.trimEnd().split("\n");
+    const psc = mmulab("inspect", "psc", "--ops", "600", "--cpus", "2", "--cpu", "1").stdout.trimEnd().split("\n");
     for (const level of ["PDE", "PDPTE", "PML4E"])
       expect(psc.some((line) => new RegExp(`^ *\\d+ +\\d+ {2}${level} +0xffff[0-9a-f]{12} {2}0x`).test(line))).toBe(
         true,

@@ -144,7 +144,7 @@ describe("an output that is a device or a pipe", () => {
     expect(spawnSync("sh", ["-c", script, "sh", process.execPath, CLI, out]).status).toBe(0);
     const text = readFileSync(out, "utf8");
     expect(text).toContain('{"ph":"X"');
-    expect(text).toMatch(/^\]}\nmixed: 4 CPUs/m);
+    expect(text).toMatch(/^\]}\n# mmulab \{.*\}\nmixed: 4 CPUs/m);
   });
 });
 
