@@ -87,7 +87,7 @@ export const PLANTED_VMALLOC_RACES: readonly PlantedRace[] = [
     name: "the drain work purges without vmap_purge_lock",
     file: "mm/vmalloc/purge.ts",
     search:
-      '    if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();\n    yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");\n    state.purgeLock.release();',
+      '    yield* takePurgeLock(state);\n    yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");\n    state.purgeLock.release();',
     replacement: '    yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");',
   },
   {
@@ -113,8 +113,7 @@ export const PLANTED_VMALLOC_RACES: readonly PlantedRace[] = [
   {
     name: "_vm_unmap_aliases forgets the dirty ranges before vmap_purge_lock is held",
     file: "mm/vmalloc/vm-unmap-aliases.ts",
-    search:
-      "  const { blocks, areas, config } = state;\n  if (!state.purgeLock.tryTake()) yield* state.purgeLock.take();\n  let start = rangeStart;",
+    search: "  const { blocks, areas, config } = state;\n  yield* takePurgeLock(state);\n  let start = rangeStart;",
     replacement: "  const { blocks, areas, config } = state;\n  let start = rangeStart;",
   },
   {
