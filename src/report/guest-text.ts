@@ -1,7 +1,7 @@
 /** What the host of a guest did, for people. */
 import prettyBytes from "pretty-bytes";
 import type { GuestReport } from "./guest.ts";
-import { type Cell, renderTable } from "./tables.ts";
+import { type Cell, grouped, renderTable } from "./tables.ts";
 
 /** The report for people; ends with a newline. */
 export function renderGuest(report: GuestReport): string {
@@ -30,13 +30,15 @@ export function renderGuest(report: GuestReport): string {
   ];
   const { unmapped, balloon } = report;
   const taken =
-    unmapped === undefined ? "" : `  ${unmapped.pages} pages taken away again, vCPUs kicked ${unmapped.kicks} times\n`;
+    unmapped === undefined
+      ? ""
+      : `  ${grouped(unmapped.pages)} pages taken away again, vCPUs kicked ${grouped(unmapped.kicks)} times\n`;
   const ballooned =
     balloon === undefined
       ? ""
-      : `  balloon: inflated ${balloon.inflations} times, emptied ${balloon.deflations} times, ${balloon.pagesGiven} pages given to the host\n`;
+      : `  balloon: inflated ${grouped(balloon.inflations)} times, emptied ${grouped(balloon.deflations)} times, ${grouped(balloon.pagesGiven)} pages given to the host\n`;
   const given = prettyBytes(memoryBytes, { binary: true });
-  return `Guest: ${vcpus.length} vCPUs on ${physicalCpus} CPUs, ${given} of memory mapped by the host in pages of ${hostPages}, ${tablePages} pages of its tables\n${renderTable(headings, rows)}${taken}${ballooned}`;
+  return `Guest: ${vcpus.length} vCPUs on ${physicalCpus} CPUs, ${given} of memory mapped by the host in pages of ${hostPages}, ${grouped(tablePages)} pages of its tables\n${renderTable(headings, rows)}${taken}${ballooned}`;
 }
 
 function sumOf(vcpus: GuestReport["vcpus"]): GuestReport["vcpus"][number] {
