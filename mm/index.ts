@@ -191,11 +191,12 @@ export {
 export { addFields, type FieldValue, isHex } from "./views/event-fields.ts";
 export {
   ftraceCalls,
+  SECOND_LEVEL_HIT_EVENTS,
   WALK_EVENTS,
   watchIdle,
+  watchMisses,
   watchTlbFlushes,
   watchUserMode,
-  watchWalks,
 } from "./views/ftrace-calls.ts";
 export { type FtraceOptions, ftraceText, IDLE_COMM } from "./views/ftrace-text.ts";
 export { ADDRESS_MARKERS, dumpPageTables, pageTableRuns, VMALLOC_DUMP_END } from "./views/page-table-dump.ts";

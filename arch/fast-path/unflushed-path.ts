@@ -88,7 +88,9 @@ export class UnflushedPath {
 
   /** A hit of the second level, which is at `real` of the first now. @param number bits 19:0 of the page number */
   hitSecond(number: number, real: number): void {
-    if (this.attribution.hasNotes(this.kind)) this.takeNote(real);
+    const { attribution, kind } = this;
+    if (attribution.onSecondLevelHit !== null) attribution.onSecondLevelHit(kind, this.translationAt(real).page);
+    if (attribution.hasNotes(kind)) this.takeNote(real);
     this.hit(number, real);
   }
 

@@ -46,6 +46,8 @@ export class FlushAttribution {
   currentFlush = 0;
   /** Is told of each walk that found a translation, with its address or its page; null for nobody. */
   onWalk: ((kind: number, la: number) => void) | null = null;
+  /** Is told of each hit of the second level, likewise. */
+  onSecondLevelHit: ((kind: number, la: number) => void) | null = null;
   /** Walks that no flush of a known number, no lack of room and no new mapping explains. */
   unexplainedWalks = 0;
   /** What the last walk was charged to; null before the next. For whoever finds that it held up the CPU for less than its length. */
@@ -81,6 +83,7 @@ export class FlushAttribution {
   /** An access of `kind` that the TLBs translated. @param pcid with the number of the guest, as `PagingMode.pcid` has it; so below */
   hit(kind: number, la: number, pcid: number): void {
     const { tlbs } = this;
+    if (tlbs.wasSecondLevel && this.onSecondLevelHit !== null) this.onSecondLevelHit(kind, la);
     this.hitOf(kind, la, pcid, tlbs.currentFrame(la), tlbs.currentFlags());
   }
 

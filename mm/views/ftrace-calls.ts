@@ -9,12 +9,11 @@ import type { CallArgument, CallName, CallProbes } from "../kernel/call-probes.t
 import { CALL_DEFINITIONS, type CallArgumentKind } from "./call-definitions.ts";
 import { type FtraceOptions, ftraceLine, IDLE_COMM } from "./ftrace-text.ts";
 
-/** The events of page walks by kind of access: loads, stores, fetches. */
-export const WALK_EVENTS = [
-  "dtlb_load_misses.walk_completed",
-  "dtlb_store_misses.walk_completed",
-  "itlb_misses.walk_completed",
-] as const;
+/** The events of accesses that the first-level TLBs do not translate, by kind of access: loads, stores, fetches. */
+const MISSES = ["dtlb_load_misses", "dtlb_store_misses", "itlb_misses"] as const;
+/** Those that need a page walk, and those that the second level translates. */
+export const WALK_EVENTS: readonly string[] = MISSES.map((misses) => `${misses}.walk_completed`);
+export const SECOND_LEVEL_HIT_EVENTS: readonly string[] = MISSES.map((misses) => `${misses}.stlb_hit`);
 /** Where the kernel does not say which function it was. */
 const UNKNOWN = "0x0";
 /** The idle state that is shown: which one does not matter here. */
@@ -49,23 +48,31 @@ export function watchIdle(loop: EventLoop, options: FtraceOptions, write: (line:
 }
 
 /**
- * Hands a line to `write` for each page walk (`perf record -e dtlb_load_misses.walk_completed:p -d`, samples of every walk, as `perf
- * script -F comm,tid,cpu,time,event,addr` names them): where memory is used.
+ * Hands a line to `write` for each page walk and each hit of the second-level TLB (`perf record -e dtlb_load_misses.walk_completed:p -d`
+ * and so on, samples of every one, as `perf script -F comm,tid,cpu,time,event,addr` names them): where memory is used, as far as the first
+ * level does not hide it, so that a replay's second level has the same entries in the same order.
  */
-export function watchWalks(
+export function watchMisses(
   loop: EventLoop,
-  cpus: readonly { attributeFlushes(): { onWalk: ((kind: number, la: number) => void) | null } }[],
+  cpus: readonly { attributeFlushes(): { onWalk: MissObserver | null; onSecondLevelHit: MissObserver | null } }[],
   options: FtraceOptions,
   write: (line: string) => void,
 ): void {
-  for (const cpu of cpus) {
-    cpu.attributeFlushes().onWalk = (kind, la) => {
+  const observer =
+    (events: readonly string[]): MissObserver =>
+    (kind, la) => {
       const comm = loop.currentThread?.name ?? "swapper";
       const text = formatLinearAddress(la).slice("0x".length);
-      write(ftraceLine(options, comm, loop.currentCpu, loop.nowCycles(), { event: WALK_EVENTS[kind], text }));
+      write(ftraceLine(options, comm, loop.currentCpu, loop.nowCycles(), { event: events[kind], text }));
     };
+  for (const cpu of cpus) {
+    const attribution = cpu.attributeFlushes();
+    attribution.onWalk = observer(WALK_EVENTS);
+    attribution.onSecondLevelHit = observer(SECOND_LEVEL_HIT_EVENTS);
   }
 }
+
+type MissObserver = (kind: number, la: number) => void;
 
 /** Hands a line to `write` each time that a CPU goes to user mode or comes back (`context_tracking:user_enter`, `user_exit`). */
 export function watchUserMode(

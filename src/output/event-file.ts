@@ -6,9 +6,9 @@ import {
   ftraceText,
   type VmallocEvents,
   watchIdle,
+  watchMisses,
   watchTlbFlushes,
   watchUserMode,
-  watchWalks,
 } from "../../mm/index.ts";
 import { OutputFile } from "../files/output-file.ts";
 import { unknownFormat } from "../input/errors.ts";
@@ -57,7 +57,7 @@ export async function openEventFile(file: string, kernel: Kernel): Promise<Event
   }
 }
 
-/** The kernel's tracepoints, the calls that led to them, when CPUs were idle or in user mode, and page walks: all that `replay --ftrace` can use. */
+/** The kernel's tracepoints, the calls that led to them, when CPUs were idle or in user mode, and uses of memory: all that `replay --ftrace` can use. */
 export function traceEverything(
   { machine, vm }: Kernel,
   cyclesPerSecond: number,
@@ -70,7 +70,7 @@ export function traceEverything(
   watchIdle(loop, options, write);
   watchUserMode(loop, vm.flushing.userMode, options, write);
   watchTlbFlushes(loop, vm.flushing, options, write);
-  watchWalks(loop, machine.cpus, options, write);
+  watchMisses(loop, machine.cpus, options, write);
   return ftraceText(loop, options, write);
 }
 

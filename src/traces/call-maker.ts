@@ -42,6 +42,7 @@ import { vmMapRam, vmUnmapRam } from "../../mm/vmalloc/vm-map-ram.ts";
 import { __vmallocNodeRange } from "../../mm/vmalloc/vmalloc.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { FollowedOrder } from "./followed-order.ts";
+import type { FtraceSurvey } from "./ftrace-survey.ts";
 import { startsThere, VMALLOC_RANGE_BYTES_MIN, windowOf } from "./ftrace-windows.ts";
 import { makeRightsChange, restoreDirectMap } from "./rights-calls.ts";
 import { spinUntil } from "./spin-until.ts";
@@ -59,6 +60,8 @@ const VMALLOC_FLAGS = VM_USERMAP | VM_FLUSH_RESET_PERMS | VM_ALLOW_HUGE_VMAP;
 const DEVICE_PHYS = 0xd000_0000;
 const DEVICE_BYTES = 0x1000_0000;
 
+/** Callers have frames for so many mappings of the largest size before those of the first are mapped again. */
+const CALLERS_MAPPINGS = 16;
 /** More pages are only taken when they are mapped: a trace may name any number. */
 const CALLERS_FRAMES_MAX = 4096;
 
@@ -75,18 +78,21 @@ export class CallMaker {
   /** Where the traced kernel's vmalloc range began; null while nothing has shown it. */
   private rangeStart: bigint | null;
   private frames: Uint32Array;
+  /** Where in them the next mapping's begin. */
+  private nextFrame = 0;
   /** In which order calls take room, free and purge; null: as it comes. */
   private readonly order: FollowedOrder | null = null;
   private readonly mms = new Map<bigint, MmStruct>();
   /** Page faults of user mode that were made. */
   faults = 0;
 
-  /** @param mappedPagesMax most pages that callers map at a time: they have them before they call */
-  constructor(kernel: Kernel, makesDrains: boolean, rangeStart: bigint | null, mappedPagesMax: number) {
+  /** What calls work on without a trace's saying how it was made is there before the first one: frames that callers map, address spaces. */
+  constructor(kernel: Kernel, makesDrains: boolean, { rangeStart, mappedPagesMax, tasks }: FtraceSurvey) {
     this.kernel = kernel;
     this.makesDrains = makesDrains;
     this.rangeStart = rangeStart;
-    this.frames = kernel.allocFrames(Math.min(mappedPagesMax, CALLERS_FRAMES_MAX));
+    this.frames = kernel.allocFrames(Math.min(mappedPagesMax * CALLERS_MAPPINGS, CALLERS_FRAMES_MAX));
+    for (const mm of tasks.spaces) this.mmOf(mm);
     // With another lazy_max_pages areas are free at other times: then the kernel's own rules place them.
     if (!makesDrains) return;
     this.order = new FollowedOrder(kernel.vm);
@@ -296,10 +302,16 @@ export class CallMaker {
     return ioremap(vm, isMemory ? DEVICE_PHYS + (phys % DEVICE_BYTES) : phys, sizeBytes, mode, caller);
   }
 
-  /** Frames for a mapping: the same for all, as the trace does not say whose they are. */
+  /**
+   * Frames for a mapping. The trace does not say whose they are: each mapping has others than those before it, as what is mapped again at an
+   * address seldom is the same memory.
+   */
   private framesOf(count: number): Uint32Array {
     if (this.frames.length < count) this.frames = this.kernel.allocFrames(count);
-    return this.frames.subarray(0, count);
+    if (this.nextFrame + count > this.frames.length) this.nextFrame = 0;
+    const first = this.nextFrame;
+    this.nextFrame += count;
+    return this.frames.subarray(first, first + count);
   }
 
   /** Stores to the first pages of what a call has allocated, as whoever asks for memory does. */

@@ -36,7 +36,7 @@ const BUSY_TIME_PARTS = 64;
 const TIE_LINES = 2 ** 20;
 /** A call that takes longer has ended, but the trace does not say so. */
 const CALL_SECONDS_MAX = 1;
-/** Page walks that are not further apart come from one piece of code, which nothing interrupts between two pauses. */
+/** Uses of memory that are not further apart come from one piece of code, which nothing interrupts between two pauses. */
 const USES_APART_CYCLES = 1000;
 /** A CPU that goes back to idle within this time, in microseconds, had only been interrupted; assumed: some times what a handler takes. */
 const INTERRUPTION_USEC_MAX = 10;
@@ -100,7 +100,7 @@ export class CallReplay {
     this.ended = this.steps.map(() => null);
     this.lastSeconds = new Array<number>(survey.cpus).fill(survey.firstSeconds);
     if (followsTrace) kernel.vm.drainWork = null;
-    this.maker = new CallMaker(kernel, followsTrace, survey.rangeStart, survey.mappedPagesMax);
+    this.maker = new CallMaker(kernel, followsTrace, survey);
     this.uses = new TracedUses(kernel);
     this.cyclesPerUsec = this.subject.cyclesPerSecond / 1e6;
     this.idleInterrupts = new Array<number>(survey.cpus).fill(0);
@@ -119,7 +119,7 @@ export class CallReplay {
     } else if (event.event === "user") {
       this.addStep(event.cpu, { isInUser: event.isInUser, atCycles: this.cyclesOf(event.seconds) });
       return;
-    } else if (event.event === "walk") {
+    } else if (event.event === "use") {
       this.addUse(event);
       return;
     } else if (event.event === "fault") {
@@ -217,7 +217,7 @@ export class CallReplay {
   }
 
   /** What uses memory within a call is done by the call again. */
-  private addUse(event: FtraceEvent & { event: "walk" }): void {
+  private addUse(event: FtraceEvent & { event: "use" }): void {
     if (this.traced.isInCall(event.task)) return;
     const use = this.uses.of(event, this.traced);
     if (use !== null) this.addStep(event.cpu, { use, atCycles: this.cyclesOf(event.seconds) });
@@ -368,7 +368,7 @@ export class CallReplay {
     const outcome = yield* this.maker.make(call);
     const cycles = loop.nowCycles() - since;
     loop.enterActivity(outer);
-    if (outcome === "made" && !isFree(call) && !this.survey.hasWalks) this.maker.touch(call);
+    if (outcome === "made" && !isFree(call) && !this.survey.hasUses) this.maker.touch(call);
     let cost = this.calls.get(call.kind);
     if (cost === undefined) {
       cost = { made: 0, failed: 0, cycles: 0, tracedSeconds: 0 };

@@ -2,7 +2,13 @@
  * Lines of ftrace text with `vmalloc:*` events, as `trace_pipe`, `trace-cmd report` and `perf script` print them, in the ordinary and
  * in the latency format.
  */
-import { EVENT_DEFINITIONS, PAYLOAD_READERS, type TracepointFields, WALK_EVENTS } from "../../mm/index.ts";
+import {
+  EVENT_DEFINITIONS,
+  PAYLOAD_READERS,
+  SECOND_LEVEL_HIT_EVENTS,
+  type TracepointFields,
+  WALK_EVENTS,
+} from "../../mm/index.ts";
 import { type CallEnter, type CallExit, parseCallEvent } from "./call-lines.ts";
 import { type ShootdownEvent, shootdownEvent } from "./shootdown-lines.ts";
 import { type TaskEvent, taskEvent } from "./task-lines.ts";
@@ -60,8 +66,8 @@ export type FtraceEvent =
       readonly isInUser: boolean;
     })
   | (FtraceMoment & {
-      /** A page walk, as samples of perf show it. */
-      readonly event: "walk";
+      /** Memory in use: a page walk or a hit of the second-level TLB, as samples of perf show it. */
+      readonly event: "use";
       /** Of a load (0), a store (1) or an instruction (2). */
       readonly kind: number;
       readonly address: bigint;
@@ -164,15 +170,15 @@ function otherEvent(name: string, at: FtraceMoment, payload: string): FtraceEven
   return { ...at, event: "alloc", address, sizeBytes, align: 1, vstart: address, vend: end, failed: false };
 }
 
-/** User mode and page walks. */
+/** User mode and uses of memory. */
 function userEvent(
   name: string,
   payload: string,
-): { event: "user"; isInUser: boolean } | { event: "walk"; kind: number; address: bigint } | null {
+): { event: "user"; isInUser: boolean } | { event: "use"; kind: number; address: bigint } | null {
   if (name === "user_enter" || name === "user_exit") return { event: "user", isInUser: name === "user_enter" };
-  const kind = (WALK_EVENTS as readonly string[]).indexOf(name);
+  const kind = Math.max(WALK_EVENTS.indexOf(name), SECOND_LEVEL_HIT_EVENTS.indexOf(name));
   const [, address] = (kind < 0 ? null : ADDRESS.exec(payload)) ?? [];
-  return address === undefined ? null : { event: "walk", kind, address: BigInt(`0x${address}`) };
+  return address === undefined ? null : { event: "use", kind, address: BigInt(`0x${address}`) };
 }
 
 /** Flags are: interrupts off, rescheduling needed, what is interrupted (`h`, `H`, `s`, `z`, `Z`), how deep preemption is off. */

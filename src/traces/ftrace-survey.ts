@@ -54,8 +54,8 @@ export class FtraceSurvey {
   /** Whether any event is of vmalloc, and whether calls are among them. */
   hasEvents = false;
   hasCalls = false;
-  /** Whether it shows page walks: where memory is used. */
-  hasWalks = false;
+  /** Whether it shows where memory is used: page walks, hits of the second-level TLB. */
+  hasUses = false;
   readonly shootdowns = new TracedShootdowns();
   readonly tasks = new TracedTasks();
   /** Where the traced kernel's vmalloc range begins; null as long as nothing says it. */
@@ -100,7 +100,7 @@ export class FtraceSurvey {
     this.firstSeconds = Math.min(this.firstSeconds, event.seconds);
     this.lastSeconds = Math.max(this.lastSeconds, event.seconds);
     if (event.event === "tlb" || event.event === "ipi" || event.event === "handler") this.shootdowns.add(event);
-    else if (event.event === "walk") this.hasWalks = true;
+    else if (event.event === "use") this.hasUses = true;
     else if (event.event === "idle") this.hasIdleEvents = true;
     else if (event.event === "fault") this.tasks.add(event);
     else if (event.event !== "user" && event.event !== "switch") this.addOfVmalloc(event, file, line);

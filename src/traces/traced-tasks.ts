@@ -14,6 +14,9 @@ export interface FaultCounts {
 /** Calls that only processes make. */
 const OF_PROCESSES: ReadonlySet<string> = new Set(["mmap", "munmap", "flush_tlb_mm_range"]);
 
+/** Address spaces that are remembered: the memory of the machine here may not hold the top tables of all processes of a long trace at once. */
+const SPACES_MAX = 1024;
+
 /** Gathers it event by event. */
 export class TracedTasks {
   /** Whether the trace shows address spaces being loaded (`switch_mm_irqs_off`): then nothing has to be concluded from tasks. */
@@ -22,6 +25,7 @@ export class TracedTasks {
   private userFaults = 0;
   private kernelFaults = 0;
   private readonly mms = new Map<number, bigint>();
+  private readonly loaded = new Set<bigint>();
 
   /** Takes the next event. */
   add(event: FtraceEvent): void {
@@ -31,11 +35,21 @@ export class TracedTasks {
       else this.kernelFaults++;
       if (event.isUser) this.isProcess(event.task);
     } else if (event.event === "enter") {
-      if (event.call === "switch_mm") this.hasSwitchMm = true;
+      if (event.call === "switch_mm") this.addLoaded(event.args.get("next"));
       if (OF_PROCESSES.has(event.call)) this.isProcess(event.task);
       const mm = event.call === "flush_tlb_mm_range" ? event.args.get("mm") : undefined;
       if (mm !== undefined) this.mms.set(pidOf(event.task), mm);
     }
+  }
+
+  /** The first address spaces that the trace shows being loaded, by their addresses there. */
+  get spaces(): Iterable<bigint> {
+    return this.loaded;
+  }
+
+  private addLoaded(mm: bigint | undefined): void {
+    this.hasSwitchMm = true;
+    if (mm !== undefined && this.loaded.size < SPACES_MAX) this.loaded.add(mm);
   }
 
   /** Page faults; absent when the trace shows none. */

@@ -1,4 +1,4 @@
-/** Where a trace shows memory in use, by its page walks: the same places are used here. */
+/** Where a trace shows memory in use, by its page walks and hits of the second-level TLB: the same places are used here. */
 import { PageFault } from "../../arch/isa/faults.ts";
 import { USER_END } from "../../mm/index.ts";
 import type { Kernel } from "../machine/kernel.ts";
@@ -22,7 +22,7 @@ const BYTES = 4;
 export class TracedUses {
   /** Places that could not be used: nothing is mapped there here. */
   private missed = 0;
-  /** Page walks for memory that no traced call has allocated. */
+  /** Uses of memory that no traced call has allocated. */
   private unknown = 0;
   private readonly kernel: Kernel;
 
@@ -30,8 +30,8 @@ export class TracedUses {
     this.kernel = kernel;
   }
 
-  /** What a page walk of the trace shows; null for memory that nothing is known of. */
-  of({ kind, address }: FtraceEvent & { event: "walk" }, traced: TracedCalls): TracedUse | null {
+  /** What a use of memory in the trace shows; null for memory that nothing is known of. */
+  of({ kind, address }: FtraceEvent & { event: "use" }, traced: TracedCalls): TracedUse | null {
     if (address < BigInt(USER_END)) return { kind, allocation: null, offset: Number(address) };
     const found = traced.find(address);
     if (found !== null) return { kind, ...found };
@@ -69,10 +69,10 @@ export class TracedUses {
     return [
       ...(this.missed === 0
         ? []
-        : [`${this.missed} page walks of the trace are not made: nothing is mapped there here`]),
+        : [`${this.missed} uses of memory in the trace are not made: nothing is mapped there here`]),
       ...(this.unknown === 0
         ? []
-        : [`${this.unknown} page walks of the trace are not made: no traced call allocated what they are for`]),
+        : [`${this.unknown} uses of memory in the trace are not made: no traced call allocated what they are for`]),
     ];
   }
 }
