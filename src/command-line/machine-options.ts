@@ -3,8 +3,9 @@ import { type Command, Option } from "commander";
 import { ALL_FLUSH_POLICIES, DEFERRED_POLICY, type FlushPolicy } from "../../mm/index.ts";
 import { HYPERVISOR } from "../guests/hypervisor-costs.ts";
 import type { GuestSettings } from "../settings/guest-settings.ts";
-import { type MachineSettings, SETTING_NAMES, SETTINGS, type SettingName } from "../settings/machine-settings.ts";
+import { type MachineSettings, SETTINGS } from "../settings/machine-settings.ts";
 import { presetNames } from "../settings/presets.ts";
+import { SETTING_NAMES, type SettingName } from "../settings/setting-names.ts";
 import { UsageError } from "./errors.ts";
 import { optionParser } from "./option-values.ts";
 

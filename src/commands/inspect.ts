@@ -20,9 +20,10 @@ import { RANGE_NAMES, type RangeName, VIEWS, type ViewOptions } from "../inspect
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { runOnKernel } from "../runs/run.ts";
 import { choiceTitle, chooseFigures, type FigureChoice } from "../settings/figure-choice.ts";
-import { GUEST_SETTING_NAMES, type GuestSettings, guestSettings } from "../settings/guest-settings.ts";
+import { type GuestSettings, guestSettings } from "../settings/guest-settings.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { SETTINGS, settingKey } from "../settings/machine-settings.ts";
+import { GUEST_SETTING_NAMES } from "../settings/setting-names.ts";
 import { loadWorkload } from "../workloads/index.ts";
 import {
   addSpaceOptions,

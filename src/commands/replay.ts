@@ -11,7 +11,8 @@ import { FLUSH_FILE_FORMATS } from "../output/flush-file.ts";
 import type { ReplayResult } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
-import { SETTING_NAMES, type SettingName, settingKey } from "../settings/machine-settings.ts";
+import { settingKey } from "../settings/machine-settings.ts";
+import { SETTING_NAMES, type SettingName } from "../settings/setting-names.ts";
 import type { FtraceCommandOptions } from "./replay-ftrace.ts";
 import {
   addReferenceOptions,

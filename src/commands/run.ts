@@ -31,9 +31,9 @@ import {
   describeSettings,
   kernelSettings,
   type MachineSettings,
-  SETTING_NAMES,
   settingKey,
 } from "../settings/machine-settings.ts";
+import { SETTING_NAMES } from "../settings/setting-names.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import type { Workload } from "../workloads/base/workload.ts";
 import { loadWorkload, WORKLOADS } from "../workloads/index.ts";

@@ -8,6 +8,7 @@ import { ValueError } from "../input/errors.ts";
 import { sizeBytes, wholeNumber } from "../input/values.ts";
 import { COMMAND_CPUS_MAX } from "./machine-limits.ts";
 import type { Setting } from "./setting.ts";
+import { GUEST_SETTING_NAMES, type GuestSettingName } from "./setting-names.ts";
 
 /** What was given of a guest, by the option's name in camel case. Without `guest` the others mean nothing. */
 export interface GuestSettings {
@@ -22,29 +23,6 @@ export interface GuestSettings {
   readonly numaBalancing?: NumaBalancing;
   readonly balloon?: BalloonConfig;
 }
-
-/** A name of such a setting. */
-export type GuestSettingName =
-  | "guest"
-  | "guest-pages"
-  | "host-pages"
-  | "vcpus"
-  | "pcpus"
-  | "overcommit"
-  | "numa-balancing"
-  | "balloon";
-
-/** All names, in the order of the help. */
-export const GUEST_SETTING_NAMES: readonly GuestSettingName[] = [
-  "guest",
-  "guest-pages",
-  "host-pages",
-  "vcpus",
-  "pcpus",
-  "overcommit",
-  "numa-balancing",
-  "balloon",
-];
 
 /** Those that an experiment takes which chooses its number of CPUs itself. */
 export const GUEST_EXPERIMENT_SETTINGS = GUEST_SETTING_NAMES.filter((name) => name !== "vcpus");

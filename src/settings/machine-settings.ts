@@ -21,14 +21,9 @@ import { OwnCode } from "../input/own-code.ts";
 import { pageCount, wholeNumber } from "../input/values.ts";
 import type { KernelConfig } from "../machine/kernel.ts";
 import type { FigureChoice } from "./figure-choice.ts";
-import {
-  formatPagesEach,
-  GUEST_SETTINGS,
-  type GuestSettingName,
-  type GuestSettings,
-  guestSettings,
-} from "./guest-settings.ts";
+import { formatPagesEach, GUEST_SETTINGS, type GuestSettings, guestSettings } from "./guest-settings.ts";
 import type { Setting } from "./setting.ts";
+import { SETTING_NAMES, type SettingName } from "./setting-names.ts";
 
 /** What was given, by the option's name in camel case; what is absent is the kernel's own. */
 export interface MachineSettings extends GuestSettings {
@@ -50,25 +45,6 @@ export interface MachineSettings extends GuestSettings {
   /** What `--preset` and `--set` ask for; absent: mmulab's own figures of whatever preset the kernel is booted with. */
   readonly figures?: FigureChoice;
 }
-
-/** A name of a setting, as the command line writes it: `--flush-ceiling`. */
-export type SettingName =
-  | "kernel"
-  | "topology"
-  | "policy"
-  | "isolated"
-  | "pti"
-  | "mitigations"
-  | "memcg-levels"
-  | "idle-states"
-  | "flush-ceiling"
-  | "lazy-max"
-  | "vmap-nodes"
-  | "nr-cpus"
-  | "ipi-mode"
-  | "flush-freed-tables"
-  | "prove-locking"
-  | GuestSettingName;
 
 const PAGES_MAX = 2 ** 36;
 
@@ -155,9 +131,6 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   },
   ...GUEST_SETTINGS,
 };
-
-/** All settings, in the order of the help. */
-export const SETTING_NAMES = Object.keys(SETTINGS) as readonly SettingName[];
 
 /** Names of all flush policies. */
 function policyNames(): string[] {

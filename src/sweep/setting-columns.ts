@@ -1,5 +1,6 @@
 /** Columns of a sweep's grid that are settings of the machine. */
-import { type MachineSettings, readSettings, type SettingName } from "../settings/machine-settings.ts";
+import { type MachineSettings, readSettings } from "../settings/machine-settings.ts";
+import type { SettingName } from "../settings/setting-names.ts";
 import type { GridValue } from "./spec-text.ts";
 
 /** Columns of a grid that are settings of the machine, as options of the command line are. */

@@ -3,7 +3,8 @@ import type { NamedFigure, Preset } from "../../../arch/index.ts";
 import type { ParameterReader } from "../../input/parameter-reader.ts";
 import type { ParameterSpec, ParameterValue } from "../../input/parameters.ts";
 import type { Kernel, KernelConfig } from "../../machine/kernel.ts";
-import type { MachineSettings, SettingName } from "../../settings/machine-settings.ts";
+import type { MachineSettings } from "../../settings/machine-settings.ts";
+import type { SettingName } from "../../settings/setting-names.ts";
 import type { PointObserver, Points } from "./points.ts";
 
 /** A column of a result table. */

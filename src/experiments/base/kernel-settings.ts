@@ -1,6 +1,6 @@
 /** Settings of the machine that experiments take which boot kernels. */
 import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
-import { SETTING_NAMES, type SettingName } from "../../settings/machine-settings.ts";
+import { SETTING_NAMES, type SettingName } from "../../settings/setting-names.ts";
 
 /** Those that most of them take, in the order in which help lists them. */
 export const KERNEL_EXPERIMENT_SETTINGS: readonly SettingName[] = [

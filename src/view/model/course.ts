@@ -1,7 +1,7 @@
 /** One machine that is run through a scenario, step by step, and shown as it is or as it was at one of its last steps. */
 import type { Kernel } from "../../machine/kernel.ts";
+import type { Begun, Told } from "./begin.ts";
 import { Journal } from "./journal/journal.ts";
-import type { Begun, Told } from "./scenario.ts";
 import { Tracks, type TracksTail } from "./tracks.ts";
 
 /** Something that a run is to stop at. */

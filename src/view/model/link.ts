@@ -1,6 +1,6 @@
 /** A link holds all: scenario, position, and what is looked at, in the part of an address after the `#`. */
-import { formatLinearAddress, parseLinearAddress } from "../../../arch/index.ts";
-import { SETTING_NAMES, type SettingName } from "../../settings/machine-settings.ts";
+import { formatLinearAddress, parseLinearAddress } from "../../../arch/isa/linear-address.ts";
+import { SETTING_NAMES, type SettingName } from "../../settings/setting-names.ts";
 import type { Focus } from "./picture.ts";
 import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "./scenario.ts";
 

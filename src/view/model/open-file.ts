@@ -2,8 +2,8 @@
 import { InputFileError } from "../../input/errors.ts";
 import { decodeData } from "../../state/container.ts";
 import { kernelOfState, readStateHeader, STATE_BEGINNING, STATE_CHECKSUM_BYTES } from "../../state/state-kernel.ts";
+import type { Begun } from "./begin.ts";
 import { openRecording } from "./recording-file.ts";
-import type { Begun } from "./scenario.ts";
 import { hasFtraceEvents, hasReferences, openFtrace, openLackey } from "./trace-files.ts";
 import { gunzip, linesOf, unpacked } from "./unpack.ts";
 

@@ -4,9 +4,9 @@
  * the position: among these one goes back and forth at once. For others it is run again.
  */
 import type { Kernel } from "../../machine/kernel.ts";
+import type { Told } from "./begin.ts";
 import type { Course, Found } from "./course.ts";
 import { Journal } from "./journal/journal.ts";
-import type { Told } from "./scenario.ts";
 import { Tracks, type TracksTail } from "./tracks.ts";
 
 /** Steps before and after the position that are kept. */

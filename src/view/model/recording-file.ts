@@ -5,7 +5,7 @@ import { type EndItem, type RecordingItem, RecordingParser } from "../../recordi
 import { describeCall } from "../../recording/replay-difference.ts";
 import { captureState } from "../../recording/replay-kernel.ts";
 import { Replayer } from "../../recording/replayer.ts";
-import type { Begun, Told } from "./scenario.ts";
+import type { Begun, Told } from "./begin.ts";
 
 /**
  * Reads a recording.

@@ -6,21 +6,12 @@
 import { StateError } from "../../../arch/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { AccessWatch, WATCHED } from "./access-watch.ts";
+import { type Begun, begin, type Told } from "./begin.ts";
 import { type Course, type Found, LiveCourse } from "./course.ts";
 import { ParkedCourses } from "./parked-courses.ts";
-import { type Begun, begin, type Scenario, type Told } from "./scenario.ts";
+import type { Scenario } from "./scenario.ts";
+import type { Breakpoint, Stride } from "./strides.ts";
 import { describeEvent, type Tracks } from "./tracks.ts";
-
-/** How far a step goes: a CPU's turn (or a story's step), the next event of vmalloc, call of the kernel or interrupt. */
-export const STRIDES = ["step", "event", "call", "ipi"] as const;
-export type Stride = (typeof STRIDES)[number];
-
-/**
- * What a run can stop at: a page fault, a use of a translation that the page tables do not have any more, an access to the page of an
- * address, a purge, a flush, a warning of the kernel.
- */
-export const BREAKPOINTS = ["fault", "stale use", "touch", "purge", "flush", "warning", "end"] as const;
-export type Breakpoint = (typeof BREAKPOINTS)[number];
 
 /** Steps that a run makes at the most. */
 const STEPS_MAX = 5_000_000;

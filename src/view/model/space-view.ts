@@ -5,20 +5,8 @@ import { VM_ALLOC, VM_IOREMAP, VM_MAP } from "../../../mm/vmalloc/areas/vm-struc
 import type { VmapNode } from "../../../mm/vmalloc/areas/vmap-node.ts";
 import { lazyRanges } from "../../../mm/vmalloc/lazy-ranges.ts";
 import type { Kernel } from "../../machine/kernel.ts";
+import { AREA_KINDS, type AreaKind } from "./area-kinds.ts";
 import { orderOfRuns } from "./merge-runs.ts";
-
-/** Kinds of areas, as the page names and colours them. */
-export const AREA_KINDS = [
-  "vmalloc",
-  "vmap",
-  "ioremap",
-  "vm_map_ram",
-  "block",
-  "lazily freed",
-  "pooled",
-  "other",
-] as const;
-export type AreaKind = (typeof AREA_KINDS)[number];
 
 /** Areas that are described at the most: those of the window, by address. */
 const ROWS_MAX = 200;

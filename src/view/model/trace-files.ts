@@ -11,7 +11,8 @@ import { AreaReplay } from "../../traces/area-replay.ts";
 import { type FtraceEvent, parseFtraceLine } from "../../traces/ftrace-lines.ts";
 import { SkipList } from "../../traces/ftrace-skips.ts";
 import { FtraceSurvey, surveyLine } from "../../traces/ftrace-survey.ts";
-import { type Begun, CPUS_MAX, type Told } from "./scenario.ts";
+import type { Begun, Told } from "./begin.ts";
+import { CPUS_MAX } from "./scenario.ts";
 
 const PRESET = "skylake";
 const MEMORY_BYTES = 2 ** 32;

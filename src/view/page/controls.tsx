@@ -1,7 +1,7 @@
 /** What is run, and the steps forwards and backwards. */
 import type { Picture } from "../model/picture.ts";
 import { type Scenario, SOURCE_NAME, type SourceScenario, type WorkloadScenario } from "../model/scenario.ts";
-import { BREAKPOINTS, type Breakpoint, STRIDES, type Stride } from "../model/session.ts";
+import { BREAKPOINTS, type Breakpoint, STRIDES, type Stride } from "../model/strides.ts";
 import { EXAMPLE } from "./editor.tsx";
 import { Export } from "./export.tsx";
 import { busy, editing, isSlow, move, open, openFile, openSource, stop, way, workloadScenario } from "./store.ts";

@@ -1,9 +1,9 @@
 /** A map of the vmalloc range to scale, from all of it to one page. */
-
 import { signal } from "@preact/signals";
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
+import { AREA_KINDS } from "../model/area-kinds.ts";
 import type { Picture } from "../model/picture.ts";
-import { type AddressWindow, AREA_KINDS, type SpaceMap } from "../model/space-view.ts";
+import type { AddressWindow, SpaceMap } from "../model/space-view.ts";
 import { Canvas, type Surface } from "./canvas.tsx";
 import { focus, look } from "./store.ts";
 import { bytes, hex } from "./words.ts";

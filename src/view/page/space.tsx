@@ -1,6 +1,7 @@
 /** The vmalloc range: areas side by side, each with its kind, and the pages of blocks. */
+import { AREA_KINDS } from "../model/area-kinds.ts";
 import type { Picture } from "../model/picture.ts";
-import { AREA_KINDS, type SpaceArea, type SpaceMap } from "../model/space-view.ts";
+import type { SpaceArea, SpaceMap } from "../model/space-view.ts";
 import { Canvas, type Surface } from "./canvas.tsx";
 import { Rows } from "./rows.tsx";
 import { Scroll } from "./scroll.tsx";

@@ -1,7 +1,8 @@
 /** Jumps in a long run: from machines that wait on the way, not from the boot, with the same state there as ever. */
 import { describe, expect, it } from "vitest";
+import { beginWorkload } from "../../../../src/view/model/begin.ts";
 import { Answerer, pictureOf } from "../../../../src/view/model/picture.ts";
-import { beginWorkload, DEFAULT_SCENARIO, type WorkloadScenario } from "../../../../src/view/model/scenario.ts";
+import { DEFAULT_SCENARIO, type WorkloadScenario } from "../../../../src/view/model/scenario.ts";
 import { Session } from "../../../../src/view/model/session.ts";
 import { workloadOf } from "../../../../src/workloads/base/checked-workload.ts";
 import type { WorkloadThread } from "../../../../src/workloads/base/context.ts";

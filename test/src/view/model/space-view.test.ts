@@ -11,12 +11,13 @@ import {
 } from "../../../../mm/index.ts";
 import { GFP_KERNEL } from "../../../../mm/lib/gfp.ts";
 import { bootKernel } from "../../../../src/machine/kernel.ts";
+import { AREA_KINDS } from "../../../../src/view/model/area-kinds.ts";
 import { pathToGap } from "../../../../src/view/model/free-search.ts";
 import { formatLink, parseLink } from "../../../../src/view/model/link.ts";
 import { DEFAULT_SCENARIO } from "../../../../src/view/model/scenario.ts";
 import { Session } from "../../../../src/view/model/session.ts";
 import { spaceSelection } from "../../../../src/view/model/space-selection.ts";
-import { AREA_KINDS, spaceView } from "../../../../src/view/model/space-view.ts";
+import { spaceView } from "../../../../src/view/model/space-view.ts";
 import { Tracks } from "../../../../src/view/model/tracks.ts";
 
 describe("the map of the vmalloc range", () => {
