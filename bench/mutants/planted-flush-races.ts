@@ -282,4 +282,22 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     search: "    broadcastFlush(context, record, broadcasts);\n",
     replacement: "",
   },
+  {
+    name: "under the policy rar a CPU takes what it has under a global ASID for up to date",
+    file: "mm/user/user-spaces.ts",
+    search: "needFlush: followsCpumask && isNewCpu",
+    replacement: "needFlush: false",
+  },
+  {
+    name: "under the policy rar a CPU goes over to a global ASID without a flush",
+    file: "mm/user/user-spaces.ts",
+    search: "const isNewCpu = previous === next || next.cpumask[cpu] === 0;",
+    replacement: "const isNewCpu = next.cpumask[cpu] === 0;",
+  },
+  {
+    name: "finish_asid_transition waits only where no CPU has gone over to the global ASID yet",
+    file: "mm/user/user-flush.ts",
+    search: "mm.cpus().some(straggles)",
+    replacement: "mm.cpus().every(straggles)",
+  },
 ];

@@ -6,6 +6,7 @@
 import { PLANTED_FLUSH_RACES } from "./planted-flush-races.ts";
 import { PLANTED_GUEST_RACES } from "./planted-guest-races.ts";
 import type { PlantedRace } from "./planted-race.ts";
+import { PLANTED_SLAB_RACES } from "./planted-slab-races.ts";
 import { PLANTED_USER_RACES } from "./planted-user-races.ts";
 import { PLANTED_VERSION_RACES } from "./planted-version-races.ts";
 import { PLANTED_VMALLOC_RACES } from "./planted-vmalloc-races.ts";
@@ -17,4 +18,5 @@ export const PLANTED_RACES: readonly PlantedRace[] = [
   ...PLANTED_GUEST_RACES,
   ...PLANTED_VERSION_RACES,
   ...PLANTED_USER_RACES,
+  ...PLANTED_SLAB_RACES,
 ];

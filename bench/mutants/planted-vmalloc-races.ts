@@ -239,4 +239,17 @@ export const PLANTED_VMALLOC_RACES: readonly PlantedRace[] = [
     replacement:
       "  cache.mutex.release();\n  const address = execmemCacheAllocLocked(state, cache, MODULES_RANGE, sizeBytes);\n  return address !== 0",
   },
+  {
+    name: "set_memory does not purge what is lazily freed",
+    file: "mm/vmalloc/set-memory.ts",
+    search: "  yield* vmUnmapAliases(state);\n",
+    replacement: "",
+  },
+  {
+    name: "a large page is split without a second look whether it has been meanwhile",
+    file: "mm/vmalloc/change-page-attr.ts",
+    search:
+      "  if (tables.cursor.seek(la) !== level) {\n    // Somebody else has split it meanwhile.\n    tables.freeTable(table, level - 1);\n    return 0;\n  }\n",
+    replacement: "  tables.cursor.seek(la);\n",
+  },
 ];

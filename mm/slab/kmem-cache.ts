@@ -11,13 +11,13 @@ import { type SlabLayout, slabLayout } from "./slab-layout.ts";
 import type { SlabParts } from "./slab-pages.ts";
 
 /** Where a slab is. Its number is not in use. */
-const SLAB_UNUSED = 0;
+export const SLAB_UNUSED = 0;
 /** Nowhere: all its objects are in use. */
-const SLAB_FULL = 1;
+export const SLAB_FULL = 1;
 /** It is the slab that a CPU allocates from. */
-const SLAB_OF_CPU = 2;
+export const SLAB_OF_CPU = 2;
 /** Among the partial slabs of a CPU. */
-const SLAB_CPU_PARTIAL = 3;
+export const SLAB_CPU_PARTIAL = 3;
 /** Among the partial slabs of its node (`slab_test_node_partial`). */
 export const SLAB_NODE_PARTIAL = 4;
 

@@ -1,5 +1,5 @@
 /**
- * The independent checker: walks all of vmalloc's state, the page tables, the frames and the TLBs, and says what contradicts
+ * The independent checker: walks all of vmalloc's state, the page tables, the frames, the slabs and the TLBs, and says what contradicts
  * what. It works from what the state must be and calls none of the code that keeps it so.
  */
 import { formatRange } from "../lib/kernel-log.ts";
@@ -12,6 +12,7 @@ import { Findings } from "./verify-findings.ts";
 import { verifyFrames } from "./verify-frames.ts";
 import { verifyMappings } from "./verify-mappings.ts";
 import { type FrameTest, verifyPageTables } from "./verify-page-tables.ts";
+import { verifySlabs } from "./verify-slabs.ts";
 import { verifyTlbs } from "./verify-tlbs.ts";
 import { verifyVmStructs } from "./verify-vm-structs.ts";
 
@@ -61,6 +62,7 @@ export function verifyVmalloc(
     return { ...walk, tables: [...walk.tables, { frame: userRootFrame, level: tables.levels, la: 0 }] };
   });
   verifyFrames(state, census, [kernelWalk, ...userWalks], findings);
+  verifySlabs(state.slabs, findings);
   return findings.result();
 }
 

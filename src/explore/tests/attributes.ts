@@ -74,6 +74,24 @@ const staleAlias: ExploreTest<Aliased> = {
   threads: [makeReadOnly, storeToBoth],
 };
 
+const staleAliasOfSmallPage: ExploreTest<Aliased> = {
+  ...staleAlias,
+  name: "set-memory-ro-and-lazy-alias-of-small-page",
+  summary:
+    "the same where the direct map has small pages already: nothing is split, and set_memory_ro flushes one page itself",
+  setup(kernel) {
+    const frames = kernel.allocFrames(1);
+    const address = directMapAddress(frames[0] * PAGE);
+    // What splits a page flushes everything.
+    kernel.run(() => setMemoryRo(kernel.vm, address, 1));
+    kernel.run(() => setMemoryRw(kernel.vm, address, 1));
+    const alias = kernel.vmap(frames);
+    storeOnAll(kernel, [address, alias]);
+    kernel.vunmap(alias);
+    return { address, alias, isDone: false };
+  },
+};
+
 /** Each CPU makes a page of its own read-only, in one large page: the last of them must not undo what the first has done. */
 function* makeOwnPageReadOnly(kernel: Kernel, address: number, cpu: number): KernelCode<void> {
   const own = address + cpu * PAGE;
@@ -147,4 +165,4 @@ const cachePieces: ExploreTest<Pieces> = {
 };
 
 /** Tests of rights that change. */
-export const ATTRIBUTE_TESTS = [readOnly, staleAlias, splitByTwo, backAndForth, cachePieces];
+export const ATTRIBUTE_TESTS = [readOnly, staleAlias, staleAliasOfSmallPage, splitByTwo, backAndForth, cachePieces];

@@ -3,11 +3,13 @@ import { unknownName } from "../../input/errors.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
 import { ATTRIBUTE_TESTS } from "./attributes.ts";
 import { FORK_TESTS } from "./forks.ts";
+import { GLOBAL_ASID_TESTS } from "./global-asids.ts";
 import { GUEST_TESTS } from "./guests.ts";
 import { HOST_MEMORY_TESTS } from "./host-memory.ts";
 import { MREMAP_TESTS } from "./mremap.ts";
 import { PORTION_TESTS } from "./portions.ts";
 import { PURGE_TESTS } from "./purges.ts";
+import { SLAB_TESTS } from "./slabs.ts";
 import { USER_FLUSH_TESTS } from "./user-flushes.ts";
 import { USER_SPACE_TESTS } from "./user-spaces.ts";
 import { VERSION_TESTS } from "./versions.ts";
@@ -21,6 +23,7 @@ export const EXPLORE_TESTS: readonly ExploreTest[] = [
   ...VMAP_BLOCK_TESTS,
   ...USER_SPACE_TESTS,
   ...USER_FLUSH_TESTS,
+  ...GLOBAL_ASID_TESTS,
   ...MREMAP_TESTS,
   ...PORTION_TESTS,
   ...FORK_TESTS,
@@ -28,6 +31,7 @@ export const EXPLORE_TESTS: readonly ExploreTest[] = [
   ...HOST_MEMORY_TESTS,
   ...VERSION_TESTS,
   ...ATTRIBUTE_TESTS,
+  ...SLAB_TESTS,
 ];
 
 /** @throws UnknownNameError for a name that no test has */

@@ -1,6 +1,6 @@
 /** User address spaces: flushes against accesses, context switches, lazy mode and the end of an address space. */
 import type { KernelCode } from "../../../arch/index.ts";
-import { exitMmap, INVLPGB_POLICY, mprotect, munmap, RAR_POLICY } from "../../../mm/index.ts";
+import { exitMmap, mprotect, munmap } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { expect, tryLoad32, tryStore32, turn } from "../base/accesses.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
@@ -17,7 +17,8 @@ import {
   switchOn,
 } from "./processes.ts";
 
-const munmapAgainstLoads: ExploreTest<Processes> = {
+/** What tests of other ways to flush begin with. */
+export const munmapAgainstLoads: ExploreTest<Processes> = {
   name: "munmap-against-loads",
   summary: "munmap on one CPU while a thread of the process reads on another: once it returns, reads fault",
   setup: (kernel) => processes(kernel, 1),
@@ -209,63 +210,6 @@ const threeCpus: ExploreTest<Processes> = {
   threads: [...munmapAgainstLoads.threads, switchBackAndRead],
 };
 
-const broadcast: ExploreTest<Processes> = {
-  ...munmapAgainstLoads,
-  name: "munmap-by-broadcast",
-  summary: "munmap under the policy invlpgb while a thread of the process reads on another CPU",
-  // Zen 4 has INVLPGB.
-  kernel: { preset: smallPreset("zen4"), flushPolicy: INVLPGB_POLICY },
-};
-
-const asidTransition: ExploreTest<Processes> = {
-  ...broadcast,
-  name: "munmap-in-asid-transition",
-  summary: "munmap by broadcast while CPUs still run the process under the ASIDs that it had before its global one",
-  setup(kernel) {
-    const situation = processes(kernel, 1);
-    const [mm] = situation.mms;
-    mm.globalAsid = situation.spaces.globalAsids.allocateGlobalAsid(() => {});
-    mm.inAsidTransition = true;
-    return situation;
-  },
-};
-
-const globalAsid: ExploreTest<Processes> = {
-  ...broadcast,
-  name: "munmap-of-global-asid",
-  summary: "munmap by broadcasts to a global ASID while a thread of the process reads on another CPU",
-  setup: (kernel) => processes(kernel, 1, true),
-};
-
-const remoteActions: ExploreTest<Processes> = {
-  ...munmapAgainstLoads,
-  name: "munmap-by-remote-action",
-  summary: "munmap under the policy rar, with a global ASID, while a thread of the process reads on another CPU",
-  // Sapphire Rapids has RAR.
-  kernel: { preset: smallPreset("sapphire-rapids"), flushPolicy: RAR_POLICY },
-  setup: (kernel) => processes(kernel, 1, true),
-};
-
-const remoteActionsWithoutAsid: ExploreTest<Processes> = {
-  ...remoteActions,
-  name: "munmap-before-remote-action",
-  summary: "munmap under the policy rar of a process that has no global ASID yet: it goes by interrupts",
-  setup: (kernel) => processes(kernel, 1),
-};
-
-const switchRemoteActions: ExploreTest<Processes> = {
-  ...switchAgainstMunmap,
-  name: "switch-against-remote-action",
-  summary:
-    "a CPU that is still in mm_cpumask switches back to an address space whose pages are unmapped under the policy rar",
-  kernel: { preset: smallPreset("sapphire-rapids"), flushPolicy: RAR_POLICY },
-  setup(kernel) {
-    const situation = processes(kernel, 2, true);
-    switchOn(kernel, situation.spaces, 1, situation.mms[1]);
-    return situation;
-  },
-};
-
 const withoutPcids: ExploreTest<Processes> = {
   ...switchAgainstMunmap,
   name: "switch-without-pcids",
@@ -294,12 +238,6 @@ export const USER_SPACE_TESTS = [
   exitAgainstLazy,
   twoMunmaps,
   threeCpus,
-  broadcast,
-  asidTransition,
-  globalAsid,
-  remoteActions,
-  remoteActionsWithoutAsid,
-  switchRemoteActions,
   withoutPcids,
   isolation,
 ];
