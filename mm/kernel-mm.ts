@@ -140,6 +140,7 @@ export class KernelMm {
     const lines = new PageLines(this.loop, costs, machine.preset);
     this.pageLines = lines;
     this.pages.keepLines(lines);
+    this.pages.beforeZone = (zone) => this.zoneLocks[zone].aboutToTake();
     this.pages.onZone = (zone, blocks) => {
       const { cycles, lineCycles } = lines.takeHeld();
       this.zoneLocks[zone].hold(blocks * costs.pages.buddyCycles + cycles, lineCycles);

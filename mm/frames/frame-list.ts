@@ -88,6 +88,29 @@ export function freePcppagesBulk(list: FrameList, zone: Zone, mark: number): voi
   list.count -= PCP_BATCH;
 }
 
+/** Gives all frames of a list back to their zone, marked as free; how many there were. */
+export function drainList(list: FrameList, zone: Zone, mark: number): number {
+  const { count } = list;
+  markFrames(zone, list.frames, 0, count, mark);
+  while (list.count > 0) zone.__freeOnePage(list.frames[--list.count], 0);
+  return count;
+}
+
+/** A frame off the first list, one a zone each, that has one of a zone which `isMeant`; 0 when there is none. */
+export function stealSingle(
+  lists: readonly (readonly FrameList[])[],
+  zones: readonly Zone[],
+  isMeant: (zone: Zone) => boolean,
+): number {
+  for (const ofZones of lists) {
+    for (let i = 0; i < ofZones.length; i++) {
+      const list = ofZones[i];
+      if (list.count > 0 && isMeant(zones[i])) return list.frames[--list.count];
+    }
+  }
+  return 0;
+}
+
 /** Fills a CPU's list, which is empty, with a batch of frames of its zone, and marks them; false when there is none. */
 export function rmqueueBulk(list: FrameList, zone: Zone, mark: number): boolean {
   let taken = 0;

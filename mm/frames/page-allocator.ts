@@ -15,6 +15,7 @@ import {
 } from "../lib/gfp.ts";
 import {
   copyFrames,
+  drainList,
   type FrameList,
   freePcppagesBulk,
   LIST_CAPACITY,
@@ -23,6 +24,7 @@ import {
   PCP_HIGH,
   pushRun,
   rmqueueBulk,
+  stealSingle,
 } from "./frame-list.ts";
 import { FRAME_FREE, FRAME_PAGE_TABLE, FRAME_RESERVED, FRAME_USER, FRAME_VMALLOC } from "./frame-uses.ts";
 import type { MemCgroup } from "./mem-cgroup.ts";
@@ -43,6 +45,8 @@ export class PageAllocator {
   lastBulkIsOfOneZone = false;
   /** Called when no block of the size that is asked for is free, and the caller lets `kswapd` be woken; `KernelMm` sets it. */
   wakeupKswapd: (() => void) | null = null;
+  /** Is told before the lock of the zone of this number is taken for a CPU's list: others may come first. */
+  beforeZone: ((zone: number) => void) | null = null;
   /** Is told of each run of blocks that was taken from a zone, or given back to it, under its lock, by the zone's number. */
   onZone: ((zone: number, blocks: number) => void) | null = null;
   /** Frames with several holders: giving such a one back lets one of them go. */
@@ -116,6 +120,15 @@ export class PageAllocator {
     }
     this.allocatedPages += 1 << order;
     return first;
+  }
+
+  /** A CPU is about to take `count` single frames of a node: where its lists have too few, others may come before the zone's lock. */
+  aboutToTake(cpu: number, count: number, node: number): void {
+    if (this.beforeZone === null) return;
+    const preferred = node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node;
+    for (let i = this.zones.length - 1; i >= 0; i--) {
+      if (this.zones[i].node === preferred && this.perCpu[cpu][i].count < count) this.beforeZone(i);
+    }
   }
 
   /**
@@ -259,8 +272,7 @@ export class PageAllocator {
   private zeroRun(frames: Uint32Array, offset: number, count: number): void {
     const { lines } = this;
     this.memory.zeroFrames(frames, offset, count);
-    if (lines === null) return;
-    for (let i = offset; i < offset + count; i++) lines.zero(this.zoneOf(frames[i]), frames[i]);
+    for (let i = offset; lines !== null && i < offset + count; i++) lines.zero(this.zoneOf(frames[i]), frames[i]);
   }
 
   private zoneOf(frame: number): Zone {
@@ -277,8 +289,7 @@ export class PageAllocator {
 
   private isOnCpuList(frame: number): boolean {
     const zone = this.zoneIndexOf(frame);
-    for (let cpu = 0; cpu < this.cpus; cpu++) if (this.perCpuFrames(cpu, zone).includes(frame)) return true;
-    return false;
+    return this.perCpu.some((_, cpu) => this.perCpuFrames(cpu, zone).includes(frame));
   }
 
   /** Up to `count` frames of one zone through the CPU's list. */
@@ -325,22 +336,17 @@ export class PageAllocator {
   private drainAllPages(gfp: number): boolean {
     let drained = false;
     const all = (gfp & __GFP_DIRECT_RECLAIM) !== 0 ? [...this.perCpu, this.tableLists] : [this.tableLists];
-    for (const lists of all) {
-      lists.forEach((list, i) => {
-        const { count } = list;
-        if (count === 0) return;
-        drained = true;
-        markFrames(this.zones[i], list.frames, 0, count, FRAME_FREE);
-        while (list.count > 0) this.zones[i].__freeOnePage(list.frames[--list.count], 0);
-        this.onZone?.(i, count);
-      });
-    }
+    const drain = (list: FrameList, i: number): void => {
+      const count = drainList(list, this.zones[i], FRAME_FREE);
+      if (count > 0) this.onZone?.(i, count);
+      drained ||= count > 0;
+    };
+    for (const lists of all) lists.forEach(drain);
     return drained;
   }
 
   private freeUnrefPage(cpu: number, zoneIndex: number, frame: number): void {
-    const list = this.perCpu[cpu][zoneIndex];
-    const zone = this.zones[zoneIndex];
+    const [list, zone] = [this.perCpu[cpu][zoneIndex], this.zones[zoneIndex]];
     zone.use[frame - zone.startFrame] = FRAME_VMALLOC;
     list.frames[list.count++] = frame;
     if (list.count > PCP_HIGH) this.freePcppagesBulk(list, zone);
@@ -359,8 +365,12 @@ export class PageAllocator {
   }
 
   private freePcppagesBulk(list: FrameList, zone: Zone): void {
+    const index = this.zones.indexOf(zone);
+    this.beforeZone?.(index);
+    // Somebody may have drained the list (`drain_all_pages`), which Linux guards by a lock of its own.
+    if (list.count <= PCP_HIGH) return;
     freePcppagesBulk(list, zone, FRAME_FREE);
-    this.onZone?.(this.zones.indexOf(zone), PCP_BATCH);
+    this.onZone?.(index, PCP_BATCH);
   }
 
   /** Fills an empty list; false when its zone has nothing left. */
@@ -375,25 +385,16 @@ export class PageAllocator {
     if (frame !== 0) return frame;
     if ((gfp & __GFP_KSWAPD_RECLAIM) !== 0) this.wakeupKswapd?.();
     if (order > 0) return this.drainAllPages(gfp) ? this.getPageFromFreelist(order, preferred, gfp) : 0;
-    const node = (gfp & __GFP_THISNODE) !== 0 ? preferred : NUMA_NO_NODE;
-    return this.stealSingle((gfp & GFP_DMA32_ZONE) !== 0, node);
+    // The last frames of a machine may sit on lists: the kernel drains those before it gives up.
+    const isMeant = ({ node, startFrame }: Zone): boolean =>
+      ((gfp & GFP_DMA32_ZONE) === 0 || startFrame < HIGH_MEMORY_START / 4096) &&
+      ((gfp & __GFP_THISNODE) === 0 || node === preferred);
+    return stealSingle([...this.perCpu, this.tableLists], this.zones, isMeant);
   }
 
   private getPageFromFreelist(order: number, preferred: number, gfp: number): number {
     const frame = getPageFromFreelist(this.zones, order, preferred, gfp);
     if (frame !== 0) this.onZone?.(this.zoneIndexOf(frame), 1);
     return frame;
-  }
-
-  /** The last frames of a machine may sit on lists: the kernel drains those before it gives up. */
-  private stealSingle(low: boolean, node: number): number {
-    for (const lists of [...this.perCpu, this.tableLists]) {
-      for (let i = 0; i < lists.length; i++) {
-        if (low && this.zones[i].startFrame >= HIGH_MEMORY_START / 4096) continue;
-        if (node !== NUMA_NO_NODE && this.zones[i].node !== node) continue;
-        if (lists[i].count > 0) return lists[i].frames[--lists[i].count];
-      }
-    }
-    return 0;
   }
 }

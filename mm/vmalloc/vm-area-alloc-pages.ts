@@ -65,9 +65,10 @@ function* allocPagesSlowpath(
 function take(state: Vmalloc, vm: number, done: number, pages: number, gfp: number, node: number): number {
   const { pages: allocator, pageArrays, vms } = state;
   const cpu = state.loop.currentCpu;
+  const wanted = pages - done;
+  allocator.aboutToTake(cpu, wanted, node);
   const { frames } = pageArrays;
   const offset = vms.pages[vm] + done;
-  const wanted = pages - done;
   const large = state.version.asksLargeOrdersFirst ? takeLargeOrders(state, offset, wanted, gfp, node) : 0;
   if (large === wanted) return wanted;
   const got = allocator.allocBulk(cpu, wanted - large, FRAME_VMALLOC, gfp, node, frames, offset + large);

@@ -6,6 +6,7 @@ import { FORK_TESTS } from "./forks.ts";
 import { GLOBAL_ASID_TESTS } from "./global-asids.ts";
 import { GUEST_TESTS } from "./guests.ts";
 import { HOST_MEMORY_TESTS } from "./host-memory.ts";
+import { MEMORY_TESTS } from "./memory.ts";
 import { MREMAP_TESTS } from "./mremap.ts";
 import { PORTION_TESTS } from "./portions.ts";
 import { PURGE_TESTS } from "./purges.ts";
@@ -32,6 +33,7 @@ export const EXPLORE_TESTS: readonly ExploreTest[] = [
   ...VERSION_TESTS,
   ...ATTRIBUTE_TESTS,
   ...SLAB_TESTS,
+  ...MEMORY_TESTS,
 ];
 
 /** @throws UnknownNameError for a name that no test has */
