@@ -102,8 +102,9 @@ describe("the package", () => {
     expect(mmulab("explore", "double-vfree", "--schedules", "20", "--jobs", "2")).toContain("in 20 schedules");
   });
 
-  it("can be imported by every name that it exports, with types as strict as they come", () => {
+  it("can be imported by every name that it exports and by its templates, with types as strict as they come", () => {
     writeFileSync(join(project, "index.ts"), PROGRAM);
+    for (const kind of ["workload", "policy", "experiment"]) mmulab("new", kind, `own-${kind}`);
     writeFileSync(join(project, "tsconfig.json"), JSON.stringify(STRICT));
     run(project, process.execPath, join(ROOT, "node_modules/typescript/bin/tsc"), "-p", ".");
     expect(run(project, process.execPath, "index.js")).toBe("0 true function function\n");
@@ -136,5 +137,5 @@ const STRICT = {
     lib: ["ES2023", "DOM"],
     types: [],
   },
-  files: ["index.ts"],
+  files: ["index.ts", "own-workload.ts", "own-policy.ts", "own-experiment.ts"],
 };
