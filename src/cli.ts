@@ -5,6 +5,7 @@ import { Command } from "commander";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, endingOf, oneLine } from "./command-line/errors.ts";
 import { flushStandardStreams, printError, printOutput, ReaderGone } from "./command-line/standard-streams.ts";
 import { terminalWidth } from "./command-line/terminal-width.ts";
+import { explainUnknown } from "./command-line/unknown-words.ts";
 import { COMMANDS } from "./commands/index.ts";
 import { DESCRIPTION } from "./commands/whole-program.ts";
 import { TOPICS } from "./help/topics.ts";
@@ -38,6 +39,7 @@ async function main(argv: readonly string[]): Promise<number> {
     .version(versionText())
     .configureOutput({ writeOut: printHelp, writeErr: printError, outputError: () => {} })
     .exitOverride()
+    .showSuggestionAfterError(false)
     .addHelpText("after", HELP);
   program.hook("preAction", (_, action) => noteCommand(argv, action.optsWithGlobals()));
   setTextWidth(terminalWidth(process.stdout, process.env));
@@ -49,7 +51,7 @@ async function main(argv: readonly string[]): Promise<number> {
     await program.parseAsync(argv, { from: "user" });
     return code;
   } catch (error) {
-    return reportFailure(error);
+    return reportFailure(explainUnknown(error, program, argv));
   }
 }
 

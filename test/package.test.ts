@@ -26,6 +26,11 @@ function run(cwd: string, command: string, ...args: string[]): string {
   return execFileSync(command, args, { cwd, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], maxBuffer: 2 ** 26 });
 }
 
+/** What the installed command prints. */
+function mmulab(...words: string[]): string {
+  return run(project, process.execPath, join(installed, "dist/src/cli.js"), ...words);
+}
+
 /** A tree as `git clone` and `npm ci` make it, without what has been built. */
 function makeClone(): void {
   const tracked = run(ROOT, "git", "ls-files", "-z").split("\0");
@@ -94,7 +99,6 @@ describe("the package", () => {
   });
 
   it("starts threads, and loads files of one's own that import it", () => {
-    const mmulab = (...words: string[]) => run(project, process.execPath, join(installed, "dist/src/cli.js"), ...words);
     mmulab("new", "policy", "mine.ts");
     const spec = "workload: mixed\ngrid:\n  policy: [./mine.ts]\n  cpus: [1, 2]\n  operations: [20]\n";
     writeFileSync(join(project, "spec.yaml"), spec);

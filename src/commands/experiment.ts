@@ -25,6 +25,7 @@ import type { Kernel } from "../machine/kernel.ts";
 import { madeBy, madeByElement, madeByLine } from "../provenance/made-by.ts";
 import { chooseFigures } from "../settings/figure-choice.ts";
 import { type MachineSettings, settingKey } from "../settings/machine-settings.ts";
+import { columnOption } from "../sweep/setting-columns.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import { CpusOfPoints, pageLinks } from "./page-links.ts";
 
@@ -73,7 +74,7 @@ export async function addExperimentCommand(
       .description(`${experiment.summary}\n\n${experiment.description.replaceAll("\n", " ")}`)
       .copyInheritedSettings(program);
     for (const spec of experiment.parameters) {
-      command.addOption(new Option(flagsOf(spec.name), spec.summary).default(defaultText(spec)));
+      command.addOption(new Option(`--${columnOption(spec.name)} <values>`, spec.summary).default(defaultText(spec)));
     }
     addFigureOptions(command);
     command
@@ -101,19 +102,6 @@ export async function addExperimentCommand(
   }
 }
 
-/** Parameters whose option is spelled as that of other commands; the parameter's own name is accepted too. */
-const SPELLINGS: Readonly<Record<string, string>> = { lazymax: "lazy-max" };
-
-function flagsOf(parameter: string): string {
-  const spelling = SPELLINGS[parameter];
-  return `--${parameter}${spelling === undefined ? "" : `, --${spelling}`} <values>`;
-}
-
-/** Where commander keeps the value of a parameter's option. */
-function keyOf(parameter: string): string {
-  return parameter in SPELLINGS ? settingKey(SPELLINGS[parameter]) : parameter;
-}
-
 async function run(experiment: Experiment, options: ExperimentOptions, values: Values): Promise<number> {
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
   if (experiment.runsGuests !== true) checkGuestFigures(options);
@@ -127,7 +115,7 @@ async function run(experiment: Experiment, options: ExperimentOptions, values: V
   let progress = startProgress(total, options.quiet === true);
   const trace = options.timeline === undefined ? null : new ChromeTrace();
   const given = Object.fromEntries(
-    experiment.parameters.map(({ name }): [string, string] => [name, String(values[keyOf(name)])]),
+    experiment.parameters.map(({ name }): [string, string] => [name, String(values[settingKey(columnOption(name))])]),
   );
   const settings = {
     ...(Object.fromEntries(

@@ -58,7 +58,7 @@ same without a guest. Cycles are those of one round.`,
       summary: "pages invalidated in a round",
     },
     {
-      name: "hostpages",
+      name: "host_pages",
       kind: "words",
       words: GUEST_PAGE_SIZES,
       default: GUEST_PAGE_SIZES,
@@ -69,7 +69,7 @@ same without a guest. Cycles are those of one round.`,
   ],
   settings: [],
   runsGuests: true,
-  example: "mmulab experiment fracture --invlpgs 33 --hostpages 4K,2M",
+  example: "mmulab experiment fracture --invlpgs 33 --host-pages 4K,2M",
   headline: "totalCycles",
   run,
 };
@@ -79,7 +79,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const plan = parameters
     .list("invlpgs")
     .flatMap((invlpgs) =>
-      [NATIVE, ...parameters.words("hostpages")].flatMap((hostPage) =>
+      [NATIVE, ...parameters.words("host_pages")].flatMap((hostPage) =>
         ["INVLPG", "MOV CR3"].map((flush) => ({ invlpgs, hostPage, flush })),
       ),
     );

@@ -57,7 +57,7 @@ marked to flush at their next entry, and VM exits are those of all vCPUs of the 
     policiesParameter(["ipi", "kvm", "hyperv"]),
     { name: "pages", kind: "integer", unit: "pages", low: 1, high: 4096, default: 4, summary: "pages of a call" },
     {
-      name: "hostpages",
+      name: "host_pages",
       kind: "words",
       words: GUEST_PAGE_SIZES,
       default: ["4K"],
@@ -102,7 +102,7 @@ function finding(rows: readonly ShootdownRow[]): string {
 function measure(context: ExperimentContext, policy: FlushPolicy, preempted: number): ShootdownRow {
   const { parameters, preset, boot } = context;
   const vcpus = parameters.number("vcpus");
-  const [hostPages] = parameters.words("hostpages") as GuestPageSize[];
+  const [hostPages] = parameters.words("host_pages") as GuestPageSize[];
   // vCPU n shares the physical CPU of vCPU n - vcpus; the one that would share the caller's has nothing to do.
   const all = preempted === 0 ? vcpus : vcpus + preempted + 1;
   const guest = { physicalCpus: vcpus, hostPages, costs: context.settings.figures?.hypervisorCosts };

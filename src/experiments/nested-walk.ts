@@ -50,9 +50,9 @@ Sizes that are no whole number of pages are left out; levels of the host that th
   parameters: [
     footprintsParameter([64, 1024]),
     { name: "pages", kind: "words", words: GUEST_PAGE_SIZES, default: GUEST_PAGE_SIZES, summary: "page sizes" },
-    { name: "hostpages", kind: "words", words: GUEST_PAGE_SIZES, default: GUEST_PAGE_SIZES, summary: "of the host" },
+    { name: "host_pages", kind: "words", words: GUEST_PAGE_SIZES, default: GUEST_PAGE_SIZES, summary: "of the host" },
     { name: "levels", kind: "integers", low: 4, high: 5, default: [4, 5], summary: "levels of the guest's tables" },
-    { name: "hostlevels", kind: "integers", low: 4, high: 5, default: [4, 5], summary: "levels of the host's" },
+    { name: "host_levels", kind: "integers", low: 4, high: 5, default: [4, 5], summary: "levels of the host's" },
     {
       name: "accesses",
       kind: "integer",
@@ -73,7 +73,7 @@ Sizes that are no whole number of pages are left out; levels of the host that th
   ],
   settings: [],
   runsGuests: true,
-  example: "mmulab experiment nested-walk --size 1024 --levels 4 --hostlevels 4",
+  example: "mmulab experiment nested-walk --size 1024 --levels 4 --host-levels 4",
   headline: "walkCyclesPerAccess",
   run,
 };
@@ -108,7 +108,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
       plotByKind(table, "sizeMiB", "missPercent", { title: "Misses of all TLB levels", ...style }, curveOf),
     ],
     findings: [
-      ...(context.parameters.list("hostlevels").includes(5) && !hasHostLevels(context, 5)
+      ...(context.parameters.list("host_levels").includes(5) && !hasHostLevels(context, 5)
         ? [`Five levels of the host are left out: ${preset.name} has none for guests.`]
         : []),
       ...(rows.length === 0 ? ["No footprint is a whole number of pages of any size."] : findings(rows)),
@@ -118,14 +118,14 @@ function run(context: ExperimentContext): ExperimentOutcome {
 
 function cellsOf(context: ExperimentContext): Plan[] {
   const { parameters } = context;
-  const hosts = parameters.list("hostlevels").filter((levels) => hasHostLevels(context, levels));
+  const hosts = parameters.list("host_levels").filter((levels) => hasHostLevels(context, levels));
   const cells: Plan[] = [];
   for (const sizeMiB of parameters.list("size")) {
     for (const guestPage of parameters.words("pages")) {
       if (!isWholePages(sizeMiB, guestPage)) continue;
       for (const guestLevels of parameters.list("levels")) {
         cells.push({ sizeMiB, guestPage, hostPage: NATIVE, guestLevels, hostLevels: 0 });
-        for (const hostPage of parameters.words("hostpages")) {
+        for (const hostPage of parameters.words("host_pages")) {
           for (const hostLevels of hosts) cells.push({ sizeMiB, guestPage, hostPage, guestLevels, hostLevels });
         }
       }

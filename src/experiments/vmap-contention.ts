@@ -110,7 +110,7 @@ worker's pair; the lock with most wait is named as lock_stat names it.`,
       summary: "most pages of an area (1 to this, at random)",
     },
     {
-      name: "lazymax",
+      name: "lazy_max_per_cpu",
       kind: "integer",
       unit: "pages",
       low: 0,
@@ -193,7 +193,7 @@ function lockRows({ row, locks }: Cell, frequencyGhz: number): Row<typeof LOCK_C
 function measure(context: ExperimentContext, cpus: number, workers: number, setting: string): Cell {
   const { parameters, preset, seed, boot } = context;
   const nodes = setting === "one node" ? 1 : Math.min(cpus, NODES_MAX);
-  const lazyMax = parameters.number("lazymax");
+  const lazyMax = parameters.number("lazy_max_per_cpu");
   const kernel = boot(cpus, `${setting}, ${workers} workers on ${cpus} CPUs`, {
     vmalloc: { vmapNodes: nodes, ...(lazyMax > 0 ? { lazyMaxPages: lazyMax * cpus } : {}) },
   });

@@ -151,8 +151,11 @@ function orSize({ unit }: Bounds): string {
   return unit === undefined ? "" : " or sizes such as 64MiB";
 }
 
-/** The numbers that one word of a list stands for: `4`, or `1-4` for all from 1 to 4; null for other text. */
-function integersOf(word: string, unit: Bounds["unit"]): number[] | null {
+/**
+ * The numbers that one word of a list stands for: `4`, or `1-4` for all from 1 to 4; null for other text.
+ * @param unit what they count, where sizes are taken
+ */
+export function integersOf(word: string, unit?: Bounds["unit"]): number[] | null {
   const [, from = word, to = word] = /^([^-]+)-([^-]+)$/.exec(word) ?? [];
   const [first, last] = [integerOf(from, unit), integerOf(to, unit)];
   const count = last - first + 1;

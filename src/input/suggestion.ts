@@ -1,8 +1,14 @@
 /** What somebody may have meant by a name that does not exist. */
 import leven from "leven";
 
-/** ` (did you mean mixed?)` with the nearest of `known`, or nothing when none is near. */
+/** Letters of a name from which on it may be the beginning of another. */
+const BEGINNING_MIN = 4;
+
+/** ` (did you mean mixed?)` with the nearest of `known`, or nothing when none is near: one that begins so, whatever is between its words. */
 export function suggestion(name: string, known: readonly string[]): string {
+  const letters = (text: string): string => text.toLowerCase().replaceAll(/[-_]/g, "");
+  const longer = known.filter((candidate) => letters(candidate).startsWith(letters(name)));
+  if (longer.length === 1 && letters(name).length >= BEGINNING_MIN) return ` (did you mean ${longer[0]}?)`;
   let nearest = "";
   let least = Math.max(2, Math.floor(name.length / 2));
   for (const candidate of known) {

@@ -91,9 +91,11 @@ function runExperimentPoint(name: string, point: SweepPoint): PointTable[] {
   const experiment = findExperiment(name);
   const { preset: _, ...given } = point.values;
   const figures = figuresOfPoint(point.values);
-  const own = Object.entries(given).filter(([key]) => !Object.hasOwn(SETTING_COLUMNS, key) && !isFigureColumn(key));
+  const names = experiment.parameters.map((spec) => spec.name);
+  const others = Object.entries(given).filter(([key]) => !isFigureColumn(key));
+  const own = others.filter(([key]) => names.includes(key));
   const texts = Object.fromEntries(own.map(([key, value]) => [key, String(value)]));
-  const settings = { ...settingsOf(given), figures };
+  const settings = { ...settingsOf(Object.fromEntries(others.filter(([key]) => !names.includes(key)))), figures };
   const result = runExperiment(experiment, figures.preset, point.seed, texts, undefined, settings);
   return result.tables.map((table) => ({
     name: table.name,

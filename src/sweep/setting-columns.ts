@@ -30,6 +30,11 @@ export const SETTING_COLUMNS: Readonly<Record<string, SettingName>> = {
   balloon: "balloon",
 };
 
+/** How the option is spelled that stands for a column of a grid: `host-pages` for `host_pages`. */
+export function columnOption(column: string): string {
+  return Object.hasOwn(SETTING_COLUMNS, column) ? SETTING_COLUMNS[column] : column.replaceAll("_", "-");
+}
+
 /**
  * The settings of the machine among the values of a point.
  * @throws ValueError, UnknownNameError for one that is not possible

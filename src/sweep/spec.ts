@@ -11,14 +11,21 @@ import {
   ValueError,
 } from "../input/errors.ts";
 import { ParameterReader } from "../input/parameter-reader.ts";
-import { parseParameters } from "../input/parameters.ts";
+import { integersOf, parseParameters } from "../input/parameters.ts";
 import { versionText } from "../provenance/program-version.ts";
 import { COMMAND_CPUS_MAX, parseMemorySize } from "../settings/machine-limits.ts";
 import { findWorkload } from "../workloads/index.ts";
 import { checkFigures, fileContents, isFigureColumn, presetNamed } from "./figure-columns.ts";
 import { loadOwnCode, ownCodeContents } from "./own-code.ts";
 import { SETTING_COLUMNS, settingsOf } from "./setting-columns.ts";
-import { type GridValue, type Located, readSpecText, SPEC_BYTES_MAX, type SpecText } from "./spec-text.ts";
+import {
+  type GridText,
+  type GridValue,
+  type Located,
+  readSpecText,
+  SPEC_BYTES_MAX,
+  type SpecText,
+} from "./spec-text.ts";
 import { checkTraceColumn, isTraceKind, type TraceKind, traceContents, traceProblem } from "./trace-columns.ts";
 
 /** What a sweep can be of. */
@@ -114,10 +121,11 @@ function checked(file: string, text: SpecText, firstSeed: number, program: strin
   if (isTraceKind(subject.kind) && seeds !== undefined) {
     throw inputErrorAt(seeds.at, "seeds: a replay makes no random choices, and has none");
   }
+  const grid = text.grid.map((column) => withRanges(column, check));
   const spec = {
     kind: subject.kind,
     name: subject.value,
-    grid: text.grid.map(({ name, values }) => ({ name, values: values.map(({ value }) => value) })),
+    grid: grid.map(({ name, values }) => ({ name, values: values.map(({ value }) => value) })),
     seeds: seedsOf(seeds, firstSeed),
     program,
   } as const;
@@ -126,18 +134,8 @@ function checked(file: string, text: SpecText, firstSeed: number, program: strin
     const at = text.grid[0]?.at ?? subject.at;
     throw inputErrorAt(at, `the grid has ${points} points; the most is ${POINTS_MAX}`);
   }
-  checkFigures(text.grid);
-  for (const { name, at, values } of text.grid) {
-    if (isFigureColumn(name)) continue;
-    for (const value of values) {
-      try {
-        check(name, value.value);
-      } catch (error) {
-        if (error instanceof UnknownNameError && error.value === name) throw inputErrorAt(at, `${error.message}`);
-        throw inputErrorAt(value.at, `${describe(name, value.value, error)}`);
-      }
-    }
-  }
+  checkFigures(grid);
+  for (const column of grid) checkColumn(column, check);
   const key = createHash("sha256")
     .update(JSON.stringify(spec))
     .update(fileContents(spec.grid))
@@ -146,6 +144,44 @@ function checked(file: string, text: SpecText, firstSeed: number, program: strin
     .digest("hex")
     .slice(0, 16);
   return { ...spec, key };
+}
+
+/** Checks the values of a column that is no figure. @throws InputFileError with the place of what is wrong */
+function checkColumn({ name, at, values }: GridText, check: Checker): void {
+  if (isFigureColumn(name)) return;
+  for (const value of values) {
+    try {
+      check(name, value.value);
+    } catch (error) {
+      if (error instanceof UnknownNameError && error.value === name) throw inputErrorAt(at, `${error.message}`);
+      throw inputErrorAt(value.at, `${describe(name, value.value, error)}`);
+    }
+  }
+}
+
+/** A column with all numbers of a range such as `1-4` in its place, where the column takes these numbers and no such text. */
+function withRanges(column: GridText, check: Checker): GridText {
+  const { name, values } = column;
+  const takes = (value: GridValue): boolean => {
+    try {
+      check(name, value);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const numbersFor = (value: GridValue): number[] | null => {
+    const numbers = typeof value === "string" && value.includes("-") ? integersOf(value) : null;
+    if (numbers === null || isFigureColumn(name)) return numbers;
+    return !takes(value) && numbers.every(takes) ? numbers : null;
+  };
+  const expanded = values.flatMap((each) => numbersFor(each.value)?.map((value) => ({ value, at: each.at })) ?? [each]);
+  const seen = new Set<GridValue>();
+  for (const { value, at } of expanded) {
+    if (seen.has(value)) throw inputErrorAt(at, `${name} ${value} is given twice`);
+    seen.add(value);
+  }
+  return { ...column, values: expanded };
 }
 
 function seedsOf(seeds: Located<number | readonly number[]> | undefined, firstSeed: number): readonly number[] {

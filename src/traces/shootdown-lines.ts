@@ -1,4 +1,7 @@
-/** Events of shootdowns: `tlb:tlb_flush`, `ipi:ipi_send_cpu` and `ipi:ipi_send_cpumask`, `irq_vectors:call_function_entry` and `_exit`. */
+/**
+ * Events of shootdowns: `tlb:tlb_flush`, `ipi:ipi_send_cpu` and `ipi:ipi_send_cpumask`, `irq_vectors:call_function_entry` and `_exit`,
+ * and `call_function_single_entry` and `_exit`, with which a call of a function arrives that has only one target.
+ */
 import { TLB_FLUSH_REASONS } from "../../mm/index.ts";
 
 /** What a kernel's shootdowns look like: a TLB flushed, interrupts sent, and the handler that runs what was asked for. */
@@ -15,9 +18,20 @@ export type ShootdownEvent =
 
 const FLUSH = /^pages:\s*(-?\d{1,15}) reason:\s*[a-z ]+\((\d)\)$/;
 const TO_ONE = /^cpu=\d+ callsite=\S+ callback=(\S*)/;
-const TO_MANY = /^cpumask=([\d,-]{1,4096}) callsite=\S+ callback=(\S*)/;
-/** How the callback of calls of functions on other CPUs is named: shootdowns are such calls. */
-const CALL_FUNCTION = "generic_smp_call_function_single_interrupt";
+const TO_MANY = /^cpumask=([\da-f,-]{1,4096}) callsite=\S+ callback=(\S*)/;
+/** A mask as the kernel prints it (`%*pb`): groups of 32 bits. */
+const MASK = /^[\da-f]{8}(?:,[\da-f]{8})*$/;
+/**
+ * How the callback of calls of functions on other CPUs is named: shootdowns are such calls. It is the interrupt's handler, or the
+ * function that is called, as traces of 6.4 have it.
+ */
+const CALLBACKS = [
+  "generic_smp_call_function_single_interrupt",
+  "flush_tlb_func",
+  "do_flush_tlb_all",
+  "do_kernel_range_flush",
+];
+const HANDLER = /^call_function_(?:single_)?(entry|exit)$/;
 const CPUS_MAX = 8192;
 
 /** Reads the payload of the event `name`; null for an event of another name, of another purpose, or a payload of another form. */
@@ -30,17 +44,26 @@ export function shootdownEvent(name: string, payload: string): ShootdownEvent | 
   if (name === "ipi_send_cpu") return ipi(1, TO_ONE.exec(payload)?.[1]);
   if (name === "ipi_send_cpumask") {
     const [, list = "", callback] = TO_MANY.exec(payload) ?? [];
-    return ipi(cpusIn(list), callback);
+    return ipi(MASK.test(list) ? bitsIn(list) : cpusIn(list), callback);
   }
-  if (name === "call_function_entry") return { event: "handler", isEnd: false };
-  if (name === "call_function_exit") return { event: "handler", isEnd: true };
-  return null;
+  const [, edge] = HANDLER.exec(name) ?? [];
+  return edge === undefined ? null : { event: "handler", isEnd: edge === "exit" };
 }
 
 /** Interrupts for other purposes (to reschedule) are left out; where no callback is named they cannot be told apart. */
 function ipi(targets: number, callback: string | undefined): ShootdownEvent | null {
-  if (callback === undefined || (callback !== "" && !callback.startsWith(CALL_FUNCTION))) return null;
+  if (callback === undefined) return null;
+  if (callback !== "" && !CALLBACKS.includes(callback.replace(/\+.*$/, ""))) return null;
   return { event: "ipi", targets };
+}
+
+/** How many CPUs a mask such as `00000000,0000000e` names. */
+function bitsIn(mask: string): number {
+  let count = 0;
+  for (const group of mask.split(",")) {
+    for (let bits = Number.parseInt(group, 16); bits !== 0; bits = (bits & (bits - 1)) >>> 0) count++;
+  }
+  return count;
 }
 
 /** How many CPUs a list such as `0-3,8` names. */

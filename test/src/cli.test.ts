@@ -43,10 +43,10 @@ describe("mmulab", () => {
 
 describe("a mistake on the command line", () => {
   it.each([
-    [["rpelay", "x"], /unknown command 'rpelay' \(Did you mean replay\?\)/],
+    [["rpelay", "x"], /unknown command 'rpelay' \(did you mean replay\?\)/],
     [["frobnicate"], /unknown command 'frobnicate'/],
     [["replay"], /missing required argument 'file'/],
-    [["replay", "--jsn", "x"], /unknown option '--jsn' \(Did you mean --json\?\)/],
+    [["replay", "--jsn", "x"], /unknown option '--jsn' \(did you mean --json\?\)/],
     [["replay", "--differences", "many", "x"], /'many' is invalid. Expected a whole number from 0/],
     [["run", "mixd"], /unknown workload 'mixd' \(did you mean mixed\?\)/],
     [["run", "zzzzzzzzzz"], /unknown workload 'zzzzzzzzzz'; mmulab run --list/],
@@ -57,7 +57,7 @@ describe("a mistake on the command line", () => {
     [["run", "--json", "--csv"], /--json and --csv: expected one of them/],
     [["run", "--events", "events.xls"], /cannot tell from the name events\.xls .* should end in \.txt/],
     [["run", "./none.ts"], /\.\/none\.ts: no such file/],
-    [["run", "--cpu", "4"], /unknown option '--cpu' \(Did you mean --cpus\?\)/],
+    [["run", "--cpu", "4"], /unknown option '--cpu' \(did you mean --cpus\?\)/],
     [["run", "--cpus"], /'--cpus <number>' argument missing/],
     [["run", "--cpus", "-3"], /'-3' is invalid. Expected a whole number from 1 to 1024/],
     [["run", "--cpus", "0"], /'0' is invalid/],

@@ -38,7 +38,7 @@ usable yet (mean over frees, and most), and the pages of page tables that the sp
   parameters: [
     { name: "cpus", kind: "integers", low: 1, high: 1024, default: [1, 4, 16, 64], summary: "numbers of CPUs" },
     {
-      name: "lazymax",
+      name: "lazy_max_pages",
       kind: "integers",
       unit: "pages",
       low: 0,
@@ -66,7 +66,7 @@ usable yet (mean over frees, and most), and the pages of page tables that the sp
     },
   ],
   settings: kernelExperimentSettings([], ["vmap-nodes"]),
-  example: "mmulab experiment lazy-threshold --cpus 4,64 --lazymax 1024,8192,65536",
+  example: "mmulab experiment lazy-threshold --cpus 4,64 --lazy-max 1024,8192,65536",
   headline: "totalCycles",
   run,
 };
@@ -74,7 +74,7 @@ usable yet (mean over frees, and most), and the pages of page tables that the sp
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const cpuCounts = parameters.list("cpus");
-  const given = parameters.list("lazymax");
+  const given = parameters.list("lazy_max_pages");
   const limitsOf = (cpus: number) => [...new Set([...given, linuxLazyMaxPages(cpus)])].sort((a, b) => a - b);
   const plan = cpuCounts.flatMap((cpus) => limitsOf(cpus).map((limit) => ({ cpus, limit })));
   const label = ({ cpus, limit }: (typeof plan)[number]): string => `${cpus} CPUs, ${limit} pages`;

@@ -13,7 +13,7 @@ function rows(name: string, parameters: Record<string, string>, preset = "sapphi
 const WALKS = { size: "32", pages: "4K,2M", accesses: "4000" };
 
 test.each(["sapphire-rapids", "zen4"])("nested-walk: what each dimension and each page size adds, %s", (preset) => {
-  const all = rows("nested-walk", { ...WALKS, levels: "4,5", hostlevels: "4,5" }, preset);
+  const all = rows("nested-walk", { ...WALKS, levels: "4,5", host_levels: "4,5" }, preset);
   const cold = (guestPage: string, hostPage: string, guestLevels = 4, hostLevels = 4) =>
     Number(
       all.find(
@@ -53,6 +53,6 @@ test("fracture: on host pages of 4 KiB the work after INVLPGs walks as after los
     expect(cell("4K", "MOV CR3", invlpgs).refillWalks).toBe(0);
     for (const hostPage of ["native", "2M", "1G"]) expect(cell(hostPage, "INVLPG", invlpgs).refillWalks).toBe(0);
   }
-  const amd = rows("fracture", { invlpgs: "33", rounds: "5", hostpages: "4K" }, "zen4");
+  const amd = rows("fracture", { invlpgs: "33", rounds: "5", host_pages: "4K" }, "zen4");
   expect(amd.find((row) => row.hostPage === "4K" && row.flush === "INVLPG")?.refillWalks).toBe(0);
 });

@@ -317,7 +317,7 @@ function byDimensions({ guestPage, hostPage, guestLevels, hostLevels }: Cells): 
 const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "flush-cost": { cpus: "1,8", pages: "1,33,34", resident: "16", rounds: "3" },
   "flush-ceiling": { ceilings: "0,33,512", cpus: "2", munmaps: "40", resident: "64" },
-  "lazy-threshold": { cpus: "1,4", lazymax: "0,256", frees: "800" },
+  "lazy-threshold": { cpus: "1,4", lazy_max_pages: "0,256", frees: "800" },
   "vmap-contention": { cpus: "1,4", pairs: "300" },
   "page-tables": { size: "64,1024", accesses: "5000" },
   "walk-overlap": { size: "2,16", loads: "500" },
@@ -329,7 +329,7 @@ const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "pcid-ping-pong": { processes: "2,3", pages: "4,8", turns: "2" },
   fork: { pages: "4,16", cpus: "1,2", rounds: "1" },
   "vmalloc-pages": { pages: "1,8", areas: "40" },
-  "nested-walk": { size: "2,16", pages: "4K,2M", levels: "4,5", hostlevels: "4", accesses: "300" },
+  "nested-walk": { size: "2,16", pages: "4K,2M", levels: "4,5", host_levels: "4", accesses: "300" },
   fracture: { invlpgs: "1,4", rounds: "2" },
   "guest-shootdown": { vcpus: "4", preempted: "0,2", rounds: "2" },
   "kernel-diff": { from: "6.1", to: "6.6", ops: "40", cpus: "1" },

@@ -19,12 +19,12 @@ describe("vmap-contention", () => {
   });
 
   it("counts only once pools and lists are past their start: twice the pairs gives the same", () => {
-    const lazymax = { lazymax: "0", cpus: "2", workers: "1,2" };
-    const short = rows(run("vmap-contention", lazymax), "contention");
+    const own = { lazy_max_per_cpu: "0", cpus: "2", workers: "1,2" };
+    const short = rows(run("vmap-contention", own), "contention");
     short.forEach((row) => {
       const pairs = Math.ceil((2 * Number(row.pairs)) / Number(row.workers) / 0.75);
       const long = rows(
-        run("vmap-contention", { ...lazymax, workers: String(row.workers), pairs: String(pairs) }),
+        run("vmap-contention", { ...own, workers: String(row.workers), pairs: String(pairs) }),
         "contention",
       ).find(({ setting }) => setting === row.setting);
       expect(Number(long?.pairs)).toBeGreaterThan(1.9 * Number(row.pairs));

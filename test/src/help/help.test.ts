@@ -48,11 +48,20 @@ describe("the options of all commands", () => {
     }
   });
 
-  it("accept both spellings of lazy_max_pages", () => {
-    const run = (option: string) =>
-      mmulab("experiment", "lazy-threshold", "--cpus", "2", option, "512,1024", "--csv").stdout.replace(/^#.*\n/, "");
-    expect(run("--lazy-max")).toBe(run("--lazymax"));
-    expect(run("--lazy-max")).toMatch(/,512,/);
+  it("have their words apart in each command, and what is written without dashes is told how it is written", () => {
+    const names = new Set(COMMANDS.flatMap(({ options }) => options.map(({ name }) => name)));
+    const letters = (name: string): string => name.replaceAll(/(?<!^)(?<!^-)-/g, "");
+    const dashed = new Set([...names].filter((name) => letters(name) !== name).map(letters));
+    expect([...names].filter((name) => dashed.has(name))).toEqual([]);
+    for (const words of [
+      ["run", "--lazymax", "512"],
+      ["run", "--lazymax=512"],
+      ["experiment", "lazy-threshold", "--lazymax=512"],
+    ]) {
+      const { stderr, status } = mmulab(...words);
+      expect(stderr).toBe("mmulab: unknown option '--lazymax' (did you mean --lazy-max?)\n");
+      expect(status).toBe(2);
+    }
   });
 });
 

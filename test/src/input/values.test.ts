@@ -52,5 +52,6 @@ describe("suggestions", () => {
     expect(suggestion("mxied", ["mixed", "storm"])).toBe(" (did you mean mixed?)");
     expect(suggestion("MIXED", ["mixed", "storm"])).toBe(" (did you mean mixed?)");
     expect(suggestion("qqqqqqqq", ["mixed", "storm"])).toBe("");
+    expect(suggestion("lazymax", ["memory", "lazy_max_pages"])).toBe(" (did you mean lazy_max_pages?)");
   });
 });

@@ -53,6 +53,24 @@ describe("the specification of a sweep", () => {
     ]);
   });
 
+  it("may give whole numbers as ranges, of figures too, and leaves to an experiment what are its own lists", () => {
+    const grid = (text: string) => readSweepSpec(specFile(text)).grid.map(({ values }) => values);
+    expect(
+      grid("workload: mixed\ngrid:\n  cpus: 1-3\n  operations: [5-6, 9]\n  isolated: [1-2]\n  kernel.callCycles: 4-6\n"),
+    ).toEqual([[1, 2, 3], [5, 6, 9], ["1-2"], [4, 5, 6]]);
+    expect(grid("experiment: flush-cost\ngrid:\n  cpus: 1-3\n")).toEqual([["1-3"]]);
+  });
+
+  it("has an experiment's own parameters, also where a workload has settings of these names", async () => {
+    const spec = readSweepSpec(
+      specFile(
+        "experiment: lazy-threshold\ngrid:\n  cpus: 1\n  lazy_max_pages: 512\n  frees: 20\n  flush_ceiling_pages: 5\n",
+      ),
+    );
+    const [{ rows }] = runPoint(spec, sweepPoints(spec)[0]);
+    expect(rows.map(({ lazyMaxPages }) => lazyMaxPages)).toEqual([512, 8192]);
+  });
+
   it("is refused where lists are nested too deeply", () => {
     const nested = specFile(`workload: mixed\ngrid:\n  cpus: ${"[".repeat(30_000)}`);
     expect(refusalOf(nested)).toMatch(/sweep\.yaml:\d+:\d+: is nested too deeply$/);
@@ -81,6 +99,9 @@ describe("the specification of a sweep", () => {
     ["workload: mixed\ngrid:\n  cpus: .nan", /sweep\.yaml:3:9: cpus: \.nan: expected a finite number/],
     ["workload: mixed\ngrid:\n  cpus: [1, 1e400]", /sweep\.yaml:3:13: cpus: 1e400: expected a finite number/],
     ["workload: mixed\ngrid:\n  cpus: [1, [2]]", /sweep\.yaml:3:13: cpus: a list within a list: expected/],
+    ["workload: mixed\ngrid:\n  cpus: [2, 1-3]", /sweep\.yaml:3:13: cpus 2 is given twice/],
+    ["workload: mixed\ngrid:\n  cpus: 1-2000", /sweep\.yaml:3:9: cpus 1-2000: expected a whole number from 1 to 1024/],
+    ["workload: mixed\ngrid:\n  policy: 1-2", /sweep\.yaml:3:11: unknown flush policy '1-2'/],
     ["workload: mixed\ngrid:\n  cpus: [2, 1, 2]", /sweep\.yaml:3:16: cpus 2 is given twice/],
     ["workload: mixed\ngrid:\n  cpus:\n  pti: true", /sweep\.yaml:3:3: cpus has no value|cpus: : expected/],
     ["workload: mixed\ngrid:\n  ? [a]\n  : 1", /sweep\.yaml:3:5: expected a name before the colon/],

@@ -99,6 +99,30 @@ describe("a trace with calls", () => {
     expect(report.shootdowns?.interrupts?.emulated).toMatchObject({ sent: 2, handlers: 2 });
   });
 
+  it("counts interrupts as each kernel writes them: by mask or by list, by handler or by function, to one CPU or to many", async () => {
+    const sent = async (...texts: string[]) => {
+      const line = (text: string, i: number) => `  sh-1 [000] d.h1. 1.00000${i}: ${text}`;
+      const flush = [
+        "flush_tlb_all_enter: (flush_tlb_all+0x0/0x40)",
+        "flush_tlb_all_exit: (x+0x1/0x2 <- flush_tlb_all)",
+      ];
+      return (await replay([flush[0], ...texts, flush[1]].map(line))).shootdowns?.interrupts?.traced;
+    };
+    const many = (mask: string, callback: string) =>
+      `ipi_send_cpumask: cpumask=${mask} callsite=on_each_cpu_cond_mask+0x2/0x30 callback=${callback}`;
+    const handler = "generic_smp_call_function_single_interrupt+0x0/0x20";
+    expect(await sent(many("00000000,0000000e", handler))).toMatchObject({ sent: 3 });
+    expect(await sent(many("80000001,00000003", handler))).toMatchObject({ sent: 4 });
+    expect(await sent(many("1-3,64", handler))).toMatchObject({ sent: 4 });
+    expect(await sent(many("00000003", "do_flush_tlb_all+0x0"))).toMatchObject({ sent: 2 });
+    expect(await sent(many("00000003", "do_sync_core+0x0/0x40"))).toBeUndefined();
+    const one = ["call_function_single_entry: vector=251", "call_function_single_exit: vector=251"];
+    expect(await sent(`ipi_send_cpu: cpu=1 callsite=x+0x1/0x2 callback=${handler}`, ...one)).toMatchObject({
+      sent: 1,
+      handlers: 1,
+    });
+  });
+
   it("says what each task and each kind of call cost, and takes another version and policy", async () => {
     const { lines } = traced("mixed", 400);
     const report = await replay(lines, { settings: { kernel: "7.3", lazyMax: 100 }, accounts: true });
