@@ -57,7 +57,9 @@ export function printSweepTable(spec: SweepSpec, table: SweepTable, options: Tab
 
 function textOf(spec: SweepSpec, table: SweepTable, chosen: string | undefined): string {
   const names = chosen?.split(",");
-  const unknown = names?.find((name) => !table.columns.includes(name));
+  // What is measured is known once a point has been run.
+  const isKnown = table.rows.some((row) => row.error === undefined);
+  const unknown = isKnown ? names?.find((name) => !table.columns.includes(name)) : undefined;
   if (unknown !== undefined) throw new UsageError(`no column ${unknown}; there are ${table.columns.join(", ")}`);
   const given = spec.grid.map(({ name }) => name);
   const parts = hasTables(spec) ? tablesByName(table) : new Map([["", table]]);

@@ -47,6 +47,13 @@ describe("shards", () => {
 });
 
 describe("a sweep in a folder", () => {
+  it("is merged before any point is done: none of them are, whatever columns are asked for", () => {
+    const folder = newFolder();
+    openSweepFolder(folder, spec, 1);
+    const merged = mmulab("sweep", "merge", folder, "--columns", "flushes");
+    expect(merged).toMatchObject({ status: 1, stderr: "mmulab: 0 of 8 points are done\n" });
+  });
+
   it("is the table of a single run when all its parts have run", () => {
     const folder = newFolder();
     for (const part of [1, 2, 3]) {

@@ -56,7 +56,9 @@ describe("the specification of a sweep", () => {
   it("may give whole numbers as ranges, of figures too, and leaves to an experiment what are its own lists", () => {
     const grid = (text: string) => readSweepSpec(specFile(text)).grid.map(({ values }) => values);
     expect(
-      grid("workload: mixed\ngrid:\n  cpus: 1-3\n  operations: [5-6, 9]\n  isolated: [1-2]\n  kernel.callCycles: 4-6\n"),
+      grid(
+        "workload: mixed\ngrid:\n  cpus: 1-3\n  operations: [5-6, 9]\n  isolated: [1-2]\n  kernel.callCycles: 4-6\n",
+      ),
     ).toEqual([[1, 2, 3], [5, 6, 9], ["1-2"], [4, 5, 6]]);
     expect(grid("experiment: flush-cost\ngrid:\n  cpus: 1-3\n")).toEqual([["1-3"]]);
   });
