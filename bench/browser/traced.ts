@@ -23,7 +23,7 @@ interface TraceEvent {
 export interface Traced {
   /** The main thread's time from one frame to the next, in milliseconds: input, scripts, layout, painting. */
   readonly frameMs: readonly number[];
-  /** The same, all in all. */
+  /** What the main thread worked in all, in milliseconds. */
   readonly mainMs: number;
   /** The time of the worker that runs the machine, in milliseconds. */
   readonly workerMs: number;

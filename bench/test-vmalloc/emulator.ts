@@ -14,7 +14,7 @@ export interface Times {
 
 /** The name under which a run tells how long it took in all, as one loop. */
 export const IN_ALL = "in all";
-/** The same for what it did before and after the tests: boot, rehearsal. */
+/** The name under which it tells how long boot and rehearsal took, before and after the tests, as one loop. */
 export const BESIDE = "beside the tests";
 
 /** Runs the tests in a process of their own, `script` with `--measure`, which calls {@link measureHere}. */

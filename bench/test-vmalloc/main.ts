@@ -115,7 +115,7 @@ function means(rows: readonly Row[]): string {
   return `${wall.toFixed(2)} by wall time, ${core.toFixed(2)} by time on a core`;
 }
 
-/** The same of each round, in which both sides ran within a minute. */
+/** The geometric mean of each round by itself: both sides of a round ran within a minute. */
 function roundsLine(rows: readonly Row[], runs: number): string {
   const of = Array.from({ length: runs }, (_, round) => geometricMean(rows.map(({ rounds }) => rounds[round])));
   return `the same in single rounds, by wall time: ${of.map((mean) => mean.toFixed(2)).join(" ")}`;

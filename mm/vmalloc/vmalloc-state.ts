@@ -17,7 +17,7 @@ import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import type { KmemCaches } from "../slab/kmem-caches.ts";
 import type { KernelVersion } from "../versions/kernel-version.ts";
-import { AreaStarts } from "./areas/area-starts.ts";
+import { AreasByStart } from "./areas/areas-by-start.ts";
 import { FreeTree } from "./areas/free-tree.ts";
 import { NeFitPreload } from "./areas/ne-fit-preload.ts";
 import { NodeLines } from "./areas/node-lines.ts";
@@ -182,7 +182,7 @@ export class Vmalloc {
     this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);
     this.zones = new VmapZones(config.zoneSizeBytes, config.vmapNodes);
     const { areas, log, zones } = this;
-    const shared = { areas, log, zones, starts: new AreaStarts() };
+    const shared = { areas, log, zones, starts: new AreasByStart() };
     const locks = this.version.hasVmapNodes ? VMAP_NODE_LOCKS : ONE_TREE_LOCKS;
     this.nodes = Array.from({ length: config.vmapNodes }, (_, id) => new VmapNode(id, shared, loop, costs.lock, locks));
     this.blocks = new VmapBlocks(config.possibleCpus, config.blockPages, loop, costs.lock);

@@ -1,8 +1,11 @@
 /** A ring of batches in memory that two threads share: one fills them in turn, the other takes them in the same order. */
 import { BATCH_BYTES, ReferenceBatch } from "./reference-batch.ts";
 
-/** Batches in the ring: a few, so that both threads find them in their caches. */
-const SLOTS = 8;
+/**
+ * Batches in the ring: as many as the references of a part of a long text (lackey-parts.ts), and a few more. With fewer, threads that parse
+ * parts in turn wait until theirs is taken, so that one parses at a time.
+ */
+const SLOTS = 16;
 /**
  * A thread that waits is woken when it has so many batches to work on, not for each: to wake a thread costs more than to take a batch, and
  * where there are fewer cores than threads it takes the core from the one that wakes it.

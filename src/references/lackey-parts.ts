@@ -10,8 +10,8 @@ import { PlainLines } from "./plain-lines.ts";
 import { ReferenceBatch } from "./reference-batch.ts";
 import { RECORD_BYTES_MAX } from "./reference-source.ts";
 
-/** Bytes of a part. */
-const PART_BYTES = 2 ** 22;
+/** Bytes of a part: its references, 14 bytes each, fit into a ring of batches (batch-ring.ts), so that a thread need not wait for its turn. */
+const PART_BYTES = 2 ** 20;
 /** A line that is open at the end of a part is read on to its end in pieces of this size. */
 const READ_ON_BYTES = 2 ** 16;
 /** Bytes at the beginning by which a file is taken for text of lackey: some of its first lines are references. */

@@ -33,7 +33,7 @@ const GUEST_TABLES = 0x800;
 const TABLES_OFFSET = 0x1000;
 /** All rights of an entry of EPT, and write-back. */
 export const EPT_ALL = EPT_READ | EPT_WRITE | EPT_EXECUTE | EPT_EXECUTE_USER | (6 << 3);
-/** The same of an entry that refers to a table. */
+/** All rights of an entry that refers to a table, which has no memory type. */
 const EPT_TABLE = EPT_READ | EPT_WRITE | EPT_EXECUTE | EPT_EXECUTE_USER;
 
 /** The machine, one virtual CPU, and tools of the hypervisor. */

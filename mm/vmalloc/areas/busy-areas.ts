@@ -1,6 +1,6 @@
 /**
  * The areas in use of a vmap node (`vn->busy`). The kernel inserts each into a tree. On the host there is a table in front of
- * the trees of all nodes (`area-starts.ts`). Most areas come and go without anybody having looked at a tree; they are put into
+ * the trees of all nodes (`areas-by-start.ts`). Most areas come and go without anybody having looked at a tree; they are put into
  * it when somebody does, and it shows them all. (A tree of 100,000 areas is a dozen misses in the host's caches for each
  * insertion and removal.)
  */
@@ -8,7 +8,7 @@
 import type { LockGuard } from "../../kernel/lockdep.ts";
 import { growInt32 } from "../../lib/grow.ts";
 import type { KernelLog } from "../../lib/kernel-log.ts";
-import { type AreaStarts, STARTS_PAGES_MAX, startsPageOf } from "./area-starts.ts";
+import { type AreasByStart, STARTS_PAGES_MAX, startsPageOf } from "./areas-by-start.ts";
 import { AreaTree } from "./area-tree.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
 import type { VmapZones } from "./vmap-zones.ts";
@@ -25,7 +25,7 @@ const PAGES_PER_ADDED = 16;
 export interface BusyAreasParts {
   readonly areas: VmapAreas;
   readonly log: KernelLog;
-  readonly starts: AreaStarts;
+  readonly starts: AreasByStart;
   readonly zones: VmapZones;
 }
 
@@ -38,7 +38,7 @@ export class BusyAreas {
   private readonly node: number;
   private readonly notInTree: number;
   private readonly areas: VmapAreas;
-  private readonly starts: AreaStarts;
+  private readonly starts: AreasByStart;
   private readonly zones: VmapZones;
   private readonly inserted: AreaTree;
   /** Areas that are not in the tree yet, and some that were not; when it is full, the rest is known to the table alone. */

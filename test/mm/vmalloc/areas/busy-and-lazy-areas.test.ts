@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { KernelLog, VMALLOC_START, VmapAreas } from "../../../../mm/index.ts";
-import { AreaStarts } from "../../../../mm/vmalloc/areas/area-starts.ts";
+import { AreasByStart } from "../../../../mm/vmalloc/areas/areas-by-start.ts";
 import { BusyAreas } from "../../../../mm/vmalloc/areas/busy-areas.ts";
 import { LazyAreas } from "../../../../mm/vmalloc/areas/lazy-areas.ts";
 import type { VmapAreas as Areas } from "../../../../mm/vmalloc/areas/vmap-areas.ts";
@@ -23,7 +23,7 @@ function busyOf(
   log = new KernelLog(),
 ): { all: BusyAreas[]; of: (la: number) => BusyAreas } {
   const zones = new VmapZones(16 * PAGE, nodes);
-  const parts = { areas, log, zones, starts: new AreaStarts() };
+  const parts = { areas, log, zones, starts: new AreasByStart() };
   const all = Array.from({ length: nodes }, (_, id) => new BusyAreas(parts, id));
   return { all, of: (la) => all[zones.nodeIdOf(la)] };
 }

@@ -19,7 +19,7 @@ export function startsPageOf(address: number): number {
 }
 
 /** Areas by the page of their first byte. */
-export class AreaStarts {
+export class AreasByStart {
   /** By piece and page: the area that starts there, or 0. */
   private readonly pieces: (Int32Array | null)[] = new Array(STARTS_PAGES_MAX >> PIECE_SHIFT).fill(null);
   private piecesMade = 0;
