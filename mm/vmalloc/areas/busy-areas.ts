@@ -8,8 +8,8 @@
 import type { LockGuard } from "../../kernel/lockdep.ts";
 import { growInt32 } from "../../lib/grow.ts";
 import type { KernelLog } from "../../lib/kernel-log.ts";
-import { type AreasByStart, STARTS_PAGES_MAX, startsPageOf } from "./areas-by-start.ts";
 import { AreaTree } from "./area-tree.ts";
+import { type AreasByStart, STARTS_PAGES_MAX, startsPageOf } from "./areas-by-start.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
 import type { VmapZones } from "./vmap-zones.ts";
 
