@@ -92,8 +92,8 @@ export function cachedGuestTables(cpu: Cpu): CachedGuestTable[] {
 /** Every guest-physical mapping of a page that `cpu` has cached, of whichever guest. */
 export function cachedGuestPages(cpu: Cpu): CachedGuestPage[] {
   const { numbers, guestPhysicalCaches } = cpu.virtualization;
-  const [pages] = guestPhysicalCaches?.all() ?? [];
-  if (pages === undefined || pages.isEmpty) return [];
+  const pages = guestPhysicalCaches?.ofPages ?? null;
+  if (pages === null || pages.isEmpty) return [];
   const found: CachedGuestPage[] = [];
   for (let slot = 0; slot < pages.slots; slot++) {
     if (!pages.isUsed(slot)) continue;

@@ -93,11 +93,13 @@ function structuresOf({ mmu, virtualization }: Cpu, preset: Preset, hasGuests: b
     return [{ structure: `${name} cache${isIn}`, usedBy: "walks", tlb, entries: [tableEntry(level)] }];
   });
   if (!hasGuests) return [...tlbs, ...tables];
-  const [pages, ...ofTables] = virtualization.ownPhysicalCaches().all();
+  const { ofPages, ofTables } = virtualization.ownPhysicalCaches();
   return [
     ...tlbs,
     ...tables,
-    { structure: pages.name, usedBy: "second stage", tlb: pages, entries: PAGES },
+    ...(ofPages === null
+      ? []
+      : [{ structure: ofPages.name, usedBy: "second stage" as const, tlb: ofPages, entries: PAGES }]),
     ...ofTables.map((tlb, i): Counted => {
       return { structure: tlb.name, usedBy: "second stage", tlb, entries: [tableEntry(TABLE_LEVELS[i])] };
     }),

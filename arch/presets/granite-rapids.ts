@@ -17,6 +17,7 @@ import { SAPPHIRE_RAPIDS_MITIGATIONS } from "./mitigations.ts";
 import { type Preset, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { SAPPHIRE_RAPIDS } from "./sapphire-rapids.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
+import { guestCachesTakenOver } from "./virtualization.ts";
 
 const PART = "Sapphire Rapids";
 const CPUID = documented("CPUID leaf 18h of a Xeon 6 (InstLatx64)");
@@ -63,6 +64,7 @@ export const GRANITE_RAPIDS: Preset = {
   memory: cycles(300, assumed("about 130 ns; higher than in Sapphire Rapids")),
   overlap: allTakenOver(SAPPHIRE_RAPIDS.overlap, PART),
   costs: allTakenOver(SAPPHIRE_RAPIDS.costs, PART),
+  virtualization: guestCachesTakenOver(SAPPHIRE_RAPIDS.virtualization, PART),
   mitigations: SAPPHIRE_RAPIDS_MITIGATIONS,
   idleStates: GRANITE_RAPIDS_IDLE,
 };

@@ -109,16 +109,17 @@ const dataCache = objectOf({
   hitCycles: cycles,
 });
 
-const guestPhysicalCache = objectOf({
-  sets: figure("sets", powerOfTwo),
-  ways: figure("ways", wholeFrom(1, GUEST_WAYS_MAX)),
-});
+const guestPhysicalCache = (waysMin: number) =>
+  objectOf({
+    sets: figure("sets", powerOfTwo),
+    ways: figure("ways", wholeFrom(waysMin, GUEST_WAYS_MAX)),
+  });
 
 const virtualization = objectOf({
   features: objectOf(eachOf(Object.keys(SKYLAKE_VIRTUALIZATION.features), oneOf([true, false]))),
   invlpgDropsFractured: oneOf([true, false]),
   origins: objectOf({ features: origin, invlpgDropsFractured: origin }),
-  guestPhysicalCaches: objectOf(eachOf(Object.keys(SKYLAKE_VIRTUALIZATION.guestPhysicalCaches), guestPhysicalCache)),
+  guestPhysicalCaches: objectOf({ pages: guestPhysicalCache(0), ...eachOf(STRUCTURES, guestPhysicalCache(1)) }),
   costs: objectOf(eachOf(Object.keys(SKYLAKE_VIRTUALIZATION.costs), cycles)),
 });
 

@@ -10,6 +10,7 @@ import { SAPPHIRE_RAPIDS_LINES } from "./line-transfers.ts";
 import { SAPPHIRE_RAPIDS_MITIGATIONS } from "./mitigations.ts";
 import { SAPPHIRE_RAPIDS_OVERLAP } from "./overlap.ts";
 import { type Preset, TLB_SHAPE_FIELDS } from "./preset.ts";
+import { SAPPHIRE_RAPIDS_VIRTUALIZATION } from "./virtualization.ts";
 
 const CPUID = documented("CPUID leaf 18h, Sapphire Rapids");
 const CPUID_CACHES = documented("CPUID leaf 4, Sapphire Rapids");
@@ -117,6 +118,7 @@ export const SAPPHIRE_RAPIDS: Preset = {
       assumed("a microcode entry and return, 64 bytes searched, a payload of 64 bytes decoded"),
     ),
   },
+  virtualization: SAPPHIRE_RAPIDS_VIRTUALIZATION,
   mitigations: SAPPHIRE_RAPIDS_MITIGATIONS,
   idleStates: SAPPHIRE_RAPIDS_IDLE,
 };

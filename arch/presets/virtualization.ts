@@ -1,7 +1,7 @@
 /** What a microarchitecture can do for guests, and what that costs, as data. No part's own figures of this are published in full. */
 
 import type { EptAbilities } from "../isa/ept.ts";
-import { assumed, cycles, documented, type Figure, type Origin, sets, ways } from "./figure.ts";
+import { allTakenOver, assumed, cycles, documented, type Figure, measured, type Origin, sets, ways } from "./figure.ts";
 
 /** What VMX or SVM of a CPU can do. */
 export interface VirtualizationFeatures extends EptAbilities {
@@ -21,6 +21,7 @@ export interface GuestPhysicalCachePreset {
 
 /** Caches of guest-physical mappings: pages, and entries that refer to tables, by level. */
 export interface GuestPhysicalCachesPreset {
+  /** No ways: a translation of the second stage is never cached by itself, only with the guest's, in TLBs and combined entries. */
   readonly pages: GuestPhysicalCachePreset;
   readonly pde: GuestPhysicalCachePreset;
   readonly pdpte: GuestPhysicalCachePreset;
@@ -99,11 +100,35 @@ export const SKYLAKE_VIRTUALIZATION: VirtualizationPreset = {
   costs: COSTS,
 };
 
-/** Ice Lake and later: five levels, and advanced information. */
+/** Ice Lake: five levels, and advanced information. */
 export const ICELAKE_VIRTUALIZATION: VirtualizationPreset = {
   ...SKYLAKE_VIRTUALIZATION,
   features: { ...SKYLAKE_VIRTUALIZATION.features, ept5: true, advancedExits: true },
 };
+
+const EMERALD_RAPIDS = measured("an Emerald Rapids core: what walks of test/silicon/stlb-sequences.txt cost");
+const AS_LINEAR = assumed(
+  "as the PDE cache for linear addresses; with 32 entries in one set, or 16, walks on an Emerald Rapids core are foretold a little worse",
+);
+
+/**
+ * Sapphire Rapids. Walks on a core (`test/silicon/stlb-sequences.txt`; docs/presets.md) cost what they do where each address of a table
+ * of the guest, and that of the page, is walked for in the second stage, from an entry for 2 MiB of guest-physical memory on.
+ */
+export const SAPPHIRE_RAPIDS_VIRTUALIZATION: VirtualizationPreset = {
+  ...ICELAKE_VIRTUALIZATION,
+  guestPhysicalCaches: {
+    ...CACHES,
+    pages: { sets: sets(1, EMERALD_RAPIDS), ways: ways(0, EMERALD_RAPIDS) },
+    pde: { sets: sets(8, AS_LINEAR), ways: ways(4, AS_LINEAR) },
+  },
+};
+
+/** What a part can do for guests, with caches as another part has them. @param part that one's name */
+export function guestCachesTakenOver(known: VirtualizationPreset, part: string): VirtualizationPreset {
+  const caches = Object.entries(known.guestPhysicalCaches).map(([name, cache]) => [name, allTakenOver(cache, part)]);
+  return { ...known, guestPhysicalCaches: Object.fromEntries(caches) };
+}
 
 /** AMD: nested page tables have the abilities of the host's own. */
 export const AMD_VIRTUALIZATION: VirtualizationPreset = {

@@ -35,30 +35,35 @@ export class GuestPhysicalCaches {
   /** After a lookup of a page that hit: its size (`SIZE_*`). */
   size = SIZE_4K as number;
 
-  private readonly pages: Tlb;
-  /** By level of the entries. */
+  /** What holds pages; null on a part that caches none. */
+  readonly ofPages: Tlb | null;
+  /** What holds entries that refer to tables, from level 2 on. */
+  readonly ofTables: readonly Tlb[];
+  /** The same, by level of the entries. */
   private readonly levels: readonly (Tlb | null)[];
 
   constructor(preset: GuestPhysicalCachesPreset) {
-    const shapes = [preset.pages, ...STRUCTURE_NAMES.map((name) => preset[name])].map((shape, index) => ({
-      name: index === 0 ? "guest-physical pages" : `guest-physical ${STRUCTURE_NAMES[index - 1]}`,
-      sets: shape.sets.value,
-      ways: shape.ways.value,
+    const names = preset.pages.ways.value === 0 ? STRUCTURE_NAMES : (["pages", ...STRUCTURE_NAMES] as const);
+    const shapes = names.map((name) => ({
+      name: `guest-physical ${name}`,
+      sets: preset[name].sets.value,
+      ways: preset[name].ways.value,
       indexHash: "linear" as const,
       replacement: "lru" as const,
     }));
     const places = shapes.reduce((sum, { sets, ways }) => sum + sets * ways, 0);
     const words = shapes.reduce((sum, shape) => sum + tlbWords(shape), 0);
     const arrays = new CpuArrays(shapes.length, places, words);
-    const [pages, ...structures] = shapes.map((shape) => new Tlb(shape, arrays));
-    this.pages = pages;
-    this.levels = [null, null, ...structures];
+    const tlbs = shapes.map((shape) => new Tlb(shape, arrays));
+    this.ofTables = tlbs.slice(-STRUCTURE_NAMES.length);
+    this.ofPages = tlbs.length > STRUCTURE_NAMES.length ? tlbs[0] : null;
+    this.levels = [null, null, ...this.ofTables];
   }
 
   /** Whether the page of a guest-physical frame is cached for a guest; which, is in the fields then. */
   lookupPage(guestFrame: number, guest: number): boolean {
-    if (guestFrame >= CACHED_FRAMES_END) return false;
-    const { pages } = this;
+    const pages = this.ofPages;
+    if (pages === null || guestFrame >= CACHED_FRAMES_END) return false;
     const address = guestFrame * 4096;
     if (pages.counts !== null) pages.counts.lookups[ANY_PAGE]++;
     for (let size = SIZE_4K as number; size <= SIZE_1G; size++) {
@@ -78,18 +83,19 @@ export class GuestPhysicalCaches {
 
   /** Removes a page that {@link lookupPage} has found, and that does not allow the access: a miss. */
   dropRefused(guestFrame: number, guest: number): void {
-    const { counts } = this.pages;
-    if (counts !== null) counts.hits[this.size]--;
+    const counts = this.ofPages?.counts;
+    if (counts) counts.hits[this.size]--;
     this.dropPage(guestFrame, guest);
   }
 
   /** Puts in a page, of which `frame` is that of the 4 KiB page at `guestFrame`. There must be none of this size for it. */
   insertPage(guestFrame: number, guest: number, frame: number, size: number, rights: number): void {
-    if (guestFrame >= CACHED_FRAMES_END) return;
+    const pages = this.ofPages;
+    if (pages === null || guestFrame >= CACHED_FRAMES_END) return;
     const number = Math.floor((guestFrame * 4096) / SIZE_BYTES[size]);
     const first = frame - (guestFrame - (number * SIZE_BYTES[size]) / 4096);
     const tag = number * SIZE_BYTES[size] + size * TAG_SIZE_STEP;
-    this.pages.insert(tag, number | 0, guest * GUEST_CONTEXTS, size, first, rights);
+    pages.insert(tag, number | 0, guest * GUEST_CONTEXTS, size, first, rights);
   }
 
   /** The level of the deepest cached entry for a guest-physical frame, 2 to `levels`; 0 when there is none. */
@@ -133,11 +139,12 @@ export class GuestPhysicalCaches {
 
   /** Removes the page of a guest-physical frame for a guest, of every size; tables stay. */
   dropPage(guestFrame: number, guest: number): void {
-    if (guestFrame >= CACHED_FRAMES_END) return;
+    const pages = this.ofPages;
+    if (pages === null || guestFrame >= CACHED_FRAMES_END) return;
     const every = guest * GUEST_CONTEXTS + EVERY_PCID;
     for (let size = SIZE_4K as number; size <= SIZE_1G; size++) {
       const number = Math.floor((guestFrame * 4096) / SIZE_BYTES[size]);
-      dropTag(this.pages, number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, every, true);
+      dropTag(pages, number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, every, true);
     }
   }
 
@@ -151,9 +158,9 @@ export class GuestPhysicalCaches {
     for (const tlb of this.all()) tlb.clear();
   }
 
-  /** Pages first, then the entries of tables from level 2 on: for those who look at them. */
+  /** {@link ofPages} where there is one, then {@link ofTables}. */
   all(): readonly Tlb[] {
-    return [this.pages, ...this.levels.filter((tlb) => tlb !== null)];
+    return this.ofPages === null ? this.ofTables : [this.ofPages, ...this.ofTables];
   }
 }
 

@@ -36,7 +36,7 @@ export interface GuestPhysicalStructure {
   readonly slots: readonly GuestPhysicalSlot[];
 }
 
-/** The caches of guest-physical mappings of a CPU that hold pages, or those that hold entries of tables; empty before its first guest. */
+/** The caches of guest-physical mappings of a CPU that hold pages, or those that hold entries of tables; none before its first guest. */
 export function guestPhysicalView(
   { machine }: Kernel,
   cpuNumber: number,
@@ -45,9 +45,10 @@ export function guestPhysicalView(
 ): GuestPhysicalStructure[] {
   const cpu = machine.cpus[cpuNumber];
   const { numbers, guestPhysicalCaches } = cpu.virtualization;
-  const [pages, ...tables] = guestPhysicalCaches?.all() ?? [];
-  if (pages === undefined) return [];
-  return (entries === "tables" ? tables : [pages]).map((tlb) => {
+  if (guestPhysicalCaches === null) return [];
+  const { ofPages, ofTables } = guestPhysicalCaches;
+  const ofTranslations = ofPages === null ? [] : [ofPages];
+  return (entries === "tables" ? ofTables : ofTranslations).map((tlb) => {
     const { name, sets, ways } = tlb;
     const slots: GuestPhysicalSlot[] = [];
     for (let slot = 0; slot < sets * ways; slot++) {

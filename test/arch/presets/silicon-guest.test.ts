@@ -131,6 +131,6 @@ test("sequences of pages of one set of the second level: walks of both dimension
   }
   const rms = (sum: number) => Math.sqrt(sum / all.length);
   expect(all).toHaveLength(50);
-  expect(rms(squares.walked)).toBeLessThan(0.7);
-  expect(rms(squares.walked)).toBeLessThan(0.85 * rms(squares.constant));
+  expect(rms(squares.walked)).toBeLessThan(0.4);
+  expect(rms(squares.walked)).toBeLessThan(0.5 * rms(squares.constant));
 });

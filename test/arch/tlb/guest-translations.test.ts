@@ -20,9 +20,9 @@ const [GPA, OTHER_GPA] = [0x4000_0000, 0x4000_1000];
 const [OLD, NEW] = [0x1_4000_0000, 0x1_8000_0000];
 const OTHER_PAGE = BASE + 0x20_0000;
 
-/** A guest that has the page at `BASE` cached, in `OLD`. */
+/** A guest that has the page at `BASE` cached, in `OLD`, on a part that caches guest-physical pages if none is named. */
 function cached(config: VirtualMachineConfig = {}, bits = ALL): VirtualMachine {
-  const vm = new VirtualMachine(config);
+  const vm = new VirtualMachine({ preset: "icelake", ...config });
   vm.mapGuest(BASE, GPA, bits);
   vm.mapGuest(OTHER_PAGE, OTHER_GPA, bits);
   vm.mapSecond(GPA, OLD);
@@ -93,6 +93,18 @@ describe("Intel: what a change of the guest's entry, and of the second stage's, 
   test("without a VPID each VM exit and entry removes translations, but not guest-physical mappings", () => {
     expect(seenAfter(() => {}, { id: 0 })).toBe("new old");
     expect(seenAfter((vm) => vm.cpu.invept(2, 0n), { id: 0 })).toBe("new new");
+  });
+
+  test("where a part caches no guest-physical pages, what removes the guest's translation makes the second stage's change seen too", () => {
+    const preset = "sapphire-rapids";
+    expect(seenAfter(() => {}, { preset })).toBe("old old");
+    expect(
+      seenAfter(
+        inGuest((cpu) => cpu.invlpg(BASE)),
+        { preset },
+      ),
+    ).toBe("new new");
+    expect(seenAfter((vm) => vm.cpu.invvpid(1, 1), { preset })).toBe("new new");
   });
 
   test("guest-physical mappings serve other VPIDs with the same root, and other linear addresses", () => {

@@ -146,7 +146,7 @@ test("what was not written yet has no dirty flag in the second stage's run, and 
 });
 
 test("stale: entries of a page that the host took away without telling", () => {
-  const kernel = guestAfter("mixed", { preset: "sapphire-rapids", cpus: 1 });
+  const kernel = guestAfter("mixed", { preset: "icelake", cpus: 1 });
   const { machine, host } = kernel;
   const address = kernel.vmalloc(PAGE);
   machine.cpus[0].touch(address);
