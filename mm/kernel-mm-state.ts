@@ -5,7 +5,7 @@ import type { Flushing } from "./flush/flushing.ts";
 import type { UserModeState } from "./flush/user-mode.ts";
 import { captureFrames, type FramesState, restoreFrames } from "./frames/frames-state.ts";
 import type { FaultInjectionState } from "./kernel/fault-injection.ts";
-import { captureIrqLocks, type IrqLocksState, restoreIrqLocks } from "./kernel/irq-locks-state.ts";
+import { captureIrqLocks, restoreIrqLocks } from "./kernel/irq-locks-state.ts";
 import { captureLockStatistics, type LockStatisticsState, restoreLockStatistics } from "./kernel/lock-stat.ts";
 import type { LockdepState } from "./kernel/lockdep.ts";
 import { captureLocks, type LocksState, restoreLocks } from "./kernel/locks-state.ts";
@@ -28,8 +28,8 @@ export interface KernelMmState {
   readonly locks: LockStatisticsState;
   /** `cpa_lock`; absent where attributes of kernel pages have never been changed. */
   readonly cpaLock?: LocksState | undefined;
-  /** `zone->lock` of each zone; absent in files of versions before 9, and where none has ever been taken. */
-  readonly zoneLocks?: IrqLocksState | undefined;
+  /** By zone: the CPU that had `zone->lock` last, -1 for none; absent in files of versions before 9, and where none has ever been taken. */
+  readonly zoneLocks?: { readonly cpu: Int32Array } | undefined;
   /** Caches of small objects; absent in older files, and where none has ever been used. */
   readonly slabs?: SlabsState | undefined;
   /** What the checks of locking have seen; absent where locking is not checked. */
@@ -76,7 +76,7 @@ export function captureKernelMm(mm: KernelMm): KernelMmState {
       .map(({ start, end, mode }) => ({ start, end, mode })),
     flushing: captureFlushing(mm.flushing),
     locks: captureLockStatistics(mm.loop),
-    ...(mm.zoneLocks.every(({ lastCpu }) => lastCpu < 0) ? {} : { zoneLocks: captureIrqLocks(mm.zoneLocks) }),
+    ...(mm.zoneLocks.every(({ lastCpu }) => lastCpu < 0) ? {} : { zoneLocks: { cpu: captureIrqLocks(mm.zoneLocks) } }),
     ...(mm.hasCpaLock ? { cpaLock: captureLocks([mm.cpaLock]) } : {}),
     ...(mm.slabs.all.every(({ slabsUsed }) => slabsUsed === 1) ? {} : { slabs: captureSlabs(mm.slabs) }),
     ...(mm.lockdep === null ? {} : { lockdep: mm.lockdep.capture() }),
@@ -98,7 +98,9 @@ export function restoreKernelMm(mm: KernelMm, state: KernelMmState): void {
   for (const { start, end, mode } of state.memoryTypes) memoryTypes.add(start, end, mode);
   restoreFlushing(mm.flushing, state.flushing);
   restoreLockStatistics(mm.loop, state.locks);
-  if (state.zoneLocks !== undefined) restoreIrqLocks("page allocator", mm.zoneLocks, mm.loop.cpus, state.zoneLocks);
+  if (state.zoneLocks !== undefined) {
+    restoreIrqLocks("page allocator", mm.zoneLocks, mm.loop.cpus, state.zoneLocks.cpu);
+  }
   if (state.cpaLock !== undefined) restoreLocks([mm.cpaLock], state.cpaLock);
   if (state.lockdep !== undefined) mm.lockdep?.restore(state.lockdep);
   if (state.slabs !== undefined) restoreSlabs(mm.slabs, state.slabs);

@@ -93,6 +93,11 @@ export class PendingInterrupts {
     this.runs++;
   }
 
+  /** How many runs have begun. */
+  get run(): number {
+    return this.runs;
+  }
+
   /** `cpu` acts at `atCycles`: nothing arrives before that any more. */
   forgetBefore(cpu: number, atCycles: number): void {
     const spans = this.offSpans[cpu];

@@ -66,6 +66,17 @@ export class LockClass {
     if (cycles > values[WAIT_MAX]) values[WAIT_MAX] = cycles;
   }
 
+  /** Somebody of whom it was said that it waited `wasCycles` (0: not at all) waits `cycles`, which are more. */
+  waitsLonger(wasCycles: number, cycles: number): void {
+    const { values } = this;
+    if (wasCycles === 0) {
+      this.waited(cycles, true);
+      return;
+    }
+    values[WAIT_TOTAL] += cycles - wasCycles;
+    if (cycles > values[WAIT_MAX]) values[WAIT_MAX] = cycles;
+  }
+
   /** The statistics at present. */
   snapshot(): LockStatistics {
     const { name, values } = this;

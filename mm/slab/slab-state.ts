@@ -16,10 +16,8 @@ export interface SlabCacheState {
   readonly nodeHead: Int32Array;
   readonly nodeTail: Int32Array;
   readonly nrPartial: Int32Array;
-  /** By node, its lock (`IrqLocksState`): the CPU that had it last, and when it was held. */
+  /** By node: the CPU that had its lock last, -1 for none. */
   readonly lockCpu: Int32Array;
-  readonly lockFrom: Float64Array;
-  readonly lockUntil: Float64Array;
   /** By slab, number 0 included: `SLAB_*`, its first free object, objects in use, links, node, the CPU that wrote its line last plus one. */
   readonly where: Int32Array;
   readonly freelist: Int32Array;
@@ -60,7 +58,6 @@ export function restoreSlabs(slabs: KmemCaches, state: SlabsState): void {
 
 function captureCache(cache: KmemCache): SlabCacheState {
   const { slabsUsed } = cache;
-  const locks = captureIrqLocks(cache.listLocks);
   const objects = slabsUsed * cache.slotsPerSlab;
   return {
     name: cache.name,
@@ -71,9 +68,7 @@ function captureCache(cache: KmemCache): SlabCacheState {
     nodeHead: cache.nodeHead.slice(),
     nodeTail: cache.nodeTail.slice(),
     nrPartial: cache.nrPartial.slice(),
-    lockCpu: locks.cpu,
-    lockFrom: locks.from,
-    lockUntil: locks.until,
+    lockCpu: captureIrqLocks(cache.listLocks),
     where: cache.where.slice(0, slabsUsed),
     freelist: cache.slabFreelist.slice(0, slabsUsed),
     inuse: cache.inuse.slice(0, slabsUsed),
@@ -113,8 +108,7 @@ function restoreCache(cache: KmemCache, state: SlabCacheState): void {
     ["objects", cache.objectCpu.subarray(0, objects), state.objectCpu],
   ];
   for (const [of, now, saved] of pairs) restoreArray(`slab cache ${cache.name}`, of, now, saved);
-  const locks = { cpu: state.lockCpu, from: state.lockFrom, until: state.lockUntil };
-  restoreIrqLocks(`slab cache ${cache.name}`, cache.listLocks, cache.slab.length, locks);
+  restoreIrqLocks(`slab cache ${cache.name}`, cache.listLocks, cache.slab.length, state.lockCpu);
 }
 
 /** Numbers that name something else must name what there is. */

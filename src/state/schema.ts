@@ -258,8 +258,8 @@ const mm = z.strictObject({
     accounts: flushAccounts.nullable(),
   }),
   locks: z.strictObject({ names: texts, values: f64 }),
-  /** Absent in files of versions before 9. */
-  zoneLocks: z.strictObject({ cpu: i32, from: f64, until: f64 }).optional(),
+  /** Absent in files of versions before 9. Times only in files of version 9. */
+  zoneLocks: z.strictObject({ cpu: i32, from: f64.optional(), until: f64.optional() }).optional(),
   /** Absent where attributes of kernel pages have never been changed. */
   cpaLock: locks.optional(),
   /** Absent in files of versions before 8. */

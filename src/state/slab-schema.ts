@@ -13,7 +13,8 @@ const slabCache = rows(
       name: z.string(),
       ...columns(i32, "cpuFreelist", "cpuSlab", "cpuPartial", "cpuPartialSlabs", "nodeHead", "nodeTail", "nrPartial"),
       lockCpu: i32,
-      ...columns(f64, "lockFrom", "lockUntil"),
+      /** Only in files of versions before 10. */
+      ...columns(f64.optional(), "lockFrom", "lockUntil"),
       ...columns(i32, "where", "freelist", "inuse", "next", "previous", "node"),
       slabCpu: u16,
       unused: z.number().int().nonnegative(),

@@ -166,8 +166,10 @@ describe("a node's list of partial slabs", () => {
     const lock = listLock(kernel);
     // All come at the same time once, and all but the first wait; after that they are one behind the other.
     expect(lock?.contentions).toBeGreaterThanOrEqual(15);
-    // The zones' locks are waited for as well, where slabs' pages come from.
-    expect(waited).toBe(lockStatistics(loop).reduce((sum, { waitTotalCycles }) => sum + waitTotalCycles, 0));
+    // The zones' locks are waited for as well, where slabs' pages come from. A CPU that was put behind another has its line to fetch besides.
+    const inStatistics = lockStatistics(loop).reduce((sum, { waitTotalCycles }) => sum + waitTotalCycles, 0);
+    expect(waited).toBeGreaterThanOrEqual(inStatistics);
+    expect(waited).toBeLessThan(1.01 * inStatistics);
     expect(lock?.acquisitionBounces).toBeGreaterThan(100);
   });
 });
