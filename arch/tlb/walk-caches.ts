@@ -15,6 +15,8 @@ const NO_LINES = new Float64Array(1).fill(NO_LINE);
 /** Ways of a word of marks, and most ways of a set whose marks are compared. */
 const WORD_WAYS = 4;
 const MARKED_WAYS_MAX = 32;
+/** Marks that there are. */
+const MARKS = 256;
 /** A one in each byte of a word, and the highest bit of each. */
 const ONES = 0x01010101;
 const HIGHEST_BITS = 0x80808080;
@@ -25,14 +27,20 @@ const HIGHEST_BIT = 7;
 export class LineCache {
   /** Cycles of a fetch that this level answers. */
   readonly hitCycles: number;
-  private readonly tag: Float64Array;
+  /**
+   * One more than what of the line's number is above its set and its mark; 0 for no line. An array that nothing was written to is 0, and the
+   * host commits no memory for it: many CPUs walk little.
+   */
+  private readonly tag: Int32Array;
+  /** What a line's number is to be multiplied by, so that the whole part of it is above its set and its mark. */
+  private readonly tagShare: number;
   /** A mark of each line, a byte: the low bits of its number above those that choose the set. */
   private readonly marks: Uint8Array;
   private readonly markWords: Int32Array;
   /** Words of the marks of a set; 0 where its ways do not fill words, so that tags are compared. */
   private readonly setWords: number;
   private readonly setShift: number;
-  private readonly state: Int32Array;
+  private readonly state: Uint16Array;
   private readonly ways: number;
   private readonly setMask: number;
   private readonly policy: Replacement;
@@ -43,12 +51,13 @@ export class LineCache {
   constructor(sizeBytes: number, ways: number, hitCycles: number) {
     const sets = sizeBytes / 64 / ways;
     this.hitCycles = hitCycles;
-    this.tag = new Float64Array(sets * ways).fill(-1);
+    this.tag = new Int32Array(sets * ways);
+    this.tagShare = 1 / (sets * MARKS);
     this.marks = new Uint8Array((sets * ways + WORD_WAYS - 1) & -WORD_WAYS);
     this.markWords = new Int32Array(this.marks.buffer);
     this.setWords = ways % WORD_WAYS === 0 && ways <= MARKED_WAYS_MAX ? ways / WORD_WAYS : 0;
     this.setShift = 31 - Math.clz32(sets);
-    this.state = new Int32Array(sets);
+    this.state = new Uint16Array(sets);
     this.ways = ways;
     this.setMask = sets - 1;
     this.sets = sets;
@@ -80,14 +89,20 @@ export class LineCache {
     if (found === 0) return -1;
     const bit = 31 - Math.clz32(found & -found);
     const slot = (Math.imul(set, this.ways) + (bit & 7) * WORD_WAYS + (bit >> 3)) | 0;
-    return this.tag[slot] === line ? slot : this.search(set, line) | 0;
+    return this.tag[slot] === this.tagOf(line) ? slot : this.search(set, line) | 0;
   }
 
   private search(set: number, line: number): number {
-    const { tag, ways } = this;
+    const { tag, marks, ways } = this;
+    const mark = ((line | 0) >>> this.setShift) & 0xff;
+    const wanted = this.tagOf(line);
     const start = Math.imul(set, ways);
-    for (let slot = start; slot < start + ways; slot++) if (tag[slot] === line) return slot;
+    for (let slot = start; slot < start + ways; slot++) if (marks[slot] === mark && tag[slot] === wanted) return slot;
     return -1;
+  }
+
+  private tagOf(line: number): number {
+    return ((line * this.tagShare) | 0) + 1;
   }
 
   /** Puts a line in, which is not there. */
@@ -95,15 +110,17 @@ export class LineCache {
     const { tag, state, policy } = this;
     const set = (line | 0) & this.setMask;
     const way = (policy.victims as Uint8Array)[state[set]];
-    tag[set * this.ways + way] = line;
+    tag[set * this.ways + way] = this.tagOf(line);
     this.marks[set * this.ways + way] = (line | 0) >>> this.setShift;
     state[set] = afterUse(state[set], policy.fillUse[way]);
   }
 
   /** Has `visit` called with every line that it holds, by slot (set times ways plus way). */
   forEachLine(visit: (slot: number, line: number) => void): void {
-    const { tag } = this;
-    for (let slot = 0; slot < tag.length; slot++) if (tag[slot] >= 0) visit(slot, tag[slot]);
+    const { tag, marks, ways, sets } = this;
+    for (let slot = 0; slot < tag.length; slot++) {
+      if (tag[slot] > 0) visit(slot, ((tag[slot] - 1) * MARKS + marks[slot]) * sets + Math.floor(slot / ways));
+    }
   }
 
   /** Has `visit` called with the replacement state of every set that is not in state 0. */
@@ -112,10 +129,12 @@ export class LineCache {
     for (let set = 0; set < state.length; set++) if (state[set] !== 0) visit(set, state[set]);
   }
 
-  /** Puts a line into a slot, for saved states. @throws StateError when there is no such slot */
+  /** Puts a line into a slot, for saved states. @throws StateError when there is no such slot, or not in the line's set */
   putBack(slot: number, line: number): void {
     checkState("data caches", slot < this.tag.length, `have no slot ${slot}`);
-    this.tag[slot] = line;
+    const set = Math.floor(slot / this.ways);
+    checkState("data caches", line % this.sets === set, `do not have line ${line} in set ${set}`);
+    this.tag[slot] = this.tagOf(line);
     this.marks[slot] = (line | 0) >>> this.setShift;
   }
 
