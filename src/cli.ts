@@ -7,7 +7,7 @@ import { flushStandardStreams, printError, printOutput, ReaderGone } from "./com
 import { terminalWidth } from "./command-line/terminal-width.ts";
 import { explainUnknown } from "./command-line/unknown-words.ts";
 import { COMMANDS } from "./commands/index.ts";
-import { DESCRIPTION } from "./commands/whole-program.ts";
+import { addHelpCommand, DESCRIPTION, HELP_COMMAND } from "./commands/whole-program.ts";
 import { TOPICS } from "./help/topics.ts";
 import { UnknownNameError } from "./input/errors.ts";
 import { suggestion } from "./input/suggestion.ts";
@@ -15,8 +15,6 @@ import { noteCommand } from "./provenance/made-by.ts";
 import { versionText } from "./provenance/program-version.ts";
 import { setTextWidth, textWidth } from "./report/text-width.ts";
 import { wrapProse } from "./report/wrapped-text.ts";
-
-const HELP_COMMAND = "help";
 
 const HELP = `
 Examples:
@@ -46,7 +44,7 @@ async function main(argv: readonly string[]): Promise<number> {
   try {
     await loadOwnPolicies(argv);
     await addCommands(program, exit, argv);
-    addHelpCommand(program);
+    addHelp(program);
     for (const command of program.commands) command.copyInheritedSettings(program);
     await program.parseAsync(argv, { from: "user" });
     return code;
@@ -81,30 +79,24 @@ async function loadOwnPolicies(argv: readonly string[]): Promise<void> {
 }
 
 /** `mmulab help COMMAND...` and `mmulab help TOPIC`; the command of the library itself says nothing of a name that it does not know. */
-function addHelpCommand(program: Command): void {
-  program
-    .helpCommand(false)
-    .command(HELP_COMMAND)
-    .argument("[command...]", "which command, or which topic")
-    .summary("display help for a command or a topic")
-    .addHelpText("after", "\nExample:\n  $ mmulab help experiment flush-cost")
-    .action((names: string[]) => {
-      const topic = TOPICS.find(({ name }) => names.length === 1 && name === names[0]);
-      if (topic !== undefined) {
-        printHelp(`${topic.text}\n`);
-        return;
-      }
-      let command: Command = program;
-      for (const name of names) {
-        const topics = command === program ? TOPICS.map((each) => each.name) : [];
-        const known = [...command.commands.map((each) => each.name()), ...topics];
-        const found = command.commands.find((each) => each.name() === name);
-        if (found === undefined)
-          throw new UnknownNameError(`unknown command '${name}'${suggestion(name, known)}`, name, known);
-        command = found;
-      }
-      command.help();
-    });
+function addHelp(program: Command): void {
+  addHelpCommand(program).action((names: string[]) => {
+    const topic = TOPICS.find(({ name }) => names.length === 1 && name === names[0]);
+    if (topic !== undefined) {
+      printHelp(`${topic.text}\n`);
+      return;
+    }
+    let command: Command = program;
+    for (const name of names) {
+      const topics = command === program ? TOPICS.map((each) => each.name) : [];
+      const known = [...command.commands.map((each) => each.name()), ...topics];
+      const found = command.commands.find((each) => each.name() === name);
+      if (found === undefined)
+        throw new UnknownNameError(`unknown command '${name}'${suggestion(name, known)}`, name, known);
+      command = found;
+    }
+    command.help();
+  });
 }
 
 /** Tells what ended the command in one line on standard error, and returns the exit code. */

@@ -7,7 +7,7 @@ import { type MachineSettings, SETTINGS } from "../settings/machine-settings.ts"
 import { presetNames } from "../settings/presets.ts";
 import { SETTING_NAMES, type SettingName } from "../settings/setting-names.ts";
 import { UsageError } from "./errors.ts";
-import { optionParser } from "./option-values.ts";
+import { listWords, optionParser } from "./option-values.ts";
 
 /** What `--preset` and `--set` were given. */
 export interface FigureOptions {
@@ -18,10 +18,15 @@ export interface FigureOptions {
 /** Adds `--preset` and `--set` to a command. */
 export function addFigureOptions(command: Command): void {
   command
-    .option(
-      "--preset <name>",
-      `microarchitecture: its TLBs and costs (${presetNames().join(", ")}), or a file that ends in .json`,
-      "skylake",
+    .addOption(
+      listWords(
+        new Option(
+          "--preset <name>",
+          `microarchitecture: its TLBs and costs (${presetNames().join(", ")}), or a file that ends in .json`,
+        ).default("skylake"),
+        presetNames(),
+        true,
+      ),
     )
     .addOption(
       new Option(
@@ -40,11 +45,11 @@ export function addMachineOptions(
   heading = "Machine and kernel:",
 ): void {
   for (const name of names) {
-    const { value, summary, parse, excludes = [] } = SETTINGS[name];
+    const { value, summary, parse, words = [], takesFiles = words.length === 0, excludes = [] } = SETTINGS[name];
     const option = new Option(value === "" ? `--${name}` : `--${name} ${value}`, summary)
       .helpGroup(heading)
       .conflicts([...excludes]);
-    command.addOption(value === "" ? option : option.argParser(optionParser(parse)));
+    command.addOption(value === "" ? option : listWords(option.argParser(optionParser(parse)), words, takesFiles));
   }
 }
 

@@ -1,5 +1,5 @@
 /** Values of options in commander's terms. */
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, type Option } from "commander";
 import { ValueError } from "../input/errors.ts";
 
 /**
@@ -17,6 +17,25 @@ export function optionParser<T>(parse: (text: string) => T): (text: string) => T
       throw new InvalidArgumentError(`Expected ${expected}.`);
     }
   };
+}
+
+interface OptionWords {
+  readonly words: readonly string[];
+  /** Whether its value may also be a file. */
+  readonly takesFiles: boolean;
+}
+
+const KNOWN_WORDS = new WeakMap<Option, OptionWords>();
+
+/** Lists in completion what the value of an option may be, which is checked elsewhere. @param takesFiles whether it may also be a file */
+export function listWords(option: Option, words: readonly string[], takesFiles: boolean): Option {
+  KNOWN_WORDS.set(option, { words, takesFiles });
+  return option;
+}
+
+/** What completion lists of the values of an option. */
+export function wordsOf(option: Option): OptionWords {
+  return KNOWN_WORDS.get(option) ?? { words: option.argChoices ?? [], takesFiles: option.argChoices === undefined };
 }
 
 /** Lists in help and completion what a command's first argument may be; it may be others too (a file), and is checked elsewhere. */

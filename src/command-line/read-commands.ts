@@ -1,6 +1,7 @@
 /** Reads the commands as data from what commander knows of them. */
 import type { Argument, Command, Option } from "commander";
 import type { CommandTree, OptionEntry } from "../help/command-tree.ts";
+import { wordsOf } from "./option-values.ts";
 
 /** The tree of a program, hidden options left out. */
 export function commandTree(command: Command, path: readonly string[] = []): CommandTree {
@@ -19,6 +20,7 @@ export function commandTree(command: Command, path: readonly string[] = []): Com
         description: "display help for command",
         takesValue: false,
         choices: [],
+        takesFiles: false,
         default: "",
       },
     ],
@@ -27,13 +29,15 @@ export function commandTree(command: Command, path: readonly string[] = []): Com
 }
 
 function optionEntry(option: Option): OptionEntry {
-  const { long, flags, description, required, optional, argChoices, defaultValue, defaultValueDescription } = option;
+  const { long, flags, description, required, optional, defaultValue, defaultValueDescription } = option;
+  const { words, takesFiles } = wordsOf(option);
   return {
     name: long ?? flags,
     flags,
     description,
     takesValue: required || optional,
-    choices: argChoices ?? [],
+    choices: words,
+    takesFiles,
     default: defaultValueDescription ?? (defaultValue === undefined ? "" : String(defaultValue)),
   };
 }

@@ -9,7 +9,7 @@ import {
   type FigureOptions,
 } from "../command-line/machine-options.ts";
 import { listChoices, optionParser } from "../command-line/option-values.ts";
-import { printJson, printOutput } from "../command-line/standard-streams.ts";
+import { printJson, printOutput, printText } from "../command-line/standard-streams.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import type { GuestConfig } from "../guests/guest-config.ts";
 import { namesOf, parseParameters } from "../input/parameters.ts";
@@ -160,7 +160,7 @@ async function inspect(
   const lines = result === null && !options.quiet ? view.lines(kernel, viewOptions) : [];
   await save(kernel, source, options);
   if (result !== null) printJson({ view: name, source, ...result });
-  else if (!options.quiet) printOutput(lines.map((line) => `${line}\n`).join(""));
+  else if (!options.quiet) (view.isOwnForm ? printText : printOutput)(lines.map((line) => `${line}\n`).join(""));
   return EXIT_OK;
 }
 

@@ -1,23 +1,24 @@
 /** `mmulab rerun`: the command that made a file, once more. */
 import { spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { extname, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
-import { EXIT_DIFFERENCES, EXIT_OK } from "../command-line/errors.ts";
+import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { outputTarget } from "../files/output-target.ts";
 import { packageFile } from "../files/program-files.ts";
 import { shellWord } from "../input/shell-word.ts";
 import { versionText } from "../provenance/program-version.ts";
+import { defaultResultsFile, defaultResultsFolder } from "../sweep/default-results.ts";
 
 const HELP = `
 Every file and every JSON, CSV and HTML that mmulab writes says which version and which command made it. Files that the
 command wrote get a new name (flushes.csv: flushes.rerun.csv); nothing is overwritten but such a file of an earlier rerun. Paths in
 the command are taken from where rerun is called.
 
-What comes out is compared with FILE where that is text: the same command of the same version gives the same bytes, but for the
-words of the command itself.
+What comes out is compared with FILE, text, Parquet file or saved state: the same command of the same version gives the same, but for
+the words of the command itself. Sweeps run all their points again, into a file of results of their own.
 
 Exit code: that of the command; 1 if what comes out differs from FILE; 2 if FILE does not say which command made it.
 
@@ -26,6 +27,9 @@ Examples:
   $ mmulab rerun flush-cost.html --print`;
 
 const FOLDER_OPTION = "--dir";
+const SWEEP = "sweep";
+/** Words of a sweep with which it keeps its results elsewhere, or only shows them. */
+const KEEPS_RESULTS: readonly string[] = ["--out", FOLDER_OPTION, "--dry-run", "merge", "status"];
 /** Options whose value is a file or folder that the command writes. */
 export const OUTPUT_OPTIONS: readonly string[] = [
   "--events",
@@ -60,30 +64,27 @@ async function rerun(file: string, options: { readonly print?: boolean; readonly
   }
   if (version !== versionText()) printError(`mmulab: ${file} is of mmulab ${version}, this is ${versionText()}\n`);
   const { words, outputs } = renameOutputs(command);
+  makeRoom(words, outputs);
   const { exitCode, printed } = await run(words);
   const copy = outputs.find(({ name }) => resolve(name) === resolve(file))?.copy;
   for (const each of outputs) if (!options.quiet) printError(`mmulab: ${each.name}: written to ${each.copy}\n`);
   if (copy === undefined && printed === "") return exitCode;
-  const isSame = compare(file, copy, printed, withoutMadeBy);
-  if (isSame === null) return exitCode;
+  const isSame =
+    copy === undefined
+      ? withoutMadeBy(readFileSync(file, "utf8")) === withoutMadeBy(printed)
+      : await (await import("./same-output.ts")).isSameOutput(file, copy);
   if (!options.quiet || !isSame) printError(`mmulab: ${isSame ? "the same as" : "differs from"} ${file}\n`);
   return isSame ? exitCode : Math.max(exitCode, EXIT_DIFFERENCES);
 }
 
-/**
- * Whether what came out is what `file` holds; null for kinds of files that are not text.
- * @param comparable takes out of a text what may differ
- */
-function compare(
-  file: string,
-  copy: string | undefined,
-  printed: string,
-  comparable: (text: string) => string,
-): boolean | null {
-  const before = readFileSync(file);
-  if (copy !== undefined && before.includes(0)) return null;
-  const after = copy === undefined ? printed : readFileSync(copy, "utf8");
-  return comparable(before.toString("utf8")) === comparable(after);
+/** Results of an earlier rerun of a sweep are taken away: what is in them would count as done. @throws UsageError for a folder */
+function makeRoom(words: readonly string[], outputs: readonly RenamedOutput[]): void {
+  if (words[0] !== SWEEP) return;
+  const folder = words[words.indexOf(FOLDER_OPTION) + 1];
+  for (const { copy } of outputs) {
+    if (copy !== folder) rmSync(copy, { force: true });
+    else if (existsSync(copy)) throw new UsageError(`${copy} is there from an earlier rerun; remove it first`);
+  }
 }
 
 /** An output of a command: its name, and the name that it has now. */
@@ -110,7 +111,20 @@ export function renameOutputs(command: readonly string[]): {
     if (OUTPUT_OPTIONS.includes(option) && value.length > 0) return `${option}=${renamed(option, value.join("="))}`;
     return OUTPUT_OPTIONS.includes(command[i - 1]) ? renamed(command[i - 1], word) : word;
   });
+  if (command[0] === SWEEP && !command.some((word) => KEEPS_RESULTS.includes(word.split("=")[0]))) {
+    const file = specificationIn(command);
+    const [option, name] = command.includes("--slurm")
+      ? [FOLDER_OPTION, defaultResultsFolder(file)]
+      : ["--out", defaultResultsFile(file, { part: 1, parts: 1 })];
+    words.splice(1, 0, option, renamed(option, name));
+  }
   return { words, outputs };
+}
+
+/** The specification among the words of a sweep. */
+function specificationIn(command: readonly string[]): string {
+  const words = command.slice(1).filter((word) => !word.startsWith("-"));
+  return words.find((word) => /\.ya?ml$/i.test(word)) ?? words[0];
 }
 
 /** Runs a command of this program; what it prints is passed on. */

@@ -5,6 +5,7 @@ import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { OutputFileError } from "../input/errors.ts";
+import { defaultResultsFile, defaultResultsFolder } from "../sweep/default-results.ts";
 import type { FinishedPoint } from "../sweep/result-lines.ts";
 import { ResultsFile, readResults } from "../sweep/results-file.ts";
 import { jobScript } from "../sweep/slurm/job-script.ts";
@@ -67,8 +68,7 @@ async function sweepIntoFile(file: string, options: SweepCommandOptions): Promis
   await loadOwnCodeOfSpec(file);
   const spec = readSweepSpec(file, options.seed);
   const shard = options.shard ?? WHOLE;
-  const part = shard.parts === 1 ? "" : `.${shard.part}-of-${shard.parts}`;
-  const out = options.out ?? `${withoutEnding(file)}${part}.results.jsonl`;
+  const out = options.out ?? defaultResultsFile(file, shard);
   checkOutputs(
     [{ what: "--out", file: out }, ...parquetOutput(options)],
     [{ what: "the specification", file }, ...options.with.map((other) => ({ what: "--with", file: other }))],
@@ -104,7 +104,7 @@ async function sweepOnSlurm(
   options: SweepCommandOptions,
 ): Promise<number> {
   checkOutputs(parquetOutput(options), [{ what: "the specification", file }]);
-  const folder = options.dir ?? `${withoutEnding(file)}.sweep`;
+  const folder = options.dir ?? defaultResultsFolder(file);
   await loadOwnCodeOfSpec(file);
   const spec = readSweepSpec(file, options.seed);
   const points = sweepPoints(spec).length;
@@ -227,10 +227,6 @@ function onInterrupt(action: (exitCode: number) => void): () => void {
   return () => {
     for (const { signal, handler } of handlers) process.off(signal, handler);
   };
-}
-
-function withoutEnding(file: string): string {
-  return file.replace(/\.ya?ml$/i, "");
 }
 
 function parquetOutput({ parquet }: TableOptions): { readonly what: string; readonly file: string }[] {

@@ -9,8 +9,10 @@ export interface OptionEntry {
   readonly description: string;
   /** Whether a value follows. */
   readonly takesValue: boolean;
-  /** The values that there are; empty when it takes others or none. */
+  /** The values that are known. */
   readonly choices: readonly string[];
+  /** Whether its value may also be a file. */
+  readonly takesFiles: boolean;
   /** The default as words; empty when there is none. */
   readonly default: string;
 }

@@ -24,9 +24,10 @@ function bashScript(tree: CommandTree): string {
     const options = command.options.map(({ name }) => name).join(" ");
     const withChoices = command.options.filter(({ choices }) => choices.length > 0);
     const withValues = command.options.filter(({ takesValue, choices }) => takesValue && choices.length === 0);
-    const values = withChoices.map(
-      ({ name, choices }) => `        ${name}) COMPREPLY=($(compgen -W "${choices.join(" ")}" -- "$cur")); return ;;\n`,
-    );
+    const values = withChoices.map(({ name, choices, takesFiles }) => {
+      const files = takesFiles ? ' $(compgen -f -- "$cur")' : "";
+      return `        ${name}) COMPREPLY=($(compgen -W "${choices.join(" ")}" -- "$cur")${files}); return ;;\n`;
+    });
     const files =
       withValues.length === 0
         ? ""
@@ -80,8 +81,9 @@ function fishScript(tree: CommandTree): string {
   return `# Completion of mmulab for fish.\n${lines.join("\n")}\n`;
 }
 
-function fishOption({ name, description, takesValue, choices }: OptionEntry): string {
-  const value = choices.length > 0 ? ` -x -a ${quoted(choices.join(" "))}` : takesValue ? " -r" : "";
+function fishOption({ name, description, takesValue, choices, takesFiles }: OptionEntry): string {
+  const words = choices.length > 0 ? ` ${takesFiles ? "-r" : "-x"} -a ${quoted(choices.join(" "))}` : "";
+  const value = takesValue && words === "" ? " -r" : words;
   return `-l ${name.replace(/^-+/, "")}${value} -d ${quoted(description)}`;
 }
 

@@ -47,6 +47,8 @@ export interface View {
   readonly name: string;
   /** What it shows, in one line. */
   readonly summary: string;
+  /** Whether its form is our own, and keeps to the width of a terminal; the kernel's are written to the letter. */
+  readonly isOwnForm?: true;
   /** It as text, without newlines. */
   readonly lines: (kernel: Kernel, options: ViewOptions) => string[];
   /** It as data that can be written as JSON: numbers, and addresses as hexadecimal words. */
@@ -77,12 +79,14 @@ export const VIEWS: readonly View[] = [
   {
     name: "tlb",
     summary: "the TLBs of every CPU, or of one, by set and way: ages, stale entries (--cpu)",
+    isOwnForm: true,
     lines: (kernel, { cpu }) => cachedLines(kernel, "translations", cpu),
     data: (kernel, { cpu }) => cachedData(kernel, "translations", cpu),
   },
   {
     name: "psc",
     summary: "the paging-structure caches of every CPU, or of one, in the same way (--cpu)",
+    isOwnForm: true,
     lines: (kernel, { cpu }) => cachedLines(kernel, "tables", cpu),
     data: (kernel, { cpu }) => cachedData(kernel, "tables", cpu),
   },

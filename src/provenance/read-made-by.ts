@@ -19,6 +19,7 @@ const MADE_BY = z.object({
 /** The last column of tables whose rows say it each, and the first words of its cells as CSV has them. */
 const COLUMN = ",madeBy";
 const CELL = '"{""version"":';
+const CELLS = /,"\{""version"":.*$/gm;
 
 /**
  * What `file` says of its making.
@@ -42,6 +43,7 @@ export async function readMadeBy(file: string): Promise<MadeBy> {
 /** A text without what it says of its making: two runs of one command differ in nothing else. */
 export function withoutMadeBy(text: string): string {
   const start = text.slice(0, LOOKED_AT_BYTES);
+  if (text.slice(0, text.indexOf("\n")).endsWith(COLUMN)) return text.replaceAll(CELLS, "");
   const comment = start.startsWith(COMMENT_MARKER) ? start.indexOf("\n") : -1;
   if (comment >= 0) return text.slice(comment + 1);
   const found = foundIn(start);

@@ -38,11 +38,13 @@ export const GUEST_SETTINGS: Readonly<Record<GuestSettingName, Setting>> = {
   "guest-pages": {
     value: "<size>",
     summary: "largest pages that a guest's kernel maps itself with: 4K, 2M or 1G (default 1G)",
+    words: GUEST_PAGE_SIZES,
     parse: parseGuestPages,
   },
   "host-pages": {
     value: "<size>",
     summary: "pages that the hypervisor maps guest memory with: 4K, 2M or 1G (default 4K)",
+    words: GUEST_PAGE_SIZES,
     parse: parseGuestPages,
   },
   vcpus: {

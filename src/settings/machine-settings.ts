@@ -56,6 +56,7 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   kernel: {
     value: "<version>",
     summary: `version of Linux (${KERNEL_VERSIONS.map(describeVersion).join(", ")}; default ${DEFAULT_KERNEL_VERSION.name})`,
+    words: KERNEL_VERSIONS.map(({ name }) => name),
     parse: parseKernel,
   },
   topology: {
@@ -67,6 +68,8 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   policy: {
     value: "<name>",
     summary: `how flushes reach other CPUs (${policyNames().join(", ")}, or a FILE.ts of one's own; default ipi)`,
+    words: policyNames(),
+    takesFiles: true,
     parse: policyNamed,
   },
   isolated: {
@@ -79,6 +82,7 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
     value: "<mode>",
     summary:
       "what Linux does on the part against attacks by speculation: off (default), on (mitigations=auto), strict (a barrier at every change of process too)",
+    words: MITIGATION_MODES,
     parse: parseMitigations,
   },
   "memcg-levels": {
@@ -116,6 +120,7 @@ export const SETTINGS: Readonly<Record<SettingName, Setting>> = {
   "ipi-mode": {
     value: "<mode>",
     summary: `how interrupts are addressed (${DESTINATION_MODES.join(", ")}; default cluster)`,
+    words: DESTINATION_MODES,
     parse: parseIpiMode,
   },
   "flush-freed-tables": {

@@ -78,6 +78,10 @@ const COMPLETED: readonly (readonly [string, readonly string[]])[] = [
   ["experiment flush-cost --polic", ["--policies"]],
   ["sweep st", ["status"]],
   ["run fork", ["fork_storm"]],
+  ["run --policy def", ["deferred"]],
+  ["replay --preset zen", ["zen2", "zen3", "zen4", "zen5"]],
+  ["run --kernel 7", ["7.3"]],
+  ["help addr", ["addresses"]],
 ];
 
 /** In a terminal of its own, what has become of `mmulab WORDS` after the tab key: `$1` the script, `$2` the words. */
@@ -116,6 +120,10 @@ describe("completion", () => {
     expect(complete("sweep", "st")).toEqual(["status"]);
     expect(complete("run", "fork")).toEqual(["fork_storm"]);
     expect(complete("inspect", "tlb", "comp")).toEqual(["completion.sh"]);
+    expect(complete("run", "--policy", "def")).toEqual(["deferred"]);
+    expect(complete("run", "--policy", "comp")).toEqual(["completion.sh"]);
+    expect(complete("run", "--kernel", "")).toEqual(["6.1", "6.6", "6.12", "7.3"]);
+    expect(complete("help", "tr")).toEqual(["traces"]);
   });
 
   it("of fish names every command and option once in its place", () => {

@@ -89,7 +89,18 @@ describe("what a file says of its making", () => {
     const table = ["sweep", "sweep.yaml", "--csv", "--quiet"];
     writeFileSync("sweep.csv", mmulab(...table).stdout);
     expect(await readMadeBy("sweep.csv")).toMatchObject({ version: versionText(), command: table });
-    expect(mmulab("rerun", "sweep.csv").stderr).toBe("mmulab: the same as sweep.csv\n");
+    // All points are run again: nothing is taken from the results that are there.
+    writeFileSync("sweep.results.jsonl", `${readFileSync("sweep.results.jsonl", "utf8").split("\n", 1)[0]}\n`);
+    for (const _ of ["the first time", "again"]) {
+      expect(mmulab("rerun", "sweep.csv").stderr).toBe(
+        "mmulab: sweep.results.jsonl: written to sweep.results.rerun.jsonl\nmmulab: the same as sweep.csv\n",
+      );
+    }
+    writeFileSync("other.csv", readFileSync("sweep.csv", "utf8").replace("\n50,", "\n51,"));
+    expect(mmulab("rerun", "other.csv", "--quiet")).toMatchObject({
+      status: 1,
+      stderr: "mmulab: differs from other.csv\n",
+    });
   });
 
   it("what was not made by a command says so in one line", () => {
@@ -112,6 +123,19 @@ describe("rerun", () => {
     expect(result.stderr).toBe("mmulab: again.csv: written to again.rerun.csv\nmmulab: the same as again.csv\n");
     expect(readFileSync("again.csv", "utf8")).toBe(before);
     expect(withoutMadeBy(readFileSync("again.rerun.csv", "utf8"))).toBe(withoutMadeBy(before));
+  });
+
+  it.each(["events.parquet", "machine.state"])("compares %s, and says where it differs", (file) => {
+    mmulab(...RUN, optionFor(file), file, "--quiet");
+    const copy = file.replace(".", ".rerun.");
+    const written = `mmulab: ${file}: written to ${copy}\n`;
+    expect(mmulab("rerun", file)).toMatchObject({ status: 0, stderr: `${written}mmulab: the same as ${file}\n` });
+    // The file of another seed that says that it is of this command.
+    const other = [...RUN.map((word) => (word === "3" ? "4" : word)), optionFor(file), file, "--quiet"];
+    mmulab(...other);
+    const bytes = readFileSync(file).toString("latin1").replace('"--seed","4"', '"--seed","3"');
+    writeFileSync(file, bytes, "latin1");
+    expect(mmulab("rerun", file)).toMatchObject({ status: 1, stderr: `${written}mmulab: differs from ${file}\n` });
   });
 
   it("says that it differs, and ends with 1", () => {
