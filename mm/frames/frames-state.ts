@@ -1,6 +1,7 @@
 /** What the page allocator has handed out and what it keeps, for saved states. */
 import { checkState, restoreArray } from "../../arch/isa/state-error.ts";
 import type { FrameList } from "./frame-list.ts";
+import { FRAME_USER } from "./frame-uses.ts";
 import type { MemCgroup } from "./mem-cgroup.ts";
 import type { PageAllocator } from "./page-allocator.ts";
 import type { PageLines } from "./page-lines.ts";
@@ -51,6 +52,8 @@ export interface FramesState {
   readonly freeBlocks: FrameLists;
   /** Single frames kept for a CPU: for each CPU a list a zone; the last of a list is taken first. */
   readonly cpuLists: FrameLists;
+  /** By frame below `zoneTouchedEnd`, zone by zone: 1 where it is on an LRU list; absent in files of versions before 11, where all user pages are. */
+  readonly onLru?: Uint8Array | undefined;
   /** Where the lines of pages are; absent in files of versions before 9. */
   readonly lines?: PageLinesState | undefined;
   /** To whom pages are charged; absent without memory cgroups. */
@@ -79,6 +82,7 @@ export function captureFrames(pages: PageAllocator): FramesState {
     zoneEnd: Float64Array.from(zones, (zone) => zone.endFrame),
     zoneTouchedEnd: Float64Array.from(zones, (zone) => zone.touchedEnd),
     use: joined(zones, ({ use }) => use, Uint8Array),
+    onLru: joined(zones, ({ onLru }) => onLru, Uint8Array),
     freeBlocks: listsOf(zones.flatMap(freeBlocksOf)),
     cpuLists: listsOf(perCpu.flat().map(framesOf)),
     tableLists: listsOf(tableLists.map(framesOf)),
@@ -102,6 +106,19 @@ function restoreMemcg(zones: readonly Zone[], memcg: MemCgroup, state: MemcgStat
   for (const zone of zones) {
     const end = at + zone.touchedEnd - zone.startFrame;
     zone.memcgData.fill(0).set(state.charged.subarray(at, end));
+    at = end;
+  }
+}
+
+/** Says which frames are on the LRU lists, once the zones are restored. */
+function restoreLru(zones: readonly Zone[], onLru: Uint8Array): void {
+  const total = zones.reduce((sum, zone) => sum + zone.touchedEnd - zone.startFrame, 0);
+  const fits = onLru.length === total && onLru.every((each) => each <= 1);
+  checkState("page allocator", fits, `knows of ${total} frames whether they are on an LRU list`);
+  let at = 0;
+  for (const zone of zones) {
+    const end = at + zone.touchedEnd - zone.startFrame;
+    zone.onLru.fill(0).set(onLru.subarray(at, end));
     at = end;
   }
 }
@@ -181,6 +198,7 @@ export function restoreFrames(pages: PageAllocator, state: FramesState): void {
     at += touched;
   });
   checkState("page allocator", at === state.use.length, `knows the use of ${state.use.length} frames, not of ${at}`);
+  restoreLru(zones, state.onLru ?? state.use.map((use) => (use === FRAME_USER ? 1 : 0)));
   fill(perCpu.flat(), state.cpuLists);
   fill(tableLists, state.tableLists);
   if (state.coldOfCpuLists !== undefined) warmLists(pages, state.coldOfCpuLists);

@@ -182,16 +182,11 @@ export class PageAllocator {
     else this.freeUnrefPage(cpu, index, first);
   }
 
-  /** Gives back `count` single frames. */
+  /** Gives back `count` single frames; of those with several holders one lets go. */
   freeBulk(cpu: number, frames: Uint32Array, offset: number, count: number): void {
-    if (!this.references.isEmpty) {
-      for (let i = offset; i < offset + count; i++) {
-        if (!this.references.put(frames[i])) this.freePagesOf(cpu, frames[i], 0);
-      }
-      return;
-    }
-    for (let done = 0; done < count; ) done += this.putRun(cpu, frames, offset + done, count - done);
-    this.freedPages += count;
+    const last = this.references.putAll(frames, offset, count);
+    for (let done = 0; done < last.length; ) done += this.putRun(cpu, last, done, last.length - done);
+    this.freedPages += last.length;
   }
 
   /**
@@ -200,11 +195,10 @@ export class PageAllocator {
    * @param isOfOneZone whether all are known to be of one zone
    */
   freeAreaFrames(cpu: number, frames: Uint32Array, offset: number, count: number, isOfOneZone: boolean): void {
-    if (!isOfOneZone || !this.references.isEmpty) {
-      // What a user address space still maps is the user's alone from now on.
-      for (let i = offset; i < offset + count; i++) {
-        if (this.references.furtherOf(frames[i]) > 0) markFrames(this.zoneOf(frames[i]), frames, i, 1, FRAME_USER);
-      }
+    // What a user address space still maps is the user's alone from now on.
+    const shared = this.references.sharedOf(frames, offset, count);
+    for (const frame of shared) markFrames(this.zoneOf(frame), shared, shared.indexOf(frame), 1, FRAME_USER);
+    if (!isOfOneZone || shared.length > 0) {
       this.freeBulk(cpu, frames, offset, count);
       return;
     }
@@ -275,7 +269,8 @@ export class PageAllocator {
     for (let i = offset; lines !== null && i < offset + count; i++) lines.zero(this.zoneOf(frames[i]), frames[i]);
   }
 
-  private zoneOf(frame: number): Zone {
+  /** The zone that holds a frame. */
+  zoneOf(frame: number): Zone {
     return this.zones[this.zoneIndexOf(frame)];
   }
 

@@ -1,7 +1,11 @@
+/** Who holds a frame beside its first holder. */
+
+const NONE = new Uint32Array(0);
+
 /**
  * Further references to frames (`get_page`, `put_page`). Nearly every frame has one holder and is not noted here; a page that
- * `remap_vmalloc_range` has put into a user address space is held by the area and by each mapping, and goes back to the
- * allocator when the last of them lets go.
+ * `remap_vmalloc_range` has put into a user address space is held by the area and by each mapping, a user's page by each address space and by the
+ * batch in which it waits for the LRU lists. It goes back to the allocator when the last of them lets go.
  */
 export class PageReferences {
   /** By frame: holders beyond the first. */
@@ -17,6 +21,11 @@ export class PageReferences {
     return this.further.get(frame) ?? 0;
   }
 
+  /** Those of `count` frames from `offset` on that have several holders. */
+  sharedOf(frames: Uint32Array, offset: number, count: number): Uint32Array {
+    return this.isEmpty ? NONE : frames.subarray(offset, offset + count).filter((frame) => this.further.has(frame));
+  }
+
   /** Visits the frames that have several holders, for checks. */
   forEach(visit: (frame: number, further: number) => void): void {
     this.further.forEach((further, frame) => {
@@ -30,6 +39,12 @@ export class PageReferences {
     frames.forEach((frame, i) => {
       this.further.set(frame, further[i]);
     });
+  }
+
+  /** Lets one holder of each of `count` frames from `offset` on go; those that nobody holds any more. */
+  putAll(frames: Uint32Array, offset: number, count: number): Uint32Array {
+    const all = frames.subarray(offset, offset + count);
+    return this.isEmpty ? all : all.filter((frame) => !this.put(frame));
   }
 
   /** Notes one more holder (`get_page`). */

@@ -9,8 +9,8 @@ export const MAX_PAGE_ORDER = 10;
 
 /** The first MiB is left to firmware, as on a PC. */
 const FIRMWARE_FRAMES = 256;
-/** Bookkeeping of a frame: two list links, its order, its use, to whom it is charged, and who used its lines last and when. */
-const BYTES_PER_FRAME = 23;
+/** Bookkeeping of a frame: two list links, its order, its use, whether it is on an LRU list, to whom it is charged, and who used its lines last and when. */
+const BYTES_PER_FRAME = 24;
 const NOT_FREE = 0xff;
 const NONE = 0xffff_ffff;
 
@@ -30,6 +30,8 @@ export class Zone {
   zeroedAt: Uint32Array = new Uint32Array(0);
   /** To whom each frame is charged (`MemCgroup`). */
   memcgData: Uint8Array = new Uint8Array(0);
+  /** 1 for each frame that is on an LRU list (`PG_lru`), else 0. */
+  onLru: Uint8Array = new Uint8Array(0);
   /** What uses of `struct page`s under the zone's lock take; null where that costs nothing. */
   lines: PageLines | null = null;
   /** One past the highest frame that has ever been part of a free list or handed out. */
@@ -192,6 +194,7 @@ export class Zone {
     this.orderOf = store.uint8();
     this.orderOf.fill(NOT_FREE, had);
     this.memcgData = store.uint8();
+    this.onLru = store.uint8();
     this.use = store.uint8();
   }
 }

@@ -9,9 +9,16 @@ export type KernelPath =
   | "mprotect end"
   | "madvise"
   | "munmap"
+  | "page walk"
+  | "unmap"
   | "zap"
   | "zap end"
   | "unmap end"
+  | "batch taken"
+  | "batch freed"
+  | "lru add"
+  | "pages freed"
+  | "memcg"
   | "flush"
   | "flush page";
 

@@ -2,12 +2,13 @@
  * The address space's part of `fork`, and what follows from it (`kernel/fork.c`: `dup_mm`; `mm/memory.c`: `copy_page_range`,
  * `do_wp_page`): parent and child share all pages read-only, and whoever writes first gets a copy.
  */
+
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
 import { FRAME_USER } from "../frames/frame-uses.ts";
-import { POINT_FREES_FRAMES } from "../kernel/points.ts";
+import { isOnLru, usePage } from "../frames/struct-pages.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
@@ -17,6 +18,8 @@ import { exitMmap } from "./user-map.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
 const SHARED_PAGE = PTE_PRESENT | PTE_USER | PTE_ACCESSED;
+/** With more further references than these a page that is written to is copied without a closer look (`wp_can_reuse_anon_folio`). */
+const WP_REUSE_FURTHER_MAX = 2;
 const COPIED_PAGE = SHARED_PAGE | PTE_RW | PTE_DIRTY;
 
 /**
@@ -66,6 +69,7 @@ function copyPageRange(spaces: UserSpaces, mm: MmStruct, oldmm: MmStruct, owed: 
     result = mm.tables.vmapSmallPagesRangeNoflush(cursor.start, cursor.end, SHARED_PAGE, PTE_XD_HIGH, one, 0);
     if (result !== 0) break;
     pages.references.get(one[0]);
+    usePage(pages, one[0]);
     copied++;
   }
   const tables = mm.tables.tablePages - tablesBefore;
@@ -90,10 +94,19 @@ export function* doWpPage(spaces: UserSpaces, mm: MmStruct, la: number): KernelC
   const { result, old } = yield* wpPageReuseOrCopy(spaces, mm, start);
   mm.pageTableLock.release();
   if (old === 0) return result;
-  if (kernel.pages.references.furtherOf(old) === 0) loop.point(POINT_FREES_FRAMES, [old]);
-  kernel.pages.freeBulk(loop.currentCpu, Uint32Array.of(old), 0, 1);
-  yield* spaces.lru.folioAddLru();
+  yield* spaces.lru.foliosPutRefs([old]);
   return result;
+}
+
+/**
+ * Whether nobody else holds a page (`wp_can_reuse_anon_folio`). A batch for the LRU lists may: that of this CPU is drained, those of others are
+ * taken for holders.
+ */
+function* wpCanReuseAnonFolio({ kernel, lru }: UserSpaces, frame: number): KernelCode<boolean> {
+  const { pages } = kernel;
+  if (pages.references.furtherOf(frame) > WP_REUSE_FURTHER_MAX) return false;
+  if (!isOnLru(pages, frame)) yield* lru.lruAddDrain();
+  return pages.references.furtherOf(frame) === 0;
 }
 
 /** Makes a page writable, or copies it (`wp_page_reuse`, `wp_page_copy`); 0 or a negative errno, and the frame of which there is a copy. */
@@ -109,7 +122,10 @@ function* wpPageReuseOrCopy(
   if (tables.cursor.seek(start) !== 1 || !tables.cursor.isLeaf) return { result: -EINVAL, old: 0 };
   if (tables.cursor.isWritable) return { result: 0, old: 0 };
   const old = tables.cursor.frame;
-  if (pages.references.furtherOf(old) === 0) {
+  const canReuse = yield* wpCanReuseAnonFolio(spaces, old);
+  // Others may have moved the cursor meanwhile.
+  if (tables.cursor.seek(start) !== 1 || !tables.cursor.isLeaf) return { result: 0, old: 0 };
+  if (canReuse) {
     tables.cursor.allowWrites();
     return { result: 0, old: 0 };
   }
@@ -123,6 +139,7 @@ function* wpPageReuseOrCopy(
   tables.cursor.clearLeaf(owed);
   const isReadOnly = COPIED_PAGE & ~PTE_RW;
   tables.vmapSmallPagesRangeNoflush(start, start + PAGE_SIZE, isReadOnly, PTE_XD_HIGH, Uint32Array.of(frame), 0);
+  yield* spaces.lru.folioAddLru(frame);
   yield* flushOwedOfMm(spaces, mm, owed, false, "copy");
   tables.cursor.seek(start);
   if (tables.cursor.isLeaf) tables.cursor.allowWrites();

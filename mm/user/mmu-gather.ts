@@ -13,7 +13,6 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
 import { FRAME_CALLER } from "../frames/frame-uses.ts";
-import { POINT_FREES_FRAMES } from "../kernel/points.ts";
 import { NUMA_NO_NODE } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import { TakenTables } from "../page-tables/taken-tables.ts";
@@ -112,7 +111,7 @@ export class MmuGather {
     const { owed, tables } = this;
     if (owed === null) return;
     this.owed = null;
-    if (this.spaces.kernel.bugs.munmapFreesBeforeFlush) this.freeFrames(this.frames);
+    if (this.spaces.kernel.bugs.munmapFreesBeforeFlush) yield* this.spaces.lru.foliosPutRefs(this.frames);
     if (tables === null) yield* this.tlbFlush(owed);
     else yield* tables.freeAfter((due) => this.tlbFlush(due));
   }
@@ -135,6 +134,8 @@ export class MmuGather {
     else if (mm.mmTlbFlushNested && !kernel.bugs.nestedFlushMissed) this.coverAll();
     yield* this.tlbFlushMmu();
     mm.tlbFlushPending--;
+    if (batches.length > 0) kernel.usePath?.("batch freed");
+    kernel.spendOnFreedPages(batches.length);
     for (const frame of batches.splice(0)) kernel.pages.freePagesOf(kernel.loop.currentCpu, frame, 0);
   }
 
@@ -168,9 +169,8 @@ export class MmuGather {
       if (first > 0) while (loop.mustYield()) yield PAUSE_TURN;
       kernel.usePath?.("zap end");
       const some = frames.slice(first, first + MAX_NR_FOLIOS_PER_FREE);
-      if (!kernel.bugs.munmapFreesBeforeFlush) this.freeFrames(some);
-      yield* spaces.lru.foliosPutRefs(some.length);
-      kernel.spendOnFreedBatch(some.length);
+      if (kernel.version.zapDrainsLru) yield* spaces.lru.lruAddDrain();
+      if (!kernel.bugs.munmapFreesBeforeFlush) yield* spaces.lru.foliosPutRefs(some);
     }
     if (tables !== null) {
       loop.spend(tables.count * kernel.costs.pages.listCycles);
@@ -181,12 +181,6 @@ export class MmuGather {
     this.room = this.roomOf(MMU_GATHER_BUNDLE);
   }
 
-  private freeFrames(frames: readonly number[]): void {
-    const { loop, pages } = this.spaces.kernel;
-    loop.point(POINT_FREES_FRAMES, frames);
-    pages.freeBulk(loop.currentCpu, Uint32Array.from(frames), 0, frames.length);
-  }
-
   /** Goes on to the next batch, for which memory is taken the first time; false when there is none (`tlb_next_batch`). */
   private tlbNextBatch(): boolean {
     const { kernel } = this.spaces;
@@ -195,6 +189,7 @@ export class MmuGather {
       const frame = kernel.pages.allocPages(kernel.loop.currentCpu, 0, FRAME_CALLER, GFP_BATCH, NUMA_NO_NODE);
       if (frame === 0) return false;
       kernel.spendOnPages(1);
+      kernel.usePath?.("batch taken");
       this.batches.push(frame);
     }
     this.active++;

@@ -2,8 +2,10 @@
  * Taking pages and page tables out of an address space (`mm/memory.c`: `unmap_vmas`, `zap_pte_range`, `free_pgtables`); what is taken out
  * goes to a gather (`mmu-gather.ts`), which flushes before it gives anything back.
  */
+
 import { LEVEL_BYTES } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
+import { usePage } from "../frames/struct-pages.ts";
 import type { SpinLock } from "../kernel/lock.ts";
 import type { MmuGather } from "./mmu-gather.ts";
 
@@ -35,10 +37,13 @@ function zapPteRange(gather: MmuGather, start: number, end: number): number {
   let first = end;
   let last = start;
   let pages = 0;
+  spaces.kernel.usePath?.("unmap");
+  spaces.kernel.usePath?.("page walk");
   for (cursor.seek(start); cursor.start < end && !gather.isFull; cursor.next()) {
     if (!cursor.isLeaf) continue;
     if (pages++ === 0) first = Math.max(start, cursor.start);
     last = Math.min(end, cursor.end);
+    usePage(spaces.kernel.pages, cursor.frame);
     gather.__tlbRemovePageSize(cursor.frame);
   }
   if (pages > 0) spaces.kernel.usePath?.("zap");

@@ -34,18 +34,21 @@ export function* mmapPopulate(spaces: UserSpaces, mm: MmStruct, start: number, p
   const { probes } = spaces.kernel.flushing;
   probes?.enter("mmap", [start, pages * PAGE_SIZE, PROT_READ | PROT_WRITE, MMAP_FLAGS]);
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
-  const result = populate(spaces, mm, start, pages);
+  const frames = new Uint32Array(pages);
+  const result = populate(spaces, mm, start, frames);
+  if (result === 0) yield* spaces.lru.foliosAddLru(frames);
   mm.mmapLock.release();
   probes?.exit("mmap", result < 0 ? 0 : start);
   return result;
 }
 
-function populate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number): number {
+/** Maps new pages at `start`, whose frames go into `frames`; 0 or a negative errno, and then no page is taken. */
+function populate(spaces: UserSpaces, mm: MmStruct, start: number, frames: Uint32Array): number {
   const { kernel } = spaces;
   kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   const { loop, costs, machine } = kernel;
+  const { length: pages } = frames;
   const end = start + pages * PAGE_SIZE;
-  const frames = new Uint32Array(pages);
   const gfp = GFP_KERNEL | __GFP_ZERO;
   const got = kernel.pages.allocBulk(loop.currentCpu, pages, FRAME_USER, gfp, NUMA_NO_NODE, frames, 0);
   const giveBack = () => kernel.pages.freeBulk(loop.currentCpu, frames, 0, got);
@@ -99,6 +102,7 @@ export function* mprotect(
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
   spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   spaces.kernel.usePath?.("mprotect");
+  spaces.kernel.usePath?.("page walk");
   const { cursor, owed: debts } = mm.tables;
   const owed = debts.owe(start, end);
   mm.tlbFlushPending++;
@@ -168,6 +172,7 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number): 
   while (loop.mustYield()) yield PAUSE_TURN;
   loop.spend(costs.user.faultCycles);
   kernel.usePath?.("fault");
+  kernel.usePath?.("page walk");
   if (mm.tables.cursor.seek(start) !== 1 || !mm.tables.cursor.isLeaf) {
     const frame = kernel.pages.allocPages(loop.currentCpu, 0, FRAME_USER, GFP_KERNEL | __GFP_ZERO);
     if (frame === 0) {
@@ -175,6 +180,7 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number): 
       return -ENOMEM;
     }
     kernel.spendOnPages(1);
+    if (kernel.pages.memcg !== null) kernel.usePath?.("memcg");
     const frames = Uint32Array.of(frame);
     const tablesBefore = mm.tables.tablePages;
     const result = mm.tables.vmapSmallPagesRangeNoflush(start, start + PAGE_SIZE, USER_PAGE, PTE_XD_HIGH, frames, 0);
@@ -186,7 +192,7 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number): 
       if (!hasPerVmaLock) mmapReadUnlock(spaces, mm);
       return result;
     }
-    yield* spaces.lru.folioAddLru();
+    yield* spaces.lru.folioAddLru(frame);
   }
   if (!hasPerVmaLock) mmapReadUnlock(spaces, mm);
   return 0;

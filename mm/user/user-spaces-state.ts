@@ -3,6 +3,7 @@
  * affair: what no CPU has loaded cannot be found from here, and its frames stay handed out.
  */
 import { checkState, restoreArray } from "../../arch/isa/state-error.ts";
+import { FRAME_USER } from "../frames/frame-uses.ts";
 import { captureLocks, type LocksState, restoreLocks } from "../kernel/locks-state.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { PageTables, type PageTablesState } from "../page-tables/page-tables.ts";
@@ -23,8 +24,10 @@ export interface UserSpacesState {
   readonly loaded: Uint32Array;
   /** Shootdown interrupts taken, by CPU. */
   readonly shootdowns: Float64Array;
-  /** Pages that each CPU has yet to put on the LRU lists, and the lock of those. */
+  /** By CPU, how many pages are in its batch for the LRU lists. */
   readonly lruBatched: Int32Array;
+  /** Their frames, CPU by CPU; absent in files of versions before 11, whose batches were only counted: they begin empty. */
+  readonly lruFrames?: Uint32Array | undefined;
   /** The lock of the LRU lists. */
   readonly lruLock: LocksState;
   /** The kernel's own first. */
@@ -62,7 +65,8 @@ export function captureUserSpaces({ userSpaces }: KernelMm): UserSpacesState | n
     tlbStates: userSpaces.tlbStates.map((each) => each.capture()),
     loaded: Uint32Array.from(userSpaces.loaded, (mm) => mms.indexOf(mm)),
     shootdowns: userSpaces.shootdowns.slice(),
-    lruBatched: userSpaces.lru.batched.slice(),
+    lruBatched: Int32Array.from(userSpaces.lru.batches, ({ length }) => length),
+    lruFrames: Uint32Array.from(userSpaces.lru.batches.flat()),
     lruLock: captureLocks([userSpaces.lru.lock]),
     mms: mms.map((mm) => {
       const { ctxId, userRootFrame, tlbGen, globalAsid, inAsidTransition, remoteFlushes } = mm;
@@ -121,9 +125,26 @@ export function restoreUserSpaces(spaces: UserSpaces, state: UserSpacesState): v
   }
   spaces.globalAsids.restore(state.globalAsids);
   restoreArray("user address spaces", "counts of shootdowns", spaces.shootdowns, state.shootdowns);
-  restoreArray("user address spaces", "batches for LRU lists", spaces.lru.batched, state.lruBatched);
+  restoreBatches(spaces, state);
   restoreLocks([spaces.lru.lock], state.lruLock);
   spaces.lastCtxId = state.lastCtxId;
+}
+
+/** Fills the batches for the LRU lists. */
+function restoreBatches({ lru, kernel }: UserSpaces, { lruBatched: counts, lruFrames: frames }: UserSpacesState): void {
+  const { batches } = lru;
+  checkState("user address spaces", counts.length === batches.length, `have no ${counts.length} batches for LRU lists`);
+  if (frames === undefined) return;
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const fits = counts.every((count) => count >= 0) && total === frames.length;
+  checkState("user address spaces", fits, `have ${frames.length} frames in batches for LRU lists, not ${total}`);
+  const isKnown = frames.every((frame) => kernel.pages.markOf(frame) === FRAME_USER);
+  checkState("user address spaces", isKnown, "have a frame in a batch for LRU lists that is no user page's");
+  let at = 0;
+  batches.forEach((batch, cpu) => {
+    batch.splice(0, batch.length, ...frames.subarray(at, at + counts[cpu]));
+    at += counts[cpu];
+  });
 }
 
 function tablesOf({ machine, pages, faults, log, loop, tables }: KernelMm, { tables: saved }: MmState): PageTables {

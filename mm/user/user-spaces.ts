@@ -76,7 +76,7 @@ export class UserSpaces implements AddressSpaces {
     this.loaded = machine.cpus.map(() => this.initMm);
     this.shootdowns = new Float64Array(cpus);
     this.mmLines = new LineTable(kernel.loop.lines, MM_LINES * MMS_WITH_LINES);
-    this.lru = new Lru(kernel.loop, kernel.costs, kernel.version);
+    this.lru = new Lru(kernel);
     for (const cpu of machine.cpus) {
       if (usesPcids && (cpu.cr4 & CR4_PCIDE) === 0) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
       cpu.writeCr3(this.cr3Of(this.initMm, 0));

@@ -19,11 +19,27 @@ import { PAGE_KERNEL, PAGE_KERNEL_EXEC } from "../page-tables/protection.ts";
 
 /** Source files by folder, as the kernel is linked: a folder's text is in a page of 2 MiB of its own. */
 const TEXT_FOLDERS = [
-  ["entry_64.S", "common.c"],
+  ["entry_64.S", "common.c", "syscall_64.c"],
   ["tlb.c", "fault.c"],
   ["rwsem.c"],
-  ["mprotect.c", "madvise.c", "vma.c", "memory.c", "mmu_gather.c", "swap.c", "rmap.c", "page_alloc.c"],
+  [
+    "mprotect.c",
+    "madvise.c",
+    "vma.c",
+    "memory.c",
+    "mmu_gather.c",
+    "mmap.c",
+    "pgtable-generic.c",
+    "swap.c",
+    "rmap.c",
+    "mempolicy.c",
+    "page_alloc.c",
+    "page_alloc.c, freeing",
+    "vmstat.c",
+    "memcontrol.c",
+  ],
   ["maple_tree.c"],
+  ["kernel/entry/common.c"],
 ] as const;
 /** How far apart the pieces of text of a folder's files lie. */
 const FILE_BYTES = 16 * PAGE_SIZE;
@@ -31,20 +47,43 @@ const FILE_BYTES = 16 * PAGE_SIZE;
 /** Structures in the direct map, a page each. */
 const DATA = [
   "per-CPU data",
+  "cpu_tss_rw",
+  "entry stack",
   "task_struct",
   "mm_struct",
   "maple_node",
   "vm_area_struct",
-  "page table",
+  "PGD page",
+  "PUD page",
+  "PMD page",
+  "PTE page",
+  "struct page of the PTE page",
   "struct page",
+  "zonelist",
+  "zone",
+  "pageblock flags",
+  "gather's batch",
+  "lruvec",
+  "mem_cgroup",
+  "read-mostly data",
 ] as const;
 
 type Touched = (typeof TEXT_FOLDERS)[number][number] | (typeof DATA)[number] | "stack";
 
 /** What each path touches, in this order. */
 const PATHS: Readonly<Record<KernelPath, readonly Touched[]>> = {
-  entry: ["entry_64.S", "per-CPU data", "stack", "common.c", "task_struct"],
-  exit: ["common.c", "task_struct", "entry_64.S", "stack", "per-CPU data"],
+  // The user's stack pointer is put into the TSS on the way in; the way out leads over the entry stack.
+  entry: ["entry_64.S", "cpu_tss_rw", "per-CPU data", "stack", "common.c", "syscall_64.c", "task_struct"],
+  exit: [
+    "common.c",
+    "kernel/entry/common.c",
+    "task_struct",
+    "entry_64.S",
+    "stack",
+    "cpu_tss_rw",
+    "entry stack",
+    "per-CPU data",
+  ],
   fault: [
     "fault.c",
     "mm_struct",
@@ -52,12 +91,16 @@ const PATHS: Readonly<Record<KernelPath, readonly Touched[]>> = {
     "maple_node",
     "vm_area_struct",
     "memory.c",
-    "page table",
+    "mempolicy.c",
     "page_alloc.c",
+    "zonelist",
+    "zone",
+    "per-CPU data",
     "struct page",
     "rmap.c",
     "swap.c",
   ],
+  // PageAnonExclusive is asked before an entry is made writable.
   mprotect: [
     "mprotect.c",
     "rwsem.c",
@@ -66,16 +109,41 @@ const PATHS: Readonly<Record<KernelPath, readonly Touched[]>> = {
     "maple_node",
     "vm_area_struct",
     "vma.c",
-    "page table",
     "struct page",
   ],
   "mprotect end": ["mprotect.c", "vm_area_struct", "rwsem.c", "mm_struct"],
-  madvise: ["madvise.c", "rwsem.c", "mm_struct", "maple_tree.c", "maple_node", "vm_area_struct", "mmu_gather.c"],
+  madvise: [
+    "madvise.c",
+    "rwsem.c",
+    "mm_struct",
+    "mmap.c",
+    "maple_tree.c",
+    "maple_node",
+    "vm_area_struct",
+    "mmu_gather.c",
+  ],
   munmap: ["vma.c", "rwsem.c", "mm_struct", "maple_tree.c", "maple_node", "vm_area_struct", "mmu_gather.c"],
-  zap: ["memory.c", "swap.c", "page table", "rmap.c", "struct page"],
-  "zap end": ["mmu_gather.c", "swap.c", "struct page", "page_alloc.c", "per-CPU data"],
+  // By software, from the top: the PTE page's lock and counts are in its struct page (__pte_offset_map_lock).
+  "page walk": ["PGD page", "PUD page", "PMD page", "pgtable-generic.c", "struct page of the PTE page", "PTE page"],
+  unmap: ["memory.c"],
+  zap: ["rmap.c", "struct page"],
+  "batch taken": ["mempolicy.c", "page_alloc.c", "zonelist", "zone", "per-CPU data", "struct page", "gather's batch"],
+  "batch freed": ["page_alloc.c, freeing", "struct page", "pageblock flags", "zone", "per-CPU data"],
+  "zap end": ["mmu_gather.c", "swap.c", "struct page"],
+  "lru add": ["swap.c", "per-CPU data", "lruvec", "struct page", "vmstat.c"],
+  "pages freed": [
+    "lruvec",
+    "struct page",
+    "vmstat.c",
+    "page_alloc.c, freeing",
+    "pageblock flags",
+    "zone",
+    "per-CPU data",
+  ],
+  memcg: ["memcontrol.c", "mem_cgroup"],
   "unmap end": ["mmu_gather.c", "rwsem.c", "mm_struct"],
-  flush: ["tlb.c", "mm_struct", "per-CPU data", "stack"],
+  // tlb_single_page_flush_ceiling is read, the mask and generation of the address space are written.
+  flush: ["tlb.c", "read-mostly data", "mm_struct", "per-CPU data", "stack"],
   // The loop of flush_tlb_func: its text, the call's return address, flush_tlb_info.
   "flush page": ["tlb.c", "stack", "per-CPU data"],
 };

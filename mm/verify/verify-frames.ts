@@ -2,6 +2,7 @@
  * Checks frames: each is free, on one list, or used by exactly one owner, of the kind that it is marked with; the page
  * allocator's counts agree.
  */
+
 import { UPPER_HALF } from "../../arch/isa/linear-address.ts";
 import {
   FRAME_CALLER,
@@ -12,7 +13,9 @@ import {
   FRAME_VMALLOC,
 } from "../frames/frame-uses.ts";
 import type { PageAllocator } from "../frames/page-allocator.ts";
+import { isOnLru } from "../frames/struct-pages.ts";
 import { MAX_PAGE_ORDER, type Zone } from "../frames/zone.ts";
+import { UserSpaces } from "../user/user-spaces.ts";
 import { VM_MAP_PUT_PAGES } from "../vmalloc/areas/vm-structs.ts";
 import type { Vmalloc } from "../vmalloc/vmalloc-state.ts";
 import type { AreaCensus } from "./verify-areas.ts";
@@ -68,29 +71,66 @@ export function verifyFrames(
     }
   }
   markAreas(state, census, ledger, findings);
-  checkReferences(state, walks, ledger, findings);
+  const batches = batchesOf(state);
+  checkReferences(state, walks, batches, ledger, findings);
+  checkLru(state, batches, findings);
   ledger.compareWithUse();
 }
 
+/** How often each frame is in a batch for the LRU lists. */
+function batchesOf({ mm }: Vmalloc): Map<number, number> {
+  const { userSpaces } = mm;
+  const held = new Map<number, number>();
+  const frames = userSpaces instanceof UserSpaces ? userSpaces.lru.batches.flat() : [];
+  for (const frame of frames) held.set(frame, (held.get(frame) ?? 0) + 1);
+  return held;
+}
+
+/** A page waits in one batch, once; it is on no list then; and whatever waits or is on a list is a user page. */
+function checkLru({ pages }: Vmalloc, batches: ReadonlyMap<number, number>, findings: Findings): void {
+  for (const [frame, times] of batches) {
+    if (times > 1) findings.add(`${frameName(frame)} is ${times} times in batches for the LRU lists`);
+    if (isOnLru(pages, frame)) findings.add(`${frameName(frame)} is in a batch for the LRU lists and on one`);
+    const use = pages.markOf(frame);
+    if (use !== FRAME_USER)
+      findings.add(`${frameName(frame)} is in a batch for the LRU lists, but marked "${USE_NAMES[use]}"`);
+  }
+  for (const { onLru, use, startFrame, touchedEnd } of pages.zones) {
+    for (let index = 0; index < touchedEnd - startFrame; index++) {
+      if (onLru[index] === 0 || use[index] === FRAME_USER) continue;
+      findings.add(`${frameName(startFrame + index)} is on an LRU list, but marked "${USE_NAMES[use[index]]}"`);
+    }
+  }
+}
+
 /**
- * A frame with further references has as many holders: mappings in user address spaces, and an area or not. Who is told of no
- * user address space cannot count them.
+ * A frame with further references has as many holders: mappings in user address spaces, batches for the LRU lists, and an area or not. Who
+ * is told of no user address space cannot count them.
  */
-function checkReferences(state: Vmalloc, walks: readonly TableWalk[], ledger: Ledger, findings: Findings): void {
+function checkReferences(
+  state: Vmalloc,
+  walks: readonly TableWalk[],
+  batches: ReadonlyMap<number, number>,
+  ledger: Ledger,
+  findings: Findings,
+): void {
   const { references } = state.pages;
   if (references.isEmpty || walks.length === 1) return;
-  const mappings = new Map<number, number>();
+  const mappings = new Map(batches);
   for (const { leaves } of walks) {
     for (let i = 0; i < leaves.la.length; i++) {
       if (leaves.la[i] >= UPPER_HALF) continue;
       mappings.set(leaves.frame[i], (mappings.get(leaves.frame[i]) ?? 0) + 1);
     }
   }
-  references.forEach((frame, further) => {
+  const check = (frame: number): void => {
+    const further = references.furtherOf(frame);
     const holders = (mappings.get(frame) ?? 0) + (ledger.isOfArea(frame) ? 1 : 0);
     if (holders === further + 1) return;
     findings.add(`${frameName(frame)} has ${further + 1} references, but ${holders} holders`);
-  });
+  };
+  references.forEach(check);
+  for (const frame of batches.keys()) if (references.furtherOf(frame) === 0) check(frame);
 }
 
 function markAreas(state: Vmalloc, census: AreaCensus, ledger: Ledger, findings: Findings): void {

@@ -18,6 +18,8 @@ export const FRAMES_SCHEMA = z.strictObject({
   freedPages: whole,
   ...columns(f64, "zoneStart", "zoneEnd", "zoneTouchedEnd"),
   use: u8,
+  /** Absent in files of versions before 11. */
+  onLru: u8.optional(),
   ...columns(lists, "freeBlocks", "cpuLists", "tableLists"),
   /** Only in files of versions before 9. */
   coldOfCpuLists: u32.optional(),

@@ -355,6 +355,8 @@ const user = z.strictObject({
   loaded: u32,
   shootdowns: f64,
   lruBatched: i32,
+  /** Absent in files of versions before 11. */
+  lruFrames: u32.optional(),
   lruLock: locks,
   mms: z.array(
     z.strictObject({

@@ -14,6 +14,7 @@ const PER_CALL = "ns a call, on the CPU that calls";
 /** Text of the process, text of its library, and its stack. */
 const OWN_PAGES = [0x20_0000, 0x21_0000, 0x22_0000];
 const STATES = ["idle", "lazy", "busy"] as const;
+const STATISTICS = ["mean", "least"] as const;
 
 const COLUMNS = {
   others: { heading: "other CPUs", text: true },
@@ -35,7 +36,7 @@ export const userFlush: Experiment = {
   summary: "mprotect, MADV_DONTNEED and munmap by pages and CPUs, with the other CPUs idle, lazy or busy",
   description: `Thread 0 of a process touches pages (touch: all first touches together), takes write access away and gives it back, drops the
 pages (MADV_DONTNEED), drops what is not there any more, and unmaps them. All columns are nanoseconds a call on the CPU that calls,
-system call included. The other CPUs run nothing (idle), a kernel thread that borrows the address space (lazy), or threads of
+system call included, the mean of all rounds, or with --of least the least of each. The other CPUs run nothing (idle), a kernel thread that borrows the address space (lazy), or threads of
 the process (busy). The kernel's text, stack and structures have translations too, which flushes take away: with --guest in two dimensions.`,
   parameters: [
     {
@@ -49,7 +50,15 @@ the process (busy). The kernel's text, stack and structures have translations to
     },
     { name: "cpus", kind: "integers", low: 1, high: 1024, default: [1, 16], summary: "numbers of CPUs" },
     { name: "others", kind: "words", words: STATES, default: ["idle", "busy"], summary: "what the other CPUs do" },
-    { name: "rounds", kind: "integer", low: 1, high: 10_000, default: 20, summary: "rounds; the first is not counted" },
+    { name: "rounds", kind: "integer", low: 1, high: 10_000, default: 20, summary: "rounds, after those that warm up" },
+    {
+      name: "of",
+      kind: "words",
+      words: STATISTICS,
+      default: ["mean"],
+      summary:
+        "of the rounds: the mean of each call, or the least, as measurements on real machines keep it (the last given)",
+    },
   ],
   settings: KERNEL_EXPERIMENT_SETTINGS,
   example: "mmulab experiment user-flush --cpus 1,16 --pages 1,33,34 --others busy",
@@ -95,15 +104,23 @@ function findings(rows: readonly Cell[]): string[] {
   });
 }
 
+function least(values: readonly number[]): number {
+  return Math.min(...values);
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 function measure({ parameters, preset, boot, points }: ExperimentContext, others: string, cpus: number): Cell[] {
   const kernel = boot(cpus, `${others}, ${cpus} CPUs`);
   const { loop, machine } = { loop: kernel.machine.loop, machine: kernel.machine };
-  const { userMode } = kernel.mm.flushing;
   const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.mmAlloc();
   new WorkingSet(kernel.mm);
   for (const la of OWN_PAGES) kernel.run(mmapPopulate(spaces, mm, la, 1));
   const rounds = parameters.number("rounds");
+  const statistic = parameters.words("of").at(-1) === "least" ? least : mean;
   const cells: Cell[] = [];
   let isDone = false;
   function* thread(): KernelCode<void> {
@@ -111,13 +128,16 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
     for (const pages of parameters.list("pages")) {
       const point = points.mark(`${pages} page${pages === 1 ? "" : "s"}`);
       const end = START + pages * PAGE_SIZE;
-      const sums = { touch: 0, read: 0, write: 0, dontneed: 0, empty: 0, munmap: 0 };
+      const nothing = { touch: 0, read: 0, write: 0, dontneed: 0, empty: 0, munmap: 0 };
+      const calls: (typeof nothing)[] = [];
+      // Pages wait for the LRU lists: new ones come from the zone until the first have come back.
+      const warmUp = Math.ceil((2 * kernel.mm.version.lruAddPages) / pages);
       const touchAll = () => {
         for (let la = START; la < end; la += PAGE_SIZE) machine.cpus[0].touch(la);
       };
-      for (let round = 0; round <= rounds; round++) {
+      for (let round = 0; round < warmUp + rounds; round++) {
         while (loop.mustYield()) yield PAUSE_TURN;
-        const cost = { ...sums };
+        const cost = { ...nothing };
         for (let la = START; la < end; la += PAGE_SIZE) cost.touch += yield* user.faultIn(la);
         cost.read += yield* user.call(mprotect(spaces, mm, START, end, false));
         touchAll();
@@ -128,19 +148,20 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
         yield* user.call(mmapPopulate(spaces, mm, START, pages));
         touchAll();
         cost.munmap += yield* user.call(munmap(spaces, mm, START, end));
-        if (round > 0) Object.assign(sums, cost);
+        if (round >= warmUp) calls.push(cost);
       }
-      const ns = (cycles: number): number => Math.round(cycles / rounds / preset.frequencyGhz.value);
+      const ns = (of: keyof typeof nothing): number =>
+        Math.round(statistic(calls.map((call) => call[of])) / preset.frequencyGhz.value);
       const cell: Cell = {
         others: label(others, cpus),
         cpus,
         pages,
-        touchNs: ns(sums.touch),
-        mprotectReadNs: ns(sums.read),
-        mprotectWriteNs: ns(sums.write),
-        dontneedNs: ns(sums.dontneed),
-        dontneedEmptyNs: ns(sums.empty),
-        munmapNs: ns(sums.munmap),
+        touchNs: ns("touch"),
+        mprotectReadNs: ns("read"),
+        mprotectWriteNs: ns("write"),
+        dontneedNs: ns("dontneed"),
+        dontneedEmptyNs: ns("empty"),
+        munmapNs: ns("munmap"),
       };
       cells.push(pointed(cell, point));
     }
@@ -152,9 +173,9 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
       spaces.switchTo(null);
       return;
     }
-    userMode.enterUser();
+    kernel.mm.flushing.userMode.enterUser();
     while (!isDone && loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
-    userMode.enterKernel();
+    kernel.mm.flushing.userMode.enterKernel();
   }
   if (others !== "idle") for (let cpu = 1; cpu < cpus; cpu++) kernel.spawn(`other/${cpu}`, cpu, other());
   kernel.spawn("caller", 0, new UserThread(spaces, mm).run(thread));

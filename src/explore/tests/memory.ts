@@ -1,5 +1,14 @@
 /** Lists of free pages and LRU lists: each CPU's own, and those behind a lock that all share. */
-import { doAnonymousPage, FRAME_CALLER, GFP_KERNEL, madviseDontneed, vfree, vmalloc, wait } from "../../../mm/index.ts";
+import {
+  doAnonymousPage,
+  FRAME_CALLER,
+  GFP_KERNEL,
+  madviseDontneed,
+  mmapPopulate,
+  vfree,
+  vmalloc,
+  wait,
+} from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { expect, load32, store32, turn } from "../base/accesses.ts";
 import type { ExploreTest, ThreadOf } from "../base/explore-test.ts";
@@ -9,6 +18,8 @@ import { PAGE, type Processes, processes, START } from "./processes.ts";
 const MORE_THAN_A_BATCH = 64;
 /** Pages that a CPU's list keeps at most (`PCP_HIGH`). */
 const LIST_PAGES = 1024;
+/** Where the pages are that wait for the LRU lists. */
+const BATCHED = START + 2 ** 30;
 /** Of a block as large as a page of 2 MiB. */
 const LARGE_ORDER = 9;
 
@@ -67,12 +78,15 @@ const drained: ExploreTest<{ readonly address: number }> = {
   ],
 };
 
-/** A process whose pages are gone, and on each CPU a batch of pages that lacks one to be put on the LRU lists. */
+/** A process of which two pages are gone, and on each CPU a batch of others that lacks one to be put on the LRU lists. */
 function fullBatches(kernel: Kernel): Processes {
   const situation = processes(kernel, 1);
   const { spaces, mms } = situation;
   kernel.run(() => madviseDontneed(spaces, mms[0], START, START + 2 * PAGE));
-  spaces.lru.batched.fill(kernel.vm.version.lruAddPages - 1);
+  kernel.run(() => spaces.lru.lruAddDrainAll());
+  const pages = kernel.vm.version.lruAddPages - 1;
+  for (const { id } of kernel.machine.cpus)
+    kernel.run(() => mmapPopulate(spaces, mms[0], BATCHED + id * pages * PAGE, pages), id);
   return situation;
 }
 
@@ -92,7 +106,7 @@ const lruBatches: ExploreTest<Processes> = {
   ),
   check(kernel, { spaces }) {
     const { lruAddPages } = kernel.vm.version;
-    for (const pages of spaces.lru.batched) expect(pages >= 0 && pages < lruAddPages, `no batch has ${pages} pages`);
+    for (const { length } of spaces.lru.batches) expect(length < lruAddPages, `no batch has ${length} pages`);
     expect(!spaces.lru.lock.isHeld, "lru_lock is free once nobody uses the lists");
   },
 };

@@ -41,6 +41,7 @@ describe.each(KERNEL_VERSIONS.map(({ name, gatherEntriesKept }) => ({ name, kept
       const pages = 20_000;
       const whole = first + 19 * batch;
       expect(kernel.run(mmapPopulate(spaces, mm, FAR, pages))).toBe(0);
+      kernel.run(spaces.lru.lruAddDrainAll());
       const before = kernel.pages.freePages;
       began.freed = kernel.pages.freedPages;
       expect(kernel.run(madviseDontneed(spaces, mm, FAR, FAR + pages * PAGE_SIZE), 0)).toBe(0);
@@ -69,6 +70,7 @@ describe.each(KERNEL_VERSIONS.map(({ name, gatherEntriesKept }) => ({ name, kept
       const { kernel, spaces, mm, flushes, began } = observed(name);
       kernel.run(mmapPopulate(spaces, mm, FAR, first - 1));
       kernel.run(mmapPopulate(spaces, mm, FAR + 2 ** 30, 1));
+      kernel.run(spaces.lru.lruAddDrainAll());
       kernel.faults.failAt(0, "frame", Number.POSITIVE_INFINITY);
       began.freed = kernel.pages.freedPages;
       expect(kernel.run(munmap(spaces, mm, FAR, FAR + 2 ** 39), 0)).toBe(0);

@@ -27,8 +27,11 @@ const [experiment] = EXPERIMENTS.filter(({ name }) => name === "user-flush");
 const preset = presetByName("sapphire-rapids");
 const [native, guest] = ["false", "true"].map((isGuest) => {
   const observer = { onProgress: () => {}, onKernel: () => {} };
-  const given = { cpus: "1", pages: PAGES.join(",") };
-  const settings = readSettings(isGuest === "true" ? { guest: isGuest, "host-pages": "4K" } : {});
+  // As it was measured: the least of many runs, on a kernel (6.18) that does not drain the batch for the LRU lists on the way. Guests of that
+  // build have memory cgroups, three levels deep where one was looked at.
+  const given = { cpus: "1", pages: PAGES.join(","), rounds: "31", of: "least" };
+  const kernel = { kernel: "7.3", "memcg-levels": "3" };
+  const settings = readSettings(isGuest === "true" ? { ...kernel, guest: isGuest, "host-pages": "4K" } : kernel);
   return rows(runExperiment(experiment, preset, 1, given, observer, settings), "calls");
 });
 
@@ -59,6 +62,7 @@ describe("calls of a guest beside silicon", () => {
   it.each([
     ["mprotectReadNs", "mprotect_ro"],
     ["mprotectWriteNs", "mprotect_rw"],
+    ["dontneedNs", "dontneed"],
   ])("%s drops at the flush ceiling as there, within 15 percent", (key, what) => {
     const measured = silicon(what);
     const there = step(PAGES.map((pages) => measured.get(pages) ?? Number.NaN));
