@@ -5,6 +5,7 @@
  */
 import { PLANTED_FLUSH_RACES } from "./planted-flush-races.ts";
 import { PLANTED_GUEST_RACES } from "./planted-guest-races.ts";
+import { PLANTED_MEMORY_RACES } from "./planted-memory-races.ts";
 import type { PlantedRace } from "./planted-race.ts";
 import { PLANTED_SLAB_RACES } from "./planted-slab-races.ts";
 import { PLANTED_USER_RACES } from "./planted-user-races.ts";
@@ -19,4 +20,5 @@ export const PLANTED_RACES: readonly PlantedRace[] = [
   ...PLANTED_VERSION_RACES,
   ...PLANTED_USER_RACES,
   ...PLANTED_SLAB_RACES,
+  ...PLANTED_MEMORY_RACES,
 ];

@@ -93,8 +93,16 @@ function verifyFree({ tables }: Vmalloc, piece: Piece, findings: Findings): void
     if (!isRox) findings.add(`${shown(piece)} is not read-only and executable at ${address(la)}`);
     cursor.seek(directMapAddress(frame * PAGE_SIZE));
     if (!cursor.isLeaf || cursor.isWritable) findings.add(`${shown(piece)} can be written through the direct map`);
-    const first = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
-    const words = memory.chunkForRead(frame).subarray(first, first + (1 << FRAME_WORDS_SHIFT));
-    if (words.some((word) => word !== TRAPPING_WORD)) findings.add(`${shown(piece)} holds code at ${address(la)}`);
+    if (!traps(memory.chunkForRead(frame), (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT)) {
+      findings.add(`${shown(piece)} holds code at ${address(la)}`);
+    }
   }
+}
+
+/** Whether all words of a frame trap. A plain loop: the half million words of a region took `some` five milliseconds. */
+function traps(chunk: Int32Array, first: number): boolean {
+  const end = first + (1 << FRAME_WORDS_SHIFT);
+  let at = first;
+  while (at < end && chunk[at] === TRAPPING_WORD) at++;
+  return at === end;
 }

@@ -12,6 +12,7 @@ import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { wait } from "../kernel/blocking.ts";
 import { sleepUntil } from "../kernel/jiffies.ts";
 import { Mutex } from "../kernel/lock.ts";
+import { LockGuard } from "../kernel/lockdep.ts";
 import { Work } from "../kernel/work.ts";
 import { alignUp, isAligned, pagesIn } from "../lib/align.ts";
 import { __GFP_NOWARN, GFP_KERNEL } from "../lib/gfp.ts";
@@ -38,9 +39,13 @@ export const EXECMEM_REQUEST = {
 
 /** The cache of a kernel; made when it is first used. */
 export function execmemCacheOf(state: Vmalloc): ExecmemAreas {
+  if (state.execmem !== null) return state.execmem;
   const { loop, costs } = state;
-  state.execmem ??= new ExecmemAreas({
-    mutex: new Mutex("execmem_cache.mutex", loop, costs.lock),
+  const { lockdep } = state.mm;
+  const mutex = new Mutex("execmem_cache.mutex", loop, costs.lock);
+  state.execmem = new ExecmemAreas({
+    mutex,
+    guard: lockdep === null ? null : new LockGuard(lockdep, mutex, "execmem_cache"),
     cleanWork: new Work("execmem_cache_clean", loop, () => execmemCacheClean(state)),
     freeWork: new Work("execmem_cache_free", loop, () => execmemCacheFreeSlow(state)),
   });
@@ -59,11 +64,10 @@ export function* execmemCacheAlloc(state: Vmalloc, sizeBytes: number, caller: st
 /** Takes the lower end of the lowest free piece that is large enough; its address, or 0. */
 function execmemCacheAllocLocked(
   state: Vmalloc,
-  { busy, free, mutex }: ExecmemAreas,
+  { busy, free }: ExecmemAreas,
   range: AddressRange,
   sizeBytes: number,
 ): number {
-  state.mm.lockdep?.assertHeld(mutex, "execmem_cache");
   for (let i = 0; i < free.count; i++) {
     state.loop.spend(state.costs.treeStepCycles);
     const start = free.startOf(i);
@@ -125,8 +129,9 @@ export function execmemRestoreRox(state: Vmalloc, address: number, sizeBytes: nu
 export function* execmemCacheFree(state: Vmalloc, address: number): KernelCode<boolean> {
   const cache = state.execmem;
   if (cache === null) return false;
-  const { mutex, busy } = cache;
+  const { mutex } = cache;
   if (!mutex.tryTake()) yield* mutex.take();
+  const { busy } = cache;
   const index = busy.indexOf(address);
   if (index >= 0) {
     const start = busy.startOf(index);
@@ -141,14 +146,13 @@ export function* execmemCacheFree(state: Vmalloc, address: number): KernelCode<b
 
 /** Fills the piece at `start` and puts it among the free ones, with the mutex held (`__execmem_cache_free`); 0 or a negative errno. */
 function* freePiece(state: Vmalloc, cache: ExecmemAreas, start: number): KernelCode<number> {
-  const { busy, free, mutex } = cache;
+  const { busy, free } = cache;
   const end = busy.endOf(busy.indexOf(start));
   const result = yield* execmemForceRw(state, start, end - start);
   if (result < 0) return result;
   execmemFillTrappingInsns(state, start, end - start);
   // As in Linux, nobody asks whether it could be made read-only again.
   yield* execmemRestoreRox(state, start, end - start);
-  state.mm.lockdep?.assertHeld(mutex, "execmem_cache");
   busy.remove(busy.indexOf(start));
   free.insertMerged(start, end);
   return 0;
@@ -171,8 +175,10 @@ function* execmemCacheFreeSlow(state: Vmalloc): KernelCode<void> {
 
 /** Gives regions that are wholly free back to vmalloc, their frames writable in the direct map again. */
 function* execmemCacheClean(state: Vmalloc): KernelCode<void> {
-  const { mutex, free } = execmemCacheOf(state);
+  const cache = execmemCacheOf(state);
+  const { mutex } = cache;
   if (!mutex.tryTake()) yield* mutex.take();
+  const { free } = cache;
   for (let i = free.count - 1; i >= 0; i--) {
     const [start, end] = [free.startOf(i), free.endOf(i)];
     if (!isAligned(start, PMD_SIZE) || !isAligned(end - start, PMD_SIZE)) continue;

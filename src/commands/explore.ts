@@ -20,6 +20,7 @@ import { checkOutputs } from "../files/output-target.ts";
 import { unknownName, ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import { madeBy } from "../provenance/made-by.ts";
+import { presetNames } from "../settings/presets.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import { describeVerdict, exploreAll, summarize } from "./explore-all.ts";
 
@@ -34,6 +35,7 @@ interface ExploreOptions {
   readonly jobs: number;
   readonly bug: readonly string[];
   readonly kernel?: string;
+  readonly preset?: string;
   readonly schedule?: string;
   readonly timeline?: string;
   readonly list?: boolean;
@@ -93,6 +95,10 @@ export function addExploreCommand(program: Command, exit: (code: number) => void
     .option("--json", "print the result as one JSON object")
     .option("--quiet", "print nothing but errors (and what --json asks for)")
     .addHelpText("after", HELP);
+  command.option(
+    "--preset <name>",
+    `microarchitecture of tests that do not ask for one (${presetNames().join(", ")}), or a file that ends in .json`,
+  );
   addMachineOptions(command, ["kernel"]);
   command.action(async (name: string | undefined, options: ExploreOptions) => exit(await run(name, options)));
 }
@@ -146,7 +152,7 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
     printJson({
       test: name,
       bugs: test.bugs,
-      ...kernelOf(test),
+      ...machineOf(test),
       ...plan,
       found: summary,
       failure: result?.failure ?? null,
@@ -157,7 +163,7 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
     if (found !== null) printReport(describeSearch(name, options, found));
     if (result !== null) {
       const story_ = formatStory(story, explorer.kernel.machine.cpus.length);
-      printReport(`${describeResult(name, test.bugs, result)}\n${story_}`);
+      printReport(`${describeResult(test, result)}\n${story_}`);
     }
   }
   return fails ? EXIT_DIFFERENCES : EXIT_OK;
@@ -195,12 +201,16 @@ async function runAll(name: string | undefined, options: ExploreOptions): Promis
 }
 
 /** The kernel that the tests are to run on. */
-function choiceOf({ bug, kernel }: ExploreOptions): Omit<TestChoice, "name"> {
-  return { bugs: bug.map(bugByName), ...kernelOf({ kernel }) };
+function choiceOf({ bug, kernel, preset }: ExploreOptions): Omit<TestChoice, "name"> {
+  return { bugs: bug.map(bugByName), ...machineOf({ kernel, preset }) };
 }
 
-function kernelOf({ kernel }: { readonly kernel?: string | undefined }): { readonly kernel?: string } {
-  return kernel === undefined ? {} : { kernel };
+/** The options that say which machine and kernel, as far as they were given. */
+function machineOf({
+  kernel,
+  preset,
+}: { readonly [Key in "kernel" | "preset"]?: string | undefined }): Pick<TestChoice, "kernel" | "preset"> {
+  return { ...(kernel === undefined ? {} : { kernel }), ...(preset === undefined ? {} : { preset }) };
 }
 
 function bugByName(name: string): BugName {
@@ -227,12 +237,12 @@ function describeSearch(name: string, options: ExploreOptions, found: ShareResul
 }
 
 function describeResult(
-  name: string,
-  bugs: readonly string[],
+  { name, bugs, ...machine }: TestChoice,
   { failure, deviations, preemptions }: ScheduleResult,
 ): string {
   const what = failure === null ? "nothing is wrong" : `${failure.kind}: ${failure.message}`;
-  const with_ = bugs.map((bug) => ` --bug ${bug}`).join("");
+  const options = [...bugs.map((bug) => ["bug", bug]), ...Object.entries(machine)];
+  const with_ = options.map(([option, value]) => ` --${option} ${value}`).join("");
   const schedule = formatSchedule(deviations);
   return `\n${what}\n\nschedule ${schedule} (${preemptions} preemption${preemptions === 1 ? "" : "s"}); again: mmulab explore ${name}${with_} --schedule ${schedule}\n`;
 }

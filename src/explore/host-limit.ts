@@ -20,7 +20,13 @@ const limitedByScript: LimitedCall = (milliseconds, call) => {
   }
 };
 
+/** Processor time of this process. */
+function workedMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 /** Has schedules that never end be ended from now on. */
 export function endEndlessSchedules(): void {
-  limitCallsBy(limitedByScript);
+  limitCallsBy(limitedByScript, workedMs);
 }

@@ -1,6 +1,8 @@
 /** What each thread of the worker pool runs: one share of a test's schedules at a time. */
 import type { BugName } from "../../mm/index.ts";
 import { isModuleFile } from "../files/own-module.ts";
+import { loadPreset } from "../settings/presets.ts";
+import { shrunk } from "./base/explored-kernel.ts";
 import { Explorer } from "./base/explorer.ts";
 import { type ExplorePlan, runShare, type Share, type ShareResult } from "./base/plan.ts";
 import { endEndlessSchedules } from "./host-limit.ts";
@@ -15,6 +17,8 @@ export interface TestChoice {
   readonly bugs: readonly BugName[];
   /** The version of Linux (`7.3`). Default: the test's own, or the one that kernels have by default. */
   readonly kernel?: string;
+  /** The microarchitecture, or a file with one, of tests that do not ask for one themselves. Default: `EXPLORED_KERNEL`'s. */
+  readonly preset?: string;
 }
 
 /** A task of the pool. */
@@ -29,10 +33,15 @@ export interface ExploreTask {
 }
 
 /** A test on its machine. @throws UnknownNameError or WorkloadError when there is no such test */
-export async function prepare({ name, bugs, kernel }: TestChoice): Promise<Explorer<unknown>> {
+export async function prepare({ name, bugs, kernel, preset }: TestChoice): Promise<Explorer<unknown>> {
   endEndlessSchedules();
   const test = isModuleFile(name) ? await loadTestFile(name) : exploreTestByName(name);
-  const chosen = { ...(bugs.length === 0 ? {} : { bugs }), ...(kernel === undefined ? {} : { kernel }) };
+  const hasOwn = preset === undefined || test.kernel?.preset !== undefined;
+  const chosen = {
+    ...(bugs.length === 0 ? {} : { bugs }),
+    ...(kernel === undefined ? {} : { kernel }),
+    ...(hasOwn ? {} : { preset: shrunk(await loadPreset(preset)) }),
+  };
   return new Explorer({ ...test, kernel: { ...test.kernel, ...chosen } });
 }
 

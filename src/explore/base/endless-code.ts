@@ -15,9 +15,17 @@ let limited: LimitedCall = (_milliseconds, call) => {
   return true;
 };
 
-/** The host can end calls. */
-export function limitCallsBy(host: LimitedCall): void {
+let worked: () => number = () => 0;
+
+/** The host can end calls. @param hostWorkedMs milliseconds that it has worked for this program */
+export function limitCallsBy(host: LimitedCall, hostWorkedMs: () => number): void {
   limited = host;
+  worked = hostWorkedMs;
+}
+
+/** Milliseconds that the host has worked for this program, on all cores; 0 where it cannot end calls. */
+export function workedMs(): number {
+  return worked();
 }
 
 /** Makes a call, and ends it when it takes too long, if the host can; whether it ended by itself. @throws what the call throws */

@@ -11,12 +11,16 @@ const LINE_BYTES = 64;
  * long a page walk takes decides nothing.
  */
 export function smallPreset(name = "skylake"): Preset {
-  const preset = presetByName(name);
+  return shrunk(presetByName(name));
+}
+
+/** As {@link smallPreset}, for one that has no name of its own. */
+export function shrunk(preset: Preset): Preset {
   const tlbs = preset.tlbs.map((tlb): TlbPreset => (tlb.level === 2 ? { ...tlb, sets: SECOND_LEVEL_SETS } : tlb));
   const dataCaches = preset.dataCaches.map(
     (cache): DataCachePreset => ({ ...cache, sizeBytes: { ...cache.sizeBytes, value: LINE_BYTES * cache.ways.value } }),
   );
-  return { ...preset, name: `${name} with a small second level`, tlbs, dataCaches };
+  return { ...preset, name: `${preset.name} with a small second level`, tlbs, dataCaches };
 }
 
 /** Settings of the kernel in tests; the number of CPUs is the test's. */

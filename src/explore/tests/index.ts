@@ -2,6 +2,7 @@
 import { unknownName } from "../../input/errors.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
 import { ATTRIBUTE_TESTS } from "./attributes.ts";
+import { EXECUTABLE_MEMORY_TESTS } from "./executable-memory.ts";
 import { FORK_TESTS } from "./forks.ts";
 import { GLOBAL_ASID_TESTS } from "./global-asids.ts";
 import { GUEST_TESTS } from "./guests.ts";
@@ -32,6 +33,7 @@ export const EXPLORE_TESTS: readonly ExploreTest[] = [
   ...HOST_MEMORY_TESTS,
   ...VERSION_TESTS,
   ...ATTRIBUTE_TESTS,
+  ...EXECUTABLE_MEMORY_TESTS,
   ...SLAB_TESTS,
   ...MEMORY_TESTS,
 ];

@@ -1,8 +1,22 @@
 /** What other versions of Linux than 6.12 do at the same time as others: vrealloc that shrinks, areas that a work item frees, one tree. */
 import type { KernelCode } from "../../../arch/index.ts";
-import { vfree, vmalloc, vmallocinfo, vmUnmapAliases, vrealloc, wait } from "../../../mm/index.ts";
+import {
+  __GFP_NOWARN,
+  __vmallocNodeRange,
+  type AddressRange,
+  GFP_NOWAIT,
+  SpinLock,
+  VMALLOC_REQUEST,
+  VMALLOC_START,
+  vfree,
+  vmalloc,
+  vmallocinfo,
+  vmUnmapAliases,
+  vrealloc,
+  wait,
+} from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
-import { expect, store32, tryLoad32, turn } from "../base/accesses.ts";
+import { expect, load32, store32, tryLoad32, turn } from "../base/accesses.ts";
 import type { ExploreTest } from "../base/explore-test.ts";
 
 const PAGE = 4096;
@@ -119,5 +133,68 @@ const drainRepeats: ExploreTest<{ readonly addresses: readonly number[] }> = {
   check: (kernel) => expect(kernel.vm.lazyNr <= 1, "the drain work goes on until little enough is lazily freed"),
 };
 
+const grow: ExploreTest<{ readonly address: number; readonly pages: number }> = {
+  name: "vrealloc-grows",
+  summary:
+    "vrealloc moves an area that grows (7.3) while the other CPU frees, purges and allocates: what it held is in the new one",
+  kernel: { kernel: "7.3" },
+  setup(kernel) {
+    const { address } = usedArea(kernel, 2);
+    return { address, pages: usedArea(kernel, 1).address };
+  },
+  threads: [
+    function* (kernel, { address }) {
+      const grown = yield* vrealloc(kernel.vm, address, 3 * PAGE);
+      expect(grown !== 0 && grown !== address, "an area that grows beyond its pages is moved");
+      expect((yield* load32(kernel, grown + PAGE)) === 1, "what an area held is in the one that took its place");
+      yield* store32(kernel, grown + 2 * PAGE, 3);
+    },
+    function* (kernel, { pages }) {
+      yield* wait(vfree(kernel.vm, pages));
+      yield* vmUnmapAliases(kernel.vm);
+      const other = yield* wait(vmalloc(kernel.vm, 3 * PAGE));
+      yield* store32(kernel, other + PAGE, 9);
+    },
+  ],
+};
+
+/** A range with room for one page and its guard, which was used and is lazily freed; and a lock of the caller's. */
+interface FullRange {
+  readonly range: AddressRange;
+  readonly lock: SpinLock;
+  isPurged: boolean;
+}
+
+const nowait: ExploreTest<FullRange> = {
+  name: "vmalloc-nowait-under-spinlock",
+  summary:
+    "memory is asked for with GFP_NOWAIT under a spinlock where room is only lazily freed (7.3): nothing sleeps, whatever the other CPU purges",
+  kernel: { kernel: "7.3" },
+  setup(kernel) {
+    const range = { start: VMALLOC_START, end: VMALLOC_START + 2 * PAGE };
+    const address = kernel.vmallocRange(PAGE, range);
+    for (const cpu of kernel.machine.cpus) cpu.store(address, 4, 1);
+    kernel.vfree(address);
+    const { loop } = kernel.machine;
+    return { range, lock: new SpinLock("caller's lock", loop, kernel.mm.costs.lock), isPurged: false };
+  },
+  threads: [
+    function* (kernel, situation) {
+      const { lock, range } = situation;
+      if (!lock.tryTake()) yield* lock.take();
+      const { isPurged } = situation;
+      const request = { ...VMALLOC_REQUEST, range, gfp: GFP_NOWAIT | __GFP_NOWARN };
+      const address = yield* wait(__vmallocNodeRange(kernel.vm, PAGE, request, "nowait"));
+      lock.release();
+      expect(address !== 0 || !isPurged, "there is room once a purge has returned");
+      if (address !== 0) yield* store32(kernel, address, 2);
+    },
+    function* (kernel, situation) {
+      yield* vmUnmapAliases(kernel.vm);
+      situation.isPurged = true;
+    },
+  ],
+};
+
 /** Tests of other versions. */
-export const VERSION_TESTS = [shrink, failedAreas, oneTree, drainRepeats];
+export const VERSION_TESTS = [shrink, failedAreas, oneTree, drainRepeats, grow, nowait];

@@ -53,6 +53,26 @@ describe("explore --all", () => {
   });
 });
 
+describe("the machine of a test", () => {
+  it("is of the version and microarchitecture that are asked for, and the line to run it again says so", () => {
+    const machine = ["--kernel", "7.3", "--preset", "zen3"];
+    const search = ["double-vfree", "--bug", "removeVmAreaFindsTwice", ...machine, "--jobs", "1"];
+    const { stdout, status } = mmulab("explore", ...search);
+    expect(status).toBe(1);
+    const again = /again: mmulab (explore double-vfree .*)$/m.exec(stdout)?.[1] ?? "";
+    expect(again).toContain(" --bug removeVmAreaFindsTwice --kernel 7.3 --preset zen3 --schedule ");
+    const replayed = mmulab(...again.split(" "), "--json");
+    expect(replayed.status).toBe(1);
+    expect(resultIn(replayed.stdout)).toMatchObject({ preset: "zen3", kernel: "7.3", found: null });
+  });
+
+  it("is not one that nobody knows", () => {
+    const { stderr, status } = mmulab("explore", "double-vfree", "--preset", "zen33");
+    expect(status).toBe(2);
+    expect(stderr).toMatch(/^mmulab: unknown preset 'zen33'.*\n$/);
+  });
+});
+
 /** The test of one's own that a page shows: its first TypeScript that has threads. */
 function shownTest(page: string): string {
   const blocks = readFileSync(page, "utf8").matchAll(/```ts\n(.*?)```/gs);
