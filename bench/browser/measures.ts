@@ -3,7 +3,7 @@ import type { Page } from "puppeteer-core";
 import { formatLink } from "../../src/view/model/link.ts";
 import type { Scenario } from "../../src/view/model/scenario.ts";
 import { NO_FOCUS, OpenPage } from "./open-page.ts";
-import { traced } from "./traced.ts";
+import { type Traced, traced } from "./traced.ts";
 
 /** Moves of a gesture, and pixels of each. */
 const MOVES = 60;
@@ -11,6 +11,8 @@ const PIXELS = 4;
 const LONG_MS = 600_000;
 /** Longer than a gesture takes to settle, with the answer that it then asks for. */
 const REST_MS = 1500;
+/** Between two steps, as between two keys: without a graphics card a browser is behind with drawing for about so long. */
+const PAUSE_MS = 100;
 
 /** Many times of one thing, in milliseconds. */
 export interface Measured {
@@ -21,12 +23,13 @@ export interface Measured {
   /** What 95 of 100 are not above. */
   readonly p95Ms: number;
   readonly mostMs: number;
-  /** The worker's time for each, where it works. */
+  /** Where the worker works as well: processor time of the main thread and of the worker for each. */
+  readonly mainMs?: number;
   readonly workerMs?: number;
 }
 
 /** Times as least, median, 95th percentile and most. */
-function measured(name: string, times: readonly number[], workerMs?: number): Measured {
+function measured(name: string, times: readonly number[], threads?: Omit<Traced, "frameMs">): Measured {
   const sorted = [...times].sort((a, b) => a - b);
   const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
   return {
@@ -36,7 +39,9 @@ function measured(name: string, times: readonly number[], workerMs?: number): Me
     medianMs: at(0.5),
     p95Ms: at(0.95),
     mostMs: at(1),
-    ...(workerMs === undefined ? {} : { workerMs: workerMs / sorted.length }),
+    ...(threads === undefined
+      ? {}
+      : { mainMs: threads.mainMs / sorted.length, workerMs: threads.workerMs / sorted.length }),
   };
 }
 
@@ -82,20 +87,40 @@ export async function zoomFrames(at: OpenPage, name: string, selector: string): 
   return measured(name, frameMs);
 }
 
-/** From a key to the frame that shows its step, by the clock, and the worker's part of it. */
-export async function steps(at: OpenPage, name: string, key: string, count: number): Promise<Measured> {
-  const times: number[] = [];
-  const { workerMs } = await traced(at.browser, async () => {
-    for (let i = 0; i < count; i++) times.push(await timeOfKey(at.page, key));
+/** From a key to its step, each after a pause: until the page has it, and until the frame that shows it; by the clock, and each thread's part. */
+export async function steps(at: OpenPage, name: string, key: string, count: number): Promise<Measured[]> {
+  const times: StepTimes[] = [];
+  const threads = await traced(at.browser, async () => {
+    for (let i = 0; i < count; i++) {
+      times.push(await timesOfKey(at.page, key));
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
   });
-  return measured(name, times, workerMs);
+  return [
+    measured(
+      `${name}, in the page`,
+      times.map(({ pageMs }) => pageMs),
+      threads,
+    ),
+    measured(
+      `${name}, in a frame`,
+      times.map(({ frameMs }) => frameMs),
+    ),
+  ];
 }
 
-/** Milliseconds from a key to the frame that shows another step. */
-function timeOfKey(page: Page, key: string): Promise<number> {
+/** When a step is there, from its key on. */
+interface StepTimes {
+  /** The page's elements have it. */
+  readonly pageMs: number;
+  /** The frame that shows it has been drawn. */
+  readonly frameMs: number;
+}
+
+function timesOfKey(page: Page, key: string): Promise<StepTimes> {
   return page.evaluate(
     (pressed) =>
-      new Promise<number>((resolve) => {
+      new Promise<StepTimes>((resolve) => {
         const output = document.querySelector("output");
         if (output === null) throw new Error("the page shows no step");
         const stepOf = (): string => output.textContent?.replace(/ of .*|, the end| …/, "") ?? "";
@@ -104,7 +129,8 @@ function timeOfKey(page: Page, key: string): Promise<number> {
         const changes = new MutationObserver(() => {
           if (stepOf() === was || output.textContent?.includes("…") === true) return;
           changes.disconnect();
-          requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - begun)));
+          const pageMs = performance.now() - begun;
+          requestAnimationFrame(() => setTimeout(() => resolve({ pageMs, frameMs: performance.now() - begun })));
         });
         changes.observe(output, { childList: true, characterData: true, subtree: true });
         document.body.dispatchEvent(new KeyboardEvent("keydown", { key: pressed, bubbles: true }));

@@ -14,6 +14,8 @@ interface TraceEvent {
   readonly tid: number;
   /** When it began, in microseconds. */
   readonly ts: number;
+  /** How long it took by the clock, in microseconds. */
+  readonly dur?: number;
   /** The thread's own time, in microseconds. */
   readonly tdur?: number;
   readonly args: { readonly name?: string };
@@ -58,9 +60,23 @@ export async function traced(browser: Browser, act: () => Promise<void>): Promis
 function tasksOf(events: readonly TraceEvent[], names: readonly string[]): TraceEvent[] {
   const threads = events.filter(({ name, args }) => name === "thread_name" && names.includes(args.name ?? ""));
   const tasks = threads.map(({ pid, tid }) =>
-    events.filter((event) => event.name === "RunTask" && event.ph === "X" && event.pid === pid && event.tid === tid),
+    outermost(
+      events.filter((event) => event.name === "RunTask" && event.ph === "X" && event.pid === pid && event.tid === tid),
+    ),
   );
   return tasks.sort((a, b) => b.length - a.length)[0] ?? [];
+}
+
+/** One thread's events without those inside others: Chromium has two of one name for each task, one in the other. */
+function outermost(events: readonly TraceEvent[]): TraceEvent[] {
+  let end = Number.NEGATIVE_INFINITY;
+  return [...events]
+    .sort((a, b) => a.ts - b.ts)
+    .filter(({ ts, dur = 0 }) => {
+      if (ts < end) return false;
+      end = ts + dur;
+      return true;
+    });
 }
 
 /** A thread's time in each frame, from the end of the one before; nothing of what came after the last. */

@@ -95,12 +95,25 @@ function PartTable(props: {
   );
 }
 
-/** Calls, as means and one by one. */
-function Calls({ picture: { costs, position } }: { readonly picture: Picture }) {
-  const means = costs.means.map(
+const CALL_COLUMNS = { classes: PART_CLASSES, names: CALL_NAMES };
+
+/** Calls by name, as means. */
+function MeanCalls({ picture: { costs } }: { readonly picture: Picture }) {
+  const rows = costs.means.map(
     ({ name, calls, parts }): PartRow => ({ key: name, cells: [name, count(calls), count(sum(parts))], parts }),
   );
-  const calls = costs.calls.map(
+  return (
+    <div>
+      <h3>{rows.length === 0 ? "No call yet" : "Calls, mean of the latest"}</h3>
+      <PartTable id="means" headings={["call", "calls", "cycles"]} rows={rows} {...CALL_COLUMNS} />
+    </div>
+  );
+}
+
+/** Calls one by one. */
+function LastCalls({ picture: { costs, position } }: { readonly picture: Picture }) {
+  if (costs.calls.length === 0) return null;
+  const rows = costs.calls.map(
     ({ name, cpu, position: at, fromCycles, parts }): PartRow => ({
       key: `${cpu} ${fromCycles}`,
       cells: [name, cpu, count(sum(parts))],
@@ -108,24 +121,18 @@ function Calls({ picture: { costs, position } }: { readonly picture: Picture }) 
       isNew: at === position,
     }),
   );
-  const shared = { classes: PART_CLASSES, names: CALL_NAMES };
   return (
-    <>
-      <div>
-        <h3>Calls, mean of the latest</h3>
-        <PartTable id="means" headings={["call", "calls", "cycles"]} rows={means} {...shared} />
-      </div>
-      <div>
-        <h3>Last calls</h3>
-        <PartTable id="calls" headings={["call", "CPU", "cycles"]} rows={calls} {...shared} />
-      </div>
-    </>
+    <div>
+      <h3>Last calls</h3>
+      <PartTable id="calls" headings={["call", "CPU", "cycles"]} rows={rows} {...CALL_COLUMNS} />
+    </div>
   );
 }
 
 /** Flushes one by one. */
 function Flushes({ picture }: { readonly picture: Picture }) {
   const { flushes, flushCount } = picture.costs;
+  if (flushCount === 0) return <h3>No flush yet</h3>;
   const old = before.value?.costs.flushCount ?? flushCount;
   const rows = flushes.map(
     ({ id, cause, cpu, pages, isFull, interrupted, parts }): PartRow => ({
@@ -138,7 +145,7 @@ function Flushes({ picture }: { readonly picture: Picture }) {
   const headings = ["cause", "CPU", "pages", "interrupted", "cycles"];
   return (
     <div>
-      <h3>{flushCount === 0 ? "No flush yet" : `Last flushes, of ${count(flushCount)}`}</h3>
+      <h3>Last flushes, of {count(flushCount)}</h3>
       <Legend names={FLUSH_PARTS} classes={FLUSH_CLASSES} />
       <PartTable id="flushes" headings={headings} rows={rows} classes={FLUSH_CLASSES} names={FLUSH_PARTS} />
     </div>
@@ -195,9 +202,12 @@ export function Costs({ picture }: { readonly picture: Picture }) {
       <Legend names={[...CALL_NAMES, "idle"]} classes={[...PART_CLASSES, "idle"]} />
       <Scroll label="Costs in their parts">
         <div class="tables">
-          <Calls picture={picture} />
+          <div>
+            <MeanCalls picture={picture} />
+            <Activities picture={picture} />
+          </div>
+          <LastCalls picture={picture} />
           <Flushes picture={picture} />
-          <Activities picture={picture} />
         </div>
       </Scroll>
     </section>

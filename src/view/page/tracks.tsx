@@ -106,7 +106,7 @@ function drawTracks(surface: Surface, picture: Picture, from: number, to: number
   context.beginPath();
   context.rect(LABEL_WIDTH, 0, width - LABEL_WIDTH, surface.height);
   context.clip();
-  drawSpans(surface, picture, { from, to, first, end }, xOf);
+  const named = drawSpans(surface, picture, { from, to, first, end }, xOf);
   // What has passed in this step.
   const since = before.value?.clockCycles ?? picture.clockCycles;
   context.fillStyle = colour("text");
@@ -115,6 +115,9 @@ function drawTracks(surface: Surface, picture: Picture, from: number, to: number
     context.fillRect(xOf(since[cpu]), (cpu + 1) * TRACK - 3, Math.max(2, xOf(now) - xOf(since[cpu])), 3);
   });
   drawIpis(surface, picture, from, to, xOf);
+  // Above the lines of interrupts, which begin where waiting for them does.
+  context.fillStyle = colour("on-colour");
+  for (const { activity, x, y } of named) context.fillText(activity, x, y);
   context.restore();
 }
 
@@ -126,8 +129,24 @@ interface Part {
   readonly end: number;
 }
 
-/** What each CPU was doing. Of what falls on one pixel of a track in one colour, the first is drawn. */
-function drawSpans({ context, width, colour }: Surface, picture: Picture, part: Part, xOf: (cycles: number) => number) {
+/** Where the name of an activity has room. */
+interface NamePlace {
+  readonly activity: string;
+  readonly x: number;
+  readonly y: number;
+}
+
+/**
+ * Draws what each CPU was doing. Of what falls on one pixel of a track in one colour, the first is drawn.
+ * @returns the names that have room on what was drawn
+ */
+function drawSpans(
+  { context, width, colour }: Surface,
+  picture: Picture,
+  part: Part,
+  xOf: (cycles: number) => number,
+): NamePlace[] {
+  const places: NamePlace[] = [];
   const drawnTo = new Float64Array(picture.cpus);
   const drawnAs = new Array<string | null>(picture.cpus).fill(null);
   const named = new Map<string, number>();
@@ -145,10 +164,9 @@ function drawSpans({ context, width, colour }: Surface, picture: Picture, part: 
     drawnAs[cpu] = name;
     const textWidth = named.get(activity) ?? context.measureText(activity).width;
     named.set(activity, textWidth);
-    if (seen < textWidth + 6) continue;
-    context.fillStyle = colour("on-colour");
-    context.fillText(activity, x + 3, y + (TRACK - 6) / 2);
+    if (seen >= textWidth + 6) places.push({ activity, x: x + 3, y: y + (TRACK - 6) / 2 });
   }
+  return places;
 }
 
 /** Interrupts from senders to handlers. */
