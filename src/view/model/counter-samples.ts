@@ -25,7 +25,7 @@ export interface CounterSample {
 export class CounterSamples {
   private readonly kernel: Kernel;
   private readonly samples: CounterSample[] = [];
-  /** Every how many steps one is kept. */
+  /** Steps from one sample to the next. */
   private stride = 1;
 
   constructor(kernel: Kernel) {

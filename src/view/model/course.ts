@@ -4,8 +4,8 @@ import type { Begun, Told } from "./begin.ts";
 import { Journal } from "./journal/journal.ts";
 import { Tracks, type TracksTail } from "./tracks.ts";
 
-/** Something that a run is to stop at. */
-export interface Found {
+/** A search for something that a run is to stop at. */
+export interface Search {
   /** Asked after each step: what was found in it, in one line, which may be empty; null: nothing. */
   found(): string | null;
   /** Looks no longer. */
@@ -40,10 +40,10 @@ export interface Course {
   forward(): boolean;
   /** Takes a step back; there must be one (`behind`). */
   back(): void;
-  /** Goes to a step, or to the end when that comes before; absent where steps are the only way. */
+  /** Goes to a step, or to the end when that comes before; absent where it can only be run step by step. */
   seek?(position: number): void;
-  /** Runs on, at least one step, until something is found, or to the end; absent where steps are the only way. @returns what was found */
-  runUntil?(begin: (kernel: Kernel, tracks: Tracks) => Found): string | null;
+  /** Runs on, at least one step, until something is found, or to the end; absent where it can only be run step by step. @returns what was found */
+  runUntil?(begin: (kernel: Kernel, tracks: Tracks) => Search): string | null;
 }
 
 /** A machine that waits after each step. */

@@ -17,15 +17,15 @@ export interface FreeNode {
   readonly went: "left" | "right" | "up" | "taken" | "nowhere";
 }
 
-/** A search and its way. */
+/** A search, and the nodes that it went over. */
 export interface FreePath extends FreeSearch {
   readonly nodes: readonly FreeNode[];
 }
 
-/** Nodes of a way at the most; a search that comes back up many times has no more to say. */
+/** Nodes that are listed at the most; a search that comes back up many times has no more to say. */
 const NODES_MAX = 100;
 
-/** The way of a search through the tree as it is now (`find_vmap_lowest_match`). */
+/** The path of a search through the tree as it is now (`find_vmap_lowest_match`). */
 export function freePath({ freeTree, areas }: Vmalloc, search: FreeSearch): FreePath {
   const { start, subtreeMaxSize, child, parent } = areas;
   const { searchBytes } = search;
@@ -71,7 +71,7 @@ export function freePath({ freeTree, areas }: Vmalloc, search: FreeSearch): Free
   return { ...search, nodes };
 }
 
-/** The way from the root to the gap that holds an address; empty when none does. */
+/** The path from the root to the gap that holds an address; empty when none does. */
 export function pathToGap({ freeTree, areas }: Vmalloc, address: number): FreeNode[] {
   const { start, end, child } = areas;
   const nodes: FreeNode[] = [];

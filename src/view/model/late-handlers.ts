@@ -1,7 +1,7 @@
 /**
- * Handlers that ran before their CPU came as far as it was. Code between two pauses is emulated in one go, so that a CPU is told of an
- * interrupt when it has gone past it; its clock is set back for the handler, and what it did after the handler's begin is later then by
- * what the handler took.
+ * Interrupt handlers that begin in their CPU's past. Code between two pauses is emulated in one go, so that a CPU learns of an interrupt
+ * when its clock is already past it. The clock is set back for the handler, and what the CPU did after the handler's begin moves to
+ * later times, by as many cycles as the handler took.
  */
 import type { Recent } from "./recent.ts";
 

@@ -5,7 +5,7 @@
 import type { Kernel } from "../../machine/kernel.ts";
 import type { Course } from "./course.ts";
 
-/** Machines that wait at the most: to make more takes longer than anybody stays. */
+/** Machines that wait at the most: to make more takes longer than anybody looks at a run. */
 const PARKED_MAX = 15;
 /** Steps between two of them at the least: fewer are made as quickly as a machine is fetched. */
 const SPACING_MIN = 2000;
@@ -86,7 +86,7 @@ export class ParkedCourses {
   }
 
   /**
-   * Where one more would shorten the longest way, if there is room for it.
+   * Where one more would shorten the longest distance between two, if there is room for it.
    * @param end the furthest position that is gone to
    * @param sample a machine of the run, for how much room one takes
    * @returns null when they are near enough, or there are as many as there may be
@@ -111,7 +111,7 @@ export class ParkedCourses {
     return this.parked.reduce((sum, course) => sum + bytesOf(course), 0);
   }
 
-  /** Drops the one without which the way between its neighbours is the shortest. */
+  /** Drops the one whose neighbours are nearest to each other. */
   private dropOne(): void {
     const { parked } = this;
     let [drop, shortest] = [0, Number.POSITIVE_INFINITY];

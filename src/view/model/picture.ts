@@ -13,7 +13,7 @@ import { describeError } from "./describe-error.ts";
 import type { ExportKind } from "./export-files.ts";
 import type { FreePath } from "./free-search.ts";
 import type { Scenario } from "./scenario.ts";
-import { Session, type Way } from "./session.ts";
+import { type LongMove, Session } from "./session.ts";
 import { type SpaceSelection, spaceSelection } from "./space-selection.ts";
 import { type AddressWindow, type SpaceView, spaceView } from "./space-view.ts";
 import { STORIES } from "./stories/index.ts";
@@ -80,7 +80,7 @@ export interface Picture {
   readonly kernelVersion: string;
   /** What is at the walked address. */
   readonly selection: SpaceSelection;
-  /** The way that the last search for room in the free tree took; null before the first. */
+  /** The path that the last search for room took through the free tree; null before the first. */
   readonly lastSearch: FreePath | null;
   readonly walk: WalkView;
   readonly tables: readonly TableView[];
@@ -110,7 +110,7 @@ function refuseSource(file: string): Promise<Workload> {
   return Promise.reject(new WorkloadError(file, "cannot be run here"));
 }
 
-/** Seconds that a way is gone before what came meanwhile is heard. */
+/** Seconds that a long move goes on before messages are received. */
 const SLICE_SECONDS = 0.1;
 
 /** Answers one question after the other about one session at a time. */
@@ -119,12 +119,12 @@ export class Answerer {
   /** The file that was read last. */
   private file: { readonly name: string; readonly opener: () => Begun } | null = null;
   private last: Promise<unknown> = Promise.resolve();
-  /** The way that is being gone. */
-  private way: { isLeft: boolean } | null = null;
+  /** The move that is being made. */
+  private moving: { isStopped: boolean } | null = null;
   private readonly compile: Compile;
   private readonly parkedBytesMax: number | undefined;
-  /** Told on a long way of a session: the step that it is at, and the step that it goes to; null where that is not known. */
-  onWay: ((position: number, aim: number | null) => void) | null = null;
+  /** Called during a long move, with the step that it is at and the step that it goes to; null where that is not known. */
+  onProgress: ((position: number, aim: number | null) => void) | null = null;
 
   /**
    * @param compile makes workloads of source; without it source is refused
@@ -142,9 +142,9 @@ export class Answerer {
     return answer;
   }
 
-  /** Leaves the way that is being gone, if any: its answer shows the step that was reached. */
+  /** Stops the move that is being made, if any: its answer shows the step that was reached. */
   stop(): void {
-    if (this.way !== null) this.way.isLeft = true;
+    if (this.moving !== null) this.moving.isStopped = true;
   }
 
   /** A file of the session as it is now, after all that was asked before; or why there is none, in one line. */
@@ -182,33 +182,33 @@ export class Answerer {
   private async move(move: Move): Promise<Session> {
     if (move.kind === "open") {
       const session = await this.open(move.scenario, move.bytes);
-      session.onWay = (position, aim) => this.onWay?.(position, aim);
-      await this.goes(session.going(move.position));
+      session.onProgress = (position, aim) => this.onProgress?.(position, aim);
+      await this.make(session.going(move.position));
       this.session = session;
     }
     const { session } = this;
     if (session === null) throw new Error("nothing was opened yet");
-    if (move.kind === "go") await this.goes(session.going(move.position));
-    else if (move.kind === "forward") await this.goes(session.goingForward(move.stride));
-    else if (move.kind === "back") await this.goes(session.goingBack(move.stride));
-    else if (move.kind === "run") await this.goes(session.runningTo(move.breakpoint, move.address));
+    if (move.kind === "go") await this.make(session.going(move.position));
+    else if (move.kind === "forward") await this.make(session.goingForward(move.stride));
+    else if (move.kind === "back") await this.make(session.goingBack(move.stride));
+    else if (move.kind === "run") await this.make(session.runningTo(move.breakpoint, move.address));
     return session;
   }
 
-  /** Goes a way to its end, or until somebody stops it, and hears now and then what came meanwhile. */
-  private async goes(way: Way): Promise<void> {
-    const going = { isLeft: false };
-    this.way = going;
+  /** Makes a move to its end, or until it is stopped; messages are received now and then. */
+  private async make(move: LongMove): Promise<void> {
+    const moving = { isStopped: false };
+    this.moving = moving;
     try {
       let end = deadlineMs(SLICE_SECONDS);
-      while (way.next().done !== true) {
+      while (move.next().done !== true) {
         if (!isOver(end)) continue;
         await new Promise((resolve) => setTimeout(resolve));
-        if (going.isLeft) way.return();
+        if (moving.isStopped) move.return();
         end = deadlineMs(SLICE_SECONDS);
       }
     } finally {
-      this.way = null;
+      this.moving = null;
     }
   }
 

@@ -5,7 +5,7 @@
  */
 import type { Kernel } from "../../machine/kernel.ts";
 import type { Told } from "./begin.ts";
-import type { Course, Found } from "./course.ts";
+import type { Course, Search } from "./course.ts";
 import { Journal } from "./journal/journal.ts";
 import { Tracks, type TracksTail } from "./tracks.ts";
 
@@ -123,7 +123,7 @@ class Execution implements PointWatch {
     if (this.isEnough(this)) throw this.halt();
   }
 
-  /** What happens from now on is the end of code that nobody waits for any more. */
+  /** Ends the run; the clean-up of its code, which follows, is not watched. */
   private halt(): Halt {
     this.isHalted = true;
     this.tracks?.end();
@@ -211,9 +211,9 @@ export class PointCourse implements Course {
     while (this.position < position && this.ahead > 0) this.forward();
   }
 
-  runUntil(begin: (kernel: Kernel, tracks: Tracks) => Found): string | null {
+  runUntil(begin: (kernel: Kernel, tracks: Tracks) => Search): string | null {
     const from = this.position;
-    let found: Found | null = null;
+    let found: Search | null = null;
     let what: string | null = null;
     let aim = Number.POSITIVE_INFINITY;
     const execution = new Execution(this.run, from, ({ kernel, tracks, made }) => {
@@ -225,7 +225,7 @@ export class PointCourse implements Course {
       }
       return made >= aim + KEPT_AHEAD;
     });
-    (found as Found | null)?.end();
+    (found as Search | null)?.end();
     this.execution = execution;
     while (this.position > aim) this.back();
     return what;

@@ -7,7 +7,7 @@ import { StateError } from "../../../arch/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
 import { AccessWatch, WATCHED } from "./access-watch.ts";
 import { type Begun, begin, type Told } from "./begin.ts";
-import { type Course, type Found, LiveCourse } from "./course.ts";
+import { type Course, LiveCourse, type Search } from "./course.ts";
 import { ParkedCourses } from "./parked-courses.ts";
 import type { Scenario } from "./scenario.ts";
 import type { Breakpoint, Stride } from "./strides.ts";
@@ -29,31 +29,31 @@ const PREPARED_STEPS = 1000;
 const PREPARED_STEPS_MIN = 300;
 /** Steps that are made again rather than another machine fetched. */
 const NEAR_STEPS = 1000;
-/** Every how many steps a long way is told of, and can be left. */
-const TOLD_STEPS = 1024;
+/** Steps after which a long move says how far it is, and can be stopped. */
+const PROGRESS_STEPS = 1024;
 /** Bytes of machines that wait for jumps at the most. */
 const PARKED_BYTES_MAX = 2 ** 29;
 
-/** A way that is gone as its values are asked for, one every thousand steps or so; whoever asks no more stays where it is then. */
-export type Way<Result = void> = Generator<void, Result>;
+/** A move of possibly many steps. It pauses every thousand steps or so; who does not resume it leaves the session at the step that it has reached. */
+export type LongMove<Result = void> = Generator<void, Result>;
 
-/** Goes a way to its end. */
-function gone<Result>(way: Way<Result>): Result {
+/** Makes a move to its end. */
+function finish<Result>(move: LongMove<Result>): Result {
   for (;;) {
-    const { done, value } = way.next();
+    const { done, value } = move.next();
     if (done === true) return value;
   }
 }
 
 /**
  * One scenario, run step by step, forwards and backwards. Moves that may be long have two forms: `goTo` is there when it returns, `going`
- * can be left on the way.
+ * can be stopped before its end.
  */
 export class Session {
   readonly scenario: Scenario;
   private readonly opener: () => Begun | Course;
   private course: Course;
-  /** A machine that is on the way to where `course` is, with more steps that can be taken back. */
+  /** A machine that is being run to where `course` is, with more steps that can be taken back. */
   private next: Course | null = null;
   /** What the last run stopped at, in one line; null when the last step was not the end of such a run. */
   stoppedAt: string | null = null;
@@ -63,10 +63,10 @@ export class Session {
   private readonly parked: ParkedCourses;
   /** The furthest that one has been. */
   private furthest = 0;
-  /** A machine that is on the way to where it is to wait, and the place. */
+  /** A machine that is being run to the place where it is to wait, and the place. */
   private parking: { readonly course: Course; readonly at: number } | null = null;
-  /** Told on a long way: the step that it is at, and the step that it goes to; null where that is not known. */
-  onWay: ((position: number, aim: number | null) => void) | null = null;
+  /** Called during a long move, with the step that it is at and the step that it goes to; null where that is not known. */
+  onProgress: ((position: number, aim: number | null) => void) | null = null;
 
   /**
    * @param opener begins the scenario, each time anew; by default as stories and workloads begin that come with the program
@@ -122,7 +122,7 @@ export class Session {
 
   /** What is wrong in the machine's whole state (`verify`); no call may be under way. */
   verify(): string[] {
-    if (this.course.ahead > 0) gone(this.runAnew(this.position, true));
+    if (this.course.ahead > 0) finish(this.runAnew(this.position, true));
     return this.kernel.verify(this.course.userSpaces);
   }
 
@@ -132,17 +132,17 @@ export class Session {
    */
   liveKernel(): Kernel {
     if (this.course.seek !== undefined) throw new StateError("the state cannot be saved", "an experiment is under way");
-    if (this.course.ahead > 0) gone(this.runAnew(this.position, true));
+    if (this.course.ahead > 0) finish(this.runAnew(this.position, true));
     return this.kernel;
   }
 
   /** Goes to a position, or to the end when that comes before. */
   goTo(position: number): void {
-    gone(this.going(position));
+    finish(this.going(position));
   }
 
-  /** {@link goTo}, which can be left on the way. */
-  *going(position: number): Way {
+  /** {@link goTo}, which can be stopped before its end. */
+  *going(position: number): LongMove {
     if (this.course.seek !== undefined) {
       this.stoppedAt = null;
       this.course.seek(position);
@@ -157,13 +157,13 @@ export class Session {
     const ahead = position - this.position - this.course.ahead;
     if (ahead > NEAR_STEPS && this.parked.distanceTo(position) < ahead - NEAR_STEPS) yield* this.runAnew(position);
     while (this.position < position && this.advance(position - this.position <= KEPT_STEPS)) {
-      yield* this.tellWay(this.position, position);
+      yield* this.report(this.position, position);
     }
   }
 
-  private *tellWay(position: number, aim: number | null): Way {
-    if (position % TOLD_STEPS !== 0) return;
-    this.onWay?.(position, aim);
+  private *report(position: number, aim: number | null): LongMove {
+    if (position % PROGRESS_STEPS !== 0) return;
+    this.onProgress?.(position, aim);
     yield;
   }
 
@@ -195,7 +195,7 @@ export class Session {
     return true;
   }
 
-  /** Runs one more machine on the way to where it is to wait. @returns whether there is a rest */
+  /** Runs one more machine towards the place where it is to wait. @returns whether there is a rest */
   private prepareJumps(isTimeUp: () => boolean): boolean {
     if (this.parking === null) {
       const at = this.parked.wanted(this.furthest, this.course);
@@ -215,11 +215,11 @@ export class Session {
    * Another machine, run to `position` from where the nearest is; the one that was shown waits.
    * @param isLive whether the machine itself must be there, not beyond with its last steps taken back
    */
-  private *runAnew(position: number, isLive = false): Way {
+  private *runAnew(position: number, isLive = false): LongMove {
     const { next, course } = this;
     const parked = this.parked.take(position, isLive);
-    const way = parked === null ? Number.POSITIVE_INFINITY : position - parked.position;
-    if (next !== null && next.position <= position && position - next.position < way) {
+    const steps = parked === null ? Number.POSITIVE_INFINITY : position - parked.position;
+    if (next !== null && next.position <= position && position - next.position < steps) {
       this.course = next;
       if (parked !== null) this.parked.park(parked);
     } else this.course = parked ?? this.begun();
@@ -230,11 +230,11 @@ export class Session {
 
   /** Goes on by a stride; where there is no more of its kind, to the end. */
   forward(stride: Stride): void {
-    gone(this.goingForward(stride));
+    finish(this.goingForward(stride));
   }
 
-  /** {@link forward}, which can be left on the way. */
-  *goingForward(stride: Stride): Way {
+  /** {@link forward}, which can be stopped before its end. */
+  *goingForward(stride: Stride): LongMove {
     const before = this.count(stride);
     if (stride === "step") this.advance(true);
     else {
@@ -246,11 +246,11 @@ export class Session {
 
   /** Goes back: to just before the step in which the last of its kind happened, or to the begin. */
   back(stride: Stride): void {
-    gone(this.goingBack(stride));
+    finish(this.goingBack(stride));
   }
 
-  /** {@link back}, which can be left on the way. */
-  goingBack(stride: Stride): Way {
+  /** {@link back}, which can be stopped before its end. */
+  goingBack(stride: Stride): LongMove {
     return this.going(Math.max(0, this.lastOf(stride) - 1));
   }
 
@@ -259,13 +259,13 @@ export class Session {
    * @param address for `touch`: any address of the page
    */
   runTo(breakpoint: Breakpoint, address = 0): void {
-    gone(this.runningTo(breakpoint, address));
+    finish(this.runningTo(breakpoint, address));
   }
 
-  /** {@link runTo}, which can be left on the way. */
-  *runningTo(breakpoint: Breakpoint, address = 0): Way {
+  /** {@link runTo}, which can be stopped before its end. */
+  *runningTo(breakpoint: Breakpoint, address = 0): LongMove {
     const watched = WATCHED.find((each) => each === breakpoint);
-    if (watched === undefined) yield* this.runUntil((kernel, tracks) => eventSought(breakpoint, kernel, tracks));
+    if (watched === undefined) yield* this.runUntil((kernel, tracks) => eventSearch(breakpoint, kernel, tracks));
     else {
       // Steps that were taken back access nothing when they are made again.
       if (this.course.ahead > 0 && this.course.runUntil === undefined) yield* this.runAnew(this.position);
@@ -277,7 +277,7 @@ export class Session {
   }
 
   /** Runs on, at least one step, to the step in which something is found, or to the end. */
-  private *runUntil(begin: (kernel: Kernel, tracks: Tracks) => Found): Way {
+  private *runUntil(begin: (kernel: Kernel, tracks: Tracks) => Search): LongMove {
     const { course } = this;
     if (course.runUntil !== undefined) {
       const found = this.isOver ? null : course.runUntil(begin);
@@ -293,7 +293,7 @@ export class Session {
       const scout = this.parked.take(this.position, true) ?? this.begun();
       while (scout.ahead > 0) scout.forward();
       scout.forget();
-      while (scout.position < this.position && scout.forward()) yield* this.tellWay(scout.position, this.position);
+      while (scout.position < this.position && scout.forward()) yield* this.report(scout.position, this.position);
       found = yield* this.search(begin, scout, () => scout.position < STEPS_MAX && scout.forward());
       yield* this.going(scout.position);
       if (found === null) this.end = this.position;
@@ -303,16 +303,16 @@ export class Session {
 
   /** Goes on until something is found, or there is no more. @returns what was found */
   private *search(
-    begin: (kernel: Kernel, tracks: Tracks) => Found,
+    begin: (kernel: Kernel, tracks: Tracks) => Search,
     machine: Pick<Course, "kernel" | "tracks" | "position">,
     goOn: () => boolean,
-  ): Way<string | null> {
+  ): LongMove<string | null> {
     const sought = begin(machine.kernel, machine.tracks);
     try {
       while (goOn()) {
         const found = sought.found();
         if (found !== null) return found;
-        yield* this.tellWay(machine.position, null);
+        yield* this.report(machine.position, null);
       }
       return null;
     } finally {
@@ -352,7 +352,7 @@ export class Session {
 }
 
 /** An event or a warning that a run is to stop at. */
-function eventSought(breakpoint: Breakpoint, { log }: Kernel, { events }: Tracks): Found {
+function eventSearch(breakpoint: Breakpoint, { log }: Kernel, { events }: Tracks): Search {
   const names = BREAKING_EVENTS[breakpoint] ?? [];
   const { warnings } = log;
   let looked = events.total;

@@ -26,7 +26,7 @@ export interface SpaceSelection {
   readonly end: number;
   /** What there is to say, each with its name. */
   readonly facts: readonly (readonly [name: string, value: string])[];
-  /** Of a gap: the way to it from the root of the free tree. */
+  /** Of a gap: the path to it from the root of the free tree. */
   readonly path: readonly FreeNode[];
 }
 

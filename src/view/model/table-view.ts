@@ -14,7 +14,7 @@ export interface TableEntry {
   readonly leaf: boolean;
 }
 
-/** The table at `level` (4: PML4 to 1: page table) on the way of an address. */
+/** The table at `level` (4: PML4 to 1: page table) that translates an address. */
 export interface TableView {
   readonly level: number;
   /** `PML4E` to `PTE`. */
@@ -23,13 +23,13 @@ export interface TableView {
   readonly la: number;
   /** Entries that are present, by index. */
   readonly entries: readonly TableEntry[];
-  /** The index of the entry on the way of the address. */
-  readonly onTheWay: number;
+  /** The index of the entry that translates the address. */
+  readonly walkedIndex: number;
 }
 
 const ENTRIES = 512;
 
-/** The tables on the way of an address, from the top one down, as the CPU's CR3 has them. */
+/** The tables that translate an address, from the top one down, as the CPU's CR3 has them. */
 export function tableViews(kernel: Kernel, cpuNumber: number, address: number): TableView[] {
   const { cpus, memory } = kernel.machine;
   return cpus[cpuNumber].probe(address).levels.map(({ level, name, index, entryAddress }) => {
@@ -48,7 +48,7 @@ export function tableViews(kernel: Kernel, cpuNumber: number, address: number): 
         leaf,
       });
     }
-    return { level, entryName: name, la, entries, onTheWay: index };
+    return { level, entryName: name, la, entries, walkedIndex: index };
   });
 }
 

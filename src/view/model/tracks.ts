@@ -91,7 +91,7 @@ export class Tracks implements ActivityObserver, IpiObserver, Happenings<TracksT
   readonly calls: CallCosts;
   /** Counters over time. */
   readonly counters: CounterSamples;
-  /** The way that the last search for room in the free tree took; null before the first. */
+  /** The path that the last search for room took through the free tree; null before the first. */
   lastSearch: FreePath | null = null;
 
   /** Called after each event and at the end of each call of the kernel; null: nobody is. */

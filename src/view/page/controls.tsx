@@ -4,7 +4,7 @@ import { type Scenario, SOURCE_NAME, type SourceScenario, type WorkloadScenario 
 import { BREAKPOINTS, type Breakpoint, STRIDES, type Stride } from "../model/strides.ts";
 import { EXAMPLE } from "./editor.tsx";
 import { Export } from "./export.tsx";
-import { busy, editing, isSlow, move, open, openFile, openSource, stop, way, workloadScenario } from "./store.ts";
+import { busy, editing, isSlow, move, open, openFile, openSource, progress, stop, workloadScenario } from "./store.ts";
 import { count } from "./words.ts";
 
 const STRIDE_WORDS: Readonly<Record<Stride, string>> = { step: "step", event: "event", call: "call", ipi: "IPI" };
@@ -67,7 +67,7 @@ export function Controls({ picture }: { readonly picture: Picture | null }) {
           {picture?.isOver === true ? ", the end" : ""}
           {busy.value ? " …" : ""}
         </output>
-        <WayBar />
+        <ProgressBar />
         {isSlow.value ? (
           <button type="button" class="primary" onClick={stop}>
             Stop
@@ -78,14 +78,14 @@ export function Controls({ picture }: { readonly picture: Picture | null }) {
   );
 }
 
-/** How far a long way is. */
-function WayBar() {
-  const { value } = way;
+/** How far a long move is. */
+function ProgressBar() {
+  const { value } = progress;
   if (value === null) return null;
   const { position, aim } = value;
   return (
-    <span class="way">
-      {aim === null ? null : <progress aria-label="Way to the step" value={position} max={aim} />}
+    <span class="progress">
+      {aim === null ? null : <progress aria-label="Progress to the step" value={position} max={aim} />}
       <small>
         {count(position)}
         {aim === null ? "" : ` of ${count(aim)}`}

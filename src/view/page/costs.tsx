@@ -51,7 +51,7 @@ function Legend({ names, classes }: { readonly names: readonly string[]; readonl
 const sum = (parts: readonly number[]): number => parts.reduce((total, part) => total + part, 0);
 const CALL_NAMES = CALL_PARTS.map(({ name }) => name);
 
-/** A column of a table, and a row: its cells, and the parts of the last. */
+/** A row of a table: its cells, and the cycles by part that its last column shows. */
 interface PartRow {
   readonly key: string;
   readonly cells: readonly (string | number)[];

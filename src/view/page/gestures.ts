@@ -50,8 +50,8 @@ class Followed {
   private readonly gestures: () => Gestures | undefined;
   /** Where each is, from the left edge of the window. */
   private readonly places = new Map<number, number>();
-  /** Pixels that were gone since the first came down. */
-  private gone = 0;
+  /** Pixels that they have moved since the first came down. */
+  private movedPixels = 0;
 
   constructor(element: HTMLElement, gestures: () => Gestures | undefined) {
     this.element = element;
@@ -60,7 +60,7 @@ class Followed {
 
   down({ button, pointerId, clientX }: PointerEvent): void {
     if (button !== 0 || this.gestures() === undefined) return;
-    if (this.places.size === 0) this.gone = 0;
+    if (this.places.size === 0) this.movedPixels = 0;
     this.places.set(pointerId, clientX);
     this.element.setPointerCapture(pointerId);
   }
@@ -70,8 +70,8 @@ class Followed {
     const was = places.get(pointerId);
     if (was === undefined) return;
     places.set(pointerId, clientX);
-    this.gone += Math.abs(clientX - was);
-    if (this.gone <= TAP_PIXELS) return;
+    this.movedPixels += Math.abs(clientX - was);
+    if (this.movedPixels <= TAP_PIXELS) return;
     const other = [...places].find(([id]) => id !== pointerId)?.[1];
     const { left, width } = element.getBoundingClientRect();
     if (other === undefined) this.gestures()?.pan(was - clientX, width);
@@ -87,8 +87,8 @@ class Followed {
 
   /** What ended a drag is no click. */
   click(event: MouseEvent): void {
-    if (this.gone > TAP_PIXELS) event.stopImmediatePropagation();
-    this.gone = 0;
+    if (this.movedPixels > TAP_PIXELS) event.stopImmediatePropagation();
+    this.movedPixels = 0;
   }
 
   wheel(event: WheelEvent): void {

@@ -18,7 +18,7 @@ function hasArea(map: SpaceMap, { start, end, kind }: SpaceArea): boolean {
   return map.starts[at] === start && map.ends[at] === end && AREA_KINDS[map.kinds[at]] === kind;
 }
 
-/** What is between areas, drawn as narrow as this. */
+/** Width of a gap between areas, whatever its size. */
 const GAP_PIXELS = 6;
 
 /** Where each area is drawn: by size in pages, on a logarithmic scale, as sizes run from one page to 32 TiB. */

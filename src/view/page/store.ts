@@ -5,7 +5,7 @@ import { formatLink, parseLink } from "../model/link.ts";
 import type { Answer, Focus, Move, Picture } from "../model/picture.ts";
 import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "../model/scenario.ts";
 import type { Completions } from "./own-source.ts";
-import type { Way } from "./worker.ts";
+import type { Progress } from "./worker.ts";
 
 /** Bytes of a file at the most. */
 const FILE_BYTES_MAX = 2 ** 26;
@@ -14,7 +14,7 @@ const FILE_BYTES_MAX = 2 ** 26;
 type WorkerMessage =
   | { readonly id: number; readonly answer: Answer }
   | { readonly completions: Completions }
-  | { readonly way: Way }
+  | { readonly progress: Progress }
   | { readonly exported: { readonly bytes: Uint8Array } | { readonly error: string }; readonly kind: ExportKind };
 
 /** The machine as it is shown; null before the first answer. */
@@ -30,8 +30,8 @@ export const busy = signal(false);
 /** What one looks at. */
 export const focus = signal<Focus>({ cpu: null, address: null });
 
-/** How far a long way is that an answer is awaited of; null when none is known. */
-export const way = signal<Way | null>(null);
+/** How far the move is whose answer is awaited; null when nothing is known of it. */
+export const progress = signal<Progress | null>(null);
 /** Whether the answer takes so long that one may want to stop. */
 export const isSlow = signal(false);
 /** Names that the editor completes; null before the first time that they were asked for. */
@@ -50,7 +50,7 @@ function startWorker(): Worker {
   const started = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
   started.addEventListener("message", ({ data }: MessageEvent<WorkerMessage>) => {
     if ("completions" in data) completions.value = data.completions;
-    else if ("way" in data) way.value = busy.value ? data.way : null;
+    else if ("progress" in data) progress.value = busy.value ? data.progress : null;
     else if ("exported" in data) saveExported(data.exported, data.kind);
     else if (data.id === asked) show(data.answer);
   });
@@ -65,22 +65,22 @@ function settle(): void {
   clearTimeout(slowTimer);
   busy.value = false;
   isSlow.value = false;
-  way.value = null;
+  progress.value = null;
 }
 
-/** Milliseconds in which the worker leaves a long way: more than a thousand steps take. */
-const LEAVE_MS = 3000;
+/** Milliseconds in which the worker stops a long move: more than a thousand steps take. */
+const STOP_MS = 3000;
 
-/** Leaves a long way: the page shows the step that was reached. Where the worker does not answer, it is ended. */
+/** Stops a long move: the page shows the step that was reached. Where the worker does not answer, it is ended. */
 export function stop(): void {
   const awaited = asked;
   worker.postMessage("stop");
   setTimeout(() => {
     if (busy.value && asked === awaited) end();
-  }, LEAVE_MS);
+  }, STOP_MS);
 }
 
-/** Ends what the worker does, which may have no end; the machine is gone then. */
+/** Ends the worker, whose work may have no end. Its machine is lost. */
 function end(): void {
   worker.terminate();
   settle();

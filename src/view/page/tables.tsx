@@ -1,4 +1,4 @@
-/** Page tables on the way of an address, and the walk explained. */
+/** The page tables that translate an address, and the walk explained. */
 import { parseLinearAddress } from "../../../arch/isa/linear-address.ts";
 import type { Picture } from "../model/picture.ts";
 import type { TableView } from "../model/table-view.ts";
@@ -126,9 +126,9 @@ function SecondStage({ lines }: { readonly lines: readonly string[] }) {
   );
 }
 
-/** The 512 entries of a table as a strip: those that are present, and the one on the way. */
+/** The 512 entries of a table as a strip: those that are present, and the one that the walk reads. */
 function Entries({ table }: { readonly table: TableView }) {
-  const { entries, onTheWay } = table;
+  const { entries, walkedIndex } = table;
   const draw = ({ context, width, height, colour }: Surface): void => {
     context.fillStyle = colour("panel-deep");
     context.fillRect(0, 0, width, height);
@@ -138,7 +138,7 @@ function Entries({ table }: { readonly table: TableView }) {
       context.fillRect(index * cell, 0, Math.max(1, cell), height);
     }
     context.fillStyle = colour("text");
-    context.fillRect(onTheWay * cell - 1, height - 3, Math.max(3, cell), 3);
+    context.fillRect(walkedIndex * cell - 1, height - 3, Math.max(3, cell), 3);
   };
   return <Canvas label={`${plural(entries.length, "entry", "entries")} of 512 present`} height={10} draw={draw} />;
 }

@@ -13,7 +13,7 @@ export interface Question {
 /** Of the computer's memory, the share that machines may take which wait for jumps. */
 const PARKED_SHARE = 1 / 8;
 const { deviceMemory } = navigator as { readonly deviceMemory?: number };
-/** Browsers that do not say how much memory there is, say nothing here either. */
+/** Undefined where the browser does not say how much memory there is. */
 const parkedBytesMax = deviceMemory === undefined ? undefined : deviceMemory * 2 ** 30 * PARKED_SHARE;
 
 const answerer = new Answerer(async (file, source) => {
@@ -21,20 +21,20 @@ const answerer = new Answerer(async (file, source) => {
   return sourceWorkload(file, source);
 }, parkedBytesMax);
 
-/** How far a long way is. */
-export interface Way {
+/** How far a long move is. */
+export interface Progress {
   readonly position: number;
   /** The step that it goes to; null where that is not known. */
   readonly aim: number | null;
 }
 
-/** Milliseconds between two words about a long way. */
-const WAY_MS = 150;
-let wayDue = deadlineMs(WAY_MS / 1000);
-answerer.onWay = (position, aim) => {
-  if (!isOver(wayDue)) return;
-  wayDue = deadlineMs(WAY_MS / 1000);
-  postMessage({ way: { position, aim } satisfies Way });
+/** Milliseconds between two messages about a long move. */
+const PROGRESS_MS = 150;
+let progressDue = deadlineMs(PROGRESS_MS / 1000);
+answerer.onProgress = (position, aim) => {
+  if (!isOver(progressDue)) return;
+  progressDue = deadlineMs(PROGRESS_MS / 1000);
+  postMessage({ progress: { position, aim } satisfies Progress });
 };
 
 /** Milliseconds without a question after which one may prepare, and how long at a time: a question waits so long at the most. */

@@ -224,7 +224,7 @@ export class Journal<Note, Tail> {
 
 /**
  * Areas are put in order (`BusyAreas.tree`, `LazyAreas.tree`) and cycles booked (`CycleAccounts.settle`) when somebody looks at them. Here
- * that is done with each step: what changes as a machine is read that stands before its last step would be in the way of going on and back.
+ * that is done with each step: otherwise looking at a machine that is shown at an earlier step would change it.
  */
 function settle({ vm, machine: { loop } }: Kernel): void {
   for (const { busy, lazy } of vm.nodes) {

@@ -70,7 +70,7 @@ describe("a jump far back or forth", () => {
   it("tells how far it is, and keeps no machine waiting that it has no room for", () => {
     const { session, made } = counted(0);
     const told: (readonly [number, number | null])[] = [];
-    session.onWay = (position, aim) => told.push([position, aim]);
+    session.onProgress = (position, aim) => told.push([position, aim]);
     session.runTo("end");
     while (session.prepare(() => false));
     expect(made.machines).toBe(3);

@@ -251,8 +251,8 @@ describe("the views", () => {
     const start = space.areas.find(({ kind }) => kind === "vmalloc")?.start ?? 0;
     const tables = tableViews(kernel, 0, start);
     expect(tables.map(({ level }) => level)).toEqual([4, 3, 2, 1]);
-    for (const { entries, onTheWay, level } of tables) {
-      const entry = entries.find(({ index }) => index === onTheWay);
+    for (const { entries, walkedIndex, level } of tables) {
+      const entry = entries.find(({ index }) => index === walkedIndex);
       expect(entry?.entry).toBe(walkView(kernel, 0, start).levels.find((each) => each.level === level)?.entry);
     }
   });
