@@ -56,7 +56,7 @@ Examples:
   $ mmulab explore --list
   $ mmulab explore munmap-against-loads
   $ mmulab explore switch-against-munmap --bug flushSkipsSwitchingCpus
-  $ mmulab explore switch-against-munmap --bug flushSkipsSwitchingCpus --schedule 2.1-5.1
+  $ mmulab explore switch-against-munmap --bug flushSkipsSwitchingCpus --schedule 1.1-4.1
   $ mmulab explore pools-against-decay --strategy pct --depth 3 --schedules 20000 --seed 7
   $ mmulab explore my-test.ts --seconds 60
   $ mmulab explore --all --schedules 100000`;

@@ -16,6 +16,7 @@ function withPages(kernel: Kernel, addresses: readonly number[]): Processes {
     kernel.run(() => mmapPopulate(situation.spaces, situation.mms[0], address, 1));
     for (const cpu of kernel.machine.cpus) cpu.load(address, 4);
   }
+  kernel.run(() => situation.spaces.lru.lruAddDrain());
   kernel.faults.failAt(0, "frame", Number.POSITIVE_INFINITY);
   return situation;
 }

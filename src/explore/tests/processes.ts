@@ -20,7 +20,7 @@ export interface Processes {
 }
 
 /**
- * `count` address spaces with two pages each; the first runs on every CPU, which have used its pages.
+ * `count` address spaces with two pages each, which are on the LRU lists; the first runs on every CPU, which have used its pages.
  * @param hasGlobalAsids whether each has a global ASID before any CPU runs on it
  */
 export function processes(kernel: Kernel, count: number, hasGlobalAsids = false): Processes {
@@ -28,6 +28,8 @@ export function processes(kernel: Kernel, count: number, hasGlobalAsids = false)
   const mms = Array.from({ length: count }, () => spaces.mmAlloc());
   if (hasGlobalAsids) for (const mm of mms) mm.globalAsid = spaces.globalAsids.allocateGlobalAsid(() => {});
   for (const mm of mms) kernel.run(() => mmapPopulate(spaces, mm, START, 2));
+  // What waits in a CPU's batch would not be freed by who unmaps it elsewhere.
+  kernel.run(() => spaces.lru.lruAddDrain());
   for (let cpu = 0; cpu < kernel.machine.cpus.length; cpu++) {
     switchOn(kernel, spaces, cpu, mms[0]);
     for (let at = START; at < END; at += PAGE) kernel.machine.cpus[cpu].store(at, 4, cpu);
