@@ -25,6 +25,18 @@ const UNKNOWN = {
   indexHash: assumed("linear: nothing else is known"),
   replacement: assumed("LRU where fully associative, else tree-PLRU: nothing is known"),
 };
+/**
+ * Ways of the second level for data that a page of 4 KiB can be in. Zen's is skewed: pages of each size lie in a part of its ways (H. Brais,
+ * in comments to stackoverflow.com/q/69814823), which is what CPUID says and a Zen 4 does, where it is 12 of 24.
+ */
+export const ZEN_DATA_WAYS = documented(
+  "CPUID leaf 80000006h: 8 to 15 ways for 4 KiB pages, of which 8 leave a power of two of sets",
+);
+/** What nobody has measured of that level but on a Zen 4. */
+export const AS_ZEN4 = {
+  indexHash: assumed("as measured on a Zen 4: the low bits but the topmost, and bit 9"),
+  replacement: assumed("tree-PLRU, as measured on a Zen 4, whose tree has twelve ways"),
+};
 /** How a TLB is known that the manual describes. */
 const FROM_MANUAL = allFrom(TLB_SHAPE_FIELDS, MANUAL, UNKNOWN);
 const MEASURED = measured("InstLatx64, Ryzen 3000 (Matisse) and EPYC 7002, memory latency");
@@ -105,17 +117,12 @@ export const ZEN2: Preset = {
       level: 2,
       kinds: ["load", "store"],
       pageSizes: ["4K", "2M"],
-      sets: 128,
-      ways: 16,
-      indexHash: "linear",
+      sets: 256,
+      ways: 8,
+      indexHash: "bit9",
       replacement: "tree-plru",
-      // 1 GiB pages become 2 MiB pieces.
-      origins: {
-        ...FROM_MANUAL,
-        ways: assumed(
-          "16: the 12 of wikichip.org do not divide 2048 entries; CPUID: 8 to 15 for 4 KiB, 4 for 2 MiB pages",
-        ),
-      },
+      // 1 GiB pages become 2 MiB pieces. The 12 ways of wikichip.org do not divide its 2048 entries.
+      origins: { ...FROM_MANUAL, ...AS_ZEN4, sets: ZEN_DATA_WAYS, ways: ZEN_DATA_WAYS },
     },
   ],
   pagingStructureCaches: {

@@ -22,7 +22,7 @@ import { ZEN3_MITIGATIONS } from "./mitigations.ts";
 import { ZEN3_OVERLAP } from "./overlap.ts";
 import { type Preset, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
-import { ZEN2 } from "./zen2.ts";
+import { AS_ZEN4, ZEN_DATA_WAYS, ZEN2 } from "./zen2.ts";
 
 const LINEAR = assumed("linear: nothing else is known");
 const LRU = assumed("LRU: nothing is known");
@@ -50,7 +50,6 @@ const FETCH_WAYS_ORIGIN = assumed("8 as Zen 2; CPUID: 4 for 4 KiB, 2 for 2 MiB p
 /** The TLBs of a Zen since the third. 1 GiB pages become pieces of 2 MiB in a second level that does not hold them. */
 export function zenTlbs(shape: ZenTlbs): TlbPreset[] {
   const { firstLevelEntries, fetchEntries, dataEntries, dataWays, dataWaysOrigin, origin } = shape;
-  const unknown = { indexHash: LINEAR, replacement: LRU };
   return [
     {
       name: "L1 iTLB",
@@ -97,9 +96,9 @@ export function zenTlbs(shape: ZenTlbs): TlbPreset[] {
       pageSizes: ["4K", "2M"],
       sets: dataEntries / dataWays,
       ways: dataWays,
-      indexHash: "linear",
-      replacement: "lru",
-      origins: allFrom(TLB_SHAPE_FIELDS, origin, { ...unknown, sets: dataWaysOrigin, ways: dataWaysOrigin }),
+      indexHash: "bit9",
+      replacement: "tree-plru",
+      origins: allFrom(TLB_SHAPE_FIELDS, origin, { ...AS_ZEN4, sets: dataWaysOrigin, ways: dataWaysOrigin }),
     },
   ];
 }
@@ -122,7 +121,6 @@ export function zenGigabyteTlb(origin: Origin): TlbPreset {
 const CPUID = documented("CPUID leaves 80000005h, 80000006h and 80000019h of an EPYC 7003 (InstLatx64)");
 const CPUID_CACHES = documented("CPUID leaf 8000001Dh of an EPYC 7003 (InstLatx64)");
 const MEASURED = measured("InstLatx64, Ryzen 5900X, memory latency");
-const AS_MANUAL = assumed("16 by the optimization guide, remembered; CPUID: 8 to 15 for 4 KiB, 4 for 2 MiB pages");
 
 /** Zen 3. */
 export const ZEN3: Preset = {
@@ -145,8 +143,8 @@ export const ZEN3: Preset = {
       firstLevelEntries: 64,
       fetchEntries: 512,
       dataEntries: 2048,
-      dataWays: 16,
-      dataWaysOrigin: AS_MANUAL,
+      dataWays: 8,
+      dataWaysOrigin: ZEN_DATA_WAYS,
       origin: CPUID,
     }),
     zenGigabyteTlb(CPUID),

@@ -5,6 +5,7 @@ import { ZEN4_IDLE } from "./idle-states.ts";
 import { ZEN5_MITIGATIONS } from "./mitigations.ts";
 import type { Preset } from "./preset.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
+import { ZEN_DATA_WAYS } from "./zen2.ts";
 import { zenTlbs } from "./zen3.ts";
 import { ZEN4 } from "./zen4.ts";
 
@@ -24,8 +25,8 @@ export const ZEN5: Preset = {
     firstLevelEntries: 96,
     fetchEntries: 2048,
     dataEntries: 4096,
-    dataWays: 16,
-    dataWaysOrigin: assumed("16: remembered; CPUID: 8 to 15 for 4 KiB, 4 for 2 MiB pages"),
+    dataWays: 8,
+    dataWaysOrigin: ZEN_DATA_WAYS,
     origin: HOT_CHIPS,
   }),
   pagingStructureCaches: structuresTakenOver(ZEN4.pagingStructureCaches, "Zen 4"),

@@ -6,12 +6,13 @@
 import { lru } from "./lru.ts";
 import { mru3Plru2, mru3Plru4, mru4Plru4 } from "./mru-plru.ts";
 import type { Replacement } from "./policy.ts";
+import { quadPairPlru } from "./quad-pair-plru.ts";
 import { roundRobin } from "./round-robin.ts";
 import { sharedNodePlru } from "./shared-node-plru.ts";
 import { treePlru } from "./tree-plru.ts";
 
 /** All policies. */
-const POLICIES = [treePlru, lru, mru3Plru4, mru3Plru2, mru4Plru4, roundRobin, sharedNodePlru] as const;
+const POLICIES = [treePlru, lru, mru3Plru4, mru3Plru2, mru4Plru4, roundRobin, sharedNodePlru, quadPairPlru] as const;
 
 /** A policy by its name. */
 export type ReplacementName = (typeof POLICIES)[number]["name"];

@@ -1,8 +1,10 @@
 /** The preset of Zen 4 beside what an EPYC of that kind did (`test/silicon/zen4`; its README says how it was measured). */
 import { describe, expect, it } from "vitest";
 import { presetByName } from "../../../arch/index.ts";
+import { type ReplacementName, replacementPolicy } from "../../../arch/presets/replacement/index.ts";
+import { afterUse } from "../../../arch/presets/replacement/policy.ts";
 import { type Random, randomStream } from "../../../src/machine/random.ts";
-import { cpuWith, curves, linesOf, type SetCurve, setCurves } from "./silicon.ts";
+import { cpuWith, curves, evictionRuns, linesOf, type SetCurve, setCurves } from "./silicon.ts";
 
 const PRESET = "zen4";
 /** Nanoseconds of a dependent load that the first level translates, of one that the second does, and of one that walks. */
@@ -19,8 +21,6 @@ const isOpen = (pages: number) => pages > 72 && pages <= 80;
 const FILLERS = 80;
 /** The set of the second level that is visited there, between whose pages and the fillers' no index that was measured is shared. */
 const SET = 100;
-/** A cycle of so many pages in twelve ways misses always on the core; in round robin it can also settle in a pattern with half as many misses. */
-const OPEN_IN_SET = 18;
 /** What a visit takes longer that walks. */
 const SET_WALK_NS = 10.8;
 
@@ -109,12 +109,30 @@ describe("the preset of Zen 4 and an EPYC", () => {
     expect(all).toHaveLength(linesOf("zen4/sets.txt").length);
     for (const curve of all) {
       for (const { pages, ns } of curve.points) {
-        if (pages === OPEN_IN_SET) continue;
         const measured = Math.min(1, ns / SET_WALK_NS);
         const error = Math.abs(walkedPart(curve, pages) - measured);
         expect(error, `${curve.field} ${curve.value}, ${pages} pages`).toBeLessThan(0.3);
       }
     }
+  });
+
+  it("evict the same ways of the second level, once all have been used", () => {
+    const named = presetByName(PRESET).tlbs.find(({ name }) => name === "L2 dTLB");
+    const { hitUse, fillUse, victims } = replacementPolicy(named?.replacement as ReplacementName, 12);
+    let evictions = 0;
+    for (const run of evictionRuns("zen4/l2-evictions.txt")) {
+      const used = new Set<number>();
+      let state = 0;
+      for (const { way, isFill } of run) {
+        if (isFill && used.size === 12) {
+          expect(way, `eviction ${evictions}`).toBe(victims?.[state]);
+          evictions++;
+        }
+        used.add(way);
+        state = afterUse(state, (isFill ? fillUse : hitUse)[way]);
+      }
+    }
+    expect(evictions).toBeGreaterThan(1500);
   });
 
   it("have the same hits", () => {

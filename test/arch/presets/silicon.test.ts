@@ -134,7 +134,7 @@ describe("the preset of Sapphire Rapids and a measured core", { timeout: 400_000
     const named = presetByName(PRESET).tlbs.find(({ name }) => name === "L2 TLB");
     const { hitUse, fillUse, victims } = replacementPolicy(named?.replacement as ReplacementName, 16);
     let evictions = 0;
-    for (const run of evictionRuns()) {
+    for (const run of evictionRuns("stlb-evictions.txt")) {
       const used = new Set<number>();
       let state = 0;
       for (const { way, isFill } of run) {

@@ -103,9 +103,9 @@ export interface WayVisit {
   readonly isFill: boolean;
 }
 
-/** The runs of `stlb-evictions.txt`. */
-export function evictionRuns(): WayVisit[][] {
-  const runs = linesOf("stlb-evictions.txt").filter((line) => !line.startsWith("#"));
+/** The runs of a file of evictions. */
+export function evictionRuns(file: string): WayVisit[][] {
+  const runs = linesOf(file).filter((line) => !line.startsWith("#"));
   return runs.map((line) =>
     [...line].map((letter) => ({ way: Number.parseInt(letter, 36) - 10, isFill: letter < "a" })),
   );

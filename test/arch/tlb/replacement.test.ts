@@ -219,6 +219,7 @@ describe("ages of the entries of a set", () => {
     ["mru3-plru4", 12],
     ["mru4-plru4", 16],
     ["shared-node-plru", 16],
+    ["quad-pair-plru", 12],
     ["round-robin", 4],
   ] as const;
 
