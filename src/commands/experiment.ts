@@ -98,8 +98,25 @@ export async function addExperimentCommand(
         `\nLists of whole numbers may have ranges: 1-4,8. Numbers of pages, MiB and GiB may be sizes: 2M.\n\nExample:\n  $ ${experiment.example}`,
       );
     addMachineOptions(command, experiment.settings);
-    command.action(async (options: ExperimentOptions & Values) => exit(await run(experiment, options, options)));
+    command.action(async (options: ExperimentOptions & Values) => {
+      const isGiven = (key: string): boolean => command.getOptionValueSource(key) !== "default";
+      exit(await run(experiment, options, valuesFor(experiment, options, isGiven)));
+    });
   }
+}
+
+/** The options' values, with the smaller parameters of `--sensitivity` where none were given. */
+function valuesFor(
+  experiment: Experiment,
+  options: ExperimentOptions & Values,
+  isGiven: (key: string) => boolean,
+): Values {
+  const { sensitivityParameters } = experiment;
+  if (options.sensitivity === undefined || sensitivityParameters === undefined) return options;
+  const small = Object.entries(sensitivityParameters).map(
+    ([name, text]) => [settingKey(columnOption(name)), text] as const,
+  );
+  return { ...options, ...Object.fromEntries(small.filter(([key]) => !isGiven(key))) };
 }
 
 async function run(experiment: Experiment, options: ExperimentOptions, values: Values): Promise<number> {

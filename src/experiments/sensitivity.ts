@@ -10,6 +10,8 @@ import { runExperiment } from "./index.ts";
 
 /** The factor by which a figure is changed, up and down. */
 const FACTOR = 2;
+/** Figures that are changed together have factors that differ by one part of so many. */
+const GROUP_STEPS = 64;
 /** A result that changes by less than this part of itself does not count as moved: what rounding in tables may do. */
 const MOVED_MIN = 0.0005;
 
@@ -34,8 +36,8 @@ interface FigureEffect {
 }
 
 /**
- * The result with a table more, `sensitivity`, of the assumed figures that move it, and findings about the others. The experiment
- * is run twice for each assumed figure that is a number other than 0.
+ * The result with a table more, `sensitivity`, of the assumed figures that move it, and findings about the others. Half and twice
+ * each assumed figure that is a number other than 0 are tried.
  * @param result what the experiment found with the figures as they are
  * @param onProgress told before each run
  * @throws UnknownNameError when the first table has no such column
@@ -52,13 +54,7 @@ export function withSensitivity(
   const all = figuresOfMachine(figures.preset, costs, used, figures.hypervisorCosts);
   const assumed = all.filter(({ basis }) => basis === "assumed");
   const numbers = assumed.filter(({ value }) => typeof value === "number" && value !== 0);
-  const effects = numbers.map((figure, index): FigureEffect => {
-    const at = (factor: number, part: number): number | null => {
-      onProgress(2 * index + part, 2 * numbers.length, `${figure.name} x ${factor}`);
-      return resultAt(run, figure, factor, before);
-    };
-    return { figure, atHalf: at(1 / FACTOR, 0), atDouble: at(FACTOR, 1) };
-  });
+  const effects = effectsOf(numbers, run, before, onProgress);
   const moved = effects
     .filter(({ atHalf, atDouble }) => isMoved(atHalf) || isMoved(atDouble))
     .sort((a, b) => Math.abs(elasticity(b)) - Math.abs(elasticity(a)));
@@ -74,6 +70,62 @@ export function withSensitivity(
     tables: [...result.tables, sensitivityTable(run.column, moved)],
     findings: [...result.findings, ...findings],
   };
+}
+
+/**
+ * The effect of each figure. Costs and times are changed together first, a group that has one beginning of their names at a time, each by a
+ * factor of its own, so that no two cancel: where not one row changes, none of the group counts, and 2 runs have stood for 2 a figure.
+ * A group that does change something is halved.
+ */
+function effectsOf(
+  numbers: readonly NamedFigure[],
+  run: SensitivityRun,
+  before: readonly number[],
+  onProgress: (done: number, total: number, text: string) => void,
+): FigureEffect[] {
+  const found = new Map<NamedFigure, FigureEffect>();
+  const told = (group: readonly NamedFigure[], factor: string): void => {
+    const others = group.length === 1 ? "" : ` and ${group.length - 1} more`;
+    onProgress(found.size, numbers.length, `${group[0].name}${others} x ${factor}`);
+  };
+  const isStill = (group: readonly NamedFigure[]): boolean =>
+    [-1, 1].every((power) => {
+      told(group, power < 0 ? "1/2 or less" : "2 or more");
+      const changes = group.map((figure, i) => [figure, (FACTOR + i / GROUP_STEPS) ** power] as const);
+      return resultWith(run, changes)?.every((value, row) => value === before[row]) === true;
+    });
+  const settle = (group: readonly NamedFigure[]): void => {
+    if (group.length === 1) {
+      const [figure] = group;
+      const at = (factor: number): number | null => {
+        told(group, String(factor));
+        const after = resultWith(run, [[figure, factor]]);
+        return after === null ? null : meanRatio(after, before);
+      };
+      found.set(figure, { figure, atHalf: at(1 / FACTOR), atDouble: at(FACTOR) });
+    } else if (isStill(group)) {
+      for (const figure of group) found.set(figure, { figure, atHalf: 1, atDouble: 1 });
+    } else {
+      const half = group.length >> 1;
+      settle(group.slice(0, half));
+      settle(group.slice(half));
+    }
+  };
+  for (const group of groupsOf(numbers)) settle(group);
+  onProgress(numbers.length, numbers.length, "");
+  return numbers.flatMap((figure) => found.get(figure) ?? []);
+}
+
+/** Costs and times by the first part of their names (of the kernel's, the first two); every other figure, which may be valid at few values only, by itself. */
+function groupsOf(numbers: readonly NamedFigure[]): NamedFigure[][] {
+  const groups = new Map<string, NamedFigure[]>();
+  for (const figure of numbers) {
+    const parts = figure.name.split(".");
+    const family = parts.slice(0, parts[0] === "kernel" ? 2 : 1).join(".");
+    const key = figure.unit === "cycles" || figure.unit === "ns" ? family : figure.name;
+    groups.set(key, [...(groups.get(key) ?? []), figure]);
+  }
+  return [...groups.values()];
 }
 
 function sensitivityTable(column: string, moved: readonly FigureEffect[]): ResultTable {
@@ -114,18 +166,21 @@ function isMoved(multiple: number | null): boolean {
   return multiple !== null && Math.abs(multiple - 1) > MOVED_MIN;
 }
 
-/** The result with a figure changed by a factor, or null when no machine can have that. */
-function resultAt(run: SensitivityRun, figure: NamedFigure, factor: number, before: readonly number[]): number | null {
-  let figures: FigureChoice;
+/** The column with figures changed by factors, or null when no machine can have that. */
+function resultWith(
+  run: SensitivityRun,
+  changes: readonly (readonly [NamedFigure, number])[],
+): readonly number[] | null {
+  let { figures } = run.settings;
   try {
-    figures = changeFigure(run.settings.figures, figure.name, Number(figure.value) * factor);
+    for (const [{ name, value }, factor] of changes) figures = changeFigure(figures, name, Number(value) * factor);
   } catch (error) {
     if (error instanceof ValueError) return null;
     throw error;
   }
   const settings = { ...run.settings, figures };
   const result = runExperiment(run.experiment, figures.preset, run.seed, run.given, undefined, settings);
-  return meanRatio(columnOf(result, run.column), before);
+  return columnOf(result, run.column);
 }
 
 /** The mean over rows of the second list's that are not 0 of the ratio of both. */

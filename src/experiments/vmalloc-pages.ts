@@ -66,6 +66,7 @@ cycles are of one area, purges included.`,
   settings: kernelExperimentSettings(["pti", "ipi-mode"]),
   example: "mmulab experiment vmalloc-pages --pages 1,4,16,64 --zero 1",
   headline: "bothCycles",
+  sensitivityParameters: { pages: "1,8", areas: "500" },
   run,
 };
 

@@ -106,6 +106,8 @@ export interface Experiment {
   readonly example: string;
   /** The column of its first table that `--sensitivity` follows when none is named. */
   readonly headline: string;
+  /** Parameters by name, as text, that `--sensitivity` takes where none are given: small ones, since it runs the experiment again and again. */
+  readonly sensitivityParameters?: Readonly<Record<string, string>>;
   /** Loads what a run needs beyond what is loaded for every command. It is waited for before `run`. */
   readonly prepare?: () => Promise<void>;
   run(context: ExperimentContext): ExperimentOutcome;

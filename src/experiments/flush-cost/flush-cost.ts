@@ -70,6 +70,7 @@ when its address space has run for a while (under 'invlpgb' it has a global ASID
   settings: kernelExperimentSettings(["policy"], ["lazy-max", "vmap-nodes"]),
   example: "mmulab experiment flush-cost --cpus 1,16,128 --pages 1,33,34 --html flush-cost.html",
   headline: "totalCycles",
+  sensitivityParameters: { cpus: "2,16", pages: "1,34" },
   run,
 };
 

@@ -68,6 +68,7 @@ usable yet (mean over frees, and most), and the pages of page tables that the sp
   settings: kernelExperimentSettings([], ["vmap-nodes"]),
   example: "mmulab experiment lazy-threshold --cpus 4,64 --lazy-max 1024,8192,65536",
   headline: "totalCycles",
+  sensitivityParameters: { cpus: "4", lazy_max_pages: "64,8192" },
   run,
 };
 

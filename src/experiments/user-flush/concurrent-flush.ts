@@ -73,6 +73,7 @@ included.`,
   settings: kernelExperimentSettings(["policy"]),
   example: "mmulab experiment concurrent-flush --cpus 2,56 --pages 1,10",
   headline: "concurrentCycles",
+  sensitivityParameters: { cpus: "2,16", pages: "1,34" },
   run,
 };
 

@@ -51,6 +51,7 @@ that makes it; fork and exit are the address space's part of them.`,
   settings: KERNEL_EXPERIMENT_SETTINGS,
   example: "mmulab experiment fork --pages 16,1024 --cpus 1,8",
   headline: "forkUsec",
+  sensitivityParameters: { cpus: "1,16", pages: "256" },
   run,
 };
 

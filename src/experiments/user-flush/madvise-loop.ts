@@ -40,6 +40,7 @@ the whole machine; microseconds and cycles a loop are one thread's. The last col
   settings: kernelExperimentSettings(["policy"]),
   example: "mmulab experiment madvise-loop --preset zen3 --policies ipi,invlpgb --threads 1,8,64",
   headline: "loopCycles",
+  sensitivityParameters: { threads: "1,8" },
   run,
 };
 

@@ -63,6 +63,7 @@ the process (busy). The kernel's text, stack and structures have translations to
   settings: KERNEL_EXPERIMENT_SETTINGS,
   example: "mmulab experiment user-flush --cpus 1,16 --pages 1,33,34 --others busy",
   headline: "mprotectReadNs",
+  sensitivityParameters: { cpus: "1,16", pages: "1,34" },
   run,
 };
 

@@ -85,6 +85,20 @@ describe("the sensitivity of a result", () => {
     expect(progress).toEqual([...progress].sort((a, b) => a - b));
   });
 
+  it("is found in few runs where few figures count, and figures whose changes would cancel are found all the same", () => {
+    let runs = 0;
+    const known = experimentOf((figure) => {
+      runs++;
+      return figure("costs.walk") / figure("costs.invpcidContext");
+    });
+    const { table, more } = sensitivityOf(known);
+    expect(table).toMatchObject([{ figure: "costs.walk" }, { figure: "costs.invpcidContext" }]);
+    // Two rows a run. Each figure by itself would be two runs.
+    const figures = Number(/of (\d+) assumed figures/.exec(more.findings[1])?.[1]);
+    expect(figures).toBeGreaterThan(50);
+    expect(runs / 2).toBeLessThan(figures);
+  });
+
   it("follows a column that is named, and refuses one that has no numbers", () => {
     const known = experimentOf((figure) => figure("costs.walk"));
     expect(() => sensitivityOf(known, [], "row")).toThrow("has no column of numbers 'row'; it has result");
@@ -99,9 +113,14 @@ describe("the sensitivity of a result", () => {
     expect(moved.filter((name) => name.startsWith("kernel."))).toEqual([]);
   });
 
-  it.each(EXPERIMENTS)("of $name follows a column that its first table has", (experiment) => {
-    const [table] = runExperiment(experiment, presetByName("skylake"), 1, TINY[experiment.name]).tables;
-    const at = table.columns.findIndex(({ key }) => key === experiment.headline);
-    expect(table.rows.map((row) => typeof row[at])).toEqual(table.rows.map(() => "number"));
-  });
+  it.each(EXPERIMENTS)(
+    "of $name follows a column that its first table has, with parameters that it has",
+    (experiment) => {
+      const names = experiment.parameters.map(({ name }) => name);
+      for (const name of Object.keys(experiment.sensitivityParameters ?? {})) expect(names).toContain(name);
+      const [table] = runExperiment(experiment, presetByName("skylake"), 1, TINY[experiment.name]).tables;
+      const at = table.columns.findIndex(({ key }) => key === experiment.headline);
+      expect(table.rows.map((row) => typeof row[at])).toEqual(table.rows.map(() => "number"));
+    },
+  );
 });
