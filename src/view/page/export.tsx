@@ -14,6 +14,8 @@ const VIEW_NAMES: Readonly<Record<(typeof VIEWS)[number], string>> = {
 /** Chooses a file to save. */
 export function Export({ picture }: { readonly picture: Picture }) {
   const choose = (what: string): void => {
+    // What was wrong with another file says nothing of this one.
+    problem.value = "";
     const [kind, view] = what.split(" ");
     if (kind === "timeline" || kind === "state") askForFile(kind);
     else if (kind === "json") save("json", new Blob([JSON.stringify(picture, null, 1)], { type: "application/json" }));
