@@ -20,6 +20,9 @@ export const EVENT_FIELD_IS_HEX: ReadonlyMap<string, boolean> = new Map(
   [...EVENT_FIELDS.values()].flatMap((fields) => [...fields]),
 );
 
+/** A number of 64 bits at most. */
+const HEX = /^0x[0-9a-f]{1,16}$/;
+
 /** Fields that depend on which frames the rest of the kernel had taken, and so are not compared. */
 const FRAME_FIELDS: ReadonlySet<string> = new Set(
   Object.values(EVENT_DEFINITIONS).flatMap(({ fields }: EventDefinition) =>
@@ -36,7 +39,7 @@ export function eventProblem(event: Record<string, unknown>): string | null {
   if (fields === undefined) return `unknown event ${JSON.stringify(event.ev)}`;
   for (const [field, isHexField] of fields) {
     const value = event[field];
-    if (typeof value === (isHexField ? "string" : "number")) continue;
+    if (isHexField ? typeof value === "string" && HEX.test(value) : typeof value === "number") continue;
     const expected = isHexField ? "a hexadecimal string" : "a number";
     if (value === undefined) return `event "${event.ev}": "${field}" is missing (expected ${expected})`;
     return `event "${event.ev}": "${field}" is ${JSON.stringify(value)}, expected ${expected}`;

@@ -105,6 +105,15 @@ describe("following a recording in which CPUs ran at the same time", () => {
     expect(addressMismatches).toBeGreaterThan(0);
   });
 
+  it("refuses an address that is no hexadecimal number, with the event's line", async () => {
+    const changed = followChanged(FREE_RUNNING, (lines) =>
+      replaced(lines, place(lines, "alloc", 300), { addr: "zzz" }),
+    );
+    await expect(changed).rejects.toThrow(
+      /changed\.jsonl:\d+: event "alloc": "addr" is "zzz", expected a hexadecimal string/,
+    );
+  });
+
   it("notices a final state that is another", async () => {
     const { finalStateMismatches } = await followChanged(NAMES[2], (lines) =>
       replaced(
