@@ -23,30 +23,6 @@ export const PLANTED_MEMORY_RACES: readonly PlantedRace[] = [
     replacement: "    const { count } = list;\n    this.beforeZone?.(index);\n    list.count = count;\n    // Somebody",
   },
   {
-    name: "lru_lock is not given back",
-    file: "mm/user/lru.ts",
-    search: "    this.lock.release();\n    this.loop.enableInterrupts();",
-    replacement: "    this.loop.enableInterrupts();",
-  },
-  {
-    name: "interrupts stay off once lru_lock has been given back",
-    file: "mm/user/lru.ts",
-    search: "    this.lock.release();\n    this.loop.enableInterrupts();",
-    replacement: "    this.lock.release();",
-  },
-  {
-    name: "folio_add_lru never puts a full batch on the lists",
-    file: "mm/user/lru.ts",
-    search: "    if (++this.batched[this.loop.currentCpu] >= this.version.lruAddPages) yield* this.lruAddDrain();",
-    replacement: "    ++this.batched[this.loop.currentCpu];",
-  },
-  {
-    name: "folios_put_refs takes more out of a batch than it has",
-    file: "mm/user/lru.ts",
-    search: "    this.batched[currentCpu] -= unlisted;",
-    replacement: "    this.batched[currentCpu] -= pages;",
-  },
-  {
     name: "joined pages' tables are given back before the flush",
     file: "mm/vmalloc/change-page-attr.ts",
     search:
@@ -182,5 +158,29 @@ export const PLANTED_MEMORY_RACES: readonly PlantedRace[] = [
     search: "  state.freeTreeLock.release();\n  const isFound = address !== range.end;",
     replacement:
       "  const isFound = address !== range.end;\n  if (isFound || state.placement !== null) state.freeTreeLock.release();",
+  },
+  {
+    name: "lru_lock is not given back",
+    file: "mm/user/lru.ts",
+    search: "    this.lock.release();\n    loop.enableInterrupts();",
+    replacement: "    loop.enableInterrupts();",
+  },
+  {
+    name: "interrupts stay off once lru_lock has been given back",
+    file: "mm/user/lru.ts",
+    search: "    this.lock.release();\n    loop.enableInterrupts();",
+    replacement: "    this.lock.release();",
+  },
+  {
+    name: "folio_add_lru never puts a full batch on the lists",
+    file: "mm/user/lru.ts",
+    search: "    if (this.batches[loop.currentCpu].push(frame) >= version.lruAddPages) yield* this.lruAddDrain();",
+    replacement: "    void version;\n    this.batches[loop.currentCpu].push(frame);",
+  },
+  {
+    name: "a page waits for the LRU lists without a reference",
+    file: "mm/user/lru.ts",
+    search: "    this.kernel.pages.references.get(frame);\n    yield* this.batchAdd(frame);",
+    replacement: "    yield* this.batchAdd(frame);",
   },
 ];

@@ -95,8 +95,8 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
   {
     name: "do_wp_page takes a page for its own that one other process has too",
     file: "mm/user/fork.ts",
-    search: "  if (pages.references.furtherOf(old) === 0) {",
-    replacement: "  if (pages.references.furtherOf(old) <= 1) {",
+    search: "  return pages.references.furtherOf(frame) === 0;",
+    replacement: "  return pages.references.furtherOf(frame) <= 1;",
   },
   {
     name: "munmap leaves user mode's copy of an entry of the top table until later",

@@ -19,5 +19,13 @@ export async function loadTestFile(file: string): Promise<ExploreTest> {
     throw fail("a thread is no generator function");
   }
   PageFault.capturesStack = true;
-  return { name: file, summary: file, ...test } as ExploreTest;
+  const own = test as ExploreTest;
+  const setupOfFile: ExploreTest["setup"] = (kernel) => {
+    try {
+      return own.setup(kernel);
+    } catch (error) {
+      throw new WorkloadError(file, `setup fails: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  };
+  return { ...own, name: own.name ?? file, summary: own.summary ?? file, setup: setupOfFile };
 }

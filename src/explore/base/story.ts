@@ -59,6 +59,8 @@ export function tellStory(explorer: Explorer<unknown>, deviations: Deviations): 
   );
   explorer.observer = { chosen: (...choice) => tellChoice(note, ...choice) };
   explorer.onBegin = () => {
+    // One that the host has ended is run again.
+    lines.length = 0;
     explorer.kernel.vm.flushing.smp.observer = {
       ipiSent: (_id, _from, to) => note(`sends an interrupt to CPU ${to}`),
       ipiTaken: (_id, cpu) => note("takes the interrupt", false, cpu),
