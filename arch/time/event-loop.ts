@@ -383,23 +383,7 @@ export class EventLoop extends InterruptedCpus {
 
   /** The earliest time at which any CPU can act, that of the step which is under way included; infinity when none can. */
   get earliestCycles(): number {
-    const { first } = this.ready;
-    return first < 0 ? Number.POSITIVE_INFINITY : this.ready.at[first];
-  }
-
-  /**
-   * What `cpu` did after `fromCycles`, which its clock has gone past, was `cycles` later: until then it was busy with `activity`, interrupts off. As
-   * with an interrupt that it takes after it has gone past it, others see the difference from now on. The current CPU's clock is left
-   * alone: if it has gone past that time, it runs an interrupt's handler, which makes what it did later anyway.
-   */
-  delay(cpu: number, fromCycles: number, cycles: number, activity: number): void {
-    if (cpu === this.currentCpu) return;
-    this.interrupts.handled(cpu, fromCycles, cycles);
-    this.accounts.within(cpu, activity, this.clockCycles[cpu] + cycles);
-    this.clockCycles[cpu] += cycles;
-    const thread = this.running[cpu];
-    if (thread !== null && thread.computeCycles > 0) thread.readyCycles += cycles;
-    this.refresh(cpu);
+    return this.ready.firstAt;
   }
 
   /** Says when `cpu` can act next. */

@@ -7,7 +7,7 @@ import { ACTIVITY_INTERRUPT } from "./cycle-accounts.ts";
 import { INTERRUPTED_RUNNING, interruptedState, PendingInterrupts } from "./pending-interrupts.ts";
 
 /** CPUs with clocks that take interrupts. */
-export class InterruptedCpus extends CpuClocks {
+export abstract class InterruptedCpus extends CpuClocks {
   /** Interrupts on their way to CPUs. */
   readonly interrupts = new PendingInterrupts(this.cpus);
   /** Whether the current CPU's clock is set back for an interrupt handler. */
@@ -63,9 +63,30 @@ export class InterruptedCpus extends CpuClocks {
       taken = true;
     }
     interrupts.forgetBefore(cpu, actsAtCycles);
-    const thread = this.running[cpu];
-    // What the thread was computing is not done any sooner.
-    if (thread !== null && thread.computeCycles > 0) thread.readyCycles += this.clockCycles[cpu] - began;
+    this.computesLater(cpu, this.clockCycles[cpu] - began);
     return taken;
+  }
+
+  /**
+   * What `cpu` did after `fromCycles`, which its clock has gone past, was `cycles` later: until then it was busy with `activity`, interrupts off. As
+   * with an interrupt that it takes after it has gone past it, others see the difference from now on. The current CPU's clock is left
+   * alone: if it has gone past that time, it runs an interrupt's handler, which makes what it did later anyway.
+   */
+  delay(cpu: number, fromCycles: number, cycles: number, activity: number): void {
+    if (cpu === this.currentCpu) return;
+    this.interrupts.handled(cpu, fromCycles, cycles);
+    this.accounts.within(cpu, activity, this.clockCycles[cpu] + cycles);
+    this.clockCycles[cpu] += cycles;
+    this.computesLater(cpu, cycles);
+    this.refresh(cpu);
+  }
+
+  /** Recomputes when `cpu` can act next. */
+  abstract refresh(cpu: number): void;
+
+  /** What the thread of `cpu` was computing is done so much later. */
+  private computesLater(cpu: number, cycles: number): void {
+    const thread = this.running[cpu];
+    if (thread !== null && thread.computeCycles > 0) thread.readyCycles += cycles;
   }
 }

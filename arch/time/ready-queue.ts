@@ -21,6 +21,11 @@ export class ReadyQueue {
     return this.size === 0 ? -1 : this.heap[0];
   }
 
+  /** When it can act; infinity when none can. */
+  get firstAt(): number {
+    return this.size === 0 ? Number.POSITIVE_INFINITY : this.at[this.heap[0]];
+  }
+
   /** When the second of them can act; infinity when there is none. */
   get secondAt(): number {
     const { heap, at, size } = this;

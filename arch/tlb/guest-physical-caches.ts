@@ -39,7 +39,7 @@ export class GuestPhysicalCaches {
   readonly ofPages: Tlb | null;
   /** What holds entries that refer to tables, from level 2 on. */
   readonly ofTables: readonly Tlb[];
-  /** The same, by level of the entries. */
+  /** By level of an entry: what holds such entries; null where nothing does. */
   private readonly levels: readonly (Tlb | null)[];
 
   constructor(preset: GuestPhysicalCachesPreset) {
