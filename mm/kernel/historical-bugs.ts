@@ -48,7 +48,8 @@ export const HISTORICAL_BUGS = {
       "a CPU in the middle of switching to an address space is not told of a flush, having read its generation before",
   },
   lazySwitchWithoutGeneration: {
-    source: "b956575bed91 (4.14): x86/mm: Flush more aggressively in lazy TLB mode, and what came before it",
+    source:
+      "94b1b03b519b (4.14): x86/mm: Rework lazy TLB mode and TLB freshness tracking, without the comparison that it made",
     effect: "a CPU that comes back from lazy mode does not look whether it has missed a flush",
   },
   munmapFreesBeforeFlush: {
@@ -60,7 +61,8 @@ export const HISTORICAL_BUGS = {
     effect: "page tables are given back while paging-structure caches still lead to them",
   },
   lazyCpusKeepFreedTables: {
-    source: "2ff6ddf19c0e (4.19): x86/mm/tlb: Leave lazy TLB mode at page table free time",
+    source:
+      "b956575bed91 (4.14): x86/mm: Flush more aggressively in lazy TLB mode; 2ff6ddf19c0e (4.19): Leave lazy TLB mode at page table free time",
     effect: "CPUs in lazy mode are not told that page tables are freed, and speculation walks through them",
   },
   lazyListBeforeUnmap: {
