@@ -5,22 +5,16 @@
  */
 import { StateError } from "../../../arch/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
-import { AccessWatch, WATCHED } from "./access-watch.ts";
 import { type Begun, begin, type Told } from "./begin.ts";
+import { needsCode, searchFor } from "./breakpoint-search.ts";
 import { type Course, LiveCourse, type Search } from "./course.ts";
 import { ParkedCourses } from "./parked-courses.ts";
 import type { Scenario } from "./scenario.ts";
 import type { Breakpoint, Stride } from "./strides.ts";
-import { describeEvent, type Tracks } from "./tracks.ts";
+import type { Tracks } from "./tracks.ts";
 
 /** Steps that a run makes at the most. */
 const STEPS_MAX = 5_000_000;
-
-/** Names of the events that end a run to a breakpoint. */
-const BREAKING_EVENTS: Readonly<Partial<Record<Breakpoint, readonly string[]>>> = {
-  purge: ["purge"],
-  flush: ["flush_range", "flush_all"],
-};
 
 /** Steps before its aim that a run keeps to go back among; what runs to an unknown end keeps the first of its steps. */
 const KEPT_STEPS = 32;
@@ -264,16 +258,10 @@ export class Session {
 
   /** {@link runTo}, which can be stopped before its end. */
   *runningTo(breakpoint: Breakpoint, address = 0): LongMove {
-    const watched = WATCHED.find((each) => each === breakpoint);
-    if (watched === undefined) yield* this.runUntil((kernel, tracks) => eventSearch(breakpoint, kernel, tracks));
-    else {
-      // Steps that were taken back access nothing when they are made again.
-      if (this.course.ahead > 0 && this.course.runUntil === undefined) yield* this.runAnew(this.position);
-      yield* this.runUntil((kernel) => {
-        const watch = new AccessWatch(kernel, watched, address);
-        return { found: () => watch.found, end: () => watch.end() };
-      });
-    }
+    // Steps that were taken back access and flush nothing when they are made again.
+    const isAnew = needsCode(breakpoint) && this.course.ahead > 0 && this.course.runUntil === undefined;
+    if (isAnew) yield* this.runAnew(this.position);
+    yield* this.runUntil((kernel, tracks) => searchFor(breakpoint, kernel, tracks, address));
   }
 
   /** Runs on, at least one step, to the step in which something is found, or to the end. */
@@ -349,24 +337,6 @@ export class Session {
     if (stride === "ipi") return ipis.items.at(-1)?.position ?? 0;
     return this.position;
   }
-}
-
-/** An event or a warning that a run is to stop at. */
-function eventSearch(breakpoint: Breakpoint, { log }: Kernel, { events }: Tracks): Search {
-  const names = BREAKING_EVENTS[breakpoint] ?? [];
-  const { warnings } = log;
-  let looked = events.total;
-  const found = (): string | null => {
-    if (breakpoint === "warning" && log.warnings > warnings) {
-      return log.lines.findLast((line) => line.startsWith("WARNING")) ?? "";
-    }
-    for (; looked < events.total; looked++) {
-      const event = events.items[looked - events.forgotten];
-      if (names.includes(event.name)) return `CPU ${event.cpu}: ${event.name} ${describeEvent(event).text}`;
-    }
-    return null;
-  };
-  return { found, end: () => {} };
 }
 
 function openerOf(scenario: Scenario): () => Begun {

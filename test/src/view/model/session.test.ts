@@ -111,6 +111,9 @@ describe("a session", () => {
       // This workload makes no mistake.
       else expect(session.isOver && session.stoppedAt === null).toBe(true);
     }
+    const processes = new Session({ ...DEFAULT_SCENARIO, name: "user_processes", operations: 60 });
+    processes.runTo("flush");
+    expect(processes.stoppedAt).toMatch(/^CPU \d: tlb_flush pages=-?\d+ reason=/);
     const mistake = new Session({ kind: "story", name: "double-free" });
     mistake.runTo("warning");
     expect([mistake.position, mistake.kernel.log.warnings]).toEqual([3, 1]);
