@@ -6,7 +6,7 @@ import { VM_ALLOC } from "../../../mm/vmalloc/areas/vm-structs.ts";
 import { decodeVnId, encodeVnId, sizeToVaPool, type VmapNode } from "../../../mm/vmalloc/areas/vmap-node.ts";
 import { replayedCaller } from "../final-state.ts";
 import { addressOf, type FollowedEvent, numberOf } from "./followed-event.ts";
-import { type Following, hex } from "./following.ts";
+import { type Following, hex, isMapped } from "./following.ts";
 import { endFree } from "./lazy-count.ts";
 
 const VA_KIND_MASK = 0xff;
@@ -98,6 +98,7 @@ export function followFree(following: Following, event: FollowedEvent): void {
   }
   const node = area === 0 ? state.nodes[early?.node ?? 0] : lazyNodeOf(following, area);
   const end = area === 0 ? (early?.end ?? 0) : areas.endOf(area);
+  if (isMapped(following, address, end)) findings.mismatch(event, "its pages are still mapped");
   const flags = (area === 0 ? (early?.flags ?? 0) : areas.flagsOf(area)) & version.areaFlagsMask;
   const lazyNr = endFree(following, event, (end - address) / PAGE_SIZE);
   const lazyMax = config.lazyMaxPages;

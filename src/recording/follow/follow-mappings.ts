@@ -7,7 +7,7 @@ import { VM_ALLOC, VM_MAP_PUT_PAGES } from "../../../mm/vmalloc/areas/vm-structs
 import type { RecordedEvent } from "../../events/recorded-event.ts";
 import { addressOf, type FollowedEvent, numberOf } from "./followed-event.ts";
 import { followPurgeFlush } from "./followed-purge.ts";
-import { type Following, hex } from "./following.ts";
+import { type Following, hex, isMapped } from "./following.ts";
 import { beginFree } from "./lazy-count.ts";
 
 const PAGE_SHIFT = 12;
@@ -39,6 +39,10 @@ export function followMapping(following: Following, event: FollowedEvent): void 
   const [start, end] = [addressOf(event, "start"), addressOf(event, "end")];
   if (!isInUse(following, start, end)) {
     findings.mismatch(event, "no area in use is there");
+    return;
+  }
+  if (isMapped(following, start, end)) {
+    findings.mismatch(event, "pages are mapped there already");
     return;
   }
   const prot = BigInt(String(event.event.prot));

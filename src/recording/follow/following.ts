@@ -109,3 +109,13 @@ export class Following {
 export function hex(address: number): string {
   return formatLinearAddress(address);
 }
+
+/** Whether any page of a range is mapped. */
+export function isMapped({ state }: Following, start: number, end: number): boolean {
+  const { cursor } = state.tables;
+  for (let la = start; la < end; la = cursor.end) {
+    cursor.seek(la);
+    if (cursor.isLeaf) return true;
+  }
+  return false;
+}

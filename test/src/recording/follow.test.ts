@@ -88,6 +88,20 @@ describe("following a recording in which CPUs ran at the same time", () => {
         return [...lines.slice(0, at), lines[at], ...lines.slice(at)];
       },
     ],
+    [
+      "pages that are mapped a second time",
+      (lines) => {
+        const at = place(lines, "map_pages");
+        return [...lines.slice(0, at + 1), lines[at], ...lines.slice(at + 1)];
+      },
+    ],
+    [
+      "an area that is freed with its pages still mapped",
+      (lines) => {
+        const at = place(lines, "vunmap");
+        return lines.filter((_, i) => i !== at);
+      },
+    ],
     ["a lazy count", (lines) => replaced(lines, place(lines, "free", 50), { lazy_nr: 1 })],
     ["the range of a purge", (lines) => replaced(lines, place(lines, "purge", 3), { end: "0xffffc90300000000" })],
     ["the dirty range of vm_unmap_aliases", (lines) => replaced(lines, place(lines, "aliases", 5), { flush: 0 })],
