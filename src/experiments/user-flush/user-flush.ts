@@ -57,7 +57,7 @@ the process (busy). The kernel's text, stack and structures have translations to
       words: STATISTICS,
       default: ["mean"],
       summary:
-        "of the rounds: the mean of each call, or the least, as measurements on real machines keep it (the last given)",
+        "of the rounds: the mean of each call, or the least, as measurements on real machines take it (the last given)",
     },
   ],
   settings: KERNEL_EXPERIMENT_SETTINGS,
