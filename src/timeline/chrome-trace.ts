@@ -60,7 +60,7 @@ interface Entry {
   readonly depth: number;
   /** Whether others of its track may end later although they were added earlier. */
   readonly isLate: boolean;
-  /** It is not moved beyond this: what was sent comes before what it leads to. */
+  /** It is not moved beyond this: what was sent comes before what it leads to ({@link laterOf}). */
   readonly latestCycles: number;
 }
 
@@ -73,6 +73,14 @@ interface Interrupted {
   readonly open: OpenSpan[];
   /** How many entries the CPU's track had. */
   readonly entries: number;
+}
+
+/**
+ * Where an entry is that a handler, which ended at `endCycles`, makes `later` cycles later. A call that its target took before that cannot
+ * come out of the span that sent it, which is later: it comes out of the handler that put that off.
+ */
+function laterOf({ atCycles, latestCycles }: Entry, later: number, endCycles: number): number {
+  return atCycles + later <= latestCycles ? atCycles + later : Math.min(latestCycles, endCycles);
 }
 
 /** Adds an event. */
@@ -231,7 +239,7 @@ class Watch implements ActivityObserver, IpiObserver {
       }
       // A span that begins then begins after the handler; what was sent then was sent before it.
       const isLater = entry.endCycles < 0 ? entry.atCycles > atCycles : entry.atCycles >= atCycles;
-      if (isLater) entry.atCycles = Math.min(entry.atCycles + later, entry.latestCycles);
+      if (isLater) entry.atCycles = laterOf(entry, later, endCycles);
       if (entry.endCycles >= 0) entry.endCycles += later;
     }
     for (const span of open) if (span.beganCycles >= atCycles) span.beganCycles += later;

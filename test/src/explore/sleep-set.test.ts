@@ -70,7 +70,9 @@ function compare(test: ExploreTest, preemptions: number): { readonly all: Search
   return { all, reduced };
 }
 
-const WATCHING = EXPLORE_TESTS.filter(({ watched }) => watched !== undefined);
+/** What has more schedules of one preemption than are searched here. */
+const TOO_LARGE: ReadonlySet<string> = new Set(["pages-joined-against-loads"]);
+const WATCHING = EXPLORE_TESTS.filter(({ watched, name }) => watched !== undefined && !TOO_LARGE.has(name));
 
 describe("sleep sets", () => {
   it.each(WATCHING.map((test) => [test.name, test] as const))(
