@@ -41,6 +41,8 @@ interface OpenSpan {
 interface OpenFlow {
   readonly cpu: number;
   atCycles: number;
+  /** When the first of the handlers ended that have put it off; infinite where none has. */
+  putOffCycles: number;
   /** The sender's call. */
   readonly call: SpanCall | null;
 }
@@ -199,7 +201,7 @@ class Watch implements ActivityObserver, IpiObserver {
   }
 
   ipiSent(id: number, from: number, _to: number, atCycles: number): void {
-    this.openFlows.set(id, { cpu: from, atCycles, call: this.calls.current });
+    this.openFlows.set(id, { cpu: from, atCycles, putOffCycles: Number.POSITIVE_INFINITY, call: this.calls.current });
   }
 
   ipiTaken(id: number, cpu: number, atCycles: number): void {
@@ -207,7 +209,8 @@ class Watch implements ActivityObserver, IpiObserver {
     if (start === undefined) return;
     this.openFlows.delete(id);
     // Just before the command was written: within the span of sending, which may end right then.
-    this.flow("s", id, start.cpu, Math.min(start.atCycles, atCycles), -2, {}, atCycles);
+    const sentCycles = start.atCycles <= atCycles ? start.atCycles : Math.min(start.putOffCycles, atCycles);
+    this.flow("s", id, start.cpu, sentCycles, -2, {}, atCycles);
     const handler = this.open[cpu].at(-1);
     if (handler?.activity === ACTIVITY_INTERRUPT) handler.call ??= start.call;
     // A nanosecond after its handler's span has begun.
@@ -243,8 +246,11 @@ class Watch implements ActivityObserver, IpiObserver {
       if (entry.endCycles >= 0) entry.endCycles += later;
     }
     for (const span of open) if (span.beganCycles >= atCycles) span.beganCycles += later;
-    for (const flow of this.openFlows.values())
-      if (flow.cpu === cpu && flow.atCycles > atCycles) flow.atCycles += later;
+    for (const flow of this.openFlows.values()) {
+      if (flow.cpu !== cpu || flow.atCycles <= atCycles) continue;
+      flow.atCycles += later;
+      if (flow.putOffCycles > atCycles) flow.putOffCycles = endCycles;
+    }
     this.open[cpu] = open;
   }
 
