@@ -95,7 +95,7 @@ const PLOTS: readonly (Plot & Pick<Picture, "name" | "scheme" | "size">)[] = [
 const SCENES: readonly Scene[] = [
   ...PICTURES.filter(({ scenario }) => scenario.kind === "source"),
   { scenario: MIXED, position: 300 },
-  { scenario: { ...DEFAULT_SCENARIO, name: "fs_buffer_cache", cpus: 16 }, position: 300 },
+  { scenario: { ...DEFAULT_SCENARIO, name: "fs_buffer_cache", cpus: 16 }, position: 250 },
   ...STORIES.map(({ name }) => ({ scenario: { kind: "story" as const, name }, position: 3 })),
 ];
 
