@@ -197,7 +197,7 @@ export class PageAllocator {
   freeAreaFrames(cpu: number, frames: Uint32Array, offset: number, count: number, isOfOneZone: boolean): void {
     // What a user address space still maps is the user's alone from now on.
     const shared = this.references.sharedOf(frames, offset, count);
-    for (const frame of shared) markFrames(this.zoneOf(frame), shared, shared.indexOf(frame), 1, FRAME_USER);
+    for (let i = 0; i < shared.length; i++) markFrames(this.zoneOf(shared[i]), shared, i, 1, FRAME_USER);
     if (!isOfOneZone || shared.length > 0) {
       this.freeBulk(cpu, frames, offset, count);
       return;
