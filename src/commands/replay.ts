@@ -12,7 +12,7 @@ import type { ReplayResult } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { settingKey } from "../settings/machine-settings.ts";
-import { SETTING_NAMES, type SettingName } from "../settings/setting-names.ts";
+import { GUEST_SETTING_NAMES, SETTING_NAMES, type SettingName } from "../settings/setting-names.ts";
 import type { FtraceCommandOptions } from "./replay-ftrace.ts";
 import {
   addReferenceOptions,
@@ -122,12 +122,7 @@ const MODE_NAMES: Readonly<Record<Mode, string>> = {
 /** Settings that replays of references have too. Nothing takes memory from the guest there: the host acts in the time of an event loop. */
 const OF_REFERENCES_TOO: readonly SettingName[] = [
   "kernel",
-  "guest",
-  "guest-pages",
-  "host-pages",
-  "vcpus",
-  "pcpus",
-  "overcommit",
+  ...GUEST_SETTING_NAMES.filter((name) => name !== "numa-balancing" && name !== "balloon"),
 ];
 
 /** What an option is for, where it is not for every kind of replay; and its spelling. */
