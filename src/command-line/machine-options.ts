@@ -17,25 +17,29 @@ export interface FigureOptions {
 
 /** Adds `--preset` and `--set` to a command. */
 export function addFigureOptions(command: Command): void {
-  command
-    .addOption(
-      listWords(
-        new Option(
-          "--preset <name>",
-          `microarchitecture: its TLBs and costs (${presetNames().join(", ")}), or a file that ends in .json`,
-        ).default("skylake"),
-        presetNames(),
-        true,
-      ),
-    )
-    .addOption(
+  command.addOption(
+    listWords(
       new Option(
-        "--set <name=value>",
-        "another value for a figure of the preset or of the kernel, such as tlbs.0.ways=8 or kernel.callCycles=150; may be repeated (mmulab presets NAME shows the names)",
-      )
-        .argParser((word: string, previous: readonly string[]) => [...previous, word])
-        .default([], "none"),
-    );
+        "--preset <name>",
+        `microarchitecture: its TLBs and costs (${presetNames().join(", ")}), or a file that ends in .json`,
+      ).default("skylake"),
+      presetNames(),
+      true,
+    ),
+  );
+  addSetOption(command);
+}
+
+/** Adds `--set` alone, to a command whose `--preset` is its own. */
+export function addSetOption(command: Command): void {
+  command.addOption(
+    new Option(
+      "--set <name=value>",
+      "another value for a figure of the preset or of the kernel, such as tlbs.0.ways=8 or kernel.callCycles=150; may be repeated (mmulab presets NAME shows the names)",
+    )
+      .argParser((word: string, previous: readonly string[]) => [...previous, word])
+      .default([], "none"),
+  );
 }
 
 /** Adds options for `names` to a command, under a heading of their own in its help. */

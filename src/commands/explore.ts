@@ -3,8 +3,8 @@ import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
 import { BUG_NAMES, type BugName, HISTORICAL_BUGS } from "../../mm/index.ts";
 import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts";
-import { addMachineOptions } from "../command-line/machine-options.ts";
-import { optionParser } from "../command-line/option-values.ts";
+import { addMachineOptions, addSetOption } from "../command-line/machine-options.ts";
+import { listWords, optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printJson, printOutput, printReport, printText } from "../command-line/standard-streams.ts";
 import type { Explorer, ScheduleResult } from "../explore/base/explorer.ts";
@@ -17,6 +17,7 @@ import { EXPLORE_TESTS } from "../explore/tests/index.ts";
 import { prepare, type TestChoice } from "../explore/worker.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
+import { HYPERVISOR } from "../guests/hypervisor-costs.ts";
 import { unknownName, ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import { madeBy } from "../provenance/made-by.ts";
@@ -36,6 +37,7 @@ interface ExploreOptions {
   readonly bug: readonly string[];
   readonly kernel?: string;
   readonly preset?: string;
+  readonly set: readonly string[];
   readonly schedule?: string;
   readonly timeline?: string;
   readonly list?: boolean;
@@ -95,10 +97,17 @@ export function addExploreCommand(program: Command, exit: (code: number) => void
     .option("--json", "print the result as one JSON object")
     .option("--quiet", "print nothing but errors (and what --json asks for)")
     .addHelpText("after", HELP);
-  command.option(
-    "--preset <name>",
-    `microarchitecture of tests that do not ask for one (${presetNames().join(", ")}), or a file that ends in .json`,
+  command.addOption(
+    listWords(
+      new Option(
+        "--preset <name>",
+        `microarchitecture of tests that do not ask for one (${presetNames().join(", ")}), or a file that ends in .json`,
+      ),
+      presetNames(),
+      true,
+    ),
   );
+  addSetOption(command);
   addMachineOptions(command, ["kernel"]);
   command.action(async (name: string | undefined, options: ExploreOptions) => exit(await run(name, options)));
 }
@@ -201,16 +210,23 @@ async function runAll(name: string | undefined, options: ExploreOptions): Promis
 }
 
 /** The kernel that the tests are to run on. */
-function choiceOf({ bug, kernel, preset }: ExploreOptions): Omit<TestChoice, "name"> {
-  return { bugs: bug.map(bugByName), ...machineOf({ kernel, preset }) };
+function choiceOf({ bug, kernel, preset, set }: ExploreOptions): Omit<TestChoice, "name"> {
+  const ofHost = set.find((each) => each.startsWith(HYPERVISOR));
+  if (ofHost !== undefined) throw new UsageError(`--set ${ofHost}: what a hypervisor costs decides nothing here`);
+  return { bugs: bug.map(bugByName), ...machineOf({ kernel, preset, ...(set.length === 0 ? {} : { set }) }) };
 }
 
 /** The options that say which machine and kernel, as far as they were given. */
 function machineOf({
   kernel,
   preset,
-}: { readonly [Key in "kernel" | "preset"]?: string | undefined }): Pick<TestChoice, "kernel" | "preset"> {
-  return { ...(kernel === undefined ? {} : { kernel }), ...(preset === undefined ? {} : { preset }) };
+  set,
+}: { readonly [Key in "kernel" | "preset" | "set"]?: TestChoice[Key] | undefined }): Omit<TestChoice, "name" | "bugs"> {
+  return {
+    ...(kernel === undefined ? {} : { kernel }),
+    ...(preset === undefined ? {} : { preset }),
+    ...(set === undefined ? {} : { set }),
+  };
 }
 
 function bugByName(name: string): BugName {
@@ -241,7 +257,9 @@ function describeResult(
   { failure, deviations, preemptions }: ScheduleResult,
 ): string {
   const what = failure === null ? "nothing is wrong" : `${failure.kind}: ${failure.message}`;
-  const options = [...bugs.map((bug) => ["bug", bug]), ...Object.entries(machine)];
+  const options = [...bugs.map((bug) => ["bug", bug]), ...Object.entries(machine)].flatMap(([option, values]) =>
+    [values].flat().map((value) => [option, value]),
+  );
   const with_ = options.map(([option, value]) => ` --${option} ${value}`).join("");
   const schedule = formatSchedule(deviations);
   return `\n${what}\n\nschedule ${schedule} (${preemptions} preemption${preemptions === 1 ? "" : "s"}); again: mmulab explore ${name}${with_} --schedule ${schedule}\n`;

@@ -17,9 +17,17 @@ The specification names a workload, an experiment or a trace and gives values fo
     operations: 20000
 
 For workloads a grid may hold cpus, memory, preset, operations, the workload's own parameters, and settings of the machine:
-kernel (6.1, 7.3), topology (2x64x2), policy, isolated (2-7), pti (true, false), lazy_max_pages, flush_ceiling_pages, vmap_nodes, nr_cpus,
-ipi_mode, guest (true, false), guest_pages, host_pages, vcpus, pcpus, overcommit, numa_balancing, balloon. For experiments, preset, the experiment's own parameters, and those settings that its --help names. A preset may be a
-file that ends in .json, and a column may be any figure by its name: tlbs.2.ways, kernel.callCycles (mmulab presets NAME).
+kernel (6.1, 7.3), topology (2x64x2), policy, isolated (2-7), pti (true, false), mitigations (off, on, strict), memcg_levels,
+idle_states, flush_ceiling_pages, lazy_max_pages, vmap_nodes, nr_cpus, ipi_mode, flush_freed_tables, prove_locking, guest (true, false),
+guest_pages, host_pages, vcpus, pcpus, overcommit, numa_balancing, balloon. For experiments, preset, the experiment's own parameters,
+and those settings that its --help names.
+
+A preset may be a file that ends in .json. A column may be any figure by its name (mmulab presets NAME), and the column set gives
+several figures values at once:
+
+  grid:
+    kernel.callCycles: [50, 200]
+    set: [none, tlbs.2.ways=8, tlbs.2.ways=12 tlbs.2.replacement=mru3-plru4]
 
 With references: FILE (a trace that mmulab replay takes) or ftrace: FILE in place of workload, each point replays the trace. A grid of
 references may hold preset, memory, cpus, pages, warmup, skip, limit, window, independent and the settings of guests; one of ftrace

@@ -2,9 +2,9 @@
 import type { NamedFigure } from "../../arch/index.ts";
 import { UnknownNameError, ValueError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
-import { figuresOfMachine, figureValue } from "../report/figures.ts";
+import { figureValue } from "../report/figures.ts";
 import { changeFigure, type FigureChoice } from "../settings/figure-choice.ts";
-import { kernelSettings, type MachineSettings } from "../settings/machine-settings.ts";
+import type { MachineSettings } from "../settings/machine-settings.ts";
 import type { Experiment, ExperimentResult, ResultTable, Value } from "./base/experiment.ts";
 import { runExperiment } from "./index.ts";
 
@@ -33,11 +33,13 @@ interface FigureEffect {
   /** The result with half and with twice the figure, as a multiple of the result as it is; null where that is not possible. */
   readonly atHalf: number | null;
   readonly atDouble: number | null;
+  /** Rows that either moves. */
+  readonly rowsMoved: number;
 }
 
 /**
  * The result with a table more, `sensitivity`, of the assumed figures that move it, and findings about the others. Half and twice
- * each assumed figure that is a number other than 0 are tried.
+ * each figure among its inputs that is assumed and a number other than 0 are tried.
  * @param result what the experiment found with the figures as they are
  * @param onProgress told before each run
  * @throws UnknownNameError when the first table has no such column
@@ -47,27 +49,25 @@ export function withSensitivity(
   run: SensitivityRun,
   onProgress: (done: number, total: number, text: string) => void,
 ): ExperimentResult {
-  const { figures } = run.settings;
   const before = columnOf(result, run.column);
-  const costs = kernelSettings(run.settings, 1).costs ?? figures.costs;
-  const used = { guests: run.settings.guest === true };
-  const all = figuresOfMachine(figures.preset, costs, used, figures.hypervisorCosts);
-  const assumed = all.filter(({ basis }) => basis === "assumed");
+  const assumed = result.inputs.filter(({ basis }) => basis === "assumed");
   const numbers = assumed.filter(({ value }) => typeof value === "number" && value !== 0);
   const effects = effectsOf(numbers, run, before, onProgress);
-  const moved = effects
-    .filter(({ atHalf, atDouble }) => isMoved(atHalf) || isMoved(atDouble))
-    .sort((a, b) => Math.abs(elasticity(b)) - Math.abs(elasticity(a)));
+  const moved = effects.filter(({ rowsMoved }) => rowsMoved > 0).sort((a, b) => strength(b) - strength(a));
   const still = effects.filter((effect) => !moved.includes(effect)).map(({ figure }) => figure.name);
   const words = assumed.filter(({ value }) => typeof value !== "number").map(({ name }) => name);
+  const zeros = assumed.filter(({ value }) => value === 0).map(({ name }) => name);
+  const list = (what: string, names: readonly string[]): string[] =>
+    names.length === 0 ? [] : [`${what}: ${names.join(", ")}.`];
   const findings = [
     `${moved.length} of ${numbers.length} assumed figures move ${run.column}${moved.length === 0 ? "" : `, most of all ${moved[0].figure.name}`}.`,
-    ...(still.length === 0 ? [] : [`These do not: ${still.join(", ")}.`]),
-    ...(words.length === 0 ? [] : [`Assumed and no numbers, not changed: ${words.join(", ")}.`]),
+    ...list("These do not", still),
+    ...list("Assumed and no numbers, not changed", words),
+    ...list("Assumed and 0, of which there is no half, not changed", zeros),
   ];
   return {
     ...result,
-    tables: [...result.tables, sensitivityTable(run.column, moved)],
+    tables: [...result.tables, sensitivityTable(run.column, before.length, moved)],
     findings: [...result.findings, ...findings],
   };
 }
@@ -97,14 +97,18 @@ function effectsOf(
   const settle = (group: readonly NamedFigure[]): void => {
     if (group.length === 1) {
       const [figure] = group;
+      const movedRows = new Set<number>();
       const at = (factor: number): number | null => {
         told(group, String(factor));
         const after = resultWith(run, [[figure, factor]]);
+        after?.forEach((value, row) => {
+          if (Math.abs(value - before[row]) > MOVED_MIN * Math.abs(before[row])) movedRows.add(row);
+        });
         return after === null ? null : meanRatio(after, before);
       };
-      found.set(figure, { figure, atHalf: at(1 / FACTOR), atDouble: at(FACTOR) });
+      found.set(figure, { figure, atHalf: at(1 / FACTOR), atDouble: at(FACTOR), rowsMoved: movedRows.size });
     } else if (isStill(group)) {
-      for (const figure of group) found.set(figure, { figure, atHalf: 1, atDouble: 1 });
+      for (const figure of group) found.set(figure, { figure, atHalf: 1, atDouble: 1, rowsMoved: 0 });
     } else {
       const half = group.length >> 1;
       settle(group.slice(0, half));
@@ -128,7 +132,7 @@ function groupsOf(numbers: readonly NamedFigure[]): NamedFigure[][] {
   return [...groups.values()];
 }
 
-function sensitivityTable(column: string, moved: readonly FigureEffect[]): ResultTable {
+function sensitivityTable(column: string, rows: number, moved: readonly FigureEffect[]): ResultTable {
   return {
     name: "sensitivity",
     title: `Assumed figures that move ${column}: its mean over the rows above, as a multiple, with half and with twice the figure`,
@@ -138,6 +142,7 @@ function sensitivityTable(column: string, moved: readonly FigureEffect[]): Resul
       { key: "atHalf", heading: "at half" },
       { key: "atDouble", heading: "at double" },
       { key: "elasticity", heading: "elasticity" },
+      { key: "rowsMoved", heading: `rows of ${rows} moved` },
     ],
     rows: moved.map((effect): Value[] => [
       effect.figure.name,
@@ -145,6 +150,7 @@ function sensitivityTable(column: string, moved: readonly FigureEffect[]): Resul
       shown(effect.atHalf),
       shown(effect.atDouble),
       elasticity(effect).toFixed(3),
+      effect.rowsMoved,
     ]),
   };
 }
@@ -162,8 +168,9 @@ function elasticity({ atHalf, atDouble }: FigureEffect): number {
   return span === 0 || low <= 0 || high <= 0 ? 0 : Math.log(high / low) / span;
 }
 
-function isMoved(multiple: number | null): boolean {
-  return multiple !== null && Math.abs(multiple - 1) > MOVED_MIN;
+/** How far the mean goes at the farther end, whichever way: what the table is sorted by. */
+function strength({ atHalf, atDouble }: FigureEffect): number {
+  return Math.max(...[atHalf, atDouble].map((multiple) => Math.abs(Math.log(multiple ?? 1))));
 }
 
 /** The column with figures changed by factors, or null when no machine can have that. */

@@ -1,8 +1,11 @@
 /** What each thread of the worker pool runs: one share of a test's schedules at a time. */
+import { presetByName } from "../../arch/index.ts";
 import type { BugName } from "../../mm/index.ts";
 import { isModuleFile } from "../files/own-module.ts";
+import type { KernelConfig } from "../machine/kernel.ts";
+import { choiceOf } from "../settings/figure-choice.ts";
 import { loadPreset } from "../settings/presets.ts";
-import { shrunk } from "./base/explored-kernel.ts";
+import { EXPLORED_PRESET, nameBeforeShrunk, shrunk } from "./base/explored-kernel.ts";
 import { Explorer } from "./base/explorer.ts";
 import { type ExplorePlan, runShare, type Share, type ShareResult } from "./base/plan.ts";
 import { endEndlessSchedules } from "./host-limit.ts";
@@ -19,6 +22,8 @@ export interface TestChoice {
   readonly kernel?: string;
   /** The microarchitecture, or a file with one, of tests that do not ask for one themselves. Default: `EXPLORED_KERNEL`'s. */
   readonly preset?: string;
+  /** Other values for figures of the microarchitecture and of the kernel, `NAME=VALUE`; absent: none. */
+  readonly set?: readonly string[];
 }
 
 /** A task of the pool. */
@@ -33,16 +38,34 @@ export interface ExploreTask {
 }
 
 /** A test on its machine. @throws UnknownNameError or WorkloadError when there is no such test */
-export async function prepare({ name, bugs, kernel, preset }: TestChoice): Promise<Explorer<unknown>> {
+export async function prepare({ name, bugs, kernel, preset, set = [] }: TestChoice): Promise<Explorer<unknown>> {
   endEndlessSchedules();
   const test = isModuleFile(name) ? await loadTestFile(name) : exploreTestByName(name);
-  const hasOwn = preset === undefined || test.kernel?.preset !== undefined;
   const chosen = {
     ...(bugs.length === 0 ? {} : { bugs }),
     ...(kernel === undefined ? {} : { kernel }),
-    ...(hasOwn ? {} : { preset: shrunk(await loadPreset(preset)) }),
+    ...(await figuresFor(test.kernel?.preset, preset, set)),
   };
   return new Explorer({ ...test, kernel: { ...test.kernel, ...chosen } });
+}
+
+/**
+ * The figures of a test's machine.
+ * @param own the preset that the test asks for itself
+ * @throws UnknownNameError, InputFileError, ValueError for what is wrong with `preset` or `set`
+ */
+async function figuresFor(
+  own: KernelConfig["preset"] | undefined,
+  preset: string | undefined,
+  set: readonly string[],
+): Promise<Partial<Pick<KernelConfig, "preset" | "costs">>> {
+  // A wrong name is wrong for every test.
+  const given = preset === undefined ? undefined : shrunk(await loadPreset(preset));
+  const found = own ?? given ?? EXPLORED_PRESET;
+  const base = typeof found === "string" ? presetByName(found) : found;
+  if (set.length === 0) return { preset: base };
+  const { preset: changed, costs } = choiceOf(nameBeforeShrunk(base), base, set);
+  return { preset: changed, costs };
 }
 
 const prepared = new Map<string, Explorer<unknown>>();

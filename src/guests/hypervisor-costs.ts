@@ -47,6 +47,8 @@ export const HYPERVISOR = "hypervisor.";
 /** Bounds of `sched_base_slice_ns` in debugfs, from memory of kernel/sched/debug.c. */
 const SLICE_MIN_NS = 1e5;
 const SLICE_MAX_NS = 1e9;
+/** Cycles, or nanoseconds, of any other cost at the most, as of the kernel's costs. */
+const COST_MAX = 2 ** 32;
 
 /**
  * Costs with another value for one of them.
@@ -56,10 +58,9 @@ const SLICE_MAX_NS = 1e9;
 export function withHypervisorCost(costs: HypervisorCosts, name: string, value: number): HypervisorCosts {
   const key = name.slice(HYPERVISOR.length) as keyof HypervisorCosts;
   const { value: before, unit } = HYPERVISOR_COSTS[key];
-  const isPossible = key === "slice" ? value >= SLICE_MIN_NS && value <= SLICE_MAX_NS : value >= 0;
-  if (!Number.isFinite(value) || !isPossible) {
-    const expected = key === "slice" ? `${SLICE_MIN_NS} to ${SLICE_MAX_NS} ns` : `${unit}, at least 0`;
-    throw new ConfigError(name, value, expected);
+  const [least, most] = key === "slice" ? [SLICE_MIN_NS, SLICE_MAX_NS] : [0, COST_MAX];
+  if (!(value >= least && value <= most)) {
+    throw new ConfigError(name, value, `a number of ${unit} from ${least} to ${key === "slice" ? most : "2^32"}`);
   }
   const figure = { value, unit, ...assumed(`given; by default ${before}`) };
   return { ...costs, [key]: value === before ? HYPERVISOR_COSTS[key] : figure };

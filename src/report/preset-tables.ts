@@ -36,21 +36,21 @@ export function renderPreset(preset: Preset): string {
 
 features
 ${wrapped(`${on.join(" ")} (${originText(origins.features)})`)}
-${sections(figures, preset)}`;
+${renderFigures(figures, preset)}`;
 }
 
 /** Every cost of the kernel; ends with a newline. */
 export function renderKernelCosts(figures: readonly NamedFigure[]): string {
   return `kernel: what kernel code costs, the same for all presets
   ${figureSentence(figureCounts(figures))}
-${sections(figures)}`;
+${renderFigures(figures)}`;
 }
 
 /** What the hypervisor below a guest costs, figure by figure. */
 export function renderHypervisorCosts(figures: readonly NamedFigure[]): string {
   return `hypervisor: what a hypervisor's own code costs below a guest, the same for all presets
   ${figureSentence(figureCounts(figures))}
-${sections(figures)}`;
+${renderFigures(figures)}`;
 }
 
 /** First level and second level: `64 + 1536`. */
@@ -62,8 +62,8 @@ function tlbEntries({ tlbs }: Preset): string {
   return `${entries(1)} + ${entries(2)}`;
 }
 
-/** Figures under what they belong to: the path before the last name. */
-function sections(figures: readonly NamedFigure[], preset?: Preset): string {
+/** Figures under what they belong to, the path before the last name, with their sources; `preset` adds what each TLB is for. */
+export function renderFigures(figures: readonly NamedFigure[], preset?: Preset): string {
   const groups = new Map<string, NamedFigure[]>();
   for (const figure of figures) {
     const path = groupOf(figure.name);

@@ -42,6 +42,10 @@ export interface FigureChoice {
 
 /** How the names of the kernel's costs begin. */
 const KERNEL = "kernel.";
+/** A number as people and programs write it. */
+const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i;
+/** Names that a message lists; of more it gives the beginnings. */
+const LISTED_MAX = 16;
 
 /** What a choice adds to a result: what is needed to make it again. */
 export function describeChoice({ presetFile, set }: FigureChoice): Pick<FigureChoice, "presetFile" | "set"> {
@@ -81,7 +85,7 @@ export function choiceOf(word: string, preset: Preset, words: readonly string[])
     given.set(name, each.slice(at + 1));
   }
   const set = Object.fromEntries(given);
-  return { ...withSet(preset, set), ...file, set };
+  return { ...withSet(word, preset, set), ...file, set };
 }
 
 /**
@@ -89,10 +93,14 @@ export function choiceOf(word: string, preset: Preset, words: readonly string[])
  * @throws ValueError when no machine can have it
  */
 export function changeFigure(choice: FigureChoice, name: string, value: number): FigureChoice {
-  return { ...choice, ...withSet(choice.preset, { [name]: String(value) }, choice.costs, choice.hypervisorCosts) };
+  return {
+    ...choice,
+    ...withSet(choice.preset.name, choice.preset, { [name]: String(value) }, choice.costs, choice.hypervisorCosts),
+  };
 }
 
 function withSet(
+  word: string,
   preset: Preset,
   set: Readonly<Record<string, string>>,
   oldCosts: KernelCosts = DEFAULT_KERNEL_COSTS,
@@ -104,7 +112,7 @@ function withSet(
   let changed = preset;
   for (const [name, text] of Object.entries(set)) {
     const old = current.get(name);
-    if (old === undefined) throw unknownFigure(preset.name, name, [...current.keys()]);
+    if (old === undefined) throw unknownFigure(word, name, [...current.keys()]);
     const value = valueLike(old, name, text);
     if (name.startsWith(KERNEL)) costs = withKernelCost(costs, name, value as number | string);
     else if (name.startsWith(HYPERVISOR)) hypervisorCosts = hypervisorCost(hypervisorCosts, name, value as number);
@@ -149,9 +157,10 @@ function valueLike(old: FigureValue, name: string, text: string): FigureValue {
     if (text === "true" || text === "false") return text === "true";
     throw new ValueError(`--set ${name}`, text, "true or false");
   }
-  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  // Adding 0 makes 0 of -0. What range a figure has, its own check says.
+  const value = NUMBER.test(text) ? Number(text) + 0 : Number.NaN;
   if (Number.isFinite(value)) return value;
-  throw new ValueError(`--set ${name}`, text, "a number");
+  throw new ValueError(`--set ${name}`, text === "" ? "with no value" : text, "a number, such as 30, 0.5 or 1e6");
 }
 
 /** @throws ValueError naming what was set, when it or what follows from it is not possible */
@@ -177,6 +186,22 @@ function check(preset: Preset, costs: KernelCosts, set: Readonly<Record<string, 
   }
 }
 
+/** How the names of figures begin that are beside each other: `kernel.lock`, `kernel.ipi`; of all figures when there are none. */
+function beginnings(siblings: readonly string[], known: readonly string[]): string[] {
+  const names = siblings.length === 0 ? known : siblings;
+  const parts = siblings.length === 0 ? 1 : commonParts(siblings) + 1;
+  return [...new Set(names.map((each) => each.split(".").slice(0, parts).join(".")))];
+}
+
+/** How many parts, between dots, all names begin with alike. */
+function commonParts(names: readonly string[]): number {
+  const [first, ...others] = names.map((name) => name.split("."));
+  let count = 0;
+  while (count < first.length && others.every((other) => other[count] === first[count])) count++;
+  return count;
+}
+
+/** @param preset the word that `mmulab presets` shows it by */
 function unknownFigure(preset: string, name: string, known: readonly string[]): UnknownNameError {
   // The figures beside it, when part of the name is right.
   let siblings: readonly string[] = [];
@@ -184,8 +209,9 @@ function unknownFigure(preset: string, name: string, known: readonly string[]): 
     path = path.slice(0, path.lastIndexOf("."));
     siblings = known.filter((each) => each.startsWith(`${path}.`));
   }
-  const groups = [...new Set(known.map((each) => each.split(".")[0]))];
-  const list = siblings.length > 0 ? siblings.join(", ") : groups.join(", ");
+  const list = (siblings.length === 0 || siblings.length > LISTED_MAX ? beginnings(siblings, known) : siblings).join(
+    ", ",
+  );
   const where = `mmulab presets ${preset}, presets kernel and presets hypervisor show all`;
   const line = `--set: unknown figure '${name}'${suggestion(name, known)}; there are ${list}; ${where}`;
   return new UnknownNameError(line, name, known);

@@ -1,6 +1,7 @@
-/** Columns of a sweep's grid that choose figures: the preset, and figures by name (`tlbs.0.ways`), as `--preset` and `--set` do. */
+/** Columns of a sweep's grid that choose figures: the preset, figures by name (`tlbs.0.ways`), and several at once (`set`), as `--preset` and `--set` do. */
 import type { Preset } from "../../arch/index.ts";
-import { inputErrorAt } from "../input/errors.ts";
+import { HYPERVISOR } from "../guests/hypervisor-costs.ts";
+import { inputErrorAt, UnknownNameError, unknownParameter } from "../input/errors.ts";
 import { choiceOf, type FigureChoice } from "../settings/figure-choice.ts";
 import { readPresetFile } from "../settings/preset-file.ts";
 import { findPreset, isPresetFile } from "../settings/presets.ts";
@@ -10,15 +11,18 @@ import type { GridValue, SpecText } from "./spec-text.ts";
 const DEFAULT_PRESET = "skylake";
 /** Figures whose names have no dot. A column `memory` is the machine's. */
 const PLAIN_FIGURES = ["frequencyGhz", "maxPhyAddr"];
+/** A column whose values are `NAME=VALUE` of several figures, with spaces between; or that: the preset's own. */
+const SET_COLUMN = "set";
+const NOTHING_SET = "none";
 /** Combinations of figures that are looked at before anything runs; what is wrong with others is told in their rows. */
 const CHECKED_MAX = 1000;
 
 type Grid = SpecText["grid"];
 type Values = Readonly<Record<string, GridValue>>;
 
-/** Whether a column is a figure of the preset or of the kernel. */
+/** Whether a column gives values to figures of the preset, of the kernel or of a hypervisor. */
 export function isFigureColumn(column: string): boolean {
-  return column.includes(".") || PLAIN_FIGURES.includes(column);
+  return column.includes(".") || PLAIN_FIGURES.includes(column) || column === SET_COLUMN;
 }
 
 /** A preset by name or from a file. @throws UnknownNameError, InputFileError */
@@ -32,12 +36,27 @@ export function presetNamed(word: string): Preset {
  */
 export function figuresOfPoint(values: Values): FigureChoice {
   const word = String(values.preset ?? DEFAULT_PRESET);
-  const words = Object.entries(values).filter(([column]) => isFigureColumn(column));
-  return choiceOf(
-    word,
-    presetNamed(word),
-    words.map(([name, value]) => `${name}=${value}`),
-  );
+  const words = Object.entries(values).flatMap(([column, value]) => wordsOf(column, value));
+  return choiceOf(word, presetNamed(word), words);
+}
+
+/** What `--set` would be given for a value of a column: nothing for a column that is no figure. */
+function wordsOf(column: string, value: GridValue): string[] {
+  if (!isFigureColumn(column)) return [];
+  if (column !== SET_COLUMN) return [`${column}=${value}`];
+  return value === NOTHING_SET ? [] : String(value).split(/\s+/).filter(Boolean);
+}
+
+/** Refuses figures of a hypervisor in a grid without guests. @throws InputFileError with the place */
+export function checkHypervisorFigures(grid: Grid): void {
+  const hasGuests = grid.some(({ name, values }) => name === "guest" && values.some(({ value }) => value === true));
+  if (hasGuests) return;
+  for (const { name, values } of grid) {
+    for (const { value, at } of values) {
+      const [word] = wordsOf(name, value).filter((each) => each.startsWith(HYPERVISOR));
+      if (word !== undefined) throw inputErrorAt(at, `${word}: only guests have a hypervisor (guest: true)`);
+    }
+  }
 }
 
 /** Refuses figures that no preset of the grid has, and values that are not possible. @throws InputFileError with its place */
@@ -48,19 +67,28 @@ export function checkFigures(grid: Grid): void {
   const count = all.reduce((product, { values }) => product * values.length, 1);
   for (let index = 0; index < Math.min(count, CHECKED_MAX); index++) {
     let rest = index;
-    const point: Record<string, GridValue> = {};
-    for (const { name, values } of all) {
-      point[name] = values[rest % values.length].value;
+    const point = all.map(({ name, at, values }) => {
+      const { value, at: valueAt } = values[rest % values.length];
       rest = Math.floor(rest / values.length);
-    }
+      return { name, at, value, valueAt };
+    });
     try {
-      figuresOfPoint(point);
+      figuresOfPoint(Object.fromEntries(point.map(({ name, value }) => [name, value])));
     } catch (error) {
       const message = (error as Error).message.replace(/^--set:? /, "");
-      const blamed = columns.find(({ name }) => message.includes(name)) ?? all[0];
-      throw inputErrorAt(blamed.at, message);
+      const isBlamed = ({ name, value }: (typeof point)[number]): boolean =>
+        wordsOf(name, value).some((word) => message.includes(word.split("=")[0]));
+      const blamed = point.find(isBlamed) ?? point[0];
+      const isName = error instanceof UnknownNameError && error.value === blamed.name;
+      throw inputErrorAt(isName ? blamed.at : blamed.valueAt, message);
     }
   }
+}
+
+/** A column that neither `owner` has nor any figure. */
+export function unknownColumn(owner: string, column: string, known: readonly string[]): UnknownNameError {
+  const { message, value } = unknownParameter(owner, column, [...known, SET_COLUMN]);
+  return new UnknownNameError(`${message}, and figures by name (mmulab presets NAME)`, String(value), known);
 }
 
 /** What the preset files of a grid hold: part of what identifies a sweep. */

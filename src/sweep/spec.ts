@@ -2,20 +2,20 @@
 import { createHash } from "node:crypto";
 import { findExperiment } from "../experiments/index.ts";
 import { readSmallText } from "../files/whole-file.ts";
-import {
-  type FilePlace,
-  InputFileError,
-  inputErrorAt,
-  UnknownNameError,
-  unknownParameter,
-  ValueError,
-} from "../input/errors.ts";
+import { type FilePlace, InputFileError, inputErrorAt, UnknownNameError, ValueError } from "../input/errors.ts";
 import { ParameterReader } from "../input/parameter-reader.ts";
 import { integersOf, parseParameters } from "../input/parameters.ts";
 import { versionText } from "../provenance/program-version.ts";
 import { COMMAND_CPUS_MAX, parseMemorySize } from "../settings/machine-limits.ts";
 import { findWorkload } from "../workloads/index.ts";
-import { checkFigures, fileContents, isFigureColumn, presetNamed } from "./figure-columns.ts";
+import {
+  checkFigures,
+  checkHypervisorFigures,
+  fileContents,
+  isFigureColumn,
+  presetNamed,
+  unknownColumn,
+} from "./figure-columns.ts";
 import { loadOwnCode, ownCodeContents } from "./own-code.ts";
 import { SETTING_COLUMNS, settingsOf } from "./setting-columns.ts";
 import {
@@ -135,6 +135,7 @@ function checked(file: string, text: SpecText, firstSeed: number, program: strin
     throw inputErrorAt(at, `the grid has ${points} points; the most is ${POINTS_MAX}`);
   }
   checkFigures(grid);
+  if (subject.kind !== "experiment" || findExperiment(subject.value).runsGuests !== true) checkHypervisorFigures(grid);
   for (const column of grid) checkColumn(column, check);
   const key = createHash("sha256")
     .update(JSON.stringify(spec))
@@ -221,7 +222,7 @@ function workloadChecker(name: string): Checker {
     if (Object.hasOwn(MACHINE_PARAMETERS, parameter)) MACHINE_PARAMETERS[parameter](value);
     else if (Object.hasOwn(SETTING_COLUMNS, parameter)) settingsOf({ [parameter]: value });
     else if (specs.some((spec) => spec.name === parameter)) parseParameters(name, specs, [`${parameter}=${value}`]);
-    else throw unknownParameter(name, parameter, names);
+    else throw unknownColumn(name, parameter, names);
   };
 }
 
@@ -232,7 +233,7 @@ function experimentChecker(name: string): Checker {
   return (parameter, value) => {
     if (parameter === "preset") presetNamed(String(value));
     else if (settings.includes(parameter)) settingsOf({ [parameter]: value });
-    else if (!names.includes(parameter)) throw unknownParameter(name, parameter, names);
+    else if (!names.includes(parameter)) throw unknownColumn(name, parameter, names);
     else new ParameterReader(found.parameters, { [parameter]: String(value) }).all();
   };
 }

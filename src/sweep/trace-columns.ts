@@ -1,14 +1,14 @@
 /** Sweeps of a trace: which columns their grids may have, and what of the trace is part of what identifies a sweep. */
 import { createHash } from "node:crypto";
 import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
-import { unknownParameter, ValueError } from "../input/errors.ts";
+import { ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import { parsePageRules } from "../references/page-rules.ts";
 import { traceFilePaths } from "../references/reference-source.ts";
 import { parseWarmup, REFERENCES_MAX } from "../references/warmup.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { GUEST_SETTING_NAMES } from "../settings/setting-names.ts";
-import { presetNamed } from "./figure-columns.ts";
+import { presetNamed, unknownColumn } from "./figure-columns.ts";
 import { SETTING_COLUMNS, settingsOf } from "./setting-columns.ts";
 import type { GridValue, SubjectKind } from "./spec-text.ts";
 
@@ -50,7 +50,7 @@ export function checkTraceColumn(kind: TraceKind, column: string, value: GridVal
   const settings = settingColumns(kind);
   if (settings.includes(column)) settingsOf({ [column]: value });
   else if (Object.hasOwn(COLUMNS[kind], column)) COLUMNS[kind][column](String(value));
-  else throw unknownParameter(`a replay of ${kind}`, column, [...Object.keys(COLUMNS[kind]), ...settings]);
+  else throw unknownColumn(`a replay of ${kind}`, column, [...Object.keys(COLUMNS[kind]), ...settings]);
 }
 
 /** What a trace has to be so that it can be replayed again and again, in words; null if it is. */

@@ -1,5 +1,6 @@
 /** Results of experiments for people, and as CSV. */
-import { figureCounts, figureSentence, figureValue } from "../../report/figures.ts";
+import { figureCounts, figureSentence } from "../../report/figures.ts";
+import { renderFigures } from "../../report/preset-tables.ts";
 import { type Cell, renderTable } from "../../report/tables.ts";
 import type { ExperimentResult, Value } from "../base/experiment.ts";
 
@@ -25,11 +26,7 @@ export function renderResult(result: ExperimentResult): string {
 
 /** Every figure that went in, and how it is known; ends with a newline. */
 export function renderInputs({ inputs }: ExperimentResult): string {
-  const rows = inputs.map(
-    (figure) =>
-      `  ${figure.name.padEnd(34)} ${figureValue(figure).padEnd(14)} ${figure.basis.padEnd(10)} ${figure.source}\n`,
-  );
-  return `Inputs (${figureSentence(figureCounts(inputs))}; none is fitted to a result)\n${rows.join("")}`;
+  return `Inputs (${figureSentence(figureCounts(inputs))}; none is fitted to a result)\n${renderFigures(inputs)}`;
 }
 
 function cell(value: Value): Cell {

@@ -5,6 +5,8 @@ import { DEFAULT_KERNEL_CONFIG, type KernelConfig } from "../../machine/kernel.t
 const MEMORY_BYTES = 16 * 2 ** 20;
 const SECOND_LEVEL_SETS = 4;
 const LINE_BYTES = 64;
+/** What a preset's name gets more when it is made small. */
+const SMALL = " with a small second level";
 
 /**
  * A microarchitecture with a small second-level TLB and small data caches: what is stale must be found, not what is evicted, and how
@@ -20,13 +22,21 @@ export function shrunk(preset: Preset): Preset {
   const dataCaches = preset.dataCaches.map(
     (cache): DataCachePreset => ({ ...cache, sizeBytes: { ...cache.sizeBytes, value: LINE_BYTES * cache.ways.value } }),
   );
-  return { ...preset, name: `${preset.name} with a small second level`, tlbs, dataCaches };
+  return { ...preset, name: `${preset.name}${SMALL}`, tlbs, dataCaches };
 }
+
+/** The name of the preset that a small one was made of. */
+export function nameBeforeShrunk({ name }: Preset): string {
+  return name.replace(SMALL, "");
+}
+
+/** The microarchitecture of tests that ask for none. */
+export const EXPLORED_PRESET = smallPreset();
 
 /** Settings of the kernel in tests; the number of CPUs is the test's. */
 export const EXPLORED_KERNEL: KernelConfig = {
   ...DEFAULT_KERNEL_CONFIG,
   memoryBytes: MEMORY_BYTES,
-  preset: smallPreset(),
+  preset: EXPLORED_PRESET,
   proveLocking: true,
 };

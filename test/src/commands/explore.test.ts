@@ -55,15 +55,28 @@ describe("explore --all", () => {
 
 describe("the machine of a test", () => {
   it("is of the version and microarchitecture that are asked for, and the line to run it again says so", () => {
-    const machine = ["--kernel", "7.3", "--preset", "zen3"];
+    const set = ["tlbs.0.ways=4", "kernel.callCycles=99"];
+    const machine = ["--kernel", "7.3", "--preset", "zen3", ...set.flatMap((word) => ["--set", word])];
     const search = ["double-vfree", "--bug", "removeVmAreaFindsTwice", ...machine, "--jobs", "1"];
     const { stdout, status } = mmulab("explore", ...search);
     expect(status).toBe(1);
     const again = /again: mmulab (explore double-vfree .*)$/m.exec(stdout)?.[1] ?? "";
-    expect(again).toContain(" --bug removeVmAreaFindsTwice --kernel 7.3 --preset zen3 --schedule ");
+    expect(again).toContain(
+      " --bug removeVmAreaFindsTwice --kernel 7.3 --preset zen3 --set tlbs.0.ways=4 --set kernel.callCycles=99 --schedule ",
+    );
     const replayed = mmulab(...again.split(" "), "--json");
     expect(replayed.status).toBe(1);
-    expect(resultIn(replayed.stdout)).toMatchObject({ preset: "zen3", kernel: "7.3", found: null });
+    expect(resultIn(replayed.stdout)).toMatchObject({ preset: "zen3", kernel: "7.3", set, found: null });
+  });
+
+  it.each([
+    ["tlbs.0.way=4", "unknown figure 'tlbs.0.way' (did you mean tlbs.0.ways?)"],
+    ["kernel.callCycles=-4", "--set kernel.callCycles -4: expected a number from 0 to 2^32"],
+    ["hypervisor.icr=4", "--set hypervisor.icr=4: what a hypervisor costs decides nothing here"],
+  ])("has no figure %s", (word, message) => {
+    const { stderr, status } = mmulab("explore", "double-vfree", "--set", word);
+    expect(status).toBe(2);
+    expect(stderr).toContain(message);
   });
 
   it("is not one that nobody knows", () => {

@@ -113,10 +113,29 @@ describe("a sweep", () => {
     expect(mmulab("sweep", spec, "--json").stderr).toContain("holds results of another sweep");
   });
 
+  it("takes several figures at once in the column set", () => {
+    const lru = "tlbs.2.ways=12 tlbs.2.replacement=lru";
+    const grid = `  pages: 10\n  stride: 16\n  accesses: load\n  set: [none, tlbs.2.ways=16, ${lru}]`;
+    const spec = folder.write("several.yaml", `experiment: tlb-curves\ngrid:\n${grid}\n`);
+    const { rows } = JSON.parse(mmulab("sweep", spec, "--json", "--jobs", "1").stdout);
+    expect(rows.map(({ set, firstLevelMissPercent }: Record<string, unknown>) => [set, firstLevelMissPercent])).toEqual(
+      [
+        ["none", 100],
+        ["tlbs.2.ways=16", 0],
+        [lru, 0],
+      ],
+    );
+  });
+
   it.each([
     ["tlbs.2.way: [2]", "figures.yaml:3:3: unknown figure 'tlbs.2.way' (did you mean tlbs.2.ways?)"],
-    ["tlbs.2.ways: [2, 3]", "figures.yaml:3:3: tlbs.2.ways 3: expected 1, 2, 4, 8 or 16 ways"],
-    ["kernel.callCycles: [x]", "figures.yaml:3:3: kernel.callCycles x: expected a number"],
+    ["tlbs.2.ways: [2, 3]", "figures.yaml:3:20: tlbs.2.ways 3: expected 1, 2, 4, 8 or 16 ways"],
+    ["set: [none, tlbs.2.ways=3]", "figures.yaml:3:15: tlbs.2.ways 3: expected 1, 2, 4, 8 or 16 ways"],
+    ["set: [tlbs.2.way=3]", "figures.yaml:3:9: unknown figure 'tlbs.2.way' (did you mean tlbs.2.ways?)"],
+    ["set: [8]", "figures.yaml:3:9: 8: expected NAME=VALUE"],
+    ["hypervisor.fault: [1]", "figures.yaml:3:22: hypervisor.fault=1: only guests have a hypervisor (guest: true)"],
+    ["callCycles: [1]", "set, and figures by name (mmulab presets NAME)"],
+    ["kernel.callCycles: [x]", "figures.yaml:3:23: kernel.callCycles x: expected a number"],
     ["preset: [none.json]", "none.json: no such file"],
   ])("refuses %s with its place", (column, message) => {
     const spec = folder.write("figures.yaml", `workload: mixed\ngrid:\n  ${column}\n`);

@@ -46,8 +46,22 @@ describe("the sensitivity of a result", () => {
     const known = experimentOf((figure) => (3 * figure("kernel.ipi.sendCycles") ** 2) / figure("costs.walk"), true);
     const { table, more, result } = sensitivityOf(known);
     expect(table).toEqual([
-      { figure: "kernel.ipi.sendCycles", value: "120 cycles", atHalf: "0.250", atDouble: "4.000", elasticity: "2.000" },
-      { figure: "costs.walk", value: "21 cycles", atHalf: "2.000", atDouble: "0.500", elasticity: "-1.000" },
+      {
+        figure: "kernel.ipi.sendCycles",
+        value: "120 cycles",
+        atHalf: "0.250",
+        atDouble: "4.000",
+        elasticity: "2.000",
+        rowsMoved: 2,
+      },
+      {
+        figure: "costs.walk",
+        value: "21 cycles",
+        atHalf: "2.000",
+        atDouble: "0.500",
+        elasticity: "-1.000",
+        rowsMoved: 2,
+      },
     ]);
     expect(more.findings.slice(0, 1)).toEqual(result.findings);
     expect(more.findings[1]).toMatch(/^2 of \d+ assumed figures move result, most of all kernel.ipi.sendCycles.$/);
@@ -58,7 +72,35 @@ describe("the sensitivity of a result", () => {
   it("counts every row alike, however large its result is", () => {
     const known = experimentOf((figure, row) => (row === 1 ? 1e9 : figure("costs.walk")));
     const { table } = sensitivityOf(known);
-    expect(table).toMatchObject([{ figure: "costs.walk", atHalf: "0.750", atDouble: "1.500" }]);
+    expect(table).toMatchObject([{ figure: "costs.walk", atHalf: "0.750", atDouble: "1.500", rowsMoved: 1 }]);
+  });
+
+  it("has figures that move rows in opposite directions, and those that move a result from 0", () => {
+    // Rows of 1 + x and 3 - x: the mean of their ratios stays 1.
+    const opposite = experimentOf((figure, row) => {
+      const x = figure("costs.walk") / 21 - 1;
+      return row === 1 ? 1 + x / 2 : 1 - x / 2;
+    });
+    expect(sensitivityOf(opposite).table).toMatchObject([{ figure: "costs.walk", atDouble: "1.000", rowsMoved: 2 }]);
+    const fromZero = experimentOf((figure, row) => (row === 1 ? 5 : figure("costs.walk") - 21));
+    expect(sensitivityOf(fromZero).table).toMatchObject([{ figure: "costs.walk", rowsMoved: 1 }]);
+  });
+
+  it("is asked of the figures that the experiment names as its inputs: of guests where it has them", () => {
+    const known = experimentOf(() => 1);
+    const guests = sensitivityOf({ ...known, runsGuests: true }).more.findings.join(" ");
+    for (const name of ["virtualization.costs.vmExit", "hypervisor.fault"]) {
+      expect(guests).toContain(name);
+      expect(sensitivityOf(known).more.findings.join(" ")).not.toContain(name);
+    }
+  });
+
+  it("names the figures that are 0, of which there is no half", () => {
+    const { more } = sensitivityOf(
+      experimentOf(() => 1),
+      ["costs.walk=0"],
+    );
+    expect(more.findings.at(-1)).toBe("Assumed and 0, of which there is no half, not changed: costs.walk.");
   });
 
   it("is not asked of figures that are measured or documented, but of those that were given", () => {

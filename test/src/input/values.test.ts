@@ -51,6 +51,9 @@ describe("suggestions", () => {
   it("name what is near and nothing that is not", () => {
     expect(suggestion("mxied", ["mixed", "storm"])).toBe(" (did you mean mixed?)");
     expect(suggestion("MIXED", ["mixed", "storm"])).toBe(" (did you mean mixed?)");
+    // Of three letters one may be wrong, whatever dashes are before them.
+    expect(suggestion("--set", ["--out", "--json"])).toBe("");
+    expect(suggestion("--sed", ["--out", "--seed"])).toBe(" (did you mean --seed?)");
     expect(suggestion("qqqqqqqq", ["mixed", "storm"])).toBe("");
     expect(suggestion("lazymax", ["memory", "lazy_max_pages"])).toBe(" (did you mean lazy_max_pages?)");
   });

@@ -51,6 +51,11 @@ describe("--set", () => {
     expect(kernel.mm.costs).toMatchObject({ callCycles: 7, ipi: { destinationMode: "physical" } });
   });
 
+  it("takes numbers as JSON has them, and 0 with either sign as 0", () => {
+    expect(set("costs.walk=3e1").preset.costs.walk.value).toBe(30);
+    expect(Object.is(set("costs.walk=-0").preset.costs.walk.value, 0)).toBe(true);
+  });
+
   it("takes several together where each alone would not be possible", () => {
     expect(refusal("tlbs.2.ways=12")).toContain("--set tlbs.2.ways 12: expected 1, 2, 4, 8 or 16 ways for tree-plru");
     expect(set("tlbs.2.ways=12", "tlbs.2.replacement=mru3-plru4").preset.tlbs[2].ways).toBe(12);
@@ -59,6 +64,11 @@ describe("--set", () => {
   it("refuses a name that is no figure with the nearest, and with those beside it", () => {
     expect(refusal("tlbs.2.way=4")).toContain("'tlbs.2.way' (did you mean tlbs.2.ways?); there are tlbs.2.pageSizes");
     expect(refusal("walk=4")).toContain("there are maxPhyAddr, frequencyGhz, tlbs, pagingStructureCaches, dataCaches");
+    // Of many, how they begin.
+    expect(refusal("kernel.callCycle=4")).toContain(
+      "(did you mean kernel.callCycles?); there are kernel.lock, kernel.ipi, ",
+    );
+    expect(refusal("tlbs.9.ways=4")).toContain("there are tlbs.0, tlbs.1, ");
     for (const name of ["__proto__", "constructor", "tlbs", "costs.constructor", "name"]) {
       expect(refusal(`${name}=1`)).toContain(`unknown figure '${name}'`);
     }
@@ -67,14 +77,21 @@ describe("--set", () => {
   it.each([
     [["costs.walk"], "--set costs.walk: expected NAME=VALUE, such as costs.walk=30"],
     [["costs.walk=1", "costs.walk=2"], "--set costs.walk=2: expected each name once"],
-    [["costs.walk=fast"], "--set costs.walk fast: expected a number"],
+    [["costs.walk=fast"], "--set costs.walk fast: expected a number, such as 30, 0.5 or 1e6"],
+    [["costs.walk=NaN"], "--set costs.walk NaN: expected a number, such as"],
+    [["costs.walk=1e999"], "--set costs.walk 1e999: expected a number, such as"],
+    [["costs.walk="], "--set costs.walk with no value: expected a number"],
+    [["costs.walk=-1"], "--set costs.walk -1: expected a number from 0 to 2^32"],
+    [["tlbs.2.ways=1e9"], "--set tlbs.2.ways 1e9: expected a whole number from 1 to"],
+    [["hypervisor.fault=-1"], "--set hypervisor.fault -1: expected a number of cycles from 0 to 2^32"],
+    [["hypervisor.fault=1e300"], "--set hypervisor.fault 1e+300: expected a number of cycles from 0 to 2^32"],
     [["costs.walk=99999999999"], "--set costs.walk 99999999999: expected a number from 0 to 2^32"],
     [
       ["kernel.ipi.sendCycles=99999999999"],
       "--set kernel.ipi.sendCycles 99999999999: expected a number from 0 to 2^32",
     ],
     [["tlbs.0.replacement=random"], "--set tlbs.0.replacement random: expected one of tree-plru, "],
-    [["hypervisor.slice=5"], "--set hypervisor.slice 5: expected 100000 to 1000000000 ns"],
+    [["hypervisor.slice=5"], "--set hypervisor.slice 5: expected a number of ns from 100000 to 1000000000"],
     [["features.pku=1"], "--set features.pku 1: expected true or false"],
     [["tlbs.2.pageSizes=2M"], "--set tlbs.2.pageSizes=2M: tlbs 0 of level 1 with 4K for load: expected exactly one"],
   ])("refuses %j", (words, message) => {
