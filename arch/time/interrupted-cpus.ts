@@ -55,6 +55,7 @@ export abstract class InterruptedCpus extends CpuClocks {
       const behind = clockCycles[cpu] - at;
       if (behind > 0) this.setBack(cpu, behind);
       const activity = accounts.enter(cpu, ACTIVITY_INTERRUPT);
+      interrupts.handles(cpu);
       interrupt.handler(cpu);
       accounts.enter(cpu, activity);
       interrupts.handled(cpu, at, clockCycles[cpu] - at);
@@ -74,7 +75,7 @@ export abstract class InterruptedCpus extends CpuClocks {
    */
   delay(cpu: number, fromCycles: number, cycles: number, activity: number): void {
     if (cpu === this.currentCpu) return;
-    this.interrupts.handled(cpu, fromCycles, cycles);
+    this.interrupts.wasLater(cpu, fromCycles, cycles);
     this.accounts.within(cpu, activity, this.clockCycles[cpu] + cycles);
     this.clockCycles[cpu] += cycles;
     this.computesLater(cpu, cycles);

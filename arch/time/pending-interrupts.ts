@@ -1,5 +1,6 @@
 /** Interrupts on their way to CPUs, and whether each CPU takes them. */
 
+import { OffSpans } from "./off-spans.ts";
 import type { Thread } from "./thread.ts";
 
 /** What an interrupt does when it is taken, on the CPU that takes it. It cannot wait. */
@@ -26,14 +27,6 @@ export interface PendingInterrupt {
   readonly isMaskable: boolean;
 }
 
-/** A time in which a CPU took no interrupts. */
-interface OffSpan {
-  beginCycles: number;
-  endCycles: number;
-  /** Whether the moment of its begin belongs to it. In critical sections it does not: between two in a row an interrupt is taken. */
-  readonly includesBegin: boolean;
-}
-
 /** Interrupts of all CPUs. */
 export class PendingInterrupts {
   /** When each CPU can take its next one at the earliest; infinity for never. Read-only for others: the event loop asks at every step. */
@@ -43,17 +36,19 @@ export class PendingInterrupts {
   private readonly off: Int32Array;
   /** By CPU: when it did so first. */
   private readonly offSince: Float64Array;
-  /** By CPU: when it took no interrupts, ascending. Only what may still be asked for is kept. */
-  private readonly offSpans: OffSpan[][];
+  /** By CPU: when it took no interrupts. */
+  private readonly offSpans: OffSpans[];
   /** By CPU: in which run or call from outside its spans were. */
   private readonly spansRun: Float64Array;
   private runs = 0;
+  /** The CPU that runs a handler, which takes no other interrupt until its end; -1 for none. */
+  private handling = -1;
 
   constructor(cpus: number) {
     this.queues = Array.from({ length: cpus }, () => []);
     this.off = new Int32Array(cpus);
     this.offSince = new Float64Array(cpus);
-    this.offSpans = Array.from({ length: cpus }, () => []);
+    this.offSpans = Array.from({ length: cpus }, () => new OffSpans());
     this.spansRun = new Float64Array(cpus);
     this.nextAt = new Float64Array(cpus).fill(Number.POSITIVE_INFINITY);
   }
@@ -100,47 +95,41 @@ export class PendingInterrupts {
 
   /** `cpu` acts at `atCycles`: nothing arrives before that any more. */
   forgetBefore(cpu: number, atCycles: number): void {
-    const spans = this.offSpans[cpu];
-    let before = 0;
-    while (before < spans.length && spans[before].endCycles <= atCycles) before++;
-    if (before > 0) spans.splice(0, before);
+    this.offSpans[cpu].forgetBefore(atCycles);
   }
 
   /** `cpu` could take no interrupt from `sinceCycles` until `untilCycles`, which is after all that was said of it before. */
   wereOff(cpu: number, sinceCycles: number, untilCycles: number, includesBegin = false): void {
-    if (untilCycles <= sinceCycles) return;
-    this.spansOf(cpu).push({ beginCycles: sinceCycles, endCycles: untilCycles, includesBegin });
+    if (untilCycles > sinceCycles && cpu !== this.handling)
+      this.spansOf(cpu).add(sinceCycles, untilCycles, includesBegin);
   }
 
   /** When `cpu`, whose code may have run past that time already, takes an interrupt that arrives at `arrivalCycles`: then, or once interrupts are on. */
   takenAt(cpu: number, arrivalCycles: number, isMaskable = true): number {
-    if (!isMaskable) return arrivalCycles;
-    let at = arrivalCycles;
-    for (const { beginCycles, endCycles, includesBegin } of this.spansOf(cpu)) {
-      const isWithin = at < endCycles && (includesBegin ? at >= beginCycles : at > beginCycles);
-      if (isWithin) at = endCycles;
-    }
-    return at;
+    return isMaskable ? this.spansOf(cpu).takenAt(arrivalCycles) : arrivalCycles;
+  }
+
+  /** A handler begins on `cpu`. Until {@link handled} says how long it took, nothing more is to be said of that time. */
+  handles(cpu: number): void {
+    this.handling = cpu;
   }
 
   /** A handler ran on `cpu` from `fromCycles` for `cycles`: what the CPU did after that is so much later, and nothing came in between. */
   handled(cpu: number, fromCycles: number, cycles: number): void {
-    if (cycles === 0) return;
-    const spans = this.spansOf(cpu);
-    let place = 0;
-    while (place < spans.length && spans[place].beginCycles < fromCycles) place++;
-    for (let i = place; i < spans.length; i++) {
-      spans[i].beginCycles += cycles;
-      spans[i].endCycles += cycles;
-    }
-    spans.splice(place, 0, { beginCycles: fromCycles, endCycles: fromCycles + cycles, includesBegin: true });
+    this.handling = -1;
+    this.wasLater(cpu, fromCycles, cycles);
   }
 
-  private spansOf(cpu: number): OffSpan[] {
+  /** What `cpu` did after `fromCycles` was `cycles` later; it took no interrupt in between. */
+  wasLater(cpu: number, fromCycles: number, cycles: number): void {
+    if (cycles > 0) this.spansOf(cpu).insert(fromCycles, cycles);
+  }
+
+  private spansOf(cpu: number): OffSpans {
     const spans = this.offSpans[cpu];
     if (this.spansRun[cpu] !== this.runs) {
       this.spansRun[cpu] = this.runs;
-      spans.length = 0;
+      spans.clear();
     }
     return spans;
   }
