@@ -23,6 +23,8 @@ const { COUNTERS_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SH
 
 /** Bits of page numbers that the fast path is given. */
 const NUMBER_MASK = 2 ** 20 - 1;
+/** In place of a place: an entry of a larger page translates the small one. */
+const IN_LARGE = -1;
 
 /** The TLBs without flushes, for loads (kind 0), stores (1) or fetches (2) of small pages. */
 export class UnflushedPath {
@@ -38,6 +40,14 @@ export class UnflushedPath {
   private readonly second: IndexedTlb;
   private readonly other: IndexedTlb | null;
   private readonly otherShift: number;
+  /** These TLBs, in the order of their places, and where those of `first` and of `second` end. */
+  private readonly tlbs: readonly Tlb[];
+  private readonly firstEnd: number;
+  private readonly secondEnd: number;
+  /** Flushes that are noted (arch/tlb/flush-notes.ts), and both of a place as one; the side of this kind of access. */
+  private readonly flushes: Uint32Array;
+  private readonly besides: Float64Array;
+  private readonly side: number;
   /** TLBs among them that hold a limited number of PCIDs. */
   private readonly limited: readonly Tlb[];
   /**
@@ -66,6 +76,12 @@ export class UnflushedPath {
     this.second = new IndexedTlb(second[0], arrays);
     this.other = second.length > 1 ? new IndexedTlb(second[1], arrays) : null;
     this.otherShift = second[0].markShift;
+    this.tlbs = [first, ...second];
+    this.firstEnd = first.firstPlace + first.slots;
+    this.secondEnd = second[0].firstPlace + second[0].slots;
+    this.flushes = attribution.notes.flushes;
+    this.besides = attribution.notes.pairs;
+    this.side = kind >> 1;
     this.limited = second.filter(({ isLimited }) => isLimited);
     this.twins = new Int32Array(first.firstPlace + first.slots);
     this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
@@ -90,7 +106,6 @@ export class UnflushedPath {
   hitSecond(number: number, real: number): void {
     const { attribution, kind } = this;
     if (attribution.onSecondLevelHit !== null) attribution.onSecondLevelHit(kind, this.translationAt(real).page);
-    if (attribution.hasNotes(kind)) this.takeNote(real);
     this.hit(number, real);
   }
 
@@ -101,27 +116,19 @@ export class UnflushedPath {
 
   /** A walk whose translation is at `real`. @param number bits 19:0 of the page number */
   refill(number: number, real: number): void {
-    const { attribution, second, other, first } = this;
+    const { attribution } = this;
     if (attribution.onWalk !== null) attribution.onWalk(this.kind, this.translationAt(real).page);
-    const flush = attribution.hasNotes(this.kind) ? this.takeNote(real) : 0;
-    this.cells[REQUESTED_PAGE_CELL] = this.realCells[real << CELL_SHIFT];
-    if (this.hasLarge()) {
-      this.refillOther(flush, real);
-      return;
-    }
-    const inFirst = first.find(number) | 0;
-    const inSecond = inFirst !== 0 ? 0 : second.find(number) | 0;
-    const inOther = inFirst !== 0 || inSecond !== 0 || other === null ? 0 : other.find(number) | 0;
-    const place = inFirst | inSecond | inOther;
+    const place = this.find(number, real) | 0;
     if (place === 0) {
       if (this.mayInsert(real)) this.insert(number, real);
-      else this.refillOther(flush, real);
-    } else if (this.isSame(place, real) && this.isPcidLast()) {
-      if (inFirst !== 0) this.useFirst(place, real);
-      else this.useSecond(number, place, inSecond !== 0 ? second : (other ?? second), real);
+      else this.refillOther(real);
+    } else if (place > 0 && this.isSame(place, real) && this.isPcidLast()) {
+      const flush = this.takeNote(place, real);
+      if (place < this.firstEnd) this.useFirst(place, real);
+      else this.useSecond(number, place, real);
       attribution.explain(flush, this.walkCycles());
     } else {
-      this.refillOther(flush, real);
+      this.refillOther(real);
     }
   }
 
@@ -130,40 +137,34 @@ export class UnflushedPath {
     return this.realCells[this.walkCyclesCell] - this.cyclesBefore[0];
   }
 
-  private refillOther(flush: number, real: number): void {
+  private refillOther(real: number): void {
     const { attribution, kind, mode } = this;
     const { page, frame, flags } = this.translationAt(real);
-    attribution.refillAfter(flush, kind, page, mode.pcid, frame, flags, this.walkCycles());
-  }
-
-  /** The flush that is noted of the translation at `real`; 0 for none. The note goes. */
-  private takeNote(real: number): number {
-    const { attribution, kind, mode } = this;
-    const { page, flags } = this.translationAt(real);
-    return attribution.takeNote(kind, page, mode.pcid, flags);
+    attribution.refillOf(kind, page, mode.pcid, frame, flags, this.walkCycles());
   }
 
   private hit(number: number, real: number): void {
-    const { second, other, first } = this;
-    this.cells[REQUESTED_PAGE_CELL] = this.realCells[real << CELL_SHIFT];
-    if (this.hasLarge()) {
-      this.hitOther(real);
-      return;
-    }
-    const inFirst = first.find(number) | 0;
-    const inSecond = inFirst !== 0 ? 0 : second.find(number) | 0;
-    const inOther = inFirst !== 0 || inSecond !== 0 || other === null ? 0 : other.find(number) | 0;
-    const place = inFirst | inSecond | inOther;
+    const place = this.find(number, real) | 0;
     if (place === 0) {
       if (this.mayInsert(real)) this.insert(number, real);
       else this.hitOther(real);
-    } else if (!this.isOfContext(place, real)) {
+    } else if (place < 0 || !this.isOfContext(place, real)) {
       this.hitOther(real);
-    } else if (inFirst !== 0) {
-      this.useFirst(place, real);
     } else {
-      this.useSecond(number, place, inSecond !== 0 ? second : (other ?? second), real);
+      this.takeNote(place, real);
+      if (place < this.firstEnd) this.useFirst(place, real);
+      else this.useSecond(number, place, real);
     }
+  }
+
+  /** The place of the page that is at `real`, of either level; `IN_LARGE` where a larger page translates it; 0 where nothing does. */
+  private find(number: number, real: number): number {
+    this.cells[REQUESTED_PAGE_CELL] = this.realCells[real << CELL_SHIFT];
+    const inFirst = this.first.find(number) | 0;
+    if (inFirst !== 0) return inFirst;
+    if (this.words[LARGE_TRANSLATIONS_WORD] !== 0 && this.isInLarge()) return IN_LARGE;
+    const inSecond = this.second.find(number) | 0;
+    return inSecond !== 0 || this.other === null ? inSecond : this.other.find(number) | 0;
   }
 
   private hitOther(real: number): void {
@@ -178,8 +179,19 @@ export class UnflushedPath {
     return { page: realCells[real << CELL_SHIFT], frame: realWords[record | WORD_FRAME], flags };
   }
 
-  private hasLarge(): boolean {
-    return this.words[LARGE_TRANSLATIONS_WORD] !== 0;
+  private isInLarge(): boolean {
+    const { attribution, kind, mode, cells } = this;
+    return attribution.unflushed.isInLarge(kind, cells[REQUESTED_PAGE_CELL], mode.pcid);
+  }
+
+  /** The flush that is noted at a place, which has the translation that is at `real`; 0 for none. The note goes. */
+  private takeNote(place: number, real: number): number {
+    return this.flushes[2 * place + this.side] === 0 ? 0 : this.takeNoteOf(place, real);
+  }
+
+  private takeNoteOf(place: number, real: number): number {
+    const tlb = this.tlbs.find(({ firstPlace, slots }) => place < firstPlace + slots) as Tlb;
+    return this.attribution.notes.take(this.kind, tlb, place - tlb.firstPlace, this.translationAt(real).flags);
   }
 
   /** Whether the TLBs that hold a limited number of PCIDs have the current one as the one used last. */
@@ -223,10 +235,16 @@ export class UnflushedPath {
     const record = real << WORD_SHIFT;
     const frame = this.realWords[(record + WORD_FRAME) | 0];
     const attributes = this.realWords[(record + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
-    const { second, other } = this;
+    const { second, other, besides } = this;
     const tlb = other === null || ((number >>> this.otherShift) & 1) === 0 ? second : other;
-    tlb.insert(number, frame, attributes);
-    this.twins[real] = this.first.insert(number, frame, attributes);
+    besides[tlb.insert(number, frame, attributes)] = 0;
+    this.insertFirst(number, frame, attributes, real);
+  }
+
+  private insertFirst(number: number, frame: number, attributes: number, real: number): void {
+    const place = this.first.insert(number, frame, attributes);
+    this.besides[place] = 0;
+    this.twins[real] = place;
   }
 
   private useFirst(place: number, real: number): void {
@@ -234,11 +252,11 @@ export class UnflushedPath {
     this.twins[real] = place;
   }
 
-  private useSecond(number: number, place: number, tlb: IndexedTlb, real: number): void {
-    const { words } = this;
+  private useSecond(number: number, place: number, real: number): void {
+    const { words, second, other } = this;
     const record = place << WORD_SHIFT;
-    tlb.use(place);
-    const frame = words[(record + WORD_FRAME) | 0];
-    this.twins[real] = this.first.insert(number, frame, words[(record + WORD_ATTRIBUTES) | 0]);
+    if (other === null || place < this.secondEnd) second.use(place);
+    else other.use(place);
+    this.insertFirst(number, words[(record + WORD_FRAME) | 0], words[(record + WORD_ATTRIBUTES) | 0], real);
   }
 }

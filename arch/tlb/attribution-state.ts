@@ -10,7 +10,7 @@ export interface AttributionState {
   readonly unexplainedWalks: Float64Array;
   /** The TLBs that see no flush, all CPUs' one after the other. */
   readonly unflushed: TlbEntries;
-  /** Translations that a flush removed: a row each. `side` is 0 for data, 1 for instructions; `pcid` 4096 is global. */
+  /** Translations that a flush removed and that the unflushed TLBs hold: a row each. `side` is 0 for data, 1 for instructions; `pcid` 4096 is global. */
   readonly removed: {
     readonly cpu: Uint16Array;
     readonly side: Uint8Array;
@@ -45,7 +45,7 @@ export function captureAttributions(
   const costs = { cpu: [], flush: [], refills: [], walkCycles: [] } as Record<string, number[]>;
   attributions.forEach((attribution, cpu) => {
     for (const side of [0, 1] as const) {
-      attribution.forEachFlushed(side, (address, size, context, flush) => {
+      attribution.notes.forEach(side, (address, size, context, flush) => {
         const guest = Math.floor(context / GUEST_CONTEXTS);
         removed.cpu.push(cpu);
         removed.side.push(side);
@@ -116,7 +116,7 @@ export function restoreAttributions(
     const guest = vpid === 0 ? 0 : (numbers?.[removed.cpu[row]].ofId(vpid)[0] ?? 0);
     checkState(part, (guest === 0) === (vpid === 0), `are of VPID or ASID ${vpid}`);
     const context = guest * GUEST_CONTEXTS + removed.pcid[row];
-    at.putBackFlushed(side === 0 ? 0 : 1, removed.address[row], size, context, removed.flush[row]);
+    at.notes.set({ address: removed.address[row], size, context }, side === 0 ? 0 : 1, removed.flush[row]);
   }
   for (let row = 0; row < costs.cpu.length; row++) {
     checkState(part, costs.cpu[row] < attributions.length, `name CPU ${costs.cpu[row]}`);

@@ -80,8 +80,9 @@ export class TlbHierarchy {
   private index = 0;
   /** Whether lookups are counted in `Tlb.counts`, which all TLBs have then. */
   isCounted = false;
-  /** After a hit of the second level: its TLB, and the size of the entry. */
+  /** After a hit of the second level: its TLB, the entry's slot there, and its size. */
   private secondTlb: Tlb | null = null;
+  private secondSlot = 0;
   private secondSize = 0;
 
   /** Both levels. */
@@ -149,7 +150,7 @@ export class TlbHierarchy {
       const found = tlb.find(page, number, pcid);
       if (found < 0) continue;
       tlb.touch(found);
-      this.foundInSecond(tlb, SIZE_4K);
+      this.foundInSecond(tlb, found, SIZE_4K);
       this.insertFirst(ofKind, la, tlb.contextOf(found), tlb.frameOf(found), tlb.flagsOf(found));
       return true;
     }
@@ -185,6 +186,12 @@ export class TlbHierarchy {
   isInLarge(kind: number, la: number, pcid: number): boolean {
     const { large, secondLarge } = this.byKind[kind];
     return isHeldByOneOf(large, la, pcid) || isHeldByOneOf(secondLarge, la, pcid);
+  }
+
+  /** After a hit: where the translation was found, in either level. */
+  foundAt(): { readonly tlb: Tlb; readonly slot: number } {
+    const { secondTlb } = this;
+    return this.wasSecondLevel && secondTlb !== null ? { tlb: secondTlb, slot: this.secondSlot } : this;
   }
 
   /** Rights and attributes of the translation found or inserted last. */
@@ -248,9 +255,10 @@ export class TlbHierarchy {
     for (const tlb of this.all) dropContext(tlb, context);
   }
 
-  private foundInSecond(tlb: Tlb, size: number): void {
+  private foundInSecond(tlb: Tlb, slot: number, size: number): void {
     this.wasSecondLevel = true;
     this.secondTlb = tlb;
+    this.secondSlot = slot;
     this.secondSize = size;
   }
 
@@ -294,7 +302,7 @@ export class TlbHierarchy {
     const slot = findIn(tlb, size, la, pcid);
     if (slot < 0) return false;
     tlb.touch(slot);
-    this.foundInSecond(tlb, size);
+    this.foundInSecond(tlb, slot, size);
     const frame = tlb.frameOf(slot) + Math.floor((la - tlb.addressOf(slot)) / 4096);
     this.insertFirst(ofKind, la, tlb.contextOf(slot), frame, tlb.flagsOf(slot));
     return true;

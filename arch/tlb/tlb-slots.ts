@@ -56,6 +56,8 @@ export class TlbSlots {
   mayHoldPieces = false;
   /** Told of every entry that is removed other than to make room; null for no listener. */
   onDrop: ((slot: number) => void) | null = null;
+  /** What somebody keeps beside the entries, by place: a new entry begins with 0. Null where nobody does. */
+  besides: Float64Array | null = null;
 
   /** The bits of a page number that choose the set as they are (arch/presets/index-hash.ts). */
   readonly lowMask: number;
@@ -124,6 +126,26 @@ export class TlbSlots {
     const end = first + this.ways;
     for (let place = first; place < end; place++) {
       if (cells[place << CELL_SHIFT] === tag && this.isOf(place, context)) return place - firstPlace;
+    }
+    return -1;
+  }
+
+  /** {@link find} of exactly this context: a global one only for that of global ones. */
+  findOfContext(untagged: number, number: number, context: number): number {
+    const { cells, words, firstPlace } = this;
+    const tag = context < GUEST_CONTEXTS ? untagged : untagged + GUEST_TAG;
+    if (this.headAt >= 0) {
+      let place = words[this.headAt + (number & this.headMask)];
+      while (place !== 0) {
+        if (cells[place << CELL_SHIFT] === tag && this.contextOf(place - firstPlace) === context)
+          return place - firstPlace;
+        place = words[(place << WORD_SHIFT) | WORD_NEXT];
+      }
+      return -1;
+    }
+    const first = ((number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask)) * this.ways;
+    for (let slot = first; slot < first + this.ways; slot++) {
+      if (cells[(firstPlace + slot) << CELL_SHIFT] === tag && this.contextOf(slot) === context) return slot;
     }
     return -1;
   }

@@ -125,6 +125,7 @@ export class Tlb extends TlbSlots {
       (frame < 0x1_0000_0000 ? 0 : Math.floor(frame / 0x1_0000_0000)) |
       ((flags & TR_GUEST_MASK) >> FURTHER_GUEST_SHIFT) |
       (guest << FURTHER_NUMBER_SHIFT);
+    if (this.besides !== null) this.besides[place] = 0;
     words[this.sizeAt + size]++;
     if (size !== 0) this.countLarge(size, 1);
     if (size === SIZE_TABLE) {

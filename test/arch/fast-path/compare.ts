@@ -55,7 +55,7 @@ export function takeGeneralPath({ cpu }: Guest): void {
 export function attributionState(attribution: FlushAttribution): unknown {
   const notes: string[] = [];
   for (const side of [0, 1] as const)
-    attribution.forEachFlushed(side, (...note) => notes.push(`${side} ${note.join(" ")}`));
+    attribution.notes.forEach(side, (...note) => notes.push(`${side} ${note.join(" ")}`));
   return {
     unflushed: attribution.unflushedTlbs().map((tlb) => stateOf(tlb)),
     costs: [...attribution.allCosts()],
