@@ -33,6 +33,7 @@ const FOLDERS = Object.keys(MAY_IMPORT);
 /** The rooms of each folder: a file imports files of its own room and of those before it, types included. */
 const ROOMS: Readonly<Record<string, readonly string[]>> = {
   arch: [
+    "wasm",
     "isa",
     "presets",
     "time",

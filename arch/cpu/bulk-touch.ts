@@ -20,6 +20,7 @@ const { REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_SHIFT } = layout;
 const { MISSED } = results;
 const { WALK_OK } = walks;
 const HITS_CELL = COUNTERS_CELL + counters.COUNT_ACCESS;
+const WALK_CYCLES_CELL = COUNTERS_CELL + counters.COUNT_WALK_CYCLES;
 const KIND_LOAD = 0;
 const KIND_STORE = 1;
 const KIND_FETCH = 2;
@@ -110,6 +111,7 @@ export class BulkTouch {
         clock[0] = cycles;
         if ((kinds[i] & MUST_HIT) !== 0) {
           this.countHits(hits - storeHits - fetchHits, storeHits, fetchHits);
+          this.settle();
           return ~i;
         }
         const path = kind === KIND_LOAD ? loads : kind === KIND_STORE ? stores : fetches;
@@ -120,6 +122,7 @@ export class BulkTouch {
     this.countHits(hits - storeHits - fetchHits, storeHits, fetchHits);
     // After a fault the general path has set it.
     if (i === to) clock[0] = cycles;
+    this.settle();
     return i;
   }
 
@@ -148,6 +151,18 @@ export class BulkTouch {
     cells[HITS_CELL + KIND_FETCH] += fetches;
   }
 
+  /** Pays for the fetches of walks that were left for later. */
+  private settle(): void {
+    const unpaidCycles = this.cpu.mmu.walkCaches.settle();
+    if (unpaidCycles === null) return;
+    const { cells, clock } = this;
+    for (let kind = KIND_LOAD; kind <= KIND_FETCH; kind++) {
+      clock[0] += unpaidCycles[kind];
+      cells[WALK_CYCLES_CELL + kind] += unpaidCycles[kind];
+      unpaidCycles[kind] = 0;
+    }
+  }
+
   /** {@link touch} while an attribution has to be told of each access. */
   private touchWatched(kinds: Uint8Array, addresses: Float64Array, from: number, to: number): number {
     for (let i = from; i < to; i++) {
@@ -165,8 +180,10 @@ export class BulkTouch {
   private touchMissed(path: AccessPath, kind: Access, la: number): boolean {
     const low = la | 0;
     this.cells[REQUESTED_PAGE_CELL] = la - (low & 4095);
+    if (path.bulkWalk?.walk(low >>> 12)) return true;
     const result = path.translate(low >>> 12) | 0;
     if (result >= 0) return true;
+    this.settle();
     return result === MISSED ? this.fill(kind, low) : this.touchGeneral(kind, low, result);
   }
 

@@ -11,6 +11,7 @@ import * as layout from "../tlb/cpu-arrays.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { TlbHierarchy, TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
+import { BulkWalk, doesBulkWalks } from "./bulk-walk.ts";
 import { IndexedTlb } from "./indexed-tlb.ts";
 import { KnownChunks } from "./known-chunks.ts";
 import { LargePages } from "./large-pages.ts";
@@ -70,6 +71,8 @@ export class AccessPath {
   private readonly otherShift: number;
   private readonly leafWalk: LeafWalk;
   private readonly upperWalk: UpperWalk;
+  /** Whole misses of many translations one after another; null where these TLBs are not what it does. */
+  readonly bulkWalk: BulkWalk | null;
   /** The paths of pages of 2 MiB and 1 GiB. */
   private readonly large: LargePages;
   private readonly huge: LargePages;
@@ -116,6 +119,10 @@ export class AccessPath {
     const knownChunks = new KnownChunks(memory);
     this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, knownChunks, parts);
     this.upperWalk = new UpperWalk(this.leafWalk, knownChunks, parts);
+    this.bulkWalk =
+      this.isKnown && doesBulkWalks(ofKind, structures.ofLevel(2), preset)
+        ? new BulkWalk(kind, ofKind, this.permissions, this.leafWalk.knownTables, parts)
+        : null;
     // One TLB of a level at the most holds a size.
     const doesLarge = [SIZE_2M, SIZE_1G].every(
       (size) => ofKind.first[size].length <= 1 && ofKind.second[size].length <= 1,

@@ -20,6 +20,7 @@ import type { WalkCaches } from "../tlb/walk-caches.ts";
 import { leafFlags } from "../walk/page-walk.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
 import type { KnownChunks } from "./known-chunks.ts";
+import { KnownTables } from "./known-tables.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 
@@ -40,10 +41,6 @@ const HIGH_FRAME = 0xff;
 const HIGHER_FRAME = 0xfff00;
 const PRESENT_AND_ACCESSED = PTE_PRESENT | PTE_ACCESSED;
 const NO_CHUNK = new Int32Array(0);
-/** How many PDEs are remembered beside that of the last walk; a power of two. */
-const REMEMBERED_PDES = 64;
-/** Bits of a page number that the index of its PTE has. */
-const PTE_INDEX_BITS = 9;
 
 /** Walks of one kind of access (load 0, store 1, fetch 2). */
 export class LeafWalk {
@@ -72,10 +69,8 @@ export class LeafWalk {
   private tableFrame = -1;
   private table: Int32Array = NO_CHUNK;
   private tableBase = 0;
-  /** PDEs of earlier walks, by the low bits of their numbers: their places, the page tables that they named then, and the chunks of memory that these are in. */
-  private readonly pdePlaces = new Int32Array(REMEMBERED_PDES);
-  private readonly tableFrames = new Int32Array(REMEMBERED_PDES);
-  private readonly tables: Int32Array[] = new Array<Int32Array>(REMEMBERED_PDES).fill(NO_CHUNK);
+  /** Those of earlier walks. */
+  readonly knownTables = new KnownTables();
   /** Chunks of memory that are known to exist. */
   private readonly knownChunks: KnownChunks;
   private readonly wholeChunks: Uint8Array;
@@ -116,7 +111,7 @@ export class LeafWalk {
   /** Begins another context: walks look their PDEs up. */
   forget(): void {
     this.pdePlace = 0;
-    this.pdePlaces.fill(0);
+    this.knownTables.forget();
   }
 
   /**
@@ -157,18 +152,18 @@ export class LeafWalk {
 
   /** A walk from a cached PDE other than that of the last walk, perhaps one that an earlier walk began at. */
   private walkFromOtherPde(number: number): number {
-    const { cells, words } = this;
-    const at = (number >>> PTE_INDEX_BITS) & (REMEMBERED_PDES - 1);
-    const place = this.pdePlaces[at];
+    const { cells, words, knownTables } = this;
+    const at = knownTables.indexOf(number);
+    const place = knownTables.places[at];
     const frame = words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
     if (
       cells[place << CELL_SHIFT] !== cells[REQUESTED_PAGE_CELL] - ((number & 511) << 12) + PDE_TAG ||
-      frame !== this.tableFrames[at]
+      frame !== knownTables.frames[at]
     ) {
       return this.walkFromUnknownPde(number) | 0;
     }
     this.pdePlace = place;
-    this.table = this.tables[at];
+    this.table = knownTables.chunks[at];
     this.tableFrame = frame;
     this.tableBase = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
     return this.walk(number) | 0;
@@ -176,7 +171,7 @@ export class LeafWalk {
 
   /** A walk from a PDE that is looked up. */
   private walkFromUnknownPde(number: number): number {
-    const { cells, words, pdes } = this;
+    const { cells, words, pdes, knownTables } = this;
     // What is no address is left to the general path, which says so. It hits nothing before: tags of pages are whole numbers.
     if (cells[REQUESTED_PAGE_CELL] !== Math.floor(cells[REQUESTED_PAGE_CELL])) return GENERAL;
     if (pdes === null) return this.withoutPdes;
@@ -191,10 +186,10 @@ export class LeafWalk {
     this.table = chunk;
     this.tableFrame = frame | 0;
     this.tableBase = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
-    const at = (number >>> PTE_INDEX_BITS) & (REMEMBERED_PDES - 1);
-    this.pdePlaces[at] = this.pdePlace;
-    this.tableFrames[at] = this.tableFrame;
-    this.tables[at] = chunk;
+    const at = knownTables.indexOf(number);
+    knownTables.places[at] = this.pdePlace;
+    knownTables.frames[at] = this.tableFrame;
+    knownTables.chunks[at] = chunk;
     return this.walk(number) | 0;
   }
 

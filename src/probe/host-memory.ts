@@ -1,7 +1,7 @@
 /** The host memory whose pages are visited: where it lies, how much of it, and with pages of which size. */
 import { readFileSync } from "node:fs";
+import { WASM_PAGE_BYTES, type WasmMemory, WebAssembly } from "../../arch/wasm/encoding.ts";
 import { CalibrationError } from "../calibration/calibration-error.ts";
-import { WASM_PAGE_BYTES, type WasmMemory, WebAssembly } from "../files/wasm-encoding.ts";
 
 const PAGE_BYTES = 4096;
 const HUGE_PAGE_BYTES = 2 ** 21;

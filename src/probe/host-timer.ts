@@ -1,7 +1,8 @@
 /** The host's CPU as a {@link ChainTimer}: chains of loads in WebAssembly, timed by the host's clock. */
+
+import { WebAssembly } from "../../arch/wasm/encoding.ts";
 import { bytesOfVisits, type ChainTimer } from "../calibration/chain-timer.ts";
 import type { CurveOrigin } from "../calibration/curves.ts";
-import { WebAssembly } from "../files/wasm-encoding.ts";
 import { hostNs } from "./host-clock.ts";
 import { type HostMemory, readOr } from "./host-memory.ts";
 import { LOADS_OF_ROUND, MULTIPLICATIONS_OF_ROUND, probeModule } from "./wasm-module.ts";

@@ -24,7 +24,7 @@ import {
   section,
   unsigned,
   vector,
-} from "../files/wasm-encoding.ts";
+} from "../../arch/wasm/encoding.ts";
 
 /** Loads in a round of `chase`. */
 export const LOADS_OF_ROUND = 12_288;

@@ -1,6 +1,6 @@
 /** The memory and the locals of the module that parses lackey's lines (lackey-module.ts). */
 
-import { WASM_PAGE_BYTES } from "../files/wasm-encoding.ts";
+import { WASM_PAGE_BYTES } from "../../arch/wasm/encoding.ts";
 import { BATCH_REFERENCES } from "./reference-batch.ts";
 
 /** Bytes behind the text that a vector may reach into. */

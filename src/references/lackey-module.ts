@@ -1,6 +1,6 @@
 /**
  * The usual lines of a lackey trace in WebAssembly: all digits of an address at once, sixteen bytes to a vector, with no branch that
- * depends on them. It takes a fifth of the time of the same in JavaScript. A module put together byte by byte (`wasm-encoding.ts`), with one function:
+ * depends on them. It takes a fifth of the time of the same in JavaScript. A module put together byte by byte (`arch/wasm`), with one function:
  *
  *   parse(at, last, room)  parses lines from byte `at` of the memory on, while they begin at `last` at the latest and there is
  *                          `room` for references; returns how many references there were
@@ -10,8 +10,7 @@
  */
 
 import { ACCESS_FETCH, ACCESS_STORE } from "../../arch/isa/access.ts";
-import { USER_END } from "../../mm/lib/memory-layout.ts";
-import * as wasm from "../files/wasm-encoding.ts";
+import * as wasm from "../../arch/wasm/encoding.ts";
 import {
   ADD,
   AND,
@@ -64,7 +63,8 @@ import {
   V128,
   word,
   XOR,
-} from "../files/wasm-instructions.ts";
+} from "../../arch/wasm/instructions.ts";
+import { USER_END } from "../../mm/lib/memory-layout.ts";
 import {
   AT,
   BAD,

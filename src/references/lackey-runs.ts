@@ -2,7 +2,7 @@
 
 import { MUST_HIT } from "../../arch/cpu/bulk-touch.ts";
 import { ACCESS_FETCH, ACCESS_STORE } from "../../arch/isa/access.ts";
-import { signed } from "../files/wasm-encoding.ts";
+import { signed } from "../../arch/wasm/encoding.ts";
 import {
   ADD,
   AND,
@@ -25,7 +25,7 @@ import {
   set,
   tee,
   word,
-} from "../files/wasm-instructions.ts";
+} from "../../arch/wasm/instructions.ts";
 import {
   COUNT,
   DATA_PAGE,

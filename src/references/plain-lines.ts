@@ -1,5 +1,5 @@
 /** Lines of the usual form of a lackey trace, parsed in WebAssembly: lackey-module.ts says which those are. */
-import { WebAssembly } from "../files/wasm-encoding.ts";
+import { WebAssembly } from "../../arch/wasm/encoding.ts";
 import type { BatchWriter } from "./batch-writer.ts";
 import { LAYOUT } from "./lackey-layout.ts";
 import { type LackeyExports, lackeyModule, PLAIN_LINE_BYTES } from "./lackey-module.ts";

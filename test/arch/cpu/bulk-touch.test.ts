@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MUST_HIT } from "../../../arch/cpu/bulk-touch.ts";
 import { type Access, PageFault, PRESETS } from "../../../arch/index.ts";
+import { captureWalkCacheLines } from "../../../arch/tlb/walk-cache-lines.ts";
 import { hardwareState } from "../fast-path/compare.ts";
 import { close, makeGuest, spread } from "../fast-path/programs.ts";
 import { BASE } from "../guest.ts";
@@ -41,6 +42,8 @@ describe.each(PRESETS)("bulk translations on $name", (preset) => {
         expect(bulk.cpu.counters()).toEqual(single.cpu.counters());
         expect(bulk.machine.loop.clockCycles[0]).toBe(single.machine.loop.clockCycles[0]);
         expect(hardwareState(bulk)).toEqual(hardwareState(single));
+        const [bulkLines, singleLines] = [bulk, single].map(({ cpu }) => captureWalkCacheLines([cpu.mmu.walkCaches]));
+        expect(bulkLines).toEqual(singleLines);
       }),
       { numRuns: 3 },
     );

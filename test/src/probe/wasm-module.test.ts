@@ -1,6 +1,6 @@
 /** The probe's module does what it says: it follows pointers and multiplies, and nothing else. */
 import { describe, expect, it } from "vitest";
-import { WebAssembly } from "../../../src/files/wasm-encoding.ts";
+import { WebAssembly } from "../../../arch/wasm/encoding.ts";
 import { LOADS_OF_ROUND, MULTIPLICATIONS_OF_ROUND, probeModule } from "../../../src/probe/wasm-module.ts";
 
 interface Exports {

@@ -1,6 +1,6 @@
 /** Instructions of WebAssembly as bytes (Core Specification 2.0, chapter 5.4), those that modules written by hand use. */
 
-import { signed, unsigned } from "./wasm-encoding.ts";
+import { signed, unsigned } from "./encoding.ts";
 
 /** Types of values, and that of a block without a result. */
 export const I32 = 0x7f;
@@ -24,17 +24,22 @@ export const LOOP = [0x03, NO_RESULT];
 export const IF = [0x04, NO_RESULT];
 export const END = [0x0b];
 export const BR_LINE = [0x0c, 0];
+/** Begins the loop whose body this ends anew, if the condition before it is true. */
+export const BR_IF_AGAIN = [0x0d, 0];
 /** Leaves the loop, from its body. */
 export const BR_IF_STOP = [0x0d, 1];
 
 /** Words, then 64-bit integers, then vectors (`V_`). */
 export const EQZ = [0x45];
 export const LOAD = [0x28];
+export const LOAD_BYTE = [0x2d];
+export const LOAD_HALF = [0x2f];
 export const STORE_WORD = [0x36];
 export const STORE_DOUBLE = [0x39];
 export const STORE_BYTE = [0x3a];
 export const EQ = [0x46];
 export const NE = [0x47];
+export const LT_S = [0x48];
 export const GT_S = [0x4a];
 export const GT_U = [0x4b];
 export const GE_S = [0x4e];

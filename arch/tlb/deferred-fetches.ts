@@ -1,0 +1,149 @@
+/**
+ * Fetches of page-table entries that walks leave for later: as long as nobody looks at the data caches, at the clock or at what walks cost, what
+ * they do and cost can be found out for many at once (line-cache-module.ts), which takes the host a fifth of the time.
+ */
+
+import * as wasm from "../wasm/encoding.ts";
+import type { LineCache, TakeBytes } from "./line-cache.ts";
+import { type LevelLayout, lineCacheModule, VECTOR_WAYS_MAX } from "./line-cache-module.ts";
+
+const { WASM_PAGE_BYTES, WebAssembly } = wasm;
+/** Most fetches that are left for later. */
+const FETCHES_MAX = 1024;
+/** Kinds of access. */
+const KINDS = 3;
+/** Bytes of a vector: arrays begin at multiples, and the last mark is followed by as many. */
+const VECTOR_BYTES = 16;
+const WORD_BYTES = 4;
+
+/** Takes the first lines through all levels, as many words as these bytes, and writes what they cost. */
+type UseLines = (bytes: number) => void;
+
+/** The caches of one CPU, and the fetches that they are to be given. */
+export class DeferredFetches {
+  /** The levels, from the nearest on. */
+  readonly levels: readonly LineCache[];
+  /** Cycles of such fetches that nobody has paid for yet, by kind of access (load 0, store 1, fetch 2). */
+  readonly unpaidCycles = new Float64Array(KINDS);
+  /** How many wait. */
+  count = 0;
+  private readonly lines: Int32Array;
+  private readonly kinds = new Uint8Array(FETCHES_MAX);
+  private readonly cycles: Int32Array;
+  private readonly memoryCycles: number;
+  private readonly useAll: UseLines;
+
+  /** @param before levels that have what these are to have; all costs are whole numbers below 2^31 */
+  constructor(before: readonly LineCache[], memoryCycles: number) {
+    this.memoryCycles = memoryCycles;
+    if (isForVectors(before)) {
+      const { levels, lines, cycles, use } = inWebAssembly(before, memoryCycles);
+      this.levels = levels;
+      this.lines = lines;
+      this.cycles = cycles;
+      this.useAll = use;
+    } else {
+      this.levels = before;
+      this.lines = new Int32Array(FETCHES_MAX);
+      this.cycles = new Int32Array(FETCHES_MAX);
+      this.useAll = () => this.useEach();
+    }
+  }
+
+  /** Adds a fetch, after which {@link isFull} may hold. @param line a number below 2^31 */
+  add(line: number, kind: number): void {
+    const { count } = this;
+    this.lines[count] = line;
+    this.kinds[count] = kind;
+    this.count = count + 1;
+  }
+
+  /** Whether there is no room for another. */
+  get isFull(): boolean {
+    return this.count === FETCHES_MAX;
+  }
+
+  /** Makes those that wait, at least one; none does from then on. Returns the last line. */
+  make(): number {
+    const { count, cycles, kinds, unpaidCycles } = this;
+    this.useAll(WORD_BYTES * count);
+    let all = 0;
+    let stores = 0;
+    let fetches = 0;
+    for (let i = 0; i < count; i++) {
+      all += cycles[i];
+      stores += Math.imul(cycles[i], kinds[i] & 1);
+      fetches += Math.imul(cycles[i], kinds[i] >> 1);
+    }
+    unpaidCycles[0] += all - stores - fetches;
+    unpaidCycles[1] += stores;
+    unpaidCycles[2] += fetches;
+    this.count = 0;
+    return this.lines[count - 1];
+  }
+
+  /** What the module does, one by one. */
+  private useEach(): void {
+    const { levels, lines, cycles, count, memoryCycles } = this;
+    for (let i = 0; i < count; i++) {
+      cycles[i] = memoryCycles;
+      for (let level = levels.length - 1; level >= 0; level--) {
+        if (levels[level].use(lines[i])) cycles[i] = levels[level].hitCycles;
+      }
+    }
+  }
+}
+
+/** Whether the module does these caches, on a host that has WebAssembly. */
+function isForVectors(levels: readonly LineCache[]): boolean {
+  return levels.length > 0 && levels.every(({ ways }) => ways <= VECTOR_WAYS_MAX) && WebAssembly !== undefined;
+}
+
+/** Caches that have what these have, in a memory of WebAssembly, and room for lines and what they cost. */
+function inWebAssembly(before: readonly LineCache[], memoryCycles: number) {
+  const arrays = [WORD_BYTES * FETCHES_MAX, WORD_BYTES * FETCHES_MAX, ...before.flatMap(arraysOf)];
+  const bytes = arrays.reduce((sum, each) => sum + each + VECTOR_BYTES, 0);
+  const pages = Math.ceil(bytes / WASM_PAGE_BYTES);
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  let end = 0;
+  const take: TakeBytes = (size) => {
+    const at = end;
+    end = (at + size + VECTOR_BYTES) & -VECTOR_BYTES;
+    return [memory.buffer, at];
+  };
+  const lines = new Int32Array(...take(WORD_BYTES * FETCHES_MAX), FETCHES_MAX);
+  const cycles = new Int32Array(...take(WORD_BYTES * FETCHES_MAX), FETCHES_MAX);
+  const levels = before.map((each) => each.copyTo(take));
+  const layouts = levels.map((level) => layoutOf(level, take));
+  const places = { linesAt: lines.byteOffset, cyclesAt: cycles.byteOffset, memoryCycles };
+  const module = new WebAssembly.Module(lineCacheModule(layouts, places));
+  const { exports } = new WebAssembly.Instance(module, { caches: { memory } });
+  const { use } = exports as { readonly use: UseLines };
+  return { levels, lines, cycles, use };
+}
+
+/** Bytes of the arrays of a level, one by one. */
+function arraysOf({ tag, marks, state, ways, policy }: LineCache): number[] {
+  return [tag.byteLength, marks.byteLength, state.byteLength, policy.victims?.length ?? 0, 2 * WORD_BYTES * ways];
+}
+
+/** Where the arrays of a level are, with copies of the tables of its policy. */
+function layoutOf({ sets, ways, hitCycles, tag, marks, state, policy }: LineCache, take: TakeBytes): LevelLayout {
+  const { hitUse, fillUse } = policy;
+  const victims = policy.victims ?? new Uint8Array(0);
+  const victimBytes = new Uint8Array(...take(victims.length), victims.length);
+  victimBytes.set(victims);
+  const uses = new Int32Array(...take(2 * WORD_BYTES * ways), 2 * ways);
+  uses.set(hitUse.subarray(0, ways));
+  uses.set(fillUse.subarray(0, ways), ways);
+  return {
+    sets,
+    ways,
+    hitCycles,
+    tagsAt: tag.byteOffset,
+    marksAt: marks.byteOffset,
+    statesAt: state.byteOffset,
+    victimsAt: victimBytes.byteOffset,
+    usesAt: uses.byteOffset,
+  };
+}
