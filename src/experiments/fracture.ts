@@ -71,6 +71,7 @@ same without a guest. Cycles are those of one round.`,
   runsGuests: true,
   example: "mmulab experiment fracture --invlpgs 33 --host-pages 4K,2M",
   headline: "totalCycles",
+  sensitivityParameters: { invlpgs: "1,33", rounds: "5" },
   run,
 };
 

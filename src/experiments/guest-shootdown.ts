@@ -69,6 +69,7 @@ marked to flush at their next entry, and VM exits are those of all vCPUs of the 
   runsGuests: true,
   example: "mmulab experiment guest-shootdown --vcpus 4 --preempted 0-3 --policies ipi,kvm",
   headline: "latencyUsec",
+  sensitivityParameters: { vcpus: "8", preempted: "0,1", rounds: "3" },
   run,
 };
 

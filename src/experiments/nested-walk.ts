@@ -75,6 +75,7 @@ Sizes that are no whole number of pages are left out; levels of the host that th
   runsGuests: true,
   example: "mmulab experiment nested-walk --size 1024 --levels 4 --host-levels 4",
   headline: "walkCyclesPerAccess",
+  sensitivityParameters: { size: "64", levels: "4", host_levels: "4", accesses: "2000" },
   run,
 };
 

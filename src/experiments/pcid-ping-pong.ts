@@ -54,6 +54,7 @@ way to user mode, the touches, and the way back.`,
   settings: ["kernel", "policy", "mitigations", "idle-states", ...GUEST_EXPERIMENT_SETTINGS],
   example: "mmulab experiment pcid-ping-pong --processes 2,6,7 --pages 64",
   headline: "turnCycles",
+  sensitivityParameters: { processes: "2,7", turns: "10" },
   run,
 };
 

@@ -14,6 +14,8 @@ const FACTOR = 2;
 const GROUP_STEPS = 64;
 /** A result that changes by less than this part of itself does not count as moved: what rounding in tables may do. */
 const MOVED_MIN = 0.0005;
+/** A figure counts where the mean moves, or one row by so much. */
+const ROW_MOVED_MIN = 0.005;
 
 /** How an experiment is run again and again. */
 export interface SensitivityRun {
@@ -35,6 +37,8 @@ interface FigureEffect {
   readonly atDouble: number | null;
   /** Rows that either moves. */
   readonly rowsMoved: number;
+  /** The largest change of a row, as a part of it. */
+  readonly mostMoved: number;
 }
 
 /**
@@ -53,7 +57,7 @@ export function withSensitivity(
   const assumed = result.inputs.filter(({ basis }) => basis === "assumed");
   const numbers = assumed.filter(({ value }) => typeof value === "number" && value !== 0);
   const effects = effectsOf(numbers, run, before, onProgress);
-  const moved = effects.filter(({ rowsMoved }) => rowsMoved > 0).sort((a, b) => strength(b) - strength(a));
+  const moved = effects.filter(isMoved).sort((a, b) => strength(b) - strength(a));
   const still = effects.filter((effect) => !moved.includes(effect)).map(({ figure }) => figure.name);
   const words = assumed.filter(({ value }) => typeof value !== "number").map(({ name }) => name);
   const zeros = assumed.filter(({ value }) => value === 0).map(({ name }) => name);
@@ -98,17 +102,22 @@ function effectsOf(
     if (group.length === 1) {
       const [figure] = group;
       const movedRows = new Set<number>();
+      let mostMoved = 0;
       const at = (factor: number): number | null => {
         told(group, String(factor));
         const after = resultWith(run, [[figure, factor]]);
         after?.forEach((value, row) => {
-          if (Math.abs(value - before[row]) > MOVED_MIN * Math.abs(before[row])) movedRows.add(row);
+          if (value === before[row]) return;
+          const change = Math.abs((value - before[row]) / before[row]);
+          if (change > MOVED_MIN) movedRows.add(row);
+          mostMoved = Math.max(mostMoved, change);
         });
         return after === null ? null : meanRatio(after, before);
       };
-      found.set(figure, { figure, atHalf: at(1 / FACTOR), atDouble: at(FACTOR), rowsMoved: movedRows.size });
+      const [atHalf, atDouble] = [at(1 / FACTOR), at(FACTOR)];
+      found.set(figure, { figure, atHalf, atDouble, rowsMoved: movedRows.size, mostMoved });
     } else if (isStill(group)) {
-      for (const figure of group) found.set(figure, { figure, atHalf: 1, atDouble: 1, rowsMoved: 0 });
+      for (const figure of group) found.set(figure, { figure, atHalf: 1, atDouble: 1, rowsMoved: 0, mostMoved: 0 });
     } else {
       const half = group.length >> 1;
       settle(group.slice(0, half));
@@ -166,6 +175,11 @@ function elasticity({ atHalf, atDouble }: FigureEffect): number {
   const high = atDouble ?? 1;
   const span = (atHalf === null ? 0 : Math.log(FACTOR)) + (atDouble === null ? 0 : Math.log(FACTOR));
   return span === 0 || low <= 0 || high <= 0 ? 0 : Math.log(high / low) / span;
+}
+
+function isMoved({ atHalf, atDouble, mostMoved }: FigureEffect): boolean {
+  const isMeanMoved = [atHalf, atDouble].some((multiple) => Math.abs((multiple ?? 1) - 1) > MOVED_MIN);
+  return isMeanMoved || mostMoved > ROW_MOVED_MIN;
 }
 
 /** How far the mean goes at the farther end, whichever way: what the table is sorted by. */

@@ -81,6 +81,7 @@ The second table: how many single invalidations a flush of a full TLB is worth, 
   settings: kernelExperimentSettings(["flush-ceiling"]),
   example: "mmulab experiment flush-ceiling --cpus 8 --resident 512 --ceilings 0,33,128,512",
   headline: "totalCycles",
+  sensitivityParameters: { ceilings: "0,33,512", cpus: "2", munmaps: "60" },
   run,
 };
 
