@@ -118,6 +118,18 @@ export function takenOver<O extends Origin>(origin: O, part: string): O {
   return { ...origin, basis: "assumed", source };
 }
 
+/** Whatever holds figures and origins, a whole preset too, with all of them taken over. @param part the part that they are known of */
+export function wholeTakenOver<T>(value: T, part: string): T {
+  const each = (inner: unknown): unknown => {
+    if (Array.isArray(inner)) return inner.map(each);
+    if (typeof inner !== "object" || inner === null) return inner;
+    const entries = Object.entries(inner).map(([key, field]) => [key, each(field)]);
+    const copy: object = Object.fromEntries(entries);
+    return "basis" in copy && "source" in copy ? takenOver(copy as Origin, part) : copy;
+  };
+  return each(value) as T;
+}
+
 /** All fields of a record of origins or figures, taken over. @param part the part that they are known of */
 export function allTakenOver<T extends object>(record: T, part: string): T {
   const entries = Object.entries(record).map(([key, origin]) => [key, takenOver(origin as Origin, part)]);

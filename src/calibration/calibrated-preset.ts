@@ -3,7 +3,7 @@
  * this processor, however well it is known for that one.
  */
 import { assumed, measured, type Origin, type Preset, parsePreset, type TlbPreset } from "../../arch/index.ts";
-import { allTakenOver, cycles, gigahertz, takenOver } from "../../arch/presets/figure.ts";
+import { cycles, gigahertz, wholeTakenOver } from "../../arch/presets/figure.ts";
 import { type ReplacementName, replacementProblem } from "../../arch/presets/replacement/index.ts";
 import { randomStream } from "../machine/random.ts";
 import type { Calibration } from "./calibration.ts";
@@ -18,8 +18,9 @@ import type { SetGeometry } from "./set-geometry.ts";
 const NAME = "calibrated";
 
 /** Makes the preset. It passes the checks of `parsePreset`. @param origin where it was measured */
-export function calibratedPreset(calibration: Calibration, origin: CurveOrigin): Preset {
-  const { nearest } = calibration;
+export function calibratedPreset(found: Calibration, origin: CurveOrigin): Preset {
+  const nearest = wholeTakenOver(found.nearest, found.nearest.name);
+  const calibration = { ...found, nearest };
   const where = origin.processor === "" ? "a processor that the curves do not name" : origin.processor;
   const source = `mmulab calibrate on ${where}`;
   const preset = withoutWalk(calibration, where, source);
@@ -32,7 +33,7 @@ export function calibratedPreset(calibration: Calibration, origin: CurveOrigin):
 function withoutWalk(calibration: Calibration, where: string, source: string): Preset {
   const { nearest, ghz, ghzFrom, firstHitCycles, secondHitCycles } = calibration;
   const part = nearest.name;
-  const [l1d, ...others] = nearest.dataCaches.map((cache) => allTakenOverButName(cache, part));
+  const [l1d, ...others] = nearest.dataCaches;
   const ghzOrigin = {
     measured: measured(`${source}: dependent multiplications of 3 cycles each`),
     given: assumed(`given to mmulab calibrate for ${where}`),
@@ -44,15 +45,12 @@ function withoutWalk(calibration: Calibration, where: string, source: string): P
   return {
     ...nearest,
     name: NAME,
-    maxPhyAddr: takenOver(nearest.maxPhyAddr, part),
     frequencyGhz: gigahertz(Math.round(ghz * 1000) / 1000, ghzOrigin),
-    origins: allTakenOver(nearest.origins, part),
     tlbs: tlbsOf(calibration, source),
     pagingStructureCaches: structuresOf(nearest),
     dataCaches: l1d === undefined ? [] : [{ ...l1d, hitCycles: hit }, ...others],
-    memory: takenOver(nearest.memory, part),
     costs: {
-      ...allTakenOver(nearest.costs, part),
+      ...nearest.costs,
       secondLevelHit: cycles(
         rounded(secondHitCycles),
         measured(`${source}: dependent loads that miss the first level`),
@@ -66,15 +64,14 @@ function tlbsOf(calibration: Calibration, source: string): TlbPreset[] {
   const [near] = loadTlbs(nearest, 1);
   const [far, ...halves] = loadTlbs(nearest, 2);
   const kept = nearest.tlbs.filter((tlb) => second === null || !halves.includes(tlb));
-  const tlbs = kept.map((tlb): TlbPreset => {
+  return kept.map((tlb): TlbPreset => {
     if (tlb === near) return withGeometry(tlb, first, firstReplacement, nearest.name, source);
     if (tlb === far && second !== null) {
       const whole = { ...tlb, pageSizes: unionOf([far, ...halves].map(({ pageSizes }) => pageSizes)) };
       return withGeometry(whole, second, secondReplacement, nearest.name, source);
     }
-    return { ...tlb, ...capacityOf(tlb, nearest.name), origins: allTakenOver(tlb.origins, nearest.name) };
+    return tlb;
   });
-  return tlbs;
 }
 
 function withGeometry(
@@ -88,13 +85,12 @@ function withGeometry(
   const shape = measured(`${source}: where loads begin to miss, over strides and numbers of pages`);
   return {
     ...tlb,
-    ...capacityOf(tlb, part),
     sets,
     ways,
     indexHash,
     replacement: name,
     origins: {
-      pageSizes: takenOver(tlb.origins.pageSizes, part),
+      pageSizes: tlb.origins.pageSizes,
       sets: shape,
       ways: shape,
       indexHash: sets === 1 ? assumed("one set: there is no index") : shape,
@@ -122,18 +118,13 @@ function replacementOf(
   return { name, origin: assumed(`${why}; that of ${part} does not exist for ${ways} ways`) };
 }
 
-function capacityOf({ pcidCapacity }: TlbPreset, part: string): Pick<TlbPreset, "pcidCapacity"> {
-  return pcidCapacity === undefined ? {} : { pcidCapacity: takenOver(pcidCapacity, part) };
-}
-
 /** Those of the nearest preset. What shares a TLB shares the one that the halves of the second level have become. */
 function structuresOf(nearest: Preset): Preset["pagingStructureCaches"] {
   const [far, ...halves] = loadTlbs(nearest, 2).map(({ name }) => name);
   const entries = Object.entries(nearest.pagingStructureCaches).map(([key, shape]) => {
-    const origins = allTakenOver(shape.origins, nearest.name);
-    if (!("sharedWith" in shape)) return [key, { ...shape, origins }];
+    if (!("sharedWith" in shape)) return [key, shape];
     const sharedWith = halves.includes(shape.sharedWith) ? far : shape.sharedWith;
-    return [key, { ...shape, sharedWith, origins }];
+    return [key, { ...shape, sharedWith }];
   });
   return Object.fromEntries(entries) as Preset["pagingStructureCaches"];
 }
@@ -154,16 +145,6 @@ function walkCycles(
   const value = Math.max(0, Math.round(walkNs * ghz - fetchCycles));
   const text = `${pages} pages ${stride} apart, ${(walkNs * ghz).toFixed(0)} cycles less fetches of entries`;
   return { value, text };
-}
-
-function allTakenOverButName(cache: Preset["dataCaches"][number], part: string): Preset["dataCaches"][number] {
-  const { sizeBytes, ways, hitCycles } = cache;
-  return {
-    ...cache,
-    sizeBytes: takenOver(sizeBytes, part),
-    ways: takenOver(ways, part),
-    hitCycles: takenOver(hitCycles, part),
-  };
 }
 
 /** Cycles to a tenth. */

@@ -26,6 +26,8 @@ const TOP = 20;
 const RIGHT = 24;
 /** Room for the numbers and the name below the x axis. */
 const AXIS_HEIGHT = 54;
+/** Times that the largest value must be the least before a logarithmic axis has powers of 10. */
+const BASE_TEN_MIN = 100;
 /** Steps of an axis that is not logarithmic and has room for few numbers. */
 const FEW_STEPS = 4;
 
@@ -55,7 +57,7 @@ export function renderPlot(plot: Plot, size: keyof typeof SIZES): string {
     xAxis: { ...axis, ...xAxis, name: xName, nameGap: 32 },
     yAxis: {
       ...axis,
-      type: yLog ? "log" : "value",
+      ...(yLog ? { type: "log", logBase: logBaseOf(series) } : { type: "value" }),
       axisLabel: labels,
       minorSplitLine: { show: false },
       ...(yNameGap === null ? {} : { name: yLog ? `${yName} (log scale)` : yName, nameGap: yNameGap }),
@@ -126,6 +128,12 @@ function powersOfTwo(series: readonly Series[], ticksMax: number): object {
       hideOverlap: true,
     },
   };
+}
+
+/** The base of a logarithmic y axis: 10, or 2 where powers of 10 would be few numbers. */
+function logBaseOf(series: readonly Series[]): number {
+  const values = series.flatMap(({ points }) => points.map(([, y]) => y)).filter((y) => y > 0);
+  return Math.max(...values) / Math.min(...values) < BASE_TEN_MIN ? 2 : 10;
 }
 
 /** Where 0 stands on an axis of powers of two: a step before the least of the others. */

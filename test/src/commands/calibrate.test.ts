@@ -29,6 +29,20 @@ describe("mmulab calibrate --curves", () => {
     });
   });
 
+  it("takes everything else over as assumed, whatever is known of the nearest part", () => {
+    const certain: string[] = [];
+    const look = (value: unknown, path: string): void => {
+      if (typeof value !== "object" || value === null) return;
+      const { basis, source } = value as { basis?: string; source?: string };
+      if (basis !== undefined && basis !== "assumed" && !source?.startsWith("mmulab calibrate on ")) certain.push(path);
+      for (const [key, inner] of Object.entries(value)) look(inner, `${path}.${key}`);
+    };
+    const preset = JSON.parse(readFileSync(file("a.json"), "utf8"));
+    look(preset, "");
+    expect(certain).toEqual([]);
+    expect(preset.overlap.walkers.source).toMatch(/^as sapphire-rapids: /);
+  });
+
   it("writes a page with every curve measured and emulated, for light and dark screens", () => {
     const html = readFileSync(file("a.html"), "utf8");
     expect(html.match(/<svg class="wide" role="img" aria-label="Pages \d+ apart\. Shown: ns a load/g)?.length).toBe(8);
