@@ -122,7 +122,7 @@ worker's pair; the lock with most wait is named as lock_stat names it.`,
   settings: KERNEL_EXPERIMENT_SETTINGS,
   example: "mmulab experiment vmap-contention --cpus 64 --workers 1,2,4,8,16,32 --csv",
   headline: "cyclesPerPair",
-  sensitivityParameters: { cpus: "2,16" },
+  sensitivityParameters: { cpus: "2,16", pairs: "400" },
   run,
 };
 

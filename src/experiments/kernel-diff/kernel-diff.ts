@@ -117,7 +117,7 @@ areas are not put where they were. A recording begins in a kernel that has just 
   settings: kernelExperimentSettings(["kernel", ...GUEST_EXPERIMENT_SETTINGS], ["lazy-max", "nr-cpus"]),
   example: "mmulab experiment kernel-diff --from 6.1 --to 7.3 --workload mixed --ops 2000",
   headline: "to",
-  sensitivityParameters: { ops: "100", cpus: "2" },
+  sensitivityParameters: { ops: "50", cpus: "2" },
   prepare: loadParser,
   run,
 };

@@ -43,7 +43,7 @@ allocator's zone and the LRU lists alone. The last columns say where the time of
   settings: KERNEL_EXPERIMENT_SETTINGS,
   example: "mmulab experiment page-fault --kinds threads --tasks 1,8 --mib 8 --kernel 6.1",
   headline: "faultNs",
-  sensitivityParameters: { tasks: "1,8", mib: "8" },
+  sensitivityParameters: { tasks: "1,8", mib: "4" },
   run,
 };
 
