@@ -33,12 +33,14 @@
  */
 import { Cpu } from "./cpu/cpu.ts";
 import { type CheckedConfig, checkConfig, type MachineConfig } from "./cpu/machine-config.ts";
+import { ChunkReserve } from "./memory/chunk-reserve.ts";
 import { HostMemory } from "./memory/host-memory.ts";
 import { PhysicalMemory } from "./memory/physical-memory.ts";
 import type { CpuFeatures, Preset } from "./presets/preset.ts";
 import { EventLoop } from "./time/event-loop.ts";
 import { lineTransferCycles } from "./time/line-transfer-cycles.ts";
 import { Topology } from "./time/topology.ts";
+import type { TakeBytes } from "./tlb/line-cache.ts";
 
 export type { MachineConfig } from "./cpu/machine-config.ts";
 
@@ -79,7 +81,13 @@ export class Machine {
     this.loop = new EventLoop(count, new Topology(count, topology, clusterCores === 0 ? undefined : clusterCores));
     this.loop.lines.transferCycles = lineTransferCycles(preset);
     const cpus: Cpu[] = [];
-    const parts = { memory: this.systemMemory, loop: this.loop, preset, features, maxPhyAddr, levels };
+    const { systemMemory: memory, loop } = this;
+    const reserve = new ChunkReserve();
+    const takeCacheBytes: TakeBytes = (bytes) => {
+      const { buffer, byteOffset } = reserve.take(bytes / Int32Array.BYTES_PER_ELEMENT);
+      return [buffer, byteOffset];
+    };
+    const parts = { memory, takeCacheBytes, loop, preset, features, maxPhyAddr, levels };
     const { physicalCpus } = this.config;
     for (let id = 0; id < count; id++) {
       cpus.push(new Cpu(id, id < physicalCpus ? parts : { ...parts, shared: cpus[id % physicalCpus].caches }, cpus));

@@ -65,7 +65,7 @@ export class CpuMemory {
     this.id = id;
     this.memory = memory;
     this.bytes = new PhysicalBytes(memory);
-    this.mmu = new Mmu(id, loop.clockCycles, memory, preset, vendor, arrays, parts.shared?.mmu);
+    this.mmu = new Mmu(id, loop.clockCycles, parts, vendor, arrays, parts.shared?.mmu);
     this.memoryTypes = new MemoryTypes(features, maxPhyAddr, vendor);
     const spend = (cycles: number) => this.spend(cycles);
     this.registers = new ControlRegisters(this.mmu, features, maxPhyAddr, preset, vendor, this.memoryTypes, spend);

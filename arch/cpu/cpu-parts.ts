@@ -1,12 +1,12 @@
 /** What a CPU is made from. */
 
-import type { PhysicalMemory } from "../memory/physical-memory.ts";
-import type { CpuFeatures, Preset } from "../presets/preset.ts";
+import type { CpuFeatures } from "../presets/preset.ts";
 import type { EventLoop } from "../time/event-loop.ts";
 import type { FlushAttribution } from "../tlb/flush-attribution.ts";
 import type { GuestNumbers } from "../tlb/guest-numbers.ts";
 import type { GuestPhysicalCaches } from "../tlb/guest-physical-caches.ts";
 import type { Mmu } from "./mmu.ts";
+import type { MmuParts } from "./mmu-parts.ts";
 
 /** What virtual CPUs of one physical CPU have in common. */
 export interface SharedCaches {
@@ -21,13 +21,9 @@ export interface SharedCaches {
 }
 
 /** Parts of the machine that a CPU is connected to, and its model. */
-export interface CpuParts {
-  /** The machine's memory. */
-  readonly memory: PhysicalMemory;
+export interface CpuParts extends MmuParts {
   /** Its clocks. */
   readonly loop: EventLoop;
-  /** The microarchitecture. */
-  readonly preset: Preset;
   /** The preset's features, as the machine's settings change them. */
   readonly features: CpuFeatures;
   /** Width of physical addresses in bits. */

@@ -12,8 +12,6 @@ import { PagingMode, RULE_WORDS } from "../isa/paging-mode.ts";
 import * as translation from "../isa/translation.ts";
 import type { TableEntries, VendorRules } from "../isa/vendor.ts";
 import type { VmExit } from "../isa/vm-exits.ts";
-import type { PhysicalMemory } from "../memory/physical-memory.ts";
-import type { Preset } from "../presets/preset.ts";
 import * as counters from "../time/perf-counters.ts";
 import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
@@ -25,6 +23,7 @@ import type { GuestWalker } from "../walk/guest-walk.ts";
 import * as guestWalks from "../walk/guest-walk.ts";
 import * as walks from "../walk/page-walk.ts";
 import { PageWalker } from "../walk/page-walk.ts";
+import type { MmuParts } from "./mmu-parts.ts";
 import { Pointers } from "./pointers.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
@@ -105,12 +104,12 @@ export class Mmu {
   constructor(
     cpu: number,
     clockCycles: Float64Array,
-    memory: PhysicalMemory,
-    preset: Preset,
+    parts: MmuParts,
     vendor: VendorRules,
     arrays: CpuArrays,
     shared: Mmu | null = null,
   ) {
+    const { memory, preset } = parts;
     this.cpu = cpu;
     this.confirmsPageFaults = vendor.confirmsPageFaults;
     this.invlpgDropsFractured = preset.virtualization.invlpgDropsFractured;
@@ -120,7 +119,7 @@ export class Mmu {
     this.mode = new PagingMode(arrays.words.subarray(RULES_WORD, RULES_WORD + RULE_WORDS));
     this.tlbs = shared?.tlbs ?? new TlbHierarchy(preset, arrays);
     this.structures = shared?.structures ?? new PagingStructureCaches(preset, arrays, this.tlbs);
-    this.walkCaches = shared?.walkCaches ?? new WalkCaches(preset);
+    this.walkCaches = shared?.walkCaches ?? new WalkCaches(preset, parts.takeCacheBytes);
     this.fractured = shared?.fractured ?? new Set();
     this.walker = new PageWalker(memory, this.mode, this.structures, this.walkCaches);
     this.fastPath = new FastPath({

@@ -47,7 +47,7 @@ const DATA_CACHE_WAYS_MAX = 128;
 const GUEST_WAYS_MAX = 128;
 /** Bytes of a line of a data cache. */
 const LINE_BYTES = 64;
-/** Bytes of all data caches of a CPU together, at the most: their 2^24 lines take 128 MiB, at 8 bytes a tag. */
+/** Bytes of all data caches of a CPU together, at the most: their 2^24 lines take 80 MiB, at 5 bytes a line, and 6 bytes a set. */
 const DATA_CACHE_BYTES_MAX = 2 ** 30;
 /** Levels of data caches, at the most; every fetch of a page-table entry asks all of them. */
 const DATA_CACHE_LEVELS_MAX = 8;

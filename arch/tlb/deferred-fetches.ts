@@ -123,8 +123,15 @@ function inWebAssembly(before: readonly LineCache[], memoryCycles: number) {
 }
 
 /** Bytes of the arrays of a level, one by one. */
-function arraysOf({ tag, marks, state, ways, policy }: LineCache): number[] {
-  return [tag.byteLength, marks.byteLength, state.byteLength, policy.victims?.length ?? 0, 2 * WORD_BYTES * ways];
+function arraysOf({ rows, tag, marks, state, ways, policy }: LineCache): number[] {
+  return [
+    rows.byteLength,
+    tag.byteLength,
+    marks.byteLength,
+    state.byteLength,
+    policy.victims?.length ?? 0,
+    2 * WORD_BYTES * ways,
+  ];
 }
 
 /** Where the arrays of a level are, with copies of the tables of its policy. */
@@ -140,9 +147,10 @@ function layoutOf({ sets, ways, hitCycles, tag, marks, state, policy }: LineCach
     sets,
     ways,
     hitCycles,
-    tagsAt: tag.byteOffset,
-    marksAt: marks.byteOffset,
-    statesAt: state.byteOffset,
+    // Rows begin with 1, that of set 0.
+    tagsAt: tag.byteOffset + ways * tag.BYTES_PER_ELEMENT,
+    marksAt: marks.byteOffset + ways,
+    statesAt: state.byteOffset + state.BYTES_PER_ELEMENT,
     victimsAt: victimBytes.byteOffset,
     usesAt: uses.byteOffset,
   };

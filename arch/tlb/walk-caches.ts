@@ -5,16 +5,22 @@
 
 import type { Preset } from "../presets/preset.ts";
 import { DeferredFetches } from "./deferred-fetches.ts";
-import { LineCache } from "./line-cache.ts";
+import { LineCache, lineCacheBytes, type TakeBytes } from "./line-cache.ts";
 
 /** In place of the number of a line, where there is none: equal to no line. */
 const NO_LINE = Number.NaN;
+/** Bytes of a line of the host's caches. */
+const HOST_LINE_BYTES = 64;
 const NO_LINES = new Float64Array(1).fill(NO_LINE);
 
 /** The levels of one CPU; made when the CPU first walks. */
 export class WalkCaches {
   private readonly preset: Preset;
+  /** Where the levels have their memory from. */
+  private readonly take: TakeBytes;
   private levels: readonly LineCache[] = [];
+  /** Those that were made, for when they are needed again. Private to JavaScript as well: a machine that is set back to an earlier state has them. */
+  #made: readonly LineCache[] = [];
   private lastLine = NO_LINE;
   /**
    * The line fetched last of those with the same low bits of their number, as many as choose the set in the level of the fewest
@@ -33,8 +39,10 @@ export class WalkCaches {
   /** Whether {@link latest} is what it says: fetches that were deferred do not keep it. */
   private areLatestKnown = true;
 
-  constructor(preset: Preset) {
+  /** @param take takes so many bytes of the host's memory, all zero and for good: once, for all levels */
+  constructor(preset: Preset, take: TakeBytes) {
     this.preset = preset;
+    this.take = take;
     this.memoryCycles = preset.memory.value;
     this.nearCycles = preset.dataCaches.length > 0 ? preset.dataCaches[0].hitCycles.value : this.memoryCycles;
   }
@@ -108,21 +116,15 @@ export class WalkCaches {
     let cycles = isLatestBehind ? levels[1].hitCycles : this.memoryCycles;
     for (let i = isLatestBehind ? 0 : levels.length - 1; i >= 0; i--) {
       const level = levels[i];
-      const slot = level.find(line);
-      if (slot < 0) {
-        level.insert(line);
-      } else {
-        level.hit(slot, line);
-        cycles = level.hitCycles;
-      }
+      if (level.use(line)) cycles = level.hitCycles;
     }
     return cycles;
   }
 
   private makeLevels(): void {
-    this.levels = this.preset.dataCaches.map(
-      (level) => new LineCache(level.sizeBytes.value, level.ways.value, level.hitCycles.value),
-    );
+    for (const level of this.#made) level.clear();
+    if (this.#made.length === 0) this.#made = makeLineCaches(this.preset, this.take);
+    this.levels = this.#made;
     this.latest = linesBySet(this.levels);
     this.latestBehind = linesBySet(this.levels.slice(1));
   }
@@ -143,6 +145,25 @@ export class WalkCaches {
     if (!Number.isNaN(lastLine)) this.makeLevels();
     this.lastLine = lastLine;
   }
+}
+
+function makeLineCaches({ dataCaches }: Preset, take: TakeBytes): LineCache[] {
+  const levels = dataCaches.map(({ sizeBytes, ways }) => lineCacheBytes(sizeBytes.value, ways.value).map(wholeLines));
+  const [buffer, begin] = take(levels.flat().reduce((sum, bytes) => sum + bytes, 0));
+  let end = begin;
+  const takeNext: TakeBytes = (bytes) => {
+    const at = end;
+    end += wholeLines(bytes);
+    return [buffer, at];
+  };
+  return dataCaches.map(({ sizeBytes: { value: size }, ways, hitCycles }) => {
+    return new LineCache(size, ways.value, hitCycles.value, takeNext);
+  });
+}
+
+/** Arrays begin at multiples of a line of the host's caches, so that what belongs to a set lies on as few lines as can be. */
+function wholeLines(bytes: number): number {
+  return (bytes + HOST_LINE_BYTES - 1) & -HOST_LINE_BYTES;
 }
 
 /** No lines, by the sets of the level of the fewest sets; at least one. */

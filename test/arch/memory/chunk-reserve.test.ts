@@ -27,6 +27,6 @@ describe("the reserve of a machine's memory", () => {
       buffers.add(buffer);
       expect(bytes).toBeLessThanOrEqual(2 * i * byteLength);
     }
-    expect(buffers.size).toBe(11);
+    expect(buffers.size).toBe(10);
   });
 });

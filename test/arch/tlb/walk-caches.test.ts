@@ -3,14 +3,17 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { PRESETS } from "../../../arch/index.ts";
 import { DeferredFetches } from "../../../arch/tlb/deferred-fetches.ts";
-import { LineCache } from "../../../arch/tlb/line-cache.ts";
+import { LineCache, type TakeBytes } from "../../../arch/tlb/line-cache.ts";
 import { WalkCaches } from "../../../arch/tlb/walk-caches.ts";
+
+const PAGE_BYTES = 4096;
+const takeBytes: TakeBytes = (bytes) => [new ArrayBuffer(bytes), 0];
 
 test.each(PRESETS)("fetches of lines that share sets or not, $name: cycles, lines and replacement state", (preset) => {
   const line = fc.tuple(fc.nat(12), fc.constantFrom(0, 1, 5, 63), fc.constantFrom(64, 4096, 2 ** 17, 2 ** 28));
   fc.assert(
     fc.property(fc.array(line, { minLength: 1, maxLength: 400 }), fc.nat(400), (lines, clearedAt) => {
-      const caches = new WalkCaches(preset);
+      const caches = new WalkCaches(preset, takeBytes);
       const make = () =>
         preset.dataCaches.map((each) => new LineCache(each.sizeBytes.value, each.ways.value, each.hitCycles.value));
       let levels = make();
@@ -22,10 +25,7 @@ test.each(PRESETS)("fetches of lines that share sets or not, $name: cycles, line
         }
         let cycles = preset.memory.value;
         for (const level of [...levels].reverse()) {
-          const slot = level.find(number);
-          if (slot < 0) level.insert(number);
-          else level.hit(slot, number);
-          if (slot >= 0) cycles = level.hitCycles;
+          if (level.use(number)) cycles = level.hitCycles;
         }
         expect(caches.fetch(number)).toBe(cycles);
       }
@@ -47,7 +47,7 @@ test.each(PRESETS)(
     });
     fc.assert(
       fc.property(fc.array(fetch, { minLength: 1, maxLength: 3000 }), (fetches) => {
-        const [later, now] = [new WalkCaches(preset), new WalkCaches(preset)];
+        const [later, now] = [new WalkCaches(preset, takeBytes), new WalkCaches(preset, takeBytes)];
         const paid = [0, 0, 0];
         const expected = [0, 0, 0];
         for (const { line, stride, kind, isLater } of fetches) {
@@ -90,6 +90,52 @@ test("caches with sets of more ways than a vector has marks are used one by one"
     { numRuns: 20 },
   );
 });
+
+test.each([
+  ["a level of few sets", 2 ** 21, 16, 2],
+  ["a level of more sets than 16 bits count", 2 ** 23, 1, 4],
+])("%s: lines that come to scattered sets are written side by side", (_, sizeBytes, ways, rowBytes) => {
+  const taken: Uint8Array[] = [];
+  const cache = new LineCache(sizeBytes, ways, 10, (bytes) => {
+    taken.push(new Uint8Array(bytes));
+    return [taken[taken.length - 1].buffer as ArrayBuffer, 0];
+  });
+  const { sets } = cache;
+  const lines = Array.from({ length: 64 }, (_, i) => ((i * 37) % 64) * (sets / 64) + i * sets);
+  expect(lines.filter((line) => cache.use(line))).toEqual([]);
+  expect(lines.filter((line) => !cache.use(line))).toEqual([]);
+  // Tags, marks and states of 64 sets are in two pages each at the most, of however many sets; the rows' numbers by set are scattered.
+  const [rows, ...others] = taken.map(writtenPages);
+  expect(rows).toBe(Math.min(64, (sets * rowBytes) / PAGE_BYTES));
+  for (const pages of others) expect(pages).toBeLessThanOrEqual(2);
+  cache.clear();
+  expect(taken.map(writtenPages)).toEqual([0, 0, 0, 0]);
+});
+
+test("data caches that are emptied take no other memory", () => {
+  let taken = 0;
+  const caches = new WalkCaches(PRESETS[0], (bytes) => {
+    taken++;
+    return takeBytes(bytes);
+  });
+  expect(taken).toBe(0);
+  for (let i = 0; i < 5; i++) {
+    expect(caches.fetch(1234)).toBe(PRESETS[0].memory.value);
+    caches.clear();
+    caches.fetch(99);
+    caches.reset(7);
+    caches.reset(Number.NaN);
+  }
+  expect(taken).toBe(1);
+});
+
+function writtenPages(bytes: Uint8Array): number {
+  let pages = 0;
+  for (let at = 0; at < bytes.length; at += PAGE_BYTES) {
+    if (bytes.subarray(at, at + PAGE_BYTES).some((byte) => byte !== 0)) pages++;
+  }
+  return pages;
+}
 
 function contents(cache: LineCache): unknown {
   const found: number[][] = [];
