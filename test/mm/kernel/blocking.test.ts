@@ -81,6 +81,43 @@ describe("afterCall", () => {
   });
 });
 
+describe("what goes on later", () => {
+  /** Code that says what becomes of it. */
+  function* watched(said: string[]): KernelCode<number> {
+    try {
+      yield PAUSE_TURN;
+      return 1;
+    } catch (failure) {
+      said.push(String(failure));
+      return 2;
+    } finally {
+      said.push("ended");
+    }
+  }
+  const goOn = (found: number, said: string[]): Blocking<number> => {
+    said.push(`goes on with ${found}`);
+    return ready(found);
+  };
+  /** The same as `afterCall(watched(said), goOn, said)`, as a generator. */
+  function* asGenerator(said: string[]): KernelCode<number> {
+    return yield* wait(goOn(yield* watched(said), said));
+  }
+  const ways: [string, (code: KernelCode<number>) => unknown][] = [
+    ["resumed past its end", (code) => [code.next(), code.next(), code.next(), code.next()]],
+    ["ended before its begin", (code) => [code.return(7), code.next()]],
+    ["ended while it waits", (code) => [code.next(), code.return(7), code.next()]],
+    ["told of a failure while it waits", (code) => [code.next(), code.throw("failure"), code.next()]],
+  ];
+  it.each(ways)("does what a generator does that is %s", (_, act) => {
+    const [asObject, generated]: [string[], string[]] = [[], []];
+    const call = afterCall(watched(asObject), goOn, asObject);
+    if (isReady(call)) throw new Error("is ready");
+    expect(act(call)).toEqual(act(asGenerator(generated)));
+    expect(asObject).toEqual(generated);
+    expect(Object.prototype.toString.call(call)).toBe("[object Generator]");
+  });
+});
+
 describe("afterLock", () => {
   it("goes on at once with the lock held when it is free", () => {
     const { loop, lock } = lockOf(1);
