@@ -4,7 +4,6 @@
  * and fetches follow each other in an order that the host's CPU cannot predict. Everything else is done as `CpuMemory.touchAs` does it.
  */
 
-import type { AccessPath } from "../fast-path/access-path.ts";
 import type { FastPath } from "../fast-path/fast-path.ts";
 import * as results from "../fast-path/results.ts";
 import type { Access } from "../isa/access.ts";
@@ -80,6 +79,7 @@ export class BulkTouch {
     if (this.fastPath.loads.unflushed !== null) return this.touchWatched(kinds, addresses, from, to);
     const { cells, words, roots, pairs, costCycles, clock } = this;
     const { loads, stores, fetches } = this.fastPath;
+    this.defer();
     // Counters and clock are kept here while only hits change them.
     let cycles = clock[0];
     let hits = 0;
@@ -109,14 +109,15 @@ export class BulkTouch {
         fetchHits += kind >> 1;
       } else {
         clock[0] = cycles;
-        if ((kinds[i] & MUST_HIT) !== 0) {
+        i = this.fastPath.bulk?.touch(kinds, addresses, i, to) ?? i;
+        if (i < to && (kinds[i] & MUST_HIT) !== 0) {
           this.countHits(hits - storeHits - fetchHits, storeHits, fetchHits);
           this.settle();
           return ~i;
         }
-        const path = kind === KIND_LOAD ? loads : kind === KIND_STORE ? stores : fetches;
-        if (!this.touchMissed(path, kind as Access, la)) break;
+        if (i < to && !this.touchMissed(kinds[i] & KIND_MASK, addresses[i])) break;
         cycles = clock[0];
+        if (i === to) break;
       }
     }
     this.countHits(hits - storeHits - fetchHits, storeHits, fetchHits);
@@ -151,9 +152,16 @@ export class BulkTouch {
     cells[HITS_CELL + KIND_FETCH] += fetches;
   }
 
-  /** Pays for the fetches of walks that were left for later. */
+  /** From now on fetches of walks are left for later, where that is possible. */
+  private defer(): void {
+    this.cpu.mmu.walkCaches.isDeferring = this.fastPath.bulk !== null;
+  }
+
+  /** Pays for the fetches of walks that were left for later; none is any more. */
   private settle(): void {
-    const unpaidCycles = this.cpu.mmu.walkCaches.settle();
+    const { walkCaches } = this.cpu.mmu;
+    walkCaches.isDeferring = false;
+    const unpaidCycles = walkCaches.settle();
     if (unpaidCycles === null) return;
     const { cells, clock } = this;
     for (let kind = KIND_LOAD; kind <= KIND_FETCH; kind++) {
@@ -177,14 +185,19 @@ export class BulkTouch {
   }
 
   /** A translation that is not predicted; false when it raised a page fault. */
-  private touchMissed(path: AccessPath, kind: Access, la: number): boolean {
+  private touchMissed(kind: number, la: number): boolean {
+    const { loads, stores, fetches, bulk } = this.fastPath;
+    const path = kind === KIND_LOAD ? loads : kind === KIND_STORE ? stores : fetches;
     const low = la | 0;
+    const number = low >>> 12;
     this.cells[REQUESTED_PAGE_CELL] = la - (low & 4095);
-    if (path.bulkWalk?.walk(low >>> 12)) return true;
-    const result = path.translate(low >>> 12) | 0;
+    const result = bulk?.isMiss === true ? MISSED : path.translate(number) | 0;
     if (result >= 0) return true;
     this.settle();
-    return result === MISSED ? this.fill(kind, low) : this.touchGeneral(kind, low, result);
+    const access = kind as Access;
+    const isDone = result === MISSED ? this.fill(access, low) : this.touchGeneral(access, low, result);
+    if (isDone) this.defer();
+    return isDone;
   }
 
   /** A translation that no TLB holds. First touches of pages fault, so that faults are frequent: none is thrown here, which takes microseconds. */

@@ -7,6 +7,7 @@ import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import type { PagingStructureCaches } from "../tlb/paging-structure-caches.ts";
 import type { TlbHierarchy } from "../tlb/tlb-hierarchy.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
+import type { KnownTables } from "./known-tables.ts";
 
 /** What the paths of all kinds of access of a CPU share. */
 export interface AccessPathParts {
@@ -26,4 +27,9 @@ export interface AccessPathParts {
   readonly memory: PhysicalMemory;
   /** The microarchitecture, for its costs. */
   readonly preset: Preset;
+}
+
+/** With what walks remember. */
+export interface WalkParts extends AccessPathParts {
+  readonly tables: KnownTables;
 }

@@ -10,8 +10,7 @@ import * as counters from "../time/perf-counters.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { TlbHierarchy, TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
-import type { AccessPathParts } from "./access-path-parts.ts";
-import { BulkWalk, doesBulkWalks } from "./bulk-walk.ts";
+import type { AccessPathParts, WalkParts } from "./access-path-parts.ts";
 import { IndexedTlb } from "./indexed-tlb.ts";
 import { KnownChunks } from "./known-chunks.ts";
 import { LargePages } from "./large-pages.ts";
@@ -71,8 +70,6 @@ export class AccessPath {
   private readonly otherShift: number;
   private readonly leafWalk: LeafWalk;
   private readonly upperWalk: UpperWalk;
-  /** Whole misses of many translations one after another; null where these TLBs are not what it does. */
-  readonly bulkWalk: BulkWalk | null;
   /** The paths of pages of 2 MiB and 1 GiB. */
   private readonly large: LargePages;
   private readonly huge: LargePages;
@@ -91,7 +88,7 @@ export class AccessPath {
   /** What a fill sets in the attributes: `ATTRIBUTE_STORES` for stores, else 0. */
   private readonly fillAttribute: number;
 
-  constructor(kind: number, ofKind: TlbsOfKind, isKnown: boolean, parts: AccessPathParts) {
+  constructor(kind: number, ofKind: TlbsOfKind, isKnown: boolean, parts: WalkParts) {
     const { arrays, clock, tlbs, structures, mode, memory, preset } = parts;
     const { load, store, fetch, secondLevelHit } = preset.costs;
     const [first] = ofKind.first[SIZE_4K];
@@ -119,10 +116,6 @@ export class AccessPath {
     const knownChunks = new KnownChunks(memory);
     this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, knownChunks, parts);
     this.upperWalk = new UpperWalk(this.leafWalk, knownChunks, parts);
-    this.bulkWalk =
-      this.isKnown && doesBulkWalks(ofKind, structures.ofLevel(2), preset)
-        ? new BulkWalk(kind, ofKind, this.permissions, this.leafWalk.knownTables, parts)
-        : null;
     // One TLB of a level at the most holds a size.
     const doesLarge = [SIZE_2M, SIZE_1G].every(
       (size) => ofKind.first[size].length <= 1 && ofKind.second[size].length <= 1,
@@ -322,6 +315,13 @@ export class AccessPath {
 
   private hitOtherAttributes(number: number, place: number, tlb: IndexedTlb): number {
     return this.permissions.allows(place) ? this.hitSecond(number, place, tlb) | 0 : GENERAL;
+  }
+
+  /** A walk for a page that no TLB holds, with all its effects but for the fills of TLBs. Returns its frame; else as {@link translate}. */
+  walkOnly(number: number): number {
+    const frame = this.leafWalk.walk(number) | 0;
+    if (frame !== NOT_CACHED) return frame;
+    return isPage(this.cells[REQUESTED_PAGE_CELL]) ? this.upperWalk.walk() | 0 : GENERAL;
   }
 
   /** A walk for a page that no TLB holds, and that goes into `tlb` of the second level. */

@@ -1,9 +1,9 @@
 /**
- * A whole miss in one function, for many translations one after another (arch/cpu/bulk-touch.ts): no TLB holds the page, a remembered PDE is
- * cached, its PTE allows the access and needs no bit set, and all sets that get the translation are full of small pages. What it does is what
- * `AccessPath.translate` does by way of `TreeTlb`, `IndexedTlb` and `LeafWalk`, which say more of each step; only the fetch of the PTE is left to
- * the data caches for later, with those of other walks (`WalkCaches.deferral`). Anything else is left to `AccessPath.translate`: nothing has
- * changed then. A walk takes half of the host's time so, because nothing is loaded twice and no step waits for the one before it.
+ * Many loads and stores one after another (arch/cpu/bulk-touch.ts), in one loop: predicted hits of all kinds, hits of either level, and whole misses
+ * where a remembered PDE is cached, the PTE allows the access and needs no bit set, and all sets that get the translation are full of small
+ * pages. What a reference does is what `AccessPath.translate` does by way of `TreeTlb`, `IndexedTlb` and `LeafWalk`, which say more of each step;
+ * only the fetch of the PTE is left to the data caches for later, with those of other walks (`WalkCaches.deferral`). The loop calls nothing but what V8
+ * puts into it: after a call it would load everything again, and there are some forty numbers.
  */
 
 import * as translation from "../isa/translation.ts";
@@ -11,23 +11,32 @@ import * as chunks from "../memory/physical-memory.ts";
 import type { Preset } from "../presets/preset.ts";
 import * as counters from "../time/perf-counters.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
+import type { DeferredFetches } from "../tlb/deferred-fetches.ts";
 import { LEVEL_PDE, structureTag } from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
-import type { AccessPathParts } from "./access-path-parts.ts";
+import type { AccessPath } from "./access-path.ts";
+import type { WalkParts } from "./access-path-parts.ts";
 import type { KnownTables } from "./known-tables.ts";
 import type { Permissions } from "./permissions.ts";
+import * as results from "./results.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
-const { ATTRIBUTE_SIZE_SHIFT, ATTRIBUTE_STORES, CELL_SHIFT, COUNTERS_CELL, LARGE_TRANSLATIONS_WORD } = layout;
+const { ATTRIBUTE_SIZE_SHIFT, ATTRIBUTE_STORES, CELL_SHIFT, COUNTERS_CELL, RECORD_CELLS } = layout;
 const { LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES } = layout;
 const { WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
+const { GENERAL } = results;
 const { SIZE_4K } = translation;
+const HITS_CELL = COUNTERS_CELL + counters.COUNT_ACCESS;
+const SECOND_LEVEL_HITS_CELL = COUNTERS_CELL + counters.COUNT_FAST_SECOND_LEVEL_HIT;
+const WALKS_CELL = COUNTERS_CELL + counters.COUNT_FAST_WALK;
+const WALK_CYCLES_CELL = COUNTERS_CELL + counters.COUNT_WALK_CYCLES;
 /** The attributes that are an entry's size: none of them for `SIZE_4K`. */
 const SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
 const PDE_TAG = structureTag(LEVEL_PDE);
+const PTE_INDEX_MASK = 511;
 /** Low bits of a PTE that are no part of the frame, and bits of its high word that frames below 2^28 have. */
 const PTE_LOW_ATTRIBUTES = 0xfff;
 const HIGH_FRAME = 0xff;
@@ -35,28 +44,31 @@ const HIGH_FRAME = 0xff;
 const TABLE_FRAME_BITS = 25;
 /** Costs are words. */
 const CYCLES_END = 2 ** 31;
-/** Ways of a first-level set, and their log2. */
+/** Ways of a first-level set, their log2, and that of a pair of them. */
 const WAYS = 4;
 const WAYS_SHIFT = 2;
+const PAIR_SHIFT = 1;
+const KIND_MASK = 3;
+const KIND_LOAD = 0;
 const KIND_STORE = 1;
+/** What a fill sets in the attributes is the kind shifted by so much: `ATTRIBUTE_STORES` for stores, else nothing. */
+const STORES_BIT = 31;
+/** Bits of a kind of which one is set where only a predicted hit is done here: fetches, and what must hit (arch/cpu/bulk-touch.ts). */
+const ONLY_PREDICTED = 2 | 8;
 
-/** Whether {@link BulkWalk} does these TLBs and PDEs, with such costs: their sums are exact in any order. */
-export function doesBulkWalks({ first, second }: TlbsOfKind, pdes: Tlb | null, preset: Preset): boolean {
-  const [level1] = first[SIZE_4K];
-  const level2 = second[SIZE_4K];
+/** Whether {@link BulkWalk} does these TLBs of loads and stores and these PDEs, with such costs: their sums are exact in any order. */
+export function doesBulkWalks([loads, stores]: readonly TlbsOfKind[], pdes: Tlb | null, preset: Preset): boolean {
+  const first = loads.first[SIZE_4K][0];
+  const second = loads.second[SIZE_4K];
   const { costs, dataCaches, memory } = preset;
-  const cycles = [
-    costs.walk,
-    costs.load,
-    costs.store,
-    costs.fetch,
-    memory,
-    ...dataCaches.map((each) => each.hitCycles),
-  ];
+  const { load, store, fetch, walk, secondLevelHit } = costs;
+  const cycles = [load, store, fetch, walk, secondLevelHit, memory, ...dataCaches.map((each) => each.hitCycles)];
   return (
-    level1.replacement.isTree &&
-    level2.length === 1 &&
-    level2[0].replacement.logs === null &&
+    first.replacement.isTree &&
+    first === stores.first[SIZE_4K][0] &&
+    second.length === 1 &&
+    second[0] === stores.second[SIZE_4K][0] &&
+    second[0].replacement.logs === null &&
     pdes !== null &&
     !pdes.isLimited &&
     pdes.replacement.logs === null &&
@@ -64,177 +76,284 @@ export function doesBulkWalks({ first, second }: TlbsOfKind, pdes: Tlb | null, p
   );
 }
 
-/** Misses of one kind of access (load 0, store 1, fetch 2), where {@link doesBulkWalks}. */
+/** The loads and stores of one CPU, where {@link doesBulkWalks}. */
 export class BulkWalk {
-  private readonly kind: number;
+  /** Whether {@link touch} has ended at a reference to a page that no TLB holds, whose walk is left to the general path. */
+  isMiss = false;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
   private readonly bytes: Uint8Array;
   private readonly clock: Float64Array;
-  private readonly permissions: Permissions;
+  private readonly loadPath: AccessPath;
+  private readonly storePath: AccessPath;
   private readonly tables: KnownTables;
   private readonly wholeChunks: Uint8Array;
   private readonly walkCaches: WalkCaches;
-  /** Cycles of a walk but for the fetch of its PTE. */
+  /** Cycles of a walk but for the fetch of its PTE, of a hit of the second level, and of each kind of access. */
   private readonly walkCycles: number;
-  private readonly accessCycles: number;
-  private readonly walksCell: number;
-  private readonly walkCyclesCell: number;
-  private readonly predictionsWord: number;
-  private readonly fillAttribute: number;
-  /** Of the first level, as in `TreeTlb`. */
-  private readonly lowMask: number;
-  private readonly hashShift: number;
-  private readonly hashMask: number;
-  private readonly countWord: number;
-  private readonly marksWord: number;
-  private readonly marksByte: number;
-  private readonly markShift: number;
-  private readonly rootWord: number;
-  private readonly pairsAt: number;
-  /** Of the second level, as in `IndexedTlb`. */
-  private readonly headWord: number;
-  private readonly headMask: number;
-  private readonly secondLowMask: number;
-  private readonly secondHashShift: number;
-  private readonly secondHashMask: number;
-  private readonly secondCountWord: number;
-  private readonly filledWays: number;
-  private readonly stateWord: number;
-  private readonly fillsWord: number;
-  private readonly secondPlace: number;
-  private readonly ways: number;
+  private readonly secondLevelCycles: number;
+  private readonly accessCycles: Float64Array;
+  /** The first level, as in `TreeTlb`. */
+  private readonly first: ReturnType<typeof firstLevel>;
+  /** The second level, as in `IndexedTlb`. */
+  private readonly second: ReturnType<typeof secondLevel>;
+  /** By kind of access: where a hit notes its place for the replacement state, or less than 0 (`ReplacementState.isTree`). */
+  private readonly roots: Int32Array;
+  private readonly pairs: Int32Array;
 
-  constructor(
-    kind: number,
-    { first: [[first]], second: [[second]] }: TlbsOfKind,
-    permissions: Permissions,
-    tables: KnownTables,
-    { arrays, clock, memory, walkCaches, preset }: AccessPathParts,
-  ) {
-    const { costs } = preset;
-    this.kind = kind;
+  /** @param byKind the TLBs of loads, stores and fetches; `paths` the paths of loads and of stores */
+  constructor(byKind: readonly TlbsOfKind[], paths: readonly [AccessPath, AccessPath], parts: WalkParts) {
+    const { arrays, clock, memory, walkCaches, preset, tables } = parts;
+    const { load, store, fetch, walk, secondLevelHit } = preset.costs;
     this.cells = arrays.cells;
     this.words = arrays.words;
     this.bytes = arrays.bytes;
     this.clock = clock;
-    this.permissions = permissions;
+    [this.loadPath, this.storePath] = paths;
     this.tables = tables;
     this.wholeChunks = memory.wholeChunks;
     this.walkCaches = walkCaches;
-    this.walkCycles = costs.walk.value;
-    this.accessCycles = [costs.load, costs.store, costs.fetch][kind].value;
-    this.walksCell = COUNTERS_CELL + counters.COUNT_FAST_WALK + kind;
-    this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
-    this.predictionsWord = LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT);
-    this.fillAttribute = kind === KIND_STORE ? ATTRIBUTE_STORES : 0;
-    this.lowMask = first.lowMask;
-    this.hashShift = first.hashShift;
-    this.hashMask = first.hashMask;
-    this.countWord = first.countAt;
-    this.marksWord = first.marksAt >> 2;
-    this.marksByte = first.marksAt - first.firstPlace;
-    this.markShift = first.markShift;
-    this.rootWord = first.replacement.rootsAt + (first.firstPlace >> WAYS_SHIFT);
-    this.pairsAt = first.replacement.pairsAt;
-    this.headWord = second.headAt;
-    this.headMask = second.headMask;
-    this.secondLowMask = second.lowMask;
-    this.secondHashShift = second.hashShift;
-    this.secondHashMask = second.hashMask;
-    this.secondCountWord = second.countAt;
-    this.filledWays = second.replacement.filledWays;
-    this.stateWord = second.replacement.stateAt;
-    this.fillsWord = second.replacement.fillsAt;
-    this.secondPlace = second.firstPlace;
-    this.ways = second.ways;
+    this.walkCycles = walk.value;
+    this.secondLevelCycles = secondLevelHit.value;
+    this.accessCycles = Float64Array.of(load.value, store.value, fetch.value, 0);
+    this.first = firstLevel(byKind[KIND_LOAD].first[SIZE_4K][0]);
+    this.second = secondLevel(byKind[KIND_LOAD].second[SIZE_4K][0]);
+    const firsts = byKind.map(({ first }) => first[SIZE_4K][0].replacement);
+    this.roots = Int32Array.from(firsts, ({ rootsAt }) => rootsAt);
+    this.pairs = Int32Array.from(firsts, ({ pairsAt }) => pairsAt);
   }
 
-  /** Does the whole miss of the page in `REQUESTED_PAGE_CELL`, or nothing (false). @param number bits 19:0 of the page number */
-  walk(number: number): boolean {
-    const { words, cells, tables, permissions } = this;
-    const page = cells[REQUESTED_PAGE_CELL];
-    if (words[LARGE_TRANSLATIONS_WORD] !== 0) return false;
-    // A mark of the first level that fits is nearly always the page itself.
-    const set = (number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask);
-    const marks = words[(this.marksWord + set) | 0] ^ Math.imul((number >>> this.markShift) & 255, 0x01010101);
-    if (((marks - 0x01010101) & ~marks & 0x80808080) !== 0 || words[(this.countWord + set) | 0] !== WAYS) return false;
-    let held = words[(this.headWord + (number & this.headMask)) | 0];
-    while (held !== 0 && cells[held << CELL_SHIFT] !== page) held = words[((held << WORD_SHIFT) + WORD_NEXT) | 0];
-    if (held !== 0) return false;
+  /**
+   * Does references from `from` on, as `BulkTouch.touch`, up to the first that is not done here; returns its index, or `to`. Fetches are
+   * not paid for yet (`WalkCaches.settle`).
+   */
+  touch(kinds: Uint8Array, addresses: Float64Array, from: number, to: number): number {
+    const { words, cells, roots, pairs, accessCycles } = this;
+    const [loads, stores] = [this.loadPath.permissions, this.storePath.permissions];
+    const { lowMask, hashShift, hashMask, countWord, marksWord, markShift, firstPlace } = this.first;
+    const { headWord, headMask } = this.second;
+    this.isMiss = false;
+    let cycles = 0;
+    let i = from;
+    for (; i < to; i++) {
+      const la = addresses[i];
+      const kind = kinds[i] & KIND_MASK;
+      const number = (la | 0) >>> 12;
+      const page = la - ((la | 0) & 4095);
+      const prediction = ((number & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT)) | 0;
+      const predicted = words[prediction];
+      const isRefused = ~words[((predicted << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ((kind ^ KIND_STORE) - 1);
+      if (cells[predicted << CELL_SHIFT] === page && isRefused >= 0) {
+        useFirst(words, predicted, roots[kind], pairs[kind]);
+        cells[HITS_CELL + kind]++;
+        cycles += accessCycles[kind];
+        continue;
+      }
+      if ((kinds[i] & ONLY_PREDICTED) !== 0) break;
+      const permissions = kind === KIND_LOAD ? loads : stores;
+      const set = (number & lowMask) ^ ((number >>> hashShift) & hashMask);
+      const marks = words[(marksWord + set) | 0] ^ Math.imul((number >>> markShift) & 255, 0x01010101);
+      if (((marks - 0x01010101) & ~marks & 0x80808080) !== 0) {
+        const place = findInSet(cells, (firstPlace + (set << WAYS_SHIFT)) | 0, page) | 0;
+        const allowed = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
+        if (place !== 0) {
+          if (allowed !== permissions.allowedAttributes) break;
+          // From now on it is predicted, and done in the next round.
+          words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] |= kind << STORES_BIT;
+          words[prediction] = place;
+          i--;
+          continue;
+        }
+      }
+      if (words[(countWord + set) | 0] !== WAYS) break;
+      let held = words[(headWord + (number & headMask)) | 0];
+      while (held !== 0 && cells[held << CELL_SHIFT] !== page) held = words[((held << WORD_SHIFT) + WORD_NEXT) | 0];
+      let frame = 0;
+      if (held !== 0) {
+        if (words[((held << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] !== permissions.allowedAttributes) break;
+        useTable(words, held);
+        frame = words[((held << WORD_SHIFT) + WORD_FRAME) | 0];
+        cells[SECOND_LEVEL_HITS_CELL + kind]++;
+        cycles += this.secondLevelCycles + accessCycles[kind];
+      } else {
+        const victim = this.victim(number) | 0;
+        if (victim === 0) break;
+        frame = this.read(number, page, permissions) | 0;
+        if (frame >= 0) this.walked(number, kind);
+        else frame = this.walkFromAbove(number, page, kind) | 0;
+        if (frame < 0) break;
+        this.fillSecond(victim, number, page, frame, permissions.pteAttributes);
+      }
+      const attributes = held !== 0 ? permissions.allowedAttributes : permissions.pteAttributes;
+      this.fillFirst(number, set, page, frame, attributes | (kind << STORES_BIT), prediction);
+    }
+    this.clock[0] += cycles;
+    return i;
+  }
+
+  /**
+   * The frame of a page by its PTE, if a remembered PDE is cached and nothing needs to be done to the PTE; else `GENERAL`. Changes nothing.
+   * @param number bits 19:0 of the page number
+   */
+  private read(number: number, page: number, permissions: Permissions): number {
+    const { words, tables } = this;
     const known = tables.indexOf(number);
-    const index = number & 511;
+    const index = number & PTE_INDEX_MASK;
     const place = tables.places[known];
-    const pde = place << WORD_SHIFT;
     const table = tables.frames[known];
-    if (cells[place << CELL_SHIFT] !== page - (index << 12) + PDE_TAG || words[(pde + WORD_FRAME) | 0] !== table)
-      return false;
+    const record = place << WORD_SHIFT;
+    if (this.cells[place << CELL_SHIFT] !== page - (index << 12) + PDE_TAG) return GENERAL;
+    if (words[(record + WORD_FRAME) | 0] !== table || words[(record + WORD_ATTRIBUTES) | 0] !== permissions.allowedPde)
+      return GENERAL;
     const chunk = tables.chunks[known];
     const at = (((table & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + (index << 1)) | 0;
     const low = chunk[at];
     const high = chunk[at | 1];
+    if ((low & PTE_LOW_ATTRIBUTES) !== permissions.allowedPteLow) return GENERAL;
+    if ((high & ~HIGH_FRAME) !== permissions.allowedPteHigh || table >>> TABLE_FRAME_BITS !== 0) return GENERAL;
     const frame = ((high & HIGH_FRAME) << 20) | (low >>> 12);
-    if (
-      (low & PTE_LOW_ATTRIBUTES) !== permissions.allowedPteLow ||
-      (high & ~HIGH_FRAME) !== permissions.allowedPteHigh ||
-      words[(pde + WORD_ATTRIBUTES) | 0] !== permissions.allowedPde ||
-      this.wholeChunks[frame >>> CHUNK_FRAMES_SHIFT] !== 1 ||
-      table >>> TABLE_FRAME_BITS !== 0 ||
-      !this.fillSecond(number, page, frame)
-    ) {
-      return false;
-    }
-    const use = words[(pde + WORD_USE) | 0];
-    const state = words[(pde + WORD_STATE) | 0];
-    words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
-    this.fillFirst(number, set, page, frame);
-    this.clock[0] += this.walkCycles + this.accessCycles;
-    cells[this.walkCyclesCell] += this.walkCycles;
-    cells[this.walksCell]++;
-    const { deferral } = this.walkCaches;
-    deferral.add((table << 6) + (index >> 3), this.kind);
-    if (deferral.isFull) this.walkCaches.makeDeferred();
-    return true;
+    return this.wholeChunks[frame >>> CHUNK_FRAMES_SHIFT] === 1 ? frame : GENERAL;
   }
 
-  /** `IndexedTlb.insert` into a full set, in place of a small page; else nothing (false). */
-  private fillSecond(number: number, page: number, frame: number): boolean {
-    const { words, cells } = this;
-    const set = (number & this.secondLowMask) ^ ((number >>> this.secondHashShift) & this.secondHashMask);
-    const state = (this.stateWord + set) | 0;
-    const filled = words[(this.fillsWord + words[state]) | 0];
-    const place = (this.secondPlace + Math.imul(set, this.ways) + (filled & 0xff)) | 0;
+  /** What a walk does that {@link read} has read for: a use of the PDE, and a fetch of the PTE, which is left for later. */
+  private walked(number: number, kind: number): void {
+    const { cells, tables, deferral, walkCycles } = this;
+    const known = tables.indexOf(number);
+    useTable(this.words, tables.places[known]);
+    const { count } = deferral;
+    deferral.lines[count] = (tables.frames[known] << 6) + ((number & PTE_INDEX_MASK) >> 3);
+    deferral.kinds[count] = kind;
+    deferral.count = count + 1;
+    if (deferral.isFull) this.walkCaches.makeDeferred();
+    this.clock[0] += walkCycles + this.accessCycles[kind];
+    cells[WALK_CYCLES_CELL + kind] += walkCycles;
+    cells[WALKS_CELL + kind]++;
+  }
+
+  /**
+   * Any other walk that the fast path does: the frame of the page, with all that the walk does but for the fills; less than 0 where it is left to
+   * the general path, and nothing has changed.
+   */
+  private walkFromAbove(number: number, page: number, kind: number): number {
+    this.cells[REQUESTED_PAGE_CELL] = page;
+    const frame = (kind === KIND_LOAD ? this.loadPath : this.storePath).walkOnly(number) | 0;
+    this.isMiss = frame < 0;
+    return frame;
+  }
+
+  /** The place that a page gets in the second level, if its set is full and a small page is evicted; else 0. */
+  private victim(number: number): number {
+    const { words } = this;
+    const { lowMask, hashShift, hashMask, countWord, filledWays, stateWord, fillsWord, firstPlace, ways } = this.second;
+    const set = (number & lowMask) ^ ((number >>> hashShift) & hashMask);
+    const filled = words[(fillsWord + words[(stateWord + set) | 0]) | 0];
+    const place = (firstPlace + Math.imul(set, ways) + (filled & 0xff)) | 0;
+    const isSmall = (words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & SIZE) === 0;
+    return isSmall && words[(countWord + set) | 0] === filledWays ? place : 0;
+  }
+
+  /** `IndexedTlb.insert` at the place that {@link victim} has said. */
+  private fillSecond(place: number, number: number, page: number, frame: number, attributes: number): void {
+    const { words } = this;
     const record = place << WORD_SHIFT;
-    if (words[(this.secondCountWord + set) | 0] !== this.filledWays) return false;
-    if ((words[(record + WORD_ATTRIBUTES) | 0] & SIZE) !== 0) return false;
+    const state = words[(record + WORD_STATE) | 0];
+    const filled = words[(this.second.fillsWord + words[state]) | 0];
     words[state] = filled >> 8;
     const link = words[(record + WORD_LINK) | 0];
     const after = words[(record + WORD_NEXT) | 0];
     words[link] = after;
     words[((after << WORD_SHIFT) + WORD_LINK) | 0] = link;
-    const head = (this.headWord + (number & this.headMask)) | 0;
+    const head = (this.second.headWord + (number & this.second.headMask)) | 0;
     const next = words[head];
     words[(record + WORD_NEXT) | 0] = next;
     words[((next << WORD_SHIFT) + WORD_LINK) | 0] = record + WORD_NEXT;
     words[(record + WORD_LINK) | 0] = head;
     words[head] = place;
-    cells[place << CELL_SHIFT] = page;
+    this.cells[place << CELL_SHIFT] = page;
     words[(record + WORD_FRAME) | 0] = frame;
-    words[(record + WORD_ATTRIBUTES) | 0] = this.permissions.pteAttributes;
-    return true;
+    words[(record + WORD_ATTRIBUTES) | 0] = attributes;
   }
 
   /** `TreeTlb.insert` into a full set, and the prediction of it. */
-  private fillFirst(number: number, set: number, page: number, frame: number): void {
+  private fillFirst(
+    number: number,
+    set: number,
+    page: number,
+    frame: number,
+    attributes: number,
+    prediction: number,
+  ): void {
     const { words } = this;
-    const root = (this.rootWord + set) | 0;
-    const place = words[(this.pairsAt + ((words[root] ^ 2) >> 1)) | 0] ^ 1;
+    const { rootWord, pairsAt, marksByte, markShift } = this.first;
+    const root = (rootWord + set) | 0;
+    const place = words[(pairsAt + ((words[root] ^ 2) >> PAIR_SHIFT)) | 0] ^ 1;
     words[root] = place;
-    words[(this.pairsAt + (place >> 1)) | 0] = place;
-    this.bytes[(this.marksByte + place) | 0] = number >>> this.markShift;
+    words[(pairsAt + (place >> PAIR_SHIFT)) | 0] = place;
+    this.bytes[(marksByte + place) | 0] = number >>> markShift;
     this.cells[place << CELL_SHIFT] = page;
     words[((place << WORD_SHIFT) + WORD_FRAME) | 0] = frame;
-    words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = this.permissions.pteAttributes | this.fillAttribute;
-    words[((number & PREDICTIONS_MASK) + this.predictionsWord) | 0] = place;
+    words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = attributes;
+    words[prediction] = place;
   }
+
+  private get deferral(): DeferredFetches {
+    return this.walkCaches.deferral;
+  }
+}
+
+function firstLevel(tlb: Tlb) {
+  return {
+    lowMask: tlb.lowMask,
+    hashShift: tlb.hashShift,
+    hashMask: tlb.hashMask,
+    countWord: tlb.countAt,
+    marksWord: tlb.marksAt >> 2,
+    marksByte: tlb.marksAt - tlb.firstPlace,
+    markShift: tlb.markShift,
+    firstPlace: tlb.firstPlace,
+    rootWord: tlb.replacement.rootsAt + (tlb.firstPlace >> WAYS_SHIFT),
+    pairsAt: tlb.replacement.pairsAt,
+  };
+}
+
+function secondLevel(tlb: Tlb) {
+  return {
+    headWord: tlb.headAt,
+    headMask: tlb.headMask,
+    lowMask: tlb.lowMask,
+    hashShift: tlb.hashShift,
+    hashMask: tlb.hashMask,
+    countWord: tlb.countAt,
+    filledWays: tlb.replacement.filledWays,
+    stateWord: tlb.replacement.stateAt,
+    fillsWord: tlb.replacement.fillsAt,
+    firstPlace: tlb.firstPlace,
+    ways: tlb.ways,
+  };
+}
+
+/** Records a hit of a place of a first level; `root` is less than 0 where its state is a table. */
+function useFirst(words: Int32Array, place: number, root: number, pair: number): void {
+  if (root < 0) {
+    useTable(words, place);
+    return;
+  }
+  words[(root + (place >> WAYS_SHIFT)) | 0] = place;
+  words[(pair + (place >> PAIR_SHIFT)) | 0] = place;
+}
+
+/** Records a hit of a place where the replacement state is a table. */
+function useTable(words: Int32Array, place: number): void {
+  const use = words[((place << WORD_SHIFT) + WORD_USE) | 0];
+  const state = words[((place << WORD_SHIFT) + WORD_STATE) | 0];
+  words[state] = (words[state] & (use >>> 16)) | (use & 0xffff);
+}
+
+/** The place of a page among the four ways of a set of the first level, from `first` on; 0 when it is not there. */
+function findInSet(cells: Float64Array, first: number, page: number): number {
+  const cell = first << CELL_SHIFT;
+  if (cells[cell] === page) return first;
+  if (cells[cell + RECORD_CELLS] === page) return (first + 1) | 0;
+  if (cells[cell + 2 * RECORD_CELLS] === page) return (first + 2) | 0;
+  return cells[cell + 3 * RECORD_CELLS] === page ? (first + 3) | 0 : 0;
 }

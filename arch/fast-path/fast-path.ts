@@ -9,6 +9,8 @@ import type { FlushAttribution } from "../tlb/flush-attribution.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import { AccessPath } from "./access-path.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
+import { BulkWalk, doesBulkWalks } from "./bulk-walk.ts";
+import { KnownTables } from "./known-tables.ts";
 import { UnflushedPath } from "./unflushed-path.ts";
 
 const {
@@ -35,6 +37,8 @@ export class FastPath {
   readonly stores: AccessPath;
   /** The path of instruction fetches. */
   readonly fetches: AccessPath;
+  /** Many loads and stores one after another; null where these TLBs are not what it does. */
+  private readonly bulkWalk: BulkWalk | null;
   private readonly parts: AccessPathParts;
   private readonly words: Int32Array;
   private refusesAddresses = false;
@@ -45,6 +49,7 @@ export class FastPath {
     const { arrays, tlbs } = parts;
     this.parts = parts;
     this.words = arrays.words;
+    const walkParts = { ...parts, tables: new KnownTables() };
     const byKind = tlbs.tlbsByKind();
     const small = byKind.map(({ first, second }) => ({ first: first[0][0], second: second[0] }));
     // A fill replaces the predictions of loads and stores, or of fetches, but not of all three.
@@ -53,11 +58,21 @@ export class FastPath {
     // A translation by the general path teaches a PCID to the TLBs of its kind of access, which must be those of all kinds.
     const isShared = this.limited.every((tlb) => small.every(({ second }) => second.includes(tlb)));
     const [loads, stores, fetches] = byKind.map((each, kind) => {
-      return new AccessPath(kind, each, !isUnified && isShared, parts);
+      return new AccessPath(kind, each, !isUnified && isShared, walkParts);
     });
     this.loads = loads;
     this.stores = stores;
     this.fetches = fetches;
+    const isBulk = [loads, stores, fetches].every((path) => path.isKnown);
+    this.bulkWalk =
+      isBulk && doesBulkWalks(byKind, parts.structures.ofLevel(2), parts.preset)
+        ? new BulkWalk(byKind, [loads, stores], walkParts)
+        : null;
+  }
+
+  /** Many loads and stores one after another; null where that is not possible now, or never. */
+  get bulk(): BulkWalk | null {
+    return this.words[LARGE_TRANSLATIONS_WORD] === 0 ? this.bulkWalk : null;
   }
 
   /**

@@ -1,11 +1,13 @@
 /**
- * The page tables that earlier walks of one kind of access began at: places of the cached PDEs that named them, by the low bits of the numbers of
+ * The page tables that earlier walks of a CPU began at: places of the cached PDEs that named them, by the low bits of the numbers of
  * their 2 MiB. Who uses one compares first: the PDE's tag with that of the address, and its frame with the one that it had.
  */
 
 const NO_CHUNK = new Int32Array(0);
 /** How many are remembered; a power of two. */
 const REMEMBERED = 64;
+/** The bits of the number of a page table's 2 MiB that choose where it is remembered. */
+const KNOWN_MASK = REMEMBERED - 1;
 /** Bits of a page number that the index of its PTE has. */
 const PTE_INDEX_BITS = 9;
 
@@ -20,7 +22,7 @@ export class KnownTables {
 
   /** Where the page table of a page would be remembered. @param number bits 19:0 of the page number */
   indexOf(number: number): number {
-    return (number >>> PTE_INDEX_BITS) & (REMEMBERED - 1);
+    return (number >>> PTE_INDEX_BITS) & KNOWN_MASK;
   }
 
   /** Begins another context: walks look their PDEs up. */

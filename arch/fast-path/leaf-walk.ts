@@ -18,9 +18,9 @@ import { LEVEL_PDE, structureTag } from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
 import { leafFlags } from "../walk/page-walk.ts";
-import type { AccessPathParts } from "./access-path-parts.ts";
+import type { WalkParts } from "./access-path-parts.ts";
 import type { KnownChunks } from "./known-chunks.ts";
-import { KnownTables } from "./known-tables.ts";
+import type { KnownTables } from "./known-tables.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 
@@ -44,6 +44,8 @@ const NO_CHUNK = new Int32Array(0);
 
 /** Walks of one kind of access (load 0, store 1, fetch 2). */
 export class LeafWalk {
+  /** The kind of access. */
+  readonly kind: number;
   private readonly permissions: Permissions;
   /** The cache of PDEs, or the TLB that holds them; null where they are not cached, or in a TLB with a limited number of PCIDs. */
   private readonly pdes: Tlb | null;
@@ -70,7 +72,7 @@ export class LeafWalk {
   private table: Int32Array = NO_CHUNK;
   private tableBase = 0;
   /** Those of earlier walks. */
-  readonly knownTables = new KnownTables();
+  private readonly knownTables: KnownTables;
   /** Chunks of memory that are known to exist. */
   private readonly knownChunks: KnownChunks;
   private readonly wholeChunks: Uint8Array;
@@ -81,8 +83,9 @@ export class LeafWalk {
     pdes: Tlb | null,
     accessCycles: number,
     knownChunks: KnownChunks,
-    { arrays, clock, mode, memory, walkCaches, preset }: AccessPathParts,
+    { arrays, clock, mode, memory, walkCaches, preset, tables }: WalkParts,
   ) {
+    this.kind = kind;
     this.permissions = permissions;
     // Hits of a structure with a limited number of PCIDs change more than its replacement state.
     this.pdes = pdes?.isLimited ? null : pdes;
@@ -96,6 +99,7 @@ export class LeafWalk {
     this.walkCaches = walkCaches;
     this.knownChunks = knownChunks;
     this.wholeChunks = knownChunks.whole;
+    this.knownTables = tables;
     this.accessCycles = accessCycles;
     this.walkCycles = preset.costs.walk.value;
     this.walksCell = COUNTERS_CELL + counters.COUNT_FAST_WALK + kind;
@@ -146,7 +150,7 @@ export class LeafWalk {
     } else {
       this.logs.use(pdePlace);
     }
-    this.count(this.walkCycles + this.walkCaches.fetch((this.tableFrame >>> 0) * 64 + (index >> 3)));
+    this.count(this.walkCycles + this.walkCaches.fetchFor(this.kind, (this.tableFrame >>> 0) * 64 + (index >> 3)));
     return frame;
   }
 

@@ -28,6 +28,8 @@ const { ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, REQUESTED_PAGE_CELL } = layo
 const { GENERAL } = results;
 const { ALL_RIGHTS } = walks;
 const LEVELS = structureCaches.LEVEL_PML5E + 1;
+/** Level of the entries above PDEs, which the walk has not found. */
+const LEVEL_PDPTE = structureCaches.LEVEL_PDE + 1;
 /** Of an entry that refers to a table and needs no bit set: the bits that tell, and those that are set. */
 const TABLE_BITS = PTE_PRESENT | PTE_ACCESSED | PTE_PAGE_SIZE;
 const TABLE = PTE_PRESENT | PTE_ACCESSED;
@@ -73,7 +75,7 @@ export class UpperWalk {
   walk(): number {
     const { structures, mode } = this;
     const page = this.cells[REQUESTED_PAGE_CELL];
-    const cached = structures.find(page, mode.pcid, mode.levels);
+    const cached = structures.find(page, mode.pcid, mode.levels, LEVEL_PDPTE);
     const top = cached === 0 ? mode.levels : cached - 1;
     const table = cached === 0 ? mode.rootFrame : structures.frame;
     if (table >= FRAMES) return GENERAL;
@@ -111,12 +113,13 @@ export class UpperWalk {
   /** Does what the walk does at the entries from level `top` on, which were read. */
   private carryOut(page: number, top: number): void {
     const { structures, walkCaches, mode, tables, indices, rights } = this;
+    const { kind } = this.leafWalk;
     let cycles = this.walkCycles;
     for (let level = top; level > 1; level--) {
-      cycles += walkCaches.fetch(tables[level] * 64 + (indices[level] >> 3));
+      cycles += walkCaches.fetchFor(kind, tables[level] * 64 + (indices[level] >> 3));
       structures.insert(page, level, mode.pcid, tables[level - 1], rights[level]);
     }
-    this.leafWalk.count(cycles + walkCaches.fetch(tables[1] * 64 + (indices[1] >> 3)));
+    this.leafWalk.count(cycles + walkCaches.fetchFor(kind, tables[1] * 64 + (indices[1] >> 3)));
   }
 
   /** The attributes of a cached PDE with these rights. */

@@ -25,10 +25,12 @@ export class DeferredFetches {
   readonly levels: readonly LineCache[];
   /** Cycles of such fetches that nobody has paid for yet, by kind of access (load 0, store 1, fetch 2). */
   readonly unpaidCycles = new Float64Array(KINDS);
-  /** How many wait. */
+  /** How many wait. Who adds one writes its line and its kind at this index, and counts it; not when {@link isFull}. */
   count = 0;
-  private readonly lines: Int32Array;
-  private readonly kinds = new Uint8Array(FETCHES_MAX);
+  /** Their lines: numbers below 2^31. */
+  readonly lines: Int32Array;
+  /** The kinds of access that they are for. */
+  readonly kinds = new Uint8Array(FETCHES_MAX);
   private readonly cycles: Int32Array;
   private readonly memoryCycles: number;
   private readonly useAll: UseLines;
@@ -50,21 +52,13 @@ export class DeferredFetches {
     }
   }
 
-  /** Adds a fetch, after which {@link isFull} may hold. @param line a number below 2^31 */
-  add(line: number, kind: number): void {
-    const { count } = this;
-    this.lines[count] = line;
-    this.kinds[count] = kind;
-    this.count = count + 1;
-  }
-
   /** Whether there is no room for another. */
   get isFull(): boolean {
     return this.count === FETCHES_MAX;
   }
 
-  /** Makes those that wait, at least one; none does from then on. Returns the last line. */
-  make(): number {
+  /** Makes those that wait, at least one; none does from then on. */
+  make(): void {
     const { count, cycles, kinds, unpaidCycles } = this;
     this.useAll(WORD_BYTES * count);
     let all = 0;
@@ -79,7 +73,6 @@ export class DeferredFetches {
     unpaidCycles[1] += stores;
     unpaidCycles[2] += fetches;
     this.count = 0;
-    return this.lines[count - 1];
   }
 
   /** What the module does, one by one. */

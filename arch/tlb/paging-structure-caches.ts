@@ -80,9 +80,12 @@ export class PagingStructureCaches {
     }
   }
 
-  /** {@link lookup} without an effect on the caches, which {@link hit} has. */
-  find(la: number, pcid: number, levels: number): number {
-    for (let level = LOWEST_LEVEL; level <= levels; level++) {
+  /**
+   * {@link lookup} without an effect on the caches, which {@link hit} has.
+   * @param lowest below which level nothing is cached for `la`
+   */
+  find(la: number, pcid: number, levels: number, lowest = LOWEST_LEVEL): number {
+    for (let level = lowest; level <= levels; level++) {
       const tlb = this.levels[level];
       if (tlb === null || !tlb.hasTables) continue;
       const number = entryNumber(la, level);

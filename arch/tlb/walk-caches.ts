@@ -13,6 +13,9 @@ const NO_LINE = Number.NaN;
 const HOST_LINE_BYTES = 64;
 const NO_LINES = new Float64Array(1).fill(NO_LINE);
 
+/** Lines that may be left for later are below this. */
+const LINES_END = 2 ** 31;
+
 /** The levels of one CPU; made when the CPU first walks. */
 export class WalkCaches {
   private readonly preset: Preset;
@@ -36,8 +39,8 @@ export class WalkCaches {
   private readonly memoryCycles: number;
   /** Fetches that are left for later; null before the first. */
   private deferred: DeferredFetches | null = null;
-  /** Whether {@link latest} is what it says: fetches that were deferred do not keep it. */
-  private areLatestKnown = true;
+  /** Whether fetches of walks on the fast path are left for later now ({@link fetchFor}). */
+  isDeferring = false;
 
   /** @param take takes so many bytes of the host's memory, all zero and for good: once, for all levels */
   constructor(preset: Preset, take: TakeBytes) {
@@ -49,7 +52,7 @@ export class WalkCaches {
 
   /** Cycles to fetch an entry of the line with this number (physical address / 64). */
   fetch(line: number): number {
-    if (this.deferred !== null) this.catchUp(this.deferred);
+    if (this.deferred !== null && this.deferred.count !== 0) this.makeDeferred();
     if (line === this.lastLine) return this.nearCycles;
     this.lastLine = line;
     const { latest } = this;
@@ -58,6 +61,16 @@ export class WalkCaches {
     if (this.levels.length === 0) this.makeLevels();
     this.latest[(line | 0) & (this.latest.length - 1)] = line;
     return this.fetchOther(line);
+  }
+
+  /** As {@link fetch}, for an access of a kind (load 0, store 1, fetch 2); no cycles yet where the fetch is left for later. */
+  fetchFor(kind: number, line: number): number {
+    if (!this.isDeferring || line >= LINES_END) return this.fetch(line);
+    const { deferral } = this;
+    deferral.lines[deferral.count] = line;
+    deferral.kinds[deferral.count++] = kind;
+    if (deferral.isFull) this.makeDeferred();
+    return 0;
   }
 
   /**
@@ -78,8 +91,15 @@ export class WalkCaches {
 
   /** Makes those that wait; there is room for others then. */
   makeDeferred(): void {
-    this.lastLine = this.deferral.make();
-    this.areLatestKnown = false;
+    const { deferral, latest, latestBehind } = this;
+    const { lines, count } = deferral;
+    for (let i = 0; i < count; i++) {
+      const line = lines[i];
+      latest[line & (latest.length - 1)] = line;
+      latestBehind[line & (latestBehind.length - 1)] = line;
+    }
+    this.lastLine = lines[count - 1];
+    deferral.make();
   }
 
   private beginDeferral(): DeferredFetches {
@@ -88,15 +108,6 @@ export class WalkCaches {
     this.deferred = deferred;
     this.levels = deferred.levels;
     return deferred;
-  }
-
-  /** Brings these caches to where a fetch that is not deferred finds them. */
-  private catchUp({ count }: DeferredFetches): void {
-    if (count !== 0) this.makeDeferred();
-    if (this.areLatestKnown) return;
-    this.latest.fill(NO_LINE);
-    this.latestBehind.fill(NO_LINE);
-    this.areLatestKnown = true;
   }
 
   /** Empties all levels (WBINVD). */

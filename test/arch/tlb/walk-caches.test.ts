@@ -56,7 +56,7 @@ test.each(PRESETS)(
             paid[kind] += later.fetch(line * stride);
             continue;
           }
-          later.deferral.add(line * stride, kind);
+          add(later.deferral, line * stride, kind);
           if (later.deferral.isFull) later.makeDeferred();
         }
         later.settle()?.forEach((cycles, kind) => {
@@ -81,9 +81,9 @@ test("caches with sets of more ways than a vector has marks are used one by one"
       for (const line of lines) {
         const [near, far] = levels.map((level) => level.use(line));
         cycles += near ? 4 : far ? 9 : 77;
-        deferred.add(line, 1);
+        add(deferred, line, 1);
       }
-      expect(deferred.make()).toBe(lines.at(-1));
+      deferred.make();
       expect([...deferred.unpaidCycles]).toEqual([0, cycles, 0]);
       expect(deferred.levels.map(contents)).toEqual(levels.map(contents));
     }),
@@ -135,6 +135,11 @@ function writtenPages(bytes: Uint8Array): number {
     if (bytes.subarray(at, at + PAGE_BYTES).some((byte) => byte !== 0)) pages++;
   }
   return pages;
+}
+
+function add(deferred: DeferredFetches, line: number, kind: number): void {
+  deferred.lines[deferred.count] = line;
+  deferred.kinds[deferred.count++] = kind;
 }
 
 function contents(cache: LineCache): unknown {
