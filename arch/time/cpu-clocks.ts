@@ -1,11 +1,12 @@
 /** The CPUs' clocks, and what their cycles go to. */
 import { CycleAccounts } from "./cycle-accounts.ts";
-import { SharedLines } from "./shared-lines.ts";
+import type { PendingInterrupts } from "./pending-interrupts.ts";
+import { type LineClock, SharedLines } from "./shared-lines.ts";
 import type { Thread } from "./thread.ts";
 import { checkCpuCount, Topology } from "./topology.ts";
 
 /** Cycle clocks of `cpus` CPUs, one of which runs now. */
-export class CpuClocks {
+export abstract class CpuClocks implements LineClock {
   /** Number of CPUs. */
   readonly cpus: number;
   /** Which CPUs are near to each other. */
@@ -38,6 +39,15 @@ export class CpuClocks {
     this.running = new Array<Thread | null>(cpus).fill(null);
     this.accounts = new CycleAccounts(this.clockCycles, this.lines.waitedCycles);
   }
+
+  /** Interrupts on their way to CPUs. */
+  abstract readonly interrupts: PendingInterrupts;
+
+  /** The earliest time at which any CPU can act, that of the step which is under way included; infinity when none can. */
+  abstract get earliestCycles(): number;
+
+  /** As `InterruptedCpus.delay`, of a CPU that waited for a line. */
+  abstract delayForLine(cpu: number, fromCycles: number, cycles: number): void;
 
   /** Advances the current CPU's clock. */
   spend(cycles: number): void {

@@ -381,7 +381,6 @@ export class EventLoop extends InterruptedCpus {
     else this.vcpuScheduler.couldAct(cpu, at);
   }
 
-  /** The earliest time at which any CPU can act, that of the step which is under way included; infinity when none can. */
   get earliestCycles(): number {
     return this.ready.firstAt;
   }

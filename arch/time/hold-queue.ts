@@ -1,5 +1,5 @@
 /**
- * Who has a fair lock when, if plain code takes it: code that cannot pause, on CPUs which the event loop runs in another order than that of
+ * Who has a fair lock, or a cache line, when, if plain code takes it: code that cannot pause, on CPUs which the event loop runs in another order than that of
  * their clocks. A CPU that comes at a time which others have gone past queues behind those who came before that time, and before
  * those who came after it: these have had the lock already as far as they know, and had it too early. They are put behind, hold by hold,
  * and each CPU is told by how much later its holds end.
@@ -80,17 +80,23 @@ export class HoldQueue {
    * @param floorCycles nobody comes before this time any more
    */
   come(atCycles: number, floorCycles: number): number {
-    const { until, arrived } = this;
+    this.dropBefore(floorCycles);
+    const { until, arrived, first } = this;
+    let place = first + this.count;
+    if (place > first && atCycles < until[place - 1]) while (place > first && arrived[place - 1] > atCycles) place--;
+    this.place = place;
+    return place > first ? Math.max(atCycles, until[place - 1]) : atCycles;
+  }
+
+  /** Drops the holds that are over by `floorCycles`: nobody comes before this time any more. And those of which there are too many. */
+  dropBefore(floorCycles: number): void {
+    const { until } = this;
     let { first } = this;
     const end = first + this.count;
     while (first < end && (until[first] <= floorCycles || end - first >= HOLDS_MAX))
       this.droppedCpu = this.cpu[first++];
     this.count = end - first;
     this.first = first;
-    let place = end;
-    if (place > first && atCycles < until[place - 1]) while (place > first && arrived[place - 1] > atCycles) place--;
-    this.place = place;
-    return place > first ? Math.max(atCycles, until[place - 1]) : atCycles;
   }
 
   /** The CPU that has the lock before the one that has {@link come}; -1 for nobody. */

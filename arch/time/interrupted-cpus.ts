@@ -8,7 +8,6 @@ import { INTERRUPTED_RUNNING, interruptedState, PendingInterrupts } from "./pend
 
 /** CPUs with clocks that take interrupts. */
 export abstract class InterruptedCpus extends CpuClocks {
-  /** Interrupts on their way to CPUs. */
   readonly interrupts = new PendingInterrupts(this.cpus);
   /** Whether the current CPU's clock is set back for an interrupt handler. */
   private isSetBack = false;
@@ -75,8 +74,18 @@ export abstract class InterruptedCpus extends CpuClocks {
    */
   delay(cpu: number, fromCycles: number, cycles: number, activity: number): void {
     if (cpu === this.currentCpu) return;
-    this.interrupts.wasLater(cpu, fromCycles, cycles);
     this.accounts.within(cpu, activity, this.clockCycles[cpu] + cycles);
+    this.comesLater(cpu, fromCycles, cycles);
+  }
+
+  delayForLine(cpu: number, fromCycles: number, cycles: number): void {
+    if (cpu === this.currentCpu) return;
+    this.lines.waitedCycles[cpu] += cycles;
+    this.comesLater(cpu, fromCycles, cycles);
+  }
+
+  private comesLater(cpu: number, fromCycles: number, cycles: number): void {
+    this.interrupts.wasLater(cpu, fromCycles, cycles);
     this.clockCycles[cpu] += cycles;
     this.computesLater(cpu, cycles);
     this.refresh(cpu);

@@ -9,7 +9,7 @@
  * Time spent so is counted for each CPU and booked by the accounts as an activity of its own.
  */
 import { checkState, restoreArray } from "../isa/state-error.ts";
-import { BUSY_STRETCHES, BusyTimes } from "./busy-times.ts";
+import { LineTransfers, type TransferClock } from "./line-transfers.ts";
 import { type ByDistance, DISTANCE_SELF, type Topology } from "./topology.ts";
 
 /** Whose line it is: nobody's, and then free to take: what is new is in the caches of the CPU that made it. 0 and up: that CPU's alone. Below -1: several CPUs', by the number of their set. */
@@ -20,11 +20,9 @@ const FIRST_SETS = 16;
 const SPARE_LINES = 512;
 
 /** What lines need of the event loop. */
-export interface LineClock {
+export interface LineClock extends TransferClock {
   /** The CPU whose code runs now. */
   readonly currentCpu: number;
-  /** Each CPU's clock. */
-  readonly clockCycles: Float64Array;
   /** Which CPUs are near to each other. */
   readonly topology: Topology;
 }
@@ -35,14 +33,6 @@ export interface SharedLinesState {
   readonly line: Uint32Array;
   /** The CPU that has it alone, or that read it last. */
   readonly holder: Uint16Array;
-  /** When the last transfers of it began and end, in cycles. */
-  readonly busyFrom: Float64Array;
-  /** When they end. */
-  readonly busyUntil: Float64Array;
-  /** Lines of which more stretches of time are known, and for each of them those stretches (`BusyTimes`); absent where there are none. */
-  readonly queuedLine?: Uint32Array | undefined;
-  readonly queuedFrom?: Float64Array | undefined;
-  readonly queuedUntil?: Float64Array | undefined;
   /** Lines that several CPUs have, once for each of them. */
   readonly sharedLine: Uint32Array;
   /** The CPU. */
@@ -62,13 +52,7 @@ export class SharedLines {
   private readonly words: number;
   private count = 0;
   private holder = new Int32Array(0);
-  private busyFrom = new Float64Array(0);
-  private busyUntil = new Float64Array(0);
-  /**
-   * Lines that a CPU wanted at a time before the last transfers: of these more than the last stretch of transfers is kept, and
-   * `busyFrom` is infinite.
-   */
-  private readonly queues = new Map<number, BusyTimes>();
+  private readonly transfers: LineTransfers;
   /**
    * Sets of CPUs that share a line: who has had it longest, who read it last, and bits by CPU. Most are two CPUs, one of which writes
    * next: as long as there are no more, the bits are all clear.
@@ -90,6 +74,7 @@ export class SharedLines {
   /** @param clock of the machine */
   constructor(clock: LineClock) {
     this.clock = clock;
+    this.transfers = new LineTransfers(clock);
     const cpus = clock.clockCycles.length;
     this.isAlone = cpus === 1;
     this.waitedCycles = new Float64Array(cpus);
@@ -135,13 +120,8 @@ export class SharedLines {
    */
   occupy(line: number, cycles: number): void {
     const cpu = this.clock.currentCpu;
-    const queue = this.queueOf(line);
-    this.write(line);
-    const now = this.clock.clockCycles[cpu];
-    const start = queue.startOf(now);
-    if (start > now) this.wait(cpu, start - now);
+    this.wait(cpu, this.transfers.serve(line, cpu, this.takeToWrite(line, cpu), cycles));
     this.clock.clockCycles[cpu] += cycles;
-    queue.serve(start, start + cycles);
   }
 
   /** The CPU's clock without what it has waited for lines. */
@@ -151,7 +131,7 @@ export class SharedLines {
 
   /** Copies the lines, for saved states. */
   capture(): SharedLinesState {
-    const rows = { line: [] as number[], holder: [] as number[], from: [] as number[], until: [] as number[] };
+    const rows = { line: [] as number[], holder: [] as number[] };
     const shared = { line: [] as number[], cpu: [] as number[] };
     const cpus = this.clock.clockCycles.length;
     for (let line = 0; line < this.count; line++) {
@@ -159,8 +139,6 @@ export class SharedLines {
       if (held === NOBODY) continue;
       rows.line.push(line);
       rows.holder.push(held >= 0 ? held : this.forwarder[FIRST_SET - held]);
-      rows.from.push(this.busyFrom[line]);
-      rows.until.push(this.busyUntil[line]);
       if (held >= 0) continue;
       for (let cpu = 0; cpu < cpus; cpu++) {
         if (!this.hasCopy(FIRST_SET - held, cpu)) continue;
@@ -168,13 +146,9 @@ export class SharedLines {
         shared.cpu.push(cpu);
       }
     }
-    const queues = [...this.queues].sort(([a], [b]) => a - b);
     return {
-      ...(queues.length === 0 ? {} : capturedQueues(queues)),
       line: Uint32Array.from(rows.line),
       holder: Uint16Array.from(rows.holder),
-      busyFrom: Float64Array.from(rows.from),
-      busyUntil: Float64Array.from(rows.until),
       sharedLine: Uint32Array.from(shared.line),
       sharedCpu: Uint16Array.from(shared.cpu),
       waitedCycles: this.waitedCycles.slice(),
@@ -189,10 +163,8 @@ export class SharedLines {
     this.holder.fill(NOBODY);
     state.line.forEach((line, i) => {
       this.holder[line] = state.holder[i];
-      this.busyFrom[line] = state.busyFrom[i];
-      this.busyUntil[line] = state.busyUntil[i];
     });
-    this.restoreQueues(state);
+    this.transfers.clear();
     state.sharedLine.forEach((line, i) => {
       const last = this.holder[line];
       const sharer = state.sharedCpu[i];
@@ -204,19 +176,6 @@ export class SharedLines {
       this.forwarder[set] = forwarder;
     });
     restoreArray("shared lines", "CPUs", this.waitedCycles, state.waitedCycles);
-  }
-
-  private restoreQueues({ queuedLine, queuedFrom, queuedUntil }: SharedLinesState): void {
-    this.queues.clear();
-    if (queuedLine === undefined || queuedFrom === undefined || queuedUntil === undefined) return;
-    const fits = [queuedFrom, queuedUntil].every(({ length }) => length === queuedLine.length * BUSY_STRETCHES);
-    const known = queuedLine.every((line) => line < this.count);
-    checkState("shared lines", fits && known, `have no ${BUSY_STRETCHES} stretches for each line with a queue`);
-    queuedLine.forEach((line, i) => {
-      const queue = this.queueOf(line);
-      queue.from.set(queuedFrom.subarray(i * BUSY_STRETCHES, (i + 1) * BUSY_STRETCHES));
-      queue.until.set(queuedUntil.subarray(i * BUSY_STRETCHES, (i + 1) * BUSY_STRETCHES));
-    });
   }
 
   private fetchToRead(line: number, cpu: number): void {
@@ -239,50 +198,23 @@ export class SharedLines {
   }
 
   private fetchToWrite(line: number, cpu: number): void {
+    const cycles = this.takeToWrite(line, cpu);
+    if (cycles > 0) this.transfer(line, cpu, cycles);
+  }
+
+  /** The line is `cpu`'s alone from now on; what it takes to fetch it. */
+  private takeToWrite(line: number, cpu: number): number {
     const held = this.holder[line];
     this.holder[line] = cpu;
-    if (held === NOBODY) return;
-    if (held >= 0) {
-      this.transfer(line, cpu, this.transferCycles[this.clock.topology.distance(held, cpu)]);
-    } else {
-      const set = FIRST_SET - held;
-      const cycles = this.isPair[set] === 1 ? this.farthestOfPairCycles(set, cpu) : this.dropCopiesCycles(set, cpu);
-      if (cycles > 0) this.transfer(line, cpu, cycles);
-      this.freeSets.push(set);
-    }
+    if (held >= 0) return this.transferCycles[this.clock.topology.distance(held, cpu)];
+    if (held === NOBODY) return 0;
+    const set = FIRST_SET - held;
+    this.freeSets.push(set);
+    return this.isPair[set] === 1 ? this.farthestOfPairCycles(set, cpu) : this.dropCopiesCycles(set, cpu);
   }
 
-  /** One transfer, behind those of the same line that are under way at the CPU's time. */
   private transfer(line: number, cpu: number, cycles: number): void {
-    const now = this.clock.clockCycles[cpu];
-    const until = this.busyUntil[line];
-    if (now >= until) {
-      this.busyFrom[line] = now;
-      this.busyUntil[line] = now + cycles;
-      this.wait(cpu, cycles);
-    } else if (now >= this.busyFrom[line]) {
-      this.busyUntil[line] = until + cycles;
-      this.wait(cpu, until + cycles - now);
-    } else {
-      // CPUs ahead of this one have had it already, at times that lie in this CPU's future.
-      const queue = this.queueOf(line);
-      const start = queue.startOf(now);
-      queue.serve(start, start + cycles);
-      this.wait(cpu, start + cycles - now);
-    }
-  }
-
-  /** The stretches of a line's transfers; from now on more of them than the last are kept. */
-  private queueOf(line: number): BusyTimes {
-    let queue = this.queues.get(line);
-    if (queue === undefined) {
-      queue = new BusyTimes();
-      queue.serve(this.busyFrom[line], this.busyUntil[line]);
-      this.queues.set(line, queue);
-      this.busyFrom[line] = Number.POSITIVE_INFINITY;
-      this.busyUntil[line] = Number.POSITIVE_INFINITY;
-    }
-    return queue;
+    this.wait(cpu, this.transfers.serve(line, cpu, cycles, 0));
   }
 
   private wait(cpu: number, cycles: number): void {
@@ -360,21 +292,8 @@ export class SharedLines {
     const holder = new Int32Array(capacity).fill(NOBODY);
     holder.set(this.holder);
     this.holder = holder;
-    const from = new Float64Array(capacity);
-    from.set(this.busyFrom);
-    this.busyFrom = from;
-    const until = new Float64Array(capacity);
-    until.set(this.busyUntil);
-    this.busyUntil = until;
+    this.transfers.grow(capacity);
   }
-}
-
-function capturedQueues(queues: readonly (readonly [number, BusyTimes])[]) {
-  return {
-    queuedLine: Uint32Array.from(queues, ([line]) => line),
-    queuedFrom: Float64Array.from(queues.flatMap(([, { from }]) => [...from])),
-    queuedUntil: Float64Array.from(queues.flatMap(([, { until }]) => [...until])),
-  };
 }
 
 /** `larger` with what is in `array` at its begin. */

@@ -134,15 +134,13 @@ const machine = z.strictObject({
         z.strictObject({
           ...columns(u32, "line", "sharedLine"),
           ...columns(u16, "holder", "sharedCpu"),
-          ...columns(f64, "busyFrom", "busyUntil", "waitedCycles"),
-          /** Absent in files of versions before 9, and where no line was wanted at two times at once. */
+          waitedCycles: f64,
+          /** Only in files of versions before 12, the queued ones of versions 9 to 11. */
+          ...columns(f64.optional(), "busyFrom", "busyUntil", "queuedFrom", "queuedUntil"),
           queuedLine: u32.optional(),
-          ...columns(f64.optional(), "queuedFrom", "queuedUntil"),
         }),
         "line",
         "holder",
-        "busyFrom",
-        "busyUntil",
       ),
       "sharedLine",
       "sharedCpu",
