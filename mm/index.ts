@@ -109,6 +109,7 @@ export {
 } from "./kernel/mitigations.ts";
 export type { FlushAtEntry, HypercallFlush, ParavirtHost } from "./kernel/paravirt-host.ts";
 export { POINT_FREES_FRAMES, POINT_FREES_HOST_PAGES, POINT_FREES_TABLES, POINT_UNLOCKED } from "./kernel/points.ts";
+export { withReturnThunks } from "./kernel/return-thunks.ts";
 export { allCpus, type CallBill, type IpiObserver, Smp } from "./kernel/smp.ts";
 export type { FlushEvents, PageTableEvents, VmallocEvents } from "./kernel/vmalloc-events.ts";
 export { Work } from "./kernel/work.ts";

@@ -3,10 +3,10 @@
  * `mitigations=auto` selects there with current microcode (`arch/x86/kernel/cpu/bugs.c`, stable kernels of 2025). Which part is
  * concerned stands in `cpu_vuln_blacklist` and `cpu_vuln_whitelist` of `arch/x86/kernel/cpu/common.c`.
  *
- * Not in it: what compiled code pays wherever it is, which is part of every kernel cost (retpolines, return thunks: `safe RET` makes each
- * return a mispredicted one), and what hardware does on its own (enhanced and automatic IBRS, `BHI_DIS_S`).
+ * Not in it: retpolines, which compiled code pays wherever it calls through a pointer, and what hardware does on its own (enhanced and
+ * automatic IBRS, `BHI_DIS_S`).
  */
-import { assumed, cycles, documented, type Figure, type Origin } from "./figure.ts";
+import { assumed, cycles, documented, type Figure, measured, type Origin } from "./figure.ts";
 
 /** How indirect branches of the kernel are kept from what user mode has trained (`spectre_v2=auto`). */
 export const SPECTRE_V2_MODES = ["retpolines", "IBRS", "enhanced IBRS", "automatic IBRS"] as const;
@@ -35,6 +35,8 @@ export interface MitigationCosts {
   readonly specCtrl: Figure<"cycles">;
   /** `UNTRAIN_RET`. */
   readonly untrainRet: Figure<"cycles">;
+  /** What a return takes more through a return thunk, which makes it a mispredicted one. Absent: there is no thunk. */
+  readonly returnThunk?: Figure<"cycles">;
   /** `CLEAR_BRANCH_HISTORY`. */
   readonly clearBranchHistory: Figure<"cycles">;
   /** VERW with the microcode that clears buffers. */
@@ -146,6 +148,7 @@ export const ZEN2_MITIGATIONS: MitigationsPreset = {
   costs: {
     specCtrl: cycles(0, assumed("not written on the way into the kernel or out of it")),
     untrainRet: cycles(40, assumed("a call, a jump into the middle of an instruction, LFENCE")),
+    returnThunk: cycles(21, assumed("as Zen 4")),
     clearBranchHistory: cycles(0, assumed("AMD parts have none")),
     verw: cycles(500, assumed("as on Intel parts: nothing is known")),
     fillReturnBuffer: remembered(68, "Zen 2"),
@@ -166,10 +169,18 @@ export const ZEN4_MITIGATIONS: MitigationsPreset = {
   origins: { ...ZEN3_MITIGATIONS.origins, spectreV2: documented("CPUID leaf 80000021h, EAX bit 8; Linux bugs.c") },
   costs: {
     ...ZEN3_MITIGATIONS.costs,
+    returnThunk: cycles(
+      21,
+      measured(
+        "an EPYC of model 17 (Genoa) in a virtual machine: 26 cycles for a call of a function that returns as srso_alias_safe_ret does, 5 for one that returns plainly (test/silicon/zen4/primitives.txt)",
+      ),
+    ),
     fillReturnBuffer: cycles(94, assumed("as Zen 3")),
     ibpb: cycles(800, assumed("as Zen 3")),
   },
 };
+
+const { returnThunk: _, ...WITHOUT_THUNK } = ZEN4_MITIGATIONS.costs;
 
 /** Zen 5: user and kernel are kept apart by hardware. */
 export const ZEN5_MITIGATIONS: MitigationsPreset = {
@@ -180,4 +191,5 @@ export const ZEN5_MITIGATIONS: MitigationsPreset = {
     returns: documented("Linux bugs.c: SRSO_USER_KERNEL_NO, barriers at VM exits only"),
     clearCpuBuffers: documented("Linux common.c: transient scheduler attacks concern family 19h"),
   },
+  costs: WITHOUT_THUNK,
 };

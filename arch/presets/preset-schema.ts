@@ -132,7 +132,7 @@ const mitigations = objectOf({
     clearCpuBuffers: oneOf([true, false]),
   }),
   origins: objectOf(eachOf(Object.keys(SKYLAKE_MITIGATIONS.selected), origin)),
-  costs: objectOf(eachOf(Object.keys(SKYLAKE_MITIGATIONS.costs), cycles)),
+  costs: objectOf({ ...eachOf(Object.keys(SKYLAKE_MITIGATIONS.costs), cycles), returnThunk: cycles }, ["returnThunk"]),
 });
 
 const idleTime = figure("ns", numberFrom(0, IDLE_NS_MAX));

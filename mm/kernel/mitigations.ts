@@ -44,6 +44,13 @@ export function mitigationCycles(preset: Preset, mode: MitigationMode): Mitigati
   };
 }
 
+/** What a return of kernel code takes more under `mode` on a part, in cycles. @throws ConfigError for a part of which nothing is known */
+export function returnThunkCycles(preset: Preset, mode: MitigationMode): number {
+  if (mode === "off") return 0;
+  const { selected, costs } = knownMitigations(preset, mode);
+  return selected.returns === "none" ? 0 : (costs.returnThunk?.value ?? 0);
+}
+
 /** Whether `mode` isolates page tables on a part. @throws ConfigError for a part of which nothing is known */
 export function isolatesPageTables(preset: Preset, mode: MitigationMode): boolean {
   return mode !== "off" && knownMitigations(preset, mode).selected.pageTableIsolation;

@@ -55,6 +55,7 @@ import {
   vrealloc,
   vunmap,
   vzalloc,
+  withReturnThunks,
 } from "../../mm/index.ts";
 import { formatRange } from "../../mm/lib/kernel-log.ts";
 import { vfree } from "../../mm/vmalloc/vfree.ts";
@@ -186,7 +187,7 @@ export class Kernel {
       tables: this.tables,
       log: this.log,
       faults: this.faults,
-      costs: config.costs,
+      costs: withReturnThunks(config.costs, preset, mitigations),
       proveLocking: config.proveLocking,
       memcgLevels: config.memcgLevels,
       version,
@@ -203,7 +204,7 @@ export class Kernel {
     });
     // Only now the costs are known to be right.
     const { contextSwitch } = this.mm.flushing.mitigations;
-    loop.contextSwitchCycles = config.costs.contextSwitchCycles + contextSwitch;
+    loop.contextSwitchCycles = this.mm.costs.contextSwitchCycles + contextSwitch;
     const allowHuge = guestPages === "4K" ? { allowHuge: false } : {};
     const given = { onlineCpus: cpus, ...allowHuge, ...config.vmalloc };
     this.vm = vmallocInit({ mm: this.mm, config: vmallocConfig(given, version) });

@@ -44,8 +44,8 @@ export function figureCounts(figures: readonly Origin[]): FigureCounts {
 }
 
 /** How many figures a kernel rests on, that it is a guest included. */
-export function figureCountsOf({ machine, mm, config, host }: Kernel): FigureCounts {
-  return figureCounts(figuresOfMachine(machine.preset, mm.costs, figuresUsed(config, host !== null), host?.costs));
+export function figureCountsOf({ machine, config, host }: Kernel): FigureCounts {
+  return figureCounts(figuresOfMachine(machine.preset, config.costs, figuresUsed(config, host !== null), host?.costs));
 }
 
 /** `118 figures went in: 31 measured, 27 documented, 60 assumed`. */

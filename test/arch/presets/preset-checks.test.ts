@@ -43,6 +43,7 @@ describe.each(PRESETS.map(({ name }) => name))("every field of %s", (name) => {
       if (path.length === 2 && path[0] === "pagingStructureCaches") continue;
       // Optional too: then nothing is known of them.
       if (path.length === 1 && (last === "mitigations" || last === "idleStates")) continue;
+      if (last === "returnThunk") continue;
       const preset = copyOf(name);
       delete at(preset, path.slice(0, -1))[last];
       const error = thrown(MachineUsageError, () => new Machine({ preset }));

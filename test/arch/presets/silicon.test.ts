@@ -104,6 +104,21 @@ describe("the preset of Sapphire Rapids and a measured core", { timeout: 400_000
     }
   });
 
+  it("have the same sets at strides that were not measured, up to the end of the lower half of the address space", () => {
+    for (const stride of [2 ** 14, 2 ** 15, 2 ** 17, 2 ** 28]) {
+      // One set of each level: 6 ways and 16, of which 14 are given up; fetches have 8.
+      expect(fractions(6, stride, "load").missed, `stride ${stride}`).toBe(0);
+      expect(fractions(8, stride, "load"), `stride ${stride}`).toEqual({ missed: 1, walked: 0 });
+      expect(fractions(14, stride, "load").walked, `stride ${stride}`).toBe(0);
+      expect(fractions(16, stride, "load").walked, `stride ${stride}`).toBeGreaterThan(0.15);
+      expect(fractions(8, stride, "fetch").missed, `stride ${stride}`).toBe(0);
+      expect(fractions(12, stride, "fetch").missed, `stride ${stride}`).toBe(1);
+      // A page more from one to the next goes through all sets.
+      expect(fractions(96, stride + 1, "load").missed, `stride ${stride + 1}`).toBe(0);
+      expect(fractions(128, stride + 1, "load").missed, `stride ${stride + 1}`).toBe(1);
+    }
+  });
+
   it("go round seven pages of a set in one of three patterns, and the core shows no other", () => {
     const settled = new Set<number>();
     const cpu = cpuWith(PRESET, 9, 16);

@@ -2,6 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { PRESETS, presetByName } from "../../../arch/index.ts";
 import { IPI_POLICY, isolatesPageTables, type MITIGATION_MODES, mitigationCycles } from "../../../mm/index.ts";
+import { returnThunkCycles } from "../../../mm/kernel/mitigations.ts";
+import { returnsOf } from "../../../mm/kernel/return-thunks.ts";
 import { bootKernel, type KernelConfig } from "../../../src/machine/kernel.ts";
 import { boot, on } from "../user/user-machine.ts";
 
@@ -33,7 +35,8 @@ describe.each(PRESETS.map(({ name }) => name))("mitigations on %s", (name) => {
     const isolated = roundTrip({ preset, pageTableIsolation: isolatesPageTables(preset, "on") });
     const without = isolatesPageTables(preset, "on") ? isolated : off;
     const on = roundTrip({ preset, mitigations: "on" });
-    expect(on.cycles - without.cycles).toBe(entry + exit);
+    const returns = returnsOf("kernel.kernelEntryCycles") + returnsOf("kernel.kernelExitCycles");
+    expect(on.cycles - without.cycles).toBe(entry + exit + returns * returnThunkCycles(preset, "on"));
     expect(on.mitigations).toBe(entry + exit);
     expect(roundTrip({ preset, mitigations: "strict" })).toEqual(on);
   });
