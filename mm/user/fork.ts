@@ -32,6 +32,8 @@ export function* dupMm(spaces: UserSpaces, oldmm: MmStruct): KernelCode<MmStruct
   const { kernel } = spaces;
   const mm = spaces.mmAlloc();
   if (!oldmm.mmapLock.tryTake()) yield* oldmm.mmapLock.take();
+  // Its mappings are locked one by one as they are copied (since 6.4); here all at once.
+  oldmm.beginChange([0, USER_END]);
   kernel.lockdep?.assertHeld(oldmm.mmapLock, "mm->mmap");
   kernel.loop.spend(kernel.costs.user.forkCycles);
   const { owed: debts } = oldmm.tables;
@@ -42,7 +44,7 @@ export function* dupMm(spaces: UserSpaces, oldmm: MmStruct): KernelCode<MmStruct
   mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
   if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");
   else debts.waive(owed);
-  oldmm.mmapLock.release();
+  oldmm.endChange();
   if (result === 0) return mm;
   yield* exitMmap(spaces, mm);
   return null;

@@ -21,6 +21,9 @@ export const MM_LINE_CPUMASK = 1;
 /** The count of `mmap_lock`, which readers write too. */
 export const MM_LINE_MMAP_LOCK = 2;
 
+/** Addresses: the first, and the first behind the last. */
+export type AddressRange = readonly [start: number, end: number];
+
 /** One address space. */
 export class MmStruct {
   /** Never reused (`mm->context.ctx_id`). */
@@ -51,6 +54,8 @@ export class MmStruct {
 
   /** Held while mappings change (`mmap_lock`). */
   readonly mmapLock: Mutex;
+  /** The addresses whose mappings the holder of {@link mmapLock} changes, and so has locked as well (`vma_start_write`). */
+  private readonly changing: AddressRange[] = [];
   private readonly loop: EventLoop;
   private readonly lockCosts: LockCosts;
   private ptl: SpinLock | null = null;
@@ -63,6 +68,23 @@ export class MmStruct {
     this.tables = tables;
     this.userRootFrame = userRootFrame;
     this.cpumask = new Uint8Array(loop.cpus);
+  }
+
+  /** Says which mappings the holder of {@link mmapLock} changes, until it gives that lock back ({@link endChange}). */
+  beginChange(...ranges: readonly AddressRange[]): void {
+    this.changing.push(...ranges);
+  }
+
+  /** The mappings are no longer locked (`vma_end_write_all`), and neither is the address space. */
+  endChange(): void {
+    this.changing.length = 0;
+    this.mmapLock.release();
+  }
+
+  /** Whether the lock of a mapping of [start, end) is held to write: who wants to read falls back to `mmap_lock` then (`lock_vma_under_rcu`). */
+  isChanging(start: number, end: number): boolean {
+    for (const [from, to] of this.changing) if (from < end && start < to) return true;
+    return false;
   }
 
   /**

@@ -33,8 +33,9 @@ export function* mremap(
   const newEnd = newStart + (end - start);
   if (!isUserRange(start, end) || !isUserRange(newStart, newEnd) || (start < newEnd && newStart < end)) return -EINVAL;
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
+  mm.beginChange([start, end], [newStart, newEnd]);
   const result = yield* movePageTables(spaces, mm, start, end, newStart);
-  mm.mmapLock.release();
+  mm.endChange();
   return result;
 }
 

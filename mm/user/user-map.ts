@@ -34,10 +34,11 @@ export function* mmapPopulate(spaces: UserSpaces, mm: MmStruct, start: number, p
   const { probes } = spaces.kernel.flushing;
   probes?.enter("mmap", [start, pages * PAGE_SIZE, PROT_READ | PROT_WRITE, MMAP_FLAGS]);
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
+  mm.beginChange([start, start + pages * PAGE_SIZE]);
   const frames = new Uint32Array(pages);
   const result = populate(spaces, mm, start, frames);
   if (result === 0) yield* spaces.lru.foliosAddLru(frames);
-  mm.mmapLock.release();
+  mm.endChange();
   probes?.exit("mmap", result < 0 ? 0 : start);
   return result;
 }
@@ -73,6 +74,7 @@ export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: nu
   const { probes } = spaces.kernel.flushing;
   probes?.enter("munmap", [start, end - start]);
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
+  mm.beginChange([start, end]);
   spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   spaces.kernel.loop.spend(spaces.kernel.costs.user.munmapCycles);
   spaces.kernel.usePath?.("munmap");
@@ -81,7 +83,7 @@ export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: nu
   yield* freePgtables(gather, start, end);
   yield* gather.tlbFinishMmu();
   spaces.kernel.usePath?.("unmap end");
-  mm.mmapLock.release();
+  mm.endChange();
   probes?.exit("munmap", 0);
   return 0;
 }
@@ -100,6 +102,7 @@ export function* mprotect(
   if (!isUserRange(start, end)) return -EINVAL;
   const { loop, costs } = spaces.kernel;
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
+  mm.beginChange([start, end]);
   spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   spaces.kernel.usePath?.("mprotect");
   spaces.kernel.usePath?.("page walk");
@@ -120,7 +123,7 @@ export function* mprotect(
   else debts.waive(owed);
   mm.tlbFlushPending--;
   spaces.kernel.usePath?.("mprotect end");
-  mm.mmapLock.release();
+  mm.endChange();
   return 0;
 }
 
@@ -142,19 +145,23 @@ export function* exitMmap(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
 
 /**
  * Takes the pages of [start, end) away; the mapping stays, and its next use faults in zeroed ones (`madvise(MADV_DONTNEED)`). Other
- * threads may do so, and fault, at the same time: `mmap_lock` is held to read. 0 or -EINVAL.
+ * threads may do so, and fault, at the same time: the lock of the mapping is held to read or, before 6.17 and while somebody changes the
+ * mapping, `mmap_lock`. Threads are taken to use mappings of their own: nobody else moves the line of the mapping's lock. 0 or -EINVAL.
  */
 export function* madviseDontneed(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
   if (!isUserRange(start, end)) return -EINVAL;
-  const { loop, costs } = spaces.kernel;
-  yield* mmapReadLock(spaces, mm);
+  const { loop, costs, version } = spaces.kernel;
+  const locksVma = version.madviseLocksVma && !mm.isChanging(start, end);
+  if (locksVma) loop.spend(costs.lock.uncontendedCycles);
+  else yield* mmapReadLock(spaces, mm);
   loop.spend(costs.user.madviseCycles);
   spaces.kernel.usePath?.("madvise");
   const gather = new MmuGather(spaces, mm, "madvise");
   yield* unmapVmas(gather, start, end);
   yield* gather.tlbFinishMmu();
   spaces.kernel.usePath?.("unmap end");
-  mmapReadUnlock(spaces, mm);
+  if (locksVma) loop.spend(costs.lock.uncontendedCycles);
+  else mmapReadUnlock(spaces, mm);
   return 0;
 }
 
@@ -167,8 +174,8 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number): 
   if (!isUserRange(start, start + PAGE_SIZE)) return -EINVAL;
   const { kernel } = spaces;
   const { loop, costs } = kernel;
-  const { hasPerVmaLock } = kernel.version;
-  if (!hasPerVmaLock) yield* mmapReadLock(spaces, mm);
+  const locksVma = kernel.version.hasPerVmaLock && !mm.isChanging(start, start + PAGE_SIZE);
+  if (!locksVma) yield* mmapReadLock(spaces, mm);
   while (loop.mustYield()) yield PAUSE_TURN;
   loop.spend(costs.user.faultCycles);
   kernel.usePath?.("fault");
@@ -176,7 +183,7 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number): 
   if (mm.tables.cursor.seek(start) !== 1 || !mm.tables.cursor.isLeaf) {
     const frame = kernel.pages.allocPages(loop.currentCpu, 0, FRAME_USER, GFP_KERNEL | __GFP_ZERO);
     if (frame === 0) {
-      if (!hasPerVmaLock) mmapReadUnlock(spaces, mm);
+      if (!locksVma) mmapReadUnlock(spaces, mm);
       return -ENOMEM;
     }
     kernel.spendOnPages(1);
@@ -189,12 +196,12 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number): 
     loop.spend(made * (costs.pages.listCycles + costs.zeroPageCycles));
     if (result !== 0) {
       kernel.pages.freePagesOf(loop.currentCpu, frame, 0);
-      if (!hasPerVmaLock) mmapReadUnlock(spaces, mm);
+      if (!locksVma) mmapReadUnlock(spaces, mm);
       return result;
     }
     yield* spaces.lru.folioAddLru(frame);
   }
-  if (!hasPerVmaLock) mmapReadUnlock(spaces, mm);
+  if (!locksVma) mmapReadUnlock(spaces, mm);
   return 0;
 }
 

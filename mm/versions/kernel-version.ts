@@ -78,6 +78,11 @@ export interface KernelVersion {
   readonly gathersTablesWithPages: boolean;
   /** A page fault locks the mapping that it is in, not the whole address space (since 6.4). */
   readonly hasPerVmaLock: boolean;
+  /**
+   * `MADV_DONTNEED` locks the mapping that it is in, not the whole address space (since 6.17: commit a6fde7add78d, "mm: use per_vma lock for
+   * MADV_DONTNEED"; `try_vma_read_lock` of `mm/madvise.c`).
+   */
+  readonly madviseLocksVma: boolean;
   /** Kernel addresses are flushed by INVLPGB where the CPU has it. */
   readonly usesInvlpgb: boolean;
   /** `set_memory_rox` changes both rights at once (since 6.2); else `set_memory_ro`, then `set_memory_x`. */

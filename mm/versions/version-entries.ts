@@ -35,6 +35,7 @@ export const VERSION_ENTRIES: Readonly<Record<VersionEntry, string>> = {
   gatherEntriesKept: "entries that a batch of a gather keeps free (6.9)",
   gathersTablesWithPages: "freed user page tables wait among freed pages (until 6.14)",
   hasPerVmaLock: "page faults lock one mapping (6.4)",
+  madviseLocksVma: "MADV_DONTNEED locks one mapping (6.17)",
   usesInvlpgb: "kernel ranges are flushed by INVLPGB where there is such (6.15)",
   hasSetMemoryRox: "set_memory_rox changes two rights at once (6.2)",
   joinsRoxPages: "set_memory_rox puts small pages together to large ones again (6.15)",

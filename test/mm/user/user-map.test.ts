@@ -142,35 +142,45 @@ describe.each(KERNEL_VERSIONS.map(({ name }) => name))(
       expect(kernel.verify([mm])).toEqual([]);
     });
 
-    it("wait for a writer of mmap_lock: madvise does, a fault where faults take that lock (before 6.4)", () => {
-      const machine = machineOf();
-      const { kernel, spaces } = machine;
-      const mm = runningOn(machine, 2, 0);
-      const done: string[] = [];
-      const doneWhileHeld: string[] = [];
-      function* writer(): KernelCode<void> {
-        if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
-        for (let i = 0; i < 100; i++) {
-          kernel.machine.loop.spend(10_000);
-          yield PAUSE_TURN;
+    it.each([
+      ["another mapping", [TEXT + 2 ** 30, TEXT + 2 ** 30 + PAGE_SIZE]],
+      ["their mapping", [TEXT, TEXT + 64 * PAGE_SIZE]],
+    ] as const)(
+      "wait for who changes %s: unless it is another and they lock only their own (6.4, 6.17)",
+      (which, range) => {
+        const machine = machineOf();
+        const { kernel, spaces } = machine;
+        const mm = runningOn(machine, 2, 0);
+        const done: string[] = [];
+        const doneWhileHeld: string[] = [];
+        function* writer(): KernelCode<void> {
+          if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
+          mm.beginChange(range);
+          for (let i = 0; i < 100; i++) {
+            kernel.machine.loop.spend(10_000);
+            yield PAUSE_TURN;
+          }
+          doneWhileHeld.push(...done);
+          mm.endChange();
         }
-        doneWhileHeld.push(...done);
-        mm.mmapLock.release();
-      }
-      function* named(name: string, code: KernelCode<number>): KernelCode<void> {
-        kernel.machine.loop.spend(20_000);
-        yield PAUSE_TURN;
-        expect(yield* code).toBe(0);
-        done.push(name);
-      }
-      kernel.spawn("writer", 2, writer());
-      kernel.spawn("madvise", 0, named("madvise", madviseDontneed(spaces, mm, TEXT, TEXT + PAGE_SIZE)));
-      kernel.spawn("fault", 1, named("fault", doAnonymousPage(spaces, mm, TEXT + 30 * PAGE_SIZE)));
-      kernel.runUntilIdle();
-      expect(doneWhileHeld).toEqual(kernel.mm.version.hasPerVmaLock ? ["fault"] : []);
-      expect([...done].sort()).toEqual(["fault", "madvise"]);
-      expect(mm.mmapLock.isHeld).toBe(false);
-    });
+        function* named(name: string, code: KernelCode<number>): KernelCode<void> {
+          kernel.machine.loop.spend(20_000);
+          yield PAUSE_TURN;
+          expect(yield* code).toBe(0);
+          done.push(name);
+        }
+        kernel.spawn("writer", 2, writer());
+        kernel.spawn("madvise", 0, named("madvise", madviseDontneed(spaces, mm, TEXT, TEXT + PAGE_SIZE)));
+        kernel.spawn("fault", 1, named("fault", doAnonymousPage(spaces, mm, TEXT + 30 * PAGE_SIZE)));
+        kernel.runUntilIdle();
+        const { hasPerVmaLock, madviseLocksVma } = kernel.mm.version;
+        const free = [...(hasPerVmaLock ? ["fault"] : []), ...(madviseLocksVma ? ["madvise"] : [])];
+        expect([...doneWhileHeld].sort()).toEqual(which === "another mapping" ? free : []);
+        expect([...done].sort()).toEqual(["fault", "madvise"]);
+        expect(mm.mmapLock.isHeld).toBe(false);
+        expect(mm.isChanging(TEXT, TEXT + PAGE_SIZE)).toBe(false);
+      },
+    );
 
     it("cost what each part of them costs, and nothing for pages that are there", () => {
       const machine = machineOf();

@@ -22,6 +22,7 @@ const DIFFERENCES = {
   gatherEntriesKept: [0, 0, 1, 1],
   gathersTablesWithPages: [true, true, true, false],
   hasPerVmaLock: [false, true, true, true],
+  madviseLocksVma: [false, false, false, true],
   usesInvlpgb: [false, false, false, true],
   hasSetMemoryRox: [false, true, true, true],
   joinsRoxPages: [false, false, false, true],
