@@ -35,14 +35,29 @@ function touches(cpu: Cpu, pages: number, bytes: number): () => void {
   };
 }
 
-function task(name: string, pages: number, preset: string, level: LeafLevel, isAttributed = false): BenchTask {
+function task(name: string, pages: number, preset: string, level: LeafLevel): BenchTask {
+  return {
+    name,
+    operationsPerRun: OPERATIONS,
+    setup: () => touches(makeRegion(preset, pages, level).cpu, pages, PAGE_BYTES[level]),
+  };
+}
+
+/** {@link task} of small pages while flushes are attributed. @param isFlushed after one of everything, when TLBs without flushes are full */
+function attributedTask(name: string, pages: number, isFlushed: boolean): BenchTask {
   return {
     name,
     operationsPerRun: OPERATIONS,
     setup: () => {
-      const { cpu } = makeRegion(preset, pages, level);
-      if (isAttributed) cpu.attributeFlushes();
-      return touches(cpu, pages, PAGE_BYTES[level]);
+      const { cpu } = makeRegion("skylake");
+      const attribution = cpu.attributeFlushes();
+      if (isFlushed) {
+        touches(cpu, REGION_PAGES, PAGE_BYTES[1])();
+        attribution.currentFlush = 1;
+        cpu.flushTlbAll();
+        attribution.currentFlush = 0;
+      }
+      return touches(cpu, pages, PAGE_BYTES[1]);
     },
   };
 }
@@ -103,7 +118,8 @@ export const SHAPE_TASKS: readonly BenchTask[] = [
       task(`touch_${SIZE_NAMES[level]}_${pages}`, pages, "skylake", level),
     ),
   ),
-  ...FOOTPRINTS.map((pages) => task(`touch_attributed_${pages}`, pages, "skylake", 1, true)),
+  ...FOOTPRINTS.map((pages) => attributedTask(`touch_attributed_${pages}`, pages, false)),
+  ...FOOTPRINTS.map((pages) => attributedTask(`touch_attributed_flushed_${pages}`, pages, true)),
   ...PRESETS.map(({ name }) => invlpgReload(name)),
   firstTouch,
 ];

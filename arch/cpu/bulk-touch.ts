@@ -118,6 +118,12 @@ export class BulkTouch {
         if (i < to && !this.touchMissed(kinds[i] & KIND_MASK, addresses[i])) break;
         cycles = clock[0];
         if (i === to) break;
+        if (loads.unflushed !== null) {
+          // An attribution began to watch with this access.
+          this.countHits(hits - storeHits - fetchHits, storeHits, fetchHits);
+          this.settle();
+          return this.touchWatched(kinds, addresses, i + 1, to);
+        }
       }
     }
     this.countHits(hits - storeHits - fetchHits, storeHits, fetchHits);

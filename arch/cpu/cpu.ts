@@ -224,13 +224,13 @@ export class Cpu extends CpuMemory {
 
   /**
    * Begins to attribute page walks to the flushes that made them necessary, or goes on with it. Accesses of the CPU then take the host
-   * about twice as long.
+   * longer from the first removal of a translation on: docs/mmu.md.
    */
   attributeFlushes(): FlushAttribution {
     const { mmu } = this;
     if (mmu.attribution !== null) return mmu.attribution;
     const attribution = this.parts.shared?.attributeFlushes() ?? new FlushAttribution(this.parts.preset, mmu.tlbs);
-    if (mmu.watch(attribution)) this.recordHitsApart();
+    mmu.watch(attribution, () => this.recordHitsApart());
     return attribution;
   }
 }

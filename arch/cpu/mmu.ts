@@ -82,10 +82,7 @@ export class Mmu {
   private numbers: readonly number[] = [0];
   /** Whether entries of guests may be cached. */
   private hasGuests = false;
-  /**
-   * What answers VM exits of accesses without the program's doing, by entering the guest again: a hypervisor below it. Null, or the
-   * CPU still in the host afterwards: the exit is thrown.
-   */
+  /** Answers VM exits of accesses by entering the guest again: a hypervisor below the program. Null, or still in the host after: thrown. */
   onVmExit: ((exit: VmExit) => void) | null = null;
 
   /** Number of the CPU. */
@@ -189,11 +186,13 @@ export class Mmu {
     }
   }
 
-  /** Tells `attribution` of every translation from now on. To be called once. Returns whether hits are predicted still. */
-  watch(attribution: FlushAttribution): boolean {
+  /** Tells `attribution` of every translation as soon as it has to see them, and calls `onWatch` then. To be called once. */
+  watch(attribution: FlushAttribution, onWatch: () => void): void {
     this.attribution = attribution;
-    this.predictsHits = this.fastPath.watch(attribution);
-    return this.predictsHits;
+    attribution.watchFrom(() => {
+      if (!this.fastPath.watch(attribution)) this.predictsHits = false;
+      onWatch();
+    });
   }
 
   /** CR2: the address of the last page fault. In 48-bit form; with five levels all 64 bits of it. */

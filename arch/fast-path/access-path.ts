@@ -184,7 +184,7 @@ export class AccessPath {
     const held = inSecond !== 0 || other === null ? inSecond : other.find(number);
     if (held === 0) return this.walkWatched(number, unflushed) | 0;
     const frame = this.hitSecond(number, held, inSecond !== 0 ? second : (other ?? second)) | 0;
-    if (frame >= 0) unflushed.hitSecond(number, words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0]);
+    if (frame >= 0) unflushed.hitSecond(number, words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0], held);
     return frame;
   }
 

@@ -97,8 +97,10 @@ export class FastPath {
     if (isKnown) this.words[LARGE_TRANSLATIONS_WORD] |= ACCESSES_WATCHED;
     else this.words[LARGE_TRANSLATIONS_WORD] += FAST_PATH_OFF;
     if (isKnown) {
+      const { arrays, mode, tlbs } = this.parts;
+      const byKind = tlbs.tlbsByKind();
       paths.forEach((path, kind) => {
-        path.unflushed = new UnflushedPath(kind, attribution, this.parts.mode, this.parts.arrays);
+        path.unflushed = new UnflushedPath(kind, attribution, mode, arrays, byKind[kind].first[SIZE_4K][0]);
       });
     }
     this.contextChanged();

@@ -11,6 +11,7 @@ import * as counters from "../time/perf-counters.ts";
 import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { FlushAttribution } from "../tlb/flush-attribution.ts";
+import type { InStepSets } from "../tlb/in-step-sets.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import { IndexedTlb } from "./indexed-tlb.ts";
 import { TreeTlb } from "./tree-tlb.ts";
@@ -33,6 +34,7 @@ export class UnflushedPath {
   private readonly mode: PagingMode;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
+  private readonly further: Int32Array;
   /** The real TLBs' numbers. */
   private readonly realCells: Float64Array;
   private readonly realWords: Int32Array;
@@ -40,6 +42,9 @@ export class UnflushedPath {
   private readonly second: IndexedTlb;
   private readonly other: IndexedTlb | null;
   private readonly otherShift: number;
+  /** Which sets of the first level are in step, so that only the real one is kept; by place in the real one, 1 for those that are not. */
+  private readonly inStep: InStepSets;
+  private readonly apart: Uint8Array;
   /** These TLBs, in the order of their places, and where those of `first` and of `second` end. */
   private readonly tlbs: readonly Tlb[];
   private readonly firstEnd: number;
@@ -55,13 +60,18 @@ export class UnflushedPath {
    * predictions, the tag that is there says whether it still is, and another context begins with none.
    */
   private readonly twins: Int32Array;
+  /** By place in the real second level: where the translation is in the second level without flushes; not used where that is two TLBs. */
+  private readonly secondTwins: Int32Array;
+  private readonly hasTwins: boolean;
   /** The real counter of cycles of walks: its cell, and what it was before the last walk. */
   private readonly walkCyclesCell: number;
   private readonly cyclesBefore = new Float64Array(1);
 
   /** The shape of the TLBs must be one that `AccessPath` does. */
-  constructor(kind: number, attribution: FlushAttribution, mode: PagingMode, real: CpuArrays) {
+  constructor(kind: number, attribution: FlushAttribution, mode: PagingMode, real: CpuArrays, realFirst: Tlb) {
     const { arrays, unflushed } = attribution;
+    const inStep = attribution.inStepOf(realFirst);
+    if (inStep === null) throw new Error(`${realFirst.name} holds no pages of 4 KiB`);
     const ofKind = unflushed.tlbsByKind()[kind];
     const [first] = ofKind.first[SIZE_4K];
     const second = ofKind.second[SIZE_4K];
@@ -70,12 +80,15 @@ export class UnflushedPath {
     this.mode = mode;
     this.cells = arrays.cells;
     this.words = arrays.words;
+    this.further = arrays.further;
     this.realCells = real.cells;
     this.realWords = real.words;
     this.first = first.replacement.isTree ? new TreeTlb(first, arrays) : new IndexedTlb(first, arrays);
     this.second = new IndexedTlb(second[0], arrays);
     this.other = second.length > 1 ? new IndexedTlb(second[1], arrays) : null;
     this.otherShift = second[0].markShift;
+    this.inStep = inStep;
+    this.apart = inStep.apart;
     this.tlbs = [first, ...second];
     this.firstEnd = first.firstPlace + first.slots;
     this.secondEnd = second[0].firstPlace + second[0].slots;
@@ -84,12 +97,15 @@ export class UnflushedPath {
     this.side = kind >> 1;
     this.limited = second.filter(({ isLimited }) => isLimited);
     this.twins = new Int32Array(first.firstPlace + first.slots);
+    this.secondTwins = new Int32Array(second[0].firstPlace + second[0].slots);
+    this.hasTwins = this.other === null;
     this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
   }
 
   /** Begins another context: nothing is predicted. */
   forget(): void {
     this.twins.fill(0);
+    this.secondTwins.fill(0);
   }
 
   /**
@@ -97,16 +113,18 @@ export class UnflushedPath {
    * fills it takes the note.
    */
   hitFirst(real: number): void {
+    if (this.apart[real] === 0) return;
     const place = this.twins[real];
     if (this.cells[place << CELL_SHIFT] === this.realCells[real << CELL_SHIFT]) this.first.use(place);
-    else this.hit((this.realCells[real << CELL_SHIFT] / 4096) & NUMBER_MASK, real);
+    else this.hitApart((this.realCells[real << CELL_SHIFT] / 4096) & NUMBER_MASK, real);
   }
 
-  /** A hit of the second level, which is at `real` of the first now. @param number bits 19:0 of the page number */
-  hitSecond(number: number, real: number): void {
+  /** A hit of the second level at `held`, which is at `real` of the first now. @param number bits 19:0 of the page number */
+  hitSecond(number: number, real: number, held: number): void {
     const { attribution, kind } = this;
     if (attribution.onSecondLevelHit !== null) attribution.onSecondLevelHit(kind, this.translationAt(real).page);
-    this.hit(number, real);
+    if (this.apart[real] !== 0) this.hitApart(number, real);
+    else if (!this.isHitOfTwin(held)) this.hit(number, real, held);
   }
 
   /** A walk begins: {@link refill} tells of it when it has found a translation. */
@@ -118,14 +136,15 @@ export class UnflushedPath {
   refill(number: number, real: number): void {
     const { attribution } = this;
     if (attribution.onWalk !== null) attribution.onWalk(this.kind, this.translationAt(real).page);
-    const place = this.find(number, real) | 0;
+    const isApart = this.apart[real] !== 0;
+    const place = (isApart ? this.find(number, real) : this.findInSecond(number, real)) | 0;
     if (place === 0) {
-      if (this.mayInsert(real)) this.insert(number, real);
+      if (this.mayInsert(real)) this.insert(number, real, isApart);
       else this.refillOther(real);
     } else if (place > 0 && this.isSame(place, real) && this.isPcidLast()) {
       const flush = this.takeNote(place, real);
       if (place < this.firstEnd) this.useFirst(place, real);
-      else this.useSecond(number, place, real);
+      else this.useSecond(number, place, real, isApart);
       attribution.explain(flush, this.walkCycles());
     } else {
       this.refillOther(real);
@@ -140,20 +159,51 @@ export class UnflushedPath {
   private refillOther(real: number): void {
     const { attribution, kind, mode } = this;
     const { page, frame, flags } = this.translationAt(real);
+    this.partFrom(real);
     attribution.refillOf(kind, page, mode.pcid, frame, flags, this.walkCycles());
   }
 
-  private hit(number: number, real: number): void {
+  /** Records a hit of the second level without flushes where the twin of `held` is known: false, and nothing done, where it is not. */
+  private isHitOfTwin(held: number): boolean {
+    const { words, realWords, second } = this;
+    const place = this.secondTwins[held];
+    if (this.cells[place << CELL_SHIFT] !== this.realCells[held << CELL_SHIFT]) return false;
+    if (
+      words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] !== realWords[((held << WORD_SHIFT) + WORD_ATTRIBUTES) | 0]
+    )
+      return false;
+    if (this.flushes[(2 * place + this.side) | 0] !== 0) return false;
+    second.use(place);
+    return true;
+  }
+
+  /** A hit of the second level at `held` whose set of the first level, which it filled at `real`, is in step. */
+  private hit(number: number, real: number, held: number): void {
+    const place = this.findInSecond(number, real) | 0;
+    if (place === 0) {
+      if (this.mayInsert(real)) this.insert(number, real, false);
+      else this.hitOther(real);
+    } else if (place < 0 || !this.isOfContext(place, real)) {
+      this.hitOther(real);
+    } else {
+      this.takeNote(place, real);
+      this.useSecond(number, place, real, false);
+      if (this.hasTwins) this.secondTwins[held] = place;
+    }
+  }
+
+  /** A hit of either level whose set of the first level, where it is at `real` now, is apart. */
+  private hitApart(number: number, real: number): void {
     const place = this.find(number, real) | 0;
     if (place === 0) {
-      if (this.mayInsert(real)) this.insert(number, real);
+      if (this.mayInsert(real)) this.insert(number, real, true);
       else this.hitOther(real);
     } else if (place < 0 || !this.isOfContext(place, real)) {
       this.hitOther(real);
     } else {
       this.takeNote(place, real);
       if (place < this.firstEnd) this.useFirst(place, real);
-      else this.useSecond(number, place, real);
+      else this.useSecond(number, place, real, true);
     }
   }
 
@@ -161,14 +211,26 @@ export class UnflushedPath {
   private find(number: number, real: number): number {
     this.cells[REQUESTED_PAGE_CELL] = this.realCells[real << CELL_SHIFT];
     const inFirst = this.first.find(number) | 0;
-    if (inFirst !== 0) return inFirst;
+    return inFirst !== 0 ? inFirst : this.findInSecond(number, real) | 0;
+  }
+
+  /** {@link find} of a page that the first level does not hold. */
+  private findInSecond(number: number, real: number): number {
+    this.cells[REQUESTED_PAGE_CELL] = this.realCells[real << CELL_SHIFT];
     if (this.words[LARGE_TRANSLATIONS_WORD] !== 0 && this.isInLarge()) return IN_LARGE;
     const inSecond = this.second.find(number) | 0;
     return inSecond !== 0 || this.other === null ? inSecond : this.other.find(number) | 0;
   }
 
+  /** Has the set of the first level that was filled at `real` go on apart, without what it was filled with. */
+  private partFrom(real: number): void {
+    const slot = real - this.inStep.real.firstPlace;
+    this.inStep.part(slot, slot);
+  }
+
   private hitOther(real: number): void {
     const { page, frame, flags } = this.translationAt(real);
+    this.partFrom(real);
     this.attribution.hitOf(this.kind, page, this.mode.pcid, frame, flags);
   }
 
@@ -212,11 +274,23 @@ export class UnflushedPath {
   private isOfContext(place: number, real: number): boolean {
     const attributes = this.words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
     if (attributes !== (this.realWords[((real << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES)) {
-      if ((attributes & ATTRIBUTE_MEMORY) === 0) return false;
+      if (!this.isComplete(place, real)) return false;
       const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
       if ((attributes & TR_GLOBAL) === 0 && pcid !== this.mode.pcid) return false;
     }
     return (attributes & TR_GLOBAL) !== 0 || this.isPcidLast();
+  }
+
+  /** Whether the entry at `place` is known to be complete without what lies in `further`, as the real one is that has the same frame. */
+  private isComplete(place: number, real: number): boolean {
+    const { words, realWords } = this;
+    const at = ((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0;
+    if ((words[at] & ATTRIBUTE_MEMORY) !== 0) return true;
+    const isSameFrame =
+      words[((place << WORD_SHIFT) + WORD_FRAME) | 0] === realWords[((real << WORD_SHIFT) + WORD_FRAME) | 0];
+    if (!isSameFrame || this.further[place] !== 0) return false;
+    words[at] |= ATTRIBUTE_MEMORY;
+    return true;
   }
 
   /** Whether the entry at `place` has the frame and the attributes of the real one. */
@@ -226,25 +300,27 @@ export class UnflushedPath {
     const realRecord = real << WORD_SHIFT;
     return (
       words[(record + WORD_FRAME) | 0] === realWords[(realRecord + WORD_FRAME) | 0] &&
+      this.isComplete(place, real) &&
       words[(record + WORD_ATTRIBUTES) | 0] === (realWords[(realRecord + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES)
     );
   }
 
-  /** Puts the translation at `real` into both levels. */
-  private insert(number: number, real: number): void {
+  /** Puts the translation at `real` into both levels. @param isApart whether the set of the first level is */
+  private insert(number: number, real: number, isApart: boolean): void {
     const record = real << WORD_SHIFT;
     const frame = this.realWords[(record + WORD_FRAME) | 0];
     const attributes = this.realWords[(record + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
     const { second, other, besides } = this;
     const tlb = other === null || ((number >>> this.otherShift) & 1) === 0 ? second : other;
     besides[tlb.insert(number, frame, attributes)] = 0;
-    this.insertFirst(number, frame, attributes, real);
+    if (isApart) this.insertFirst(number, frame, attributes, real);
   }
 
   private insertFirst(number: number, frame: number, attributes: number, real: number): void {
     const place = this.first.insert(number, frame, attributes);
     this.besides[place] = 0;
     this.twins[real] = place;
+    this.inStep.filled(this.inStep.setOf[real]);
   }
 
   private useFirst(place: number, real: number): void {
@@ -252,11 +328,12 @@ export class UnflushedPath {
     this.twins[real] = place;
   }
 
-  private useSecond(number: number, place: number, real: number): void {
+  private useSecond(number: number, place: number, real: number, isApart: boolean): void {
     const { words, second, other } = this;
     const record = place << WORD_SHIFT;
     if (other === null || place < this.secondEnd) second.use(place);
     else other.use(place);
+    if (!isApart) return;
     this.insertFirst(number, words[(record + WORD_FRAME) | 0], words[(record + WORD_ATTRIBUTES) | 0], real);
   }
 }

@@ -5,10 +5,13 @@
  * walk for one that it does not hold is due to capacity; one that finds another frame is for a new mapping.
  */
 
-import type { Preset } from "../presets/preset.ts";
+import { SIZE_4K } from "../isa/translation.ts";
+import type { Preset, TlbPreset } from "../presets/preset.ts";
+import type { ReplacementName } from "../presets/replacement/index.ts";
 import { allocateArrays } from "./allocate-arrays.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import { FlushNotes } from "./flush-notes.ts";
+import { InStepSets } from "./in-step-sets.ts";
 import type { Tlb } from "./tlb.ts";
 import { TlbHierarchy } from "./tlb-hierarchy.ts";
 
@@ -20,14 +23,17 @@ export interface RefillCost {
   walkCycles: number;
 }
 
+/** Is told of an access: its kind, and its address or page. */
+export type AccessObserver = (kind: number, la: number) => void;
+
 /** Attribution of refills on one CPU. Set `currentFlush` around the invalidations of a flush. */
 export class FlushAttribution {
   /** Number of the flush that the invalidations made now belong to, chosen by the kernel; 0 for none. */
   currentFlush = 0;
   /** Is told of each walk that found a translation, with its address or its page; null for nobody. */
-  onWalk: ((kind: number, la: number) => void) | null = null;
+  onWalk: AccessObserver | null = null;
   /** Is told of each hit of the second level, likewise. */
-  onSecondLevelHit: ((kind: number, la: number) => void) | null = null;
+  onSecondLevelHit: AccessObserver | null = null;
   /** Walks that no flush of a known number, no lack of room and no new mapping explains. */
   unexplainedWalks = 0;
   /** What the last walk was charged to; null before the next. For whoever finds that it held up the CPU for less than its length. */
@@ -38,6 +44,17 @@ export class FlushAttribution {
   readonly arrays: CpuArrays;
   /** Which flush removed what they hold. */
   readonly notes: FlushNotes;
+  /**
+   * Whether nothing has been removed yet: what the TLBs with flushes hold is what those without would hold, and only those with flushes are
+   * kept. Never where some hold entries of tables too.
+   */
+  private areInStep: boolean;
+  /** What has to be done once they are not. */
+  private readonly whenApart: (() => void)[] = [];
+  /** Which sets of the TLBs without flushes need not be kept, by TLB of the first level and of the second. */
+  private readonly inStep: readonly InStepSets[];
+  /** Those of first-level TLBs of 4 KiB pages, whose sets part from the real ones one by one, and may be in step again. */
+  private readonly smallInStep: readonly InStepSets[];
   private readonly tlbs: TlbHierarchy;
   /** What refills have cost so far, by the number of the flush. */
   readonly costs = new Map<number, RefillCost>();
@@ -46,8 +63,30 @@ export class FlushAttribution {
     this.tlbs = tlbs;
     this.arrays = allocateArrays(preset);
     this.unflushed = new TlbHierarchy(preset, this.arrays);
-    this.notes = new FlushNotes(this.unflushedTlbs(), this.arrays.further.length);
-    for (const tlb of [...tlbs.first, ...tlbs.second]) tlb.onDrop = (slot) => this.dropped(tlb, slot);
+    this.notes = new FlushNotes([...this.unflushed.first, ...this.unflushed.second], this.arrays.further.length);
+    const all = [...tlbs.first, ...tlbs.second];
+    const unflushed = [...this.unflushed.first, ...this.unflushed.second];
+    this.inStep = all.map((tlb, i) => new InStepSets(tlb, unflushed[i], replacementOf(preset, tlb)));
+    const small = new Set(tlbs.tlbsByKind().map(({ first }) => first[SIZE_4K][0]));
+    this.smallInStep = this.inStep.filter(({ real }) => small.has(real));
+    this.areInStep = all.every(({ isEmpty }) => isEmpty) && !haveTables(preset);
+    all.forEach((tlb, i) => {
+      const sets = small.has(tlb) ? this.inStep[i] : null;
+      tlb.onDrop = (slot) => this.dropped(tlb, slot, sets);
+    });
+  }
+
+  /** Calls `begin` as soon as the attribution has to see each access: at once, or before something is removed for the first time. */
+  watchFrom(begin: () => void): void {
+    if (this.areInStep) this.whenApart.push(begin);
+    else begin();
+  }
+
+  /** Has an observer told of each walk, another of each hit of the second level. */
+  observe(onWalk: AccessObserver, onSecondLevelHit: AccessObserver): void {
+    this.onWalk = onWalk;
+    this.onSecondLevelHit = onSecondLevelHit;
+    this.part();
   }
 
   /** What refills after a flush have cost so far on this CPU. */
@@ -64,10 +103,16 @@ export class FlushAttribution {
   hit(kind: number, la: number, pcid: number): void {
     const { tlbs } = this;
     if (tlbs.wasSecondLevel && this.onSecondLevelHit !== null) this.onSecondLevelHit(kind, la);
+    if (this.areInStep) return;
+    const inStep = this.inStepOf(tlbs.tlb);
+    if (inStep?.has(tlbs.slot)) {
+      if (!tlbs.wasSecondLevel) return;
+      inStep.part(tlbs.slot, tlbs.slot);
+    }
     this.hitOf(kind, la, pcid, tlbs.currentFrame(la), tlbs.currentFlags());
   }
 
-  /** An access of `kind` that the TLBs translated so. */
+  /** An access of `kind` that the TLBs translated so; the set of the first level that it filled, if any, is apart. */
   hitOf(kind: number, la: number, pcid: number, frame: number, flags: number): void {
     const { unflushed } = this;
     if (unflushed.lookup(kind, la, pcid)) this.takeNote(kind, flags);
@@ -77,10 +122,13 @@ export class FlushAttribution {
   /** A walk of an access of `kind` that found a translation. */
   refill(kind: number, la: number, pcid: number, frame: number, flags: number, cycles: number): void {
     if (this.onWalk !== null) this.onWalk(kind, la);
+    if (this.areInStep) return;
+    const { tlb, slot } = this.tlbs;
+    this.inStepOf(tlb)?.part(slot, slot);
     this.refillOf(kind, la, pcid, frame, flags, cycles);
   }
 
-  /** {@link refill} that `onWalk` has been told of. */
+  /** {@link refill} that `onWalk` has been told of; the set of the first level that it filled is apart. */
   refillOf(kind: number, la: number, pcid: number, frame: number, flags: number, cycles: number): void {
     const { unflushed } = this;
     if (!unflushed.lookup(kind, la, pcid)) {
@@ -92,6 +140,7 @@ export class FlushAttribution {
     const same = sameFrame && unflushed.currentFlags() === flags;
     if (sameFrame && (flush !== 0 || same)) this.explain(flush, cycles);
     if (!same) {
+      for (const sets of this.smallInStep) sets.partAt(la);
       unflushed.dropPage(la, pcid, true);
       unflushed.insert(kind, la, pcid, frame, flags);
     }
@@ -112,8 +161,16 @@ export class FlushAttribution {
     return this.notes.take(kind, tlb, slot, flags);
   }
 
-  /** The TLBs that see no flush, both levels. */
+  /** Which sets of a real first-level TLB are in step; null where they do not part one by one. */
+  inStepOf(tlb: Tlb): InStepSets | null {
+    for (const sets of this.smallInStep) if (sets.real === tlb) return sets;
+    return null;
+  }
+
+  /** The TLBs that see no flush, both levels, complete. */
   unflushedTlbs(): readonly Tlb[] {
+    this.part();
+    for (const sets of this.smallInStep) sets.partAll();
     return [...this.unflushed.first, ...this.unflushed.second];
   }
 
@@ -140,7 +197,29 @@ export class FlushAttribution {
     this.lastCharged = cost;
   }
 
-  private dropped(tlb: Tlb, slot: number): void {
+  /** Something is removed for the first time: from now on the TLBs without flushes are kept, but for sets of the first level that are in step. */
+  private part(): void {
+    if (!this.areInStep) return;
+    this.areInStep = false;
+    for (const sets of this.inStep) if (!this.smallInStep.includes(sets)) sets.partAll();
+    for (const begin of this.whenApart) begin();
+  }
+
+  private dropped(tlb: Tlb, slot: number, inStep: InStepSets | null): void {
+    // One more PCID than they know makes TLBs without flushes forget the same.
+    if (this.areInStep && tlb.isMakingRoom) return;
+    this.part();
+    if (inStep !== null) inStep.part(slot);
     if (this.currentFlush !== 0) this.notes.add(tlb, slot, this.currentFlush);
   }
+}
+
+function replacementOf({ tlbs }: Preset, { name }: Tlb): ReplacementName {
+  return (tlbs.find((shape) => shape.name === name) as TlbPreset).replacement;
+}
+
+/** Whether some TLB holds entries of tables too. */
+function haveTables({ tlbs, pagingStructureCaches }: Preset): boolean {
+  const shared = Object.values(pagingStructureCaches).map((shape) => ("sharedWith" in shape ? shape.sharedWith : ""));
+  return tlbs.some(({ name }) => shared.includes(name));
 }

@@ -136,7 +136,7 @@ export class ReplacementState {
    */
   ages(set: number, isUsed: (way: number) => boolean): number[] {
     const { ways } = this;
-    const evicted = this.evictionOrder(set, isUsed).filter(isUsed);
+    const evicted = this.orderWithGaps(set, isUsed).filter(isUsed);
     const ages = new Array<number>(ways).fill(-1);
     evicted.forEach((way, i) => {
       ages[way] = evicted.length - 1 - i;
@@ -145,7 +145,7 @@ export class ReplacementState {
   }
 
   /** The ways of a set in the order in which fills evict them, once ways without an entry are filled. */
-  private evictionOrder(set: number, isUsed: (way: number) => boolean): number[] {
+  private orderWithGaps(set: number, isUsed: (way: number) => boolean): number[] {
     const { ways, words, logs } = this;
     if (logs !== null)
       return logs
@@ -161,6 +161,34 @@ export class ReplacementState {
       state = filled >>> 8;
     }
     return [...order];
+  }
+
+  /** The slots of a full set in the order in which fills would evict them. @param out as many as the set has ways */
+  evictionOrder(set: number, out: Int32Array): void {
+    const { ways, words, logs } = this;
+    if (logs !== null) {
+      out.set(logs.order(set).reverse());
+      return;
+    }
+    let state = this.isTree ? this.treeState(set) : words[this.stateAt + set];
+    for (let i = 0; i < ways; i++) {
+      const filled = words[this.fillsAt + state];
+      out[i] = set * ways + (filled & 0xff);
+      state = filled >>> 8;
+    }
+  }
+
+  /** Brings a set into the state that it has in the same structure of other arrays. */
+  copySet(from: ReplacementState, set: number): void {
+    const { words, ways, slots, logs } = this;
+    if (logs !== null && from.logs !== null) {
+      for (const slot of from.logs.order(set).reverse()) logs.use(this.firstPlace + slot);
+      return;
+    }
+    words[this.stateAt + set] = from.words[from.stateAt + set];
+    if (!this.isTree) return;
+    const pairs = this.stateAt + slots / ways + (set * ways) / 2;
+    words.set(from.words.subarray(pairs, pairs + ways / 2), pairs);
   }
 
   /** Records a use of `place` in its set's tree. */

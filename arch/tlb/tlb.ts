@@ -41,6 +41,8 @@ export class Tlb extends TlbSlots {
   readonly isLimited: boolean;
   /** The PCID that an entry used last, where the number of PCIDs is limited; else -1. */
   lastPcid = -1;
+  /** Whether entries are being removed since one more PCID is used than the structure knows. */
+  isMakingRoom = false;
   /** Counts fills and evictions; null while nobody wants them, and then the fast path makes some without this class. */
   counts: StructureCounts | null = null;
 
@@ -199,6 +201,9 @@ export class Tlb extends TlbSlots {
     const at = this.pcids.indexOf(context);
     if (at >= 0) this.pcids.splice(at, 1);
     this.pcids.unshift(context);
-    if (this.pcids.length > this.pcidCapacity) dropContext(this, this.pcids.pop() as number);
+    if (this.pcids.length <= this.pcidCapacity) return;
+    this.isMakingRoom = true;
+    dropContext(this, this.pcids.pop() as number);
+    this.isMakingRoom = false;
   }
 }

@@ -54,7 +54,7 @@ export function watchIdle(loop: EventLoop, options: FtraceOptions, write: (line:
  */
 export function watchMisses(
   loop: EventLoop,
-  cpus: readonly { attributeFlushes(): { onWalk: MissObserver | null; onSecondLevelHit: MissObserver | null } }[],
+  cpus: readonly { attributeFlushes(): { observe(onWalk: MissObserver, onSecondLevelHit: MissObserver): void } }[],
   options: FtraceOptions,
   write: (line: string) => void,
 ): void {
@@ -66,9 +66,7 @@ export function watchMisses(
       write(ftraceLine(options, comm, loop.currentCpu, loop.nowCycles(), { event: events[kind], text }));
     };
   for (const cpu of cpus) {
-    const attribution = cpu.attributeFlushes();
-    attribution.onWalk = observer(WALK_EVENTS);
-    attribution.onSecondLevelHit = observer(SECOND_LEVEL_HIT_EVENTS);
+    cpu.attributeFlushes().observe(observer(WALK_EVENTS), observer(SECOND_LEVEL_HIT_EVENTS));
   }
 }
 

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { MUST_HIT } from "../../../arch/cpu/bulk-touch.ts";
 import { type Access, PageFault, PRESETS } from "../../../arch/index.ts";
 import { captureWalkCacheLines } from "../../../arch/tlb/walk-cache-lines.ts";
-import { hardwareState } from "../fast-path/compare.ts";
+import { attributionState, hardwareState } from "../fast-path/compare.ts";
 import { close, makeGuest, spread } from "../fast-path/programs.ts";
 import { BASE } from "../guest.ts";
 
@@ -21,7 +21,7 @@ describe.each(PRESETS)("bulk translations on $name", (preset) => {
       fc.property(references, fc.constantFrom(close, spread), fc.nat(1), (all, laOf, bits) => {
         const bulk = makeGuest(preset, laOf);
         const single = makeGuest(preset, laOf);
-        if (isWatched) for (const { cpu } of [bulk, single]) cpu.attributeFlushes();
+        const attributions = isWatched ? [bulk, single].map(({ cpu }) => cpu.attributeFlushes()) : [];
         const kinds = Uint8Array.from(all, ([kind]) => kind | (bits << 2));
         const addresses = Float64Array.from(all, ([, page, byte]) => laOf(page) + byte);
         const faults: number[] = [];
@@ -44,6 +44,8 @@ describe.each(PRESETS)("bulk translations on $name", (preset) => {
         expect(hardwareState(bulk)).toEqual(hardwareState(single));
         const [bulkLines, singleLines] = [bulk, single].map(({ cpu }) => captureWalkCacheLines([cpu.mmu.walkCaches]));
         expect(bulkLines).toEqual(singleLines);
+        const [ofBulk, ofSingle] = attributions.map(attributionState);
+        expect(ofBulk).toEqual(ofSingle);
       }),
       { numRuns: 3 },
     );

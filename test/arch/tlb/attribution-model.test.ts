@@ -6,17 +6,32 @@ import { carryOut, close, makeGuest, type Step, spread, steps } from "../fast-pa
 import { watchWithModel } from "./attribution-model.ts";
 
 const INVALIDATIONS: readonly Step["do"][] = ["invlpg", "invlpg large", "flush", "switch"];
-const RUNS = Number(process.env.MMULAB_INPUTS ?? 12);
+/** Long runs, in which sets of the first level are in step again after a flush, between flushes and new mappings. */
+const longSteps: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      do: fc.constant("run" as const),
+      first: fc.nat(700),
+      count: fc.integer({ min: 500, max: 1000 }),
+      stride: fc.constantFrom(1, 1, 2, 17),
+      store: fc.boolean(),
+    }),
+  },
+  { weight: 6, arbitrary: steps.filter((step) => step.do !== "run large") },
+);
+const RUNS = Number(process.env.MMULAB_INPUTS ?? 8);
 
 describe.each(PRESETS)("$name", (preset) => {
   test.each([
-    ["close to each other", close],
-    ["far from each other", spread],
-  ])(
-    "random programs on pages %s: each flush pays what the model says, and as many walks are unexplained",
-    (_, laOf) => {
+    ["of many steps on pages close to each other", steps, 80, close],
+    ["of many steps on pages far from each other", steps, 80, spread],
+    ["of long runs", longSteps, 40, close],
+  ] as const)(
+    "random programs %s: each flush pays what the model says, and as many walks are unexplained",
+    (_, of, length, laOf) => {
       fc.assert(
-        fc.property(fc.array(steps, { minLength: 1, maxLength: 80 }), (program) => {
+        fc.property(fc.array(of, { minLength: 1, maxLength: length }), (program) => {
           const [guest, other] = [makeGuest(preset, laOf), makeGuest(preset, laOf)];
           const attribution = guest.cpu.attributeFlushes();
           const model = watchWithModel(preset, other);
