@@ -1,4 +1,7 @@
-/** `madvise-loop`: threads of a process that fault a page in and drop it again, as will-it-scale's tlb_flush2 does, by flush policy. */
+/**
+ * `madvise-loop`: threads of a process that fault a page in and drop it again, by flush policy: half of what will-it-scale's tlb_flush2
+ * does in a turn (docs/costs.md, "Beside will-it-scale").
+ */
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import { type FlushPolicy, madviseDontneed, UserSpaces } from "../../../mm/index.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
