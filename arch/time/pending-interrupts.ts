@@ -78,7 +78,7 @@ export class PendingInterrupts {
   take(cpu: number, areOff: boolean = this.off[cpu] !== 0): PendingInterrupt | undefined {
     const queue = this.queues[cpu];
     const at = areOff ? queue.findIndex(({ isMaskable }) => !isMaskable) : 0;
-    const taken = at < 0 ? undefined : queue.splice(at, 1)[0];
+    const taken = at === 0 ? queue.shift() : at < 0 ? undefined : queue.splice(at, 1)[0];
     this.nextAt[cpu] = this.nextArrival(cpu);
     return taken;
   }

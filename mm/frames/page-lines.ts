@@ -17,7 +17,8 @@ import { DISTANCE_SOCKET } from "../../arch/time/topology.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 
 const LINE_BYTES = 64;
-const LINES_OF_PAGE = 4096 / LINE_BYTES;
+const PAGE_LINES_SHIFT = 6;
+const LINES_OF_PAGE = 1 << PAGE_LINES_SHIFT;
 /** Lines that the streamer fetches ahead. */
 const STREAM_LINES = 20;
 
@@ -95,16 +96,20 @@ export class PageLines {
     for (let i = 0; i < count; i++) this.use(zone, first + i);
   }
 
-  /** As {@link use}, while the CPU holds the zone's lock: the time is part of what {@link takeHeld} says. */
-  useUnderLock(zone: LinesOfFrames, frame: number): void {
+  /**
+   * As `use`, while the CPU holds the zone's lock: the time is part of what `takeHeld` says.
+   * @param index of the frame, from the zone's first on
+   */
+  useUnderLock(zone: LinesOfFrames, index: number): void {
+    const { user, usedAt } = zone;
     const { currentCpu } = this.loop;
-    const index = frame - zone.startFrame;
     const now = this.fetched[currentCpu];
-    if (zone.user[index] === currentCpu + 1 && (now - zone.usedAt[index]) >>> 0 < this.ownLines) {
-      zone.usedAt[index] = now;
-      return;
-    }
-    const from = this.fetch(zone, frame, currentCpu);
+    if (user[index] === currentCpu + 1 && (now - usedAt[index]) >>> 0 < this.ownLines) usedAt[index] = now;
+    else this.fetchUnderLock(zone, index, currentCpu);
+  }
+
+  private fetchUnderLock(zone: LinesOfFrames, index: number, cpu: number): void {
+    const from = this.fetch(zone, zone.startFrame + index, cpu);
     if (from > 0) this.heldCycles += from;
     else this.heldLineCycles -= from;
   }
@@ -150,10 +155,10 @@ export class PageLines {
   /** Whether the streamer has fetched the line of a frame by now, which is the one that the CPU fetches next. */
   private isStreamed(frame: number, cpu: number): boolean {
     const { lastFrame, direction } = this;
-    const isNear = Math.floor(frame / LINES_OF_PAGE) === Math.floor(lastFrame[cpu] / LINES_OF_PAGE);
     const step = frame - lastFrame[cpu];
-    const towards = isNear ? Math.sign(step) : 0;
-    const isStreamed = towards !== 0 && towards === direction[cpu] && Math.abs(step) <= STREAM_LINES;
+    const isNear = frame >>> PAGE_LINES_SHIFT === lastFrame[cpu] >>> PAGE_LINES_SHIFT;
+    const towards = !isNear || step === 0 ? 0 : step > 0 ? 1 : -1;
+    const isStreamed = towards !== 0 && towards === direction[cpu] && step * towards <= STREAM_LINES;
     direction[cpu] = towards;
     lastFrame[cpu] = frame;
     return isStreamed;

@@ -86,13 +86,14 @@ export class Zone {
 
   /** Gives back a block, merging it with its free buddies (`__free_one_page`). */
   __freeOnePage(frame: number, order: number): void {
+    const { lines } = this;
     let index = frame - this.startFrame;
     let at = order;
     while (at < MAX_PAGE_ORDER) {
       // Buddies are found by frame number, which the zone's start need not be aligned for.
       const buddy = (((index + this.startFrame) ^ (1 << at)) >>> 0) - this.startFrame;
       if (buddy < 0 || buddy + this.startFrame >= this.touchedEnd) break;
-      this.lines?.useUnderLock(this, buddy + this.startFrame);
+      if (lines !== null) lines.useUnderLock(this, buddy);
       if (this.orderOf[buddy] !== at) break;
       this.unlink(buddy, at);
       index = Math.min(index, buddy);
@@ -174,11 +175,11 @@ export class Zone {
 
   /** A block's links are changed, and those of its neighbours on the list, if it has any. */
   private useOnList(index: number, next: number, previous: number): void {
-    const { lines, startFrame } = this;
+    const { lines } = this;
     if (lines === null) return;
-    lines.useUnderLock(this, startFrame + index);
-    if (next !== NONE) lines.useUnderLock(this, startFrame + next);
-    if (previous !== NONE) lines.useUnderLock(this, startFrame + previous);
+    lines.useUnderLock(this, index);
+    if (next !== NONE) lines.useUnderLock(this, next);
+    if (previous !== NONE) lines.useUnderLock(this, previous);
   }
 
   private grow(capacity: number): void {
