@@ -206,7 +206,7 @@ async function replayFiles(files: readonly string[], options: ReplayCommandOptio
       });
     } catch (error) {
       progress.clear();
-      code = Math.max(code, reportFailure(file, error));
+      code = Math.max(code, reportFailure(file, await asTrace(file, error)));
       continue;
     }
     progress.clear();
@@ -214,6 +214,14 @@ async function replayFiles(files: readonly string[], options: ReplayCommandOptio
     print(result, options);
   }
   return code;
+}
+
+/** What is wrong with a file that is no recording: where it is a trace, that and how it is replayed. */
+async function asTrace(file: string, error: unknown): Promise<unknown> {
+  if (!(error instanceof InputFileError)) return error;
+  const { describeTrace } = await import("./trace-kind.ts");
+  const trace = await describeTrace(file);
+  return trace === null ? error : new InputFileError(file, 0, trace);
 }
 
 /** A file that cannot be replayed is the user's mistake, anything else the emulator's; the other files are replayed in both cases. */

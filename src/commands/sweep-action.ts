@@ -176,10 +176,12 @@ function report(
   const table = sweepTable(spec, finished);
   printSweepTable(spec, table, options);
   const failed = table.rows.filter((row) => row.error !== undefined || row.failure !== undefined).length;
-  if (failed > 0) printError(`mmulab: ${failed} of ${table.rows.length} rows are failures\n`);
+  if (failed > 0)
+    printError(`mmulab: ${failed} of ${table.rows.length} rows ${failed === 1 ? "is a failure" : "are failures"}\n`);
   const points = sweepPoints(spec).length;
   const isIncomplete = asksForAll && finished.length < points;
-  if (isIncomplete) printError(`mmulab: ${finished.length} of ${points} points are done\n`);
+  if (isIncomplete)
+    printError(`mmulab: ${finished.length} of ${points} points ${finished.length === 1 ? "is" : "are"} done\n`);
   return failed === 0 && !isIncomplete ? EXIT_OK : EXIT_DIFFERENCES;
 }
 

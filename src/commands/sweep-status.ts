@@ -23,7 +23,7 @@ export async function statusOfFolder(folder: string, { json }: { readonly json?:
     printJson({ name, program, points, done: finished.size, failed, attempts: rows });
   } else {
     printOutput(
-      `${spec.name}: ${finished.size} of ${points} points are done${failed > 0 ? `, ${failed} of them failed` : ""}\n`,
+      `${spec.name}: ${finished.size} of ${points} points ${finished.size === 1 ? "is" : "are"} done${failed > 0 ? `, ${failed} of them failed` : ""}\n`,
     );
     const cells = rows.map((row) => [
       row.part,

@@ -45,7 +45,10 @@ export function renderSpace(report: SpaceReport, top: number): string {
 /** What changed, as text. */
 export function renderSpaceChanges(changes: SpaceChanges, top: number): string {
   const { before, newRanges, goneRanges, usedBytes, lazyBytes } = changes;
-  const places = newRanges === null ? "" : `  ${newRanges} ranges are new, ${goneRanges} are gone\n`;
+  const places =
+    newRanges === null
+      ? ""
+      : `  ${newRanges} ${newRanges === 1 ? "range is" : "ranges are"} new, ${goneRanges} ${goneRanges === 1 ? "is" : "are"} gone\n`;
   const title = `Since ${before.file}\n${places}  in use ${signed(usedBytes)}, lazily freed ${signed(lazyBytes)}\n`;
   const largest = before.holes?.largest ?? [];
   const rows = largest.map(({ alignBytes, bytes }): Cell[] => [binary(alignBytes), binary(bytes)]);

@@ -14,6 +14,10 @@ import type { ReferenceFormat } from "./reference-batch.ts";
 import type { ReferenceParser } from "./reference-parser.ts";
 import { readTraceBytes, withHead } from "./trace-bytes.ts";
 
+/** What is said of a file that is none of the traces that are read. */
+const NO_TRACE =
+  "is no trace of references that is known: expected lackey's text (lines such as ` L 1fff000778,8`), drmemtrace's records (which begin with a header) or ChampSim's (64 bytes an instruction)";
+
 /** What a trace was, once it has been read. */
 export interface SourceSummary {
   readonly format: ReferenceFormat;
@@ -81,7 +85,7 @@ export async function readReferences(
     throw failure(file, found, parser?.records ?? 0, error);
   }
   if (parser === null || found === null) throw new InputFileError(inputName(file), 0, "is empty");
-  if (parser.references === 0) throw noReferences(inputName(file), found);
+  if (parser.references === 0) throw noReferences(inputName(file), found, format === null);
   const { records, odd, firstOdd } = parser;
   return { format: found, records, odd, firstOdd };
 }
@@ -97,27 +101,28 @@ async function readFolder(folder: string, writer: BatchWriter): Promise<SourceSu
     failure(file, "drmemtrace", records, error),
   );
   const sum = (of: (records: DrmemtraceRecords) => number) => files.reduce((total, each) => total + of(each), 0);
-  if (sum(({ references }) => references) === 0) throw noReferences(folder, "drmemtrace");
+  if (sum(({ references }) => references) === 0) throw noReferences(folder, "drmemtrace", false);
   return { format: "drmemtrace", records: sum(({ records }) => records), odd: sum(({ odd }) => odd), firstOdd: 0 };
+}
+
+/** The format of binary records that begin with `head`; null for text, and for what is none of these. */
+export function binaryFormatOf(head: Uint8Array): ReferenceFormat | null {
+  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
+  if (head.length >= 12 && isDrmemtraceHeader(view, 0)) return "drmemtrace";
+  return head.includes(0) && isAllChampsim(view) ? "champsim" : null;
 }
 
 /** Which format data has that begin with `head`, or that it has the one that it must. @throws InputFileError if not */
 function formatOf(file: string, head: Uint8Array, wanted: ReferenceFormat | null): ReferenceFormat {
-  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
-  const isDrmemtrace = head.length >= 12 && isDrmemtraceHeader(view, 0);
-  const isChampsim = !isDrmemtrace && isAllChampsim(view);
-  // Whether a text has references is said by its lines.
-  const isText = !head.includes(0);
-  if (wanted === "drmemtrace" && !isDrmemtrace) {
+  const format = binaryFormatOf(head);
+  if (wanted === "drmemtrace" && format !== "drmemtrace") {
     throw new InputFileError(file, 0, "record 1: is no header of a drmemtrace file");
   }
   if (wanted !== null) return wanted;
-  if (isDrmemtrace) return "drmemtrace";
-  if (isText) return "lackey";
-  if (isChampsim) return "champsim";
-  const expected =
-    "lackey's text, drmemtrace's records (which begin with a header) or ChampSim's (64 bytes an instruction)";
-  throw new InputFileError(file, 0, `is no trace of references that is known: expected ${expected}`);
+  if (format !== null) return format;
+  // Whether a text has references is said by its lines.
+  if (!head.includes(0)) return "lackey";
+  throw new InputFileError(file, 0, NO_TRACE);
 }
 
 /** Whether all whole records in `view` can be ChampSim's. */
@@ -153,7 +158,9 @@ function failure(file: string, format: ReferenceFormat | null, records: number, 
   return new InputFileError(inputName(file), 0, `record ${records + 1}: ${named.reason}`);
 }
 
-function noReferences(file: string, format: ReferenceFormat): InputFileError {
+/** @param isGuess whether the format was told by the contents: what is not binary counts as lackey's */
+function noReferences(file: string, format: ReferenceFormat, isGuess: boolean): InputFileError {
+  if (isGuess && format === "lackey") return new InputFileError(file, 0, NO_TRACE);
   if (format !== "lackey") return new InputFileError(file, 0, `no record of this ${format} trace is a reference`);
   return new InputFileError(file, 1, "no line is a reference of valgrind's lackey (such as ` L 1fff000778,8`)");
 }

@@ -30,6 +30,7 @@ const FILES: readonly Case[] = [
   [["replay", FOLDER], /sub: is a directory, not a file/],
   [["replay", NOISE], /noise:1: not UTF-8 text from here on/],
   [["replay", JSON_FILE], /package\.json:1: not a recording: its first line has no "header"/],
+  [["replay", TRACE], /true\.lackey\.gz: is text of valgrind's lackey, not a recording: mmulab replay --lackey .*gz$/m],
   [["replay", CUT_RECORDING], /cut\.jsonl\.gz:\d+: the gzip data ends too early/],
   [["replay", "--lackey", EMPTY], /empty: is empty/],
   [["replay", "--lackey", MISSING], /missing: no such file/],
@@ -38,6 +39,10 @@ const FILES: readonly Case[] = [
   [["replay", "--lackey", JSON_FILE], /package\.json:1: no line is a reference of valgrind's lackey \(such as/],
   [["replay", "--champsim", TRACE], /true\.lackey\.gz: record 1: is no instruction of ChampSim/],
   [["replay", "--drmemtrace", FOLDER], /sub: is a folder without \*\.trace/],
+  [
+    ["replay", "--references", JSON_FILE],
+    /package\.json: is no trace of references .*lackey's .*drmemtrace's .*ChampSim's/,
+  ],
   [["replay", "--references", NOISE], /noise: is no trace of references that is known/],
   [["replay", "--ftrace", EMPTY], /empty: is empty/],
   [["replay", "--ftrace", NOISE], /noise:1: not UTF-8 text/],

@@ -242,7 +242,7 @@ describe("mmulab sweep", () => {
     const { rows } = JSON.parse(result.stdout);
     expect(rows[0].error).toMatch(/invlpgb/i);
     expect(rows[1].error).toBeUndefined();
-    expect(result.stderr).toBe("mmulab: 1 of 2 rows are failures\n");
+    expect(result.stderr).toBe("mmulab: 1 of 2 rows is a failure\n");
   });
 
   it("sweeps experiments too, with all rows of their tables", () => {
