@@ -1,16 +1,17 @@
 /** `mmulab view`: the machine in a web page, step by step. */
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { addMachineOptions } from "../command-line/machine-options.ts";
-import { optionParser } from "../command-line/option-values.ts";
+import { listWords, optionParser } from "../command-line/option-values.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import { toInputError } from "../files/byte-chunks.ts";
 import { readSmallFile, readSmallText } from "../files/whole-file.ts";
 import { OutputFileError, UnknownNameError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
+import { findPreset, isPresetFile, presetNames } from "../settings/presets.ts";
 import { begin, steppedWorkloads } from "../view/model/begin.ts";
 import { formatLink } from "../view/model/link.ts";
 import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "../view/model/scenario.ts";
@@ -24,6 +25,7 @@ interface ViewCommandOptions {
   readonly seed: number;
   readonly cpus: number;
   readonly kernel?: string;
+  readonly preset?: string;
   readonly port?: number;
   readonly open: boolean;
   readonly json?: boolean;
@@ -49,7 +51,7 @@ ${STORIES.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 Examples:
   $ mmulab view
   $ mmulab view stale-entry
-  $ mmulab view mixed --cpus 8 --ops 1000 --seed 7
+  $ mmulab view mixed --cpus 8 --ops 1000 --seed 7 --preset zen4
   $ mmulab view fs_buffer_cache live=20 --port 8080
   $ mmulab view recording.jsonl.gz
   $ mmulab view my-workload.ts --cpus 2`;
@@ -72,6 +74,14 @@ export function addViewCommand(program: Command, exit: (code: number) => void): 
     .option("--no-open", "do not open the browser")
     .option("--json", "print the address as JSON")
     .addHelpText("after", HELP);
+  const names = presetNames();
+  command.addOption(
+    listWords(
+      new Option("--preset <name>", `microarchitecture of a workload (${names.join(", ")}; default: skylake)`),
+      names,
+      false,
+    ),
+  );
   addMachineOptions(command, ["kernel"]);
   command.action(async (name: string, parameters: string[], options: ViewCommandOptions) =>
     exit(await view(name, parameters, options)),
@@ -109,13 +119,20 @@ async function serveSomewhere(port: number | undefined, opened: Uint8Array | nul
 async function scenarioOf(
   name: string,
   parameters: readonly string[],
-  { ops, seed, cpus, kernel }: ViewCommandOptions,
+  { ops, seed, cpus, kernel, preset }: ViewCommandOptions,
 ): Promise<{ readonly scenario: Scenario; readonly opened: Uint8Array | null }> {
   const settings = kernel === undefined ? {} : { kernel };
-  const machine = { ...DEFAULT_SCENARIO, operations: ops, seed, cpus, settings };
+  if (preset !== undefined && isPresetFile(preset))
+    throw new UsageError(`--preset ${preset}: the page has mmulab's own presets only: ${presetNames().join(", ")}`);
+  const part = preset === undefined ? {} : { preset: findPreset(preset).name };
+  const machine = { ...DEFAULT_SCENARIO, operations: ops, seed, cpus, settings, ...part };
   const isWorkload = steppedWorkloads().includes(name);
-  if (kernel !== undefined && !isWorkload && !SOURCE_FILE.test(name)) {
+  const hasOwnMachine = !isWorkload && !SOURCE_FILE.test(name);
+  if (kernel !== undefined && hasOwnMachine) {
     throw new UsageError(`--kernel is for workloads: ${name} brings its kernel along`);
+  }
+  if (preset !== undefined && hasOwnMachine) {
+    throw new UsageError(`--preset is for workloads: ${name} brings its machine along`);
   }
   if (isWorkload || STORIES.some((story) => story.name === name)) {
     const scenario: Scenario = isWorkload ? { ...machine, name, parameters } : { kind: "story", name };

@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { PRESETS, type Preset, parsePreset } from "../../../arch/index.ts";
 import { calibratedPreset } from "../../../src/calibration/calibrated-preset.ts";
 import { type Calibration, calibrate } from "../../../src/calibration/calibration.ts";
+import { CalibrationError } from "../../../src/calibration/calibration-error.ts";
 import { collectCurves } from "../../../src/calibration/collect.ts";
 import { EmulatedTimer } from "../../../src/calibration/emulated-timer.ts";
 import { randomMachine } from "./random-machines.ts";
@@ -26,7 +27,15 @@ describe("curves of random TLBs with noise", () => {
     const missed: string[] = [];
     for (let seed = FIRST_SEED; seed < FIRST_SEED + GEOMETRIES; seed++) {
       const { preset, first, second, noise } = randomMachine(seed);
-      const found = calibrate(quick(preset, noise));
+      let found: Calibration;
+      try {
+        found = calibrate(quick(preset, noise));
+      } catch (error) {
+        // Curves that fit two geometries alike are refused: not recovered, and not wrong.
+        if (!(error instanceof CalibrationError)) throw error;
+        missed.push(`seed ${seed}: ${error.message}`);
+        continue;
+      }
       expect(found.first, `seed ${seed}`).toEqual(first);
       if (found.second === null) missed.push(`seed ${seed}: ${found.secondFit.reason}`);
       else expect(found.second, `seed ${seed}`).toEqual(second);

@@ -53,6 +53,13 @@ describe("mmulab view", () => {
     expect(pictureOf(session, { cpu: null, address: null }).kernelVersion).toBe(version);
   });
 
+  it("begins with the microarchitecture that it is told", async () => {
+    const { url } = await serve(["mixed", "--ops", "6", "--preset", "zen4", "--json"], ["/"]);
+    const { scenario } = parseLink(new URL(url).hash.slice(1)) ?? {};
+    if (scenario === undefined) throw new Error(`${url} names no scenario`);
+    expect(new Session(scenario).kernel.machine.preset.name).toBe("zen4");
+  });
+
   it("serves the file that it is to open, and the policy under which the page may run code", async () => {
     const file = join(ROOT, "test/recordings/lazy_smp1_s1.jsonl.gz");
     const { url, got } = await serve([file, "--json"], ["/", "/opened", "/worker.js"]);
@@ -66,6 +73,9 @@ describe("mmulab view", () => {
     [["none.gz"], /unknown story or workload 'none.gz', and no such file/],
     [["mixd"], /unknown story or workload 'mixd' \(did you mean mixed\?\)/],
     [["mixed", "live=3"], /mixed .*live/],
+    [["mixed", "--preset", "zen44"], /unknown preset 'zen44' \(did you mean zen4\?\)/],
+    [["mixed", "--preset", "mine.json"], /--preset mine.json: the page has mmulab's own presets only: skylake/],
+    [["stale-entry", "--preset", "zen4"], /--preset is for workloads: stale-entry brings its machine along/],
     [["--cpus", "65"], /--cpus.*65.*1 to 64/],
   ])("refuses %j in one line", (args, message) => {
     const { status, stderr } = mmulab("view", ...args);
