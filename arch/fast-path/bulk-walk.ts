@@ -76,7 +76,7 @@ export function doesBulkWalks([loads, stores]: readonly TlbsOfKind[], pdes: Tlb 
   );
 }
 
-/** The loads and stores of one CPU, where {@link doesBulkWalks}. */
+/** The loads and stores of one CPU, where `doesBulkWalks` says so. */
 export class BulkWalk {
   /** Whether {@link touch} has ended at a reference to a page that no TLB holds, whose walk is left to the general path. */
   isMiss = false;
