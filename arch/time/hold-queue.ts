@@ -25,6 +25,22 @@ export interface HandOver {
 
 /** Holds that there is room for at first. */
 const FIRST_HOLDS = 8;
+/** log2 of the numbers of a hold: as many as a cache line of the host has. */
+const HOLD_SHIFT = 3;
+/** Of a hold: whose it is. */
+const CPU = 0;
+/** When that came for it. */
+const ARRIVED = 1;
+/** How long it works under the lock, handing over left out. */
+const WORKS = 2;
+/** When it ends. */
+const UNTIL = 3;
+/** When it ended by its CPU's clock, which never goes back: then or, when others before it have gone behind it since, later. */
+const PAID = 4;
+/** How long it was said to have waited. */
+const WAITED = 5;
+/** Numbers of a hold that are used. */
+const HOLD_NUMBERS = 6;
 /** Holds that are kept at most: who comes before the oldest of so many is served as if it had never been. */
 export const HOLDS_MAX = 4096;
 
@@ -32,19 +48,14 @@ export const HOLDS_MAX = 4096;
 const lateCycles = new Float64Array(CPUS_MAX);
 /** By CPU: when it came for its first hold that ends later. */
 const lateFrom = new Float64Array(CPUS_MAX);
+/** A hold that moves. */
+const moving = new Float64Array(HOLD_NUMBERS);
 
 /** The holds of one lock. */
 export class HoldQueue {
   private first = 0;
   private count = 0;
-  private cpu = new Int32Array(FIRST_HOLDS);
-  private arrived = new Float64Array(FIRST_HOLDS);
-  /** How long it works under the lock, handing over left out. */
-  private works = new Float64Array(FIRST_HOLDS);
-  private until = new Float64Array(FIRST_HOLDS);
-  /** When it ended by its CPU's clock, which never goes back: at `until` or, when others before it have gone behind it since, later. */
-  private paid = new Float64Array(FIRST_HOLDS);
-  private waited = new Float64Array(FIRST_HOLDS);
+  private holds = new Float64Array(FIRST_HOLDS << HOLD_SHIFT);
   private readonly handOver: HandOver;
   /** CPUs whose next hold comes later, while holds are put behind. */
   private late: number[] = [];
@@ -64,7 +75,7 @@ export class HoldQueue {
 
   /** The CPU at the end of the queue, -1 when nobody ever came. */
   get lastCpu(): number {
-    return this.count === 0 ? this.droppedCpu : this.cpu[this.first + this.count - 1];
+    return this.count === 0 ? this.droppedCpu : this.holds[((this.first + this.count - 1) << HOLD_SHIFT) | CPU];
   }
 
   /** Drops all holds; the last was `lastCpu`'s. */
@@ -81,46 +92,45 @@ export class HoldQueue {
    */
   come(atCycles: number, floorCycles: number): number {
     this.dropBefore(floorCycles);
-    const { until, arrived, first } = this;
+    const { holds, first } = this;
     let place = first + this.count;
-    if (place > first && atCycles < until[place - 1]) while (place > first && arrived[place - 1] > atCycles) place--;
+    if (place > first && atCycles < holds[((place - 1) << HOLD_SHIFT) | UNTIL])
+      while (place > first && holds[((place - 1) << HOLD_SHIFT) | ARRIVED] > atCycles) place--;
     this.place = place;
-    return place > first ? Math.max(atCycles, until[place - 1]) : atCycles;
+    return place > first ? Math.max(atCycles, holds[((place - 1) << HOLD_SHIFT) | UNTIL]) : atCycles;
   }
 
   /** Drops the holds that are over by `floorCycles`: nobody comes before this time any more. And those of which there are too many. */
   dropBefore(floorCycles: number): void {
-    const { until } = this;
+    const { holds } = this;
     let { first } = this;
     const end = first + this.count;
-    while (first < end && (until[first] <= floorCycles || end - first >= HOLDS_MAX))
-      this.droppedCpu = this.cpu[first++];
+    while (first < end && (holds[(first << HOLD_SHIFT) | UNTIL] <= floorCycles || end - first >= HOLDS_MAX))
+      this.droppedCpu = holds[(first++ << HOLD_SHIFT) | CPU];
     this.count = end - first;
     this.first = first;
   }
 
   /** The CPU that has the lock before the one that has {@link come}; -1 for nobody. */
   get predecessor(): number {
-    return this.place > this.first ? this.cpu[this.place - 1] : this.droppedCpu;
+    return this.place > this.first ? this.holds[((this.place - 1) << HOLD_SHIFT) | CPU] : this.droppedCpu;
   }
 
   /** Who has come at `atCycles` works under the lock for `works` cycles until `untilCycles`. */
   serve(cpu: number, atCycles: number, waitedCycles: number, works: number, untilCycles: number): void {
     const before = this.place - this.first;
-    if (this.first + this.count === this.cpu.length) this.makeRoom();
+    if ((this.first + this.count) << HOLD_SHIFT === this.holds.length) this.makeRoom();
     const at = this.first + before;
     const end = this.first + this.count++;
-    if (at < end) {
-      for (const each of [this.cpu, this.arrived, this.works, this.until, this.paid, this.waited]) {
-        each.copyWithin(at + 1, at, end);
-      }
-    }
-    this.cpu[at] = cpu;
-    this.arrived[at] = atCycles;
-    this.works[at] = works;
-    this.until[at] = untilCycles;
-    this.paid[at] = untilCycles;
-    this.waited[at] = waitedCycles;
+    const { holds } = this;
+    const hold = at << HOLD_SHIFT;
+    if (at < end) holds.copyWithin((at + 1) << HOLD_SHIFT, hold, end << HOLD_SHIFT);
+    holds[hold | CPU] = cpu;
+    holds[hold | ARRIVED] = atCycles;
+    holds[hold | WORKS] = works;
+    holds[hold | UNTIL] = untilCycles;
+    holds[hold | PAID] = untilCycles;
+    holds[hold | WAITED] = waitedCycles;
     if (at < end) this.putBehind(at + 1);
   }
 
@@ -132,7 +142,8 @@ export class HoldQueue {
       if (late.length > 0) this.bringEarliestTo(i, end);
       if (!this.settle(i) && late.length === 0) break;
     }
-    for (const cpu of late) {
+    for (let i = 0; i < late.length; i++) {
+      const cpu = late[i];
       const cycles = lateCycles[cpu];
       lateCycles[cpu] = 0;
       this.handOver.putBehind(cpu, lateFrom[cpu], cycles);
@@ -142,42 +153,49 @@ export class HoldQueue {
 
   /** Of the holds from `at` on, whose CPUs may come later than they did, the one that comes first moves to `at`. */
   private bringEarliestTo(at: number, end: number): void {
-    const { cpu, arrived } = this;
+    const { holds } = this;
     let earliest = at;
-    let comes = arrived[at] + lateCycles[cpu[at]];
-    for (let i = at + 1; i < end && arrived[i] < comes; i++) {
-      const when = arrived[i] + lateCycles[cpu[i]];
+    let comes = this.comesAt(at);
+    for (let i = at + 1; i < end && holds[(i << HOLD_SHIFT) | ARRIVED] < comes; i++) {
+      const when = this.comesAt(i);
       if (when < comes) {
         comes = when;
         earliest = i;
       }
     }
     if (earliest === at) return;
-    for (const each of [cpu, arrived, this.works, this.until, this.paid, this.waited]) {
-      const value = each[earliest];
-      each.copyWithin(at + 1, at, earliest);
-      each[at] = value;
-    }
+    const [to, from] = [at << HOLD_SHIFT, earliest << HOLD_SHIFT];
+    for (let i = 0; i < HOLD_NUMBERS; i++) moving[i] = holds[from | i];
+    holds.copyWithin((at + 1) << HOLD_SHIFT, to, from);
+    for (let i = 0; i < HOLD_NUMBERS; i++) holds[to | i] = moving[i];
+  }
+
+  /** When the CPU of the hold at `i` comes for it, now that it may be later. */
+  private comesAt(i: number): number {
+    const hold = i << HOLD_SHIFT;
+    return this.holds[hold | ARRIVED] + lateCycles[this.holds[hold | CPU]];
   }
 
   /** Says when the hold at `i` ends, now that those before it are known; whether that is another time than before. */
   private settle(i: number): boolean {
-    const cpu = this.cpu[i];
+    const { holds } = this;
+    const hold = i << HOLD_SHIFT;
+    const before = (i - 1) << HOLD_SHIFT;
+    const cpu = holds[hold | CPU];
     const late = lateCycles[cpu];
-    const came = this.arrived[i];
+    const came = holds[hold | ARRIVED];
     const comes = came + late;
-    const freeAt = this.until[i - 1];
-    const waits = Math.max(0, freeAt - comes);
-    const handOver = this.handOver.handOverCycles(this.cpu[i - 1], cpu, waits > 0);
-    const until = comes + waits + handOver + this.works[i];
-    const isAsBefore = until === this.until[i] && late === 0;
-    this.arrived[i] = comes;
-    this.until[i] = until;
-    if (waits > this.waited[i]) {
-      this.handOver.waitsLonger(this.waited[i], waits);
-      this.waited[i] = waits;
+    const waits = Math.max(0, holds[before | UNTIL] - comes);
+    const handOver = this.handOver.handOverCycles(holds[before | CPU], cpu, waits > 0);
+    const until = comes + waits + handOver + holds[hold | WORKS];
+    const isAsBefore = until === holds[hold | UNTIL] && late === 0;
+    holds[hold | ARRIVED] = comes;
+    holds[hold | UNTIL] = until;
+    if (waits > holds[hold | WAITED]) {
+      this.handOver.waitsLonger(holds[hold | WAITED], waits);
+      holds[hold | WAITED] = waits;
     }
-    const later = Math.max(0, until - this.paid[i]);
+    const later = Math.max(0, until - holds[hold | PAID]);
     if (later > 0 && late === 0) {
       this.late.push(cpu);
       lateFrom[cpu] = came;
@@ -185,28 +203,21 @@ export class HoldQueue {
       this.late.splice(this.late.indexOf(cpu), 1);
     }
     lateCycles[cpu] = later;
-    this.paid[i] += later;
+    holds[hold | PAID] += later;
     return !isAsBefore;
   }
 
-  /** Makes room for one more: where dropped holds were, or in larger arrays. */
+  /** Makes room for one more: where dropped holds were, or in a larger array. */
   private makeRoom(): void {
-    const { first, count } = this;
-    const isHalfEmpty = first >= this.cpu.length >> 1;
-    const capacity = isHalfEmpty ? this.cpu.length : 2 * this.cpu.length;
-    this.cpu = moved(this.cpu, new Int32Array(capacity), first, count);
-    this.arrived = moved(this.arrived, new Float64Array(capacity), first, count);
-    this.works = moved(this.works, new Float64Array(capacity), first, count);
-    this.until = moved(this.until, new Float64Array(capacity), first, count);
-    this.paid = moved(this.paid, new Float64Array(capacity), first, count);
-    this.waited = moved(this.waited, new Float64Array(capacity), first, count);
+    const { holds, first, count } = this;
+    const begin = first << HOLD_SHIFT;
+    if (begin >= holds.length >> 1) {
+      holds.copyWithin(0, begin);
+    } else {
+      this.holds = new Float64Array(2 * holds.length);
+      this.holds.set(holds.subarray(begin, (first + count) << HOLD_SHIFT));
+    }
     this.place -= first;
     this.first = 0;
   }
-}
-
-/** `larger` with `count` elements of `array` from `first` on at its begin. */
-function moved<T extends Int32Array | Float64Array>(array: T, larger: T, first: number, count: number): T {
-  larger.set(array.subarray(first, first + count));
-  return larger;
 }

@@ -20,6 +20,16 @@ export interface TransferClock {
   delayForLine(cpu: number, fromCycles: number, cycles: number): void;
 }
 
+/** log2 of the numbers of a line. */
+const LINE_SHIFT = 2;
+/** Of a line: when a CPU came for its last transfer. */
+const ARRIVED = 0;
+/** Until when that took; 0 when there was none in this run. */
+const UNTIL = 1;
+/** Whose it was. */
+const MOVER = 2;
+/** Where the line's queue is in `queues`, if it has one. */
+const QUEUE = 3;
 /** Until when lines with a queue are busy. */
 const QUEUED = Number.POSITIVE_INFINITY;
 /** Lines that are remembered as having moved in a run. Of more, all are looked at when the next begins. */
@@ -30,12 +40,13 @@ const QUEUES_MIN = 64;
 /** Transfers of all lines of a machine. */
 export class LineTransfers implements HandOver {
   private readonly clock: TransferClock;
-  /** By line, of its last transfer: when a CPU came for it, who that was, and until when it took; 0 when there was none in this run. */
-  private arrived = new Float64Array(0);
-  private mover = new Uint16Array(0);
-  private until = new Float64Array(0);
-  private readonly queues = new Map<number, HoldQueue>();
-  private readonly spareQueues: HoldQueue[] = [];
+  /** The numbers of each line, side by side. */
+  private lines = new Float64Array(0);
+  /** Queues in use, then spare ones. */
+  private readonly queues: HoldQueue[] = [];
+  private queueCount = 0;
+  /** By queue in use: its line. */
+  private readonly queueLines: number[] = [];
   /** How many queues there are when it is next looked which of them are over. */
   private sweepAt = QUEUES_MIN;
   private run = 0;
@@ -48,14 +59,14 @@ export class LineTransfers implements HandOver {
 
   /** Makes room for `lines` lines. */
   grow(lines: number): void {
-    this.arrived = moved(this.arrived, new Float64Array(lines));
-    this.mover = moved(this.mover, new Uint16Array(lines));
-    this.until = moved(this.until, new Float64Array(lines));
+    const larger = new Float64Array(lines << LINE_SHIFT);
+    larger.set(this.lines);
+    this.lines = larger;
   }
 
   /** Lines that have a queue. */
   get queued(): number {
-    return this.queues.size;
+    return this.queueCount;
   }
 
   /**
@@ -65,7 +76,7 @@ export class LineTransfers implements HandOver {
   serve(line: number, cpu: number, transferCycles: number, workCycles: number): number {
     if (this.run !== this.clock.interrupts.run) this.beginRun();
     const now = this.clock.clockCycles[cpu];
-    const until = this.until[line];
+    const until = this.lines[(line << LINE_SHIFT) | UNTIL];
     const floor = Math.min(now, this.clock.earliestCycles);
     if (until > floor) return this.serveQueued(line, cpu, floor, transferCycles, workCycles);
     if (until === 0) this.remember(line);
@@ -86,11 +97,11 @@ export class LineTransfers implements HandOver {
 
   /** Forgets all transfers. */
   clear(): void {
-    if (this.movedCount > MOVED_MAX) this.until.fill(0);
-    else for (let i = 0; i < this.movedCount; i++) this.until[this.moved[i]] = 0;
+    const { lines, moved } = this;
+    if (this.movedCount > MOVED_MAX) lines.fill(0);
+    else for (let i = 0; i < this.movedCount; i++) lines[(moved[i] << LINE_SHIFT) | UNTIL] = 0;
     this.movedCount = 0;
-    for (const queue of this.queues.values()) this.spareQueues.push(queue);
-    this.queues.clear();
+    this.queueCount = 0;
   }
 
   private beginRun(): void {
@@ -104,9 +115,11 @@ export class LineTransfers implements HandOver {
   }
 
   private setLast(line: number, cpu: number, atCycles: number, untilCycles: number): void {
-    this.arrived[line] = atCycles;
-    this.mover[line] = cpu;
-    this.until[line] = untilCycles;
+    const { lines } = this;
+    const at = line << LINE_SHIFT;
+    lines[at | ARRIVED] = atCycles;
+    lines[at | UNTIL] = untilCycles;
+    lines[at | MOVER] = cpu;
   }
 
   /** @param floorCycles nobody comes before this time any more */
@@ -118,12 +131,13 @@ export class LineTransfers implements HandOver {
     workCycles: number,
   ): number {
     const now = this.clock.clockCycles[cpu];
-    const queue = this.queues.get(line) ?? this.newQueue(line, floorCycles);
+    const { lines } = this;
+    const at = line << LINE_SHIFT;
+    const queue = lines[at | UNTIL] === QUEUED ? this.queues[lines[at | QUEUE]] : this.newQueue(line, floorCycles);
     const freeAt = queue.come(now, floorCycles);
     const cycles = transferCycles + workCycles;
     if (queue.length === 0) {
-      this.queues.delete(line);
-      this.spareQueues.push(queue);
+      this.dropQueue(lines[at | QUEUE]);
       this.setLast(line, cpu, now, now + cycles);
       return transferCycles;
     }
@@ -133,33 +147,43 @@ export class LineTransfers implements HandOver {
 
   /** A queue with the line's last transfer in it. */
   private newQueue(line: number, floorCycles: number): HoldQueue {
-    if (this.queues.size >= this.sweepAt) this.sweep(floorCycles);
-    const queue = this.spareQueues.pop() ?? new HoldQueue(this);
+    if (this.queueCount >= this.sweepAt) this.sweep(floorCycles);
+    const at = this.queueCount++;
+    if (at === this.queues.length) this.queues.push(new HoldQueue(this));
+    const queue = this.queues[at];
     queue.clear(-1);
-    const came = this.arrived[line];
-    const until = this.until[line];
+    const { lines } = this;
+    const of = line << LINE_SHIFT;
+    const came = lines[of | ARRIVED];
+    const until = lines[of | UNTIL];
     queue.come(came, came);
-    queue.serve(this.mover[line], came, 0, until - came, until);
-    this.queues.set(line, queue);
-    this.until[line] = QUEUED;
+    queue.serve(lines[of | MOVER], came, 0, until - came, until);
+    this.queueLines[at] = line;
+    lines[of | QUEUE] = at;
+    lines[of | UNTIL] = QUEUED;
     return queue;
+  }
+
+  /** The last queue in use goes where the one at `at` is, which becomes a spare one. */
+  private dropQueue(at: number): void {
+    const { queues, queueLines } = this;
+    const last = --this.queueCount;
+    const dropped = queues[at];
+    queues[at] = queues[last];
+    queues[last] = dropped;
+    queueLines[at] = queueLines[last];
+    this.lines[(queueLines[at] << LINE_SHIFT) | QUEUE] = at;
   }
 
   /** Takes queues away in which all is over: nobody has come for their lines since. */
   private sweep(floorCycles: number): void {
-    for (const [line, queue] of this.queues) {
+    for (let at = this.queueCount - 1; at >= 0; at--) {
+      const queue = this.queues[at];
       queue.dropBefore(floorCycles);
       if (queue.length > 0) continue;
-      this.queues.delete(line);
-      this.spareQueues.push(queue);
-      this.until[line] = floorCycles;
+      this.lines[(this.queueLines[at] << LINE_SHIFT) | UNTIL] = floorCycles;
+      this.dropQueue(at);
     }
-    this.sweepAt = Math.max(QUEUES_MIN, 2 * this.queues.size);
+    this.sweepAt = Math.max(QUEUES_MIN, 2 * this.queueCount);
   }
-}
-
-/** `larger` with what is in `array` at its begin. */
-function moved<T extends Float64Array | Uint16Array>(array: T, larger: T): T {
-  larger.set(array);
-  return larger;
 }

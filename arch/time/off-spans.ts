@@ -3,85 +3,107 @@
  * are said after the CPU has gone through them, a span within another before that other; and what a CPU did may turn out to have been later.
  */
 
-interface OffSpan {
-  beginCycles: number;
-  endCycles: number;
-  /** Whether the moment of its begin belongs to it. In critical sections it does not: between two in a row an interrupt is taken. */
-  includesBegin: boolean;
-}
+/** Spans that there is room for at first. */
+const FIRST_SPANS = 2;
+/** log2 of the numbers of a span. */
+const SPAN_SHIFT = 2;
+/** Of a span: when it begins. */
+const BEGIN = 0;
+/** When it ends. */
+const END = 1;
+/** 1 if the moment of its begin belongs to it. In critical sections it does not: between two in a row an interrupt is taken. */
+const INCLUDES_BEGIN = 2;
 
 /** Those of one CPU. Only what may still be asked for is kept. */
 export class OffSpans {
-  private readonly spans: OffSpan[] = [];
+  private spans = new Float64Array(FIRST_SPANS << SPAN_SHIFT);
+  private count = 0;
 
   /** Spans that are kept. */
   get length(): number {
-    return this.spans.length;
+    return this.count;
   }
 
   /** Forgets all. */
   clear(): void {
-    this.spans.length = 0;
+    this.count = 0;
   }
 
   /** Nothing is asked of times before `atCycles` any more. */
   forgetBefore(atCycles: number): void {
-    const { spans } = this;
+    const { spans, count } = this;
     let before = 0;
-    while (before < spans.length && spans[before].endCycles <= atCycles) before++;
-    if (before > 0) spans.splice(0, before);
+    while (before < count && spans[(before << SPAN_SHIFT) | END] <= atCycles) before++;
+    if (before === 0) return;
+    if (before < count) spans.copyWithin(0, before << SPAN_SHIFT, count << SPAN_SHIFT);
+    this.count -= before;
   }
 
   /** Adds a span that ends after all that there are, some of which may lie in it. */
   add(beginCycles: number, endCycles: number, includesBegin: boolean): void {
     const { spans } = this;
-    let last = spans.length - 1;
+    let last = this.count - 1;
     let isIncluded = includesBegin;
-    for (; last >= 0 && spans[last].beginCycles >= beginCycles; last--) {
-      if (spans[last].beginCycles === beginCycles && spans[last].includesBegin) isIncluded = true;
+    for (; last >= 0 && spans[(last << SPAN_SHIFT) | BEGIN] >= beginCycles; last--) {
+      const span = last << SPAN_SHIFT;
+      if (spans[span | BEGIN] === beginCycles && spans[span | INCLUDES_BEGIN] === 1) isIncluded = true;
     }
-    spans.length = last + 1;
-    if (last >= 0 && follows(spans[last], beginCycles, isIncluded)) {
-      spans[last].endCycles = endCycles;
-    } else {
-      spans.push({ beginCycles, endCycles, includesBegin: isIncluded });
-    }
+    this.count = last + 1;
+    if (last >= 0 && this.follows(last, beginCycles, isIncluded)) spans[(last << SPAN_SHIFT) | END] = endCycles;
+    else this.put(last + 1, beginCycles, endCycles, isIncluded);
   }
 
   /** All after `fromCycles` was `cycles` later, and so is the end of a span around that time: until then no interrupt was taken. */
   insert(fromCycles: number, cycles: number): void {
-    const { spans } = this;
-    let at = spans.length;
-    while (at > 0 && spans[at - 1].beginCycles >= fromCycles) {
+    const { spans, count } = this;
+    let at = count;
+    while (at > 0 && spans[((at - 1) << SPAN_SHIFT) | BEGIN] >= fromCycles) {
       at--;
-      spans[at].beginCycles += cycles;
-      spans[at].endCycles += cycles;
+      spans[(at << SPAN_SHIFT) | BEGIN] += cycles;
+      spans[(at << SPAN_SHIFT) | END] += cycles;
     }
     const until = fromCycles + cycles;
-    const isBefore = at < spans.length && spans[at].beginCycles === until && spans[at].includesBegin;
-    const isAfter = at > 0 && follows(spans[at - 1], fromCycles, true);
-    if (isAfter) {
-      spans[at - 1].endCycles += cycles;
-    } else if (isBefore) {
-      spans[at].beginCycles = fromCycles;
+    const span = at << SPAN_SHIFT;
+    if (at > 0 && this.follows(at - 1, fromCycles, true)) {
+      spans[((at - 1) << SPAN_SHIFT) | END] += cycles;
+    } else if (at < count && spans[span | BEGIN] === until && spans[span | INCLUDES_BEGIN] === 1) {
+      spans[span | BEGIN] = fromCycles;
     } else {
-      spans.splice(at, 0, { beginCycles: fromCycles, endCycles: until, includesBegin: true });
+      this.put(at, fromCycles, until, true);
     }
   }
 
   /** When an interrupt that arrives at `atCycles` is taken: then, or at the end of the span in which it does. */
   takenAt(atCycles: number): number {
-    const { spans } = this;
+    const { spans, count } = this;
     let at = atCycles;
-    for (let i = 0; i < spans.length && spans[i].beginCycles <= at; i++) {
-      const { beginCycles, endCycles, includesBegin } = spans[i];
-      if (at < endCycles && (includesBegin || at > beginCycles)) at = endCycles;
+    for (let i = 0; i < count && spans[(i << SPAN_SHIFT) | BEGIN] <= at; i++) {
+      const span = i << SPAN_SHIFT;
+      const isWithin = at < spans[span | END] && (spans[span | INCLUDES_BEGIN] === 1 || at > spans[span | BEGIN]);
+      if (isWithin) at = spans[span | END];
     }
     return at;
   }
-}
 
-/** Whether a time is within a span, or right behind it without a moment for an interrupt in between. */
-function follows(span: OffSpan, beginCycles: number, includesBegin: boolean): boolean {
-  return span.endCycles > beginCycles || (span.endCycles === beginCycles && includesBegin);
+  /** Puts a span at a place; those from there on move up. */
+  private put(at: number, beginCycles: number, endCycles: number, includesBegin: boolean): void {
+    const end = this.count++ << SPAN_SHIFT;
+    if (end === this.spans.length) {
+      const larger = new Float64Array(2 * end);
+      larger.set(this.spans);
+      this.spans = larger;
+    }
+    const { spans } = this;
+    const span = at << SPAN_SHIFT;
+    if (span < end) spans.copyWithin(span + (1 << SPAN_SHIFT), span, end);
+    spans[span | BEGIN] = beginCycles;
+    spans[span | END] = endCycles;
+    spans[span | INCLUDES_BEGIN] = includesBegin ? 1 : 0;
+  }
+
+  /** Whether a time is within the span at a place, or right behind it without a moment for an interrupt in between. */
+  private follows(at: number, beginCycles: number, includesBegin: boolean): boolean {
+    const endCycles = this.spans[(at << SPAN_SHIFT) | END];
+    return endCycles > beginCycles || (endCycles === beginCycles && includesBegin);
+  }
 }
