@@ -114,9 +114,9 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     name: "munmap gives mmap_lock back before it frees",
     file: "mm/user/user-map.ts",
     search:
-      '  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");\n  mm.mmapLock.release();',
+      '  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");\n  mm.endChange();',
     replacement:
-      '  yield* freePgtables(gather, start, end);\n  mm.mmapLock.release();\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");',
+      '  yield* freePgtables(gather, start, end);\n  mm.endChange();\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");',
   },
   {
     name: "munmap frees pages one line before the flush",
@@ -135,9 +135,9 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     name: "mprotect gives mmap_lock back before its flush",
     file: "mm/user/user-map.ts",
     search:
-      '  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  mm.tlbFlushPending--;\n  spaces.kernel.usePath?.("mprotect end");\n  mm.mmapLock.release();',
+      '  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  mm.tlbFlushPending--;\n  spaces.kernel.usePath?.("mprotect end");\n  mm.endChange();',
     replacement:
-      '  mm.mmapLock.release();\n  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  mm.tlbFlushPending--;',
+      '  mm.endChange();\n  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  mm.tlbFlushPending--;',
   },
   {
     name: "mprotect does not flush",

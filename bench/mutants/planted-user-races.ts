@@ -88,9 +88,9 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
     name: "fork gives mmap_lock back before its flush",
     file: "mm/user/fork.ts",
     search:
-      '  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);\n  oldmm.mmapLock.release();',
+      '  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);\n  oldmm.endChange();',
     replacement:
-      '  oldmm.mmapLock.release();\n  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);',
+      '  oldmm.endChange();\n  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);',
   },
   {
     name: "do_wp_page takes a page for its own that one other process has too",
