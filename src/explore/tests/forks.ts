@@ -144,5 +144,31 @@ const forkAgainstMprotect: ExploreTest<Family> = {
   ],
 };
 
+const mprotectAgainstFork: ExploreTest<Family> = {
+  ...forkAgainstStores,
+  name: "mprotect-against-fork",
+  summary:
+    "pages become read-only while another thread of the process forks, which may find them so: once fork returns, writes fault",
+  threads: [
+    function* (_kernel, { spaces, mms }) {
+      yield* mprotect(spaces, mms[0], START, END, false);
+    },
+    function* (kernel, situation) {
+      const { spaces, mms } = situation;
+      situation.child = yield* dupMm(spaces, mms[0]);
+      for (let at = START; at < END; at += PAGE) {
+        expect(!(yield* tryStore32(kernel, at, 7)), "no page can be written by who has forked");
+      }
+    },
+  ],
+};
+
 /** Tests of forks. */
-export const FORK_TESTS = [forkAgainstStores, copyAgainstLoads, twoCopies, forkAgainstCopy, forkAgainstMprotect];
+export const FORK_TESTS = [
+  forkAgainstStores,
+  copyAgainstLoads,
+  twoCopies,
+  forkAgainstCopy,
+  forkAgainstMprotect,
+  mprotectAgainstFork,
+];
