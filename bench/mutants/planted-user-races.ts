@@ -93,6 +93,12 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
       '  oldmm.endChange();\n  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);',
   },
   {
+    name: "who asks for the lock of a mapping does not see that a writer has it",
+    file: "mm/user/mm-struct.ts",
+    search: "if (from < end && start < to) return true;",
+    replacement: "if (from < start && start < from) return true;",
+  },
+  {
     name: "do_wp_page takes a page for its own that one other process has too",
     file: "mm/user/fork.ts",
     search: "  return pages.references.furtherOf(frame) === 0;",

@@ -37,6 +37,13 @@ const mremapAgainstMadvise: ExploreTest<Processes> = {
   ],
 };
 
+const mremapAgainstMadviseOfMapping: ExploreTest<Processes> = {
+  ...mremapAgainstMadvise,
+  name: "mremap-against-madvise-of-mapping",
+  summary: "the same where the thread takes the lock of the mapping (7.3), which whoever moves the page holds to write",
+  kernel: { kernel: "7.3" },
+};
+
 const mremapAgainstLoads: ExploreTest<Processes> = {
   ...mremapAgainstTruncate,
   name: "mremap-against-loads",
@@ -60,4 +67,9 @@ const mremapAgainstLoads: ExploreTest<Processes> = {
 };
 
 /** Tests of moved pages. */
-export const MREMAP_TESTS = [mremapAgainstTruncate, mremapAgainstMadvise, mremapAgainstLoads];
+export const MREMAP_TESTS = [
+  mremapAgainstTruncate,
+  mremapAgainstMadvise,
+  mremapAgainstMadviseOfMapping,
+  mremapAgainstLoads,
+];
