@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type HandOver, HOLDS_MAX, HoldQueue } from "../../../arch/time/hold-queue.ts";
+import { nextToAct } from "./next-to-act.ts";
 
 /** What a CPU does again and again: computes, then works under the lock. */
 interface Turn {
@@ -25,7 +26,7 @@ function inOrder(programs: readonly (readonly Turn[])[]): number[] {
   let freeAt = 0;
   let last = -1;
   for (;;) {
-    const cpu = next(programs, clocks, done, true);
+    const cpu = nextToAct(programs, clocks, done, true);
     if (cpu < 0) return clocks;
     const { computes, works } = programs[cpu][done[cpu]++];
     const comes = clocks[cpu] + computes;
@@ -58,7 +59,7 @@ function inPortions(programs: readonly (readonly Turn[])[], portions: readonly n
   };
   const queue = new HoldQueue(handOver);
   for (let step = 0; ; step++) {
-    const cpu = next(programs, clocks, done, byArrival);
+    const cpu = nextToAct(programs, clocks, done, byArrival);
     if (cpu < 0) return { clocks, longestWait, kept: queue.length };
     const floor = clocks[cpu];
     for (let i = portions[step % portions.length]; i > 0 && done[cpu] < programs[cpu].length; i--) {
@@ -71,25 +72,6 @@ function inPortions(programs: readonly (readonly Turn[])[], portions: readonly n
       queue.serve(cpu, comes, freeAt - comes, works, until);
     }
   }
-}
-
-/** The CPU that acts next: the one whose clock is furthest behind, or the one that comes first. */
-function next(
-  programs: readonly (readonly Turn[])[],
-  clocks: readonly number[],
-  done: readonly number[],
-  byArrival: boolean,
-): number {
-  let first = -1;
-  let at = Number.POSITIVE_INFINITY;
-  programs.forEach((program, cpu) => {
-    if (done[cpu] === program.length) return;
-    const acts = clocks[cpu] + (byArrival ? program[done[cpu]].computes : 0);
-    if (acts >= at) return;
-    at = acts;
-    first = cpu;
-  });
-  return first;
 }
 
 const cycles = (max: number) => fc.double({ min: 0, max, noNaN: true });

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LineTransfers } from "../../../arch/time/line-transfers.ts";
+import { nextToAct } from "./next-to-act.ts";
 
 /** What a CPU does again and again: computes, then comes for a line, which takes `transfers` to come, and works on it. */
 interface Turn {
@@ -20,7 +21,7 @@ function inOrder(programs: Programs): number[] {
   const done = programs.map(() => 0);
   const freeAt = new Array<number>(LINES).fill(0);
   for (;;) {
-    const cpu = next(programs, clocks, done, true);
+    const cpu = nextToAct(programs, clocks, done, true);
     if (cpu < 0) return clocks;
     const { computes, line, transfers, works } = programs[cpu][done[cpu]++];
     clocks[cpu] = Math.max(clocks[cpu] + computes, freeAt[line]) + transfers + works;
@@ -54,7 +55,7 @@ function inPortions(programs: Programs, portions: readonly number[], byArrival =
   const done = programs.map(() => 0);
   let longestWait = 0;
   for (let step = 0; ; step++) {
-    const cpu = next(programs, clocks, done, byArrival);
+    const cpu = nextToAct(programs, clocks, done, byArrival);
     if (cpu < 0) return { clocks, longestWait, queued: transfers.queued };
     clock.currentCpu = cpu;
     clock.earliestCycles = clocks[cpu];
@@ -66,20 +67,6 @@ function inPortions(programs: Programs, portions: readonly number[], byArrival =
       clocks[cpu] += took + turn.works;
     }
   }
-}
-
-/** The CPU that acts next: the one whose clock is furthest behind, or the one that comes first. */
-function next(programs: Programs, clocks: ArrayLike<number>, done: readonly number[], byArrival: boolean): number {
-  let first = -1;
-  let at = Number.POSITIVE_INFINITY;
-  programs.forEach((program, cpu) => {
-    if (done[cpu] === program.length) return;
-    const acts = clocks[cpu] + (byArrival ? program[done[cpu]].computes : 0);
-    if (acts >= at) return;
-    at = acts;
-    first = cpu;
-  });
-  return first;
 }
 
 const cycles = (max: number, min = 0) => fc.double({ min, max, noNaN: true });
