@@ -30,9 +30,9 @@ export class OpenPage {
     page.on("requestfailed", (request) => this.complaints.push(`${request.url()} failed`));
   }
 
-  /** Starts a server and a browser. */
-  static async start(): Promise<OpenPage> {
-    const serving = await servePage(0, null, packageFile("dist/web/"));
+  /** Starts a server and a browser. @param beside files that the page needs beside its own */
+  static async start(beside: Parameters<typeof servePage>[1] = {}): Promise<OpenPage> {
+    const serving = await servePage(0, beside, packageFile("dist/web/"));
     const browser = await puppeteer.launch({
       executablePath: await chromium.executablePath(),
       args: chromium.args,

@@ -23,7 +23,7 @@ import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { madeBy, madeByElement, madeByLine } from "../provenance/made-by.ts";
-import { chooseFigures } from "../settings/figure-choice.ts";
+import { chooseFigures } from "../settings/load-figures.ts";
 import { type MachineSettings, settingKey } from "../settings/machine-settings.ts";
 import { columnOption } from "../sweep/setting-columns.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";

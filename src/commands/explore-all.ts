@@ -62,10 +62,10 @@ export function describeVerdict({ test, schedules, isComplete, failure }: TestVe
   return `${test.padEnd(32)} ${count} ${verdict}\n`;
 }
 
-/** What came of all tests, in one line. */
-export function summarize(verdicts: readonly TestVerdict[]): string {
+/** What came of all tests, in one line. @param machine what was chosen of the machine: `; preset zen4` */
+export function summarize(verdicts: readonly TestVerdict[], machine: string): string {
   const failed = verdicts.filter(({ failure }) => failure !== null).length;
   const schedules = verdicts.reduce((sum, each) => sum + each.schedules, 0);
   const complete = verdicts.filter(({ isComplete }) => isComplete).length;
-  return `${verdicts.length} tests, ${schedules} schedules, ${complete} tests searched to the end; ${failed} failed\n`;
+  return `${verdicts.length} tests, ${schedules} schedules, ${complete} tests searched to the end; ${failed} failed${machine}\n`;
 }

@@ -169,7 +169,7 @@ async function run(name: string | undefined, options: ExploreOptions): Promise<n
       story,
     });
   } else if (!options.quiet) {
-    if (found !== null) printReport(describeSearch(name, options, found));
+    if (found !== null) printReport(describeSearch(test, options, found));
     if (result !== null) {
       const story_ = formatStory(story, explorer.kernel.machine.cpus.length);
       printReport(`${describeResult(test, result)}\n${story_}`);
@@ -205,7 +205,7 @@ async function runAll(name: string | undefined, options: ExploreOptions): Promis
     if (isText) printReport(describeVerdict(verdict));
   });
   if (options.json) printJson({ ...choice, ...plan, tests: verdicts });
-  else if (isText) printReport(summarize(verdicts));
+  else if (isText) printReport(summarize(verdicts, machineWords(choice)));
   return verdicts.some(({ failure }) => failure !== null) ? EXIT_DIFFERENCES : EXIT_OK;
 }
 
@@ -235,7 +235,7 @@ function bugByName(name: string): BugName {
   return found;
 }
 
-function describeSearch(name: string, options: ExploreOptions, found: ShareResult): string {
+function describeSearch(test: TestChoice, options: ExploreOptions, found: ShareResult): string {
   const { strategy, preemptions, depth, seed } = options;
   const how =
     strategy === "exhaustive"
@@ -249,20 +249,30 @@ function describeSearch(name: string, options: ExploreOptions, found: ShareResul
     found.failure === null
       ? `nothing found in ${found.schedules} schedules${reach}`
       : `schedule number ${found.failure.schedules} fails`;
-  return `${name}: ${verdict} (${how}; up to ${found.choicesMax} choices a schedule${leftOut})\n`;
+  return `${test.name}: ${verdict} (${how}; up to ${found.choicesMax} choices a schedule${leftOut}${machineWords(test)})\n`;
 }
 
-function describeResult(
-  { name, bugs, ...machine }: TestChoice,
-  { failure, deviations, preemptions }: ScheduleResult,
-): string {
+function describeResult({ name, ...choice }: TestChoice, { failure, deviations, preemptions }: ScheduleResult): string {
   const what = failure === null ? "nothing is wrong" : `${failure.kind}: ${failure.message}`;
-  const options = [...bugs.map((bug) => ["bug", bug]), ...Object.entries(machine)].flatMap(([option, values]) =>
-    [values].flat().map((value) => [option, value]),
-  );
-  const with_ = options.map(([option, value]) => ` --${option} ${value}`).join("");
+  const with_ = optionsOf(choice)
+    .map(([option, value]) => ` --${option} ${value}`)
+    .join("");
   const schedule = formatSchedule(deviations);
   return `\n${what}\n\nschedule ${schedule} (${preemptions} preemption${preemptions === 1 ? "" : "s"}); again: mmulab explore ${name}${with_} --schedule ${schedule}\n`;
+}
+
+/** The options that say on which machine and kernel a test runs, as far as they were given. */
+function optionsOf({ bugs, ...machine }: Omit<TestChoice, "name">): (readonly [option: string, value: string])[] {
+  return [...bugs.map((bug) => ["bug", bug] as const), ...Object.entries(machine)].flatMap(([option, values]) =>
+    [values].flat().map((value) => [option, value] as const),
+  );
+}
+
+/** `; preset mine.json; set costs.walk=30`: the same for a report. */
+function machineWords({ kernel, preset, set }: Omit<TestChoice, "name">): string {
+  return optionsOf({ bugs: [], ...machineOf({ kernel, preset, set }) })
+    .map(([option, value]) => `; ${option} ${value}`)
+    .join("");
 }
 
 function listed(): object {

@@ -6,7 +6,7 @@ import { KERNEL_EXPERIMENTS } from "../experiments/kernel-experiments.ts";
 import type { PageLinks } from "../experiments/render/result-html.ts";
 import { defaultText } from "../input/parameters.ts";
 import type { Kernel } from "../machine/kernel.ts";
-import { describeSettings, type MachineSettings } from "../settings/machine-settings.ts";
+import { describeSettings, type MachineSettings, settingTexts } from "../settings/machine-settings.ts";
 import { POLICY_NAMES, policyFilesIn } from "../settings/own-policy.ts";
 import { formatLink } from "../view/model/link.ts";
 import { CPUS_MAX } from "../view/model/scenario.ts";
@@ -61,7 +61,7 @@ interface LinkOptions {
  */
 export function pageLinks(
   experiment: Experiment,
-  { preset, seed, page }: LinkOptions,
+  { preset, set = [], seed, page }: LinkOptions,
   given: Readonly<Record<string, string>>,
   settings: MachineSettings,
   points: CpusOfPoints,
@@ -74,7 +74,6 @@ export function pageLinks(
   const parameters = experiment.parameters
     .filter((spec) => given[spec.name] !== undefined && given[spec.name] !== defaultText(spec))
     .map(({ name }) => `${name}=${given[name]}`);
-  const texts = Object.fromEntries(Object.entries(words).map(([name, value]) => [name, switchText(String(value))]));
   const local = `Rows link to the page that shows the machine step by step; they open while \`mmulab view --no-open\` runs on this computer.`;
   return {
     note: page === undefined ? local : `Rows link to the page that shows the machine step by step: ${page}`,
@@ -87,8 +86,9 @@ export function pageLinks(
         point,
         seed,
         preset,
+        ...(set.length === 0 ? {} : { set }),
         parameters,
-        settings: texts,
+        settings: settingTexts(settings),
       } as const;
       return `${base.replace(/#.*$/, "")}#${formatLink({ scenario, position: 0, focus: { cpu: null, address: null } })}`;
     },
@@ -104,13 +104,8 @@ function whyNone(
 ): string | null {
   if (experiment.name === "kernel-diff") return "each compares two runs, of files too";
   if (!KERNEL_EXPERIMENTS.includes(experiment)) return "the experiment is a file of one's own, which it cannot read";
-  if ("set" in words || "preset-file" in words) return "figures were changed, which a link does not hold";
+  if ("preset-file" in words) return "the preset is a file of one's own, which a link does not hold";
   const policies = POLICY_NAMES.flatMap((name) => policyFilesIn(given[name] ?? String(words[name] ?? "")));
   if (policies.length > 0) return `${policies.join(", ")} is a policy of one's own, which it cannot read`;
   return points.areWithoutKernels ? "it shows kernels, and the machines here have none" : null;
-}
-
-/** A switch as links write it. */
-function switchText(text: string): string {
-  return text === "on" ? "true" : text === "off" ? "false" : text;
 }

@@ -10,7 +10,7 @@ import { checkOutputs } from "../files/output-target.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { checkFlushFile, writeFlushFile } from "../output/flush-file.ts";
 import { madeByLine } from "../provenance/made-by.ts";
-import { chooseFigures } from "../settings/figure-choice.ts";
+import { chooseFigures } from "../settings/load-figures.ts";
 import type { MachineSettings } from "../settings/machine-settings.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import { replayFtrace } from "../traces/ftrace-replay.ts";

@@ -196,7 +196,7 @@ async function settingsOf(
   cpus: number,
   change?: string,
 ): Promise<ReferenceOptions> {
-  const { chooseFigures } = await import("../settings/figure-choice.ts");
+  const { chooseFigures } = await import("../settings/load-figures.ts");
   const { preset, pages, set, kernel, guest, independent } = changed(options, cpus, change);
   const figures = await chooseFigures(preset, set);
   const { warmup, limit, top, interval, structures } = options;

@@ -24,7 +24,8 @@ import { madeBy, madeByLine } from "../provenance/made-by.ts";
 import { runOnKernel } from "../runs/run.ts";
 import type { RunReport } from "../runs/run-report.ts";
 import { renderRunReport, warningSummary } from "../runs/run-report-text.ts";
-import { chooseFigures, type FigureChoice } from "../settings/figure-choice.ts";
+import type { FigureChoice } from "../settings/figure-choice.ts";
+import { chooseFigures } from "../settings/load-figures.ts";
 import { COMMAND_CPUS_MAX, parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import {
   cpusOf,

@@ -1,31 +1,39 @@
 /** `mmulab view`: the machine in a web page, step by step. */
 import { existsSync } from "node:fs";
 import { basename } from "node:path";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
+import { ALL_FLUSH_POLICIES } from "../../mm/index.ts";
 import { EXIT_OK, UsageError } from "../command-line/errors.ts";
-import { addMachineOptions } from "../command-line/machine-options.ts";
-import { listWords, optionParser } from "../command-line/option-values.ts";
+import {
+  addFigureOptions,
+  addMachineOptions,
+  checkHeeded,
+  type FigureOptions,
+} from "../command-line/machine-options.ts";
+import { optionParser } from "../command-line/option-values.ts";
 import { printOutput } from "../command-line/standard-streams.ts";
 import { toInputError } from "../files/byte-chunks.ts";
 import { readSmallFile, readSmallText } from "../files/whole-file.ts";
 import { OutputFileError, UnknownNameError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
-import { findPreset, isPresetFile, presetNames } from "../settings/presets.ts";
+import { choiceOf } from "../settings/figure-choice.ts";
+import { loadPreset } from "../settings/load-figures.ts";
+import { type MachineSettings, settingKey, settingTexts } from "../settings/machine-settings.ts";
+import { isPresetFile } from "../settings/presets.ts";
+import { SETTING_NAMES } from "../settings/setting-names.ts";
 import { begin, steppedWorkloads } from "../view/model/begin.ts";
 import { formatLink } from "../view/model/link.ts";
 import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "../view/model/scenario.ts";
 import { STORIES } from "../view/model/stories/index.ts";
 import { openCommand, startOpening } from "../view/open-browser.ts";
-import { type Serving, servePage } from "../view/serve.ts";
+import { type BesidePage, type Serving, servePage } from "../view/serve.ts";
 import { VIEW_PORT } from "./page-links.ts";
 
-interface ViewCommandOptions {
+interface ViewCommandOptions extends MachineSettings, FigureOptions {
   readonly ops: number;
   readonly seed: number;
   readonly cpus: number;
-  readonly kernel?: string;
-  readonly preset?: string;
   readonly port?: number;
   readonly open: boolean;
   readonly json?: boolean;
@@ -51,7 +59,8 @@ ${STORIES.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 Examples:
   $ mmulab view
   $ mmulab view stale-entry
-  $ mmulab view mixed --cpus 8 --ops 1000 --seed 7 --preset zen4
+  $ mmulab view mixed --cpus 8 --ops 1000 --seed 7 --preset zen4 --policy eager
+  $ mmulab view mixed --preset mine.json --set tlbs.2.ways=2
   $ mmulab view fs_buffer_cache live=20 --port 8080
   $ mmulab view recording.jsonl.gz
   $ mmulab view my-workload.ts --cpus 2`;
@@ -74,23 +83,21 @@ export function addViewCommand(program: Command, exit: (code: number) => void): 
     .option("--no-open", "do not open the browser")
     .option("--json", "print the address as JSON")
     .addHelpText("after", HELP);
-  const names = presetNames();
-  command.addOption(
-    listWords(
-      new Option("--preset <name>", `microarchitecture of a workload (${names.join(", ")}; default: skylake)`),
-      names,
-      false,
-    ),
-  );
-  addMachineOptions(command, ["kernel"]);
+  addFigureOptions(command);
+  addMachineOptions(command);
   command.action(async (name: string, parameters: string[], options: ViewCommandOptions) =>
-    exit(await view(name, parameters, options)),
+    exit(await view(name, parameters, options, (option) => command.getOptionValueSource(option) === "cli")),
   );
 }
 
-async function view(name: string, parameters: readonly string[], options: ViewCommandOptions): Promise<number> {
-  const { scenario, opened } = await scenarioOf(name, parameters, options);
-  const serving = await serveSomewhere(options.port, opened);
+async function view(
+  name: string,
+  parameters: readonly string[],
+  options: ViewCommandOptions,
+  isGiven: (option: string) => boolean,
+): Promise<number> {
+  const { scenario, beside } = await scenarioOf(name, parameters, options, isGiven);
+  const serving = await serveSomewhere(options.port, beside);
   const link = formatLink({ scenario, position: 0, focus: { cpu: null, address: null } });
   const url = `http://127.0.0.1:${serving.port}/#${link}`;
   printOutput(options.json ? `${JSON.stringify({ url })}\n` : `${url}\nCtrl-C ends it.\n`);
@@ -104,57 +111,82 @@ async function view(name: string, parameters: readonly string[], options: ViewCo
   return EXIT_OK;
 }
 
+/** What the page needs beside its own files. */
+type Beside = Readonly<Partial<Record<BesidePage, Uint8Array>>>;
+
 /** Serves on the port that was asked for; else on the usual one, or, when it is taken, on one that is free. */
-async function serveSomewhere(port: number | undefined, opened: Uint8Array | null): Promise<Serving> {
-  if (port !== undefined) return servePage(port, opened);
+async function serveSomewhere(port: number | undefined, beside: Beside): Promise<Serving> {
+  if (port !== undefined) return servePage(port, beside);
   try {
-    return await servePage(VIEW_PORT, opened);
+    return await servePage(VIEW_PORT, beside);
   } catch (error) {
     if (!(error instanceof OutputFileError)) throw error;
-    return servePage(0, opened);
+    return servePage(0, beside);
   }
 }
 
-/** What is shown first, and what is in the file that it comes from, if any. What is wrong with it is said here, not in the page. */
+/** What is shown first, and the files that it needs. What is wrong with it is said here, not in the page. */
 async function scenarioOf(
   name: string,
   parameters: readonly string[],
-  { ops, seed, cpus, kernel, preset }: ViewCommandOptions,
-): Promise<{ readonly scenario: Scenario; readonly opened: Uint8Array | null }> {
-  const settings = kernel === undefined ? {} : { kernel };
-  if (preset !== undefined && isPresetFile(preset))
-    throw new UsageError(`--preset ${preset}: the page has mmulab's own presets only: ${presetNames().join(", ")}`);
-  const part = preset === undefined ? {} : { preset: findPreset(preset).name };
-  const machine = { ...DEFAULT_SCENARIO, operations: ops, seed, cpus, settings, ...part };
+  options: ViewCommandOptions,
+  isGiven: (option: string) => boolean,
+): Promise<{ readonly scenario: Scenario; readonly beside: Beside }> {
   const isWorkload = steppedWorkloads().includes(name);
-  const hasOwnMachine = !isWorkload && !SOURCE_FILE.test(name);
-  if (kernel !== undefined && hasOwnMachine) {
-    throw new UsageError(`--kernel is for workloads: ${name} brings its kernel along`);
+  if (isWorkload || SOURCE_FILE.test(name)) return workloadScenario(name, parameters, options);
+  const [unheeded] = ["ops", "seed", "cpus", "preset", "set", ...SETTING_NAMES].filter((each) =>
+    isGiven(settingKey(each)),
+  );
+  const isStory = STORIES.some((story) => story.name === name);
+  if (!isStory && !existsSync(name)) throw unknownScenario(name);
+  if (unheeded !== undefined) {
+    throw new UsageError(`--${unheeded} is for workloads: ${name} brings its machine along`);
   }
-  if (preset !== undefined && hasOwnMachine) {
-    throw new UsageError(`--preset is for workloads: ${name} brings its machine along`);
+  if (parameters.length > 0) {
+    throw new UsageError(`${name} is a ${isStory ? "story" : "file"} and takes no parameters`);
   }
-  if (isWorkload || STORIES.some((story) => story.name === name)) {
-    const scenario: Scenario = isWorkload ? { ...machine, name, parameters } : { kind: "story", name };
-    begin(scenario);
-    return { scenario, opened: null };
-  }
-  if (!existsSync(name)) throw unknownScenario(name);
-  if (parameters.length > 0) throw new UsageError(`${name} is a file and takes no parameters`);
-  if (SOURCE_FILE.test(name)) {
-    const { parameters: _, ...rest } = machine;
-    const scenario: Scenario = {
-      ...rest,
-      kind: "source",
-      name: SOURCE_NAME,
-      source: readSmallText(name, SOURCE_BYTES_MAX),
-    };
-    return { scenario, opened: null };
-  }
+  if (isStory) return { scenario: { kind: "story", name }, beside: {} };
   const opened = fileBytes(name);
   const { openFile } = await import("../view/model/open-file.ts");
   (await openFile(name, opened))();
-  return { scenario: { kind: "file", name: basename(name) }, opened };
+  return { scenario: { kind: "file", name: basename(name) }, beside: { opened } };
+}
+
+/** A workload, one of one's own too, on the machine that was asked for. */
+async function workloadScenario(
+  name: string,
+  parameters: readonly string[],
+  options: ViewCommandOptions,
+): Promise<{ readonly scenario: Scenario; readonly beside: Beside }> {
+  const { ops: operations, seed, vcpus, cpus: given, preset, set, policy } = options;
+  checkHeeded(options);
+  if (policy !== undefined && !ALL_FLUSH_POLICIES.includes(policy)) {
+    throw new UsageError(`--policy: the page has mmulab's own policies only, and cannot read ${policy.name}`);
+  }
+  const base = await loadPreset(preset);
+  const figures = choiceOf(preset, base, set);
+  const cpus = vcpus ?? given;
+  const machine = {
+    ...DEFAULT_SCENARIO,
+    operations,
+    seed,
+    cpus,
+    preset,
+    ...(set.length === 0 ? {} : { set }),
+    settings: settingTexts(options),
+  };
+  const beside = isPresetFile(preset) ? { preset: Buffer.from(JSON.stringify(base)) } : {};
+  if (SOURCE_FILE.test(name)) {
+    if (!existsSync(name)) throw unknownScenario(name);
+    if (parameters.length > 0) throw new UsageError(`${name} is a file and takes no parameters`);
+    const { parameters: _, ...rest } = machine;
+    const source = readSmallText(name, SOURCE_BYTES_MAX);
+    begin({ ...machine, name: DEFAULT_SCENARIO.name }, figures);
+    return { scenario: { ...rest, kind: "source", name: SOURCE_NAME, source }, beside };
+  }
+  const scenario = { ...machine, name, parameters };
+  begin(scenario, figures);
+  return { scenario, beside };
 }
 
 /** @throws InputFileError */

@@ -4,7 +4,7 @@ import type { BugName } from "../../mm/index.ts";
 import { isModuleFile } from "../files/own-module.ts";
 import type { KernelConfig } from "../machine/kernel.ts";
 import { choiceOf } from "../settings/figure-choice.ts";
-import { loadPreset } from "../settings/presets.ts";
+import { loadPreset } from "../settings/load-figures.ts";
 import { EXPLORED_PRESET, nameBeforeShrunk, shrunk } from "./base/explored-kernel.ts";
 import { Explorer } from "./base/explorer.ts";
 import { type ExplorePlan, runShare, type Share, type ShareResult } from "./base/plan.ts";

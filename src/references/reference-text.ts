@@ -4,7 +4,7 @@ import type { CounterSnapshot } from "../../arch/index.ts";
 import { renderGuest } from "../report/guest-text.ts";
 import { type PerfStatLine, renderPerfStat, renderPerfStatCsv } from "../report/perf-stat.ts";
 import { renderTable } from "../report/tables.ts";
-import { choiceTitle } from "../settings/figure-choice.ts";
+import { choiceTitle } from "../settings/choice-text.ts";
 import type { Costly } from "./miss-profile.ts";
 import { describePages } from "./page-rules.ts";
 import type { ReferenceReport } from "./reference-replay.ts";

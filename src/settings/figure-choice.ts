@@ -25,7 +25,7 @@ import {
 } from "../guests/hypervisor-costs.ts";
 import { UnknownNameError, ValueError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
-import { isPresetFile, loadPreset } from "./presets.ts";
+import { isPresetFile } from "./presets.ts";
 
 /** The figures of a machine and its kernel. */
 export interface FigureChoice {
@@ -46,31 +46,6 @@ const KERNEL = "kernel.";
 const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i;
 /** Names that a message lists; of more it gives the beginnings. */
 const LISTED_MAX = 16;
-
-/** What a choice adds to a result: what is needed to make it again. */
-export function describeChoice({ presetFile, set }: FigureChoice): Pick<FigureChoice, "presetFile" | "set"> {
-  return { ...(presetFile === undefined ? {} : { presetFile }), ...(set === undefined ? {} : { set }) };
-}
-
-/** `skylake`, `mine (mine.json)`, `skylake with costs.walk=30`: a preset for the title of a report. */
-export function choiceTitle(
-  preset: string,
-  { presetFile, set = {} }: Pick<FigureChoice, "presetFile" | "set">,
-): string {
-  const words = Object.entries(set).map(([name, value]) => `${name}=${value}`);
-  const file = presetFile === undefined ? "" : ` from ${presetFile}`;
-  return `${preset}${file}${words.length === 0 ? "" : ` with ${words.join(" ")}`}`;
-}
-
-/**
- * The figures that `--preset` and `--set` ask for.
- * @param word a preset's name or a file
- * @param words `NAME=VALUE`
- * @throws UnknownNameError, InputFileError, ValueError for what is wrong
- */
-export async function chooseFigures(word: string, words: readonly string[] = []): Promise<FigureChoice> {
-  return choiceOf(word, await loadPreset(word), words);
-}
 
 /** The figures of a preset that was found under `word`, with `words`. @throws UnknownNameError, ValueError */
 export function choiceOf(word: string, preset: Preset, words: readonly string[]): FigureChoice {

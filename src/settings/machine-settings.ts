@@ -240,6 +240,21 @@ export function describeSettings(settings: MachineSettings): Record<string, stri
   );
 }
 
+/** Settings as words that {@link readSettings} reads. A policy of one's own is its name, which only this program knows. */
+export function settingTexts(settings: MachineSettings): Partial<Record<SettingName, string>> {
+  const { topology, policy, isolated, numaBalancing, balloon } = settings;
+  const values: Readonly<Record<string, unknown>> = {
+    ...settings,
+    topology: topology && formatTopology(topology),
+    policy: policy?.name,
+    isolated: isolated?.join(","),
+    numaBalancing: numaBalancing && formatPagesEach(numaBalancing),
+    balloon: balloon && formatPagesEach(balloon),
+  };
+  const given = SETTING_NAMES.filter((name) => values[settingKey(name)] !== undefined);
+  return Object.fromEntries(given.map((name) => [name, String(values[settingKey(name)])]));
+}
+
 /** A value as reports show it: a switch is on or off. */
 function shown(value: unknown): unknown {
   return typeof value === "boolean" ? (value ? "on" : "off") : value;

@@ -20,17 +20,6 @@ export function isPresetFile(word: string): boolean {
   return word.endsWith(".json");
 }
 
-/**
- * The preset called `word`, or in the file `word`.
- * @throws UnknownNameError, InputFileError when there is none or it is wrong
- */
-export async function loadPreset(word: string): Promise<Preset> {
-  if (!isPresetFile(word)) return findPreset(word);
-  // Only those who give a file wait for its parser.
-  const { readPresetFile } = await import("./preset-file.ts");
-  return readPresetFile(word);
-}
-
 /** The names of all presets. */
 export function presetNames(): string[] {
   return PRESETS.map((preset) => preset.name);

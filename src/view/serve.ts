@@ -14,8 +14,8 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 /** The files without which there is no page. */
 const NEEDED = ["index.html", "main.js", "worker.js", "style.css"];
-/** Where the page finds the file that it is to open. */
-const OPENED = "opened";
+/** Where the page finds the file that it is to open, and the one that its preset is in. */
+export type BesidePage = "opened" | "preset";
 
 /** Nothing is loaded from elsewhere, and nothing is sent there. */
 const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:";
@@ -31,17 +31,19 @@ export interface Serving {
 /**
  * Serves the page on 127.0.0.1.
  * @param port 0 for one that is free
- * @param opened what is in the file that the page is to open, if it is to open one
+ * @param beside files that the page needs
  * @param folder where the built page lies
  * @throws InputFileError when the page was not built, OutputFileError when the port is taken
  */
 export async function servePage(
   port: number,
-  opened: Uint8Array | null = null,
+  beside: Readonly<Partial<Record<BesidePage, Uint8Array>>> = {},
   folder: URL = packageFile("dist/web/"),
 ): Promise<Serving> {
-  const files = new Map<string, Uint8Array>(pageFiles(folder).map((name) => [name, readPageFile(folder, name)]));
-  if (opened !== null) files.set(OPENED, opened);
+  const files = new Map<string, Uint8Array>([
+    ...pageFiles(folder).map((name) => [name, readPageFile(folder, name)] as const),
+    ...Object.entries(beside),
+  ]);
   const server = createServer((request, response) => {
     const path = (request.url ?? "/").replace(/[?#].*/, "").slice(1);
     const name = path === "" ? "index.html" : path;

@@ -6,7 +6,7 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import axe from "axe-core";
 import type { Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { formatLinearAddress16 } from "../../arch/index.ts";
+import { formatLinearAddress16, presetByName } from "../../arch/index.ts";
 import { NO_FOCUS, OpenPage, WEB } from "../../bench/browser/open-page.ts";
 import { openPoint } from "../../src/view/model/experiment-point.ts";
 import { parseLink } from "../../src/view/model/link.ts";
@@ -21,7 +21,7 @@ let at: OpenPage;
 let page: Page;
 
 beforeAll(async () => {
-  at = await OpenPage.start();
+  at = await OpenPage.start({ preset: Buffer.from(JSON.stringify({ ...presetByName("zen4"), name: "mine" })) });
   page = at.page;
 });
 
@@ -298,6 +298,22 @@ describe("the page", () => {
     );
     await page.waitForSelector(".cm-lintRange-error");
     expect(await axeFindings()).toEqual([]);
+  });
+
+  it("shows a machine with a preset of one's own and other figures, and keeps it for another workload", async () => {
+    await openAt(
+      { ...DEFAULT_SCENARIO, preset: "mine.json", set: ["tlbs.0.ways=4"], settings: { policy: "eager" } },
+      20,
+    );
+    const machine = "mine from mine.json with tlbs.0.ways=4, policy eager; Linux 6.12; ";
+    expect(await text("#space .figures")).toContain(machine);
+    await page.select("header select", "workload user_processes");
+    await shows(0);
+    expect(await text("#space .figures")).toContain(machine);
+    expect(parseLink(new URL(page.url()).hash)?.scenario).toMatchObject({
+      name: "user_processes",
+      set: ["tlbs.0.ways=4"],
+    });
   });
 
   it("opens a point of an experiment by its link, at its begin, goes on and back", async () => {

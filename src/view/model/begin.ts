@@ -1,9 +1,10 @@
 /** Boots the machine of a scenario, and says how it goes on. */
 import { PRESETS } from "../../../arch/index.ts";
-import type { UserSpaceTables } from "../../../mm/index.ts";
+import { DEFAULT_KERNEL_COSTS, type UserSpaceTables } from "../../../mm/index.ts";
 import { unknownName, ValueError } from "../../input/errors.ts";
 import { parseParameters } from "../../input/parameters.ts";
 import { bootKernel, type Kernel } from "../../machine/kernel.ts";
+import type { FigureChoice } from "../../settings/figure-choice.ts";
 import { kernelSettings, readSettings } from "../../settings/machine-settings.ts";
 import { SETTING_NAMES } from "../../settings/setting-names.ts";
 import type { Workload } from "../../workloads/base/workload.ts";
@@ -54,13 +55,14 @@ export interface Told {
 
 /**
  * Boots the machine of a story or of a workload that comes with the program; nothing has happened on it yet.
+ * @param figures of a workload's machine, where they are not just those of a preset by name
  * @throws MmulabError for a name or a setting that is not possible
  */
-export function begin(scenario: StoryScenario | WorkloadScenario): Begun {
+export function begin(scenario: StoryScenario | WorkloadScenario, figures?: FigureChoice): Begun {
   if (scenario.kind === "story") return beginStory(findStory(scenario.name));
   const workload = STEPPED_WORKLOADS.find(({ name }) => name === scenario.name);
   if (workload === undefined) throw unknownName("workload", scenario.name, steppedWorkloads());
-  return beginWorkload(scenario, workload, scenario.parameters);
+  return beginWorkload(scenario, workload, scenario.parameters, figures);
 }
 
 /** The story called `name`. @throws UnknownNameError */
@@ -98,30 +100,25 @@ function beginStory(story: Story): Begun {
 /**
  * Boots a machine and starts a workload on it, which has run nothing yet.
  * @param words its parameters, as `NAME=VALUE`
+ * @param figures of the machine, where they are not just those of a preset by name
  * @throws MmulabError for a setting that is not possible
  */
 export function beginWorkload(
   scenario: WorkloadScenario | SourceScenario,
   workload: Workload,
   words: readonly string[] = [],
+  figures: FigureChoice = plainFigures(scenario),
 ): Begun {
   const { cpus, memoryMib, operations, seed } = scenario;
   checkWhole("cpus", cpus, 1, CPUS_MAX);
   checkWhole("memory", memoryMib, 64, 2 ** 20);
   checkWhole("ops", operations, 1, OPERATIONS_MAX);
   checkWhole("seed", seed, 0, 2 ** 32 - 1);
-  const preset = PRESETS.find(({ name }) => name === scenario.preset);
-  if (preset === undefined)
-    throw unknownName(
-      "preset",
-      scenario.preset,
-      PRESETS.map(({ name }) => name),
-    );
   const strange = Object.keys(scenario.settings).find((name) => !(SETTING_NAMES as readonly string[]).includes(name));
   if (strange !== undefined) throw unknownName("setting", strange, SETTING_NAMES);
-  const settings = kernelSettings(readSettings(scenario.settings), cpus);
+  const settings = kernelSettings({ ...readSettings(scenario.settings), figures }, cpus);
   const parameters = parseParameters(workload.name, workload.parameters ?? [], words);
-  const kernel = bootKernel({ ...settings, memoryBytes: memoryMib * MIB, preset });
+  const kernel = bootKernel({ ...settings, memoryBytes: memoryMib * MIB });
   kernel.namesCalls = true;
   kernel.vm.flushing.keepAccounts({ refills: operations <= REFILLS_OPERATIONS_MAX });
   let finish: (() => unknown) | null = workload.start?.(kernel, { operations, seed, parameters }) ?? null;
@@ -134,6 +131,18 @@ export function beginWorkload(
     return true;
   };
   return { kernel, length: null, step, told: () => null, userSpaces: () => [] };
+}
+
+/** The figures of a scenario that names a preset and changes nothing in it; `figures.ts` has those of all others. @throws UnknownNameError */
+export function plainFigures({ preset: name, set = [] }: Pick<WorkloadScenario, "preset" | "set">): FigureChoice {
+  if (set.length > 0) throw new Error(`figures of ${name} are changed by whoever begins the scenario`);
+  const preset = PRESETS.find((each) => each.name === name);
+  if (preset !== undefined) return { preset, costs: DEFAULT_KERNEL_COSTS };
+  throw unknownName(
+    "preset",
+    name,
+    PRESETS.map((each) => each.name),
+  );
 }
 
 /** Lets the CPU that can act first act once: to its next pause, or through the interrupts that have come. */

@@ -1,9 +1,9 @@
 /** Points of experiments, as links name them. Loaded when the first is opened. */
-import { PRESETS } from "../../../arch/index.ts";
 import { KERNEL_EXPERIMENTS } from "../../experiments/kernel-experiments.ts";
 import { runExperiment } from "../../experiments/run-experiment.ts";
 import { unknownName, ValueError } from "../../input/errors.ts";
 import { readSettings } from "../../settings/machine-settings.ts";
+import { figuresOf } from "./figures.ts";
 import { PointCourse, type PointWatch } from "./point-course.ts";
 import { CPUS_MAX, type PointScenario } from "./scenario.ts";
 
@@ -19,17 +19,14 @@ export function openPoint(scenario: PointScenario): () => PointCourse {
     const names = KERNEL_EXPERIMENTS.map((each) => each.name);
     throw unknownName("experiment", name, names);
   }
-  const preset = PRESETS.find((each) => each.name === scenario.preset);
-  if (preset === undefined) {
-    const names = PRESETS.map((each) => each.name);
-    throw unknownName("preset", scenario.preset, names);
-  }
+  const figures = figuresOf(scenario, null);
+  const { preset } = figures;
   const given = parametersOf(scenario);
   for (const parameter of Object.keys(given)) {
     const names = experiment.parameters.map((spec) => spec.name);
     if (!names.includes(parameter)) throw unknownName("parameter", parameter, names);
   }
-  const settings = readSettings(scenario.settings);
+  const settings = { ...readSettings(scenario.settings), figures };
   const run = (watch: PointWatch): void => {
     const observer = new PointFinder(point, watch);
     runExperiment(experiment, preset, seed, given, observer, settings);

@@ -21,6 +21,7 @@ export function formatLink({ scenario, position, focus }: Place): string {
     words.set("point", scenario.point);
     words.set("seed", String(scenario.seed));
     if (scenario.preset !== DEFAULT_SCENARIO.preset) words.set("preset", scenario.preset);
+    for (const figure of scenario.set ?? []) words.append("set", figure);
     for (const parameter of scenario.parameters) words.append("p", parameter);
     for (const [name, value] of Object.entries(scenario.settings)) words.set(name, String(value));
   } else {
@@ -31,6 +32,7 @@ export function formatLink({ scenario, position, focus }: Place): string {
     words.set("cpus", String(scenario.cpus));
     if (scenario.memoryMib !== DEFAULT_SCENARIO.memoryMib) words.set("memory", `${scenario.memoryMib}MiB`);
     if (scenario.preset !== DEFAULT_SCENARIO.preset) words.set("preset", scenario.preset);
+    for (const figure of scenario.set ?? []) words.append("set", figure);
     if (scenario.kind === "workload") for (const parameter of scenario.parameters) words.append("p", parameter);
     for (const [name, value] of Object.entries(scenario.settings)) words.set(name, String(value));
   }
@@ -62,12 +64,14 @@ export function parseLink(text: string): Place | null {
     const value = words.get(setting);
     if (value !== null) settings[setting] = value;
   }
+  const set = words.has("set") ? { set: words.getAll("set") } : {};
   const machine = {
     operations: whole("ops", DEFAULT_SCENARIO.operations),
     seed: whole("seed", DEFAULT_SCENARIO.seed),
     cpus: whole("cpus", DEFAULT_SCENARIO.cpus),
     memoryMib: whole("memory", DEFAULT_SCENARIO.memoryMib),
     preset: words.get("preset") ?? DEFAULT_SCENARIO.preset,
+    ...set,
     settings,
   };
   let scenario: Scenario = { kind: "workload", name: name ?? "", parameters: words.getAll("p"), ...machine };
@@ -77,7 +81,7 @@ export function parseLink(text: string): Place | null {
   else if (experiment !== null) {
     const { seed, preset } = machine;
     const [point, parameters] = [words.get("point") ?? "0", words.getAll("p")];
-    scenario = { kind: "experiment", name: experiment, point, seed, preset, parameters, settings };
+    scenario = { kind: "experiment", name: experiment, point, seed, preset, ...set, parameters, settings };
   }
   const cpu = words.has("cpu") ? whole("cpu", 0) : null;
   return {

@@ -3,16 +3,20 @@ import { deadlineMs, isOver } from "../../explore/time-limit.ts";
 import { InputFileError, WorkloadError } from "../../input/errors.ts";
 import { countStale, type TlbView, tlbView } from "../../inspect/tlb-view.ts";
 import { TranslationTruth } from "../../inspect/translation-truth.ts";
+import { choiceTitle } from "../../settings/choice-text.ts";
+import type { FigureChoice } from "../../settings/figure-choice.ts";
+import { isPresetFile } from "../../settings/presets.ts";
 import type { Workload } from "../../workloads/base/workload.ts";
 import { AREA_KINDS } from "./area-kinds.ts";
-import { type Begun, beginWorkload, steppedWorkloads, type Told } from "./begin.ts";
+import { type Begun, begin, beginWorkload, plainFigures, steppedWorkloads, type Told } from "./begin.ts";
 import { type CostView, costView } from "./cost-view.ts";
 import type { CounterSample } from "./counter-samples.ts";
 import type { Course } from "./course.ts";
 import { describeError } from "./describe-error.ts";
 import type { ExportKind } from "./export-files.ts";
+import type { PresetFile } from "./figures.ts";
 import type { FreePath } from "./free-search.ts";
-import type { Scenario } from "./scenario.ts";
+import type { Scenario, SourceScenario, WorkloadScenario } from "./scenario.ts";
 import { type LongMove, Session } from "./session.ts";
 import { type SpaceSelection, spaceSelection } from "./space-selection.ts";
 import { type AddressWindow, type SpaceView, spaceView } from "./space-view.ts";
@@ -40,12 +44,14 @@ export interface Focus {
 
 /** How the session moves before it is looked at. */
 export type Move =
-  /** `bytes`: what is in the file, the first time that it is opened. */
   | {
       readonly kind: "open";
       readonly scenario: Scenario;
       readonly position: number;
+      /** What is in the file, the first time that it is opened. */
       readonly bytes?: Uint8Array | undefined;
+      /** The file that the scenario's preset is in, the first time that it is needed. */
+      readonly presetFile?: PresetFile | undefined;
     }
   | { readonly kind: "go"; readonly position: number }
   | { readonly kind: "forward"; readonly stride: Stride }
@@ -76,6 +82,8 @@ export interface Picture {
   /** Each CPU's clock. */
   readonly clockCycles: readonly number[];
   readonly space: SpaceView;
+  /** The microarchitecture, and what of machine and kernel is not as by default: `zen4 with costs.walk=30, policy eager`. */
+  readonly machine: string;
   /** The version of Linux. */
   readonly kernelVersion: string;
   /** What is at the walked address. */
@@ -118,6 +126,8 @@ export class Answerer {
   private session: Session | null = null;
   /** The file that was read last. */
   private file: { readonly name: string; readonly opener: () => Begun } | null = null;
+  /** The file of a preset that was read last. */
+  private presetFile: PresetFile | null = null;
   private last: Promise<unknown> = Promise.resolve();
   /** The move that is being made. */
   private moving: { isStopped: boolean } | null = null;
@@ -181,7 +191,7 @@ export class Answerer {
 
   private async move(move: Move): Promise<Session> {
     if (move.kind === "open") {
-      const session = await this.open(move.scenario, move.bytes);
+      const session = await this.open(move);
       session.onProgress = (position, aim) => this.onProgress?.(position, aim);
       await this.make(session.going(move.position));
       this.session = session;
@@ -212,16 +222,22 @@ export class Answerer {
     }
   }
 
-  private async open(scenario: Scenario, bytes: Uint8Array | undefined): Promise<Session> {
+  private async open({ scenario, bytes, presetFile }: Move & { readonly kind: "open" }): Promise<Session> {
+    if (presetFile !== undefined) this.presetFile = presetFile;
     if (scenario.kind === "source") {
       const workload = await this.compile(scenario.name, scenario.source);
-      return this.opened(scenario, () => beginWorkload(scenario, workload));
+      const figures = await this.figuresOf(scenario);
+      return this.opened(scenario, () => beginWorkload(scenario, workload, [], figures));
     }
     if (scenario.kind === "experiment") {
       const { openPoint } = await import("./experiment-point.ts");
       return this.opened(scenario, openPoint(scenario));
     }
-    if (scenario.kind !== "file") return this.opened(scenario);
+    if (scenario.kind === "story") return this.opened(scenario);
+    if (scenario.kind === "workload") {
+      const figures = await this.figuresOf(scenario);
+      return this.opened(scenario, () => begin(scenario, figures));
+    }
     const { name } = scenario;
     if (bytes !== undefined) {
       const { openFile } = await import("./open-file.ts");
@@ -229,6 +245,13 @@ export class Answerer {
     }
     if (this.file?.name !== name) throw new InputFileError(name, 0, "is not here: drop it on the page to open it");
     return this.opened(scenario, this.file.opener);
+  }
+
+  /** The figures of a workload's machine. */
+  private async figuresOf(scenario: WorkloadScenario | SourceScenario): Promise<FigureChoice> {
+    if (!isPresetFile(scenario.preset) && scenario.set === undefined) return plainFigures(scenario);
+    const { figuresOf } = await import("./figures.ts");
+    return figuresOf(scenario, this.presetFile);
   }
 
   private opened(scenario: Scenario, opener?: () => Begun | Course): Session {
@@ -240,6 +263,18 @@ export class Answerer {
 function firstArea({ map, rangeStart }: SpaceView): number {
   const pooled = AREA_KINDS.indexOf("pooled");
   return map.starts[map.kinds.findIndex((kind) => kind !== pooled)] ?? rangeStart;
+}
+
+function machineTitle(preset: string, scenario: Scenario): string {
+  if (scenario.kind === "story" || scenario.kind === "file") return preset;
+  const file = isPresetFile(scenario.preset) ? { presetFile: scenario.preset } : {};
+  // The version of Linux stands beside it.
+  const settings = Object.entries(scenario.settings).filter(([name]) => name !== "kernel");
+  const { set = [] } = scenario;
+  return [
+    choiceTitle(preset, file) + (set.length === 0 ? "" : ` with ${set.join(" ")}`),
+    ...settings.map(([name, value]) => (value === "true" ? name : `${name} ${value}`)),
+  ].join(", ");
 }
 
 /** A session as it is now. */
@@ -263,6 +298,7 @@ export function pictureOf(session: Session, focus: Focus): Picture {
     isOver,
     stoppedAt,
     told,
+    machine: machineTitle(preset.name, scenario),
     kernelVersion: kernel.mm.version.name,
     cpus: cpus.length,
     frequencyGhz: preset.frequencyGhz.value,

@@ -14,8 +14,10 @@ export interface WorkloadScenario {
   readonly seed: number;
   readonly cpus: number;
   readonly memoryMib: number;
-  /** The microarchitecture's name. */
+  /** The microarchitecture's name, or the file that it is in. */
   readonly preset: string;
+  /** Figures that have another value, as `NAME=VALUE`. */
+  readonly set?: readonly string[];
   /** The workload's own parameters, as `NAME=VALUE`. */
   readonly parameters: readonly string[];
   /** Settings of machine and kernel as the command line writes them, by name: `{ "flush-ceiling": "1" }`. */
@@ -48,6 +50,8 @@ export interface PointScenario {
   readonly point: string;
   readonly seed: number;
   readonly preset: string;
+  /** Figures that have another value, as `NAME=VALUE`. */
+  readonly set?: readonly string[];
   /** The experiment's parameters, as `NAME=VALUE`. */
   readonly parameters: readonly string[];
   readonly settings: WorkloadScenario["settings"];

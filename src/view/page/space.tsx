@@ -80,7 +80,7 @@ export function Space({ picture }: { readonly picture: Picture }) {
     <section class="view" id="space" aria-labelledby="space-title">
       <h2 id="space-title">Space</h2>
       <p class="figures">
-        Linux {picture.kernelVersion}; {plural(space.areaCount, "area", "areas")};{" "}
+        {picture.machine}; Linux {picture.kernelVersion}; {plural(space.areaCount, "area", "areas")};{" "}
         {plural(space.allocatedPages, "page", "pages")} allocated; lazily freed:{" "}
         <strong>{count(space.lazyPages)}</strong> of {count(space.lazyMaxPages)} pages
         {gone > 0 ? <em>; {plural(gone, "area has", "areas have")} gone in this step</em> : null}

@@ -1,9 +1,10 @@
 /** The page's state, and the only ways to change it. */
 import { signal } from "@preact/signals";
 import type { ExportKind } from "../model/export-files.ts";
+import type { PresetFile } from "../model/figures.ts";
 import { formatLink, parseLink } from "../model/link.ts";
 import type { Answer, Focus, Move, Picture } from "../model/picture.ts";
-import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME } from "../model/scenario.ts";
+import { DEFAULT_SCENARIO, type Scenario, SOURCE_NAME, type WorkloadScenario } from "../model/scenario.ts";
 import type { Completions } from "./own-source.ts";
 import type { Progress } from "./worker.ts";
 
@@ -45,6 +46,8 @@ let asked = 0;
 let slowTimer = 0;
 /** What is in the file that was opened last; the worker has it as well, unless it was stopped. */
 let file: { readonly name: string; readonly bytes: Uint8Array } | null = null;
+/** The file of a preset that the page was served with. */
+let presetFile: PresetFile | undefined;
 
 function startWorker(): Worker {
   const started = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
@@ -133,7 +136,7 @@ export function open(scenario: Scenario): void {
 function openAt(scenario: Scenario, position: number): void {
   isGone = false;
   const bytes = scenario.kind === "file" && file?.name === scenario.name ? file.bytes : undefined;
-  ask({ kind: "open", scenario, position, bytes });
+  ask({ kind: "open", scenario, position, bytes, presetFile });
 }
 
 /** Opens a file that somebody dropped or chose. */
@@ -201,18 +204,35 @@ export async function openLink(): Promise<void> {
   const scenario: Scenario = place?.scenario ?? { kind: "story", name: "stale-entry" };
   editing.value = scenario.kind === "source";
   if (scenario.kind === "file" && file?.name !== scenario.name) await fetchOpened(scenario.name);
+  if ("preset" in scenario && scenario.preset.endsWith(".json")) {
+    const found = await fetchBeside("preset");
+    if (found !== null) presetFile = { name: scenario.preset, text: await found.text() };
+  }
   openAt(scenario, place?.position ?? 0);
 }
 
 /** The file that `mmulab view FILE` serves beside the page. On a static site there is none, and it has to be dropped. */
 async function fetchOpened(name: string): Promise<void> {
-  const found = await fetch("opened").catch(() => null);
-  if (found?.ok === true) file = { name, bytes: new Uint8Array(await found.arrayBuffer()) };
+  const found = await fetchBeside("opened");
+  if (found !== null) file = { name, bytes: new Uint8Array(await found.arrayBuffer()) };
 }
 
-/** A workload's scenario to begin with. */
+async function fetchBeside(name: "opened" | "preset"): Promise<Response | null> {
+  const found = await fetch(name).catch(() => null);
+  return found?.ok === true ? found : null;
+}
+
+/** A workload's scenario to begin with, on the machine of the one that is shown. */
 export function workloadScenario(name: string): Scenario {
-  return { ...DEFAULT_SCENARIO, name };
+  return { ...DEFAULT_SCENARIO, ...machineShown(), name };
+}
+
+/** What was chosen of the machine that is shown. */
+function machineShown(): Partial<Pick<WorkloadScenario, "cpus" | "memoryMib" | "preset" | "set" | "settings">> {
+  const shown = picture.value?.scenario;
+  if (shown?.kind !== "workload" && shown?.kind !== "source") return {};
+  const { cpus, memoryMib, preset, set, settings } = shown;
+  return { cpus, memoryMib, preset, settings, ...(set === undefined ? {} : { set }) };
 }
 
 function ask(what: Move): void {

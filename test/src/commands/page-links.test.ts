@@ -1,10 +1,13 @@
 /** Links from reports into the page, and why a report has none. */
 import { describe, expect, it } from "vitest";
+import { presetByName } from "../../../arch/index.ts";
 import { CpusOfPoints, pageLinks } from "../../../src/commands/page-links.ts";
 import type { Experiment } from "../../../src/experiments/base/experiment.ts";
 import { findExperiment } from "../../../src/experiments/index.ts";
 import { bootKernel } from "../../../src/machine/kernel.ts";
-import type { MachineSettings } from "../../../src/settings/machine-settings.ts";
+import { choiceOf } from "../../../src/settings/figure-choice.ts";
+import { type MachineSettings, readSettings } from "../../../src/settings/machine-settings.ts";
+import { parseLink } from "../../../src/view/model/link.ts";
 
 /** Links of a run whose first point has booted a machine with so many CPUs, none for 0. */
 function links(
@@ -25,6 +28,30 @@ describe("rows of an experiment's report", () => {
   it("link to their points in the page", () => {
     expect(links(flushCost).urlOf("0")).toMatch(/^http:\/\/127\.0\.0\.1:7437\/#/);
     expect(links(flushCost).urlOf("1")).toBeNull();
+  });
+
+  it("link to the machine that the report is of: its figures and its settings", () => {
+    const set = ["costs.walk=30", "kernel.callCycles=7"];
+    const settings = {
+      ...readSettings({ policy: "deferred", isolated: "1-2", pti: "true" }),
+      figures: choiceOf("zen4", presetByName("zen4"), set),
+    };
+    const points = new CpusOfPoints();
+    points.begins("0");
+    points.booted(bootKernel({ cpus: 3, memoryBytes: 2 ** 28 }));
+    const url = pageLinks(flushCost, { preset: "zen4", set, seed: 1 }, {}, settings, points).urlOf("0") ?? "";
+    expect(parseLink(new URL(url).hash)?.scenario).toMatchObject({
+      preset: "zen4",
+      set,
+      settings: { policy: "deferred", isolated: "1,2", pti: "true" },
+    });
+  });
+
+  it("have no links for a preset in a file", () => {
+    const settings = { figures: choiceOf("mine.json", presetByName("zen4"), []) };
+    const { urlOf, whyNone } = links(flushCost, {}, 2, settings);
+    expect(urlOf("0")).toBeNull();
+    expect(whyNone).toContain("the preset is a file of one's own");
   });
 
   it.each([

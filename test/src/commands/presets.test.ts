@@ -64,6 +64,20 @@ describe("--set", () => {
     expect(result.tables).not.toEqual(JSON.parse(mmulab(...experiment).stdout).tables);
   });
 
+  it("is shown by presets, and what that prints is a preset with the figure", () => {
+    const shown = mmulab("presets", "skylake", "--set", "costs.walk=30").stdout;
+    expect(shown).toMatch(/walk +30 cycles +assumed +given; 21 in the preset/);
+    const file = folder.write("walk30.json", mmulab("presets", "skylake", "--set", "costs.walk=30", "--json").stdout);
+    expect(mmulab("presets", file).stdout).toBe(shown);
+    expect(mmulab("presets", "kernel", "--set", "kernel.callCycles=7").stdout).toMatch(/callCycles +7 cycles/);
+    expect(mmulab("presets", "hypervisor", "--set", "hypervisor.fault=7").stdout).toMatch(/fault +7 cycles/);
+  });
+
+  it("is named by explore", () => {
+    const { stdout } = mmulab("explore", "switch-against-munmap", "--set", "costs.walk=30", "--preset", "zen4");
+    expect(stdout).toContain("choices a schedule; preset zen4; set costs.walk=30)");
+  });
+
   it("is named by inspect too", () => {
     const shown = mmulab("inspect", "vmstat", "--run", "none", "--preset", "zen4", "--set", "costs.walk=30", "--json");
     expect(JSON.parse(shown.stdout).source).toBe("4 CPUs (zen4 with costs.walk=30) after boot");
@@ -84,6 +98,11 @@ describe("--set", () => {
   it.each([
     [["run", "--set", "costs.wlk=3"], "did you mean costs.walk"],
     [["experiment", "flush-cost", "--set", "tlbs.2.ways=3"], "--set tlbs.2.ways 3: expected"],
+    [["presets", "--set", "costs.walk=3"], "--set costs.walk=3: whose figure?"],
+    [["presets", "zen4", "--set", "kernel.callCycles=3"], "mmulab presets kernel shows that figure"],
+    [["presets", "kernel", "--set", "costs.walk=3"], "mmulab presets NAME shows that figure"],
+    [["sweep", "x.yaml", "--set", "costs.walk=3"], "'--set': a sweep has it as a column of its grid"],
+    [["sweep", "x.yaml", "--preset=zen4"], "'--preset': a sweep has it as a column of its grid"],
     [["inspect", "tlb", "--preset", "none.json"], "none.json: no such file"],
     [
       ["replay", "--set", "costs.walk=3", "x.jsonl"],

@@ -1,11 +1,16 @@
 import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { presetByName } from "../../../arch/index.ts";
 import { parseLink } from "../../../src/view/model/link.ts";
-import { pictureOf } from "../../../src/view/model/picture.ts";
+import { Answerer, pictureOf } from "../../../src/view/model/picture.ts";
 import { Session } from "../../../src/view/model/session.ts";
 import { ROOT } from "../../source-files.ts";
+import { temporaryFolder } from "../fixtures.ts";
 import { CLI, mmulab } from "../run-cli.ts";
+
+const folder = temporaryFolder();
 
 /** Starts the command, fetches some files from what it serves, and ends it with Ctrl-C. */
 async function serve(args: readonly string[], paths: readonly string[]) {
@@ -60,6 +65,37 @@ describe("mmulab view", () => {
     expect(new Session(scenario).kernel.machine.preset.name).toBe("zen4");
   });
 
+  it("begins with a preset from a file, with figures that were changed, and with settings of the machine", async () => {
+    const file = join(folder.path, "mine.json");
+    writeFileSync(file, JSON.stringify({ ...presetByName("zen4"), name: "mine" }));
+    const figures = ["--preset", file, "--set", "tlbs.0.ways=4", "--set", "kernel.callCycles=7"];
+    const args = ["mixed", "--ops", "6", ...figures, "--isolated", "1-2", "--policy", "deferred", "--json"];
+    const { url, text } = await serve(args, ["/preset"]);
+    const place = parseLink(new URL(url).hash.slice(1));
+    if (place === null) throw new Error(`${url} names no scenario`);
+    const answer = await new Answerer().answer(
+      { kind: "open", ...place, presetFile: { name: file, text } },
+      place.focus,
+    );
+    if ("error" in answer) throw new Error(answer.error);
+    expect(answer.picture.machine).toBe(
+      `mine from ${file} with tlbs.0.ways=4 kernel.callCycles=7, policy deferred, isolated 1,2`,
+    );
+    expect(answer.picture.tlb.structures[0]).toMatchObject({ ways: 4 });
+  });
+
+  it("runs a workload of one's own on the machine that it is told", async () => {
+    const file = join(folder.path, "mine.ts");
+    writeFileSync(file, "export default function* () {}\n");
+    const { url } = await serve([file, "--cpus", "2", "--set", "costs.walk=30", "--pti", "--json"], ["/"]);
+    expect(parseLink(new URL(url).hash.slice(1))?.scenario).toMatchObject({
+      kind: "source",
+      cpus: 2,
+      set: ["costs.walk=30"],
+      settings: { pti: "true" },
+    });
+  });
+
   it("serves the file that it is to open, and the policy under which the page may run code", async () => {
     const file = join(ROOT, "test/recordings/lazy_smp1_s1.jsonl.gz");
     const { url, got } = await serve([file, "--json"], ["/", "/opened", "/worker.js"]);
@@ -74,7 +110,15 @@ describe("mmulab view", () => {
     [["mixd"], /unknown story or workload 'mixd' \(did you mean mixed\?\)/],
     [["mixed", "live=3"], /mixed .*live/],
     [["mixed", "--preset", "zen44"], /unknown preset 'zen44' \(did you mean zen4\?\)/],
-    [["mixed", "--preset", "mine.json"], /--preset mine.json: the page has mmulab's own presets only: skylake/],
+    [["mixed", "--preset", "mine.json"], /mine.json: no such file/],
+    [["mixed", "--set", "costs.wlk=3"], /--set: unknown figure 'costs.wlk' \(did you mean costs.walk\?\)/],
+    [["mixed", "--set", "tlbs.0.ways=7"], /--set tlbs.0.ways 7: expected 1, 2, 4, 8 or 16 ways for tree-plru/],
+    [["mixed", "--isolated", "1"], /--isolated: only the flush policy deferred heeds it/],
+    [["mixed", "--policy", "invlpgb"], /invlpgb/],
+    [["stale-entry", "--set", "costs.walk=30"], /--set is for workloads/],
+    [["stale-entry", "--lazy-max", "3"], /--lazy-max is for workloads/],
+    [["stale-entry", "--cpus", "3"], /--cpus is for workloads/],
+    [["stale-entry", "live=3"], /stale-entry is a story and takes no parameters/],
     [["stale-entry", "--preset", "zen4"], /--preset is for workloads: stale-entry brings its machine along/],
     [["--cpus", "65"], /--cpus.*65.*1 to 64/],
   ])("refuses %j in one line", (args, message) => {

@@ -1,6 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { readSettings, settingTexts } from "../../../src/settings/machine-settings.ts";
+import { SETTING_NAMES, type SettingName } from "../../../src/settings/setting-names.ts";
 import { temporaryFolder } from "../fixtures.ts";
 import { mmulab, resultIn } from "../run-cli.ts";
 
@@ -14,6 +16,39 @@ function report(...options: string[]) {
   expect(result.status).toBe(0);
   return resultIn(result.stdout);
 }
+
+describe("settings of the machine as texts", () => {
+  it("are read again as what they were, every one of them", () => {
+    const texts: Readonly<Record<SettingName, string>> = {
+      kernel: "6.1",
+      topology: "2x4x2x1",
+      policy: "deferred",
+      isolated: "1,2,3,7",
+      pti: "true",
+      mitigations: "strict",
+      "memcg-levels": "3",
+      "idle-states": "all",
+      "flush-ceiling": "7",
+      "lazy-max": "64",
+      "vmap-nodes": "2",
+      "nr-cpus": "64",
+      "ipi-mode": "physical",
+      "flush-freed-tables": "true",
+      "prove-locking": "true",
+      guest: "true",
+      "guest-pages": "2M",
+      "host-pages": "4K",
+      vcpus: "6",
+      pcpus: "3",
+      overcommit: "1.5",
+      "numa-balancing": "256/1000",
+      balloon: "4096/1000",
+    };
+    expect(Object.keys(texts)).toEqual([...SETTING_NAMES]);
+    expect(settingTexts(readSettings(texts))).toEqual(texts);
+    expect(settingTexts({})).toEqual({});
+  });
+});
 
 describe("settings of the machine on the command line", () => {
   it("change what the kernel does: ceiling, lazy_max_pages, vmap nodes, policy", () => {
