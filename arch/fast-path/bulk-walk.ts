@@ -11,13 +11,13 @@ import * as chunks from "../memory/physical-memory.ts";
 import type { Preset } from "../presets/preset.ts";
 import * as counters from "../time/perf-counters.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
-import type { DeferredFetches } from "../tlb/deferred-fetches.ts";
 import { LEVEL_PDE, structureTag } from "../tlb/paging-structure-caches.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
 import type { WalkCaches } from "../tlb/walk-caches.ts";
 import type { AccessPath } from "./access-path.ts";
 import type { WalkParts } from "./access-path-parts.ts";
+import { BulkUpperWalk, doesUpperWalks } from "./bulk-upper-walk.ts";
 import type { KnownTables } from "./known-tables.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
@@ -89,6 +89,8 @@ export class BulkWalk {
   private readonly tables: KnownTables;
   private readonly wholeChunks: Uint8Array;
   private readonly walkCaches: WalkCaches;
+  /** Walks from a cached PDPTE; null where these caches are not what it does. */
+  private readonly upper: BulkUpperWalk | null;
   /** Cycles of a walk but for the fetch of its PTE, of a hit of the second level, and of each kind of access. */
   private readonly walkCycles: number;
   private readonly secondLevelCycles: number;
@@ -113,6 +115,7 @@ export class BulkWalk {
     this.tables = tables;
     this.wholeChunks = memory.wholeChunks;
     this.walkCaches = walkCaches;
+    this.upper = doesUpperWalks(parts.structures) ? new BulkUpperWalk(parts) : null;
     this.walkCycles = walk.value;
     this.secondLevelCycles = secondLevelHit.value;
     this.accessCycles = Float64Array.of(load.value, store.value, fetch.value, 0);
@@ -180,7 +183,7 @@ export class BulkWalk {
         if (victim === 0) break;
         frame = this.read(number, page, permissions) | 0;
         if (frame >= 0) this.walked(number, kind);
-        else frame = this.walkFromAbove(number, page, kind) | 0;
+        else frame = this.walkFromAbove(number, page, kind, permissions) | 0;
         if (frame < 0) break;
         this.fillSecond(victim, number, page, frame, permissions.pteAttributes);
       }
@@ -217,14 +220,16 @@ export class BulkWalk {
 
   /** What a walk does that {@link read} has read for: a use of the PDE, and a fetch of the PTE, which is left for later. */
   private walked(number: number, kind: number): void {
-    const { cells, tables, deferral, walkCycles } = this;
+    const { tables } = this;
     const known = tables.indexOf(number);
     useTable(this.words, tables.places[known]);
-    const { count } = deferral;
-    deferral.lines[count] = (tables.frames[known] << 6) + ((number & PTE_INDEX_MASK) >> 3);
-    deferral.kinds[count] = kind;
-    deferral.count = count + 1;
-    if (deferral.isFull) this.walkCaches.makeDeferred();
+    this.walkCaches.leave(kind, (tables.frames[known] << 6) + ((number & PTE_INDEX_MASK) >> 3));
+    this.countWalk(kind);
+  }
+
+  /** Counts a walk, and pays for it and for the access, but for the fetches. */
+  private countWalk(kind: number): void {
+    const { cells, walkCycles } = this;
     this.clock[0] += walkCycles + this.accessCycles[kind];
     cells[WALK_CYCLES_CELL + kind] += walkCycles;
     cells[WALKS_CELL + kind]++;
@@ -234,7 +239,12 @@ export class BulkWalk {
    * Any other walk that the fast path does: the frame of the page, with all that the walk does but for the fills; less than 0 where it is left to
    * the general path, and nothing has changed.
    */
-  private walkFromAbove(number: number, page: number, kind: number): number {
+  private walkFromAbove(number: number, page: number, kind: number, permissions: Permissions): number {
+    const walked = this.upper === null ? GENERAL : this.upper.walk(number, page, kind, permissions) | 0;
+    if (walked >= 0) {
+      this.countWalk(kind);
+      return walked;
+    }
     this.cells[REQUESTED_PAGE_CELL] = page;
     const frame = (kind === KIND_LOAD ? this.loadPath : this.storePath).walkOnly(number) | 0;
     this.isMiss = frame < 0;
@@ -294,10 +304,6 @@ export class BulkWalk {
     words[((place << WORD_SHIFT) + WORD_FRAME) | 0] = frame;
     words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] = attributes;
     words[prediction] = place;
-  }
-
-  private get deferral(): DeferredFetches {
-    return this.walkCaches.deferral;
   }
 }
 

@@ -5,7 +5,7 @@
 
 const NO_CHUNK = new Int32Array(0);
 /** How many are remembered; a power of two. */
-const REMEMBERED = 64;
+const REMEMBERED = 256;
 /** The bits of the number of a page table's 2 MiB that choose where it is remembered. */
 const KNOWN_MASK = REMEMBERED - 1;
 /** Bits of a page number that the index of its PTE has. */
@@ -23,6 +23,14 @@ export class KnownTables {
   /** Where the page table of a page would be remembered. @param number bits 19:0 of the page number */
   indexOf(number: number): number {
     return (number >>> PTE_INDEX_BITS) & KNOWN_MASK;
+  }
+
+  /** Remembers the page table of a page: the place of the PDE that names it, its frame, and the chunk of memory that it is in. */
+  remember(number: number, place: number, frame: number, chunk: Int32Array): void {
+    const at = this.indexOf(number);
+    this.places[at] = place;
+    this.frames[at] = frame;
+    this.chunks[at] = chunk;
   }
 
   /** Begins another context: walks look their PDEs up. */

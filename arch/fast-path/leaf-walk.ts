@@ -190,10 +190,7 @@ export class LeafWalk {
     this.table = chunk;
     this.tableFrame = frame | 0;
     this.tableBase = (frame & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT;
-    const at = knownTables.indexOf(number);
-    knownTables.places[at] = this.pdePlace;
-    knownTables.frames[at] = this.tableFrame;
-    knownTables.chunks[at] = chunk;
+    knownTables.remember(number, this.pdePlace, this.tableFrame, chunk);
     return this.walk(number) | 0;
   }
 

@@ -66,11 +66,18 @@ export class WalkCaches {
   /** As {@link fetch}, for an access of a kind (load 0, store 1, fetch 2); no cycles yet where the fetch is left for later. */
   fetchFor(kind: number, line: number): number {
     if (!this.isDeferring || line >= LINES_END) return this.fetch(line);
-    const { deferral } = this;
-    deferral.lines[deferral.count] = line;
-    deferral.kinds[deferral.count++] = kind;
-    if (deferral.isFull) this.makeDeferred();
+    this.leave(kind, line);
     return 0;
+  }
+
+  /** Leaves the fetch of a line below 2^31 for later, while {@link isDeferring}. */
+  leave(kind: number, line: number): void {
+    const { deferral } = this;
+    const { count } = deferral;
+    deferral.lines[count] = line;
+    deferral.kinds[count] = kind;
+    deferral.count = count + 1;
+    if (deferral.isFull) this.makeDeferred();
   }
 
   /**

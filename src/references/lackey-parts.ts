@@ -20,6 +20,9 @@ const HEAD_BYTES = 2 ** 16;
 const SIZE_BYTES_MIN = 2 ** 25;
 const NEWLINE = 0x0a;
 
+/** Thrown at a line that is longer than any may be. Who reads the trace from its beginning says which that is. */
+export class LineTooLong extends Error {}
+
 /** What the lines of a part were. */
 export interface PartSummary {
   readonly records: number;
@@ -76,7 +79,7 @@ export class LackeyParts {
     writer.format = "lackey";
   }
 
-  /** Puts the references of part `part` (from 0) into batches, and passes the last of them on. @throws what the system says when it cannot be read */
+  /** Puts the references of part `part` (from 0) into batches, and passes the last of them on. @throws LineTooLong, what the system says when it cannot be read */
   read(part: number): PartSummary {
     const { bytes, writer, partBytes } = this;
     const lines = new LackeyLines(writer, this.plain);
@@ -110,7 +113,7 @@ export class LackeyParts {
       const read = piece.subarray(0, readFully(this.descriptor, piece, at));
       const newline = read.indexOf(NEWLINE);
       lines.feed(newline < 0 ? read : read.subarray(0, newline + 1));
-      if (lines.openBytes > RECORD_BYTES_MAX) throw new Error(`a line is longer than ${RECORD_BYTES_MAX} bytes`);
+      if (lines.openBytes > RECORD_BYTES_MAX) throw new LineTooLong(`a line is longer than ${RECORD_BYTES_MAX} bytes`);
       if (newline >= 0 || read.length < READ_ON_BYTES) return;
     }
   }

@@ -13,14 +13,17 @@ export interface ReadingTask {
   readonly format: ReferenceFormat | null;
   /** The ring's memory. */
   readonly memory: SharedArrayBuffer;
-  /** The parts that it reads (lackey-parts.ts): the first, every how-manieth, and how many there are; an empty batch ends each. */
+  /**
+   * The parts that it reads (lackey-parts.ts): the first, every how-manieth, and how many there are; an empty batch ends each. Those that the
+   * taking side has begun by itself are left out.
+   */
   readonly parts?: { readonly first: number; readonly step: number; readonly count: number };
 }
 
 /** What it says at its end: what the trace was, or its parts were, what is wrong with the file, or what went wrong otherwise. */
 export type ReadingResult =
   | { readonly summary: SourceSummary }
-  | { readonly parts: readonly PartSummary[] }
+  | { readonly parts: ReadonlyMap<number, PartSummary> }
   | { readonly mistake: { readonly file: string; readonly line: number; readonly reason: string } }
   | { readonly failure: string };
 
@@ -51,12 +54,12 @@ function readParts(
   { first, step, count }: NonNullable<ReadingTask["parts"]>,
   ring: BatchRing,
   writer: BatchWriter,
-): PartSummary[] {
+): Map<number, PartSummary> {
   const reader = new LackeyParts(file, writer);
-  const summaries: PartSummary[] = [];
+  const summaries = new Map<number, PartSummary>();
   try {
-    for (let part = first; part < count; part += step) {
-      summaries.push(reader.read(part));
+    for (let part = nextPart(); part < count; part = nextPart()) {
+      summaries.set(part, reader.read(part));
       ring.endPart();
       writer.startWith(ring.toFill());
     }
@@ -64,6 +67,10 @@ function readParts(
     reader.close();
   }
   return summaries;
+
+  function nextPart(): number {
+    return first + ring.beginPart() * step;
+  }
 }
 
 await read(workerData as ReadingTask);

@@ -1,25 +1,20 @@
 /** Reading a trace while it is replayed: in threads of its own where that gains something, else in the caller's. */
 import { availableParallelism } from "node:os";
-import { setImmediate } from "node:timers/promises";
-import { isMainThread, Worker } from "node:worker_threads";
-import { IS_COMPILED, programModule } from "../files/program-files.ts";
+import { isMainThread } from "node:worker_threads";
+import { IS_COMPILED } from "../files/program-files.ts";
 import { InputFileError } from "../input/errors.ts";
-import { BatchRing } from "./batch-ring.ts";
 import { BatchWriter } from "./batch-writer.ts";
-import { joinParts, lackeyParts, type PartSummary } from "./lackey-parts.ts";
-import type { ReadingResult, ReadingTask } from "./reader-worker.ts";
+import { joinParts, LackeyParts, LineTooLong, lackeyParts, type PartSummary } from "./lackey-parts.ts";
+import type { ReadingResult } from "./reader-worker.ts";
 import { ReferenceBatch, type ReferenceFormat } from "./reference-batch.ts";
 import { readReferences, type SourceSummary, traceSizeBytes } from "./reference-source.ts";
-
-/** Takes a batch; false when it wants no more. */
-export type TakeBatch = (batch: ReferenceBatch) => boolean;
+import { type TakeBatch, TraceReader } from "./trace-reader.ts";
 
 /** Traces below this size are read before a thread for them has started. */
 const OWN_THREAD_BYTES_MIN = 2 ** 22;
-/** Milliseconds of waiting for the reading thread after which the event loop has its turn: an error of that thread comes by it. */
-const WAIT_MS = 100;
 /** Most threads that parse one trace: more have nothing left to do, whatever the machine. */
 const PARSERS_MAX = 3;
+const NO_PARTS: ReadonlyMap<number, PartSummary> = new Map();
 
 /** Thrown through the parser when no more references are wanted. */
 class Enough extends Error {}
@@ -44,71 +39,20 @@ export async function readInBatches(
 }
 
 async function readHere(file: string, format: ReferenceFormat | null, take: TakeBatch): Promise<SourceSummary | null> {
-  const writer = new BatchWriter(new ReferenceBatch(), (batch) => {
-    if (!take(batch)) throw new Enough();
-    return batch;
-  });
   try {
-    return await readReferences(file, format, writer);
+    return await readReferences(file, format, writerTo(take));
   } catch (error) {
     if (error instanceof Enough) return null;
     throw error;
   }
 }
 
-/** A thread that reads, and what it says at its end. */
-class Reader {
-  /** What it said; null before that. */
-  result: ReadingResult | null = null;
-  private readonly ring = new BatchRing();
-  private readonly worker: Worker;
-  private readonly end: Promise<ReadingResult>;
-  private crash: Error | null = null;
-
-  constructor(task: Omit<ReadingTask, "memory">) {
-    const workerData: ReadingTask = { ...task, memory: this.ring.memory };
-    this.worker = new Worker(programModule("src/references/reader-worker"), { workerData });
-    this.end = new Promise<ReadingResult>((resolve) => {
-      this.worker.once("message", resolve);
-      this.worker.once("error", (error) => {
-        this.crash = error;
-        resolve({ failure: error.message });
-      });
-    });
-    this.end.then((result) => {
-      this.result = result;
-    });
-  }
-
-  /**
-   * Hands batches to `take` up to the next without references, which ends the trace or a part of it.
-   * @returns false when `take` wants no more
-   * @throws what ended the thread
-   */
-  async readPart(take: TakeBatch): Promise<boolean> {
-    const { ring } = this;
-    for (;;) {
-      const batch = ring.take(WAIT_MS);
-      if (batch === null) await setImmediate();
-      if (this.crash !== null) throw this.crash;
-      // A thread that has said its result before the part began has met a mistake.
-      if (batch === null && this.result !== null && ring.isEmpty) return true;
-      if (batch === null) continue;
-      const isEnd = batch.length === 0;
-      if (!isEnd && !take(batch)) return false;
-      ring.release();
-      if (isEnd) return true;
-    }
-  }
-
-  /** What it says once it has ended. */
-  async ended(): Promise<ReadingResult> {
-    return await this.end;
-  }
-
-  async stop(): Promise<void> {
-    await this.worker.terminate();
-  }
+/** Hands on what is parsed in this thread. The writer throws `Enough` when no more is wanted. */
+function writerTo(take: TakeBatch): BatchWriter {
+  return new BatchWriter(new ReferenceBatch(), (batch) => {
+    if (!take(batch)) throw new Enough();
+    return batch;
+  });
 }
 
 async function readInThread(
@@ -116,7 +60,7 @@ async function readInThread(
   format: ReferenceFormat | null,
   take: TakeBatch,
 ): Promise<SourceSummary | null> {
-  const reader = new Reader({ file, format });
+  const reader = new TraceReader({ file, format });
   try {
     return (await reader.readPart(take)) ? summaryOf(await reader.ended()) : null;
   } finally {
@@ -124,7 +68,7 @@ async function readInThread(
   }
 }
 
-/** The parts of a text of lackey, each from the thread that parses it. */
+/** The parts of a text of lackey, each from the thread that parses it, or parsed here where none has begun it when its turn comes. */
 async function readByParts(
   file: string,
   count: number,
@@ -134,13 +78,18 @@ async function readByParts(
   const step = Math.min(threads, count);
   const readers = Array.from(
     { length: step },
-    (_, first) => new Reader({ file, format: "lackey", parts: { first, step, count } }),
+    (_, first) => new TraceReader({ file, format: "lackey", parts: { first, step, count } }),
   );
+  const here = new PartsHere(file, take);
   try {
-    for (let part = 0; part < count; part++) if (!(await readers[part % step].readPart(take))) return null;
+    for (let part = 0; part < count; part++) {
+      const reader = readers[part % step];
+      if (reader.beginInstead(Math.floor(part / step))) here.read(part);
+      else if (!(await reader.readPart(take))) return null;
+    }
     const results = await Promise.all(readers.map((reader) => reader.ended()));
-    const parts = results.map((result) => ("parts" in result ? result.parts : []));
-    const inOrder = Array.from({ length: count }, (_, part) => parts[part % step].at(Math.floor(part / step)));
+    const parts = [here.parts, ...results.map((result) => ("parts" in result ? result.parts : NO_PARTS))];
+    const inOrder = Array.from({ length: count }, (_, part) => parts.find((each) => each.has(part))?.get(part));
     if (inOrder.every((part): part is PartSummary => part !== undefined)) {
       const { records, odd, firstOdd } = joinParts(inOrder);
       return { format: "lackey", records, odd, firstOdd };
@@ -148,8 +97,36 @@ async function readByParts(
     // Who reads all of it from its beginning says where the mistake is.
     await readHere(file, "lackey", () => true);
     throw new Error(`${file} changed while it was read`);
+  } catch (error) {
+    if (error instanceof Enough) return null;
+    throw error;
   } finally {
+    here.close();
     await Promise.all(readers.map((reader) => reader.stop()));
+  }
+}
+
+/** Parts of a text of lackey that are parsed in this thread, which has nothing else to do then: above all before the others have started. */
+class PartsHere {
+  /** What the parts were, but for those with a line that is too long. */
+  readonly parts = new Map<number, PartSummary>();
+  private readonly lackey: LackeyParts;
+
+  constructor(file: string, take: TakeBatch) {
+    this.lackey = new LackeyParts(file, writerTo(take));
+  }
+
+  /** Parses a part and hands it on. @throws Enough when no more is wanted, what the other side throws */
+  read(part: number): void {
+    try {
+      this.parts.set(part, this.lackey.read(part));
+    } catch (error) {
+      if (!(error instanceof LineTooLong)) throw error;
+    }
+  }
+
+  close(): void {
+    this.lackey.close();
   }
 }
 

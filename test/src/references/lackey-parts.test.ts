@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { BatchRing } from "../../../src/references/batch-ring.ts";
 import { LackeyLines } from "../../../src/references/lackey-lines.ts";
 import { joinParts, LackeyParts, lackeyParts } from "../../../src/references/lackey-parts.ts";
 import { temporaryFolder } from "../fixtures.ts";
@@ -96,4 +97,16 @@ describe("a long text of lackey", () => {
     expect(status).toBe(2);
     expect(stderr).toContain(":100001: is longer than 33554432 bytes");
   }, 30_000);
+});
+
+describe("the parts of a trace that two threads may parse", () => {
+  it("are each begun by one of them", () => {
+    const reading = new BatchRing();
+    const replaying = new BatchRing(reading.memory);
+    expect(reading.beginPart()).toBe(0);
+    // Too late for what the other side has begun, too early for what lies behind the next.
+    expect([0, 2, 1, 1].map((part) => replaying.beginInstead(part))).toEqual([false, false, true, false]);
+    expect([reading.beginPart(), reading.beginPart()]).toEqual([2, 3]);
+    expect(replaying.beginInstead(4)).toBe(true);
+  });
 });
