@@ -144,9 +144,10 @@ export { GlobalAsids, isGlobalAsid } from "./user/global-asids.ts";
 export { leaveMm } from "./user/lazy-tlb.ts";
 export { MmStruct } from "./user/mm-struct.ts";
 export { mremap, unmapMappingRange } from "./user/mremap.ts";
+export { doAnonymousPage, handlePteFault } from "./user/page-fault.ts";
 export { DYNAMIC_ASIDS, TlbState } from "./user/tlb-state.ts";
 export { ACTIVE_CPUS_FOR_GLOBAL_ASID, CHECK_EVERY_FLUSHES } from "./user/user-flush.ts";
-export { doAnonymousPage, exitMmap, madviseDontneed, mmapPopulate, mprotect, munmap } from "./user/user-map.ts";
+export { exitMmap, madviseDontneed, mmap, mmapPopulate, mprotect, munmap } from "./user/user-map.ts";
 export { INIT_CTX_ID, kernPcid, userPcid } from "./user/user-pcids.ts";
 export { UserSpaces } from "./user/user-spaces.ts";
 export {

@@ -80,16 +80,22 @@ export interface SlabCosts {
 export interface UserCosts {
   /** A page fault's handler for an anonymous page: mapping found, its lock, entry made, reverse mapping, LRU. */
   readonly faultCycles: number;
+  /** A page fault's handler for an anonymous page that is only read, which maps the zero page: without reverse mapping, counters and LRU. */
+  readonly readFaultCycles: number;
   /** `mprotect`'s fixed part: mapping found, split or merged, accounted. */
   readonly mprotectCycles: number;
   /** `madvise`'s fixed part. */
   readonly madviseCycles: number;
+  /** `mmap`'s fixed part: gap found, mapping made or its neighbour made longer, put into the tree. */
+  readonly mmapCycles: number;
   /** `munmap`'s fixed part: mapping found, taken out of the tree, freed. */
   readonly munmapCycles: number;
   /** Changing the rights of one entry. */
   readonly protectEntryCycles: number;
   /** Taking out one entry: an atomic exchange, reverse mapping and counters. */
   readonly zapEntryCycles: number;
+  /** Taking out one entry of the zero page, which nobody counts. */
+  readonly zapZeroPageCycles: number;
   /** Taking a page off its LRU list before it is freed. */
   readonly lruCycles: number;
   /** Fork's fixed part of the address space: `mm_struct` and mappings copied. */
@@ -155,11 +161,14 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
   slab: { slowCycles: 55, irqCycles: 37, partialCycles: 20, objectCycles: 4 },
   user: {
     faultCycles: 700,
+    readFaultCycles: 500,
     mprotectCycles: 1200,
     madviseCycles: 500,
+    mmapCycles: 1500,
     munmapCycles: 1500,
     protectEntryCycles: 60,
     zapEntryCycles: 70,
+    zapZeroPageCycles: 30,
     lruCycles: 60,
     forkCycles: 5000,
     copyEntryCycles: 60,

@@ -32,6 +32,9 @@ export const RETURNING: Readonly<Record<string, string>> = {
     "exc_page_fault irqentry_enter do_user_addr_fault lock_vma_under_rcu mas_walk mtree_range_walk down_read_trylock handle_mm_fault " +
     "__handle_mm_fault pte_mkwrite __pte_offset_map_lock __pte_offset_map percpu_counter_add_batch folio_add_new_anon_rmap " +
     "__lruvec_stat_mod_folio __mod_node_page_state folio_add_lru_vma folio_add_lru up_read irqentry_exit",
+  "kernel.user.readFaultCycles":
+    "exc_page_fault irqentry_enter do_user_addr_fault lock_vma_under_rcu mas_walk mtree_range_walk down_read_trylock handle_mm_fault " +
+    "__handle_mm_fault __pte_offset_map_lock __pte_offset_map up_read irqentry_exit",
   "kernel.user.mprotectCycles":
     "do_mprotect_pkey down_write_killable mas_find mas_walk mtree_range_walk security_file_mprotect tlb_gather_mmu mprotect_fixup vma_modify " +
     "mas_prev vma_set_page_prot vma_wants_writenotify vm_get_page_prot change_protection __pte_offset_map_lock __pte_offset_map " +
@@ -40,6 +43,10 @@ export const RETURNING: Readonly<Record<string, string>> = {
     "do_madvise down_read madvise_walk_vmas find_vma_prev mas_walk mtree_range_walk mas_prev blk_start_plug madvise_vma_behavior " +
     "zap_page_range_single lru_add_drain lru_add_drain_cpu tlb_gather_mmu unmap_single_vma unmap_page_range __pte_offset_map_lock " +
     "__pte_offset_map tlb_finish_mmu blk_finish_plug up_read",
+  "kernel.user.mmapCycles":
+    "ksys_mmap_pgoff vm_mmap_pgoff security_mmap_file down_write_killable do_mmap __get_unmapped_area mm_get_unmapped_area_vmflags " +
+    "arch_get_unmapped_area_topdown vm_unmapped_area mas_empty_area_rev mmap_region may_expand_vm mas_find mas_prev vma_merge vma_prepare " +
+    "mas_store_prealloc mas_wr_store_entry vma_complete perf_event_mmap vm_stat_account vma_set_page_prot up_write",
   "kernel.user.munmapCycles":
     "__vm_munmap down_write_killable do_vmi_munmap mas_find mas_walk mtree_range_walk do_vmi_align_munmap vms_gather_munmap_vmas mas_store_gfp " +
     "mas_wr_store_entry mas_store_gfp mas_wr_store_entry vms_complete_munmap_vmas lru_add_drain lru_add_drain_cpu tlb_gather_mmu unmap_vmas " +
@@ -49,6 +56,7 @@ export const RETURNING: Readonly<Record<string, string>> = {
   "kernel.user.protectEntryCycles": "can_change_pte_writable vm_normal_page",
   "kernel.user.zapEntryCycles":
     "vm_normal_page folio_remove_rmap_ptes __lruvec_stat_mod_folio __mod_node_page_state __tlb_remove_folio_pages",
+  "kernel.user.zapZeroPageCycles": "vm_normal_page",
   "kernel.user.lruCycles": "__page_cache_release __mod_lruvec_state __mod_node_page_state __mod_zone_page_state",
   "kernel.user.copyEntryCycles": "vm_normal_page",
   "kernel.user.copyPageCycles": "copy_mc_to_kernel",

@@ -4,23 +4,23 @@
  */
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
+import { PTE_RW, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
 import { FRAME_USER } from "../frames/frame-uses.ts";
 import { isOnLru, usePage } from "../frames/struct-pages.ts";
+import { isZeroPfn } from "../frames/zero-page.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
-import { GFP_KERNEL } from "../lib/gfp.ts";
+import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
 import { exitMmap } from "./user-map.ts";
+import { SHARED_PAGE, USER_PAGE } from "./user-pages.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
-const SHARED_PAGE = PTE_PRESENT | PTE_USER | PTE_ACCESSED;
 /** With more further references than these a page that is written to is copied without a closer look (`wp_can_reuse_anon_folio`). */
 const WP_REUSE_FURTHER_MAX = 2;
-const COPIED_PAGE = SHARED_PAGE | PTE_RW | PTE_DIRTY;
 
 /**
  * A new address space with the pages of `oldmm`, which both have read-only from now on (`dup_mm`, `dup_mmap`): 4 KiB pages. The old one is
@@ -70,9 +70,10 @@ function copyPageRange(spaces: UserSpaces, mm: MmStruct, oldmm: MmStruct, owed: 
     one[0] = cursor.frame;
     result = mm.tables.vmapSmallPagesRangeNoflush(cursor.start, cursor.end, SHARED_PAGE, PTE_XD_HIGH, one, 0);
     if (result !== 0) break;
+    copied++;
+    if (isZeroPfn(one[0])) continue;
     pages.references.get(one[0]);
     usePage(pages, one[0]);
-    copied++;
   }
   const tables = mm.tables.tablePages - tablesBefore;
   loop.spend(copied * costs.user.copyEntryCycles + tables * (costs.pages.listCycles + costs.zeroPageCycles));
@@ -81,7 +82,7 @@ function copyPageRange(spaces: UserSpaces, mm: MmStruct, oldmm: MmStruct, owed: 
 
 /**
  * Handles a write fault in a page that is read-only because others may have it too (`do_wp_page`): it is copied, or becomes writable
- * where nobody else has it any more. The new page is read-only until no CPU can read the old one any more. The lock of the page tables is
+ * where nobody else has it any more; for the zero page there is a new one. The new page is read-only until no CPU can read the old one any more. The lock of the page tables is
  * held as long: whoever faults there too, or forks, waits for the flush (`ptep_clear_flush`).
  * @returns 0; -EINVAL where nothing is mapped or outside the user half; -ENOMEM
  */
@@ -95,7 +96,7 @@ export function* doWpPage(spaces: UserSpaces, mm: MmStruct, la: number): KernelC
   if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();
   const { result, old } = yield* wpPageReuseOrCopy(spaces, mm, start);
   mm.pageTableLock.release();
-  if (old === 0) return result;
+  if (old === 0 || isZeroPfn(old)) return result;
   yield* spaces.lru.foliosPutRefs([old]);
   return result;
 }
@@ -124,22 +125,23 @@ function* wpPageReuseOrCopy(
   if (tables.cursor.seek(start) !== 1 || !tables.cursor.isLeaf) return { result: -EINVAL, old: 0 };
   if (tables.cursor.isWritable) return { result: 0, old: 0 };
   const old = tables.cursor.frame;
-  const canReuse = yield* wpCanReuseAnonFolio(spaces, old);
+  const isZero = isZeroPfn(old);
+  const canReuse = !isZero && (yield* wpCanReuseAnonFolio(spaces, old));
   // Others may have moved the cursor meanwhile.
   if (tables.cursor.seek(start) !== 1 || !tables.cursor.isLeaf) return { result: 0, old: 0 };
   if (canReuse) {
     tables.cursor.allowWrites();
     return { result: 0, old: 0 };
   }
-  const frame = pages.allocPages(loop.currentCpu, 0, FRAME_USER, GFP_KERNEL);
+  const frame = pages.allocPages(loop.currentCpu, 0, FRAME_USER, isZero ? GFP_KERNEL | __GFP_ZERO : GFP_KERNEL);
   if (frame === 0) return { result: -ENOMEM, old: 0 };
   kernel.spendOnPages(1);
-  loop.spend(costs.user.copyPageCycles);
-  kernel.machine.memory.copyFrame(old, frame);
+  if (!isZero) loop.spend(costs.user.copyPageCycles);
+  if (!isZero) kernel.machine.memory.copyFrame(old, frame);
   tables.cursor.seek(start);
   const owed = tables.owed.owe(start, start + PAGE_SIZE);
   tables.cursor.clearLeaf(owed);
-  const isReadOnly = COPIED_PAGE & ~PTE_RW;
+  const isReadOnly = USER_PAGE & ~PTE_RW;
   tables.vmapSmallPagesRangeNoflush(start, start + PAGE_SIZE, isReadOnly, PTE_XD_HIGH, Uint32Array.of(frame), 0);
   yield* spaces.lru.folioAddLru(frame);
   yield* flushOwedOfMm(spaces, mm, owed, false, "copy");

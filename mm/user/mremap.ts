@@ -12,7 +12,7 @@ import type { MmStruct } from "./mm-struct.ts";
 import { MmuGather } from "./mmu-gather.ts";
 import { unmapVmas } from "./unmap.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
-import { isUserRange } from "./user-map.ts";
+import { isUserRange } from "./user-pages.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
 /** Bits of an entry's low word that are not part of the frame's number. */

@@ -6,6 +6,7 @@
 import { LEVEL_BYTES } from "../../arch/isa/linear-address.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { usePage } from "../frames/struct-pages.ts";
+import { isZeroPfn } from "../frames/zero-page.ts";
 import type { SpinLock } from "../kernel/lock.ts";
 import type { MmuGather } from "./mmu-gather.ts";
 
@@ -36,19 +37,25 @@ function zapPteRange(gather: MmuGather, start: number, end: number): number {
   const { cursor } = mm.tables;
   let first = end;
   let last = start;
-  let pages = 0;
+  let [pages, zeroPages] = [0, 0];
   spaces.kernel.usePath?.("unmap");
   spaces.kernel.usePath?.("page walk");
   for (cursor.seek(start); cursor.start < end && !gather.isFull; cursor.next()) {
     if (!cursor.isLeaf) continue;
     if (pages++ === 0) first = Math.max(start, cursor.start);
     last = Math.min(end, cursor.end);
+    // Nobody counts who maps the zero page (`vm_normal_page`).
+    if (isZeroPfn(cursor.frame)) {
+      zeroPages++;
+      continue;
+    }
     usePage(spaces.kernel.pages, cursor.frame);
     gather.__tlbRemovePageSize(cursor.frame);
   }
   if (pages > 0) spaces.kernel.usePath?.("zap");
   if (pages > 0) gather.__tlbAdjustRange(mm.tables.vunmapRangeNoflush(first, last));
-  spaces.kernel.loop.spend(pages * spaces.kernel.costs.user.zapEntryCycles);
+  const { zapEntryCycles, zapZeroPageCycles } = spaces.kernel.costs.user;
+  spaces.kernel.loop.spend((pages - zeroPages) * zapEntryCycles + zeroPages * zapZeroPageCycles);
   return gather.isFull ? last : end;
 }
 

@@ -5,24 +5,27 @@
  */
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import { PTE_ACCESSED, PTE_DIRTY, PTE_PRESENT, PTE_RW, PTE_USER, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
-import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
+import { PTE_XD_HIGH } from "../../arch/isa/pte.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { FRAME_USER } from "../frames/frame-uses.ts";
+import { isZeroPfn } from "../frames/zero-page.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import { mmdrop } from "./lazy-tlb.ts";
-import { MM_LINE_MMAP_LOCK, MM_LINES, type MmStruct } from "./mm-struct.ts";
+import type { MmStruct } from "./mm-struct.ts";
+import { mmapReadLock, mmapReadUnlock } from "./mmap-lock.ts";
 import { MmuGather } from "./mmu-gather.ts";
 import { freePgtables, unmapVmas } from "./unmap.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
+import { isUserRange, USER_PAGE } from "./user-pages.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
 /** `PROT_READ` and `PROT_WRITE`; `MAP_PRIVATE`, `MAP_ANONYMOUS` and `MAP_POPULATE`: what is mapped here. */
 const PROT_READ = 1;
 const PROT_WRITE = 2;
-const MMAP_FLAGS = 0x2 | 0x20 | 0x8000;
-const USER_PAGE = PTE_PRESENT | PTE_USER | PTE_RW | PTE_ACCESSED | PTE_DIRTY;
+const MAP_POPULATE = 0x8000;
+const MMAP_FLAGS = 0x2 | 0x20 | MAP_POPULATE;
 
 /**
  * Maps `pages` new zeroed pages at `start`, readable and writable (`mmap` with `MAP_POPULATE`). Nothing is flushed: what was
@@ -41,6 +44,22 @@ export function* mmapPopulate(spaces: UserSpaces, mm: MmStruct, start: number, p
   mm.endChange();
   probes?.exit("mmap", result < 0 ? 0 : start);
   return result;
+}
+
+/**
+ * Makes an anonymous mapping of [start, end), in which nothing is mapped yet (`mmap`): its pages come with their faults.
+ * @returns 0, or -EINVAL for a range outside the user half
+ */
+export function* mmap(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
+  if (!isUserRange(start, end)) return -EINVAL;
+  const { probes } = spaces.kernel.flushing;
+  probes?.enter("mmap", [start, end - start, PROT_READ | PROT_WRITE, MMAP_FLAGS & ~MAP_POPULATE]);
+  if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
+  mm.beginChange([start, end]);
+  spaces.kernel.loop.spend(spaces.kernel.costs.user.mmapCycles);
+  mm.endChange();
+  probes?.exit("mmap", start);
+  return 0;
 }
 
 /** Maps new pages at `start`, whose frames go into `frames`; 0 or a negative errno, and then no page is taken. */
@@ -112,6 +131,8 @@ export function* mprotect(
   let changed = 0;
   for (cursor.seek(start); cursor.start < end; cursor.next()) {
     if (!cursor.isLeaf || cursor.isWritable === writable) continue;
+    // The zero page stays as it is: who writes gets a page of its own (`can_change_pte_writable`).
+    if (isZeroPfn(cursor.frame)) continue;
     if (writable) cursor.allowWrites();
     else cursor.forbidWrites(owed);
     changed++;
@@ -163,68 +184,4 @@ export function* madviseDontneed(spaces: UserSpaces, mm: MmStruct, start: number
   if (locksVma) loop.spend(costs.lock.uncontendedCycles);
   else mmapReadUnlock(spaces, mm);
   return 0;
-}
-
-/**
- * Handles a fault in a page of an anonymous mapping that is not present (`do_anonymous_page`): a zeroed page is mapped there, writable.
- * @returns 0, -EINVAL outside the user half, or -ENOMEM
- */
-export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number): KernelCode<number> {
-  const start = la - (la % PAGE_SIZE);
-  if (!isUserRange(start, start + PAGE_SIZE)) return -EINVAL;
-  const { kernel } = spaces;
-  const { loop, costs } = kernel;
-  const locksVma = kernel.version.hasPerVmaLock && !mm.isChanging(start, start + PAGE_SIZE);
-  if (!locksVma) yield* mmapReadLock(spaces, mm);
-  while (loop.mustYield()) yield PAUSE_TURN;
-  loop.spend(costs.user.faultCycles);
-  kernel.usePath?.("fault");
-  kernel.usePath?.("page walk");
-  if (mm.tables.cursor.seek(start) !== 1 || !mm.tables.cursor.isLeaf) {
-    const frame = kernel.pages.allocPages(loop.currentCpu, 0, FRAME_USER, GFP_KERNEL | __GFP_ZERO);
-    if (frame === 0) {
-      if (!locksVma) mmapReadUnlock(spaces, mm);
-      return -ENOMEM;
-    }
-    kernel.spendOnPages(1);
-    if (kernel.pages.memcg !== null) kernel.usePath?.("memcg");
-    const frames = Uint32Array.of(frame);
-    const tablesBefore = mm.tables.tablePages;
-    const result = mm.tables.vmapSmallPagesRangeNoflush(start, start + PAGE_SIZE, USER_PAGE, PTE_XD_HIGH, frames, 0);
-    mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
-    const made = mm.tables.tablePages - tablesBefore;
-    loop.spend(made * (costs.pages.listCycles + costs.zeroPageCycles));
-    if (result !== 0) {
-      kernel.pages.freePagesOf(loop.currentCpu, frame, 0);
-      if (!locksVma) mmapReadUnlock(spaces, mm);
-      return result;
-    }
-    yield* spaces.lru.folioAddLru(frame);
-  }
-  if (!locksVma) mmapReadUnlock(spaces, mm);
-  return 0;
-}
-
-/** Readers keep each other out of nothing, but all write the lock's line, coming and going (`down_read`). */
-function* mmapReadLock(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
-  if (mm.mmapLock.isHeld) {
-    // A writer is at work: it is waited for.
-    yield* mm.mmapLock.take();
-    mm.mmapLock.release();
-  }
-  touchMmapLock(spaces, mm);
-}
-
-function mmapReadUnlock(spaces: UserSpaces, mm: MmStruct): void {
-  touchMmapLock(spaces, mm);
-}
-
-function touchMmapLock({ kernel, mmLines }: UserSpaces, mm: MmStruct): void {
-  mmLines.write(mm.ctxId * MM_LINES + MM_LINE_MMAP_LOCK);
-  kernel.loop.spend(kernel.costs.lock.uncontendedCycles);
-}
-
-/** Whether [start, end) is whole pages of the user half, at least one. */
-export function isUserRange(start: number, end: number): boolean {
-  return start >= 0 && end <= USER_END && start < end && start % PAGE_SIZE === 0 && end % PAGE_SIZE === 0;
 }

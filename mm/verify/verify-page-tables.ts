@@ -1,7 +1,8 @@
 /** Walks a whole tree of page tables, as it lies in physical memory, and checks its entries and its counters. */
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import { ENTRIES_PER_TABLE, entryFrame, PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT } from "../../arch/isa/pte.ts";
+import { ENTRIES_PER_TABLE, entryFrame, PTE_ACCESSED, PTE_PAGE_SIZE, PTE_PRESENT, PTE_RW } from "../../arch/isa/pte.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT } from "../../arch/memory/physical-memory.ts";
+import { isZeroPfn } from "../frames/zero-page.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
 import { address, type Findings, frameName } from "./verify-findings.ts";
 
@@ -150,6 +151,9 @@ class Walk implements TableWalk {
     if ((first * PAGE_SIZE) % sizeBytes !== 0) {
       this.complain(`the leaf for ${address(la)} of ${sizeBytes} bytes maps ${frameName(frame)}, which is not aligned`);
     }
+    const isOfUser = this.kernelRoot !== 0;
+    if (isOfUser && isZeroPfn(first) && (low & PTE_RW) !== 0)
+      this.complain(`the zero page can be written at ${address(la)}`);
     this.leaves.la.push(la);
     this.leaves.sizeBytes.push(sizeBytes);
     this.leaves.frame.push(first);

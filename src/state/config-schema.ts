@@ -36,6 +36,10 @@ const costs = z.strictObject({
     .default(DEFAULT_KERNEL_COSTS.slab),
   user: z.strictObject({
     ...columns(count, "faultCycles", "mprotectCycles", "madviseCycles", "munmapCycles"),
+    /** Absent in files of versions before 13. */
+    readFaultCycles: count.default(DEFAULT_KERNEL_COSTS.user.readFaultCycles),
+    mmapCycles: count.default(DEFAULT_KERNEL_COSTS.user.mmapCycles),
+    zapZeroPageCycles: count.default(DEFAULT_KERNEL_COSTS.user.zapZeroPageCycles),
     ...columns(
       count,
       "protectEntryCycles",

@@ -1,9 +1,10 @@
 /**
- * `madvise-loop`: threads of a process that fault a page in and drop it again, by flush policy: half of what will-it-scale's tlb_flush2
- * does in a turn (docs/costs.md, "Beside will-it-scale").
+ * `madvise-loop`: threads of a process that fault a page in and drop it again, by flush policy: what will-it-scale's tlb_flush2 does
+ * (docs/costs.md, "Beside will-it-scale").
  */
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
-import { type FlushPolicy, madviseDontneed, UserSpaces } from "../../../mm/index.ts";
+import { type FlushPolicy, type MmStruct, madviseDontneed, mmap, munmap, UserSpaces } from "../../../mm/index.ts";
+import type { ParameterReader } from "../../input/parameter-reader.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
@@ -12,9 +13,8 @@ import { DataTable, type Row } from "../base/table.ts";
 import { SHARE_COLUMNS, timeShares } from "./time-shares.ts";
 import { UserThread } from "./user-thread.ts";
 
+/** Where the first thread's mapping begins; each further one is right behind it, as `mmap` puts mappings of one size. */
 const START = 0x4000_0000;
-/** Each thread's own range begins a gigabyte after that of the one before it. */
-const STRIDE = 2 ** 30;
 /** Part of the loops that is not counted: batches and lists are past their start then. */
 const WARM_UP_SHARE = 4;
 
@@ -31,13 +31,25 @@ const COLUMNS = {
 export const madviseLoop: Experiment = {
   name: "madvise-loop",
   summary: "threads that touch a page and MADV_DONTNEED it, in a loop: throughput by policy, and what limits it",
-  description: `N threads of one process, a CPU each, touch --pages pages of their own and drop them with MADV_DONTNEED. Loops a second are of
-the whole machine; microseconds and cycles a loop are one thread's. The last columns say where the time of all CPUs went: locks
-(above all that of the LRU lists), cache lines that other CPUs had, acknowledgements, interrupts.`,
+  description: `N threads of one process, a CPU each, go through a mapping of their own of --mapping pages, all side by side, and at its end unmap it and map it
+anew. In each loop a thread writes the next --pages pages, drops them with MADV_DONTNEED, and with --read reads them, which maps the zero page: by
+default as will-it-scale's tlb_flush2 does. With --mapping 0 it uses the same pages again and again. Threads begin at different places
+of their mappings. Loops a second are of the whole machine; microseconds and cycles a loop are one thread's. The last columns say where the
+time of all CPUs went: locks (above all that of the LRU lists), cache lines that other CPUs had, acknowledgements, interrupts.`,
   parameters: [
     { name: "threads", kind: "integers", low: 1, high: 1024, default: [1, 2, 4, 8, 16, 32, 64], summary: "threads" },
     { name: "pages", kind: "integer", unit: "pages", low: 1, high: 512, default: 1, summary: "pages of each loop" },
-    { name: "loops", kind: "integer", low: 4, high: 1_000_000, default: 200, summary: "loops of each thread" },
+    {
+      name: "mapping",
+      kind: "integer",
+      unit: "pages",
+      low: 0,
+      high: 65_536,
+      default: 256,
+      summary: "pages of each thread's mapping",
+    },
+    { name: "read", kind: "boolean", default: true, summary: "read the pages after they are dropped" },
+    { name: "loops", kind: "integer", low: 4, high: 1_000_000, default: 512, summary: "loops of each thread" },
     policiesParameter(["ipi"]),
   ],
   settings: kernelExperimentSettings(["policy"]),
@@ -71,24 +83,61 @@ function run(context: ExperimentContext): ExperimentOutcome {
   };
 }
 
+/** What a thread does. */
+interface Turn {
+  /** Bytes of one turn, and turns through the mapping. */
+  readonly bytes: number;
+  readonly turns: number;
+  /** Whether the mapping is unmapped and mapped anew at its end. */
+  readonly remaps: boolean;
+  /** Whether the pages are read after they were dropped. */
+  readonly reads: boolean;
+}
+
+function turnOf(parameters: ParameterReader): Turn {
+  const pages = parameters.number("pages");
+  const mapping = parameters.number("mapping");
+  const turns = Math.max(1, Math.floor(mapping / pages));
+  return { bytes: pages * PAGE_SIZE, turns, remaps: mapping > 0, reads: parameters.isOn("read") };
+}
+
+function* once(
+  user: UserThread,
+  spaces: UserSpaces,
+  mm: MmStruct,
+  start: number,
+  { bytes, reads }: Turn,
+): KernelCode<void> {
+  const end = start + bytes;
+  for (let la = start; la < end; la += PAGE_SIZE) yield* user.faultIn(la);
+  yield* user.call(madviseDontneed(spaces, mm, start, end));
+  for (let la = start; reads && la < end; la += PAGE_SIZE) yield* user.faultIn(la, false);
+}
+
 function measure({ parameters, preset, boot }: ExperimentContext, policy: FlushPolicy, threads: number) {
   const kernel = boot(threads, `${policy.name}, ${threads} threads`, { flushPolicy: policy });
   const { loop } = kernel.machine;
   const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.mmAlloc();
-  const pages = parameters.number("pages");
+  const turn = turnOf(parameters);
   const loops = parameters.number("loops");
   const warmUp = Math.floor(loops / WARM_UP_SHARE);
   const began = new Float64Array(threads);
   function* body(cpu: number): KernelCode<void> {
     const user = new UserThread(spaces, mm);
-    const start = START + cpu * STRIDE;
-    const end = start + pages * PAGE_SIZE;
+    const mapping = START + cpu * turn.turns * turn.bytes;
+    const mappingEnd = mapping + turn.turns * turn.bytes;
+    let next = Math.floor((cpu * turn.turns) / threads);
     for (let i = 0; i < loops; i++) {
       if (i === warmUp) began[cpu] = loop.nowCycles();
       while (loop.mustYield()) yield PAUSE_TURN;
-      for (let la = start; la < end; la += PAGE_SIZE) yield* user.faultIn(la);
-      yield* user.call(madviseDontneed(spaces, mm, start, end));
+      yield* once(user, spaces, mm, mapping + next * turn.bytes, turn);
+      next++;
+      if (next < turn.turns) continue;
+      next = 0;
+      if (!turn.remaps) continue;
+      yield* user.call(munmap(spaces, mm, mapping, mappingEnd));
+      yield* user.call(mmap(spaces, mm, mapping, mappingEnd));
     }
   }
   for (let cpu = 0; cpu < threads; cpu++) {

@@ -1,6 +1,6 @@
 /** A user thread of an experiment: system calls and page faults with what it takes to get into the kernel and back. */
 import type { KernelCode } from "../../../arch/index.ts";
-import { doAnonymousPage, type MmStruct, type UserSpaces } from "../../../mm/index.ts";
+import { handlePteFault, type MmStruct, type UserSpaces } from "../../../mm/index.ts";
 
 /** A thread in user mode on the current CPU, once it has begun. */
 export class UserThread {
@@ -49,12 +49,15 @@ export class UserThread {
     return loop.nowCycles() - began;
   }
 
-  /** Touches a page that is not there: the fault, and the access that succeeds after it. Returns their cycles. */
-  *faultIn(la: number): KernelCode<number> {
+  /**
+   * Touches a page that is not there: the fault, and the access that succeeds after it. Returns their cycles.
+   * @param isWrite whether it is written, and so gets a page of its own; else it is the zero page
+   */
+  *faultIn(la: number, isWrite = true): KernelCode<number> {
     const { loop, machine } = this.spaces.kernel;
     const began = loop.nowCycles();
     loop.spend(machine.preset.costs.pageFault.value);
-    yield* this.call(doAnonymousPage(this.spaces, this.mm, la));
+    yield* this.call(handlePteFault(this.spaces, this.mm, la, isWrite));
     machine.cpus[loop.currentCpu].touch(la);
     return loop.nowCycles() - began;
   }

@@ -190,7 +190,7 @@ describe(`version ${STATE_VERSION} of the format`, () => {
       const { kernel, madeBy } = loadKernel(file);
       expect(madeBy).toBe(MADE_BY[version] ?? "2 CPUs after mixed, 300 operations, seed 1");
       expect(kernel.host === null).toBe(version !== 5);
-      expect(kernel.config.mitigations).toBe([6, 8, 9, 10, 11, 12].includes(version) ? "on" : undefined);
+      expect(kernel.config.mitigations).toBe([6, 8, 9, 10, 11, 12, 13].includes(version) ? "on" : undefined);
       expect(kernel.vm.execmem === null).toBe(version !== 7);
       expect(kernel.mm.slabs.vmapArea.slabs > 0).toBe(version >= 8);
       expect(kernel.verify()).toEqual([]);
