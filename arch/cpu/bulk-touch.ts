@@ -20,6 +20,8 @@ const { MISSED } = results;
 const { WALK_OK } = walks;
 const HITS_CELL = COUNTERS_CELL + counters.COUNT_ACCESS;
 const WALK_CYCLES_CELL = COUNTERS_CELL + counters.COUNT_WALK_CYCLES;
+/** Pages of 2 MiB in a byte. */
+const PER_LARGE_PAGE = 2 ** -21;
 const KIND_LOAD = 0;
 const KIND_STORE = 1;
 const KIND_FETCH = 2;
@@ -197,7 +199,7 @@ export class BulkTouch {
     const low = la | 0;
     const number = low >>> 12;
     this.cells[REQUESTED_PAGE_CELL] = la - (low & 4095);
-    const result = bulk?.isMiss === true ? MISSED : path.translate(number) | 0;
+    const result = bulk?.isMiss === true ? MISSED : path.translate(number, (la * PER_LARGE_PAGE) | 0) | 0;
     if (result >= 0) return true;
     this.settle();
     const access = kind as Access;

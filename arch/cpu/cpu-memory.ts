@@ -25,6 +25,8 @@ const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { CELL_SHIFT, COUNTERS_CELL, LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT } = layout;
 const { REQUESTED_PAGE_CELL, STORE_PREDICTIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 const { MISSED } = results;
+/** Pages of 2 MiB in a byte. */
+const PER_LARGE_PAGE = 2 ** -21;
 /** So far from any frame that no frame seems to lie in the chunk. */
 const NO_FRAME = -(2 ** 30);
 
@@ -100,7 +102,7 @@ export class CpuMemory {
     if (sizeBytes !== 4 || (offset & 3) !== 0) return this.loadPart(0, la, sizeBytes) >>> 0;
     if (cells[place << CELL_SHIFT] !== la - offset) {
       cells[REQUESTED_PAGE_CELL] = la - offset;
-      return this.loadMissed(low) >>> 0;
+      return this.loadMissed(low, (la * PER_LARGE_PAGE) | 0) >>> 0;
     }
     if (this.loadRoots >= 0) {
       words[(this.loadRoots + (place >> 2)) | 0] = place;
@@ -138,7 +140,7 @@ export class CpuMemory {
     const record = place << WORD_SHIFT;
     if (cells[place << CELL_SHIFT] !== la - offset || words[(record + WORD_ATTRIBUTES) | 0] >= 0) {
       cells[REQUESTED_PAGE_CELL] = la - offset;
-      this.storeMissed(low, value);
+      this.storeMissed(low, (la * PER_LARGE_PAGE) | 0, value);
       return;
     }
     if (this.storeRoots >= 0) {
@@ -172,7 +174,7 @@ export class CpuMemory {
     const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD];
     if (cells[place << CELL_SHIFT] !== la - offset) {
       cells[REQUESTED_PAGE_CELL] = la - offset;
-      const frame = this.fastPath.loads.translate(low >>> 12) | 0;
+      const frame = this.fastPath.loads.translate(low >>> 12, (la * PER_LARGE_PAGE) | 0) | 0;
       return frame >= 0 ? frame * 4096 + offset : this.touchGeneral(0, low, frame);
     }
     if (this.loadRoots >= 0) {
@@ -190,7 +192,7 @@ export class CpuMemory {
   touchAs(access: Access, la: number): number {
     const low = la | 0;
     this.cells[REQUESTED_PAGE_CELL] = la - (low & 4095);
-    return this.touchMissed(access, low);
+    return this.touchMissed(access, low, (la * PER_LARGE_PAGE) | 0);
   }
 
   /** Reads 1 to 8 bytes as a bigint, by default as an explicit data read. */
@@ -250,10 +252,10 @@ export class CpuMemory {
 
   /**
    * A load of an aligned word in the page whose address is in cell `REQUESTED_PAGE_CELL`, which is not predicted; `low`: bits
-   * 31:0 of the address. (An address that is an argument of a call that is not inlined would be put on the heap.)
+   * 31:0 of the address, `largeNumber`: the number of its 2 MiB. (An address that is an argument of a call that is not inlined would be put on the heap.)
    */
-  private loadMissed(low: number): number {
-    const frame = this.fastPath.loads.translate(low >>> 12) | 0;
+  private loadMissed(low: number, largeNumber: number): number {
+    const frame = this.fastPath.loads.translate(low >>> 12, largeNumber) | 0;
     if (frame >= 0) return this.read(frame, low);
     const la = this.cells[REQUESTED_PAGE_CELL] + (low & 4095);
     if (frame === MISSED) this.fillFor(0, la);
@@ -262,8 +264,8 @@ export class CpuMemory {
   }
 
   /** A store; otherwise as {@link loadMissed}. */
-  private storeMissed(low: number, value: number): void {
-    const frame = this.fastPath.stores.translate(low >>> 12) | 0;
+  private storeMissed(low: number, largeNumber: number, value: number): void {
+    const frame = this.fastPath.stores.translate(low >>> 12, largeNumber) | 0;
     if (frame >= 0) {
       this.write(frame, low, -1, value);
       return;
@@ -287,7 +289,7 @@ export class CpuMemory {
     const low = la | 0;
     this.cells[REQUESTED_PAGE_CELL] = la - (low & 4095);
     const mask = maskInWord(low, sizeBytes);
-    const frame = mask === 0 ? -1 : this.frameOf(kind, low);
+    const frame = mask === 0 ? -1 : this.frameOf(kind, low, (la * PER_LARGE_PAGE) | 0);
     if (frame < 0) return this.loadSlow(kind, la, sizeBytes);
     return (this.read(frame, low) & mask) >>> ((low & 3) << 3);
   }
@@ -297,7 +299,7 @@ export class CpuMemory {
     const low = la | 0;
     this.cells[REQUESTED_PAGE_CELL] = la - (low & 4095);
     const mask = maskInWord(low, sizeBytes);
-    const frame = mask === 0 ? -1 : this.frameOf(1, low);
+    const frame = mask === 0 ? -1 : this.frameOf(1, low, (la * PER_LARGE_PAGE) | 0);
     if (frame < 0) this.storeSlow(1, la, sizeBytes, value);
     // A byte goes by a view of bytes: were its word read before, the host's first touch of a page would be two faults.
     else if (sizeBytes === 1) this.memory.writeByte(frame, low & 4095, value);
@@ -305,8 +307,8 @@ export class CpuMemory {
   }
 
   /** Translates for an access in the page whose address is in `REQUESTED_PAGE_CELL`; `low`: bits 31:0 of the address. */
-  private touchMissed(access: Access, low: number): number {
-    const frame = access >>> 0 === access && access <= ACCESS_FETCH ? this.frameOf(access, low) : -1;
+  private touchMissed(access: Access, low: number, largeNumber: number): number {
+    const frame = access >>> 0 === access && access <= ACCESS_FETCH ? this.frameOf(access, low, largeNumber) : -1;
     return frame >= 0 ? frame * 4096 + (low & 4095) : this.touchGeneral(access, low, frame);
   }
 
@@ -328,7 +330,7 @@ export class CpuMemory {
   }
 
   /** The frame of the page in cell `REQUESTED_PAGE_CELL` after an access of `kind`, predicted or not; -1 if not done here. */
-  private frameOf(kind: number, low: number): number {
+  private frameOf(kind: number, low: number, largeNumber: number): number {
     const { words, cells, fastPath } = this;
     const path = kind === 0 ? fastPath.loads : kind === 1 ? fastPath.stores : fastPath.fetches;
     const place = words[((low >>> 12) & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT)];
@@ -338,7 +340,7 @@ export class CpuMemory {
     ) {
       return path.touch(place);
     }
-    return path.translate(low >>> 12);
+    return path.translate(low >>> 12, largeNumber);
   }
 
   /** Reads the word of an address in a page that is in `frame`. */

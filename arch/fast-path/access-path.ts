@@ -42,8 +42,6 @@ const MARK_BITS = 8;
 const SECOND_MAX = 2;
 /** A number of large translations that never is. */
 const NEVER = -1;
-/** In place of the number of a page of 1 GiB, where no TLB holds any. */
-const NOT_HELD = -1;
 const KIND_STORE = 1;
 
 /** The path of loads (kind 0), stores (1) or instruction fetches (2). */
@@ -151,9 +149,12 @@ export class AccessPath {
    * paid for and predicted from now on; `GENERAL`, or `MISSED` (results.ts), where this is left to the general path, and then nothing
    * has changed.
    * @param number bits 19:0 of the page number
+   * @param largeNumber the number of the 2 MiB that the page is in. It could be had from the cell, but not as soon: that takes a store, a
+   *   load and a conversion, and the host waits for what they choose
    */
-  translate(number: number): number {
-    if (this.words[LARGE_TRANSLATIONS_WORD] !== this.largeTranslations) return this.translateBesideLarge(number) | 0;
+  translate(number: number, largeNumber: number): number {
+    if (this.words[LARGE_TRANSLATIONS_WORD] !== this.largeTranslations)
+      return this.translateBesideLarge(number, largeNumber) | 0;
     const place = this.first.find(number);
     if (place !== 0) return this.hit(number, place) | 0;
     return this.translateInSecond(number) | 0;
@@ -196,18 +197,18 @@ export class AccessPath {
   }
 
   /** {@link translate} while TLBs hold larger pages, or an attribution watches. */
-  private translateBesideLarge(number: number): number {
+  private translateBesideLarge(number: number, largeNumber: number): number {
     const { words, large, huge } = this;
     if (words[LARGE_TRANSLATIONS_WORD] >= this.largeEnd) return this.translateSpecial(number) | 0;
     if (words[this.firstCount] !== 0) {
       const place = this.first.find(number);
       if (place !== 0) return this.hit(number, place) | 0;
     }
-    const inLarge = large.translatePredicted(number) | 0;
+    const inLarge = large.translatePredicted(number, largeNumber) | 0;
     if (inLarge >= 0) return inLarge;
-    const inHuge = huge.translatePredicted(number) | 0;
+    const inHuge = huge.translatePredicted(number, largeNumber) | 0;
     if (inHuge >= 0) return inHuge;
-    return huge.isHeld ? this.translateLarger(number) | 0 : this.translateNotHuge(number) | 0;
+    return huge.isHeld ? this.translateLarger(number, largeNumber) | 0 : this.translateNotHuge(number, largeNumber) | 0;
   }
 
   /** {@link translate} where larger pages are left to the general path, or an attribution watches. */
@@ -219,22 +220,22 @@ export class AccessPath {
   }
 
   /** A translation that the first level's TLB of small pages does not hold, while TLBs hold pages of 2 MiB but none of 1 GiB. */
-  private translateNotHuge(number: number): number {
+  private translateNotHuge(number: number, largeNumber: number): number {
     const { large } = this;
-    const largeNumber = large.request(number);
+    large.request(number);
     const inLarge = large.translateInFirst(number, largeNumber) | 0;
-    return inLarge !== MISSED ? inLarge : this.translateInAnySecond(number, largeNumber, NOT_HELD) | 0;
+    return inLarge !== MISSED ? inLarge : this.translateInAnySecond(number, largeNumber, false) | 0;
   }
 
   /** {@link translateNotHuge} while they hold pages of 1 GiB too. */
-  private translateLarger(number: number): number {
+  private translateLarger(number: number, largeNumber: number): number {
     const { large, huge } = this;
-    const largeNumber = large.request(number);
+    large.request(number);
     const inLarge = large.translateInFirst(number, largeNumber) | 0;
     if (inLarge !== MISSED) return inLarge;
-    const hugeNumber = huge.request(number);
-    const inHuge = huge.translateInFirst(number, hugeNumber) | 0;
-    return inHuge !== MISSED ? inHuge : this.translateInAnySecond(number, largeNumber, hugeNumber) | 0;
+    huge.request(number);
+    const inHuge = huge.translateInFirst(number, largeNumber) | 0;
+    return inHuge !== MISSED ? inHuge : this.translateInAnySecond(number, largeNumber, true) | 0;
   }
 
   /** {@link translateBesideLarge} where larger pages are left to the general path. */
@@ -243,8 +244,8 @@ export class AccessPath {
     return this.translateInSecond(number) | 0;
   }
 
-  /** A translation of a page of any size that the first level does not hold. @param hugeNumber `NOT_HELD`: of no page of 1 GiB */
-  private translateInAnySecond(number: number, largeNumber: number, hugeNumber: number): number {
+  /** A translation of a page of any size that the first level does not hold. @param hasHuge whether TLBs hold pages of 1 GiB */
+  private translateInAnySecond(number: number, largeNumber: number, hasHuge: boolean): number {
     const { words, second, other, large, huge } = this;
     const place = words[this.secondCount] === 0 ? 0 : second.find(number);
     if (place !== 0) return this.hitSecond(number, place, second) | 0;
@@ -254,13 +255,13 @@ export class AccessPath {
     }
     const inLarge = large.translateInSecond(number, largeNumber) | 0;
     if (inLarge !== MISSED) return inLarge;
-    const inHuge = hugeNumber === NOT_HELD ? MISSED : huge.translateInSecond(number, hugeNumber) | 0;
+    const inHuge = hasHuge ? huge.translateInSecond(number, largeNumber) | 0 : MISSED;
     return inHuge !== MISSED ? inHuge : this.walkForAny(number, largeNumber) | 0;
   }
 
   /** A walk for a page of any size that no TLB holds: it begins at the lowest entry that is cached. */
   private walkForAny(number: number, largeNumber: number): number {
-    const { leafWalk, large, huge } = this;
+    const { leafWalk, large } = this;
     if (leafWalk.hasPdes) {
       const frame = leafWalk.walk(number) | 0;
       if (frame >= 0) return this.fillBoth(number, frame, this.homeOf(number)) | 0;
@@ -268,8 +269,13 @@ export class AccessPath {
     }
     const inLarge = large.walk(number, largeNumber) | 0;
     if (inLarge >= 0) return inLarge;
-    const inHuge = inLarge === NOT_CACHED ? huge.walk(number, huge.request(number)) | 0 : GENERAL;
+    const inHuge = inLarge === NOT_CACHED ? this.walkForHuge(number, largeNumber) | 0 : GENERAL;
     return inHuge >= 0 ? inHuge : this.notWalked();
+  }
+
+  private walkForHuge(number: number, largeNumber: number): number {
+    this.huge.request(number);
+    return this.huge.walk(number, largeNumber) | 0;
   }
 
   /** A hit of the first level that was not predicted. */

@@ -25,8 +25,10 @@ const { GENERAL, MISSED } = results;
 const KIND_STORE = 1;
 /** The attributes of size: that of the entry, and that of the page in the page tables. */
 const SIZES = (3 << ATTRIBUTE_SIZE_SHIFT) | (3 << TR_SIZE_SHIFT);
-/** Bits of a small page's number that say which part of its page of 2 MiB it is. */
-const SIZE_2M_SHIFT = 9;
+/** log2 of the bytes of a small page. */
+const PAGE_SHIFT = 12;
+/** Bits of the number of a page of 2 MiB that say which part of its page of 1 GiB it is. */
+const SIZE_1G_SHIFT = 9;
 /** In place of attributes that are known to allow the access: no entry has them. */
 const NO_ATTRIBUTES = -1;
 
@@ -52,7 +54,6 @@ export class LargePages {
   private readonly sizes: number;
   /** Pages of a page, and what its tag adds to its first address. */
   private readonly pageMask: number;
-  private readonly perByte: number;
   private readonly tagStep: number;
   private readonly predictionsWord: number;
   private readonly fillAttribute: number;
@@ -82,7 +83,6 @@ export class LargePages {
     this.isStore = kind === KIND_STORE;
     this.sizes = (size << ATTRIBUTE_SIZE_SHIFT) | (size << TR_SIZE_SHIFT);
     this.pageMask = SIZE_BYTES[size] / 4096 - 1;
-    this.perByte = 1 / SIZE_BYTES[size];
     this.tagStep = size * TAG_SIZE_STEP;
     this.predictionsWord = LARGE_PREDICTIONS_WORD + (kind << LARGE_PREDICTIONS_SHIFT);
     this.fillAttribute = kind === KIND_STORE ? ATTRIBUTE_STORES : 0;
@@ -99,23 +99,16 @@ export class LargePages {
   }
 
   /**
-   * Asks for the page of this size that the page in `REQUESTED_PAGE_CELL` would be part of. Returns its number, which the methods below
-   * take together with `number`, bits 19:0 of the number of the 4 KiB page.
+   * Translates the page in `REQUESTED_PAGE_CELL` if a hit of this size is predicted; less than 0 if not, or if it is left to others.
+   * @param number bits 19:0 of the number of the 4 KiB page, and `largeNumber` that of its 2 MiB; so below
    */
-  request(number: number): number {
-    const page = this.cells[REQUESTED_PAGE_CELL];
-    this.cells[this.requestCell] = page - (number & this.pageMask) * 4096 + this.tagStep;
-    return (page * this.perByte) | 0;
-  }
-
-  /** Translates the page in `REQUESTED_PAGE_CELL` if a hit of this size is predicted; less than 0 if not, or if it is left to others. */
-  translatePredicted(number: number): number {
+  translatePredicted(number: number, largeNumber: number): number {
     const { words, cells } = this;
     if (words[this.firstCount] === 0) return MISSED;
-    const page = cells[REQUESTED_PAGE_CELL];
-    const largeNumber = this.hasManyChunks ? (page * this.perByte) | 0 : number >>> SIZE_2M_SHIFT;
-    const place = words[(this.predictionsWord + (largeNumber & LARGE_PREDICTIONS_MASK)) | 0];
-    if (cells[place << CELL_SHIFT] !== page - (number & this.pageMask) * 4096 + this.tagStep) return MISSED;
+    const tag = cells[REQUESTED_PAGE_CELL] - ((number & this.pageMask) << PAGE_SHIFT) + this.tagStep;
+    const place = words[(this.predictionsWord + (this.numberOf(largeNumber) & LARGE_PREDICTIONS_MASK)) | 0];
+    cells[this.requestCell] = tag;
+    if (cells[place << CELL_SHIFT] !== tag) return MISSED;
     if (this.isStore && words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] >= 0) return MISSED;
     return this.touch(place, number) | 0;
   }
@@ -126,34 +119,52 @@ export class LargePages {
   }
 
   /**
+   * Asks for the page of this size that the page in `REQUESTED_PAGE_CELL` would be part of: what is below needs its tag, which
+   * {@link translatePredicted} has left if the first level holds pages of the size.
+   */
+  request(number: number): void {
+    const { cells } = this;
+    if (this.words[this.firstCount] !== 0) return;
+    cells[this.requestCell] = cells[REQUESTED_PAGE_CELL] - ((number & this.pageMask) << PAGE_SHIFT) + this.tagStep;
+  }
+
+  /**
    * Translates the page that is asked for, and that is not predicted, if the first level holds it. Returns the frame of the 4 KiB
    * page; `MISSED` where it does not; `GENERAL` where the access is left to the general path.
    */
   translateInFirst(number: number, largeNumber: number): number {
     const { words, first } = this;
     if (first === null || words[this.firstCount] === 0) return MISSED;
-    const place = first.find(largeNumber);
-    return place === 0 ? MISSED : this.hit(largeNumber, place, number) | 0;
+    const ofSize = this.numberOf(largeNumber);
+    const place = first.find(ofSize);
+    return place === 0 ? MISSED : this.hit(ofSize, place, number) | 0;
   }
 
   /** {@link translateInFirst} for the second level. */
   translateInSecond(number: number, largeNumber: number): number {
     const { words, second } = this;
     if (second === null || words[this.secondCount] === 0) return MISSED;
-    const place = second.find(largeNumber);
-    return place === 0 ? MISSED : this.hitSecond(largeNumber, place, number) | 0;
+    const ofSize = this.numberOf(largeNumber);
+    const place = second.find(ofSize);
+    return place === 0 ? MISSED : this.hitSecond(ofSize, place, number) | 0;
   }
 
   /** A walk for a page that no TLB holds; `NOT_CACHED` or `GENERAL` where it is left to others (`LargeWalk.walk`). */
   walk(number: number, largeNumber: number): number {
     const { first, second, largeWalk } = this;
     if (first === null || second === null) return GENERAL;
+    const ofSize = this.numberOf(largeNumber);
     const piece = number & this.pageMask;
-    const base = largeWalk.walk(largeNumber, piece) | 0;
+    const base = largeWalk.walk(ofSize, piece) | 0;
     if (base < 0) return base;
-    second.insert(largeNumber, base, largeWalk.attributes);
-    this.fill(largeNumber, base, largeWalk.attributes);
+    second.insert(ofSize, base, largeWalk.attributes);
+    this.fill(ofSize, base, largeWalk.attributes);
     return (base + piece) | 0;
+  }
+
+  /** The number of the page of this size. */
+  private numberOf(largeNumber: number): number {
+    return this.hasManyChunks ? largeNumber >>> SIZE_1G_SHIFT : largeNumber;
   }
 
   /** A hit of the first level that is known to be allowed. */
@@ -166,16 +177,16 @@ export class LargePages {
     return frame;
   }
 
-  private hit(largeNumber: number, place: number, number: number): number {
+  private hit(ofSize: number, place: number, number: number): number {
     const { words } = this;
     const at = ((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0;
     if ((words[at] & ~ATTRIBUTE_STORES) !== this.allowedAttributes && !this.allows(place)) return GENERAL;
     words[at] |= this.fillAttribute;
-    words[(this.predictionsWord + (largeNumber & LARGE_PREDICTIONS_MASK)) | 0] = place;
+    words[(this.predictionsWord + (ofSize & LARGE_PREDICTIONS_MASK)) | 0] = place;
     return this.touch(place, number) | 0;
   }
 
-  private hitSecond(largeNumber: number, place: number, number: number): number {
+  private hitSecond(ofSize: number, place: number, number: number): number {
     const { words, first, second } = this;
     if (first === null || second === null) return GENERAL;
     const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
@@ -186,13 +197,13 @@ export class LargePages {
     second.use(place);
     this.cells[this.secondLevelHitsCell]++;
     this.clock[0] += this.secondLevelHitCycles;
-    this.fill(largeNumber, base, this.allowedAttributes);
+    this.fill(ofSize, base, this.allowedAttributes);
     return frame;
   }
 
-  private fill(largeNumber: number, base: number, attributes: number): void {
-    const place = (this.first as TreeTlb | IndexedTlb).insert(largeNumber, base, attributes | this.fillAttribute);
-    this.words[(this.predictionsWord + (largeNumber & LARGE_PREDICTIONS_MASK)) | 0] = place;
+  private fill(ofSize: number, base: number, attributes: number): void {
+    const place = (this.first as TreeTlb | IndexedTlb).insert(ofSize, base, attributes | this.fillAttribute);
+    this.words[(this.predictionsWord + (ofSize & LARGE_PREDICTIONS_MASK)) | 0] = place;
   }
 
   /** Whether the entry at `place` may be used: then its attributes are those allowed from now on. */
