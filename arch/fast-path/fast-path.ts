@@ -100,7 +100,7 @@ export class FastPath {
       const { arrays, mode, tlbs } = this.parts;
       const byKind = tlbs.tlbsByKind();
       paths.forEach((path, kind) => {
-        path.unflushed = new UnflushedPath(kind, attribution, mode, arrays, byKind[kind].first[SIZE_4K][0]);
+        path.unflushed = new UnflushedPath(kind, attribution, mode, arrays, byKind[kind]);
       });
     }
     this.contextChanged();

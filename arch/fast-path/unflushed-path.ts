@@ -12,7 +12,9 @@ import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { FlushAttribution } from "../tlb/flush-attribution.ts";
 import type { InStepSets } from "../tlb/in-step-sets.ts";
+import type { NotedUses } from "../tlb/noted-uses.ts";
 import type { Tlb } from "../tlb/tlb.ts";
+import type { TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
 import { IndexedTlb } from "./indexed-tlb.ts";
 import { TreeTlb } from "./tree-tlb.ts";
 
@@ -55,21 +57,31 @@ export class UnflushedPath {
   private readonly side: number;
   /** TLBs among them that hold a limited number of PCIDs. */
   private readonly limited: readonly Tlb[];
+  /** When entries were used of which these TLBs are told later, by place in the real ones; less than 0: they are told at once. */
+  private readonly times: Float64Array;
+  private readonly now: Float64Array;
+  /** What is known of these uses, by TLB. */
+  private readonly firstUses: NotedUses;
+  private readonly secondUses: NotedUses;
+  private readonly otherUses: NotedUses;
+  /** Whether this kind of access notes hits of the second level. */
+  private readonly notesSecond: boolean;
   /**
-   * By place in the real first level: where the same translation is in the first level without flushes, as far as is known. As with
+   * By place in the real TLBs: where the same translation is in these, as far as is known. As with
    * predictions, the tag that is there says whether it still is, and another context begins with none.
    */
   private readonly twins: Int32Array;
-  /** By place in the real second level: where the translation is in the second level without flushes; not used where that is two TLBs. */
   private readonly secondTwins: Int32Array;
-  private readonly hasTwins: boolean;
+  private readonly otherTwins: Int32Array;
   /** The real counter of cycles of walks: its cell, and what it was before the last walk. */
   private readonly walkCyclesCell: number;
   private readonly cyclesBefore = new Float64Array(1);
 
   /** The shape of the TLBs must be one that `AccessPath` does. */
-  constructor(kind: number, attribution: FlushAttribution, mode: PagingMode, real: CpuArrays, realFirst: Tlb) {
+  constructor(kind: number, attribution: FlushAttribution, mode: PagingMode, real: CpuArrays, realTlbs: TlbsOfKind) {
     const { arrays, unflushed } = attribution;
+    const [realFirst] = realTlbs.first[SIZE_4K];
+    const realSecond = realTlbs.second[SIZE_4K];
     const inStep = attribution.inStepOf(realFirst);
     if (inStep === null) throw new Error(`${realFirst.name} holds no pages of 4 KiB`);
     const ofKind = unflushed.tlbsByKind()[kind];
@@ -96,16 +108,23 @@ export class UnflushedPath {
     this.besides = attribution.notes.pairs;
     this.side = kind >> 1;
     this.limited = second.filter(({ isLimited }) => isLimited);
-    this.twins = new Int32Array(first.firstPlace + first.slots);
-    this.secondTwins = new Int32Array(second[0].firstPlace + second[0].slots);
-    this.hasTwins = this.other === null;
+    this.times = attribution.useTimes.times;
+    this.now = attribution.useTimes.now;
+    this.firstUses = inStep.uses;
+    this.secondUses = attribution.usesOf(realSecond[0]);
+    this.otherUses = attribution.usesOf(realSecond[realSecond.length - 1]);
+    this.notesSecond = this.secondUses.notesKind(kind);
+    this.twins = this.firstUses.twins;
+    this.secondTwins = this.secondUses.twins;
+    this.otherTwins = this.otherUses.twins;
     this.walkCyclesCell = COUNTERS_CELL + counters.COUNT_WALK_CYCLES + kind;
   }
 
   /** Begins another context: nothing is predicted. */
   forget(): void {
-    this.twins.fill(0);
-    this.secondTwins.fill(0);
+    this.firstUses.forget();
+    this.secondUses.forget();
+    if (this.other !== null) this.otherUses.forget();
   }
 
   /**
@@ -113,18 +132,18 @@ export class UnflushedPath {
    * fills it takes the note.
    */
   hitFirst(real: number): void {
-    if (this.apart[real] === 0) return;
-    const place = this.twins[real];
-    if (this.cells[place << CELL_SHIFT] === this.realCells[real << CELL_SHIFT]) this.first.use(place);
-    else this.hitApart((this.realCells[real << CELL_SHIFT] / 4096) & NUMBER_MASK, real);
+    const { times, now } = this;
+    if (times[real] < 0) this.hitFirstTold(real);
+    else times[real] = ++now[0];
   }
 
   /** A hit of the second level at `held`, which is at `real` of the first now. @param number bits 19:0 of the page number */
   hitSecond(number: number, real: number, held: number): void {
-    const { attribution, kind } = this;
+    const { attribution, times, now, kind } = this;
     if (attribution.onSecondLevelHit !== null) attribution.onSecondLevelHit(kind, this.translationAt(real).page);
     if (this.apart[real] !== 0) this.hitApart(number, real);
-    else if (!this.isHitOfTwin(held)) this.hit(number, real, held);
+    else if (times[held] < 0 || !this.notesSecond) this.hitSecondTold(number, real, held);
+    else times[held] = ++now[0];
   }
 
   /** A walk begins: {@link refill} tells of it when it has found a translation. */
@@ -137,6 +156,7 @@ export class UnflushedPath {
     const { attribution } = this;
     if (attribution.onWalk !== null) attribution.onWalk(this.kind, this.translationAt(real).page);
     const isApart = this.apart[real] !== 0;
+    if (isApart && this.times[real] >= 0) this.firstUses.leaveAtPlace(real);
     const place = (isApart ? this.find(number, real) : this.findInSecond(number, real)) | 0;
     if (place === 0) {
       if (this.mayInsert(real)) this.insert(number, real, isApart);
@@ -163,18 +183,45 @@ export class UnflushedPath {
     attribution.refillOf(kind, page, mode.pcid, frame, flags, this.walkCycles());
   }
 
-  /** Records a hit of the second level without flushes where the twin of `held` is known: false, and nothing done, where it is not. */
-  private isHitOfTwin(held: number): boolean {
-    const { words, realWords, second } = this;
-    const place = this.secondTwins[held];
-    if (this.cells[place << CELL_SHIFT] !== this.realCells[held << CELL_SHIFT]) return false;
-    if (
-      words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] !== realWords[((held << WORD_SHIFT) + WORD_ATTRIBUTES) | 0]
-    )
-      return false;
-    if (this.flushes[(2 * place + this.side) | 0] !== 0) return false;
-    second.use(place);
-    return true;
+  /** A hit of the first level at `real`, whose set is apart, and of which these TLBs are told at once. */
+  private hitFirstTold(real: number): void {
+    const place = this.twins[real];
+    if (this.cells[place << CELL_SHIFT] === this.realCells[real << CELL_SHIFT]) {
+      this.first.use(place);
+      this.firstUses.told(real, this.mode.pcid);
+    } else {
+      this.hitApart((this.realCells[real << CELL_SHIFT] / 4096) & NUMBER_MASK, real);
+    }
+  }
+
+  /** A hit of the second level at `held`, whose set of the first level is in step, and of which these TLBs are told at once. */
+  private hitSecondTold(number: number, real: number, held: number): void {
+    const isInOther = this.other !== null && held >= this.secondEnd;
+    const uses = isInOther ? this.otherUses : this.secondUses;
+    if (uses.trailing !== 0) uses.leaveAtPlace(held);
+    const place = (isInOther ? this.otherTwins : this.secondTwins)[held];
+    if (!this.isTwin(place, held)) {
+      this.hit(number, real, held);
+      return;
+    }
+    this.secondAt(place).use(place);
+    if (this.notesSecond) uses.told(held, this.mode.pcid);
+  }
+
+  /** Whether the entry at `place` of the second level, which was the twin of `held`, still is, and no flush is noted there. */
+  private isTwin(place: number, held: number): boolean {
+    const { words, realWords } = this;
+    return (
+      this.cells[place << CELL_SHIFT] === this.realCells[held << CELL_SHIFT] &&
+      words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] ===
+        realWords[((held << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] &&
+      this.flushes[(2 * place + this.side) | 0] === 0
+    );
+  }
+
+  /** The TLB of the second level that `place` is in. */
+  private secondAt(place: number): IndexedTlb {
+    return this.other === null || place < this.secondEnd ? this.second : this.other;
   }
 
   /** A hit of the second level at `held` whose set of the first level, which it filled at `real`, is in step. */
@@ -188,12 +235,13 @@ export class UnflushedPath {
     } else {
       this.takeNote(place, real);
       this.useSecond(number, place, real, false);
-      if (this.hasTwins) this.secondTwins[held] = place;
+      (held < this.secondEnd ? this.secondTwins : this.otherTwins)[held] = place;
     }
   }
 
   /** A hit of either level whose set of the first level, where it is at `real` now, is apart. */
   private hitApart(number: number, real: number): void {
+    if (this.times[real] >= 0) this.firstUses.leaveAtPlace(real);
     const place = this.find(number, real) | 0;
     if (place === 0) {
       if (this.mayInsert(real)) this.insert(number, real, true);
@@ -312,6 +360,7 @@ export class UnflushedPath {
     const attributes = this.realWords[(record + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
     const { second, other, besides } = this;
     const tlb = other === null || ((number >>> this.otherShift) & 1) === 0 ? second : other;
+    this.catchUpSecond(number, tlb);
     besides[tlb.insert(number, frame, attributes)] = 0;
     if (isApart) this.insertFirst(number, frame, attributes, real);
   }
@@ -323,16 +372,23 @@ export class UnflushedPath {
     this.inStep.filled(this.inStep.setOf[real]);
   }
 
+  /** The set of a TLB of the second level that a page goes into trails no more. */
+  private catchUpSecond(number: number, tlb: IndexedTlb): void {
+    const uses = tlb === this.second ? this.secondUses : this.otherUses;
+    if (uses.trailing !== 0) uses.leaveAtNumber(number);
+  }
+
   private useFirst(place: number, real: number): void {
     this.first.use(place);
     this.twins[real] = place;
   }
 
   private useSecond(number: number, place: number, real: number, isApart: boolean): void {
-    const { words, second, other } = this;
+    const { words } = this;
     const record = place << WORD_SHIFT;
-    if (other === null || place < this.secondEnd) second.use(place);
-    else other.use(place);
+    const tlb = this.secondAt(place);
+    this.catchUpSecond(number, tlb);
+    tlb.use(place);
     if (!isApart) return;
     this.insertFirst(number, words[(record + WORD_FRAME) | 0], words[(record + WORD_ATTRIBUTES) | 0], real);
   }

@@ -5,13 +5,14 @@
  * walk for one that it does not hold is due to capacity; one that finds another frame is for a new mapping.
  */
 
-import { SIZE_4K } from "../isa/translation.ts";
+import { SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, TAG_SIZE_STEP, TR_SIZE_SHIFT } from "../isa/translation.ts";
 import type { Preset, TlbPreset } from "../presets/preset.ts";
 import type { ReplacementName } from "../presets/replacement/index.ts";
 import { allocateArrays } from "./allocate-arrays.ts";
 import type { CpuArrays } from "./cpu-arrays.ts";
 import { FlushNotes } from "./flush-notes.ts";
 import { InStepSets } from "./in-step-sets.ts";
+import { NotedUses, UseTimes } from "./noted-uses.ts";
 import type { Tlb } from "./tlb.ts";
 import { TlbHierarchy } from "./tlb-hierarchy.ts";
 
@@ -44,6 +45,8 @@ export class FlushAttribution {
   readonly arrays: CpuArrays;
   /** Which flush removed what they hold. */
   readonly notes: FlushNotes;
+  /** When entries were used of which the TLBs without flushes are told later. */
+  readonly useTimes: UseTimes;
   /**
    * Whether nothing has been removed yet: what the TLBs with flushes hold is what those without would hold, and only those with flushes are
    * kept. Never where some hold entries of tables too.
@@ -55,6 +58,8 @@ export class FlushAttribution {
   private readonly inStep: readonly InStepSets[];
   /** Those of first-level TLBs of 4 KiB pages, whose sets part from the real ones one by one, and may be in step again. */
   private readonly smallInStep: readonly InStepSets[];
+  /** Uses of TLBs of 4 KiB pages, of both levels. */
+  private readonly smallUses: readonly NotedUses[];
   private readonly tlbs: TlbHierarchy;
   /** What refills have cost so far, by the number of the flush. */
   readonly costs = new Map<number, RefillCost>();
@@ -66,13 +71,23 @@ export class FlushAttribution {
     this.notes = new FlushNotes([...this.unflushed.first, ...this.unflushed.second], this.arrays.further.length);
     const all = [...tlbs.first, ...tlbs.second];
     const unflushed = [...this.unflushed.first, ...this.unflushed.second];
-    this.inStep = all.map((tlb, i) => new InStepSets(tlb, unflushed[i], replacementOf(preset, tlb)));
-    const small = new Set(tlbs.tlbsByKind().map(({ first }) => first[SIZE_4K][0]));
+    this.useTimes = new UseTimes(this.arrays.further.length);
+    this.inStep = all.map((tlb, i) => {
+      const isAnsweredBefore = i < tlbs.first.length ? null : (la: number) => this.isInLarge(la);
+      const uses = new NotedUses(tlb, unflushed[i], this.useTimes, this.notes, isAnsweredBefore);
+      return new InStepSets(tlb, unflushed[i], replacementOf(preset, tlb), uses);
+    });
+    const byKind = tlbs.tlbsByKind();
+    const small = new Set(byKind.map(({ first }) => first[SIZE_4K][0]));
     this.smallInStep = this.inStep.filter(({ real }) => small.has(real));
+    const second = byKind.flatMap(({ second: ofKind }) => ofKind[SIZE_4K]);
+    this.smallUses = this.inStep.filter(({ real }) => small.has(real) || second.includes(real)).map(({ uses }) => uses);
     this.areInStep = all.every(({ isEmpty }) => isEmpty) && !haveTables(preset);
+    if (!this.areInStep) this.partOthers();
     all.forEach((tlb, i) => {
-      const sets = small.has(tlb) ? this.inStep[i] : null;
-      tlb.onDrop = (slot) => this.dropped(tlb, slot, sets);
+      const sets = this.inStep[i];
+      const isSmall = small.has(tlb);
+      tlb.onDrop = (slot) => this.dropped(tlb, slot, sets, isSmall);
     });
   }
 
@@ -115,8 +130,9 @@ export class FlushAttribution {
   /** An access of `kind` that the TLBs translated so; the set of the first level that it filled, if any, is apart. */
   hitOf(kind: number, la: number, pcid: number, frame: number, flags: number): void {
     const { unflushed } = this;
+    this.catchUpAt(la);
     if (unflushed.lookup(kind, la, pcid)) this.takeNote(kind, flags);
-    else unflushed.insert(kind, la, pcid, frame, flags);
+    else this.insert(kind, la, pcid, frame, flags);
   }
 
   /** A walk of an access of `kind` that found a translation. */
@@ -131,8 +147,9 @@ export class FlushAttribution {
   /** {@link refill} that `onWalk` has been told of; the set of the first level that it filled is apart. */
   refillOf(kind: number, la: number, pcid: number, frame: number, flags: number, cycles: number): void {
     const { unflushed } = this;
+    this.catchUpAt(la);
     if (!unflushed.lookup(kind, la, pcid)) {
-      unflushed.insert(kind, la, pcid, frame, flags);
+      this.insert(kind, la, pcid, frame, flags);
       return;
     }
     const flush = this.takeNote(kind, flags);
@@ -142,7 +159,7 @@ export class FlushAttribution {
     if (!same) {
       for (const sets of this.smallInStep) sets.partAt(la);
       unflushed.dropPage(la, pcid, true);
-      unflushed.insert(kind, la, pcid, frame, flags);
+      this.insert(kind, la, pcid, frame, flags);
     }
   }
 
@@ -161,6 +178,36 @@ export class FlushAttribution {
     return this.notes.take(kind, tlb, slot, flags);
   }
 
+  /** Sets that pages at an address go into trail no more (noted-uses.ts). */
+  private catchUpAt(la: number): void {
+    const { smallUses } = this;
+    for (let i = 0; i < smallUses.length; i++) smallUses[i].leaveAt(la);
+  }
+
+  /** Puts a translation into both levels without flushes. */
+  private insert(kind: number, la: number, pcid: number, frame: number, flags: number): void {
+    this.unflushed.insert(kind, la, pcid, frame, flags);
+    // A larger page answers from now on before the second level does for the small ones in it.
+    if (((flags >> TR_SIZE_SHIFT) & 3) !== SIZE_4K) for (const uses of this.smallUses) uses.leaveAll();
+  }
+
+  /** Whether a TLB without flushes holds a larger page at an address, of whatever context. */
+  private isInLarge(la: number): boolean {
+    const { first, second } = this.unflushed;
+    for (const size of [SIZE_2M, SIZE_1G]) {
+      const number = Math.floor(la / SIZE_BYTES[size]);
+      const tag = number * SIZE_BYTES[size] + size * TAG_SIZE_STEP;
+      const isHeld = (tlb: Tlb) => tlb.words[tlb.sizeAt + size] !== 0 && tlb.holdsTag(tag, number | 0);
+      if (first.some(isHeld) || second.some(isHeld)) return true;
+    }
+    return false;
+  }
+
+  /** Uses of a TLB that those without flushes are told of later. */
+  usesOf(tlb: Tlb): NotedUses {
+    return (this.inStep.find(({ real }) => real === tlb) as InStepSets).uses;
+  }
+
   /** Which sets of a real first-level TLB are in step; null where they do not part one by one. */
   inStepOf(tlb: Tlb): InStepSets | null {
     for (const sets of this.smallInStep) if (sets.real === tlb) return sets;
@@ -171,6 +218,7 @@ export class FlushAttribution {
   unflushedTlbs(): readonly Tlb[] {
     this.part();
     for (const sets of this.smallInStep) sets.partAll();
+    for (const uses of this.smallUses) uses.leaveAll();
     return [...this.unflushed.first, ...this.unflushed.second];
   }
 
@@ -201,15 +249,21 @@ export class FlushAttribution {
   private part(): void {
     if (!this.areInStep) return;
     this.areInStep = false;
-    for (const sets of this.inStep) if (!this.smallInStep.includes(sets)) sets.partAll();
+    this.partOthers();
     for (const begin of this.whenApart) begin();
   }
 
-  private dropped(tlb: Tlb, slot: number, inStep: InStepSets | null): void {
+  /** Has TLBs whose sets do not part one by one go on apart. */
+  private partOthers(): void {
+    for (const sets of this.inStep) if (!this.smallInStep.includes(sets)) sets.partAll();
+  }
+
+  private dropped(tlb: Tlb, slot: number, inStep: InStepSets, isSmall: boolean): void {
     // One more PCID than they know makes TLBs without flushes forget the same.
     if (this.areInStep && tlb.isMakingRoom) return;
     this.part();
-    if (inStep !== null) inStep.part(slot);
+    if (isSmall) inStep.part(slot);
+    inStep.uses.leaveAtPlace(tlb.firstPlace + slot);
     if (this.currentFlush !== 0) this.notes.add(tlb, slot, this.currentFlush);
   }
 }

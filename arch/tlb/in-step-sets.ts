@@ -9,6 +9,7 @@
 import * as translation from "../isa/translation.ts";
 import type { ReplacementName } from "../presets/replacement/index.ts";
 import * as layout from "./cpu-arrays.ts";
+import type { NotedUses } from "./noted-uses.ts";
 import type { Tlb } from "./tlb.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
@@ -41,6 +42,8 @@ export class InStepSets {
   readonly apart: Uint8Array;
   /** By place: the set. */
   readonly setOf: Int32Array;
+  /** Uses of the real one that the unflushed one is told of later. */
+  readonly uses: NotedUses;
   /** By set: fills of the unflushed one until it is looked whether it is in step again. */
   private readonly fillsLeft: Int32Array;
   private readonly mayJoin: boolean;
@@ -51,10 +54,11 @@ export class InStepSets {
   private readonly unflushedOrder: Int32Array;
 
   /** The sets are in step from the beginning if the real TLB is empty, as the unflushed one is. */
-  constructor(real: Tlb, unflushed: Tlb, replacement: ReplacementName) {
+  constructor(real: Tlb, unflushed: Tlb, replacement: ReplacementName, uses: NotedUses) {
     const { firstPlace, slots, ways, sets } = real;
     this.real = real;
     this.unflushed = unflushed;
+    this.uses = uses;
     this.apart = new Uint8Array(firstPlace + slots);
     this.setOf = Int32Array.from({ length: firstPlace + slots }, (_, place) => Math.floor((place - firstPlace) / ways));
     this.fillsLeft = new Int32Array(sets).fill(FILLS_PER_WAY * ways);
@@ -64,6 +68,7 @@ export class InStepSets {
     this.realOrder = new Int32Array(ways);
     this.unflushedOrder = new Int32Array(ways);
     if (!real.isEmpty) this.apart.fill(1);
+    else for (let set = 0; set < sets; set++) uses.setInStep(set);
   }
 
   /** Whether the set of a slot is in step. */
@@ -79,6 +84,7 @@ export class InStepSets {
     apart.fill(1, real.firstPlace + first, real.firstPlace + first + real.ways);
     for (let each = first; each < first + real.ways; each++) if (each !== except) this.copy(each);
     this.copyReplacement(first / real.ways);
+    this.uses.setApart(first / real.ways);
   }
 
   /** {@link part} for the sets that pages at an address go into. */
@@ -113,6 +119,7 @@ export class InStepSets {
     for (let slot = set * ways; slot < (set + 1) * ways; slot++) unflushed.drop(slot, set);
     for (let i = 0; i < ways; i++) this.homes[this.realOrder[i]] = this.unflushedOrder[i];
     this.isPermuted[set] = 1;
+    this.uses.setInStep(set);
     apart.fill(0, firstPlace + set * ways, firstPlace + (set + 1) * ways);
   }
 

@@ -150,6 +150,21 @@ export class TlbSlots {
     return -1;
   }
 
+  /** Whether some slot has a tag, in whatever context. @param number the page number, modulo 2^32 */
+  holdsTag(tag: number, number: number): boolean {
+    const { cells, words, firstPlace } = this;
+    if (this.headAt >= 0) {
+      let place = words[this.headAt + (number & this.headMask)];
+      while (place !== 0 && cells[place << CELL_SHIFT] !== tag) place = words[(place << WORD_SHIFT) | WORD_NEXT];
+      return place !== 0;
+    }
+    const first = ((number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask)) * this.ways;
+    for (let slot = first; slot < first + this.ways; slot++) {
+      if (cells[(firstPlace + slot) << CELL_SHIFT] === tag) return true;
+    }
+    return false;
+  }
+
   /** Number of entries. */
   get count(): number {
     const { words, sizeAt } = this;

@@ -7,6 +7,7 @@ import { BASE, type Guest } from "../guest.ts";
 import { attributionState, countGeneral, hardwareState, takeGeneralPath } from "./compare.ts";
 import { carryOut, close, type Layout, makeGuest, type Step, spread, steps } from "./programs.ts";
 
+const RUNS = Number(process.env.MMULAB_INPUTS ?? 20);
 const INVALIDATIONS: readonly Step["do"][] = ["invlpg", "invlpg large", "flush", "switch"];
 
 /** Carries a program out; its invalidations are flushes with the numbers of the steps, every fourth one none that is known. */
@@ -35,7 +36,7 @@ describe.each(PRESETS)("$name", (preset) => {
         expect(hardwareState(quick)).toEqual(hardwareState(general));
         expect(attributionState(attributions[0])).toEqual(attributionState(attributions[1]));
       }),
-      { numRuns: 20 },
+      { numRuns: RUNS },
     );
   });
 

@@ -20,18 +20,37 @@ const longSteps: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 6, arbitrary: steps.filter((step) => step.do !== "run large") },
 );
+/** The same pages again and again between other steps: the sets of a TLB trail meanwhile (arch/tlb/noted-uses.ts). */
+const loops: fc.Arbitrary<Step[]> = fc.oneof(
+  {
+    weight: 1,
+    arbitrary: fc
+      .record({
+        do: fc.constant("run" as const),
+        first: fc.nat(60),
+        count: fc.integer({ min: 1, max: 200 }),
+        stride: fc.constantFrom(1, 1, 2, 16),
+        store: fc.boolean(),
+      })
+      .chain((step) => fc.integer({ min: 8, max: 40 }).map((rounds) => new Array<Step>(rounds).fill(step))),
+  },
+  { weight: 3, arbitrary: steps.map((step) => [step]) },
+);
+const programs = (of: fc.Arbitrary<Step>, maxLength: number): fc.Arbitrary<Step[]> =>
+  fc.array(of, { minLength: 1, maxLength });
 const RUNS = Number(process.env.MMULAB_INPUTS ?? 8);
 
 describe.each(PRESETS)("$name", (preset) => {
   test.each([
-    ["of many steps on pages close to each other", steps, 80, close],
-    ["of many steps on pages far from each other", steps, 80, spread],
-    ["of long runs", longSteps, 40, close],
+    ["of many steps on pages close to each other", programs(steps, 80), close],
+    ["of many steps on pages far from each other", programs(steps, 80), spread],
+    ["of long runs", programs(longSteps, 40), close],
+    ["of loops", fc.array(loops, { minLength: 1, maxLength: 24 }).map((parts) => parts.flat()), close],
   ] as const)(
     "random programs %s: each flush pays what the model says, and as many walks are unexplained",
-    (_, of, length, laOf) => {
+    (_, programOf, laOf) => {
       fc.assert(
-        fc.property(fc.array(of, { minLength: 1, maxLength: length }), (program) => {
+        fc.property(programOf, (program) => {
           const [guest, other] = [makeGuest(preset, laOf), makeGuest(preset, laOf)];
           const attribution = guest.cpu.attributeFlushes();
           const model = watchWithModel(preset, other);
