@@ -7,10 +7,21 @@ import {
   PAUSE_RESCHED,
   PAUSE_TURN,
 } from "../../arch/index.ts";
-import { type LockStatistics, lockStatistics, type Vmalloc, vfree, vmalloc, wait } from "../../mm/index.ts";
+import {
+  __GFP_ZERO,
+  __vmalloc,
+  GFP_KERNEL,
+  kernelVersionByName,
+  type LockStatistics,
+  lockStatistics,
+  type Vmalloc,
+  vfree,
+  wait,
+} from "../../mm/index.ts";
 import { randomStream } from "../machine/random.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { KERNEL_EXPERIMENT_SETTINGS } from "./base/kernel-settings.ts";
+import { PLACE_PARAMETER, placeWorkers } from "./base/placement.ts";
 import { plotByKind } from "./base/plot.ts";
 import { pointed, pointOf } from "./base/points.ts";
 import { DataTable, type Row } from "./base/table.ts";
@@ -71,8 +82,8 @@ interface Cell {
 export const vmapContention: Experiment = {
   name: "vmap-contention",
   summary: "vmalloc/vfree pairs of N workers with one vmap node and with one a CPU: throughput and lock wait",
-  description: `Workers on the first CPUs, one each, allocate and free areas of a few pages, one after the other, each touched once. 'one node' is
-how Linux was before 6.9; 'one a CPU' is Linux 6.12 (at most ${NODES_MAX} nodes). Counting begins after ${WARM_UP_PURGES} purges and ends with the ${COUNTED_PURGES}
+  description: `Workers, a CPU each, allocate and free areas of a few pages, one after the other, each touched once: with --pages 1 what
+fix_size_alloc_test of test_vmalloc does. 'one node' is how Linux was before 6.9, and all that --kernel 6.1 has; 'one a CPU' is Linux 6.12 (at most ${NODES_MAX} nodes). Counting begins after ${WARM_UP_PURGES} purges and ends with the ${COUNTED_PURGES}
 that follow, so that a longer run gives the same. Pairs per second are of emulated time and of the whole machine, microseconds and cycles those of one
 worker's pair; the lock with most wait is named as lock_stat names it.`,
   parameters: [
@@ -109,6 +120,15 @@ worker's pair; the lock with most wait is named as lock_stat names it.`,
       default: 4,
       summary: "most pages of an area (1 to this, at random)",
     },
+    PLACE_PARAMETER,
+    {
+      name: "zero",
+      kind: "integer",
+      low: 0,
+      high: 1,
+      default: 0,
+      summary: "1: pages are zeroed, as all are with init_on_alloc=1, Debian's and Ubuntu's default",
+    },
     {
       name: "lazy_max_per_cpu",
       kind: "integer",
@@ -132,7 +152,10 @@ function run(context: ExperimentContext): ExperimentOutcome {
     const counts = parameters.list("workers").map((workers) => (workers === 0 ? cpus : workers));
     return [...new Set(counts)].filter((workers) => workers <= cpus).map((workers) => ({ cpus, workers }));
   });
-  const plan = SETTINGS.flatMap((setting) => points.map((point) => ({ setting, ...point })));
+  const { kernel } = context.settings;
+  const hasNodes = kernel === undefined || kernelVersionByName(kernel).hasVmapNodes;
+  const settings = SETTINGS.filter((setting) => hasNodes || setting === "one node");
+  const plan = settings.flatMap((setting) => points.map((point) => ({ setting, ...point })));
   const label = ({ setting, cpus, workers }: (typeof plan)[number]): string =>
     `${setting}, ${workers} workers on ${cpus} CPUs`;
   const cells = context.points.each(plan, label, (point) => {
@@ -160,7 +183,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
       plotByKind(table, "workers", "pairsPerSecond", style("Throughput", true), curveOf),
       plotByKind(table, "workers", "lockWaitPercent", style("Time spent spinning for locks", false), curveOf),
     ],
-    findings: points.map(({ cpus, workers }, i) => {
+    findings: (hasNodes ? points : []).map(({ cpus, workers }, i) => {
       const ratio = (rows[points.length + i].pairsPerSecond / rows[i].pairsPerSecond).toFixed(2);
       const onCpus = `${cpus} CPU${cpus === 1 ? "" : "s"}`;
       const who = workers === cpus ? onCpus : `${workers} worker${workers === 1 ? "" : "s"} on ${onCpus}`;
@@ -202,14 +225,16 @@ function measure(context: ExperimentContext, cpus: number, workers: number, sett
   const { loop } = machine;
   const window = windowOf(parameters.number("pairs"), vm);
   const pagesMax = parameters.number("pages");
+  const gfp = parameters.number("zero") === 1 ? GFP_KERNEL | __GFP_ZERO : GFP_KERNEL;
+  const at = placeWorkers(loop.topology, workers, parameters.words("place").at(-1) ?? "spread");
   /** What each worker counts between its begin and its end. */
   const counted = Array.from({ length: workers }, () => ({ pairs: 0, cycles: 0, waited: 0 }));
   /** Waits for each class of locks when the first worker began to count. */
   let waitsBefore: ReadonlyMap<string, number> = new Map();
   let purgesBefore = 0;
-  function* worker(cpu: number): KernelCode<void> {
-    const random = randomStream(seed, cpu);
-    const own = counted[cpu];
+  function* worker(index: number, cpu: number): KernelCode<void> {
+    const random = randomStream(seed, index);
+    const own = counted[index];
     let begins = -1;
     let waitedBefore = 0;
     for (let pair = 0; !window.isOver(pair); pair++) {
@@ -222,7 +247,8 @@ function measure(context: ExperimentContext, cpus: number, workers: number, sett
           purgesBefore = vm.purgesWithAreas;
         }
       }
-      const address = yield* wait(vmalloc(vm, random.between(1, pagesMax) * PAGE_SIZE, "vmap_contention+0x0/0x0"));
+      const sizeBytes = random.between(1, pagesMax) * PAGE_SIZE;
+      const address = yield* wait(__vmalloc(vm, sizeBytes, gfp, "vmap_contention+0x0/0x0"));
       machine.cpus[cpu].touch(address);
       yield* wait(vfree(vm, address));
       if (loop.needsResched()) yield PAUSE_RESCHED;
@@ -232,33 +258,49 @@ function measure(context: ExperimentContext, cpus: number, workers: number, sett
       own.waited = loop.accounts.cycles(cpu, ACTIVITY_LOCK_WAIT) - waitedBefore;
     }
   }
-  for (let cpu = 0; cpu < workers; cpu++) kernel.spawn(`worker/${cpu}`, cpu, worker(cpu));
+  at.forEach((cpu, index) => {
+    kernel.spawn(`worker/${index}`, cpu, worker(index, cpu));
+  });
   kernel.runUntilIdle();
+  const spun = waitsSince(loop, waitsBefore);
+  const point = { setting, nodes, cpus, workers, purges: vm.purgesWithAreas - purgesBefore };
+  return { locks: lockStatistics(loop), row: rowOf(point, counted, spun, preset.frequencyGhz.value) };
+}
+
+/** What one worker has counted. */
+interface Counted {
+  readonly pairs: number;
+  readonly cycles: number;
+  readonly waited: number;
+}
+
+/** Cycles that were spun for locks since `before`, by their class. Workers sleep for the purge lock: nobody spins. */
+function waitsSince(loop: EventLoop, before: ReadonlyMap<string, number>): { name: string; waited: number }[] {
+  return [...waitsByName(loop)]
+    .filter(([name]) => name !== "vmap_purge_lock")
+    .map(([name, cyclesOf]) => ({ name, waited: cyclesOf - (before.get(name) ?? 0) }));
+}
+
+function rowOf(
+  point: Pick<Row<typeof COLUMNS>, "setting" | "nodes" | "cpus" | "workers" | "purges">,
+  counted: readonly Counted[],
+  spun: { name: string; waited: number }[],
+  frequencyGhz: number,
+): Row<typeof COLUMNS> {
   const pairs = counted.reduce((sum, own) => sum + own.pairs, 0);
   const cycles = counted.reduce((sum, own) => sum + own.cycles, 0);
   const waited = counted.reduce((sum, own) => sum + own.waited, 0);
   const perCycle = counted.reduce((sum, own) => sum + own.pairs / Math.max(1, own.cycles), 0);
-  // Workers sleep for the purge lock: nobody spins.
-  const spun = [...waitsByName(loop)]
-    .filter(([name]) => name !== "vmap_purge_lock")
-    .map(([name, cyclesOf]) => ({ name, waited: cyclesOf - (waitsBefore.get(name) ?? 0) }));
   const [worst] = spun.sort((a, b) => b.waited - a.waited);
   return {
-    locks: lockStatistics(loop),
-    row: {
-      setting,
-      nodes,
-      cpus,
-      workers,
-      pairs,
-      pairsPerSecond: Math.round(perCycle * preset.frequencyGhz.value * 1e9),
-      usecPerPair: Math.round(cycles / pairs / preset.frequencyGhz.value) / 1000,
-      cyclesPerPair: Math.round(cycles / pairs),
-      lockWaitPercent: Math.round((waited / cycles) * 1000) / 10,
-      mostWaitedFor: worst.waited > 0 ? worst.name : "-",
-      mostWaitCyclesPerPair: Math.round(worst.waited / pairs),
-      purges: vm.purgesWithAreas - purgesBefore,
-    },
+    ...point,
+    pairs,
+    pairsPerSecond: Math.round(perCycle * frequencyGhz * 1e9),
+    usecPerPair: Math.round(cycles / pairs / frequencyGhz) / 1000,
+    cyclesPerPair: Math.round(cycles / pairs),
+    lockWaitPercent: Math.round((waited / cycles) * 1000) / 10,
+    mostWaitedFor: worst.waited > 0 ? worst.name : "-",
+    mostWaitCyclesPerPair: Math.round(worst.waited / pairs),
   };
 }
 

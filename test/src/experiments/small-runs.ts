@@ -2,6 +2,7 @@
 import { presetByName } from "../../../arch/index.ts";
 import type { ExperimentResult, Value } from "../../../src/experiments/base/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../../../src/experiments/index.ts";
+import type { MachineSettings } from "../../../src/settings/machine-settings.ts";
 
 /** The microarchitecture that they run on. */
 export const SKYLAKE = presetByName("skylake");
@@ -50,11 +51,16 @@ export const TINY: Readonly<Record<string, Readonly<Record<string, string>>>> = 
   "kernel-diff": { from: "6.1", to: "6.6", ops: "8", cpus: "1" },
 };
 
-/** Runs an experiment by name. @param more parameters in place of the small ones */
-export function run(name: string, more: Readonly<Record<string, string>> = {}, seed = 1): ExperimentResult {
+/** Runs an experiment by name. @param more parameters in place of the small ones @param settings of its machines */
+export function run(
+  name: string,
+  more: Readonly<Record<string, string>> = {},
+  seed = 1,
+  settings: MachineSettings = {},
+): ExperimentResult {
   const experiment = EXPERIMENTS.find((candidate) => candidate.name === name);
   if (experiment === undefined) throw new Error(`no experiment ${name}`);
-  return runExperiment(experiment, SKYLAKE, seed, { ...SMALL[name], ...more });
+  return runExperiment(experiment, SKYLAKE, seed, { ...SMALL[name], ...more }, undefined, settings);
 }
 
 /** Rows of a table as objects. */

@@ -1,4 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { presetByName } from "../../../arch/index.ts";
+import { runExperiment } from "../../../src/experiments/index.ts";
+import { vmapContention } from "../../../src/experiments/vmap-contention.ts";
 import { column, rows, run } from "./small-runs.ts";
 
 describe("vmap-contention", () => {
@@ -47,5 +50,26 @@ describe("vmap-contention", () => {
       Number(cells.find((row) => row.cpus === cpus && row.workers === workers)?.cyclesPerPair);
     expect(cycles(8, 8)).toBeGreaterThan(cycles(8, 1));
     expect(cycles(16, 12)).toBeGreaterThan(cycles(16, 8));
+  });
+
+  it("has versions without vmap nodes on their one node, and says nothing of one a CPU", () => {
+    const cells = rows(run("vmap-contention", { cpus: "2", pairs: "50" }, 1, { kernel: "6.1" }), "contention");
+    expect(cells.map(({ setting, nodes }) => [setting, nodes])).toEqual([["one node", 1]]);
+  });
+
+  it("takes longer where workers share no cache than packed into one", () => {
+    const topology = { sockets: 1, coresPerSocket: 8, threadsPerCore: 2, coresPerCluster: 2 };
+    const cyclesOf = (place: string): number => {
+      const own = { cpus: "16", workers: "2", pairs: "200", place };
+      const result = runExperiment(vmapContention, presetByName("zen2"), 1, own, undefined, { topology });
+      return Number(rows(result, "contention")[0].cyclesPerPair);
+    };
+    expect(cyclesOf("spread")).toBeGreaterThan(1.3 * cyclesOf("packed"));
+  });
+
+  it("fills pages with zeros where it is told to, and that takes longer", () => {
+    const cyclesOf = (zero: string): number =>
+      Number(rows(run("vmap-contention", { cpus: "1", pairs: "200", zero }), "contention")[0].cyclesPerPair);
+    expect(cyclesOf("1")).toBeGreaterThan(cyclesOf("0") + 100);
   });
 });
