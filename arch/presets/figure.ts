@@ -114,7 +114,8 @@ export function allFrom<Field extends string>(
 
 /** What is known of another part, taken over: assumed, however well it is known there. @param part its name */
 export function takenOver<O extends Origin>(origin: O, part: string): O {
-  const source = origin.source.startsWith("as ") ? origin.source : `as ${part}: ${origin.source}`;
+  // What was taken over before names a part; "as with a flush" speaks of another figure of the same part.
+  const source = /^as [A-Z]/.test(origin.source) ? origin.source : `as ${part}: ${origin.source}`;
   return { ...origin, basis: "assumed", source };
 }
 

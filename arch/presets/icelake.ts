@@ -157,7 +157,7 @@ export const ICELAKE: Preset = {
   costs: {
     ...allTakenOver(SKYLAKE_COSTS, "Skylake"),
     secondLevelHit: cycles(8, assumed("remembered")),
-    walk: cycles(20, assumed("as Skylake")),
+    walk: cycles(20, assumed("so that a walk of one near entry is 25, as in Skylake")),
   },
   virtualization: ICELAKE_VIRTUALIZATION,
   mitigations: ICELAKE_MITIGATIONS,

@@ -2,7 +2,7 @@
  * What it costs to get a cache line that another CPU has, by where that CPU is: what people measure as core-to-core latency, with two
  * threads that hand a line to and fro by compare-and-exchange. In nanoseconds, as the way leads over parts with clocks of their own.
  */
-import { assumed, cores, documented, type Figure, nanoseconds as ns } from "./figure.ts";
+import { allTakenOver, assumed, cores, documented, type Figure, nanoseconds as ns } from "./figure.ts";
 
 /** Distances between CPUs as a microarchitecture has them. */
 export interface LineTransfers {
@@ -79,5 +79,14 @@ export const ZEN3_LINES: LineTransfers = {
   coresPerCluster: cores(
     8,
     documented("AMD software optimization guide, family 19h: eight cores share a last-level cache"),
+  ),
+};
+
+/** Zen 5: core complexes of eight cores too; the rest as in Zen 4. */
+export const ZEN5_LINES: LineTransfers = {
+  ...allTakenOver(ZEN3_LINES, "Zen 4"),
+  coresPerCluster: cores(
+    8,
+    documented("CPUID leaf 8000001Dh of an EPYC 9005 (InstLatx64): a last-level cache each 8 cores"),
   ),
 };

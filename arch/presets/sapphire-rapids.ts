@@ -104,7 +104,7 @@ export const SAPPHIRE_RAPIDS: Preset = {
       name: "LLC",
       sizeBytes: bytes(1_966_080, documented("1.875 MiB a core, Xeon Platinum 8480+")),
       ways: ways(15, CPUID_CACHES),
-      hitCycles: cycles(70, assumed("about 33 ns over the mesh")),
+      hitCycles: cycles(70, assumed("about 35 ns over the mesh")),
     },
   ],
   memory: cycles(220, assumed("about 110 ns")),

@@ -2,6 +2,7 @@
 
 import { allTakenOver, assumed, bits, bytes, cycles, documented, gigahertz, takenOver, ways } from "./figure.ts";
 import { ZEN4_IDLE } from "./idle-states.ts";
+import { ZEN5_LINES } from "./line-transfers.ts";
 import { ZEN5_MITIGATIONS } from "./mitigations.ts";
 import type { Preset } from "./preset.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
@@ -51,6 +52,7 @@ export const ZEN5: Preset = {
     },
   ],
   memory: cycles(430, assumed("about 105 ns")),
+  lineTransfers: ZEN5_LINES,
   overlap: allTakenOver(ZEN4.overlap, "Zen 4"),
   costs: allTakenOver(ZEN4.costs, "Zen 4"),
   mitigations: ZEN5_MITIGATIONS,

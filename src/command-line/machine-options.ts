@@ -91,6 +91,19 @@ export function checkGuestFigures({ guest, set = [] }: { guest?: boolean; set?: 
 }
 
 /**
+ * Refuses figures of code that does not run.
+ * @param runner what does not run any
+ * @param owners how the names of its figures begin
+ * @throws UsageError
+ */
+export function checkCodeFigures(set: readonly string[], runner: string, owners: readonly string[]): void {
+  const unheeded = set.find((each) => owners.some((owner) => each.startsWith(owner)));
+  if (unheeded === undefined) return;
+  const code = owners.map((owner) => `a ${owner.replace(".", "")}'s`).join(" and ");
+  throw new UsageError(`--set ${unheeded}: ${runner} does not run ${code} code`);
+}
+
+/**
  * Refuses settings of guests where there is none.
  * @throws UsageError
  */

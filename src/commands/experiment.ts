@@ -4,6 +4,7 @@ import { EXIT_OK, UsageError } from "../command-line/errors.ts";
 import {
   addFigureOptions,
   addMachineOptions,
+  checkCodeFigures,
   checkGuestFigures,
   type FigureOptions,
 } from "../command-line/machine-options.ts";
@@ -18,11 +19,13 @@ import { withSensitivity } from "../experiments/sensitivity.ts";
 import { writeOutputFile } from "../files/output-file.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { isModuleFile } from "../files/own-module.ts";
+import { HYPERVISOR } from "../guests/hypervisor-costs.ts";
 import { defaultText } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { madeBy, madeByElement, madeByLine } from "../provenance/made-by.ts";
+import { KERNEL } from "../settings/figure-choice.ts";
 import { chooseFigures } from "../settings/load-figures.ts";
 import { type MachineSettings, settingKey } from "../settings/machine-settings.ts";
 import { columnOption } from "../sweep/setting-columns.ts";
@@ -121,6 +124,7 @@ function valuesFor(
 
 async function run(experiment: Experiment, options: ExperimentOptions, values: Values): Promise<number> {
   if (options.json && options.csv) throw new UsageError("--json and --csv: expected one of them");
+  if (experiment.hasKernel === false) checkCodeFigures(options.set, experiment.name, [KERNEL, HYPERVISOR]);
   if (experiment.runsGuests !== true) checkGuestFigures(options);
   const figures = await chooseFigures(options.preset, options.set);
   const { preset } = figures;

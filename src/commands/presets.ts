@@ -8,7 +8,13 @@ import { listChoices } from "../command-line/option-values.ts";
 import { printOutput, printText } from "../command-line/standard-streams.ts";
 import { hypervisorFigures } from "../guests/hypervisor-costs.ts";
 import { figureCounts } from "../report/figures.ts";
-import { renderHypervisorCosts, renderKernelCosts, renderPreset, renderPresetList } from "../report/preset-tables.ts";
+import {
+  ALL_USED,
+  renderHypervisorCosts,
+  renderKernelCosts,
+  renderPreset,
+  renderPresetList,
+} from "../report/preset-tables.ts";
 import { chooseFigures } from "../settings/load-figures.ts";
 
 interface PresetsCommandOptions {
@@ -99,6 +105,6 @@ function summary(preset: Preset): object {
     vendor,
     frequencyGhz: frequencyGhz.value,
     tlbs: tlbs.length,
-    figures: figureCounts(figuresOf(preset, { overlap: true, mitigations: true, idleStates: true })),
+    figures: figureCounts(figuresOf(preset, ALL_USED)),
   };
 }

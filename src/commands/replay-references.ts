@@ -3,7 +3,7 @@
 import { type Command, Option } from "commander";
 import { kernelVersionByName } from "../../mm/index.ts";
 import { EXIT_FAILURE, EXIT_OK, UsageError } from "../command-line/errors.ts";
-import { checkGuestSettings, type FigureOptions } from "../command-line/machine-options.ts";
+import { checkCodeFigures, checkGuestSettings, type FigureOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
 import { printError, printJson, printReport } from "../command-line/standard-streams.ts";
@@ -196,8 +196,10 @@ async function settingsOf(
   cpus: number,
   change?: string,
 ): Promise<ReferenceOptions> {
+  const { KERNEL } = await import("../settings/figure-choice.ts");
   const { chooseFigures } = await import("../settings/load-figures.ts");
   const { preset, pages, set, kernel, guest, independent } = changed(options, cpus, change);
+  checkCodeFigures(set, "a replay of references", [KERNEL]);
   const figures = await chooseFigures(preset, set);
   const { warmup, limit, top, interval, structures } = options;
   return {

@@ -72,6 +72,7 @@ Sizes that are no whole number of pages are left out; levels of the host that th
     },
   ],
   settings: [],
+  hasKernel: false,
   runsGuests: true,
   example: "mmulab experiment nested-walk --size 1024 --levels 4 --host-levels 4",
   headline: "walkCyclesPerAccess",

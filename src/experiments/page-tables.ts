@@ -80,6 +80,7 @@ empty and each level of tables counts. Misses are accesses that no TLB level ser
     },
   ],
   settings: [],
+  hasKernel: false,
   example: "mmulab experiment page-tables --size 1024 --pages 4K,2M --levels 4",
   headline: "walkCyclesPerAccess",
   sensitivityParameters: { size: "1024", accesses: "5000" },

@@ -1,5 +1,5 @@
 /** Runs an experiment; the page does it too. */
-import type { Preset } from "../../arch/index.ts";
+import { figuresOf, type Preset } from "../../arch/index.ts";
 import { ParameterReader } from "../input/parameter-reader.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../machine/kernel.ts";
 import { figuresOfMachine, figuresUsed } from "../report/figures.ts";
@@ -56,6 +56,9 @@ export function runExperiment(
     seed,
     parameters: values,
     ...outcome,
-    inputs: figuresOfMachine(preset, kernelSettings(settings, 1).costs, used, settings.figures?.hypervisorCosts),
+    inputs:
+      experiment.hasKernel === false
+        ? figuresOf(preset, used)
+        : figuresOfMachine(preset, kernelSettings(settings, 1).costs, used, settings.figures?.hypervisorCosts),
   };
 }

@@ -158,7 +158,9 @@ function sensitivityTable(column: string, rows: number, moved: readonly FigureEf
       figureValue(effect.figure),
       shown(effect.atHalf),
       shown(effect.atDouble),
-      elasticity(effect).toFixed(3),
+      elasticity(effect)
+        .toFixed(3)
+        .replace(/^-(0\.0*)$/, "$1"),
       effect.rowsMoved,
     ]),
   };

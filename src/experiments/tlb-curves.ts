@@ -72,6 +72,7 @@ what the data cost is not in them. Numbers of pages that do not fit into the add
     { name: "orders", kind: "integer", low: 1, high: 1000, default: 4, summary: "random orders of each point" },
   ],
   settings: [],
+  hasKernel: false,
   example: "mmulab experiment tlb-curves --preset sapphire-rapids --accesses store,fetch --stride 1,16",
   headline: "cyclesPerAccess",
   sensitivityParameters: { stride: "1,16", pages: "64,512,2560", orders: "1" },

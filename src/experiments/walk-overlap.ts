@@ -57,6 +57,7 @@ with the dependent row of the same footprint and page size. What the data cost i
     },
   ],
   settings: [],
+  hasKernel: false,
   overlaps: true,
   example: "mmulab experiment walk-overlap --size 64,1024 --pages 4K --set overlap.walkers=1",
   headline: "cyclesPerAccess",

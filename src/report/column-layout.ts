@@ -59,7 +59,7 @@ export function wrapText(text: string, width: number): string[] {
 
 /** Where a word that is longer than `width` is broken. */
 function breakOf(word: string, width: number): number {
-  for (let end = width; end > width / 2; end--) if (/[^\p{L}\p{N}]/u.test(word[end - 1])) return end;
+  for (let end = width; end > width / 3; end--) if (/[^\p{L}\p{N}]/u.test(word[end - 1])) return end;
   return width;
 }
 

@@ -48,10 +48,10 @@ export function figureCountsOf({ machine, config, host }: Kernel): FigureCounts 
   return figureCounts(figuresOfMachine(machine.preset, config.costs, figuresUsed(config, host !== null), host?.costs));
 }
 
-/** `118 figures went in: 31 measured, 27 documented, 60 assumed`. */
-export function figureSentence({ measured, documented, assumed }: FigureCounts): string {
+/** `118 figures went in: 31 measured, 27 documented, 60 assumed`. @param what the words after the first number */
+export function figureSentence({ measured, documented, assumed }: FigureCounts, what = "figures went in"): string {
   const all = measured + documented + assumed;
-  return `${all} figures went in: ${measured} measured, ${documented} documented, ${assumed} assumed`;
+  return `${all} ${what}: ${measured} measured, ${documented} documented, ${assumed} assumed`;
 }
 
 /** A value with its unit: `9 cycles`. */

@@ -1,9 +1,18 @@
 /** Presets and costs as tables for people, within 80 columns. */
-import { countByBasis, figuresOf, type NamedFigure, type Origin, type Preset } from "../../arch/index.ts";
+import {
+  countByBasis,
+  type FiguresUsed,
+  figuresOf,
+  type NamedFigure,
+  type Origin,
+  type Preset,
+} from "../../arch/index.ts";
 import { INDENT, layOutRow, type TextColumn, wrapText } from "./column-layout.ts";
 import { figureCounts, figureSentence, figureValue } from "./figures.ts";
 import { renderTable } from "./tables.ts";
 
+/** Whatever a machine may use of a preset. */
+export const ALL_USED: FiguresUsed = { guests: true, overlap: true, mitigations: true, idleStates: true };
 /** Columns of a terminal. */
 const WIDTH = 80;
 /** Widths of the columns of figures: name, value, basis, source. With indent and gaps they fill a line. */
@@ -12,9 +21,7 @@ const COLUMNS = [20, 13, 10, 29].map((width): TextColumn => ({ width, align: "le
 /** One line a preset. */
 export function renderPresetList(presets: readonly Preset[]): string {
   const rows = presets.map((preset) => {
-    const { measured, documented, assumed } = countByBasis(
-      figuresOf(preset, { overlap: true, mitigations: true, idleStates: true }),
-    );
+    const { measured, documented, assumed } = countByBasis(figuresOf(preset, ALL_USED));
     const part = preset.description.padEnd(Math.max(...presets.map(({ description }) => description.length)));
     return [preset.name, part, tlbEntries(preset), `${measured} / ${documented} / ${assumed}`];
   });
@@ -29,10 +36,10 @@ export function renderPresetList(presets: readonly Preset[]): string {
 /** Every figure of a preset; ends with a newline. */
 export function renderPreset(preset: Preset): string {
   const { name, description, vendor, features, origins } = preset;
-  const figures = figuresOf(preset, { overlap: true, mitigations: true, idleStates: true });
+  const figures = figuresOf(preset, ALL_USED);
   const on = Object.entries(features).flatMap(([feature, isOn]) => (isOn ? [feature] : []));
   return `${name}: ${description} (vendor ${vendor})
-  ${figureSentence(figureCounts(figures))}
+  ${figureSentence(figureCounts(figures), "figures")}
 
 features
 ${wrapped(`${on.join(" ")} (${originText(origins.features)})`)}
@@ -42,14 +49,14 @@ ${renderFigures(figures, preset)}`;
 /** Every cost of the kernel; ends with a newline. */
 export function renderKernelCosts(figures: readonly NamedFigure[]): string {
   return `kernel: what kernel code costs, the same for all presets
-  ${figureSentence(figureCounts(figures))}
+  ${figureSentence(figureCounts(figures), "figures")}
 ${renderFigures(figures)}`;
 }
 
 /** What the hypervisor below a guest costs, figure by figure. */
 export function renderHypervisorCosts(figures: readonly NamedFigure[]): string {
-  return `hypervisor: what a hypervisor's own code costs below a guest, the same for all presets
-  ${figureSentence(figureCounts(figures))}
+  return `hypervisor: what its own code costs below a guest, the same for all presets
+  ${figureSentence(figureCounts(figures), "figures")}
 ${renderFigures(figures)}`;
 }
 

@@ -13,13 +13,14 @@ const TEXT_WIDTH_MIN = 16;
 
 /**
  * A table with a heading row; every column but the first is aligned right. Ends with a newline.
- * @param labels how many of its first columns say what a row is, and are repeated where the table is cut into blocks
+ * @param labels how many of its first columns say what a row is, and are repeated where the table is cut into blocks; absent: as many
+ *   as no two rows have alike, where these leave half a line to the others
  */
-export function renderTable(headings: readonly string[], rows: readonly (readonly Cell[])[], labels = 1): string {
+export function renderTable(headings: readonly string[], rows: readonly (readonly Cell[])[], labels?: number): string {
   const text = [headings, ...rows].map((row) => row.map((cell) => (typeof cell === "number" ? grouped(cell) : cell)));
   const widths = widthsOf(text, textWidth());
   const columns = widths.map((width, i): TextColumn => ({ width, align: i === 0 ? "left" : "right" }));
-  return blocksOf(widths, labels, textWidth())
+  return blocksOf(widths, labels ?? labelsOf(text.slice(1), widths, textWidth()), textWidth())
     .map((block) => {
       const shown = block.map((i) => columns[i]);
       return text
@@ -64,6 +65,14 @@ function narrowed(widths: readonly number[], least: readonly number[], limit: nu
     result[widest]--;
   }
   return result;
+}
+
+/** How many of the first columns tell all rows apart; 1 where they would take more than half a line, or none do. */
+function labelsOf(rows: readonly (readonly string[])[], widths: readonly number[], limit: number): number {
+  for (let labels = 1; labels < widths.length && lineOf(widths.slice(0, labels)) <= limit / 2; labels++) {
+    if (new Set(rows.map((row) => JSON.stringify(row.slice(0, labels)))).size === rows.length) return labels;
+  }
+  return 1;
 }
 
 /** The columns of each block that a table is cut into, so that no line is longer than `limit`. */

@@ -41,7 +41,7 @@ export interface FigureChoice {
 }
 
 /** How the names of the kernel's costs begin. */
-const KERNEL = "kernel.";
+export const KERNEL = "kernel.";
 /** A number as people and programs write it. */
 const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i;
 /** Names that a message lists; of more it gives the beginnings. */

@@ -2,7 +2,7 @@
 import type { Preset } from "../../arch/index.ts";
 import { HYPERVISOR } from "../guests/hypervisor-costs.ts";
 import { inputErrorAt, UnknownNameError, unknownParameter } from "../input/errors.ts";
-import { choiceOf, type FigureChoice } from "../settings/figure-choice.ts";
+import { choiceOf, type FigureChoice, KERNEL } from "../settings/figure-choice.ts";
 import { readPresetFile } from "../settings/preset-file.ts";
 import { findPreset, isPresetFile } from "../settings/presets.ts";
 import type { GridValue, SpecText } from "./spec-text.ts";
@@ -47,14 +47,26 @@ function wordsOf(column: string, value: GridValue): string[] {
   return value === NOTHING_SET ? [] : String(value).split(/\s+/).filter(Boolean);
 }
 
-/** Refuses figures of a hypervisor in a grid without guests. @throws InputFileError with the place */
-export function checkHypervisorFigures(grid: Grid): void {
+/** What code a sweep runs beside that of its workload. */
+export interface CodeRun {
+  readonly kernel: boolean;
+  /** A hypervisor's, whatever the grid says of guests. */
+  readonly hypervisor: boolean;
+}
+
+/** Refuses figures of code that does not run: a hypervisor's without guests, a kernel's where there is none. @throws InputFileError with the place */
+export function checkCodeFigures(grid: Grid, runs: CodeRun): void {
   const hasGuests = grid.some(({ name, values }) => name === "guest" && values.some(({ value }) => value === true));
-  if (hasGuests) return;
+  const refused = [
+    ...(runs.kernel ? [] : [[KERNEL, "nothing here runs a kernel's code"]]),
+    ...(runs.hypervisor || hasGuests ? [] : [[HYPERVISOR, "only guests have a hypervisor (guest: true)"]]),
+  ];
   for (const { name, values } of grid) {
     for (const { value, at } of values) {
-      const [word] = wordsOf(name, value).filter((each) => each.startsWith(HYPERVISOR));
-      if (word !== undefined) throw inputErrorAt(at, `${word}: only guests have a hypervisor (guest: true)`);
+      for (const [owner, why] of refused) {
+        const word = wordsOf(name, value).find((each) => each.startsWith(owner));
+        if (word !== undefined) throw inputErrorAt(at, `${word}: ${why}`);
+      }
     }
   }
 }

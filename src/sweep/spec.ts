@@ -9,8 +9,9 @@ import { versionText } from "../provenance/program-version.ts";
 import { COMMAND_CPUS_MAX, parseMemorySize } from "../settings/machine-limits.ts";
 import { findWorkload } from "../workloads/index.ts";
 import {
+  type CodeRun,
+  checkCodeFigures,
   checkFigures,
-  checkHypervisorFigures,
   fileContents,
   isFigureColumn,
   presetNamed,
@@ -135,7 +136,7 @@ function checked(file: string, text: SpecText, firstSeed: number, program: strin
     throw inputErrorAt(at, `the grid has ${points} points; the most is ${POINTS_MAX}`);
   }
   checkFigures(grid);
-  if (subject.kind !== "experiment" || findExperiment(subject.value).runsGuests !== true) checkHypervisorFigures(grid);
+  checkCodeFigures(grid, codeRunBy(subject));
   for (const column of grid) checkColumn(column, check);
   const key = createHash("sha256")
     .update(JSON.stringify(spec))
@@ -145,6 +146,12 @@ function checked(file: string, text: SpecText, firstSeed: number, program: strin
     .digest("hex")
     .slice(0, 16);
   return { ...spec, key };
+}
+
+function codeRunBy({ kind, value }: SpecText["subjects"][number]): CodeRun {
+  if (kind !== "experiment") return { kernel: kind !== "references", hypervisor: false };
+  const { hasKernel = true, runsGuests = false } = findExperiment(value);
+  return { kernel: hasKernel, hypervisor: hasKernel && runsGuests };
 }
 
 /** Checks the values of a column that is no figure. @throws InputFileError with the place of what is wrong */

@@ -98,6 +98,8 @@ export interface Experiment {
   readonly parameters: readonly ParameterSpec[];
   /** Settings of the machine that can be given; the others are what the experiment varies, or play no part in it. */
   readonly settings: readonly SettingName[];
+  /** Whether its machines have a kernel, and a hypervisor below a guest, whose code costs something. Default: yes. */
+  readonly hasKernel?: boolean;
   /** Whether it runs guests whatever the settings. Default: no. */
   readonly runsGuests?: boolean;
   /** Whether it makes independent accesses. Default: no. */

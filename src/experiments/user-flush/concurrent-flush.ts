@@ -118,7 +118,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const findings = cpuCounts.map((cpus) => {
     const own = rows.filter((row) => row.cpus === cpus);
     const best = own.reduce((a, b) => (b.savedPercent > a.savedPercent ? b : a));
-    return `${cpus} CPUs: flushing at the same time saves most with ${best.pages} pages, ${best.savedPercent} %.`;
+    return `${cpus} CPUs: flushing at the same time saves most with ${best.pages} page${best.pages === 1 ? "" : "s"}, ${best.savedPercent} %.`;
   });
   return { tables: [table.toResult()], plots, findings };
 }

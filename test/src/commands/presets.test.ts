@@ -27,7 +27,12 @@ describe("mmulab presets", () => {
     const { stdout } = mmulab("presets", preset.name);
     expect(longest(stdout)).toBeLessThanOrEqual(80);
     const words = stdout.replace(/\s+/g, " ");
-    for (const { name, source } of figuresOf(preset)) {
+    for (const { name, source } of figuresOf(preset, {
+      guests: true,
+      overlap: true,
+      mitigations: true,
+      idleStates: true,
+    })) {
       expect(words).toContain(name.slice(name.lastIndexOf(".") + 1));
       for (const word of source.split(" ")) expect(words).toContain(word);
     }
@@ -103,6 +108,16 @@ describe("--set", () => {
     [["presets", "kernel", "--set", "costs.walk=3"], "mmulab presets NAME shows that figure"],
     [["sweep", "x.yaml", "--set", "costs.walk=3"], "'--set': a sweep has it as a column of its grid"],
     [["sweep", "x.yaml", "--preset=zen4"], "'--preset': a sweep has it as a column of its grid"],
+    [
+      ["experiment", "tlb-curves", "--set", "kernel.callCycles=3"],
+      "tlb-curves does not run a kernel's and a hypervisor's code",
+    ],
+    [["experiment", "fracture", "--set", "hypervisor.fault=3"], "fracture does not run a kernel's and a hypervisor's"],
+    [
+      ["replay", "--lackey", "x", "--set", "kernel.callCycles=3"],
+      "a replay of references does not run a kernel's code",
+    ],
+    [["replay", "--lackey", "x", "--against", "kernel.callCycles=3"], "does not run a kernel's code"],
     [["inspect", "tlb", "--preset", "none.json"], "none.json: no such file"],
     [
       ["replay", "--set", "costs.walk=3", "x.jsonl"],
@@ -156,8 +171,15 @@ describe("a sweep", () => {
     ["callCycles: [1]", "set, and figures by name (mmulab presets NAME)"],
     ["kernel.callCycles: [x]", "figures.yaml:3:23: kernel.callCycles x: expected a number"],
     ["preset: [none.json]", "none.json: no such file"],
+    [
+      "kernel.callCycles: [1]\n# tlb-curves",
+      "figures.yaml:3:23: kernel.callCycles=1: nothing here runs a kernel's code",
+    ],
+    ["hypervisor.fault: [1]\n# nested-walk", "figures.yaml:3:22: hypervisor.fault=1: only guests have a hypervisor"],
   ])("refuses %s with its place", (column, message) => {
-    const spec = folder.write("figures.yaml", `workload: mixed\ngrid:\n  ${column}\n`);
+    const [, experiment] = /# (.*)/.exec(column) ?? [];
+    const subject = experiment === undefined ? "workload: mixed" : `experiment: ${experiment}`;
+    const spec = folder.write("figures.yaml", `${subject}\ngrid:\n  ${column}\n`);
     const result = mmulab("sweep", spec, "--out", join(folder.path, "other.jsonl"));
     expect(result).toMatchObject({ status: 2, stderr: expect.stringContaining(message) });
   });

@@ -130,6 +130,15 @@ describe("experiments", () => {
     expect(noInvlpgb.findings[0]).toMatch(/^invlpgb is left out: skylake has no INVLPGB/);
   });
 
+  it.each(["page-tables", "tlb-curves", "walk-overlap", "nested-walk", "fracture"])(
+    "%s, whose machines have no kernel, rests on no figure of one",
+    (name) => {
+      const names = run(name, TINY[name]).inputs.map((input) => input.name);
+      expect(names).toContain("costs.walk");
+      expect(names.filter((each) => /^(kernel|hypervisor)\./.test(each))).toEqual([]);
+    },
+  );
+
   it("say which figures they rest on, each with its source", () => {
     const { inputs } = run("flush-cost", { cpus: "1", pages: "1" });
     expect(inputs.every(({ source }) => source !== "")).toBe(true);

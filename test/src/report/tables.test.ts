@@ -53,6 +53,29 @@ describe("tables", () => {
     );
   });
 
+  it("in blocks repeat as many columns as tell their rows apart", () => {
+    setTextWidth(32);
+    const rows = [
+      ["ipi", 2, 1234567, 1234567],
+      ["ipi", 16, 1, 2],
+    ];
+    expect(renderTable(["policy", "CPUs", "one", "two"], rows)).toBe(
+      [
+        "  policy  CPUs        one",
+        "  ipi        2  1,234,567",
+        "  ipi       16          1",
+        "",
+        "  policy  CPUs        two",
+        "  ipi        2  1,234,567",
+        "  ipi       16          2",
+        "",
+      ].join("\n"),
+    );
+    // Rows that nothing tells apart have their first column, as a row has that more columns would leave no room.
+    const alike = renderTable(["policy", "CPUs", "one", "two"], [rows[0], rows[0]]);
+    expect(alike.split("\n").filter((line) => line.includes("CPUs"))).toHaveLength(1);
+  });
+
   it("fold long names at blanks and at marks in words", () => {
     setTextWidth(40);
     expect(renderTable(["caller", "frees"], [["0xffffffff81234567 load_module+0x1a/0x20 [nf_tables]", 7]])).toBe(
