@@ -1,5 +1,6 @@
 /** The CPUs' clocks, and what their cycles go to. */
 import { CycleAccounts } from "./cycle-accounts.ts";
+import type { LateCpus } from "./hold-queue.ts";
 import type { PendingInterrupts } from "./pending-interrupts.ts";
 import { type LineClock, SharedLines } from "./shared-lines.ts";
 import type { Thread } from "./thread.ts";
@@ -46,8 +47,8 @@ export abstract class CpuClocks implements LineClock {
   /** The earliest time at which any CPU can act, that of the step which is under way included; infinity when none can. */
   abstract get earliestCycles(): number;
 
-  /** As `InterruptedCpus.delay`, of a CPU that waited for a line. */
-  abstract delayForLine(cpu: number, fromCycles: number, cycles: number): void;
+  /** As `InterruptedCpus.delay`, of CPUs that waited for a line. */
+  abstract delayForLine(late: LateCpus): void;
 
   /** Advances the current CPU's clock. */
   spend(cycles: number): void {

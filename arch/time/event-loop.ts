@@ -11,7 +11,6 @@
 import { ACTIVITY_OTHER, ACTIVITY_SWITCH } from "./cycle-accounts.ts";
 import { InterruptedCpus } from "./interrupted-cpus.ts";
 import type { InterruptHandler } from "./pending-interrupts.ts";
-import { ReadyQueue } from "./ready-queue.ts";
 import { hasReady, readyAt, removeFrom, takeReady } from "./run-queue.ts";
 import type { StepChooser } from "./step-chooser.ts";
 import {
@@ -44,7 +43,6 @@ export class EventLoop extends InterruptedCpus {
   /** Shares out physical CPUs among the loop's; null: each is one. */
   vcpuScheduler: VcpuScheduler | null = null;
 
-  private readonly ready: ReadyQueue;
   private readonly lastThread: (Thread | null)[];
   /** Threads of each CPU that could run, in the order in which they came. */
   readonly runQueues: Thread[][];
@@ -63,7 +61,6 @@ export class EventLoop extends InterruptedCpus {
    */
   constructor(cpus: number, topology?: Topology, clockCycles?: Float64Array) {
     super(cpus, topology, clockCycles);
-    this.ready = new ReadyQueue(cpus);
     this.lastThread = new Array<Thread | null>(cpus).fill(null);
     this.runQueues = Array.from({ length: cpus }, () => []);
   }
@@ -315,6 +312,7 @@ export class EventLoop extends InterruptedCpus {
     }
     if (thread.waiting) return;
     this.currentThread = thread;
+    this.computing[cpu] = 0;
     try {
       const result = thread.code.next();
       if (result.done) {
@@ -364,6 +362,7 @@ export class EventLoop extends InterruptedCpus {
       this.leave(cpu, thread);
     } else if (pause === PAUSE_COMPUTE) {
       thread.readyCycles += thread.computeCycles;
+      this.computing[cpu] = 1;
     } else if (pause === PAUSE_RESCHED) {
       this.leave(cpu, thread);
       this.runQueues[thread.cpu].push(thread);

@@ -13,14 +13,22 @@ import { CPUS_MAX } from "../isa/limits.ts";
 export interface HandOver {
   /** Cycles from when CPU `from` gives the lock back, or from when `to` asks for it, until `to` has it. @param isQueued whether `to` waited */
   handOverCycles(from: number, to: number, isQueued: boolean): number;
-  /**
-   * Somebody came before `holds` holds of `cpu` that lie in the past of its clock.
-   * @param fromCycles when it came for the first of them
-   * @param cycles by how much later the last of them ends
-   */
-  putBehind(cpu: number, fromCycles: number, cycles: number): void;
+  /** Somebody came before holds of `late` CPUs that lie in the past of their clocks. */
+  putBehind(late: LateCpus): void;
   /** A hold that was said to have waited `wasCycles` waits `cycles`, which are more. */
   waitsLonger(wasCycles: number, cycles: number): void;
+}
+
+/** CPUs that were put behind. */
+export interface LateCpus {
+  /** How many they are. */
+  readonly count: number;
+  /** Which: the first `count`, each once. */
+  readonly cpus: Int32Array;
+  /** By CPU: when it came for the first of its holds that end later. */
+  readonly fromCycles: Float64Array;
+  /** By CPU: by how much later the last of them ends; 0 for CPUs that are not late. */
+  readonly cycles: Float64Array;
 }
 
 /** Holds that there is room for at first. */
@@ -44,12 +52,26 @@ const HOLD_NUMBERS = 6;
 /** Holds that are kept at most: who comes before the oldest of so many is served as if it had never been. */
 export const HOLDS_MAX = 4096;
 
-/** By CPU: by how much later its next hold comes, while holds are put behind; else 0. */
-const lateCycles = new Float64Array(CPUS_MAX);
-/** By CPU: when it came for its first hold that ends later. */
-const lateFrom = new Float64Array(CPUS_MAX);
+/** CPUs whose next hold comes later, while holds are put behind: one list serves all queues. */
+const late = {
+  count: 0,
+  cpus: new Int32Array(CPUS_MAX),
+  fromCycles: new Float64Array(CPUS_MAX),
+  cycles: new Float64Array(CPUS_MAX),
+};
 /** A hold that moves. */
 const moving = new Float64Array(HOLD_NUMBERS);
+
+function addLate(cpu: number, fromCycles: number): void {
+  late.cpus[late.count++] = cpu;
+  late.fromCycles[cpu] = fromCycles;
+}
+
+/** The others stay in the order in which they came to be late. */
+function removeLate(cpu: number): void {
+  const { cpus } = late;
+  cpus.copyWithin(cpus.indexOf(cpu), cpus.indexOf(cpu) + 1, late.count--);
+}
 
 /** The holds of one lock. */
 export class HoldQueue {
@@ -57,8 +79,6 @@ export class HoldQueue {
   private count = 0;
   private holds = new Float64Array(FIRST_HOLDS << HOLD_SHIFT);
   private readonly handOver: HandOver;
-  /** CPUs whose next hold comes later, while holds are put behind. */
-  private late: number[] = [];
   /** Where the one that comes now is put in. */
   private place = 0;
   /** Whose hold was dropped last, which is before all that are kept; -1 for nobody's. */
@@ -78,11 +98,23 @@ export class HoldQueue {
     return this.count === 0 ? this.droppedCpu : this.holds[((this.first + this.count - 1) << HOLD_SHIFT) | CPU];
   }
 
+  /** When the last of its holds ends; there must be one. */
+  get untilCycles(): number {
+    return this.holds[((this.first + this.count - 1) << HOLD_SHIFT) | UNTIL];
+  }
+
   /** Drops all holds; the last was `lastCpu`'s. */
   clear(lastCpu: number = this.lastCpu): void {
     this.droppedCpu = lastCpu;
     this.first = 0;
     this.count = 0;
+  }
+
+  /** Has one hold only, for which nobody waited. */
+  beginWith(cpu: number, atCycles: number, untilCycles: number): void {
+    this.clear(-1);
+    this.put(0, cpu, atCycles, 0, untilCycles - atCycles, untilCycles);
+    this.count = 1;
   }
 
   /**
@@ -125,30 +157,38 @@ export class HoldQueue {
     const { holds } = this;
     const hold = at << HOLD_SHIFT;
     if (at < end) holds.copyWithin((at + 1) << HOLD_SHIFT, hold, end << HOLD_SHIFT);
+    this.put(hold, cpu, atCycles, waitedCycles, works, untilCycles);
+    if (at < end) this.putBehind(at + 1);
+  }
+
+  private put(
+    hold: number,
+    cpu: number,
+    atCycles: number,
+    waitedCycles: number,
+    works: number,
+    untilCycles: number,
+  ): void {
+    const { holds } = this;
     holds[hold | CPU] = cpu;
     holds[hold | ARRIVED] = atCycles;
     holds[hold | WORKS] = works;
     holds[hold | UNTIL] = untilCycles;
     holds[hold | PAID] = untilCycles;
     holds[hold | WAITED] = waitedCycles;
-    if (at < end) this.putBehind(at + 1);
   }
 
   /** Holds from `at` on come after one that was not there before. */
   private putBehind(at: number): void {
     const end = this.first + this.count;
-    const late = this.late;
     for (let i = at; i < end; i++) {
-      if (late.length > 0) this.bringEarliestTo(i, end);
-      if (!this.settle(i) && late.length === 0) break;
+      if (late.count > 0) this.bringEarliestTo(i, end);
+      if (!this.settle(i) && late.count === 0) return;
     }
-    for (let i = 0; i < late.length; i++) {
-      const cpu = late[i];
-      const cycles = lateCycles[cpu];
-      lateCycles[cpu] = 0;
-      this.handOver.putBehind(cpu, lateFrom[cpu], cycles);
-    }
-    late.length = 0;
+    const { count, cpus, cycles } = late;
+    this.handOver.putBehind(late);
+    for (let i = 0; i < count; i++) cycles[cpus[i]] = 0;
+    late.count = 0;
   }
 
   /** Of the holds from `at` on, whose CPUs may come later than they did, the one that comes first moves to `at`. */
@@ -173,7 +213,7 @@ export class HoldQueue {
   /** When the CPU of the hold at `i` comes for it, now that it may be later. */
   private comesAt(i: number): number {
     const hold = i << HOLD_SHIFT;
-    return this.holds[hold | ARRIVED] + lateCycles[this.holds[hold | CPU]];
+    return this.holds[hold | ARRIVED] + late.cycles[this.holds[hold | CPU]];
   }
 
   /** Says when the hold at `i` ends, now that those before it are known; whether that is another time than before. */
@@ -182,13 +222,13 @@ export class HoldQueue {
     const hold = i << HOLD_SHIFT;
     const before = (i - 1) << HOLD_SHIFT;
     const cpu = holds[hold | CPU];
-    const late = lateCycles[cpu];
+    const wasLate = late.cycles[cpu];
     const came = holds[hold | ARRIVED];
-    const comes = came + late;
+    const comes = came + wasLate;
     const waits = Math.max(0, holds[before | UNTIL] - comes);
     const handOver = this.handOver.handOverCycles(holds[before | CPU], cpu, waits > 0);
     const until = comes + waits + handOver + holds[hold | WORKS];
-    const isAsBefore = until === holds[hold | UNTIL] && late === 0;
+    const isAsBefore = until === holds[hold | UNTIL] && wasLate === 0;
     holds[hold | ARRIVED] = comes;
     holds[hold | UNTIL] = until;
     if (waits > holds[hold | WAITED]) {
@@ -196,13 +236,9 @@ export class HoldQueue {
       holds[hold | WAITED] = waits;
     }
     const later = Math.max(0, until - holds[hold | PAID]);
-    if (later > 0 && late === 0) {
-      this.late.push(cpu);
-      lateFrom[cpu] = came;
-    } else if (later === 0 && late > 0) {
-      this.late.splice(this.late.indexOf(cpu), 1);
-    }
-    lateCycles[cpu] = later;
+    if (later > 0 && wasLate === 0) addLate(cpu, came);
+    else if (later === 0 && wasLate > 0) removeLate(cpu);
+    late.cycles[cpu] = later;
     holds[hold | PAID] += later;
     return !isAsBefore;
   }

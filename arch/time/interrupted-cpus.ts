@@ -4,11 +4,20 @@
  */
 import { CpuClocks } from "./cpu-clocks.ts";
 import { ACTIVITY_INTERRUPT } from "./cycle-accounts.ts";
+import type { LateCpus } from "./hold-queue.ts";
 import { INTERRUPTED_RUNNING, interruptedState, PendingInterrupts } from "./pending-interrupts.ts";
+import { ReadyQueue } from "./ready-queue.ts";
+import type { VcpuScheduler } from "./vcpu-scheduler.ts";
 
 /** CPUs with clocks that take interrupts. */
 export abstract class InterruptedCpus extends CpuClocks {
   readonly interrupts = new PendingInterrupts(this.cpus);
+  /** Shares out physical CPUs among these; null: each is one. */
+  abstract vcpuScheduler: VcpuScheduler | null;
+  /** When each CPU can act. */
+  protected readonly ready = new ReadyQueue(this.cpus);
+  /** By CPU: 1 while its thread computes. */
+  protected readonly computing = new Uint8Array(this.cpus);
   /** Whether the current CPU's clock is set back for an interrupt handler. */
   private isSetBack = false;
 
@@ -71,7 +80,7 @@ export abstract class InterruptedCpus extends CpuClocks {
       this.idleCycles[cpu] = 0;
       taken = true;
     }
-    interrupts.forgetBefore(cpu, actsAtCycles);
+    interrupts.forgetBefore(cpu, actsAtCycles, clockCycles[cpu]);
     this.computesLater(cpu, this.clockCycles[cpu] - began);
     return taken;
   }
@@ -87,21 +96,49 @@ export abstract class InterruptedCpus extends CpuClocks {
     this.comesLater(cpu, fromCycles, cycles);
   }
 
-  delayForLine(cpu: number, fromCycles: number, cycles: number): void {
-    if (cpu === this.currentCpu) return;
-    this.lines.waitedCycles[cpu] += cycles;
-    this.comesLater(cpu, fromCycles, cycles);
+  delayForLine({ count, cpus, fromCycles, cycles }: LateCpus): void {
+    const { currentCpu } = this;
+    const { waitedCycles } = this.lines;
+    for (let i = 0; i < count; i++) {
+      const cpu = cpus[i];
+      if (cpu === currentCpu) continue;
+      waitedCycles[cpu] += cycles[cpu];
+      this.comesLater(cpu, fromCycles[cpu], cycles[cpu]);
+    }
   }
 
   private comesLater(cpu: number, fromCycles: number, cycles: number): void {
     this.interrupts.wasLater(cpu, fromCycles, cycles);
-    this.clockCycles[cpu] += cycles;
-    this.computesLater(cpu, cycles);
-    this.refresh(cpu);
+    this.putForward(cpu, cycles);
+  }
+
+  /**
+   * Puts a CPU's clock, and what its thread computes, forward by `cycles`. Most often the CPU could act at its clock and no interrupt comes before
+   * that: its thread, which is seldom in the host's caches, is not looked at then.
+   */
+  private putForward(cpu: number, cycles: number): void {
+    const { clockCycles } = this;
+    const was = clockCycles[cpu];
+    const clock = was + cycles;
+    clockCycles[cpu] = clock;
+    if (
+      this.ready.at[cpu] === was &&
+      this.interrupts.nextAt[cpu] >= clock &&
+      this.vcpuScheduler === null &&
+      this.computing[cpu] === 0
+    ) {
+      this.setReady(cpu, clock);
+    } else {
+      this.computesLater(cpu, cycles);
+      this.refresh(cpu);
+    }
   }
 
   /** Recomputes when `cpu` can act next. */
   abstract refresh(cpu: number): void;
+
+  /** Says when `cpu` can act next. */
+  abstract setReady(cpu: number, atCycles: number): void;
 
   /** What the thread of `cpu` was computing is done so much later. */
   private computesLater(cpu: number, cycles: number): void {

@@ -6,7 +6,8 @@
  * Most lines are free when somebody comes for them, at a time after all that were there before: of these only the last transfer is kept. A line
  * has a queue from when a CPU comes before that transfer is over until a CPU comes when all in the queue are.
  */
-import { type HandOver, HoldQueue } from "./hold-queue.ts";
+import { type HandOver, HoldQueue, type LateCpus } from "./hold-queue.ts";
+import { type LineNumbers, TIME_ARRIVED, TIME_UNTIL, TIMES_SHIFT, WORD_MOVER, WORDS_SHIFT } from "./line-numbers.ts";
 
 /** What transfers need of the event loop. */
 export interface TransferClock {
@@ -17,21 +18,9 @@ export interface TransferClock {
   /** Says in which run or call from outside the machine is: those before it are over. */
   readonly interrupts: { readonly run: number };
   /** See `InterruptedCpus.delay`. */
-  delayForLine(cpu: number, fromCycles: number, cycles: number): void;
+  delayForLine(late: LateCpus): void;
 }
 
-/** log2 of the numbers of a line. */
-const LINE_SHIFT = 2;
-/** Of a line: when a CPU came for its last transfer. */
-const ARRIVED = 0;
-/** Until when that took; 0 when there was none in this run. */
-const UNTIL = 1;
-/** Whose it was. */
-const MOVER = 2;
-/** Where the line's queue is in `queues`, if it has one. */
-const QUEUE = 3;
-/** Until when lines with a queue are busy. */
-const QUEUED = Number.POSITIVE_INFINITY;
 /** Lines that are remembered as having moved in a run. Of more, all are looked at when the next begins. */
 const MOVED_MAX = 1024;
 /** Queues that there may be before it is looked which of them are over. */
@@ -40,8 +29,7 @@ const QUEUES_MIN = 64;
 /** Transfers of all lines of a machine. */
 export class LineTransfers implements HandOver {
   private readonly clock: TransferClock;
-  /** The numbers of each line, side by side. */
-  private lines = new Float64Array(0);
+  private readonly lines: LineNumbers;
   /** Queues in use, then spare ones. */
   private readonly queues: HoldQueue[] = [];
   private queueCount = 0;
@@ -53,15 +41,9 @@ export class LineTransfers implements HandOver {
   private readonly moved = new Uint32Array(MOVED_MAX);
   private movedCount = 0;
 
-  constructor(clock: TransferClock) {
+  constructor(clock: TransferClock, lines: LineNumbers) {
     this.clock = clock;
-  }
-
-  /** Makes room for `lines` lines. */
-  grow(lines: number): void {
-    const larger = new Float64Array(lines << LINE_SHIFT);
-    larger.set(this.lines);
-    this.lines = larger;
+    this.lines = lines;
   }
 
   /** Lines that have a queue. */
@@ -76,11 +58,17 @@ export class LineTransfers implements HandOver {
   serve(line: number, cpu: number, transferCycles: number, workCycles: number): number {
     if (this.run !== this.clock.interrupts.run) this.beginRun();
     const now = this.clock.clockCycles[cpu];
-    const until = this.lines[(line << LINE_SHIFT) | UNTIL];
+    const { times, words } = this.lines;
+    const at = line << TIMES_SHIFT;
+    const until = times[at | TIME_UNTIL];
     const floor = Math.min(now, this.clock.earliestCycles);
     if (until > floor) return this.serveQueued(line, cpu, floor, transferCycles, workCycles);
+    const mover = (line << WORDS_SHIFT) | WORD_MOVER;
     if (until === 0) this.remember(line);
-    this.setLast(line, cpu, now, now + transferCycles + workCycles);
+    else if (words[mover] < 0) this.dropQueue(-1 - words[mover]);
+    times[at | TIME_ARRIVED] = now;
+    times[at | TIME_UNTIL] = now + transferCycles + workCycles;
+    words[mover] = cpu;
     return transferCycles;
   }
 
@@ -89,17 +77,19 @@ export class LineTransfers implements HandOver {
     return 0;
   }
 
-  putBehind(cpu: number, fromCycles: number, cycles: number): void {
-    this.clock.delayForLine(cpu, fromCycles, cycles);
+  putBehind(late: LateCpus): void {
+    this.clock.delayForLine(late);
   }
 
   waitsLonger(): void {}
 
   /** Forgets all transfers. */
   clear(): void {
-    const { lines, moved } = this;
-    if (this.movedCount > MOVED_MAX) lines.fill(0);
-    else for (let i = 0; i < this.movedCount; i++) lines[(moved[i] << LINE_SHIFT) | UNTIL] = 0;
+    const { moved } = this;
+    const { times } = this.lines;
+    if (this.movedCount <= MOVED_MAX)
+      for (let i = 0; i < this.movedCount; i++) times[(moved[i] << TIMES_SHIFT) | TIME_UNTIL] = 0;
+    else for (let at = TIME_UNTIL; at < times.length; at += 1 << TIMES_SHIFT) times[at] = 0;
     this.movedCount = 0;
     this.queueCount = 0;
   }
@@ -114,15 +104,7 @@ export class LineTransfers implements HandOver {
     this.movedCount++;
   }
 
-  private setLast(line: number, cpu: number, atCycles: number, untilCycles: number): void {
-    const { lines } = this;
-    const at = line << LINE_SHIFT;
-    lines[at | ARRIVED] = atCycles;
-    lines[at | UNTIL] = untilCycles;
-    lines[at | MOVER] = cpu;
-  }
-
-  /** @param floorCycles nobody comes before this time any more */
+  /** @param floorCycles nobody comes before this time any more, and the line is not free by then */
   private serveQueued(
     line: number,
     cpu: number,
@@ -131,17 +113,13 @@ export class LineTransfers implements HandOver {
     workCycles: number,
   ): number {
     const now = this.clock.clockCycles[cpu];
-    const { lines } = this;
-    const at = line << LINE_SHIFT;
-    const queue = lines[at | UNTIL] === QUEUED ? this.queues[lines[at | QUEUE]] : this.newQueue(line, floorCycles);
+    const { times, words } = this.lines;
+    const mover = words[(line << WORDS_SHIFT) | WORD_MOVER];
+    const queue = mover < 0 ? this.queues[-1 - mover] : this.newQueue(line, floorCycles);
     const freeAt = queue.come(now, floorCycles);
     const cycles = transferCycles + workCycles;
-    if (queue.length === 0) {
-      this.dropQueue(lines[at | QUEUE]);
-      this.setLast(line, cpu, now, now + cycles);
-      return transferCycles;
-    }
     queue.serve(cpu, now, freeAt - now, cycles, freeAt + cycles);
+    times[(line << TIMES_SHIFT) | TIME_UNTIL] = queue.untilCycles;
     return freeAt - now + transferCycles;
   }
 
@@ -151,37 +129,35 @@ export class LineTransfers implements HandOver {
     const at = this.queueCount++;
     if (at === this.queues.length) this.queues.push(new HoldQueue(this));
     const queue = this.queues[at];
-    queue.clear(-1);
-    const { lines } = this;
-    const of = line << LINE_SHIFT;
-    const came = lines[of | ARRIVED];
-    const until = lines[of | UNTIL];
-    queue.come(came, came);
-    queue.serve(lines[of | MOVER], came, 0, until - came, until);
+    const { times, words } = this.lines;
+    const mover = (line << WORDS_SHIFT) | WORD_MOVER;
+    const time = line << TIMES_SHIFT;
+    queue.beginWith(words[mover], times[time | TIME_ARRIVED], times[time | TIME_UNTIL]);
     this.queueLines[at] = line;
-    lines[of | QUEUE] = at;
-    lines[of | UNTIL] = QUEUED;
+    words[mover] = -1 - at;
     return queue;
   }
 
-  /** The last queue in use goes where the one at `at` is, which becomes a spare one. */
+  /** The last queue in use goes where the one at `at` is, which becomes a spare one. Its line is the caller's to say. */
   private dropQueue(at: number): void {
-    const { queues, queueLines } = this;
     const last = --this.queueCount;
+    if (at === last) return;
+    const { queues, queueLines } = this;
     const dropped = queues[at];
     queues[at] = queues[last];
     queues[last] = dropped;
     queueLines[at] = queueLines[last];
-    this.lines[(queueLines[at] << LINE_SHIFT) | QUEUE] = at;
+    this.lines.words[(queueLines[at] << WORDS_SHIFT) | WORD_MOVER] = -1 - at;
   }
 
   /** Takes queues away in which all is over: nobody has come for their lines since. */
   private sweep(floorCycles: number): void {
+    const { queueLines } = this;
+    const { times, words } = this.lines;
     for (let at = this.queueCount - 1; at >= 0; at--) {
-      const queue = this.queues[at];
-      queue.dropBefore(floorCycles);
-      if (queue.length > 0) continue;
-      this.lines[(this.queueLines[at] << LINE_SHIFT) | UNTIL] = floorCycles;
+      const line = queueLines[at];
+      if (times[(line << TIMES_SHIFT) | TIME_UNTIL] > floorCycles) continue;
+      words[(line << WORDS_SHIFT) | WORD_MOVER] = 0;
       this.dropQueue(at);
     }
     this.sweepAt = Math.max(QUEUES_MIN, 2 * this.queueCount);

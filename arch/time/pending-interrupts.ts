@@ -1,6 +1,6 @@
 /** Interrupts on their way to CPUs, and whether each CPU takes them. */
 
-import { OffSpans } from "./off-spans.ts";
+import { LateSpans } from "./late-spans.ts";
 import type { Thread } from "./thread.ts";
 
 /** What an interrupt does when it is taken, on the CPU that takes it. It cannot wait. */
@@ -37,9 +37,7 @@ export class PendingInterrupts {
   /** By CPU: when it did so first. */
   private readonly offSince: Float64Array;
   /** By CPU: when it took no interrupts. */
-  private readonly offSpans: OffSpans[];
-  /** By CPU: in which run or call from outside its spans were. */
-  private readonly spansRun: Float64Array;
+  private readonly offSpans: LateSpans;
   private runs = 0;
   /** The CPU that runs a handler, which takes no other interrupt until its end; -1 for none. */
   private handling = -1;
@@ -48,8 +46,7 @@ export class PendingInterrupts {
     this.queues = Array.from({ length: cpus }, () => []);
     this.off = new Int32Array(cpus);
     this.offSince = new Float64Array(cpus);
-    this.offSpans = Array.from({ length: cpus }, () => new OffSpans());
-    this.spansRun = new Float64Array(cpus);
+    this.offSpans = new LateSpans(cpus);
     this.nextAt = new Float64Array(cpus).fill(Number.POSITIVE_INFINITY);
   }
 
@@ -93,20 +90,20 @@ export class PendingInterrupts {
     return this.runs;
   }
 
-  /** `cpu` acts at `atCycles`: nothing arrives before that any more. */
-  forgetBefore(cpu: number, atCycles: number): void {
-    this.offSpans[cpu].forgetBefore(atCycles);
+  /** `cpu`, whose clock is at `clockCycles`, acts at `atCycles`: nothing arrives before that any more. */
+  forgetBefore(cpu: number, atCycles: number, clockCycles: number): void {
+    this.offSpans.forgetBefore(cpu, atCycles, clockCycles);
   }
 
   /** `cpu` could take no interrupt from `sinceCycles` until `untilCycles`, which is after all that was said of it before. */
   wereOff(cpu: number, sinceCycles: number, untilCycles: number, includesBegin = false): void {
     if (untilCycles > sinceCycles && cpu !== this.handling)
-      this.spansOf(cpu).add(sinceCycles, untilCycles, includesBegin);
+      this.offSpans.of(cpu, this.runs).add(sinceCycles, untilCycles, includesBegin);
   }
 
   /** When `cpu`, whose code may have run past that time already, takes an interrupt that arrives at `arrivalCycles`: then, or once interrupts are on. */
   takenAt(cpu: number, arrivalCycles: number, isMaskable = true): number {
-    return isMaskable ? this.spansOf(cpu).takenAt(arrivalCycles) : arrivalCycles;
+    return isMaskable ? this.offSpans.of(cpu, this.runs).takenAt(arrivalCycles) : arrivalCycles;
   }
 
   /** A handler begins on `cpu`. Until {@link handled} says how long it took, nothing more is to be said of that time. */
@@ -122,16 +119,7 @@ export class PendingInterrupts {
 
   /** What `cpu` did after `fromCycles` was `cycles` later; it took no interrupt in between. */
   wasLater(cpu: number, fromCycles: number, cycles: number): void {
-    if (cycles > 0) this.spansOf(cpu).insert(fromCycles, cycles);
-  }
-
-  private spansOf(cpu: number): OffSpans {
-    const spans = this.offSpans[cpu];
-    if (this.spansRun[cpu] !== this.runs) {
-      this.spansRun[cpu] = this.runs;
-      spans.clear();
-    }
-    return spans;
+    if (cycles > 0) this.offSpans.insert(cpu, fromCycles, cycles, this.runs);
   }
 
   /** Disables interrupts of `cpu`, whose clock is at `nowCycles`; nests. */

@@ -9,12 +9,14 @@
  * Time spent so is counted for each CPU and booked by the accounts as an activity of its own.
  */
 import { checkState, restoreArray } from "../isa/state-error.ts";
+import { LineNumbers, NOBODY, WORD_FIRST, WORD_HOLDER, WORD_LAST, WORDS_SHIFT } from "./line-numbers.ts";
 import { LineTransfers, type TransferClock } from "./line-transfers.ts";
 import { type ByDistance, DISTANCE_SELF, type Topology } from "./topology.ts";
 
-/** Whose line it is: nobody's, and then free to take: what is new is in the caches of the CPU that made it. 0 and up: that CPU's alone. Below -1: several CPUs', by the number of their set. */
-const NOBODY = -1;
-const FIRST_SET = -2;
+/** Whose line it is, beside `NOBODY`. 0 and up: that CPU's alone. This: two CPUs', who are among the line's numbers. */
+const PAIR = -2;
+/** And from here down: several CPUs', by the number of their set. */
+const FIRST_SET = -3;
 const FIRST_SETS = 16;
 /** Lines, at least, that there is room for when it has to be made. Few: most are made at once, and a start waits until they are. */
 const SPARE_LINES = 512;
@@ -49,17 +51,16 @@ export class SharedLines {
   transferCycles: ByDistance = [0, 0, 0, 0, 0, 0];
 
   private readonly clock: LineClock;
-  private readonly words: number;
+  /** Words of a set: bits by CPU, then a bit for each of these words that is not 0. */
+  private readonly bitWords: number;
+  private readonly setWords: number;
   private count = 0;
-  private holder = new Int32Array(0);
+  private capacity = 0;
+  private readonly lines = new LineNumbers();
+  /** The words of `lines`. */
+  private words = this.lines.words;
   private readonly transfers: LineTransfers;
-  /**
-   * Sets of CPUs that share a line: who has had it longest, who read it last, and bits by CPU. Most are two CPUs, one of which writes
-   * next: as long as there are no more, the bits are all clear.
-   */
-  private first = new Int32Array(FIRST_SETS);
-  private forwarder = new Int32Array(FIRST_SETS);
-  private isPair = new Uint8Array(FIRST_SETS);
+  /** Sets of more than two CPUs that share a line. Most lines are had by two, one of which writes next. */
   private sets: Uint32Array;
   private readonly freeSets: number[] = [];
   private setCount = 0;
@@ -74,32 +75,33 @@ export class SharedLines {
   /** @param clock of the machine */
   constructor(clock: LineClock) {
     this.clock = clock;
-    this.transfers = new LineTransfers(clock);
+    this.transfers = new LineTransfers(clock, this.lines);
     const cpus = clock.clockCycles.length;
     this.isAlone = cpus === 1;
     this.waitedCycles = new Float64Array(cpus);
-    this.words = (cpus + 31) >> 5;
-    this.sets = new Uint32Array(FIRST_SETS * this.words);
+    this.bitWords = (cpus + 31) >> 5;
+    this.setWords = this.bitWords + ((this.bitWords + 31) >> 5);
+    this.sets = new Uint32Array(FIRST_SETS * this.setWords);
   }
 
   /** New lines that nobody has; the number of the first. Lines are made while a machine boots, so that their numbers are the same each time. */
   make(lines: number): number {
     const first = this.count;
     this.count += lines;
-    if (this.count > this.holder.length) this.grow(this.count + Math.max(SPARE_LINES, this.count >> 3));
+    if (this.count > this.capacity) this.grow(this.count + Math.max(SPARE_LINES, this.count >> 3));
     return first;
   }
 
   /** The current CPU reads a line. */
   read(line: number): void {
     const cpu = this.clock.currentCpu;
-    if (this.holder[line] !== cpu) this.fetchToRead(line, cpu);
+    if (this.words[(line << WORDS_SHIFT) | WORD_HOLDER] !== cpu) this.fetchToRead(line, cpu);
   }
 
   /** The current CPU writes a line. */
   write(line: number): void {
     const cpu = this.clock.currentCpu;
-    if (this.holder[line] !== cpu) this.fetchToWrite(line, cpu);
+    if (this.words[(line << WORDS_SHIFT) | WORD_HOLDER] !== cpu) this.fetchToWrite(line, cpu);
   }
 
   /** The current CPU takes over `lines` lines without numbers of their own that `from` wrote last. */
@@ -131,17 +133,19 @@ export class SharedLines {
 
   /** Copies the lines, for saved states. */
   capture(): SharedLinesState {
+    const { words } = this;
     const rows = { line: [] as number[], holder: [] as number[] };
     const shared = { line: [] as number[], cpu: [] as number[] };
     const cpus = this.clock.clockCycles.length;
     for (let line = 0; line < this.count; line++) {
-      const held = this.holder[line];
+      const at = line << WORDS_SHIFT;
+      const held = words[at | WORD_HOLDER];
       if (held === NOBODY) continue;
       rows.line.push(line);
-      rows.holder.push(held >= 0 ? held : this.forwarder[FIRST_SET - held]);
+      rows.holder.push(held >= 0 ? held : words[at | WORD_LAST]);
       if (held >= 0) continue;
       for (let cpu = 0; cpu < cpus; cpu++) {
-        if (!this.hasCopy(FIRST_SET - held, cpu)) continue;
+        if (!this.hasCopy(line, cpu)) continue;
         shared.line.push(line);
         shared.cpu.push(cpu);
       }
@@ -160,41 +164,42 @@ export class SharedLines {
     const cpus = this.clock.clockCycles.length;
     const known = state.line.every((line) => line < this.count) && state.holder.every((cpu) => cpu < cpus);
     checkState("shared lines", known, `are not those of ${cpus} CPUs`);
-    this.holder.fill(NOBODY);
+    const { words } = this;
+    for (let at = WORD_HOLDER; at < words.length; at += 1 << WORDS_SHIFT) words[at] = NOBODY;
     state.line.forEach((line, i) => {
-      this.holder[line] = state.holder[i];
+      words[(line << WORDS_SHIFT) | WORD_HOLDER] = state.holder[i];
     });
     this.transfers.clear();
     state.sharedLine.forEach((line, i) => {
-      const last = this.holder[line];
+      const at = line << WORDS_SHIFT;
       const sharer = state.sharedCpu[i];
-      const set = last >= 0 ? this.newPair(last, last) : FIRST_SET - last;
-      this.holder[line] = FIRST_SET - set;
-      if (this.hasCopy(set, sharer)) return;
-      const forwarder = this.forwarder[set];
-      this.addCopy(set, sharer);
-      this.forwarder[set] = forwarder;
+      if (words[at | WORD_HOLDER] >= 0) this.makePair(line, words[at | WORD_HOLDER], words[at | WORD_HOLDER]);
+      if (this.hasCopy(line, sharer)) return;
+      const last = words[at | WORD_LAST];
+      this.addCopy(line, sharer);
+      words[at | WORD_LAST] = last;
     });
     restoreArray("shared lines", "CPUs", this.waitedCycles, state.waitedCycles);
   }
 
   private fetchToRead(line: number, cpu: number): void {
-    const held = this.holder[line];
+    const { words } = this;
+    const at = line << WORDS_SHIFT;
+    const held = words[at | WORD_HOLDER];
     if (held === NOBODY) {
-      this.holder[line] = cpu;
+      words[at | WORD_HOLDER] = cpu;
       return;
     }
     const { topology } = this.clock;
     if (held >= 0) {
       this.transfer(line, cpu, this.transferCycles[topology.distance(held, cpu)]);
-      this.holder[line] = FIRST_SET - this.newPair(held, cpu);
+      this.makePair(line, held, cpu);
       return;
     }
-    const set = FIRST_SET - held;
-    if (this.hasCopy(set, cpu)) return;
+    if (this.hasCopy(line, cpu)) return;
     // Copies are handed out side by side.
-    this.wait(cpu, this.transferCycles[topology.distance(this.forwarder[set], cpu)]);
-    this.addCopy(set, cpu);
+    this.wait(cpu, this.transferCycles[topology.distance(words[at | WORD_LAST], cpu)]);
+    this.addCopy(line, cpu);
   }
 
   private fetchToWrite(line: number, cpu: number): void {
@@ -204,13 +209,14 @@ export class SharedLines {
 
   /** The line is `cpu`'s alone from now on; what it takes to fetch it. */
   private takeToWrite(line: number, cpu: number): number {
-    const held = this.holder[line];
-    this.holder[line] = cpu;
+    const holder = (line << WORDS_SHIFT) | WORD_HOLDER;
+    const held = this.words[holder];
+    this.words[holder] = cpu;
     if (held >= 0) return this.transferCycles[this.clock.topology.distance(held, cpu)];
     if (held === NOBODY) return 0;
-    const set = FIRST_SET - held;
-    this.freeSets.push(set);
-    return this.isPair[set] === 1 ? this.farthestOfPairCycles(set, cpu) : this.dropCopiesCycles(set, cpu);
+    if (held === PAIR) return this.farthestOfPairCycles(line, cpu);
+    this.freeSets.push(FIRST_SET - held);
+    return this.dropCopiesCycles(FIRST_SET - held, cpu);
   }
 
   private transfer(line: number, cpu: number, cycles: number): void {
@@ -223,9 +229,10 @@ export class SharedLines {
   }
 
   /** What it takes until the CPUs of a pair other than `cpu` have dropped their copies; 0 when there are none. */
-  private farthestOfPairCycles(set: number, cpu: number): number {
+  private farthestOfPairCycles(line: number, cpu: number): number {
     const { topology } = this.clock;
-    const [first, last] = [this.first[set], this.forwarder[set]];
+    const first = this.words[(line << WORDS_SHIFT) | WORD_FIRST];
+    const last = this.words[(line << WORDS_SHIFT) | WORD_LAST];
     if (first === cpu) return last === cpu ? 0 : this.transferCycles[topology.distance(last, cpu)];
     const distance = topology.distance(first, cpu);
     return this.transferCycles[last === cpu ? distance : Math.max(distance, topology.distance(last, cpu))];
@@ -234,70 +241,77 @@ export class SharedLines {
   /** What it takes until all CPUs of a larger set but `cpu` have dropped their copies, which they do. */
   private dropCopiesCycles(set: number, cpu: number): number {
     const { topology } = this.clock;
-    const { sets, words } = this;
+    const { sets, bitWords, setWords } = this;
+    const first = set * setWords;
     let farthest = DISTANCE_SELF as number;
-    for (let word = 0; word < words; word++) {
-      for (let bits = sets[set * words + word]; bits !== 0; bits &= bits - 1) {
-        const sharer = 32 * word + 31 - Math.clz32(bits & -bits);
-        if (sharer !== cpu) farthest = Math.max(farthest, topology.distance(sharer, cpu));
+    for (let group = bitWords; group < setWords; group++) {
+      for (let used = sets[first + group]; used !== 0; used &= used - 1) {
+        const word = 32 * (group - bitWords) + 31 - Math.clz32(used & -used);
+        for (let bits = sets[first + word]; bits !== 0; bits &= bits - 1) {
+          const sharer = 32 * word + 31 - Math.clz32(bits & -bits);
+          if (sharer !== cpu) farthest = Math.max(farthest, topology.distance(sharer, cpu));
+        }
+        sets[first + word] = 0;
       }
-      sets[set * words + word] = 0;
+      sets[first + group] = 0;
     }
     return farthest === DISTANCE_SELF ? 0 : this.transferCycles[farthest];
   }
 
-  private hasCopy(set: number, cpu: number): boolean {
-    if (this.isPair[set] === 1) return this.first[set] === cpu || this.forwarder[set] === cpu;
-    return (this.sets[set * this.words + (cpu >> 5)] & (1 << (cpu & 31))) !== 0;
+  /** Whether `cpu` is one of several CPUs that have a line. */
+  private hasCopy(line: number, cpu: number): boolean {
+    const { words } = this;
+    const at = line << WORDS_SHIFT;
+    const held = words[at | WORD_HOLDER];
+    if (held === PAIR) return words[at | WORD_FIRST] === cpu || words[at | WORD_LAST] === cpu;
+    return (this.sets[(FIRST_SET - held) * this.setWords + (cpu >> 5)] & (1 << (cpu & 31))) !== 0;
   }
 
-  /** Adds a CPU that is not in it. */
-  private addCopy(set: number, cpu: number): void {
-    if (this.isPair[set] === 1) {
-      this.isPair[set] = 0;
-      this.setBit(set, this.first[set]);
-      this.setBit(set, this.forwarder[set]);
+  /** Adds a CPU that is not one of the several that have a line. */
+  private addCopy(line: number, cpu: number): void {
+    const { words } = this;
+    const at = line << WORDS_SHIFT;
+    if (words[at | WORD_HOLDER] === PAIR) {
+      const set = this.newSet();
+      this.setBit(set, words[at | WORD_FIRST]);
+      this.setBit(set, words[at | WORD_LAST]);
+      words[at | WORD_HOLDER] = FIRST_SET - set;
     }
-    this.setBit(set, cpu);
-    this.forwarder[set] = cpu;
+    this.setBit(FIRST_SET - words[at | WORD_HOLDER], cpu);
+    words[at | WORD_LAST] = cpu;
   }
 
   private setBit(set: number, cpu: number): void {
-    this.sets[set * this.words + (cpu >> 5)] |= 1 << (cpu & 31);
+    const { sets, bitWords } = this;
+    const first = set * this.setWords;
+    sets[first + (cpu >> 5)] |= 1 << (cpu & 31);
+    sets[first + bitWords + (cpu >> 10)] |= 1 << ((cpu >> 5) & 31);
   }
 
-  /** A set of two CPUs; both may be the same. */
-  private newPair(first: number, last: number): number {
-    const set = this.newSet();
-    this.first[set] = first;
-    this.forwarder[set] = last;
-    this.isPair[set] = 1;
-    return set;
+  /** Two CPUs have a line; both may be the same. */
+  private makePair(line: number, first: number, last: number): void {
+    const { words } = this;
+    const at = line << WORDS_SHIFT;
+    words[at | WORD_HOLDER] = PAIR;
+    words[at | WORD_FIRST] = first;
+    words[at | WORD_LAST] = last;
   }
 
   private newSet(): number {
     const free = this.freeSets.pop();
     if (free !== undefined) return free;
     const set = this.setCount++;
-    if (set === this.forwarder.length) {
-      this.first = doubled(this.first, new Int32Array(2 * set));
-      this.forwarder = doubled(this.forwarder, new Int32Array(2 * set));
-      this.isPair = doubled(this.isPair, new Uint8Array(2 * set));
-      this.sets = doubled(this.sets, new Uint32Array(2 * set * this.words));
+    if ((set + 1) * this.setWords > this.sets.length) {
+      const larger = new Uint32Array(2 * this.sets.length);
+      larger.set(this.sets);
+      this.sets = larger;
     }
     return set;
   }
 
   private grow(capacity: number): void {
-    const holder = new Int32Array(capacity).fill(NOBODY);
-    holder.set(this.holder);
-    this.holder = holder;
-    this.transfers.grow(capacity);
+    this.lines.grow(capacity);
+    this.words = this.lines.words;
+    this.capacity = capacity;
   }
-}
-
-/** `larger` with what is in `array` at its begin. */
-function doubled<T extends Int32Array | Uint8Array | Uint32Array>(array: T, larger: T): T {
-  larger.set(array);
-  return larger;
 }

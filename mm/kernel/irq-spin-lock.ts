@@ -5,7 +5,7 @@
  */
 import { ACTIVITY_LOCK_WAIT } from "../../arch/time/cycle-accounts.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
-import { type HandOver, HoldQueue } from "../../arch/time/hold-queue.ts";
+import { type HandOver, HoldQueue, type LateCpus } from "../../arch/time/hold-queue.ts";
 import type { LockCosts } from "./lock.ts";
 import { type LockClass, lockClass } from "./lock-stat.ts";
 import type { WatchedLock } from "./lock-watcher.ts";
@@ -87,8 +87,8 @@ export class IrqSpinLock implements WatchedLock, HandOver {
     return this.handOverTransfers(isQueued) * lines.transferCycles[topology.distance(from, to)];
   }
 
-  putBehind(cpu: number, fromCycles: number, cycles: number): void {
-    this.loop.delay(cpu, fromCycles, cycles, ACTIVITY_LOCK_WAIT);
+  putBehind({ count, cpus, fromCycles, cycles }: LateCpus): void {
+    for (let i = 0; i < count; i++) this.loop.delay(cpus[i], fromCycles[cpus[i]], cycles[cpus[i]], ACTIVITY_LOCK_WAIT);
   }
 
   waitsLonger(wasCycles: number, cycles: number): void {

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type HandOver, HOLDS_MAX, HoldQueue } from "../../../arch/time/hold-queue.ts";
+import { tuplesOf } from "./late-tuples.ts";
 import { nextToAct } from "./next-to-act.ts";
 
 /** What a CPU does again and again: computes, then works under the lock. */
@@ -47,10 +48,12 @@ function inPortions(programs: readonly (readonly Turn[])[], portions: readonly n
   };
   const handOver: HandOver = {
     handOverCycles,
-    putBehind: (cpu, from, cycles) => {
-      expect(from).toBeLessThanOrEqual(clocks[cpu]);
-      expect(cycles).toBeGreaterThan(0);
-      clocks[cpu] += cycles;
+    putBehind: (late) => {
+      for (const [cpu, from, cycles] of tuplesOf(late)) {
+        expect(from).toBeLessThanOrEqual(clocks[cpu]);
+        expect(cycles).toBeGreaterThan(0);
+        clocks[cpu] += cycles;
+      }
     },
     waitsLonger: (was, cycles) => {
       expect(cycles).toBeGreaterThan(was);
@@ -138,7 +141,7 @@ describe("one CPU that comes before three holds of another", () => {
     const waits: [number, number][] = [];
     const queue = new HoldQueue({
       handOverCycles: () => 0,
-      putBehind: (...told) => later.push(told),
+      putBehind: (late) => later.push(...tuplesOf(late)),
       waitsLonger: (...told) => waits.push(told),
     });
     for (const comes of [0, 10, 40]) {

@@ -1,7 +1,10 @@
 /** Transfers of lines for which CPUs come whose clocks are apart, beside the simplest model of such lines. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { LateCpus } from "../../../arch/time/hold-queue.ts";
+import { LineNumbers } from "../../../arch/time/line-numbers.ts";
 import { LineTransfers } from "../../../arch/time/line-transfers.ts";
+import { tuplesOf } from "./late-tuples.ts";
 import { nextToAct } from "./next-to-act.ts";
 
 /** What a CPU does again and again: computes, then comes for a line, which takes `transfers` to come, and works on it. */
@@ -30,21 +33,24 @@ function inOrder(programs: Programs): number[] {
 }
 
 /** Transfers, and clocks that the test sets. */
-function machine(cpus: number) {
+function machine(cpus: number, lineCount = LINES) {
   const clockCycles = new Float64Array(cpus);
   const clock = {
     clockCycles,
     earliestCycles: 0,
     interrupts: { run: 1 },
     currentCpu: 0,
-    delayForLine(cpu: number, fromCycles: number, cycles: number): void {
-      expect(fromCycles).toBeLessThanOrEqual(clockCycles[cpu]);
-      expect(cycles).toBeGreaterThan(0);
-      if (cpu !== clock.currentCpu) clockCycles[cpu] += cycles;
+    delayForLine(late: LateCpus): void {
+      for (const [cpu, fromCycles, cycles] of tuplesOf(late)) {
+        expect(fromCycles).toBeLessThanOrEqual(clockCycles[cpu]);
+        expect(cycles).toBeGreaterThan(0);
+        if (cpu !== clock.currentCpu) clockCycles[cpu] += cycles;
+      }
     },
   };
-  const transfers = new LineTransfers(clock);
-  transfers.grow(LINES);
+  const lines = new LineNumbers();
+  lines.grow(lineCount);
+  const transfers = new LineTransfers(clock, lines);
   return { clock, transfers };
 }
 
@@ -156,9 +162,8 @@ describe("a transfer that was earlier in a run", () => {
 
 describe("queues", () => {
   it("go once all in them are over: when somebody comes for their line, or when there are many", () => {
-    const { clock, transfers } = machine(2);
     const lines = 1000;
-    transfers.grow(lines);
+    const { clock, transfers } = machine(2, lines);
     for (let line = 0; line < lines; line++) {
       const now = 1000 * line;
       clock.earliestCycles = now;
