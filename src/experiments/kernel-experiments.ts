@@ -9,6 +9,7 @@ import { nestedWalk } from "./nested-walk.ts";
 import { pageTables } from "./page-tables.ts";
 import { pcidPingPong } from "./pcid-ping-pong.ts";
 import { tlbCurves } from "./tlb-curves.ts";
+import { unmapThreads } from "./unmap-threads.ts";
 import { concurrentFlush } from "./user-flush/concurrent-flush.ts";
 import { fork } from "./user-flush/fork.ts";
 import { madviseLoop } from "./user-flush/madvise-loop.ts";
@@ -24,6 +25,7 @@ export const KERNEL_EXPERIMENTS: readonly Experiment[] = [
   flushCeiling,
   lazyThreshold,
   vmapContention,
+  unmapThreads,
   pageTables,
   walkOverlap,
   tlbCurves,

@@ -5,7 +5,6 @@ import type { ExperimentResult, Plot, Value } from "../../../src/experiments/bas
 import { EXPERIMENTS, runExperiment } from "../../../src/experiments/index.ts";
 
 type Cells = Readonly<Record<string, Value>>;
-
 /** What a plot should show, read off its title, its axes and its legend by a person. */
 interface Shown {
   readonly experiment: string;
@@ -20,7 +19,7 @@ interface Shown {
 }
 
 const CPUS = { name: "CPUs", key: "cpus" };
-const WORKERS = { name: "workers", key: "workers" };
+const [WORKERS, THREADS] = ["workers", "threads"].map((name) => ({ name, key: name }));
 const LAZY_MAX = { name: "lazy_max_pages (pages)", key: "lazyMaxPages" };
 const MEMORY = { name: "memory (MiB)", key: "sizeMiB" };
 const PARTS = {
@@ -131,6 +130,14 @@ const SHOWN: readonly Shown[] = [
     curves: { key: "lockWaitPercent", nameOf: bySetting },
   },
   {
+    experiment: "unmap-threads",
+    title: /^Map, touch and unmap$/,
+    table: "loops",
+    x: THREADS,
+    yName: "ns a map, touch and unmap, one thread",
+    curves: { key: "loopNs", nameOf: (row) => String(row.way) },
+  },
+  {
     experiment: "page-tables",
     title: /^Walk cycles per access, (random|sequential)$/,
     table: "page-tables",
@@ -210,7 +217,7 @@ const SHOWN: readonly Shown[] = [
     experiment: "madvise-loop",
     title: /^Throughput of the machine$/,
     table: "loops",
-    x: { name: "threads", key: "threads" },
+    x: THREADS,
     yName: "loops per second, whole machine",
     curves: { key: "loopsPerSecond", nameOf: byPolicy },
   },
@@ -319,6 +326,7 @@ const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "flush-ceiling": { ceilings: "0,33,512", cpus: "2", munmaps: "40", resident: "64" },
   "lazy-threshold": { cpus: "1,4", lazy_max_pages: "0,256", frees: "800" },
   "vmap-contention": { cpus: "1,4", pairs: "300" },
+  "unmap-threads": { cpus: "4", threads: "1,4", loops: "40" },
   "page-tables": { size: "64,1024", accesses: "5000" },
   "walk-overlap": { size: "2,16", loads: "500" },
   "tlb-curves": { stride: "1,16", pages: "4,17,128", orders: "1" },
