@@ -112,7 +112,12 @@ function replacementOf(
     const text = `${source}: explains the misses of ${right} of ${fit.clean} sequences of visits to one set`;
     return { name: fit.name, origin: measured(text) };
   }
-  const why = fit.name === null ? "not measured" : "no known policy explains the sequences that were measured";
+  const why =
+    fit.name === null
+      ? "not measured"
+      : fit.isTied
+        ? "the sequences that were measured do not tell the known policies apart"
+        : "no known policy explains the sequences that were measured";
   if (replacementProblem(taken, ways) === null) return { name: taken, origin: assumed(`as ${part}; ${why}`) };
   const name = fit.name ?? "lru";
   return { name, origin: assumed(`${why}; that of ${part} does not exist for ${ways} ways`) };

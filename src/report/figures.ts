@@ -54,7 +54,21 @@ export function figureSentence({ measured, documented, assumed }: FigureCounts, 
   return `${all} ${what}: ${measured} measured, ${documented} documented, ${assumed} assumed`;
 }
 
-/** A value with its unit: `9 cycles`. */
+/** A value with its unit: `9 cycles`, `1 set`. */
 export function figureValue({ value, unit }: Pick<NamedFigure, "value" | "unit">): string {
-  return unit === "" ? String(value) : `${value} ${unit}`;
+  if (unit === "") return String(value);
+  return `${value} ${value === 1 && SINGULAR[unit] !== undefined ? SINGULAR[unit] : unit}`;
 }
+
+/** Units of one of a thing. */
+const SINGULAR: Readonly<Record<string, string>> = {
+  accesses: "access",
+  bits: "bit",
+  bytes: "byte",
+  cores: "core",
+  cycles: "cycle",
+  PCIDs: "PCID",
+  sets: "set",
+  walkers: "walker",
+  ways: "way",
+};

@@ -22,14 +22,14 @@ function sequencesOf(file: string, stride: number): VisitSequence[] {
   }));
 }
 
-describe("curves of a measured core", () => {
-  const curves = {
-    ...loads,
-    firstLevelSequences: sequencesOf("dtlb-sequences.txt", 16),
-    secondLevelSequences: sequencesOf("stlb-sequences.txt", 16384),
-  };
-  const found = calibrate(curves);
+const curves = {
+  ...loads,
+  firstLevelSequences: sequencesOf("dtlb-sequences.txt", 16),
+  secondLevelSequences: sequencesOf("stlb-sequences.txt", 16384),
+};
+const found = calibrate(curves);
 
+describe("curves of a measured core", () => {
   it("show 16 sets of 6 ways and, behind them, 128 sets of 16 ways under a hash of 7 bits", () => {
     expect(found.first).toEqual({ sets: 16, ways: 6, indexHash: "linear" });
     expect(found.second).toEqual({ sets: 128, ways: 16, indexHash: "xor" });
@@ -89,5 +89,10 @@ describe("sequences of pages that the first level holds", () => {
     const levels = { firstNs: 1.08, secondNs: 2.98 };
     const fit = fitSecondReplacement(new Array(10).fill(one), levels, 12, { name: "lru", ways: 72 });
     expect(fit).toMatchObject({ isExplained: false, isTied: true, clean: 10 });
+    // The preset says so too, where a core's own sequences do tell them apart and no policy explains them.
+    const sourceOf = (calibration: typeof found) =>
+      calibratedPreset(calibration, curves.origin).tlbs.find(({ level }) => level === 2)?.origins.replacement.source;
+    expect(sourceOf(found)).toContain("no known policy explains the sequences");
+    expect(sourceOf({ ...found, secondReplacement: fit })).toContain("do not tell the known policies apart");
   });
 });
