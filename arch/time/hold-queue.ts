@@ -81,6 +81,8 @@ export class HoldQueue {
   private readonly handOver: HandOver;
   /** Where the one that comes now is put in. */
   private place = 0;
+  /** Nobody comes before this time any more. */
+  private floorCycles = 0;
   /** Whose hold was dropped last, which is before all that are kept; -1 for nobody's. */
   private droppedCpu = -1;
 
@@ -123,7 +125,8 @@ export class HoldQueue {
    * @param floorCycles nobody comes before this time any more
    */
   come(atCycles: number, floorCycles: number): number {
-    this.dropBefore(floorCycles);
+    this.floorCycles = floorCycles;
+    if (this.count >= HOLDS_MAX) this.dropOver();
     const { holds, first } = this;
     let place = first + this.count;
     if (place > first && atCycles < holds[((place - 1) << HOLD_SHIFT) | UNTIL])
@@ -132,9 +135,12 @@ export class HoldQueue {
     return place > first ? Math.max(atCycles, holds[((place - 1) << HOLD_SHIFT) | UNTIL]) : atCycles;
   }
 
-  /** Drops the holds that are over by `floorCycles`: nobody comes before this time any more. And those of which there are too many. */
-  dropBefore(floorCycles: number): void {
-    const { holds } = this;
+  /**
+   * Drops the holds that nobody comes before any more, and the oldest of those of which there are too many. Until there is no room for another
+   * they may stay where they are: who comes is behind them in any case, and their cache lines need not be fetched again.
+   */
+  private dropOver(): void {
+    const { holds, floorCycles } = this;
     let { first } = this;
     const end = first + this.count;
     while (first < end && (holds[(first << HOLD_SHIFT) | UNTIL] <= floorCycles || end - first >= HOLDS_MAX))
@@ -150,9 +156,8 @@ export class HoldQueue {
 
   /** Who has come at `atCycles` works under the lock for `works` cycles until `untilCycles`. */
   serve(cpu: number, atCycles: number, waitedCycles: number, works: number, untilCycles: number): void {
-    const before = this.place - this.first;
     if ((this.first + this.count) << HOLD_SHIFT === this.holds.length) this.makeRoom();
-    const at = this.first + before;
+    const at = this.place;
     const end = this.first + this.count++;
     const { holds } = this;
     const hold = at << HOLD_SHIFT;
@@ -245,6 +250,7 @@ export class HoldQueue {
 
   /** Makes room for one more: where dropped holds were, or in a larger array. */
   private makeRoom(): void {
+    this.dropOver();
     const { holds, first, count } = this;
     const begin = first << HOLD_SHIFT;
     if (begin >= holds.length >> 1) {

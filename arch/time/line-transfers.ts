@@ -29,6 +29,8 @@ const QUEUES_MIN = 64;
 /** Transfers of all lines of a machine. */
 export class LineTransfers implements HandOver {
   private readonly clock: TransferClock;
+  private readonly clockCycles: Float64Array;
+  private readonly waitedCycles: Float64Array;
   private readonly lines: LineNumbers;
   /** Queues in use, then spare ones. */
   private readonly queues: HoldQueue[] = [];
@@ -41,8 +43,11 @@ export class LineTransfers implements HandOver {
   private readonly moved = new Uint32Array(MOVED_MAX);
   private movedCount = 0;
 
-  constructor(clock: TransferClock, lines: LineNumbers) {
+  /** @param waitedCycles by CPU: what it has waited for lines */
+  constructor(clock: TransferClock, lines: LineNumbers, waitedCycles: Float64Array) {
     this.clock = clock;
+    this.clockCycles = clock.clockCycles;
+    this.waitedCycles = waitedCycles;
     this.lines = lines;
   }
 
@@ -51,25 +56,26 @@ export class LineTransfers implements HandOver {
     return this.queueCount;
   }
 
-  /**
-   * `cpu` comes for a line now, which takes `transferCycles` to come and is kept for `workCycles`; how long it takes until the CPU has it. The
-   * caller adds both to the CPU's clock.
-   */
-  serve(line: number, cpu: number, transferCycles: number, workCycles: number): number {
+  /** `cpu` comes for a line now, which takes `transferCycles` to come and is kept for `workCycles`: its clock goes on to the end of that. */
+  serve(line: number, cpu: number, transferCycles: number, workCycles: number): void {
     if (this.run !== this.clock.interrupts.run) this.beginRun();
-    const now = this.clock.clockCycles[cpu];
+    const now = this.clockCycles[cpu];
     const { times, words } = this.lines;
     const at = line << TIMES_SHIFT;
     const until = times[at | TIME_UNTIL];
     const floor = Math.min(now, this.clock.earliestCycles);
-    if (until > floor) return this.serveQueued(line, cpu, floor, transferCycles, workCycles);
+    if (until > floor) {
+      this.serveQueued(line, cpu, floor, transferCycles, workCycles);
+      return;
+    }
     const mover = (line << WORDS_SHIFT) | WORD_MOVER;
     if (until === 0) this.remember(line);
     else if (words[mover] < 0) this.dropQueue(-1 - words[mover]);
     times[at | TIME_ARRIVED] = now;
     times[at | TIME_UNTIL] = now + transferCycles + workCycles;
     words[mover] = cpu;
-    return transferCycles;
+    this.waitedCycles[cpu] += transferCycles;
+    this.clockCycles[cpu] = now + transferCycles + workCycles;
   }
 
   /** What transfers cost is known when CPUs come: where the line was then, as the loop runs them. */
@@ -111,8 +117,8 @@ export class LineTransfers implements HandOver {
     floorCycles: number,
     transferCycles: number,
     workCycles: number,
-  ): number {
-    const now = this.clock.clockCycles[cpu];
+  ): void {
+    const now = this.clockCycles[cpu];
     const { times, words } = this.lines;
     const mover = words[(line << WORDS_SHIFT) | WORD_MOVER];
     const queue = mover < 0 ? this.queues[-1 - mover] : this.newQueue(line, floorCycles);
@@ -120,7 +126,9 @@ export class LineTransfers implements HandOver {
     const cycles = transferCycles + workCycles;
     queue.serve(cpu, now, freeAt - now, cycles, freeAt + cycles);
     times[(line << TIMES_SHIFT) | TIME_UNTIL] = queue.untilCycles;
-    return freeAt - now + transferCycles;
+    const waited = freeAt - now + transferCycles;
+    this.waitedCycles[cpu] += waited;
+    this.clockCycles[cpu] = now + waited + workCycles;
   }
 
   /** A queue with the line's last transfer in it. */

@@ -75,10 +75,10 @@ export class SharedLines {
   /** @param clock of the machine */
   constructor(clock: LineClock) {
     this.clock = clock;
-    this.transfers = new LineTransfers(clock, this.lines);
     const cpus = clock.clockCycles.length;
     this.isAlone = cpus === 1;
     this.waitedCycles = new Float64Array(cpus);
+    this.transfers = new LineTransfers(clock, this.lines, this.waitedCycles);
     this.bitWords = (cpus + 31) >> 5;
     this.setWords = this.bitWords + ((this.bitWords + 31) >> 5);
     this.sets = new Uint32Array(FIRST_SETS * this.setWords);
@@ -122,8 +122,7 @@ export class SharedLines {
    */
   occupy(line: number, cycles: number): void {
     const cpu = this.clock.currentCpu;
-    this.wait(cpu, this.transfers.serve(line, cpu, this.takeToWrite(line, cpu), cycles));
-    this.clock.clockCycles[cpu] += cycles;
+    this.transfers.serve(line, cpu, this.takeToWrite(line, cpu), cycles);
   }
 
   /** The CPU's clock without what it has waited for lines. */
@@ -192,7 +191,7 @@ export class SharedLines {
     }
     const { topology } = this.clock;
     if (held >= 0) {
-      this.transfer(line, cpu, this.transferCycles[topology.distance(held, cpu)]);
+      this.transfers.serve(line, cpu, this.transferCycles[topology.distance(held, cpu)], 0);
       this.makePair(line, held, cpu);
       return;
     }
@@ -204,7 +203,7 @@ export class SharedLines {
 
   private fetchToWrite(line: number, cpu: number): void {
     const cycles = this.takeToWrite(line, cpu);
-    if (cycles > 0) this.transfer(line, cpu, cycles);
+    if (cycles > 0) this.transfers.serve(line, cpu, cycles, 0);
   }
 
   /** The line is `cpu`'s alone from now on; what it takes to fetch it. */
@@ -217,10 +216,6 @@ export class SharedLines {
     if (held === PAIR) return this.farthestOfPairCycles(line, cpu);
     this.freeSets.push(FIRST_SET - held);
     return this.dropCopiesCycles(FIRST_SET - held, cpu);
-  }
-
-  private transfer(line: number, cpu: number, cycles: number): void {
-    this.wait(cpu, this.transfers.serve(line, cpu, cycles, 0));
   }
 
   private wait(cpu: number, cycles: number): void {

@@ -5,7 +5,6 @@
  */
 import { MachineUsageError } from "../isa/errors.ts";
 import { CPUS_MAX } from "../isa/limits.ts";
-import { isPowerOfTwo } from "../isa/power-of-two.ts";
 
 /** From a CPU to itself. */
 export const DISTANCE_SELF = 0;
@@ -65,6 +64,9 @@ export class Topology {
   /** The socket of each CPU. */
   readonly socketOf: Int32Array;
 
+  /** Whether each socket has a link to every other. If not, it has one to those whose number differs in one bit. */
+  private readonly isFullyLinked: boolean;
+
   /**
    * @param cpus how many CPUs the machine has
    * @param config room for `cpus` at least; absent: one thread a core, sockets of 64 cores
@@ -79,6 +81,7 @@ export class Topology {
     this.coreOf = new Int32Array(cpus);
     this.clusterOf = new Int32Array(cpus);
     this.socketOf = new Int32Array(cpus);
+    this.isFullyLinked = sockets <= FULLY_LINKED_SOCKETS;
     const cores = sockets * coresPerSocket;
     const clustersPerSocket = Math.ceil(coresPerSocket / this.coresPerCluster);
     for (let cpu = 0; cpu < cpus; cpu++) {
@@ -116,7 +119,8 @@ export class Topology {
     const here = this.socketOf[from];
     const there = this.socketOf[to];
     if (here === there) return DISTANCE_SOCKET;
-    return this.config.sockets <= FULLY_LINKED_SOCKETS || isPowerOfTwo(here ^ there) ? DISTANCE_REMOTE : DISTANCE_FAR;
+    const bits = here ^ there;
+    return this.isFullyLinked || (bits & (bits - 1)) === 0 ? DISTANCE_REMOTE : DISTANCE_FAR;
   }
 }
 
