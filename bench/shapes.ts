@@ -11,6 +11,8 @@ import type { BenchTask } from "./task.ts";
 const FOOTPRINTS = [32, 512, REGION_PAGES] as const;
 const OPERATIONS = 200_000;
 const OPERATIONS_OF_A_LOOP = 2000;
+/** Presets on which attribution after a flush is measured: second levels of different kinds. */
+const ATTRIBUTED_PRESETS = ["skylake", "sapphire-rapids", "zen4"] as const;
 const SIZE_NAMES = { 1: "4k", 2: "2m", 3: "1g" } as const;
 const FIRST_TOUCHES = 4096;
 
@@ -49,12 +51,12 @@ function task(name: string, pages: number, preset: string, level: LeafLevel): Be
  * with attribution or without.
  * @param isFlushed after one of everything, when TLBs without flushes are full
  */
-function attributedTask(name: string, pages: number, isFlushed: boolean): BenchTask {
+function attributedTask(name: string, preset: string, pages: number, isFlushed: boolean): BenchTask {
   return {
     name,
     operationsPerRun: OPERATIONS,
     setup: () => {
-      const { cpu } = makeRegion("skylake");
+      const { cpu } = makeRegion(preset);
       const attribution = cpu.attributeFlushes();
       if (isFlushed) {
         for (let page = 0; page < REGION_PAGES; page++) sink += cpu.touch(REGION + page * PAGE_BYTES[1]);
@@ -123,8 +125,10 @@ export const SHAPE_TASKS: readonly BenchTask[] = [
       task(`touch_${SIZE_NAMES[level]}_${pages}`, pages, "skylake", level),
     ),
   ),
-  ...FOOTPRINTS.map((pages) => attributedTask(`touch_attributed_${pages}`, pages, false)),
-  ...FOOTPRINTS.map((pages) => attributedTask(`touch_attributed_flushed_${pages}`, pages, true)),
+  ...FOOTPRINTS.map((pages) => attributedTask(`touch_attributed_${pages}`, "skylake", pages, false)),
+  ...ATTRIBUTED_PRESETS.flatMap((preset) =>
+    FOOTPRINTS.map((pages) => attributedTask(`touch_attributed_flushed_${preset}_${pages}`, preset, pages, true)),
+  ),
   ...PRESETS.map(({ name }) => invlpgReload(name)),
   firstTouch,
 ];

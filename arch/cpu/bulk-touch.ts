@@ -78,7 +78,7 @@ export class BulkTouch {
    * is not made either, nor those after it: `~index`, less than 0, is returned.
    */
   touch(kinds: Uint8Array, addresses: Float64Array, from: number, to: number): number {
-    if (this.fastPath.loads.unflushed !== null) return this.touchWatched(kinds, addresses, from, to);
+    if (this.fastPath.loads.unflushed !== undefined) return this.touchWatched(kinds, addresses, from, to);
     const { cells, words, roots, pairs, costCycles, clock } = this;
     const { loads, stores, fetches } = this.fastPath;
     this.defer();
@@ -120,7 +120,7 @@ export class BulkTouch {
         if (i < to && !this.touchMissed(kinds[i] & KIND_MASK, addresses[i])) break;
         cycles = clock[0];
         if (i === to) break;
-        if (loads.unflushed !== null) {
+        if (loads.unflushed !== undefined) {
           // An attribution began to watch with this access.
           this.countHits(hits - storeHits - fetchHits, storeHits, fetchHits);
           this.settle();
@@ -140,7 +140,7 @@ export class BulkTouch {
    * sums of their costs are exact in any order.
    */
   get canRepeatHits(): boolean {
-    return this.fastPath.loads.unflushed === null && this.costCycles.every(Number.isInteger);
+    return this.fastPath.loads.unflushed === undefined && this.costCycles.every(Number.isInteger);
   }
 
   /**

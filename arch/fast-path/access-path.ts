@@ -81,8 +81,11 @@ export class AccessPath {
   private readonly secondLevelHitCycles: number;
   /** Word of the first prediction for this kind of access. */
   private readonly predictionsWord: number;
-  /** What a flush attribution has to see of this kind of access; null while none watches. */
-  unflushed: UnflushedPath | null = null;
+  /**
+   * What a flush attribution has to see of this kind of access. The property is added when one begins to watch, and never set otherwise:
+   * where V8 has the CPU as a constant, it then has this and all that belongs to it as constants too (README.md, "What each part gains").
+   */
+  declare unflushed?: UnflushedPath;
   /** What a fill sets in the attributes: `ATTRIBUTE_STORES` for stores, else 0. */
   private readonly fillAttribute: number;
 
@@ -171,7 +174,7 @@ export class AccessPath {
   /** Records a hit of the first level at `place` for the replacement policy, and for an attribution. */
   use(place: number): void {
     this.first.use(place);
-    if (this.unflushed !== null) this.unflushed.hitFirst(place);
+    if (this.unflushed !== undefined) this.unflushed.hitFirst(place);
   }
 
   /** {@link translate} while an attribution watches. Larger pages are left to the general path. */
@@ -214,7 +217,7 @@ export class AccessPath {
   /** {@link translate} where larger pages are left to the general path, or an attribution watches. */
   private translateSpecial(number: number): number {
     if (this.largeTranslations !== 0 || this.words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return GENERAL;
-    if (this.unflushed !== null) return this.translateWatched(number, this.unflushed) | 0;
+    if (this.unflushed !== undefined) return this.translateWatched(number, this.unflushed) | 0;
     const place = this.first.find(number);
     return place !== 0 ? this.hit(number, place) | 0 : this.translateOther(number) | 0;
   }

@@ -60,6 +60,7 @@ export class FlushAttribution {
   private readonly smallInStep: readonly InStepSets[];
   /** Uses of TLBs of 4 KiB pages, of both levels. */
   private readonly smallUses: readonly NotedUses[];
+  private readonly secondUses: readonly NotedUses[];
   private readonly tlbs: TlbHierarchy;
   /** What refills have cost so far, by the number of the flush. */
   readonly costs = new Map<number, RefillCost>();
@@ -81,7 +82,8 @@ export class FlushAttribution {
     const small = new Set(byKind.map(({ first }) => first[SIZE_4K][0]));
     this.smallInStep = this.inStep.filter(({ real }) => small.has(real));
     const second = byKind.flatMap(({ second: ofKind }) => ofKind[SIZE_4K]);
-    this.smallUses = this.inStep.filter(({ real }) => small.has(real) || second.includes(real)).map(({ uses }) => uses);
+    this.secondUses = this.inStep.filter(({ real }) => second.includes(real)).map(({ uses }) => uses);
+    this.smallUses = [...this.smallInStep.map(({ uses }) => uses), ...this.secondUses];
     this.areInStep = all.every(({ isEmpty }) => isEmpty) && !haveTables(preset);
     if (!this.areInStep) this.partOthers();
     all.forEach((tlb, i) => {
@@ -188,7 +190,7 @@ export class FlushAttribution {
   private insert(kind: number, la: number, pcid: number, frame: number, flags: number): void {
     this.unflushed.insert(kind, la, pcid, frame, flags);
     // A larger page answers from now on before the second level does for the small ones in it.
-    if (((flags >> TR_SIZE_SHIFT) & 3) !== SIZE_4K) for (const uses of this.smallUses) uses.leaveAll();
+    if (((flags >> TR_SIZE_SHIFT) & 3) !== SIZE_4K) for (const uses of this.secondUses) uses.leaveAll();
   }
 
   /** Whether a TLB without flushes holds a larger page at an address, of whatever context. */

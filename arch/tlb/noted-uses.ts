@@ -23,7 +23,7 @@ const TOLD = -1;
  * Uses of a set, by way, that are told until it is looked whether the set may trail: to begin and to catch up costs as much as some three
  * uses of each way.
  */
-const USES_PER_WAY = 8;
+const USES_PER_WAY = 16;
 
 /** When the entries of a CPU's TLBs were used. */
 export class UseTimes {
@@ -112,7 +112,7 @@ export class NotedUses {
 
   /** The set of a place trails no more. */
   leaveAtPlace(place: number): void {
-    this.leave(((place - this.real.firstPlace) / this.real.ways) | 0);
+    if (this.trailing !== 0) this.leave(((place - this.real.firstPlace) / this.real.ways) | 0);
   }
 
   /** The set that the 4 KiB page with a number, modulo 2^32, goes into trails no more. */

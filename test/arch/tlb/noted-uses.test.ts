@@ -11,7 +11,7 @@ import { BASE, type Guest } from "../guest.ts";
 const FEW = 16;
 const SOME = 256;
 const ALL_PAGES = 1024;
-const ROUNDS = 100;
+const ROUNDS = 200;
 
 function loop({ cpu }: Guest, pages: number, rounds: number): void {
   for (let round = 0; round < rounds; round++) for (let i = 0; i < pages; i++) cpu.load(BASE + i * 4096, 4);
