@@ -5,11 +5,14 @@ import { MmulabError } from "../../arch/isa/errors.ts";
 import { InputFileError } from "../input/errors.ts";
 import {
   BINARY_TRACE_BYTES,
+  type BinaryTrace,
   binaryTraceOf,
   MAGIC_BYTES_MAX,
   PackedDataError,
+  type Packing,
   packingOf,
   packingOfName,
+  UNPACKING_COMMANDS,
   unpack,
   unreadPackingOf,
 } from "./unpack.ts";
@@ -42,33 +45,40 @@ export type OnRead = (bytes: number, chunk: Uint8Array) => void;
  *   not read, or a binary trace that another command turns into text; otherwise what the system or the decompressor says, for {@link toInputError}
  */
 export async function* readByteChunks(file: string, onRead?: OnRead): AsyncGenerator<Uint8Array> {
-  yield* refusingBinaryTraces(file, unpackedChunks(file, onRead));
-}
-
-/** The pieces, once the first bytes are not those of a binary trace. */
-async function* refusingBinaryTraces(file: string, chunks: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const { packing, source } = await packedChunks(file, onRead);
+  const chunks = packing === null ? source : unpack(packing, source);
   const head = await readHead(chunks, BINARY_TRACE_BYTES);
   const trace = binaryTraceOf(head);
   if (trace !== null) {
     await chunks.return?.(undefined);
-    const { name, command } = trace;
-    const input = file === STANDARD_INPUT ? "FILE" : file;
-    const reason = `is a binary ${name}: \`${command} -i ${input} > trace.txt\` turns it into text`;
-    throw new InputFileError(inputName(file), 0, reason);
+    throw new InputFileError(inputName(file), 0, howToMakeText(file, packing, trace));
   }
   yield* startingWith(head, chunks);
 }
 
-async function* unpackedChunks(file: string, onRead: OnRead | undefined): AsyncGenerator<Uint8Array> {
+/** What a binary trace is, and the commands that make text of it: neither program reads a packed one. */
+function howToMakeText(file: string, packing: Packing | null, { name, command }: BinaryTrace): string {
+  const input = file === STANDARD_INPUT ? "FILE" : file;
+  if (packing === null) return `is a binary ${name}: \`${command} -i ${input} > trace.txt\` turns it into text`;
+  // Not `name`, which the packed file may have.
+  const unpacked = `unpacked.${name}`;
+  const unpacking = `\`${UNPACKING_COMMANDS[packing]} ${input} > ${unpacked}\``;
+  return `is a binary ${name} in ${packing}: ${unpacking}, then \`${command} -i ${unpacked} > trace.txt\`, turn it into text`;
+}
+
+/** The pieces of a file as they are in it, and how they are packed; null: not. */
+interface PackedChunks {
+  readonly packing: Packing | null;
+  readonly source: AsyncGenerator<Uint8Array>;
+}
+
+async function packedChunks(file: string, onRead: OnRead | undefined): Promise<PackedChunks> {
   const chunks = counted(isMainThread ? streamed(file) : readInTurn(file), onRead);
   const head = await readHead(chunks, MAGIC_BYTES_MAX);
   if (head.length === 0) throw new InputFileError(inputName(file), 0, "is empty");
   const source = startingWith(head, chunks);
   const packing = packingOf(head);
-  if (packing !== null) {
-    yield* unpack(packing, source);
-    return;
-  }
+  if (packing !== null) return { packing, source };
   const promised = packingOfName(file);
   if (promised !== null) {
     const extension = file.slice(file.lastIndexOf("."));
@@ -79,7 +89,7 @@ async function* unpackedChunks(file: string, onRead: OnRead | undefined): AsyncG
     const reason = `holds ${unread} data, which is not read (gzip, xz and zstd are); pipe it in unpacked`;
     throw new InputFileError(inputName(file), 0, reason);
   }
-  yield* source;
+  return { packing, source };
 }
 
 /** The first bytes, enough to tell what they are, unless there are fewer. */

@@ -4,7 +4,7 @@ import { ReadableStream } from "node:stream/web";
 import { createGunzip } from "node:zlib";
 
 /** A kind of compression that is read. */
-type Packing = "gzip" | "xz" | "zstd";
+export type Packing = "gzip" | "xz" | "zstd";
 
 /** RFC 1952, 2.3.1; the .xz file format, 2.1.1.1; RFC 8878, 3.1.1. */
 const PACKINGS: Readonly<Record<Packing, { readonly magic: readonly number[]; readonly extension: string }>> = {
@@ -12,13 +12,24 @@ const PACKINGS: Readonly<Record<Packing, { readonly magic: readonly number[]; re
   xz: { magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], extension: ".xz" },
   zstd: { magic: [0x28, 0xb5, 0x2f, 0xfd], extension: ".zst" },
 };
+/** The command that writes the contents of such a file. */
+export const UNPACKING_COMMANDS: Readonly<Record<Packing, string>> = {
+  gzip: "gzip -dc",
+  xz: "xz -dc",
+  zstd: "zstd -dc",
+};
 /** Others that people have, and that are not read. */
 const UNREAD: readonly { readonly name: string; readonly magic: readonly number[] }[] = [
   { name: "bzip2", magic: [0x42, 0x5a, 0x68] },
   { name: "lz4", magic: [0x04, 0x22, 0x4d, 0x18] },
 ];
+/** A binary trace, and the command that makes text of it. */
+export interface BinaryTrace {
+  readonly name: string;
+  readonly command: string;
+}
 /** Binary traces that another program turns into text. */
-const BINARY_TRACES: readonly { readonly name: string; readonly magic: string; readonly command: string }[] = [
+const BINARY_TRACES: readonly (BinaryTrace & { readonly magic: string })[] = [
   // trace-cmd.dat(5): the magic bytes 17 08 44, and then "tracing".
   { name: "trace.dat", magic: "\x17\x08Dtracing", command: "trace-cmd report" },
   // tools/perf/Documentation/perf.data-file-format.txt; the second is of before 2010.
@@ -29,7 +40,7 @@ const BINARY_TRACES: readonly { readonly name: string; readonly magic: string; r
 export const BINARY_TRACE_BYTES = 8;
 
 /** A binary trace whose contents begin with `head`, and the command that makes text of it; null for anything else. */
-export function binaryTraceOf(head: Uint8Array): { readonly name: string; readonly command: string } | null {
+export function binaryTraceOf(head: Uint8Array): BinaryTrace | null {
   const text = String.fromCharCode(...head.subarray(0, BINARY_TRACE_BYTES));
   return BINARY_TRACES.find(({ magic }) => text === magic.slice(0, BINARY_TRACE_BYTES)) ?? null;
 }
