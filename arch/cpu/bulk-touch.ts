@@ -143,6 +143,16 @@ export class BulkTouch {
     return this.fastPath.loads.unflushed === undefined && this.costCycles.every(Number.isInteger);
   }
 
+  /** Whether an access of a kind to `la` is a predicted hit of the first level. Changes nothing. */
+  isPredicted(kind: number, la: number): boolean {
+    const { cells, words } = this;
+    const access = kind & KIND_MASK;
+    const number = (la | 0) >>> 12;
+    const place = words[(number & PREDICTIONS_MASK) + LOAD_PREDICTIONS_WORD + (access << PREDICTIONS_SHIFT)];
+    const isAllowed = access !== KIND_STORE || words[(place << WORD_SHIFT) + WORD_ATTRIBUTES] < 0;
+    return isAllowed && cells[place << CELL_SHIFT] === la - ((la | 0) & 4095);
+  }
+
   /**
    * So many more first-level hits of each kind, each of the same page as the hit before it in its TLB: a second use in a row changes
    * no replacement state.

@@ -6,6 +6,7 @@
  * puts into it: after a call it would load everything again, and there are some forty numbers.
  */
 
+import * as pteBits from "../isa/pte.ts";
 import * as translation from "../isa/translation.ts";
 import * as chunks from "../memory/physical-memory.ts";
 import type { Preset } from "../presets/preset.ts";
@@ -27,7 +28,8 @@ const { CHUNK_FRAME_MASK, CHUNK_FRAMES_SHIFT, FRAME_WORDS_SHIFT } = chunks;
 const { ATTRIBUTE_SIZE_SHIFT, ATTRIBUTE_STORES, CELL_SHIFT, COUNTERS_CELL, RECORD_CELLS } = layout;
 const { LOAD_PREDICTIONS_WORD, PREDICTIONS_MASK, PREDICTIONS_SHIFT, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES } = layout;
 const { WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT, WORD_STATE, WORD_USE } = layout;
-const { GENERAL } = results;
+const { GENERAL, MISSED } = results;
+const { PTE_PRESENT } = pteBits;
 const { SIZE_4K } = translation;
 const HITS_CELL = COUNTERS_CELL + counters.COUNT_ACCESS;
 const SECOND_LEVEL_HITS_CELL = COUNTERS_CELL + counters.COUNT_FAST_SECOND_LEVEL_HIT;
@@ -183,8 +185,11 @@ export class BulkWalk {
         if (victim === 0) break;
         frame = this.read(number, page, permissions) | 0;
         if (frame >= 0) this.walked(number, kind);
-        else frame = this.walkFromAbove(number, page, kind, permissions) | 0;
-        if (frame < 0) break;
+        else if (frame !== MISSED) frame = this.walkFromAbove(number, page, kind, permissions) | 0;
+        if (frame < 0) {
+          if (frame === MISSED) this.isMiss = true;
+          break;
+        }
         this.fillSecond(victim, number, page, frame, permissions.pteAttributes);
       }
       const attributes = held !== 0 ? permissions.allowedAttributes : permissions.pteAttributes;
@@ -195,7 +200,8 @@ export class BulkWalk {
   }
 
   /**
-   * The frame of a page by its PTE, if a remembered PDE is cached and nothing needs to be done to the PTE; else `GENERAL`. Changes nothing.
+   * The frame of a page by its PTE, if a remembered PDE is cached and nothing needs to be done to the PTE; `MISSED` if there is none; else
+   * `GENERAL`. Changes nothing.
    * @param number bits 19:0 of the page number
    */
   private read(number: number, page: number, permissions: Permissions): number {
@@ -212,6 +218,8 @@ export class BulkWalk {
     const at = (((table & CHUNK_FRAME_MASK) << FRAME_WORDS_SHIFT) + (index << 1)) | 0;
     const low = chunk[at];
     const high = chunk[at | 1];
+    // A first touch: the walk faults.
+    if ((low & PTE_PRESENT) === 0) return MISSED;
     if ((low & PTE_LOW_ATTRIBUTES) !== permissions.allowedPteLow) return GENERAL;
     if ((high & ~HIGH_FRAME) !== permissions.allowedPteHigh || table >>> TABLE_FRAME_BITS !== 0) return GENERAL;
     const frame = ((high & HIGH_FRAME) << 20) | (low >>> 12);

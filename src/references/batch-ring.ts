@@ -11,10 +11,9 @@ const SLOTS = 16;
  * where there are fewer cores than threads it takes the core from the one that wakes it.
  */
 const WAKE_BATCHES = SLOTS / 2;
-/** Words at the beginning: how many batches have been filled, how many of them are done with, and how many parts have been begun. */
+/** Words at the beginning: how many batches have been filled, and how many of them are done with. */
 const FILLED = 0;
 const DONE = 1;
-const BEGUN = 2;
 const CONTROL_BYTES = 64;
 
 /** The ring, as both sides see it. */
@@ -26,21 +25,11 @@ export class BatchRing {
 
   constructor(memory = new SharedArrayBuffer(CONTROL_BYTES + SLOTS * BATCH_BYTES)) {
     this.memory = memory;
-    this.control = new Int32Array(memory, 0, 3);
+    this.control = new Int32Array(memory, 0, 2);
     this.batches = Array.from(
       { length: SLOTS },
       (_, slot) => new ReferenceBatch(memory, CONTROL_BYTES + slot * BATCH_BYTES),
     );
-  }
-
-  /** Both sides: the number of the next part (from 0) that nobody has begun, which the caller begins with this call. */
-  beginPart(): number {
-    return Atomics.add(this.control, BEGUN, 1);
-  }
-
-  /** Taking side: begins part `number` in place of the filling side; false where that has begun it. Parts before it have been begun. */
-  beginInstead(number: number): boolean {
-    return Atomics.compareExchange(this.control, BEGUN, number, number + 1) === number;
   }
 
   /** Filling side: the batch to fill; waits until there is one. */

@@ -4,6 +4,7 @@ import { InputFileError } from "../input/errors.ts";
 import { BatchRing } from "./batch-ring.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { LackeyParts, type PartSummary } from "./lackey-parts.ts";
+import { PartClaims } from "./part-claims.ts";
 import type { ReferenceFormat } from "./reference-batch.ts";
 import { readReferences, type SourceSummary } from "./reference-source.ts";
 
@@ -14,10 +15,10 @@ export interface ReadingTask {
   /** The ring's memory. */
   readonly memory: SharedArrayBuffer;
   /**
-   * The parts that it reads (lackey-parts.ts): the first, every how-manieth, and how many there are; an empty batch ends each. Those that the
-   * taking side has begun by itself are left out.
+   * Of a text that is read in parts (lackey-parts.ts): its number among the threads that read it (from 0), how many parts there are, and the
+   * memory that says who has begun which (part-claims.ts). It begins one after another, and an empty batch ends each.
    */
-  readonly parts?: { readonly first: number; readonly step: number; readonly count: number };
+  readonly parts?: { readonly reader: number; readonly count: number; readonly claims: SharedArrayBuffer };
 }
 
 /** What it says at its end: what the trace was, or its parts were, what is wrong with the file, or what went wrong otherwise. */
@@ -51,26 +52,23 @@ async function read({ file, format, memory, parts }: ReadingTask): Promise<void>
 
 function readParts(
   file: string,
-  { first, step, count }: NonNullable<ReadingTask["parts"]>,
+  { reader, count, claims }: NonNullable<ReadingTask["parts"]>,
   ring: BatchRing,
   writer: BatchWriter,
 ): Map<number, PartSummary> {
-  const reader = new LackeyParts(file, writer);
+  const begun = new PartClaims(count, claims);
+  const lackey = new LackeyParts(file, writer);
   const summaries = new Map<number, PartSummary>();
   try {
-    for (let part = nextPart(); part < count; part = nextPart()) {
-      summaries.set(part, reader.read(part));
+    for (let part = begun.begin(reader); part !== null; part = begun.begin(reader)) {
+      summaries.set(part, lackey.read(part));
       ring.endPart();
       writer.startWith(ring.toFill());
     }
   } finally {
-    reader.close();
+    lackey.close();
   }
   return summaries;
-
-  function nextPart(): number {
-    return first + ring.beginPart() * step;
-  }
 }
 
 await read(workerData as ReadingTask);

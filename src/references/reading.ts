@@ -5,6 +5,7 @@ import { IS_COMPILED } from "../files/program-files.ts";
 import { InputFileError } from "../input/errors.ts";
 import { BatchWriter } from "./batch-writer.ts";
 import { joinParts, LackeyParts, LineTooLong, lackeyParts, type PartSummary } from "./lackey-parts.ts";
+import { PartClaims } from "./part-claims.ts";
 import type { ReadingResult } from "./reader-worker.ts";
 import { ReferenceBatch, type ReferenceFormat } from "./reference-batch.ts";
 import { readReferences, type SourceSummary, traceSizeBytes } from "./reference-source.ts";
@@ -14,6 +15,11 @@ import { type TakeBatch, TraceReader } from "./trace-reader.ts";
 const OWN_THREAD_BYTES_MIN = 2 ** 22;
 /** Most threads that parse one trace: more have nothing left to do, whatever the machine. */
 const PARSERS_MAX = 3;
+/**
+ * Milliseconds that whoever emulates has waited for each thread that parses, when another one is started: to start one takes the host 50,
+ * which is lost where page walks take longer than parsing.
+ */
+const WAITED_MS_MAX = 15;
 const NO_PARTS: ReadonlyMap<number, PartSummary> = new Map();
 
 /** Thrown through the parser when no more references are wanted. */
@@ -75,17 +81,17 @@ async function readByParts(
   threads: number,
   take: TakeBatch,
 ): Promise<SourceSummary | null> {
-  const step = Math.min(threads, count);
-  const readers = Array.from(
-    { length: step },
-    (_, first) => new TraceReader({ file, format: "lackey", parts: { first, step, count } }),
-  );
+  const claims = new PartClaims(count);
+  const start = (reader: number) =>
+    new TraceReader({ file, format: "lackey", parts: { reader, count, claims: claims.memory } });
+  const readers = [start(0)];
   const here = new PartsHere(file, take);
   try {
     for (let part = 0; part < count; part++) {
-      const reader = readers[part % step];
-      if (reader.beginInstead(Math.floor(part / step))) here.read(part);
-      else if (!(await reader.readPart(take))) return null;
+      if (claims.beginHere(part)) here.read(part);
+      else if (!(await readers[claims.readerOf(part)].readPart(take))) return null;
+      const waitedMs = readers.reduce((sum, reader) => sum + reader.waitedMs, 0);
+      if (readers.length < threads && waitedMs > WAITED_MS_MAX * readers.length) readers.push(start(readers.length));
     }
     const results = await Promise.all(readers.map((reader) => reader.ended()));
     const parts = [here.parts, ...results.map((result) => ("parts" in result ? result.parts : NO_PARTS))];

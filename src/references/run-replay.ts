@@ -1,6 +1,5 @@
 /** Replaying a whole batch by its runs (page-runs.ts): run heads are made, the references that repeat them are counted. */
 
-import { MUST_HIT } from "../../arch/cpu/bulk-touch.ts";
 import type { Cpu } from "../../arch/index.ts";
 import type { ReferenceBatch } from "./reference-batch.ts";
 
@@ -19,9 +18,9 @@ export class RunReplay {
   private readonly faultIn: FaultIn;
   /** Repeats that have been made all the same, by kind. */
   private readonly made = [0, 0, 0];
-  /** A single reference. */
-  private readonly kind = new Uint8Array(1);
-  private readonly address = new Float64Array(1);
+  /** Run heads that have been looked at for the last of each TLB, and those: of loads and stores, of fetches; -1 before the first. */
+  private seen = 0;
+  private readonly lastHeads = [-1, -1];
 
   constructor({ bulk }: Cpu, batch: ReferenceBatch, faultIn: FaultIn) {
     this.bulk = bulk;
@@ -42,53 +41,36 @@ export class RunReplay {
         break;
       }
       this.faultIn(headAddresses[stop], headKinds[stop]);
-      head = this.afterFault(stop);
+      if (!this.keepsOtherRun(stop)) {
+        this.makeRest(headIndexes[stop], stop);
+        break;
+      }
+      head = stop;
     }
     bulk.repeatHits(repeats[0] - made[0], repeats[1] - made[1], repeats[2] - made[2]);
   }
 
   /**
-   * Makes the run head that faulted again, and those after it one by one, until one is of the other TLB: whether it still hits there is
-   * seen and not taken as known. Returns the next run head.
+   * Whether the run that the other TLB is in, where run head `faulted` has faulted, still hits there: that is seen, and not taken as known. A run of
+   * the same TLB begins anew with the run head.
    */
-  private afterFault(faulted: number): number {
-    const { batch } = this;
-    const { kinds, headKinds, headIndexes, length, runHeads } = batch;
-    let tlb = (headKinds[faulted] & KIND_MASK) >> 1;
-    let head = faulted;
-    for (let i = headIndexes[faulted]; i < length; i++) {
-      const isHead = head < runHeads && headIndexes[head] === i;
-      const kind = isHead ? headKinds[head] : (kinds[i] & KIND_MASK) | MUST_HIT;
-      let stop = this.touchOne(kind, batch.addresses[i]);
-      while (stop === 0) {
-        this.faultIn(batch.addresses[i], kind);
-        tlb = (kind & KIND_MASK) >> 1;
-        stop = this.touchOne(kind, batch.addresses[i]);
-      }
-      if (stop < 0) return this.makeRest(i, head);
-      if (isHead) head++;
-      else this.made[kind & KIND_MASK]++;
-      if ((kind & KIND_MASK) >> 1 !== tlb) return head;
-    }
-    return head;
+  private keepsOtherRun(faulted: number): boolean {
+    const { bulk, batch, lastHeads } = this;
+    const { headKinds, headAddresses } = batch;
+    for (; this.seen < faulted; this.seen++) lastHeads[(headKinds[this.seen] & KIND_MASK) >> 1] = this.seen;
+    const other = lastHeads[1 - ((headKinds[faulted] & KIND_MASK) >> 1)];
+    return other < 0 || bulk.isPredicted(headKinds[other], headAddresses[other]);
   }
 
-  /** 1 when it is made, 0 when it faulted, less than 0 when it is not what it must be. */
-  private touchOne(kind: number, la: number): number {
-    this.kind[0] = kind;
-    this.address[0] = la;
-    return this.bulk.touch(this.kind, this.address, 0, 1);
-  }
-
-  /** Makes all references from `from` on; `head` is the first run head that is not before it. Returns the number of run heads. */
-  private makeRest(from: number, head: number): number {
+  /** Makes all references from `from` on; `head` is the first run head that is not before it. */
+  private makeRest(from: number, head: number): void {
     const { bulk, batch, made } = this;
     const { kinds, addresses, headKinds, length, runHeads } = batch;
     for (let i = from; i < length; i++) made[kinds[i] & KIND_MASK]++;
     for (let i = head; i < runHeads; i++) made[headKinds[i] & KIND_MASK]--;
     for (let at = from; ; ) {
       at = bulk.touch(kinds, addresses, at, length);
-      if (at === length) return runHeads;
+      if (at === length) return;
       this.faultIn(addresses[at], kinds[at]);
     }
   }

@@ -16,6 +16,9 @@ const WAIT_MS = 100;
 export class TraceReader {
   /** What it said; null before that. */
   result: ReadingResult | null = null;
+  /** Milliseconds that were waited for a batch, since the first. */
+  waitedMs = 0;
+  private hasBegun = false;
   private readonly ring = new BatchRing();
   private readonly worker: Worker;
   private readonly end: Promise<ReadingResult>;
@@ -36,11 +39,6 @@ export class TraceReader {
     });
   }
 
-  /** Begins part `number` of those that it is to read in its place; false where it has begun that. */
-  beginInstead(number: number): boolean {
-    return this.ring.beginInstead(number);
-  }
-
   /**
    * Hands batches to `take` up to the next without references, which ends the trace or a part of it.
    * @returns false when `take` wants no more
@@ -49,7 +47,7 @@ export class TraceReader {
   async readPart(take: TakeBatch): Promise<boolean> {
     const { ring } = this;
     for (;;) {
-      const batch = ring.take(WAIT_MS);
+      const batch = this.take();
       if (batch === null) await setImmediate();
       if (this.crash !== null) throw this.crash;
       // A thread that has said its result before the part began has met a mistake.
@@ -60,6 +58,17 @@ export class TraceReader {
       ring.release();
       if (isEnd) return true;
     }
+  }
+
+  /** The next batch; null when there is none yet after a while. */
+  private take(): ReferenceBatch | null {
+    const { ring } = this;
+    if (!ring.isEmpty) return ring.take(WAIT_MS);
+    const startMs = performance.now();
+    const batch = ring.take(WAIT_MS);
+    if (this.hasBegun) this.waitedMs += performance.now() - startMs;
+    this.hasBegun ||= batch !== null;
+    return batch;
   }
 
   /** What it says once it has ended. */

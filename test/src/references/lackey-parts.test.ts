@@ -4,9 +4,9 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { BatchRing } from "../../../src/references/batch-ring.ts";
 import { LackeyLines } from "../../../src/references/lackey-lines.ts";
 import { joinParts, LackeyParts, lackeyParts } from "../../../src/references/lackey-parts.ts";
+import { PartClaims } from "../../../src/references/part-claims.ts";
 import { temporaryFolder } from "../fixtures.ts";
 import { CLI, mmulab, resultIn } from "../run-cli.ts";
 import { collector, parsed } from "./trace-encoders.ts";
@@ -99,14 +99,15 @@ describe("a long text of lackey", () => {
   }, 30_000);
 });
 
-describe("the parts of a trace that two threads may parse", () => {
-  it("are each begun by one of them", () => {
-    const reading = new BatchRing();
-    const replaying = new BatchRing(reading.memory);
-    expect(reading.beginPart()).toBe(0);
-    // Too late for what the other side has begun, too early for what lies behind the next.
-    expect([0, 2, 1, 1].map((part) => replaying.beginInstead(part))).toEqual([false, false, true, false]);
-    expect([reading.beginPart(), reading.beginPart()]).toEqual([2, 3]);
-    expect(replaying.beginInstead(4)).toBe(true);
+describe("the parts of a trace that several threads parse", () => {
+  it("are begun in order, each by one of them or by the thread that replays", () => {
+    const replaying = new PartClaims(5);
+    const reading = new PartClaims(5, replaying.memory);
+    expect(reading.begin(1)).toBe(0);
+    // Too late for what another has begun, too early for what lies behind the next.
+    expect([0, 2, 1, 1].map((part) => replaying.beginHere(part))).toEqual([false, false, true, false]);
+    expect([reading.begin(0), reading.begin(1), reading.begin(0), reading.begin(1)]).toEqual([2, 3, 4, null]);
+    expect([0, 2, 3, 4].map((part) => replaying.readerOf(part))).toEqual([1, 0, 1, 0]);
+    expect(replaying.beginHere(4)).toBe(false);
   });
 });
