@@ -66,7 +66,9 @@ describe("binary traces", () => {
     ]) {
       const result = mmulab(...args);
       expect(result).toMatchObject({ status: 2, stdout: "" });
-      expect(result.stderr).toMatch(/^mmulab: [^\n]*is a binary perf\.data in gzip: `gzip -dc [^\n]*perf script[^\n]*\n$/);
+      expect(result.stderr).toMatch(
+        /^mmulab: [^\n]*is a binary perf\.data in gzip: `gzip -dc [^\n]*perf script[^\n]*\n$/,
+      );
     }
   });
 
