@@ -16,10 +16,10 @@ const OWN_THREAD_BYTES_MIN = 2 ** 22;
 /** Most threads that parse one trace: more have nothing left to do, whatever the machine. */
 const PARSERS_MAX = 3;
 /**
- * Milliseconds that whoever emulates has waited for each thread that parses, when another one is started: to start one takes the host 50,
- * which is lost where page walks take longer than parsing.
+ * How often whoever emulates has waited for each thread that parses, 1 to 2 ms each time, when another one is started: to start one takes the
+ * host 50, which is lost where page walks take longer than parsing.
  */
-const WAITED_MS_MAX = 15;
+const WAITS_MAX = 10;
 const NO_PARTS: ReadonlyMap<number, PartSummary> = new Map();
 
 /** Thrown through the parser when no more references are wanted. */
@@ -90,8 +90,8 @@ async function readByParts(
     for (let part = 0; part < count; part++) {
       if (claims.beginHere(part)) here.read(part);
       else if (!(await readers[claims.readerOf(part)].readPart(take))) return null;
-      const waitedMs = readers.reduce((sum, reader) => sum + reader.waitedMs, 0);
-      if (readers.length < threads && waitedMs > WAITED_MS_MAX * readers.length) readers.push(start(readers.length));
+      const waits = readers.reduce((sum, reader) => sum + reader.waits, 0);
+      if (readers.length < threads && waits > WAITS_MAX * readers.length) readers.push(start(readers.length));
     }
     const results = await Promise.all(readers.map((reader) => reader.ended()));
     const parts = [here.parts, ...results.map((result) => ("parts" in result ? result.parts : NO_PARTS))];

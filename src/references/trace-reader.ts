@@ -16,8 +16,8 @@ const WAIT_MS = 100;
 export class TraceReader {
   /** What it said; null before that. */
   result: ReadingResult | null = null;
-  /** Milliseconds that were waited for a batch, since the first. */
-  waitedMs = 0;
+  /** How often there was no batch yet, since the first. */
+  waits = 0;
   private hasBegun = false;
   private readonly ring = new BatchRing();
   private readonly worker: Worker;
@@ -63,10 +63,8 @@ export class TraceReader {
   /** The next batch; null when there is none yet after a while. */
   private take(): ReferenceBatch | null {
     const { ring } = this;
-    if (!ring.isEmpty) return ring.take(WAIT_MS);
-    const startMs = performance.now();
+    if (this.hasBegun && ring.isEmpty) this.waits++;
     const batch = ring.take(WAIT_MS);
-    if (this.hasBegun) this.waitedMs += performance.now() - startMs;
     this.hasBegun ||= batch !== null;
     return batch;
   }
