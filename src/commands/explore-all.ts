@@ -6,6 +6,7 @@ import { formatSchedule } from "../explore/base/schedule-text.ts";
 import { type ExploreBudget, explore } from "../explore/explore.ts";
 import { EXPLORE_TESTS } from "../explore/tests/index.ts";
 import { prepare, type TestChoice } from "../explore/worker.ts";
+import { counted } from "../report/counted.ts";
 
 /** What came of one test. */
 export interface TestVerdict {
@@ -67,5 +68,6 @@ export function summarize(verdicts: readonly TestVerdict[], machine: string): st
   const failed = verdicts.filter(({ failure }) => failure !== null).length;
   const schedules = verdicts.reduce((sum, each) => sum + each.schedules, 0);
   const complete = verdicts.filter(({ isComplete }) => isComplete).length;
-  return `${verdicts.length} tests, ${schedules} schedules, ${complete} tests searched to the end; ${failed} failed${machine}\n`;
+  const tests = [counted(verdicts.length, "test"), counted(schedules, "schedule")];
+  return `${tests.join(", ")}, ${counted(complete, "test")} searched to the end; ${failed} failed${machine}\n`;
 }

@@ -21,6 +21,7 @@ import { HYPERVISOR } from "../guests/hypervisor-costs.ts";
 import { unknownName, ValueError } from "../input/errors.ts";
 import { wholeNumber } from "../input/values.ts";
 import { madeBy } from "../provenance/made-by.ts";
+import { counted } from "../report/counted.ts";
 import { presetNames } from "../settings/presets.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
 import { describeVerdict, exploreAll, summarize } from "./explore-all.ts";
@@ -239,7 +240,7 @@ function describeSearch(test: TestChoice, options: ExploreOptions, found: ShareR
   const { strategy, preemptions, depth, seed } = options;
   const how =
     strategy === "exhaustive"
-      ? `exhaustive, at most ${preemptions} preemption${preemptions === 1 ? "" : "s"}`
+      ? `exhaustive, at most ${counted(preemptions, "preemption")}`
       : strategy === "pct"
         ? `random priorities of depth ${depth}, seed ${seed}`
         : `random walk, seed ${seed}`;
@@ -247,9 +248,9 @@ function describeSearch(test: TestChoice, options: ExploreOptions, found: ShareR
   const leftOut = found.redundant === 0 ? "" : `; ${found.redundant} that come to the same as others were left out`;
   const verdict =
     found.failure === null
-      ? `nothing found in ${found.schedules} schedules${reach}`
+      ? `nothing found in ${counted(found.schedules, "schedule")}${reach}`
       : `schedule number ${found.failure.schedules} fails`;
-  return `${test.name}: ${verdict} (${how}; up to ${found.choicesMax} choices a schedule${leftOut}${machineWords(test)})\n`;
+  return `${test.name}: ${verdict} (${how}; up to ${counted(found.choicesMax, "choice")} a schedule${leftOut}${machineWords(test)})\n`;
 }
 
 function describeResult({ name, ...choice }: TestChoice, { failure, deviations, preemptions }: ScheduleResult): string {

@@ -18,6 +18,7 @@ import { wholeNumber } from "../input/values.ts";
 import { liveFileOf } from "../inspect/live-file.ts";
 import { RANGE_NAMES, type RangeName, VIEWS, type ViewOptions } from "../inspect/views.ts";
 import { bootKernel, type Kernel } from "../machine/kernel.ts";
+import { counted } from "../report/counted.ts";
 import { runOnKernel } from "../runs/run.ts";
 import { choiceTitle } from "../settings/choice-text.ts";
 import type { FigureChoice } from "../settings/figure-choice.ts";
@@ -217,9 +218,9 @@ async function kernelOf(
       const { replayUntil } = await recordings();
       const { kernel, recording, calls } = await replayUntil(file, options.calls);
       if (Number.isFinite(options.calls) && calls < options.calls) {
-        throw new UsageError(`${file} has ${calls} calls, not ${options.calls}`);
+        throw new UsageError(`${file} has ${counted(calls, "call")}, not ${options.calls}`);
       }
-      return { kernel, source: `${recording} after ${calls} calls` };
+      return { kernel, source: `${recording} after ${counted(calls, "call")}` };
     }
     if (isGiven("calls")) throw new UsageError(`--calls goes with a recording, but ${file} is a saved state`);
     const { kernel, madeBy } = loadKernel(file);
@@ -244,13 +245,13 @@ async function kernelOf(
   }
   const kernel = bootKernel(machine);
   runOnKernel(kernel, workload, { operations: ops, seed, ...(specs.length > 0 ? { parameters } : {}) });
-  const what = workload.usesOperations === false ? words.join(" ") || "defaults" : `${ops} operations`;
+  const what = workload.usesOperations === false ? words.join(" ") || "defaults" : counted(ops, "operation");
   return { kernel, source: `${of} after ${workload.name}, ${what}, seed ${seed}` };
 }
 
 /** `4 CPUs`, with their figures when these were given: `4 CPUs (zen4 with costs.walk=30)`; `4 vCPUs on 2 CPUs, host pages of 4K` of a guest. */
 function machineWords(cpus: number, isGiven: boolean, figures: FigureChoice, guest: GuestConfig | undefined): string {
   const given = isGiven ? ` (${choiceTitle(figures.preset.name, figures)})` : "";
-  if (guest === undefined) return `${cpus} CPUs${given}`;
-  return `${cpus} vCPUs on ${guest.physicalCpus ?? cpus} CPUs${given}, host pages of ${guest.hostPages ?? "4K"},`;
+  if (guest === undefined) return `${counted(cpus, "CPU")}${given}`;
+  return `${counted(cpus, "vCPU")} on ${counted(guest.physicalCpus ?? cpus, "CPU")}${given}, host pages of ${guest.hostPages ?? "4K"},`;
 }

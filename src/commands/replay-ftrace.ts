@@ -10,6 +10,7 @@ import { checkOutputs } from "../files/output-target.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { checkFlushFile, writeFlushFile } from "../output/flush-file.ts";
 import { madeByLine } from "../provenance/made-by.ts";
+import { counted } from "../report/counted.ts";
 import { chooseFigures } from "../settings/load-figures.ts";
 import type { MachineSettings } from "../settings/machine-settings.ts";
 import { ChromeTrace } from "../timeline/chrome-trace.ts";
@@ -56,9 +57,9 @@ export async function replayFtraceFile(file: string, options: FtraceCommandOptio
     ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
     onKernel: (booted) => {
       kernel = booted;
-      trace?.watch(booted, `${inputName(file)}, ${booted.machine.loop.cpus} CPUs`);
+      trace?.watch(booted, `${inputName(file)}, ${counted(booted.machine.loop.cpus, "CPU")}`);
     },
-    onProgress: (bytes, events) => progress.update(Math.floor(bytes / MEBIBYTE), `${events} events`),
+    onProgress: (bytes, events) => progress.update(Math.floor(bytes / MEBIBYTE), counted(events, "event")),
   }).finally(() => progress.clear());
   if (timeline !== undefined && trace !== null) writeOutputFile(timeline, trace.toJson());
   if (flushes !== undefined && kernel !== null) await writeFlushFile(flushes, kernel);

@@ -10,6 +10,7 @@ import { wholeNumber } from "../input/values.ts";
 import { FLUSH_FILE_FORMATS } from "../output/flush-file.ts";
 import type { ReplayResult } from "../recording/replay.ts";
 import type { ReplayDifference } from "../recording/replay-difference.ts";
+import { counted } from "../report/counted.ts";
 import { parseCpus, parseMemorySize } from "../settings/machine-limits.ts";
 import { settingKey } from "../settings/machine-settings.ts";
 import { GUEST_SETTING_NAMES, SETTING_NAMES, type SettingName } from "../settings/setting-names.ts";
@@ -259,11 +260,11 @@ function print(result: ReplayResult, options: ReplayCommandOptions): void {
 function summaryLine(result: ReplayResult): string {
   const { recording, calls, events } = result;
   const counts = [
-    `${result.addressMismatches} addresses`,
-    `${result.eventMismatches} events${breakdown(result.eventMismatchesByName)}`,
+    counted(result.addressMismatches, "address", "addresses"),
+    `${counted(result.eventMismatches, "event")}${breakdown(result.eventMismatchesByName)}`,
     `${result.finalStateMismatches} in the final state${breakdown(result.finalStateMismatchesByPart)}`,
   ];
-  return `${recording}: ${calls} calls, ${events} events; mismatches: ${counts.join(", ")}`;
+  return `${recording}: ${counted(calls, "call")}, ${counted(events, "event")}; mismatches: ${counts.join(", ")}`;
 }
 
 function breakdown(counts: Readonly<Record<string, number>>): string {

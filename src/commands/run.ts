@@ -21,6 +21,7 @@ import { bootKernel, type Kernel } from "../machine/kernel.ts";
 import { EVENT_FILE_FORMATS, openEventFile } from "../output/event-file.ts";
 import { checkFlushFile, FLUSH_FILE_FORMATS, writeFlushFile } from "../output/flush-file.ts";
 import { madeBy, madeByLine } from "../provenance/made-by.ts";
+import { counted } from "../report/counted.ts";
 import { runOnKernel } from "../runs/run.ts";
 import type { RunReport } from "../runs/run-report.ts";
 import { renderRunReport, warningSummary } from "../runs/run-report-text.ts";
@@ -151,7 +152,7 @@ async function run(
   const events = options.events === undefined ? null : await openEventFile(options.events, kernel);
   kernel.vm.events = events?.observer ?? null;
   const trace = options.timeline === undefined ? null : new ChromeTrace();
-  trace?.watch(kernel, `${workload.name}, ${kernel.machine.loop.cpus} CPUs`);
+  trace?.watch(kernel, `${workload.name}, ${counted(kernel.machine.loop.cpus, "CPU")}`);
   const settings = options.load === undefined ? describeSettings({ ...options, figures }) : {};
   const wall = options.wall === true ? new WallClock() : null;
   let report: RunReport;
@@ -195,7 +196,7 @@ function judge(report: RunReport): number {
   const problems: string[] = [];
   if (report.failure !== undefined) problems.push(report.failure);
   const { wrongLoads } = report.memory;
-  if (wrongLoads > 0) problems.push(`${wrongLoads} loads did not give what had been stored`);
+  if (wrongLoads > 0) problems.push(`${counted(wrongLoads, "load")} did not give what had been stored`);
   if (report.kernelWarnings > 0) {
     const [first] = report.kernelWarningLines ?? [];
     problems.push(`${warningSummary(report.kernelWarnings)}${first === undefined ? "" : `, first: ${first}`}`);
@@ -234,8 +235,8 @@ async function kernelFor(
 
 /** What a saved state says about where it comes from. */
 function describeRun(workload: Workload, words: readonly string[], options: RunCommandOptions, kernel: Kernel): string {
-  const what = workload.usesOperations === false ? words.join(" ") : `${options.ops} operations`;
-  return `${kernel.machine.loop.cpus} CPUs after ${workload.name}, ${what || "defaults"}, seed ${options.seed}`;
+  const what = workload.usesOperations === false ? words.join(" ") : counted(options.ops, "operation");
+  return `${counted(kernel.machine.loop.cpus, "CPU")} after ${workload.name}, ${what || "defaults"}, seed ${options.seed}`;
 }
 
 /** A workload in the list for programs. */

@@ -5,6 +5,7 @@ import { startProgress } from "../command-line/progress.ts";
 import { printError, printOutput } from "../command-line/standard-streams.ts";
 import { checkOutputs } from "../files/output-target.ts";
 import { OutputFileError } from "../input/errors.ts";
+import { counted } from "../report/counted.ts";
 import { defaultResultsFile, defaultResultsFolder } from "../sweep/default-results.ts";
 import type { FinishedPoint } from "../sweep/result-lines.ts";
 import { ResultsFile, readResults } from "../sweep/results-file.ts";
@@ -177,11 +178,15 @@ function report(
   printSweepTable(spec, table, options);
   const failed = table.rows.filter((row) => row.error !== undefined || row.failure !== undefined).length;
   if (failed > 0)
-    printError(`mmulab: ${failed} of ${table.rows.length} rows ${failed === 1 ? "is a failure" : "are failures"}\n`);
+    printError(
+      `mmulab: ${failed} of ${counted(table.rows.length, "row")} ${failed === 1 ? "is a failure" : "are failures"}\n`,
+    );
   const points = sweepPoints(spec).length;
   const isIncomplete = asksForAll && finished.length < points;
   if (isIncomplete)
-    printError(`mmulab: ${finished.length} of ${points} points ${finished.length === 1 ? "is" : "are"} done\n`);
+    printError(
+      `mmulab: ${finished.length} of ${counted(points, "point")} ${finished.length === 1 ? "is" : "are"} done\n`,
+    );
   return failed === 0 && !isIncomplete ? EXIT_OK : EXIT_DIFFERENCES;
 }
 
@@ -196,7 +201,7 @@ async function runPoints(
   const progress = startProgress(points.length, options.quiet === true);
   const state = (): string => {
     const done = points.filter(({ index }) => results.finished.has(index)).length;
-    return `${done} of ${points.length} points are in ${place}, the same command goes on`;
+    return `${done} of ${counted(points.length, "point")} are in ${place}, the same command goes on`;
   };
   const end = onInterrupt((exitCode) => {
     progress.clear();

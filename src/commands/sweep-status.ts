@@ -1,6 +1,7 @@
 /** `mmulab sweep status`: how far a sweep that several processes work on is. */
 import { EXIT_DIFFERENCES, EXIT_OK } from "../command-line/errors.ts";
 import { printJson, printOutput } from "../command-line/standard-streams.ts";
+import { counted } from "../report/counted.ts";
 import { renderTable } from "../report/tables.ts";
 import { sweepPoints } from "../sweep/spec.ts";
 import { FolderReader, sweepOfFolder } from "../sweep/sweep-folder.ts";
@@ -23,7 +24,7 @@ export async function statusOfFolder(folder: string, { json }: { readonly json?:
     printJson({ name, program, points, done: finished.size, failed, attempts: rows });
   } else {
     printOutput(
-      `${spec.name}: ${finished.size} of ${points} points ${finished.size === 1 ? "is" : "are"} done${failed > 0 ? `, ${failed} of them failed` : ""}\n`,
+      `${spec.name}: ${finished.size} of ${counted(points, "point")} ${finished.size === 1 ? "is" : "are"} done${failed > 0 ? `, ${failed} of them failed` : ""}\n`,
     );
     const cells = rows.map((row) => [
       row.part,

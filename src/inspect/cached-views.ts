@@ -8,6 +8,7 @@ import { SIZE_BYTES, SIZE_NAMES } from "../../arch/isa/translation.ts";
 import { LEVEL_NAMES } from "../../arch/walk/probe.ts";
 import { ValueError } from "../input/errors.ts";
 import type { Kernel } from "../machine/kernel.ts";
+import { counted } from "../report/counted.ts";
 import { type GuestPhysicalStructure, guestPhysicalView } from "./guest-physical-view.ts";
 import { type GuestOfSlot, type TlbSlot, type TlbStructure, tlbView } from "./tlb-view.ts";
 import { TranslationTruth } from "./translation-truth.ts";
@@ -110,7 +111,7 @@ export function cachedLines(kernel: Kernel, entries: Entries, chosen: number | u
 
 function titleOf(cpu: number, { name, sets, ways, slots }: Titled, what: string): string {
   const entriesText = `${slots.length} ${what}${slots.length === 1 ? "entry" : "entries"}, ${staleIn({ slots })} stale`;
-  return `CPU ${cpu}, ${name}: ${plural(sets, "set")} of ${plural(ways, "way")}, ${entriesText}`;
+  return `CPU ${cpu}, ${name}: ${counted(sets, "set")} of ${counted(ways, "way")}, ${entriesText}`;
 }
 type Titled = Pick<TlbStructure, "name" | "sets" | "ways"> & {
   readonly slots: readonly { readonly stale: string | null }[];
@@ -247,8 +248,4 @@ function staleIn({ slots }: { readonly slots: readonly { readonly stale: string 
 function nameOfSize(sizeBytes: number): string {
   const sizes: readonly number[] = SIZE_BYTES;
   return SIZE_NAMES[sizes.indexOf(sizeBytes)];
-}
-
-function plural(count: number, word: string): string {
-  return `${count} ${word}${count === 1 ? "" : "s"}`;
 }

@@ -1,9 +1,10 @@
 /** The report of replayed references, for people and as CSV. */
 import prettyBytes from "pretty-bytes";
 import type { CounterSnapshot } from "../../arch/index.ts";
+import { counted } from "../report/counted.ts";
 import { renderGuest } from "../report/guest-text.ts";
 import { type PerfStatLine, renderPerfStat, renderPerfStatCsv } from "../report/perf-stat.ts";
-import { renderTable } from "../report/tables.ts";
+import { grouped, renderTable } from "../report/tables.ts";
 import { choiceTitle } from "../settings/choice-text.ts";
 import type { Costly } from "./miss-profile.ts";
 import { describePages } from "./page-rules.ts";
@@ -203,9 +204,9 @@ function workingSet(report: ReferenceReport): string {
     const from = (first * windowReferences).toLocaleString("en-US");
     rows.push([`from ${from}`, count.toLocaleString("en-US"), binary(count * PAGE_SIZE), bar.padEnd(BAR_WIDTH)]);
   }
-  const windows = windowReferences.toLocaleString("en-US");
+  const windows = counted(windowReferences, "reference", undefined, grouped);
   const largest = group === 1 ? "" : `, the largest of each ${group} windows`;
-  const title = `Working set: different 4 KiB pages in ${windows} references${largest}`;
+  const title = `Working set: different 4 KiB pages in ${windows}${largest}`;
   return `${title}\n${renderTable(["references", "pages", "", ""], rows)}`;
 }
 
@@ -228,7 +229,7 @@ function overTime({ overTime }: ReferenceReport): string {
     ]);
   }
   const which = group === 1 ? "" : `, the costliest of each ${group} intervals`;
-  const title = `\nMisses over time: in ${intervalReferences.toLocaleString("en-US")} references${which}`;
+  const title = `\nMisses over time: in ${counted(intervalReferences, "reference", undefined, grouped)}${which}`;
   return `${title}\n${renderTable(["references", "dTLB", "iTLB", "walk cycles", "faults"], rows)}`;
 }
 
@@ -258,9 +259,11 @@ function oddLines({ format, oddLines, firstOddLine }: ReferenceReport): string {
   if (oddLines === undefined || oddLines === 0) return "";
   if (format !== "lackey") {
     const first = firstOddLine === 0 ? "" : `, the first in record ${firstOddLine}`;
-    return `\n${oddLines} records have an address that is not canonical${first}; those were skipped\n`;
+    const records = counted(oddLines, "record has", "records have");
+    return `\n${records} an address that is not canonical${first}; skipped\n`;
   }
-  return `\n${oddLines} lines are no references and no messages of valgrind, the first at line ${firstOddLine}; they were skipped\n`;
+  const lines = counted(oddLines, "line is no reference", "lines are no references");
+  return `\n${lines} and no ${oddLines === 1 ? "message" : "messages"} of valgrind, the first at line ${firstOddLine}; skipped\n`;
 }
 
 function percentage(part: number, whole: number): number {

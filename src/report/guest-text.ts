@@ -1,5 +1,6 @@
 /** What the host of a guest did, for people. */
 import prettyBytes from "pretty-bytes";
+import { counted } from "./counted.ts";
 import type { GuestReport } from "./guest.ts";
 import { type Cell, grouped, renderTable } from "./tables.ts";
 
@@ -32,13 +33,17 @@ export function renderGuest(report: GuestReport): string {
   const taken =
     unmapped === undefined
       ? ""
-      : `  ${grouped(unmapped.pages)} pages taken away again, vCPUs kicked ${grouped(unmapped.kicks)} times\n`;
+      : `  ${shown(unmapped.pages, "page")} taken away again, vCPUs kicked ${shown(unmapped.kicks, "time")}\n`;
   const ballooned =
     balloon === undefined
       ? ""
-      : `  balloon: inflated ${grouped(balloon.inflations)} times, emptied ${grouped(balloon.deflations)} times, ${grouped(balloon.pagesGiven)} pages given to the host\n`;
+      : `  balloon: inflated ${shown(balloon.inflations, "time")}, emptied ${shown(balloon.deflations, "time")}, ${shown(balloon.pagesGiven, "page")} given to the host\n`;
   const given = prettyBytes(memoryBytes, { binary: true });
-  return `Guest: ${vcpus.length} vCPUs on ${physicalCpus} CPUs, ${given} of memory mapped by the host in pages of ${hostPages}, ${grouped(tablePages)} pages of its tables\n${renderTable(headings, rows)}${taken}${ballooned}`;
+  return `Guest: ${counted(vcpus.length, "vCPU")} on ${counted(physicalCpus, "CPU")}, ${given} of memory mapped by the host in pages of ${hostPages}, ${shown(tablePages, "page")} of its tables\n${renderTable(headings, rows)}${taken}${ballooned}`;
+}
+
+function shown(count: number, one: string): string {
+  return counted(count, one, undefined, grouped);
 }
 
 function sumOf(vcpus: GuestReport["vcpus"]): GuestReport["vcpus"][number] {

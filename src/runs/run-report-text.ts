@@ -2,6 +2,7 @@
 
 import prettyBytes from "pretty-bytes";
 import { sumCounters } from "../../arch/index.ts";
+import { counted } from "../report/counted.ts";
 import { figureSentence } from "../report/figures.ts";
 import { renderFlushCosts } from "../report/flush-costs.ts";
 import { renderGuest } from "../report/guest-text.ts";
@@ -18,7 +19,7 @@ export function renderRunReport(report: RunReport): string {
   const { machine } = report;
   const { settings = {} } = machine;
   const given = Object.entries(settings).map(([name, value]) => `${name} ${value}`);
-  const title = `${report.workload}: ${machine.cpus} CPUs (${machine.preset}), ${binary(machine.memoryBytes)} of memory, seed ${report.seed}`;
+  const title = `${report.workload}: ${counted(machine.cpus, "CPU")} (${machine.preset}), ${binary(machine.memoryBytes)} of memory, seed ${report.seed}`;
   const own = report.lines === undefined ? [] : [report.lines.map((line) => `${line}\n`).join("")];
   const guest = report.guest === undefined ? [] : [renderGuest(report.guest)];
   const costs = report.flushCosts === undefined ? [] : [renderFlushCosts(report.flushCosts)];
@@ -40,7 +41,7 @@ function operations(report: RunReport): string {
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, count]): Cell[] => [name, count.done, count.failed, binary(count.bytes)]);
   const { loads, stores, wrongLoads } = report.memory;
-  const memory = `  memory touched: ${grouped(stores)} stores, ${grouped(loads)} loads checked, ${grouped(wrongLoads)} wrong\n`;
+  const memory = `  memory touched: ${counted(stores, "store", undefined, grouped)}, ${counted(loads, "load", undefined, grouped)} checked, ${grouped(wrongLoads)} wrong\n`;
   const table = rows.length === 0 ? "" : renderTable(["call", "done", "NULL", "bytes"], rows);
   return `Operations\n${table}${memory}`;
 }
@@ -90,7 +91,7 @@ function purging(report: RunReport): string {
       ["  of these by the drain work", vmalloc.drains, ""],
       ["areas purged", vmalloc.areasPurged, ""],
       ["flushes of whole TLBs", vmalloc.fullFlushes, ""],
-      ["flushes page by page", vmalloc.rangeFlushes, `${grouped(vmalloc.pagesFlushedOneByOne)} pages`],
+      ["flushes page by page", vmalloc.rangeFlushes, counted(vmalloc.pagesFlushedOneByOne, "page", undefined, grouped)],
       ["most pages lazily freed at a time", vmalloc.lazyPagesMax, pages(vmalloc.lazyPagesMax)],
       ["pages lazily freed at the end", vmalloc.lazyPages, pages(vmalloc.lazyPages)],
       ["a purge is due above (pages)", vmalloc.lazyMaxPages, pages(vmalloc.lazyMaxPages)],

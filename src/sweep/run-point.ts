@@ -3,6 +3,7 @@ import { sumCounters } from "../../arch/index.ts";
 import { findExperiment, runExperiment } from "../experiments/index.ts";
 import { parseParameters } from "../input/parameters.ts";
 import { bootKernel, DEFAULT_KERNEL_CONFIG } from "../machine/kernel.ts";
+import { counted } from "../report/counted.ts";
 import { runOnKernel } from "../runs/run.ts";
 import type { RunReport } from "../runs/run-report.ts";
 import { warningSummary } from "../runs/run-report-text.ts";
@@ -83,7 +84,7 @@ function runWorkloadPoint(name: string, point: SweepPoint): ResultRow {
 function failureOf(report: RunReport): { failure?: string } {
   const { wrongLoads } = report.memory;
   if (report.failure !== undefined) return { failure: report.failure };
-  if (wrongLoads > 0) return { failure: `${wrongLoads} loads did not give what had been stored` };
+  if (wrongLoads > 0) return { failure: `${counted(wrongLoads, "load")} did not give what had been stored` };
   return report.kernelWarnings > 0 ? { failure: warningSummary(report.kernelWarnings) } : {};
 }
 

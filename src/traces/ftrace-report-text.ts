@@ -1,5 +1,6 @@
 /** The report of a replayed ftrace trace, for people. */
 import prettyBytes from "pretty-bytes";
+import { counted } from "../report/counted.ts";
 import { figureSentence } from "../report/figures.ts";
 import { renderFlushCosts } from "../report/flush-costs.ts";
 import { renderGuest } from "../report/guest-text.ts";
@@ -164,7 +165,7 @@ function activities(report: FtraceReport): string {
 
 function skipped(report: FtraceReport): string {
   const losses = report.lost.map(({ cpu, events }) => {
-    return `  ${events === null ? "an unknown number of" : grouped(events)} events lost on CPU ${cpu}\n`;
+    return `  ${events === null ? "an unknown number of events" : counted(events, "event", undefined, grouped)} lost on CPU ${cpu}\n`;
   });
   if (report.skipped.length === 0 && losses.length === 0) return "";
   const rows = report.skipped.map(({ reason, count, lines }) => {

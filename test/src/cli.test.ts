@@ -140,7 +140,7 @@ describe("mmulab replay", () => {
     const changed = folder.write("changed.jsonl.gz", gzipSync(lines.with(at, '{"ev":"flush_all"}').join("\n")));
     const result = mmulab("replay", changed, fixture("huge_smp2_s1"));
     expect(result.status).toBe(1);
-    expect(result.stdout).toContain("mismatches: 0 addresses, 1 events (flush_all 1), 0 in the final state");
+    expect(result.stdout).toContain("mismatches: 0 addresses, 1 event (flush_all 1), 0 in the final state");
     expect(result.stdout).toMatch(/event differs at line \d+, call 0: vmalloc_huge size=\d+/);
     expect(result.stdout).toContain('expected {"ev":"flush_all"}');
     expect(result.stdout).toContain(`actual   ${lines[at]}`);

@@ -1,4 +1,6 @@
 /** What one flush costs, as a table, and its plots: against CPUs and against its range, by policy, and its parts. */
+
+import { counted } from "../../report/counted.ts";
 import type { Plot } from "../base/experiment.ts";
 import { plotByColumn, plotByKind } from "../base/plot.ts";
 import type { DataTable, Row } from "../base/table.ts";
@@ -35,7 +37,7 @@ export function flushPlots(table: DataTable<typeof FLUSH_COLUMNS>): Plot[] {
     plotByKind(table, x, "totalCycles", { title, xLog: true, yLog: true }, policyOf, own);
   return [
     ...pageCounts.map((count) => {
-      const title = `One flush of ${plural(count, "page")} against CPUs, all parts`;
+      const title = `One flush of ${counted(count, "page")} against CPUs, all parts`;
       return total(
         "cpus",
         title,
@@ -44,10 +46,10 @@ export function flushPlots(table: DataTable<typeof FLUSH_COLUMNS>): Plot[] {
     }),
     ...(pageCounts.length < 2
       ? []
-      : [total("pages", `One flush on ${plural(cpus, "CPU")} against its range, all parts`, onMostCpus)]),
+      : [total("pages", `One flush on ${counted(cpus, "CPU")} against its range, all parts`, onMostCpus)]),
     ...policies.map((policy) => {
       const own = rows.filter((row) => row.policy === policy && row.pages === pages);
-      const title = `Parts of a flush of ${plural(pages, "page")}, ${policy}`;
+      const title = `Parts of a flush of ${counted(pages, "page")}, ${policy}`;
       return plotByColumn(table, "cpus", PARTS, { title, xLog: true, yLog: true }, own);
     }),
   ];
@@ -57,8 +59,4 @@ const PARTS = ["workCycles", "waitCycles", "stolenCycles", "lineCycles", "refill
 
 function policyOf({ policy }: { readonly policy: string }): string {
   return policy;
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
