@@ -5,7 +5,7 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_RW, PTE_XD_HIGH } from "../../arch/isa/pte.ts";
-import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
 import type { OwedFlush } from "../flush/owed-flush.ts";
 import { FRAME_USER } from "../frames/frame-uses.ts";
 import { isOnLru, usePage } from "../frames/struct-pages.ts";
@@ -14,6 +14,7 @@ import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import type { MmStruct } from "./mm-struct.ts";
+import { lockForFault, mmapWriteLock, mmapWriteUnlock, unlockAfterFault } from "./mmap-lock.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
 import { exitMmap } from "./user-map.ts";
 import { SHARED_PAGE, USER_PAGE } from "./user-pages.ts";
@@ -31,9 +32,8 @@ const WP_REUSE_FURTHER_MAX = 2;
 export function* dupMm(spaces: UserSpaces, oldmm: MmStruct): KernelCode<MmStruct | null> {
   const { kernel } = spaces;
   const mm = spaces.mmAlloc();
-  if (!oldmm.mmapLock.tryTake()) yield* oldmm.mmapLock.take();
   // Its mappings are locked one by one as they are copied (since 6.4); here all at once.
-  oldmm.beginChange([0, USER_END]);
+  yield* mmapWriteLock(spaces, oldmm, [0, USER_END]);
   kernel.lockdep?.assertHeld(oldmm.mmapLock, "mm->mmap");
   kernel.loop.spend(kernel.costs.user.forkCycles);
   const { owed: debts } = oldmm.tables;
@@ -41,10 +41,11 @@ export function* dupMm(spaces: UserSpaces, oldmm: MmStruct): KernelCode<MmStruct
   if (!oldmm.pageTableLock.tryTake()) yield* oldmm.pageTableLock.take();
   const { result, forbidden } = copyPageRange(spaces, mm, oldmm, owed);
   oldmm.pageTableLock.release();
+  oldmm.vmas.copyTo(mm.vmas);
   mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
   if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");
   else debts.waive(owed);
-  oldmm.endChange();
+  mmapWriteUnlock(spaces, oldmm);
   if (result === 0) return mm;
   yield* exitMmap(spaces, mm);
   return null;
@@ -91,13 +92,13 @@ export function* doWpPage(spaces: UserSpaces, mm: MmStruct, la: number): KernelC
   if (start < 0 || start >= USER_END) return -EINVAL;
   const { kernel } = spaces;
   const { loop, costs } = kernel;
-  while (loop.mustYield()) yield PAUSE_TURN;
+  const lock = yield* lockForFault(spaces, mm, start);
   loop.spend(costs.user.faultCycles);
   if (!mm.pageTableLock.tryTake()) yield* mm.pageTableLock.take();
   const { result, old } = yield* wpPageReuseOrCopy(spaces, mm, start);
   mm.pageTableLock.release();
-  if (old === 0 || isZeroPfn(old)) return result;
-  yield* spaces.lru.foliosPutRefs([old]);
+  if (old !== 0 && !isZeroPfn(old)) yield* spaces.lru.foliosPutRefs([old]);
+  yield* unlockAfterFault(spaces, mm, lock);
   return result;
 }
 

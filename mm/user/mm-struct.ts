@@ -8,6 +8,7 @@ import { type LockCosts, Mutex, SpinLock } from "../kernel/lock.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { PAGE_OFFSET } from "../lib/memory-layout.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
+import { Vmas } from "./vmas.ts";
 
 /** Top-level entries of the user half; the kernel half follows. */
 const USER_ENTRIES = ENTRIES_PER_TABLE / 2;
@@ -20,6 +21,8 @@ export const MM_LINE_CONTEXT = 0;
 export const MM_LINE_CPUMASK = 1;
 /** The count of `mmap_lock`, which readers write too. */
 export const MM_LINE_MMAP_LOCK = 2;
+/** `mm->tlb_flush_pending`. */
+export const MM_LINE_TLB_FLUSH_PENDING = 3;
 
 /** Addresses: the first, and the first behind the last. */
 export type AddressRange = readonly [start: number, end: number];
@@ -41,14 +44,15 @@ export class MmStruct {
   /** Flushes of it that interrupted other CPUs. */
   remoteFlushes = 0;
   /**
-   * Who has cleared entries, or is about to, and has not flushed yet (`mm->tlb_flush_pending`). The line that the count moves is not
-   * among those of the address space.
+   * Who has cleared entries, or is about to, and has not flushed yet (`mm->tlb_flush_pending`).
    */
   tlbFlushPending = 0;
   /** Its process is no more (`mm_users` is 0): it stays until no CPU has it loaded. */
   hasEnded = false;
   /** Its object of its slab cache; 0 for the kernel's own, which has none. */
   object = 0;
+  /** Its mappings (`mm->mm_mt`). */
+  readonly vmas = new Vmas();
   /** CPUs that may have translations of it (`mm_cpumask`). */
   readonly cpumask: Uint8Array;
 

@@ -17,6 +17,7 @@ import { NUMA_NO_NODE } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import { TakenTables } from "../page-tables/taken-tables.ts";
 import type { MmStruct } from "./mm-struct.ts";
+import { decTlbFlushPending, incTlbFlushPending } from "./tlb-flush-pending.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
@@ -62,7 +63,7 @@ export class MmuGather {
     this.cause = cause;
     this.fullmm = cause === "exit";
     this.room = this.roomOf(MMU_GATHER_BUNDLE);
-    mm.tlbFlushPending++;
+    incTlbFlushPending(spaces, mm);
   }
 
   /**
@@ -133,7 +134,7 @@ export class MmuGather {
     if (this.fullmm) this.owed ??= mm.tables.owed.owe(0, PAGE_SIZE);
     else if (mm.mmTlbFlushNested && !kernel.bugs.nestedFlushMissed) this.coverAll();
     yield* this.tlbFlushMmu();
-    mm.tlbFlushPending--;
+    decTlbFlushPending(spaces, mm);
     if (batches.length > 0) kernel.usePath?.("batch freed");
     kernel.spendOnFreedPages(batches.length);
     for (const frame of batches.splice(0)) kernel.pages.freePagesOf(kernel.loop.currentCpu, frame, 0);

@@ -9,6 +9,7 @@ import type { OwedFlush } from "../flush/owed-flush.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import type { MmStruct } from "./mm-struct.ts";
+import { mmapWriteLock, mmapWriteUnlock, treeChanged } from "./mmap-lock.ts";
 import { MmuGather } from "./mmu-gather.ts";
 import { unmapVmas } from "./unmap.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
@@ -32,10 +33,14 @@ export function* mremap(
 ): KernelCode<number> {
   const newEnd = newStart + (end - start);
   if (!isUserRange(start, end) || !isUserRange(newStart, newEnd) || (start < newEnd && newStart < end)) return -EINVAL;
-  if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
-  mm.beginChange([start, end], [newStart, newEnd]);
+  yield* mmapWriteLock(spaces, mm, [start, end], [newStart, newEnd]);
   const result = yield* movePageTables(spaces, mm, start, end, newStart);
-  mm.endChange();
+  if (result === 0 && mm.vmas.find(start) !== 0) {
+    mm.vmas.remove(start, end);
+    mm.vmas.insert(newStart, newEnd);
+    treeChanged(spaces, mm);
+  }
+  mmapWriteUnlock(spaces, mm);
   return result;
 }
 

@@ -5,14 +5,15 @@
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_XD_HIGH } from "../../arch/isa/pte.ts";
-import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
+import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { FRAME_USER } from "../frames/frame-uses.ts";
+import { usePage } from "../frames/struct-pages.ts";
 import { ZERO_PAGE_FRAME } from "../frames/zero-page.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
 import { doWpPage } from "./fork.ts";
 import type { MmStruct } from "./mm-struct.ts";
-import { mmapReadLock, mmapReadUnlock } from "./mmap-lock.ts";
+import { lockForFault, unlockAfterFault } from "./mmap-lock.ts";
 import { isUserRange, SHARED_PAGE, USER_PAGE } from "./user-pages.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
@@ -39,9 +40,7 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number, i
   if (!isUserRange(start, start + PAGE_SIZE)) return -EINVAL;
   const { kernel } = spaces;
   const { loop, costs } = kernel;
-  const locksVma = kernel.version.hasPerVmaLock && !mm.isChanging(start, start + PAGE_SIZE);
-  if (!locksVma) yield* mmapReadLock(spaces, mm);
-  while (loop.mustYield()) yield PAUSE_TURN;
+  const lock = yield* lockForFault(spaces, mm, start);
   loop.spend(isWrite ? costs.user.faultCycles : costs.user.readFaultCycles);
   kernel.usePath?.("fault");
   kernel.usePath?.("page walk");
@@ -51,7 +50,7 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number, i
     result = Math.min(frame, 0);
     if (isWrite && result === 0) yield* spaces.lru.folioAddLru(frame);
   }
-  if (!locksVma) mmapReadUnlock(spaces, mm);
+  yield* unlockAfterFault(spaces, mm, lock);
   return result;
 }
 
@@ -77,6 +76,8 @@ function mapPage({ kernel }: UserSpaces, mm: MmStruct, start: number, frame: num
   const frames = Uint32Array.of(frame);
   const result = tables.vmapSmallPagesRangeNoflush(start, start + PAGE_SIZE, low, PTE_XD_HIGH, frames, 0);
   mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
+  // The lock of the table is in its `struct page`.
+  if (tables.cursor.seek(start) === 1) usePage(kernel.pages, tables.cursor.table);
   loop.spend((tables.tablePages - tablesBefore) * (costs.pages.listCycles + costs.zeroPageCycles));
   return result;
 }

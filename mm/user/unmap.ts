@@ -37,11 +37,14 @@ function zapPteRange(gather: MmuGather, start: number, end: number): number {
   const { cursor } = mm.tables;
   let first = end;
   let last = start;
-  let [pages, zeroPages] = [0, 0];
+  let [pages, zeroPages, table] = [0, 0, 0];
   spaces.kernel.usePath?.("unmap");
   spaces.kernel.usePath?.("page walk");
   for (cursor.seek(start); cursor.start < end && !gather.isFull; cursor.next()) {
     if (!cursor.isLeaf) continue;
+    // The lock of a table is in its `struct page`.
+    if (cursor.table !== table) usePage(spaces.kernel.pages, cursor.table);
+    ({ table } = cursor);
     if (pages++ === 0) first = Math.max(start, cursor.start);
     last = Math.min(end, cursor.end);
     // Nobody counts who maps the zero page (`vm_normal_page`).

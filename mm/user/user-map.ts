@@ -14,8 +14,18 @@ import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import { mmdrop } from "./lazy-tlb.ts";
 import type { MmStruct } from "./mm-struct.ts";
-import { mmapReadLock, mmapReadUnlock } from "./mmap-lock.ts";
+import {
+  lockVmaUnderRcu,
+  mmapReadLock,
+  mmapReadUnlock,
+  mmapWriteLock,
+  mmapWriteUnlock,
+  treeChanged,
+  VMA_LOCKED,
+  vmaEndRead,
+} from "./mmap-lock.ts";
 import { MmuGather } from "./mmu-gather.ts";
+import { decTlbFlushPending, incTlbFlushPending } from "./tlb-flush-pending.ts";
 import { freePgtables, unmapVmas } from "./unmap.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
 import { isUserRange, USER_PAGE } from "./user-pages.ts";
@@ -36,12 +46,13 @@ export function* mmapPopulate(spaces: UserSpaces, mm: MmStruct, start: number, p
   if (!isUserRange(start, start + pages * PAGE_SIZE)) return -EINVAL;
   const { probes } = spaces.kernel.flushing;
   probes?.enter("mmap", [start, pages * PAGE_SIZE, PROT_READ | PROT_WRITE, MMAP_FLAGS]);
-  if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
-  mm.beginChange([start, start + pages * PAGE_SIZE]);
+  yield* mmapWriteLock(spaces, mm, [start, start + pages * PAGE_SIZE]);
   const frames = new Uint32Array(pages);
   const result = populate(spaces, mm, start, frames);
+  if (result === 0) mm.vmas.insert(start, start + pages * PAGE_SIZE);
+  if (result === 0) treeChanged(spaces, mm);
   if (result === 0) yield* spaces.lru.foliosAddLru(frames);
-  mm.endChange();
+  mmapWriteUnlock(spaces, mm);
   probes?.exit("mmap", result < 0 ? 0 : start);
   return result;
 }
@@ -54,10 +65,11 @@ export function* mmap(spaces: UserSpaces, mm: MmStruct, start: number, end: numb
   if (!isUserRange(start, end)) return -EINVAL;
   const { probes } = spaces.kernel.flushing;
   probes?.enter("mmap", [start, end - start, PROT_READ | PROT_WRITE, MMAP_FLAGS & ~MAP_POPULATE]);
-  if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
-  mm.beginChange([start, end]);
+  yield* mmapWriteLock(spaces, mm, [start, end]);
   spaces.kernel.loop.spend(spaces.kernel.costs.user.mmapCycles);
-  mm.endChange();
+  mm.vmas.insert(start, end);
+  treeChanged(spaces, mm);
+  mmapWriteUnlock(spaces, mm);
   probes?.exit("mmap", start);
   return 0;
 }
@@ -92,17 +104,18 @@ export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: nu
   if (!isUserRange(start, end)) return -EINVAL;
   const { probes } = spaces.kernel.flushing;
   probes?.enter("munmap", [start, end - start]);
-  if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
-  mm.beginChange([start, end]);
+  yield* mmapWriteLock(spaces, mm, [start, end]);
   spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   spaces.kernel.loop.spend(spaces.kernel.costs.user.munmapCycles);
+  mm.vmas.remove(start, end);
+  treeChanged(spaces, mm);
   spaces.kernel.usePath?.("munmap");
   const gather = new MmuGather(spaces, mm, "munmap");
   yield* unmapVmas(gather, start, end);
   yield* freePgtables(gather, start, end);
   yield* gather.tlbFinishMmu();
   spaces.kernel.usePath?.("unmap end");
-  mm.endChange();
+  mmapWriteUnlock(spaces, mm);
   probes?.exit("munmap", 0);
   return 0;
 }
@@ -120,14 +133,13 @@ export function* mprotect(
 ): KernelCode<number> {
   if (!isUserRange(start, end)) return -EINVAL;
   const { loop, costs } = spaces.kernel;
-  if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
-  mm.beginChange([start, end]);
+  yield* mmapWriteLock(spaces, mm, [start, end]);
   spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   spaces.kernel.usePath?.("mprotect");
   spaces.kernel.usePath?.("page walk");
   const { cursor, owed: debts } = mm.tables;
   const owed = debts.owe(start, end);
-  mm.tlbFlushPending++;
+  incTlbFlushPending(spaces, mm);
   let changed = 0;
   for (cursor.seek(start); cursor.start < end; cursor.next()) {
     if (!cursor.isLeaf || cursor.isWritable === writable) continue;
@@ -142,9 +154,9 @@ export function* mprotect(
   if (isNested) debts.extend(owed, 0, USER_END);
   if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");
   else debts.waive(owed);
-  mm.tlbFlushPending--;
+  decTlbFlushPending(spaces, mm);
   spaces.kernel.usePath?.("mprotect end");
-  mm.endChange();
+  mmapWriteUnlock(spaces, mm);
   return 0;
 }
 
@@ -167,12 +179,13 @@ export function* exitMmap(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
 /**
  * Takes the pages of [start, end) away; the mapping stays, and its next use faults in zeroed ones (`madvise(MADV_DONTNEED)`). Other
  * threads may do so, and fault, at the same time: the lock of the mapping is held to read or, before 6.17 and while somebody changes the
- * mapping, `mmap_lock`. Threads are taken to use mappings of their own: nobody else moves the line of the mapping's lock. 0 or -EINVAL.
+ * mapping, `mmap_lock`. 0 or -EINVAL.
  */
 export function* madviseDontneed(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
   if (!isUserRange(start, end)) return -EINVAL;
   const { loop, costs, version } = spaces.kernel;
-  const locksVma = version.madviseLocksVma && !mm.isChanging(start, end);
+  const vma = version.madviseLocksVma ? yield* lockVmaUnderRcu(spaces, mm, start, end) : VMA_LOCKED;
+  const locksVma = vma !== VMA_LOCKED;
   if (locksVma) loop.spend(costs.lock.uncontendedCycles);
   else yield* mmapReadLock(spaces, mm);
   loop.spend(costs.user.madviseCycles);
@@ -182,6 +195,7 @@ export function* madviseDontneed(spaces: UserSpaces, mm: MmStruct, start: number
   yield* gather.tlbFinishMmu();
   spaces.kernel.usePath?.("unmap end");
   if (locksVma) loop.spend(costs.lock.uncontendedCycles);
-  else mmapReadUnlock(spaces, mm);
+  if (locksVma) yield* vmaEndRead(spaces, mm, vma);
+  else yield* mmapReadUnlock(spaces, mm);
   return 0;
 }

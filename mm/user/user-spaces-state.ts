@@ -11,6 +11,7 @@ import type { GlobalAsidsState } from "./global-asids.ts";
 import { MmStruct } from "./mm-struct.ts";
 import type { TlbStateValues } from "./tlb-state.ts";
 import { UserSpaces } from "./user-spaces.ts";
+import type { VmasState } from "./vmas.ts";
 
 /** All of {@link UserSpaces}. */
 export interface UserSpacesState {
@@ -50,6 +51,8 @@ export interface MmState {
   readonly hasEnded?: boolean | undefined;
   /** Its object of its slab cache; absent in older files, and for the kernel's own. */
   readonly object?: number | undefined;
+  /** Its mappings; absent where it has none, and in older files: then nobody shares them. */
+  readonly vmas?: VmasState | undefined;
   /** CPUs that may have translations of it. */
   readonly cpus: readonly number[];
 }
@@ -73,7 +76,8 @@ export function captureUserSpaces({ userSpaces }: KernelMm): UserSpacesState | n
       const known = { ctxId, userRootFrame, tlbGen, globalAsid, inAsidTransition, remoteFlushes };
       const ended = mm.hasEnded ? { hasEnded: true } : {};
       const object = mm.object === 0 ? {} : { object: mm.object };
-      return { ...known, tables: mm.tables.capture(), cpus: mm.cpus(), ...ended, ...object };
+      const vmas = mm.vmas.count === 0 ? {} : { vmas: mm.vmas.capture() };
+      return { ...known, tables: mm.tables.capture(), cpus: mm.cpus(), ...ended, ...object, ...vmas };
     }),
     mmapLocks: captureLocks(mms.map(({ mmapLock }) => mmapLock)),
   };
@@ -109,6 +113,8 @@ export function restoreUserSpaces(spaces: UserSpaces, state: UserSpacesState): v
     mm.object = saved.object ?? 0;
     const isKnown = mm.object === 0 || kernel.slabs.mm.hasObject(mm.object);
     checkState("user address spaces", isKnown, `name the object ${mm.object}`);
+    const isOrdered = saved.vmas === undefined || mm.vmas.restore(saved.vmas);
+    checkState("user address spaces", isOrdered, "have mappings that overlap");
     for (const cpu of saved.cpus) mm.cpumask[cpu] = 1;
     return mm;
   });

@@ -16,7 +16,6 @@ import {
   TLB_REMOTE_SHOOTDOWN,
 } from "../flush/tlb-flush-reasons.ts";
 import { FRAME_PAGE_TABLE } from "../frames/frame-uses.ts";
-import { LineTable } from "../kernel/line-table.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { GFP_KERNEL } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
@@ -26,13 +25,11 @@ import type { AddressSpaces, FlushTlbInfo } from "./address-spaces.ts";
 import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
 import { mmdrop } from "./lazy-tlb.ts";
 import { Lru } from "./lru.ts";
+import { MmLines } from "./mm-lines.ts";
 import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, MmStruct, mmAddress } from "./mm-struct.ts";
 import { TlbState } from "./tlb-state.ts";
 import { flushTlbMmRange } from "./user-flush.ts";
 import { INIT_CTX_ID, kernPcid, userPcid } from "./user-pcids.ts";
-
-/** Address spaces with lines of their own, a power of two; more of them share. */
-const MMS_WITH_LINES = 64;
 
 /** All address spaces of a machine, and which CPU runs on which. Making one turns PCIDs on where the CPU has them. */
 export class UserSpaces implements AddressSpaces {
@@ -50,7 +47,7 @@ export class UserSpaces implements AddressSpaces {
   /** The address space that each CPU has loaded. */
   readonly loaded: MmStruct[];
   /** Lines that the CPUs of each address space share: `MM_LINES` from its context id times that on. */
-  readonly mmLines: LineTable;
+  readonly mmLines: MmLines;
   /** The LRU lists of user pages. */
   readonly lru: Lru;
   /** Shootdown interrupts taken by each CPU (` TLB:` of `/proc/interrupts`). */
@@ -75,7 +72,7 @@ export class UserSpaces implements AddressSpaces {
     this.tlbStates = machine.cpus.map(() => new TlbState());
     this.loaded = machine.cpus.map(() => this.initMm);
     this.shootdowns = new Float64Array(cpus);
-    this.mmLines = new LineTable(kernel.loop.lines, MM_LINES * MMS_WITH_LINES);
+    this.mmLines = new MmLines(kernel.loop.lines);
     this.lru = new Lru(kernel);
     for (const cpu of machine.cpus) {
       if (usesPcids && (cpu.cr4 & CR4_PCIDE) === 0) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);

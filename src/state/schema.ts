@@ -368,6 +368,8 @@ const user = z.strictObject({
       hasEnded: z.boolean().optional(),
       /** Absent in files of versions before 8. */
       object: whole.optional(),
+      /** Absent in files of versions before 13. */
+      vmas: z.strictObject({ start: f64, end: f64, id: u32 }).optional(),
       cpus: z.array(whole),
     }),
   ),

@@ -128,6 +128,7 @@ function measure({ parameters, preset, boot }: ExperimentContext, policy: FlushP
     const mapping = START + cpu * turn.turns * turn.bytes;
     const mappingEnd = mapping + turn.turns * turn.bytes;
     let next = Math.floor((cpu * turn.turns) / threads);
+    yield* user.call(mmap(spaces, mm, mapping, mappingEnd));
     for (let i = 0; i < loops; i++) {
       if (i === warmUp) began[cpu] = loop.nowCycles();
       while (loop.mustYield()) yield PAUSE_TURN;

@@ -1,6 +1,6 @@
 /** `page-fault`: tasks that touch fresh anonymous memory page by page and unmap it, as will-it-scale's page_fault1 does. */
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
-import { type MmStruct, munmap, UserSpaces } from "../../../mm/index.ts";
+import { type MmStruct, mmap, munmap, UserSpaces } from "../../../mm/index.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
@@ -8,9 +8,8 @@ import { DataTable, type Row } from "../base/table.ts";
 import { SHARE_COLUMNS, timeShares } from "./time-shares.ts";
 import { UserThread } from "./user-thread.ts";
 
+/** Where the first thread's mapping begins; each further one is right behind it, as `mmap` puts mappings of one size. */
 const START = 0x4000_0000;
-/** Each task's own range begins so much after that of the one before it. */
-const STRIDE = 2 ** 32;
 const MIB_PAGES = 2 ** 20 / PAGE_SIZE;
 const KINDS = ["threads", "processes"] as const;
 
@@ -30,9 +29,10 @@ export const pageFault: Experiment = {
   summary:
     "threads or processes that touch fresh memory page by page and unmap it: faults a second, and what limits them",
   description: `N threads of one process, or N processes with a thread each, on a CPU each, write to every page of --mib MiB of anonymous memory of their own,
-then unmap it, --loops times; the first time is not counted. Faults a second are of the whole machine, munmap's time included; nanoseconds
+then unmap it and map it anew, --loops times; the first time is not counted. Faults a second are of the whole machine, munmap's time included; nanoseconds
 a fault are one task's, without munmap; microseconds of a munmap are one task's and of all --mib MiB. Threads share the address space:
-its mmap_lock (Linux 6.1: each fault takes it; since 6.4 only munmap does), its page tables, its flushes. Processes share the page
+its mmap_lock (Linux 6.1: each fault takes it; since 6.4 the lock of the mapping, and as neighbours
+are one mapping all threads write that lock's line), its page tables, its flushes. Processes share the page
 allocator's zone and the LRU lists alone. The last columns say where the time of all CPUs went, from boot on.`,
   parameters: [
     { name: "kinds", kind: "words", words: KINDS, default: KINDS, summary: "threads of a process, or processes" },
@@ -88,7 +88,8 @@ function measure({ parameters, preset, boot }: ExperimentContext, kind: string, 
   for (let cpu = 0; cpu < tasks; cpu++) {
     const mm = shared ?? spaces.mmAlloc();
     const user = new UserThread(spaces, mm);
-    const body = () => task(spaces, mm, user, START + cpu * STRIDE, pages, loops, spent[cpu]);
+    const start = START + (kind === "threads" ? cpu * pages * PAGE_SIZE : 0);
+    const body = () => task(spaces, mm, user, start, pages, loops, spent[cpu]);
     kernel.spawn(`task/${cpu}`, cpu, user.run(body));
   }
   kernel.runUntilIdle();
@@ -124,6 +125,7 @@ function* task(
   const end = start + pages * PAGE_SIZE;
   for (let i = 0; i < loops; i++) {
     let faultCycles = 0;
+    yield* user.call(mmap(spaces, mm, start, end));
     for (let la = start; la < end; la += PAGE_SIZE) {
       while (loop.mustYield()) yield PAUSE_TURN;
       faultCycles += yield* user.faultIn(la);

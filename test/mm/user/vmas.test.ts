@@ -1,0 +1,113 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { PAGE_SIZE } from "../../../arch/index.ts";
+import { doAnonymousPage, IPI_POLICY, madviseDontneed, mmap, mprotect, munmap } from "../../../mm/index.ts";
+import { Vmas } from "../../../mm/user/vmas.ts";
+import { boot, runningOn, TEXT } from "./user-machine.ts";
+
+const PAGES = 24;
+
+describe("the mappings of an address space", () => {
+  it("are one where they touch, and new ones where one is cut, as sets of pages say", () => {
+    const operation = fc.record({
+      maps: fc.boolean(),
+      first: fc.nat(PAGES - 1),
+      pages: fc.integer({ min: 1, max: 6 }),
+    });
+    fc.assert(
+      fc.property(fc.array(operation, { maxLength: 30 }), (operations) => {
+        const vmas = new Vmas();
+        const mapped = new Array<boolean>(PAGES + 8).fill(false);
+        for (const { maps, first, pages } of operations) {
+          const before = mapped.map((_, page) => vmas.find(page * PAGE_SIZE + 5));
+          if (maps) vmas.insert(first * PAGE_SIZE, (first + pages) * PAGE_SIZE);
+          else vmas.remove(first * PAGE_SIZE, (first + pages) * PAGE_SIZE);
+          mapped.fill(maps, first, first + pages);
+          const found = mapped.map((_, page) => vmas.find(page * PAGE_SIZE + 5));
+          expect(found.map((id) => id !== 0)).toEqual(mapped);
+          // Two neighbours are of one mapping, and mappings that do not touch are two.
+          for (let page = 1; page < mapped.length; page++) {
+            if (mapped[page] && mapped[page - 1]) expect(found[page]).toBe(found[page - 1]);
+          }
+          const runs = found.filter((id, page) => id !== 0 && id !== found[page - 1]);
+          expect(new Set(runs).size).toBe(runs.length);
+          expect(vmas.count).toBe(runs.length);
+          // What was cut is new; what grew or was not concerned is what it was.
+          if (!maps) {
+            for (let page = 0; page < mapped.length; page++) {
+              const wasCut = before.some((id, at) => id === before[page] && at >= first && at < first + pages);
+              if (found[page] !== 0) expect(found[page] === before[page]).toBe(!wasCut);
+            }
+          }
+          const other = new Vmas();
+          expect(other.restore(vmas.capture())).toBe(true);
+          expect(mapped.map((_, page) => other.find(page * PAGE_SIZE + 5))).toEqual(found);
+        }
+      }),
+    );
+  });
+
+  it("are not restored where they overlap", () => {
+    const state = { start: Float64Array.of(0, 4096), end: Float64Array.of(8192, 12288), id: Uint32Array.of(1, 2) };
+    expect(new Vmas().restore(state)).toBe(false);
+  });
+});
+
+describe("lines of an address space", () => {
+  const START = TEXT + 2 ** 30;
+
+  /** Cycles that a call on each of two CPUs waits for lines, once each has made it before. */
+  function waits(version: string, twoMappings: boolean, call: "fault" | "madvise" | "mprotect"): number[] {
+    const machine = boot(IPI_POLICY, { kernel: version });
+    const { kernel, spaces } = machine;
+    const mm = runningOn(machine, 2, 0);
+    const { lines } = kernel.machine.loop;
+    const startOf = (cpu: number): number => START + cpu * (twoMappings ? 2 ** 31 : 2 ** 21);
+    for (const cpu of [0, 1]) kernel.run(mmap(spaces, mm, startOf(cpu), startOf(cpu) + 2 ** 21), cpu);
+    const once = (cpu: number, round: number): number => {
+      const la = startOf(cpu) + round * PAGE_SIZE;
+      const before = lines.waitedCycles[cpu];
+      if (call === "fault") kernel.run(doAnonymousPage(spaces, mm, la, false), cpu);
+      if (call === "madvise") kernel.run(madviseDontneed(spaces, mm, la, la + PAGE_SIZE), cpu);
+      if (call === "mprotect") kernel.run(mprotect(spaces, mm, la, la + PAGE_SIZE, false), cpu);
+      return lines.waitedCycles[cpu] - before;
+    };
+    for (let round = 0; round < 3; round++) for (const cpu of [0, 1]) once(cpu, round);
+    once(0, 3);
+    const alone = once(0, 4);
+    once(1, 4);
+    return [alone, once(0, 5)];
+  }
+
+  it.each([
+    ["6.1", "fault", "both"],
+    ["6.12", "fault", "the mapping"],
+    ["6.12", "madvise", "both"],
+    ["7.3", "madvise", "the address space's count of pending flushes"],
+    ["6.12", "mprotect", "both"],
+  ] as const)("move between CPUs that use them in turns, and cost one CPU nothing: %s, %s", (version, call) => {
+    const [alone, inTurns] = waits(version, false, call);
+    expect(alone).toBe(0);
+    expect(inTurns).toBeGreaterThan(0);
+  });
+
+  it("of the lock of a mapping move between threads of one mapping only, from 6.4 on", () => {
+    expect(waits("6.12", true, "fault")[1]).toBe(0);
+    expect(waits("6.12", false, "fault")[1]).toBeGreaterThan(0);
+    expect(waits("6.1", true, "fault")[1]).toBeGreaterThan(0);
+    expect(waits("7.3", false, "madvise")[1]).toBeGreaterThan(waits("7.3", true, "madvise")[1]);
+  });
+
+  it("come back when the neighbour's mapping is taken out: what is left is a mapping of its own", () => {
+    const machine = boot(IPI_POLICY);
+    const { kernel, spaces } = machine;
+    const mm = runningOn(machine, 2, 0);
+    kernel.run(mmap(spaces, mm, START, START + 2 ** 20));
+    kernel.run(mmap(spaces, mm, START + 2 ** 20, START + 2 ** 21));
+    const both = mm.vmas.find(START);
+    expect(mm.vmas.find(START + 2 ** 20)).toBe(both);
+    kernel.run(munmap(spaces, mm, START, START + 2 ** 20));
+    expect(mm.vmas.find(START)).toBe(0);
+    expect(mm.vmas.find(START + 2 ** 20)).not.toBe(both);
+  });
+});
