@@ -35,6 +35,8 @@ export interface MemcgState {
   /** By level, pages charged; by CPU, pages charged in advance. */
   readonly usagePages: Float64Array;
   readonly stockPages: Int32Array;
+  /** Bytes that each CPU keeps for objects; absent in files of versions before 13: none. */
+  readonly stockBytes?: Int32Array | undefined;
 }
 
 /** The state of a page allocator. Frames are named by their numbers. */
@@ -92,14 +94,16 @@ export function captureFrames(pages: PageAllocator): FramesState {
   };
 }
 
-function captureMemcg(zones: readonly Zone[], { usagePages, stockPages }: MemCgroup): MemcgState {
+function captureMemcg(zones: readonly Zone[], { usagePages, stockPages, stockBytes }: MemCgroup): MemcgState {
   const charged = joined(zones, ({ memcgData }) => memcgData, Uint8Array);
-  return { charged, usagePages: usagePages.slice(), stockPages: stockPages.slice() };
+  return { charged, usagePages: usagePages.slice(), stockPages: stockPages.slice(), stockBytes: stockBytes.slice() };
 }
 
 function restoreMemcg(zones: readonly Zone[], memcg: MemCgroup, state: MemcgState): void {
   restoreArray("memory cgroup", "levels", memcg.usagePages, state.usagePages);
   restoreArray("memory cgroup", "CPUs", memcg.stockPages, state.stockPages);
+  memcg.stockBytes.fill(0);
+  if (state.stockBytes !== undefined) restoreArray("memory cgroup", "CPUs", memcg.stockBytes, state.stockBytes);
   const total = zones.reduce((sum, zone) => sum + zone.touchedEnd - zone.startFrame, 0);
   checkState("memory cgroup", state.charged.length === total, `is charged some of ${total} frames`);
   let at = 0;

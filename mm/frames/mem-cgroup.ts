@@ -1,9 +1,11 @@
 /**
  * Charging pages to a memory cgroup (`mm/memcontrol.c`), for machines that have one: all that runs is in one cgroup so many levels below
- * the root. User pages are charged one by one as they are faulted in, pages of the kernel's where they are asked for with `__GFP_ACCOUNT`.
+ * the root. User pages are charged one by one as they are faulted in, pages of the kernel's where they are asked for with `__GFP_ACCOUNT`, as
+ * user page tables are; of slab caches the objects of those that are made with `SLAB_ACCOUNT`, by their bytes.
  * A CPU charges 64 pages at a time and keeps what is left (`memcg_stock`), so that the counters of the levels, which all CPUs
  * write, move once in 64 pages. User pages are taken off the counters a batch at a time; the kernel's go back into the stock one by one.
  */
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import type { EventLoop } from "../../arch/time/event-loop.ts";
 import type { KernelCosts } from "../kernel/kernel-costs.ts";
 import { __GFP_ACCOUNT } from "../lib/gfp.ts";
@@ -30,6 +32,8 @@ export class MemCgroup {
   readonly usagePages: Float64Array;
   /** By CPU: pages charged in advance. */
   readonly stockPages: Int32Array;
+  /** By CPU: bytes charged in advance for objects (`obj_stock`). */
+  readonly stockBytes: Int32Array;
   private readonly loop: EventLoop;
   private readonly costs: KernelCosts;
   /** The first of the counters' lines. */
@@ -47,6 +51,7 @@ export class MemCgroup {
     this.batchPages = batchPages;
     this.usagePages = new Float64Array(levels);
     this.stockPages = new Int32Array(loop.cpus);
+    this.stockBytes = new Int32Array(loop.cpus);
     this.firstLine = loop.lines.make(levels);
   }
 
@@ -87,6 +92,29 @@ export class MemCgroup {
     zone.memcgData.fill(NOT_CHARGED, index, index + (1 << order));
     if (mark === USER_PAGE) this.unchargeUsers(1 << order);
     else this.unchargeKernel(1 << order);
+  }
+
+  /** The current CPU charges an object of a slab cache: out of its bytes, else by whole pages, of which the rest is kept (`obj_cgroup_charge`). */
+  chargeObject(bytes: number): void {
+    const { currentCpu } = this.loop;
+    this.loop.spend(this.costs.pages.chargeCycles);
+    if (this.stockBytes[currentCpu] < bytes) {
+      const pages = Math.ceil(bytes / PAGE_SIZE);
+      this.tryCharge(pages);
+      this.stockBytes[currentCpu] += pages * PAGE_SIZE;
+    }
+    this.stockBytes[currentCpu] -= bytes;
+  }
+
+  /** The object is charged no more: its bytes are the CPU's, and whole pages of them its stock's (`obj_cgroup_uncharge`, `refill_obj_stock`). */
+  unchargeObject(bytes: number): void {
+    const { currentCpu } = this.loop;
+    this.loop.spend(this.costs.pages.chargeCycles);
+    this.stockBytes[currentCpu] += bytes;
+    if (this.stockBytes[currentCpu] <= PAGE_SIZE) return;
+    const pages = Math.floor(this.stockBytes[currentCpu] / PAGE_SIZE);
+    this.stockBytes[currentCpu] -= pages * PAGE_SIZE;
+    this.refillStock(pages);
   }
 
   /** Charges pages: out of the CPU's stock (`consume_stock`), else to all levels, a batch if that is more, of which the rest is kept (`try_charge`). */

@@ -11,7 +11,7 @@ import type { PageAllocator } from "../frames/page-allocator.ts";
 import type { FaultInjection } from "../kernel/fault-injection.ts";
 import type { PageTableEvents } from "../kernel/vmalloc-events.ts";
 import { EBUSY, ENOMEM } from "../lib/errno.ts";
-import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
+import { GFP_PGTABLE_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { formatRange, type KernelLog } from "../lib/kernel-log.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { indexAt, PageTableCursor } from "./page-table-cursor.ts";
@@ -65,6 +65,7 @@ export class PageTables {
 
   private readonly pages: PageAllocator;
   private readonly faults: FaultInjection;
+  private readonly gfp: number;
   /** Which CPU acts. */
   readonly cpu: CurrentCpu;
   /** PTE tables found before, by the low bits of the number of the 2 MiB region that they map; -1 for none. */
@@ -73,6 +74,7 @@ export class PageTables {
 
   /**
    * @param rootFrame an existing top table; by default a new one is allocated
+   * @param gfp how tables are allocated: `GFP_PGTABLE_USER` for those of users
    * @throws NotEnoughMemory when not even the top table can be allocated
    */
   constructor(
@@ -83,6 +85,7 @@ export class PageTables {
     cpu: CurrentCpu,
     levels: 4 | 5,
     rootFrame?: number,
+    gfp = GFP_PGTABLE_KERNEL,
   ) {
     this.memory = memory;
     this.pages = pages;
@@ -91,6 +94,7 @@ export class PageTables {
     this.owed = new OwedFlushes(log);
     this.cpu = cpu;
     this.levels = levels;
+    this.gfp = gfp;
     this.rootFrame = rootFrame ?? this.newTable(levels);
     if (this.rootFrame === 0) throw new NotEnoughMemory("no memory for the top page table");
   }
@@ -271,7 +275,7 @@ export class PageTables {
 
   private takeTableFrame(): number {
     if (this.faults.fails("pageTable")) return 0;
-    const frame = this.pages.allocPages(this.cpu.currentCpu, 0, FRAME_PAGE_TABLE, GFP_KERNEL, NUMA_NO_NODE);
+    const frame = this.pages.allocPages(this.cpu.currentCpu, 0, FRAME_PAGE_TABLE, this.gfp, NUMA_NO_NODE);
     if (frame !== 0) this.memory.zeroFrame(frame);
     return frame;
   }

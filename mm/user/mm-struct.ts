@@ -109,14 +109,16 @@ export class MmStruct {
   }
 
   /** Takes its object (`allocate_mm`); returns itself. */
-  allocObject({ loop, costs, slabs }: KernelMm): this {
+  allocObject({ loop, costs, slabs, pages }: KernelMm): this {
     loop.spend(costs.pages.slabCycles);
     this.object = slabs.mm.kmemCacheAlloc();
+    pages.memcg?.chargeObject(slabs.mm.objectBytes);
     return this;
   }
 
   /** Gives its object back (`free_mm`). */
-  freeObject({ loop, costs, slabs }: KernelMm): void {
+  freeObject({ loop, costs, slabs, pages }: KernelMm): void {
+    pages.memcg?.unchargeObject(slabs.mm.objectBytes);
     loop.spend(costs.pages.slabCycles);
     slabs.mm.kmemCacheFree(this.object);
     this.object = 0;

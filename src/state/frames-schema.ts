@@ -37,6 +37,6 @@ export const FRAMES_SCHEMA = z.strictObject({
     "zeroedAt",
   ).optional(),
   /** Absent without memory cgroups. */
-  memcg: z.strictObject({ charged: u8, usagePages: f64, stockPages: i32 }).optional(),
+  memcg: z.strictObject({ charged: u8, usagePages: f64, stockPages: i32, stockBytes: i32.optional() }).optional(),
   shared: table({ frame: u32, further: u32 }),
 }) satisfies z.ZodType<FramesState>;

@@ -6,9 +6,12 @@ import { MEMCG_CHARGE_BATCH, type MemCgroup } from "../../../mm/frames/mem-cgrou
 import {
   __vmallocNode,
   DEFAULT_KERNEL_COSTS,
+  exitMmap,
   GFP_KERNEL,
   GFP_KERNEL_ACCOUNT,
+  mmapPopulate,
   NUMA_NO_NODE,
+  UserSpaces,
 } from "../../../mm/index.ts";
 import { bootKernel, type Kernel } from "../../../src/machine/kernel.ts";
 
@@ -94,6 +97,56 @@ describe("user pages", () => {
     kernel.pages.allocPages(1, 0, FRAME_CALLER, GFP_KERNEL);
     expect(take(1)).toBe(2 * transfer);
     expect(take(1)).toBe(0);
+  });
+});
+
+describe("page tables and objects", () => {
+  const TEXT = 0x40_0000;
+
+  it("of users are charged, and given back with them; the kernel's are not", () => {
+    const { kernel, memcg } = charged(1, 1);
+    const inUse = (): number => memcg.usagePages[0] - memcg.stockPages[0];
+    vmallocPages(kernel, 1, GFP_KERNEL);
+    expect(memcg.usagePages[0]).toBe(0);
+    const spaces = new UserSpaces(kernel.mm);
+    const before = kernel.pages.freePages;
+    const mm = spaces.mmAlloc();
+    kernel.run(mmapPopulate(spaces, mm, TEXT, 3));
+    // Three pages, a table of each level, and one for objects, of which mm_struct is one.
+    expect(before - kernel.pages.freePages).toBe(3 + 4);
+    expect(inUse()).toBe(3 + 4 + 1);
+    expect(memcg.stockBytes[0]).toBe(4096 - kernel.mm.slabs.mm.objectBytes);
+    kernel.run(exitMmap(spaces, mm));
+    kernel.run(spaces.lru.lruAddDrainAll());
+    expect(before - kernel.pages.freePages).toBe(0);
+    expect(inUse()).toBe(1);
+    expect(memcg.stockBytes[0]).toBe(4096);
+    expect(kernel.verify()).toEqual([]);
+  });
+
+  it("keep a page of bytes at most on each CPU: the rest goes to its stock", () => {
+    const { memcg, kernel } = charged(2, 2);
+    const sizes = fc.array(
+      fc.record({ bytes: fc.integer({ min: 8, max: 5000 }), cpu: fc.nat(1), frees: fc.boolean() }),
+    );
+    fc.assert(
+      fc.property(sizes, (all) => {
+        const live: number[] = [];
+        for (const { bytes, cpu, frees } of all) {
+          kernel.machine.loop.currentCpu = cpu;
+          const freed = frees ? live.shift() : undefined;
+          if (freed !== undefined) memcg.unchargeObject(freed);
+          else if (live.push(bytes) > 0) memcg.chargeObject(bytes);
+          const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
+          const charged = 4096 * (memcg.usagePages[1] - sum(memcg.stockPages));
+          expect(charged).toBe(sum(live) + sum(memcg.stockBytes));
+          expect(Math.min(...memcg.stockBytes)).toBeGreaterThanOrEqual(0);
+        }
+        for (const bytes of live) memcg.unchargeObject(bytes);
+        expect(Math.max(...memcg.stockBytes)).toBeLessThan(2 * 4096);
+      }),
+      { numRuns: 30 },
+    );
   });
 });
 
