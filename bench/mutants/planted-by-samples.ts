@@ -103,8 +103,8 @@ export const PLANTED_BY_SAMPLES: readonly PlantedMutant[] = [
   },
   {
     name: "a page fault without a page table keeps its page",
-    file: "mm/user/user-map.ts",
-    search: "      kernel.pages.freePagesOf(loop.currentCpu, frame, 0);\n",
+    file: "mm/user/page-fault.ts",
+    search: "  pages.freePagesOf(loop.currentCpu, frame, 0);\n",
     replacement: "",
     test: "test/mm/user/user-map.test.ts",
   },

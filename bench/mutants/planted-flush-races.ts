@@ -114,9 +114,9 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     name: "munmap gives mmap_lock back before it frees",
     file: "mm/user/user-map.ts",
     search:
-      '  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");\n  mm.endChange();',
+      '  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");\n  mmapWriteUnlock(spaces, mm);',
     replacement:
-      '  yield* freePgtables(gather, start, end);\n  mm.endChange();\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");',
+      '  yield* freePgtables(gather, start, end);\n  mmapWriteUnlock(spaces, mm);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");',
   },
   {
     name: "munmap frees pages one line before the flush",
@@ -135,9 +135,9 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     name: "mprotect gives mmap_lock back before its flush",
     file: "mm/user/user-map.ts",
     search:
-      '  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  mm.tlbFlushPending--;\n  spaces.kernel.usePath?.("mprotect end");\n  mm.endChange();',
+      '  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  decTlbFlushPending(spaces, mm);\n  spaces.kernel.usePath?.("mprotect end");\n  mmapWriteUnlock(spaces, mm);',
     replacement:
-      '  mm.endChange();\n  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  mm.tlbFlushPending--;',
+      '  mmapWriteUnlock(spaces, mm);\n  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  decTlbFlushPending(spaces, mm);',
   },
   {
     name: "mprotect does not flush",
@@ -229,7 +229,7 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
   },
   {
     name: "do_anonymous_page does not look again whether the page is there",
-    file: "mm/user/user-map.ts",
+    file: "mm/user/page-fault.ts",
     search: "  if (mm.tables.cursor.seek(start) !== 1 || !mm.tables.cursor.isLeaf) {",
     replacement: "  mm.tables.cursor.seek(start);\n  {",
   },

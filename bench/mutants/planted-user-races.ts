@@ -44,8 +44,8 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
   {
     name: "do_wp_page makes the copy writable before the flush of the old page",
     file: "mm/user/fork.ts",
-    search: "  const isReadOnly = COPIED_PAGE & ~PTE_RW;",
-    replacement: "  const isReadOnly = COPIED_PAGE;",
+    search: "  const isReadOnly = USER_PAGE & ~PTE_RW;",
+    replacement: "  const isReadOnly = USER_PAGE;",
   },
   {
     name: "do_wp_page does not flush",
@@ -69,8 +69,8 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
   {
     name: "tlb_finish_mmu no longer counts as pending before it has flushed",
     file: "mm/user/mmu-gather.ts",
-    search: "    yield* this.tlbFlushMmu();\n    mm.tlbFlushPending--;\n",
-    replacement: "    mm.tlbFlushPending--;\n    yield* this.tlbFlushMmu();\n",
+    search: "    yield* this.tlbFlushMmu();\n    decTlbFlushPending(spaces, mm);\n",
+    replacement: "    decTlbFlushPending(spaces, mm);\n    yield* this.tlbFlushMmu();\n",
   },
   {
     name: "mprotect does not look whether others have yet to flush",
@@ -80,7 +80,7 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
   },
   {
     name: "mmapReadLock does not wait for a writer",
-    file: "mm/user/user-map.ts",
+    file: "mm/user/mmap-lock.ts",
     search: "  if (mm.mmapLock.isHeld) {",
     replacement: "  if (mm.mmapLock.isHeld && mm.hasEnded) {",
   },
@@ -88,9 +88,9 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
     name: "fork gives mmap_lock back before its flush",
     file: "mm/user/fork.ts",
     search:
-      '  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);\n  oldmm.endChange();',
+      '  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);\n  mmapWriteUnlock(spaces, oldmm);',
     replacement:
-      '  oldmm.endChange();\n  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);',
+      '  mmapWriteUnlock(spaces, oldmm);\n  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);',
   },
   {
     name: "who asks for the lock of a mapping does not see that a writer has it",
