@@ -35,7 +35,7 @@ export interface MemcgState {
   /** By level, pages charged; by CPU, pages charged in advance. */
   readonly usagePages: Float64Array;
   readonly stockPages: Int32Array;
-  /** Bytes that each CPU keeps for objects; absent in files of versions before 13: none. */
+  /** Bytes that each CPU keeps for objects; absent where there are none, and in files of versions before 13. */
   readonly stockBytes?: Int32Array | undefined;
 }
 
@@ -95,8 +95,9 @@ export function captureFrames(pages: PageAllocator): FramesState {
 }
 
 function captureMemcg(zones: readonly Zone[], { usagePages, stockPages, stockBytes }: MemCgroup): MemcgState {
+  const bytes = stockBytes.some((each) => each !== 0) ? { stockBytes: stockBytes.slice() } : {};
   const charged = joined(zones, ({ memcgData }) => memcgData, Uint8Array);
-  return { charged, usagePages: usagePages.slice(), stockPages: stockPages.slice(), stockBytes: stockBytes.slice() };
+  return { charged, usagePages: usagePages.slice(), stockPages: stockPages.slice(), ...bytes };
 }
 
 function restoreMemcg(zones: readonly Zone[], memcg: MemCgroup, state: MemcgState): void {

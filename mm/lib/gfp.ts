@@ -23,12 +23,8 @@ export const __GFP_THISNODE = 0x200000;
 
 /** Ordinary kernel allocation: may sleep. */
 export const GFP_KERNEL = 0xcc0;
-/** As `GFP_KERNEL`, and charged. */
+/** As `GFP_KERNEL`, and charged. Page tables of users are taken so (`GFP_PGTABLE_USER`). */
 export const GFP_KERNEL_ACCOUNT = GFP_KERNEL + __GFP_ACCOUNT;
-/** Page tables of the kernel's own; who takes them fills them with zeros. */
-export const GFP_PGTABLE_KERNEL = GFP_KERNEL;
-/** Page tables of a user address space: charged to the memory cgroup. */
-export const GFP_PGTABLE_USER = GFP_KERNEL_ACCOUNT;
 /** Must not sleep. */
 export const GFP_NOWAIT = 0x2800;
 

@@ -11,7 +11,7 @@ import type { PageAllocator } from "../frames/page-allocator.ts";
 import type { FaultInjection } from "../kernel/fault-injection.ts";
 import type { PageTableEvents } from "../kernel/vmalloc-events.ts";
 import { EBUSY, ENOMEM } from "../lib/errno.ts";
-import { GFP_PGTABLE_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
+import { GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
 import { formatRange, type KernelLog } from "../lib/kernel-log.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { indexAt, PageTableCursor } from "./page-table-cursor.ts";
@@ -74,7 +74,7 @@ export class PageTables {
 
   /**
    * @param rootFrame an existing top table; by default a new one is allocated
-   * @param gfp how tables are allocated: `GFP_PGTABLE_USER` for those of users
+   * @param gfp how tables are allocated: `GFP_KERNEL_ACCOUNT` for those of users
    * @throws NotEnoughMemory when not even the top table can be allocated
    */
   constructor(
@@ -85,7 +85,7 @@ export class PageTables {
     cpu: CurrentCpu,
     levels: 4 | 5,
     rootFrame?: number,
-    gfp = GFP_PGTABLE_KERNEL,
+    gfp = GFP_KERNEL,
   ) {
     this.memory = memory;
     this.pages = pages;

@@ -10,16 +10,16 @@ const MMS_WITH_LINES = 64;
  * `mm_lock_seq` lies (`mm_types.h`: the lock's "two hot fields 'count' and 'owner' sit in 2 different cachelines"), and the tree of mappings.
  */
 export const MMAP_LINES = 2;
-/** See {@link MMAP_LINES}. */
+/** The line of the lock's owner. */
 export const MMAP_LINE_OWNER = 0;
-/** See {@link MMAP_LINES}. */
+/** The line of the tree of mappings. */
 export const MMAP_LINE_TREE = 1;
 /** Lines of the locks of mappings, a power of two; more of them share. */
 const VMA_LINES = 1024;
 
 /** Lines of address spaces by `MM_LINES` times their context id, and those of their mappings. */
 export class MmLines extends LineTable {
-  /** By {@link MMAP_LINES} times the context id. */
+  /** By `MMAP_LINES` times the context id. */
   readonly mmap: LineTable;
   /** The lock of each mapping. */
   readonly vmas: LineTable;

@@ -6,7 +6,7 @@ import { checkState, restoreArray } from "../../arch/isa/state-error.ts";
 import { FRAME_USER } from "../frames/frame-uses.ts";
 import { captureLocks, type LocksState, restoreLocks } from "../kernel/locks-state.ts";
 import type { KernelMm } from "../kernel-mm.ts";
-import { GFP_PGTABLE_USER } from "../lib/gfp.ts";
+import { GFP_KERNEL_ACCOUNT } from "../lib/gfp.ts";
 import { PageTables, type PageTablesState } from "../page-tables/page-tables.ts";
 import type { GlobalAsidsState } from "./global-asids.ts";
 import { MmStruct } from "./mm-struct.ts";
@@ -156,7 +156,16 @@ function restoreBatches({ lru, kernel }: UserSpaces, { lruBatched: counts, lruFr
 
 function tablesOf({ machine, pages, faults, log, loop, tables }: KernelMm, { tables: saved }: MmState): PageTables {
   const { levels } = tables;
-  const restored = new PageTables(machine.memory, pages, faults, log, loop, levels, saved.rootFrame, GFP_PGTABLE_USER);
+  const restored = new PageTables(
+    machine.memory,
+    pages,
+    faults,
+    log,
+    loop,
+    levels,
+    saved.rootFrame,
+    GFP_KERNEL_ACCOUNT,
+  );
   restored.restore(saved);
   return restored;
 }

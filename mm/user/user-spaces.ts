@@ -17,7 +17,7 @@ import {
 } from "../flush/tlb-flush-reasons.ts";
 import { FRAME_PAGE_TABLE } from "../frames/frame-uses.ts";
 import type { KernelMm } from "../kernel-mm.ts";
-import { GFP_PGTABLE_USER } from "../lib/gfp.ts";
+import { GFP_KERNEL_ACCOUNT } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
 import { NotEnoughMemory } from "../lib/not-enough-memory.ts";
 import { PageTables } from "../page-tables/page-tables.ts";
@@ -97,10 +97,10 @@ export class UserSpaces implements AddressSpaces {
   mmAlloc(): MmStruct {
     const { machine, pages, faults, log, loop, tables: kernelTables } = this.kernel;
     const { levels } = kernelTables;
-    const tables = new PageTables(machine.memory, pages, faults, log, loop, levels, undefined, GFP_PGTABLE_USER);
+    const tables = new PageTables(machine.memory, pages, faults, log, loop, levels, undefined, GFP_KERNEL_ACCOUNT);
     let userRoot = 0;
     if (this.isolation) {
-      userRoot = pages.allocPages(loop.currentCpu, 0, FRAME_PAGE_TABLE, GFP_PGTABLE_USER);
+      userRoot = pages.allocPages(loop.currentCpu, 0, FRAME_PAGE_TABLE, GFP_KERNEL_ACCOUNT);
       if (userRoot === 0) {
         pages.freePagesOf(loop.currentCpu, tables.rootFrame, 0);
         throw new NotEnoughMemory("no memory for the top page table of user mode");

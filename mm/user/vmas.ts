@@ -54,7 +54,7 @@ export class Vmas {
     this.replace(first, behind - first, ...rest);
   }
 
-  /** The same mappings in a new address space, as objects of its own (`dup_mmap`). */
+  /** Gives a new address space these mappings, as objects of its own (`dup_mmap`). */
   copyTo(other: Vmas): void {
     for (let i = 0; i < this.ids.length; i++) other.insert(this.starts[i], this.ends[i]);
   }
