@@ -5,6 +5,8 @@
  * walk for one that it does not hold is due to capacity; one that finds another frame is for a new mapping.
  */
 
+import type { Access } from "../isa/access.ts";
+import type { PagingMode } from "../isa/paging-mode.ts";
 import { SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, TAG_SIZE_STEP, TR_SIZE_SHIFT } from "../isa/translation.ts";
 import type { Preset, TlbPreset } from "../presets/preset.ts";
 import type { ReplacementName } from "../presets/replacement/index.ts";
@@ -62,6 +64,9 @@ export class FlushAttribution {
   private readonly smallUses: readonly NotedUses[];
   private readonly secondUses: readonly NotedUses[];
   private readonly tlbs: TlbHierarchy;
+  /** The access that is looked up, and the rules for it. */
+  private access: Access = 0;
+  private mode: PagingMode | null = null;
   /** What refills have cost so far, by the number of the flush. */
   readonly costs = new Map<number, RefillCost>();
 
@@ -91,6 +96,10 @@ export class FlushAttribution {
       const isSmall = small.has(tlb);
       tlb.onDrop = (slot) => this.dropped(tlb, slot, sets, isSmall);
     });
+    // What the second level has but does not allow fills the first for a moment, where another entry goes for it: TLBs without flushes see nothing of that.
+    tlbs.onFillFromSecond = (la, flags) => {
+      if (this.mode?.usable(this.access, flags) === false) for (const sets of this.smallInStep) sets.partAt(la);
+    };
   }
 
   /** Calls `begin` as soon as the attribution has to see each access: at once, or before something is removed for the first time. */
@@ -114,6 +123,12 @@ export class FlushAttribution {
   /** All flushes that have caused refills, with their cost. */
   allCosts(): IterableIterator<[number, Readonly<RefillCost>]> {
     return this.costs.entries();
+  }
+
+  /** An access is looked up in the TLBs: by which rules. */
+  beforeLookup(mode: PagingMode, access: Access): void {
+    this.mode = mode;
+    this.access = access;
   }
 
   /** An access of `kind` that the TLBs translated. @param pcid with the number of the guest, as `PagingMode.pcid` has it; so below */

@@ -80,6 +80,8 @@ export class TlbHierarchy {
   private index = 0;
   /** Whether lookups are counted in `Tlb.counts`, which all TLBs have then. */
   isCounted = false;
+  /** Is told of what a lookup has found in the second level, before it fills the first: the address, the translation's flags; null for nobody. */
+  onFillFromSecond: ((la: number, flags: number) => void) | null = null;
   /** After a hit of the second level: its TLB, the entry's slot there, and its size. */
   private secondTlb: Tlb | null = null;
   private secondSlot = 0;
@@ -149,6 +151,7 @@ export class TlbHierarchy {
       const tlb = ofKind.secondSmall[i];
       const found = tlb.find(page, number, pcid);
       if (found < 0) continue;
+      if (this.onFillFromSecond !== null) this.onFillFromSecond(la, tlb.flagsOf(found));
       tlb.touch(found);
       this.foundInSecond(tlb, found, SIZE_4K);
       this.insertFirst(ofKind, la, tlb.contextOf(found), tlb.frameOf(found), tlb.flagsOf(found));
@@ -301,6 +304,7 @@ export class TlbHierarchy {
   private lookupSecondLarge(ofKind: KindTlbs, tlb: Tlb, size: number, la: number, pcid: number): boolean {
     const slot = findIn(tlb, size, la, pcid);
     if (slot < 0) return false;
+    if (this.onFillFromSecond !== null) this.onFillFromSecond(la, tlb.flagsOf(slot));
     tlb.touch(slot);
     this.foundInSecond(tlb, slot, size);
     const frame = tlb.frameOf(slot) + Math.floor((la - tlb.addressOf(slot)) / 4096);

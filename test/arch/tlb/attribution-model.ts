@@ -11,7 +11,7 @@ import { takeGeneralPath } from "../fast-path/compare.ts";
 import type { Guest } from "../guest.ts";
 
 /** What a CPU tells of. */
-type Watcher = Pick<FlushAttribution, "hit" | "refill">;
+type Watcher = Pick<FlushAttribution, "beforeLookup" | "hit" | "refill">;
 
 export class AttributionModel implements Watcher {
   currentFlush = 0;
@@ -34,6 +34,8 @@ export class AttributionModel implements Watcher {
       };
     }
   }
+
+  beforeLookup(): void {}
 
   hit(kind: number, la: number, pcid: number): void {
     const { tlbs, unflushed } = this;
