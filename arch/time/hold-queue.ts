@@ -112,11 +112,9 @@ export class HoldQueue {
     this.count = 0;
   }
 
-  /** Has one hold only, for which nobody waited. */
-  beginWith(cpu: number, atCycles: number, untilCycles: number): void {
-    this.clear(-1);
-    this.put(0, cpu, atCycles, 0, untilCycles - atCycles, untilCycles);
-    this.count = 1;
+  /** Adds a hold that begins when all others are over, of which there are few. */
+  append(cpu: number, atCycles: number, untilCycles: number): void {
+    this.put((this.first + this.count++) << HOLD_SHIFT, cpu, atCycles, 0, untilCycles - atCycles, untilCycles);
   }
 
   /**

@@ -164,6 +164,36 @@ describe("a transfer that was earlier in a run", () => {
   });
 });
 
+describe("two transfers, each free when its CPU came", () => {
+  /** Of CPU 0 from 1,000 to 1,100 cycles and of CPU 1 from 1,200 to 1,300; CPU 2 comes at `at`: how long it waits, and by how much the others are put behind. */
+  function comesAmong(at: number): number[] {
+    const { clock, transfers, waitedCycles } = machine(3);
+    for (const [cpu, comes] of [
+      [0, 1000],
+      [1, 1200],
+    ]) {
+      clock.currentCpu = cpu;
+      clock.clockCycles[cpu] = comes;
+      transfers.serve(0, cpu, 100, 0);
+    }
+    expect(transfers.queued).toBe(0);
+    clock.currentCpu = 2;
+    clock.clockCycles[2] = at;
+    clock.earliestCycles = at;
+    transfers.serve(0, 2, 100, 0);
+    return [waitedCycles[2], clock.clockCycles[0] - 1100, clock.clockCycles[1] - 1300];
+  }
+
+  it("are both there for who comes before either, between them or within one", () => {
+    expect(comesAmong(800)).toEqual([100, 0, 0]);
+    expect(comesAmong(950)).toEqual([100, 50, 0]);
+    expect(comesAmong(1050)).toEqual([150, 0, 0]);
+    expect(comesAmong(1130)).toEqual([100, 0, 30]);
+    expect(comesAmong(1250)).toEqual([150, 0, 0]);
+    expect(comesAmong(1300)).toEqual([100, 0, 0]);
+  });
+});
+
 describe("queues", () => {
   it("go once all in them are over: when somebody comes for their line, or when there are many", () => {
     const lines = 1000;
