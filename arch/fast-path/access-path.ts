@@ -1,73 +1,33 @@
 /**
- * The fast path of one kind of access: which of its parts has the translation of a 4 KiB page. Hits of the first level, hits of
- * the second, and walks from a cached PDE end here; what is none of these is left to the general path (`Mmu.translate`).
+ * The fast path of one kind of access: which of its parts has the translation of a page. Hits of either level and walks from cached
+ * entries of tables end here; what is none of these is left to the general path (`Mmu.translate`).
  */
 
-import { LINEAR_SPACE_BYTES } from "../isa/linear-address.ts";
 import type { PagingMode } from "../isa/paging-mode.ts";
 import * as translation from "../isa/translation.ts";
-import * as counters from "../time/perf-counters.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
-import type { Tlb } from "../tlb/tlb.ts";
+import type { FlushAttribution } from "../tlb/flush-attribution.ts";
 import type { TlbHierarchy, TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
 import type { AccessPathParts, WalkParts } from "./access-path-parts.ts";
-import { IndexedTlb } from "./indexed-tlb.ts";
+import type { IndexedTlb } from "./indexed-tlb.ts";
 import { KnownChunks } from "./known-chunks.ts";
 import { LargePages } from "./large-pages.ts";
-import { LeafWalk } from "./leaf-walk.ts";
-import { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
-import { TreeTlb } from "./tree-tlb.ts";
-import type { UnflushedPath } from "./unflushed-path.ts";
-import { UpperWalk } from "./upper-walk.ts";
+import { areKnown, SmallPages } from "./small-pages.ts";
+import { UnflushedLarge } from "./unflushed-large.ts";
+import { UnflushedPath } from "./unflushed-path.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const {
-  ACCESSES_WATCHED,
-  ATTRIBUTE_STORES,
-  COUNTERS_CELL,
-  FAST_PATH_OFF,
-  LARGE_TRANSLATIONS_WORD,
-  LOAD_PREDICTIONS_WORD,
-} = layout;
-const { PREDICTIONS_MASK, PREDICTIONS_SHIFT, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
-const LINEAR_END = LINEAR_SPACE_BYTES;
+const { ACCESSES_WATCHED, FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD, REQUESTED_PAGE_CELL } = layout;
 const { GENERAL, MISSED, NOT_CACHED } = results;
 const { SIZE_1G, SIZE_2M, SIZE_4K } = translation;
-/** Bits of page numbers that the fast path is given. */
-const NUMBER_BITS = 20;
-/** Bits of the mark of an entry of a first-level TLB (`Tlb.marksAt`). */
-const MARK_BITS = 8;
-/** Most second-level TLBs that hold small pages for one kind of access. */
-const SECOND_MAX = 2;
 /** A number of large translations that never is. */
 const NEVER = -1;
-const KIND_STORE = 1;
 
 /** The path of loads (kind 0), stores (1) or instruction fetches (2). */
-export class AccessPath {
-  /** What it may use in the present context. */
-  readonly permissions: Permissions;
-  /** The first-level TLB of small pages. */
-  readonly first: TreeTlb | IndexedTlb;
-  /** The CPU's clock, and what a hit of the first level adds to it. */
-  readonly clock: Float64Array;
-  readonly accessCycles: number;
-  private readonly kind: number;
-  private readonly cells: Float64Array;
-  private readonly words: Int32Array;
+export class AccessPath extends SmallPages {
   private readonly tlbs: TlbHierarchy;
   private readonly mode: PagingMode;
-  /** Words of the numbers of small pages in the TLBs of the first level and of the second. */
-  private readonly firstCount: number;
-  private readonly secondCount: number;
-  /** The second-level TLB of small pages. */
-  private readonly second: IndexedTlb;
-  /** The other one, where the address chooses between two; and how far that bit of the page number is from bit 0. */
-  private readonly other: IndexedTlb | null;
-  private readonly otherShift: number;
-  private readonly leafWalk: LeafWalk;
-  private readonly upperWalk: UpperWalk;
   /** The paths of pages of 2 MiB and 1 GiB. */
   private readonly large: LargePages;
   private readonly huge: LargePages;
@@ -75,48 +35,14 @@ export class AccessPath {
   private readonly largeTranslations: number;
   /** Below which that word must be for larger pages to be done here; 0 where they are not. */
   private readonly largeEnd: number;
-  /** Cells of the counters of first-level hits, and of second-level hits. */
-  private readonly hitsCell: number;
-  private readonly secondLevelHitsCell: number;
-  private readonly secondLevelHitCycles: number;
-  /** Word of the first prediction for this kind of access. */
-  private readonly predictionsWord: number;
-  /**
-   * What a flush attribution has to see of this kind of access. The property is added when one begins to watch, and never set otherwise:
-   * where V8 has the CPU as a constant, it then has this and all that belongs to it as constants too (README.md, "What each part gains").
-   */
-  declare unflushed?: UnflushedPath;
-  /** What a fill sets in the attributes: `ATTRIBUTE_STORES` for stores, else 0. */
-  private readonly fillAttribute: number;
 
   constructor(kind: number, ofKind: TlbsOfKind, isKnown: boolean, parts: WalkParts) {
-    const { arrays, clock, tlbs, structures, mode, memory, preset } = parts;
-    const { load, store, fetch, secondLevelHit } = preset.costs;
+    const knownChunks = new KnownChunks(parts.memory);
+    super(kind, ofKind, knownChunks, parts);
     const [first] = ofKind.first[SIZE_4K];
-    const second = ofKind.second[SIZE_4K];
-    this.kind = kind;
-    this.cells = arrays.cells;
-    this.words = arrays.words;
-    this.clock = clock;
-    this.tlbs = tlbs;
-    this.mode = mode;
-    this.accessCycles = [load, store, fetch][kind].value;
-    this.secondLevelHitCycles = this.accessCycles + secondLevelHit.value;
-    this.largeTranslations = isKnown && areKnown(first, second) ? 0 : NEVER;
-    this.hitsCell = COUNTERS_CELL + counters.COUNT_ACCESS + kind;
-    this.secondLevelHitsCell = COUNTERS_CELL + counters.COUNT_FAST_SECOND_LEVEL_HIT + kind;
-    this.predictionsWord = LOAD_PREDICTIONS_WORD + (kind << PREDICTIONS_SHIFT);
-    this.fillAttribute = kind === KIND_STORE ? ATTRIBUTE_STORES : 0;
-    this.permissions = new Permissions(kind, arrays, memory);
-    this.first = first.replacement.isTree ? new TreeTlb(first, arrays) : new IndexedTlb(first, arrays);
-    this.firstCount = first.sizeAt + SIZE_4K;
-    this.secondCount = (second[0] ?? first).sizeAt + SIZE_4K;
-    this.second = new IndexedTlb(second[0] ?? first, arrays);
-    this.other = second.length === SECOND_MAX ? new IndexedTlb(second[1], arrays) : null;
-    this.otherShift = second[0]?.markShift ?? 0;
-    const knownChunks = new KnownChunks(memory);
-    this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, knownChunks, parts);
-    this.upperWalk = new UpperWalk(this.leafWalk, knownChunks, parts);
+    this.tlbs = parts.tlbs;
+    this.mode = parts.mode;
+    this.largeTranslations = isKnown && areKnown(first, ofKind.second[SIZE_4K]) ? 0 : NEVER;
     // One TLB of a level at the most holds a size.
     const doesLarge = [SIZE_2M, SIZE_1G].every(
       (size) => ofKind.first[size].length <= 1 && ofKind.second[size].length <= 1,
@@ -131,6 +57,16 @@ export class AccessPath {
     const tlbs = { first: first[size][0] ?? null, second: second[size][0] ?? null };
     const access = { kind, size, ...tlbs, permissions, hitsCell, secondLevelHitsCell, accessCycles, knownChunks };
     return new LargePages(access, parts);
+  }
+
+  /** Event: from now on an attribution has to see every access (`FastPath.watch`). */
+  watch(attribution: FlushAttribution, { arrays, mode, tlbs }: AccessPathParts): void {
+    const { kind } = this;
+    const ofKind = tlbs.tlbsByKind()[kind];
+    this.unflushed = new UnflushedPath(kind, attribution, mode, arrays, ofKind);
+    const parts = [attribution, mode, arrays, ofKind] as const;
+    if (ofKind.first[SIZE_2M].length > 0) this.large.unflushed = new UnflushedLarge(kind, SIZE_2M, ...parts);
+    if (ofKind.first[SIZE_1G].length > 0) this.huge.unflushed = new UnflushedLarge(kind, SIZE_1G, ...parts);
   }
 
   /** Begins another context (`FastPath.contextChanged`). */
@@ -163,46 +99,81 @@ export class AccessPath {
     return this.translateInSecond(number) | 0;
   }
 
-  /** A hit of the first level at `place`, known to be allowed. Returns its frame. */
-  touch(place: number): number {
-    this.use(place);
-    this.cells[this.hitsCell]++;
-    this.clock[0] += this.accessCycles;
-    return this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
-  }
-
-  /** Records a hit of the first level at `place` for the replacement policy, and for an attribution. */
-  use(place: number): void {
-    this.first.use(place);
-    if (this.unflushed !== undefined) this.unflushed.hitFirst(place);
-  }
-
-  /** {@link translate} while an attribution watches. Larger pages are left to the general path. */
-  private translateWatched(number: number, unflushed: UnflushedPath): number {
+  /** {@link translate} while an attribution watches. */
+  private translateWatched(number: number, largeNumber: number, unflushed: UnflushedPath): number {
     const { words, cells, second, other } = this;
     const place = this.first.find(number);
     if (place !== 0) return this.hit(number, place) | 0;
     const hasLarge = (words[LARGE_TRANSLATIONS_WORD] & (ACCESSES_WATCHED - 1)) !== 0;
-    if (hasLarge && this.tlbs.isInLarge(this.kind, cells[REQUESTED_PAGE_CELL], this.mode.pcid)) return GENERAL;
+    if (hasLarge) {
+      if (this.largeEnd !== 0) return this.translateBesideLargeWatched(number, largeNumber, unflushed) | 0;
+      if (this.tlbs.isInLarge(this.kind, cells[REQUESTED_PAGE_CELL], this.mode.pcid)) return GENERAL;
+    }
     const inSecond = second.find(number);
     const held = inSecond !== 0 || other === null ? inSecond : other.find(number);
     if (held === 0) return this.walkWatched(number, unflushed) | 0;
-    const frame = this.hitSecond(number, held, inSecond !== 0 ? second : (other ?? second)) | 0;
-    if (frame >= 0) unflushed.hitSecond(number, words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0], held);
+    return this.hitSecondWatched(number, held, inSecond !== 0 ? second : (other ?? second), unflushed) | 0;
+  }
+
+  /** {@link translateWatched} where TLBs hold larger pages and the first level does not hold the small one. */
+  private translateBesideLargeWatched(number: number, largeNumber: number, unflushed: UnflushedPath): number {
+    const { large, huge, second, other } = this;
+    const predicted = large.translatePredicted(number, largeNumber) | 0;
+    if (predicted >= 0) return predicted;
+    const predictedHuge = huge.translatePredicted(number, largeNumber) | 0;
+    if (predictedHuge >= 0) return predictedHuge;
+    large.request(number);
+    huge.request(number);
+    const inLarge = large.translateInFirst(number, largeNumber) | 0;
+    if (inLarge !== MISSED) return inLarge;
+    const inHuge = huge.translateInFirst(number, largeNumber) | 0;
+    if (inHuge !== MISSED) return inHuge;
+    const place = this.words[this.secondCount] === 0 ? 0 : second.find(number);
+    if (place !== 0) return this.hitSecondWatched(number, place, second, unflushed) | 0;
+    const otherPlace = other === null ? 0 : other.find(number);
+    if (otherPlace !== 0) return this.hitSecondWatched(number, otherPlace, other ?? second, unflushed) | 0;
+    const inLargeSecond = large.translateInSecond(number, largeNumber) | 0;
+    if (inLargeSecond !== MISSED) return inLargeSecond;
+    const inHugeSecond = huge.translateInSecond(number, largeNumber) | 0;
+    return inHugeSecond !== MISSED ? inHugeSecond : this.walkForAnyWatched(number, largeNumber, unflushed) | 0;
+  }
+
+  private hitSecondWatched(number: number, held: number, tlb: IndexedTlb, unflushed: UnflushedPath): number {
+    const frame = this.hitSecond(number, held, tlb) | 0;
+    if (frame >= 0) unflushed.hitSecond(number, this.predicted(number), held);
     return frame;
   }
 
   private walkWatched(number: number, unflushed: UnflushedPath): number {
     unflushed.beginWalk();
     const frame = this.walk(number, this.homeOf(number)) | 0;
-    if (frame >= 0) unflushed.refill(number, this.words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0]);
+    if (frame >= 0) unflushed.refill(number, this.predicted(number));
+    return frame;
+  }
+
+  /** {@link walkWatched} for a page of any size: where no PDE is cached, it may be a larger one. */
+  private walkForAnyWatched(number: number, largeNumber: number, unflushed: UnflushedPath): number {
+    const { leafWalk, large } = this;
+    unflushed.beginWalk();
+    const inLeaf = leafWalk.walk(number) | 0;
+    if (inLeaf === NOT_CACHED) {
+      const inLarge = large.walk(number, largeNumber) | 0;
+      if (inLarge >= 0) return inLarge;
+      const inHuge = inLarge === NOT_CACHED ? this.walkForHuge(number, largeNumber) | 0 : GENERAL;
+      if (inHuge >= 0) return inHuge;
+    } else if (inLeaf < 0) {
+      return this.notWalked();
+    }
+    const home = this.homeOf(number);
+    const frame = inLeaf >= 0 ? this.fillBoth(number, inLeaf, home) | 0 : this.walkFromAbove(number, home) | 0;
+    if (frame >= 0) unflushed.refill(number, this.predicted(number));
     return frame;
   }
 
   /** {@link translate} while TLBs hold larger pages, or an attribution watches. */
   private translateBesideLarge(number: number, largeNumber: number): number {
     const { words, large, huge } = this;
-    if (words[LARGE_TRANSLATIONS_WORD] >= this.largeEnd) return this.translateSpecial(number) | 0;
+    if (words[LARGE_TRANSLATIONS_WORD] >= this.largeEnd) return this.translateSpecial(number, largeNumber) | 0;
     if (words[this.firstCount] !== 0) {
       const place = this.first.find(number);
       if (place !== 0) return this.hit(number, place) | 0;
@@ -215,9 +186,9 @@ export class AccessPath {
   }
 
   /** {@link translate} where larger pages are left to the general path, or an attribution watches. */
-  private translateSpecial(number: number): number {
+  private translateSpecial(number: number, largeNumber: number): number {
     if (this.largeTranslations !== 0 || this.words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return GENERAL;
-    if (this.unflushed !== undefined) return this.translateWatched(number, this.unflushed) | 0;
+    if (this.unflushed !== undefined) return this.translateWatched(number, largeNumber, this.unflushed) | 0;
     const place = this.first.find(number);
     return place !== 0 ? this.hit(number, place) | 0 : this.translateOther(number) | 0;
   }
@@ -280,103 +251,4 @@ export class AccessPath {
     this.huge.request(number);
     return this.huge.walk(number, largeNumber) | 0;
   }
-
-  /** A hit of the first level that was not predicted. */
-  private hit(number: number, place: number): number {
-    const { words, permissions } = this;
-    const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
-    if (attributes !== permissions.allowedAttributes && !permissions.allows(place)) return GENERAL;
-    words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] |= this.fillAttribute;
-    words[(this.predictionsWord + (number & PREDICTIONS_MASK)) | 0] = place;
-    return this.touch(place);
-  }
-
-  /** A translation that the first level does not hold. */
-  private translateInSecond(number: number): number {
-    const { second } = this;
-    const place = second.find(number);
-    if (place !== 0) return this.hitSecond(number, place, second) | 0;
-    if (this.other !== null) return this.translateInOther(number, this.other) | 0;
-    return this.walk(number, second) | 0;
-  }
-
-  private translateInOther(number: number, other: IndexedTlb): number {
-    const place = other.find(number);
-    if (place !== 0) return this.hitSecond(number, place, other) | 0;
-    return this.walk(number, this.homeOf(number)) | 0;
-  }
-
-  /** The TLB of the second level that the page with this number goes into. */
-  private homeOf(number: number): IndexedTlb {
-    return this.other === null || ((number >>> this.otherShift) & 1) === 0 ? this.second : this.other;
-  }
-
-  /** A hit of the second level at `place` of `tlb`. */
-  private hitSecond(number: number, place: number, tlb: IndexedTlb): number {
-    const { words, cells, permissions } = this;
-    const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
-    if (attributes !== permissions.allowedAttributes) return this.hitOtherAttributes(number, place, tlb) | 0;
-    tlb.use(place);
-    cells[this.secondLevelHitsCell]++;
-    this.clock[0] += this.secondLevelHitCycles;
-    return this.fill(number, words[((place << WORD_SHIFT) + WORD_FRAME) | 0], attributes) | 0;
-  }
-
-  private hitOtherAttributes(number: number, place: number, tlb: IndexedTlb): number {
-    return this.permissions.allows(place) ? this.hitSecond(number, place, tlb) | 0 : GENERAL;
-  }
-
-  /** A walk for a page that no TLB holds, with all its effects but for the fills of TLBs. Returns its frame; else as {@link translate}. */
-  walkOnly(number: number): number {
-    const frame = this.leafWalk.walk(number) | 0;
-    if (frame !== NOT_CACHED) return frame;
-    return isPage(this.cells[REQUESTED_PAGE_CELL]) ? this.upperWalk.walk() | 0 : GENERAL;
-  }
-
-  /** A walk for a page that no TLB holds, and that goes into `tlb` of the second level. */
-  private walk(number: number, tlb: IndexedTlb): number {
-    const frame = this.leafWalk.walk(number) | 0;
-    if (frame >= 0) return this.fillBoth(number, frame, tlb) | 0;
-    return frame === NOT_CACHED ? this.walkFromAbove(number, tlb) | 0 : this.notWalked();
-  }
-
-  /** {@link walk} where the PDE is not cached. */
-  private walkFromAbove(number: number, tlb: IndexedTlb): number {
-    if (!isPage(this.cells[REQUESTED_PAGE_CELL])) return GENERAL;
-    const frame = this.upperWalk.walk() | 0;
-    return frame < 0 ? MISSED : this.fillBoth(number, frame, tlb) | 0;
-  }
-
-  /** What is returned for a walk that is not done here. */
-  private notWalked(): number {
-    // What is no address is left to the general path, which says so.
-    return isPage(this.cells[REQUESTED_PAGE_CELL]) ? MISSED : GENERAL;
-  }
-
-  /** Puts the translation of the last walk to a small page into `tlb` of the second level and into the first. Returns `frame`. */
-  private fillBoth(number: number, frame: number, tlb: IndexedTlb): number {
-    const attributes = this.permissions.pteAttributes;
-    tlb.insert(number, frame, attributes);
-    return this.fill(number, frame, attributes) | 0;
-  }
-
-  /** Puts a translation that is known to allow the access into the first level, and predicts it. Returns `frame`. */
-  private fill(number: number, frame: number, attributes: number): number {
-    const place = this.first.insert(number, frame, attributes | this.fillAttribute);
-    this.words[((number & PREDICTIONS_MASK) + this.predictionsWord) | 0] = place;
-    return frame;
-  }
-}
-
-function isPage(la: number): boolean {
-  return la >= 0 && la < LINEAR_END && la === Math.floor(la);
-}
-
-/** Whether these TLBs of small pages are such as this code does: it sees bits 19:0 of page numbers. */
-function areKnown(first: Tlb, second: readonly Tlb[]): boolean {
-  if (first.markShift + MARK_BITS > NUMBER_BITS || second.length === 0 || second.length > SECOND_MAX) return false;
-  if (second.some(({ markShift }) => markShift >= NUMBER_BITS)) return false;
-  return [first, ...second].every(({ headMask, hashShift, hashMask }) => {
-    return headMask < 2 ** NUMBER_BITS && hashMask * 2 ** hashShift < 2 ** NUMBER_BITS;
-  });
 }

@@ -11,7 +11,6 @@ import { AccessPath } from "./access-path.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
 import { BulkWalk, doesBulkWalks } from "./bulk-walk.ts";
 import { KnownTables } from "./known-tables.ts";
-import { UnflushedPath } from "./unflushed-path.ts";
 
 const {
   ACCESSES_WATCHED,
@@ -96,13 +95,7 @@ export class FastPath {
     // Virtual CPUs of one physical CPU share this word.
     if (isKnown) this.words[LARGE_TRANSLATIONS_WORD] |= ACCESSES_WATCHED;
     else this.words[LARGE_TRANSLATIONS_WORD] += FAST_PATH_OFF;
-    if (isKnown) {
-      const { arrays, mode, tlbs } = this.parts;
-      const byKind = tlbs.tlbsByKind();
-      paths.forEach((path, kind) => {
-        path.unflushed = new UnflushedPath(kind, attribution, mode, arrays, byKind[kind]);
-      });
-    }
+    if (isKnown) for (const path of paths) path.watch(attribution, this.parts);
     this.contextChanged();
     return isKnown;
   }

@@ -15,6 +15,7 @@ import { type LargeAccess, LargeWalk } from "./large-walk.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 import { TreeTlb } from "./tree-tlb.ts";
+import type { UnflushedLarge } from "./unflushed-large.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { SIZE_1G, SIZE_2M, SIZE_BYTES, TAG_SIZE_STEP, TR_GLOBAL, TR_MASK, TR_SIZE_SHIFT } = translation;
@@ -62,6 +63,8 @@ export class LargePages {
   private readonly accessCycles: number;
   private readonly secondLevelHitCycles: number;
   private allowedAttributes = NO_ATTRIBUTES;
+  /** What a flush attribution has to see of these accesses; added when one begins to watch, as `SmallPages.unflushed` is. */
+  declare unflushed?: UnflushedLarge;
 
   constructor(access: LargeAccess, parts: AccessPathParts) {
     const { kind, size, first, second } = access;
@@ -96,6 +99,7 @@ export class LargePages {
   forget(): void {
     this.allowedAttributes = NO_ATTRIBUTES;
     this.largeWalk.forget();
+    this.unflushed?.forget();
   }
 
   /**
@@ -110,7 +114,7 @@ export class LargePages {
     cells[this.requestCell] = tag;
     if (cells[place << CELL_SHIFT] !== tag) return MISSED;
     if (this.isStore && words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] >= 0) return MISSED;
-    return this.touch(place, number) | 0;
+    return this.touch(this.numberOf(largeNumber), place, number) | 0;
   }
 
   /** Whether any TLB holds pages of this size. */
@@ -155,10 +159,12 @@ export class LargePages {
     if (first === null || second === null) return GENERAL;
     const ofSize = this.numberOf(largeNumber);
     const piece = number & this.pageMask;
+    if (this.unflushed !== undefined) this.unflushed.beginWalk();
     const base = largeWalk.walk(ofSize, piece) | 0;
     if (base < 0) return base;
     second.insert(ofSize, base, largeWalk.attributes);
-    this.fill(ofSize, base, largeWalk.attributes);
+    const filled = this.fill(ofSize, base, largeWalk.attributes);
+    if (this.unflushed !== undefined) this.unflushed.refill(number, ofSize, filled);
     return (base + piece) | 0;
   }
 
@@ -168,12 +174,13 @@ export class LargePages {
   }
 
   /** A hit of the first level that is known to be allowed. */
-  private touch(place: number, number: number): number {
+  private touch(ofSize: number, place: number, number: number): number {
     const frame = (this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0] + (number & this.pageMask)) | 0;
     if (this.hasManyChunks && !this.knownChunks.have(frame)) return GENERAL;
     (this.first as TreeTlb | IndexedTlb).use(place);
     this.cells[this.hitsCell]++;
     this.clock[0] += this.accessCycles;
+    if (this.unflushed !== undefined) this.unflushed.hitFirst(number, ofSize, place);
     return frame;
   }
 
@@ -183,7 +190,7 @@ export class LargePages {
     if ((words[at] & ~ATTRIBUTE_STORES) !== this.allowedAttributes && !this.allows(place)) return GENERAL;
     words[at] |= this.fillAttribute;
     words[(this.predictionsWord + (ofSize & LARGE_PREDICTIONS_MASK)) | 0] = place;
-    return this.touch(place, number) | 0;
+    return this.touch(ofSize, place, number) | 0;
   }
 
   private hitSecond(ofSize: number, place: number, number: number): number {
@@ -197,13 +204,16 @@ export class LargePages {
     second.use(place);
     this.cells[this.secondLevelHitsCell]++;
     this.clock[0] += this.secondLevelHitCycles;
-    this.fill(ofSize, base, this.allowedAttributes);
+    const filled = this.fill(ofSize, base, this.allowedAttributes);
+    if (this.unflushed !== undefined) this.unflushed.hitSecond(number, ofSize, filled, place);
     return frame;
   }
 
-  private fill(ofSize: number, base: number, attributes: number): void {
+  /** Puts a translation into the first level, and predicts it. Returns its place. */
+  private fill(ofSize: number, base: number, attributes: number): number {
     const place = (this.first as TreeTlb | IndexedTlb).insert(ofSize, base, attributes | this.fillAttribute);
     this.words[(this.predictionsWord + (ofSize & LARGE_PREDICTIONS_MASK)) | 0] = place;
+    return place;
   }
 
   /** Whether the entry at `place` may be used: then its attributes are those allowed from now on. */

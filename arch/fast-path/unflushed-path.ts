@@ -235,7 +235,7 @@ export class UnflushedPath {
     } else {
       this.takeNote(place, real);
       this.useSecond(number, place, real, false);
-      (held < this.secondEnd ? this.secondTwins : this.otherTwins)[held] = place;
+      (held < this.secondEnd ? this.secondUses : this.otherUses).setTwin(held, place);
     }
   }
 
@@ -368,7 +368,7 @@ export class UnflushedPath {
   private insertFirst(number: number, frame: number, attributes: number, real: number): void {
     const place = this.first.insert(number, frame, attributes);
     this.besides[place] = 0;
-    this.twins[real] = place;
+    this.firstUses.setTwin(real, place);
     this.inStep.filled(this.inStep.setOf[real]);
   }
 
@@ -380,7 +380,7 @@ export class UnflushedPath {
 
   private useFirst(place: number, real: number): void {
     this.first.use(place);
-    this.twins[real] = place;
+    this.firstUses.setTwin(real, place);
   }
 
   private useSecond(number: number, place: number, real: number, isApart: boolean): void {

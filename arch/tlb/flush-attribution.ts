@@ -204,25 +204,37 @@ export class FlushAttribution {
   /** Puts a translation into both levels without flushes. */
   private insert(kind: number, la: number, pcid: number, frame: number, flags: number): void {
     this.unflushed.insert(kind, la, pcid, frame, flags);
-    // A larger page answers from now on before the second level does for the small ones in it.
-    if (((flags >> TR_SIZE_SHIFT) & 3) !== SIZE_4K) for (const uses of this.secondUses) uses.leaveAll();
+    if (((flags >> TR_SIZE_SHIFT) & 3) !== SIZE_4K) this.insertedLarger();
+  }
+
+  /** A larger page was put into the TLBs without flushes: from now on it answers before the second level does for the small ones in it. */
+  insertedLarger(): void {
+    const { secondUses } = this;
+    for (let i = 0; i < secondUses.length; i++) secondUses[i].leaveAll();
   }
 
   /** Whether a TLB without flushes holds a larger page at an address, of whatever context. */
   private isInLarge(la: number): boolean {
+    return this.isHeld(la, SIZE_2M) || this.isHeld(la, SIZE_1G);
+  }
+
+  /** Whether a TLB without flushes holds a page of a size (`SIZE_*`) at an address, of whatever context. */
+  isHeld(la: number, size: number): boolean {
     const { first, second } = this.unflushed;
-    for (const size of [SIZE_2M, SIZE_1G]) {
-      const number = Math.floor(la / SIZE_BYTES[size]);
-      const tag = number * SIZE_BYTES[size] + size * TAG_SIZE_STEP;
-      const isHeld = (tlb: Tlb) => tlb.words[tlb.sizeAt + size] !== 0 && tlb.holdsTag(tag, number | 0);
-      if (first.some(isHeld) || second.some(isHeld)) return true;
-    }
-    return false;
+    const number = Math.floor(la / SIZE_BYTES[size]);
+    const tag = number * SIZE_BYTES[size] + size * TAG_SIZE_STEP;
+    const isIn = (tlb: Tlb) => tlb.words[tlb.sizeAt + size] !== 0 && tlb.holdsTag(tag, number | 0);
+    return first.some(isIn) || second.some(isIn);
   }
 
   /** Uses of a TLB that those without flushes are told of later. */
   usesOf(tlb: Tlb): NotedUses {
-    return (this.inStep.find(({ real }) => real === tlb) as InStepSets).uses;
+    return this.setsOf(tlb).uses;
+  }
+
+  /** The sets of a real TLB. */
+  setsOf(tlb: Tlb): InStepSets {
+    return this.inStep.find(({ real }) => real === tlb) as InStepSets;
   }
 
   /** Which sets of a real first-level TLB are in step; null where they do not part one by one. */

@@ -44,6 +44,8 @@ export class NotedUses {
   trailing = 0;
   /** By place of the real TLB: where the translation is in the unflushed one, as far as is known; to be compared with what is there. */
   readonly twins: Int32Array;
+  /** Whether any is known. */
+  private hasTwins = false;
   private readonly real: Tlb;
   private readonly unflushed: Tlb;
   private readonly times: Float64Array;
@@ -85,6 +87,12 @@ export class NotedUses {
     return kind >> 1 === this.side;
   }
 
+  /** The translation at a place of the real TLB is at `twin` of the unflushed one. */
+  setTwin(place: number, twin: number): void {
+    this.twins[place] = twin;
+    this.hasTwins = true;
+  }
+
   /** Of a set that is in step (in-step-sets.ts) uses are noted too, for nothing, as nobody need be told of them. */
   setInStep(set: number): void {
     this.setTimes(set, 0);
@@ -107,7 +115,7 @@ export class NotedUses {
   /** Another context begins. A TLB with a limited number of PCIDs has to be told of the first use by another. */
   forget(): void {
     if (this.real.isLimited) this.leaveAll();
-    else this.twins.fill(0);
+    else this.forgetTwins();
   }
 
   /** The set of a place trails no more. */
@@ -134,7 +142,7 @@ export class NotedUses {
   /** No set trails any more, and no twin is known. */
   leaveAll(): void {
     for (let set = 0; set < this.real.sets && this.trailing > 0; set++) this.leave(set);
-    this.twins.fill(0);
+    this.forgetTwins();
   }
 
   /** A set trails no more: the unflushed one is given the uses that were noted. */
@@ -155,6 +163,11 @@ export class NotedUses {
     this.trailing--;
     this.usesLeft[set] = USES_PER_WAY * ways;
     this.setApart(set);
+  }
+
+  private forgetTwins(): void {
+    if (this.hasTwins) this.twins.fill(0);
+    this.hasTwins = false;
   }
 
   private get isOfData(): boolean {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { PRESETS, type Preset } from "../../../arch/index.ts";
 import type { FlushAttribution } from "../../../arch/tlb/flush-attribution.ts";
-import { BASE, type Guest } from "../guest.ts";
+import { ALL, BASE, GLOBAL, type Guest } from "../guest.ts";
 import { attributionState, countGeneral, hardwareState, takeGeneralPath } from "./compare.ts";
 import { carryOut, close, type Layout, makeGuest, type Step, spread, steps } from "./programs.ts";
 
@@ -69,4 +69,28 @@ describe.each(PRESETS)("$name", (preset) => {
     }
     expect(general()).toBeLessThan(20);
   });
+
+  test.each([
+    { name: "2 MiB", level: 2, loops: [16, 256, 1100] },
+    { name: "1 GiB", level: 3, loops: [4] },
+  ] as const)(
+    "hits and walks of a loop over pages of $name take the fast path after a flush of everything",
+    ({ level, loops }) => {
+      const guest = makeGuest(preset);
+      const { cpu } = guest;
+      const base = BASE + 2 ** 42;
+      const bytes = 512 ** (level - 1) * 4096;
+      for (let i = 0; i < loops[loops.length - 1]; i++)
+        guest.map(base + i * bytes, 2 ** 30, ALL | GLOBAL | 0x60, level);
+      cpu.attributeFlushes();
+      cpu.load(base, 4);
+      cpu.flushTlbAll();
+      for (const pages of loops) for (let i = 0; i < pages; i++) cpu.load(base + i * bytes, 4);
+      const general = countGeneral(guest);
+      for (const pages of loops) {
+        for (let round = 0; round < 3; round++) for (let i = 0; i < pages; i++) cpu.load(base + i * bytes, 4);
+      }
+      expect(general()).toBeLessThan(20);
+    },
+  );
 });
