@@ -114,9 +114,9 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     name: "munmap gives mmap_lock back before it frees",
     file: "mm/user/user-map.ts",
     search:
-      '  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");\n  mmapWriteUnlock(spaces, mm);',
+      '  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");\n  yield* mmapEndUnmap(spaces, mm, range);',
     replacement:
-      '  yield* freePgtables(gather, start, end);\n  mmapWriteUnlock(spaces, mm);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");',
+      '  yield* freePgtables(gather, start, end);\n  yield* mmapEndUnmap(spaces, mm, range);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");',
   },
   {
     name: "munmap frees pages one line before the flush",

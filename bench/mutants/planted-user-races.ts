@@ -81,8 +81,8 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
   {
     name: "mmapReadLock does not wait for a writer",
     file: "mm/user/mmap-lock.ts",
-    search: "  if (mm.mmapLock.isHeld) {",
-    replacement: "  if (mm.mmapLock.isHeld && mm.hasEnded) {",
+    search: "    if (mm.mmapLock.isHeld) {",
+    replacement: "    if (mm.mmapLock.isHeld && mm.hasEnded) {",
   },
   {
     name: "fork gives mmap_lock back before its flush",
@@ -95,8 +95,8 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
   {
     name: "who asks for the lock of a mapping does not see that a writer has it",
     file: "mm/user/mm-struct.ts",
-    search: "if (from < end && start < to) return true;",
-    replacement: "if (from < start && start < from) return true;",
+    search: "    return overlaps(this.changing, start, end);",
+    replacement: "    return this.changing.length < 0;",
   },
   {
     name: "do_wp_page takes a page for its own that one other process has too",

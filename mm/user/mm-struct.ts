@@ -3,7 +3,7 @@
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { ENTRIES_PER_TABLE } from "../../arch/isa/pte.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
-import type { EventLoop } from "../../arch/time/event-loop.ts";
+import type { EventLoop, Thread } from "../../arch/time/event-loop.ts";
 import { type LockCosts, Mutex, SpinLock } from "../kernel/lock.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { PAGE_OFFSET } from "../lib/memory-layout.ts";
@@ -60,6 +60,13 @@ export class MmStruct {
   readonly mmapLock: Mutex;
   /** The addresses whose mappings the holder of {@link mmapLock} changes, and so has locked as well (`vma_start_write`). */
   private readonly changing: AddressRange[] = [];
+  /** What calls of `munmap` that go on as readers of {@link mmapLock} have taken out of the mappings and not out of the page tables yet. */
+  private readonly unmapping: AddressRange[] = [];
+  /** Readers of {@link mmapLock}, and of the lock of each mapping, by its number. */
+  readers = 0;
+  readonly vmaReaders = new Map<number, number>();
+  /** Who holds {@link mmapLock} and waits for readers to go. */
+  waitingWriter: Thread | null = null;
   private readonly loop: EventLoop;
   private readonly lockCosts: LockCosts;
   private ptl: SpinLock | null = null;
@@ -85,10 +92,26 @@ export class MmStruct {
     this.mmapLock.release();
   }
 
+  /** The mappings are no longer locked, and whoever holds the lock to write goes on as a reader: `range` is on its way out of the page tables. */
+  downgrade(range: AddressRange): void {
+    this.readers++;
+    this.unmapping.push(range);
+    this.endChange();
+  }
+
+  /** A range that {@link downgrade} named is out of the page tables. */
+  endUnmap(range: AddressRange): void {
+    this.unmapping.splice(this.unmapping.indexOf(range), 1);
+  }
+
+  /** Whether anything of [start, end) is no mapping any more, and still on its way out of the page tables. */
+  isUnmapping(start: number, end: number): boolean {
+    return overlaps(this.unmapping, start, end);
+  }
+
   /** Whether the lock of a mapping of [start, end) is held to write: who wants to read falls back to `mmap_lock` then (`lock_vma_under_rcu`). */
   isChanging(start: number, end: number): boolean {
-    for (const [from, to] of this.changing) if (from < end && start < to) return true;
-    return false;
+    return overlaps(this.changing, start, end);
   }
 
   /**
@@ -138,6 +161,11 @@ export class MmStruct {
     copyEntries(memory, kernelRoot, rootFrame, USER_ENTRIES, ENTRIES_PER_TABLE);
     if (this.userRootFrame !== 0) copyEntries(memory, rootFrame, this.userRootFrame, 0, USER_ENTRIES);
   }
+}
+
+function overlaps(ranges: readonly AddressRange[], start: number, end: number): boolean {
+  for (const [from, to] of ranges) if (from < end && start < to) return true;
+  return false;
 }
 
 /** Copies entries [first, last) of a table. */

@@ -3,7 +3,7 @@
  * each other out of nothing, but all write the lock's line, coming and going, so that it moves between them.
  */
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
+import { type KernelCode, PAUSE_SLEEP, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import { MMAP_LINE_OWNER, MMAP_LINE_TREE, MMAP_LINES } from "./mm-lines.ts";
 import { type AddressRange, MM_LINE_MMAP_LOCK, MM_LINES, type MmStruct } from "./mm-struct.ts";
 import type { UserSpaces } from "./user-spaces.ts";
@@ -20,10 +20,11 @@ export const VMA_LOCKED = -1;
  */
 export function* lockVmaUnderRcu(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
   const { loop } = spaces.kernel;
-  while (loop.mustYield()) yield PAUSE_TURN;
-  if (mm.isChanging(start, end)) return VMA_LOCKED;
+  while (loop.mustYield(mm.mmapLock)) yield PAUSE_TURN;
+  if (mm.isChanging(start, end) || mm.isUnmapping(start, end)) return VMA_LOCKED;
   const vma = mm.vmas.find(start);
   if (vma === 0) return 0;
+  mm.vmaReaders.set(vma, (mm.vmaReaders.get(vma) ?? 0) + 1);
   spaces.mmLines.mmap.read(mm.ctxId * MMAP_LINES + MMAP_LINE_TREE);
   spaces.mmLines.mmap.read(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
   spaces.mmLines.vmas.write(mm.ctxId * VMA_STRIDE + vma);
@@ -31,11 +32,15 @@ export function* lockVmaUnderRcu(spaces: UserSpaces, mm: MmStruct, start: number
 }
 
 /** Gives the lock of a mapping back (`vma_end_read`). @param vma what {@link lockVmaUnderRcu} returned */
-export function* vmaEndRead({ kernel, mmLines }: UserSpaces, mm: MmStruct, vma: number): KernelCode<void> {
+export function* vmaEndRead(spaces: UserSpaces, mm: MmStruct, vma: number): KernelCode<void> {
   if (vma <= 0) return;
   // Others write the line meanwhile.
-  while (kernel.loop.mustYield()) yield PAUSE_TURN;
-  mmLines.vmas.write(mm.ctxId * VMA_STRIDE + vma);
+  while (spaces.kernel.loop.mustYield(mm.mmapLock)) yield PAUSE_TURN;
+  spaces.mmLines.vmas.write(mm.ctxId * VMA_STRIDE + vma);
+  const readers = (mm.vmaReaders.get(vma) ?? 0) - 1;
+  if (readers > 0) mm.vmaReaders.set(vma, readers);
+  else mm.vmaReaders.delete(vma);
+  if (readers === 0) wakeWriter(spaces, mm);
 }
 
 /**
@@ -45,7 +50,7 @@ export function* vmaEndRead({ kernel, mmLines }: UserSpaces, mm: MmStruct, vma: 
 export function* lockForFault(spaces: UserSpaces, mm: MmStruct, start: number): KernelCode<number> {
   const { hasPerVmaLock } = spaces.kernel.version;
   const vma = hasPerVmaLock ? yield* lockVmaUnderRcu(spaces, mm, start, start + PAGE_SIZE) : VMA_LOCKED;
-  if (vma === VMA_LOCKED) yield* mmapReadLock(spaces, mm);
+  if (vma === VMA_LOCKED) yield* mmapReadLock(spaces, mm, start, start + PAGE_SIZE);
   return vma;
 }
 
@@ -54,38 +59,82 @@ export function unlockAfterFault(spaces: UserSpaces, mm: MmStruct, vma: number):
   return vma === VMA_LOCKED ? mmapReadUnlock(spaces, mm) : vmaEndRead(spaces, mm, vma);
 }
 
-/** Takes `mmap_lock` to read (`mmap_read_lock`). */
-export function* mmapReadLock(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
-  if (mm.mmapLock.isHeld) {
-    // A writer is at work: it is waited for.
+/**
+ * Takes `mmap_lock` to read, for something in [start, end) (`mmap_read_lock`). Who finds that it is held to write, or that a writer waits for readers to
+ * go, sleeps in its queue.
+ */
+export function* mmapReadLock(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<void> {
+  const { loop } = spaces.kernel;
+  while (true) {
+    while (loop.mustYield(mm.mmapLock)) yield PAUSE_TURN;
+    if (mm.mmapLock.isHeld) {
+      yield* mm.mmapLock.take();
+      mm.readers++;
+      mm.mmapLock.release();
+      spendOnWakeUp(spaces);
+    } else mm.readers++;
+    touchMmapLock(spaces, mm);
+    spaces.mmLines.mmap.write(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
+    spaces.mmLines.mmap.read(mm.ctxId * MMAP_LINES + MMAP_LINE_TREE);
+    if (!mm.isUnmapping(start, end)) return;
+    // Linux finds no mapping here and kills the program; it is let go on once the range is out of the page tables.
+    endRead(spaces, mm);
     yield* mm.mmapLock.take();
+    yield* waitForReaders(spaces, mm, []);
     mm.mmapLock.release();
   }
-  while (spaces.kernel.loop.mustYield()) yield PAUSE_TURN;
-  touchMmapLock(spaces, mm);
-  spaces.mmLines.mmap.write(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
-  spaces.mmLines.mmap.read(mm.ctxId * MMAP_LINES + MMAP_LINE_TREE);
 }
 
 /** Gives it back (`mmap_read_unlock`). */
 export function* mmapReadUnlock(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
-  while (spaces.kernel.loop.mustYield()) yield PAUSE_TURN;
+  while (spaces.kernel.loop.mustYield(mm.mmapLock)) yield PAUSE_TURN;
   touchMmapLock(spaces, mm);
+  endRead(spaces, mm);
 }
 
 /**
- * Takes `mmap_lock` to write, and the locks of the mappings in `ranges`, whose mappings are changed (`mmap_write_lock`, `vma_start_write`).
- * {@link mmapWriteUnlock} gives them back.
+ * Takes `mmap_lock` to write, and the locks of the mappings of which `ranges` are a part (`mmap_write_lock`, `vma_start_write`), once all readers have
+ * gone. {@link mmapWriteUnlock} or {@link mmapWriteDowngrade} gives them back.
  */
 export function* mmapWriteLock(spaces: UserSpaces, mm: MmStruct, ...ranges: readonly AddressRange[]): KernelCode<void> {
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
-  mm.beginChange(...ranges);
+  mm.beginChange(...ranges.map(([start, end]) => mm.vmas.spanOf(start, end)));
+  const vmas = ranges.flatMap(([start, end]) => mm.vmas.within(start, end));
+  yield* waitForReaders(spaces, mm, vmas);
   spaces.mmLines.write(mm.ctxId * MM_LINES + MM_LINE_MMAP_LOCK);
   spaces.mmLines.mmap.write(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
-  for (const [start] of ranges) {
-    const vma = mm.vmas.find(start);
-    if (vma !== 0) spaces.mmLines.vmas.write(mm.ctxId * VMA_STRIDE + vma);
+  for (const vma of vmas) spaces.mmLines.vmas.write(mm.ctxId * VMA_STRIDE + vma);
+}
+
+/** Who holds the lock waits until no reader has it, or one of the mappings. */
+function* waitForReaders({ kernel }: UserSpaces, mm: MmStruct, vmas: readonly number[]): KernelCode<void> {
+  while (mm.readers > 0 || vmas.some((vma) => mm.vmaReaders.has(vma))) {
+    mm.waitingWriter = kernel.loop.currentThread;
+    yield PAUSE_SLEEP;
   }
+  mm.waitingWriter = null;
+}
+
+/** A reader goes. */
+function endRead(spaces: UserSpaces, mm: MmStruct): void {
+  mm.readers--;
+  if (mm.readers === 0) wakeWriter(spaces, mm);
+}
+
+/** The last reader lets the writer go on, who has watched the count. */
+function wakeWriter({ kernel }: UserSpaces, { waitingWriter }: MmStruct): void {
+  if (waitingWriter === null) return;
+  const { loop, costs } = kernel;
+  const distance = loop.topology.distance(loop.currentCpu, waitingWriter.cpu);
+  const transfers = costs.lock.handOverTransfers * loop.lines.transferCycles[distance];
+  loop.wake(waitingWriter, loop.nowCycles() + costs.lock.uncontendedCycles + transfers);
+}
+
+/** What a reader pays that has slept: its CPU was idle, unless another thread had it, and changes back. Writers spin instead while the lock's owner runs. */
+function spendOnWakeUp({ kernel }: UserSpaces): void {
+  const { loop, costs, flushing } = kernel;
+  if (loop.runQueues[loop.currentCpu].length === 0) flushing.smp.wakeUp(loop.currentCpu);
+  loop.spend(costs.contextSwitchCycles);
 }
 
 /** The tree of mappings has been changed by who holds the lock to write. */
@@ -98,6 +147,22 @@ export function mmapWriteUnlock(spaces: UserSpaces, mm: MmStruct): void {
   spaces.mmLines.mmap.write(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
   spaces.mmLines.write(mm.ctxId * MM_LINES + MM_LINE_MMAP_LOCK);
   mm.endChange();
+}
+
+/**
+ * Who has taken [start, end) out of the mappings lets readers in again and goes on as one of them (`mmap_write_downgrade`): for what takes the range
+ * out of the page tables. {@link mmapEndUnmap} is the end of it.
+ */
+export function mmapWriteDowngrade(spaces: UserSpaces, mm: MmStruct, range: AddressRange): void {
+  spaces.mmLines.mmap.write(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
+  spaces.mmLines.write(mm.ctxId * MM_LINES + MM_LINE_MMAP_LOCK);
+  mm.downgrade(range);
+}
+
+/** The range is out of the page tables, and the lock is given back. */
+export function mmapEndUnmap(spaces: UserSpaces, mm: MmStruct, range: AddressRange): KernelCode<void> {
+  mm.endUnmap(range);
+  return mmapReadUnlock(spaces, mm);
 }
 
 function touchMmapLock({ kernel, mmLines }: UserSpaces, mm: MmStruct): void {

@@ -16,8 +16,10 @@ import { mmdrop } from "./lazy-tlb.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import {
   lockVmaUnderRcu,
+  mmapEndUnmap,
   mmapReadLock,
   mmapReadUnlock,
+  mmapWriteDowngrade,
   mmapWriteLock,
   mmapWriteUnlock,
   treeChanged,
@@ -65,7 +67,8 @@ export function* mmap(spaces: UserSpaces, mm: MmStruct, start: number, end: numb
   if (!isUserRange(start, end)) return -EINVAL;
   const { probes } = spaces.kernel.flushing;
   probes?.enter("mmap", [start, end - start, PROT_READ | PROT_WRITE, MMAP_FLAGS & ~MAP_POPULATE]);
-  yield* mmapWriteLock(spaces, mm, [start, end]);
+  // Neighbours are locked too: one may become the same mapping.
+  yield* mmapWriteLock(spaces, mm, [start - PAGE_SIZE, end + PAGE_SIZE]);
   spaces.kernel.loop.spend(spaces.kernel.costs.user.mmapCycles);
   mm.vmas.insert(start, end);
   treeChanged(spaces, mm);
@@ -99,23 +102,28 @@ function populate(spaces: UserSpaces, mm: MmStruct, start: number, frames: Uint3
   return result;
 }
 
-/** Unmaps [start, end), flushes, and gives frames and emptied page tables back; 0 or -EINVAL. */
+/**
+ * Unmaps [start, end), flushes, and gives frames and emptied page tables back; 0 or -EINVAL. The mappings are changed by a writer of `mmap_lock`, who
+ * does the rest as a reader (since 4.20).
+ */
 export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
   if (!isUserRange(start, end)) return -EINVAL;
   const { probes } = spaces.kernel.flushing;
   probes?.enter("munmap", [start, end - start]);
-  yield* mmapWriteLock(spaces, mm, [start, end]);
+  const range = [start, end] as const;
+  yield* mmapWriteLock(spaces, mm, range);
   spaces.kernel.lockdep?.assertHeld(mm.mmapLock, "mm->mmap");
   spaces.kernel.loop.spend(spaces.kernel.costs.user.munmapCycles);
   mm.vmas.remove(start, end);
   treeChanged(spaces, mm);
+  mmapWriteDowngrade(spaces, mm, range);
   spaces.kernel.usePath?.("munmap");
   const gather = new MmuGather(spaces, mm, "munmap");
   yield* unmapVmas(gather, start, end);
   yield* freePgtables(gather, start, end);
   yield* gather.tlbFinishMmu();
   spaces.kernel.usePath?.("unmap end");
-  mmapWriteUnlock(spaces, mm);
+  yield* mmapEndUnmap(spaces, mm, range);
   probes?.exit("munmap", 0);
   return 0;
 }
@@ -187,7 +195,7 @@ export function* madviseDontneed(spaces: UserSpaces, mm: MmStruct, start: number
   const vma = version.madviseLocksVma ? yield* lockVmaUnderRcu(spaces, mm, start, end) : VMA_LOCKED;
   const locksVma = vma !== VMA_LOCKED;
   if (locksVma) loop.spend(costs.lock.uncontendedCycles);
-  else yield* mmapReadLock(spaces, mm);
+  else yield* mmapReadLock(spaces, mm, start, end);
   loop.spend(costs.user.madviseCycles);
   spaces.kernel.usePath?.("madvise");
   const gather = new MmuGather(spaces, mm, "madvise");

@@ -28,6 +28,24 @@ export class Vmas {
     return i < this.ids.length && this.starts[i] <= la ? this.ids[i] : 0;
   }
 
+  /** The numbers of the mappings that have a part of [start, end). */
+  within(start: number, end: number): number[] {
+    const found: number[] = [];
+    for (let i = this.firstEndingBehind(start); i < this.ids.length && this.starts[i] < end; i++)
+      found.push(this.ids[i]);
+    return found;
+  }
+
+  /** [start, end), and all of the mappings that have a part of it. */
+  spanOf(start: number, end: number): readonly [start: number, end: number] {
+    let [from, to] = [start, end];
+    for (let i = this.firstEndingBehind(start); i < this.ids.length && this.starts[i] < end; i++) {
+      from = Math.min(from, this.starts[i]);
+      to = Math.max(to, this.ends[i]);
+    }
+    return [from, to];
+  }
+
   /** Maps [start, end) (`mmap`, with `MAP_FIXED` over what is there). A neighbour grows; of two the one before it stays. */
   insert(start: number, end: number): void {
     this.remove(start, end);
