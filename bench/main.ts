@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Command, CommanderError, Option } from "commander";
 import { table } from "table";
 import { Bench } from "tinybench";
-import { raiseInliningLimits } from "./host-inlining.ts";
+import { compileNoLoops, raiseInliningLimits } from "./host-v8.ts";
 import { LOAD_TASKS, loadSink } from "./load.ts";
 import { MANY_CPUS_TASKS } from "./many-cpus.ts";
 import { SHAPE_TASKS, shapesSink } from "./shapes.ts";
@@ -111,6 +111,7 @@ function run(options: Options): void {
   const { json, smoke, filter, task, inlining } = options;
   const alone = TASKS.find(({ name }) => name === task);
   if (alone !== undefined) {
+    compileNoLoops();
     if (inlining) raiseInliningLimits();
     const measured = measure(alone, smoke ?? false);
     if (Number.isNaN(loadSink() + shapesSink())) throw new Error("a load returned no number");
@@ -134,7 +135,7 @@ try {
     .option("--json", "print one JSON object: task name to nanoseconds per operation (median)")
     .option("--smoke", "run everything very briefly, only to see that it runs")
     .option("--filter <part>", "run only the tasks whose name contains <part>")
-    .option("--no-inlining", "leave V8's limits for inlining as they are (bench/host-inlining.ts)")
+    .option("--no-inlining", "leave V8's limits for inlining as they are (bench/host-v8.ts)")
     .addOption(new Option("--task <name>", "measure this task in this process").hideHelp())
     .configureOutput({ outputError: () => {} })
     .exitOverride()

@@ -19,8 +19,7 @@ const FIRST_TOUCHES = 4096;
 let sink = 0;
 
 /**
- * A run of translations of `pages` pages in turn, without reading data: many short loops, each a call. V8 makes code for the call then. What
- * it makes for the inside of a long loop has twice been twice as slow, one process in three.
+ * A run of translations of `pages` pages in turn, without reading data: many short loops, each a call, for which V8 makes the code (`compileNoLoops`).
  */
 function touches(cpu: Cpu, pages: number, bytes: number): () => void {
   let page = 0;

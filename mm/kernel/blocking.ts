@@ -9,7 +9,7 @@
  *     return afterCall(removeVmArea(state, address), freeVm, state, address); // freeVm(vm, state, address), once vm is known
  *
  * What every vmalloc and vfree goes through says the same in full, as V8 inlines a function only where it sees which one is called;
- * within `afterCall` and `afterLock` it sees many. With V8's limits for inlining raised as in `bench/host-inlining.ts`, a vmalloc of a page and
+ * within `afterCall` and `afterLock` it sees many. With V8's limits for inlining raised as in `bench/host-v8.ts`, a vmalloc of a page and
  * its vfree take 310 to 480 ns so in place of 520:
  *
  *     const { lazyLock } = node;
