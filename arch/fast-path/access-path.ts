@@ -130,7 +130,7 @@ export class AccessPath extends SmallPages {
     if (inHuge !== MISSED) return inHuge;
     const place = this.words[this.secondCount] === 0 ? 0 : second.find(number);
     if (place !== 0) return this.hitSecondWatched(number, place, second, unflushed) | 0;
-    const otherPlace = other === null ? 0 : other.find(number);
+    const otherPlace = other === null || this.words[this.otherCount] === 0 ? 0 : other.find(number);
     if (otherPlace !== 0) return this.hitSecondWatched(number, otherPlace, other ?? second, unflushed) | 0;
     const inLargeSecond = large.translateInSecond(number, largeNumber) | 0;
     if (inLargeSecond !== MISSED) return inLargeSecond;
@@ -223,7 +223,7 @@ export class AccessPath extends SmallPages {
     const { words, second, other, large, huge } = this;
     const place = words[this.secondCount] === 0 ? 0 : second.find(number);
     if (place !== 0) return this.hitSecond(number, place, second) | 0;
-    if (other !== null) {
+    if (other !== null && words[this.otherCount] !== 0) {
       const otherPlace = other.find(number);
       if (otherPlace !== 0) return this.hitSecond(number, otherPlace, other) | 0;
     }

@@ -55,8 +55,9 @@ export class SmallPages {
   protected readonly secondCount: number;
   /** The second-level TLB of small pages. */
   protected readonly second: IndexedTlb;
-  /** The other one, where the address chooses between two; and how far that bit of the page number is from bit 0. */
+  /** The other one, where the address chooses between two, with the word of its small pages; and how far that bit of the page number is from bit 0. */
   protected readonly other: IndexedTlb | null;
+  protected readonly otherCount: number;
   private readonly otherShift: number;
   protected readonly leafWalk: LeafWalk;
   private readonly upperWalk: UpperWalk;
@@ -90,6 +91,7 @@ export class SmallPages {
     this.secondCount = (second[0] ?? first).sizeAt + SIZE_4K;
     this.second = new IndexedTlb(second[0] ?? first, arrays);
     this.other = second.length === SECOND_MAX ? new IndexedTlb(second[1], arrays) : null;
+    this.otherCount = (second[1] ?? first).sizeAt + SIZE_4K;
     this.otherShift = second[0]?.markShift ?? 0;
     this.leafWalk = new LeafWalk(kind, this.permissions, structures.ofLevel(2), this.accessCycles, knownChunks, parts);
     this.upperWalk = new UpperWalk(this.leafWalk, knownChunks, parts);
