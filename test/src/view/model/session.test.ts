@@ -366,7 +366,7 @@ describe("stories find what they tell", () => {
 
   it("of a race that the explorer finds, as the command does, and that the mended kernel does not have", () => {
     expect(found("race", 2)).toBe("nothing is wrong");
-    expect(found("race", 3)).toBe("schedule number 28 fails");
+    expect(found("race", 3)).toBe("schedule number 35 fails");
     expect(found("race", 4)).toMatch(/^1\.1-4\.1: check: .*no page can be read once munmap has returned$/);
     expect(found("race", 5)).toMatch(/^\d+ schedules, all there are: none fails$/);
   });
