@@ -13,6 +13,7 @@ import { isZeroPfn } from "../frames/zero-page.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL } from "../lib/gfp.ts";
 import { USER_END } from "../lib/memory-layout.ts";
+import type { PageTableCursor } from "../page-tables/page-table-cursor.ts";
 import type { MmStruct } from "./mm-struct.ts";
 import { lockForFault, mmapWriteLock, mmapWriteUnlock, unlockAfterFault } from "./mmap-lock.ts";
 import { flushOwedOfMm } from "./user-flush.ts";
@@ -128,8 +129,8 @@ function* wpPageReuseOrCopy(
   const old = tables.cursor.frame;
   const isZero = isZeroPfn(old);
   const canReuse = !isZero && (yield* wpCanReuseAnonFolio(spaces, old));
-  // Others may have moved the cursor meanwhile.
-  if (tables.cursor.seek(start) !== 1 || !tables.cursor.isLeaf) return { result: 0, old: 0 };
+  // Others may have changed the entry meanwhile (`pte_same`): nothing is done, and the access faults again.
+  if (!isMappedTo(tables.cursor, start, old)) return { result: 0, old: 0 };
   if (canReuse) {
     tables.cursor.allowWrites();
     return { result: 0, old: 0 };
@@ -146,7 +147,12 @@ function* wpPageReuseOrCopy(
   tables.vmapSmallPagesRangeNoflush(start, start + PAGE_SIZE, isReadOnly, PTE_XD_HIGH, Uint32Array.of(frame), 0);
   yield* spaces.lru.folioAddLru(frame);
   yield* flushOwedOfMm(spaces, mm, owed, false, "copy");
-  tables.cursor.seek(start);
-  if (tables.cursor.isLeaf) tables.cursor.allowWrites();
+  // MADV_DONTNEED may have taken the page meanwhile, and a fault mapped another.
+  if (isMappedTo(tables.cursor, start, frame)) tables.cursor.allowWrites();
   return { result: 0, old };
+}
+
+/** Whether the page at `start` is this frame. The cursor is there then. */
+function isMappedTo(cursor: PageTableCursor, start: number, frame: number): boolean {
+  return cursor.seek(start) === 1 && cursor.isLeaf && cursor.frame === frame;
 }

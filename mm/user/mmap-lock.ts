@@ -11,18 +11,22 @@ import type { UserSpaces } from "./user-spaces.ts";
 /** Numbers of mappings of one address space before those of the next. */
 const VMA_STRIDE = 16;
 
-/** The lock of a mapping that somebody changes cannot be had. */
+/** The lock of one mapping cannot be had, or is not enough. */
 export const VMA_LOCKED = -1;
 
 /**
  * Takes the lock of the mapping of [start, end) to read (`lock_vma_under_rcu`).
- * @returns the mapping's number, 0 where `mmap` did not make it, so that nobody shares it; {@link VMA_LOCKED} while somebody changes it
+ * @returns the mapping's number, 0 where `mmap` did not make it, so that nobody shares it; {@link VMA_LOCKED} while somebody changes it, and for a
+ *   range that is not all in one mapping
  */
 export function* lockVmaUnderRcu(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
   const { loop } = spaces.kernel;
   while (loop.mustYield(mm.mmapLock)) yield PAUSE_TURN;
   if (mm.isChanging(start, end) || mm.isUnmapping(start, end)) return VMA_LOCKED;
   const vma = mm.vmas.find(start);
+  // One mapping must hold all of it (`try_vma_read_lock`).
+  const holdsAll = mm.vmas.find(end - PAGE_SIZE) === vma && (vma !== 0 || mm.vmas.within(start, end).length === 0);
+  if (!holdsAll) return VMA_LOCKED;
   if (vma === 0) return 0;
   mm.vmaReaders.set(vma, (mm.vmaReaders.get(vma) ?? 0) + 1);
   spaces.mmLines.mmap.read(mm.ctxId * MMAP_LINES + MMAP_LINE_TREE);

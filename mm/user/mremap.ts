@@ -33,7 +33,8 @@ export function* mremap(
 ): KernelCode<number> {
   const newEnd = newStart + (end - start);
   if (!isUserRange(start, end) || !isUserRange(newStart, newEnd) || (start < newEnd && newStart < end)) return -EINVAL;
-  yield* mmapWriteLock(spaces, mm, [start, end], [newStart, newEnd]);
+  // Neighbours of the new place are locked too: one may become the same mapping.
+  yield* mmapWriteLock(spaces, mm, [start, end], [newStart - PAGE_SIZE, newEnd + PAGE_SIZE]);
   const result = yield* movePageTables(spaces, mm, start, end, newStart);
   if (result === 0 && mm.vmas.find(start) !== 0) {
     mm.vmas.remove(start, end);

@@ -26,8 +26,10 @@ export function* handlePteFault(spaces: UserSpaces, mm: MmStruct, la: number, is
   const { cursor } = mm.tables;
   const start = la - (la % PAGE_SIZE);
   const isThere = isUserRange(start, start + PAGE_SIZE) && cursor.seek(start) === 1 && cursor.isLeaf;
-  // What others change meanwhile is found by either: then nothing is done, and the access faults again.
-  return isThere && isWrite ? yield* doWpPage(spaces, mm, la) : yield* doAnonymousPage(spaces, mm, la, isWrite);
+  if (!isThere || !isWrite) return yield* doAnonymousPage(spaces, mm, la, isWrite);
+  const result = yield* doWpPage(spaces, mm, la);
+  // Somebody has taken the page away meanwhile: nothing is done, and the access faults again.
+  return result === -EINVAL ? 0 : result;
 }
 
 /**

@@ -8,6 +8,7 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { PTE_XD_HIGH } from "../../arch/isa/pte.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
 import { FRAME_USER } from "../frames/frame-uses.ts";
+import { isOnLru } from "../frames/struct-pages.ts";
 import { isZeroPfn } from "../frames/zero-page.ts";
 import { EINVAL, ENOMEM } from "../lib/errno.ts";
 import { __GFP_ZERO, GFP_KERNEL, NUMA_NO_NODE } from "../lib/gfp.ts";
@@ -48,7 +49,8 @@ export function* mmapPopulate(spaces: UserSpaces, mm: MmStruct, start: number, p
   if (!isUserRange(start, start + pages * PAGE_SIZE)) return -EINVAL;
   const { probes } = spaces.kernel.flushing;
   probes?.enter("mmap", [start, pages * PAGE_SIZE, PROT_READ | PROT_WRITE, MMAP_FLAGS]);
-  yield* mmapWriteLock(spaces, mm, [start, start + pages * PAGE_SIZE]);
+  // Neighbours are locked too: one may become the same mapping.
+  yield* mmapWriteLock(spaces, mm, [start - PAGE_SIZE, start + (pages + 1) * PAGE_SIZE]);
   const frames = new Uint32Array(pages);
   const result = populate(spaces, mm, start, frames);
   if (result === 0) mm.vmas.insert(start, start + pages * PAGE_SIZE);
@@ -153,6 +155,8 @@ export function* mprotect(
     if (!cursor.isLeaf || cursor.isWritable === writable) continue;
     // The zero page stays as it is: who writes gets a page of its own (`can_change_pte_writable`).
     if (isZeroPfn(cursor.frame)) continue;
+    // So does a page that another address space has too (`PageAnonExclusive`).
+    if (writable && isShared(spaces, cursor.frame)) continue;
     if (writable) cursor.allowWrites();
     else cursor.forbidWrites(owed);
     changed++;
@@ -166,6 +170,12 @@ export function* mprotect(
   spaces.kernel.usePath?.("mprotect end");
   mmapWriteUnlock(spaces, mm);
   return 0;
+}
+
+/** Whether anybody but this address space has a page: a page that is not on an LRU list yet is held by the batch that it waits in, too. */
+function isShared({ kernel }: UserSpaces, frame: number): boolean {
+  const batches = isOnLru(kernel.pages, frame) ? 0 : 1;
+  return kernel.pages.references.furtherOf(frame) > batches;
 }
 
 /**

@@ -54,6 +54,8 @@ export interface MmState {
   readonly object?: number | undefined;
   /** Its mappings; absent where it has none, and in older files: then nobody shares them. */
   readonly vmas?: VmasState | undefined;
+  /** The number of the mapping made last. */
+  readonly lastVma?: number | undefined;
   /** CPUs that may have translations of it. */
   readonly cpus: readonly number[];
 }
@@ -77,7 +79,7 @@ export function captureUserSpaces({ userSpaces }: KernelMm): UserSpacesState | n
       const known = { ctxId, userRootFrame, tlbGen, globalAsid, inAsidTransition, remoteFlushes };
       const ended = mm.hasEnded ? { hasEnded: true } : {};
       const object = mm.object === 0 ? {} : { object: mm.object };
-      const vmas = mm.vmas.count === 0 ? {} : { vmas: mm.vmas.capture() };
+      const vmas = mm.vmas.lastId === 0 ? {} : { lastVma: mm.vmas.lastId, vmas: mm.vmas.capture() };
       return { ...known, tables: mm.tables.capture(), cpus: mm.cpus(), ...ended, ...object, ...vmas };
     }),
     mmapLocks: captureLocks(mms.map(({ mmapLock }) => mmapLock)),
@@ -114,8 +116,8 @@ export function restoreUserSpaces(spaces: UserSpaces, state: UserSpacesState): v
     mm.object = saved.object ?? 0;
     const isKnown = mm.object === 0 || kernel.slabs.mm.hasObject(mm.object);
     checkState("user address spaces", isKnown, `name the object ${mm.object}`);
-    const isOrdered = saved.vmas === undefined || mm.vmas.restore(saved.vmas);
-    checkState("user address spaces", isOrdered, "have mappings that overlap");
+    const isInOrder = saved.vmas === undefined || mm.vmas.restore(saved.vmas, saved.lastVma ?? 0);
+    checkState("user address spaces", isInOrder, "have mappings that overlap, or whose numbers are no mapping's");
     for (const cpu of saved.cpus) mm.cpumask[cpu] = 1;
     return mm;
   });

@@ -15,11 +15,11 @@ export class Vmas {
   private readonly starts: number[] = [];
   private readonly ends: number[] = [];
   private readonly ids: number[] = [];
-  private lastId = 0;
+  private last = 0;
 
-  /** How many there are. */
-  get count(): number {
-    return this.ids.length;
+  /** The number of the mapping made last; 0 for none yet. */
+  get lastId(): number {
+    return this.last;
   }
 
   /** The number of the mapping that holds an address, from 1 on; 0 where none is known. */
@@ -56,7 +56,7 @@ export class Vmas {
       ends[i - 1] = joinsNext ? ends[i] : end;
       if (joinsNext) this.replace(i, 1);
     } else if (joinsNext) starts[i] = start;
-    else this.replace(i, 0, [start, end, ++this.lastId]);
+    else this.replace(i, 0, [start, end, ++this.last]);
   }
 
   /** Unmaps [start, end): what is left of a mapping on either side is a new one. */
@@ -67,8 +67,8 @@ export class Vmas {
     while (behind < starts.length && starts[behind] < end) behind++;
     if (behind === first) return;
     const rest: [number, number, number][] = [];
-    if (starts[first] < start) rest.push([starts[first], start, ++this.lastId]);
-    if (ends[behind - 1] > end) rest.push([end, ends[behind - 1], ++this.lastId]);
+    if (starts[first] < start) rest.push([starts[first], start, ++this.last]);
+    if (ends[behind - 1] > end) rest.push([end, ends[behind - 1], ++this.last]);
     this.replace(first, behind - first, ...rest);
   }
 
@@ -82,13 +82,15 @@ export class Vmas {
     return { start: Float64Array.from(this.starts), end: Float64Array.from(this.ends), id: Uint32Array.from(this.ids) };
   }
 
-  /** Brings mappings back; false when they are not in order. */
-  restore({ start, end, id }: VmasState): boolean {
+  /** Brings mappings back; false when they are not in order, or not made by number `lastId`. */
+  restore({ start, end, id }: VmasState, lastId: number): boolean {
     this.replace(0, this.ids.length);
+    this.last = lastId;
+    if (new Set(id).size !== id.length) return false;
     for (let i = 0; i < id.length; i++) {
       if (start[i] >= end[i] || (i > 0 && end[i - 1] > start[i])) return false;
+      if (id[i] === 0 || id[i] > lastId) return false;
       this.replace(i, 0, [start[i], end[i], id[i]]);
-      this.lastId = Math.max(this.lastId, id[i]);
     }
     return true;
   }

@@ -9,6 +9,7 @@ import {
   IPI_POLICY,
   type MmStruct,
   mmapPopulate,
+  mprotect,
   UserSpaces,
 } from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
@@ -57,6 +58,35 @@ function forked({ kernel, spaces, mm }: Scene): MmStruct {
 }
 
 describe("fork", () => {
+  it("keeps pages of both read-only when mprotect lets the mapping be written again", () => {
+    const made = scene();
+    const { kernel, spaces, mm } = made;
+    const [cpu] = kernel.machine.cpus;
+    const child = forked(made);
+    const end = TEXT + PAGES * PAGE_SIZE;
+    kernel.run(mprotect(spaces, mm, TEXT, end, false));
+    kernel.run(mprotect(spaces, mm, TEXT, end, true));
+    for (let page = 0; page < PAGES; page++) {
+      const la = TEXT + page * PAGE_SIZE;
+      expect(() => cpu.store(la, 4, 99)).toThrow("#PF(P|W)");
+      expect(kernel.run(doWpPage(spaces, mm, la))).toBe(0);
+      cpu.store(la, 4, 99);
+    }
+    on(made, 0, () => spaces.switchTo(child));
+    for (let page = 0; page < PAGES; page++) expect(cpu.load(TEXT + page * PAGE_SIZE, 4)).toBe(page);
+    expect(kernel.verify([mm, child])).toEqual([]);
+  });
+
+  it("is over for pages that nobody else has any more: mprotect makes them writable", () => {
+    const made = scene();
+    const { kernel, spaces, mm } = made;
+    const child = forked(made);
+    kernel.run(exitMmap(spaces, child));
+    kernel.run(mprotect(spaces, mm, TEXT, TEXT + PAGE_SIZE, true));
+    kernel.machine.cpus[0].store(TEXT, 4, 99);
+    expect(kernel.machine.cpus[0].load(TEXT, 4)).toBe(99);
+  });
+
   it.each([...FLUSH_POLICIES])(
     "under $name: nobody writes what both have, and who writes gets a copy of its own",
     (policy) => {

@@ -1,7 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { PAGE_SIZE } from "../../../arch/index.ts";
-import { doAnonymousPage, IPI_POLICY, madviseDontneed, mmap, mprotect, munmap } from "../../../mm/index.ts";
+import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
+import {
+  doAnonymousPage,
+  IPI_POLICY,
+  madviseDontneed,
+  mmap,
+  mmapPopulate,
+  mprotect,
+  mremap,
+  munmap,
+} from "../../../mm/index.ts";
+import { lockVmaUnderRcu, VMA_LOCKED, vmaEndRead } from "../../../mm/user/mmap-lock.ts";
 import { Vmas } from "../../../mm/user/vmas.ts";
 import { boot, runningOn, TEXT } from "./user-machine.ts";
 
@@ -31,7 +41,7 @@ describe("the mappings of an address space", () => {
           }
           const runs = found.filter((id, page) => id !== 0 && id !== found[page - 1]);
           expect(new Set(runs).size).toBe(runs.length);
-          expect(vmas.count).toBe(runs.length);
+          expect(vmas.capture().id).toHaveLength(runs.length);
           // What was cut is new; what grew or was not concerned is what it was.
           if (!maps) {
             for (let page = 0; page < mapped.length; page++) {
@@ -40,8 +50,10 @@ describe("the mappings of an address space", () => {
             }
           }
           const other = new Vmas();
-          expect(other.restore(vmas.capture())).toBe(true);
+          expect(other.restore(vmas.capture(), vmas.lastId)).toBe(true);
           expect(mapped.map((_, page) => other.find(page * PAGE_SIZE + 5))).toEqual(found);
+          // The next mapping has the same number in both.
+          expect(other.lastId).toBe(vmas.lastId);
         }
       }),
     );
@@ -49,7 +61,17 @@ describe("the mappings of an address space", () => {
 
   it("are not restored where they overlap", () => {
     const state = { start: Float64Array.of(0, 4096), end: Float64Array.of(8192, 12288), id: Uint32Array.of(1, 2) };
-    expect(new Vmas().restore(state)).toBe(false);
+    expect(new Vmas().restore(state, 2)).toBe(false);
+  });
+
+  it.each([
+    ["twice the same", [1, 1], 2],
+    ["none", [0, 1], 2],
+    ["one that was not given yet", [1, 3], 2],
+  ])("are not restored with a number that is %s", (_what, id, lastId) => {
+    const state = { start: Float64Array.of(0, 8192), end: Float64Array.of(4096, 12288), id: Uint32Array.from(id) };
+    expect(new Vmas().restore(state, lastId)).toBe(false);
+    expect(new Vmas().restore({ ...state, id: Uint32Array.of(1, 2) }, lastId)).toBe(true);
   });
 });
 
@@ -99,6 +121,57 @@ describe("lines of an address space", () => {
     expect(waits("6.12", false, "fault")[1]).toBeGreaterThan(0);
     expect(waits("6.1", true, "fault")[1]).toBeGreaterThan(0);
     expect(waits("7.3", false, "madvise")[1]).toBeGreaterThan(waits("7.3", true, "madvise")[1]);
+  });
+
+  it("of one mapping keep nobody out of its neighbour: who drops pages of both takes mmap_lock", () => {
+    const machine = boot(IPI_POLICY, { kernel: "7.3" });
+    const { kernel, spaces } = machine;
+    const mm = runningOn(machine, 2, 0);
+    kernel.run(mmap(spaces, mm, START, START + 4 * PAGE_SIZE));
+    kernel.run(mmap(spaces, mm, START + 5 * PAGE_SIZE, START + 9 * PAGE_SIZE));
+    const locked = (start: number, end: number) => {
+      const lock = kernel.run(lockVmaUnderRcu(spaces, mm, START + start * PAGE_SIZE, START + end * PAGE_SIZE));
+      kernel.run(vmaEndRead(spaces, mm, lock));
+      return lock;
+    };
+    expect(locked(0, 4)).toBe(mm.vmas.find(START));
+    expect(locked(20, 24)).toBe(0);
+    for (const [start, end] of [
+      [3, 6],
+      [3, 5],
+      [4, 6],
+      [0, 20],
+      [4, 20],
+    ])
+      expect(locked(start, end)).toBe(VMA_LOCKED);
+  });
+
+  it.each(["populate", "mremap"])("of a neighbour are waited for by whoever makes it longer: %s", (how) => {
+    const machine = boot(IPI_POLICY, { kernel: "7.3" });
+    const { kernel, spaces } = machine;
+    const mm = runningOn(machine, 2, 0);
+    const from = START + 2 ** 30;
+    kernel.run(mmap(spaces, mm, START, START + 4 * PAGE_SIZE));
+    if (how === "mremap") kernel.run(mmapPopulate(spaces, mm, from, 4));
+    const end = START + 4 * PAGE_SIZE;
+    let isReading = false;
+    function* reader(): KernelCode<void> {
+      const lock = yield* lockVmaUnderRcu(spaces, mm, START, end);
+      isReading = true;
+      kernel.machine.loop.spend(10_000);
+      while (kernel.machine.loop.mustYield()) yield PAUSE_TURN;
+      isReading = false;
+      yield* vmaEndRead(spaces, mm, lock);
+    }
+    function* writer(): KernelCode<void> {
+      kernel.machine.loop.spend(1000);
+      yield* how === "mremap" ? mremap(spaces, mm, from, from + 4 * PAGE_SIZE, end) : mmapPopulate(spaces, mm, end, 4);
+      expect(isReading).toBe(false);
+    }
+    kernel.spawn("reader", 0, reader());
+    kernel.spawn("writer", 1, writer());
+    kernel.runUntilIdle();
+    expect(mm.vmas.find(end)).toBe(mm.vmas.find(START));
   });
 
   it("come back when the neighbour's mapping is taken out: what is left is a mapping of its own", () => {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { PAGE_SIZE, PTE_RW } from "../../../arch/index.ts";
+import { type KernelCode, PAGE_SIZE, PTE_RW } from "../../../arch/index.ts";
 import {
   doAnonymousPage,
   doWpPage,
@@ -20,6 +20,36 @@ import { boot, runningOn, TEXT } from "./user-machine.ts";
 
 /** Behind the pages that the machine's process has, in the same table. */
 const FRESH = TEXT + 16 * PAGE_SIZE;
+
+describe("a write fault", () => {
+  it("leaves alone what others have put in place of its page while it waited (pte_same)", () => {
+    const delay = fc.integer({ min: 0, max: 2000 });
+    fc.assert(
+      fc.property(fc.tuple(delay, delay, delay), fc.boolean(), (delays, begins) => {
+        const machine = boot(IPI_POLICY, { kernel: "7.3" });
+        const { kernel, spaces } = machine;
+        const mm = runningOn(machine, 3, 0);
+        kernel.run(handlePteFault(spaces, mm, FRESH, begins), 0);
+        const child = begins ? kernel.run(dupMm(spaces, mm), 0) : null;
+        const calls = [
+          () => handlePteFault(spaces, mm, FRESH, true),
+          () => madviseDontneed(spaces, mm, FRESH, FRESH + PAGE_SIZE),
+          () => handlePteFault(spaces, mm, FRESH, false),
+        ];
+        calls.forEach((call, cpu) => {
+          function* thread(): KernelCode<void> {
+            kernel.machine.loop.spend(delays[cpu]);
+            expect(yield* call()).toBe(0);
+          }
+          kernel.spawn(`thread ${cpu}`, cpu, thread());
+        });
+        kernel.runUntilIdle();
+        expect(kernel.verify(child === null ? [mm] : [mm, child])).toEqual([]);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
 
 describe("anonymous memory that is read before it is written", () => {
   it("maps the zero page, which takes no memory and cannot be written", () => {
