@@ -28,8 +28,8 @@ const FOUND_BY: Readonly<Record<BugName, readonly (readonly [test: string, sched
   shrinkerWithoutPurgeLock: [["shrinker-against-purge", 81]],
   wrongQueueLock: [["block-purge-against-vb-alloc", 18]],
   flushSkipsSwitchingCpus: [
-    ["switch-against-munmap", 28],
-    ["switch-with-isolation", 28],
+    ["switch-against-munmap", 35],
+    ["switch-with-isolation", 35],
   ],
   lazySwitchWithoutGeneration: [["lazy-against-munmap", 1]],
   munmapFreesBeforeFlush: [["munmap-against-loads", 1]],
@@ -42,12 +42,12 @@ const FOUND_BY: Readonly<Record<BugName, readonly (readonly [test: string, sched
   ],
   mremapReleasesBeforeFlush: [["mremap-against-truncate", 282]],
   freedTablesLeaveOtherPcids: [["large-leaf-and-other-pcid", 5]],
-  entryForgetsFlush: [["kvm-munmap", 215]],
+  entryForgetsFlush: [["kvm-munmap", 221]],
   nestedFlushMissed: [
     ["two-madvises-of-one-page", 1],
     ["mprotect-against-truncate", 1],
   ],
-  cpumaskAfterGeneration: [["switch-against-munmap", 28]],
+  cpumaskAfterGeneration: [["switch-against-munmap", 35]],
 };
 
 describe("the kernel as it is", () => {
