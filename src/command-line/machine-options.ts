@@ -99,7 +99,7 @@ export function checkGuestFigures({ guest, set = [] }: { guest?: boolean; set?: 
 export function checkCodeFigures(set: readonly string[], runner: string, owners: readonly string[]): void {
   const unheeded = set.find((each) => owners.some((owner) => each.startsWith(owner)));
   if (unheeded === undefined) return;
-  const code = owners.map((owner) => `a ${owner.replace(".", "")}'s`).join(" and ");
+  const code = owners.map((owner) => `a ${owner.replace(".", "")}'s`).join(" or ");
   throw new UsageError(`--set ${unheeded}: ${runner} does not run ${code} code`);
 }
 

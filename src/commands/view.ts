@@ -52,6 +52,7 @@ from a terminal of a desktop, it opens in the browser there.
 
 A file is a recording, a saved state, ftrace text with events of vmalloc, or a trace of valgrind's lackey, gzip or plain; or a workload
 of one's own in TypeScript (.ts), which is changed and run in the page. Files can also be dropped on the page.
+A policy of one's own is for the other commands.
 
 Stories:
 ${STORIES.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}

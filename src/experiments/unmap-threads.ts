@@ -13,7 +13,7 @@ import {
 } from "../../mm/index.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { kernelExperimentSettings } from "./base/kernel-settings.ts";
-import { PLACE_PARAMETER, placeWorkers } from "./base/placement.ts";
+import { checkRoomForWorkers, PLACE_PARAMETER, placeWorkers } from "./base/placement.ts";
 import { plotByKind } from "./base/plot.ts";
 import { DataTable, type Row } from "./base/table.ts";
 
@@ -66,7 +66,14 @@ lock in common for most calls, as its pages come out of blocks that belong to a 
 are of one thread's loop, loops a second of the machine.`,
   parameters: [
     { name: "cpus", kind: "integer", low: 1, high: 1024, default: 8, summary: "CPUs of the machine" },
-    { name: "threads", kind: "integers", low: 1, high: 1024, default: [1, 2, 4, 8], summary: "threads" },
+    {
+      name: "threads",
+      kind: "integers",
+      low: 1,
+      high: 1024,
+      default: [1, 2, 4, 8],
+      summary: "numbers of threads; those for which there are not enough CPUs are left out",
+    },
     { name: "pages", kind: "integer", unit: "pages", low: 1, high: 512, default: 4, summary: "pages of each loop" },
     { name: "loops", kind: "integer", low: 4, high: 1_000_000, default: 4000, summary: "loops of each thread" },
     PLACE_PARAMETER,
@@ -81,6 +88,7 @@ are of one thread's loop, loops a second of the machine.`,
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const cpus = parameters.number("cpus");
+  checkRoomForWorkers(parameters, "threads", cpus);
   const counts = parameters.list("threads").filter((threads) => threads <= cpus);
   const plan = WAYS.flatMap((way) => counts.map((threads) => ({ way, threads })));
   const label = ({ way, threads }: (typeof plan)[number]): string => `${way.name}, ${threads} threads`;

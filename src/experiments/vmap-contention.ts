@@ -21,7 +21,7 @@ import {
 import { randomStream } from "../machine/random.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { KERNEL_EXPERIMENT_SETTINGS } from "./base/kernel-settings.ts";
-import { PLACE_PARAMETER, placeWorkers } from "./base/placement.ts";
+import { checkRoomForWorkers, PLACE_PARAMETER, placeWorkers } from "./base/placement.ts";
 import { plotByKind } from "./base/plot.ts";
 import { pointed, pointOf } from "./base/points.ts";
 import { DataTable, type Row } from "./base/table.ts";
@@ -148,6 +148,7 @@ worker's pair; the lock with most wait is named as lock_stat names it.`,
 
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
+  checkRoomForWorkers(parameters, "workers", Math.max(...parameters.list("cpus")));
   const points = parameters.list("cpus").flatMap((cpus) => {
     const counts = parameters.list("workers").map((workers) => (workers === 0 ? cpus : workers));
     return [...new Set(counts)].filter((workers) => workers <= cpus).map((workers) => ({ cpus, workers }));

@@ -1,5 +1,7 @@
 /** Which CPUs threads run on that are bound to none: where Linux's scheduler puts a new thread on a machine that is otherwise idle. */
 import type { Topology } from "../../../arch/index.ts";
+import { ValueError } from "../../input/errors.ts";
+import type { ParameterReader } from "../../input/parameter-reader.ts";
 import type { ParameterSpec } from "../../input/parameters.ts";
 
 /** Where workers run: `spread` as the scheduler spreads them, `packed` on the first CPUs. */
@@ -14,6 +16,17 @@ export const PLACE_PARAMETER: ParameterSpec = {
   summary:
     "where workers run: spread over last-level caches and cores, as Linux's scheduler puts threads that are bound to no CPU, or packed on the first CPUs (the last given)",
 };
+
+/**
+ * Refuses numbers of workers of which none has a CPU for each worker, so that nothing would run; some of several may be too many, and are left out.
+ * @param name the parameter that lists them
+ * @throws ValueError naming the numbers and the CPUs
+ */
+export function checkRoomForWorkers(parameters: ParameterReader, name: string, cpus: number): void {
+  const counts = parameters.list(name);
+  if (counts.some((count) => count <= cpus)) return;
+  throw new ValueError(`--${name}`, counts.join(","), `1 to ${cpus}, a CPU for each`);
+}
 
 /**
  * The CPU of each of `workers` workers, no two on one.

@@ -4,6 +4,7 @@
  */
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import { type FlushPolicy, type MmStruct, madviseDontneed, mmap, munmap, UserSpaces } from "../../../mm/index.ts";
+import { ValueError } from "../../input/errors.ts";
 import type { ParameterReader } from "../../input/parameter-reader.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { kernelExperimentSettings } from "../base/kernel-settings.ts";
@@ -33,8 +34,8 @@ export const madviseLoop: Experiment = {
   summary: "threads that touch a page and MADV_DONTNEED it, in a loop: throughput by policy, and what limits it",
   description: `N threads of one process, a CPU each, go through a mapping of their own of --mapping pages, all side by side, and at its end unmap it and map it
 anew. In each loop a thread writes the next --pages pages, drops them with MADV_DONTNEED, and with --read reads them, which maps the zero page: by
-default as will-it-scale's tlb_flush2 does. With --mapping 0 it uses the same pages again and again. Threads begin at different places
-of their mappings. Loops a second are of the whole machine; microseconds and cycles a loop are one thread's. The last columns say where the
+default as will-it-scale's tlb_flush2 does. Where --pages does not divide --mapping, the rest is left out of the mapping. With --mapping 0 a thread
+uses the same pages again and again. Threads begin at different places of their mappings. Loops a second are of the whole machine; microseconds and cycles a loop are one thread's. The last columns say where the
 time of all CPUs went: locks (above all that of the LRU lists), cache lines that other CPUs had, acknowledgements, interrupts.`,
   parameters: [
     { name: "threads", kind: "integers", low: 1, high: 1024, default: [1, 2, 4, 8, 16, 32, 64], summary: "threads" },
@@ -63,11 +64,12 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const threadCounts = parameters.list("threads");
   const policies = policiesOf(parameters);
+  const turn = turnOf(parameters);
   const plan = policies.flatMap((policy) => threadCounts.map((threads) => ({ policy, threads })));
   const label = ({ policy, threads }: (typeof plan)[number]): string => `${policy.name}, ${threads} threads`;
   const rows = context.points.each(plan, label, (point): Row<typeof COLUMNS> => {
     onProgress(plan.indexOf(point), plan.length, label(point));
-    return measure(context, point.policy, point.threads);
+    return measure(context, point.policy, point.threads, turn);
   });
   const table = new DataTable("loops", "Touch and MADV_DONTNEED, in a loop", COLUMNS, rows);
   const style = { title: "Throughput of the machine", xLog: true, yLog: true };
@@ -94,9 +96,13 @@ interface Turn {
   readonly reads: boolean;
 }
 
+/** @throws ValueError for more pages than the mapping has */
 function turnOf(parameters: ParameterReader): Turn {
   const pages = parameters.number("pages");
   const mapping = parameters.number("mapping");
+  if (mapping > 0 && pages > mapping) {
+    throw new ValueError("--pages", pages, `at most the ${mapping} of --mapping, or --mapping 0`);
+  }
   const turns = Math.max(1, Math.floor(mapping / pages));
   return { bytes: pages * PAGE_SIZE, turns, remaps: mapping > 0, reads: parameters.isOn("read") };
 }
@@ -114,12 +120,16 @@ function* once(
   for (let la = start; reads && la < end; la += PAGE_SIZE) yield* user.faultIn(la, false);
 }
 
-function measure({ parameters, preset, boot }: ExperimentContext, policy: FlushPolicy, threads: number) {
+function measure(
+  { parameters, preset, boot }: ExperimentContext,
+  policy: FlushPolicy,
+  threads: number,
+  turn: Turn,
+): Row<typeof COLUMNS> {
   const kernel = boot(threads, `${policy.name}, ${threads} threads`, { flushPolicy: policy });
   const { loop } = kernel.machine;
   const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.mmAlloc();
-  const turn = turnOf(parameters);
   const loops = parameters.number("loops");
   const warmUp = Math.floor(loops / WARM_UP_SHARE);
   const began = new Float64Array(threads);

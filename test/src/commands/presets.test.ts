@@ -110,9 +110,9 @@ describe("--set", () => {
     [["sweep", "x.yaml", "--preset=zen4"], "'--preset': a sweep has it as a column of its grid"],
     [
       ["experiment", "tlb-curves", "--set", "kernel.callCycles=3"],
-      "tlb-curves does not run a kernel's and a hypervisor's code",
+      "tlb-curves does not run a kernel's or a hypervisor's code",
     ],
-    [["experiment", "fracture", "--set", "hypervisor.fault=3"], "fracture does not run a kernel's and a hypervisor's"],
+    [["experiment", "fracture", "--set", "hypervisor.fault=3"], "fracture does not run a kernel's or a hypervisor's"],
     [
       ["replay", "--lackey", "x", "--set", "kernel.callCycles=3"],
       "a replay of references does not run a kernel's code",

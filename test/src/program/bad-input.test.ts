@@ -101,6 +101,22 @@ const COMBINATIONS: readonly Case[] = [
   [["run", WAITS_FOR_EVER], /nothing is left to run, but a file of one's own still waits/],
   [["run", "--load", EMPTY, "--cpus", "2"], /--cpus does not go with --load/],
   [["sweep", SWEEP, "--seed", "1.5"], /'1\.5' is invalid/],
+  [
+    ["experiment", "unmap-threads", "--topology", "2x4x1", "--threads", "16"],
+    /--threads 16: expected 1 to 8, a CPU for each/,
+  ],
+  [
+    ["experiment", "unmap-threads", "--cpus", "2", "--threads", "4,16"],
+    /--threads 4,16: expected 1 to 2, a CPU for each/,
+  ],
+  [
+    ["experiment", "vmap-contention", "--cpus", "1,2", "--workers", "32"],
+    /--workers 32: expected 1 to 2, a CPU for each/,
+  ],
+  [
+    ["experiment", "madvise-loop", "--pages", "300", "--mapping", "256"],
+    /--pages 300: expected at most the 256 of --mapping, or --mapping 0/,
+  ],
   [["experiment", "flush-cost", "--cpus", "1,99999"], /--cpus 1,99999: expected whole numbers from 1 to 1024/],
 ];
 
