@@ -62,8 +62,9 @@ export class MmStruct {
   private readonly changing: AddressRange[] = [];
   /** What calls of `munmap` that go on as readers of {@link mmapLock} have taken out of the mappings and not out of the page tables yet. */
   private readonly unmapping: AddressRange[] = [];
-  /** Readers of {@link mmapLock}, and of the lock of each mapping, by its number. */
+  /** Readers of {@link mmapLock}. */
   readers = 0;
+  /** By the number of a mapping: readers of its lock; mappings without any are left out. */
   readonly vmaReaders = new Map<number, number>();
   /** Who holds {@link mmapLock} and waits for readers to go. */
   waitingWriter: Thread | null = null;

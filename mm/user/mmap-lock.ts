@@ -8,7 +8,7 @@ import { MMAP_LINE_OWNER, MMAP_LINE_TREE, MMAP_LINES } from "./mm-lines.ts";
 import { type AddressRange, MM_LINE_MMAP_LOCK, MM_LINES, type MmStruct } from "./mm-struct.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
-/** Numbers of mappings of one address space before those of the next. */
+/** Mappings of an address space that have lines of their own; further ones share those of the next address spaces. */
 const VMA_STRIDE = 16;
 
 /** The lock of one mapping cannot be had, or is not enough. */

@@ -1,6 +1,6 @@
 /**
  * Page faults of anonymous mappings (`mm/memory.c`): a page that is not there comes zeroed, or is the zero page where it is only read; who
- * writes to a page that it may only read gets one of its own (`wp-page.ts`).
+ * writes to a page that it may only read gets one of its own (`fork.ts`).
  */
 
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";

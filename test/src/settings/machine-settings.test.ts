@@ -85,7 +85,7 @@ describe("settings of the machine on the command line", () => {
     expect(plain.flushCosts.byCause.some(({ cause }: { cause: string }) => cause === "isolation")).toBe(false);
     expect(isolated.flushCosts.byCause.some(({ cause }: { cause: string }) => cause === "isolation")).toBe(true);
     const file = join(folder.path, "flushes.csv");
-    report("--policy", "deferred", "--isolated", "1-2,3", "--lazy-max", "20", "--flushes", file);
+    report("--policy", "deferred", "--isolated", "1-2,3", "--lazy-max", "2", "--flushes", file);
     const [head, ...rows] = readFileSync(file, "utf8")
       .trim()
       .split("\n")
