@@ -1,6 +1,6 @@
 /**
- * Long texts of lackey are parsed by several threads: the file is cut into parts of some MiB, each thread takes every so-manieth, and whoever
- * replays takes the parts in order. A line belongs to the part that it begins in, so that each is parsed once.
+ * Long texts of lackey are parsed by several threads: the file is cut into parts of a MiB, each thread takes the next that nobody has begun
+ * (part-claims.ts), and whoever replays takes the parts in order. A line belongs to the part that it begins in, so that each is parsed once.
  */
 import { closeSync, openSync, readSync, statSync } from "node:fs";
 import { packingOfName } from "../files/unpack.ts";

@@ -5,7 +5,7 @@
  *
  * A run: references of one kind to one page, one after another among the fetches, or among the loads and stores, of a batch; those of
  * the other TLB may lie between. Its first reference may be anything, the second finds what the first brought: both are "run heads". If
- * the second is a predicted hit, so are those after it. `touchRuns` (run-replay.ts) makes the heads and counts the rest.
+ * the second is a predicted hit, so are those after it. `RunReplay` (run-replay.ts) makes the heads and counts the rest.
  */
 
 import { MUST_HIT } from "../../arch/cpu/bulk-touch.ts";

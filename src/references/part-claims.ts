@@ -1,6 +1,6 @@
 /** Who parses which part of a long text (lackey-parts.ts): memory that the threads that parse share with the one that replays. */
 
-/** Words: the first part that nobody has begun; then, by part, the number of the thread that has, from 1. */
+/** Words: the first part that nobody has begun; then, by part, the number of the thread that has, from 1; 0: nobody yet, or the thread that replays. */
 const NEXT = 0;
 const READERS = 1;
 /** Milliseconds after which it is looked again who has begun a part: who begins one says so at once. */
@@ -38,5 +38,10 @@ export class PartClaims {
     const at = READERS + part;
     while (Atomics.load(this.words, at) === 0) Atomics.wait(this.words, at, 0, LOOK_MS);
     return Atomics.load(this.words, at) - 1;
+  }
+
+  /** Whether thread `reader` has begun a part, once all have been begun. */
+  hasBegun(reader: number): boolean {
+    return this.words.subarray(READERS).includes(reader + 1);
   }
 }

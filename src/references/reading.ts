@@ -16,8 +16,8 @@ const OWN_THREAD_BYTES_MIN = 2 ** 22;
 /** Most threads that parse one trace: more have nothing left to do, whatever the machine. */
 const PARSERS_MAX = 3;
 /**
- * How often whoever emulates has waited for each thread that parses, 1 to 2 ms each time, when another one is started: to start one takes the
- * host 50, which is lost where page walks take longer than parsing.
+ * Waits of whoever emulates, for each thread that parses, after which another thread is started. A wait takes 1 to 2 ms, the start of a thread
+ * some 50 ms of the host's time, which is lost where page walks take longer than parsing.
  */
 const WAITS_MAX = 10;
 const NO_PARTS: ReadonlyMap<number, PartSummary> = new Map();
@@ -84,16 +84,19 @@ async function readByParts(
   const claims = new PartClaims(count);
   const start = (reader: number) =>
     new TraceReader({ file, format: "lackey", parts: { reader, count, claims: claims.memory } });
-  const readers = [start(0)];
   const here = new PartsHere(file, take);
+  const readers: TraceReader[] = [];
   try {
+    readers.push(start(0));
     for (let part = 0; part < count; part++) {
       if (claims.beginHere(part)) here.read(part);
       else if (!(await readers[claims.readerOf(part)].readPart(take))) return null;
       const waits = readers.reduce((sum, reader) => sum + reader.waits, 0);
       if (readers.length < threads && waits > WAITS_MAX * readers.length) readers.push(start(readers.length));
     }
-    const results = await Promise.all(readers.map((reader) => reader.ended()));
+    // The others have no part to tell of, and may still be starting.
+    const begun = readers.filter((_, reader) => claims.hasBegun(reader));
+    const results = await Promise.all(begun.map((reader) => reader.ended()));
     const parts = [here.parts, ...results.map((result) => ("parts" in result ? result.parts : NO_PARTS))];
     const inOrder = Array.from({ length: count }, (_, part) => parts.find((each) => each.has(part))?.get(part));
     if (inOrder.every((part): part is PartSummary => part !== undefined)) {
@@ -131,6 +134,7 @@ class PartsHere {
     }
   }
 
+  /** Closes the file. */
   close(): void {
     this.lackey.close();
   }

@@ -18,8 +18,9 @@ export class RunReplay {
   private readonly faultIn: FaultIn;
   /** Repeats that have been made all the same, by kind. */
   private readonly made = [0, 0, 0];
-  /** Run heads that have been looked at for the last of each TLB, and those: of loads and stores, of fetches; -1 before the first. */
+  /** How many run heads {@link keepsOtherRun} has looked at. */
   private seen = 0;
+  /** The last of those in each TLB: that of loads and stores, that of fetches; -1 for none. */
   private readonly lastHeads = [-1, -1];
 
   constructor({ bulk }: Cpu, batch: ReferenceBatch, faultIn: FaultIn) {

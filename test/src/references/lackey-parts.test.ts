@@ -110,4 +110,19 @@ describe("the parts of a trace that several threads parse", () => {
     expect([0, 2, 3, 4].map((part) => replaying.readerOf(part))).toEqual([1, 0, 1, 0]);
     expect(replaying.beginHere(4)).toBe(false);
   });
+
+  it("are waited for of the threads that have begun one, of no others", () => {
+    const replaying = new PartClaims(3);
+    const reading = new PartClaims(3, replaying.memory);
+    expect(replaying.beginHere(0)).toBe(true);
+    // Threads 0 and 3 come too late for any part, thread 2 has not come at all.
+    expect([1, 1, 0, 3].map((reader) => reading.begin(reader))).toEqual([1, 2, null, null]);
+    expect([0, 1, 2, 3].map((reader) => replaying.hasBegun(reader))).toEqual([false, true, false, false]);
+  });
+
+  it("are waited for of no thread where the one that replays has begun them all", () => {
+    const replaying = new PartClaims(2);
+    expect([0, 1].map((part) => replaying.beginHere(part))).toEqual([true, true]);
+    expect([0, 1].map((reader) => replaying.hasBegun(reader))).toEqual([false, false]);
+  });
 });
