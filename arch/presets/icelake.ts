@@ -129,7 +129,7 @@ export const ICELAKE: Preset = {
   ],
   pagingStructureCaches: {
     ...structuresTakenOver(SKYLAKE.pagingStructureCaches, "Skylake"),
-    pml5e: { sets: 1, ways: 2, replacement: "lru", origins: allFrom(STRUCTURE_SHAPE_FIELDS, assumed("as PML4Es")) },
+    pml5e: { sets: 1, ways: 2, replacement: "lru", origins: allFrom(STRUCTURE_SHAPE_FIELDS, assumed("like PML4Es")) },
   },
   dataCaches: [
     {

@@ -75,7 +75,7 @@ const COSTS: VirtualizationCosts = {
   vmExit: cycles(700, assumed("a round trip of about 1300 is remembered of Skylake")),
   invept: cycles(400, assumed("about as INVPCID of one context")),
   invvpid: cycles(400, assumed("about as INVPCID of one context")),
-  invlpga: cycles(200, assumed("as INVLPG of Skylake")),
+  invlpga: cycles(200, assumed("as Skylake's INVLPG")),
 };
 
 const AMIT = assumed("N. Amit, LKML 2019 to 2021: INVLPG in a guest flushes all while pages are fractured");

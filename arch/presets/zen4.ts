@@ -71,7 +71,7 @@ export const ZEN4: Preset = {
       origins: allFrom(STRUCTURE_SHAPE_FIELDS, CHIPS_AND_CHEESE, { replacement: assumed("LRU: nothing is known") }),
     },
     pml4e: { sharedWith: "pdpte", origins: { sharedWith: CHIPS_AND_CHEESE } },
-    pml5e: { sharedWith: "pdpte", origins: { sharedWith: assumed("as PML4Es") } },
+    pml5e: { sharedWith: "pdpte", origins: { sharedWith: assumed("like PML4Es") } },
   },
   dataCaches: [
     {
