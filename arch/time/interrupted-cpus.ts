@@ -96,6 +96,7 @@ export abstract class InterruptedCpus extends CpuClocks {
     this.comesLater(cpu, fromCycles, cycles);
   }
 
+  /** {@link delay} of CPUs that were put behind others at a line; what they wait is booked by `SharedLines.waitedCycles`. */
   delayForLine({ count, cpus, fromCycles, cycles }: LateCpus): void {
     const { currentCpu } = this;
     const { waitedCycles } = this.lines;

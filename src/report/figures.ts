@@ -10,6 +10,7 @@ import {
 import { DEFAULT_KERNEL_COSTS, type KernelCosts, kernelFiguresOf } from "../../mm/index.ts";
 import { HYPERVISOR_COSTS, hypervisorFigures } from "../guests/hypervisor-costs.ts";
 import type { Kernel, KernelConfig } from "../machine/kernel.ts";
+import { counted } from "./counted.ts";
 
 /** How many figures a result rests on, by how they are known. */
 export interface FigureCounts {
@@ -56,8 +57,8 @@ export function figureSentence({ measured, documented, assumed }: FigureCounts, 
 
 /** A value with its unit: `9 cycles`, `1 set`. */
 export function figureValue({ value, unit }: Pick<NamedFigure, "value" | "unit">): string {
-  if (unit === "") return String(value);
-  return `${value} ${value === 1 && SINGULAR[unit] !== undefined ? SINGULAR[unit] : unit}`;
+  if (unit === "" || typeof value === "string") return String(value);
+  return counted(value, SINGULAR[unit] ?? unit, unit);
 }
 
 /** Units of one of a thing. */
