@@ -163,6 +163,8 @@ export class UnflushedPath {
       else this.refillOther(real);
     } else if (place > 0 && this.isSame(place, real) && this.isPcidLast()) {
       const flush = this.takeNote(place, real);
+      // The walk has filled the real second level, whose set may trail.
+      this.catchUpSecond(number, this.homeOf(number));
       if (place < this.firstEnd) this.useFirst(place, real);
       else this.useSecond(number, place, real, isApart);
       attribution.explain(flush, this.walkCycles());
@@ -217,6 +219,11 @@ export class UnflushedPath {
         realWords[((held << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] &&
       this.flushes[(2 * place + this.side) | 0] === 0
     );
+  }
+
+  /** The TLB of the second level that the page with this number goes into. */
+  private homeOf(number: number): IndexedTlb {
+    return this.other === null || ((number >>> this.otherShift) & 1) === 0 ? this.second : this.other;
   }
 
   /** The TLB of the second level that `place` is in. */
@@ -355,13 +362,11 @@ export class UnflushedPath {
 
   /** Puts the translation at `real` into both levels. @param isApart whether the set of the first level is */
   private insert(number: number, real: number, isApart: boolean): void {
-    const record = real << WORD_SHIFT;
-    const frame = this.realWords[(record + WORD_FRAME) | 0];
-    const attributes = this.realWords[(record + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
-    const { second, other, besides } = this;
-    const tlb = other === null || ((number >>> this.otherShift) & 1) === 0 ? second : other;
+    const frame = this.realWords[((real << WORD_SHIFT) + WORD_FRAME) | 0];
+    const attributes = this.realWords[((real << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
+    const tlb = this.homeOf(number);
     this.catchUpSecond(number, tlb);
-    besides[tlb.insert(number, frame, attributes)] = 0;
+    this.besides[tlb.insert(number, frame, attributes)] = 0;
     if (isApart) this.insertFirst(number, frame, attributes, real);
   }
 

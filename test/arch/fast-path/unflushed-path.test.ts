@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { PRESETS, type Preset } from "../../../arch/index.ts";
 import type { FlushAttribution } from "../../../arch/tlb/flush-attribution.ts";
-import { ALL, BASE, GLOBAL, type Guest } from "../guest.ts";
+import { ALL, BASE, GLOBAL, Guest } from "../guest.ts";
 import { attributionState, countGeneral, hardwareState, takeGeneralPath } from "./compare.ts";
 import { carryOut, close, type Layout, makeGuest, type Step, spread, steps } from "./programs.ts";
 
@@ -22,10 +22,18 @@ function run(guest: Guest, attribution: FlushAttribution, program: readonly Step
 
 /** Carries a program out on both paths: afterwards all is the same. */
 function comparePaths(preset: Preset, laOf: Layout, program: readonly Step[]): void {
-  const [quick, general] = [makeGuest(preset, laOf), makeGuest(preset, laOf)];
+  compareRuns(
+    () => makeGuest(preset, laOf),
+    (guest, attribution) => run(guest, attribution, program, laOf),
+  );
+}
+
+/** {@link comparePaths} of a program that is code. */
+function compareRuns(make: () => Guest, program: (guest: Guest, attribution: FlushAttribution) => unknown): void {
+  const [quick, general] = [make(), make()];
   const attributions = [quick, general].map(({ cpu }) => cpu.attributeFlushes());
   takeGeneralPath(general);
-  expect(run(quick, attributions[0], program, laOf)).toEqual(run(general, attributions[1], program, laOf));
+  expect(program(quick, attributions[0])).toEqual(program(general, attributions[1]));
   expect(quick.cpu.counters()).toEqual(general.cpu.counters());
   expect(quick.machine.loop.clockCycles[0]).toBe(general.machine.loop.clockCycles[0]);
   expect(hardwareState(quick)).toEqual(hardwareState(general));
@@ -56,6 +64,31 @@ describe.each(PRESETS)("$name", (preset) => {
 
   test("translations that the second level has but refuses take nothing out of sets that are in step", () => {
     comparePaths(preset, close, REFUSED);
+  });
+
+  test("a walk for a page that the first level without flushes holds ends the trailing of the second-level set that it fills", () => {
+    const fetched = BASE + 8 * 2 ** 26;
+    compareRuns(
+      () => {
+        const guest = new Guest({ preset, memoryBytes: 2 ** 31 });
+        for (let i = 0; i <= 8; i++) guest.map(BASE + i * 2 ** 26, 2 ** 30 + i * 4096, ALL | 0x60);
+        return guest;
+      },
+      ({ cpu }, attribution) => {
+        const loop = (rounds: number, pages: number) => {
+          for (let round = 0; round < rounds; round++)
+            for (let i = pages - 1; i >= 0; i--) cpu.load(BASE + i * 2 ** 26, 4);
+        };
+        cpu.fetch(fetched, 4);
+        attribution.currentFlush = 1;
+        cpu.flushTlbAll();
+        attribution.currentFlush = 0;
+        loop(60, 8);
+        cpu.fetch(fetched, 4);
+        loop(5, 9);
+        cpu.invlpg(fetched);
+      },
+    );
   });
 
   test("hits of both levels and walks of a loop take the fast path while an attribution watches", () => {
