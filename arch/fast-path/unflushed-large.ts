@@ -18,7 +18,7 @@ import { IndexedTlb } from "./indexed-tlb.ts";
 import { TreeTlb } from "./tree-tlb.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const { SIZE_2M, SIZE_4K, SIZE_BYTES, TR_GLOBAL, TR_MASK } = translation;
+const { SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, TR_GLOBAL, TR_MASK } = translation;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_STORES, CELL_SHIFT, COUNTERS_CELL } = layout;
 const { REQUESTED_LARGE_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 
@@ -49,6 +49,9 @@ export class UnflushedLarge {
   private readonly smallSecondCount: number;
   private readonly otherSecondCount: number;
   private readonly largeSecondCount: number;
+  /** Words of the numbers of pages of 1 GiB in both levels. */
+  private readonly hugeFirstCount: number;
+  private readonly hugeSecondCount: number;
   /** Which sets of the first level are in step; by place in the real one, 1 for those that are not. */
   private readonly inStep: InStepSets;
   private readonly apart: Uint8Array;
@@ -101,6 +104,9 @@ export class UnflushedLarge {
     this.smallSecondCount = countOf(ofKind.second[SIZE_4K][0], SIZE_4K);
     this.otherSecondCount = countOf(ofKind.second[SIZE_4K][1], SIZE_4K);
     this.largeSecondCount = countOf(ofKind.second[SIZE_2M][0], SIZE_2M);
+    const hugeCountOf = (tlb: Tlb | undefined) => (tlb === undefined ? NO_COUNT : tlb.sizeAt + SIZE_1G);
+    this.hugeFirstCount = hugeCountOf(ofKind.first[SIZE_1G][0]);
+    this.hugeSecondCount = hugeCountOf(ofKind.second[SIZE_1G][0]);
     this.inStep = attribution.setsOf(realTlbs.first[size][0]);
     this.apart = this.inStep.apart;
     this.firstUses = this.inStep.uses;
@@ -146,7 +152,8 @@ export class UnflushedLarge {
       second === null ||
       !this.isTwin(place, held) ||
       (isApart && this.isInFirst(ofSize, real)) ||
-      this.mayBeInSmallerOfSecond()
+      this.mayBeInSmallerOfSecond() ||
+      this.isInLarger()
     ) {
       this.tell(number, ofSize, real, held);
       return;
@@ -175,12 +182,12 @@ export class UnflushedLarge {
     attribution.refillOf(kind, page, mode.pcid, this.frameAt(number, real), this.flagsAt(real), cycles);
   }
 
-  /** Whether no TLB holds the page at `real`, nor one that may be part of it, and the second level may get it as it is. */
+  /** Whether no TLB holds the page at `real`, nor one that may be part of it or that it may be part of, and the second level may get it as it is. */
   private isNowhere(ofSize: number, real: number): boolean {
     const { second } = this;
     if (second === null || (this.apart[real] !== 0 && this.isInFirst(ofSize, real))) return false;
     this.cells[this.requestCell] = this.realCells[real << CELL_SHIFT];
-    if (second.find(ofSize) !== 0 || this.mayBeInSmallerOfSecond()) return false;
+    if (second.find(ofSize) !== 0 || this.mayBeInSmallerOfSecond() || this.isInLarger()) return false;
     return (this.flagsAt(real) & TR_GLOBAL) !== 0 || this.isPcidLast();
   }
 
@@ -236,6 +243,13 @@ export class UnflushedLarge {
     const page = this.realCells[REQUESTED_PAGE_CELL];
     for (let each = SIZE_4K as number; each < size; each++) if (attribution.isHeld(page, each)) return true;
     return false;
+  }
+
+  /** Whether some TLB holds a larger page at the address that is asked for, of whatever context: it may answer before the second level does. */
+  private isInLarger(): boolean {
+    const { words } = this;
+    if (this.size === SIZE_1G || (words[this.hugeFirstCount] | words[this.hugeSecondCount]) === 0) return false;
+    return this.attribution.isHeld(this.realCells[REQUESTED_PAGE_CELL], SIZE_1G);
   }
 
   private insertFirst(ofSize: number, real: number): void {

@@ -40,6 +40,27 @@ function compareRuns(make: () => Guest, program: (guest: Guest, attribution: Flu
   expect(attributionState(attributions[0])).toEqual(attributionState(attributions[1]));
 }
 
+function flushAs(number: number, attribution: FlushAttribution, flush: () => void): void {
+  attribution.currentFlush = number;
+  flush();
+  attribution.currentFlush = 0;
+}
+
+/** Where a page of 1 GiB is, or 512 of 2 MiB. */
+const GIGABYTE = BASE + 2 ** 42;
+
+/** Maps the same frames as one page, or as 512. */
+function gigabyteOf(guest: Guest): { makeWhole: () => void; split: () => void } {
+  const directory = guest.table();
+  return {
+    makeWhole: () => guest.map(GIGABYTE, 2 ** 30, ALL | 0x60, 3),
+    split: () => {
+      guest.write(GIGABYTE, 3, BigInt(directory * 4096 + ALL));
+      for (let i = 0; i < 512; i++) guest.map(GIGABYTE + i * 2 ** 21, 2 ** 30 + i * 2 ** 21, ALL | 0x60, 2);
+    },
+  };
+}
+
 /** Stores to pages that the second level holds as loads have filled it, some without D: those are refused, and looked up in the tables. */
 const REFUSED: readonly Step[] = [
   { do: "run", first: 0, count: 200, stride: 1, store: false },
@@ -80,13 +101,61 @@ describe.each(PRESETS)("$name", (preset) => {
             for (let i = pages - 1; i >= 0; i--) cpu.load(BASE + i * 2 ** 26, 4);
         };
         cpu.fetch(fetched, 4);
-        attribution.currentFlush = 1;
-        cpu.flushTlbAll();
-        attribution.currentFlush = 0;
+        flushAs(1, attribution, () => cpu.flushTlbAll());
         loop(60, 8);
         cpu.fetch(fetched, 4);
         loop(5, 9);
         cpu.invlpg(fetched);
+      },
+    );
+  });
+
+  test("a walk for a page of 2 MiB whose page of 1 GiB the TLBs without flushes still hold is a new mapping, and no flush pays for it", () => {
+    compareRuns(
+      () => new Guest({ preset, memoryBytes: 2 ** 31 }),
+      (guest, attribution) => {
+        const { cpu } = guest;
+        const { makeWhole, split } = gigabyteOf(guest);
+        makeWhole();
+        cpu.load(GIGABYTE, 4);
+        cpu.flushTlbAll();
+        for (let i = 0; i < 2; i++) cpu.load(GIGABYTE, 4);
+        split();
+        flushAs(1, attribution, () => cpu.invlpg(GIGABYTE));
+        cpu.fetch(GIGABYTE + 6 * 2 ** 21, 4);
+        cpu.load(GIGABYTE + 9 * 2 ** 21, 4);
+        cpu.load(GIGABYTE, 4);
+        makeWhole();
+        flushAs(2, attribution, () => cpu.invlpg(GIGABYTE));
+        cpu.load(GIGABYTE + 400 * 2 ** 21, 4);
+        return [...attribution.allCosts()];
+      },
+    );
+  });
+
+  test("a second-level hit of 2 MiB is one of the page of 1 GiB around it where the first level without flushes still holds that", () => {
+    compareRuns(
+      () => new Guest({ preset, memoryBytes: 2 ** 31 }),
+      (guest, attribution) => {
+        const { cpu } = guest;
+        const { makeWhole, split } = gigabyteOf(guest);
+        split();
+        const others = GIGABYTE + 2 ** 30;
+        for (let i = 0; i < 128; i++) guest.map(others + i * 2 ** 21, 2 ** 30, ALL | 0x60, 2);
+        cpu.load(GIGABYTE, 4);
+        cpu.flushTlbAll();
+        const loop = () => {
+          cpu.load(GIGABYTE, 4);
+          // More pages than the first level has room for.
+          for (let i = 1; i < 128; i++) cpu.load(others + i * 2 ** 21, 4);
+        };
+        loop();
+        makeWhole();
+        cpu.invlpg(others);
+        cpu.load(GIGABYTE + 400 * 2 ** 21, 4);
+        split();
+        flushAs(1, attribution, () => cpu.invlpg(GIGABYTE + 400 * 2 ** 21));
+        for (let round = 0; round < 3; round++) loop();
       },
     );
   });
