@@ -69,6 +69,13 @@ export class AccessPath extends SmallPages {
     if (ofKind.first[SIZE_1G].length > 0) this.huge.unflushed = new UnflushedLarge(kind, SIZE_1G, ...parts);
   }
 
+  /** Makes it as it was before {@link watch}, for images of a machine. */
+  unwatch(): void {
+    delete this.unflushed;
+    delete this.large.unflushed;
+    delete this.huge.unflushed;
+  }
+
   /** Begins another context (`FastPath.contextChanged`). */
   forget(): void {
     this.permissions.forget();

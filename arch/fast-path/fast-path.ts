@@ -100,6 +100,16 @@ export class FastPath {
     return isKnown;
   }
 
+  /** Whether an attribution is told of accesses on the fast path. */
+  get isWatched(): boolean {
+    return this.loads.unflushed !== undefined;
+  }
+
+  /** Takes away what {@link watch} has added, for images of a machine, which bring back all that it has changed. */
+  unwatch(): void {
+    for (const path of [this.loads, this.stores, this.fetches]) path.unwatch();
+  }
+
   /** Event: from now on every access takes the general path, which counts what it does in each structure. */
   turnOff(): void {
     this.words[LARGE_TRANSLATIONS_WORD] += FAST_PATH_OFF;

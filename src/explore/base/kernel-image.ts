@@ -4,9 +4,11 @@
  *
  * The image does not know what it copies. It follows every reference from the objects it is given and keeps each array, map, set,
  * typed array and property; going back writes what differs. So it needs no list of what a kernel consists of. It cannot see
- * variables that only a function knows; the tests compare runs before and after (`test/src/explore/kernel-image.test.ts`).
+ * variables that only a function knows, nor properties that are added later, but for those that `FastPath.unwatch` takes away; the
+ * tests compare runs before and after (`test/src/explore/kernel-image.test.ts`).
  * Physical memory is copied by frame: those in use, then or now, free frames on the lists of CPUs included.
  */
+import { FastPath } from "../../../arch/fast-path/fast-path.ts";
 import { FRAME_FREE, FRAME_PAGE_TABLE } from "../../../mm/index.ts";
 import { lockClassesOf } from "../../../mm/kernel/lock-stat.ts";
 import type { Kernel } from "../../machine/kernel.ts";
@@ -41,6 +43,8 @@ export class KernelImage {
   /** Frames of page tables that were zero. */
   private readonly zeroTables: number[] = [];
   private readonly bytes: FrameBytes;
+  /** Fast paths that no attribution watches: to watch adds properties (`FastPath.watch`), which no image of those that were there takes away. */
+  private readonly unwatched: FastPath[] = [];
   private readonly seen = new Set<object>();
   private readonly buffers = new Set<ArrayBufferLike>();
 
@@ -71,6 +75,7 @@ export class KernelImage {
     for (let i = 0; i < lists.length; i++) restoreList(lists[i].list, lists[i].copy);
     for (const { map, copy } of maps) restoreMap(map, copy);
     for (const { set, copy } of sets) restoreSet(set, copy);
+    for (const fastPath of this.unwatched) if (fastPath.isWatched) fastPath.unwatch();
     this.bytes.forgetNotes();
   }
 
@@ -160,6 +165,7 @@ export class KernelImage {
       this.sets.push({ set: found, copy: new Set(found) });
       todo.push(...found);
     }
+    if (found instanceof FastPath && !found.isWatched) this.unwatched.push(found);
     if (Object.isFrozen(found)) return;
     this.slots.keep(found);
     todo.push(...Object.values(found));

@@ -54,6 +54,34 @@ describe("an image of a kernel", () => {
     }
   });
 
+  it("goes back to before the first flush whose cost is watched, and what follows is charged the same again", () => {
+    const kernel = bootKernel({ ...EXPLORED_KERNEL, cpus: 2 });
+    const accounts = kernel.vm.flushing.keepAccounts();
+    const { cpus } = kernel.machine;
+    const kept = kernel.vmalloc(PAGE);
+    for (const cpu of cpus) cpu.store(kept, 4, 1);
+    const { image } = imageOf(kernel);
+    const before = stateOf(kernel);
+    const areWatched = () => cpus.map(({ mmu }) => mmu.fastPath.isWatched);
+    const chargedAfterWork = () => {
+      work(kernel);
+      // So many pages that their flush is one of everything.
+      kernel.vfree(kernel.vmalloc(100 * PAGE));
+      kernel.vmUnmapAliases();
+      for (const cpu of cpus) cpu.load(kept, 4);
+      return { total: accounts.total(), unexplained: cpus.map((cpu) => cpu.attributeFlushes().unexplainedWalks) };
+    };
+    const charged = chargedAfterWork();
+    expect(charged.total.refills).toBeGreaterThan(0);
+    expect(areWatched()).toEqual([true, true]);
+    for (let i = 0; i < 3; i++) {
+      image.restore();
+      expect(areWatched()).toEqual([false, false]);
+      expect(stateOf(kernel)).toEqual(before);
+      expect(chargedAfterWork()).toEqual(charged);
+    }
+  });
+
   it("forgets a thread that stopped in the middle of a call", () => {
     const kernel = bootKernel({ ...EXPLORED_KERNEL, cpus: 2 });
     const { image } = imageOf(kernel);
