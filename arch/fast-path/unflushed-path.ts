@@ -111,8 +111,8 @@ export class UnflushedPath {
     this.times = attribution.useTimes.times;
     this.now = attribution.useTimes.now;
     this.firstUses = inStep.uses;
-    this.secondUses = attribution.usesOf(realSecond[0]);
-    this.otherUses = attribution.usesOf(realSecond[realSecond.length - 1]);
+    this.secondUses = attribution.setsOf(realSecond[0]).uses;
+    this.otherUses = attribution.setsOf(realSecond[realSecond.length - 1]).uses;
     this.notesSecond = this.secondUses.notesKind(kind);
     this.twins = this.firstUses.twins;
     this.secondTwins = this.secondUses.twins;

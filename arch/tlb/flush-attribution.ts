@@ -227,11 +227,6 @@ export class FlushAttribution {
     return first.some(isIn) || second.some(isIn);
   }
 
-  /** Uses of a TLB that those without flushes are told of later. */
-  usesOf(tlb: Tlb): NotedUses {
-    return this.setsOf(tlb).uses;
-  }
-
   /** The sets of a real TLB. */
   setsOf(tlb: Tlb): InStepSets {
     return this.inStep.find(({ real }) => real === tlb) as InStepSets;

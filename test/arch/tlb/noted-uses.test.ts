@@ -30,7 +30,7 @@ function afterFlush(preset: string, isGeneral = false): { guest: Guest; attribut
 }
 
 function usesOf(attribution: FlushAttribution, { mmu }: Cpu, level: "first" | "second"): NotedUses {
-  return attribution.usesOf(mmu.tlbs.tlbsByKind()[0][level][0][0]);
+  return attribution.setsOf(mmu.tlbs.tlbsByKind()[0][level][0][0]).uses;
 }
 
 describe.each(PRESETS)("$name", ({ name }) => {
