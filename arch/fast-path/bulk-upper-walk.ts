@@ -155,7 +155,7 @@ export class BulkUpperWalk {
     return first + (words[(replacement.fillsAt + words[(replacement.stateAt + set) | 0]) | 0] & 0xff);
   }
 
-  /** The place of the cached PDPTE of a page, of any PCID; 0 where there is none, or another one is remembered. */
+  /** The place of the cached PDPTE of a page; 0 where there is none. One that is remembered may be of another PCID: its attributes say so. */
   private pdpteOf(number: number, page: number): number {
     const gib = (page * PER_GIB) | 0;
     const place = this.places[gib & (REMEMBERED - 1)];

@@ -183,7 +183,7 @@ export class NotedUses {
     if (real.mayHoldPieces || unflushed.mayHoldPieces) return;
     for (let slot = set * ways; slot < (set + 1) * ways; slot++) {
       homes[slot] = NONE;
-      // Hits of larger pages are told on the general path, and tables are hit by nobody.
+      // Hits of larger pages are told at once (arch/fast-path/unflushed-large.ts, or the general path), and tables are hit by nobody.
       if (!real.isUsed(slot) || real.sizeOf(slot) !== SIZE_4K) continue;
       if (knowsPcid || isGlobalContext(real.contextOf(slot))) homes[slot] = this.homeOf(slot, set);
       if (homes[slot] === NONE) return;
