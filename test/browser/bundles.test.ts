@@ -68,8 +68,8 @@ describe("a program that bundles", () => {
     const code = await bundle('export { Machine } from "mmulab/arch";');
     const { Machine } = runAlone(code) as { readonly Machine: new (config: object) => { readonly cpus: unknown[] } };
     expect(new Machine({ cpus: 3, memoryBytes: 2 ** 24 }).cpus).toHaveLength(3);
-    // Measured: 75.7 kB, of which what attributes flushes and what takes many references at once are 9.
-    expect(gzippedKb(code)).toBeLessThan(80);
+    // Measured: 81.2 kB; 75.7 before attributions had fast paths for larger pages and noted uses.
+    expect(gzippedKb(code)).toBeLessThan(85);
   });
 
   it("mmulab itself, for Node, finds every module that it names", async () => {
