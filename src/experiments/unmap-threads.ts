@@ -11,6 +11,7 @@ import {
   vunmap,
   wait,
 } from "../../mm/index.ts";
+import { counted } from "../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { kernelExperimentSettings } from "./base/kernel-settings.ts";
 import { checkRoomForWorkers, PLACE_PARAMETER, placeWorkers } from "./base/placement.ts";
@@ -91,7 +92,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   checkRoomForWorkers(parameters, "threads", cpus);
   const counts = parameters.list("threads").filter((threads) => threads <= cpus);
   const plan = WAYS.flatMap((way) => counts.map((threads) => ({ way, threads })));
-  const label = ({ way, threads }: (typeof plan)[number]): string => `${way.name}, ${threads} threads`;
+  const label = ({ way, threads }: (typeof plan)[number]): string => `${way.name}, ${counted(threads, "thread")}`;
   const rows = context.points.each(plan, label, (point) => {
     onProgress(plan.indexOf(point), plan.length, label(point));
     return measure(context, point.way, cpus, point.threads, label(point));
@@ -104,7 +105,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
     findings: counts.map((threads) => {
       const ns = (name: string): number => rows.find((row) => row.way === name && row.threads === threads)?.loopNs ?? 0;
       const ratio = (ns(WAYS[0].name) / ns(WAYS[2].name)).toFixed(1);
-      return `${threads} thread${threads === 1 ? "" : "s"}: vm_map_ram is ${ratio} times as fast as eager vunmap.`;
+      return `${counted(threads, "thread")}: vm_map_ram is ${ratio} times as fast as eager vunmap.`;
     }),
   };
 }

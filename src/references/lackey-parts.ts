@@ -21,7 +21,15 @@ const SIZE_BYTES_MIN = 2 ** 25;
 const NEWLINE = 0x0a;
 
 /** Thrown at a line that is longer than any may be. Who reads the trace from its beginning says which that is. */
-export class LineTooLong extends Error {}
+export class LineTooLong extends Error {
+  /** The most bytes that a line may have. */
+  readonly bytesMax: number;
+
+  constructor(bytesMax: number) {
+    super(`a line is longer than ${bytesMax} bytes`);
+    this.bytesMax = bytesMax;
+  }
+}
 
 /** What the lines of a part were. */
 export interface PartSummary {
@@ -113,7 +121,7 @@ export class LackeyParts {
       const read = piece.subarray(0, readFully(this.descriptor, piece, at));
       const newline = read.indexOf(NEWLINE);
       lines.feed(newline < 0 ? read : read.subarray(0, newline + 1));
-      if (lines.openBytes > RECORD_BYTES_MAX) throw new LineTooLong(`a line is longer than ${RECORD_BYTES_MAX} bytes`);
+      if (lines.openBytes > RECORD_BYTES_MAX) throw new LineTooLong(RECORD_BYTES_MAX);
       if (newline >= 0 || read.length < READ_ON_BYTES) return;
     }
   }
