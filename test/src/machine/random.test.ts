@@ -1,4 +1,6 @@
 import fc from "fast-check";
+import { uniformInt } from "pure-rand/distribution/uniformInt";
+import { xoroshiro128plus } from "pure-rand/generator/xoroshiro128plus";
 import { describe, expect, it } from "vitest";
 import { randomStream } from "../../../src/machine/random.ts";
 
@@ -14,6 +16,20 @@ describe("random streams", () => {
         expect(draw(seed, stream)).toEqual(draw(seed, stream));
         expect(draw(seed, stream)).not.toEqual(draw(seed, stream + 1));
         expect(draw(seed, stream)).not.toEqual(draw(seed + 1, stream));
+      }),
+    );
+  });
+
+  it("do not depend on which streams were asked for before", () => {
+    const asked = fc.tuple(fc.nat(2), fc.nat(12));
+    fc.assert(
+      fc.property(fc.array(asked, { minLength: 1 }), (streams) => {
+        for (const [seed, stream] of streams) {
+          const generator = xoroshiro128plus(seed);
+          for (let i = 0; i < stream; i++) generator.jump();
+          const drawn = Array.from({ length: 20 }, () => uniformInt(generator, 0, 2 ** 31));
+          expect(draw(seed, stream)).toEqual(drawn);
+        }
       }),
     );
   });
