@@ -3,6 +3,7 @@
  * each other out of nothing, but all write the lock's line, coming and going, so that it moves between them.
  */
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
+import { ACTIVITY_SWITCH } from "../../arch/time/cycle-accounts.ts";
 import { type KernelCode, PAUSE_SLEEP, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import { MMAP_LINE_OWNER, MMAP_LINE_TREE, MMAP_LINES } from "./mm-lines.ts";
 import { type AddressRange, MM_LINE_MMAP_LOCK, MM_LINES, type MmStruct } from "./mm-struct.ts";
@@ -72,10 +73,11 @@ export function* mmapReadLock(spaces: UserSpaces, mm: MmStruct, start: number, e
   while (true) {
     while (loop.mustYield(mm.mmapLock)) yield PAUSE_TURN;
     if (mm.mmapLock.isHeld) {
+      const switched = loop.accounts.cycles(loop.currentCpu, ACTIVITY_SWITCH);
       yield* mm.mmapLock.take();
       mm.readers++;
       mm.mmapLock.release();
-      spendOnWakeUp(spaces);
+      spendOnWakeUp(spaces, switched);
     } else mm.readers++;
     touchMmapLock(spaces, mm);
     spaces.mmLines.mmap.write(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
@@ -134,11 +136,19 @@ function wakeWriter({ kernel }: UserSpaces, { waitingWriter }: MmStruct): void {
   loop.wake(waitingWriter, loop.nowCycles() + costs.lock.uncontendedCycles + transfers);
 }
 
-/** What a reader pays that has slept: its CPU was idle, unless another thread had it, and changes back. Writers spin instead while the lock's owner runs. */
-function spendOnWakeUp({ kernel }: UserSpaces): void {
-  const { loop, costs, flushing } = kernel;
-  if (loop.runQueues[loop.currentCpu].length === 0) flushing.smp.wakeUp(loop.currentCpu);
-  loop.spend(costs.contextSwitchCycles);
+/**
+ * What a reader pays that has slept: its CPU wakes up if it was idle last, and changes from the idle task to it (`schedule`, `finish_task_switch`). Where another
+ * thread had the CPU meanwhile, the loop has charged the change back already. Writers spin instead while the lock's owner runs.
+ * @param switchedCycles what the CPU's changes of threads had taken in all before the reader slept
+ */
+function spendOnWakeUp({ kernel }: UserSpaces, switchedCycles: number): void {
+  const { loop, flushing } = kernel;
+  const cpu = loop.currentCpu;
+  if (loop.idleCycles[cpu] > 0) flushing.smp.wakeUp(cpu);
+  if (loop.accounts.cycles(cpu, ACTIVITY_SWITCH) !== switchedCycles) return;
+  const activity = loop.enterActivity(ACTIVITY_SWITCH);
+  loop.spend(loop.contextSwitchCycles);
+  loop.enterActivity(activity);
 }
 
 /** The tree of mappings has been changed by who holds the lock to write. */
