@@ -21,7 +21,7 @@ export const HISTORICAL_BUGS = {
       "vm_unmap_ram clears VMAP_RAM under the lock and unlinks the area only after it was unmapped, so that a second call meets an area without flags and stops with the lock held (BUG_ON), and readers meet one that says nothing of itself; remove_vm_area clears va->vm in one critical section and unlinks in a second one, so that between the two readers meet an area with neither flags nor a vm_struct",
   },
   removeVmAreaFindsTwice: {
-    source: "edd898181e2f (6.2): mm: vmalloc: avoid calling __find_vmap_area() twice in __vunmap()",
+    source: "edd898181e2f (6.3): mm: vmalloc: avoid calling __find_vmap_area() twice in __vunmap()",
     effect: "two vfree of one address both find the area before either has taken it out, and both give its pages back",
   },
   noVmUninitialized: {

@@ -42,6 +42,13 @@ export interface KernelVersion {
   readonly areaFlagsMask: number;
   /** `struct vm_struct` has the size that was asked for. */
   readonly hasRequestedSize: boolean;
+  /** An area is tied to its vm_struct in a critical section of its own, after it is in the busy tree (`setup_vmalloc_vm`, until 6.9). */
+  readonly tiesVmUnderLock: boolean;
+  /**
+   * `vfree` has three critical sections of the busy areas: it finds the area, takes its vm_struct away, and, after its pages are unmapped,
+   * takes it out of its tree (`__vunmap`, until 6.2). Later ones find it and take it out in one.
+   */
+  readonly vfreeFindsFirst: boolean;
   /** A lazily freed area merges with its neighbours as soon as it is freed. */
   readonly mergesLazyAreas: boolean;
   /** From which end of its list a purge gives areas back: the free space is the same, the shape of the tree is not. */

@@ -165,10 +165,10 @@ export function setupVmallocVm({ areas, vms }: Vmalloc, vm: number, area: number
   vms.sizeBytes[vm] = areas.end[area] - areas.start[area];
 }
 
-/** Ties an area to its vm_struct, if it has one, and puts it into the busy tree of its node; the area. */
+/** Ties an area to its vm_struct, if it has one and that is the time for it, and puts it into the busy tree of its node; the area. */
 function insertBusy(state: Vmalloc, area: number, vm: number): Blocking<number> {
   const address = state.areas.start[area];
-  if (vm !== 0) setupVmallocVm(state, vm, area);
+  if (vm !== 0 && !state.version.tiesVmUnderLock) setupVmallocVm(state, vm, area);
   const node = state.addrToNode(address);
   const { busyLock } = node;
   return busyLock.tryTake()

@@ -26,9 +26,40 @@ export function freeVmapAreaNoflush(state: Vmalloc, area: number, owed: OwedFlus
 /** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed, unless the policy is eager. */
 export function freeUnmapVmapArea(state: Vmalloc, area: number): Blocking<void> {
   if (state.mm.bugs.lazyListBeforeUnmap) return freeAndUnmap(state, area);
-  state.mm.writeEntryLines(state.areas.startOf(area), state.areas.endOf(area));
+  return freeUnmapped(state, area, unmapVmapArea(state, area));
+}
+
+/**
+ * Unmaps the pages of an area that is still in its busy tree, takes it out of there and frees it lazily: `free_unmap_vmap_area` and
+ * `free_vmap_area_noflush` until 6.2.
+ */
+export function* unmapUnlinkVmapArea(state: Vmalloc, node: VmapNode, area: number): KernelCode<void> {
+  if (state.mm.bugs.lazyListBeforeUnmap) {
+    yield* wait(unlinkVmapArea(state, node, area));
+    yield* freeAndUnmap(state, area);
+    return;
+  }
   const owed = unmapVmapArea(state, area);
-  state.loop.point("free_unmap_vmap_area: entries are cleared");
+  yield* wait(unlinkVmapArea(state, node, area));
+  yield* wait(freeUnmapped(state, area, owed));
+}
+
+/** Takes an area out of its busy tree, in a critical section of its own. */
+export function unlinkVmapArea(state: Vmalloc, node: VmapNode, area: number): Blocking<void> {
+  const { busyLock } = node;
+  return busyLock.tryTake()
+    ? unlinkWithLock(state, node, area)
+    : afterWaiting(busyLock, unlinkWithLock, state, node, area);
+}
+
+function unlinkWithLock({ areas }: Vmalloc, { busy, busyLines, busyLock }: VmapNode, area: number): Blocking<void> {
+  busyLines.change(areas.startOf(area), busy.count);
+  busy.unlinkVa(area);
+  busyLock.release();
+  return DONE;
+}
+
+function freeUnmapped(state: Vmalloc, area: number, owed: OwedFlush): Blocking<void> {
   return state.flushing.isEager ? freeVmapAreaFlushed(state, area, owed) : freeVmapAreaNoflush(state, area, owed);
 }
 
@@ -43,11 +74,7 @@ function* freeAndUnmap(state: Vmalloc, area: number): KernelCode<void> {
 
 /** Gives an area in use back at once (`free_vmap_area`): nothing was ever mapped there, so that no flush is owed. */
 export function* freeVmapArea(state: Vmalloc, area: number): KernelCode<void> {
-  const { busy, busyLock, busyLines } = state.addrToNode(state.areas.startOf(area));
-  if (!busyLock.tryTake()) yield* busyLock.take();
-  busyLines.change(state.areas.startOf(area), busy.count);
-  busy.unlinkVa(area);
-  busyLock.release();
+  yield* wait(unlinkVmapArea(state, state.addrToNode(state.areas.startOf(area)), area));
   if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();
   state.freeTree.mergeOrAddVmapArea(area);
   state.freeTreeLock.release();
@@ -71,9 +98,11 @@ function* freeVmapAreaFlushed(state: Vmalloc, area: number, owed: OwedFlush): Ke
 /** Clears an area's page-table entries; the flush that is owed for them. */
 function unmapVmapArea(state: Vmalloc, area: number): OwedFlush {
   const { start, end } = state.areas;
+  state.mm.writeEntryLines(start[area], end[area]);
   const entries = state.tables.entriesOf(start[area], end[area]);
   const owed = state.tables.vunmapRangeNoflush(start[area], end[area]);
   state.loop.spend(entries * state.costs.entryWriteCycles);
+  state.loop.point("free_unmap_vmap_area: entries are cleared");
   return owed;
 }
 

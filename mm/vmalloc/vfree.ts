@@ -34,16 +34,22 @@ function probedVfree(state: Vmalloc, probes: CallProbes, address: number): Block
 
 function unmapAndFree(state: Vmalloc, address: number): Blocking<void> {
   state.loop.spend(state.costs.callCycles);
-  if (state.mm.bugs.removeVmAreaFindsTwice) return findAndRemove(state, address);
+  if (state.version.vfreeFindsFirst || state.mm.bugs.removeVmAreaFindsTwice) return findAndRemove(state, address);
   const vm = removeVmArea(state, address);
   return isReady(vm) ? freeVm(resultOf(vm), state, address) : afterCode(vm, freeVm, state, address);
 }
 
-/** `__vunmap` as it was when it looked for the area, and then again to remove it (`HISTORICAL_BUGS.removeVmAreaFindsTwice`). */
+/** `__vunmap` as it was until 6.2, when it looked for the area, and then again to remove it (`HISTORICAL_BUGS.removeVmAreaFindsTwice`). */
 function* findAndRemove(state: Vmalloc, address: number): KernelCode<void> {
+  const vm = yield* findThenRemove(state, address);
+  yield* wait(freeVm(vm, state, address));
+}
+
+/** The vm_struct that was found first, removed by now, or 0. */
+function* findThenRemove(state: Vmalloc, address: number): KernelCode<number> {
   const vm = yield* findVmArea(state, address);
   if (vm !== 0) yield* wait(removeVmArea(state, address));
-  yield* wait(freeVm(vm, state, address));
+  return vm;
 }
 
 /** Frees a vm_struct that was removed from `address`, with its pages; 0 is warned of. */
@@ -144,7 +150,9 @@ export function vunmap(state: Vmalloc, address: number): KernelCode<void> {
 
 function* unmapFrames(state: Vmalloc, address: number): KernelCode<void> {
   if (address === 0) return;
-  const vm = yield* wait(removeVmArea(state, address));
+  const vm = state.version.vfreeFindsFirst
+    ? yield* findThenRemove(state, address)
+    : yield* wait(removeVmArea(state, address));
   if (vm === 0) {
     state.log.warn(`Trying to vunmap() nonexistent vm area (${formatLinearAddress16(address)})`);
     return;

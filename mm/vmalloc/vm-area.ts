@@ -3,15 +3,23 @@
 import { PAGE_SHIFT, PAGE_SIZE, PUD_SIZE } from "../../arch/isa/linear-address.ts";
 import { roundUpToPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import type { KernelCode } from "../../arch/time/event-loop.ts";
-import { afterCode, type Blocking, isReady, ready, resultOf, wait } from "../kernel/blocking.ts";
+import { afterCode, afterWaiting, type Blocking, isReady, ready, resultOf, wait } from "../kernel/blocking.ts";
 import type { AllocationKind } from "../kernel/fault-injection.ts";
+import type { SpinLock } from "../kernel/lock.ts";
 import { alignUp, isPageAligned } from "../lib/align.ts";
 import { __GFP_NOFAIL, GFP_KERNEL } from "../lib/gfp.ts";
 import { formatRange } from "../lib/kernel-log.ts";
 import { VMALLOC_RANGE } from "../lib/memory-layout.ts";
-import { type AreaRequest, allocVmapArea } from "./alloc-vmap-area.ts";
+import { type AreaRequest, allocVmapArea, setupVmallocVm } from "./alloc-vmap-area.ts";
 import { VM_IOREMAP, VM_NO_GUARD } from "./areas/vm-structs.ts";
-import { type AreaTest, findUnlinkVmapArea, findVmapArea, freeUnmapVmapArea } from "./free-vmap-area.ts";
+import {
+  type AreaTest,
+  findUnlinkVmapArea,
+  findVmapArea,
+  freeUnmapVmapArea,
+  unlinkVmapArea,
+  unmapUnlinkVmapArea,
+} from "./free-vmap-area.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 
 /** No caller is known: `/proc/vmallocinfo` then shows none. */
@@ -53,9 +61,23 @@ export function failsFor({ faults }: Vmalloc, gfp: number, kind: AllocationKind)
 
 /** The vm_struct if it got an area, else 0 with it released. */
 function vmOrNone(area: number, state: Vmalloc, vm: number): Blocking<number> {
-  if (area >= 0) return ready(vm);
+  if (area >= 0) return state.version.tiesVmUnderLock ? tieUnderLock(area, state, vm) : ready(vm);
   state.vms.release(vm);
   return ready(0);
+}
+
+/** Ties an area that is in the busy tree to its vm_struct, under the tree's lock (`setup_vmalloc_vm`); the vm_struct. */
+function tieUnderLock(area: number, state: Vmalloc, vm: number): Blocking<number> {
+  const { busyLock } = state.addrToNode(state.areas.startOf(area));
+  return busyLock.tryTake() ? tie(state, vm, area, busyLock) : afterWaiting(busyLock, tie, state, vm, area, busyLock);
+}
+
+function tie(state: Vmalloc, vm: number, area: number, busyLock: SpinLock): Blocking<number> {
+  setupVmallocVm(state, vm, area);
+  state.writeArea(area);
+  busyLock.release();
+  state.loop.point("__get_vm_area_node: tied to its vm_struct");
+  return ready(vm);
 }
 
 /** Reserves address space in the vmalloc range (`get_vm_area`, `get_vm_area_caller`); the vm_struct, or 0. Nothing is mapped. */
@@ -97,29 +119,39 @@ export function removeVmArea(state: Vmalloc, address: number): Blocking<number> 
     state.log.warn(`Trying to vfree() bad address (${formatRange(address, address)})`);
     return ready(0);
   }
-  if (state.mm.bugs.vmUnmapRamClearsFlags) return clearVmAndUnlink(state, address);
+  if (state.version.vfreeFindsFirst || state.mm.bugs.vmUnmapRamClearsFlags) return clearVmAndUnlink(state, address);
   const area = findUnlinkVmapArea(state, address, hasVmStruct);
   return isReady(area) ? detachVm(resultOf(area), state) : afterCode(area, detachVm, state);
 }
 
 /**
- * `remove_vm_area` as it was first posted with the flags of `vm_map_ram`: it clears `va->vm` against double frees, and takes the area out
- * of its tree in a second critical section (`HISTORICAL_BUGS.vmUnmapRamClearsFlags`).
+ * `remove_vm_area` as it was until 6.2, and as it was first posted with the flags of `vm_map_ram` (`HISTORICAL_BUGS.vmUnmapRamClearsFlags`):
+ * it clears `va->vm` against double frees, and takes the area out of its tree in a second critical section: until 6.2 after it is unmapped
+ * (`free_vmap_area_noflush`), as posted before.
  */
 function* clearVmAndUnlink(state: Vmalloc, address: number): KernelCode<number> {
-  const { areas } = state;
-  const { busy, busyLock } = state.addrToNode(address);
+  const { areas, loop, costs } = state;
+  const node = state.addrToNode(address);
+  const { busy, busyLock, busyLines } = node;
   if (!busyLock.tryTake()) yield* busyLock.take();
+  loop.spend(costs.treeStepCycles * busyLines.search(address, busy.count));
   const area = busy.__findVmapArea(address);
   const vm = area === 0 ? 0 : areas.vmOf(area);
-  if (vm !== 0) areas.setVm(area, 0);
+  if (vm !== 0) {
+    areas.setVm(area, 0);
+    state.writeArea(area);
+  }
   busyLock.release();
   if (vm === 0) return 0;
-  if (!busyLock.tryTake()) yield* busyLock.take();
-  busy.unlinkVa(area);
-  busyLock.release();
+  loop.point("remove_vm_area: without a vm_struct");
+  checkNoLocksIn(state, vm);
   state.flushing.accounts?.freedFor(area, state.vms.callerOf(vm));
-  yield* wait(freeUnmapVmapArea(state, area));
+  if (state.version.vfreeFindsFirst) {
+    yield* wait(unmapUnlinkVmapArea(state, node, area));
+  } else {
+    yield* wait(unlinkVmapArea(state, node, area));
+    yield* wait(freeUnmapVmapArea(state, area));
+  }
   return vm;
 }
 
@@ -127,15 +159,18 @@ function* clearVmAndUnlink(state: Vmalloc, address: number): KernelCode<number> 
 function detachVm(area: number, state: Vmalloc): Blocking<number> {
   if (area === 0) return ready(0);
   const vm = state.areas.vmOf(area);
-  const { locksInMemory } = state.mm;
-  if (!locksInMemory.isEmpty) {
-    const start = state.vms.addr[vm];
-    locksInMemory.debugCheckNoLocksFreed(start, start + state.vms.usableSizeBytes(vm));
-  }
+  checkNoLocksIn(state, vm);
   state.areas.setVm(area, 0);
   state.flushing.accounts?.freedFor(area, state.vms.callerOf(vm));
   const freed = freeUnmapVmapArea(state, area);
   return isReady(freed) ? ready(vm) : afterCode(freed, readyVm, vm);
+}
+
+/** What is freed must hold no lock that somebody has (`debug_check_no_locks_freed`). */
+function checkNoLocksIn({ mm: { locksInMemory }, vms }: Vmalloc, vm: number): void {
+  if (locksInMemory.isEmpty) return;
+  const start = vms.addr[vm];
+  locksInMemory.debugCheckNoLocksFreed(start, start + vms.usableSizeBytes(vm));
 }
 
 function readyVm(_freed: unknown, vm: number): Blocking<number> {

@@ -8,6 +8,8 @@ const DIFFERENCES = {
   hasVmapNodes: [false, false, true, true],
   areaFlagsMask: [0, -1, -1, -1],
   hasRequestedSize: [false, false, true, true],
+  tiesVmUnderLock: [true, true, false, false],
+  vfreeFindsFirst: [true, false, false, false],
   mergesLazyAreas: [true, true, false, false],
   reclaimsLastFirst: [false, false, true, true],
   drainRepeats: [true, true, false, false],
