@@ -18,31 +18,47 @@ export const TIME_UNTIL_BEFORE = 3;
 export const WORDS_SHIFT = 4;
 /** Of its words: whose the last transfer was; of a line with a queue, where that is, as -1 - place. */
 export const WORD_MOVER = 8;
-/** Whose it is. */
+/** Whose it is, plus 1: 0 is nobody, so that lines which nobody ever had take none of the host's memory. */
 export const WORD_HOLDER = 9;
-/** Of a line that two CPUs have: the one that has had it longer. */
-export const WORD_FIRST = 10;
-/** Of a line that several CPUs have: the one that read it last. */
-export const WORD_LAST = 11;
 /** Whose the transfer before the last was. */
-export const WORD_MOVER_BEFORE = 12;
+export const WORD_MOVER_BEFORE = 10;
+
+/** log2 of the numbers of a line as halves of words: those from the 23rd on are. */
+export const HALVES_SHIFT = 5;
+/** Of its halves, of a line that a few CPUs have: how many they are. */
+export const HALF_SHARERS = 22;
+/** Of a line that several CPUs have: the one that read it last. */
+export const HALF_LAST = 23;
+/** Of a line that a few CPUs have: the first of them. */
+export const HALF_SHARER = 24;
+/** CPUs that there is room for. */
+export const SHARERS_MAX = 8;
+
+const BYTES_SHIFT = 6;
+/**
+ * Where they begin in their buffer: a large one begins 16 bytes behind the beginning of a page of the host, where the C library (glibc) keeps its
+ * size, and the numbers of a line shall lie in one cache line of the host.
+ */
+const FIRST_BYTE = 48;
 
 /** A line that nobody has. It is free to take: what is new is in the caches of the CPU that made it. */
 export const NOBODY = -1;
 
-/** The numbers of all lines, as times and as words. */
+/** The numbers of all lines, as times, as words and as halves of words. */
 export class LineNumbers {
   times = new Float64Array(0);
   words = new Int32Array(0);
+  halves = new Int16Array(0);
 
   /** Makes room for `lines` lines, which nobody has. */
   grow(lines: number): void {
-    const times = new Float64Array(lines << TIMES_SHIFT);
-    const words = new Int32Array(times.buffer);
-    const end = this.words.length;
+    const bytes = lines << BYTES_SHIFT;
+    const buffer = new ArrayBuffer(FIRST_BYTE + bytes);
+    const times = new Float64Array(buffer, FIRST_BYTE, bytes / Float64Array.BYTES_PER_ELEMENT);
+    const words = new Int32Array(buffer, FIRST_BYTE, bytes / Int32Array.BYTES_PER_ELEMENT);
     words.set(this.words);
-    for (let at = end | WORD_HOLDER; at < words.length; at += 1 << WORDS_SHIFT) words[at] = NOBODY;
     this.times = times;
     this.words = words;
+    this.halves = new Int16Array(buffer, FIRST_BYTE, bytes / Int16Array.BYTES_PER_ELEMENT);
   }
 }

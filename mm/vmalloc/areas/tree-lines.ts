@@ -45,6 +45,7 @@ export class TreeLines {
   private readPath(address: number, nodes: number): void {
     const depth = depthOf(nodes);
     const path = pathOf(address);
+    for (let level = 0; level < depth; level++) this.lines.expect(this.lineOf(path, level));
     for (let level = 0; level < depth; level++) this.lines.read(this.lineOf(path, level));
   }
 
