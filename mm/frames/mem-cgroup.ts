@@ -15,6 +15,9 @@ export const MEMCG_CHARGE_BATCH = 64;
 /** Levels at most. */
 export const MEMCG_LEVELS_MAX = 16;
 
+/** Bytes that each object is charged beside its own: the pointer to its cgroup in its slab's vector (`obj_full_size`). */
+export const OBJ_CGROUP_POINTER_BYTES = 8;
+
 /** What `Zone.memcgData` says of a frame: charged to nobody, a user's page, the kernel's. */
 const NOT_CHARGED = 0;
 const USER_PAGE = 1;
@@ -94,9 +97,13 @@ export class MemCgroup {
     else this.unchargeKernel(1 << order);
   }
 
-  /** The current CPU charges an object of a slab cache: out of its bytes, else by whole pages, of which the rest is kept (`obj_cgroup_charge`). */
-  chargeObject(bytes: number): void {
+  /**
+   * The current CPU charges an object of a slab cache: out of its bytes, else by whole pages, of which the rest is kept (`obj_cgroup_charge`).
+   * @param objectBytes the object's own size; {@link OBJ_CGROUP_POINTER_BYTES} are added
+   */
+  chargeObject(objectBytes: number): void {
     const { currentCpu } = this.loop;
+    const bytes = objectBytes + OBJ_CGROUP_POINTER_BYTES;
     this.loop.spend(this.costs.pages.chargeCycles);
     if (this.stockBytes[currentCpu] < bytes) {
       const pages = Math.ceil(bytes / PAGE_SIZE);
@@ -107,10 +114,10 @@ export class MemCgroup {
   }
 
   /** The object is charged no more: its bytes are the CPU's, and whole pages of them its stock's (`obj_cgroup_uncharge`, `refill_obj_stock`). */
-  unchargeObject(bytes: number): void {
+  unchargeObject(objectBytes: number): void {
     const { currentCpu } = this.loop;
     this.loop.spend(this.costs.pages.chargeCycles);
-    this.stockBytes[currentCpu] += bytes;
+    this.stockBytes[currentCpu] += objectBytes + OBJ_CGROUP_POINTER_BYTES;
     if (this.stockBytes[currentCpu] <= PAGE_SIZE) return;
     const pages = Math.floor(this.stockBytes[currentCpu] / PAGE_SIZE);
     this.stockBytes[currentCpu] -= pages * PAGE_SIZE;

@@ -37,7 +37,7 @@ export abstract class Lock {
   private readonly uncontendedCycles: number;
   private held = false;
   private lastCpu = -1;
-  private takenAtCycles = 0;
+  protected takenAtCycles = 0;
   private freeAtCycles = 0;
   private holder: Thread | null = null;
   private readonly queue: Thread[] = [];
@@ -112,7 +112,7 @@ export abstract class Lock {
     yield this.pause;
     loop.enterActivity(activity);
     const { class: statistics } = this;
-    statistics.waited(loop.nowCycles() - since, bounced);
+    this.hasWaited(loop.nowCycles() - since, bounced);
     statistics.taken();
     const cpu = loop.currentCpu;
     if (this.lastCpu !== cpu && this.lastCpu >= 0) statistics.bounced();
@@ -189,9 +189,14 @@ export abstract class Lock {
   private waitUntil(atCycles: number, bounced: boolean): void {
     const { loop } = this;
     const cpu = loop.currentCpu;
-    this.class.waited(atCycles - loop.clockCycles[cpu], bounced);
+    this.hasWaited(atCycles - loop.clockCycles[cpu], bounced);
     loop.accounts.within(cpu, ACTIVITY_LOCK_WAIT, atCycles);
     loop.clockCycles[cpu] = atCycles;
+  }
+
+  /** Whoever takes the lock has waited for it. */
+  protected hasWaited(cycles: number, bounced: boolean): void {
+    this.class.waited(cycles, bounced);
   }
 
   private transferCost(from: number, to: number): number {

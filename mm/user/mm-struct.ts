@@ -4,7 +4,8 @@ import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { ENTRIES_PER_TABLE } from "../../arch/isa/pte.ts";
 import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../arch/memory/physical-memory.ts";
 import type { EventLoop, Thread } from "../../arch/time/event-loop.ts";
-import { type LockCosts, Mutex, SpinLock } from "../kernel/lock.ts";
+import { type LockCosts, SpinLock } from "../kernel/lock.ts";
+import { RwSemaphore } from "../kernel/rw-semaphore.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { PAGE_OFFSET } from "../lib/memory-layout.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
@@ -57,7 +58,7 @@ export class MmStruct {
   readonly cpumask: Uint8Array;
 
   /** Held while mappings change (`mmap_lock`). */
-  readonly mmapLock: Mutex;
+  readonly mmapLock: RwSemaphore;
   /** The addresses whose mappings the holder of {@link mmapLock} changes, and so has locked as well (`vma_start_write`). */
   private readonly changing: AddressRange[] = [];
   /** What calls of `munmap` that go on as readers of {@link mmapLock} have taken out of the mappings and not out of the page tables yet. */
@@ -73,7 +74,7 @@ export class MmStruct {
   private ptl: SpinLock | null = null;
 
   constructor(ctxId: number, tables: PageTables, userRootFrame: number, loop: EventLoop, lockCosts: LockCosts) {
-    this.mmapLock = new Mutex("mmap_lock", loop, lockCosts);
+    this.mmapLock = new RwSemaphore("mmap_lock", loop, lockCosts);
     this.loop = loop;
     this.lockCosts = lockCosts;
     this.ctxId = ctxId;

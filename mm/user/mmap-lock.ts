@@ -86,7 +86,7 @@ export function* mmapReadLock(spaces: UserSpaces, mm: MmStruct, start: number, e
     // Linux finds no mapping here and kills the program; it is let go on once the range is out of the page tables.
     endRead(spaces, mm);
     yield* mm.mmapLock.take();
-    yield* waitForReaders(spaces, mm, []);
+    yield* waitForReadersOfMmapLock(spaces, mm);
     mm.mmapLock.release();
   }
 }
@@ -106,10 +106,18 @@ export function* mmapWriteLock(spaces: UserSpaces, mm: MmStruct, ...ranges: read
   if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
   mm.beginChange(...ranges.map(([start, end]) => mm.vmas.spanOf(start, end)));
   const vmas = ranges.flatMap(([start, end]) => mm.vmas.within(start, end));
+  yield* waitForReadersOfMmapLock(spaces, mm);
   yield* waitForReaders(spaces, mm, vmas);
   spaces.mmLines.write(mm.ctxId * MM_LINES + MM_LINE_MMAP_LOCK);
   spaces.mmLines.mmap.write(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
   for (const vma of vmas) spaces.mmLines.vmas.write(mm.ctxId * VMA_STRIDE + vma);
+}
+
+/** Who takes the lock to write waits until no reader has it, which is no part of the time for which it has it. */
+function* waitForReadersOfMmapLock(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
+  if (mm.readers === 0) return;
+  yield* waitForReaders(spaces, mm, []);
+  mm.mmapLock.readersHaveGone();
 }
 
 /** Who holds the lock waits until no reader has it, or one of the mappings. */

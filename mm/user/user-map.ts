@@ -49,8 +49,7 @@ export function* mmapPopulate(spaces: UserSpaces, mm: MmStruct, start: number, p
   if (!isUserRange(start, start + pages * PAGE_SIZE)) return -EINVAL;
   const { probes } = spaces.kernel.flushing;
   probes?.enter("mmap", [start, pages * PAGE_SIZE, PROT_READ | PROT_WRITE, MMAP_FLAGS]);
-  // Neighbours are locked too: one may become the same mapping.
-  yield* mmapWriteLock(spaces, mm, [start - PAGE_SIZE, start + (pages + 1) * PAGE_SIZE]);
+  yield* beginMmap(spaces, mm, start, start + pages * PAGE_SIZE);
   const frames = new Uint32Array(pages);
   const result = populate(spaces, mm, start, frames);
   if (result === 0) mm.vmas.insert(start, start + pages * PAGE_SIZE);
@@ -69,14 +68,19 @@ export function* mmap(spaces: UserSpaces, mm: MmStruct, start: number, end: numb
   if (!isUserRange(start, end)) return -EINVAL;
   const { probes } = spaces.kernel.flushing;
   probes?.enter("mmap", [start, end - start, PROT_READ | PROT_WRITE, MMAP_FLAGS & ~MAP_POPULATE]);
-  // Neighbours are locked too: one may become the same mapping.
-  yield* mmapWriteLock(spaces, mm, [start - PAGE_SIZE, end + PAGE_SIZE]);
-  spaces.kernel.loop.spend(spaces.kernel.costs.user.mmapCycles);
+  yield* beginMmap(spaces, mm, start, end);
   mm.vmas.insert(start, end);
   treeChanged(spaces, mm);
   mmapWriteUnlock(spaces, mm);
   probes?.exit("mmap", start);
   return 0;
+}
+
+/** Locks what a new mapping of [start, end) changes, and spends what it takes to make one (`do_mmap`), populated or not. */
+function* beginMmap(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<void> {
+  // Neighbours are locked too: one may become the same mapping.
+  yield* mmapWriteLock(spaces, mm, [start - PAGE_SIZE, end + PAGE_SIZE]);
+  spaces.kernel.loop.spend(spaces.kernel.costs.user.mmapCycles);
 }
 
 /** Maps new pages at `start`, whose frames go into `frames`; 0 or a negative errno, and then no page is taken. */

@@ -11,13 +11,12 @@ import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
 import { policiesOf, policiesParameter } from "../base/policies.ts";
 import { DataTable, type Row } from "../base/table.ts";
+import { LoopTimes } from "./loop-times.ts";
 import { SHARE_COLUMNS, timeShares } from "./time-shares.ts";
 import { UserThread } from "./user-thread.ts";
 
 /** Where the first thread's mapping begins; each further one is right behind it, as `mmap` puts mappings of one size. */
 const START = 0x4000_0000;
-/** Part of the loops that is not counted: batches and lists are past their start then. */
-const WARM_UP_SHARE = 4;
 
 const COLUMNS = {
   policy: { heading: "policy", text: true },
@@ -131,8 +130,7 @@ function measure(
   const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.mmAlloc();
   const loops = parameters.number("loops");
-  const warmUp = Math.floor(loops / WARM_UP_SHARE);
-  const began = new Float64Array(threads);
+  const times = new LoopTimes(loop, loops);
   function* body(cpu: number): KernelCode<void> {
     const user = new UserThread(spaces, mm);
     const mapping = START + cpu * turn.turns * turn.bytes;
@@ -140,7 +138,7 @@ function measure(
     let next = Math.floor((cpu * turn.turns) / threads);
     yield* user.call(mmap(spaces, mm, mapping, mappingEnd));
     for (let i = 0; i < loops; i++) {
-      if (i === warmUp) began[cpu] = loop.nowCycles();
+      times.begins(i);
       while (loop.mustYield()) yield PAUSE_TURN;
       yield* once(user, spaces, mm, mapping + next * turn.bytes, turn);
       next++;
@@ -150,6 +148,7 @@ function measure(
       yield* user.call(munmap(spaces, mm, mapping, mappingEnd));
       yield* user.call(mmap(spaces, mm, mapping, mappingEnd));
     }
+    times.ends();
   }
   for (let cpu = 0; cpu < threads; cpu++) {
     kernel.spawn(
@@ -162,7 +161,7 @@ function measure(
   let cycles = 0;
   let perSecond = 0;
   for (let cpu = 0; cpu < threads; cpu++) {
-    const own = (loop.clockCycles[cpu] - began[cpu]) / (loops - warmUp);
+    const own = times.cyclesOf(cpu);
     cycles += own / threads;
     perSecond += (preset.frequencyGhz.value * 1e9) / own;
   }

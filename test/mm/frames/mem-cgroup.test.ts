@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { FRAME_CALLER, FRAME_USER } from "../../../mm/frames/frame-uses.ts";
-import { MEMCG_CHARGE_BATCH, type MemCgroup } from "../../../mm/frames/mem-cgroup.ts";
+import { MEMCG_CHARGE_BATCH, type MemCgroup, OBJ_CGROUP_POINTER_BYTES } from "../../../mm/frames/mem-cgroup.ts";
 import {
   __vmallocNode,
   DEFAULT_KERNEL_COSTS,
@@ -115,7 +115,7 @@ describe("page tables and objects", () => {
     // Three pages, a table of each level, and one for objects, of which mm_struct is one.
     expect(before - kernel.pages.freePages).toBe(3 + 4);
     expect(inUse()).toBe(3 + 4 + 1);
-    expect(memcg.stockBytes[0]).toBe(4096 - kernel.mm.slabs.mm.objectBytes);
+    expect(memcg.stockBytes[0]).toBe(4096 - kernel.mm.slabs.mm.objectBytes - OBJ_CGROUP_POINTER_BYTES);
     kernel.run(exitMmap(spaces, mm));
     kernel.run(spaces.lru.lruAddDrainAll());
     expect(before - kernel.pages.freePages).toBe(0);
@@ -139,7 +139,7 @@ describe("page tables and objects", () => {
           else if (live.push(bytes) > 0) memcg.chargeObject(bytes);
           const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b, 0);
           const charged = 4096 * (memcg.usagePages[1] - sum(memcg.stockPages));
-          expect(charged).toBe(sum(live) + sum(memcg.stockBytes));
+          expect(charged).toBe(sum(live) + live.length * OBJ_CGROUP_POINTER_BYTES + sum(memcg.stockBytes));
           expect(Math.min(...memcg.stockBytes)).toBeGreaterThanOrEqual(0);
         }
         for (const bytes of live) memcg.unchargeObject(bytes);

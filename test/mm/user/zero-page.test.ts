@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type KernelCode, PAGE_SIZE, PTE_RW } from "../../../arch/index.ts";
 import {
+  DEFAULT_KERNEL_COSTS,
   doAnonymousPage,
   doWpPage,
   dupMm,
@@ -191,6 +192,20 @@ describe("anonymous memory that is read before it is written", () => {
 });
 
 describe("mmap of anonymous memory", () => {
+  it.each(["mmap", "mmapPopulate"])("pays for its mapping, populated or not: %s", (how) => {
+    const cyclesWith = (mmapCycles: number): number => {
+      const costs = { ...DEFAULT_KERNEL_COSTS, user: { ...DEFAULT_KERNEL_COSTS.user, mmapCycles } };
+      const machine = boot(IPI_POLICY, { costs });
+      const { kernel, spaces } = machine;
+      const mm = runningOn(machine, 1, 0);
+      const [before] = kernel.machine.loop.clockCycles;
+      if (how === "mmap") kernel.run(mmap(spaces, mm, FRESH, FRESH + 4 * PAGE_SIZE), 0);
+      else kernel.run(mmapPopulate(spaces, mm, FRESH, 4), 0);
+      return kernel.machine.loop.clockCycles[0] - before;
+    };
+    expect(cyclesWith(8000) - cyclesWith(1000)).toBe(7000);
+  });
+
   it("maps nothing before its first use", () => {
     const machine = boot(IPI_POLICY);
     const { kernel, spaces } = machine;
