@@ -10,7 +10,7 @@
  */
 import { ACTIVITY_OTHER, ACTIVITY_SWITCH } from "./cycle-accounts.ts";
 import { InterruptedCpus } from "./interrupted-cpus.ts";
-import type { InterruptHandler } from "./pending-interrupts.ts";
+import { type InterruptHandler, NO_SENDER, type PendingInterrupt } from "./pending-interrupts.ts";
 import { hasReady, readyAt, removeFrom, takeReady } from "./run-queue.ts";
 import type { StepChooser } from "./step-chooser.ts";
 import {
@@ -121,10 +121,29 @@ export class EventLoop extends InterruptedCpus {
     this.refresh(thread.cpu);
   }
 
-  /** Sends an interrupt that reaches `cpu` at `arrivalCycles`; it is taken then, or, if it can be masked, once interrupts are on. */
+  /** A timer's interrupt that reaches `cpu` at `arrivalCycles`; it is taken then, or, if it can be masked, once interrupts are on. */
   postInterrupt(cpu: number, arrivalCycles: number, handler: InterruptHandler, isMaskable = true): void {
+    this.post(cpu, { arrivalCycles, handler, isMaskable, senderCpu: NO_SENDER, sentCycles: 0 });
+  }
+
+  /**
+   * The current CPU sends an interrupt at `sentCycles`, which reaches `cpu` after `latencyCycles`: later, if it turns out before that the sender has
+   * come so far later (`InterruptedCpus.takeInterrupts`).
+   */
+  sendInterrupt(
+    cpu: number,
+    sentCycles: number,
+    latencyCycles: number,
+    handler: InterruptHandler,
+    isMaskable = true,
+  ): void {
+    const arrivalCycles = sentCycles + latencyCycles;
+    this.post(cpu, { arrivalCycles, handler, isMaskable, senderCpu: this.currentCpu, sentCycles });
+  }
+
+  private post(cpu: number, interrupt: PendingInterrupt): void {
     this.topology.checkCpu(cpu);
-    this.interrupts.post(cpu, arrivalCycles, handler, isMaskable);
+    this.interrupts.post(cpu, interrupt);
     if (cpu === this.currentCpu) this.lookAhead(cpu);
     this.refresh(cpu);
   }

@@ -46,20 +46,12 @@ export abstract class InterruptedCpus extends CpuClocks {
     this.interrupts.wereOff(this.currentCpu, sinceCycles, this.nowCycles());
   }
 
-  /** What the current CPU has told others since `sinceCycles` they know: an interrupt that came then is taken after it. */
-  othersWereTold(sinceCycles: number): void {
-    this.interrupts.wereOff(this.currentCpu, sinceCycles, this.nowCycles(), true);
-  }
-
   /**
    * Lets `cpu`, which acts at `actsAtCycles`, take every interrupt that has arrived by its clock; whether there was one.
    *
-   * By its clock, what the CPU did after a late handler's begin is as much later as the handler took; so should be the arrival of what it sent to other
-   * CPUs after that, which it is not yet: they may take a call before their sender has sent it. In `run mixed` that is 0 of 659 interrupts on 4
-   * CPUs, 1 of 2,044 on 16 and 7 of 3,119 on 64. None of these had been taken when the late handler ran, since the loop acts in the order of
-   * times and an arrival lies after its sending; so the rule would be that pending interrupts know their sender and when they were sent, and that
-   * `setForward` and `delay` move those that were sent later than `at` and not taken yet (and `refresh` their targets). Timers, which are
-   * pending interrupts too, stay where they are. Putting the handler off until after the sending would falsify how long its own sender waits.
+   * By its clock, what the CPU did after a late handler's begin is as much later as the handler took, and so is the arrival of what it sent to other
+   * CPUs after that (`sentLater`). None of these has been taken when the late handler runs, since the loop acts in the order of times and an
+   * arrival lies after its sending.
    */
   protected takeInterrupts(cpu: number, actsAtCycles: number): boolean {
     const { interrupts, accounts, clockCycles } = this;
@@ -72,11 +64,15 @@ export abstract class InterruptedCpus extends CpuClocks {
       const behind = clockCycles[cpu] - at;
       if (behind > 0) this.setBack(cpu, behind);
       const activity = accounts.enter(cpu, ACTIVITY_INTERRUPT);
-      interrupts.handles(cpu);
+      interrupts.handles(cpu, at);
       interrupt.handler(cpu);
       accounts.enter(cpu, activity);
-      interrupts.handled(cpu, at, clockCycles[cpu] - at);
-      if (behind > 0) this.setForward(cpu, behind);
+      const tookCycles = clockCycles[cpu] - at;
+      interrupts.handled(cpu, at, tookCycles);
+      if (behind > 0) {
+        this.setForward(cpu, behind);
+        this.sentLater(cpu, at, tookCycles);
+      }
       this.idleCycles[cpu] = 0;
       taken = true;
     }
@@ -110,7 +106,13 @@ export abstract class InterruptedCpus extends CpuClocks {
 
   private comesLater(cpu: number, fromCycles: number, cycles: number): void {
     this.interrupts.wasLater(cpu, fromCycles, cycles);
+    this.sentLater(cpu, fromCycles, cycles);
     this.putForward(cpu, cycles);
+  }
+
+  /** What `cpu` sent after `fromCycles` reaches others `cycles` later. */
+  private sentLater(cpu: number, fromCycles: number, cycles: number): void {
+    for (const target of this.interrupts.sentLater(cpu, fromCycles, cycles)) this.refresh(target);
   }
 
   /**

@@ -25,7 +25,15 @@ export interface PendingInterrupt {
   readonly handler: InterruptHandler;
   /** Whether it waits while interrupts are off. */
   readonly isMaskable: boolean;
+  /** The CPU that sent it, and when; -1 for a timer. */
+  readonly senderCpu: number;
+  readonly sentCycles: number;
 }
+
+/** {@link PendingInterrupt.senderCpu} of what no CPU sends. */
+export const NO_SENDER = -1;
+
+const NOBODY: readonly number[] = [];
 
 /** Interrupts of all CPUs. */
 export class PendingInterrupts {
@@ -39,25 +47,63 @@ export class PendingInterrupts {
   /** By CPU: when it took no interrupts. */
   private readonly offSpans: LateSpans;
   private runs = 0;
+  /** By CPU: when it sent its last one, by its clock; 0 for never. */
+  private readonly lastSentCycles: Float64Array;
   /** The CPU that runs a handler, which takes no other interrupt until its end; -1 for none. */
   private handling = -1;
+  /** When that began. */
+  private handlingSince = 0;
 
   constructor(cpus: number) {
     this.queues = Array.from({ length: cpus }, () => []);
     this.off = new Int32Array(cpus);
     this.offSince = new Float64Array(cpus);
     this.offSpans = new LateSpans(cpus);
+    this.lastSentCycles = new Float64Array(cpus);
     this.nextAt = new Float64Array(cpus).fill(Number.POSITIVE_INFINITY);
   }
 
   /** Adds one; those that arrive at the same time keep the order in which they were sent. */
-  post(cpu: number, arrivalCycles: number, handler: InterruptHandler, isMaskable: boolean): void {
+  post(cpu: number, interrupt: PendingInterrupt): void {
+    const { senderCpu } = interrupt;
+    // What a handler sends is not put off by that handler.
+    const isOfHandler = senderCpu >= 0 && senderCpu === this.handling;
+    const sent = isOfHandler ? { ...interrupt, sentCycles: this.handlingSince } : interrupt;
+    if (senderCpu >= 0) this.lastSentCycles[senderCpu] = Math.max(this.lastSentCycles[senderCpu], sent.sentCycles);
+    this.insert(cpu, sent);
+    this.nextAt[cpu] = this.nextArrival(cpu);
+  }
+
+  private insert(cpu: number, interrupt: PendingInterrupt): void {
     const queue = this.queues[cpu];
     let at = queue.length;
-    while (at > 0 && queue[at - 1].arrivalCycles > arrivalCycles) at--;
-    if (at === queue.length) queue.push({ arrivalCycles, handler, isMaskable });
-    else queue.splice(at, 0, { arrivalCycles, handler, isMaskable });
-    this.nextAt[cpu] = this.nextArrival(cpu);
+    while (at > 0 && queue[at - 1].arrivalCycles > interrupt.arrivalCycles) at--;
+    if (at === queue.length) queue.push(interrupt);
+    else queue.splice(at, 0, interrupt);
+  }
+
+  /**
+   * What `senderCpu` did after `fromCycles` was `cycles` later: so is the arrival of what it sent after that, if nobody has taken it yet.
+   * @returns the CPUs for which such interrupts are under way
+   */
+  sentLater(senderCpu: number, fromCycles: number, cycles: number): readonly number[] {
+    if (this.lastSentCycles[senderCpu] <= fromCycles) return NOBODY;
+    this.lastSentCycles[senderCpu] += cycles;
+    const isLater = (each: PendingInterrupt): boolean => each.senderCpu === senderCpu && each.sentCycles > fromCycles;
+    const targets: number[] = [];
+    for (let cpu = 0; cpu < this.queues.length; cpu++) {
+      const queue = this.queues[cpu];
+      const later = queue.length > 0 ? queue.filter(isLater) : queue;
+      if (later.length === 0) continue;
+      this.queues[cpu] = queue.filter((each) => !isLater(each));
+      for (const each of later) {
+        const { arrivalCycles, sentCycles } = each;
+        this.insert(cpu, { ...each, arrivalCycles: arrivalCycles + cycles, sentCycles: sentCycles + cycles });
+      }
+      this.nextAt[cpu] = this.nextArrival(cpu);
+      targets.push(cpu);
+    }
+    return targets;
   }
 
   /**
@@ -106,9 +152,10 @@ export class PendingInterrupts {
     return isMaskable ? this.offSpans.of(cpu, this.runs).takenAt(arrivalCycles) : arrivalCycles;
   }
 
-  /** A handler begins on `cpu`. Until {@link handled} says how long it took, nothing more is to be said of that time. */
-  handles(cpu: number): void {
+  /** A handler begins on `cpu` at `atCycles`. Until {@link handled} says how long it took, nothing more is to be said of that time. */
+  handles(cpu: number, atCycles: number): void {
     this.handling = cpu;
+    this.handlingSince = atCycles;
   }
 
   /** A handler ran on `cpu` from `fromCycles` for `cycles`: what the CPU did after that is so much later, and nothing came in between. */

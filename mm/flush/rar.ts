@@ -165,8 +165,9 @@ export class Rar {
     this.smp.writeIcr(targets, (cpu, atCycles) => {
       if (this.signalled[cpu] !== 0) return;
       this.signalled[cpu] = 1;
-      const at = atCycles + this.costs.latencyCycles[loop.topology.distance(self, cpu)];
-      loop.postInterrupt(cpu, at, this.taken, !this.machine.cpus[cpu].remoteActions.ignoresInterruptFlag);
+      const latencyCycles = this.costs.latencyCycles[loop.topology.distance(self, cpu)];
+      const isMaskable = !this.machine.cpus[cpu].remoteActions.ignoresInterruptFlag;
+      loop.sendInterrupt(cpu, atCycles, latencyCycles, this.taken, isMaskable);
     });
     loop.enterActivity(activity);
     if (record !== null) {

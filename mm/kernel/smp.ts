@@ -158,7 +158,6 @@ export class Smp {
     const { loop, queues, underWay } = this;
     const sender = loop.currentThread;
     if (sender === null) throw new Error("other CPUs were called from outside any thread");
-    const began = loop.nowCycles();
     const activity = loop.enterActivity(ACTIVITY_IPI_SEND);
     const request: Request = {
       sender,
@@ -181,8 +180,6 @@ export class Smp {
     }
     loop.point("smp_call_function_many_cond: calls are queued");
     this.sendInterrupts(self, toInterrupt);
-    // Interrupts are on in Linux. But others act on what was sent by its time, which an earlier interrupt can no longer put off.
-    loop.othersWereTold(began);
     loop.enterActivity(activity);
     return request;
   }
@@ -194,7 +191,7 @@ export class Smp {
       const id = ++this.sent;
       underWay[cpu] = id;
       this.observer?.ipiSent(id, self, cpu, at);
-      loop.postInterrupt(cpu, at + costs.latencyCycles[topology.distance(self, cpu)], this.handler);
+      loop.sendInterrupt(cpu, at, costs.latencyCycles[topology.distance(self, cpu)], this.handler);
     });
   }
 

@@ -166,7 +166,7 @@ export class HostUnmap {
       unmapping.outstanding++;
       loop.clockCycles[cpu] += kickCycles;
       const latency = costs.latencyCycles[loop.topology.distance(cpu, other)];
-      loop.postInterrupt(other, loop.clockCycles[cpu] + latency, (target) => this.kicked(unmapping, target), false);
+      loop.sendInterrupt(other, loop.clockCycles[cpu], latency, (target) => this.kicked(unmapping, target), false);
       loop.pointIrqsOff("kvm_make_all_cpus_request: a vCPU is kicked");
     }
     if (--unmapping.outstanding === 0) {

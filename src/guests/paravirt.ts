@@ -150,7 +150,7 @@ export class Paravirt implements ParavirtHost {
       loop.spend(kickCycles);
       const latency = costs.latencyCycles[loop.topology.distance(senderCpu, cpu)];
       // The host's own interrupt: a guest that has its interrupts off takes it all the same.
-      loop.postInterrupt(cpu, loop.nowCycles() + latency, (target) => this.kicked(kick, target, atEntry), false);
+      loop.sendInterrupt(cpu, loop.nowCycles(), latency, (target) => this.kicked(kick, target, atEntry), false);
     }
     return kick;
   }
