@@ -35,16 +35,19 @@ export function* mremap(
   if (!isUserRange(start, end) || !isUserRange(newStart, newEnd) || (start < newEnd && newStart < end)) return -EINVAL;
   // Neighbours of the new place are locked too: one may become the same mapping.
   yield* mmapWriteLock(spaces, mm, [start, end], [newStart - PAGE_SIZE, newEnd + PAGE_SIZE]);
-  const result = yield* movePageTables(spaces, mm, start, end, newStart);
-  if (result === 0 && mm.vmas.find(start) !== 0) {
+  const moved = yield* movePageTables(spaces, mm, start, end, newStart);
+  if (moved >= 0 && mm.vmas.find(start) !== 0) {
+    // Pages say by their number where they are mapped; only a mapping that never had one may be numbered anew (`copy_vma`).
+    const pgoff = moved > 0 ? mm.vmas.pgoffOf(start) : newStart / PAGE_SIZE;
     mm.vmas.remove(start, end);
-    mm.vmas.insert(newStart, newEnd);
+    mm.vmas.insert(newStart, newEnd, pgoff);
     treeChanged(spaces, mm);
   }
   mmapWriteUnlock(spaces, mm);
-  return result;
+  return Math.min(moved, 0);
 }
 
+/** Moves entries with the flush that they need; how many there were, or -ENOMEM. */
 function* movePageTables(
   spaces: UserSpaces,
   mm: MmStruct,
@@ -74,7 +77,7 @@ function* movePageTables(
   if (moved > 0) yield* flushOwedOfMm(spaces, mm, owed, false, "mprotect");
   else mm.tables.owed.waive(owed);
   if (!mremapReleasesBeforeFlush) mm.pageTableLock.release();
-  return 0;
+  return moved;
 }
 
 /** Moves entries, whose tables are there, with the lock of the page tables held (`move_ptes`); how many there were. */

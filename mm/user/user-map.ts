@@ -61,15 +61,22 @@ export function* mmapPopulate(spaces: UserSpaces, mm: MmStruct, start: number, p
 }
 
 /**
- * Makes an anonymous mapping of [start, end), in which nothing is mapped yet (`mmap`): its pages come with their faults.
+ * Makes a mapping of [start, end), in which nothing is mapped yet (`mmap`): its pages come with their faults.
+ * @param pgoff the first page's number in what is mapped; of anonymous memory that of its address
  * @returns 0, or -EINVAL for a range outside the user half
  */
-export function* mmap(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<number> {
+export function* mmap(
+  spaces: UserSpaces,
+  mm: MmStruct,
+  start: number,
+  end: number,
+  pgoff = start / PAGE_SIZE,
+): KernelCode<number> {
   if (!isUserRange(start, end)) return -EINVAL;
   const { probes } = spaces.kernel.flushing;
   probes?.enter("mmap", [start, end - start, PROT_READ | PROT_WRITE, MMAP_FLAGS & ~MAP_POPULATE]);
   yield* beginMmap(spaces, mm, start, end);
-  mm.vmas.insert(start, end);
+  mm.vmas.insert(start, end, pgoff);
   treeChanged(spaces, mm);
   mmapWriteUnlock(spaces, mm);
   probes?.exit("mmap", start);

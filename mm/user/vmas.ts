@@ -1,20 +1,27 @@
 /**
- * The mappings of an address space that `mmap` made (`struct vm_area_struct`): all are anonymous and private, so that neighbours are one
- * (`vma_merge`), and who takes a part out of one leaves two (`__split_vma`). Each is an object of its own, whose lock is a line. Rights split none here.
+ * The mappings of an address space that `mmap` made (`struct vm_area_struct`): all are private, so that neighbours are one
+ * (`vma_merge`) where what they map follows on in what is mapped (`vm_pgoff`), and who takes a part out of one leaves two (`__split_vma`). Each is an
+ * object of its own, whose lock is a line. Rights split none here.
  */
+import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 
 /** Mappings in address order; element i of each array belongs to mapping i. */
 export interface VmasState {
   readonly start: Float64Array;
   readonly end: Float64Array;
   readonly id: Uint32Array;
+  /** Absent in states saved before there was `vm_pgoff`: no mapping has been moved then. */
+  readonly pgoff?: Float64Array | undefined;
 }
+
+type Vma = readonly [start: number, end: number, id: number, pgoff: number];
 
 /** The mappings of one address space. */
 export class Vmas {
   private readonly starts: number[] = [];
   private readonly ends: number[] = [];
   private readonly ids: number[] = [];
+  private readonly pgoffs: number[] = [];
   private last = 0;
 
   /** The number of the mapping made last; 0 for none yet. */
@@ -26,6 +33,12 @@ export class Vmas {
   find(la: number): number {
     const i = this.firstEndingBehind(la);
     return i < this.ids.length && this.starts[i] <= la ? this.ids[i] : 0;
+  }
+
+  /** Which page of what its mapping maps an address is (`linear_page_index`); that of an anonymous mapping made there where none is known. */
+  pgoffOf(la: number): number {
+    const i = this.firstEndingBehind(la);
+    return i < this.ids.length && this.starts[i] <= la ? this.pgoffAt(i, la) : la / PAGE_SIZE;
   }
 
   /** The numbers of the mappings that have a part of [start, end). */
@@ -46,17 +59,21 @@ export class Vmas {
     return [from, to];
   }
 
-  /** Maps [start, end) (`mmap`, with `MAP_FIXED` over what is there). A neighbour grows; of two the one before it stays. */
-  insert(start: number, end: number): void {
+  /**
+   * Maps [start, end) (`mmap`, with `MAP_FIXED` over what is there). A neighbour grows whose pages follow on (`can_vma_merge_after`, `_before`); of two the
+   * one before it stays.
+   * @param pgoff the first page's number in what is mapped (`vm_pgoff`): of new anonymous memory that of its address
+   */
+  insert(start: number, end: number, pgoff = start / PAGE_SIZE): void {
     this.remove(start, end);
-    const { starts, ends, ids } = this;
+    const { starts, ends, ids, pgoffs } = this;
     const i = this.firstEndingBehind(start);
-    const joinsNext = i < ids.length && starts[i] === end;
-    if (i > 0 && ends[i - 1] === start) {
+    const joinsNext = i < ids.length && starts[i] === end && pgoffs[i] === pgoff + (end - start) / PAGE_SIZE;
+    if (i > 0 && ends[i - 1] === start && this.pgoffAt(i - 1, start) === pgoff) {
       ends[i - 1] = joinsNext ? ends[i] : end;
       if (joinsNext) this.replace(i, 1);
-    } else if (joinsNext) starts[i] = start;
-    else this.replace(i, 0, [start, end, ++this.last]);
+    } else if (joinsNext) [starts[i], pgoffs[i]] = [start, pgoff];
+    else this.replace(i, 0, [start, end, ++this.last, pgoff]);
   }
 
   /** Unmaps [start, end): what is left of a mapping on either side is a new one. */
@@ -66,39 +83,45 @@ export class Vmas {
     let behind = first;
     while (behind < starts.length && starts[behind] < end) behind++;
     if (behind === first) return;
-    const rest: [number, number, number][] = [];
-    if (starts[first] < start) rest.push([starts[first], start, ++this.last]);
-    if (ends[behind - 1] > end) rest.push([end, ends[behind - 1], ++this.last]);
+    const rest: Vma[] = [];
+    if (starts[first] < start) rest.push([starts[first], start, ++this.last, this.pgoffs[first]]);
+    if (ends[behind - 1] > end) rest.push([end, ends[behind - 1], ++this.last, this.pgoffAt(behind - 1, end)]);
     this.replace(first, behind - first, ...rest);
   }
 
   /** Gives a new address space these mappings, as objects of its own (`dup_mmap`). */
   copyTo(other: Vmas): void {
-    for (let i = 0; i < this.ids.length; i++) other.insert(this.starts[i], this.ends[i]);
+    for (let i = 0; i < this.ids.length; i++) other.insert(this.starts[i], this.ends[i], this.pgoffs[i]);
   }
 
   /** Copies them, for saved states. */
   capture(): VmasState {
-    return { start: Float64Array.from(this.starts), end: Float64Array.from(this.ends), id: Uint32Array.from(this.ids) };
+    const [start, end] = [Float64Array.from(this.starts), Float64Array.from(this.ends)];
+    return { start, end, id: Uint32Array.from(this.ids), pgoff: Float64Array.from(this.pgoffs) };
   }
 
   /** Brings mappings back; false when they are not in order, or not made by number `lastId`. */
-  restore({ start, end, id }: VmasState, lastId: number): boolean {
+  restore({ start, end, id, pgoff }: VmasState, lastId: number): boolean {
     this.replace(0, this.ids.length);
     this.last = lastId;
     if (new Set(id).size !== id.length) return false;
     for (let i = 0; i < id.length; i++) {
       if (start[i] >= end[i] || (i > 0 && end[i - 1] > start[i])) return false;
       if (id[i] === 0 || id[i] > lastId) return false;
-      this.replace(i, 0, [start[i], end[i], id[i]]);
+      this.replace(i, 0, [start[i], end[i], id[i], pgoff?.[i] ?? start[i] / PAGE_SIZE]);
     }
     return true;
   }
 
-  private replace(at: number, count: number, ...rows: readonly (readonly [number, number, number])[]): void {
+  private pgoffAt(i: number, la: number): number {
+    return this.pgoffs[i] + (la - this.starts[i]) / PAGE_SIZE;
+  }
+
+  private replace(at: number, count: number, ...rows: readonly Vma[]): void {
     this.starts.splice(at, count, ...rows.map(([start]) => start));
     this.ends.splice(at, count, ...rows.map(([, end]) => end));
     this.ids.splice(at, count, ...rows.map(([, , id]) => id));
+    this.pgoffs.splice(at, count, ...rows.map(([, , , pgoff]) => pgoff));
   }
 
   /** The first mapping that ends behind an address. */

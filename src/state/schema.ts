@@ -369,7 +369,13 @@ const user = z.strictObject({
       /** Absent in files of versions before 8. */
       object: whole.optional(),
       /** Absent in files of versions before 13. */
-      vmas: table({ start: f64, end: f64, id: u32 }).optional(),
+      vmas: table({
+        start: f64,
+        end: f64,
+        id: u32,
+        /** Absent in files of versions before 14. */
+        pgoff: f64.optional(),
+      }).optional(),
       lastVma: whole.optional(),
       cpus: z.array(whole),
     }),

@@ -1,5 +1,5 @@
 /** Makes the calls of a trace in the emulated kernel, each as kernel code that may wait. */
-import { PageFault } from "../../arch/isa/faults.ts";
+import { PageFault, PF_WRITE } from "../../arch/isa/faults.ts";
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
 import { isPowerOfTwo } from "../../arch/isa/power-of-two.ts";
 import { type KernelCode, PAUSE_RESCHED } from "../../arch/time/event-loop.ts";
@@ -9,16 +9,17 @@ import {
   type AddressRange,
   allocVmapArea,
   CACHE_MODES,
-  doAnonymousPage,
   drainVmapAreaWork,
   findUnlinkVmapArea,
   flushTlbAll,
   flushTlbKernelRange,
   freeUnmapVmapArea,
   GFP_KERNEL,
+  handlePteFault,
   ioremap,
   iounmap,
   type MmStruct,
+  mmap,
   mmapPopulate,
   munmap,
   NUMA_NO_NODE,
@@ -65,6 +66,7 @@ const CALLERS_MAPPINGS = 16;
 /** More pages are only taken when they are mapped: a trace may name any number. */
 const CALLERS_FRAMES_MAX = 4096;
 
+const MAP_ANONYMOUS = 0x20;
 const MAP_POPULATE = 0x8000;
 
 /** What a call came to. */
@@ -244,7 +246,10 @@ export class CallMaker {
     }
   }
 
-  /** Maps and unmaps memory of the process that the CPU runs. Memory that is not populated at once comes with its faults. */
+  /**
+   * Maps and unmaps memory of the process that the CPU runs. Memory that is not populated at once comes with its faults. A file's pages have numbers that
+   * the trace does not show: a mapping of one is a mapping of its own, whatever is beside it.
+   */
   private *changeMemory(kind: "mmap" | "munmap", args: ReadonlyMap<string, bigint>, at: bigint): KernelCode<void> {
     const spaces = UserSpaces.of(this.kernel.mm);
     const mm = spaces.loaded[this.kernel.machine.loop.currentCpu];
@@ -253,13 +258,22 @@ export class CallMaker {
     const pages = Math.ceil(numberOf(args, "size") / PAGE_SIZE);
     if (kind === "munmap") yield* munmap(spaces, mm, start, start + pages * PAGE_SIZE);
     else if ((numberOf(args, "flags") & MAP_POPULATE) !== 0) yield* mmapPopulate(spaces, mm, start, pages);
+    else {
+      const pgoff = (numberOf(args, "flags", MAP_ANONYMOUS) & MAP_ANONYMOUS) !== 0 ? [] : [0];
+      yield* mmap(spaces, mm, start, start + pages * PAGE_SIZE, ...pgoff);
+    }
   }
 
-  /** A page fault of user mode in the address space that the CPU runs; none where no process is known to run. */
-  *fault(address: number): KernelCode<void> {
+  /**
+   * A page fault of user mode in the address space that the CPU runs; none where no process is known to run. One that fetches is made as a read: what
+   * is mapped for it is not written.
+   * @param errorCode as the CPU pushed it: bits of `PF_WRITE` and its neighbours
+   */
+  *fault(address: number, errorCode: number): KernelCode<void> {
     const spaces = UserSpaces.of(this.kernel.mm);
     const mm = spaces.loaded[this.kernel.machine.loop.currentCpu];
-    if (mm !== spaces.initMm && (yield* doAnonymousPage(spaces, mm, address)) === 0) this.faults++;
+    if (mm === spaces.initMm) return;
+    if ((yield* handlePteFault(spaces, mm, address, (errorCode & PF_WRITE) !== 0)) === 0) this.faults++;
   }
 
   private requestOf({ args }: TracedCall) {

@@ -56,7 +56,7 @@ type Step =
   | { readonly isInUser: boolean; readonly atCycles: number }
   | { readonly use: TracedUse; readonly atCycles: number }
   /** A fault of user mode. */
-  | { readonly faultAt: number; readonly atCycles: number };
+  | { readonly faultAt: number; readonly errorCode: number; readonly atCycles: number };
 
 /** Replays a trace of calls, event by event. */
 export class CallReplay {
@@ -123,8 +123,9 @@ export class CallReplay {
       this.addUse(event);
       return;
     } else if (event.event === "fault") {
-      if (event.isUser)
-        this.addStep(event.cpu, { faultAt: Number(event.address), atCycles: this.cyclesOf(event.seconds) });
+      const { errorCode } = event;
+      const atCycles = this.cyclesOf(event.seconds);
+      if (event.isUser) this.addStep(event.cpu, { faultAt: Number(event.address), errorCode, atCycles });
       return;
     } else if (event.event === "switch") {
       if (!this.survey.tasks.hasSwitchMm) this.addSwitch(event, line);
@@ -297,7 +298,7 @@ export class CallReplay {
         this.uses.make(step.use, atCycles);
       } else if ("faultAt" in step) {
         yield* this.pass(cpu, this.afterLast(cpu, step.atCycles));
-        yield* this.maker.fault(step.faultAt);
+        yield* this.maker.fault(step.faultAt, step.errorCode);
       } else if ("isInUser" in step) {
         yield* this.pass(cpu, this.afterLast(cpu, step.atCycles));
         this.enterMode(cpu, step.isInUser);

@@ -12,10 +12,12 @@ export type TaskEvent =
       /** Whether user mode faulted, or the kernel. */
       readonly isUser: boolean;
       readonly address: bigint;
+      /** What the CPU pushed: bits of `PF_WRITE` and its neighbours. */
+      readonly errorCode: number;
     };
 
 const SWITCH = /^prev_comm=.{0,63}? prev_pid=\d{1,10} prev_prio=.{1,40}? ==> next_comm=.{0,63}? next_pid=(\d{1,10})\b/;
-const FAULT = /^address=(?:0x)?([0-9a-f]{1,16})\b/;
+const FAULT = /^address=(?:0x)?([0-9a-f]{1,16})\b.{0,400}? error_code=(?:0x)?([0-9a-f]{1,8})\b/;
 
 /** Reads the payload of the event `name`; null for an event of another name, or a payload of another form. */
 export function taskEvent(name: string, payload: string): TaskEvent | null {
@@ -24,10 +26,10 @@ export function taskEvent(name: string, payload: string): TaskEvent | null {
     return pid === undefined ? null : { event: "switch", nextPid: Number(pid) };
   }
   if (name !== "page_fault_user" && name !== "page_fault_kernel") return null;
-  const [, address] = FAULT.exec(payload) ?? [];
-  return address === undefined
-    ? null
-    : { event: "fault", isUser: name === "page_fault_user", address: BigInt(`0x${address}`) };
+  const [, address, errorCode] = FAULT.exec(payload) ?? [];
+  if (address === undefined) return null;
+  const isUser = name === "page_fault_user";
+  return { event: "fault", isUser, address: BigInt(`0x${address}`), errorCode: Number.parseInt(errorCode, 16) };
 }
 
 /** The number of the task in `comm-pid`; -1 where there is none. */

@@ -59,6 +59,30 @@ describe("the mappings of an address space", () => {
     );
   });
 
+  it("are one only where what they map follows on (vm_pgoff)", () => {
+    const vmas = new Vmas();
+    vmas.insert(0, 4 * PAGE_SIZE);
+    vmas.insert(4 * PAGE_SIZE, 6 * PAGE_SIZE, 100);
+    vmas.insert(6 * PAGE_SIZE, 8 * PAGE_SIZE, 102);
+    vmas.insert(8 * PAGE_SIZE, 10 * PAGE_SIZE);
+    const ids = (): number[] => [0, 4, 6, 8].map((page) => vmas.find(page * PAGE_SIZE));
+    expect(ids()).toEqual([1, 2, 2, 3]);
+    // What is left of one keeps its pages' numbers, so that it is whole again where the same ones come back.
+    vmas.remove(4 * PAGE_SIZE, 5 * PAGE_SIZE);
+    expect(vmas.pgoffOf(5 * PAGE_SIZE)).toBe(101);
+    vmas.insert(4 * PAGE_SIZE, 5 * PAGE_SIZE, 100);
+    expect(new Set(ids()).size).toBe(3);
+    vmas.remove(7 * PAGE_SIZE, 8 * PAGE_SIZE);
+    vmas.insert(7 * PAGE_SIZE, 8 * PAGE_SIZE);
+    expect(vmas.find(7 * PAGE_SIZE)).toBe(vmas.find(8 * PAGE_SIZE));
+    const other = new Vmas();
+    expect(other.restore(vmas.capture(), vmas.lastId)).toBe(true);
+    expect(other.pgoffOf(6 * PAGE_SIZE)).toBe(102);
+    const copy = new Vmas();
+    vmas.copyTo(copy);
+    expect(copy.pgoffOf(6 * PAGE_SIZE)).toBe(102);
+  });
+
   it("are not restored where they overlap", () => {
     const state = { start: Float64Array.of(0, 4096), end: Float64Array.of(8192, 12288), id: Uint32Array.of(1, 2) };
     expect(new Vmas().restore(state, 2)).toBe(false);
@@ -171,8 +195,23 @@ describe("lines of an address space", () => {
     kernel.spawn("reader", 0, reader());
     kernel.spawn("writer", 1, writer());
     kernel.runUntilIdle();
-    expect(mm.vmas.find(end)).toBe(mm.vmas.find(START));
+    if (how === "populate") expect(mm.vmas.find(end)).toBe(mm.vmas.find(START));
   });
+
+  it.each([true, false])(
+    "are not one with those of a mapping moved beside them that has had pages (%s)",
+    (hasPages) => {
+      const machine = boot(IPI_POLICY);
+      const { kernel, spaces } = machine;
+      const mm = runningOn(machine, 1, 0);
+      const from = START + 2 ** 30;
+      kernel.run(mmap(spaces, mm, START, START + 4 * PAGE_SIZE));
+      if (hasPages) kernel.run(mmapPopulate(spaces, mm, from, 4));
+      else kernel.run(mmap(spaces, mm, from, from + 4 * PAGE_SIZE));
+      expect(kernel.run(mremap(spaces, mm, from, from + 4 * PAGE_SIZE, START + 4 * PAGE_SIZE))).toBe(0);
+      expect(mm.vmas.find(START + 4 * PAGE_SIZE) === mm.vmas.find(START)).toBe(!hasPages);
+    },
+  );
 
   it("come back when the neighbour's mapping is taken out: what is left is a mapping of its own", () => {
     const machine = boot(IPI_POLICY);

@@ -1,9 +1,17 @@
 /** Page faults and switches of tasks in a trace: counted, made again, and what they tell of who needs a user flush. */
 import { describe, expect, it } from "vitest";
+import { PAGE_SIZE, PTE_RW } from "../../../arch/index.ts";
+import { PF_FETCH, PF_PRESENT, PF_USER, PF_WRITE } from "../../../arch/isa/faults.ts";
+import { isZeroPfn } from "../../../mm/frames/zero-page.ts";
+import { UserSpaces } from "../../../mm/index.ts";
+import { bootKernel } from "../../../src/machine/kernel.ts";
+import { CallMaker } from "../../../src/traces/call-maker.ts";
 import { parseFtraceLine } from "../../../src/traces/ftrace-lines.ts";
 import { replayFtrace } from "../../../src/traces/ftrace-replay.ts";
 import type { FtraceReport } from "../../../src/traces/ftrace-report.ts";
 import { renderFtraceReport } from "../../../src/traces/ftrace-report-text.ts";
+import { FtraceSurvey } from "../../../src/traces/ftrace-survey.ts";
+import type { TracedCall } from "../../../src/traces/traced-calls.ts";
 import { temporaryFolder } from "../fixtures.ts";
 
 const folder = temporaryFolder();
@@ -18,8 +26,8 @@ const switchTo = (cpu: number, seconds: string, comm: string, pid: number): stri
     seconds,
     `sched_switch: prev_comm=swapper/${cpu} prev_pid=0 prev_prio=120 prev_state=R ==> next_comm=${comm} next_pid=${pid} next_prio=120`,
   );
-const fault = (task: string, cpu: number, seconds: string, address: string): string =>
-  at(task, cpu, seconds, `page_fault_user: address=${address} ip=0x401000 error_code=0x6`);
+const fault = (task: string, cpu: number, seconds: string, address: string, errorCode = "0x6"): string =>
+  at(task, cpu, seconds, `page_fault_user: address=${address} ip=0x401000 error_code=${errorCode}`);
 /** A flush of one page of the process's memory. */
 const flush = (task: string, cpu: number, from: string, to: string): string[] => [
   at(
@@ -53,6 +61,10 @@ describe("lines of sched:sched_switch and exceptions:page_fault_user", () => {
       event: "fault",
       isUser: true,
       address: 0x7f0000000123n,
+      errorCode: PF_WRITE | PF_USER,
+    });
+    expect(parseFtraceLine(fault("a-7", 0, "1.0", "0x7f0000000123", "0x15"))).toMatchObject({
+      errorCode: PF_PRESENT | PF_USER | PF_FETCH,
     });
     const kernel = "page_fault_kernel: address=0xffffc90000000000f ip=copy_user error_code=0x0";
     expect(parseFtraceLine(at("a-7", 0, "1.0", kernel))).toMatchObject({ event: "skip" });
@@ -113,5 +125,63 @@ describe("page faults of a trace", () => {
     expect(report.pageFaults).toEqual({ traced: { user: 3, kernel: 1 }, emulated: 2 });
     expect(renderFtraceReport(report)).toMatch(/page faults of user mode +2 +3\n +page faults of the kernel +1\n/);
     expect((await replay(flush("worker-11", 0, "1.0", "1.1"))).pageFaults).toBeUndefined();
+  });
+});
+
+describe("calls and faults of user memory", () => {
+  /** A kernel in which calls of a trace are made, in one process. */
+  function makerOf() {
+    const kernel = bootKernel({ cpus: 1, memoryBytes: 2 ** 28 });
+    const maker = new CallMaker(kernel, true, new FtraceSurvey());
+    const make = (kind: TracedCall["kind"], args: Readonly<Record<string, bigint>>, address = 0n): void => {
+      const common = {
+        task: "a-7",
+        cpu: 0,
+        seconds: 0,
+        tookSeconds: 0,
+        line: 1,
+        caller: "",
+        allocation: null,
+        steps: [],
+      };
+      kernel.run(maker.make({ ...common, kind, address, args: new Map(Object.entries(args)) }));
+    };
+    make("switch_mm", { next: 1n });
+    const mm = UserSpaces.of(kernel.mm).loaded[0];
+    const at = (la: number): { readonly isThere: boolean; readonly isWritable: boolean; readonly isZero: boolean } => {
+      const { cursor } = mm.tables;
+      const isThere = cursor.seek(la) === 1 && cursor.isLeaf;
+      return {
+        isThere,
+        isWritable: isThere && (cursor.low & PTE_RW) !== 0,
+        isZero: isThere && isZeroPfn(cursor.frame),
+      };
+    };
+    return { kernel, maker, make, mm, at };
+  }
+
+  it("make a mapping that is not populated, which its faults fill", () => {
+    const { kernel, maker, make, mm, at } = makerOf();
+    make("mmap", { size: 5n * 4096n - 1n, flags: 0x22n }, 0x7f00_0000n);
+    expect(mm.vmas.within(0, 2 ** 40)).toHaveLength(1);
+    expect(mm.vmas.find(0x7f00_0000 + 4 * PAGE_SIZE)).not.toBe(0);
+    expect(at(0x7f00_0000).isThere).toBe(false);
+    kernel.run(maker.fault(0x7f00_0123, PF_USER | PF_WRITE));
+    expect(at(0x7f00_0000)).toEqual({ isThere: true, isWritable: true, isZero: false });
+    // Memory beside it is the same mapping, a file's is not.
+    make("mmap", { size: 4096n, flags: 0x22n }, 0x7f00_5000n);
+    expect(mm.vmas.find(0x7f00_5000)).toBe(mm.vmas.find(0x7f00_0000));
+    make("mmap", { size: 4096n, flags: 0x2n }, 0x7f00_6000n);
+    expect(mm.vmas.find(0x7f00_6000)).not.toBe(mm.vmas.find(0x7f00_0000));
+  });
+
+  it("map the zero page where memory is read or fetched from, and a page of its own once it is written", () => {
+    const { kernel, maker, at } = makerOf();
+    kernel.run(maker.fault(0x50_0000, PF_USER));
+    kernel.run(maker.fault(0x60_0000, PF_USER | PF_FETCH));
+    for (const la of [0x50_0000, 0x60_0000]) expect(at(la)).toEqual({ isThere: true, isWritable: false, isZero: true });
+    kernel.run(maker.fault(0x50_0000, PF_USER | PF_WRITE | PF_PRESENT));
+    expect(at(0x50_0000)).toEqual({ isThere: true, isWritable: true, isZero: false });
+    expect(maker.faults).toBe(3);
   });
 });
