@@ -10,7 +10,6 @@
  */
 import { ACTIVITY_OTHER, ACTIVITY_SWITCH } from "./cycle-accounts.ts";
 import { InterruptedCpus } from "./interrupted-cpus.ts";
-import { type InterruptHandler, NO_SENDER, type PendingInterrupt } from "./pending-interrupts.ts";
 import { hasReady, readyAt, removeFrom, takeReady } from "./run-queue.ts";
 import type { StepChooser } from "./step-chooser.ts";
 import {
@@ -119,33 +118,6 @@ export class EventLoop extends InterruptedCpus {
       this.runQueues[thread.cpu].push(thread);
     }
     this.refresh(thread.cpu);
-  }
-
-  /** A timer's interrupt that reaches `cpu` at `arrivalCycles`; it is taken then, or, if it can be masked, once interrupts are on. */
-  postInterrupt(cpu: number, arrivalCycles: number, handler: InterruptHandler, isMaskable = true): void {
-    this.post(cpu, { arrivalCycles, handler, isMaskable, senderCpu: NO_SENDER, sentCycles: 0 });
-  }
-
-  /**
-   * The current CPU sends an interrupt at `sentCycles`, which reaches `cpu` after `latencyCycles`: later, if it turns out before that the sender has
-   * come so far later (`InterruptedCpus.takeInterrupts`).
-   */
-  sendInterrupt(
-    cpu: number,
-    sentCycles: number,
-    latencyCycles: number,
-    handler: InterruptHandler,
-    isMaskable = true,
-  ): void {
-    const arrivalCycles = sentCycles + latencyCycles;
-    this.post(cpu, { arrivalCycles, handler, isMaskable, senderCpu: this.currentCpu, sentCycles });
-  }
-
-  private post(cpu: number, interrupt: PendingInterrupt): void {
-    this.topology.checkCpu(cpu);
-    this.interrupts.post(cpu, interrupt);
-    if (cpu === this.currentCpu) this.lookAhead(cpu);
-    this.refresh(cpu);
   }
 
   /** Disables interrupts on the current CPU; nests. */
@@ -311,7 +283,7 @@ export class EventLoop extends InterruptedCpus {
   }
 
   /** The current CPU must not go past the arrival of its own next interrupt, if it can take it. */
-  private lookAhead(cpu: number): void {
+  protected lookAhead(cpu: number): void {
     const arrival = this.interrupts.nextAt[cpu];
     if (arrival < this.horizonCycles) this.horizonCycles = arrival;
   }

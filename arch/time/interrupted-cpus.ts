@@ -5,7 +5,14 @@
 import { CpuClocks } from "./cpu-clocks.ts";
 import { ACTIVITY_INTERRUPT } from "./cycle-accounts.ts";
 import type { LateCpus } from "./hold-queue.ts";
-import { INTERRUPTED_RUNNING, interruptedState, PendingInterrupts } from "./pending-interrupts.ts";
+import {
+  INTERRUPTED_RUNNING,
+  type InterruptHandler,
+  interruptedState,
+  NO_SENDER,
+  type PendingInterrupt,
+  PendingInterrupts,
+} from "./pending-interrupts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
 import type { VcpuScheduler } from "./vcpu-scheduler.ts";
 
@@ -39,6 +46,33 @@ export abstract class InterruptedCpus extends CpuClocks {
     this.accounts.setBack(cpu, -cycles);
     this.clockCycles[cpu] += cycles;
     this.isSetBack = false;
+  }
+
+  /** A timer's interrupt that reaches `cpu` at `arrivalCycles`; it is taken then, or, if it can be masked, once interrupts are on. */
+  postInterrupt(cpu: number, arrivalCycles: number, handler: InterruptHandler, isMaskable = true): void {
+    this.post(cpu, { arrivalCycles, handler, isMaskable, senderCpu: NO_SENDER, sentCycles: 0 });
+  }
+
+  /**
+   * The current CPU sends an interrupt at `sentCycles`, which reaches `cpu` after `latencyCycles`: later, if it turns out before that the sender has
+   * come so far later (`takeInterrupts`).
+   */
+  sendInterrupt(
+    cpu: number,
+    sentCycles: number,
+    latencyCycles: number,
+    handler: InterruptHandler,
+    isMaskable = true,
+  ): void {
+    const arrivalCycles = sentCycles + latencyCycles;
+    this.post(cpu, { arrivalCycles, handler, isMaskable, senderCpu: this.currentCpu, sentCycles });
+  }
+
+  private post(cpu: number, interrupt: PendingInterrupt): void {
+    this.topology.checkCpu(cpu);
+    this.interrupts.post(cpu, interrupt);
+    if (cpu === this.currentCpu) this.lookAhead(cpu);
+    this.refresh(cpu);
   }
 
   /** The current CPU has had interrupts off since `sinceCycles`: for plain code, which takes none before it pauses anyway. */
@@ -136,6 +170,9 @@ export abstract class InterruptedCpus extends CpuClocks {
       this.refresh(cpu);
     }
   }
+
+  /** The current CPU must not go past the arrival of its own next interrupt, if it can take it. */
+  protected abstract lookAhead(cpu: number): void;
 
   /** Recomputes when `cpu` can act next. */
   abstract refresh(cpu: number): void;
