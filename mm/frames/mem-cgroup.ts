@@ -99,7 +99,7 @@ export class MemCgroup {
 
   /**
    * The current CPU charges an object of a slab cache: out of its bytes, else by whole pages, of which the rest is kept (`obj_cgroup_charge`).
-   * @param objectBytes the object's own size; {@link OBJ_CGROUP_POINTER_BYTES} are added
+   * @param objectBytes the object's own size; `OBJ_CGROUP_POINTER_BYTES` are added
    */
   chargeObject(objectBytes: number): void {
     const { currentCpu } = this.loop;

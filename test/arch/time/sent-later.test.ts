@@ -13,7 +13,6 @@ const TOOK = 300;
 function run(timerAt: number, runsUntil = 2 * SENT_AT): { takenAt: number; senderAt: number } {
   const loop = new EventLoop(2);
   let takenAt = 0;
-  // biome-ignore lint/correctness/useYield: runs in one go
   function* sender(): KernelCode<void> {
     loop.spend(SENT_AT);
     loop.sendInterrupt(1, loop.nowCycles(), LATENCY, () => {
@@ -61,7 +60,6 @@ describe("an interrupt that a CPU takes after it has gone past its arrival", () 
 it("a CPU that others put behind sends later what it sends after that", () => {
   const loop = new EventLoop(3);
   let takenAt = 0;
-  // biome-ignore lint/correctness/useYield: runs in one go
   function* sender(): KernelCode<void> {
     loop.spend(SENT_AT);
     loop.sendInterrupt(1, loop.nowCycles(), LATENCY, () => {
