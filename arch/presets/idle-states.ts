@@ -30,6 +30,22 @@ export const SKYLAKE_IDLE = intel("skx_cstates", [
   ["C6", 133, 600],
 ]);
 
+/** Haswell. */
+export const HASWELL_IDLE = intel("hsw_cstates", [
+  ["C1", 2, 2],
+  ["C1E", 10, 20],
+  ["C3", 33, 100],
+  ["C6", 133, 400],
+]);
+
+/** Ivy Bridge, eight sockets. */
+export const IVY_BRIDGE_IDLE = intel("ivt_cstates_8s", [
+  ["C1", 1, 1],
+  ["C1E", 10, 500],
+  ["C3", 59, 600],
+  ["C6", 88, 700],
+]);
+
 /** Ice Lake (server). */
 export const ICELAKE_IDLE = intel("icx_cstates", [
   ["C1", 1, 1],

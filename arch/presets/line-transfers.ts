@@ -32,6 +32,28 @@ function link(range: string) {
   return assumed(`the middle of the ${range} that core-to-core latency tests show over a link; remembered`);
 }
 
+const MOLKA = "Molka et al., ICPP 2015, on two Xeon E5-2680 v3: a load of what another core has modified; remembered";
+const DAVID = "David et al., SOSP 2013, on eight Xeon E7-8867L, the generation before, at 2.13 GHz; remembered";
+
+/** Haswell-EP: two rings a socket. */
+export const HASWELL_LINES: LineTransfers = {
+  coresPerCluster: cores(0, documented("Intel optimization manual: rings with a shared last-level cache a socket")),
+  core: WITHIN_CORE,
+  cluster: ns(53, assumed(MOLKA)),
+  socket: ns(53, assumed("as within the cluster, which is the socket")),
+  remote: ns(113, assumed(MOLKA)),
+  far: ns(173, SECOND_HOP),
+};
+
+/** Ivy Bridge-EX: eight sockets, each with three links, so that two hops reach every other one. */
+export const IVY_BRIDGE_LINES: LineTransfers = {
+  ...HASWELL_LINES,
+  cluster: ns(56, assumed(`120 cycles of compare-and-exchange: ${DAVID}`)),
+  socket: ns(56, assumed("as within the cluster, which is the socket")),
+  remote: ns(152, assumed(`324 cycles: ${DAVID}`)),
+  far: ns(202, assumed(`430 cycles: ${DAVID}`)),
+};
+
 /** Skylake-SP: one mesh a socket. */
 export const SKYLAKE_LINES: LineTransfers = {
   coresPerCluster: cores(0, documented("Intel optimization manual: one mesh with a shared last-level cache a socket")),

@@ -6,7 +6,7 @@
  * Not in it: retpolines, which compiled code pays wherever it calls through a pointer, and what hardware does on its own (enhanced and
  * automatic IBRS, `BHI_DIS_S`).
  */
-import { assumed, cycles, documented, type Figure, measured, type Origin } from "./figure.ts";
+import { allTakenOver, assumed, cycles, documented, type Figure, measured, type Origin } from "./figure.ts";
 
 /** How indirect branches of the kernel are kept from what user mode has trained (`spectre_v2=auto`). */
 export const SPECTRE_V2_MODES = ["retpolines", "IBRS", "enhanced IBRS", "automatic IBRS"] as const;
@@ -82,6 +82,25 @@ const INTEL_COSTS: MitigationCosts = {
   fillReturnBuffer: remembered(130, "Skylake"),
   ibpb: remembered(4500, "Skylake"),
 };
+
+/** Haswell (server): Meltdown, MDS, stale data of MMIO; Retbleed does not concern it. */
+export const HASWELL_MITIGATIONS: MitigationsPreset = {
+  selected: {
+    pageTableIsolation: true,
+    spectreV2: "retpolines",
+    returns: "none",
+    branchHistory: "none",
+    clearCpuBuffers: true,
+  },
+  origins: {
+    ...everything(LISTS),
+    branchHistory: documented("Linux common.c: X86_BUG_BHI concerns parts with enhanced IBRS"),
+  },
+  costs: { ...allTakenOver(INTEL_COSTS, "Skylake"), specCtrl: cycles(0, assumed("not written at entries and exits")) },
+};
+
+/** Ivy Bridge (server): Meltdown, MDS. */
+export const IVY_BRIDGE_MITIGATIONS: MitigationsPreset = HASWELL_MITIGATIONS;
 
 /** Skylake (server): Meltdown, MDS, Retbleed. */
 export const SKYLAKE_MITIGATIONS: MitigationsPreset = {

@@ -34,6 +34,18 @@ export const SKYLAKE_OVERLAP: Overlap = {
   window: accesses(72, documented("Intel optimization manual, Skylake: 72 load buffers")),
 };
 
+/** Haswell. */
+export const HASWELL_OVERLAP: Overlap = {
+  walkers: walkers(1, documented("Intel optimization manual, Broadwell: a second page miss handler is new there")),
+  window: accesses(72, documented("Intel optimization manual, Haswell: 72 load buffers")),
+};
+
+/** Ivy Bridge. */
+export const IVY_BRIDGE_OVERLAP: Overlap = {
+  walkers: HASWELL_OVERLAP.walkers,
+  window: accesses(64, documented("Intel optimization manual, Sandy Bridge: 64 load buffers")),
+};
+
 /** Ice Lake. */
 export const ICELAKE_OVERLAP: Overlap = {
   walkers: takenOver(SKYLAKE_OVERLAP.walkers, "Skylake"),

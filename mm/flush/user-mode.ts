@@ -78,26 +78,32 @@ export class UserMode {
     this.outside.set(kernelActivity.map((name) => accounts.activity(name)));
   }
 
-  /** The current CPU goes to user mode, CPL 3. */
-  enterUser(): void {
+  /**
+   * The current CPU goes to user mode, CPL 3.
+   * @param byException whether by IRET, from an exception, whose cycles are part of the preset's `pageFault`; else by SYSRET
+   */
+  enterUser(byException = false): void {
     const { loop } = this.machine;
     const cpu = loop.currentCpu;
     this.observer?.(true);
-    loop.spend(this.costs.kernelExitCycles);
+    if (!byException) loop.spend(this.costs.kernelExitCycles);
     this.usePath?.("exit");
     this.leaveKernel(cpu);
     this.inUser[cpu] = 1;
     this.outside[cpu] = loop.enterActivity(this.userActivity);
   }
 
-  /** The current CPU comes back by a system call or a fault: what it owes is flushed first. */
-  enterKernel(): void {
+  /**
+   * The current CPU comes back by a system call or a fault: what it owes is flushed first.
+   * @param byException whether by a fault, whose delivery is part of the preset's `pageFault`; else by SYSCALL
+   */
+  enterKernel(byException = false): void {
     const { loop } = this.machine;
     const cpu = loop.currentCpu;
     this.observer?.(false);
     this.inUser[cpu] = 0;
     loop.enterActivity(this.outside[cpu]);
-    loop.spend(this.costs.kernelEntryCycles);
+    if (!byException) loop.spend(this.costs.kernelEntryCycles);
     this.reachKernel(cpu);
     this.usePath?.("entry");
   }

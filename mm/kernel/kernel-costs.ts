@@ -161,7 +161,7 @@ export const DEFAULT_KERNEL_COSTS: KernelCosts = {
   slab: { slowCycles: 55, irqCycles: 37, partialCycles: 20, objectCycles: 4 },
   user: {
     faultCycles: 700,
-    readFaultCycles: 500,
+    readFaultCycles: 140,
     mprotectCycles: 1200,
     madviseCycles: 500,
     mmapCycles: 1500,

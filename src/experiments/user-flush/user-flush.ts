@@ -15,6 +15,7 @@ const PER_CALL = "ns a call, on the CPU that calls";
 const OWN_PAGES = [0x20_0000, 0x21_0000, 0x22_0000];
 const STATES = ["idle", "lazy", "busy"] as const;
 const STATISTICS = ["mean", "least"] as const;
+const TOUCHES = ["write", "read"] as const;
 
 const COLUMNS = {
   others: { heading: "other CPUs", text: true },
@@ -58,6 +59,13 @@ the process (busy). The kernel's text, stack and structures have translations to
       default: ["mean"],
       summary:
         "of the rounds: the mean of each call, or the least, as measurements on real machines take it (the last given)",
+    },
+    {
+      name: "touch",
+      kind: "words",
+      words: TOUCHES,
+      default: ["write"],
+      summary: "the first touches: write, which gets a page, or read, which maps the zero page (the last given)",
     },
   ],
   settings: KERNEL_EXPERIMENT_SETTINGS,
@@ -122,6 +130,7 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
   for (const la of OWN_PAGES) kernel.run(mmapPopulate(spaces, mm, la, 1));
   const rounds = parameters.number("rounds");
   const statistic = parameters.words("of").at(-1) === "least" ? least : mean;
+  const isWrite = parameters.words("touch").at(-1) !== "read";
   const cells: Cell[] = [];
   let isDone = false;
   function* thread(): KernelCode<void> {
@@ -139,7 +148,7 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
       for (let round = 0; round < warmUp + rounds; round++) {
         while (loop.mustYield()) yield PAUSE_TURN;
         const cost = { ...nothing };
-        for (let la = START; la < end; la += PAGE_SIZE) cost.touch += yield* user.faultIn(la);
+        for (let la = START; la < end; la += PAGE_SIZE) cost.touch += yield* user.faultIn(la, isWrite);
         cost.read += yield* user.call(mprotect(spaces, mm, START, end, false));
         touchAll();
         cost.write += yield* user.call(mprotect(spaces, mm, START, end, true));

@@ -25,12 +25,25 @@ export class UserThread {
   }
 
   /** A system call; returns its cycles, with the way there and back. */
-  *call(work: KernelCode<unknown>): KernelCode<number> {
+  call(work: KernelCode<unknown>): KernelCode<number> {
+    return this.inKernel(work, false);
+  }
+
+  /** A page fault's way into the kernel, its handler, and the way back; returns their cycles. */
+  private *fault(handler: KernelCode<unknown>): KernelCode<number> {
+    const { loop, machine } = this.spaces.kernel;
+    const began = loop.nowCycles();
+    loop.spend(machine.preset.costs.pageFault.value);
+    yield* this.inKernel(handler, true);
+    return loop.nowCycles() - began;
+  }
+
+  private *inKernel(work: KernelCode<unknown>, byException: boolean): KernelCode<number> {
     const { flushing, loop, machine } = this.spaces.kernel;
     const began = loop.nowCycles();
-    flushing.userMode.enterKernel();
+    flushing.userMode.enterKernel(byException);
     yield* work;
-    flushing.userMode.enterUser();
+    flushing.userMode.enterUser(byException);
     const { [loop.currentCpu]: cpu } = machine.cpus;
     for (const la of this.ownPages) cpu.touch(la);
     return loop.nowCycles() - began;
@@ -43,8 +56,7 @@ export class UserThread {
   ): KernelCode<number> {
     const { loop, machine } = this.spaces.kernel;
     const began = loop.nowCycles();
-    loop.spend(machine.preset.costs.pageFault.value);
-    yield* this.call(handler(this.spaces, this.mm, la));
+    yield* this.fault(handler(this.spaces, this.mm, la));
     machine.cpus[loop.currentCpu].store(la, 4, 1);
     return loop.nowCycles() - began;
   }
@@ -56,8 +68,7 @@ export class UserThread {
   *faultIn(la: number, isWrite = true): KernelCode<number> {
     const { loop, machine } = this.spaces.kernel;
     const began = loop.nowCycles();
-    loop.spend(machine.preset.costs.pageFault.value);
-    yield* this.call(handlePteFault(this.spaces, this.mm, la, isWrite));
+    yield* this.fault(handlePteFault(this.spaces, this.mm, la, isWrite));
     machine.cpus[loop.currentCpu].touch(la);
     return loop.nowCycles() - began;
   }

@@ -172,8 +172,10 @@ describe.each(PRESETS)("$name", (preset) => {
     expect(general()).toBeLessThan(20);
   });
 
+  // Where the second level holds pages of 4 KiB only, a walk puts a piece there, on the general path.
+  const hasPieces = !preset.tlbs.some((tlb) => tlb.level === 2 && tlb.pageSizes.includes("2M"));
   test.each([
-    { name: "2 MiB", level: 2, loops: [16, 256, 1100] },
+    { name: "2 MiB", level: 2, loops: hasPieces ? [16] : [16, 256, 1100] },
     { name: "1 GiB", level: 3, loops: [4] },
   ] as const)(
     "hits and walks of a loop over pages of $name take the fast path after a flush of everything",

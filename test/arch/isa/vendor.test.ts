@@ -37,7 +37,7 @@ const BOTH: readonly Vendor[] = ["intel", "amd"];
 
 test("every preset names its vendor; one without a name is Intel's, an unknown one is refused", () => {
   const vendors = PRESETS.map(({ name, vendor }) => `${name} ${vendor}`);
-  const intel = ["skylake", "icelake", "sapphire-rapids", "granite-rapids"];
+  const intel = ["skylake", "icelake", "sapphire-rapids", "granite-rapids", "haswell", "ivy-bridge"];
   const amd = ["zen2", "zen3", "zen4", "zen5"];
   expect(vendors).toEqual([...intel.map((name) => `${name} intel`), ...amd.map((name) => `${name} amd`)]);
   const { vendor: _, ...rest } = presetByName("zen4");
