@@ -15,7 +15,7 @@ import {
 import { firstLevelTlbs, HASWELL } from "./haswell.ts";
 import { IVY_BRIDGE_IDLE } from "./idle-states.ts";
 import { IVY_BRIDGE_LINES } from "./line-transfers.ts";
-import { IVY_BRIDGE_MITIGATIONS } from "./mitigations.ts";
+import { HASWELL_MITIGATIONS } from "./mitigations.ts";
 import { IVY_BRIDGE_OVERLAP } from "./overlap.ts";
 import { type Preset, TLB_SHAPE_FIELDS } from "./preset.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
@@ -69,6 +69,6 @@ export const IVY_BRIDGE: Preset = {
     invlpg: cycles(246, measured("Hansen 2014, LKML, Ivy Bridge: 230 to 262 for each further page of a flush")),
   },
   virtualization: guestCachesTakenOver(HASWELL.virtualization, "Haswell"),
-  mitigations: IVY_BRIDGE_MITIGATIONS,
+  mitigations: HASWELL_MITIGATIONS,
   idleStates: IVY_BRIDGE_IDLE,
 };

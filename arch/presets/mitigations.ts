@@ -83,7 +83,7 @@ const INTEL_COSTS: MitigationCosts = {
   ibpb: remembered(4500, "Skylake"),
 };
 
-/** Haswell (server): Meltdown, MDS, stale data of MMIO; Retbleed does not concern it. */
+/** Haswell and Ivy Bridge (server): Meltdown, MDS; Retbleed does not concern them. */
 export const HASWELL_MITIGATIONS: MitigationsPreset = {
   selected: {
     pageTableIsolation: true,
@@ -98,9 +98,6 @@ export const HASWELL_MITIGATIONS: MitigationsPreset = {
   },
   costs: { ...allTakenOver(INTEL_COSTS, "Skylake"), specCtrl: cycles(0, assumed("not written at entries and exits")) },
 };
-
-/** Ivy Bridge (server): Meltdown, MDS. */
-export const IVY_BRIDGE_MITIGATIONS: MitigationsPreset = HASWELL_MITIGATIONS;
 
 /** Skylake (server): Meltdown, MDS, Retbleed. */
 export const SKYLAKE_MITIGATIONS: MitigationsPreset = {
