@@ -1,6 +1,15 @@
 /** `user-flush`: what mprotect, MADV_DONTNEED and munmap of some pages cost a thread, by what the process's other threads do. */
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
-import { madviseDontneed, mmapPopulate, mprotect, munmap, UserSpaces, WorkingSet } from "../../../mm/index.ts";
+import {
+  type MmStruct,
+  madviseDontneed,
+  mmapPopulate,
+  mprotect,
+  munmap,
+  UserSpaces,
+  WorkingSet,
+} from "../../../mm/index.ts";
+import type { Kernel } from "../../machine/kernel.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByColumn } from "../base/plot.ts";
@@ -177,18 +186,28 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
     }
     isDone = true;
   }
-  function* other(): KernelCode<void> {
-    spaces.switchTo(mm);
-    if (others === "lazy") {
-      spaces.switchTo(null);
-      return;
-    }
-    kernel.mm.flushing.userMode.enterUser();
-    while (!isDone && loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
-    kernel.mm.flushing.userMode.enterKernel();
-  }
+  const other = () => otherThread(kernel, spaces, mm, others, () => isDone);
   if (others !== "idle") for (let cpu = 1; cpu < cpus; cpu++) kernel.spawn(`other/${cpu}`, cpu, other());
   kernel.spawn("caller", 0, new UserThread(spaces, mm).run(thread));
   kernel.runUntilIdle();
   return cells;
+}
+
+/** What another CPU runs: a thread of the process until `isDone`, or one that leaves the address space behind in lazy mode. */
+function* otherThread(
+  kernel: Kernel,
+  spaces: UserSpaces,
+  mm: MmStruct,
+  others: string,
+  isDone: () => boolean,
+): KernelCode<void> {
+  const { loop } = kernel.machine;
+  spaces.switchTo(mm);
+  if (others === "lazy") {
+    spaces.switchTo(null);
+    return;
+  }
+  kernel.mm.flushing.userMode.enterUser();
+  while (!isDone() && loop.currentThread !== null) yield* compute(loop.currentThread, SLICE_CYCLES);
+  kernel.mm.flushing.userMode.enterKernel();
 }
