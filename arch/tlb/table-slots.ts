@@ -7,10 +7,15 @@ import type { TlbSlots } from "./tlb-slots.ts";
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { SIZE_TABLE } = translation;
 
+/** Notes that there is room for at first; a power of two. */
+const FIRST_ROOM = 16;
+
 /** Slots that entries of tables were put into, and that may still hold them. */
 export class TableSlots {
   private readonly tlb: TlbSlots;
-  private readonly slots: number[] = [];
+  /** The notes, and their number: a plain array whose length is set has V8 call its runtime, at each INVLPG. */
+  private slots = new Int32Array(FIRST_ROOM);
+  private count = 0;
 
   constructor(tlb: TlbSlots) {
     this.tlb = tlb;
@@ -18,38 +23,41 @@ export class TableSlots {
 
   /** Notes a slot. What no longer holds an entry of a table is left out when there are too many notes. */
   add(slot: number): void {
-    const { slots } = this;
-    slots.push(slot);
-    if (slots.length <= 2 * this.tlb.slots) return;
-    const held = new Set(slots.filter((each) => this.isHeld(each)));
-    slots.splice(0, slots.length, ...held);
+    if (this.count === this.slots.length) this.makeRoom();
+    this.slots[this.count++] = slot;
   }
 
   /** Removes the entries of tables of a PCID, or of all (`EVERY_PCID`), of a guest. */
   drop(context: number): void {
-    this.dropWhere((slot) => isAmongContexts(this.tlb.contextOf(slot), context, false));
+    const { tlb, slots, count } = this;
+    let kept = 0;
+    for (let i = 0; i < count; i++) {
+      const slot = slots[i];
+      if (!this.isHeld(slot)) continue;
+      if (isAmongContexts(tlb.contextOf(slot), context, false)) tlb.drop(slot);
+      else slots[kept++] = slot;
+    }
+    this.count = kept;
   }
 
   /** Removes all entries of tables. */
   dropAll(): void {
-    this.dropWhere(() => true);
-  }
-
-  private dropWhere(isMeant: (slot: number) => boolean): void {
-    const { tlb, slots } = this;
-    let kept = 0;
-    for (let i = 0; i < slots.length; i++) {
-      const slot = slots[i];
-      if (!this.isHeld(slot)) continue;
-      if (isMeant(slot)) tlb.drop(slot);
-      else slots[kept++] = slot;
-    }
-    slots.length = kept;
+    const { tlb, slots, count } = this;
+    for (let i = 0; i < count; i++) if (this.isHeld(slots[i])) tlb.drop(slots[i]);
+    this.count = 0;
   }
 
   /** Forgets all slots. */
   clear(): void {
-    this.slots.length = 0;
+    this.count = 0;
+  }
+
+  /** Leaves out what is noted twice, or no longer holds an entry of a table; if that is less than half, there is room for twice as many. */
+  private makeRoom(): void {
+    const held = [...new Set(this.slots)].filter((slot) => this.isHeld(slot));
+    if (2 * held.length > this.slots.length) this.slots = new Int32Array(2 * this.slots.length);
+    this.slots.set(held);
+    this.count = held.length;
   }
 
   private isHeld(slot: number): boolean {
