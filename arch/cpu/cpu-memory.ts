@@ -44,7 +44,6 @@ export class CpuMemory {
   private readonly bytes: PhysicalBytes;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
-  private readonly chunks: readonly Int32Array[];
   private readonly fastPath: FastPath;
   /** The CPU's clock. */
   private readonly clock: Float64Array;
@@ -74,7 +73,6 @@ export class CpuMemory {
     this.registers.reset(parts.levels);
     this.cells = arrays.cells;
     this.words = arrays.words;
-    this.chunks = memory.directory;
     this.fastPath = this.mmu.fastPath;
     this.clock = loop.clockCycles.subarray(id, id + 1);
     this.chunk = memory.directory[0];
@@ -239,12 +237,11 @@ export class CpuMemory {
     this.clock[0] += cycles;
   }
 
-  /** A load at an address that was resolved. */
+  /** A load at an address that was resolved; {@link storeAt}: a store. */
   private loadAt(la: number, sizeBytes: number): number {
     return la < WIDE_PAGES ? this.load(la, sizeBytes) : this.loadSlow(0, la, sizeBytes);
   }
 
-  /** A store at an address that was resolved. */
   private storeAt(la: number, sizeBytes: number, value: number): void {
     if (la < WIDE_PAGES) this.store(la, sizeBytes, value);
     else this.storeSlow(1, la, sizeBytes, value);
@@ -301,8 +298,7 @@ export class CpuMemory {
     const mask = maskInWord(low, sizeBytes);
     const frame = mask === 0 ? -1 : this.frameOf(1, low, (la * PER_LARGE_PAGE) | 0);
     if (frame < 0) this.storeSlow(1, la, sizeBytes, value);
-    // A byte goes by a view of bytes: were its word read before, the host's first touch of a page would be two faults.
-    else if (sizeBytes === 1) this.memory.writeByte(frame, low & 4095, value);
+    else if (sizeBytes === 1) this.bytes.writeByteAt(frame, low & 4095, value);
     else this.write(frame, low, mask, value << ((low & 3) << 3));
   }
 
@@ -345,23 +341,27 @@ export class CpuMemory {
 
   /** Reads the word of an address in a page that is in `frame`. */
   private read(frame: number, low: number): number {
-    let at = (frame - this.chunkFirst) | 0;
-    if ((at & ~CHUNK_FRAME_MASK) !== 0) at = this.chooseChunk(frame);
-    return this.chunk[(at << FRAME_WORDS_SHIFT) | ((low & 4095) >> 2)] >>> 0;
+    const word = this.wordOf(frame, low) | 0;
+    return word < 0 ? this.bytes.readWord(frame, low & 4092) : this.chunk[word] >>> 0;
   }
 
   /** Writes the bits of `mask` in the word of an address in a page that is in `frame`. */
   private write(frame: number, low: number, mask: number, value: number): void {
-    let at = (frame - this.chunkFirst) | 0;
-    if ((at & ~CHUNK_FRAME_MASK) !== 0) at = this.chooseChunk(frame);
-    const { chunk } = this;
-    const word = (at << FRAME_WORDS_SHIFT) | ((low & 4095) >> 2);
-    chunk[word] = (chunk[word] & ~mask) | (value & mask);
+    const word = this.wordOf(frame, low) | 0;
+    if (word < 0) this.bytes.writeBits(frame, low & 4092, mask, value);
+    else this.chunk[word] = (this.chunk[word] & ~mask) | (value & mask);
   }
 
-  /** Takes the chunk of memory that `frame` is in; returns the number of the frame in it. */
+  /** Which word of `chunk` it is; less than 0 where a page of 1 GiB has no memory, or the last of it. */
+  private wordOf(frame: number, low: number): number {
+    let at = (frame - this.chunkFirst) | 0;
+    if ((at & ~CHUNK_FRAME_MASK) !== 0) at = this.memory.wholeChunkAt(frame) === null ? -1 : this.chooseChunk(frame);
+    return (at << FRAME_WORDS_SHIFT) | ((low & 4095) >> 2);
+  }
+
+  /** Takes the chunk of memory that `frame` is in, which is a whole one; returns the number of the frame in it. */
   private chooseChunk(frame: number): number {
-    this.chunk = this.chunks[frame >>> CHUNK_FRAMES_SHIFT];
+    this.chunk = this.memory.directory[frame >>> CHUNK_FRAMES_SHIFT];
     this.chunkFirst = frame & ~CHUNK_FRAME_MASK;
     return frame & CHUNK_FRAME_MASK;
   }

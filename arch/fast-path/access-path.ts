@@ -48,15 +48,18 @@ export class AccessPath extends SmallPages {
       (size) => ofKind.first[size].length <= 1 && ofKind.second[size].length <= 1,
     );
     this.largeEnd = doesLarge && this.isKnown ? ACCESSES_WATCHED : 0;
-    this.large = this.largePages(SIZE_2M, ofKind, knownChunks, parts);
     this.huge = this.largePages(SIZE_1G, ofKind, knownChunks, parts);
+    this.large = this.largePages(SIZE_2M, ofKind, knownChunks, parts);
   }
 
   private largePages(size: number, { first, second }: TlbsOfKind, knownChunks: KnownChunks, parts: AccessPathParts) {
     const { kind, permissions, hitsCell, secondLevelHitsCell, accessCycles } = this;
     const tlbs = { first: first[size][0] ?? null, second: second[size][0] ?? null };
-    const access = { kind, size, ...tlbs, permissions, hitsCell, secondLevelHitsCell, accessCycles, knownChunks };
-    return new LargePages(access, parts);
+    const isInPieces = size === SIZE_1G && tlbs.first !== null && tlbs.second === null;
+    const pieces = isInPieces ? (second[SIZE_2M][0] ?? null) : null;
+    const counts = { hitsCell, secondLevelHitsCell, accessCycles };
+    const access = { kind, size, ...tlbs, pieces, permissions, ...counts, knownChunks };
+    return new LargePages(access, parts, size === SIZE_2M ? this.huge.pieces : null);
   }
 
   /** Event: from now on an attribution has to see every access (`FastPath.watch`). */
@@ -125,10 +128,10 @@ export class AccessPath extends SmallPages {
   /** {@link translateWatched} where TLBs hold larger pages and the first level does not hold the small one. */
   private translateBesideLargeWatched(number: number, largeNumber: number, unflushed: UnflushedPath): number {
     const { large, huge, second, other } = this;
-    const predicted = large.translatePredicted(number, largeNumber) | 0;
-    if (predicted >= 0) return predicted;
-    const predictedHuge = huge.translatePredicted(number, largeNumber) | 0;
-    if (predictedHuge >= 0) return predictedHuge;
+    const predicted = large.predicted(number, largeNumber);
+    if (predicted !== 0) return large.touch(largeNumber, predicted, number) | 0;
+    const predictedHuge = huge.predicted(number, largeNumber);
+    if (predictedHuge !== 0) return huge.touch(largeNumber, predictedHuge, number) | 0;
     large.request(number);
     huge.request(number);
     const inLarge = large.translateInFirst(number, largeNumber) | 0;
@@ -185,11 +188,13 @@ export class AccessPath extends SmallPages {
       const place = this.first.find(number);
       if (place !== 0) return this.hit(number, place) | 0;
     }
-    const inLarge = large.translatePredicted(number, largeNumber) | 0;
-    if (inLarge >= 0) return inLarge;
-    const inHuge = huge.translatePredicted(number, largeNumber) | 0;
-    if (inHuge >= 0) return inHuge;
-    return huge.isHeld ? this.translateLarger(number, largeNumber) | 0 : this.translateNotHuge(number, largeNumber) | 0;
+    const predicted = large.predicted(number, largeNumber);
+    if (predicted !== 0) return large.touch(largeNumber, predicted, number) | 0;
+    const predictedHuge = huge.predicted(number, largeNumber);
+    if (predictedHuge !== 0) return huge.touch(largeNumber, predictedHuge, number) | 0;
+    return (words[huge.firstCount] | words[huge.secondCount]) === 0
+      ? this.translateNotHuge(number, largeNumber) | 0
+      : this.translateLarger(number, largeNumber) | 0;
   }
 
   /** {@link translate} where larger pages are left to the general path, or an attribution watches. */

@@ -170,11 +170,11 @@ export class FastPath {
 
   /**
    * Predicts that accesses of `kind` (load 0, store 1, fetch 2) to the 4 KiB page of `la` will hit `slot` of `tlb`, which
-   * translates it and allows them. Only pages of memory are predicted.
+   * translates it and allows them. Only pages of memory are predicted, and none in the chunk that memory ends in.
    */
   predict(kind: number, la: number, tlb: Tlb, slot: number): void {
     const frame = tlb.frameOf(slot);
-    if (tlb.isLimited || frame > FRAME_MAX || this.parts.memory.chunkAt(frame) === null) return;
+    if (tlb.isLimited || frame > FRAME_MAX || this.parts.memory.wholeChunkAt(frame) === null) return;
     tlb.markMemory(slot);
     const { words } = this;
     const place = tlb.firstPlace + slot;

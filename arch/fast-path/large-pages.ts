@@ -1,9 +1,8 @@
 /**
  * Pages of 2 MiB, or of 1 GiB, for one kind of access: hits of both levels, and walks that start at the cached entry above the one
  * that maps the page. The TLBs' code is that of small pages (tree-tlb.ts, indexed-tlb.ts), with numbers of larger pages and a request
- * cell of their own, which `request` fills.
- *
- * Pages that a TLB holds in pieces are left to the general path.
+ * cell of their own, which `request` fills. A second level that has no pages of 1 GiB holds pieces of them (page-pieces.ts); those of other
+ * TLBs and sizes are left to the general path.
  */
 
 import * as translation from "../isa/translation.ts";
@@ -12,44 +11,46 @@ import type { AccessPathParts } from "./access-path-parts.ts";
 import { IndexedTlb } from "./indexed-tlb.ts";
 import type { KnownChunks } from "./known-chunks.ts";
 import { type LargeAccess, LargeWalk } from "./large-walk.ts";
+import { PagePieces } from "./page-pieces.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 import { TreeTlb } from "./tree-tlb.ts";
 import type { UnflushedLarge } from "./unflushed-large.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const { SIZE_1G, SIZE_2M, SIZE_BYTES, TAG_SIZE_STEP, TR_GLOBAL, TR_MASK, TR_SIZE_SHIFT } = translation;
-const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT, ATTRIBUTE_STORES } = layout;
+const { SIZE_1G, SIZE_2M, SIZE_BYTES, TAG_SIZE_STEP, TR_SIZE_SHIFT } = translation;
+const { ATTRIBUTE_SIZE_SHIFT, ATTRIBUTE_STORES } = layout;
 const { CELL_SHIFT, LARGE_PREDICTIONS_MASK, LARGE_PREDICTIONS_SHIFT, LARGE_PREDICTIONS_WORD } = layout;
 const { REQUESTED_LARGE_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
-const { GENERAL, MISSED } = results;
+const { GENERAL, MISSED, NO_ATTRIBUTES } = results;
 const KIND_STORE = 1;
-/** The attributes of size: that of the entry, and that of the page in the page tables. */
-const SIZES = (3 << ATTRIBUTE_SIZE_SHIFT) | (3 << TR_SIZE_SHIFT);
+/** The attribute of the page's size in the page tables. */
+const SIZE_OF_PAGE = 3 << TR_SIZE_SHIFT;
 /** log2 of the bytes of a small page. */
 const PAGE_SHIFT = 12;
 /** Bits of the number of a page of 2 MiB that say which part of its page of 1 GiB it is. */
 const SIZE_1G_SHIFT = 9;
-/** In place of attributes that are known to allow the access: no entry has them. */
-const NO_ATTRIBUTES = -1;
 
 /** The path of one size of page. */
 export class LargePages {
   private readonly first: TreeTlb | IndexedTlb | null;
   private readonly second: IndexedTlb | null;
+  /** Where the second level holds pages of this size in pieces. */
+  readonly pieces: PagePieces | null;
+  /** Pieces of larger pages that are among the entries of this size in the second level. */
+  private readonly piecesHere: PagePieces | null;
   /** Words of the numbers of entries of this size in them. */
-  private readonly firstCount: number;
-  private readonly secondCount: number;
+  readonly firstCount: number;
+  readonly secondCount: number;
   private readonly requestCell: number;
   private readonly permissions: Permissions;
   private readonly largeWalk: LargeWalk;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
-  private readonly further: Int32Array;
   private readonly clock: Float64Array;
   private readonly knownChunks: KnownChunks;
-  /** Whether a page lies in more than one chunk of memory. */
-  private readonly hasManyChunks: boolean;
+  /** Whether its pages are of 1 GiB: such a page lies in many chunks of memory, and who accesses its data asks whether there is one. */
+  private readonly isHuge: boolean;
   private readonly isStore: boolean;
   /** The attributes of size of its entries. */
   private readonly sizes: number;
@@ -66,23 +67,25 @@ export class LargePages {
   /** What a flush attribution has to see of these accesses; added when one begins to watch, as `SmallPages.unflushed` is. */
   declare unflushed?: UnflushedLarge;
 
-  constructor(access: LargeAccess, parts: AccessPathParts) {
+  /** @param piecesHere pieces of larger pages that are among the entries of this size in the second level */
+  constructor(access: LargeAccess, parts: AccessPathParts, piecesHere: PagePieces | null = null) {
     const { kind, size, first, second } = access;
     const { arrays, clock, preset } = parts;
     this.requestCell = REQUESTED_LARGE_CELL + size - SIZE_2M;
     this.first =
       first === null ? null : new (first.replacement.isTree ? TreeTlb : IndexedTlb)(first, arrays, this.requestCell);
     this.second = second === null ? null : new IndexedTlb(second, arrays, this.requestCell);
+    this.pieces = access.pieces === null ? null : new PagePieces(access, access.pieces, this, parts);
+    this.piecesHere = piecesHere;
     this.firstCount = (first?.sizeAt ?? 0) + size;
     this.secondCount = (second?.sizeAt ?? 0) + size;
     this.permissions = access.permissions;
     this.largeWalk = new LargeWalk(access, parts);
     this.cells = arrays.cells;
     this.words = arrays.words;
-    this.further = arrays.further;
     this.clock = clock;
     this.knownChunks = access.knownChunks;
-    this.hasManyChunks = size === SIZE_1G;
+    this.isHuge = size === SIZE_1G;
     this.isStore = kind === KIND_STORE;
     this.sizes = (size << ATTRIBUTE_SIZE_SHIFT) | (size << TR_SIZE_SHIFT);
     this.pageMask = SIZE_BYTES[size] / 4096 - 1;
@@ -99,37 +102,34 @@ export class LargePages {
   forget(): void {
     this.allowedAttributes = NO_ATTRIBUTES;
     this.largeWalk.forget();
+    this.pieces?.forget();
     this.unflushed?.forget();
   }
 
   /**
-   * Translates the page in `REQUESTED_PAGE_CELL` if a hit of this size is predicted; less than 0 if not, or if it is left to others.
+   * The place that a hit of this size for the page in `REQUESTED_PAGE_CELL` is predicted at, for {@link touch}; 0 where none is.
    * @param number bits 19:0 of the number of the 4 KiB page, and `largeNumber` that of its 2 MiB; so below
    */
-  translatePredicted(number: number, largeNumber: number): number {
+  predicted(number: number, largeNumber: number): number {
     const { words, cells } = this;
-    if (words[this.firstCount] === 0) return MISSED;
-    const tag = cells[REQUESTED_PAGE_CELL] - ((number & this.pageMask) << PAGE_SHIFT) + this.tagStep;
-    const place = words[(this.predictionsWord + (this.numberOf(largeNumber) & LARGE_PREDICTIONS_MASK)) | 0];
+    if (words[this.firstCount] === 0) return 0;
+    const tag = cells[REQUESTED_PAGE_CELL] + ((this.tagStep - ((number & this.pageMask) << PAGE_SHIFT)) | 0);
+    const ofSize = this.numberOf(largeNumber);
+    const place = words[(this.predictionsWord + (ofSize & LARGE_PREDICTIONS_MASK)) | 0];
     cells[this.requestCell] = tag;
-    if (cells[place << CELL_SHIFT] !== tag) return MISSED;
-    if (this.isStore && words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] >= 0) return MISSED;
-    return this.touch(this.numberOf(largeNumber), place, number) | 0;
-  }
-
-  /** Whether any TLB holds pages of this size. */
-  get isHeld(): boolean {
-    return (this.words[this.firstCount] | this.words[this.secondCount]) !== 0;
+    if (cells[place << CELL_SHIFT] !== tag) return 0;
+    return this.isStore && words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] >= 0 ? 0 : place;
   }
 
   /**
    * Asks for the page of this size that the page in `REQUESTED_PAGE_CELL` would be part of: what is below needs its tag, which
-   * {@link translatePredicted} has left if the first level holds pages of the size.
+   * {@link predicted} has left if the first level holds pages of the size.
    */
   request(number: number): void {
     const { cells } = this;
     if (this.words[this.firstCount] !== 0) return;
-    cells[this.requestCell] = cells[REQUESTED_PAGE_CELL] - ((number & this.pageMask) << PAGE_SHIFT) + this.tagStep;
+    cells[this.requestCell] =
+      cells[REQUESTED_PAGE_CELL] + ((this.tagStep - ((number & this.pageMask) << PAGE_SHIFT)) | 0);
   }
 
   /**
@@ -141,7 +141,7 @@ export class LargePages {
     if (first === null || words[this.firstCount] === 0) return MISSED;
     const ofSize = this.numberOf(largeNumber);
     const place = first.find(ofSize);
-    return place === 0 ? MISSED : this.hit(ofSize, place, number) | 0;
+    return place === 0 ? MISSED : this.hit(largeNumber, place, number) | 0;
   }
 
   /** {@link translateInFirst} for the second level. */
@@ -155,14 +155,15 @@ export class LargePages {
 
   /** A walk for a page that no TLB holds; `NOT_CACHED` or `GENERAL` where it is left to others (`LargeWalk.walk`). */
   walk(number: number, largeNumber: number): number {
-    const { first, second, largeWalk } = this;
-    if (first === null || second === null) return GENERAL;
+    const { first, second, largeWalk, pieces } = this;
+    if (first === null || (second === null && pieces === null)) return GENERAL;
     const ofSize = this.numberOf(largeNumber);
     const piece = number & this.pageMask;
     if (this.unflushed !== undefined) this.unflushed.beginWalk();
     const base = largeWalk.walk(ofSize, piece) | 0;
     if (base < 0) return base;
-    second.insert(ofSize, base, largeWalk.attributes);
+    if (second !== null) second.insert(ofSize, base, largeWalk.attributes);
+    else pieces?.insert(number, largeNumber, base, largeWalk.attributes);
     const filled = this.fill(ofSize, base, largeWalk.attributes);
     if (this.unflushed !== undefined) this.unflushed.refill(number, ofSize, filled);
     return (base + piece) | 0;
@@ -170,43 +171,61 @@ export class LargePages {
 
   /** The number of the page of this size. */
   private numberOf(largeNumber: number): number {
-    return this.hasManyChunks ? largeNumber >>> SIZE_1G_SHIFT : largeNumber;
+    return this.isHuge ? largeNumber >>> SIZE_1G_SHIFT : largeNumber;
   }
 
-  /** A hit of the first level that is known to be allowed. */
-  private touch(ofSize: number, place: number, number: number): number {
+  /** A hit of the first level at `place` that is known to be allowed. */
+  touch(largeNumber: number, place: number, number: number): number {
     const frame = (this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0] + (number & this.pageMask)) | 0;
-    if (this.hasManyChunks && !this.knownChunks.have(frame)) return GENERAL;
     (this.first as TreeTlb | IndexedTlb).use(place);
     this.cells[this.hitsCell]++;
     this.clock[0] += this.accessCycles;
-    if (this.unflushed !== undefined) this.unflushed.hitFirst(number, ofSize, place);
+    if (this.unflushed !== undefined) this.unflushed.hitFirst(number, this.numberOf(largeNumber), place);
     return frame;
   }
 
-  private hit(ofSize: number, place: number, number: number): number {
+  private hit(largeNumber: number, place: number, number: number): number {
     const { words } = this;
+    const ofSize = this.numberOf(largeNumber);
     const at = ((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0;
     if ((words[at] & ~ATTRIBUTE_STORES) !== this.allowedAttributes && !this.allows(place)) return GENERAL;
     words[at] |= this.fillAttribute;
     words[(this.predictionsWord + (ofSize & LARGE_PREDICTIONS_MASK)) | 0] = place;
-    return this.touch(ofSize, place, number) | 0;
+    return this.touch(largeNumber, place, number) | 0;
   }
 
   private hitSecond(ofSize: number, place: number, number: number): number {
     const { words, first, second } = this;
     if (first === null || second === null) return GENERAL;
     const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
-    if (attributes !== this.allowedAttributes && !this.allows(place)) return GENERAL;
+    if (attributes !== this.allowedAttributes) return this.hitOtherAttributes(ofSize, place, number) | 0;
     const base = words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
-    const frame = (base + (number & this.pageMask)) | 0;
-    if (this.hasManyChunks && !this.knownChunks.have(frame)) return GENERAL;
     second.use(place);
     this.cells[this.secondLevelHitsCell]++;
     this.clock[0] += this.secondLevelHitCycles;
     const filled = this.fill(ofSize, base, this.allowedAttributes);
     if (this.unflushed !== undefined) this.unflushed.hitSecond(number, ofSize, filled, place);
-    return frame;
+    return (base + (number & this.pageMask)) | 0;
+  }
+
+  /** A hit of the second level with other attributes than what was found allowed last: perhaps a piece of a larger page. */
+  private hitOtherAttributes(ofSize: number, place: number, number: number): number {
+    const { piecesHere } = this;
+    const attributes = this.words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
+    if (piecesHere !== null && (attributes & SIZE_OF_PAGE) !== (this.sizes & SIZE_OF_PAGE))
+      return piecesHere.hit(number, ofSize, place) | 0;
+    return this.allows(place) ? this.hitSecond(ofSize, place, number) | 0 : GENERAL;
+  }
+
+  /**
+   * Puts the page, of which the second level holds a piece at `held`, into the first level.
+   * @param base its first frame
+   */
+  fillFromPiece(number: number, largeNumber: number, base: number, attributes: number, held: number): void {
+    this.request(number);
+    const ofSize = this.numberOf(largeNumber);
+    const filled = this.fill(ofSize, base, attributes);
+    if (this.unflushed !== undefined) this.unflushed.hitSecond(number, ofSize, filled, held);
   }
 
   /** Puts a translation into the first level, and predicts it. Returns its place. */
@@ -218,20 +237,10 @@ export class LargePages {
 
   /** Whether the entry at `place` may be used: then its attributes are those allowed from now on. */
   private allows(place: number): boolean {
-    const { words, permissions } = this;
-    const at = (place << WORD_SHIFT) | WORD_ATTRIBUTES;
-    const attributes = words[at] & ~ATTRIBUTE_STORES;
-    if ((attributes & SIZES) !== this.sizes) return false;
-    const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
-    if ((attributes & TR_GLOBAL) === 0 && pcid !== permissions.pcid) return false;
-    if (!permissions.rulesAllow(attributes & TR_MASK)) return false;
-    if ((attributes & ATTRIBUTE_MEMORY) === 0) {
-      const frame = words[(place << WORD_SHIFT) | WORD_FRAME];
-      if (this.further[place] !== 0 || frame < 0) return false;
-      if (!this.hasManyChunks && !this.knownChunks.have(frame)) return false;
-      words[at] |= ATTRIBUTE_MEMORY;
-    }
-    this.allowedAttributes = attributes | ATTRIBUTE_MEMORY;
+    const chunks = this.isHuge ? null : this.knownChunks;
+    const attributes = this.permissions.largeAttributes(place, this.sizes, chunks);
+    if (attributes === NO_ATTRIBUTES) return false;
+    this.allowedAttributes = attributes;
     return true;
   }
 }

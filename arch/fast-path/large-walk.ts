@@ -49,6 +49,8 @@ export interface LargeAccess {
   /** Which TLBs hold pages of the size, of the first level and of the second; null where none does. */
   readonly first: Tlb | null;
   readonly second: Tlb | null;
+  /** The TLB of the second level that holds its pieces of 2 MiB, where only the first level has pages of 1 GiB; else null. */
+  readonly pieces: Tlb | null;
   readonly permissions: Permissions;
   /** Cells of the counters of first-level and second-level hits. */
   readonly hitsCell: number;
@@ -152,7 +154,7 @@ export class LargeWalk {
     const high = this.table[at | 1];
     if (!this.isAllowed(low, high, words[(record + WORD_ATTRIBUTES) | 0])) return GENERAL;
     const frame = (((high & HIGH_FRAME) << 20) | (low >>> 12)) & ~PAT_IN_FRAME;
-    if (!this.knownChunks.have(frame + piece)) return GENERAL;
+    if (this.size === SIZE_2M && !this.knownChunks.have(frame + piece)) return GENERAL;
     if (this.logs === null) {
       const use = words[(record + WORD_USE) | 0];
       const state = words[(record + WORD_STATE) | 0];

@@ -7,18 +7,19 @@ import * as translation from "../isa/translation.ts";
 import type { PhysicalMemory } from "../memory/physical-memory.ts";
 import type { CpuArrays } from "../tlb/cpu-arrays.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
+import type { KnownChunks } from "./known-chunks.ts";
+import * as results from "./results.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { TR_GLOBAL, TR_KEY_SHIFT, TR_MASK, TR_SIZE_SHIFT } = translation;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT } = layout;
 const { ATTRIBUTE_STORES, RULES_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
+const { NO_ATTRIBUTES } = results;
 
 /** PCID of a context of which the general path has not translated anything yet. */
 const NO_PCID = -1;
-/** In place of attributes that are known to allow the access. 0 would not do: it is a read-only page of the supervisor. */
-const NO_ATTRIBUTES = -1;
-/** The attributes that say that an entry is not one of a 4 KiB page, or a piece of a larger one. */
-const NOT_SMALL = (3 << ATTRIBUTE_SIZE_SHIFT) | (3 << TR_SIZE_SHIFT);
+/** The attributes of size: that of the entry, and that of the page in the page tables. A 4 KiB page has none, a piece of a larger one has. */
+const SIZES = (3 << ATTRIBUTE_SIZE_SHIFT) | (3 << TR_SIZE_SHIFT);
 /** In place of the low twelve bits of a PTE that is known to allow the access, where none is: no PTE has them all set. */
 const NO_PTE = -1;
 
@@ -69,16 +70,39 @@ export class Permissions {
     const attributes = words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] & ~ATTRIBUTE_STORES;
     const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
     // What is no whole number, and so no address, can look like the tag of an entry of another size.
-    if ((attributes & NOT_SMALL) !== 0) return false;
+    if ((attributes & SIZES) !== 0) return false;
     if ((attributes & TR_GLOBAL) === 0 && pcid !== this.pcid) return false;
     if (!this.rulesAllow(attributes & TR_MASK)) return false;
     if ((attributes & ATTRIBUTE_MEMORY) === 0) {
       const frame = words[(place << WORD_SHIFT) | WORD_FRAME];
-      if (this.further[place] !== 0 || frame < 0 || this.memory.chunkAt(frame) === null) return false;
+      if (this.further[place] !== 0 || frame < 0 || this.memory.wholeChunkAt(frame) === null) return false;
       words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] = attributes | ATTRIBUTE_MEMORY;
     }
     this.allowedAttributes = attributes | ATTRIBUTE_MEMORY;
     return true;
+  }
+
+  /**
+   * The attributes of the entry at `place`, a larger page or a piece of one, if it may be used and leads to memory below frame 2^31: it is
+   * marked with `ATTRIBUTE_MEMORY` then. Else `NO_ATTRIBUTES`.
+   * @param sizes its attributes of size
+   * @param chunks the chunks of memory, one of which the entry has to be in; null for one that lies in many
+   */
+  largeAttributes(place: number, sizes: number, chunks: KnownChunks | null): number {
+    const { words } = this;
+    const at = (place << WORD_SHIFT) | WORD_ATTRIBUTES;
+    const attributes = words[at] & ~ATTRIBUTE_STORES;
+    if ((attributes & SIZES) !== sizes) return NO_ATTRIBUTES;
+    const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
+    if ((attributes & TR_GLOBAL) === 0 && pcid !== this.pcid) return NO_ATTRIBUTES;
+    if (!this.rulesAllow(attributes & TR_MASK)) return NO_ATTRIBUTES;
+    if ((attributes & ATTRIBUTE_MEMORY) === 0) {
+      const frame = words[(place << WORD_SHIFT) | WORD_FRAME];
+      if (this.further[place] !== 0 || frame < 0) return NO_ATTRIBUTES;
+      if (chunks !== null && !chunks.have(frame)) return NO_ATTRIBUTES;
+      words[at] |= ATTRIBUTE_MEMORY;
+    }
+    return attributes | ATTRIBUTE_MEMORY;
   }
 
   /** Whether a translation with these flags (`TR_*`) allows the access and needs no D bit set: `PagingMode.usable`. */

@@ -50,6 +50,22 @@ export class PhysicalBytes {
     for (let i = 0; i < sizeBytes; i++) this.writeByte(i, Number((value >> BigInt(i * 8)) & 0xffn));
   }
 
+  /** Reads an aligned word. */
+  readWord(frame: number, offset: number): number {
+    this.at(frame, offset);
+    return this.read(4);
+  }
+
+  /** Writes the bits of `mask` in an aligned word. */
+  writeBits(frame: number, offset: number, mask: number, value: number): void {
+    this.write((this.readWord(frame, offset) & ~mask) | (value & mask), 4);
+  }
+
+  /** Writes a byte. By a view of bytes: were its word read before, the host's first touch of a page would be two faults. */
+  writeByteAt(frame: number, offset: number, value: number): void {
+    if (this.memory.has(frame)) this.memory.writeByte(frame, offset, value);
+  }
+
   private readByte(i: number): number {
     const offset = this.offset + i;
     const frame = offset < 4096 ? this.frame : this.next;

@@ -80,8 +80,8 @@ export const ATTRIBUTE_PCID_MASK = 0xfff;
 /** Position of the size of the entry (`SIZE_*`) in the attributes. */
 export const ATTRIBUTE_SIZE_SHIFT = 28;
 /**
- * Attribute of a page of 4 KiB or 2 MiB that is known to have a chunk of memory behind it, at a frame below 2^31; of a page of 1 GiB
- * that is known to be at a frame below 2^31.
+ * Attribute of a page of 4 KiB or 2 MiB that is known to have a chunk of memory behind it, at a frame below 2^31; of a page of 1 GiB,
+ * or a piece of one, that is known to be at a frame below 2^31.
  */
 export const ATTRIBUTE_MEMORY = 1 << 30;
 /**

@@ -21,7 +21,17 @@ const OTHER_SHAPES: readonly Preset[] = (["round-robin", "lru"] as const).map((r
   };
 });
 
-describe.each([...PRESETS, ...OTHER_SHAPES])("$name", (preset) => {
+/** Shapes that hold pages of 1 GiB in pieces: in a second level that knows a limited number of PCIDs, and in both levels. */
+const SHAPES_WITH_PIECES: readonly Preset[] = [["L2 TLB 1G"], ["L1 dTLB 1G", "L2 TLB 1G"]].map((without) => {
+  const skylake = presetByName("skylake");
+  return {
+    ...skylake,
+    name: `skylake without ${without.join(" and ")}`,
+    tlbs: skylake.tlbs.filter(({ name }) => !without.includes(name)),
+  };
+});
+
+describe.each([...PRESETS, ...OTHER_SHAPES, ...SHAPES_WITH_PIECES])("$name", (preset) => {
   test.each([
     ["close to each other", close, 4],
     ["far from each other", spread, preset.features.la57 ? 5 : 4],
@@ -182,5 +192,39 @@ test.each([
       cpu.invlpg(inMemory + 4096);
       cpu.load(BASE + 510 * 4096 * 2, 4);
     }
+  },
+);
+
+test.each(["skylake", "icelake", "zen2", "zen4"])(
+  "a page of 1 GiB in which memory ends: behind it reads give ones and writes vanish, before it all goes on, %s",
+  (preset) => {
+    const outcome = (isGeneral: boolean): string => {
+      // Memory ends within a chunk; the last frame that there is, the first that is not, one of a chunk that is not.
+      const frames = (2 ** 23 + 2 ** 20) / 4096;
+      const guest = new Guest({ preset, memoryBytes: frames * 4096 });
+      if (isGeneral) takeGeneralPath(guest);
+      const { cpu } = guest;
+      guest.map(BASE, 0, ALL | 0x60, 3);
+      guest.map(BASE + 2 ** 40, (frames - 1) * 4096, ALL | 0x60);
+      const places = [frames - 1, frames, 4096, 1030].map((frame) => BASE + frame * 4096);
+      const seen: number[] = [];
+      for (let round = 0; round < 3; round++) {
+        for (const la of places) {
+          cpu.store(la, 4, 0x01020304 + round);
+          cpu.store(la + 5, 1, round);
+          cpu.store(la + 6, 2, 0x0506);
+          seen.push(cpu.load(la, 4), cpu.load(la + 4, 4), cpu.load(la + 5, 1), cpu.fetch(la, 4));
+          // A small page of the chunk that memory ends in: that chunk is the one accessed last.
+          seen.push(cpu.load(BASE + 2 ** 40, 4), cpu.load(BASE + 2 ** 40, 4), cpu.load(la, 4));
+        }
+      }
+      const text = seen.map((word) => word.toString(16)).join(" ");
+      return `${text} ${JSON.stringify([cpu.counters(), hardwareState(guest)])}`;
+    };
+    const seen = outcome(false);
+    expect(seen).toBe(outcome(true));
+    expect(seen).toMatch(
+      /^1020304 5060000 0 1020304 1020304 1020304 1020304 ffffffff ffffffff ff ffffffff 1020304 1020304 ffffffff /,
+    );
   },
 );

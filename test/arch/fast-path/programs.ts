@@ -123,10 +123,15 @@ export const steps: fc.Arbitrary<Step> = fc.oneof(
 /** Where larger pages lie one after the other: 256 of 2 MiB in three page directories, and 80 of 1 GiB. */
 const MANY_LARGE = BASE + 2 ** 40 + 2 ** 29;
 const MANY_HUGE = BASE + 2 ** 41 - 30 * 2 ** 30;
-/** An address in the larger page with a number, another 4 KiB page of it for another number. */
+/** The first address of the larger page with a number. */
+function largeBaseOf(size: 1 | 2, number: number): number {
+  return size === 1 ? MANY_LARGE + (number % 256) * 2 ** 21 : MANY_HUGE + (number % 80) * 2 ** 30;
+}
+
+/** An address in the larger page with a number, another 4 KiB page of it for another number; in one of 1 GiB, perhaps in another 2 MiB. */
 function largeLaOf(size: 1 | 2, number: number): number {
-  const piece = (number & 15) * 4096;
-  return size === 1 ? MANY_LARGE + (number % 256) * 2 ** 21 + piece : MANY_HUGE + (number % 80) * 2 ** 30 + piece;
+  const part = size === 1 ? 0 : ((number + (number >> 8)) & 7) * 61;
+  return largeBaseOf(size, number) + part * 2 ** 21 + (number & 15) * 4096;
 }
 
 /** A guest whose first 1024 pages are mapped, half of them with A and D set, some global. */
@@ -139,9 +144,8 @@ export function makeGuest(preset: string | Preset, laOf = close, pagingLevels: 4
     guest.map(large, TARGET + (i & 3) * 2 ** 21, ALL | 0x60 | (i & 64 ? GLOBAL : 0), 2);
   }
   const attributesOf = (i: number) => (i % 5 === 0 ? ALL : ALL | 0x60) | (i & 16 ? GLOBAL : 0);
-  for (let i = 0; i < 256; i++)
-    guest.map(largeLaOf(1, i) - (i & 15) * 4096, TARGET + (i & 7) * 2 ** 21, attributesOf(i), 2);
-  for (let i = 0; i < 80; i++) guest.map(largeLaOf(2, i) - (i & 15) * 4096, TARGET, attributesOf(i), 3);
+  for (let i = 0; i < 256; i++) guest.map(largeBaseOf(1, i), TARGET + (i & 7) * 2 ** 21, attributesOf(i), 2);
+  for (let i = 0; i < 80; i++) guest.map(largeBaseOf(2, i), TARGET, attributesOf(i), 3);
   for (let i = 0; i < 256; i++) {
     guest.write(largeLaOf(1, i), 3, guest.read(largeLaOf(1, i), 3) | 0x20n);
     guest.write(largeLaOf(2, i), 4, guest.read(largeLaOf(2, i), 4) | 0x20n);
