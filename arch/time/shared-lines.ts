@@ -129,6 +129,11 @@ export class SharedLines {
     if (this.words[(line << WORDS_SHIFT) | WORD_HOLDER] - 1 !== cpu) this.fetchToWrite(line, cpu);
   }
 
+  /** The current CPU has a line that it got in another way. */
+  claim(line: number): void {
+    this.takeToWrite(line, this.clock.currentCpu);
+  }
+
   /** The current CPU takes over `lines` lines without numbers of their own that `from` wrote last. */
   takeOver(from: number, lines: number): void {
     const { currentCpu, topology } = this.clock;

@@ -41,14 +41,23 @@ export abstract class Lock {
   private freeAtCycles = 0;
   private holder: Thread | null = null;
   private readonly queue: Thread[] = [];
+  /** The line that its word shares with other things; -1 when it has one to itself. */
+  private readonly line: number;
 
-  constructor(name: string, loop: EventLoop, costs: LockCosts, pause: typeof PAUSE_SPIN | typeof PAUSE_SLEEP) {
+  constructor(
+    name: string,
+    loop: EventLoop,
+    costs: LockCosts,
+    pause: typeof PAUSE_SPIN | typeof PAUSE_SLEEP,
+    line: number,
+  ) {
     this.name = name;
     this.class = lockClass(loop, name);
     this.loop = loop;
     this.costs = costs;
     this.uncontendedCycles = costs.uncontendedCycles;
     this.pause = pause;
+    this.line = line;
   }
 
   get isHeld(): boolean {
@@ -117,6 +126,8 @@ export abstract class Lock {
     const cpu = loop.currentCpu;
     if (this.lastCpu !== cpu && this.lastCpu >= 0) statistics.bounced();
     this.lastCpu = cpu;
+    // What it took to hand the line over was waited for.
+    if (this.line >= 0) loop.lines.claim(this.line);
     this.takenAtCycles = loop.nowCycles();
     this.holder = loop.currentThread;
     statistics.watcher?.lockAcquire(this);
@@ -161,7 +172,7 @@ export abstract class Lock {
   private own(): void {
     const { loop, class: statistics } = this;
     const { clockCycles, currentCpu: cpu } = loop;
-    if (this.lastCpu !== cpu || this.freeAtCycles > clockCycles[cpu]) this.fetch(cpu);
+    if (this.lastCpu !== cpu || this.freeAtCycles > clockCycles[cpu] || this.line >= 0) this.fetch(cpu);
     this.held = true;
     this.takenAtCycles = clockCycles[cpu] += this.uncontendedCycles;
     statistics.taken();
@@ -170,15 +181,16 @@ export abstract class Lock {
     if (statistics.watcher !== null) statistics.watcher.lockAcquire(this);
   }
 
-  /** Fetches the line of a free lock from the CPU that had it last; a release that lies in this CPU's future is waited for. */
+  /** Fetches the line of a free lock from the CPU that has it; a release that lies in this CPU's future is waited for. */
   private fetch(cpu: number): void {
-    const { loop, class: statistics, lastCpu } = this;
+    const { loop, class: statistics, lastCpu, line } = this;
     const isOfOtherCpu = lastCpu !== cpu && lastCpu >= 0;
     if (this.freeAtCycles > loop.clockCycles[cpu]) this.waitUntil(this.freeAtCycles, isOfOtherCpu);
     this.lastCpu = cpu;
+    if (line >= 0) loop.lines.write(line);
     if (!isOfOtherCpu) return;
-    // A lock's line is only ever written, so that who had it last has it still.
-    loop.lines.takeOver(lastCpu, 1);
+    // The line of a lock alone is only ever written, so that who had it last has it still.
+    if (line < 0) loop.lines.takeOver(lastCpu, 1);
     statistics.bounced();
   }
 
@@ -206,14 +218,15 @@ export abstract class Lock {
 
 /** `spinlock_t`: a CPU waits busily, taking interrupts meanwhile if they are on. */
 export class SpinLock extends Lock {
-  constructor(name: string, loop: EventLoop, costs: LockCosts) {
-    super(name, loop, costs, PAUSE_SPIN);
+  /** @param line of `SharedLines`, which its word shares with other things; -1 when it has one to itself */
+  constructor(name: string, loop: EventLoop, costs: LockCosts, line = -1) {
+    super(name, loop, costs, PAUSE_SPIN, line);
   }
 }
 
 /** `struct mutex`: a thread sleeps, and its CPU runs others meanwhile. */
 export class Mutex extends Lock {
   constructor(name: string, loop: EventLoop, costs: LockCosts) {
-    super(name, loop, costs, PAUSE_SLEEP);
+    super(name, loop, costs, PAUSE_SLEEP, -1);
   }
 }

@@ -22,6 +22,9 @@ export interface BlockRules {
   readonly aliasesScan: "all" | "free lists";
 }
 
+/** Which variables of `mm/vmalloc.c` share a cache line (`mm/vmalloc/areas/vmalloc-lines.ts`). */
+export type VariablesLayout = "locks together" | "locks apart";
+
 /** What differs from one version of the kernel to the other. Everything else is the same in all of them. */
 export interface KernelVersion {
   /** As `--kernel` names it. */
@@ -49,6 +52,8 @@ export interface KernelVersion {
    * takes it out of its tree (`__vunmap`, until 6.2). Later ones find it and take it out in one.
    */
   readonly vfreeFindsFirst: boolean;
+  /** The cache lines of vmalloc's variables: with one tree of areas all its locks are in one. */
+  readonly variablesLayout: VariablesLayout;
   /** A lazily freed area merges with its neighbours as soon as it is freed. */
   readonly mergesLazyAreas: boolean;
   /** From which end of its list a purge gives areas back: the free space is the same, the shape of the tree is not. */

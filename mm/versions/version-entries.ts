@@ -17,6 +17,7 @@ export const VERSION_ENTRIES: Readonly<Record<VersionEntry, string>> = {
   hasRequestedSize: "struct vm_struct has the size that was asked for",
   tiesVmUnderLock: "an area in its tree is tied to its vm_struct under the lock (until 6.9)",
   vfreeFindsFirst: "vfree finds an area, clears it and unlinks it under one lock each (until 6.2)",
+  variablesLayout: "which variables of vmalloc share a cache line",
   mergesLazyAreas: "lazily freed areas merge with their neighbours at once (until 6.8)",
   reclaimsLastFirst: "a purge gives areas back from the end of its list",
   drainRepeats: "the drain work purges again while too much is lazily freed (until 6.8)",

@@ -85,6 +85,7 @@ function allocFromTree(
 ): Blocking<number> {
   const { faults } = state;
   if (faults.isArmed && (request.gfp & __GFP_NOFAIL) === 0 && faults.fails("vmapArea")) return ready(-ENOMEM);
+  state.readAreaCache();
   if (state.placement !== null) return allocInTurn(state, sizeBytes, request, flags, vm);
   const lock = preloadThisCpuLock(state, request.gfp);
   return lock.tryTake()
@@ -130,6 +131,7 @@ function allocWithTreeLock(
 /** Makes an area of room out of the free tree, whose lock is held, and releases the lock; 0 when there is no room. */
 function takeFromTree(state: Vmalloc, sizeBytes: number, request: AreaRequest, flags: number): number {
   const { align, range } = request;
+  state.readAreaCache();
   const placed = state.placement === null ? -1 : takePlace(state, sizeBytes, request);
   const address = placed < 0 ? state.freeTree.__allocVmapArea(sizeBytes, align, range.start, range.end) : placed;
   state.loop.spend(state.costs.treeStepCycles * state.freeTree.depth + state.costs.pages.slabCycles);

@@ -135,10 +135,7 @@ function addLazy(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush):
   const lazyNr = state.addLazyNr(pagesIn(end - start));
   state.flushing.accounts?.freed(area, start, end);
   const flags = areas.flagsOf(area);
-  state.loop.spend(state.costs.treeStepCycles * node.lazyLines.search(start, node.lazy.count));
-  node.lazyLines.change(start, node.lazy.count);
-  areas.setFreedBy(area, state.loop.currentCpu);
-  node.lazy.insertVmapArea(area);
+  insertLazy(state, node, area);
   node.lazyLock.release();
   state.events?.free(start, end, lazyNr, config.lazyMaxPages, flags & state.version.areaFlagsMask, node.id);
   if (lazyNr > config.lazyMaxPages) {
@@ -146,6 +143,29 @@ function addLazy(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush):
     state.events?.drainSched(lazyNr, config.lazyMaxPages, queued);
   }
   return DONE;
+}
+
+/** Puts an area among those that wait for a purge, or makes it part of one that it touches: its object is given back then. */
+function insertLazy(state: Vmalloc, { lazy, lazyLines }: VmapNode, area: number): void {
+  const { areas, loop, costs, slabs } = state;
+  const start = areas.startOf(area);
+  const { nodes } = lazy;
+  loop.spend(costs.treeStepCycles * lazyLines.search(start, nodes));
+  areas.setFreedBy(area, loop.currentCpu);
+  lazy.insertVmapArea(area);
+  const merged = lazy.merge(area);
+  if (merged.length === 0) {
+    lazyLines.change(start, nodes);
+    return;
+  }
+  lazyLines.grow(start, nodes);
+  if (merged.length > 1) lazyLines.change(start, nodes);
+  state.readAreaCache();
+  for (const each of merged) {
+    slabs.vmapArea.kmemCacheFree(areas.objectOf(each));
+    areas.setObject(each, 0);
+  }
+  loop.spend(merged.length * costs.pages.slabCycles);
 }
 
 /** Whether the area found at `address` is one that the caller means. */

@@ -98,13 +98,14 @@ function* purgeNodes(
   return purged > 0;
 }
 
-/** A purge walks its lists from here on: each area on one is a line that the CPU which freed it has. */
-function takeOverFreed({ areas, loop, slabs }: Vmalloc, head: number): void {
+/** A purge walks its lists from here on: each area on one, or each run of areas that merged, is a line that the CPU which freed it has. */
+function takeOverFreed({ areas, loop, slabs, version }: Vmalloc, head: number): void {
   let from = -1;
   let lines = 0;
   for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
     const freedBy = areas.freedByOf(area);
     areas.setFreedBy(area, -1);
+    if (version.mergesLazyAreas && areas.objectOf(area) === 0) continue;
     slabs.vmapArea.hasTakenOver(areas.objectOf(area));
     if (freedBy !== from) {
       if (from >= 0) loop.lines.takeOver(from, lines);
@@ -205,6 +206,10 @@ function mergeNeighbours({ areas }: Vmalloc, head: number): void {
     const next = areas.nextOf(area);
     if (next !== head && areas.start[next] === areas.end[area]) {
       areas.end[area] = areas.end[next];
+      if (areas.objectOf(area) === 0) {
+        areas.setObject(area, areas.objectOf(next));
+        areas.setObject(next, 0);
+      }
       areas.listRemove(next);
       areas.release(next);
     } else {

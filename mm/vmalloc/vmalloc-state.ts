@@ -23,9 +23,10 @@ import { NeFitPreload } from "./areas/ne-fit-preload.ts";
 import { NodeLines } from "./areas/node-lines.ts";
 import { PageArrays } from "./areas/page-arrays.ts";
 import { VmStructs } from "./areas/vm-structs.ts";
+import { type VmallocLines, vmallocLines } from "./areas/vmalloc-lines.ts";
 import { VmapAreas } from "./areas/vmap-areas.ts";
 import { VmapBlocks } from "./areas/vmap-blocks.ts";
-import { ONE_TREE_LOCKS, VMAP_NODE_LOCKS, VmapNode } from "./areas/vmap-node.ts";
+import { VmapNode } from "./areas/vmap-node.ts";
 import { offsetModulo, VmapZones } from "./areas/vmap-zones.ts";
 import type { ExecmemAreas } from "./execmem-areas.ts";
 import type { VmallocConfig } from "./vmalloc-config.ts";
@@ -135,9 +136,8 @@ export class Vmalloc {
   lazyNr = 0;
   /** Pages that vmalloc allocated and still holds (`nr_vmalloc_pages`). */
   nrVmallocPages = 0;
-  /** The cache lines of these two, which every CPU writes. */
-  private readonly lazyNrLine: number;
-  private readonly nrVmallocPagesLine: number;
+  /** The cache lines of these two and of others, which every CPU uses. */
+  private readonly lines: VmallocLines;
   /** Purges so far, and how many of them found something. */
   purges = 0;
   purgesWithAreas = 0;
@@ -176,15 +176,14 @@ export class Vmalloc {
     this.neFitPreload = new NeFitPreload(this.areas, loop, this.faults);
     const gapLines = new NodeLines(this.areas, loop.lines);
     this.freeTree = new FreeTree(this.areas, this.log, this.neFitPreload, gapLines);
-    this.lazyNrLine = loop.lines.make(1);
-    this.nrVmallocPagesLine = loop.lines.make(1);
-    this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock);
+    this.lines = vmallocLines(loop.lines, this.version.variablesLayout);
+    this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock, this.lines.locks);
     this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);
     this.zones = new VmapZones(config.zoneSizeBytes, config.vmapNodes);
     const { areas, log, zones } = this;
     const shared = { areas, log, zones, starts: new AreasByStart() };
-    const locks = this.version.hasVmapNodes ? VMAP_NODE_LOCKS : ONE_TREE_LOCKS;
-    this.nodes = Array.from({ length: config.vmapNodes }, (_, id) => new VmapNode(id, shared, loop, costs.lock, locks));
+    const rules = { mergesLazyAreas: this.version.mergesLazyAreas, areaLocksLine: this.lines.locks };
+    this.nodes = Array.from({ length: config.vmapNodes }, (_, id) => new VmapNode(id, shared, loop, costs.lock, rules));
     this.blocks = new VmapBlocks(config.possibleCpus, config.blockPages, loop, costs.lock);
     this.lockGuards = this.guardBy(mm.lockdep);
     this.blocksPerByte = 1 / this.blockBytes;
@@ -233,7 +232,7 @@ export class Vmalloc {
 
   /** Changes the number of lazily freed pages, an atomic that all CPUs share; the new one. */
   addLazyNr(pages: number): number {
-    this.loop.lines.write(this.lazyNrLine);
+    this.loop.lines.write(this.lines.lazyNr);
     this.loop.spend(this.costs.lock.uncontendedCycles);
     this.lazyNr += pages;
     return this.lazyNr;
@@ -241,9 +240,15 @@ export class Vmalloc {
 
   /** Changes the number of pages that vmalloc holds, an atomic that all CPUs share. */
   addNrVmallocPages(pages: number): void {
-    this.loop.lines.write(this.nrVmallocPagesLine);
+    this.loop.lines.write(this.lines.nrVmallocPages);
     this.loop.spend(this.costs.lock.uncontendedCycles);
     this.nrVmallocPages += pages;
+  }
+
+  /** The current CPU reads where areas' objects come from and go to (`vmap_area_cachep`), and where the free tree is. */
+  readAreaCache(): void {
+    const { areaCache } = this.lines;
+    if (areaCache >= 0) this.loop.lines.read(areaCache);
   }
 
   /** The line of an area comes to the current CPU, which writes it. */

@@ -142,6 +142,7 @@ export function restoreAreas(
     areas.setFreedBy(lazy[row], state.lazy.freedBy?.[row] ?? -1);
     node.lazy.insertVmapArea(lazy[row]);
   });
+  for (const node of nodes) node.lazy.mergeAll();
   forEachRow(nodes, state.pooled, (node, row) => {
     const pool = state.pooled.pool[row];
     checkState("pools", pool < node.poolHeads.length, `there is no pool ${pool}`);

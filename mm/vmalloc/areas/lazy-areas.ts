@@ -9,10 +9,12 @@ import type { LockGuard } from "../../kernel/lockdep.ts";
 import type { KernelLog } from "../../lib/kernel-log.ts";
 import { RadixSort } from "../../lib/radix-sort.ts";
 import { AreaTree } from "./area-tree.ts";
+import { LazyRuns } from "./lazy-runs.ts";
 import type { VmapAreas } from "./vmap-areas.ts";
 
 /** Areas further apart are put in order by the tree. */
 const PAGES_MAX = 2 ** 32;
+const NOTHING_MERGED: readonly number[] = [];
 /** Shared by all nodes of all kernels: nothing is in it between two uses. */
 const sort = new RadixSort();
 
@@ -22,13 +24,17 @@ export class LazyAreas {
   guard: LockGuard | null = null;
   /** How many there are. */
   count = 0;
+  /** The runs that they merge to; null where they do not merge. */
+  readonly runs: LazyRuns | null;
   private readonly areas: VmapAreas;
   private readonly sorted: AreaTree;
   /** Head of the list of areas that are not in the tree yet, the one freed first in front. */
   private readonly collected: number;
   private collectedCount = 0;
 
-  constructor(areas: VmapAreas, log: KernelLog) {
+  /** @param merges whether areas merge with their neighbours as they are freed */
+  constructor(areas: VmapAreas, log: KernelLog, merges = false) {
+    this.runs = merges ? new LazyRuns() : null;
     this.areas = areas;
     this.sorted = new AreaTree(areas, log);
     this.collected = areas.makeListHead();
@@ -37,6 +43,11 @@ export class LazyAreas {
   /** Whether no area waits for a purge. */
   get isEmpty(): boolean {
     return this.collectedCount === 0 && this.sorted.isEmpty;
+  }
+
+  /** Nodes of the kernel's tree. */
+  get nodes(): number {
+    return this.runs === null ? this.count : this.runs.count;
   }
 
   /** The tree of all of them, and its list. */
@@ -58,6 +69,22 @@ export class LazyAreas {
     this.count++;
   }
 
+  /** Merges an area that was added with its neighbours, where they merge; the areas whose objects are given back. */
+  merge(area: number): readonly number[] {
+    return this.runs === null ? NOTHING_MERGED : this.runs.add(area, this.areas.startOf(area), this.areas.endOf(area));
+  }
+
+  /** Merges all areas, which are those of a saved state: who has an object has that of its run. */
+  mergeAll(): void {
+    if (this.runs === null) return;
+    const { areas, runs } = this;
+    const { head } = this.tree;
+    for (let area = areas.nextOf(head); area !== head; area = areas.nextOf(area)) {
+      this.merge(area);
+      if (areas.objectOf(area) !== 0) runs.setOwner(area, areas.endOf(area));
+    }
+  }
+
   /** Adds an area to the tree as well; false, with a warning, for one that overlaps another. */
   insertIntoTree(area: number): boolean {
     if (!this.tree.insertVmapArea(area)) return false;
@@ -70,6 +97,7 @@ export class LazyAreas {
     if (this.guard !== null) this.guard.check();
     if (this.isEmpty) return;
     this.count = 0;
+    this.runs?.clear();
     if (!this.sorted.isEmpty) {
       this.tree.detachAll(to);
     } else if (this.isInOrder()) {

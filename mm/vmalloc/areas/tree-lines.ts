@@ -42,6 +42,12 @@ export class TreeLines {
     if (!this.isAlone) this.writeNeighbours(address, nodes);
   }
 
+  /** The current CPU changes the node that a search of an address ends at: its area grows. */
+  grow(address: number, nodes: number): void {
+    const depth = depthOf(nodes);
+    if (!this.isAlone && depth > 0) this.lines.write(this.lineOf(pathOf(address), depth - 1));
+  }
+
   private readPath(address: number, nodes: number): void {
     const depth = depthOf(nodes);
     const path = pathOf(address);

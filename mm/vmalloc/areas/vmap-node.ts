@@ -13,15 +13,23 @@ import { TreeLines } from "./tree-lines.ts";
 export const MAX_VA_SIZE_PAGES = 256;
 
 /** Names of the locks of the busy and of the lazily freed areas. */
-export interface AreaLocks {
+interface AreaLocks {
   readonly busy: string;
   readonly lazy: string;
 }
 
+/** What the version of the kernel says of nodes. */
+export interface NodeRules {
+  /** Lazily freed areas merge with their neighbours as they are freed. */
+  readonly mergesLazyAreas: boolean;
+  /** The line of both locks where they share one with other variables; -1 where they are a node's. */
+  readonly areaLocksLine: number;
+}
+
 /** Those of a vmap node. */
-export const VMAP_NODE_LOCKS: AreaLocks = { busy: "vn->busy.lock", lazy: "vn->lazy.lock" };
+const VMAP_NODE_LOCKS: AreaLocks = { busy: "vn->busy.lock", lazy: "vn->lazy.lock" };
 /** Those of a kernel without vmap nodes: one of all areas in use, one of all that wait for a purge. */
-export const ONE_TREE_LOCKS: AreaLocks = { busy: "vmap_area_lock", lazy: "purge_vmap_area_lock" };
+const ONE_TREE_LOCKS: AreaLocks = { busy: "vmap_area_lock", lazy: "purge_vmap_area_lock" };
 
 /** One node. With several, each CPU allocates from the pools of its own. */
 export class VmapNode {
@@ -53,13 +61,15 @@ export class VmapNode {
   /** The helper that purges this node, if one was started. */
   purgeWork: Work | null = null;
 
-  constructor(id: number, parts: BusyAreasParts, loop: EventLoop, costs: LockCosts, locks = VMAP_NODE_LOCKS) {
+  constructor(id: number, parts: BusyAreasParts, loop: EventLoop, costs: LockCosts, rules: NodeRules) {
     const { areas, log } = parts;
     this.id = id;
     this.busy = new BusyAreas(parts, id);
-    this.lazy = new LazyAreas(areas, log);
-    this.busyLock = new SpinLock(locks.busy, loop, costs);
-    this.lazyLock = new SpinLock(locks.lazy, loop, costs);
+    this.lazy = new LazyAreas(areas, log, rules.mergesLazyAreas);
+    const { areaLocksLine } = rules;
+    const locks = areaLocksLine < 0 ? VMAP_NODE_LOCKS : ONE_TREE_LOCKS;
+    this.busyLock = new SpinLock(locks.busy, loop, costs, areaLocksLine);
+    this.lazyLock = new SpinLock(locks.lazy, loop, costs, areaLocksLine);
     this.poolLock = new SpinLock("vn->pool_lock", loop, costs);
     this.busyLines = new TreeLines(loop.lines);
     this.lazyLines = new TreeLines(loop.lines);

@@ -10,6 +10,7 @@ const DIFFERENCES = {
   hasRequestedSize: [false, false, true, true],
   tiesVmUnderLock: [true, true, false, false],
   vfreeFindsFirst: [true, false, false, false],
+  variablesLayout: ["locks together", "locks together", "locks apart", "locks apart"],
   mergesLazyAreas: [true, true, false, false],
   reclaimsLastFirst: [false, false, true, true],
   drainRepeats: [true, true, false, false],
