@@ -7,11 +7,13 @@ import type { PagingMode } from "../isa/paging-mode.ts";
 import * as translation from "../isa/translation.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { FlushAttribution } from "../tlb/flush-attribution.ts";
+import type { Tlb } from "../tlb/tlb.ts";
 import type { TlbHierarchy, TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
 import type { AccessPathParts, WalkParts } from "./access-path-parts.ts";
 import type { IndexedTlb } from "./indexed-tlb.ts";
 import { KnownChunks } from "./known-chunks.ts";
 import { LargePages } from "./large-pages.ts";
+import type { PiecesHome } from "./large-walk.ts";
 import * as results from "./results.ts";
 import { areKnown, SmallPages } from "./small-pages.ts";
 import { UnflushedLarge } from "./unflushed-large.ts";
@@ -19,8 +21,11 @@ import { UnflushedPath } from "./unflushed-path.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { ACCESSES_WATCHED, FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD, REQUESTED_PAGE_CELL } = layout;
+const { WORD_ATTRIBUTES, WORD_SHIFT } = layout;
 const { GENERAL, MISSED, NOT_CACHED } = results;
-const { SIZE_1G, SIZE_2M, SIZE_4K } = translation;
+const { SIZE_1G, SIZE_2M, SIZE_4K, TR_SIZE_SHIFT } = translation;
+/** Pages of 2 MiB in a byte. */
+const PER_LARGE_PAGE = 2 ** -21;
 /** A number of large translations that never is. */
 const NEVER = -1;
 
@@ -55,11 +60,14 @@ export class AccessPath extends SmallPages {
   private largePages(size: number, { first, second }: TlbsOfKind, knownChunks: KnownChunks, parts: AccessPathParts) {
     const { kind, permissions, hitsCell, secondLevelHitsCell, accessCycles } = this;
     const tlbs = { first: first[size][0] ?? null, second: second[size][0] ?? null };
-    const isInPieces = size === SIZE_1G && tlbs.first !== null && tlbs.second === null;
-    const pieces = isInPieces ? (second[SIZE_2M][0] ?? null) : null;
+    const pieces = tlbs.first !== null && tlbs.second === null ? homeOfPieces(size, second) : null;
     const counts = { hitsCell, secondLevelHitsCell, accessCycles };
     const access = { kind, size, ...tlbs, pieces, permissions, ...counts, knownChunks };
-    return new LargePages(access, parts, size === SIZE_2M ? this.huge.pieces : null);
+    return new LargePages(
+      access,
+      parts,
+      size === SIZE_2M && this.huge.pieces?.isSmall === false ? this.huge.pieces : null,
+    );
   }
 
   /** Event: from now on an attribution has to see every access (`FastPath.watch`). */
@@ -259,8 +267,28 @@ export class AccessPath extends SmallPages {
     return inHuge >= 0 ? inHuge : this.notWalked();
   }
 
+  /** A hit of the second level where a small page, or a piece of 4 KiB, has other attributes than what was found allowed last. */
+  protected override hitOtherAttributes(number: number, place: number, tlb: IndexedTlb): number {
+    const { words, cells } = this;
+    const size = (words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] >> TR_SIZE_SHIFT) & 3;
+    if (size === SIZE_4K) return super.hitOtherAttributes(number, place, tlb) | 0;
+    const { pieces } = size === SIZE_2M ? this.large : this.huge;
+    // An attribution is told of hits of small pages by the caller.
+    if (pieces === null || this.unflushed !== undefined) return GENERAL;
+    return pieces.hit(number, (cells[REQUESTED_PAGE_CELL] * PER_LARGE_PAGE) | 0, place) | 0;
+  }
+
   private walkForHuge(number: number, largeNumber: number): number {
     this.huge.request(number);
     return this.huge.walk(number, largeNumber) | 0;
   }
+}
+
+/** The only TLB of the second level with the largest pieces of a page; null where the address chooses one of several, or there is none. */
+function homeOfPieces(size: number, second: readonly (readonly Tlb[])[]): PiecesHome | null {
+  for (let piece = size - 1; piece >= SIZE_4K; piece--) {
+    const homes = second[piece];
+    if (homes.length > 0) return homes.length === 1 ? { tlb: homes[0], size: piece } : null;
+  }
+  return null;
 }

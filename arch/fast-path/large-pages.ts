@@ -1,8 +1,8 @@
 /**
  * Pages of 2 MiB, or of 1 GiB, for one kind of access: hits of both levels, and walks that start at the cached entry above the one
  * that maps the page. The TLBs' code is that of small pages (tree-tlb.ts, indexed-tlb.ts), with numbers of larger pages and a request
- * cell of their own, which `request` fills. A second level that has no pages of 1 GiB holds pieces of them (page-pieces.ts); those of other
- * TLBs and sizes are left to the general path.
+ * cell of their own, which `request` fills. A second level that has no pages of the size holds pieces of them (page-pieces.ts); those
+ * of other TLBs are left to the general path.
  */
 
 import * as translation from "../isa/translation.ts";

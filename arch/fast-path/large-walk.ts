@@ -40,6 +40,13 @@ const PAT_IN_FRAME = 1;
 const NO_ENTRY = -1;
 const NO_CHUNK = new Int32Array(0);
 
+/** The TLB of the second level that holds pieces of a size. */
+export interface PiecesHome {
+  readonly tlb: Tlb;
+  /** 4 KiB or 2 MiB (`SIZE_*`). */
+  readonly size: number;
+}
+
 /** What a path of larger pages needs to know of its access. */
 export interface LargeAccess {
   /** Load 0, store 1, fetch 2. */
@@ -49,8 +56,8 @@ export interface LargeAccess {
   /** Which TLBs hold pages of the size, of the first level and of the second; null where none does. */
   readonly first: Tlb | null;
   readonly second: Tlb | null;
-  /** The TLB of the second level that holds its pieces of 2 MiB, where only the first level has pages of 1 GiB; else null. */
-  readonly pieces: Tlb | null;
+  /** Where the second level holds pieces of it, and only the first level pages; else null. */
+  readonly pieces: PiecesHome | null;
   readonly permissions: Permissions;
   /** Cells of the counters of first-level and second-level hits. */
   readonly hitsCell: number;

@@ -1,6 +1,7 @@
 /**
- * Pages of 1 GiB of which the second level holds pieces of 2 MiB, as it has no room for the pages (Zen 2, Zen 5), and the first level the
- * pages: what large-pages.ts does where both hold pages. Only the piece that was accessed is put in; a hit of one fills the first level with the page.
+ * Larger pages of which the second level holds smaller pieces, as it has no room for the pages, and the first level the pages: 2 MiB of 1 GiB
+ * (Haswell, Zen 2, Zen 5), 4 KiB of both (Ivy Bridge). What large-pages.ts does where both hold pages. Only the piece that was accessed
+ * is put in; a hit of one fills the first level with the page.
  */
 
 import * as translation from "../isa/translation.ts";
@@ -8,21 +9,17 @@ import * as layout from "../tlb/cpu-arrays.ts";
 import type { Tlb } from "../tlb/tlb.ts";
 import type { AccessPathParts } from "./access-path-parts.ts";
 import { IndexedTlb } from "./indexed-tlb.ts";
-import type { LargeAccess } from "./large-walk.ts";
+import type { LargeAccess, PiecesHome } from "./large-walk.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const { SIZE_1G, SIZE_2M, TR_SIZE_SHIFT } = translation;
-const { ATTRIBUTE_SIZE_SHIFT, REQUESTED_LARGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
+const { SIZE_2M, SIZE_4K, SIZE_BYTES, TR_SIZE_SHIFT } = translation;
+const { ATTRIBUTE_SIZE_SHIFT, REQUESTED_LARGE_CELL, REQUESTED_PAGE_CELL } = layout;
+const { WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 const { GENERAL, NO_ATTRIBUTES } = results;
-/** The attributes of an entry's size; those of a piece, and of a page. */
+/** The attribute that is an entry's size. */
 const ENTRY_SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
-const OF_PIECE = SIZE_2M << ATTRIBUTE_SIZE_SHIFT;
-const OF_PAGE = SIZE_1G << ATTRIBUTE_SIZE_SHIFT;
-/** Bits of the number of a 4 KiB page that say where in its piece it is, and which piece of its page that is. */
-const IN_PIECE = 0x1ff;
-const PIECE_IN_PAGE = 0x3fe00;
 
 /** The path of the pages. */
 export interface PathOfPages {
@@ -30,11 +27,20 @@ export interface PathOfPages {
   fillFromPiece(number: number, largeNumber: number, base: number, attributes: number, held: number): void;
 }
 
-/** The pieces that one kind of access finds. Each method's `number` is bits 19:0 of the number of a 4 KiB page, `largeNumber` the number of its piece. */
+/** The pieces that one kind of access finds. Each method's `number` is bits 19:0 of the number of a 4 KiB page, `largeNumber` that of its 2 MiB. */
 export class PagePieces {
   private readonly pages: PathOfPages;
   private readonly tlb: Tlb;
   private readonly second: IndexedTlb;
+  /** Whether pieces are of 4 KiB. */
+  readonly isSmall: boolean;
+  /** The attribute of the size of pieces, and of pages; both attributes of size of a piece. */
+  private readonly ofPiece: number;
+  private readonly ofPage: number;
+  private readonly sizes: number;
+  /** Bits of the number of a 4 KiB page that say where in its piece it is, and which piece of its page that is. */
+  private readonly inPiece: number;
+  private readonly pieceInPage: number;
   private readonly permissions: Permissions;
   private readonly cells: Float64Array;
   private readonly words: Int32Array;
@@ -44,11 +50,21 @@ export class PagePieces {
   /** Attributes of the piece that was found allowed last. */
   private allowedAttributes = NO_ATTRIBUTES;
 
-  /** @param tlb that of the second level which holds the pieces */
-  constructor(access: LargeAccess, tlb: Tlb, pages: PathOfPages, { arrays, clock, preset }: AccessPathParts) {
+  constructor(access: LargeAccess, home: PiecesHome, pages: PathOfPages, { arrays, clock, preset }: AccessPathParts) {
+    const { tlb, size } = home;
     this.pages = pages;
     this.tlb = tlb;
-    this.second = new IndexedTlb(tlb, arrays, REQUESTED_LARGE_CELL);
+    this.isSmall = size === SIZE_4K;
+    this.second = new IndexedTlb(
+      tlb,
+      arrays,
+      this.isSmall ? REQUESTED_PAGE_CELL : REQUESTED_LARGE_CELL + size - SIZE_2M,
+    );
+    this.ofPiece = size << ATTRIBUTE_SIZE_SHIFT;
+    this.ofPage = access.size << ATTRIBUTE_SIZE_SHIFT;
+    this.sizes = this.ofPiece | (access.size << TR_SIZE_SHIFT);
+    this.inPiece = SIZE_BYTES[size] / SIZE_BYTES[SIZE_4K] - 1;
+    this.pieceInPage = (SIZE_BYTES[access.size] / SIZE_BYTES[SIZE_4K] - 1) & ~this.inPiece;
     this.permissions = access.permissions;
     this.cells = arrays.cells;
     this.words = arrays.words;
@@ -72,25 +88,24 @@ export class PagePieces {
     this.second.use(place);
     cells[this.secondLevelHitsCell]++;
     this.clock[0] += this.secondLevelHitCycles;
-    const ofPage = (this.allowedAttributes & ~ENTRY_SIZE) | OF_PAGE;
-    this.pages.fillFromPiece(number, largeNumber, (first - (number & PIECE_IN_PAGE)) | 0, ofPage, place);
-    return (first + (number & IN_PIECE)) | 0;
+    const ofPage = (this.allowedAttributes & ~ENTRY_SIZE) | this.ofPage;
+    this.pages.fillFromPiece(number, largeNumber, (first - (number & this.pieceInPage)) | 0, ofPage, place);
+    return (first + (number & this.inPiece)) | 0;
   }
 
   /**
-   * Puts the piece that is asked for, in the cell of pages of 2 MiB, into the second level.
+   * Puts the piece that is asked for, in the cell of pages of its size, into the second level.
    * @param base the page's first frame
    * @param attributes of the page
    */
   insert(number: number, largeNumber: number, base: number, attributes: number): void {
-    const first = (base + (number & PIECE_IN_PAGE)) | 0;
-    this.second.insert(largeNumber, first, (attributes & ~ENTRY_SIZE) | OF_PIECE);
+    const first = (base + (number & this.pieceInPage)) | 0;
+    this.second.insert(this.isSmall ? number : largeNumber, first, (attributes & ~ENTRY_SIZE) | this.ofPiece);
     this.tlb.mayHoldPieces = true;
   }
 
   private allows(place: number): boolean {
-    const sizes = OF_PIECE | (SIZE_1G << TR_SIZE_SHIFT);
-    const attributes = this.permissions.largeAttributes(place, sizes, null);
+    const attributes = this.permissions.largeAttributes(place, this.sizes, null);
     if (attributes === NO_ATTRIBUTES) return false;
     this.allowedAttributes = attributes;
     return true;

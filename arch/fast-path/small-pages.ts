@@ -157,7 +157,8 @@ export class SmallPages {
     return this.fill(number, words[((place << WORD_SHIFT) + WORD_FRAME) | 0], attributes) | 0;
   }
 
-  private hitOtherAttributes(number: number, place: number, tlb: IndexedTlb): number {
+  /** {@link hitSecond} of a translation with other attributes than what was found allowed last. */
+  protected hitOtherAttributes(number: number, place: number, tlb: IndexedTlb): number {
     return this.permissions.allows(place) ? this.hitSecond(number, place, tlb) | 0 : GENERAL;
   }
 

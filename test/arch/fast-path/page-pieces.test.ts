@@ -25,6 +25,9 @@ const skylake = presetByName("skylake");
 const SHAPES: readonly Preset[] = [
   presetByName("zen2"),
   presetByName("zen5"),
+  presetByName("haswell"),
+  // Pieces of 4 KiB.
+  presetByName("ivy-bridge"),
   // With a limited number of PCIDs, and a first level that a few pages of 1 GiB fill.
   {
     ...skylake,
@@ -97,7 +100,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 );
 
 const addressOf = (number: number, partOf: number): number =>
-  pageOf(number) + (partOf % PARTS) * PART + (number & 15) * 4096;
+  pageOf(number) + (partOf % PARTS) * PART + ((number + partOf) & 127) * 4096;
 const SMALL = BASE + 2 ** 42;
 
 /** A guest of {@link PAGES} pages of 1 GiB and some small ones; what each of them is mapped to is known to the test. */
