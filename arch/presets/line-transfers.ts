@@ -54,7 +54,7 @@ export const IVY_BRIDGE_LINES: LineTransfers = {
   far: ns(202, assumed(`430 cycles: ${DAVID}`)),
 };
 
-/** Skylake-SP: one mesh a socket. */
+/** Skylake-SP, a server: one mesh a socket. A client part has a ring, whose lines come sooner. */
 export const SKYLAKE_LINES: LineTransfers = {
   coresPerCluster: cores(0, documented("Intel optimization manual: one mesh with a shared last-level cache a socket")),
   core: WITHIN_CORE,

@@ -1,4 +1,4 @@
-/** Intel Skylake (client and server core): the best known TLBs of all. */
+/** Intel Skylake: the best known TLBs of all. Cores and caches of a client part; where CPUs share lines, the mesh and links of a server (Skylake-SP). */
 
 import {
   allFrom,
@@ -203,13 +203,19 @@ export const SKYLAKE: Preset = {
     },
     {
       name: "L2",
-      sizeBytes: bytes(262_144, MANUAL),
+      sizeBytes: bytes(
+        262_144,
+        documented("Intel optimization manual, Skylake client; a server core has 1 MiB, 16 ways"),
+      ),
       ways: ways(4, MANUAL),
       hitCycles: cycles(12, MANUAL),
     },
     {
       name: "LLC",
-      sizeBytes: bytes(2_097_152, documented("2 MiB a core, Skylake client")),
+      sizeBytes: bytes(
+        2_097_152,
+        documented("2 MiB a core, Skylake client; a server has 1.375 MiB a core, in which L2 is not included"),
+      ),
       ways: ways(16, assumed("remembered")),
       hitCycles: cycles(44, MANUAL),
     },

@@ -94,13 +94,19 @@ export function checkGuestFigures({ guest, set = [] }: { guest?: boolean; set?: 
  * Refuses figures of code that does not run.
  * @param runner what does not run any
  * @param owners how the names of its figures begin
+ * @param option what the figures were given by
  * @throws UsageError
  */
-export function checkCodeFigures(set: readonly string[], runner: string, owners: readonly string[]): void {
+export function checkCodeFigures(
+  set: readonly string[],
+  runner: string,
+  owners: readonly string[],
+  option = "--set",
+): void {
   const unheeded = set.find((each) => owners.some((owner) => each.startsWith(owner)));
   if (unheeded === undefined) return;
   const code = owners.map((owner) => `a ${owner.replace(".", "")}'s`).join(" or ");
-  throw new UsageError(`--set ${unheeded}: ${runner} does not run ${code} code`);
+  throw new UsageError(`${option} ${unheeded}: ${runner} does not run ${code} code`);
 }
 
 /**

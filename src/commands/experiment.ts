@@ -24,7 +24,7 @@ import { defaultText } from "../input/parameters.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { Kernel } from "../machine/kernel.ts";
-import { madeBy, madeByElement, madeByLine } from "../provenance/made-by.ts";
+import { madeBy, madeByElement, madeByLine, noteOptions } from "../provenance/made-by.ts";
 import { KERNEL } from "../settings/figure-choice.ts";
 import { chooseFigures } from "../settings/load-figures.ts";
 import { type MachineSettings, settingKey } from "../settings/machine-settings.ts";
@@ -119,7 +119,9 @@ function valuesFor(
   const small = Object.entries(sensitivityParameters).map(
     ([name, text]) => [settingKey(columnOption(name)), text] as const,
   );
-  return { ...options, ...Object.fromEntries(small.filter(([key]) => !isGiven(key))) };
+  const used = Object.fromEntries(small.filter(([key]) => !isGiven(key)));
+  noteOptions(used);
+  return { ...options, ...used };
 }
 
 async function run(experiment: Experiment, options: ExperimentOptions, values: Values): Promise<number> {

@@ -259,7 +259,7 @@ function describeResult({ name, ...choice }: TestChoice, { failure, deviations, 
     .map(([option, value]) => ` --${option} ${value}`)
     .join("");
   const schedule = formatSchedule(deviations);
-  return `\n${what}\n\nschedule ${schedule} (${preemptions} preemption${preemptions === 1 ? "" : "s"}); again: mmulab explore ${name}${with_} --schedule ${schedule}\n`;
+  return `\n${what}\n\nschedule ${schedule} (${counted(preemptions, "preemption")}); again: mmulab explore ${name}${with_} --schedule ${schedule}\n`;
 }
 
 /** The options that say on which machine and kernel a test runs, as far as they were given. */

@@ -199,8 +199,10 @@ async function settingsOf(
   const { KERNEL } = await import("../settings/figure-choice.ts");
   const { chooseFigures } = await import("../settings/load-figures.ts");
   const { preset, pages, set, kernel, guest, independent } = changed(options, cpus, change);
-  checkCodeFigures(set, "a replay of references", [KERNEL]);
-  const figures = await chooseFigures(preset, set);
+  // What is wrong with a comparison's figures is the change's doing: those of the replay that it is laid beside were right.
+  const option = change === undefined ? undefined : "--against";
+  checkCodeFigures(set, "a replay of references", [KERNEL], option);
+  const figures = await chooseFigures(preset, set, option);
   const { warmup, limit, top, interval, structures } = options;
   return {
     preset: figures.preset,
@@ -243,7 +245,8 @@ function changed(options: ReferenceCommandOptions, cpus: number, change: string 
   if (name === "kernel") return { ...base, kernel: kernelVersionByName(value).name };
   if (name === "guest") return { ...base, guest: guestOf(change, value, options, cpus) };
   if (name === "accesses") return { ...base, independent: areIndependent(change, value) };
-  if (name !== "pages") return { ...base, set: [...set, change] };
+  // In place of a value that --set gives it.
+  if (name !== "pages") return { ...base, set: [...set.filter((each) => !each.startsWith(`${name}=`)), change] };
   try {
     return { ...base, pages: parsePageRules(value) };
   } catch (error) {

@@ -17,9 +17,10 @@ import { readSmallFile, readSmallText } from "../files/whole-file.ts";
 import { OutputFileError, UnknownNameError } from "../input/errors.ts";
 import { suggestion } from "../input/suggestion.ts";
 import { wholeNumber } from "../input/values.ts";
+import { counted } from "../report/counted.ts";
 import { choiceOf } from "../settings/figure-choice.ts";
 import { loadPreset } from "../settings/load-figures.ts";
-import { type MachineSettings, settingKey, settingTexts } from "../settings/machine-settings.ts";
+import { cpusOf, type MachineSettings, settingKey, settingTexts } from "../settings/machine-settings.ts";
 import { isPresetFile } from "../settings/presets.ts";
 import { SETTING_NAMES } from "../settings/setting-names.ts";
 import { begin, steppedWorkloads } from "../view/model/begin.ts";
@@ -39,6 +40,8 @@ interface ViewCommandOptions extends MachineSettings, FigureOptions {
   readonly json?: boolean;
 }
 
+/** CPUs that the page shows at the most. */
+const CPUS_MAX = 64;
 /** Bytes of a file, and of a source that goes into a link, at the most. */
 const FILE_BYTES_MAX = 2 ** 26;
 const SOURCE_BYTES_MAX = 2 ** 18;
@@ -75,7 +78,12 @@ export function addViewCommand(program: Command, exit: (code: number) => void): 
     .argument("[parameters...]", "the workload's own parameters, NAME=VALUE")
     .option("--ops <number>", "operations of the workload over all CPUs", optionParser(wholeNumber(1, 1_000_000)), 400)
     .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
-    .option("--cpus <number>", "CPUs of the machine, 1 to 64", optionParser(wholeNumber(1, 64)), 4)
+    .option(
+      "--cpus <number>",
+      `CPUs of the machine, 1 to ${CPUS_MAX} (default: as many as --topology has, or 4)`,
+      optionParser(wholeNumber(1, CPUS_MAX)),
+      4,
+    )
     .option(
       "--port <number>",
       `port to serve on (0: one that is free; default: ${VIEW_PORT}, to which reports of experiments link, or one that is free)`,
@@ -134,7 +142,9 @@ async function scenarioOf(
   isGiven: (option: string) => boolean,
 ): Promise<{ readonly scenario: Scenario; readonly beside: Beside }> {
   const isWorkload = steppedWorkloads().includes(name);
-  if (isWorkload || SOURCE_FILE.test(name)) return workloadScenario(name, parameters, options);
+  if (isWorkload || SOURCE_FILE.test(name)) {
+    return workloadScenario(name, parameters, { ...options, cpus: cpusFor(options, isGiven("cpus")) });
+  }
   const [unheeded] = ["ops", "seed", "cpus", "preset", "set", ...SETTING_NAMES].filter((each) =>
     isGiven(settingKey(each)),
   );
@@ -151,6 +161,13 @@ async function scenarioOf(
   const { openFile } = await import("../view/model/open-file.ts");
   (await openFile(name, opened))();
   return { scenario: { kind: "file", name: basename(name) }, beside: { opened } };
+}
+
+/** As many CPUs as the topology has, unless a number is given. @throws UsageError for more than the page shows */
+function cpusFor({ cpus, topology }: ViewCommandOptions, isGiven: boolean): number {
+  const room = topology === undefined || isGiven ? cpus : cpusOf(topology);
+  if (room <= CPUS_MAX) return room;
+  throw new UsageError(`--topology: has ${counted(room, "CPU")}, expected at most ${CPUS_MAX}`);
 }
 
 /** A workload, one of one's own too, on the machine that was asked for. */

@@ -1,4 +1,5 @@
 /** `fracture`: what INVLPG does to a guest whose large pages the host backs with smaller ones. */
+
 import {
   type Cpu,
   Machine,
@@ -12,6 +13,7 @@ import {
 import { GuestSpace } from "../guests/guest-space.ts";
 import { GUEST_PAGE_SIZES, type GuestPageSize, Hypervisor } from "../guests/hypervisor.ts";
 import { NativeSpace } from "../guests/native-space.ts";
+import { counted } from "../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { MACHINE_MEMORY_BYTES } from "./base/mapped-memory.ts";
 import { plotByKind } from "./base/plot.ts";
@@ -86,7 +88,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
       ),
     );
   const rows = plan.map((cell, i) => {
-    onProgress(i, plan.length, `${cell.invlpgs} pages on ${cell.hostPage}`);
+    onProgress(i, plan.length, `${counted(cell.invlpgs, "page")} on ${cell.hostPage}`);
     return measure(context, cell);
   });
   const table = new DataTable("fracture", "A flush and the work after it", COLUMNS, rows);
@@ -179,7 +181,7 @@ function findings(rows: readonly FractureRow[]): string[] {
     const counts = flushed.map(({ invlpgs }) => invlpgs);
     const after = [...new Set([Math.min(...counts), Math.max(...counts)])].map((count) => {
       const row = flushed.find(({ invlpgs }) => invlpgs === count);
-      return `${row?.refillCycles} after ${count} ${count === 1 ? "INVLPG" : "INVLPGs"}`;
+      return `${row?.refillCycles} after ${counted(count, "INVLPG")}`;
     });
     const full = own.find(({ flush }) => flush === "MOV CR3");
     const where = hostPage === NATIVE ? "Natively" : `On host pages of ${hostPage}`;

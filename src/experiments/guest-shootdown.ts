@@ -9,8 +9,11 @@ import {
   UserSpaces,
 } from "../../mm/index.ts";
 import { GUEST_PAGE_SIZES, type GuestPageSize } from "../guests/hypervisor.ts";
+import { ValueError } from "../input/errors.ts";
+import type { ParameterReader } from "../input/parameter-reader.ts";
 import type { Kernel } from "../machine/kernel.ts";
 import { type Random, randomStream } from "../machine/random.ts";
+import { counted } from "../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { plotByKind } from "./base/plot.ts";
 import { policiesOf, policiesParameter } from "./base/policies.ts";
@@ -18,6 +21,7 @@ import { DataTable, type Row } from "./base/table.ts";
 import { UserThread } from "./user-flush/user-thread.ts";
 
 const START = 0x10_0000_0000;
+const PREEMPTED = [0, 1, 2, 4, 7];
 /** Cycles between two looks at whether all vCPUs that are to be preempted are. */
 const LOOK_CYCLES = 20_000;
 /** Calls after which a process has a global ASID if it ever gets one: it is considered at every 32nd flush. */
@@ -51,7 +55,7 @@ marked to flush at their next entry, and VM exits are those of all vCPUs of the 
       kind: "integers",
       low: 0,
       high: 255,
-      default: [0, 1, 2, 4, 7],
+      default: PREEMPTED,
       summary: "of these, how many do not run; less than vcpus",
     },
     policiesParameter(["ipi", "kvm", "hyperv"]),
@@ -77,14 +81,14 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const policies = policiesOf(parameters);
   const vcpus = parameters.number("vcpus");
-  const counts = parameters.list("preempted").filter((preempted) => preempted < vcpus);
+  const counts = preemptedOf(parameters, vcpus);
   const plan = policies.flatMap((policy) => counts.map((preempted) => ({ policy, preempted })));
   const label = ({ policy, preempted }: (typeof plan)[number]): string => `${policy.name}, ${preempted} preempted`;
   const rows = context.points.each(plan, label, (point) => {
     onProgress(plan.indexOf(point), plan.length, label(point));
     return measure(context, point.policy, point.preempted);
   });
-  const table = new DataTable("shootdowns", `mprotect on one of ${vcpus} vCPUs`, COLUMNS, rows);
+  const table = new DataTable("shootdowns", `mprotect on one of ${counted(vcpus, "vCPU")}`, COLUMNS, rows);
   const style = { title: "Latency of a call", xLog: false, yLog: true };
   return {
     tables: [table.toResult()],
@@ -93,11 +97,24 @@ function run(context: ExperimentContext): ExperimentOutcome {
   };
 }
 
+/** Numbers of vCPUs that do not run; of those that nobody chose, all that are possible. @throws ValueError for as many as there are, or more */
+function preemptedOf(parameters: ParameterReader, vcpus: number): readonly number[] {
+  const counts = parameters.list("preempted");
+  const possible = counts.filter((preempted) => preempted < vcpus);
+  if (counts.join() === PREEMPTED.join()) return possible;
+  const [tooMany] = counts.filter((preempted) => preempted >= vcpus);
+  if (tooMany === undefined) return counts;
+  throw new ValueError(
+    "--preempted",
+    tooMany,
+    `at most ${vcpus - 1} of --vcpus ${vcpus}: the one that makes the calls runs`,
+  );
+}
+
 function finding(rows: readonly ShootdownRow[]): string {
   const [first] = rows;
   const last = rows[rows.length - 1];
-  if (first === undefined) return "None of these numbers of preempted vCPUs is below the number of vCPUs.";
-  return `${first.policy}: ${first.latencyUsec} us a call with ${first.preempted} vCPUs preempted, ${last.latencyUsec} us with ${last.preempted}.`;
+  return `${first.policy}: ${first.latencyUsec} us a call with ${counted(first.preempted, "vCPU")} preempted, ${last.latencyUsec} us with ${last.preempted}.`;
 }
 
 function measure(context: ExperimentContext, policy: FlushPolicy, preempted: number): ShootdownRow {

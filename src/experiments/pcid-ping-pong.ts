@@ -1,6 +1,8 @@
 /** `pcid-ping-pong`: processes that take turns on one CPU, with PCIDs and without, as their number and their memory grow. */
+
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../arch/index.ts";
 import { type MmStruct, mmapPopulate, UserSpaces } from "../../mm/index.ts";
+import { counted } from "../report/counted.ts";
 import { GUEST_EXPERIMENT_SETTINGS } from "../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { plotByKind } from "./base/plot.ts";
@@ -67,14 +69,14 @@ function run(context: ExperimentContext): ExperimentOutcome {
       .flatMap((pages) => parameters.list("processes").map((processes) => ({ setting, pages, processes }))),
   );
   const label = ({ setting, pages, processes }: (typeof points)[number]): string =>
-    `${setting}, ${processes} processes of ${pages} pages`;
+    `${setting}, ${counted(processes, "process", "processes")} of ${counted(pages, "page")}`;
   const rows = context.points.each(points, label, (point) => {
     onProgress(points.indexOf(point), points.length, label(point));
     return measure(context, point.setting, point.processes, point.pages);
   });
   const table = new DataTable("turns", "One turn of a process, on one CPU", COLUMNS, rows);
   const plots = parameters.list("pages").map((pages) => {
-    const style = { title: `A turn of a process of ${pages} pages`, xLog: false, yLog: true };
+    const style = { title: `A turn of a process of ${counted(pages, "page")}`, xLog: false, yLog: true };
     const own = rows.filter((row) => row.pages === pages);
     return plotByKind(table, "processes", "turnUsec", style, ({ setting }) => setting, own);
   });
@@ -88,14 +90,16 @@ function findings(rows: readonly Row<typeof COLUMNS>[]): string[] {
   const without = of("no PCIDs");
   return of("PCIDs").map(({ processes, turnCycles }, i) => {
     const share = (turnCycles / without[i].turnCycles).toFixed(2);
-    return `${processes} process${processes === 1 ? "" : "es"} of ${most} pages: with PCIDs a turn takes ${share} of what it takes without.`;
+    return `${counted(processes, "process", "processes")} of ${counted(most, "page")}: with PCIDs a turn takes ${share} of what it takes without.`;
   });
 }
 
 function measure(context: ExperimentContext, setting: string, processes: number, pages: number): Row<typeof COLUMNS> {
   const { parameters, preset, boot } = context;
   const isolation = setting.endsWith("isolation");
-  const kernel = boot(1, `${setting}, ${processes} processes of ${pages} pages`, { pageTableIsolation: isolation });
+  const kernel = boot(1, `${setting}, ${counted(processes, "process", "processes")} of ${counted(pages, "page")}`, {
+    pageTableIsolation: isolation,
+  });
   const { machine } = kernel;
   const { loop } = machine;
   const [cpu] = machine.cpus;
@@ -133,17 +137,17 @@ function measure(context: ExperimentContext, setting: string, processes: number,
   kernel.runUntilIdle();
   const after = cpu.counters();
   const per = (count: number): number => Math.round((10 * count) / (turns * processes)) / 10;
-  const counted = (name: string): number => after[name] - before[name];
+  const grown = (name: string): number => after[name] - before[name];
   return {
     setting,
     processes,
     pages,
     turnUsec: Math.round(cycles / (turns * processes) / preset.frequencyGhz.value) / 1000,
     turnCycles: Math.round(cycles / (turns * processes)),
-    walksPerTurn: per(counted("dtlb_load_misses.walk_completed") + counted("dtlb_store_misses.walk_completed")),
+    walksPerTurn: per(grown("dtlb_load_misses.walk_completed") + grown("dtlb_store_misses.walk_completed")),
     walkCyclesPerTurn: Math.round(
-      (counted("dtlb_load_misses.walk_active") + counted("dtlb_store_misses.walk_active")) / (turns * processes),
+      (grown("dtlb_load_misses.walk_active") + grown("dtlb_store_misses.walk_active")) / (turns * processes),
     ),
-    flushesPerTurn: per(counted("mov_cr3.flush")),
+    flushesPerTurn: per(grown("mov_cr3.flush")),
   };
 }

@@ -1,7 +1,9 @@
 /** `tlb-curves`: what loads, stores and fetches take by the number of pages and their distance: the curves that show a TLB's sets and ways. */
+
 import { type Cpu, Machine } from "../../arch/index.ts";
 import { NativeSpace } from "../guests/native-space.ts";
 import { type Random, randomStream } from "../machine/random.ts";
+import { counted } from "../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { MACHINE_MEMORY_BYTES, MAPPED_AT, MAPPED_BITS, roundedTo } from "./base/mapped-memory.ts";
 import { plotByKind } from "./base/plot.ts";
@@ -91,7 +93,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
     ),
   );
   const rows = plan.map(({ kind, stride, pages }, i) => {
-    onProgress(i, plan.length, `${kind.name}, stride ${stride}, ${pages} pages`);
+    onProgress(i, plan.length, `${kind.name}, stride ${stride}, ${counted(pages, "page")}`);
     return measure(context, kind, stride, pages);
   });
   const table = new DataTable("tlb-curves", "Accesses in random cyclic orders, one a page", COLUMNS, rows);
@@ -171,8 +173,11 @@ function findings(rows: readonly CurveRow[]): string[] {
     curves.set(name, [...(curves.get(name) ?? []), row]);
   }
   return [...curves].map(([name, curve]) => {
-    const first = (column: "firstLevelMissPercent" | "walkPercent"): string =>
-      String(curve.find((row) => row[column] > STEP_PERCENT)?.pages ?? "none of these numbers");
-    return `${name}: the first level misses from ${first("firstLevelMissPercent")} pages on, walks begin at ${first("walkPercent")}.`;
+    const first = (column: "firstLevelMissPercent" | "walkPercent"): number | undefined =>
+      curve.find((row) => row[column] > STEP_PERCENT)?.pages;
+    const none = "none of these numbers";
+    const misses = first("firstLevelMissPercent");
+    const from = misses === undefined ? `${none} of pages` : counted(misses, "page");
+    return `${name}: the first level misses from ${from} on, walks begin at ${first("walkPercent") ?? none}.`;
   });
 }

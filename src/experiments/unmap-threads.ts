@@ -97,7 +97,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
     onProgress(plan.indexOf(point), plan.length, label(point));
     return measure(context, point.way, cpus, point.threads, label(point));
   });
-  const table = new DataTable("loops", `Map, touch and unmap on ${cpus} CPUs`, COLUMNS, rows);
+  const table = new DataTable("loops", `Map, touch and unmap on ${counted(cpus, "CPU")}`, COLUMNS, rows);
   const style = { title: "Map, touch and unmap", xLog: true, yLog: true };
   return {
     tables: [table.toResult()],

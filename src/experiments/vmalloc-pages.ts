@@ -1,4 +1,5 @@
 /** `vmalloc-pages`: what vmalloc and vfree of n pages cost one CPU, in pairs, and all allocated before the first is freed. */
+
 import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../arch/index.ts";
 import {
   __GFP_ZERO,
@@ -9,6 +10,7 @@ import {
   vfree,
   wait,
 } from "../../mm/index.ts";
+import { counted } from "../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { kernelExperimentSettings } from "./base/kernel-settings.ts";
 import { plotByKind } from "./base/plot.ts";
@@ -48,19 +50,15 @@ cycles are of one area, purges included.`,
     { name: "areas", kind: "integer", low: 4, high: 1_000_000, default: 4000, summary: "areas of each measurement" },
     {
       name: "zero",
-      kind: "integer",
-      low: 0,
-      high: 1,
-      default: 0,
-      summary: "1: pages are zeroed (vzalloc, init_on_alloc)",
+      kind: "boolean",
+      default: false,
+      summary: "pages are zeroed (vzalloc, init_on_alloc)",
     },
     {
       name: "account",
-      kind: "integer",
-      low: 0,
-      high: 1,
-      default: 0,
-      summary: "1: pages are charged (GFP_KERNEL_ACCOUNT) to the cgroup of --memcg-levels",
+      kind: "boolean",
+      default: false,
+      summary: "pages are charged (GFP_KERNEL_ACCOUNT) to the cgroup of --memcg-levels",
     },
   ],
   settings: kernelExperimentSettings(["pti", "ipi-mode"]),
@@ -73,7 +71,7 @@ cycles are of one area, purges included.`,
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const points = ORDERS.flatMap((order) => parameters.list("pages").map((pages) => ({ order, pages })));
-  const label = ({ order, pages }: (typeof points)[number]): string => `${order}, ${pages} pages`;
+  const label = ({ order, pages }: (typeof points)[number]): string => `${order}, ${counted(pages, "page")}`;
   const rows = context.points.each(points, label, (point) => {
     onProgress(points.indexOf(point), points.length, label(point));
     return measure(context, point.order, point.pages);
@@ -95,13 +93,13 @@ function run(context: ExperimentContext): ExperimentOutcome {
 
 function measure(context: ExperimentContext, order: string, pages: number): Row<typeof COLUMNS> {
   const { parameters, preset, boot } = context;
-  const kernel = boot(1, `${order}, ${pages} pages`);
+  const kernel = boot(1, `${order}, ${counted(pages, "page")}`);
   const { vm } = kernel;
   const { loop } = kernel.machine;
   const areas = parameters.number("areas");
   const warmUp = Math.floor(areas / WARM_UP_SHARE);
-  const zero = parameters.number("zero") === 1 ? __GFP_ZERO : 0;
-  const gfp = (parameters.number("account") === 1 ? GFP_KERNEL_ACCOUNT : GFP_KERNEL) | zero;
+  const zero = parameters.isOn("zero") ? __GFP_ZERO : 0;
+  const gfp = (parameters.isOn("account") ? GFP_KERNEL_ACCOUNT : GFP_KERNEL) | zero;
   let vmallocCycles = 0;
   let vfreeCycles = 0;
   function* alloc(isCounted: boolean): KernelCode<number> {

@@ -1,4 +1,5 @@
 /** `vmap-contention`: vmalloc and vfree of several workers, with one vmap node and with one a CPU. */
+
 import {
   ACTIVITY_LOCK_WAIT,
   type EventLoop,
@@ -19,6 +20,7 @@ import {
   wait,
 } from "../../mm/index.ts";
 import { randomStream } from "../machine/random.ts";
+import { counted } from "../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import { KERNEL_EXPERIMENT_SETTINGS } from "./base/kernel-settings.ts";
 import { checkRoomForWorkers, PLACE_PARAMETER, placeWorkers } from "./base/placement.ts";
@@ -123,11 +125,9 @@ worker's pair; the lock with most wait is named as lock_stat names it.`,
     PLACE_PARAMETER,
     {
       name: "zero",
-      kind: "integer",
-      low: 0,
-      high: 1,
-      default: 0,
-      summary: "1: pages are zeroed, as all are with init_on_alloc=1, Debian's and Ubuntu's default",
+      kind: "boolean",
+      default: false,
+      summary: "pages are zeroed, as all are with init_on_alloc=1, Debian's and Ubuntu's default",
     },
     {
       name: "lazy_max_per_cpu",
@@ -158,7 +158,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const settings = SETTINGS.filter((setting) => hasNodes || setting === "one node");
   const plan = settings.flatMap((setting) => points.map((point) => ({ setting, ...point })));
   const label = ({ setting, cpus, workers }: (typeof plan)[number]): string =>
-    `${setting}, ${workers} workers on ${cpus} CPUs`;
+    `${setting}, ${counted(workers, "worker")} on ${counted(cpus, "CPU")}`;
   const cells = context.points.each(plan, label, (point) => {
     onProgress(plan.indexOf(point), plan.length, label(point));
     return measure(context, point.cpus, point.workers, point.setting);
@@ -176,7 +176,8 @@ function run(context: ExperimentContext): ExperimentOutcome {
       .flatMap((cell) => lockRows(cell, context.preset.frequencyGhz.value)),
   );
   const several = new Set(points.map(({ cpus, workers }) => (cpus === workers ? 0 : cpus))).size > 1;
-  const curveOf = ({ setting, cpus }: Row<typeof COLUMNS>): string => (several ? `${setting}, ${cpus} CPUs` : setting);
+  const curveOf = ({ setting, cpus }: Row<typeof COLUMNS>): string =>
+    several ? `${setting}, ${counted(cpus, "CPU")}` : setting;
   const style = (title: string, yLog: boolean) => ({ title, xLog: true, yLog });
   return {
     tables: [table.toResult(), lockTable.toResult()],
@@ -186,8 +187,8 @@ function run(context: ExperimentContext): ExperimentOutcome {
     ],
     findings: (hasNodes ? points : []).map(({ cpus, workers }, i) => {
       const ratio = (rows[points.length + i].pairsPerSecond / rows[i].pairsPerSecond).toFixed(2);
-      const onCpus = `${cpus} CPU${cpus === 1 ? "" : "s"}`;
-      const who = workers === cpus ? onCpus : `${workers} worker${workers === 1 ? "" : "s"} on ${onCpus}`;
+      const onCpus = counted(cpus, "CPU");
+      const who = workers === cpus ? onCpus : `${counted(workers, "worker")} on ${onCpus}`;
       return `${who}: one node a CPU is ${ratio} times as fast as one node.`;
     }),
   };
@@ -219,23 +220,23 @@ function measure(context: ExperimentContext, cpus: number, workers: number, sett
   const { parameters, preset, seed, boot } = context;
   const nodes = setting === "one node" ? 1 : Math.min(cpus, NODES_MAX);
   const lazyMax = parameters.number("lazy_max_per_cpu");
-  const kernel = boot(cpus, `${setting}, ${workers} workers on ${cpus} CPUs`, {
+  const kernel = boot(cpus, `${setting}, ${counted(workers, "worker")} on ${counted(cpus, "CPU")}`, {
     vmalloc: { vmapNodes: nodes, ...(lazyMax > 0 ? { lazyMaxPages: lazyMax * cpus } : {}) },
   });
   const { vm, machine } = kernel;
   const { loop } = machine;
   const window = windowOf(parameters.number("pairs"), vm);
   const pagesMax = parameters.number("pages");
-  const gfp = parameters.number("zero") === 1 ? GFP_KERNEL | __GFP_ZERO : GFP_KERNEL;
+  const gfp = parameters.isOn("zero") ? GFP_KERNEL | __GFP_ZERO : GFP_KERNEL;
   const at = placeWorkers(loop.topology, workers, parameters.words("place").at(-1) ?? "spread");
   /** What each worker counts between its begin and its end. */
-  const counted = Array.from({ length: workers }, () => ({ pairs: 0, cycles: 0, waited: 0 }));
+  const tallies = Array.from({ length: workers }, () => ({ pairs: 0, cycles: 0, waited: 0 }));
   /** Waits for each class of locks when the first worker began to count. */
   let waitsBefore: ReadonlyMap<string, number> = new Map();
   let purgesBefore = 0;
   function* worker(index: number, cpu: number): KernelCode<void> {
     const random = randomStream(seed, index);
-    const own = counted[index];
+    const own = tallies[index];
     let begins = -1;
     let waitedBefore = 0;
     for (let pair = 0; !window.isOver(pair); pair++) {
@@ -265,7 +266,7 @@ function measure(context: ExperimentContext, cpus: number, workers: number, sett
   kernel.runUntilIdle();
   const spun = waitsSince(loop, waitsBefore);
   const point = { setting, nodes, cpus, workers, purges: vm.purgesWithAreas - purgesBefore };
-  return { locks: lockStatistics(loop), row: rowOf(point, counted, spun, preset.frequencyGhz.value) };
+  return { locks: lockStatistics(loop), row: rowOf(point, tallies, spun, preset.frequencyGhz.value) };
 }
 
 /** What one worker has counted. */

@@ -1,8 +1,10 @@
 /** `walk-overlap`: accesses that wait for each other beside accesses that do not, by footprint. */
+
 import { type Cpu, Machine } from "../../arch/index.ts";
 import { GUEST_PAGE_SIZES, type GuestPageSize, levelOfPage } from "../guests/hypervisor.ts";
 import { NativeSpace } from "../guests/native-space.ts";
 import { randomStream } from "../machine/random.ts";
+import { counted } from "../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "./base/experiment.ts";
 import {
   footprintsParameter,
@@ -140,7 +142,9 @@ function machineWith(preset: ExperimentContext["preset"], { sizeMiB, page }: Pla
 
 function findings(rows: readonly OverlapRow[], { preset }: ExperimentContext): string[] {
   const { walkers, window } = preset.overlap;
-  const lines = [`${preset.name}: ${walkers.value} page walkers, a window of ${window.value} accesses.`];
+  const lines = [
+    `${preset.name}: ${walkers.value} page walkers, a window of ${counted(window.value, "access", "accesses")}.`,
+  ];
   for (const row of rows) {
     if (row.accesses === DEPENDENT) continue;
     const waits = rows.find((each) => each !== row && each.sizeMiB === row.sizeMiB && each.page === row.page);

@@ -21,6 +21,11 @@ export function noteCommand(command: readonly string[], options: Readonly<Record
   current = { version: versionText(), command: [...command], options: JSON.parse(JSON.stringify(options)) };
 }
 
+/** Notes values of options that the command uses in place of their defaults. */
+export function noteOptions(options: Readonly<Record<string, unknown>>): void {
+  if (current !== null) current = { ...current, options: { ...current.options, ...options } };
+}
+
 /** What makes the results of this process; null where no command runs, as in a program that uses the library. */
 export function madeBy(): MadeBy | null {
   return current;

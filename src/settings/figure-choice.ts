@@ -40,6 +40,9 @@ export interface FigureChoice {
   readonly set?: Readonly<Record<string, string>>;
 }
 
+/** The option that gives figures other values. */
+const SET = "--set";
+
 /** How the names of the kernel's costs begin. */
 export const KERNEL = "kernel.";
 /** A number as people and programs write it. */
@@ -47,20 +50,24 @@ const NUMBER = /^[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?$/i;
 /** Names that a message lists; of more it gives the beginnings. */
 const LISTED_MAX = 16;
 
-/** The figures of a preset that was found under `word`, with `words`. @throws UnknownNameError, ValueError */
-export function choiceOf(word: string, preset: Preset, words: readonly string[]): FigureChoice {
+/**
+ * The figures of a preset that was found under `word`, with `words`.
+ * @param option what the words were given by, for errors
+ * @throws UnknownNameError, ValueError
+ */
+export function choiceOf(word: string, preset: Preset, words: readonly string[], option = SET): FigureChoice {
   const file = isPresetFile(word) ? { presetFile: word } : {};
   if (words.length === 0) return { preset, costs: DEFAULT_KERNEL_COSTS, ...file };
   const given = new Map<string, string>();
   for (const each of words) {
     const at = each.indexOf("=");
-    if (at <= 0) throw new ValueError("--set", each, "NAME=VALUE, such as costs.walk=30");
+    if (at <= 0) throw new ValueError(option, each, "NAME=VALUE, such as costs.walk=30");
     const name = each.slice(0, at);
-    if (given.has(name)) throw new ValueError("--set", each, "each name once");
+    if (given.has(name)) throw new ValueError(option, each, "each name once");
     given.set(name, each.slice(at + 1));
   }
   const set = Object.fromEntries(given);
-  return { ...withSet(word, preset, set), ...file, set };
+  return { ...withSet({ word, preset, option }, set), ...file, set };
 }
 
 /**
@@ -70,13 +77,24 @@ export function choiceOf(word: string, preset: Preset, words: readonly string[])
 export function changeFigure(choice: FigureChoice, name: string, value: number): FigureChoice {
   return {
     ...choice,
-    ...withSet(choice.preset.name, choice.preset, { [name]: String(value) }, choice.costs, choice.hypervisorCosts),
+    ...withSet(
+      { word: choice.preset.name, preset: choice.preset, option: SET },
+      { [name]: String(value) },
+      choice.costs,
+      choice.hypervisorCosts,
+    ),
   };
 }
 
+/** What figures are changed of: the preset, the word it is known by, and the option that changes them. */
+interface Subject {
+  readonly word: string;
+  readonly preset: Preset;
+  readonly option: string;
+}
+
 function withSet(
-  word: string,
-  preset: Preset,
+  { word, preset, option }: Subject,
   set: Readonly<Record<string, string>>,
   oldCosts: KernelCosts = DEFAULT_KERNEL_COSTS,
   oldHypervisorCosts: HypervisorCosts = HYPERVISOR_COSTS,
@@ -87,23 +105,24 @@ function withSet(
   let changed = preset;
   for (const [name, text] of Object.entries(set)) {
     const old = current.get(name);
-    if (old === undefined) throw unknownFigure(word, name, [...current.keys()]);
-    const value = valueLike(old, name, text);
+    if (old === undefined) throw unknownFigure(option, word, name, [...current.keys()]);
+    const value = valueLike(old, `${option} ${name}`, text);
     if (name.startsWith(KERNEL)) costs = withKernelCost(costs, name, value as number | string);
-    else if (name.startsWith(HYPERVISOR)) hypervisorCosts = hypervisorCost(hypervisorCosts, name, value as number);
+    else if (name.startsWith(HYPERVISOR))
+      hypervisorCosts = hypervisorCost(hypervisorCosts, name, value as number, option);
     else changed = withFigure(changed, name, value, assumed(`given; ${String(old)} in the preset ${preset.name}`));
   }
-  check(changed, costs, set);
+  check(changed, costs, set, option);
   return { preset: changed, costs, ...(hypervisorCosts === HYPERVISOR_COSTS ? {} : { hypervisorCosts }) };
 }
 
 /** @throws ValueError for a value that is not possible */
-function hypervisorCost(costs: HypervisorCosts, name: string, value: number): HypervisorCosts {
+function hypervisorCost(costs: HypervisorCosts, name: string, value: number, option: string): HypervisorCosts {
   try {
     return withHypervisorCost(costs, name, value);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    throw new ValueError(`--set ${name}`, String(value), String(error.expected));
+    throw new ValueError(`${option} ${name}`, String(value), String(error.expected));
   }
 }
 
@@ -124,22 +143,22 @@ export function settableNames(preset: Preset): string[] {
   return [...currentValues(preset).keys()];
 }
 
-/** A text read as a value of the kind of another. @throws ValueError */
-function valueLike(old: FigureValue, name: string, text: string): FigureValue {
+/** A text read as a value of the kind of another. @param subject what it is for @throws ValueError */
+function valueLike(old: FigureValue, subject: string, text: string): FigureValue {
   if (typeof old === "string") return text;
   if (Array.isArray(old)) return text.split("+");
   if (typeof old === "boolean") {
     if (text === "true" || text === "false") return text === "true";
-    throw new ValueError(`--set ${name}`, text, "true or false");
+    throw new ValueError(subject, text, "true or false");
   }
   // Adding 0 makes 0 of -0. What range a figure has, its own check says.
   const value = NUMBER.test(text) ? Number(text) + 0 : Number.NaN;
   if (Number.isFinite(value)) return value;
-  throw new ValueError(`--set ${name}`, text === "" ? "with no value" : text, "a number, such as 30, 0.5 or 1e6");
+  throw new ValueError(subject, text === "" ? "with no value" : text, "a number, such as 30, 0.5 or 1e6");
 }
 
 /** @throws ValueError naming what was set, when it or what follows from it is not possible */
-function check(preset: Preset, costs: KernelCosts, set: Readonly<Record<string, string>>): void {
+function check(preset: Preset, costs: KernelCosts, set: Readonly<Record<string, string>>, option: string): void {
   try {
     checkPreset(preset);
     checkKernelCosts(costs);
@@ -151,12 +170,12 @@ function check(preset: Preset, costs: KernelCosts, set: Readonly<Record<string, 
     const name = Object.keys(set).find((each) => path === each || path === `${each}.value`);
     const all = Object.entries(set).map(([each, value]) => `${each}=${value}`);
     const expected = String(error.expected);
-    if (name !== undefined) throw new ValueError(`--set ${name}`, set[name], expected);
+    if (name !== undefined) throw new ValueError(`${option} ${name}`, set[name], expected);
     throw new ValueError(
-      "--set",
+      option,
       all.join(" "),
       expected,
-      `--set ${all.join(" ")}: ${path} ${String(error.value)}: expected ${expected}`,
+      `${option} ${all.join(" ")}: ${path} ${String(error.value)}: expected ${expected}`,
     );
   }
 }
@@ -177,7 +196,7 @@ function commonParts(names: readonly string[]): number {
 }
 
 /** @param preset the word that `mmulab presets` shows it by */
-function unknownFigure(preset: string, name: string, known: readonly string[]): UnknownNameError {
+function unknownFigure(option: string, preset: string, name: string, known: readonly string[]): UnknownNameError {
   // The figures beside it, when part of the name is right.
   let siblings: readonly string[] = [];
   for (let path = name; siblings.length === 0 && path.includes("."); ) {
@@ -188,6 +207,6 @@ function unknownFigure(preset: string, name: string, known: readonly string[]): 
     ", ",
   );
   const where = `mmulab presets ${preset}, presets kernel and presets hypervisor show all`;
-  const line = `--set: unknown figure '${name}'${suggestion(name, known)}; there are ${list}; ${where}`;
+  const line = `${option}: unknown figure '${name}'${suggestion(name, known)}; there are ${list}; ${where}`;
   return new UnknownNameError(line, name, known);
 }

@@ -18,8 +18,13 @@ export async function loadPreset(word: string): Promise<Preset> {
  * The figures that `--preset` and `--set` ask for.
  * @param word a preset's name or a file
  * @param words `NAME=VALUE`
+ * @param option what the words were given by, for errors
  * @throws UnknownNameError, InputFileError, ValueError for what is wrong
  */
-export async function chooseFigures(word: string, words: readonly string[] = []): Promise<FigureChoice> {
-  return choiceOf(word, await loadPreset(word), words);
+export async function chooseFigures(
+  word: string,
+  words: readonly string[] = [],
+  option?: string,
+): Promise<FigureChoice> {
+  return choiceOf(word, await loadPreset(word), words, option);
 }

@@ -174,7 +174,7 @@ export function kernelSettings(settings: MachineSettings, machineCpus: number): 
   const { kernel, topology, policy, isolated, pti, ipiMode, flushCeiling, flushFreedTables, proveLocking } = settings;
   if (topology !== undefined && cpus > cpusOf(topology)) {
     const given = formatTopology(topology);
-    const line = `--topology ${given}: has room for ${cpusOf(topology)} CPUs, not for ${cpus}`;
+    const line = `--topology ${given}: has room for ${cpusOf(topology)} of ${cpus} CPUs`;
     throw new ValueError("topology", given, `room for ${cpus} CPUs`, line);
   }
   const absent = isolated?.find((cpu) => cpu >= cpus);

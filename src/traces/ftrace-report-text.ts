@@ -17,7 +17,7 @@ export function renderFtraceReport(report: FtraceReport): string {
   const words = Object.entries(machine.settings ?? {}).map(([name, value]) => `${name} ${value}`);
   const given = words.length === 0 ? "" : `  ${words.join("; ")}\n`;
   const title =
-    `${report.trace}: replayed on ${machine.cpus} CPU${machine.cpus === 1 ? "" : "s"} (${machine.preset}, ${machine.frequencyGhz} GHz), ` +
+    `${report.trace}: replayed on ${counted(machine.cpus, "CPU")} (${machine.preset}, ${machine.frequencyGhz} GHz), ` +
     `Linux ${report.kernel}, flush policy ${policy}, lazy_max_pages ${grouped(lazyMaxPages)}\n${given}`;
   const flushes = report.flushCosts === undefined ? activities(report) : renderFlushCosts(report.flushCosts);
   return [
@@ -38,7 +38,7 @@ export function renderFtraceReport(report: FtraceReport): string {
 
 function areas(report: FtraceReport): string {
   const { traced, areas } = report;
-  const seconds = `${traced.seconds.toFixed(6)} s on ${traced.cpus} CPU${traced.cpus === 1 ? "" : "s"}`;
+  const seconds = `${traced.seconds.toFixed(6)} s on ${counted(traced.cpus, "CPU")}`;
   return `Areas\n${renderTable(
     ["", "emulated", "traced"],
     [
@@ -170,7 +170,7 @@ function skipped(report: FtraceReport): string {
   if (report.skipped.length === 0 && losses.length === 0) return "";
   const rows = report.skipped.map(({ reason, count, lines }) => {
     const more = count > lines.length ? ", ..." : "";
-    return `  ${grouped(count)} ${count === 1 ? "line" : "lines"}: ${reason} (line ${lines.join(", ")}${more})\n`;
+    return `  ${counted(count, "line", undefined, grouped)}: ${reason} (line ${lines.join(", ")}${more})\n`;
   });
   return `Not used, or with a doubt\n${losses.join("")}${rows.join("")}`;
 }

@@ -1,4 +1,5 @@
 /** `flush-cost`: what one flush costs, by their parts, and what one vunmap costs under lazy and eager freeing. */
+
 import { INVLPGB_PAGES_MAX, type KernelCode, PAGE_SIZE, type Preset } from "../../../arch/index.ts";
 import {
   DEFERRED_POLICY,
@@ -10,6 +11,7 @@ import {
   RAR_POLICY,
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
+import { counted } from "../../report/counted.ts";
 import { totalCycles } from "../../report/flush-costs.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { kernelExperimentSettings } from "../base/kernel-settings.ts";
@@ -88,7 +90,8 @@ function run(context: ExperimentContext): ExperimentOutcome {
     measure: (policy: FlushPolicy, cpus: number) => R,
   ): R[] => {
     const plan = of.flatMap((policy) => cpuCounts.map((cpus) => ({ policy, cpus })));
-    const label = ({ policy, cpus }: { policy: FlushPolicy; cpus: number }) => `${what}, ${policy.name}, ${cpus} CPUs`;
+    const label = ({ policy, cpus }: { policy: FlushPolicy; cpus: number }) =>
+      `${what}, ${policy.name}, ${counted(cpus, "CPU")}`;
     return context.points.each(plan, label, (point) => {
       onProgress(done++, total, label(point));
       return measure(point.policy, point.cpus);
@@ -149,7 +152,7 @@ function measureFlushes(
   pageCounts: readonly number[],
 ): FlushRow[] {
   const isolatedCpus = policy === DEFERRED_POLICY ? Array.from({ length: cpus - 1 }, (_, i) => i + 1) : [];
-  const kernel = boot(cpus, `flushes, ${policy.name}, ${cpus} CPUs`, { flushPolicy: policy, isolatedCpus });
+  const kernel = boot(cpus, `flushes, ${policy.name}, ${counted(cpus, "CPU")}`, { flushPolicy: policy, isolatedCpus });
   const accounts = kernel.vm.flushing.keepAccounts();
   const resident = new ResidentCpus(kernel, parameters.number("resident"));
   const rounds = parameters.number("rounds");
@@ -162,7 +165,7 @@ function measureFlushes(
     initiatorCycles += loop.nowCycles() - began;
   }
   return pageCounts.map((pages) => {
-    const point = points.mark(`${pages} page${pages === 1 ? "" : "s"}`);
+    const point = points.mark(counted(pages, "page"));
     const first = accounts.records.length;
     initiatorCycles = 0;
     for (let round = 0; round < rounds; round++) {

@@ -1,6 +1,8 @@
 /** What flushing costs per munmap of a process that has a thread on every CPU. */
+
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import { CHECK_EVERY_FLUSHES, type FlushPolicy, mmapPopulate, munmap, UserSpaces } from "../../../mm/index.ts";
+import { counted } from "../../report/counted.ts";
 import { totalCycles } from "../../report/flush-costs.ts";
 import type { ExperimentContext, Plot } from "../base/experiment.ts";
 import { plotByKind } from "../base/plot.ts";
@@ -30,7 +32,7 @@ export type MunmapRow = Row<typeof COLUMNS>;
 /** Thread 0 maps, touches and unmaps a page again and again; the others compute in user mode. */
 export function costPerMunmap({ boot }: ExperimentContext, policy: FlushPolicy, cpus: number): MunmapRow {
   const isolatedCpus = policy.name === "deferred" ? Array.from({ length: cpus - 1 }, (_, i) => i + 1) : [];
-  const kernel = boot(cpus, `munmap, ${policy.name}, ${cpus} CPUs`, { flushPolicy: policy, isolatedCpus });
+  const kernel = boot(cpus, `munmap, ${policy.name}, ${counted(cpus, "CPU")}`, { flushPolicy: policy, isolatedCpus });
   const { machine } = kernel;
   const { flushing } = kernel.mm;
   const { loop } = machine;

@@ -1,6 +1,8 @@
 /** What flushing costs per vunmap: lazy freeing shares one flush among very many, eager freeing has one for each. */
+
 import { type KernelCode, PAGE_SIZE, PAUSE_RESCHED } from "../../../arch/index.ts";
 import { type FlushPolicy, vfree, vmalloc, wait } from "../../../mm/index.ts";
+import { counted } from "../../report/counted.ts";
 import { grouped } from "../../report/tables.ts";
 import type { ExperimentContext, Plot } from "../base/experiment.ts";
 import { plotByKind } from "../base/plot.ts";
@@ -28,7 +30,7 @@ export type VunmapRow = Row<typeof COLUMNS>;
 
 /** Maps, uses and frees a page on CPU 0 until enough has been purged, or often enough under an eager policy. */
 export function costPerVunmap({ boot }: ExperimentContext, policy: FlushPolicy, cpus: number): VunmapRow {
-  const kernel = boot(cpus, `vunmap, ${policy.name}, ${cpus} CPUs`, { flushPolicy: policy });
+  const kernel = boot(cpus, `vunmap, ${policy.name}, ${counted(cpus, "CPU")}`, { flushPolicy: policy });
   const { vm, machine } = kernel;
   const accounts = vm.flushing.keepAccounts({ refills: false });
   let vunmaps = 0;
@@ -78,7 +80,7 @@ export function vunmapFindings(costs: readonly VunmapRow[]): string[] {
   const growth = [...new Set(costs.map(({ policy }) => policy))].map((policy) => {
     const own = costs.filter((cost) => cost.policy === policy);
     const [first, last] = [own[0], own[own.length - 1]];
-    const from = `${grouped(first.totalCycles)} cycles on ${first.cpus} CPU${first.cpus === 1 ? "" : "s"}`;
+    const from = `${grouped(first.totalCycles)} cycles on ${counted(first.cpus, "CPU")}`;
     return `${policy}: flushing per vunmap goes from ${from} to ${grouped(last.totalCycles)} on ${last.cpus}.`;
   });
   const most = Math.max(...costs.map(({ cpus }) => cpus));
@@ -87,6 +89,6 @@ export function vunmapFindings(costs: readonly VunmapRow[]): string[] {
   if (eager === undefined || lazy === undefined) return growth;
   return [
     ...growth,
-    `On ${most} CPU${most === 1 ? "" : "s"} an eager vunmap costs ${grouped(Math.round(eager / lazy))} times as much flushing as a lazy one.`,
+    `On ${counted(most, "CPU")} an eager vunmap costs ${grouped(Math.round(eager / lazy))} times as much flushing as a lazy one.`,
   ];
 }

@@ -1,4 +1,5 @@
 /** `kernel-diff`: the same workload, trace or recording on two versions of Linux: what differs, and which entry of the version makes it differ. */
+
 import {
   describeEntry,
   differingEntries,
@@ -9,6 +10,7 @@ import {
   withEntries,
 } from "../../../mm/index.ts";
 import { ValueError } from "../../input/errors.ts";
+import { counted } from "../../report/counted.ts";
 import { grouped } from "../../report/tables.ts";
 import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome, ResultTable } from "../base/experiment.ts";
@@ -264,7 +266,7 @@ function findings(
 function sentence(from: KernelVersion, to: KernelVersion, row: Row<typeof FIGURE_COLUMNS>): string {
   const what = row.part === "cycles" ? `cycles of ${row.figure}` : row.figure;
   if (row.from === 0 && row.figure === AT_ANOTHER_ADDRESS)
-    return `${grouped(row.to)} areas lie elsewhere in ${to.name}.`;
+    return `${counted(row.to, "area", undefined, grouped)} lie elsewhere in ${to.name}.`;
   return `${what}: ${grouped(row.from)} in ${from.name}, ${grouped(row.to)} in ${to.name}.`;
 }
 

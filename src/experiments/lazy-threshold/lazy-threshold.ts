@@ -1,7 +1,9 @@
 /** `lazy-threshold`: what a free costs against `lazy_max_pages`, and what is held back for it. */
+
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_RESCHED, PAUSE_TURN } from "../../../arch/index.ts";
 import { lazyMaxPages as linuxLazyMaxPages, vfree, vmalloc, wait } from "../../../mm/index.ts";
 import { randomStream } from "../../machine/random.ts";
+import { counted } from "../../report/counted.ts";
 import { grouped } from "../../report/tables.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { kernelExperimentSettings } from "../base/kernel-settings.ts";
@@ -78,7 +80,8 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const given = parameters.list("lazy_max_pages");
   const limitsOf = (cpus: number) => [...new Set([...given, linuxLazyMaxPages(cpus)])].sort((a, b) => a - b);
   const plan = cpuCounts.flatMap((cpus) => limitsOf(cpus).map((limit) => ({ cpus, limit })));
-  const label = ({ cpus, limit }: (typeof plan)[number]): string => `${cpus} CPUs, ${limit} pages`;
+  const label = ({ cpus, limit }: (typeof plan)[number]): string =>
+    `${counted(cpus, "CPU")}, ${counted(limit, "page")}`;
   const cells = context.points.each(plan, label, (point) => {
     onProgress(plan.indexOf(point), plan.length, label(point));
     return measure(context, point.cpus, point.limit);
@@ -111,11 +114,11 @@ function findingOf(cells: readonly ThresholdRow[]): string {
 }
 
 function cpusName(cpus: number): string {
-  return `${cpus} CPU${cpus === 1 ? "" : "s"}`;
+  return counted(cpus, "CPU");
 }
 
 function measure({ parameters, seed, boot }: ExperimentContext, cpus: number, lazyMaxPages: number): ThresholdRow {
-  const kernel = boot(cpus, `lazy_max_pages ${lazyMaxPages}, ${cpus} CPUs`, { vmalloc: { lazyMaxPages } });
+  const kernel = boot(cpus, `lazy_max_pages ${lazyMaxPages}, ${counted(cpus, "CPU")}`, { vmalloc: { lazyMaxPages } });
   const { vm, machine } = kernel;
   const { loop } = machine;
   const accounts = vm.flushing.keepAccounts();

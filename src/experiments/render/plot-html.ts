@@ -1,4 +1,5 @@
 /** One plot as a figure of a page: drawn for wide and for narrow screens, with its legend, and in words for those who cannot see it. */
+import { counted } from "../../report/counted.ts";
 import { escapeHtml } from "../../report/html-page.ts";
 import type { Plot, Series } from "../base/experiment.ts";
 import { legendSymbol } from "./plot-style.ts";
@@ -32,8 +33,7 @@ export function plotSentence({ xName, yName, xLog, yLog, series }: Plot): string
   const scale = (isLog: boolean) => (isLog ? " (log scale)" : "");
   const curves = series.map(({ name }) => name).join("; ");
   const leftOut = yLog ? values.filter(([, y]) => y <= 0).length : 0;
-  const note =
-    leftOut === 0 ? "" : ` Left out, as a log scale has no 0: ${leftOut} ${leftOut === 1 ? "point" : "points"}.`;
+  const note = leftOut === 0 ? "" : ` Left out, as a log scale has no 0: ${counted(leftOut, "point")}.`;
   return `Shown: ${yName}${scale(yLog)}, against ${xName}${scale(xLog)}, ${range}. ${series.length === 1 ? "Curve" : "Curves"}: ${curves}.${note}`;
 }
 

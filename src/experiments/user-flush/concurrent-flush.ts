@@ -1,4 +1,5 @@
 /** `concurrent-flush`: flushing one's own TLB while the others flush theirs, as Linux does since 5.13, against one after the other. */
+
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import {
   allCpus,
@@ -9,6 +10,7 @@ import {
   mprotect,
   UserSpaces,
 } from "../../../mm/index.ts";
+import { counted } from "../../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByColumn } from "../base/plot.ts";
@@ -84,9 +86,9 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const usec = (cycles: number): number => Math.round(cycles / preset.frequencyGhz.value) / 1000;
   const measured = context.points.each(
     cpuCounts,
-    (cpus) => `${cpus} CPUs`,
+    (cpus) => counted(cpus, "CPU"),
     (cpus) => {
-      onProgress(cpuCounts.indexOf(cpus), cpuCounts.length, `${cpus} CPUs`);
+      onProgress(cpuCounts.indexOf(cpus), cpuCounts.length, counted(cpus, "CPU"));
       const [serial, concurrent] = [SERIAL_POLICY, IPI_POLICY].map((policy) => measure(context, policy, cpus));
       return pageCounts.map((pages, k): Row<typeof COLUMNS> => {
         const [before, now] = [serial[k].cycles, concurrent[k].cycles];
@@ -106,7 +108,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const rows = measured.flat();
   const table = new DataTable("calls", "mprotect of one thread, the others busy", COLUMNS, rows);
   const plots = cpuCounts.map((cpus) => {
-    const style = { title: `mprotect on ${cpus} CPUs`, xLog: true, yLog: true };
+    const style = { title: `mprotect on ${counted(cpus, "CPU")}`, xLog: true, yLog: true };
     return plotByColumn(
       table,
       "pages",
@@ -118,7 +120,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const findings = cpuCounts.map((cpus) => {
     const own = rows.filter((row) => row.cpus === cpus);
     const best = own.reduce((a, b) => (b.savedPercent > a.savedPercent ? b : a));
-    return `${cpus} CPUs: flushing at the same time saves most with ${best.pages} page${best.pages === 1 ? "" : "s"}, ${best.savedPercent} %.`;
+    return `${counted(cpus, "CPU")}: flushing at the same time saves most with ${counted(best.pages, "page")}, ${best.savedPercent} %.`;
   });
   return { tables: [table.toResult()], plots, findings };
 }
@@ -129,7 +131,7 @@ function measure(
   policy: FlushPolicy,
   cpus: number,
 ): { readonly cycles: number; readonly point: string }[] {
-  const kernel = boot(cpus, `${policy.name}, ${cpus} CPUs`, { flushPolicy: policy });
+  const kernel = boot(cpus, `${policy.name}, ${counted(cpus, "CPU")}`, { flushPolicy: policy });
   const { machine } = kernel;
   const { loop } = machine;
   const spaces = new UserSpaces(kernel.mm);
@@ -140,7 +142,7 @@ function measure(
     const user = new UserThread(spaces, mm);
     yield* user.call(mmapPopulate(spaces, mm, START, Math.max(...parameters.list("pages"))));
     for (const pages of parameters.list("pages")) {
-      const point = points.mark(`${policy.name}, ${pages} page${pages === 1 ? "" : "s"}`);
+      const point = points.mark(`${policy.name}, ${counted(pages, "page")}`);
       const end = START + pages * PAGE_SIZE;
       let sum = 0;
       for (let round = 0; round <= rounds; round++) {

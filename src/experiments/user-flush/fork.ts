@@ -1,6 +1,8 @@
 /** `fork`: what the address space's part of fork costs by its size, and the write faults that come after it. */
+
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import { doWpPage, dupMm, exitMmap, type MmStruct, mmapPopulate, UserSpaces } from "../../../mm/index.ts";
+import { counted } from "../../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
@@ -58,13 +60,14 @@ that makes it; fork and exit are the address space's part of them.`,
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
   const points = parameters.list("cpus").flatMap((cpus) => parameters.list("pages").map((pages) => ({ cpus, pages })));
-  const label = ({ cpus, pages }: (typeof points)[number]): string => `${pages} pages, ${cpus} CPUs`;
+  const label = ({ cpus, pages }: (typeof points)[number]): string =>
+    `${counted(pages, "page")}, ${counted(cpus, "CPU")}`;
   const rows = context.points.each(points, label, (point) => {
     onProgress(points.indexOf(point), points.length, label(point));
     return measure(context, point.cpus, point.pages);
   });
   const table = new DataTable("forks", "Forks, and write faults after them", COLUMNS, rows);
-  const curveOf = ({ cpus }: Row<typeof COLUMNS>): string => `${cpus} CPU${cpus === 1 ? "" : "s"}`;
+  const curveOf = ({ cpus }: Row<typeof COLUMNS>): string => counted(cpus, "CPU");
   const style = (title: string) => ({ title, xLog: true, yLog: true });
   return {
     tables: [table.toResult()],
@@ -75,13 +78,13 @@ function run(context: ExperimentContext): ExperimentOutcome {
     findings: parameters.list("cpus").map((cpus) => {
       const own = rows.filter((row) => row.cpus === cpus);
       const last = own[own.length - 1];
-      return `${cpus} CPU${cpus === 1 ? "" : "s"}: a page more costs fork ${last.forkNsPerPage} ns, and its first write ${last.copyNs} ns.`;
+      return `${counted(cpus, "CPU")}: a page more costs fork ${last.forkNsPerPage} ns, and its first write ${last.copyNs} ns.`;
     }),
   };
 }
 
 function measure({ parameters, preset, boot }: ExperimentContext, cpus: number, pages: number): Row<typeof COLUMNS> {
-  const kernel = boot(cpus, `fork, ${pages} pages, ${cpus} CPUs`);
+  const kernel = boot(cpus, `fork, ${counted(pages, "page")}, ${counted(cpus, "CPU")}`);
   const { machine } = kernel;
   const { loop } = machine;
   const spaces = new UserSpaces(kernel.mm);

@@ -2,10 +2,12 @@
  * `madvise-loop`: threads of a process that fault a page in and drop it again, by flush policy: what will-it-scale's tlb_flush2 does
  * (docs/costs.md, "Beside will-it-scale").
  */
+
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import { type FlushPolicy, type MmStruct, madviseDontneed, mmap, munmap, UserSpaces } from "../../../mm/index.ts";
 import { ValueError } from "../../input/errors.ts";
 import type { ParameterReader } from "../../input/parameter-reader.ts";
+import { counted } from "../../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
@@ -65,7 +67,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const policies = policiesOf(parameters);
   const turn = turnOf(parameters);
   const plan = policies.flatMap((policy) => threadCounts.map((threads) => ({ policy, threads })));
-  const label = ({ policy, threads }: (typeof plan)[number]): string => `${policy.name}, ${threads} threads`;
+  const label = ({ policy, threads }: (typeof plan)[number]): string => `${policy.name}, ${counted(threads, "thread")}`;
   const rows = context.points.each(plan, label, (point): Row<typeof COLUMNS> => {
     onProgress(plan.indexOf(point), plan.length, label(point));
     return measure(context, point.policy, point.threads, turn);
@@ -75,7 +77,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const findings = policies.map(({ name }) => {
     const own = rows.filter(({ policy }) => policy === name);
     const best = own.reduce((a, b) => (b.loopsPerSecond > a.loopsPerSecond ? b : a));
-    return `${name}: most loops a second with ${best.threads} thread${best.threads === 1 ? "" : "s"}.`;
+    return `${name}: most loops a second with ${counted(best.threads, "thread")}.`;
   });
   return {
     tables: [table.toResult()],
@@ -125,7 +127,7 @@ function measure(
   threads: number,
   turn: Turn,
 ): Row<typeof COLUMNS> {
-  const kernel = boot(threads, `${policy.name}, ${threads} threads`, { flushPolicy: policy });
+  const kernel = boot(threads, `${policy.name}, ${counted(threads, "thread")}`, { flushPolicy: policy });
   const { loop } = kernel.machine;
   const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.mmAlloc();

@@ -1,4 +1,5 @@
 /** `user-flush`: what mprotect, MADV_DONTNEED and munmap of some pages cost a thread, by what the process's other threads do. */
+
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import {
   type MmStruct,
@@ -10,6 +11,7 @@ import {
   WorkingSet,
 } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
+import { counted } from "../../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { KERNEL_EXPERIMENT_SETTINGS } from "../base/kernel-settings.ts";
 import { plotByColumn } from "../base/plot.ts";
@@ -89,7 +91,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const points = parameters
     .words("others")
     .flatMap((others, i) => parameters.list("cpus").flatMap((cpus) => (cpus === 1 && i > 0 ? [] : [{ others, cpus }])));
-  const named = ({ others, cpus }: (typeof points)[number]): string => `${others}, ${cpus} CPUs`;
+  const named = ({ others, cpus }: (typeof points)[number]): string => `${others}, ${counted(cpus, "CPU")}`;
   const rows = context.points
     .each(points, named, (point) => {
       onProgress(points.indexOf(point), points.length, named(point));
@@ -116,9 +118,7 @@ function findings(rows: readonly Cell[]): string[] {
     const below = rows[i - 1];
     if (below === undefined || below.cpus !== row.cpus || below.pages !== 33 || row.pages !== 34) return [];
     const ratio = (row.mprotectReadNs / below.mprotectReadNs).toFixed(2);
-    return [
-      `${row.cpus} CPU${row.cpus === 1 ? "" : "s"}: mprotect of 34 pages costs ${ratio} times what 33 pages cost.`,
-    ];
+    return [`${counted(row.cpus, "CPU")}: mprotect of 34 pages costs ${ratio} times what 33 pages cost.`];
   });
 }
 
@@ -131,7 +131,7 @@ function mean(values: readonly number[]): number {
 }
 
 function measure({ parameters, preset, boot, points }: ExperimentContext, others: string, cpus: number): Cell[] {
-  const kernel = boot(cpus, `${others}, ${cpus} CPUs`);
+  const kernel = boot(cpus, `${others}, ${counted(cpus, "CPU")}`);
   const { loop, machine } = { loop: kernel.machine.loop, machine: kernel.machine };
   const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.mmAlloc();
@@ -145,7 +145,7 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
   function* thread(): KernelCode<void> {
     const user = new UserThread(spaces, mm, OWN_PAGES);
     for (const pages of parameters.list("pages")) {
-      const point = points.mark(`${pages} page${pages === 1 ? "" : "s"}`);
+      const point = points.mark(counted(pages, "page"));
       const end = START + pages * PAGE_SIZE;
       const nothing = { touch: 0, read: 0, write: 0, dontneed: 0, empty: 0, munmap: 0 };
       const calls: (typeof nothing)[] = [];

@@ -60,6 +60,9 @@ describe("mmulab replay --lackey", () => {
       /^mmulab: --against accesses=some: expected accesses=ind[^\n]*\n$/,
     ],
     [["--lackey", TRACE, "--against", "zen4"], /^mmulab: --against zen4: expected preset=NAME[^\n]*\n$/],
+    [["--lackey", TRACE, "--against", "tlbs.0.ways=99"], /^mmulab: --against tlbs\.0\.ways 99: expected 1, 2[^\n]*\n$/],
+    [["--lackey", TRACE, "--against", "tlbs.0.waxs=9"], /^mmulab: --against: unknown figure 'tlbs\.0\.waxs'[^\n]*\n$/],
+    [["--lackey", TRACE, "--set", "tlbs.0.ways=99"], /^mmulab: --set tlbs\.0\.ways 99: expected 1, 2[^\n]*\n$/],
     [["--lackey", TRACE, "--against", "pages=2M", "-x,"], /^mmulab: --against and -x: expected one of them\n$/],
     [["--lackey", TRACE, "--preset", "skylke"], /^mmulab: unknown preset 'skylke' \(did you mean skylake\?\)[^\n]*\n$/],
     [["--lackey", TRACE, "--window", "0"], /^mmulab: .*'0' is invalid[^\n]*\n$/],
@@ -87,6 +90,11 @@ describe("mmulab replay --lackey", () => {
       (more) => mmulab("replay", ...args, ...more, "--json").stdout,
     );
     expect(both.split("\n").map(resultIn)).toEqual(alone.map(resultIn));
+    // In place of what --set says.
+    const fewer = mmulab("replay", ...args, "--set", "tlbs.0.ways=2", "--against", "tlbs.0.ways=4", "--json").stdout;
+    const [two, four] = fewer.trimEnd().split("\n").map(resultIn) as { counters: unknown }[];
+    expect(four).toEqual(resultIn(mmulab("replay", ...args, "--set", "tlbs.0.ways=4", "--json").stdout));
+    expect(two).not.toEqual(four);
     const text = mmulab("replay", ...args, "--against", "pages=2M").stdout;
     expect(text).toMatch(/true\.lackey\.gz, the same references with each setting\n.* skylake, 4K +pages=2M +change/);
     expect(text).toMatch(/\n +dTLB-load-misses +\d+ +\d+ +-\d+\.\d %\n/);

@@ -120,6 +120,8 @@ describe("mmulab view", () => {
     [["stale-entry", "--cpus", "3"], /--cpus is for workloads/],
     [["stale-entry", "live=3"], /stale-entry is a story and takes no parameters/],
     [["stale-entry", "--preset", "zen4"], /--preset is for workloads: stale-entry brings its machine along/],
+    [["mixed", "--topology", "2x64x1"], /--topology: has 128 CPUs, expected at most 64/],
+    [["mixed", "--topology", "1x1x1", "--cpus", "2"], /--topology 1x1x1: has room for 1 of 2 CPUs/],
     [["--cpus", "65"], /--cpus.*65.*1 to 64/],
   ])("refuses %j in one line", (args, message) => {
     const { status, stderr } = mmulab("view", ...args);

@@ -40,6 +40,15 @@ test("figures of guests are among the inputs", () => {
   expect(names).toContain("virtualization.costs.vmExit");
 });
 
+test("as many vCPUs that do not run as there are, or more, are refused; of those that nobody chose the others are left out", () => {
+  for (const preempted of ["5", "0,2"])
+    expect(() => run("guest-shootdown", { vcpus: "2", preempted, rounds: "1" })).toThrow(
+      /^--preempted [52]: expected at most 1 of --vcpus 2: /,
+    );
+  const usual = run("guest-shootdown", { vcpus: "2", preempted: "0,1,2,4,7", policies: "kvm", rounds: "1" });
+  expect(rows(usual, "shootdowns").map(({ preempted }) => preempted)).toEqual([0, 1]);
+});
+
 test("hardware broadcast waits for no vCPU, once the process has the ASID that it needs", () => {
   const experiment = EXPERIMENTS.find(({ name }) => name === "guest-shootdown");
   if (experiment === undefined) throw new Error("no experiment");

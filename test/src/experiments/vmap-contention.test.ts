@@ -71,5 +71,7 @@ describe("vmap-contention", () => {
     const cyclesOf = (zero: string): number =>
       Number(rows(run("vmap-contention", { cpus: "1", pairs: "200", zero }), "contention")[0].cyclesPerPair);
     expect(cyclesOf("1")).toBeGreaterThan(cyclesOf("0") + 100);
+    expect(cyclesOf("on")).toBe(cyclesOf("1"));
+    expect(() => cyclesOf("2")).toThrow("--zero 2: expected on (1, y) or off (0, n)");
   });
 });

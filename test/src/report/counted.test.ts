@@ -7,7 +7,7 @@ import { counted } from "../../../src/report/counted.ts";
 import { ROOT, sourcesIn } from "../../source-files.ts";
 
 /** Rooms that write summaries. */
-const ROOMS = /^src\/(commands|explore(?!\/tests)|inspect|recording|references|report|runs|sweep|traces)\//;
+const ROOMS = /^src\/(commands|experiments|explore(?!\/tests)|inspect|recording|references|report|runs|sweep|traces)\//;
 /** What they count. */
 const NOUNS = new Set(
   (
@@ -24,6 +24,11 @@ const NEVER_ONE = [
   /^name$/,
   /^names\[text\] \?\? text$/,
   /^pageSize$/,
+  /^row\.page$/,
+  // Constants of experiments.
+  /^(SMALL_TLB_ENTRIES|COUNTED_PURGES|WARM_UP_PURGES)$/,
+  // How many times as much: a factor.
+  /^(ratio|row\.timesQuicker|times\.toFixed\(1\)|grouped\(Math\.round\(eager \/ lazy\)\))$/,
 ];
 function span(file: string, value: string, noun: string): string {
   return `${file}: \${${value}} ${noun}`;
@@ -36,6 +41,12 @@ const NEVER_ONE_IN = [
   span("src/sweep/spec.ts", "points", "points"),
   span("src/traces/record-notes.ts", "cpus", "CPUs"),
 ];
+
+/** An ending that somebody writes by hand where the number is not 1: `${n} page${n === 1 ? "" : "s"}`, and the noun itself. */
+const BY_HAND = /=== 1 \? ("" : "e?s"|"(\w+)" : "\2e?s")/;
+
+/** Where it is said of things whose number stands elsewhere. */
+const BY_HAND_IN = ["src/experiments/render/plot-html.ts", "src/references/reference-text.ts"];
 
 /** Numbers with a noun behind them that stays as it is where the number is 1, as `${count} events`. */
 function uncounted(text: string): string[] {
@@ -67,6 +78,13 @@ describe("numbers of things", () => {
       uncounted(readFileSync(join(ROOT, file), "utf8")).map((each) => `${file}: ${each}`),
     );
     expect(found.filter((each) => !NEVER_ONE_IN.includes(each))).toEqual([]);
+  });
+
+  it("have no ending that is written by hand", () => {
+    const files = sourcesIn("src").filter((file) => ROOMS.test(file) && file !== "src/report/counted.ts");
+    const found = files.filter((file) => BY_HAND.test(readFileSync(join(ROOT, file), "utf8")));
+    expect(found).toEqual(BY_HAND_IN);
+    expect(BY_HAND.test('`${n} page${n === 1 ? "" : "s"}`') && BY_HAND.test('n === 1 ? "line" : "lines"')).toBe(true);
   });
 
   it("are found where they are not", () => {

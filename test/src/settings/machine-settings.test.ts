@@ -148,7 +148,7 @@ describe("settings of the machine on the command line", () => {
       ["--topology", "2x2"],
       "Expected sockets x cores of a socket x threads of a core, such as 2x64x1, or 2x8x8x1 with clusters.",
     ],
-    [["--topology", "1x2x1"], "--topology 1x2x1: has room for 2 CPUs, not for 4"],
+    [["--topology", "1x2x1"], "--topology 1x2x1: has room for 2 of 4 CPUs"],
     [["--isolated", "3-1"], "Expected CPUs such as 2-7,12."],
     [["--isolated", "1"], "--isolated: only the flush policy deferred heeds it (--policy deferred)"],
     [["--isolated", "9", "--policy", "deferred"], "--isolated: there is no CPU 9, expected 0 to 3"],
