@@ -61,7 +61,7 @@ export class CpuMemory {
 
   constructor(id: number, parts: CpuParts) {
     const { preset, loop, memory, features, maxPhyAddr } = parts;
-    const arrays = allocateArrays(preset);
+    const arrays = allocateArrays(preset, parts.takeCpuBytes);
     const vendor = VENDOR_RULES[preset.vendor];
     this.id = id;
     this.memory = memory;

@@ -10,6 +10,8 @@ export interface MmuParts {
   readonly memory: PhysicalMemory;
   /** Where the data caches behind the walkers have the host's memory from. */
   readonly takeCacheBytes: TakeBytes;
+  /** Where the arrays of CPUs have it from. */
+  readonly takeCpuBytes: TakeBytes;
   /** The microarchitecture. */
   readonly preset: Preset;
 }

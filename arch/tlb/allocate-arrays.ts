@@ -2,13 +2,14 @@
 
 import type { Preset } from "../presets/preset.ts";
 import { CpuArrays } from "./cpu-arrays.ts";
+import type { TakeBytes } from "./line-cache.ts";
 import { ownStructures } from "./paging-structure-caches.ts";
 import { tlbWords } from "./tlb.ts";
 
-/** Arrays large enough for all TLBs and paging-structure caches of a preset. */
-export function allocateArrays(preset: Preset): CpuArrays {
+/** Arrays large enough for all TLBs and paging-structure caches of a preset. @param take as `CpuArrays` takes it */
+export function allocateArrays(preset: Preset, take?: TakeBytes): CpuArrays {
   const shapes = [...preset.tlbs, ...ownStructures(preset)];
   const places = shapes.reduce((sum, { sets, ways }) => sum + sets * ways, 0);
   const words = shapes.reduce((sum, shape) => sum + tlbWords(shape), 0);
-  return new CpuArrays(shapes.length, places, words);
+  return new CpuArrays(shapes.length, places, words, take);
 }

@@ -18,6 +18,10 @@
  * record. Code on the fast path takes these constants as arch/fast-path/README.md says ("Constants").
  */
 
+import { ownBytes, type TakeBytes } from "./line-cache.ts";
+
+const WORD_BYTES = Int32Array.BYTES_PER_ELEMENT;
+
 /** Cell of the counter number 0. */
 export const COUNTERS_CELL = 4;
 /** Cell with the first linear address of the 4 KiB page that the fast path is asked to translate. */
@@ -114,15 +118,17 @@ export class CpuArrays {
    * @param structures how many structures will take places
    * @param places slots of all structures together
    * @param words words that the structures take beside their records
+   * @param take takes so many bytes, all zero; default: they have a buffer of their own
    */
-  constructor(structures: number, places: number, words: number) {
+  constructor(structures: number, places: number, words: number, take: TakeBytes = ownBytes) {
     const end = FIRST_PLACE + places + 3 * structures;
     this.nextWord = end << WORD_SHIFT;
-    const buffer = new ArrayBuffer(4 * (this.nextWord + ((words + 1) & ~1)));
-    this.cells = new Float64Array(buffer);
-    this.words = new Int32Array(buffer);
-    this.bytes = new Uint8Array(buffer);
-    this.further = new Int32Array(end);
+    const blockWords = this.nextWord + ((words + 1) & ~1);
+    const [buffer, at] = take(WORD_BYTES * ((blockWords + end + 1) & ~1));
+    this.cells = new Float64Array(buffer, at, blockWords >> 1);
+    this.words = new Int32Array(buffer, at, blockWords);
+    this.bytes = new Uint8Array(buffer, at, WORD_BYTES * blockWords);
+    this.further = new Int32Array(buffer, at + WORD_BYTES * blockWords, end);
     this.cells[CELL_TAG] = Number.NaN;
     for (let place = FIRST_PLACE; place < end; place++) this.cells[(place << CELL_SHIFT) + CELL_TAG] = Number.NaN;
   }

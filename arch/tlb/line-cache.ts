@@ -22,7 +22,8 @@ const HIGHEST_BIT = 7;
 
 /** Where an array of so many bytes goes: a buffer, and the byte of it. */
 export type TakeBytes = (bytes: number) => readonly [ArrayBuffer, number];
-const ownBytes: TakeBytes = (bytes) => [new ArrayBuffer(bytes), 0];
+/** A buffer of its own. */
+export const ownBytes: TakeBytes = (bytes) => [new ArrayBuffer(bytes), 0];
 
 /** Most sets whose rows are numbered in 16 bits. */
 const SHORT_ROWS_MAX = 0xffff;
