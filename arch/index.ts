@@ -250,6 +250,7 @@ export {
   ACTIVITY_WALK,
   type ActivityObserver,
   CycleAccounts,
+  SHARED_CORE,
 } from "./time/cycle-accounts.ts";
 export {
   compute,

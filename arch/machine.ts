@@ -7,6 +7,7 @@
  *   ├── loop: EventLoop             a cycle clock a CPU, interleaving, IPIs     time/event-loop.ts, thread.ts, ready-queue.ts
  *   │   ├── accounts                what every cycle of every CPU went to       time/cycle-accounts.ts
  *   │   ├── lines                   cache lines that CPUs share, and who has them  time/shared-lines.ts
+ *   │   ├── sharedCores             hardware threads of a core that execute at the same time  time/shared-cores.ts
  *   │   └── topology                threads, cores, clusters, sockets, distances  time/topology.ts
  *   └── cpus: Cpu[]                 load, store, fetch; instructions            cpu/cpu-memory.ts, cpu.ts
  *       ├── registers               CR0, CR3, CR4, EFER, PKRU, CPL: checked     cpu/control-registers.ts
@@ -95,6 +96,7 @@ export class Machine {
     const clusterCores = preset.lineTransfers.coresPerCluster.value;
     this.loop = new EventLoop(count, new Topology(count, topology, clusterCores === 0 ? undefined : clusterCores));
     this.loop.lines.transferCycles = lineTransferCycles(preset);
+    this.loop.shareCores(preset.sharedCore.throughput.value);
     const cpus: Cpu[] = [];
     const { systemMemory: memory, loop } = this;
     const takeCacheBytes = takeFromReserve();

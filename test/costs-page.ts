@@ -15,7 +15,7 @@ export function kernelTable(): string {
 /** What the hardware costs: a row a figure, a column a preset, with the first letter of its basis. */
 export function hardwareTable(): string {
   const isCost = ({ name }: NamedFigure): boolean =>
-    /^(?:costs|lineTransfers|overlap|memory|frequencyGhz|mitigations|idleStates)\b/.test(name);
+    /^(?:costs|lineTransfers|sharedCore|overlap|memory|frequencyGhz|mitigations|idleStates)\b/.test(name);
   const columns = PRESETS.map(
     (preset) =>
       new Map(

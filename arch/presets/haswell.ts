@@ -6,6 +6,7 @@ import { HASWELL_LINES } from "./line-transfers.ts";
 import { HASWELL_MITIGATIONS } from "./mitigations.ts";
 import { HASWELL_OVERLAP } from "./overlap.ts";
 import { type Preset, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
+import { INTEL_SHARED_CORE } from "./shared-core.ts";
 import { HASWELL_FAULT, SKYLAKE, SKYLAKE_COSTS } from "./skylake.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
 import { guestCachesTakenOver } from "./virtualization.ts";
@@ -67,6 +68,7 @@ export const HASWELL: Preset = {
   ],
   memory: cycles(250, assumed("96 ns: Molka et al., ICPP 2015, on a Xeon E5-2680 v3; remembered")),
   lineTransfers: HASWELL_LINES,
+  sharedCore: INTEL_SHARED_CORE,
   overlap: HASWELL_OVERLAP,
   costs: {
     ...allTakenOver(SKYLAKE_COSTS, "Skylake"),

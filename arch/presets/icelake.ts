@@ -6,6 +6,7 @@ import { ICELAKE_LINES } from "./line-transfers.ts";
 import { ICELAKE_MITIGATIONS } from "./mitigations.ts";
 import { ICELAKE_OVERLAP } from "./overlap.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
+import { INTEL_SHARED_CORE } from "./shared-core.ts";
 import { SKYLAKE, SKYLAKE_COSTS } from "./skylake.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
 import { ICELAKE_VIRTUALIZATION } from "./virtualization.ts";
@@ -153,6 +154,7 @@ export const ICELAKE: Preset = {
   ],
   memory: cycles(220, assumed("about 95 ns")),
   lineTransfers: ICELAKE_LINES,
+  sharedCore: INTEL_SHARED_CORE,
   overlap: ICELAKE_OVERLAP,
   costs: {
     ...allTakenOver(SKYLAKE_COSTS, "Skylake"),

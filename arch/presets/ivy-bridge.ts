@@ -18,6 +18,7 @@ import { IVY_BRIDGE_LINES } from "./line-transfers.ts";
 import { HASWELL_MITIGATIONS } from "./mitigations.ts";
 import { IVY_BRIDGE_OVERLAP } from "./overlap.ts";
 import { type Preset, TLB_SHAPE_FIELDS } from "./preset.ts";
+import { INTEL_SHARED_CORE } from "./shared-core.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
 import { guestCachesTakenOver } from "./virtualization.ts";
 
@@ -62,6 +63,7 @@ export const IVY_BRIDGE: Preset = {
   ],
   memory: cycles(290, assumed("about 125 ns: as Haswell's, and some 30 for the buffers between it and its memory")),
   lineTransfers: IVY_BRIDGE_LINES,
+  sharedCore: INTEL_SHARED_CORE,
   overlap: IVY_BRIDGE_OVERLAP,
   costs: {
     ...allTakenOver(HASWELL.costs, "Haswell"),

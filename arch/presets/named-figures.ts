@@ -83,6 +83,7 @@ export function allFiguresOf(preset: Preset): NamedFigure[] {
     ...dataCaches.flatMap((cache, index) => shapeFigures(`dataCaches.${index}`, cache.name, cache)),
     named("memory", "", memory),
     ...Object.entries(preset.lineTransfers).map(([name, figure]) => named(`lineTransfers.${name}`, "", figure)),
+    named("sharedCore.throughput", "", preset.sharedCore.throughput),
     ...Object.entries(preset.overlap).map(([name, figure]) => named(`${OVERLAP}${name}`, "", figure)),
     ...Object.entries(costs).map(([name, figure]) => named(`costs.${name}`, "", figure)),
     ...guestFigures(preset),

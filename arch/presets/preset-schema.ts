@@ -26,6 +26,7 @@ import { BRANCH_HISTORY_MODES, RETURN_MODES, SKYLAKE_MITIGATIONS, SPECTRE_V2_MOD
 import { SKYLAKE_OVERLAP, ZEN2_OVERLAP } from "./overlap.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_KINDS, TLB_PAGE_SIZES, TLB_SHAPE_FIELDS } from "./preset.ts";
 import { REPLACEMENT_NAMES, replacementProblem } from "./replacement/index.ts";
+import { INTEL_SHARED_CORE, ZEN2_SHARED_CORE } from "./shared-core.ts";
 import { SKYLAKE } from "./skylake.ts";
 import { AMD_VIRTUALIZATION, ICELAKE_VIRTUALIZATION, SKYLAKE_VIRTUALIZATION } from "./virtualization.ts";
 
@@ -59,6 +60,8 @@ const GHZ_MAX = 1000;
 const WALKERS_MAX = 64;
 const WINDOW_MAX = 4096;
 /** A cache line that another CPU has, in nanoseconds. */
+/** Two threads that do not slow each other. */
+const SHARED_CORE_MAX = 2;
 const LINE_NS_MAX = 1e6;
 /** Idle times and latencies: up to a second. */
 const IDLE_NS_MAX = 1e9;
@@ -154,6 +157,7 @@ const PRESET_FIELDS = {
     coresPerCluster: figure("cores", wholeFrom(0, CPUS_MAX)),
     ...eachOf(["core", "cluster", "socket", "remote", "far"], figure("ns", numberFrom(0, LINE_NS_MAX))),
   }),
+  sharedCore: objectOf({ throughput: figure("cores", numberFrom(1, SHARED_CORE_MAX)) }),
   overlap: objectOf({
     walkers: figure("walkers", wholeFrom(1, WALKERS_MAX)),
     window: figure("accesses", wholeFrom(1, WINDOW_MAX)),
@@ -179,7 +183,7 @@ export function checkPreset(preset: unknown, cpus = 1): asserts preset is Preset
 
 /**
  * A preset from parsed JSON. Files may leave out `vendor` (intel), the features `tce` and `rar` (false), `costs.remoteAction` (that of
- * Skylake, which has none), `lineTransfers` and `overlap` (those of the vendor's first part here) and `virtualization` (that of a current part of
+ * Skylake, which has none), `lineTransfers`, `sharedCore` and `overlap` (those of the vendor's first part here) and `virtualization` (that of a current part of
  * the vendor).
  * @throws MachineUsageError naming the first field that is wrong, its value and what was expected
  */
@@ -189,7 +193,9 @@ export function parsePreset(json: unknown): Preset {
   const withGuests = withDefault(ofVendor, "virtualization", isAmd ? AMD_VIRTUALIZATION : ICELAKE_VIRTUALIZATION);
   const lines = allTakenOver(isAmd ? ZEN2_LINES : SKYLAKE_LINES, FIRST_PART);
   const overlap = allTakenOver(isAmd ? ZEN2_OVERLAP : SKYLAKE_OVERLAP, FIRST_PART);
-  const filled = withDefault(withDefault(withGuests, "lineTransfers", lines), "overlap", overlap);
+  const sharedCore = allTakenOver(isAmd ? ZEN2_SHARED_CORE : INTEL_SHARED_CORE, FIRST_PART);
+  const withLines = withDefault(withGuests, "lineTransfers", lines);
+  const filled = withDefault(withDefault(withLines, "sharedCore", sharedCore), "overlap", overlap);
   const preset = isRecord(filled)
     ? {
         ...filled,

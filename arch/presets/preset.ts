@@ -10,6 +10,7 @@ import type { LineTransfers } from "./line-transfers.ts";
 import type { MitigationsPreset } from "./mitigations.ts";
 import type { Overlap } from "./overlap.ts";
 import type { ReplacementName } from "./replacement/index.ts";
+import type { SharedCorePreset } from "./shared-core.ts";
 import type { VirtualizationPreset } from "./virtualization.ts";
 
 /** Sizes of pages that a TLB can hold. */
@@ -210,6 +211,8 @@ export interface Preset {
   readonly memory: Figure<"cycles">;
   /** What a cache line costs that another CPU has. */
   readonly lineTransfers: LineTransfers;
+  /** How much of a core each of its hardware threads gets while others execute. */
+  readonly sharedCore: SharedCorePreset;
   /** How much of the translation of independent accesses it does at once. */
   readonly overlap: Overlap;
   /** What operations cost. */

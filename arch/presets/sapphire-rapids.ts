@@ -10,6 +10,7 @@ import { SAPPHIRE_RAPIDS_LINES } from "./line-transfers.ts";
 import { SAPPHIRE_RAPIDS_MITIGATIONS } from "./mitigations.ts";
 import { SAPPHIRE_RAPIDS_OVERLAP } from "./overlap.ts";
 import { type Preset, TLB_SHAPE_FIELDS } from "./preset.ts";
+import { INTEL_SHARED_CORE } from "./shared-core.ts";
 import { SAPPHIRE_RAPIDS_VIRTUALIZATION } from "./virtualization.ts";
 
 const CPUID = documented("CPUID leaf 18h, Sapphire Rapids");
@@ -109,6 +110,7 @@ export const SAPPHIRE_RAPIDS: Preset = {
   ],
   memory: cycles(220, assumed("about 110 ns")),
   lineTransfers: SAPPHIRE_RAPIDS_LINES,
+  sharedCore: INTEL_SHARED_CORE,
   overlap: SAPPHIRE_RAPIDS_OVERLAP,
   costs: {
     ...ICELAKE.costs,

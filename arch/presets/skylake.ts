@@ -19,6 +19,7 @@ import { SKYLAKE_MITIGATIONS } from "./mitigations.ts";
 import { SKYLAKE_OVERLAP } from "./overlap.ts";
 import type { CostProfile, Preset } from "./preset.ts";
 import { STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS } from "./preset.ts";
+import { INTEL_SHARED_CORE } from "./shared-core.ts";
 import { SKYLAKE_VIRTUALIZATION } from "./virtualization.ts";
 
 const CPUID = documented("CPUID leaf 2 and Intel optimization manual, Skylake");
@@ -222,6 +223,7 @@ export const SKYLAKE: Preset = {
   ],
   memory: cycles(210, assumed("about 80 ns")),
   lineTransfers: SKYLAKE_LINES,
+  sharedCore: INTEL_SHARED_CORE,
   overlap: SKYLAKE_OVERLAP,
   costs: SKYLAKE_COSTS,
   virtualization: SKYLAKE_VIRTUALIZATION,

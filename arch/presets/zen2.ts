@@ -17,6 +17,7 @@ import { ZEN2_LINES } from "./line-transfers.ts";
 import { ZEN2_MITIGATIONS } from "./mitigations.ts";
 import { ZEN2_OVERLAP } from "./overlap.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
+import { ZEN2_SHARED_CORE } from "./shared-core.ts";
 import { SKYLAKE_COSTS } from "./skylake.ts";
 import { AMD_VIRTUALIZATION } from "./virtualization.ts";
 
@@ -157,6 +158,7 @@ export const ZEN2: Preset = {
   ],
   memory: cycles(270, assumed("about 80 ns")),
   lineTransfers: ZEN2_LINES,
+  sharedCore: ZEN2_SHARED_CORE,
   overlap: ZEN2_OVERLAP,
   costs: {
     ...allTakenOver(SKYLAKE_COSTS, "Skylake"),

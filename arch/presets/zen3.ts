@@ -21,6 +21,7 @@ import { ZEN3_LINES } from "./line-transfers.ts";
 import { ZEN3_MITIGATIONS } from "./mitigations.ts";
 import { ZEN3_OVERLAP } from "./overlap.ts";
 import { type Preset, TLB_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
+import { ZEN3_SHARED_CORE } from "./shared-core.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
 import { AS_ZEN4, ZEN_DATA_WAYS, ZEN2 } from "./zen2.ts";
 
@@ -172,6 +173,7 @@ export const ZEN3: Preset = {
   ],
   memory: cycles(320, assumed("about 95 ns")),
   lineTransfers: ZEN3_LINES,
+  sharedCore: ZEN3_SHARED_CORE,
   overlap: ZEN3_OVERLAP,
   costs: {
     ...allTakenOver(ZEN2.costs, "Zen 2"),

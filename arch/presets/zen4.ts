@@ -16,6 +16,7 @@ import { ZEN4_IDLE } from "./idle-states.ts";
 import { ZEN4_MITIGATIONS } from "./mitigations.ts";
 import { ZEN4_OVERLAP } from "./overlap.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, type TlbPreset } from "./preset.ts";
+import { ZEN4_SHARED_CORE } from "./shared-core.ts";
 import { ZEN3, zenGigabyteTlb, zenTlbs } from "./zen3.ts";
 
 const CPUID = documented("CPUID leaves 80000005h, 80000006h and 80000019h of an EPYC 9004 (InstLatx64)");
@@ -94,6 +95,7 @@ export const ZEN4: Preset = {
     },
   ],
   memory: cycles(340, assumed("about 90 ns")),
+  sharedCore: ZEN4_SHARED_CORE,
   overlap: ZEN4_OVERLAP,
   costs: {
     ...allTakenOver(ZEN3.costs, "Zen 3"),

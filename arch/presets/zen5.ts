@@ -5,6 +5,7 @@ import { ZEN4_IDLE } from "./idle-states.ts";
 import { ZEN5_LINES } from "./line-transfers.ts";
 import { ZEN5_MITIGATIONS } from "./mitigations.ts";
 import type { Preset } from "./preset.ts";
+import { ZEN4_SHARED_CORE } from "./shared-core.ts";
 import { structuresTakenOver } from "./structures-taken-over.ts";
 import { ZEN_DATA_WAYS } from "./zen2.ts";
 import { zenTlbs } from "./zen3.ts";
@@ -53,6 +54,7 @@ export const ZEN5: Preset = {
   ],
   memory: cycles(430, assumed("about 105 ns")),
   lineTransfers: ZEN5_LINES,
+  sharedCore: ZEN4_SHARED_CORE,
   overlap: allTakenOver(ZEN4.overlap, "Zen 4"),
   costs: allTakenOver(ZEN4.costs, "Zen 4"),
   mitigations: ZEN5_MITIGATIONS,

@@ -2,6 +2,7 @@
 import { CycleAccounts } from "./cycle-accounts.ts";
 import type { LateCpus } from "./hold-queue.ts";
 import type { PendingInterrupts } from "./pending-interrupts.ts";
+import type { SharedCores } from "./shared-cores.ts";
 import { type LineClock, SharedLines } from "./shared-lines.ts";
 import type { Thread } from "./thread.ts";
 import { checkCpuCount, Topology } from "./topology.ts";
@@ -20,6 +21,10 @@ export abstract class CpuClocks implements LineClock {
   readonly accounts: CycleAccounts;
   /** By CPU: how long it had nothing to do, or computed, before it acted last. */
   readonly idleCycles: Float64Array;
+  /** By CPU: cycles in which it waited without leaving the code that it runs, but for lines: it executed nothing meanwhile. */
+  readonly stalledCycles: Float64Array;
+  /** Siblings that slow each other; null where there are none. `InterruptedCpus.shareCores` sets it. */
+  sharedCores: SharedCores | null = null;
   /** The CPU whose code runs now. */
   currentCpu = 0;
   /** The thread that has each CPU; null for none. */
@@ -36,6 +41,7 @@ export abstract class CpuClocks implements LineClock {
     this.topology = topology ?? new Topology(cpus);
     this.clockCycles = clockCycles ?? new Float64Array(cpus);
     this.idleCycles = new Float64Array(cpus);
+    this.stalledCycles = new Float64Array(cpus);
     this.lines = new SharedLines(this);
     this.running = new Array<Thread | null>(cpus).fill(null);
     this.accounts = new CycleAccounts(this.clockCycles, this.lines.waitedCycles);
@@ -55,6 +61,20 @@ export abstract class CpuClocks implements LineClock {
     this.clockCycles[this.currentCpu] += cycles;
   }
 
+  /** Advances the current CPU's clock by what it waits, executing nothing. */
+  stall(cycles: number): void {
+    this.clockCycles[this.currentCpu] += cycles;
+    this.stalledCycles[this.currentCpu] += cycles;
+  }
+
+  /**
+   * Has the current CPU's clock say what sharing its core with siblings took so far: before others are told when something is over. All is said
+   * when it pauses.
+   */
+  settleSharedCore(): void {
+    this.sharedCores?.settle(this.currentCpu);
+  }
+
   /** The current CPU's clock. */
   nowCycles(): number {
     return this.clockCycles[this.currentCpu];
@@ -67,6 +87,7 @@ export abstract class CpuClocks implements LineClock {
     if (gap <= 0) return;
     if (this.running[cpu] === null) this.accounts.idle(cpu, atCycles);
     this.clockCycles[cpu] = atCycles;
+    this.sharedCores?.caughtUp(cpu, atCycles);
   }
 
   /** Begins an activity of the current CPU; returns the one to go back to (`cycle-accounts.ts`). */

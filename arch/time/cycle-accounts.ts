@@ -25,6 +25,11 @@ export const ACTIVITY_SWITCH = 7;
 export const ACTIVITY_WALK = 8;
 /** Waiting for cache lines that other CPUs had (`shared-lines.ts`), whatever the CPU was doing. */
 export const ACTIVITY_LINE_WAIT = 9;
+/**
+ * What the activity is called in which is what executing took longer because a sibling executed on the same core (`shared-cores.ts`), whatever the CPU was
+ * doing. Only machines with siblings have it.
+ */
+export const SHARED_CORE = "shared core";
 
 const BUILT_IN = [
   "other",

@@ -83,5 +83,6 @@ export function restoreEventLoop(
     checkState("event loop", cpu < loop.cpus, `has no CPU ${cpu}`);
     queue(work, cpu).readyCycles = readyCycles;
   }
+  loop.sharedCores?.reset();
   for (let cpu = 0; cpu < loop.cpus; cpu++) loop.refresh(cpu);
 }

@@ -112,6 +112,7 @@ export class EventLoop extends InterruptedCpus {
   wake(thread: Thread, atCycles: number): void {
     if (!thread.waiting) return;
     thread.waiting = false;
+    thread.deadlineCycles = Number.POSITIVE_INFINITY;
     thread.readyCycles = atCycles;
     if (this.running[thread.cpu] !== thread) {
       this.sleeping.delete(thread);
@@ -184,6 +185,7 @@ export class EventLoop extends InterruptedCpus {
     const { cpu } = thread;
     this.running[cpu] = thread;
     this.applyPause(cpu, thread, first.value);
+    this.sharedCores?.paused(cpu, thread.computeCycles);
     this.refresh(cpu);
     this.stepUntilDone(thread);
     return thread.result as T;
@@ -192,6 +194,7 @@ export class EventLoop extends InterruptedCpus {
   /** Ends a call begun with `enterSync`. */
   leaveSync(): void {
     const { cpu } = this.syncThread;
+    this.sharedCores?.settle(cpu);
     this.depth--;
     this.currentCpu = this.outerCpu;
     this.currentThread = null;
@@ -301,7 +304,8 @@ export class EventLoop extends InterruptedCpus {
       if (thread === null) return;
       this.switchTo(cpu, thread);
     }
-    if (thread.waiting) return;
+    if (thread.waiting && thread.deadlineCycles > this.clockCycles[cpu]) return;
+    thread.waiting = false;
     this.currentThread = thread;
     this.computing[cpu] = 0;
     try {
@@ -320,6 +324,7 @@ export class EventLoop extends InterruptedCpus {
       throw failure;
     } finally {
       this.currentThread = null;
+      this.sharedCores?.paused(cpu, thread.computeCycles);
     }
   }
 

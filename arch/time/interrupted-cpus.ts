@@ -3,7 +3,7 @@
  * when it can take it; by the clock it took it as it arrived, or when interrupts were on again (`PendingInterrupts.takenAt`).
  */
 import { CpuClocks } from "./cpu-clocks.ts";
-import { ACTIVITY_INTERRUPT } from "./cycle-accounts.ts";
+import { ACTIVITY_INTERRUPT, SHARED_CORE } from "./cycle-accounts.ts";
 import type { LateCpus } from "./hold-queue.ts";
 import {
   INTERRUPTED_RUNNING,
@@ -14,6 +14,7 @@ import {
   PendingInterrupts,
 } from "./pending-interrupts.ts";
 import { ReadyQueue } from "./ready-queue.ts";
+import { SharedCores } from "./shared-cores.ts";
 import type { VcpuScheduler } from "./vcpu-scheduler.ts";
 
 /** CPUs with clocks that take interrupts. */
@@ -38,6 +39,7 @@ export abstract class InterruptedCpus extends CpuClocks {
   private setBack(cpu: number, cycles: number): void {
     this.accounts.setBack(cpu, cycles);
     this.clockCycles[cpu] -= cycles;
+    this.sharedCores?.wasSetBack(cpu, cycles);
     this.isSetBack = true;
   }
 
@@ -45,6 +47,7 @@ export abstract class InterruptedCpus extends CpuClocks {
   private setForward(cpu: number, cycles: number): void {
     this.accounts.setBack(cpu, -cycles);
     this.clockCycles[cpu] += cycles;
+    this.sharedCores?.wasSetBack(cpu, -cycles);
     this.isSetBack = false;
   }
 
@@ -112,6 +115,7 @@ export abstract class InterruptedCpus extends CpuClocks {
     }
     interrupts.forgetBefore(cpu, actsAtCycles, clockCycles[cpu]);
     this.computesLater(cpu, this.clockCycles[cpu] - began);
+    if (taken) this.sharedCores?.settle(cpu);
     return taken;
   }
 
@@ -123,6 +127,7 @@ export abstract class InterruptedCpus extends CpuClocks {
   delay(cpu: number, fromCycles: number, cycles: number, activity: number): void {
     if (cpu === this.currentCpu) return;
     this.accounts.within(cpu, activity, this.clockCycles[cpu] + cycles);
+    this.stalledCycles[cpu] += cycles;
     this.comesLater(cpu, fromCycles, cycles);
   }
 
@@ -136,6 +141,28 @@ export abstract class InterruptedCpus extends CpuClocks {
       waitedCycles[cpu] += cycles[cpu];
       this.comesLater(cpu, fromCycles[cpu], cycles[cpu]);
     }
+  }
+
+  /**
+   * Siblings slow each other from now on where both execute; their clocks are those of vCPUs, whose host says what runs where, if a scheduler of such is
+   * set later: then they do not.
+   * @param throughput as for `SharedCores.of`
+   */
+  shareCores(throughput: number): void {
+    this.sharedCores = SharedCores.of(this, throughput);
+    if (this.sharedCores !== null) this.accounts.activity(SHARED_CORE);
+  }
+
+  /** What `cpu` did from `fromCycles` until `untilCycles`, interrupts included, took `cycles` more, as a sibling executed beside it. */
+  stretch(cpu: number, fromCycles: number, untilCycles: number, cycles: number): void {
+    this.interrupts.stretch(cpu, fromCycles, untilCycles, cycles);
+    this.accounts.within(cpu, this.accounts.activity(SHARED_CORE), this.clockCycles[cpu] + cycles);
+    if (cpu !== this.currentCpu) {
+      this.putForward(cpu, cycles);
+      return;
+    }
+    this.clockCycles[cpu] += cycles;
+    this.computesLater(cpu, cycles);
   }
 
   private comesLater(cpu: number, fromCycles: number, cycles: number): void {

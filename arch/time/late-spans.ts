@@ -49,6 +49,12 @@ export class LateSpans {
     numbers[later + FIRST_LATER + 1] = cycles;
   }
 
+  /** What `cpu` did in a part of its time took longer: `OffSpans.stretch`. */
+  stretch(cpu: number, fromCycles: number, untilCycles: number, cycles: number, run: number): void {
+    if (this.numbers[(cpu << CPU_SHIFT) | RUN] === run && this.hasAny(cpu))
+      this.workOut(cpu).stretch(fromCycles, untilCycles, cycles);
+  }
+
   /** The spans of a CPU in a run. */
   of(cpu: number, run: number): OffSpans {
     if (this.numbers[(cpu << CPU_SHIFT) | RUN] !== run) this.beginRun(cpu, run);
@@ -58,8 +64,11 @@ export class LateSpans {
   /** Nothing is asked of times of `cpu` before `atCycles` any more. @param clockCycles its clock: no span ends after it */
   forgetBefore(cpu: number, atCycles: number, clockCycles: number): void {
     if (atCycles >= clockCycles) this.forget(cpu);
-    else if (this.hasSpans[cpu] !== 0 || this.numbers[(cpu << CPU_SHIFT) | LATER] > 0)
-      this.workOut(cpu).forgetBefore(atCycles);
+    else if (this.hasAny(cpu)) this.workOut(cpu).forgetBefore(atCycles);
+  }
+
+  private hasAny(cpu: number): boolean {
+    return this.hasSpans[cpu] !== 0 || this.numbers[(cpu << CPU_SHIFT) | LATER] > 0;
   }
 
   private beginRun(cpu: number, run: number): void {

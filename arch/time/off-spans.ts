@@ -73,6 +73,16 @@ export class OffSpans {
     }
   }
 
+  /** What was done from `fromCycles` until `untilCycles` took `cycles` more, spread evenly over it, and all after that was as much later. */
+  stretch(fromCycles: number, untilCycles: number, cycles: number): void {
+    const { spans, count } = this;
+    for (let i = 0; i < count; i++) {
+      const span = i << SPAN_SHIFT;
+      spans[span | BEGIN] = stretched(spans[span | BEGIN], fromCycles, untilCycles, cycles);
+      spans[span | END] = stretched(spans[span | END], fromCycles, untilCycles, cycles);
+    }
+  }
+
   /** When an interrupt that arrives at `atCycles` is taken: then, or at the end of the span in which it does. */
   takenAt(atCycles: number): number {
     const { spans, count } = this;
@@ -106,4 +116,11 @@ export class OffSpans {
     const endCycles = this.spans[(at << SPAN_SHIFT) | END];
     return endCycles > beginCycles || (endCycles === beginCycles && includesBegin);
   }
+}
+
+/** What a time becomes when `cycles` are spread over those from `fromCycles` until `untilCycles`. */
+function stretched(atCycles: number, fromCycles: number, untilCycles: number, cycles: number): number {
+  if (atCycles <= fromCycles) return atCycles;
+  if (atCycles >= untilCycles) return atCycles + cycles;
+  return atCycles + Math.round((cycles * (atCycles - fromCycles)) / (untilCycles - fromCycles));
 }

@@ -169,6 +169,11 @@ export class PendingInterrupts {
     if (cycles > 0) this.offSpans.insert(cpu, fromCycles, cycles, this.runs);
   }
 
+  /** What `cpu` did from `fromCycles` until `untilCycles` took `cycles` more; interrupts that came then are taken as they were. */
+  stretch(cpu: number, fromCycles: number, untilCycles: number, cycles: number): void {
+    this.offSpans.stretch(cpu, fromCycles, untilCycles, cycles, this.runs);
+  }
+
   /** Disables interrupts of `cpu`, whose clock is at `nowCycles`; nests. */
   disable(cpu: number, nowCycles: number): void {
     if (this.off[cpu]++ === 0) this.offSince[cpu] = nowCycles;

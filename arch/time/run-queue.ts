@@ -22,10 +22,10 @@ function earliestReady(queue: readonly Thread[], clockCycles: number): number {
   return at;
 }
 
-/** When a CPU that runs `thread` (null: nothing) can act without an interrupt, at the earliest; infinity when it cannot. */
+/** When a CPU that runs `thread` (null: nothing) can act without an interrupt, at the earliest; infinity when it cannot, unless its wait has a deadline. */
 export function readyAt(thread: Thread | null, queue: readonly Thread[], clockCycles: number): number {
   if (thread === null) return earliestReady(queue, clockCycles);
-  return thread.waiting ? Number.POSITIVE_INFINITY : Math.max(clockCycles, thread.readyCycles);
+  return Math.max(clockCycles, thread.waiting ? thread.deadlineCycles : thread.readyCycles);
 }
 
 /** Takes a thread off the queue, if it is there. */

@@ -35,6 +35,8 @@ export class Thread {
   readyCycles: number;
   /** Whether it waits for `wake`. */
   waiting = false;
+  /** While it waits busily: when it looks up even if nobody wakes it. */
+  deadlineCycles = Number.POSITIVE_INFINITY;
   /** Whether its code has ended. */
   done = false;
   /** What its code returned, once it is done. */

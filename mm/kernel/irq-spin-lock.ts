@@ -71,6 +71,7 @@ export class IrqSpinLock implements WatchedLock, HandOver {
     if (this.line >= 0) loop.lines.write(this.line);
     loop.lines.waitFor(lineCycles);
     loop.spend(costs.uncontendedCycles + cycles);
+    loop.settleSharedCore();
     const until = loop.nowCycles();
     queue.serve(cpu, began, freeAt - began, until - takenAt, until);
     statistics.taken();
@@ -104,7 +105,7 @@ export class IrqSpinLock implements WatchedLock, HandOver {
     const { loop } = this;
     this.statistics?.waited(cycles, bounced);
     const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
-    loop.spend(cycles);
+    loop.stall(cycles);
     loop.enterActivity(activity);
   }
 

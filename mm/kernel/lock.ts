@@ -140,6 +140,7 @@ export abstract class Lock {
   release(): void {
     if (!this.held) throw this.notHeld();
     const { loop, class: statistics } = this;
+    if (loop.sharedCores !== null) loop.settleSharedCore();
     const now = loop.clockCycles[loop.currentCpu];
     statistics.held(now - this.takenAtCycles);
     if (statistics.watcher !== null) statistics.watcher.lockRelease(this);
@@ -203,7 +204,7 @@ export abstract class Lock {
     const cpu = loop.currentCpu;
     this.hasWaited(atCycles - loop.clockCycles[cpu], bounced);
     loop.accounts.within(cpu, ACTIVITY_LOCK_WAIT, atCycles);
-    loop.clockCycles[cpu] = atCycles;
+    loop.stall(atCycles - loop.clockCycles[cpu]);
   }
 
   /** Whoever takes the lock has waited for it. */

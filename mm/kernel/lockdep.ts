@@ -8,7 +8,7 @@ import type { KernelLog } from "../lib/kernel-log.ts";
 import { currentComm } from "./current-comm.ts";
 import type { Lock } from "./lock.ts";
 import { watchLocks } from "./lock-stat.ts";
-import type { LockWatcher, WatchedLock } from "./lock-watcher.ts";
+import type { LockWatcher, OwnedLock, WatchedLock } from "./lock-watcher.ts";
 
 /** What can be wrong about locks; the first words of the kernel's own reports. */
 export type LockFault =
@@ -79,7 +79,7 @@ export class Lockdep implements LockWatcher {
    * thread is not asked: what looks at the kernel from outside, while no kernel code is in the middle of a change, and interrupt
    * handlers, which use no such structure.
    */
-  assertHeld(lock: Lock, structure: string): void {
+  assertHeld(lock: OwnedLock, structure: string): void {
     const { currentThread } = this.loop;
     if (currentThread === null || lock.owner === currentThread || this.asserted.has(structure)) return;
     this.asserted.add(structure);

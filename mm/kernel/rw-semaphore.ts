@@ -1,32 +1,398 @@
-/** `struct rw_semaphore` as its writers take it; who uses it counts its readers (`kernel/locking/rwsem.c`). */
-import { Mutex } from "./lock.ts";
+/**
+ * Reader-writer semaphores (`kernel/locking/rwsem.c`, since 5.11): readers share them, a writer has them alone.
+ *
+ * - A writer that finds it taken spins for a while before it queues (`rwsem_optimistic_spin`): one at a time, the others in a queue of their own (osq), while the
+ *   writer that has it runs, or for 10 to 25 us while readers have it. Who spins is in no queue, so that readers go on coming, and takes what comes free before
+ *   those who sleep in the queue.
+ * - Once somebody is in the queue, readers queue too, unless nobody has it: then they take it before who was woken for it.
+ * - A reader at the front of the queue is woken with all readers behind it, past writers (`rwsem_mark_wake`), and has it by then; a writer at the front is
+ *   woken and has to take it.
+ * - Who has waited in the queue for more than a jiffy and finds it taken asks for it to be handed over (`RWSEM_FLAG_HANDOFF`): nobody takes it before that one.
+ *
+ * Left out: that a writer which has asked spins once more before it sleeps, and that spinning ends when the spinner's CPU has something else to run.
+ */
+import { ACTIVITY_LOCK_WAIT, ACTIVITY_SWITCH } from "../../arch/time/cycle-accounts.ts";
+import {
+  type EventLoop,
+  type KernelCode,
+  PAUSE_SLEEP,
+  PAUSE_SPIN,
+  PAUSE_TURN,
+  type Thread,
+} from "../../arch/time/event-loop.ts";
+import { HZ } from "./jiffies.ts";
+import { type LockClass, lockClass } from "./lock-stat.ts";
+import { POINT_UNLOCKED } from "./points.ts";
+import type { RwSemaphoreUse } from "./rw-semaphore-use.ts";
 
-/** A lock whose writers wait for readers, too. */
-export class RwSemaphore extends Mutex {
-  /** What its holder had waited when it took it; 0 for not at all. */
-  private waitCycles = 0;
+/** Readers that are woken at a time (`MAX_READERS_WAKEUP`). */
+const READERS_WOKEN_MAX = 256;
+/** `rwsem_rspin_threshold`: a writer spins for (20 + readers) / 2 us while readers have it, of whom no more than 30 count. */
+const SPIN_HALF_USEC = 20;
+const SPIN_READERS_MAX = 30;
+const HALF_USEC_NS = 500;
 
-  override tryTake(): boolean {
-    this.waitCycles = 0;
-    return super.tryTake();
+/** A thread in the queue. */
+interface Waiter {
+  readonly thread: Thread;
+  readonly isWriter: boolean;
+  /** The jiffy in which it queued. */
+  readonly jiffy: number;
+  /** A reader that has it. */
+  isGranted: boolean;
+  /** It has asked for the semaphore to be handed over. */
+  hasAsked: boolean;
+}
+
+/** Whom a release wakes. */
+type Wakes = "any" | "readers" | "read owned";
+
+/** One semaphore. */
+export class RwSemaphore {
+  readonly name: string;
+  readonly sleeps = true;
+  /** Statistics, shared by all of this name: of writers, and what readers waited. */
+  readonly class: LockClass;
+  private readonly loop: EventLoop;
+  private readonly use: RwSemaphoreUse;
+  private writer: Thread | null = null;
+  private readerCount = 0;
+  private lastCpu = -1;
+  private takenAtCycles = 0;
+  /** When a writer gave it back last, and when a reader did: a CPU that is behind cannot have had it before. */
+  private writeFreeAtCycles = 0;
+  private readFreeAtCycles = 0;
+  /** A reader took it last (`RWSEM_READER_OWNED`, which stays when readers go). */
+  private isReaderOwned = false;
+  /** A writer has spun in vain while readers had it (`RWSEM_NONSPINNABLE`). */
+  private isNonspinnable = false;
+  private hasHandoff = false;
+  private readonly queue: Waiter[] = [];
+  /** Writers that spin: the first looks at the semaphore, the others at the one before. */
+  private readonly spinners: Thread[] = [];
+
+  constructor(name: string, loop: EventLoop, use: RwSemaphoreUse) {
+    this.name = name;
+    this.loop = loop;
+    this.use = use;
+    this.class = lockClass(loop, name);
   }
 
-  override takeFree(): boolean {
-    this.waitCycles = 0;
-    return super.takeFree();
+  /** Whether anybody has it. */
+  get isHeld(): boolean {
+    return this.writer !== null || this.readerCount > 0;
   }
 
-  protected override hasWaited(cycles: number, bounced: boolean): void {
-    this.waitCycles = cycles;
-    super.hasWaited(cycles, bounced);
+  /** The thread that has it to write; null for none. */
+  get owner(): Thread | null {
+    return this.writer;
   }
 
-  /** The last reader has gone, for whom the holder has waited since it kept new ones away: it has waited, and not held it (`lock_contended`, `lock_acquired`). */
-  readersHaveGone(): void {
-    const now = this.loop.nowCycles();
-    const { waitCycles } = this;
-    this.waitCycles += now - this.takenAtCycles;
-    this.class.waitsLonger(waitCycles, this.waitCycles);
-    this.takenAtCycles = now;
+  /** How many have it to read. */
+  get readers(): number {
+    return this.readerCount;
+  }
+
+  /** Threads that sleep until they get it. */
+  get waiting(): number {
+    return this.queue.length;
+  }
+
+  /** The CPU whose thread had it to write last; -1 for none. */
+  get ownerCpu(): number {
+    return this.lastCpu;
+  }
+
+  /** When it was given back last. */
+  get freeSinceCycles(): number {
+    return Math.max(this.writeFreeAtCycles, this.readFreeAtCycles);
+  }
+
+  /** Makes it a free one that `lastCpu` (-1: nobody) gave back at `atCycles`, for saved states. */
+  restore(lastCpu: number, atCycles: number): void {
+    this.lastCpu = lastCpu;
+    this.writeFreeAtCycles = atCycles;
+  }
+
+  /** Takes it to read (`down_read`). */
+  *downRead(): KernelCode<void> {
+    const { loop } = this;
+    while (loop.mustYield(this)) yield PAUSE_TURN;
+    const isContended = this.writer !== null || this.queue.length > 0;
+    if (!isContended) this.addReader();
+    else if (this.canSteal) {
+      const isFirst = this.readerCount === 0;
+      this.addReader();
+      if (isFirst) this.markWake("read owned");
+    } else yield* this.waitToRead();
+  }
+
+  /** Gives it back (`up_read`). */
+  *upRead(): KernelCode<void> {
+    while (this.loop.mustYield(this)) yield PAUSE_TURN;
+    this.use.touchCount();
+    this.readFreeAtCycles = Math.max(this.readFreeAtCycles, this.loop.nowCycles());
+    if (--this.readerCount > 0) return;
+    if (this.queue.length > 0) {
+      this.isNonspinnable = false;
+      this.markWake("any");
+    }
+    this.changed();
+  }
+
+  /** Takes it to write (`down_write`). */
+  *downWrite(): KernelCode<void> {
+    const { loop } = this;
+    while (loop.mustYield(this)) yield PAUSE_TURN;
+    if (!this.isHeld && this.queue.length === 0) {
+      this.own();
+      return;
+    }
+    this.class.watcher?.acquiring(this);
+    const since = loop.nowCycles();
+    const bounced = this.lastCpu !== loop.currentCpu;
+    const hasIt = this.canSpinOnOwner() && (yield* this.optimisticSpin());
+    if (!hasIt) yield* this.waitToWrite();
+    this.class.waited(loop.nowCycles() - since, bounced);
+  }
+
+  /** Gives it back (`up_write`). */
+  upWrite(): void {
+    this.disown();
+    if (this.queue.length > 0) this.markWake("any");
+    this.changed();
+    this.loop.point(POINT_UNLOCKED, this);
+  }
+
+  /** Goes on as a reader (`downgrade_write`). */
+  downgradeWrite(): void {
+    this.disown();
+    this.readerCount++;
+    this.isReaderOwned = true;
+    if (this.queue.length > 0) this.markWake("read owned");
+    this.changed();
+    this.loop.point(POINT_UNLOCKED, this);
+  }
+
+  /** The thread that has it to write is about to sleep: nobody spins any longer for it to give it back (`owner_on_cpu`). */
+  ownerSleeps(): void {
+    this.changed();
+  }
+
+  /** Whether a reader that finds somebody in the queue takes it all the same: nobody has it, or a writer took it last whom readers followed. */
+  private get canSteal(): boolean {
+    const isReaders = this.isReaderOwned && this.readerCount > 0;
+    return this.writer === null && !this.hasHandoff && !isReaders;
+  }
+
+  private addReader(): void {
+    this.comesAfter(this.writeFreeAtCycles);
+    this.readerCount++;
+    this.isReaderOwned = true;
+    this.use.touchCount();
+    this.use.touchOwner();
+  }
+
+  private own(): void {
+    const { loop, class: statistics } = this;
+    this.writer = loop.currentThread;
+    this.comesAfter(Math.max(this.writeFreeAtCycles, this.readFreeAtCycles));
+    this.isReaderOwned = false;
+    this.isNonspinnable = false;
+    this.use.touchCount();
+    this.use.touchOwner();
+    statistics.taken();
+    if (this.lastCpu !== loop.currentCpu && this.lastCpu >= 0) statistics.bounced();
+    this.lastCpu = loop.currentCpu;
+    this.takenAtCycles = loop.nowCycles();
+    statistics.watcher?.lockAcquire(this);
+  }
+
+  /** Whoever has it to write has it no more. */
+  private disown(): void {
+    const { loop, class: statistics } = this;
+    if (this.writer === null) throw new Error(`${this.name} is given back by a writer, but none has it`);
+    this.use.touchOwner();
+    this.use.clearCount();
+    this.writer = null;
+    this.writeFreeAtCycles = loop.nowCycles();
+    statistics.held(this.writeFreeAtCycles - this.takenAtCycles);
+    statistics.watcher?.lockRelease(this);
+  }
+
+  /** Who takes it on a CPU that is behind waits until it was given back. */
+  private comesAfter(atCycles: number): void {
+    const { loop } = this;
+    const cpu = loop.currentCpu;
+    if (atCycles <= loop.clockCycles[cpu]) return;
+    loop.accounts.within(cpu, ACTIVITY_LOCK_WAIT, atCycles);
+    loop.stall(atCycles - loop.clockCycles[cpu]);
+  }
+
+  private *waitToRead(): KernelCode<void> {
+    const wasEmpty = this.queue.length === 0;
+    const waiter = this.enqueue(false);
+    const since = this.loop.nowCycles();
+    this.use.touchCount();
+    if (!this.isHeld) {
+      this.isNonspinnable = false;
+      this.markWake("any");
+    } else if (this.writer === null && wasEmpty) this.markWake("any");
+    if (waiter.isGranted) return;
+    this.class.watcher?.acquiring(this);
+    yield* this.sleep();
+    this.class.waited(this.loop.nowCycles() - since, true);
+  }
+
+  private *waitToWrite(): KernelCode<void> {
+    const waiter = this.enqueue(true);
+    this.use.touchCount();
+    if (this.queue[0] !== waiter && this.writer === null) this.markWake(this.readerCount > 0 ? "readers" : "any");
+    while (!this.tryWriteLock(waiter)) yield* this.sleep();
+  }
+
+  private enqueue(isWriter: boolean): Waiter {
+    const thread = this.currentThread();
+    const waiter = { thread, isWriter, jiffy: this.jiffies(), isGranted: false, hasAsked: false };
+    this.queue.push(waiter);
+    return waiter;
+  }
+
+  private *sleep(): KernelCode<void> {
+    const { loop } = this;
+    const switched = loop.accounts.cycles(loop.currentCpu, ACTIVITY_SWITCH);
+    const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
+    yield PAUSE_SLEEP;
+    loop.enterActivity(activity);
+    this.use.wasWoken(switched);
+  }
+
+  /** `rwsem_try_write_lock`: for who is in the queue. */
+  private tryWriteLock(waiter: Waiter): boolean {
+    const [first] = this.queue;
+    if (this.hasHandoff) {
+      if (first.hasAsked && waiter !== first) return false;
+      if (waiter === first) waiter.hasAsked = true;
+    }
+    if (this.isHeld) {
+      if (this.hasHandoff || !this.hasTimedOut(waiter)) return false;
+      this.hasHandoff = true;
+      waiter.hasAsked = true;
+      return false;
+    }
+    this.hasHandoff = false;
+    this.queue.splice(this.queue.indexOf(waiter), 1);
+    this.own();
+    this.changed();
+    return true;
+  }
+
+  private markWake(wakes: Wakes): void {
+    const { queue } = this;
+    const first = queue[0];
+    if (first === undefined) return;
+    if (first.isWriter) {
+      if (wakes === "any") this.wake(first.thread);
+      return;
+    }
+    if (wakes !== "read owned" && this.writer !== null) {
+      if (!this.hasTimedOut(first)) return;
+      this.hasHandoff = true;
+      first.hasAsked = true;
+      return;
+    }
+    const readers = queue.filter(({ isWriter }) => !isWriter).slice(0, READERS_WOKEN_MAX);
+    const rest = queue.filter((waiter) => !readers.includes(waiter));
+    queue.splice(0, queue.length, ...rest);
+    this.isReaderOwned = true;
+    this.hasHandoff = false;
+    this.readerCount += readers.length;
+    this.use.touchCount();
+    for (const reader of readers) {
+      reader.isGranted = true;
+      this.wake(reader.thread);
+    }
+  }
+
+  /** A thread that has not gone to sleep yet looks before it does. */
+  private wake(thread: Thread): void {
+    const { loop } = this;
+    if (!thread.waiting) return;
+    this.use.wakes(thread);
+    loop.wake(thread, loop.nowCycles());
+  }
+
+  /** `rwsem_can_spin_on_owner`. */
+  private canSpinOnOwner(): boolean {
+    if (this.loop.needsResched() || this.isNonspinnable) return false;
+    return this.writer === null || this.isRunning(this.writer);
+  }
+
+  private isRunning(thread: Thread): boolean {
+    return this.loop.running[thread.cpu] === thread;
+  }
+
+  /** Spins until the current thread has it to write; false when that is given up. */
+  private *optimisticSpin(): KernelCode<boolean> {
+    const { loop, spinners } = this;
+    const thread = this.currentThread();
+    const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
+    spinners.push(thread);
+    while (spinners[0] !== thread) yield PAUSE_SPIN;
+    const hasIt = yield* this.spin(thread);
+    spinners.shift();
+    if (spinners.length > 0) this.changed();
+    loop.enterActivity(activity);
+    return hasIt;
+  }
+
+  private *spin(thread: Thread): KernelCode<boolean> {
+    const { loop } = this;
+    let givesUpAt = Number.POSITIVE_INFINITY;
+    while (true) {
+      if (this.isNonspinnable) return false;
+      if (this.writer !== null) {
+        if (!this.isRunning(this.writer)) return false;
+        givesUpAt = Number.POSITIVE_INFINITY;
+      } else if (this.readerCount === 0 && !this.hasHandoff) {
+        this.own();
+        return true;
+      } else if (givesUpAt === Number.POSITIVE_INFINITY) {
+        givesUpAt = loop.nowCycles() + this.spinCycles();
+      } else if (loop.nowCycles() >= givesUpAt) {
+        this.isNonspinnable = this.isReaderOwned;
+        return false;
+      }
+      thread.deadlineCycles = givesUpAt;
+      yield PAUSE_SPIN;
+    }
+  }
+
+  private spinCycles(): number {
+    const halfUsec = SPIN_HALF_USEC + Math.min(this.readerCount, SPIN_READERS_MAX);
+    return halfUsec * HALF_USEC_NS * this.use.frequencyGhz;
+  }
+
+  /** Who spins sees that it has changed. */
+  private changed(): void {
+    const { loop, spinners } = this;
+    const spinner = spinners[0];
+    if (spinner?.waiting === true)
+      loop.wake(spinner, loop.nowCycles() + this.use.seenAfterCycles(loop.currentCpu, spinner.cpu));
+  }
+
+  private jiffies(): number {
+    return Math.floor(this.loop.nowCycles() / ((this.use.frequencyGhz * 1e9) / HZ));
+  }
+
+  /** `RWSEM_WAIT_TIMEOUT`: 4 ms, or a jiffy if that is more. */
+  private hasTimedOut({ jiffy }: Waiter): boolean {
+    return this.jiffies() > jiffy + Math.ceil(HZ / 250);
+  }
+
+  private currentThread(): Thread {
+    const { currentThread } = this.loop;
+    if (currentThread === null) throw new Error(`${this.name} was asked for outside any thread`);
+    return currentThread;
   }
 }

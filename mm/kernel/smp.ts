@@ -221,7 +221,7 @@ export class Smp {
   /** A CPU that an interrupt finds idle wakes up. */
   wakeUp(cpu: number): void {
     const { loop, costs, idleStates } = this;
-    loop.spend(idleStates === null ? costs.idleWakeCycles : wakeCycles(idleStates, loop.idleCycles[cpu]));
+    loop.stall(idleStates === null ? costs.idleWakeCycles : wakeCycles(idleStates, loop.idleCycles[cpu]));
   }
 
   /** The handler: runs everything on the CPU's queue (`generic_smp_call_function_single_interrupt`). */
@@ -266,6 +266,7 @@ export class Smp {
   private acknowledge(request: Request, cpu: number): void {
     const { loop } = this;
     const { targets, ackAtCycles } = request;
+    loop.settleSharedCore();
     ackAtCycles[indexOf(targets, cpu)] = loop.nowCycles();
     if (--request.outstanding === 0) loop.wake(request.sender, seenByCycles(loop, request));
   }

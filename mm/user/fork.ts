@@ -46,7 +46,7 @@ export function* dupMm(spaces: UserSpaces, oldmm: MmStruct): KernelCode<MmStruct
   mm.syncTopTables(kernel.machine.memory, kernel.tables.rootFrame);
   if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");
   else debts.waive(owed);
-  mmapWriteUnlock(spaces, oldmm);
+  mmapWriteUnlock(oldmm);
   if (result === 0) return mm;
   yield* exitMmap(spaces, mm);
   return null;

@@ -6,6 +6,7 @@ import { CHUNK_FRAME_MASK, FRAME_WORDS_SHIFT, type PhysicalMemory } from "../../
 import type { EventLoop, Thread } from "../../arch/time/event-loop.ts";
 import { type LockCosts, SpinLock } from "../kernel/lock.ts";
 import { RwSemaphore } from "../kernel/rw-semaphore.ts";
+import type { RwSemaphoreUse } from "../kernel/rw-semaphore-use.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { PAGE_OFFSET } from "../lib/memory-layout.ts";
 import type { PageTables } from "../page-tables/page-tables.ts";
@@ -57,26 +58,25 @@ export class MmStruct {
   /** CPUs that may have translations of it (`mm_cpumask`). */
   readonly cpumask: Uint8Array;
 
-  /** Held while mappings change (`mmap_lock`). */
+  /** Held to write while mappings change (`mmap_lock`). */
   readonly mmapLock: RwSemaphore;
-  /** The addresses whose mappings the holder of {@link mmapLock} changes, and so has locked as well (`vma_start_write`). */
+  /** The addresses whose mappings the writer that has {@link mmapLock} changes, and so has locked as well (`vma_start_write`). */
   private readonly changing: AddressRange[] = [];
   /** What calls of `munmap` that go on as readers of {@link mmapLock} have taken out of the mappings and not out of the page tables yet. */
   private readonly unmapping: AddressRange[] = [];
-  /** Readers of {@link mmapLock}. */
-  readers = 0;
   /** By the number of a mapping: readers of its lock; mappings without any are left out. */
   readonly vmaReaders = new Map<number, number>();
-  /** Who holds {@link mmapLock} and waits for readers to go. */
+  /** Who has {@link mmapLock} to write and waits for readers of mappings to go. */
   waitingWriter: Thread | null = null;
   private readonly loop: EventLoop;
   private readonly lockCosts: LockCosts;
   private ptl: SpinLock | null = null;
 
-  constructor(ctxId: number, tables: PageTables, userRootFrame: number, loop: EventLoop, lockCosts: LockCosts) {
-    this.mmapLock = new RwSemaphore("mmap_lock", loop, lockCosts);
+  constructor(ctxId: number, tables: PageTables, userRootFrame: number, kernel: KernelMm, mmapLockUse: RwSemaphoreUse) {
+    const { loop, costs } = kernel;
+    this.mmapLock = new RwSemaphore("mmap_lock", loop, mmapLockUse);
     this.loop = loop;
-    this.lockCosts = lockCosts;
+    this.lockCosts = costs.lock;
     this.ctxId = ctxId;
     this.tables = tables;
     this.userRootFrame = userRootFrame;
@@ -91,14 +91,14 @@ export class MmStruct {
   /** The mappings are no longer locked (`vma_end_write_all`), and neither is the address space. */
   endChange(): void {
     this.changing.length = 0;
-    this.mmapLock.release();
+    this.mmapLock.upWrite();
   }
 
   /** The mappings are no longer locked, and whoever holds the lock to write goes on as a reader: `range` is on its way out of the page tables. */
   downgrade(range: AddressRange): void {
-    this.readers++;
     this.unmapping.push(range);
-    this.endChange();
+    this.changing.length = 0;
+    this.mmapLock.downgradeWrite();
   }
 
   /** A range that {@link downgrade} named is out of the page tables. */

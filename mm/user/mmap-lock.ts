@@ -3,10 +3,11 @@
  * each other out of nothing, but all write the lock's line, coming and going, so that it moves between them.
  */
 import { PAGE_SIZE } from "../../arch/isa/linear-address.ts";
-import { ACTIVITY_SWITCH } from "../../arch/time/cycle-accounts.ts";
-import { type KernelCode, PAUSE_SLEEP, PAUSE_TURN } from "../../arch/time/event-loop.ts";
+import { ACTIVITY_LOCK_WAIT, ACTIVITY_SWITCH } from "../../arch/time/cycle-accounts.ts";
+import { type KernelCode, PAUSE_SLEEP, PAUSE_SPIN, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import { MMAP_LINE_OWNER, MMAP_LINE_TREE, MMAP_LINES } from "./mm-lines.ts";
-import { type AddressRange, MM_LINE_MMAP_LOCK, MM_LINES, type MmStruct } from "./mm-struct.ts";
+import type { AddressRange, MmStruct } from "./mm-struct.ts";
+import { spendOnWakeUp } from "./mmap-lock-use.ts";
 import type { UserSpaces } from "./user-spaces.ts";
 
 /** Mappings of an address space that have lines of their own; further ones share those of the next address spaces. */
@@ -30,9 +31,12 @@ export function* lockVmaUnderRcu(spaces: UserSpaces, mm: MmStruct, start: number
   if (!holdsAll) return VMA_LOCKED;
   if (vma === 0) return 0;
   mm.vmaReaders.set(vma, (mm.vmaReaders.get(vma) ?? 0) + 1);
+  const line = mm.ctxId * VMA_STRIDE + vma;
   spaces.mmLines.mmap.read(mm.ctxId * MMAP_LINES + MMAP_LINE_TREE);
   spaces.mmLines.mmap.read(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
-  spaces.mmLines.vmas.write(mm.ctxId * VMA_STRIDE + vma);
+  // Reads the count, and exchanges it if it is still that (`__refcount_inc_not_zero_limited_acquire`); a semaphore takes it for 0 first.
+  if (spaces.kernel.version.hasVmaRefcount) spaces.mmLines.vmas.read(line);
+  spaces.mmLines.vmas.write(line);
   return vma;
 }
 
@@ -61,41 +65,25 @@ export function* lockForFault(spaces: UserSpaces, mm: MmStruct, start: number): 
 
 /** Gives back what {@link lockForFault} took. */
 export function unlockAfterFault(spaces: UserSpaces, mm: MmStruct, vma: number): KernelCode<void> {
-  return vma === VMA_LOCKED ? mmapReadUnlock(spaces, mm) : vmaEndRead(spaces, mm, vma);
+  return vma === VMA_LOCKED ? mmapReadUnlock(mm) : vmaEndRead(spaces, mm, vma);
 }
 
-/**
- * Takes `mmap_lock` to read, for something in [start, end) (`mmap_read_lock`). Who finds that it is held to write, or that a writer waits for readers to
- * go, sleeps in its queue.
- */
-export function* mmapReadLock(spaces: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<void> {
-  const { loop } = spaces.kernel;
+/** Takes `mmap_lock` to read, for something in [start, end) (`mmap_read_lock`). */
+export function* mmapReadLock({ mmLines }: UserSpaces, mm: MmStruct, start: number, end: number): KernelCode<void> {
   while (true) {
-    while (loop.mustYield(mm.mmapLock)) yield PAUSE_TURN;
-    if (mm.mmapLock.isHeld) {
-      const switched = loop.accounts.cycles(loop.currentCpu, ACTIVITY_SWITCH);
-      yield* mm.mmapLock.take();
-      mm.readers++;
-      mm.mmapLock.release();
-      spendOnWakeUp(spaces, switched);
-    } else mm.readers++;
-    touchMmapLock(spaces, mm);
-    spaces.mmLines.mmap.write(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
-    spaces.mmLines.mmap.read(mm.ctxId * MMAP_LINES + MMAP_LINE_TREE);
+    yield* mm.mmapLock.downRead();
+    mmLines.mmap.read(mm.ctxId * MMAP_LINES + MMAP_LINE_TREE);
     if (!mm.isUnmapping(start, end)) return;
     // Linux finds no mapping here and kills the program; it is let go on once the range is out of the page tables.
-    endRead(spaces, mm);
-    yield* mm.mmapLock.take();
-    yield* waitForReadersOfMmapLock(spaces, mm);
-    mm.mmapLock.release();
+    yield* mm.mmapLock.upRead();
+    yield* mm.mmapLock.downWrite();
+    mm.mmapLock.upWrite();
   }
 }
 
 /** Gives it back (`mmap_read_unlock`). */
-export function* mmapReadUnlock(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
-  while (spaces.kernel.loop.mustYield(mm.mmapLock)) yield PAUSE_TURN;
-  touchMmapLock(spaces, mm);
-  endRead(spaces, mm);
+export function mmapReadUnlock(mm: MmStruct): KernelCode<void> {
+  return mm.mmapLock.upRead();
 }
 
 /**
@@ -103,60 +91,43 @@ export function* mmapReadUnlock(spaces: UserSpaces, mm: MmStruct): KernelCode<vo
  * gone. {@link mmapWriteUnlock} or {@link mmapWriteDowngrade} gives them back.
  */
 export function* mmapWriteLock(spaces: UserSpaces, mm: MmStruct, ...ranges: readonly AddressRange[]): KernelCode<void> {
-  if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
+  yield* mm.mmapLock.downWrite();
   mm.beginChange(...ranges.map(([start, end]) => mm.vmas.spanOf(start, end)));
   const vmas = ranges.flatMap(([start, end]) => mm.vmas.within(start, end));
-  yield* waitForReadersOfMmapLock(spaces, mm);
   yield* waitForReaders(spaces, mm, vmas);
-  spaces.mmLines.write(mm.ctxId * MM_LINES + MM_LINE_MMAP_LOCK);
-  spaces.mmLines.mmap.write(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
   for (const vma of vmas) spaces.mmLines.vmas.write(mm.ctxId * VMA_STRIDE + vma);
 }
 
-/** Who takes the lock to write waits until no reader has it, which is no part of the time for which it has it. */
-function* waitForReadersOfMmapLock(spaces: UserSpaces, mm: MmStruct): KernelCode<void> {
-  if (mm.readers === 0) return;
-  yield* waitForReaders(spaces, mm, []);
-  mm.mmapLock.readersHaveGone();
-}
-
-/** Who holds the lock waits until no reader has it, or one of the mappings. */
+/**
+ * Who has the lock to write waits until nobody reads any of the mappings: asleep where readers are counted (`__vma_enter_locked`), else it spins as
+ * writers of a semaphore do.
+ */
 function* waitForReaders({ kernel }: UserSpaces, mm: MmStruct, vmas: readonly number[]): KernelCode<void> {
-  while (mm.readers > 0 || vmas.some((vma) => mm.vmaReaders.has(vma))) {
-    mm.waitingWriter = kernel.loop.currentThread;
+  const { loop, version } = kernel;
+  while (vmas.some((vma) => mm.vmaReaders.has(vma))) {
+    mm.waitingWriter = loop.currentThread;
+    if (!version.hasVmaRefcount) {
+      const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
+      yield PAUSE_SPIN;
+      loop.enterActivity(activity);
+      continue;
+    }
+    mm.mmapLock.ownerSleeps();
+    const switched = loop.accounts.cycles(loop.currentCpu, ACTIVITY_SWITCH);
     yield PAUSE_SLEEP;
+    spendOnWakeUp(kernel, switched);
   }
   mm.waitingWriter = null;
-}
-
-/** A reader goes. */
-function endRead(spaces: UserSpaces, mm: MmStruct): void {
-  mm.readers--;
-  if (mm.readers === 0) wakeWriter(spaces, mm);
 }
 
 /** The last reader lets the writer go on, who has watched the count. */
 function wakeWriter({ kernel }: UserSpaces, { waitingWriter }: MmStruct): void {
   if (waitingWriter === null) return;
-  const { loop, costs } = kernel;
+  const { loop, costs, version } = kernel;
+  if (version.hasVmaRefcount) loop.spend(costs.contextSwitchCycles);
   const distance = loop.topology.distance(loop.currentCpu, waitingWriter.cpu);
   const transfers = costs.lock.handOverTransfers * loop.lines.transferCycles[distance];
   loop.wake(waitingWriter, loop.nowCycles() + costs.lock.uncontendedCycles + transfers);
-}
-
-/**
- * What a reader pays that has slept: its CPU wakes up if it was idle last, and changes from the idle task to it (`schedule`, `finish_task_switch`). Where another
- * thread had the CPU meanwhile, the loop has charged the change back already. Writers spin instead while the lock's owner runs.
- * @param switchedCycles what the CPU's changes of threads had taken in all before the reader slept
- */
-function spendOnWakeUp({ kernel }: UserSpaces, switchedCycles: number): void {
-  const { loop, flushing } = kernel;
-  const cpu = loop.currentCpu;
-  if (loop.idleCycles[cpu] > 0) flushing.smp.wakeUp(cpu);
-  if (loop.accounts.cycles(cpu, ACTIVITY_SWITCH) !== switchedCycles) return;
-  const activity = loop.enterActivity(ACTIVITY_SWITCH);
-  loop.spend(loop.contextSwitchCycles);
-  loop.enterActivity(activity);
 }
 
 /** The tree of mappings has been changed by who holds the lock to write. */
@@ -165,9 +136,7 @@ export function treeChanged({ mmLines }: UserSpaces, { ctxId }: MmStruct): void 
 }
 
 /** Gives back what {@link mmapWriteLock} took (`vma_end_write_all`, which counts `mm_lock_seq` up, and `mmap_write_unlock`). */
-export function mmapWriteUnlock(spaces: UserSpaces, mm: MmStruct): void {
-  spaces.mmLines.mmap.write(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
-  spaces.mmLines.write(mm.ctxId * MM_LINES + MM_LINE_MMAP_LOCK);
+export function mmapWriteUnlock(mm: MmStruct): void {
   mm.endChange();
 }
 
@@ -175,19 +144,12 @@ export function mmapWriteUnlock(spaces: UserSpaces, mm: MmStruct): void {
  * Who has taken [start, end) out of the mappings lets readers in again and goes on as one of them (`mmap_write_downgrade`): for what takes the range
  * out of the page tables. {@link mmapEndUnmap} is the end of it.
  */
-export function mmapWriteDowngrade(spaces: UserSpaces, mm: MmStruct, range: AddressRange): void {
-  spaces.mmLines.mmap.write(mm.ctxId * MMAP_LINES + MMAP_LINE_OWNER);
-  spaces.mmLines.write(mm.ctxId * MM_LINES + MM_LINE_MMAP_LOCK);
+export function mmapWriteDowngrade(mm: MmStruct, range: AddressRange): void {
   mm.downgrade(range);
 }
 
 /** The range is out of the page tables, and the lock is given back. */
-export function mmapEndUnmap(spaces: UserSpaces, mm: MmStruct, range: AddressRange): KernelCode<void> {
+export function mmapEndUnmap(mm: MmStruct, range: AddressRange): KernelCode<void> {
   mm.endUnmap(range);
-  return mmapReadUnlock(spaces, mm);
-}
-
-function touchMmapLock({ kernel, mmLines }: UserSpaces, mm: MmStruct): void {
-  mmLines.write(mm.ctxId * MM_LINES + MM_LINE_MMAP_LOCK);
-  kernel.loop.spend(kernel.costs.lock.uncontendedCycles);
+  return mmapReadUnlock(mm);
 }

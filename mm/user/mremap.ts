@@ -43,7 +43,7 @@ export function* mremap(
     mm.vmas.insert(newStart, newEnd, pgoff);
     treeChanged(spaces, mm);
   }
-  mmapWriteUnlock(spaces, mm);
+  mmapWriteUnlock(mm);
   return Math.min(moved, 0);
 }
 

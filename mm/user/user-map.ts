@@ -55,7 +55,7 @@ export function* mmapPopulate(spaces: UserSpaces, mm: MmStruct, start: number, p
   if (result === 0) mm.vmas.insert(start, start + pages * PAGE_SIZE);
   if (result === 0) treeChanged(spaces, mm);
   if (result === 0) yield* spaces.lru.foliosAddLru(frames);
-  mmapWriteUnlock(spaces, mm);
+  mmapWriteUnlock(mm);
   probes?.exit("mmap", result < 0 ? 0 : start);
   return result;
 }
@@ -78,7 +78,7 @@ export function* mmap(
   yield* beginMmap(spaces, mm, start, end);
   mm.vmas.insert(start, end, pgoff);
   treeChanged(spaces, mm);
-  mmapWriteUnlock(spaces, mm);
+  mmapWriteUnlock(mm);
   probes?.exit("mmap", start);
   return 0;
 }
@@ -129,14 +129,14 @@ export function* munmap(spaces: UserSpaces, mm: MmStruct, start: number, end: nu
   spaces.kernel.loop.spend(spaces.kernel.costs.user.munmapCycles);
   mm.vmas.remove(start, end);
   treeChanged(spaces, mm);
-  mmapWriteDowngrade(spaces, mm, range);
+  mmapWriteDowngrade(mm, range);
   spaces.kernel.usePath?.("munmap");
   const gather = new MmuGather(spaces, mm, "munmap");
   yield* unmapVmas(gather, start, end);
   yield* freePgtables(gather, start, end);
   yield* gather.tlbFinishMmu();
   spaces.kernel.usePath?.("unmap end");
-  yield* mmapEndUnmap(spaces, mm, range);
+  yield* mmapEndUnmap(mm, range);
   probes?.exit("munmap", 0);
   return 0;
 }
@@ -179,7 +179,7 @@ export function* mprotect(
   else debts.waive(owed);
   decTlbFlushPending(spaces, mm);
   spaces.kernel.usePath?.("mprotect end");
-  mmapWriteUnlock(spaces, mm);
+  mmapWriteUnlock(mm);
   return 0;
 }
 
@@ -225,6 +225,6 @@ export function* madviseDontneed(spaces: UserSpaces, mm: MmStruct, start: number
   spaces.kernel.usePath?.("unmap end");
   if (locksVma) loop.spend(costs.lock.uncontendedCycles);
   if (locksVma) yield* vmaEndRead(spaces, mm, vma);
-  else yield* mmapReadUnlock(spaces, mm);
+  else yield* mmapReadUnlock(mm);
   return 0;
 }

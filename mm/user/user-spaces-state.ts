@@ -9,7 +9,7 @@ import type { KernelMm } from "../kernel-mm.ts";
 import { GFP_KERNEL_ACCOUNT } from "../lib/gfp.ts";
 import { PageTables, type PageTablesState } from "../page-tables/page-tables.ts";
 import type { GlobalAsidsState } from "./global-asids.ts";
-import { MmStruct } from "./mm-struct.ts";
+import { mmOf } from "./mmap-lock-use.ts";
 import type { TlbStateValues } from "./tlb-state.ts";
 import { UserSpaces } from "./user-spaces.ts";
 import type { VmasState } from "./vmas.ts";
@@ -100,14 +100,12 @@ export function makeUserSpaces(kernel: KernelMm, { usesPcids }: UserSpacesState)
  */
 export function restoreUserSpaces(spaces: UserSpaces, state: UserSpacesState): void {
   const { kernel, tlbStates, loaded } = spaces;
-  const { loop, costs } = kernel;
+  const { loop } = kernel;
   const fits = state.tlbStates.length === loop.cpus && state.loaded.length === loop.cpus;
   checkState("user address spaces", fits && state.mms.length > 0, `are not those of ${loop.cpus} CPUs`);
   const mms = state.mms.map((saved, i) => {
     const mm =
-      i === 0
-        ? spaces.initMm
-        : new MmStruct(saved.ctxId, tablesOf(kernel, saved), saved.userRootFrame, loop, costs.lock);
+      i === 0 ? spaces.initMm : mmOf(kernel, spaces.mmLines, saved.ctxId, tablesOf(kernel, saved), saved.userRootFrame);
     mm.tlbGen = saved.tlbGen;
     mm.globalAsid = saved.globalAsid;
     mm.inAsidTransition = saved.inAsidTransition;

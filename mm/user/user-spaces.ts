@@ -26,7 +26,8 @@ import { GlobalAsids, isGlobalAsid } from "./global-asids.ts";
 import { mmdrop } from "./lazy-tlb.ts";
 import { Lru } from "./lru.ts";
 import { MmLines } from "./mm-lines.ts";
-import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, MmStruct, mmAddress } from "./mm-struct.ts";
+import { MM_LINE_CONTEXT, MM_LINE_CPUMASK, MM_LINES, type MmStruct, mmAddress } from "./mm-struct.ts";
+import { mmOf } from "./mmap-lock-use.ts";
 import { TlbState } from "./tlb-state.ts";
 import { flushTlbMmRange } from "./user-flush.ts";
 import { INIT_CTX_ID, kernPcid, userPcid } from "./user-pcids.ts";
@@ -68,11 +69,11 @@ export class UserSpaces implements AddressSpaces {
     this.isolation = flushing.isolation;
     this.usesPcids = usesPcids;
     this.globalAsids = new GlobalAsids(this.isolation);
-    this.initMm = new MmStruct(INIT_CTX_ID, kernel.tables, 0, kernel.loop, kernel.costs.lock);
+    this.mmLines = new MmLines(kernel.loop.lines);
+    this.initMm = mmOf(kernel, this.mmLines, INIT_CTX_ID, kernel.tables, 0);
     this.tlbStates = machine.cpus.map(() => new TlbState());
     this.loaded = machine.cpus.map(() => this.initMm);
     this.shootdowns = new Float64Array(cpus);
-    this.mmLines = new MmLines(kernel.loop.lines);
     this.lru = new Lru(kernel);
     for (const cpu of machine.cpus) {
       if (usesPcids && (cpu.cr4 & CR4_PCIDE) === 0) cpu.writeCr4(cpu.cr4 + CR4_PCIDE);
@@ -107,7 +108,7 @@ export class UserSpaces implements AddressSpaces {
       }
       machine.memory.zeroFrame(userRoot);
     }
-    const mm = new MmStruct(++this.lastCtxId, tables, userRoot, loop, this.kernel.costs.lock).allocObject(this.kernel);
+    const mm = mmOf(this.kernel, this.mmLines, ++this.lastCtxId, tables, userRoot).allocObject(this.kernel);
     mm.syncTopTables(machine.memory, kernelTables.rootFrame);
     return mm;
   }

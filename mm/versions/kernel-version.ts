@@ -78,7 +78,10 @@ export interface KernelVersion {
   readonly vmallocUsedLags: boolean;
   /** `vrealloc` that shrinks gives the pages of the tail back, and grows in place only within the pages that are left. */
   readonly vreallocFreesTail: boolean;
-  /** Taking user pages out first puts the CPU's batch of new pages on the LRU lists (`lru_add_drain`, until 6.15). */
+  /**
+   * Taking user pages out first puts the CPU's batch of new pages on the LRU lists (`lru_add_drain`, until 6.13; 6.14: "mm: remove unnecessary calls to
+   * lru_add_drain").
+   */
   readonly zapDrainsLru: boolean;
   /** User pages that a CPU collects before it puts them on the LRU lists (`PAGEVEC_SIZE`: 31 since 6.10). */
   readonly lruAddPages: number;
@@ -95,6 +98,8 @@ export interface KernelVersion {
    * MADV_DONTNEED"; `try_vma_read_lock` of `mm/madvise.c`).
    */
   readonly madviseLocksVma: boolean;
+  /** The lock of a mapping is a count of readers, for whom a writer sleeps (since 6.15); else a semaphore. */
+  readonly hasVmaRefcount: boolean;
   /** Kernel addresses are flushed by INVLPGB where the CPU has it. */
   readonly usesInvlpgb: boolean;
   /** `set_memory_rox` changes both rights at once (since 6.2); else `set_memory_ro`, then `set_memory_x`. */

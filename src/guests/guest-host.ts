@@ -127,6 +127,8 @@ export class GuestHost {
       cpu.enterGuest(vcpus[cpu.id]);
     }
     machine.loop.vcpuScheduler = scheduler;
+    // Which vCPUs share a core is the host's matter.
+    machine.loop.sharedCores = null;
   }
 
   /**

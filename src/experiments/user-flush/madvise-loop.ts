@@ -51,6 +51,14 @@ time of all CPUs went: locks (above all that of the LRU lists), cache lines that
       summary: "pages of each thread's mapping",
     },
     { name: "read", kind: "boolean", default: true, summary: "read the pages after they are dropped" },
+    {
+      name: "cpus",
+      kind: "integer",
+      low: 0,
+      high: 1024,
+      default: 0,
+      summary: "CPUs of the machine, which broadcasts go to (0, or fewer than threads: one for each thread)",
+    },
     { name: "loops", kind: "integer", low: 4, high: 1_000_000, default: 512, summary: "loops of each thread" },
     policiesParameter(["ipi"]),
   ],
@@ -127,7 +135,8 @@ function measure(
   threads: number,
   turn: Turn,
 ): Row<typeof COLUMNS> {
-  const kernel = boot(threads, `${policy.name}, ${counted(threads, "thread")}`, { flushPolicy: policy });
+  const cpus = Math.max(threads, parameters.number("cpus"));
+  const kernel = boot(cpus, `${policy.name}, ${counted(threads, "thread")}`, { flushPolicy: policy });
   const { loop } = kernel.machine;
   const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.mmAlloc();

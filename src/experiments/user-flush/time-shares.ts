@@ -5,6 +5,7 @@ import {
   ACTIVITY_LINE_WAIT,
   ACTIVITY_LOCK_WAIT,
   type EventLoop,
+  SHARED_CORE,
 } from "../../../arch/index.ts";
 
 /** The columns. */
@@ -13,18 +14,20 @@ export const SHARE_COLUMNS = {
   lineWaitPercent: { heading: "lines %" },
   ipiWaitPercent: { heading: "IPI wait %" },
   interruptPercent: { heading: "interrupts %" },
+  sharedCorePercent: { heading: "shared core %" },
 } as const;
 
 /** The shares of everything since boot, idle time included. */
 export function timeShares({ accounts }: EventLoop): Record<keyof typeof SHARE_COLUMNS, number> {
   const all = accounts.total();
   const whole = [...all.values()].reduce((sum, each) => sum + each, 0);
-  const percent = (activity: number): number =>
-    Math.round((1000 * (all.get(accounts.names[activity]) ?? 0)) / whole) / 10;
+  const percentOf = (name: string): number => Math.round((1000 * (all.get(name) ?? 0)) / whole) / 10;
+  const percent = (activity: number): number => percentOf(accounts.names[activity]);
   return {
     lockWaitPercent: percent(ACTIVITY_LOCK_WAIT),
     lineWaitPercent: percent(ACTIVITY_LINE_WAIT),
     ipiWaitPercent: percent(ACTIVITY_IPI_WAIT),
     interruptPercent: percent(ACTIVITY_INTERRUPT),
+    sharedCorePercent: percentOf(SHARED_CORE),
   };
 }

@@ -5,6 +5,7 @@ import {
   ACTIVITY_OTHER,
   ACTIVITY_SWITCH,
   type CycleAccounts,
+  SHARED_CORE,
 } from "../../../arch/index.ts";
 import { Recent } from "./recent.ts";
 
@@ -61,10 +62,14 @@ export class CallCosts {
       this.end(cpu, call, atCycles, position);
       return true;
     }
-    // After waiting for lines, the last that every machine has, come the kernel's own calls.
-    if (to <= ACTIVITY_LINE_WAIT || (from !== ACTIVITY_OTHER && from !== ACTIVITY_IDLE && from !== ACTIVITY_SWITCH))
-      return false;
     const { names } = this.accounts;
+    // After waiting for lines, the last that every machine has, come the kernel's own calls.
+    if (
+      to <= ACTIVITY_LINE_WAIT ||
+      names[to] === SHARED_CORE ||
+      (from !== ACTIVITY_OTHER && from !== ACTIVITY_IDLE && from !== ACTIVITY_SWITCH)
+    )
+      return false;
     this.open[cpu] = { name: names[to], fromCycles: atCycles, booked: this.bookedOf(cpu) };
     return false;
   }

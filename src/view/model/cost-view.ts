@@ -16,6 +16,7 @@ export const CALL_PARTS = [
   { name: "TLB flush", activities: ["TLB flush"] },
   { name: "IPI send and wait", activities: ["IPI send", "IPI wait"] },
   { name: "handlers", activities: ["interrupts"] },
+  { name: "shared core", activities: ["shared core"] },
 ] as const;
 
 /** The parts of a flush: no cycle is in two of them. */

@@ -6,7 +6,7 @@ import { before } from "./store.ts";
 import { count } from "./words.ts";
 
 /** Colours of the parts, which differ in lightness as well as in hue. */
-const PART_CLASSES = ["own", "walks", "locks", "lines", "tlb", "ipis", "handlers"] as const;
+const PART_CLASSES = ["own", "walks", "locks", "lines", "tlb", "ipis", "handlers", "core"] as const;
 const FLUSH_CLASSES = ["own", "ipis", "handlers", "lines", "walks"] as const;
 
 /** Activities as parts: which colour each has. */

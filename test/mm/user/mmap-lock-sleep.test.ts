@@ -31,7 +31,7 @@ function sleep(otherCycles: number): Slept {
     yield* mmapWriteLock(spaces, mm, [TEXT, TEXT + PAGE_SIZE]);
     loop.spend(HELD_CYCLES);
     while (loop.mustYield()) yield PAUSE_TURN;
-    mmapWriteUnlock(spaces, mm);
+    mmapWriteUnlock(mm);
     freedAt = loop.nowCycles();
   }
   function* reader(): KernelCode<void> {
@@ -40,7 +40,7 @@ function sleep(otherCycles: number): Slept {
     yield* mmapReadLock(spaces, mm, TEXT, TEXT + PAGE_SIZE);
     after = loop.accounts.cycles(1, ACTIVITY_SWITCH);
     hasItAt = loop.nowCycles();
-    yield* mmapReadUnlock(spaces, mm);
+    yield* mmapReadUnlock(mm);
   }
   // biome-ignore lint/correctness/useYield: runs without a pause
   function* other(): KernelCode<void> {
@@ -90,14 +90,14 @@ describe("a writer of mmap_lock that waits for readers", () => {
     function* reader(): KernelCode<void> {
       yield* mmapReadLock(spaces, mm, TEXT, TEXT + PAGE_SIZE);
       loop.spend(HELD_CYCLES);
-      yield* mmapReadUnlock(spaces, mm);
+      yield* mmapReadUnlock(mm);
     }
     function* writer(comesAt: number): KernelCode<void> {
       loop.spend(comesAt);
       yield* mmapWriteLock(spaces, mm, [TEXT, TEXT + PAGE_SIZE]);
       loop.spend(1000);
       while (loop.mustYield()) yield PAUSE_TURN;
-      mmapWriteUnlock(spaces, mm);
+      mmapWriteUnlock(mm);
     }
     const before = lockClass(loop, "mmap_lock").snapshot();
     kernel.spawn("reader", 0, reader());

@@ -154,7 +154,7 @@ describe.each(KERNEL_VERSIONS.map(({ name }) => name))(
         const done: string[] = [];
         const doneWhileHeld: string[] = [];
         function* writer(): KernelCode<void> {
-          if (!mm.mmapLock.tryTake()) yield* mm.mmapLock.take();
+          yield* mm.mmapLock.downWrite();
           mm.beginChange(range);
           for (let i = 0; i < 100; i++) {
             kernel.machine.loop.spend(10_000);

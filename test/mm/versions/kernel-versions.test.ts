@@ -1,42 +1,43 @@
 import { describe, expect, it } from "vitest";
 import { KERNEL_VERSIONS, kernelVersionByName, kernelVersionOfRelease } from "../../../mm/index.ts";
 
-/** Properties in which versions differ: 6.1, 6.6, 6.12, 7.3. */
+/** Properties in which versions differ: 6.1, 6.6, 6.12, 6.15, 7.3. */
 const DIFFERENCES = {
-  release: ["6.1.192", "6.6", "6.12.117", "7.3.4"],
-  isRecorded: [true, false, true, true],
-  hasVmapNodes: [false, false, true, true],
-  areaFlagsMask: [0, -1, -1, -1],
-  hasRequestedSize: [false, false, true, true],
-  tiesVmUnderLock: [true, true, false, false],
-  vfreeFindsFirst: [true, false, false, false],
-  variablesLayout: ["locks together", "locks together", "locks apart", "locks apart"],
-  mergesLazyAreas: [true, true, false, false],
-  reclaimsLastFirst: [false, false, true, true],
-  drainRepeats: [true, true, false, false],
-  nowaitSkipsOverflow: [false, false, false, true],
-  asksLargeOrdersFirst: [false, false, false, true],
-  failedAreasFreedByWork: [false, false, false, true],
-  vmallocUsedLags: [false, false, false, true],
-  vreallocFreesTail: [false, false, false, true],
-  zapDrainsLru: [true, true, true, false],
-  lruAddPages: [15, 15, 31, 31],
-  lruReleasePages: [32, 32, 31, 31],
-  gatherEntriesKept: [0, 0, 1, 1],
-  gathersTablesWithPages: [true, true, true, false],
-  hasPerVmaLock: [false, true, true, true],
-  madviseLocksVma: [false, false, false, true],
-  usesInvlpgb: [false, false, false, true],
-  hasSetMemoryRox: [false, true, true, true],
-  joinsRoxPages: [false, false, false, true],
-  hasExecmemCache: [false, false, false, true],
+  release: ["6.1.192", "6.6", "6.12.117", "6.15", "7.3.4"],
+  isRecorded: [true, false, true, false, true],
+  hasVmapNodes: [false, false, true, true, true],
+  areaFlagsMask: [0, -1, -1, -1, -1],
+  hasRequestedSize: [false, false, true, true, true],
+  tiesVmUnderLock: [true, true, false, false, false],
+  vfreeFindsFirst: [true, false, false, false, false],
+  variablesLayout: ["locks together", "locks together", "locks apart", "locks apart", "locks apart"],
+  mergesLazyAreas: [true, true, false, false, false],
+  reclaimsLastFirst: [false, false, true, true, true],
+  drainRepeats: [true, true, false, false, false],
+  nowaitSkipsOverflow: [false, false, false, false, true],
+  asksLargeOrdersFirst: [false, false, false, false, true],
+  failedAreasFreedByWork: [false, false, false, false, true],
+  vmallocUsedLags: [false, false, false, false, true],
+  vreallocFreesTail: [false, false, false, false, true],
+  zapDrainsLru: [true, true, true, false, false],
+  lruAddPages: [15, 15, 31, 31, 31],
+  lruReleasePages: [32, 32, 31, 31, 31],
+  gatherEntriesKept: [0, 0, 1, 1, 1],
+  gathersTablesWithPages: [true, true, true, false, false],
+  hasPerVmaLock: [false, true, true, true, true],
+  madviseLocksVma: [false, false, false, false, true],
+  hasVmaRefcount: [false, false, false, true, true],
+  usesInvlpgb: [false, false, false, true, true],
+  hasSetMemoryRox: [false, true, true, true, true],
+  joinsRoxPages: [false, false, false, true, true],
+  hasExecmemCache: [false, false, false, false, true],
 } as const;
 
-const [LINUX_6_1, LINUX_6_6, LINUX_6_12, LINUX_7_3] = KERNEL_VERSIONS;
+const [LINUX_6_1, LINUX_6_6, LINUX_6_12, LINUX_6_15, LINUX_7_3] = KERNEL_VERSIONS;
 
 describe("the versions of Linux", () => {
-  it("are four, the oldest first", () => {
-    expect(KERNEL_VERSIONS.map(({ name }) => name)).toEqual(["6.1", "6.6", "6.12", "7.3"]);
+  it("are five, the oldest first", () => {
+    expect(KERNEL_VERSIONS.map(({ name }) => name)).toEqual(["6.1", "6.6", "6.12", "6.15", "7.3"]);
   });
 
   it.each(Object.entries(DIFFERENCES))("differ in %s", (name, values) => {
@@ -45,7 +46,7 @@ describe("the versions of Linux", () => {
 
   it("file vmap blocks by address until 6.4, without a threshold, and look through their queues only", () => {
     expect(LINUX_6_1.blocks).toEqual({ hasPurgeThreshold: false, filedByCpu: false, aliasesScan: "free lists" });
-    for (const { blocks } of [LINUX_6_6, LINUX_6_12, LINUX_7_3]) {
+    for (const { blocks } of [LINUX_6_6, LINUX_6_12, LINUX_6_15, LINUX_7_3]) {
       expect(blocks).toEqual({ hasPurgeThreshold: true, filedByCpu: true, aliasesScan: "all" });
     }
   });
@@ -83,13 +84,14 @@ describe("the versions of Linux", () => {
       2 ** 21,
       2 ** 21,
       2 ** 21,
+      2 ** 21,
       2 ** 23,
     ]);
   });
 
   it("are found by name, or the name is refused with those that there are", () => {
     for (const version of KERNEL_VERSIONS) expect(kernelVersionByName(version.name)).toBe(version);
-    expect(() => kernelVersionByName("6.13")).toThrow(/kernel 6\.13: expected 6\.1, 6\.6, 6\.12, 7\.3/);
+    expect(() => kernelVersionByName("6.13")).toThrow(/kernel 6\.13: expected 6\.1, 6\.6, 6\.12, 6\.15, 7\.3/);
   });
 
   it("are found by a release: by its first two numbers, whatever follows", () => {

@@ -52,7 +52,7 @@ describe("--kernel", () => {
     for (const [words, command] of await allCommands()) {
       const option = command.options.find(({ long }) => long === "--kernel");
       if (option === undefined) continue;
-      expect(() => option.parseArg?.("7.4", undefined), words).toThrow("6.1, 6.6, 6.12, 7.3");
+      expect(() => option.parseArg?.("7.4", undefined), words).toThrow("6.1, 6.6, 6.12, 6.15, 7.3");
       expect(option.parseArg?.("7.3", undefined), words).toBe("7.3");
     }
   });

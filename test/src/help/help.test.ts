@@ -122,7 +122,7 @@ describe("completion", () => {
     expect(complete("inspect", "tlb", "comp")).toEqual(["completion.sh"]);
     expect(complete("run", "--policy", "def")).toEqual(["deferred"]);
     expect(complete("run", "--policy", "comp")).toEqual(["completion.sh"]);
-    expect(complete("run", "--kernel", "")).toEqual(["6.1", "6.6", "6.12", "7.3"]);
+    expect(complete("run", "--kernel", "")).toEqual(["6.1", "6.6", "6.12", "6.15", "7.3"]);
     expect(complete("help", "tr")).toEqual(["traces"]);
   });
 

@@ -1,0 +1,177 @@
+/** Reader-writer semaphores as Linux has them: writers that spin, readers that are woken together. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { EventLoop, type KernelCode, PAUSE_TURN } from "../../../arch/index.ts";
+import { RwSemaphore } from "../../../mm/kernel/rw-semaphore.ts";
+
+const GHZ = 1;
+/** 10 us and half of one for a reader. */
+const SPIN_ONE_READER = 10_500;
+const WOKEN = 700;
+
+interface Machine {
+  readonly loop: EventLoop;
+  readonly sem: RwSemaphore;
+  /** By CPU: how often its thread was woken. */
+  readonly woken: number[];
+  /** What happened, in order of time. */
+  readonly log: string[];
+}
+
+function machine(cpus: number): Machine {
+  const loop = new EventLoop(cpus);
+  const woken = Array.from({ length: cpus }, () => 0);
+  const sem = new RwSemaphore("sem", loop, {
+    frequencyGhz: GHZ,
+    touchCount: () => loop.spend(10),
+    clearCount: () => undefined,
+    touchOwner: () => undefined,
+    wakes: () => loop.spend(50),
+    wasWoken() {
+      woken[loop.currentCpu]++;
+      loop.spend(WOKEN);
+    },
+    seenAfterCycles: () => 30,
+  });
+  return { loop, sem, woken, log: [] };
+}
+
+/** Works in steps, so that others act meanwhile. */
+function* works({ loop }: Machine, cycles: number): KernelCode<void> {
+  for (let left = cycles; left > 0; left -= 100) {
+    loop.spend(Math.min(left, 100));
+    yield PAUSE_TURN;
+  }
+}
+
+/** From `at` on a thread has the semaphore for `cycles`. */
+function* holds(on: Machine, kind: "read" | "write", at: number, cycles: number, name: string): KernelCode<void> {
+  const { loop, sem, log } = on;
+  yield* works(on, at);
+  if (kind === "read") yield* sem.downRead();
+  else yield* sem.downWrite();
+  log.push(`${name} has it`);
+  yield* works(on, cycles);
+  log.push(`${name} gives it back`);
+  if (kind === "read") yield* sem.upRead();
+  else sem.upWrite();
+  expect(loop.currentThread).not.toBeNull();
+}
+
+describe("a reader-writer semaphore", () => {
+  const threads = fc.array(
+    fc.record({
+      kind: fc.constantFrom("read" as const, "write" as const, "downgrade" as const),
+      at: fc.nat(60_000),
+      cycles: fc.nat(40_000),
+      times: fc.integer({ min: 1, max: 4 }),
+    }),
+    { minLength: 1, maxLength: 10 },
+  );
+
+  it("is had by readers or by one writer, and everybody gets it, in the same order each time", () => {
+    fc.assert(
+      fc.property(threads, (all) => {
+        const logs = [0, 1].map(() => {
+          const on = machine(all.length);
+          const { loop, sem, log } = on;
+          let [readers, writers] = [0, 0];
+          const check = (): void => {
+            expect(writers === 0 || (writers === 1 && readers === 0)).toBe(true);
+          };
+          function* body({ kind, at, cycles, times }: (typeof all)[number], name: string): KernelCode<void> {
+            for (let i = 0; i < times; i++) {
+              yield* works(on, at);
+              if (kind === "read") yield* sem.downRead();
+              else yield* sem.downWrite();
+              if (kind === "read") readers++;
+              else writers++;
+              check();
+              yield* works(on, cycles);
+              check();
+              log.push(`${name}@${loop.nowCycles()}`);
+              if (kind === "write") {
+                writers--;
+                sem.upWrite();
+                continue;
+              }
+              if (kind === "downgrade") {
+                writers--;
+                readers++;
+                sem.downgradeWrite();
+                yield* works(on, cycles);
+                check();
+              }
+              readers--;
+              yield* sem.upRead();
+            }
+          }
+          all.forEach((each, cpu) => {
+            loop.spawn(`t${cpu}`, cpu, body(each, `t${cpu}`));
+          });
+          loop.run();
+          expect([sem.isHeld, sem.waiting]).toEqual([false, 0]);
+          return log;
+        });
+        expect(logs[0]).toHaveLength(all.reduce((sum, { times }) => sum + times, 0));
+        expect(logs[0]).toEqual(logs[1]);
+      }),
+    );
+  });
+
+  it("has a writer spin for as long as the writer that has it runs: nobody sleeps, and nobody is in the queue", () => {
+    const on = machine(3);
+    for (const cpu of [0, 1, 2]) on.loop.spawn(`w${cpu}`, cpu, holds(on, "write", cpu * 100, 200_000, `w${cpu}`));
+    on.loop.run();
+    expect(on.woken).toEqual([0, 0, 0]);
+    expect(on.log.filter((line) => line.endsWith("has it"))).toEqual(["w0 has it", "w1 has it", "w2 has it"]);
+  });
+
+  it("lets readers come while a writer spins for readers to go, and has them queue once it has given up", () => {
+    const on = machine(4);
+    on.loop.spawn("first", 0, holds(on, "read", 0, 60_000, "first"));
+    on.loop.spawn("writer", 1, holds(on, "write", 1000, 1000, "writer"));
+    on.loop.spawn("early", 2, holds(on, "read", 1000 + SPIN_ONE_READER - 2000, 100, "early"));
+    on.loop.spawn("late", 3, holds(on, "read", 1000 + SPIN_ONE_READER + 2000, 100, "late"));
+    on.loop.run();
+    expect(on.log.filter((line) => line.endsWith("has it"))).toEqual([
+      "first has it",
+      "early has it",
+      "writer has it",
+      "late has it",
+    ]);
+    expect(on.woken).toEqual([0, 1, 0, 1]);
+  });
+
+  it("wakes all readers of the queue together, past a writer between them", () => {
+    const on = machine(6);
+    on.loop.spawn("holder", 0, holds(on, "read", 0, 100_000, "holder"));
+    on.loop.spawn("w1", 1, holds(on, "write", 1000, 50_000, "w1"));
+    on.loop.spawn("r2", 2, holds(on, "read", 30_000, 20_000, "r2"));
+    on.loop.spawn("w3", 3, holds(on, "write", 32_000, 100, "w3"));
+    on.loop.spawn("r4", 4, holds(on, "read", 34_000, 20_000, "r4"));
+    on.loop.spawn("r5", 5, holds(on, "read", 36_000, 20_000, "r5"));
+    on.loop.run();
+    const order = on.log.filter((line) => !line.startsWith("holder"));
+    expect(order[0]).toBe("w1 has it");
+    expect(order[1]).toBe("w1 gives it back");
+    expect(order.slice(2, 5).sort()).toEqual(["r2 has it", "r4 has it", "r5 has it"]);
+    expect(order.at(-1)).toBe("w3 gives it back");
+  });
+
+  it("is handed over to who has waited in the queue for more than a jiffy, whoever spins", () => {
+    const on = machine(3);
+    const jiffy = 4e6 * GHZ;
+    on.loop.spawn("holder", 0, holds(on, "read", 0, 3 * jiffy, "holder"));
+    on.loop.spawn("waits", 1, holds(on, "write", 1000, 1000, "waits"));
+    // Comes, finds that spinning is over, and queues behind.
+    on.loop.spawn("later", 2, holds(on, "write", 2.9 * jiffy, 1000, "later"));
+    on.loop.run();
+    expect(on.log.filter((line) => line.endsWith("has it"))).toEqual(["holder has it", "waits has it", "later has it"]);
+    expect(on.sem.class.snapshot()).toMatchObject({ contentions: 2, acquisitions: 2 });
+  });
+
+  it("is given back by a writer that has it only", () => {
+    expect(() => machine(1).sem.upWrite()).toThrow("sem is given back by a writer, but none has it");
+  });
+});
