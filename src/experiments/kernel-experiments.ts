@@ -13,6 +13,7 @@ import { unmapThreads } from "./unmap-threads.ts";
 import { concurrentFlush } from "./user-flush/concurrent-flush.ts";
 import { fork } from "./user-flush/fork.ts";
 import { madviseLoop } from "./user-flush/madvise-loop.ts";
+import { munmapBarrier } from "./user-flush/munmap-barrier.ts";
 import { pageFault } from "./user-flush/page-fault.ts";
 import { userFlush } from "./user-flush/user-flush.ts";
 import { vmallocPages } from "./vmalloc-pages.ts";
@@ -32,6 +33,7 @@ export const KERNEL_EXPERIMENTS: readonly Experiment[] = [
   userFlush,
   madviseLoop,
   pageFault,
+  munmapBarrier,
   concurrentFlush,
   pcidPingPong,
   fork,
