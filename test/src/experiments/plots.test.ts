@@ -238,6 +238,14 @@ const SHOWN: readonly Shown[] = [
     curves: { key: "faultsPerSecond", nameOf: ({ kind }) => String(kind) },
   },
   {
+    experiment: "munmap-barrier",
+    title: /^munmap$/,
+    table: "munmaps",
+    x: CPUS,
+    yName: "us a munmap, on the CPU that calls",
+    curves: { key: "munmapUsec", nameOf: (row) => String(row.others) },
+  },
+  {
     experiment: "concurrent-flush",
     title: /^mprotect on \d+ CPUs$/,
     table: "calls",
@@ -334,6 +342,7 @@ const SMALL: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   "madvise-loop": { threads: "1,4", loops: "20", policies: "ipi,eager" },
   "page-fault": { tasks: "1,2", mib: "1" },
   "concurrent-flush": { cpus: "2,4", pages: "1,10", rounds: "2" },
+  "munmap-barrier": { cpus: "1,4", rounds: "2" },
   "pcid-ping-pong": { processes: "2,3", pages: "4,8", turns: "2" },
   fork: { pages: "4,16", cpus: "1,2", rounds: "1" },
   "vmalloc-pages": { pages: "1,8", areas: "40" },
