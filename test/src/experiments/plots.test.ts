@@ -1,22 +1,9 @@
 /** Plots show what their titles and axes say: each is compared with the columns of the tables that its words name. */
 import { describe, expect, it } from "vitest";
 import { presetByName } from "../../../arch/index.ts";
-import type { ExperimentResult, Plot, Value } from "../../../src/experiments/base/experiment.ts";
+import type { ExperimentResult, Plot } from "../../../src/experiments/base/experiment.ts";
 import { EXPERIMENTS, runExperiment } from "../../../src/experiments/index.ts";
-
-type Cells = Readonly<Record<string, Value>>;
-/** What a plot should show, read off its title, its axes and its legend by a person. */
-interface Shown {
-  readonly experiment: string;
-  readonly title: RegExp;
-  readonly table: string;
-  readonly x: { readonly name: string; readonly key: string };
-  readonly yName: string;
-  /** Keys of columns by the curve's name; or one key, and the columns that make a curve's name. */
-  readonly curves: Readonly<Record<string, string>> | { readonly key: string; readonly nameOf: (row: Cells) => string };
-  /** Rows that the title speaks of. */
-  readonly rows?: (row: Cells, title: string) => boolean;
-}
+import type { Cells, Shown } from "./shown-plot.ts";
 
 const CPUS = { name: "CPUs", key: "cpus" };
 const [WORKERS, THREADS] = ["workers", "threads"].map((name) => ({ name, key: name }));
