@@ -135,11 +135,12 @@ export class AccessPath extends SmallPages {
 
   /** {@link translateWatched} where TLBs hold larger pages and the first level does not hold the small one. */
   private translateBesideLargeWatched(number: number, largeNumber: number, unflushed: UnflushedPath): number {
-    const { large, huge, second, other } = this;
+    const { words, large, huge, second, other } = this;
     const predicted = large.predicted(number, largeNumber);
     if (predicted !== 0) return large.touch(largeNumber, predicted, number) | 0;
     const predictedHuge = huge.predicted(number, largeNumber);
-    if (predictedHuge !== 0) return huge.touch(largeNumber, predictedHuge, number) | 0;
+    // A page of 2 MiB that is not predicted is asked for before.
+    if (predictedHuge !== 0 && words[large.firstCount] === 0) return huge.touch(largeNumber, predictedHuge, number) | 0;
     large.request(number);
     huge.request(number);
     const inLarge = large.translateInFirst(number, largeNumber) | 0;
@@ -199,7 +200,8 @@ export class AccessPath extends SmallPages {
     const predicted = large.predicted(number, largeNumber);
     if (predicted !== 0) return large.touch(largeNumber, predicted, number) | 0;
     const predictedHuge = huge.predicted(number, largeNumber);
-    if (predictedHuge !== 0) return huge.touch(largeNumber, predictedHuge, number) | 0;
+    // A page of 2 MiB that is not predicted is asked for before.
+    if (predictedHuge !== 0 && words[large.firstCount] === 0) return huge.touch(largeNumber, predictedHuge, number) | 0;
     return (words[huge.firstCount] | words[huge.secondCount]) === 0
       ? this.translateNotHuge(number, largeNumber) | 0
       : this.translateLarger(number, largeNumber) | 0;
