@@ -13,15 +13,35 @@ import { guestCachesTakenOver } from "./virtualization.ts";
 
 const MANUAL = documented("Intel optimization manual, Haswell");
 const NOT_HERE = { indexHash: assumed("linear, as in the parts before Skylake"), replacement: assumed("as Skylake") };
+const FETCH_WAYS = documented(
+  "CPUID leaf 2 of a Haswell (000306C3, descriptor B5h): 64 entries a thread, 8 ways; Intel's optimization manual says 4 ways",
+);
 const TLBLEED = assumed("linear: Gras et al., TLBleed, USENIX Security 2018, on parts before Broadwell; remembered");
 
-/** The first-level TLBs of Ivy Bridge and Haswell. */
-export function firstLevelTlbs(manual: typeof MANUAL): readonly TlbPreset[] {
+/**
+ * The first-level TLBs of Ivy Bridge and Haswell.
+ * @param manual where their shapes are from
+ * @param fetchWays ways of the instruction TLB of 128 pages of 4 KiB, and `fetchOrigin` where that is from
+ */
+export function firstLevelTlbs(
+  manual: typeof MANUAL,
+  fetchWays: number,
+  fetchOrigin: typeof MANUAL,
+): readonly TlbPreset[] {
   const origins = allFrom(TLB_SHAPE_FIELDS, manual, NOT_HERE);
   const of4K = { ...origins, indexHash: TLBLEED };
+  const ofFetches = { ...of4K, sets: fetchOrigin, ways: fetchOrigin };
   const rest = { level: 1, indexHash: "linear", replacement: "tree-plru", origins } as const;
   return [
-    { ...rest, name: "L1 iTLB 4K", kinds: ["fetch"], pageSizes: ["4K"], sets: 32, ways: 4, origins: of4K },
+    {
+      ...rest,
+      name: "L1 iTLB 4K",
+      kinds: ["fetch"],
+      pageSizes: ["4K"],
+      sets: 128 / fetchWays,
+      ways: fetchWays,
+      origins: ofFetches,
+    },
     { ...rest, name: "L1 iTLB 2M", kinds: ["fetch"], pageSizes: ["2M"], sets: 1, ways: 8 },
     { ...rest, name: "L1 dTLB 4K", kinds: ["load", "store"], pageSizes: ["4K"], sets: 16, ways: 4, origins: of4K },
     { ...rest, name: "L1 dTLB 2M", kinds: ["load", "store"], pageSizes: ["2M"], sets: 8, ways: 4 },
@@ -39,7 +59,7 @@ export const HASWELL: Preset = {
   features: { ...SKYLAKE.features, smap: false, pku: false },
   origins: { features: documented("Intel SDM vol. 2A, CPUID: SMAP since Broadwell, protection keys since Skylake") },
   tlbs: [
-    ...firstLevelTlbs(MANUAL),
+    ...firstLevelTlbs(MANUAL, 8, FETCH_WAYS),
     {
       name: "L2 TLB",
       level: 2,

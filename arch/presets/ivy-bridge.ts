@@ -34,7 +34,7 @@ export const IVY_BRIDGE: Preset = {
   features: { ...HASWELL.features, invpcid: false },
   origins: { features: documented("Intel SDM vol. 2A, CPUID: INVPCID since Haswell, SMEP since Ivy Bridge") },
   tlbs: [
-    ...firstLevelTlbs(MANUAL),
+    ...firstLevelTlbs(MANUAL, 4, MANUAL),
     {
       name: "L2 TLB",
       level: 2,
@@ -70,7 +70,11 @@ export const IVY_BRIDGE: Preset = {
     secondLevelHit: cycles(7, documented("Intel's top-down metrics (pmu-tools), Ivy Bridge server: Mem_STLB_Hit_Cost")),
     invlpg: cycles(246, measured("Hansen 2014, LKML, Ivy Bridge: 230 to 262 for each further page of a flush")),
   },
-  virtualization: guestCachesTakenOver(HASWELL.virtualization, "Haswell"),
+  // Bits A and D of EPT entries came with Haswell: Linux lists ept_ad for it and not for Ivy Bridge.
+  virtualization: guestCachesTakenOver(
+    { ...HASWELL.virtualization, features: { ...HASWELL.virtualization.features, eptAccessedDirty: false } },
+    "Haswell",
+  ),
   mitigations: HASWELL_MITIGATIONS,
   idleStates: IVY_BRIDGE_IDLE,
 };

@@ -59,9 +59,9 @@ const GHZ_MAX = 1000;
 /** Page walkers, and accesses under way, at the most. */
 const WALKERS_MAX = 64;
 const WINDOW_MAX = 4096;
-/** A cache line that another CPU has, in nanoseconds. */
 /** Two threads that do not slow each other. */
 const SHARED_CORE_MAX = 2;
+/** A cache line that another CPU has, in nanoseconds. */
 const LINE_NS_MAX = 1e6;
 /** Idle times and latencies: up to a second. */
 const IDLE_NS_MAX = 1e9;

@@ -55,7 +55,7 @@ export interface TlbPreset extends TlbGeometry {
   readonly level: 1 | 2;
   /** Which accesses use it. */
   readonly kinds: readonly TlbKindName[];
-  /** Which page sizes it holds; a larger page is held in pieces of the largest of them. */
+  /** Which page sizes it holds; a larger page is held in pieces of the largest of them (assumed of Intel's parts, docs/presets.md). */
   readonly pageSizes: readonly TlbPageSize[];
   /** How its shape is known. */
   readonly origins: TlbOrigins;

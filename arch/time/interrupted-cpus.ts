@@ -156,6 +156,7 @@ export abstract class InterruptedCpus extends CpuClocks {
   /** What `cpu` did from `fromCycles` until `untilCycles`, interrupts included, took `cycles` more, as a sibling executed beside it. */
   stretch(cpu: number, fromCycles: number, untilCycles: number, cycles: number): void {
     this.interrupts.stretch(cpu, fromCycles, untilCycles, cycles);
+    for (const target of this.interrupts.sentStretched(cpu, fromCycles, untilCycles, cycles)) this.refresh(target);
     this.accounts.within(cpu, this.accounts.activity(SHARED_CORE), this.clockCycles[cpu] + cycles);
     if (cpu !== this.currentCpu) {
       this.putForward(cpu, cycles);

@@ -118,8 +118,8 @@ export class OffSpans {
   }
 }
 
-/** What a time becomes when `cycles` are spread over those from `fromCycles` until `untilCycles`. */
-function stretched(atCycles: number, fromCycles: number, untilCycles: number, cycles: number): number {
+/** What a time becomes when `cycles` are spread over those from `fromCycles` until `untilCycles`; where both are one, all come right after it. */
+export function stretched(atCycles: number, fromCycles: number, untilCycles: number, cycles: number): number {
   if (atCycles <= fromCycles) return atCycles;
   if (atCycles >= untilCycles) return atCycles + cycles;
   return atCycles + Math.round((cycles * (atCycles - fromCycles)) / (untilCycles - fromCycles));

@@ -1,6 +1,7 @@
 /** Interrupts on their way to CPUs, and whether each CPU takes them. */
 
 import { LateSpans } from "./late-spans.ts";
+import { stretched } from "./off-spans.ts";
 import type { Thread } from "./thread.ts";
 
 /** What an interrupt does when it is taken, on the CPU that takes it. It cannot wait. */
@@ -87,8 +88,18 @@ export class PendingInterrupts {
    * @returns the CPUs for which such interrupts are under way
    */
   sentLater(senderCpu: number, fromCycles: number, cycles: number): readonly number[] {
-    if (this.lastSentCycles[senderCpu] <= fromCycles) return NOBODY;
-    this.lastSentCycles[senderCpu] += cycles;
+    return this.sentStretched(senderCpu, fromCycles, fromCycles, cycles);
+  }
+
+  /**
+   * What `senderCpu` did from `fromCycles` until `untilCycles` took `cycles` more, spread evenly over it: what it sent meanwhile, and after that, arrives
+   * as much later as it was sent.
+   * @returns as `sentLater`
+   */
+  sentStretched(senderCpu: number, fromCycles: number, untilCycles: number, cycles: number): readonly number[] {
+    const lastSent = this.lastSentCycles[senderCpu];
+    if (lastSent <= fromCycles) return NOBODY;
+    this.lastSentCycles[senderCpu] = stretched(lastSent, fromCycles, untilCycles, cycles);
     const isLater = (each: PendingInterrupt): boolean => each.senderCpu === senderCpu && each.sentCycles > fromCycles;
     const targets: number[] = [];
     for (let cpu = 0; cpu < this.queues.length; cpu++) {
@@ -97,8 +108,9 @@ export class PendingInterrupts {
       if (later.length === 0) continue;
       this.queues[cpu] = queue.filter((each) => !isLater(each));
       for (const each of later) {
-        const { arrivalCycles, sentCycles } = each;
-        this.insert(cpu, { ...each, arrivalCycles: arrivalCycles + cycles, sentCycles: sentCycles + cycles });
+        const sentCycles = stretched(each.sentCycles, fromCycles, untilCycles, cycles);
+        const arrivalCycles = each.arrivalCycles + sentCycles - each.sentCycles;
+        this.insert(cpu, { ...each, arrivalCycles, sentCycles });
       }
       this.nextAt[cpu] = this.nextArrival(cpu);
       targets.push(cpu);

@@ -37,7 +37,7 @@ const EXECUTED = 2;
 /** Who executes when, of all CPUs that have siblings. */
 export class SharedCores {
   private readonly clock: SharedCoreClock;
-  /** What each cycle in which a CPU and a sibling both execute takes longer. */
+  /** What each cycle in which a CPU and one of its siblings both execute takes longer. */
   private readonly slowDown: number;
   /** By CPU: the other threads of its core. */
   private readonly siblings: readonly (readonly number[])[];
@@ -68,7 +68,8 @@ export class SharedCores {
   }
 
   /**
-   * Those of a machine; null where no CPU has a sibling, or siblings do not slow each other.
+   * Those of a machine; null where no CPU has a sibling, or siblings do not slow each other. Nor do they where a core has more than two threads: no part that
+   * is emulated has, and what three get done is not known.
    * @param throughput what two threads of a core get done in the time in which one that is alone gets 1 done
    */
   static of(clock: SharedCoreClock, throughput: number): SharedCores | null {
@@ -78,10 +79,9 @@ export class SharedCores {
       ofCore.set(core, [...(ofCore.get(core) ?? []), cpu]);
     });
     const siblings = Array.from(coreOf, (core, cpu) => (ofCore.get(core) ?? []).filter((other) => other !== cpu));
-    const slowDown = 2 / throughput - 1;
-    return slowDown > 0 && siblings.some(({ length }) => length > 0)
-      ? new SharedCores(clock, siblings, slowDown)
-      : null;
+    const others = Math.max(0, ...siblings.map(({ length }) => length));
+    const slowDown = others === 1 ? 2 / throughput - 1 : 0;
+    return slowDown > 0 ? new SharedCores(clock, siblings, slowDown) : null;
   }
 
   /** Forgets all that was, for states that are loaded. */

@@ -130,9 +130,31 @@ describe("two hardware threads of a core", () => {
     expect(Math.abs(loop.clockCycles[0] - 1200 * SLOWER)).toBeLessThan(3);
   });
 
-  it("do not slow each other where a preset says so, or a core has one thread: nothing is kept then", () => {
+  it("have what they send reach others as much later as they come to send it", () => {
+    const takenAt = (withSibling: boolean): number => {
+      const loop = machine();
+      let at = 0;
+      function* sends(): KernelCode<void> {
+        while (loop.mustYield()) yield PAUSE_TURN;
+        loop.spend(1000);
+        loop.sendInterrupt(1, loop.nowCycles(), 2000, () => {
+          at = loop.nowCycles();
+        });
+        loop.spend(1000);
+      }
+      loop.spawn("sends", 0, sends());
+      if (withSibling) loop.spawn("sibling", 2, executes(loop, 2000));
+      loop.run();
+      return at;
+    };
+    expect(takenAt(false)).toBe(3000);
+    expect(Math.abs(takenAt(true) - (1000 * SLOWER + 2000))).toBeLessThan(3);
+  });
+
+  it("do not slow each other where a preset says so, or a core has not two threads: nothing is kept then", () => {
     expect(machine(2).sharedCores).toBeNull();
     expect(machine(THROUGHPUT, 1).sharedCores).toBeNull();
+    expect(machine(THROUGHPUT, 3).sharedCores).toBeNull();
     expect(machine().sharedCores).not.toBeNull();
   });
 });

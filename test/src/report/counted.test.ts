@@ -84,7 +84,8 @@ describe("numbers of things", () => {
     const files = sourcesIn("src").filter((file) => ROOMS.test(file) && file !== "src/report/counted.ts");
     const found = files.filter((file) => BY_HAND.test(readFileSync(join(ROOT, file), "utf8")));
     expect(found).toEqual(BY_HAND_IN);
-    expect(BY_HAND.test('`${n} page${n === 1 ? "" : "s"}`') && BY_HAND.test('n === 1 ? "line" : "lines"')).toBe(true);
+    expect(BY_HAND.test('n === 1 ? "" : "s"')).toBe(true);
+    expect(BY_HAND.test('n === 1 ? "line" : "lines"')).toBe(true);
   });
 
   it("are found where they are not", () => {
