@@ -175,8 +175,9 @@ export const PLANTED_BY_SAMPLES: readonly PlantedMutant[] = [
     name: "an area is given back without the free tree's lock",
     file: "mm/vmalloc/free-vmap-area.ts",
     search:
-      "  busyLock.release();\n  if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();\n  state.freeTree.mergeOrAddVmapArea(area);\n  state.freeTreeLock.release();",
-    replacement: "  busyLock.release();\n  state.freeTree.mergeOrAddVmapArea(area);",
+      "  yield* wait(unlinkVmapArea(state, state.addrToNode(state.areas.startOf(area)), area));\n  if (!state.freeTreeLock.tryTake()) yield* state.freeTreeLock.take();\n  state.freeTree.mergeOrAddVmapArea(area);\n  state.freeTreeLock.release();",
+    replacement:
+      "  yield* wait(unlinkVmapArea(state, state.addrToNode(state.areas.startOf(area)), area));\n  state.freeTree.mergeOrAddVmapArea(area);",
     test: "test/mm/vmalloc/vmap-block.test.ts",
   },
   {

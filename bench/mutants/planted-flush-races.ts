@@ -114,9 +114,9 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     name: "munmap gives mmap_lock back before it frees",
     file: "mm/user/user-map.ts",
     search:
-      '  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");\n  yield* mmapEndUnmap(spaces, mm, range);',
+      '  yield* freePgtables(gather, start, end);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");\n  yield* mmapEndUnmap(mm, range);',
     replacement:
-      '  yield* freePgtables(gather, start, end);\n  yield* mmapEndUnmap(spaces, mm, range);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");',
+      '  yield* freePgtables(gather, start, end);\n  yield* mmapEndUnmap(mm, range);\n  yield* gather.tlbFinishMmu();\n  spaces.kernel.usePath?.("unmap end");',
   },
   {
     name: "munmap frees pages one line before the flush",
@@ -135,9 +135,9 @@ export const PLANTED_FLUSH_RACES: readonly PlantedRace[] = [
     name: "mprotect gives mmap_lock back before its flush",
     file: "mm/user/user-map.ts",
     search:
-      '  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  decTlbFlushPending(spaces, mm);\n  spaces.kernel.usePath?.("mprotect end");\n  mmapWriteUnlock(spaces, mm);',
+      '  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  decTlbFlushPending(spaces, mm);\n  spaces.kernel.usePath?.("mprotect end");\n  mmapWriteUnlock(mm);',
     replacement:
-      '  mmapWriteUnlock(spaces, mm);\n  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  decTlbFlushPending(spaces, mm);',
+      '  mmapWriteUnlock(mm);\n  if (changed > 0 || isNested) yield* flushOwedOfMm(spaces, mm, owed, isNested, "mprotect");\n  else debts.waive(owed);\n  decTlbFlushPending(spaces, mm);',
   },
   {
     name: "mprotect does not flush",

@@ -80,17 +80,17 @@ export const PLANTED_USER_RACES: readonly PlantedRace[] = [
   },
   {
     name: "mmapReadLock does not wait for a writer",
-    file: "mm/user/mmap-lock.ts",
-    search: "    if (mm.mmapLock.isHeld) {",
-    replacement: "    if (mm.mmapLock.isHeld && mm.hasEnded) {",
+    file: "mm/kernel/rw-semaphore.ts",
+    search: "    const isContended = this.writer !== null || this.queue.length > 0;",
+    replacement: "    const isContended = this.queue.length > 0;",
   },
   {
     name: "fork gives mmap_lock back before its flush",
     file: "mm/user/fork.ts",
     search:
-      '  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);\n  mmapWriteUnlock(spaces, oldmm);',
+      '  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);\n  mmapWriteUnlock(oldmm);',
     replacement:
-      '  mmapWriteUnlock(spaces, oldmm);\n  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);',
+      '  mmapWriteUnlock(oldmm);\n  if (forbidden > 0) yield* flushOwedOfMm(spaces, oldmm, owed, false, "fork");\n  else debts.waive(owed);',
   },
   {
     name: "who asks for the lock of a mapping does not see that a writer has it",

@@ -6,8 +6,8 @@ export const PLANTED_VMALLOC_RACES: readonly PlantedRace[] = [
   {
     name: "free_vmap_area_noflush gives vn->lazy.lock back before it adds the area",
     file: "mm/vmalloc/free-vmap-area.ts",
-    search: "  node.lazy.insertVmapArea(area);\n  node.lazyLock.release();",
-    replacement: "  node.lazyLock.release();\n  node.lazy.insertVmapArea(area);",
+    search: "  insertLazy(state, node, area);\n  node.lazyLock.release();",
+    replacement: "  node.lazyLock.release();\n  insertLazy(state, node, area);",
   },
   {
     name: "alloc_vmap_area gives vn->busy.lock back before it inserts the area",

@@ -60,6 +60,8 @@ export class TracedKernel {
       ...(options.version === undefined ? {} : { kernel: options.version }),
     });
     const { vm, machine } = this.kernel;
+    // The times of a trace have in them what its CPUs lost by sharing cores.
+    machine.loop.sharedCores = null;
     const hertz = machine.preset.frequencyGhz.value * 1e9;
     this.cyclesPerSecond = survey.isTicks ? 1 : hertz;
     const seconds = ((survey.lastSeconds - survey.firstSeconds) * this.cyclesPerSecond) / hertz;

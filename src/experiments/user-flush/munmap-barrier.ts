@@ -2,6 +2,7 @@
 import { compute, type KernelCode, PAGE_SIZE, PAUSE_SLEEP, type Thread } from "../../../arch/index.ts";
 import { type FlushPolicy, IPI_POLICY, type MmStruct, mmapPopulate, munmap, UserSpaces } from "../../../mm/index.ts";
 import type { Kernel } from "../../machine/kernel.ts";
+import { counted } from "../../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { kernelExperimentSettings } from "../base/kernel-settings.ts";
 import { plotByKind } from "../base/plot.ts";
@@ -63,7 +64,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
   const points = parameters
     .words("others")
     .flatMap((others) => parameters.list("cpus").map((cpus) => ({ others, cpus })));
-  const label = ({ others, cpus }: (typeof points)[number]): string => `${others}, ${cpus} CPUs`;
+  const label = ({ others, cpus }: (typeof points)[number]): string => `${others}, ${counted(cpus, "CPU")}`;
   const rows = context.points.each(points, label, (point) => {
     onProgress(points.indexOf(point), points.length, label(point));
     return measure(context, point.others, point.cpus);
@@ -76,13 +77,13 @@ function run(context: ExperimentContext): ExperimentOutcome {
     findings: parameters.words("others").map((others) => {
       const own = rows.filter((row) => row.others === others);
       const last = own[own.length - 1];
-      return `${others}: on ${last.cpus} CPU${last.cpus === 1 ? "" : "s"} the flush is ${last.flushPercent} % of munmap.`;
+      return `${others}: on ${counted(last.cpus, "CPU")} the flush is ${last.flushPercent} % of munmap.`;
     }),
   };
 }
 
 function measure({ parameters, preset, boot }: ExperimentContext, others: string, cpus: number): Row<typeof COLUMNS> {
-  const kernel = boot(cpus, `${others}, ${cpus} CPUs`, { flushPolicy: LAZY_TOO_POLICY });
+  const kernel = boot(cpus, `${others}, ${counted(cpus, "CPU")}`, { flushPolicy: LAZY_TOO_POLICY });
   const spaces = new UserSpaces(kernel.mm);
   const mm = spaces.mmAlloc();
   const [rounds, pages] = [parameters.number("rounds"), parameters.number("pages")];

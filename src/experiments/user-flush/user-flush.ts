@@ -76,7 +76,7 @@ the process (busy). The kernel's text, stack and structures have translations to
       kind: "words",
       words: TOUCHES,
       default: ["write"],
-      summary: "the first touches: write, which gets a page, or read, which maps the zero page (the last given)",
+      summary: "the first touches: writes, which get a page, or reads, which map the zero page (the last given)",
     },
   ],
   settings: KERNEL_EXPERIMENT_SETTINGS,

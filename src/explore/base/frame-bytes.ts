@@ -32,8 +32,8 @@ export class FrameBytes {
 
   /** The bytes of `count` frames of one chunk. */
   of(first: number, count: number): HostBytes {
-    const { buffer } = this.memory.chunkForWrite(first);
-    return bytesOver(buffer, (first % CHUNK_FRAMES) * FRAME_BYTES, count * FRAME_BYTES);
+    const { buffer, byteOffset } = this.memory.chunkForWrite(first);
+    return bytesOver(buffer, byteOffset + (first % CHUNK_FRAMES) * FRAME_BYTES, count * FRAME_BYTES);
   }
 
   /** Whether a frame is all zero. */

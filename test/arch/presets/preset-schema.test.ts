@@ -66,7 +66,7 @@ test("the presets have the geometry of the parts", () => {
   expect(entries("zen2", "L2 dTLB")).toBe("2048, 8-way, 4K+2M");
   expect(entries("granite-rapids", "L1 dTLB loads 4K")).toBe("96, 6-way, 4K");
   expect(entries("granite-rapids", "L2 TLB")).toBe("2048, 16-way, 4K+2M+1G");
-  expect(entries("haswell", "L1 iTLB 4K")).toBe("128, 4-way, 4K");
+  expect(entries("haswell", "L1 iTLB 4K")).toBe("128, 8-way, 4K");
   expect(entries("haswell", "L2 TLB")).toBe("1024, 8-way, 4K+2M");
   expect(entries("ivy-bridge", "L2 TLB")).toBe("512, 4-way, 4K");
   expect(entries("zen2", "L2 iTLB")).toBe("1024, 8-way, 4K+2M");
