@@ -40,8 +40,8 @@ export class TracedUses {
   }
 
   /**
-   * Uses the place on the current CPU, so that it is done at `atCycles`. It takes no time of its own: the time between the calls of the trace
-   * has it in it, and a CPU that is late here must not fall behind by it. Its walks are booked as walks, taken out of that time.
+   * Uses the place on the current CPU, so that it is done at `atCycles`: the time between the calls of the trace has it in it, and its walks are
+   * booked as walks, taken out of that time. On a CPU that is late here it takes its own time.
    */
   make({ kind, allocation, offset }: TracedUse, atCycles: number): void {
     const { machine } = this.kernel;
@@ -52,7 +52,6 @@ export class TracedUses {
     }
     const la = allocation === null ? offset : allocation.address + offset;
     const { clockCycles, currentCpu } = machine.loop;
-    const since = clockCycles[currentCpu];
     try {
       if (kind === STORE) cpu.store(la, BYTES, 1);
       else if (kind === FETCH) cpu.fetch(la, BYTES);
@@ -61,7 +60,7 @@ export class TracedUses {
       if (!(error instanceof PageFault)) throw error;
       this.missed++;
     }
-    clockCycles[currentCpu] = Math.max(since, atCycles);
+    if (clockCycles[currentCpu] < atCycles) clockCycles[currentCpu] = atCycles;
   }
 
   /** What could not be used, in words. */
