@@ -79,12 +79,18 @@ function inPortions(programs: readonly (readonly Turn[])[], portions: readonly n
 
 const cycles = (max: number) => fc.double({ min: 0, max, noNaN: true });
 const turn = fc.record({ computes: fc.oneof(cycles(30), cycles(600)), works: fc.oneof(cycles(40), cycles(300)) });
-/** A program for each of at least `min` and at most `max` CPUs. */
+/** By CPU: square roots of primes, by which no sums of turns of two CPUs are equal. */
+const APART = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37].map((prime) => Math.sqrt(prime) / 1000);
+/** A program for each of at least `min` and at most `max` CPUs, of which no two come at one time: who is first then is not said. */
 const programsOf = (min: number, max: number, turns: number) =>
-  fc.array(fc.array(turn, { maxLength: turns }), { minLength: min, maxLength: max });
+  fc
+    .array(fc.array(turn, { maxLength: turns }), { minLength: min, maxLength: max })
+    .map((programs) =>
+      programs.map((own, cpu) => own.map(({ computes, works }) => ({ computes: computes + APART[cpu], works }))),
+    );
 const portions = fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 1, maxLength: 20 });
 
-/** No two times are equal but by chance: sums of real numbers in another order differ in their last bits. */
+/** Sums of real numbers in another order differ in their last bits. */
 function expectSame(clocks: readonly number[], expected: readonly number[]): void {
   clocks.forEach((clock, cpu) => {
     expect(clock).toBeCloseTo(expected[cpu], 6);
