@@ -7,7 +7,7 @@
  * - Once somebody is in the queue, readers queue too, unless nobody has it: then they take it before who was woken for it.
  * - A reader at the front of the queue is woken with all readers behind it, past writers (`rwsem_mark_wake`), and has it by then; a writer at the front is
  *   woken and has to take it.
- * - Who has waited in the queue for more than a jiffy and finds it taken asks for it to be handed over (`RWSEM_FLAG_HANDOFF`): nobody takes it before that one.
+ * - Who has waited in the queue for more than 4 ms and finds it taken asks for it to be handed over (`RWSEM_FLAG_HANDOFF`): nobody takes it before that one.
  *
  * Left out: that a writer which has asked spins once more before it sleeps, and that spinning ends when the spinner's CPU has something else to run.
  */
@@ -133,10 +133,7 @@ export class RwSemaphore {
     this.use.touchCount();
     this.readFreeAtCycles = Math.max(this.readFreeAtCycles, this.loop.nowCycles());
     if (--this.readerCount > 0) return;
-    if (this.queue.length > 0) {
-      this.isNonspinnable = false;
-      this.markWake("any");
-    }
+    if (this.queue.length > 0) this.markWake("any");
     this.changed();
   }
 
@@ -144,13 +141,14 @@ export class RwSemaphore {
   *downWrite(): KernelCode<void> {
     const { loop } = this;
     while (loop.mustYield(this)) yield PAUSE_TURN;
+    const bounced = this.lastCpu !== loop.currentCpu;
     if (!this.isHeld && this.queue.length === 0) {
-      this.own();
+      const waitedCycles = this.own();
+      if (waitedCycles > 0) this.class.waited(waitedCycles, bounced);
       return;
     }
     this.class.watcher?.acquiring(this);
     const since = loop.nowCycles();
-    const bounced = this.lastCpu !== loop.currentCpu;
     const hasIt = this.canSpinOnOwner() && (yield* this.optimisticSpin());
     if (!hasIt) yield* this.waitToWrite();
     this.class.waited(loop.nowCycles() - since, bounced);
@@ -186,17 +184,19 @@ export class RwSemaphore {
   }
 
   private addReader(): void {
-    this.comesAfter(this.writeFreeAtCycles);
+    const waitedCycles = this.comesAfter(this.writeFreeAtCycles);
+    if (waitedCycles > 0) this.class.waited(waitedCycles, true);
     this.readerCount++;
     this.isReaderOwned = true;
     this.use.touchCount();
     this.use.touchOwner();
   }
 
-  private own(): void {
+  /** The current thread has it to write. Returns the cycles that its CPU, which was behind, waited for that. */
+  private own(): number {
     const { loop, class: statistics } = this;
     this.writer = loop.currentThread;
-    this.comesAfter(Math.max(this.writeFreeAtCycles, this.readFreeAtCycles));
+    const waitedCycles = this.comesAfter(Math.max(this.writeFreeAtCycles, this.readFreeAtCycles));
     this.isReaderOwned = false;
     this.isNonspinnable = false;
     this.use.touchCount();
@@ -206,6 +206,7 @@ export class RwSemaphore {
     this.lastCpu = loop.currentCpu;
     this.takenAtCycles = loop.nowCycles();
     statistics.watcher?.lockAcquire(this);
+    return waitedCycles;
   }
 
   /** Whoever has it to write has it no more. */
@@ -220,13 +221,15 @@ export class RwSemaphore {
     statistics.watcher?.lockRelease(this);
   }
 
-  /** Who takes it on a CPU that is behind waits until it was given back. */
-  private comesAfter(atCycles: number): void {
+  /** Who takes it on a CPU that is behind waits until it was given back: for so many cycles. */
+  private comesAfter(atCycles: number): number {
     const { loop } = this;
     const cpu = loop.currentCpu;
-    if (atCycles <= loop.clockCycles[cpu]) return;
+    const cycles = atCycles - loop.clockCycles[cpu];
+    if (cycles <= 0) return 0;
     loop.accounts.within(cpu, ACTIVITY_LOCK_WAIT, atCycles);
-    loop.stall(atCycles - loop.clockCycles[cpu]);
+    loop.stall(cycles);
+    return cycles;
   }
 
   private *waitToRead(): KernelCode<void> {
@@ -234,10 +237,7 @@ export class RwSemaphore {
     const waiter = this.enqueue(false);
     const since = this.loop.nowCycles();
     this.use.touchCount();
-    if (!this.isHeld) {
-      this.isNonspinnable = false;
-      this.markWake("any");
-    } else if (this.writer === null && wasEmpty) this.markWake("any");
+    if (!this.isHeld || (this.writer === null && wasEmpty)) this.markWake("any");
     if (waiter.isGranted) return;
     this.class.watcher?.acquiring(this);
     yield* this.sleep();
@@ -291,6 +291,7 @@ export class RwSemaphore {
     const { queue } = this;
     const first = queue[0];
     if (first === undefined) return;
+    if (wakes === "any" && !this.isHeld) this.isNonspinnable = false;
     if (first.isWriter) {
       if (wakes === "any") this.wake(first.thread);
       return;

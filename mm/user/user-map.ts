@@ -43,16 +43,23 @@ const MMAP_FLAGS = 0x2 | 0x20 | MAP_POPULATE;
 /**
  * Maps `pages` new zeroed pages at `start`, readable and writable (`mmap` with `MAP_POPULATE`). Nothing is flushed: what was
  * not present is not cached.
+ * @param pgoff as for `mmap`
  * @returns 0, -EINVAL for a range outside the user half, or -ENOMEM with nothing left behind
  */
-export function* mmapPopulate(spaces: UserSpaces, mm: MmStruct, start: number, pages: number): KernelCode<number> {
+export function* mmapPopulate(
+  spaces: UserSpaces,
+  mm: MmStruct,
+  start: number,
+  pages: number,
+  pgoff = start / PAGE_SIZE,
+): KernelCode<number> {
   if (!isUserRange(start, start + pages * PAGE_SIZE)) return -EINVAL;
   const { probes } = spaces.kernel.flushing;
   probes?.enter("mmap", [start, pages * PAGE_SIZE, PROT_READ | PROT_WRITE, MMAP_FLAGS]);
   yield* beginMmap(spaces, mm, start, start + pages * PAGE_SIZE);
   const frames = new Uint32Array(pages);
   const result = populate(spaces, mm, start, frames);
-  if (result === 0) mm.vmas.insert(start, start + pages * PAGE_SIZE);
+  if (result === 0) mm.vmas.insert(start, start + pages * PAGE_SIZE, pgoff);
   if (result === 0) treeChanged(spaces, mm);
   if (result === 0) yield* spaces.lru.foliosAddLru(frames);
   mmapWriteUnlock(mm);

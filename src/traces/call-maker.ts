@@ -256,12 +256,14 @@ export class CallMaker {
     if (mm === spaces.initMm) return;
     const start = Number(at);
     const pages = Math.ceil(numberOf(args, "size") / PAGE_SIZE);
-    if (kind === "munmap") yield* munmap(spaces, mm, start, start + pages * PAGE_SIZE);
-    else if ((numberOf(args, "flags") & MAP_POPULATE) !== 0) yield* mmapPopulate(spaces, mm, start, pages);
-    else {
-      const pgoff = (numberOf(args, "flags", MAP_ANONYMOUS) & MAP_ANONYMOUS) !== 0 ? [] : [0];
-      yield* mmap(spaces, mm, start, start + pages * PAGE_SIZE, ...pgoff);
+    if (kind === "munmap") {
+      yield* munmap(spaces, mm, start, start + pages * PAGE_SIZE);
+      return;
     }
+    const flags = numberOf(args, "flags", MAP_ANONYMOUS);
+    const pgoff = (flags & MAP_ANONYMOUS) !== 0 ? [] : [0];
+    if ((flags & MAP_POPULATE) !== 0) yield* mmapPopulate(spaces, mm, start, pages, ...pgoff);
+    else yield* mmap(spaces, mm, start, start + pages * PAGE_SIZE, ...pgoff);
   }
 
   /**

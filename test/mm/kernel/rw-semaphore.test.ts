@@ -2,6 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { EventLoop, type KernelCode, PAUSE_TURN } from "../../../arch/index.ts";
+import { SpinLock } from "../../../mm/kernel/lock.ts";
+import { lockStatistics } from "../../../mm/kernel/lock-stat.ts";
 import { RwSemaphore } from "../../../mm/kernel/rw-semaphore.ts";
 
 const GHZ = 1;
@@ -57,6 +59,40 @@ function* holds(on: Machine, kind: "read" | "write", at: number, cycles: number,
   else sem.upWrite();
   expect(loop.currentThread).not.toBeNull();
 }
+
+/** What a lock's statistics say after CPU 0 had it from 100 for 5,000 cycles in one go, and CPU 1 came for it at 200. */
+function statisticsOf(kind: "write" | "read" | "spinlock"): { readonly contentions: number; readonly waited: number } {
+  const { loop, sem } = machine(2);
+  const lock = new SpinLock("lock", loop, { uncontendedCycles: 10, handOverTransfers: 0 });
+  function* taking(cpu: number): KernelCode<void> {
+    loop.spend(cpu === 0 ? 100 : 200);
+    while (loop.mustYield()) yield PAUSE_TURN;
+    if (kind === "spinlock") yield* lock.take();
+    else if (kind === "write" || cpu === 0) yield* sem.downWrite();
+    else yield* sem.downRead();
+    loop.spend(cpu === 0 ? 5000 : 50);
+    if (kind === "spinlock") lock.release();
+    else if (kind === "write" || cpu === 0) sem.upWrite();
+    else yield* sem.upRead();
+  }
+  for (const cpu of [0, 1]) loop.spawn(`taking/${cpu}`, cpu, taking(cpu));
+  loop.run();
+  const name = kind === "spinlock" ? "lock" : "sem";
+  const statistics = lockStatistics(loop).find((each) => each.name === name);
+  return { contentions: statistics?.contentions ?? 0, waited: statistics?.waitTotalCycles ?? 0 };
+}
+
+describe("lock_stat of a reader-writer semaphore", () => {
+  it.each(["write", "read"] as const)(
+    "counts a wait to %s for a holder that ran ahead, as that of a spinlock does",
+    (kind) => {
+      const { contentions, waited } = statisticsOf(kind);
+      expect(contentions).toBe(statisticsOf("spinlock").contentions);
+      expect(contentions).toBe(1);
+      expect(Math.abs(waited - statisticsOf("spinlock").waited)).toBeLessThan(30);
+    },
+  );
+});
 
 describe("a reader-writer semaphore", () => {
   const threads = fc.array(

@@ -173,6 +173,9 @@ describe("calls and faults of user memory", () => {
     expect(mm.vmas.find(0x7f00_5000)).toBe(mm.vmas.find(0x7f00_0000));
     make("mmap", { size: 4096n, flags: 0x2n }, 0x7f00_6000n);
     expect(mm.vmas.find(0x7f00_6000)).not.toBe(mm.vmas.find(0x7f00_0000));
+    make("mmap", { size: 4096n, flags: 0x8002n }, 0x7eff_f000n);
+    expect(at(0x7eff_f000).isThere).toBe(true);
+    expect(mm.vmas.find(0x7eff_f000)).not.toBe(mm.vmas.find(0x7f00_0000));
   });
 
   it("map the zero page where memory is read or fetched from, and a page of its own once it is written", () => {
