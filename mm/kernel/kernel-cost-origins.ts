@@ -66,8 +66,8 @@ const DEFAULT_COST_ORIGINS: OriginsOf<KernelCosts> = {
   },
   user: {
     faultCycles: assumed("mapping, entry, reverse mapping and LRU: six atomics and some hundred other instructions"),
-    readFaultCycles: measured(
-      "Torvalds 2014 (costs.pageFault), on a Haswell: the hardware's 1050 cycles are 80.7 % of a loop of faults of the zero page; the other 251, less some 110 for locks, table and entry",
+    readFaultCycles: assumed(
+      "from Torvalds 2014 (costs.pageFault), on a Haswell: the hardware's 1050 cycles are 80.7 % of a loop of faults of the zero page; of the other 251 some 110, assumed, are locks, table and entry",
     ),
     mprotectCycles: assumed("mapping found, tested for merging, accounted; page tables walked from the top"),
     madviseCycles: assumed("mapping found; a gather begun and ended"),
