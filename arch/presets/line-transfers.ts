@@ -2,7 +2,7 @@
  * What it costs to get a cache line that another CPU has, by where that CPU is: what people measure as core-to-core latency, with two
  * threads that hand a line to and fro by compare-and-exchange. In nanoseconds, as the way leads over parts with clocks of their own.
  */
-import { allTakenOver, assumed, cores, documented, type Figure, nanoseconds as ns } from "./figure.ts";
+import { allTakenOver, assumed, cores, documented, type Figure, measured, nanoseconds as ns } from "./figure.ts";
 
 /** Distances between CPUs as a microarchitecture has them. */
 export interface LineTransfers {
@@ -23,6 +23,11 @@ export interface LineTransfers {
 const WITHIN_CORE = ns(8, assumed("both threads use the same first-level cache: an atomic or two"));
 const SECOND_HOP = assumed("one more link costs what the first costs beyond the way within a socket");
 const SAME_MESH = assumed("as within the cluster, which is the socket");
+
+/** Tables of a latency for each pair of CPUs, by part; here the median of all pairs at a distance. */
+function between(part: string) {
+  return measured(`${part}: median of its pairs of CPUs, Viennot's core-to-core-latency (GitHub)`);
+}
 
 function mesh(range: string) {
   return assumed(`the middle of the ${range} that core-to-core latency tests show on the mesh; remembered`);
@@ -54,33 +59,41 @@ export const IVY_BRIDGE_LINES: LineTransfers = {
   far: ns(202, assumed(`430 cycles: ${DAVID}`)),
 };
 
+const CASCADE_LAKE = between("a Xeon Platinum 8275CL (Cascade Lake, the same mesh)");
+
 /** Skylake-SP, a server: one mesh a socket. A client part has a ring, whose lines come sooner. */
 export const SKYLAKE_LINES: LineTransfers = {
   coresPerCluster: cores(0, documented("Intel optimization manual: one mesh with a shared last-level cache a socket")),
-  core: WITHIN_CORE,
-  cluster: ns(50, mesh("45 to 55 ns")),
-  socket: ns(50, SAME_MESH),
-  remote: ns(125, link("110 to 140 ns")),
-  far: ns(200, SECOND_HOP),
+  core: ns(8, CASCADE_LAKE),
+  cluster: ns(47, CASCADE_LAKE),
+  socket: ns(47, SAME_MESH),
+  remote: ns(134, CASCADE_LAKE),
+  far: ns(221, SECOND_HOP),
 };
+
+const ICE_LAKE = between("two Xeon Platinum 8375C");
 
 /** Ice Lake-SP. */
 export const ICELAKE_LINES: LineTransfers = {
   ...SKYLAKE_LINES,
-  cluster: ns(55, mesh("50 to 60 ns")),
-  socket: ns(55, SAME_MESH),
-  remote: ns(130, link("110 to 150 ns")),
-  far: ns(205, SECOND_HOP),
+  core: ns(8, ICE_LAKE),
+  cluster: ns(51, ICE_LAKE),
+  socket: ns(51, SAME_MESH),
+  remote: ns(108, ICE_LAKE),
+  far: ns(165, SECOND_HOP),
 };
 
 /** Sapphire Rapids: four dies, one mesh. */
 export const SAPPHIRE_RAPIDS_LINES: LineTransfers = {
   ...SKYLAKE_LINES,
+  core: WITHIN_CORE,
   cluster: ns(65, mesh("55 to 75 ns")),
   socket: ns(65, SAME_MESH),
   remote: ns(145, link("130 to 160 ns")),
   far: ns(225, SECOND_HOP),
 };
+
+const ROME = between("two EPYC 7742");
 
 /** Zen 2: core complexes of four cores. */
 export const ZEN2_LINES: LineTransfers = {
@@ -88,25 +101,31 @@ export const ZEN2_LINES: LineTransfers = {
     4,
     documented("AMD software optimization guide, family 17h: four cores share a last-level cache"),
   ),
-  core: WITHIN_CORE,
-  cluster: ns(25, assumed("the middle of the 20 to 30 ns of core-to-core latency tests in a core complex; remembered")),
-  socket: ns(97, assumed("the middle of the 85 to 110 ns of such tests between core complexes; remembered")),
-  remote: ns(205, link("190 to 220 ns")),
-  far: ns(313, SECOND_HOP),
+  core: ns(8, ROME),
+  cluster: ns(25, ROME),
+  socket: ns(132, ROME),
+  remote: ns(267, ROME),
+  far: ns(402, SECOND_HOP),
 };
 
-/** Zen 3 and Zen 4: core complexes of eight cores. */
+const MILAN = between("two EPYC 7R13");
+
+/** Zen 3: core complexes of eight cores. Of the two sockets of the machine that was measured the one that behaves as other parts do. */
 export const ZEN3_LINES: LineTransfers = {
-  ...ZEN2_LINES,
   coresPerCluster: cores(
     8,
     documented("AMD software optimization guide, family 19h: eight cores share a last-level cache"),
   ),
+  core: ns(10, MILAN),
+  cluster: ns(23, MILAN),
+  socket: ns(108, MILAN),
+  remote: ns(197, MILAN),
+  far: ns(286, SECOND_HOP),
 };
 
-/** Zen 5: core complexes of eight cores too; the rest as in Zen 4. */
+/** Zen 5: core complexes of eight cores too; the rest as in Zen 3. */
 export const ZEN5_LINES: LineTransfers = {
-  ...allTakenOver(ZEN3_LINES, "Zen 4"),
+  ...allTakenOver(ZEN3_LINES, "Zen 3"),
   coresPerCluster: cores(
     8,
     documented("CPUID leaf 8000001Dh of an EPYC 9005 (InstLatx64): a last-level cache each 8 cores"),

@@ -95,6 +95,7 @@ export const ZEN4: Preset = {
     },
   ],
   memory: cycles(340, assumed("about 90 ns")),
+  lineTransfers: allTakenOver(ZEN3.lineTransfers, "Zen 3"),
   sharedCore: ZEN4_SHARED_CORE,
   overlap: ZEN4_OVERLAP,
   costs: {
