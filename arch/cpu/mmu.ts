@@ -143,7 +143,7 @@ export class Mmu {
     const { tlbs, mode } = this;
     const kind = TLB_KIND[access];
     let isFill = true;
-    if (this.attribution !== null) this.attribution.beforeLookup(mode, access);
+    if (this.attribution !== null) this.attribution.beforeLookup(mode, access, la);
     if (!tlbs.lookup(kind, la, mode.pcid)) {
       this.walk(access, kind, la);
     } else if (!mode.usable(access, tlbs.currentFlags())) {

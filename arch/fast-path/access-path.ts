@@ -16,7 +16,6 @@ import { LargePages } from "./large-pages.ts";
 import type { PiecesHome } from "./large-walk.ts";
 import * as results from "./results.ts";
 import { areKnown, SmallPages } from "./small-pages.ts";
-import { UnflushedLarge } from "./unflushed-large.ts";
 import { UnflushedPath } from "./unflushed-path.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
@@ -52,7 +51,7 @@ export class AccessPath extends SmallPages {
     const doesLarge = [SIZE_2M, SIZE_1G].every(
       (size) => ofKind.first[size].length <= 1 && ofKind.second[size].length <= 1,
     );
-    this.largeEnd = doesLarge && this.isKnown ? ACCESSES_WATCHED : 0;
+    this.largeEnd = doesLarge && this.isKnown ? FAST_PATH_OFF : 0;
     this.huge = this.largePages(SIZE_1G, ofKind, knownChunks, parts);
     this.large = this.largePages(SIZE_2M, ofKind, knownChunks, parts);
   }
@@ -74,10 +73,10 @@ export class AccessPath extends SmallPages {
   watch(attribution: FlushAttribution, { arrays, mode, tlbs }: AccessPathParts): void {
     const { kind } = this;
     const ofKind = tlbs.tlbsByKind()[kind];
-    this.unflushed = new UnflushedPath(kind, attribution, mode, arrays, ofKind);
-    const parts = [attribution, mode, arrays, ofKind] as const;
-    if (ofKind.first[SIZE_2M].length > 0) this.large.unflushed = new UnflushedLarge(kind, SIZE_2M, ...parts);
-    if (ofKind.first[SIZE_1G].length > 0) this.huge.unflushed = new UnflushedLarge(kind, SIZE_1G, ...parts);
+    const make = (size: number) => new UnflushedPath(kind, size, attribution, mode, arrays, ofKind);
+    this.unflushed = make(SIZE_4K);
+    if (ofKind.first[SIZE_2M].length > 0) this.large.unflushed = make(SIZE_2M);
+    if (ofKind.first[SIZE_1G].length > 0) this.huge.unflushed = make(SIZE_1G);
   }
 
   /** Makes it as it was before {@link watch}, for images of a machine. */
@@ -117,102 +116,80 @@ export class AccessPath extends SmallPages {
     return this.translateInSecond(number) | 0;
   }
 
-  /** {@link translate} while an attribution watches. */
-  private translateWatched(number: number, largeNumber: number, unflushed: UnflushedPath): number {
-    const { words, cells, second, other } = this;
+  /** {@link translate} while an attribution watches and TLBs hold no larger pages. */
+  private translateWatched(number: number, unflushed: UnflushedPath): number {
+    const { second, other } = this;
     const place = this.first.find(number);
     if (place !== 0) return this.hit(number, place) | 0;
-    const hasLarge = (words[LARGE_TRANSLATIONS_WORD] & (ACCESSES_WATCHED - 1)) !== 0;
-    if (hasLarge) {
-      if (this.largeEnd !== 0) return this.translateBesideLargeWatched(number, largeNumber, unflushed) | 0;
-      if (this.tlbs.isInLarge(this.kind, cells[REQUESTED_PAGE_CELL], this.mode.pcid)) return GENERAL;
-    }
     const inSecond = second.find(number);
     const held = inSecond !== 0 || other === null ? inSecond : other.find(number);
     if (held === 0) return this.walkWatched(number, unflushed) | 0;
     return this.hitSecondWatched(number, held, inSecond !== 0 ? second : (other ?? second), unflushed) | 0;
   }
 
-  /** {@link translateWatched} where TLBs hold larger pages and the first level does not hold the small one. */
-  private translateBesideLargeWatched(number: number, largeNumber: number, unflushed: UnflushedPath): number {
-    const { words, large, huge, second, other } = this;
-    const predicted = large.predicted(number, largeNumber);
-    if (predicted !== 0) return large.touch(largeNumber, predicted, number) | 0;
-    const predictedHuge = huge.predicted(number, largeNumber);
-    // A page of 2 MiB that is not predicted is asked for before.
-    if (predictedHuge !== 0 && words[large.firstCount] === 0) return huge.touch(largeNumber, predictedHuge, number) | 0;
-    large.request(number);
-    huge.request(number);
-    const inLarge = large.translateInFirst(number, largeNumber) | 0;
-    if (inLarge !== MISSED) return inLarge;
-    const inHuge = huge.translateInFirst(number, largeNumber) | 0;
-    if (inHuge !== MISSED) return inHuge;
-    const place = this.words[this.secondCount] === 0 ? 0 : second.find(number);
-    if (place !== 0) return this.hitSecondWatched(number, place, second, unflushed) | 0;
-    const otherPlace = other === null || this.words[this.otherCount] === 0 ? 0 : other.find(number);
-    if (otherPlace !== 0) return this.hitSecondWatched(number, otherPlace, other ?? second, unflushed) | 0;
-    const inLargeSecond = large.translateInSecond(number, largeNumber) | 0;
-    if (inLargeSecond !== MISSED) return inLargeSecond;
-    const inHugeSecond = huge.translateInSecond(number, largeNumber) | 0;
-    return inHugeSecond !== MISSED ? inHugeSecond : this.walkForAnyWatched(number, largeNumber, unflushed) | 0;
-  }
-
   private hitSecondWatched(number: number, held: number, tlb: IndexedTlb, unflushed: UnflushedPath): number {
+    // What is rare leaves by `return`, here and below (README.md).
+    if (unflushed.mayHitOther(held)) return this.hitSecondBesideOthers(number, held, tlb, unflushed) | 0;
     const frame = this.hitSecond(number, held, tlb) | 0;
     if (frame >= 0) unflushed.hitSecond(number, this.predicted(number), held);
     return frame;
   }
 
+  private hitSecondBesideOthers(number: number, held: number, tlb: IndexedTlb, unflushed: UnflushedPath): number {
+    const isOther = unflushed.beforeFill(number);
+    const frame = this.hitSecond(number, held, tlb) | 0;
+    if (frame < 0) return frame;
+    if (isOther) unflushed.hitSecondOther(this.predicted(number));
+    else unflushed.hitSecond(number, this.predicted(number), held);
+    return frame;
+  }
+
   private walkWatched(number: number, unflushed: UnflushedPath): number {
+    if (unflushed.mayFindOther()) return this.walkBesideOthers(number, unflushed) | 0;
     unflushed.beginWalk();
     const frame = this.walk(number, this.homeOf(number)) | 0;
     if (frame >= 0) unflushed.refill(number, this.predicted(number));
     return frame;
   }
 
-  /** {@link walkWatched} for a page of any size: where no PDE is cached, it may be a larger one. */
-  private walkForAnyWatched(number: number, largeNumber: number, unflushed: UnflushedPath): number {
-    const { leafWalk, large } = this;
+  private walkBesideOthers(number: number, unflushed: UnflushedPath): number {
+    const isOther = unflushed.beforeFill(number);
     unflushed.beginWalk();
-    const inLeaf = leafWalk.walk(number) | 0;
-    if (inLeaf === NOT_CACHED) {
-      const inLarge = large.walk(number, largeNumber) | 0;
-      if (inLarge >= 0) return inLarge;
-      const inHuge = inLarge === NOT_CACHED ? this.walkForHuge(number, largeNumber) | 0 : GENERAL;
-      if (inHuge >= 0) return inHuge;
-    } else if (inLeaf < 0) {
-      return this.notWalked();
-    }
-    const home = this.homeOf(number);
-    const frame = inLeaf >= 0 ? this.fillBoth(number, inLeaf, home) | 0 : this.walkFromAbove(number, home) | 0;
-    if (frame >= 0) unflushed.refill(number, this.predicted(number));
+    const frame = this.walk(number, this.homeOf(number)) | 0;
+    if (frame < 0) return frame;
+    if (isOther) unflushed.refillOther(this.predicted(number));
+    else unflushed.refill(number, this.predicted(number));
     return frame;
   }
 
   /** {@link translate} while TLBs hold larger pages, or an attribution watches. */
   private translateBesideLarge(number: number, largeNumber: number): number {
     const { words, large, huge } = this;
-    if (words[LARGE_TRANSLATIONS_WORD] >= this.largeEnd) return this.translateSpecial(number, largeNumber) | 0;
+    if (words[LARGE_TRANSLATIONS_WORD] >= this.largeEnd) return this.translateSpecial(number) | 0;
+    if (this.unflushed !== undefined && words[LARGE_TRANSLATIONS_WORD] === ACCESSES_WATCHED)
+      return this.translateWatched(number, this.unflushed) | 0;
     if (words[this.firstCount] !== 0) {
       const place = this.first.find(number);
       if (place !== 0) return this.hit(number, place) | 0;
     }
     const predicted = large.predicted(number, largeNumber);
-    if (predicted !== 0) return large.touch(largeNumber, predicted, number) | 0;
+    if (predicted !== 0) return large.touch(predicted, number) | 0;
     const predictedHuge = huge.predicted(number, largeNumber);
     // A page of 2 MiB that is not predicted is asked for before.
-    if (predictedHuge !== 0 && words[large.firstCount] === 0) return huge.touch(largeNumber, predictedHuge, number) | 0;
+    if (predictedHuge !== 0 && words[large.firstCount] === 0) return huge.touch(predictedHuge, number) | 0;
     return (words[huge.firstCount] | words[huge.secondCount]) === 0
       ? this.translateNotHuge(number, largeNumber) | 0
       : this.translateLarger(number, largeNumber) | 0;
   }
 
-  /** {@link translate} where larger pages are left to the general path, or an attribution watches. */
-  private translateSpecial(number: number, largeNumber: number): number {
+  /** {@link translate} where larger pages are left to the general path. */
+  private translateSpecial(number: number): number {
     if (this.largeTranslations !== 0 || this.words[LARGE_TRANSLATIONS_WORD] >= FAST_PATH_OFF) return GENERAL;
-    if (this.unflushed !== undefined) return this.translateWatched(number, largeNumber, this.unflushed) | 0;
     const place = this.first.find(number);
-    return place !== 0 ? this.hit(number, place) | 0 : this.translateOther(number) | 0;
+    if (place !== 0) return this.hit(number, place) | 0;
+    if (this.tlbs.isInLarge(this.kind, this.cells[REQUESTED_PAGE_CELL], this.mode.pcid)) return GENERAL;
+    const { unflushed } = this;
+    return unflushed === undefined ? this.translateInSecond(number) | 0 : this.translateWatched(number, unflushed) | 0;
   }
 
   /** A translation that the first level's TLB of small pages does not hold, while TLBs hold pages of 2 MiB but none of 1 GiB. */
@@ -234,20 +211,14 @@ export class AccessPath extends SmallPages {
     return inHuge !== MISSED ? inHuge : this.translateInAnySecond(number, largeNumber, true) | 0;
   }
 
-  /** {@link translateBesideLarge} where larger pages are left to the general path. */
-  private translateOther(number: number): number {
-    if (this.tlbs.isInLarge(this.kind, this.cells[REQUESTED_PAGE_CELL], this.mode.pcid)) return GENERAL;
-    return this.translateInSecond(number) | 0;
-  }
-
   /** A translation of a page of any size that the first level does not hold. @param hasHuge whether TLBs hold pages of 1 GiB */
   private translateInAnySecond(number: number, largeNumber: number, hasHuge: boolean): number {
     const { words, second, other, large, huge } = this;
     const place = words[this.secondCount] === 0 ? 0 : second.find(number);
-    if (place !== 0) return this.hitSecond(number, place, second) | 0;
+    if (place !== 0) return this.hitSecondOfAny(number, place, second) | 0;
     if (other !== null && words[this.otherCount] !== 0) {
       const otherPlace = other.find(number);
-      if (otherPlace !== 0) return this.hitSecond(number, otherPlace, other) | 0;
+      if (otherPlace !== 0) return this.hitSecondOfAny(number, otherPlace, other) | 0;
     }
     const inLarge = large.translateInSecond(number, largeNumber) | 0;
     if (inLarge !== MISSED) return inLarge;
@@ -255,12 +226,20 @@ export class AccessPath extends SmallPages {
     return inHuge !== MISSED ? inHuge : this.walkForAny(number, largeNumber) | 0;
   }
 
+  private hitSecondOfAny(number: number, place: number, tlb: IndexedTlb): number {
+    const { unflushed } = this;
+    return unflushed === undefined
+      ? this.hitSecond(number, place, tlb) | 0
+      : this.hitSecondWatched(number, place, tlb, unflushed) | 0;
+  }
+
   /** A walk for a page of any size that no TLB holds: it begins at the lowest entry that is cached. */
   private walkForAny(number: number, largeNumber: number): number {
-    const { leafWalk, large } = this;
+    const { leafWalk, large, unflushed } = this;
     if (leafWalk.hasPdes) {
+      if (unflushed !== undefined) unflushed.beginWalk();
       const frame = leafWalk.walk(number) | 0;
-      if (frame >= 0) return this.fillBoth(number, frame, this.homeOf(number)) | 0;
+      if (frame >= 0) return this.walkedForAny(number, frame) | 0;
       if (frame !== NOT_CACHED) return this.notWalked();
     }
     const inLarge = large.walk(number, largeNumber) | 0;
@@ -278,6 +257,17 @@ export class AccessPath extends SmallPages {
     // An attribution is told of hits of small pages by the caller.
     if (pieces === null || this.unflushed !== undefined) return GENERAL;
     return pieces.hit(number, (cells[REQUESTED_PAGE_CELL] * PER_LARGE_PAGE) | 0, place) | 0;
+  }
+
+  /** What is done after a walk to a small page. Returns `frame`, which it has found. */
+  private walkedForAny(number: number, frame: number): number {
+    const { unflushed } = this;
+    const isOther = unflushed?.mayFindOther() === true && unflushed.beforeFill(number);
+    this.fillBoth(number, frame, this.homeOf(number));
+    if (unflushed === undefined) return frame;
+    if (isOther) unflushed.refillOther(this.predicted(number));
+    else unflushed.refill(number, this.predicted(number));
+    return frame;
   }
 
   private walkForHuge(number: number, largeNumber: number): number {

@@ -15,7 +15,7 @@ import { PagePieces } from "./page-pieces.ts";
 import type { Permissions } from "./permissions.ts";
 import * as results from "./results.ts";
 import { TreeTlb } from "./tree-tlb.ts";
-import type { UnflushedLarge } from "./unflushed-large.ts";
+import type { UnflushedPath } from "./unflushed-path.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
 const { SIZE_1G, SIZE_2M, SIZE_BYTES, TAG_SIZE_STEP, TR_SIZE_SHIFT } = translation;
@@ -65,7 +65,7 @@ export class LargePages {
   private readonly secondLevelHitCycles: number;
   private allowedAttributes = NO_ATTRIBUTES;
   /** What a flush attribution has to see of these accesses; added when one begins to watch, as `SmallPages.unflushed` is. */
-  declare unflushed?: UnflushedLarge;
+  declare unflushed?: UnflushedPath;
 
   /** @param piecesHere pieces of larger pages that are among the entries of this size in the second level */
   constructor(access: LargeAccess, parts: AccessPathParts, piecesHere: PagePieces | null = null) {
@@ -162,11 +162,31 @@ export class LargePages {
     if (this.unflushed !== undefined) this.unflushed.beginWalk();
     const base = largeWalk.walk(ofSize, piece) | 0;
     if (base < 0) return base;
-    if (second !== null) second.insert(ofSize, base, largeWalk.attributes);
-    else pieces?.insert(number, largeNumber, base, largeWalk.attributes);
-    const filled = this.fill(ofSize, base, largeWalk.attributes);
-    if (this.unflushed !== undefined) this.unflushed.refill(number, ofSize, filled);
+    const { unflushed } = this;
+    if (unflushed?.mayFindOther()) this.walkedBesideOthers(number, largeNumber, base, unflushed);
+    else {
+      const filled = this.fillBoth(number, largeNumber, base);
+      if (unflushed !== undefined) unflushed.refill(ofSize, filled);
+    }
     return (base + piece) | 0;
+  }
+
+  /** What is done after a walk while an attribution watches and there are pages of other sizes. */
+  private walkedBesideOthers(number: number, largeNumber: number, base: number, unflushed: UnflushedPath): void {
+    const ofSize = this.numberOf(largeNumber);
+    const isOther = unflushed.beforeFill(ofSize);
+    const filled = this.fillBoth(number, largeNumber, base);
+    if (isOther) unflushed.refillOther(filled);
+    else unflushed.refill(ofSize, filled);
+  }
+
+  /** Puts what the last walk has found into both levels. Returns its place in the first. */
+  private fillBoth(number: number, largeNumber: number, base: number): number {
+    const { attributes } = this.largeWalk;
+    const ofSize = this.numberOf(largeNumber);
+    if (this.second !== null) this.second.insert(ofSize, base, attributes);
+    else this.pieces?.insert(number, largeNumber, base, attributes);
+    return this.fill(ofSize, base, attributes);
   }
 
   /** The number of the page of this size. */
@@ -175,12 +195,27 @@ export class LargePages {
   }
 
   /** A hit of the first level at `place` that is known to be allowed. */
-  touch(largeNumber: number, place: number, number: number): number {
+  touch(place: number, number: number): number {
     const frame = (this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0] + (number & this.pageMask)) | 0;
+    const { unflushed } = this;
+    if (unflushed !== undefined) {
+      if (!unflushed.isNoted(place)) return this.touchTold(place, frame, unflushed) | 0;
+      unflushed.note(place);
+    }
+    return this.use(place, frame) | 0;
+  }
+
+  /** A hit of the first level that an attribution is told of at once. */
+  private touchTold(place: number, frame: number, unflushed: UnflushedPath): number {
+    unflushed.beforeHitFirst(place);
+    return this.use(place, frame) | 0;
+  }
+
+  /** What a hit of the first level does. Returns `frame`. */
+  private use(place: number, frame: number): number {
     (this.first as TreeTlb | IndexedTlb).use(place);
     this.cells[this.hitsCell]++;
     this.clock[0] += this.accessCycles;
-    if (this.unflushed !== undefined) this.unflushed.hitFirst(number, this.numberOf(largeNumber), place);
     return frame;
   }
 
@@ -191,7 +226,7 @@ export class LargePages {
     if ((words[at] & ~ATTRIBUTE_STORES) !== this.allowedAttributes && !this.allows(place)) return GENERAL;
     words[at] |= this.fillAttribute;
     words[(this.predictionsWord + (ofSize & LARGE_PREDICTIONS_MASK)) | 0] = place;
-    return this.touch(largeNumber, place, number) | 0;
+    return this.touch(place, number) | 0;
   }
 
   private hitSecond(ofSize: number, place: number, number: number): number {
@@ -200,12 +235,29 @@ export class LargePages {
     const attributes = words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
     if (attributes !== this.allowedAttributes) return this.hitOtherAttributes(ofSize, place, number) | 0;
     const base = words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
-    second.use(place);
+    const frame = (base + (number & this.pageMask)) | 0;
+    const { unflushed } = this;
+    if (unflushed?.mayHitOther(place)) return this.hitSecondBesideOthers(ofSize, place, frame, unflushed) | 0;
+    const filled = this.useSecond(ofSize, place);
+    if (unflushed !== undefined) unflushed.hitSecond(ofSize, filled, place);
+    return frame;
+  }
+
+  /** A hit of the second level while an attribution watches and there are pages of other sizes. Returns `frame`. */
+  private hitSecondBesideOthers(ofSize: number, place: number, frame: number, unflushed: UnflushedPath): number {
+    const isOther = unflushed.beforeFill(ofSize);
+    const filled = this.useSecond(ofSize, place);
+    if (isOther) unflushed.hitSecondOther(filled);
+    else unflushed.hitSecond(ofSize, filled, place);
+    return frame;
+  }
+
+  /** What a hit of the second level does. Returns the place that it fills in the first. */
+  private useSecond(ofSize: number, place: number): number {
+    (this.second as IndexedTlb).use(place);
     this.cells[this.secondLevelHitsCell]++;
     this.clock[0] += this.secondLevelHitCycles;
-    const filled = this.fill(ofSize, base, this.allowedAttributes);
-    if (this.unflushed !== undefined) this.unflushed.hitSecond(number, ofSize, filled, place);
-    return (base + (number & this.pageMask)) | 0;
+    return this.fill(ofSize, this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0], this.allowedAttributes);
   }
 
   /** A hit of the second level with other attributes than what was found allowed last: perhaps a piece of a larger page. */
@@ -218,14 +270,16 @@ export class LargePages {
   }
 
   /**
-   * Puts the page, of which the second level holds a piece at `held`, into the first level.
+   * Puts the page, of which the second level holds a piece, into the first level.
    * @param base its first frame
    */
-  fillFromPiece(number: number, largeNumber: number, base: number, attributes: number, held: number): void {
+  fillFromPiece(number: number, largeNumber: number, base: number, attributes: number): void {
     this.request(number);
+    const { unflushed } = this;
     const ofSize = this.numberOf(largeNumber);
+    if (unflushed !== undefined) unflushed.beforeFill(ofSize);
     const filled = this.fill(ofSize, base, attributes);
-    if (this.unflushed !== undefined) this.unflushed.hitSecond(number, ofSize, filled, held);
+    if (unflushed !== undefined) unflushed.hitSecondOther(filled);
   }
 
   /** Puts a translation into the first level, and predicts it. Returns its place. */

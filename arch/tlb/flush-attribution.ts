@@ -7,7 +7,7 @@
 
 import type { Access } from "../isa/access.ts";
 import type { PagingMode } from "../isa/paging-mode.ts";
-import { SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, TAG_SIZE_STEP, TR_SIZE_SHIFT } from "../isa/translation.ts";
+import { SIZE_1G, SIZE_4K } from "../isa/translation.ts";
 import type { Preset, TlbPreset } from "../presets/preset.ts";
 import type { ReplacementName } from "../presets/replacement/index.ts";
 import { allocateArrays } from "./allocate-arrays.ts";
@@ -58,11 +58,8 @@ export class FlushAttribution {
   private readonly whenApart: (() => void)[] = [];
   /** Which sets of the TLBs without flushes need not be kept, by TLB of the first level and of the second. */
   private readonly inStep: readonly InStepSets[];
-  /** Those of first-level TLBs of 4 KiB pages, whose sets part from the real ones one by one, and may be in step again. */
-  private readonly smallInStep: readonly InStepSets[];
-  /** Uses of TLBs of 4 KiB pages, of both levels. */
-  private readonly smallUses: readonly NotedUses[];
-  private readonly secondUses: readonly NotedUses[];
+  /** Those of the first level, whose sets part from the real ones one by one, and may be in step again. */
+  private readonly firstInStep: readonly InStepSets[];
   private readonly tlbs: TlbHierarchy;
   /** The access that is looked up, and the rules for it. */
   private access: Access = 0;
@@ -79,26 +76,20 @@ export class FlushAttribution {
     const unflushed = [...this.unflushed.first, ...this.unflushed.second];
     this.useTimes = new UseTimes(this.arrays.further.length);
     this.inStep = all.map((tlb, i) => {
-      const isAnsweredBefore = i < tlbs.first.length ? null : (la: number) => this.isInLarge(la);
-      const uses = new NotedUses(tlb, unflushed[i], this.useTimes, this.notes, isAnsweredBefore);
+      const uses = new NotedUses(tlb, unflushed[i], this.useTimes, this.notes);
       return new InStepSets(tlb, unflushed[i], replacementOf(preset, tlb), uses);
     });
-    const byKind = tlbs.tlbsByKind();
-    const small = new Set(byKind.map(({ first }) => first[SIZE_4K][0]));
-    this.smallInStep = this.inStep.filter(({ real }) => small.has(real));
-    const second = byKind.flatMap(({ second: ofKind }) => ofKind[SIZE_4K]);
-    this.secondUses = this.inStep.filter(({ real }) => second.includes(real)).map(({ uses }) => uses);
-    this.smallUses = [...this.smallInStep.map(({ uses }) => uses), ...this.secondUses];
+    this.firstInStep = this.inStep.slice(0, tlbs.first.length);
     this.areInStep = all.every(({ isEmpty }) => isEmpty) && !haveTables(preset);
-    if (!this.areInStep) this.partOthers();
+    if (!this.areInStep) this.partSecond();
     all.forEach((tlb, i) => {
       const sets = this.inStep[i];
-      const isSmall = small.has(tlb);
-      tlb.onDrop = (slot) => this.dropped(tlb, slot, sets, isSmall);
+      const isFirst = i < tlbs.first.length;
+      tlb.onDrop = (slot) => this.dropped(tlb, slot, sets, isFirst);
     });
     // What the second level has but does not allow fills the first for a moment, where another entry goes for it: TLBs without flushes see nothing of that.
     tlbs.onFillFromSecond = (la, flags) => {
-      if (this.mode?.usable(this.access, flags) === false) for (const sets of this.smallInStep) sets.partAt(la);
+      if (this.mode?.usable(this.access, flags) === false) this.partFirstAt(la);
     };
   }
 
@@ -125,10 +116,11 @@ export class FlushAttribution {
     return this.costs.entries();
   }
 
-  /** An access is looked up in the TLBs: by which rules. */
-  beforeLookup(mode: PagingMode, access: Access): void {
+  /** An access to an address is looked up in the TLBs: by which rules. */
+  beforeLookup(mode: PagingMode, access: Access, la: number): void {
     this.mode = mode;
     this.access = access;
+    if (!this.areInStep && this.isHeldInSizes(la)) this.partFirstAt(la);
   }
 
   /** An access of `kind` that the TLBs translated. @param pcid with the number of the guest, as `PagingMode.pcid` has it; so below */
@@ -136,8 +128,8 @@ export class FlushAttribution {
     const { tlbs } = this;
     if (tlbs.wasSecondLevel && this.onSecondLevelHit !== null) this.onSecondLevelHit(kind, la);
     if (this.areInStep) return;
-    const inStep = this.inStepOf(tlbs.tlb);
-    if (inStep?.has(tlbs.slot)) {
+    const inStep = this.setsOf(tlbs.tlb);
+    if (inStep.has(tlbs.slot)) {
       if (!tlbs.wasSecondLevel) return;
       inStep.part(tlbs.slot, tlbs.slot);
     }
@@ -149,7 +141,7 @@ export class FlushAttribution {
     const { unflushed } = this;
     this.catchUpAt(la);
     if (unflushed.lookup(kind, la, pcid)) this.takeNote(kind, flags);
-    else this.insert(kind, la, pcid, frame, flags);
+    else unflushed.insert(kind, la, pcid, frame, flags);
   }
 
   /** A walk of an access of `kind` that found a translation. */
@@ -157,7 +149,7 @@ export class FlushAttribution {
     if (this.onWalk !== null) this.onWalk(kind, la);
     if (this.areInStep) return;
     const { tlb, slot } = this.tlbs;
-    this.inStepOf(tlb)?.part(slot, slot);
+    this.setsOf(tlb).part(slot, slot);
     this.refillOf(kind, la, pcid, frame, flags, cycles);
   }
 
@@ -166,7 +158,7 @@ export class FlushAttribution {
     const { unflushed } = this;
     this.catchUpAt(la);
     if (!unflushed.lookup(kind, la, pcid)) {
-      this.insert(kind, la, pcid, frame, flags);
+      unflushed.insert(kind, la, pcid, frame, flags);
       return;
     }
     const flush = this.takeNote(kind, flags);
@@ -174,9 +166,9 @@ export class FlushAttribution {
     const same = sameFrame && unflushed.currentFlags() === flags;
     if (sameFrame && (flush !== 0 || same)) this.explain(flush, cycles);
     if (!same) {
-      for (const sets of this.smallInStep) sets.partAt(la);
+      this.partFirstAt(la);
       unflushed.dropPage(la, pcid, true);
-      this.insert(kind, la, pcid, frame, flags);
+      unflushed.insert(kind, la, pcid, frame, flags);
     }
   }
 
@@ -197,34 +189,27 @@ export class FlushAttribution {
 
   /** Sets that pages at an address go into trail no more (noted-uses.ts). */
   private catchUpAt(la: number): void {
-    const { smallUses } = this;
-    for (let i = 0; i < smallUses.length; i++) smallUses[i].leaveAt(la);
+    const { inStep } = this;
+    for (let i = 0; i < inStep.length; i++) inStep[i].uses.leaveAt(la);
   }
 
-  /** Puts a translation into both levels without flushes. */
-  private insert(kind: number, la: number, pcid: number, frame: number, flags: number): void {
-    this.unflushed.insert(kind, la, pcid, frame, flags);
-    if (((flags >> TR_SIZE_SHIFT) & 3) !== SIZE_4K) this.insertedLarger();
+  /** Sets of the first level that pages at an address go into go on apart. */
+  private partFirstAt(la: number): void {
+    for (const sets of this.firstInStep) sets.partAt(la);
   }
 
-  /** A larger page was put into the TLBs without flushes: from now on it answers before the second level does for the small ones in it. */
-  insertedLarger(): void {
-    const { secondUses } = this;
-    for (let i = 0; i < secondUses.length; i++) secondUses[i].leaveAll();
-  }
-
-  /** Whether a TLB without flushes holds a larger page at an address, of whatever context. */
-  private isInLarge(la: number): boolean {
-    return this.isHeld(la, SIZE_2M) || this.isHeld(la, SIZE_1G);
-  }
-
-  /** Whether a TLB without flushes holds a page of a size (`SIZE_*`) at an address, of whatever context. */
-  isHeld(la: number, size: number): boolean {
-    const { first, second } = this.unflushed;
-    const number = Math.floor(la / SIZE_BYTES[size]);
-    const tag = number * SIZE_BYTES[size] + size * TAG_SIZE_STEP;
-    const isIn = (tlb: Tlb) => tlb.words[tlb.sizeAt + size] !== 0 && tlb.holdsTag(tag, number | 0);
-    return first.some(isIn) || second.some(isIn);
+  /**
+   * Whether TLBs, with flushes or without, hold pages of several sizes at an address, of whatever context: then it may be one that answers
+   * with flushes, and another without.
+   */
+  private isHeldInSizes(la: number): boolean {
+    const { tlbs, unflushed } = this;
+    if (!tlbs.hasLarge && !unflushed.hasLarge) return false;
+    let sizes = 0;
+    for (let size = SIZE_4K as number; size <= SIZE_1G; size++) {
+      if (tlbs.holdsSize(la, size) || unflushed.holdsSize(la, size)) sizes++;
+    }
+    return sizes > 1;
   }
 
   /** The sets of a real TLB. */
@@ -232,17 +217,11 @@ export class FlushAttribution {
     return this.inStep.find(({ real }) => real === tlb) as InStepSets;
   }
 
-  /** Which sets of a real first-level TLB are in step; null where they do not part one by one. */
-  inStepOf(tlb: Tlb): InStepSets | null {
-    for (const sets of this.smallInStep) if (sets.real === tlb) return sets;
-    return null;
-  }
-
   /** The TLBs that see no flush, both levels, complete. */
   unflushedTlbs(): readonly Tlb[] {
     this.part();
-    for (const sets of this.smallInStep) sets.partAll();
-    for (const uses of this.smallUses) uses.leaveAll();
+    for (const sets of this.firstInStep) sets.partAll();
+    for (const { uses } of this.inStep) uses.leaveAll();
     return [...this.unflushed.first, ...this.unflushed.second];
   }
 
@@ -273,20 +252,20 @@ export class FlushAttribution {
   private part(): void {
     if (!this.areInStep) return;
     this.areInStep = false;
-    this.partOthers();
+    this.partSecond();
     for (const begin of this.whenApart) begin();
   }
 
-  /** Has TLBs whose sets do not part one by one go on apart. */
-  private partOthers(): void {
-    for (const sets of this.inStep) if (!this.smallInStep.includes(sets)) sets.partAll();
+  /** Has the TLBs of the second level go on apart. */
+  private partSecond(): void {
+    for (const sets of this.inStep.slice(this.firstInStep.length)) sets.partAll();
   }
 
-  private dropped(tlb: Tlb, slot: number, inStep: InStepSets, isSmall: boolean): void {
+  private dropped(tlb: Tlb, slot: number, inStep: InStepSets, isFirst: boolean): void {
     // One more PCID than they know makes TLBs without flushes forget the same.
     if (this.areInStep && tlb.isMakingRoom) return;
     this.part();
-    if (isSmall) inStep.part(slot);
+    if (isFirst) inStep.part(slot);
     inStep.uses.leaveAtPlace(tlb.firstPlace + slot);
     if (this.currentFlush !== 0) this.notes.add(tlb, slot, this.currentFlush);
   }

@@ -94,10 +94,13 @@ export class InStepSets {
       this.partAll();
       return;
     }
-    for (const bytes of SIZE_BYTES) {
-      const number = (la / bytes) | 0;
-      this.part(((number & real.lowMask) ^ ((number >>> real.hashShift) & real.hashMask)) * real.ways);
-    }
+    for (const bytes of SIZE_BYTES) this.partAtNumber((la / bytes) | 0);
+  }
+
+  /** {@link part} for the set that the page with a number, modulo 2^32, goes into. */
+  partAtNumber(number: number): void {
+    const { real } = this;
+    this.part(((number & real.lowMask) ^ ((number >>> real.hashShift) & real.hashMask)) * real.ways);
   }
 
   /** {@link part} for all sets. */

@@ -13,7 +13,7 @@ import type { FlushNotes } from "./flush-notes.ts";
 import type { Tlb } from "./tlb.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
-const { SIZE_4K, SIZE_BYTES } = translation;
+const { SIZE_BYTES, SIZE_TABLE } = translation;
 
 /** No slot. */
 const NONE = -1;
@@ -50,8 +50,6 @@ export class NotedUses {
   private readonly unflushed: Tlb;
   private readonly times: Float64Array;
   private readonly notes: FlushNotes;
-  /** Whether an unflushed TLB that is asked before this one may translate an address; null for none. */
-  private readonly isAnsweredBefore: ((la: number) => boolean) | null;
   /** Which side's flushes may not be noted at an entry of a set that trails; fetches of a TLB that data share are always told. */
   private readonly side: 0 | 1;
   /** By set: 1 for those that trail; uses that are told until it is looked whether it may. */
@@ -61,19 +59,12 @@ export class NotedUses {
   private readonly homes: Int32Array;
   private readonly order: Int32Array;
 
-  constructor(
-    real: Tlb,
-    unflushed: Tlb,
-    useTimes: UseTimes,
-    notes: FlushNotes,
-    isAnsweredBefore: ((la: number) => boolean) | null,
-  ) {
+  constructor(real: Tlb, unflushed: Tlb, useTimes: UseTimes, notes: FlushNotes) {
     const { firstPlace, slots, ways, sets } = real;
     this.real = real;
     this.unflushed = unflushed;
     this.times = useTimes.times;
     this.notes = notes;
-    this.isAnsweredBefore = isAnsweredBefore;
     this.side = this.isOfData ? 0 : 1;
     this.twins = new Int32Array(firstPlace + slots);
     this.isTrailing = new Uint8Array(sets);
@@ -123,7 +114,7 @@ export class NotedUses {
     if (this.trailing !== 0) this.leave(((place - this.real.firstPlace) / this.real.ways) | 0);
   }
 
-  /** The set that the 4 KiB page with a number, modulo 2^32, goes into trails no more. */
+  /** The set that the page with a number, modulo 2^32, goes into trails no more. */
   leaveAtNumber(number: number): void {
     const { lowMask, hashShift, hashMask } = this.real;
     this.leave((number & lowMask) ^ ((number >>> hashShift) & hashMask));
@@ -183,8 +174,8 @@ export class NotedUses {
     if (real.mayHoldPieces || unflushed.mayHoldPieces) return;
     for (let slot = set * ways; slot < (set + 1) * ways; slot++) {
       homes[slot] = NONE;
-      // Hits of larger pages are told at once (arch/fast-path/unflushed-large.ts, or the general path), and tables are hit by nobody.
-      if (!real.isUsed(slot) || real.sizeOf(slot) !== SIZE_4K) continue;
+      // Tables are hit by nobody.
+      if (!real.isUsed(slot) || real.sizeOf(slot) === SIZE_TABLE) continue;
       if (knowsPcid || isGlobalContext(real.contextOf(slot))) homes[slot] = this.homeOf(slot, set);
       if (homes[slot] === NONE) return;
     }
@@ -208,7 +199,7 @@ export class NotedUses {
       real.contextOf(slot) === unflushed.contextOf(home) &&
       real.frameOf(slot) === unflushed.frameOf(home) &&
       real.flagsOf(slot) === unflushed.flagsOf(home);
-    return isSame && this.isAnsweredBefore?.(real.addressOf(slot)) !== true ? home : NONE;
+    return isSame ? home : NONE;
   }
 
   private setTimes(set: number, time: number): void {

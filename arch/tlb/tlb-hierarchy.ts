@@ -17,7 +17,7 @@ import { dropContext, dropGuest, dropPieces, dropTag } from "./tlb-sweeps.ts";
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
 const { ANY_PAGE } = structureCounts;
 const { ACCESSES_WATCHED, LARGE_TRANSLATIONS_WORD } = layout;
-const { SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, TAG_SIZE_STEP, TR_SIZE_SHIFT } = translation;
+const { GUEST_TAG, SIZE_1G, SIZE_2M, SIZE_4K, SIZE_BYTES, TAG_SIZE_STEP, TR_SIZE_SHIFT } = translation;
 
 /** One size in one TLB. */
 interface Holder {
@@ -189,6 +189,23 @@ export class TlbHierarchy {
   isInLarge(kind: number, la: number, pcid: number): boolean {
     const { large, secondLarge } = this.byKind[kind];
     return isHeldByOneOf(large, la, pcid) || isHeldByOneOf(secondLarge, la, pcid);
+  }
+
+  /** Whether some TLB holds pages of 2 MiB or 1 GiB. */
+  get hasLarge(): boolean {
+    return (this.words[LARGE_TRANSLATIONS_WORD] & (ACCESSES_WATCHED - 1)) !== 0;
+  }
+
+  /** Whether some TLB, for accesses of whatever kind, holds an entry of a size at an address, of whatever context. Changes nothing. */
+  holdsSize(la: number, size: number): boolean {
+    const { words } = this;
+    const number = Math.floor(la / SIZE_BYTES[size]);
+    const tag = number * SIZE_BYTES[size] + size * TAG_SIZE_STEP;
+    for (const tlb of this.bySize[size]) {
+      if (words[tlb.sizeAt + size] === 0) continue;
+      if (tlb.holdsTag(tag, number | 0) || tlb.holdsTag(tag + GUEST_TAG, number | 0)) return true;
+    }
+    return false;
   }
 
   /** After a hit: where the translation was found, in either level. */

@@ -5,6 +5,7 @@ import { PRESETS, type Preset } from "../../../arch/index.ts";
 import type { FlushAttribution } from "../../../arch/tlb/flush-attribution.ts";
 import { ALL, BASE, GLOBAL, Guest } from "../guest.ts";
 import { attributionState, countGeneral, hardwareState, takeGeneralPath } from "./compare.ts";
+import { carryOutMixed, isInvalidation, MixedGuest, mixedSteps } from "./mixed-sizes.ts";
 import { carryOut, close, type Layout, makeGuest, type Step, spread, steps } from "./programs.ts";
 
 const RUNS = Number(process.env.MMULAB_INPUTS ?? 20);
@@ -29,7 +30,10 @@ function comparePaths(preset: Preset, laOf: Layout, program: readonly Step[]): v
 }
 
 /** {@link comparePaths} of a program that is code. */
-function compareRuns(make: () => Guest, program: (guest: Guest, attribution: FlushAttribution) => unknown): void {
+function compareRuns<T extends Guest>(
+  make: () => T,
+  program: (guest: T, attribution: FlushAttribution) => unknown,
+): void {
   const [quick, general] = [make(), make()];
   const attributions = [quick, general].map(({ cpu }) => cpu.attributeFlushes());
   takeGeneralPath(general);
@@ -78,6 +82,24 @@ describe.each(PRESETS)("$name", (preset) => {
     fc.assert(
       fc.property(fc.array(steps, { minLength: 1, maxLength: 60 }), (program) => {
         comparePaths(preset, laOf, program);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  test("random programs on addresses whose pages change their size: the same refills, notes, entries without flushes", () => {
+    fc.assert(
+      fc.property(fc.array(mixedSteps, { minLength: 1, maxLength: 40 }), (program) => {
+        compareRuns(
+          () => new MixedGuest(preset),
+          (guest, attribution) =>
+            program.map((step, at) => {
+              attribution.currentFlush = isInvalidation(step) && at % 4 !== 3 ? at + 1 : 0;
+              const seen = carryOutMixed(guest, step);
+              attribution.currentFlush = 0;
+              return seen;
+            }),
+        );
       }),
       { numRuns: RUNS },
     );

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { PRESETS } from "../../../arch/index.ts";
+import { carryOutMixed, isInvalidation, MixedGuest, mixedSteps } from "../fast-path/mixed-sizes.ts";
 import { carryOut, close, makeGuest, type Step, spread, steps } from "../fast-path/programs.ts";
 import { watchWithModel } from "./attribution-model.ts";
 
@@ -36,7 +37,7 @@ const loops: fc.Arbitrary<Step[]> = fc.oneof(
   },
   { weight: 3, arbitrary: steps.map((step) => [step]) },
 );
-const programs = (of: fc.Arbitrary<Step>, maxLength: number): fc.Arbitrary<Step[]> =>
+const programs = <S>(of: fc.Arbitrary<S>, maxLength: number): fc.Arbitrary<S[]> =>
   fc.array(of, { minLength: 1, maxLength });
 const RUNS = Number(process.env.MMULAB_INPUTS ?? 8);
 
@@ -71,4 +72,26 @@ describe.each(PRESETS)("$name", (preset) => {
       );
     },
   );
+
+  test("random programs on addresses whose pages change their size: each flush pays what the model says, and as many walks are unexplained", () => {
+    fc.assert(
+      fc.property(programs(mixedSteps, 40), (program) => {
+        const [guest, other] = [new MixedGuest(preset), new MixedGuest(preset)];
+        const attribution = guest.cpu.attributeFlushes();
+        const model = watchWithModel(preset, other);
+        program.forEach((step, at) => {
+          const flush = isInvalidation(step) && at % 4 !== 3 ? at + 1 : 0;
+          attribution.currentFlush = flush;
+          model.currentFlush = flush;
+          const seen = carryOutMixed(guest, step);
+          expect(carryOutMixed(other, step)).toBe(seen);
+          attribution.currentFlush = 0;
+          model.currentFlush = 0;
+          expect([...attribution.allCosts()]).toEqual([...model.costs]);
+          expect(attribution.unexplainedWalks).toBe(model.unexplainedWalks);
+        });
+      }),
+      { numRuns: RUNS },
+    );
+  });
 });

@@ -51,7 +51,9 @@ export class AttributionModel implements Watcher {
     const isHeld = unflushed.lookup(kind, la, pcid);
     const isSameFrame = isHeld && unflushed.currentFrame(la) === frame;
     const isSame = isSameFrame && unflushed.currentFlags() === flags;
-    if (isSameFrame && flush !== 0) {
+    // Where a page of another size answers, this one's entries have gone without flushes too, and what removed them with flushes does not count.
+    const isSamePage = isHeld && ((unflushed.currentFlags() ^ flags) & (TR_GLOBAL | (3 << TR_SIZE_SHIFT))) === 0;
+    if (isSameFrame && isSamePage && flush !== 0) {
       const { refills, walkCycles } = this.costs.get(flush) ?? { refills: 0, walkCycles: 0 };
       this.costs.set(flush, { refills: refills + 1, walkCycles: walkCycles + cycles });
     } else if (isSame) {
