@@ -13,6 +13,9 @@ const OPERATIONS = 200_000;
 const OPERATIONS_OF_A_LOOP = 2000;
 /** Presets on which attribution after a flush is measured: second levels of different kinds. */
 const ATTRIBUTED_PRESETS = ["skylake", "sapphire-rapids", "zen4"] as const;
+/** Larger pages in turn after a flush, likewise; and how many of 1 GiB are touched before it. */
+const LARGE_FOOTPRINTS = { 2: [16, 512, REGION_PAGES], 3: [4, 8, 4096] } as const;
+const HUGE_PAGES = 4096;
 const SIZE_NAMES = { 1: "4k", 2: "2m", 3: "1g" } as const;
 const FIRST_TOUCHES = 4096;
 
@@ -45,25 +48,32 @@ function task(name: string, pages: number, preset: string, level: LeafLevel): Be
 }
 
 /**
- * {@link task} of small pages while flushes are attributed. Pages are touched before the flush by a loop of its own: V8 knows the CPU and all
+ * {@link task} while flushes are attributed. Pages are touched before the flush by a loop of its own: V8 knows the CPU and all
  * that it has as constants only in a function that was made once, and {@link touches} called twice made each access 1.6 to 1.9 times as slow,
  * with attribution or without.
  * @param isFlushed after one of everything, when TLBs without flushes are full
  */
-function attributedTask(name: string, preset: string, pages: number, isFlushed: boolean): BenchTask {
+function attributedTask(
+  name: string,
+  preset: string,
+  pages: number,
+  isFlushed: boolean,
+  level: LeafLevel = 1,
+): BenchTask {
   return {
     name,
     operationsPerRun: OPERATIONS,
     setup: () => {
-      const { cpu } = makeRegion(preset);
+      const all = level === 3 ? HUGE_PAGES : REGION_PAGES;
+      const { cpu } = makeRegion(preset, all, level);
       const attribution = cpu.attributeFlushes();
       if (isFlushed) {
-        for (let page = 0; page < REGION_PAGES; page++) sink += cpu.touch(REGION + page * PAGE_BYTES[1]);
+        for (let page = 0; page < all; page++) sink += cpu.touch(REGION + page * PAGE_BYTES[level]);
         attribution.currentFlush = 1;
         cpu.flushTlbAll();
         attribution.currentFlush = 0;
       }
-      return touches(cpu, pages, PAGE_BYTES[1]);
+      return touches(cpu, pages, PAGE_BYTES[level]);
     },
   };
 }
@@ -127,6 +137,11 @@ export const SHAPE_TASKS: readonly BenchTask[] = [
   ...FOOTPRINTS.map((pages) => attributedTask(`touch_attributed_${pages}`, "skylake", pages, false)),
   ...ATTRIBUTED_PRESETS.flatMap((preset) =>
     FOOTPRINTS.map((pages) => attributedTask(`touch_attributed_flushed_${preset}_${pages}`, preset, pages, true)),
+  ),
+  ...([2, 3] as const).flatMap((level) =>
+    LARGE_FOOTPRINTS[level].map((pages) =>
+      attributedTask(`touch_attributed_flushed_${SIZE_NAMES[level]}_${pages}`, "skylake", pages, true, level),
+    ),
   ),
   ...PRESETS.map(({ name }) => invlpgReload(name)),
   firstTouch,

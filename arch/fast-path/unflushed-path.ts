@@ -236,10 +236,12 @@ export class UnflushedPath extends UnflushedSizes {
     if (this.cells[place << CELL_SHIFT] === tag) {
       this.entries.first.use(place);
       this.firstUses.told(real, this.mode.pcid);
-    } else if (this.areOthersAt(this.pageAt(real))) {
-      this.hitOther(real);
     } else {
-      this.hitApart((tag / this.bytes) & this.numberMask, real);
+      const number = (tag / this.bytes) & this.numberMask;
+      // An entry of another size may answer if the first level has none of this one.
+      const isOther = this.entries.findInFirst(number, real) === 0 && this.areOthersAt(this.pageAt(real));
+      if (isOther) this.hitOther(real);
+      else this.hitApart(number, real);
     }
   }
 
