@@ -14,10 +14,12 @@ import { IndexedTlb } from "./indexed-tlb.ts";
 import { TreeTlb } from "./tree-tlb.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
-const { SIZE_2M, SIZE_4K, TR_GLOBAL, TR_MASK } = translation;
+const { SIZE_2M, SIZE_4K, TR_GLOBAL, TR_MASK, TR_SIZE_SHIFT } = translation;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_STORES, CELL_SHIFT } = layout;
 const { REQUESTED_LARGE_CELL, REQUESTED_PAGE_CELL, WORD_ATTRIBUTES, WORD_FRAME, WORD_SHIFT } = layout;
 
+/** The attribute of the page's size in the page tables: a piece of a larger page has another. */
+const SIZE_OF_PAGE = 3 << TR_SIZE_SHIFT;
 /** In place of a place: only the attribution itself can tell. */
 const UNKNOWN = -1;
 
@@ -143,12 +145,14 @@ export class UnflushedEntries {
   }
 
   /**
-   * Whether the entry at `place`, found by its tag alone, is of the current PCID or global, and complete without what lies in `further`
-   * (arch/tlb/cpu-arrays.ts). What has the attributes of the real one is.
+   * Whether the entry at `place`, found by its tag alone, is of the current PCID or global, and no piece of a larger page, and complete without
+   * what lies in `further` (arch/tlb/cpu-arrays.ts). What has the attributes of the real one is.
    */
   isOfContext(place: number, real: number): boolean {
     const attributes = this.words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
     if (attributes !== (this.realWords[((real << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES)) {
+      if (((attributes ^ this.realWords[((real << WORD_SHIFT) + WORD_ATTRIBUTES) | 0]) & SIZE_OF_PAGE) !== 0)
+        return false;
       if (!this.isComplete(place, real)) return false;
       const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
       if ((attributes & TR_GLOBAL) === 0 && pcid !== this.mode.pcid) return false;

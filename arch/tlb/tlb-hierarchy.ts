@@ -198,11 +198,10 @@ export class TlbHierarchy {
 
   /** Whether some TLB, for accesses of whatever kind, holds an entry of a size at an address, of whatever context. Changes nothing. */
   holdsSize(la: number, size: number): boolean {
-    const { words } = this;
     const number = Math.floor(la / SIZE_BYTES[size]);
     const tag = number * SIZE_BYTES[size] + size * TAG_SIZE_STEP;
     for (const tlb of this.bySize[size]) {
-      if (words[tlb.sizeAt + size] === 0) continue;
+      if (tlb.words[tlb.sizeAt + size] === 0) continue;
       if (tlb.holdsTag(tag, number | 0) || tlb.holdsTag(tag + GUEST_TAG, number | 0)) return true;
     }
     return false;
