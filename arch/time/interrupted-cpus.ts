@@ -101,15 +101,12 @@ export abstract class InterruptedCpus extends CpuClocks {
       const behind = clockCycles[cpu] - at;
       if (behind > 0) this.setBack(cpu, behind);
       const activity = accounts.enter(cpu, ACTIVITY_INTERRUPT);
-      interrupts.handles(cpu, at);
+      interrupts.handles(cpu);
       interrupt.handler(cpu);
       accounts.enter(cpu, activity);
       const tookCycles = clockCycles[cpu] - at;
-      interrupts.handled(cpu, at, tookCycles);
-      if (behind > 0) {
-        this.setForward(cpu, behind);
-        this.sentLater(cpu, at, tookCycles);
-      }
+      if (behind > 0) this.setForward(cpu, behind);
+      for (const target of interrupts.handled(cpu, at, tookCycles, behind > 0)) this.refresh(target);
       this.idleCycles[cpu] = 0;
       taken = true;
     }

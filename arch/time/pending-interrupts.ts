@@ -29,6 +29,8 @@ export interface PendingInterrupt {
   /** The CPU that sent it, and when; -1 for a timer. */
   readonly senderCpu: number;
   readonly sentCycles: number;
+  /** Which handler of its sender sent it, by its number; absent when none did. */
+  readonly handlerNumber?: number;
 }
 
 /** {@link PendingInterrupt.senderCpu} of what no CPU sends. */
@@ -52,8 +54,10 @@ export class PendingInterrupts {
   private readonly lastSentCycles: Float64Array;
   /** The CPU that runs a handler, which takes no other interrupt until its end; -1 for none. */
   private handling = -1;
-  /** When that began. */
-  private handlingSince = 0;
+  /** How many handlers have begun. */
+  private handlers = 0;
+  /** When the one that runs sent its last one; 0 for not yet. */
+  private handlerSentCycles = 0;
 
   constructor(cpus: number) {
     this.queues = Array.from({ length: cpus }, () => []);
@@ -66,12 +70,14 @@ export class PendingInterrupts {
 
   /** Adds one; those that arrive at the same time keep the order in which they were sent. */
   post(cpu: number, interrupt: PendingInterrupt): void {
-    const { senderCpu } = interrupt;
-    // What a handler sends is not put off by that handler.
-    const isOfHandler = senderCpu >= 0 && senderCpu === this.handling;
-    const sent = isOfHandler ? { ...interrupt, sentCycles: this.handlingSince } : interrupt;
-    if (senderCpu >= 0) this.lastSentCycles[senderCpu] = Math.max(this.lastSentCycles[senderCpu], sent.sentCycles);
-    this.insert(cpu, sent);
+    const { senderCpu, sentCycles } = interrupt;
+    if (senderCpu >= 0 && senderCpu === this.handling) {
+      this.handlerSentCycles = Math.max(this.handlerSentCycles, sentCycles);
+      this.insert(cpu, { ...interrupt, handlerNumber: this.handlers });
+    } else {
+      if (senderCpu >= 0) this.lastSentCycles[senderCpu] = Math.max(this.lastSentCycles[senderCpu], sentCycles);
+      this.insert(cpu, interrupt);
+    }
     this.nextAt[cpu] = this.nextArrival(cpu);
   }
 
@@ -97,10 +103,25 @@ export class PendingInterrupts {
    * @returns as `sentLater`
    */
   sentStretched(senderCpu: number, fromCycles: number, untilCycles: number, cycles: number): readonly number[] {
+    const { handlerSentCycles } = this;
+    const isHandlerLater = senderCpu === this.handling && handlerSentCycles > fromCycles;
+    if (isHandlerLater) this.handlerSentCycles = stretched(handlerSentCycles, fromCycles, untilCycles, cycles);
     const lastSent = this.lastSentCycles[senderCpu];
-    if (lastSent <= fromCycles) return NOBODY;
-    this.lastSentCycles[senderCpu] = stretched(lastSent, fromCycles, untilCycles, cycles);
-    const isLater = (each: PendingInterrupt): boolean => each.senderCpu === senderCpu && each.sentCycles > fromCycles;
+    if (lastSent > fromCycles) this.lastSentCycles[senderCpu] = stretched(lastSent, fromCycles, untilCycles, cycles);
+    else if (!isHandlerLater) return NOBODY;
+    return this.moveSent(senderCpu, fromCycles, untilCycles, cycles, 0);
+  }
+
+  /** As `sentStretched`, but for what handler `exceptHandler` (0: none) sent. */
+  private moveSent(
+    senderCpu: number,
+    fromCycles: number,
+    untilCycles: number,
+    cycles: number,
+    exceptHandler: number,
+  ): readonly number[] {
+    const isLater = (each: PendingInterrupt): boolean =>
+      each.senderCpu === senderCpu && each.sentCycles > fromCycles && each.handlerNumber !== exceptHandler;
     const targets: number[] = [];
     for (let cpu = 0; cpu < this.queues.length; cpu++) {
       const queue = this.queues[cpu];
@@ -164,16 +185,25 @@ export class PendingInterrupts {
     return isMaskable ? this.offSpans.of(cpu, this.runs).takenAt(arrivalCycles) : arrivalCycles;
   }
 
-  /** A handler begins on `cpu` at `atCycles`. Until {@link handled} says how long it took, nothing more is to be said of that time. */
-  handles(cpu: number, atCycles: number): void {
+  /** A handler begins on `cpu`. Until {@link handled} says how long it took, nothing more is to be said of that time. */
+  handles(cpu: number): void {
     this.handling = cpu;
-    this.handlingSince = atCycles;
+    this.handlers++;
+    this.handlerSentCycles = 0;
   }
 
-  /** A handler ran on `cpu` from `fromCycles` for `cycles`: what the CPU did after that is so much later, and nothing came in between. */
-  handled(cpu: number, fromCycles: number, cycles: number): void {
+  /**
+   * A handler ran on `cpu` from `fromCycles` for `cycles`: what the CPU did after that is so much later, and nothing came in between.
+   * @param isLate whether the CPU had gone past that time already, so that what it sent after that is later too, though not what the handler itself sent
+   * @returns the CPUs for which such interrupts are under way
+   */
+  handled(cpu: number, fromCycles: number, cycles: number, isLate: boolean): readonly number[] {
     this.handling = -1;
     this.wasLater(cpu, fromCycles, cycles);
+    const lastSent = this.lastSentCycles[cpu];
+    const isMoved = isLate && lastSent > fromCycles;
+    this.lastSentCycles[cpu] = Math.max(this.handlerSentCycles, isMoved ? lastSent + cycles : lastSent);
+    return isMoved ? this.moveSent(cpu, fromCycles, fromCycles, cycles, this.handlers) : NOBODY;
   }
 
   /** What `cpu` did after `fromCycles` was `cycles` later; it took no interrupt in between. */

@@ -194,9 +194,9 @@ export const PLANTED_VMALLOC_RACES: readonly PlantedRace[] = [
   {
     name: "the lazy count is read before vn->lazy.lock, and written after it",
     file: "mm/vmalloc/free-vmap-area.ts",
-    search: "  const lazyNr = state.addLazyNr(pagesIn(end - start));\n",
+    search: "  const lazyNr = state.addLazyNr(pagesIn(areas.sizeBytes(area)));\n",
     replacement:
-      '  const before = state.lazyNr;\n  state.loop.point("early");\n  const lazyNr = state.addLazyNr(before + pagesIn(end - start) - state.lazyNr);\n',
+      '  const before = state.lazyNr;\n  state.loop.point("early");\n  const lazyNr = state.addLazyNr(before + pagesIn(areas.sizeBytes(area)) - state.lazyNr);\n',
   },
   {
     name: "__purge_vmap_area_lazy flushes its areas only, not what _vm_unmap_aliases asks for",

@@ -48,8 +48,9 @@ export interface KernelVersion {
   /** An area is tied to its vm_struct in a critical section of its own, after it is in the busy tree (`setup_vmalloc_vm`, until 6.9). */
   readonly tiesVmUnderLock: boolean;
   /**
-   * `vfree` has three critical sections of the busy areas: it finds the area, takes its vm_struct away, and, after its pages are unmapped,
-   * takes it out of its tree (`__vunmap`, until 6.2). Later ones find it and take it out in one.
+   * Who frees an area finds it in one critical section of the busy areas, and takes it out of its tree in another, after its pages are unmapped
+   * (`free_vmap_area_noflush`, until 6.2): `vm_unmap_ram`, and `vfree` (`__vunmap`), which takes its vm_struct away in one between the two. Later ones find
+   * it and take it out in one.
    */
   readonly vfreeFindsFirst: boolean;
   /** The cache lines of vmalloc's variables: with one tree of areas all its locks are in one. */

@@ -16,7 +16,8 @@ export const VERSION_ENTRIES: Readonly<Record<VersionEntry, string>> = {
   areaFlagsMask: "flags in struct vmap_area (6.3)",
   hasRequestedSize: "struct vm_struct has the size that was asked for",
   tiesVmUnderLock: "an area in its tree is tied to its vm_struct under the lock (until 6.9)",
-  vfreeFindsFirst: "vfree finds an area, clears it and unlinks it under one lock each (until 6.2)",
+  vfreeFindsFirst:
+    "vfree finds an area, clears it and unlinks it under one lock each, vm_unmap_ram finds and unlinks it so (until 6.2)",
   variablesLayout: "which variables of vmalloc share a cache line",
   mergesLazyAreas: "lazily freed areas merge with their neighbours at once (until 6.8)",
   reclaimsLastFirst: "a purge gives areas back from the end of its list",

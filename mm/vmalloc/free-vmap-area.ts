@@ -15,12 +15,25 @@ import type { Vmalloc } from "./vmalloc-state.ts";
  * @param owed the flush owed for the area's pages, which the lazy list keeps
  */
 export function freeVmapAreaNoflush(state: Vmalloc, area: number, owed: OwedFlush): Blocking<void> {
+  const { areas } = state;
+  if (!areas.listIsEmpty(area)) return alreadyOnList(state, area, owed);
   const node = lazyNodeOf(state, area);
   if (state.lazyOrder !== null) return freeInTurn(state, node, area, owed);
+  // Counted before the lock is taken, in all versions: a purge that holds it meanwhile may find fewer pages than are counted.
+  const lazyNr = state.addLazyNr(pagesIn(areas.sizeBytes(area)));
   const { lazyLock } = node;
   return lazyLock.tryTake()
-    ? addLazy(state, node, area, owed)
-    : afterWaiting(lazyLock, addLazy, state, node, area, owed);
+    ? addLazy(state, node, area, owed, lazyNr)
+    : afterWaiting(lazyLock, addLazy, state, node, area, owed, lazyNr);
+}
+
+/** An area that waits for a purge already: freed twice. */
+function alreadyOnList({ areas, log, tables }: Vmalloc, area: number, owed: OwedFlush): Blocking<void> {
+  const start = areas.startOf(area);
+  const end = areas.endOf(area);
+  tables.owed.settle(owed, start, end);
+  log.warnOnce("free_vmap_area_noflush", `${formatRange(start, end)} is on a list`);
+  return DONE;
 }
 
 /** Unmaps an area's pages and frees it lazily (`free_unmap_vmap_area`). Nothing is flushed, unless the policy is eager. */
@@ -40,23 +53,34 @@ export function* unmapUnlinkVmapArea(state: Vmalloc, node: VmapNode, area: numbe
     return;
   }
   const owed = unmapVmapArea(state, area);
-  yield* wait(unlinkVmapArea(state, node, area));
-  yield* wait(freeUnmapped(state, area, owed));
+  if (yield* wait(unlinkVmapArea(state, node, area))) yield* wait(freeUnmapped(state, area, owed));
+  else state.tables.owed.waive(owed);
 }
 
-/** Takes an area out of its busy tree, in a critical section of its own. */
-export function unlinkVmapArea(state: Vmalloc, node: VmapNode, area: number): Blocking<void> {
+/**
+ * Takes an area out of its busy tree, in a critical section of its own; false, with a warning, where it is not in there (`unlink_va`): until 6.2 two callers
+ * can have found the same.
+ */
+export function unlinkVmapArea(state: Vmalloc, node: VmapNode, area: number): Blocking<boolean> {
   const { busyLock } = node;
   return busyLock.tryTake()
     ? unlinkWithLock(state, node, area)
     : afterWaiting(busyLock, unlinkWithLock, state, node, area);
 }
 
-function unlinkWithLock({ areas }: Vmalloc, { busy, busyLines, busyLock }: VmapNode, area: number): Blocking<void> {
-  busyLines.change(areas.startOf(area), busy.count);
-  busy.unlinkVa(area);
+function unlinkWithLock(
+  { areas, log }: Vmalloc,
+  { busy, busyLines, busyLock }: VmapNode,
+  area: number,
+): Blocking<boolean> {
+  const start = areas.startOf(area);
+  const isThere = busy.findStart(start) === area;
+  if (isThere) {
+    busyLines.change(start, busy.count);
+    busy.unlinkVa(area);
+  } else log.warnOnce("unlink_va", `${formatRange(start, areas.endOf(area))} is in no tree`);
   busyLock.release();
-  return DONE;
+  return ready(isThere);
 }
 
 function freeUnmapped(state: Vmalloc, area: number, owed: OwedFlush): Blocking<void> {
@@ -116,23 +140,21 @@ function lazyNodeOf(state: Vmalloc, area: number): VmapNode {
 function* freeInTurn(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush): KernelCode<void> {
   const start = state.areas.startOf(area);
   if (state.lazyOrder !== null) yield* state.lazyOrder.freeTurn(start);
+  const lazyNr = state.addLazyNr(pagesIn(state.areas.sizeBytes(area)));
   if (!node.lazyLock.tryTake()) yield* node.lazyLock.take();
-  yield* wait(addLazy(state, node, area, owed));
+  yield* wait(addLazy(state, node, area, owed, lazyNr));
   state.lazyOrder?.freed(start);
 }
 
-/** Puts an area on a lazy list whose lock is held, and releases the lock; too much there schedules the drain work. */
-function addLazy(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush): Blocking<void> {
+/**
+ * Puts an area on a lazy list whose lock is held, and releases the lock; too much there schedules the drain work.
+ * @param lazyNr pages that waited for a purge when this area's were counted
+ */
+function addLazy(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush, lazyNr: number): Blocking<void> {
   const { areas, config } = state;
   const start = areas.start[area];
   const end = areas.end[area];
   state.tables.owed.settle(owed, start, end);
-  if (!areas.listIsEmpty(area)) {
-    node.lazyLock.release();
-    state.log.warnOnce("free_vmap_area_noflush", `${formatRange(start, end)} is on a list`);
-    return DONE;
-  }
-  const lazyNr = state.addLazyNr(pagesIn(end - start));
   state.flushing.accounts?.freed(area, start, end);
   const flags = areas.flagsOf(area);
   insertLazy(state, node, area);

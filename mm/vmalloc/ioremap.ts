@@ -8,7 +8,7 @@ import { formatRange } from "../lib/kernel-log.ts";
 import { isModeAllowed, memtypeFree, memtypeReserve, modeNumber } from "../page-tables/memtype.ts";
 import { type CacheMode, ioProtection } from "../page-tables/protection.ts";
 import { VM_IOREMAP } from "./areas/vm-structs.ts";
-import { freeVmArea, getVmArea, releaseWithoutPages, removeVmArea, UNKNOWN_CALLER } from "./vm-area.ts";
+import { findVmArea, freeVmArea, getVmArea, releaseWithoutPages, removeVmArea, UNKNOWN_CALLER } from "./vm-area.ts";
 import { isVmallocAddr } from "./vmalloc-lookup.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { vmapPageRange } from "./vmap-pages.ts";
@@ -108,14 +108,18 @@ function* unmapDevice(state: Vmalloc, address: number): KernelCode<void> {
     return;
   }
   const page = address - (address % PAGE_SIZE);
-  const vm = yield* wait(removeVmArea(state, page));
+  // Found under the lock of its tree and used without: the caller keeps others from unmapping the same (`arch/x86/mm/ioremap.c`).
+  const vm = yield* findVmArea(state, page);
   if (vm === 0) {
     state.log.warn(`iounmap: bad address ${formatRange(address, address)}`);
     return;
   }
   const { vms } = state;
   memtypeFree(state.mm, vms.physAddr[vm], vms.physAddr[vm] + vms.usableSizeBytes(vm));
-  releaseWithoutPages(state, vm);
+  const removed = yield* wait(removeVmArea(state, page));
+  if (removed === vm) releaseWithoutPages(state, vm);
+  else
+    state.log.warnOnce("iounmap", `iounmap of ${formatRange(address, address)}: unmapped by somebody else meanwhile`);
 }
 
 /** Whether the CPU has so many physical address bits (`phys_addr_valid`); of a range Linux asks for the first address only. */

@@ -9,7 +9,7 @@ import { ADDRESS_MAX } from "../lib/memory-layout.ts";
 import { directMapAddress } from "../page-tables/direct-map.ts";
 import { VM_FLUSH_RESET_PERMS, VM_MAP_PUT_PAGES } from "./areas/vm-structs.ts";
 import { setDirectMapValidNoflush } from "./set-memory.ts";
-import { findVmArea, releaseWithoutPages, removeVmArea } from "./vm-area.ts";
+import { findThenRemoveVmArea, releaseWithoutPages, removeVmArea } from "./vm-area.ts";
 import { _vmUnmapAliases } from "./vm-unmap-aliases.ts";
 import type { DeferredFrees, Vmalloc } from "./vmalloc-state.ts";
 
@@ -41,15 +41,8 @@ function unmapAndFree(state: Vmalloc, address: number): Blocking<void> {
 
 /** `__vunmap` as it was until 6.2, when it looked for the area, and then again to remove it (`HISTORICAL_BUGS.removeVmAreaFindsTwice`). */
 function* findAndRemove(state: Vmalloc, address: number): KernelCode<void> {
-  const vm = yield* findThenRemove(state, address);
+  const vm = yield* findThenRemoveVmArea(state, address);
   yield* wait(freeVm(vm, state, address));
-}
-
-/** The vm_struct that was found first, removed by now, or 0. */
-function* findThenRemove(state: Vmalloc, address: number): KernelCode<number> {
-  const vm = yield* findVmArea(state, address);
-  if (vm !== 0) yield* wait(removeVmArea(state, address));
-  return vm;
 }
 
 /** Frees a vm_struct that was removed from `address`, with its pages; 0 is warned of. */
@@ -151,7 +144,7 @@ export function vunmap(state: Vmalloc, address: number): KernelCode<void> {
 function* unmapFrames(state: Vmalloc, address: number): KernelCode<void> {
   if (address === 0) return;
   const vm = state.version.vfreeFindsFirst
-    ? yield* findThenRemove(state, address)
+    ? yield* findThenRemoveVmArea(state, address)
     : yield* wait(removeVmArea(state, address));
   if (vm === 0) {
     state.log.warn(`Trying to vunmap() nonexistent vm area (${formatLinearAddress16(address)})`);

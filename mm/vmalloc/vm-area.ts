@@ -109,6 +109,13 @@ export function* findVmArea(state: Vmalloc, address: number): KernelCode<number>
   return area === 0 ? 0 : state.areas.vmOf(area);
 }
 
+/** The vm_struct that was found in one critical section, and removed in others (`__vunmap` until 6.2; `removeVmArea`); 0 for none. */
+export function* findThenRemoveVmArea(state: Vmalloc, address: number): KernelCode<number> {
+  const vm = yield* findVmArea(state, address);
+  if (vm !== 0) yield* wait(removeVmArea(state, address));
+  return vm;
+}
+
 /**
  * Takes the area that contains `address` out of use, unmaps it and frees its range lazily (`remove_vm_area`). Finding and
  * unlinking are one critical section, so a second caller finds nothing. Areas without a vm_struct (`vm_map_ram`) are left alone.

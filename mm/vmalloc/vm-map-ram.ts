@@ -11,7 +11,14 @@ import { VMALLOC_END, VMALLOC_RANGE, VMALLOC_START } from "../lib/memory-layout.
 import { PAGE_KERNEL } from "../page-tables/protection.ts";
 import { type AreaRequest, allocVmapArea } from "./alloc-vmap-area.ts";
 import { VMAP_BLOCK, VMAP_RAM } from "./areas/vmap-areas.ts";
-import { type AreaTest, findUnlinkVmapArea, freeUnmapVmapArea, freeVmapAreaNoflush } from "./free-vmap-area.ts";
+import {
+  type AreaTest,
+  findUnlinkVmapArea,
+  findVmapArea,
+  freeUnmapVmapArea,
+  freeVmapAreaNoflush,
+  unmapUnlinkVmapArea,
+} from "./free-vmap-area.ts";
 import { VMAP_MAX_ALLOC } from "./vmalloc-config.ts";
 import type { Vmalloc } from "./vmalloc-state.ts";
 import { vbAlloc, vbFree } from "./vmap-block.ts";
@@ -83,21 +90,35 @@ function unmapRam(state: Vmalloc, address: number, pages: number): Blocking<void
     return vbFree(state, address, pages);
   }
   if (state.mm.bugs.vmUnmapRamClearsFlags) return clearFlagsAndUnmap(state, address);
+  if (state.version.vfreeFindsFirst) return findThenUnmap(state, address, pages);
   return afterCall(findUnlinkVmapArea(state, address, isWholeMapRamArea), unmapArea, state, address, pages);
 }
 
-/** Unmaps what has an area of its own. */
+/** `vm_unmap_ram` until 6.2: it finds the area, and takes it out of its tree in a second critical section, after it is unmapped (`free_vmap_area_noflush`). */
+function* findThenUnmap(state: Vmalloc, address: number, pages: number): KernelCode<void> {
+  const area = yield* findVmapArea(state, address);
+  if (area === 0 || !isWholeMapRamArea(state, area, address)) return warnOfNoArea(state, address, pages);
+  checkNoLocksIn(state, area);
+  yield* unmapUnlinkVmapArea(state, state.addrToNode(address), area);
+}
+
+/** Unmaps what has an area of its own, which is in no tree any more. */
 function unmapArea(area: number, state: Vmalloc, address: number, pages: number): Blocking<void> {
   if (area === 0) {
-    state.log.warnOnce(
-      "vm_unmap_ram",
-      `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: no such area`,
-    );
+    warnOfNoArea(state, address, pages);
     return DONE;
   }
-  const { locksInMemory } = state.mm;
-  if (!locksInMemory.isEmpty) locksInMemory.debugCheckNoLocksFreed(state.areas.start[area], state.areas.end[area]);
+  checkNoLocksIn(state, area);
   return freeUnmapVmapArea(state, area);
+}
+
+function warnOfNoArea({ log }: Vmalloc, address: number, pages: number): void {
+  log.warnOnce("vm_unmap_ram", `vm_unmap_ram of ${formatRange(address, address + pages * PAGE_SIZE)}: no such area`);
+}
+
+/** What is unmapped must hold no lock that somebody has (`debug_check_no_locks_freed`). */
+function checkNoLocksIn({ mm: { locksInMemory }, areas }: Vmalloc, area: number): void {
+  if (!locksInMemory.isEmpty) locksInMemory.debugCheckNoLocksFreed(areas.start[area], areas.end[area]);
 }
 
 /** Whether the area is a `vm_map_ram` area of its own, not a block; the address may lie anywhere inside, as in Linux 6.12. */

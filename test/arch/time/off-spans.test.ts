@@ -78,9 +78,9 @@ describe("an interrupt's handler", () => {
   it("whose code has interrupts off anyway puts off what arrives within it, and nothing after its end", () => {
     const interrupts = new PendingInterrupts(1);
     interrupts.beginRun();
-    interrupts.handles(0, 100);
+    interrupts.handles(0);
     interrupts.wereOff(0, 120, 180);
-    interrupts.handled(0, 100, 100);
+    interrupts.handled(0, 100, 100, false);
     expect(interrupts.takenAt(0, 150)).toBe(200);
     expect(interrupts.takenAt(0, 250)).toBe(250);
   });

@@ -1,6 +1,7 @@
 /** What a CPU sent that turns out to have come later: it arrives as much later. */
 import { describe, expect, it } from "vitest";
 import { ACTIVITY_LOCK_WAIT, EventLoop, type KernelCode } from "../../../arch/index.ts";
+import { PendingInterrupts } from "../../../arch/time/pending-interrupts.ts";
 
 const SENT_AT = 1000;
 const LATENCY = 500;
@@ -54,6 +55,59 @@ describe("an interrupt that a CPU takes after it has gone past its arrival", () 
     });
     loop.run();
     expect(taken).toEqual([500 + LATENCY, SENT_AT + LATENCY]);
+  });
+});
+
+/** As {@link run}, but the timer's handler, which begins at 400, sends at 500; CPU 2 puts CPU 0 behind by {@link TOOK} from `behindFrom` on. */
+function sentByHandler(behindFrom: number, runsUntil: number): number {
+  const loop = new EventLoop(3);
+  let takenAt = 0;
+  // biome-ignore lint/correctness/useYield: runs in one go
+  function* busy(): KernelCode<void> {
+    loop.spend(runsUntil);
+  }
+  // biome-ignore lint/correctness/useYield: runs in one go
+  function* other(): KernelCode<void> {
+    loop.delay(0, behindFrom, TOOK, ACTIVITY_LOCK_WAIT);
+  }
+  loop.spawn("busy", 0, busy());
+  loop.postInterrupt(0, 400, () => {
+    loop.spend(100);
+    loop.sendInterrupt(1, loop.nowCycles(), LATENCY, () => {
+      takenAt = loop.nowCycles();
+    });
+    loop.spend(100);
+    loop.spawn("other", 2, other());
+  });
+  loop.run();
+  return takenAt;
+}
+
+describe("what a handler sends", () => {
+  it.each([
+    ["has gone past its arrival", SENT_AT],
+    ["waits for it", 400],
+  ])(
+    "is sent when it does so, on a CPU that %s: who is put behind between its begin and then sends it later",
+    (_what, runsUntil) => {
+      expect(sentByHandler(399, runsUntil)).toBe(500 + LATENCY + TOOK);
+      expect(sentByHandler(450, runsUntil)).toBe(500 + LATENCY + TOOK);
+      expect(sentByHandler(550, runsUntil)).toBe(500 + LATENCY);
+    },
+  );
+
+  it("is stretched with the time in which it is sent, also by the handler itself", () => {
+    const interrupts = new PendingInterrupts(2);
+    interrupts.beginRun();
+    interrupts.handles(0);
+    interrupts.post(1, { arrivalCycles: 600, handler: () => {}, isMaskable: true, senderCpu: 0, sentCycles: 500 });
+    expect(interrupts.sentStretched(0, 400, 600, 100)).toEqual([1]);
+    expect(interrupts.nextAt[1]).toBe(650);
+    // The handler's own time does not move it, and what comes after its sending does not.
+    expect(interrupts.handled(0, 400, 300, true)).toEqual([]);
+    expect(interrupts.sentLater(0, 550, 10)).toEqual([]);
+    expect(interrupts.sentLater(0, 549, 10)).toEqual([1]);
+    expect(interrupts.nextAt[1]).toBe(660);
   });
 });
 
