@@ -4,23 +4,35 @@ import { GUEST_CONTEXTS, SIZE_TABLE } from "../isa/translation.ts";
 import type { FlushAttribution } from "./flush-attribution.ts";
 import { captureTlbEntries, type NumbersOfTlbs, restoreTlbEntries, type TlbEntries } from "./tlb-entries.ts";
 
+/** What is said to be wrong of a state that does not fit. */
+const PART = "refills of flushes";
+
+/** Which flush was the last to remove what an entry translates, and nothing has brought back since. `side` is 0 for data, 1 for instructions. */
+interface NotedRows {
+  readonly side: Uint8Array;
+  readonly flush: Uint32Array;
+  /** Which structure of `unflushed` has the entry, by its number in the list, and its slot there. Absent in files of versions before 15. */
+  readonly structure?: Uint32Array | undefined;
+  readonly slot?: Uint32Array | undefined;
+  /**
+   * Only in files of versions before 15, which say of which page entries are, and not which ones: all that translate it, or a piece of it.
+   * `pcid` 4096 is global; the VPID or ASID is absent where there are no guests.
+   */
+  readonly cpu?: Uint16Array | undefined;
+  readonly address?: Float64Array | undefined;
+  readonly size?: Uint8Array | undefined;
+  readonly pcid?: Uint16Array | undefined;
+  readonly vpid?: Uint16Array | undefined;
+}
+
 /** One element or row a CPU, translation or flush, as said. */
 export interface AttributionState {
   /** By CPU: walks that nothing explains. */
   readonly unexplainedWalks: Float64Array;
   /** The TLBs that see no flush, all CPUs' one after the other. */
   readonly unflushed: TlbEntries;
-  /** Translations that a flush removed and that the unflushed TLBs hold: a row each. `side` is 0 for data, 1 for instructions; `pcid` 4096 is global. */
-  readonly removed: {
-    readonly cpu: Uint16Array;
-    readonly side: Uint8Array;
-    readonly address: Float64Array;
-    readonly size: Uint8Array;
-    readonly pcid: Uint16Array;
-    readonly flush: Uint32Array;
-    /** The VPID or ASID; absent where there are no guests. */
-    readonly vpid?: Uint16Array | undefined;
-  };
+  /** Entries of the TLBs that see no flush whose translation a flush removed from the others: a row each. */
+  readonly removed: NotedRows;
   /** What refills have cost: a row for each CPU and flush that has caused some. */
   readonly costs: {
     readonly cpu: Uint16Array;
@@ -38,21 +50,15 @@ export function captureAttributions(
   attributions: readonly FlushAttribution[],
   numbers: NumbersOfTlbs = null,
 ): AttributionState {
-  const removed = { cpu: [], side: [], address: [], size: [], pcid: [], vpid: [], flush: [] } as Record<
-    string,
-    number[]
-  >;
+  const unflushed = attributions.map((each) => each.unflushedTlbs());
+  const removed = { side: [], structure: [], slot: [], flush: [] } as Record<string, number[]>;
   const costs = { cpu: [], flush: [], refills: [], walkCycles: [] } as Record<string, number[]>;
   attributions.forEach((attribution, cpu) => {
     for (const side of [0, 1] as const) {
-      attribution.notes.forEach(side, (address, size, context, flush) => {
-        const guest = Math.floor(context / GUEST_CONTEXTS);
-        removed.cpu.push(cpu);
+      attribution.notes.forEach(side, (structure, slot, flush) => {
         removed.side.push(side);
-        removed.address.push(address);
-        removed.size.push(size);
-        removed.pcid.push(context % GUEST_CONTEXTS);
-        removed.vpid.push(guest === 0 ? 0 : (numbers?.[cpu].idOf(guest) ?? 0));
+        removed.structure.push(cpu * unflushed[cpu].length + structure);
+        removed.slot.push(slot);
         removed.flush.push(flush);
       });
     }
@@ -65,18 +71,12 @@ export function captureAttributions(
   });
   return {
     unexplainedWalks: Float64Array.from(attributions, (each) => each.unexplainedWalks),
-    unflushed: captureTlbEntries(
-      attributions.flatMap((each) => each.unflushedTlbs()),
-      numbersOfTlbs(attributions, numbers),
-    ),
+    unflushed: captureTlbEntries(unflushed.flat(), numbersOfTlbs(attributions, numbers)),
     removed: {
-      cpu: Uint16Array.from(removed.cpu),
       side: Uint8Array.from(removed.side),
-      address: Float64Array.from(removed.address),
-      size: Uint8Array.from(removed.size),
-      pcid: Uint16Array.from(removed.pcid),
+      structure: Uint32Array.from(removed.structure),
+      slot: Uint32Array.from(removed.slot),
       flush: Uint32Array.from(removed.flush),
-      ...(numbers === null ? {} : { vpid: Uint16Array.from(removed.vpid) }),
     },
     costs: {
       cpu: Uint16Array.from(costs.cpu),
@@ -97,8 +97,7 @@ export function restoreAttributions(
   numbers: NumbersOfTlbs = null,
 ): void {
   const { unexplainedWalks, removed, costs } = state;
-  const part = "refills of flushes";
-  checkState(part, unexplainedWalks.length === attributions.length, `are of ${unexplainedWalks.length} CPUs`);
+  checkState(PART, unexplainedWalks.length === attributions.length, `are of ${unexplainedWalks.length} CPUs`);
   restoreTlbEntries(
     attributions.flatMap((each) => each.unflushedTlbs()),
     state.unflushed,
@@ -108,20 +107,42 @@ export function restoreAttributions(
     attribution.clear();
     attribution.unexplainedWalks = unexplainedWalks[cpu];
   });
-  for (let row = 0; row < removed.cpu.length; row++) {
-    const [size, side] = [removed.size[row], removed.side[row]];
-    checkState(part, removed.cpu[row] < attributions.length && size < SIZE_TABLE, "name a CPU or size that is not");
-    const at = attributions[removed.cpu[row]];
-    const vpid = removed.vpid?.[row] ?? 0;
-    const guest = vpid === 0 ? 0 : (numbers?.[removed.cpu[row]].ofId(vpid)[0] ?? 0);
-    checkState(part, (guest === 0) === (vpid === 0), `are of VPID or ASID ${vpid}`);
-    const context = guest * GUEST_CONTEXTS + removed.pcid[row];
-    at.notes.set({ address: removed.address[row], size, context }, side === 0 ? 0 : 1, removed.flush[row]);
-  }
+  if (removed.structure === undefined) restoreNotesOfPages(attributions, removed, numbers);
+  else restoreNotes(attributions, removed);
   for (let row = 0; row < costs.cpu.length; row++) {
-    checkState(part, costs.cpu[row] < attributions.length, `name CPU ${costs.cpu[row]}`);
+    checkState(PART, costs.cpu[row] < attributions.length, `name CPU ${costs.cpu[row]}`);
     const cost = { refills: costs.refills[row], walkCycles: costs.walkCycles[row] };
     attributions[costs.cpu[row]].putBackCost(costs.flush[row], cost);
+  }
+}
+
+function restoreNotes(attributions: readonly FlushAttribution[], { side, structure, slot, flush }: NotedRows): void {
+  checkState(PART, slot !== undefined, "name structures without slots");
+  const tlbs = attributions.length === 0 ? 0 : attributions[0].unflushedTlbs().length;
+  for (let row = 0; row < side.length; row++) {
+    const [number, at] = [structure?.[row] ?? 0, slot?.[row] ?? 0];
+    const attribution = attributions[Math.floor(number / tlbs)];
+    const isPut = attribution?.notes.putBack(side[row] === 0 ? 0 : 1, number % tlbs, at, flush[row]) ?? false;
+    checkState(PART, isPut, `name slot ${at} of structure ${number}, which has no such entry`);
+  }
+}
+
+/** {@link restoreNotes} of files that name pages: at all entries of a page, as nobody knows at which. */
+function restoreNotesOfPages(
+  attributions: readonly FlushAttribution[],
+  { cpu, side, address, size, pcid, vpid, flush }: NotedRows,
+  numbers: NumbersOfTlbs,
+): void {
+  const isWhole = cpu !== undefined && address !== undefined && size !== undefined && pcid !== undefined;
+  checkState(PART, isWhole, "name no entries and no pages");
+  if (!isWhole) return;
+  for (let row = 0; row < cpu.length; row++) {
+    checkState(PART, cpu[row] < attributions.length && size[row] < SIZE_TABLE, "name a CPU or size that is not");
+    const id = vpid?.[row] ?? 0;
+    const guest = id === 0 ? 0 : (numbers?.[cpu[row]].ofId(id)[0] ?? 0);
+    checkState(PART, (guest === 0) === (id === 0), `are of VPID or ASID ${id}`);
+    const page = { address: address[row], size: size[row], context: guest * GUEST_CONTEXTS + pcid[row] };
+    attributions[cpu[row]].notes.set(page, side[row] === 0 ? 0 : 1, flush[row]);
   }
 }
 

@@ -80,19 +80,22 @@ export class FlushNotes {
     return flush;
   }
 
-  /** Has `visit` called with each page for which a flush is noted, of a side, in the order of its first place. */
-  forEach(side: Side, visit: (address: number, size: number, context: number, flush: number) => void): void {
-    const seen = new Set<string>();
-    for (const { tlb } of this.holders) {
+  /** Has `visit` called with each entry at which a flush is noted, of a side: the number of its TLB in their order, and its slot. */
+  forEach(side: Side, visit: (structure: number, slot: number, flush: number) => void): void {
+    this.holders.forEach(({ tlb }, structure) => {
       for (let slot = 0; slot < tlb.slots; slot++) {
         const flush = this.flushes[2 * (tlb.firstPlace + slot) + side];
-        if (flush === 0 || !tlb.isUsed(slot)) continue;
-        const { address, size, context } = pageOf(tlb, slot);
-        const key = `${address} ${size} ${context}`;
-        if (!seen.has(key)) visit(address, size, context, flush);
-        seen.add(key);
+        if (flush !== 0 && tlb.isUsed(slot)) visit(structure, slot, flush);
       }
-    }
+    });
+  }
+
+  /** Notes a flush at one entry, as {@link forEach} tells of it. Returns whether there is one that accesses of the side use. */
+  putBack(side: Side, structure: number, slot: number, flush: number): boolean {
+    const { tlb, sides } = this.holders[structure];
+    if (!sides[side] || slot >= tlb.slots || !tlb.isUsed(slot) || tlb.sizeOf(slot) === SIZE_TABLE) return false;
+    this.flushes[2 * (tlb.firstPlace + slot) + side] = flush;
+    return true;
   }
 
   /** Forgets all. */

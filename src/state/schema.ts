@@ -153,12 +153,16 @@ const machine = z.strictObject({
       unexplainedWalks: f64,
       unflushed: tlbEntries,
       removed: table({
-        cpu: u16,
         side: u8,
-        address: f64,
-        size: u8,
-        pcid: u16,
         flush: u32,
+        /** Absent in files of versions before 15. */
+        structure: u32.optional(),
+        slot: u32.optional(),
+        /** Only in files of versions before 15. */
+        cpu: u16.optional(),
+        address: f64.optional(),
+        size: u8.optional(),
+        pcid: u16.optional(),
         vpid: u16.optional(),
       }),
       costs: table({ cpu: u16, flush: u32, refills: f64, walkCycles: f64 }),

@@ -7,6 +7,7 @@ import { restorePhysicalMemory } from "../../arch/memory/physical-memory-state.t
 import { randomStream } from "../../src/machine/random.ts";
 import { ALL, BASE, GLOBAL, Guest } from "./guest.ts";
 
+const RUNS = Number(process.env.MMULAB_INPUTS ?? 4);
 const PAGES = 4096;
 const TARGET = 2 ** 31;
 /** What pages are mapped with: user and supervisor, global and not, A and D set and not. */
@@ -106,7 +107,8 @@ describe("a machine restored from what was captured", () => {
           guest.machine.cpus.map((cpu) => cpu.counters()),
         );
       }),
-      { numRuns: 4, endOnFailure: true },
+      // The example (Ice Lake) has an entry, without flushes, that came after the note at another of its page.
+      { numRuns: RUNS, endOnFailure: true, examples: [[217628376, 1204, true]] },
     );
   });
 

@@ -139,24 +139,29 @@ function withoutLru(state: Record<string, unknown>): void {
 }
 
 /**
- * Puts the notes of which flush removed what (`machine.attribution.removed`) into an order of their own, and takes out those of pages that
- * TLBs without flushes do not hold: nothing comes of them, and they are not kept any more.
+ * Has the notes of which flush removed what (`machine.attribution.removed`) name pages, in an order of their own, as files of versions before 15
+ * do, and takes out those of pages that TLBs without flushes do not hold: nothing comes of them, and they are not kept any more.
  */
-function withoutIdleNotes(state: Record<string, unknown>, isOld: boolean): void {
+function withNotesOfPages(state: Record<string, unknown>): void {
   const { attribution } = state.machine as { attribution: AttributionState | null };
   if (attribution === null) return;
-  const { structures, structure, address, size, pcid } = attribution.unflushed;
+  const { structures, structure, slot, address, size, pcid } = attribution.unflushed;
   const structuresOfCpu = structures.length / attribution.unexplainedWalks.length;
-  const held = new Set(
-    Array.from(structure, (each, i) => `${Math.floor(each / structuresOfCpu)} ${address[i]} ${size[i]} ${pcid[i]}`),
+  const held = Array.from(
+    structure,
+    (each, i) => `${Math.floor(each / structuresOfCpu)} ${address[i]} ${size[i]} ${pcid[i]}`,
   );
+  const pages = new Map(Array.from(structure, (each, i) => [`${each} ${slot[i]}`, held[i]]));
   const { removed } = attribution;
-  const notes = Array.from(removed.cpu, (cpu, i) => ({
-    page: `${cpu} ${removed.address[i]} ${removed.size[i]} ${removed.pcid[i]}`,
-    whose: `${removed.side[i]} ${removed.vpid?.[i]} ${removed.flush[i]}`,
-  }));
-  const kept = isOld ? notes.filter(({ page }) => held.has(page)) : notes;
-  Object.assign(attribution, { removed: kept.map(({ page, whose }) => `${page} ${whose}`).sort() });
+  const notes = Array.from(removed.side, (side, i) => {
+    const page =
+      removed.cpu === undefined
+        ? pages.get(`${removed.structure?.[i]} ${removed.slot?.[i]}`)
+        : `${removed.cpu[i]} ${removed.address?.[i]} ${removed.size?.[i]} ${removed.pcid?.[i]}`;
+    return { page, note: `${page} ${side} ${removed.flush[i]}` };
+  });
+  const kept = notes.filter(({ page }) => page !== undefined && held.includes(page));
+  Object.assign(attribution, { removed: [...new Set(kept.map(({ note }) => note))].sort() });
 }
 
 /** The times at which lines moved are not kept any more. */
@@ -196,7 +201,7 @@ describe(`version ${STATE_VERSION} of the format`, () => {
       const { kernel, madeBy } = loadKernel(file);
       expect(madeBy).toBe(MADE_BY[version] ?? "2 CPUs after mixed, 300 operations, seed 1");
       expect(kernel.host === null).toBe(version !== 5);
-      expect(kernel.config.mitigations).toBe([6, 8, 9, 10, 11, 12, 13, 14].includes(version) ? "on" : undefined);
+      expect(kernel.config.mitigations).toBe([6, 8, 9, 10, 11, 12, 13, 14, 15].includes(version) ? "on" : undefined);
       expect(kernel.vm.execmem === null).toBe(version !== 7);
       expect(kernel.mm.slabs.vmapArea.slabs > 0).toBe(version >= 8);
       expect(kernel.verify()).toEqual([]);
@@ -208,8 +213,7 @@ describe(`version ${STATE_VERSION} of the format`, () => {
       if (version < 11) for (const state of [before, after]) withoutLru(state);
       if (version < 12) for (const state of [before, after]) withoutLineTimes(state);
       if (version < 14) for (const state of [before, after]) withoutPageNumbers(state);
-      withoutIdleNotes(before, true);
-      withoutIdleNotes(after, false);
+      if (version < 15) for (const state of [before, after]) withNotesOfPages(state);
       for (const name of Object.keys(before)) expect(isDeepStrictEqual(after[name], before[name]), name).toBe(true);
       expect(runOnKernel(kernel, mixed, { operations: 500, seed: 2 }).memory.wrongLoads).toBe(0);
       expect(kernel.verify()).toEqual([]);
