@@ -27,8 +27,8 @@ export const PLANTED_BY_SAMPLES: readonly PlantedMutant[] = [
   {
     name: "more frames are copied to a CPU's list than are left",
     file: "mm/frames/page-allocator.ts",
-    search: "Math.min(count - done, LIST_CAPACITY - list.count)",
-    replacement: "Math.min(count + done, LIST_CAPACITY - list.count)",
+    search: "Math.min(count - done, LIST_CAPACITY - counts[place])",
+    replacement: "Math.min(count + done, LIST_CAPACITY - counts[place])",
     test: "test/mm/vmalloc/fragmented-block.test.ts",
   },
   {

@@ -6,9 +6,9 @@ export const PLANTED_MEMORY_RACES: readonly PlantedRace[] = [
   {
     name: "rmqueue_bulk reads how many blocks are free before zone->lock",
     file: "mm/frames/page-allocator.ts",
-    search: "      if (this.zones[i].node === preferred && this.perCpu[cpu][i].count < count) this.beforeZone(i);",
+    search: "        this.beforeZone(i);",
     replacement:
-      "      if (this.zones[i].node === preferred && this.perCpu[cpu][i].count < count) { const free = this.zones[i].freeBlocks.slice(); this.beforeZone(i); this.zones[i].freeBlocks.set(free); }",
+      "        { const free = this.zones[i].freeBlocks.slice(); this.beforeZone(i); this.zones[i].freeBlocks.set(free); }",
   },
   {
     name: "free_pcppages_bulk does not look again how many pages the list has once it has zone->lock",

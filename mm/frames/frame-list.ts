@@ -18,6 +18,63 @@ export interface FrameList {
   count: number;
 }
 
+/**
+ * Lists of all CPUs, side by side: for each CPU one a zone. A list with an array of its own is six objects and arrays of the host, one found through the other,
+ * and with a thousand CPUs in none of its caches when it is that CPU's turn: pairs of vmalloc and vfree on 1024 CPUs took 1.03 to 1.08 times as long
+ * with such, old and new in turns in one process.
+ */
+export class CpuFrameLists {
+  /** By list: how many frames are on it. */
+  readonly counts: Int32Array;
+  /** Their numbers, from {@link begin} on. */
+  readonly frames: Uint32Array;
+  /** Each of them as a list, by CPU and zone. */
+  readonly lists: readonly (readonly FrameList[])[];
+  private readonly zones: number;
+
+  constructor(cpus: number, zones: number) {
+    this.zones = zones;
+    this.counts = new Int32Array(cpus * zones);
+    this.frames = new Uint32Array(cpus * zones * LIST_CAPACITY);
+    this.lists = Array.from({ length: cpus }, (_, cpu) =>
+      Array.from({ length: zones }, (_, zone) => new CpuFrameList(this, this.place(cpu, zone))),
+    );
+  }
+
+  /** Which list is that of a CPU and a zone. */
+  place(cpu: number, zone: number): number {
+    return cpu * this.zones + zone;
+  }
+
+  /** Where the frames of the list at a place begin. */
+  begin(place: number): number {
+    return place * LIST_CAPACITY;
+  }
+}
+
+class CpuFrameList implements FrameList {
+  private readonly all: CpuFrameLists;
+  private readonly place: number;
+
+  constructor(all: CpuFrameLists, place: number) {
+    this.all = all;
+    this.place = place;
+  }
+
+  get frames(): Uint32Array {
+    const begin = this.all.begin(this.place);
+    return this.all.frames.subarray(begin, begin + LIST_CAPACITY);
+  }
+
+  get count(): number {
+    return this.all.counts[this.place];
+  }
+
+  set count(frames: number) {
+    this.all.counts[this.place] = frames;
+  }
+}
+
 /** Copies `count` frame numbers. */
 export function copyFrames(
   from: Uint32Array,
@@ -82,17 +139,18 @@ export function pushRun(
 
 /** Gives a batch of the oldest frames of a CPU's list back to its zone, marked as free. */
 export function freePcppagesBulk(list: FrameList, zone: Zone, mark: number): void {
-  markFrames(zone, list.frames, 0, PCP_BATCH, mark);
-  for (let i = 0; i < PCP_BATCH; i++) zone.__freeOnePage(list.frames[i], 0);
-  list.frames.copyWithin(0, PCP_BATCH, list.count);
+  const { frames } = list;
+  markFrames(zone, frames, 0, PCP_BATCH, mark);
+  for (let i = 0; i < PCP_BATCH; i++) zone.__freeOnePage(frames[i], 0);
+  frames.copyWithin(0, PCP_BATCH, list.count);
   list.count -= PCP_BATCH;
 }
 
 /** Gives all frames of a list back to their zone, marked as free; how many there were. */
 export function drainList(list: FrameList, zone: Zone, mark: number): number {
-  const { count } = list;
-  markFrames(zone, list.frames, 0, count, mark);
-  while (list.count > 0) zone.__freeOnePage(list.frames[--list.count], 0);
+  const { count, frames } = list;
+  markFrames(zone, frames, 0, count, mark);
+  while (list.count > 0) zone.__freeOnePage(frames[--list.count], 0);
   return count;
 }
 
@@ -113,13 +171,14 @@ export function stealSingle(
 
 /** Fills a CPU's list, which is empty, with a batch of frames of its zone, and marks them; false when there is none. */
 export function rmqueueBulk(list: FrameList, zone: Zone, mark: number): boolean {
+  const { frames } = list;
   let taken = 0;
   while (taken < PCP_BATCH) {
     const frame = zone.__rmqueueSmallest(0);
     if (frame === 0) break;
-    list.frames[taken++] = frame;
+    frames[taken++] = frame;
   }
-  markFrames(zone, list.frames, 0, taken, mark);
+  markFrames(zone, frames, 0, taken, mark);
   list.count = taken;
   return taken > 0;
 }

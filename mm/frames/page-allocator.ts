@@ -14,6 +14,7 @@ import {
   NUMA_NO_NODE,
 } from "../lib/gfp.ts";
 import {
+  CpuFrameLists,
   copyFrames,
   drainList,
   type FrameList,
@@ -53,7 +54,8 @@ export class PageAllocator {
   readonly references = new PageReferences();
 
   /** Free frames on lists of their own, by CPU and zone. */
-  readonly perCpu: FrameList[][];
+  readonly perCpu: readonly (readonly FrameList[])[];
+  private readonly cpuLists: CpuFrameLists;
   private readonly tables: TableFrames;
   private readonly memory: PhysicalMemory;
   private readonly faults: FaultInjection;
@@ -70,9 +72,8 @@ export class PageAllocator {
     this.numaNodes = numaNodes;
     this.zones = makeZones(memory, numaNodes);
     this.totalPages = this.zones.reduce((sum, zone) => sum + zone.managedPages, 0);
-    this.perCpu = Array.from({ length: cpus }, () =>
-      this.zones.map(() => ({ frames: new Uint32Array(LIST_CAPACITY), count: 0 })),
-    );
+    this.cpuLists = new CpuFrameLists(cpus, this.zones.length);
+    this.perCpu = this.cpuLists.lists;
     this.tables = new TableFrames(this.zones, (zone) => this.onZone?.(zone, 1));
   }
 
@@ -127,7 +128,8 @@ export class PageAllocator {
     if (this.beforeZone === null) return;
     const preferred = node === NUMA_NO_NODE ? this.nodeOfCpu(cpu) : node;
     for (let i = this.zones.length - 1; i >= 0; i--) {
-      if (this.zones[i].node === preferred && this.perCpu[cpu][i].count < count) this.beforeZone(i);
+      if (this.zones[i].node === preferred && this.cpuLists.counts[this.cpuLists.place(cpu, i)] < count)
+        this.beforeZone(i);
     }
   }
 
@@ -203,15 +205,16 @@ export class PageAllocator {
       return;
     }
     const zoneIndex = this.zoneIndexOf(frames[offset]);
-    const list = this.perCpu[cpu][zoneIndex];
     this.lines?.useAll(this.zones[zoneIndex], frames, offset, count);
     this.memcg?.uncharge(this.zones[zoneIndex], frames, offset, count);
+    const { counts, frames: listed } = this.cpuLists;
+    const place = this.cpuLists.place(cpu, zoneIndex);
     for (let done = 0; done < count; ) {
-      const step = Math.min(count - done, LIST_CAPACITY - list.count);
-      copyFrames(frames, offset + done, list.frames, list.count, step);
-      list.count += step;
+      const step = Math.min(count - done, LIST_CAPACITY - counts[place]);
+      copyFrames(frames, offset + done, listed, this.cpuLists.begin(place) + counts[place], step);
+      counts[place] += step;
       done += step;
-      while (list.count > PCP_HIGH) this.freePcppagesBulk(list, this.zones[zoneIndex]);
+      while (counts[place] > PCP_HIGH) this.freePcppagesBulk(this.perCpu[cpu][zoneIndex], this.zones[zoneIndex]);
     }
     this.freedPages += count;
   }
@@ -297,13 +300,15 @@ export class PageAllocator {
     offset: number,
   ): number {
     const zone = this.zones[zoneIndex];
-    const list = this.perCpu[cpu][zoneIndex];
+    const { counts, frames } = this.cpuLists;
+    const place = this.cpuLists.place(cpu, zoneIndex);
     let done = 0;
-    while (done < count && (list.count > 0 || this.rmqueueBulk(list, zone))) {
-      const step = Math.min(count - done, list.count);
-      list.count -= step;
-      copyFrames(list.frames, list.count, out, offset + done, step);
-      this.lines?.useAll(zone, list.frames, list.count, step);
+    while (done < count && (counts[place] > 0 || this.rmqueueBulk(this.perCpu[cpu][zoneIndex], zone))) {
+      const step = Math.min(count - done, counts[place]);
+      counts[place] -= step;
+      const from = this.cpuLists.begin(place) + counts[place];
+      copyFrames(frames, from, out, offset + done, step);
+      this.lines?.useAll(zone, frames, from, step);
       if (use !== FRAME_VMALLOC) markFrames(zone, out, offset + done, step, use);
       done += step;
     }

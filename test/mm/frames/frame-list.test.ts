@@ -1,7 +1,7 @@
 /** Per-CPU lists of free frames: a run of frames goes onto the list of one zone, up to the first frame that is another zone's. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { type FrameList, LIST_CAPACITY, pushRun } from "../../../mm/frames/frame-list.ts";
+import { CpuFrameLists, type FrameList, LIST_CAPACITY, pushRun } from "../../../mm/frames/frame-list.ts";
 import { FRAME_CALLER, FRAME_FREE } from "../../../mm/frames/frame-uses.ts";
 import { Zone } from "../../../mm/frames/zone.ts";
 
@@ -47,4 +47,29 @@ it("a run is put on the list as far as its frames are the zone's and there is ro
       },
     ),
   );
+});
+
+it("lists of all CPUs and zones are apart, each as long as it is filled, and the two arrays say what each list does", () => {
+  const [cpus, zones] = [3, 2];
+  const all = new CpuFrameLists(cpus, zones);
+  const numberOf = (cpu: number, zone: number, i: number): number => 1 + i + LIST_CAPACITY * (zone + zones * cpu);
+  const countOf = (cpu: number, zone: number): number => (zone === 0 ? LIST_CAPACITY : cpu);
+
+  all.lists.forEach((ofZones, cpu) => {
+    ofZones.forEach((list, zone) => {
+      while (list.count < countOf(cpu, zone)) list.frames[list.count] = numberOf(cpu, zone, list.count++);
+    });
+  });
+
+  for (let cpu = 0; cpu < cpus; cpu++) {
+    for (let zone = 0; zone < zones; zone++) {
+      const expected = Array.from({ length: countOf(cpu, zone) }, (_, i) => numberOf(cpu, zone, i));
+      const { frames, count } = all.lists[cpu][zone];
+      expect([...frames.subarray(0, count)]).toEqual(expected);
+      expect(frames).toHaveLength(LIST_CAPACITY);
+      const place = all.place(cpu, zone);
+      expect(all.counts[place]).toBe(count);
+      expect([...all.frames.subarray(all.begin(place), all.begin(place) + count)]).toEqual(expected);
+    }
+  }
 });
