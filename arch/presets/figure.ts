@@ -29,6 +29,7 @@ export type Unit =
   | "PCIDs"
   | "ns"
   | "cores"
+  | "stores"
   | "walkers"
   | "accesses";
 
