@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import ts from "typescript";
 import { describe, expect, it } from "vitest";
+import { KERNEL_VERSIONS } from "../mm/index.ts";
 import { parse, ROOT, sourcesIn } from "./source-files.ts";
 
 const DOCUMENTS = [
@@ -59,6 +60,13 @@ describe.each(DOCUMENTS)("%s", (document) => {
     const { scripts } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
     const named = [...textOf(document).matchAll(/npm run (?:--silent )?([\w:-]+)/g)].map((match) => match[1]);
     expect(named.filter((script) => !(script in scripts))).toEqual([]);
+  });
+});
+
+describe("what --kernel takes", () => {
+  it.each(["README.md", "docs/flush-cost.md", "docs/kernels.md"])("is in %s, every version", (document) => {
+    const spans = codeSpans(textOf(document)).flatMap((span) => span.replace("--kernel ", "").split("|"));
+    expect(KERNEL_VERSIONS.map(({ name }) => name).filter((name) => !spans.includes(name))).toEqual([]);
   });
 });
 

@@ -114,13 +114,18 @@ function inner(path: string, key: string): string {
   return path === "" ? name : `${path}.${name}`;
 }
 
+function shortened(text: string): string {
+  return text.length > SHOWN_LENGTH ? `${text.slice(0, SHOWN_LENGTH)}...` : text;
+}
+
 /** A value as a message shows it: objects as JSON, and nothing longer than a few words. */
 function shown(value: unknown): unknown {
-  if (typeof value === "string") return value.slice(0, SHOWN_LENGTH);
+  if (value === undefined) return "nothing";
+  if (typeof value === "string") return value === "" ? '""' : shortened(value);
   if (typeof value === "function") return "a function";
   if (typeof value !== "object" || value === null) return value;
   try {
-    return JSON.stringify(value).slice(0, SHOWN_LENGTH);
+    return shortened(JSON.stringify(value));
   } catch {
     // It holds itself, or a number that JSON has no form for.
     return Array.isArray(value) ? "an array" : "an object";

@@ -135,7 +135,8 @@ export function parseCurves(file: string, text: string): MeasuredCurves {
   const read = schema.safeParse(json);
   if (!read.success) {
     const [{ path, message }] = read.error.issues;
-    throw new InputFileError(file, 0, `${path.join(".") || "the whole"}: ${message}`);
+    const wrong = `${path.join(".") || "the whole"}: ${message.replace(/^Invalid input: /, "")}`;
+    throw new InputFileError(file, 0, `is no file of curves (calibrate --save-curves): ${wrong}`);
   }
   const { format: _, version: __, ...curves } = read.data;
   return { ...curves, loads: curves.loads.map(sorted), sets: curves.sets.map(sorted) };

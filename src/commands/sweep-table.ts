@@ -2,6 +2,7 @@
 import { stringify } from "csv-stringify/sync";
 import { UsageError } from "../command-line/errors.ts";
 import { printJson, printOutput, printReport } from "../command-line/standard-streams.ts";
+import { unknownName } from "../input/errors.ts";
 import { writeParquetTable } from "../output/parquet-table.ts";
 import { madeBy } from "../provenance/made-by.ts";
 import { type Cell, renderTable } from "../report/tables.ts";
@@ -38,7 +39,7 @@ export function checkTableOptions({ json, csv }: TableOptions): void {
   if (json && csv) throw new UsageError("--json and --csv: expected one of them");
 }
 
-/** Prints the table of a sweep, and writes the files that were asked for. @throws UsageError for a column that it does not have */
+/** Prints the table of a sweep, and writes the files that were asked for. @throws UnknownNameError for a column that it does not have */
 export function printSweepTable(spec: SweepSpec, table: SweepTable, options: TableOptions): void {
   const { columns, rows } = table;
   if (options.json) {
@@ -60,7 +61,7 @@ function textOf(spec: SweepSpec, table: SweepTable, chosen: string | undefined):
   // What is measured is known once a point has been run.
   const isKnown = table.rows.some((row) => row.error === undefined);
   const unknown = isKnown ? names?.find((name) => !table.columns.includes(name)) : undefined;
-  if (unknown !== undefined) throw new UsageError(`no column ${unknown}; there are ${table.columns.join(", ")}`);
+  if (unknown !== undefined) throw unknownName("column", unknown, table.columns, "--columns");
   const given = spec.grid.map(({ name }) => name);
   const parts = hasTables(spec) ? tablesByName(table) : new Map([["", table]]);
   return [...parts]

@@ -31,7 +31,7 @@ const COLUMNS = {
   policy: { heading: "policy", text: true },
   preempted: { heading: "preempted", axis: "vCPUs that do not run" },
   latencyUsec: { heading: "us a call", axis: "microseconds of a call" },
-  latencyMaxUsec: { heading: "longest" },
+  latencyMaxUsec: { heading: "us, longest" },
   waitCycles: { heading: "waits (cycles)" },
   stolenCycles: { heading: "stolen by the flush (cycles)" },
   interrupts: { heading: "interrupts" },

@@ -32,8 +32,8 @@ const COLUMNS = {
   missPercent: { heading: "misses %", axis: "misses (% of accesses)" },
   cyclesPerWalk: { heading: "cycles/walk", axis: "cycles per walk" },
   walkCyclesPerAccess: { heading: "walk cycles/access", axis: "walk cycles per access" },
-  overNativeCycles: { heading: "over native" },
-  coldWalkCycles: { heading: "walk after a flush" },
+  overNativeCycles: { heading: "cycles/access over native" },
+  coldWalkCycles: { heading: "cycles/walk after a flush" },
 } as const;
 type WalkRow = Row<typeof COLUMNS>;
 type Plan = Pick<WalkRow, "sizeMiB" | "guestPage" | "hostPage" | "guestLevels" | "hostLevels">;

@@ -39,7 +39,7 @@ const COLUMNS = {
   secondLevelPercent: { heading: "L2 hits %" },
   cyclesPerWalk: { heading: "cycles/walk" },
   walkCyclesPerAccess: { heading: "walk cycles/access", axis: "walk cycles per access" },
-  coldWalkCycles: { heading: "walk after a flush" },
+  coldWalkCycles: { heading: "cycles/walk after a flush" },
 } as const;
 type LoadRow = Row<typeof COLUMNS>;
 

@@ -53,7 +53,7 @@ const COLUMNS = {
   cyclesPerPair: { heading: "cycles/pair, worker" },
   lockWaitPercent: { heading: "lock wait %", axis: "lock wait (% of the workers' time)" },
   mostWaitedFor: { heading: "most waited for", text: true },
-  mostWaitCyclesPerPair: { heading: "its wait/pair" },
+  mostWaitCyclesPerPair: { heading: "its wait (cycles/pair)" },
   purges: { heading: "purges" },
 } as const;
 

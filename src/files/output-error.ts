@@ -7,6 +7,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EPERM: "permission denied",
   EISDIR: "it is a directory",
+  EEXIST: "it is there already, and no directory",
   ENOTDIR: "a part of its path is not a directory",
   ELOOP: "its symbolic links lead in a circle",
   ENAMETOOLONG: "its name is too long",

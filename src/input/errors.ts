@@ -30,9 +30,13 @@ export class UnknownNameError extends MmulabError {
   }
 }
 
-/** `unknown preset 'skylke' (did you mean skylake?); there are ...`. @param kind what the name should be of: `preset` */
-export function unknownName(kind: string, name: string, known: readonly string[]): UnknownNameError {
-  const line = `unknown ${kind} '${name}'${suggestion(name, known)}; there are ${known.join(", ")}`;
+/**
+ * `unknown preset 'skylke' (did you mean skylake?); there are ...`.
+ * @param kind what the name should be of: `preset`
+ * @param option the option whose value names it, where only that tells what is meant: `--columns`
+ */
+export function unknownName(kind: string, name: string, known: readonly string[], option = ""): UnknownNameError {
+  const line = `${option === "" ? "" : `${option}: `}unknown ${kind} '${name}'${suggestion(name, known)}; there are ${known.join(", ")}`;
   return new UnknownNameError(line, name, known);
 }
 

@@ -48,6 +48,10 @@ export class ParameterReader {
     if (spec?.kind !== kind) throw new Error(`no parameter ${name} of kind ${kind}`);
     const { [name]: text } = this.given;
     if (text === undefined) return spec.default;
-    return parameterValue(spec, text, (expected) => new ValueError(`--${name}`, text, expected));
+    return parameterValue(
+      spec,
+      text,
+      (expected) => new ValueError(`--${name}`, text === "" ? "with no value" : text, expected),
+    );
   }
 }

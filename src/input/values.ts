@@ -1,5 +1,6 @@
 /** Values written by a person, read strictly: a wrong one is refused with what was expected. */
 import { ValueError } from "./errors.ts";
+import { suggestion } from "./suggestion.ts";
 
 const UNIT_BYTES: Readonly<Record<string, number>> = {
   "": 1,
@@ -45,6 +46,16 @@ export function pageCount(low: number, high: number): (text: string) => number {
     if (Number.isInteger(pages) && pages >= low && pages <= high) return pages;
     throw new ValueError("", text, `a number of pages from ${low} to ${high}, or a size such as 2MiB`);
   };
+}
+
+/**
+ * The one of `words` that a text is.
+ * @throws ValueError for another text, with what may have been meant
+ */
+export function oneOf<T extends string>(words: readonly T[], text: string): T {
+  const found = words.find((word) => word === text);
+  if (found !== undefined) return found;
+  throw new ValueError("", text, `one of ${words.join(", ")}${suggestion(text, words)}`);
 }
 
 /**

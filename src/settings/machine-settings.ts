@@ -18,7 +18,7 @@ import {
 } from "../../mm/index.ts";
 import { unknownName, ValueError } from "../input/errors.ts";
 import { OwnCode } from "../input/own-code.ts";
-import { pageCount, wholeNumber } from "../input/values.ts";
+import { oneOf, pageCount, wholeNumber } from "../input/values.ts";
 import type { KernelConfig } from "../machine/kernel.ts";
 import type { FigureChoice } from "./figure-choice.ts";
 import { formatPagesEach, GUEST_SETTINGS, type GuestSettings, guestSettings } from "./guest-settings.ts";
@@ -274,9 +274,10 @@ function describeVersion({ name, isRecorded }: KernelVersion): string {
 }
 
 function parseKernel(text: string): string {
-  const found = KERNEL_VERSIONS.find(({ name }) => name === text);
-  if (found !== undefined) return found.name;
-  throw new ValueError("", text, `one of ${KERNEL_VERSIONS.map(({ name }) => name).join(", ")}`);
+  return oneOf(
+    KERNEL_VERSIONS.map(({ name }) => name),
+    text,
+  );
 }
 
 function parseTopologyOption(text: string): TopologyConfig {
@@ -300,15 +301,11 @@ export function policyNamed(text: string): FlushPolicy {
 }
 
 function parseIpiMode(text: string): DestinationMode {
-  const found = DESTINATION_MODES.find((mode) => mode === text);
-  if (found !== undefined) return found;
-  throw new ValueError("", text, `one of ${DESTINATION_MODES.join(", ")}`);
+  return oneOf(DESTINATION_MODES, text);
 }
 
 function parseMitigations(text: string): MitigationMode {
-  const found = MITIGATION_MODES.find((mode) => mode === text);
-  if (found !== undefined) return found;
-  throw new ValueError("", text, `one of ${MITIGATION_MODES.join(", ")}`);
+  return oneOf(MITIGATION_MODES, text);
 }
 
 function parseSwitch(text: string): boolean {

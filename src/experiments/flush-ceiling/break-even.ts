@@ -52,7 +52,7 @@ export function breakEven(preset: Preset): { table: DataTable<typeof COLUMNS>; f
     ({ tlb, liveEntries, worthInvlpg }) =>
       `A flush of ${liveEntries} live entries (${tlb}), refills included, costs as much as ${worthInvlpg} single invalidations.`,
   );
-  const title = "A flush of a full TLB and its refills, in single invalidations";
+  const title = "A flush of a full TLB and its refills in cycles, and in single invalidations";
   return { table: new DataTable("break-even", title, COLUMNS, rows), findings };
 }
 

@@ -145,14 +145,14 @@ describe("a mistake is named with its place, value and what was expected", () =>
       (preset) => {
         delete preset.costs.walk.basis;
       },
-      "preset: costs.walk.basis: undefined: expected one of measured, documented, assumed",
+      "preset: costs.walk.basis: nothing: expected one of measured, documented, assumed",
     ],
     [
       "no origin of a part of a shape",
       (preset) => {
         delete preset.tlbs[0].origins.ways;
       },
-      "preset: tlbs.0.origins.ways: undefined: expected an object",
+      "preset: tlbs.0.origins.ways: nothing: expected an object",
     ],
     [
       "unknown field",

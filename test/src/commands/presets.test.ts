@@ -107,6 +107,11 @@ describe("--set", () => {
     [["presets", "zen4", "--set", "kernel.callCycles=3"], "mmulab presets kernel shows that figure"],
     [["presets", "kernel", "--set", "costs.walk=3"], "mmulab presets NAME shows that figure"],
     [["sweep", "x.yaml", "--set", "costs.walk=3"], "'--set': a sweep has it as a column of its grid"],
+    [["new", "polcy", "x.ts"], "unknown kind 'polcy' (did you mean policy?); there are workload"],
+    [["explore", "--strategy", "exhaustiv"], "--strategy: unknown value 'exhaustiv' (did you mean exhaustive?); there"],
+    [["run", "--mitigations", "onn"], "Expected one of off, on, strict (did you mean on?)"],
+    [["experiment", "flush-cost", "--cpus="], "--cpus with no value: expected"],
+    [["experiment", "flush-cost", "--isolated", "2"], "'--isolated': flush-cost does not take this setting"],
     [["sweep", "x.yaml", "--preset=zen4"], "'--preset': a sweep has it as a column of its grid"],
     [
       ["experiment", "tlb-curves", "--set", "kernel.callCycles=3"],

@@ -104,6 +104,22 @@ describe("experiments", () => {
     }
   });
 
+  it.each(EXPERIMENTS.map(({ name }) => name))("%s says the unit of each column of cycles, times and parts", (name) => {
+    const units: readonly (readonly [RegExp, RegExp])[] = [
+      [/Cycles/, /cycles/],
+      [/Usec/, /\bus\b/],
+      [/(?:Ns|Nanoseconds)(?:Per|$)/, /\bns\b/],
+      [/Percent/, /%/],
+      [/PerSecond/, /\/s\b/],
+    ];
+    for (const { title, columns } of run(name).tables) {
+      for (const { key, heading } of columns) {
+        const text = `${heading}; ${title}`;
+        for (const [of, unit] of units) if (of.test(key)) expect(text, `${key} of ${name}`).toMatch(unit);
+      }
+    }
+  });
+
   it("link each row into the page where the page can show its point, and no other", () => {
     const experiment = findExperiment("flush-cost");
     const note = "Rows link to the page.";
