@@ -133,7 +133,7 @@ describe("mmulab inspect", () => {
     [["walk"], /walk needs --address/],
     [["walk", "--address", "0x1234567890123456"], /expected a canonical 64-bit address/],
     [["walk", "--address", "ffff"], /address 'ffff': expected a canonical/],
-    [["page-tables", "--range", "user"], /'user' is invalid.*vmalloc, modules, kernel, all/],
+    [["page-tables", "--range", "user"], /--range: unknown value 'user'; there are vmalloc, modules, kernel, all/],
     [["tlb", "--run", "mixd"], /unknown workload 'mixd' \(did you mean mixed\?\)/],
     [
       ["vmstat", "--run", "none", "--save", "/no/such/folder/x"],
