@@ -64,7 +64,7 @@ describe.each(DOCUMENTS)("%s", (document) => {
 });
 
 describe("what --kernel takes", () => {
-  it.each(["README.md", "docs/flush-cost.md", "docs/kernels.md"])("is in %s, every version", (document) => {
+  it.each(["README.md", "docs/flush-cost.md"])("is in %s, every version", (document) => {
     const spans = codeSpans(textOf(document)).flatMap((span) => span.replace("--kernel ", "").split("|"));
     expect(KERNEL_VERSIONS.map(({ name }) => name).filter((name) => !spans.includes(name))).toEqual([]);
   });
