@@ -53,25 +53,23 @@ export class CpuFrameLists {
 }
 
 class CpuFrameList implements FrameList {
-  private readonly all: CpuFrameLists;
+  readonly frames: Uint32Array;
+  private readonly counts: Int32Array;
   private readonly place: number;
 
   constructor(all: CpuFrameLists, place: number) {
-    this.all = all;
+    const begin = all.begin(place);
+    this.frames = all.frames.subarray(begin, begin + LIST_CAPACITY);
+    this.counts = all.counts;
     this.place = place;
   }
 
-  get frames(): Uint32Array {
-    const begin = this.all.begin(this.place);
-    return this.all.frames.subarray(begin, begin + LIST_CAPACITY);
-  }
-
   get count(): number {
-    return this.all.counts[this.place];
+    return this.counts[this.place];
   }
 
   set count(frames: number) {
-    this.all.counts[this.place] = frames;
+    this.counts[this.place] = frames;
   }
 }
 
