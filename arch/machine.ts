@@ -97,7 +97,6 @@ export class Machine {
     this.loop = new EventLoop(count, new Topology(count, topology, clusterCores === 0 ? undefined : clusterCores));
     this.loop.lines.transferCycles = lineTransferCycles(preset);
     this.loop.shareCores(preset.sharedCore.throughput.value);
-    this.loop.lines.setStoreEntries(preset.lineTransfers.stores.value);
     const cpus: Cpu[] = [];
     const { systemMemory: memory, loop } = this;
     const takeCacheBytes = takeFromReserve();

@@ -29,7 +29,6 @@ export type Unit =
   | "PCIDs"
   | "ns"
   | "cores"
-  | "stores"
   | "walkers"
   | "accesses";
 

@@ -2,16 +2,7 @@
  * What it costs to get a cache line that another CPU has, by where that CPU is: what people measure as core-to-core latency, with two
  * threads that hand a line to and fro by compare-and-exchange. In nanoseconds, as the way leads over parts with clocks of their own.
  */
-import {
-  allTakenOver,
-  assumed,
-  cores,
-  documented,
-  type Figure,
-  measured,
-  nanoseconds as ns,
-  type Origin,
-} from "./figure.ts";
+import { allTakenOver, assumed, cores, documented, type Figure, measured, nanoseconds as ns } from "./figure.ts";
 
 /** Distances between CPUs as a microarchitecture has them. */
 export interface LineTransfers {
@@ -27,8 +18,6 @@ export interface LineTransfers {
   readonly remote: Figure<"ns">;
   /** From a socket that is two hops away. */
   readonly far: Figure<"ns">;
-  /** Entries of the store buffer: stores that wait for their lines while the CPU goes on. All of a core's, as if its other thread had none. */
-  readonly stores: Figure<"stores">;
 }
 
 const WITHIN_CORE = ns(8, assumed("both threads use the same first-level cache: an atomic or two"));
@@ -48,10 +37,6 @@ function link(range: string) {
   return assumed(`the middle of the ${range} that core-to-core latency tests show over a link; remembered`);
 }
 
-function stores(value: number, origin: Origin): Figure<"stores"> {
-  return { value, unit: "stores", ...origin };
-}
-
 const MOLKA = "Molka et al., ICPP 2015, on two Xeon E5-2680 v3: a load of what another core has modified; remembered";
 const DAVID = "David et al., SOSP 2013, on eight Xeon E7-8867L, the generation before, at 2.13 GHz; remembered";
 
@@ -63,7 +48,6 @@ export const HASWELL_LINES: LineTransfers = {
   socket: ns(53, assumed("as within the cluster, which is the socket")),
   remote: ns(113, assumed(MOLKA)),
   far: ns(173, SECOND_HOP),
-  stores: stores(42, documented("Intel optimization manual, Haswell: 42 store buffers")),
 };
 
 /** Ivy Bridge-EX: eight sockets, each with three links, so that two hops reach every other one. */
@@ -73,10 +57,6 @@ export const IVY_BRIDGE_LINES: LineTransfers = {
   socket: ns(56, assumed("as within the cluster, which is the socket")),
   remote: ns(152, assumed(`324 cycles: ${DAVID}`)),
   far: ns(202, assumed(`430 cycles: ${DAVID}`)),
-  stores: stores(
-    36,
-    documented("Intel optimization manual, Sandy Bridge, whose core Ivy Bridge has: 36 store buffers"),
-  ),
 };
 
 const CASCADE_LAKE = between("a Xeon Platinum 8275CL (Cascade Lake, the same mesh)");
@@ -89,7 +69,6 @@ export const SKYLAKE_LINES: LineTransfers = {
   socket: ns(47, SAME_MESH),
   remote: ns(134, CASCADE_LAKE),
   far: ns(221, SECOND_HOP),
-  stores: stores(56, documented("Intel optimization manual, Skylake: 56 store buffers")),
 };
 
 const ICE_LAKE = between("two Xeon Platinum 8375C");
@@ -102,7 +81,6 @@ export const ICELAKE_LINES: LineTransfers = {
   socket: ns(51, SAME_MESH),
   remote: ns(108, ICE_LAKE),
   far: ns(165, SECOND_HOP),
-  stores: stores(72, documented("Intel, as anandtech.com 14514 reports: 72 stores in flight, 56 in Skylake")),
 };
 
 /** Sapphire Rapids: four dies, one mesh. */
@@ -113,7 +91,6 @@ export const SAPPHIRE_RAPIDS_LINES: LineTransfers = {
   socket: ns(65, SAME_MESH),
   remote: ns(145, link("130 to 160 ns")),
   far: ns(225, SECOND_HOP),
-  stores: stores(112, assumed("112 store buffers: remembered")),
 };
 
 const ROME = between("two EPYC 7742");
@@ -129,7 +106,6 @@ export const ZEN2_LINES: LineTransfers = {
   socket: ns(132, ROME),
   remote: ns(267, ROME),
   far: ns(402, SECOND_HOP),
-  stores: stores(48, documented("AMD, as anandtech.com 14525 reports: a store queue of 48 entries, of 44 before")),
 };
 
 const MILAN = between("two EPYC 7R13");
@@ -145,13 +121,11 @@ export const ZEN3_LINES: LineTransfers = {
   socket: ns(108, MILAN),
   remote: ns(197, MILAN),
   far: ns(286, SECOND_HOP),
-  stores: stores(64, documented("AMD, as anandtech.com 16214 reports: a store queue of 64 entries, of 48 in Zen 2")),
 };
 
 /** Zen 5: core complexes of eight cores too; the rest as in Zen 3. */
 export const ZEN5_LINES: LineTransfers = {
   ...allTakenOver(ZEN3_LINES, "Zen 3"),
-  stores: stores(104, assumed("a store queue of 104 entries: remembered")),
   coresPerCluster: cores(
     8,
     documented("CPUID leaf 8000001Dh of an EPYC 9005 (InstLatx64): a last-level cache each 8 cores"),

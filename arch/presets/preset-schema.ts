@@ -21,7 +21,7 @@ import {
 } from "./field-checks.ts";
 import { allTakenOver, BASES } from "./figure.ts";
 import { INDEX_HASHES, indexHashProblem } from "./index-hash.ts";
-import { type LineTransfers, SKYLAKE_LINES, ZEN2_LINES } from "./line-transfers.ts";
+import { SKYLAKE_LINES, ZEN2_LINES } from "./line-transfers.ts";
 import { BRANCH_HISTORY_MODES, RETURN_MODES, SKYLAKE_MITIGATIONS, SPECTRE_V2_MODES } from "./mitigations.ts";
 import { SKYLAKE_OVERLAP, ZEN2_OVERLAP } from "./overlap.ts";
 import { type Preset, STRUCTURE_SHAPE_FIELDS, TLB_KINDS, TLB_PAGE_SIZES, TLB_SHAPE_FIELDS } from "./preset.ts";
@@ -61,8 +61,6 @@ const WALKERS_MAX = 64;
 const WINDOW_MAX = 4096;
 /** Two threads that do not slow each other. */
 const SHARED_CORE_MAX = 2;
-/** Entries of a store buffer at most. */
-const STORES_MAX = 1024;
 /** A cache line that another CPU has, in nanoseconds. */
 const LINE_NS_MAX = 1e6;
 /** Idle times and latencies: up to a second. */
@@ -158,7 +156,6 @@ const PRESET_FIELDS = {
   lineTransfers: objectOf({
     coresPerCluster: figure("cores", wholeFrom(0, CPUS_MAX)),
     ...eachOf(["core", "cluster", "socket", "remote", "far"], figure("ns", numberFrom(0, LINE_NS_MAX))),
-    stores: figure("stores", wholeFrom(1, STORES_MAX)),
   }),
   sharedCore: objectOf({ throughput: figure("cores", numberFrom(1, SHARED_CORE_MAX)) }),
   overlap: objectOf({
@@ -186,7 +183,7 @@ export function checkPreset(preset: unknown, cpus = 1): asserts preset is Preset
 
 /**
  * A preset from parsed JSON. Files may leave out `vendor` (intel), the features `tce` and `rar` (false), `costs.remoteAction` (that of
- * Skylake, which has none), `lineTransfers`, its `stores`, `sharedCore` and `overlap` (those of the vendor's first part here) and `virtualization` (that of a current part of
+ * Skylake, which has none), `lineTransfers`, `sharedCore` and `overlap` (those of the vendor's first part here) and `virtualization` (that of a current part of
  * the vendor).
  * @throws MachineUsageError naming the first field that is wrong, its value and what was expected
  */
@@ -197,7 +194,7 @@ export function parsePreset(json: unknown): Preset {
   const lines = allTakenOver(isAmd ? ZEN2_LINES : SKYLAKE_LINES, FIRST_PART);
   const overlap = allTakenOver(isAmd ? ZEN2_OVERLAP : SKYLAKE_OVERLAP, FIRST_PART);
   const sharedCore = allTakenOver(isAmd ? ZEN2_SHARED_CORE : INTEL_SHARED_CORE, FIRST_PART);
-  const withLines = withStores(withDefault(withGuests, "lineTransfers", lines), lines.stores);
+  const withLines = withDefault(withGuests, "lineTransfers", lines);
   const filled = withDefault(withDefault(withLines, "sharedCore", sharedCore), "overlap", overlap);
   const preset = isRecord(filled)
     ? {
@@ -217,12 +214,6 @@ const FIRST_PART = "the vendor's first part here";
 
 /** Features that presets did not name once. */
 const LATER_FEATURES = ["tce", "rar", "lam", "lass", "uai"] as const;
-
-/** Presets said nothing of store buffers once. */
-function withStores(preset: unknown, stores: LineTransfers["stores"]): unknown {
-  if (!isRecord(preset)) return preset;
-  return { ...preset, lineTransfers: withDefault(preset.lineTransfers, "stores", stores) };
-}
 
 function withDefault(value: unknown, key: string, absent: unknown): unknown {
   return isRecord(value) && !Object.hasOwn(value, key) ? { ...value, [key]: absent } : value;

@@ -43,10 +43,7 @@ const ARRIVED = 1;
 const WORKS = 2;
 /** When it ends. */
 const UNTIL = 3;
-/**
- * When it ended by its CPU's clock, which never goes back: then or, when others before it have gone behind it since, later. Infinity when the CPU
- * goes on meanwhile and does not wait for the end.
- */
+/** When it ended by its CPU's clock, which never goes back: then or, when others before it have gone behind it since, later. */
 const PAID = 4;
 /** How long it was said to have waited. */
 const WAITED = 5;
@@ -115,11 +112,9 @@ export class HoldQueue {
     this.count = 0;
   }
 
-  /** Adds a hold that begins when all others are over, of which there are few. @param goesOn whether its CPU does not wait for the end */
-  append(cpu: number, atCycles: number, untilCycles: number, goesOn = false): void {
-    const hold = (this.first + this.count++) << HOLD_SHIFT;
-    this.put(hold, cpu, atCycles, 0, untilCycles - atCycles, untilCycles);
-    if (goesOn) this.holds[hold | PAID] = Infinity;
+  /** Adds a hold that begins when all others are over, of which there are few. */
+  append(cpu: number, atCycles: number, untilCycles: number): void {
+    this.put((this.first + this.count++) << HOLD_SHIFT, cpu, atCycles, 0, untilCycles - atCycles, untilCycles);
   }
 
   /**
@@ -136,41 +131,6 @@ export class HoldQueue {
       while (place > first && holds[((place - 1) << HOLD_SHIFT) | ARRIVED] > atCycles) place--;
     this.place = place;
     return place > first ? Math.max(atCycles, holds[((place - 1) << HOLD_SHIFT) | UNTIL]) : atCycles;
-  }
-
-  /**
-   * A CPU comes at `atCycles`, when {@link come} has found others before it, and is let in behind one of its own group that still waits or has not given
-   * the lock back: the last of its group, whose neighbours of that group it is not among. {@link serve} is to follow, with {@link cameWith} as the time at which it came.
-   * @param groupOf by CPU
-   * @returns whose hold that is, or -1 when there is none, or none between which and the next there is another group's
-   */
-  joinGroup(cpu: number, atCycles: number, groupOf: ArrayLike<number>): number {
-    const { holds, first } = this;
-    const end = first + this.count;
-    if (this.place !== end) return -1;
-    const group = groupOf[cpu];
-    let at = end - 1;
-    while (
-      at >= first &&
-      holds[(at << HOLD_SHIFT) | UNTIL] >= atCycles &&
-      groupOf[holds[(at << HOLD_SHIFT) | CPU]] !== group
-    )
-      at--;
-    if (at === end - 1 || at < first || holds[(at << HOLD_SHIFT) | UNTIL] < atCycles) return -1;
-    for (let i = at; i >= first && groupOf[holds[(i << HOLD_SHIFT) | CPU]] === group; i--)
-      if (holds[(i << HOLD_SHIFT) | CPU] === cpu) return -1;
-    this.place = at + 1;
-    return holds[(at << HOLD_SHIFT) | CPU];
-  }
-
-  /** When the one came behind whom a CPU has joined its group: holds are kept by when their CPUs came. */
-  get cameWith(): number {
-    return this.holds[((this.place - 1) << HOLD_SHIFT) | ARRIVED];
-  }
-
-  /** When the hold before the place of the one that has come ends. */
-  get endsBefore(): number {
-    return this.holds[((this.place - 1) << HOLD_SHIFT) | UNTIL];
   }
 
   /**
@@ -202,11 +162,6 @@ export class HoldQueue {
     if (at < end) holds.copyWithin((at + 1) << HOLD_SHIFT, hold, end << HOLD_SHIFT);
     this.put(hold, cpu, atCycles, waitedCycles, works, untilCycles);
     if (at < end) this.putBehind(at + 1);
-  }
-
-  /** Who has been served last goes on meanwhile: when its hold ends is nothing to its CPU's clock. */
-  goOn(): void {
-    this.holds[(this.place << HOLD_SHIFT) | PAID] = Infinity;
   }
 
   private put(
@@ -283,7 +238,6 @@ export class HoldQueue {
       this.handOver.waitsLonger(holds[hold | WAITED], waits);
       holds[hold | WAITED] = waits;
     }
-    if (holds[hold | PAID] === Infinity) return !isAsBefore;
     const later = Math.max(0, until - holds[hold | PAID]);
     if (later > 0 && wasLate === 0) addLate(cpu, came);
     else if (later === 0 && wasLate > 0) removeLate(cpu);

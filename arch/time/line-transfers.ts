@@ -3,10 +3,6 @@
  * whichever of them the event loop runs first. Who comes late queues as for a fair lock (`hold-queue.ts`): behind those who came before
  * its time, and those after it are put behind it. So nobody waits for longer than each other CPU has the line once.
  *
- * A CPU that comes for a line to write has it as soon as the cores of its own cluster have that are in the queue, behind them, once while the line is in the cluster: their
- * last-level cache sees both requests, and the line need not leave for the second. Those of other clusters wait for so much longer, and the CPU has lost the line to them when
- * their turn comes. That caches serve their own cores first is assumed; contended atomics of tens of cores are quicker than lines from cluster to cluster by as much.
- *
  * Most lines are free when somebody comes for them, at a time after all that were there before: of these the last transfer is kept, and the one
  * before it as long as others may come before its end. A line has a queue from when more than that is to be known, or a CPU comes before the
  * last transfer is over, until a CPU comes when all in the queue are. In pairs of vmalloc and vfree on 1024 CPUs half of the CPUs that came for a
@@ -37,30 +33,17 @@ export interface TransferClock {
   delayForLine(late: LateCpus): void;
 }
 
-/** What transfers need of the topology. */
-export interface LineClusters {
-  /** By CPU: its cluster. */
-  readonly clusterOf: ArrayLike<number>;
-  /** What a line takes from one CPU to another of its cluster. */
-  transferWithin(from: number, to: number): number;
-}
-
 /** Lines that are remembered as having moved in a run. Of more, all are looked at when the next begins. */
 const MOVED_MAX = 1024;
 /** Queues that there may be before it is looked which of them are over. */
 const QUEUES_MIN = 64;
 
-/** Of a line's mover that does not wait for it, beside its number. */
-const GOES_ON = 1 << 16;
-
 /** Transfers of all lines of a machine. */
 export class LineTransfers implements HandOver {
   private readonly clock: TransferClock;
   private readonly clockCycles: Float64Array;
+  private readonly waitedCycles: Float64Array;
   private readonly lines: LineNumbers;
-  private readonly clusters: LineClusters;
-  /** Whether the CPU that came last has the line before others that came before it, who have it after. */
-  hasJoined = false;
   /** Queues in use, then spare ones. */
   private readonly queues: HoldQueue[] = [];
   private queueCount = 0;
@@ -72,13 +55,11 @@ export class LineTransfers implements HandOver {
   private readonly moved = new Uint32Array(MOVED_MAX);
   private movedCount = 0;
 
-  /**
-   * @param clusters which CPUs share a last-level cache, and what a line takes from one of them to another
-   */
-  constructor(clock: TransferClock, lines: LineNumbers, clusters: LineClusters) {
+  /** @param waitedCycles by CPU: what it has waited for lines */
+  constructor(clock: TransferClock, lines: LineNumbers, waitedCycles: Float64Array) {
     this.clock = clock;
-    this.clusters = clusters;
     this.clockCycles = clock.clockCycles;
+    this.waitedCycles = waitedCycles;
     this.lines = lines;
   }
 
@@ -87,14 +68,8 @@ export class LineTransfers implements HandOver {
     return this.queueCount;
   }
 
-  /**
-   * `cpu` comes for a line now, which takes `transferCycles` to come and is kept for `workCycles`.
-   * @param joins whether it has the line as soon as a CPU of its cluster has
-   * @param goesOn whether the CPU does not wait for it (it stores)
-   * @returns when that is over
-   */
-  serve(line: number, cpu: number, transferCycles: number, workCycles: number, joins = false, goesOn = false): number {
-    this.hasJoined = false;
+  /** `cpu` comes for a line now, which takes `transferCycles` to come and is kept for `workCycles`: its clock goes on to the end of that. */
+  serve(line: number, cpu: number, transferCycles: number, workCycles: number): void {
     if (this.run !== this.clock.interrupts.run) this.beginRun();
     const now = this.clockCycles[cpu];
     const { times, words } = this.lines;
@@ -104,13 +79,8 @@ export class LineTransfers implements HandOver {
     const mover = (line << WORDS_SHIFT) | WORD_MOVER;
     if (until > floor) {
       if (now < until || words[mover] < 0 || times[at | TIME_UNTIL_BEFORE] > floor) {
-        const queue = words[mover] < 0 ? this.queues[-1 - words[mover]] : this.newQueue(line, floor);
-        const freeAt = queue.come(now, floor);
-        const from = joins && freeAt > now ? queue.joinGroup(cpu, now, this.clusters.clusterOf) : -1;
-        if (from < 0) return this.serveQueued(queue, line, cpu, now, freeAt, transferCycles + workCycles, goesOn);
-        this.hasJoined = true;
-        const cycles = this.clusters.transferWithin(from, cpu) + workCycles;
-        return this.serveQueued(queue, line, cpu, queue.cameWith, queue.endsBefore, cycles, goesOn);
+        this.serveQueued(line, cpu, floor, transferCycles, workCycles);
+        return;
       }
       times[at | TIME_ARRIVED_BEFORE] = times[at | TIME_ARRIVED];
       times[at | TIME_UNTIL_BEFORE] = until;
@@ -118,10 +88,10 @@ export class LineTransfers implements HandOver {
     } else if (until === 0) this.remember(line);
     else if (words[mover] < 0) this.dropQueue(-1 - words[mover]);
     times[at | TIME_ARRIVED] = now;
-    words[mover] = goesOn ? cpu | GOES_ON : cpu;
-    const over = now + transferCycles + workCycles;
-    times[at | TIME_UNTIL] = over;
-    return over;
+    times[at | TIME_UNTIL] = now + transferCycles + workCycles;
+    words[mover] = cpu;
+    this.waitedCycles[cpu] += transferCycles;
+    this.clockCycles[cpu] = now + transferCycles + workCycles;
   }
 
   /** What transfers cost is known when CPUs come: where the line was then, as the loop runs them. */
@@ -157,19 +127,25 @@ export class LineTransfers implements HandOver {
     this.movedCount++;
   }
 
+  /** @param floorCycles nobody comes before this time any more, and the line is not free by then */
   private serveQueued(
-    queue: HoldQueue,
     line: number,
     cpu: number,
-    cameAt: number,
-    freeAt: number,
-    cycles: number,
-    goesOn: boolean,
-  ): number {
-    queue.serve(cpu, cameAt, freeAt - cameAt, cycles, freeAt + cycles);
-    if (goesOn) queue.goOn();
-    this.lines.times[(line << TIMES_SHIFT) | TIME_UNTIL] = queue.untilCycles;
-    return freeAt + cycles;
+    floorCycles: number,
+    transferCycles: number,
+    workCycles: number,
+  ): void {
+    const now = this.clockCycles[cpu];
+    const { times, words } = this.lines;
+    const mover = words[(line << WORDS_SHIFT) | WORD_MOVER];
+    const queue = mover < 0 ? this.queues[-1 - mover] : this.newQueue(line, floorCycles);
+    const freeAt = queue.come(now, floorCycles);
+    const cycles = transferCycles + workCycles;
+    queue.serve(cpu, now, freeAt - now, cycles, freeAt + cycles);
+    times[(line << TIMES_SHIFT) | TIME_UNTIL] = queue.untilCycles;
+    const waited = freeAt - now + transferCycles;
+    this.waitedCycles[cpu] += waited;
+    this.clockCycles[cpu] = now + waited + workCycles;
   }
 
   /** A queue with the line's last transfer in it, and the one before if somebody may come before its end. */
@@ -184,9 +160,9 @@ export class LineTransfers implements HandOver {
     queue.clear(-1);
     const untilBefore = times[time | TIME_UNTIL_BEFORE];
     if (untilBefore > floorCycles) {
-      append(queue, words[(line << WORDS_SHIFT) | WORD_MOVER_BEFORE], times[time | TIME_ARRIVED_BEFORE], untilBefore);
+      queue.append(words[(line << WORDS_SHIFT) | WORD_MOVER_BEFORE], times[time | TIME_ARRIVED_BEFORE], untilBefore);
     }
-    append(queue, words[mover], times[time | TIME_ARRIVED], times[time | TIME_UNTIL]);
+    queue.append(words[mover], times[time | TIME_ARRIVED], times[time | TIME_UNTIL]);
     this.queueLines[at] = line;
     words[mover] = -1 - at;
     return queue;
@@ -216,8 +192,4 @@ export class LineTransfers implements HandOver {
     }
     this.sweepAt = Math.max(QUEUES_MIN, 2 * this.queueCount);
   }
-}
-
-function append(queue: HoldQueue, mover: number, atCycles: number, untilCycles: number): void {
-  queue.append(mover & ~GOES_ON, atCycles, untilCycles, (mover & GOES_ON) !== 0);
 }

@@ -3,24 +3,36 @@
  * read, or nobody's. Reading or writing what a CPU has costs nothing here; fetching it costs by where it is. Transfers of one line
  * are served one after the other, so that a line which many CPUs write is a queue.
  *
- *     loop.lines.write(line);   // the current CPU gets the line for itself, for a locked instruction
- *     loop.lines.store(line);   // ... and goes on meanwhile (`store-buffers.ts`)
+ *     loop.lines.write(line);   // the current CPU gets the line for itself
  *     loop.lines.read(line);    // ... or a copy
  *
  * Time spent so is counted for each CPU and booked by the accounts as an activity of its own.
  */
 import { checkState, restoreArray } from "../isa/state-error.ts";
-import { HALF_LAST, HALVES_SHIFT, LineNumbers, NOBODY, WORD_HOLDER, WORDS_SHIFT } from "./line-numbers.ts";
-import { LineSharers } from "./line-sharers.ts";
+import {
+  HALF_LAST,
+  HALF_SHARER,
+  HALF_SHARERS,
+  HALVES_SHIFT,
+  LineNumbers,
+  NOBODY,
+  SHARERS_MAX,
+  WORD_HOLDER,
+  WORDS_SHIFT,
+} from "./line-numbers.ts";
 import { LineTransfers, type TransferClock } from "./line-transfers.ts";
-import { StoreBuffers, type StoreClock } from "./store-buffers.ts";
 import { type ByDistance, DISTANCE_SELF, type Topology } from "./topology.ts";
 
+/** Whose line it is, beside `NOBODY`. 0 and up: that CPU's alone. This: a few CPUs', who are among the line's numbers. */
+const FEW = -2;
+/** And from here down: more CPUs', by the number of their set. */
+const FIRST_SET = -3;
+const FIRST_SETS = 16;
 /** Lines, at least, that there is room for when it has to be made. Few: most are made at once, and a start waits until they are. */
 const SPARE_LINES = 512;
 
 /** What lines need of the event loop. */
-export interface LineClock extends TransferClock, StoreClock {
+export interface LineClock extends TransferClock {
   /** The CPU whose code runs now. */
   readonly currentCpu: number;
   /** Which CPUs are near to each other. */
@@ -49,6 +61,9 @@ export class SharedLines {
   transferCycles: ByDistance = [0, 0, 0, 0, 0, 0];
 
   private readonly clock: LineClock;
+  /** Words of a set: bits by CPU, then a bit for each of these words that is not 0. */
+  private readonly bitWords: number;
+  private readonly setWords: number;
   private count = 0;
   private capacity = 0;
   private readonly lines = new LineNumbers();
@@ -59,8 +74,13 @@ export class SharedLines {
   private readonly transfers: LineTransfers;
   /** Means nothing: it has what `expect` looks at used. */
   private expected = 0;
-  private readonly stores: StoreBuffers;
-  private readonly sharers: LineSharers;
+  /**
+   * Sets of more than a few CPUs that share a line. In pairs of vmalloc and vfree on 1024 CPUs nine of ten CPUs that come for a line that others
+   * share find eight at most: who these are is seen where the line's other numbers are.
+   */
+  private sets: Uint32Array;
+  private readonly freeSets: number[] = [];
+  private setCount = 0;
 
   /**
    * Whether there is only one CPU: then nobody ever waits for a line, and code that would go through many need not. For the host's sake:
@@ -75,12 +95,10 @@ export class SharedLines {
     const cpus = clock.clockCycles.length;
     this.isAlone = cpus === 1;
     this.waitedCycles = new Float64Array(cpus);
-    this.transfers = new LineTransfers(clock, this.lines, {
-      clusterOf: clock.topology.clusterOf,
-      transferWithin: (from, to) => this.transferCycles[clock.topology.distance(from, to)],
-    });
-    this.stores = new StoreBuffers(clock, cpus);
-    this.sharers = new LineSharers(clock.topology, this.lines, cpus);
+    this.transfers = new LineTransfers(clock, this.lines, this.waitedCycles);
+    this.bitWords = (cpus + 31) >> 5;
+    this.setWords = this.bitWords + ((this.bitWords + 31) >> 5);
+    this.sets = new Uint32Array(FIRST_SETS * this.setWords);
   }
 
   /** New lines that nobody has; the number of the first. Lines are made while a machine boots, so that their numbers are the same each time. */
@@ -105,49 +123,15 @@ export class SharedLines {
     if (this.words[(line << WORDS_SHIFT) | WORD_HOLDER] - 1 !== cpu) this.fetchToRead(line, cpu);
   }
 
-  /**
-   * The current CPU changes a line and goes on when it has it: what it does next depends on what was there, or it is a locked instruction. One that
-   * has to fetch its line waits for the stores before it.
-   */
+  /** The current CPU writes a line. */
   write(line: number): void {
     const cpu = this.clock.currentCpu;
     if (this.words[(line << WORDS_SHIFT) | WORD_HOLDER] - 1 !== cpu) this.fetchToWrite(line, cpu);
   }
 
-  /** The current CPU stores to a line, and goes on meanwhile (`store-buffers.ts`). */
-  store(line: number): void {
-    const cpu = this.clock.currentCpu;
-    if (this.words[(line << WORDS_SHIFT) | WORD_HOLDER] - 1 !== cpu) this.fetchToStore(line, cpu);
-  }
-
   /** The current CPU has a line that it got in another way. */
   claim(line: number): void {
     this.takeToWrite(line, this.clock.currentCpu);
-  }
-
-  /** `cpu`, which waits, has read a line that it looks at again and again. */
-  hasPolled(line: number, cpu: number): void {
-    const held = this.words[(line << WORDS_SHIFT) | WORD_HOLDER] - 1;
-    if (held === cpu || held === NOBODY) return;
-    if (held >= 0) this.sharers.share(line, held);
-    if (!this.sharers.has(line, cpu)) this.sharers.add(line, cpu);
-  }
-
-  /** The current CPU waits until all its stores are seen, as a locked instruction does. */
-  drain(): void {
-    const cpu = this.clock.currentCpu;
-    const seenAt = this.stores.seenAt(cpu);
-    if (seenAt > this.clock.clockCycles[cpu]) this.waitUntil(cpu, seenAt);
-  }
-
-  /** When others see all that `cpu` has stored; not before its clock. */
-  seenAt(cpu: number): number {
-    return Math.max(this.clock.clockCycles[cpu], this.stores.seenAt(cpu));
-  }
-
-  /** Gives each CPU a store buffer of so many entries. The machine sets it, before anything runs. */
-  setStoreEntries(entries: number): void {
-    this.stores.setEntries(entries);
   }
 
   /** The current CPU takes over `lines` lines without numbers of their own that `from` wrote last. */
@@ -168,10 +152,7 @@ export class SharedLines {
    */
   occupy(line: number, cycles: number): void {
     const cpu = this.clock.currentCpu;
-    const transferCycles = this.takeToWrite(line, cpu);
-    const until = this.transfers.serve(line, cpu, transferCycles, cycles);
-    this.waitUntil(cpu, until - cycles);
-    this.clock.clockCycles[cpu] = until;
+    this.transfers.serve(line, cpu, this.takeToWrite(line, cpu), cycles);
   }
 
   /** The CPU's clock without what it has waited for lines. */
@@ -193,7 +174,7 @@ export class SharedLines {
       rows.holder.push(held >= 0 ? held : halves[(line << HALVES_SHIFT) | HALF_LAST]);
       if (held >= 0) continue;
       for (let cpu = 0; cpu < cpus; cpu++) {
-        if (!this.sharers.has(line, cpu)) continue;
+        if (!this.hasCopy(line, cpu)) continue;
         shared.line.push(line);
         shared.cpu.push(cpu);
       }
@@ -221,8 +202,8 @@ export class SharedLines {
     state.sharedLine.forEach((line, i) => {
       const held = words[(line << WORDS_SHIFT) | WORD_HOLDER] - 1;
       const last = held >= 0 ? held : this.halves[(line << HALVES_SHIFT) | HALF_LAST];
-      if (held >= 0) this.sharers.share(line, last);
-      if (!this.sharers.has(line, state.sharedCpu[i])) this.sharers.add(line, state.sharedCpu[i]);
+      if (held >= 0) this.shareAmong(line, last);
+      if (!this.hasCopy(line, state.sharedCpu[i])) this.addCopy(line, state.sharedCpu[i]);
       this.halves[(line << HALVES_SHIFT) | HALF_LAST] = last;
     });
     restoreArray("shared lines", "CPUs", this.waitedCycles, state.waitedCycles);
@@ -235,43 +216,22 @@ export class SharedLines {
       this.words[holder] = cpu + 1;
       return;
     }
+    const { topology } = this.clock;
     if (held >= 0) {
-      const cycles = this.transferCycles[this.clock.topology.distance(held, cpu)];
-      this.waitUntil(cpu, this.transfers.serve(line, cpu, cycles, 0));
-      this.sharers.share(line, held);
-      this.sharers.add(line, cpu);
+      this.transfers.serve(line, cpu, this.transferCycles[topology.distance(held, cpu)], 0);
+      this.shareAmong(line, held);
+      this.addCopy(line, cpu);
       return;
     }
-    if (this.sharers.has(line, cpu)) return;
+    if (this.hasCopy(line, cpu)) return;
     // Copies are handed out side by side.
-    this.wait(cpu, this.transferCycles[this.sharers.nearest(line, cpu)]);
-    this.sharers.add(line, cpu);
+    this.wait(cpu, this.transferCycles[topology.distance(this.halves[(line << HALVES_SHIFT) | HALF_LAST], cpu)]);
+    this.addCopy(line, cpu);
   }
 
   private fetchToWrite(line: number, cpu: number): void {
-    this.drain();
-    const until = this.fetch(line, cpu, false);
-    if (until > 0) this.waitUntil(cpu, until);
-  }
-
-  private fetchToStore(line: number, cpu: number): void {
-    // With all entries taken it waits for the one whose store is oldest.
-    const freeAt = this.stores.freeAt(cpu);
-    if (freeAt > this.clock.clockCycles[cpu]) this.waitUntil(cpu, freeAt);
-    const until = this.fetch(line, cpu, true);
-    if (until > 0) this.stores.add(cpu, until);
-  }
-
-  /** `cpu` gets a line for itself; when it has it, or 0 when nobody else has a copy. */
-  private fetch(line: number, cpu: number, goesOn: boolean): number {
-    const holder = (line << WORDS_SHIFT) | WORD_HOLDER;
-    const held = this.words[holder];
     const cycles = this.takeToWrite(line, cpu);
-    if (cycles === 0) return 0;
-    const until = this.transfers.serve(line, cpu, cycles, 0, held > 0, goesOn);
-    // Those whom it has come before have the line after it.
-    if (this.transfers.hasJoined) this.words[holder] = held;
-    return until;
+    if (cycles > 0) this.transfers.serve(line, cpu, cycles, 0);
   }
 
   /** The line is `cpu`'s alone from now on; what it takes to fetch it. */
@@ -281,18 +241,113 @@ export class SharedLines {
     this.words[holder] = cpu + 1;
     if (held >= 0) return this.transferCycles[this.clock.topology.distance(held, cpu)];
     if (held === NOBODY) return 0;
-    const farthest = this.sharers.drop(line, held, cpu);
-    return farthest === DISTANCE_SELF ? 0 : this.transferCycles[farthest];
-  }
-
-  /** A CPU waits until a time that is not past. */
-  private waitUntil(cpu: number, untilCycles: number): void {
-    this.wait(cpu, untilCycles - this.clock.clockCycles[cpu]);
+    if (held === FEW) return this.farthestOfFewCycles(line, cpu);
+    this.freeSets.push(FIRST_SET - held);
+    return this.dropCopiesCycles(FIRST_SET - held, cpu);
   }
 
   private wait(cpu: number, cycles: number): void {
     this.clock.clockCycles[cpu] += cycles;
     this.waitedCycles[cpu] += cycles;
+  }
+
+  /** What it takes until the few CPUs that have a line, other than `cpu`, have dropped their copies; 0 when there are none. */
+  private farthestOfFewCycles(line: number, cpu: number): number {
+    const { topology } = this.clock;
+    const { halves } = this;
+    const first = (line << HALVES_SHIFT) | HALF_SHARER;
+    const end = first + halves[(line << HALVES_SHIFT) | HALF_SHARERS];
+    let farthest = DISTANCE_SELF as number;
+    for (let at = first; at < end; at++) farthest = Math.max(farthest, topology.distance(halves[at], cpu));
+    return farthest === DISTANCE_SELF ? 0 : this.transferCycles[farthest];
+  }
+
+  /** What it takes until all CPUs of a larger set but `cpu` have dropped their copies, which they do. */
+  private dropCopiesCycles(set: number, cpu: number): number {
+    const { topology } = this.clock;
+    const { sets, bitWords, setWords } = this;
+    const first = set * setWords;
+    let farthest = DISTANCE_SELF as number;
+    for (let group = bitWords; group < setWords; group++) {
+      for (let used = sets[first + group]; used !== 0; used &= used - 1) {
+        const word = 32 * (group - bitWords) + 31 - Math.clz32(used & -used);
+        for (let bits = sets[first + word]; bits !== 0; bits &= bits - 1) {
+          const sharer = 32 * word + 31 - Math.clz32(bits & -bits);
+          if (sharer !== cpu) farthest = Math.max(farthest, topology.distance(sharer, cpu));
+        }
+        sets[first + word] = 0;
+      }
+      sets[first + group] = 0;
+    }
+    return farthest === DISTANCE_SELF ? 0 : this.transferCycles[farthest];
+  }
+
+  /** Whether `cpu` is one of several CPUs that have a line. */
+  private hasCopy(line: number, cpu: number): boolean {
+    const held = this.words[(line << WORDS_SHIFT) | WORD_HOLDER] - 1;
+    if (held !== FEW) return (this.sets[(FIRST_SET - held) * this.setWords + (cpu >> 5)] & (1 << (cpu & 31))) !== 0;
+    const { halves } = this;
+    const first = (line << HALVES_SHIFT) | HALF_SHARER;
+    const end = first + halves[(line << HALVES_SHIFT) | HALF_SHARERS];
+    let at = first;
+    while (at < end && halves[at] !== cpu) at++;
+    return at < end;
+  }
+
+  /** Adds a CPU that is not one of the several that have a line. */
+  private addCopy(line: number, cpu: number): void {
+    const { words, halves } = this;
+    const holder = (line << WORDS_SHIFT) | WORD_HOLDER;
+    const half = line << HALVES_SHIFT;
+    halves[half | HALF_LAST] = cpu;
+    let held = words[holder] - 1;
+    if (held === FEW) {
+      const count = halves[half | HALF_SHARERS];
+      if (count < SHARERS_MAX) {
+        halves[(half | HALF_SHARER) + count] = cpu;
+        halves[half | HALF_SHARERS] = count + 1;
+        return;
+      }
+      held = FIRST_SET - this.setOfFew(line);
+      words[holder] = held + 1;
+    }
+    this.setBit(FIRST_SET - held, cpu);
+  }
+
+  /** A new set with the few CPUs that have a line. */
+  private setOfFew(line: number): number {
+    const { halves } = this;
+    const set = this.newSet();
+    const first = (line << HALVES_SHIFT) | HALF_SHARER;
+    const end = first + halves[(line << HALVES_SHIFT) | HALF_SHARERS];
+    for (let at = first; at < end; at++) this.setBit(set, halves[at]);
+    return set;
+  }
+
+  /** A line that is `cpu`'s alone becomes one that several may have. */
+  private shareAmong(line: number, cpu: number): void {
+    this.words[(line << WORDS_SHIFT) | WORD_HOLDER] = FEW + 1;
+    this.halves[(line << HALVES_SHIFT) | HALF_SHARERS] = 1;
+    this.halves[(line << HALVES_SHIFT) | HALF_SHARER] = cpu;
+  }
+
+  private setBit(set: number, cpu: number): void {
+    const { sets, bitWords } = this;
+    const first = set * this.setWords;
+    sets[first + (cpu >> 5)] |= 1 << (cpu & 31);
+    sets[first + bitWords + (cpu >> 10)] |= 1 << ((cpu >> 5) & 31);
+  }
+
+  private newSet(): number {
+    const free = this.freeSets.pop();
+    if (free !== undefined) return free;
+    const set = this.setCount++;
+    if ((set + 1) * this.setWords > this.sets.length) {
+      const larger = new Uint32Array(2 * this.sets.length);
+      larger.set(this.sets);
+      this.sets = larger;
+    }
+    return set;
   }
 
   private grow(capacity: number): void {

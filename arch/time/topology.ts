@@ -39,14 +39,6 @@ const FULLY_LINKED_SOCKETS = 4;
 /** Cores of a socket when nothing is said. */
 const DEFAULT_CORES_PER_SOCKET = 64;
 
-/** A set of CPUs: bits by CPU, of those words of 32 in which there are any. */
-export interface CpuMask {
-  /** Numbers of these words. */
-  readonly words: Uint32Array;
-  /** The bits of each. */
-  readonly bits: Int32Array;
-}
-
 /** The shape of a machine. */
 export interface TopologyConfig {
   /** Number of sockets. */
@@ -72,8 +64,6 @@ export class Topology {
   /** The socket of each CPU. */
   readonly socketOf: Int32Array;
 
-  /** By cluster. */
-  private readonly clusterMasks: readonly CpuMask[];
   /** Whether each socket has a link to every other. If not, it has one to those whose number differs in one bit. */
   private readonly isFullyLinked: boolean;
 
@@ -101,7 +91,6 @@ export class Topology {
       this.clusterOf[cpu] = socket * clustersPerSocket + Math.floor((core % coresPerSocket) / this.coresPerCluster);
       this.socketOf[cpu] = socket;
     }
-    this.clusterMasks = masksOf(this.clusterOf);
   }
 
   /** @throws MachineUsageError when there is no CPU of this number */
@@ -122,11 +111,6 @@ export class Topology {
     return this.socketOf[cpu] * clusters + Math.floor(number / APIC_CLUSTER_CPUS);
   }
 
-  /** The CPUs of a CPU's cluster. */
-  clusterMask(cpu: number): CpuMask {
-    return this.clusterMasks[this.clusterOf[cpu]];
-  }
-
   /** How far CPU `to` is from CPU `from`. */
   distance(from: number, to: number): Distance {
     if (from === to) return DISTANCE_SELF;
@@ -138,16 +122,6 @@ export class Topology {
     const bits = here ^ there;
     return this.isFullyLinked || (bits & (bits - 1)) === 0 ? DISTANCE_REMOTE : DISTANCE_FAR;
   }
-}
-
-/** The CPUs of each cluster. */
-function masksOf(clusterOf: Int32Array): readonly CpuMask[] {
-  const bits: Map<number, number>[] = [];
-  clusterOf.forEach((cluster, cpu) => {
-    bits[cluster] ??= new Map();
-    bits[cluster].set(cpu >> 5, (bits[cluster].get(cpu >> 5) ?? 0) | (1 << (cpu & 31)));
-  });
-  return bits.map((words) => ({ words: Uint32Array.from(words.keys()), bits: Int32Array.from(words.values()) }));
 }
 
 function checkShape(cpus: number, config: TopologyConfig): void {

@@ -173,8 +173,8 @@ export const PLANTED_MUTANTS: readonly PlantedMutant[] = [
   {
     name: "a lock is handed over without the transfer of its cache line",
     file: "mm/kernel/lock.ts",
-    search: "this.loop.wake(heir, freeAtCycles + cycles);",
-    replacement: "this.loop.wake(heir, freeAtCycles);",
+    search: "this.loop.wake(heir, nowCycles + cycles);",
+    replacement: "this.loop.wake(heir, nowCycles);",
     test: "test/mm/kernel/lock.test.ts",
   },
   {

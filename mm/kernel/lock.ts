@@ -19,9 +19,8 @@ export interface LockCosts {
   /** Taking or releasing a lock whose cache line is at hand. */
   readonly uncontendedCycles: number;
   /**
-   * How often the line moves between a release and the next holder's first instruction, when one waits: for the release the waiter's copy,
-   * from which it polls, has to go; then it reads the line anew. That it takes the lock is a store, which it does not wait for
-   * (`queued_spin_lock_slowpath`: `set_locked`, `clear_pending_set_locked`).
+   * How often the line moves between a release and the next holder's first instruction, when one waits: the waiter's copy, from
+   * which it polls, goes; it reads the line anew, and then gets it to write (`queued_spin_lock_slowpath`).
    */
   readonly handOverTransfers: number;
 }
@@ -117,8 +116,6 @@ export abstract class Lock {
     if (thread === this.holder) throw new Error(`${thread.name} takes ${this.name}, which it holds already`);
     const since = loop.nowCycles();
     const bounced = this.lastCpu !== loop.currentCpu;
-    // That it cannot have the lock it learns by a locked instruction, which takes the line from the holder.
-    if (this.line >= 0) loop.lines.write(this.line);
     this.queue.push(thread);
     const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
     yield this.pause;
@@ -147,21 +144,13 @@ export abstract class Lock {
     const now = loop.clockCycles[loop.currentCpu];
     statistics.held(now - this.takenAtCycles);
     if (statistics.watcher !== null) statistics.watcher.lockRelease(this);
-    if (this.line >= 0) this.storeFree(this.line);
-    this.freeAtCycles = loop.lines.seenAt(loop.currentCpu);
+    this.freeAtCycles = now;
     if (this.queue.length === 0) this.held = false;
-    else this.handOver(this.freeAtCycles);
+    else this.handOver(now);
     loop.point(POINT_UNLOCKED, this);
   }
 
-  /** The first in the queue polls the word, so that its copy has to go before others see that the lock is free. */
-  private storeFree(line: number): void {
-    const { lines } = this.loop;
-    if (this.queue.length > 0) lines.hasPolled(line, this.queue[0].cpu);
-    lines.store(line);
-  }
-
-  /** When others saw that it was given back last: nobody can have it before. */
+  /** When it was given back last: nobody can have it before. */
   get freeSinceCycles(): number {
     return this.freeAtCycles;
   }
@@ -172,15 +161,12 @@ export abstract class Lock {
     this.freeAtCycles = atCycles;
   }
 
-  /** @param freeAtCycles when the first in the queue can see that the lock is free */
-  private handOver(freeAtCycles: number): void {
+  private handOver(nowCycles: number): void {
     const heir = this.queue.shift() as Thread;
     this.holder = heir;
     const { uncontendedCycles, handOverTransfers } = this.costs;
-    // Of a line that has a number the release has fetched it already.
-    const transfers = this.line < 0 ? handOverTransfers : handOverTransfers - 1;
-    const cycles = uncontendedCycles + transfers * this.transferCost(this.loop.currentCpu, heir.cpu);
-    this.loop.wake(heir, freeAtCycles + cycles);
+    const cycles = uncontendedCycles + handOverTransfers * this.transferCost(this.loop.currentCpu, heir.cpu);
+    this.loop.wake(heir, nowCycles + cycles);
   }
 
   /** Takes a free lock. Most are taken by the CPU that had them last, whose line is at hand: a lock costs the host most by its bytecode. */
@@ -196,26 +182,17 @@ export abstract class Lock {
     if (statistics.watcher !== null) statistics.watcher.lockAcquire(this);
   }
 
-  /**
-   * Fetches the line of a free lock from the CPU that has it; a release that lies in this CPU's future is waited for, in a queue. The line of
-   * a lock which has one to itself is only ever written: who had it last has it still.
-   */
+  /** Fetches the line of a free lock from the CPU that has it; a release that lies in this CPU's future is waited for. */
   private fetch(cpu: number): void {
     const { loop, class: statistics, lastCpu, line } = this;
-    const { lines, clockCycles } = loop;
     const isOfOtherCpu = lastCpu !== cpu && lastCpu >= 0;
-    lines.drain();
-    const isQueued = this.freeAtCycles > clockCycles[cpu];
-    if (isQueued) this.waitUntil(this.freeAtCycles, isOfOtherCpu);
+    if (this.freeAtCycles > loop.clockCycles[cpu]) this.waitUntil(this.freeAtCycles, isOfOtherCpu);
     this.lastCpu = cpu;
-    if (isOfOtherCpu) {
-      statistics.bounced();
-      if (isQueued) lines.takeOver(lastCpu, this.costs.handOverTransfers);
-      else if (line < 0) lines.takeOver(lastCpu, 1);
-    }
-    if (line < 0) return;
-    if (isQueued) lines.claim(line);
-    else lines.write(line);
+    if (line >= 0) loop.lines.write(line);
+    if (!isOfOtherCpu) return;
+    // The line of a lock alone is only ever written, so that who had it last has it still.
+    if (line < 0) loop.lines.takeOver(lastCpu, 1);
+    statistics.bounced();
   }
 
   private notHeld(): Error {

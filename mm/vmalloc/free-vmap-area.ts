@@ -168,12 +168,10 @@ function addLazy(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush, 
 }
 
 /** Puts an area among those that wait for a purge, or makes it part of one that it touches: its object is given back then. */
-function insertLazy(state: Vmalloc, node: VmapNode, area: number): void {
-  const { lazy, lazyLines } = node;
+function insertLazy(state: Vmalloc, { lazy, lazyLines }: VmapNode, area: number): void {
   const { areas, loop, costs, slabs } = state;
   const start = areas.startOf(area);
   const { nodes } = lazy;
-  node.readLazyRoot();
   loop.spend(costs.treeStepCycles * lazyLines.search(start, nodes));
   areas.setFreedBy(area, loop.currentCpu);
   lazy.insertVmapArea(area);

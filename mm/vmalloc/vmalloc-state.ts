@@ -177,12 +177,12 @@ export class Vmalloc {
     const gapLines = new NodeLines(this.areas, loop.lines);
     this.freeTree = new FreeTree(this.areas, this.log, this.neFitPreload, gapLines);
     this.lines = vmallocLines(loop.lines, this.version.variablesLayout);
-    this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock, this.lines.freeLock);
+    this.freeTreeLock = new SpinLock("free_vmap_area_lock", loop, costs.lock, this.lines.locks);
     this.purgeLock = new Mutex("vmap_purge_lock", loop, costs.lock);
     this.zones = new VmapZones(config.zoneSizeBytes, config.vmapNodes);
     const { areas, log, zones } = this;
     const shared = { areas, log, zones, starts: new AreasByStart() };
-    const rules = { mergesLazyAreas: this.version.mergesLazyAreas, areaLocksLine: this.lines.areaLocks };
+    const rules = { mergesLazyAreas: this.version.mergesLazyAreas, areaLocksLine: this.lines.locks };
     this.nodes = Array.from({ length: config.vmapNodes }, (_, id) => new VmapNode(id, shared, loop, costs.lock, rules));
     this.blocks = new VmapBlocks(config.possibleCpus, config.blockPages, loop, costs.lock);
     this.lockGuards = this.guardBy(mm.lockdep);
@@ -232,7 +232,7 @@ export class Vmalloc {
 
   /** Changes the number of lazily freed pages, an atomic that all CPUs share; the new one. */
   addLazyNr(pages: number): number {
-    this.loop.lines.write(this.lines.counters);
+    this.loop.lines.write(this.lines.lazyNr);
     this.loop.spend(this.costs.lock.uncontendedCycles);
     this.lazyNr += pages;
     return this.lazyNr;
@@ -240,14 +240,15 @@ export class Vmalloc {
 
   /** Changes the number of pages that vmalloc holds, an atomic that all CPUs share. */
   addNrVmallocPages(pages: number): void {
-    this.loop.lines.write(this.lines.counters);
+    this.loop.lines.write(this.lines.nrVmallocPages);
     this.loop.spend(this.costs.lock.uncontendedCycles);
     this.nrVmallocPages += pages;
   }
 
   /** The current CPU reads where areas' objects come from and go to (`vmap_area_cachep`), and where the free tree is. */
   readAreaCache(): void {
-    this.loop.lines.read(this.lines.areaCache);
+    const { areaCache } = this.lines;
+    if (areaCache >= 0) this.loop.lines.read(areaCache);
   }
 
   /** The line of an area comes to the current CPU, which writes it. */

@@ -2,7 +2,6 @@
 
 import { PAGE_SIZE } from "../../../arch/isa/linear-address.ts";
 import type { EventLoop } from "../../../arch/time/event-loop.ts";
-import type { SharedLines } from "../../../arch/time/shared-lines.ts";
 import { type LockCosts, SpinLock } from "../../kernel/lock.ts";
 import { type Lockdep, LockGuard } from "../../kernel/lockdep.ts";
 import type { Work } from "../../kernel/work.ts";
@@ -62,35 +61,21 @@ export class VmapNode {
   /** The helper that purges this node, if one was started. */
   purgeWork: Work | null = null;
 
-  /**
-   * The line of `pool_lock`, of the busy areas with their lock, and of the root of the lazy ones, whose lock is in the next: `struct vmap_node`
-   * begins with 256 pools of 24 bytes. Without nodes that of both locks and roots.
-   */
-  private readonly line: number;
-  private readonly lines: SharedLines;
-
   constructor(id: number, parts: BusyAreasParts, loop: EventLoop, costs: LockCosts, rules: NodeRules) {
     const { areas, log } = parts;
     this.id = id;
     this.busy = new BusyAreas(parts, id);
     this.lazy = new LazyAreas(areas, log, rules.mergesLazyAreas);
-    const isOfNode = rules.areaLocksLine < 0;
-    this.lines = loop.lines;
-    this.line = isOfNode ? loop.lines.make(1) : rules.areaLocksLine;
-    const locks = isOfNode ? VMAP_NODE_LOCKS : ONE_TREE_LOCKS;
-    this.busyLock = new SpinLock(locks.busy, loop, costs, this.line);
-    this.lazyLock = new SpinLock(locks.lazy, loop, costs, isOfNode ? -1 : this.line);
-    this.poolLock = new SpinLock("vn->pool_lock", loop, costs, this.line);
+    const { areaLocksLine } = rules;
+    const locks = areaLocksLine < 0 ? VMAP_NODE_LOCKS : ONE_TREE_LOCKS;
+    this.busyLock = new SpinLock(locks.busy, loop, costs, areaLocksLine);
+    this.lazyLock = new SpinLock(locks.lazy, loop, costs, areaLocksLine);
+    this.poolLock = new SpinLock("vn->pool_lock", loop, costs);
     this.busyLines = new TreeLines(loop.lines);
     this.lazyLines = new TreeLines(loop.lines);
     this.purgeList = areas.makeListHead();
     this.detached = areas.makeListHead();
     for (let i = 0; i < MAX_VA_SIZE_PAGES; i++) this.poolHeads[i] = areas.makeListHead();
-  }
-
-  /** The current CPU reads the root of the lazily freed areas. */
-  readLazyRoot(): void {
-    this.lines.read(this.line);
   }
 
   /** The head of pool number `pool`, for code that holds the pools' lock. */
