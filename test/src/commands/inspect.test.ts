@@ -47,7 +47,7 @@ describe("mmulab inspect", () => {
   });
 
   it("boots and runs a workload where no file is given", () => {
-    const tlb = mmulab("inspect", "tlb", "--ops", "300", "--cpus", "2", "--cpu", "1");
+    const tlb = mmulab("inspect", "tlb", "--ops", "250", "--cpus", "2", "--cpu", "1");
     expect(tlb).toMatchObject({ status: 0, stderr: "" });
     const lines = tlb.stdout.trimEnd().split("\n");
     expect(lines).toContain("set  way  page                size  frame       pcid  flags      age  stale");
