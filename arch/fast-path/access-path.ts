@@ -7,13 +7,12 @@ import type { PagingMode } from "../isa/paging-mode.ts";
 import * as translation from "../isa/translation.ts";
 import * as layout from "../tlb/cpu-arrays.ts";
 import type { FlushAttribution } from "../tlb/flush-attribution.ts";
-import type { Tlb } from "../tlb/tlb.ts";
 import type { TlbHierarchy, TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
 import type { AccessPathParts, WalkParts } from "./access-path-parts.ts";
 import type { IndexedTlb } from "./indexed-tlb.ts";
 import { KnownChunks } from "./known-chunks.ts";
 import { LargePages } from "./large-pages.ts";
-import type { PiecesHome } from "./large-walk.ts";
+import { homeOfPieces } from "./page-pieces.ts";
 import * as results from "./results.ts";
 import { areKnown, SmallPages } from "./small-pages.ts";
 import { UnflushedPath } from "./unflushed-path.ts";
@@ -23,6 +22,8 @@ const { ACCESSES_WATCHED, FAST_PATH_OFF, LARGE_TRANSLATIONS_WORD, REQUESTED_PAGE
 const { WORD_ATTRIBUTES, WORD_SHIFT } = layout;
 const { GENERAL, MISSED, NOT_CACHED } = results;
 const { SIZE_1G, SIZE_2M, SIZE_4K, TR_SIZE_SHIFT } = translation;
+/** The attribute of the page's size in the page tables. */
+const SIZE_OF_PAGE = 3 << TR_SIZE_SHIFT;
 /** Pages of 2 MiB in a byte. */
 const PER_LARGE_PAGE = 2 ** -21;
 /** A number of large translations that never is. */
@@ -35,6 +36,8 @@ export class AccessPath extends SmallPages {
   /** The paths of pages of 2 MiB and 1 GiB. */
   private readonly large: LargePages;
   private readonly huge: LargePages;
+  /** Whether the second level may hold pieces of 4 KiB of them. */
+  private readonly hasSmallPieces: boolean;
   /** What the number of large translations must be for the quickest form: 0; -1 where these TLBs are not what it does. */
   private readonly largeTranslations: number;
   /** Below which that word must be for larger pages to be done here; 0 where they are not. */
@@ -54,12 +57,13 @@ export class AccessPath extends SmallPages {
     this.largeEnd = doesLarge && this.isKnown ? FAST_PATH_OFF : 0;
     this.huge = this.largePages(SIZE_1G, ofKind, knownChunks, parts);
     this.large = this.largePages(SIZE_2M, ofKind, knownChunks, parts);
+    this.hasSmallPieces = this.large.pieces?.isSmall === true || this.huge.pieces?.isSmall === true;
   }
 
   private largePages(size: number, { first, second }: TlbsOfKind, knownChunks: KnownChunks, parts: AccessPathParts) {
     const { kind, permissions, hitsCell, secondLevelHitsCell, accessCycles } = this;
     const tlbs = { first: first[size][0] ?? null, second: second[size][0] ?? null };
-    const pieces = tlbs.first !== null && tlbs.second === null ? homeOfPieces(size, second) : null;
+    const pieces = tlbs.first === null ? null : homeOfPieces(size, second);
     const counts = { hitsCell, secondLevelHitsCell, accessCycles };
     const access = { kind, size, ...tlbs, pieces, permissions, ...counts, knownChunks };
     return new LargePages(
@@ -128,6 +132,7 @@ export class AccessPath extends SmallPages {
   }
 
   private hitSecondWatched(number: number, held: number, tlb: IndexedTlb, unflushed: UnflushedPath): number {
+    if (this.hasSmallPieces && this.isPiece(held)) return this.hitOtherAttributes(number, held, tlb) | 0;
     // What is rare leaves by `return`, here and below (README.md).
     if (unflushed.mayHitOther(held)) return this.hitSecondBesideOthers(number, held, tlb, unflushed) | 0;
     const frame = this.hitSecond(number, held, tlb) | 0;
@@ -254,9 +259,13 @@ export class AccessPath extends SmallPages {
     const size = (words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] >> TR_SIZE_SHIFT) & 3;
     if (size === SIZE_4K) return super.hitOtherAttributes(number, place, tlb) | 0;
     const { pieces } = size === SIZE_2M ? this.large : this.huge;
-    // An attribution is told of hits of small pages by the caller.
-    if (pieces === null || this.unflushed !== undefined) return GENERAL;
+    if (pieces === null) return GENERAL;
     return pieces.hit(number, (cells[REQUESTED_PAGE_CELL] * PER_LARGE_PAGE) | 0, place) | 0;
+  }
+
+  /** Whether the entry of 4 KiB at `place` is a piece of a larger page. */
+  private isPiece(place: number): boolean {
+    return (this.words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & SIZE_OF_PAGE) !== 0;
   }
 
   /** What is done after a walk to a small page. Returns `frame`, which it has found. */
@@ -274,13 +283,4 @@ export class AccessPath extends SmallPages {
     this.huge.request(number);
     return this.huge.walk(number, largeNumber) | 0;
   }
-}
-
-/** The only TLB of the second level with the largest pieces of a page; null where the address chooses one of several, or there is none. */
-function homeOfPieces(size: number, second: readonly (readonly Tlb[])[]): PiecesHome | null {
-  for (let piece = size - 1; piece >= SIZE_4K; piece--) {
-    const homes = second[piece];
-    if (homes.length > 0) return homes.length === 1 ? { tlb: homes[0], size: piece } : null;
-  }
-  return null;
 }

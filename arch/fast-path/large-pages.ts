@@ -270,16 +270,17 @@ export class LargePages {
   }
 
   /**
-   * Puts the page, of which the second level holds a piece, into the first level.
+   * Puts the page, of which the second level holds a piece at `held`, into the first level.
    * @param base its first frame
    */
-  fillFromPiece(number: number, largeNumber: number, base: number, attributes: number): void {
+  fillFromPiece(number: number, largeNumber: number, base: number, attributes: number, held: number): void {
     this.request(number);
     const { unflushed } = this;
     const ofSize = this.numberOf(largeNumber);
-    if (unflushed !== undefined) unflushed.beforeFill(ofSize);
+    const isOther = unflushed?.beforeFill(ofSize);
     const filled = this.fill(ofSize, base, attributes);
-    if (unflushed !== undefined) unflushed.hitSecondOther(filled);
+    if (isOther === true) unflushed?.hitSecondOther(filled);
+    else unflushed?.hitSecond(ofSize, filled, held);
   }
 
   /** Puts a translation into the first level, and predicts it. Returns its place. */

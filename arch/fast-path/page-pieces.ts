@@ -23,8 +23,8 @@ const ENTRY_SIZE = 3 << ATTRIBUTE_SIZE_SHIFT;
 
 /** The path of the pages. */
 export interface PathOfPages {
-  /** Puts the page, of which the second level holds a piece, into the first level. */
-  fillFromPiece(number: number, largeNumber: number, base: number, attributes: number): void;
+  /** Puts the page, of which the second level holds a piece at `held`, into the first level. */
+  fillFromPiece(number: number, largeNumber: number, base: number, attributes: number, held: number): void;
 }
 
 /** The pieces that one kind of access finds. Each method's `number` is bits 19:0 of the number of a 4 KiB page, `largeNumber` that of its 2 MiB. */
@@ -89,7 +89,7 @@ export class PagePieces {
     cells[this.secondLevelHitsCell]++;
     this.clock[0] += this.secondLevelHitCycles;
     const ofPage = (this.allowedAttributes & ~ENTRY_SIZE) | this.ofPage;
-    this.pages.fillFromPiece(number, largeNumber, (first - (number & this.pieceInPage)) | 0, ofPage);
+    this.pages.fillFromPiece(number, largeNumber, (first - (number & this.pieceInPage)) | 0, ofPage, place);
     return (first + (number & this.inPiece)) | 0;
   }
 
@@ -110,4 +110,14 @@ export class PagePieces {
     this.allowedAttributes = attributes;
     return true;
   }
+}
+
+/** The only TLB of the second level with the largest pieces of a page; null where it holds pages, the address chooses one of several, or there is none. */
+export function homeOfPieces(size: number, second: readonly (readonly Tlb[])[]): PiecesHome | null {
+  if (second[size].length > 0) return null;
+  for (let piece = size - 1; piece >= SIZE_4K; piece--) {
+    const homes = second[piece];
+    if (homes.length > 0) return homes.length === 1 ? { tlb: homes[0], size: piece } : null;
+  }
+  return null;
 }

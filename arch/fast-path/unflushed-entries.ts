@@ -35,10 +35,10 @@ export class UnflushedEntries {
   private readonly secondEnd: number;
   private readonly kind: number;
   private readonly mode: PagingMode;
-  private readonly cells: Float64Array;
-  private readonly words: Int32Array;
+  protected readonly cells: Float64Array;
+  protected readonly words: Int32Array;
   private readonly further: Int32Array;
-  private readonly realCells: Float64Array;
+  protected readonly realCells: Float64Array;
   private readonly realWords: Int32Array;
   private readonly requestCell: number;
   private readonly tlbs: readonly Tlb[];
@@ -47,10 +47,18 @@ export class UnflushedEntries {
   /** Flushes that are noted (arch/tlb/flush-notes.ts), and both of a place as one; the side of this kind of access. */
   private readonly notes: FlushNotes;
   private readonly flushes: Uint32Array;
-  private readonly besides: Float64Array;
+  protected readonly besides: Float64Array;
   private readonly side: number;
 
-  constructor(kind: number, size: number, attribution: FlushAttribution, mode: PagingMode, real: CpuArrays) {
+  /** @param home which of these TLBs holds pages of the size in pieces; null where none does */
+  constructor(
+    kind: number,
+    size: number,
+    attribution: FlushAttribution,
+    mode: PagingMode,
+    real: CpuArrays,
+    home: Tlb | null,
+  ) {
     const { arrays, unflushed, notes } = attribution;
     const ofKind = unflushed.tlbsByKind()[kind];
     const [first] = ofKind.first[size];
@@ -69,10 +77,10 @@ export class UnflushedEntries {
     this.second = second.length > 0 ? new IndexedTlb(second[0], arrays, requestCell) : null;
     this.other = isTwo ? new IndexedTlb(second[1], arrays) : null;
     this.otherShift = isTwo ? second[0].markShift : 0;
-    this.tlbs = [first, ...second];
+    this.tlbs = home === null ? [first, ...second] : [first, home];
     this.firstEnd = first.firstPlace + first.slots;
     this.secondEnd = second.length > 0 ? second[0].firstPlace + second[0].slots : 0;
-    this.limited = second.filter(({ isLimited }) => isLimited);
+    this.limited = this.tlbs.slice(1).filter(({ isLimited }) => isLimited);
     this.notes = notes;
     this.flushes = notes.flushes;
     this.besides = notes.pairs;
@@ -92,6 +100,29 @@ export class UnflushedEntries {
   /** Whether the page with a number goes into the other TLB of the second level. */
   goesIntoOther(number: number): boolean {
     return this.other !== null && ((number >>> this.otherShift) & 1) !== 0;
+  }
+
+  /** The number, modulo 2^32, of what the second level has of a page with a number. */
+  numberInSecond(number: number): number {
+    return number;
+  }
+
+  /** The first frame of the page of which the second level has at `place` all or what is asked for, and what attributes it has in the first. */
+  pageFrame(place: number): number {
+    return this.words[((place << WORD_SHIFT) + WORD_FRAME) | 0];
+  }
+
+  pageAttributes(place: number): number {
+    return this.words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
+  }
+
+  /** The frame and the attributes that an entry at `place` has if it is the same as the real one. */
+  protected frameLike(_place: number, real: number): number {
+    return this.realWords[((real << WORD_SHIFT) + WORD_FRAME) | 0];
+  }
+
+  protected attributesLike(_place: number, real: number): number {
+    return this.realWords[((real << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES;
   }
 
   /** The place of the page that is at `real` in the first level; 0 where it is not. */
@@ -150,9 +181,9 @@ export class UnflushedEntries {
    */
   isOfContext(place: number, real: number): boolean {
     const attributes = this.words[((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0];
-    if (attributes !== (this.realWords[((real << WORD_SHIFT) + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES)) {
-      if (((attributes ^ this.realWords[((real << WORD_SHIFT) + WORD_ATTRIBUTES) | 0]) & SIZE_OF_PAGE) !== 0)
-        return false;
+    const wanted = this.attributesLike(place, real);
+    if (attributes !== wanted) {
+      if (((attributes ^ wanted) & SIZE_OF_PAGE) !== 0) return false;
       if (!this.isComplete(place, real)) return false;
       const pcid = (attributes >> ATTRIBUTE_PCID_SHIFT) & ATTRIBUTE_PCID_MASK;
       if ((attributes & TR_GLOBAL) === 0 && pcid !== this.mode.pcid) return false;
@@ -162,23 +193,21 @@ export class UnflushedEntries {
 
   /** Whether the entry at `place` has the frame and the attributes of the real one. */
   isSame(place: number, real: number): boolean {
-    const { words, realWords } = this;
+    const { words } = this;
     const record = place << WORD_SHIFT;
-    const realRecord = real << WORD_SHIFT;
     return (
-      words[(record + WORD_FRAME) | 0] === realWords[(realRecord + WORD_FRAME) | 0] &&
+      words[(record + WORD_FRAME) | 0] === this.frameLike(place, real) &&
       this.isComplete(place, real) &&
-      words[(record + WORD_ATTRIBUTES) | 0] === (realWords[(realRecord + WORD_ATTRIBUTES) | 0] & ~ATTRIBUTE_STORES)
+      words[(record + WORD_ATTRIBUTES) | 0] === this.attributesLike(place, real)
     );
   }
 
   /** Whether the entry at `place` is known to be complete without what lies in `further`, as the real one is that has the same frame. */
   private isComplete(place: number, real: number): boolean {
-    const { words, realWords } = this;
+    const { words } = this;
     const at = ((place << WORD_SHIFT) + WORD_ATTRIBUTES) | 0;
     if ((words[at] & ATTRIBUTE_MEMORY) !== 0) return true;
-    const isSameFrame =
-      words[((place << WORD_SHIFT) + WORD_FRAME) | 0] === realWords[((real << WORD_SHIFT) + WORD_FRAME) | 0];
+    const isSameFrame = words[((place << WORD_SHIFT) + WORD_FRAME) | 0] === this.frameLike(place, real);
     if (!isSameFrame || this.further[place] !== 0) return false;
     words[at] |= ATTRIBUTE_MEMORY;
     return true;

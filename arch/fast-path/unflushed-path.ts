@@ -14,7 +14,9 @@ import type { FlushAttribution } from "../tlb/flush-attribution.ts";
 import type { InStepSets } from "../tlb/in-step-sets.ts";
 import type { NotedUses } from "../tlb/noted-uses.ts";
 import type { TlbsOfKind } from "../tlb/tlb-hierarchy.ts";
+import { homeOfPieces } from "./page-pieces.ts";
 import { UnflushedEntries } from "./unflushed-entries.ts";
+import { UnflushedPieces } from "./unflushed-pieces.ts";
 import { UnflushedSizes } from "./unflushed-sizes.ts";
 
 // The module's own constants, which V8 folds into the code (README.md, "Constants").
@@ -73,7 +75,9 @@ export class UnflushedPath extends UnflushedSizes {
   ) {
     const { arrays, unflushed, useTimes } = attribution;
     super(size, arrays, unflushed.tlbsByKind()[kind]);
-    const realSecond = realTlbs.second[size];
+    const realHome = homeOfPieces(size, realTlbs.second);
+    const home = homeOfPieces(size, unflushed.tlbsByKind()[kind].second);
+    const realSecond = realHome === null ? realTlbs.second[size] : [realHome.tlb];
     this.kind = kind;
     this.bytes = SIZE_BYTES[size];
     this.numberMask = this.isSmall ? SMALL_NUMBER_MASK : LARGE_NUMBER_MASK;
@@ -82,7 +86,10 @@ export class UnflushedPath extends UnflushedSizes {
     this.cells = arrays.cells;
     this.realCells = real.cells;
     this.realWords = real.words;
-    this.entries = new UnflushedEntries(kind, size, attribution, mode, real);
+    this.entries =
+      home === null
+        ? new UnflushedEntries(kind, size, attribution, mode, real, null)
+        : new UnflushedPieces(kind, size, home, attribution, mode, real);
     this.inStep = attribution.setsOf(realTlbs.first[size][0]);
     this.apart = this.inStep.apart;
     this.times = useTimes.times;
@@ -368,7 +375,7 @@ export class UnflushedPath extends UnflushedSizes {
   /** The set of a TLB of the second level that a page goes into trails no more. */
   private catchUpSecond(number: number): void {
     const uses = this.entries.goesIntoOther(number) ? this.otherUses : this.secondUses;
-    if (uses.trailing !== 0) uses.leaveAtNumber(number);
+    if (uses.trailing !== 0) uses.leaveAtNumber(this.entries.numberInSecond(number));
   }
 
   private useFirst(place: number, real: number): void {
@@ -377,11 +384,9 @@ export class UnflushedPath extends UnflushedSizes {
   }
 
   private useSecond(number: number, place: number, real: number, isApart: boolean): void {
-    const { words } = this;
-    const record = place << WORD_SHIFT;
+    const { entries } = this;
     this.catchUpSecond(number);
-    this.entries.useInSecond(place);
-    if (!isApart) return;
-    this.insertFirst(number, real, words[(record + WORD_FRAME) | 0], words[(record + WORD_ATTRIBUTES) | 0]);
+    entries.useInSecond(place);
+    if (isApart) this.insertFirst(number, real, entries.pageFrame(place), entries.pageAttributes(place));
   }
 }

@@ -31,6 +31,9 @@ export class UnflushedSizes {
   /** Where entries of other sizes may be, and those of the first level that are asked for before the ones of this size. */
   private readonly others: readonly HeldSize[];
   private readonly smallerInFirst: readonly HeldSize[];
+  /** The size of the pages, as pieces of one are no entries of another size, and the TLB that may have pieces of larger ones among them; else null. */
+  private readonly size: number;
+  private readonly piecesHome: Tlb | null;
   /**
    * Words of the numbers of such entries by size and level, of 2 MiB by whether they are smaller or larger ones. Each is a field of its own,
    * as V8 then has the address of each as a constant: a loop over them made a second-level hit 1.3 times as slow.
@@ -49,7 +52,10 @@ export class UnflushedSizes {
     this.words = words;
     this.smallerInFirst = heldBy(first, SIZE_4K, size);
     const larger = [...heldBy(first, size + 1, SIZE_1G + 1), ...heldBy(second, size + 1, SIZE_1G + 1)];
-    this.others = [...this.smallerInFirst, ...heldBy(second, SIZE_4K, size), ...larger];
+    const isHome = second.some((tlbs, each) => each > size && tlbs.length === 0);
+    this.size = size;
+    this.piecesHome = isHome ? (second[size][0] ?? null) : null;
+    this.others = [...this.smallerInFirst, ...heldBy(second, SIZE_4K, isHome ? size + 1 : size), ...larger];
     const countOf = (each: number, tlb?: Tlb) => (tlb === undefined || each === size ? NO_COUNT : tlb.sizeAt + each);
     const smallerCountOf = (each: number, tlb?: Tlb) => (each < size ? countOf(each, tlb) : NO_COUNT);
     this.smallInFirst = countOf(SIZE_4K, first[SIZE_4K][0]);
@@ -64,6 +70,7 @@ export class UnflushedSizes {
 
   /** Whether a page that no TLB holds with flushes may be held in an entry of another size. */
   mayFindOther(): boolean {
+    if (this.piecesHome?.mayHoldPieces === true) return true;
     if (this.isSmall) return this.words[LARGE_TRANSLATIONS_WORD] !== 0;
     return this.areAskedBefore() || this.isHeld(this.hugeInSecond);
   }
@@ -81,12 +88,12 @@ export class UnflushedSizes {
 
   /** Whether an entry of another size is at the address of a page of 4 KiB, of whatever context. */
   protected areOthersAt(page: number): boolean {
-    return hold(this.others, page);
+    return hold(this.others, page, this.size);
   }
 
   /** Whether a smaller one of the first level is. */
   protected isSmallerInFirstAt(page: number): boolean {
-    return hold(this.smallerInFirst, page);
+    return hold(this.smallerInFirst, page, this.size);
   }
 
   private isHeld(count: number): boolean {
@@ -99,12 +106,13 @@ function heldBy(level: TlbsOfKind["first"], from: number, end: number): HeldSize
   return level.slice(from, end).flatMap((tlbs, i) => tlbs.map((tlb) => ({ tlb, size: from + i })));
 }
 
-function hold(held: readonly HeldSize[], page: number): boolean {
+/** Whether entries that are no pages of a size, nor pieces of one, are at an address. */
+function hold(held: readonly HeldSize[], page: number, except: number): boolean {
   for (let i = 0; i < held.length; i++) {
     const { tlb, size } = held[i];
     if (tlb.words[tlb.sizeAt + size] === 0) continue;
     const number = Math.floor(page / SIZE_BYTES[size]);
-    if (tlb.holdsTag(number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0)) return true;
+    if (tlb.holdsTag(number * SIZE_BYTES[size] + size * TAG_SIZE_STEP, number | 0, except)) return true;
   }
   return false;
 }

@@ -15,11 +15,14 @@ import * as layout from "./cpu-arrays.ts";
 import { ReplacementState } from "./replacement-state.ts";
 
 // The module's own constants, which V8 folds into the code (arch/fast-path/README.md, "Constants").
-const { GLOBAL_CONTEXT, GUEST_CONTEXTS, GUEST_TAG, SIZE_TABLE, TR_GLOBAL, TR_GUEST_MASK, TR_MASK } = translation;
+const { GLOBAL_CONTEXT, GUEST_CONTEXTS, GUEST_TAG, SIZE_TABLE, TR_GLOBAL, TR_GUEST_MASK, TR_MASK, TR_SIZE_SHIFT } =
+  translation;
 const { FURTHER_FRAME_HIGH, FURTHER_GUEST_SHIFT, FURTHER_NUMBER_SHIFT } = layout;
 const { ATTRIBUTE_MEMORY, ATTRIBUTE_PCID_MASK, ATTRIBUTE_PCID_SHIFT, ATTRIBUTE_SIZE_SHIFT } = layout;
 const { CELL_SHIFT, LARGE_TRANSLATIONS_WORD, WORD_ATTRIBUTES, WORD_FRAME, WORD_LINK, WORD_NEXT, WORD_SHIFT } = layout;
 
+/** No size of page. */
+const NO_SIZE = -1;
 /** Paging-structure caches whose sets have more ways than this are searched through an index. */
 const SCANNED_WAYS_MAX = 4;
 
@@ -150,19 +153,30 @@ export class TlbSlots {
     return -1;
   }
 
-  /** Whether some slot has a tag, in whatever context. @param number the page number, modulo 2^32 */
-  holdsTag(tag: number, number: number): boolean {
+  /**
+   * Whether some slot has a tag, in whatever context.
+   * @param number the page number, modulo 2^32
+   * @param except a size (`SIZE_*`): of which page, or piece of one, it is not to be
+   */
+  holdsTag(tag: number, number: number, except = NO_SIZE): boolean {
     const { cells, words, firstPlace } = this;
     if (this.headAt >= 0) {
       let place = words[this.headAt + (number & this.headMask)];
-      while (place !== 0 && cells[place << CELL_SHIFT] !== tag) place = words[(place << WORD_SHIFT) | WORD_NEXT];
+      while (place !== 0 && (cells[place << CELL_SHIFT] !== tag || this.isOfPage(place, except)))
+        place = words[(place << WORD_SHIFT) | WORD_NEXT];
       return place !== 0;
     }
     const first = ((number & this.lowMask) ^ ((number >>> this.hashShift) & this.hashMask)) * this.ways;
     for (let slot = first; slot < first + this.ways; slot++) {
-      if (cells[(firstPlace + slot) << CELL_SHIFT] === tag) return true;
+      const place = firstPlace + slot;
+      if (cells[place << CELL_SHIFT] === tag && !this.isOfPage(place, except)) return true;
     }
     return false;
+  }
+
+  /** Whether the entry at a place is all of a page of a size in the page tables, or a piece of one. */
+  private isOfPage(place: number, size: number): boolean {
+    return ((this.words[(place << WORD_SHIFT) | WORD_ATTRIBUTES] >> TR_SIZE_SHIFT) & 3) === size;
   }
 
   /** Number of entries. */
