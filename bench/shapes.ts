@@ -16,6 +16,8 @@ const ATTRIBUTED_PRESETS = ["skylake", "sapphire-rapids", "zen4"] as const;
 /** Larger pages in turn after a flush, likewise; and how many of 1 GiB are touched before it. */
 const LARGE_FOOTPRINTS = { 2: [16, 512, REGION_PAGES], 3: [4, 8, 4096] } as const;
 const HUGE_PAGES = 4096;
+/** Larger pages in turn on other presets: hits of the second level and walks of 2 MiB, walks of 1 GiB. Few, as each is a process of some seconds. */
+const LARGE_FOOTPRINTS_OF_OTHERS = { 2: [512, REGION_PAGES], 3: [HUGE_PAGES] } as const;
 const SIZE_NAMES = { 1: "4k", 2: "2m", 3: "1g" } as const;
 const FIRST_TOUCHES = 4096;
 
@@ -44,6 +46,23 @@ function task(name: string, pages: number, preset: string, level: LeafLevel): Be
     name,
     operationsPerRun: OPERATIONS,
     setup: () => touches(makeRegion(preset, pages, level).cpu, pages, PAGE_BYTES[level]),
+  };
+}
+
+/**
+ * {@link task} of larger pages, each accessed in another part than the one before: where the second level holds pages in pieces
+ * (arch/fast-path/page-pieces.ts), all would go into the same set otherwise.
+ */
+function largeTask(preset: string, level: 2 | 3, pages: number): BenchTask {
+  const bytes = PAGE_BYTES[level];
+  const partBytes = PAGE_BYTES[level === 3 ? 2 : 1];
+  return {
+    name: `touch_${preset}_${SIZE_NAMES[level]}_${pages}`,
+    operationsPerRun: OPERATIONS,
+    setup: () => {
+      const { cpu } = makeRegion(preset, pages + Math.ceil((pages * partBytes) / bytes), level);
+      return touches(cpu, pages, bytes + partBytes);
+    },
   };
 }
 
@@ -128,6 +147,11 @@ const firstTouch: BenchTask = {
 /** The tasks of this file. */
 export const SHAPE_TASKS: readonly BenchTask[] = [
   ...PRESETS.flatMap(({ name }) => FOOTPRINTS.map((pages) => task(`touch_${name}_${pages}`, pages, name, 1))),
+  ...PRESETS.filter(({ name }) => name !== "skylake").flatMap(({ name }) =>
+    ([2, 3] as const).flatMap((level) =>
+      LARGE_FOOTPRINTS_OF_OTHERS[level].map((pages) => largeTask(name, level, pages)),
+    ),
+  ),
   ...([2, 3] as const).flatMap((level) =>
     // 1 GiB pages: as many as 48 bits of addresses from the region on have room for.
     FOOTPRINTS.map((pages) => (level === 3 ? Math.min(pages, 16_384) : pages)).map((pages) =>
