@@ -134,6 +134,20 @@ export class SharedLines {
     this.takeToWrite(line, this.clock.currentCpu);
   }
 
+  /** `cpu`, which polls a line, reads it anew: it does nothing else meanwhile, so that it need not wait here. */
+  poll(line: number, cpu: number): void {
+    const holder = (line << WORDS_SHIFT) | WORD_HOLDER;
+    const held = this.words[holder] - 1;
+    if (held === cpu) return;
+    if (held === NOBODY) {
+      this.words[holder] = cpu + 1;
+      return;
+    }
+    if (held >= 0) this.shareAmong(line, held);
+    else if (this.hasCopy(line, cpu)) return;
+    this.addCopy(line, cpu);
+  }
+
   /** The current CPU takes over `lines` lines without numbers of their own that `from` wrote last. */
   takeOver(from: number, lines: number): void {
     const { currentCpu, topology } = this.clock;

@@ -23,6 +23,11 @@ export class LineTable {
     this.lines.write(this.first + (key & this.mask));
   }
 
+  /** `cpu`, which polls the line of `key`, an integer, reads it anew. */
+  poll(key: number, cpu: number): void {
+    this.lines.poll(this.first + (key & this.mask), cpu);
+  }
+
   /** The current CPU writes the lines of the keys from `first` to `last`, each line once. */
   writeAll(first: number, last: number): void {
     if (this.lines.isAlone) return;

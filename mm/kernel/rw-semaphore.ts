@@ -7,6 +7,8 @@
  * - Once somebody is in the queue, readers queue too, unless nobody has it: then they take it before who was woken for it.
  * - A reader at the front of the queue is woken with all readers behind it, past writers (`rwsem_mark_wake`), and has it by then; a writer at the front is
  *   woken and has to take it.
+ * - A writer that spins while no writer has it reads its count and its owner over and over (`rwsem_spin_on_owner`, `rwsem_try_write_lock_unqueued`), so that each
+ *   reader that comes or goes fetches their lines from there; while a writer has it, it reads the owner only.
  * - Who has waited in the queue for more than 4 ms and finds it taken asks for it to be handed over (`RWSEM_FLAG_HANDOFF`): nobody takes it before that one.
  *
  * Left out: that a writer which has asked spins once more before it sleeps, and that spinning ends when the spinner's CPU has something else to run.
@@ -22,6 +24,7 @@ import {
 } from "../../arch/time/event-loop.ts";
 import { HZ } from "./jiffies.ts";
 import { type LockClass, lockClass } from "./lock-stat.ts";
+import { OptimisticSpinners } from "./optimistic-spinners.ts";
 import { POINT_UNLOCKED } from "./points.ts";
 import type { RwSemaphoreUse } from "./rw-semaphore-use.ts";
 
@@ -68,14 +71,16 @@ export class RwSemaphore {
   private isNonspinnable = false;
   private hasHandoff = false;
   private readonly queue: Waiter[] = [];
-  /** Writers that spin: the first looks at the semaphore, the others at the one before. */
-  private readonly spinners: Thread[] = [];
+  private readonly look = (thread: Thread): KernelCode<boolean> => this.spin(thread);
+  /** Writers that spin. */
+  private readonly spinners: OptimisticSpinners;
 
   constructor(name: string, loop: EventLoop, use: RwSemaphoreUse) {
     this.name = name;
     this.loop = loop;
     this.use = use;
     this.class = lockClass(loop, name);
+    this.spinners = new OptimisticSpinners(loop, use);
   }
 
   /** Whether anybody has it. */
@@ -130,11 +135,11 @@ export class RwSemaphore {
   /** Gives it back (`up_read`). */
   *upRead(): KernelCode<void> {
     while (this.loop.mustYield(this)) yield PAUSE_TURN;
-    this.use.touchCount();
+    this.touchCount();
     this.readFreeAtCycles = Math.max(this.readFreeAtCycles, this.loop.nowCycles());
     if (--this.readerCount > 0) return;
     if (this.queue.length > 0) this.markWake("any");
-    this.changed();
+    this.spinners.lockChanged();
   }
 
   /** Takes it to write (`down_write`). */
@@ -149,7 +154,7 @@ export class RwSemaphore {
     }
     this.class.watcher?.acquiring(this);
     const since = loop.nowCycles();
-    const hasIt = this.canSpinOnOwner() && (yield* this.optimisticSpin());
+    const hasIt = this.canSpinOnOwner() && (yield* this.spinners.spin(this.currentThread(), this.look));
     if (!hasIt) yield* this.waitToWrite();
     this.class.waited(loop.nowCycles() - since, bounced);
   }
@@ -158,7 +163,7 @@ export class RwSemaphore {
   upWrite(): void {
     this.disown();
     if (this.queue.length > 0) this.markWake("any");
-    this.changed();
+    this.spinners.lockChanged();
     this.loop.point(POINT_UNLOCKED, this);
   }
 
@@ -168,13 +173,13 @@ export class RwSemaphore {
     this.readerCount++;
     this.isReaderOwned = true;
     if (this.queue.length > 0) this.markWake("read owned");
-    this.changed();
+    this.spinners.lockChanged();
     this.loop.point(POINT_UNLOCKED, this);
   }
 
   /** The thread that has it to write is about to sleep: nobody spins any longer for it to give it back (`owner_on_cpu`). */
   ownerSleeps(): void {
-    this.changed();
+    this.spinners.lockChanged();
   }
 
   /** Whether a reader that finds somebody in the queue takes it all the same: nobody has it, or a writer took it last whom readers followed. */
@@ -188,8 +193,8 @@ export class RwSemaphore {
     if (waitedCycles > 0) this.class.waited(waitedCycles, true);
     this.readerCount++;
     this.isReaderOwned = true;
-    this.use.touchCount();
-    this.use.touchOwner();
+    this.touchCount();
+    this.touchOwner();
   }
 
   /** The current thread has it to write. Returns the cycles that its CPU, which was behind, waited for that. */
@@ -199,8 +204,8 @@ export class RwSemaphore {
     const waitedCycles = this.comesAfter(Math.max(this.writeFreeAtCycles, this.readFreeAtCycles));
     this.isReaderOwned = false;
     this.isNonspinnable = false;
-    this.use.touchCount();
-    this.use.touchOwner();
+    this.touchCount();
+    this.touchOwner();
     statistics.taken();
     if (this.lastCpu !== loop.currentCpu && this.lastCpu >= 0) statistics.bounced();
     this.lastCpu = loop.currentCpu;
@@ -213,7 +218,7 @@ export class RwSemaphore {
   private disown(): void {
     const { loop, class: statistics } = this;
     if (this.writer === null) throw new Error(`${this.name} is given back by a writer, but none has it`);
-    this.use.touchOwner();
+    this.touchOwner();
     this.use.clearCount();
     this.writer = null;
     this.writeFreeAtCycles = loop.nowCycles();
@@ -236,7 +241,7 @@ export class RwSemaphore {
     const wasEmpty = this.queue.length === 0;
     const waiter = this.enqueue(false);
     const since = this.loop.nowCycles();
-    this.use.touchCount();
+    this.touchCount();
     if (!this.isHeld || (this.writer === null && wasEmpty)) this.markWake("any");
     if (waiter.isGranted) return;
     this.class.watcher?.acquiring(this);
@@ -246,7 +251,7 @@ export class RwSemaphore {
 
   private *waitToWrite(): KernelCode<void> {
     const waiter = this.enqueue(true);
-    this.use.touchCount();
+    this.touchCount();
     if (this.queue[0] !== waiter && this.writer === null) this.markWake(this.readerCount > 0 ? "readers" : "any");
     while (!this.tryWriteLock(waiter)) yield* this.sleep();
   }
@@ -283,7 +288,7 @@ export class RwSemaphore {
     this.hasHandoff = false;
     this.queue.splice(this.queue.indexOf(waiter), 1);
     this.own();
-    this.changed();
+    this.spinners.lockChanged();
     return true;
   }
 
@@ -308,7 +313,7 @@ export class RwSemaphore {
     this.isReaderOwned = true;
     this.hasHandoff = false;
     this.readerCount += readers.length;
-    this.use.touchCount();
+    this.touchCount();
     for (const reader of readers) {
       reader.isGranted = true;
       this.wake(reader.thread);
@@ -333,20 +338,7 @@ export class RwSemaphore {
     return this.loop.running[thread.cpu] === thread;
   }
 
-  /** Spins until the current thread has it to write; false when that is given up. */
-  private *optimisticSpin(): KernelCode<boolean> {
-    const { loop, spinners } = this;
-    const thread = this.currentThread();
-    const activity = loop.enterActivity(ACTIVITY_LOCK_WAIT);
-    spinners.push(thread);
-    while (spinners[0] !== thread) yield PAUSE_SPIN;
-    const hasIt = yield* this.spin(thread);
-    spinners.shift();
-    if (spinners.length > 0) this.changed();
-    loop.enterActivity(activity);
-    return hasIt;
-  }
-
+  /** Looks at it until the thread has it to write; false when that is given up. */
   private *spin(thread: Thread): KernelCode<boolean> {
     const { loop } = this;
     let givesUpAt = Number.POSITIVE_INFINITY;
@@ -374,12 +366,18 @@ export class RwSemaphore {
     return halfUsec * HALF_USEC_NS * this.use.frequencyGhz;
   }
 
-  /** Who spins sees that it has changed. */
-  private changed(): void {
-    const { loop, spinners } = this;
-    const spinner = spinners[0];
-    if (spinner?.waiting === true)
-      loop.wake(spinner, loop.nowCycles() + this.use.seenAfterCycles(loop.currentCpu, spinner.cpu));
+  /** An atomic operation on the count, which a writer that spins reads then. */
+  private touchCount(): void {
+    this.use.touchCount();
+    const { looking } = this.spinners;
+    if (looking !== null && this.writer === null) this.use.pollCount(looking.cpu);
+  }
+
+  /** The owner is noted, which a writer that spins reads then. */
+  private touchOwner(): void {
+    this.use.touchOwner();
+    const { looking } = this.spinners;
+    if (looking !== null) this.use.pollOwner(looking.cpu);
   }
 
   private jiffies(): number {

@@ -1,9 +1,10 @@
 /**
  * Running a function on other CPUs (`kernel/smp.c`: `smp_call_function_many_cond`, `on_each_cpu`, `on_each_cpu_mask`). The
  * sender puts a request on each target's queue, interrupts those whose queue was empty, does its own part, and waits until
- * it has seen every acknowledgement, one after the other. A target acts when its handler runs, not before. Lines that move: to
- * the sender each target's request and the head of its queue; to the target the head, the request, and what is asked (which all
- * targets read); back to the sender each request, in which the target has noted that it is done.
+ * it has seen every acknowledgement, one after the other. A target acts when its handler runs, not before. Lines that move: the
+ * sender drops each target's copy of its request to lock it (`csd_lock`), and gets the head of its queue, which it reads before it exchanges it
+ * (`llist_add`): two transfers; the target gets the head (`llist_del_all`), a copy of the request, and of what is asked (which all targets read), and drops the
+ * sender's copy of the request to note that it is done (`csd_unlock`), before it leaves the interrupt; a copy of each goes back to the sender, who waits.
  */
 import { ACTIVITY_FLUSH, ACTIVITY_IPI_SEND, ACTIVITY_IPI_WAIT } from "../../arch/time/cycle-accounts.ts";
 import {
@@ -172,8 +173,9 @@ export class Smp {
     const toInterrupt: number[] = [];
     loop.lines.write(this.infoLines + self);
     for (const cpu of targets) {
-      // The request, which its target read last (`call_single_data`), and the head of the target's queue (`llist_add`).
+      // The request (`call_single_data`), of which the sender has a copy since its last call, as has the target.
       loop.lines.takeOver(cpu, 1);
+      loop.lines.read(this.queueLines + cpu);
       loop.lines.write(this.queueLines + cpu);
       queues[cpu].push(request);
       if (underWay[cpu] === 0) toInterrupt.push(cpu);
@@ -266,6 +268,7 @@ export class Smp {
   private acknowledge(request: Request, cpu: number): void {
     const { loop } = this;
     const { targets, ackAtCycles } = request;
+    loop.lines.takeOver(request.senderCpu, 1);
     loop.settleSharedCore();
     ackAtCycles[indexOf(targets, cpu)] = loop.nowCycles();
     if (--request.outstanding === 0) loop.wake(request.sender, seenByCycles(loop, request));

@@ -34,6 +34,12 @@ function mmapLockUse(kernel: KernelMm, mmLines: MmLines, ctxId: number): RwSemap
     touchOwner() {
       mmLines.mmap.write(ctxId * MMAP_LINES + MMAP_LINE_OWNER);
     },
+    pollCount(cpu) {
+      mmLines.poll(ctxId * MM_LINES + MM_LINE_MMAP_LOCK, cpu);
+    },
+    pollOwner(cpu) {
+      mmLines.mmap.poll(ctxId * MMAP_LINES + MMAP_LINE_OWNER, cpu);
+    },
     wakes({ cpu }) {
       loop.lines.takeOver(cpu, LINES_OF_WAKE_UP);
       loop.spend(costs.contextSwitchCycles);

@@ -49,6 +49,24 @@ describe("a line of shared data", () => {
     expect([cost(0, "write"), cost(0, "write")]).toEqual([REMOTE, 0]);
   });
 
+  it("goes back to a CPU that polls it, which costs that one nothing, and whoever writes it next as much as if it had read it", () => {
+    const { loop, line, cost } = machine();
+    const polled = (): void => {
+      const before = [...loop.clockCycles];
+      loop.lines.poll(line, 4);
+      expect([...loop.clockCycles]).toEqual(before);
+    };
+    polled();
+    expect([cost(4, "write"), cost(0, "write")]).toEqual([0, REMOTE]);
+    polled();
+    expect([cost(0, "read"), cost(0, "write"), cost(0, "write")]).toEqual([0, REMOTE, 0]);
+    cost(1, "read");
+    polled();
+    polled();
+    // From the one that read it last, and all copies go.
+    expect([cost(5, "read"), cost(0, "write"), cost(4, "read")]).toEqual([CLUSTER, REMOTE, REMOTE]);
+  });
+
   it("is handed to one CPU after the other when several want it at once", () => {
     const { loop, line } = machine();
     loop.lines.write(line);

@@ -18,16 +18,24 @@ interface Machine {
   readonly woken: number[];
   /** What happened, in order of time. */
   readonly log: string[];
+  /** Which line a CPU that polls it read anew, and what was done to it by which CPU just before; only for CPUs that do not act themselves. */
+  readonly polls: string[];
 }
 
 function machine(cpus: number): Machine {
   const loop = new EventLoop(cpus);
   const woken = Array.from({ length: cpus }, () => 0);
+  const polls: string[] = [];
+  const poll = (line: string, cpu: number): void => {
+    if (cpu !== loop.currentCpu) polls.push(`CPU ${cpu} reads the ${line} after CPU ${loop.currentCpu}`);
+  };
   const sem = new RwSemaphore("sem", loop, {
     frequencyGhz: GHZ,
     touchCount: () => loop.spend(10),
     clearCount: () => undefined,
     touchOwner: () => undefined,
+    pollCount: (cpu) => poll("count", cpu),
+    pollOwner: (cpu) => poll("owner", cpu),
     wakes: () => loop.spend(50),
     wasWoken() {
       woken[loop.currentCpu]++;
@@ -35,7 +43,7 @@ function machine(cpus: number): Machine {
     },
     seenAfterCycles: () => 30,
   });
-  return { loop, sem, woken, log: [] };
+  return { loop, sem, woken, log: [], polls };
 }
 
 /** Works in steps, so that others act meanwhile. */
@@ -92,6 +100,32 @@ describe("lock_stat of a reader-writer semaphore", () => {
       expect(Math.abs(waited - statisticsOf("spinlock").waited)).toBeLessThan(30);
     },
   );
+});
+
+describe("a writer that spins", () => {
+  it("reads count and owner after each reader that comes, and the count after each that goes", () => {
+    const on = machine(4);
+    on.loop.spawn("reader", 0, holds(on, "read", 0, 6000, "reader"));
+    on.loop.spawn("writer", 1, holds(on, "write", 500, 100, "writer"));
+    on.loop.spawn("another", 2, holds(on, "read", 1000, 1000, "another"));
+    on.loop.run();
+    expect(on.log.slice(0, 2)).toEqual(["reader has it", "another has it"]);
+    expect(on.polls).toEqual([
+      "CPU 1 reads the count after CPU 2",
+      "CPU 1 reads the owner after CPU 2",
+      "CPU 1 reads the count after CPU 2",
+      "CPU 1 reads the count after CPU 0",
+    ]);
+  });
+
+  it("reads only the owner while a writer has it, and nothing while another spins before it", () => {
+    const on = machine(4);
+    on.loop.spawn("first", 0, holds(on, "write", 0, 4000, "first"));
+    on.loop.spawn("second", 1, holds(on, "write", 500, 4000, "second"));
+    on.loop.spawn("third", 2, holds(on, "write", 1000, 100, "third"));
+    on.loop.run();
+    expect(on.polls).toEqual(["CPU 1 reads the owner after CPU 0", "CPU 2 reads the owner after CPU 1"]);
+  });
 });
 
 describe("a reader-writer semaphore", () => {

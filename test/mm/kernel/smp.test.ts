@@ -53,15 +53,15 @@ describe("calls between CPUs", () => {
     expect(bill.workCycles).toBe(2 * 100 + 200);
     // The requests come first, the commands were written at 114 and 214: one latency later entry and lines, then the handler.
     expect(ranAt).toEqual([214, 114 + 1000 + 50 + TARGET_LINES, 214 + 1000 + 50 + TARGET_LINES]);
-    // The last acknowledges at 1485; its line takes 7 more, that of the other came before.
-    expect(loop.clockCycles[0]).toBe(1485 + LINE);
-    expect(bill.waitCycles).toBe(1492 - 414);
+    // The last is done at 1485 and acknowledges a line later; its line takes 7 more, that of the other came before.
+    expect(loop.clockCycles[0]).toBe(1485 + 2 * LINE);
+    expect(bill.waitCycles).toBe(1499 - 414);
     expect(loop.accounts.cycles(0, ACTIVITY_IPI_WAIT)).toBe(bill.waitCycles);
     expect([...bill.stolenFrom]).toEqual([
       [1, 275],
       [2, 275],
     ]);
-    expect(bill.lineCycles).toBe(2 * LINE + 2 * TARGET_LINES);
+    expect(bill.lineCycles).toBe(2 * LINE + 2 * (TARGET_LINES + LINE));
     expect([0, 1, 2].reduce((sum, cpu) => sum + loop.accounts.cycles(cpu, ACTIVITY_LINE_WAIT), 0)).toBe(
       bill.lineCycles,
     );
@@ -118,7 +118,7 @@ describe("calls between CPUs", () => {
       late.smp.onEachCpu((cpu) => late.loop.spend(runs[cpu]), lateBill),
     );
     // The sender looks at CPU 1 first, which is the last: the lines of CPUs 2 and 3 are read after it.
-    const acknowledged = 3 * LINE + 100 + 1000 + 50 + TARGET_LINES + 50_000;
+    const acknowledged = 3 * LINE + 100 + 1000 + 50 + TARGET_LINES + 50_000 + LINE;
     expect(late.loop.clockCycles[0]).toBe(acknowledged + 3 * LINE);
   });
 
@@ -175,7 +175,7 @@ describe("calls between CPUs", () => {
       smp.onEachCpu(() => {}, bill),
     );
     loop.run();
-    expect(loop.clockCycles[0]).toBe(50_000 + COSTS.entryCycles + TARGET_LINES + LINE);
+    expect(loop.clockCycles[0]).toBe(50_000 + COSTS.entryCycles + TARGET_LINES + 2 * LINE);
     expect(bill.waitCycles).toBeGreaterThan(49_000);
   });
 
@@ -213,6 +213,19 @@ describe("calls between CPUs", () => {
     expect(ran).toEqual([0, 1]);
     expect(smp.sent).toBe(1);
     expect(smp.taken[2]).toBe(1);
+  });
+
+  it("read the head of a target's queue before they exchange it, and note in a request that it is done before the interrupt ends", () => {
+    const { loop, smp } = machine(2);
+    const handler = (): void => undefined;
+    const bill = new Bill();
+    loop.runSync(0, smp.onEachCpuMask([0, 1], handler));
+    const waited = [...loop.lines.waitedCycles];
+    loop.runSync(0, smp.onEachCpuMask([0, 1], handler, bill));
+    // Of the sender: what it asks, its request to lock it, a copy of the head, the head alone. Of the target: the head, a copy of the request and of what is asked,
+    // the request alone.
+    expect([...loop.lines.waitedCycles].map((cycles, cpu) => cycles - waited[cpu])).toEqual([4 * LINE, 4 * LINE]);
+    expect(bill.lineCycles).toBe(8 * LINE);
   });
 
   it("are free on one CPU, but for its own part", () => {
