@@ -1,4 +1,4 @@
-/** What a reader-writer semaphore (`rw-semaphore.ts`) needs of the kernel that uses it. */
+/** What a reader-writer semaphore (`rw-semaphore.ts`) needs of the kernel that uses it, and what is kept of one that nobody has. */
 import type { SleepingLockUse } from "./sleeping-lock-use.ts";
 
 /** What a semaphore needs of its kernel. */
@@ -15,4 +15,17 @@ export interface RwSemaphoreUse extends SleepingLockUse {
   pollCount(cpu: number): void;
   /** `cpu`, which polls the line of the owner, reads it anew. */
   pollOwner(cpu: number): void;
+}
+
+/** What is known of a semaphore that nobody has. */
+export interface FreeRwSemaphore {
+  /** The CPU whose thread had it to write last; -1 for none. */
+  readonly lastCpu: number;
+  /** When a writer gave it back last, and when a reader did. */
+  readonly writeFreeAtCycles: number;
+  readonly readFreeAtCycles: number;
+  /** A reader took it last. */
+  readonly isReaderOwned: boolean;
+  /** A writer has spun in vain while readers had it. */
+  readonly isNonspinnable: boolean;
 }

@@ -26,7 +26,7 @@ import { HZ } from "./jiffies.ts";
 import { type LockClass, lockClass } from "./lock-stat.ts";
 import { OptimisticSpinners } from "./optimistic-spinners.ts";
 import { POINT_UNLOCKED } from "./points.ts";
-import type { RwSemaphoreUse } from "./rw-semaphore-use.ts";
+import type { FreeRwSemaphore, RwSemaphoreUse } from "./rw-semaphore-use.ts";
 
 /** Readers that are woken at a time (`MAX_READERS_WAKEUP`). */
 const READERS_WOKEN_MAX = 256;
@@ -103,20 +103,19 @@ export class RwSemaphore {
     return this.queue.length;
   }
 
-  /** The CPU whose thread had it to write last; -1 for none. */
-  get ownerCpu(): number {
-    return this.lastCpu;
+  /** What is known of it while nobody has it, for saved states. */
+  capture(): FreeRwSemaphore {
+    const { lastCpu, writeFreeAtCycles, readFreeAtCycles, isReaderOwned, isNonspinnable } = this;
+    return { lastCpu, writeFreeAtCycles, readFreeAtCycles, isReaderOwned, isNonspinnable };
   }
 
-  /** When it was given back last. */
-  get freeSinceCycles(): number {
-    return Math.max(this.writeFreeAtCycles, this.readFreeAtCycles);
-  }
-
-  /** Makes it a free one that `lastCpu` (-1: nobody) gave back at `atCycles`, for saved states. */
-  restore(lastCpu: number, atCycles: number): void {
-    this.lastCpu = lastCpu;
-    this.writeFreeAtCycles = atCycles;
+  /** Brings one that nobody has into a captured state. */
+  restore(state: FreeRwSemaphore): void {
+    this.lastCpu = state.lastCpu;
+    this.writeFreeAtCycles = state.writeFreeAtCycles;
+    this.readFreeAtCycles = state.readFreeAtCycles;
+    this.isReaderOwned = state.isReaderOwned;
+    this.isNonspinnable = state.isNonspinnable;
   }
 
   /** Takes it to read (`down_read`). */

@@ -135,6 +135,7 @@ function* wpPageReuseOrCopy(
     tables.cursor.allowWrites();
     return { result: 0, old: 0 };
   }
+  mm.vmas.prepareAnonVma(start);
   const frame = pages.allocPages(loop.currentCpu, 0, FRAME_USER, isZero ? GFP_KERNEL | __GFP_ZERO : GFP_KERNEL);
   if (frame === 0) return { result: -ENOMEM, old: 0 };
   kernel.spendOnPages(1);

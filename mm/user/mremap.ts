@@ -37,10 +37,10 @@ export function* mremap(
   yield* mmapWriteLock(spaces, mm, [start, end], [newStart - PAGE_SIZE, newEnd + PAGE_SIZE]);
   const moved = yield* movePageTables(spaces, mm, start, end, newStart);
   if (moved >= 0 && mm.vmas.find(start) !== 0) {
-    // Pages say by their number where they are mapped; only a mapping that never had one may be numbered anew (`copy_vma`).
-    const pgoff = moved > 0 ? mm.vmas.pgoffOf(start) : newStart / PAGE_SIZE;
+    const keeps = mm.vmas.keepsPgoff(start);
+    const pgoff = keeps ? mm.vmas.pgoffOf(start) : newStart / PAGE_SIZE;
     mm.vmas.remove(start, end);
-    mm.vmas.insert(newStart, newEnd, pgoff);
+    mm.vmas.insert(newStart, newEnd, pgoff, keeps);
     treeChanged(spaces, mm);
   }
   mmapWriteUnlock(mm);

@@ -47,6 +47,7 @@ export function* doAnonymousPage(spaces: UserSpaces, mm: MmStruct, la: number, i
   kernel.usePath?.("fault");
   kernel.usePath?.("page walk");
   let result = 0;
+  if (isWrite) mm.vmas.prepareAnonVma(start);
   if (mm.tables.cursor.seek(start) !== 1 || !mm.tables.cursor.isLeaf) {
     const frame = isWrite ? mapNewPage(spaces, mm, start) : mapPage(spaces, mm, start, ZERO_PAGE_FRAME, SHARED_PAGE);
     result = Math.min(frame, 0);

@@ -59,7 +59,7 @@ export function* mmapPopulate(
   yield* beginMmap(spaces, mm, start, start + pages * PAGE_SIZE);
   const frames = new Uint32Array(pages);
   const result = populate(spaces, mm, start, frames);
-  if (result === 0) mm.vmas.insert(start, start + pages * PAGE_SIZE, pgoff);
+  if (result === 0) mm.vmas.insert(start, start + pages * PAGE_SIZE, pgoff, true);
   if (result === 0) treeChanged(spaces, mm);
   if (result === 0) yield* spaces.lru.foliosAddLru(frames);
   mmapWriteUnlock(mm);

@@ -5,6 +5,7 @@
 import { checkState, restoreArray } from "../../arch/isa/state-error.ts";
 import { FRAME_USER } from "../frames/frame-uses.ts";
 import { captureLocks, type LocksState, restoreLocks } from "../kernel/locks-state.ts";
+import { captureRwSemaphores, type RwSemaphoresState, restoreRwSemaphores } from "../kernel/rw-semaphores-state.ts";
 import type { KernelMm } from "../kernel-mm.ts";
 import { GFP_KERNEL_ACCOUNT } from "../lib/gfp.ts";
 import { PageTables, type PageTablesState } from "../page-tables/page-tables.ts";
@@ -35,7 +36,7 @@ export interface UserSpacesState {
   /** The kernel's own first. */
   readonly mms: readonly MmState[];
   /** The `mmap_lock` of each. */
-  readonly mmapLocks: LocksState;
+  readonly mmapLocks: RwSemaphoresState;
 }
 
 /** One address space; its entries are in memory. */
@@ -82,7 +83,7 @@ export function captureUserSpaces({ userSpaces }: KernelMm): UserSpacesState | n
       const vmas = mm.vmas.lastId === 0 ? {} : { lastVma: mm.vmas.lastId, vmas: mm.vmas.capture() };
       return { ...known, tables: mm.tables.capture(), cpus: mm.cpus(), ...ended, ...object, ...vmas };
     }),
-    mmapLocks: captureLocks(mms.map(({ mmapLock }) => mmapLock)),
+    mmapLocks: captureRwSemaphores(mms.map(({ mmapLock }) => mmapLock)),
   };
 }
 
@@ -119,7 +120,7 @@ export function restoreUserSpaces(spaces: UserSpaces, state: UserSpacesState): v
     for (const cpu of saved.cpus) mm.cpumask[cpu] = 1;
     return mm;
   });
-  restoreLocks(
+  restoreRwSemaphores(
     mms.map(({ mmapLock }) => mmapLock),
     state.mmapLocks,
   );

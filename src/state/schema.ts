@@ -379,12 +379,20 @@ const user = z.strictObject({
         id: u32,
         /** Absent in files of versions before 14. */
         pgoff: f64.optional(),
+        /** Absent in files of versions before 15. */
+        keepsPgoff: u8.optional(),
       }).optional(),
       lastVma: whole.optional(),
       cpus: z.array(whole),
     }),
   ),
-  mmapLocks: locks,
+  mmapLocks: table({
+    lastCpu: i32,
+    freeAtCycles: f64,
+    /** Absent, as the next, in files of versions before 15. */
+    readFreeAtCycles: f64.optional(),
+    flags: u8.optional(),
+  }),
 });
 
 /** What follows the header. */

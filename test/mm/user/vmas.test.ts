@@ -3,7 +3,10 @@ import { describe, expect, it } from "vitest";
 import { type KernelCode, PAGE_SIZE, PAUSE_TURN } from "../../../arch/index.ts";
 import {
   doAnonymousPage,
+  dupMm,
+  handlePteFault,
   IPI_POLICY,
+  type MmStruct,
   madviseDontneed,
   mmap,
   mmapPopulate,
@@ -13,7 +16,7 @@ import {
 } from "../../../mm/index.ts";
 import { lockVmaUnderRcu, VMA_LOCKED, vmaEndRead } from "../../../mm/user/mmap-lock.ts";
 import { Vmas } from "../../../mm/user/vmas.ts";
-import { boot, runningOn, TEXT } from "./user-machine.ts";
+import { boot, type Machine, runningOn, TEXT } from "./user-machine.ts";
 
 const PAGES = 24;
 
@@ -198,20 +201,70 @@ describe("lines of an address space", () => {
     if (how === "populate") expect(mm.vmas.find(end)).toBe(mm.vmas.find(START));
   });
 
-  it.each([true, false])(
-    "are not one with those of a mapping moved beside them that has had pages (%s)",
-    (hasPages) => {
-      const machine = boot(IPI_POLICY);
-      const { kernel, spaces } = machine;
-      const mm = runningOn(machine, 1, 0);
-      const from = START + 2 ** 30;
-      kernel.run(mmap(spaces, mm, START, START + 4 * PAGE_SIZE));
-      if (hasPages) kernel.run(mmapPopulate(spaces, mm, from, 4));
-      else kernel.run(mmap(spaces, mm, from, from + 4 * PAGE_SIZE));
-      expect(kernel.run(mremap(spaces, mm, from, from + 4 * PAGE_SIZE, START + 4 * PAGE_SIZE))).toBe(0);
-      expect(mm.vmas.find(START + 4 * PAGE_SIZE) === mm.vmas.find(START)).toBe(!hasPages);
-    },
-  );
+  /** Where a mapping of four pages is before it is moved behind that at `START`. */
+  const FROM = START + 2 ** 30;
+  const FROM_END = FROM + 4 * PAGE_SIZE;
+  type Use = (machine: Machine, mm: MmStruct) => MmStruct;
+  const writes: Use = ({ kernel, spaces }, mm) => {
+    kernel.run(handlePteFault(spaces, mm, FROM, true));
+    return mm;
+  };
+  const drops: Use = ({ kernel, spaces }, mm) => {
+    kernel.run(madviseDontneed(spaces, mm, FROM, FROM_END));
+    return mm;
+  };
+  const reads: Use = ({ kernel, spaces }, mm) => {
+    kernel.run(handlePteFault(spaces, mm, FROM, false));
+    return mm;
+  };
+  const populates: Use = ({ kernel, spaces }, mm) => {
+    kernel.run(mmapPopulate(spaces, mm, FROM, 4));
+    return mm;
+  };
+  const mapsFile: Use = ({ kernel, spaces }, mm) => {
+    kernel.run(mmap(spaces, mm, FROM, FROM_END, 7));
+    return mm;
+  };
+  const forks: Use = ({ kernel, spaces }, mm) => kernel.run(dupMm(spaces, mm)) ?? mm;
+
+  it.each([
+    ["was never touched", true, []],
+    ["was read, which mapped the zero page", true, [reads]],
+    ["was read, and then written", false, [reads, writes]],
+    ["was populated", false, [populates]],
+    ["was written", false, [writes]],
+    ["was written, and has no page any more", false, [writes, drops]],
+    ["was written before it was forked", false, [writes, drops, forks]],
+    ["was forked before anything was written", true, [forks]],
+    ["maps a file, of which nothing was touched", false, [mapsFile]],
+  ])("are one with those of a mapping moved beside them that %s (%s)", (_what, isOne, uses) => {
+    const machine = boot(IPI_POLICY);
+    const { kernel, spaces } = machine;
+    const first = runningOn(machine, 1, 0);
+    kernel.run(mmap(spaces, first, START, START + 4 * PAGE_SIZE));
+    kernel.run(mmap(spaces, first, FROM, FROM_END));
+    const mm = (uses as Use[]).reduce((used, use) => use(machine, used), first);
+    const other = new Vmas();
+    expect(other.restore(mm.vmas.capture(), mm.vmas.lastId)).toBe(true);
+    expect(other.keepsPgoff(FROM)).toBe(mm.vmas.keepsPgoff(FROM));
+    expect(kernel.run(mremap(spaces, mm, FROM, FROM_END, START + 4 * PAGE_SIZE))).toBe(0);
+    expect(mm.vmas.find(START + 4 * PAGE_SIZE) === mm.vmas.find(START)).toBe(isOne);
+  });
+
+  it("have had a page of their own where any part of them has, however they were cut and joined", () => {
+    const vmas = new Vmas();
+    vmas.insert(0, 4 * PAGE_SIZE);
+    vmas.prepareAnonVma(PAGE_SIZE);
+    vmas.prepareAnonVma(9 * PAGE_SIZE);
+    vmas.remove(2 * PAGE_SIZE, 3 * PAGE_SIZE);
+    expect([0, 3].map((page) => vmas.keepsPgoff(page * PAGE_SIZE))).toEqual([true, true]);
+    vmas.insert(6 * PAGE_SIZE, 8 * PAGE_SIZE);
+    expect([6, 9].map((page) => vmas.keepsPgoff(page * PAGE_SIZE))).toEqual([false, false]);
+    // Joined to one before it, to one behind it, and to both.
+    vmas.insert(4 * PAGE_SIZE, 5 * PAGE_SIZE);
+    vmas.insert(5 * PAGE_SIZE, 6 * PAGE_SIZE);
+    expect([3, 4, 5, 7].map((page) => vmas.keepsPgoff(page * PAGE_SIZE))).toEqual([true, true, true, true]);
+  });
 
   it("come back when the neighbour's mapping is taken out: what is left is a mapping of its own", () => {
     const machine = boot(IPI_POLICY);

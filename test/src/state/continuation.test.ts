@@ -5,8 +5,10 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ALL_FLUSH_POLICIES, FLUSH_POLICIES, flushAtEntryOf } from "../../../mm/index.ts";
+import type { KernelCode } from "../../../arch/index.ts";
+import { ALL_FLUSH_POLICIES, FLUSH_POLICIES, flushAtEntryOf, ready, UserSpaces } from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
 import { type Random, randomStream } from "../../../src/machine/random.ts";
 import { runOnKernel } from "../../../src/runs/run.ts";
@@ -169,6 +171,62 @@ describe("a saved kernel goes on as if it had not been saved", () => {
     const step = { workload: "user_processes", operations: 200, seed: 99 };
     expect(perform(loaded, step)).toBe(perform(kernel, step));
     expect(differences(captureKernel(loaded), captureKernel(kernel))).toEqual([]);
+  });
+
+  it("CPUs that come for an mmap_lock wait for who gave it back as if it had not been saved: readers for writers, writers for both", () => {
+    const use = fc.record({
+      cpu: fc.nat(2),
+      kind: fc.constantFrom("read" as const, "write" as const, "downgrade" as const),
+      atCycles: fc.nat(5000),
+      cycles: fc.nat(20_000),
+    });
+    /** Has CPUs come for the lock of the address space that they run on, each with what it does one after the other in one go; where their clocks are then. */
+    const clocksAfter = (
+      kernel: Kernel,
+      uses: readonly { cpu: number; kind: string; atCycles: number; cycles: number }[],
+    ) => {
+      const { loop } = kernel.machine;
+      const spaces = UserSpaces.of(kernel.mm);
+      const { mmapLock } = spaces.loaded[0];
+      uses.forEach(({ cpu, kind, atCycles, cycles }, i) => {
+        function* comes(): KernelCode<void> {
+          loop.spend(atCycles);
+          yield* kind === "read" ? mmapLock.downRead() : mmapLock.downWrite();
+          loop.spend(cycles);
+          if (kind === "downgrade") mmapLock.downgradeWrite();
+          if (kind === "write") mmapLock.upWrite();
+          else yield* mmapLock.upRead();
+        }
+        kernel.spawn(`comes ${i}`, cpu, comes());
+      });
+      kernel.runUntilIdle();
+      return [...loop.clockCycles];
+    };
+    fc.assert(
+      fc.property(
+        fc.array(use, { minLength: 1, maxLength: 5 }),
+        fc.array(use, { minLength: 1, maxLength: 5 }),
+        (before, after) => {
+          const kernel = bootKernel({ cpus: 3, memoryBytes: 2 ** 26 });
+          const spaces = UserSpaces.of(kernel.mm);
+          const mm = spaces.mmAlloc();
+          for (let cpu = 0; cpu < 3; cpu++) kernel.run(() => ready(spaces.switchTo(mm)), cpu);
+          clocksAfter(kernel, before);
+          const loaded = saveAndLoad(kernel);
+          expect(clocksAfter(loaded, after)).toEqual(clocksAfter(kernel, after));
+          expect(differences(captureKernel(loaded), captureKernel(kernel))).toEqual([]);
+        },
+      ),
+      {
+        numRuns: 40,
+        examples: [
+          [
+            [{ cpu: 1, kind: "read", atCycles: 0, cycles: 20_000 }],
+            [{ cpu: 0, kind: "read", atCycles: 0, cycles: 10 }],
+          ],
+        ],
+      },
+    );
   });
 
   it("a scan of the host that is on its way to a vCPU is on its way after loading", () => {
