@@ -75,6 +75,8 @@ describe("a file of curves", () => {
     expect(problem("")).toBe("curves: has no curve");
     expect(problem("stride 0: 1:1.67")).toMatch(/^curves:1: /);
     expect(problem("{")).toMatch(/^curves: is no JSON/);
-    expect(problem('{"format":"mmulab-curves","version":2}')).toMatch(/^curves: is no file of curves .*: version: expected /);
+    expect(problem('{"format":"mmulab-curves","version":2}')).toMatch(
+      /^curves: is no file of curves .*: version: expected /,
+    );
   });
 });

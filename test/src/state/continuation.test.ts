@@ -8,7 +8,7 @@ import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { KernelCode } from "../../../arch/index.ts";
-import { ALL_FLUSH_POLICIES, FLUSH_POLICIES, flushAtEntryOf, ready, UserSpaces } from "../../../mm/index.ts";
+import { ALL_FLUSH_POLICIES, DONE, FLUSH_POLICIES, flushAtEntryOf, UserSpaces } from "../../../mm/index.ts";
 import { bootKernel, type Kernel, type KernelConfig } from "../../../src/machine/kernel.ts";
 import { type Random, randomStream } from "../../../src/machine/random.ts";
 import { runOnKernel } from "../../../src/runs/run.ts";
@@ -210,7 +210,11 @@ describe("a saved kernel goes on as if it had not been saved", () => {
           const kernel = bootKernel({ cpus: 3, memoryBytes: 2 ** 26 });
           const spaces = UserSpaces.of(kernel.mm);
           const mm = spaces.mmAlloc();
-          for (let cpu = 0; cpu < 3; cpu++) kernel.run(() => ready(spaces.switchTo(mm)), cpu);
+          const switches = () => {
+            spaces.switchTo(mm);
+            return DONE;
+          };
+          for (let cpu = 0; cpu < 3; cpu++) kernel.run(switches, cpu);
           clocksAfter(kernel, before);
           const loaded = saveAndLoad(kernel);
           expect(clocksAfter(loaded, after)).toEqual(clocksAfter(kernel, after));
