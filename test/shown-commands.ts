@@ -23,7 +23,7 @@ export function expectShown(printed: string, { shown }: ShownCommand): void {
   let at = 0;
   let isGap = false;
   for (const expected of shown.join("\n").trimEnd().split("\n")) {
-    if (expected === "...") {
+    if (expected.trim() === "...") {
       isGap = true;
       continue;
     }

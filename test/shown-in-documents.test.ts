@@ -8,18 +8,23 @@ import { ROOT } from "./source-files.ts";
 import { CLI } from "./src/run-cli.ts";
 
 /** Those whose commands need no file that the reader has to make first. */
-const DOCUMENTS = ["docs/run.md", "docs/explore.md"];
+const DOCUMENTS = ["docs/run.md", "docs/explore.md", "docs/flush-cost.md"];
+
+/** Whether a command calls the tool, and the document shows what it prints. */
+const isOfTool = ({ line, shown }: ShownCommand): boolean =>
+  /^(npx )?mmulab /.test(line) && shown.some((each) => each !== "");
 
 /** The commands of a document's terminal sessions that call the tool. */
 function commandsOf(document: string): ShownCommand[] {
   const text = readFileSync(join(ROOT, document), "utf8");
-  const sessions = [...text.matchAll(/^```\n([\s\S]*?)^```$/gm)].map((block) => block[1]);
-  return sessions.flatMap(shownCommands).filter(({ line }) => line.startsWith("npx mmulab "));
+  const fenced = [...text.matchAll(/^```\n([\s\S]*?)^```$/gm)].map((block) => block[1]);
+  const indented = [...text.matchAll(/(?:^ {4}.*\n|^\n(?= {4}))+/gm)].map((block) => block[0].replace(/^ {4}/gm, ""));
+  return [...fenced, ...indented].flatMap(shownCommands).filter(isOfTool);
 }
 
 describe.each(DOCUMENTS)("%s", (document) => {
   it.each(commandsOf(document))("shows what $line prints", (command) => {
-    const [, , ...options] = command.line.split(" ");
+    const options = command.line.replace(/^(npx )?mmulab /, "").split(" ");
     const { stdout, stderr, status } = spawnSync(process.execPath, [CLI, ...options], { cwd: ROOT, encoding: "utf8" });
     // An exploration that finds a race says so by its exit code.
     const finds = command.shown.some((line) => / fails \(/.test(line));
