@@ -166,7 +166,7 @@ describe("a mistake is named with its place, value and what was expected", () =>
       (preset) => {
         delete preset.costs.walk;
       },
-      "preset: costs.walk: undefined",
+      "preset: costs.walk: nothing",
     ],
     [
       "feature",

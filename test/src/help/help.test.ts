@@ -168,7 +168,7 @@ describe("completion", () => {
     );
     const none = mmulab("completion", "tcsh");
     expect(none).toMatchObject({ status: 2, stdout: "" });
-    expect(none.stderr).toMatch(/'tcsh' is invalid.*bash, zsh, fish/);
+    expect(none.stderr).toMatch(/unknown shell 'tcsh'.*bash, zsh, fish/);
   });
 });
 

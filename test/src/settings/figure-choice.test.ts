@@ -170,7 +170,7 @@ describe("a preset in a file", () => {
   it("that lacks a field is refused at the object that lacks it", () => {
     const { memory: _, ...rest } = SKYLAKE;
     const file = folder.write("less.json", JSON.stringify(rest));
-    expect(() => readPresetFile(file)).toThrow("less.json:1:1: memory: undefined: expected an object");
+    expect(() => readPresetFile(file)).toThrow("less.json:1:1: memory: nothing: expected an object");
   });
 
   it.each(["", "{", '{"a": }', "[1,]", "// no\n{}", "5", "null", '{"__proto__": 5}'])(
