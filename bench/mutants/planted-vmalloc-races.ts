@@ -87,8 +87,8 @@ export const PLANTED_VMALLOC_RACES: readonly PlantedRace[] = [
     name: "the drain work purges without vmap_purge_lock",
     file: "mm/vmalloc/purge.ts",
     search:
-      '    yield* takePurgeLock(state);\n    yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");\n    state.purgeLock.release();',
-    replacement: '    yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");',
+      '    yield* takePurgeLock(state);\n    const hasPurged = yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");\n    state.purgeLock.release();',
+    replacement: '    const hasPurged = yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");',
   },
   {
     name: "reclaim_list_global gives free_vmap_area_lock back before it merges",

@@ -159,6 +159,7 @@ function addLazy(state: Vmalloc, node: VmapNode, area: number, owed: OwedFlush, 
   const flags = areas.flagsOf(area);
   insertLazy(state, node, area);
   node.lazyLock.release();
+  if (state.drainSpinner !== null) state.loop.wake(state.drainSpinner, state.loop.nowCycles());
   state.events?.free(start, end, lazyNr, config.lazyMaxPages, flags & state.version.areaFlagsMask, node.id);
   if (lazyNr > config.lazyMaxPages) {
     const queued = state.drainWork?.schedule() ?? false;

@@ -3,7 +3,7 @@
  * `purge_vmap_node`, `decay_va_pool_node`).
  */
 
-import { type KernelCode, PAUSE_TURN } from "../../arch/time/event-loop.ts";
+import { type KernelCode, PAUSE_SPIN, PAUSE_TURN } from "../../arch/time/event-loop.ts";
 import type { FlushCause } from "../flush/flush-accounts.ts";
 import { flushTlbKernelRange } from "../flush/tlb-flush.ts";
 import { afterLock, type Blocking, DONE, wait } from "../kernel/blocking.ts";
@@ -134,11 +134,17 @@ export function drainVmapAreaWork(state: Vmalloc): KernelCode<void> {
 
 function* drainLazyAreas(state: Vmalloc): KernelCode<void> {
   state.events?.drain(state.lazyNr);
-  do {
+  for (;;) {
     yield* takePurgeLock(state);
-    yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");
+    const hasPurged = yield* __purgeVmapAreaLazy(state, ADDRESS_MAX, 0, false, "drain");
     state.purgeLock.release();
-  } while (state.version.drainRepeats && state.lazyNr > state.config.lazyMaxPages);
+    if (!state.version.drainRepeats || state.lazyNr <= state.config.lazyMaxPages) return;
+    if (hasPurged || state.nodes.some(({ lazy }) => !lazy.isEmpty)) continue;
+    // Somebody has counted an area that is not on a list yet. Linux purges nothing over and over until it is.
+    state.drainSpinner = state.loop.currentThread;
+    yield PAUSE_SPIN;
+    state.drainSpinner = null;
+  }
 }
 
 /** One helper for each whole `lazyMax` of pages beyond the first, at most one a node but the last. */

@@ -1,7 +1,7 @@
 /** The state of vmalloc: what `mm/vmalloc.c` keeps in its static variables. */
 
 import type { Machine } from "../../arch/machine.ts";
-import type { EventLoop, KernelCode } from "../../arch/time/event-loop.ts";
+import type { EventLoop, KernelCode, Thread } from "../../arch/time/event-loop.ts";
 import type { Flushing } from "../flush/flushing.ts";
 import type { PageAllocator } from "../frames/page-allocator.ts";
 import type { CallProbes } from "../kernel/call-probes.ts";
@@ -122,6 +122,8 @@ export class Vmalloc {
   readonly purgeLock: Mutex;
   /** The work that purges when too much is lazily freed (`drain_vmap_work`). Set by `vmallocInit`. */
   drainWork: Work | null = null;
+  /** The thread of the drain work while it repeats and finds nothing to purge, though enough is counted. */
+  drainSpinner: Thread | null = null;
   /** vm_structs whose allocation failed, the latest last, and the work that frees them (`cleanup_vm_area`). Set by `vmallocInit`. */
   readonly failedAreas: number[] = [];
   cleanupWork: Work | null = null;

@@ -93,7 +93,7 @@ describe("an address in a message", () => {
 
   it("is never longer for a long value", () => {
     const preset = { ...presetByName("zen4"), vendor: "x".repeat(5000) };
-    expect(() => parsePreset(preset)).toThrow(/^preset: vendor: x{20,200}: expected /);
+    expect(() => parsePreset(preset)).toThrow(/^preset: vendor: x{20,200}(\.\.\.)?: expected /);
   });
 
   it("names what was wrong as a field too", () => {
