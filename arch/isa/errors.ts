@@ -66,13 +66,18 @@ export abstract class MmulabError extends Error implements ErrorDetails {
   }
 }
 
+/** A value that was given, as a message shows it: what is missing is "nothing". */
+export function givenText(value: unknown): string {
+  return value === undefined ? "nothing" : String(value);
+}
+
 /** A caller of the emulator passed something that no program on the machine could: not a fault of the machine. */
 export class MachineUsageError extends MmulabError {
   override readonly name = "MachineUsageError";
 
   /** @param subject what was being set or passed */
   constructor(subject: string, value: unknown, expected: string) {
-    super("BAD_VALUE", `${subject}: ${String(value)}: expected ${expected}`, { subject, value, expected });
+    super("BAD_VALUE", `${subject}: ${givenText(value)}: expected ${expected}`, { subject, value, expected });
   }
 }
 

@@ -120,7 +120,6 @@ function shortened(text: string): string {
 
 /** A value as a message shows it: objects as JSON, and nothing longer than a few words. */
 function shown(value: unknown): unknown {
-  if (value === undefined) return "nothing";
   if (typeof value === "string") return value === "" ? '""' : shortened(value);
   if (typeof value === "function") return "a function";
   if (typeof value !== "object" || value === null) return value;

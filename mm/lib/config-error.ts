@@ -1,5 +1,5 @@
 /** A setting of the kernel that is not possible: a mistake of the person who boots it. */
-import { MmulabError } from "../../arch/isa/errors.ts";
+import { givenText, MmulabError } from "../../arch/isa/errors.ts";
 
 /** A setting that is not possible. */
 export class ConfigError extends MmulabError {
@@ -10,6 +10,6 @@ export class ConfigError extends MmulabError {
    * @param expected what would have been possible, in words
    */
   constructor(subject: string, value: unknown, expected: string) {
-    super("BAD_VALUE", `${subject} ${String(value)}: expected ${expected}`, { subject, value, expected });
+    super("BAD_VALUE", `${subject} ${givenText(value)}: expected ${expected}`, { subject, value, expected });
   }
 }

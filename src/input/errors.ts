@@ -8,10 +8,10 @@ export class ValueError extends MmulabError {
 
   /**
    * @param subject what the value is for; empty where only the caller knows, such as the parser of an option
-   * @param message one line; by default `subject value: expected ...`
+   * @param message one line; by default `subject value: expected ...`, and for an empty text `subject with no value: expected ...`
    */
   constructor(subject: string, value: unknown, expected: string, message?: string) {
-    const what = subject === "" ? "" : `${subject} ${String(value)}: `;
+    const what = subject === "" ? "" : `${subject} ${value === "" ? "with no value" : String(value)}: `;
     super("BAD_VALUE", message ?? `${what}expected ${expected}`, { subject, value, expected });
   }
 }

@@ -48,10 +48,6 @@ export class ParameterReader {
     if (spec?.kind !== kind) throw new Error(`no parameter ${name} of kind ${kind}`);
     const { [name]: text } = this.given;
     if (text === undefined) return spec.default;
-    return parameterValue(
-      spec,
-      text,
-      (expected) => new ValueError(`--${name}`, text === "" ? "with no value" : text, expected),
-    );
+    return parameterValue(spec, text, (expected) => new ValueError(`--${name}`, text, expected));
   }
 }

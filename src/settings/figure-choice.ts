@@ -154,7 +154,7 @@ function valueLike(old: FigureValue, subject: string, text: string): FigureValue
   // Adding 0 makes 0 of -0. What range a figure has, its own check says.
   const value = NUMBER.test(text) ? Number(text) + 0 : Number.NaN;
   if (Number.isFinite(value)) return value;
-  throw new ValueError(subject, text === "" ? "with no value" : text, "a number, such as 30, 0.5 or 1e6");
+  throw new ValueError(subject, text, "a number, such as 30, 0.5 or 1e6");
 }
 
 /** @throws ValueError naming what was set, when it or what follows from it is not possible */

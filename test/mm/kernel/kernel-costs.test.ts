@@ -27,7 +27,7 @@ describe.each(PATHS.map((path) => [path.join("."), path] as const))("%s", (name,
   test.each([undefined, null, "x", Number.NaN, Number.POSITIVE_INFINITY, -1, 2 ** 33, 1n])("%s is refused", (value) => {
     const costs = copy();
     at(costs, path.slice(0, -1))[path.at(-1) as string] = value;
-    expect(refusal(costs)).toMatchObject({ subject: `costs.${name}`, value: value === undefined ? "nothing" : value });
+    expect(refusal(costs)).toMatchObject({ subject: `costs.${name}`, value });
   });
 });
 
