@@ -3,6 +3,7 @@
 import { writeSync } from "node:fs";
 import { Command } from "commander";
 import { EXIT_FAILURE, EXIT_OK, EXIT_USAGE, endingOf, oneLine } from "./command-line/errors.ts";
+import { refuseRepeated } from "./command-line/repeated-options.ts";
 import { flushStandardStreams, printError, printOutput, ReaderGone } from "./command-line/standard-streams.ts";
 import { terminalWidth } from "./command-line/terminal-width.ts";
 import { explainUnknown } from "./command-line/unknown-words.ts";
@@ -46,6 +47,7 @@ async function main(argv: readonly string[]): Promise<number> {
     await addCommands(program, exit, argv);
     addHelp(program);
     for (const command of program.commands) command.copyInheritedSettings(program);
+    refuseRepeated(program);
     await program.parseAsync(argv, { from: "user" });
     return code;
   } catch (error) {

@@ -8,6 +8,7 @@ import { presetNames } from "../settings/presets.ts";
 import { SETTING_NAMES, type SettingName } from "../settings/setting-names.ts";
 import { UsageError } from "./errors.ts";
 import { listWords, optionParser } from "./option-values.ts";
+import { repeatable } from "./repeated-options.ts";
 
 /** What `--preset` and `--set` were given. */
 export interface FigureOptions {
@@ -33,12 +34,12 @@ export function addFigureOptions(command: Command): void {
 /** Adds `--set` alone, to a command whose `--preset` is its own. */
 export function addSetOption(command: Command): void {
   command.addOption(
-    new Option(
-      "--set <name=value>",
-      "another value for a figure of the preset or of the kernel, such as tlbs.0.ways=8 or kernel.callCycles=150; may be repeated (mmulab presets NAME shows the names)",
-    )
-      .argParser((word: string, previous: readonly string[]) => [...previous, word])
-      .default([], "none"),
+    repeatable(
+      new Option(
+        "--set <name=value>",
+        "another value for a figure of the preset or of the kernel, such as tlbs.0.ways=8 or kernel.callCycles=150; may be repeated (mmulab presets NAME shows the names)",
+      ),
+    ),
   );
 }
 

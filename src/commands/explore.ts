@@ -6,6 +6,7 @@ import { EXIT_DIFFERENCES, EXIT_OK, UsageError } from "../command-line/errors.ts
 import { addMachineOptions, addSetOption } from "../command-line/machine-options.ts";
 import { listWords, optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
+import { repeatable } from "../command-line/repeated-options.ts";
 import { printJson, printOutput, printReport, printText } from "../command-line/standard-streams.ts";
 import type { Explorer, ScheduleResult } from "../explore/base/explorer.ts";
 import { minimise, replaySchedule } from "../explore/base/minimise.ts";
@@ -87,7 +88,9 @@ export function addExploreCommand(program: Command, exit: (code: number) => void
     .option("--schedules <number>", "schedules at most", optionParser(wholeNumber(1, 1e9)), 100_000)
     .option("--seconds <number>", "seconds at most; 0: no limit", optionParser(wholeNumber(0, 86_400)), 0)
     .option("--jobs <number>", "threads of this computer", optionParser(wholeNumber(1, 1024)), availableParallelism())
-    .option("--bug <name>", "put a bug back that Linux once had (--list shows all); may be given again", collect, [])
+    .addOption(
+      repeatable(new Option("--bug <name>", "put a bug back that Linux once had (--list shows all); may be repeated")),
+    )
     .option("--schedule <schedule>", "run one schedule, as a report names it, and tell its story")
     .option(
       "--timeline <file>",
@@ -111,10 +114,6 @@ export function addExploreCommand(program: Command, exit: (code: number) => void
   addSetOption(command);
   addMachineOptions(command, ["kernel"]);
   command.action(async (name: string | undefined, options: ExploreOptions) => exit(await run(name, options)));
-}
-
-function collect(value: string, before: readonly string[]): readonly string[] {
-  return [...before, value];
 }
 
 async function run(name: string | undefined, options: ExploreOptions): Promise<number> {

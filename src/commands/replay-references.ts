@@ -6,6 +6,7 @@ import { EXIT_FAILURE, EXIT_OK, UsageError } from "../command-line/errors.ts";
 import { checkCodeFigures, checkGuestSettings, type FigureOptions } from "../command-line/machine-options.ts";
 import { optionParser } from "../command-line/option-values.ts";
 import { startProgress } from "../command-line/progress.ts";
+import { repeatable } from "../command-line/repeated-options.ts";
 import { printError, printJson, printReport } from "../command-line/standard-streams.ts";
 import type { GuestConfig } from "../guests/guest-config.ts";
 import { ValueError } from "../input/errors.ts";
@@ -117,12 +118,12 @@ export function addReferenceOptions(command: Command): void {
       "no reference waits for those before it: second-level hits and walks overlap (traces do not say; default: each waits)",
     )
     .addOption(
-      new Option(
-        "--against <setting>",
-        "lay another setting beside this: preset=NAME, pages=RULES, kernel=VERSION, accesses=independent, guest=no, guest=4K (the host's pages) or a figure as in --set; may be repeated",
-      )
-        .argParser((text: string, before: readonly string[]) => [...before, text])
-        .default([], "none"),
+      repeatable(
+        new Option(
+          "--against <setting>",
+          "lay another setting beside this: preset=NAME, pages=RULES, kernel=VERSION, accesses=independent, guest=no, guest=4K (the host's pages) or a figure as in --set; may be repeated",
+        ),
+      ),
     )
     .option("-x, --field-separator <text>", "print counters as perf stat -x does");
 }

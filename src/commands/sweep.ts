@@ -1,6 +1,7 @@
 /** `mmulab sweep`: a grid of runs on all cores. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { optionParser } from "../command-line/option-values.ts";
+import { repeatable } from "../command-line/repeated-options.ts";
 import { wholeNumber } from "../input/values.ts";
 import type { Shard } from "../sweep/sweep.ts";
 import type { SweepCommandOptions } from "./sweep-action.ts";
@@ -78,11 +79,7 @@ export function addSweepCommand(program: Command, exit: (code: number) => void):
     .option("--out <file>", "where results are kept (default: beside the specification, .results.jsonl)")
     .option("--dir <folder>", "keep results in a folder that several processes work on")
     .addOption(new Option("--shard <k/n>", "run only part k of n").argParser(parseShard))
-    .addOption(
-      new Option("--with <file>", "results of another shard for the table; may be repeated")
-        .argParser(collect)
-        .default([], "none"),
-    )
+    .addOption(repeatable(new Option("--with <file>", "results of another shard for the table; may be repeated")))
     .option(
       "--jobs <number>",
       "threads (default: all cores; with --slurm 1 a task)",
@@ -147,8 +144,4 @@ function parseShard(text: string): Shard {
   const shard = match === null ? null : { part: Number(match[1]), parts: Number(match[2]) };
   if (shard !== null && shard.parts <= 10_000 && shard.part >= 1 && shard.part <= shard.parts) return shard;
   throw new InvalidArgumentError("Expected a part such as 2/3: the second of three.");
-}
-
-function collect(value: string, previous: readonly string[]): readonly string[] {
-  return [...previous, value];
 }

@@ -63,6 +63,7 @@ ${STORIES.map(({ name, title }) => `  ${name.padEnd(16)} ${title}`).join("\n")}
 Examples:
   $ mmulab view
   $ mmulab view stale-entry
+  $ mmulab view --preset zen4
   $ mmulab view mixed --cpus 8 --ops 1000 --seed 7 --preset zen4 --policy eager
   $ mmulab view mixed --preset mine.json --set tlbs.2.ways=2
   $ mmulab view fs_buffer_cache live=20 --port 8080
@@ -74,7 +75,10 @@ export function addViewCommand(program: Command, exit: (code: number) => void): 
   const command = program
     .command("view")
     .description("Serve a web page on this computer that shows the machine step by step, and print its address.")
-    .argument("[scenario]", "a story, a workload or a file to begin with", STORIES[0].name)
+    .argument(
+      "[scenario]",
+      `a story, a workload or a file to begin with (default: the story ${STORIES[0].name}; with options of a machine the workload ${DEFAULT_SCENARIO.name})`,
+    )
     .argument("[parameters...]", "the workload's own parameters, NAME=VALUE")
     .option("--ops <number>", "operations of the workload over all CPUs", optionParser(wholeNumber(1, 1_000_000)), 400)
     .option("--seed <number>", "seed of the random choices", optionParser(wholeNumber(0, 2 ** 32 - 1)), 1)
@@ -94,18 +98,22 @@ export function addViewCommand(program: Command, exit: (code: number) => void): 
     .addHelpText("after", HELP);
   addFigureOptions(command);
   addMachineOptions(command);
-  command.action(async (name: string, parameters: string[], options: ViewCommandOptions) =>
+  command.action(async (name: string | undefined, parameters: string[], options: ViewCommandOptions) =>
     exit(await view(name, parameters, options, (option) => command.getOptionValueSource(option) === "cli")),
   );
 }
 
 async function view(
-  name: string,
+  name: string | undefined,
   parameters: readonly string[],
   options: ViewCommandOptions,
   isGiven: (option: string) => boolean,
 ): Promise<number> {
-  const { scenario, beside } = await scenarioOf(name, parameters, options, isGiven);
+  const ofMachine = ["ops", "seed", "cpus", "preset", "set", ...SETTING_NAMES].filter((each) =>
+    isGiven(settingKey(each)),
+  );
+  const first = ofMachine.length === 0 ? STORIES[0].name : DEFAULT_SCENARIO.name;
+  const { scenario, beside } = await scenarioOf(name ?? first, parameters, options, ofMachine, isGiven("cpus"));
   const serving = await serveSomewhere(options.port, beside);
   const link = formatLink({ scenario, position: 0, focus: { cpu: null, address: null } });
   const url = `http://127.0.0.1:${serving.port}/#${link}`;
@@ -134,24 +142,28 @@ async function serveSomewhere(port: number | undefined, beside: Beside): Promise
   }
 }
 
-/** What is shown first, and the files that it needs. What is wrong with it is said here, not in the page. */
+/**
+ * What is shown first, and the files that it needs. What is wrong with it is said here, not in the page.
+ * @param ofMachine options of a workload and its machine that were given
+ */
 async function scenarioOf(
   name: string,
   parameters: readonly string[],
   options: ViewCommandOptions,
-  isGiven: (option: string) => boolean,
+  ofMachine: readonly string[],
+  hasCpus: boolean,
 ): Promise<{ readonly scenario: Scenario; readonly beside: Beside }> {
   const isWorkload = steppedWorkloads().includes(name);
   if (isWorkload || SOURCE_FILE.test(name)) {
-    return workloadScenario(name, parameters, { ...options, cpus: cpusFor(options, isGiven("cpus")) });
+    return workloadScenario(name, parameters, { ...options, cpus: cpusFor(options, hasCpus) });
   }
-  const [unheeded] = ["ops", "seed", "cpus", "preset", "set", ...SETTING_NAMES].filter((each) =>
-    isGiven(settingKey(each)),
-  );
+  const [unheeded] = ofMachine;
   const isStory = STORIES.some((story) => story.name === name);
   if (!isStory && !existsSync(name)) throw unknownScenario(name);
   if (unheeded !== undefined) {
-    throw new UsageError(`--${unheeded} is for workloads: ${name} brings its machine along`);
+    throw new UsageError(
+      `--${unheeded} is for workloads: ${name} brings its machine along; a workload takes it: mmulab view ${DEFAULT_SCENARIO.name} --${unheeded} ...`,
+    );
   }
   if (parameters.length > 0) {
     throw new UsageError(`${name} is a ${isStory ? "story" : "file"} and takes no parameters`);

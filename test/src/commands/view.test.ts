@@ -104,6 +104,18 @@ describe("mmulab view", () => {
   });
 
   it.each([
+    [["--preset", "zen4"], "run=mixed&ops=400&seed=1&cpus=4&preset=zen4"],
+    [["--set", "costs.walk=30"], "run=mixed&ops=400&seed=1&cpus=4&set=costs.walk%3D30"],
+    [["--policy", "eager"], "run=mixed&ops=400&seed=1&cpus=4&policy=eager"],
+    [["--cpus", "2", "--ops", "30"], "run=mixed&ops=30&seed=1&cpus=2"],
+    [[], "story=stale-entry"],
+  ])("begins with the workload mixed where %j asks for a machine and names nothing to run", async (args, link) => {
+    const { url, got } = await serve([...args, "--port", "0", "--json"], ["/"]);
+    expect(url.replace(/^.*#/, "")).toBe(link);
+    expect(got).toEqual(["200 text/html; charset=utf-8"]);
+  });
+
+  it.each([
     [["package.json"], /package.json:1: not a recording/],
     [["README.md"], /README.md: is none of these/],
     [["none.gz"], /unknown story or workload 'none.gz', and no such file/],
@@ -119,7 +131,10 @@ describe("mmulab view", () => {
     [["stale-entry", "--lazy-max", "3"], /--lazy-max is for workloads/],
     [["stale-entry", "--cpus", "3"], /--cpus is for workloads/],
     [["stale-entry", "live=3"], /stale-entry is a story and takes no parameters/],
-    [["stale-entry", "--preset", "zen4"], /--preset is for workloads: stale-entry brings its machine along/],
+    [
+      ["stale-entry", "--preset", "zen4"],
+      /--preset is for workloads: stale-entry brings its machine along; a workload takes it: mmulab view mixed --preset/,
+    ],
     [["mixed", "--topology", "2x64x1"], /--topology: has 128 CPUs, expected at most 64/],
     [["mixed", "--topology", "1x1x1", "--cpus", "2"], /--topology 1x1x1: has room for 1 of 2 CPUs/],
     [["--cpus", "65"], /--cpus.*65.*1 to 64/],
