@@ -11,10 +11,15 @@ const FIRST_TABLE = 3;
 const MEMORY_BYTES = 2 ** 30;
 /** As many pages as the probe has on the host. */
 const MEMORY_PAGES = 9 * 2 ** 16;
-/** Cycles of visits before the time counts: replacement settles. */
-const WARM_CYCLES = 6;
+/** Cycles of visits before the time counts: replacement settles, mostly. */
+export const WARM_CYCLES = 6;
 const CYCLES_MIN = 4;
 const VISITS_MIN = 128;
+
+/** Cycles of visits that are timed. @param visits of a cycle */
+export function timedCycles(visits: number): number {
+  return Math.max(CYCLES_MIN, Math.ceil(VISITS_MIN / visits));
+}
 
 /** Times chains on one CPU of a preset. */
 export class EmulatedTimer implements ChainTimer {
@@ -52,7 +57,7 @@ export class EmulatedTimer implements ChainTimer {
     };
     visit(WARM_CYCLES);
     const before = machine.loop.clockCycles[0];
-    const cycles = Math.max(CYCLES_MIN, Math.ceil(VISITS_MIN / visits.length));
+    const cycles = timedCycles(visits.length);
     visit(cycles);
     const spent = (machine.loop.clockCycles[0] - before) / (cycles * visits.length);
     const ns = (spent + this.latencyCycles) / this.clockGhz;
