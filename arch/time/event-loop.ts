@@ -13,6 +13,7 @@ import { InterruptedCpus } from "./interrupted-cpus.ts";
 import { hasReady, readyAt, removeFrom, takeReady } from "./run-queue.ts";
 import type { StepChooser } from "./step-chooser.ts";
 import {
+  type CodesInTurn,
   Deadlock,
   type KernelCode,
   nothing,
@@ -96,13 +97,14 @@ export class EventLoop extends InterruptedCpus {
 
   /**
    * Starts a thread on `cpu`; it first runs when the loop runs, and not before the CPU that acted last has come to where it starts it.
+   * @param codes what it goes on with once `code` has ended
    * @throws MachineUsageError for a CPU that there is not
    */
-  spawn(name: string, cpu: number, code: KernelCode<unknown>): Thread {
+  spawn(name: string, cpu: number, code: KernelCode<unknown>, codes: CodesInTurn | null = null): Thread {
     this.topology.checkCpu(cpu);
     if (this.depth === 0) this.interrupts.beginRun();
     const now = Math.max(this.clockCycles[cpu], this.nowCycles());
-    const thread = new Thread(name, cpu, now, code);
+    const thread = new Thread(name, cpu, now, code, codes);
     this.runQueues[cpu].push(thread);
     this.refresh(cpu);
     return thread;
@@ -309,7 +311,7 @@ export class EventLoop extends InterruptedCpus {
     this.currentThread = thread;
     this.computing[cpu] = 0;
     try {
-      const result = thread.code.next();
+      const result = thread.next();
       if (result.done) {
         thread.done = true;
         thread.result = result.value;

@@ -25,6 +25,13 @@ export type Pause =
 /** Code that may wait; its value is the generator's return value. */
 export type KernelCode<T> = Generator<Pause, T, void>;
 
+/**
+ * Codes that a thread runs one after the other: it is told what each returned when it is asked for the next. A thread that goes on with code of this kind
+ * resumes that code alone; within a generator that waits for it (`yield*`), both are resumed at each pause, and with a thousand threads the host has
+ * neither in its caches.
+ */
+export type CodesInTurn = Generator<KernelCode<unknown>, void, unknown>;
+
 /** A thread of execution, tied to one CPU until it migrates itself. */
 export class Thread {
   /** What traces and messages call it. */
@@ -49,12 +56,39 @@ export class Thread {
   activity: number = ACTIVITY_OTHER;
   /** What it runs. */
   code: KernelCode<unknown>;
+  /** What it runs when that has ended; null for nothing. */
+  readonly codes: CodesInTurn | null;
 
-  constructor(name: string, cpu: number, readyCycles: number, code: KernelCode<unknown>) {
+  constructor(
+    name: string,
+    cpu: number,
+    readyCycles: number,
+    code: KernelCode<unknown>,
+    codes: CodesInTurn | null = null,
+  ) {
     this.name = name;
     this.cpu = cpu;
     this.readyCycles = readyCycles;
     this.code = code;
+    this.codes = codes;
+  }
+
+  /** Goes on until it pauses or all that it runs has ended. */
+  next(): IteratorResult<Pause, unknown> {
+    const result = this.code.next();
+    return result.done === true && this.codes !== null ? this.nextCode(this.codes, result.value) : result;
+  }
+
+  private nextCode(codes: CodesInTurn, ended: unknown): IteratorResult<Pause, unknown> {
+    let value = ended;
+    for (;;) {
+      const next = codes.next(value);
+      if (next.done === true) return next;
+      this.code = next.value;
+      const result = next.value.next();
+      if (result.done !== true) return result;
+      value = result.value;
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 /** The `test_vmalloc` workload: the kernel's lib/test_vmalloc.c, with its parameters and its report. */
-import type { KernelCode } from "../../../arch/time/event-loop.ts";
+import { type CodesInTurn, nothing } from "../../../arch/time/event-loop.ts";
 import { KvfreeRcu } from "../../../mm/percpu/kvfree-rcu.ts";
 import { PercpuAllocator } from "../../../mm/percpu/percpu.ts";
 import { EventCounter } from "../../events/event-counter.ts";
@@ -144,11 +144,11 @@ function runTests(
     const outcome: WorkerOutcome = { worker: id, cpu, cycles: 0, tests };
     workers.push(worker);
     outcomes.push(outcome);
-    const thread = function* (): KernelCode<void> {
+    const codes = function* (): CodesInTurn {
       yield* runWorker(kernel, worker, outcome, order, settings, options);
       undone--;
     };
-    kernel.spawn(`vmalloc_test/${id}`, cpu, thread());
+    loop.spawn(`vmalloc_test/${id}`, cpu, nothing(), codes());
   }
   loop.run(() => undone === 0);
   // What was freed by RCU goes when its time has come.
@@ -169,7 +169,7 @@ function* runWorker(
   order: readonly number[],
   settings: Settings,
   options: Pick<WorkloadOptions, "phases">,
-): KernelCode<void> {
+): CodesInTurn {
   const { loop, preset } = kernel.machine;
   const start = loop.nowCycles();
   for (const index of order) {
@@ -181,7 +181,7 @@ function* runWorker(
     const repeats = settings.isRehearsal ? (test.rehearsals ?? 1) : settings.repeat;
     for (let repeat = 0; repeat < repeats; repeat++) {
       worker.beginTest();
-      if (yield* test.run(worker)) result.passed++;
+      if ((yield test.run(worker)) === true) result.passed++;
       else result.failed++;
       worker.endTest(loopsOf(index, settings));
     }

@@ -2,7 +2,6 @@
 
 import type { Cpu } from "../../../arch/index.ts";
 import { formatLinearAddress, LINEAR_SPACE_BYTES } from "../../../arch/isa/linear-address.ts";
-import type { KernelCode } from "../../../arch/time/event-loop.ts";
 import { FRAME_CALLER, GFP_KERNEL, NUMA_NO_NODE, type Vmalloc } from "../../../mm/index.ts";
 import type { KvfreeRcu } from "../../../mm/percpu/kvfree-rcu.ts";
 import type { PercpuAllocator } from "../../../mm/percpu/percpu.ts";
@@ -66,7 +65,7 @@ export class Worker {
   }
 
   /** Lets others act, `loop` loops into a test. */
-  takeTurn(loop: number): KernelCode<void> {
+  takeTurn(loop: number): Turns {
     if (loop > this.loopsTold) this.onLoops(loop - this.loopsTold);
     this.loopsTold = loop;
     return this.turns.take();

@@ -12,7 +12,7 @@ import {
   PAUSE_SPIN,
   PAUSE_TURN,
 } from "../../../arch/index.ts";
-import { compute } from "../../../arch/time/event-loop.ts";
+import { type CodesInTurn, compute } from "../../../arch/time/event-loop.ts";
 import { ReadyQueue } from "../../../arch/time/ready-queue.ts";
 
 /** Spends each amount, letting others act in between; notes who ran when. */
@@ -48,6 +48,28 @@ describe("the event loop", () => {
     loop.run();
     loop.runSync(0, steps(loop, "b", [10], log));
     expect(log).toEqual(["a@0", "b@0"]);
+  });
+
+  it("has a thread go on at once with what it runs next, told what the last returned, and end after the last", () => {
+    const loop = new EventLoop(2);
+    const log: string[] = [];
+    function* returning(amounts: readonly number[], value: string): KernelCode<string> {
+      yield* steps(loop, value, amounts, log);
+      return value;
+    }
+    function* codes(): CodesInTurn {
+      log.push(`first ${yield returning([10, 10], "a")}`);
+      log.push(`then ${yield returning([], "nothing")}`);
+      log.push(`last ${yield returning([10], "b")}`);
+    }
+    const thread = loop.spawn("thread", 0, steps(loop, "begin", [10], log), codes());
+    loop.spawn("other", 1, steps(loop, "other", [15, 10], log));
+    loop.run();
+    expect(log).toEqual([
+      ...["begin@0", "other@0", "a@10", "other@15", "a@20"],
+      ...["first a", "then nothing", "b@30", "last b"],
+    ]);
+    expect(thread.done).toBe(true);
   });
 
   it("takes an interrupt when it arrives, not when it is sent, and goes on where it was", () => {
