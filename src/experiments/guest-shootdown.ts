@@ -62,10 +62,10 @@ marked to flush at their next entry, and VM exits are those of all vCPUs of the 
     { name: "pages", kind: "integer", unit: "pages", low: 1, high: 4096, default: 4, summary: "pages of a call" },
     {
       name: "host_pages",
-      kind: "words",
+      kind: "word",
       words: GUEST_PAGE_SIZES,
-      default: ["4K"],
-      summary: "pages of the host: one size",
+      default: "4K",
+      summary: "pages of the host",
     },
     { name: "rounds", kind: "integer", low: 1, high: 10_000, default: 20, summary: "calls that are counted" },
   ],
@@ -120,7 +120,7 @@ function finding(rows: readonly ShootdownRow[]): string {
 function measure(context: ExperimentContext, policy: FlushPolicy, preempted: number): ShootdownRow {
   const { parameters, preset, boot } = context;
   const vcpus = parameters.number("vcpus");
-  const [hostPages] = parameters.words("host_pages") as GuestPageSize[];
+  const hostPages = parameters.word("host_pages") as GuestPageSize;
   // vCPU n shares the physical CPU of vCPU n - vcpus; the one that would share the caller's has nothing to do.
   const all = preempted === 0 ? vcpus : vcpus + preempted + 1;
   const guest = { physicalCpus: vcpus, hostPages, costs: context.settings.figures?.hypervisorCosts };

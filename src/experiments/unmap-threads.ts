@@ -136,7 +136,7 @@ function measure(
     }
     cycles.push((loop.nowCycles() - began) / (loops - warmUp));
   }
-  const at = placeWorkers(loop.topology, threads, parameters.words("place").at(-1) ?? "spread");
+  const at = placeWorkers(loop.topology, threads, parameters.word("place"));
   const frames = at.map(() => kernel.allocFrames(pages));
   at.forEach((cpu, i) => {
     kernel.spawn(`thread/${i}`, cpu, thread(cpu, frames[i]));

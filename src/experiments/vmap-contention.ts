@@ -228,7 +228,7 @@ function measure(context: ExperimentContext, cpus: number, workers: number, sett
   const window = windowOf(parameters.number("pairs"), vm);
   const pagesMax = parameters.number("pages");
   const gfp = parameters.isOn("zero") ? GFP_KERNEL | __GFP_ZERO : GFP_KERNEL;
-  const at = placeWorkers(loop.topology, workers, parameters.words("place").at(-1) ?? "spread");
+  const at = placeWorkers(loop.topology, workers, parameters.word("place"));
   /** What each worker counts between its begin and its end. */
   const tallies = Array.from({ length: workers }, () => ({ pairs: 0, cycles: 0, waited: 0 }));
   /** Waits for each class of locks when the first worker began to count. */

@@ -149,7 +149,7 @@ function findings(rows: readonly OverlapRow[], { preset }: ExperimentContext): s
     if (row.accesses === DEPENDENT) continue;
     const waits = rows.find((each) => each !== row && each.sizeMiB === row.sizeMiB && each.page === row.page);
     lines.push(
-      `${row.sizeMiB} MiB of ${row.page} pages: ${waits?.cyclesPerAccess} cycles a dependent load, ${row.cyclesPerAccess} an independent one, ${row.timesQuicker} times as quick.`,
+      `${row.sizeMiB} MiB of ${row.page} pages: ${counted(waits?.cyclesPerAccess ?? 0, "cycle")} a dependent load, ${row.cyclesPerAccess} an independent one, ${row.timesQuicker} times as quick.`,
     );
   }
   return lines;

@@ -33,6 +33,11 @@ export class ParameterReader {
     return this.read(name, "boolean") as boolean;
   }
 
+  /** One word of several. @throws ValueError naming the value and what was expected */
+  word(name: string): string {
+    return this.read(name, "word") as string;
+  }
+
   /** A list of words. @throws ValueError naming the value and what was expected */
   words(name: string): readonly string[] {
     return this.read(name, "words") as readonly string[];

@@ -6,7 +6,7 @@ import { unknownParameter, ValueError } from "./errors.ts";
 import { suggestion } from "./suggestion.ts";
 import { sizeBytes, sizeIn } from "./values.ts";
 
-/** A value: a whole number, on/off, text, or a list of numbers or words. */
+/** A value: a whole number, on/off, text, a word of several, or a list of numbers or words. */
 export type ParameterValue = number | boolean | string | readonly number[] | readonly string[];
 
 /** All parameters of a workload or an experiment by name. */
@@ -35,6 +35,10 @@ export type ParameterSpec =
   | Described<"boolean", boolean>
   | Described<"text", string>
   | (Described<"integers", readonly number[]> & Bounds)
+  | (Described<"word", string> & {
+      /** What it may be: one of these. */
+      readonly words: readonly string[];
+    })
   | (Described<"words", readonly string[]> & {
       /** What each word may be. */
       readonly words: readonly string[];
@@ -129,14 +133,24 @@ export function parameterValue(
         if (values !== null && values[0] >= spec.low && values[values.length - 1] <= spec.high) return values;
         throw problem(`whole numbers from ${spec.low} to ${spec.high}${orSize(spec)}, separated by commas`);
       });
+    case "word": {
+      const found = knownWord(spec.words, text);
+      if (found !== undefined) return found;
+      throw problem(`one of ${spec.words.join(", ")}${suggestion(text, spec.words)}`);
+    }
     case "words":
       return text.split(",").map((word) => {
-        const found = spec.words.find((known) => known === word || sizeBytes(known) === sizeBytes(word));
+        const found = knownWord(spec.words, word);
         if (found !== undefined) return found;
         if (spec.accepts?.(word)) return word;
         throw problem(`a list of ${spec.words.join(", ")}${suggestion(word, spec.words)}`);
       });
   }
+}
+
+/** The word of a list that `text` stands for; a size may be written in other units. */
+function knownWord(words: readonly string[], text: string): string | undefined {
+  return words.find((known) => known === text || sizeBytes(known) === sizeBytes(text));
 }
 
 /** A decimal number or, with `0x`, a hexadecimal one, or a size in a unit; NaN for other text. */
@@ -171,6 +185,7 @@ const KINDS: Readonly<Record<ParameterSpec["kind"], (value: unknown) => boolean>
   integer: Number.isInteger,
   boolean: (value) => typeof value === "boolean",
   text: (value) => typeof value === "string",
+  word: (value) => typeof value === "string",
   integers: (value) => Array.isArray(value) && value.every(Number.isInteger),
   words: (value) => Array.isArray(value) && value.every((word) => typeof word === "string"),
 };
@@ -188,7 +203,7 @@ export function parameterListProblem(declared: unknown): string | null {
     if (!isOfKind(spec.default)) return `the default of ${name} is not of kind ${String(kind)}`;
     const isBounded = kind === "integer" || kind === "integers";
     if (isBounded && !(typeof low === "number" && typeof high === "number")) return `${name} has no low and high`;
-    if (kind === "words" && !KINDS.words(words)) return `${name} has no words`;
+    if ((kind === "words" || kind === "word") && !KINDS.words(words)) return `${name} has no words`;
   }
   return null;
 }

@@ -10,11 +10,11 @@ const PLACES = ["spread", "packed"] as const;
 /** The parameter of experiments with workers that are bound to no CPU. */
 export const PLACE_PARAMETER: ParameterSpec = {
   name: "place",
-  kind: "words",
+  kind: "word",
   words: PLACES,
-  default: ["spread"],
+  default: "spread",
   summary:
-    "where workers run: spread over last-level caches and cores, as Linux's scheduler puts threads that are bound to no CPU, or packed on the first CPUs (the last given)",
+    "where workers run: spread over last-level caches and cores, as Linux's scheduler puts threads that are bound to no CPU, or packed on the first CPUs",
 };
 
 /**

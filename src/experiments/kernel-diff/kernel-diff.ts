@@ -9,7 +9,6 @@ import {
   VERSION_ENTRIES,
   withEntries,
 } from "../../../mm/index.ts";
-import { ValueError } from "../../input/errors.ts";
 import { counted } from "../../report/counted.ts";
 import { grouped } from "../../report/tables.ts";
 import { GUEST_EXPERIMENT_SETTINGS } from "../../settings/guest-settings.ts";
@@ -94,8 +93,8 @@ kernel, when CPU 0 begins 100 or 1,700 cycles later and nothing else changes.
 Areas and frames are compared with those of the first kernel one by one, in their order on each CPU. A trace runs by the kernel's own rules:
 areas are not put where they were. A recording begins in a kernel that has just been booted: the state that one version left is none of another.`,
   parameters: [
-    { name: "from", kind: "words", words: NAMES, default: ["6.12"], summary: `version of Linux (${NAMES.join(", ")})` },
-    { name: "to", kind: "words", words: NAMES, default: ["7.3"], summary: "the version that it is compared with" },
+    { name: "from", kind: "word", words: NAMES, default: "6.12", summary: `version of Linux (${NAMES.join(", ")})` },
+    { name: "to", kind: "word", words: NAMES, default: "7.3", summary: "the version that it is compared with" },
     { name: "workload", kind: "text", default: "mixed", summary: "workload (mmulab run --list)" },
     {
       name: "ops",
@@ -186,9 +185,7 @@ function tablesOf(
 }
 
 function versionOf({ parameters }: ExperimentContext, name: string): KernelVersion {
-  const words = parameters.words(name);
-  if (words.length !== 1) throw new ValueError(`--${name}`, words.join(","), `one of ${NAMES.join(", ")}`);
-  return kernelVersionByName(words[0]);
+  return kernelVersionByName(parameters.word(name));
 }
 
 function labelOf(from: KernelVersion, to: KernelVersion, switched: number, all: number, names: string): string {

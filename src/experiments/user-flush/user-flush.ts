@@ -65,18 +65,17 @@ the process (busy). The kernel's text, stack and structures have translations to
     { name: "rounds", kind: "integer", low: 1, high: 10_000, default: 20, summary: "rounds, after those that warm up" },
     {
       name: "of",
-      kind: "words",
+      kind: "word",
       words: STATISTICS,
-      default: ["mean"],
-      summary:
-        "of the rounds: the mean of each call, or the least, as measurements on real machines take it (the last given)",
+      default: "mean",
+      summary: "of the rounds: the mean of each call, or the least, as measurements on real machines take it",
     },
     {
       name: "touch",
-      kind: "words",
+      kind: "word",
       words: TOUCHES,
-      default: ["write"],
-      summary: "the first touches: writes, which get a page, or reads, which map the zero page (the last given)",
+      default: "write",
+      summary: "the first touches: writes, which get a page, or reads, which map the zero page",
     },
   ],
   settings: KERNEL_EXPERIMENT_SETTINGS,
@@ -118,7 +117,8 @@ function findings(rows: readonly Cell[]): string[] {
     const below = rows[i - 1];
     if (below === undefined || below.cpus !== row.cpus || below.pages !== 33 || row.pages !== 34) return [];
     const ratio = (row.mprotectReadNs / below.mprotectReadNs).toFixed(2);
-    return [`${counted(row.cpus, "CPU")}: mprotect of 34 pages costs ${ratio} times what 33 pages cost.`];
+    const machine = row.cpus === 1 ? counted(1, "CPU") : `${counted(row.cpus, "CPU")}, the others ${row.others}`;
+    return [`${machine}: mprotect of 34 pages costs ${ratio} times what 33 pages cost.`];
   });
 }
 
@@ -138,8 +138,8 @@ function measure({ parameters, preset, boot, points }: ExperimentContext, others
   new WorkingSet(kernel.mm);
   for (const la of OWN_PAGES) kernel.run(mmapPopulate(spaces, mm, la, 1));
   const rounds = parameters.number("rounds");
-  const statistic = parameters.words("of").at(-1) === "least" ? least : mean;
-  const isWrite = parameters.words("touch").at(-1) !== "read";
+  const statistic = parameters.word("of") === "least" ? least : mean;
+  const isWrite = parameters.word("touch") !== "read";
   const cells: Cell[] = [];
   let isDone = false;
   function* thread(): KernelCode<void> {

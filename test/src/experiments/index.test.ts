@@ -1,15 +1,14 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { PRESETS, presetByName } from "../../../arch/index.ts";
 import type { ExperimentResult } from "../../../src/experiments/base/experiment.ts";
-import { EXPERIMENTS, findExperiment, runExperiment } from "../../../src/experiments/index.ts";
+import { EXPERIMENTS, findExperiment } from "../../../src/experiments/index.ts";
 import { plotFigure, plotSentence } from "../../../src/experiments/render/plot-html.ts";
 import { renderHtml } from "../../../src/experiments/render/result-html.ts";
 import { renderCsv, renderResult } from "../../../src/experiments/render/result-text.ts";
 import { escapeHtml, PAGE_COLOURS } from "../../../src/report/html-page.ts";
 import { ROOT } from "../../source-files.ts";
-import { run, SMALL, TINY } from "./small-runs.ts";
+import { run, TINY } from "./small-runs.ts";
 
 /** Plots follow the screen's scheme and width and are told in words; every table scrolls in a box of its own. */
 function expectReadable(html: string): void {
@@ -93,15 +92,6 @@ describe("experiments", () => {
     expect(renderCsv(first).split("\r\n")[first.tables.length > 1 ? 1 : 0].split(",")).toHaveLength(
       first.tables[0].columns.length,
     );
-  });
-
-  it.each(PRESETS.map(({ name }) => name))("run on the preset %s", (name) => {
-    for (const experiment of EXPERIMENTS) {
-      const small = { ...SMALL[experiment.name], ...TINY[experiment.name] };
-      const result = runExperiment(experiment, presetByName(name), 1, small);
-      for (const table of result.tables)
-        expect(table.rows.length, `${experiment.name}, ${table.name}`).toBeGreaterThan(0);
-    }
   });
 
   it.each(EXPERIMENTS.map(({ name }) => name))("%s says the unit of each column of cycles, times and parts", (name) => {

@@ -6,6 +6,7 @@ const SPECS: readonly ParameterSpec[] = [
   { name: "use_huge", kind: "boolean", default: false, summary: "" },
   { name: "sizes", kind: "integers", default: [1, 2], low: 1, high: 9, summary: "" },
   { name: "order", kind: "words", default: ["up"], words: ["up", "down"], summary: "" },
+  { name: "way", kind: "word", default: "in", words: ["in", "out", "4K"], summary: "" },
 ];
 
 describe("parameters of a workload", () => {
@@ -15,6 +16,7 @@ describe("parameters of a workload", () => {
       use_huge: false,
       sizes: [1, 2],
       order: ["up"],
+      way: "in",
     });
   });
 
@@ -27,6 +29,7 @@ describe("parameters of a workload", () => {
       sizes: [3, 9],
       order: ["down", "up"],
     });
+    expect(parseParameters("x", SPECS, ["way=4KiB"]).way).toBe("4K");
     for (const word of ["1", "y", "Y", "true", "on"]) {
       expect(parseParameters("x", SPECS, [`use_huge=${word}`]).use_huge).toBe(true);
     }
@@ -54,8 +57,10 @@ describe("parameters of a workload", () => {
   it.each([
     [
       "nr_thread=4",
-      "x has no parameter 'nr_thread' (did you mean nr_threads?); it has nr_threads, use_huge, sizes, order",
+      "x has no parameter 'nr_thread' (did you mean nr_threads?); it has nr_threads, use_huge, sizes, order, way",
     ],
+    ["way=in,out", "parameter way: 'in,out'; expected one of in, out, 4K"],
+    ["way=ou", "parameter way: 'ou'; expected one of in, out, 4K (did you mean out?)"],
     ["nr_threads=-1", "parameter nr_threads: '-1'; expected a whole number from 1 to 100"],
     ["nr_threads=101", "parameter nr_threads: '101'; expected a whole number from 1 to 100"],
     ["nr_threads=", "parameter nr_threads: ''; expected a whole number from 1 to 100"],
