@@ -40,6 +40,14 @@ const HIGHER_FRAME = 0xfff00;
 /** Attributes of a cached entry of a table beside its rights and its PCID. */
 const TABLE_ATTRIBUTES = SIZE_TABLE << ATTRIBUTE_SIZE_SHIFT;
 
+/**
+ * Of the entries on the way of a walk, by level: the table that each is in, its index there, and the rights down to it. Those of all CPUs are kept here,
+ * one after the other: what each CPU has of its own is out of the host's caches where there are many.
+ */
+const tables = new Int32Array(LEVELS);
+const indices = new Int32Array(LEVELS);
+const rights = new Int32Array(LEVELS);
+
 /** Walks of one kind of access. */
 export class UpperWalk {
   private readonly leafWalk: LeafWalk;
@@ -50,10 +58,6 @@ export class UpperWalk {
   private readonly knownChunks: KnownChunks;
   private readonly chunks: readonly Int32Array[];
   private readonly walkCycles: number;
-  /** Of the entries on the way, by level: the table that each is in, its index there, and the rights down to it. */
-  private readonly tables = new Int32Array(LEVELS);
-  private readonly indices = new Int32Array(LEVELS);
-  private readonly rights = new Int32Array(LEVELS);
 
   constructor(leafWalk: LeafWalk, knownChunks: KnownChunks, parts: AccessPathParts) {
     const { arrays, structures, walkCaches, mode, memory, preset } = parts;
@@ -79,7 +83,7 @@ export class UpperWalk {
     const top = cached === 0 ? mode.levels : cached - 1;
     const table = cached === 0 ? mode.rootFrame : structures.frame;
     if (table >= FRAMES) return GENERAL;
-    this.tables[top] = table;
+    tables[top] = table;
     const frame = this.read(page, top, cached === 0 ? ALL_RIGHTS : structures.flags) | 0;
     if (frame < 0) return GENERAL;
     if (cached !== 0) structures.hit();
@@ -89,7 +93,7 @@ export class UpperWalk {
 
   /** Reads the entries from level `top` on. Returns the frame of the page; `GENERAL` where one of them is not such as this does. */
   private read(page: number, top: number, rightsAbove: number): number {
-    const { mode, tables, indices, rights } = this;
+    const { mode } = this;
     const vpn = page / 4096;
     let combined = rightsAbove;
     for (let level = top; ; level--) {
@@ -112,7 +116,7 @@ export class UpperWalk {
 
   /** Does what the walk does at the entries from level `top` on, which were read. */
   private carryOut(page: number, top: number): void {
-    const { structures, walkCaches, mode, tables, indices, rights } = this;
+    const { structures, walkCaches, mode } = this;
     const { kind } = this.leafWalk;
     let cycles = this.walkCycles;
     for (let level = top; level > 1; level--) {

@@ -25,6 +25,8 @@ export type TakeBytes = (bytes: number) => readonly [ArrayBuffer, number];
 /** A buffer of its own. */
 export const ownBytes: TakeBytes = (bytes) => [new ArrayBuffer(bytes), 0];
 
+/** Numbers of lines below this are shifted as they are: their tags need nothing but integers. */
+const WORD_LINES = 2 ** 31;
 /** Most sets whose rows are numbered in 16 bits. */
 const SHORT_ROWS_MAX = 0xffff;
 
@@ -58,8 +60,9 @@ export class LineCache {
   private rowsTaken = 0;
   /** By row and way, one more than what of the line's number is above its set and its mark; 0 for no line. */
   readonly tag: Int32Array;
-  /** What a line's number is to be multiplied by, so that the whole part of it is above its set and its mark. */
+  /** What a line's number is to be multiplied by, so that the whole part of it is above its set and its mark; and how far one is to be shifted. */
   private readonly tagShare: number;
+  private readonly tagShift: number;
   /** By row and way, a mark of the line, a byte: the low bits of its number above those that choose the set. */
   readonly marks: Uint8Array;
   private readonly markWords: Int32Array;
@@ -79,13 +82,15 @@ export class LineCache {
 
   /** @param take takes so many bytes for an array, all zero; default: each has memory of its own */
   constructor(sizeBytes: number, ways: number, hitCycles: number, take: TakeBytes = ownBytes) {
-    const sets = sizeBytes / LINE_BYTES / ways;
+    // V8 keeps what it has seen as a quotient as an object of its own, which is out of the host's caches where there are many CPUs.
+    const sets = (sizeBytes / LINE_BYTES / ways) | 0;
     const [rowBytes, tagBytes, markBytes, stateBytes] = lineCacheBytes(sizeBytes, ways);
     this.hitCycles = hitCycles;
     const rows = take(rowBytes);
     this.rows = sets <= SHORT_ROWS_MAX ? new Uint16Array(...rows, sets) : new Uint32Array(...rows, sets);
     this.tag = new Int32Array(...take(tagBytes), (sets + 1) * ways);
     this.tagShare = 1 / (sets * MARKS);
+    this.tagShift = Math.min(31, 31 - Math.clz32(sets) + MARK_BITS);
     const marks = take(markBytes);
     this.marks = new Uint8Array(...marks, markBytes);
     this.markWords = new Int32Array(...marks, markBytes / WORD_WAYS);
@@ -160,7 +165,7 @@ export class LineCache {
   }
 
   private tagOf(line: number): number {
-    return ((line * this.tagShare) | 0) + 1;
+    return (line < WORD_LINES ? (line | 0) >>> this.tagShift : (line * this.tagShare) | 0) + 1;
   }
 
   /** Puts a line in, which is not there. */

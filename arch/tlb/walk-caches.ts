@@ -11,9 +11,11 @@ import { LineCache, lineCacheBytes, type TakeBytes } from "./line-cache.ts";
 const NO_LINE = Number.NaN;
 /** Bytes of a line of the host's caches. */
 const HOST_LINE_BYTES = 64;
-const NO_LINES = new Float64Array(1).fill(NO_LINE);
+/** Such where lines are kept as words. */
+const NO_WORD = -1;
+const NO_LINES = new Int32Array(1).fill(NO_WORD);
 
-/** Lines that may be left for later are below this. */
+/** Lines that may be left for later, and those that are kept as words, are below this. */
 const LINES_END = 2 ** 31;
 
 /** The levels of one CPU; made when the CPU first walks. */
@@ -27,14 +29,14 @@ export class WalkCaches {
   private lastLine = NO_LINE;
   /**
    * The line fetched last of those with the same low bits of their number, as many as choose the set in the level of the fewest
-   * sets. If it is fetched again, nothing has changed in its sets: the nearest level has it, as the way used last.
+   * sets. If it is fetched again, nothing has changed in its sets: the nearest level has it, as the way used last. `NO_WORD` where it is 2^31 or above.
    */
-  private latest: Float64Array = NO_LINES;
+  private latest: Int32Array = NO_LINES;
   /**
    * {@link latest} of the levels behind the nearest, which have more sets: tables that are used at the same index keep each other from
    * being the latest in the nearest level, but not in these.
    */
-  private latestBehind: Float64Array = NO_LINES;
+  private latestBehind: Int32Array = NO_LINES;
   private readonly nearCycles: number;
   private readonly memoryCycles: number;
   /** Fetches that are left for later; null before the first. */
@@ -56,11 +58,11 @@ export class WalkCaches {
     if (line === this.lastLine) return this.nearCycles;
     this.lastLine = line;
     const { latest } = this;
-    const at = (line | 0) & (latest.length - 1);
-    if (latest[at] === line) return this.nearCycles;
+    const word = line < LINES_END ? line | 0 : NO_WORD;
+    if (latest[(line | 0) & (latest.length - 1)] === word && word >= 0) return this.nearCycles;
     if (this.levels.length === 0) this.makeLevels();
-    this.latest[(line | 0) & (this.latest.length - 1)] = line;
-    return this.fetchOther(line);
+    this.latest[(line | 0) & (this.latest.length - 1)] = word;
+    return this.fetchOther(line, word);
   }
 
   /** As {@link fetch}, for an access of a kind (load 0, store 1, fetch 2); no cycles yet where the fetch is left for later. */
@@ -126,11 +128,11 @@ export class WalkCaches {
     this.lastLine = NO_LINE;
   }
 
-  private fetchOther(line: number): number {
+  private fetchOther(line: number, word: number): number {
     const { levels, latestBehind } = this;
     const at = (line | 0) & (latestBehind.length - 1);
-    const isLatestBehind = latestBehind[at] === line;
-    latestBehind[at] = line;
+    const isLatestBehind = latestBehind[at] === word && word >= 0;
+    latestBehind[at] = word;
     let cycles = isLatestBehind ? levels[1].hitCycles : this.memoryCycles;
     for (let i = isLatestBehind ? 0 : levels.length - 1; i >= 0; i--) {
       const level = levels[i];
@@ -185,7 +187,7 @@ function wholeLines(bytes: number): number {
 }
 
 /** No lines, by the sets of the level of the fewest sets; at least one. */
-function linesBySet(levels: readonly LineCache[]): Float64Array {
+function linesBySet(levels: readonly LineCache[]): Int32Array {
   const sets = levels.length === 0 ? 1 : Math.min(...levels.map((level) => level.sets));
-  return new Float64Array(sets).fill(NO_LINE);
+  return new Int32Array(sets).fill(NO_WORD);
 }
