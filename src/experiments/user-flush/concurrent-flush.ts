@@ -118,6 +118,7 @@ function run(context: ExperimentContext): ExperimentOutcome {
     );
   });
   const findings = cpuCounts.map((cpus) => {
+    if (cpus === 1) return "1 CPU: nothing is saved, there is no other to flush.";
     const own = rows.filter((row) => row.cpus === cpus);
     const best = own.reduce((a, b) => (b.savedPercent > a.savedPercent ? b : a));
     return `${counted(cpus, "CPU")}: flushing at the same time saves most with ${counted(best.pages, "page")}, ${best.savedPercent} %.`;

@@ -10,6 +10,7 @@ import type { ParameterReader } from "../../input/parameter-reader.ts";
 import { counted } from "../../report/counted.ts";
 import type { Experiment, ExperimentContext, ExperimentOutcome } from "../base/experiment.ts";
 import { kernelExperimentSettings } from "../base/kernel-settings.ts";
+import { checkRoomForWorkers } from "../base/placement.ts";
 import { plotByKind } from "../base/plot.ts";
 import { policiesOf, policiesParameter } from "../base/policies.ts";
 import { DataTable, type Row } from "../base/table.ts";
@@ -57,7 +58,7 @@ time of all CPUs went: locks (above all that of the LRU lists), cache lines that
       low: 0,
       high: 1024,
       default: 0,
-      summary: "CPUs of the machine, which broadcasts go to (0, or fewer than threads: one for each thread)",
+      summary: "CPUs of the machine, which broadcasts go to (0: one for each thread)",
     },
     { name: "loops", kind: "integer", low: 4, high: 1_000_000, default: 512, summary: "loops of each thread" },
     policiesParameter(["ipi"]),
@@ -71,7 +72,9 @@ time of all CPUs went: locks (above all that of the LRU lists), cache lines that
 
 function run(context: ExperimentContext): ExperimentOutcome {
   const { parameters, onProgress } = context;
-  const threadCounts = parameters.list("threads");
+  const cpus = parameters.number("cpus") || Number.POSITIVE_INFINITY;
+  checkRoomForWorkers(parameters, "threads", cpus);
+  const threadCounts = parameters.list("threads").filter((threads) => threads <= cpus);
   const policies = policiesOf(parameters);
   const turn = turnOf(parameters);
   const plan = policies.flatMap((policy) => threadCounts.map((threads) => ({ policy, threads })));
@@ -135,7 +138,7 @@ function measure(
   threads: number,
   turn: Turn,
 ): Row<typeof COLUMNS> {
-  const cpus = Math.max(threads, parameters.number("cpus"));
+  const cpus = parameters.number("cpus") || threads;
   const kernel = boot(cpus, `${policy.name}, ${counted(threads, "thread")}`, { flushPolicy: policy });
   const { loop } = kernel.machine;
   const spaces = new UserSpaces(kernel.mm);

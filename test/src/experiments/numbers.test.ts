@@ -1,13 +1,16 @@
 /** The numbers of every experiment: printed as they are in JSON, CSV and HTML; possible; and of machines whose accounts add up. */
 import { describe, expect, it } from "vitest";
-import { PRESETS, presetByName } from "../../../arch/index.ts";
+import { figuresOf, PRESETS, presetByName } from "../../../arch/index.ts";
+import { DEFAULT_KERNEL_COSTS, kernelFiguresOf } from "../../../mm/index.ts";
 import type { ExperimentResult, ResultTable, Value } from "../../../src/experiments/base/experiment.ts";
 import { EXPERIMENTS, findExperiment, runExperiment } from "../../../src/experiments/index.ts";
 import { renderHtml } from "../../../src/experiments/render/result-html.ts";
 import { renderCsv, renderInputs, renderResult } from "../../../src/experiments/render/result-text.ts";
 import { withSensitivity } from "../../../src/experiments/sensitivity.ts";
+import { hypervisorFigures } from "../../../src/guests/hypervisor-costs.ts";
 import type { Kernel } from "../../../src/machine/kernel.ts";
 import { figureValue } from "../../../src/report/figures.ts";
+import { ALL_USED } from "../../../src/report/preset-tables.ts";
 import { choiceOf } from "../../../src/settings/figure-choice.ts";
 import { SMALL, TINY } from "./small-runs.ts";
 
@@ -163,6 +166,22 @@ describe("what an experiment prints", () => {
       });
     },
   );
+
+  it.each(NAMES)("%s: doubling every figure that --inputs does not list changes nothing", (name) => {
+    const { result } = observed(name);
+    const listed = new Set(result.inputs.map((input) => input.name));
+    const others = [
+      ...figuresOf(presetByName("skylake"), ALL_USED),
+      ...kernelFiguresOf(DEFAULT_KERNEL_COSTS),
+      ...hypervisorFigures(),
+    ].filter((figure) => !listed.has(figure.name) && typeof figure.value === "number");
+    expect(others.length).toBeGreaterThan(0);
+    const words = others.map((figure) => `${figure.name}=${2 * Number(figure.value)}`);
+    const figures = choiceOf("skylake", presetByName("skylake"), words);
+    const given = { ...SMALL[name], ...TINY[name] };
+    const again = runExperiment(findExperiment(name), figures.preset, 1, given, undefined, { figures });
+    expect(again.tables).toEqual(result.tables);
+  });
 
   it("has the figures of a table of sensitivity too", () => {
     const figures = choiceOf("skylake", presetByName("skylake"), []);

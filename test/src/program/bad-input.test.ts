@@ -113,6 +113,8 @@ const COMBINATIONS: readonly Case[] = [
     ["experiment", "vmap-contention", "--cpus", "1,2", "--workers", "32"],
     /--workers 32: expected 1 to 2, a CPU for each/,
   ],
+  [["experiment", "madvise-loop", "--cpus", "1", "--threads", "2,4"], /--threads 2,4: expected 1 to 1, a CPU for each/],
+  [["experiment", "user-flush", "--of", "mean,least"], /--of mean,least: expected one of mean, least/],
   [
     ["experiment", "madvise-loop", "--pages", "300", "--mapping", "256"],
     /--pages 300: expected at most the 256 of --mapping, or --mapping 0/,
